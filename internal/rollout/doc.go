@@ -1,0 +1,55 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rollout decides which revision of a predictor gets what share of the requests, and which revisions run.
+//
+// [Decide] is a pure function from a [Snapshot] of what was observed, and the time, to a [Decision] about what must
+// be. It reads nothing, writes nothing and waits for nothing; whoever calls it carries the decision out, observes
+// again, and asks again. Everything that a later decision needs to know is in the [Record], which is written together
+// with the weights: an operator that dies between any two writes, or decides twice, loses and repeats nothing.
+//
+// # States
+//
+// T is the target, which the spec asks for; S the stable, which was promoted last; V the previous stable; p the
+// percent. A split is written «2:10 1:90».
+//
+//	 #  situation                                                  split            S  V
+//	 1  first deployment, T=1 not ready                            none             -  -
+//	 2  first deployment, T=1 ready, any p                         1:100            1  -
+//	 3  T=2 not ready, any p                                       1:100            1  -
+//	 4  T=2 ready, p=10                                            2:10 1:90        1  -
+//	 5  p changes to 50                                            2:50 1:50        1  -
+//	 6  p absent, T=2 ready: promotion                             2:100            2  1
+//	 7  p=100, T=2 ready: promotion too                            2:100            2  1
+//	 8  p=0 while 2 is a canary                                    2:0 1:100        1  -
+//	 9  p becomes 0 after the promotion of 2                       2:0 1:100        1  -
+//	10  p becomes 10 after the promotion of 2                      2:10 1:90        1  -
+//	11  p becomes <100 after a promotion, no V is left             2:100            2  -
+//	12  2 is a canary, T=3 not ready                               1:100 at once    1  -
+//	13  then 3 ready, p=30                                         3:30 1:70        1  -
+//	14  2 was rolled back, T=3 p=20 not ready, then ready          1:100, 3:20 1:80 1  -
+//	15  2 is a canary, the spec returns to 1                       1:100 at once    1  -
+//	16  S=2, 3 is a canary at 10, the spec returns to 2, p stays   2:100            2  1
+//	17  T=2 never becomes ready, any p                             1:100            1  -
+//	18  canary 2 loses every ready pod; back once it has one       2:0 1:100        1  -
+//	19  canary ready, stable not                                   unchanged        1  -
+//	20  tag hosts, where asked for, point at the revisions of the split
+//
+// # Rules
+//
+// A split is empty or sums to 100. Only a revision that can serve is given weight; the stable keeps its own while it
+// cannot. A share goes up only once its receiver has the replicas for it, and what it was given on is held against
+// the autoscaler. A workload retires only once no route points at it, after a time to drain. What was rejected, by a
+// percent of 0 or by another target, comes back only when the spec asks for it again. A spec that cannot be resolved
+// moves nothing.
+//
+// # Example
+//
+// Revision 1 serves everything: the record says S=1 T=1 and the split is 1:100. The user applies another model with
+// p=10. Its inputs are new, so the decision is to create revision 2 and to run it; the split stays, and the record
+// notes T=2 p=10. The pods of 2 become ready: now the split is 2:10 1:90. The user removes p: once 2 has as many
+// ready replicas as the whole traffic takes, the split is 2:100, with S=2 V=1 in the same record. Once the gateway
+// says that it serves this, 1 is drained for a while, scaled down and deleted; its record stays. The user sets p=0:
+// the percent has changed from absent, the target is the stable, and V=1 can be brought back, so S becomes 1 at
+// once, while the split stays 2:100 until 1 is ready again. Then it is 2:0 1:100.
+package rollout

@@ -1,0 +1,120 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"time"
+)
+
+// Snapshot is everything that a decision is taken on, seen at one moment.
+type Snapshot struct {
+	Wanted    Wanted
+	Revisions []Revision
+	Route     Route
+	// Reported is what was last reported to users. It is used for one thing: to recover the history when the route,
+	// or the record on it, was lost.
+	Reported Reported
+}
+
+// Wanted is what the spec asks for.
+type Wanted struct {
+	// Inputs identifies what the target runs. It is empty when the spec cannot be resolved, because it is invalid or
+	// its runtime is unknown: then the last target and percent stay in force, and no traffic moves on its account.
+	Inputs string
+	// Percent is canaryTrafficPercent; nil where it is absent, which asks for promotion.
+	Percent *int
+	// Stopped asks for no traffic and no pods, and to forget nothing.
+	Stopped bool
+	// Tagged asks for a host name of its own for each revision in the split.
+	Tagged bool
+	// Replicas bounds what each revision runs.
+	Replicas Bounds
+}
+
+// Bounds are the least and the most replicas of a revision.
+type Bounds struct {
+	Min, Max int
+	// Elastic says that replicas are another autoscaler's business: a revision that can serve at all has the
+	// capacity for any share.
+	Elastic bool
+}
+
+// Revision is one revision that has a record, a workload, or both.
+type Revision struct {
+	Number Number
+	Inputs string
+	// Recorded says that it can be brought back after its workload is gone.
+	Recorded bool
+	// Workload is nil when it runs nothing.
+	Workload *Workload
+}
+
+// Workload is what a revision runs.
+type Workload struct {
+	// Ready counts the replicas that can serve a request now.
+	Ready int
+	// Replicas counts the replicas that are asked for, and Pods those that exist in any state.
+	Replicas, Pods int
+	// IdleSince is when it was first seen that no route points at it any more; zero while one may.
+	IdleSince time.Time
+	// Failed says that it does not become ready without help.
+	Failed bool
+}
+
+// Route is what splits the traffic, as it was found.
+type Route struct {
+	// Record is what this package wrote last; nil when there is no route, or its record cannot be read.
+	Record *Record
+	// Split is read off the route's backends. It is used only when Record is nil.
+	Split Split
+	// TakenOver says that the gateway serves what Record says, tags included.
+	TakenOver bool
+	// Tags are the revisions that tag hosts point at now.
+	Tags []Number
+}
+
+// Reported is the rollout as it was last reported to users.
+type Reported struct {
+	Stable, Previous, Target Number
+	Split                    Split
+}
+
+func (r Revision) ready() int {
+	if r.Workload == nil {
+		return 0
+	}
+	return r.Workload.Ready
+}
+
+// find returns the revision of that number; its zero value when there is none.
+func (s Snapshot) find(n Number) Revision {
+	for _, revision := range s.Revisions {
+		if revision.Number == n {
+			return revision
+		}
+	}
+	return Revision{}
+}
+
+func (s Snapshot) ready(n Number) int { return s.find(n).ready() }
+
+// target finds the revision that has the wanted inputs; 0 when none has them yet. Should two have them, which only
+// a meddler can bring about, the newest is meant.
+func (s Snapshot) target() Number {
+	var found Number
+	for _, revision := range s.Revisions {
+		if revision.Inputs == s.Wanted.Inputs {
+			found = max(found, revision.Number)
+		}
+	}
+	return found
+}
+
+func (s Snapshot) highest() Number {
+	var highest Number
+	for _, revision := range s.Revisions {
+		highest = max(highest, revision.Number)
+	}
+	return highest
+}
