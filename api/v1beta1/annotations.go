@@ -1,0 +1,99 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1beta1
+
+// Annotations that a user may put on an InferenceService.
+const (
+	// AnnotationDeploymentMode chooses how the predictor is run. It cannot change on a
+	// live object. See [DeploymentMode].
+	AnnotationDeploymentMode = "serving.kserve.io/deploymentMode"
+	// AnnotationEnableTagRouting, "true", gives each revision that is in the traffic a
+	// URL of its own.
+	AnnotationEnableTagRouting = "serving.kserve.io/enable-tag-routing"
+	// AnnotationStop, "true", scales everything away and forgets nothing.
+	AnnotationStop = "serving.kserve.io/stop"
+	// AnnotationDisableAutoUpdate, "true", keeps a ready InferenceService as it is when
+	// its serving runtime or the operator's configuration change.
+	AnnotationDisableAutoUpdate = "serving.kserve.io/disable-auto-update"
+	// AnnotationAutoscalerClass chooses who scales the predictor. See [AutoscalerClass].
+	AnnotationAutoscalerClass = "serving.kserve.io/autoscalerClass"
+	// AnnotationMetrics is KServe's older way to write scaleMetric.
+	AnnotationMetrics = "serving.kserve.io/metrics"
+	// AnnotationTargetUtilizationPercentage is KServe's older way to write scaleTarget.
+	AnnotationTargetUtilizationPercentage = "serving.kserve.io/targetUtilizationPercentage"
+	// AnnotationEnablePrometheusScraping, "true", marks the pods for Prometheus to
+	// scrape.
+	AnnotationEnablePrometheusScraping = "serving.kserve.io/enable-prometheus-scraping"
+	// AnnotationStorageSecretName names the secret with the credentials for storage.key,
+	// instead of storage-config.
+	AnnotationStorageSecretName = "serving.kserve.io/storageSecretName"
+	// AnnotationStorageReadonly, "false", mounts the model writable.
+	AnnotationStorageReadonly = "storage.kserve.io/readonly"
+)
+
+// Labels that a user may put on an InferenceService.
+const (
+	// LabelNetworkVisibility, [VisibilityClusterLocal], keeps an InferenceService off
+	// the outer gateway in Standard mode.
+	LabelNetworkVisibility = "networking.kserve.io/visibility"
+	// LabelKnativeNetworkVisibility is the same in Knative mode.
+	LabelKnativeNetworkVisibility = "networking.knative.dev/visibility"
+	// VisibilityClusterLocal is the value of both.
+	VisibilityClusterLocal = "cluster-local"
+)
+
+// Labels that the operator puts on what it makes.
+const (
+	// LabelInferenceService is on every child and names its InferenceService.
+	LabelInferenceService = "serving.kserve.io/inferenceservice"
+	// LabelRevision is on every child of a revision and names it.
+	LabelRevision = "serving.kserve.io/revision"
+	// LabelComponent is on every child and names its component.
+	LabelComponent = "component"
+	// LabelManagedBy is on every child.
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	// ManagedBySerinus is the value of LabelManagedBy.
+	ManagedBySerinus = "serinus"
+)
+
+// DeploymentMode is a way to run a predictor.
+type DeploymentMode string
+
+// The values of AnnotationDeploymentMode.
+const (
+	// DeploymentModeStandard runs Deployments behind a Gateway API HTTPRoute.
+	DeploymentModeStandard DeploymentMode = "Standard"
+	// DeploymentModeKnative runs a Knative Service.
+	DeploymentModeKnative DeploymentMode = "Knative"
+	// DeploymentModeRawDeployment is KServe's old name of Standard.
+	DeploymentModeRawDeployment DeploymentMode = "RawDeployment"
+	// DeploymentModeServerless is KServe's old name of Knative.
+	DeploymentModeServerless DeploymentMode = "Serverless"
+)
+
+// AutoscalerClass is who scales a predictor.
+type AutoscalerClass string
+
+// The values of AnnotationAutoscalerClass.
+const (
+	// AutoscalerClassHPA is Kubernetes' HorizontalPodAutoscaler, made by the operator.
+	AutoscalerClassHPA AutoscalerClass = "hpa"
+	// AutoscalerClassExternal is an autoscaler of the user's own.
+	AutoscalerClassExternal AutoscalerClass = "external"
+	// AutoscalerClassNone keeps minReplicas.
+	AutoscalerClassNone AutoscalerClass = "none"
+	// AutoscalerClassKEDA is KServe's; Serinus refuses it.
+	AutoscalerClassKEDA AutoscalerClass = "keda"
+)
+
+// ServingContainerName is the name of the container that serves the predictions.
+const ServingContainerName = "kserve-container"
+
+// Tags of the traffic entries and, with tag routing, of their host names.
+const (
+	// TagPrevious is the tag of the entry of the revision that was last promoted.
+	TagPrevious = "prev"
+	// TagLatest is the tag of the entry of the newest revision, with tag routing.
+	TagLatest = "latest"
+)

@@ -1,0 +1,80 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1beta1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// InferenceService serves a machine learning model and releases its new
+// versions step by step.
+//
+// Every change of what the predictor runs makes a numbered, immutable revision.
+// spec.predictor.canaryTrafficPercent says how much of the traffic the newest
+// revision gets; the rest stays with the revision that was last promoted. To
+// promote the newest revision, remove that field; to send everybody back to the
+// revision before it, set it to 0.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=inferenceservices,singular=inferenceservice,shortName=isvc,scope=Namespaced
+// +kubebuilder:printcolumn:name="URL",type="string",JSONPath=".status.url"
+// +kubebuilder:printcolumn:name="Ready",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status"
+// +kubebuilder:printcolumn:name="Prev",type="integer",JSONPath=".status.components.predictor.traffic[?(@.tag=='prev')].percent"
+// +kubebuilder:printcolumn:name="Latest",type="integer",JSONPath=".status.components.predictor.traffic[?(@.latestRevision==true)].percent"
+// +kubebuilder:printcolumn:name="PrevRolledoutRevision",type="string",JSONPath=".status.components.predictor.traffic[?(@.tag=='prev')].revisionName"
+// +kubebuilder:printcolumn:name="LatestReadyRevision",type="string",JSONPath=".status.components.predictor.traffic[?(@.latestRevision==true)].revisionName"
+// +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp"
+// +kubebuilder:printcolumn:name="Phase",type="string",JSONPath=".status.phase",priority=1
+// +kubebuilder:printcolumn:name="Reason",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].reason",priority=1
+type InferenceService struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// What to serve, and how much of the traffic its newest revision gets.
+	// +required
+	Spec InferenceServiceSpec `json:"spec"`
+
+	// What is served now. Written by the operator; deleting it loses nothing.
+	// +optional
+	Status InferenceServiceStatus `json:"status,omitempty"`
+}
+
+// InferenceServiceList is a list of InferenceServices.
+//
+// +kubebuilder:object:root=true
+type InferenceServiceList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []InferenceService `json:"items"`
+}
+
+// InferenceServiceSpec is what the user asks for.
+type InferenceServiceSpec struct {
+	// The model server: what it runs, how it scales and how its new revisions are
+	// released.
+	// +required
+	Predictor PredictorSpec `json:"predictor"`
+
+	// Not supported: refused by the API server.
+	// +optional
+	Transformer *Unsupported `json:"transformer,omitempty"`
+
+	// Not supported: refused by the API server.
+	// +optional
+	Explainer *Unsupported `json:"explainer,omitempty"`
+
+	// Not supported: refused by the API server. A canary is released with
+	// predictor.canaryTrafficPercent.
+	// +optional
+	// +listType=atomic
+	Canary []Unsupported `json:"canary,omitempty"`
+}
+
+// Unsupported stands for a field that KServe has and Serinus does not act on.
+// It exists so that the API server can refuse the field by name.
+//
+// +kubebuilder:pruning:PreserveUnknownFields
+type Unsupported struct{}

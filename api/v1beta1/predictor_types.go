@@ -1,0 +1,253 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1beta1
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// PredictorSpec says what serves the predictions. Exactly one of model,
+// containers and the framework fields (sklearn, xgboost, …) is set.
+type PredictorSpec struct {
+	// The model to serve, by its format and its place in storage. The operator
+	// picks a ServingRuntime that serves the format, unless model.runtime names one.
+	// +optional
+	Model *ModelSpec `json:"model,omitempty"`
+
+	// KServe's older way to write model with modelFormat sklearn.
+	// +optional
+	SKLearn *PredictorExtensionSpec `json:"sklearn,omitempty"`
+
+	// KServe's older way to write model with modelFormat xgboost.
+	// +optional
+	XGBoost *PredictorExtensionSpec `json:"xgboost,omitempty"`
+
+	// KServe's older way to write model with modelFormat tensorflow.
+	// +optional
+	Tensorflow *PredictorExtensionSpec `json:"tensorflow,omitempty"`
+
+	// KServe's older way to write model with modelFormat pytorch.
+	// +optional
+	PyTorch *PredictorExtensionSpec `json:"pytorch,omitempty"`
+
+	// KServe's older way to write model with modelFormat triton, which speaks
+	// protocol v2 unless protocolVersion says otherwise.
+	// +optional
+	Triton *PredictorExtensionSpec `json:"triton,omitempty"`
+
+	// KServe's older way to write model with modelFormat onnx, which speaks
+	// protocol v2 unless protocolVersion says otherwise.
+	// +optional
+	ONNX *PredictorExtensionSpec `json:"onnx,omitempty"`
+
+	// KServe's older way to write model with modelFormat huggingface, which speaks
+	// protocol v2 unless protocolVersion says otherwise.
+	// +optional
+	HuggingFace *PredictorExtensionSpec `json:"huggingface,omitempty"`
+
+	// KServe's older way to write model with modelFormat pmml.
+	// +optional
+	PMML *PredictorExtensionSpec `json:"pmml,omitempty"`
+
+	// KServe's older way to write model with modelFormat lightgbm.
+	// +optional
+	LightGBM *PredictorExtensionSpec `json:"lightgbm,omitempty"`
+
+	// KServe's older way to write model with modelFormat paddle.
+	// +optional
+	Paddle *PredictorExtensionSpec `json:"paddle,omitempty"`
+
+	PodSpec                `json:",inline"`
+	ComponentExtensionSpec `json:",inline"`
+
+	// Not supported: refused by the API server.
+	// +optional
+	WorkerSpec *Unsupported `json:"workerSpec,omitempty"`
+
+	// Not supported: refused by the API server. Use model.storageUri.
+	// +optional
+	// +listType=atomic
+	StorageUris []Unsupported `json:"storageUris,omitempty"`
+
+	// Not supported: refused by the API server.
+	// +optional
+	StorageContainerName *string `json:"storageContainerName,omitempty"`
+
+	// Not supported: refused by the API server. Revisions are named by the operator.
+	// +optional
+	Name string `json:"name,omitempty"`
+}
+
+// ModelSpec is a model in storage and how to serve it. Fields of a container
+// (args, env, resources, …) are merged over the container kserve-container of
+// the serving runtime.
+type ModelSpec struct {
+	// The format of the model.
+	// +required
+	ModelFormat ModelFormat `json:"modelFormat"`
+
+	// Name of the ServingRuntime or, if the namespace has none of that name, the
+	// ClusterServingRuntime to use. Absent: the operator picks one.
+	// +optional
+	Runtime *string `json:"runtime,omitempty"`
+
+	PredictorExtensionSpec `json:",inline"`
+}
+
+// ModelFormat names a format that serving runtimes list as supported.
+type ModelFormat struct {
+	// Name of the format, such as sklearn, xgboost or huggingface.
+	// +required
+	Name string `json:"name"`
+
+	// Version of the format, as the serving runtime lists it, such as "1" or "2.6".
+	// +optional
+	Version *string `json:"version,omitempty"`
+}
+
+// PredictorExtensionSpec is where a model is and what its server speaks, with
+// the fields of the container that serves it.
+type PredictorExtensionSpec struct {
+	// Where the model is: gs://, s3://, pvc://claim/path, oci://image, hf://, https://
+	// and what else the operator's configuration lists.
+	// +optional
+	StorageURI *string `json:"storageUri,omitempty"`
+
+	// Tag of the serving runtime's image to use instead of the tag that it names.
+	// +optional
+	RuntimeVersion *string `json:"runtimeVersion,omitempty"`
+
+	// Protocol that clients speak to this model. Absent means v1, except for the
+	// fields and formats that KServe gives v2 (triton, onnx and huggingface).
+	// +optional
+	ProtocolVersion *ProtocolVersion `json:"protocolVersion,omitempty"`
+
+	// Where the model is and with which credentials, by a key of the secret
+	// storage-config.
+	// +optional
+	Storage *StorageSpec `json:"storage,omitempty"`
+
+	corev1.Container `json:",inline"`
+
+	// Not supported: refused by the API server.
+	// +optional
+	Confidential *Unsupported `json:"confidential,omitempty"`
+}
+
+// ProtocolVersion is a protocol that clients use to ask for predictions.
+//
+// +kubebuilder:validation:Enum=v1;v2;grpc-v1;grpc-v2
+type ProtocolVersion string
+
+// The protocols that a predictor and a serving runtime can name.
+const (
+	ProtocolV1     ProtocolVersion = "v1"
+	ProtocolV2     ProtocolVersion = "v2"
+	ProtocolGRPCV1 ProtocolVersion = "grpc-v1"
+	ProtocolGRPCV2 ProtocolVersion = "grpc-v2"
+)
+
+// StorageSpec is a place in an object store together with its credentials.
+type StorageSpec struct {
+	// Path of the model in the bucket that the key or the parameters name.
+	// +optional
+	Path *string `json:"path,omitempty"`
+
+	// Not supported: refused by the API server.
+	// +optional
+	SchemaPath *string `json:"schemaPath,omitempty"`
+
+	// Settings that override those of the key, such as type, bucket or endpoint_url.
+	// +optional
+	Parameters map[string]string `json:"parameters,omitempty"`
+
+	// Key in the secret storage-config of the namespace.
+	// +optional
+	StorageKey *string `json:"key,omitempty"`
+}
+
+// ScaleMetric is what the number of replicas follows.
+//
+// +kubebuilder:validation:Enum=cpu;memory;concurrency;rps
+type ScaleMetric string
+
+// The metrics that a predictor can scale by.
+const (
+	MetricCPU         ScaleMetric = "cpu"
+	MetricMemory      ScaleMetric = "memory"
+	MetricConcurrency ScaleMetric = "concurrency"
+	MetricRPS         ScaleMetric = "rps"
+)
+
+// ComponentExtensionSpec says how the predictor scales and how its revisions are
+// released.
+type ComponentExtensionSpec struct {
+	// Fewest replicas of each revision that serves. Absent means 1. 0 is for Knative
+	// mode, which can start a replica when a request comes.
+	// +optional
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+
+	// Most replicas of each revision that serves. Absent or 0: in Standard mode as
+	// many as minReplicas, in Knative mode no limit.
+	// +optional
+	MaxReplicas int32 `json:"maxReplicas,omitempty"`
+
+	// Value of scaleMetric that scaling aims at: percent of the request for cpu and
+	// memory, requests in flight for each replica for concurrency, requests per second
+	// for each replica for rps.
+	// +optional
+	ScaleTarget *int32 `json:"scaleTarget,omitempty"`
+
+	// What the number of replicas follows: cpu or memory in Standard mode, and also
+	// concurrency or rps in Knative mode.
+	// +optional
+	ScaleMetric *ScaleMetric `json:"scaleMetric,omitempty"`
+
+	// Most requests that one replica handles at the same time; 0 sets no limit.
+	// +optional
+	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`
+
+	// Seconds after which a request that got no answer is ended.
+	// +optional
+	TimeoutSeconds *int64 `json:"timeout,omitempty"`
+
+	// Share of the traffic, 0 to 100, that the newest revision gets once it is ready;
+	// the rest stays with the revision that was last promoted. Absent, and 100 too,
+	// promotes the newest revision. 0 takes it out of the traffic; after a promotion, 0
+	// sends everybody back to the revision before it.
+	// +optional
+	CanaryTrafficPercent *int64 `json:"canaryTrafficPercent,omitempty"`
+
+	// Labels for the pods, over those of the InferenceService and the serving runtime.
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// Annotations for the pods, over those of the InferenceService and the serving
+	// runtime.
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	// How the pods of one revision are replaced when the operator has to change them.
+	// Standard mode only.
+	// +optional
+	DeploymentStrategy *appsv1.DeploymentStrategy `json:"deploymentStrategy,omitempty"`
+
+	// Not supported: refused by the API server.
+	// +optional
+	ScaleMetricType *string `json:"scaleMetricType,omitempty"`
+
+	// Not supported: refused by the API server. Use minReplicas, maxReplicas,
+	// scaleMetric and scaleTarget.
+	// +optional
+	AutoScaling *Unsupported `json:"autoScaling,omitempty"`
+
+	// Not supported: refused by the API server.
+	// +optional
+	Logger *Unsupported `json:"logger,omitempty"`
+
+	// Not supported: refused by the API server.
+	// +optional
+	Batcher *Unsupported `json:"batcher,omitempty"`
+}
