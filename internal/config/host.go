@@ -1,0 +1,150 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// HostTemplate makes host names. It is text with placeholders such as
+// {{.Name}} and nothing else of the template language: a template that parses
+// can be filled in for every InferenceService, so there is no error left for
+// later than the start of the operator.
+type HostTemplate struct {
+	text string
+	// parts are literals and placeholders in turn, beginning with a literal.
+	parts []string
+}
+
+var placeholder = regexp.MustCompile(`{{\s*\.([A-Za-z]+)\s*}}`)
+
+// ParseHostTemplate reads a template whose placeholders are among {{.Name}},
+// {{.Namespace}}, {{.Domain}} and {{.Tag}}.
+func ParseHostTemplate(text string) (HostTemplate, error) {
+	t := HostTemplate{text: text}
+	end := 0
+	for _, m := range placeholder.FindAllStringSubmatchIndex(text, -1) {
+		t.parts = append(t.parts, text[end:m[0]], text[m[2]:m[3]])
+		end = m[1]
+	}
+	t.parts = append(t.parts, text[end:])
+
+	for i, part := range t.parts {
+		if i%2 == 0 && strings.ContainsAny(part, "{}") {
+			return HostTemplate{}, fmt.Errorf("%q is not a host template: near %q; write text and placeholders such as {{.Name}}", text, part)
+		}
+		if i%2 == 1 && !slices.Contains([]string{"Name", "Namespace", "Domain", "Tag"}, part) {
+			return HostTemplate{}, fmt.Errorf("%q has the unknown placeholder {{.%s}}; the known ones are {{.Name}}, {{.Namespace}}, {{.Domain}} and, for tags, {{.Tag}}", text, part)
+		}
+	}
+	return t, nil
+}
+
+func mustParseHostTemplate(text string) HostTemplate {
+	t, err := ParseHostTemplate(text)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// String returns the template as it was written.
+func (t HostTemplate) String() string { return t.text }
+
+// Equal reports whether both templates were written alike.
+func (t HostTemplate) Equal(other HostTemplate) bool { return t.text == other.text }
+
+// MarshalJSON writes the template as it was written.
+func (t HostTemplate) MarshalJSON() ([]byte, error) { return json.Marshal(t.text) }
+
+// UnmarshalJSON reads a template from a string.
+func (t *HostTemplate) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return fmt.Errorf("%s is not a host template; write a string in quotes", data)
+	}
+	parsed, err := ParseHostTemplate(text)
+	if err != nil {
+		return err
+	}
+	*t = parsed
+	return nil
+}
+
+// uses reports whether the template has the placeholder.
+func (t HostTemplate) uses(placeholder string) bool {
+	for i := 1; i < len(t.parts); i += 2 {
+		if t.parts[i] == placeholder {
+			return true
+		}
+	}
+	return false
+}
+
+// hostValues are what the placeholders stand for.
+type hostValues struct{ tag, name, namespace, domain string }
+
+func (t HostTemplate) fill(v hostValues) string {
+	var host strings.Builder
+	for i, part := range t.parts {
+		switch {
+		case i%2 == 0:
+			host.WriteString(part)
+		case part == "Tag":
+			host.WriteString(v.tag)
+		case part == "Name":
+			host.WriteString(v.name)
+		case part == "Namespace":
+			host.WriteString(v.namespace)
+		case part == "Domain":
+			host.WriteString(v.domain)
+		}
+	}
+	return host.String()
+}
+
+// Host returns the host of an InferenceService or, given the name
+// <inferenceservice>-predictor, of its predictor.
+func (i Ingress) Host(name, namespace string) string {
+	return i.HostTemplate.fill(hostValues{name: name, namespace: namespace, domain: i.Domain})
+}
+
+// TagHost returns the host of the revision that carries the tag. The name is
+// that of the predictor, <inferenceservice>-predictor.
+func (i Ingress) TagHost(tag, name, namespace string) string {
+	return i.TagHostTemplate.fill(hostValues{tag: tag, name: name, namespace: namespace, domain: i.Domain})
+}
+
+// ClusterHost returns the name under which the DNS of the cluster knows a Service.
+func (i Ingress) ClusterHost(service, namespace string) string {
+	return service + "." + namespace + ".svc." + i.ClusterDomain
+}
+
+// URL returns the URL of a host.
+func (i Ingress) URL(host string) string { return i.URLScheme + "://" + host }
+
+// CheckHost says why a host cannot be used, or nil. The templates were tried
+// when the file was loaded, but only the names of a particular InferenceService
+// show whether its hosts stay within the lengths that DNS allows.
+func CheckHost(host string) error {
+	for label := range strings.SplitSeq(host, ".") {
+		switch {
+		case len(label) > validation.DNS1123LabelMaxLength:
+			return fmt.Errorf("%q cannot be a host: its part %q has %d characters, and DNS allows %d",
+				host, label, len(label), validation.DNS1123LabelMaxLength)
+		case len(validation.IsDNS1123Label(label)) > 0:
+			return fmt.Errorf("%q cannot be a host: its part %q is not made of lower-case letters, digits and inner dashes", host, label)
+		}
+	}
+	if len(host) > validation.DNS1123SubdomainMaxLength {
+		return fmt.Errorf("%q cannot be a host: it has %d characters, and DNS allows %d", host, len(host), validation.DNS1123SubdomainMaxLength)
+	}
+	return nil
+}
