@@ -79,6 +79,9 @@ type ServingRuntimeSpec struct {
 	// The model formats that this runtime serves.
 	// +optional
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.name == b.name && (has(a.version) ? a.version : '') == (has(b.version) ? b.version : '')))",message="the same name and version is listed twice: keep one of them"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.all(b, a.name != b.name || !(has(a.autoSelect) && a.autoSelect && has(b.autoSelect) && b.autoSelect && has(a.priority) && has(b.priority)) || a.priority == b.priority))",message="versions of one format have different priorities: give every entry of the same name with autoSelect the same priority"
 	SupportedModelFormats []SupportedModelFormat `json:"supportedModelFormats,omitempty"`
 
 	// Whether this runtime is out of use. InferenceServices that run with it keep
@@ -89,6 +92,7 @@ type ServingRuntimeSpec struct {
 	// The protocols that this runtime speaks. Absent: any.
 	// +optional
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
 	ProtocolVersions []v1beta1.ProtocolVersion `json:"protocolVersions,omitempty"`
 
 	ServingRuntimePodSpec `json:",inline"`
@@ -96,34 +100,42 @@ type ServingRuntimeSpec struct {
 	// false, which is also what absence means. true belongs to ModelMesh and is refused
 	// by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!self",message="multiModel: true is for ModelMesh and not supported: set false, or remove the field"
 	MultiModel *bool `json:"multiModel,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="workerSpec (one model on several nodes) is not supported: use a runtime that needs one node"
 	WorkerSpec *v1beta1.Unsupported `json:"workerSpec,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="grpcEndpoint is for ModelMesh and not supported: remove it"
 	GrpcMultiModelManagementEndpoint *string `json:"grpcEndpoint,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="grpcDataEndpoint is for ModelMesh and not supported: remove it"
 	GrpcDataEndpoint *string `json:"grpcDataEndpoint,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="httpDataEndpoint is for ModelMesh and not supported: remove it"
 	HTTPDataEndpoint *string `json:"httpDataEndpoint,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="replicas is for ModelMesh and not supported: remove it; InferenceServices set minReplicas and maxReplicas"
 	Replicas *int32 `json:"replicas,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="storageHelper is for ModelMesh and not supported: remove it"
 	StorageHelper *v1beta1.Unsupported `json:"storageHelper,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="builtInAdapter is for ModelMesh and not supported: remove it"
 	BuiltInAdapter *v1beta1.Unsupported `json:"builtInAdapter,omitempty"`
 }
 
@@ -131,10 +143,13 @@ type ServingRuntimeSpec struct {
 type SupportedModelFormat struct {
 	// Name of the format, such as sklearn.
 	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
 	Name string `json:"name"`
 
 	// Version of the format, such as "1" or "2.6".
 	// +optional
+	// +kubebuilder:validation:MaxLength=63
 	Version *string `json:"version,omitempty"`
 
 	// Whether the operator may pick this runtime for the format by itself. Absent: only
@@ -144,6 +159,7 @@ type SupportedModelFormat struct {
 
 	// Where several runtimes may be picked for the format, the highest priority wins.
 	// +optional
+	// +kubebuilder:validation:Minimum=1
 	Priority *int32 `json:"priority,omitempty"`
 }
 
@@ -156,6 +172,9 @@ type ServingRuntimePodSpec struct {
 	// +required
 	// +listType=map
 	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.exists(c, c.name == 'kserve-container')",message="no container is called kserve-container: give that name to the one that serves the predictions"
 	Containers []corev1.Container `json:"containers"`
 
 	// Volumes that the containers may mount.

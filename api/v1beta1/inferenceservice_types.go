@@ -28,6 +28,8 @@ import (
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp"
 // +kubebuilder:printcolumn:name="Phase",type="string",JSONPath=".status.phase",priority=1
 // +kubebuilder:printcolumn:name="Reason",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].reason",priority=1
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",optionalOldSelf=true,fieldPath=".metadata.name",message="an InferenceService is named by lower case letters, digits and '-'; it begins with a letter and does not end with '-', such as sklearn-iris"
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.metadata.name.size() <= 46",optionalOldSelf=true,fieldPath=".metadata.name",messageExpression="'the name is ' + string(self.metadata.name.size()) + ' characters long; at most 46 are possible, because latest-<name>-predictor and <name>-predictor-100000 are names of Services, labels and hosts, which end at 63'",message="the name is too long; at most 46 characters are possible, because latest-<name>-predictor and <name>-predictor-100000 are names of Services, labels and hosts, which end at 63"
 type InferenceService struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -60,16 +62,19 @@ type InferenceServiceSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="transformer is not supported: do the work before and after the prediction in the predictor itself, or in an InferenceService of its own, with containers, that calls this one"
 	Transformer *Unsupported `json:"transformer,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="explainer is not supported: run it as an InferenceService of its own, with containers, that calls this one"
 	Explainer *Unsupported `json:"explainer,omitempty"`
 
 	// Not supported: refused by the API server. A canary is released with
 	// predictor.canaryTrafficPercent.
 	// +optional
 	// +listType=atomic
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="canary is not supported: change predictor to the new version and set predictor.canaryTrafficPercent to its share"
 	Canary []Unsupported `json:"canary,omitempty"`
 }
 

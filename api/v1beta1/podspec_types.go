@@ -16,6 +16,8 @@ type PodSpec struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.size() <= 1 || self.exists(c, c.name == 'kserve-container')",message="of several containers, one is called kserve-container: the one that serves the predictions"
 	Containers []corev1.Container `json:"containers,omitempty"`
 
 	// Containers that run to their end, in this order, before the predictor starts.
@@ -192,10 +194,12 @@ type PodSpec struct {
 
 	// Not supported: refused by the API server. A predictor runs until it is replaced.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="activeDeadlineSeconds is not supported: a predictor runs until it is replaced"
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
 
 	// Not supported: refused by the API server. Use kubectl debug on a running pod.
 	// +optional
 	// +listType=atomic
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="ephemeralContainers is not supported: use kubectl debug on a running pod"
 	EphemeralContainers []Unsupported `json:"ephemeralContainers,omitempty"`
 }

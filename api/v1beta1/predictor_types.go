@@ -10,6 +10,9 @@ import (
 
 // PredictorSpec says what serves the predictions. Exactly one of model,
 // containers and the framework fields (sklearn, xgboost, …) is set.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle), has(self.containers) && self.containers.size() > 0].exists(set, set)",message="nothing to serve: set model (modelFormat and storageUri), containers (a model server of your own) or one framework field (sklearn, xgboost, tensorflow, pytorch, triton, onnx, huggingface, pmml, lightgbm, paddle)"
+// +kubebuilder:validation:XValidation:rule="[has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle), has(self.containers) && self.containers.size() > 0].filter(set, set).size() <= 1",messageExpression="'only one of model, containers and the framework fields can be set, but these are: ' + [has(self.model) ? 'model' : ”, has(self.sklearn) ? 'sklearn' : ”, has(self.xgboost) ? 'xgboost' : ”, has(self.tensorflow) ? 'tensorflow' : ”, has(self.pytorch) ? 'pytorch' : ”, has(self.triton) ? 'triton' : ”, has(self.onnx) ? 'onnx' : ”, has(self.huggingface) ? 'huggingface' : ”, has(self.pmml) ? 'pmml' : ”, has(self.lightgbm) ? 'lightgbm' : ”, has(self.paddle) ? 'paddle' : ”, has(self.containers) && self.containers.size() > 0 ? 'containers' : ”].filter(name, name != ”).join(', ') + '; a container beside the model server belongs into a ServingRuntime that model.runtime names'",message="only one of model, containers and the framework fields can be set; a container beside the model server belongs into a ServingRuntime that model.runtime names"
 type PredictorSpec struct {
 	// The model to serve, by its format and its place in storage. The operator
 	// picks a ServingRuntime that serves the format, unless model.runtime names one.
@@ -64,19 +67,23 @@ type PredictorSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="workerSpec (one model on several nodes) is not supported: use a serving runtime that needs one node"
 	WorkerSpec *Unsupported `json:"workerSpec,omitempty"`
 
 	// Not supported: refused by the API server. Use model.storageUri.
 	// +optional
 	// +listType=atomic
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="storageUris is not supported: set model.storageUri"
 	StorageUris []Unsupported `json:"storageUris,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="storageContainerName is not supported: the image that fetches models is set in the configuration of the operator"
 	StorageContainerName *string `json:"storageContainerName,omitempty"`
 
 	// Not supported: refused by the API server. Revisions are named by the operator.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="name is not supported: the operator names the revisions"
 	Name string `json:"name,omitempty"`
 }
 
@@ -91,6 +98,7 @@ type ModelSpec struct {
 	// Name of the ServingRuntime or, if the namespace has none of that name, the
 	// ClusterServingRuntime to use. Absent: the operator picks one.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Runtime *string `json:"runtime,omitempty"`
 
 	PredictorExtensionSpec `json:",inline"`
@@ -100,6 +108,7 @@ type ModelSpec struct {
 type ModelFormat struct {
 	// Name of the format, such as sklearn, xgboost or huggingface.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	Name string `json:"name"`
 
 	// Version of the format, as the serving runtime lists it, such as "1" or "2.6".
@@ -109,14 +118,20 @@ type ModelFormat struct {
 
 // PredictorExtensionSpec is where a model is and what its server speaks, with
 // the fields of the container that serves it.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name == ”",fieldPath=".name",message="name is not allowed here: the container that serves a model is always called kserve-container"
+// +kubebuilder:validation:XValidation:rule="!(has(self.storageUri) && has(self.storage) && has(self.storage.path))",fieldPath=".storage.path",message="storageUri and storage.path both say where the model is: remove one of them"
+// +kubebuilder:validation:XValidation:rule="!has(self.storage) || has(self.storageUri) || has(self.storage.path)",fieldPath=".storage",message="storage does not say which model to fetch: set storage.path, or storageUri beside storage"
 type PredictorExtensionSpec struct {
 	// Where the model is: gs://, s3://, pvc://claim/path, oci://image, hf://, https://
 	// and what else the operator's configuration lists.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	StorageURI *string `json:"storageUri,omitempty"`
 
 	// Tag of the serving runtime's image to use instead of the tag that it names.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	RuntimeVersion *string `json:"runtimeVersion,omitempty"`
 
 	// Protocol that clients speak to this model. Absent means v1, except for the
@@ -133,6 +148,7 @@ type PredictorExtensionSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="confidential is not supported: set runtimeClassName of the predictor to a confidential runtime, and decrypt the model in the model server"
 	Confidential *Unsupported `json:"confidential,omitempty"`
 }
 
@@ -153,10 +169,12 @@ const (
 type StorageSpec struct {
 	// Path of the model in the bucket that the key or the parameters name.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Path *string `json:"path,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="schemaPath is not supported: KServe does not read it either; remove it"
 	SchemaPath *string `json:"schemaPath,omitempty"`
 
 	// Settings that override those of the key, such as type, bucket or endpoint_url.
@@ -183,21 +201,26 @@ const (
 
 // ComponentExtensionSpec says how the predictor scales and how its revisions are
 // released.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || !has(self.maxReplicas) || self.maxReplicas == 0 || self.minReplicas <= self.maxReplicas",fieldPath=".minReplicas",messageExpression="'minReplicas (' + string(self.minReplicas) + ') is above maxReplicas (' + string(self.maxReplicas) + '): lower the one or raise the other'",message="minReplicas is above maxReplicas: lower the one or raise the other"
 type ComponentExtensionSpec struct {
 	// Fewest replicas of each revision that serves. Absent means 1. 0 is for Knative
 	// mode, which can start a replica when a request comes.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	MinReplicas *int32 `json:"minReplicas,omitempty"`
 
 	// Most replicas of each revision that serves. Absent or 0: in Standard mode as
 	// many as minReplicas, in Knative mode no limit.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	MaxReplicas int32 `json:"maxReplicas,omitempty"`
 
 	// Value of scaleMetric that scaling aims at: percent of the request for cpu and
 	// memory, requests in flight for each replica for concurrency, requests per second
 	// for each replica for rps.
 	// +optional
+	// +kubebuilder:validation:Minimum=1
 	ScaleTarget *int32 `json:"scaleTarget,omitempty"`
 
 	// What the number of replicas follows: cpu or memory in Standard mode, and also
@@ -207,10 +230,13 @@ type ComponentExtensionSpec struct {
 
 	// Most requests that one replica handles at the same time; 0 sets no limit.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`
 
-	// Seconds after which a request that got no answer is ended.
+	// Seconds after which a request that got no answer is ended. Absent or 0: the
+	// default of the gateway, or of Knative.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	TimeoutSeconds *int64 `json:"timeout,omitempty"`
 
 	// Share of the traffic, 0 to 100, that the newest revision gets once it is ready;
@@ -218,6 +244,9 @@ type ComponentExtensionSpec struct {
 	// promotes the newest revision. 0 takes it out of the traffic; after a promotion, 0
 	// sends everybody back to the revision before it.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 100",message="write the share of the newest revision as 0 to 100: 0 keeps it out of the traffic, and removing the field promotes it"
 	CanaryTrafficPercent *int64 `json:"canaryTrafficPercent,omitempty"`
 
 	// Labels for the pods, over those of the InferenceService and the serving runtime.
@@ -236,18 +265,22 @@ type ComponentExtensionSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="scaleMetricType is not supported: scaleTarget is a percent of the request for cpu and memory, and a number for each replica for concurrency and rps"
 	ScaleMetricType *string `json:"scaleMetricType,omitempty"`
 
 	// Not supported: refused by the API server. Use minReplicas, maxReplicas,
 	// scaleMetric and scaleTarget.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="autoScaling is not supported: set minReplicas, maxReplicas, scaleMetric and scaleTarget, or bring your own autoscaler and set the annotation serving.kserve.io/autoscalerClass to external"
 	AutoScaling *Unsupported `json:"autoScaling,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="logger is not supported: log requests in the model server or at the gateway"
 	Logger *Unsupported `json:"logger,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="batcher is not supported: use a model server that batches requests itself"
 	Batcher *Unsupported `json:"batcher,omitempty"`
 }
