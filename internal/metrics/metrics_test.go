@@ -1,0 +1,143 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package metrics
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+func newMetrics(t *testing.T, counts func() map[rollout.Phase]int) (*Metrics, *prometheus.Registry) {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	m, err := New(registry, Options{Rollouts: counts, FailureReasons: []string{"ImagePullFailed", "Crashed"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, registry
+}
+
+func noRollouts() map[rollout.Phase]int { return nil }
+
+func expect(t *testing.T, registry *prometheus.Registry, name, want string) {
+	t.Helper()
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), name); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRolloutsAreCountedWhenScraped(t *testing.T) {
+	counts := map[rollout.Phase]int{rollout.Canary: 2, "Imaginary": 5}
+	_, registry := newMetrics(t, func() map[rollout.Phase]int { return counts })
+	expect(t, registry, "serinus_rollouts", `
+# HELP serinus_rollouts InferenceServices, by the phase of their rollout.
+# TYPE serinus_rollouts gauge
+serinus_rollouts{phase="Canary"} 2
+serinus_rollouts{phase="Failed"} 0
+serinus_rollouts{phase="Loading"} 0
+serinus_rollouts{phase="RolledBack"} 0
+serinus_rollouts{phase="Shifting"} 0
+serinus_rollouts{phase="Stable"} 0
+serinus_rollouts{phase="Stopped"} 0
+`)
+
+	counts = map[rollout.Phase]int{rollout.Stable: 2, rollout.Stopped: 1}
+	expect(t, registry, "serinus_rollouts", `
+# HELP serinus_rollouts InferenceServices, by the phase of their rollout.
+# TYPE serinus_rollouts gauge
+serinus_rollouts{phase="Canary"} 0
+serinus_rollouts{phase="Failed"} 0
+serinus_rollouts{phase="Loading"} 0
+serinus_rollouts{phase="RolledBack"} 0
+serinus_rollouts{phase="Shifting"} 0
+serinus_rollouts{phase="Stable"} 2
+serinus_rollouts{phase="Stopped"} 1
+`)
+}
+
+func TestShiftsBeginAtZero(t *testing.T) {
+	m, registry := newMetrics(t, noRollouts)
+	m.TrafficShifted(Up, Promotion)
+	m.TrafficShifted(Up, Promotion)
+	m.TrafficShifted(Down, Readiness)
+	expect(t, registry, "serinus_traffic_shifts_total", `
+# HELP serinus_traffic_shifts_total Shifts of traffic, by whether the target got more or less and by why.
+# TYPE serinus_traffic_shifts_total counter
+serinus_traffic_shifts_total{direction="down",reason="Canary"} 0
+serinus_traffic_shifts_total{direction="down",reason="Promotion"} 0
+serinus_traffic_shifts_total{direction="down",reason="Readiness"} 1
+serinus_traffic_shifts_total{direction="down",reason="Rollback"} 0
+serinus_traffic_shifts_total{direction="down",reason="Superseded"} 0
+serinus_traffic_shifts_total{direction="up",reason="Canary"} 0
+serinus_traffic_shifts_total{direction="up",reason="Promotion"} 2
+serinus_traffic_shifts_total{direction="up",reason="Readiness"} 0
+serinus_traffic_shifts_total{direction="up",reason="Rollback"} 0
+serinus_traffic_shifts_total{direction="up",reason="Superseded"} 0
+`)
+}
+
+func TestFailureReasonsAreBounded(t *testing.T) {
+	m, registry := newMetrics(t, noRollouts)
+	m.RevisionFailed("Crashed")
+	m.RevisionFailed("sklearn-iris-predictor-00002")
+	m.RevisionFailed("")
+	expect(t, registry, "serinus_revision_failures_total", `
+# HELP serinus_revision_failures_total Revisions that failed, by why.
+# TYPE serinus_revision_failures_total counter
+serinus_revision_failures_total{reason="Crashed"} 1
+serinus_revision_failures_total{reason="ImagePullFailed"} 0
+serinus_revision_failures_total{reason="Other"} 2
+`)
+}
+
+func TestSpecToTraffic(t *testing.T) {
+	m, registry := newMetrics(t, noRollouts)
+	m.FirstTraffic(1500 * time.Millisecond)
+	m.FirstTraffic(4 * time.Minute)
+	m.FirstTraffic(2 * time.Hour)
+	expect(t, registry, "serinus_spec_to_traffic_seconds", `
+# HELP serinus_spec_to_traffic_seconds Time from the creation of a revision to its first traffic.
+# TYPE serinus_spec_to_traffic_seconds histogram
+serinus_spec_to_traffic_seconds_bucket{le="1"} 0
+serinus_spec_to_traffic_seconds_bucket{le="2"} 1
+serinus_spec_to_traffic_seconds_bucket{le="5"} 1
+serinus_spec_to_traffic_seconds_bucket{le="10"} 1
+serinus_spec_to_traffic_seconds_bucket{le="20"} 1
+serinus_spec_to_traffic_seconds_bucket{le="30"} 1
+serinus_spec_to_traffic_seconds_bucket{le="60"} 1
+serinus_spec_to_traffic_seconds_bucket{le="120"} 1
+serinus_spec_to_traffic_seconds_bucket{le="300"} 2
+serinus_spec_to_traffic_seconds_bucket{le="600"} 2
+serinus_spec_to_traffic_seconds_bucket{le="1200"} 2
+serinus_spec_to_traffic_seconds_bucket{le="1800"} 2
+serinus_spec_to_traffic_seconds_bucket{le="3600"} 2
+serinus_spec_to_traffic_seconds_bucket{le="+Inf"} 3
+serinus_spec_to_traffic_seconds_sum 7441.5
+serinus_spec_to_traffic_seconds_count 3
+`)
+}
+
+func TestNamesFollowTheConventions(t *testing.T) {
+	_, registry := newMetrics(t, noRollouts)
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		t.Errorf("%s: %s", problem.Metric, problem.Text)
+	}
+}
+
+func TestSecondRegistrationFails(t *testing.T) {
+	_, registry := newMetrics(t, noRollouts)
+	if _, err := New(registry, Options{Rollouts: noRollouts}); err == nil {
+		t.Error("the same metrics were registered twice")
+	}
+}
