@@ -20,6 +20,10 @@ const (
 	APIVersion = "config.serinus.io/v1alpha1"
 	// Kind is the kind that the file must name.
 	Kind = "OperatorConfiguration"
+
+	// LeaseName is the name of the Lease with which a leader is elected. It is no
+	// setting, because the operator's Role gives access to this one Lease only.
+	LeaseName = "serinus-controller-manager"
 )
 
 // Config is the operator's configuration.
