@@ -1,0 +1,174 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/big"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// canonical writes an API object so that equal objects, and only they, give
+// equal bytes, in this version and in every later one:
+//
+//   - Fields go by their names in JSON, in alphabetical order.
+//   - A field that is empty is left out, so that a field may be added. Behind a
+//     pointer only nil is empty: "automountServiceAccountToken: false" and
+//     "namespaceSelector: {}" say something.
+//   - A quantity is written as the number that it is.
+//   - What the API server fills in is left out, so that it makes no difference
+//     whether it has done so.
+//
+// The form is bencoding: unlike JSON it has no escapes and no choice of
+// spelling, hence nothing that a later version of a library could do
+// differently.
+func canonical(value any) []byte {
+	return appendValue(nil, reflect.ValueOf(value))
+}
+
+func appendValue(out []byte, v reflect.Value) []byte {
+	switch x := v.Interface().(type) {
+	case resource.Quantity:
+		return appendText(out, rational(x))
+	case intstr.IntOrString:
+		if x.Type == intstr.String {
+			return appendText(out, x.StrVal)
+		}
+		return appendInt(out, int64(x.IntVal))
+	case json.Marshaler: // Times, and the managed fields of a volume claim's template.
+		if v.Kind() != reflect.Pointer {
+			return appendMarshaled(out, x)
+		}
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		return appendValue(out, v.Elem())
+	case reflect.Struct:
+		return appendStruct(out, v)
+	case reflect.Map:
+		return appendMap(out, v)
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return appendText(out, string(v.Bytes()))
+		}
+		out = append(out, 'l')
+		for i := range v.Len() {
+			out = appendValue(out, v.Index(i))
+		}
+		return append(out, 'e')
+	case reflect.String:
+		return appendText(out, v.String())
+	case reflect.Bool:
+		return appendText(out, strconv.FormatBool(v.Bool()))
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return appendInt(out, v.Int())
+	default:
+		panic(fmt.Sprintf("predictor: no canonical form for %s", v.Type()))
+	}
+}
+
+func appendText(out []byte, s string) []byte {
+	out = strconv.AppendInt(out, int64(len(s)), 10)
+	out = append(out, ':')
+	return append(out, s...)
+}
+
+func appendInt(out []byte, n int64) []byte {
+	out = append(out, 'i')
+	out = strconv.AppendInt(out, n, 10)
+	return append(out, 'e')
+}
+
+func appendMarshaled(out []byte, value json.Marshaler) []byte {
+	text, err := value.MarshalJSON()
+	if err != nil {
+		panic(fmt.Sprintf("predictor: no canonical form for %T: %v", value, err))
+	}
+	return appendText(out, string(text))
+}
+
+func appendStruct(out []byte, v reflect.Value) []byte {
+	fields := map[string]reflect.Value{}
+	collectFields(fields, v)
+	out = append(out, 'd')
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		out = appendText(out, name)
+		out = appendValue(out, fields[name])
+	}
+	return append(out, 'e')
+}
+
+// collectFields finds the fields that are not empty, those of inlined structs
+// among them.
+func collectFields(fields map[string]reflect.Value, v reflect.Value) {
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		switch {
+		case !field.IsExported() || name == "-" || isEmpty(v.Field(i)):
+		case field.Anonymous && name == "":
+			collectFields(fields, v.Field(i))
+		default:
+			fields[name] = v.Field(i)
+		}
+	}
+}
+
+func isEmpty(v reflect.Value) bool {
+	switch x := v.Interface().(type) {
+	case resource.Quantity:
+		return x.IsZero()
+	case intstr.IntOrString:
+		return x == intstr.IntOrString{}
+	case corev1.Protocol: // The default of a container's port.
+		return x == "" || x == corev1.ProtocolTCP
+	}
+	switch v.Kind() {
+	case reflect.Slice, reflect.Map:
+		return v.Len() == 0
+	case reflect.Struct:
+		if _, ok := v.Interface().(json.Marshaler); ok {
+			return v.IsZero()
+		}
+		fields := map[string]reflect.Value{}
+		collectFields(fields, v)
+		return len(fields) == 0
+	default:
+		return v.IsZero()
+	}
+}
+
+// rational returns a quantity as a fraction in lowest terms: there is just one
+// for each number.
+func rational(q resource.Quantity) string {
+	decimal := q.AsDec()
+	power := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(decimal.Scale(), -decimal.Scale()))), nil)
+	number := new(big.Rat).SetInt(decimal.UnscaledBig())
+	if decimal.Scale() > 0 {
+		return number.Quo(number, new(big.Rat).SetInt(power)).RatString()
+	}
+	return number.Mul(number, new(big.Rat).SetInt(power)).RatString()
+}
+
+func appendMap(out []byte, v reflect.Value) []byte {
+	values := map[string]reflect.Value{}
+	for _, key := range v.MapKeys() {
+		values[key.String()] = v.MapIndex(key)
+	}
+	out = append(out, 'd')
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		out = appendText(out, key)
+		out = appendValue(out, values[key])
+	}
+	return append(out, 'e')
+}

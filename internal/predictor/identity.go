@@ -1,0 +1,150 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// Identity is what one revision is told from another by. It is stored with a
+// revision, and holds nothing but names and digests.
+type Identity struct {
+	// Predictor is a digest of the spec.
+	Predictor string `json:"predictor"`
+	// Runtime is a digest of the serving runtime that was chosen.
+	Runtime string `json:"runtime,omitempty"`
+	// RequestedRuntime is the serving runtime that the spec names. It tells specs
+	// apart, not revisions: to name the runtime that had been picked anyway changes
+	// nothing.
+	RequestedRuntime string  `json:"requestedRuntime,omitempty"`
+	Labels           Digests `json:"labels"`
+	Annotations      Digests `json:"annotations"`
+}
+
+// Digests are labels, or annotations, with a digest in place of each value.
+type Digests struct {
+	// Inherited are from the metadata of the InferenceService.
+	Inherited map[string]string `json:"inherited,omitempty"`
+	// Own are from its predictor, and win.
+	Own map[string]string `json:"own,omitempty"`
+	// Excluded is the setting under which the digests were taken.
+	Excluded []string `json:"excluded,omitempty"`
+}
+
+// Equal tells whether two identities are those of the same revision. Labels and
+// annotations that were excluded when either was made do not count, so that to
+// exclude one, or no longer to, makes no revision.
+func (i Identity) Equal(other Identity) bool {
+	return i.Runtime == other.Runtime && i.equalButForRuntime(other)
+}
+
+// EqualSpec is like [Identity.Equal] but compares the serving runtime that the
+// spec names, not the one that was chosen.
+func (i Identity) EqualSpec(other Identity) bool {
+	return i.RequestedRuntime == other.RequestedRuntime && i.equalButForRuntime(other)
+}
+
+func (i Identity) equalButForRuntime(other Identity) bool {
+	return i.Predictor == other.Predictor &&
+		i.Labels.equal(other.Labels, unpropagatedLabels) &&
+		i.Annotations.equal(other.Annotations, unpropagatedAnnotations)
+}
+
+func (d Digests) equal(other Digests, unpropagated []string) bool {
+	excluded := [][]string{d.Excluded, other.Excluded}
+	return maps.Equal(d.effective(unpropagated, excluded...), other.effective(unpropagated, excluded...))
+}
+
+// effective returns the digests of what propagates. To apply what never
+// propagates once more lets a later version extend that list without making
+// revisions.
+func (d Digests) effective(unpropagated []string, excluded ...[]string) map[string]string {
+	return union(
+		without(d.Inherited, append(excluded, unpropagated)...),
+		without(d.Own, excluded...),
+	)
+}
+
+func digestsOf(v values, excluded []string) Digests {
+	return Digests{Inherited: digestEach(v.inherited), Own: digestEach(v.own), Excluded: excluded}
+}
+
+func digestEach(m map[string]string) map[string]string {
+	result := make(map[string]string, len(m))
+	for key, value := range m {
+		result[key] = digest(value)
+	}
+	return result
+}
+
+// identified is what an identity comes down to in one digest.
+type identified struct {
+	Predictor        string            `json:"predictor"`
+	Runtime          string            `json:"runtime"`
+	RequestedRuntime string            `json:"requestedRuntime"`
+	Labels           map[string]string `json:"labels"`
+	Annotations      map[string]string `json:"annotations"`
+}
+
+func (i Identity) inputs() string {
+	return digest(identified{
+		Predictor:   i.Predictor,
+		Runtime:     i.Runtime,
+		Labels:      i.Labels.effective(unpropagatedLabels),
+		Annotations: i.Annotations.effective(unpropagatedAnnotations),
+	})
+}
+
+func (i Identity) specInputs() string {
+	return digest(identified{
+		Predictor:        i.Predictor,
+		RequestedRuntime: i.RequestedRuntime,
+		Labels:           i.Labels.effective(unpropagatedLabels),
+		Annotations:      i.Annotations.effective(unpropagatedAnnotations),
+	})
+}
+
+// inputsOf returns the part of a normalised predictor that makes revisions.
+func inputsOf(spec v1beta1.PredictorSpec) v1beta1.PredictorSpec {
+	spec.CanaryTrafficPercent = nil
+	spec.MinReplicas = nil
+	spec.MaxReplicas = 0
+	spec.ScaleTarget = nil
+	spec.ScaleMetric = nil
+	spec.DeploymentStrategy = nil
+	// These are compared one by one.
+	spec.Labels = nil
+	spec.Annotations = nil
+	if spec.Model != nil {
+		model := *spec.Model
+		model.Runtime = nil
+		spec.Model = &model
+	}
+	return spec
+}
+
+// runtimeInputs is the part of a serving runtime that reaches the pods.
+type runtimeInputs struct {
+	Name       string                          `json:"name"`
+	ServerType string                          `json:"serverType"`
+	Pod        *v1alpha1.ServingRuntimePodSpec `json:"pod"`
+}
+
+// inputs returns what is written in the runtime, not what this package makes
+// of it: the server type that a name stands for is this package's knowledge,
+// which may grow.
+func (r *runtime) inputs() runtimeInputs {
+	return runtimeInputs{Name: r.ref.Name, ServerType: r.annotations[annotationServerType], Pod: &r.spec.ServingRuntimePodSpec}
+}
+
+// digest returns 16 hexadecimal digits that stand for a value.
+func digest(value any) string {
+	sum := sha256.Sum256(canonical(value))
+	return hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,143 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+const (
+	predictorField = "spec.predictor"
+	modelField     = "spec.predictor.model"
+)
+
+// framework is a field of KServe's from before there was model.
+type framework struct {
+	field  string
+	format string
+	// protocol is what the field means where it names none.
+	protocol *v1beta1.ProtocolVersion
+	model    *v1beta1.PredictorExtensionSpec
+}
+
+func frameworks(spec *v1beta1.PredictorSpec) []framework {
+	v2 := new(v1beta1.ProtocolV2)
+	all := []framework{
+		{field: "sklearn", format: "sklearn", model: spec.SKLearn},
+		{field: "xgboost", format: "xgboost", model: spec.XGBoost},
+		{field: "tensorflow", format: "tensorflow", model: spec.Tensorflow},
+		{field: "pytorch", format: "pytorch", model: spec.PyTorch},
+		{field: "triton", format: "triton", model: spec.Triton, protocol: v2},
+		{field: "onnx", format: "onnx", model: spec.ONNX, protocol: v2},
+		{field: "huggingface", format: "huggingface", model: spec.HuggingFace, protocol: v2},
+		{field: "pmml", format: "pmml", model: spec.PMML},
+		{field: "lightgbm", format: "lightgbm", model: spec.LightGBM},
+		{field: "paddle", format: "paddle", model: spec.Paddle},
+	}
+	return slices.DeleteFunc(all, func(f framework) bool { return f.model == nil })
+}
+
+// protocolOfFormat is what model.protocolVersion means where it is absent, for
+// the formats that have a protocol of their own.
+var protocolOfFormat = map[string]v1beta1.ProtocolVersion{
+	"triton": v1beta1.ProtocolV2,
+	"vLLM":   v1beta1.ProtocolV2,
+}
+
+// normalise returns a copy of a predictor with everything that can be written
+// in several ways written in one: a model is in model, and the container that
+// serves is the first and has its name.
+func normalise(given v1beta1.PredictorSpec) (v1beta1.PredictorSpec, *Error) {
+	spec := *given.DeepCopy()
+	if err := exactlyOne(&spec); err != nil {
+		return spec, err
+	}
+	for _, legacy := range frameworks(&spec) {
+		spec.Model = legacy.asModel()
+	}
+	spec.SKLearn, spec.XGBoost, spec.Tensorflow, spec.PyTorch, spec.Triton = nil, nil, nil, nil, nil
+	spec.ONNX, spec.HuggingFace, spec.PMML, spec.LightGBM, spec.Paddle = nil, nil, nil, nil, nil
+
+	if spec.ServiceAccountName == "" {
+		spec.ServiceAccountName = spec.DeprecatedServiceAccount
+	}
+	spec.DeprecatedServiceAccount = ""
+
+	if spec.Model != nil {
+		return spec, normaliseModel(spec.Model)
+	}
+	return spec, normaliseContainers(spec.Containers)
+}
+
+func exactlyOne(spec *v1beta1.PredictorSpec) *Error {
+	var found []string
+	if spec.Model != nil {
+		found = append(found, "model")
+	}
+	if len(spec.Containers) > 0 {
+		found = append(found, "containers")
+	}
+	for _, legacy := range frameworks(spec) {
+		found = append(found, legacy.field)
+	}
+	switch len(found) {
+	case 0:
+		return invalid(predictorField, "says nothing to serve; set model, or containers for a model server of your own")
+	case 1:
+		return nil
+	default:
+		return invalid(predictorField, "%s are set; keep one of them", strings.Join(found, " and "))
+	}
+}
+
+func (f framework) asModel() *v1beta1.ModelSpec {
+	model := &v1beta1.ModelSpec{
+		ModelFormat:            v1beta1.ModelFormat{Name: f.format},
+		PredictorExtensionSpec: *f.model,
+	}
+	if model.ProtocolVersion == nil {
+		model.ProtocolVersion = f.protocol
+	}
+	return model
+}
+
+func normaliseModel(model *v1beta1.ModelSpec) *Error {
+	if model.Name != "" && model.Name != v1beta1.ServingContainerName {
+		return invalid(modelField+".name", "%q: the container of a model is always called %s; remove the field",
+			model.Name, v1beta1.ServingContainerName)
+	}
+	model.Name = ""
+	if model.ProtocolVersion == nil {
+		if protocol, ok := protocolOfFormat[model.ModelFormat.Name]; ok {
+			model.ProtocolVersion = &protocol
+		}
+	}
+	return nil
+}
+
+func normaliseContainers(containers []corev1.Container) *Error {
+	serving := slices.IndexFunc(containers, isServing)
+	switch {
+	case serving >= 0:
+	case len(containers) == 1 || containers[0].Name == "":
+		serving = 0
+		containers[0].Name = v1beta1.ServingContainerName
+	default:
+		return invalid(predictorField+".containers", "none of them is called %s; give this name to the one that serves",
+			v1beta1.ServingContainerName)
+	}
+	first := containers[serving]
+	copy(containers[1:serving+1], containers[:serving])
+	containers[0] = first
+	return nil
+}
+
+func isServing(container corev1.Container) bool {
+	return container.Name == v1beta1.ServingContainerName
+}

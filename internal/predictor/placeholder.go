@@ -1,0 +1,123 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"text/template"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// placeholders are the values for {{.Name}}, {{.Namespace}}, {{.Labels.x}} and
+// {{.Annotations.x}}. Only what propagates can be used: the rest may change
+// without making a revision.
+type placeholders struct {
+	Name        string
+	Namespace   string
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+func (r *Resolved) placeholders() placeholders {
+	return placeholders{
+		Name:      r.name,
+		Namespace: r.namespace,
+		Labels:    r.metadata.labels.effective(),
+		Annotations: union(r.metadata.annotations.effective(),
+			map[string]string{annotationModelFormat: r.spec.Model.ModelFormat.Name}),
+	}
+}
+
+// fillIn replaces the placeholders in all texts of a container.
+func (r *Resolved) fillIn(container *corev1.Container, values placeholders) *Error {
+	err := eachText(reflect.ValueOf(container).Elem(), "", values.fill)
+	if err != nil {
+		return invalid(modelField, "a placeholder in container %s of %s cannot be filled in: %v; "+
+			"what can be used is .Name, .Namespace, and of the labels and annotations that propagate to pods %s",
+			container.Name, r.runtime, err, values.known())
+	}
+	return nil
+}
+
+func (p placeholders) fill(path, text string) (string, error) {
+	if !strings.Contains(text, "{{") {
+		return text, nil
+	}
+	parsed, err := template.New(path).Option("missingkey=error").Funcs(template.FuncMap{"index": lookUp}).Parse(text)
+	if err != nil {
+		return "", err
+	}
+	var filled strings.Builder
+	if err := parsed.Execute(&filled, p); err != nil {
+		return "", err
+	}
+	return filled.String(), nil
+}
+
+// lookUp stands in for the function index, which passes over missing keys in
+// silence.
+func lookUp(m map[string]string, key string) (string, error) {
+	value, ok := m[key]
+	if !ok {
+		return "", fmt.Errorf("there is no key %q", key)
+	}
+	return value, nil
+}
+
+// known lists what can be used.
+func (p placeholders) known() string {
+	var names []string
+	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
+		names = append(names, fmt.Sprintf("label %q", key))
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.Annotations)) {
+		names = append(names, fmt.Sprintf("annotation %q", key))
+	}
+	return listed("and", names)
+}
+
+// eachText replaces every text within a value, which it finds by its path.
+func eachText(v reflect.Value, path string, replace func(path, text string) (string, error)) error {
+	switch v.Kind() {
+	case reflect.String:
+		text, err := replace(path, v.String())
+		if err == nil && text != v.String() {
+			v.SetString(text)
+		}
+		return err
+	case reflect.Pointer:
+		if v.IsNil() {
+			return nil
+		}
+		return eachText(v.Elem(), path, replace)
+	case reflect.Slice:
+		for i := range v.Len() {
+			if err := eachText(v.Index(i), fmt.Sprintf("%s[%d]", path, i), replace); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			if !field.IsExported() {
+				continue
+			}
+			if err := eachText(v.Field(i), fieldPath(path, field), replace); err != nil {
+				return err
+			}
+		}
+	default: // A container has no texts in maps: only quantities.
+	}
+	return nil
+}
+
+func fieldPath(path string, field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return strings.Trim(path+"."+name, ".")
+}

@@ -1,0 +1,148 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// serverType is a kind of model server that needs more than its runtime can
+// say.
+type serverType string
+
+const (
+	mlServer          serverType = "mlserver"
+	triton            serverType = "tritonserver"
+	torchServe        serverType = "torchserve"
+	tensorflowServing serverType = "tensorflow-serving"
+	huggingFaceServer serverType = "huggingfaceserver"
+	vllmServer        serverType = "vllmserver"
+)
+
+// serverTypes are those of KServe's runtimes, for when a runtime does not say
+// its own in an annotation.
+var serverTypes = map[string]serverType{
+	"kserve-mlserver":           mlServer,
+	"kserve-tritonserver":       triton,
+	"kserve-torchserve":         torchServe,
+	"kserve-tensorflow-serving": tensorflowServing,
+	"kserve-huggingfaceserver":  huggingFaceServer,
+	"kserve-vllmserver":         vllmServer,
+}
+
+func (r *runtime) serverType() serverType {
+	if named := r.annotations[annotationServerType]; named != "" {
+		return serverType(named)
+	}
+	return serverTypes[r.ref.Name]
+}
+
+// mlServerClasses are MLServer's implementations of model formats.
+var mlServerClasses = map[string]string{
+	"sklearn":  "mlserver_sklearn.SKLearnModel",
+	"xgboost":  "mlserver_xgboost.XGBoostModel",
+	"lightgbm": "mlserver_lightgbm.LightGBMModel",
+	"mlflow":   "mlserver_mlflow.MLflowRuntime",
+}
+
+// serverDefaults returns the container of the model with what its kind of
+// server needs, and the values for placeholders that its runtime may use.
+func (r *Resolved) serverDefaults() (corev1.Container, placeholders) {
+	container := *r.spec.Model.Container.DeepCopy()
+	values := r.placeholders()
+	add := func(name, value string) {
+		container.Env = addVariable(container.Env, corev1.EnvVar{Name: name, Value: value})
+	}
+	hasModel := r.spec.Model.StorageURI != nil || r.spec.Model.Storage != nil
+
+	switch r.runtime.serverType() {
+	case mlServer:
+		class, known := mlServerClasses[r.spec.Model.ModelFormat.Name]
+		if !known {
+			class = mlServerClasses["sklearn"]
+		}
+		values.Labels["modelClass"] = class
+		if hasModel {
+			add("MLSERVER_MODEL_NAME", r.name)
+			add("MLSERVER_MODEL_URI", modelPath)
+		} else {
+			add("MLSERVER_LOAD_MODELS_AT_STARTUP", "false")
+		}
+	case triton:
+		if !hasModel {
+			container.Args = append(container.Args, "--model-control-mode=explicit")
+		}
+	case torchServe:
+		protocol := protocolOrV1(r.spec.Model)
+		values.Labels["serviceEnvelope"] = "kserve"
+		if protocol == v1beta1.ProtocolV2 || protocol == v1beta1.ProtocolGRPCV2 {
+			values.Labels["serviceEnvelope"] = "kservev2"
+		}
+		add("PROTOCOL_VERSION", string(protocol))
+	case tensorflowServing, huggingFaceServer, vllmServer:
+		// They differ in their images only.
+	}
+	return container, values
+}
+
+// imageFor returns the image of the serving container: with the tag that the
+// model names, or else the build for the hardware that it asks for. An image
+// that is pinned by its digest stays as it is.
+func imageFor(container corev1.Container, runtimeVersion *string, server serverType) string {
+	if strings.Contains(container.Image, "@") {
+		return container.Image
+	}
+	repository, tag := splitImage(container.Image)
+	if runtimeVersion != nil {
+		return repository + ":" + *runtimeVersion
+	}
+	if tag == "" {
+		return container.Image
+	}
+	switch server {
+	case tensorflowServing, torchServe, huggingFaceServer:
+		if wantsGPU(container) && !strings.HasSuffix(tag, "-gpu") {
+			return repository + ":" + tag + "-gpu"
+		}
+	case vllmServer:
+		// This one is published for GPUs, and for CPUs in a repository of its own.
+		if !wantsGPU(container) && !strings.HasSuffix(repository, "-cpu") {
+			return repository + "-cpu:" + tag
+		}
+	case mlServer, triton:
+		// One image serves all hardware.
+	}
+	return container.Image
+}
+
+// splitImage splits off the tag of an image. A colon before the last slash
+// belongs to a registry's port.
+func splitImage(image string) (repository, tag string) {
+	colon := strings.LastIndex(image, ":")
+	if colon <= strings.LastIndex(image, "/") {
+		return image, ""
+	}
+	return image[:colon], image[colon+1:]
+}
+
+// wantsGPU tells whether a container asks for a GPU of NVIDIA's, for which the
+// images are built, or for a slice of one.
+func wantsGPU(container corev1.Container) bool {
+	return slices.ContainsFunc(limitNames(container), func(name string) bool {
+		return name == "nvidia.com/gpu" || strings.HasPrefix(name, "nvidia.com/mig")
+	})
+}
+
+func limitNames(container corev1.Container) []string {
+	var names []string
+	for name := range container.Resources.Limits {
+		names = append(names, string(name))
+	}
+	return names
+}

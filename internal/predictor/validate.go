@@ -1,0 +1,182 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// Problem is one thing that is wrong with an InferenceService.
+type Problem struct {
+	// Field is its path.
+	Field string
+	// Value is what is written there.
+	Value string
+	// Message says what to write.
+	Message string
+}
+
+func (p Problem) String() string {
+	return fmt.Sprintf("%s: %q: %s", p.Field, p.Value, p.Message)
+}
+
+// Validate finds what is wrong with an InferenceService by itself and what its
+// schema cannot hold: the values of annotations above all. The deployment mode
+// is not among them; it is the business of who runs the predictor.
+func Validate(isvc *v1beta1.InferenceService) []Problem {
+	return slices.Concat(
+		annotationProblems(isvc.Annotations),
+		metadataProblems(isvc.Spec.Predictor),
+		numberProblems(isvc.Spec.Predictor),
+		environmentProblems(isvc.Spec.Predictor),
+	)
+}
+
+func asError(problems []Problem) *Error {
+	texts := []string{fmt.Sprintf("%q: %s", problems[0].Value, problems[0].Message)}
+	for _, problem := range problems[1:] {
+		texts = append(texts, problem.String())
+	}
+	return invalid(problems[0].Field, "%s", strings.Join(texts, "; "))
+}
+
+// annotationRules are in the order in which problems are reported.
+var annotationRules = []struct {
+	key string
+	// expected says what to write where accepts refuses a value.
+	expected string
+	accepts  func(string) bool
+}{
+	{v1beta1.AnnotationEnableTagRouting, trueOrFalse, isTrueOrFalse},
+	{v1beta1.AnnotationStop, trueOrFalse, isTrueOrFalse},
+	{v1beta1.AnnotationDisableAutoUpdate, trueOrFalse, isTrueOrFalse},
+	{v1beta1.AnnotationEnablePrometheusScraping, trueOrFalse, isTrueOrFalse},
+	{v1beta1.AnnotationStorageReadonly, trueOrFalse, isTrueOrFalse},
+	{
+		v1beta1.AnnotationAutoscalerClass,
+		"write hpa, external or none; keda is not supported",
+		oneOf(string(v1beta1.AutoscalerClassHPA), string(v1beta1.AutoscalerClassExternal), string(v1beta1.AutoscalerClassNone)),
+	},
+	{
+		v1beta1.AnnotationMetrics,
+		"write cpu or memory, or use spec.predictor.scaleMetric instead",
+		oneOf(string(v1beta1.MetricCPU), string(v1beta1.MetricMemory), string(v1beta1.MetricConcurrency), string(v1beta1.MetricRPS)),
+	},
+	{
+		v1beta1.AnnotationTargetUtilizationPercentage,
+		"write a whole number from 1 to 100, or use spec.predictor.scaleTarget instead",
+		isIntegerIn(1, 100),
+	},
+	{annotationStorageInitializerUID, "write the number of a user", isIntegerIn(0, maxUID)},
+}
+
+const (
+	trueOrFalse = `write "true" or "false"`
+	maxUID      = 1<<31 - 1
+)
+
+func isTrueOrFalse(value string) bool {
+	return value == "true" || value == "false"
+}
+
+func oneOf(values ...string) func(string) bool {
+	return func(value string) bool { return slices.Contains(values, value) }
+}
+
+func isIntegerIn(lowest, highest int64) func(string) bool {
+	return func(value string) bool {
+		n, err := strconv.ParseInt(value, 10, 64)
+		return err == nil && n >= lowest && n <= highest
+	}
+}
+
+func annotationProblems(annotations map[string]string) []Problem {
+	var problems []Problem
+	for _, rule := range annotationRules {
+		if value, set := annotations[rule.key]; set && !rule.accepts(value) {
+			problems = append(problems, Problem{
+				Field:   fmt.Sprintf("metadata.annotations[%s]", rule.key),
+				Value:   value,
+				Message: rule.expected,
+			})
+		}
+	}
+	return problems
+}
+
+// metadataProblems checks what the pods will have as labels and annotations.
+// The API server knows these rules, but not that they hold for these fields.
+func metadataProblems(predictor v1beta1.PredictorSpec) []Problem {
+	path := field.NewPath("spec", "predictor")
+	mistakes := append(
+		metav1validation.ValidateLabels(predictor.Labels, path.Child("labels")),
+		apivalidation.ValidateAnnotations(predictor.Annotations, path.Child("annotations"))...,
+	)
+	var problems []Problem
+	for _, mistake := range mistakes {
+		problems = append(problems, Problem{
+			Field:   mistake.Field,
+			Value:   fmt.Sprint(mistake.BadValue),
+			Message: mistake.Detail,
+		})
+	}
+	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.String(), b.String()) })
+	return problems
+}
+
+func numberProblems(predictor v1beta1.PredictorSpec) []Problem {
+	var problems []Problem
+	if n := predictor.ContainerConcurrency; n != nil && *n < 0 {
+		problems = append(problems, Problem{
+			Field:   predictorField + ".containerConcurrency",
+			Value:   strconv.FormatInt(*n, 10),
+			Message: "write how many requests one replica may handle at the same time, or 0 for no limit",
+		})
+	}
+	if n := predictor.TimeoutSeconds; n != nil && *n < 1 {
+		problems = append(problems, Problem{
+			Field:   predictorField + ".timeout",
+			Value:   strconv.FormatInt(*n, 10),
+			Message: "write a number of seconds, at least 1",
+		})
+	}
+	return problems
+}
+
+// environmentProblems refuses PYTHONPATH as KServe does: with it, code out of a
+// model's own storage would take the place of the server's.
+func environmentProblems(predictor v1beta1.PredictorSpec) []Problem {
+	var problems []Problem
+	check := func(path string, env []corev1.EnvVar) {
+		for _, variable := range env {
+			if variable.Name == "PYTHONPATH" {
+				problems = append(problems, Problem{
+					Field:   path + ".env[PYTHONPATH]",
+					Value:   variable.Value,
+					Message: "remove it; it would let files beside the model replace the code of the server",
+				})
+			}
+		}
+	}
+	if predictor.Model != nil {
+		check(modelField, predictor.Model.Env)
+	}
+	for _, legacy := range frameworks(&predictor) {
+		check(predictorField+"."+legacy.field, legacy.model.Env)
+	}
+	for _, container := range predictor.Containers {
+		check(fmt.Sprintf("%s.containers[%s]", predictorField, container.Name), container.Env)
+	}
+	return problems
+}
