@@ -5,7 +5,5 @@
 // model servers that an InferenceService's model can be served with.
 //
 // +kubebuilder:object:generate=true
-// +kubebuilder:ac:generate=true
-// +kubebuilder:ac:output:package=../applyconfiguration
 // +groupName=serving.kserve.io
 package v1alpha1

@@ -12,7 +12,5 @@
 // canaryTrafficPercent is the order to promote.
 //
 // +kubebuilder:object:generate=true
-// +kubebuilder:ac:generate=true
-// +kubebuilder:ac:output:package=../applyconfiguration
 // +groupName=serving.kserve.io
 package v1beta1

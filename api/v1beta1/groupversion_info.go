@@ -12,6 +12,9 @@ import (
 // GroupVersion is the group and version of every type in this package.
 var GroupVersion = schema.GroupVersion{Group: "serving.kserve.io", Version: "v1beta1"}
 
+// SchemeGroupVersion is GroupVersion, under the name that generated code uses.
+var SchemeGroupVersion = GroupVersion
+
 var (
 	schemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
 

@@ -4,6 +4,8 @@
 package v1beta1
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -11,51 +13,6 @@ import (
 // have. latest-<name>-predictor and <name>-predictor-100000 are names of
 // Services, values of labels and labels of host names, which end at 63.
 const MaxNameLength = 46
-
-// ServedModel is the model that the predictor serves: model itself, or the one
-// that a framework field stands for. It is nil where the predictor brings
-// containers of its own. The result shares memory with the spec.
-func (s *PredictorSpec) ServedModel() *ModelSpec {
-	if s.Model != nil {
-		return s.Model
-	}
-	for _, framework := range s.frameworks() {
-		if framework.spec == nil {
-			continue
-		}
-		model := &ModelSpec{
-			ModelFormat:            ModelFormat{Name: framework.format},
-			PredictorExtensionSpec: *framework.spec,
-		}
-		if model.ProtocolVersion == nil && framework.protocol != "" {
-			model.ProtocolVersion = &framework.protocol
-		}
-		return model
-	}
-	return nil
-}
-
-// framework is one of KServe's older fields, which name the model format.
-type framework struct {
-	format   string
-	spec     *PredictorExtensionSpec
-	protocol ProtocolVersion // Where the user names none and it is not v1.
-}
-
-func (s *PredictorSpec) frameworks() []framework {
-	return []framework{
-		{format: "sklearn", spec: s.SKLearn},
-		{format: "xgboost", spec: s.XGBoost},
-		{format: "tensorflow", spec: s.Tensorflow},
-		{format: "pytorch", spec: s.PyTorch},
-		{format: "triton", spec: s.Triton, protocol: ProtocolV2},
-		{format: "onnx", spec: s.ONNX, protocol: ProtocolV2},
-		{format: "huggingface", spec: s.HuggingFace, protocol: ProtocolV2},
-		{format: "pmml", spec: s.PMML},
-		{format: "lightgbm", spec: s.LightGBM},
-		{format: "paddle", spec: s.Paddle},
-	}
-}
 
 // AsCore is the same pod in Kubernetes' own type. The result shares memory with
 // the spec.
@@ -105,7 +62,7 @@ func (s *PodSpec) AsCore() corev1.PodSpec {
 
 // UnsupportedFields names the fields of the spec that Serinus does not act on.
 // The API server refuses them, but an object that was stored under KServe's CRD
-// can still hold them.
+// can still hold them. The names are sorted.
 func (s *InferenceServiceSpec) UnsupportedFields() []string {
 	predictor := &s.Predictor
 	fields := []unsupportedField{
@@ -126,12 +83,28 @@ func (s *InferenceServiceSpec) UnsupportedFields() []string {
 	if predictor.Model != nil {
 		fields = append(fields, predictor.Model.unsupportedFields("spec.predictor.model")...)
 	}
-	for _, framework := range predictor.frameworks() {
-		if framework.spec != nil {
-			fields = append(fields, framework.spec.unsupportedFields("spec.predictor."+framework.format)...)
+	for name, framework := range predictor.frameworks() {
+		if framework != nil {
+			fields = append(fields, framework.unsupportedFields("spec.predictor."+name)...)
 		}
 	}
 	return namesOfSet(fields)
+}
+
+// frameworks are the fields that are KServe's older way to write model.
+func (s *PredictorSpec) frameworks() map[string]*PredictorExtensionSpec {
+	return map[string]*PredictorExtensionSpec{
+		"sklearn":     s.SKLearn,
+		"xgboost":     s.XGBoost,
+		"tensorflow":  s.Tensorflow,
+		"pytorch":     s.PyTorch,
+		"triton":      s.Triton,
+		"onnx":        s.ONNX,
+		"huggingface": s.HuggingFace,
+		"pmml":        s.PMML,
+		"lightgbm":    s.LightGBM,
+		"paddle":      s.Paddle,
+	}
 }
 
 func (s *PredictorExtensionSpec) unsupportedFields(path string) []unsupportedField {
@@ -153,6 +126,7 @@ func namesOfSet(fields []unsupportedField) []string {
 			names = append(names, field.path)
 		}
 	}
+	slices.Sort(names)
 	return names
 }
 

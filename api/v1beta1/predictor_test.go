@@ -10,93 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/randfill"
 )
-
-func TestServedModel(t *testing.T) {
-	uri := "gs://bucket/model"
-	grpc := ProtocolGRPCV2
-	tests := map[string]struct {
-		given string
-		want  *ModelSpec
-	}{
-		"model is taken as it is": {
-			given: `{"model": {"modelFormat": {"name": "sklearn", "version": "1"}, "storageUri": "gs://bucket/model"}}`,
-			want: &ModelSpec{
-				ModelFormat:            ModelFormat{Name: "sklearn", Version: new("1")},
-				PredictorExtensionSpec: PredictorExtensionSpec{StorageURI: &uri},
-			},
-		},
-		"a framework field stands for a model of its format": {
-			given: `{"sklearn": {"storageUri": "gs://bucket/model", "args": ["--workers=2"]}}`,
-			want: &ModelSpec{
-				ModelFormat: ModelFormat{Name: "sklearn"},
-				PredictorExtensionSpec: PredictorExtensionSpec{
-					StorageURI: &uri,
-					Container:  corev1.Container{Args: []string{"--workers=2"}},
-				},
-			},
-		},
-		"triton speaks v2 unless the user says otherwise": {
-			given: `{"triton": {"storageUri": "gs://bucket/model"}}`,
-			want: &ModelSpec{
-				ModelFormat:            ModelFormat{Name: "triton"},
-				PredictorExtensionSpec: PredictorExtensionSpec{StorageURI: &uri, ProtocolVersion: new(ProtocolV2)},
-			},
-		},
-		"a protocol that the user names stays": {
-			given: `{"onnx": {"storageUri": "gs://bucket/model", "protocolVersion": "grpc-v2"}}`,
-			want: &ModelSpec{
-				ModelFormat:            ModelFormat{Name: "onnx"},
-				PredictorExtensionSpec: PredictorExtensionSpec{StorageURI: &uri, ProtocolVersion: &grpc},
-			},
-		},
-		"containers of the user's own are no model": {
-			given: `{"containers": [{"name": "kserve-container", "image": "example.com/server:1"}]}`,
-		},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			var spec PredictorSpec
-			mustUnmarshal(t, test.given, &spec)
-			if diff := cmp.Diff(test.want, spec.ServedModel()); diff != "" {
-				t.Errorf("ServedModel() (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestServedModelLeavesTheSpecAlone(t *testing.T) {
-	var spec PredictorSpec
-	mustUnmarshal(t, `{"triton": {"storageUri": "gs://bucket/model"}}`, &spec)
-	before := spec.DeepCopy()
-	spec.ServedModel()
-	if diff := cmp.Diff(before, &spec); diff != "" {
-		t.Errorf("ServedModel() changed the spec (-before +after):\n%s", diff)
-	}
-}
-
-func TestEveryFrameworkFieldStandsForAModel(t *testing.T) {
-	extension := reflect.TypeFor[*PredictorExtensionSpec]()
-	for field := range reflect.TypeFor[PredictorSpec]().Fields() {
-		if field.Type != extension {
-			continue
-		}
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		t.Run(name, func(t *testing.T) {
-			var spec PredictorSpec
-			mustUnmarshal(t, `{"`+name+`": {"storageUri": "gs://bucket/model"}}`, &spec)
-			model := spec.ServedModel()
-			if model == nil {
-				t.Fatal("ServedModel() = nil")
-			}
-			if model.ModelFormat.Name != name {
-				t.Errorf("model format = %q, want %q", model.ModelFormat.Name, name)
-			}
-		})
-	}
-}
 
 func TestAsCoreCarriesEveryField(t *testing.T) {
 	filler := randfill.NewWithSeed(1).NilChance(0).NumElements(1, 1).MaxDepth(4)
@@ -111,10 +26,11 @@ func TestAsCoreCarriesEveryField(t *testing.T) {
 }
 
 func TestUnsupportedFields(t *testing.T) {
-	tests := map[string]struct {
+	type test struct {
 		given string
 		want  []string
-	}{
+	}
+	tests := map[string]test{
 		"a plain model": {
 			given: `{"predictor": {"model": {"modelFormat": {"name": "sklearn"}, "storageUri": "gs://bucket/model"}}}`,
 		},
@@ -129,17 +45,24 @@ func TestUnsupportedFields(t *testing.T) {
 				}
 			}`,
 			want: []string{
-				"spec.transformer", "spec.explainer", "spec.canary",
-				"spec.predictor.workerSpec", "spec.predictor.storageUris", "spec.predictor.storageContainerName", "spec.predictor.name",
-				"spec.predictor.activeDeadlineSeconds", "spec.predictor.ephemeralContainers", "spec.predictor.scaleMetricType",
-				"spec.predictor.autoScaling", "spec.predictor.logger", "spec.predictor.batcher",
+				"spec.canary", "spec.explainer",
+				"spec.predictor.activeDeadlineSeconds", "spec.predictor.autoScaling", "spec.predictor.batcher",
+				"spec.predictor.ephemeralContainers", "spec.predictor.logger",
 				"spec.predictor.model.confidential", "spec.predictor.model.storage.schemaPath",
+				"spec.predictor.name", "spec.predictor.scaleMetricType", "spec.predictor.storageContainerName",
+				"spec.predictor.storageUris", "spec.predictor.workerSpec",
+				"spec.transformer",
 			},
 		},
-		"a framework field": {
-			given: `{"predictor": {"xgboost": {"confidential": {"enabled": false}}}}`,
-			want:  []string{"spec.predictor.xgboost.confidential"},
-		},
+	}
+	for field := range reflect.TypeFor[PredictorSpec]().Fields() {
+		if field.Type == reflect.TypeFor[*PredictorExtensionSpec]() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			tests["the framework field "+name] = test{
+				given: `{"predictor": {"` + name + `": {"confidential": {"enabled": false}}}}`,
+				want:  []string{"spec.predictor." + name + ".confidential"},
+			}
+		}
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

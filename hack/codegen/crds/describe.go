@@ -1,0 +1,69 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"slices"
+	"strings"
+)
+
+// describe puts each paragraph of the project's own descriptions on one line,
+// and cuts all others to a sentence. Those more levels below the project's last
+// field than are given are left out.
+func describe(s *schema, own comments, levels int) {
+	describeFrom(s, own, levels, 0)
+}
+
+func describeFrom(s *schema, own comments, levels, level int) {
+	switch {
+	case own.contain(s.Description):
+		s.Description = unwrap(s.Description)
+		level = 0
+	case level > levels:
+		s.Description = ""
+	default:
+		s.Description = firstSentence(s.Description)
+	}
+	for name, property := range s.Properties {
+		describeFrom(&property, own, levels, level+1)
+		s.Properties[name] = property
+	}
+	if s.Items != nil {
+		describeFrom(s.Items.Schema, own, levels, level)
+	}
+	if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil {
+		describeFrom(s.AdditionalProperties.Schema, own, levels, level)
+	}
+}
+
+func unwrap(text string) string {
+	paragraphs := strings.Split(text, "\n\n")
+	for i, paragraph := range paragraphs {
+		paragraphs[i] = onOneLine(paragraph)
+	}
+	return strings.Join(paragraphs, "\n\n")
+}
+
+// maxSentence is the length at which a sentence is cut that has not come to its
+// end.
+const maxSentence = 120
+
+// abbreviations end with a full stop that does not end a sentence.
+var abbreviations = []string{"e.g.", "i.e.", "etc.", "vs."}
+
+func firstSentence(text string) string {
+	paragraph, _, _ := strings.Cut(text, "\n\n")
+	var sentence []string
+	length := 0
+	for _, word := range strings.Fields(paragraph) {
+		if length += len(word) + 1; length > maxSentence {
+			return strings.Join(sentence, " ") + " …"
+		}
+		sentence = append(sentence, word)
+		if strings.HasSuffix(word, ".") && !slices.Contains(abbreviations, strings.TrimLeft(word, "(")) {
+			break
+		}
+	}
+	return strings.Join(sentence, " ")
+}

@@ -1,0 +1,147 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+)
+
+// schema is a short name of a type that has a long one.
+type schema = apiextensionsv1.JSONSchemaProps
+
+// versionAnnotation says which controller-gen wrote a CRD. The module that pins
+// it says so already, and a CRD should only change with the types.
+const versionAnnotation = "controller-gen.kubebuilder.io/version"
+
+// servingContainer is the name of a predictor's container that has none.
+const servingContainer = "kserve-container"
+
+// frameworks are the fields of a predictor that are an old way to write model.
+var frameworks = []string{
+	"huggingface", "lightgbm", "onnx", "paddle", "pmml", "pytorch", "sklearn", "tensorflow", "triton", "xgboost",
+}
+
+// How many levels of Kubernetes' own fields keep a description, counted from the
+// last field that is the project's. An InferenceService holds the fields of a
+// container thirteen times, and so has no room for all.
+const (
+	allLevels       = 100
+	modelLevels     = 2
+	predictorLevels = 1
+	frameworkLevels = 0
+)
+
+func finish(crd *apiextensionsv1.CustomResourceDefinition, own comments) error {
+	delete(crd.Annotations, versionAnnotation)
+	for i := range crd.Spec.Versions {
+		root := crd.Spec.Versions[i].Schema.OpenAPIV3Schema
+		dropDefaults(root)
+		describe(root, own, allLevels)
+		if crd.Spec.Names.Kind != "InferenceService" {
+			continue
+		}
+		if err := edit(root, finishPredictor(own), "spec", "predictor"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func finishPredictor(own comments) func(*schema) error {
+	return func(predictor *schema) error {
+		for name, field := range predictor.Properties {
+			describe(&field, own, levelsOf(name))
+			predictor.Properties[name] = field
+		}
+		for _, name := range append([]string{"model"}, frameworks...) {
+			if err := edit(predictor, nameIsOptional, name); err != nil {
+				return err
+			}
+		}
+		return edit(predictor, func(containers *schema) error {
+			return nameServingContainer(containers.Items.Schema)
+		}, "containers")
+	}
+}
+
+func levelsOf(predictorField string) int {
+	switch {
+	case predictorField == "model":
+		return modelLevels
+	case slices.Contains(frameworks, predictorField):
+		return frameworkLevels
+	default:
+		return predictorLevels
+	}
+}
+
+// dropDefaults leaves out what a list is when nothing is said.
+func dropDefaults(s *schema) {
+	if s.XListType != nil && *s.XListType == "atomic" {
+		s.XListType = nil
+	}
+	eachPart(s, dropDefaults)
+}
+
+// nameServingContainer gives a container without a name that of the one that
+// serves. The name is the key by which server-side apply tells containers apart,
+// and so cannot be absent.
+func nameServingContainer(container *schema) error {
+	if err := nameIsOptional(container); err != nil {
+		return err
+	}
+	value, err := json.Marshal(servingContainer)
+	if err != nil {
+		return err
+	}
+	return edit(container, func(name *schema) error {
+		name.Default = &apiextensionsv1.JSON{Raw: value}
+		name.MinLength = new(int64(1))
+		return nil
+	}, "name")
+}
+
+func nameIsOptional(s *schema) error {
+	i := slices.Index(s.Required, "name")
+	if i < 0 {
+		return errors.New("name is not required any more: take this step out of the generator")
+	}
+	s.Required = slices.Delete(s.Required, i, i+1)
+	return nil
+}
+
+// edit changes a property of a property.
+func edit(s *schema, change func(*schema) error, path ...string) error {
+	if len(path) == 0 {
+		return change(s)
+	}
+	property, ok := s.Properties[path[0]]
+	if !ok {
+		return fmt.Errorf("there is no property %q", path[0])
+	}
+	if err := edit(&property, change, path[1:]...); err != nil {
+		return fmt.Errorf("%s: %w", path[0], err)
+	}
+	s.Properties[path[0]] = property
+	return nil
+}
+
+// eachPart changes the schemas that a schema is made of.
+func eachPart(s *schema, change func(*schema)) {
+	for name, property := range s.Properties {
+		change(&property)
+		s.Properties[name] = property
+	}
+	if s.Items != nil {
+		change(s.Items.Schema)
+	}
+	if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil {
+		change(s.AdditionalProperties.Schema)
+	}
+}

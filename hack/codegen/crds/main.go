@@ -1,0 +1,114 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command crds finishes the CustomResourceDefinitions that controller-gen
+// writes, so that each fits into the annotation of a client-side kubectl apply
+// and so that kubectl explain reads well:
+//
+//   - What the project's own types say about a field stays, each paragraph on
+//     one line. What Kubernetes says about a field of its own is cut to its
+//     first sentence, and left out where a field is only the old way to write
+//     another.
+//   - A container that serves a model needs no name, though Kubernetes' own
+//     type says that every container does.
+//
+// Nothing is taken out of a schema but descriptions: every field keeps its type,
+// so that no field is dropped in silence.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+)
+
+func main() {
+	in := flag.String("in", "", "folder with the CRDs that controller-gen wrote")
+	out := flag.String("out", "", "folder to write the finished CRDs to; CRDs that are there and not in the other folder are removed")
+	types := flag.String("types", "", "folders of the Go packages with the project's own types, separated by commas")
+	flag.Parse()
+
+	if err := run(*in, *out, strings.Split(*types, ",")); err != nil {
+		fmt.Fprintln(os.Stderr, "crds:", err)
+		os.Exit(1)
+	}
+}
+
+func run(in, out string, types []string) error {
+	own, err := commentsIn(types)
+	if err != nil {
+		return err
+	}
+	paths, err := filepath.Glob(filepath.Join(in, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	if len(paths) == 0 {
+		return fmt.Errorf("no CRDs in %q", in)
+	}
+	if err := emptyOf(out); err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if err := finishFile(path, filepath.Join(out, filepath.Base(path)), own); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// emptyOf removes the CRDs of an earlier run, so that those of types that are
+// gone do not stay behind.
+func emptyOf(dir string) error {
+	stale, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	errs := []error{os.MkdirAll(dir, 0o755)}
+	for _, path := range stale {
+		errs = append(errs, os.Remove(path))
+	}
+	return errors.Join(errs...)
+}
+
+func finishFile(from, to string, own comments) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(text, &crd); err != nil {
+		return err
+	}
+	if err := finish(&crd, own); err != nil {
+		return err
+	}
+	manifest, err := encode(&crd)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, manifest, 0o644)
+}
+
+// encode writes a CRD without what only the API server fills in.
+func encode(crd *apiextensionsv1.CustomResourceDefinition) ([]byte, error) {
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(crd)
+	if err != nil {
+		return nil, err
+	}
+	delete(object, "status")
+	text, err := yaml.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	header := "# Generated from the types in api/ by hack/codegen/manifests. Do not edit.\n---\n"
+	return bytes.Join([][]byte{[]byte(header), text}, nil), nil
+}
