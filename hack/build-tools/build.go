@@ -1,0 +1,123 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// builder brings tools up to date.
+type builder struct {
+	root   string
+	store  store
+	report *reporter
+}
+
+// ensure builds the tool unless it is there already.
+func (b *builder) ensure(ctx context.Context, t tool) error {
+	r, err := newRecipe(b.root, t)
+	if err != nil {
+		return err
+	}
+	if fresh, err := b.store.has(r); fresh || err != nil {
+		return err
+	}
+	unlock, err := lock(ctx, b.store.private(r.name, "lock"), func() {
+		b.report.line("%s is being built by another process: waiting for it", r.name)
+	})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// Whoever had the lock may have built it.
+	if fresh, err := b.store.has(r); fresh || err != nil {
+		return err
+	}
+	return b.build(ctx, r)
+}
+
+func (b *builder) build(ctx context.Context, r recipe) error {
+	built := b.store.private(r.name, "new")
+	defer os.Remove(built)
+
+	progress := b.report.start(r)
+	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", r.ldflags, "-o", built, r.pkg)
+	cmd.Dir = filepath.Join(b.root, "hack", "tools", r.set)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		progress.fail()
+		return fmt.Errorf("starting go build: %w", err)
+	}
+	complaints := follow(out, progress)
+	if err := cmd.Wait(); err != nil {
+		progress.fail()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return explain(r, complaints, err)
+	}
+	if err := b.store.put(r, built); err != nil {
+		progress.fail()
+		return fmt.Errorf("putting %s in place: %w", r.name, err)
+	}
+	progress.done()
+	return nil
+}
+
+// follow counts what `go build -v` reports until it ends, and returns
+// everything else that it said.
+func follow(out io.Reader, progress *progress) string {
+	var complaints strings.Builder
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		switch {
+		case strings.HasPrefix(line, "go: downloading "):
+			progress.downloaded()
+		case !strings.ContainsAny(line, " \t:#"):
+			progress.compiled()
+		default:
+			complaints.WriteString(line + "\n")
+		}
+	}
+	return complaints.String()
+}
+
+// explain adds to a failed build what the user can do about it.
+func explain(r recipe, complaints string, err error) error {
+	err = fmt.Errorf("building %s %s: %w\n%s", r.name, r.version, err, complaints)
+	hints := []struct{ sign, hint string }{
+		{"no space left on device", "the disk is full: the build cache (`go env GOCACHE`) and the module cache (`go env GOMODCACHE`) need about 8 GB together, all tools included"},
+		{"signal: killed", "the system stopped the compiler, most likely for lack of memory: 4 GB are needed"},
+		{"requires go >=", "install a newer Go, or allow it to fetch one: GOTOOLCHAIN=auto"},
+		{"dial tcp", "the modules could not be downloaded: set GOPROXY to a module proxy that can be reached from here"},
+		{"no such host", "the modules could not be downloaded: set GOPROXY to a module proxy that can be reached from here"},
+		{"checksum mismatch", "the download differs from what is pinned: clean the module cache (`go clean -modcache`) or try another GOPROXY"},
+	}
+	for _, h := range hints {
+		if strings.Contains(complaints, h.sign) {
+			return errors.Join(err, errors.New("what to do: "+h.hint))
+		}
+	}
+	return err
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

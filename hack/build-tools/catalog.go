@@ -1,0 +1,125 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// tool is a program that this repository builds for its own use.
+type tool struct {
+	// name is the file name of the program.
+	name string
+	// set is the folder below hack/tools whose go.mod pins the program.
+	set string
+	// pkg is the package to build, and module the one whose version the program reports.
+	pkg, module string
+	// linkVars returns the variables that tell the program its own version.
+	linkVars func(version string) map[string]string
+	// takes is about how long a build takes with an empty cache on two cores.
+	takes time.Duration
+}
+
+// catalog lists every tool that can be asked for by name.
+var catalog = []tool{
+	{
+		name: "etcd", set: "etcd",
+		pkg: "go.etcd.io/etcd/server/v3", module: "go.etcd.io/etcd/server/v3",
+		takes: 50 * time.Second,
+	},
+	kubernetes("kube-apiserver", 4*time.Minute),
+	kubernetes("kubectl", 25*time.Second),
+	kubernetes("kube-controller-manager", 2*time.Minute),
+	kubernetes("kube-scheduler", 10*time.Second),
+	{
+		name: "kwok", set: "kwok",
+		pkg: "sigs.k8s.io/kwok/cmd/kwok", module: "sigs.k8s.io/kwok",
+		takes: 75 * time.Second,
+	},
+	{
+		name: "traefik", set: "traefik",
+		pkg: "github.com/traefik/traefik/v3/cmd/traefik", module: "github.com/traefik/traefik/v3",
+		linkVars: func(version string) map[string]string {
+			return map[string]string{"github.com/traefik/traefik/v3/pkg/version.Version": strings.TrimPrefix(version, "v")}
+		},
+		takes: 4 * time.Minute,
+	},
+	{
+		name: "golangci-lint", set: "lint",
+		pkg: "sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter", module: "github.com/golangci/golangci-lint/v2",
+		takes: time.Minute,
+	},
+	{
+		name: "gofumpt", set: "lint",
+		pkg: "mvdan.cc/gofumpt", module: "mvdan.cc/gofumpt",
+		takes: 2 * time.Second,
+	},
+	{
+		name: "kustomize", set: "deploy",
+		pkg: "sigs.k8s.io/kustomize/kustomize/v5", module: "sigs.k8s.io/kustomize/kustomize/v5",
+		takes: 10 * time.Second,
+	},
+	{
+		name: "controller-gen", set: "codegen",
+		pkg: "sigs.k8s.io/controller-tools/cmd/controller-gen", module: "sigs.k8s.io/controller-tools",
+		takes: 20 * time.Second,
+	},
+	{
+		name: "crd-ref-docs", set: "codegen",
+		pkg: "github.com/elastic/crd-ref-docs", module: "github.com/elastic/crd-ref-docs",
+		takes: 10 * time.Second,
+	},
+}
+
+// kubernetes describes a program of Kubernetes itself.
+func kubernetes(name string, takes time.Duration) tool {
+	return tool{
+		name: name, set: "kubernetes",
+		pkg: "k8s.io/kubernetes/cmd/" + name, module: "k8s.io/kubernetes",
+		linkVars: func(version string) map[string]string {
+			const pkg = "k8s.io/component-base/version."
+			major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+			minor, _, _ := strings.Cut(rest, ".")
+			return map[string]string{
+				pkg + "gitVersion":   version,
+				pkg + "gitMajor":     major,
+				pkg + "gitMinor":     minor,
+				pkg + "gitTreeState": "clean",
+				pkg + "gitCommit":    "",
+			}
+		},
+		takes: takes,
+	}
+}
+
+// selectTools returns the named tools in the order of the catalog, each once;
+// without names, all of them.
+func selectTools(names []string) ([]tool, error) {
+	if len(names) == 0 {
+		return catalog, nil
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(catalog, func(t tool) bool { return t.name == name }) {
+			return nil, fmt.Errorf("there is no tool %q; the tools are: %s", name, strings.Join(toolNames(), ", "))
+		}
+	}
+	var selected []tool
+	for _, t := range catalog {
+		if slices.Contains(names, t.name) {
+			selected = append(selected, t)
+		}
+	}
+	return selected, nil
+}
+
+func toolNames() []string {
+	names := make([]string, 0, len(catalog))
+	for _, t := range catalog {
+		names = append(names, t.name)
+	}
+	return names
+}

@@ -1,0 +1,98 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Build-tools builds the programs that this repository works with, from the
+// Go modules that hack/tools pins, into bin/tools:
+//
+//	go run ./hack/build-tools [flags] [name…]
+//
+// Without a name it builds all of them. A program that is up to date is left
+// alone, and two runs at the same time do not disturb each other.
+//
+// Nothing but Go is needed. The folder serves as KUBEBUILDER_ASSETS too.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+func main() {
+	list := flag.Bool("list", false, "list the tools with their versions and leave")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err := run(ctx, *list, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "build-tools:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, list bool, names []string) error {
+	root, err := findRoot()
+	if err != nil {
+		return err
+	}
+	tools, err := selectTools(names)
+	if err != nil {
+		return err
+	}
+	if list {
+		return printList(root, tools)
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		return errors.New("the go command is not in PATH: install Go (https://go.dev/doc/install) and add its bin folder to PATH")
+	}
+	b := &builder{root: root, store: store{dir: filepath.Join(root, "bin", "tools")}, report: newReporter(os.Stderr)}
+	if err := os.MkdirAll(filepath.Join(b.store.dir, ".build"), 0o755); err != nil {
+		return fmt.Errorf("making the folder for the tools: %w", err)
+	}
+	for _, t := range tools {
+		if err := b.ensure(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printList(root string, tools []tool) error {
+	for _, t := range tools {
+		r, err := newRecipe(root, t)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%-24s %-10s %s\n", r.name, r.version, r.pkg)
+	}
+	return nil
+}
+
+// findRoot returns the folder of the repository that the working folder is in.
+func findRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		_, err := os.Stat(filepath.Join(dir, "hack", "tools"))
+		if err == nil {
+			return dir, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no folder hack/tools here or above: run this inside the repository")
+		}
+		dir = parent
+	}
+}
