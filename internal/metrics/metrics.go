@@ -16,7 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
 // Direction is where the traffic of a target went.
@@ -48,11 +48,17 @@ const (
 // OtherFailure counts the failures whose reason is not a known one.
 const OtherFailure = "Other"
 
+// phases are the phases that are counted.
+var phases = []v1beta1.Phase{
+	v1beta1.PhasePending, v1beta1.PhaseProgressing, v1beta1.PhaseCanary, v1beta1.PhaseStable, v1beta1.PhaseRolledBack,
+	v1beta1.PhaseBlocked, v1beta1.PhaseStopped,
+}
+
 // Options are what the metrics need to know.
 type Options struct {
 	// Rollouts counts InferenceServices by phase. It is called on each scrape,
 	// from any goroutine.
-	Rollouts func() map[rollout.Phase]int
+	Rollouts func() map[v1beta1.Phase]int
 	// FailureReasons are the reasons for which a revision can fail.
 	FailureReasons []string
 }
@@ -126,10 +132,10 @@ func (m *Metrics) FirstTraffic(sinceCreation time.Duration) {
 // never differ from what there is.
 type rollouts struct {
 	description *prometheus.Desc
-	count       func() map[rollout.Phase]int
+	count       func() map[v1beta1.Phase]int
 }
 
-func newRollouts(count func() map[rollout.Phase]int) *rollouts {
+func newRollouts(count func() map[v1beta1.Phase]int) *rollouts {
 	return &rollouts{
 		description: prometheus.NewDesc("serinus_rollouts", "InferenceServices, by the phase of their rollout.", []string{"phase"}, nil),
 		count:       count,
@@ -144,7 +150,7 @@ func (r *rollouts) Describe(descriptions chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. A phase that nothing is in counts 0.
 func (r *rollouts) Collect(metrics chan<- prometheus.Metric) {
 	counts := r.count()
-	for _, phase := range rollout.Phases() {
+	for _, phase := range phases {
 		metrics <- prometheus.MustNewConstMetric(r.description, prometheus.GaugeValue, float64(counts[phase]), string(phase))
 	}
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-func newMetrics(t *testing.T, counts func() map[rollout.Phase]int) (*Metrics, *prometheus.Registry) {
+func newMetrics(t *testing.T, counts func() map[v1beta1.Phase]int) (*Metrics, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	m, err := New(registry, Options{Rollouts: counts, FailureReasons: []string{"ImagePullFailed", "Crashed"}})
@@ -24,7 +24,7 @@ func newMetrics(t *testing.T, counts func() map[rollout.Phase]int) (*Metrics, *p
 	return m, registry
 }
 
-func noRollouts() map[rollout.Phase]int { return nil }
+func noRollouts() map[v1beta1.Phase]int { return nil }
 
 func expect(t *testing.T, registry *prometheus.Registry, name, want string) {
 	t.Helper()
@@ -34,29 +34,29 @@ func expect(t *testing.T, registry *prometheus.Registry, name, want string) {
 }
 
 func TestRolloutsAreCountedWhenScraped(t *testing.T) {
-	counts := map[rollout.Phase]int{rollout.Canary: 2, "Imaginary": 5}
-	_, registry := newMetrics(t, func() map[rollout.Phase]int { return counts })
+	counts := map[v1beta1.Phase]int{v1beta1.PhaseCanary: 2, "Imaginary": 5}
+	_, registry := newMetrics(t, func() map[v1beta1.Phase]int { return counts })
 	expect(t, registry, "serinus_rollouts", `
 # HELP serinus_rollouts InferenceServices, by the phase of their rollout.
 # TYPE serinus_rollouts gauge
+serinus_rollouts{phase="Blocked"} 0
 serinus_rollouts{phase="Canary"} 2
-serinus_rollouts{phase="Failed"} 0
-serinus_rollouts{phase="Loading"} 0
+serinus_rollouts{phase="Pending"} 0
 serinus_rollouts{phase="RolledBack"} 0
-serinus_rollouts{phase="Shifting"} 0
+serinus_rollouts{phase="Progressing"} 0
 serinus_rollouts{phase="Stable"} 0
 serinus_rollouts{phase="Stopped"} 0
 `)
 
-	counts = map[rollout.Phase]int{rollout.Stable: 2, rollout.Stopped: 1}
+	counts = map[v1beta1.Phase]int{v1beta1.PhaseStable: 2, v1beta1.PhaseStopped: 1}
 	expect(t, registry, "serinus_rollouts", `
 # HELP serinus_rollouts InferenceServices, by the phase of their rollout.
 # TYPE serinus_rollouts gauge
+serinus_rollouts{phase="Blocked"} 0
 serinus_rollouts{phase="Canary"} 0
-serinus_rollouts{phase="Failed"} 0
-serinus_rollouts{phase="Loading"} 0
+serinus_rollouts{phase="Pending"} 0
 serinus_rollouts{phase="RolledBack"} 0
-serinus_rollouts{phase="Shifting"} 0
+serinus_rollouts{phase="Progressing"} 0
 serinus_rollouts{phase="Stable"} 2
 serinus_rollouts{phase="Stopped"} 1
 `)

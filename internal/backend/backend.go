@@ -1,0 +1,175 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package backend is what the two ways to run a predictor have in common: what they observe of it, and how its
+// revisions are named. The ways themselves are in the packages below this one.
+package backend
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// FieldOwner owns, in server-side apply, every field that the operator writes.
+const FieldOwner = "serinus"
+
+// Observation is everything that one pass acts and reports on, seen at one moment.
+type Observation struct {
+	// Rollout is what the next decision is taken on. The observer fills all of it but Wanted.Inputs; see
+	// [Observation.Identify].
+	Rollout rollout.Snapshot
+	// Recorded holds what is on record of each revision that can be brought back.
+	Recorded map[rollout.Number]Recorded
+	// Revisions holds what users want to know of each revision that runs something.
+	Revisions map[rollout.Number]Revision
+	// Route is what users want to know of the route.
+	Route Route
+	// Addresses are where clients find the predictor.
+	Addresses Addresses
+	// Private is what the observer wants back when a decision is applied.
+	Private any
+}
+
+// Recorded is what is on record of a revision.
+type Recorded struct {
+	Identity predictor.Identity
+	Runtime  predictor.RuntimeRef
+	// Created is when the revision was made.
+	Created time.Time
+}
+
+// Revision is what a revision's pods tell.
+type Revision struct {
+	// State is the state of the model, by the pod that is furthest.
+	State v1beta1.ModelState
+	// Pods counts pods in any state, FailedPods those that will not serve without help.
+	Pods, FailedPods int
+	// Failure is why the revision does not become ready; nil where it may yet.
+	Failure *Failure
+}
+
+// Failure is why a revision cannot serve.
+type Failure struct {
+	// Reason is a word for a condition, such as ImagePullFailed.
+	Reason string
+	// Message says what happened and, where we know, what mends it. It is the same for the same cause: no times, no
+	// names of pods.
+	Message string
+	// Detail is what the container itself said last. It may differ from one crash to the next.
+	Detail string
+	// Pod is where it happened, ExitCode how the container ended, and Time when.
+	Pod      string
+	ExitCode int32
+	Time     time.Time
+}
+
+// Route is how far the gateway is with the route.
+type Route struct {
+	// Exists says that there is a route.
+	Exists bool
+	// Refused says that the gateway refused it, and Reason and Message why. A route that is neither refused nor
+	// taken over (see rollout.Route) is on its way.
+	Refused bool
+	Reason  string
+	Message string
+}
+
+// Addresses are where clients find a predictor.
+type Addresses struct {
+	// URL is that of the InferenceService, and Predictor that of its predictor.
+	URL, Predictor string
+	// Tag makes the URL of a tag.
+	Tag func(tag string) string
+	// Local is the URL inside the cluster; empty where there is none.
+	Local string
+}
+
+// Identify tells the core which revision the spec asks for. The wanted predictor is nil, or has no inputs, where the
+// spec cannot be resolved.
+//
+// Revisions are compared by identity, not by the digest that they were filed under: an administrator's change of what
+// propagates to pods changes the digest of the same inputs. Where the user has asked for no automatic updates, the
+// revision that the same spec made before is kept, whatever has become of its serving runtime.
+func (o *Observation) Identify(wanted *predictor.Resolved, keepRuntime bool) {
+	if wanted == nil {
+		return
+	}
+	o.Rollout.Wanted.Inputs = wanted.Inputs
+	if target := o.lastTarget(); keepRuntime && target != nil {
+		if made, ok := o.Recorded[target.Number]; ok && made.Identity.EqualSpec(wanted.Identity) {
+			o.Rollout.Wanted.Inputs = target.Inputs
+			return
+		}
+	}
+	for i, revision := range o.Rollout.Revisions {
+		if made, ok := o.Recorded[revision.Number]; ok && wanted.Inputs != "" && made.Identity.Equal(wanted.Identity) {
+			o.Rollout.Revisions[i].Inputs = wanted.Inputs
+		}
+	}
+}
+
+// lastTarget is the revision that was asked for last.
+func (o *Observation) lastTarget() *rollout.Revision {
+	last := o.Rollout.Reported.Target
+	if record := o.Rollout.Route.Record; record != nil {
+		last = record.Target
+	}
+	for i := range o.Rollout.Revisions {
+		if o.Rollout.Revisions[i].Number == last {
+			return &o.Rollout.Revisions[i]
+		}
+	}
+	return nil
+}
+
+// NewRevision is what a revision is made of, once.
+type NewRevision struct {
+	// Inputs is the digest that the revision is found by.
+	Inputs string `json:"inputs"`
+	// Runs is what its pods are, and what it was made from.
+	Runs predictor.Revision `json:"runs"`
+}
+
+// ConflictError says that an object of a name that we need is somebody else's. It is never taken over.
+type ConflictError struct {
+	Kind, Namespace, Name string
+	// Owner is who controls it, such as "Deployment web"; empty where nobody does.
+	Owner string
+}
+
+// Error says whose the object is and what the user can do.
+func (e *ConflictError) Error() string {
+	owner := "is not controlled by this InferenceService"
+	if e.Owner != "" {
+		owner = "is controlled by " + e.Owner
+	}
+	return fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete or rename it, or give the InferenceService another name",
+		e.Kind, e.Name, e.Namespace, owner)
+}
+
+// PredictorName is the name of the predictor of an InferenceService.
+func PredictorName(isvc string) string { return isvc + "-predictor" }
+
+// RevisionName is the name of a revision: sklearn-iris-predictor-00001.
+func RevisionName(isvc string, n rollout.Number) string {
+	return fmt.Sprintf("%s-%05d", PredictorName(isvc), n)
+}
+
+// RevisionNumber is the number in a name that RevisionName made; 0 for any other name.
+func RevisionNumber(isvc, name string) rollout.Number {
+	digits, ok := strings.CutPrefix(name, PredictorName(isvc)+"-")
+	if !ok {
+		return 0
+	}
+	number, err := strconv.Atoi(digits)
+	if err != nil || number < 1 || RevisionName(isvc, rollout.Number(number)) != name {
+		return 0
+	}
+	return rollout.Number(number)
+}

@@ -1,0 +1,140 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+)
+
+// ownPrefix begins the annotations that only this operator writes. One that is no longer wanted must go.
+const ownPrefix = "rollout.serinus.io/"
+
+// intentOf is the object as server-side apply wants it: what we say of it and nothing else.
+func intentOf(object client.Object, scheme *runtime.Scheme) (*unstructured.Unstructured, error) {
+	gvk, err := apiutil.GVKForObject(object, scheme)
+	if err != nil {
+		return nil, err
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return nil, fmt.Errorf("converting %s %q: %w", gvk.Kind, object.GetName(), err)
+	}
+	intent := &unstructured.Unstructured{Object: content}
+	intent.SetGroupVersionKind(gvk)
+	unstructured.RemoveNestedField(content, "status")
+	unstructured.RemoveNestedField(content, "metadata", "creationTimestamp")
+	unstructured.RemoveNestedField(content, "spec", "template", "metadata", "creationTimestamp")
+	return intent, nil
+}
+
+// lists says how the lists of objects in a kind are compared.
+type lists bool
+
+const (
+	// exactLists are ours as a whole: an element that somebody has added must go.
+	exactLists lists = true
+	// sharedLists may have elements of others beside ours, as a sidecar or an environment variable that an admission
+	// controller adds.
+	sharedLists lists = false
+)
+
+// realised tells whether the observed object says all that the intent says, so that applying it would change
+// nothing. It compares what is there instead of remembering what was applied, so it also sees what others have done
+// to the object, and holds over restarts and upgrades.
+func realised(intent *unstructured.Unstructured, observed client.Object, how lists) (bool, error) {
+	actual, err := runtime.DefaultUnstructuredConverter.ToUnstructured(observed)
+	if err != nil {
+		return false, fmt.Errorf("converting %q: %w", observed.GetName(), err)
+	}
+	for key := range observed.GetAnnotations() {
+		if _, wanted := intent.GetAnnotations()[key]; strings.HasPrefix(key, ownPrefix) && !wanted {
+			return false, nil
+		}
+	}
+	wanted := intent.Object
+	return sharedLists.covers(actual["metadata"], wanted["metadata"]) && how.covers(actual["spec"], wanted["spec"]), nil
+}
+
+// covers tells whether actual has everything that wanted has.
+func (how lists) covers(actual, wanted any) bool {
+	switch wanted := wanted.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		actual, _ := actual.(map[string]any)
+		for key, value := range wanted {
+			if _, found := actual[key]; !found && !isEmpty(value) || !how.covers(actual[key], value) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		actual, _ := actual.([]any)
+		if how == sharedLists && isObjects(wanted) {
+			return how.containsAll(actual, wanted)
+		}
+		return how.coversEach(actual, wanted)
+	default:
+		return reflect.DeepEqual(actual, wanted)
+	}
+}
+
+func (how lists) coversEach(actual, wanted []any) bool {
+	if len(actual) != len(wanted) {
+		return false
+	}
+	for i := range wanted {
+		if !how.covers(actual[i], wanted[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (how lists) containsAll(actual, wanted []any) bool {
+	for _, element := range wanted {
+		found := false
+		for _, candidate := range actual {
+			found = found || how.covers(candidate, element)
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+func isObjects(list []any) bool {
+	if len(list) == 0 {
+		return false
+	}
+	_, ok := list[0].(map[string]any)
+	return ok
+}
+
+// isEmpty tells whether a value is one that the API server leaves out.
+func isEmpty(value any) bool {
+	switch value := value.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		for _, inner := range value {
+			if !isEmpty(inner) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		return len(value) == 0
+	default:
+		return false
+	}
+}

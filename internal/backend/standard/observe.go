@@ -1,0 +1,383 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// children are the objects of one InferenceService, as found. A revision's objects are under its number.
+type children struct {
+	records     map[rollout.Number]*appsv1.ControllerRevision
+	revisions   map[rollout.Number]backend.NewRevision // Decoded from records; what cannot be decoded is missing.
+	deployments map[rollout.Number]*appsv1.Deployment
+	services    map[rollout.Number]*corev1.Service
+	autoscalers map[rollout.Number]*autoscalingv2.HorizontalPodAutoscaler
+	pods        map[rollout.Number][]*corev1.Pod
+	endpoints   map[rollout.Number]int // Ready endpoints.
+	// localService leads from inside the cluster to the local gateway.
+	localService *corev1.Service
+	route        *gatewayv1.HTTPRoute
+	tagRoutes    map[string]*gatewayv1.HTTPRoute
+}
+
+// observe reads everything that belongs to the InferenceService, from the cache.
+func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
+	found := &children{
+		records:     map[rollout.Number]*appsv1.ControllerRevision{},
+		revisions:   map[rollout.Number]backend.NewRevision{},
+		deployments: map[rollout.Number]*appsv1.Deployment{},
+		services:    map[rollout.Number]*corev1.Service{},
+		autoscalers: map[rollout.Number]*autoscalingv2.HorizontalPodAutoscaler{},
+		pods:        map[rollout.Number][]*corev1.Pod{},
+		endpoints:   map[rollout.Number]int{},
+		tagRoutes:   map[string]*gatewayv1.HTTPRoute{},
+	}
+	for _, read := range []func(context.Context, *v1beta1.InferenceService, *children) error{
+		b.readRecords, b.readWorkloads, b.readPods, b.readEndpoints, b.readRoutes,
+	} {
+		if err := read(ctx, isvc, found); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (b *Backend) list(ctx context.Context, isvc *v1beta1.InferenceService, list client.ObjectList) error {
+	err := b.Client.List(ctx, list, client.InNamespace(isvc.Namespace), client.MatchingFields{IndexByInferenceService: isvc.Name})
+	if err != nil {
+		return fmt.Errorf("listing %T: %w", list, err)
+	}
+	return nil
+}
+
+func (b *Backend) readRecords(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	var list appsv1.ControllerRevisionList
+	if err := b.list(ctx, isvc, &list); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		record := &list.Items[i]
+		n := backend.RevisionNumber(isvc.Name, record.Name)
+		if n == 0 {
+			continue
+		}
+		if err := mine(isvc, record, "ControllerRevision"); err != nil {
+			return err
+		}
+		found.records[n] = record
+		if revision, err := decodeRevision(record); err == nil {
+			found.revisions[n] = revision
+		}
+	}
+	return nil
+}
+
+func (b *Backend) readWorkloads(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	var deployments appsv1.DeploymentList
+	var services corev1.ServiceList
+	var autoscalers autoscalingv2.HorizontalPodAutoscalerList
+	for _, list := range []client.ObjectList{&deployments, &services, &autoscalers} {
+		if err := b.list(ctx, isvc, list); err != nil {
+			return err
+		}
+	}
+	for _, service := range pointers(services.Items) {
+		if service.Name == isvc.Name && metav1.IsControlledBy(service, isvc) {
+			found.localService = service
+		}
+	}
+	err := collect(isvc, "Deployment", pointers(deployments.Items), found.deployments)
+	if err == nil {
+		err = collect(isvc, "Service", pointers(services.Items), found.services)
+	}
+	if err == nil {
+		err = collect(isvc, "HorizontalPodAutoscaler", pointers(autoscalers.Items), found.autoscalers)
+	}
+	return err
+}
+
+// collect files the children of revisions under their numbers. One that carries our labels but is not ours is refused
+// as soon as it is seen.
+func collect[T client.Object](isvc *v1beta1.InferenceService, kind string, objects []T, into map[rollout.Number]T) error {
+	for _, object := range objects {
+		n := revisionNumberOf(isvc, object)
+		if n == 0 {
+			continue
+		}
+		if err := mine(isvc, object, kind); err != nil {
+			return err
+		}
+		into[n] = object
+	}
+	return nil
+}
+
+func revisionNumberOf(isvc *v1beta1.InferenceService, object client.Object) rollout.Number {
+	return backend.RevisionNumber(isvc.Name, object.GetLabels()[v1beta1.LabelRevision])
+}
+
+func pointers[T any](items []T) []*T {
+	all := make([]*T, len(items))
+	for i := range items {
+		all[i] = &items[i]
+	}
+	return all
+}
+
+func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	var list corev1.PodList
+	if err := b.list(ctx, isvc, &list); err != nil {
+		return err
+	}
+	pods := pointers(list.Items)
+	sortByName(pods)
+	for _, pod := range pods {
+		finished := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+		if n := revisionNumberOf(isvc, pod); n != 0 && !finished {
+			found.pods[n] = append(found.pods[n], pod)
+		}
+	}
+	return nil
+}
+
+// readEndpoints counts what a gateway counts: the endpoints of the revision's Service that are ready. A pod that is
+// ready and not yet an endpoint cannot be reached.
+func (b *Backend) readEndpoints(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	var list discoveryv1.EndpointSliceList
+	if err := b.list(ctx, isvc, &list); err != nil {
+		return err
+	}
+	for _, slice := range list.Items {
+		n := backend.RevisionNumber(isvc.Name, slice.Labels[discoveryv1.LabelServiceName])
+		for _, endpoint := range slice.Endpoints {
+			if n != 0 && (endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready) {
+				found.endpoints[n]++
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	if !b.RoutesInstalled() {
+		return nil
+	}
+	var list gatewayv1.HTTPRouteList
+	if err := b.list(ctx, isvc, &list); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		route := &list.Items[i]
+		tag := tagOfRoute(isvc, route.Name)
+		if tag == "" && route.Name != routeName(isvc.Name) {
+			continue
+		}
+		if err := mine(isvc, route, "HTTPRoute"); err != nil {
+			return err
+		}
+		if tag == "" {
+			found.route = route
+		} else {
+			found.tagRoutes[tag] = route
+		}
+	}
+	return nil
+}
+
+func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {
+	for _, tag := range []string{v1beta1.TagLatest, v1beta1.TagPrevious} {
+		if tagRouteName(tag, isvc.Name) == name {
+			return tag
+		}
+	}
+	return ""
+}
+
+// mine refuses an object that the InferenceService does not control. One that nobody controls and that carries our
+// labels is ours, orphaned: it is taken back.
+func mine(isvc *v1beta1.InferenceService, object client.Object, kind string) error {
+	owner := metav1.GetControllerOf(object)
+	labels := object.GetLabels()
+	switch {
+	case owner != nil && owner.UID == isvc.UID:
+		return nil
+	case owner == nil && labels[v1beta1.LabelManagedBy] == v1beta1.ManagedBySerinus && labels[v1beta1.LabelInferenceService] == isvc.Name:
+		return nil
+	}
+	conflict := &backend.ConflictError{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
+	if owner != nil {
+		conflict.Owner = owner.Kind + " " + owner.Name
+	}
+	return conflict
+}
+
+// snapshot is what the children are to the core.
+func (b *Backend) snapshot(isvc *v1beta1.InferenceService, found *children) rollout.Snapshot {
+	route := b.routeOf(isvc, found)
+	return rollout.Snapshot{
+		Wanted:    wantedBy(isvc, found, route.Record),
+		Revisions: revisionsOf(found),
+		Route:     route,
+		Reported:  reported(isvc),
+	}
+}
+
+// wantedBy reads what the spec asks for beside its inputs. A control annotation whose value is malformed leaves
+// things as they are.
+func wantedBy(isvc *v1beta1.InferenceService, found *children, record *rollout.Record) rollout.Wanted {
+	wanted := rollout.Wanted{
+		Replicas: scalingFor(isvc).bounds,
+		Stopped:  switchedOn(isvc.Annotations, v1beta1.AnnotationStop, record != nil && record.Split.IsEmpty()),
+		Tagged:   switchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(found.tagRoutes) > 0),
+	}
+	if percent := isvc.Spec.Predictor.CanaryTrafficPercent; percent != nil {
+		wanted.Percent = new(int(*percent))
+	}
+	return wanted
+}
+
+func switchedOn(annotations map[string]string, key string, otherwise bool) bool {
+	switch annotations[key] {
+	case "true":
+		return true
+	case "false", "":
+		return false
+	default:
+		return otherwise
+	}
+}
+
+func revisionsOf(found *children) []rollout.Revision {
+	numbers := map[rollout.Number]bool{}
+	for n := range found.records {
+		numbers[n] = true
+	}
+	for n := range found.deployments {
+		numbers[n] = true
+	}
+	var revisions []rollout.Revision
+	for _, n := range slices.Sorted(maps.Keys(numbers)) {
+		_, recorded := found.revisions[n]
+		revisions = append(revisions, rollout.Revision{
+			Number:   n,
+			Inputs:   inputsOf(found, n),
+			Recorded: recorded,
+			Workload: workloadOf(found, n),
+		})
+	}
+	return revisions
+}
+
+func inputsOf(found *children, n rollout.Number) string {
+	if revision, ok := found.revisions[n]; ok {
+		return revision.Inputs
+	}
+	if deployment := found.deployments[n]; deployment != nil {
+		return deployment.Annotations[annotationInputs]
+	}
+	return ""
+}
+
+func workloadOf(found *children, n rollout.Number) *rollout.Workload {
+	deployment := found.deployments[n]
+	if deployment == nil {
+		if found.services[n] == nil && found.autoscalers[n] == nil {
+			return nil
+		}
+		return &rollout.Workload{Ready: found.endpoints[n], Pods: len(found.pods[n])} // What is left of one.
+	}
+	workload := &rollout.Workload{
+		Ready:    found.endpoints[n],
+		Replicas: 1,
+		Pods:     len(found.pods[n]),
+		Failed:   revisionDetail(deployment, found.pods[n]).Failure != nil,
+	}
+	if replicas := deployment.Spec.Replicas; replicas != nil {
+		workload.Replicas = int(*replicas)
+	}
+	if since, err := time.Parse(time.RFC3339Nano, deployment.Annotations[annotationIdleSince]); err == nil {
+		workload.IdleSince = since
+	}
+	return workload
+}
+
+// routeOf reads the record and whether the gateway serves what it says: the main route and each tag's, as they are
+// written, at their generations.
+func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollout.Route {
+	var seen rollout.Route
+	for _, route := range found.tagRoutes {
+		for _, share := range splitOf(isvc, route).Shares() {
+			seen.Tags = append(seen.Tags, share.Revision)
+		}
+	}
+	slices.Sort(seen.Tags)
+	if found.route == nil {
+		return seen
+	}
+	seen.Split = splitOf(isvc, found.route)
+	record, err := rollout.DecodeRecord(found.route.Annotations[annotationRecord])
+	if err != nil {
+		return seen
+	}
+	seen.Record = &record
+	seen.TakenOver = seen.Split.Equal(record.Split) && acceptanceOf(found.route).takenOver && tagsTakenOver(isvc, found, record)
+	return seen
+}
+
+func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollout.Record) bool {
+	wanted := tags(rollout.TagsOf(record.Split, record.Target))
+	if !switchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(found.tagRoutes) > 0) {
+		wanted = nil
+	}
+	if len(wanted) != len(found.tagRoutes) {
+		return false
+	}
+	for _, tag := range wanted {
+		route := found.tagRoutes[tag.tag]
+		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.revision)) || !acceptanceOf(route).takenOver {
+			return false
+		}
+	}
+	return true
+}
+
+// reported is what status says, for the case that the route was lost.
+func reported(isvc *v1beta1.InferenceService) rollout.Reported {
+	component := isvc.Status.Components[v1beta1.PredictorComponent]
+	number := func(name string) rollout.Number { return backend.RevisionNumber(isvc.Name, name) }
+	said := rollout.Reported{
+		Stable:   number(component.LatestRolledoutRevision),
+		Previous: number(component.PreviousRolledoutRevision),
+		Target:   number(component.LatestCreatedRevision),
+	}
+	var shares []rollout.Share
+	for _, target := range component.Traffic {
+		share := rollout.Share{Revision: number(target.RevisionName)}
+		if target.Percent != nil {
+			share.Percent = int(*target.Percent)
+		}
+		shares = append(shares, share)
+	}
+	if split, err := rollout.NewSplit(shares...); err == nil {
+		said.Split = split
+	}
+	return said
+}

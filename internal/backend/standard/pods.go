@@ -1,0 +1,235 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+)
+
+// Reasons of failures, in the conditions.
+const (
+	reasonImagePull       = "ImagePullFailed"
+	reasonDownload        = "ModelDownloadFailed"
+	reasonOutOfMemory     = "OutOfMemory"
+	reasonCrash           = "ContainerCrashed"
+	reasonContainerConfig = "ContainerConfigError"
+	reasonUnschedulable   = "Unschedulable"
+	reasonPodsRefused     = "PodsRefused"
+	reasonDeadline        = "ProgressDeadlineExceeded"
+)
+
+// FailureReasons lists the reasons for which a revision can fail.
+func FailureReasons() []string {
+	return []string{
+		reasonImagePull, reasonDownload, reasonOutOfMemory, reasonCrash, reasonContainerConfig, reasonUnschedulable,
+		reasonPodsRefused, reasonDeadline,
+	}
+}
+
+// revisionDetail tells what the pods of a revision, and its Deployment where there are no pods, say of it. The pods
+// are sorted by name, so that of several that fail the same one is reported.
+func revisionDetail(deployment *appsv1.Deployment, pods []*corev1.Pod) backend.Revision {
+	detail := backend.Revision{State: v1beta1.Pending, Pods: len(pods)}
+	for _, pod := range pods {
+		state, failure := stateOfPod(pod)
+		if failure != nil {
+			detail.FailedPods++
+			if detail.Failure == nil {
+				detail.Failure = failure
+			}
+		}
+		detail.State = further(detail.State, state)
+	}
+	if detail.Failure == nil {
+		detail.Failure = deploymentFailure(deployment)
+	}
+	if detail.State != v1beta1.Loaded && detail.Failure != nil {
+		detail.State = v1beta1.FailedToLoad
+	}
+	return detail
+}
+
+// further picks the better news: one loaded pod makes a loaded model.
+func further(a, b v1beta1.ModelState) v1beta1.ModelState {
+	rank := map[v1beta1.ModelState]int{v1beta1.Pending: 0, v1beta1.FailedToLoad: 1, v1beta1.Loading: 2, v1beta1.Loaded: 3}
+	if rank[b] > rank[a] {
+		return b
+	}
+	return a
+}
+
+func stateOfPod(pod *corev1.Pod) (v1beta1.ModelState, *backend.Failure) {
+	if isReady(pod) {
+		return v1beta1.Loaded, nil
+	}
+	if pod.DeletionTimestamp != nil {
+		return v1beta1.Pending, nil
+	}
+	if failure := podFailure(pod); failure != nil {
+		return v1beta1.FailedToLoad, failure
+	}
+	if len(pod.Status.InitContainerStatuses)+len(pod.Status.ContainerStatuses) > 0 {
+		return v1beta1.Loading, nil
+	}
+	return v1beta1.Pending, nil
+}
+
+func isReady(pod *corev1.Pod) bool {
+	if pod.DeletionTimestamp != nil {
+		return false
+	}
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func podFailure(pod *corev1.Pod) *backend.Failure {
+	for _, status := range pod.Status.InitContainerStatuses {
+		if failure := containerFailure(pod, status, true); failure != nil {
+			return failure
+		}
+	}
+	for _, status := range pod.Status.ContainerStatuses {
+		if failure := containerFailure(pod, status, false); failure != nil {
+			return failure
+		}
+	}
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && condition.Reason == corev1.PodReasonUnschedulable {
+			return &backend.Failure{
+				Reason:  reasonUnschedulable,
+				Message: "no node can run the pod: " + stableMessage(condition.Message),
+				Pod:     pod.Name,
+				Time:    condition.LastTransitionTime.Time,
+			}
+		}
+	}
+	return nil
+}
+
+// containerFailure tells why a container cannot run. A container that crashed and was started again is failing until
+// it is ready: between two crashes it looks as if it ran well, and a status that believed this would flap.
+func containerFailure(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool) *backend.Failure {
+	if waiting := status.State.Waiting; waiting != nil {
+		if failure := waitingFailure(status, *waiting); failure != nil {
+			failure.Pod = pod.Name
+			return failure
+		}
+	}
+	ended := status.State.Terminated
+	if ended == nil && status.RestartCount > 0 && !status.Ready {
+		ended = status.LastTerminationState.Terminated
+	}
+	if ended == nil || initContainer && ended.ExitCode == 0 {
+		return nil
+	}
+	failure := endedFailure(status.Name, *ended)
+	failure.Pod = pod.Name
+	return failure
+}
+
+func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerStateWaiting) *backend.Failure {
+	switch waiting.Reason {
+	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed":
+		return &backend.Failure{
+			Reason:  reasonImagePull,
+			Message: fmt.Sprintf("cannot pull the image %q of container %q; check its name and the imagePullSecrets", status.Image, status.Name),
+			Detail:  pullCause(waiting.Message),
+		}
+	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+		return &backend.Failure{
+			Reason:  reasonContainerConfig,
+			Message: fmt.Sprintf("container %q cannot be created: %s", status.Name, waiting.Message),
+		}
+	}
+	return nil
+}
+
+// pullCause takes the registry's own words out of the kubelet's, which says the same thing in two ways in turn.
+func pullCause(message string) string {
+	if _, cause, found := strings.Cut(message, "ErrImagePull: "); found {
+		return cause
+	}
+	if strings.HasPrefix(message, "Back-off ") {
+		return ""
+	}
+	return message
+}
+
+func endedFailure(container string, ended corev1.ContainerStateTerminated) *backend.Failure {
+	failure := &backend.Failure{
+		Reason:   reasonCrash,
+		Message:  fmt.Sprintf("container %q ends with exit code %d", container, ended.ExitCode),
+		Detail:   lastLine(ended.Message),
+		ExitCode: ended.ExitCode,
+		Time:     ended.FinishedAt.Time,
+	}
+	switch {
+	case ended.Reason == "OOMKilled":
+		failure.Reason = reasonOutOfMemory
+		failure.Message = fmt.Sprintf("container %q needs more memory than its limit; raise resources.limits.memory", container)
+	case container == storageInitializer:
+		failure.Reason = reasonDownload
+		failure.Message = "the model cannot be downloaded; check storageUri and the credentials of the service account"
+	}
+	return failure
+}
+
+// deploymentFailure is what keeps pods from being made at all, or the deadline that has passed without one being
+// ready.
+func deploymentFailure(deployment *appsv1.Deployment) *backend.Failure {
+	if deployment == nil {
+		return nil
+	}
+	for _, condition := range deployment.Status.Conditions {
+		failure := &backend.Failure{Time: condition.LastTransitionTime.Time}
+		switch {
+		case condition.Type == appsv1.DeploymentReplicaFailure && condition.Status == corev1.ConditionTrue:
+			failure.Reason = reasonPodsRefused
+			failure.Message = "the cluster refuses the pods: " + stableMessage(condition.Message)
+			return failure
+		case condition.Type == appsv1.DeploymentProgressing && condition.Reason == "ProgressDeadlineExceeded":
+			failure.Reason = reasonDeadline
+			failure.Message = fmt.Sprintf("no pod became ready within %s; if the model takes longer to load, raise the deadline with the annotation %s",
+				deadlineOf(deployment), AnnotationProgressDeadline)
+			return failure
+		}
+	}
+	return nil
+}
+
+func deadlineOf(deployment *appsv1.Deployment) time.Duration {
+	if seconds := deployment.Spec.ProgressDeadlineSeconds; seconds != nil {
+		return time.Duration(*seconds) * time.Second
+	}
+	return 0
+}
+
+// lastLine is the last line of a log that says something.
+func lastLine(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}
+
+// stableMessage takes generated names out of a message: the same cause must read the same for every pod.
+func stableMessage(message string) string {
+	words := strings.Fields(message)
+	for i, word := range words {
+		if strings.HasPrefix(word, `"`) && strings.Contains(word, "-deployment-") {
+			words[i] = `"…"`
+		}
+	}
+	return strings.Join(words, " ")
+}

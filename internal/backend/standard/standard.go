@@ -1,0 +1,172 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// Reasons why the gateway does not serve a route, in the conditions.
+const (
+	reasonGatewayAPIMissing = "GatewayAPINotInstalled"
+	reasonGatewayMissing    = "GatewayNotFound"
+)
+
+// Backend runs predictors in Standard mode.
+type Backend struct {
+	// Client reads from the cache and writes to the API server.
+	Client client.Client
+	// Live reads from the API server, where the cache does not show an object that is not labelled as ours, or is
+	// too old to delete on.
+	Live client.Reader
+	// Scheme knows every kind that the backend writes.
+	Scheme *runtime.Scheme
+	Config *config.Config
+	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
+	RoutesInstalled func() bool
+}
+
+// IndexByInferenceService indexes every kind of [Children], and pods and EndpointSlices, by the name of the
+// InferenceService that they belong to.
+const IndexByInferenceService = "serving.kserve.io/inferenceservice"
+
+// InferenceServiceOf extracts that index.
+func InferenceServiceOf(object client.Object) []string {
+	if name := object.GetLabels()[v1beta1.LabelInferenceService]; name != "" {
+		return []string{name}
+	}
+	return nil
+}
+
+// Children lists the kinds that the backend makes, but for the route's, which a cluster may lack.
+func Children() []client.Object {
+	return []client.Object{
+		&appsv1.ControllerRevision{}, &appsv1.Deployment{}, &corev1.Service{}, &autoscalingv2.HorizontalPodAutoscaler{},
+	}
+}
+
+// Route is the kind of the routes.
+func Route() client.Object { return &gatewayv1.HTTPRoute{} }
+
+// Peers lists the kinds that the cluster makes out of the children, and that tell whether a revision can serve.
+func Peers() []client.Object {
+	return []client.Object{&corev1.Pod{}, &discoveryv1.EndpointSlice{}}
+}
+
+// Observe reads everything that there is of the InferenceService. It writes nothing. An error is transient, or a
+// [backend.ConflictError].
+func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error) {
+	found, err := b.observe(ctx, isvc)
+	if err != nil {
+		return nil, err
+	}
+	observation := &backend.Observation{
+		Rollout:   b.snapshot(isvc, found),
+		Recorded:  map[rollout.Number]backend.Recorded{},
+		Revisions: map[rollout.Number]backend.Revision{},
+		Addresses: addresses(isvc, b.Config.Ingress),
+		Private:   found,
+	}
+	for n, revision := range found.revisions {
+		recorded := backend.Recorded{Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime}
+		if record := found.records[n]; record != nil {
+			recorded.Created = record.CreationTimestamp.Time
+		}
+		observation.Recorded[n] = recorded
+	}
+	for _, revision := range observation.Rollout.Revisions {
+		if revision.Workload != nil {
+			observation.Revisions[revision.Number] = revisionDetail(found.deployments[revision.Number], found.pods[revision.Number])
+		}
+	}
+	observation.Route, err = b.routeDetail(ctx, isvc, found)
+	if err != nil {
+		return nil, err
+	}
+	return observation, nil
+}
+
+func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.Addresses {
+	predictorName := backend.PredictorName(isvc.Name)
+	found := backend.Addresses{
+		URL:       ingress.URL(ingress.Host(isvc.Name, isvc.Namespace)),
+		Predictor: ingress.URL(ingress.Host(predictorName, isvc.Namespace)),
+		Tag: func(tag string) string {
+			return ingress.URL(ingress.TagHost(tag, predictorName, isvc.Namespace))
+		},
+	}
+	if ingress.LocalGateway != nil {
+		found.Local = "http://" + localHost(isvc, ingress)
+		if clusterLocal(isvc) {
+			found.URL = found.Local
+		}
+	}
+	return found
+}
+
+// routeDetail says how far the gateway is, for people. The Gateway itself is looked at only where no gateway has said
+// anything about the route, which is rare and worth a read.
+func (b *Backend) routeDetail(ctx context.Context, isvc *v1beta1.InferenceService, found *children) (backend.Route, error) {
+	if !b.RoutesInstalled() {
+		return backend.Route{
+			Refused: true,
+			Reason:  reasonGatewayAPIMissing,
+			Message: "the cluster does not have the Gateway API (HTTPRoute of gateway.networking.k8s.io/v1); install its CRDs and a gateway that implements it",
+		}, nil
+	}
+	if found.route == nil {
+		return backend.Route{}, nil
+	}
+	detail := backend.Route{Exists: true}
+	routes := []*gatewayv1.HTTPRoute{found.route}
+	for _, tag := range []string{v1beta1.TagLatest, v1beta1.TagPrevious} {
+		if route := found.tagRoutes[tag]; route != nil {
+			routes = append(routes, route)
+		}
+	}
+	for _, route := range routes {
+		verdict := acceptanceOf(route)
+		if verdict.takenOver {
+			continue
+		}
+		if verdict.refused {
+			detail.Refused, detail.Reason = true, verdict.reason
+			detail.Message = fmt.Sprintf("the gateway refuses HTTPRoute %q: %s", route.Name, verdict.message)
+			return detail, nil
+		}
+		if len(route.Status.Parents) == 0 {
+			return b.missingGateway(ctx, detail)
+		}
+	}
+	return detail, nil
+}
+
+func (b *Backend) missingGateway(ctx context.Context, detail backend.Route) (backend.Route, error) {
+	ref := b.Config.Ingress.Gateway
+	var gateway gatewayv1.Gateway
+	err := b.Live.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, &gateway)
+	switch {
+	case apierrors.IsNotFound(err):
+		detail.Refused, detail.Reason = true, reasonGatewayMissing
+		detail.Message = fmt.Sprintf("Gateway %q in namespace %q does not exist; create it, or name another one in the operator's configuration under ingress.gateway", ref.Name, ref.Namespace)
+	case err != nil:
+		return backend.Route{}, fmt.Errorf("reading Gateway %s/%s: %w", ref.Namespace, ref.Name, err)
+	}
+	return detail, nil
+}

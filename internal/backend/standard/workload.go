@@ -1,0 +1,169 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+const (
+	servicePort     = 80
+	servicePortName = "http"
+	// defaultUtilization is what the autoscaler aims at where scaleTarget is absent, in percent of the request, as in
+	// KServe.
+	defaultUtilization = 80
+)
+
+// scaling is how the replicas of a predictor's revisions are set.
+type scaling struct {
+	bounds rollout.Bounds
+	class  v1beta1.AutoscalerClass
+}
+
+// scalingFor reads the replica bounds. In Standard mode nothing can start a pod when a request comes, so 0 replicas
+// mean 1, as in KServe.
+func scalingFor(isvc *v1beta1.InferenceService) scaling {
+	spec := isvc.Spec.Predictor.ComponentExtensionSpec
+	minimum := 1
+	if spec.MinReplicas != nil {
+		minimum = max(1, int(*spec.MinReplicas))
+	}
+	maximum := max(minimum, int(spec.MaxReplicas))
+	class := v1beta1.AutoscalerClass(isvc.Annotations[v1beta1.AnnotationAutoscalerClass])
+	switch class {
+	case v1beta1.AutoscalerClassExternal:
+		return scaling{class: class, bounds: rollout.Bounds{Min: minimum, Max: maximum, Elastic: true}}
+	case v1beta1.AutoscalerClassNone:
+		return scaling{class: class, bounds: rollout.Bounds{Min: minimum, Max: minimum}}
+	default:
+		return scaling{class: v1beta1.AutoscalerClassHPA, bounds: rollout.Bounds{Min: minimum, Max: maximum}}
+	}
+}
+
+// autoscaled tells whether revisions get a HorizontalPodAutoscaler.
+func (s scaling) autoscaled() bool {
+	return s.class == v1beta1.AutoscalerClassHPA && s.bounds.Max > s.bounds.Min
+}
+
+// replicas is what a revision that runs asks for, given what it asks for now (0 where it has no Deployment). An
+// autoscaler's choice is followed, as long as it is not below what the traffic needs.
+func (s scaling) replicas(current, floor int) int {
+	switch {
+	case s.class == v1beta1.AutoscalerClassExternal && current > 0:
+		return current
+	case s.autoscaled():
+		return max(current, floor)
+	default:
+		return floor
+	}
+}
+
+// deployment runs a revision. Its pod template never changes: another one is another revision.
+func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision, replicas int, deadline time.Duration) *appsv1.Deployment {
+	meta := childMeta(isvc, deploymentName(isvc.Name, n), n)
+	meta.Annotations = map[string]string{annotationInputs: revision.Inputs}
+	made := &appsv1.Deployment{
+		ObjectMeta: meta,
+		Spec: appsv1.DeploymentSpec{
+			Replicas:                new(int32(replicas)),
+			Selector:                &metav1.LabelSelector{MatchLabels: selector(isvc, n)},
+			Template:                podTemplate(revision, meta.Labels),
+			ProgressDeadlineSeconds: new(int32(deadline.Seconds())),
+		},
+	}
+	if strategy := isvc.Spec.Predictor.DeploymentStrategy; strategy != nil {
+		made.Spec.Strategy = *strategy.DeepCopy()
+	}
+	return made
+}
+
+func selector(isvc *v1beta1.InferenceService, n rollout.Number) map[string]string {
+	return map[string]string{
+		v1beta1.LabelInferenceService: isvc.Name,
+		v1beta1.LabelRevision:         backend.RevisionName(isvc.Name, n),
+	}
+}
+
+// service gives a revision the name that routes know it by.
+func service(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) *corev1.Service {
+	meta := childMeta(isvc, backend.RevisionName(isvc.Name, n), n)
+	meta.Annotations = map[string]string{annotationInputs: revision.Inputs}
+	port := corev1.ServicePort{
+		Name:       servicePortName,
+		Protocol:   corev1.ProtocolTCP,
+		Port:       servicePort,
+		TargetPort: intstr.FromInt32(revision.Runs.Port),
+	}
+	if protocol := revision.Runs.AppProtocol; protocol != "" {
+		port.AppProtocol = &protocol
+	}
+	return &corev1.Service{
+		ObjectMeta: meta,
+		Spec: corev1.ServiceSpec{
+			Type:     corev1.ServiceTypeClusterIP,
+			Selector: selector(isvc, n),
+			Ports:    []corev1.ServicePort{port},
+		},
+	}
+}
+
+// autoscaler scales a revision between the floor, which the traffic needs, and the spec's maximum.
+func autoscaler(isvc *v1beta1.InferenceService, n rollout.Number, bounds rollout.Bounds, floor int) *autoscalingv2.HorizontalPodAutoscaler {
+	return &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: childMeta(isvc, backend.RevisionName(isvc.Name, n), n),
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{
+				APIVersion: appsv1.SchemeGroupVersion.String(),
+				Kind:       "Deployment",
+				Name:       deploymentName(isvc.Name, n),
+			},
+			MinReplicas: new(int32(floor)),
+			MaxReplicas: int32(bounds.Max),
+			Metrics: []autoscalingv2.MetricSpec{{
+				Type: autoscalingv2.ResourceMetricSourceType,
+				Resource: &autoscalingv2.ResourceMetricSource{
+					Name: scaleMetric(isvc),
+					Target: autoscalingv2.MetricTarget{
+						Type:               autoscalingv2.UtilizationMetricType,
+						AverageUtilization: new(scaleTarget(isvc)),
+					},
+				},
+			}},
+		},
+	}
+}
+
+// scaleMetric prefers the field to KServe's older annotation. Validation has refused what cannot be scaled by here.
+func scaleMetric(isvc *v1beta1.InferenceService) corev1.ResourceName {
+	metric := v1beta1.ScaleMetric(isvc.Annotations[v1beta1.AnnotationMetrics])
+	if field := isvc.Spec.Predictor.ScaleMetric; field != nil {
+		metric = *field
+	}
+	if metric == v1beta1.MetricMemory {
+		return corev1.ResourceMemory
+	}
+	return corev1.ResourceCPU
+}
+
+func scaleTarget(isvc *v1beta1.InferenceService) int32 {
+	if target := isvc.Spec.Predictor.ScaleTarget; target != nil {
+		return *target
+	}
+	target, err := strconv.ParseInt(isvc.Annotations[v1beta1.AnnotationTargetUtilizationPercentage], 10, 32)
+	if err != nil {
+		return defaultUtilization
+	}
+	return int32(target)
+}

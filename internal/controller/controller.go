@@ -1,0 +1,193 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controller runs InferenceServices: it observes, has the core decide, applies the decision and reports.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/standard"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/metrics"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/status"
+)
+
+const (
+	// staleRetry is when to look again after a decision was refused because it was taken on an old view.
+	staleRetry = 100 * time.Millisecond
+	// recheckPeriod is how often to look again at a problem whose end nothing tells us about: the object of somebody
+	// else, or a refusal of the API server.
+	recheckPeriod = 30 * time.Second
+)
+
+// Backend is a way to run predictors.
+type Backend interface {
+	// Observe reads. Its error is transient, or a *backend.ConflictError.
+	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error)
+	// Apply writes what was decided on an observation of the same backend, and nothing where that is so already. It
+	// calls render only for a target that is new.
+	Apply(ctx context.Context, isvc *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision,
+		render func(context.Context) (backend.NewRevision, error)) error
+}
+
+// Reconciler runs InferenceServices.
+type Reconciler struct {
+	// Client reads from the cache and writes; Live reads from the API server what is not cached.
+	Client   client.Client
+	Live     client.Reader
+	Backend  Backend
+	Config   *config.Config
+	Recorder events.EventRecorder
+	Metrics  *metrics.Metrics
+	Clock    clock.PassiveClock
+}
+
+// Reconcile takes one InferenceService one step on: as far as it can go on what is seen now.
+func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceService) (ctrl.Result, error) {
+	if !isvc.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // Children go with their owner reference.
+	}
+	pass := &pass{Reconciler: r, isvc: isvc}
+	err := pass.run(ctx)
+	if standard.IsStale(err) {
+		logf.FromContext(ctx).V(4).Info("Decision was taken on an old view, deciding anew", "cause", err.Error())
+		return ctrl.Result{RequeueAfter: staleRetry}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: pass.requeueAfter()}, nil
+}
+
+// pass is one call of Reconcile.
+type pass struct {
+	*Reconciler
+	isvc *v1beta1.InferenceService
+
+	wanted   *predictor.Resolved
+	observed *backend.Observation
+	decision rollout.Decision
+	problem  *status.Problem
+	wakeAt   time.Time
+}
+
+// run returns transient errors only. What only a user can mend becomes a problem, and shows in the status.
+func (p *pass) run(ctx context.Context) error {
+	if err := p.resolve(ctx); err != nil {
+		return err
+	}
+	observed, err := p.Backend.Observe(ctx, p.isvc)
+	if err != nil {
+		return errors.Join(p.note(err), p.report(ctx))
+	}
+	p.observed = observed
+	p.observed.Identify(p.wanted, p.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true")
+	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())
+	p.wake(p.decision.WakeAt)
+
+	if err := p.note(p.Backend.Apply(ctx, p.isvc, p.observed, p.decision, p.render)); err != nil {
+		// The status stays what it is: it says of which generation it is, and the next pass is near.
+		return fmt.Errorf("applying: %w", err)
+	}
+	p.announce(ctx)
+	if p.settling() {
+		return nil
+	}
+	return p.report(ctx)
+}
+
+func (p *pass) policy() rollout.Policy {
+	return rollout.Policy{
+		DrainPeriod:  p.Config.Rollout.DrainPeriod.Duration,
+		CapacityHold: p.Config.Rollout.CapacityHold.Duration,
+		HistoryLimit: int(p.Config.Rollout.RevisionHistoryLimit),
+	}
+}
+
+// note makes problems of the errors that a user must mend, and returns the others.
+func (p *pass) note(err error) error {
+	var transient []error
+	for _, leaf := range leaves(err) {
+		problem := problemOf(leaf)
+		if problem == nil {
+			transient = append(transient, leaf)
+			continue
+		}
+		if p.problem == nil {
+			p.problem = problem
+		}
+		p.wake(p.Clock.Now().Add(recheckPeriod))
+	}
+	return errors.Join(transient...)
+}
+
+// settling tells whether the gateway is about to take over what this pass, or one just before it, has written. The
+// status then waits a moment for it, so that one change is one write. It does not wait for long: the time counts from
+// the write of the route.
+func (p *pass) settling() bool {
+	record := p.decision.Record
+	if record == nil || p.decision.Programmed || p.problem != nil || p.observed.Route.Refused {
+		return false
+	}
+	until := record.ShiftedAt.Add(p.Config.Rollout.SettlePeriod.Duration)
+	if !p.Clock.Now().Before(until) {
+		return false
+	}
+	p.wake(until)
+	return true
+}
+
+// report writes the status, if it says anything new, and tells what has changed in it.
+func (p *pass) report(ctx context.Context) error {
+	before := p.isvc.DeepCopy()
+	p.isvc.Status = status.For(status.Report{
+		InferenceService: before,
+		Mode:             v1beta1.DeploymentModeStandard,
+		Observed:         p.observed,
+		Decision:         p.decision,
+		Problem:          p.problem,
+	})
+	if equality.Semantic.DeepEqual(before.Status, p.isvc.Status) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := p.Client.Status().Patch(ctx, p.isvc, patch, client.FieldOwner(backend.FieldOwner)); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil // Deleted in the meantime.
+		}
+		return fmt.Errorf("writing the status: %w", err)
+	}
+	p.announceStatus(before.Status)
+	return nil
+}
+
+// wake notes a time at which to look again, if it is the earliest.
+func (p *pass) wake(at time.Time) {
+	if !at.IsZero() && (p.wakeAt.IsZero() || at.Before(p.wakeAt)) {
+		p.wakeAt = at
+	}
+}
+
+func (p *pass) requeueAfter() time.Duration {
+	if p.wakeAt.IsZero() {
+		return 0
+	}
+	// Times are kept to the millisecond; a little later is not too early.
+	return max(p.wakeAt.Sub(p.Clock.Now())+time.Millisecond, time.Millisecond)
+}

@@ -1,0 +1,85 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/status"
+)
+
+// Reasons of problems, in the conditions.
+const (
+	reasonOwnershipConflict      = "OwnershipConflict"
+	reasonRefused                = "RefusedByAPIServer"
+	reasonCredentials            = "CredentialsNotReadable"
+	reasonDeploymentMode         = "DeploymentModeNotSupported"
+	reasonDeploymentModeChanged  = "DeploymentModeChanged"
+	reasonLocalGatewayNotDefined = "LocalGatewayNotConfigured"
+)
+
+// problemError is a problem on its way up.
+type problemError struct{ status.Problem }
+
+func (e *problemError) Error() string { return e.Message }
+
+// problemOf tells what a user must mend about an error; nil where it mends itself.
+func problemOf(err error) *status.Problem {
+	var problem *problemError
+	if errors.As(err, &problem) {
+		return &problem.Problem
+	}
+	var conflict *backend.ConflictError
+	if errors.As(err, &conflict) {
+		condition := v1beta1.ConditionPredictorReady
+		if conflict.Kind == "HTTPRoute" {
+			condition = v1beta1.ConditionIngressReady
+		}
+		return &status.Problem{Condition: condition, Reason: reasonOwnershipConflict, Message: conflict.Error()}
+	}
+	var invalid *predictor.Error
+	if errors.As(err, &invalid) {
+		return &status.Problem{
+			Condition: v1beta1.ConditionPredictorReady,
+			Reason:    string(invalid.Reason),
+			Message:   invalid.Error(),
+			Failure:   invalid.Reason,
+		}
+	}
+	if refusal(err) {
+		return &status.Problem{Condition: v1beta1.ConditionPredictorReady, Reason: reasonRefused, Message: err.Error()}
+	}
+	return nil
+}
+
+// refusal tells whether the API server refuses what we write: it is invalid, forbidden by a policy or over a quota. A
+// namespace that is going away refuses everything, and is no problem of anybody's.
+func refusal(err error) bool {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return false
+	}
+	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err)
+}
+
+// leaves are the errors that were joined, each with what it wraps.
+func leaves(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, inner := range joined.Unwrap() {
+		all = append(all, leaves(inner)...)
+	}
+	return all
+}

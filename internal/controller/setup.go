@@ -1,0 +1,297 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/standard"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/metrics"
+)
+
+// +kubebuilder:rbac:groups=serving.kserve.io,resources=inferenceservices,verbs=get;list;watch
+// +kubebuilder:rbac:groups=serving.kserve.io,resources=inferenceservices/status,verbs=get;patch
+// +kubebuilder:rbac:groups=serving.kserve.io,resources=inferenceservices/finalizers,verbs=update
+// +kubebuilder:rbac:groups=serving.kserve.io,resources=servingruntimes;clusterservingruntimes,verbs=get;list;watch
+// +kubebuilder:rbac:groups=apps,resources=controllerrevisions;deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways,verbs=get
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+const (
+	// slowestRetry bounds the backoff, so that a cause that is gone is noticed within a minute.
+	slowestRetry, fastestRetry = time.Minute, 10 * time.Millisecond
+	// discoveryPeriod is how often to look for a Gateway API that the cluster did not have at the start.
+	discoveryPeriod = 10 * time.Second
+)
+
+// CacheOptions keep the cache small: only what belongs to an InferenceService, and of pods and EndpointSlices only what
+// is read. A cluster has many more of each.
+func CacheOptions(cfg *config.Config) cache.Options {
+	options := cache.Options{
+		SyncPeriod:                  &cfg.Controller.ResyncPeriod.Duration,
+		DefaultTransform:            cache.TransformStripManagedFields(),
+		ReaderFailOnMissingInformer: true,
+		ByObject:                    map[client.Object]cache.ByObject{},
+	}
+	ours := cache.ByObject{Label: labels.NewSelector().Add(ourLabel())}
+	for _, kind := range append(standard.Children(), standard.Route()) {
+		options.ByObject[kind] = ours
+	}
+	trimmed := ours
+	trimmed.Transform = trim
+	for _, kind := range standard.Peers() {
+		options.ByObject[kind] = trimmed
+	}
+	return options
+}
+
+func ourLabel() labels.Requirement {
+	requirement, err := labels.NewRequirement(v1beta1.LabelInferenceService, selection.Exists, nil)
+	if err != nil {
+		panic(err) // The key is a constant.
+	}
+	return *requirement
+}
+
+// trim takes off pods and EndpointSlices what nobody here reads.
+func trim(object any) (any, error) {
+	switch object := object.(type) {
+	case *corev1.Pod:
+		trimMeta(&object.ObjectMeta)
+		object.Spec = corev1.PodSpec{}
+		object.Status = corev1.PodStatus{
+			Phase:                 object.Status.Phase,
+			Conditions:            object.Status.Conditions,
+			InitContainerStatuses: trimContainers(object.Status.InitContainerStatuses),
+			ContainerStatuses:     trimContainers(object.Status.ContainerStatuses),
+		}
+	case *discoveryv1.EndpointSlice:
+		trimMeta(&object.ObjectMeta)
+		object.Ports = nil
+		for i := range object.Endpoints {
+			object.Endpoints[i] = discoveryv1.Endpoint{Conditions: object.Endpoints[i].Conditions}
+		}
+	}
+	return object, nil
+}
+
+func trimMeta(meta *metav1.ObjectMeta) {
+	meta.ManagedFields, meta.Annotations, meta.OwnerReferences = nil, nil, nil
+}
+
+func trimContainers(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
+	trimmed := make([]corev1.ContainerStatus, len(statuses))
+	for i, status := range statuses {
+		trimmed[i] = corev1.ContainerStatus{
+			Name: status.Name, Image: status.Image, Ready: status.Ready, RestartCount: status.RestartCount,
+			State: status.State, LastTerminationState: status.LastTerminationState,
+		}
+	}
+	return trimmed
+}
+
+// Setup adds the controller to a manager whose cache was made with [CacheOptions], and its metrics to the registerer.
+func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registerer prometheus.Registerer) error {
+	m, err := metrics.New(registerer, metrics.Options{
+		Rollouts:       func() map[v1beta1.Phase]int { return countPhases(mgr.GetClient()) },
+		FailureReasons: standard.FailureReasons(),
+	})
+	if err != nil {
+		return err
+	}
+	gateway := &gatewayAPI{mgr: mgr}
+	reconciler := &Reconciler{
+		Client: mgr.GetClient(),
+		Live:   mgr.GetAPIReader(),
+		Backend: &standard.Backend{
+			Client:          mgr.GetClient(),
+			Live:            mgr.GetAPIReader(),
+			Scheme:          mgr.GetScheme(),
+			Config:          cfg,
+			RoutesInstalled: gateway.installed.Load,
+		},
+		Config:   cfg,
+		Recorder: mgr.GetEventRecorder("serinus"),
+		Metrics:  m,
+		Clock:    clock.RealClock{},
+	}
+	build := ctrl.NewControllerManagedBy(mgr).
+		Named("inferenceservice").
+		For(&v1beta1.InferenceService{}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: cfg.Controller.Concurrency,
+			EnableWarmup:            new(true),
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](fastestRetry, slowestRetry),
+		})
+	for _, kind := range append(standard.Children(), standard.Peers()...) {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, kind, standard.IndexByInferenceService, standard.InferenceServiceOf); err != nil {
+			return fmt.Errorf("indexing %T: %w", kind, err)
+		}
+		build = build.Watches(kind, handler.EnqueueRequestsFromMapFunc(parent))
+	}
+	all := handler.EnqueueRequestsFromMapFunc(everyone(mgr.GetClient()))
+	build = build.
+		Watches(&v1alpha1.ServingRuntime{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ClusterServingRuntime{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	made, err := build.Build(reconcile.AsReconciler(mgr.GetClient(), reconciler))
+	if err != nil {
+		return fmt.Errorf("building the controller: %w", err)
+	}
+	gateway.controller = made
+	return gateway.setup(ctx)
+}
+
+// countPhases counts the InferenceServices in each phase, from the cache.
+func countPhases(reader client.Reader) map[v1beta1.Phase]int {
+	var list v1beta1.InferenceServiceList
+	if err := reader.List(context.Background(), &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil // The cache is not filled yet.
+	}
+	counts := map[v1beta1.Phase]int{}
+	for i := range list.Items {
+		counts[list.Items[i].Status.Phase]++
+	}
+	return counts
+}
+
+// parent is the InferenceService that an object belongs to, by its label: it is also found once our owner reference
+// was taken off.
+func parent(_ context.Context, object client.Object) []reconcile.Request {
+	name := object.GetLabels()[v1beta1.LabelInferenceService]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}}}
+}
+
+// everyone is every InferenceService that a serving runtime could be for: those of its namespace, or all. Which runtime
+// is picked depends on all there are.
+func everyone(reader client.Reader) handler.MapFunc {
+	return func(ctx context.Context, runtime client.Object) []reconcile.Request {
+		var list v1beta1.InferenceServiceList
+		if err := reader.List(ctx, &list, client.InNamespace(runtime.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+			logf.FromContext(ctx).Error(err, "Listing the InferenceServices that a serving runtime could be for")
+			return nil
+		}
+		requests := make([]reconcile.Request, len(list.Items))
+		for i := range list.Items {
+			requests[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
+		}
+		return requests
+	}
+}
+
+// gatewayAPI watches routes: from the start, or from when the cluster gets the Gateway API.
+type gatewayAPI struct {
+	mgr        manager.Manager
+	controller controller.Controller
+	installed  atomic.Bool
+}
+
+func (g *gatewayAPI) setup(ctx context.Context) error {
+	present, err := g.present()
+	if err != nil {
+		return fmt.Errorf("looking for the Gateway API: %w", err)
+	}
+	if present {
+		return g.watch(ctx)
+	}
+	return g.mgr.Add(warmRunnable(g.await))
+}
+
+// warmRunnable runs whether this replica leads or not, as caches do.
+type warmRunnable func(context.Context) error
+
+func (r warmRunnable) Start(ctx context.Context) error { return r(ctx) }
+func (warmRunnable) NeedLeaderElection() bool          { return false }
+
+// await looks for the Gateway API until it is there, then has every InferenceService looked at again.
+func (g *gatewayAPI) await(ctx context.Context) error {
+	log := g.mgr.GetLogger().WithName("gateway-api")
+	log.Info("The cluster does not have the Gateway API yet; InferenceServices get no traffic until it is installed")
+	err := wait.PollUntilContextCancel(ctx, discoveryPeriod, true, func(ctx context.Context) (bool, error) {
+		present, err := g.present()
+		if err != nil || !present {
+			return false, nil //nolint:nilerr // The API server is out of reach for a moment; look again.
+		}
+		if err := g.watch(ctx); err != nil {
+			log.Error(err, "Watching the routes of the Gateway API")
+			return false, nil
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil //nolint:nilerr // The manager stops.
+	}
+	log.Info("The cluster has the Gateway API now")
+	return g.wakeAll()
+}
+
+func (g *gatewayAPI) present() (bool, error) {
+	gvk, err := apiutil.GVKForObject(standard.Route(), g.mgr.GetScheme())
+	if err != nil {
+		return false, err
+	}
+	_, err = g.mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+	if apimeta.IsNoMatchError(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (g *gatewayAPI) watch(ctx context.Context) error {
+	if err := g.mgr.GetFieldIndexer().IndexField(ctx, standard.Route(), standard.IndexByInferenceService, standard.InferenceServiceOf); err != nil {
+		return fmt.Errorf("indexing routes: %w", err)
+	}
+	err := g.controller.Watch(source.Kind(g.mgr.GetCache(), standard.Route(), handler.EnqueueRequestsFromMapFunc(parent)))
+	if err != nil {
+		return fmt.Errorf("watching routes: %w", err)
+	}
+	g.installed.Store(true)
+	return nil
+}
+
+// wakeAll enqueues every InferenceService once.
+func (g *gatewayAPI) wakeAll() error {
+	events := make(chan event.GenericEvent, 1)
+	events <- event.GenericEvent{Object: &v1alpha1.ClusterServingRuntime{}}
+	return g.controller.Watch(source.Channel(events, handler.EnqueueRequestsFromMapFunc(everyone(g.mgr.GetClient()))))
+}

@@ -1,0 +1,199 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// Reasons of conditions. Those of failed revisions come from the backend, and those of refused routes from the gateway.
+const (
+	ReasonReady               = "Ready"
+	ReasonStopped             = "Stopped"
+	ReasonRunning             = "Running"
+	ReasonLoading             = "Loading"
+	ReasonNoRevisionReady     = "NoRevisionReady"
+	ReasonWaitingForReplicas  = "WaitingForReplicas"
+	ReasonWaitingForGateway   = "WaitingForGateway"
+	ReasonNothingToRollBackTo = "NothingToRollBackTo"
+	ReasonNotObserved         = "NotObserved"
+)
+
+// verdict is what one condition says.
+type verdict struct {
+	status          metav1.ConditionStatus
+	reason, message string
+}
+
+func yes(reason, message string, args ...any) verdict {
+	return verdict{metav1.ConditionTrue, reason, fmt.Sprintf(message, args...)}
+}
+
+func no(reason, message string, args ...any) verdict {
+	return verdict{metav1.ConditionFalse, reason, fmt.Sprintf(message, args...)}
+}
+
+func notYet(reason, message string, args ...any) verdict {
+	return verdict{metav1.ConditionUnknown, reason, fmt.Sprintf(message, args...)}
+}
+
+// conditions computes all conditions, Ready last: it sums the others up.
+func (r *reporter) conditions() []metav1.Condition {
+	latest := r.verdict(v1beta1.ConditionLatestDeploymentReady, r.latestDeploymentReady)
+	predictorReady := r.verdict(v1beta1.ConditionPredictorReady, func() verdict { return r.predictorReady(latest) })
+	routes := r.verdict(v1beta1.ConditionRoutesReady, r.routesReady)
+	ingress := r.verdict(v1beta1.ConditionIngressReady, r.ingressReady)
+	return []metav1.Condition{
+		r.condition(v1beta1.ConditionPredictorReady, predictorReady),
+		r.condition(v1beta1.ConditionLatestDeploymentReady, latest),
+		r.condition(v1beta1.ConditionRoutesReady, routes),
+		r.condition(v1beta1.ConditionIngressReady, ingress),
+		r.condition(v1beta1.ConditionStopped, r.stoppedCondition()),
+		r.condition(v1beta1.ConditionReady, ready(predictorReady, routes, ingress)),
+	}
+}
+
+func (r *reporter) condition(kind string, v verdict) metav1.Condition {
+	return metav1.Condition{
+		Type: kind, Status: v.status, Reason: v.reason, Message: v.message,
+		ObservedGeneration: r.InferenceService.Generation,
+	}
+}
+
+// verdict puts a problem before what would be said otherwise. Without an observation there is nothing else to say.
+func (r *reporter) verdict(kind string, otherwise func() verdict) verdict {
+	if r.Problem != nil && r.Problem.Condition == kind {
+		return no(r.Problem.Reason, "%s", r.Problem.Message)
+	}
+	if r.Observed == nil {
+		return notYet(ReasonNotObserved, "see the other conditions")
+	}
+	if r.stopped() {
+		return no(ReasonStopped, "stopped by the annotation %s; remove it to start again", v1beta1.AnnotationStop)
+	}
+	return otherwise()
+}
+
+// latestDeploymentReady says whether the target can serve.
+func (r *reporter) latestDeploymentReady() verdict {
+	target := r.Decision.Target
+	name := r.revision(target)
+	if target == 0 {
+		return notYet(ReasonLoading, "there is no revision yet")
+	}
+	if waiting := r.Decision.Waiting; waiting != nil && waiting.Revision == target && waiting.Ready > 0 {
+		return notYet(ReasonWaitingForReplicas, "%s needs %d ready replicas", name, waiting.Need)
+	}
+	if r.ready(target) > 0 {
+		return yes(ReasonReady, "%s is ready", name)
+	}
+	if failure := r.failure(target); failure != nil {
+		return no(failure.Reason, "%s: %s", name, failure.Message)
+	}
+	return notYet(ReasonLoading, "%s is being brought up", name)
+}
+
+// predictorReady says whether the target can serve, and everything that is in the traffic.
+func (r *reporter) predictorReady(latest verdict) verdict {
+	for _, share := range r.Decision.Served.Shares() {
+		if share.Percent == 0 || r.ready(share.Revision) > 0 || share.Revision == r.Decision.Target {
+			continue
+		}
+		name := r.revision(share.Revision)
+		if failure := r.failure(share.Revision); failure != nil {
+			return no(failure.Reason, "%s, which has %d %% of the traffic, has no ready replica: %s", name, share.Percent, failure.Message)
+		}
+		return notYet(ReasonLoading, "%s, which has %d %% of the traffic, has no ready replica", name, share.Percent)
+	}
+	return latest
+}
+
+// routesReady says whether clients get the split that is wanted.
+func (r *reporter) routesReady() verdict {
+	record, waiting := r.Decision.Record, r.Decision.Waiting
+	switch {
+	case record == nil:
+		return notYet(ReasonNoRevisionReady, "no revision has been ready yet")
+	case record.NothingToUndo:
+		return no(ReasonNothingToRollBackTo,
+			"canaryTrafficPercent asks to undo the promotion of %s, but no earlier revision is left; %s. Remove canaryTrafficPercent, or apply the earlier model again",
+			r.revision(record.Stable), r.whoServes())
+	case waiting != nil:
+		return r.waitingVerdict(*waiting)
+	case r.Decision.Programmed:
+		return yes(ReasonReady, "%s", r.whoServes())
+	case r.Observed.Route.Refused:
+		return no(r.Observed.Route.Reason, "%s", r.Observed.Route.Message)
+	default:
+		return notYet(ReasonWaitingForGateway, "waiting for the gateway to serve %s", r.words(record.Split))
+	}
+}
+
+func (r *reporter) waitingVerdict(waiting rollout.Waiting) verdict {
+	name := r.revision(waiting.Revision)
+	if failure := r.failure(waiting.Revision); failure != nil && r.Observed.Rollout.Wanted.Inputs != "" {
+		return no(failure.Reason, "%s cannot get %d %% of the traffic: %s; until then %s", name, waiting.Percent, failure.Message, r.whoServes())
+	}
+	return notYet(ReasonWaitingForReplicas, "%s gets %d %% of the traffic once it has %d ready replicas; until then %s",
+		name, waiting.Percent, waiting.Need, r.whoServes())
+}
+
+// whoServes is the split that clients get, in words.
+func (r *reporter) whoServes() string {
+	if r.Decision.Served.IsEmpty() {
+		return "nobody serves"
+	}
+	return r.words(r.Decision.Served)
+}
+
+func (r *reporter) words(split rollout.Split) string { return Words(r.name, split) }
+
+// Words is a split in words: «10 % on sklearn-iris-predictor-00002, 90 % on sklearn-iris-predictor-00001».
+func Words(isvc string, split rollout.Split) string {
+	var words []string
+	for _, share := range split.Shares() {
+		words = append(words, fmt.Sprintf("%d %% on %s", share.Percent, backend.RevisionName(isvc, share.Revision)))
+	}
+	return strings.Join(words, ", ")
+}
+
+// ingressReady says whether the gateway has the route.
+func (r *reporter) ingressReady() verdict {
+	switch route := r.Observed.Route; {
+	case route.Refused:
+		return no(route.Reason, "%s", route.Message)
+	case r.Decision.Record == nil:
+		return notYet(ReasonNoRevisionReady, "there is no route until a revision is ready")
+	case r.Decision.Programmed:
+		return yes(ReasonReady, "the gateway serves %s", r.Observed.Addresses.URL)
+	default:
+		return notYet(ReasonWaitingForGateway, "waiting for the gateway to take the route over")
+	}
+}
+
+func (r *reporter) stoppedCondition() verdict {
+	if r.stopped() {
+		return yes(ReasonStopped, "stopped by the annotation %s", v1beta1.AnnotationStop)
+	}
+	return no(ReasonRunning, "not stopped")
+}
+
+// ready sums up: what is wrong comes before what is on its way.
+func ready(all ...verdict) verdict {
+	for _, status := range []metav1.ConditionStatus{metav1.ConditionFalse, metav1.ConditionUnknown} {
+		for _, v := range all {
+			if v.status == status {
+				return v
+			}
+		}
+	}
+	return yes(ReasonReady, "%s", all[1].message)
+}

@@ -1,0 +1,302 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package status tells users where a rollout stands: a pure function from what was observed and decided to the status
+// of an InferenceService.
+//
+// The status is computed anew each time. Of the one before it keeps only what is about time: since when a condition
+// holds, and which crash of a crash loop was reported first. Messages are functions of the state, without times or
+// generated names, so that a problem which repeats itself writes nothing.
+package status
+
+import (
+	"strings"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"knative.dev/pkg/apis"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// Report is what a status is computed from.
+type Report struct {
+	// InferenceService is the object, with the status that it has now.
+	InferenceService *v1beta1.InferenceService
+	// Mode is how the predictor is run.
+	Mode v1beta1.DeploymentMode
+	// Observed and Decision are those of this pass; Observed is nil where nothing could be observed, and then what is
+	// reported of revisions and traffic stays as it is.
+	Observed *backend.Observation
+	Decision rollout.Decision
+	// Problem is what only somebody else can mend; nil where there is none.
+	Problem *Problem
+}
+
+// Problem is something that keeps the spec from being realised and that shows in neither pods nor routes.
+type Problem struct {
+	// Condition is the one that it makes False.
+	Condition string
+	// Reason is a word for the condition, Message says what is wrong and what to do.
+	Reason, Message string
+	// Failure is KServe's word for it; empty where the spec itself is sound.
+	Failure v1beta1.FailureReason
+}
+
+// For computes the status.
+func For(report Report) v1beta1.InferenceServiceStatus {
+	r := reporter{Report: report, name: report.InferenceService.Name}
+	status := *report.InferenceService.Status.DeepCopy()
+	status.ObservedGeneration = report.InferenceService.Generation
+	status.DeploymentMode = string(report.Mode)
+	if report.Observed != nil {
+		status.Phase = r.phase()
+		status.URL = r.url(report.Observed.Addresses.URL)
+		status.Address = r.address()
+		status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: r.component()}
+		status.ServingRuntimeName, status.ClusterServingRuntimeName = r.runtime()
+	} else if report.Problem != nil {
+		status.Phase = v1beta1.PhaseBlocked
+	}
+	status.ModelStatus = r.modelStatus(report.InferenceService.Status.ModelStatus)
+	for _, condition := range r.conditions() {
+		apimeta.SetStatusCondition(&status.Conditions, condition)
+	}
+	return status
+}
+
+// reporter computes the parts of one status.
+type reporter struct {
+	Report
+	name string
+}
+
+func (r *reporter) revision(n rollout.Number) string {
+	if n == 0 {
+		return ""
+	}
+	return backend.RevisionName(r.name, n)
+}
+
+func (r *reporter) stopped() bool { return r.Decision.Phase == rollout.Stopped }
+
+// ready counts the replicas of a revision that can serve.
+func (r *reporter) ready(n rollout.Number) int {
+	for _, revision := range r.Observed.Rollout.Revisions {
+		if revision.Number == n && revision.Workload != nil {
+			return revision.Workload.Ready
+		}
+	}
+	return 0
+}
+
+func (r *reporter) failure(n rollout.Number) *backend.Failure {
+	if r.ready(n) > 0 {
+		return nil
+	}
+	return r.Observed.Revisions[n].Failure
+}
+
+// phase is the phase in the words of the API.
+func (r *reporter) phase() v1beta1.Phase {
+	if r.Problem != nil {
+		return v1beta1.PhaseBlocked
+	}
+	switch r.Decision.Phase {
+	case rollout.Stopped:
+		return v1beta1.PhaseStopped
+	case rollout.Failed:
+		return v1beta1.PhaseBlocked
+	case rollout.Loading, rollout.Shifting:
+		if r.Decision.Served.IsEmpty() {
+			return v1beta1.PhasePending
+		}
+		return v1beta1.PhaseProgressing
+	case rollout.Canary:
+		return v1beta1.PhaseCanary
+	case rollout.RolledBack:
+		return v1beta1.PhaseRolledBack
+	case rollout.Stable:
+		return v1beta1.PhaseStable
+	}
+	return ""
+}
+
+// url is empty until there is a route that answers.
+func (r *reporter) url(url string) string {
+	if r.Decision.Record == nil {
+		return ""
+	}
+	return url
+}
+
+func (r *reporter) address() *v1beta1.Address {
+	local := r.url(r.Observed.Addresses.Local)
+	if local == "" {
+		return nil
+	}
+	return &v1beta1.Address{URL: local}
+}
+
+func (r *reporter) component() v1beta1.ComponentStatusSpec {
+	served := r.Decision.Served
+	component := v1beta1.ComponentStatusSpec{
+		LatestReadyRevision:   r.revision(rollout.Latest(served, r.Decision.Target)),
+		LatestCreatedRevision: r.revision(r.Decision.Target),
+		Traffic:               r.traffic(served),
+		URL:                   r.url(r.Observed.Addresses.Predictor),
+		Address:               r.address(),
+	}
+	if record := r.Decision.Record; record != nil {
+		component.LatestRolledoutRevision = r.revision(record.Stable)
+		component.PreviousRolledoutRevision = r.revision(record.Previous)
+	}
+	return component
+}
+
+// traffic lists the split that clients get, the latest revision first. KServe's clients find the two by latestRevision
+// and by the tag prev; a tag has a URL where there is a host for it.
+func (r *reporter) traffic(served rollout.Split) []servingv1.TrafficTarget {
+	var targets []servingv1.TrafficTarget
+	tagged := r.Observed.Rollout.Wanted.Tagged
+	add := func(n rollout.Number, latest bool, tag string) {
+		target := servingv1.TrafficTarget{
+			RevisionName:   r.revision(n),
+			LatestRevision: new(latest),
+			Percent:        new(int64(served.Percent(n))),
+			Tag:            tag,
+		}
+		if tagged {
+			target.URL = parseURL(r.Observed.Addresses.Tag(tag))
+		}
+		targets = append(targets, target)
+	}
+	tags := rollout.TagsOf(served, r.Decision.Target)
+	if tags.Latest != 0 {
+		tag := ""
+		if tagged {
+			tag = v1beta1.TagLatest
+		}
+		add(tags.Latest, true, tag)
+	}
+	if tags.Prev != 0 {
+		add(tags.Prev, false, v1beta1.TagPrevious)
+	}
+	return targets
+}
+
+func parseURL(text string) *apis.URL {
+	url, err := apis.ParseURL(text)
+	if err != nil {
+		return nil // The configuration's templates are tried when they are loaded.
+	}
+	return url
+}
+
+// runtime names the serving runtime that the target uses, by its kind.
+func (r *reporter) runtime() (namespaced, cluster string) {
+	switch runtime := r.Observed.Recorded[r.Decision.Target].Runtime; runtime.Kind {
+	case predictor.ServingRuntimeKind:
+		return runtime.Name, ""
+	case predictor.ClusterServingRuntimeKind:
+		return "", runtime.Name
+	}
+	return "", ""
+}
+
+// modelStatus is the state of the model in KServe's words.
+func (r *reporter) modelStatus(before *v1beta1.ModelStatus) *v1beta1.ModelStatus {
+	if r.Observed == nil || r.invalid() {
+		status := before.DeepCopy()
+		if status == nil {
+			status = &v1beta1.ModelStatus{TransitionStatus: v1beta1.InProgress}
+		}
+		if r.invalid() {
+			status.TransitionStatus = v1beta1.InvalidSpec
+			status.LastFailureInfo = keepFirst(before, v1beta1.FailureInfo{Reason: r.Problem.Failure, Message: r.Problem.Message}, r.Problem.Message)
+		}
+		return status
+	}
+	if r.stopped() {
+		return nil
+	}
+	target := r.Observed.Revisions[r.Decision.Target]
+	status := &v1beta1.ModelStatus{
+		TransitionStatus:    v1beta1.InProgress,
+		ModelRevisionStates: &v1beta1.ModelRevisionStates{ActiveModelState: r.activeState(), TargetModelState: r.targetState()},
+		ModelCopies:         &v1beta1.ModelCopies{FailedCopies: int32(target.FailedPods), TotalCopies: int32(target.Pods)},
+	}
+	switch failure := r.failure(r.Decision.Target); {
+	case r.ready(r.Decision.Target) > 0:
+		status.TransitionStatus = v1beta1.UpToDate
+	case failure != nil:
+		status.TransitionStatus = v1beta1.BlockedByFailedLoad
+		status.LastFailureInfo = r.failureInfo(before, *failure)
+	}
+	return status
+}
+
+func (r *reporter) invalid() bool { return r.Problem != nil && r.Problem.Failure != "" }
+
+func (r *reporter) activeState() v1beta1.ModelState {
+	for _, share := range r.Decision.Served.Shares() {
+		if share.Percent > 0 && r.ready(share.Revision) > 0 {
+			return v1beta1.Loaded
+		}
+	}
+	return ""
+}
+
+// targetState trusts the endpoints over the pods: what cannot be reached is not loaded.
+func (r *reporter) targetState() v1beta1.ModelState {
+	target := r.Decision.Target
+	state := r.Observed.Revisions[target].State
+	switch {
+	case r.ready(target) > 0:
+		return v1beta1.Loaded
+	case state == v1beta1.Loaded:
+		return v1beta1.Loading
+	case state == "":
+		return v1beta1.Pending
+	}
+	return state
+}
+
+func (r *reporter) failureInfo(before *v1beta1.ModelStatus, failure backend.Failure) *v1beta1.FailureInfo {
+	info := v1beta1.FailureInfo{
+		Location:          failure.Pod,
+		Reason:            v1beta1.ModelLoadFailed,
+		Message:           failure.Message,
+		ModelRevisionName: r.revision(r.Decision.Target),
+		ExitCode:          failure.ExitCode,
+	}
+	if failure.Pod == "" {
+		info.Reason = v1beta1.RuntimeUnhealthy
+	}
+	if failure.Detail != "" {
+		info.Message += ": " + failure.Detail
+	}
+	if !failure.Time.IsZero() {
+		info.Time = new(metav1.NewTime(failure.Time))
+	}
+	return keepFirst(before, info, failure.Message)
+}
+
+// keepFirst keeps what was reported of the first crash of a crash loop, told by the part of the message that is the
+// same for each. Every crash has its own time and last line, and a status that followed them would be written at every
+// restart, for ever.
+func keepFirst(before *v1beta1.ModelStatus, info v1beta1.FailureInfo, stable string) *v1beta1.FailureInfo {
+	if before == nil || before.LastFailureInfo == nil {
+		return &info
+	}
+	first := before.LastFailureInfo
+	if first.Reason == info.Reason && first.ModelRevisionName == info.ModelRevisionName &&
+		first.ExitCode == info.ExitCode && strings.HasPrefix(first.Message, stable) {
+		return first.DeepCopy()
+	}
+	return &info
+}
