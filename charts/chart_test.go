@@ -1,0 +1,245 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package charts
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"helm.sh/helm/v4/pkg/chart/v2/lint"
+	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
+	"sigs.k8s.io/yaml"
+)
+
+var update = flag.Bool("update", false, "write testdata/*.golden.yaml anew")
+
+func TestChartRendersWhatKustomizeBuilds(t *testing.T) {
+	tests := map[string]struct {
+		givenValues     map[string]any
+		givenComponents []string
+	}{
+		"defaults": {},
+		"with everything optional": {
+			givenValues: map[string]any{
+				"monitoring":    map[string]any{"enabled": true},
+				"networkPolicy": map[string]any{"enabled": true},
+			},
+			givenComponents: []string{"prometheus", "network-policy"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			want := kustomizeBuild(t, tt.givenComponents...).withoutHash(t)
+			got := mustRender(t, tt.givenValues)
+
+			// Helm makes the namespace of a release itself.
+			delete(want, "Namespace <nil>/"+namespace)
+			takeOutWhatOnlyHelmNeeds(t, got)
+
+			if diff := cmp.Diff(want.keys(), got.keys()); diff != "" {
+				t.Fatalf("other objects (-kustomize +helm):\n%s", diff)
+			}
+			for _, key := range want.keys() {
+				if diff := cmp.Diff(want[key], got[key]); diff != "" {
+					t.Errorf("%s differs (-kustomize +helm):\n%s", key, beginning(diff))
+				}
+			}
+		})
+	}
+}
+
+func takeOutWhatOnlyHelmNeeds(t *testing.T, rendered objects) {
+	t.Helper()
+	takeOut := func(metadata any, key string) {
+		annotations, _ := at(metadata, "annotations").(map[string]any)
+		if _, ok := annotations[key]; !ok {
+			t.Errorf("the annotation %s is missing", key)
+			return
+		}
+		delete(annotations, key)
+		if len(annotations) == 0 {
+			delete(metadata.(map[string]any), "annotations")
+		}
+	}
+	for _, object := range rendered {
+		switch object["kind"] {
+		case "CustomResourceDefinition":
+			takeOut(at(object, "metadata"), "helm.sh/resource-policy")
+		case "Deployment":
+			takeOut(at(object, "spec", "template", "metadata"), "checksum/config")
+		}
+	}
+}
+
+// beginning is what of a long text helps to find a difference.
+func beginning(text string) string {
+	const enough = 4000
+	if len(text) <= enough {
+		return text
+	}
+	return text[:enough] + "…"
+}
+
+func TestCopiesInTheChartAreCurrent(t *testing.T) {
+	want := filesOf(t, filepath.Join(chartDir, "files"))
+	copied := t.TempDir()
+	// The script works beside itself, so it is given a tree like the real one.
+	for _, dir := range []string{"config/crd", "config/rbac", "config/manager", "config/components"} {
+		if err := os.CopyFS(filepath.Join(copied, dir), os.DirFS(filepath.Join("..", dir))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chart := filepath.Join(copied, "charts", chartDir)
+	if err := os.CopyFS(chart, os.DirFS(chartDir)); err != nil {
+		t.Fatal(err)
+	}
+	if output, err := exec.CommandContext(t.Context(), "sh", filepath.Join(chart, "sync.sh")).CombinedOutput(); err != nil {
+		t.Fatalf("sync.sh: %v\n%s", err, output)
+	}
+	if diff := cmp.Diff(want, filesOf(t, filepath.Join(chart, "files"))); diff != "" {
+		t.Errorf("run charts/serinus/sync.sh (-is +should be):\n%s", beginning(diff))
+	}
+}
+
+func filesOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	contents := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		contents[name] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return contents
+}
+
+// TestValuesReachTheObjects renders testdata/values.yaml, in which every value
+// differs from its default, and compares what depends on them.
+func TestValuesReachTheObjects(t *testing.T) {
+	data, err := os.ReadFile("testdata/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal(data, &values); err != nil {
+		t.Fatal(err)
+	}
+	rendered := mustRender(t, values)
+	for _, key := range rendered.keys() {
+		if strings.HasPrefix(key, "CustomResourceDefinition") {
+			t.Errorf("%s is rendered in spite of crds.install=false", key)
+		}
+	}
+
+	var got bytes.Buffer
+	for _, key := range []string{
+		"ConfigMap serinus-system/serinus-config",
+		"Deployment serinus-system/serinus-controller-manager",
+		"ServiceAccount serinus-system/serinus-controller-manager",
+		"ServiceMonitor serinus-system/serinus-controller-manager",
+	} {
+		text, err := yaml.Marshal(rendered[key])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.WriteString("---\n")
+		got.Write(text)
+	}
+	const golden = "testdata/values.golden.yaml"
+	if *update {
+		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("%s (-want +got; -update writes it anew):\n%s", golden, diff)
+	}
+}
+
+func TestDigestTakesThePlaceOfTheTag(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
+	rendered := mustRender(t, map[string]any{"image": map[string]any{"tag": "v9", "digest": digest}})
+	got := at(rendered["Deployment serinus-system/serinus-controller-manager"], "spec", "template", "spec", "containers", 0, "image")
+	if want := "ghcr.io/serinus-io/serinus@" + digest; got != want {
+		t.Errorf("the image is %v, want %s", got, want)
+	}
+}
+
+func TestConfigurationRollsTheDeployment(t *testing.T) {
+	checksum := func(values map[string]any) any {
+		return at(mustRender(t, values)["Deployment serinus-system/serinus-controller-manager"],
+			"spec", "template", "metadata", "annotations", "checksum/config")
+	}
+	before := checksum(nil)
+	after := checksum(map[string]any{"config": map[string]any{"deploymentMode": "Knative"}})
+	if before == nil || before == after {
+		t.Errorf("the checksum went from %v to %v", before, after)
+	}
+}
+
+func TestValuesThatCannotWorkAreRefused(t *testing.T) {
+	config := func(section, key string, value any) map[string]any {
+		return map[string]any{"config": map[string]any{section: map[string]any{key: value}}}
+	}
+	tests := map[string]struct {
+		given map[string]any
+		want  string
+	}{
+		"unknown value": {
+			given: map[string]any{"replicaCount": 3},
+			want:  "additional properties 'replicaCount' not allowed",
+		},
+		"two leaders": {
+			given: config("leaderElection", "enabled", false),
+			want:  "config.leaderElection.enabled is false and replicas is above 1: two operators would act at once; set replicas to 1 or leave leader election on",
+		},
+		"metrics where the Service does not look": {
+			given: config("metrics", "bindAddress", ":9090"),
+			want:  "config.metrics.bindAddress: the Service expects :8443; leave the key out",
+		},
+		"health where the probes do not look": {
+			given: config("health", "bindAddress", ":9090"),
+			want:  "config.health.bindAddress: the probes expect :8081; leave the key out",
+		},
+		"digest that is none": {
+			given: map[string]any{"image": map[string]any{"digest": "v1"}},
+			want:  "'v1' does not match pattern",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := render(t, tt.given)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestChartPassesHelmsLinter(t *testing.T) {
+	for _, message := range lint.RunAll(chartDir, nil, namespace).Messages {
+		if message.Severity >= support.WarningSev {
+			t.Error(message)
+		}
+	}
+}

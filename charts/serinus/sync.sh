@@ -1,0 +1,15 @@
+#!/bin/sh
+# Copyright The Serinus Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+# Brings the chart's copies of generated and documented files up to date. The
+# tests of charts/ fail when this has been forgotten.
+set -eu
+cd "$(dirname "$0")"
+config=../../config
+
+rm -rf files
+mkdir -p files/crds
+cp "$config"/crd/bases/*.yaml files/crds/
+cp "$config"/rbac/role.yaml "$config"/manager/config.yaml \
+  "$config"/components/prometheus/prometheusrule.yaml files/
