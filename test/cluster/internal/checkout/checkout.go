@@ -1,0 +1,61 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package checkout builds what the cluster needs out of the repository that the
+// program is run in.
+package checkout
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Root is the top folder of the repository.
+type Root string
+
+// Find returns the repository that the working folder is in.
+func Find(ctx context.Context) (Root, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/serinus-io/serinus")
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("this must be run inside the repository, with Go in PATH: %w\n%s", err, complaints.String())
+	}
+	return Root(strings.TrimSpace(string(out))), nil
+}
+
+// Path returns the path of something in the repository.
+func (r Root) Path(elements ...string) string {
+	return filepath.Join(append([]string{string(r)}, elements...)...)
+}
+
+// Tools is the folder of the programs that BuildTools makes.
+func (r Root) Tools() string { return r.Path("bin", "tools") }
+
+// BuildTools makes sure that the programs are in the folder of the tools.
+func (r Root) BuildTools(ctx context.Context, names ...string) error {
+	return r.goCommand(ctx, append([]string{"run", "./hack/build-tools"}, names...)...)
+}
+
+// BuildManager builds the operator and returns the path of its program.
+func (r Root) BuildManager(ctx context.Context) (string, error) {
+	program := r.Path("bin", "manager")
+	return program, r.goCommand(ctx, "build", "-trimpath", "-o", program, "./cmd/manager")
+}
+
+func (r Root) goCommand(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = string(r)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("go %s: %w", strings.Join(args, " "), err)
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package demo walks through a canary release on a cluster that it starts for
+// the purpose, and checks that each command prints what it is meant to print.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/serinus-io/serinus/test/cluster/internal/checkout"
+	"github.com/serinus-io/serinus/test/cluster/internal/console"
+	"github.com/serinus-io/serinus/test/cluster/internal/operator"
+	"github.com/serinus-io/serinus/test/cluster/local"
+)
+
+// patience is how long a command may take to print what it is meant to.
+const patience = 90 * time.Second
+
+// demo is one run.
+type demo struct {
+	root    checkout.Root
+	out     *console.Console
+	cluster *local.Cluster
+}
+
+// Run does the whole demo and cleans up behind it.
+func Run(ctx context.Context, root checkout.Root, out *console.Console) (err error) {
+	begin := time.Now()
+	steps, err := parseScript(walkthrough)
+	if err != nil {
+		return fmt.Errorf("walkthrough: %w", err)
+	}
+	d := &demo{root: root, out: out}
+	if err := d.prepare(ctx); err != nil {
+		return err
+	}
+	if err := d.startCluster(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.cluster.Stop()) }()
+
+	ctx, cancel := d.untilClusterFails(ctx)
+	defer cancel()
+	if err := d.installOperator(ctx); err != nil {
+		return err
+	}
+	checked := 0
+	for _, s := range steps {
+		if err := d.do(ctx, s); err != nil {
+			return errors.Join(err, fmt.Errorf("the logs are in %s", d.cluster.LogDir()))
+		}
+		if s.want.form != "" {
+			checked++
+		}
+	}
+	d.heading("Done")
+	d.out.Line("%s", d.out.Styled(console.Good, fmt.Sprintf("All %d outputs are as documented. It took %s.",
+		checked, time.Since(begin).Round(time.Second))))
+	d.out.Line("To try more: make cluster-up")
+	return nil
+}
+
+// prepare builds all programs, which takes a while the first time.
+func (d *demo) prepare(ctx context.Context) error {
+	d.heading("Build")
+	if err := d.root.BuildTools(ctx, local.Simulated.Tools()...); err != nil {
+		return err
+	}
+	begin := time.Now()
+	if _, err := d.root.BuildManager(ctx); err != nil {
+		return err
+	}
+	d.out.Line("%-24s built in %s, the tools are up to date", "operator", time.Since(begin).Round(100*time.Millisecond))
+	return nil
+}
+
+func (d *demo) startCluster(ctx context.Context) (err error) {
+	d.heading("Start a cluster")
+	dir := d.root.Path("bin", "demo")
+	if _, err := local.Down(dir); err != nil {
+		return fmt.Errorf("cleaning up behind a demo that was killed: %w", err)
+	}
+	d.cluster, err = local.Start(ctx, local.Options{
+		Level: local.Simulated, Tools: d.root.Tools(), Dir: dir,
+		Progress: func(line string) { d.out.Line("%s", line) },
+	})
+	return err
+}
+
+// untilClusterFails ends the context with the reason if the cluster or the
+// operator breaks down.
+func (d *demo) untilClusterFails(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case err := <-d.cluster.Failed():
+			cancel(err)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+func (d *demo) installOperator(ctx context.Context) error {
+	d.heading("Install the operator")
+	for _, command := range operator.InstallCommands {
+		d.command(command)
+		out, err := operator.Shell(ctx, d.cluster, d.root, command).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s: %w\n%s", command, err, out)
+		}
+		d.out.Line("%s", d.out.Styled(console.Faint, abridged(string(out))))
+	}
+	if _, err := operator.Launch(ctx, d.cluster, d.root); err != nil {
+		return err
+	}
+	d.out.Line("")
+	d.out.Line("The operator runs as the ServiceAccount that was just made, with no other rights.")
+	return nil
+}
+
+// abridged returns the first lines of a long output.
+func abridged(output string) string {
+	const enough = 4
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	if len(lines) <= enough+1 {
+		return strings.Join(lines, "\n")
+	}
+	return strings.Join(lines[:enough], "\n") + fmt.Sprintf("\n… and %d more", len(lines)-enough)
+}
+
+// do runs the command of a step until it prints what it is meant to.
+func (d *demo) do(ctx context.Context, s step) error {
+	if s.heading != "" {
+		d.heading(s.heading)
+	}
+	if s.prose != "" {
+		d.out.Line("%s", s.prose)
+	}
+	d.command(s.command)
+	output, err := d.await(ctx, s)
+	d.out.Cleared()
+	d.out.Line("%s", s.want.shown(output))
+	if err != nil {
+		return err
+	}
+	if s.want.form != "" {
+		d.out.Line("%s", d.out.Styled(console.Good, "✓ as documented"))
+	}
+	return nil
+}
+
+// await repeats a command while its output is not yet as it should be.
+func (d *demo) await(ctx context.Context, s step) (output string, err error) {
+	const interval = 200 * time.Millisecond
+	for begin := time.Now(); ; {
+		out, err := operator.Shell(ctx, d.cluster, d.root, s.command).CombinedOutput()
+		output = string(out)
+		if ctx.Err() != nil {
+			return output, context.Cause(ctx)
+		}
+		if err != nil {
+			return output, fmt.Errorf("the command failed: %w", err)
+		}
+		differences := s.want.differences(output)
+		if len(differences) == 0 {
+			return output, nil
+		}
+		waited := time.Since(begin)
+		if waited > patience {
+			return output, d.disappointment(s.want, differences)
+		}
+		d.out.Passing("waiting for it, %s: %s", waited.Round(time.Second), differences[0])
+		select {
+		case <-ctx.Done():
+			return output, context.Cause(ctx)
+		case <-time.After(interval):
+		}
+	}
+}
+
+// disappointment describes an output that did not become what it should be.
+func (d *demo) disappointment(want expectation, differences []string) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s\n\n", d.out.Styled(console.Bad, fmt.Sprintf("✗ the output is not as documented, even after %s", patience)))
+	fmt.Fprintf(&text, "It should be:\n\n%s\n\nThe differences:\n\n", want.text)
+	for _, difference := range differences {
+		fmt.Fprintf(&text, "  %s\n", difference)
+	}
+	return errors.New(text.String())
+}
+
+func (d *demo) heading(text string) {
+	d.out.Line("")
+	d.out.Line("%s", d.out.Styled(console.Title, "━━ "+text+" "+strings.Repeat("━", max(0, 70-len(text)))))
+	d.out.Line("")
+}
+
+// command prints a command as one would type it.
+func (d *demo) command(text string) {
+	for i, line := range strings.Split(text, "\n") {
+		prompt := "$ "
+		if i > 0 {
+			prompt = "  "
+		}
+		d.out.Line("%s%s", prompt, d.out.Styled(console.Command, line))
+	}
+}

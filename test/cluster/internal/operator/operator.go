@@ -1,0 +1,128 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package operator runs the operator of this repository beside a local cluster
+// with what it would have inside: its own ServiceAccount, and no more rights
+// than the roles that come with it.
+package operator
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/serinus-io/serinus/test/cluster/internal/checkout"
+	"github.com/serinus-io/serinus/test/cluster/local"
+)
+
+const (
+	namespace      = "serinus-system"
+	serviceAccount = "serinus-controller-manager"
+)
+
+// InstallCommands set up in a cluster what `make deploy` does, except for the
+// Deployment. They are meant for the top folder of the repository.
+var InstallCommands = []string{
+	"kubectl apply --server-side -k test/cluster/config",
+	"kubectl wait --for=condition=Established crd --all --timeout=60s",
+	"kubectl apply --server-side -k config/runtimes",
+}
+
+// Start installs all that the operator needs, and launches it.
+func Start(ctx context.Context, c *local.Cluster, root checkout.Root, progress func(line string)) error {
+	begin := time.Now()
+	for _, command := range InstallCommands {
+		if out, err := Shell(ctx, c, root, command).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", command, err, out)
+		}
+	}
+	if _, err := Launch(ctx, c, root); err != nil {
+		return err
+	}
+	progress(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(begin).Seconds()))
+	return nil
+}
+
+// Shell prepares a command line for which the cluster is the current one, and
+// whose kubectl is of its version.
+func Shell(ctx context.Context, c *local.Cluster, root checkout.Root, command string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Dir = string(root)
+	cmd.Env = append(os.Environ(),
+		"KUBECONFIG="+c.Kubeconfig(),
+		"PATH="+root.Tools()+string(os.PathListSeparator)+os.Getenv("PATH"),
+	)
+	return cmd
+}
+
+// Launch starts the program bin/manager, and waits until it works.
+func Launch(ctx context.Context, c *local.Cluster, root checkout.Root) (*local.Process, error) {
+	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, namespace, serviceAccount)
+	if err != nil {
+		return nil, err
+	}
+	health, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	config, err := writeConfig(root, filepath.Dir(c.Kubeconfig()), health)
+	if err != nil {
+		return nil, fmt.Errorf("writing the operator's configuration: %w", err)
+	}
+	process, err := c.Run("operator", root.Path("bin", "manager"), "--config="+config, "--kubeconfig="+kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the operator is not ready after a minute; its log is %s", process.Log()))
+	defer cancel()
+	return process, process.Await(ctx, "http://"+health+"/readyz")
+}
+
+// writeConfig takes the configuration that is shipped and changes what cannot
+// hold outside of a pod: the addresses, and where the lease is.
+func writeConfig(root checkout.Root, dir, health string) (path string, err error) {
+	shipped, err := os.ReadFile(root.Path("config", "manager", "config.yaml"))
+	if err != nil {
+		return "", err
+	}
+	var config map[string]any
+	if err := yaml.Unmarshal(shipped, &config); err != nil {
+		return "", err
+	}
+	metrics, err := freeAddress()
+	if err != nil {
+		return "", err
+	}
+	for _, change := range []struct{ section, key, value string }{
+		{"health", "bindAddress", health},
+		{"metrics", "bindAddress", metrics},
+		{"leaderElection", "namespace", namespace},
+	} {
+		section, ok := config[change.section].(map[string]any)
+		if !ok {
+			return "", fmt.Errorf("config/manager/config.yaml has no section %q", change.section)
+		}
+		section[change.key] = change.value
+	}
+	changed, err := yaml.Marshal(config)
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, "operator.yaml")
+	return path, os.WriteFile(path, changed, 0o600)
+}
+
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}

@@ -1,0 +1,194 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Options say what cluster to start.
+type Options struct {
+	// Level says how much of a cluster to start.
+	Level Level
+	// Tools is the folder of the programs, usually bin/tools of the repository.
+	Tools string
+	// Dir is where the kubeconfig, the certificates and the logs go. Without it,
+	// a temporary folder is made, which Stop removes.
+	Dir string
+	// Nodes is the number of simulated nodes; 3 if it is 0.
+	Nodes int
+	// APIServerFlags are added to those of kube-apiserver.
+	APIServerFlags []string
+	// Progress is called for each thing that works, with a line for the user.
+	Progress func(line string)
+}
+
+// Cluster is a cluster that runs.
+type Cluster struct {
+	options   Options
+	dir       string
+	ownsDir   bool
+	keepLogs  bool
+	dataDir   string
+	lock      *os.File
+	begin     time.Time
+	processes *processes
+	pki       *pki
+
+	etcdURL string
+	server  string
+	config  *rest.Config
+	client  client.Client
+
+	gatewayPort int
+	stopOnce    sync.Once
+	stopErr     error
+}
+
+// startTimeout bounds how long one part may take to do its work. It is generous
+// because a first start competes with compilers.
+const startTimeout = 3 * time.Minute
+
+// Start starts a cluster and returns once it works. The context bounds the
+// start alone; the cluster runs until Stop is called or the program ends. If
+// the start fails, nothing of the cluster is left running, but its logs stay.
+func Start(ctx context.Context, options Options) (*Cluster, error) {
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	if err := options.complete(); err != nil {
+		return nil, err
+	}
+	removeRemains()
+	c, err := newCluster(options)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.start(ctx); err != nil {
+		c.keepLogs = true
+		return nil, errors.Join(err, c.Stop(), fmt.Errorf("the logs are in %s", c.LogDir()))
+	}
+	return c, nil
+}
+
+// complete fills in the defaults and checks the rest.
+func (o *Options) complete() error {
+	if _, err := ParseLevel(string(o.Level)); err != nil {
+		return err
+	}
+	if o.Nodes == 0 {
+		o.Nodes = 3
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	for _, name := range o.Level.Tools() {
+		if _, err := os.Stat(filepath.Join(o.Tools, name)); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is not in %s: build it with `go run ./hack/build-tools %s`", name, o.Tools, name)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newCluster(options Options) (*Cluster, error) {
+	c := &Cluster{options: options, begin: time.Now()}
+	if err := c.makeFolders(); err != nil {
+		return nil, fmt.Errorf("making the folders of the cluster: %w", err)
+	}
+	c.processes = newProcesses(c.LogDir(), c.dataDir, c.writeState)
+	var err error
+	if c.pki, err = newPKI(c.pkiDir()); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	return c, nil
+}
+
+// makeFolders claims the folder of the cluster before it writes anything there,
+// and records at once what will have to be cleaned up.
+func (c *Cluster) makeFolders() (err error) {
+	if c.dataDir, err = os.MkdirTemp("", tempPrefix); err != nil {
+		return err
+	}
+	c.dir, c.ownsDir = c.dataDir, c.options.Dir == ""
+	if !c.ownsDir {
+		if c.dir, err = filepath.Abs(c.options.Dir); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(c.LogDir(), 0o700); err != nil {
+		return err
+	}
+	if c.lock, err = lock(c.dir); err != nil {
+		return errors.Join(err, os.RemoveAll(c.dataDir))
+	}
+	return errors.Join(os.MkdirAll(c.pkiDir(), 0o700), c.writeState(nil))
+}
+
+func (c *Cluster) start(ctx context.Context) error {
+	for _, step := range levels[c.options.Level] {
+		group, ctx := errgroup.WithContext(ctx)
+		for _, p := range step {
+			group.Go(func() error { return c.startPart(ctx, p) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) startPart(ctx context.Context, p part) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not ready after %s", startTimeout))
+	defer cancel()
+	if err := p.start(ctx, c); err != nil {
+		return fmt.Errorf("starting %s: %w", p.name, err)
+	}
+	c.options.Progress(fmt.Sprintf("%-24s ready after %.1fs", p.name, time.Since(c.begin).Seconds()))
+	return nil
+}
+
+// Stop ends the cluster and removes its data. Calling it again does no harm.
+func (c *Cluster) Stop() error {
+	c.stopOnce.Do(func() { c.stopErr = c.stop() })
+	return c.stopErr
+}
+
+func (c *Cluster) stop() error {
+	c.processes.stop()
+	return errors.Join(cleanUp(c.dir, c.dataDir, c.keepLogs), c.lock.Close())
+}
+
+// Failed delivers an error if a process of the cluster ends that should not.
+func (c *Cluster) Failed() <-chan error { return c.processes.failed }
+
+// Config connects to the cluster as its administrator, without rate limits.
+func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }
+
+// Kubeconfig is the file that lets an administrator in.
+func (c *Cluster) Kubeconfig() string { return filepath.Join(c.dir, "kubeconfig") }
+
+// LogDir holds one log for each process.
+func (c *Cluster) LogDir() string { return filepath.Join(c.dir, "logs") }
+
+// Tool returns the path of one of the programs that the cluster was given.
+func (c *Cluster) Tool(name string) string { return filepath.Join(c.options.Tools, name) }
+
+// GatewayPort is the port on 127.0.0.1 where the gateway takes requests; it is
+// 0 at a level without a gateway.
+func (c *Cluster) GatewayPort() int { return c.gatewayPort }
+
+func (c *Cluster) pkiDir() string { return filepath.Join(c.dir, "pki") }

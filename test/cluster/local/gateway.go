@@ -1,0 +1,146 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// gatewayAPIModule holds the definitions of the Gateway API.
+const gatewayAPIModule = "sigs.k8s.io/gateway-api"
+
+// startGateway installs the Gateway API, starts Traefik, and waits until it has
+// taken over the Gateway.
+func startGateway(ctx context.Context, c *Cluster) error {
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	c.gatewayPort = ports[0]
+	if err := c.installGatewayAPI(ctx); err != nil {
+		return err
+	}
+	if err := c.makeGateway(ctx); err != nil {
+		return err
+	}
+	process, err := c.startTraefik(ports[1])
+	if err != nil {
+		return err
+	}
+	return process.await(ctx, c.gatewayProgrammed)
+}
+
+// installGatewayAPI applies the definitions out of the Go module, in exactly
+// the version that the operator is built with.
+func (c *Cluster) installGatewayAPI(ctx context.Context) error {
+	dir, err := moduleDir(ctx, gatewayAPIModule)
+	if err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "config", "crd", "standard", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		return errors.Join(fmt.Errorf("no definitions of the Gateway API found in %s", dir), err)
+	}
+	for _, file := range files {
+		manifest, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		definitions, err := Decode(manifest)
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		if err := c.Apply(ctx, definitions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moduleDir returns where a module that this repository depends on is stored.
+func moduleDir(ctx context.Context, module string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("locating module %s (the working folder must be inside the repository): %w: %s", module, err, complaints.String())
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// makeGateway makes the Gateway, with the port that Traefik listens on: by the
+// port it knows its own.
+func (c *Cluster) makeGateway(ctx context.Context) error {
+	manifest, err := manifests.ReadFile("manifests/gateway.yaml")
+	if err != nil {
+		return err
+	}
+	manifest = bytes.ReplaceAll(manifest, []byte("GATEWAY_PORT"), []byte(strconv.Itoa(c.gatewayPort)))
+	objects, err := Decode(manifest)
+	if err != nil {
+		return err
+	}
+	return c.Apply(ctx, objects)
+}
+
+func (c *Cluster) startTraefik(adminPort int) (*process, error) {
+	kubeconfig, err := c.componentKubeconfig("traefik", "system:masters")
+	if err != nil {
+		return nil, err
+	}
+	config, err := yaml.Marshal(map[string]any{
+		"global": map[string]any{"checkNewVersion": false, "sendAnonymousUsage": false},
+		"log":    map[string]any{"level": "INFO"},
+		"entryPoints": map[string]any{
+			"web":     map[string]any{"address": loopback(c.gatewayPort)},
+			"traefik": map[string]any{"address": loopback(adminPort)},
+		},
+		"ping": map[string]any{},
+		"providers": map[string]any{
+			"providersThrottleDuration": "100ms",
+			"kubernetesGateway":         map[string]any{"statusAddress": map[string]any{"ip": "127.0.0.1"}},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(c.dataDir, "traefik.yaml")
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		return nil, err
+	}
+	return c.processes.start("traefik", c.Tool("traefik"), []string{"--configfile=" + path}, "KUBECONFIG="+kubeconfig)
+}
+
+// gatewayProgrammed holds once Traefik has taken over our Gateway.
+func (c *Cluster) gatewayProgrammed(ctx context.Context) error {
+	var class gatewayv1.GatewayClass
+	if err := c.client.Get(ctx, client.ObjectKey{Name: "traefik"}, &class); err != nil {
+		return err
+	}
+	if !apimeta.IsStatusConditionTrue(class.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted)) {
+		return errors.New("the GatewayClass is not accepted")
+	}
+	var gateway gatewayv1.Gateway
+	if err := c.client.Get(ctx, client.ObjectKey{Namespace: "kserve", Name: "kserve-ingress-gateway"}, &gateway); err != nil {
+		return err
+	}
+	if !apimeta.IsStatusConditionTrue(gateway.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) {
+		return errors.New("the Gateway is not programmed")
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// processes are the running programs of one cluster.
+type processes struct {
+	logDir, workDir string
+	// record is told which processes run, each time one is added.
+	record func([]processState) error
+	// spawn runs functions on one thread of the system that lives until all
+	// processes have ended: the system kills them when their parent dies, and
+	// takes for the parent not the program but the thread that started them.
+	spawn  chan func()
+	failed chan error
+
+	mu       sync.Mutex
+	running  []*process
+	stopping bool
+}
+
+// process is one of them.
+type process struct {
+	state  processState
+	log    string
+	cmd    *exec.Cmd
+	exited chan struct{}
+	err    error // Valid once exited is closed.
+}
+
+func newProcesses(logDir, workDir string, record func([]processState) error) *processes {
+	ps := &processes{
+		logDir: logDir, workDir: workDir, record: record,
+		spawn: make(chan func()), failed: make(chan error, 1),
+	}
+	go func() {
+		runtime.LockOSThread() // Never unlocked: the thread ends with the goroutine.
+		for f := range ps.spawn {
+			f()
+		}
+	}()
+	return ps
+}
+
+// start starts a program whose output goes into a log of its name.
+func (ps *processes) start(name, path string, args []string, env ...string) (*process, error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.stopping {
+		return nil, errors.New("the cluster is being stopped")
+	}
+	log, err := os.Create(filepath.Join(ps.logDir, name+".log"))
+	if err != nil {
+		return nil, fmt.Errorf("making the log of %s: %w", name, err)
+	}
+	defer log.Close()
+	p := &process{log: log.Name(), cmd: exec.Command(path, args...), exited: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Dir = ps.workDir
+	p.cmd.Env = append(ps.environment(), env...)
+	p.cmd.SysProcAttr = attributes()
+
+	started := make(chan error)
+	ps.spawn <- func() { started <- p.cmd.Start() }
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	p.state = identify(name, p.cmd.Process.Pid)
+	ps.running = append(ps.running, p)
+	go ps.watch(p)
+	return p, ps.recordRunning()
+}
+
+// environment is the same on every machine, so that no proxy, no configuration
+// in a home folder and no cluster of the user's own gets in.
+func (ps *processes) environment() []string {
+	return []string{"HOME=" + ps.workDir, "TMPDIR=" + ps.workDir, "PATH=" + os.Getenv("PATH")}
+}
+
+func (ps *processes) recordRunning() error {
+	states := make([]processState, 0, len(ps.running))
+	for _, p := range ps.running {
+		states = append(states, p.state)
+	}
+	return ps.record(states)
+}
+
+// watch waits for the process to end, which only stop may bring about.
+func (ps *processes) watch(p *process) {
+	p.err = p.cmd.Wait()
+	close(p.exited)
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.stopping {
+		return
+	}
+	select {
+	case ps.failed <- p.ended():
+	default: // The first failure is the one that counts.
+	}
+}
+
+// stop ends all processes with all that they started, and returns when they are
+// gone. They are asked first, but their data are thrown away anyhow: there is
+// no reason to wait for long.
+func (ps *processes) stop() {
+	ps.mu.Lock()
+	if ps.stopping {
+		ps.mu.Unlock()
+		return
+	}
+	ps.stopping = true
+	running := slices.Clone(ps.running)
+	ps.mu.Unlock()
+
+	for _, p := range running {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	}
+	const grace = 3 * time.Second
+	patience, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	for _, p := range running {
+		select {
+		case <-p.exited:
+		case <-patience.Done():
+		}
+	}
+	for _, p := range running {
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+		<-p.exited
+	}
+	close(ps.spawn)
+}
+
+// await waits until the condition holds, or the process has ended, after which
+// it never will.
+func (p *process) await(ctx context.Context, holds condition) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-p.exited:
+			cancel(p.ended())
+		case <-ctx.Done():
+		}
+	}()
+	err := poll(ctx, holds)
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, p.lastWords())
+	}
+	return nil
+}
+
+// ended tells that the process has ended, and what it said last.
+func (p *process) ended() error {
+	return fmt.Errorf("%s ended unexpectedly (%s); its log is %s", p.state.Name, p.cmd.ProcessState, p.log)
+}
+
+// lastWords returns the end of the log.
+func (p *process) lastWords() string {
+	const lines = 12
+	data, err := os.ReadFile(p.log)
+	if err != nil {
+		return ""
+	}
+	all := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// Process is a program that runs beside a cluster.
+type Process struct{ p *process }
+
+// Run starts a program that ends with the cluster, at the latest. Its output
+// goes into a log of that name; if it ends by itself, the cluster has failed.
+func (c *Cluster) Run(name, path string, args ...string) (*Process, error) {
+	p, err := c.processes.start(name, path, args)
+	if err != nil {
+		return nil, err
+	}
+	return &Process{p: p}, nil
+}
+
+// Await waits until the address answers with 200.
+func (p *Process) Await(ctx context.Context, url string) error {
+	return p.p.await(ctx, healthy(url))
+}
+
+// Log is the file with the output of the program.
+func (p *Process) Log() string { return p.p.log }

@@ -1,0 +1,19 @@
+//go:build !linux
+
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"errors"
+	"syscall"
+)
+
+func supported() error {
+	return errors.New("the local cluster needs Linux: only there are its processes sure to end with it; run it in a Linux virtual machine or container")
+}
+
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }
+
+func identify(name string, pid int) processState { return processState{Name: name, PID: pid} }

@@ -1,0 +1,151 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// tempPrefix begins the names of all temporary folders of clusters.
+const tempPrefix = "serinus-cluster-"
+
+// state is what a later run needs to know of a cluster: to find it, and to
+// clean up behind it if it was killed.
+type state struct {
+	Level      Level          `json:"level"`
+	Supervisor processState   `json:"supervisor"`
+	Processes  []processState `json:"processes"`
+	DataDir    string         `json:"dataDir"`
+	OwnsDir    bool           `json:"ownsDir"`
+}
+
+// processState identifies a process. Numbers of processes are used again; the
+// number together with the time of the start is not.
+type processState struct {
+	Name  string `json:"name"`
+	PID   int    `json:"pid"`
+	Start string `json:"start"`
+}
+
+const stateFile = "state.json"
+
+func (c *Cluster) statePath() string { return filepath.Join(c.dir, stateFile) }
+
+func (c *Cluster) writeState(running []processState) error {
+	data, err := json.MarshalIndent(state{
+		Level:      c.options.Level,
+		Supervisor: identify("supervisor", os.Getpid()),
+		Processes:  running,
+		DataDir:    c.dataDir,
+		OwnsDir:    c.ownsDir,
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	fresh := c.statePath() + ".new"
+	if err := os.WriteFile(fresh, data, 0o600); err != nil {
+		return fmt.Errorf("recording the state of the cluster: %w", err)
+	}
+	return os.Rename(fresh, c.statePath())
+}
+
+func readState(dir string) (state, error) {
+	var s state
+	data, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
+	}
+	return s, nil
+}
+
+// Running reports whether the program that started the cluster of this folder
+// is still there.
+func Running(dir string) (bool, error) {
+	s, err := readState(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && s.Supervisor.alive(), err
+}
+
+// Down ends the cluster of this folder, whoever started it, and removes what a
+// killed one left behind. It reports whether there was anything to do.
+func Down(dir string) (found bool, err error) {
+	s, err := readState(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	const grace = 30 * time.Second
+	s.Supervisor.terminate(grace)
+	for _, p := range s.Processes {
+		p.terminate(time.Second)
+	}
+	return true, cleanUp(dir, s.DataDir, false)
+}
+
+// cleanUp removes what a cluster leaves in its folders. The logs are worth
+// keeping if they are in a folder of the user's choice, or if they tell what
+// went wrong.
+func cleanUp(dir, dataDir string, keepLogs bool) error {
+	if dir == dataDir && !keepLogs {
+		return os.RemoveAll(dir)
+	}
+	var errs []error
+	for _, name := range []string{stateFile, "kubeconfig", "pki", "etcd"} {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))
+	}
+	if dir != dataDir {
+		errs = append(errs, os.RemoveAll(dataDir))
+	}
+	return errors.Join(errs...)
+}
+
+// removeRemains cleans up behind killed programs that had put all of their
+// cluster into a temporary folder. It is a courtesy: what cannot be removed
+// may well belong to somebody else.
+func removeRemains() {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range dirs {
+		if s, err := readState(dir); err == nil && s.OwnsDir && !s.Supervisor.alive() {
+			_, _ = Down(dir)
+		}
+	}
+}
+
+func (p processState) alive() bool {
+	return p.PID > 0 && p.Start != "" && identify(p.Name, p.PID).Start == p.Start
+}
+
+// terminate asks the process to end, and ends it after the grace period.
+func (p processState) terminate(grace time.Duration) {
+	signals := []struct {
+		signal syscall.Signal
+		wait   time.Duration
+	}{{syscall.SIGTERM, grace}, {syscall.SIGKILL, 5 * time.Second}}
+	for _, s := range signals {
+		if !p.alive() {
+			return
+		}
+		_ = syscall.Kill(p.PID, s.signal)
+		for deadline := time.Now().Add(s.wait); p.alive() && time.Now().Before(deadline); {
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}

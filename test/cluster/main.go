@@ -1,0 +1,140 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Cluster runs Kubernetes clusters on this machine, as far as trying and
+// testing the operator needs one, and the demo on top of them:
+//
+//	go run ./test/cluster up [--level simulated|control-plane] [--operator] [--detach]
+//	go run ./test/cluster down
+//	go run ./test/cluster kubeconfig
+//	go run ./test/cluster demo
+//
+// It needs Linux and Go, but neither root nor containers.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/serinus-io/serinus/test/cluster/internal/checkout"
+	"github.com/serinus-io/serinus/test/cluster/internal/console"
+	"github.com/serinus-io/serinus/test/cluster/internal/demo"
+	"github.com/serinus-io/serinus/test/cluster/local"
+)
+
+const usage = `Usage: cluster VERB [flags]
+
+  up          start a cluster; --detach leaves it running in the background
+  down        end it, or clean up behind one that was killed
+  kubeconfig  print the path of its kubeconfig
+  demo        walk through a canary release on a cluster of its own
+
+"cluster VERB --help" shows the flags.
+`
+
+// errUsage makes the program end with what the flag package said.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
+	err := run(ctx, os.Args[1:])
+	switch {
+	case err == nil:
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "interrupted")
+		os.Exit(130)
+	default:
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		fmt.Fprint(os.Stderr, usage)
+		return errUsage
+	}
+	root, err := checkout.Find(ctx)
+	if err != nil {
+		return err
+	}
+	out := console.New(os.Stdout)
+	verb, args := args[0], args[1:]
+	switch verb {
+	case "up":
+		return up(ctx, root, out, args)
+	case "down":
+		return down(root, out, args)
+	case "kubeconfig":
+		return kubeconfig(root, args)
+	case "demo":
+		if err := parse(flag.NewFlagSet("demo", flag.ContinueOnError), args); err != nil {
+			return err
+		}
+		return demo.Run(ctx, root, out)
+	}
+	fmt.Fprintf(os.Stderr, "There is no verb %q.\n\n%s", verb, usage)
+	return errUsage
+}
+
+// parse reads flags; nothing else is expected.
+func parse(flags *flag.FlagSet, args []string) error {
+	if err := flags.Parse(args); err != nil {
+		return errUsage
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "What is %q? No arguments are expected.\n", strings.Join(flags.Args(), " "))
+		return errUsage
+	}
+	return nil
+}
+
+// dirFlag says which cluster is meant.
+func dirFlag(flags *flag.FlagSet, root checkout.Root) *string {
+	return flags.String("dir", filepath.Join(string(root), "bin", "local-cluster"), "the `folder` of the cluster")
+}
+
+func down(root checkout.Root, out *console.Console, args []string) error {
+	flags := flag.NewFlagSet("down", flag.ContinueOnError)
+	dir := dirFlag(flags, root)
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	found, err := local.Down(*dir)
+	if err != nil {
+		return fmt.Errorf("ending the cluster: %w", err)
+	}
+	if found {
+		out.Line("The cluster is down. Its logs are in %s.", filepath.Join(*dir, "logs"))
+	} else {
+		out.Line("There is no cluster in %s.", *dir)
+	}
+	return nil
+}
+
+func kubeconfig(root checkout.Root, args []string) error {
+	flags := flag.NewFlagSet("kubeconfig", flag.ContinueOnError)
+	dir := dirFlag(flags, root)
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	running, err := local.Running(*dir)
+	if err != nil {
+		return err
+	}
+	if !running {
+		return fmt.Errorf("no cluster runs in %s: start one with `make cluster-up`", *dir)
+	}
+	fmt.Println(filepath.Join(*dir, "kubeconfig"))
+	return nil
+}
