@@ -83,7 +83,7 @@ type ServingRuntimeSpec struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.name == b.name && (has(a.version) ? a.version : '') == (has(b.version) ? b.version : '')))",message="the same name and version is listed twice: keep one of them"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.name == b.name && (has(a.version) ? [a.version] : []) == (has(b.version) ? [b.version] : [])))",message="the same name and version is listed twice: keep one of them"
 	// +kubebuilder:validation:XValidation:rule="self.all(a, self.all(b, a.name != b.name || !(has(a.autoSelect) && a.autoSelect && has(b.autoSelect) && b.autoSelect && has(a.priority) && has(b.priority)) || a.priority == b.priority))",message="versions of one format have different priorities: give every entry of the same name with autoSelect the same priority"
 	SupportedModelFormats []SupportedModelFormat `json:"supportedModelFormats,omitempty"`
 
@@ -113,17 +113,17 @@ type ServingRuntimeSpec struct {
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == ''",message="grpcEndpoint is for ModelMesh and not supported: remove it"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="grpcEndpoint is for ModelMesh and not supported: remove it"
 	GrpcMultiModelManagementEndpoint *string `json:"grpcEndpoint,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == ''",message="grpcDataEndpoint is for ModelMesh and not supported: remove it"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="grpcDataEndpoint is for ModelMesh and not supported: remove it"
 	GrpcDataEndpoint *string `json:"grpcDataEndpoint,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == ''",message="httpDataEndpoint is for ModelMesh and not supported: remove it"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="httpDataEndpoint is for ModelMesh and not supported: remove it"
 	HTTPDataEndpoint *string `json:"httpDataEndpoint,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.

@@ -29,8 +29,8 @@ import (
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp"
 // +kubebuilder:printcolumn:name="Phase",type="string",JSONPath=".status.phase",priority=1
 // +kubebuilder:printcolumn:name="Reason",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].reason",priority=1
-// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",optionalOldSelf=true,fieldPath=".metadata.name",message="an InferenceService is named by lower case letters, digits and '-'; it begins with a letter and does not end with '-', such as sklearn-iris"
-// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.metadata.name.size() <= 46",optionalOldSelf=true,fieldPath=".metadata.name",messageExpression="'the name is ' + string(self.metadata.name.size()) + ' characters long; at most 46 are possible, because latest-<name>-predictor and <name>-predictor-100000 are names of Services, labels and hosts, which end at 63'",message="the name is too long; at most 46 characters are possible, because latest-<name>-predictor and <name>-predictor-100000 are names of Services, labels and hosts, which end at 63"
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",optionalOldSelf=true,fieldPath=".metadata",message="an InferenceService is named by lower case letters, digits and '-'; it begins with a letter and does not end with '-', such as sklearn-iris"
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.metadata.name.size() <= 46",optionalOldSelf=true,fieldPath=".metadata",message="the name is longer than 46 characters: it is part of names of Services, labels and hosts, such as latest-<name>-predictor and <name>-predictor-100000, which end at 63"
 type InferenceService struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

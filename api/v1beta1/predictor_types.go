@@ -12,7 +12,8 @@ import (
 // containers and the framework fields (sklearn, xgboost, …) is set.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle), has(self.containers) && self.containers.size() > 0].exists(set, set)",message="nothing to serve: set model (modelFormat and storageUri), containers (a model server of your own) or one framework field (sklearn, xgboost, tensorflow, pytorch, triton, onnx, huggingface, pmml, lightgbm, paddle)"
-// +kubebuilder:validation:XValidation:rule="[has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle), has(self.containers) && self.containers.size() > 0].filter(set, set).size() <= 1",messageExpression="'only one of model, containers and the framework fields can be set, but these are: ' + [has(self.model) ? 'model' : ”, has(self.sklearn) ? 'sklearn' : ”, has(self.xgboost) ? 'xgboost' : ”, has(self.tensorflow) ? 'tensorflow' : ”, has(self.pytorch) ? 'pytorch' : ”, has(self.triton) ? 'triton' : ”, has(self.onnx) ? 'onnx' : ”, has(self.huggingface) ? 'huggingface' : ”, has(self.pmml) ? 'pmml' : ”, has(self.lightgbm) ? 'lightgbm' : ”, has(self.paddle) ? 'paddle' : ”, has(self.containers) && self.containers.size() > 0 ? 'containers' : ”].filter(name, name != ”).join(', ') + '; a container beside the model server belongs into a ServingRuntime that model.runtime names'",message="only one of model, containers and the framework fields can be set; a container beside the model server belongs into a ServingRuntime that model.runtime names"
+// +kubebuilder:validation:XValidation:rule="[has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle)].filter(set, set).size() <= 1",message="several models are set: keep one of model, sklearn, xgboost, tensorflow, pytorch, triton, onnx, huggingface, pmml, lightgbm and paddle"
+// +kubebuilder:validation:XValidation:rule="!has(self.containers) || self.containers.size() == 0 || ![has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle)].exists(set, set)",fieldPath=".containers",message="containers and a model are both set: remove containers to have the model served by a ServingRuntime, or remove the model to serve it with containers; a container beside the model server belongs into a ServingRuntime"
 type PredictorSpec struct {
 	// The model to serve, by its format and its place in storage. The operator
 	// picks a ServingRuntime that serves the format, unless model.runtime names one.
@@ -78,12 +79,12 @@ type PredictorSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == ''",message="storageContainerName is not supported: the image that fetches models is set in the configuration of the operator"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="storageContainerName is not supported: the image that fetches models is set in the configuration of the operator"
 	StorageContainerName *string `json:"storageContainerName,omitempty"`
 
 	// Not supported: refused by the API server. Revisions are named by the operator.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == ''",message="name is not supported: the operator names the revisions"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="name is not supported: the operator names the revisions"
 	Name string `json:"name,omitempty"`
 }
 
@@ -119,7 +120,7 @@ type ModelFormat struct {
 // PredictorExtensionSpec is where a model is and what its server speaks, with
 // the fields of the container that serves it.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name == ”",fieldPath=".name",message="name is not allowed here: the container that serves a model is always called kserve-container"
+// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name.size() == 0",fieldPath=".name",message="name is not allowed here: the container that serves a model is always called kserve-container"
 // +kubebuilder:validation:XValidation:rule="!(has(self.storageUri) && has(self.storage) && has(self.storage.path))",fieldPath=".storage.path",message="storageUri and storage.path both say where the model is: remove one of them"
 // +kubebuilder:validation:XValidation:rule="!has(self.storage) || has(self.storageUri) || has(self.storage.path)",fieldPath=".storage",message="storage does not say which model to fetch: set storage.path, or storageUri beside storage"
 type PredictorExtensionSpec struct {
@@ -174,7 +175,7 @@ type StorageSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == ''",message="schemaPath is not supported: KServe does not read it either; remove it"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="schemaPath is not supported: KServe does not read it either; remove it"
 	SchemaPath *string `json:"schemaPath,omitempty"`
 
 	// Settings that override those of the key, such as type, bucket or endpoint_url.
@@ -202,7 +203,7 @@ const (
 // ComponentExtensionSpec says how the predictor scales and how its revisions are
 // released.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || !has(self.maxReplicas) || self.maxReplicas == 0 || self.minReplicas <= self.maxReplicas",fieldPath=".minReplicas",messageExpression="'minReplicas (' + string(self.minReplicas) + ') is above maxReplicas (' + string(self.maxReplicas) + '): lower the one or raise the other'",message="minReplicas is above maxReplicas: lower the one or raise the other"
+// +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || !has(self.maxReplicas) || self.maxReplicas == 0 || self.minReplicas <= self.maxReplicas",fieldPath=".minReplicas",message="minReplicas is above maxReplicas: lower minReplicas or raise maxReplicas"
 type ComponentExtensionSpec struct {
 	// Fewest replicas of each revision that serves. Absent means 1. 0 is for Knative
 	// mode, which can start a replica when a request comes.
@@ -265,7 +266,7 @@ type ComponentExtensionSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == ''",message="scaleMetricType is not supported: scaleTarget is a percent of the request for cpu and memory, and a number for each replica for concurrency and rps"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="scaleMetricType is not supported: scaleTarget is a percent of the request for cpu and memory, and a number for each replica for concurrency and rps"
 	ScaleMetricType *string `json:"scaleMetricType,omitempty"`
 
 	// Not supported: refused by the API server. Use minReplicas, maxReplicas,

@@ -1,0 +1,221 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package crd
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// maxSize leaves room below the 262,144 bytes that the annotations of an object
+// may take: a client-side kubectl apply puts the whole manifest into one.
+const maxSize = 250_000
+
+func TestCRDsFitIntoAnAnnotation(t *testing.T) {
+	for name, text := range crdFiles(t) {
+		t.Run(name, func(t *testing.T) {
+			var object map[string]any
+			if err := yaml.Unmarshal(text, &object); err != nil {
+				t.Fatal(err)
+			}
+			applied, err := json.Marshal(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(applied) > maxSize {
+				t.Errorf("the manifest is %d bytes as JSON, want at most %d; keep fewer descriptions in hack/codegen/crds", len(applied), maxSize)
+			}
+			t.Logf("%d bytes", len(applied))
+		})
+	}
+}
+
+// TestCRDsAreValid covers what only the API server would say otherwise, such as
+// a rule that does not compile or that may cost too much.
+func TestCRDsAreValid(t *testing.T) {
+	for name, text := range crdFiles(t) {
+		t.Run(name, func(t *testing.T) {
+			crd := internalCRD(t, parseCRD(t, text))
+			for _, err := range validation.ValidateCustomResourceDefinition(t.Context(), crd) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAcceptedOffline(t *testing.T) {
+	validators := newValidators(t)
+	for _, m := range mustReadManifests(t, "accepted") {
+		t.Run(m.name, func(t *testing.T) {
+			_, complaints := validators[m.object.GetKind()].create(t.Context(), m.object)
+			if report := unexpected(complaints, nil); report != "" {
+				t.Error(report)
+			}
+		})
+	}
+}
+
+func TestRejectedOffline(t *testing.T) {
+	validators := newValidators(t)
+	for _, m := range mustReadManifests(t, "rejected") {
+		t.Run(m.name, func(t *testing.T) {
+			if len(m.want) == 0 {
+				t.Fatal("the manifest has no line that begins with \"# want: \"")
+			}
+			_, complaints := validators[m.object.GetKind()].create(t.Context(), m.object)
+			if report := unexpected(complaints, m.want); report != "" {
+				t.Error(report)
+			}
+		})
+	}
+}
+
+// TestTypesKeepEveryField decodes what the API server would store into the Go
+// types and back: a field that the schema has and a type has not would be lost
+// on the way to the operator.
+func TestTypesKeepEveryField(t *testing.T) {
+	validators := newValidators(t)
+	for _, m := range mustReadManifests(t, "accepted") {
+		t.Run(m.name, func(t *testing.T) {
+			stored, complaints := validators[m.object.GetKind()].create(t.Context(), m.object)
+			if len(complaints) > 0 {
+				t.Fatal(complaints)
+			}
+			typed := map[string]any{
+				"InferenceService":      &v1beta1.InferenceService{},
+				"ServingRuntime":        &v1alpha1.ServingRuntime{},
+				"ClusterServingRuntime": &v1alpha1.ClusterServingRuntime{},
+			}[m.object.GetKind()]
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(stored.Object, typed, true); err != nil {
+				t.Fatalf("decoding into %T: %v", typed, err)
+			}
+			encoded, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, loss := range lost("", stored.Object, encoded) {
+				t.Error(loss)
+			}
+		})
+	}
+}
+
+// lost names the values that were given and are not kept, apart from empty ones.
+func lost(path string, given, kept any) []string {
+	switch given := given.(type) {
+	case map[string]any:
+		keptMap, _ := kept.(map[string]any)
+		var losses []string
+		for name, value := range given {
+			losses = append(losses, lost(path+"."+name, value, keptMap[name])...)
+		}
+		return losses
+	case []any:
+		keptList, _ := kept.([]any)
+		var losses []string
+		for i, value := range given {
+			var keptValue any
+			if i < len(keptList) {
+				keptValue = keptList[i]
+			}
+			losses = append(losses, lost(fmt.Sprintf("%s[%d]", path, i), value, keptValue)...)
+		}
+		return losses
+	case nil:
+		return nil
+	default:
+		if isZero(given) && kept == nil || fmt.Sprint(given) == fmt.Sprint(kept) {
+			return nil
+		}
+		return []string{fmt.Sprintf("%s: given %v, kept %v", path, given, kept)}
+	}
+}
+
+func isZero(value any) bool {
+	return value == "" || value == false || value == int64(0)
+}
+
+func TestNameLength(t *testing.T) {
+	validators := newValidators(t)
+	for length, wantRefused := range map[int]bool{1: false, v1beta1.MaxNameLength: false, v1beta1.MaxNameLength + 1: true, 63: true} {
+		t.Run(fmt.Sprint(length), func(t *testing.T) {
+			name := strings.Repeat("a", length)
+			_, complaints := validators["InferenceService"].create(t.Context(), newInferenceService(name, nil))
+			if refused := len(complaints) > 0; refused != wantRefused {
+				t.Errorf("refused = %v, want %v; %v", refused, wantRefused, complaints)
+			}
+			for _, derived := range []string{"latest-" + name + "-predictor", name + "-predictor-100000"} {
+				if tooLong := len(derived) > 63; tooLong != wantRefused {
+					t.Errorf("%s is %d characters long, and refused = %v", derived, len(derived), wantRefused)
+				}
+			}
+		})
+	}
+}
+
+// TestUnnamedContainerServes covers the one default that the schema has.
+func TestUnnamedContainerServes(t *testing.T) {
+	validators := newValidators(t)
+	given := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1beta1.GroupVersion.String(),
+		"kind":       "InferenceService",
+		"metadata":   map[string]any{"name": "iris"},
+		"spec": map[string]any{"predictor": map[string]any{
+			"containers": []any{map[string]any{"image": "example.com/server:1"}},
+		}},
+	}}
+	stored, complaints := validators["InferenceService"].create(t.Context(), given)
+	if len(complaints) > 0 {
+		t.Fatal(complaints)
+	}
+	containers, _, err := unstructured.NestedSlice(stored.Object, "spec", "predictor", "containers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []any{map[string]any{"name": v1beta1.ServingContainerName, "image": "example.com/server:1"}}
+	if diff := cmp.Diff(want, containers); diff != "" {
+		t.Errorf("containers (-want +got):\n%s", diff)
+	}
+}
+
+// TestPercentIsNeverDefaulted: an absent percent is the order to promote.
+func TestPercentIsNeverDefaulted(t *testing.T) {
+	validators := newValidators(t)
+	given := newInferenceService("iris", nil)
+	stored, complaints := validators["InferenceService"].create(t.Context(), given)
+	if len(complaints) > 0 {
+		t.Fatal(complaints)
+	}
+	if diff := cmp.Diff(given.Object, stored.Object); diff != "" {
+		t.Errorf("the API server would change the object (-given +stored):\n%s", diff)
+	}
+}
+
+func newInferenceService(name string, predictor map[string]any) *unstructured.Unstructured {
+	spec := map[string]any{
+		"model": map[string]any{
+			"modelFormat": map[string]any{"name": "sklearn"},
+			"storageUri":  "gs://bucket/model",
+		},
+	}
+	maps.Copy(spec, predictor)
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1beta1.GroupVersion.String(),
+		"kind":       "InferenceService",
+		"metadata":   map[string]any{"name": name},
+		"spec":       map[string]any{"predictor": spec},
+	}}
+}
