@@ -115,7 +115,7 @@ func collectFields(fields map[string]reflect.Value, v reflect.Value) {
 		field := v.Type().Field(i)
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		switch {
-		case !field.IsExported() || name == "-" || isEmpty(v.Field(i)):
+		case !field.IsExported() || name == "-" || isEmpty(v.Field(i)) || isFilledIn(v, name, v.Field(i)):
 		case field.Anonymous && name == "":
 			collectFields(fields, v.Field(i))
 		default:
@@ -124,14 +124,29 @@ func collectFields(fields map[string]reflect.Value, v reflect.Value) {
 	}
 }
 
+// filledIn are the defaults in the CRDs: what the API server writes into an
+// object whose author said nothing.
+var filledIn = map[reflect.Type]map[string]any{
+	reflect.TypeFor[corev1.ContainerPort]():         {"protocol": corev1.ProtocolTCP},
+	reflect.TypeFor[corev1.GRPCAction]():            {"service": ""},
+	reflect.TypeFor[corev1.FileKeySelector]():       {"optional": false},
+	reflect.TypeFor[corev1.AzureDiskVolumeSource](): {"fsType": "ext4", "readOnly": false},
+	reflect.TypeFor[corev1.ISCSIVolumeSource]():     {"iscsiInterface": "default"},
+	reflect.TypeFor[corev1.RBDVolumeSource]():       {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+	reflect.TypeFor[corev1.ScaleIOVolumeSource]():   {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+}
+
+func isFilledIn(parent reflect.Value, name string, v reflect.Value) bool {
+	value, ok := filledIn[parent.Type()][name]
+	return ok && reflect.Indirect(v).Interface() == value
+}
+
 func isEmpty(v reflect.Value) bool {
 	switch x := v.Interface().(type) {
 	case resource.Quantity:
 		return x.IsZero()
 	case intstr.IntOrString:
 		return x == intstr.IntOrString{}
-	case corev1.Protocol: // The default of a container's port.
-		return x == "" || x == corev1.ProtocolTCP
 	}
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map:

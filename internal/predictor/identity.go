@@ -23,8 +23,8 @@ type Identity struct {
 	// apart, not revisions: to name the runtime that had been picked anyway changes
 	// nothing.
 	RequestedRuntime string  `json:"requestedRuntime,omitempty"`
-	Labels           Digests `json:"labels"`
-	Annotations      Digests `json:"annotations"`
+	Labels           Digests `json:"labels,omitzero"`
+	Annotations      Digests `json:"annotations,omitzero"`
 }
 
 // Digests are labels, or annotations, with a digest in place of each value.

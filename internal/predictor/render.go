@@ -68,9 +68,8 @@ func (r *Resolved) template(credentials Credentials) (corev1.PodTemplateSpec, *E
 // pod returns the pod as the runtime and the predictor describe it.
 func (r *Resolved) pod() (corev1.PodSpec, *Error) {
 	if r.runtime == nil {
-		pod, err := mergePods(corev1.PodSpec{}, r.spec.PodSpec)
-		pod.Containers = r.spec.DeepCopy().Containers
-		return pod, err
+		own := r.spec.PodSpec.DeepCopy()
+		return own.AsCore(), nil
 	}
 	spec := r.runtime.spec.ServingRuntimePodSpec
 	pod, err := mergePods(corev1.PodSpec{

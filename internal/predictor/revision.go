@@ -10,7 +10,7 @@ import (
 // Revision is what a revision runs. It is stored in the revision's record and
 // must stay readable: fields are added, never renamed.
 type Revision struct {
-	Identity Identity   `json:"identity"`
+	Identity Identity   `json:"identity,omitzero"`
 	Runtime  RuntimeRef `json:"runtime,omitzero"`
 
 	// Template is the pods. It knows nothing of the revision's name.

@@ -5,6 +5,7 @@ package predictor
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,32 +24,43 @@ type Problem struct {
 	Field string
 	// Value is what is written there.
 	Value string
-	// Message says what to write.
+	// Message says what is wrong with it and what to write.
 	Message string
 }
 
 func (p Problem) String() string {
-	return fmt.Sprintf("%s: %q: %s", p.Field, p.Value, p.Message)
+	return p.Field + ": " + p.Message
 }
 
-// Validate finds what is wrong with an InferenceService by itself and what its
-// schema cannot hold: the values of annotations above all. The deployment mode
-// is not among them; it is the business of who runs the predictor.
+// Validate finds what is wrong with an InferenceService by itself. It looks for
+// what a schema cannot hold, the values of annotations above all, and once more
+// for what the schema does hold: an object can be older than its schema. The
+// deployment mode is not among them; it is the business of who runs the
+// predictor.
 func Validate(isvc *v1beta1.InferenceService) []Problem {
 	return slices.Concat(
+		unsupportedProblems(isvc.Spec),
 		annotationProblems(isvc.Annotations),
 		metadataProblems(isvc.Spec.Predictor),
-		numberProblems(isvc.Spec.Predictor),
+		numberProblems(isvc.Spec.Predictor.ComponentExtensionSpec),
 		environmentProblems(isvc.Spec.Predictor),
 	)
 }
 
-func asError(problems []Problem) *Error {
-	texts := []string{fmt.Sprintf("%q: %s", problems[0].Value, problems[0].Message)}
-	for _, problem := range problems[1:] {
-		texts = append(texts, problem.String())
+func unsupportedProblems(spec v1beta1.InferenceServiceSpec) []Problem {
+	var problems []Problem
+	for _, field := range spec.UnsupportedFields() {
+		problems = append(problems, Problem{Field: field, Message: "is not supported; remove it"})
 	}
-	return invalid(problems[0].Field, "%s", strings.Join(texts, "; "))
+	return problems
+}
+
+func asError(problems []Problem) *Error {
+	messages := []string{problems[0].Message}
+	for _, problem := range problems[1:] {
+		messages = append(messages, problem.String())
+	}
+	return invalid(problems[0].Field, "%s", strings.Join(messages, "; "))
 }
 
 // annotationRules are in the order in which problems are reported.
@@ -108,7 +120,7 @@ func annotationProblems(annotations map[string]string) []Problem {
 			problems = append(problems, Problem{
 				Field:   fmt.Sprintf("metadata.annotations[%s]", rule.key),
 				Value:   value,
-				Message: rule.expected,
+				Message: fmt.Sprintf("%q: %s", value, rule.expected),
 			})
 		}
 	}
@@ -128,29 +140,39 @@ func metadataProblems(predictor v1beta1.PredictorSpec) []Problem {
 		problems = append(problems, Problem{
 			Field:   mistake.Field,
 			Value:   fmt.Sprint(mistake.BadValue),
-			Message: mistake.Detail,
+			Message: fmt.Sprintf("%q: %s", fmt.Sprint(mistake.BadValue), mistake.Detail),
 		})
 	}
 	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.String(), b.String()) })
 	return problems
 }
 
-func numberProblems(predictor v1beta1.PredictorSpec) []Problem {
+func numberProblems(spec v1beta1.ComponentExtensionSpec) []Problem {
 	var problems []Problem
-	if n := predictor.ContainerConcurrency; n != nil && *n < 0 {
+	check := func(name string, value *int64, lowest, highest int64, expected string) {
+		if value == nil || *value >= lowest && *value <= highest {
+			return
+		}
 		problems = append(problems, Problem{
-			Field:   predictorField + ".containerConcurrency",
-			Value:   strconv.FormatInt(*n, 10),
-			Message: "write how many requests one replica may handle at the same time, or 0 for no limit",
+			Field:   predictorField + "." + name,
+			Value:   strconv.FormatInt(*value, 10),
+			Message: fmt.Sprintf("%d: %s", *value, expected),
 		})
 	}
-	if n := predictor.TimeoutSeconds; n != nil && *n < 1 {
-		problems = append(problems, Problem{
-			Field:   predictorField + ".timeout",
-			Value:   strconv.FormatInt(*n, 10),
-			Message: "write a number of seconds, at least 1",
-		})
+	least, most := int64(1), int64(spec.MaxReplicas)
+	if spec.MinReplicas != nil {
+		least = int64(*spec.MinReplicas)
 	}
+	check("canaryTrafficPercent", spec.CanaryTrafficPercent, 0, 100,
+		"write the share of the newest revision as 0 to 100, or remove it to promote that revision")
+	check("minReplicas", &least, 0, math.MaxInt32, "write 0 or more")
+	check("maxReplicas", &most, 0, math.MaxInt32, "write 0 or more")
+	if most > 0 && spec.MinReplicas != nil {
+		check("minReplicas", &least, math.MinInt32, most, fmt.Sprintf("is above maxReplicas (%d); lower the one or raise the other", most))
+	}
+	check("containerConcurrency", spec.ContainerConcurrency, 0, math.MaxInt64,
+		"write how many requests one replica may handle at the same time, or 0 for no limit")
+	check("timeout", spec.TimeoutSeconds, 1, math.MaxInt64, "write a number of seconds, at least 1")
 	return problems
 }
 
@@ -164,7 +186,7 @@ func environmentProblems(predictor v1beta1.PredictorSpec) []Problem {
 				problems = append(problems, Problem{
 					Field:   path + ".env[PYTHONPATH]",
 					Value:   variable.Value,
-					Message: "remove it; it would let files beside the model replace the code of the server",
+					Message: "remove it; it would let files beside the model take the place of the server's own code",
 				})
 			}
 		}

@@ -1,0 +1,243 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+func TestCanonicalForm(t *testing.T) {
+	type Object struct {
+		Text     string             `json:"text"`
+		Number   *int32             `json:"number,omitempty"`
+		List     []string           `json:"list,omitempty"`
+		Map      map[string]string  `json:"map,omitempty"`
+		Quantity resource.Quantity  `json:"quantity,omitempty"`
+		Port     intstr.IntOrString `json:"port,omitempty"`
+	}
+	cases := map[string]struct {
+		given any
+		want  string
+	}{
+		"empty":                       {Object{}, "de"},
+		"text by its length":          {Object{Text: "grün"}, "d4:text5:grüne"},
+		"zero behind a pointer":       {Object{Number: new(int32(0))}, "d6:numberi0ee"},
+		"keys in order":               {Object{Map: map[string]string{"b": "", "a": "x"}}, "d3:mapd1:a1:x1:b0:ee"},
+		"list in the order it has":    {Object{List: []string{"b", "a"}}, "d4:listl1:b1:aee"},
+		"thousandths":                 {Object{Quantity: resource.MustParse("1500m")}, "d8:quantity3:3/2e"},
+		"binary multiples":            {Object{Quantity: resource.MustParse("2Gi")}, "d8:quantity10:2147483648e"},
+		"a port by number":            {Object{Port: intstr.FromInt32(80)}, "d4:porti80ee"},
+		"a port by name":              {Object{Port: intstr.FromString("80")}, "d4:port2:80e"},
+		"inlined":                     {struct{ Object }{Object{Text: "x"}}, "d4:text1:xe"},
+		"a struct that says nothing":  {corev1.Container{Resources: corev1.ResourceRequirements{}}, "de"},
+		"a pointer that says nothing": {corev1.Container{SecurityContext: &corev1.SecurityContext{}}, "d15:securityContextdee"},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := string(canonical(test.given)); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestQuantitiesAreComparedAsNumbers(t *testing.T) {
+	same := [][]string{
+		{"1", "1000m", "1e0", "0.001k", "1.0"},
+		{"1Gi", "1024Mi", "1073741824", "1048576Ki"},
+		{"100m", "0.1", "100e-3"},
+		{"0", "0Gi", "0m"},
+		{"9223372036854775807", "9223372036854775807"},
+		{"100n", "0.1u"},
+	}
+	seen := map[string]string{}
+	for _, spellings := range same {
+		first := rational(resource.MustParse(spellings[0]))
+		for _, spelling := range spellings {
+			if got := rational(resource.MustParse(spelling)); got != first {
+				t.Errorf("%s is %s, but %s is %s", spelling, got, spellings[0], first)
+			}
+		}
+		if other, clash := seen[first]; clash {
+			t.Errorf("%s and %s are both %s", other, spellings[0], first)
+		}
+		seen[first] = spellings[0]
+	}
+}
+
+// TestEveryFieldHasACanonicalForm fails when the API gets a field of a kind
+// that canonical does not know.
+func TestEveryFieldHasACanonicalForm(t *testing.T) {
+	for _, inputs := range []any{v1beta1.PredictorSpec{}, v1alpha1.ServingRuntimePodSpec{}} {
+		filled := reflect.New(reflect.TypeOf(inputs)).Elem()
+		fill(filled)
+		if form := canonical(filled.Interface()); len(form) < 5_000 {
+			t.Errorf("%T: the form of an object with every field set is %d bytes long", inputs, len(form))
+		}
+	}
+}
+
+// fill sets every field.
+func fill(v reflect.Value) {
+	switch v.Interface().(type) {
+	case resource.Quantity:
+		v.Set(reflect.ValueOf(resource.MustParse("3")))
+		return
+	case intstr.IntOrString:
+		v.Set(reflect.ValueOf(intstr.FromInt32(3)))
+		return
+	case metav1.Time:
+		v.Set(reflect.ValueOf(metav1.Unix(3, 0)))
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			v.SetBytes([]byte("{}"))
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Map:
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(key)
+		fill(value)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(key, value)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				fill(v.Field(i))
+			}
+		}
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	default:
+		v.SetInt(3)
+	}
+}
+
+// TestDefaultsOfTheSchemaDoNotCount reads the CRDs: what the API server fills
+// in must make no difference, or a new default would load every model again.
+func TestDefaultsOfTheSchemaDoNotCount(t *testing.T) {
+	schemas := map[string]struct {
+		path []string
+		root reflect.Type
+	}{
+		"serving.kserve.io_inferenceservices.yaml": {[]string{"spec", "predictor"}, reflect.TypeFor[v1beta1.PredictorSpec]()},
+		"serving.kserve.io_servingruntimes.yaml":   {[]string{"spec"}, reflect.TypeFor[v1alpha1.ServingRuntimeSpec]()},
+	}
+	for file, schema := range schemas {
+		root := readSchema(t, filepath.Join("..", "..", "config", "crd", "bases", file))
+		for _, name := range schema.path {
+			root = root.Properties[name]
+		}
+		found := 0
+		root.eachDefault("", schema.root, func(path string, parent reflect.Type, name string, value json.RawMessage) {
+			found++
+			if parent == reflect.TypeFor[corev1.Container]() && name == "name" {
+				return // Seen to by normalise.
+			}
+			filled := reflect.New(parent)
+			text := fmt.Sprintf("{%q: %s}", name, value)
+			if err := json.Unmarshal([]byte(text), filled.Interface()); err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			if form := string(canonical(filled.Elem().Interface())); form != "de" {
+				t.Errorf("%s of %s counts where the API server fills it in (%s); add it to filledIn", path, parent, text)
+			}
+		})
+		if found == 0 {
+			t.Errorf("%s: no defaults found; is the schema still where this test looks?", file)
+		}
+	}
+}
+
+// schema is what this test needs of an OpenAPI schema.
+type schema struct {
+	Properties map[string]*schema `json:"properties"`
+	Items      *schema            `json:"items"`
+	Default    json.RawMessage    `json:"default"`
+}
+
+func readSchema(t *testing.T, path string) *schema {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd struct {
+		Spec struct {
+			Versions []struct {
+				Schema struct {
+					OpenAPIV3Schema *schema `json:"openAPIV3Schema"`
+				} `json:"schema"`
+			} `json:"versions"`
+		} `json:"spec"`
+	}
+	if err := yaml.Unmarshal(data, &crd); err != nil {
+		t.Fatal(err)
+	}
+	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+}
+
+// eachDefault visits the defaults in a schema, each with the Go type whose
+// field it fills in.
+func (s *schema) eachDefault(path string, t reflect.Type, visit func(path string, parent reflect.Type, name string, value json.RawMessage)) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if s.Items != nil {
+		s.Items.eachDefault(path+"[]", t.Elem(), visit)
+	}
+	for name, property := range s.Properties {
+		field, parent := fieldNamed(t, name)
+		if field == nil {
+			continue
+		}
+		if property.Default != nil {
+			visit(path+"."+name, parent, name, property.Default)
+		}
+		property.eachDefault(path+"."+name, field, visit)
+	}
+}
+
+// fieldNamed finds a field by its name in JSON, and the struct that declares it.
+func fieldNamed(t reflect.Type, name string) (field, parent reflect.Type) {
+	if t.Kind() != reflect.Struct {
+		return nil, nil
+	}
+	for candidate := range t.Fields() {
+		tag, _, _ := strings.Cut(candidate.Tag.Get("json"), ",")
+		if tag == name {
+			return candidate.Type, t
+		}
+		if candidate.Anonymous && tag == "" {
+			if field, parent := fieldNamed(candidate.Type, name); field != nil {
+				return field, parent
+			}
+		}
+	}
+	return nil, nil
+}
