@@ -108,7 +108,7 @@ type ServingRuntimeSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="workerSpec (one model on several nodes) is not supported: use a runtime that needs one node"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="workerSpec (one model on several nodes) is not supported: use a runtime that needs one node"
 	WorkerSpec *v1beta1.Unsupported `json:"workerSpec,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
@@ -133,12 +133,12 @@ type ServingRuntimeSpec struct {
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="storageHelper is for ModelMesh and not supported: remove it"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="storageHelper is for ModelMesh and not supported: remove it"
 	StorageHelper *v1beta1.Unsupported `json:"storageHelper,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="builtInAdapter is for ModelMesh and not supported: remove it"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="builtInAdapter is for ModelMesh and not supported: remove it"
 	BuiltInAdapter *v1beta1.Unsupported `json:"builtInAdapter,omitempty"`
 }
 

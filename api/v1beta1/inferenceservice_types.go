@@ -63,12 +63,12 @@ type InferenceServiceSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="transformer is not supported: do the work before and after the prediction in the predictor itself, or in an InferenceService of its own, with containers, that calls this one"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="transformer is not supported: do the work before and after the prediction in the predictor itself, or in an InferenceService of its own, with containers, that calls this one"
 	Transformer *Unsupported `json:"transformer,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="explainer is not supported: run it as an InferenceService of its own, with containers, that calls this one"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="explainer is not supported: run it as an InferenceService of its own, with containers, that calls this one"
 	Explainer *Unsupported `json:"explainer,omitempty"`
 
 	// Not supported: refused by the API server. A canary is released with
@@ -80,7 +80,8 @@ type InferenceServiceSpec struct {
 }
 
 // Unsupported stands for a field that KServe has and Serinus does not act on.
-// It exists so that the API server can refuse the field by name.
+// It exists so that the API server can refuse the field by name. An object that
+// had the field before the CRD did may keep it: see UnsupportedFields.
 //
 // +kubebuilder:pruning:PreserveUnknownFields
 type Unsupported struct{}

@@ -68,7 +68,7 @@ type PredictorSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="workerSpec (one model on several nodes) is not supported: use a serving runtime that needs one node"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="workerSpec (one model on several nodes) is not supported: use a serving runtime that needs one node"
 	WorkerSpec *Unsupported `json:"workerSpec,omitempty"`
 
 	// Not supported: refused by the API server. Use model.storageUri.
@@ -149,7 +149,7 @@ type PredictorExtensionSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="confidential is not supported: set runtimeClassName of the predictor to a confidential runtime, and decrypt the model in the model server"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="confidential is not supported: set runtimeClassName of the predictor to a confidential runtime, and decrypt the model in the model server"
 	Confidential *Unsupported `json:"confidential,omitempty"`
 }
 
@@ -272,16 +272,16 @@ type ComponentExtensionSpec struct {
 	// Not supported: refused by the API server. Use minReplicas, maxReplicas,
 	// scaleMetric and scaleTarget.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="autoScaling is not supported: set minReplicas, maxReplicas, scaleMetric and scaleTarget, or bring your own autoscaler and set the annotation serving.kserve.io/autoscalerClass to external"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="autoScaling is not supported: set minReplicas, maxReplicas, scaleMetric and scaleTarget, or bring your own autoscaler and set the annotation serving.kserve.io/autoscalerClass to external"
 	AutoScaling *Unsupported `json:"autoScaling,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="logger is not supported: log requests in the model server or at the gateway"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="logger is not supported: log requests in the model server or at the gateway"
 	Logger *Unsupported `json:"logger,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="batcher is not supported: use a model server that batches requests itself"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="batcher is not supported: use a model server that batches requests itself"
 	Batcher *Unsupported `json:"batcher,omitempty"`
 }

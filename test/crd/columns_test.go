@@ -1,0 +1,168 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package crd
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"knative.dev/pkg/apis"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+const (
+	stable = "sklearn-iris-predictor-00001"
+	canary = "sklearn-iris-predictor-00002"
+	url    = "http://sklearn-iris.kserve-test.example.com"
+)
+
+var _ = Describe("The columns of an InferenceService", func() {
+	It("are KServe's, and two more where they are asked for", func(ctx SpecContext) {
+		namespace := newNamespace(ctx)
+		create(ctx, namespace, nil)
+
+		var columns []string
+		for _, column := range table(ctx, namespace).ColumnDefinitions {
+			name := column.Name + " " + column.Type
+			if column.Priority > 0 {
+				name += " wide"
+			}
+			columns = append(columns, name)
+		}
+		Expect(columns).To(Equal([]string{
+			"Name string",
+			"URL string",
+			"Ready string",
+			"Prev integer",
+			"Latest integer",
+			"PrevRolledoutRevision string",
+			"LatestReadyRevision string",
+			"Age date",
+			"Phase string wide",
+			"Reason string wide",
+		}))
+	})
+
+	DescribeTable("are what the status says", func(ctx SpecContext, traffic []servingv1.TrafficTarget, want ...any) {
+		namespace := newNamespace(ctx)
+		create(ctx, namespace, traffic)
+		cells := table(ctx, namespace).Rows[0].Cells
+		const age = 7
+		Expect(cells[age]).To(MatchRegexp(`^\d+s$`))
+		cells[age] = "age"
+		Expect(cells).To(HaveExactElements(want...))
+	},
+		Entry("before the first revision is ready", nil,
+			"sklearn-iris", nil, nil, nil, nil, nil, nil, "age", nil, nil),
+		Entry("with one revision",
+			[]servingv1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100)), RevisionName: stable}},
+			"sklearn-iris", url, "True", nil, float64(100), nil, stable, "age", "Stable", "Serving"),
+		Entry("with a canary, and tag routing",
+			[]servingv1.TrafficTarget{
+				{LatestRevision: new(true), Percent: new(int64(10)), RevisionName: canary, Tag: "latest", URL: apis.HTTP("latest-sklearn-iris-predictor.kserve-test.example.com")},
+				{LatestRevision: new(false), Percent: new(int64(90)), RevisionName: stable, Tag: "prev", URL: apis.HTTP("prev-sklearn-iris-predictor.kserve-test.example.com")},
+			},
+			"sklearn-iris", url, "True", float64(90), float64(10), stable, canary, "age", "Stable", "Serving"),
+		Entry("rolled back",
+			[]servingv1.TrafficTarget{
+				{LatestRevision: new(true), Percent: new(int64(0)), RevisionName: canary},
+				{LatestRevision: new(false), Percent: new(int64(100)), RevisionName: stable, Tag: "prev"},
+			},
+			"sklearn-iris", url, "True", float64(100), float64(0), stable, canary, "age", "Stable", "Serving"),
+	)
+
+	// The tables as people know them from KServe's own documentation.
+	DescribeTable("are printed by kubectl as KServe's are", func(ctx SpecContext, traffic []servingv1.TrafficTarget, want ...string) {
+		namespace := newNamespace(ctx)
+		create(ctx, namespace, traffic)
+		out := run("get", "isvc", "-n", namespace, "sklearn-iris")
+		out = regexp.MustCompile(`(?m)\d+s\s*$`).ReplaceAllString(out, "<age>")
+		Expect(strings.Split(strings.TrimSpace(out), "\n")).To(Equal(want))
+	},
+		Entry("with one revision",
+			[]servingv1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100)), RevisionName: stable}},
+			"NAME           URL                                           READY   PREV   LATEST   PREVROLLEDOUTREVISION   LATESTREADYREVISION            AGE",
+			"sklearn-iris   http://sklearn-iris.kserve-test.example.com   True           100                              sklearn-iris-predictor-00001   <age>"),
+		Entry("with a canary",
+			[]servingv1.TrafficTarget{
+				{LatestRevision: new(true), Percent: new(int64(10)), RevisionName: canary},
+				{LatestRevision: new(false), Percent: new(int64(90)), RevisionName: stable, Tag: "prev"},
+			},
+			"NAME           URL                                           READY   PREV   LATEST   PREVROLLEDOUTREVISION          LATESTREADYREVISION            AGE",
+			"sklearn-iris   http://sklearn-iris.kserve-test.example.com   True    90     10       sklearn-iris-predictor-00001   sklearn-iris-predictor-00002   <age>"),
+		Entry("rolled back",
+			[]servingv1.TrafficTarget{
+				{LatestRevision: new(true), Percent: new(int64(0)), RevisionName: canary},
+				{LatestRevision: new(false), Percent: new(int64(100)), RevisionName: stable, Tag: "prev"},
+			},
+			"NAME           URL                                           READY   PREV   LATEST   PREVROLLEDOUTREVISION          LATESTREADYREVISION            AGE",
+			"sklearn-iris   http://sklearn-iris.kserve-test.example.com   True    100    0        sklearn-iris-predictor-00001   sklearn-iris-predictor-00002   <age>"),
+	)
+
+	It("of a serving runtime say what it serves", func() {
+		run("apply", "-f", "testdata/accepted/serving-runtimes.yaml", "--namespace", "default")
+		DeferCleanup(func() { run("delete", "-f", "testdata/accepted/serving-runtimes.yaml", "--namespace", "default") })
+
+		lines := strings.Split(run("get", "clusterservingruntimes"), "\n")
+		Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "DISABLED", "MODELTYPE", "CONTAINERS", "AGE"}))
+		Expect(strings.Fields(lines[1])[:4]).To(Equal([]string{"kserve-mlserver", "true", "sklearn", "kserve-container"}))
+	})
+})
+
+// create makes an InferenceService whose status has this traffic, and all that
+// comes with it.
+func create(ctx SpecContext, namespace string, traffic []servingv1.TrafficTarget) {
+	GinkgoHelper()
+	isvc := &v1beta1.InferenceService{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "sklearn-iris"},
+		Spec: v1beta1.InferenceServiceSpec{Predictor: v1beta1.PredictorSpec{
+			Model: &v1beta1.ModelSpec{ModelFormat: v1beta1.ModelFormat{Name: "sklearn"}},
+		}},
+	}
+	Expect(api.Create(ctx, isvc)).To(Succeed())
+	if traffic == nil {
+		return
+	}
+	isvc.Status = v1beta1.InferenceServiceStatus{
+		ObservedGeneration: isvc.Generation,
+		URL:                url,
+		Phase:              v1beta1.PhaseStable,
+		Conditions: []metav1.Condition{{
+			Type: v1beta1.ConditionReady, Status: metav1.ConditionTrue, Reason: "Serving", LastTransitionTime: metav1.Now(),
+		}},
+		Components: map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{
+			v1beta1.PredictorComponent: {Traffic: traffic},
+		},
+		ModelStatus: &v1beta1.ModelStatus{
+			TransitionStatus:    v1beta1.UpToDate,
+			ModelRevisionStates: &v1beta1.ModelRevisionStates{ActiveModelState: v1beta1.Loaded},
+			ModelCopies:         &v1beta1.ModelCopies{TotalCopies: 1},
+		},
+	}
+	Expect(api.Status().Update(ctx, isvc)).To(Succeed())
+}
+
+// table is what the API server sends to kubectl get.
+func table(ctx SpecContext, namespace string) metav1.Table {
+	GinkgoHelper()
+	clients, err := kubernetes.NewForConfig(server.Config)
+	Expect(err).NotTo(HaveOccurred())
+	body, err := clients.Discovery().RESTClient().Get().
+		AbsPath("apis", v1beta1.GroupVersion.Group, v1beta1.GroupVersion.Version, "namespaces", namespace, "inferenceservices").
+		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").
+		DoRaw(ctx)
+	Expect(err).NotTo(HaveOccurred())
+
+	var answer metav1.Table
+	Expect(json.Unmarshal(body, &answer)).To(Succeed())
+	Expect(answer.Kind).To(Equal("Table"))
+	return answer
+}

@@ -1,0 +1,179 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package crd
+
+import (
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+var _ = Describe("The API server", func() {
+	accepted, err := readManifests("accepted")
+	if err != nil {
+		panic(err)
+	}
+	for _, m := range accepted {
+		It("accepts "+m.name+" and keeps all of it", func(ctx SpecContext) {
+			stored := inNamespace(ctx, m.object)
+			Expect(api.Create(ctx, stored, client.DryRunAll)).To(Succeed())
+			Expect(lost("spec", m.object.Object["spec"], stored.Object["spec"])).To(BeEmpty())
+		})
+	}
+
+	rejected, err := readManifests("rejected")
+	if err != nil {
+		panic(err)
+	}
+	for _, m := range rejected {
+		It("rejects "+m.name, func(ctx SpecContext) {
+			err := api.Create(ctx, inNamespace(ctx, m.object), client.DryRunAll)
+			Expect(err).To(HaveOccurred())
+			Expect(unexpected(complaintsOf(err), m.want)).To(BeEmpty())
+		})
+	}
+
+	It("takes the CRDs from a client-side kubectl apply", func() {
+		out := run("apply", "-f", crdFolder)
+		Expect(strings.Count(out, "configured")).To(Equal(3), out)
+	})
+
+	DescribeTable("lets kubectl explain a field", func(field string, want ...string) {
+		out := strings.Join(strings.Fields(run("explain", field)), " ")
+		for _, text := range want {
+			Expect(out).To(ContainSubstring(text))
+		}
+		Expect(out).NotTo(ContainSubstring("<no description>"))
+	},
+		Entry(nil, "isvc", "releases its new versions step by step"),
+		Entry(nil, "isvc.spec.predictor",
+			"Share of the traffic, 0 to 100, that the newest revision gets once it is ready",
+			"KServe's older way to write model with modelFormat sklearn.",
+			"A model server of your own, instead of model."),
+		Entry(nil, "isvc.spec.predictor.model", "The format of the model.", "Arguments to the entrypoint."),
+		Entry(nil, "isvc.spec.predictor.model.env", "Name of the environment variable."),
+		Entry(nil, "isvc.status", "For people; programs read the conditions."),
+		Entry(nil, "isvc.status.components.traffic", "Percent indicates that percentage based routing should be used"),
+		Entry(nil, "clusterservingruntimes.spec", "The one that serves is called kserve-container"),
+	)
+})
+
+// An InferenceService that was stored under KServe's CRD can break every rule of
+// ours. It must stay possible to change what is right in it, to write its
+// status and to delete it.
+var _ = Describe("An InferenceService from before the CRD", func() {
+	It("can still be changed, reported on and deleted", func(ctx SpecContext) {
+		ours := &apiextensionsv1.CustomResourceDefinition{}
+		Expect(api.Get(ctx, types.NamespacedName{Name: "inferenceservices.serving.kserve.io"}, ours)).To(Succeed())
+		withoutRules := ours.DeepCopy()
+		withoutRules.Spec.Versions[0].Schema.OpenAPIV3Schema = &apiextensionsv1.JSONSchemaProps{
+			Type: "object", XPreserveUnknownFields: new(true),
+		}
+		Expect(api.Update(ctx, withoutRules)).To(Succeed())
+		DeferCleanup(func(ctx SpecContext) { restore(ctx, ours) })
+
+		old := inNamespace(ctx, newInferenceService(strings.Repeat("long", 13), map[string]any{
+			"batcher":               map[string]any{"maxBatchSize": int64(8)},
+			"storageUris":           []any{map[string]any{"uri": "gs://bucket/adapter", "mountPath": "/mnt/adapter"}},
+			"activeDeadlineSeconds": int64(60),
+		}))
+		Eventually(func() error { return api.Create(ctx, old) }).Should(Succeed())
+		Expect(unstructured.SetNestedField(old.Object, map[string]any{
+			"conditions": []any{map[string]any{"type": "Ready", "status": "False", "severity": "Info"}},
+			"url":        "http://old.example.com",
+		}, "status")).To(Succeed())
+		Expect(api.Status().Update(ctx, old)).To(Succeed())
+
+		restore(ctx, ours)
+
+		By("changing the percent")
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"spec": {"predictor": {"canaryTrafficPercent": 20}}}`))
+		Expect(api.Patch(ctx, old, patch)).To(Succeed())
+
+		By("refusing a change for the worse")
+		worse := client.RawPatch(types.MergePatchType, []byte(`{"spec": {"predictor": {"canaryTrafficPercent": 200}}}`))
+		Expect(complaintsOf(api.Patch(ctx, old.DeepCopy(), worse))).NotTo(BeEmpty())
+		worse = client.RawPatch(types.MergePatchType, []byte(`{"spec": {"predictor": {"logger": {"mode": "all"}}}}`))
+		Expect(complaintsOf(api.Patch(ctx, old.DeepCopy(), worse))).To(HaveLen(1))
+
+		By("reading it as the operator does")
+		typed := &v1beta1.InferenceService{}
+		Expect(api.Get(ctx, client.ObjectKeyFromObject(old), typed)).To(Succeed())
+		Expect(typed.Spec.Predictor.CanaryTrafficPercent).To(HaveValue(BeEquivalentTo(20)))
+		Expect(typed.Spec.UnsupportedFields()).To(Equal([]string{
+			"spec.predictor.activeDeadlineSeconds", "spec.predictor.batcher", "spec.predictor.storageUris",
+		}))
+
+		By("writing its status")
+		typed.Status.ObservedGeneration = typed.Generation
+		typed.Status.Conditions = []metav1.Condition{{
+			Type: v1beta1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Unsupported",
+			ObservedGeneration: typed.Generation, LastTransitionTime: metav1.Now(),
+		}}
+		Expect(api.Status().Update(ctx, typed)).To(Succeed())
+
+		By("deleting it")
+		Expect(api.Delete(ctx, typed)).To(Succeed())
+	})
+})
+
+// restore puts our CRD back and waits until the API server goes by it.
+func restore(ctx SpecContext, ours *apiextensionsv1.CustomResourceDefinition) {
+	GinkgoHelper()
+	current := &apiextensionsv1.CustomResourceDefinition{}
+	Expect(api.Get(ctx, client.ObjectKeyFromObject(ours), current)).To(Succeed())
+	current.Spec = ours.Spec
+	Expect(api.Update(ctx, current)).To(Succeed())
+	invalid := inNamespace(ctx, newInferenceService("iris", map[string]any{"canaryTrafficPercent": int64(200)}))
+	Eventually(func() error { return api.Create(ctx, invalid.DeepCopy(), client.DryRunAll) }).ShouldNot(Succeed())
+}
+
+func inNamespace(ctx SpecContext, object *unstructured.Unstructured) *unstructured.Unstructured {
+	GinkgoHelper()
+	object = object.DeepCopy()
+	if object.GetKind() != "ClusterServingRuntime" {
+		object.SetNamespace(newNamespace(ctx))
+	}
+	return object
+}
+
+var unknownField = regexp.MustCompile(`unknown field "[^"]+"`)
+
+func complaintsOf(err error) []complaint {
+	GinkgoHelper()
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	Expect(ok).To(BeTrue(), "%v", err)
+	var complaints []complaint
+	if strings.Contains(err.Error(), strictDecoding) {
+		for _, field := range unknownField.FindAllString(err.Error(), -1) {
+			complaints = append(complaints, complaint{field: strictDecoding, message: field})
+		}
+		return complaints
+	}
+	for _, cause := range status.ErrStatus.Details.Causes {
+		complaints = append(complaints, complaint{field: cause.Field, message: cause.Message})
+	}
+	return complaints
+}
+
+func run(args ...string) string {
+	GinkgoHelper()
+	stdout, stderr, err := kubectl.Run(args...)
+	out, _ := io.ReadAll(stdout)
+	problems, _ := io.ReadAll(stderr)
+	Expect(err).NotTo(HaveOccurred(), "kubectl %s: %s", strings.Join(args, " "), problems)
+	return string(out)
+}
