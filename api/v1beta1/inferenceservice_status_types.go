@@ -67,8 +67,11 @@ type Address struct {
 // ComponentType names a component of an InferenceService in its status.
 type ComponentType string
 
-// PredictorComponent is the component that serves the model.
-const PredictorComponent ComponentType = "predictor"
+// The components of an InferenceService.
+const (
+	// PredictorComponent: the one that serves the model.
+	PredictorComponent ComponentType = "predictor"
+)
 
 // ComponentStatusSpec is the state of one component.
 type ComponentStatusSpec struct {

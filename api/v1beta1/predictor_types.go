@@ -160,9 +160,13 @@ type ProtocolVersion string
 
 // The protocols that a predictor and a serving runtime can name.
 const (
-	ProtocolV1     ProtocolVersion = "v1"
-	ProtocolV2     ProtocolVersion = "v2"
+	// ProtocolV1: KServe's own REST protocol, /v1/models/<name>:predict.
+	ProtocolV1 ProtocolVersion = "v1"
+	// ProtocolV2: the Open Inference Protocol over REST, /v2/models/<name>/infer.
+	ProtocolV2 ProtocolVersion = "v2"
+	// ProtocolGRPCV1: the gRPC protocol of TensorFlow Serving.
 	ProtocolGRPCV1 ProtocolVersion = "grpc-v1"
+	// ProtocolGRPCV2: the Open Inference Protocol over gRPC.
 	ProtocolGRPCV2 ProtocolVersion = "grpc-v2"
 )
 
@@ -194,10 +198,14 @@ type ScaleMetric string
 
 // The metrics that a predictor can scale by.
 const (
-	MetricCPU         ScaleMetric = "cpu"
-	MetricMemory      ScaleMetric = "memory"
+	// MetricCPU: processor time, in percent of the request.
+	MetricCPU ScaleMetric = "cpu"
+	// MetricMemory: memory, in percent of the request.
+	MetricMemory ScaleMetric = "memory"
+	// MetricConcurrency: requests in flight for each replica.
 	MetricConcurrency ScaleMetric = "concurrency"
-	MetricRPS         ScaleMetric = "rps"
+	// MetricRPS: requests per second for each replica.
+	MetricRPS ScaleMetric = "rps"
 )
 
 // ComponentExtensionSpec says how the predictor scales and how its revisions are
@@ -205,8 +213,8 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || !has(self.maxReplicas) || self.maxReplicas == 0 || self.minReplicas <= self.maxReplicas",fieldPath=".minReplicas",message="minReplicas is above maxReplicas: lower minReplicas or raise maxReplicas"
 type ComponentExtensionSpec struct {
-	// Fewest replicas of each revision that serves. Absent means 1. 0 is for Knative
-	// mode, which can start a replica when a request comes.
+	// Fewest replicas of each revision that serves. Absent means 1. With 0, a predictor
+	// in Knative mode has no replica while no request comes; in Standard mode 0 means 1.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	MinReplicas *int32 `json:"minReplicas,omitempty"`

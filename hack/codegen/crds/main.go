@@ -84,18 +84,23 @@ func finishFile(from, to string, own comments) error {
 	if err != nil {
 		return err
 	}
-	var crd apiextensionsv1.CustomResourceDefinition
-	if err := yaml.UnmarshalStrict(text, &crd); err != nil {
+	crd, err := decode(text)
+	if err != nil {
 		return err
 	}
-	if err := finish(&crd, own); err != nil {
+	if err := finish(crd, own); err != nil {
 		return err
 	}
-	manifest, err := encode(&crd)
+	manifest, err := encode(crd)
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(to, manifest, 0o644)
+}
+
+func decode(text []byte) (*apiextensionsv1.CustomResourceDefinition, error) {
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	return crd, yaml.UnmarshalStrict(text, crd)
 }
 
 // encode writes a CRD without what only the API server fills in.

@@ -16,8 +16,8 @@ import (
 // ComponentExtensionSpec says how the predictor scales and how its revisions are
 // released.
 type ComponentExtensionSpecApplyConfiguration struct {
-	// Fewest replicas of each revision that serves. Absent means 1. 0 is for Knative
-	// mode, which can start a replica when a request comes.
+	// Fewest replicas of each revision that serves. Absent means 1. With 0, a predictor
+	// in Knative mode has no replica while no request comes; in Standard mode 0 means 1.
 	MinReplicas *int32 `json:"minReplicas,omitempty"`
 	// Most replicas of each revision that serves. Absent or 0: in Standard mode as
 	// many as minReplicas, in Knative mode no limit.
