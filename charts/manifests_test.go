@@ -21,11 +21,11 @@ import (
 	"helm.sh/helm/v4/pkg/chart/common/util"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/engine"
-	"k8s.io/apimachinery/pkg/util/yaml"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
-	sigsyaml "sigs.k8s.io/yaml"
+	"sigs.k8s.io/yaml"
 )
 
 const (
@@ -61,7 +61,7 @@ func kustomizeBuild(t *testing.T, components ...string) objects {
 	for _, component := range components {
 		overlay.Components = append(overlay.Components, "../config/components/"+component)
 	}
-	kustomization, err := sigsyaml.Marshal(overlay)
+	kustomization, err := yaml.Marshal(overlay)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func mustRender(t *testing.T, values map[string]any) objects {
 func decode(t *testing.T, text []byte) objects {
 	t.Helper()
 	found := objects{}
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 1<<20)
+	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 1<<20)
 	for {
 		var object map[string]any
 		if err := decoder.Decode(&object); errors.Is(err, io.EOF) {
@@ -137,9 +137,9 @@ func decode(t *testing.T, text []byte) objects {
 	}
 }
 
-// at returns what is under a path of keys and indexes, or nil.
-func at(value any, path ...any) any {
-	for _, step := range path {
+// at returns what a path of keys and indexes leads to, or nil.
+func at(value any, steps ...any) any {
+	for _, step := range steps {
 		switch step := step.(type) {
 		case string:
 			members, _ := value.(map[string]any)

@@ -93,7 +93,7 @@ func decode(path string, raw []byte, into reflect.Value) []error {
 	if string(raw) == "null" {
 		return nil
 	}
-	if _, ok := into.Addr().Interface().(json.Unmarshaler); ok {
+	if _, ok := reflect.TypeAssert[json.Unmarshaler](into.Addr()); ok {
 		return decodeLeaf(path, raw, into)
 	}
 	switch into.Kind() {
