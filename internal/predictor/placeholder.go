@@ -49,15 +49,23 @@ func (p placeholders) fill(path, text string) (string, error) {
 	if !strings.Contains(text, "{{") {
 		return text, nil
 	}
-	parsed, err := template.New(path).Option("missingkey=error").Funcs(template.FuncMap{"index": lookUp}).Parse(text)
+	parsed, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"index": lookUp}).Parse(text)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%s: %s", path, lastPart(err, ": "))
 	}
 	var filled strings.Builder
 	if err := parsed.Execute(&filled, p); err != nil {
-		return "", err
+		return "", fmt.Errorf("%s: %s", path, lastPart(err, ">: "))
 	}
 	return filled.String(), nil
+}
+
+// lastPart returns an error of a template without where in the template it
+// happened, and without the names of Go types.
+func lastPart(err error, separator string) string {
+	parts := strings.Split(err.Error(), separator)
+	message, _, _ := strings.Cut(parts[len(parts)-1], " in type ")
+	return message
 }
 
 // lookUp stands in for the function index, which passes over missing keys in

@@ -82,7 +82,7 @@ var annotationRules = []struct {
 	},
 	{
 		v1beta1.AnnotationMetrics,
-		"write cpu or memory, or use spec.predictor.scaleMetric instead",
+		"write cpu, memory, concurrency or rps, or use spec.predictor.scaleMetric instead",
 		oneOf(string(v1beta1.MetricCPU), string(v1beta1.MetricMemory), string(v1beta1.MetricConcurrency), string(v1beta1.MetricRPS)),
 	},
 	{
@@ -140,7 +140,7 @@ func metadataProblems(predictor v1beta1.PredictorSpec) []Problem {
 		problems = append(problems, Problem{
 			Field:   mistake.Field,
 			Value:   fmt.Sprint(mistake.BadValue),
-			Message: fmt.Sprintf("%q: %s", fmt.Sprint(mistake.BadValue), mistake.Detail),
+			Message: fmt.Sprintf("%q: pods cannot have it: %s", fmt.Sprint(mistake.BadValue), mistake.Detail),
 		})
 	}
 	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.String(), b.String()) })

@@ -1,0 +1,238 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+func containerFrom(t *testing.T, text string) corev1.Container {
+	t.Helper()
+	var container corev1.Container
+	if err := yaml.UnmarshalStrict([]byte(text), &container); err != nil {
+		t.Fatal(err)
+	}
+	return container
+}
+
+// TestContainersAreMerged covers the rules one by one; how they work together
+// is in testdata/render/everything-merged.
+func TestContainersAreMerged(t *testing.T) {
+	cases := map[string]struct{ runtime, model, want string }{
+		"args come after the runtime's": {"{args: [a, b]}", "{args: [c]}", "{args: [a, b, c]}"},
+		"a command replaces":            {"{command: [a, b]}", "{command: [c]}", "{command: [c]}"},
+		"an image replaces":             {"{image: a}", "{image: b}", "{image: b}"},
+		"variables by name": {
+			"{env: [{name: A, value: a}, {name: B, value: b}]}",
+			"{env: [{name: B, value: c}, {name: C, value: d}]}",
+			"{env: [{name: A, value: a}, {name: B, value: c}, {name: C, value: d}]}",
+		},
+		"a reference in place of a value": {
+			"{env: [{name: A, value: a}]}",
+			"{env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]}",
+			"{env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]}",
+		},
+		"a value in place of a reference": {
+			"{env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]}",
+			"{env: [{name: A, value: a}]}",
+			"{env: [{name: A, value: a}]}",
+		},
+		"one reference in place of another": {
+			"{env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]}",
+			"{env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]}",
+			"{env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]}",
+		},
+		"an empty value in place of one": {
+			"{env: [{name: A, value: a}]}", `{env: [{name: A, value: ""}]}`, "{env: [{name: A}]}",
+		},
+		"one kind of probe in place of another": {
+			"{readinessProbe: {httpGet: {path: /, port: 1}, periodSeconds: 7}}",
+			"{readinessProbe: {exec: {command: [a]}}}",
+			"{readinessProbe: {exec: {command: [a]}, periodSeconds: 7}}",
+		},
+		"the times of a probe alone": {
+			"{startupProbe: {httpGet: {path: /, port: 1}, periodSeconds: 7}}",
+			"{startupProbe: {periodSeconds: 8}}",
+			"{startupProbe: {httpGet: {path: /, port: 1}, periodSeconds: 8}}",
+		},
+		"one hook in place of another": {
+			"{lifecycle: {preStop: {exec: {command: [a]}}, postStart: {sleep: {seconds: 1}}}}",
+			"{lifecycle: {preStop: {sleep: {seconds: 5}}}}",
+			"{lifecycle: {preStop: {sleep: {seconds: 5}}, postStart: {sleep: {seconds: 1}}}}",
+		},
+		"mounts by their path": {
+			"{volumeMounts: [{name: a, mountPath: /a, readOnly: true}]}",
+			"{volumeMounts: [{name: b, mountPath: /a}]}",
+			"{volumeMounts: [{name: b, mountPath: /a}]}",
+		},
+		"resources by name": {
+			"{resources: {requests: {cpu: 1, memory: 1Gi}}}",
+			"{resources: {requests: {cpu: 2}, limits: {nvidia.com/gpu: 1}}}",
+			"{resources: {requests: {cpu: 2, memory: 1Gi}, limits: {nvidia.com/gpu: 1}}}",
+		},
+		"a request above the runtime's limit raises it": {
+			"{resources: {requests: {memory: 1Gi}, limits: {memory: 2Gi}}}",
+			"{resources: {requests: {memory: 4Gi}}}",
+			"{resources: {requests: {memory: 4Gi}, limits: {memory: 4Gi}}}",
+		},
+		"a limit below the runtime's request lowers it": {
+			"{resources: {requests: {cpu: 1}, limits: {cpu: 2}}}",
+			"{resources: {limits: {cpu: 500m}}}",
+			"{resources: {requests: {cpu: 500m}, limits: {cpu: 500m}}}",
+		},
+		"a limit above the runtime's request leaves it": {
+			"{resources: {requests: {cpu: 1}, limits: {cpu: 2}}}",
+			"{resources: {limits: {cpu: 4}}}",
+			"{resources: {requests: {cpu: 1}, limits: {cpu: 4}}}",
+		},
+		"of devices, requests follow limits": {
+			"{resources: {requests: {nvidia.com/gpu: 1}, limits: {nvidia.com/gpu: 1}}}",
+			"{resources: {limits: {nvidia.com/gpu: 2}}}",
+			"{resources: {requests: {nvidia.com/gpu: 2}, limits: {nvidia.com/gpu: 2}}}",
+		},
+		"what both give stays as given": {
+			"{resources: {requests: {cpu: 1}, limits: {cpu: 1}}}",
+			"{resources: {requests: {cpu: 3}, limits: {cpu: 2}}}",
+			"{resources: {requests: {cpu: 3}, limits: {cpu: 2}}}",
+		},
+		"security settings one by one": {
+			"{securityContext: {runAsUser: 1, capabilities: {drop: [ALL]}}}",
+			"{securityContext: {runAsUser: 2}}",
+			"{securityContext: {runAsUser: 2, capabilities: {drop: [ALL]}}}",
+		},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			base, overlay := containerFrom(t, test.runtime), containerFrom(t, test.model)
+			base.Name = v1beta1.ServingContainerName
+			untouched := base.DeepCopy()
+			got, err := mergeContainers(base, overlay)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := containerFrom(t, test.want)
+			want.Name = v1beta1.ServingContainerName
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if diff := cmp.Diff(*untouched, base); diff != "" {
+				t.Errorf("the runtime's container was changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDefaultResources(t *testing.T) {
+	const defaults = "{resources: {requests: {cpu: 1, memory: 2Gi}, limits: {cpu: 1, memory: 2Gi}}}"
+	cases := map[string]struct{ given, want string }{
+		"nothing said":           {"{}", defaults},
+		"a limit of one":         {"{resources: {limits: {cpu: 500m}}}", "{resources: {requests: {memory: 2Gi}, limits: {cpu: 500m, memory: 2Gi}}}"},
+		"a request of one":       {"{resources: {requests: {memory: 64Gi}}}", "{resources: {requests: {cpu: 1, memory: 64Gi}, limits: {cpu: 1}}}"},
+		"of something else":      {"{resources: {limits: {nvidia.com/gpu: 1}}}", "{resources: {requests: {cpu: 1, memory: 2Gi}, limits: {cpu: 1, memory: 2Gi, nvidia.com/gpu: 1}}}"},
+		"everything said":        {"{resources: {requests: {cpu: 2}, limits: {memory: 1Gi}}}", "{resources: {requests: {cpu: 2}, limits: {memory: 1Gi}}}"},
+		"a zero is said as well": {"{resources: {requests: {cpu: 0, memory: 0}}}", "{resources: {requests: {cpu: 0, memory: 0}}}"},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := withDefaults(containerFrom(t, test.given).Resources, containerFrom(t, defaults).Resources)
+			if diff := cmp.Diff(containerFrom(t, test.want).Resources, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestImages(t *testing.T) {
+	const gpu, slice = "{resources: {limits: {nvidia.com/gpu: 1}}}", "{resources: {limits: {nvidia.com/mig-1g.5gb: 1}}}"
+	cases := map[string]struct {
+		image     string
+		version   *string
+		server    serverType
+		resources string
+		want      string
+	}{
+		"as it is":                        {"server:1", nil, "", "{}", "server:1"},
+		"a version for a tag":             {"server:1", new("2"), "", "{}", "server:2"},
+		"a version where there is no tag": {"server", new("2"), "", "{}", "server:2"},
+		"a port is no tag":                {"registry:5000/server", new("2"), "", "{}", "registry:5000/server:2"},
+		"a port and a tag":                {"registry:5000/server:1", new("2"), "", "{}", "registry:5000/server:2"},
+		"a digest stays":                  {"server@sha256:0123", new("2"), "", "{}", "server@sha256:0123"},
+		"a digest beside a tag stays":     {"server:1@sha256:0123", new("2"), "", "{}", "server:1@sha256:0123"},
+		"TensorFlow on a GPU":             {"tf:2", nil, tensorflowServing, gpu, "tf:2-gpu"},
+		"TorchServe on a slice of one":    {"torch:2", nil, torchServe, slice, "torch:2-gpu"},
+		"Hugging Face on a GPU":           {"hf:2", nil, huggingFaceServer, gpu, "hf:2-gpu"},
+		"the build for GPUs already":      {"hf:2-gpu", nil, huggingFaceServer, gpu, "hf:2-gpu"},
+		"no tag to add to":                {"hf", nil, huggingFaceServer, gpu, "hf"},
+		"a version is the whole tag":      {"hf:2", new("3"), huggingFaceServer, gpu, "hf:3"},
+		"without a GPU":                   {"hf:2", nil, huggingFaceServer, "{}", "hf:2"},
+		"one image for all hardware":      {"triton:2", nil, triton, gpu, "triton:2"},
+		"another server":                  {"mine:2", nil, "mine", gpu, "mine:2"},
+		"vLLM on a GPU":                   {"vllm/vllm-openai:1", nil, vllmServer, gpu, "vllm/vllm-openai:1"},
+		"vLLM without":                    {"vllm/vllm-openai:1", nil, vllmServer, "{}", "vllm/vllm-openai-cpu:1"},
+		"vLLM for CPUs already":           {"vllm/vllm-openai-cpu:1", nil, vllmServer, "{}", "vllm/vllm-openai-cpu:1"},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			container := containerFrom(t, test.resources)
+			container.Image = test.image
+			if got := imageFor(container, test.version, test.server); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestPlaceholdersThatCannotBeFilledIn(t *testing.T) {
+	const known = `; what can be used is .Name, .Namespace, and of the labels and annotations that propagate to pods label "team", annotation "modelFormat" and annotation "purpose"`
+	cases := map[string]struct{ runtime, want string }{
+		"a label": {
+			`[{name: kserve-container, args: [a, "--team={{.Labels.tema}}"]}]`,
+			`args[1]: map has no entry for key "tema"`,
+		},
+		"an annotation": {
+			`[{name: kserve-container, env: [{name: A, value: "{{.Annotations.other}}"}]}]`,
+			`env[0].value: map has no entry for key "other"`,
+		},
+		"a label that does not propagate": {
+			`[{name: kserve-container, image: '{{index .Labels "app.kubernetes.io/instance"}}'}]`,
+			`image: error calling index: there is no key "app.kubernetes.io/instance"`,
+		},
+		"a field": {
+			`[{name: kserve-container, readinessProbe: {httpGet: {path: "/{{.Model}}", port: 80}}}]`,
+			"readinessProbe.httpGet.path: can't evaluate field Model",
+		},
+		"no template": {
+			`[{name: kserve-container, args: ["{{.Name"]}]`,
+			"args[0]: unclosed action",
+		},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}}")
+			isvc.Labels = map[string]string{"team": "blue", "app.kubernetes.io/instance": "x"}
+			isvc.Annotations = map[string]string{"purpose": "test"}
+			runtime := runtimeFrom(t, "sklearn", "supportedModelFormats: [{name: sklearn, autoSelect: true}]\ncontainers: "+test.runtime)
+			_, err := resolve(t, isvc, cluster(runtime)).Render(Credentials{})
+			wantError(t, err, Error{
+				v1beta1.InvalidPredictorSpec, "spec.predictor.model",
+				`a placeholder in container kserve-container of ClusterServingRuntime "sklearn" cannot be filled in: ` + test.want + known,
+			})
+		})
+	}
+}
+
+func TestRuntimeWithoutAServingContainer(t *testing.T) {
+	runtime := runtimeFrom(t, "sklearn", "supportedModelFormats: [{name: sklearn, autoSelect: true}]\ncontainers: [{name: server}]")
+	_, err := resolve(t, isvcFrom(t, "model: {modelFormat: {name: sklearn}}"), cluster(runtime)).Render(Credentials{})
+	wantError(t, err, Error{
+		v1beta1.InvalidPredictorSpec, "spec.predictor.model",
+		`ClusterServingRuntime "sklearn" has no container kserve-container; add it to the runtime, or use another`,
+	})
+}

@@ -1,0 +1,288 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"errors"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// serving returns a runtime that has nothing but what selection looks at.
+func serving(t *testing.T, name, spec string) *v1alpha1.ClusterServingRuntime {
+	t.Helper()
+	return runtimeFrom(t, name, "containers: [{name: kserve-container, image: x}]\n"+spec)
+}
+
+func TestRuntimeIsPicked(t *testing.T) {
+	const any = "supportedModelFormats: [{name: sklearn, autoSelect: true}]"
+	created := func(runtime *v1alpha1.ClusterServingRuntime, second int64) *v1alpha1.ClusterServingRuntime {
+		runtime.CreationTimestamp = metav1.Unix(second, 0)
+		return runtime
+	}
+	cases := map[string]struct {
+		model    string
+		runtimes Runtimes
+		want     RuntimeRef
+	}{
+		"by the name of the format": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(serving(t, "a", "supportedModelFormats: [{name: xgboost, autoSelect: true}]"), serving(t, "b", any)),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"by the version of the format": {
+			"{modelFormat: {name: sklearn, version: \"2\"}}",
+			cluster(
+				serving(t, "a", `supportedModelFormats: [{name: sklearn, version: "1", autoSelect: true}]`),
+				serving(t, "b", `supportedModelFormats: [{name: sklearn, version: "1", autoSelect: true}, {name: sklearn, version: "2", autoSelect: true}]`),
+			),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"any version where none is asked for": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(serving(t, "a", `supportedModelFormats: [{name: sklearn, version: "1", autoSelect: true}]`)),
+			RuntimeRef{ClusterServingRuntimeKind, "a"},
+		},
+		"of the namespace before the cluster, whatever its priority": {
+			"{modelFormat: {name: sklearn}}",
+			Runtimes{
+				Cluster:    []*v1alpha1.ClusterServingRuntime{serving(t, "a", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 9}]")},
+				Namespaced: []*v1alpha1.ServingRuntime{namespaced(serving(t, "b", any))},
+			},
+			RuntimeRef{ServingRuntimeKind, "b"},
+		},
+		"by priority": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(
+				serving(t, "a", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 1}]"),
+				serving(t, "b", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 2}]"),
+				serving(t, "c", any),
+			),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"any priority before none": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(serving(t, "a", any), serving(t, "b", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 1}]")),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"priority of the format, not of another": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(
+				serving(t, "a", "supportedModelFormats: [{name: xgboost, autoSelect: true, priority: 9}, {name: sklearn, autoSelect: true, priority: 1}]"),
+				serving(t, "b", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 2}]"),
+			),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"the lowest protocol among equals": {
+			"{modelFormat: {name: sklearn}, protocolVersion: v2}",
+			cluster(serving(t, "a", any+"\nprotocolVersions: [grpc-v2, v2]"), serving(t, "b", any+"\nprotocolVersions: [v2, v1]")),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"named protocols before any": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(serving(t, "a", any), serving(t, "b", any+"\nprotocolVersions: [v1]")),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"the newest among equals": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(created(serving(t, "a", any), 1), created(serving(t, "b", any), 2)),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"by name among equals": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(serving(t, "b", any), serving(t, "a", any)),
+			RuntimeRef{ClusterServingRuntimeKind, "a"},
+		},
+		"protocol v1 where none is asked for": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(serving(t, "a", any+"\nprotocolVersions: [v2]"), serving(t, "b", any+"\nprotocolVersions: [v1]")),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"protocol v2 for Triton": {
+			"{modelFormat: {name: triton}}",
+			cluster(
+				serving(t, "a", "supportedModelFormats: [{name: triton, autoSelect: true}]\nprotocolVersions: [v1]"),
+				serving(t, "b", "supportedModelFormats: [{name: triton, autoSelect: true}]\nprotocolVersions: [v2]"),
+			),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"not a disabled one": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(serving(t, "a", any+"\ndisabled: true"), serving(t, "b", any)),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"not one for several models": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(serving(t, "a", any+"\nmultiModel: true"), serving(t, "b", any+"\nmultiModel: false")),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"not one that spreads over nodes": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(serving(t, "a", any+"\nworkerSpec: {}"), serving(t, "b", any)),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"not one that must be named": {
+			"{modelFormat: {name: sklearn}}",
+			cluster(serving(t, "a", "supportedModelFormats: [{name: sklearn}]"), serving(t, "b", any)),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"by the version that may be picked": {
+			"{modelFormat: {name: sklearn, version: \"1\"}}",
+			cluster(
+				serving(t, "a", `supportedModelFormats: [{name: sklearn, version: "1"}, {name: sklearn, version: "2", autoSelect: true}]`),
+				serving(t, "b", `supportedModelFormats: [{name: sklearn, version: "1", autoSelect: true}]`),
+			),
+			RuntimeRef{ClusterServingRuntimeKind, "b"},
+		},
+		"named": {
+			"{modelFormat: {name: sklearn}, runtime: a}",
+			cluster(serving(t, "a", "supportedModelFormats: [{name: sklearn}]"), serving(t, "b", any)),
+			RuntimeRef{ClusterServingRuntimeKind, "a"},
+		},
+		"named, and of the namespace": {
+			"{modelFormat: {name: sklearn}, runtime: a}",
+			Runtimes{
+				Cluster:    []*v1alpha1.ClusterServingRuntime{serving(t, "a", any)},
+				Namespaced: []*v1alpha1.ServingRuntime{namespaced(serving(t, "a", any))},
+			},
+			RuntimeRef{ServingRuntimeKind, "a"},
+		},
+		"named, where the spec leaves the protocol to it": {
+			"{modelFormat: {name: sklearn}, runtime: a}",
+			cluster(serving(t, "a", any+"\nprotocolVersions: [v2]")),
+			RuntimeRef{ClusterServingRuntimeKind, "a"},
+		},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			resolved := resolve(t, isvcFrom(t, "model: "+test.model), test.runtimes)
+			if resolved.Runtime != test.want {
+				t.Errorf("got %v, want %v", resolved.Runtime, test.want)
+			}
+		})
+	}
+}
+
+func TestRuntimeIsRefused(t *testing.T) {
+	mlserver := serving(t, "mlserver", `
+supportedModelFormats: [{name: sklearn, version: "1", autoSelect: true}, {name: mlflow, version: "1", autoSelect: true}]
+protocolVersions: [v2]`)
+	sklearn := serving(t, "sklearnserver", `
+supportedModelFormats: [{name: sklearn, version: "0", autoSelect: true}, {name: sklearn, version: "1", autoSelect: true}]
+protocolVersions: [v1, v2]`)
+	unversioned := serving(t, "unversioned", "supportedModelFormats: [{name: sklearn, autoSelect: true}]")
+	manual := serving(t, "manual", "supportedModelFormats: [{name: sklearn}]")
+	disabled := serving(t, "disabled", "supportedModelFormats: [{name: sklearn, autoSelect: true}]\ndisabled: true")
+	several := serving(t, "several", "supportedModelFormats: [{name: sklearn, autoSelect: true}]\nmultiModel: true")
+	spread := serving(t, "spread", "supportedModelFormats: [{name: sklearn, autoSelect: true}]\nworkerSpec: {}")
+	xgboost := serving(t, "xgbserver", "supportedModelFormats: [{name: xgboost, autoSelect: true}]")
+
+	const format, runtime = "spec.predictor.model.modelFormat", "spec.predictor.model.runtime"
+	cases := map[string]struct {
+		model    string
+		runtimes Runtimes
+		want     Error
+	}{
+		"there are none": {
+			"{modelFormat: {name: sklearn}}",
+			Runtimes{},
+			Error{v1beta1.NoSupportingRuntime, format, `no serving runtime serves format "sklearn" with protocol v1 (protocolVersion is not set): ` +
+				"there is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; install one"},
+		},
+		"nobody knows the format": {
+			"{modelFormat: {name: sklaern}}",
+			cluster(xgboost, mlserver),
+			Error{v1beta1.NoSupportingRuntime, format, `no serving runtime serves format "sklaern" with protocol v1 (protocolVersion is not set): ` +
+				"mlserver and xgbserver serve other formats; write mlflow, sklearn or xgboost in modelFormat.name, or install a serving runtime for sklaern"},
+		},
+		"each for its own reason": {
+			"{modelFormat: {name: sklearn, version: \"9\"}, protocolVersion: grpc-v2}",
+			cluster(mlserver, sklearn, unversioned, manual, disabled, several, spread, xgboost),
+			Error{v1beta1.NoSupportingRuntime, format, `no serving runtime serves format "sklearn" version "9" with protocol grpc-v2: ` +
+				`ClusterServingRuntime "sklearnserver" serves sklearn in version "0" or "1", not in "9" (write that in modelFormat.version); ` +
+				`ClusterServingRuntime "mlserver" serves sklearn in version "1", not in "9" (write that in modelFormat.version); ` +
+				`ClusterServingRuntime "disabled" is disabled (have it enabled); ` +
+				`ClusterServingRuntime "manual" lists sklearn without autoSelect: true (write model.runtime: manual); ` +
+				`ClusterServingRuntime "several" is for several models at a time (multiModel), which is not supported (use another); ` +
+				`ClusterServingRuntime "spread" spreads a model over several nodes (workerSpec), which is not supported (use another); ` +
+				`ClusterServingRuntime "unversioned" serves sklearn without naming a version (remove modelFormat.version); ` +
+				"xgbserver: other formats"},
+		},
+		"the protocol": {
+			"{modelFormat: {name: mlflow}}",
+			cluster(mlserver),
+			Error{v1beta1.NoSupportingRuntime, format, `no serving runtime serves format "mlflow" with protocol v1 (protocolVersion is not set): ` +
+				`ClusterServingRuntime "mlserver" speaks v2, not v1 (write model.protocolVersion: v2)`},
+		},
+		"named and not there": {
+			"{modelFormat: {name: sklearn}, runtime: sklearnsrv}",
+			cluster(mlserver, sklearn),
+			Error{v1beta1.RuntimeNotRecognized, runtime, `"sklearnsrv" is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; ` +
+				"write mlserver or sklearnserver, or remove the field to have a runtime picked"},
+		},
+		"named where there are none": {
+			"{modelFormat: {name: sklearn}, runtime: sklearnserver}",
+			Runtimes{},
+			Error{v1beta1.RuntimeNotRecognized, runtime, `"sklearnserver" is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; ` +
+				"there are no serving runtimes at all; install one"},
+		},
+		"named and disabled": {
+			"{modelFormat: {name: sklearn}, runtime: disabled}",
+			cluster(disabled, sklearn),
+			Error{v1beta1.RuntimeDisabled, runtime, `ClusterServingRuntime "disabled" is disabled; have it enabled, or remove the field to have a runtime picked`},
+		},
+		"named, and the one of the namespace is disabled": {
+			"{modelFormat: {name: sklearn}, runtime: disabled}",
+			Runtimes{
+				Namespaced: []*v1alpha1.ServingRuntime{namespaced(disabled)},
+				Cluster:    []*v1alpha1.ClusterServingRuntime{serving(t, "disabled", "supportedModelFormats: [{name: sklearn}]")},
+			},
+			Error{v1beta1.RuntimeDisabled, runtime, `ServingRuntime "disabled" is disabled; have it enabled, or remove the field to have a runtime picked`},
+		},
+		"named, and of another format": {
+			"{modelFormat: {name: sklearn}, runtime: xgbserver}",
+			cluster(xgboost),
+			Error{v1beta1.NoSupportingRuntime, runtime, `ClusterServingRuntime "xgbserver" does not serve sklearn; name one that does, or remove the field to have a runtime picked`},
+		},
+		"named, and of another version": {
+			"{modelFormat: {name: sklearn, version: \"2\"}, runtime: sklearnserver}",
+			cluster(sklearn),
+			Error{v1beta1.NoSupportingRuntime, runtime, `ClusterServingRuntime "sklearnserver" serves sklearn in version "0" or "1", not in "2"; ` +
+				"write that in modelFormat.version, or remove the field to have a runtime picked"},
+		},
+		"named, and of another protocol": {
+			"{modelFormat: {name: sklearn}, runtime: mlserver, protocolVersion: v1}",
+			cluster(mlserver),
+			Error{v1beta1.NoSupportingRuntime, runtime, `ClusterServingRuntime "mlserver" speaks v2, not v1; ` +
+				"write model.protocolVersion: v2, or remove the field to have a runtime picked"},
+		},
+		"named, and for several models": {
+			"{modelFormat: {name: sklearn}, runtime: several}",
+			cluster(several),
+			Error{v1beta1.NoSupportingRuntime, runtime, `ClusterServingRuntime "several" is for several models at a time (multiModel), which is not supported; ` +
+				"use another, or remove the field to have a runtime picked"},
+		},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := Resolve(isvcFrom(t, "model: "+test.model), test.runtimes, defaultSettings())
+			wantError(t, err, test.want)
+		})
+	}
+}
+
+func wantError(t *testing.T, err error, want Error) {
+	t.Helper()
+	var got *Error
+	if !errors.As(err, &got) {
+		t.Fatalf("got error %v of type %T, want %v", err, err, &want)
+	}
+	if *got != want {
+		t.Errorf("got\n%s %s: %s\nwant\n%s %s: %s", got.Reason, got.Field, got.Message, want.Reason, want.Field, want.Message)
+	}
+}

@@ -1,0 +1,196 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// These tests read what the project ships: config/runtimes and config/samples.
+
+const (
+	runtimesFolder = "../../config/runtimes"
+	samplesFolder  = "../../config/samples"
+)
+
+func shippedRuntimes(t *testing.T) Runtimes {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(runtimesFolder, "kserve-*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no runtimes: %v", err)
+	}
+	var runtimes Runtimes
+	for _, file := range files {
+		runtimes.Cluster = append(runtimes.Cluster, readDocuments(t, file).runtimes.Cluster...)
+	}
+	return runtimes
+}
+
+func TestShippedRuntimesServeTheirFormats(t *testing.T) {
+	runtimes := shippedRuntimes(t)
+	// By format and protocol; as in KServe, MLServer comes before the servers of
+	// one framework in protocol v2.
+	cases := map[string]string{
+		"sklearn":                  "kserve-sklearnserver",
+		"sklearn v2":               "kserve-mlserver",
+		"xgboost":                  "kserve-xgbserver",
+		"xgboost v2":               "kserve-mlserver",
+		"lightgbm":                 "kserve-lgbserver",
+		"lightgbm v2":              "kserve-mlserver",
+		"mlflow v2":                "kserve-mlserver",
+		"tensorflow":               "kserve-tensorflow-serving",
+		"tensorflow v2":            "kserve-tritonserver",
+		"tensorflow grpc-v1":       "kserve-tensorflow-serving",
+		"pytorch":                  "kserve-torchserve",
+		"pytorch v2":               "kserve-torchserve",
+		"onnx v2":                  "kserve-tritonserver",
+		"tensorrt v2":              "kserve-tritonserver",
+		"triton":                   "kserve-tritonserver",
+		"triton grpc-v2":           "kserve-tritonserver",
+		"paddle":                   "kserve-paddleserver",
+		"pmml":                     "kserve-pmmlserver",
+		"huggingface":              "kserve-huggingfaceserver",
+		"huggingface v2":           "kserve-huggingfaceserver",
+		"vLLM":                     "kserve-vllmserver",
+		"{onnx: {}}":               "kserve-tritonserver",
+		"{triton: {}}":             "kserve-tritonserver",
+		"{huggingface: {}}":        "kserve-huggingfaceserver",
+		"{sklearn: {}}":            "kserve-sklearnserver",
+		"{tensorflow: {}}":         "kserve-tensorflow-serving",
+		"{pytorch: {}}":            "kserve-torchserve",
+		"{xgboost: {}}":            "kserve-xgbserver",
+		"{lightgbm: {}}":           "kserve-lgbserver",
+		"{paddle: {}}":             "kserve-paddleserver",
+		"{pmml: {}}":               "kserve-pmmlserver",
+		"sklearn v1 version \"1\"": "kserve-sklearnserver",
+	}
+	for asked, want := range cases {
+		t.Run(asked, func(t *testing.T) {
+			predictor := asked
+			if !strings.HasPrefix(asked, "{") {
+				predictor = modelOf(asked)
+			}
+			resolved := resolve(t, isvcFrom(t, predictor), runtimes)
+			if resolved.Runtime.Name != want {
+				t.Errorf("got %s, want %s", resolved.Runtime.Name, want)
+			}
+			if _, err := resolved.Render(Credentials{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// modelOf spells out a format, a protocol and a version.
+func modelOf(asked string) string {
+	words := strings.Fields(asked)
+	model := "modelFormat: {name: " + words[0]
+	if len(words) > 3 {
+		model += ", version: " + words[3]
+	}
+	model += "}"
+	if len(words) > 1 {
+		model += ", protocolVersion: " + words[1]
+	}
+	return "{model: {" + model + "}}"
+}
+
+func TestShippedRuntimesAreWellFormed(t *testing.T) {
+	var kustomization struct {
+		Resources []string `json:"resources"`
+	}
+	data, err := os.ReadFile(filepath.Join(runtimesFolder, "kustomization.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(data, &kustomization); err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, runtime := range shippedRuntimes(t).Cluster {
+		files = append(files, runtime.Name+".yaml")
+		for _, container := range runtime.Spec.Containers {
+			checkShippedContainer(t, runtime.Name, container)
+		}
+	}
+	slices.Sort(files)
+	if !slices.Equal(files, kustomization.Resources) {
+		t.Errorf("config/runtimes holds %v, but its kustomization lists %v", files, kustomization.Resources)
+	}
+}
+
+func checkShippedContainer(t *testing.T, runtime string, container corev1.Container) {
+	t.Helper()
+	if _, tag := splitImage(container.Image); tag == "" || tag == "latest" {
+		t.Errorf("%s: image %s is not pinned to a version", runtime, container.Image)
+	}
+	context := container.SecurityContext
+	switch {
+	case context == nil, context.AllowPrivilegeEscalation == nil, *context.AllowPrivilegeEscalation,
+		context.Capabilities == nil, !slices.Contains(context.Capabilities.Drop, "ALL"),
+		context.SeccompProfile == nil, context.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault:
+		t.Errorf("%s: not restricted: %+v", runtime, context)
+	case runtime != "kserve-vllmserver" && (context.RunAsNonRoot == nil || !*context.RunAsNonRoot):
+		t.Errorf("%s: may run as root", runtime)
+	}
+	for _, name := range []corev1.ResourceName{"cpu", "memory"} {
+		if container.Resources.Requests.Name(name, "").IsZero() || container.Resources.Limits.Name(name, "").IsZero() {
+			t.Errorf("%s: no request or limit of %s", runtime, name)
+		}
+	}
+}
+
+func TestSamplesRender(t *testing.T) {
+	found := 0
+	err := filepath.WalkDir(samplesFolder, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".yaml" {
+			return err
+		}
+		found++
+		t.Run(strings.TrimPrefix(path, samplesFolder+"/"), func(t *testing.T) {
+			docs := readDocuments(t, path)
+			runtimes := shippedRuntimes(t)
+			runtimes.Namespaced = docs.runtimes.Namespaced
+			resolved := resolve(t, docs.isvc, runtimes)
+			if _, err := resolved.Render(docs.credentials(resolved.NeedsCredentials())); err != nil {
+				t.Error(err)
+			}
+		})
+		return nil
+	})
+	if err != nil || found == 0 {
+		t.Fatalf("%d samples: %v", found, err)
+	}
+}
+
+// TestSeedStepsMakeTheRevisionsOfTheSeed: the canary is revision 2, promoting
+// it and going back are no revisions, and tag routing is revision 3.
+func TestSeedStepsMakeTheRevisionsOfTheSeed(t *testing.T) {
+	runtimes := shippedRuntimes(t)
+	steps := []struct {
+		file     string
+		revision int
+	}{
+		{"1-deploy.yaml", 1}, {"2-canary.yaml", 2}, {"3-promote.yaml", 2}, {"4-roll-back.yaml", 2}, {"5-tag-routing.yaml", 3},
+	}
+	var revisions []string
+	for _, step := range steps {
+		docs := readDocuments(t, filepath.Join(samplesFolder, "sklearn-iris", step.file))
+		inputs := resolve(t, docs.isvc, runtimes).Inputs
+		if !slices.Contains(revisions, inputs) {
+			revisions = append(revisions, inputs)
+		}
+		if got := slices.Index(revisions, inputs) + 1; got != step.revision {
+			t.Errorf("%s: revision %d, want %d", step.file, got, step.revision)
+		}
+	}
+}

@@ -1,0 +1,263 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+func TestStorageSchemes(t *testing.T) {
+	downloads := []string{
+		"gs://bucket/path", "s3://bucket/path", "http://host/model.zip", "https://host/model.tar.gz",
+		"hf://org/model", "hf://org/model:revision", "file:///models/iris", "hdfs://path", "webhdfs://path",
+		"https://account.blob.core.windows.net/container/path", "/models/iris", "models/iris", "c:/models",
+	}
+	cases := map[string]source{
+		"pvc://claim":                      {kind: claim, claim: "claim"},
+		"pvc://claim/":                     {kind: claim, claim: "claim"},
+		"pvc://claim.with.dots/a/b/":       {kind: claim, claim: "claim.with.dots", path: "a/b"},
+		"pvc://claim//a/./b":               {kind: claim, claim: "claim", path: "a/b"},
+		"oci://registry:5000/org/model":    {kind: image, reference: "registry:5000/org/model"},
+		"oci://registry/org/model:1":       {kind: image, reference: "registry/org/model:1"},
+		"oci+native://registry/org/m:1":    {kind: image, reference: "registry/org/m:1"},
+		"oci://m@sha256:0123456789abcdef0": {kind: image, reference: "m@sha256:0123456789abcdef0"},
+	}
+	for _, uri := range downloads {
+		cases[uri] = source{kind: download, uri: uri}
+	}
+	for uri, want := range cases {
+		got, err := parseSource("field", uri)
+		if err != nil || got != want {
+			t.Errorf("%s: got %+v, %v; want %+v", uri, got, err, want)
+		}
+	}
+}
+
+func TestStorageIsRefused(t *testing.T) {
+	const supported = "write one of gs://, s3://, hf://, pvc://, oci://, https://, http://, hdfs://, webhdfs://, file://, " +
+		"https://<account>.blob.core.windows.net/<container>/<path>, or a local path"
+	cases := map[string]string{
+		"":                                `is empty; ` + supported,
+		"ftp://host/model":                `"ftp://host/model": storage ftp:// is not supported; ` + supported,
+		"oci+fetch://registry/model":      `"oci+fetch://registry/model": storage oci+fetch:// is not supported; ` + supported,
+		"S3://bucket/path":                `"S3://bucket/path": storage S3:// is not supported; ` + supported,
+		"s3:/bucket/path":                 `"s3:/bucket/path" lacks its slashes; write s3://…`,
+		"pvc:claim":                       `"pvc:claim" lacks its slashes; write pvc://…`,
+		"gs://":                           `"gs://" names nothing; write what follows gs://`,
+		"pvc://Claim/path":                `"pvc://Claim/path": "Claim" is not the name of a PersistentVolumeClaim; write pvc://<claim>/<path>`,
+		"pvc:///path":                     `"pvc:///path": "" is not the name of a PersistentVolumeClaim; write pvc://<claim>/<path>`,
+		"pvc://claim/../other":            `"pvc://claim/../other": a path in a volume cannot contain ..`,
+		"oci://registry/model name":       `"oci://registry/model name": "registry/model name" is not the name of an image; write oci://registry/repository:tag`,
+		"https://a.blob.core.windows.net": `"https://a.blob.core.windows.net" is not an address in Azure Blob Storage; write https://<account>.blob.core.windows.net/<container>/<path>`,
+	}
+	for uri, want := range cases {
+		_, err := Resolve(isvcFrom(t, "model: {modelFormat: {name: sklearn}, storageUri: \""+uri+"\"}"), Runtimes{}, defaultSettings())
+		wantError(t, err, Error{v1beta1.InvalidPredictorSpec, "spec.predictor.model.storageUri", want})
+	}
+}
+
+func TestStorageSpecIsRefused(t *testing.T) {
+	secret := new(SecretOf(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "storage-config"},
+		Data: map[string][]byte{
+			"no-type":   []byte(`{"bucket": "models"}`),
+			"no-bucket": []byte(`{"type": "s3"}`),
+			"unknown":   []byte(`{"type": "ftp"}`),
+			"not-json":  []byte("x"),
+		},
+	}))
+	const field = "spec.predictor.model.storage"
+	cases := map[string]struct {
+		storage string
+		secret  *Secret
+		want    Error
+	}{
+		"no path": {
+			"{key: minio}", nil,
+			Error{Field: field + ".path", Message: "is not set; write the path of the model in its bucket, or use storageUri"},
+		},
+		"no secret": {
+			"{key: minio, path: iris}", nil,
+			Error{Field: field + ".key", Message: `"minio": there is no secret storage-config in namespace models; create it, or use storageUri`},
+		},
+		"no such key": {
+			"{key: minio, path: iris}", secret,
+			Error{Field: field + ".key", Message: `"minio" is not a key of secret storage-config; its keys are no-bucket, no-type, not-json and unknown`},
+		},
+		"no type, and no secret": {
+			"{path: iris}", nil,
+			Error{Field: field, Message: `does not say what type of storage it is; write parameters.type: s3, or put "type" into the entry of the secret`},
+		},
+		"no type": {
+			"{key: no-type, path: iris}", secret,
+			Error{Field: field, Message: `does not say what type of storage it is; write parameters.type: s3, or put "type" into the entry of the secret`},
+		},
+		"an entry that is no JSON": {
+			"{key: not-json, path: iris}", secret,
+			Error{Field: field, Message: `does not say what type of storage it is; write parameters.type: s3, or put "type" into the entry of the secret`},
+		},
+		"an unknown type": {
+			"{key: unknown, path: iris}", secret,
+			Error{Field: field + ".parameters[type]", Message: `"ftp" is not supported; write one of gs, s3, http, https, hf, file, hdfs or webhdfs`},
+		},
+		"no bucket": {
+			"{key: no-bucket, path: iris}", secret,
+			Error{Field: field, Message: `does not name the bucket; write parameters.bucket, or put "bucket" into the entry of the secret`},
+		},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}, storage: "+test.storage+"}")
+			resolved, err := Resolve(isvc, cluster(runtimeFrom(t, "sklearn", sklearnRuntime)), defaultSettings())
+			if err == nil {
+				_, err = resolved.Render(Credentials{Secret: test.secret})
+			}
+			test.want.Reason = v1beta1.InvalidPredictorSpec
+			wantError(t, err, test.want)
+		})
+	}
+}
+
+func TestNeedsCredentials(t *testing.T) {
+	cases := map[string]struct {
+		predictor  string
+		annotation string
+		want       CredentialsNeed
+	}{
+		"no model":               {"{model: {modelFormat: {name: sklearn}}}", "", CredentialsNeed{}},
+		"a volume":               {"{model: {modelFormat: {name: sklearn}, storageUri: pvc://c}}", "mine", CredentialsNeed{}},
+		"an image":               {"{model: {modelFormat: {name: sklearn}, storageUri: oci://i}}", "", CredentialsNeed{}},
+		"a download":             {"{model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "", CredentialsNeed{ServiceAccount: "default"}},
+		"a service account":      {"{serviceAccountName: runner, model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "", CredentialsNeed{ServiceAccount: "runner"}},
+		"its old field":          {"{serviceAccount: runner, model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "", CredentialsNeed{ServiceAccount: "runner"}},
+		"a secret by annotation": {"{model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "mine", CredentialsNeed{ServiceAccount: "default", Secret: "mine"}},
+		"a storage spec":         {"{model: {modelFormat: {name: sklearn}, storage: {path: p}}}", "", CredentialsNeed{Secret: "storage-config"}},
+		"both":                   {"{model: {modelFormat: {name: sklearn}, storage: {path: p}}}", "mine", CredentialsNeed{Secret: "mine"}},
+		"a container":            {"{containers: [{name: kserve-container, image: i}]}", "", CredentialsNeed{}},
+		"a container with a model": {
+			"{containers: [{name: kserve-container, image: i, env: [{name: STORAGE_URI, value: gs://b}]}]}", "",
+			CredentialsNeed{ServiceAccount: "default"},
+		},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			isvc := isvcFrom(t, test.predictor)
+			if test.annotation != "" {
+				isvc.Annotations = map[string]string{v1beta1.AnnotationStorageSecretName: test.annotation}
+			}
+			resolved := resolve(t, isvc, cluster(runtimeFrom(t, "sklearn", sklearnRuntime)))
+			if got := resolved.NeedsCredentials(); got != test.want {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestNamedSecretIsMissing(t *testing.T) {
+	isvc := isvcFrom(t, irisPredictor)
+	isvc.Annotations = map[string]string{v1beta1.AnnotationStorageSecretName: "mine"}
+	_, err := resolve(t, isvc, cluster(runtimeFrom(t, "sklearn", sklearnRuntime))).Render(Credentials{})
+	wantError(t, err, Error{
+		v1beta1.InvalidPredictorSpec, "metadata.annotations[serving.kserve.io/storageSecretName]",
+		`"mine": there is no such secret in namespace models; create it, or remove the annotation`,
+	})
+}
+
+func TestModelPathIsTaken(t *testing.T) {
+	isvc := isvcFrom(t, `
+volumes: [{name: mine, emptyDir: {}}]
+model: {modelFormat: {name: sklearn}, storageUri: "gs://b/p", volumeMounts: [{name: mine, mountPath: /mnt/models}]}`)
+	_, err := resolve(t, isvc, cluster(runtimeFrom(t, "sklearn", sklearnRuntime))).Render(Credentials{})
+	wantError(t, err, Error{
+		v1beta1.InvalidPredictorSpec, "spec.predictor",
+		"container kserve-container mounts volume mine at /mnt/models, where the model belongs; mount it elsewhere, or remove storageUri",
+	})
+}
+
+// TestSecretsStaySecret: nothing that is known of a secret holds a value of it,
+// but for the few that are named here.
+func TestSecretsStaySecret(t *testing.T) {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "s", Annotations: map[string]string{"a": "b"}},
+		Type:       corev1.SecretTypeOpaque,
+		Data: map[string][]byte{
+			"AWS_SECRET_ACCESS_KEY":               []byte("SECRET"),
+			"headers":                             []byte("SECRET"),
+			"HF_TOKEN":                            []byte("SECRET"),
+			"gcloud-application-credentials.json": []byte(`{"type": "service_account", "private_key": "SECRET"}`),
+			"minio":                               []byte(`{"type": "s3", "bucket": "models", "secret_access_key": "SECRET"}`),
+			"https-host":                          []byte("models.example.com"),
+			"S3_ENDPOINT":                         []byte("minio:9000"),
+		},
+	}
+	known := SecretOf(secret)
+	text, err := json.Marshal(known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "SECRET\"") {
+		t.Errorf("a secret value is in %s", text)
+	}
+	want := map[string]string{"https-host": "models.example.com", "S3_ENDPOINT": "minio:9000"}
+	if diff := cmp.Diff(want, known.Public); diff != "" {
+		t.Errorf("public values, -want +got:\n%s", diff)
+	}
+	if got := known.Storage["minio"]; got != (StorageEntry{Type: "s3", Bucket: "models"}) {
+		t.Errorf("the storage entry is %+v", got)
+	}
+}
+
+func TestS3Endpoint(t *testing.T) {
+	cases := map[string]struct {
+		annotations, public map[string]string
+		settings            S3Settings
+		want                map[string]string
+	}{
+		"nothing said": {want: map[string]string{}},
+		"https by default": {
+			annotations: map[string]string{"serving.kserve.io/s3-endpoint": " minio:9000 "},
+			want:        map[string]string{envS3Endpoint: "minio:9000", envAWSEndpointURL: "https://minio:9000"},
+		},
+		"http by the switch": {
+			annotations: map[string]string{"serving.kserve.io/s3-endpoint": "minio:9000"},
+			settings:    S3Settings{UseHTTPS: "0"},
+			want:        map[string]string{envS3UseHTTPS: "0", envS3Endpoint: "minio:9000", envAWSEndpointURL: "http://minio:9000"},
+		},
+		"the scheme before the switch": {
+			settings: S3Settings{Endpoint: "HTTP://minio:9000", UseHTTPS: "1"},
+			want:     map[string]string{envS3UseHTTPS: "0", envS3Endpoint: "minio:9000", envAWSEndpointURL: "http://minio:9000"},
+		},
+		"the annotation before the key before the setting": {
+			annotations: map[string]string{"serving.kserve.io/s3-region": "annotated"},
+			public:      map[string]string{envAWSRegion: "stored", envS3VerifySSL: "stored"},
+			settings:    S3Settings{Region: "set", VerifySSL: "set", UseAccelerate: "set", UseAnonymousCredential: "set"},
+			want:        map[string]string{envAWSRegion: "annotated", envS3VerifySSL: "stored", envS3UseAccelerate: "set", envS3Anonymous: "set"},
+		},
+		"an empty annotation takes the setting back": {
+			annotations: map[string]string{"serving.kserve.io/s3-region": ""},
+			settings:    S3Settings{Region: "set"},
+			want:        map[string]string{},
+		},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := map[string]string{}
+			for _, variable := range s3Environment(test.annotations, test.public, test.settings) {
+				got[variable.Name] = variable.Value
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
