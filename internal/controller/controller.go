@@ -94,7 +94,10 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	observed, err := p.Backend.Observe(ctx, p.isvc)
 	if err != nil {
-		return errors.Join(p.note(err), p.report(ctx))
+		if err := p.note(err); err != nil {
+			return fmt.Errorf("observing: %w", err)
+		}
+		return p.report(ctx)
 	}
 	p.observed = observed
 	p.observed.Identify(p.wanted, p.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true")
