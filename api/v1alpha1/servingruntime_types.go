@@ -103,42 +103,42 @@ type ServingRuntimeSpec struct {
 	// false, which is also what absence means. true belongs to ModelMesh and is refused
 	// by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="!self",message="multiModel: true is for ModelMesh and not supported: set false, or remove the field"
+	// +kubebuilder:validation:XValidation:rule="!self",reason="FieldValueForbidden",message="multiModel: true is for ModelMesh and not supported: set false, or remove the field"
 	MultiModel *bool `json:"multiModel,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="workerSpec (one model on several nodes) is not supported: use a runtime that needs one node"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="workerSpec (one model on several nodes) is not supported: use a runtime that needs one node"
 	WorkerSpec *v1beta1.Unsupported `json:"workerSpec,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="grpcEndpoint is for ModelMesh and not supported: remove it"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="grpcEndpoint is for ModelMesh and not supported: remove it"
 	GrpcMultiModelManagementEndpoint *string `json:"grpcEndpoint,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="grpcDataEndpoint is for ModelMesh and not supported: remove it"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="grpcDataEndpoint is for ModelMesh and not supported: remove it"
 	GrpcDataEndpoint *string `json:"grpcDataEndpoint,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="httpDataEndpoint is for ModelMesh and not supported: remove it"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="httpDataEndpoint is for ModelMesh and not supported: remove it"
 	HTTPDataEndpoint *string `json:"httpDataEndpoint,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="replicas is for ModelMesh and not supported: remove it; InferenceServices set minReplicas and maxReplicas"
+	// +kubebuilder:validation:XValidation:rule="false",reason="FieldValueForbidden",message="replicas is for ModelMesh and not supported: remove it; InferenceServices set minReplicas and maxReplicas"
 	Replicas *int32 `json:"replicas,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="storageHelper is for ModelMesh and not supported: remove it"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="storageHelper is for ModelMesh and not supported: remove it"
 	StorageHelper *v1beta1.Unsupported `json:"storageHelper,omitempty"`
 
 	// Not supported, for ModelMesh only: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="builtInAdapter is for ModelMesh and not supported: remove it"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="builtInAdapter is for ModelMesh and not supported: remove it"
 	BuiltInAdapter *v1beta1.Unsupported `json:"builtInAdapter,omitempty"`
 }
 

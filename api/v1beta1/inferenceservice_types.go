@@ -63,19 +63,19 @@ type InferenceServiceSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="transformer is not supported: do the work before and after the prediction in the predictor itself, or in an InferenceService of its own, with containers, that calls this one"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="transformer is not supported: do the work before and after the prediction in the predictor itself, or in an InferenceService of its own, with containers, that calls this one"
 	Transformer *Unsupported `json:"transformer,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="explainer is not supported: run it as an InferenceService of its own, with containers, that calls this one"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="explainer is not supported: run it as an InferenceService of its own, with containers, that calls this one"
 	Explainer *Unsupported `json:"explainer,omitempty"`
 
 	// Not supported: refused by the API server. A canary is released with
 	// predictor.canaryTrafficPercent.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="canary is not supported: change predictor to the new version and set predictor.canaryTrafficPercent to its share"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="canary is not supported: change predictor to the new version and set predictor.canaryTrafficPercent to its share"
 	Canary []Unsupported `json:"canary,omitempty"`
 }
 

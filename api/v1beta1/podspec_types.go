@@ -194,12 +194,12 @@ type PodSpec struct {
 
 	// Not supported: refused by the API server. A predictor runs until it is replaced.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="activeDeadlineSeconds is not supported: a predictor runs until it is replaced"
+	// +kubebuilder:validation:XValidation:rule="false",reason="FieldValueForbidden",message="activeDeadlineSeconds is not supported: a predictor runs until it is replaced"
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
 
 	// Not supported: refused by the API server. Use kubectl debug on a running pod.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="ephemeralContainers is not supported: use kubectl debug on a running pod"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="ephemeralContainers is not supported: use kubectl debug on a running pod"
 	EphemeralContainers []Unsupported `json:"ephemeralContainers,omitempty"`
 }

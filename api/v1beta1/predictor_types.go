@@ -68,23 +68,23 @@ type PredictorSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="workerSpec (one model on several nodes) is not supported: use a serving runtime that needs one node"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="workerSpec (one model on several nodes) is not supported: use a serving runtime that needs one node"
 	WorkerSpec *Unsupported `json:"workerSpec,omitempty"`
 
 	// Not supported: refused by the API server. Use model.storageUri.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="storageUris is not supported: set model.storageUri"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="storageUris is not supported: set model.storageUri"
 	StorageUris []Unsupported `json:"storageUris,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="storageContainerName is not supported: the image that fetches models is set in the configuration of the operator"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="storageContainerName is not supported: the image that fetches models is set in the configuration of the operator"
 	StorageContainerName *string `json:"storageContainerName,omitempty"`
 
 	// Not supported: refused by the API server. Revisions are named by the operator.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="name is not supported: the operator names the revisions"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="name is not supported: the operator names the revisions"
 	Name string `json:"name,omitempty"`
 }
 
@@ -120,7 +120,7 @@ type ModelFormat struct {
 // PredictorExtensionSpec is where a model is and what its server speaks, with
 // the fields of the container that serves it.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name.size() == 0",fieldPath=".name",message="name is not allowed here: the container that serves a model is always called kserve-container"
+// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name.size() == 0",fieldPath=".name",reason="FieldValueForbidden",message="name is not allowed here: the container that serves a model is always called kserve-container"
 // +kubebuilder:validation:XValidation:rule="!(has(self.storageUri) && has(self.storage) && has(self.storage.path))",fieldPath=".storage.path",message="storageUri and storage.path both say where the model is: remove one of them"
 // +kubebuilder:validation:XValidation:rule="!has(self.storage) || has(self.storageUri) || has(self.storage.path)",fieldPath=".storage",message="storage does not say which model to fetch: set storage.path, or storageUri beside storage"
 type PredictorExtensionSpec struct {
@@ -149,7 +149,7 @@ type PredictorExtensionSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="confidential is not supported: set runtimeClassName of the predictor to a confidential runtime, and decrypt the model in the model server"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="confidential is not supported: set runtimeClassName of the predictor to a confidential runtime, and decrypt the model in the model server"
 	Confidential *Unsupported `json:"confidential,omitempty"`
 }
 
@@ -179,7 +179,7 @@ type StorageSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="schemaPath is not supported: KServe does not read it either; remove it"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="schemaPath is not supported: KServe does not read it either; remove it"
 	SchemaPath *string `json:"schemaPath,omitempty"`
 
 	// Settings that override those of the key, such as type, bucket or endpoint_url.
@@ -274,22 +274,22 @@ type ComponentExtensionSpec struct {
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",message="scaleMetricType is not supported: scaleTarget is a percent of the request for cpu and memory, and a number for each replica for concurrency and rps"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="scaleMetricType is not supported: scaleTarget is a percent of the request for cpu and memory, and a number for each replica for concurrency and rps"
 	ScaleMetricType *string `json:"scaleMetricType,omitempty"`
 
 	// Not supported: refused by the API server. Use minReplicas, maxReplicas,
 	// scaleMetric and scaleTarget.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="autoScaling is not supported: set minReplicas, maxReplicas, scaleMetric and scaleTarget, or bring your own autoscaler and set the annotation serving.kserve.io/autoscalerClass to external"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="autoScaling is not supported: set minReplicas, maxReplicas, scaleMetric and scaleTarget, or bring your own autoscaler and set the annotation serving.kserve.io/autoscalerClass to external"
 	AutoScaling *Unsupported `json:"autoScaling,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="logger is not supported: log requests in the model server or at the gateway"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="logger is not supported: log requests in the model server or at the gateway"
 	Logger *Unsupported `json:"logger,omitempty"`
 
 	// Not supported: refused by the API server.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,message="batcher is not supported: use a model server that batches requests itself"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="batcher is not supported: use a model server that batches requests itself"
 	Batcher *Unsupported `json:"batcher,omitempty"`
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -151,7 +152,7 @@ func isZero(value any) bool {
 func TestNameLength(t *testing.T) {
 	validators := newValidators(t)
 	for length, wantRefused := range map[int]bool{1: false, v1beta1.MaxNameLength: false, v1beta1.MaxNameLength + 1: true, 63: true} {
-		t.Run(fmt.Sprint(length), func(t *testing.T) {
+		t.Run(strconv.Itoa(length), func(t *testing.T) {
 			name := strings.Repeat("a", length)
 			_, complaints := validators["InferenceService"].create(t.Context(), newInferenceService(name, nil))
 			if refused := len(complaints) > 0; refused != wantRefused {

@@ -5,6 +5,7 @@ package crd
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -52,9 +53,14 @@ var _ = Describe("The API server", func() {
 	})
 
 	DescribeTable("lets kubectl explain a field", func(field string, want ...string) {
-		out := strings.Join(strings.Fields(run("explain", field)), " ")
+		// The API server publishes the schema of a CRD a moment after it takes it.
+		var out string
+		Eventually(func() (err error) {
+			out, err = tryToRun("explain", field)
+			return err
+		}).Should(Succeed())
 		for _, text := range want {
-			Expect(out).To(ContainSubstring(text))
+			Expect(strings.Join(strings.Fields(out), " ")).To(ContainSubstring(text))
 		}
 		Expect(out).NotTo(ContainSubstring("<no description>"))
 	},
@@ -171,9 +177,17 @@ func complaintsOf(err error) []complaint {
 
 func run(args ...string) string {
 	GinkgoHelper()
+	out, err := tryToRun(args...)
+	Expect(err).NotTo(HaveOccurred())
+	return out
+}
+
+func tryToRun(args ...string) (string, error) {
 	stdout, stderr, err := kubectl.Run(args...)
-	out, _ := io.ReadAll(stdout)
-	problems, _ := io.ReadAll(stderr)
-	Expect(err).NotTo(HaveOccurred(), "kubectl %s: %s", strings.Join(args, " "), problems)
-	return string(out)
+	if err != nil {
+		problems, _ := io.ReadAll(stderr)
+		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, problems)
+	}
+	out, err := io.ReadAll(stdout)
+	return string(out), err
 }

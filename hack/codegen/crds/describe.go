@@ -56,7 +56,7 @@ func firstSentence(text string) string {
 	paragraph, _, _ := strings.Cut(text, "\n\n")
 	var sentence []string
 	length := 0
-	for _, word := range strings.Fields(paragraph) {
+	for word := range strings.FieldsSeq(paragraph) {
 		if length += len(word) + 1; length > maxSentence {
 			return strings.Join(sentence, " ") + " …"
 		}

@@ -60,7 +60,7 @@ func finishPredictor(own comments) func(*schema) error {
 			predictor.Properties[name] = field
 		}
 		for _, name := range append([]string{"model"}, frameworks...) {
-			if err := edit(predictor, nameIsOptional, name); err != nil {
+			if err := edit(predictor, refuseName, name); err != nil {
 				return err
 			}
 		}
@@ -87,6 +87,19 @@ func dropDefaults(s *schema) {
 		s.XListType = nil
 	}
 	eachPart(s, dropDefaults)
+}
+
+// refuseName makes the name of a model's container optional, and says what a rule
+// of the types makes of it. The field is in a type of Kubernetes' and so cannot
+// have a description of ours.
+func refuseName(model *schema) error {
+	if err := nameIsOptional(model); err != nil {
+		return err
+	}
+	return edit(model, func(name *schema) error {
+		name.Description = "Refused by the API server: the container is always called " + servingContainer + "."
+		return nil
+	}, "name")
 }
 
 // nameServingContainer gives a container without a name that of the one that
