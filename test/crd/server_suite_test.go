@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"testing"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -28,6 +29,7 @@ func TestAPIServer(t *testing.T) {
 		t.Skip("KUBEBUILDER_ASSETS is not set; it names a folder with etcd, kube-apiserver and kubectl, which make test builds")
 	}
 	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(time.Minute) // A machine can be busy.
 	RunSpecs(t, "CRDs on an API server")
 }
 
