@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -81,6 +82,46 @@ func TestRejectedOffline(t *testing.T) {
 				t.Error(report)
 			}
 		})
+	}
+}
+
+// TestEveryRuleHasAManifest: a rule that no rejected manifest breaks is not
+// tested.
+func TestEveryRuleHasAManifest(t *testing.T) {
+	broken := map[string]bool{}
+	for _, m := range mustReadManifests(t, "rejected") {
+		for _, want := range m.want {
+			broken[want.message] = true
+		}
+	}
+	rules := map[string]bool{}
+	for _, text := range crdFiles(t) {
+		for _, version := range parseCRD(t, text).Spec.Versions {
+			collectRules(rules, version.Schema.OpenAPIV3Schema)
+		}
+	}
+	if len(rules) == 0 {
+		t.Fatal("the CRDs have no rules")
+	}
+	for message := range rules {
+		if !broken[message] {
+			t.Errorf("no manifest in testdata/rejected breaks the rule that answers %q", message)
+		}
+	}
+}
+
+func collectRules(rules map[string]bool, schema *apiextensionsv1.JSONSchemaProps) {
+	for _, rule := range schema.XValidations {
+		rules[rule.Message] = true
+	}
+	for _, property := range schema.Properties {
+		collectRules(rules, &property)
+	}
+	if schema.Items != nil {
+		collectRules(rules, schema.Items.Schema)
+	}
+	if schema.AdditionalProperties != nil && schema.AdditionalProperties.Schema != nil {
+		collectRules(rules, schema.AdditionalProperties.Schema)
 	}
 }
 
