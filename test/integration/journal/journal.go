@@ -1,0 +1,156 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package journal records all that happens in a namespace, in the order in which the API server made it happen, and
+// holds it against the rules that hold at every moment of a rollout.
+package journal
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// Entry is one change of one object.
+type Entry struct {
+	// Version is the resource version of the change. Those of all kinds come from one counter.
+	Version uint64
+	// At is when the change was heard of.
+	At time.Time
+	// Object is as it is after the change, or as it was before it was deleted.
+	Object  client.Object
+	Deleted bool
+}
+
+// Journal records what happens in one namespace.
+type Journal struct {
+	client    client.WithWatch
+	namespace string
+	began     time.Time
+	watches   []watch.Interface
+
+	mu      sync.Mutex
+	entries []Entry
+}
+
+func kinds() []client.ObjectList {
+	return []client.ObjectList{
+		&v1beta1.InferenceServiceList{}, &appsv1.ControllerRevisionList{}, &appsv1.DeploymentList{}, &corev1.ServiceList{},
+		&corev1.PodList{}, &discoveryv1.EndpointSliceList{}, &gatewayv1.HTTPRouteList{},
+	}
+}
+
+// Start records from now on, until Stop.
+func Start(ctx context.Context, c client.WithWatch, namespace string) (*Journal, error) {
+	j := &Journal{client: c, namespace: namespace, began: time.Now()}
+	for _, list := range kinds() {
+		// A watch without a version begins with what there is.
+		watching, err := c.Watch(ctx, list, client.InNamespace(namespace))
+		if err != nil {
+			j.Stop()
+			return nil, fmt.Errorf("watching %T: %w", list, err)
+		}
+		j.watches = append(j.watches, watching)
+		go j.record(watching)
+	}
+	return j, nil
+}
+
+// Stop ends the recording.
+func (j *Journal) Stop() {
+	for _, watching := range j.watches {
+		watching.Stop()
+	}
+}
+
+func (j *Journal) record(watching watch.Interface) {
+	for happened := range watching.ResultChan() {
+		object, ok := happened.Object.(client.Object)
+		if !ok || happened.Type == watch.Bookmark {
+			continue
+		}
+		version, err := strconv.ParseUint(object.GetResourceVersion(), 10, 64)
+		if err != nil {
+			panic(fmt.Sprintf("the API server has sent the resource version %q", object.GetResourceVersion()))
+		}
+		j.mu.Lock()
+		j.entries = append(j.entries, Entry{
+			Version: version, At: time.Now(), Object: object, Deleted: happened.Type == watch.Deleted,
+		})
+		j.mu.Unlock()
+	}
+}
+
+// Entries lists what has happened, in order.
+func (j *Journal) Entries() []Entry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	sorted := slices.Clone(j.entries)
+	slices.SortStableFunc(sorted, func(a, b Entry) int { return cmp.Compare(a.Version, b.Version) })
+	return sorted
+}
+
+// CatchUp waits until the journal knows all that is there. It needs everybody who writes to have stopped.
+func (j *Journal) CatchUp(ctx context.Context) error {
+	var behind string
+	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+		var err error
+		behind, err = j.behind(ctx)
+		return behind == "", err
+	})
+	if err != nil && behind != "" {
+		return fmt.Errorf("the journal does not know what has become of %s: %w", behind, err)
+	}
+	return err
+}
+
+// behind names an object that is not as the journal knows it.
+func (j *Journal) behind(ctx context.Context) (string, error) {
+	known := map[string]string{}
+	for _, entry := range j.Entries() {
+		key := fmt.Sprintf("%T %s", entry.Object, entry.Object.GetName())
+		known[key] = entry.Object.GetResourceVersion()
+		if entry.Deleted {
+			delete(known, key)
+		}
+	}
+	for _, list := range kinds() {
+		if err := j.client.List(ctx, list, client.InNamespace(j.namespace)); err != nil {
+			return "", err
+		}
+		items, err := meta.ExtractList(list)
+		if err != nil {
+			return "", err
+		}
+		for _, item := range items {
+			object, ok := item.(client.Object)
+			if !ok {
+				return "", fmt.Errorf("%T is no object", item)
+			}
+			key := fmt.Sprintf("%T %s", object, object.GetName())
+			if known[key] != object.GetResourceVersion() {
+				return key, nil
+			}
+			delete(known, key)
+		}
+	}
+	for key := range known {
+		return key, nil
+	}
+	return "", nil
+}

@@ -1,0 +1,288 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// annotationRecord holds the rollout record, on the HTTPRoute.
+const annotationRecord = "rollout.serinus.io/record"
+
+// Check holds all that has happened against the rules, and names each breach with the moment at which it came about.
+func (j *Journal) Check() error {
+	var breaches []error
+	worlds := map[string]*world{}
+	for _, entry := range j.Entries() {
+		name := entry.Object.GetLabels()[v1beta1.LabelInferenceService]
+		if isvc, ok := entry.Object.(*v1beta1.InferenceService); ok {
+			name = isvc.Name
+		}
+		if name == "" {
+			continue
+		}
+		if worlds[name] == nil {
+			worlds[name] = newWorld(name)
+		}
+		for _, breach := range worlds[name].take(entry) {
+			breaches = append(breaches, fmt.Errorf("%s: %s\n%w", name, line(j.began, entry), breach))
+		}
+	}
+	return errors.Join(breaches...)
+}
+
+// Splits lists the splits that the route of an InferenceService has had, in order: «2:10 1:90».
+func (j *Journal) Splits(isvc string) []string {
+	var splits []string
+	for _, entry := range j.Entries() {
+		route, ok := entry.Object.(*gatewayv1.HTTPRoute)
+		if !ok || route.Name != isvc || entry.Deleted {
+			continue
+		}
+		split, err := SplitOf(isvc, route)
+		said := split.String()
+		if err != nil {
+			said = err.Error()
+		}
+		if len(splits) == 0 || splits[len(splits)-1] != said {
+			splits = append(splits, said)
+		}
+	}
+	return splits
+}
+
+// SplitOf is what an HTTPRoute of an InferenceService does with requests.
+func SplitOf(isvc string, route *gatewayv1.HTTPRoute) (rollout.Split, error) {
+	var shares []rollout.Share
+	for _, rule := range route.Spec.Rules {
+		for _, ref := range rule.BackendRefs {
+			number := revisionNumber(isvc, string(ref.Name))
+			if number == 0 || ref.Weight == nil {
+				return rollout.Split{}, fmt.Errorf("HTTPRoute %s leads to %q, which is no revision with a weight", route.Name, ref.Name)
+			}
+			shares = append(shares, rollout.Share{Revision: number, Percent: int(*ref.Weight)})
+		}
+	}
+	return rollout.NewSplit(shares...)
+}
+
+// RecordOf is the rollout record on an HTTPRoute.
+func RecordOf(route *gatewayv1.HTTPRoute) (rollout.Record, error) {
+	text, found := route.Annotations[annotationRecord]
+	if !found {
+		return rollout.Record{}, fmt.Errorf("HTTPRoute %s has no rollout record", route.Name)
+	}
+	return rollout.DecodeRecord(text)
+}
+
+func revisionNumber(isvc, name string) rollout.Number {
+	var number rollout.Number
+	if _, err := fmt.Sscanf(name, isvc+"-predictor-%05d", &number); err != nil || fmt.Sprintf("%s-predictor-%05d", isvc, number) != name {
+		return 0
+	}
+	return number
+}
+
+// world is what there is of one InferenceService at one moment.
+type world struct {
+	isvc     string
+	split    rollout.Split // Of the main route, as it was last written.
+	routes   map[string]*gatewayv1.HTTPRoute
+	ready    map[rollout.Number]int
+	replicas map[rollout.Number]int
+	services map[rollout.Number]bool
+	served   map[string]bool // Splits that the gateway has taken over at some time.
+}
+
+func newWorld(isvc string) *world {
+	return &world{
+		isvc:     isvc,
+		routes:   map[string]*gatewayv1.HTTPRoute{},
+		ready:    map[rollout.Number]int{},
+		replicas: map[rollout.Number]int{},
+		services: map[rollout.Number]bool{},
+		served:   map[string]bool{rollout.Split{}.String(): true},
+	}
+}
+
+// take goes on to the next moment, and returns the rules that are broken then.
+func (w *world) take(entry Entry) []error {
+	switch object := entry.Object.(type) {
+	case *discoveryv1.EndpointSlice:
+		w.ready[revisionNumber(w.isvc, object.Labels[discoveryv1.LabelServiceName])] = readyEndpoints(object, entry.Deleted)
+	case *corev1.Service:
+		number := revisionNumber(w.isvc, object.Name)
+		gone := w.services[number] && entry.Deleted
+		w.services[number] = !entry.Deleted
+		if gone {
+			return w.checkUnrouted(number, "its Service is deleted")
+		}
+	case *appsv1.Deployment:
+		return w.takeDeployment(object, entry.Deleted)
+	case *gatewayv1.HTTPRoute:
+		return w.takeRoute(object, entry.Deleted)
+	case *v1beta1.InferenceService:
+		return w.takeStatus(object)
+	}
+	return nil
+}
+
+func readyEndpoints(slice *discoveryv1.EndpointSlice, deleted bool) int {
+	ready := 0
+	for _, endpoint := range slice.Endpoints {
+		if !deleted && endpoint.Conditions.Ready != nil && *endpoint.Conditions.Ready {
+			ready++
+		}
+	}
+	return ready
+}
+
+func (w *world) takeDeployment(deployment *appsv1.Deployment, deleted bool) []error {
+	number := revisionNumber(w.isvc, strings.TrimSuffix(deployment.Name, "-deployment"))
+	before, now := w.replicas[number], 1
+	if deployment.Spec.Replicas != nil {
+		now = int(*deployment.Spec.Replicas)
+	}
+	if deleted {
+		now = 0
+	}
+	w.replicas[number] = now
+	if before > 0 && now == 0 {
+		return w.checkUnrouted(number, "it is scaled to nothing")
+	}
+	return nil
+}
+
+// checkUnrouted is rule 4: nothing is deleted or scaled while a route can still point at it.
+func (w *world) checkUnrouted(number rollout.Number, what string) []error {
+	var breaches []error
+	for name, route := range w.routes {
+		split, err := SplitOf(w.isvc, route)
+		switch {
+		case err != nil:
+			breaches = append(breaches, err)
+		case split.Has(number):
+			breaches = append(breaches, fmt.Errorf("rule 4: revision %d is in HTTPRoute %s (%s) when %s", number, name, split, what))
+		case !takenOver(route):
+			breaches = append(breaches, fmt.Errorf("rule 4: the gateway has not taken HTTPRoute %s over when %s of revision %d", name, what, number))
+		}
+	}
+	return breaches
+}
+
+// takenOver tells whether every gateway serves the route as it is.
+func takenOver(route *gatewayv1.HTTPRoute) bool {
+	for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
+		for _, parent := range route.Status.Parents {
+			condition := meta.FindStatusCondition(parent.Conditions, string(kind))
+			if condition == nil || condition.Status != "True" || condition.ObservedGeneration != route.Generation {
+				return false
+			}
+		}
+	}
+	return len(route.Status.Parents) > 0
+}
+
+func (w *world) takeRoute(route *gatewayv1.HTTPRoute, deleted bool) []error {
+	before := w.routes[route.Name]
+	w.routes[route.Name] = route
+	if deleted {
+		delete(w.routes, route.Name)
+		return nil
+	}
+	split, err := SplitOf(w.isvc, route)
+	if err != nil {
+		return []error{fmt.Errorf("rule 1: %w", err)}
+	}
+	if takenOver(route) && route.Name == w.isvc {
+		w.served[split.String()] = true
+	}
+	if before != nil && before.Generation == route.Generation && before.Annotations[annotationRecord] == route.Annotations[annotationRecord] {
+		return nil // Only its status has changed.
+	}
+	breaches := w.checkServices(route.Name, split)
+	if route.Name != w.isvc {
+		return breaches
+	}
+	breaches = append(breaches, w.checkRecord(route, split)...)
+	breaches = append(breaches, w.checkReady(split)...)
+	w.split = split
+	return breaches
+}
+
+// checkServices is rule 4, upwards: what a route names is there.
+func (w *world) checkServices(name string, split rollout.Split) []error {
+	var breaches []error
+	for _, share := range split.Shares() {
+		if !w.services[share.Revision] {
+			breaches = append(breaches, fmt.Errorf("rule 4: HTTPRoute %s names revision %d, which has no Service", name, share.Revision))
+		}
+	}
+	return breaches
+}
+
+// checkRecord is rule 7: record and weights are one write.
+func (w *world) checkRecord(route *gatewayv1.HTTPRoute, split rollout.Split) []error {
+	record, err := RecordOf(route)
+	if err != nil {
+		return []error{fmt.Errorf("rule 7: %w", err)}
+	}
+	if !record.Split.Equal(split) {
+		return []error{fmt.Errorf("rule 7: the record says %s and the route does %s", record.Split, split)}
+	}
+	return nil
+}
+
+// checkReady is rule 2: who gets a first share can serve, unless nobody who has one can.
+func (w *world) checkReady(split rollout.Split) []error {
+	serving := w.split.IsEmpty()
+	for _, share := range w.split.Shares() {
+		serving = serving || share.Percent > 0 && w.ready[share.Revision] > 0
+	}
+	var breaches []error
+	for _, share := range split.Shares() {
+		if share.Percent > 0 && w.split.Percent(share.Revision) == 0 && w.ready[share.Revision] == 0 && serving {
+			breaches = append(breaches, fmt.Errorf("rule 2: revision %d gets %d %% and has no ready endpoint", share.Revision, share.Percent))
+		}
+	}
+	return breaches
+}
+
+// takeStatus looks at what users are told.
+func (w *world) takeStatus(isvc *v1beta1.InferenceService) []error {
+	var breaches []error
+	status := isvc.Status
+	if status.ObservedGeneration > isvc.Generation {
+		breaches = append(breaches, fmt.Errorf("rule 9: the status is about generation %d of %d", status.ObservedGeneration, isvc.Generation))
+	}
+	for _, condition := range status.Conditions {
+		if condition.ObservedGeneration != status.ObservedGeneration {
+			breaches = append(breaches, fmt.Errorf("rule 9: condition %s is about generation %d, and the status about %d",
+				condition.Type, condition.ObservedGeneration, status.ObservedGeneration))
+		}
+	}
+	var shares []rollout.Share
+	for _, target := range status.Components[v1beta1.PredictorComponent].Traffic {
+		shares = append(shares, rollout.Share{Revision: revisionNumber(isvc.Name, target.RevisionName), Percent: int(*target.Percent)})
+	}
+	split, err := rollout.NewSplit(shares...)
+	switch {
+	case err != nil:
+		breaches = append(breaches, fmt.Errorf("rule 1: the status reports a split that is none: %w", err))
+	case !w.served[split.String()]:
+		breaches = append(breaches, fmt.Errorf("rule 4: the status reports %s, which the gateway has never served", split))
+	}
+	return breaches
+}

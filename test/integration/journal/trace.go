@@ -1,0 +1,95 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// Trace tells what has happened, one change a line, for people.
+func (j *Journal) Trace() string {
+	var trace strings.Builder
+	for _, entry := range j.Entries() {
+		trace.WriteString(line(j.began, entry))
+		trace.WriteByte('\n')
+	}
+	return trace.String()
+}
+
+func line(began time.Time, entry Entry) string {
+	kind := strings.TrimPrefix(fmt.Sprintf("%T", entry.Object), "*")
+	kind = kind[strings.LastIndex(kind, ".")+1:]
+	what := describe(entry.Object)
+	if entry.Deleted {
+		what = "deleted"
+	}
+	return fmt.Sprintf("%7.3fs %6d  %-18s %-52s %s", entry.At.Sub(began).Seconds(), entry.Version, kind, entry.Object.GetName(), what)
+}
+
+func describe(object any) string {
+	switch object := object.(type) {
+	case *v1beta1.InferenceService:
+		return describeService(object)
+	case *gatewayv1.HTTPRoute:
+		return describeRoute(object)
+	case *appsv1.Deployment:
+		replicas := int32(1)
+		if object.Spec.Replicas != nil {
+			replicas = *object.Spec.Replicas
+		}
+		idle := ""
+		if object.Annotations["rollout.serinus.io/idle-since"] != "" {
+			idle = ", idle"
+		}
+		return fmt.Sprintf("replicas %d, ready %d%s", replicas, object.Status.ReadyReplicas, idle)
+	case *discoveryv1.EndpointSlice:
+		return fmt.Sprintf("ready %d of %d", readyEndpoints(object, false), len(object.Endpoints))
+	case *corev1.Pod:
+		return string(object.Status.Phase)
+	}
+	return ""
+}
+
+func describeService(isvc *v1beta1.InferenceService) string {
+	status := isvc.Status
+	var words []string
+	for _, target := range status.Components[v1beta1.PredictorComponent].Traffic {
+		words = append(words, fmt.Sprintf("%s:%d", target.RevisionName, *target.Percent))
+	}
+	for _, condition := range status.Conditions {
+		if condition.Type == v1beta1.ConditionReady {
+			words = append(words, fmt.Sprintf("Ready=%s (%s: %s)", condition.Status, condition.Reason, condition.Message))
+		}
+	}
+	percent := "-"
+	if p := isvc.Spec.Predictor.CanaryTrafficPercent; p != nil {
+		percent = fmt.Sprint(*p)
+	}
+	return fmt.Sprintf("gen %d/%d p=%s %s %s", status.ObservedGeneration, isvc.Generation, percent, status.Phase, strings.Join(words, " "))
+}
+
+func describeRoute(route *gatewayv1.HTTPRoute) string {
+	var weights []string
+	for _, rule := range route.Spec.Rules {
+		for _, ref := range rule.BackendRefs {
+			if ref.Weight != nil {
+				weights = append(weights, fmt.Sprintf("%s:%d", ref.Name, *ref.Weight))
+			}
+		}
+	}
+	accepted := "not taken over"
+	if takenOver(route) {
+		accepted = "taken over"
+	}
+	return fmt.Sprintf("gen %d, %s: %s %s", route.Generation, accepted, strings.Join(weights, " "), route.Annotations[annotationRecord])
+}

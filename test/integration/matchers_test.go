@@ -1,0 +1,105 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	. "github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/test/integration/journal"
+)
+
+// columns are what kubectl prints of an InferenceService, by the column's name.
+type columns map[string]string
+
+// asTable asks the API server for what kubectl prints.
+const asTable = "application/json;as=Table;g=meta.k8s.io;v=v1"
+
+// columnsOf has the API server print an InferenceService.
+func columnsOf(ctx context.Context, key client.ObjectKey) (columns, error) {
+	config := rest.CopyConfig(administrator)
+	config.GroupVersion, config.APIPath = &v1beta1.GroupVersion, "/apis"
+	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	c, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.Get().Namespace(key.Namespace).Resource("inferenceservices").Name(key.Name).SetHeader("Accept", asTable).Do(ctx).Raw()
+	if err != nil {
+		return nil, err
+	}
+	var table metav1.Table
+	if err := json.Unmarshal(answer, &table); err != nil {
+		return nil, err
+	}
+	if len(table.Rows) != 1 {
+		return nil, fmt.Errorf("the API server prints %d rows for %s", len(table.Rows), key)
+	}
+	printed := columns{}
+	for i, column := range table.ColumnDefinitions {
+		printed[column.Name] = ""
+		if cell := table.Rows[0].Cells[i]; cell != nil {
+			printed[column.Name] = fmt.Sprint(cell)
+		}
+	}
+	return printed, nil
+}
+
+// PrintColumns matches the columns READY, PREV, LATEST, PREVROLLEDOUTREVISION and LATESTREADYREVISION; an empty string
+// stands for a blank.
+func PrintColumns(ready, prev, latest, prevRevision, latestRevision string) gomegatypes.GomegaMatcher {
+	return WithTransform(func(printed columns) []string {
+		return []string{
+			printed["Ready"], printed["Prev"], printed["Latest"], printed["PrevRolledoutRevision"], printed["LatestReadyRevision"],
+		}
+	}, Equal([]string{ready, prev, latest, prevRevision, latestRevision}))
+}
+
+// SplitTraffic matches an HTTPRoute by what it does with requests: «2:10 1:90», the newest revision first.
+func SplitTraffic(split string) gomegatypes.GomegaMatcher {
+	return WithTransform(func(route *gatewayv1.HTTPRoute) (string, error) {
+		found, err := journal.SplitOf(iris, route)
+		return found.String(), err
+	}, Equal(split))
+}
+
+// HaveHosts matches an HTTPRoute by its host names, in order.
+func HaveHosts(hosts ...string) gomegatypes.GomegaMatcher {
+	return WithTransform(func(route *gatewayv1.HTTPRoute) []string {
+		var found []string
+		for _, host := range route.Spec.Hostnames {
+			found = append(found, string(host))
+		}
+		return found
+	}, Equal(hosts))
+}
+
+// Remember matches an HTTPRoute by the stable and the previous revision of its rollout record: «S=2 V=1», or «S=1»
+// where there is no previous.
+func Remember(record string) gomegatypes.GomegaMatcher {
+	return WithTransform(func(route *gatewayv1.HTTPRoute) (string, error) {
+		found, err := journal.RecordOf(route)
+		said := fmt.Sprintf("S=%d", found.Stable)
+		if found.Previous != 0 {
+			said += fmt.Sprintf(" V=%d", found.Previous)
+		}
+		return said, err
+	}, Equal(record))
+}
+
+// Be matches a condition by its status, its reason and a part of its message.
+func Be(status metav1.ConditionStatus, reason, message string) gomegatypes.GomegaMatcher {
+	return SatisfyAll(Not(BeNil()),
+		HaveField("Status", status), HaveField("Reason", reason), HaveField("Message", ContainSubstring(message)))
+}

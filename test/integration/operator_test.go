@@ -1,0 +1,106 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/controller"
+	"github.com/serinus-io/serinus/test/integration/wire"
+)
+
+// operator is a running operator that looks at one namespace only.
+type operator struct {
+	wire   *wire.Wire
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// startOperator runs the operator as its command does, with the rights of its ServiceAccount, until it is stopped. It
+// dies when a write on the wire was fatal.
+func startOperator(cfg *config.Config, namespace string, through *wire.Wire) (*operator, error) {
+	kube := rest.CopyConfig(asOperator)
+	kube.QPS = -1
+	kube.Wrap(through.Wrap)
+	scheme, err := controller.NewScheme()
+	if err != nil {
+		return nil, err
+	}
+	cached := controller.CacheOptions(cfg)
+	cached.DefaultNamespaces = map[string]cache.Config{namespace: {}}
+	mgr, err := ctrl.NewManager(kube, manager.Options{
+		Scheme:                  scheme,
+		Cache:                   cached,
+		Client:                  client.Options{Cache: &client.CacheOptions{Unstructured: false}},
+		Metrics:                 metricsserver.Options{BindAddress: "0"},
+		Controller:              ctrlconfig.Controller{SkipNameValidation: new(true)},
+		GracefulShutdownTimeout: &cfg.Controller.GracefulShutdownTimeout.Duration,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the manager: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := controller.Setup(ctx, mgr, cfg, prometheus.NewRegistry()); err != nil {
+		cancel()
+		return nil, err
+	}
+	started := &operator{wire: through, cancel: cancel, ended: make(chan error, 1)}
+	go func() {
+		select {
+		case <-through.Died():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	go func() { started.ended <- mgr.Start(ctx) }()
+	return started, nil
+}
+
+// stop ends the operator and waits for it to be gone.
+func (o *operator) stop(ctx context.Context) error {
+	o.cancel()
+	select {
+	case err := <-o.ended:
+		o.ended <- nil // To be asked again does no harm.
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the operator does not stop: %w", ctx.Err())
+	}
+}
+
+// reconciles counts the passes of all operators of this process.
+func reconciles() (int, error) {
+	families, err := ctrlmetrics.Registry.Gather()
+	if err != nil {
+		return 0, err
+	}
+	for _, family := range families {
+		if family.GetName() != "controller_runtime_reconcile_total" {
+			continue
+		}
+		total := 0.0
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if label.GetName() == "controller" && label.GetValue() == "inferenceservice" {
+					total += metric.GetCounter().GetValue()
+				}
+			}
+		}
+		return int(total), nil
+	}
+	return 0, errors.New("controller-runtime does not count passes under controller_runtime_reconcile_total any more")
+}

@@ -1,0 +1,303 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/test/integration/journal"
+	"github.com/serinus-io/serinus/test/integration/wire"
+	"github.com/serinus-io/serinus/test/peers"
+)
+
+// iris is the InferenceService of the stories, as in the seed.
+const iris = "sklearn-iris"
+
+// story is one namespace with an operator and a cluster of its own.
+type story struct {
+	ctx       context.Context
+	namespace string
+	config    *config.Config
+	workloads *peers.Workloads
+	gateway   *peers.Gateway
+	journal   *journal.Journal
+	operator  *operator
+}
+
+// begin sets the stage. The periods are short; options change the operator's configuration.
+func begin(ctx SpecContext, options ...func(*config.Config)) *story {
+	GinkgoHelper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
+	Expect(api.Create(ctx, namespace)).To(Succeed())
+	s := &story{ctx: ctx, namespace: namespace.Name, config: config.Default()}
+	s.config.Rollout.DrainPeriod.Duration = 100 * time.Millisecond
+	s.config.Rollout.SettlePeriod.Duration = 500 * time.Millisecond
+	s.config.Rollout.CapacityHold.Duration = 500 * time.Millisecond
+	s.config.Controller.Concurrency = 2
+	for _, option := range options {
+		option(s.config)
+	}
+	recorded, err := journal.Start(context.Background(), api, s.namespace) //nolint:contextcheck // It outlives the story's body.
+	Expect(err).NotTo(HaveOccurred())
+	s.journal = recorded
+	DeferCleanup(s.end)
+	s.play()
+	s.start(wire.New())
+	return s
+}
+
+// play starts the peers.
+func (s *story) play() {
+	GinkgoHelper()
+	cluster, err := peers.New(s.ctx, administrator, peers.Options{Namespaces: []string{s.namespace}})
+	Expect(err).NotTo(HaveOccurred())
+	s.workloads, s.gateway = cluster.Workloads, cluster.Gateway
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- cluster.Run(ctx) }()
+	DeferCleanup(func() {
+		cancel()
+		Eventually(ended).Should(Receive(BeNil()), "the peers do not stop")
+	})
+}
+
+// start starts an operator that talks through the wire.
+func (s *story) start(through *wire.Wire) {
+	GinkgoHelper()
+	started, err := startOperator(s.config, s.namespace, through)
+	Expect(err).NotTo(HaveOccurred())
+	s.operator = started
+	DeferCleanup(func(ctx SpecContext) { Expect(started.stop(ctx)).To(Succeed()) })
+}
+
+// restart stops the operator and starts another one, which knows nothing of the first.
+func (s *story) restart() {
+	GinkgoHelper()
+	s.stopOperator()
+	s.start(wire.New())
+}
+
+func (s *story) stopOperator() {
+	GinkgoHelper()
+	Expect(s.operator.stop(s.ctx)).To(Succeed())
+}
+
+// end holds the story against the rules, once nobody writes any more.
+func (s *story) end(ctx SpecContext) {
+	defer s.journal.Stop()
+	Expect(api.DeleteAllOf(ctx, &v1beta1.InferenceService{}, client.InNamespace(s.namespace))).To(Succeed())
+	Expect(s.journal.CatchUp(ctx)).To(Succeed())
+	breaches := s.journal.Check()
+	if breaches != nil || CurrentSpecReport().Failed() {
+		AddReportEntry("what happened", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
+	}
+	Expect(breaches).NotTo(HaveOccurred())
+}
+
+// manifest says one thing about an InferenceService.
+type manifest func(*v1beta1.InferenceService)
+
+// model serves a version of the model.
+func model(version int) manifest {
+	return func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{
+			ModelFormat: v1beta1.ModelFormat{Name: "sklearn"},
+			PredictorExtensionSpec: v1beta1.PredictorExtensionSpec{
+				StorageURI: new(fmt.Sprintf("gs://kfserving-examples/models/sklearn/1.0/model-%d", version)),
+			},
+		}
+	}
+}
+
+func percent(p int64) manifest {
+	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.CanaryTrafficPercent = &p }
+}
+
+func replicas(least, most int32) manifest {
+	return func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &least, most
+	}
+}
+
+func annotation(key, value string) manifest {
+	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
+}
+
+func label(key, value string) manifest {
+	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataLabel(&isvc.ObjectMeta, key, value) }
+}
+
+// apply makes the InferenceService what the manifest says, and nothing else.
+func (s *story) apply(says ...manifest) {
+	GinkgoHelper()
+	Expect(s.try(says...)).To(Succeed())
+}
+
+// try is apply, for what may be refused.
+func (s *story) try(says ...manifest) error {
+	wanted := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris}}
+	for _, say := range says {
+		say(wanted)
+	}
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		current := &v1beta1.InferenceService{}
+		err := api.Get(s.ctx, client.ObjectKeyFromObject(wanted), current)
+		if client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		if err != nil {
+			return api.Create(s.ctx, wanted.DeepCopy())
+		}
+		current.Labels, current.Annotations, current.Spec = wanted.Labels, wanted.Annotations, wanted.Spec
+		return api.Update(s.ctx, current)
+	})
+}
+
+// revision is the name of a revision.
+func revision(n int) string { return fmt.Sprintf("%s-predictor-%05d", iris, n) }
+
+// becomes sets what becomes of the pods of a revision, whether it is there yet or not.
+func (s *story) becomes(n int, script peers.Script) {
+	s.workloads.Play(types.NamespacedName{Namespace: s.namespace, Name: revision(n) + "-deployment"}, script)
+}
+
+// gatewayTurns sets what the gateway makes of all routes.
+func (s *story) gatewayTurns(verdict peers.Verdict) {
+	s.gateway.Play(types.NamespacedName{Namespace: s.namespace}, verdict)
+}
+
+func (s *story) key(name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: s.namespace, Name: name}
+}
+
+// isvc is the InferenceService as it is now.
+func (s *story) isvc() (*v1beta1.InferenceService, error) {
+	isvc := &v1beta1.InferenceService{}
+	return isvc, api.Get(s.ctx, s.key(iris), isvc)
+}
+
+// route is the HTTPRoute that splits the traffic.
+func (s *story) route() (*gatewayv1.HTTPRoute, error) {
+	route := &gatewayv1.HTTPRoute{}
+	return route, api.Get(s.ctx, s.key(iris), route)
+}
+
+func (s *story) columns() (columns, error) { return columnsOf(s.ctx, s.key(iris)) }
+
+// prints waits until the printed columns are READY, PREV, LATEST, PREVROLLEDOUTREVISION and LATESTREADYREVISION as given,
+// for the spec as it is.
+func (s *story) prints(ready, prev, latest, prevRevision, latestRevision string) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		isvc, err := s.isvc()
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(isvc.Status.ObservedGeneration).To(Equal(isvc.Generation), "the operator has not seen the spec as it is")
+		g.Expect(s.columns()).To(PrintColumns(ready, prev, latest, prevRevision, latestRevision))
+	}).Should(Succeed())
+}
+
+// splits waits until the HTTPRoute has that split, under the right hosts and with a record.
+func (s *story) splits(split string) {
+	GinkgoHelper()
+	Eventually(s.route).Should(SatisfyAll(SplitTraffic(split), HaveHosts(s.hosts()...)))
+}
+
+// hosts are those of the InferenceService and of its predictor.
+func (s *story) hosts() []string {
+	return []string{
+		fmt.Sprintf("%s.%s.example.com", iris, s.namespace),
+		fmt.Sprintf("%s-predictor.%s.example.com", iris, s.namespace),
+	}
+}
+
+// remembers waits until the record on the HTTPRoute names the stable and the previous revision: «S=2 V=1».
+func (s *story) remembers(record string) {
+	GinkgoHelper()
+	Eventually(s.route).Should(Remember(record))
+}
+
+// history waits until these are all the splits that the HTTPRoute has ever had.
+func (s *story) history(splits ...string) {
+	GinkgoHelper()
+	Eventually(func() []string { return s.journal.Splits(iris) }).Should(Equal(splits))
+}
+
+// condition waits until a condition is as the matcher says.
+func (s *story) condition(kind string, matcher gomegatypes.GomegaMatcher) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		isvc, err := s.isvc()
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(isvc.Status.ObservedGeneration).To(Equal(isvc.Generation))
+		g.Expect(apimeta.FindStatusCondition(isvc.Status.Conditions, kind)).To(matcher)
+	}).Should(Succeed())
+}
+
+// runs waits until exactly these revisions have a Deployment.
+func (s *story) runs(numbers ...int) {
+	GinkgoHelper()
+	wanted := []string{}
+	for _, n := range numbers {
+		wanted = append(wanted, revision(n)+"-deployment")
+	}
+	Eventually(func() ([]string, error) {
+		var list appsv1.DeploymentList
+		err := api.List(s.ctx, &list, client.InNamespace(s.namespace))
+		return names(&list), err
+	}).Should(ConsistOf(wanted))
+}
+
+// records lists the revisions that can be brought back.
+func (s *story) records() ([]string, error) {
+	var list appsv1.ControllerRevisionList
+	err := api.List(s.ctx, &list, client.InNamespace(s.namespace))
+	return names(&list), err
+}
+
+// pods lists the UIDs of the pods of a revision.
+func (s *story) pods(n int) ([]types.UID, error) {
+	var list corev1.PodList
+	err := api.List(s.ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels{v1beta1.LabelRevision: revision(n)})
+	var uids []types.UID
+	for i := range list.Items {
+		uids = append(uids, list.Items[i].UID)
+	}
+	slices.Sort(uids)
+	return uids, err
+}
+
+// settles waits until the operator has had nothing to write for a while.
+func (s *story) settles() {
+	GinkgoHelper()
+	Eventually(s.operator.wire.Idle).Should(BeNumerically(">", 300*time.Millisecond), "the operator goes on writing")
+}
+
+func names(list client.ObjectList) []string {
+	found := []string{}
+	items, err := apimeta.ExtractList(list)
+	Expect(err).NotTo(HaveOccurred())
+	for _, item := range items {
+		accessor, err := apimeta.Accessor(item)
+		Expect(err).NotTo(HaveOccurred())
+		found = append(found, accessor.GetName())
+	}
+	return found
+}

@@ -1,0 +1,203 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// top is the top folder of the repository.
+const top = "../.."
+
+func TestIntegration(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "The operator on an API server")
+}
+
+// What every story shares.
+var (
+	// kubeconfig is that of an administrator.
+	kubeconfig []byte
+	// administrator may do everything, and asOperator what the operator's ServiceAccount may.
+	administrator, asOperator *rest.Config
+	// api is the administrator's client.
+	api client.WithWatch
+)
+
+// shared is what the process that starts the API server tells the others.
+type shared struct {
+	Kubeconfig    []byte
+	OperatorToken string
+}
+
+var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		Fail("KUBEBUILDER_ASSETS is not set; it must name a folder with etcd, kube-apiserver and kubectl: run make test, which builds them")
+	}
+	gatewayAPI, err := gatewayAPIFolder()
+	Expect(err).NotTo(HaveOccurred())
+	server := &envtest.Environment{
+		CRDDirectoryPaths: []string{
+			filepath.Join(top, "config", "crd", "bases"),
+			filepath.Join(gatewayAPI, "gateway.networking.k8s.io_gatewayclasses.yaml"),
+			filepath.Join(gatewayAPI, "gateway.networking.k8s.io_gateways.yaml"),
+			filepath.Join(gatewayAPI, "gateway.networking.k8s.io_httproutes.yaml"),
+		},
+		ErrorIfCRDPathMissing: true,
+	}
+	// Some clusters check who may block the deletion of an owner, so the operator's role must allow it.
+	server.ControlPlane.GetAPIServer().Configure().Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
+	DeferCleanup(func() error { return server.Stop() })
+	config, err := server.Start()
+	Expect(err).NotTo(HaveOccurred())
+
+	admin, err := server.AddUser(envtest.User{Name: "administrator", Groups: []string{"system:masters"}}, nil)
+	Expect(err).NotTo(HaveOccurred())
+	made := shared{}
+	made.Kubeconfig, err = admin.KubeConfig()
+	Expect(err).NotTo(HaveOccurred())
+
+	c, err := client.New(config, client.Options{Scheme: newScheme()})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(install(ctx, c)).To(Succeed())
+	made.OperatorToken, err = operatorToken(ctx, c)
+	Expect(err).NotTo(HaveOccurred())
+
+	message, err := json.Marshal(made)
+	Expect(err).NotTo(HaveOccurred())
+	return message
+}, func(message []byte) {
+	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
+	SetDefaultEventuallyTimeout(10 * time.Second)
+	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	SetDefaultConsistentlyPollingInterval(20 * time.Millisecond)
+	EnforceDefaultTimeoutsWhenUsingContexts()
+
+	var made shared
+	Expect(json.Unmarshal(message, &made)).To(Succeed())
+	kubeconfig = made.Kubeconfig
+	var err error
+	administrator, err = clientcmd.RESTConfigFromKubeConfig(kubeconfig)
+	Expect(err).NotTo(HaveOccurred())
+	administrator.QPS = -1
+	asOperator = rest.AnonymousClientConfig(administrator)
+	asOperator.BearerToken = made.OperatorToken
+	api, err = client.NewWithWatch(administrator, client.Options{Scheme: newScheme()})
+	Expect(err).NotTo(HaveOccurred())
+})
+
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		scheme.AddToScheme, v1beta1.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install,
+	} {
+		Expect(add(s)).To(Succeed())
+	}
+	return s
+}
+
+// gatewayAPIFolder is where the CRDs of the Gateway API are, in the version that the operator is built with.
+func gatewayAPIFolder() (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the module of the Gateway API: %w", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(out)), "config", "crd", "standard"), nil
+}
+
+// install puts into the cluster what comes with the operator, and the Gateway that the default configuration names.
+func install(ctx context.Context, c client.Client) error {
+	for _, folder := range []string{"config/manager/namespace.yaml", "config/rbac/*.yaml", "config/runtimes/*.yaml"} {
+		files, err := filepath.Glob(filepath.Join(top, folder))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("no file matches %s: %w", folder, err)
+		}
+		for _, file := range files {
+			if filepath.Base(file) == "kustomization.yaml" {
+				continue
+			}
+			if err := create(ctx, c, file); err != nil {
+				return err
+			}
+		}
+	}
+	gateway := &gatewayv1.Gateway{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"},
+		Spec: gatewayv1.GatewaySpec{
+			GatewayClassName: "peers",
+			Listeners:        []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}},
+		},
+	}
+	for _, object := range []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: gateway.Namespace}}, gateway} {
+		if err := c.Create(ctx, object); err != nil {
+			return fmt.Errorf("creating %T %q: %w", object, object.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// create creates every object in a file.
+func create(ctx context.Context, c client.Client, file string) error {
+	reader, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	decoder := yaml.NewYAMLOrJSONDecoder(reader, 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("reading %s: %w", file, err)
+		}
+		if err := c.Create(ctx, object); err != nil {
+			return fmt.Errorf("creating %s of %s: %w", object.GetKind(), file, err)
+		}
+	}
+}
+
+// operatorToken is a token of the ServiceAccount that the operator runs as.
+func operatorToken(ctx context.Context, c client.Client) (string, error) {
+	account := &corev1.ServiceAccount{}
+	key := client.ObjectKey{Namespace: "serinus-system", Name: "serinus-controller-manager"}
+	if err := c.Get(ctx, key, account); err != nil {
+		return "", fmt.Errorf("looking for the operator's ServiceAccount: %w", err)
+	}
+	request := &authenticationv1.TokenRequest{}
+	if err := c.SubResource("token").Create(ctx, account, request); err != nil {
+		return "", fmt.Errorf("asking for a token of the operator: %w", err)
+	}
+	return request.Status.Token, nil
+}

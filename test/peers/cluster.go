@@ -1,0 +1,91 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package peers
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// Cluster is all peers together.
+type Cluster struct {
+	Workloads *Workloads
+	Gateway   *Gateway
+
+	manager manager.Manager
+}
+
+// Options are about how the peers work.
+type Options struct {
+	// Namespaces are where the peers work; everywhere if there are none.
+	Namespaces []string
+	// Concurrency is how many objects of a kind each peer works on at a time. The default is 1.
+	Concurrency int
+}
+
+// New makes the peers of the cluster that kube leads to. They do nothing before [Cluster.Run].
+func New(ctx context.Context, kube *rest.Config, options Options) (*Cluster, error) {
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	kube = rest.CopyConfig(kube)
+	kube.QPS = -1
+	mgr, err := ctrl.NewManager(kube, manager.Options{
+		Scheme:     scheme,
+		Cache:      cache.Options{DefaultNamespaces: only(options.Namespaces)},
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Controller: config.Controller{SkipNameValidation: new(true), MaxConcurrentReconciles: max(1, options.Concurrency)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the manager of the peers: %w", err)
+	}
+	cluster := &Cluster{Workloads: newWorkloads(mgr), Gateway: newGateway(mgr), manager: mgr}
+	for _, setup := range []func(context.Context, manager.Manager) error{
+		cluster.Workloads.setup, (&endpoints{client: mgr.GetClient()}).setup, cluster.Gateway.setup,
+	} {
+		if err := setup(ctx, mgr); err != nil {
+			return nil, err
+		}
+	}
+	return cluster, nil
+}
+
+// Run plays until the context ends.
+func (c *Cluster) Run(ctx context.Context) error { return c.manager.Start(ctx) }
+
+func only(namespaces []string) map[string]cache.Config {
+	var chosen map[string]cache.Config
+	for _, namespace := range namespaces {
+		if chosen == nil {
+			chosen = map[string]cache.Config{}
+		}
+		chosen[namespace] = cache.Config{}
+	}
+	return chosen
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		appsv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, gatewayv1.Install,
+	} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("building the scheme of the peers: %w", err)
+		}
+	}
+	return scheme, nil
+}
