@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -24,9 +23,6 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/controller"
 )
-
-// leaderElectionID names the Lease: one operator acts in a cluster.
-const leaderElectionID = "serinus-controller-manager"
 
 // version is set when the binary is built.
 var version = "devel"
@@ -94,11 +90,10 @@ func newManager(cfg *config.Config) (manager.Manager, error) {
 	mgr, err := ctrl.NewManager(limited(kube, cfg), manager.Options{
 		Scheme:                        scheme,
 		Cache:                         controller.CacheOptions(cfg),
-		Client:                        client.Options{Cache: &client.CacheOptions{Unstructured: false}},
 		Metrics:                       metricsOptions(cfg.Metrics),
 		HealthProbeBindAddress:        cfg.Health.BindAddress,
 		LeaderElection:                cfg.LeaderElection.Enabled,
-		LeaderElectionID:              leaderElectionID,
+		LeaderElectionID:              config.LeaseName,
 		LeaderElectionNamespace:       cfg.LeaderElection.Namespace,
 		LeaderElectionReleaseOnCancel: true, // The process ends when the manager does.
 		LeaseDuration:                 &cfg.LeaderElection.LeaseDuration.Duration,

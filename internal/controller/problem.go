@@ -22,6 +22,7 @@ const (
 	reasonCredentials            = "CredentialsNotReadable"
 	reasonDeploymentMode         = "DeploymentModeNotSupported"
 	reasonDeploymentModeChanged  = "DeploymentModeChanged"
+	reasonHostName               = "HostNameInvalid"
 	reasonLocalGatewayNotDefined = "LocalGatewayNotConfigured"
 )
 

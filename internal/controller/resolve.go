@@ -23,6 +23,9 @@ func (p *pass) resolve(ctx context.Context) error {
 	if p.problem = modeProblem(p.isvc, p.Config); p.problem != nil {
 		return nil
 	}
+	if p.problem = hostProblem(p.isvc, p.Config.Ingress); p.problem != nil {
+		return nil
+	}
 	runtimes, err := p.runtimes(ctx)
 	if err != nil {
 		return err
@@ -58,6 +61,26 @@ func modeProblem(isvc *v1beta1.InferenceService, cfg *config.Config) *status.Pro
 		return refuse(reasonLocalGatewayNotDefined,
 			"metadata.labels[%s]: %s needs a local gateway; remove the label, or have the administrator set ingress.localGateway in the operator's configuration",
 			v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+	}
+	return nil
+}
+
+// hostProblem refuses names that make host names which DNS does not allow. How long a host name gets depends on the
+// operator's templates and domain, so a schema cannot tell.
+func hostProblem(isvc *v1beta1.InferenceService, ingress config.Ingress) *status.Problem {
+	predictorName := backend.PredictorName(isvc.Name)
+	for _, host := range []string{
+		ingress.Host(predictorName, isvc.Namespace),
+		ingress.TagHost(v1beta1.TagLatest, predictorName, isvc.Namespace),
+	} {
+		if err := config.CheckHost(host); err != nil {
+			return &status.Problem{
+				Condition: v1beta1.ConditionIngressReady,
+				Reason:    reasonHostName,
+				Message:   fmt.Sprintf("metadata.name: %v; give the InferenceService, or its namespace, a shorter name", err),
+				Failure:   v1beta1.InvalidPredictorSpec,
+			}
+		}
 	}
 	return nil
 }
