@@ -6,6 +6,7 @@ package standard
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -39,7 +40,8 @@ func intentOf(object client.Object, scheme *runtime.Scheme) (*unstructured.Unstr
 type lists bool
 
 const (
-	// exactLists are ours as a whole: an element that somebody has added must go.
+	// exactLists are ours as a whole: an element that somebody has added must go, and so must a field of an element,
+	// as a filter in the rule of a route. What the API server adds by default is in what we write.
 	exactLists lists = true
 	// sharedLists may have elements of others beside ours, as a sidecar or an environment variable that an admission
 	// controller adds.
@@ -60,7 +62,15 @@ func realised(intent *unstructured.Unstructured, observed client.Object, how lis
 		}
 	}
 	wanted := intent.Object
-	return sharedLists.covers(actual["metadata"], wanted["metadata"]) && how.covers(actual["spec"], wanted["spec"]), nil
+	return sharedLists.covers(actual["metadata"], wanted["metadata"]) &&
+		how.covers(actual["spec"], wanted["spec"]) && sameSelector(actual, wanted), nil
+}
+
+// sameSelector tells whether nobody has narrowed the selector of a Service: with one label more it finds no pods.
+func sameSelector(actual, wanted map[string]any) bool {
+	selector, found, _ := unstructured.NestedFieldNoCopy(wanted, "spec", "selector")
+	chosen, _, _ := unstructured.NestedFieldNoCopy(actual, "spec", "selector")
+	return !found || equal(chosen, selector)
 }
 
 // covers tells whether actual has everything that wanted has.
@@ -88,11 +98,29 @@ func (how lists) covers(actual, wanted any) bool {
 }
 
 func (how lists) coversEach(actual, wanted []any) bool {
-	if len(actual) != len(wanted) {
-		return false
+	if how == exactLists {
+		return equal(actual, wanted)
 	}
-	for i := range wanted {
-		if !how.covers(actual[i], wanted[i]) {
+	return slices.EqualFunc(actual, wanted, how.covers)
+}
+
+// equal tells whether both are the same, but for what is empty.
+func equal(a, b any) bool {
+	switch a := a.(type) {
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		return ok && equalButEmpty(a, b) && equalButEmpty(b, a)
+	case []any:
+		b, ok := b.([]any)
+		return ok && slices.EqualFunc(a, b, equal)
+	default:
+		return reflect.DeepEqual(a, b)
+	}
+}
+
+func equalButEmpty(a, b map[string]any) bool {
+	for key, value := range a {
+		if !isEmpty(value) && !equal(value, b[key]) {
 			return false
 		}
 	}

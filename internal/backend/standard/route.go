@@ -22,7 +22,7 @@ import (
 func mainRoute(isvc *v1beta1.InferenceService, ingress config.Ingress, record rollout.Record, timeoutSeconds int64) *gatewayv1.HTTPRoute {
 	objectMeta := childMeta(isvc, routeName(isvc.Name), 0)
 	objectMeta.Annotations = map[string]string{annotationRecord: record.Encode()}
-	rule := gatewayv1.HTTPRouteRule{BackendRefs: backendRefs(isvc, record.Split)}
+	rule := rule(isvc, record.Split)
 	if timeoutSeconds > 0 {
 		timeout := gatewayv1.Duration(strconv.FormatInt(timeoutSeconds, 10) + "s")
 		rule.Timeouts = &gatewayv1.HTTPRouteTimeouts{Request: &timeout}
@@ -45,7 +45,7 @@ func tagRoute(isvc *v1beta1.InferenceService, ingress config.Ingress, tag string
 		Spec: gatewayv1.HTTPRouteSpec{
 			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: parentRefs(isvc, ingress)},
 			Hostnames:       []gatewayv1.Hostname{gatewayv1.Hostname(host)},
-			Rules:           []gatewayv1.HTTPRouteRule{{BackendRefs: backendRefs(isvc, rollout.All(n))}},
+			Rules:           []gatewayv1.HTTPRouteRule{rule(isvc, rollout.All(n))},
 		},
 	}
 }
@@ -95,6 +95,17 @@ func parentRef(namespace, name, section string) gatewayv1.ParentReference {
 		ref.SectionName = new(gatewayv1.SectionName(section))
 	}
 	return ref
+}
+
+// rule sends every request to the split. It says what the API server would add by default, so that a rule that
+// somebody has narrowed can be told.
+func rule(isvc *v1beta1.InferenceService, split rollout.Split) gatewayv1.HTTPRouteRule {
+	return gatewayv1.HTTPRouteRule{
+		Matches: []gatewayv1.HTTPRouteMatch{{
+			Path: &gatewayv1.HTTPPathMatch{Type: new(gatewayv1.PathMatchPathPrefix), Value: new("/")},
+		}},
+		BackendRefs: backendRefs(isvc, split),
+	}
 }
 
 // backendRefs names a Service and a weight for each revision of the split. For the empty split there is none, and a
