@@ -74,19 +74,37 @@ func (s scaling) replicas(current, floor int) int {
 func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision, replicas int, deadline time.Duration) *appsv1.Deployment {
 	meta := childMeta(isvc, deploymentName(isvc.Name, n), n)
 	meta.Annotations = map[string]string{annotationInputs: revision.Inputs}
-	made := &appsv1.Deployment{
+	return &appsv1.Deployment{
 		ObjectMeta: meta,
 		Spec: appsv1.DeploymentSpec{
 			Replicas:                new(int32(replicas)),
 			Selector:                &metav1.LabelSelector{MatchLabels: selector(isvc, n)},
 			Template:                podTemplate(revision, meta.Labels),
+			Strategy:                strategy(isvc),
 			ProgressDeadlineSeconds: new(int32(deadline.Seconds())),
 		},
 	}
-	if strategy := isvc.Spec.Predictor.DeploymentStrategy; strategy != nil {
-		made.Spec.Strategy = *strategy.DeepCopy()
+}
+
+// strategy says Kubernetes' defaults where the user says nothing: were they left out, what the user takes back would
+// stay.
+func strategy(isvc *v1beta1.InferenceService) appsv1.DeploymentStrategy {
+	var chosen appsv1.DeploymentStrategy
+	if asked := isvc.Spec.Predictor.DeploymentStrategy; asked != nil {
+		chosen = *asked.DeepCopy()
 	}
-	return made
+	if chosen.Type == appsv1.RecreateDeploymentStrategyType {
+		return chosen
+	}
+	quarter := intstr.FromString("25%")
+	rolling := value(chosen.RollingUpdate, appsv1.RollingUpdateDeployment{})
+	return appsv1.DeploymentStrategy{
+		Type: appsv1.RollingUpdateDeploymentStrategyType,
+		RollingUpdate: &appsv1.RollingUpdateDeployment{
+			MaxSurge:       new(value(rolling.MaxSurge, quarter)),
+			MaxUnavailable: new(value(rolling.MaxUnavailable, quarter)),
+		},
+	}
 }
 
 func selector(isvc *v1beta1.InferenceService, n rollout.Number) map[string]string {
