@@ -10,6 +10,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -64,5 +65,19 @@ func podTemplate(revision backend.NewRevision, labels map[string]string) corev1.
 		template.Labels = map[string]string{}
 	}
 	maps.Copy(template.Labels, labels)
+	for _, containers := range [][]corev1.Container{template.Spec.InitContainers, template.Spec.Containers} {
+		for i := range containers {
+			roundUp(containers[i].Resources.Limits)
+			roundUp(containers[i].Resources.Requests)
+		}
+	}
 	return template
+}
+
+// roundUp rounds to thousandths as the API server does: what we write must be what we then find.
+func roundUp(resources corev1.ResourceList) {
+	for name, quantity := range resources {
+		quantity.RoundUp(resource.Milli)
+		resources[name] = quantity
+	}
 }
