@@ -1,0 +1,140 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// The InferenceService of the tests, as in the seed document.
+const (
+	isvcName  = "sklearn-iris"
+	namespace = "kserve-test"
+)
+
+var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
+
+// change says in what an object differs from the usual one.
+type change[T any] func(*T)
+
+func changed[T any](object T, changes []change[T]) T {
+	for _, change := range changes {
+		change(&object)
+	}
+	return object
+}
+
+func newInferenceService(changes ...change[v1beta1.InferenceService]) *v1beta1.InferenceService {
+	isvc := changed(v1beta1.InferenceService{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: isvcName, UID: "5e7a0b6e-0000-4000-8000-000000000001", Generation: 1,
+		},
+	}, changes)
+	return &isvc
+}
+
+func annotated(key, value string) change[v1beta1.InferenceService] {
+	return func(isvc *v1beta1.InferenceService) {
+		metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value)
+	}
+}
+
+func labelledAs(key, value string) change[v1beta1.InferenceService] {
+	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataLabel(&isvc.ObjectMeta, key, value) }
+}
+
+// scaled sets the replica bounds; a maximum of 0 is none.
+func scaled(least, most int32) change[v1beta1.InferenceService] {
+	return func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &least, most
+	}
+}
+
+// newRevision is a revision as the predictor renders it: one model, downloaded, served by one container.
+func newRevision(changes ...change[backend.NewRevision]) backend.NewRevision {
+	quantities := corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("1.5Gi"),
+	}
+	mount := corev1.VolumeMount{Name: "model", MountPath: "/mnt/models"}
+	return changed(backend.NewRevision{
+		Inputs: "0123456789abcdef",
+		Runs: predictor.Revision{
+			Identity: predictor.Identity{Predictor: "fedcba9876543210"},
+			Runtime:  predictor.RuntimeRef{Kind: predictor.ClusterServingRuntimeKind, Name: "kserve-sklearnserver"},
+			Port:     8080,
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{
+					Labels:      map[string]string{"team": "iris", v1beta1.LabelInferenceService: isvcName},
+					Annotations: map[string]string{"owner": "botany"},
+				},
+				Spec: corev1.PodSpec{
+					InitContainers: []corev1.Container{{
+						Name: storageInitializer, Image: "kserve/storage-initializer:v0.20.0",
+						Args: []string{"gs://models/iris", "/mnt/models"}, VolumeMounts: []corev1.VolumeMount{mount},
+					}},
+					Containers: []corev1.Container{{
+						Name: v1beta1.ServingContainerName, Image: "kserve/sklearnserver:v0.20.0",
+						Args:         []string{"--model_name=sklearn-iris", "--http_port=8080"},
+						Ports:        []corev1.ContainerPort{{ContainerPort: 8080, Protocol: corev1.ProtocolTCP}},
+						Env:          []corev1.EnvVar{{Name: "INFERENCE_SERVICE_NAME", Value: isvcName}},
+						Resources:    corev1.ResourceRequirements{Requests: quantities, Limits: quantities.DeepCopy()},
+						VolumeMounts: []corev1.VolumeMount{mount},
+					}},
+					Volumes: []corev1.Volume{{Name: "model", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}},
+				},
+			},
+		},
+	}, changes)
+}
+
+// newScheme knows the kinds that the backend reads and writes.
+func newScheme(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range schemeParts {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return scheme
+}
+
+func newConfig(changes ...change[config.Config]) *config.Config {
+	cfg := changed(*config.Default(), changes)
+	return &cfg
+}
+
+// localGateway is a gateway for requests from inside the cluster.
+func localGateway(cfg *config.Config) {
+	cfg.Ingress.LocalGateway = &config.LocalGateway{
+		Namespace: "kserve", Name: "kserve-local-gateway", SectionName: "http",
+		Service: config.ServiceRef{Namespace: "kserve", Name: "kserve-local"},
+	}
+}
+
+// split reads «2:10 1:90» as pairs of revision and percent.
+func split(t *testing.T, shares ...int) rollout.Split {
+	t.Helper()
+	var all []rollout.Share
+	for i := 0; i < len(shares); i += 2 {
+		all = append(all, rollout.Share{Revision: rollout.Number(shares[i]), Percent: shares[i+1]})
+	}
+	made, err := rollout.NewSplit(all...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}

@@ -1,0 +1,129 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+var schemeParts = []func(*runtime.Scheme) error{
+	v1beta1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, autoscalingv2.AddToScheme, discoveryv1.AddToScheme,
+	gatewayv1.Install,
+}
+
+// TestObjectsOfARevision compares what a revision is made of with testdata/objects.
+func TestObjectsOfARevision(t *testing.T) {
+	cases := map[string]struct {
+		given    []change[v1beta1.InferenceService]
+		revision []change[backend.NewRevision]
+		replicas int
+	}{
+		"revision": {replicas: 1},
+		"revision-grpc": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
+			r.Runs.Port, r.Runs.AppProtocol = 8081, "kubernetes.io/h2c"
+		}}},
+		"revision-without-labels": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
+			r.Runs.Template.Labels, r.Runs.Template.Annotations = nil, nil
+		}}},
+		"revision-recreated": {replicas: 3, given: []change[v1beta1.InferenceService]{func(isvc *v1beta1.InferenceService) {
+			isvc.Spec.Predictor.DeploymentStrategy = &appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
+		}}},
+		"revision-surging": {replicas: 3, given: []change[v1beta1.InferenceService]{func(isvc *v1beta1.InferenceService) {
+			isvc.Spec.Predictor.DeploymentStrategy = &appsv1.DeploymentStrategy{
+				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(1))},
+			}
+		}}},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			isvc, revision := newInferenceService(test.given...), newRevision(test.revision...)
+			record, err := controllerRevision(isvc, 2, revision)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compareWithGolden(t,
+				record,
+				service(isvc, 2, revision),
+				deployment(isvc, 2, revision, test.replicas, 10*time.Minute),
+			)
+		})
+	}
+}
+
+func TestAutoscaler(t *testing.T) {
+	memory := v1beta1.MetricMemory
+	cases := map[string][]change[v1beta1.InferenceService]{
+		"autoscaler":        nil,
+		"autoscaler-memory": {func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ScaleMetric = &memory }},
+		"autoscaler-target": {func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ScaleTarget = new(int32(65)) }},
+		"autoscaler-annotations": {
+			annotated(v1beta1.AnnotationMetrics, "memory"),
+			annotated(v1beta1.AnnotationTargetUtilizationPercentage, "55"),
+		},
+		"autoscaler-fields-before-annotations": {
+			annotated(v1beta1.AnnotationMetrics, "cpu"),
+			annotated(v1beta1.AnnotationTargetUtilizationPercentage, "55"),
+			func(isvc *v1beta1.InferenceService) {
+				isvc.Spec.Predictor.ScaleMetric, isvc.Spec.Predictor.ScaleTarget = &memory, new(int32(65))
+			},
+		},
+	}
+	for name, given := range cases {
+		t.Run(name, func(t *testing.T) {
+			isvc := newInferenceService(append(given, scaled(2, 10))...)
+			compareWithGolden(t, autoscaler(isvc, 2, scalingFor(isvc).bounds, 3))
+		})
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+	otherNames := func(cfg *config.Config) {
+		cfg.Ingress.Domain = "models.acme.org"
+		cfg.Ingress.Gateway = config.GatewayRef{Namespace: "edge", Name: "public", SectionName: "https"}
+	}
+	cases := map[string]struct {
+		config  []change[config.Config]
+		given   []change[v1beta1.InferenceService]
+		shares  []int
+		timeout int64
+	}{
+		"routes":                 {shares: []int{2, 10, 1, 90}},
+		"routes-rolled-back":     {shares: []int{2, 0, 1, 100}},
+		"routes-stopped":         {},
+		"routes-timeout":         {shares: []int{2, 100}, timeout: 90},
+		"routes-other-names":     {shares: []int{2, 100}, config: []change[config.Config]{otherNames}},
+		"routes-local-gateway":   {shares: []int{2, 100}, config: []change[config.Config]{localGateway}},
+		"routes-cluster-local":   {shares: []int{2, 100}, config: []change[config.Config]{localGateway}, given: []change[v1beta1.InferenceService]{clusterLocal}},
+		"routes-without-history": {shares: []int{1, 100}},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			isvc, ingress := newInferenceService(test.given...), newConfig(test.config...).Ingress
+			record := rollout.Record{
+				Stable: 1, Target: 2, Split: split(t, test.shares...), Before: rollout.All(1), ShiftedAt: start, Highest: 2,
+			}
+			objects := []client.Object{mainRoute(isvc, ingress, record, test.timeout)}
+			for _, tag := range tags(rollout.TagsOf(record.Split, record.Target)) {
+				objects = append(objects, tagRoute(isvc, ingress, tag.tag, tag.revision))
+			}
+			compareWithGolden(t, objects...)
+		})
+	}
+}
