@@ -41,6 +41,8 @@ type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error // Valid once exited is closed.
+	// dismissed says that the process is meant to end; the lock of processes guards it.
+	dismissed bool
 }
 
 func newProcesses(logDir, workDir string, record func([]processState) error) *processes {
@@ -106,7 +108,7 @@ func (ps *processes) watch(p *process) {
 	close(p.exited)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if ps.stopping {
+	if ps.stopping || p.dismissed {
 		return
 	}
 	select {
@@ -147,6 +149,29 @@ func (ps *processes) stop() {
 	close(ps.spawn)
 }
 
+// dismiss asks one process to end, and returns when it is gone. If that takes
+// too long, the end of all processes will be its end.
+func (ps *processes) dismiss(ctx context.Context, p *process) error {
+	ps.mu.Lock()
+	p.dismissed = true
+	ps.mu.Unlock()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("asking %s to end: %w", p.state.Name, err)
+	}
+	select {
+	case <-p.exited:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for %s to end: %w", p.state.Name, context.Cause(ctx))
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.stopping {
+		return nil
+	}
+	ps.running = slices.DeleteFunc(ps.running, func(other *process) bool { return other == p })
+	return ps.recordRunning()
+}
+
 // await waits until the condition holds, or the process has ended, after which
 // it never will.
 func (p *process) await(ctx context.Context, holds condition) error {
@@ -183,7 +208,10 @@ func (p *process) lastWords() string {
 }
 
 // Process is a program that runs beside a cluster.
-type Process struct{ p *process }
+type Process struct {
+	ps *processes
+	p  *process
+}
 
 // Run starts a program that ends with the cluster, at the latest. Its output
 // goes into a log of that name; if it ends by itself, the cluster has failed.
@@ -192,13 +220,19 @@ func (c *Cluster) Run(name, path string, args ...string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Process{p: p}, nil
+	return &Process{ps: c.processes, p: p}, nil
 }
 
 // Await waits until the address answers with 200.
 func (p *Process) Await(ctx context.Context, url string) error {
 	return p.p.await(ctx, healthy(url))
 }
+
+// PID is the number of the process.
+func (p *Process) PID() int { return p.p.state.PID }
+
+// Stop asks the program to end, and returns when it has. The cluster goes on.
+func (p *Process) Stop(ctx context.Context) error { return p.ps.dismiss(ctx, p.p) }
 
 // Log is the file with the output of the program.
 func (p *Process) Log() string { return p.p.log }
