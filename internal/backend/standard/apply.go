@@ -325,13 +325,16 @@ func (w *writer) apply(ctx context.Context, made, current client.Object, how lis
 		return w.send(ctx, intent)
 	}
 	same, err := realised(intent, current, how)
-	if err != nil || same {
+	if err != nil || same || w.futile.known(intent, current) {
 		return err
 	}
-	intent.SetResourceVersion(current.GetResourceVersion())
-	return w.send(ctx, intent)
+	return w.futile.note(intent, current, func() error {
+		intent.SetResourceVersion(current.GetResourceVersion())
+		return w.send(ctx, intent)
+	})
 }
 
+// send writes the intent, and leaves in it what has become of the object.
 func (w *writer) send(ctx context.Context, intent *unstructured.Unstructured) error {
 	err := w.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(intent), client.FieldOwner(backend.FieldOwner), client.ForceOwnership)
 	if err != nil {

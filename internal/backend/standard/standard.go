@@ -40,6 +40,8 @@ type Backend struct {
 	Config *config.Config
 	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
 	RoutesInstalled func() bool
+
+	futile futileWrites
 }
 
 // IndexByInferenceService indexes every kind of [Children], and pods and EndpointSlices, by the name of the
