@@ -5,40 +5,369 @@ package integration
 
 import (
 	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/test/peers"
 )
 
 // The rows of the table «What the split is» in the contract, by their numbers.
 
+// stable has model 1 serve everything.
+func stable(ctx SpecContext) *story {
+	GinkgoHelper()
+	s := begin(ctx)
+	s.serve()
+	return s
+}
+
+func (s *story) serve() {
+	GinkgoHelper()
+	s.apply(model(1))
+	s.prints("True", "", "100", "", revision(1))
+}
+
+// canary has model 2 get 10 % beside model 1.
+func canary(ctx SpecContext) *story {
+	GinkgoHelper()
+	s := stable(ctx)
+	s.apply(model(2), percent(10))
+	s.prints("True", "90", "10", revision(1), revision(2))
+	return s
+}
+
+// promoted has model 2 take over from model 1, whose workload is gone since.
+func promoted(ctx SpecContext) *story {
+	GinkgoHelper()
+	s := canary(ctx)
+	s.apply(model(2))
+	s.prints("True", "", "100", "", revision(2))
+	s.runs(2)
+	return s
+}
+
 var _ = Describe("row 1: the first deployment is not ready", func() {
-	It("splits nothing and prints blanks", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.becomes(1, peers.NotReady())
-		s.apply(model(1))
-		s.prints("Unknown", "", "", "", "")
-		s.history()
-	})
+	for name, says := range map[string][]manifest{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
+		It("splits nothing, with "+name, func(ctx SpecContext) {
+			s := begin(ctx)
+			s.becomes(1, peers.NotReady())
+			s.apply(says...)
+			s.prints("Unknown", "", "", "", "")
+			s.settles()
+			s.history()
+		})
+	}
 })
 
 var _ = Describe("row 2: the first deployment is ready", func() {
-	It("takes everything", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.apply(model(1))
-		s.prints("True", "", "100", "", revision(1))
-		s.splits("1:100")
-		s.remembers("S=1")
-	})
+	for name, says := range map[string][]manifest{"no percent": {model(1)}, "a percent": {model(1), percent(10)}, "0 %": {model(1), percent(0)}} {
+		It("gives it everything, with "+name, func(ctx SpecContext) {
+			s := begin(ctx)
+			s.apply(says...)
+			s.prints("True", "", "100", "", revision(1))
+			s.splits("1:100")
+			s.remembers("S=1")
+		})
+	}
+})
+
+var _ = Describe("row 3: the target is not ready", func() {
+	for name, says := range map[string][]manifest{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
+		It("leaves everything with the stable, with "+name, func(ctx SpecContext) {
+			s := stable(ctx)
+			s.becomes(2, peers.NotReady())
+			s.apply(says...)
+			s.prints("Unknown", "", "100", "", revision(1))
+			s.splits("1:100")
+			s.remembers("S=1")
+			s.runs(1, 2)
+		})
+	}
 })
 
 var _ = Describe("row 4: the target is ready and the percent is 10", func() {
 	It("gives it 10", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.apply(model(1))
-		s.prints("True", "", "100", "", revision(1))
+		s := stable(ctx)
 		s.apply(model(2), percent(10))
 		s.prints("True", "90", "10", revision(1), revision(2))
 		s.splits("2:10 1:90")
 		s.remembers("S=1")
+		s.runs(1, 2)
+		s.history("1:100", "2:10 1:90")
+	})
+})
+
+var _ = Describe("row 5: the percent changes to 50", func() {
+	It("gives the canary 50", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.apply(model(2), percent(50))
+		s.prints("True", "50", "50", revision(1), revision(2))
+		s.splits("2:50 1:50")
+		s.remembers("S=1")
+		s.history("1:100", "2:10 1:90", "2:50 1:50")
+	})
+})
+
+var _ = Describe("row 6: the percent is absent and the target is ready", func() {
+	It("promotes a canary", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.apply(model(2))
+		s.prints("True", "", "100", "", revision(2))
+		s.splits("2:100")
+		s.remembers("S=2 V=1")
+		s.runs(2)
+		Expect(s.records()).To(ConsistOf(revision(1), revision(2)))
+		s.history("1:100", "2:10 1:90", "2:100")
+	})
+
+	It("promotes a target that was never a canary", func(ctx SpecContext) {
+		s := stable(ctx)
+		s.apply(model(2))
+		s.prints("True", "", "100", "", revision(2))
+		s.splits("2:100")
+		s.remembers("S=2 V=1")
+		s.runs(2)
+		s.history("1:100", "2:100")
+	})
+})
+
+var _ = Describe("row 7: the percent is 100 and the target is ready", func() {
+	It("promotes it", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.apply(model(2), percent(100))
+		s.prints("True", "", "100", "", revision(2))
+		s.splits("2:100")
+		s.remembers("S=2 V=1")
+		s.runs(2)
+	})
+})
+
+var _ = Describe("row 8: the percent becomes 0 while 2 is a canary", func() {
+	It("leaves the canary in the split, with nothing", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.apply(model(2), percent(0))
+		s.prints("True", "100", "0", revision(1), revision(2))
+		s.splits("2:0 1:100")
+		s.remembers("S=1")
+		s.runs(1, 2)
+	})
+})
+
+var _ = Describe("row 9: the percent becomes 0 after the promotion of 2", func() {
+	It("goes back to 1", func(ctx SpecContext) {
+		s := promoted(ctx)
+		s.apply(model(2), percent(0))
+		s.prints("True", "100", "0", revision(1), revision(2))
+		s.splits("2:0 1:100")
+		s.remembers("S=1")
+		s.runs(1, 2)
+		s.history("1:100", "2:10 1:90", "2:100", "2:0 1:100")
+	})
+
+	It("keeps 2 serving until 1, which was scaled away, is ready again", func(ctx SpecContext) {
+		s := promoted(ctx)
+		s.becomes(1, peers.NotReady())
+		s.apply(model(2), percent(0))
+		s.prints("Unknown", "", "100", "", revision(2))
+		s.runs(1, 2)
+		s.splits("2:100")
+		s.becomes(1, peers.Ready())
+		s.prints("True", "100", "0", revision(1), revision(2))
+		s.history("1:100", "2:10 1:90", "2:100", "2:0 1:100")
+	})
+})
+
+var _ = Describe("row 10: the percent becomes 10 after the promotion of 2", func() {
+	It("makes 2 a canary of 1 again", func(ctx SpecContext) {
+		s := promoted(ctx)
+		s.apply(model(2), percent(10))
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.splits("2:10 1:90")
+		s.remembers("S=1")
+		s.history("1:100", "2:10 1:90", "2:100", "2:10 1:90")
+	})
+})
+
+var _ = Describe("row 11: the percent falls below 100 after a promotion and no previous is left", func() {
+	It("leaves everything with 2, and says that there is nothing to go back to", func(ctx SpecContext) {
+		s := promoted(ctx)
+		Expect(api.Delete(ctx, &appsv1.ControllerRevision{
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: revision(1)},
+		})).To(Succeed())
+		s.settles()
+		s.apply(model(2), percent(10))
+		s.prints("False", "", "100", "", revision(2))
+		s.splits("2:100")
+		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionFalse, "NothingToRollBackTo", "no earlier revision is left"))
+		s.announces("NothingToRollBackTo")
+
+		By("taking the request back")
+		s.apply(model(2))
+		s.prints("True", "", "100", "", revision(2))
+		s.history("1:100", "2:10 1:90", "2:100")
+	})
+})
+
+var _ = Describe("row 12: 2 is a canary and the spec changes to 3, which is not ready", func() {
+	It("takes 2 out of the traffic at once", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.becomes(3, peers.NotReady())
+		s.apply(model(3), percent(30))
+		s.prints("Unknown", "", "100", "", revision(1))
+		s.splits("1:100")
+		s.remembers("S=1")
+		s.runs(1, 3)
+	})
+})
+
+var _ = Describe("row 13: then 3 is ready, at 30", func() {
+	It("gives 3 its 30", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.becomes(3, peers.NotReady())
+		s.apply(model(3), percent(30))
+		s.splits("1:100")
+		s.becomes(3, peers.Ready())
+		s.prints("True", "70", "30", revision(1), revision(3))
+		s.splits("3:30 1:70")
+		s.remembers("S=1")
+		s.history("1:100", "2:10 1:90", "1:100", "3:30 1:70")
+	})
+})
+
+var _ = Describe("row 14: 2 was rolled back, then the spec changes to 3 at 20", func() {
+	supersede := func(s *story) {
+		GinkgoHelper()
+		s.prints("True", "100", "0", revision(1), revision(2))
+		s.becomes(3, peers.NotReady())
+		s.apply(model(3), percent(20))
+		s.prints("Unknown", "", "100", "", revision(1))
+		s.splits("1:100")
+		s.becomes(3, peers.Ready())
+		s.prints("True", "80", "20", revision(1), revision(3))
+		s.splits("3:20 1:80")
+		s.remembers("S=1")
+	}
+
+	It("never gives 2 anything again after row 8", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.apply(model(2), percent(0))
+		supersede(s)
+		s.history("1:100", "2:10 1:90", "2:0 1:100", "1:100", "3:20 1:80")
+	})
+
+	It("never gives 2 anything again after row 9", func(ctx SpecContext) {
+		s := promoted(ctx)
+		s.apply(model(2), percent(0))
+		supersede(s)
+		s.history("1:100", "2:10 1:90", "2:100", "2:0 1:100", "1:100", "3:20 1:80")
+	})
+})
+
+var _ = Describe("row 15: 2 is a canary and the spec returns to 1's inputs", func() {
+	for name, says := range map[string][]manifest{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
+		It("gives everything to 1, makes no revision and retires 2, with "+name, func(ctx SpecContext) {
+			s := canary(ctx)
+			before, err := s.pods(1)
+			Expect(err).NotTo(HaveOccurred())
+			s.apply(says...)
+			s.prints("True", "", "100", "", revision(1))
+			s.splits("1:100")
+			s.remembers("S=1")
+			s.runs(1)
+			Expect(s.records()).To(ConsistOf(revision(1), revision(2)))
+			Expect(s.pods(1)).To(Equal(before), "the model that serves was loaded again")
+			s.history("1:100", "2:10 1:90", "1:100")
+		})
+	}
+})
+
+var _ = Describe("row 16: 3 is a canary of 2 and the spec returns to 2's inputs with the percent as it was", func() {
+	It("is an abort, not a rollback of 2", func(ctx SpecContext) {
+		s := promoted(ctx)
+		s.apply(model(3), percent(10))
+		s.prints("True", "90", "10", revision(2), revision(3))
+		s.apply(model(2), percent(10))
+		s.prints("True", "", "100", "", revision(2))
+		s.splits("2:100")
+		s.remembers("S=2 V=1")
+		s.runs(2)
+		s.history("1:100", "2:10 1:90", "2:100", "3:10 2:90", "2:100")
+	})
+})
+
+var _ = Describe("row 17: 2 never becomes ready", func() {
+	for name, failure := range map[string]struct {
+		script          peers.Script
+		reason, message string
+	}{
+		"the image cannot be pulled":            {peers.ImagePullError("manifest unknown"), "ImagePullFailed", "cannot pull the image"},
+		"the container crashes":                 {peers.Crash(1, "loading\nno such file: model.joblib\n"), "ContainerCrashed", "exit code 1"},
+		"the model cannot be downloaded":        {peers.InitCrash(1, "404 Not Found\n"), "ModelDownloadFailed", "storageUri"},
+		"it does not make the deadline":         {peers.Overdue(), "ProgressDeadlineExceeded", "raise the deadline"},
+		"it needs more memory":                  {peers.OutOfMemory(), "OutOfMemory", "resources.limits.memory"},
+		"no node can run it":                    {peers.Unschedulable("0/3 nodes are available: 3 Insufficient cpu."), "Unschedulable", "Insufficient cpu"},
+		"the cluster refuses its pods by quota": {peers.Refused("exceeded quota: team"), "PodsRefused", "exceeded quota: team"},
+	} {
+		for percents, says := range map[string][]manifest{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
+			It("leaves everything with 1 when "+name+", with "+percents, func(ctx SpecContext) {
+				s := stable(ctx)
+				s.becomes(2, failure.script)
+				s.apply(says...)
+				s.prints("False", "", "100", "", revision(1))
+				s.splits("1:100")
+				s.remembers("S=1")
+				s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, failure.reason, failure.message))
+				s.condition(v1beta1.ConditionLatestDeploymentReady, Be(metav1.ConditionFalse, failure.reason, revision(2)))
+				s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionTrue, "Ready", "100 % on "+revision(1)))
+				s.settles()
+				s.history("1:100")
+			})
+		}
+	}
+})
+
+var _ = Describe("row 18: the canary loses every ready pod", func() {
+	It("gets nothing until it is ready again", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.becomes(2, peers.NotReady())
+		s.prints("Unknown", "100", "0", revision(1), revision(2))
+		s.splits("2:0 1:100")
+		s.remembers("S=1")
+		s.becomes(2, peers.Ready())
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.splits("2:10 1:90")
+		s.history("1:100", "2:10 1:90", "2:0 1:100", "2:10 1:90")
+	})
+})
+
+var _ = Describe("row 19: the canary is ready and the stable is not", func() {
+	It("changes nothing: the canary never gets more than was asked", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.becomes(1, peers.NotReady())
+		s.prints("Unknown", "90", "10", revision(1), revision(2))
+		s.splits("2:10 1:90")
+		s.becomes(1, peers.Ready())
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.history("1:100", "2:10 1:90")
+	})
+})
+
+var _ = Describe("row 20: tag routing is on", func() {
+	It("gives both entries a URL of their own, and the target the tag latest", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.apply(model(2), percent(10), annotation(v1beta1.AnnotationEnableTagRouting, "true"))
+		s.prints("True", "90", "10", revision(1), revision(3))
+		s.splits("3:10 1:90")
+		s.remembers("S=1")
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		traffic := isvc.Status.Components[v1beta1.PredictorComponent].Traffic
+		Expect(traffic).To(HaveExactElements(
+			SatisfyAll(HaveField("RevisionName", revision(3)), HaveField("Tag", "latest"), HaveField("URL.String()", "http://"+s.tagHost("latest"))),
+			SatisfyAll(HaveField("RevisionName", revision(1)), HaveField("Tag", "prev"), HaveField("URL.String()", "http://"+s.tagHost("prev"))),
+		))
+		s.tagged(map[string]string{"latest": "3:100", "prev": "1:100"})
 	})
 })

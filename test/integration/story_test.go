@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -14,6 +15,8 @@ import (
 	gomegatypes "github.com/onsi/gomega/types"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -300,4 +303,57 @@ func names(list client.ObjectList) []string {
 		found = append(found, accessor.GetName())
 	}
 	return found
+}
+
+func (s *story) tagHost(tag string) string {
+	return fmt.Sprintf("%s-%s-predictor.%s.example.com", tag, iris, s.namespace)
+}
+
+// tagged waits until there are HTTPRoutes for exactly these tags, with these splits.
+func (s *story) tagged(wanted map[string]string) {
+	GinkgoHelper()
+	for _, tag := range []string{v1beta1.TagLatest, v1beta1.TagPrevious} {
+		read := func() (*gatewayv1.HTTPRoute, error) {
+			route := &gatewayv1.HTTPRoute{}
+			return route, api.Get(s.ctx, s.key(tag+"-"+iris+"-predictor"), route)
+		}
+		if split, ok := wanted[tag]; ok {
+			Eventually(read).Should(SatisfyAll(SplitTraffic(split), HaveHosts(s.tagHost(tag))))
+			continue
+		}
+		Eventually(func() error {
+			_, err := read()
+			return err
+		}).Should(Satisfy(apierrors.IsNotFound), "the host of tag %s is still there", tag)
+	}
+}
+
+// announced lists the events about the InferenceService as «Reason: note», with those that repeat themselves once for
+// each time.
+func (s *story) announced() ([]string, error) {
+	var list eventsv1.EventList
+	if err := api.List(s.ctx, &list, client.InNamespace(s.namespace)); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list.Items, func(a, b eventsv1.Event) int { return a.EventTime.Compare(b.EventTime.Time) })
+	var said []string
+	for _, event := range list.Items {
+		times := int32(1)
+		if event.Series != nil {
+			times = event.Series.Count
+		}
+		for range times {
+			said = append(said, event.Reason+": "+event.Note)
+		}
+	}
+	return said, nil
+}
+
+// announces waits for exactly one event with that reason.
+func (s *story) announces(reason string) {
+	GinkgoHelper()
+	Eventually(func() (int, error) {
+		said, err := s.announced()
+		return len(slices.DeleteFunc(said, func(event string) bool { return !strings.HasPrefix(event, reason+": ") })), err
+	}).Should(Equal(1), "events of reason %s", reason)
 }
