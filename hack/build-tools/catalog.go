@@ -63,16 +63,6 @@ var catalog = []tool{
 		pkg: "sigs.k8s.io/kustomize/kustomize/v5", module: "sigs.k8s.io/kustomize/kustomize/v5",
 		takes: 10 * time.Second,
 	},
-	{
-		name: "controller-gen", set: "codegen",
-		pkg: "sigs.k8s.io/controller-tools/cmd/controller-gen", module: "sigs.k8s.io/controller-tools",
-		takes: 20 * time.Second,
-	},
-	{
-		name: "crd-ref-docs", set: "codegen",
-		pkg: "github.com/elastic/crd-ref-docs", module: "github.com/elastic/crd-ref-docs",
-		takes: 10 * time.Second,
-	},
 }
 
 // kubernetes describes a program of Kubernetes itself.

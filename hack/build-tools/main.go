@@ -29,15 +29,19 @@ func main() {
 	list := flag.Bool("list", false, "list the tools with their versions and leave")
 	flag.Parse()
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := run(ctx, *list, flag.Args()); err != nil {
+	act := build
+	if *list {
+		act = printList
+	}
+	if err := run(act, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "build-tools:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, list bool, names []string) error {
+func run(act func(context.Context, string, []tool) error, names []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
 	root, err := findRoot()
 	if err != nil {
 		return err
@@ -46,9 +50,11 @@ func run(ctx context.Context, list bool, names []string) error {
 	if err != nil {
 		return err
 	}
-	if list {
-		return printList(root, tools)
-	}
+	return act(ctx, root, tools)
+}
+
+// build brings the tools below root up to date.
+func build(ctx context.Context, root string, tools []tool) error {
 	if _, err := exec.LookPath("go"); err != nil {
 		return errors.New("the go command is not in PATH: install Go (https://go.dev/doc/install) and add its bin folder to PATH")
 	}
@@ -64,7 +70,7 @@ func run(ctx context.Context, list bool, names []string) error {
 	return nil
 }
 
-func printList(root string, tools []tool) error {
+func printList(_ context.Context, root string, tools []tool) error {
 	for _, t := range tools {
 		r, err := newRecipe(root, t)
 		if err != nil {

@@ -169,7 +169,10 @@ func (c *Cluster) Stop() error {
 
 func (c *Cluster) stop() error {
 	c.processes.stop()
-	return errors.Join(cleanUp(c.dir, c.dataDir, c.keepLogs), c.lock.Close())
+	if c.ownsDir && !c.keepLogs {
+		return errors.Join(os.RemoveAll(c.dir), c.lock.Close())
+	}
+	return errors.Join(removeAllButLogs(c.dir, c.dataDir), c.lock.Close())
 }
 
 // Failed delivers an error if a process of the cluster ends that should not.

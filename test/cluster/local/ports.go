@@ -15,14 +15,22 @@ import (
 // none of those takes one before the process that it is meant for.
 func freePorts(n int) ([]int, error) {
 	const first, last, attempts = 20000, 32000, 1000
-	var ports []int
+	var (
+		ports     []int
+		listeners []net.Listener
+	)
+	defer func() { // They are held until all are found, so that they differ.
+		for _, l := range listeners {
+			l.Close()
+		}
+	}()
 	for range attempts {
 		port := first + rand.IntN(last-first)
 		listener, err := net.Listen("tcp", loopback(port))
 		if err != nil {
 			continue
 		}
-		defer listener.Close() // Held until all are found, so that they differ.
+		listeners = append(listeners, listener)
 		if ports = append(ports, port); len(ports) == n {
 			return ports, nil
 		}

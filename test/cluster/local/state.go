@@ -94,16 +94,15 @@ func Down(dir string) (found bool, err error) {
 	for _, p := range s.Processes {
 		p.terminate(time.Second)
 	}
-	return true, cleanUp(dir, s.DataDir, false)
+	if s.OwnsDir {
+		return true, os.RemoveAll(dir)
+	}
+	return true, removeAllButLogs(dir, s.DataDir)
 }
 
-// cleanUp removes what a cluster leaves in its folders. The logs are worth
-// keeping if they are in a folder of the user's choice, or if they tell what
-// went wrong.
-func cleanUp(dir, dataDir string, keepLogs bool) error {
-	if dir == dataDir && !keepLogs {
-		return os.RemoveAll(dir)
-	}
+// removeAllButLogs removes what a cluster leaves in its folders, except for
+// what may be worth reading.
+func removeAllButLogs(dir, dataDir string) error {
 	var errs []error
 	for _, name := range []string{stateFile, "kubeconfig", "pki", "etcd"} {
 		errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))

@@ -1,0 +1,213 @@
+# Serinus. `make` explains the targets.
+
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+##@ Settings
+
+VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)## version that the operator reports
+IMG           ?=## image that `docker-build` makes and `deploy` uses, instead of the released one
+CONTAINER_TOOL ?= docker## docker or podman
+PLATFORMS     ?=## platforms of the image, such as linux/amd64,linux/arm64; by default this machine's
+PUSH          ?=## PUSH=1 pushes the image, which several platforms need
+CONFIG        ?= hack/run-config.yaml## configuration file for `run`
+FUZZ_COUNT    ?= 1000000## how many rollouts `fuzz` tries
+BENCH_ARGS    ?=## flags for the benchmarks
+KUBEBUILDER_ASSETS ?=## folder with etcd, kube-apiserver and kubectl, if they are not to be built
+
+# ------------------------------------------------------------------ internals
+
+BIN   := $(CURDIR)/bin
+TOOLS := $(BIN)/tools
+IMAGE_NAME := ghcr.io/serinus-io/serinus
+
+build_tools := go run ./hack/build-tools
+timed       := hack/timed
+lint_tool   := $(TOOLS)/golangci-lint
+
+# What the integration tests run against is built unless the user has it.
+# (A make within make inherits what is exported here.)
+ifeq ($(filter-out $(TOOLS),$(KUBEBUILDER_ASSETS)),)
+  assets       := $(TOOLS)
+  assets_tools := etcd kube-apiserver kubectl
+else
+  assets       := $(KUBEBUILDER_ASSETS)
+  assets_tools :=
+endif
+export KUBEBUILDER_ASSETS := $(strip $(assets))
+
+# The user's kubectl, or ours.
+KUBECTL := $(shell command -v kubectl 2>/dev/null)
+ifeq ($(KUBECTL),)
+  KUBECTL       := $(TOOLS)/kubectl
+  kubectl_tools := kubectl
+endif
+
+export CGO_ENABLED := 0
+
+# Packages that need neither a server nor much time.
+unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench|e2e)')
+
+.PHONY: requirements
+requirements:
+	@command -v go >/dev/null || { echo "Go is missing: install it from https://go.dev/doc/install and add its bin folder to PATH." >&2; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing: install it, for example with 'apt-get install git'." >&2; exit 1; }
+
+##@ Start here
+
+.PHONY: help
+help: ## explain the targets
+	@awk -f hack/help.awk $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: requirements ## walk through a canary release on a cluster of its own
+	@go run ./test/cluster demo
+
+.PHONY: cluster-up
+cluster-up: requirements ## start the demo's cluster, operator included, and leave it running
+	@go build -o $(BIN)/cluster ./test/cluster
+	@$(BIN)/cluster up --operator --detach
+
+.PHONY: cluster-down
+cluster-down: requirements ## end that cluster
+	@go build -o $(BIN)/cluster ./test/cluster
+	@$(BIN)/cluster down
+
+##@ Test
+
+.PHONY: test
+test: requirements ## run lint and all tests
+	@rm -f $(BIN)/times
+	@$(MAKE) lint test-unit test-chart test-crd test-integration; status=$$?; hack/times $(BIN)/times; exit $$status
+
+.PHONY: test-unit
+test-unit: requirements ## run the unit and property tests
+	@$(timed) "unit and property tests" go test -shuffle=on $(unit_packages)
+
+.PHONY: test-chart
+test-chart: requirements ## test the Helm chart against the kustomize build
+	@cd charts && ../$(timed) "chart tests" go test ./...
+
+.PHONY: test-crd
+test-crd: requirements assets ## test what the CRDs accept and refuse, on a real API server
+	@$(timed) "CRD tests" go test -shuffle=on ./test/crd/...
+
+.PHONY: test-integration
+test-integration: requirements assets ## test the operator on a real API server
+	@$(timed) "integration tests" go test -timeout=40m ./test/integration/...
+
+.PHONY: fuzz
+fuzz: requirements ## try FUZZ_COUNT random rollouts on the core
+	@$(timed) "fuzzing" go test ./internal/rollout -run='^$$' -fuzz='^FuzzDecide$$' -fuzztime=$(FUZZ_COUNT)x
+
+.PHONY: bench
+bench: requirements assets ## measure the operator on a real API server
+	@go run ./test/bench $(BENCH_ARGS)
+
+##@ Develop
+
+.PHONY: generate
+generate: requirements ## write the Go code that follows from the API's types
+	@hack/codegen/generate
+
+.PHONY: manifests
+manifests: requirements ## write CRDs and roles, and the chart's copies of them
+	@hack/codegen/manifests
+	@charts/serinus/sync.sh
+
+.PHONY: docs
+docs: requirements ## write the API reference
+	@hack/codegen/docs
+
+.PHONY: fmt
+fmt: requirements $(lint_tool) ## format the Go code
+	@$(lint_tool) fmt ./...
+
+.PHONY: lint
+lint: requirements $(lint_tool) ## check the Go code
+	@$(timed) "lint" $(lint_tool) run ./...
+	@cd charts && ../$(timed) "lint of the chart tests" $(lint_tool) run ./...
+
+.PHONY: lint-fix
+lint-fix: requirements $(lint_tool) ## check the Go code and mend what can be mended
+	@$(lint_tool) run --fix ./...
+
+.PHONY: verify
+verify: requirements ## check that what is generated is up to date, then lint
+	@hack/verify $(MAKE) generate manifests docs fmt
+	@$(MAKE) lint
+
+.PHONY: tools
+tools: requirements ## build all tools now rather than when they are needed
+	@$(build_tools)
+
+.PHONY: clean
+clean: ## remove all that was built
+	@[ ! -x $(BIN)/cluster ] || $(BIN)/cluster down >/dev/null
+	rm -rf $(BIN) dist
+
+##@ Build
+
+.PHONY: build
+build: requirements ## build the operator: bin/manager
+	@go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/manager ./cmd/manager
+
+.PHONY: docker-build
+docker-build: ## build the image IMG for PLATFORMS
+	$(CONTAINER_TOOL) buildx build $(if $(PLATFORMS),--platform $(PLATFORMS)) --build-arg VERSION=$(VERSION) \
+		--tag $(or $(IMG),$(IMAGE_NAME):$(VERSION)) $(if $(PUSH),--push,$(if $(PLATFORMS),,--load)) .
+
+##@ Deploy, to the cluster of the current kubeconfig
+
+.PHONY: run
+run: requirements ## run the operator on this machine, with your own rights; `install` comes first
+	go run -ldflags "-X main.version=$(VERSION)" ./cmd/manager --config=$(CONFIG)
+
+.PHONY: install
+install: requirements kubectl kustomize ## install the CRDs and the serving runtimes
+	@$(call apply,config/crd)
+	@$(call established)
+	@$(call apply,config/runtimes)
+
+.PHONY: uninstall
+uninstall: requirements kubectl kustomize ## remove them, with every InferenceService
+	@$(call delete,config/crd)
+
+.PHONY: deploy
+deploy: requirements kubectl kustomize ## install the operator with all that it needs
+	@$(call apply,$(or $(if $(IMG),$(call with_image,$(IMG))),config/default))
+	@$(call established)
+	@$(call apply,config/runtimes)
+	@echo "Installed. To see it start: kubectl rollout status -n serinus-system deployment/serinus-controller-manager"
+
+.PHONY: undeploy
+undeploy: requirements kubectl kustomize ## remove all of that, with every InferenceService
+	@$(call delete,config/default)
+
+# ------------------------------------------------------------------ internals
+
+apply       = $(TOOLS)/kustomize build $1 | $(KUBECTL) apply --server-side -f -
+delete      = $(TOOLS)/kustomize build $1 | $(KUBECTL) delete --ignore-not-found -f -
+established = $(KUBECTL) wait --for=condition=Established --timeout=60s -f <($(TOOLS)/kustomize build config/crd)
+# A build of config/default with another image.
+with_image  = $(shell mkdir -p $(BIN)/deploy && cd $(BIN)/deploy && rm -f kustomization.yaml && \
+	printf 'resources: [../../config/default]\n' > kustomization.yaml && \
+	$(TOOLS)/kustomize edit set image $(IMAGE_NAME)=$1 && echo $(BIN)/deploy)
+
+.PHONY: assets
+assets:
+	@$(if $(assets_tools),$(build_tools) $(assets_tools),:)
+
+.PHONY: kubectl
+kubectl:
+	@$(if $(kubectl_tools),$(build_tools) $(kubectl_tools),:)
+
+.PHONY: kustomize
+kustomize:
+	@$(build_tools) kustomize
+
+.PHONY: $(lint_tool)
+$(lint_tool):
+	@$(build_tools) golangci-lint
