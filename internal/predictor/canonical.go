@@ -152,7 +152,7 @@ func isEmpty(v reflect.Value) bool {
 	case reflect.Slice, reflect.Map:
 		return v.Len() == 0
 	case reflect.Struct:
-		if _, ok := v.Interface().(json.Marshaler); ok {
+		if _, ok := reflect.TypeAssert[json.Marshaler](v); ok {
 			return v.IsZero()
 		}
 		fields := map[string]reflect.Value{}

@@ -28,8 +28,8 @@ func TestCanonicalForm(t *testing.T) {
 		Number   *int32             `json:"number,omitempty"`
 		List     []string           `json:"list,omitempty"`
 		Map      map[string]string  `json:"map,omitempty"`
-		Quantity resource.Quantity  `json:"quantity,omitempty"`
-		Port     intstr.IntOrString `json:"port,omitempty"`
+		Quantity resource.Quantity  `json:"quantity"`
+		Port     intstr.IntOrString `json:"port"`
 	}
 	cases := map[string]struct {
 		given any

@@ -14,7 +14,8 @@ import (
 // CredentialsNeed says what [Resolved.Render] has to know of the namespace. It
 // is zero for a model that is not downloaded.
 type CredentialsNeed struct {
-	// ServiceAccount is the service account whose annotations and secrets count.
+	// ServiceAccount is the service account whose annotations count, and whose
+	// secrets count unless Secret is set.
 	ServiceAccount string
 	// Secret is a secret that counts by its name.
 	Secret string

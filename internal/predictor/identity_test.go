@@ -5,6 +5,7 @@ package predictor
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -155,7 +156,7 @@ func TestWhatMakesARevision(t *testing.T) {
 		"the runtime's name":        func(g *given) { g.runtime.Name = "other" },
 	}
 	makesNone := map[string]func(*given){
-		"nothing":              func(g *given) {},
+		"nothing":              func(*given) {},
 		"canaryTrafficPercent": func(g *given) { g.isvc.Spec.Predictor.CanaryTrafficPercent = new(int64(0)) },
 		"minReplicas":          func(g *given) { g.isvc.Spec.Predictor.MinReplicas = new(int32(3)) },
 		"stop":                 func(g *given) { g.isvc.Annotations[v1beta1.AnnotationStop] = "true" },
@@ -168,7 +169,17 @@ func TestWhatMakesARevision(t *testing.T) {
 		},
 		"no automatic updates": func(g *given) { g.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] = "true" },
 		"visibility":           func(g *given) { g.isvc.Labels[v1beta1.LabelNetworkVisibility] = "cluster-local" },
-		"kubectl":              func(g *given) { g.isvc.Annotations["kubectl.kubernetes.io/last-applied-configuration"] = "{}" },
+		"what the operator itself sets": func(g *given) {
+			g.isvc.Labels[v1beta1.LabelInferenceService] = "x"
+			g.isvc.Labels[v1beta1.LabelRevision] = "x"
+			g.isvc.Labels[v1beta1.LabelComponent] = "x"
+		},
+		"what KServe leaves behind": func(g *given) {
+			g.isvc.Annotations["modelFormat"] = "sklearn"
+			g.isvc.Annotations["internal.serving.kserve.io/localmodel-sourceuri"] = "x"
+			g.isvc.Labels["internal.serving.kserve.io/localmodel"] = "x"
+		},
+		"kubectl": func(g *given) { g.isvc.Annotations["kubectl.kubernetes.io/last-applied-configuration"] = "{}" },
 		"Argo CD": func(g *given) {
 			g.isvc.Annotations["argocd.argoproj.io/tracking-id"] = "x"
 			g.isvc.Labels["app.kubernetes.io/instance"] = "x"
@@ -385,9 +396,7 @@ func fieldsOf(t reflect.Type, prefix []int) map[string][]int {
 		index := append(slices.Clone(prefix), i)
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if field.Anonymous && name == "" {
-			for inner, path := range fieldsOf(field.Type, index) {
-				fields[inner] = path
-			}
+			maps.Copy(fields, fieldsOf(field.Type, index))
 			continue
 		}
 		fields[name] = index

@@ -232,9 +232,9 @@ func respell(t *rapid.T, v reflect.Value) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() {
-				respell(t, v.Field(i))
+		for _, field := range v.Fields() {
+			if field.CanSet() {
+				respell(t, field)
 			}
 		}
 	case reflect.Pointer:

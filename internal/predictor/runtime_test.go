@@ -20,7 +20,7 @@ func serving(t *testing.T, name, spec string) *v1alpha1.ClusterServingRuntime {
 }
 
 func TestRuntimeIsPicked(t *testing.T) {
-	const any = "supportedModelFormats: [{name: sklearn, autoSelect: true}]"
+	const serves = "supportedModelFormats: [{name: sklearn, autoSelect: true}]"
 	created := func(runtime *v1alpha1.ClusterServingRuntime, second int64) *v1alpha1.ClusterServingRuntime {
 		runtime.CreationTimestamp = metav1.Unix(second, 0)
 		return runtime
@@ -32,7 +32,7 @@ func TestRuntimeIsPicked(t *testing.T) {
 	}{
 		"by the name of the format": {
 			"{modelFormat: {name: sklearn}}",
-			cluster(serving(t, "a", "supportedModelFormats: [{name: xgboost, autoSelect: true}]"), serving(t, "b", any)),
+			cluster(serving(t, "a", "supportedModelFormats: [{name: xgboost, autoSelect: true}]"), serving(t, "b", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"by the version of the format": {
@@ -52,7 +52,7 @@ func TestRuntimeIsPicked(t *testing.T) {
 			"{modelFormat: {name: sklearn}}",
 			Runtimes{
 				Cluster:    []*v1alpha1.ClusterServingRuntime{serving(t, "a", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 9}]")},
-				Namespaced: []*v1alpha1.ServingRuntime{namespaced(serving(t, "b", any))},
+				Namespaced: []*v1alpha1.ServingRuntime{namespaced(serving(t, "b", serves))},
 			},
 			RuntimeRef{ServingRuntimeKind, "b"},
 		},
@@ -61,13 +61,13 @@ func TestRuntimeIsPicked(t *testing.T) {
 			cluster(
 				serving(t, "a", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 1}]"),
 				serving(t, "b", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 2}]"),
-				serving(t, "c", any),
+				serving(t, "c", serves),
 			),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"any priority before none": {
 			"{modelFormat: {name: sklearn}}",
-			cluster(serving(t, "a", any), serving(t, "b", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 1}]")),
+			cluster(serving(t, "a", serves), serving(t, "b", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 1}]")),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"priority of the format, not of another": {
@@ -80,27 +80,27 @@ func TestRuntimeIsPicked(t *testing.T) {
 		},
 		"the lowest protocol among equals": {
 			"{modelFormat: {name: sklearn}, protocolVersion: v2}",
-			cluster(serving(t, "a", any+"\nprotocolVersions: [grpc-v2, v2]"), serving(t, "b", any+"\nprotocolVersions: [v2, v1]")),
+			cluster(serving(t, "a", serves+"\nprotocolVersions: [grpc-v2, v2]"), serving(t, "b", serves+"\nprotocolVersions: [v2, v1]")),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"named protocols before any": {
 			"{modelFormat: {name: sklearn}}",
-			cluster(serving(t, "a", any), serving(t, "b", any+"\nprotocolVersions: [v1]")),
+			cluster(serving(t, "a", serves), serving(t, "b", serves+"\nprotocolVersions: [v1]")),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"the newest among equals": {
 			"{modelFormat: {name: sklearn}}",
-			cluster(created(serving(t, "a", any), 1), created(serving(t, "b", any), 2)),
+			cluster(created(serving(t, "a", serves), 1), created(serving(t, "b", serves), 2)),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"by name among equals": {
 			"{modelFormat: {name: sklearn}}",
-			cluster(serving(t, "b", any), serving(t, "a", any)),
+			cluster(serving(t, "b", serves), serving(t, "a", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "a"},
 		},
 		"protocol v1 where none is asked for": {
 			"{modelFormat: {name: sklearn}}",
-			cluster(serving(t, "a", any+"\nprotocolVersions: [v2]"), serving(t, "b", any+"\nprotocolVersions: [v1]")),
+			cluster(serving(t, "a", serves+"\nprotocolVersions: [v2]"), serving(t, "b", serves+"\nprotocolVersions: [v1]")),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"protocol v2 for Triton": {
@@ -113,22 +113,22 @@ func TestRuntimeIsPicked(t *testing.T) {
 		},
 		"not a disabled one": {
 			"{modelFormat: {name: sklearn}}",
-			cluster(serving(t, "a", any+"\ndisabled: true"), serving(t, "b", any)),
+			cluster(serving(t, "a", serves+"\ndisabled: true"), serving(t, "b", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"not one for several models": {
 			"{modelFormat: {name: sklearn}}",
-			cluster(serving(t, "a", any+"\nmultiModel: true"), serving(t, "b", any+"\nmultiModel: false")),
+			cluster(serving(t, "a", serves+"\nmultiModel: true"), serving(t, "b", serves+"\nmultiModel: false")),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"not one that spreads over nodes": {
 			"{modelFormat: {name: sklearn}}",
-			cluster(serving(t, "a", any+"\nworkerSpec: {}"), serving(t, "b", any)),
+			cluster(serving(t, "a", serves+"\nworkerSpec: {}"), serving(t, "b", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"not one that must be named": {
 			"{modelFormat: {name: sklearn}}",
-			cluster(serving(t, "a", "supportedModelFormats: [{name: sklearn}]"), serving(t, "b", any)),
+			cluster(serving(t, "a", "supportedModelFormats: [{name: sklearn}]"), serving(t, "b", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
 		"by the version that may be picked": {
@@ -141,20 +141,20 @@ func TestRuntimeIsPicked(t *testing.T) {
 		},
 		"named": {
 			"{modelFormat: {name: sklearn}, runtime: a}",
-			cluster(serving(t, "a", "supportedModelFormats: [{name: sklearn}]"), serving(t, "b", any)),
+			cluster(serving(t, "a", "supportedModelFormats: [{name: sklearn}]"), serving(t, "b", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "a"},
 		},
 		"named, and of the namespace": {
 			"{modelFormat: {name: sklearn}, runtime: a}",
 			Runtimes{
-				Cluster:    []*v1alpha1.ClusterServingRuntime{serving(t, "a", any)},
-				Namespaced: []*v1alpha1.ServingRuntime{namespaced(serving(t, "a", any))},
+				Cluster:    []*v1alpha1.ClusterServingRuntime{serving(t, "a", serves)},
+				Namespaced: []*v1alpha1.ServingRuntime{namespaced(serving(t, "a", serves))},
 			},
 			RuntimeRef{ServingRuntimeKind, "a"},
 		},
 		"named, where the spec leaves the protocol to it": {
 			"{modelFormat: {name: sklearn}, runtime: a}",
-			cluster(serving(t, "a", any+"\nprotocolVersions: [v2]")),
+			cluster(serving(t, "a", serves+"\nprotocolVersions: [v2]")),
 			RuntimeRef{ClusterServingRuntimeKind, "a"},
 		},
 	}
