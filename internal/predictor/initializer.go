@@ -219,7 +219,13 @@ func (i *initializer) tuneDownload(uri string) {
 	}
 }
 
+// mount mounts a volume unless there is one of its name: of two secrets for the
+// same kind of storage, which both are mounted at the same place, the first one
+// holds.
 func (i *initializer) mount(volume corev1.Volume, directory string) {
+	if slices.ContainsFunc(i.volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
+		return
+	}
 	i.volumes = append(i.volumes, volume)
 	i.mounts = append(i.mounts, corev1.VolumeMount{Name: volume.Name, MountPath: directory, ReadOnly: true})
 }

@@ -151,7 +151,7 @@ func parseClaim(field, uri, rest string) (source, *Error) {
 
 // NeedsCredentials says what [Resolved.Render] has to know of the namespace.
 func (r *Resolved) NeedsCredentials() CredentialsNeed {
-	if r.source.kind != download {
+	if r.source.kind != download || hasInitializer(r.spec.InitContainers) {
 		return CredentialsNeed{}
 	}
 	secret := r.metadata.annotations.effective()[r.settings.Credentials.StorageSecretNameAnnotation]
@@ -180,8 +180,8 @@ func (r *Resolved) provideModel(pod *corev1.PodSpec, credentials Credentials) *E
 		return r.mountModel(pod, volume, imageFolder)
 	case download:
 	}
-	if slices.ContainsFunc(pod.InitContainers, func(c corev1.Container) bool { return c.Name == initializerName }) {
-		return nil // The user brings their own, and with it all that it needs.
+	if hasInitializer(pod.InitContainers) {
+		return nil
 	}
 	volume := corev1.Volume{Name: downloadVolume}
 	volume.EmptyDir = &corev1.EmptyDirVolumeSource{}
@@ -197,6 +197,12 @@ func (r *Resolved) provideModel(pod *corev1.PodSpec, credentials Credentials) *E
 		pod.Volumes = addVolume(pod.Volumes, volume)
 	}
 	return nil
+}
+
+// hasInitializer tells whether the user brings their own, and with it all that
+// it needs.
+func hasInitializer(containers []corev1.Container) bool {
+	return slices.ContainsFunc(containers, func(c corev1.Container) bool { return c.Name == initializerName })
 }
 
 // mountModel mounts the model's volume into the containers that want it.

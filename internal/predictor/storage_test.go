@@ -142,7 +142,10 @@ func TestNeedsCredentials(t *testing.T) {
 		"a secret by annotation": {"{model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "mine", CredentialsNeed{ServiceAccount: "default", Secret: "mine"}},
 		"a storage spec":         {"{model: {modelFormat: {name: sklearn}, storage: {path: p}}}", "", CredentialsNeed{Secret: "storage-config"}},
 		"both":                   {"{model: {modelFormat: {name: sklearn}, storage: {path: p}}}", "mine", CredentialsNeed{Secret: "mine"}},
-		"a container":            {"{containers: [{name: kserve-container, image: i}]}", "", CredentialsNeed{}},
+		"an initializer of one's own": {
+			"{initContainers: [{name: storage-initializer}], model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "mine", CredentialsNeed{},
+		},
+		"a container": {"{containers: [{name: kserve-container, image: i}]}", "", CredentialsNeed{}},
 		"a container with a model": {
 			"{containers: [{name: kserve-container, image: i, env: [{name: STORAGE_URI, value: gs://b}]}]}", "",
 			CredentialsNeed{ServiceAccount: "default"},
@@ -181,6 +184,22 @@ model: {modelFormat: {name: sklearn}, storageUri: "gs://b/p", volumeMounts: [{na
 		v1beta1.InvalidPredictorSpec, "spec.predictor",
 		"container kserve-container mounts volume mine at /mnt/models, where the model belongs; mount it elsewhere, or remove storageUri",
 	})
+}
+
+// TestTwoSecretsForOneKindOfStorage: variables of the later secret hold, but
+// nothing can be mounted twice at one place.
+func TestTwoSecretsForOneKindOfStorage(t *testing.T) {
+	var making initializer
+	for _, name := range []string{"first", "second"} {
+		making.useSecret(Secret{Name: name, Keys: []string{keyGCSCredentials}}, CredentialSettings{})
+		making.useSecret(Secret{Name: name, Keys: []string{keyHFToken}}, CredentialSettings{})
+	}
+	if len(making.mounts) != 1 || len(making.volumes) != 1 || making.volumes[0].Secret.SecretName != "first" {
+		t.Errorf("got mounts %+v and volumes %+v, want those of the first secret", making.mounts, making.volumes)
+	}
+	if len(making.env) != 2 || making.env[1].ValueFrom.SecretKeyRef.Name != "second" {
+		t.Errorf("got variables %+v, want the token of the second secret", making.env)
+	}
 }
 
 // TestSecretsStaySecret: nothing that is known of a secret holds a value of it,
