@@ -45,25 +45,33 @@ type story struct {
 	operator  *operator
 }
 
-// begin sets the stage. The periods are short; options change the operator's configuration.
+// begin sets the stage in a namespace of the story's own, and starts the operator.
 func begin(ctx SpecContext, options ...func(*config.Config)) *story {
 	GinkgoHelper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
 	Expect(api.Create(ctx, namespace)).To(Succeed())
-	s := &story{ctx: ctx, namespace: namespace.Name, config: config.Default()}
+	s := stage(ctx, namespace.Name)
+	for _, option := range options {
+		option(s.config)
+	}
+	s.start(wire.New())
+	return s
+}
+
+// stage has the journal record a namespace and the peers play in it. The periods of the operator's configuration are
+// short.
+func stage(ctx SpecContext, namespace string) *story {
+	GinkgoHelper()
+	s := &story{ctx: ctx, namespace: namespace, config: config.Default()}
 	s.config.Rollout.DrainPeriod.Duration = 100 * time.Millisecond
 	s.config.Rollout.SettlePeriod.Duration = 500 * time.Millisecond
 	s.config.Rollout.CapacityHold.Duration = 500 * time.Millisecond
 	s.config.Controller.Concurrency = 2
-	for _, option := range options {
-		option(s.config)
-	}
 	recorded, err := journal.Start(context.Background(), api, s.namespace) //nolint:contextcheck // It outlives the story's body.
 	Expect(err).NotTo(HaveOccurred())
 	s.journal = recorded
 	DeferCleanup(s.end)
 	s.play()
-	s.start(wire.New())
 	return s
 }
 
