@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,7 +18,7 @@ import (
 )
 
 // credentials reads what is known of credentials for storage, live and only when a revision is made: the operator may
-// not list secrets, and keeps none.
+// not list secrets, and keeps none. A secret that the spec names itself takes the place of the account's.
 func (p *pass) credentials(ctx context.Context, need predictor.CredentialsNeed) (predictor.Credentials, error) {
 	var found predictor.Credentials
 	if need.ServiceAccount != "" {
@@ -28,6 +29,9 @@ func (p *pass) credentials(ctx context.Context, need predictor.CredentialsNeed) 
 		}
 		found.ServiceAccountAnnotations = account.Annotations
 		for _, reference := range account.Secrets {
+			if need.Secret != "" || generatedFor(need.ServiceAccount, reference.Name) {
+				continue
+			}
 			secret, err := p.secret(ctx, reference.Name, fmt.Sprintf("ServiceAccount %q lists it", need.ServiceAccount))
 			if err != nil {
 				return found, err
@@ -38,13 +42,20 @@ func (p *pass) credentials(ctx context.Context, need predictor.CredentialsNeed) 
 		}
 	}
 	if need.Secret != "" {
-		secret, err := p.secret(ctx, need.Secret, "spec.predictor.model.storage asks for it")
+		secret, err := p.secret(ctx, need.Secret, "the credentials for storage are in it")
 		if err != nil {
 			return found, err
 		}
 		found.Secret = secret
 	}
 	return found, nil
+}
+
+// generatedFor tells whether a platform has made the secret for a service account: its token, or its access to the
+// platform's own registry. Neither opens a store of models, and many an account lists them; not being allowed to read
+// them must not keep a public model from being served.
+func generatedFor(account, secret string) bool {
+	return strings.HasPrefix(secret, account+"-token-") || strings.HasPrefix(secret, account+"-dockercfg-")
 }
 
 // secret is what may be known of a secret; nil if it does not exist.
@@ -60,7 +71,7 @@ func (p *pass) secret(ctx context.Context, name, why string) (*predictor.Secret,
 		return nil, &problemError{status.Problem{
 			Condition: v1beta1.ConditionPredictorReady,
 			Reason:    reasonCredentials,
-			Message: fmt.Sprintf("the operator may not read Secret %q (%s); allow it in this namespace: kubectl create rolebinding serinus-credentials -n %s --clusterrole=serinus-credentials-reader --serviceaccount=serinus-system:serinus-controller-manager",
+			Message: fmt.Sprintf("the operator may not read Secret %q (%s); allow it in this namespace: kubectl create rolebinding serinus-credentials-reader -n %s --clusterrole=serinus-credentials-reader --serviceaccount=serinus-system:serinus-controller-manager",
 				name, why, p.isvc.Namespace),
 		}}
 	default:
