@@ -26,7 +26,7 @@ func (d *decider) serving(receiver Number) int {
 		}
 	}
 	ready := d.ready(giver.Revision)
-	if giver.Percent == 0 || ready <= max(d.Wanted.Replicas.Min, d.before.Floors[giver.Revision]) {
+	if giver.Percent == 0 || ready <= max(d.Wanted.Replicas.least(), d.heldBefore(giver.Revision)) {
 		return ready
 	}
 	return ceilDiv(100*ready, giver.Percent)
@@ -44,7 +44,7 @@ func (d *decider) holdCapacity() {
 	}
 	floors := map[Number]int{}
 	for _, share := range d.after.Split.shares {
-		if floor := d.heldFloor(share); share.Percent > 0 && floor > d.Wanted.Replicas.Min {
+		if floor := d.heldFloor(share); share.Percent > 0 && floor > d.Wanted.Replicas.least() {
 			floors[share.Revision] = floor
 		}
 	}
@@ -55,17 +55,17 @@ func (d *decider) holdCapacity() {
 
 func (d *decider) heldFloor(share Share) int {
 	n, had := share.Revision, d.before.Split.Percent(share.Revision)
-	floor := max(d.ready(n), d.before.Floors[n])
+	floor := max(d.ready(n), d.heldBefore(n))
 	if share.Percent > had && (n == d.target || had == 0) {
-		floor = max(d.need(n, share.Percent), d.before.Floors[n])
+		floor = max(d.need(n, share.Percent), d.heldBefore(n))
 	}
 	return d.Wanted.Replicas.clamp(floor)
 }
 
 // floor is the least replicas that a revision runs now.
 func (d *decider) floor(n Number) int {
-	floor := d.Wanted.Replicas.Min
-	if d.holds() {
+	floor := d.Wanted.Replicas.least()
+	if d.holds(d.after, d.programmed()) {
 		floor = max(floor, d.after.Floors[n])
 	}
 	if n == d.target && n != d.after.Stable && d.after.Split.Percent(n) == 0 {
@@ -77,25 +77,36 @@ func (d *decider) floor(n Number) int {
 	return d.Wanted.Replicas.clamp(floor)
 }
 
-// holds tells whether floors are in force: while two revisions share the traffic, and for a while after a shift.
-func (d *decider) holds() bool {
-	return d.shared() || d.now.Before(d.holdEnds())
-}
-
-func (d *decider) shared() bool {
-	sharing := 0
-	for _, share := range d.after.Split.shares {
-		if share.Percent > 0 {
-			sharing++
-		}
+// heldBefore is the floor that was in force until now. One that has expired tells nothing any more: the autoscaler
+// has seen the load since.
+func (d *decider) heldBefore(n Number) int {
+	if !d.holds(d.before, d.Route.TakenOver) {
+		return 0
 	}
-	return sharing > 1
+	return d.before.Floors[n]
 }
 
-func (d *decider) holdEnds() time.Time { return d.after.ShiftedAt.Add(d.policy.CapacityHold) }
+// holds tells whether the floors of a record are in force: while two revisions share the traffic, until the gateway
+// has moved it, and for a while after a shift.
+func (d *decider) holds(record Record, takenOver bool) bool {
+	return record.Split.isShared() || !takenOver || d.now.Before(d.holdEnds(record))
+}
 
-func (b Bounds) autoscaled() bool { return !b.Elastic && b.Max > b.Min }
+func (d *decider) holdEnds(record Record) time.Time {
+	return record.ShiftedAt.Add(d.policy.CapacityHold)
+}
 
-func (b Bounds) clamp(replicas int) int { return max(b.Min, min(replicas, max(b.Min, b.Max))) }
+func (b Bounds) autoscaled() bool { return !b.Elastic && b.Max > b.least() }
+
+// least is the fewest replicas of a revision that runs. None would never serve again where no autoscaler sees the
+// requests that wait.
+func (b Bounds) least() int {
+	if b.Elastic {
+		return b.Min
+	}
+	return max(b.Min, 1)
+}
+
+func (b Bounds) clamp(replicas int) int { return max(b.least(), min(replicas, b.Max)) }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

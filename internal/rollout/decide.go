@@ -3,7 +3,11 @@
 
 package rollout
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Policy is what the administrator decides about all rollouts.
 type Policy struct {
@@ -19,6 +23,7 @@ type Policy struct {
 // Decide says what must be, given what was seen and the time. Equal arguments give equal decisions; a decision that
 // was carried out gives one that changes nothing.
 func Decide(seen Snapshot, policy Policy, now time.Time) Decision {
+	seen.Revisions = slices.SortedFunc(slices.Values(seen.Revisions), func(a, b Revision) int { return cmp.Compare(a.Number, b.Number) })
 	d := decider{Snapshot: seen, policy: policy, now: now.UTC().Truncate(time.Millisecond)}
 	d.remember()
 	d.chooseTarget()
@@ -55,7 +60,7 @@ func (d *decider) remember() {
 // chooseTarget finds the revision that the spec asks for, or numbers a new one. A spec that cannot be resolved asks
 // for what was asked for last.
 func (d *decider) chooseTarget() {
-	if d.Wanted.Inputs == "" {
+	if !d.Wanted.resolved() {
 		d.target, d.percent = d.before.Target, d.before.Percent
 		if d.target == 0 {
 			d.target = d.highest()
@@ -86,11 +91,11 @@ func (d *decider) undoPromotion() {
 		d.after.NothingToUndo = true
 		return
 	}
-	d.after.Stable, d.after.Previous = d.before.Previous, 0
+	d.after.Stable, d.after.Previous, d.after.NothingToUndo = d.before.Previous, 0, false
 }
 
 // asksForAll tells whether the percent asks for promotion.
-func asksForAll(percent *int) bool { return percent == nil || *percent >= 100 }
+func asksForAll(percent *int) bool { return percent == nil || *percent == 100 }
 
 func (d *decider) canRun(n Number) bool {
 	revision := d.find(n)
@@ -144,7 +149,7 @@ func (d *decider) wantedShare() int {
 	if d.after.Stable == 0 || asksForAll(d.percent) {
 		return 100
 	}
-	return max(*d.percent, 0)
+	return *d.percent
 }
 
 // canTake tells whether the stable may have that share now. A stable that is serving takes back what a canary gives

@@ -3,7 +3,10 @@
 
 package rollout
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Decision is what must be, as decided on one snapshot. Whoever carries it out writes in this order, so that a
 // request always finds somebody to answer it, wherever the writer dies:
@@ -46,6 +49,21 @@ type Decision struct {
 // Tags are the revisions behind the tag hosts; 0 where there is no such host.
 type Tags struct {
 	Latest, Prev Number
+}
+
+// TagsOf are the tags of a split.
+func TagsOf(split Split, target Number) Tags {
+	return Tags{Latest: Latest(split, target), Prev: Prev(split, target)}
+}
+
+// are tells whether tag hosts point at just these revisions.
+func (t Tags) are(revisions []Number) bool {
+	for _, n := range revisions {
+		if n != t.Latest && n != t.Prev {
+			return false
+		}
+	}
+	return (t.Latest == 0 || slices.Contains(revisions, t.Latest)) && (t.Prev == 0 || slices.Contains(revisions, t.Prev))
 }
 
 // Latest is the revision that users see as the latest one in a split: the target if it is offered traffic, else the

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"time"
 )
 
@@ -75,12 +76,12 @@ func (r Record) validate() error {
 		return fmt.Errorf("its previous revision is %d", r.Previous)
 	case r.Previous == r.Stable:
 		return fmt.Errorf("its stable and its previous revision are both %d", r.Stable)
-	case r.Percent != nil && (*r.Percent < 0 || *r.Percent > 100):
+	case !isPercent(r.Percent):
 		return fmt.Errorf("its percent is %d", *r.Percent)
-	case len(r.Split.shares) > 2:
-		return fmt.Errorf("its split %s has more than two revisions", r.Split)
-	case max(r.Stable, r.Target, r.Previous) > r.Highest:
-		return fmt.Errorf("its highest revision is %d", r.Highest)
+	case r.Highest > math.MaxInt32:
+		return fmt.Errorf("its highest revision is %d, which leaves no number for the next", r.Highest)
+	case max(r.Stable, r.Target, r.Previous, r.Split.highest(), r.Before.highest()) > r.Highest:
+		return fmt.Errorf("its highest revision is %d, and it names a higher one", r.Highest)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@
 
 package rollout
 
+import "cmp"
+
 // recover rebuilds the record after the route or the record on it was lost, from what the route still says, then
 // from what was reported to users, then from what runs. It assumes that the spec has not changed in between, so that
 // a loss by itself never promotes and never rolls back.
@@ -14,7 +16,7 @@ func (d *decider) recover() Record {
 	split := d.recoverSplit()
 	stable := d.recoverStable(split, target)
 	if stable == 0 {
-		return Record{} // Nothing was ever ready: this is still the first deployment.
+		return Record{Highest: d.recoverHighest()} // Nothing was ever ready: this is still the first deployment.
 	}
 	if target == 0 {
 		target = stable
@@ -22,21 +24,31 @@ func (d *decider) recover() Record {
 	record := Record{
 		Stable:    stable,
 		Target:    target,
-		Percent:   d.Wanted.Percent,
+		Percent:   d.recoverPercent(split, target, stable),
 		Split:     split,
-		Before:    split,
+		Before:    d.recoverBefore(),
 		ShiftedAt: d.now,
-		Highest:   max(d.highest(), target),
+		Highest:   d.recoverHighest(),
 	}
 	if previous := d.known(d.Reported.Previous); previous != stable {
 		record.Previous = previous
 	}
-	if d.Wanted.Inputs == "" && target != stable {
-		// The spec does not count, so what the target has must be what was asked for it.
-		percent := split.Percent(target)
-		record.Percent = &percent
-	}
 	return record
+}
+
+// recoverPercent is what was asked for the target. Where the spec does not count, it must be what a target on trial
+// has; one that has everything is on its way back to the stable.
+func (d *decider) recoverPercent(split Split, target, stable Number) *int {
+	switch {
+	case d.Wanted.resolved():
+		return d.Wanted.Percent
+	case target != stable:
+		return new(split.Percent(target) % 100)
+	case isPercent(d.Wanted.Percent):
+		return d.Wanted.Percent
+	default:
+		return nil
+	}
 }
 
 // recoverSplit is the last split that is known, if all its revisions still are.
@@ -45,6 +57,15 @@ func (d *decider) recoverSplit() Split {
 		if !split.IsEmpty() && d.allKnown(split) {
 			return split
 		}
+	}
+	return Split{}
+}
+
+// recoverBefore is what users were last told that they get. Whether the gateway serves what the route says is not
+// known before the record is on it again.
+func (d *decider) recoverBefore() Split {
+	if d.allKnown(d.Reported.Split) {
+		return d.Reported.Split
 	}
 	return Split{}
 }
@@ -59,13 +80,31 @@ func (d *decider) recoverStable(split Split, target Number) Number {
 	if !split.IsEmpty() {
 		return Latest(split, target)
 	}
-	var running Number // The newest that can serve and is not the one on trial.
+	return d.recoverRunning(target)
+}
+
+// recoverRunning is the newest that can serve, is not on its way out and is not on trial. The one that was on trial
+// is the last choice, unless the spec asks for it: then this is still the first deployment.
+func (d *decider) recoverRunning(target Number) Number {
+	var proven, tried Number
 	for _, revision := range d.Revisions {
-		if revision.ready() > 0 && revision.Number != target {
-			running = max(running, revision.Number)
+		n := revision.Number
+		switch {
+		case revision.ready() == 0 || !revision.Workload.IdleSince.IsZero() || n == d.Snapshot.target():
+		case n == target:
+			tried = n
+		default:
+			proven = n
 		}
 	}
-	return running
+	return cmp.Or(proven, tried)
+}
+
+// recoverHighest is the highest number that anything still tells of, so that the number of a revision that was lost
+// together with the record is not given to another.
+func (d *decider) recoverHighest() Number {
+	reported := d.Reported
+	return max(d.highest(), reported.Stable, reported.Previous, reported.Target, d.Route.Split.highest(), reported.Split.highest())
 }
 
 func (d *decider) allKnown(split Split) bool {

@@ -9,7 +9,8 @@ import (
 
 // Snapshot is everything that a decision is taken on, seen at one moment.
 type Snapshot struct {
-	Wanted    Wanted
+	Wanted Wanted
+	// Revisions are in any order.
 	Revisions []Revision
 	Route     Route
 	// Reported is what was last reported to users. It is used for one thing: to recover the history when the route,
@@ -22,7 +23,8 @@ type Wanted struct {
 	// Inputs identifies what the target runs. It is empty when the spec cannot be resolved, because it is invalid or
 	// its runtime is unknown: then the last target and percent stay in force, and no traffic moves on its account.
 	Inputs string
-	// Percent is canaryTrafficPercent; nil where it is absent, which asks for promotion.
+	// Percent is canaryTrafficPercent; nil where it is absent, which asks for promotion. One that is not from 0 to 100
+	// makes the spec one that cannot be resolved.
 	Percent *int
 	// Stopped asks for no traffic and no pods, and to forget nothing.
 	Stopped bool
@@ -80,6 +82,11 @@ type Reported struct {
 	Split                    Split
 }
 
+// resolved tells whether the spec asks for something that can be done.
+func (w Wanted) resolved() bool { return w.Inputs != "" && isPercent(w.Percent) }
+
+func isPercent(percent *int) bool { return percent == nil || *percent >= 0 && *percent <= 100 }
+
 func (r Revision) ready() int {
 	if r.Workload == nil {
 		return 0
@@ -99,10 +106,13 @@ func (s Snapshot) find(n Number) Revision {
 
 func (s Snapshot) ready(n Number) int { return s.find(n).ready() }
 
-// target finds the revision that has the wanted inputs; 0 when none has them yet. Should two have them, which only
-// a meddler can bring about, the newest is meant.
+// target finds the revision that has the wanted inputs; 0 when none has them yet, or when nobody knows what is wanted.
+// Should two have them, which only a meddler can bring about, the newest is meant.
 func (s Snapshot) target() Number {
 	var found Number
+	if !s.Wanted.resolved() {
+		return 0
+	}
 	for _, revision := range s.Revisions {
 		if revision.Inputs == s.Wanted.Inputs {
 			found = max(found, revision.Number)

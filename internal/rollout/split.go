@@ -62,7 +62,7 @@ func All(n Number) Split {
 func between(canary Number, percent int, stable Number) Split {
 	split, err := NewSplit(Share{canary, percent}, Share{stable, 100 - percent})
 	if err != nil {
-		panic(err) // Only a percent out of bounds gets here, and Decide clamps it.
+		panic(err) // Only a percent out of bounds gets here, and Decide takes none.
 	}
 	return split
 }
@@ -78,6 +78,11 @@ func (s Split) Has(n Number) bool {
 	return slices.ContainsFunc(s.shares, func(share Share) bool { return share.Revision == n })
 }
 
+// isShared tells whether more than one revision gets requests.
+func (s Split) isShared() bool {
+	return !s.IsEmpty() && !slices.ContainsFunc(s.shares, func(share Share) bool { return share.Percent == 100 })
+}
+
 // Percent is the revision's share; 0 when it is not in the split.
 func (s Split) Percent(n Number) int {
 	for _, share := range s.shares {
@@ -86,6 +91,14 @@ func (s Split) Percent(n Number) int {
 		}
 	}
 	return 0
+}
+
+// highest is the newest revision in the split; 0 when nobody is.
+func (s Split) highest() Number {
+	if s.IsEmpty() {
+		return 0
+	}
+	return s.shares[0].Revision
 }
 
 // Equal tells whether both name the same revisions with the same shares.

@@ -32,14 +32,14 @@ func (d *decider) decision() Decision {
 }
 
 func (d *decider) programmed() bool {
-	return d.Route.TakenOver && d.after.Split.Equal(d.before.Split)
+	return d.Route.TakenOver && d.after.Split.Equal(d.before.Split) && d.tags().are(d.Route.Tags)
 }
 
 func (d *decider) tags() Tags {
 	if !d.Wanted.Tagged {
 		return Tags{}
 	}
-	return Tags{Latest: Latest(d.after.Split, d.target), Prev: Prev(d.after.Split, d.target)}
+	return TagsOf(d.after.Split, d.target)
 }
 
 // workloads plans every workload that there is or must be.
@@ -65,7 +65,7 @@ func (d *decider) runs(n Number) bool {
 	if d.Wanted.Stopped {
 		return false
 	}
-	return n == d.target || n == d.after.Stable || d.after.Split.Percent(n) > 0
+	return n == d.target || n == d.after.Stable || d.after.Split.Has(n)
 }
 
 // retire takes the next step down. No step is taken while a route may still point at the revision, and the time to
@@ -81,8 +81,8 @@ func (d *decider) retire(revision Revision) WorkloadPlan {
 		return WorkloadPlan{Revision: revision.Number, Action: Keep}
 	case workload.Ready > 0 && d.now.Before(plan.IdleSince.Add(d.policy.DrainPeriod)):
 		plan.Action = Drain
-	case workload.Replicas > 0 || workload.Pods > 0:
-		plan.Action = ScaleDown
+	case workload.Replicas > 0 || workload.Pods > 0, !revision.Recorded && d.inUse(revision.Number):
+		plan.Action = ScaleDown // A workload whose record was lost is the last that knows what it runs.
 	default:
 		plan.Action = Delete
 	}
@@ -105,13 +105,16 @@ func (d *decider) forget() []Number {
 			continue
 		}
 		kept++
-		n := revision.Number
-		inUse := n == d.target || n == d.after.Stable || n == d.after.Previous || revision.Workload != nil
-		if kept > d.policy.HistoryLimit && !inUse {
-			forget = append(forget, n)
+		if kept > d.policy.HistoryLimit && revision.Workload == nil && !d.inUse(revision.Number) {
+			forget = append(forget, revision.Number)
 		}
 	}
 	return forget
+}
+
+// inUse tells whether a revision may have to run, now or later.
+func (d *decider) inUse(n Number) bool {
+	return n == d.target || n == d.after.Stable || n == d.after.Previous || d.after.Split.Has(n)
 }
 
 func (d *decider) phase() Phase {
@@ -182,8 +185,8 @@ func (d *decider) wakeAt(plans []WorkloadPlan) time.Time {
 			at(plan.IdleSince.Add(d.policy.DrainPeriod))
 		}
 	}
-	if len(d.after.Floors) > 0 && !d.shared() {
-		at(d.holdEnds())
+	if len(d.after.Floors) > 0 && !d.after.Split.isShared() {
+		at(d.holdEnds(d.after))
 	}
 	return wake
 }

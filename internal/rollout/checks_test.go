@@ -1,0 +1,535 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// This file holds the exact statement of each rule of the contract for one decision, whatever it was taken on. They
+// are written anew from the contract, not with the helpers of Decide. What a rule says about a whole rollout, and
+// about what requests meet on the way, is in simulator_test.go.
+
+// decided is a decision with all that it was taken on.
+type decided struct {
+	seen     Snapshot
+	policy   Policy
+	now      time.Time
+	decision Decision
+}
+
+// String tells the whole case to a person.
+func (d decided) String() string {
+	var text strings.Builder
+	show := func(what string, value any) {
+		data, err := json.Marshal(value)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Fprintf(&text, "  %-10s %s\n", what, data)
+	}
+	show("policy", d.policy)
+	show("wanted", d.seen.Wanted)
+	for _, revision := range d.seen.Revisions {
+		show("revision", revision)
+	}
+	show("route", d.seen.Route)
+	show("reported", d.seen.Reported)
+	show("decided", d.decision)
+	return text.String()
+}
+
+// rules lists the ten rules by number.
+var rules = [...]func(decided) error{
+	1:  checkSum,
+	2:  checkReadyOnly,
+	3:  checkCapacityFirst,
+	4:  checkOrder,
+	5:  checkNoSecondLoad,
+	6:  checkRejectedStaysRejected,
+	7:  checkStatusIsDerived,
+	8:  checkSilence,
+	9:  checkOwnGeneration,
+	10: checkBadInputMovesNothing,
+}
+
+// split is what the decision wants on the route.
+func (d decided) split() Split {
+	if d.decision.Record == nil {
+		return Split{}
+	}
+	return d.decision.Record.Split
+}
+
+// stable is who is the stable by this decision.
+func (d decided) stable() Number {
+	if d.decision.Record == nil {
+		return 0
+	}
+	return d.decision.Record.Stable
+}
+
+// last is the split that was written before this decision, or the best that is known about it.
+func (d decided) last() Split {
+	if d.seen.Route.Record != nil {
+		return d.seen.Route.Record.Split
+	}
+	for _, split := range []Split{d.seen.Route.Split, d.seen.Reported.Split} {
+		known := !slices.ContainsFunc(split.Shares(), func(share Share) bool { return d.revision(share.Revision) == nil })
+		if !split.IsEmpty() && known {
+			return split
+		}
+	}
+	return Split{}
+}
+
+func (d decided) revision(n Number) *Revision {
+	for _, revision := range d.seen.Revisions {
+		if revision.Number == n {
+			return &revision
+		}
+	}
+	return nil
+}
+
+func (d decided) ready(n Number) int {
+	if revision := d.revision(n); revision != nil && revision.Workload != nil {
+		return revision.Workload.Ready
+	}
+	return 0
+}
+
+func (d decided) plan(n Number) WorkloadPlan {
+	for _, plan := range d.decision.Workloads {
+		if plan.Revision == n {
+			return plan
+		}
+	}
+	return WorkloadPlan{}
+}
+
+// nobodyServed tells whether traffic was split, and nobody that it went to can serve now.
+func (d decided) nobodyServed() bool {
+	for _, share := range d.last().Shares() {
+		if share.Percent > 0 && d.ready(share.Revision) > 0 {
+			return false
+		}
+	}
+	return !d.last().IsEmpty()
+}
+
+// Rule 1: a split sums to 100 or is empty, and names each revision once.
+func checkSum(d decided) error {
+	for what, split := range map[string]Split{"written": d.split(), "served": d.decision.Served} {
+		if rebuilt, err := NewSplit(split.Shares()...); err != nil || !rebuilt.Equal(split) {
+			return fmt.Errorf("the split to be %s, %s, is none: %w", what, split, err)
+		}
+	}
+	return nil
+}
+
+// Rule 2: who gets weight can serve. The stable alone may be unready: it keeps what it has and takes back what a
+// canary gives up; and it is sent the traffic of those that cannot serve either. Beside that, a share on nobody can
+// only be one that waits, unchanged, for a stable that is being brought back.
+func checkReadyOnly(d decided) error {
+	last, split, stable := d.last(), d.split(), d.stable()
+	for _, share := range split.Shares() {
+		n := share.Revision
+		switch {
+		case share.Percent == 0 || d.ready(n) > 0:
+		case n == stable && (last.Percent(n) > 0 || d.nobodyServed()):
+		case n != stable && split.Equal(last) && split.Percent(stable) == 0 && !d.nobodyServed():
+		default:
+			return fmt.Errorf("%s gives weight to revision %d, which cannot serve", split, n)
+		}
+	}
+	return nil
+}
+
+// Rule 3: a share that goes up goes to a revision with ceil(share × replicas that serve now) ready replicas, within
+// its bounds and not fewer than one. The exceptions are those of rule 2: a stable that serves takes back what a
+// canary gives up at once, and one that was scaled away is not waited for when nobody can serve.
+func checkCapacityFirst(d decided) error {
+	last, split := d.last(), d.split()
+	for _, share := range split.Shares() {
+		n := share.Revision
+		if share.Percent <= last.Percent(n) || n == d.stable() && (last.Percent(n) > 0 || d.nobodyServed()) {
+			continue
+		}
+		if need := d.replicasFor(n, share.Percent); d.ready(n) < need {
+			return fmt.Errorf("the share of revision %d goes up from %d to %d on %d ready replicas; it needs %d",
+				n, last.Percent(n), share.Percent, d.ready(n), need)
+		}
+	}
+	return nil
+}
+
+// replicasFor is rule 3's formula. «Replicas that serve now» is what the revision with the largest other share shows:
+// its ready replicas, over its part of the traffic. Up to the replicas that are held for it, it had them when it
+// carried everything.
+func (d decided) replicasFor(n Number, percent int) int {
+	bounds := d.seen.Wanted.Replicas
+	if bounds.Elastic {
+		return 1
+	}
+	var giver Share
+	for _, share := range d.last().Shares() {
+		if share.Revision != n && share.Percent > giver.Percent {
+			giver = share
+		}
+	}
+	least := max(1, bounds.Min)
+	serve := d.ready(giver.Revision)
+	if serve > least && serve > d.heldFor(giver.Revision) {
+		serve = roundUp(100*serve, giver.Percent)
+	}
+	return max(least, min(roundUp(percent*serve, 100), bounds.Max))
+}
+
+// heldFor is the floor that is in force for a revision when the decision is taken.
+func (d decided) heldFor(n Number) int {
+	record := d.seen.Route.Record
+	if record == nil || !d.inForce(*record) {
+		return 0
+	}
+	return record.Floors[n]
+}
+
+// inForce tells whether a record's floors hold: while two share the traffic, until the gateway has taken the split
+// over, and for the time of CapacityHold after a shift.
+func (d decided) inForce(record Record) bool {
+	sharing := 0
+	for _, share := range record.Split.Shares() {
+		if share.Percent > 0 {
+			sharing++
+		}
+	}
+	return sharing > 1 || !d.seen.Route.TakenOver || d.now.Sub(record.ShiftedAt) < d.policy.CapacityHold
+}
+
+func roundUp(a, b int) int {
+	quotient := a / b
+	if a%b > 0 {
+		quotient++
+	}
+	return quotient
+}
+
+// Rule 4: what a route or a tag host points at, or may still point at, is left alone, and what has ready replicas is
+// drained for the whole of its time before it is scaled down.
+func checkOrder(d decided) error {
+	for _, plan := range d.decision.Workloads {
+		if plan.Action == Run || plan.Action == Keep {
+			continue
+		}
+		n := plan.Revision
+		if why := d.routed(n); why != "" {
+			return fmt.Errorf("revision %d is to %s while %s", n, plan.Action, why)
+		}
+		if plan.Action == Drain {
+			continue
+		}
+		idle := d.revision(n).Workload.IdleSince
+		if d.ready(n) > 0 && d.policy.DrainPeriod > 0 && (idle.IsZero() || d.now.Sub(idle) < d.policy.DrainPeriod) {
+			return fmt.Errorf("revision %d is to %s at %s; it is idle since %s", n, plan.Action, d.now, idle)
+		}
+		if plan.Action == Delete && (d.ready(n) > 0 || d.revision(n).Workload.Pods > 0) {
+			return fmt.Errorf("revision %d is to %s with pods", n, plan.Action)
+		}
+	}
+	return nil
+}
+
+// routed says how a request could still get to a revision; it is empty when none can.
+func (d decided) routed(n Number) string {
+	record := d.seen.Route.Record
+	switch {
+	case d.split().Percent(n) > 0:
+		return "the route is to give it a share"
+	case slices.Contains(d.seen.Route.Tags, n):
+		return "a tag host points at it"
+	case d.decision.Tags.Latest == n || d.decision.Tags.Prev == n:
+		return "a tag host is to point at it"
+	case record == nil && d.decision.Record == nil:
+		return "" // There never was a route.
+	case !d.last().Equal(d.split()):
+		return "the route changes"
+	case !d.seen.Route.TakenOver:
+		return "the gateway has not taken the route over"
+	}
+	return ""
+}
+
+// Rule 5: the target, the stable and whoever serves run on, with no fewer replicas than the spec's least.
+func checkNoSecondLoad(d decided) error {
+	if d.seen.Wanted.Stopped {
+		return nil
+	}
+	for n := Number(1); n <= manyRevisions+1; n++ {
+		needed := n == d.decision.Target || n == d.stable() || d.split().Percent(n) > 0
+		exists := d.revision(n) != nil || d.decision.Create && n == d.decision.Target
+		if plan := d.plan(n); needed && exists && (plan.Action != Run || plan.Floor < d.seen.Wanted.Replicas.Min) {
+			return fmt.Errorf("revision %d is needed, and its workload is to %s at %d", n, plan.Action, plan.Floor)
+		}
+	}
+	return nil
+}
+
+// Rule 6: whom the spec does not ask for gets no more than before, and nothing once the stable can take it; and who
+// is the stable changes by a promotion or by its undoing only.
+func checkRejectedStaysRejected(d decided) error {
+	last, split, stable := d.last(), d.split(), d.stable()
+	for _, share := range split.Shares() {
+		n := share.Revision
+		if n == d.decision.Target || n == stable || share.Percent == 0 {
+			continue
+		}
+		if !split.Equal(last) || last.Percent(stable) > 0 || d.ready(stable) >= d.replicasFor(stable, 100) {
+			return fmt.Errorf("revision %d has a share in %s; the target is %d and the stable %d", n, split, d.decision.Target, stable)
+		}
+	}
+	if record := d.seen.Route.Record; record != nil {
+		return checkSuccession(*record, *d.decision.Record)
+	}
+	return nil
+}
+
+// checkSuccession holds how the stable and the previous may change from one record to the next.
+func checkSuccession(before, after Record) error {
+	all := func(percent *int) bool { return percent == nil || *percent == 100 }
+	promoted := after.Stable == after.Target && after.Previous == before.Stable && all(after.Percent) && after.Split.Equal(All(after.Target))
+	undone := before.Stable == before.Target && before.Target == after.Target && all(before.Percent) && !all(after.Percent) &&
+		after.Stable == before.Previous && after.Previous == 0
+	// Both at once: what was undone is asked for again, by the same decision. It cannot be, as the percent says
+	// either, so each change has one reason.
+	unchanged := after.Stable == before.Stable && after.Previous == before.Previous
+	if !promoted && !undone && !unchanged {
+		return fmt.Errorf("the stable and the previous change from %d and %d to %d and %d", before.Stable, before.Previous, after.Stable, after.Previous)
+	}
+	return nil
+}
+
+// Rule 7: what was reported decides nothing while there is a record, and the record tells the next life of the
+// operator all that this one knows.
+func checkStatusIsDerived(d decided) error {
+	if d.seen.Route.Record != nil {
+		wiped := d.seen
+		wiped.Reported = Reported{}
+		if diff := diff(d.decision, Decide(wiped, d.policy, d.now)); diff != "" {
+			return fmt.Errorf("without what was reported it is decided otherwise (-with +without):\n%s", diff)
+		}
+	}
+	if d.decision.Record == nil {
+		return nil
+	}
+	decoded, err := DecodeRecord(d.decision.Record.Encode())
+	if err != nil {
+		return fmt.Errorf("the record cannot be read back: %w", err)
+	}
+	if diff := diff(*d.decision.Record, decoded); diff != "" {
+		return fmt.Errorf("the record reads otherwise than it was written (-written +read):\n%s", diff)
+	}
+	return nil
+}
+
+// Rule 8: the same decision is taken again on the same things, in whatever order they are listed; once it is carried
+// out, there is nothing more to do; and until it says to wake, time alone changes nothing.
+func checkSilence(d decided) error {
+	shuffled := d.seen
+	shuffled.Revisions = slices.Clone(d.seen.Revisions)
+	slices.Reverse(shuffled.Revisions)
+	shuffled.Route.Tags = slices.Clone(d.seen.Route.Tags)
+	slices.Reverse(shuffled.Route.Tags)
+	if diff := diff(d.decision, Decide(shuffled, d.policy, d.now)); diff != "" {
+		return fmt.Errorf("in another order it is decided otherwise (-first +second):\n%s", diff)
+	}
+	return errors.Join(checkSettles(d), checkTimeIsIdle(d))
+}
+
+// checkSettles carries a decision out, with pods and a gateway that do nothing, and expects the next to be silent.
+func checkSettles(d decided) error {
+	next := Decide(carriedOut(d.seen, d.decision), d.policy, d.now)
+	if d.decision.Record == nil || d.stretchesStable() || len(d.last().Shares()) > 2 {
+		// Without a record there is no route to write the memory on: after everything else was lost, what runs now can
+		// tell more than what ran before. And a stable that takes its share back with fewer replicas than that share
+		// needs shows less traffic than there is, as does one of three, which only a meddler can bring about.
+		d.seen, d.decision = carriedOut(d.seen, d.decision), next
+		next = Decide(carriedOut(d.seen, d.decision), d.policy, d.now)
+	}
+	if len(next.Transitions) > 0 || next.Create {
+		return fmt.Errorf("carried out, it asks for more: %v", next.Transitions)
+	}
+	if diff := diff(d.decision.Record, next.Record); diff != "" {
+		return fmt.Errorf("carried out, it changes the record (-first +second):\n%s", diff)
+	}
+	return nil
+}
+
+// stretchesStable tells whether the stable takes back a share where it cannot be said that it has the replicas for it.
+func (d decided) stretchesStable() bool {
+	bounds, had := d.seen.Wanted.Replicas, d.last().Percent(d.stable())
+	return !bounds.Elastic && bounds.Max > max(1, bounds.Min) && had > 0 && d.split().Percent(d.stable()) > had
+}
+
+// carriedOut is what is seen right after a decision was carried out, before any pod or gateway has moved.
+func carriedOut(seen Snapshot, decision Decision) Snapshot {
+	after := seen
+	after.Revisions = slices.Clone(seen.Revisions)
+	if decision.Create {
+		after.Revisions = append(after.Revisions, Revision{Number: decision.Target, Inputs: seen.Wanted.Inputs, Recorded: true})
+	}
+	for i := range after.Revisions {
+		revision := &after.Revisions[i]
+		for _, plan := range decision.Workloads {
+			if plan.Revision == revision.Number {
+				revision.Workload = plan.carriedOut(revision.Workload)
+			}
+		}
+		if slices.Contains(decision.Forget, revision.Number) {
+			revision.Recorded = false
+		}
+	}
+	after.Revisions = slices.DeleteFunc(after.Revisions, func(r Revision) bool { return !r.Recorded && r.Workload == nil })
+	if decision.Record != nil {
+		after.Route.TakenOver = seen.Route.TakenOver && seen.Route.Record != nil && seen.Route.Record.Split.Equal(decision.Record.Split)
+		after.Route.Record = decision.Record
+	}
+	after.Route.Tags = nil
+	for _, n := range []Number{decision.Tags.Latest, decision.Tags.Prev} {
+		if n != 0 {
+			after.Route.Tags = append(after.Route.Tags, n)
+		}
+	}
+	return after
+}
+
+// carriedOut is what a workload is right after its plan was carried out.
+func (p WorkloadPlan) carriedOut(workload *Workload) *Workload {
+	after := Workload{}
+	if workload != nil {
+		after = *workload
+	}
+	after.IdleSince = p.IdleSince
+	switch p.Action {
+	case Run:
+		after.Replicas = max(after.Replicas, p.Floor)
+	case ScaleDown:
+		after.Replicas = 0
+	case Delete:
+		return nil
+	}
+	return &after
+}
+
+// checkTimeIsIdle expects that nothing but time changes nothing before the moment that the decision names.
+func checkTimeIsIdle(d decided) error {
+	// Tag hosts that have moved free workloads, which are then marked with the time: that takes one step more.
+	after := carriedOut(d.seen, d.decision)
+	after = carriedOut(after, Decide(after, d.policy, d.now))
+	next := Decide(after, d.policy, d.now)
+	later := d.now.Add(24 * time.Hour)
+	if !next.WakeAt.IsZero() {
+		if !next.WakeAt.After(d.now) {
+			return fmt.Errorf("at %s it asks to be woken at %s", d.now, next.WakeAt)
+		}
+		later = next.WakeAt.Add(-time.Millisecond)
+	}
+	if diff := diff(next, Decide(after, d.policy, later)); diff != "" {
+		return fmt.Errorf("at %s it is decided otherwise, without being asked to wake (-before +then):\n%s", later, diff)
+	}
+	return nil
+}
+
+// Rule 9: what is said to be so is about the spec that was seen. A phase that calls the spec realised, with a split
+// that the gateway serves, comes only when it is that spec's revision that has that spec's share.
+func checkOwnGeneration(d decided) error {
+	wanted, decision := d.seen.Wanted, d.decision
+	target := d.revision(decision.Target)
+	valid := wanted.valid()
+	switch {
+	case valid && !decision.Create && (target == nil || target.Inputs != wanted.Inputs):
+		return fmt.Errorf("the target is %d, which is not what the spec asks for", decision.Target)
+	case valid && decision.Create && target != nil:
+		return fmt.Errorf("the new target is %d, which is not new", decision.Target)
+	case decision.Programmed && (!d.seen.Route.TakenOver || !decision.Served.Equal(d.split()) || !decision.Tags.are(d.seen.Route.Tags)):
+		return errors.New("the gateway is said to serve what it has not taken over")
+	case decision.Phase == Stopped != wanted.Stopped:
+		return fmt.Errorf("the phase is %s", decision.Phase)
+	}
+	return checkPhase(d, valid)
+}
+
+// checkPhase holds what each phase promises about the split.
+func checkPhase(d decided, valid bool) error {
+	share, percent := d.split().Percent(d.decision.Target), d.seen.Wanted.Percent
+	var kept bool
+	switch ready := d.ready(d.decision.Target); d.decision.Phase {
+	case Stopped:
+		kept = d.split().IsEmpty()
+	case Loading, Failed:
+		kept = ready == 0
+	case Shifting:
+		kept = ready > 0 && d.decision.Waiting != nil
+	case Canary:
+		kept = ready > 0 && share > 0 && (!valid || *percent == share)
+	case RolledBack:
+		kept = ready > 0 && share == 0 && (!valid || *percent == 0)
+	case Stable:
+		kept = ready > 0 && d.stable() == d.decision.Target && d.split().Equal(All(d.decision.Target))
+	}
+	if !kept {
+		return fmt.Errorf("the phase is %s with the split %s, %d ready and %v awaited", d.decision.Phase, d.split(), d.ready(d.decision.Target), d.decision.Waiting)
+	}
+	return nil
+}
+
+// Rule 10: a spec that cannot be resolved is as if the last one that could were still there, whatever percent it has.
+func checkBadInputMovesNothing(d decided) error {
+	record := d.seen.Route.Record
+	if record == nil {
+		return nil
+	}
+	last := d.revision(record.Target)
+	if last == nil || slices.ContainsFunc(d.seen.Revisions, func(r Revision) bool { return r.Number > last.Number && r.Inputs == last.Inputs }) {
+		return nil
+	}
+	good, bad := d.seen, d.seen
+	good.Wanted.Inputs, good.Wanted.Percent = last.Inputs, record.Percent
+	want := Decide(good, d.policy, d.now)
+	for name, wanted := range map[string]Wanted{
+		"that cannot be resolved": {Inputs: "", Percent: d.seen.Wanted.Percent},
+		"with a percent of -1":    {Inputs: d.seen.Wanted.Inputs, Percent: new(-1)},
+		"with a percent of 101":   {Inputs: d.seen.Wanted.Inputs, Percent: new(101)},
+	} {
+		bad.Wanted.Inputs, bad.Wanted.Percent = wanted.Inputs, wanted.Percent
+		if diff := diff(want, Decide(bad, d.policy, d.now)); diff != "" {
+			return fmt.Errorf("a spec %s changes the decision (-with the last good one +with the bad one):\n%s", name, diff)
+		}
+	}
+	return nil
+}
+
+// valid tells whether a spec asks for something that can be done.
+func (w Wanted) valid() bool {
+	return w.Inputs != "" && (w.Percent == nil || *w.Percent >= 0 && *w.Percent <= 100)
+}
+
+// splitsByShares lets go-cmp compare splits.
+var splitsByShares = cmp.Comparer(Split.Equal)
+
+// diff tells two things apart, and tells quickly when there is nothing to tell.
+func diff[T any](a, b T) string {
+	if reflect.DeepEqual(a, b) {
+		return ""
+	}
+	return cmp.Diff(a, b, splitsByShares)
+}
