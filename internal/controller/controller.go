@@ -20,7 +20,6 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/metrics"
 	"github.com/serinus-io/serinus/internal/predictor"
@@ -65,7 +64,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceServi
 	}
 	pass := &pass{Reconciler: r, isvc: isvc}
 	err := pass.run(ctx)
-	if standard.IsStale(err) {
+	if backend.IsStale(err) {
 		logf.FromContext(ctx).V(4).Info("Decision was taken on an old view, deciding anew", "cause", err.Error())
 		return ctrl.Result{RequeueAfter: staleRetry}, nil
 	}

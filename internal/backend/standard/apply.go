@@ -22,12 +22,6 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// errStale says that what was observed is older than what is: the decision must be taken anew.
-var errStale = errors.New("the cache is behind the API server")
-
-// IsStale tells whether an error of Apply only says that the decision was taken on an old view.
-func IsStale(err error) bool { return errors.Is(err, errStale) || apierrors.IsConflict(err) }
-
 // Apply writes what was decided, and nothing where that is so already. The writer may die after any write:
 //
 //  1. The record of a new revision comes first. Found again, it is adopted, so no number is ever lost to two
@@ -113,8 +107,11 @@ func (w *writer) record(ctx context.Context, n rollout.Number, revision backend.
 		return fmt.Errorf("creating ControllerRevision %q: %w", record.Name, err)
 	}
 	there, err := w.look(ctx, record, "ControllerRevision")
-	if err != nil || there != unlabelled {
-		return errors.Join(err, errStale)
+	if err != nil {
+		return err
+	}
+	if there != unlabelled {
+		return backend.ErrStale
 	}
 	return w.adopt(ctx, record, n)
 }
@@ -287,7 +284,7 @@ func (w *writer) confirm(ctx context.Context) error {
 		return fmt.Errorf("confirming the spec: %w", err)
 	}
 	if isvc.UID != w.isvc.UID || isvc.Generation != w.isvc.Generation {
-		return errStale
+		return backend.ErrStale
 	}
 	if w.found.route == nil {
 		return nil
@@ -302,7 +299,7 @@ func (w *writer) confirm(ctx context.Context) error {
 		return fmt.Errorf("confirming the route: %w", err)
 	}
 	if route.ResourceVersion != w.found.route.ResourceVersion {
-		return errStale
+		return backend.ErrStale
 	}
 	return nil
 }
@@ -320,7 +317,7 @@ func (w *writer) apply(ctx context.Context, made, current client.Object, how lis
 			return err
 		}
 		if there == labelled {
-			return errStale
+			return backend.ErrStale
 		}
 		return w.send(ctx, intent)
 	}
