@@ -4,6 +4,8 @@
 package standard
 
 import (
+	"strings"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -29,6 +31,15 @@ const AnnotationProgressDeadline = "serving.knative.dev/progress-deadline"
 
 func deploymentName(isvc string, n rollout.Number) string {
 	return backend.RevisionName(isvc, n) + "-deployment"
+}
+
+// deploymentNumber is the revision of a Deployment of that name; 0 for any other name.
+func deploymentNumber(isvc, name string) rollout.Number {
+	revision, ok := strings.CutSuffix(name, "-deployment")
+	if !ok {
+		return 0
+	}
+	return backend.RevisionNumber(isvc, revision)
 }
 
 // routeName is the name of the HTTPRoute that splits the traffic.

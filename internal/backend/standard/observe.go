@@ -100,25 +100,28 @@ func (b *Backend) readWorkloads(ctx context.Context, isvc *v1beta1.InferenceServ
 		}
 	}
 	for _, service := range pointers(services.Items) {
-		if service.Name == isvc.Name && metav1.IsControlledBy(service, isvc) {
+		// One that is not ours is refused when the name is needed: there may be no local gateway.
+		if service.Name == isvc.Name && mine(isvc, service, "Service") == nil {
 			found.localService = service
 		}
 	}
-	err := collect(isvc, "Deployment", pointers(deployments.Items), found.deployments)
+	err := collect(isvc, "Deployment", deploymentNumber, pointers(deployments.Items), found.deployments)
 	if err == nil {
-		err = collect(isvc, "Service", pointers(services.Items), found.services)
+		err = collect(isvc, "Service", backend.RevisionNumber, pointers(services.Items), found.services)
 	}
 	if err == nil {
-		err = collect(isvc, "HorizontalPodAutoscaler", pointers(autoscalers.Items), found.autoscalers)
+		err = collect(isvc, "HorizontalPodAutoscaler", backend.RevisionNumber, pointers(autoscalers.Items), found.autoscalers)
 	}
 	return err
 }
 
-// collect files the children of revisions under their numbers. One that carries our labels but is not ours is refused
-// as soon as it is seen.
-func collect[T client.Object](isvc *v1beta1.InferenceService, kind string, objects []T, into map[rollout.Number]T) error {
+// collect files the children of revisions under their numbers, by their names: labels can be copied and removed. One
+// that has the name of a child and is not ours is refused as soon as it is seen.
+func collect[T client.Object](
+	isvc *v1beta1.InferenceService, kind string, number func(isvc, name string) rollout.Number, objects []T, into map[rollout.Number]T,
+) error {
 	for _, object := range objects {
-		n := revisionNumberOf(isvc, object)
+		n := number(isvc.Name, object.GetName())
 		if n == 0 {
 			continue
 		}
@@ -128,10 +131,6 @@ func collect[T client.Object](isvc *v1beta1.InferenceService, kind string, objec
 		into[n] = object
 	}
 	return nil
-}
-
-func revisionNumberOf(isvc *v1beta1.InferenceService, object client.Object) rollout.Number {
-	return backend.RevisionNumber(isvc.Name, object.GetLabels()[v1beta1.LabelRevision])
 }
 
 func pointers[T any](items []T) []*T {
@@ -151,7 +150,7 @@ func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, 
 	sortByName(pods)
 	for _, pod := range pods {
 		finished := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-		if n := revisionNumberOf(isvc, pod); n != 0 && !finished {
+		if n := backend.RevisionNumber(isvc.Name, pod.Labels[v1beta1.LabelRevision]); n != 0 && !finished {
 			found.pods[n] = append(found.pods[n], pod)
 		}
 	}
