@@ -23,6 +23,9 @@ const (
 	annotationInputs = "rollout.serinus.io/inputs"
 )
 
+// inferenceServiceKind is the kind of the owner of everything that the operator makes.
+const inferenceServiceKind = "InferenceService"
+
 // storageInitializer is the init container that downloads the model.
 const storageInitializer = "storage-initializer"
 
@@ -62,7 +65,7 @@ func childMeta(isvc *v1beta1.InferenceService, name string, n rollout.Number) me
 		Namespace: isvc.Namespace,
 		Labels:    labels,
 		OwnerReferences: []metav1.OwnerReference{
-			*metav1.NewControllerRef(isvc, v1beta1.GroupVersion.WithKind("InferenceService")),
+			*metav1.NewControllerRef(isvc, v1beta1.GroupVersion.WithKind(inferenceServiceKind)),
 		},
 	}
 }

@@ -211,7 +211,8 @@ func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {
 }
 
 // mine refuses an object that the InferenceService does not control. One that nobody controls and that carries our
-// labels is ours, orphaned: it is taken back.
+// labels is ours, orphaned: it is taken back. One that an InferenceService of the same name controlled, which was
+// deleted, is the garbage collector's: it goes by itself.
 func mine(isvc *v1beta1.InferenceService, object client.Object, kind string) error {
 	owner := metav1.GetControllerOf(object)
 	labels := object.GetLabels()
@@ -220,6 +221,8 @@ func mine(isvc *v1beta1.InferenceService, object client.Object, kind string) err
 		return nil
 	case owner == nil && labels[v1beta1.LabelManagedBy] == v1beta1.ManagedBySerinus && labels[v1beta1.LabelInferenceService] == isvc.Name:
 		return nil
+	case owner != nil && owner.Kind == inferenceServiceKind && owner.Name == isvc.Name:
+		return fmt.Errorf("%s %q belongs to an InferenceService that was deleted: %w", kind, object.GetName(), backend.ErrStale)
 	}
 	conflict := &backend.ConflictError{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
 	if owner != nil {
