@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -47,13 +49,13 @@ func (b *Backend) Apply(
 		return fmt.Errorf("applying an observation of another backend: %T", observed.Private)
 	}
 	w := &writer{Backend: b, isvc: isvc, found: found, decision: decision}
-	created := w.create(ctx, render)
-	up := w.runWorkloads(ctx)
+	failures := []error{w.create(ctx, render), w.mendRecords(ctx), w.runWorkloads(ctx)}
 	routed := w.writeRoutes(ctx)
-	if routed != nil {
-		return errors.Join(created, up, routed)
+	failures = append(failures, routed, w.localAddress(ctx))
+	if routed == nil {
+		failures = append(failures, w.retire(ctx))
 	}
-	return errors.Join(created, up, w.retire(ctx))
+	return errors.Join(failures...)
 }
 
 // writer carries out one decision.
@@ -64,33 +66,31 @@ type writer struct {
 	decision rollout.Decision
 }
 
-// create records the target if it is new, and mends the records that somebody has deleted or orphaned.
+// create records the target if it is new.
 func (w *writer) create(ctx context.Context, render func(context.Context) (backend.NewRevision, error)) error {
-	if w.decision.Create {
-		revision, err := render(ctx)
-		if err != nil {
-			return err
-		}
-		if err := w.record(ctx, w.decision.Target, revision); err != nil {
-			return err
-		}
+	if !w.decision.Create {
+		return nil
 	}
-	for n, record := range w.found.records {
-		if !metav1.IsControlledBy(record, w.isvc) {
-			if err := w.adopt(ctx, record, n); err != nil {
-				return err
-			}
-		}
+	revision, err := render(ctx)
+	if err != nil {
+		return err
 	}
-	for n, deployment := range w.found.deployments {
+	return w.record(ctx, w.decision.Target, revision)
+}
+
+// mendRecords restores the records that somebody has deleted, and what somebody has taken off others.
+func (w *writer) mendRecords(ctx context.Context) error {
+	var failures []error
+	for _, n := range slices.Sorted(maps.Keys(w.found.records)) {
+		failures = append(failures, w.restore(ctx, w.found.records[n], n))
+	}
+	for _, n := range slices.Sorted(maps.Keys(w.found.deployments)) {
 		// A record that is there and cannot be read is not replaced; its Deployment runs on.
 		if w.found.records[n] == nil {
-			if err := w.record(ctx, n, revisionOf(deployment, w.found.services[n])); err != nil {
-				return err
-			}
+			failures = append(failures, w.record(ctx, n, revisionOf(w.found.deployments[n], w.found.services[n])))
 		}
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 func (w *writer) record(ctx context.Context, n rollout.Number, revision backend.NewRevision) error {
@@ -113,19 +113,40 @@ func (w *writer) record(ctx context.Context, n rollout.Number, revision backend.
 	if there != unlabelled {
 		return backend.ErrStale
 	}
-	return w.adopt(ctx, record, n)
-}
-
-// adopt puts our labels and our reference back on a record. Its data is as it was: nobody can change that.
-func (w *writer) adopt(ctx context.Context, record client.Object, n rollout.Number) error {
-	intent, err := intentOf(&appsv1.ControllerRevision{ObjectMeta: childMeta(w.isvc, record.GetName(), n)}, w.Scheme)
+	marks, err := w.marksOf(record, n)
 	if err != nil {
 		return err
 	}
-	intent.Object = map[string]any{
-		"apiVersion": intent.GetAPIVersion(), "kind": intent.GetKind(), "metadata": intent.Object["metadata"],
+	return w.send(ctx, marks)
+}
+
+// restore puts our labels and our reference back on a record that lacks any of them.
+func (w *writer) restore(ctx context.Context, record *appsv1.ControllerRevision, n rollout.Number) error {
+	marks, err := w.marksOf(record, n)
+	if err != nil {
+		return err
 	}
-	return w.send(ctx, intent)
+	same, err := realised(marks, &metav1.PartialObjectMetadata{ObjectMeta: record.ObjectMeta}, sharedLists)
+	if err != nil || same {
+		return err
+	}
+	marks.SetResourceVersion(record.ResourceVersion)
+	return w.send(ctx, marks)
+}
+
+// marksOf is all of a record but its data, which nobody can change.
+func (w *writer) marksOf(record *appsv1.ControllerRevision, n rollout.Number) (*unstructured.Unstructured, error) {
+	marks, err := intentOf(&appsv1.ControllerRevision{ObjectMeta: childMeta(w.isvc, record.Name, n)}, w.Scheme)
+	if err != nil {
+		return nil, err
+	}
+	marks.Object = map[string]any{
+		"apiVersion": marks.GetAPIVersion(), "kind": marks.GetKind(), "metadata": marks.Object["metadata"],
+	}
+	if inputs, found := record.Annotations[annotationInputs]; found {
+		marks.SetAnnotations(map[string]string{annotationInputs: inputs})
+	}
+	return marks, nil
 }
 
 // runWorkloads brings up what runs. What retires is left for later.
@@ -194,7 +215,7 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 			}
 		}
 	}
-	return w.localAddress(ctx)
+	return nil
 }
 
 // timeoutSeconds is the longest that any revision in the split may take to answer: a route has one timeout for all.
@@ -398,8 +419,12 @@ func orNil[T any, P interface {
 	return object
 }
 
-// localAddress keeps the Service that leads the in-cluster name of the InferenceService to the local gateway.
+// localAddress keeps the Service that leads the in-cluster name of the InferenceService to the local gateway, once there
+// is a route.
 func (w *writer) localAddress(ctx context.Context) error {
+	if w.decision.Record == nil || !w.RoutesInstalled() {
+		return nil
+	}
 	local := w.Config.Ingress.LocalGateway
 	if local == nil {
 		return w.delete(ctx, orNil(w.found.localService))
