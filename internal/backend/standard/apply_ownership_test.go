@@ -1,0 +1,240 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// child is one object of ours.
+type child struct {
+	kind, name string
+	empty      func() client.Object
+}
+
+// childrenOfACanary is one child of each kind of a canary with tags and an autoscaler, of revision 2.
+var childrenOfACanary = []child{
+	{"ControllerRevision", "sklearn-iris-predictor-00002", func() client.Object { return &appsv1.ControllerRevision{} }},
+	{"Service", "sklearn-iris-predictor-00002", func() client.Object { return &corev1.Service{} }},
+	{"Deployment", "sklearn-iris-predictor-00002-deployment", func() client.Object { return &appsv1.Deployment{} }},
+	{"HorizontalPodAutoscaler", "sklearn-iris-predictor-00002", func() client.Object { return &autoscalingv2.HorizontalPodAutoscaler{} }},
+	{"HTTPRoute", "latest-sklearn-iris-predictor", func() client.Object { return &gatewayv1.HTTPRoute{} }},
+	{"HTTPRoute", "prev-sklearn-iris-predictor", func() client.Object { return &gatewayv1.HTTPRoute{} }},
+	{"HTTPRoute", "sklearn-iris", func() client.Object { return &gatewayv1.HTTPRoute{} }},
+	{"Service", "sklearn-iris", func() client.Object { return &corev1.Service{} }},
+}
+
+// newCanary is a cluster in which revision 2 has 10 %, with everything that a revision can have.
+func newCanary(t *testing.T) *cluster {
+	t.Helper()
+	c := newCluster(t, annotated(v1beta1.AnnotationEnableTagRouting, "true"), scaled(1, 3))
+	c.backend.Config = newConfig(localGateway)
+	c.rollOut("a", -1)
+	c.rollOut("b", 10)
+	return c
+}
+
+func TestForeignObjectsAreRefusedAndLeftAlone(t *testing.T) {
+	somebody := []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "else", Controller: new(true)}}
+	for name, test := range map[string]struct {
+		disguise func(child client.Object)
+		owner    string
+	}{
+		"controlled by somebody": {
+			owner:    "is controlled by Rollout web",
+			disguise: func(o client.Object) { o.SetOwnerReferences(somebody); o.SetLabels(nil) },
+		},
+		"controlled by somebody, under our labels": {
+			owner:    "is controlled by Rollout web",
+			disguise: func(o client.Object) { o.SetOwnerReferences(somebody) },
+		},
+		"controlled by nobody": {
+			owner:    "is not controlled by this InferenceService",
+			disguise: func(o client.Object) { o.SetOwnerReferences(nil); o.SetLabels(map[string]string{"app": "web"}) },
+		},
+	} {
+		for _, child := range childrenOfACanary {
+			t.Run(fmt.Sprintf("%s %s %s", child.kind, child.name, name), func(t *testing.T) {
+				c := newCanary(t)
+				edit(c, child.name, child.empty(), test.disguise)
+				before := child.empty()
+				c.get(child.name, before)
+
+				var conflict *backend.ConflictError
+				if _, err := c.pass(); !errors.As(err, &conflict) || backend.IsStale(err) {
+					t.Fatalf("error is %v", err)
+				}
+				if conflict.Kind != child.kind || conflict.Name != child.name || conflict.Namespace != namespace {
+					t.Errorf("conflict is about %s %s/%s", conflict.Kind, conflict.Namespace, conflict.Name)
+				}
+				if !strings.Contains(conflict.Error(), test.owner) {
+					t.Errorf("message is %q", conflict)
+				}
+				after := child.empty()
+				c.get(child.name, after)
+				if diff := cmp.Diff(before, after); diff != "" {
+					t.Errorf("it was changed (-before +after):\n%s", diff)
+				}
+
+				c.remove(child.name, child.empty())
+				c.settle()
+				after = child.empty()
+				c.get(child.name, after)
+				if !metav1.IsControlledBy(after, c.isvc()) {
+					t.Error("it was not made anew once the name was free")
+				}
+			})
+		}
+	}
+}
+
+func TestForeignObjectsKeepNothingElseBack(t *testing.T) {
+	t.Run("a rejected canary loses its traffic though the new target cannot be made", func(t *testing.T) {
+		c := newCanary(t)
+		c.must(c.server.Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "sklearn-iris-predictor-00003"}}))
+		c.ask("c", 10)
+		if _, err := c.pass(); !isConflict(err) {
+			t.Fatalf("error is %v", err)
+		}
+		if got, want := c.served(), rollout.All(1); !got.Equal(want) {
+			t.Errorf("split is %v, want %v", got, want)
+		}
+	})
+
+	t.Run("an old revision retires though the address inside the cluster is taken", func(t *testing.T) {
+		c := newCanary(t)
+		edit(c, isvcName, &corev1.Service{}, func(s *corev1.Service) { s.Labels, s.OwnerReferences = nil, nil })
+		c.ask("b", -1)
+		for range 10 {
+			decision, err := c.pass()
+			if err != nil && !isConflict(err) {
+				t.Fatal(err)
+			}
+			c.others()
+			if !decision.WakeAt.IsZero() {
+				c.now = decision.WakeAt
+			}
+		}
+		if c.has(deploymentName(isvcName, 1), &appsv1.Deployment{}) {
+			t.Error("revision 1 is still there")
+		}
+	})
+}
+
+func isConflict(err error) bool {
+	var conflict *backend.ConflictError
+	return errors.As(err, &conflict)
+}
+
+// TestObjectsThatOnlyLookLikeOurs: a copy under another name, labels and all, is nothing to us.
+func TestObjectsThatOnlyLookLikeOurs(t *testing.T) {
+	for _, child := range childrenOfACanary {
+		for name, owners := range map[string][]metav1.OwnerReference{
+			"of nobody":   nil,
+			"of somebody": {{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "else", Controller: new(true)}},
+		} {
+			t.Run(fmt.Sprintf("%s %s %s", child.kind, child.name, name), func(t *testing.T) {
+				c := newCanary(t)
+				original := child.empty()
+				c.get(child.name, original)
+				// It sorts once before and once behind the original.
+				for _, name := range []string{"aaa", "zzz"} {
+					look := child.empty()
+					c.get(child.name, look)
+					look.SetName(name)
+					look.SetUID("look")
+					look.SetResourceVersion("")
+					look.SetOwnerReferences(owners)
+					c.must(c.server.Create(t.Context(), look))
+				}
+				if writes := c.settle(); len(writes) > 0 {
+					t.Errorf("writes %v", writes)
+				}
+				edit(c, child.name, child.empty(), func(o client.Object) { delete(o.GetLabels(), v1beta1.LabelManagedBy) })
+				c.settle()
+				after := child.empty()
+				c.get(child.name, after)
+				if child.kind != "ControllerRevision" && after.GetLabels()[v1beta1.LabelManagedBy] == "" {
+					t.Error("the original is no longer looked after")
+				}
+			})
+		}
+	}
+}
+
+func TestOrphansAreTakenBack(t *testing.T) {
+	for name, lose := range map[string]func(client.Object){
+		"without owner":             func(o client.Object) { o.SetOwnerReferences(nil) },
+		"without the service label": func(o client.Object) { delete(o.GetLabels(), v1beta1.LabelInferenceService) },
+		"without the revision":      func(o client.Object) { delete(o.GetLabels(), v1beta1.LabelRevision) },
+		"without any label":         func(o client.Object) { o.SetLabels(nil) },
+	} {
+		for _, child := range childrenOfACanary {
+			t.Run(fmt.Sprintf("%s %s %s", child.kind, child.name, name), func(t *testing.T) {
+				c := newCanary(t)
+				before := child.empty()
+				c.get(child.name, before)
+				split := c.served()
+				edit(c, child.name, child.empty(), lose)
+				c.settle()
+				after := child.empty()
+				c.get(child.name, after)
+				if after.GetUID() != before.GetUID() {
+					t.Error("it was made anew")
+				}
+				if !metav1.IsControlledBy(after, c.isvc()) || !maps.Equal(after.GetLabels(), before.GetLabels()) {
+					t.Errorf("labels %v and owners %v are not restored", after.GetLabels(), after.GetOwnerReferences())
+				}
+				if got := c.served(); !got.Equal(split) {
+					t.Errorf("split is %v, was %v", got, split)
+				}
+				if got := c.names(&appsv1.ControllerRevisionList{}); !slices.Equal(got, []string{"sklearn-iris-predictor-00001", "sklearn-iris-predictor-00002"}) {
+					t.Errorf("revisions are %v", got)
+				}
+			})
+		}
+	}
+}
+
+// TestObjectsOfAnEarlierLife: after the InferenceService was deleted and created anew, the garbage collector is about
+// to remove what the first one has left. That is nobody's conflict.
+func TestObjectsOfAnEarlierLife(t *testing.T) {
+	for _, child := range childrenOfACanary {
+		t.Run(child.kind+" "+child.name, func(t *testing.T) {
+			c := newCanary(t)
+			edit(c, child.name, child.empty(), func(o client.Object) {
+				owners := o.GetOwnerReferences()
+				owners[0].UID = "earlier"
+				o.SetOwnerReferences(owners)
+			})
+			if _, err := c.pass(); !backend.IsStale(err) {
+				t.Fatalf("error is %v", err)
+			}
+			c.remove(child.name, child.empty())
+			c.settle()
+			after := child.empty()
+			c.get(child.name, after)
+			if !metav1.IsControlledBy(after, c.isvc()) {
+				t.Error("it is not made anew")
+			}
+		})
+	}
+}

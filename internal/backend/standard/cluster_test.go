@@ -1,0 +1,543 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	clientgoapply "k8s.io/client-go/applyconfigurations"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayapply "sigs.k8s.io/gateway-api/applyconfiguration"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// write is one write of the backend.
+type write struct{ verb, kind, name string }
+
+func (w write) String() string { return w.verb + " " + w.kind + " " + w.name }
+
+// cluster is an API server that holds one InferenceService, with hands that do what else happens in a cluster.
+type cluster struct {
+	t      *testing.T
+	scheme *runtime.Scheme
+	// server is what everybody but the backend reads and writes through.
+	server  client.WithWatch
+	backend *Backend
+	policy  rollout.Policy
+	now     time.Time
+	// inputs are what the spec asks for; a string of the test's own choice.
+	inputs string
+	// writes are what the backend has written, or tried to.
+	writes []write
+	// intercept is called before each write of the backend, which it lets through or answers itself.
+	intercept func(w write, do func() error) error
+	// unready are the revisions whose pods do not become ready.
+	unready map[rollout.Number]bool
+	// deaf is a gateway that takes nothing over.
+	deaf bool
+	uids int
+}
+
+func newCluster(t *testing.T, changes ...change[v1beta1.InferenceService]) *cluster {
+	t.Helper()
+	c := &cluster{
+		t:       t,
+		scheme:  newScheme(t),
+		policy:  rollout.Policy{DrainPeriod: 30 * time.Second, CapacityHold: 5 * time.Minute, HistoryLimit: 10},
+		now:     start,
+		inputs:  "a",
+		unready: map[rollout.Number]bool{},
+	}
+	c.server = newServer(t, c.scheme, newInferenceService(changes...))
+	c.backend = &Backend{
+		Client:          interceptor.NewClient(c.server, c.funcs()),
+		Live:            c.server,
+		Scheme:          c.scheme,
+		Config:          newConfig(),
+		RoutesInstalled: func() bool { return true },
+	}
+	return c
+}
+
+func newServer(t *testing.T, scheme *runtime.Scheme, objects ...client.Object) client.WithWatch {
+	t.Helper()
+	kubernetes, gatewayAPI := runtime.NewScheme(), runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(kubernetes); err != nil {
+		t.Fatal(err)
+	}
+	if err := gatewayv1.Install(gatewayAPI); err != nil {
+		t.Fatal(err)
+	}
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithGlobalResourceVersionCounter().
+		WithStatusSubresource(&v1beta1.InferenceService{}, &gatewayv1.HTTPRoute{}).
+		WithTypeConverters(
+			gatewayapply.NewTypeConverter(gatewayAPI), clientgoapply.NewTypeConverter(kubernetes), managedfields.NewDeducedTypeConverter(),
+		)
+	for _, kind := range slices.Concat(Children(), Peers(), []client.Object{Route()}) {
+		builder = builder.WithIndex(kind, IndexByInferenceService, InferenceServiceOf)
+	}
+	return builder.Build()
+}
+
+// funcs note the backend's writes, and let them be intercepted.
+func (c *cluster) funcs() interceptor.Funcs {
+	writing := func(verb string, object client.Object, do func() error) error {
+		kind := object.GetObjectKind().GroupVersionKind().Kind
+		if gvks, _, err := c.scheme.ObjectKinds(object); kind == "" && err == nil {
+			kind = gvks[0].Kind
+		}
+		w := write{verb, kind, object.GetName()}
+		c.writes = append(c.writes, w)
+		if c.intercept != nil {
+			return c.intercept(w, do)
+		}
+		return do()
+	}
+	return interceptor.Funcs{
+		Create: func(ctx context.Context, server client.WithWatch, object client.Object, options ...client.CreateOption) error {
+			return writing("create", object, func() error {
+				c.uids++
+				object.SetUID(types.UID(fmt.Sprintf("uid-%d", c.uids)))
+				return server.Create(ctx, object, options...)
+			})
+		},
+		Apply: func(ctx context.Context, server client.WithWatch, applied runtime.ApplyConfiguration, options ...client.ApplyOption) error {
+			object, ok := applied.(client.Object)
+			if !ok {
+				c.t.Fatalf("applying a %T", applied)
+			}
+			return writing("apply", object, func() error {
+				return c.apply(ctx, object, func() error { return server.Apply(ctx, applied, options...) })
+			})
+		},
+		Delete: func(ctx context.Context, server client.WithWatch, object client.Object, options ...client.DeleteOption) error {
+			return writing("delete", object, func() error { return server.Delete(ctx, object, options...) })
+		},
+	}
+}
+
+// apply does what the fake leaves to the API server: UIDs and generations.
+func (c *cluster) apply(ctx context.Context, object client.Object, do func() error) error {
+	read := func() *unstructured.Unstructured {
+		found := &unstructured.Unstructured{}
+		found.SetGroupVersionKind(object.GetObjectKind().GroupVersionKind())
+		if err := c.server.Get(ctx, client.ObjectKeyFromObject(object), found); err != nil {
+			return nil
+		}
+		return found
+	}
+	before := read()
+	if err := do(); err != nil {
+		return err
+	}
+	after := read()
+	switch {
+	case before == nil:
+		c.uids++
+		after.SetUID(types.UID(fmt.Sprintf("uid-%d", c.uids)))
+		after.SetGeneration(1)
+	case !equality.Semantic.DeepEqual(before.Object["spec"], after.Object["spec"]):
+		after.SetGeneration(before.GetGeneration() + 1)
+	default:
+		return nil
+	}
+	return c.server.Update(ctx, after)
+}
+
+// pass observes, decides and applies once.
+func (c *cluster) pass() (rollout.Decision, error) {
+	c.t.Helper()
+	observed, err := c.observe()
+	if err != nil {
+		return rollout.Decision{}, err
+	}
+	decision := rollout.Decide(observed.Rollout, c.policy, c.now)
+	return decision, c.applyDecision(observed, decision)
+}
+
+func (c *cluster) observe() (*backend.Observation, error) {
+	c.t.Helper()
+	observed, err := c.backend.Observe(c.t.Context(), c.isvc())
+	if err != nil {
+		return nil, err
+	}
+	observed.Rollout.Wanted.Inputs = c.inputs
+	return observed, nil
+}
+
+func (c *cluster) applyDecision(observed *backend.Observation, decision rollout.Decision) error {
+	c.t.Helper()
+	return c.backend.Apply(c.t.Context(), c.isvc(), observed, decision, c.render)
+}
+
+func (c *cluster) render(context.Context) (backend.NewRevision, error) {
+	return newRevision(func(r *backend.NewRevision) {
+		r.Inputs = c.inputs
+		r.Runs.Template.Spec.Containers[0].Image = "server:" + c.inputs
+	}), nil
+}
+
+// settle passes, and lets the rest of the cluster catch up, until nothing is written any more and no time is waited
+// for. It returns the writes.
+func (c *cluster) settle() []write {
+	c.t.Helper()
+	before := len(c.writes)
+	for range 50 {
+		silent := len(c.writes)
+		decision, err := c.pass()
+		if err != nil {
+			c.t.Fatalf("after %v: %v", c.writes[before:], err)
+		}
+		if moved := c.others(); moved || len(c.writes) > silent {
+			continue
+		}
+		if decision.WakeAt.IsZero() {
+			return c.writes[before:]
+		}
+		c.now = decision.WakeAt
+	}
+	c.t.Fatalf("does not settle: %v", c.writes[before:])
+	return nil
+}
+
+// rollOut has the spec ask for other inputs and another percent, and settles; a negative percent is none.
+func (c *cluster) rollOut(inputs string, percent int64) []write {
+	c.t.Helper()
+	c.ask(inputs, percent)
+	return c.settle()
+}
+
+func (c *cluster) ask(inputs string, percent int64) {
+	c.t.Helper()
+	c.inputs = inputs
+	c.editSpec(func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.CanaryTrafficPercent = nil
+		if percent >= 0 {
+			isvc.Spec.Predictor.CanaryTrafficPercent = &percent
+		}
+	})
+}
+
+func (c *cluster) isvc() *v1beta1.InferenceService {
+	c.t.Helper()
+	isvc := &v1beta1.InferenceService{}
+	c.get(isvcName, isvc)
+	return isvc
+}
+
+// editSpec edits the InferenceService as a user does.
+func (c *cluster) editSpec(edit func(*v1beta1.InferenceService)) {
+	c.t.Helper()
+	isvc := c.isvc()
+	edit(isvc)
+	isvc.Generation++
+	c.must(c.server.Update(c.t.Context(), isvc))
+}
+
+// others is what happens beside the backend: pods and endpoints come and go, and the gateway takes routes over. It
+// tells whether anything did.
+func (c *cluster) others() bool {
+	c.t.Helper()
+	moved := c.garbageCollect()
+	for _, n := range c.numbered() {
+		moved = c.runPods(n) || moved
+	}
+	if !c.deaf {
+		moved = c.takeOver() || moved
+	}
+	return moved
+}
+
+// numbered are the revisions that have a Deployment, a Service or pods.
+func (c *cluster) numbered() []rollout.Number {
+	c.t.Helper()
+	found := map[rollout.Number]bool{}
+	for _, list := range []client.ObjectList{&appsv1.DeploymentList{}, &corev1.ServiceList{}, &corev1.PodList{}} {
+		for _, object := range c.list(list) {
+			if n := backend.RevisionNumber(isvcName, object.GetLabels()[v1beta1.LabelRevision]); n != 0 {
+				found[n] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// garbageCollect removes what was of objects that are gone.
+func (c *cluster) garbageCollect() bool {
+	c.t.Helper()
+	moved := false
+	for _, slice := range c.list(&discoveryv1.EndpointSliceList{}) {
+		if !c.has(slice.GetLabels()[discoveryv1.LabelServiceName], &corev1.Service{}) {
+			c.must(c.server.Delete(c.t.Context(), slice))
+			moved = true
+		}
+	}
+	return moved
+}
+
+// runPods gives a revision the pods and endpoints that its Deployment asks for.
+func (c *cluster) runPods(n rollout.Number) bool {
+	c.t.Helper()
+	wanted := 0
+	deployment := &appsv1.Deployment{}
+	if c.has(deploymentName(isvcName, n), deployment) {
+		wanted = int(*deployment.Spec.Replicas)
+	}
+	ready := 0
+	if !c.unready[n] {
+		ready = wanted
+	}
+	return c.setPods(n, wanted, ready)
+}
+
+// setPods gives a revision that many pods, and that many of them that are ready.
+func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
+	c.t.Helper()
+	name := func(i int) string { return fmt.Sprintf("%s-%02d", deploymentName(isvcName, n), i) }
+	moved := false
+	for i := range 20 {
+		pod := &corev1.Pod{}
+		there := c.has(name(i), pod)
+		switch {
+		case i >= count && there:
+			c.must(c.server.Delete(c.t.Context(), pod))
+			moved = true
+		case i < count && !there:
+			pod = newPod(n, name(i), i < ready)
+			c.must(c.server.Create(c.t.Context(), pod))
+			moved = true
+		case i < count && isReady(pod) != (i < ready):
+			pod.Status = newPod(n, name(i), i < ready).Status
+			c.must(c.server.Status().Update(c.t.Context(), pod))
+			moved = true
+		}
+	}
+	return c.setEndpoints(n, ready) || moved
+}
+
+func newPod(n rollout.Number, name string, ready bool) *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: namespace, Name: name,
+		Labels: map[string]string{v1beta1.LabelInferenceService: isvcName, v1beta1.LabelRevision: backend.RevisionName(isvcName, n)},
+	}}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}
+	if ready {
+		pod.Status.Conditions[0].Status = corev1.ConditionTrue
+	}
+	return pod
+}
+
+// setEndpoints gives the Service of a revision, if there is one, that many ready endpoints.
+func (c *cluster) setEndpoints(n rollout.Number, ready int) bool {
+	c.t.Helper()
+	service, slice := &corev1.Service{}, &discoveryv1.EndpointSlice{}
+	if !c.has(backend.RevisionName(isvcName, n), service) {
+		return false
+	}
+	var endpoints []discoveryv1.Endpoint
+	for i := range ready {
+		endpoints = append(endpoints, discoveryv1.Endpoint{
+			Addresses:  []string{fmt.Sprintf("10.0.%d.%d", n, i)},
+			Conditions: discoveryv1.EndpointConditions{Ready: new(true)},
+		})
+	}
+	if c.has(service.Name+"-abcde", slice) {
+		if len(slice.Endpoints) == ready {
+			return false
+		}
+		slice.Endpoints = endpoints
+		c.must(c.server.Update(c.t.Context(), slice))
+		return true
+	}
+	slice = &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Namespace: namespace, Name: service.Name + "-abcde", Labels: maps.Clone(service.Labels)},
+		AddressType: discoveryv1.AddressTypeIPv4, Endpoints: endpoints,
+	}
+	slice.Labels[discoveryv1.LabelServiceName] = service.Name
+	c.must(c.server.Create(c.t.Context(), slice))
+	return true
+}
+
+// takeOver has the gateway accept all routes as they are.
+func (c *cluster) takeOver() bool {
+	c.t.Helper()
+	moved := false
+	for _, object := range c.list(&gatewayv1.HTTPRouteList{}) {
+		route := object.(*gatewayv1.HTTPRoute) //nolint:errcheck // It is from a list of them.
+		if acceptanceOf(route).takenOver {
+			continue
+		}
+		route.Status.Parents = acceptedBy(route, route.Generation)
+		c.must(c.server.Status().Update(c.t.Context(), route))
+		moved = true
+	}
+	return moved
+}
+
+// acceptedBy is what every gateway of a route says when it serves that generation.
+func acceptedBy(route *gatewayv1.HTTPRoute, generation int64) []gatewayv1.RouteParentStatus {
+	var parents []gatewayv1.RouteParentStatus
+	for _, ref := range route.Spec.ParentRefs {
+		parents = append(parents, parentStatus(ref, generation, metav1.ConditionTrue, metav1.ConditionTrue))
+	}
+	return parents
+}
+
+func parentStatus(ref gatewayv1.ParentReference, generation int64, accepted, resolved metav1.ConditionStatus) gatewayv1.RouteParentStatus {
+	condition := func(kind gatewayv1.RouteConditionType, status metav1.ConditionStatus) metav1.Condition {
+		return metav1.Condition{
+			Type: string(kind), Status: status, Reason: string(kind), Message: "the gateway says so",
+			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(start),
+		}
+	}
+	return gatewayv1.RouteParentStatus{
+		ParentRef: ref, ControllerName: "example.com/gateway",
+		Conditions: []metav1.Condition{
+			condition(gatewayv1.RouteConditionAccepted, accepted), condition(gatewayv1.RouteConditionResolvedRefs, resolved),
+		},
+	}
+}
+
+// route is the main route.
+func (c *cluster) route() *gatewayv1.HTTPRoute {
+	c.t.Helper()
+	route := &gatewayv1.HTTPRoute{}
+	c.get(isvcName, route)
+	return route
+}
+
+// served is the split of the main route.
+func (c *cluster) served() rollout.Split {
+	c.t.Helper()
+	return splitOf(c.isvc(), c.route())
+}
+
+func (c *cluster) record() rollout.Record {
+	c.t.Helper()
+	record, err := rollout.DecodeRecord(c.route().Annotations[annotationRecord])
+	c.must(err)
+	return record
+}
+
+func (c *cluster) replicas(n rollout.Number) int {
+	c.t.Helper()
+	deployment := &appsv1.Deployment{}
+	c.get(deploymentName(isvcName, n), deployment)
+	return int(*deployment.Spec.Replicas)
+}
+
+func (c *cluster) get(name string, into client.Object) {
+	c.t.Helper()
+	c.must(c.server.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, into))
+}
+
+func (c *cluster) has(name string, into client.Object) bool {
+	c.t.Helper()
+	err := c.server.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, into)
+	c.must(client.IgnoreNotFound(err))
+	return !apierrors.IsNotFound(err)
+}
+
+// edit changes an object of the API server, as somebody else does.
+func edit[T client.Object](c *cluster, name string, object T, change func(T)) {
+	c.t.Helper()
+	c.get(name, object)
+	before := object.GetGeneration()
+	change(object)
+	if object.GetGeneration() == before && before != 0 {
+		object.SetGeneration(before + 1)
+	}
+	c.must(c.server.Update(c.t.Context(), object))
+}
+
+func (c *cluster) remove(name string, object client.Object) {
+	c.t.Helper()
+	c.get(name, object)
+	c.must(c.server.Delete(c.t.Context(), object))
+}
+
+func (c *cluster) list(list client.ObjectList) []client.Object {
+	c.t.Helper()
+	c.must(c.server.List(c.t.Context(), list, client.InNamespace(namespace)))
+	switch list := list.(type) {
+	case *appsv1.DeploymentList:
+		return objects(list.Items)
+	case *appsv1.ControllerRevisionList:
+		return objects(list.Items)
+	case *corev1.ServiceList:
+		return objects(list.Items)
+	case *corev1.PodList:
+		return objects(list.Items)
+	case *discoveryv1.EndpointSliceList:
+		return objects(list.Items)
+	case *gatewayv1.HTTPRouteList:
+		return objects(list.Items)
+	case *autoscalingv2.HorizontalPodAutoscalerList:
+		return objects(list.Items)
+	}
+	c.t.Fatalf("cannot list %T", list)
+	return nil
+}
+
+func objects[T any, P interface {
+	*T
+	client.Object
+}](items []T) []client.Object {
+	var all []client.Object
+	for i := range items {
+		all = append(all, P(&items[i]))
+	}
+	return all
+}
+
+// names lists what there is of a kind.
+func (c *cluster) names(list client.ObjectList) []string {
+	c.t.Helper()
+	var names []string
+	for _, object := range c.list(list) {
+		names = append(names, object.GetName())
+	}
+	return names
+}
+
+func (c *cluster) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// said puts writes one to a line.
+func said(writes []write) string {
+	var lines strings.Builder
+	for _, w := range writes {
+		fmt.Fprintln(&lines, w)
+	}
+	return lines.String()
+}
