@@ -40,7 +40,6 @@ type process struct {
 	log    string
 	cmd    *exec.Cmd
 	exited chan struct{}
-	err    error // Valid once exited is closed.
 	// dismissed says that the process is meant to end; the lock of processes guards it.
 	dismissed bool
 }
@@ -102,9 +101,9 @@ func (ps *processes) recordRunning() error {
 	return ps.record(states)
 }
 
-// watch waits for the process to end, which only stop may bring about.
+// watch waits for the process to end, which only stop and dismiss may bring about.
 func (ps *processes) watch(p *process) {
-	p.err = p.cmd.Wait()
+	_ = p.cmd.Wait() // How it ended is in its state.
 	close(p.exited)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()

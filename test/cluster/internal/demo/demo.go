@@ -75,7 +75,7 @@ func (d *demo) prepare(ctx context.Context) error {
 	if _, err := d.root.BuildManager(ctx); err != nil {
 		return err
 	}
-	d.out.Line("%-24s built in %s, the tools are up to date", "operator", time.Since(begin).Round(100*time.Millisecond))
+	d.out.Line("%-24s built in %s; the tools are up to date\n", "operator", time.Since(begin).Round(100*time.Millisecond))
 	return nil
 }
 
@@ -89,6 +89,7 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 		Level: local.Simulated, Tools: d.root.Tools(), Dir: dir,
 		Progress: func(line string) { d.out.Line("%s", line) },
 	})
+	d.out.Line("")
 	return err
 }
 
@@ -114,13 +115,12 @@ func (d *demo) installOperator(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w\n%s", command, err, out)
 		}
-		d.out.Line("%s", d.out.Styled(console.Faint, abridged(string(out))))
+		d.out.Line("%s\n", d.out.Styled(console.Faint, abridged(string(out))))
 	}
 	if _, err := operator.Launch(ctx, d.cluster, d.root); err != nil {
 		return err
 	}
-	d.out.Line("")
-	d.out.Line("The operator runs as the ServiceAccount that was just made, with no other rights.")
+	d.out.Line("The operator runs as the ServiceAccount that was just made, with no other rights.\n")
 	return nil
 }
 
@@ -140,7 +140,7 @@ func (d *demo) do(ctx context.Context, s step) error {
 		d.heading(s.heading)
 	}
 	if s.prose != "" {
-		d.out.Line("%s", s.prose)
+		d.out.Line("%s\n", s.prose)
 	}
 	d.command(s.command)
 	output, err := d.await(ctx, s)
@@ -152,6 +152,7 @@ func (d *demo) do(ctx context.Context, s step) error {
 	if s.want.form != "" {
 		d.out.Line("%s", d.out.Styled(console.Good, "✓ as documented"))
 	}
+	d.out.Line("")
 	return nil
 }
 
@@ -196,18 +197,11 @@ func (d *demo) disappointment(want expectation, differences []string) error {
 }
 
 func (d *demo) heading(text string) {
-	d.out.Line("")
 	d.out.Line("%s", d.out.Styled(console.Title, "━━ "+text+" "+strings.Repeat("━", max(0, 70-len(text)))))
 	d.out.Line("")
 }
 
-// command prints a command as one would type it.
+// command prints a command so that it can be copied, a here-document and all.
 func (d *demo) command(text string) {
-	for i, line := range strings.Split(text, "\n") {
-		prompt := "$ "
-		if i > 0 {
-			prompt = "  "
-		}
-		d.out.Line("%s%s", prompt, d.out.Styled(console.Command, line))
-	}
+	d.out.Line("%s%s", d.out.Styled(console.Faint, "$ "), d.out.Styled(console.Command, text))
 }

@@ -45,9 +45,10 @@ func parseScript(page string) ([]step, error) {
 		case !isBlock:
 			prose = strings.TrimSpace(prose + " " + line)
 		default:
+			number := i + 1
 			length := indexOf(lines[i+1:], "```")
 			if length < 0 {
-				return nil, fmt.Errorf("line %d: the block has no end", i+1)
+				return nil, fmt.Errorf("line %d: the block has no end", number)
 			}
 			block := strings.Join(lines[i+1:i+1+length], "\n")
 			i += length + 1
@@ -58,7 +59,7 @@ func parseScript(page string) ([]step, error) {
 			case len(steps) > 0 && (language == "table" || language == "excerpt"):
 				steps[len(steps)-1].want = expectation{form: language, text: block}
 			default:
-				return nil, fmt.Errorf("line %d: a block %q has no meaning here", i+1, language)
+				return nil, fmt.Errorf("line %d: a block %q has no meaning here", number, language)
 			}
 		}
 	}

@@ -1,0 +1,199 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const repository = "../.."
+
+// What the catalog names is what the module files pin.
+func TestCatalogIsPinned(t *testing.T) {
+	for _, tool := range catalog {
+		t.Run(tool.name, func(t *testing.T) {
+			r, err := newRecipe(repository, tool)
+			if err != nil {
+				t.Fatal(err)
+			}
+			gomod, err := os.ReadFile(filepath.Join(repository, "hack", "tools", tool.set, "go.mod"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(gomod), tool.pkg+"\n") {
+				t.Errorf("go.mod has no tool directive for %s", tool.pkg)
+			}
+			if !strings.HasPrefix(r.version, "v") {
+				t.Errorf("version %q is none", r.version)
+			}
+		})
+	}
+}
+
+func TestKubernetesKnowsItsVersion(t *testing.T) {
+	flags := linkerFlags(kubernetes("kubectl", 0), "v1.37.2")
+	for _, want := range []string{"version.gitVersion=v1.37.2", "version.gitMajor=1 ", "version.gitMinor=37 "} {
+		if !strings.Contains(flags, want) {
+			t.Errorf("%q lacks %q", flags, want)
+		}
+	}
+}
+
+func TestRequiredVersion(t *testing.T) {
+	gomod := "module x\n\nrequire one.test/a v1.0.0\n\nrequire (\n\ttwo.test/b v2.0.0 // indirect\n)\n\nreplace three.test/c => three.test/d v3.0.0\n"
+	for module, want := range map[string]string{"one.test/a": "v1.0.0", "two.test/b": "v2.0.0", "three.test/c": ""} {
+		got, err := requiredVersion([]byte(gomod), module)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: got %q, %v; want %q", module, got, err, want)
+		}
+	}
+}
+
+func TestSelectTools(t *testing.T) {
+	selected, err := selectTools([]string{"kubectl", "etcd", "kubectl"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, tool := range selected {
+		names = append(names, tool.name)
+	}
+	if diff := cmp.Diff([]string{"etcd", "kubectl"}, names); diff != "" {
+		t.Errorf("in the order of the catalog, each once (-want +got):\n%s", diff)
+	}
+	if _, err := selectTools([]string{"kubeclt"}); err == nil || !strings.Contains(err.Error(), `no tool "kubeclt"; the tools are: etcd, `) {
+		t.Errorf("got %v, want a list of the tools", err)
+	}
+}
+
+// fixture is a repository with one tiny tool.
+func fixture(t *testing.T) (*builder, tool) {
+	t.Helper()
+	root := t.TempDir()
+	dir := filepath.Join(root, "hack", "tools", "tiny")
+	if err := os.CopyFS(dir, os.DirFS("testdata/tiny")); err != nil {
+		t.Fatal(err)
+	}
+	// The name keeps the fixture from being a module of this repository.
+	if err := os.Rename(filepath.Join(dir, "go.mod.txt"), filepath.Join(dir, "go.mod")); err != nil {
+		t.Fatal(err)
+	}
+	b := &builder{root: root, store: store{dir: filepath.Join(root, "bin")}, report: newReporter(devNull(t))}
+	if err := os.MkdirAll(filepath.Join(b.store.dir, ".build"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return b, tool{
+		name: "tiny", set: "tiny", pkg: "tiny.test/tiny", module: "tiny.test/dependency",
+		linkVars: func(version string) map[string]string { return map[string]string{"main.version": version} },
+	}
+}
+
+func devNull(t *testing.T) *os.File {
+	t.Helper()
+	file, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return file
+}
+
+func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
+	b, tiny := fixture(t)
+	ensure := func() os.FileInfo {
+		t.Helper()
+		if err := b.ensure(t.Context(), tiny); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(b.store.program("tiny"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	first := ensure()
+	out, err := exec.Command(b.store.program("tiny")).Output()
+	if got, want := string(out), "version v1.2.3\n"; got != want || err != nil {
+		t.Errorf("the program says %q, %v; want %q", got, err, want)
+	}
+	if again := ensure(); !os.SameFile(first, again) {
+		t.Error("it was built again although nothing has changed")
+	}
+	gosum := filepath.Join(b.root, "hack", "tools", "tiny", "go.sum")
+	if err := os.WriteFile(gosum, []byte("\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if changed := ensure(); os.SameFile(first, changed) {
+		t.Error("it was not built again although its modules have changed")
+	}
+	if err := os.Remove(b.store.program("tiny")); err != nil {
+		t.Fatal(err)
+	}
+	ensure()
+}
+
+func TestFailedBuildLeavesNothing(t *testing.T) {
+	b, tiny := fixture(t)
+	source := filepath.Join(b.root, "hack", "tools", "tiny", "main.go")
+	if err := os.WriteFile(source, []byte("package main\n\nfunc main() { nonsense() }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := b.ensure(t.Context(), tiny)
+	if err == nil || !strings.Contains(err.Error(), "undefined: nonsense") {
+		t.Errorf("got %v, want what the compiler says", err)
+	}
+	for _, path := range []string{b.store.program("tiny"), b.store.private("tiny", "new"), b.store.private("tiny", "stamp")} {
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", path, err)
+		}
+	}
+}
+
+func TestExplainTellsWhatToDo(t *testing.T) {
+	for complaint, want := range map[string]string{
+		"write $WORK/b001: no space left on device":                "the disk is full",
+		"compile: signal: killed":                                  "4 GB are needed",
+		"Get \"https://proxy.test\": dial tcp: connection refused": "GOPROXY",
+		"go.mod requires go >= 1.30 (running go 1.26)":             "install a newer Go",
+	} {
+		if err := explain(recipe{}, complaint, errors.New("exit status 1")); !strings.Contains(err.Error(), want) {
+			t.Errorf("after %q: got %v, want it to say %q", complaint, err, want)
+		}
+	}
+}
+
+func TestLockLetsOneInAtATime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	unlock, err := lock(t.Context(), path, func() { t.Error("nobody has it") })
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := lock(ctx, path, func() {}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v while it is taken, want to wait in vain", err)
+	}
+
+	waiting := make(chan struct{})
+	entered := make(chan error)
+	go func() {
+		_, err := lock(t.Context(), path, func() { close(waiting) })
+		entered <- err
+	}()
+	<-waiting
+	unlock()
+	if err := <-entered; err != nil {
+		t.Error(err)
+	}
+}

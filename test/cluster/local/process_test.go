@@ -1,0 +1,210 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package local
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A test that is run again as a program of its own finds its folder here.
+const helperDir = "SERINUS_TEST_HELPER_DIR"
+
+// newTestCluster is a cluster of sleeping programs.
+func newTestCluster(t *testing.T, dir string) *Cluster {
+	t.Helper()
+	c, err := newCluster(Options{Level: ControlPlane, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func sleeper(t *testing.T, c *Cluster, name string) *process {
+	t.Helper()
+	p, err := c.processes.start(name, "/bin/sleep", []string{"600"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := poll(ctx, func(context.Context) error {
+		if holds() {
+			return nil
+		}
+		return errors.New("not yet: " + what)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStopEndsAllProcesses(t *testing.T) {
+	c := newTestCluster(t, t.TempDir())
+	one, two := sleeper(t, c, "one"), sleeper(t, c, "two")
+	if !one.state.alive() || !two.state.alive() {
+		t.Fatal("the processes do not run")
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if one.state.alive() || two.state.alive() {
+		t.Error("a process is left")
+	}
+	if _, err := os.Stat(c.dataDir); !os.IsNotExist(err) {
+		t.Errorf("the data are left: %v", err)
+	}
+	select {
+	case err := <-c.Failed():
+		t.Errorf("being stopped counts as a failure: %v", err)
+	default:
+	}
+}
+
+func TestProcessThatEndsIsAFailure(t *testing.T) {
+	c := newTestCluster(t, t.TempDir())
+	defer c.Stop()
+	if _, err := c.processes.start("brief", "/bin/sh", []string{"-c", "exit 3"}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-c.Failed():
+		if want := "brief ended unexpectedly (exit status 3)"; !strings.Contains(err.Error(), want) {
+			t.Errorf("got %q, want it to say %q", err, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the end of the process was not noticed")
+	}
+}
+
+func TestAwaitGivesUpOnAProcessThatEnded(t *testing.T) {
+	c := newTestCluster(t, t.TempDir())
+	defer c.Stop()
+	p, err := c.processes.start("brief", "/bin/sh", []string{"-c", "echo the port is taken; exit 1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.await(t.Context(), func(context.Context) error { return errors.New("not ready") })
+	if err == nil || !strings.Contains(err.Error(), "the port is taken") {
+		t.Errorf("got %v, want the last words of the process", err)
+	}
+}
+
+func TestFolderHoldsOneCluster(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestCluster(t, dir)
+	if _, err := newCluster(Options{Level: ControlPlane, Dir: dir}); err == nil || !strings.Contains(err.Error(), "another cluster is using the folder") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if running, err := Running(dir); !running || err != nil {
+		t.Errorf("the refusal has harmed the first cluster: running %t, %v", running, err)
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	again := newTestCluster(t, dir)
+	if err := again.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHelperThatIsKilled is the program of the tests below, not a test.
+func TestHelperThatIsKilled(t *testing.T) {
+	dir := os.Getenv(helperDir)
+	if dir == "" {
+		t.Skip("it is run by other tests")
+	}
+	c := newTestCluster(t, dir)
+	fmt.Println("PID", sleeper(t, c, "victim").state.PID)
+	select {} // Until it is killed.
+}
+
+// killedHelper returns a process that a program had started which was killed.
+func killedHelper(t *testing.T, dir string) processState {
+	t.Helper()
+	helper := exec.Command(os.Args[0], "-test.run=^TestHelperThatIsKilled$")
+	helper.Env = append(os.Environ(), helperDir+"="+dir)
+	out, err := helper.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := helper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if _, err := fmt.Sscanf(lines.Text(), "PID %d", &pid); err == nil {
+			break
+		}
+	}
+	victim := identify("victim", pid)
+	if !victim.alive() {
+		t.Fatalf("process %d does not run", pid)
+	}
+	if err := helper.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = helper.Wait()
+	return victim
+}
+
+func TestProcessesDieWithAKilledProgram(t *testing.T) {
+	victim := killedHelper(t, t.TempDir())
+	eventually(t, "the process ends", func() bool { return !victim.alive() })
+}
+
+func TestDownCleansUpBehindAKilledProgram(t *testing.T) {
+	dir := t.TempDir()
+	killedHelper(t, dir)
+	left, err := readState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if running, err := Running(dir); running || err != nil {
+		t.Errorf("running %t, %v; want that nothing runs", running, err)
+	}
+	if found, err := Down(dir); !found || err != nil {
+		t.Errorf("found %t, %v; want that it has cleaned up", found, err)
+	}
+	for _, path := range []string{left.DataDir, filepath.Join(dir, stateFile), filepath.Join(dir, "pki")} {
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", path, err)
+		}
+	}
+	if found, err := Down(dir); found || err != nil {
+		t.Errorf("found %t, %v; want that nothing is left to do", found, err)
+	}
+}
+
+func TestDownSparesStrangers(t *testing.T) {
+	stranger := exec.Command("/bin/sleep", "600")
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = stranger.Process.Kill()
+		_ = stranger.Wait()
+	}()
+	impostor := processState{Name: "etcd", PID: stranger.Process.Pid, Start: "1"}
+	impostor.terminate(time.Second)
+	if !identify("sleep", stranger.Process.Pid).alive() {
+		t.Error("a process was ended that only has the same number")
+	}
+}
