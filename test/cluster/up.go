@@ -201,9 +201,7 @@ func printAccess(out *console.Console, root checkout.Root, o upOptions) {
 	out.Line("To use it:")
 	out.Line("")
 	out.Line("    %s", out.Styled(console.Command, "export KUBECONFIG="+filepath.Join(o.dir, "kubeconfig")))
-	if _, err := exec.LookPath("kubectl"); err != nil {
-		out.Line("    %s", out.Styled(console.Command, "export PATH="+root.Tools()+":$PATH")+"   # has kubectl")
-	}
+	out.Line("    %s", out.Styled(console.Command, "export PATH="+root.Tools()+":$PATH")+"   # for a kubectl of its version")
 	out.Line("")
 	out.Line("The logs are in %s.", filepath.Join(o.dir, "logs"))
 }

@@ -28,6 +28,11 @@ func newTestCluster(t *testing.T, dir string) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	return c
 }
 
@@ -80,7 +85,6 @@ func TestStopEndsAllProcesses(t *testing.T) {
 
 func TestProcessThatEndsIsAFailure(t *testing.T) {
 	c := newTestCluster(t, t.TempDir())
-	defer c.Stop()
 	if _, err := c.processes.start("brief", "/bin/sh", []string{"-c", "exit 3"}); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +100,6 @@ func TestProcessThatEndsIsAFailure(t *testing.T) {
 
 func TestAwaitGivesUpOnAProcessThatEnded(t *testing.T) {
 	c := newTestCluster(t, t.TempDir())
-	defer c.Stop()
 	p, err := c.processes.start("brief", "/bin/sh", []string{"-c", "echo the port is taken; exit 1"})
 	if err != nil {
 		t.Fatal(err)
