@@ -146,8 +146,8 @@ func (p *pass) announceStatus(before v1beta1.InferenceServiceStatus) {
 		case to == metav1.ConditionFalse:
 			p.event(corev1.EventTypeWarning, eventRevisionFailed, actionObserve, latest.Message)
 			p.Metrics.RevisionFailed(latest.Reason)
-		case from == metav1.ConditionFalse && to == metav1.ConditionTrue:
-			p.event(corev1.EventTypeNormal, eventRevisionRecovered, actionObserve, latest.Message)
+		case from == metav1.ConditionFalse && p.recovered(before):
+			p.event(corev1.EventTypeNormal, eventRevisionRecovered, actionObserve, p.name(p.decision.Target)+" does not fail any more")
 		}
 	}
 	from, to, ready := turned(v1beta1.ConditionReady)
@@ -157,6 +157,17 @@ func (p *pass) announceStatus(before v1beta1.InferenceServiceStatus) {
 	case p.problem != nil && !hadProblem(before, *ready):
 		p.event(corev1.EventTypeWarning, p.problem.Reason, actionObserve, p.problem.Message)
 	}
+}
+
+// recovered tells whether the target failed before and its model is loaded now. It asks the pods: they become endpoints
+// a moment later, so that LatestDeploymentReady hardly ever turns from False to True at once.
+func (p *pass) recovered(before v1beta1.InferenceServiceStatus) bool {
+	if before.ModelStatus == nil || before.ModelStatus.LastFailureInfo == nil || p.observed == nil {
+		return false
+	}
+	target := p.decision.Target
+	return before.ModelStatus.LastFailureInfo.ModelRevisionName == p.name(target) &&
+		p.observed.Revisions[target].State == v1beta1.Loaded
 }
 
 // hadProblem tells whether the status has said the same before.
