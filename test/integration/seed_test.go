@@ -125,7 +125,7 @@ var _ = Describe("the walkthrough of the document", Serial, func() {
 	It("prints the document's tables, run by the operator's own command and with no rights but its own", func(ctx SpecContext) {
 		const namespace = "kserve-test"
 		Expect(api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
-		s := stage(ctx, namespace)
+		s := stage(ctx, namespace, afterSpec)
 		launch()
 		apply := func(manifest string) {
 			GinkgoHelper()

@@ -43,14 +43,14 @@ type story struct {
 	gateway   *peers.Gateway
 	journal   *journal.Journal
 	operator  *operator
+	// afterwards has something done at the end of the story, the last first.
+	afterwards func(do func(SpecContext))
 }
 
 // begin sets the stage in a namespace of the story's own, and starts the operator.
 func begin(ctx SpecContext, options ...func(*config.Config)) *story {
 	GinkgoHelper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
-	Expect(api.Create(ctx, namespace)).To(Succeed())
-	s := stage(ctx, namespace.Name)
+	s := stage(ctx, newNamespace(ctx), afterSpec)
 	for _, option := range options {
 		option(s.config)
 	}
@@ -58,11 +58,21 @@ func begin(ctx SpecContext, options ...func(*config.Config)) *story {
 	return s
 }
 
+func newNamespace(ctx context.Context) string {
+	GinkgoHelper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
+	Expect(api.Create(ctx, namespace)).To(Succeed())
+	return namespace.Name
+}
+
+// afterSpec is for a story that is a spec of its own.
+func afterSpec(do func(SpecContext)) { DeferCleanup(do) }
+
 // stage has the journal record a namespace and the peers play in it. The periods of the operator's configuration are
 // short.
-func stage(ctx SpecContext, namespace string) *story {
+func stage(ctx context.Context, namespace string, afterwards func(func(SpecContext))) *story {
 	GinkgoHelper()
-	s := &story{ctx: ctx, namespace: namespace, config: config.Default()}
+	s := &story{ctx: ctx, namespace: namespace, config: config.Default(), afterwards: afterwards}
 	s.config.Rollout.DrainPeriod.Duration = 100 * time.Millisecond
 	s.config.Rollout.SettlePeriod.Duration = 500 * time.Millisecond
 	s.config.Rollout.CapacityHold.Duration = 500 * time.Millisecond
@@ -70,7 +80,7 @@ func stage(ctx SpecContext, namespace string) *story {
 	recorded, err := journal.Start(context.Background(), api, s.namespace) //nolint:contextcheck // It outlives the story's body.
 	Expect(err).NotTo(HaveOccurred())
 	s.journal = recorded
-	DeferCleanup(s.end)
+	s.afterwards(s.end)
 	s.play()
 	return s
 }
@@ -84,7 +94,7 @@ func (s *story) play() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- cluster.Run(ctx) }()
-	DeferCleanup(func() {
+	s.afterwards(func(SpecContext) {
 		cancel()
 		Eventually(ended).Should(Receive(BeNil()), "the peers do not stop")
 	})
@@ -96,7 +106,7 @@ func (s *story) start(through *wire.Wire) {
 	started, err := startOperator(s.config, s.namespace, through)
 	Expect(err).NotTo(HaveOccurred())
 	s.operator = started
-	DeferCleanup(func(ctx SpecContext) { Expect(started.stop(ctx)).To(Succeed()) })
+	s.afterwards(func(ctx SpecContext) { Expect(started.stop(ctx)).To(Succeed()) })
 }
 
 // restart stops the operator and starts another one, which knows nothing of the first.
@@ -120,7 +130,9 @@ func (s *story) end(ctx SpecContext) {
 	if breaches != nil || CurrentSpecReport().Failed() {
 		AddReportEntry("what happened", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
 	}
-	Expect(breaches).NotTo(HaveOccurred())
+	if breaches != nil {
+		Fail("rules were broken:\n" + breaches.Error())
+	}
 }
 
 // manifest says one thing about an InferenceService.

@@ -46,6 +46,7 @@ type Journal struct {
 
 	mu      sync.Mutex
 	entries []Entry
+	excused map[string]bool
 }
 
 func kinds() []client.ObjectList {
@@ -57,7 +58,7 @@ func kinds() []client.ObjectList {
 
 // Start records from now on, until Stop.
 func Start(ctx context.Context, c client.WithWatch, namespace string) (*Journal, error) {
-	j := &Journal{client: c, namespace: namespace, began: time.Now()}
+	j := &Journal{client: c, namespace: namespace, began: time.Now(), excused: map[string]bool{}}
 	for _, list := range kinds() {
 		// A watch without a version begins with what there is.
 		watching, err := c.Watch(ctx, list, client.InNamespace(namespace))
@@ -105,6 +106,21 @@ func (j *Journal) Entries() []Entry {
 	return sorted
 }
 
+// Excuse says that it is somebody else who scales or deletes an object: it breaks no rule from now on.
+func (j *Journal) Excuse(object client.Object) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.excused[identify(object)] = true
+}
+
+func (j *Journal) isExcused(object client.Object) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.excused[identify(object)]
+}
+
+func identify(object client.Object) string { return fmt.Sprintf("%T %s", object, object.GetName()) }
+
 // CatchUp waits until the journal knows all that is there. It needs everybody who writes to have stopped.
 func (j *Journal) CatchUp(ctx context.Context) error {
 	var behind string
@@ -123,7 +139,7 @@ func (j *Journal) CatchUp(ctx context.Context) error {
 func (j *Journal) behind(ctx context.Context) (string, error) {
 	known := map[string]string{}
 	for _, entry := range j.Entries() {
-		key := fmt.Sprintf("%T %s", entry.Object, entry.Object.GetName())
+		key := identify(entry.Object)
 		known[key] = entry.Object.GetResourceVersion()
 		if entry.Deleted {
 			delete(known, key)
@@ -142,7 +158,7 @@ func (j *Journal) behind(ctx context.Context) (string, error) {
 			if !ok {
 				return "", fmt.Errorf("%T is no object", item)
 			}
-			key := fmt.Sprintf("%T %s", object, object.GetName())
+			key := identify(object)
 			if known[key] != object.GetResourceVersion() {
 				return key, nil
 			}

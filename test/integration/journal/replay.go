@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -34,7 +35,7 @@ func (j *Journal) Check() error {
 			continue
 		}
 		if worlds[name] == nil {
-			worlds[name] = newWorld(name)
+			worlds[name] = newWorld(name, j.isExcused)
 		}
 		for _, breach := range worlds[name].take(entry) {
 			breaches = append(breaches, fmt.Errorf("%s: %s\n%w", name, line(j.began, entry), breach))
@@ -104,9 +105,11 @@ type world struct {
 	replicas map[rollout.Number]int
 	services map[rollout.Number]bool
 	served   map[string]bool // Splits that the gateway has taken over at some time.
+	deleted  bool
+	excused  func(client.Object) bool
 }
 
-func newWorld(isvc string) *world {
+func newWorld(isvc string, excused func(client.Object) bool) *world {
 	return &world{
 		isvc:     isvc,
 		routes:   map[string]*gatewayv1.HTTPRoute{},
@@ -114,6 +117,7 @@ func newWorld(isvc string) *world {
 		replicas: map[rollout.Number]int{},
 		services: map[rollout.Number]bool{},
 		served:   map[string]bool{rollout.Split{}.String(): true},
+		excused:  excused,
 	}
 }
 
@@ -126,7 +130,7 @@ func (w *world) take(entry Entry) []error {
 		number := revisionNumber(w.isvc, object.Name)
 		gone := w.services[number] && entry.Deleted
 		w.services[number] = !entry.Deleted
-		if gone {
+		if gone && !w.excused(object) {
 			return w.checkUnrouted(number, "its Service is deleted")
 		}
 	case *appsv1.Deployment:
@@ -134,6 +138,7 @@ func (w *world) take(entry Entry) []error {
 	case *gatewayv1.HTTPRoute:
 		return w.takeRoute(object, entry.Deleted)
 	case *v1beta1.InferenceService:
+		w.deleted = entry.Deleted
 		return w.takeStatus(object)
 	}
 	return nil
@@ -159,7 +164,7 @@ func (w *world) takeDeployment(deployment *appsv1.Deployment, deleted bool) []er
 		now = 0
 	}
 	w.replicas[number] = now
-	if before > 0 && now == 0 {
+	if before > 0 && now == 0 && !w.excused(deployment) {
 		return w.checkUnrouted(number, "it is scaled to nothing")
 	}
 	return nil
@@ -167,6 +172,9 @@ func (w *world) takeDeployment(deployment *appsv1.Deployment, deleted bool) []er
 
 // checkUnrouted is rule 4: nothing is deleted or scaled while a route can still point at it.
 func (w *world) checkUnrouted(number rollout.Number, what string) []error {
+	if w.deleted {
+		return nil // Everything goes with the InferenceService.
+	}
 	var breaches []error
 	for name, route := range w.routes {
 		split, err := SplitOf(w.isvc, route)

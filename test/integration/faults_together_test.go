@@ -1,0 +1,62 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"slices"
+	"sync"
+
+	. "github.com/onsi/ginkgo/v2"
+
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/test/integration/wire"
+)
+
+// trial is one of many stories that differ in little, each with a namespace of its own.
+type trial struct {
+	name    string
+	options []func(*config.Config)
+	tell    func(*story)
+}
+
+// atOnce is how many trials are told at the same time. They wait more than they work.
+const atOnce = 12
+
+// together tells all trials. Each that fails is reported under its name, with what has happened in it.
+func together(ctx SpecContext, trials []trial) {
+	GinkgoHelper()
+	free := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for _, one := range trials {
+		free <- struct{}{}
+		all.Go(func() {
+			defer GinkgoRecover()
+			defer func() { <-free }()
+			one.run(ctx)
+		})
+	}
+	all.Wait()
+}
+
+func (t trial) run(ctx SpecContext) {
+	var afterwards []func(SpecContext)
+	defer func() {
+		for _, do := range slices.Backward(afterwards) {
+			defer do(ctx) // Also if the one before fails.
+		}
+	}()
+	s := stage(ctx, newNamespace(ctx), func(do func(SpecContext)) { afterwards = append(afterwards, do) })
+	for _, option := range t.options {
+		option(s.config)
+	}
+	told := false
+	defer func() {
+		if !told {
+			AddReportEntry(t.name, s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
+		}
+	}()
+	s.start(wire.New())
+	t.tell(s)
+	told = true
+}

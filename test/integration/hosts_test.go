@@ -1,0 +1,118 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/test/peers"
+)
+
+var _ = Describe("the hosts of tags", func() {
+	tagged := annotation(v1beta1.AnnotationEnableTagRouting, "true")
+
+	It("follow the split, and go with the annotation", func(ctx SpecContext) {
+		s := begin(ctx)
+		s.apply(model(1), tagged)
+		s.prints("True", "", "100", "", revision(1))
+		s.tagged(map[string]string{"latest": "1:100"})
+
+		s.apply(model(2), percent(10), tagged)
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.tagged(map[string]string{"latest": "2:100", "prev": "1:100"})
+
+		By("superseding the canary")
+		s.becomes(3, peers.NotReady())
+		s.apply(model(3), percent(10), tagged)
+		s.prints("Unknown", "", "100", "", revision(1))
+		s.tagged(map[string]string{"latest": "1:100"})
+		s.becomes(3, peers.Ready())
+		s.prints("True", "90", "10", revision(1), revision(3))
+		s.tagged(map[string]string{"latest": "3:100", "prev": "1:100"})
+
+		By("rolling the canary back: it can still be looked at")
+		s.apply(model(3), percent(0), tagged)
+		s.prints("True", "100", "0", revision(1), revision(3))
+		s.tagged(map[string]string{"latest": "3:100", "prev": "1:100"})
+
+		By("turning tags off, which makes a revision")
+		s.apply(model(3), percent(10))
+		s.prints("True", "90", "10", revision(1), revision(4))
+		s.tagged(map[string]string{})
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(isvc.Status.Components[v1beta1.PredictorComponent].Traffic).To(HaveExactElements(
+			SatisfyAll(HaveField("Tag", ""), HaveField("URL", BeNil())), SatisfyAll(HaveField("Tag", "prev"), HaveField("URL", BeNil()))))
+	})
+})
+
+// withLocalGateway configures a second gateway, for requests from inside the cluster.
+func withLocalGateway(cfg *config.Config) {
+	cfg.Ingress.LocalGateway = &config.LocalGateway{
+		Namespace: "kserve", Name: "kserve-local-gateway",
+		Service: config.ServiceRef{Namespace: "kserve", Name: "local-gateway-service"},
+	}
+}
+
+func parentsOf(route *gatewayv1.HTTPRoute) []string {
+	var parents []string
+	for _, ref := range route.Spec.ParentRefs {
+		parents = append(parents, string(*ref.Namespace)+"/"+string(ref.Name))
+	}
+	return parents
+}
+
+var _ = Describe("the local gateway", func() {
+	inside := func(s *story) string { return iris + "." + s.namespace + ".svc.cluster.local" }
+
+	It("serves the same split inside the cluster, under the address in the status", func(ctx SpecContext) {
+		s := begin(ctx, withLocalGateway)
+		s.serve()
+		Eventually(s.route).Should(SatisfyAll(
+			SplitTraffic("1:100"), HaveHosts(append(s.hosts(), inside(s))...),
+			WithTransform(parentsOf, Equal([]string{"kserve/kserve-ingress-gateway", "kserve/kserve-local-gateway"}))))
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(isvc.Status.URL).To(Equal("http://" + s.hosts()[0]))
+		Expect(isvc.Status.Address).To(HaveValue(HaveField("URL", "http://"+inside(s))))
+		service := &corev1.Service{}
+		Expect(api.Get(ctx, s.key(iris), service)).To(Succeed())
+		Expect(service.Spec).To(SatisfyAll(
+			HaveField("Type", corev1.ServiceTypeExternalName), HaveField("ExternalName", "local-gateway-service.kserve.svc.cluster.local")))
+	})
+
+	It("serves alone what is kept off the outer gateway", func(ctx SpecContext) {
+		s := begin(ctx, withLocalGateway)
+		s.apply(model(1), label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))
+		s.prints("True", "", "100", "", revision(1))
+		Eventually(s.route).Should(SatisfyAll(
+			HaveHosts(inside(s)), WithTransform(parentsOf, Equal([]string{"kserve/kserve-local-gateway"}))))
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(isvc.Status.URL).To(Equal("http://" + inside(s)))
+	})
+
+	It("is missed by what is kept off the outer gateway", func(ctx SpecContext) {
+		s := begin(ctx)
+		s.apply(model(1), label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))
+		s.prints("False", "", "", "", "")
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "LocalGatewayNotConfigured", "ingress.localGateway"))
+	})
+})
+
+var _ = Describe("the timeout", func() {
+	It("is the route's", func(ctx SpecContext) {
+		s := begin(ctx)
+		s.apply(model(1), func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.TimeoutSeconds = new(int64(60)) })
+		s.prints("True", "", "100", "", revision(1))
+		Eventually(s.route).Should(HaveField("Spec.Rules", HaveExactElements(
+			HaveField("Timeouts", HaveValue(HaveField("Request", HaveValue(BeEquivalentTo("60s"))))))))
+	})
+})

@@ -1,0 +1,145 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
+	"k8s.io/utils/ptr"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/test/peers"
+)
+
+var _ = Describe("events", func() {
+	It("tell of each transition, once", func(ctx SpecContext) {
+		s := stable(ctx)
+		told := []string{
+			"RevisionCreated: Created revision " + revision(1),
+			"TrafficShifted: Shifted traffic from nobody to 100 % on " + revision(1),
+			"Ready: 100 % on " + revision(1),
+		}
+		s.tells(told...)
+
+		By("failing")
+		s.becomes(2, peers.Crash(3, "no such file"))
+		s.apply(model(2), percent(10))
+		told = append(told,
+			"RevisionCreated: Created revision "+revision(2),
+			"RevisionFailed: "+revision(2)+`: container "kserve-container" ends with exit code 3`)
+		s.tells(told...)
+
+		By("recovering")
+		s.becomes(2, peers.Ready())
+		told = append(told,
+			"TrafficShifted: Shifted traffic from 100 % on "+revision(1)+" to 10 % on "+revision(2)+", 90 % on "+revision(1),
+			"RevisionRecovered: "+revision(2)+" does not fail any more",
+			"Ready: 10 % on "+revision(2)+", 90 % on "+revision(1))
+		s.tells(told...)
+
+		By("promoting")
+		s.apply(model(2))
+		told = append(told,
+			"Promoted: Promoted "+revision(2)+" over "+revision(1),
+			"TrafficShifted: Shifted traffic from 10 % on "+revision(2)+", 90 % on "+revision(1)+" to 100 % on "+revision(2))
+		s.tells(told...)
+		s.runs(2)
+
+		By("rolling back")
+		s.apply(model(2), percent(0))
+		s.prints("True", "100", "0", revision(1), revision(2))
+		s.announces("RolledBack")
+
+		By("superseding")
+		s.becomes(3, peers.NotReady())
+		s.apply(model(3), percent(20))
+		s.prints("Unknown", "", "100", "", revision(1))
+		s.announces("Superseded")
+
+		By("looking again")
+		said, err := s.announced()
+		Expect(err).NotTo(HaveOccurred())
+		s.restart()
+		s.settles()
+		Expect(s.announced()).To(Equal(said))
+	})
+})
+
+// tells waits until these are all the events about the InferenceService.
+func (s *story) tells(wanted ...string) {
+	GinkgoHelper()
+	Eventually(s.announced).Should(ConsistOf(wanted))
+}
+
+var _ = Describe("modelStatus", func() {
+	It("says that the model is loaded", func(ctx SpecContext) {
+		s := stable(ctx)
+		s.modelled(SatisfyAll(
+			HaveField("TransitionStatus", v1beta1.UpToDate),
+			HaveField("ModelRevisionStates", HaveValue(Equal(v1beta1.ModelRevisionStates{
+				ActiveModelState: v1beta1.Loaded, TargetModelState: v1beta1.Loaded,
+			}))),
+			HaveField("ModelCopies", HaveValue(Equal(v1beta1.ModelCopies{TotalCopies: 1}))),
+			HaveField("LastFailureInfo", BeNil())))
+	})
+
+	It("says that the model is on its way", func(ctx SpecContext) {
+		s := stable(ctx)
+		s.becomes(2, peers.NotReady())
+		s.apply(model(2), percent(10))
+		s.modelled(SatisfyAll(
+			HaveField("TransitionStatus", v1beta1.InProgress),
+			HaveField("ModelRevisionStates", HaveValue(Equal(v1beta1.ModelRevisionStates{
+				ActiveModelState: v1beta1.Loaded, TargetModelState: v1beta1.Loading,
+			}))),
+			HaveField("LastFailureInfo", BeNil())))
+	})
+
+	for name, failure := range map[string]struct {
+		script   peers.Script
+		reason   v1beta1.FailureReason
+		message  string
+		exitCode int32
+		located  bool
+	}{
+		"that cannot be pulled":       {peers.ImagePullError("manifest unknown"), v1beta1.ModelLoadFailed, "manifest unknown", 0, true},
+		"that crashes":                {peers.Crash(2, "loading\nno such file: model.joblib\n"), v1beta1.ModelLoadFailed, "exit code 2: no such file: model.joblib", 2, true},
+		"that cannot be downloaded":   {peers.InitCrash(1, "Traceback\n404 Not Found\n"), v1beta1.ModelLoadFailed, "404 Not Found", 1, true},
+		"that is too big":             {peers.OutOfMemory(), v1beta1.ModelLoadFailed, "raise resources.limits.memory", 137, true},
+		"that no node can run":        {peers.Unschedulable("0/3 nodes are available"), v1beta1.ModelLoadFailed, "0/3 nodes are available", 0, true},
+		"that a quota keeps out":      {peers.Refused("exceeded quota: team"), v1beta1.RuntimeUnhealthy, "exceeded quota: team", 0, false},
+		"that does not make the time": {peers.Overdue(), v1beta1.RuntimeUnhealthy, "no pod became ready within 10m0s", 0, false},
+	} {
+		It("gives the cause of a model "+name+", and clears it", func(ctx SpecContext) {
+			s := stable(ctx)
+			s.becomes(2, failure.script)
+			s.apply(model(2), percent(10))
+			s.modelled(SatisfyAll(
+				HaveField("TransitionStatus", v1beta1.BlockedByFailedLoad),
+				HaveField("ModelRevisionStates", HaveValue(Equal(v1beta1.ModelRevisionStates{
+					ActiveModelState: v1beta1.Loaded, TargetModelState: v1beta1.FailedToLoad,
+				}))),
+				HaveField("LastFailureInfo", HaveValue(SatisfyAll(
+					HaveField("Reason", failure.reason),
+					HaveField("Message", ContainSubstring(failure.message)),
+					HaveField("ModelRevisionName", revision(2)),
+					HaveField("ExitCode", failure.exitCode),
+					WithTransform(func(info v1beta1.FailureInfo) bool { return info.Location != "" }, Equal(failure.located)),
+				)))))
+			s.becomes(2, peers.Ready())
+			s.prints("True", "90", "10", revision(1), revision(2))
+			s.modelled(SatisfyAll(HaveField("TransitionStatus", v1beta1.UpToDate), HaveField("LastFailureInfo", BeNil())))
+		})
+	}
+})
+
+// modelled waits until modelStatus is as the matcher says.
+func (s *story) modelled(matcher gomegatypes.GomegaMatcher) {
+	GinkgoHelper()
+	Eventually(func() (v1beta1.ModelStatus, error) {
+		isvc, err := s.isvc()
+		return ptr.Deref(isvc.Status.ModelStatus, v1beta1.ModelStatus{}), err
+	}).Should(matcher)
+}
