@@ -68,11 +68,23 @@ func (d *decider) chooseTarget() {
 	} else {
 		d.target, d.percent = d.Snapshot.target(), d.Wanted.Percent
 		if d.target == 0 {
-			d.target, d.create = max(d.highest(), d.before.Highest)+1, true
+			d.target, d.create = d.newNumber(), true
 		}
+	}
+	if d.create || d.target != d.before.Target {
+		d.after.Inputs = d.Wanted.Inputs
 	}
 	d.after.Target, d.after.Percent = d.target, d.percent
 	d.after.Highest = max(d.before.Highest, d.highest(), d.target)
+}
+
+// newNumber is the number of a revision that is to be made: the next one, or the one that these inputs were given
+// before, when nothing could be made of it.
+func (d *decider) newNumber() Number {
+	if given := d.before.Target; given != 0 && d.known(given) == 0 && d.before.Inputs == d.Wanted.Inputs {
+		return given
+	}
+	return max(d.highest(), d.before.Highest) + 1
 }
 
 // undoPromotion goes back to the previous revision when the percent of a target that was promoted changes from

@@ -24,6 +24,9 @@ type Record struct {
 	// where canaryTrafficPercent was absent. A rollback is a *change* of the percent, so the last one must be known.
 	Target  Number `json:"target"`
 	Percent *int   `json:"percent,omitempty"`
+	// Inputs are those of Target. Should nothing have come of it, because it could not be made, they tell whether it is
+	// still what is asked for.
+	Inputs string `json:"inputs,omitempty"`
 	// NothingToUndo remembers that a percent below 100 asked for the stable to be rolled back when no previous
 	// revision was left.
 	NothingToUndo bool `json:"nothingToUndo,omitempty"`
