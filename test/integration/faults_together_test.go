@@ -4,10 +4,11 @@
 package integration
 
 import (
-	"slices"
 	"sync"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/test/integration/wire"
@@ -26,6 +27,8 @@ const atOnce = 12
 // together tells all trials. Each that fails is reported under its name, with what has happened in it.
 func together(ctx SpecContext, trials []trial) {
 	GinkgoHelper()
+	SetDefaultEventuallyTimeout(time.Minute) // The machine is busy with the others.
+	DeferCleanup(SetDefaultEventuallyTimeout, patience)
 	free := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for _, one := range trials {
@@ -42,8 +45,8 @@ func together(ctx SpecContext, trials []trial) {
 func (t trial) run(ctx SpecContext) {
 	var afterwards []func(SpecContext)
 	defer func() {
-		for _, do := range slices.Backward(afterwards) {
-			defer do(ctx) // Also if the one before fails.
+		for _, do := range afterwards {
+			defer do(ctx) // The last first, and each even if another one fails.
 		}
 	}()
 	s := stage(ctx, newNamespace(ctx), func(do func(SpecContext)) { afterwards = append(afterwards, do) })

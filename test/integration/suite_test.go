@@ -37,8 +37,12 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// top is the top folder of the repository.
-const top = "../.."
+const (
+	// top is the top folder of the repository.
+	top = "../.."
+	// patience is how long a story waits for something to come about.
+	patience = 10 * time.Second
+)
 
 func TestIntegration(t *testing.T) {
 	RegisterFailHandler(Fail)
@@ -99,7 +103,7 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	return message
 }, func(message []byte) {
 	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
-	SetDefaultEventuallyTimeout(10 * time.Second)
+	SetDefaultEventuallyTimeout(patience)
 	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
 	SetDefaultConsistentlyPollingInterval(20 * time.Millisecond)
 	EnforceDefaultTimeoutsWhenUsingContexts()

@@ -291,6 +291,28 @@ func (w *world) takeStatus(isvc *v1beta1.InferenceService) []error {
 		breaches = append(breaches, fmt.Errorf("rule 1: the status reports a split that is none: %w", err))
 	case !w.served[split.String()]:
 		breaches = append(breaches, fmt.Errorf("rule 4: the status reports %s, which the gateway has never served", split))
+	case meta.IsStatusConditionTrue(status.Conditions, v1beta1.ConditionReady) && status.ObservedGeneration == isvc.Generation:
+		breaches = append(breaches, w.checkRealised(isvc, split)...)
 	}
 	return breaches
+}
+
+// checkRealised is rule 9: Ready is never True for a spec that has not been acted on.
+func (w *world) checkRealised(isvc *v1beta1.InferenceService, reported rollout.Split) []error {
+	route := w.routes[isvc.Name]
+	if route == nil {
+		return []error{errors.New("rule 9: Ready is True and there is no route")}
+	}
+	if !reported.Equal(w.split) {
+		return []error{fmt.Errorf("rule 9: Ready is True, the status reports %s, and the route does %s", reported, w.split)}
+	}
+	record, err := RecordOf(route)
+	if err != nil {
+		return nil // Said when the route was written.
+	}
+	asked, acted := isvc.Spec.Predictor.CanaryTrafficPercent, record.Percent
+	if (asked == nil) != (acted == nil) || asked != nil && int(*asked) != *acted {
+		return []error{fmt.Errorf("rule 9: Ready is True, and the percent that was acted on is not that of generation %d", isvc.Generation)}
+	}
+	return nil
 }

@@ -1,0 +1,76 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/serinus-io/serinus/test/integration/wire"
+)
+
+var _ = Describe("an operator that dies after a write", func() {
+	It("leaves to the next one what this one would have come to, whichever write it was", func(ctx SpecContext) {
+		courses := undisturbed(ctx)
+		var trials []trial
+		for name, told := range lives {
+			course := courses[name]
+			for last := 1; last <= course.most(); last++ {
+				trials = append(trials, trial{
+					name:    fmt.Sprintf("%s in which an operator dies after write %d of each chapter", name, last),
+					options: told.options,
+					tell:    func(s *story) { s.live(told, course, last, 1) },
+				})
+			}
+			trials = append(trials, trial{
+				name: name + " in which each operator dies after its first write", options: told.options,
+				tell: func(s *story) { s.live(told, course, 1, math.MaxInt) },
+			})
+		}
+		together(ctx, trials)
+	})
+})
+
+// live tells a life in which operators die after so many writes, and as many of them in each chapter. Each chapter must
+// end as if none had.
+func (s *story) live(told life, course course, writes, deaths int) {
+	GinkgoHelper()
+	for i, c := range told.chapters {
+		s.operator.wire.Play(wire.DieAfter(writes))
+		s.apply(append(slices.Clone(c.says), told.replicas)...)
+		for died := 0; died < deaths && s.diesBefore(c, course[i]); {
+			died++
+			s.stopOperator()
+			next := wire.New()
+			if died < deaths {
+				next.Play(wire.DieAfter(writes))
+			}
+			s.start(next)
+		}
+		s.operator.wire.Play(nil)
+		s.reaches(c)
+		Eventually(s.world).Should(Equal(course[i].world), "how the %s ends", c.name)
+	}
+	s.livedThrough(told)
+}
+
+// diesBefore waits for the operator to die, or for the end of the chapter.
+func (s *story) diesBefore(c chapter, end ending) bool {
+	GinkgoHelper()
+	died := false
+	Eventually(func() bool {
+		select {
+		case <-s.operator.wire.Died():
+			died = true
+			return true
+		default:
+			return s.world() == end.world
+		}
+	}).Should(BeTrue(), "the operator neither dies nor comes to the end of the %s", c.name)
+	return died
+}

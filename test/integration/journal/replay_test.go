@@ -1,0 +1,187 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// A journal of a canary that breaks no rule, and ways to spoil it.
+
+func objectMeta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, Labels: map[string]string{v1beta1.LabelInferenceService: "iris"}}
+}
+
+func service(n int) *corev1.Service {
+	return &corev1.Service{ObjectMeta: objectMeta(fmt.Sprintf("iris-predictor-%05d", n))}
+}
+
+func deployment(n int, replicas int32) *appsv1.Deployment {
+	return &appsv1.Deployment{
+		ObjectMeta: objectMeta(fmt.Sprintf("iris-predictor-%05d-deployment", n)),
+		Spec:       appsv1.DeploymentSpec{Replicas: &replicas},
+	}
+}
+
+func endpoints(n int, ready ...bool) *discoveryv1.EndpointSlice {
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: objectMeta(fmt.Sprintf("iris-predictor-%05d-abcde", n))}
+	slice.Labels[discoveryv1.LabelServiceName] = fmt.Sprintf("iris-predictor-%05d", n)
+	for _, r := range ready {
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Conditions: discoveryv1.EndpointConditions{Ready: &r}})
+	}
+	return slice
+}
+
+// route is the route of a generation with a split; the gateway has taken over an older or the same generation.
+func route(generation, takenOver int64, split rollout.Split) *gatewayv1.HTTPRoute {
+	made := &gatewayv1.HTTPRoute{ObjectMeta: objectMeta("iris")}
+	made.Generation = generation
+	record := rollout.Record{Stable: 1, Target: 2, Percent: new(10), Split: split, Highest: 2}
+	made.Annotations = map[string]string{annotationRecord: record.Encode()}
+	rule := gatewayv1.HTTPRouteRule{}
+	for _, share := range split.Shares() {
+		ref := gatewayv1.HTTPBackendRef{}
+		ref.Name, ref.Weight = gatewayv1.ObjectName(service(int(share.Revision)).Name), new(int32(share.Percent))
+		rule.BackendRefs = append(rule.BackendRefs, ref)
+	}
+	made.Spec.Rules = []gatewayv1.HTTPRouteRule{rule}
+	made.Status.Parents = []gatewayv1.RouteParentStatus{{Conditions: []metav1.Condition{
+		{Type: string(gatewayv1.RouteConditionAccepted), Status: "True", ObservedGeneration: takenOver},
+		{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: "True", ObservedGeneration: takenOver},
+	}}}
+	return made
+}
+
+// isvc is the InferenceService with what it reports.
+func isvc(percent int64, ready metav1.ConditionStatus, split rollout.Split) *v1beta1.InferenceService {
+	made := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Name: "iris", Generation: 1}}
+	made.Spec.Predictor.CanaryTrafficPercent = &percent
+	made.Status.ObservedGeneration = 1
+	made.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionReady, Status: ready, ObservedGeneration: 1}}
+	component := v1beta1.ComponentStatusSpec{}
+	for _, share := range split.Shares() {
+		component.Traffic = append(component.Traffic, servingv1.TrafficTarget{
+			RevisionName: service(int(share.Revision)).Name, Percent: new(int64(share.Percent)),
+		})
+	}
+	made.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: component}
+	return made
+}
+
+func split(t *testing.T, shares ...rollout.Share) rollout.Split {
+	t.Helper()
+	made, err := rollout.NewSplit(shares...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func replay(entries []Entry) error {
+	j := &Journal{began: time.Unix(0, 0), excused: map[string]bool{}}
+	for i, entry := range entries {
+		entry.Version, entry.At = uint64(i), time.Unix(int64(i), 0)
+		j.entries = append(j.entries, entry)
+	}
+	return j.Check()
+}
+
+func changes(objects ...client.Object) []Entry {
+	entries := make([]Entry, len(objects))
+	for i := range objects {
+		entries[i].Object = objects[i]
+	}
+	return entries
+}
+
+func TestCheck(t *testing.T) {
+	canary := split(t, rollout.Share{Revision: 2, Percent: 10}, rollout.Share{Revision: 1, Percent: 90})
+	begin := changes(
+		service(1), deployment(1, 1), endpoints(1, true), route(1, 0, rollout.All(1)), route(1, 1, rollout.All(1)),
+		service(2), deployment(2, 1), endpoints(2, true),
+	)
+	spoiledRecord := route(2, 1, canary)
+	spoiledRecord.Annotations = route(1, 1, rollout.All(1)).Annotations
+	noRecord := route(2, 1, canary)
+	noRecord.Annotations = nil
+	uneven := route(2, 1, canary)
+	uneven.Spec.Rules[0].BackendRefs[0].Weight = new(int32(11))
+	tag := route(1, 1, rollout.All(2))
+	tag.Name = "latest-iris-predictor"
+	mixed := isvc(10, "True", rollout.All(1))
+	mixed.Status.Conditions[0].ObservedGeneration = 0
+
+	for name, test := range map[string]struct {
+		then []Entry
+		want string
+	}{
+		"a canary": {
+			changes(route(2, 1, canary), route(2, 2, canary), isvc(10, "True", canary)), "",
+		},
+		"weights that do not sum to 100": {changes(uneven), "rule 1"},
+		"a share for who is not ready":   {changes(endpoints(2, false), route(2, 1, canary)), "rule 2"},
+		"a first share for who is not ready while nobody is": {
+			changes(endpoints(1, false), endpoints(2, false), route(2, 1, canary)), "",
+		},
+		"a share that stays with who is not ready any more": {
+			changes(route(2, 2, canary), endpoints(1, false), route(3, 2, canary)), "",
+		},
+		"a route to a Service that is not there": {
+			append(changes(service(2)), Entry{Object: service(2), Deleted: true}, Entry{Object: route(2, 1, canary)}), "rule 4",
+		},
+		"a revision scaled away in the split":              {changes(route(2, 2, canary), deployment(1, 0)), "rule 4"},
+		"a revision scaled away under a tag":               {changes(tag, deployment(2, 0)), "rule 4"},
+		"a revision scaled away before the route is taken": {changes(route(2, 2, canary), route(3, 2, rollout.All(1)), deployment(2, 0)), "rule 4"},
+		"a revision scaled away in order":                  {changes(route(2, 2, canary), route(3, 3, rollout.All(1)), deployment(2, 0)), ""},
+		"a Service deleted in the split":                   {append(changes(route(2, 2, canary)), Entry{Object: service(2), Deleted: true}), "rule 4"},
+		"a Deployment deleted in the split":                {append(changes(route(2, 2, canary)), Entry{Object: deployment(2, 1), Deleted: true}), "rule 4"},
+		"what goes with the InferenceService": {
+			append(changes(route(2, 2, canary), isvc(10, "True", canary)),
+				Entry{Object: isvc(10, "True", canary), Deleted: true}, Entry{Object: deployment(2, 1), Deleted: true}), "",
+		},
+		"a record that says something else":         {changes(spoiledRecord), "rule 7"},
+		"a route without a record":                  {changes(noRecord), "rule 7"},
+		"a status that runs ahead of the gateway":   {changes(route(2, 1, canary), isvc(10, "Unknown", canary)), "rule 4"},
+		"ready for a percent that was not seen":     {changes(route(2, 2, canary), isvc(50, "True", canary)), "rule 9"},
+		"ready with another split than the route's": {changes(route(2, 2, canary), isvc(10, "True", rollout.All(1))), "rule 9"},
+		"conditions of another generation":          {changes(mixed), "rule 9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := replay(append(append([]Entry{}, begin...), test.then...))
+			switch {
+			case test.want == "" && err != nil:
+				t.Errorf("Check() = %v, want no breach", err)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("Check() = %v, want a breach of %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestCheckExcuses(t *testing.T) {
+	j := &Journal{excused: map[string]bool{}}
+	j.entries = append(changes(service(1), endpoints(1, true), deployment(1, 1), route(1, 1, rollout.All(1))),
+		Entry{Object: deployment(1, 1), Deleted: true})
+	if err := j.Check(); err == nil {
+		t.Error("Check() finds nothing wrong with a Deployment that is deleted while it serves")
+	}
+	j.Excuse(deployment(1, 1))
+	if err := j.Check(); err != nil {
+		t.Errorf("Check() = %v, after the deletion was excused", err)
+	}
+}
