@@ -38,6 +38,7 @@ func playHistory(bytes []byte, told *story, watched ...int) *world {
 	if len(h.witness.breaches) == 0 {
 		h.calm()
 		h.settle()
+		h.disturb()
 	}
 	return h.world
 }
@@ -49,7 +50,8 @@ func (h *history) step() {
 	case 3:
 		h.everybody()
 	case 4:
-		h.carryOut(h.decide(), h.dice.roll(5))
+		h.life = h.dice.roll(8)
+		h.pass()
 	case 5:
 		h.procrastinate()
 	case 6, 7, 8:
@@ -67,6 +69,7 @@ func (h *history) step() {
 		h.meddler()
 	case 15:
 		h.advance(pick(h.dice, time.Second, proxyLag, h.policy.DrainPeriod, h.policy.CapacityHold))
+		h.tell("time", "passes")
 	}
 }
 
@@ -85,7 +88,7 @@ func (h *history) procrastinate() {
 		return
 	}
 	if h.now.Sub(h.delayed.at) <= proxyLag {
-		h.carryOut(*h.delayed, -1)
+		h.carryOut(*h.delayed, forEver)
 	}
 	h.delayed = nil
 }
@@ -178,7 +181,6 @@ func (h *history) user() {
 func (h *history) meddler() {
 	n := h.any()
 	h.delayed = nil // What is made anew after it was deleted has no version that a late write could be refused for.
-	needed := h.witness.last != nil && (n == h.witness.last.Stable || n == h.witness.last.Previous)
 	switch h.dice.roll(8) {
 	case 0:
 		h.wipeReport()
@@ -193,7 +195,7 @@ func (h *history) meddler() {
 	case 4:
 		h.deleteHosts()
 	case 5:
-		if n != 0 && !needed {
+		if n != 0 {
 			h.deleteRecord(n)
 		}
 	case 6:
@@ -227,6 +229,7 @@ func (w *world) peers() (moved bool) {
 
 // calm ends all faults.
 func (h *history) calm() {
+	h.life = forEver
 	h.gateway.down, h.gateway.refuses = false, false
 	if h.spec.invalid || !isPercent(h.spec.Percent) {
 		h.edit("mends the spec", func(s *spec) { s.invalid, s.Percent = false, nil })
@@ -246,7 +249,9 @@ func (w *world) settle() {
 			return
 		case wrote > 0 || moved:
 		case wakeAt.IsZero():
-			w.rests()
+			for _, problem := range w.misplaced() {
+				w.witness.breach(7, "at rest, %s", problem)
+			}
 			return
 		default:
 			w.advance(wakeAt.Sub(w.now))
@@ -255,12 +260,9 @@ func (w *world) settle() {
 	w.witness.breach(8, "after %d rounds there is still something to do", manyRounds)
 }
 
-// rests expects that all is where the spec wants it, and that nothing disturbs it: neither time, nor an operator that
-// starts anew, nor one that has forgotten what it reported.
-func (w *world) rests() {
-	for _, problem := range w.misplaced() {
-		w.witness.breach(7, "at rest, %s", problem)
-	}
+// disturb expects that nothing disturbs a world at rest: neither time, nor an operator that starts anew, nor one that
+// has forgotten what it reported.
+func (w *world) disturb() {
 	w.advance(24 * time.Hour)
 	if wrote, _ := w.pass(); wrote > 0 {
 		w.witness.breach(8, "a day later there are %d writes", wrote)
@@ -283,8 +285,7 @@ func (w *world) misplaced() []string {
 		problem("the status reports %s, want %s", w.reported.Split, want)
 	}
 	for _, n := range numbers(w.deployments) {
-		lastTrace := w.records[n] == "" && w.deployments[n].replicas == 0
-		if !slices.Contains(needed, n) && !lastTrace {
+		if !slices.Contains(needed, n) {
 			problem("revision %d still runs", n)
 		}
 	}

@@ -22,11 +22,25 @@ func (w *world) decide() intent {
 	return intent{seen, d}
 }
 
-// pass is one reconciliation from beginning to end. It gives the number of writes, and when to come back.
+// pass is one reconciliation. It gives the number of writes, one more where the operator died in it, and when to come
+// back.
 func (w *world) pass() (wrote int, wakeAt time.Time) {
+	mortal := w.life
 	todo := w.decide()
-	return w.carryOut(todo, -1), todo.decision.WakeAt
+	wrote = w.carryOut(todo, w.life)
+	if died := mortal != forEver && w.life == forEver; died && w.successor == atOnce {
+		return w.pass()
+	}
+	return wrote, todo.decision.WakeAt
 }
+
+// succession says when an operator that has died is followed by the next.
+type succession string
+
+const (
+	later  succession = "later"
+	atOnce succession = "at once"
+)
 
 // write is one write of the operator. It knows whether it would change anything, as a server-side apply does.
 type write struct {
@@ -36,24 +50,32 @@ type write struct {
 	do func() bool
 }
 
-// carryOut makes the writes of a decision in their order. The operator dies before the write that is one too many;
-// with less than none it lives. It gives up at the first write that is refused.
-func (w *world) carryOut(todo intent, writes int) (wrote int) {
+// forEver is the life of an operator that nobody ends.
+const forEver = -1
+
+// carryOut makes the writes of a decision in their order. The operator gives up at the first write that is refused,
+// and dies before the one that its life is too short for; then it is replaced by another.
+func (w *world) carryOut(todo intent, life int) (wrote int) {
 	for _, write := range w.writes(todo) {
 		if !write.needed() {
 			continue
 		}
-		if writes == wrote {
-			w.tell("operator", "dies before it %s", write.what())
-			return wrote
-		}
 		what := write.what()
+		if life == 0 {
+			w.life = forEver
+			w.tell("operator", "dies before it %s", what)
+			return wrote + 1
+		}
 		if !write.do() {
 			w.tell("operator", "is refused: %s", what)
 			return wrote
 		}
-		w.tell("operator", "%s", what)
 		wrote++
+		if life > 0 {
+			life--
+			w.life = life
+		}
+		w.tell("operator", "%s", what)
 	}
 	return wrote
 }
@@ -63,6 +85,9 @@ func (w *world) writes(todo intent) []write {
 	var writes []write
 	if todo.decision.Create {
 		writes = append(writes, w.writeRecord(todo))
+	}
+	for _, n := range numbers(w.deployments) {
+		writes = append(writes, w.mendRecord(n))
 	}
 	for _, plan := range todo.decision.Workloads {
 		if plan.Action == Run {
@@ -101,6 +126,15 @@ func (w *world) writeRecord(todo intent) write {
 			w.records[n] = inputs
 			return true
 		},
+	}
+}
+
+// mendRecord makes the record of a revision anew that a meddler has deleted, from what runs.
+func (w *world) mendRecord(n Number) write {
+	return write{
+		what:   func() string { return fmt.Sprintf("records %d again, which runs %s", n, w.deployments[n].inputs) },
+		needed: func() bool { return w.deployments[n] != nil && w.records[n] == "" },
+		do:     func() bool { w.records[n] = w.deployments[n].inputs; return true },
 	}
 }
 

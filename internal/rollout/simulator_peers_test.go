@@ -18,7 +18,7 @@ func (w *world) advance(by time.Duration) {
 	w.now = w.now.Add(by)
 	w.gateway.main.catchUp(w.now)
 	w.gateway.hosts.catchUp(w.now)
-	w.tell("time", "passes")
+	w.verify()
 }
 
 // Pods. A deployment's pods follow its replicas only when somebody calls deploy, and start, stop or crash one by one.
@@ -30,9 +30,9 @@ func (w *world) deploy(n Number) bool {
 	if d == nil {
 		return false
 	}
-	stopped, made := d.stopSurplus(), 0
+	stopped, made := d.stopSurplus(w.now), 0
 	for ; len(d.pods)-d.count(stopping) < d.replicas; made++ {
-		d.pods = append(d.pods, pod{id: w.nextVersion()})
+		d.pods = append(d.pods, pod{since: w.now})
 	}
 	if stopped+made == 0 {
 		return false
@@ -42,30 +42,30 @@ func (w *world) deploy(n Number) bool {
 	return true
 }
 
-func (d *deployment) stopSurplus() int {
+func (d *deployment) stopSurplus(now time.Time) int {
 	surplus := max(0, len(d.pods)-d.count(stopping)-d.replicas)
 	for range surplus {
-		if !d.turn(starting, stopping) {
-			d.turn(ready, stopping)
+		if !d.turn(starting, stopping, now) {
+			d.turn(ready, stopping, now)
 		}
 	}
 	return surplus
 }
 
 // turn takes the first pod of one state into another.
-func (d *deployment) turn(from, to podState) bool {
+func (d *deployment) turn(from, to podState, now time.Time) bool {
 	i := slices.IndexFunc(d.pods, func(p pod) bool { return p.state == from })
 	if i < 0 {
 		return false
 	}
-	d.pods[i].state = to
+	d.pods[i] = pod{to, now}
 	return true
 }
 
 // start makes a pod ready, if its model ever starts.
 func (w *world) start(n Number) bool {
 	d := w.deployments[n]
-	if d == nil || strings.Contains(w.broken, d.inputs) || !d.turn(starting, ready) {
+	if d == nil || strings.Contains(w.broken, d.inputs) || !d.turn(starting, ready, w.now) {
 		return false
 	}
 	d.failed, d.version = false, w.nextVersion()
@@ -95,7 +95,7 @@ func (w *world) crash(n Number) bool {
 	if d == nil || d.count(ready) == 0 {
 		return false
 	}
-	d.turn(ready, starting)
+	d.turn(ready, starting, w.now)
 	d.version = w.nextVersion()
 	w.witness.blame(w, n)
 	w.tell("kubelet", "sees a pod of %d crash", n)
@@ -153,10 +153,11 @@ type lane[T any] struct {
 	picked  *httpRoute[T] // As it was when it was picked up; nil when there is nothing under way.
 	served  bool
 	said    bool
+	since   time.Time // When it was picked up.
 	lagEnds time.Time
 }
 
-func (l *lane[T]) pickUp(route *httpRoute[T]) bool {
+func (l *lane[T]) pickUp(route *httpRoute[T], now time.Time) bool {
 	l.settleLag()
 	if route == nil {
 		route = &httpRoute[T]{}
@@ -164,7 +165,7 @@ func (l *lane[T]) pickUp(route *httpRoute[T]) bool {
 		return false
 	}
 	picked := *route
-	l.picked, l.served, l.said = &picked, false, false
+	l.picked, l.served, l.said, l.since = &picked, false, false, now
 	return true
 }
 
@@ -200,6 +201,14 @@ func (l *lane[T]) finish() {
 // lags tells whether the proxies still have to do what was said to be done.
 func (l *lane[T]) lags() bool { return l.picked != nil && l.said && !l.served }
 
+// takes is for how long something has been under way.
+func (l *lane[T]) takes(now time.Time) time.Duration {
+	if l.picked == nil {
+		return 0
+	}
+	return now.Sub(l.since)
+}
+
 func (l *lane[T]) settleLag() {
 	if l.lags() {
 		l.serve()
@@ -220,9 +229,9 @@ func (w *world) pickUp() bool {
 	}
 	main, hosts := &w.gateway.main, &w.gateway.hosts
 	switch {
-	case main.picked == nil && (w.route != nil || !main.serves.IsEmpty()) && main.pickUp(w.route):
+	case main.picked == nil && (w.route != nil || !main.serves.IsEmpty()) && main.pickUp(w.route, w.now):
 		w.tell("gateway", "picks up the route")
-	case hosts.picked == nil && (w.hosts != nil || hosts.serves != Tags{}) && hosts.pickUp(w.hosts):
+	case hosts.picked == nil && (w.hosts != nil || hosts.serves != Tags{}) && hosts.pickUp(w.hosts, w.now):
 		w.tell("gateway", "picks up the tag hosts")
 	default:
 		return false
@@ -327,7 +336,7 @@ func (w *world) scale(n Number, replicas int) {
 		return
 	}
 	d.replicas, d.version = replicas, w.nextVersion()
-	d.stopSurplus()
+	d.stopSurplus(w.now)
 	w.witness.blame(w, n)
 	w.tell("meddler", "scales %d to %d", n, replicas)
 }

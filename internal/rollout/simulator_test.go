@@ -37,10 +37,15 @@ type world struct {
 	// broken are the inputs whose model never starts.
 	broken string
 
+	// life is how many writes the operator has left to live, and successor says when the next one comes.
+	life      int
+	successor succession
+
 	versions        int // The last version of any object, and the last id.
 	looks           int // How often the operator has looked.
 	reportedVersion int
 
+	told    int // How much was told.
 	witness witness
 	story   *story // nil where nobody reads it
 }
@@ -64,8 +69,8 @@ type deployment struct {
 }
 
 type pod struct {
-	id    int
 	state podState
+	since time.Time
 }
 
 type podState int
@@ -93,6 +98,7 @@ func newWorld() *world {
 		records:     map[Number]string{},
 		deployments: map[Number]*deployment{},
 		load:        1,
+		life:        forEver,
 		witness:     newWitness(),
 	}
 }
@@ -195,5 +201,6 @@ func (w *world) tell(who, format string, args ...any) {
 	if w.story != nil {
 		w.story.add(w, who, fmt.Sprintf(format, args...))
 	}
+	w.told++
 	w.verify()
 }

@@ -1,0 +1,149 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Rule 7: an operator that dies between any two writes is followed by one that comes to the same end, by the same
+// splits, and breaks no rule on the way.
+
+// crashScenes are rollouts, each as the specs that a user asks for one after the other. Whatever is to be done for one
+// is done before the next.
+var crashScenes = map[string][]func(*spec){
+	"first deployment":     {},
+	"canary":               {model(2, new(10)), percent(50)},
+	"canary with tags":     {func(s *spec) { s.Tagged = true }, model(2, new(10)), percent(20)},
+	"promotion":            {model(2, new(10)), percent(nil)},
+	"rollback of a canary": {model(2, new(10)), percent(new(0))},
+	"rollback of a promotion to one that was scaled away": {model(2, new(10)), percent(nil), percent(new(0))},
+	"rollback that is taken back":                         {model(2, nil), percent(new(0)), percent(nil)},
+	"supersession":                                        {model(2, new(10)), model(3, new(30))},
+	"abort":                                               {model(2, nil), model(3, new(10)), model(2, new(10))},
+	"failing canary":                                      {model(5, new(10)), model(3, new(10))},
+	"stop and resume":                                     {model(2, new(10)), stop(true), stop(false)},
+	"stop, edit and resume":                               {model(2, new(10)), stop(true), model(3, nil), stop(false)},
+	"autoscaled promotion":                                {autoscaled, model(2, new(20)), percent(nil)},
+	"long history": {
+		func(*spec) {}, model(2, nil), model(3, nil), model(4, nil), model(6, nil),
+	},
+}
+
+func model(n Number, percent *int) func(*spec) {
+	return func(s *spec) { s.Inputs, s.Percent = inputs(n), percent }
+}
+
+// percent asks for a percent: an int, a *int, or nil for none.
+func percent(p any) func(*spec) {
+	return func(s *spec) {
+		switch p := p.(type) {
+		case int:
+			s.Percent = new(p)
+		case *int:
+			s.Percent = p
+		default:
+			s.Percent = nil
+		}
+	}
+}
+
+func stop(stopped bool) func(*spec) { return func(s *spec) { s.Stopped = stopped } }
+
+func autoscaled(s *spec) { s.Replicas = Bounds{Min: 1, Max: 10} }
+
+// playScene plays a scene with an operator of so many writes' life, followed by one that lives for ever: at once, or
+// after the peers have moved on.
+func playScene(scene []func(*spec), life int, successor succession) *world {
+	w := newWorld()
+	w.life, w.successor, w.load, w.broken = life, successor, 4, inputs(5)
+	w.policy.HistoryLimit = 3
+	w.story = &story{}
+	w.settle()
+	for _, change := range scene {
+		w.edit("edits the spec", change)
+		w.settle()
+	}
+	return w
+}
+
+func TestCrashes(t *testing.T) {
+	for name, scene := range crashScenes {
+		undisturbed := playScene(scene, forEver, atOnce)
+		if breaches := undisturbed.witness.breaches; len(breaches) > 0 {
+			t.Fatalf("undisturbed: %v\n%s", breaches, undisturbed.story)
+		}
+		for _, successor := range []succession{atOnce, later} {
+			t.Run(name+", replaced "+string(successor), func(t *testing.T) {
+				for life := range undisturbed.story.count("operator") {
+					testCrash(t, undisturbed, playScene(scene, life, successor), life)
+				}
+			})
+		}
+	}
+}
+
+// testCrash expects that a world is as if the operator had not died in it. Only how it got there may differ where its
+// peers have moved while there was no operator.
+func testCrash(t *testing.T, undisturbed, crashed *world, life int) {
+	t.Helper()
+	if breaches := crashed.witness.breaches; len(breaches) > 0 {
+		t.Fatalf("dying after %d writes breaks rules: %v\n%s", life, breaches, crashed.story)
+	}
+	if crashed.story.count("operator dies") != 1 {
+		t.Fatalf("the operator did not die after %d writes:\n%s", life, crashed.story)
+	}
+	if diff := cmp.Diff(undisturbed.String(), crashed.String()); diff != "" {
+		t.Errorf("after %d writes it ends otherwise (-undisturbed +crashed):\n%s\n%s", life, diff, crashed.story)
+	}
+	diff := cmp.Diff(undisturbed.story.splits(), crashed.story.splits())
+	if crashed.successor == atOnce && diff != "" {
+		t.Errorf("after %d writes it gets there by other splits (-undisturbed +crashed):\n%s\n%s", life, diff, crashed.story)
+	}
+}
+
+// count tells how many lines of a story begin with these words.
+func (s *story) count(words string) int {
+	count := 0
+	for _, line := range s.lines {
+		if strings.HasPrefix(line.who+" "+line.what, words) {
+			count++
+		}
+	}
+	return count
+}
+
+// splits are the splits that the gateway served, one after the other.
+func (s *story) splits() []string {
+	var served []string
+	for _, line := range s.lines {
+		served = append(served, line.served)
+	}
+	return slices.Compact(served)
+}
+
+// String tells all that is in a world, but for times, versions and ids, and what was known at those times.
+func (w *world) String() string {
+	var text strings.Builder
+	record := Record{}
+	if w.route != nil {
+		record, _ = DecodeRecord(w.route.record)
+		record.ShiftedAt, record.Before = time.Time{}, Split{}
+	}
+	fmt.Fprintf(&text, "records %v\nrecord %s\nreported %+v\n", w.records, record.Encode(), w.reported)
+	if w.hosts != nil {
+		fmt.Fprintf(&text, "hosts %+v\n", w.hosts.says)
+	}
+	for _, n := range numbers(w.deployments) {
+		d := w.deployments[n]
+		fmt.Fprintf(&text, "workload %d: %s, %d or more, %d ready of %d\n", n, d.inputs, d.floor, d.count(ready), d.replicas)
+	}
+	return text.String()
+}
