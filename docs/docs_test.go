@@ -1,0 +1,415 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package docs_test holds the documents against the code: what they name must exist, and what users must know of must
+// be named.
+package docs_test
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/standard"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/metrics"
+)
+
+const root = ".."
+
+// documents are the texts that people write, by their paths from the top folder.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	var paths []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/adr/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, found...)
+	}
+	texts := map[string]string{}
+	for _, path := range paths {
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[name] = read(t, name)
+	}
+	return texts
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+var (
+	fence    = regexp.MustCompile("(?m)^ *```([a-z]*)\n((?s:.*?))\n *```$")
+	codeSpan = regexp.MustCompile("`([^`\n]+)`")
+	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading  = regexp.MustCompile(`(?m)^#+ (.+)$`)
+)
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	for name, text := range documents(t) {
+		for _, match := range link.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+			target := match[1]
+			if strings.Contains(target, "://") {
+				continue
+			}
+			path, anchor, _ := strings.Cut(target, "#")
+			path = filepath.Join(filepath.Dir(name), path)
+			if strings.HasPrefix(target, "#") {
+				path = name
+			}
+			if _, err := os.Stat(filepath.Join(root, path)); err != nil {
+				t.Errorf("%s: the link to %s leads nowhere", name, target)
+				continue
+			}
+			if anchor != "" && !slices.Contains(anchors(read(t, path)), anchor) {
+				t.Errorf("%s: %s has no heading for the link to %s", name, path, target)
+			}
+		}
+	}
+}
+
+// anchors are what a heading is called in a link.
+func anchors(text string) []string {
+	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	var all []string
+	for _, match := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+		all = append(all, strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(match[1]), ""), " ", "-"))
+	}
+	return all
+}
+
+func TestMakeTargetsExist(t *testing.T) {
+	targets := map[string]bool{}
+	for _, match := range regexp.MustCompile(`(?m)^([a-z][a-z-]*):`).FindAllStringSubmatch(read(t, "Makefile"), -1) {
+		targets[match[1]] = true
+	}
+	for name, text := range documents(t) {
+		for _, command := range commands(text) {
+			words := strings.Fields(strings.Split(command, "#")[0])
+			if len(words) == 0 || words[0] != "make" {
+				continue
+			}
+			for _, word := range words[1:] {
+				if !strings.Contains(word, "=") && !targets[word] {
+					t.Errorf("%s: `%s`: the Makefile has no target %s", name, command, word)
+				}
+			}
+		}
+	}
+}
+
+// commands are the lines of shell scripts, and what stands between backquotes.
+func commands(text string) []string {
+	var all []string
+	for _, block := range fence.FindAllStringSubmatch(text, -1) {
+		if block[1] == "sh" {
+			all = append(all, strings.Split(block[2], "\n")...)
+		}
+	}
+	for _, span := range codeSpan.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+		all = append(all, span[1])
+	}
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	return all
+}
+
+// reasonsInCode are the texts of the constants that are reasons of conditions or events.
+func reasonsInCode(t *testing.T) map[string]bool {
+	t.Helper()
+	reasons := map[string]bool{
+		string(v1beta1.RuntimeDisabled): true, string(v1beta1.NoSupportingRuntime): true,
+		string(v1beta1.RuntimeNotRecognized): true, string(v1beta1.InvalidPredictorSpec): true,
+	}
+	isReason := regexp.MustCompile(`^([rR]eason|event)[A-Z]`)
+	for _, folder := range []string{"internal/status", "internal/backend/standard", "internal/controller"} {
+		files, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			for name, value := range constants(t, file) {
+				if isReason.MatchString(name) {
+					reasons[value] = true
+				}
+			}
+		}
+	}
+	if len(reasons) < 30 {
+		t.Fatalf("only %d reasons were found in the code: this test looks in the wrong places", len(reasons))
+	}
+	return reasons
+}
+
+// constants are the constants of text in a file, by their names.
+func constants(t *testing.T, file string) map[string]string {
+	t.Helper()
+	if strings.HasSuffix(file, "_test.go") {
+		return nil
+	}
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	ast.Inspect(parsed, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		for i, value := range spec.Values {
+			if literal, ok := value.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+				text, err := strconv.Unquote(literal.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found[spec.Names[i].Name] = text
+			}
+		}
+		return true
+	})
+	return found
+}
+
+func TestReasonsAreExplained(t *testing.T) {
+	concepts := read(t, "docs/concepts.md")
+	inCode := reasonsInCode(t)
+
+	explained := map[string]bool{}
+	for _, title := range []string{"Reasons", "Events"} {
+		for _, row := range rows(section(t, concepts, title)) {
+			if match := regexp.MustCompile("^`([A-Za-z]+)`$").FindStringSubmatch(row[0]); match != nil {
+				explained[match[1]] = true
+			}
+		}
+	}
+	for reason := range inCode {
+		if !explained[reason] {
+			t.Errorf("docs/concepts.md does not explain the reason %s", reason)
+		}
+	}
+	for reason := range explained {
+		if !inCode[reason] {
+			t.Errorf("docs/concepts.md explains the reason %s, which the code does not have", reason)
+		}
+	}
+}
+
+// section is what stands under a heading of the second level.
+func section(t *testing.T, text, title string) string {
+	t.Helper()
+	_, after, found := strings.Cut(text, "\n## "+title+"\n")
+	if !found {
+		t.Fatalf("there is no heading %q", title)
+	}
+	body, _, _ := strings.Cut(after, "\n## ")
+	return body
+}
+
+// rows are the cells of the tables in a text, headers and rulers left out.
+func rows(text string) [][]string {
+	var all [][]string
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		isHeader := i+1 < len(lines) && strings.HasPrefix(lines[i+1], "|-")
+		if !strings.HasPrefix(line, "| ") || isHeader {
+			continue
+		}
+		cells := strings.Split(strings.Trim(line, "|"), " |")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		all = append(all, cells)
+	}
+	return all
+}
+
+func TestMetricsAreExplained(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	_, err := metrics.New(registry, metrics.Options{
+		Rollouts:       func() map[v1beta1.Phase]int { return nil },
+		FailureReasons: standard.FailureReasons(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inCode := map[string]bool{}
+	for _, family := range families {
+		inCode[family.GetName()] = true
+	}
+
+	operations := read(t, "docs/operations.md")
+	explained := map[string]bool{}
+	for _, row := range rows(section(t, operations, "Metrics")) {
+		explained[strings.Trim(row[0], "`")] = true
+	}
+	if !maps.Equal(explained, inCode) {
+		t.Errorf("docs/operations.md explains the metrics %v, and there are %v",
+			slices.Sorted(maps.Keys(explained)), slices.Sorted(maps.Keys(inCode)))
+	}
+	parts := regexp.MustCompile(`_(bucket|sum|count)$`)
+	for name, text := range documents(t) {
+		for _, used := range regexp.MustCompile(`\bserinus_[a-z_]+`).FindAllString(text, -1) {
+			if !inCode[used] && !inCode[parts.ReplaceAllString(used, "")] {
+				t.Errorf("%s uses the metric %s, which there is not", name, used)
+			}
+		}
+	}
+}
+
+func TestConfigurationKeysAreExplained(t *testing.T) {
+	data, err := json.Marshal(config.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var defaults map[string]any
+	if err := json.Unmarshal(data, &defaults); err != nil {
+		t.Fatal(err)
+	}
+	explained := map[string]string{}
+	for _, row := range rows(section(t, read(t, "docs/operations.md"), "Configuration")) {
+		for _, span := range codeSpan.FindAllStringSubmatch(row[0], -1) {
+			explained[span[1]] = row[1]
+		}
+	}
+	keys := keysOf(reflect.TypeFor[config.Config](), "")
+	for _, key := range keys {
+		cell, found := explained[key]
+		if !found {
+			t.Errorf("docs/operations.md does not explain the key %s", key)
+		} else if value := defaultOf(defaults, key); value != "" && !says(cell, value) {
+			t.Errorf("docs/operations.md says that the default of %s is %s; it is %s", key, cell, value)
+		}
+	}
+	for key := range explained {
+		if !slices.Contains(keys, key) {
+			t.Errorf("docs/operations.md explains the key %s, which there is not", key)
+		}
+	}
+}
+
+// keysOf lists the keys of the configuration down to those that have a value, with dots between them.
+func keysOf(kind reflect.Type, prefix string) []string {
+	if kind.Kind() == reflect.Pointer {
+		kind = kind.Elem()
+	}
+	ownForm := reflect.PointerTo(kind).Implements(reflect.TypeFor[json.Unmarshaler]())
+	if kind.Kind() != reflect.Struct || ownForm {
+		return []string{strings.TrimSuffix(prefix, ".")}
+	}
+	var keys []string
+	for field := range kind.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		keys = append(keys, keysOf(field.Type, prefix+name+".")...)
+	}
+	return keys
+}
+
+// defaultOf is the default of a key, if that is a text, a number or a switch.
+func defaultOf(defaults map[string]any, key string) string {
+	var value any = defaults
+	for part := range strings.SplitSeq(key, ".") {
+		within, _ := value.(map[string]any)
+		value = within[part]
+	}
+	switch value := value.(type) {
+	case string:
+		return value
+	case float64:
+		return strconv.FormatFloat(value, 'f', -1, 64)
+	case bool:
+		return strconv.FormatBool(value)
+	default:
+		return ""
+	}
+}
+
+// says tells whether a cell names the value; of a duration, any spelling will do.
+func says(cell, value string) bool {
+	want, err := time.ParseDuration(value)
+	for _, span := range codeSpan.FindAllStringSubmatch(cell, -1) {
+		got, gotErr := time.ParseDuration(span[1])
+		if span[1] == value || err == nil && gotErr == nil && got == want {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAnnotationsAreExplained(t *testing.T) {
+	text := read(t, "docs/kserve-compatibility.md")
+	for name, value := range constants(t, filepath.Join(root, "api", "v1beta1", "annotations.go")) {
+		if strings.HasPrefix(name, "Annotation") && !strings.Contains(text, "`"+value+"`") {
+			t.Errorf("docs/kserve-compatibility.md does not explain the annotation %s", value)
+		}
+	}
+}
+
+// TestRowsAreThoseOfTheCore compares the table of states with that of the core's package comment, by number and split.
+func TestRowsAreThoseOfTheCore(t *testing.T) {
+	inCore := map[string]string{}
+	for _, match := range regexp.MustCompile(`(?m)^//\s+(\d+) {2}(\S.*)$`).FindAllStringSubmatch(read(t, "internal/rollout/doc.go"), -1) {
+		inCore[match[1]] = match[2]
+	}
+	if len(inCore) == 0 {
+		t.Fatal("the comment of internal/rollout has no table")
+	}
+	documented := map[string]bool{}
+	splits := regexp.MustCompile(`\d+:\d+( \d+:\d+)?`)
+	for _, row := range rows(section(t, read(t, "docs/concepts.md"), "The split")) {
+		documented[row[0]] = true
+		for _, split := range splits.FindAllString(row[2], -1) {
+			if !strings.Contains(inCore[row[0]], split) {
+				t.Errorf("docs/concepts.md says %s in row %s; the core says %q", split, row[0], inCore[row[0]])
+			}
+		}
+	}
+	for number := range inCore {
+		if !documented[number] {
+			t.Errorf("docs/concepts.md lacks row %s", number)
+		}
+	}
+}
+
+// TestWalkthroughIsThatOfTheDemo makes sure that what the README shows is what `make demo` checks.
+func TestWalkthroughIsThatOfTheDemo(t *testing.T) {
+	demo := read(t, "test/cluster/internal/demo/walkthrough.md")
+	blocks := fence.FindAllStringSubmatch(section(t, read(t, "README.md"), "Walkthrough"), -1)
+	if len(blocks) < 10 {
+		t.Fatalf("the walkthrough of the README has %d blocks", len(blocks))
+	}
+	for _, block := range blocks {
+		if body := block[2]; !strings.HasPrefix(body, "curl ") && !strings.Contains(demo, "\n"+body+"\n```") {
+			t.Errorf("the demo does not check this:\n%s", body)
+		}
+	}
+}
