@@ -146,7 +146,7 @@ func (r *reporter) component() v1beta1.ComponentStatusSpec {
 	served := r.Decision.Served
 	component := v1beta1.ComponentStatusSpec{
 		LatestReadyRevision:   r.revision(rollout.Latest(served, r.Decision.Target)),
-		LatestCreatedRevision: r.revision(r.Decision.Target),
+		LatestCreatedRevision: r.revision(r.created()),
 		Traffic:               r.traffic(served),
 		URL:                   r.url(r.Observed.Addresses.Predictor),
 		Address:               r.address(),
@@ -156,6 +156,15 @@ func (r *reporter) component() v1beta1.ComponentStatusSpec {
 		component.PreviousRolledoutRevision = r.revision(record.Previous)
 	}
 	return component
+}
+
+// created is the target, once it is made. To report one that could not be made would use its number up: the next pass
+// would take it for a revision that was lost, and number the target anew, for ever.
+func (r *reporter) created() rollout.Number {
+	if r.Decision.Create && r.Problem != nil {
+		return 0
+	}
+	return r.Decision.Target
 }
 
 // traffic lists the split that clients get, the latest revision first. KServe's clients find the two by latestRevision
