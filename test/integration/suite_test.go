@@ -173,21 +173,36 @@ func install(ctx context.Context, c client.Client) error {
 
 // create creates every object in a file.
 func create(ctx context.Context, c client.Client, file string) error {
-	reader, err := os.Open(file)
+	objects, err := objectsIn(file)
 	if err != nil {
 		return err
 	}
-	defer reader.Close()
-	decoder := yaml.NewYAMLOrJSONDecoder(reader, 4096)
-	for {
-		object := &unstructured.Unstructured{}
-		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("reading %s: %w", file, err)
-		}
+	for _, object := range objects {
 		if err := c.Create(ctx, object); err != nil {
 			return fmt.Errorf("creating %s of %s: %w", object.GetKind(), file, err)
+		}
+	}
+	return nil
+}
+
+// objectsIn reads the objects in a file.
+func objectsIn(file string) ([]*unstructured.Unstructured, error) {
+	reader, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	decoder := yaml.NewYAMLOrJSONDecoder(reader, 4096)
+	var objects []*unstructured.Unstructured
+	for {
+		object := &unstructured.Unstructured{}
+		switch err := decoder.Decode(object); {
+		case errors.Is(err, io.EOF):
+			return objects, nil
+		case err != nil:
+			return nil, fmt.Errorf("reading %s: %w", file, err)
+		case len(object.Object) > 0:
+			objects = append(objects, object)
 		}
 	}
 }

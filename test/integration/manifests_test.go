@@ -1,0 +1,185 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/config"
+)
+
+// often has the operator look at everything again and again, without a cause.
+func often(cfg *config.Config) { cfg.Controller.ResyncPeriod.Duration = 200 * time.Millisecond }
+
+// Whatever the API server makes of what the operator applies, by its defaults and its way to write numbers, must look
+// like what the operator wants: else it would write for ever.
+var _ = Describe("a manifest", func() {
+	files, err := filepath.Glob(filepath.Join(top, "config", "samples", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		panic("there are no samples")
+	}
+	for _, name := range []string{"model-full", "framework-full", "kserve-custom-container", "kserve-huggingface-s3"} {
+		files = append(files, filepath.Join(top, "test", "crd", "testdata", "accepted", name+".yaml"))
+	}
+	for _, file := range files {
+		It("of "+filepath.Base(file)+" is served, and then costs no writes", func(ctx SpecContext) {
+			s := begin(ctx, often)
+			s.provide()
+			objects, err := objectsIn(file)
+			Expect(err).NotTo(HaveOccurred())
+			var services []string
+			for _, object := range objects {
+				object.SetNamespace(s.namespace)
+				Expect(api.Create(ctx, object)).To(Succeed())
+				if object.GetKind() == "InferenceService" {
+					services = append(services, object.GetName())
+				}
+			}
+			Expect(services).NotTo(BeEmpty())
+			for _, name := range services {
+				Eventually(func() (*metav1.Condition, error) {
+					isvc := &v1beta1.InferenceService{}
+					err := api.Get(ctx, s.key(name), isvc)
+					return apimeta.FindStatusCondition(isvc.Status.Conditions, v1beta1.ConditionReady), err
+				}).Should(Be(metav1.ConditionTrue, "Ready", "100 %"), name)
+			}
+			s.silently(2*len(services), func() {})
+		})
+	}
+})
+
+// provide makes what some manifests refer to, and what pods are refused without. It is the same for all.
+func (s *story) provide() {
+	GinkgoHelper()
+	for _, object := range []client.Object{
+		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "high"}, Value: 1000},
+		&nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "gvisor"}, Handler: "runsc"},
+	} {
+		Expect(client.IgnoreAlreadyExists(api.Create(s.ctx, object))).To(Succeed())
+	}
+	s.letReadSecrets()
+	Expect(api.Create(s.ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "storage-config"},
+		StringData: map[string]string{"localMinIO": `{"type":"s3","access_key_id":"a","secret_access_key":"b","endpoint_url":"http://minio:9000","bucket":"models","region":"x"}`},
+	})).To(Succeed())
+}
+
+// letReadSecrets lets the operator read the secrets of the namespace, as an administrator would.
+func (s *story) letReadSecrets() {
+	GinkgoHelper()
+	Expect(api.Create(s.ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "credentials-reader"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "serinus-credentials-reader"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "serinus-system", Name: "serinus-controller-manager"}},
+	})).To(Succeed())
+}
+
+var _ = Describe("secrets", func() {
+	withAccount := func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.ServiceAccountName = "reader"
+		isvc.Spec.Predictor.Model.StorageURI = new("s3://models/iris")
+	}
+
+	It("are not read where nobody allows it, and the condition says how to", func(ctx SpecContext) {
+		s := begin(ctx)
+		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"}})).To(Succeed())
+		Expect(api.Create(ctx, &corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"},
+			Secrets:    []corev1.ObjectReference{{Name: "minio"}},
+		})).To(Succeed())
+		s.apply(model(1), withAccount)
+		s.prints("False", "", "", "", "")
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "CredentialsNotReadable",
+			`the operator may not read Secret "minio"`))
+		s.settles()
+		writes := []string{}
+		for _, write := range s.operator.wire.Writes() {
+			writes = append(writes, write.String())
+		}
+		Expect(writes).To(Equal([]string{"patch inferenceservices/status " + iris}), "a revision that cannot be made is not numbered anew")
+
+		By("doing what the condition says")
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		message := apimeta.FindStatusCondition(isvc.Status.Conditions, v1beta1.ConditionReady).Message
+		_, command, found := strings.Cut(message, "kubectl ")
+		Expect(found).To(BeTrue())
+		_, err = kubectl("", strings.Fields(command)...)
+		Expect(err).NotTo(HaveOccurred())
+		s.restart() // It would look again by itself, only later.
+		s.prints("True", "", "100", "", revision(1))
+	})
+})
+
+var _ = Describe("a change of the serving runtime", func() {
+	runtime := func(s *story, image string) *v1alpha1.ServingRuntime {
+		return &v1alpha1.ServingRuntime{
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "ours"},
+			Spec: v1alpha1.ServingRuntimeSpec{
+				SupportedModelFormats: []v1alpha1.SupportedModelFormat{{Name: "sklearn", AutoSelect: new(true)}},
+				ServingRuntimePodSpec: v1alpha1.ServingRuntimePodSpec{
+					Containers: []corev1.Container{{Name: v1beta1.ServingContainerName, Image: image}},
+				},
+			},
+		}
+	}
+	update := func(ctx SpecContext, s *story, image string) {
+		GinkgoHelper()
+		current := &v1alpha1.ServingRuntime{}
+		Expect(api.Get(ctx, s.key("ours"), current)).To(Succeed())
+		current.Spec = runtime(s, image).Spec
+		Expect(api.Update(ctx, current)).To(Succeed())
+	}
+
+	It("makes a revision", func(ctx SpecContext) {
+		s := begin(ctx)
+		Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed())
+		s.serve()
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(isvc.Status.ServingRuntimeName).To(Equal("ours"))
+		update(ctx, s, "example.com/server:2")
+		s.prints("True", "", "100", "", revision(2))
+		s.remembers("S=2 V=1")
+	})
+
+	It("makes none where the user wants no automatic updates", func(ctx SpecContext) {
+		s := begin(ctx)
+		Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed())
+		still := annotation(v1beta1.AnnotationDisableAutoUpdate, "true")
+		s.apply(model(1), still)
+		s.prints("True", "", "100", "", revision(1))
+		s.silently(1, func() { update(ctx, s, "example.com/server:2") })
+		Expect(s.records()).To(ConsistOf(revision(1)))
+
+		By("changing the model, too")
+		s.apply(model(2), still)
+		s.prints("True", "", "100", "", revision(2))
+	})
+
+	It("leaves a canary's percent in force", func(ctx SpecContext) {
+		s := begin(ctx)
+		Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed())
+		s.serve()
+		s.apply(model(2), percent(10))
+		s.prints("True", "90", "10", revision(1), revision(2))
+		update(ctx, s, "example.com/server:2")
+		s.prints("True", "90", "10", revision(1), revision(3))
+		s.history("1:100", "2:10 1:90", "1:100", "3:10 1:90")
+	})
+})
