@@ -27,6 +27,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/metrics"
+	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 const root = ".."
@@ -371,6 +372,25 @@ func TestAnnotationsAreExplained(t *testing.T) {
 		if strings.HasPrefix(name, "Annotation") && !strings.Contains(text, "`"+value+"`") {
 			t.Errorf("docs/kserve-compatibility.md does not explain the annotation %s", value)
 		}
+	}
+}
+
+func TestRecordIsExplained(t *testing.T) {
+	var explained []string
+	for _, row := range rows(section(t, read(t, "docs/concepts.md"), "The rollout record")) {
+		for _, span := range codeSpan.FindAllStringSubmatch(row[0], -1) {
+			explained = append(explained, span[1])
+		}
+	}
+	var inCode []string
+	for field := range reflect.TypeFor[rollout.Record]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		inCode = append(inCode, name)
+	}
+	slices.Sort(explained)
+	slices.Sort(inCode)
+	if !slices.Equal(explained, inCode) {
+		t.Errorf("docs/concepts.md explains %v of the rollout record, and it has %v", explained, inCode)
 	}
 }
 
