@@ -1,0 +1,124 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"syscall"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gexec"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// openStage is a stage for the operator's own command.
+func openStage(ctx SpecContext) *story {
+	GinkgoHelper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
+	Expect(api.Create(ctx, namespace)).To(Succeed())
+	return stage(ctx, namespace.Name, afterSpec)
+}
+
+// leader is who holds the operator's lease; empty where nobody does.
+func leader(ctx context.Context) (string, error) {
+	lease := &coordinationv1.Lease{}
+	err := api.Get(ctx, client.ObjectKey{Namespace: "serinus-system", Name: "serinus-controller-manager"}, lease)
+	return ptr.Deref(lease.Spec.HolderIdentity, ""), client.IgnoreNotFound(err)
+}
+
+// token makes a ServiceAccount in the namespace of the story, and is a token of it.
+func (s *story) token(name string) string {
+	GinkgoHelper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
+	Expect(api.Create(s.ctx, account)).To(Succeed())
+	request := &authenticationv1.TokenRequest{}
+	Expect(api.SubResource("token").Create(s.ctx, account, request)).To(Succeed())
+	return request.Status.Token
+}
+
+func first[A, B any](a A, _ B) A { return a }
+
+var _ = Describe("two replicas of the operator", Serial, func() {
+	It("act one at a time, and the standby takes over in the middle of a canary", func(ctx SpecContext) {
+		s := openStage(ctx)
+		leading := launch()
+		s.apply(model(1))
+		s.prints("True", "", "100", "", revision(1))
+		acting, err := leader(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(acting).NotTo(BeEmpty())
+
+		By("having a standby, ready with warm caches")
+		standby := launch()
+		s.apply(model(2), percent(10))
+		s.prints("True", "90", "10", revision(1), revision(2))
+		Expect(leader(ctx)).To(Equal(acting))
+		Expect(standby.session.Err.Contents()).NotTo(ContainSubstring("Rollout moved on"))
+
+		By("ending the first as a kubelet does")
+		leading.session.Signal(syscall.SIGTERM)
+		Eventually(leading.session).Should(gexec.Exit(0))
+		Eventually(leader).WithArguments(ctx).ShouldNot(Or(BeEmpty(), Equal(acting)))
+		s.apply(model(2))
+		s.prints("True", "", "100", "", revision(2))
+		s.history("1:100", "2:10 1:90", "2:100")
+
+		By("ending the second")
+		standby.session.Signal(syscall.SIGTERM)
+		Eventually(standby.session).Should(gexec.Exit(0))
+		Expect(leader(ctx)).To(BeEmpty(), "the lease is not given back")
+	})
+})
+
+var _ = Describe("the metrics of the operator", Serial, func() {
+	It("are for those who may read them", func(ctx SpecContext) {
+		s := openStage(ctx)
+		p := launch()
+		s.apply(model(1))
+		s.prints("True", "", "100", "", revision(1))
+		insecure := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // The certificate is self-signed.
+		}}
+		scrape := func(token string) (int, string) {
+			GinkgoHelper()
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+p.metrics+"/metrics", nil)
+			Expect(err).NotTo(HaveOccurred())
+			if token != "" {
+				request.Header.Set("Authorization", "Bearer "+token)
+			}
+			response, err := insecure.Do(request)
+			Expect(err).NotTo(HaveOccurred())
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			Expect(err).NotTo(HaveOccurred())
+			return response.StatusCode, string(body)
+		}
+
+		Expect(first(scrape(""))).To(Equal(http.StatusUnauthorized))
+		Expect(first(scrape(s.token("somebody")))).To(Equal(http.StatusForbidden))
+
+		Expect(api.Create(ctx, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: s.namespace + "-metrics"},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "serinus-metrics-reader"},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: s.namespace, Name: "prometheus"}},
+		})).To(Succeed())
+		code, body := scrape(s.token("prometheus"))
+		Expect(code).To(Equal(http.StatusOK))
+		Expect(body).To(SatisfyAll(
+			ContainSubstring(`serinus_rollouts{phase="Stable"} 1`),
+			MatchRegexp(`serinus_traffic_shifts_total{[^}]*direction="up"[^}]*} 1`),
+			ContainSubstring("serinus_spec_to_traffic_seconds_count 1")))
+	})
+})
