@@ -1,0 +1,161 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// request is an entry of the API server's audit log.
+type request struct {
+	Verb       string `json:"verb"`
+	RequestURI string `json:"requestURI"`
+	User       struct {
+		Username string `json:"username"`
+	} `json:"user"`
+	ObjectRef struct {
+		Resource    string `json:"resource"`
+		Namespace   string `json:"namespace"`
+		Name        string `json:"name"`
+		APIGroup    string `json:"apiGroup"`
+		APIVersion  string `json:"apiVersion"`
+		Subresource string `json:"subresource"`
+	} `json:"objectRef"`
+	ResponseStatus struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
+	RequestObject json.RawMessage  `json:"requestObject"`
+	Received      metav1.MicroTime `json:"requestReceivedTimestamp"`
+	Completed     metav1.MicroTime `json:"stageTimestamp"`
+}
+
+// resource is what the request is about, with the subresource.
+func (r *request) resource() string {
+	if r.ObjectRef.Subresource != "" {
+		return r.ObjectRef.Resource + "/" + r.ObjectRef.Subresource
+	}
+	return r.ObjectRef.Resource
+}
+
+// elects tells whether the request is about the operator's Lease, or is the event that says who has it.
+func (r *request) elects() bool {
+	return r.ObjectRef.Resource == "leases" || r.ObjectRef.Resource == "events" && r.ObjectRef.Namespace == operatorNamespace
+}
+
+func (r *request) failed() bool { return r.ResponseStatus.Code >= http.StatusBadRequest }
+
+// writes tells whether the request is meant to change an object. The reviews that the metrics endpoint asks for change
+// none; leader election does not count.
+func (r *request) writes() bool {
+	switch r.ObjectRef.APIGroup {
+	case "authentication.k8s.io", "authorization.k8s.io":
+		return false
+	}
+	return !r.elects() && slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
+}
+
+// auditPolicy has everything recorded that the operator asks for, and what the user and the bare client write. In the
+// namespaces that creation is compared in the bodies are recorded, too, whoever writes, so that the bare client can
+// send the same and both bear the same cost.
+func auditPolicy(replayed []string) ([]byte, error) {
+	writes := []string{"create", "update", "patch", "delete"}
+	writers := []string{operatorUser, userOf(bareAccount)}
+	return yaml.Marshal(map[string]any{
+		"apiVersion": "audit.k8s.io/v1",
+		"kind":       "Policy",
+		"omitStages": []string{"RequestReceived", "ResponseStarted"},
+		"rules": []map[string]any{
+			{"level": "Request", "users": writers, "verbs": writes, "namespaces": replayed},
+			{"level": "Metadata", "users": []string{operatorUser}},
+			{"level": "Metadata", "users": []string{userOf(bareAccount), userOf(userAccount)}, "verbs": writes},
+			{"level": "None"},
+		},
+	})
+}
+
+// auditLog reads the log while it is being written. The API server answers a request only once it is logged.
+type auditLog struct {
+	file   *os.File
+	reader *bufio.Reader
+	rest   []byte
+}
+
+func openAuditLog(path string) (*auditLog, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &auditLog{file: file, reader: bufio.NewReaderSize(file, 1<<20)}, nil
+}
+
+// since returns what was logged since the last call.
+func (l *auditLog) since() ([]*request, error) {
+	var found []*request
+	for {
+		line, err := l.reader.ReadBytes('\n')
+		l.rest = append(l.rest, line...)
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the audit log: %w", err)
+		}
+		entry := &request{}
+		if err := json.Unmarshal(l.rest, entry); err != nil {
+			return nil, fmt.Errorf("decoding the audit log: %w", err)
+		}
+		l.rest = l.rest[:0]
+		found = append(found, entry)
+	}
+}
+
+// by keeps the requests of a user.
+func by(requests []*request, user string) []*request {
+	return filter(requests, func(r *request) bool { return r.User.Username == user })
+}
+
+// filter keeps what holds.
+func filter[T any](all []T, holds func(T) bool) []T {
+	var kept []T
+	for _, one := range all {
+		if holds(one) {
+			kept = append(kept, one)
+		}
+	}
+	return kept
+}
+
+// kindOfRequest is a row of a table of requests.
+type kindOfRequest struct{ resource, verb string }
+
+// tally counts requests by resource and verb, failed ones apart.
+func tally(requests []*request) map[kindOfRequest]int {
+	counts := map[kindOfRequest]int{}
+	for _, r := range requests {
+		verb := r.Verb
+		if r.failed() {
+			verb = fmt.Sprintf("%s → %d", r.Verb, r.ResponseStatus.Code)
+		}
+		counts[kindOfRequest{r.resource(), verb}]++
+	}
+	return counts
+}
+
+// between keeps the requests that were completed in a span of time.
+func between(requests []*request, begin, end time.Time) []*request {
+	return filter(requests, func(r *request) bool {
+		return !r.Completed.Time.Before(begin) && r.Completed.Time.Before(end)
+	})
+}

@@ -1,0 +1,297 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// warmUp is how many InferenceServices are made before anything is measured.
+const warmUp = 20
+
+// The two namespaces of a round, whose names have the same length. Round 0 warms up.
+func operatorsNamespace(round int) string { return fmt.Sprintf("compared-%02d-a", round) }
+func baresNamespace(round int) string     { return fmt.Sprintf("compared-%02d-b", round) }
+
+func (b *bench) comparedNamespaces() []string {
+	var all []string
+	for round := range b.options.rounds + 1 {
+		all = append(all, operatorsNamespace(round), baresNamespace(round))
+	}
+	return all
+}
+
+// comparison is what one round of creation has shown.
+type comparison struct {
+	// operator is the time until the last InferenceService was Ready. bare is the time until the last write of the bare
+	// client, and until the peers were done with what it wrote, too.
+	operator, bareWritten, bareSettled time.Duration
+	writes, bareWrites                 []*request
+	reads                              []*request
+}
+
+func (c comparison) ratio() float64        { return c.operator.Seconds() / c.bareWritten.Seconds() }
+func (c comparison) settledRatio() float64 { return c.operator.Seconds() / c.bareSettled.Seconds() }
+
+// compareCreation has the operator make InferenceServices Ready, then a bare client send the same writes. Each round
+// begins with an empty cluster and a new process of the operator.
+func (b *bench) compareCreation(ctx context.Context) error {
+	var all []comparison
+	for round := range b.options.rounds + 1 {
+		count := b.options.services
+		if round == 0 {
+			count = warmUp
+		}
+		result, err := b.compareOnce(ctx, round, count)
+		if err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+		b.say("round %d: %d Ready in %.1fs with %d writes; a bare client needs %.1fs for %d writes, %.1fs with its peers; ratio %.2f, %.2f",
+			round, count, result.operator.Seconds(), len(result.writes), result.bareWritten.Seconds(), len(result.bareWrites),
+			result.bareSettled.Seconds(), result.ratio(), result.settledRatio())
+		if round > 0 {
+			all = append(all, result)
+		}
+	}
+	b.report.creation(all)
+	return nil
+}
+
+func (b *bench) compareOnce(ctx context.Context, round, count int) (comparison, error) {
+	var result comparison
+	if err := b.launch(ctx, nil); err != nil {
+		return result, err
+	}
+	if _, err := b.idle(ctx); err != nil {
+		return result, err
+	}
+	if _, err := b.audit.since(); err != nil {
+		return result, err
+	}
+	wanted := names(operatorsNamespace(round), 0, count)
+	took, err := b.makeReady(ctx, wanted)
+	if err != nil {
+		return result, err
+	}
+	result.operator = took
+	if _, err := b.idle(ctx); err != nil {
+		return result, err
+	}
+	if err := b.dismiss(ctx); err != nil {
+		return result, err
+	}
+	requests, err := b.audit.since()
+	if err != nil {
+		return result, err
+	}
+	requests = by(requests, operatorUser)
+	result.writes = filter(requests, (*request).writes)
+	result.reads = filter(requests, func(r *request) bool { return r.Verb == "get" && r.ObjectRef.Resource != "" })
+	if err := b.replay(ctx, &result, wanted, baresNamespace(round)); err != nil {
+		return result, fmt.Errorf("replaying: %w", err)
+	}
+	if requests, err = b.audit.since(); err != nil {
+		return result, err
+	}
+	result.bareWrites = filter(by(requests, userOf(bareAccount)), (*request).writes)
+	for _, namespace := range []string{operatorsNamespace(round), baresNamespace(round)} {
+		if err := b.empty(ctx, namespace); err != nil {
+			return result, fmt.Errorf("cleaning up: %w", err)
+		}
+	}
+	return result, nil
+}
+
+// makeReady creates InferenceServices and waits until all are Ready.
+func (b *bench) makeReady(ctx context.Context, wanted []types.NamespacedName) (time.Duration, error) {
+	expected := b.tracker.expect(wanted, ready)
+	begin := time.Now()
+	if err := b.create(ctx, wanted); err != nil {
+		return 0, err
+	}
+	end, err := b.tracker.await(ctx, expected)
+	return end.Sub(begin), err
+}
+
+// replay sends, for the same InferenceServices in another namespace, the writes that the operator sent, in the same
+// order for each of them. As before, the user creates the InferenceServices and somebody else writes what follows.
+func (b *bench) replay(ctx context.Context, result *comparison, originals []types.NamespacedName, namespace string) error {
+	scripts := b.scripts(result.writes, originals)
+	created := make(chan types.NamespacedName, len(originals))
+	begin := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(created)
+		makers, ctx := errgroup.WithContext(ctx)
+		makers.SetLimit(concurrency)
+		for _, name := range originals {
+			makers.Go(func() error {
+				isvc := inferenceService(types.NamespacedName{Namespace: namespace, Name: name.Name})
+				if err := b.user.Create(ctx, isvc); err != nil {
+					return err
+				}
+				for _, write := range scripts[name.Name] {
+					write.body = bytes.ReplaceAll(write.body, []byte(b.tracker.uid(name)), []byte(isvc.GetUID()))
+					write.body = bytes.ReplaceAll(write.body, []byte(name.Namespace), []byte(namespace))
+				}
+				created <- name
+				return nil
+			})
+		}
+		return makers.Wait()
+	})
+	for range concurrency {
+		group.Go(func() error {
+			for name := range created {
+				for _, write := range scripts[name.Name] {
+					if err := write.send(ctx, b.bare, namespace); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	result.bareWritten = time.Since(begin)
+	err := wait.PollUntilContextTimeout(context.WithoutCancel(ctx), 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		return b.peers.settled(ctx, namespace, len(originals), len(originals))
+	})
+	result.bareSettled = time.Since(begin)
+	return err
+}
+
+// write is a request that can be sent again.
+type write struct {
+	request *request
+	body    []byte
+	object  func() client.Object
+}
+
+// scripts sorts the operator's writes by InferenceService, whose name begins the name of all that belongs to it.
+func (b *bench) scripts(requests []*request, originals []types.NamespacedName) map[string][]*write {
+	length := len(serviceName(0))
+	sorted := slices.Clone(requests)
+	slices.SortStableFunc(sorted, func(a, b *request) int { return a.Received.Time.Compare(b.Received.Time) })
+	scripts := make(map[string][]*write, len(originals))
+	for _, r := range sorted {
+		if r.failed() || len(r.ObjectRef.Name) < length {
+			continue
+		}
+		name := r.ObjectRef.Name[:length]
+		scripts[name] = append(scripts[name], &write{request: r, body: withoutVersion(r), object: b.kindOf(r)})
+	}
+	return scripts
+}
+
+// withoutVersion is the body of a request, which must not depend on the version of another object.
+func withoutVersion(r *request) []byte {
+	var body map[string]any
+	if err := json.Unmarshal(r.RequestObject, &body); err != nil {
+		return r.RequestObject
+	}
+	if metadata, ok := body["metadata"].(map[string]any); ok {
+		delete(metadata, "resourceVersion")
+	}
+	changed, err := json.Marshal(body)
+	if err != nil {
+		return r.RequestObject
+	}
+	return changed
+}
+
+// kindOf makes objects of the kind that a request is about.
+func (b *bench) kindOf(r *request) func() client.Object {
+	resource := schema.GroupVersionResource{Group: r.ObjectRef.APIGroup, Version: r.ObjectRef.APIVersion, Resource: r.ObjectRef.Resource}
+	return func() client.Object {
+		kind, err := b.bare.RESTMapper().KindFor(resource)
+		if err != nil {
+			return nil
+		}
+		made, err := b.bare.Scheme().New(kind)
+		if err != nil {
+			return nil
+		}
+		object, _ := made.(client.Object)
+		return object
+	}
+}
+
+// send sends the request to another namespace.
+func (w *write) send(ctx context.Context, to client.Client, namespace string) error {
+	object := w.object()
+	if object == nil {
+		return fmt.Errorf("the operator writes %s, which this program does not know", w.request.resource())
+	}
+	if err := w.try(ctx, to, namespace, object); err != nil {
+		return fmt.Errorf("%s %s %s: %w", w.request.Verb, w.request.resource(), w.request.ObjectRef.Name, err)
+	}
+	return nil
+}
+
+func (w *write) try(ctx context.Context, to client.Client, namespace string, object client.Object) error {
+	switch w.request.Verb {
+	case "create":
+		if err := json.Unmarshal(w.body, object); err != nil {
+			return err
+		}
+		object.SetNamespace(namespace)
+		return to.Create(ctx, object)
+	case "patch":
+		object.SetNamespace(namespace)
+		object.SetName(w.request.ObjectRef.Name)
+		address, err := url.Parse(w.request.RequestURI)
+		if err != nil {
+			return err
+		}
+		patch, options := client.RawPatch(types.MergePatchType, w.body), []client.PatchOption{client.FieldOwner(address.Query().Get("fieldManager"))}
+		if address.Query().Get("force") == "true" {
+			patch, options = client.RawPatch(types.ApplyPatchType, w.body), append(options, client.ForceOwnership)
+		}
+		if w.request.ObjectRef.Subresource == "status" {
+			return to.Status().Patch(ctx, object, patch, &client.SubResourcePatchOptions{PatchOptions: *(&client.PatchOptions{}).ApplyOptions(options)})
+		}
+		return to.Patch(ctx, object, patch, options...)
+	default:
+		return fmt.Errorf("this program cannot repeat a %s", w.request.Verb)
+	}
+}
+
+// empty deletes all that is made for InferenceServices. There is no garbage collector.
+func (b *bench) empty(ctx context.Context, namespace string) error {
+	for _, kind := range []client.Object{
+		&v1beta1.InferenceService{}, &gatewayv1.HTTPRoute{}, &appsv1.Deployment{}, &appsv1.ControllerRevision{},
+		&autoscalingv2.HorizontalPodAutoscaler{}, &discoveryv1.EndpointSlice{}, &eventsv1.Event{},
+	} {
+		if err := b.admin.DeleteAllOf(ctx, kind, client.InNamespace(namespace)); err != nil {
+			return err
+		}
+	}
+	if err := b.admin.DeleteAllOf(ctx, &corev1.Service{}, client.InNamespace(namespace)); err != nil {
+		return err
+	}
+	return b.admin.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(namespace), client.GracePeriodSeconds(0))
+}

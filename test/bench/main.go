@@ -1,0 +1,134 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Bench measures the operator on a real API server, and fails if a limit is
+// missed:
+//
+//	go run ./test/bench                          # 1,000 InferenceServices, then 5,000
+//	go run ./test/bench -services=50 -grown=100 -rounds=1 -settle=10s
+//	go run ./test/bench -update                  # writes docs/benchmark.md
+//
+// etcd and kube-apiserver are real. The operator runs as its own process, as
+// its ServiceAccount with its generated role, on the configuration that is
+// shipped. What a cluster would do with its objects is played by peers in this
+// process: they make pods that are ready at once, and take routes over.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are what the flags say.
+type options struct {
+	services int
+	grown    int
+	rounds   int
+	pace     time.Duration
+	settle   time.Duration
+	resync   time.Duration
+	update   bool
+	dir      string
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.services, "services", 1000, "InferenceServices at first")
+	flag.IntVar(&o.grown, "grown", 5000, "InferenceServices in the end; 0 to measure at -services alone")
+	flag.IntVar(&o.rounds, "rounds", 3, "how often creation is compared with a bare client; the median counts")
+	flag.DurationVar(&o.pace, "pace", 200*time.Millisecond, "time from one change of a percent to the next")
+	flag.DurationVar(&o.settle, "settle", time.Minute, "how long nothing must be written once all is settled")
+	flag.DurationVar(&o.resync, "resync", time.Minute, "controller.resyncPeriod of the run that looks at resyncs")
+	flag.BoolVar(&o.update, "update", false, "write docs/benchmark.md")
+	flag.StringVar(&o.dir, "dir", "", "keep logs, the audit log included, in this folder")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
+	report, err := run(ctx, o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	if !report.passed() {
+		fmt.Fprintln(os.Stderr, "bench: a limit was missed")
+		os.Exit(1)
+	}
+}
+
+// run measures everything, and prints the report.
+func run(ctx context.Context, o options) (*report, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	root, err := checkout(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b, err := start(ctx, o, root)
+	if err != nil {
+		return nil, err
+	}
+	defer b.stop()
+	if err := b.measure(ctx); err != nil {
+		return nil, errors.Join(err, b.operatorsLastWords())
+	}
+	text := b.report.markdown()
+	fmt.Println()
+	fmt.Print(text)
+	if o.update {
+		path := filepath.Join(root, "docs", "benchmark.md")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return b.report, nil
+}
+
+func (o options) check() error {
+	switch {
+	case o.services < 10:
+		return fmt.Errorf("-services=%d: at least 10 are needed, so that a tenth is something", o.services)
+	case o.grown != 0 && o.grown <= o.services:
+		return fmt.Errorf("-grown=%d is not more than -services=%d", o.grown, o.services)
+	case o.rounds < 1:
+		return fmt.Errorf("-rounds=%d: at least one is needed", o.rounds)
+	}
+	return nil
+}
+
+// measure goes through all phases.
+func (b *bench) measure(ctx context.Context) error {
+	if err := b.compareCreation(ctx); err != nil {
+		return fmt.Errorf("comparing creation with a bare client: %w", err)
+	}
+	if err := b.launch(ctx, nil); err != nil {
+		return err
+	}
+	sizes := []int{b.options.services}
+	if b.options.grown > 0 {
+		sizes = append(sizes, b.options.grown)
+	}
+	for _, size := range sizes {
+		if err := b.measureAt(ctx, size); err != nil {
+			return fmt.Errorf("at %d InferenceServices: %w", size, err)
+		}
+	}
+	return nil
+}
+
+// progress prints what goes on, with the time since the start.
+type progress struct{ begin time.Time }
+
+func (p *progress) say(format string, args ...any) {
+	text := strings.TrimRight(fmt.Sprintf(format, args...), "\n")
+	fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(p.begin).Seconds(), text)
+}

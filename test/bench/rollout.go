@@ -1,0 +1,303 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// resyncs is how often everything is looked at again.
+const resyncs = 2
+
+// routesNamespace holds the route that bare writes are measured on.
+const routesNamespace = "routes"
+
+// stage is what was measured at one number of InferenceServices.
+type stage struct {
+	madeFrom, services int
+	made, canariesMade time.Duration
+
+	shift shift
+
+	// Writes of the operator while nothing is to be written, and how often it has looked at an InferenceService.
+	settled, restarted, resynced []*request
+	restartPasses, resyncPasses  int
+
+	memory, restartMemory memory
+}
+
+// shift is what changes of a percent have cost.
+type shift struct {
+	changes  int
+	requests []*request // All that the operator asked for.
+	// perService counts, for each kind of request, in how many InferenceServices it was sent how often.
+	routes, statuses map[int]int
+	latency          []time.Duration // From the acknowledgement of the spec to that of the route.
+	bare             []time.Duration // The round trip of a bare write of a route.
+}
+
+// measureAt grows to a number of InferenceServices and measures there.
+func (b *bench) measureAt(ctx context.Context, size int) error {
+	s := &stage{services: size, madeFrom: b.report.last()}
+	if err := b.grow(ctx, s); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context, *stage) error{b.shiftPercents, b.settle, b.restart, b.resync} {
+		if err := step(ctx, s); err != nil {
+			return err
+		}
+	}
+	b.report.stages = append(b.report.stages, s)
+	return b.relaunch(ctx, nil)
+}
+
+// grow makes InferenceServices, and then a tenth of all of them canaries.
+func (b *bench) grow(ctx context.Context, s *stage) (err error) {
+	added := names(mainNamespace, s.madeFrom, s.services)
+	s.made, err = b.makeReady(ctx, added)
+	if err != nil {
+		return fmt.Errorf("creating: %w", err)
+	}
+	b.say("%d more are Ready after %.1fs", len(added), s.made.Seconds())
+	if _, err := b.idle(ctx); err != nil {
+		return err
+	}
+	released := canaries(added)
+	expected := b.tracker.expect(released, splitAt(canaryPercent))
+	begin := time.Now()
+	if err := b.change(ctx, released, canaryPatch); err != nil {
+		return err
+	}
+	end, err := b.tracker.await(ctx, expected)
+	if err != nil {
+		return fmt.Errorf("releasing canaries: %w", err)
+	}
+	s.canariesMade = end.Sub(begin)
+	b.say("%d of them are canaries at 10/90 after %.1fs", len(released), s.canariesMade.Seconds())
+	return nil
+}
+
+// shiftPercents changes the percent of each canary, one at a time.
+func (b *bench) shiftPercents(ctx context.Context, s *stage) error {
+	all := canaries(names(mainNamespace, 0, s.services))
+	percent := int64(canaryPercent * (len(b.report.stages) + 2))
+	bare, err := b.bareRoute(ctx, all[0])
+	if err != nil {
+		return fmt.Errorf("reading the route of a canary: %w", err)
+	}
+	if _, err := b.idle(ctx); err != nil {
+		return err
+	}
+	if _, err := b.audit.since(); err != nil {
+		return err
+	}
+	expected := b.tracker.expect(all, splitAt(percent))
+	tick := time.NewTicker(b.options.pace / 2) // In turn, a percent is changed and a bare write is measured.
+	defer tick.Stop()
+	for i, name := range all {
+		<-tick.C
+		if err := b.patch(ctx, name, percentPatch(percent)); err != nil {
+			return err
+		}
+		<-tick.C
+		took, err := bare.write(ctx, b.bare, i)
+		if err != nil {
+			return fmt.Errorf("writing a route: %w", err)
+		}
+		s.shift.bare = append(s.shift.bare, took)
+	}
+	if _, err := b.tracker.await(ctx, expected); err != nil {
+		return err
+	}
+	if _, err := b.idle(ctx); err != nil {
+		return err
+	}
+	requests, err := b.audit.since()
+	if err != nil {
+		return err
+	}
+	if err := s.shift.read(requests, all); err != nil {
+		return err
+	}
+	b.say("%d percents changed: %v writes of routes and %v of statuses for each; spec to route %s, a bare write %s",
+		len(all), s.shift.routes, s.shift.statuses, percentiles(s.shift.latency), percentiles(s.shift.bare))
+	return nil
+}
+
+// read takes out of the audit log what the changes have cost.
+func (s *shift) read(requests []*request, all []types.NamespacedName) error {
+	s.changes = len(all)
+	s.requests = by(requests, operatorUser)
+	asked := map[string]time.Time{}
+	for _, r := range by(requests, userOf(userAccount)) {
+		if r.resource() == "inferenceservices" && r.Verb == "patch" {
+			asked[r.ObjectRef.Name] = r.Completed.Time
+		}
+	}
+	routes, statuses := map[string]int{}, map[string]int{}
+	for _, r := range filter(s.requests, (*request).writes) {
+		switch r.resource() {
+		case "httproutes":
+			if routes[r.ObjectRef.Name]++; routes[r.ObjectRef.Name] == 1 {
+				s.latency = append(s.latency, r.Completed.Time.Sub(asked[r.ObjectRef.Name]))
+			}
+		case "inferenceservices/status":
+			statuses[r.ObjectRef.Name]++
+		}
+	}
+	s.routes, s.statuses = map[int]int{}, map[int]int{}
+	for _, name := range all {
+		if asked[name.Name].IsZero() {
+			return fmt.Errorf("the audit log does not show the change of %s", name)
+		}
+		s.routes[routes[name.Name]]++
+		s.statuses[statuses[name.Name]]++
+	}
+	return nil
+}
+
+// exact tells whether each change cost one write of the route, one of the status, and no other but events.
+func (s *shift) exact() bool {
+	others := filter(s.requests, func(r *request) bool {
+		return r.writes() && r.ObjectRef.Resource != "events"
+	})
+	return s.routes[1] == s.changes && s.statuses[1] == s.changes && len(others) == 2*s.changes
+}
+
+// route is a route that nobody but the peers cares for.
+type route struct{ object *gatewayv1.HTTPRoute }
+
+// bareRoute makes a route like that of a canary.
+func (b *bench) bareRoute(ctx context.Context, like types.NamespacedName) (*route, error) {
+	var found gatewayv1.HTTPRoute
+	if err := b.admin.Get(ctx, like, &found); err != nil {
+		return nil, err
+	}
+	object := &gatewayv1.HTTPRoute{Spec: found.Spec}
+	object.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute"))
+	object.Namespace, object.Name, object.Annotations = routesNamespace, found.Name, found.Annotations
+	bare := &route{object: object}
+	_, err := bare.write(ctx, b.bare, 1)
+	return bare, err
+}
+
+// write changes the weights and returns how long the API server took to answer.
+func (r *route) write(ctx context.Context, writer client.Client, i int) (time.Duration, error) {
+	object := r.object.DeepCopy()
+	refs := object.Spec.Rules[0].BackendRefs
+	refs[0].Weight = new(int32(i%100 + 1))
+	begin := time.Now()
+	//nolint:staticcheck // There is no apply configuration to generate for one measurement.
+	err := writer.Patch(ctx, object, client.Apply, client.FieldOwner("bench"), client.ForceOwnership)
+	return time.Since(begin), err
+}
+
+// settle looks on while nothing happens.
+func (b *bench) settle(ctx context.Context, s *stage) (err error) {
+	if _, err := b.idle(ctx); err != nil {
+		return err
+	}
+	if _, err := b.audit.since(); err != nil {
+		return err
+	}
+	b.say("looking on for %s", b.options.settle)
+	select {
+	case <-time.After(b.options.settle):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	requests, err := b.audit.since()
+	if err != nil {
+		return err
+	}
+	s.settled = filter(by(requests, operatorUser), (*request).writes)
+	s.memory, err = b.operator.memory()
+	b.say("%d writes in %s; %s in use, at most %s", len(s.settled), b.options.settle, mebibytes(s.memory.resident), mebibytes(s.memory.peak))
+	return err
+}
+
+// restart replaces the operator.
+func (b *bench) restart(ctx context.Context, s *stage) (err error) {
+	if err := b.relaunch(ctx, nil); err != nil {
+		return err
+	}
+	if s.restartPasses, err = b.idleAfter(ctx, s.services); err != nil {
+		return err
+	}
+	requests, err := b.audit.since()
+	if err != nil {
+		return err
+	}
+	s.restarted = filter(by(requests, operatorUser), (*request).writes)
+	s.restartMemory, err = b.operator.memory()
+	b.say("%d writes over a restart, with %d passes; %s in use, at most %s", len(s.restarted), s.restartPasses,
+		mebibytes(s.restartMemory.resident), mebibytes(s.restartMemory.peak))
+	return err
+}
+
+// resync runs the operator with a short resyncPeriod until every InferenceService must have been looked at twice more.
+func (b *bench) resync(ctx context.Context, s *stage) error {
+	if err := b.relaunch(ctx, []setting{{"controller", "resyncPeriod", b.options.resync.String()}}); err != nil {
+		return err
+	}
+	before, err := b.idleAfter(ctx, s.services)
+	if err != nil {
+		return err
+	}
+	b.say("waiting for %d resyncs", resyncs)
+	after, err := b.passesAfter(ctx, before+resyncs*s.services)
+	if err != nil {
+		return err
+	}
+	requests, err := b.audit.since()
+	if err != nil {
+		return err
+	}
+	s.resyncPasses = after - before
+	s.resynced = filter(by(requests, operatorUser), (*request).writes)
+	b.say("%d writes over resyncs, with %d passes", len(s.resynced), s.resyncPasses)
+	return nil
+}
+
+// idleAfter waits until the operator has looked at everything at least once, and has nothing to do any more.
+func (b *bench) idleAfter(ctx context.Context, passes int) (int, error) {
+	if _, err := b.passesAfter(ctx, passes); err != nil {
+		return 0, err
+	}
+	return b.idle(ctx)
+}
+
+func (b *bench) passesAfter(ctx context.Context, passes int) (int, error) {
+	var last activity
+	err := wait.PollUntilContextTimeout(ctx, time.Second, patience, true, func(ctx context.Context) (_ bool, err error) {
+		last, err = b.operator.activity(ctx)
+		return last.passes >= passes, err
+	})
+	if err != nil {
+		err = errors.Join(err, fmt.Errorf("the operator has made %d passes of %d", last.passes, passes))
+	}
+	return last.passes, err
+}
+
+// percentile is the duration that this share of all does not exceed.
+func percentile(all []time.Duration, share float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
+}
+
+func percentiles(all []time.Duration) string {
+	return fmt.Sprintf("p50 %s, p99 %s", milliseconds(percentile(all, 0.5)), milliseconds(percentile(all, 0.99)))
+}

@@ -1,0 +1,286 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/test/cluster/local"
+)
+
+// Each of those who write has a ServiceAccount of its own, so that the audit log tells them apart.
+const (
+	accountNamespace = "bench"
+	userAccount      = "user"  // Creates InferenceServices, and changes them.
+	bareAccount      = "bare"  // Writes what the operator would.
+	peersAccount     = "peers" // Do what a cluster does.
+
+	operatorNamespace = "serinus-system"
+	operatorAccount   = "serinus-controller-manager"
+	operatorUser      = "system:serviceaccount:" + operatorNamespace + ":" + operatorAccount
+)
+
+func userOf(account string) string {
+	return "system:serviceaccount:" + accountNamespace + ":" + account
+}
+
+// mainNamespace holds the InferenceServices that everything but creation is measured on.
+const mainNamespace = "models"
+
+// bench is a cluster with everything in it but InferenceServices.
+type bench struct {
+	*progress
+	options options
+	root    string
+	dir     string
+	ownsDir bool
+
+	cluster *local.Cluster
+	audit   *auditLog
+	peers   *peers
+	tracker *tracker
+	// admin sets things up and cleans up; user and bare are watched by the audit log.
+	admin, user, bare client.Client
+	// userToken lets the metrics be read.
+	userToken string
+
+	manager  string // The operator's program.
+	operator *operator
+	report   *report
+	endPeers context.CancelFunc
+}
+
+// checkout is the top folder of the repository that the working folder is in.
+func checkout(ctx context.Context) (string, error) {
+	out, err := command(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/serinus-io/serinus")
+	if err != nil {
+		return "", fmt.Errorf("finding the repository: %w; run this inside of it", err)
+	}
+	return strings.TrimSpace(out), nil
+}
+
+// command runs a program and returns what it prints.
+func command(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, complaints.String())
+	}
+	return out.String(), nil
+}
+
+// start builds the operator and sets up the cluster.
+func start(ctx context.Context, o options, root string) (*bench, error) {
+	b := &bench{options: o, root: root, progress: &progress{begin: time.Now()}, dir: o.dir, endPeers: func() {}}
+	ctrl.SetLogger(zap.New(zap.WriteTo(os.Stderr), zap.Level(zapcore.ErrorLevel)))
+	for _, step := range []func(context.Context) error{b.makeFolder, b.build, b.startCluster, b.install, b.connect} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, b.stop())
+		}
+	}
+	return b, nil
+}
+
+func (b *bench) makeFolder(context.Context) (err error) {
+	if b.dir != "" {
+		b.dir, err = filepath.Abs(b.dir)
+		return errors.Join(err, os.MkdirAll(b.dir, 0o700))
+	}
+	b.ownsDir = true
+	b.dir, err = os.MkdirTemp("", "serinus-bench-")
+	return err
+}
+
+// build makes the operator as `make build` does, in a place where nobody replaces it half-way.
+func (b *bench) build(ctx context.Context) error {
+	b.say("building the operator")
+	b.manager = filepath.Join(b.dir, "manager")
+	_, err := command(ctx, b.root, "env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.manager, "./cmd/manager")
+	return err
+}
+
+// tools is the folder of etcd, kube-apiserver and kubectl.
+func (b *bench) tools() string {
+	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
+		return assets
+	}
+	return filepath.Join(b.root, "bin", "tools")
+}
+
+func (b *bench) startCluster(ctx context.Context) error {
+	policy, err := auditPolicy(b.comparedNamespaces())
+	if err != nil {
+		return err
+	}
+	policyPath, logPath := filepath.Join(b.dir, "audit-policy.yaml"), filepath.Join(b.dir, "audit.log")
+	if err := errors.Join(os.WriteFile(policyPath, policy, 0o600), os.WriteFile(logPath, nil, 0o600)); err != nil {
+		return err
+	}
+	b.cluster, err = local.Start(ctx, local.Options{
+		Level: local.ControlPlane,
+		Tools: b.tools(),
+		Dir:   filepath.Join(b.dir, "cluster"),
+		APIServerFlags: []string{
+			"--audit-policy-file=" + policyPath, "--audit-log-path=" + logPath,
+			"--audit-log-mode=blocking", "--audit-log-maxsize=100000",
+		},
+		Progress: func(line string) { b.say("%s", line) },
+	})
+	if err != nil {
+		return err
+	}
+	b.audit, err = openAuditLog(logPath)
+	return err
+}
+
+// install applies what is shipped, except for the pods of the operator, which runs beside the cluster.
+func (b *bench) install(ctx context.Context) error {
+	kubectl := func(args ...string) error {
+		args = append([]string{"--kubeconfig=" + b.cluster.Kubeconfig()}, args...)
+		_, err := command(ctx, b.root, b.cluster.Tool("kubectl"), args...)
+		return err
+	}
+	for _, args := range [][]string{
+		{"apply", "--server-side", "-k", "test/cluster/config"},
+		{"apply", "--server-side", "-f", b.gatewayAPI(ctx)},
+		{"wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"},
+		{"apply", "--server-side", "-k", "config/runtimes"},
+	} {
+		if err := kubectl(args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gatewayAPI is the folder with the CRD of routes.
+func (b *bench) gatewayAPI(ctx context.Context) string {
+	module, err := command(ctx, b.root, "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api")
+	if err != nil {
+		return err.Error() // kubectl will not find it.
+	}
+	return filepath.Join(strings.TrimSpace(module), "config", "crd", "standard", "gateway.networking.k8s.io_httproutes.yaml")
+}
+
+// newScheme knows every kind that anybody here writes.
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1beta1.AddToScheme(scheme))
+	utilruntime.Must(gatewayv1.Install(scheme))
+	return scheme
+}
+
+// connect makes a client for each of those who write, and starts the peers.
+func (b *bench) connect(ctx context.Context) (err error) {
+	if b.admin, err = client.New(b.cluster.Config(), client.Options{Scheme: newScheme()}); err != nil {
+		return err
+	}
+	if err := b.makeNamespace(ctx, accountNamespace); err != nil {
+		return err
+	}
+	configs := map[string]*rest.Config{}
+	for _, account := range []string{userAccount, bareAccount, peersAccount} {
+		if configs[account], err = b.account(ctx, account); err != nil {
+			return fmt.Errorf("making ServiceAccount %q: %w", account, err)
+		}
+	}
+	if b.user, err = client.New(configs[userAccount], client.Options{Scheme: newScheme()}); err != nil {
+		return err
+	}
+	if b.bare, err = client.New(configs[bareAccount], client.Options{Scheme: newScheme()}); err != nil {
+		return err
+	}
+	b.userToken = configs[userAccount].BearerToken
+	for _, namespace := range append(b.comparedNamespaces(), mainNamespace, routesNamespace) {
+		if err := b.makeNamespace(ctx, namespace); err != nil {
+			return err
+		}
+	}
+	b.report = newReport(ctx, b.options, b.cluster)
+	return b.startWatchers(ctx, configs[peersAccount])
+}
+
+func (b *bench) startWatchers(ctx context.Context, config *rest.Config) (err error) {
+	ctx, b.endPeers = context.WithCancel(context.WithoutCancel(ctx))
+	if b.peers, err = startPeers(ctx, config); err != nil {
+		return fmt.Errorf("starting the peers: %w", err)
+	}
+	if b.tracker, err = startTracker(ctx, config); err != nil {
+		return fmt.Errorf("watching InferenceServices: %w", err)
+	}
+	return nil
+}
+
+// account makes a ServiceAccount that may do everything, and connects as it without rate limits.
+func (b *bench) account(ctx context.Context, name string) (*rest.Config, error) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: accountNamespace}}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: accountNamespace + "-" + name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: accountNamespace, Name: name}},
+	}
+	if err := errors.Join(b.admin.Create(ctx, account), b.admin.Create(ctx, binding)); err != nil {
+		return nil, err
+	}
+	path, err := b.cluster.ServiceAccountKubeconfig(ctx, accountNamespace, name)
+	if err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	return config, nil
+}
+
+// makeNamespace makes a namespace in which pods can be made: nobody else makes its ServiceAccount.
+func (b *bench) makeNamespace(ctx context.Context, name string) error {
+	return errors.Join(
+		b.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}),
+		b.admin.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: name}}),
+	)
+}
+
+// stop ends everything, and removes what nobody asked to keep.
+func (b *bench) stop() error {
+	var failures []error
+	b.endPeers()
+	if b.cluster != nil {
+		failures = append(failures, b.cluster.Stop())
+	}
+	if b.audit != nil {
+		failures = append(failures, b.audit.file.Close())
+	}
+	if b.ownsDir {
+		failures = append(failures, os.RemoveAll(b.dir))
+	}
+	return errors.Join(failures...)
+}
