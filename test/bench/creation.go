@@ -57,6 +57,9 @@ func (c comparison) settledRatio() float64 { return c.operator.Seconds() / c.bar
 // compareCreation has the operator make InferenceServices Ready, then a bare client send the same writes. Each round
 // begins with an empty cluster and a new process of the operator.
 func (b *bench) compareCreation(ctx context.Context) error {
+	if b.options.rounds == 0 {
+		return nil
+	}
 	var all []comparison
 	for round := range b.options.rounds + 1 {
 		count := b.options.services

@@ -69,8 +69,19 @@ func (r row) verdict() string {
 }
 
 func (r *report) rows() []row {
+	var rows []row
+	if len(r.compared) > 0 {
+		rows = r.creationRows()
+	}
+	for _, s := range r.stages {
+		rows = append(rows, s.rows()...)
+	}
+	return rows
+}
+
+func (r *report) creationRows() []row {
 	median := r.median()
-	rows := []row{
+	return []row{
 		{what: fmt.Sprintf("%s InferenceServices created, until all are Ready", thousands(r.options.services)), measured: seconds(median.operator)},
 		{what: "a bare client, for the same writes", measured: seconds(median.bareWritten)},
 		{
@@ -79,10 +90,6 @@ func (r *report) rows() []row {
 		},
 		{what: "a bare client, until its peers are done, too", measured: fmt.Sprintf("%s (ratio %.2f)", seconds(median.bareSettled), median.settledRatio())},
 	}
-	for _, s := range r.stages {
-		rows = append(rows, s.rows()...)
-	}
-	return rows
 }
 
 func (s *stage) rows() []row {
@@ -157,6 +164,22 @@ func (r *report) markdown() string {
 func (r *report) explanation() string {
 	var out strings.Builder
 	out.WriteString("\n" + how + "\n")
+	if len(r.compared) > 0 {
+		out.WriteString(r.creationExplained())
+	}
+	for _, s := range r.stages {
+		fmt.Fprintf(&out, "\n## A change of percent, %s times at %s\n\n%s\n", thousands(s.shift.changes), thousands(s.services), howPercent)
+		out.WriteString(requestTable([]string{"operator", "for each"},
+			func(n []int) string { return fmt.Sprintf("%d | %.2f", n[0], float64(n[0])/float64(s.shift.changes)) },
+			tally(filter(s.shift.requests, func(r *request) bool {
+				return r.Verb != "watch" && !r.elects() && !strings.HasSuffix(r.ObjectRef.Resource, "reviews") && r.ObjectRef.Resource != ""
+			}))))
+	}
+	return out.String()
+}
+
+func (r *report) creationExplained() string {
+	var out strings.Builder
 	fmt.Fprintf(&out, "## Creation\n\n%s\n", howCreation)
 	var ratios []string
 	for _, c := range r.compared {
@@ -170,14 +193,6 @@ func (r *report) explanation() string {
 			return fmt.Sprintf("%d | %d | %.2f", n[0], n[1], float64(n[0])/float64(r.options.services))
 		},
 		tally(append(slices.Clone(median.writes), median.reads...)), tally(median.bareWrites)))
-	for _, s := range r.stages {
-		fmt.Fprintf(&out, "\n## A change of percent, %s times at %s\n\n%s\n", thousands(s.shift.changes), thousands(s.services), howPercent)
-		out.WriteString(requestTable([]string{"operator", "for each"},
-			func(n []int) string { return fmt.Sprintf("%d | %.2f", n[0], float64(n[0])/float64(s.shift.changes)) },
-			tally(filter(s.shift.requests, func(r *request) bool {
-				return r.Verb != "watch" && !r.elects() && !strings.HasSuffix(r.ObjectRef.Resource, "reviews") && r.ObjectRef.Resource != ""
-			}))))
-	}
 	return out.String()
 }
 
