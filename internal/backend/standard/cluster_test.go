@@ -319,24 +319,29 @@ func (c *cluster) runPods(n rollout.Number) bool {
 // setPods gives a revision that many pods, and that many of them that are ready.
 func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
 	c.t.Helper()
-	name := func(i int) string { return fmt.Sprintf("%s-%02d", deploymentName(isvcName, n), i) }
 	moved := false
-	for i := range 20 {
-		pod := &corev1.Pod{}
-		there := c.has(name(i), pod)
-		switch {
-		case i >= count && there:
-			c.must(c.server.Delete(c.t.Context(), pod))
+	there := map[string]*corev1.Pod{}
+	for _, object := range c.list(&corev1.PodList{}) {
+		if object.GetLabels()[v1beta1.LabelRevision] == backend.RevisionName(isvcName, n) {
+			there[object.GetName()] = object.(*corev1.Pod) //nolint:errcheck // It is from a list of them.
+		}
+	}
+	for i := range count {
+		wanted := newPod(n, fmt.Sprintf("%s-%02d", deploymentName(isvcName, n), i), i < ready)
+		pod := there[wanted.Name]
+		delete(there, wanted.Name)
+		if pod == nil {
+			c.must(c.server.Create(c.t.Context(), wanted))
 			moved = true
-		case i < count && !there:
-			pod = newPod(n, name(i), i < ready)
-			c.must(c.server.Create(c.t.Context(), pod))
-			moved = true
-		case i < count && isReady(pod) != (i < ready):
-			pod.Status = newPod(n, name(i), i < ready).Status
+		} else if isReady(pod) != isReady(wanted) {
+			pod.Status = wanted.Status
 			c.must(c.server.Status().Update(c.t.Context(), pod))
 			moved = true
 		}
+	}
+	for _, pod := range there {
+		c.must(c.server.Delete(c.t.Context(), pod))
+		moved = true
 	}
 	return c.setEndpoints(n, ready) || moved
 }

@@ -1,0 +1,311 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// failures are the answers of an API server that does not do what it is asked.
+var failures = []error{
+	apierrors.NewConflict(schema.GroupResource{Resource: "things"}, "x", errors.New("object was modified")),
+	apierrors.NewTooManyRequests("slow down", 1),
+	apierrors.NewInternalError(errors.New("etcd is down")),
+	apierrors.NewForbidden(schema.GroupResource{Resource: "things"}, "x", errors.New("a policy says no")),
+	apierrors.NewInvalid(schema.GroupKind{Kind: "Thing"}, "x", nil),
+}
+
+// step is what the spec asks for at a time; a negative percent is none.
+type step struct {
+	inputs  string
+	percent int64
+}
+
+// script is a rollout with all that can happen in one.
+var script = []step{{"a", -1}, {"b", 10}, {"b", -1}, {"b", 0}, {"c", 20}, {"b", 20}, {"c", -1}}
+
+// fault is a write that fails, by its number from 1: before it is done or, if its answer is lost, after.
+type fault struct {
+	number int
+	err    error
+	lost   bool
+}
+
+// player plays the script.
+type player struct {
+	*cluster
+	fault  fault
+	wrote  int
+	failed bool
+	// serves is what the gateway serves: the route as it was when it took it over last.
+	serves rollout.Split
+}
+
+func newPlayer(t *testing.T, fault fault) *player {
+	t.Helper()
+	p := &player{fault: fault}
+	p.cluster = newCluster(t, annotated(v1beta1.AnnotationEnableTagRouting, "true"), scaled(1, 3))
+	p.backend.Config = newConfig(localGateway)
+	p.intercept = p.write
+	return p
+}
+
+func (p *player) write(w write, do func() error) error {
+	p.t.Helper()
+	p.wrote++
+	p.failed = p.wrote == p.fault.number
+	if p.failed && !p.fault.lost {
+		return p.fault.err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	p.look(w)
+	if p.failed {
+		return p.fault.err
+	}
+	return nil
+}
+
+// play plays one step of the script to its end.
+func (p *player) play(step step) {
+	p.t.Helper()
+	p.ask(step.inputs, step.percent)
+	for range 50 {
+		before := p.wrote
+		p.failed = false
+		decision, err := p.pass()
+		failed := p.fault.number > before && p.fault.number <= p.wrote
+		if failed != (err != nil) || failed && !errors.Is(err, p.fault.err) {
+			p.t.Fatalf("write %d, %v: error is %v", p.wrote, p.writes[len(p.writes)-1], err)
+		}
+		moved := p.others()
+		if p.has(isvcName, &gatewayv1.HTTPRoute{}) {
+			p.serves = p.served()
+		}
+		if moved || p.wrote > before {
+			continue
+		}
+		if decision.WakeAt.IsZero() {
+			return
+		}
+		p.now = decision.WakeAt
+	}
+	p.t.Fatalf("does not settle: %v", p.writes)
+}
+
+// look looks whether a request still finds somebody to answer it.
+func (p *player) look(after write) {
+	p.t.Helper()
+	var written rollout.Split
+	if p.has(isvcName, &gatewayv1.HTTPRoute{}) {
+		written = p.served()
+		if record := p.record(); !record.Split.Equal(written) || written.IsEmpty() {
+			p.t.Errorf("after %v: the record says %v and the route %v", after, record.Split, written)
+		}
+	}
+	for _, split := range []rollout.Split{written, p.serves} {
+		for _, share := range split.Shares() {
+			if share.Percent > 0 && !p.canServe(share.Revision) {
+				p.t.Errorf("after %v: %v is served, and revision %d is not there", after, split, share.Revision)
+			}
+		}
+	}
+}
+
+func (p *player) canServe(n rollout.Number) bool {
+	p.t.Helper()
+	deployment := &appsv1.Deployment{}
+	return p.has(deploymentName(isvcName, n), deployment) && *deployment.Spec.Replicas > 0 &&
+		p.has(backend.RevisionName(isvcName, n), &corev1.Service{})
+}
+
+// world is everything that there is, but for what the API server counts.
+func (c *cluster) world() map[string]any {
+	c.t.Helper()
+	world := map[string]any{}
+	for _, list := range []client.ObjectList{
+		&appsv1.ControllerRevisionList{}, &appsv1.DeploymentList{}, &corev1.ServiceList{}, &gatewayv1.HTTPRouteList{},
+		&autoscalingv2.HorizontalPodAutoscalerList{}, &corev1.PodList{},
+	} {
+		for _, object := range c.list(list) {
+			content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+			c.must(err)
+			delete(content, "status")
+			metadata := content["metadata"].(map[string]any) //nolint:errcheck // Every object has metadata.
+			for _, key := range []string{"resourceVersion", "generation", "uid", "creationTimestamp"} {
+				delete(metadata, key)
+			}
+			if route, ok := object.(*gatewayv1.HTTPRoute); ok && route.Name == isvcName {
+				record := c.record()
+				record.Before, record.ShiftedAt = rollout.Split{}, time.Time{} // How it came about.
+				metadata["annotations"] = record
+			}
+			world[fmt.Sprintf("%T %s", object, object.GetName())] = content
+		}
+	}
+	return world
+}
+
+// TestAnyWriteMayFail fails each write of a rollout in turn. The next passes must get where a rollout without failures
+// gets in that step, and never pass through a state in which a request finds nobody.
+func TestAnyWriteMayFail(t *testing.T) {
+	undisturbed := newPlayer(t, fault{})
+	number := 0
+	for i, step := range script {
+		undisturbed.play(step)
+		want := undisturbed.world()
+		for number < undisturbed.wrote {
+			number++
+			refused := fault{number: number, err: failures[number%len(failures)]}
+			lost := fault{number: number, err: context.DeadlineExceeded, lost: true}
+			for name, fault := range map[string]fault{"is refused": refused, "is done and its answer lost": lost} {
+				if testing.Short() && number%3 != 0 {
+					continue
+				}
+				t.Run(fmt.Sprintf("write %d, %v, %s", number, undisturbed.writes[number-1], name), func(t *testing.T) {
+					t.Parallel()
+					p := newPlayer(t, fault)
+					for _, step := range script[:i+1] {
+						p.play(step)
+					}
+					if diff := cmp.Diff(want, p.world()); diff != "" {
+						t.Errorf("after %v it gets elsewhere (-want +got):\n%s", fault.err, diff)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestStepsThatDoNotBuildOnEachOtherGoOn: what the API server refuses of a new target must not keep a canary that was
+// superseded in the traffic.
+func TestStepsThatDoNotBuildOnEachOtherGoOn(t *testing.T) {
+	for _, kind := range []string{"ControllerRevision", "Service", "Deployment"} {
+		t.Run("the "+kind+" of the target is refused", func(t *testing.T) {
+			c := newCanary(t)
+			c.intercept = func(w write, do func() error) error {
+				if w.kind == kind && strings.HasPrefix(w.name, "sklearn-iris-predictor-00003") {
+					return failures[4]
+				}
+				return do()
+			}
+			before := len(c.writes)
+			c.ask("c", 10)
+			for range 8 {
+				decision, err := c.pass()
+				if !errors.Is(err, failures[4]) {
+					t.Fatalf("error is %v", err)
+				}
+				c.others()
+				if !decision.WakeAt.IsZero() {
+					c.now = decision.WakeAt
+				}
+			}
+			if got, want := c.served(), rollout.All(1); !got.Equal(want) {
+				t.Errorf("split is %v, want %v", got, want)
+			}
+			routes := 0
+			for _, w := range c.writes[before:] {
+				if w == (write{"apply", "HTTPRoute", isvcName}) {
+					routes++
+				}
+			}
+			if routes > 1 {
+				t.Errorf("the route is written %d times", routes)
+			}
+			if c.has(deploymentName(isvcName, 2), &appsv1.Deployment{}) {
+				t.Error("the superseded canary does not retire")
+			}
+
+			c.intercept = nil
+			c.settle()
+			if got, want := c.served(), split(t, 3, 10, 1, 90); !got.Equal(want) {
+				t.Errorf("split is %v once the cause is gone, want %v", got, want)
+			}
+		})
+	}
+
+	t.Run("the target cannot be rendered", func(t *testing.T) {
+		c := newCanary(t)
+		c.ask("c", 10)
+		unreadable := errors.New("a secret cannot be read")
+		observed, err := c.observe()
+		c.must(err)
+		decision := rollout.Decide(observed.Rollout, c.policy, c.now)
+		err = c.backend.Apply(t.Context(), c.isvc(), observed, decision, func(context.Context) (backend.NewRevision, error) {
+			return backend.NewRevision{}, unreadable
+		})
+		if !errors.Is(err, unreadable) {
+			t.Fatalf("error is %v", err)
+		}
+		if got, want := c.served(), rollout.All(1); !got.Equal(want) {
+			t.Errorf("split is %v, want %v", got, want)
+		}
+		if c.has(backend.RevisionName(isvcName, 3), &corev1.Service{}) {
+			t.Error("a revision that nothing is known of has a Service")
+		}
+	})
+
+	t.Run("one workload that is refused does not keep another from being mended", func(t *testing.T) {
+		c := newCanary(t)
+		for _, n := range []rollout.Number{1, 2} {
+			edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.ProgressDeadlineSeconds = new(int32(1)) })
+		}
+		c.intercept = func(w write, do func() error) error {
+			if w.name == deploymentName(isvcName, 1) {
+				return failures[2]
+			}
+			return do()
+		}
+		if _, err := c.pass(); !errors.Is(err, failures[2]) {
+			t.Fatalf("error is %v", err)
+		}
+		deployment := &appsv1.Deployment{}
+		c.get(deploymentName(isvcName, 2), deployment)
+		if got := *deployment.Spec.ProgressDeadlineSeconds; got != 600 {
+			t.Errorf("deadline is %d", got)
+		}
+	})
+
+	t.Run("nothing retires on a route that could not be written", func(t *testing.T) {
+		c := newCanary(t)
+		c.intercept = func(w write, do func() error) error {
+			if w == (write{"apply", "HTTPRoute", isvcName}) {
+				return failures[2]
+			}
+			return do()
+		}
+		c.ask("b", -1)
+		for range 5 {
+			if _, err := c.pass(); !errors.Is(err, failures[2]) {
+				t.Fatalf("error is %v", err)
+			}
+			c.others()
+			c.now = c.now.Add(c.policy.DrainPeriod)
+		}
+		if got := c.replicas(1); got == 0 {
+			t.Error("revision 1 is scaled down, and has 90 %")
+		}
+	})
+}
