@@ -53,6 +53,9 @@ unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench|e
 .PHONY: requirements
 requirements:
 	@command -v go >/dev/null || { echo "Go is missing: install it from https://go.dev/doc/install and add its bin folder to PATH." >&2; exit 1; }
+
+.PHONY: git
+git:
 	@command -v git >/dev/null || { echo "git is missing: install it, for example with 'apt-get install git'." >&2; exit 1; }
 
 ##@ Start here
@@ -67,12 +70,12 @@ demo: requirements ## walk through a canary release on a cluster of its own
 
 .PHONY: cluster-up
 cluster-up: requirements ## start the demo's cluster, operator included, and leave it running
-	@go build -o $(BIN)/cluster ./test/cluster
+	@go build -buildvcs=false -o $(BIN)/cluster ./test/cluster
 	@$(BIN)/cluster up --operator --detach
 
 .PHONY: cluster-down
 cluster-down: requirements ## end that cluster
-	@go build -o $(BIN)/cluster ./test/cluster
+	@go build -buildvcs=false -o $(BIN)/cluster ./test/cluster
 	@$(BIN)/cluster down
 
 ##@ Test
@@ -135,7 +138,7 @@ lint-fix: requirements $(lint_tool) ## check the Go code and mend what can be me
 	@$(lint_tool) run --fix ./...
 
 .PHONY: verify
-verify: requirements ## check that what is generated is up to date, then lint
+verify: requirements git ## check that what is generated is up to date, then lint
 	@hack/verify $(MAKE) generate manifests docs fmt
 	@$(MAKE) lint
 
@@ -152,7 +155,7 @@ clean: ## remove all that was built
 
 .PHONY: build
 build: requirements ## build the operator: bin/manager
-	@go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/manager ./cmd/manager
+	@go build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/manager ./cmd/manager
 
 .PHONY: docker-build
 docker-build: ## build the image IMG for PLATFORMS

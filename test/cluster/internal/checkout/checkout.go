@@ -46,7 +46,7 @@ func (r Root) BuildTools(ctx context.Context, names ...string) error {
 // BuildManager builds the operator and returns the path of its program.
 func (r Root) BuildManager(ctx context.Context) (string, error) {
 	program := r.Path("bin", "manager")
-	return program, r.goCommand(ctx, "build", "-trimpath", "-o", program, "./cmd/manager")
+	return program, r.goCommand(ctx, "build", "-buildvcs=false", "-trimpath", "-o", program, "./cmd/manager")
 }
 
 func (r Root) goCommand(ctx context.Context, args ...string) error {
