@@ -116,10 +116,11 @@ var lives = map[string]life{
 // course is a life as it takes its course when nothing goes wrong, by chapter.
 type course []ending
 
-// ending is how a chapter ends, and after how many writes.
+// ending is how a chapter ends, what was announced since the first one, and how many writes this one took.
 type ending struct {
-	world  string
-	writes int
+	world     string
+	announced []string
+	writes    int
 }
 
 // most is the most writes that a chapter takes.
@@ -132,7 +133,7 @@ func (c course) most() int {
 }
 
 // undisturbed tells each life once, with nothing going wrong. What it returns holds for all namespaces.
-func undisturbed(ctx SpecContext) map[string]course {
+func undisturbed(ctx SpecContext, lives map[string]life) map[string]course {
 	GinkgoHelper()
 	courses := map[string]course{}
 	var trials []trial
@@ -144,7 +145,7 @@ func undisturbed(ctx SpecContext) map[string]course {
 				before := len(s.operator.wire.Writes())
 				s.apply(append(slices.Clone(c.says), told.replicas)...)
 				s.reaches(c)
-				endings[i] = ending{world: s.world(), writes: len(s.operator.wire.Writes()) - before}
+				endings[i] = ending{world: s.world(), announced: s.transitions(), writes: len(s.operator.wire.Writes()) - before}
 			}
 			s.livedThrough(told)
 		}})
@@ -162,6 +163,20 @@ func (s *story) reaches(c chapter) {
 	s.tagged(c.tags)
 	s.runs(c.runs...)
 	s.settles()
+}
+
+// transitions lists, sorted, what was announced of the release, apart from when it was ready.
+func (s *story) transitions() []string {
+	GinkgoHelper()
+	said, err := s.announced()
+	Expect(err).NotTo(HaveOccurred())
+	said = slices.DeleteFunc(said, func(event string) bool {
+		return !slices.ContainsFunc([]string{"RevisionCreated", "TrafficShifted", "Promoted", "RolledBack", "Superseded"}, func(reason string) bool {
+			return strings.HasPrefix(event, reason+": ")
+		})
+	})
+	slices.Sort(said)
+	return said
 }
 
 // livedThrough holds what has happened against the life: each split had its time, in order, and nobody got a share

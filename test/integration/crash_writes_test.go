@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -16,7 +17,7 @@ import (
 
 var _ = Describe("an operator that dies after a write", func() {
 	It("leaves to the next one what this one would have come to, whichever write it was", func(ctx SpecContext) {
-		courses := undisturbed(ctx)
+		courses := undisturbed(ctx, lives)
 		var trials []trial
 		for name, told := range lives {
 			course := courses[name]
@@ -69,7 +70,7 @@ func (s *story) diesBefore(c chapter, end ending) bool {
 			died = true
 			return true
 		default:
-			return s.world() == end.world
+			return s.operator.wire.Idle() > 500*time.Millisecond && s.world() == end.world
 		}
 	}).Should(BeTrue(), "the operator neither dies nor comes to the end of the %s", c.name)
 	return died

@@ -27,8 +27,11 @@ const atOnce = 12
 // together tells all trials. Each that fails is reported under its name, with what has happened in it.
 func together(ctx SpecContext, trials []trial) {
 	GinkgoHelper()
-	SetDefaultEventuallyTimeout(time.Minute) // The machine is busy with the others.
+	// The machine is busy with the others, and shall not be with looking whether they are ready.
+	SetDefaultEventuallyTimeout(time.Minute)
+	SetDefaultEventuallyPollingInterval(100 * time.Millisecond)
 	DeferCleanup(SetDefaultEventuallyTimeout, patience)
+	DeferCleanup(SetDefaultEventuallyPollingInterval, pollingInterval)
 	free := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for _, one := range trials {

@@ -42,6 +42,8 @@ const (
 	top = "../.."
 	// patience is how long a story waits for something to come about.
 	patience = 10 * time.Second
+	// pollingInterval is how often it looks.
+	pollingInterval = 20 * time.Millisecond
 )
 
 func TestIntegration(t *testing.T) {
@@ -104,8 +106,8 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 }, func(message []byte) {
 	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
 	SetDefaultEventuallyTimeout(patience)
-	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
-	SetDefaultConsistentlyPollingInterval(20 * time.Millisecond)
+	SetDefaultEventuallyPollingInterval(pollingInterval)
+	SetDefaultConsistentlyPollingInterval(pollingInterval)
 	EnforceDefaultTimeoutsWhenUsingContexts()
 
 	var made shared

@@ -7,6 +7,7 @@ package wire
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,6 +55,7 @@ type Fate struct {
 	reason         metav1.StatusReason
 	message        string
 	cut, lost, die bool
+	timedOut       bool
 }
 
 // Through lets a write through.
@@ -78,6 +80,20 @@ func Fatal() Fate { return Fate{lost: true, die: true} }
 func (f Fate) Late(delay time.Duration) Fate {
 	f.delay = delay
 	return f
+}
+
+// TimedOut is the same, but where the client hears nothing, it gives up waiting.
+func (f Fate) TimedOut() Fate {
+	f.timedOut = true
+	return f
+}
+
+// silence is what a client is told that hears nothing.
+func (f Fate) silence() error {
+	if f.timedOut {
+		return context.DeadlineExceeded
+	}
+	return ErrCut
 }
 
 // Script decides the fate of each write but those of events. It is called for one write at a time.
@@ -193,7 +209,7 @@ func (f Fate) meet(r *http.Request, next http.RoundTripper) (*http.Response, err
 	}
 	switch {
 	case f.cut:
-		return nil, ErrCut
+		return nil, f.silence()
 	case f.code != 0:
 		return f.answer(r)
 	}
@@ -203,7 +219,7 @@ func (f Fate) meet(r *http.Request, next http.RoundTripper) (*http.Response, err
 	}
 	_, _ = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close()
-	return nil, ErrCut
+	return nil, f.silence()
 }
 
 func (f Fate) answer(r *http.Request) (*http.Response, error) {

@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -77,12 +78,14 @@ func TestFates(t *testing.T) {
 		wantErr   error
 		wantHeard int32
 	}{
-		"through":     {Through(), http.StatusOK, nil, 1},
-		"answered":    {Answered(http.StatusConflict, metav1.StatusReasonConflict, "stale"), http.StatusConflict, nil, 0},
-		"cut":         {Cut(), 0, ErrCut, 0},
-		"answer lost": {AnswerLost(), 0, ErrCut, 1},
-		"fatal":       {Fatal(), 0, ErrCut, 1},
-		"late":        {Through().Late(time.Millisecond), http.StatusOK, nil, 1},
+		"through":             {Through(), http.StatusOK, nil, 1},
+		"answered":            {Answered(http.StatusConflict, metav1.StatusReasonConflict, "stale"), http.StatusConflict, nil, 0},
+		"cut":                 {Cut(), 0, ErrCut, 0},
+		"answer lost":         {AnswerLost(), 0, ErrCut, 1},
+		"fatal":               {Fatal(), 0, ErrCut, 1},
+		"timed out, not done": {Cut().TimedOut(), 0, context.DeadlineExceeded, 0},
+		"timed out, done":     {AnswerLost().TimedOut(), 0, context.DeadlineExceeded, 1},
+		"late":                {Through().Late(time.Millisecond), http.StatusOK, nil, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, heard := server(t)
