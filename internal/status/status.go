@@ -50,6 +50,9 @@ type Problem struct {
 // For computes the status.
 func For(report Report) v1beta1.InferenceServiceStatus {
 	r := reporter{Report: report, name: report.InferenceService.Name}
+	if report.Observed != nil {
+		r.Decision.Served = r.served()
+	}
 	status := *report.InferenceService.Status.DeepCopy()
 	status.ObservedGeneration = report.InferenceService.Generation
 	status.DeploymentMode = string(report.Mode)
@@ -80,6 +83,16 @@ func (r *reporter) revision(n rollout.Number) string {
 		return ""
 	}
 	return backend.RevisionName(r.name, n)
+}
+
+// served is the split that clients get. One that was reported as served is served until the gateway takes another one
+// over: a gateway that withdraws its word, or a tag's host that has yet to be taken over, sends no request elsewhere.
+func (r *reporter) served() rollout.Split {
+	route, reported := r.Observed.Rollout.Route, r.Observed.Rollout.Reported.Split
+	if route.Record != nil && !reported.IsEmpty() && reported.Equal(route.Record.Split) {
+		return reported
+	}
+	return r.Decision.Served
 }
 
 func (r *reporter) stopped() bool { return r.Decision.Phase == rollout.Stopped }

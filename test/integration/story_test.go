@@ -277,9 +277,18 @@ func (s *story) condition(kind string, matcher gomegatypes.GomegaMatcher) {
 // runs waits until exactly these revisions have a Deployment.
 func (s *story) runs(numbers ...int) {
 	GinkgoHelper()
+	s.runsBeside(nil, numbers...)
+}
+
+// runsBeside is runs where the first revisions of other InferenceServices run, too.
+func (s *story) runsBeside(others []string, numbers ...int) {
+	GinkgoHelper()
 	wanted := []string{}
 	for _, n := range numbers {
 		wanted = append(wanted, revision(n)+"-deployment")
+	}
+	for _, other := range others {
+		wanted = append(wanted, other+"-predictor-00001-deployment")
 	}
 	Eventually(func() ([]string, error) {
 		var list appsv1.DeploymentList
@@ -315,12 +324,20 @@ func (s *story) settles() {
 
 func names(list client.ObjectList) []string {
 	found := []string{}
+	for _, item := range itemsOf(list) {
+		found = append(found, item.GetName())
+	}
+	return found
+}
+
+func itemsOf(list client.ObjectList) []client.Object {
 	items, err := apimeta.ExtractList(list)
 	Expect(err).NotTo(HaveOccurred())
+	var found []client.Object
 	for _, item := range items {
-		accessor, err := apimeta.Accessor(item)
-		Expect(err).NotTo(HaveOccurred())
-		found = append(found, accessor.GetName())
+		object, ok := item.(client.Object)
+		Expect(ok).To(BeTrue(), "%T is an object", item)
+		found = append(found, object)
 	}
 	return found
 }

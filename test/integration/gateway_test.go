@@ -1,0 +1,137 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/test/peers"
+)
+
+var _ = Describe("a gateway", func() {
+	It("that is slow has one write of the status wait for it", func(ctx SpecContext) {
+		s := begin(ctx, func(cfg *config.Config) { cfg.Rollout.SettlePeriod.Duration = 5 * time.Second })
+		s.serve()
+		s.apply(model(2), percent(10))
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.settles()
+		s.gatewayTurns(peers.Accepts().After(700 * time.Millisecond))
+		before := len(s.operator.wire.Writes())
+		s.apply(model(2), percent(50))
+		s.prints("True", "50", "50", revision(1), revision(2))
+		var writes []string
+		for _, write := range s.operator.wire.Writes()[before:] {
+			writes = append(writes, write.String())
+		}
+		Expect(writes).To(Equal([]string{"patch httproutes " + iris, "patch inferenceservices/status " + iris}))
+	})
+
+	It("that takes longer than the settle period is waited for in the status", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.gatewayTurns(peers.Accepts().After(2 * time.Second))
+		s.apply(model(2), percent(50))
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionUnknown, "WaitingForGateway", "waiting for the gateway to serve 50 % on "+revision(2)))
+		s.prints("Unknown", "90", "10", revision(1), revision(2))
+		s.prints("True", "50", "50", revision(1), revision(2))
+	})
+
+	It("that withdraws what it has taken over changes no split", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.gatewayTurns(peers.Refuses(gatewayv1.RouteReasonNotAllowedByListeners, "no listener takes routes from this namespace"))
+		s.prints("False", "90", "10", revision(1), revision(2))
+		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionFalse, "NotAllowedByListeners", "no listener takes routes from this namespace"))
+		s.gatewayTurns(peers.Accepts())
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.history("1:100", "2:10 1:90")
+
+		By("losing the host of a tag, which somebody deletes, while the gateway is slow")
+		tagged := annotation(v1beta1.AnnotationEnableTagRouting, "true")
+		s.apply(model(2), percent(10), tagged)
+		s.prints("True", "90", "10", revision(1), revision(3))
+		s.gatewayTurns(peers.Ignores())
+		Expect(api.Delete(ctx, &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.namespace, Name: "latest-" + iris + "-predictor",
+		}})).To(Succeed())
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionUnknown, "WaitingForGateway", ""))
+		s.tagged(map[string]string{"latest": "3:100", "prev": "1:100"})
+		s.prints("Unknown", "90", "10", revision(1), revision(3))
+		s.gatewayTurns(peers.Accepts())
+		s.prints("True", "90", "10", revision(1), revision(3))
+	})
+})
+
+var _ = Describe("an InferenceService that is made anew under the name of one that was deleted", func() {
+	It("waits until what the first has left is collected, and begins at 1", func(ctx SpecContext) {
+		s := promoted(ctx)
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(api.Delete(ctx, isvc)).To(Succeed())
+		s.apply(model(3))
+		s.settles()
+		Eventually(s.columns).Should(PrintColumns("", "", "", "", ""))
+
+		By("collecting them")
+		for _, list := range []client.ObjectList{
+			&appsv1.DeploymentList{}, &corev1.ServiceList{}, &gatewayv1.HTTPRouteList{}, &appsv1.ControllerRevisionList{},
+		} {
+			s.collect(list, isvc)
+		}
+		s.prints("True", "", "100", "", revision(1))
+		s.remembers("S=1")
+		Expect(s.storage(1)).To(HaveSuffix("model-3"))
+	})
+})
+
+// collect deletes what an owner has left, as the garbage collector does.
+func (s *story) collect(list client.ObjectList, owner client.Object) {
+	GinkgoHelper()
+	Expect(api.List(s.ctx, list, client.InNamespace(s.namespace))).To(Succeed())
+	for _, object := range itemsOf(list) {
+		if !metav1.IsControlledBy(object, owner) {
+			continue
+		}
+		s.journal.Excuse(object)
+		if err := api.Delete(s.ctx, object); !apierrors.IsNotFound(err) {
+			Expect(err).NotTo(HaveOccurred())
+		}
+	}
+}
+
+var _ = Describe("neighbours in a namespace", func() {
+	It("leave each other alone, however much their names have in common", func(ctx SpecContext) {
+		s := canary(ctx)
+		neighbour := func(name string) *v1beta1.InferenceService {
+			made := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
+			model(7)(made)
+			return made
+		}
+		others := []string{"sklearn", "sklearn-iris-2", "sklearn-iris-predictor-00001", "sklearn-iris-predictor-predictor"}
+		for _, name := range others {
+			Expect(api.Create(ctx, neighbour(name))).To(Succeed())
+		}
+		for _, name := range others {
+			Eventually(columnsOf).WithArguments(ctx, s.key(name)).Should(PrintColumns("True", "", "100", "", name+"-predictor-00001"))
+		}
+		s.settles()
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.runsBeside(others, 1, 2)
+		s.history("1:100", "2:10 1:90")
+		for _, name := range others {
+			Expect(api.Delete(ctx, neighbour(name))).To(Succeed())
+		}
+		s.apply(model(2))
+		s.prints("True", "", "100", "", revision(2))
+	})
+})
