@@ -25,6 +25,9 @@ const (
 	// AnnotationEnablePrometheusScraping, "true", marks the pods for Prometheus to
 	// scrape.
 	AnnotationEnablePrometheusScraping = "serving.kserve.io/enable-prometheus-scraping"
+	// AnnotationProgressDeadline, Knative's own, is how long a revision may take to become
+	// ready before it counts as failed, such as "20m".
+	AnnotationProgressDeadline = "serving.knative.dev/progress-deadline"
 	// AnnotationStorageSecretName names the secret with the credentials for storage.key,
 	// instead of storage-config.
 	AnnotationStorageSecretName = "serving.kserve.io/storageSecretName"

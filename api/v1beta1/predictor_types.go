@@ -135,8 +135,9 @@ type PredictorExtensionSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	RuntimeVersion *string `json:"runtimeVersion,omitempty"`
 
-	// Protocol that clients speak to this model. Absent means v1, except for the
-	// fields and formats that KServe gives v2 (triton, onnx and huggingface).
+	// Protocol that clients speak to this model. Absent means v1, and v2 for what
+	// KServe gives v2: the formats triton and vLLM, and the fields triton, onnx and
+	// huggingface.
 	// +optional
 	ProtocolVersion *ProtocolVersion `json:"protocolVersion,omitempty"`
 

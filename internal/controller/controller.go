@@ -160,7 +160,7 @@ func (p *pass) report(ctx context.Context) error {
 	before := p.isvc.DeepCopy()
 	p.isvc.Status = status.For(status.Report{
 		InferenceService: before,
-		Mode:             v1beta1.DeploymentModeStandard,
+		Mode:             p.mode(),
 		Observed:         p.observed,
 		Decision:         p.decision,
 		Problem:          p.problem,

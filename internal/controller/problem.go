@@ -23,6 +23,7 @@ const (
 	reasonDeploymentMode         = "DeploymentModeNotSupported"
 	reasonDeploymentModeChanged  = "DeploymentModeChanged"
 	reasonHostName               = "HostNameInvalid"
+	reasonHostTaken              = "HostNameTaken"
 	reasonLocalGatewayNotDefined = "LocalGatewayNotConfigured"
 )
 

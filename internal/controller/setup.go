@@ -130,6 +130,9 @@ func trimContainers(statuses []corev1.ContainerStatus) []corev1.ContainerStatus 
 
 // Setup adds the controller to a manager whose cache was made with [CacheOptions], and its metrics to the registerer.
 func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registerer prometheus.Registerer) error {
+	if cfg.DeploymentMode != config.Standard {
+		return fmt.Errorf("deploymentMode: %s is not supported by this version; write %s", cfg.DeploymentMode, config.Standard)
+	}
 	m, err := metrics.New(registerer, metrics.Options{
 		Rollouts:       func() map[v1beta1.Phase]int { return countPhases(mgr.GetClient()) },
 		FailureReasons: standard.FailureReasons(),

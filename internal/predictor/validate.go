@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
@@ -91,6 +92,7 @@ var annotationRules = []struct {
 		isIntegerIn(1, 100),
 	},
 	{annotationStorageInitializerUID, "write the number of a user", isIntegerIn(0, maxUID)},
+	{v1beta1.AnnotationProgressDeadline, "write a duration of at least a second, such as 20m", isDuration},
 }
 
 const (
@@ -111,6 +113,11 @@ func isIntegerIn(lowest, highest int64) func(string) bool {
 		n, err := strconv.ParseInt(value, 10, 64)
 		return err == nil && n >= lowest && n <= highest
 	}
+}
+
+func isDuration(value string) bool {
+	duration, err := time.ParseDuration(value)
+	return err == nil && duration >= time.Second
 }
 
 func annotationProblems(annotations map[string]string) []Problem {
@@ -172,7 +179,7 @@ func numberProblems(spec v1beta1.ComponentExtensionSpec) []Problem {
 	}
 	check("containerConcurrency", spec.ContainerConcurrency, 0, math.MaxInt64,
 		"write how many requests one replica may handle at the same time, or 0 for no limit")
-	check("timeout", spec.TimeoutSeconds, 1, math.MaxInt64, "write a number of seconds, at least 1")
+	check("timeout", spec.TimeoutSeconds, 0, math.MaxInt64, "write a number of seconds, or 0 for the gateway's own limit")
 	return problems
 }
 

@@ -20,7 +20,7 @@ func TestValidate(t *testing.T) {
 		want        []string
 	}{
 		"nothing wrong": {
-			predictor: valid + "\ncontainerConcurrency: 0\ntimeout: 1\nminReplicas: 0\ncanaryTrafficPercent: 0\nlabels: {a: b}",
+			predictor: valid + "\ncontainerConcurrency: 0\ntimeout: 0\nminReplicas: 0\ncanaryTrafficPercent: 0\nlabels: {a: b}",
 			annotations: map[string]string{
 				v1beta1.AnnotationEnableTagRouting: "true", v1beta1.AnnotationStop: "false", v1beta1.AnnotationDisableAutoUpdate: "true",
 				v1beta1.AnnotationAutoscalerClass: "hpa", v1beta1.AnnotationMetrics: "cpu", v1beta1.AnnotationTargetUtilizationPercentage: "100",
@@ -64,6 +64,11 @@ func TestValidate(t *testing.T) {
 				`metadata.annotations[serving.kserve.io/targetUtilizationPercentage]: "70%": write a whole number from 1 to 100, or use spec.predictor.scaleTarget instead`,
 			},
 		},
+		"a deadline that is none": {
+			predictor:   valid,
+			annotations: map[string]string{v1beta1.AnnotationProgressDeadline: "twenty minutes"},
+			want:        []string{`metadata.annotations[serving.knative.dev/progress-deadline]: "twenty minutes": write a duration of at least a second, such as 20m`},
+		},
 		"a user that is none": {
 			predictor:   valid,
 			annotations: map[string]string{annotationStorageInitializerUID: "-1"},
@@ -78,13 +83,13 @@ func TestValidate(t *testing.T) {
 			},
 		},
 		"numbers": {
-			predictor: valid + "\ncanaryTrafficPercent: 101\nminReplicas: -1\nmaxReplicas: -2\ncontainerConcurrency: -1\ntimeout: 0",
+			predictor: valid + "\ncanaryTrafficPercent: 101\nminReplicas: -1\nmaxReplicas: -2\ncontainerConcurrency: -1\ntimeout: -1",
 			want: []string{
 				"spec.predictor.canaryTrafficPercent: 101: write the share of the newest revision as 0 to 100, or remove it to promote that revision",
 				"spec.predictor.minReplicas: -1: write 0 or more",
 				"spec.predictor.maxReplicas: -2: write 0 or more",
 				"spec.predictor.containerConcurrency: -1: write how many requests one replica may handle at the same time, or 0 for no limit",
-				"spec.predictor.timeout: 0: write a number of seconds, at least 1",
+				"spec.predictor.timeout: -1: write a number of seconds, or 0 for the gateway's own limit",
 			},
 		},
 		"minimum above maximum": {
@@ -166,9 +171,9 @@ func TestPredictorIsRefused(t *testing.T) {
 			`"p": the model is already named by storageUri; remove one of the two`,
 		},
 		"two problems": {
-			"{model: {modelFormat: {name: a}}, timeout: 0, containerConcurrency: -1}", "spec.predictor.containerConcurrency",
+			"{model: {modelFormat: {name: a}}, timeout: -1, containerConcurrency: -1}", "spec.predictor.containerConcurrency",
 			"-1: write how many requests one replica may handle at the same time, or 0 for no limit; " +
-				"spec.predictor.timeout: 0: write a number of seconds, at least 1",
+				"spec.predictor.timeout: -1: write a number of seconds, or 0 for the gateway's own limit",
 		},
 	}
 	for name, test := range cases {

@@ -116,7 +116,7 @@ func (r *reporter) failure(n rollout.Number) *backend.Failure {
 
 // phase is the phase in the words of the API.
 func (r *reporter) phase() v1beta1.Phase {
-	if r.Problem != nil {
+	if r.Problem != nil || r.Decision.Phase != rollout.Stopped && r.Observed.Route.Refused {
 		return v1beta1.PhaseBlocked
 	}
 	switch r.Decision.Phase {

@@ -184,7 +184,7 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 // progressDeadline is how long the revision may take to become ready; a model that is known to load slowly brings its
 // own.
 func (w *writer) progressDeadline(revision backend.NewRevision) time.Duration {
-	deadline, err := time.ParseDuration(revision.Runs.Template.Annotations[AnnotationProgressDeadline])
+	deadline, err := time.ParseDuration(revision.Runs.Template.Annotations[v1beta1.AnnotationProgressDeadline])
 	if err != nil || deadline < time.Second {
 		return w.Config.Rollout.ProgressDeadline.Duration
 	}

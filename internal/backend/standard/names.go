@@ -29,9 +29,6 @@ const inferenceServiceKind = "InferenceService"
 // storageInitializer is the init container that downloads the model.
 const storageInitializer = "storage-initializer"
 
-// AnnotationProgressDeadline, Knative's own, gives the revision a deadline of its own to become ready in, as in "20m".
-const AnnotationProgressDeadline = "serving.knative.dev/progress-deadline"
-
 func deploymentName(isvc string, n rollout.Number) string {
 	return backend.RevisionName(isvc, n) + "-deployment"
 }

@@ -203,7 +203,7 @@ func deploymentFailure(deployment *appsv1.Deployment) *backend.Failure {
 		case condition.Type == appsv1.DeploymentProgressing && condition.Reason == "ProgressDeadlineExceeded":
 			failure.Reason = reasonDeadline
 			failure.Message = fmt.Sprintf("no pod became ready within %s; if the model takes longer to load, raise the deadline with the annotation %s",
-				deadlineOf(deployment), AnnotationProgressDeadline)
+				deadlineOf(deployment), v1beta1.AnnotationProgressDeadline)
 			return failure
 		}
 	}

@@ -4,6 +4,7 @@
 package standard
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -149,7 +150,8 @@ func (b *Backend) routeDetail(ctx context.Context, isvc *v1beta1.InferenceServic
 		}
 		if verdict.refused {
 			detail.Refused, detail.Reason = true, verdict.reason
-			detail.Message = fmt.Sprintf("the gateway refuses HTTPRoute %q: %s", route.Name, verdict.message)
+			detail.Message = fmt.Sprintf("the gateway refuses HTTPRoute %q (%s); see what it says with: kubectl describe httproute -n %s %s",
+				route.Name, cmp.Or(verdict.message, verdict.reason), route.Namespace, route.Name)
 			return detail, nil
 		}
 		if len(route.Status.Parents) == 0 {

@@ -1,0 +1,38 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"fmt"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// Unsupported finds what the InferenceService asks for and Standard mode cannot do: the field, and what is wrong with
+// it and what to write. Both are empty where there is nothing.
+func Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
+	spec := isvc.Spec.Predictor.ComponentExtensionSpec
+	if metric := spec.ScaleMetric; metric != nil && byRequests(*metric) {
+		return "spec.predictor.scaleMetric", unscalable(*metric)
+	}
+	annotated := v1beta1.ScaleMetric(isvc.Annotations[v1beta1.AnnotationMetrics])
+	if spec.ScaleMetric == nil && byRequests(annotated) {
+		return fmt.Sprintf("metadata.annotations[%s]", v1beta1.AnnotationMetrics), unscalable(annotated)
+	}
+	if limit := spec.ContainerConcurrency; limit != nil && *limit > 0 {
+		return "spec.predictor.containerConcurrency", fmt.Sprintf(
+			"%d: nothing in %s mode counts the requests of a replica; remove it, and limit them in the model server",
+			*limit, v1beta1.DeploymentModeStandard)
+	}
+	return "", ""
+}
+
+func byRequests(metric v1beta1.ScaleMetric) bool {
+	return metric == v1beta1.MetricConcurrency || metric == v1beta1.MetricRPS
+}
+
+func unscalable(metric v1beta1.ScaleMetric) string {
+	return fmt.Sprintf("%q: nothing in %s mode counts requests; write %s or %s",
+		metric, v1beta1.DeploymentModeStandard, v1beta1.MetricCPU, v1beta1.MetricMemory)
+}
