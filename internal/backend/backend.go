@@ -128,6 +128,14 @@ func (o *Observation) lastTarget() *rollout.Revision {
 	return nil
 }
 
+// Written is what has been carried out of a decision, also where the rest of it failed.
+type Written struct {
+	// Target says that the target was made.
+	Target bool
+	// Route says that the route has the split and the record.
+	Route bool
+}
+
 // NewRevision is what a revision is made of, once.
 type NewRevision struct {
 	// Inputs is the digest that the revision is found by.

@@ -40,9 +40,9 @@ type Backend interface {
 	// Observe reads. Its error is transient, or a *backend.ConflictError.
 	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error)
 	// Apply writes what was decided on an observation of the same backend, and nothing where that is so already. It
-	// calls render only for a target that is new.
+	// calls render only for a target that is new. Beside an error it tells what was written all the same.
 	Apply(ctx context.Context, isvc *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision,
-		render func(context.Context) (backend.NewRevision, error)) error
+		render func(context.Context) (backend.NewRevision, error)) (backend.Written, error)
 }
 
 // Reconciler runs InferenceServices.
@@ -103,11 +103,12 @@ func (p *pass) run(ctx context.Context) error {
 	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())
 	p.wake(p.decision.WakeAt)
 
-	if err := p.note(p.Backend.Apply(ctx, p.isvc, p.observed, p.decision, p.render)); err != nil {
+	written, err := p.Backend.Apply(ctx, p.isvc, p.observed, p.decision, p.render)
+	p.announce(ctx, written)
+	if err := p.note(err); err != nil {
 		// The status stays what it is: it says of which generation it is, and the next pass is near.
 		return fmt.Errorf("applying: %w", err)
 	}
-	p.announce(ctx)
 	if p.settling() {
 		return nil
 	}

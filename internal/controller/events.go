@@ -42,11 +42,19 @@ const (
 // noteLimit is how long the API server lets the note of an event be, in bytes.
 const noteLimit = 1024
 
-// announce tells what the decision has changed, once that is written. An operator that dies in between stays silent
-// about it; the other way round it could announce what never came about.
-func (p *pass) announce(ctx context.Context) {
+// announce tells what the decision has changed, once that is written, and whatever has become of the rest: the next
+// decision begins where this one got to. An operator that dies in between stays silent about it; the other way round it
+// could announce what never came about.
+func (p *pass) announce(ctx context.Context, written backend.Written) {
 	log := logf.FromContext(ctx)
 	for _, transition := range p.decision.Transitions {
+		cameAbout := written.Route
+		if transition.Kind == rollout.Created {
+			cameAbout = written.Target
+		}
+		if !cameAbout {
+			continue
+		}
 		reason, note := p.describe(transition)
 		kind := corev1.EventTypeNormal
 		if transition.Kind == rollout.NothingToUndo {

@@ -43,10 +43,10 @@ func (b *Backend) Apply(
 	observed *backend.Observation,
 	decision rollout.Decision,
 	render func(context.Context) (backend.NewRevision, error),
-) error {
+) (backend.Written, error) {
 	found, ok := observed.Private.(*children)
 	if !ok {
-		return fmt.Errorf("applying an observation of another backend: %T", observed.Private)
+		return backend.Written{}, fmt.Errorf("applying an observation of another backend: %T", observed.Private)
 	}
 	w := &writer{Backend: b, isvc: isvc, found: found, decision: decision}
 	failures := []error{w.create(ctx, render), w.mendRecords(ctx), w.runWorkloads(ctx)}
@@ -55,7 +55,7 @@ func (b *Backend) Apply(
 	if routed == nil {
 		failures = append(failures, w.retire(ctx))
 	}
-	return errors.Join(failures...)
+	return w.written, errors.Join(failures...)
 }
 
 // writer carries out one decision.
@@ -64,6 +64,7 @@ type writer struct {
 	isvc     *v1beta1.InferenceService
 	found    *children
 	decision rollout.Decision
+	written  backend.Written
 }
 
 // create records the target if it is new.
@@ -75,7 +76,9 @@ func (w *writer) create(ctx context.Context, render func(context.Context) (backe
 	if err != nil {
 		return err
 	}
-	return w.record(ctx, w.decision.Target, revision)
+	err = w.record(ctx, w.decision.Target, revision)
+	w.written.Target = err == nil
+	return err
 }
 
 // mendRecords restores the records that somebody has deleted, and what somebody has taken off others.
@@ -200,6 +203,7 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	if err := w.apply(ctx, route, orNil(w.found.route), exactLists); err != nil {
 		return err
 	}
+	w.written.Route = true
 	wanted := map[string]bool{}
 	for _, tag := range tags(w.decision.Tags) {
 		wanted[tag.tag] = true

@@ -253,7 +253,7 @@ func TestStepsThatDoNotBuildOnEachOtherGoOn(t *testing.T) {
 		observed, err := c.observe()
 		c.must(err)
 		decision := rollout.Decide(observed.Rollout, c.policy, c.now)
-		err = c.backend.Apply(t.Context(), c.isvc(), observed, decision, func(context.Context) (backend.NewRevision, error) {
+		_, err = c.backend.Apply(t.Context(), c.isvc(), observed, decision, func(context.Context) (backend.NewRevision, error) {
 			return backend.NewRevision{}, unreadable
 		})
 		if !errors.Is(err, unreadable) {

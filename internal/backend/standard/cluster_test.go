@@ -193,7 +193,8 @@ func (c *cluster) observe() (*backend.Observation, error) {
 
 func (c *cluster) applyDecision(observed *backend.Observation, decision rollout.Decision) error {
 	c.t.Helper()
-	return c.backend.Apply(c.t.Context(), c.isvc(), observed, decision, c.render)
+	_, err := c.backend.Apply(c.t.Context(), c.isvc(), observed, decision, c.render)
+	return err
 }
 
 func (c *cluster) render(context.Context) (backend.NewRevision, error) {
