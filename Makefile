@@ -66,16 +66,17 @@ help: ## explain the targets
 
 .PHONY: demo
 demo: requirements ## walk through a canary release on a cluster of its own
-	@go run ./test/cluster demo
+	@$(build_tools) cluster
+	@$(BIN)/cluster demo
 
 .PHONY: cluster-up
 cluster-up: requirements ## start the demo's cluster, operator included, and leave it running
-	@go build -buildvcs=false -o $(BIN)/cluster ./test/cluster
+	@$(build_tools) cluster
 	@$(BIN)/cluster up --operator --detach
 
 .PHONY: cluster-down
 cluster-down: requirements ## end that cluster
-	@go build -buildvcs=false -o $(BIN)/cluster ./test/cluster
+	@$(build_tools) cluster
 	@$(BIN)/cluster down
 
 ##@ Test
@@ -155,7 +156,7 @@ clean: ## remove all that was built
 
 .PHONY: build
 build: requirements ## build the operator: bin/manager
-	@go build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/manager ./cmd/manager
+	@$(build_tools) -own-version=$(VERSION) manager
 
 .PHONY: docker-build
 docker-build: ## build the image IMG for PLATFORMS

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -20,14 +19,16 @@ import (
 
 // builder brings tools up to date.
 type builder struct {
-	root   string
-	store  store
-	report *reporter
+	root string
+	// ownVersion is what programs of this repository report.
+	ownVersion string
+	store      store
+	report     *reporter
 }
 
 // ensure builds the tool unless it is there already.
 func (b *builder) ensure(ctx context.Context, t tool) error {
-	r, err := newRecipe(b.root, t)
+	r, err := newRecipe(b.root, b.ownVersion, t)
 	if err != nil {
 		return err
 	}
@@ -53,8 +54,8 @@ func (b *builder) build(ctx context.Context, r recipe) error {
 	defer os.Remove(built)
 
 	progress := b.report.start(r)
-	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", r.ldflags, "-o", built, r.pkg)
-	cmd.Dir = filepath.Join(b.root, "hack", "tools", r.set)
+	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-buildvcs=false", "-mod=readonly", "-trimpath", "-ldflags", r.ldflags, "-o", built, r.pkg)
+	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.StderrPipe()

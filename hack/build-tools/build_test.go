@@ -22,7 +22,7 @@ const repository = "../.."
 func TestCatalogIsPinned(t *testing.T) {
 	for _, tool := range catalog {
 		t.Run(tool.name, func(t *testing.T) {
-			r, err := newRecipe(repository, tool)
+			r, err := newRecipe(repository, "", tool)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +89,7 @@ func fixture(t *testing.T) (*builder, tool) {
 		t.Fatal(err)
 	}
 	b := &builder{root: root, store: store{dir: filepath.Join(root, "bin")}, report: newReporter(devNull(t))}
-	if err := os.MkdirAll(filepath.Join(b.store.dir, ".build"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(b.store.dir, "tools", ".build"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return b, tool{
@@ -115,14 +115,14 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 		if err := b.ensure(t.Context(), tiny); err != nil {
 			t.Fatal(err)
 		}
-		info, err := os.Stat(b.store.program("tiny"))
+		info, err := os.Stat(b.store.program(tiny))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return info
 	}
 	first := ensure()
-	out, err := exec.Command(b.store.program("tiny")).Output()
+	out, err := exec.Command(b.store.program(tiny)).Output()
 	if got, want := string(out), "version v1.2.3\n"; got != want || err != nil {
 		t.Errorf("the program says %q, %v; want %q", got, err, want)
 	}
@@ -136,7 +136,7 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 	if changed := ensure(); os.SameFile(first, changed) {
 		t.Error("it was not built again although its modules have changed")
 	}
-	if err := os.Remove(b.store.program("tiny")); err != nil {
+	if err := os.Remove(b.store.program(tiny)); err != nil {
 		t.Fatal(err)
 	}
 	ensure()
@@ -152,7 +152,7 @@ func TestFailedBuildLeavesNothing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "undefined: nonsense") {
 		t.Errorf("got %v, want what the compiler says", err)
 	}
-	for _, path := range []string{b.store.program("tiny"), b.store.private("tiny", "new"), b.store.private("tiny", "stamp")} {
+	for _, path := range []string{b.store.program(tiny), b.store.private("tiny", "new"), b.store.private("tiny", "stamp")} {
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
 			t.Errorf("%s is left: %v", path, err)
 		}

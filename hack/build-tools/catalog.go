@@ -14,7 +14,8 @@ import (
 type tool struct {
 	// name is the file name of the program.
 	name string
-	// set is the folder below hack/tools whose go.mod pins the program.
+	// set is the folder below hack/tools whose go.mod pins the program. The
+	// repository's own programs have none.
 	set string
 	// pkg is the package to build, and module the one whose version the program reports.
 	pkg, module string
@@ -65,6 +66,21 @@ var catalog = []tool{
 	},
 }
 
+// own lists the programs of this repository. They can be asked for by name, too,
+// and are compiled each time, as only the compiler knows whether they are up to
+// date. They go into bin.
+var own = []tool{
+	{
+		name: "cluster", pkg: "./test/cluster",
+		takes: 2 * time.Minute,
+	},
+	{
+		name: "manager", pkg: "./cmd/manager",
+		linkVars: func(version string) map[string]string { return map[string]string{"main.version": version} },
+		takes:    2 * time.Minute,
+	},
+}
+
 // kubernetes describes a program of Kubernetes itself.
 func kubernetes(name string, takes time.Duration) tool {
 	return tool{
@@ -86,19 +102,20 @@ func kubernetes(name string, takes time.Duration) tool {
 	}
 }
 
-// selectTools returns the named tools in the order of the catalog, each once;
-// without names, all of them.
+// selectTools returns the named programs in the order of the catalog, each
+// once; without names, all tools.
 func selectTools(names []string) ([]tool, error) {
 	if len(names) == 0 {
 		return catalog, nil
 	}
+	known := slices.Concat(catalog, own)
 	for _, name := range names {
-		if !slices.ContainsFunc(catalog, func(t tool) bool { return t.name == name }) {
-			return nil, fmt.Errorf("there is no tool %q; the tools are: %s", name, strings.Join(toolNames(), ", "))
+		if !slices.ContainsFunc(known, func(t tool) bool { return t.name == name }) {
+			return nil, fmt.Errorf("there is no tool %q; the tools are: %s", name, strings.Join(toolNames(known), ", "))
 		}
 	}
 	var selected []tool
-	for _, t := range catalog {
+	for _, t := range known {
 		if slices.Contains(names, t.name) {
 			selected = append(selected, t)
 		}
@@ -106,9 +123,9 @@ func selectTools(names []string) ([]tool, error) {
 	return selected, nil
 }
 
-func toolNames() []string {
-	names := make([]string, 0, len(catalog))
-	for _, t := range catalog {
+func toolNames(tools []tool) []string {
+	names := make([]string, 0, len(tools))
+	for _, t := range tools {
 		names = append(names, t.name)
 	}
 	return names

@@ -6,7 +6,8 @@
 //
 //	go run ./hack/build-tools [flags] [name…]
 //
-// Without a name it builds all of them. A program that is up to date is left
+// Without a name it builds all of them. By name, it builds the repository's own
+// programs into bin, too. A program that is up to date is left
 // alone, and two runs at the same time do not disturb each other.
 //
 // Nothing but Go is needed. The folder serves as KUBEBUILDER_ASSETS too.
@@ -27,9 +28,10 @@ import (
 
 func main() {
 	list := flag.Bool("list", false, "list the tools with their versions and leave")
+	ownVersion := flag.String("own-version", "devel", "the `version` that programs of this repository report")
 	flag.Parse()
 
-	act := build
+	act := build(*ownVersion)
 	if *list {
 		act = printList
 	}
@@ -53,13 +55,22 @@ func run(act func(context.Context, string, []tool) error, names []string) error 
 	return act(ctx, root, tools)
 }
 
-// build brings the tools below root up to date.
-func build(ctx context.Context, root string, tools []tool) error {
+// build brings programs up to date.
+func build(ownVersion string) func(context.Context, string, []tool) error {
+	return func(ctx context.Context, root string, tools []tool) error {
+		b := &builder{
+			root: root, ownVersion: ownVersion,
+			store: store{dir: filepath.Join(root, "bin")}, report: newReporter(os.Stderr),
+		}
+		return b.ensureAll(ctx, tools)
+	}
+}
+
+func (b *builder) ensureAll(ctx context.Context, tools []tool) error {
 	if _, err := exec.LookPath("go"); err != nil {
 		return errors.New("the go command is not in PATH: install Go (https://go.dev/doc/install) and add its bin folder to PATH")
 	}
-	b := &builder{root: root, store: store{dir: filepath.Join(root, "bin", "tools")}, report: newReporter(os.Stderr)}
-	if err := os.MkdirAll(filepath.Join(b.store.dir, ".build"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(b.store.private("any", "file")), 0o755); err != nil {
 		return fmt.Errorf("making the folder for the tools: %w", err)
 	}
 	for _, t := range tools {
@@ -72,7 +83,7 @@ func build(ctx context.Context, root string, tools []tool) error {
 
 func printList(_ context.Context, root string, tools []tool) error {
 	for _, t := range tools {
-		r, err := newRecipe(root, t)
+		r, err := newRecipe(root, "", t)
 		if err != nil {
 			return err
 		}

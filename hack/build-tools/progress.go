@@ -38,6 +38,7 @@ type progress struct {
 
 	mu                  sync.Mutex
 	downloads, packages int
+	shown               bool
 }
 
 func (r *reporter) start(recipe recipe) *progress {
@@ -52,7 +53,9 @@ func (r *reporter) start(recipe recipe) *progress {
 	if r.terminal {
 		interval = time.Second
 	}
-	p.show()
+	if recipe.key != "" {
+		p.show() // Programs of our own are most often ready at once: no need to say so.
+	}
 	p.stopped.Go(func() {
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
@@ -99,6 +102,9 @@ func (p *progress) elapsed() string {
 }
 
 func (p *progress) show() {
+	p.mu.Lock()
+	p.shown = true
+	p.mu.Unlock()
 	text := fmt.Sprintf("%s building, %s of about %s", p.title, p.elapsed(), p.takes)
 	if counts := p.counts(); counts != "" {
 		text += " (" + counts + ")"
@@ -120,7 +126,9 @@ func (p *progress) end() {
 
 func (p *progress) done() {
 	p.end()
-	p.reporter.line("%s built in %s", p.title, p.elapsed())
+	if p.shown {
+		p.reporter.line("%s built in %s", p.title, p.elapsed())
+	}
 }
 
 func (p *progress) fail() {

@@ -17,17 +17,24 @@ import (
 	"strings"
 )
 
-// recipe is all that decides what a build of a tool yields.
+// recipe is all that decides what a build of a program yields.
 type recipe struct {
 	tool
+	// dir is the folder of the module in which the program is built.
+	dir     string
 	version string
 	ldflags string
-	// key is equal for two recipes exactly if they yield the same program.
+	// key is equal for two recipes exactly if they yield the same program. It is
+	// empty for a program of our own, whose sources nobody reads but the compiler.
 	key string
 }
 
-// newRecipe reads the tool's module files below root.
-func newRecipe(root string, t tool) (recipe, error) {
+// newRecipe tells how to build a program; ownVersion is what programs of our own
+// report.
+func newRecipe(root, ownVersion string, t tool) (recipe, error) {
+	if t.set == "" {
+		return recipe{tool: t, dir: root, version: ownVersion, ldflags: linkerFlags(t, ownVersion)}, nil
+	}
 	dir := filepath.Join(root, "hack", "tools", t.set)
 	gomod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	if err != nil {
@@ -50,7 +57,7 @@ func newRecipe(root string, t tool) (recipe, error) {
 		fmt.Fprintf(sum, "%d:", len(part))
 		sum.Write(part)
 	}
-	return recipe{tool: t, version: version, ldflags: ldflags, key: hex.EncodeToString(sum.Sum(nil))}, nil
+	return recipe{tool: t, dir: dir, version: version, ldflags: ldflags, key: hex.EncodeToString(sum.Sum(nil))}, nil
 }
 
 // requiredVersion returns the version at which a go.mod file requires a module.
@@ -78,19 +85,28 @@ func linkerFlags(t tool, version string) string {
 	return strings.Join(flags, " ")
 }
 
-// store is the folder of the built tools.
+// store is the folder of what was built.
 type store struct{ dir string }
 
-func (s store) program(name string) string { return filepath.Join(s.dir, name) }
+// program is the path of a built program.
+func (s store) program(t tool) string {
+	if t.set == "" {
+		return filepath.Join(s.dir, t.name)
+	}
+	return filepath.Join(s.dir, "tools", t.name)
+}
 
 // private is a file that belongs to a tool but is none of the user's business.
 func (s store) private(name, what string) string {
-	return filepath.Join(s.dir, ".build", name+"."+what)
+	return filepath.Join(s.dir, "tools", ".build", name+"."+what)
 }
 
 // has reports whether the program is there and was built by this very recipe.
 func (s store) has(r recipe) (bool, error) {
-	if _, err := os.Stat(s.program(r.name)); errors.Is(err, fs.ErrNotExist) {
+	if r.key == "" {
+		return false, nil
+	}
+	if _, err := os.Stat(s.program(r.tool)); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	} else if err != nil {
 		return false, err
@@ -105,7 +121,7 @@ func (s store) has(r recipe) (bool, error) {
 // put makes a fresh build the program. It replaces the file instead of writing
 // into it, so that whoever runs the old one is not disturbed.
 func (s store) put(r recipe, built string) error {
-	if err := os.Rename(built, s.program(r.name)); err != nil {
+	if err := os.Rename(built, s.program(r.tool)); err != nil || r.key == "" {
 		return err
 	}
 	return os.WriteFile(s.private(r.name, "stamp"), []byte(r.key), 0o644)

@@ -23,6 +23,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/go-logr/logr"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/serinus-io/serinus/test/cluster/internal/checkout"
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
 	"github.com/serinus-io/serinus/test/cluster/internal/demo"
@@ -43,6 +46,7 @@ const usage = `Usage: cluster VERB [flags]
 var errUsage = errors.New("usage")
 
 func main() {
+	logf.SetLogger(logr.Discard()) // What matters is told to the user, not logged.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
 	err := run(ctx, os.Args[1:])

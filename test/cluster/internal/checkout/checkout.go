@@ -40,22 +40,17 @@ func (r Root) Tools() string { return r.Path("bin", "tools") }
 
 // BuildTools makes sure that the programs are in the folder of the tools.
 func (r Root) BuildTools(ctx context.Context, names ...string) error {
-	return r.goCommand(ctx, append([]string{"run", "./hack/build-tools"}, names...)...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "./hack/build-tools"}, names...)...)
+	cmd.Dir = string(r)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("building %s: %w", strings.Join(names, ", "), err)
+	}
+	return nil
 }
 
 // BuildManager builds the operator and returns the path of its program.
 func (r Root) BuildManager(ctx context.Context) (string, error) {
 	program := r.Path("bin", "manager")
-	return program, r.goCommand(ctx, "build", "-buildvcs=false", "-trimpath", "-o", program, "./cmd/manager")
-}
-
-func (r Root) goCommand(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = string(r)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go %s: %w", strings.Join(args, " "), err)
-	}
-	return nil
+	return program, r.BuildTools(ctx, "manager")
 }
