@@ -77,7 +77,10 @@ func newRevision(changes ...change[backend.NewRevision]) backend.NewRevision {
 			Port:     8080,
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
-					Labels:      map[string]string{"team": "iris", v1beta1.LabelInferenceService: isvcName},
+					Labels: map[string]string{
+						"team": "iris", v1beta1.LabelInferenceService: isvcName,
+						v1beta1.LabelComponent: "predictor", v1beta1.LabelManagedBy: v1beta1.ManagedBySerinus,
+					},
 					Annotations: map[string]string{"owner": "botany"},
 				},
 				Spec: corev1.PodSpec{

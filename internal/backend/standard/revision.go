@@ -18,6 +18,12 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
+// annotationRevision is what [summarise] makes of a revision, on its Deployment.
+const annotationRevision = ownPrefix + "revision"
+
+// defaultPort is where a server listens that names no port.
+const defaultPort = 8080
+
 // controllerRevision is the durable record of a revision. The API server lets nobody change its data, so what a
 // revision runs is fixed when it is made: an upgrade of the operator renders new revisions only.
 func controllerRevision(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) (*appsv1.ControllerRevision, error) {
@@ -42,20 +48,42 @@ func decodeRevision(record *appsv1.ControllerRevision) (backend.NewRevision, err
 	return revision, nil
 }
 
+// summarise is all of a revision but its pod template. The Deployment carries it, so that a record that somebody has
+// deleted can be written again as it was.
+func summarise(revision backend.NewRevision) string {
+	revision.Runs.Template = corev1.PodTemplateSpec{}
+	data, err := json.Marshal(revision)
+	if err != nil {
+		panic(fmt.Sprintf("encoding a revision without its pods: %v", err)) // Strings and numbers always encode.
+	}
+	return string(data)
+}
+
 // revisionOf reads back from a Deployment and its Service what a revision is, after its record was deleted by hand.
 // The pod template keeps what the API server added to it: applied again, it restarts nothing.
 func revisionOf(deployment *appsv1.Deployment, service *corev1.Service) backend.NewRevision {
-	revision := backend.NewRevision{Inputs: deployment.Annotations[annotationInputs]}
+	var revision backend.NewRevision
+	if err := json.Unmarshal([]byte(deployment.Annotations[annotationRevision]), &revision); err != nil {
+		revision = backend.NewRevision{Inputs: deployment.Annotations[annotationInputs]}
+		revision.Runs.Port, revision.Runs.AppProtocol = portOf(deployment, service)
+	}
 	revision.Runs.Template = *deployment.Spec.Template.DeepCopy()
-	for _, key := range []string{
-		v1beta1.LabelInferenceService, v1beta1.LabelComponent, v1beta1.LabelManagedBy, v1beta1.LabelRevision,
-	} {
-		delete(revision.Runs.Template.Labels, key)
-	}
-	if service != nil && len(service.Spec.Ports) > 0 {
-		revision.Runs.Port = service.Spec.Ports[0].TargetPort.IntVal
-	}
+	delete(revision.Runs.Template.Labels, v1beta1.LabelRevision)
 	return revision
+}
+
+// portOf is where a revision serves, by its Service or, where that is gone too, by its pods.
+func portOf(deployment *appsv1.Deployment, service *corev1.Service) (port int32, appProtocol string) {
+	if service != nil && len(service.Spec.Ports) > 0 {
+		first := service.Spec.Ports[0]
+		return first.TargetPort.IntVal, value(first.AppProtocol, "")
+	}
+	for _, container := range deployment.Spec.Template.Spec.Containers {
+		if container.Name == v1beta1.ServingContainerName && len(container.Ports) > 0 {
+			return container.Ports[0].ContainerPort, ""
+		}
+	}
+	return defaultPort, ""
 }
 
 // podTemplate is what the revision runs, under our labels.

@@ -73,7 +73,7 @@ func (s scaling) replicas(current, floor int) int {
 // deployment runs a revision. Its pod template never changes: another one is another revision.
 func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision, replicas int, deadline time.Duration) *appsv1.Deployment {
 	meta := childMeta(isvc, deploymentName(isvc.Name, n), n)
-	meta.Annotations = map[string]string{annotationInputs: revision.Inputs}
+	meta.Annotations = map[string]string{annotationInputs: revision.Inputs, annotationRevision: summarise(revision)}
 	return &appsv1.Deployment{
 		ObjectMeta: meta,
 		Spec: appsv1.DeploymentSpec{
