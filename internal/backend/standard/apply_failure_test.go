@@ -167,6 +167,8 @@ func (c *cluster) world() map[string]any {
 	return world
 }
 
+func worldDiff(want, got map[string]any) string { return cmp.Diff(want, got) }
+
 // TestAnyWriteMayFail fails each write of a rollout in turn. The next passes must get where a rollout without failures
 // gets in that step, and never pass through a state in which a request finds nobody.
 func TestAnyWriteMayFail(t *testing.T) {
@@ -189,7 +191,7 @@ func TestAnyWriteMayFail(t *testing.T) {
 					for _, step := range script[:i+1] {
 						p.play(step)
 					}
-					if diff := cmp.Diff(want, p.world()); diff != "" {
+					if diff := worldDiff(want, p.world()); diff != "" {
 						t.Errorf("after %v it gets elsewhere (-want +got):\n%s", fault.err, diff)
 					}
 				})

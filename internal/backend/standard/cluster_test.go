@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	clientgoapply "k8s.io/client-go/applyconfigurations"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -449,6 +450,28 @@ func (c *cluster) record() rollout.Record {
 	record, err := rollout.DecodeRecord(c.route().Annotations[annotationRecord])
 	c.must(err)
 	return record
+}
+
+// report tells users the history that a record holds, in the status.
+func (c *cluster) report(record rollout.Record) {
+	c.t.Helper()
+	name := func(n rollout.Number) string {
+		if n == 0 {
+			return ""
+		}
+		return backend.RevisionName(isvcName, n)
+	}
+	component := v1beta1.ComponentStatusSpec{
+		LatestRolledoutRevision: name(record.Stable), PreviousRolledoutRevision: name(record.Previous), LatestCreatedRevision: name(record.Target),
+	}
+	for _, share := range record.Split.Shares() {
+		component.Traffic = append(component.Traffic, servingv1.TrafficTarget{
+			RevisionName: name(share.Revision), Percent: new(int64(share.Percent)),
+		})
+	}
+	isvc := c.isvc()
+	isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: component}
+	c.must(c.server.Status().Update(c.t.Context(), isvc))
 }
 
 func (c *cluster) replicas(n rollout.Number) int {

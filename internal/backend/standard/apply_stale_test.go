@@ -1,0 +1,224 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// decided observes and decides, as one pass does before it writes.
+func (c *cluster) decided() (*backend.Observation, rollout.Decision) {
+	c.t.Helper()
+	observed, err := c.observe()
+	c.must(err)
+	return observed, rollout.Decide(observed.Rollout, c.policy, c.now)
+}
+
+// passUntil passes until a decision has the action for the revision, and gives that decision unapplied.
+func (c *cluster) passUntil(n rollout.Number, action rollout.Action) (*backend.Observation, rollout.Decision) {
+	c.t.Helper()
+	for range 20 {
+		observed, decision := c.decided()
+		for _, plan := range decision.Workloads {
+			if plan.Revision == n && plan.Action == action {
+				return observed, decision
+			}
+		}
+		c.must(c.applyDecision(observed, decision))
+		if !c.others() && !decision.WakeAt.IsZero() {
+			c.now = decision.WakeAt
+		}
+	}
+	c.t.Fatalf("revision %d never gets to %s", n, action)
+	return nil, rollout.Decision{}
+}
+
+func TestADecisionOnAnOldRouteIsRefused(t *testing.T) {
+	c := newCanary(t)
+	c.ask("b", 50)
+	observed, decision := c.decided()
+	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Weight = new(int32(20)) })
+	before := c.route().ResourceVersion
+
+	if err := c.applyDecision(observed, decision); !backend.IsStale(err) {
+		t.Errorf("error is %v", err)
+	}
+	if after := c.route().ResourceVersion; after != before {
+		t.Error("the route was written")
+	}
+	c.settle()
+	if got, want := c.served(), split(t, 2, 50, 1, 50); !got.Equal(want) {
+		t.Errorf("decided anew, the split is %v, want %v", got, want)
+	}
+}
+
+// TestNothingGoesOnAnOldView: between a look at the cache and the removal of a workload, the route or the spec may have
+// brought it back.
+func TestNothingGoesOnAnOldView(t *testing.T) {
+	touched := func(o client.Object) { annotate(o, "touched", "yes") }
+	for name, change := range map[string]func(*cluster){
+		"the route has changed": func(c *cluster) { edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { touched(r) }) },
+		"the route is gone":     func(c *cluster) { c.remove(isvcName, &gatewayv1.HTTPRoute{}) },
+		"the spec has changed":  func(c *cluster) { c.editSpec(func(isvc *v1beta1.InferenceService) { touched(isvc) }) },
+		"the service was deleted and created anew": func(c *cluster) {
+			isvc := c.isvc()
+			isvc.UID = "another"
+			c.must(c.server.Update(c.t.Context(), isvc))
+		},
+	} {
+		for _, action := range []rollout.Action{rollout.ScaleDown, rollout.Delete} {
+			t.Run(name+", "+string(action), func(t *testing.T) {
+				c := newCanary(t)
+				c.ask("b", -1)
+				isvc := c.isvc()
+				observed, decision := c.passUntil(1, action)
+				replicas := c.replicas(1)
+				before := len(c.writes)
+				change(c)
+
+				_, err := c.backend.Apply(t.Context(), isvc, observed, decision, c.render)
+				if err == nil {
+					t.Error("there is no error")
+				}
+				if got := c.replicas(1); got != replicas {
+					t.Errorf("revision 1 has %d replicas, had %d", got, replicas)
+				}
+				if !c.has(backend.RevisionName(isvcName, 1), &corev1.Service{}) {
+					t.Error("the Service of revision 1 is gone")
+				}
+				for _, w := range c.writes[before:] {
+					if w.verb == "delete" {
+						t.Errorf("it tries to %v", w)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestWhatTheCacheDoesNotShowYet: the second of two passes may not see what the first has made.
+func TestWhatTheCacheDoesNotShowYet(t *testing.T) {
+	for _, child := range childrenOfACanary {
+		t.Run(child.kind+" "+child.name, func(t *testing.T) {
+			c := newCanary(t)
+			original := child.empty()
+			c.get(child.name, original)
+			c.remove(child.name, child.empty())
+			observed, decision := c.decided()
+			original.SetResourceVersion("")
+			c.must(c.server.Create(t.Context(), original))
+
+			if err := c.applyDecision(observed, decision); !backend.IsStale(err) {
+				t.Errorf("error is %v", err)
+			}
+			after := child.empty()
+			c.get(child.name, after)
+			if after.GetResourceVersion() != original.GetResourceVersion() {
+				t.Error("it was written")
+			}
+		})
+	}
+}
+
+// TestAnObservationOfAnotherBackend is refused before anything is written.
+func TestAnObservationOfAnotherBackend(t *testing.T) {
+	c := newCanary(t)
+	observed, decision := c.decided()
+	observed.Private = "something else"
+	before := len(c.writes)
+	if err := c.applyDecision(observed, decision); err == nil {
+		t.Error("there is no error")
+	}
+	if len(c.writes) > before {
+		t.Errorf("it writes %v", c.writes[before:])
+	}
+}
+
+func TestSettledCostsNoWrites(t *testing.T) {
+	for _, step := range []step{{"a", -1}, {"b", 10}, {"b", -1}, {"b", 0}} {
+		t.Run(step.inputs, func(t *testing.T) {
+			c := newCanary(t)
+			c.rollOut(step.inputs, step.percent)
+			before := len(c.writes)
+			for range 3 {
+				decision, err := c.pass()
+				c.must(err)
+				if !decision.WakeAt.IsZero() {
+					t.Errorf("it wants to wake at %v", decision.WakeAt)
+				}
+				c.now = c.now.Add(c.policy.CapacityHold)
+			}
+			// An upgrade: another process, with other settings that shape new pods only.
+			c.backend = &Backend{
+				Client: c.backend.Client, Live: c.backend.Live, Scheme: c.scheme, Config: newConfig(localGateway),
+				RoutesInstalled: c.backend.RoutesInstalled,
+			}
+			c.backend.Config.StorageInitializer.Image = "kserve/storage-initializer:v9"
+			if _, err := c.pass(); err != nil {
+				t.Fatal(err)
+			}
+			if len(c.writes) > before {
+				t.Errorf("it writes %v", c.writes[before:])
+			}
+		})
+	}
+}
+
+// TestMendsWhatOthersDid: each child that is edited or deleted by hand is as it was before, soon, and the split has not
+// moved in between.
+func TestMendsWhatOthersDid(t *testing.T) {
+	for name, meddle := range map[string]func(*cluster){
+		"a Deployment is scaled to nothing": func(c *cluster) {
+			edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) })
+		},
+		"a Deployment runs another image": func(c *cluster) {
+			edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = "evil" })
+		},
+		"a Service leads elsewhere": func(c *cluster) {
+			edit(c, backend.RevisionName(isvcName, 1), &corev1.Service{}, func(s *corev1.Service) { s.Spec.Selector["debug"] = "true" })
+		},
+		"a weight is changed": func(c *cluster) {
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Weight = new(int32(99)) })
+		},
+		"a tag leads elsewhere": func(c *cluster) {
+			edit(c, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+				r.Spec.Rules[0].BackendRefs[0].Name = "sklearn-iris-predictor-00002"
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCanary(t)
+			want := c.world()
+			meddle(c)
+			c.settle()
+			if diff := worldDiff(want, c.world()); diff != "" {
+				t.Errorf("it is not as before (-before +after):\n%s", diff)
+			}
+		})
+	}
+	for _, child := range childrenOfACanary {
+		t.Run(child.kind+" "+child.name+" is deleted", func(t *testing.T) {
+			c := newCanary(t)
+			want := c.world()
+			record := c.record()
+			c.remove(child.name, child.empty())
+			if child.name == isvcName {
+				c.report(record) // Without the route, what was reported to users tells the history.
+			}
+			c.settle()
+			if diff := worldDiff(want, c.world()); diff != "" {
+				t.Errorf("it is not as before (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
