@@ -67,9 +67,11 @@ func TestADecisionOnAnOldRouteIsRefused(t *testing.T) {
 func TestNothingGoesOnAnOldView(t *testing.T) {
 	touched := func(o client.Object) { annotate(o, "touched", "yes") }
 	for name, change := range map[string]func(*cluster){
-		"the route has changed": func(c *cluster) { edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { touched(r) }) },
-		"the route is gone":     func(c *cluster) { c.remove(isvcName, &gatewayv1.HTTPRoute{}) },
-		"the spec has changed":  func(c *cluster) { c.editSpec(func(isvc *v1beta1.InferenceService) { touched(isvc) }) },
+		"the route has changed": func(c *cluster) {
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { touched(r) })
+		},
+		"the route is gone":    func(c *cluster) { c.remove(isvcName, &gatewayv1.HTTPRoute{}) },
+		"the spec has changed": func(c *cluster) { c.editSpec(func(isvc *v1beta1.InferenceService) { touched(isvc) }) },
 		"the service was deleted and created anew": func(c *cluster) {
 			isvc := c.isvc()
 			isvc.UID = "another"

@@ -146,40 +146,47 @@ func splitOf(isvc *v1beta1.InferenceService, route *gatewayv1.HTTPRoute) rollout
 	return split
 }
 
-// acceptance is what a gateway says of a route.
+// acceptance is what gateways say of a route.
 type acceptance struct {
 	takenOver       bool
 	refused         bool
 	reason, message string
+	// silent are the gateways that have said nothing of it.
+	silent []gatewayv1.ParentReference
 }
 
 // acceptanceOf reads whether every gateway that the route names serves it as it is now: Accepted and ResolvedRefs at
 // the route's generation. Traefik and others publish several entries for a gateway when it has several listeners, or
 // forget entries of an earlier life; for each gateway one good entry is enough.
 func acceptanceOf(route *gatewayv1.HTTPRoute) acceptance {
+	all := acceptance{takenOver: true}
 	for _, ref := range route.Spec.ParentRefs {
-		if verdict := acceptanceBy(route, ref); !verdict.takenOver {
-			return verdict
+		verdict := acceptanceBy(route, ref)
+		all.takenOver = all.takenOver && verdict.takenOver
+		all.silent = append(all.silent, verdict.silent...)
+		if verdict.refused && !all.refused {
+			all.refused, all.reason, all.message = true, verdict.reason, verdict.message
 		}
 	}
-	return acceptance{takenOver: true}
+	return all
 }
 
 func acceptanceBy(route *gatewayv1.HTTPRoute, ref gatewayv1.ParentReference) acceptance {
-	var refusal acceptance
+	verdict := acceptance{silent: []gatewayv1.ParentReference{ref}}
 	for _, parent := range route.Status.Parents {
 		if !sameParent(parent.ParentRef, ref, route.Namespace) {
 			continue
 		}
+		verdict.silent = nil
 		problem := problemOf(parent.Conditions, route.Generation)
 		if problem == nil {
 			return acceptance{takenOver: true}
 		}
-		if problem.Status == metav1.ConditionFalse && !refusal.refused {
-			refusal = acceptance{refused: true, reason: problem.Reason, message: problem.Message}
+		if problem.Status == metav1.ConditionFalse && !verdict.refused {
+			verdict = acceptance{refused: true, reason: problem.Reason, message: problem.Message}
 		}
 	}
-	return refusal
+	return verdict
 }
 
 // problemOf is the first condition that keeps a route from being served; nil when there is none. One of an older

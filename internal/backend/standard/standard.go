@@ -12,7 +12,6 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -154,23 +153,31 @@ func (b *Backend) routeDetail(ctx context.Context, isvc *v1beta1.InferenceServic
 				route.Name, cmp.Or(verdict.message, verdict.reason), route.Namespace, route.Name)
 			return detail, nil
 		}
-		if len(route.Status.Parents) == 0 {
-			return b.missingGateway(ctx, detail)
+		for _, ref := range verdict.silent {
+			if detail, err := b.missingGateway(ctx, ref); err != nil || detail.Refused {
+				return detail, err
+			}
 		}
 	}
 	return detail, nil
 }
 
-func (b *Backend) missingGateway(ctx context.Context, detail backend.Route) (backend.Route, error) {
-	ref := b.Config.Ingress.Gateway
-	var gateway gatewayv1.Gateway
-	err := b.Live.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, &gateway)
-	switch {
-	case apierrors.IsNotFound(err):
+// missingGateway tells of a gateway that a route names and that does not exist.
+func (b *Backend) missingGateway(ctx context.Context, ref gatewayv1.ParentReference) (backend.Route, error) {
+	key := client.ObjectKey{Namespace: string(value(ref.Namespace, "")), Name: string(ref.Name)}
+	err := b.Live.Get(ctx, key, &gatewayv1.Gateway{})
+	if client.IgnoreNotFound(err) != nil {
+		return backend.Route{}, fmt.Errorf("reading Gateway %s: %w", key, err)
+	}
+	detail := backend.Route{Exists: true}
+	if err != nil {
+		setting := "ingress.gateway"
+		if outer := b.Config.Ingress.Gateway; outer.Namespace != key.Namespace || outer.Name != key.Name {
+			setting = "ingress.localGateway"
+		}
 		detail.Refused, detail.Reason = true, reasonGatewayMissing
-		detail.Message = fmt.Sprintf("Gateway %q in namespace %q does not exist; create it, or name another one in the operator's configuration under ingress.gateway", ref.Name, ref.Namespace)
-	case err != nil:
-		return backend.Route{}, fmt.Errorf("reading Gateway %s/%s: %w", ref.Namespace, ref.Name, err)
+		detail.Message = fmt.Sprintf("Gateway %q in namespace %q does not exist; create it, or name another one in the operator's configuration under %s",
+			key.Name, key.Namespace, setting)
 	}
 	return detail, nil
 }

@@ -1,0 +1,317 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+const (
+	yes     = metav1.ConditionTrue
+	no      = metav1.ConditionFalse
+	unknown = metav1.ConditionUnknown
+)
+
+// outerRef and localRef are the gateways of the routes in these tests; the outer one has several listeners.
+var (
+	outerRef = parentRef("kserve", "kserve-ingress-gateway", "")
+	localRef = parentRef("kserve", "kserve-local-gateway", "http")
+)
+
+func withSection(ref gatewayv1.ParentReference, section string) gatewayv1.ParentReference {
+	ref.SectionName = new(gatewayv1.SectionName(section))
+	return ref
+}
+
+// TestAcceptanceOf reads what gateways say of a route at generation 3.
+func TestAcceptanceOf(t *testing.T) {
+	const generation = 3
+	both := []gatewayv1.ParentReference{outerRef, localRef}
+	outer := both[:1]
+	for name, test := range map[string]struct {
+		refs                   []gatewayv1.ParentReference
+		parents                []gatewayv1.RouteParentStatus
+		wantServed, wantRefuse bool
+	}{
+		"nobody has said anything": {refs: outer},
+		"accepted":                 {refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, yes, yes)}, wantServed: true},
+		"not accepted":             {refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, no, yes)}, wantRefuse: true},
+		"not resolved":             {refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, yes, no)}, wantRefuse: true},
+		"undecided":                {refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, unknown, yes)}},
+		"accepted as it was": {
+			refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 2, yes, yes)},
+		},
+		"refused as it was": {
+			refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 2, no, yes)},
+		},
+		"accepted, the references as they were": {
+			refs: outer, parents: []gatewayv1.RouteParentStatus{{
+				ParentRef: outerRef,
+				Conditions: []metav1.Condition{
+					parentStatus(outerRef, 3, yes, yes).Conditions[0], parentStatus(outerRef, 2, yes, yes).Conditions[1],
+				},
+			}},
+		},
+		"without a word on the references": {
+			refs: outer, parents: []gatewayv1.RouteParentStatus{{ParentRef: outerRef, Conditions: parentStatus(outerRef, 3, yes, yes).Conditions[:1]}},
+		},
+		"accepted by another gateway": {
+			refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(parentRef("kserve", "other", ""), 3, yes, yes)},
+		},
+		"accepted by the namesake in another namespace": {
+			refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(parentRef("other", "kserve-ingress-gateway", ""), 3, yes, yes)},
+		},
+		"one listener accepts, one refuses": {
+			refs: outer, wantServed: true, parents: []gatewayv1.RouteParentStatus{
+				parentStatus(withSection(outerRef, "https"), 3, no, yes), parentStatus(withSection(outerRef, "http"), 3, yes, yes),
+			},
+		},
+		"every listener refuses": {
+			refs: outer, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{
+				parentStatus(withSection(outerRef, "https"), 3, no, yes), parentStatus(withSection(outerRef, "http"), 3, yes, no),
+			},
+		},
+		"one listener refuses, one has yet to say": {
+			refs: outer, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{
+				parentStatus(withSection(outerRef, "https"), 3, no, yes), parentStatus(withSection(outerRef, "http"), 2, yes, yes),
+			},
+		},
+		"an entry of an earlier life refuses": {
+			refs: outer, wantServed: true, parents: []gatewayv1.RouteParentStatus{
+				parentStatus(outerRef, 1, no, no), parentStatus(outerRef, 3, yes, yes),
+			},
+		},
+		"accepted by another listener than the one asked for": {
+			refs: both[1:], parents: []gatewayv1.RouteParentStatus{parentStatus(withSection(localRef, "https"), 3, yes, yes)},
+		},
+		"accepted by a gateway that leaves the listener out": {
+			refs: both[1:], wantServed: true, parents: []gatewayv1.RouteParentStatus{parentStatus(parentRef("kserve", "kserve-local-gateway", ""), 3, yes, yes)},
+		},
+		"accepted by both": {
+			refs: both, wantServed: true, parents: []gatewayv1.RouteParentStatus{parentStatus(localRef, 3, yes, yes), parentStatus(outerRef, 3, yes, yes)},
+		},
+		"accepted by one of both": {
+			refs: both, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, yes, yes)},
+		},
+		"accepted by the one and refused by the other": {
+			refs: both, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, yes, yes), parentStatus(localRef, 3, no, yes)},
+		},
+		"awaited by the one and refused by the other": {
+			refs: both, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 2, yes, yes), parentStatus(localRef, 3, no, yes)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			route := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: isvcName, Generation: generation}}
+			route.Spec.ParentRefs, route.Status.Parents = test.refs, test.parents
+			got := acceptanceOf(route)
+			if got.takenOver != test.wantServed || got.refused != test.wantRefuse {
+				t.Errorf("taken over: %t, refused: %t; want %t, %t", got.takenOver, got.refused, test.wantServed, test.wantRefuse)
+			}
+			if got.refused && (got.reason == "" || got.message == "") {
+				t.Errorf("it does not say why: %+v", got)
+			}
+		})
+	}
+}
+
+// TestARouteIsTakenOverWithItsTags: the tag hosts must be served too before anything behind them goes.
+func TestARouteIsTakenOverWithItsTags(t *testing.T) {
+	for name, test := range map[string]struct {
+		edit func(c *cluster)
+		want bool
+	}{
+		"as it is": {edit: func(*cluster) {}, want: true},
+		"the weights are not those of the record": {edit: func(c *cluster) {
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+				r.Spec.Rules[0].BackendRefs[0].Weight, r.Spec.Rules[0].BackendRefs[1].Weight = new(int32(20)), new(int32(80))
+			})
+			c.takeOver()
+		}},
+		"the gateway has yet to take it over": {edit: func(c *cluster) {
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
+		}},
+		"a tag has yet to be taken over": {edit: func(c *cluster) {
+			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
+		}},
+		"a tag leads elsewhere": {edit: func(c *cluster) {
+			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+				r.Spec.Rules[0].BackendRefs[0].Name = "sklearn-iris-predictor-00001"
+			})
+			c.takeOver()
+		}},
+		"a tag is missing": {edit: func(c *cluster) { c.remove("latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}) }},
+		"no tags are wanted": {edit: func(c *cluster) {
+			c.editSpec(func(isvc *v1beta1.InferenceService) { delete(isvc.Annotations, v1beta1.AnnotationEnableTagRouting) })
+		}},
+		"the switch of the tags is malformed": {want: true, edit: func(c *cluster) {
+			c.editSpec(func(isvc *v1beta1.InferenceService) { isvc.Annotations[v1beta1.AnnotationEnableTagRouting] = "yes" })
+		}},
+		"the record cannot be read": {edit: func(c *cluster) {
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, annotationRecord, "{") })
+			c.takeOver()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCanary(t)
+			test.edit(c)
+			observed, err := c.observe()
+			c.must(err)
+			if got := observed.Rollout.Route.TakenOver; got != test.want {
+				t.Errorf("taken over: %t", got)
+			}
+			if got, want := observed.Rollout.Route.Split.IsEmpty(), false; got != want {
+				t.Error("the split cannot be read")
+			}
+		})
+	}
+}
+
+func TestSplitOfARouteThatIsNotOurs(t *testing.T) {
+	for name, edit := range map[string]func(*gatewayv1.HTTPRoute){
+		"no rules":           func(r *gatewayv1.HTTPRoute) { r.Spec.Rules = nil },
+		"two rules":          func(r *gatewayv1.HTTPRoute) { r.Spec.Rules = append(r.Spec.Rules, r.Spec.Rules[0]) },
+		"another Service":    func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Name = "web" },
+		"weights beyond 100": func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Weight = new(int32(11)) },
+		"weights left out":   func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Weight = nil },
+		"a Service twice": func(r *gatewayv1.HTTPRoute) {
+			r.Spec.Rules[0].BackendRefs[0].Name = r.Spec.Rules[0].BackendRefs[1].Name
+		},
+		"nobody is served":         func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs = nil },
+		"a number we do not write": func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Name = "sklearn-iris-predictor-2" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			route := intendedRoute(t)
+			edit(route)
+			if got := splitOf(newInferenceService(), route); !got.IsEmpty() {
+				t.Errorf("split is %v", got)
+			}
+		})
+	}
+	if got, want := splitOf(newInferenceService(), intendedRoute(t)), split(t, 2, 10, 1, 90); !got.Equal(want) {
+		t.Errorf("our own is %v, want %v", got, want)
+	}
+}
+
+// TestWhatUsersAreToldOfTheRoute.
+func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
+	gateway := func(c *cluster, name string) {
+		c.must(c.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: name}}))
+	}
+	forget := func(c *cluster, name string) {
+		route := &gatewayv1.HTTPRoute{}
+		c.get(name, route)
+		route.Status.Parents = nil
+		c.must(c.server.Status().Update(t.Context(), route))
+	}
+	refuse := func(c *cluster, name string, parents ...gatewayv1.RouteParentStatus) {
+		route := &gatewayv1.HTTPRoute{}
+		c.get(name, route)
+		route.Status.Parents = parents
+		for i := range route.Status.Parents {
+			for j := range route.Status.Parents[i].Conditions {
+				route.Status.Parents[i].Conditions[j].ObservedGeneration = route.Generation
+			}
+		}
+		c.must(c.server.Status().Update(t.Context(), route))
+	}
+	clusterLocal := func(c *cluster) {
+		c.editSpec(func(isvc *v1beta1.InferenceService) {
+			metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+		})
+	}
+	const says = "; see what it says with: kubectl describe httproute -n kserve-test "
+	for name, test := range map[string]struct {
+		given                   func(c *cluster)
+		wantReason, wantMessage string
+	}{
+		"it is served": {given: func(*cluster) {}},
+		"the cluster has no Gateway API": {
+			given:      func(c *cluster) { c.backend.RoutesInstalled = func() bool { return false } },
+			wantReason: "GatewayAPINotInstalled",
+			wantMessage: "the cluster does not have the Gateway API (HTTPRoute of gateway.networking.k8s.io/v1); " +
+				"install its CRDs and a gateway that implements it",
+		},
+		"there is no gateway": {
+			given:      func(c *cluster) { forget(c, isvcName) },
+			wantReason: "GatewayNotFound",
+			wantMessage: `Gateway "kserve-ingress-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
+				"in the operator's configuration under ingress.gateway",
+		},
+		"there is no gateway any more, and another one has said something": {
+			given: func(c *cluster) {
+				refuse(c, isvcName, parentStatus(parentRef("kserve", "other", ""), 0, yes, yes))
+			},
+			wantReason: "GatewayNotFound",
+			wantMessage: `Gateway "kserve-ingress-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
+				"in the operator's configuration under ingress.gateway",
+		},
+		"there is no local gateway": {
+			given: func(c *cluster) {
+				gateway(c, "kserve-ingress-gateway")
+				refuse(c, isvcName, parentStatus(outerRef, 0, yes, yes))
+			},
+			wantReason: "GatewayNotFound",
+			wantMessage: `Gateway "kserve-local-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
+				"in the operator's configuration under ingress.localGateway",
+		},
+		"a service that only the cluster reaches has no local gateway": {
+			given: func(c *cluster) {
+				clusterLocal(c)
+				c.settle()
+				forget(c, isvcName)
+			},
+			wantReason: "GatewayNotFound",
+			wantMessage: `Gateway "kserve-local-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
+				"in the operator's configuration under ingress.localGateway",
+		},
+		"the gateways are there and have yet to say something": {
+			given: func(c *cluster) {
+				gateway(c, "kserve-ingress-gateway")
+				gateway(c, "kserve-local-gateway")
+				forget(c, isvcName)
+			},
+		},
+		"it is refused": {
+			given: func(c *cluster) {
+				refuse(c, isvcName, parentStatus(outerRef, 0, no, yes), parentStatus(localRef, 0, yes, yes))
+			},
+			wantReason:  "Accepted",
+			wantMessage: `the gateway refuses HTTPRoute "sklearn-iris" (the gateway says so)` + says + "sklearn-iris",
+		},
+		"a tag is refused": {
+			given: func(c *cluster) {
+				refuse(c, "prev-sklearn-iris-predictor", parentStatus(outerRef, 0, yes, no), parentStatus(localRef, 0, yes, yes))
+			},
+			wantReason:  "ResolvedRefs",
+			wantMessage: `the gateway refuses HTTPRoute "prev-sklearn-iris-predictor" (the gateway says so)` + says + "prev-sklearn-iris-predictor",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCanary(t)
+			test.given(c)
+			observed, err := c.observe()
+			c.must(err)
+			got := observed.Route
+			if got.Refused != (test.wantReason != "") || got.Reason != test.wantReason || got.Message != test.wantMessage {
+				t.Errorf("refused: %t\n  %s: %s\nwant\n  %s: %s", got.Refused, got.Reason, got.Message, test.wantReason, test.wantMessage)
+			}
+		})
+	}
+}
+
+func TestTagsAreInAFixedOrder(t *testing.T) {
+	got := tags(rollout.Tags{Latest: 2, Prev: 1})
+	if len(got) != 2 || got[0] != (taggedRevision{"latest", 2}) || got[1] != (taggedRevision{"prev", 1}) {
+		t.Errorf("tags are %v", got)
+	}
+	if got := tags(rollout.Tags{}); len(got) > 0 {
+		t.Errorf("of no split, tags are %v", got)
+	}
+}
