@@ -178,10 +178,14 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 	if err := w.apply(ctx, made, orNil(w.found.deployments[n]), sharedLists); err != nil {
 		return err
 	}
-	if scaling.autoscaled() {
+	switch {
+	case scaling.autoscaled():
 		return w.apply(ctx, autoscaler(w.isvc, n, scaling.bounds, plan.Floor), orNil(w.found.autoscalers[n]), exactLists)
+	case scaling.class == unknownClass:
+		return nil
+	default:
+		return w.delete(ctx, orNil(w.found.autoscalers[n]))
 	}
-	return w.delete(ctx, orNil(w.found.autoscalers[n]))
 }
 
 // progressDeadline is how long the revision may take to become ready; a model that is known to load slowly brings its

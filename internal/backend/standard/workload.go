@@ -26,6 +26,9 @@ const (
 	defaultUtilization = 80
 )
 
+// unknownClass stands for an autoscaler class that nobody knows. Until it is mended, whoever scales goes on.
+const unknownClass v1beta1.AutoscalerClass = "unknown"
+
 // scaling is how the replicas of a predictor's revisions are set.
 type scaling struct {
 	bounds rollout.Bounds
@@ -47,8 +50,10 @@ func scalingFor(isvc *v1beta1.InferenceService) scaling {
 		return scaling{class: class, bounds: rollout.Bounds{Min: minimum, Max: maximum, Elastic: true}}
 	case v1beta1.AutoscalerClassNone:
 		return scaling{class: class, bounds: rollout.Bounds{Min: minimum, Max: minimum}}
-	default:
+	case v1beta1.AutoscalerClassHPA, "":
 		return scaling{class: v1beta1.AutoscalerClassHPA, bounds: rollout.Bounds{Min: minimum, Max: maximum}}
+	default:
+		return scaling{class: unknownClass, bounds: rollout.Bounds{Min: minimum, Max: maximum}}
 	}
 }
 
@@ -61,7 +66,7 @@ func (s scaling) autoscaled() bool {
 // autoscaler's choice is followed, as long as it is not below what the traffic needs.
 func (s scaling) replicas(current, floor int) int {
 	switch {
-	case s.class == v1beta1.AutoscalerClassExternal && current > 0:
+	case (s.class == v1beta1.AutoscalerClassExternal || s.class == unknownClass) && current > 0:
 		return current
 	case s.autoscaled():
 		return max(current, floor)
