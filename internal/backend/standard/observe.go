@@ -158,19 +158,28 @@ func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, 
 }
 
 // readEndpoints counts what a gateway counts: the endpoints of the revision's Service that are ready. A pod that is
-// ready and not yet an endpoint cannot be reached.
+// ready and not yet an endpoint cannot be reached. In a cluster of two address families each pod has an endpoint in
+// either, and counts once.
 func (b *Backend) readEndpoints(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
 	var list discoveryv1.EndpointSliceList
 	if err := b.list(ctx, isvc, &list); err != nil {
 		return err
 	}
+	type family struct {
+		revision rollout.Number
+		address  discoveryv1.AddressType
+	}
+	ready := map[family]int{}
 	for _, slice := range list.Items {
 		n := backend.RevisionNumber(isvc.Name, slice.Labels[discoveryv1.LabelServiceName])
 		for _, endpoint := range slice.Endpoints {
 			if n != 0 && (endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready) {
-				found.endpoints[n]++
+				ready[family{n, slice.AddressType}]++
 			}
 		}
+	}
+	for of, count := range ready {
+		found.endpoints[of.revision] = max(found.endpoints[of.revision], count)
 	}
 	return nil
 }

@@ -1,0 +1,163 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+func TestBoundsOfReplicas(t *testing.T) {
+	unbounded := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MinReplicas = nil }
+	class := func(class string) change[v1beta1.InferenceService] {
+		return annotated(v1beta1.AnnotationAutoscalerClass, class)
+	}
+	for name, test := range map[string]struct {
+		given          []change[v1beta1.InferenceService]
+		want           rollout.Bounds
+		wantAutoscaler bool
+	}{
+		"nothing is said":          {given: []change[v1beta1.InferenceService]{unbounded}, want: rollout.Bounds{Min: 1, Max: 1}},
+		"a minimum":                {given: []change[v1beta1.InferenceService]{scaled(3, 0)}, want: rollout.Bounds{Min: 3, Max: 3}},
+		"a minimum of 0 is 1":      {given: []change[v1beta1.InferenceService]{scaled(0, 0)}, want: rollout.Bounds{Min: 1, Max: 1}},
+		"a minimum and a maximum":  {given: []change[v1beta1.InferenceService]{scaled(2, 5)}, want: rollout.Bounds{Min: 2, Max: 5}, wantAutoscaler: true},
+		"from 0 to 1":              {given: []change[v1beta1.InferenceService]{scaled(0, 1)}, want: rollout.Bounds{Min: 1, Max: 1}},
+		"from 0 to 2":              {given: []change[v1beta1.InferenceService]{scaled(0, 2)}, want: rollout.Bounds{Min: 1, Max: 2}, wantAutoscaler: true},
+		"both are the same":        {given: []change[v1beta1.InferenceService]{scaled(4, 4)}, want: rollout.Bounds{Min: 4, Max: 4}},
+		"only a maximum":           {given: []change[v1beta1.InferenceService]{unbounded, func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 3 }}, want: rollout.Bounds{Min: 1, Max: 3}, wantAutoscaler: true},
+		"the class is hpa":         {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("hpa")}, want: rollout.Bounds{Min: 2, Max: 5}, wantAutoscaler: true},
+		"the class is none":        {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("none")}, want: rollout.Bounds{Min: 2, Max: 2}},
+		"the class is external":    {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("external")}, want: rollout.Bounds{Min: 2, Max: 5, Elastic: true}},
+		"an older object is mad":   {given: []change[v1beta1.InferenceService]{scaled(-3, -1)}, want: rollout.Bounds{Min: 1, Max: 1}},
+		"an older object is upset": {given: []change[v1beta1.InferenceService]{scaled(5, 2)}, want: rollout.Bounds{Min: 5, Max: 5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := scalingFor(newInferenceService(test.given...))
+			if got.bounds != test.want || got.autoscaled() != test.wantAutoscaler {
+				t.Errorf("bounds are %+v, autoscaled: %t; want %+v, %t", got.bounds, got.autoscaled(), test.want, test.wantAutoscaler)
+			}
+		})
+	}
+}
+
+func TestReplicasOfADeployment(t *testing.T) {
+	scalingOf := func(changes ...change[v1beta1.InferenceService]) scaling {
+		return scalingFor(newInferenceService(changes...))
+	}
+	external := annotated(v1beta1.AnnotationAutoscalerClass, "external")
+	for name, test := range map[string]struct {
+		scaling              scaling
+		current, floor, want int
+	}{
+		"a new one":                                          {scalingOf(scaled(2, 0)), 0, 2, 2},
+		"somebody scaled it up":                              {scalingOf(scaled(2, 0)), 7, 2, 2},
+		"somebody scaled it down":                            {scalingOf(scaled(2, 0)), 1, 2, 2},
+		"a new one that is autoscaled":                       {scalingOf(scaled(2, 9)), 0, 3, 3},
+		"the autoscaler wants more":                          {scalingOf(scaled(2, 9)), 7, 3, 7},
+		"the autoscaler wants less than the traffic":         {scalingOf(scaled(2, 9)), 2, 3, 3},
+		"a new one for an autoscaler of the user's own":      {scalingOf(scaled(2, 9), external), 0, 2, 2},
+		"an autoscaler of the user's own wants more":         {scalingOf(scaled(2, 9), external), 20, 2, 20},
+		"an autoscaler of the user's own wants less than so": {scalingOf(scaled(2, 9), external), 1, 2, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := test.scaling.replicas(test.current, test.floor); got != test.want {
+				t.Errorf("%d replicas, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+func TestTheAutoscalerComesAndGoesWithItsBounds(t *testing.T) {
+	c := newCluster(t, scaled(1, 3))
+	c.settle()
+	name := backend.RevisionName(isvcName, 1)
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{}
+	c.get(name, hpa)
+
+	// The autoscaler wants more, and gets it.
+	edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(2)) })
+	if writes := c.settle(); len(writes) > 0 {
+		t.Errorf("against the autoscaler it writes %v", writes)
+	}
+
+	c.editSpec(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 5 })
+	c.settle()
+	c.get(name, hpa)
+	if hpa.Spec.MaxReplicas != 5 {
+		t.Errorf("maximum is %d", hpa.Spec.MaxReplicas)
+	}
+
+	c.editSpec(scaled(2, 2))
+	c.settle()
+	if c.has(name, hpa) {
+		t.Error("it is still there though there is nothing to scale")
+	}
+	if got := c.replicas(1); got != 2 {
+		t.Errorf("%d replicas", got)
+	}
+}
+
+// TestAMalformedAutoscalerClass is reported to the user, and until it is mended scales nothing: who scales cannot be
+// known.
+func TestAMalformedAutoscalerClass(t *testing.T) {
+	for _, class := range []string{"hpa", "external", "none"} {
+		t.Run(class, func(t *testing.T) {
+			c := newCluster(t, scaled(1, 5), annotated(v1beta1.AnnotationAutoscalerClass, class))
+			c.settle()
+			if class != "none" {
+				edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(4)) })
+			}
+			c.settle()
+			want := c.world()
+
+			c.inputs = "" // The spec cannot be resolved.
+			c.editSpec(annotated(v1beta1.AnnotationAutoscalerClass, "keda"))
+			if writes := c.settle(); len(writes) > 0 {
+				t.Errorf("it writes %v", writes)
+			}
+			if diff := worldDiff(want, c.world()); diff != "" {
+				t.Errorf("something moved (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestEndpointsThatCount: what a gateway can send requests to, each once.
+func TestEndpointsThatCount(t *testing.T) {
+	c := newCluster(t)
+	c.settle()
+	name := backend.RevisionName(isvcName, 1)
+	slice := func(suffix string, kind discoveryv1.AddressType, endpoints ...discoveryv1.EndpointConditions) {
+		made := &discoveryv1.EndpointSlice{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + suffix, Labels: map[string]string{
+				v1beta1.LabelInferenceService: isvcName, discoveryv1.LabelServiceName: name,
+			}},
+			AddressType: kind,
+		}
+		for _, conditions := range endpoints {
+			made.Endpoints = append(made.Endpoints, discoveryv1.Endpoint{Addresses: []string{"x"}, Conditions: conditions})
+		}
+		c.must(c.server.Create(t.Context(), made))
+	}
+	c.remove(name+"-abcde", &discoveryv1.EndpointSlice{})
+	ready, notReady := discoveryv1.EndpointConditions{Ready: new(true)}, discoveryv1.EndpointConditions{Ready: new(false)}
+	silent, leaving := discoveryv1.EndpointConditions{}, discoveryv1.EndpointConditions{Ready: new(false), Serving: new(true), Terminating: new(true)}
+	slice("-v4-1", discoveryv1.AddressTypeIPv4, ready, notReady, silent)
+	slice("-v4-2", discoveryv1.AddressTypeIPv4, leaving, ready)
+	slice("-v6", discoveryv1.AddressTypeIPv6, ready, silent)
+
+	observed, err := c.observe()
+	c.must(err)
+	if got, want := observed.Rollout.Revisions[0].Workload.Ready, 3; got != want {
+		t.Errorf("%d are ready, want %d", got, want)
+	}
+}
