@@ -14,22 +14,41 @@ func (d *decider) need(n Number, share int) int {
 	return bounds.clamp(ceilDiv(share*d.serving(n), 100))
 }
 
-// serving is how many replicas the traffic of all revisions takes now, told by the revision that gives most: its
-// ready replicas, over its part of the traffic. The receiver's own are left out, as those that were brought up for
-// the shift would ask for ever more of themselves. A giver that has no more than what is held for it carried
-// everything on that alone.
-func (d *decider) serving(receiver Number) int {
-	var giver Share
-	for _, share := range d.before.Split.shares {
-		if share.Revision != receiver && share.Percent > giver.Percent {
-			giver = share
-		}
+// capacity is how many replicas of a revision can serve, and are to stay: those that an autoscaler has just called off
+// do so until they stop.
+func (d *decider) capacity(n Number) int {
+	if d.Wanted.Replicas.Elastic || d.ready(n) == 0 {
+		return d.ready(n)
 	}
+	return min(d.ready(n), d.find(n).Workload.Replicas)
+}
+
+// serving is how many replicas the traffic of all revisions takes now, told by a giver: its ready replicas, over its
+// part of the traffic. One that has no more than what is held for it carried everything on that alone.
+func (d *decider) serving(receiver Number) int {
+	giver := d.giver(receiver)
 	ready := d.ready(giver.Revision)
 	if giver.Percent == 0 || ready <= max(d.Wanted.Replicas.least(), d.heldBefore(giver.Revision)) {
 		return ready
 	}
 	return ceilDiv(100*ready, giver.Percent)
+}
+
+// giver is the revision that tells what the traffic takes: the stable, or where that gives nothing, the one that gives
+// most. Neither the receiver nor another canary is asked while the stable can be: replicas that were brought up for a
+// shift would ask for ever more of themselves.
+func (d *decider) giver(receiver Number) Share {
+	var giver Share
+	for _, share := range d.before.Split.shares {
+		switch {
+		case share.Revision == receiver || share.Percent == 0:
+		case share.Revision == d.before.Stable:
+			return share
+		case share.Percent > giver.Percent:
+			giver = share
+		}
+	}
+	return giver
 }
 
 // holdCapacity notes the replicas that a new split is given on, where an autoscaler could take them away: what a
@@ -38,28 +57,40 @@ func (d *decider) holdCapacity() {
 	if d.after.Split.Equal(d.before.Split) {
 		return
 	}
-	d.after.Floors = nil
-	if !d.Wanted.Replicas.autoscaled() {
-		return
-	}
 	floors := map[Number]int{}
 	for _, share := range d.after.Split.shares {
-		if floor := d.heldFloor(share); share.Percent > 0 && floor > d.Wanted.Replicas.least() {
-			floors[share.Revision] = floor
+		if share.Percent > 0 {
+			floors[share.Revision] = d.heldFloor(share)
 		}
 	}
-	if len(floors) > 0 {
-		d.after.Floors = floors
+	d.after.Floors = d.worthHolding(floors)
+}
+
+// worthHolding leaves out what no autoscaler could take away; nil when nothing is left.
+func (d *decider) worthHolding(floors map[Number]int) map[Number]int {
+	bounds := d.Wanted.Replicas
+	for n, floor := range floors {
+		floors[n] = bounds.clamp(floor)
+		if bounds.Elastic || floors[n] <= bounds.least() {
+			delete(floors, n)
+		}
 	}
+	if len(floors) == 0 {
+		return nil
+	}
+	return floors
 }
 
 func (d *decider) heldFloor(share Share) int {
 	n, had := share.Revision, d.before.Split.Percent(share.Revision)
 	floor := max(d.ready(n), d.heldBefore(n))
-	if share.Percent > had && (n == d.target || had == 0) {
+	switch {
+	case n == d.after.Stable && had == 0:
+		floor = d.need(n, 100) // It may have to take the rest at once.
+	case n == d.target && n != d.before.Stable && share.Percent > had:
 		floor = max(d.need(n, share.Percent), d.heldBefore(n))
 	}
-	return d.Wanted.Replicas.clamp(floor)
+	return floor
 }
 
 // floor is the least replicas that a revision runs now.
@@ -68,8 +99,14 @@ func (d *decider) floor(n Number) int {
 	if d.holds(d.after, d.programmed()) {
 		floor = max(floor, d.after.Floors[n])
 	}
-	if n == d.target && n != d.after.Stable && d.after.Split.Percent(n) == 0 {
-		floor = max(floor, d.need(n, d.wantedShare())) // It loads with the replicas for its first share.
+	if d.after.Split.Percent(n) == 0 {
+		// It loads with the replicas for its first share; a stable, which is brought back, for all.
+		switch n {
+		case d.after.Stable:
+			floor = max(floor, d.need(n, 100))
+		case d.target:
+			floor = max(floor, d.need(n, d.wantedShare()))
+		}
 	}
 	if d.waiting != nil && d.waiting.Revision == n {
 		floor = max(floor, d.waiting.Need)
@@ -95,8 +132,6 @@ func (d *decider) holds(record Record, takenOver bool) bool {
 func (d *decider) holdEnds(record Record) time.Time {
 	return record.ShiftedAt.Add(d.policy.CapacityHold)
 }
-
-func (b Bounds) autoscaled() bool { return !b.Elastic && b.Max > b.least() }
 
 // least is the fewest replicas of a revision that runs. None would never serve again where no autoscaler sees the
 // requests that wait.

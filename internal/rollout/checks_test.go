@@ -83,13 +83,39 @@ func (d decided) last() Split {
 	if d.seen.Route.Record != nil {
 		return d.seen.Route.Record.Split
 	}
-	for _, split := range []Split{d.seen.Route.Split, d.seen.Reported.Split} {
-		known := !slices.ContainsFunc(split.Shares(), func(share Share) bool { return d.revision(share.Revision) == nil })
-		if !split.IsEmpty() && known {
-			return split
-		}
+	route, reported := d.seen.Route.Split, d.seen.Reported.Split
+	switch {
+	case !route.IsEmpty() && d.knows(route):
+		return route
+	case d.knows(reported) && (route.Equal(reported) || !d.isOutdated(reported)):
+		return reported
 	}
 	return Split{}
+}
+
+func (d decided) knows(split Split) bool {
+	return !slices.ContainsFunc(split.Shares(), func(share Share) bool { return d.revision(share.Revision) == nil })
+}
+
+// isOutdated tells whether a split that was only reported gives to others than the stable, which can serve, and the
+// target that was reported with it.
+func (d decided) isOutdated(split Split) bool {
+	target, stable := d.decision.Target, d.seen.Reported.Stable
+	if d.decision.Create || !d.seen.Wanted.valid() {
+		target = d.seen.Reported.Target
+	}
+	if d.revision(target) == nil {
+		target = 0
+	}
+	if d.revision(stable) == nil {
+		if stable = Prev(split, target); stable == 0 {
+			stable = Latest(split, target)
+		}
+	}
+	others := slices.ContainsFunc(split.Shares(), func(share Share) bool {
+		return share.Percent > 0 && share.Revision != stable && share.Revision != target
+	})
+	return others && d.ready(stable) > 0
 }
 
 func (d decided) revision(n Number) *Revision {
@@ -106,6 +132,14 @@ func (d decided) ready(n Number) int {
 		return revision.Workload.Ready
 	}
 	return 0
+}
+
+// capacity is how many replicas of a revision can serve and are to stay.
+func (d decided) capacity(n Number) int {
+	if d.seen.Wanted.Replicas.Elastic || d.ready(n) == 0 {
+		return d.ready(n)
+	}
+	return min(d.ready(n), d.revision(n).Workload.Replicas)
 }
 
 func (d decided) plan(n Number) WorkloadPlan {
@@ -165,17 +199,17 @@ func checkCapacityFirst(d decided) error {
 		if share.Percent <= last.Percent(n) || n == d.stable() && (last.Percent(n) > 0 || d.nobodyServed()) {
 			continue
 		}
-		if need := d.replicasFor(n, share.Percent); d.ready(n) < need {
-			return fmt.Errorf("the share of revision %d goes up from %d to %d on %d ready replicas; it needs %d",
-				n, last.Percent(n), share.Percent, d.ready(n), need)
+		if need := d.replicasFor(n, share.Percent); d.capacity(n) < need {
+			return fmt.Errorf("the share of revision %d goes up from %d to %d on %d replicas; it needs %d",
+				n, last.Percent(n), share.Percent, d.capacity(n), need)
 		}
 	}
 	return nil
 }
 
-// replicasFor is rule 3's formula. «Replicas that serve now» is what the revision with the largest other share shows:
-// its ready replicas, over its part of the traffic. Up to the replicas that are held for it, it had them when it
-// carried everything.
+// replicasFor is rule 3's formula. «Replicas that serve now» is what the stable shows, or where it has no share, who
+// has the largest other one: its ready replicas, over its part of the traffic. Up to the replicas that are held for
+// it, it had them when it carried everything.
 func (d decided) replicasFor(n Number, percent int) int {
 	bounds := d.seen.Wanted.Replicas
 	if bounds.Elastic {
@@ -187,6 +221,9 @@ func (d decided) replicasFor(n Number, percent int) int {
 			giver = share
 		}
 	}
+	if stable := d.formerStable(); stable != n && d.last().Percent(stable) > 0 {
+		giver = Share{stable, d.last().Percent(stable)}
+	}
 	least := max(1, bounds.Min)
 	serve := d.ready(giver.Revision)
 	if serve > least && serve > d.heldFor(giver.Revision) {
@@ -195,13 +232,31 @@ func (d decided) replicasFor(n Number, percent int) int {
 	return max(least, min(roundUp(percent*serve, 100), bounds.Max))
 }
 
-// heldFor is the floor that is in force for a revision when the decision is taken.
+// formerStable is the stable until this decision, as far as it is known or was recovered.
+func (d decided) formerStable() Number {
+	record, last := d.decision.Record, d.last()
+	switch {
+	case d.seen.Route.Record != nil:
+		return d.seen.Route.Record.Stable
+	case record == nil:
+		return 0
+	case record.Stable == record.Target && !last.Equal(All(record.Target)) && asksForAll(record.Percent):
+		return record.Previous // It was promoted.
+	default:
+		return record.Stable
+	}
+}
+
+// heldFor is the floor that is in force for a revision when the decision is taken. One that was lost is what it has.
 func (d decided) heldFor(n Number) int {
 	record := d.seen.Route.Record
-	if record == nil || !d.inForce(*record) {
-		return 0
+	switch {
+	case record == nil:
+		return d.ready(n)
+	case d.inForce(*record):
+		return record.Floors[n]
 	}
-	return record.Floors[n]
+	return 0
 }
 
 // inForce tells whether a record's floors hold: while two share the traffic, until the gateway has taken the split
@@ -293,7 +348,7 @@ func checkRejectedStaysRejected(d decided) error {
 		if n == d.decision.Target || n == stable || share.Percent == 0 {
 			continue
 		}
-		if !split.Equal(last) || last.Percent(stable) > 0 || d.ready(stable) >= d.replicasFor(stable, 100) {
+		if !split.Equal(last) || last.Percent(stable) > 0 || d.capacity(stable) >= d.replicasFor(stable, 100) {
 			return fmt.Errorf("revision %d has a share in %s; the target is %d and the stable %d", n, split, d.decision.Target, stable)
 		}
 	}
@@ -358,10 +413,7 @@ func checkSilence(d decided) error {
 // checkSettles carries a decision out, with pods and a gateway that do nothing, and expects the next to be silent.
 func checkSettles(d decided) error {
 	next := Decide(carriedOut(d.seen, d.decision), d.policy, d.now)
-	if d.decision.Record == nil || d.stretchesStable() || len(d.last().Shares()) > 2 {
-		// Without a record there is no route to write the memory on: after everything else was lost, what runs now can
-		// tell more than what ran before. And a stable that takes its share back with fewer replicas than that share
-		// needs shows less traffic than there is, as does one of three, which only a meddler can bring about.
+	if d.takesTwoSteps() {
 		d.seen, d.decision = carriedOut(d.seen, d.decision), next
 		next = Decide(carriedOut(d.seen, d.decision), d.policy, d.now)
 	}
@@ -374,10 +426,21 @@ func checkSettles(d decided) error {
 	return nil
 }
 
-// stretchesStable tells whether the stable takes back a share where it cannot be said that it has the replicas for it.
-func (d decided) stretchesStable() bool {
+// takesTwoSteps tells whether a decision, once it is carried out, can show more than was seen before.
+func (d decided) takesTwoSteps() bool {
 	bounds, had := d.seen.Wanted.Replicas, d.last().Percent(d.stable())
-	return !bounds.Elastic && bounds.Max > max(1, bounds.Min) && had > 0 && d.split().Percent(d.stable()) > had
+	switch {
+	case d.decision.Record == nil:
+		return true // There is no route to write the memory on; what runs now may tell more than what ran before.
+	case len(d.last().Shares()) > 2:
+		return true // Only a meddler splits by three: their parts say little of the traffic.
+	case had > 0 && d.split().Percent(d.stable()) > had && !bounds.Elastic && bounds.Max > max(1, bounds.Min):
+		return true // The stable takes back what it may have too few replicas for.
+	}
+	return slices.ContainsFunc(d.decision.Workloads, func(plan WorkloadPlan) bool {
+		revision := d.revision(plan.Revision) // Replicas that were called off are asked for again.
+		return plan.Action == Run && d.ready(plan.Revision) > d.capacity(plan.Revision) && plan.Floor > revision.Workload.Replicas
+	})
 }
 
 // carriedOut is what is seen right after a decision was carried out, before any pod or gateway has moved.

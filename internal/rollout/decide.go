@@ -145,8 +145,8 @@ func (d *decider) targetShare() (share int, offered bool) {
 	share = d.wantedShare()
 	has := d.before.Split.Percent(d.target)
 	offered = d.before.Split.Has(d.target)
-	switch ready, need := d.ready(d.target), d.need(d.target, share); {
-	case ready == 0:
+	switch ready, need := d.capacity(d.target), d.need(d.target, share); {
+	case d.ready(d.target) == 0:
 		return 0, offered
 	case share <= has && offered, ready >= need:
 		return share, true
@@ -171,7 +171,7 @@ func (d *decider) canTake(stable Number, share int) bool {
 	if d.before.Split.Percent(stable) > 0 {
 		return true
 	}
-	ready, need := d.ready(stable), d.need(stable, share)
+	ready, need := d.capacity(stable), d.need(stable, share)
 	if ready >= need || d.nobodyServes() {
 		return true
 	}

@@ -130,7 +130,7 @@ func Phases() []Phase {
 	return []Phase{Loading, Shifting, Canary, Stable, RolledBack, Failed, Stopped}
 }
 
-// Waiting says that a revision gets a share once it has the replicas for it.
+// Waiting says that a revision gets a share once it has the replicas for it. Ready counts those that are to stay.
 type Waiting struct {
 	Revision    Number
 	Percent     int

@@ -3,7 +3,10 @@
 
 package rollout
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 // recover rebuilds the record after the route or the record on it was lost, from what the route still says, then
 // from what was reported to users, then from what runs. It assumes that the spec has not changed in between, so that
@@ -21,13 +24,18 @@ func (d *decider) recover() Record {
 	if target == 0 {
 		target = stable
 	}
+	if !split.Equal(d.Route.Split) && d.isOutdated(split, stable, target) {
+		split = Split{}
+	}
 	record := Record{
 		Stable:    stable,
 		Target:    target,
 		Percent:   d.recoverPercent(split, target, stable),
+		Inputs:    d.find(target).Inputs,
 		Split:     split,
 		Before:    d.recoverBefore(),
 		ShiftedAt: d.now,
+		Floors:    d.recoverFloors(split),
 		Highest:   d.recoverHighest(),
 	}
 	if previous := d.known(d.Reported.Previous); previous != stable {
@@ -61,6 +69,16 @@ func (d *decider) recoverSplit() Split {
 	return Split{}
 }
 
+// isOutdated tells whether a split that was only reported must not be brought back: the status may lag, so one that
+// gives to others than the stable and the target gives to who was rejected since. While the stable cannot serve, it is
+// still better than nothing.
+func (d *decider) isOutdated(split Split, stable, target Number) bool {
+	others := slices.ContainsFunc(split.shares, func(share Share) bool {
+		return share.Percent > 0 && share.Revision != stable && share.Revision != target
+	})
+	return others && d.ready(stable) > 0
+}
+
 // recoverBefore is what users were last told that they get. Whether the gateway serves what the route says is not
 // known before the record is on it again.
 func (d *decider) recoverBefore() Split {
@@ -68,6 +86,17 @@ func (d *decider) recoverBefore() Split {
 		return d.Reported.Split
 	}
 	return Split{}
+}
+
+// recoverFloors holds what there is: what shares were given on is not known.
+func (d *decider) recoverFloors(split Split) map[Number]int {
+	floors := map[Number]int{}
+	for _, share := range split.shares {
+		if share.Percent > 0 {
+			floors[share.Revision] = d.ready(share.Revision)
+		}
+	}
+	return d.worthHolding(floors)
 }
 
 func (d *decider) recoverStable(split Split, target Number) Number {

@@ -147,7 +147,7 @@ func (w *world) writeRun(todo intent, plan WorkloadPlan) write {
 		needed: func() bool {
 			d := w.deployments[n]
 			return d == nil || d.floor != replicas || d.autoscaled != autoscaled || !d.idleSince.IsZero() ||
-				d.replicas == 0 || !autoscaled && d.replicas != replicas
+				d.replicas < replicas || !autoscaled && d.replicas > replicas
 		},
 		do: func() bool {
 			d := w.deployments[n]
@@ -159,9 +159,10 @@ func (w *world) writeRun(todo intent, plan WorkloadPlan) write {
 				w.deployments[n] = d
 			}
 			d.version, d.floor, d.autoscaled, d.idleSince = w.nextVersion(), replicas, autoscaled, time.Time{}
-			if !autoscaled || d.replicas == 0 {
-				d.replicas = replicas
+			if autoscaled {
+				replicas = max(replicas, d.replicas)
 			}
+			d.replicas = replicas
 			return true
 		},
 	}

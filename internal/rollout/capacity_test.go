@@ -1,0 +1,335 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+var scaled = Bounds{Min: 1, Max: 10}
+
+// TestReplicasToLoadWith is the formula of rule 3: a target loads with the replicas that its first share needs.
+func TestReplicasToLoadWith(t *testing.T) {
+	tests := map[string]struct {
+		bounds  Bounds
+		serving int
+		percent *int
+		want    int
+	}{
+		"a small share needs one":                        {scaled, 7, new(10), 1},
+		"a share is rounded up":                          {scaled, 7, new(50), 4},
+		"a share that fits is not":                       {scaled, 8, new(50), 4},
+		"a promotion needs all":                          {scaled, 7, nil, 7},
+		"one hundred is a promotion":                     {scaled, 7, new(100), 7},
+		"no share needs the least":                       {Bounds{Min: 2, Max: 10}, 7, new(0), 2},
+		"never more than the most":                       {Bounds{Min: 1, Max: 5}, 7, nil, 5},
+		"never less than the least":                      {Bounds{Min: 3, Max: 10}, 7, new(10), 3},
+		"a stable that has crashed says nothing":         {scaled, 0, nil, 1},
+		"a fixed number":                                 {Bounds{Min: 3, Max: 3}, 3, new(10), 3},
+		"a fixed number, with some left of a larger one": {Bounds{Min: 3, Max: 3}, 8, nil, 3},
+		"the most below the least counts as the least":   {Bounds{Min: 4, Max: 2}, 8, nil, 4},
+		"with a least of none there is still one":        {Bounds{Min: 0, Max: 4}, 1, new(10), 1},
+		"another autoscaler's business":                  {Bounds{Min: 2, Elastic: true}, 7, nil, 2},
+		"another autoscaler's business, down to none":    {Bounds{Elastic: true}, 7, nil, 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			seen := sees(remembered(1, 0, 2, test.percent, All(1)), 2, test.percent, upWith(1, test.serving), down(2))
+			seen.Wanted.Replicas = test.bounds
+			if got := planOf(Decide(seen, testPolicy, testNow), 2).Floor; got != test.want {
+				t.Errorf("it loads with %d replicas, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+// TestReplicasForMore: what serves now is told by the revision with the largest other share. Up to its floor it had
+// its replicas when it carried everything; beyond, they are for its part.
+func TestReplicasForMore(t *testing.T) {
+	tests := map[string]struct {
+		had, wanted    int
+		stable, canary int
+		floors         map[Number]int
+		want           *Waiting
+	}{
+		"on what is held for the stable":                 {had: 20, wanted: 50, stable: 5, canary: 1, floors: map[Number]int{1: 5}, want: &Waiting{2, 50, 1, 3}},
+		"on more than that":                              {had: 20, wanted: 50, stable: 6, canary: 1, floors: map[Number]int{1: 5}, want: &Waiting{2, 50, 1, 4}},
+		"on nothing held":                                {had: 20, wanted: 50, stable: 4, canary: 1, want: &Waiting{2, 50, 1, 3}},
+		"one replica is the least, whatever its part is": {had: 20, wanted: 50, stable: 1, canary: 1},
+		"it has enough":                                  {had: 20, wanted: 50, stable: 5, canary: 3, floors: map[Number]int{1: 5}},
+		"its own replicas ask for no more":               {had: 90, wanted: 95, stable: 5, canary: 5, floors: map[Number]int{1: 5, 2: 5}},
+		"never more than the most":                       {had: 90, wanted: 95, stable: 9, canary: 5, floors: map[Number]int{1: 5}, want: &Waiting{2, 95, 5, 10}},
+		"less needs nothing":                             {had: 50, wanted: 20, stable: 5, canary: 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			record := remembered(1, 0, 2, new(test.had), between(2, test.had, 1))
+			record.Floors = test.floors
+			seen := sees(record, 2, new(test.wanted), upWith(1, test.stable), upWith(2, test.canary))
+			seen.Wanted.Replicas = scaled
+			decision := Decide(seen, testPolicy, testNow)
+
+			if diff := cmp.Diff(test.want, decision.Waiting); diff != "" {
+				t.Errorf("waits (-want +got):\n%s", diff)
+			}
+			want, floor := between(2, test.wanted, 1), 0
+			if test.want != nil {
+				want, floor = record.Split, test.want.Need
+			}
+			if !decision.Record.Split.Equal(want) {
+				t.Errorf("split is %s, want %s", decision.Record.Split, want)
+			}
+			if got := planOf(decision, 2).Floor; got < floor {
+				t.Errorf("it is to have %d replicas while it waits for %d", got, floor)
+			}
+		})
+	}
+}
+
+// TestFloorsOfAShift: with each shift, what the receiver needs and what the giver has is noted, where an autoscaler
+// could take it away.
+func TestFloorsOfAShift(t *testing.T) {
+	tests := map[string]struct {
+		record    *Record
+		floors    map[Number]int
+		percent   *int
+		bounds    Bounds
+		revisions []Revision
+		want      map[Number]int
+	}{
+		"a small canary": {
+			remembered(1, 0, 2, new(10), All(1)), nil, new(10), scaled,
+			[]Revision{upWith(1, 7), upWith(2, 1)}, map[Number]int{1: 7},
+		},
+		"a large canary, and more pods than it needs": {
+			remembered(1, 0, 2, new(50), All(1)), nil, new(50), scaled,
+			[]Revision{upWith(1, 7), upWith(2, 6)}, map[Number]int{1: 7, 2: 4},
+		},
+		"a share that goes down keeps what both have": {
+			remembered(1, 0, 2, new(50), between(2, 50, 1)), map[Number]int{1: 7, 2: 4}, new(20), scaled,
+			[]Revision{upWith(1, 7), upWith(2, 4)}, map[Number]int{1: 7, 2: 4},
+		},
+		"a stable that lost pods is held for what it had": {
+			remembered(1, 0, 2, new(50), between(2, 50, 1)), map[Number]int{1: 7, 2: 4}, new(20), scaled,
+			[]Revision{upWith(1, 3), upWith(2, 4)}, map[Number]int{1: 7, 2: 4},
+		},
+		"a promotion leaves the old stable alone": {
+			remembered(1, 0, 2, new(50), between(2, 50, 1)), map[Number]int{1: 7, 2: 4}, nil, scaled,
+			[]Revision{upWith(1, 7), upWith(2, 7)}, map[Number]int{2: 7},
+		},
+		"a canary that is sent home": {
+			remembered(1, 0, 2, new(50), between(2, 50, 1)), map[Number]int{1: 7, 2: 4}, new(0), scaled,
+			[]Revision{upWith(1, 7), upWith(2, 4)}, map[Number]int{1: 7},
+		},
+		"a stable that was brought back may have to take all": {
+			remembered(1, 0, 2, new(50), All(2)), nil, new(50), scaled,
+			[]Revision{upWith(1, 4), upWith(2, 7)}, map[Number]int{1: 7, 2: 7},
+		},
+		"a canary that was growing says nothing of the traffic": {
+			remembered(1, 0, 3, new(10), between(2, 10, 1)), map[Number]int{1: 3}, new(10), scaled,
+			[]Revision{upWith(1, 3), upWith(2, 3)}, map[Number]int{1: 3},
+		},
+		"the first deployment": {
+			nil, nil, nil, scaled, []Revision{away(1), upWith(2, 1)}, nil,
+		},
+		"within the bounds": {
+			remembered(1, 0, 2, new(50), All(1)), nil, new(50), Bounds{Min: 1, Max: 5},
+			[]Revision{upWith(1, 7), upWith(2, 4)}, map[Number]int{1: 5, 2: 4},
+		},
+		"no autoscaler": {
+			remembered(1, 0, 2, new(50), All(1)), nil, new(50), Bounds{Min: 3, Max: 3},
+			[]Revision{upWith(1, 3), upWith(2, 3)}, nil,
+		},
+		"another autoscaler": {
+			remembered(1, 0, 2, new(50), All(1)), nil, new(50), Bounds{Min: 1, Max: 10, Elastic: true},
+			[]Revision{upWith(1, 3), upWith(2, 3)}, nil,
+		},
+		"no shift, no change": {
+			remembered(1, 0, 2, new(50), between(2, 50, 1)), map[Number]int{1: 7, 2: 4}, new(50), scaled,
+			[]Revision{upWith(1, 9), upWith(2, 9)}, map[Number]int{1: 7, 2: 4},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if test.record != nil {
+				test.record.Floors = test.floors
+			}
+			given := maps.Clone(test.floors)
+			seen := sees(test.record, 2, test.percent, test.revisions...)
+			seen.Wanted.Replicas = test.bounds
+			got := Decide(seen, testPolicy, testNow).Record.Floors
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("floors (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(given, test.floors); diff != "" {
+				t.Errorf("the record that was seen has changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestAbortWhileTheCanaryGrows: the replicas that a canary of 10 % has for its promotion are no sign of ten times as
+// much traffic when it is given up.
+func TestAbortWhileTheCanaryGrows(t *testing.T) {
+	record := remembered(1, 0, 2, nil, between(2, 10, 1))
+	record.Floors = map[Number]int{1: 3}
+	seen := sees(record, 1, nil, upWith(1, 3), upWith(2, 2))
+	seen.Wanted.Replicas = scaled
+	decision := Decide(seen, testPolicy, testNow)
+	if diff := cmp.Diff(map[Number]int{1: 3}, decision.Record.Floors); diff != "" || planOf(decision, 1).Floor != 3 {
+		t.Errorf("the stable is to have %d replicas; floors (-want +got):\n%s", planOf(decision, 1).Floor, diff)
+	}
+}
+
+// TestReplicasThatWereCalledOff can serve until they stop, but no share is given on them.
+func TestReplicasThatWereCalledOff(t *testing.T) {
+	canary := upWith(2, 4)
+	seen := sees(remembered(1, 0, 2, new(50), between(2, 0, 1)), 2, new(50), upWith(1, 7), canary)
+	seen.Wanted.Replicas = scaled
+
+	canary.Workload.Replicas = 1
+	decision := Decide(seen, testPolicy, testNow)
+	if diff := cmp.Diff(&Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4}, decision.Waiting); diff != "" {
+		t.Errorf("waits (-want +got):\n%s", diff)
+	}
+	if floor := planOf(decision, 2).Floor; floor != 4 {
+		t.Errorf("it is to have %d replicas, want 4", floor)
+	}
+	canary.Workload.Replicas = 4
+	if split := Decide(seen, testPolicy, testNow).Record.Split; !split.Equal(between(2, 50, 1)) {
+		t.Errorf("once they are asked for again, the split is %s", split)
+	}
+	seen.Wanted.Replicas.Elastic, canary.Workload.Replicas = true, 0
+	if split := Decide(seen, testPolicy, testNow).Record.Split; !split.Equal(between(2, 50, 1)) {
+		t.Errorf("another autoscaler's count matters: the split is %s", split)
+	}
+}
+
+// TestFloorsHold: floors hold while two revisions share the traffic, until the gateway has moved it, and for a while
+// after; then the autoscaler has seen the load.
+func TestFloorsHold(t *testing.T) {
+	hold := testPolicy.CapacityHold
+	promoted := remembered(2, 1, 2, nil, All(2))
+	tests := map[string]struct {
+		record   *Record
+		since    time.Duration
+		notTaken bool
+		want     int
+		wantWake time.Duration // After now; 0 for never.
+	}{
+		"right after a shift":            {record: promoted, want: 7, wantWake: hold},
+		"just before the end":            {record: promoted, since: hold - time.Millisecond, want: 7, wantWake: time.Millisecond},
+		"at the end":                     {record: promoted, since: hold, want: 1},
+		"while the gateway is slow":      {record: promoted, since: 10 * hold, notTaken: true, want: 7},
+		"while two share":                {record: remembered(1, 0, 2, new(50), between(2, 50, 1)), since: 10 * hold, want: 7},
+		"no longer once one has nothing": {record: remembered(2, 1, 3, new(0), between(3, 0, 2)), since: hold, want: 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			record := *test.record
+			record.Floors, record.ShiftedAt = map[Number]int{2: 7}, testNow.Add(-test.since)
+			seen := sees(&record, record.Target, record.Percent, upWith(1, 1), upWith(2, 7), upWith(3, 1))
+			seen.Wanted.Replicas = scaled
+			seen.Route.TakenOver = !test.notTaken
+			seen.Revisions = slices.DeleteFunc(seen.Revisions, func(r Revision) bool {
+				return r.Number != record.Stable && r.Number != record.Target // Nothing that drains wakes it.
+			})
+			decision := Decide(seen, testPolicy, testNow)
+			if got := planOf(decision, 2).Floor; got != test.want {
+				t.Errorf("the floor is %d, want %d", got, test.want)
+			}
+			var want time.Time
+			if test.wantWake != 0 {
+				want = testNow.Add(test.wantWake)
+			}
+			if !decision.WakeAt.Equal(want) {
+				t.Errorf("it wakes at %s, want %s", decision.WakeAt, want)
+			}
+		})
+	}
+}
+
+// TestFloorsAreForgotten: a floor that has expired is no reason to hold as much again with the next shift; else each
+// rollout would begin with the replicas of the busiest hour ever.
+func TestFloorsAreForgotten(t *testing.T) {
+	record := remembered(2, 1, 3, new(10), All(2))
+	record.Floors = map[Number]int{2: 9}
+	seen := sees(record, 3, new(10), away(1), upWith(2, 3), upWith(3, 1))
+	seen.Wanted.Replicas = scaled
+	for name, test := range map[string]struct {
+		since time.Duration
+		want  map[Number]int
+	}{
+		"expired":  {testPolicy.CapacityHold, map[Number]int{2: 3}},
+		"in force": {testPolicy.CapacityHold - time.Second, map[Number]int{2: 9}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			record.ShiftedAt = testNow.Add(-test.since)
+			got := Decide(seen, testPolicy, testNow).Record.Floors
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("floors (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestNobodyIsOverloaded plays rollouts under a load that stays as it is, with an autoscaler that only ever scales to
+// what the gateway sends. Whatever the gateway sends at any moment, there are the replicas for it; and nobody ever has
+// more than the whole load takes.
+func TestNobodyIsOverloaded(t *testing.T) {
+	check(t, 3, 60, 200, func(t *rapid.T, bytes []byte) {
+		h := &history{world: newWorld(), dice: &dice{bytes}}
+		h.witness.watched = []int{3}
+		h.load = 1 + h.dice.roll(9)
+		h.spec.Replicas = pick(h.dice, Bounds{Min: 1, Max: 12}, Bounds{Min: 2, Max: 9})
+		h.story = &story{}
+		h.settle()
+		most := max(h.spec.Replicas.Min, h.load)
+		for !h.dice.spent() {
+			h.calmStep()
+			for _, share := range h.gateway.main.serves.Shares() {
+				need := roundUp(h.load*share.Percent, 100)
+				got := h.readyPods(share.Revision)
+				if h.witness.last.Stable == share.Revision {
+					got = max(got, h.deployments[share.Revision].floor) // It takes back at once, and grows to that meanwhile.
+				}
+				if got < need {
+					t.Fatalf("revision %d gets %d%% of a load of %d with %d replicas\n%s", share.Revision, share.Percent, h.load, got, h.story)
+				}
+			}
+			for _, n := range numbers(h.deployments) {
+				if got := h.deployments[n].replicas; got > most {
+					t.Fatalf("revision %d has %d replicas under a load of %d\n%s", n, got, h.load, h.story)
+				}
+			}
+		}
+	})
+}
+
+// calmStep is a step of a history in which nothing fails.
+func (h *history) calmStep() {
+	switch h.dice.roll(8) {
+	case 0, 1:
+		h.pass()
+	case 2, 3:
+		h.pods()
+	case 4:
+		h.pickUp()
+		h.serve()
+		h.say()
+	case 5:
+		h.autoscaleAll()
+	case 6:
+		h.advance(pick(h.dice, time.Second, h.policy.DrainPeriod, h.policy.CapacityHold))
+	case 7:
+		n, percent := Number(1+h.dice.roll(3)), pick(h.dice, new(10), nil, new(50), new(0), new(90))
+		h.edit("asks for "+inputs(n)+", percent "+percentText(percent), model(n, percent))
+	}
+}
