@@ -5,8 +5,8 @@ package standard
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
-	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,8 +24,7 @@ func mainRoute(isvc *v1beta1.InferenceService, ingress config.Ingress, record ro
 	objectMeta.Annotations = map[string]string{annotationRecord: record.Encode()}
 	rule := rule(isvc, record.Split)
 	if timeoutSeconds > 0 {
-		timeout := gatewayv1.Duration(strconv.FormatInt(timeoutSeconds, 10) + "s")
-		rule.Timeouts = &gatewayv1.HTTPRouteTimeouts{Request: &timeout}
+		rule.Timeouts = &gatewayv1.HTTPRouteTimeouts{Request: new(duration(timeoutSeconds))}
 	}
 	return &gatewayv1.HTTPRoute{
 		ObjectMeta: objectMeta,
@@ -35,6 +34,20 @@ func mainRoute(isvc *v1beta1.InferenceService, ingress config.Ingress, record ro
 			Rules:           []gatewayv1.HTTPRouteRule{rule},
 		},
 	}
+}
+
+// duration writes seconds as the Gateway API does, which has five digits for each unit: what is longer than that is as
+// good as for ever.
+func duration(seconds int64) gatewayv1.Duration {
+	const most = 99_999
+	if seconds <= most {
+		return gatewayv1.Duration(fmt.Sprintf("%ds", seconds))
+	}
+	hours := seconds / 3600
+	if hours >= most {
+		return gatewayv1.Duration(fmt.Sprintf("%dh", most))
+	}
+	return gatewayv1.Duration(fmt.Sprintf("%dh%dm%ds", hours, seconds/60%60, seconds%60))
 }
 
 // tagRoute leads the host of a tag to one revision.
