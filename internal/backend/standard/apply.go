@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -204,15 +205,16 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 		return nil
 	}
 	route := mainRoute(w.isvc, w.Config.Ingress, *w.decision.Record, w.timeoutSeconds())
-	if err := w.apply(ctx, route, orNil(w.found.route), exactLists); err != nil {
+	written, err := w.writeRoute(ctx, route, w.found.route)
+	if err != nil {
 		return err
 	}
-	w.written.Route = true
+	w.written.Route = written
 	wanted := map[string]bool{}
 	for _, tag := range tags(w.decision.Tags) {
 		wanted[tag.tag] = true
 		route := tagRoute(w.isvc, w.Config.Ingress, tag.tag, tag.revision)
-		if err := w.apply(ctx, route, orNil(w.found.tagRoutes[tag.tag]), exactLists); err != nil {
+		if _, err := w.writeRoute(ctx, route, w.found.tagRoutes[tag.tag]); err != nil {
 			return err
 		}
 	}
@@ -224,6 +226,19 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// writeRoute writes a route where it belongs. One for a local gateway that there is none of stays where it is, and is not
+// made: it must neither lose its traffic nor be put before the public.
+func (w *writer) writeRoute(ctx context.Context, made, current *gatewayv1.HTTPRoute) (written bool, err error) {
+	if clusterLocal(w.isvc) && w.Config.Ingress.LocalGateway == nil {
+		if current == nil {
+			return false, nil
+		}
+		made.Spec.ParentRefs, made.Spec.Hostnames = current.Spec.ParentRefs, current.Spec.Hostnames
+	}
+	err = w.apply(ctx, made, orNil(current), exactLists)
+	return err == nil, err
 }
 
 // timeoutSeconds is the longest that any revision in the split may take to answer: a route has one timeout for all.

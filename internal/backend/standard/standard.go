@@ -116,7 +116,7 @@ func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.A
 	if ingress.LocalGateway != nil {
 		found.Local = "http://" + localHost(isvc, ingress)
 		if clusterLocal(isvc) {
-			found.URL = found.Local
+			found.URL, found.Predictor = found.Local, found.Local
 		}
 	}
 	return found
