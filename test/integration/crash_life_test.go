@@ -145,7 +145,11 @@ func undisturbed(ctx SpecContext, lives map[string]life) map[string]course {
 				before := len(s.operator.wire.Writes())
 				s.apply(append(slices.Clone(c.says), told.replicas)...)
 				s.reaches(c)
-				endings[i] = ending{world: s.world(), announced: s.transitions(), writes: len(s.operator.wire.Writes()) - before}
+				world, err := s.world()
+				Expect(err).NotTo(HaveOccurred())
+				announced, err := s.transitions()
+				Expect(err).NotTo(HaveOccurred())
+				endings[i] = ending{world: world, announced: announced, writes: len(s.operator.wire.Writes()) - before}
 			}
 			s.livedThrough(told)
 		}})
@@ -166,17 +170,15 @@ func (s *story) reaches(c chapter) {
 }
 
 // transitions lists, sorted, what was announced of the release, apart from when it was ready.
-func (s *story) transitions() []string {
-	GinkgoHelper()
+func (s *story) transitions() ([]string, error) {
 	said, err := s.announced()
-	Expect(err).NotTo(HaveOccurred())
 	said = slices.DeleteFunc(said, func(event string) bool {
 		return !slices.ContainsFunc([]string{"RevisionCreated", "TrafficShifted", "Promoted", "RolledBack", "Superseded"}, func(reason string) bool {
 			return strings.HasPrefix(event, reason+": ")
 		})
 	})
 	slices.Sort(said)
-	return said
+	return said, err
 }
 
 // livedThrough holds what has happened against the life: each split had its time, in order, and nobody got a share
@@ -244,23 +246,28 @@ func (s *story) premature() []string {
 
 // world is all that there is, as one text: what the operator has made and what it says. What differs from one telling
 // to the next, as times and names of pods and namespaces, is left out.
-func (s *story) world() string {
-	GinkgoHelper()
+func (s *story) world() (string, error) {
 	isvc, err := s.isvc()
-	Expect(err).NotTo(HaveOccurred())
-	parts := []string{withoutTimes(isvc.Name, isvc.Status)}
+	if err != nil {
+		return "", err
+	}
+	parts := []string{withoutTimes(isvc.Status)}
 	for _, list := range []client.ObjectList{
 		&appsv1.ControllerRevisionList{}, &appsv1.DeploymentList{}, &corev1.ServiceList{},
 		&autoscalingv2.HorizontalPodAutoscalerList{}, &gatewayv1.HTTPRouteList{},
 	} {
-		Expect(api.List(s.ctx, list, client.InNamespace(s.namespace))).To(Succeed())
+		if err := api.List(s.ctx, list, client.InNamespace(s.namespace)); err != nil {
+			return "", err
+		}
 		items, err := apimeta.ExtractList(list)
-		Expect(err).NotTo(HaveOccurred())
+		if err != nil {
+			return "", err
+		}
 		for _, item := range items {
-			parts = append(parts, withoutTimes("", intentOf(item)))
+			parts = append(parts, withoutTimes(intentOf(item)))
 		}
 	}
-	return strings.ReplaceAll(strings.Join(parts, "\n"), s.namespace, "NAMESPACE")
+	return strings.ReplaceAll(strings.Join(parts, "\n"), s.namespace, "NAMESPACE"), nil
 }
 
 // intentOf is what an object says, without what the API server adds to it.
@@ -284,7 +291,7 @@ func intentOf(item runtime.Object) map[string]any {
 // the gateway took.
 var transient = []string{"lastTransitionTime", "time", "location", "shiftedAt", "before", "rollout.serinus.io/idle-since"}
 
-func withoutTimes(name string, from any) string {
+func withoutTimes(from any) string {
 	GinkgoHelper()
 	text, err := json.Marshal(from)
 	Expect(err).NotTo(HaveOccurred())
@@ -292,7 +299,7 @@ func withoutTimes(name string, from any) string {
 	Expect(json.Unmarshal(text, &plain)).To(Succeed())
 	text, err = json.MarshalIndent(prune(plain), "", " ")
 	Expect(err).NotTo(HaveOccurred())
-	return name + string(text)
+	return string(text)
 }
 
 func prune(value any) any {

@@ -64,14 +64,18 @@ func (s *story) live(told life, course course, writes, deaths int) {
 func (s *story) diesBefore(c chapter, end ending) bool {
 	GinkgoHelper()
 	died := false
-	Eventually(func() bool {
+	Eventually(func() (bool, error) {
 		select {
 		case <-s.operator.wire.Died():
 			died = true
-			return true
+			return true, nil
 		default:
-			return s.operator.wire.Idle() > 500*time.Millisecond && s.world() == end.world
 		}
+		if s.operator.wire.Idle() < 500*time.Millisecond {
+			return false, nil
+		}
+		world, err := s.world()
+		return world == end.world, err
 	}).Should(BeTrue(), "the operator neither dies nor comes to the end of the %s", c.name)
 	return died
 }

@@ -82,6 +82,8 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 		},
 		ErrorIfCRDPathMissing: true,
 	}
+	// All clients of one user share a connection, and each story has a dozen watches.
+	server.ControlPlane.GetAPIServer().Configure().Append("http2-max-streams-per-connection", "1000")
 	// Some clusters check who may block the deletion of an owner, so the operator's role must allow it.
 	server.ControlPlane.GetAPIServer().Configure().Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
 	DeferCleanup(func() error { return server.Stop() })
