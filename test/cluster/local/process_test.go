@@ -169,8 +169,30 @@ func killedHelper(t *testing.T, dir string) processState {
 }
 
 func TestProcessesDieWithAKilledProgram(t *testing.T) {
-	victim := killedHelper(t, t.TempDir())
+	dir := t.TempDir()
+	victim := killedHelper(t, dir)
 	eventually(t, "the process ends", func() bool { return !victim.alive() })
+	if _, err := Down(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNextStartRemovesTheDataOfAKilledProgram(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	dir := t.TempDir()
+	killedHelper(t, dir)
+	left, err := readState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := newTestCluster(t, t.TempDir())
+	removeRemains()
+	if _, err := os.Stat(left.DataDir); !os.IsNotExist(err) {
+		t.Errorf("the data of the killed program are left: %v", err)
+	}
+	if _, err := os.Stat(running.dataDir); err != nil {
+		t.Errorf("the data of a running cluster are gone: %v", err)
+	}
 }
 
 func TestDownCleansUpBehindAKilledProgram(t *testing.T) {

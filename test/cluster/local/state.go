@@ -50,11 +50,20 @@ func (c *Cluster) writeState(running []processState) error {
 	if err != nil {
 		return err
 	}
-	fresh := c.statePath() + ".new"
+	errs := []error{writeWhole(c.statePath(), data)}
+	if c.dataDir != c.dir { // So that it is known whose data they are.
+		errs = append(errs, writeWhole(filepath.Join(c.dataDir, stateFile), data))
+	}
+	return errors.Join(errs...)
+}
+
+// writeWhole writes a file so that nobody ever reads a part of it.
+func writeWhole(path string, data []byte) error {
+	fresh := path + ".new"
 	if err := os.WriteFile(fresh, data, 0o600); err != nil {
 		return fmt.Errorf("recording the state of the cluster: %w", err)
 	}
-	return os.Rename(fresh, c.statePath())
+	return os.Rename(fresh, path)
 }
 
 func readState(dir string) (state, error) {
@@ -89,11 +98,7 @@ func Down(dir string) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	const grace = 30 * time.Second
-	s.Supervisor.terminate(grace)
-	for _, p := range s.Processes {
-		p.terminate(time.Second)
-	}
+	s.terminate()
 	if s.OwnsDir {
 		return true, os.RemoveAll(dir)
 	}
@@ -113,18 +118,28 @@ func removeAllButLogs(dir, dataDir string) error {
 	return errors.Join(errs...)
 }
 
-// removeRemains cleans up behind killed programs that had put all of their
-// cluster into a temporary folder. It is a courtesy: what cannot be removed
-// may well belong to somebody else.
+// removeRemains removes the data of clusters whose programs were killed. It is
+// a courtesy: what cannot be removed may well belong to somebody else.
 func removeRemains() {
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*"))
 	if err != nil {
 		return
 	}
 	for _, dir := range dirs {
-		if s, err := readState(dir); err == nil && s.OwnsDir && !s.Supervisor.alive() {
-			_, _ = Down(dir)
+		if s, err := readState(dir); err == nil && !s.Supervisor.alive() {
+			s.terminate()
+			_ = os.RemoveAll(dir)
 		}
+	}
+}
+
+// terminate ends what is left of the cluster's processes, the one first that
+// ends the others in good order.
+func (s state) terminate() {
+	const grace = 30 * time.Second
+	s.Supervisor.terminate(grace)
+	for _, p := range s.Processes {
+		p.terminate(time.Second)
 	}
 }
 

@@ -112,6 +112,9 @@ func (d *demo) installOperator(ctx context.Context) error {
 	for _, command := range operator.InstallCommands {
 		d.command(command)
 		out, err := operator.Shell(ctx, d.cluster, d.root, command).CombinedOutput()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w\n%s", command, err, out)
 		}
