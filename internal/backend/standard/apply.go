@@ -157,12 +157,23 @@ func (w *writer) marksOf(record *appsv1.ControllerRevision, n rollout.Number) (*
 func (w *writer) runWorkloads(ctx context.Context) error {
 	var failures []error
 	for _, plan := range w.decision.Workloads {
-		revision, known := w.found.revisions[plan.Revision]
+		revision, known := w.revision(plan.Revision)
 		if plan.Action == rollout.Run && known {
 			failures = append(failures, w.run(ctx, plan, revision))
 		}
 	}
 	return errors.Join(failures...)
+}
+
+// revision is what is on record of a revision or, where that cannot be read, what its Deployment says.
+func (w *writer) revision(n rollout.Number) (revision backend.NewRevision, known bool) {
+	if revision, known = w.found.revisions[n]; known {
+		return revision, true
+	}
+	if deployment := w.found.deployments[n]; deployment != nil {
+		return revisionOf(deployment, w.found.services[n]), true
+	}
+	return backend.NewRevision{}, false
 }
 
 func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision backend.NewRevision) error {
@@ -246,7 +257,8 @@ func (w *writer) writeRoute(ctx context.Context, made, current *gatewayv1.HTTPRo
 func (w *writer) timeoutSeconds() int64 {
 	var longest int64
 	for _, share := range w.decision.Record.Split.Shares() {
-		timeout := w.found.revisions[share.Revision].Runs.TimeoutSeconds
+		revision, _ := w.revision(share.Revision)
+		timeout := revision.Runs.TimeoutSeconds
 		if timeout == nil || *timeout == 0 {
 			return 0
 		}
@@ -284,10 +296,10 @@ func (w *writer) retire(ctx context.Context) error {
 func (w *writer) quiesce(ctx context.Context, plan rollout.WorkloadPlan) error {
 	n := plan.Revision
 	current := w.found.deployments[n]
-	revision, known := w.found.revisions[n]
-	if current == nil || !known {
+	if current == nil {
 		return nil
 	}
+	revision, _ := w.revision(n)
 	replicas := 1
 	if current.Spec.Replicas != nil {
 		replicas = int(*current.Spec.Replicas)

@@ -345,12 +345,23 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollo
 	}
 	seen.Split = splitOf(isvc, found.route)
 	record, err := rollout.DecodeRecord(found.route.Annotations[annotationRecord])
-	if err != nil {
+	if err != nil || !seen.Split.Equal(record.Split) && !found.knows(record) {
 		return seen
 	}
 	seen.Record = &record
 	seen.TakenOver = seen.Split.Equal(record.Split) && acceptanceOf(found.route).takenOver && tagsTakenOver(isvc, found, record)
 	return seen
+}
+
+// knows tells whether there are the revisions that a record says serve. One that was written together with other
+// weights, and speaks of revisions that nobody has seen, was made up by somebody.
+func (c *children) knows(record rollout.Record) bool {
+	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
+		if c.records[share.Revision] == nil && c.deployments[share.Revision] == nil {
+			return false
+		}
+	}
+	return true
 }
 
 func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollout.Record) bool {

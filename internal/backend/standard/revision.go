@@ -45,6 +45,9 @@ func decodeRevision(record *appsv1.ControllerRevision) (backend.NewRevision, err
 	if err := json.Unmarshal(record.Data.Raw, &revision); err != nil {
 		return backend.NewRevision{}, fmt.Errorf("decoding ControllerRevision %q: %w", record.Name, err)
 	}
+	if revision.Inputs == "" || revision.Runs.Port == 0 || len(revision.Runs.Template.Spec.Containers) == 0 {
+		return backend.NewRevision{}, fmt.Errorf("decoding ControllerRevision %q: it does not say what the revision runs", record.Name)
+	}
 	return revision, nil
 }
 

@@ -1,0 +1,178 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+func TestARecordKeepsWhatARevisionRuns(t *testing.T) {
+	for name, change := range map[string]change[backend.NewRevision]{
+		"a model": func(*backend.NewRevision) {},
+		"everything": func(r *backend.NewRevision) {
+			withAllKindsOfFields(r)
+			r.Runs.AppProtocol = "kubernetes.io/h2c"
+			r.Runs.TimeoutSeconds, r.Runs.ContainerConcurrency = new(int64(30)), new(int64(4))
+			r.Runs.Runtime = predictor.RuntimeRef{Kind: predictor.ServingRuntimeKind, Name: "mine"}
+			r.Runs.Identity.Labels.Inherited = map[string]string{"team": "0123456789abcdef"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			revision := newRevision(change)
+			record, err := controllerRevision(newInferenceService(), 2, revision)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := decodeRevision(record)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !equality.Semantic.DeepEqual(got, revision) {
+				t.Errorf("read back, it differs (-made +read):\n%s", cmp.Diff(revision, got))
+			}
+			made := deployment(newInferenceService(), 2, revision, 1, 0)
+			if got := revisionOf(made, nil); !equality.Semantic.DeepEqual(got, decodedFrom(t, made, revision)) {
+				t.Errorf("read back from its Deployment, it differs (-made +read):\n%s", cmp.Diff(revision, got))
+			}
+		})
+	}
+}
+
+// decodedFrom is a revision after its pods went through a Deployment, which rounds quantities.
+func decodedFrom(t *testing.T, made *appsv1.Deployment, revision backend.NewRevision) backend.NewRevision {
+	t.Helper()
+	revision.Runs.Template.Spec = made.Spec.Template.Spec
+	return revision
+}
+
+// TestARecordThatCannotBeRead: no decision could have been taken on one that says nothing of its pods.
+func TestARecordThatCannotBeRead(t *testing.T) {
+	for name, data := range map[string]string{
+		"no JSON":      `{`,
+		"another kind": `{"spec":{"template":{}}}`,
+		"no inputs":    `{"inputs":"","runs":{"port":8080,"template":{"spec":{"containers":[{"name":"x"}]}}}}`,
+		"no container": `{"inputs":"a","runs":{"port":8080,"template":{"spec":{"containers":[]}}}}`,
+		"no port":      `{"inputs":"a","runs":{"template":{"spec":{"containers":[{"name":"x"}]}}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			record := &appsv1.ControllerRevision{}
+			record.Name, record.Data.Raw = backend.RevisionName(isvcName, 1), []byte(data)
+			if revision, err := decodeRevision(record); err == nil {
+				t.Errorf("it is read as %+v", revision)
+			}
+		})
+	}
+}
+
+// TestARevisionWithAnUnreadableRecord runs on, is looked after, and goes when its time has come.
+func TestARevisionWithAnUnreadableRecord(t *testing.T) {
+	spoil := func(c *cluster, n rollout.Number) {
+		edit(c, backend.RevisionName(isvcName, n), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{}`) })
+	}
+
+	t.Run("it serves on", func(t *testing.T) {
+		c := newCanary(t)
+		spoil(c, 1)
+		c.settle()
+		if got, want := c.served(), split(t, 2, 10, 1, 90); !got.Equal(want) {
+			t.Errorf("split is %v, want %v", got, want)
+		}
+		c.remove(backend.RevisionName(isvcName, 1), &corev1.Service{})
+		c.settle()
+		if !c.has(backend.RevisionName(isvcName, 1), &corev1.Service{}) {
+			t.Error("its Service is not made anew")
+		}
+	})
+
+	t.Run("it retires", func(t *testing.T) {
+		c := newCanary(t)
+		spoil(c, 1)
+		c.rollOut("b", -1)
+		if got := c.replicas(1); got > 0 {
+			t.Errorf("it runs on with %d replicas", got)
+		}
+	})
+
+	t.Run("nothing else is taken for it", func(t *testing.T) {
+		c := newCanary(t)
+		spoil(c, 2)
+		c.settle()
+		if got := len(c.names(&appsv1.ControllerRevisionList{})); got != 2 {
+			t.Errorf("there are %d revisions", got)
+		}
+		if got, want := c.served(), split(t, 2, 10, 1, 90); !got.Equal(want) {
+			t.Errorf("split is %v, want %v", got, want)
+		}
+	})
+}
+
+// TestRecoveryOfARevision reads a revision off a Deployment that says nothing of it but its pods.
+func TestRecoveryOfARevision(t *testing.T) {
+	older := func(revision backend.NewRevision) *appsv1.Deployment {
+		made := deployment(newInferenceService(), 2, revision, 1, 0)
+		delete(made.Annotations, annotationRevision)
+		return made
+	}
+	grpc := func(r *backend.NewRevision) { r.Runs.Port, r.Runs.AppProtocol = 8081, "kubernetes.io/h2c" }
+	portless := func(r *backend.NewRevision) { r.Runs.Template.Spec.Containers[0].Ports = nil }
+	for name, test := range map[string]struct {
+		revision     backend.NewRevision
+		withService  bool
+		wantPort     int32
+		wantProtocol string
+	}{
+		"by its Service":     {newRevision(grpc), true, 8081, "kubernetes.io/h2c"},
+		"by its container":   {newRevision(), false, 8080, ""},
+		"by what is usual":   {newRevision(portless), false, 8080, ""},
+		"by another service": {newRevision(), true, 8080, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var of *corev1.Service
+			if test.withService {
+				of = service(newInferenceService(), 2, test.revision)
+			}
+			got := revisionOf(older(test.revision), of)
+			if got.Runs.Port != test.wantPort || got.Runs.AppProtocol != test.wantProtocol {
+				t.Errorf("it serves %q at %d, want %q at %d", got.Runs.AppProtocol, got.Runs.Port, test.wantProtocol, test.wantPort)
+			}
+			if got.Inputs != test.revision.Inputs {
+				t.Errorf("inputs are %q", got.Inputs)
+			}
+			if diff := cmp.Diff(test.revision.Runs.Template.Labels, got.Runs.Template.Labels); diff != "" {
+				t.Errorf("labels of its pods differ (-made +read):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAGarbageRolloutRecord(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing": "", "no JSON": "{", "another record": `{"stable":7,"target":8,"highest":8,"split":{"8":100}}`, "an older one": `{"stable":1}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCanary(t)
+			record := c.record()
+			c.report(record)
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, annotationRecord, text) })
+			c.settle()
+			if got, want := c.served(), record.Split; !got.Equal(want) {
+				t.Errorf("split is %v, was %v", got, want)
+			}
+			after := c.record()
+			if after.Stable != record.Stable || after.Target != record.Target || after.Highest != record.Highest {
+				t.Errorf("record is %s, was %s", after.Encode(), record.Encode())
+			}
+		})
+	}
+}
