@@ -4,7 +4,9 @@
 package standard
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,7 +112,7 @@ func podFailure(pod *corev1.Pod) *backend.Failure {
 		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && condition.Reason == corev1.PodReasonUnschedulable {
 			return &backend.Failure{
 				Reason:  reasonUnschedulable,
-				Message: "no node can run the pod: " + stableMessage(condition.Message),
+				Message: "no node can run the pod: " + whyNoNode(condition.Message),
 				Pod:     pod.Name,
 				Time:    condition.LastTransitionTime.Time,
 			}
@@ -129,7 +131,7 @@ func containerFailure(pod *corev1.Pod, status corev1.ContainerStatus, initContai
 		}
 	}
 	ended := status.State.Terminated
-	if ended == nil && status.RestartCount > 0 && !status.Ready {
+	if ended == nil && !status.Ready && !wasReady(pod, status) {
 		ended = status.LastTerminationState.Terminated
 	}
 	if ended == nil || initContainer && ended.ExitCode == 0 {
@@ -138,6 +140,17 @@ func containerFailure(pod *corev1.Pod, status corev1.ContainerStatus, initContai
 	failure := endedFailure(status.Name, *ended)
 	failure.Pod = pod.Name
 	return failure
+}
+
+// wasReady tells whether the pod has lost its readiness since the container runs: whatever ended it before is over.
+func wasReady(pod *corev1.Pod, status corev1.ContainerStatus) bool {
+	running := status.State.Running
+	for _, condition := range pod.Status.Conditions {
+		if running != nil && condition.Type == corev1.PodReady {
+			return condition.LastTransitionTime.After(running.StartedAt.Time)
+		}
+	}
+	return false
 }
 
 func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerStateWaiting) *backend.Failure {
@@ -187,27 +200,31 @@ func endedFailure(container string, ended corev1.ContainerStateTerminated) *back
 	return failure
 }
 
-// deploymentFailure is what keeps pods from being made at all, or the deadline that has passed without one being
-// ready.
+// deploymentFailure is what keeps pods from being made at all, or else the deadline that has passed without one being
+// ready. The conditions are in the order in which they changed last, which says nothing.
 func deploymentFailure(deployment *appsv1.Deployment) *backend.Failure {
 	if deployment == nil {
 		return nil
 	}
+	var refused, overdue *backend.Failure
 	for _, condition := range deployment.Status.Conditions {
-		failure := &backend.Failure{Time: condition.LastTransitionTime.Time}
 		switch {
 		case condition.Type == appsv1.DeploymentReplicaFailure && condition.Status == corev1.ConditionTrue:
-			failure.Reason = reasonPodsRefused
-			failure.Message = "the cluster refuses the pods: " + stableMessage(condition.Message)
-			return failure
+			refused = &backend.Failure{
+				Reason:  reasonPodsRefused,
+				Message: "the cluster refuses the pods: " + stableMessage(condition.Message),
+				Time:    condition.LastTransitionTime.Time,
+			}
 		case condition.Type == appsv1.DeploymentProgressing && condition.Reason == "ProgressDeadlineExceeded":
-			failure.Reason = reasonDeadline
-			failure.Message = fmt.Sprintf("no pod became ready within %s; if the model takes longer to load, raise the deadline with the annotation %s",
-				deadlineOf(deployment), v1beta1.AnnotationProgressDeadline)
-			return failure
+			overdue = &backend.Failure{
+				Reason: reasonDeadline,
+				Message: fmt.Sprintf("no pod became ready within %s; if the model takes longer to load, raise the deadline with the annotation %s",
+					deadlineOf(deployment), v1beta1.AnnotationProgressDeadline),
+				Time: condition.LastTransitionTime.Time,
+			}
 		}
 	}
-	return nil
+	return cmp.Or(refused, overdue)
 }
 
 func deadlineOf(deployment *appsv1.Deployment) time.Duration {
@@ -221,6 +238,22 @@ func deadlineOf(deployment *appsv1.Deployment) time.Duration {
 func lastLine(log string) string {
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	return strings.TrimSpace(lines[len(lines)-1])
+}
+
+// whyNoNode takes the reasons out of the scheduler's message, which counts the nodes for each: as nodes come and go, the
+// same causes must read the same.
+func whyNoNode(message string) string {
+	_, reasons, found := strings.Cut(message, "nodes are available: ")
+	if !found {
+		return stableMessage(message)
+	}
+	reasons, _, _ = strings.Cut(reasons, ". ")
+	causes := strings.Split(strings.TrimSuffix(reasons, "."), ", ")
+	for i, cause := range causes {
+		causes[i] = strings.TrimLeft(cause, "0123456789 ")
+	}
+	slices.Sort(causes)
+	return strings.Join(slices.Compact(causes), ", ")
 }
 
 // stableMessage takes generated names out of a message: the same cause must read the same for every pod.

@@ -1,0 +1,379 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+)
+
+const (
+	podName   = "sklearn-iris-predictor-00002-deployment-5d4b9c6f7-x2x9z"
+	imageName = "registry.example.com/iris:v2"
+)
+
+// at is a time, in seconds after the start of the tests.
+func at(seconds int) metav1.Time {
+	return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second))
+}
+
+func waitsFor(reason, message string) corev1.ContainerState {
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+}
+
+func runsSince(seconds int) corev1.ContainerState {
+	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at(seconds)}}
+}
+
+func endedAt(seconds int, exitCode int32, reason, log string) corev1.ContainerState {
+	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		ExitCode: exitCode, Reason: reason, Message: log, FinishedAt: at(seconds),
+	}}
+}
+
+// server is the status of the serving container; a state before the present one makes it restarted.
+func server(now corev1.ContainerState, before ...corev1.ContainerState) corev1.ContainerStatus {
+	status := corev1.ContainerStatus{Name: v1beta1.ServingContainerName, Image: imageName, State: now, RestartCount: int32(len(before))}
+	for _, state := range before {
+		status.LastTerminationState = state
+	}
+	return status
+}
+
+func initializer(now corev1.ContainerState, before ...corev1.ContainerState) corev1.ContainerStatus {
+	status := server(now, before...)
+	status.Name, status.Image = storageInitializer, "kserve/storage-initializer:v0.20.0"
+	return status
+}
+
+func podOf(statuses ...corev1.ContainerStatus) *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: podName}}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: at(-60)}}
+	for _, status := range statuses {
+		if status.Name == storageInitializer {
+			pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, status)
+		} else {
+			pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, status)
+		}
+	}
+	return pod
+}
+
+func unready(d *corev1.Pod, since int) *corev1.Pod {
+	d.Status.Conditions[0].LastTransitionTime = at(since)
+	return d
+}
+
+func made(pod *corev1.Pod) *corev1.Pod {
+	pod.Status.Conditions[0].Status = corev1.ConditionTrue
+	return pod
+}
+
+func unschedulable(message string) *corev1.Pod {
+	pod := podOf()
+	pod.Status.Conditions = []corev1.PodCondition{{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: message,
+		LastTransitionTime: at(5),
+	}}
+	return pod
+}
+
+func TestWhatThePodsTell(t *testing.T) {
+	loaded := initializer(endedAt(3, 0, "Completed", ""))
+	crashed := func(n int) corev1.ContainerState {
+		return endedAt(10*n, 1, "Error", fmt.Sprintf("start %d\nno such model\n", n))
+	}
+	for name, test := range map[string]struct {
+		pods []*corev1.Pod
+		want backend.Revision
+	}{
+		"there are none":        {want: backend.Revision{State: v1beta1.Pending}},
+		"one waits for a node":  {pods: []*corev1.Pod{podOf()}, want: backend.Revision{State: v1beta1.Pending, Pods: 1}},
+		"one fetches its image": {pods: []*corev1.Pod{podOf(server(waitsFor("ContainerCreating", "")))}, want: backend.Revision{State: v1beta1.Loading, Pods: 1}},
+		"one downloads its model": {
+			pods: []*corev1.Pod{podOf(initializer(runsSince(1)), server(waitsFor("PodInitializing", "")))},
+			want: backend.Revision{State: v1beta1.Loading, Pods: 1},
+		},
+		"one loads":  {pods: []*corev1.Pod{podOf(loaded, server(runsSince(4)))}, want: backend.Revision{State: v1beta1.Loading, Pods: 1}},
+		"one serves": {pods: []*corev1.Pod{made(podOf(loaded, server(runsSince(4))))}, want: backend.Revision{State: v1beta1.Loaded, Pods: 1}},
+		"one serves and was restarted before": {
+			pods: []*corev1.Pod{made(podOf(loaded, server(runsSince(14), crashed(1))))},
+			want: backend.Revision{State: v1beta1.Loaded, Pods: 1},
+		},
+		"one crashes": {
+			pods: []*corev1.Pod{podOf(loaded, server(crashed(1)))},
+			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+				Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`,
+				Detail: "no such model", Pod: podName, ExitCode: 1, Time: at(10).Time,
+			}},
+		},
+		"one ends well, which a server must not": {
+			pods: []*corev1.Pod{podOf(loaded, server(endedAt(10, 0, "Completed", "")))},
+			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+				Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 0`, Pod: podName, Time: at(10).Time,
+			}},
+		},
+		"one needs more memory": {
+			pods: []*corev1.Pod{podOf(loaded, server(endedAt(10, 137, "OOMKilled", "Killed")))},
+			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+				Reason: "OutOfMemory", Message: `container "kserve-container" needs more memory than its limit; raise resources.limits.memory`,
+				Detail: "Killed", Pod: podName, ExitCode: 137, Time: at(10).Time,
+			}},
+		},
+		"one cannot download its model": {
+			pods: []*corev1.Pod{podOf(
+				initializer(waitsFor("CrashLoopBackOff", "back-off 20s"), endedAt(10, 1, "Error", "Traceback\n  403 Forbidden: gs://models/iris\n\n")),
+				server(waitsFor("PodInitializing", "")),
+			)},
+			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+				Reason: "ModelDownloadFailed", Message: "the model cannot be downloaded; check storageUri and the credentials of the service account",
+				Detail: "403 Forbidden: gs://models/iris", Pod: podName, ExitCode: 1, Time: at(10).Time,
+			}},
+		},
+		"the download needs more memory": {
+			pods: []*corev1.Pod{podOf(initializer(endedAt(10, 137, "OOMKilled", "")))},
+			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+				Reason: "OutOfMemory", Message: `container "storage-initializer" needs more memory than its limit; raise resources.limits.memory`,
+				Pod: podName, ExitCode: 137, Time: at(10).Time,
+			}},
+		},
+		"one has no such image": {
+			pods: []*corev1.Pod{podOf(server(waitsFor("ErrImagePull", "manifest unknown")))},
+			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+				Reason:  "ImagePullFailed",
+				Message: `cannot pull the image "registry.example.com/iris:v2" of container "kserve-container"; check its name and the imagePullSecrets`,
+				Detail:  "manifest unknown", Pod: podName,
+			}},
+		},
+		"one lacks a secret": {
+			pods: []*corev1.Pod{podOf(server(waitsFor("CreateContainerConfigError", `secret "s3" not found`)))},
+			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+				Reason: "ContainerConfigError", Message: `container "kserve-container" cannot be created: secret "s3" not found`, Pod: podName,
+			}},
+		},
+		"one has no node": {
+			pods: []*corev1.Pod{unschedulable("0/3 nodes are available: 2 Insufficient cpu, 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.")},
+			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+				Reason: "Unschedulable", Message: "no node can run the pod: Insufficient cpu, Insufficient nvidia.com/gpu", Pod: podName, Time: at(5).Time,
+			}},
+		},
+		"one of two crashes": {
+			pods: []*corev1.Pod{podOf(server(crashed(1))), made(podOf(server(runsSince(4))))},
+			want: backend.Revision{State: v1beta1.Loaded, Pods: 2, FailedPods: 1, Failure: &backend.Failure{
+				Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`,
+				Detail: "no such model", Pod: podName, ExitCode: 1, Time: at(10).Time,
+			}},
+		},
+		"one is being deleted": {
+			pods: []*corev1.Pod{leaving(made(podOf(server(runsSince(4)))))},
+			want: backend.Revision{State: v1beta1.Pending, Pods: 1},
+		},
+		"one crashes while it is deleted": {
+			pods: []*corev1.Pod{leaving(podOf(server(endedAt(10, 143, "Error", ""))))},
+			want: backend.Revision{State: v1beta1.Pending, Pods: 1},
+		},
+		"one was ready in this run and lost its readiness, long after a crash": {
+			pods: []*corev1.Pod{unready(podOf(loaded, server(runsSince(14), crashed(1))), 5000)},
+			want: backend.Revision{State: v1beta1.Loading, Pods: 1},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := revisionDetail(&appsv1.Deployment{}, test.pods)
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if got.Failure != nil && !contains(FailureReasons(), got.Failure.Reason) {
+				t.Errorf("%s is not among the reasons that are counted", got.Failure.Reason)
+			}
+		})
+	}
+}
+
+func contains(all []string, one string) bool {
+	for _, each := range all {
+		if each == one {
+			return true
+		}
+	}
+	return false
+}
+
+func leaving(pod *corev1.Pod) *corev1.Pod {
+	pod.DeletionTimestamp = new(at(20))
+	return pod
+}
+
+// TestAVerdictIsConstantForOneCause plays what the kubelet says of a container over time. Whoever reads the status at
+// any moment reads the same.
+func TestAVerdictIsConstantForOneCause(t *testing.T) {
+	const (
+		pulling = `failed to pull and unpack image "registry.example.com/iris:v2": not found`
+		backOff = `Back-off pulling image "registry.example.com/iris:v2"`
+	)
+	crash := func(n int) corev1.ContainerState {
+		return endedAt(60*n, 1, "Error", fmt.Sprintf("run %d: no such model", n))
+	}
+	waits := waitsFor("CrashLoopBackOff", "back-off 5m0s restarting failed container")
+	restarted := func(now corev1.ContainerState, n int) *corev1.Pod {
+		status := server(now, crash(n))
+		status.RestartCount = int32(n)
+		return podOf(status)
+	}
+	failing := func(wrap func(corev1.ContainerState) *corev1.Pod) []*corev1.Pod {
+		var phases []*corev1.Pod
+		for n := 1; n <= 4; n++ {
+			phases = append(phases, wrap(crash(n)))
+		}
+		return phases
+	}
+	for name, phases := range map[string][]*corev1.Pod{
+		"a crash loop": {
+			podOf(server(crash(1))),
+			restarted(runsSince(61), 1),
+			restarted(crash(2), 1),
+			restarted(waits, 2),
+			restarted(runsSince(300), 2),
+			restarted(crash(3), 2),
+			restarted(waits, 3),
+		},
+		"a crash loop whose restarts the kubelet has forgotten": {
+			podOf(server(crash(1))),
+			func() *corev1.Pod {
+				pod := restarted(waits, 1)
+				pod.Status.ContainerStatuses[0].RestartCount = 0
+				return pod
+			}(),
+		},
+		"a crash of a server that was ready": {
+			unready(podOf(server(crash(1))), 61),
+			unready(restarted(runsSince(61), 1), 61),
+			unready(restarted(waits, 2), 61),
+			unready(restarted(runsSince(300), 2), 61),
+		},
+		"the log changes": failing(func(state corev1.ContainerState) *corev1.Pod { return podOf(server(state)) }),
+		"a download that fails": {
+			podOf(initializer(crash(1))),
+			podOf(initializer(waits, crash(1))),
+			podOf(initializer(runsSince(100), crash(1))),
+			podOf(initializer(crash(2), crash(1))),
+		},
+		"an image that cannot be pulled": {
+			podOf(server(waitsFor("ErrImagePull", pulling))),
+			podOf(server(waitsFor("ImagePullBackOff", backOff))),
+			podOf(server(waitsFor("ErrImagePull", pulling))),
+			podOf(server(waitsFor("ImagePullBackOff", backOff+": ErrImagePull: "+pulling))),
+		},
+		"no node, while nodes come and go": {
+			unschedulable("0/3 nodes are available: 2 Insufficient cpu, 10 node(s) had untolerated taint {gpu: yes}."),
+			unschedulable("0/12 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 9 Insufficient cpu."),
+			unschedulable("0/4 nodes are available: 1 Insufficient cpu, 3 node(s) had untolerated taint {gpu: yes}. preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ignored := cmpopts.IgnoreFields(backend.Failure{}, "Time", "Detail")
+			first := revisionDetail(&appsv1.Deployment{}, phases[:1])
+			if first.Failure == nil {
+				t.Fatal("it does not count as failed")
+			}
+			for i, pod := range phases {
+				got := revisionDetail(&appsv1.Deployment{}, []*corev1.Pod{pod})
+				if diff := cmp.Diff(first, got, ignored); diff != "" {
+					t.Errorf("in phase %d it reads otherwise (-first +now):\n%s", i, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestTheRegistrysOwnWords(t *testing.T) {
+	const cause = `failed to pull and unpack image "x:v2": not found`
+	for message, want := range map[string]string{
+		cause: cause,
+		`Back-off pulling image "x:v2": ErrImagePull: ` + cause: cause,
+		`Back-off pulling image "x:v2"`:                         "",
+		"":                                                      "",
+	} {
+		if got := pullCause(message); got != want {
+			t.Errorf("of %q it takes %q, want %q", message, got, want)
+		}
+	}
+}
+
+func TestWhatADeploymentTells(t *testing.T) {
+	condition := func(kind appsv1.DeploymentConditionType, status corev1.ConditionStatus, reason, message string) appsv1.DeploymentCondition {
+		return appsv1.DeploymentCondition{Type: kind, Status: status, Reason: reason, Message: message, LastTransitionTime: at(7)}
+	}
+	quota := condition(appsv1.DeploymentReplicaFailure, corev1.ConditionTrue, "FailedCreate",
+		`pods "sklearn-iris-predictor-00002-deployment-5d4b9c6f7-x2x9z" is forbidden: exceeded quota: small, requested: limits.cpu=1, used: limits.cpu=4, limited: limits.cpu=4`)
+	overdue := condition(appsv1.DeploymentProgressing, corev1.ConditionFalse, "ProgressDeadlineExceeded",
+		`ReplicaSet "sklearn-iris-predictor-00002-deployment-5d4b9c6f7" has timed out progressing.`)
+	fine := condition(appsv1.DeploymentProgressing, corev1.ConditionTrue, "NewReplicaSetAvailable", "")
+	refused := &backend.Failure{
+		Reason: "PodsRefused", Time: at(7).Time,
+		Message: `the cluster refuses the pods: pods "…" is forbidden: exceeded quota: small, requested: limits.cpu=1, used: limits.cpu=4, limited: limits.cpu=4`,
+	}
+	for name, test := range map[string]struct {
+		conditions []appsv1.DeploymentCondition
+		pods       []*corev1.Pod
+		want       *backend.Failure
+	}{
+		"nothing":                      {},
+		"progress":                     {conditions: []appsv1.DeploymentCondition{fine}},
+		"a quota":                      {conditions: []appsv1.DeploymentCondition{fine, quota}, want: refused},
+		"a quota, after the deadline":  {conditions: []appsv1.DeploymentCondition{overdue, quota}, want: refused},
+		"a quota, before the deadline": {conditions: []appsv1.DeploymentCondition{quota, overdue}, want: refused},
+		"the deadline": {
+			conditions: []appsv1.DeploymentCondition{overdue}, pods: []*corev1.Pod{podOf(server(runsSince(4)))},
+			want: &backend.Failure{
+				Reason: "ProgressDeadlineExceeded", Time: at(7).Time,
+				Message: "no pod became ready within 10m0s; if the model takes longer to load, raise the deadline with the annotation serving.knative.dev/progress-deadline",
+			},
+		},
+		"a quota that is no longer used up": {conditions: []appsv1.DeploymentCondition{
+			condition(appsv1.DeploymentReplicaFailure, corev1.ConditionFalse, "", ""),
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			deployment := &appsv1.Deployment{}
+			deployment.Spec.ProgressDeadlineSeconds = new(int32(600))
+			deployment.Status.Conditions = test.conditions
+			got := revisionDetail(deployment, test.pods)
+			if diff := cmp.Diff(test.want, got.Failure); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+
+	t.Run("its pods know better", func(t *testing.T) {
+		deployment := &appsv1.Deployment{}
+		deployment.Status.Conditions = []appsv1.DeploymentCondition{overdue}
+		got := revisionDetail(deployment, []*corev1.Pod{podOf(server(endedAt(10, 1, "Error", "no such model")))})
+		if got.Failure == nil || got.Failure.Reason != "ContainerCrashed" {
+			t.Errorf("failure is %+v", got.Failure)
+		}
+	})
+}
+
+func TestTheLastLineOfALog(t *testing.T) {
+	for log, want := range map[string]string{
+		"":                               "",
+		"one":                            "one",
+		"one\ntwo\n\n  \n":               "two",
+		"Traceback:\n  File x\nError: y": "Error: y",
+	} {
+		if got := lastLine(log); got != want {
+			t.Errorf("of %q it is %q, want %q", log, got, want)
+		}
+	}
+}
