@@ -113,6 +113,20 @@ func (j *Journal) Excuse(object client.Object) {
 	j.excused[identify(object)] = true
 }
 
+// ExcuseWrite says that it was somebody else who made an object what it is now: that breaks no rule. What is made of it
+// later does.
+func (j *Journal) ExcuseWrite(object client.Object) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.excused[object.GetResourceVersion()] = true
+}
+
+func (j *Journal) isExcusedWrite(version uint64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.excused[strconv.FormatUint(version, 10)]
+}
+
 func (j *Journal) isExcused(object client.Object) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -185,3 +185,22 @@ func TestCheckExcuses(t *testing.T) {
 		t.Errorf("Check() = %v, after the deletion was excused", err)
 	}
 }
+
+func TestCheckExcusesWrites(t *testing.T) {
+	theirs := route(2, 1, rollout.All(2))
+	theirs.ResourceVersion = "42"
+	ours := route(3, 1, rollout.All(2))
+	j := &Journal{excused: map[string]bool{}}
+	j.entries = append(changes(service(1), endpoints(1, true), route(1, 1, rollout.All(1)), service(2)), Entry{Object: theirs, Version: 42})
+	if err := j.Check(); err == nil {
+		t.Error("Check() finds nothing wrong with a share for a revision that cannot serve")
+	}
+	j.ExcuseWrite(theirs)
+	if err := j.Check(); err != nil {
+		t.Errorf("Check() = %v, after the write was excused", err)
+	}
+	j.entries = append(j.entries, Entry{Object: route(4, 1, rollout.All(1)), Version: 43}, Entry{Object: ours, Version: 44})
+	if err := j.Check(); err == nil {
+		t.Error("Check() excuses the same mistake in a later write")
+	}
+}
