@@ -33,7 +33,8 @@ var _ = Describe("a manifest", func() {
 	if err != nil || len(files) == 0 {
 		panic("there are no samples")
 	}
-	for _, name := range []string{"model-full", "framework-full", "kserve-custom-container", "kserve-huggingface-s3"} {
+	files = append(files, filepath.Join("testdata", "everything.yaml"))
+	for _, name := range []string{"framework-full", "kserve-custom-container", "kserve-huggingface-s3"} {
 		files = append(files, filepath.Join(top, "test", "crd", "testdata", "accepted", name+".yaml"))
 	}
 	for _, file := range files {
