@@ -287,9 +287,9 @@ func intentOf(item runtime.Object) map[string]any {
 	return object
 }
 
-// transient are the keys of times, of names that are generated, and of the record's memory of the split before: how long
-// the gateway took.
-var transient = []string{"lastTransitionTime", "time", "location", "shiftedAt", "before", "rollout.serinus.io/idle-since"}
+// transient are the keys of times and generations, of names that are generated, and of the record's memory of the split
+// before: how long the gateway took.
+var transient = []string{"lastTransitionTime", "observedGeneration", "time", "location", "shiftedAt", "before", "rollout.serinus.io/idle-since"}
 
 func withoutTimes(from any) string {
 	GinkgoHelper()

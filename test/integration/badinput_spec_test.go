@@ -1,0 +1,413 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/config"
+)
+
+// refusal is how the operator says that it cannot do what it is asked for.
+type refusal struct {
+	condition, reason, message string
+	// failure is KServe's word for it in modelStatus; empty where the spec is sound.
+	failure v1beta1.FailureReason
+}
+
+// invalidSpec is the refusal of a spec by itself.
+func invalidSpec(reason, message string) refusal {
+	return refusal{
+		condition: v1beta1.ConditionPredictorReady, reason: reason, message: message, failure: v1beta1.InvalidPredictorSpec,
+	}
+}
+
+// noRuntime is the refusal of a spec for want of a serving runtime.
+func noRuntime(reason v1beta1.FailureReason, message string) refusal {
+	return refusal{condition: v1beta1.ConditionPredictorReady, reason: string(reason), message: message, failure: reason}
+}
+
+// afterCanary prints a canary of 10 % that goes on, and afterNothing what was never ready.
+var (
+	afterCanary  = [4]string{"90", "10", revision(1), revision(2)}
+	afterNothing [4]string
+)
+
+// refuses waits for a refusal. Users are told of it once, what they see of the traffic stays, and then there is silence.
+func (s *story) refuses(printed [4]string, wanted refusal) {
+	GinkgoHelper()
+	s.prints("False", printed[0], printed[1], printed[2], printed[3])
+	said := Be(metav1.ConditionFalse, wanted.reason, wanted.message)
+	s.condition(wanted.condition, said)
+	s.condition(v1beta1.ConditionReady, said)
+	if wanted.failure != "" {
+		s.modelled(SatisfyAll(
+			HaveField("TransitionStatus", v1beta1.InvalidSpec),
+			HaveField("LastFailureInfo", HaveValue(SatisfyAll(
+				HaveField("Reason", wanted.failure), HaveField("Message", ContainSubstring(wanted.message)))))))
+	}
+	s.settles()
+	s.silent()
+	s.announces(wanted.reason)
+}
+
+// silent watches the operator for a while, and expects it to write nothing.
+func (s *story) silent() {
+	GinkgoHelper()
+	before := s.operator.wire.Writes()
+	Consistently(func() []string { return s.since(len(before)) }).WithTimeout(500 * time.Millisecond).Should(BeEmpty())
+}
+
+// since lists the operator's writes but the first ones.
+func (s *story) since(first int) []string {
+	var writes []string
+	for _, write := range s.operator.wire.Writes()[first:] {
+		writes = append(writes, write.String())
+	}
+	return writes
+}
+
+// canaries brings a story to where model 2 gets 10 % beside model 1.
+func (s *story) canaries(also ...manifest) {
+	GinkgoHelper()
+	s.apply(append([]manifest{model(1)}, also...)...)
+	s.prints("True", "", "100", "", revision(1))
+	s.apply(append([]manifest{model(2), percent(10)}, also...)...)
+	s.prints("True", "90", "10", revision(1), revision(2))
+	s.settles()
+}
+
+// set changes the model.
+func set(change func(*v1beta1.ModelSpec)) manifest {
+	return func(isvc *v1beta1.InferenceService) { change(isvc.Spec.Predictor.Model) }
+}
+
+func runtimeNamed(name string) manifest {
+	return set(func(model *v1beta1.ModelSpec) { model.Runtime = &name })
+}
+
+func storage(uri string) manifest {
+	return set(func(model *v1beta1.ModelSpec) { model.StorageURI = &uri })
+}
+
+// badSpecs cannot be run, and are stored all the same.
+var badSpecs = map[string]struct {
+	says manifest
+	want refusal
+}{
+	"an unknown model format": {
+		set(func(model *v1beta1.ModelSpec) { model.ModelFormat.Name = "no-such-format" }),
+		noRuntime(v1beta1.NoSupportingRuntime, "or install a serving runtime for no-such-format"),
+	},
+	"a version of a format that nothing serves": {
+		set(func(model *v1beta1.ModelSpec) { model.ModelFormat.Version = new("99") }),
+		noRuntime(v1beta1.NoSupportingRuntime, "modelFormat.version"),
+	},
+	"a runtime that is not there": {
+		runtimeNamed("no-such-runtime"),
+		noRuntime(v1beta1.RuntimeNotRecognized, `spec.predictor.model.runtime: "no-such-runtime" is neither a ServingRuntime in namespace NAMESPACE nor a ClusterServingRuntime; write kserve-`),
+	},
+	"a runtime for another format": {
+		runtimeNamed("kserve-xgbserver"),
+		noRuntime(v1beta1.NoSupportingRuntime, "name one that does, or remove the field to have a runtime picked"),
+	},
+	"a protocol that the runtime does not speak": {
+		set(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolGRPCV2) }),
+		noRuntime(v1beta1.NoSupportingRuntime, "write model.protocolVersion: "),
+	},
+	"a storage scheme that is not supported": {
+		storage("ftp://models/iris"),
+		invalidSpec("InvalidPredictorSpec", `"ftp://models/iris": storage ftp:// is not supported; write one of gs://`),
+	},
+	"a storage URI without its slashes": {
+		storage("s3:models/iris"), invalidSpec("InvalidPredictorSpec", "write s3://"),
+	},
+	"a mode that is unknown": {
+		annotation(v1beta1.AnnotationDeploymentMode, "Fast"),
+		invalidSpec("DeploymentModeChanged", "set it back to Standard"),
+	},
+	"another mode": {
+		annotation(v1beta1.AnnotationDeploymentMode, "Knative"),
+		invalidSpec("DeploymentModeChanged", "cannot change from Standard to Knative; set it back to Standard"),
+	},
+	"a malformed enable-tag-routing": {
+		annotation(v1beta1.AnnotationEnableTagRouting, "yes"), invalidSpec("InvalidPredictorSpec", `"yes": write "true" or "false"`),
+	},
+	"a malformed stop": {
+		annotation(v1beta1.AnnotationStop, "maybe"), invalidSpec("InvalidPredictorSpec", `"maybe": write "true" or "false"`),
+	},
+	"an autoscaler class that is not supported": {
+		annotation(v1beta1.AnnotationAutoscalerClass, "keda"), invalidSpec("InvalidPredictorSpec", `"keda": write hpa, external or none`),
+	},
+	"an unknown metric": {
+		annotation(v1beta1.AnnotationMetrics, "latency"), invalidSpec("InvalidPredictorSpec", `"latency": write cpu, memory`),
+	},
+	"a metric that Standard mode cannot measure": {
+		annotation(v1beta1.AnnotationMetrics, "rps"), invalidSpec("InvalidPredictorSpec", `"rps": nothing in Standard mode counts requests; write cpu or memory`),
+	},
+	"a malformed targetUtilizationPercentage": {
+		annotation(v1beta1.AnnotationTargetUtilizationPercentage, "a lot"), invalidSpec("InvalidPredictorSpec", `"a lot": write a whole number from 1 to 100`),
+	},
+	"a label that no pod can have": {
+		func(isvc *v1beta1.InferenceService) {
+			isvc.Spec.Predictor.Labels = map[string]string{"team": "not a value"}
+		},
+		invalidSpec("InvalidPredictorSpec", `"not a value": pods cannot have it`),
+	},
+}
+
+var _ = Describe("a spec that cannot be run", func() {
+	It("moves nothing in the middle of a canary, says what to do, and is forgotten once it is mended", func(ctx SpecContext) {
+		var trials []trial
+		for name, bad := range badSpecs {
+			trials = append(trials, trial{name: name, tell: func(s *story) {
+				s.canaries()
+				want := bad.want
+				want.message = strings.ReplaceAll(want.message, "NAMESPACE", s.namespace)
+				before := len(s.operator.wire.Writes())
+				// A percent in a bad spec counts as little as the rest of it.
+				s.apply(model(2), percent(50), bad.says)
+				s.refuses(afterCanary, want)
+				Expect(s.since(before)).To(HaveEach("patch inferenceservices/status " + iris))
+				s.splits("2:10 1:90")
+				s.restart()
+				s.refuses(afterCanary, want)
+				Expect(s.since(0)).To(BeEmpty(), "after a restart")
+
+				s.apply(model(2), percent(10))
+				s.prints("True", "90", "10", revision(1), revision(2))
+				s.modelled(SatisfyAll(HaveField("TransitionStatus", v1beta1.UpToDate), HaveField("LastFailureInfo", BeNil())))
+				Expect(s.records()).To(ConsistOf(revision(1), revision(2)))
+				s.history("1:100", "2:10 1:90")
+			}})
+		}
+		together(ctx, trials)
+	})
+
+	It("starts nothing when it is the first, and is started once it is mended", func(ctx SpecContext) {
+		var trials []trial
+		for name, bad := range badSpecs {
+			trials = append(trials, trial{name: name, tell: func(s *story) {
+				want := bad.want
+				want.message = strings.ReplaceAll(want.message, "NAMESPACE", s.namespace)
+				if want.reason == "DeploymentModeChanged" {
+					want.reason, want.message = "DeploymentModeNotSupported", "write Standard, or leave the annotation out"
+				}
+				s.apply(model(1), percent(50), bad.says)
+				s.refuses(afterNothing, want)
+				Expect(s.since(0)).To(Equal([]string{"patch inferenceservices/status " + iris}))
+				s.apply(model(1))
+				s.prints("True", "", "100", "", revision(1))
+				s.history("1:100")
+			}})
+		}
+		together(ctx, trials)
+	})
+
+	It("leaves what it says wrongly as it was: stopped what is stopped, tagged what is tagged", func(ctx SpecContext) {
+		together(ctx, []trial{{name: "stop", tell: func(s *story) {
+			s.canaries()
+			s.apply(model(2), percent(10), stopped)
+			s.prints("False", "", "", "", "")
+			s.splits("none")
+			s.runs()
+			s.apply(model(2), percent(10), annotation(v1beta1.AnnotationStop, "ture"))
+			s.condition(v1beta1.ConditionStopped, Be(metav1.ConditionTrue, "Stopped", ""))
+			s.modelled(HaveField("LastFailureInfo", HaveValue(HaveField("Message", ContainSubstring(`"ture"`)))))
+			s.settles()
+			s.splits("none")
+			s.runs()
+			s.apply(model(2), percent(10))
+			s.prints("True", "90", "10", revision(1), revision(2))
+			Expect(s.records()).To(ConsistOf(revision(1), revision(2)))
+		}}, {name: "enable-tag-routing", tell: func(s *story) {
+			hosts := map[string]string{"latest": "2:100", "prev": "1:100"}
+			s.canaries(tagged)
+			s.tagged(hosts)
+			s.apply(model(2), percent(10), annotation(v1beta1.AnnotationEnableTagRouting, "ture"))
+			s.refuses(afterCanary, invalidSpec("InvalidPredictorSpec", `"ture"`))
+			s.tagged(hosts)
+			s.apply(model(2), percent(10), tagged)
+			s.prints("True", "90", "10", revision(1), revision(2))
+			s.history("1:100", "2:10 1:90")
+		}}, {name: "autoscalerClass", tell: func(s *story) {
+			s.canaries(replicas(1, 3))
+			before, err := s.world()
+			Expect(err).NotTo(HaveOccurred())
+			s.apply(model(2), percent(10), replicas(1, 3), annotation(v1beta1.AnnotationAutoscalerClass, "hpq"))
+			s.refuses(afterCanary, invalidSpec("InvalidPredictorSpec", `"hpq"`))
+			s.apply(model(2), percent(10), replicas(1, 3))
+			s.prints("True", "90", "10", revision(1), revision(2))
+			Eventually(s.world).Should(Equal(before))
+			Expect(s.since(0)).NotTo(ContainElement(ContainSubstring("delete")))
+		}}})
+	})
+
+	It("has a name that makes host names which DNS does not allow", func(ctx SpecContext) {
+		s := begin(ctx, func(cfg *config.Config) { cfg.Ingress.Domain = strings.Repeat("a-long-domain.", 16) + "example.com" })
+		s.apply(model(1))
+		s.refuses(afterNothing, refusal{
+			condition: v1beta1.ConditionIngressReady, reason: "HostNameInvalid", failure: v1beta1.InvalidPredictorSpec,
+			message: "give the InferenceService, or its namespace, a shorter name",
+		})
+		s.runs()
+	})
+})
+
+var _ = Describe("a spec that the API server refuses", func() {
+	const predictor = `{"spec":{"predictor":%s}}`
+	longName := strings.Repeat("a", 47)
+
+	It("is not stored, and nothing moves", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.settles()
+		versions, writes := s.versions(), len(s.operator.wire.Writes())
+		before, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		for patch, message := range map[string]string{
+			fmt.Sprintf(predictor, `{"canaryTrafficPercent":-1}`):                                          "canaryTrafficPercent",
+			fmt.Sprintf(predictor, `{"canaryTrafficPercent":101}`):                                         "canaryTrafficPercent",
+			fmt.Sprintf(predictor, `{"canaryTrafficPercent":"ten"}`):                                       "canaryTrafficPercent",
+			fmt.Sprintf(predictor, `{"canaryTrafficPercent":2.5}`):                                         "canaryTrafficPercent",
+			fmt.Sprintf(predictor, `{"containers":[{"name":"kserve-container","image":"example.com/x"}]}`): "spec.predictor",
+			fmt.Sprintf(predictor, `{"model":null}`):                                                       "spec.predictor",
+			fmt.Sprintf(predictor, `{"minReplicas":3,"maxReplicas":2}`):                                    "maxReplicas",
+			fmt.Sprintf(predictor, `{"minReplicas":-1}`):                                                   "minReplicas",
+			fmt.Sprintf(predictor, `{"maxReplicas":-1}`):                                                   "maxReplicas",
+			fmt.Sprintf(predictor, `{"batcher":{"maxBatchSize":8}}`):                                       "batcher",
+			fmt.Sprintf(predictor, `{"logger":{"mode":"all"}}`):                                            "logger",
+			fmt.Sprintf(predictor, `{"workerSpec":{}}`):                                                    "workerSpec",
+			`{"spec":{"transformer":{"containers":[]}}}`:                                                   "transformer is not supported",
+			`{"spec":{"explainer":{}}}`:                                                                    "explainer is not supported",
+			`{"spec":{"canary":[{"trafficPercent":10}]}}`:                                                  "canary is not supported: change predictor to the new version and set predictor.canaryTrafficPercent",
+		} {
+			err := api.Patch(ctx, before.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)))
+			Expect(err).To(MatchError(ContainSubstring(message)), patch)
+			Expect(err).To(Satisfy(apierrors.IsInvalid), patch)
+		}
+		named := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: longName}}
+		model(1)(named)
+		Expect(api.Create(ctx, named)).To(MatchError(ContainSubstring("the name is longer than 46 characters")))
+
+		after, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(after.ResourceVersion).To(Equal(before.ResourceVersion))
+		s.silent()
+		Expect(s.since(writes)).To(BeEmpty())
+		Expect(s.versions()).To(Equal(versions))
+		s.prints("True", "90", "10", revision(1), revision(2))
+	})
+})
+
+// ours is a serving runtime of the namespace, for sklearn.
+func (s *story) ours() *v1alpha1.ServingRuntime {
+	return &v1alpha1.ServingRuntime{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "ours"},
+		Spec: v1alpha1.ServingRuntimeSpec{
+			SupportedModelFormats: []v1alpha1.SupportedModelFormat{{Name: "sklearn"}},
+			ProtocolVersions:      []v1beta1.ProtocolVersion{v1beta1.ProtocolV1, v1beta1.ProtocolV2},
+			ServingRuntimePodSpec: v1alpha1.ServingRuntimePodSpec{
+				Containers: []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "example.com/server:1"}},
+			},
+		},
+	}
+}
+
+// alter changes the serving runtime of the namespace.
+func (s *story) alter(change func(*v1alpha1.ServingRuntimeSpec)) {
+	GinkgoHelper()
+	runtime := s.ours()
+	Expect(api.Get(s.ctx, client.ObjectKeyFromObject(runtime), runtime)).To(Succeed())
+	change(&runtime.Spec)
+	Expect(api.Update(s.ctx, runtime)).To(Succeed())
+}
+
+var _ = Describe("a serving runtime", func() {
+	it := runtimeNamed("ours")
+	speakingV2 := set(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolV2) })
+
+	It("that becomes unfit under a canary moves nothing, and is taken again once it is fit", func(ctx SpecContext) {
+		var trials []trial
+		for name, how := range map[string]struct {
+			spoil, mend func(*story)
+			want        refusal
+		}{
+			"deleted": {
+				func(s *story) { Expect(api.Delete(ctx, s.ours())).To(Succeed()) },
+				func(s *story) { Expect(api.Create(ctx, s.ours())).To(Succeed()) },
+				noRuntime(v1beta1.RuntimeNotRecognized, `"ours" is neither a ServingRuntime in namespace`),
+			},
+			"disabled": {
+				func(s *story) { s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = new(true) }) },
+				func(s *story) { s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = nil }) },
+				noRuntime(v1beta1.RuntimeDisabled, `ServingRuntime "ours" is disabled; have it enabled, or remove the field to have a runtime picked`),
+			},
+			"of another protocol": {
+				func(s *story) {
+					s.alter(func(spec *v1alpha1.ServingRuntimeSpec) {
+						spec.ProtocolVersions = []v1beta1.ProtocolVersion{v1beta1.ProtocolV1}
+					})
+				},
+				func(s *story) {
+					s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.ProtocolVersions = s.ours().Spec.ProtocolVersions })
+				},
+				noRuntime(v1beta1.NoSupportingRuntime, "write model.protocolVersion: v1"),
+			},
+		} {
+			trials = append(trials, trial{name: name, tell: func(s *story) {
+				Expect(api.Create(ctx, s.ours())).To(Succeed())
+				s.canaries(it, speakingV2)
+				before, err := s.world()
+				Expect(err).NotTo(HaveOccurred())
+				pods, err := s.pods(2)
+				Expect(err).NotTo(HaveOccurred())
+				how.spoil(s)
+				s.refuses(afterCanary, how.want)
+				By("asking for more in the meantime")
+				s.apply(model(2), percent(80), it, speakingV2)
+				s.refuses(afterCanary, how.want)
+				s.apply(model(2), percent(10), it, speakingV2)
+				s.refuses(afterCanary, how.want)
+
+				how.mend(s)
+				s.prints("True", "90", "10", revision(1), revision(2))
+				Eventually(s.world).Should(Equal(before))
+				Expect(s.pods(2)).To(Equal(pods))
+				s.history("1:100", "2:10 1:90")
+			}})
+		}
+		together(ctx, trials)
+	})
+
+	It("that is not there yet is waited for", func(ctx SpecContext) {
+		s := begin(ctx)
+		s.apply(model(1), it)
+		s.refuses(afterNothing, noRuntime(v1beta1.RuntimeNotRecognized, `"ours" is neither`))
+		runtime := s.ours()
+		runtime.Spec.Disabled = new(true)
+		Expect(api.Create(ctx, runtime)).To(Succeed())
+		s.refuses(afterNothing, noRuntime(v1beta1.RuntimeDisabled, "is disabled"))
+		s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = nil })
+		s.prints("True", "", "100", "", revision(1))
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(isvc.Status.ServingRuntimeName).To(Equal("ours"))
+		said, err := s.announced()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(slices.ContainsFunc(said, func(event string) bool { return strings.HasPrefix(event, "Ready: ") })).To(BeTrue())
+	})
+})
