@@ -22,8 +22,9 @@ type PredictorExtensionSpecApplyConfiguration struct {
 	StorageURI *string `json:"storageUri,omitempty"`
 	// Tag of the serving runtime's image to use instead of the tag that it names.
 	RuntimeVersion *string `json:"runtimeVersion,omitempty"`
-	// Protocol that clients speak to this model. Absent means v1, except for the
-	// fields and formats that KServe gives v2 (triton, onnx and huggingface).
+	// Protocol that clients speak to this model. Absent means v1, and v2 for what
+	// KServe gives v2: the formats triton and vLLM, and the fields triton, onnx and
+	// huggingface.
 	ProtocolVersion *apiv1beta1.ProtocolVersion `json:"protocolVersion,omitempty"`
 	// Where the model is and with which credentials, by a key of the secret
 	// storage-config.
