@@ -13,7 +13,8 @@ CONTAINER_TOOL ?= docker## docker or podman
 PLATFORMS     ?=## platforms of the image, such as linux/amd64,linux/arm64; by default this machine's
 PUSH          ?=## PUSH=1 pushes the image, which several platforms need
 CONFIG        ?= hack/run-config.yaml## configuration file for `run`
-FUZZ_COUNT    ?= 1000000## how many rollouts `fuzz` tries
+FUZZ_DECISIONS ?= 1000000## how many single decisions `fuzz` tries
+FUZZ_HISTORIES ?= 20000## how many whole histories of rollouts `fuzz` plays
 BENCH_ARGS    ?=## flags for the benchmarks
 KUBEBUILDER_ASSETS ?=## folder with etcd, kube-apiserver and kubectl, if they are not to be built
 
@@ -103,8 +104,9 @@ test-integration: requirements assets ## test the operator on a real API server
 	@$(timed) "integration tests" go test -timeout=40m ./test/integration/...
 
 .PHONY: fuzz
-fuzz: requirements ## try FUZZ_COUNT random rollouts on the core
-	@$(timed) "fuzzing" go test ./internal/rollout -run='^$$' -fuzz='^FuzzDecide$$' -fuzztime=$(FUZZ_COUNT)x
+fuzz: requirements ## look for decisions of the core that break a rule
+	@$(timed) "fuzzing decisions" go test ./internal/rollout -run='^$$' -fuzz='^FuzzDecide$$' -fuzzminimizetime=100x -fuzztime=$(FUZZ_DECISIONS)x
+	@$(timed) "fuzzing histories" go test ./internal/rollout -run='^$$' -fuzz='^FuzzRollout$$' -fuzzminimizetime=100x -fuzztime=$(FUZZ_HISTORIES)x
 
 .PHONY: bench
 bench: requirements assets ## measure the operator on a real API server
