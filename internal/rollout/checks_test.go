@@ -528,6 +528,9 @@ func checkOwnGeneration(d decided) error {
 	case decision.Phase == Stopped != wanted.Stopped:
 		return fmt.Errorf("the phase is %s", decision.Phase)
 	}
+	if record := decision.Record; record != nil && target != nil && record.Inputs != "" && record.Inputs != target.Inputs {
+		return fmt.Errorf("the record says that revision %d runs %s; it runs %s", record.Target, record.Inputs, target.Inputs)
+	}
 	return checkPhase(d, valid)
 }
 

@@ -103,10 +103,29 @@ func testCrash(t *testing.T, undisturbed, crashed *world, life int) {
 	if diff := cmp.Diff(undisturbed.String(), crashed.String()); diff != "" {
 		t.Errorf("after %d writes it ends otherwise (-undisturbed +crashed):\n%s\n%s", life, diff, crashed.story)
 	}
-	diff := cmp.Diff(undisturbed.story.splits(), crashed.story.splits())
-	if crashed.successor == atOnce && diff != "" {
+	if crashed.successor != atOnce {
+		return
+	}
+	if diff := cmp.Diff(undisturbed.story.splits(), crashed.story.splits()); diff != "" {
 		t.Errorf("after %d writes it gets there by other splits (-undisturbed +crashed):\n%s\n%s", life, diff, crashed.story)
 	}
+	if extra := exceeding(crashed.announcements(), undisturbed.announcements()); len(extra) > 0 {
+		t.Errorf("after %d writes it announces twice: %v\n%s", life, extra, crashed.story)
+	}
+}
+
+// exceeding gives what is in a list more often than in another.
+func exceeding(list, other []string) []string {
+	var extra []string
+	other = slices.Clone(other)
+	for _, item := range list {
+		if i := slices.Index(other, item); i >= 0 {
+			other = slices.Delete(other, i, i+1)
+		} else {
+			extra = append(extra, item)
+		}
+	}
+	return extra
 }
 
 // count tells how many lines of a story begin with these words.

@@ -71,8 +71,11 @@ func (d *decider) chooseTarget() {
 			d.target, d.create = d.newNumber(), true
 		}
 	}
-	if d.create || d.target != d.before.Target {
+	switch {
+	case d.create:
 		d.after.Inputs = d.Wanted.Inputs
+	case d.target != d.before.Target:
+		d.after.Inputs = d.find(d.target).Inputs
 	}
 	d.after.Target, d.after.Percent = d.target, d.percent
 	d.after.Highest = max(d.before.Highest, d.highest(), d.target)

@@ -3,11 +3,31 @@
 
 package rollout
 
-import "testing"
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// seeds gives a fuzzer bytes that lead somewhere: histories and snapshots need many choices.
+func seeds(f *testing.F, length int) {
+	f.Add([]byte{})
+	random := rand.New(rand.NewPCG(20260311, uint64(length)))
+	for range 20 {
+		f.Add(randomBytes(random, length))
+	}
+}
+
+func randomBytes(random *rand.Rand, length int) []byte {
+	bytes := make([]byte, length)
+	for i := range bytes {
+		bytes[i] = byte(random.Uint32())
+	}
+	return bytes
+}
 
 // FuzzDecide takes decisions on any snapshot and holds every rule against each.
 func FuzzDecide(f *testing.F) {
-	f.Add([]byte{})
+	seeds(f, 120)
 	f.Fuzz(func(t *testing.T, bytes []byte) {
 		d := randomDecision(&dice{bytes})
 		for rule, check := range rules {
@@ -24,10 +44,45 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-// FuzzRollout plays any history.
+// FuzzRollout plays any history and checks every rule after every write and event.
 func FuzzRollout(f *testing.F) {
-	f.Add([]byte{})
+	seeds(f, 300)
 	f.Fuzz(func(t *testing.T, bytes []byte) {
 		reportBreaches(t, playHistory(bytes, nil), 0, bytes)
+	})
+}
+
+// FuzzDecodeRecord reads any text that somebody may have put on a route. What is read can be decided on, and is
+// written again in one form.
+func FuzzDecodeRecord(f *testing.F) {
+	for _, text := range []string{
+		encoded, "", "null", "{}", "[]", `{"stable":1,"target":1,"highest":1}`,
+		`{"stable":1,"target":2,"percent":0,"split":{"1":100,"2":0},"before":{},"shiftedAt":"2026-03-11T12:00:00+01:00","highest":2}`,
+		`{"stable":1,"target":1,"split":{"01":50,"1":50},"floors":{"-1":-1},"highest":2147483647}`,
+		`{"Stable":1,"TARGET":1,"split":null,"shiftedAt":"9999-12-31T23:59:59.999999999-23:59","highest":1}`,
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		record, err := DecodeRecord(text)
+		if err != nil {
+			return
+		}
+		canonical := record.Encode()
+		again, err := DecodeRecord(canonical)
+		if err != nil {
+			t.Fatalf("%s is not read again: %v", canonical, err)
+		}
+		if twice := again.Encode(); twice != canonical {
+			t.Errorf("%s is written again as %s", canonical, twice)
+		}
+		seen := sees(&record, 2, new(10), upWith(1, 3), up(2), away(3))
+		seen.Wanted.Replicas = scaled
+		d := decided{seen, testPolicy, testNow, Decide(seen, testPolicy, testNow)}
+		for _, check := range []func(decided) error{checkSum, checkReadyOnly, checkOrder, checkNoSecondLoad, checkStatusIsDerived} {
+			if err := check(d); err != nil {
+				t.Errorf("%v\n%v", err, d)
+			}
+		}
 	})
 }

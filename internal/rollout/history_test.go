@@ -241,23 +241,30 @@ const manyRounds = 30
 
 // settle plays on until all is at rest, and expects that it is, and where.
 func (w *world) settle() {
+	if w.rest() {
+		for _, problem := range w.misplaced() {
+			w.witness.breach(7, "at rest, %s", problem)
+		}
+	}
+}
+
+// rest plays on until all is at rest.
+func (w *world) rest() bool {
 	for range manyRounds {
 		wrote, wakeAt := w.pass()
 		moved := w.peers()
 		switch {
 		case len(w.witness.breaches) > 0:
-			return
+			return false
 		case wrote > 0 || moved:
 		case wakeAt.IsZero():
-			for _, problem := range w.misplaced() {
-				w.witness.breach(7, "at rest, %s", problem)
-			}
-			return
+			return true
 		default:
 			w.advance(wakeAt.Sub(w.now))
 		}
 	}
 	w.witness.breach(8, "after %d rounds there is still something to do", manyRounds)
+	return false
 }
 
 // disturb expects that nothing disturbs a world at rest: neither time, nor an operator that starts anew, nor one that

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"time"
@@ -62,6 +63,9 @@ func DecodeRecord(text string) (Record, error) {
 	var record Record
 	if err := decoder.Decode(&record); err != nil {
 		return Record{}, fmt.Errorf("decoding the rollout record: %w", err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return Record{}, errors.New("decoding the rollout record: it is followed by something else")
 	}
 	if err := record.validate(); err != nil {
 		return Record{}, fmt.Errorf("decoding the rollout record: %w", err)

@@ -61,11 +61,7 @@ func TestHistoriesGoEverywhere(t *testing.T) {
 	const histories = 200
 	met := map[string]int{}
 	for range histories {
-		bytes := make([]byte, 300)
-		for i := range bytes {
-			bytes[i] = byte(random.Uint32())
-		}
-		for what := range playHistory(bytes, &story{}, 1).witness.met {
+		for what := range playHistory(randomBytes(random, 300), &story{}, 1).witness.met {
 			met[what]++
 		}
 	}

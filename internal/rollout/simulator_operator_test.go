@@ -77,6 +77,7 @@ func (w *world) carryOut(todo intent, life int) (wrote int) {
 		}
 		w.tell("operator", "%s", what)
 	}
+	w.announced = append(w.announced, todo.decision.Transitions...)
 	return wrote
 }
 

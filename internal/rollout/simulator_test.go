@@ -37,6 +37,9 @@ type world struct {
 	// broken are the inputs whose model never starts.
 	broken string
 
+	// announced are the transitions of the decisions that were carried out to the end.
+	announced []Transition
+
 	// life is how many writes the operator has left to live, and successor says when the next one comes.
 	life      int
 	successor succession

@@ -1,0 +1,265 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// losses are what can happen to the memory of a rollout at rest.
+var losses = map[string]func(*world){
+	"the record is garbled":                          func(w *world) { w.garble("garbage") },
+	"the route is deleted":                           func(w *world) { w.deleteRoute() },
+	"the status is wiped":                            func(w *world) { w.wipeReport() },
+	"the record is garbled, and the status is wiped": func(w *world) { w.garble(""); w.wipeReport() },
+	"the route is deleted, and the status is wiped":  func(w *world) { w.deleteRoute(); w.wipeReport() },
+}
+
+// TestLossesMoveNothing: whatever a rollout has come to rest at, the loss of its memory moves no traffic. From the
+// route or from the status all of its history is recovered; from what runs alone, who serves what.
+func TestLossesMoveNothing(t *testing.T) {
+	tagged := func(s *spec) { s.Tagged = true }
+	scenes := map[string][]func(*spec){
+		"first deployment":                 {},
+		"first deployment with a percent":  {percent(10)},
+		"canary":                           {model(2, new(10))},
+		"canary with tags":                 {tagged, model(2, new(10))},
+		"canary of a second":               {model(2, nil), model(3, new(30))},
+		"canary of all but one":            {model(2, new(99))},
+		"promotion":                        {model(2, new(10)), percent(nil)},
+		"canary that is rolled back":       {model(2, new(10)), percent(0)},
+		"promotion that is undone":         {model(2, nil), percent(0)},
+		"promotion that is undone by half": {model(2, nil), percent(50)},
+		"failing canary":                   {model(5, new(10))},
+		"abort":                            {model(2, nil), model(3, new(10)), model(2, new(10))},
+		"return to the first":              {model(2, nil), model(1, nil)},
+		"return to the first, as a canary": {model(2, nil), model(1, new(20))},
+	}
+	for sceneName, scene := range scenes {
+		for lossName, lose := range losses {
+			t.Run(sceneName+": "+lossName, func(t *testing.T) {
+				w := playScene(scene, forEver, later)
+				before, err := DecodeRecord(w.route.record)
+				if err != nil {
+					t.Fatal(err)
+				}
+				told := len(w.story.lines)
+
+				lose(w)
+				w.settle()
+				after, err := DecodeRecord(w.route.record)
+				if err != nil {
+					t.Fatal(err)
+				}
+				after.ShiftedAt, after.Before = before.ShiftedAt, before.Before
+				if lossName != "the status is wiped" {
+					after.NothingToUndo = before.NothingToUndo // Only the record tells that.
+				}
+				if strings.Contains(lossName, ", and the status") {
+					after.Previous = before.Previous // Nothing tells that any more.
+				}
+				if diff := cmp.Diff(before, after, splitsByShares); diff != "" {
+					t.Errorf("the record changes (-before +after):\n%s\n%s", diff, w.story)
+				}
+				for _, line := range w.story.lines[told:] {
+					if line.served != before.Split.String() {
+						t.Errorf("%s is served in between:\n%s", line.served, w.story)
+					}
+				}
+			})
+		}
+	}
+}
+
+// withoutTimes leaves out of a record what was known when, and the inputs.
+var withoutTimes = regexp.MustCompile(`"before":\{[^}]*\},"shiftedAt":"[^"]*",|"inputs":"[^"]*",`)
+
+// TestRecover holds what is recovered from what.
+func TestRecover(t *testing.T) {
+	canary := between(2, 10, 1)
+	tests := map[string]struct {
+		target    Number // Of the spec; 0 for one that cannot be resolved.
+		percent   *int
+		bounds    Bounds
+		route     Split
+		reported  Reported
+		revisions []Revision
+		want      string // The record, but for times and what was served before.
+	}{
+		"nothing is known and nothing was": {
+			target: 1, revisions: []Revision{down(1)},
+		},
+		"the route is worth more than the status": {
+			target: 2, percent: new(10), route: canary,
+			reported:  Reported{Stable: 1, Target: 2, Split: All(1)},
+			revisions: []Revision{up(1), up(2)},
+			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
+		},
+		"the status, where there is no route": {
+			target: 2, percent: new(10),
+			reported:  Reported{Stable: 1, Previous: 3, Target: 2, Split: canary},
+			revisions: []Revision{up(1), up(2), away(3)},
+			want:      `{"stable":1,"previous":3,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":3}`,
+		},
+		"the status, where the route leads to nobody that is known": {
+			target: 2, percent: new(10), route: All(7),
+			reported:  Reported{Stable: 1, Target: 2, Split: canary},
+			revisions: []Revision{up(1), up(2)},
+			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":7}`,
+		},
+		"the stable, from the route: who is beside the target": {
+			target: 2, percent: new(10), route: canary,
+			revisions: []Revision{up(1), up(2)},
+			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
+		},
+		"the stable, from the route: who is alone": {
+			target: 2, percent: new(10), route: All(1),
+			revisions: []Revision{up(1), down(2)},
+			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":100},"highest":2}`,
+		},
+		"the stable, from what runs: not who is on trial": {
+			target: 2, percent: new(10),
+			revisions: []Revision{up(1), up(2)},
+			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
+		},
+		"the stable, from what runs: the newest": {
+			target: 4, percent: new(10),
+			revisions: []Revision{up(1), up(2), down(3), down(4)},
+			want:      `{"stable":2,"target":4,"percent":10,"split":{"2":100},"highest":4}`,
+		},
+		"the stable, from what runs: not who is on the way out": {
+			target: 3, percent: new(10),
+			revisions: []Revision{up(1), retiring(2, Workload{Ready: 1, Replicas: 1, Pods: 1}, 0), down(3)},
+			want:      `{"stable":1,"target":3,"percent":10,"split":{"1":100},"highest":3}`,
+		},
+		"the stable, from what runs: who was on trial, rather than nobody": {
+			target: 2, percent: new(10), reported: Reported{Target: 1},
+			revisions: []Revision{up(1), down(2)},
+			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":100},"highest":2}`,
+		},
+		"only the target runs: it is as if it was the first": {
+			target: 2, percent: new(10),
+			revisions: []Revision{away(1), up(2)},
+			want:      `{"stable":2,"target":2,"percent":10,"split":{"2":100},"highest":2}`,
+		},
+		"a previous that is gone": {
+			target: 2, reported: Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
+			revisions: []Revision{up(2)},
+			want:      `{"stable":2,"target":2,"split":{"2":100},"highest":2}`,
+		},
+		"a previous that is the stable": {
+			target: 2, reported: Reported{Stable: 2, Previous: 2, Target: 2, Split: All(2)},
+			revisions: []Revision{up(2)},
+			want:      `{"stable":2,"target":2,"split":{"2":100},"highest":2}`,
+		},
+		"a number that only the status tells of": {
+			target: 7, reported: Reported{Stable: 1, Target: 6, Split: All(1)},
+			revisions: []Revision{up(1)},
+			want:      `{"stable":1,"target":7,"split":{"1":100},"highest":7}`,
+		},
+		"a status that lags gives nothing to who was rejected since": {
+			target: 3, reported: Reported{Stable: 3, Previous: 1, Target: 3, Split: between(2, 50, 1)},
+			revisions: []Revision{up(1), up(2), up(3)},
+			want:      `{"stable":3,"previous":1,"target":3,"split":{"3":100},"highest":3}`,
+		},
+		"a status that lags is better than nothing": {
+			target: 3, reported: Reported{Stable: 3, Previous: 1, Target: 3, Split: between(2, 50, 1)},
+			revisions: []Revision{up(1), up(2), down(3)},
+			want:      `{"stable":3,"previous":1,"target":3,"split":{"1":50,"2":50},"highest":3}`,
+		},
+		"a spec that cannot be resolved: the target and percent that it had": {
+			percent:   new(50),
+			reported:  Reported{Stable: 1, Target: 2, Split: canary},
+			revisions: []Revision{up(1), up(2)},
+			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
+		},
+		"a spec that cannot be resolved: a target that waits for the stable is not promoted": {
+			reported:  Reported{Stable: 1, Target: 2, Split: All(2)},
+			revisions: []Revision{down(1), up(2)},
+			want:      `{"stable":1,"target":2,"percent":0,"split":{"2":100},"highest":2}`,
+		},
+		"a spec that cannot be resolved: the stable is the target": {
+			percent:   new(10),
+			reported:  Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
+			revisions: []Revision{away(1), up(2)},
+			want:      `{"stable":2,"previous":1,"target":2,"percent":10,"split":{"2":100},"highest":2}`,
+		},
+		"a percent that is none, and no rollback for it": {
+			target: 2, percent: new(-1),
+			reported:  Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
+			revisions: []Revision{away(1), up(2)},
+			want:      `{"stable":2,"previous":1,"target":2,"split":{"2":100},"highest":2}`,
+		},
+		"a spec that cannot be resolved, and nothing else that is known": {
+			revisions: []Revision{up(1), up(2)},
+			want:      `{"stable":2,"target":2,"split":{"2":100},"highest":2}`,
+		},
+		"a percent that changed with the loss undoes nothing": {
+			target: 2, percent: new(0),
+			reported:  Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
+			revisions: []Revision{up(1), up(2)},
+			want:      `{"stable":2,"previous":1,"target":2,"percent":0,"split":{"2":100},"highest":2}`,
+		},
+		"floors: what there is, is held": {
+			target: 2, percent: new(50), bounds: scaled, route: between(2, 50, 1),
+			revisions: []Revision{upWith(1, 6), upWith(2, 3)},
+			want:      `{"stable":1,"target":2,"percent":50,"split":{"1":50,"2":50},"floors":{"1":6,"2":3},"highest":2}`,
+		},
+		"a route of three backends goes on until the stable can take it": {
+			target: 1, route: split(t, Share{3, 50}, Share{2, 30}, Share{1, 20}),
+			reported:  Reported{Stable: 4, Target: 1},
+			revisions: []Revision{down(1), up(2), up(3), down(4)},
+			want:      `{"stable":4,"target":1,"split":{"1":20,"2":30,"3":50},"highest":4}`,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			seen := sees(nil, test.target, test.percent, test.revisions...)
+			if test.target == 0 {
+				seen.Wanted.Inputs = ""
+			}
+			if test.bounds != (Bounds{}) {
+				seen.Wanted.Replicas = test.bounds
+			}
+			seen.Route.Split, seen.Reported = test.route, test.reported
+			got := ""
+			if record := Decide(seen, testPolicy, testNow).Record; record != nil {
+				got = withoutTimes.ReplaceAllString(record.Encode(), "")
+				if want := inputs(record.Target); record.Inputs != want {
+					t.Errorf("target %d is said to run %s", record.Target, record.Inputs)
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("record (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRecoverWhatIsServed: until the record is on the route again, nobody knows what the gateway serves. Users are told
+// what they were told.
+func TestRecoverWhatIsServed(t *testing.T) {
+	for name, test := range map[string]struct {
+		reported Split
+		want     Split
+	}{
+		"what was reported":                       {All(1), All(1)},
+		"what was reported of who is gone is not": {All(7), Split{}},
+		"nothing was reported":                    {Split{}, Split{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen := sees(nil, 2, new(10), up(1), up(2))
+			seen.Route.Split = between(2, 10, 1)
+			seen.Reported = Reported{Stable: 1, Target: 2, Split: test.reported}
+			decision := Decide(seen, testPolicy, testNow)
+			if !decision.Served.Equal(test.want) || decision.Programmed {
+				t.Errorf("served is %s, programmed %t, want %s and false", decision.Served, decision.Programmed, test.want)
+			}
+		})
+	}
+}

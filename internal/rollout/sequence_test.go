@@ -1,0 +1,75 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// ledger keeps the table of states by hand, for a user who waits after each edit until all is at rest. It is the
+// contract in a few lines, without capacity, failures and time.
+type ledger struct {
+	numbers                  map[string]Number
+	stable, previous, target Number
+	percent                  *int
+	split                    Split
+}
+
+func (l *ledger) edit(inputs string, percent *int, starts bool) {
+	target := l.numbers[inputs]
+	if target == 0 {
+		target = Number(len(l.numbers) + 1)
+		l.numbers[inputs] = target
+	}
+	all := func(percent *int) bool { return percent == nil || *percent == 100 }
+
+	// Rows 9, 10 and 11 against row 16: the percent of the target that is the stable goes from all to less.
+	if target == l.stable && target == l.target && all(l.percent) && !all(percent) && l.previous != 0 {
+		l.stable, l.previous = l.previous, 0
+	}
+	// Rows 2, 6 and 7.
+	if starts && target != l.stable && (l.stable == 0 || all(percent)) {
+		l.stable, l.previous = target, l.stable
+	}
+	switch {
+	case l.stable == 0: // Row 1.
+		l.split = Split{}
+	case target == l.stable, !starts: // Rows 3, 11, 12, 14 to 17.
+		l.split = All(l.stable)
+	default: // Rows 4, 5, 8, 9, 10 and 13.
+		l.split = between(target, *percent, l.stable)
+	}
+	l.target, l.percent = target, percent
+}
+
+// TestSequences: whatever a user asks for, one thing after the other, the rollout comes to rest where the table says.
+func TestSequences(t *testing.T) {
+	check(t, 2, 20, 60, func(t *rapid.T, bytes []byte) {
+		d := &dice{bytes}
+		w := newWorld()
+		w.broken, w.story, w.witness.watched = inputs(5), &story{}, []int{1}
+		w.spec.Replicas = pick(d, Bounds{Min: 1, Max: 1}, scaled)
+		w.load = 1 + d.roll(8)
+		l := ledger{numbers: map[string]Number{}}
+		for !d.spent() {
+			asked := pick(d, w.spec.Inputs, inputs(Number(1+d.roll(6))))
+			percent := pick(d, new(10), nil, new(0), new(100), new(50), w.spec.Percent)
+			w.edit("asks for "+asked+", percent "+percentText(percent), func(s *spec) { s.Inputs, s.Percent = asked, percent })
+			w.settle()
+			l.edit(asked, percent, !strings.Contains(w.broken, asked))
+
+			record := Record{}
+			if w.route != nil {
+				record, _ = DecodeRecord(w.route.record)
+			}
+			if len(w.witness.breaches) > 0 || record.Stable != l.stable || record.Previous != l.previous || !record.Split.Equal(l.split) {
+				t.Fatalf("it comes to rest at %s with stable %d and previous %d, want %s with %d and %d %v\n%s",
+					record.Split, record.Stable, record.Previous, l.split, l.stable, l.previous, w.witness.breaches, w.story)
+			}
+		}
+	})
+}

@@ -1,0 +1,103 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import "testing"
+
+// TestStop: whatever a rollout is at, to stop it takes all traffic and all pods away and forgets nothing; to resume it
+// brings it to where the spec wants it now.
+func TestStop(t *testing.T) {
+	nothing := func(*spec) {}
+	tests := map[string]struct {
+		begin    []func(*spec)
+		meantime func(*spec)
+		want     string
+		stable   Number
+		previous Number
+	}{
+		"a stable":                              {nil, nothing, "1:100", 1, 0},
+		"a promoted revision":                   {[]func(*spec){model(2, nil)}, nothing, "2:100", 2, 1},
+		"a canary":                              {[]func(*spec){model(2, new(10))}, nothing, "2:10 1:90", 1, 0},
+		"a canary that is rolled back":          {[]func(*spec){model(2, new(10)), percent(0)}, nothing, "2:0 1:100", 1, 0},
+		"a promotion that is undone":            {[]func(*spec){model(2, nil), percent(30)}, nothing, "2:30 1:70", 1, 0},
+		"a failing canary":                      {[]func(*spec){model(5, new(10))}, nothing, "1:100", 1, 0},
+		"a canary, promoted meanwhile":          {[]func(*spec){model(2, new(10))}, percent(nil), "2:100", 2, 1},
+		"a promoted revision, undone meanwhile": {[]func(*spec){model(2, nil)}, percent(10), "2:10 1:90", 1, 0},
+		"a canary, superseded meanwhile":        {[]func(*spec){model(2, new(10))}, model(3, new(20)), "3:20 1:80", 1, 0},
+		"a canary, aborted meanwhile":           {[]func(*spec){model(2, new(10))}, model(1, new(10)), "1:100", 1, 0},
+		"a canary, and a spec that is nonsense": {[]func(*spec){model(2, new(10))}, func(s *spec) { s.invalid = true }, "2:10 1:90", 1, 0},
+		"with tags":                             {[]func(*spec){model(2, new(10))}, func(s *spec) { s.Tagged = true }, "2:10 1:90", 1, 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.broken, w.story = inputs(5), &story{}
+			w.settle()
+			for _, change := range test.begin {
+				w.edit("edits the spec", change)
+				w.settle()
+			}
+			before, err := DecodeRecord(w.route.record)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			w.edit("stops", stop(true))
+			w.settle()
+			w.expect(t, "none", before.Stable, before.Previous)
+			if len(w.deployments) > 0 || !w.gateway.main.serves.IsEmpty() {
+				t.Fatalf("it is not stopped:\n%s", w.story)
+			}
+
+			w.edit("edits the spec meanwhile", test.meantime)
+			w.pass()
+			w.edit("resumes", stop(false))
+			w.rest()
+			w.expect(t, test.want, test.stable, test.previous)
+		})
+	}
+}
+
+// TestResumeStableFirst: nothing goes to a canary while the stable has yet to come back; a target that is asked for as
+// a whole does not wait for it.
+func TestResumeStableFirst(t *testing.T) {
+	stopped := func(percent *int) *Record { return remembered(1, 0, 2, percent, Split{}) }
+	tests := map[string]struct {
+		percent   *int
+		revisions []Revision
+		want      Split
+	}{
+		"nobody is ready":                         {new(10), []Revision{down(1), down(2)}, Split{}},
+		"the canary is ready":                     {new(10), []Revision{down(1), up(2)}, Split{}},
+		"the stable is ready":                     {new(10), []Revision{up(1), down(2)}, All(1)},
+		"both are ready":                          {new(10), []Revision{up(1), up(2)}, between(2, 10, 1)},
+		"the target is ready, and shall have all": {nil, []Revision{down(1), up(2)}, All(2)},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			decision := Decide(sees(stopped(test.percent), 2, test.percent, test.revisions...), testPolicy, testNow)
+			if got := decision.Record.Split; !got.Equal(test.want) {
+				t.Errorf("split is %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestStopBeforeTheFirstIsReady: there is no route to empty and none to wait for.
+func TestStopBeforeTheFirstIsReady(t *testing.T) {
+	seen := sees(nil, 1, nil, down(1))
+	seen.Wanted.Stopped = true
+	decision := Decide(seen, testPolicy, testNow)
+	if decision.Record != nil || decision.Phase != Stopped {
+		t.Errorf("phase is %s, with record %+v", decision.Phase, decision.Record)
+	}
+	if plan := planOf(decision, 1); plan.Action != ScaleDown {
+		t.Errorf("plan is %+v", plan)
+	}
+
+	seen.Revisions = nil
+	if decision := Decide(seen, testPolicy, testNow); !decision.Create || decision.Target != 1 || len(decision.Workloads) > 0 {
+		t.Errorf("a new one that is stopped: target %d, created %t, workloads %v", decision.Target, decision.Create, decision.Workloads)
+	}
+}

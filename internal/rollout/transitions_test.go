@@ -1,0 +1,172 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// announcements are what a world's operators have told people, one after the other.
+func (w *world) announcements() []string {
+	var texts []string
+	for _, transition := range w.announced {
+		texts = append(texts, transition.text())
+	}
+	return texts
+}
+
+func (t Transition) text() string {
+	switch t.Kind {
+	case Shifted:
+		return fmt.Sprintf("%s from %s to %s", t.Kind, t.From, t.To)
+	case Created, NothingToUndo:
+		return fmt.Sprintf("%s %d", t.Kind, t.Revision)
+	default:
+		return fmt.Sprintf("%s %d, %d", t.Kind, t.Revision, t.Other)
+	}
+}
+
+// TestTransitions: each thing that happens in a rollout is told once.
+func TestTransitions(t *testing.T) {
+	first := []string{"Created 1", "Shifted from none to 1:100"}
+	tests := map[string]struct {
+		scene []func(*spec)
+		want  []string
+	}{
+		"first deployment": {nil, nil},
+		"canary": {
+			[]func(*spec){model(2, new(10)), percent(50)},
+			[]string{"Created 2", "Shifted from 1:100 to 2:10 1:90", "Shifted from 2:10 1:90 to 2:50 1:50"},
+		},
+		"promotion": {
+			[]func(*spec){model(2, new(10)), percent(nil)},
+			[]string{"Created 2", "Shifted from 1:100 to 2:10 1:90", "Promoted 2, 1", "Shifted from 2:10 1:90 to 2:100"},
+		},
+		"promotion by 100": {
+			[]func(*spec){model(2, new(100)), percent(nil)},
+			[]string{"Created 2", "Promoted 2, 1", "Shifted from 1:100 to 2:100"},
+		},
+		"rollback of a canary": {
+			[]func(*spec){model(2, new(10)), percent(0)},
+			[]string{"Created 2", "Shifted from 1:100 to 2:10 1:90", "RolledBack 2, 1", "Shifted from 2:10 1:90 to 2:0 1:100"},
+		},
+		"a canary of 0 is no rollback": {
+			[]func(*spec){model(2, new(0)), percent(10)},
+			[]string{"Created 2", "Shifted from 1:100 to 2:0 1:100", "Shifted from 2:0 1:100 to 2:10 1:90"},
+		},
+		"less is no rollback": {
+			[]func(*spec){model(2, new(50)), percent(10)},
+			[]string{"Created 2", "Shifted from 1:100 to 2:50 1:50", "Shifted from 2:50 1:50 to 2:10 1:90"},
+		},
+		"rollback of a promotion": {
+			[]func(*spec){model(2, nil), percent(0)},
+			[]string{"Created 2", "Promoted 2, 1", "Shifted from 1:100 to 2:100", "RolledBack 2, 1", "Shifted from 2:100 to 2:0 1:100"},
+		},
+		"rollback of a promotion by half": {
+			[]func(*spec){model(2, nil), percent(50)},
+			[]string{"Created 2", "Promoted 2, 1", "Shifted from 1:100 to 2:100", "RolledBack 2, 1", "Shifted from 2:100 to 2:50 1:50"},
+		},
+		"nothing to undo": {
+			[]func(*spec){percent(10), percent(20)},
+			[]string{"NothingToUndo 1"},
+		},
+		"supersession": {
+			[]func(*spec){model(2, new(10)), model(3, new(30))},
+			[]string{
+				"Created 2", "Shifted from 1:100 to 2:10 1:90",
+				"Created 3", "Superseded 2, 3", "Shifted from 2:10 1:90 to 1:100", "Shifted from 1:100 to 3:30 1:70",
+			},
+		},
+		"supersession of one that was rolled back": {
+			[]func(*spec){model(2, new(0)), model(3, new(30))},
+			[]string{
+				"Created 2", "Shifted from 1:100 to 2:0 1:100",
+				"Created 3", "Superseded 2, 3", "Shifted from 2:0 1:100 to 1:100", "Shifted from 1:100 to 3:30 1:70",
+			},
+		},
+		"one that never was offered traffic is not superseded": {
+			[]func(*spec){model(5, new(10)), model(3, new(30))},
+			[]string{"Created 2", "Created 3", "Shifted from 1:100 to 3:30 1:70"},
+		},
+		"abort": {
+			[]func(*spec){model(2, new(10)), model(1, new(10))},
+			[]string{"Created 2", "Shifted from 1:100 to 2:10 1:90", "Superseded 2, 1", "Shifted from 2:10 1:90 to 1:100"},
+		},
+		"return to a revision that is known": {
+			[]func(*spec){model(2, nil), model(1, nil)},
+			[]string{"Created 2", "Promoted 2, 1", "Shifted from 1:100 to 2:100", "Promoted 1, 2", "Shifted from 2:100 to 1:100"},
+		},
+		"stop and resume": {
+			[]func(*spec){model(2, new(10)), stop(true), stop(false)},
+			[]string{
+				"Created 2", "Shifted from 1:100 to 2:10 1:90",
+				"Shifted from 2:10 1:90 to none", "Shifted from none to 2:10 1:90",
+			},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := playScene(test.scene, forEver, later).announcements()
+			if diff := cmp.Diff(slices.Concat(first, test.want), got); diff != "" {
+				t.Errorf("transitions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestTransitionsTellWhatChanges: on any snapshot, a decision tells of just what is not as before.
+func TestTransitionsTellWhatChanges(t *testing.T) {
+	check(t, 20, 0, 200, func(t *rapid.T, bytes []byte) {
+		d := randomDecision(&dice{bytes})
+		told := map[TransitionKind]Transition{}
+		for _, transition := range d.decision.Transitions {
+			if _, twice := told[transition.Kind]; twice {
+				t.Fatalf("%s is told twice\n%v", transition.Kind, d)
+			}
+			told[transition.Kind] = transition
+		}
+		want := changes(d)
+		if diff := diff(want, told); diff != "" {
+			t.Fatalf("transitions (-what changes +what is told):\n%s\n%v", diff, d)
+		}
+	})
+}
+
+// changes are the transitions between the records before and after a decision.
+func changes(d decided) map[TransitionKind]Transition {
+	found := map[TransitionKind]Transition{}
+	note := func(changed bool, transition Transition) {
+		if changed {
+			found[transition.Kind] = transition
+		}
+	}
+	target := d.decision.Target
+	note(d.decision.Create, Transition{Kind: Created, Revision: target})
+	after := d.decision.Record
+	if after == nil {
+		return found
+	}
+	note(!d.last().Equal(after.Split), Transition{Kind: Shifted, From: d.last(), To: after.Split})
+
+	former := d.formerStable()
+	promoted := after.Stable == target && former != target
+	note(promoted, Transition{Kind: Promoted, Revision: target, Other: former})
+	before := d.seen.Route.Record
+	if before == nil {
+		return found // What else is told depends on what was recovered.
+	}
+	undone := !promoted && after.Stable != before.Stable
+	becameNothing := after.Percent != nil && *after.Percent == 0 && (before.Percent == nil || *before.Percent != 0)
+	sentHome := target != after.Stable && becameNothing && before.Split.Percent(target) > 0
+	note(undone || sentHome, Transition{Kind: WasRolledBack, Revision: target, Other: after.Stable})
+	superseded := before.Target != target && before.Target != before.Stable && before.Split.Has(before.Target)
+	note(superseded, Transition{Kind: Superseded, Revision: before.Target, Other: target})
+	note(after.NothingToUndo && !before.NothingToUndo && !promoted, Transition{Kind: NothingToUndo, Revision: target})
+	return found
+}

@@ -1,0 +1,217 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestRetire holds each step on the way down of a revision that nobody needs any more: 2 was superseded by 3.
+func TestRetire(t *testing.T) {
+	drain := testPolicy.DrainPeriod
+	running := Workload{Ready: 1, Replicas: 1, Pods: 1}
+	idle := func(ago time.Duration) time.Time { return testNow.Add(-ago) }
+	tests := map[string]struct {
+		workload Workload
+		idleFor  time.Duration // 0 for not yet.
+		change   func(*Snapshot)
+		want     WorkloadPlan
+		wantWake time.Time
+	}{
+		"it begins to drain when it is first seen idle": {
+			workload: running,
+			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
+			wantWake: testNow.Add(drain),
+		},
+		"it drains": {
+			workload: running, idleFor: drain - time.Second,
+			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: idle(drain - time.Second)},
+			wantWake: testNow.Add(time.Second),
+		},
+		"it has drained": {
+			workload: running, idleFor: drain,
+			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(drain)},
+		},
+		"what cannot serve has nothing to drain": {
+			workload: Workload{Replicas: 1, Pods: 1},
+			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
+		},
+		"its pods are stopping": {
+			workload: Workload{Pods: 1}, idleFor: time.Minute,
+			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Minute)},
+		},
+		"its pods are gone": {
+			workload: Workload{}, idleFor: time.Minute,
+			want: WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Minute)},
+		},
+		"the gateway has yet to take the route over": {
+			workload: running, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Route.TakenOver = false },
+			want:   WorkloadPlan{Revision: 2, Action: Keep},
+		},
+		"the route is about to change": {
+			workload: running, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Wanted.Percent = new(20) },
+			want:   WorkloadPlan{Revision: 2, Action: Keep},
+		},
+		"a tag host points at it": {
+			workload: running, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Wanted.Tagged, s.Route.Tags = true, []Number{2, 1} },
+			want:   WorkloadPlan{Revision: 2, Action: Keep},
+		},
+		"a tag host that nobody wants points at it": {
+			workload: running, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Route.Tags = []Number{2} },
+			want:   WorkloadPlan{Revision: 2, Action: Keep},
+		},
+		"tag hosts are about to change": {
+			workload: running, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Wanted.Tagged = true },
+			want:   WorkloadPlan{Revision: 2, Action: Keep},
+		},
+		"tag hosts point where they should": {
+			workload: running, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Wanted.Tagged, s.Route.Tags = true, []Number{1, 3} },
+			want:   WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
+		},
+		"it is asked for again": {
+			workload: running, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Wanted.Inputs = inputs(2) },
+			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1},
+		},
+		"it is asked for again when nothing is left of it": {
+			workload: Workload{}, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Wanted.Inputs = inputs(2) },
+			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1},
+		},
+		"it is the previous, and may be asked for again: the record is enough": {
+			workload: Workload{}, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Route.Record.Previous = 2 },
+			want:   WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Hour)},
+		},
+		"it is the previous, and without a record": {
+			workload: Workload{}, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Route.Record.Previous, s.Revisions[1].Recorded = 2, false },
+			want:   WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
+		},
+		"nobody needs it, and it is without a record": {
+			workload: Workload{}, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Revisions[1].Recorded = false },
+			want:   WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Hour)},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			revision := Revision{Number: 2, Inputs: inputs(2), Recorded: true, Workload: &test.workload}
+			if test.idleFor > 0 {
+				revision.Workload.IdleSince = idle(test.idleFor)
+			}
+			seen := sees(remembered(1, 0, 3, new(10), between(3, 10, 1)), 3, new(10), up(1), revision, up(3))
+			if test.change != nil {
+				test.change(&seen)
+			}
+			decision := Decide(seen, testPolicy, testNow)
+			if diff := cmp.Diff(test.want, planOf(decision, 2)); diff != "" {
+				t.Errorf("plan (-want +got):\n%s", diff)
+			}
+			if !decision.WakeAt.Equal(test.wantWake) {
+				t.Errorf("it wakes at %v, want %v", decision.WakeAt, test.wantWake)
+			}
+		})
+	}
+}
+
+// TestRetireBeforeTheFirstRoute: where there never was a route, nothing has to be waited for.
+func TestRetireBeforeTheFirstRoute(t *testing.T) {
+	decision := Decide(sees(nil, 2, nil, down(1), away(2)), testPolicy, testNow)
+	want := []WorkloadPlan{
+		{Revision: 1, Action: ScaleDown, IdleSince: testNow},
+		{Revision: 2, Action: Run, Floor: 1},
+	}
+	if diff := cmp.Diff(want, decision.Workloads); diff != "" || decision.Record != nil {
+		t.Errorf("workloads (-want +got), with record %v:\n%s", decision.Record, diff)
+	}
+}
+
+// TestWakeAt is the earliest of all that time alone changes.
+func TestWakeAt(t *testing.T) {
+	record := remembered(3, 1, 3, nil, All(3))
+	record.Floors, record.ShiftedAt = map[Number]int{3: 4}, testNow.Add(-time.Minute)
+	running := Workload{Ready: 1, Replicas: 1, Pods: 1}
+	seen := sees(record, 3, nil, retiring(1, running, 20*time.Second), retiring(2, running, 10*time.Second), upWith(3, 4))
+	seen.Wanted.Replicas = scaled
+	for name, test := range map[string]struct {
+		at   time.Duration
+		want time.Duration
+	}{
+		"the first drains":       {0, 10 * time.Second},
+		"the second drains":      {10 * time.Second, 20 * time.Second},
+		"then the floor ends":    {20 * time.Second, 4 * time.Minute},
+		"then there is no more":  {4 * time.Minute, 0},
+		"however late one looks": {time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var want time.Time
+			if test.want > 0 {
+				want = testNow.Add(test.want)
+			}
+			if got := Decide(seen, testPolicy, testNow.Add(test.at)).WakeAt; !got.Equal(want) {
+				t.Errorf("it wakes at %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// TestForget: of the records, the newest are kept, and those that are in use.
+func TestForget(t *testing.T) {
+	history := func(newest Number) []Revision {
+		var revisions []Revision
+		for n := newest; n >= 1; n-- { // Any order will do.
+			revisions = append(revisions, away(n))
+		}
+		return revisions
+	}
+	replace := func(revisions []Revision, with Revision) []Revision {
+		revisions[len(revisions)-int(with.Number)] = with
+		return revisions
+	}
+	tests := map[string]struct {
+		record    *Record
+		target    Number
+		revisions []Revision
+		limit     int
+		want      []Number
+	}{
+		"as many as may be":                 {remembered(10, 9, 10, nil, All(10)), 10, history(10), 10, nil},
+		"one too many":                      {remembered(11, 10, 11, nil, All(11)), 11, history(11), 10, []Number{1}},
+		"all that are too many":             {remembered(13, 12, 13, nil, All(13)), 13, history(13), 10, []Number{3, 2, 1}},
+		"not the stable":                    {remembered(1, 0, 12, new(10), All(1)), 12, history(12), 10, []Number{2}},
+		"not the previous":                  {remembered(12, 1, 12, nil, All(12)), 12, history(12), 10, []Number{2}},
+		"not the target":                    {remembered(12, 11, 1, nil, All(12)), 1, history(12), 10, []Number{2}},
+		"not one that runs":                 {remembered(12, 11, 12, nil, All(12)), 12, replace(history(12), up(1)), 10, []Number{2}},
+		"not one that has a share still":    {remembered(11, 0, 12, new(0), between(2, 50, 1)), 12, replace(history(12), up(2)), 10, nil},
+		"all that are not in use":           {remembered(4, 2, 4, nil, All(4)), 4, history(4), 0, []Number{3, 1}},
+		"a workload without a record":       {remembered(2, 0, 2, nil, All(2)), 2, replace(history(2), Revision{Number: 1, Workload: &Workload{}}), 0, nil},
+		"nothing before the first is ready": {nil, 2, history(2), 1, []Number{1}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if test.record != nil {
+				test.record.Highest = 20
+			}
+			seen := sees(test.record, test.target, nil, test.revisions...)
+			if test.record != nil {
+				seen.Wanted.Percent = test.record.Percent
+			}
+			policy := testPolicy
+			policy.HistoryLimit = test.limit
+			if diff := cmp.Diff(test.want, Decide(seen, policy, testNow).Forget); diff != "" {
+				t.Errorf("forgets (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
