@@ -1,0 +1,163 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"pgregory.net/rapid"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// everyIntent is one intent of each kind, with an empty object to read what was made of it into.
+func everyIntent(t *testing.T) map[string]struct {
+	intended client.Object
+	empty    func() client.Object
+	how      lists
+} {
+	t.Helper()
+	return map[string]struct {
+		intended client.Object
+		empty    func() client.Object
+		how      lists
+	}{
+		"Deployment":              {intendedDeployment(), func() client.Object { return &appsv1.Deployment{} }, sharedLists},
+		"Service":                 {intendedService(), func() client.Object { return &corev1.Service{} }, sharedLists},
+		"HorizontalPodAutoscaler": {intendedAutoscaler(), func() client.Object { return &autoscalingv2.HorizontalPodAutoscaler{} }, exactLists},
+		"HTTPRoute":               {intendedRoute(t), func() client.Object { return &gatewayv1.HTTPRoute{} }, exactLists},
+	}
+}
+
+// TestRealisedHoldsForWhateverIsAdded: whatever the API server defaults and admission controllers add beside what we
+// say, and in whatever order they leave lists of objects, nothing is written again.
+func TestRealisedHoldsForWhateverIsAdded(t *testing.T) {
+	for kind, test := range everyIntent(t) {
+		t.Run(kind, func(t *testing.T) {
+			rapid.Check(t, func(rt *rapid.T) {
+				intent, err := intentOf(test.intended, newScheme(t))
+				if err != nil {
+					rt.Fatal(err)
+				}
+				wanted := intent.Object["spec"]
+				actual := enriched(rt, runtime.DeepCopyJSONValue(wanted), test.how)
+				if !test.how.covers(actual, wanted) {
+					rt.Errorf("%v is not what was wanted: %v", actual, wanted)
+				}
+			})
+		})
+	}
+}
+
+// enriched adds to a value what others may add.
+func enriched(rt *rapid.T, value any, how lists) any {
+	switch value := value.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(value)) {
+			value[key] = enriched(rt, value[key], how)
+		}
+		if rapid.Bool().Draw(rt, "add a field") {
+			value[fmt.Sprintf("x%d", len(value))] = rapid.SampledFrom([]any{"x", int64(1), true, map[string]any{"a": "b"}, []any{"c"}}).Draw(rt, "field")
+		}
+		return value
+	case []any:
+		if how == exactLists || !isObjects(value) {
+			return value
+		}
+		for i := range value {
+			value[i] = enriched(rt, value[i], how)
+		}
+		if rapid.Bool().Draw(rt, "add an element") {
+			value = append(value, map[string]any{"name": "injected"})
+		}
+		return rapid.Permutation(value).Draw(rt, "order")
+	default:
+		return value
+	}
+}
+
+// TestRealisedHoldsForNothingThatIsTaken: whatever single thing that we say is changed or removed, it is written again.
+func TestRealisedHoldsForNothingThatIsTaken(t *testing.T) {
+	for kind, test := range everyIntent(t) {
+		t.Run(kind, func(t *testing.T) {
+			rapid.Check(t, func(rt *rapid.T) {
+				intent, err := intentOf(test.intended, newScheme(t))
+				if err != nil {
+					rt.Fatal(err)
+				}
+				actual := intent.DeepCopy()
+				where := damage(rt, actual.Object)
+				observed := test.empty()
+				if err := runtime.DefaultUnstructuredConverter.FromUnstructured(actual.Object, observed); err != nil {
+					rt.Skip("the kind has no such value")
+				}
+				same, err := realised(intent, observed, test.how)
+				if err != nil {
+					rt.Fatal(err)
+				}
+				if same {
+					rt.Errorf("nobody notices %s", where)
+				}
+			})
+		})
+	}
+}
+
+// damage changes or removes one value of an object, and says which.
+func damage(rt *rapid.T, object map[string]any) string {
+	var places []string
+	var change []func()
+	var walk func(path string, value any)
+	walk = func(path string, value any) {
+		switch value := value.(type) {
+		case map[string]any:
+			for _, key := range slices.Sorted(maps.Keys(value)) {
+				inner := value[key]
+				if isEmpty(inner) {
+					continue
+				}
+				places = append(places, path+"."+key+" removed")
+				change = append(change, func() { delete(value, key) })
+				if other := another(inner); other != nil {
+					places = append(places, path+"."+key+" changed")
+					change = append(change, func() { value[key] = other })
+				}
+				walk(path+"."+key, inner)
+			}
+		case []any:
+			for i, inner := range value {
+				walk(fmt.Sprintf("%s[%d]", path, i), inner)
+			}
+		}
+	}
+	walk("spec", object["spec"])
+	metadata, _ := object["metadata"].(map[string]any)
+	for _, part := range []string{"labels", "annotations", "ownerReferences"} {
+		walk("metadata."+part, metadata[part])
+	}
+	i := rapid.IntRange(0, len(places)-1).Draw(rt, "place")
+	change[i]()
+	return places[i]
+}
+
+// another is another value of the same type; nil for what has others in it.
+func another(value any) any {
+	switch value := value.(type) {
+	case string:
+		return value + "x"
+	case int64:
+		return value + 1
+	case bool:
+		return !value
+	default:
+		return nil
+	}
+}
