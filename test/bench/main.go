@@ -46,7 +46,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "how often creation is compared with a bare client; the median counts; 0 to leave it out")
 	flag.DurationVar(&o.pace, "pace", 200*time.Millisecond, "time from one change of a percent to the next")
 	flag.DurationVar(&o.settle, "settle", time.Minute, "how long nothing must be written once all is settled")
-	flag.DurationVar(&o.resync, "resync", time.Minute, "controller.resyncPeriod of the run that looks at resyncs")
+	flag.DurationVar(&o.resync, "resync", time.Minute, "controller.resyncPeriod of the run that looks at resyncs, a minute or more; 0 to leave it out")
 	flag.BoolVar(&o.update, "update", false, "write docs/benchmark.md")
 	flag.StringVar(&o.dir, "dir", "", "keep logs, the audit log included, in this folder")
 	flag.Parse()

@@ -185,7 +185,7 @@ func (o *operator) activity(ctx context.Context) (activity, error) {
 
 const (
 	// quiet is for how long nothing may happen until the operator counts as idle. It is longer than the settlePeriod.
-	quiet = 5 * time.Second
+	quiet = 3 * time.Second
 	// patience bounds every wait.
 	patience = 20 * time.Minute
 )
@@ -193,7 +193,7 @@ const (
 // idle waits until the operator has not worked on anything for a while, and returns how often it has.
 func (b *bench) idle(ctx context.Context) (passes int, err error) {
 	last, since := -1, time.Now()
-	err = wait.PollUntilContextTimeout(ctx, 500*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, time.Second, patience, true, func(ctx context.Context) (bool, error) {
 		now, err := b.operator.activity(ctx)
 		if err != nil {
 			return false, err

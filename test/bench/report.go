@@ -108,11 +108,11 @@ func (s *stage) rows() []row {
 	none := func(what string, writes []*request) row {
 		return row{what: at + what, measured: fmt.Sprintf("%d writes", len(writes)), limit: "0 writes", missed: len(writes) > 0}
 	}
-	settled := none("a settled minute", s.settled)
-	restarted := none(fmt.Sprintf("a restart of the operator (%s passes)", thousands(s.restartPasses)), s.restarted)
-	resynced := none(fmt.Sprintf("%d resyncs (%s passes)", resyncs, thousands(s.resyncPasses)), s.resynced)
+	memory := func(what, measured string, most int64, bytes int64) row {
+		return row{what: at + what, measured: measured, limit: limit, missed: most > 0 && bytes > most}
+	}
 	shift := s.shift
-	return []row{
+	rows := []row{
 		{what: fmt.Sprintf("%s%s more created, until all are Ready", at, thousands(s.services-s.madeFrom)), measured: seconds(s.made)},
 		{what: fmt.Sprintf("%s%s of them released as canaries, until 10/90 is Ready", at, thousands((s.services-s.madeFrom)/canaryOneIn)), measured: seconds(s.canariesMade)},
 		{
@@ -122,11 +122,17 @@ func (s *stage) rows() []row {
 		},
 		{what: at + "from the spec's acknowledgement to the route's", measured: percentiles(shift.latency)},
 		{what: at + "round trip of a bare write of a route", measured: percentiles(shift.bare)},
-		settled, restarted, resynced,
-		{what: at + "resident memory, settled", measured: mebibytes(s.memory.resident), limit: limit, missed: most > 0 && s.memory.resident > most},
-		{what: at + "resident memory, peak", measured: mebibytes(s.memory.peak), limit: limit, missed: most > 0 && s.memory.peak > most},
-		{what: at + "resident memory after a restart, and its peak", measured: mebibytes(s.restartMemory.resident) + ", " + mebibytes(s.restartMemory.peak), limit: limit, missed: most > 0 && s.restartMemory.peak > most},
+		none("a settled minute", s.settled),
+		none(fmt.Sprintf("a restart of the operator (%s passes)", thousands(s.restartPasses)), s.restarted),
+		memory("resident memory, settled", mebibytes(s.memory.resident), most, s.memory.resident),
+		memory("resident memory, peak", mebibytes(s.memory.peak), most, s.memory.peak),
+		memory("resident memory after a restart, and its peak",
+			mebibytes(s.restartMemory.resident)+", "+mebibytes(s.restartMemory.peak), most, s.restartMemory.peak),
 	}
+	if s.resyncPasses > 0 {
+		rows = append(rows, none(fmt.Sprintf("%d resyncs (%s passes)", resyncs, thousands(s.resyncPasses)), s.resynced))
+	}
+	return rows
 }
 
 // each words how often something happened in each of several cases.

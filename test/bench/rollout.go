@@ -168,10 +168,8 @@ func (s *shift) read(requests []*request, all []types.NamespacedName) error {
 
 // exact tells whether each change cost one write of the route, one of the status, and no other but events.
 func (s *shift) exact() bool {
-	others := filter(s.requests, func(r *request) bool {
-		return r.writes() && r.ObjectRef.Resource != "events"
-	})
-	return s.routes[1] == s.changes && s.statuses[1] == s.changes && len(others) == 2*s.changes
+	all := filter(s.requests, func(r *request) bool { return r.writes() && r.ObjectRef.Resource != "events" })
+	return s.routes[1] == s.changes && s.statuses[1] == s.changes && len(all) == 2*s.changes
 }
 
 // route is a route that nobody but the peers cares for.
@@ -247,6 +245,9 @@ func (b *bench) restart(ctx context.Context, s *stage) (err error) {
 
 // resync runs the operator with a short resyncPeriod until every InferenceService must have been looked at twice more.
 func (b *bench) resync(ctx context.Context, s *stage) error {
+	if b.options.resync == 0 {
+		return nil
+	}
 	if err := b.relaunch(ctx, []setting{{"controller", "resyncPeriod", b.options.resync.String()}}); err != nil {
 		return err
 	}
