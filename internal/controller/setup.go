@@ -10,19 +10,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -61,72 +55,6 @@ const (
 	// discoveryPeriod is how often to look for a Gateway API that the cluster did not have at the start.
 	discoveryPeriod = 10 * time.Second
 )
-
-// CacheOptions keep the cache small: only what belongs to an InferenceService, and of pods and EndpointSlices only what
-// is read. A cluster has many more of each.
-func CacheOptions(cfg *config.Config) cache.Options {
-	options := cache.Options{
-		SyncPeriod:                  &cfg.Controller.ResyncPeriod.Duration,
-		DefaultTransform:            cache.TransformStripManagedFields(),
-		ReaderFailOnMissingInformer: true,
-		ByObject:                    map[client.Object]cache.ByObject{},
-	}
-	ours := cache.ByObject{Label: labels.NewSelector().Add(ourLabel())}
-	for _, kind := range append(standard.Children(), standard.Route()) {
-		options.ByObject[kind] = ours
-	}
-	trimmed := ours
-	trimmed.Transform = trim
-	for _, kind := range standard.Peers() {
-		options.ByObject[kind] = trimmed
-	}
-	return options
-}
-
-func ourLabel() labels.Requirement {
-	requirement, err := labels.NewRequirement(v1beta1.LabelInferenceService, selection.Exists, nil)
-	if err != nil {
-		panic(err) // The key is a constant.
-	}
-	return *requirement
-}
-
-// trim takes off pods and EndpointSlices what nobody here reads.
-func trim(object any) (any, error) {
-	switch object := object.(type) {
-	case *corev1.Pod:
-		trimMeta(&object.ObjectMeta)
-		object.Spec = corev1.PodSpec{}
-		object.Status = corev1.PodStatus{
-			Phase:                 object.Status.Phase,
-			Conditions:            object.Status.Conditions,
-			InitContainerStatuses: trimContainers(object.Status.InitContainerStatuses),
-			ContainerStatuses:     trimContainers(object.Status.ContainerStatuses),
-		}
-	case *discoveryv1.EndpointSlice:
-		trimMeta(&object.ObjectMeta)
-		object.Ports = nil
-		for i := range object.Endpoints {
-			object.Endpoints[i] = discoveryv1.Endpoint{Conditions: object.Endpoints[i].Conditions}
-		}
-	}
-	return object, nil
-}
-
-func trimMeta(meta *metav1.ObjectMeta) {
-	meta.ManagedFields, meta.Annotations, meta.OwnerReferences = nil, nil, nil
-}
-
-func trimContainers(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
-	trimmed := make([]corev1.ContainerStatus, len(statuses))
-	for i, status := range statuses {
-		trimmed[i] = corev1.ContainerStatus{
-			Name: status.Name, Image: status.Image, Ready: status.Ready, RestartCount: status.RestartCount,
-			State: status.State, LastTerminationState: status.LastTerminationState,
-		}
-	}
-	return trimmed
-}
 
 // Setup adds the controller to a manager whose cache was made with [CacheOptions], and its metrics to the registerer.
 func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registerer prometheus.Registerer) error {

@@ -29,6 +29,15 @@ const inferenceServiceKind = "InferenceService"
 // storageInitializer is the init container that downloads the model.
 const storageInitializer = "storage-initializer"
 
+// Vocabulary lists what is the same in the metadata of every child: keys, and some values.
+func Vocabulary() []string {
+	return []string{
+		v1beta1.LabelInferenceService, v1beta1.LabelRevision, v1beta1.LabelComponent, v1beta1.LabelManagedBy,
+		string(v1beta1.PredictorComponent), v1beta1.ManagedBySerinus,
+		annotationRecord, annotationIdleSince, annotationInputs, annotationRevision,
+	}
+}
+
 func deploymentName(isvc string, n rollout.Number) string {
 	return backend.RevisionName(isvc, n) + "-deployment"
 }
