@@ -84,6 +84,8 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	}
 	// All clients of one user share a connection, and each story has a dozen watches.
 	server.ControlPlane.GetAPIServer().Configure().Append("http2-max-streams-per-connection", "1000")
+	// Every revision of every story has an address, and nobody collects them.
+	server.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.96.0.0/12")
 	// Some clusters check who may block the deletion of an owner, so the operator's role must allow it.
 	server.ControlPlane.GetAPIServer().Configure().Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
 	DeferCleanup(func() error { return server.Stop() })
