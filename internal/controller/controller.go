@@ -55,12 +55,17 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	Metrics  *metrics.Metrics
 	Clock    clock.PassiveClock
+
+	written ownWrites
 }
 
 // Reconcile takes one InferenceService one step on: as far as it can go on what is seen now.
 func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceService) (ctrl.Result, error) {
 	if !isvc.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil // Children go with their owner reference.
+	}
+	if r.written.awaited(isvc.UID, isvc.ResourceVersion) {
+		return ctrl.Result{RequeueAfter: staleRetry}, nil
 	}
 	pass := &pass{Reconciler: r, isvc: isvc}
 	err := pass.run(ctx)
@@ -176,6 +181,7 @@ func (p *pass) report(ctx context.Context) error {
 		}
 		return fmt.Errorf("writing the status: %w", err)
 	}
+	p.written.note(p.isvc)
 	p.announceStatus(before.Status)
 	return nil
 }
