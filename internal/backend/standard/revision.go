@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -27,7 +28,7 @@ const defaultPort = 8080
 // controllerRevision is the durable record of a revision. The API server lets nobody change its data, so what a
 // revision runs is fixed when it is made: an upgrade of the operator renders new revisions only.
 func controllerRevision(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) (*appsv1.ControllerRevision, error) {
-	data, err := json.Marshal(revision)
+	data, err := canonical(revision)
 	if err != nil {
 		return nil, fmt.Errorf("encoding revision %s: %w", backend.RevisionName(isvc.Name, n), err)
 	}
@@ -38,6 +39,20 @@ func controllerRevision(isvc *v1beta1.InferenceService, n rollout.Number, revisi
 	}
 	record.Annotations = map[string]string{annotationInputs: revision.Inputs}
 	return record, nil
+}
+
+// canonical encodes with sorted keys, as the API server does when somebody applies or patches an object. With others, it
+// would take a change of a record's labels for a change of its data.
+func canonical(revision backend.NewRevision) ([]byte, error) {
+	data, err := json.Marshal(revision)
+	if err != nil {
+		return nil, err
+	}
+	var plain map[string]any
+	if err := utiljson.Unmarshal(data, &plain); err != nil {
+		return nil, err
+	}
+	return json.Marshal(plain)
 }
 
 func decodeRevision(record *appsv1.ControllerRevision) (backend.NewRevision, error) {
