@@ -333,6 +333,8 @@ func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
 		pod := there[wanted.Name]
 		delete(there, wanted.Name)
 		if pod == nil {
+			c.uids++
+			wanted.UID = types.UID(fmt.Sprintf("uid-%d", c.uids))
 			c.must(c.server.Create(c.t.Context(), wanted))
 			moved = true
 		} else if isReady(pod) != isReady(wanted) {

@@ -1,0 +1,54 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package backendtest
+
+import (
+	"testing"
+
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// Contract checks that a backend does what every backend must. It is given a cluster of its own for each part.
+func Contract(t *testing.T, newCluster func(*testing.T) Cluster) {
+	for _, part := range []struct {
+		name  string
+		check func(*play)
+	}{
+		{"a first deployment gets all traffic once it is ready", firstDeployment},
+		{"a canary gets its share once it is ready", canary},
+		{"a promotion loads nothing twice, and the old revision retires", promotion},
+		{"a rollback brings the previous revision back before it is routed to", rollback},
+		{"a superseded canary loses its traffic at once", supersession},
+		{"a canary that cannot serve gets nothing", brokenCanary},
+		{"a revision that is on record is adopted", adoption},
+		{"a record outlives what it was made for", recordsOutliveWorkloads},
+		{"what is lost is made again", losses},
+		{"tags lead to the revisions of the split", tagging},
+		{"stopped and started again, nothing is forgotten", stopping},
+		{"what is settled costs no writes", silence},
+		{"any write may fail", failingWrites},
+		{"a decision on an old view is refused", staleViews},
+		{"objects of somebody else are left alone", ownership},
+		{"a record that somebody has spoilt is not trusted", spoiltRecord},
+		{"without the gateway nothing moves or retires", deafGateway},
+		{"it tells what was written", written},
+		{"it observes what the spec asks for", observesWanted},
+		{"it observes what was reported", observesReported},
+		{"it observes what runs", observesWorkloads},
+		{"it tells where clients find the predictor", observesAddresses},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.check(newPlay(t, newCluster)) })
+	}
+}
+
+// trafficOf is a split as the status lists it.
+func trafficOf(split rollout.Split, name func(rollout.Number) string) []servingv1.TrafficTarget {
+	var targets []servingv1.TrafficTarget
+	for _, share := range split.Shares() {
+		targets = append(targets, servingv1.TrafficTarget{RevisionName: name(share.Revision), Percent: new(int64(share.Percent))})
+	}
+	return targets
+}

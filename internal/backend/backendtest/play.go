@@ -1,0 +1,256 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package backendtest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// promote is the percent of a spec that has none.
+const promote = -1
+
+// play is a user of the cluster, and the controller between the user and the backend.
+type play struct {
+	Cluster
+	t      *testing.T
+	policy rollout.Policy
+	now    time.Time
+	// reported is what the status says; the cluster does not keep it.
+	reported v1beta1.InferenceServiceStatus
+	// rendered counts how often a revision was rendered.
+	rendered int
+}
+
+func newPlay(t *testing.T, newCluster func(*testing.T) Cluster) *play {
+	t.Helper()
+	return &play{
+		Cluster: newCluster(t),
+		t:       t,
+		policy:  rollout.Policy{DrainPeriod: 30 * time.Second, CapacityHold: 5 * time.Minute, HistoryLimit: 10},
+		now:     time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC),
+	}
+}
+
+// edit has the user edit the InferenceService.
+func (p *play) edit(edit func(*v1beta1.InferenceService)) {
+	p.t.Helper()
+	isvc := p.InferenceService()
+	edit(isvc)
+	p.Update(isvc)
+}
+
+// apply has the user apply a spec: a model, and the percent that it shall get.
+func (p *play) apply(model string, percent int64) {
+	p.t.Helper()
+	p.edit(func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
+		isvc.Spec.Predictor.CanaryTrafficPercent = nil
+		if percent != promote {
+			isvc.Spec.Predictor.CanaryTrafficPercent = &percent
+		}
+	})
+}
+
+// rollOut has the user apply a spec, and waits until it has settled.
+func (p *play) rollOut(model string, percent int64) {
+	p.t.Helper()
+	p.apply(model, percent)
+	p.settle()
+}
+
+func annotate(key, value string) func(*v1beta1.InferenceService) {
+	return func(isvc *v1beta1.InferenceService) {
+		if isvc.Annotations == nil {
+			isvc.Annotations = map[string]string{}
+		}
+		isvc.Annotations[key] = value
+	}
+}
+
+// isvc is the InferenceService with the status that was reported last.
+func (p *play) isvc() *v1beta1.InferenceService {
+	p.t.Helper()
+	isvc := p.InferenceService()
+	isvc.Status = p.reported
+	return isvc
+}
+
+func (p *play) wanted() *predictor.Resolved {
+	p.t.Helper()
+	wanted, err := predictor.Resolve(p.InferenceService(), predictor.Runtimes{}, predictor.Settings{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return wanted
+}
+
+func (p *play) observe() *backend.Observation {
+	p.t.Helper()
+	observed, err := p.Backend().Observe(p.t.Context(), p.isvc())
+	if err != nil {
+		p.t.Fatalf("observing: %v", err)
+	}
+	observed.Identify(p.wanted(), false)
+	return observed
+}
+
+func (p *play) decide(observed *backend.Observation) rollout.Decision {
+	return rollout.Decide(observed.Rollout, p.policy, p.now)
+}
+
+func (p *play) carryOut(observed *backend.Observation, decision rollout.Decision) (backend.Written, error) {
+	p.t.Helper()
+	wanted := p.wanted()
+	return p.Backend().Apply(p.t.Context(), p.isvc(), observed, decision, func(context.Context) (backend.NewRevision, error) {
+		p.rendered++
+		runs, err := wanted.Render(predictor.Credentials{})
+		return backend.NewRevision{Inputs: wanted.Inputs, Runs: runs}, err
+	})
+}
+
+// pass observes, decides and applies once.
+func (p *play) pass() (*backend.Observation, rollout.Decision, error) {
+	p.t.Helper()
+	observed, err := p.Backend().Observe(p.t.Context(), p.isvc())
+	if err != nil {
+		return nil, rollout.Decision{}, err
+	}
+	observed.Identify(p.wanted(), false)
+	decision := p.decide(observed)
+	_, err = p.carryOut(observed, decision)
+	return observed, decision, err
+}
+
+// settle passes until nothing is left to do but to wait for the user, and looks at each step whether it may be.
+func (p *play) settle() rollout.Decision {
+	p.t.Helper()
+	return p.settleDespite(func(err error) {
+		p.t.Helper()
+		if err != nil {
+			p.t.Fatalf("applying: %v", err)
+		}
+	})
+}
+
+// settleDespite does so though some passes fail.
+func (p *play) settleDespite(judge func(error)) rollout.Decision {
+	p.t.Helper()
+	for range 60 {
+		before := p.Writes()
+		observed, decision, err := p.pass()
+		judge(err)
+		if err == nil {
+			p.inspect(observed, decision)
+			p.report(decision)
+		}
+		if p.CatchUp() || p.Writes() > before || err != nil {
+			continue
+		}
+		if decision.WakeAt.IsZero() {
+			return decision
+		}
+		p.now = decision.WakeAt
+	}
+	p.t.Fatal("it does not settle")
+	return rollout.Decision{}
+}
+
+// inspect looks for what must hold at every moment.
+func (p *play) inspect(observed *backend.Observation, decision rollout.Decision) {
+	p.t.Helper()
+	record := observed.Rollout.Route.Record
+	if record == nil {
+		return
+	}
+	if observed.Rollout.Route.TakenOver && !observed.Rollout.Route.Split.Equal(record.Split) {
+		p.t.Errorf("%v is said to be served as %v", record.Split, observed.Rollout.Route.Split)
+	}
+	for _, share := range decision.Served.Shares() {
+		if share.Percent > 0 && len(p.Instances(share.Revision)) == 0 {
+			p.t.Errorf("revision %d has %d %% and runs nothing", share.Revision, share.Percent)
+		}
+	}
+}
+
+// report notes what the status of the decision would tell of the rollout.
+func (p *play) report(decision rollout.Decision) {
+	p.t.Helper()
+	name := func(n rollout.Number) string {
+		if n == 0 {
+			return ""
+		}
+		return backend.RevisionName(p.InferenceService().Name, n)
+	}
+	component := v1beta1.ComponentStatusSpec{LatestCreatedRevision: name(decision.Target)}
+	if record := decision.Record; record != nil {
+		component.LatestRolledoutRevision, component.PreviousRolledoutRevision = name(record.Stable), name(record.Previous)
+	}
+	component.Traffic = trafficOf(decision.Served, name)
+	p.reported.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: component}
+}
+
+// wantSplit checks what clients get once all is settled.
+func (p *play) wantSplit(shares ...int) {
+	p.t.Helper()
+	var all []rollout.Share
+	for pair := range slices.Chunk(shares, 2) {
+		all = append(all, rollout.Share{Revision: rollout.Number(pair[0]), Percent: pair[1]})
+	}
+	want, err := rollout.NewSplit(all...)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	observed := p.observe()
+	if got := observed.Rollout.Route.Split; !got.Equal(want) {
+		p.t.Errorf("split is %v, want %v", got, want)
+	}
+	if !observed.Rollout.Route.TakenOver {
+		p.t.Error("the gateway has not taken the split over")
+	}
+}
+
+// wantRunning checks which revisions run.
+func (p *play) wantRunning(want ...rollout.Number) {
+	p.t.Helper()
+	var got []rollout.Number
+	for _, revision := range p.observe().Rollout.Revisions {
+		if revision.Workload != nil {
+			got = append(got, revision.Number)
+		}
+		if runs := len(p.Instances(revision.Number)) > 0; runs != (revision.Workload != nil) {
+			p.t.Errorf("revision %d runs: %t, and is observed as %+v", revision.Number, runs, revision.Workload)
+		}
+	}
+	if !slices.Equal(got, want) {
+		p.t.Errorf("%v run, want %v", got, want)
+	}
+}
+
+// wantRecorded checks which revisions can be brought back.
+func (p *play) wantRecorded(want ...rollout.Number) {
+	p.t.Helper()
+	var got []rollout.Number
+	observed := p.observe()
+	for _, revision := range observed.Rollout.Revisions {
+		if _, found := observed.Recorded[revision.Number]; found != revision.Recorded {
+			p.t.Errorf("revision %d is recorded: %t, and its record is there: %t", revision.Number, revision.Recorded, found)
+		}
+		if revision.Recorded {
+			got = append(got, revision.Number)
+		}
+	}
+	if !slices.Equal(got, want) {
+		p.t.Errorf("%v are on record, want %v", got, want)
+	}
+}

@@ -1,0 +1,240 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package backendtest
+
+import (
+	"slices"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+func firstDeployment(p *play) {
+	p.SetBroken(1, true)
+	p.rollOut("v1", 10)
+	if route := p.observe().Rollout.Route; route.Record != nil || !route.Split.IsEmpty() {
+		p.t.Errorf("before anything is ready, the split is %v and the record %+v", route.Split, route.Record)
+	}
+	p.wantRecorded(1)
+
+	p.SetBroken(1, false)
+	p.settle()
+	p.wantSplit(1, 100)
+	p.wantRunning(1)
+	if record := p.observe().Rollout.Route.Record; record.Stable != 1 || record.Target != 1 {
+		p.t.Errorf("record is %s", record.Encode())
+	}
+}
+
+func canary(p *play) {
+	p.rollOut("v1", promote)
+	p.SetBroken(2, true)
+	p.rollOut("v2", 10)
+	p.wantSplit(1, 100)
+	p.SetBroken(2, false)
+	p.settle()
+	p.wantSplit(2, 10, 1, 90)
+	p.wantRunning(1, 2)
+
+	writes := p.Writes()
+	p.rollOut("v2", 50)
+	p.wantSplit(2, 50, 1, 50)
+	if cost := p.Writes() - writes; cost != 1 {
+		p.t.Errorf("another percent costs %d writes", cost)
+	}
+	if p.rendered != 2 {
+		p.t.Errorf("two revisions were rendered %d times", p.rendered)
+	}
+}
+
+func promotion(p *play) {
+	p.rollOut("v1", promote)
+	p.rollOut("v2", 10)
+	canary := p.Instances(2)
+	p.rollOut("v2", promote)
+	p.wantSplit(2, 100)
+	p.wantRunning(2)
+	p.wantRecorded(1, 2)
+	if got := p.Instances(2); !slices.Equal(got, canary) {
+		p.t.Errorf("the pods of the canary were %v and are %v", canary, got)
+	}
+	if record := p.observe().Rollout.Route.Record; record.Stable != 2 || record.Previous != 1 {
+		p.t.Errorf("record is %s", record.Encode())
+	}
+}
+
+func rollback(p *play) {
+	p.rollOut("v1", promote)
+	p.rollOut("v2", promote)
+	p.wantRunning(2)
+	p.SetBroken(1, true)
+	p.rollOut("v2", 0)
+	p.wantSplit(2, 100) // Until the previous one is up again.
+	p.wantRunning(1, 2)
+	p.SetBroken(1, false)
+	p.settle()
+	p.wantSplit(2, 0, 1, 100)
+	if p.rendered != 2 {
+		p.t.Errorf("two revisions were rendered %d times", p.rendered)
+	}
+
+	p.rollOut("v2", promote)
+	p.wantSplit(2, 100)
+	p.wantRunning(2)
+}
+
+func supersession(p *play) {
+	p.rollOut("v1", promote)
+	p.rollOut("v2", 10)
+	p.SetBroken(3, true)
+	p.rollOut("v3", 30)
+	p.wantSplit(1, 100)
+	p.wantRunning(1, 3)
+	p.SetBroken(3, false)
+	p.settle()
+	p.wantSplit(3, 30, 1, 70)
+	p.wantRecorded(1, 2, 3)
+}
+
+func brokenCanary(p *play) {
+	p.rollOut("v1", promote)
+	p.rollOut("v2", 10)
+	p.SetBroken(2, true)
+	p.settle()
+	p.wantSplit(2, 0, 1, 100)
+	p.SetBroken(2, false)
+	p.settle()
+	p.wantSplit(2, 10, 1, 90)
+}
+
+func adoption(p *play) {
+	p.rollOut("v1", promote)
+	p.rollOut("v2", promote)
+	p.rollOut("v3", promote)
+	p.wantRunning(3)
+	p.rollOut("v1", 20)
+	p.wantSplit(1, 20, 3, 80)
+	p.wantRecorded(1, 2, 3)
+	if p.rendered != 3 {
+		p.t.Errorf("three revisions were rendered %d times", p.rendered)
+	}
+}
+
+func recordsOutliveWorkloads(p *play) {
+	p.rollOut("v1", promote)
+	made := p.observe().Recorded[1]
+	p.rollOut("v2", promote)
+	p.wantRunning(2)
+	after := p.observe()
+	if kept := after.Recorded[1]; !kept.Identity.Equal(made.Identity) || kept.Runtime != made.Runtime || !kept.Created.Equal(made.Created) {
+		p.t.Errorf("record of revision 1 was %+v and is %+v", made, kept)
+	}
+	if after.Recorded[1].Identity.Equal(after.Recorded[2].Identity) {
+		p.t.Error("both revisions have the same identity")
+	}
+}
+
+func losses(p *play) {
+	p.rollOut("v1", promote)
+	p.rollOut("v2", 10)
+	p.LoseWorkload(1)
+	p.LoseWorkload(2)
+	p.settle()
+	p.wantSplit(2, 10, 1, 90)
+	p.wantRunning(1, 2)
+
+	p.LoseRoute()
+	p.settle()
+	p.wantSplit(2, 10, 1, 90)
+	if record := p.observe().Rollout.Route.Record; record.Stable != 1 || record.Target != 2 || record.Highest != 2 {
+		p.t.Errorf("record is %s", record.Encode())
+	}
+	if p.rendered != 2 {
+		p.t.Errorf("two revisions were rendered %d times", p.rendered)
+	}
+}
+
+func tagging(p *play) {
+	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "true"))
+	p.rollOut("v1", promote)
+	p.rollOut("v2", 10)
+	observed := p.observe()
+	if want := []rollout.Number{1, 2}; !slices.Equal(observed.Rollout.Route.Tags, want) {
+		p.t.Errorf("tags lead to %v, want %v", observed.Rollout.Route.Tags, want)
+	}
+	if !observed.Rollout.Wanted.Tagged || !observed.Rollout.Route.TakenOver {
+		p.t.Errorf("tagged: %t, taken over: %t", observed.Rollout.Wanted.Tagged, observed.Rollout.Route.TakenOver)
+	}
+	p.rollOut("v2", promote)
+	if got, want := p.observe().Rollout.Route.Tags, []rollout.Number{2}; !slices.Equal(got, want) {
+		p.t.Errorf("after the promotion tags lead to %v, want %v", got, want)
+	}
+	p.wantRunning(2)
+}
+
+func stopping(p *play) {
+	p.rollOut("v1", promote)
+	p.rollOut("v2", 20)
+	p.edit(annotate(v1beta1.AnnotationStop, "true"))
+	p.settle()
+	p.wantRunning()
+	p.wantRecorded(1, 2)
+	if route := p.observe().Rollout.Route; !route.Split.IsEmpty() || route.Record == nil || route.Record.Stable != 1 {
+		p.t.Errorf("stopped, the split is %v and the record %+v", route.Split, route.Record)
+	}
+	p.edit(annotate(v1beta1.AnnotationStop, "false"))
+	p.settle()
+	p.wantSplit(2, 20, 1, 80)
+	p.wantRunning(1, 2)
+}
+
+func spoiltRecord(p *play) {
+	p.rollOut("v1", promote)
+	p.rollOut("v2", 10)
+	for _, text := range []string{"", "{", "null", `{"stable":2}`} {
+		p.SetRecord(text)
+		if route := p.observe().Rollout.Route; route.Record != nil || route.Split.IsEmpty() {
+			p.t.Errorf("of %q the record is %+v and the split %v", text, route.Record, route.Split)
+		}
+		p.settle()
+		p.wantSplit(2, 10, 1, 90)
+		if record := p.observe().Rollout.Route.Record; record.Stable != 1 || record.Target != 2 {
+			p.t.Errorf("after %q the record is %s", text, record.Encode())
+		}
+	}
+}
+
+func deafGateway(p *play) {
+	p.rollOut("v1", promote)
+	p.rollOut("v2", 10)
+	p.SetDeaf(true)
+	p.rollOut("v2", promote)
+	route := p.observe().Rollout.Route
+	if route.TakenOver {
+		p.t.Error("the split counts as taken over")
+	}
+	p.wantRunning(1, 2)
+	p.SetDeaf(false)
+	p.settle()
+	p.wantSplit(2, 100)
+	p.wantRunning(2)
+}
+
+func written(p *play) {
+	p.SetBroken(1, true)
+	p.apply("v1", promote)
+	observed := p.observe()
+	got, err := p.carryOut(observed, p.decide(observed))
+	if want := (backend.Written{Target: true}); got != want || err != nil {
+		p.t.Errorf("of a first deployment it has written %+v, want %+v; error is %v", got, want, err)
+	}
+	p.SetBroken(1, false)
+	p.settle()
+	observed = p.observe()
+	got, err = p.carryOut(observed, p.decide(observed))
+	if want := (backend.Written{Route: true}); got != want || err != nil {
+		p.t.Errorf("of what is settled it has written %+v, want %+v; error is %v", got, want, err)
+	}
+}

@@ -1,0 +1,99 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/backendtest"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+func TestContract(t *testing.T) {
+	backendtest.Contract(t, func(t *testing.T) backendtest.Cluster {
+		t.Helper()
+		return contractCluster{newCluster(t)}
+	})
+}
+
+// contractCluster is a cluster with the hands that the contract asks for.
+type contractCluster struct{ c *cluster }
+
+func (h contractCluster) Backend() backendtest.Backend                { return h.c.backend }
+func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h.c.isvc() }
+func (h contractCluster) CatchUp() bool                               { return h.c.others() }
+func (h contractCluster) SetDeaf(deaf bool)                           { h.c.deaf = deaf }
+func (h contractCluster) Writes() int                                 { return len(h.c.writes) }
+
+func (h contractCluster) Update(isvc *v1beta1.InferenceService) {
+	h.c.editSpec(func(stored *v1beta1.InferenceService) {
+		stored.Spec, stored.Labels, stored.Annotations = isvc.Spec, isvc.Labels, isvc.Annotations
+	})
+}
+
+func (h contractCluster) SetBroken(n rollout.Number, broken bool) { h.c.unready[n] = broken }
+
+func (h contractCluster) Instances(n rollout.Number) []string {
+	var uids []string
+	for _, pod := range h.c.list(&corev1.PodList{}) {
+		if pod.GetLabels()[v1beta1.LabelRevision] == backend.RevisionName(isvcName, n) {
+			uids = append(uids, string(pod.GetUID()))
+		}
+	}
+	return uids
+}
+
+func (h contractCluster) FailWrite(number int, err error) {
+	h.c.intercept = func(_ write, do func() error) error {
+		number--
+		if number == 0 {
+			return err
+		}
+		return do()
+	}
+}
+
+func (h contractCluster) LoseWorkload(n rollout.Number) {
+	h.c.remove(deploymentName(isvcName, n), &appsv1.Deployment{})
+	h.c.remove(backend.RevisionName(isvcName, n), &corev1.Service{})
+}
+
+func (h contractCluster) LoseRoute() { h.c.remove(isvcName, &gatewayv1.HTTPRoute{}) }
+
+func (h contractCluster) TouchRoute() {
+	edit(h.c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, "touched", r.ResourceVersion) })
+	h.c.takeOver()
+}
+
+func (h contractCluster) SetRecord(text string) {
+	edit(h.c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, annotationRecord, text) })
+}
+
+func (h contractCluster) StealRevision(n rollout.Number) func() {
+	return h.steal(deploymentName(isvcName, n), func() client.Object { return &appsv1.Deployment{} })
+}
+
+func (h contractCluster) StealRoute() func() {
+	return h.steal(isvcName, func() client.Object { return &gatewayv1.HTTPRoute{} })
+}
+
+func (h contractCluster) steal(name string, empty func() client.Object) func() {
+	own := func(owners []metav1.OwnerReference) (before []metav1.OwnerReference) {
+		edit(h.c, name, empty(), func(o client.Object) {
+			before = o.GetOwnerReferences()
+			o.SetOwnerReferences(owners)
+		})
+		return before
+	}
+	ours := own([]metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "else", Controller: new(true)}})
+	return func() { own(ours) }
+}
