@@ -159,7 +159,9 @@ func TestTrimSharesWithoutChanging(t *testing.T) {
 			t.Errorf("Deployment %d was changed (-want +got):\n%s", n, diff)
 		}
 	}
-	limits := func(d *appsv1.Deployment) corev1.ResourceList { return d.Spec.Template.Spec.Containers[0].Resources.Limits }
+	limits := func(d *appsv1.Deployment) corev1.ResourceList {
+		return d.Spec.Template.Spec.Containers[0].Resources.Limits
+	}
 	// Writing through one shows whether the other is the same.
 	limits(first)["shared"] = resource.MustParse("1")
 	if _, shared := limits(second)["shared"]; !shared {

@@ -125,6 +125,7 @@ func (p *pass) shiftReason() metrics.ShiftReason {
 			return metrics.Rollback
 		case rollout.Superseded:
 			return metrics.Superseded
+		case rollout.Created, rollout.Shifted, rollout.NothingToUndo:
 		}
 	}
 	before := p.observed.Rollout.Route.Record

@@ -34,20 +34,17 @@ func (e *problemError) Error() string { return e.Message }
 
 // problemOf tells what a user must mend about an error; nil where it mends itself.
 func problemOf(err error) *status.Problem {
-	var problem *problemError
-	if errors.As(err, &problem) {
+	if problem, ok := errors.AsType[*problemError](err); ok {
 		return &problem.Problem
 	}
-	var conflict *backend.ConflictError
-	if errors.As(err, &conflict) {
+	if conflict, ok := errors.AsType[*backend.ConflictError](err); ok {
 		condition := v1beta1.ConditionPredictorReady
 		if conflict.Kind == "HTTPRoute" {
 			condition = v1beta1.ConditionIngressReady
 		}
 		return &status.Problem{Condition: condition, Reason: reasonOwnershipConflict, Message: conflict.Error()}
 	}
-	var invalid *predictor.Error
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*predictor.Error](err); ok {
 		return &status.Problem{
 			Condition: v1beta1.ConditionPredictorReady,
 			Reason:    string(invalid.Reason),

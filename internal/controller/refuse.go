@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -170,10 +171,8 @@ func namesakes(name string) []string {
 
 func firstShared(a, b []string) string {
 	for _, host := range a {
-		for _, other := range b {
-			if host == other {
-				return host
-			}
+		if slices.Contains(b, host) {
+			return host
 		}
 	}
 	return ""

@@ -62,7 +62,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 		return fmt.Errorf("deploymentMode: %s is not supported by this version; write %s", cfg.DeploymentMode, config.Standard)
 	}
 	m, err := metrics.New(registerer, metrics.Options{
-		Rollouts:       func() map[v1beta1.Phase]int { return countPhases(mgr.GetClient()) },
+		Rollouts:       func() map[v1beta1.Phase]int { return countPhases(mgr.GetClient()) }, //nolint:contextcheck // A scrape brings none.
 		FailureReasons: standard.FailureReasons(),
 	})
 	if err != nil {
@@ -171,8 +171,11 @@ func (g *gatewayAPI) setup(ctx context.Context) error {
 // warmRunnable runs whether this replica leads or not, as caches do.
 type warmRunnable func(context.Context) error
 
+// Start implements manager.Runnable.
 func (r warmRunnable) Start(ctx context.Context) error { return r(ctx) }
-func (warmRunnable) NeedLeaderElection() bool          { return false }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (warmRunnable) NeedLeaderElection() bool { return false }
 
 // await looks for the Gateway API until it is there, then has every InferenceService looked at again.
 func (g *gatewayAPI) await(ctx context.Context) error {

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -151,11 +150,4 @@ func tally(requests []*request) map[kindOfRequest]int {
 		counts[kindOfRequest{r.resource(), verb}]++
 	}
 	return counts
-}
-
-// between keeps the requests that were completed in a span of time.
-func between(requests []*request, begin, end time.Time) []*request {
-	return filter(requests, func(r *request) bool {
-		return !r.Completed.Time.Before(begin) && r.Completed.Time.Before(end)
-	})
 }

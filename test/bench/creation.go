@@ -198,7 +198,7 @@ type write struct {
 func (b *bench) scripts(requests []*request, originals []types.NamespacedName) map[string][]*write {
 	length := len(serviceName(0))
 	sorted := slices.Clone(requests)
-	slices.SortStableFunc(sorted, func(a, b *request) int { return a.Received.Time.Compare(b.Received.Time) })
+	slices.SortStableFunc(sorted, func(a, b *request) int { return a.Received.Compare(b.Received.Time) })
 	scripts := make(map[string][]*write, len(originals))
 	for _, r := range sorted {
 		if r.failed() || len(r.ObjectRef.Name) < length {

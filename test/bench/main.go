@@ -65,7 +65,7 @@ func main() {
 }
 
 // run measures everything, and prints the report.
-func run(ctx context.Context, o options) (*report, error) {
+func run(ctx context.Context, o options) (_ *report, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func run(ctx context.Context, o options) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer b.stop()
+	defer func() { err = errors.Join(err, b.stop()) }()
 	if err := b.measure(ctx); err != nil {
 		return nil, errors.Join(err, b.operatorsLastWords())
 	}

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -180,9 +181,7 @@ const podAddress = "10.0.0.1"
 func endpointsOf(deployment *appsv1.Deployment) *discoveryv1.EndpointSlice {
 	service := deployment.Labels[v1beta1.LabelRevision]
 	labels := map[string]string{discoveryv1.LabelServiceName: service, discoveryv1.LabelManagedBy: "bench"}
-	for key, value := range deployment.Labels {
-		labels[key] = value // The Service has the same, and a Service's go on to its slices.
-	}
+	maps.Copy(labels, deployment.Labels) // The Service has the same, and a Service's go on to its slices.
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta:  metav1.ObjectMeta{Name: service, Namespace: deployment.Namespace, Labels: labels},
 		AddressType: discoveryv1.AddressTypeIPv4,

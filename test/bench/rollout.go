@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -149,7 +150,7 @@ func (s *shift) read(requests []*request, all []types.NamespacedName) error {
 		switch r.resource() {
 		case "httproutes":
 			if routes[r.ObjectRef.Name]++; routes[r.ObjectRef.Name] == 1 {
-				s.latency = append(s.latency, r.Completed.Time.Sub(asked[r.ObjectRef.Name]))
+				s.latency = append(s.latency, r.Completed.Sub(asked[r.ObjectRef.Name]))
 			}
 		case "inferenceservices/status":
 			statuses[r.ObjectRef.Name]++
@@ -182,7 +183,7 @@ func (b *bench) bareRoute(ctx context.Context, like types.NamespacedName) (*rout
 		return nil, err
 	}
 	object := &gatewayv1.HTTPRoute{Spec: found.Spec}
-	object.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute"))
+	object.SetGroupVersionKind(schema.GroupVersion(gatewayv1.GroupVersion).WithKind("HTTPRoute"))
 	object.Namespace, object.Name, object.Annotations = routesNamespace, found.Name, found.Annotations
 	bare := &route{object: object}
 	_, err := bare.write(ctx, b.bare, 1)

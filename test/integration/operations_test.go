@@ -19,7 +19,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -35,7 +34,10 @@ func openStage(ctx SpecContext) *story {
 func leader(ctx context.Context) (string, error) {
 	lease := &coordinationv1.Lease{}
 	err := api.Get(ctx, client.ObjectKey{Namespace: "serinus-system", Name: "serinus-controller-manager"}, lease)
-	return ptr.Deref(lease.Spec.HolderIdentity, ""), client.IgnoreNotFound(err)
+	if lease.Spec.HolderIdentity == nil {
+		return "", client.IgnoreNotFound(err)
+	}
+	return *lease.Spec.HolderIdentity, client.IgnoreNotFound(err)
 }
 
 // token makes a ServiceAccount in the namespace of the story, and is a token of it.
@@ -93,7 +95,7 @@ var _ = Describe("the metrics of the operator", Serial, func() {
 		}}
 		scrape := func(token string) (int, string) {
 			GinkgoHelper()
-			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+p.metrics+"/metrics", nil)
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+p.metrics+"/metrics", http.NoBody)
 			Expect(err).NotTo(HaveOccurred())
 			if token != "" {
 				request.Header.Set("Authorization", "Bearer "+token)

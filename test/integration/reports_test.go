@@ -7,7 +7,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	gomegatypes "github.com/onsi/gomega/types"
-	"k8s.io/utils/ptr"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/test/peers"
@@ -140,6 +139,9 @@ func (s *story) modelled(matcher gomegatypes.GomegaMatcher) {
 	GinkgoHelper()
 	Eventually(func() (v1beta1.ModelStatus, error) {
 		isvc, err := s.isvc()
-		return ptr.Deref(isvc.Status.ModelStatus, v1beta1.ModelStatus{}), err
+		if isvc.Status.ModelStatus == nil {
+			return v1beta1.ModelStatus{}, err
+		}
+		return *isvc.Status.ModelStatus, err
 	}).Should(matcher)
 }

@@ -77,7 +77,7 @@ func stage(ctx context.Context, namespace string, afterwards func(func(SpecConte
 	s.config.Rollout.SettlePeriod.Duration = 500 * time.Millisecond
 	s.config.Rollout.CapacityHold.Duration = 500 * time.Millisecond
 	s.config.Controller.Concurrency = 2
-	recorded, err := journal.Start(context.Background(), api, s.namespace) //nolint:contextcheck // It outlives the story's body.
+	recorded, err := journal.Start(context.Background(), api, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
 	s.journal = recorded
 	s.afterwards(s.end)

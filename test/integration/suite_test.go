@@ -23,7 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/yaml"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -198,7 +198,7 @@ func objectsIn(file string) ([]*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	defer reader.Close()
-	decoder := yaml.NewYAMLOrJSONDecoder(reader, 4096)
+	decoder := utilyaml.NewYAMLOrJSONDecoder(reader, 4096)
 	var objects []*unstructured.Unstructured
 	for {
 		object := &unstructured.Unstructured{}

@@ -12,7 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -227,7 +227,7 @@ func report(route *gatewayv1.HTTPRoute, conditions ...metav1.Condition) {
 		}
 		for _, condition := range conditions {
 			condition.ObservedGeneration = route.Generation
-			meta.SetStatusCondition(&parent.Conditions, condition)
+			apimeta.SetStatusCondition(&parent.Conditions, condition)
 		}
 		parents = append(parents, parent)
 	}

@@ -199,7 +199,6 @@ func TestSplitOfARouteThatIsNotOurs(t *testing.T) {
 	}
 }
 
-// TestWhatUsersAreToldOfTheRoute.
 func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
 	gateway := func(c *cluster, name string) {
 		c.must(c.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: name}}))

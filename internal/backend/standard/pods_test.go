@@ -5,6 +5,7 @@ package standard
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -193,20 +194,11 @@ func TestWhatThePodsTell(t *testing.T) {
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
-			if got.Failure != nil && !contains(FailureReasons(), got.Failure.Reason) {
+			if got.Failure != nil && !slices.Contains(FailureReasons(), got.Failure.Reason) {
 				t.Errorf("%s is not among the reasons that are counted", got.Failure.Reason)
 			}
 		})
 	}
-}
-
-func contains(all []string, one string) bool {
-	for _, each := range all {
-		if each == one {
-			return true
-		}
-	}
-	return false
 }
 
 func leaving(pod *corev1.Pod) *corev1.Pod {

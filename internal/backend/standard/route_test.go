@@ -59,7 +59,7 @@ func TestAddresses(t *testing.T) {
 
 // TestTimeoutsAreAsTheGatewayAPIWritesThem: at most five digits to a unit.
 func TestTimeoutsAreAsTheGatewayAPIWritesThem(t *testing.T) {
-	pattern := regexp.MustCompile(`^([0-9]{1,5}(h|m|s|ms)){1,4}$`)
+	pattern := regexp.MustCompile(`^(\d{1,5}(h|m|s|ms)){1,4}$`)
 	for seconds, want := range map[int64]gatewayv1.Duration{
 		1: "1s", 60: "60s", 99_999: "99999s", 100_000: "27h46m40s", 359_996_400: "99999h", 1 << 62: "99999h",
 	} {

@@ -17,7 +17,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -163,7 +163,7 @@ func (j *Journal) behind(ctx context.Context) (string, error) {
 		if err := j.client.List(ctx, list, client.InNamespace(j.namespace)); err != nil {
 			return "", err
 		}
-		items, err := meta.ExtractList(list)
+		items, err := apimeta.ExtractList(list)
 		if err != nil {
 			return "", err
 		}
