@@ -393,6 +393,9 @@ func (w *writer) send(ctx context.Context, intent *unstructured.Unstructured) er
 	if err != nil {
 		return fmt.Errorf("applying %s %q: %w", intent.GetKind(), intent.GetName(), err)
 	}
+	if intent.GroupVersionKind().Group == gatewayv1.GroupName {
+		w.sent.note(intent)
+	}
 	return nil
 }
 

@@ -207,7 +207,15 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 			found.tagRoutes[tag] = route
 		}
 	}
-	return nil
+	return b.awaitRoutes(ctx, isvc, found)
+}
+
+// routeNamed is the route of that name; nil where there is none.
+func (c *children) routeNamed(isvc *v1beta1.InferenceService, name string) *gatewayv1.HTTPRoute {
+	if tag := tagOfRoute(isvc, name); tag != "" {
+		return c.tagRoutes[tag]
+	}
+	return c.route
 }
 
 func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {

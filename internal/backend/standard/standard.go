@@ -42,6 +42,7 @@ type Backend struct {
 	RoutesInstalled func() bool
 
 	futile futileWrites
+	sent   sentRoutes
 }
 
 // IndexByInferenceService indexes every kind of [Children], and pods and EndpointSlices, by the name of the
