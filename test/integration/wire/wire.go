@@ -115,13 +115,14 @@ type Wire struct {
 	script Script
 	writes []Write
 	last   time.Time
+	lags   map[string]time.Duration
 	dead   bool
 	died   chan struct{}
 }
 
 // New makes a wire that lets everything through.
 func New() *Wire {
-	return &Wire{died: make(chan struct{}), last: time.Now()}
+	return &Wire{died: make(chan struct{}), last: time.Now(), lags: map[string]time.Duration{}}
 }
 
 // Wrap puts the wire before a transport. It is meant for rest.Config.Wrap.
@@ -134,6 +135,50 @@ func (w *Wire) Play(script Script) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.script = script
+}
+
+// Lag has the client hear of changes of a resource late: what it caches is as old as that.
+func (w *Wire) Lag(resource string, delay time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lags[resource] = delay
+}
+
+func (w *Wire) lag(resource string) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lags[resource]
+}
+
+// lateBody is the stream of a watch that is read late.
+type lateBody struct {
+	io.ReadCloser
+	ctx   context.Context //nolint:containedctx // It is the request's, and ends with the stream.
+	delay func() time.Duration
+}
+
+// Read waits with what it has read.
+func (b lateBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if waitErr := wait(b.ctx, b.delay()); waitErr != nil && err == nil {
+		err = waitErr
+	}
+	return n, err
+}
+
+// wait waits, unless the context ends before.
+func wait(ctx context.Context, delay time.Duration) error {
+	if delay <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Writes lists the writes so far, but for those of events, in the order in which they were answered.
@@ -168,6 +213,9 @@ func (w *Wire) send(r *http.Request, next http.RoundTripper) (*http.Response, er
 		return nil, ErrCut
 	}
 	response, err := fate.meet(r, next)
+	if write.Verb == "watch" && err == nil {
+		response.Body = lateBody{response.Body, r.Context(), func() time.Duration { return w.lag(write.Resource) }}
+	}
 	if fate.die {
 		close(w.died)
 	}
@@ -198,14 +246,8 @@ func (w *Wire) fate(write Write, isWrite bool) (Fate, bool) {
 }
 
 func (f Fate) meet(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-	if f.delay > 0 {
-		timer := time.NewTimer(f.delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-r.Context().Done():
-			return nil, r.Context().Err()
-		}
+	if err := wait(r.Context(), f.delay); err != nil {
+		return nil, err
 	}
 	switch {
 	case f.cut:

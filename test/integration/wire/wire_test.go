@@ -6,6 +6,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -131,5 +132,31 @@ func TestDieAfter(t *testing.T) {
 	<-w.Died()
 	if heard.Load() != 2 {
 		t.Errorf("the server heard %d requests, want 2", heard.Load())
+	}
+}
+
+func TestLag(t *testing.T) {
+	url, _ := server(t)
+	w := New()
+	w.Lag("httproutes", 20*time.Millisecond)
+	for query, want := range map[string]time.Duration{"?watch=true": 20 * time.Millisecond, "": 0} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+strings.TrimSuffix(routePath, "/iris")+query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := w.Wrap(http.DefaultTransport).RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if _, err := io.ReadAll(response.Body); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took < want {
+			t.Errorf("%q is read after %s, want %s at least", query, took, want)
+		}
+		if err := response.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

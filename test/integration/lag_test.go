@@ -1,0 +1,54 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// A busy API server tells of changes late, and of each kind by another stream. An operator that decides on what it has
+// heard so far must neither do harm nor tell anything that is not so; the journal says whether it does.
+var _ = Describe("an operator that hears late", func() {
+	for _, resource := range []string{
+		"httproutes", "inferenceservices", "deployments", "services", "controllerrevisions", "endpointslices", "pods",
+	} {
+		It("of "+resource+" comes to the same end as one that does not, by no other way", func(ctx SpecContext) {
+			s := begin(ctx)
+			s.operator.wire.Lag(resource, 200*time.Millisecond)
+			tagged := annotation(v1beta1.AnnotationEnableTagRouting, "true")
+			s.apply(model(1), tagged)
+			s.prints("True", "", "100", "", revision(1))
+			s.apply(model(2), percent(10), tagged)
+			s.prints("True", "90", "10", revision(1), revision(2))
+
+			By("changing the percent faster than the operator hears of it")
+			for range 5 {
+				s.apply(model(2), percent(20), tagged)
+				s.apply(model(2), percent(10), tagged)
+			}
+			s.prints("True", "90", "10", revision(1), revision(2))
+			s.splits("2:10 1:90")
+
+			By("promoting, and taking it back at once")
+			s.apply(model(2), tagged)
+			s.splits("2:100")
+			s.apply(model(2), percent(0), tagged)
+			s.prints("True", "100", "0", revision(1), revision(2))
+			s.splits("2:0 1:100")
+			s.remembers("S=1")
+			s.runs(1, 2)
+
+			By("superseding")
+			s.apply(model(3), tagged)
+			s.prints("True", "", "100", "", revision(3))
+			s.remembers("S=3 V=1")
+			s.runs(3)
+			s.settles()
+		})
+	}
+})
