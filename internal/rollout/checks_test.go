@@ -489,6 +489,7 @@ func (p WorkloadPlan) carriedOut(workload *Workload) *Workload {
 		after.Replicas = 0
 	case Delete:
 		return nil
+	case Keep, Drain:
 	}
 	return &after
 }

@@ -197,7 +197,8 @@ func (d *director) moveGateway() {
 	if d.gateway.main.takes(d.now) < takes && d.gateway.hosts.takes(d.now) < takes {
 		return
 	}
-	for d.serve() || d.say() {
+	for busy := true; busy; {
+		busy = d.serve() || d.say()
 	}
 }
 

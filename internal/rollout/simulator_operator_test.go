@@ -253,6 +253,7 @@ func (w *world) writeRetire(todo intent, plan WorkloadPlan) write {
 				d.replicas = 0
 			case Delete:
 				delete(w.deployments, n)
+			case Run, Keep, Drain:
 			}
 			return true
 		},

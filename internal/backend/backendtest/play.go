@@ -133,9 +133,9 @@ func (p *play) pass() (*backend.Observation, rollout.Decision, error) {
 }
 
 // settle passes until nothing is left to do but to wait for the user, and looks at each step whether it may be.
-func (p *play) settle() rollout.Decision {
+func (p *play) settle() {
 	p.t.Helper()
-	return p.settleDespite(func(err error) {
+	p.settleDespite(func(err error) {
 		p.t.Helper()
 		if err != nil {
 			p.t.Fatalf("applying: %v", err)

@@ -5,10 +5,12 @@ package standard
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -16,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -147,7 +150,11 @@ func (w *writer) marksOf(record *appsv1.ControllerRevision, n rollout.Number) (*
 	marks.Object = map[string]any{
 		"apiVersion": marks.GetAPIVersion(), "kind": marks.GetKind(), "metadata": marks.Object["metadata"],
 	}
-	if inputs, found := record.Annotations[annotationInputs]; found {
+	inputs, found := record.Annotations[annotationInputs]
+	if revision, readable := w.found.revisions[n]; readable {
+		inputs, found = revision.Inputs, true
+	}
+	if found {
 		marks.SetAnnotations(map[string]string{annotationInputs: inputs})
 	}
 	return marks, nil
@@ -382,9 +389,38 @@ func (w *writer) apply(ctx context.Context, made, current client.Object, how lis
 		return err
 	}
 	return w.futile.note(intent, current, func() error {
+		wanted := intent.GetAnnotations()
 		intent.SetResourceVersion(current.GetResourceVersion())
-		return w.send(ctx, intent)
+		if err := w.send(ctx, intent); err != nil {
+			return err
+		}
+		return w.removeForged(ctx, intent, wanted)
 	})
+}
+
+// removeForged removes the annotations of our own that somebody else has written. To apply without them takes away only
+// those that we have written.
+func (w *writer) removeForged(ctx context.Context, object *unstructured.Unstructured, wanted map[string]string) error {
+	forged := map[string]any{}
+	for key := range object.GetAnnotations() {
+		if _, ours := wanted[key]; !ours && strings.HasPrefix(key, ownPrefix) {
+			forged[key] = nil
+		}
+	}
+	if len(forged) == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"annotations": forged, "resourceVersion": object.GetResourceVersion()},
+	})
+	if err != nil {
+		return err
+	}
+	err = w.Client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
+	if err != nil {
+		return fmt.Errorf("removing annotations of %s %q: %w", object.GetKind(), object.GetName(), err)
+	}
+	return nil
 }
 
 // send writes the intent, and leaves in it what has become of the object.

@@ -152,7 +152,7 @@ func (c *cluster) world() map[string]any {
 			content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 			c.must(err)
 			delete(content, "status")
-			metadata := content["metadata"].(map[string]any) //nolint:errcheck // Every object has metadata.
+			metadata := content["metadata"].(map[string]any)
 			for _, key := range []string{"resourceVersion", "generation", "uid", "creationTimestamp"} {
 				delete(metadata, key)
 			}

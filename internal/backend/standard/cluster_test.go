@@ -325,7 +325,7 @@ func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
 	there := map[string]*corev1.Pod{}
 	for _, object := range c.list(&corev1.PodList{}) {
 		if object.GetLabels()[v1beta1.LabelRevision] == backend.RevisionName(isvcName, n) {
-			there[object.GetName()] = object.(*corev1.Pod) //nolint:errcheck // It is from a list of them.
+			there[object.GetName()] = object.(*corev1.Pod)
 		}
 	}
 	for i := range count {
@@ -398,7 +398,7 @@ func (c *cluster) takeOver() bool {
 	c.t.Helper()
 	moved := false
 	for _, object := range c.list(&gatewayv1.HTTPRouteList{}) {
-		route := object.(*gatewayv1.HTTPRoute) //nolint:errcheck // It is from a list of them.
+		route := object.(*gatewayv1.HTTPRoute)
 		if acceptanceOf(route).takenOver {
 			continue
 		}

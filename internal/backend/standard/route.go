@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -206,7 +206,7 @@ func acceptanceBy(route *gatewayv1.HTTPRoute, ref gatewayv1.ParentReference) acc
 // generation counts as Unknown.
 func problemOf(conditions []metav1.Condition, generation int64) *metav1.Condition {
 	for _, wanted := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
-		condition := meta.FindStatusCondition(conditions, string(wanted))
+		condition := apimeta.FindStatusCondition(conditions, string(wanted))
 		switch {
 		case condition == nil || condition.ObservedGeneration < generation:
 			return &metav1.Condition{Type: string(wanted), Status: metav1.ConditionUnknown}

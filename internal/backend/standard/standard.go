@@ -98,7 +98,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 			observation.Revisions[revision.Number] = revisionDetail(found.deployments[revision.Number], found.pods[revision.Number])
 		}
 	}
-	observation.Route, err = b.routeDetail(ctx, isvc, found)
+	observation.Route, err = b.routeDetail(ctx, found)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.A
 
 // routeDetail says how far the gateway is, for people. The Gateway itself is looked at only where no gateway has said
 // anything about the route, which is rare and worth a read.
-func (b *Backend) routeDetail(ctx context.Context, isvc *v1beta1.InferenceService, found *children) (backend.Route, error) {
+func (b *Backend) routeDetail(ctx context.Context, found *children) (backend.Route, error) {
 	if !b.RoutesInstalled() {
 		return backend.Route{
 			Refused: true,
