@@ -90,7 +90,10 @@ func (r *reporter) latestDeploymentReady() verdict {
 		return notYet(ReasonLoading, "there is no revision yet")
 	}
 	if waiting := r.Decision.Waiting; waiting != nil && waiting.Revision == target && waiting.Ready > 0 {
-		return notYet(ReasonWaitingForReplicas, "%s needs %d ready replicas", name, waiting.Need)
+		if failure := r.obstacle(target); failure != nil {
+			return no(failure.Reason, "%s needs %s: %s", name, readyReplicas(waiting.Need), failure.Message)
+		}
+		return notYet(ReasonWaitingForReplicas, "%s needs %s", name, readyReplicas(waiting.Need))
 	}
 	if r.ready(target) > 0 {
 		return yes(ReasonReady, "%s is ready", name)
@@ -122,7 +125,7 @@ func (r *reporter) routesReady() verdict {
 	switch {
 	case record == nil:
 		return notYet(ReasonNoRevisionReady, "no revision has been ready yet")
-	case record.NothingToUndo:
+	case r.nothingToUndo():
 		return no(ReasonNothingToRollBackTo,
 			"canaryTrafficPercent asks to undo the promotion of %s, but no earlier revision is left; %s. Remove canaryTrafficPercent, or apply the earlier model again",
 			r.revision(record.Stable), r.whoServes())
@@ -139,11 +142,18 @@ func (r *reporter) routesReady() verdict {
 
 func (r *reporter) waitingVerdict(waiting rollout.Waiting) verdict {
 	name := r.revision(waiting.Revision)
-	if failure := r.failure(waiting.Revision); failure != nil && r.Observed.Rollout.Wanted.Inputs != "" {
+	if failure := r.obstacle(waiting.Revision); failure != nil && r.Observed.Rollout.Wanted.Inputs != "" {
 		return no(failure.Reason, "%s cannot get %d %% of the traffic: %s; until then %s", name, waiting.Percent, failure.Message, r.whoServes())
 	}
-	return notYet(ReasonWaitingForReplicas, "%s gets %d %% of the traffic once it has %d ready replicas; until then %s",
-		name, waiting.Percent, waiting.Need, r.whoServes())
+	return notYet(ReasonWaitingForReplicas, "%s gets %d %% of the traffic once it has %s; until then %s",
+		name, waiting.Percent, readyReplicas(waiting.Need), r.whoServes())
+}
+
+func readyReplicas(n int) string {
+	if n == 1 {
+		return "1 ready replica"
+	}
+	return fmt.Sprintf("%d ready replicas", n)
 }
 
 // whoServes is the split that clients get, in words.
@@ -180,10 +190,14 @@ func (r *reporter) ingressReady() verdict {
 }
 
 func (r *reporter) stoppedCondition() verdict {
-	if r.stopped() {
+	switch {
+	case r.Observed == nil:
+		return notYet(ReasonNotObserved, "see the other conditions")
+	case r.stopped():
 		return yes(ReasonStopped, "stopped by the annotation %s", v1beta1.AnnotationStop)
+	default:
+		return no(ReasonRunning, "not stopped")
 	}
-	return no(ReasonRunning, "not stopped")
 }
 
 // ready sums up: what is wrong comes before what is on its way.

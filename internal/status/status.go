@@ -66,10 +66,21 @@ func For(report Report) v1beta1.InferenceServiceStatus {
 		status.Phase = v1beta1.PhaseBlocked
 	}
 	status.ModelStatus = r.modelStatus(report.InferenceService.Status.ModelStatus)
-	for _, condition := range r.conditions() {
-		apimeta.SetStatusCondition(&status.Conditions, condition)
-	}
+	status.Conditions = since(report.InferenceService.Status.Conditions, r.conditions())
 	return status
+}
+
+// since gives each condition the time from which it has its status, which is all that is taken over from the conditions
+// before. Those of another operator go.
+func since(before, conditions []metav1.Condition) []metav1.Condition {
+	var dated []metav1.Condition
+	for _, condition := range conditions {
+		if old := apimeta.FindStatusCondition(before, condition.Type); old != nil && old.Status == condition.Status {
+			condition.LastTransitionTime = old.LastTransitionTime
+		}
+		apimeta.SetStatusCondition(&dated, condition)
+	}
+	return dated
 }
 
 // reporter computes the parts of one status.
@@ -95,6 +106,11 @@ func (r *reporter) served() rollout.Split {
 	return r.Decision.Served
 }
 
+// nothingToUndo tells whether the spec asks for a rollback, and there is nothing to go back to.
+func (r *reporter) nothingToUndo() bool {
+	return r.Decision.Record != nil && r.Decision.Record.NothingToUndo
+}
+
 func (r *reporter) stopped() bool { return r.Decision.Phase == rollout.Stopped }
 
 // ready counts the replicas of a revision that can serve.
@@ -114,9 +130,14 @@ func (r *reporter) failure(n rollout.Number) *backend.Failure {
 	return r.Observed.Revisions[n].Failure
 }
 
+// obstacle is what keeps a revision from having more replicas, though some of its pods may serve.
+func (r *reporter) obstacle(n rollout.Number) *backend.Failure {
+	return r.Observed.Revisions[n].Failure
+}
+
 // phase is the phase in the words of the API.
 func (r *reporter) phase() v1beta1.Phase {
-	if r.Problem != nil || r.Decision.Phase != rollout.Stopped && r.Observed.Route.Refused {
+	if r.Problem != nil || r.Decision.Phase != rollout.Stopped && (r.Observed.Route.Refused || r.nothingToUndo()) {
 		return v1beta1.PhaseBlocked
 	}
 	switch r.Decision.Phase {
@@ -141,7 +162,8 @@ func (r *reporter) phase() v1beta1.Phase {
 
 // url is empty until there is a route that answers.
 func (r *reporter) url(url string) string {
-	if r.Decision.Record == nil {
+	impossible := r.Observed.Route.Refused && !r.Observed.Route.Exists
+	if r.Decision.Record == nil || impossible {
 		return ""
 	}
 	return url
