@@ -1,0 +1,196 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package status_test
+
+import (
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/status"
+)
+
+var update = flag.Bool("update", false, "write the statuses to testdata/")
+
+var now = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
+
+// scene is what is seen of a predictor: what its spec asks for, what runs, and what the route says. Revisions are
+// numbered from 1, and the inputs of revision 1 are "a".
+type scene struct {
+	target  rollout.Number
+	percent *int
+	tagged  bool
+	stopped bool
+	// least and most are the bounds of replicas; 0 is 1.
+	least, most int
+
+	// ready has the ready replicas of each revision that runs.
+	ready map[rollout.Number]int
+	// recorded are those that do not run and can be brought back.
+	recorded []rollout.Number
+	failing  map[rollout.Number]backend.Failure
+
+	record *rollout.Record
+	// awaited says that the gateway has yet to take the route over.
+	awaited bool
+	refused *backend.Route
+}
+
+func inputs(n rollout.Number) string { return string(rune('a' + n - 1)) }
+
+// split makes a split of pairs of revision and percent.
+func split(pairs ...int) rollout.Split {
+	var shares []rollout.Share
+	for pair := range slices.Chunk(pairs, 2) {
+		shares = append(shares, rollout.Share{Revision: rollout.Number(pair[0]), Percent: pair[1]})
+	}
+	made, err := rollout.NewSplit(shares...)
+	if err != nil {
+		panic(err) // The test is wrong.
+	}
+	return made
+}
+
+// remembered is the record of a rollout that was written a while ago.
+func remembered(stable, previous, target rollout.Number, percent *int, served rollout.Split) *rollout.Record {
+	return &rollout.Record{
+		Stable: stable, Previous: previous, Target: target, Percent: percent,
+		Split: served, Before: served, ShiftedAt: now.Add(-time.Hour), Highest: max(stable, previous, target),
+	}
+}
+
+func (s scene) observation() *backend.Observation {
+	observed := &backend.Observation{
+		Rollout: rollout.Snapshot{
+			Wanted: rollout.Wanted{
+				Inputs: inputs(s.target), Percent: s.percent, Stopped: s.stopped, Tagged: s.tagged,
+				Replicas: rollout.Bounds{Min: max(s.least, 1), Max: max(s.least, s.most, 1)},
+			},
+			Route: rollout.Route{Record: s.record, TakenOver: !s.awaited && s.refused == nil && s.record != nil},
+		},
+		Recorded:  map[rollout.Number]backend.Recorded{},
+		Revisions: map[rollout.Number]backend.Revision{},
+		Route:     backend.Route{Exists: s.record != nil},
+		Addresses: backend.Addresses{
+			URL:       "http://sklearn-iris.kserve-test.example.com",
+			Predictor: "http://sklearn-iris-predictor.kserve-test.example.com",
+			Tag:       func(tag string) string { return "http://" + tag + "-sklearn-iris-predictor.kserve-test.example.com" },
+		},
+	}
+	if s.target == 0 {
+		observed.Rollout.Wanted.Inputs = ""
+	}
+	if s.refused != nil {
+		observed.Route = *s.refused
+	}
+	if s.record != nil {
+		observed.Rollout.Route.Split = s.record.Split
+	}
+	if tags := rollout.TagsOf(observed.Rollout.Route.Split, s.target); s.tagged {
+		for _, n := range []rollout.Number{tags.Prev, tags.Latest} {
+			if n != 0 {
+				observed.Rollout.Route.Tags = append(observed.Rollout.Route.Tags, n)
+			}
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(s.ready)) {
+		s.addRunning(observed, n)
+	}
+	for _, n := range s.recorded {
+		observed.Rollout.Revisions = append(observed.Rollout.Revisions, rollout.Revision{Number: n, Inputs: inputs(n), Recorded: true})
+	}
+	for _, revision := range observed.Rollout.Revisions {
+		observed.Recorded[revision.Number] = backend.Recorded{
+			Runtime: predictor.RuntimeRef{Kind: predictor.ClusterServingRuntimeKind, Name: "kserve-sklearnserver"},
+			Created: now.Add(-2 * time.Hour),
+		}
+	}
+	return observed
+}
+
+func (s scene) addRunning(observed *backend.Observation, n rollout.Number) {
+	ready := s.ready[n]
+	detail := backend.Revision{State: v1beta1.Loaded, Pods: max(ready, 1)}
+	if ready == 0 {
+		detail.State = v1beta1.Loading
+	}
+	if failure, fails := s.failing[n]; fails {
+		detail.Failure, detail.FailedPods = &failure, 1
+		if ready == 0 {
+			detail.State = v1beta1.FailedToLoad
+		}
+	}
+	observed.Revisions[n] = detail
+	observed.Rollout.Revisions = append(observed.Rollout.Revisions, rollout.Revision{
+		Number: n, Inputs: inputs(n), Recorded: true,
+		Workload: &rollout.Workload{Ready: ready, Replicas: max(ready, 1), Pods: max(ready, 1), Failed: detail.Failure != nil && ready == 0},
+	})
+}
+
+// report is what the scene's status is computed from, with the core's own decision.
+func (s scene) report() status.Report {
+	observed := s.observation()
+	return status.Report{
+		InferenceService: newInferenceService(),
+		Mode:             v1beta1.DeploymentModeStandard,
+		Observed:         observed,
+		Decision:         rollout.Decide(observed.Rollout, rollout.Policy{DrainPeriod: time.Minute, CapacityHold: time.Minute, HistoryLimit: 10}, now),
+	}
+}
+
+func newInferenceService() *v1beta1.InferenceService {
+	return &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "sklearn-iris", Generation: 7}}
+}
+
+// crash is a crash loop of the serving container.
+func crash() backend.Failure {
+	return backend.Failure{
+		Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`, Detail: "no such model",
+		Pod: "sklearn-iris-predictor-00002-deployment-5d4b9c6f7-x2x9z", ExitCode: 1, Time: now.Add(-time.Minute),
+	}
+}
+
+// compareWithGolden compares a status, but for its times of transition, with a file in testdata.
+func compareWithGolden(t *testing.T, file string, got v1beta1.InferenceServiceStatus) {
+	t.Helper()
+	got = *got.DeepCopy()
+	for i, condition := range got.Conditions {
+		if condition.LastTransitionTime.IsZero() {
+			t.Errorf("condition %s has no time of transition", condition.Type)
+		}
+		if condition.ObservedGeneration != 7 {
+			t.Errorf("condition %s is of generation %d", condition.Type, condition.ObservedGeneration)
+		}
+		got.Conditions[i].LastTransitionTime = metav1.Time{}
+	}
+	text, err := yaml.Marshal(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("testdata", file+".yaml")
+	if *update {
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v; write it with go test ./internal/status -update", err)
+	}
+	if diff := cmp.Diff(string(want), string(text)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
