@@ -67,6 +67,7 @@ func TestReplicasForMore(t *testing.T) {
 		"its own replicas ask for no more":               {had: 90, wanted: 95, stable: 5, canary: 5, floors: map[Number]int{1: 5, 2: 5}},
 		"never more than the most":                       {had: 90, wanted: 95, stable: 9, canary: 5, floors: map[Number]int{1: 5}, want: &Waiting{2, 95, 5, 10}},
 		"less needs nothing":                             {had: 50, wanted: 20, stable: 5, canary: 1},
+		"the same needs nothing":                         {had: 50, wanted: 50, stable: 5, canary: 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -88,6 +89,37 @@ func TestReplicasForMore(t *testing.T) {
 			}
 			if got := planOf(decision, 2).Floor; got < floor {
 				t.Errorf("it is to have %d replicas while it waits for %d", got, floor)
+			}
+		})
+	}
+}
+
+// TestFirstSharesWait: a first share of nothing, and the first deployment, need the least replicas too.
+func TestFirstSharesWait(t *testing.T) {
+	bounds := Bounds{Min: 3, Max: 3}
+	tests := map[string]struct {
+		record  *Record
+		percent *int
+		ready   int
+		split   Split
+		want    *Waiting
+	}{
+		"the first deployment, in part":  {nil, new(10), 2, Split{}, &Waiting{2, 100, 2, 3}},
+		"the first deployment":           {nil, new(10), 3, All(2), nil},
+		"a canary of nothing, in part":   {remembered(1, 0, 2, new(0), All(1)), new(0), 2, All(1), &Waiting{2, 0, 2, 3}},
+		"a canary of nothing":            {remembered(1, 0, 2, new(0), All(1)), new(0), 3, between(2, 0, 1), nil},
+		"a canary of nothing, from some": {remembered(1, 0, 2, new(0), between(2, 10, 1)), new(0), 2, between(2, 0, 1), nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			seen := sees(test.record, 2, test.percent, upWith(1, 3), upWith(2, test.ready))
+			if test.record == nil {
+				seen.Revisions[0] = away(1)
+			}
+			seen.Wanted.Replicas = bounds
+			d := decided{decision: Decide(seen, testPolicy, testNow)}
+			if diff := cmp.Diff(test.want, d.decision.Waiting); diff != "" || !d.split().Equal(test.split) {
+				t.Errorf("split is %s, want %s; it waits (-want +got):\n%s", d.split(), test.split, diff)
 			}
 		})
 	}
@@ -311,6 +343,7 @@ func TestFloorsAreForgotten(t *testing.T) {
 // what the gateway sends. Whatever the gateway sends at any moment, there are the replicas for it; and nobody ever has
 // more than the whole load takes.
 func TestNobodyIsOverloaded(t *testing.T) {
+	t.Parallel()
 	check(t, 3, 60, 200, func(t *rapid.T, bytes []byte) {
 		h := &history{world: newWorld(), dice: &dice{bytes}}
 		h.witness.watched = []int{3}

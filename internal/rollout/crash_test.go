@@ -82,6 +82,7 @@ func TestCrashes(t *testing.T) {
 		}
 		for _, successor := range []succession{atOnce, later} {
 			t.Run(name+", replaced "+string(successor), func(t *testing.T) {
+				t.Parallel()
 				for life := range undisturbed.story.count("operator") {
 					testCrash(t, undisturbed, playScene(scene, life, successor), life)
 				}

@@ -43,3 +43,54 @@ func TestNumberOfATargetThatCouldNotBeMade(t *testing.T) {
 		t.Errorf("with other inputs, the target is %d, created %t", other.Target, other.Create)
 	}
 }
+
+// TestNumbersAreNotGivenTwice: the next number is above all that anything tells of, though records were lost.
+func TestNumbersAreNotGivenTwice(t *testing.T) {
+	unreadable := Revision{Number: 2, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
+	tests := map[string]struct {
+		record    *Record
+		reported  Reported
+		revisions []Revision
+		want      Number
+	}{
+		"the first":                      {nil, Reported{}, nil, 1},
+		"before the first route":         {nil, Reported{}, []Revision{down(1)}, 2},
+		"only the route remembers":       {remembered(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1)}, 10},
+		"the route does not know":        {remembered(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1), away(12)}, 13},
+		"only the status remembers":      {nil, Reported{Stable: 1, Target: 4, Split: All(1)}, []Revision{up(1)}, 5},
+		"the previous is the highest":    {nil, Reported{Stable: 1, Previous: 6, Target: 1, Split: All(1)}, []Revision{up(1)}, 7},
+		"the split names the highest":    {nil, Reported{Split: between(8, 10, 1)}, []Revision{up(1)}, 9},
+		"the last one cannot be read":    {&Record{Stable: 1, Target: 2, Inputs: inputs(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1), unreadable}, 3},
+		"the last one could not be made": {&Record{Stable: 1, Target: 2, Inputs: inputs(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1)}, 2},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			seen := sees(test.record, 26, nil, test.revisions...)
+			seen.Reported = test.reported
+			decision := Decide(seen, testPolicy, testNow)
+			if !decision.Create || decision.Target != test.want {
+				t.Errorf("target is %d, created %t, want %d", decision.Target, decision.Create, test.want)
+			}
+			if decision.Record == nil {
+				return
+			}
+			if highest := decision.Record.Highest; highest < test.want {
+				t.Errorf("the highest number is said to be %d", highest)
+			}
+			if decision.Record.Inputs != inputs(26) {
+				t.Errorf("the number is said to be for %s", decision.Record.Inputs)
+			}
+		})
+	}
+}
+
+// TestHighestIsKept: numbers of revisions that somebody else has made, or that were forgotten, stay given.
+func TestHighestIsKept(t *testing.T) {
+	record := remembered(1, 0, 1, nil, All(1))
+	if got := Decide(sees(record, 1, nil, up(1), away(12)), testPolicy, testNow).Record.Highest; got != 12 {
+		t.Errorf("the highest is %d, want 12", got)
+	}
+	if got := Decide(sees(record, 1, nil, up(1)), testPolicy, testNow).Record.Highest; got != 9 {
+		t.Errorf("the highest is %d, want 9", got)
+	}
+}

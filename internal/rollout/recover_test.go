@@ -43,6 +43,7 @@ func TestLossesMoveNothing(t *testing.T) {
 	for sceneName, scene := range scenes {
 		for lossName, lose := range losses {
 			t.Run(sceneName+": "+lossName, func(t *testing.T) {
+				t.Parallel()
 				w := playScene(scene, forEver, later)
 				before, err := DecodeRecord(w.route.record)
 				if err != nil {

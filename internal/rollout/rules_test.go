@@ -34,6 +34,7 @@ func testRule(t *testing.T, rule int) {
 		})
 	})
 	t.Run("histories", func(t *testing.T) {
+		t.Parallel()
 		check(t, 3, 100, 500, func(t *rapid.T, bytes []byte) {
 			reportBreaches(t, playHistory(bytes, nil, rule), rule, bytes)
 		})

@@ -229,3 +229,30 @@ func TestUndoComesToTheRecordsAid(t *testing.T) {
 		})
 	}
 }
+
+// TestOnlyAPromotionIsUndone: the percent of another target, or of one that comes with it, says nothing about the
+// stable.
+func TestOnlyAPromotionIsUndone(t *testing.T) {
+	tests := map[string]struct {
+		last    *Record
+		target  Number
+		percent *int
+	}{
+		"the percent comes while the canary loads": {remembered(2, 1, 3, nil, All(2)), 3, new(10)},
+		"the percent goes while the canary loads":  {remembered(2, 1, 3, new(10), All(2)), 3, nil},
+		"the canary comes with the percent":        {remembered(2, 1, 2, nil, All(2)), 3, new(10)},
+		"row 16, and the percent comes with it":    {remembered(2, 1, 3, nil, All(2)), 2, new(10)},
+		"row 16, and the percent stays":            {remembered(2, 1, 3, new(10), All(2)), 2, new(10)},
+		"the percent changes after row 16":         {remembered(2, 1, 2, new(10), All(2)), 2, new(0)},
+		"the percent goes after row 16":            {remembered(2, 1, 2, new(10), All(2)), 2, nil},
+		"from one way to say all to the other":     {remembered(2, 1, 2, nil, All(2)), 2, new(100)},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			record := Decide(sees(test.last, test.target, test.percent, up(1), up(2), down(3)), testPolicy, testNow).Record
+			if record.Stable != 2 || record.Previous != 1 || !record.Split.Equal(All(2)) || record.NothingToUndo {
+				t.Errorf("the stable is %d and the previous %d at %s, want 2 and 1 at 2:100", record.Stable, record.Previous, record.Split)
+			}
+		})
+	}
+}

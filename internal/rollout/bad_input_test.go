@@ -1,0 +1,71 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// badInputs are the ways in which a spec can ask for nothing that can be done.
+var badInputs = map[string]func(*Wanted){
+	"inputs that cannot be resolved":                      func(w *Wanted) { w.Inputs = "" },
+	"inputs that cannot be resolved, and another percent": func(w *Wanted) { w.Inputs, w.Percent = "", new(55) },
+	"a percent below 0":                                   func(w *Wanted) { w.Percent = new(-1) },
+	"a percent above 100":                                 func(w *Wanted) { w.Percent = new(101) },
+	"other inputs, and a percent above 100":               func(w *Wanted) { w.Inputs, w.Percent = "other", new(101) },
+}
+
+// TestBadInput: the spec that was there before goes on, in all that it was about to come to.
+func TestBadInput(t *testing.T) {
+	situations := map[string]Snapshot{
+		"at rest":                         sees(remembered(2, 1, 2, nil, All(2)), 2, nil, away(1), up(2)),
+		"a canary that loads":             sees(remembered(1, 0, 2, new(10), All(1)), 2, new(10), up(1), down(2)),
+		"a canary that has become ready":  sees(remembered(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2)),
+		"a canary that has lost its pods": sees(remembered(1, 0, 2, new(10), between(2, 10, 1)), 2, new(10), up(1), down(2)),
+		"a promotion that is due":         sees(remembered(1, 0, 2, nil, between(2, 10, 1)), 2, nil, up(1), up(2)),
+		"a rollback that is due":          sees(remembered(1, 0, 2, new(0), All(2)), 2, new(0), up(1), up(2)),
+		"nothing to undo":                 sees(&Record{Stable: 1, Target: 1, Percent: new(10), NothingToUndo: true, Split: All(1), Highest: 1}, 1, new(10), up(1)),
+	}
+	for situation, seen := range situations {
+		want := Decide(seen, testPolicy, testNow)
+		for name, spoil := range badInputs {
+			t.Run(situation+": "+name, func(t *testing.T) {
+				bad := seen
+				spoil(&bad.Wanted)
+				if diff := cmp.Diff(want, Decide(bad, testPolicy, testNow), splitsByShares); diff != "" {
+					t.Errorf("decision (-with the spec before +with this one):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// TestBadInputBeforeTheFirstIsReady: there is no record yet that could tell what was asked for; the newest revision is.
+func TestBadInputBeforeTheFirstIsReady(t *testing.T) {
+	for name, spoil := range badInputs {
+		t.Run(name, func(t *testing.T) {
+			seen := sees(nil, 2, nil, away(1), down(2))
+			spoil(&seen.Wanted)
+			decision := Decide(seen, testPolicy, testNow)
+			want := []WorkloadPlan{{Revision: 2, Action: Run, Floor: 1}}
+			if diff := cmp.Diff(want, decision.Workloads); diff != "" || decision.Target != 2 || decision.Create || decision.Record != nil {
+				t.Errorf("target is %d, created %t, with record %+v; workloads (-want +got):\n%s", decision.Target, decision.Create, decision.Record, diff)
+			}
+
+			seen.Revisions[1] = up(2)
+			record := Decide(seen, testPolicy, testNow).Record
+			if record == nil || record.Stable != 2 || !record.Split.Equal(All(2)) || record.Inputs != inputs(2) {
+				t.Errorf("once it is ready, the record is %+v", record)
+			}
+
+			seen.Revisions = nil
+			decision = Decide(seen, testPolicy, testNow)
+			if diff := cmp.Diff(Decision{Phase: Loading}, decision, splitsByShares); diff != "" {
+				t.Errorf("with nothing there, the decision is not to do nothing (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
