@@ -140,7 +140,7 @@ func TestLag(t *testing.T) {
 	w := New()
 	w.Lag("httproutes", 20*time.Millisecond)
 	for query, want := range map[string]time.Duration{"?watch=true": 20 * time.Millisecond, "": 0} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+strings.TrimSuffix(routePath, "/iris")+query, nil)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+strings.TrimSuffix(routePath, "/iris")+query, http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
