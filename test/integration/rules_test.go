@@ -200,6 +200,46 @@ var _ = Describe("rule 5: no second load", func() {
 	})
 })
 
+var _ = Describe("rule 6: rejected stays rejected", func() {
+	It("gives a revision that was rolled back nothing until the spec asks for it again", func(ctx SpecContext) {
+		s := promoted(ctx)
+		s.apply(model(2), percent(0))
+		s.prints("True", "100", "0", revision(1), revision(2))
+
+		By("having it lose its pods and get them back, and the operator start again")
+		s.becomes(2, peers.NotReady())
+		s.prints("Unknown", "100", "0", revision(1), revision(2))
+		s.becomes(2, peers.Ready())
+		s.prints("True", "100", "0", revision(1), revision(2))
+		s.restart()
+		s.settles()
+
+		By("having the stable lose its pods")
+		s.becomes(1, peers.NotReady())
+		s.prints("Unknown", "100", "0", revision(1), revision(2))
+		s.becomes(1, peers.Ready())
+		s.prints("True", "100", "0", revision(1), revision(2))
+		s.history("1:100", "2:10 1:90", "2:100", "2:0 1:100")
+
+		By("asking for it")
+		s.apply(model(2), percent(30))
+		s.prints("True", "70", "30", revision(1), revision(2))
+	})
+
+	It("gives a revision that was superseded nothing until the spec asks for it again", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.apply(model(3), percent(20))
+		s.prints("True", "80", "20", revision(1), revision(3))
+		s.becomes(3, peers.Crash(1, ""))
+		s.prints("False", "100", "0", revision(1), revision(3))
+		s.runs(1, 3)
+		s.history("1:100", "2:10 1:90", "1:100", "3:20 1:80", "3:0 1:100")
+		s.apply(model(2), percent(10))
+		s.prints("True", "90", "10", revision(1), revision(2))
+		Expect(s.records()).To(ConsistOf(revision(1), revision(2), revision(3)))
+	})
+})
+
 var _ = Describe("rule 7: status is derived", func() {
 	wipe := func(s *story) {
 		GinkgoHelper()
