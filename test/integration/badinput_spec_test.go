@@ -252,7 +252,7 @@ var _ = Describe("a spec that cannot be run", func() {
 			s.refuses(afterCanary, invalidSpec("InvalidPredictorSpec", `"hpq"`))
 			s.apply(model(2), percent(10), replicas(1, 3))
 			s.prints("True", "90", "10", revision(1), revision(2))
-			Eventually(s.world).Should(Equal(before))
+			s.becomesWorld(before, "once it is mended")
 			Expect(s.since(0)).NotTo(ContainElement(ContainSubstring("delete")))
 		}}})
 	})
@@ -385,7 +385,7 @@ var _ = Describe("a serving runtime", func() {
 
 				how.mend(s)
 				s.prints("True", "90", "10", revision(1), revision(2))
-				Eventually(s.world).Should(Equal(before))
+				s.becomesWorld(before, "once it is fit")
 				Expect(s.pods(2)).To(Equal(pods))
 				s.history("1:100", "2:10 1:90")
 			}})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	appsv1 "k8s.io/api/apps/v1"
@@ -270,6 +271,15 @@ func (s *story) world() (string, error) {
 	return strings.ReplaceAll(strings.Join(parts, "\n"), s.namespace, "NAMESPACE"), nil
 }
 
+// becomesWorld waits until the world is as wanted.
+func (s *story) becomesWorld(wanted, when string) {
+	GinkgoHelper()
+	Eventually(func() (string, error) {
+		world, err := s.world()
+		return cmp.Diff(wanted, world), err
+	}).Should(BeEmpty(), "how the world %s differs (-wanted +is)", when)
+}
+
 // intentOf is what an object says, without what the API server adds to it.
 func intentOf(item runtime.Object) map[string]any {
 	GinkgoHelper()
@@ -278,8 +288,13 @@ func intentOf(item runtime.Object) map[string]any {
 	metadata := object["metadata"].(map[string]any)
 	object["metadata"] = map[string]any{
 		"name": metadata["name"], "labels": metadata["labels"], "annotations": metadata["annotations"],
+		"ownerReferences": metadata["ownerReferences"],
 	}
 	delete(object, "status")
+	if data, ok := object["data"].(map[string]any); ok {
+		// The Deployment has it. A record that was made anew has the defaults in it, too.
+		delete(data["runs"].(map[string]any), "template")
+	}
 	if spec, ok := object["spec"].(map[string]any); ok {
 		delete(spec, "clusterIP")
 		delete(spec, "clusterIPs")
@@ -287,9 +302,9 @@ func intentOf(item runtime.Object) map[string]any {
 	return object
 }
 
-// transient are the keys of times and generations, of names that are generated, and of the record's memory of the split
-// before: how long the gateway took.
-var transient = []string{"lastTransitionTime", "observedGeneration", "time", "location", "shiftedAt", "before", "rollout.serinus.io/idle-since"}
+// transient are the keys of times and generations, of what is generated, and of the record's memory of the split before:
+// that is about how long the gateway took.
+var transient = []string{"lastTransitionTime", "observedGeneration", "uid", "time", "location", "shiftedAt", "before", "rollout.serinus.io/idle-since"}
 
 func withoutTimes(from any) string {
 	GinkgoHelper()
@@ -306,10 +321,15 @@ func prune(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
 		for _, key := range transient {
-			delete(value, key)
+			if value[key] != nil {
+				value[key] = "…"
+			}
 		}
 		for key := range value {
 			value[key] = prune(value[key])
+			if inner, ok := value[key].(map[string]any); ok && len(inner) == 0 {
+				delete(value, key)
+			}
 		}
 	case []any:
 		for i := range value {

@@ -55,7 +55,7 @@ func (s *story) live(told life, course course, writes, deaths int) {
 		}
 		s.operator.wire.Play(nil)
 		s.reaches(c)
-		Eventually(s.world).Should(Equal(course[i].world), "how the %s ends", c.name)
+		s.becomesWorld(course[i].world, "after the "+c.name)
 	}
 	s.livedThrough(told)
 }

@@ -32,6 +32,12 @@ func together(ctx SpecContext, trials []trial) {
 	SetDefaultEventuallyPollingInterval(100 * time.Millisecond)
 	DeferCleanup(SetDefaultEventuallyTimeout, patience)
 	DeferCleanup(SetDefaultEventuallyPollingInterval, pollingInterval)
+	// A spec reports its first failure only; here each trial may have one.
+	RegisterFailHandler(func(message string, skip ...int) {
+		GinkgoWriter.Println("FAILURE:", message)
+		Fail(message, append(skip, 1)[0]+1)
+	})
+	DeferCleanup(func() { RegisterFailHandler(Fail) })
 	free := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for _, one := range trials {
@@ -49,7 +55,7 @@ func (t trial) run(ctx SpecContext) {
 	var afterwards []func(SpecContext)
 	defer func() {
 		for _, do := range afterwards {
-			defer do(ctx) // The last first, and each even if another one fails.
+			defer do(ctx) //nolint:gocritic // All at the end: the last first, and each even if another one fails.
 		}
 	}()
 	s := stage(ctx, newNamespace(ctx), func(do func(SpecContext)) { afterwards = append(afterwards, do) })

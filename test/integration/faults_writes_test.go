@@ -77,7 +77,7 @@ func (s *story) endure(told life, course course, fate wire.Fate, unknown bool, i
 		s.operator.wire.Play(meeting(fate, isTurn))
 		s.apply(append(slices.Clone(c.says), told.replicas)...)
 		s.reaches(c)
-		Eventually(s.world).Should(Equal(course[i].world), "how the %s ends", c.name)
+		s.becomesWorld(course[i].world, "after the "+c.name)
 		s.operator.wire.Play(nil)
 		Expect(len(s.operator.wire.Writes())-before).To(BeNumerically("<=", 2*course[i].writes+5), "writes of the %s", c.name)
 		if !unknown {

@@ -11,7 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -64,6 +64,29 @@ func (j *Journal) Splits(isvc string) []string {
 		if len(splits) == 0 || splits[len(splits)-1] != said {
 			splits = append(splits, said)
 		}
+	}
+	return splits
+}
+
+// Given lists the splits that the route of an InferenceService was given, in order, but for those of excused writes.
+func (j *Journal) Given(isvc string) []string {
+	var splits []string
+	generation := int64(0)
+	for _, entry := range j.Entries() {
+		route, ok := entry.Object.(*gatewayv1.HTTPRoute)
+		if !ok || route.Name != isvc || entry.Deleted || route.Generation == generation {
+			continue
+		}
+		generation = route.Generation
+		if j.isExcusedWrite(entry.Version) {
+			continue
+		}
+		split, err := SplitOf(isvc, route)
+		if err != nil {
+			splits = append(splits, err.Error())
+			continue
+		}
+		splits = append(splits, split.String())
 	}
 	return splits
 }
@@ -198,7 +221,7 @@ func (w *world) checkUnrouted(number rollout.Number, what string) []error {
 func takenOver(route *gatewayv1.HTTPRoute) bool {
 	for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
 		for _, parent := range route.Status.Parents {
-			condition := meta.FindStatusCondition(parent.Conditions, string(kind))
+			condition := apimeta.FindStatusCondition(parent.Conditions, string(kind))
 			if condition == nil || condition.Status != "True" || condition.ObservedGeneration != route.Generation {
 				return false
 			}
@@ -215,14 +238,14 @@ func (w *world) takeRoute(route *gatewayv1.HTTPRoute, deleted bool) []error {
 		return nil
 	}
 	split, err := SplitOf(w.isvc, route)
-	if err != nil {
-		return []error{fmt.Errorf("rule 1: %w", err)}
-	}
-	if takenOver(route) && route.Name == w.isvc {
+	if err == nil && takenOver(route) && route.Name == w.isvc {
 		w.served[split.String()] = true
 	}
 	if before != nil && before.Generation == route.Generation && before.Annotations[annotationRecord] == route.Annotations[annotationRecord] {
 		return nil // Only its status has changed.
+	}
+	if err != nil {
+		return []error{fmt.Errorf("rule 1: %w", err)}
 	}
 	breaches := w.checkServices(route.Name, split)
 	if route.Name != w.isvc {
@@ -295,7 +318,7 @@ func (w *world) takeStatus(isvc *v1beta1.InferenceService) []error {
 		breaches = append(breaches, fmt.Errorf("rule 1: the status reports a split that is none: %w", err))
 	case !w.served[split.String()]:
 		breaches = append(breaches, fmt.Errorf("rule 4: the status reports %s, which the gateway has never served", split))
-	case meta.IsStatusConditionTrue(status.Conditions, v1beta1.ConditionReady) && status.ObservedGeneration == isvc.Generation:
+	case apimeta.IsStatusConditionTrue(status.Conditions, v1beta1.ConditionReady) && status.ObservedGeneration == isvc.Generation:
 		breaches = append(breaches, w.checkRealised(isvc, split)...)
 	}
 	return breaches

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -202,5 +203,21 @@ func TestCheckExcusesWrites(t *testing.T) {
 	j.entries = append(j.entries, Entry{Object: route(4, 1, rollout.All(1)), Version: 43}, Entry{Object: ours, Version: 44})
 	if err := j.Check(); err == nil {
 		t.Error("Check() excuses the same mistake in a later write")
+	}
+}
+
+func TestGiven(t *testing.T) {
+	canary := split(t, rollout.Share{Revision: 2, Percent: 10}, rollout.Share{Revision: 1, Percent: 90})
+	theirs := route(2, 1, rollout.All(2))
+	theirs.ResourceVersion = "42"
+	j := &Journal{excused: map[string]bool{}}
+	j.entries = changes(route(1, 0, rollout.All(1)), route(1, 1, rollout.All(1)))
+	j.entries = append(j.entries,
+		Entry{Object: theirs, Version: 42},
+		Entry{Object: route(2, 2, rollout.All(2)), Version: 43}, // The gateway takes it over.
+		Entry{Object: route(3, 2, canary), Version: 44})
+	j.ExcuseWrite(theirs)
+	if diff := cmp.Diff([]string{"1:100", "2:10 1:90"}, j.Given("iris")); diff != "" {
+		t.Errorf("Given() (-want +got):\n%s", diff)
 	}
 }
