@@ -110,7 +110,9 @@ func (p *pass) measure(transition rollout.Transition) {
 		direction = metrics.Up
 	}
 	p.Metrics.TrafficShifted(direction, p.shiftReason())
-	if created := p.observed.Recorded[target].Created; has > 0 && !transition.From.Has(target) && !created.IsZero() {
+	// One that is brought back was made for an earlier spec.
+	newest := p.decision.Record.Highest == target
+	if created := p.observed.Recorded[target].Created; newest && has > 0 && !transition.From.Has(target) && !created.IsZero() {
 		p.Metrics.FirstTraffic(p.Clock.Now().Sub(created))
 	}
 }
