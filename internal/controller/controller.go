@@ -140,7 +140,9 @@ func (p *pass) note(err error) error {
 		if p.problem == nil {
 			p.problem = problem
 		}
-		p.wake(p.Clock.Now().Add(recheckPeriod))
+		if endsUnseen(problem) {
+			p.wake(p.Clock.Now().Add(recheckPeriod))
+		}
 	}
 	return errors.Join(transient...)
 }

@@ -58,6 +58,12 @@ func problemOf(err error) *status.Problem {
 	return nil
 }
 
+// endsUnseen tells whether nothing wakes us when a problem ends. A spec that cannot be run ends with the spec or with a
+// serving runtime, and both are watched; but that its host belongs to another ends with that one.
+func endsUnseen(problem *status.Problem) bool {
+	return problem.Failure == "" || problem.Reason == reasonHostTaken
+}
+
 // refusal tells whether the API server refuses what we write: it is invalid, forbidden by a policy or over a quota. A
 // namespace that is going away refuses everything, and is no problem of anybody's.
 func refusal(err error) bool {
