@@ -1,0 +1,351 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+const (
+	r1 = "sklearn-iris-predictor-00001"
+	r2 = "sklearn-iris-predictor-00002"
+	r3 = "sklearn-iris-predictor-00003"
+)
+
+var crash = &backend.Failure{Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`, ExitCode: 1}
+
+// TestEventsOfARollout plays a rollout and compares all that it announces, each thing once.
+func TestEventsOfARollout(t *testing.T) {
+	o := newOperator(t)
+	for _, step := range []struct {
+		name string
+		do   func()
+		want []string
+	}{
+		{"first deployment", o.settle, []string{
+			"Normal RevisionCreated Created revision " + r1,
+			"Normal TrafficShifted Shifted traffic from nobody to 100 % on " + r1,
+			"Normal Ready 100 % on " + r1,
+		}},
+		{"a label only", func() {
+			o.edit(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 1 })
+			o.settle()
+		}, nil},
+		{"canary", func() { o.rollOut("v2", new(int64(10))) }, []string{
+			"Normal RevisionCreated Created revision " + r2,
+			"Normal TrafficShifted Shifted traffic from 100 % on " + r1 + " to 10 % on " + r2 + ", 90 % on " + r1,
+			"Normal Ready 10 % on " + r2 + ", 90 % on " + r1,
+		}},
+		{"it crashes", func() {
+			o.backend.broken[2] = crash
+			o.backend.catchUp()
+			o.settle()
+		}, []string{
+			"Normal TrafficShifted Shifted traffic from 10 % on " + r2 + ", 90 % on " + r1 + " to 0 % on " + r2 + ", 100 % on " + r1,
+			"Warning RevisionFailed " + r2 + ": " + crash.Message,
+		}},
+		{"it crashes on", func() {
+			again := *crash
+			again.Detail, again.Time = "another last line", start.Add(time.Hour)
+			o.backend.broken[2] = &again
+			o.backend.catchUp()
+			o.settle()
+		}, nil},
+		{"it recovers", func() {
+			delete(o.backend.broken, 2)
+			o.backend.catchUp()
+			o.settle()
+		}, []string{
+			"Normal TrafficShifted Shifted traffic from 0 % on " + r2 + ", 100 % on " + r1 + " to 10 % on " + r2 + ", 90 % on " + r1,
+			"Normal RevisionRecovered " + r2 + " does not fail any more",
+			"Normal Ready 10 % on " + r2 + ", 90 % on " + r1,
+		}},
+		{"promotion", func() { o.rollOut("v2", nil) }, []string{
+			"Normal Promoted Promoted " + r2 + " over " + r1,
+			"Normal TrafficShifted Shifted traffic from 10 % on " + r2 + ", 90 % on " + r1 + " to 100 % on " + r2,
+		}},
+		{"rollback", func() { o.rollOut("v2", new(int64(0))) }, []string{
+			"Normal RolledBack Rolled " + r2 + " back to " + r1,
+			"Normal TrafficShifted Shifted traffic from 100 % on " + r2 + " to 0 % on " + r2 + ", 100 % on " + r1,
+		}},
+		{"the next canary", func() { o.rollOut("v3", new(int64(20))) }, []string{
+			"Normal RevisionCreated Created revision " + r3,
+			"Normal Superseded Took " + r2 + " out of the traffic: the spec asks for " + r3,
+			"Normal TrafficShifted Shifted traffic from 0 % on " + r2 + ", 100 % on " + r1 + " to 100 % on " + r1,
+			"Normal TrafficShifted Shifted traffic from 100 % on " + r1 + " to 20 % on " + r3 + ", 80 % on " + r1,
+		}}, // Ready was True all the time, as far as anybody was told.
+		{"the spec is malformed", func() {
+			o.edit(annotated(v1beta1.AnnotationStop, "yes"))
+			o.settle()
+		}, []string{`Warning InvalidPredictorSpec metadata.annotations[serving.kserve.io/stop]: "yes": write "true" or "false"`}},
+		{"and mended", func() {
+			o.edit(func(isvc *v1beta1.InferenceService) { delete(isvc.Annotations, v1beta1.AnnotationStop) })
+			o.settle()
+		}, []string{"Normal Ready 20 % on " + r3 + ", 80 % on " + r1}},
+		{"stop", func() {
+			o.edit(annotated(v1beta1.AnnotationStop, "true"))
+			o.settle()
+		}, []string{"Normal TrafficShifted Shifted traffic from 20 % on " + r3 + ", 80 % on " + r1 + " to nobody"}},
+	} {
+		step.do()
+		got := o.announced()
+		if step.name == "it crashes" || step.name == "it recovers" {
+			// In which pass the pods and the traffic are seen is not of interest.
+			got, step.want = sorted(got), sorted(step.want)
+		}
+		if diff := cmp.Diff(step.want, got); diff != "" {
+			t.Fatalf("%s (-want +got):\n%s", step.name, diff)
+		}
+	}
+}
+
+func sorted(all []string) []string { return slices.Sorted(slices.Values(all)) }
+
+// TestOnlyWhatWasWrittenIsAnnounced, and that though something else has failed.
+func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
+	t.Run("the target cannot be made", func(t *testing.T) {
+		o := newOperator(t)
+		o.backend.createErr = errInvalid
+		for range 3 {
+			o.reconcile()
+		}
+		if diff := cmp.Diff([]string{"Warning RefusedByAPIServer " + errInvalid.Error()}, o.announced()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		o.backend.createErr = nil
+		o.reconcile()
+		if diff := cmp.Diff([]string{"Normal RevisionCreated Created revision " + r1}, o.announced()); diff != "" {
+			t.Errorf("once it can be made (-want +got):\n%s", diff)
+		}
+	})
+
+	t.Run("the route cannot be written", func(t *testing.T) {
+		o := newOperator(t)
+		o.reconcile()
+		o.backend.catchUp()
+		o.announced()
+		o.backend.routeErr = errInvalid
+		for range 3 {
+			o.reconcile()
+		}
+		if diff := cmp.Diff([]string{"Warning RefusedByAPIServer " + errInvalid.Error()}, o.announced()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		if shifts := o.metric("serinus_traffic_shifts_total"); shifts != "" {
+			t.Errorf("shifts are counted: %s", shifts)
+		}
+	})
+
+	t.Run("something else fails", func(t *testing.T) {
+		o := newOperator(t)
+		o.reconcile()
+		o.backend.catchUp()
+		o.announced()
+		o.backend.otherErr = errTransient
+		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil {
+			t.Error("there is no error")
+		}
+		want := []string{"Normal TrafficShifted Shifted traffic from nobody to 100 % on " + r1}
+		if diff := cmp.Diff(want, o.announced()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil || len(o.announced()) > 0 {
+			t.Errorf("it is announced again; error is %v", err)
+		}
+	})
+}
+
+func TestNothingToRollBackTo(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.announced()
+	o.rollOut("v1", new(int64(0)))
+	want := []string{"Warning NothingToRollBackTo canaryTrafficPercent asks to undo the promotion of " + r1 + ", but no earlier revision is left"}
+	if diff := cmp.Diff(want, o.announced()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	o.reconcile()
+	if again := o.announced(); len(again) > 0 {
+		t.Errorf("it is announced again: %v", again)
+	}
+}
+
+// TestLongNotesAreCut: the API server refuses notes of more than 1024 bytes.
+func TestLongNotesAreCut(t *testing.T) {
+	o := newOperator(t)
+	for _, length := range []int{noteLimit - 1, noteLimit, noteLimit + 1, 3 * noteLimit} {
+		o.backend.otherErr = &backend.ConflictError{Kind: strings.Repeat("ü", length/2), Name: "x"}
+		o.reconcile()
+		for _, event := range o.announced() {
+			_, note, found := strings.Cut(event, "Warning OwnershipConflict ")
+			if !found {
+				continue
+			}
+			if len(note) > noteLimit || !utf8.ValidString(note) || note == "" {
+				t.Errorf("of %d bytes, %d are left, valid: %t", length, len(note), utf8.ValidString(note))
+			}
+		}
+	}
+	p := &pass{Reconciler: o.reconciler, isvc: o.isvc()}
+	p.event(corev1.EventTypeNormal, "Reason", "Action", "100 % on a")
+	if got := o.announced(); len(got) != 1 || got[0] != "Normal Reason 100 % on a" {
+		t.Errorf("percent signs are taken for formats: %v", got)
+	}
+}
+
+// metric is what the registry says of a metric, without its zeros.
+func (o *operator) metric(name string) string {
+	o.t.Helper()
+	families, err := o.registry.Gather()
+	o.must(err)
+	var lines []string
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if family.GetName() == name && metric.GetCounter().GetValue() > 0 {
+				var labels []string
+				for _, label := range metric.GetLabel() {
+					labels = append(labels, label.GetValue())
+				}
+				lines = append(lines, strings.Join(labels, " "))
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestShiftsAreCountedByTheirCause(t *testing.T) {
+	o := newOperator(t)
+	counted := ""
+	for _, step := range []struct {
+		name string
+		do   func()
+		want string
+	}{
+		{"first deployment", o.settle, "up Canary"},
+		{"canary", func() { o.rollOut("v2", new(int64(10))) }, ""},
+		{"less", func() { o.rollOut("v2", new(int64(5))) }, "down Canary"},
+		{"it cannot serve", func() {
+			o.backend.broken[2] = nil
+			o.backend.catchUp()
+			o.settle()
+		}, "down Readiness"},
+		{"it can again", func() {
+			delete(o.backend.broken, 2)
+			o.backend.catchUp()
+			o.settle()
+		}, "up Readiness"},
+		{"promotion", func() { o.rollOut("v2", nil) }, "up Promotion"},
+		{"rollback", func() { o.rollOut("v2", new(int64(0))) }, "down Rollback"},
+		{"promotion again", func() { o.rollOut("v2", nil) }, ""},
+		{"canary again", func() { o.rollOut("v3", new(int64(10))) }, ""},
+		{"supersession", func() { o.backend.broken[4] = nil; o.rollOut("v4", new(int64(10))) }, "down Superseded"},
+	} {
+		step.do()
+		now := o.metric("serinus_traffic_shifts_total")
+		if added := strings.TrimSpace(strings.Join(newIn(now, counted), ", ")); added != step.want {
+			t.Errorf("%s: it counts %q for the first time, want %q", step.name, added, step.want)
+		}
+		counted = now
+	}
+}
+
+// newIn are the lines of one text that another one lacks.
+func newIn(text, other string) []string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if !strings.Contains(other, strings.TrimSpace(line)) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+func TestFailuresAreCountedOnce(t *testing.T) {
+	o := newOperator(t)
+	o.backend.broken[1] = crash
+	o.settle()
+	for range 3 {
+		o.reconcile()
+	}
+	err := testutil.GatherAndCompare(o.registry, strings.NewReader(`
+# HELP serinus_revision_failures_total Revisions that failed, by why.
+# TYPE serinus_revision_failures_total counter
+serinus_revision_failures_total{reason="ContainerConfigError"} 0
+serinus_revision_failures_total{reason="ContainerCrashed"} 1
+serinus_revision_failures_total{reason="ImagePullFailed"} 0
+serinus_revision_failures_total{reason="ModelDownloadFailed"} 0
+serinus_revision_failures_total{reason="Other"} 0
+serinus_revision_failures_total{reason="OutOfMemory"} 0
+serinus_revision_failures_total{reason="PodsRefused"} 0
+serinus_revision_failures_total{reason="ProgressDeadlineExceeded"} 0
+serinus_revision_failures_total{reason="Unschedulable"} 0
+`), "serinus_revision_failures_total")
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTheFirstTrafficIsTimed once for each revision: not for an older one that is brought back, and not for one that was
+// ready before its user let it have any.
+func TestTheFirstTrafficIsTimed(t *testing.T) {
+	o := newOperator(t)
+	observed := func() uint64 {
+		families, err := o.registry.Gather()
+		o.must(err)
+		for _, family := range families {
+			if family.GetName() == "serinus_spec_to_traffic_seconds" {
+				return family.GetMetric()[0].GetHistogram().GetSampleCount()
+			}
+		}
+		return 0
+	}
+	for _, step := range []struct {
+		name    string
+		image   string
+		percent *int64
+		want    uint64
+	}{
+		{"first deployment", "v1", nil, 1},
+		{"a canary that gets nothing yet", "v2", new(int64(0)), 1},
+		{"it gets something", "v2", new(int64(10)), 1},
+		{"promotion", "v2", nil, 1},
+		{"rollback", "v2", new(int64(0)), 1},
+		{"another one", "v3", new(int64(10)), 2},
+		{"it gets more", "v3", new(int64(20)), 2},
+		{"its promotion", "v3", nil, 2},
+		{"the first one comes back", "v1", nil, 2},
+	} {
+		o.rollOut(step.image, step.percent)
+		if got := observed(); got != step.want {
+			t.Errorf("%s: %d are timed, want %d", step.name, got, step.want)
+		}
+	}
+}
+
+func TestEveryTransitionIsDescribed(t *testing.T) {
+	o := newOperator(t)
+	p := &pass{Reconciler: o.reconciler, isvc: o.isvc()}
+	seen := map[string]bool{}
+	for _, kind := range []rollout.TransitionKind{
+		rollout.Created, rollout.Shifted, rollout.Promoted, rollout.WasRolledBack, rollout.Superseded, rollout.NothingToUndo,
+	} {
+		reason, note := p.describe(rollout.Transition{Kind: kind, Revision: 2, Other: 1, To: rollout.All(2)})
+		if reason == "" || note == "" || strings.Contains(note, "%!") || seen[reason] {
+			t.Errorf("%s is announced as %s: %s", kind, reason, note)
+		}
+		seen[reason] = true
+	}
+}

@@ -1,0 +1,300 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/standard"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/metrics"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
+
+// operator is a reconciler of one InferenceService, with a backend that keeps everything in memory.
+type operator struct {
+	t          *testing.T
+	reconciler *Reconciler
+	server     client.WithWatch
+	backend    *fakeBackend
+	clock      *clocktesting.FakePassiveClock
+	recorder   *events.FakeRecorder
+	registry   *prometheus.Registry
+	// statusWrites counts the writes of status; patchErr answers them instead of the API server.
+	statusWrites int
+	patchErr     error
+}
+
+func newOperator(t *testing.T, changes ...func(*v1beta1.InferenceService)) *operator {
+	t.Helper()
+	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "kserve-test", Name: "sklearn-iris", UID: "1", Generation: 1, CreationTimestamp: metav1.NewTime(start.Add(-time.Hour)),
+	}}
+	isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "v1"}}
+	for _, change := range changes {
+		change(isvc)
+	}
+	o := &operator{
+		t:        t,
+		backend:  newFakeBackend(),
+		clock:    clocktesting.NewFakePassiveClock(start),
+		recorder: events.NewFakeRecorder(100),
+		registry: prometheus.NewPedanticRegistry(),
+	}
+	m, err := metrics.New(o.registry, metrics.Options{FailureReasons: standard.FailureReasons(), Rollouts: func() map[v1beta1.Phase]int { return nil }})
+	o.must(err)
+	o.server = newServer(t, isvc)
+	o.reconciler = &Reconciler{
+		Client:   interceptor.NewClient(o.server, interceptor.Funcs{SubResourcePatch: o.patchStatus}),
+		Live:     o.server,
+		Backend:  o.backend,
+		Config:   config.Default(),
+		Recorder: o.recorder,
+		Metrics:  m,
+		Clock:    o.clock,
+	}
+	return o
+}
+
+func newServer(t *testing.T, objects ...client.Object) client.WithWatch {
+	t.Helper()
+	scheme, err := NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1beta1.InferenceService{}).Build()
+}
+
+func (o *operator) patchStatus(
+	ctx context.Context, server client.Client, subResource string, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption,
+) error {
+	o.statusWrites++
+	if o.patchErr != nil {
+		return o.patchErr
+	}
+	return server.SubResource(subResource).Patch(ctx, object, patch, options...)
+}
+
+func (o *operator) must(err error) {
+	o.t.Helper()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+func (o *operator) isvc() *v1beta1.InferenceService {
+	o.t.Helper()
+	isvc := &v1beta1.InferenceService{}
+	o.must(o.server.Get(o.t.Context(), client.ObjectKey{Namespace: "kserve-test", Name: "sklearn-iris"}, isvc))
+	return isvc
+}
+
+// edit edits the InferenceService as a user does.
+func (o *operator) edit(edit func(*v1beta1.InferenceService)) {
+	o.t.Helper()
+	isvc := o.isvc()
+	edit(isvc)
+	isvc.Generation++
+	o.must(o.server.Update(o.t.Context(), isvc))
+}
+
+func model(image string, percent *int64) func(*v1beta1.InferenceService) {
+	return func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.Containers[0].Image = image
+		isvc.Spec.Predictor.CanaryTrafficPercent = percent
+	}
+}
+
+func annotated(key, value string) func(*v1beta1.InferenceService) {
+	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
+}
+
+// reconcile takes one step, which must not fail.
+func (o *operator) reconcile() ctrl.Result {
+	o.t.Helper()
+	result, err := o.reconciler.Reconcile(o.t.Context(), o.isvc())
+	o.must(err)
+	return result
+}
+
+// settle takes steps, while pods start and the gateway follows, until nothing moves.
+func (o *operator) settle() {
+	o.t.Helper()
+	for range 20 {
+		before := o.statusWrites
+		o.reconcile()
+		if moved := o.backend.catchUp(); !moved && o.statusWrites == before {
+			return
+		}
+	}
+	o.t.Fatal("it does not settle")
+}
+
+// rollOut has a user ask for a model, and waits until it is served as asked.
+func (o *operator) rollOut(image string, percent *int64) {
+	o.t.Helper()
+	o.edit(model(image, percent))
+	o.settle()
+}
+
+// announced are the events since it was last called.
+func (o *operator) announced() []string {
+	var all []string
+	for {
+		select {
+		case event := <-o.recorder.Events:
+			all = append(all, event)
+		default:
+			return all
+		}
+	}
+}
+
+func (o *operator) condition(kind string) metav1.Condition {
+	o.t.Helper()
+	for _, condition := range o.isvc().Status.Conditions {
+		if condition.Type == kind {
+			return condition
+		}
+	}
+	o.t.Fatalf("there is no condition %s", kind)
+	return metav1.Condition{}
+}
+
+// fakeBackend is a backend that keeps everything in memory and does at once what it is asked.
+type fakeBackend struct {
+	revisions []rollout.Revision
+	recorded  map[rollout.Number]backend.Recorded
+	details   map[rollout.Number]backend.Revision
+	record    *rollout.Record
+	takenOver bool
+	refused   *backend.Route
+	created   time.Time
+
+	// broken revisions do not become ready.
+	broken map[rollout.Number]*backend.Failure
+	// deaf is a gateway that takes nothing over.
+	deaf bool
+
+	observeErr, createErr, routeErr, otherErr error
+	// decisions are what it was asked to apply.
+	decisions []rollout.Decision
+}
+
+func newFakeBackend() *fakeBackend {
+	return &fakeBackend{
+		recorded: map[rollout.Number]backend.Recorded{}, details: map[rollout.Number]backend.Revision{},
+		broken: map[rollout.Number]*backend.Failure{}, created: start,
+	}
+}
+
+func (f *fakeBackend) Observe(_ context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error) {
+	if f.observeErr != nil {
+		return nil, f.observeErr
+	}
+	observed := &backend.Observation{
+		Recorded: f.recorded, Revisions: f.details, Route: backend.Route{Exists: f.record != nil},
+		Addresses: backend.Addresses{URL: "http://sklearn-iris", Predictor: "http://sklearn-iris-predictor", Tag: func(tag string) string { return "http://" + tag }},
+	}
+	observed.Rollout.Wanted.Replicas = rollout.Bounds{Min: 1, Max: 1}
+	observed.Rollout.Wanted.Stopped = isvc.Annotations[v1beta1.AnnotationStop] == "true"
+	if percent := isvc.Spec.Predictor.CanaryTrafficPercent; percent != nil {
+		observed.Rollout.Wanted.Percent = new(int(*percent))
+	}
+	observed.Rollout.Revisions = append(observed.Rollout.Revisions, f.revisions...)
+	observed.Rollout.Route = rollout.Route{Record: f.record, TakenOver: f.takenOver}
+	if f.record != nil {
+		observed.Rollout.Route.Split = f.record.Split
+	}
+	if f.refused != nil {
+		observed.Route = *f.refused
+	}
+	return observed, nil
+}
+
+func (f *fakeBackend) Apply(ctx context.Context, _ *v1beta1.InferenceService, _ *backend.Observation, decision rollout.Decision,
+	render func(context.Context) (backend.NewRevision, error),
+) (backend.Written, error) {
+	f.decisions = append(f.decisions, decision)
+	var written backend.Written
+	err := f.createErr
+	if decision.Create && err == nil {
+		err = f.create(ctx, decision.Target, render)
+		written.Target = err == nil
+	}
+	for _, plan := range decision.Workloads {
+		f.plan(plan)
+	}
+	if decision.Record != nil && f.routeErr == nil {
+		f.takenOver = f.takenOver && f.record != nil && f.record.Split.Equal(decision.Record.Split)
+		f.record = decision.Record
+		written.Route = true
+	}
+	return written, errors.Join(err, f.routeErr, f.otherErr)
+}
+
+func (f *fakeBackend) create(ctx context.Context, n rollout.Number, render func(context.Context) (backend.NewRevision, error)) error {
+	revision, err := render(ctx)
+	if err != nil {
+		return err
+	}
+	f.revisions = append(f.revisions, rollout.Revision{Number: n, Inputs: revision.Inputs, Recorded: true, Workload: &rollout.Workload{Replicas: 1, Pods: 1}})
+	f.recorded[n] = backend.Recorded{Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime, Created: f.created}
+	f.details[n] = backend.Revision{State: v1beta1.Loading, Pods: 1}
+	return nil
+}
+
+func (f *fakeBackend) plan(plan rollout.WorkloadPlan) {
+	for i := range f.revisions {
+		switch {
+		case f.revisions[i].Number != plan.Revision:
+		case plan.Action == rollout.Run && f.revisions[i].Workload == nil:
+			f.revisions[i].Workload = &rollout.Workload{Replicas: 1, Pods: 1}
+		case plan.Action == rollout.ScaleDown, plan.Action == rollout.Delete:
+			f.revisions[i].Workload = nil
+			delete(f.details, plan.Revision)
+		}
+	}
+}
+
+// catchUp has pods become ready, or fail, and the gateway take the route over. It tells whether anything changed.
+func (f *fakeBackend) catchUp() bool {
+	moved := false
+	for i, revision := range f.revisions {
+		if revision.Workload == nil {
+			continue
+		}
+		detail, ready := backend.Revision{State: v1beta1.Loaded, Pods: 1}, 1
+		if failure, broken := f.broken[revision.Number]; broken {
+			detail.State, ready = v1beta1.Loading, 0
+			if failure != nil {
+				detail.State, detail.Failure, detail.FailedPods = v1beta1.FailedToLoad, failure, 1
+			}
+		}
+		moved = moved || revision.Workload.Ready != ready || f.details[revision.Number].State != detail.State
+		f.revisions[i].Workload = &rollout.Workload{Ready: ready, Replicas: 1, Pods: 1, Failed: detail.Failure != nil}
+		f.details[revision.Number] = detail
+	}
+	if f.record != nil && !f.takenOver && !f.deaf {
+		f.takenOver, moved = true, true
+	}
+	return moved
+}

@@ -1,0 +1,432 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+var (
+	things       = schema.GroupResource{Group: "apps", Resource: "deployments"}
+	errTransient = apierrors.NewInternalError(errors.New("etcd is down"))
+	errThrottled = apierrors.NewTooManyRequests("slow down", 1)
+	errInvalid   = apierrors.NewInvalid(schema.GroupKind{Group: "apps", Kind: "Deployment"}, "x", nil)
+	errForbidden = apierrors.NewForbidden(things, "x", errors.New("a policy says no"))
+	errConflict  = apierrors.NewConflict(things, "x", errors.New("object was modified"))
+	errOwnership = &backend.ConflictError{Kind: "Service", Namespace: "kserve-test", Name: "sklearn-iris-predictor-00001", Owner: "Deployment web"}
+	errRoute     = &backend.ConflictError{Kind: "HTTPRoute", Namespace: "kserve-test", Name: "sklearn-iris"}
+)
+
+func TestAnInferenceServiceThatIsDeletedIsLeftAlone(t *testing.T) {
+	o := newOperator(t)
+	isvc := o.isvc()
+	isvc.DeletionTimestamp = new(metav1.NewTime(start))
+	result, err := o.reconciler.Reconcile(t.Context(), isvc)
+	if result != (ctrl.Result{}) || err != nil {
+		t.Errorf("result is %+v, error %v", result, err)
+	}
+	if len(o.backend.decisions) > 0 || o.statusWrites > 0 {
+		t.Errorf("%d decisions, %d writes of status", len(o.backend.decisions), o.statusWrites)
+	}
+}
+
+// outcome is what becomes of a pass with an error.
+type outcome struct {
+	// wantErr is the error that is returned, for the backoff; nil where there is none.
+	wantErr error
+	// wantReason is what Ready says of a problem; empty where the status is not written.
+	wantReason string
+	wantAfter  time.Duration
+}
+
+func checkOutcome(t *testing.T, o *operator, want outcome) {
+	t.Helper()
+	before := o.statusWrites
+	result, err := o.reconciler.Reconcile(t.Context(), o.isvc())
+	if !errors.Is(err, want.wantErr) || (err == nil) != (want.wantErr == nil) {
+		t.Errorf("error is %v, want %v", err, want.wantErr)
+	}
+	if result.RequeueAfter != want.wantAfter {
+		t.Errorf("it comes back after %v, want %v", result.RequeueAfter, want.wantAfter)
+	}
+	if wrote := o.statusWrites > before; wrote != (want.wantReason != "") {
+		t.Fatalf("status is written: %t", wrote)
+	}
+	if want.wantReason == "" {
+		return
+	}
+	ready := o.condition(v1beta1.ConditionReady)
+	if ready.Status != metav1.ConditionFalse || ready.Reason != want.wantReason || ready.Message == "" {
+		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+	}
+}
+
+const (
+	quietly = staleRetry
+	later   = recheckPeriod + time.Millisecond
+)
+
+func TestErrorsOfObserving(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want outcome
+	}{
+		"transient":                             {errTransient, outcome{wantErr: errTransient}},
+		"a stale view":                          {fmt.Errorf("x: %w", backend.ErrStale), outcome{wantAfter: quietly}},
+		"somebody else's object":                {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: later}},
+		"somebody else's route":                 {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: later}},
+		"somebody else's object, and transient": {errors.Join(errOwnership, errTransient), outcome{wantErr: errTransient}},
+		"cancelled":                             {context.Canceled, outcome{wantErr: context.Canceled}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t)
+			o.settle()
+			components := o.isvc().Status.Components
+			o.backend.observeErr = test.err
+			checkOutcome(t, o, test.want)
+			if diff := cmp.Diff(components, o.isvc().Status.Components); diff != "" {
+				t.Errorf("what is reported of revisions changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestErrorsOfApplying(t *testing.T) {
+	namespaceGoes := apierrors.NewForbidden(things, "x", errors.New("it is being terminated"))
+	namespaceGoes.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	for name, test := range map[string]struct {
+		err  error
+		want outcome
+	}{
+		"transient":                     {errTransient, outcome{wantErr: errTransient}},
+		"throttled":                     {errThrottled, outcome{wantErr: errThrottled}},
+		"timed out":                     {context.DeadlineExceeded, outcome{wantErr: context.DeadlineExceeded}},
+		"the namespace goes":            {namespaceGoes, outcome{wantErr: namespaceGoes}},
+		"a conflict of versions":        {fmt.Errorf("applying: %w", errConflict), outcome{wantAfter: quietly}},
+		"a stale view":                  {backend.ErrStale, outcome{wantAfter: quietly}},
+		"several stale views":           {errors.Join(backend.ErrStale, errConflict), outcome{wantAfter: quietly}},
+		"invalid":                       {fmt.Errorf("applying: %w", errInvalid), outcome{wantReason: "RefusedByAPIServer", wantAfter: later}},
+		"forbidden":                     {errForbidden, outcome{wantReason: "RefusedByAPIServer", wantAfter: later}},
+		"malformed":                     {apierrors.NewBadRequest("what?"), outcome{wantReason: "RefusedByAPIServer", wantAfter: later}},
+		"somebody else's object":        {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: later}},
+		"somebody else's route":         {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: later}},
+		"two problems":                  {errors.Join(errRoute, errInvalid), outcome{wantReason: "OwnershipConflict", wantAfter: later}},
+		"a problem and transient":       {errors.Join(errInvalid, errTransient), outcome{wantErr: errTransient}},
+		"a problem, deeper, and worse":  {errors.Join(errors.Join(nil, errInvalid), errors.Join(errTransient)), outcome{wantErr: errTransient}},
+		"a stale view and transient":    {errors.Join(backend.ErrStale, errTransient), outcome{wantErr: errTransient}},
+		"a stale view before transient": {errors.Join(errConflict, errThrottled), outcome{wantErr: errThrottled}},
+		"a problem and a stale view":    {errors.Join(errInvalid, backend.ErrStale), outcome{wantAfter: quietly}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t)
+			o.settle()
+			o.backend.otherErr = test.err
+			checkOutcome(t, o, test.want)
+
+			o.backend.otherErr = nil
+			o.settle()
+			if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
+				t.Errorf("once it is over, Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+			}
+		})
+	}
+}
+
+// TestAProblemIsReportedOnce: neither the status nor the event is repeated while it says the same.
+func TestAProblemIsReportedOnce(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.announced()
+	o.backend.otherErr = errOwnership
+	writes := o.statusWrites
+	for range 3 {
+		if result := o.reconcile(); result.RequeueAfter != later {
+			t.Errorf("it comes back after %v", result.RequeueAfter)
+		}
+		o.clock.SetTime(o.clock.Now().Add(recheckPeriod))
+	}
+	if o.statusWrites != writes+1 {
+		t.Errorf("status is written %d times", o.statusWrites-writes)
+	}
+	if diff := cmp.Diff([]string{"Warning OwnershipConflict " + errOwnership.Error()}, o.announced()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+
+	o.backend.otherErr = errRoute
+	o.reconcile()
+	if diff := cmp.Diff([]string{"Warning OwnershipConflict " + errRoute.Error()}, o.announced()); diff != "" {
+		t.Errorf("events of another problem (-want +got):\n%s", diff)
+	}
+}
+
+// TestASpecThatCannotBeRunMovesNothing, and is looked at again when something changes, not before.
+func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		edit       func(*v1beta1.InferenceService)
+		wantReason string
+		want       string // The message has it.
+	}{
+		"an unknown format": {func(isvc *v1beta1.InferenceService) {
+			isvc.Spec.Predictor.Containers = nil
+			isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{ModelFormat: v1beta1.ModelFormat{Name: "iris"}}
+		}, "NoSupportingRuntime", `format "iris"`},
+		"a malformed annotation": {annotated(v1beta1.AnnotationStop, "yes"), "InvalidPredictorSpec", "metadata.annotations[serving.kserve.io/stop]"},
+		"a mode that is not supported": {
+			annotated(v1beta1.AnnotationDeploymentMode, "ModelMesh"), "DeploymentModeChanged", "cannot change from Standard to ModelMesh",
+		},
+		"a cluster-local service without a local gateway": {func(isvc *v1beta1.InferenceService) {
+			metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+		}, "LocalGatewayNotConfigured", "ingress.localGateway"},
+		"a percent out of bounds": {model("v2", new(int64(101))), "InvalidPredictorSpec", "spec.predictor.canaryTrafficPercent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t)
+			o.settle()
+			record := o.backend.record.Encode()
+			o.edit(test.edit)
+			result := o.reconcile()
+			if result.RequeueAfter != 0 {
+				t.Errorf("it comes back after %v", result.RequeueAfter)
+			}
+			ready := o.condition(v1beta1.ConditionReady)
+			if ready.Status != metav1.ConditionFalse || ready.Reason != test.wantReason || !strings.Contains(ready.Message, test.want) {
+				t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+			}
+			if got := o.isvc().Status.ModelStatus.TransitionStatus; got != v1beta1.InvalidSpec {
+				t.Errorf("the model is %s", got)
+			}
+			if got := o.backend.record.Encode(); got != record {
+				t.Errorf("the record was %s and is %s", record, got)
+			}
+			if last := o.backend.decisions[len(o.backend.decisions)-1]; last.Create || len(last.Transitions) > 0 {
+				t.Errorf("it decides %+v", last)
+			}
+			writes := o.statusWrites
+			o.reconcile()
+			if o.statusWrites > writes {
+				t.Error("the status is written again")
+			}
+		})
+	}
+}
+
+// TestAModeThatIsNotSupportedIsNotAdopted: what was refused once is refused for the same reason ever after.
+func TestAModeThatIsNotSupportedIsNotAdopted(t *testing.T) {
+	o := newOperator(t, annotated(v1beta1.AnnotationDeploymentMode, "Knative"))
+	for range 2 {
+		o.reconcile()
+		ready := o.condition(v1beta1.ConditionReady)
+		if ready.Reason != reasonDeploymentMode {
+			t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+		}
+	}
+	if len(o.backend.revisions) > 0 || o.isvc().Status.DeploymentMode != "" || len(o.announced()) != 1 {
+		t.Errorf("%d revisions, mode %q", len(o.backend.revisions), o.isvc().Status.DeploymentMode)
+	}
+}
+
+// TestSettling: right after a shift the status waits for the gateway, so that the two are one write, and not for long.
+func TestSettling(t *testing.T) {
+	settle := func(o *operator) time.Duration { return o.reconciler.Config.Rollout.SettlePeriod.Duration }
+
+	t.Run("the gateway is quick", func(t *testing.T) {
+		o := newOperator(t)
+		o.rollOut("v2", nil)
+		o.edit(model("v3", new(int64(10))))
+		o.reconcile()
+		o.backend.catchUp()
+		writes := o.statusWrites
+		if result := o.reconcile(); result.RequeueAfter != settle(o)+time.Millisecond || o.statusWrites > writes {
+			t.Errorf("after the shift it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+		}
+		o.backend.catchUp()
+		o.reconcile()
+		if o.statusWrites != writes+1 || o.condition(v1beta1.ConditionReady).Status != metav1.ConditionTrue {
+			t.Errorf("%d writes; Ready is %s", o.statusWrites-writes, o.condition(v1beta1.ConditionReady).Status)
+		}
+	})
+
+	t.Run("the gateway is slow", func(t *testing.T) {
+		o := newOperator(t)
+		o.reconcile()
+		o.backend.catchUp()
+		o.backend.deaf = true
+		o.reconcile()
+		writes := o.statusWrites
+		o.clock.SetTime(start.Add(settle(o) - time.Millisecond))
+		if result := o.reconcile(); result.RequeueAfter != 2*time.Millisecond || o.statusWrites > writes {
+			t.Errorf("just before the end it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+		}
+		o.clock.SetTime(start.Add(settle(o)))
+		if result := o.reconcile(); result.RequeueAfter != 0 || o.statusWrites != writes+1 {
+			t.Errorf("in the end it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+		}
+		if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionUnknown || ready.Reason != "WaitingForGateway" {
+			t.Errorf("Ready is %s (%s)", ready.Status, ready.Reason)
+		}
+	})
+
+	t.Run("the gateway refuses", func(t *testing.T) {
+		o := newOperator(t)
+		o.reconcile()
+		o.backend.catchUp()
+		o.backend.deaf = true
+		o.backend.refused = &backend.Route{Exists: true, Refused: true, Reason: "NotAllowed", Message: "no"}
+		o.reconcile()
+		if ready := o.condition(v1beta1.ConditionReady); ready.Reason != "NotAllowed" {
+			t.Errorf("Ready is %s (%s)", ready.Status, ready.Reason)
+		}
+	})
+
+	t.Run("there is a problem", func(t *testing.T) {
+		o := newOperator(t)
+		o.reconcile()
+		o.backend.catchUp()
+		o.backend.otherErr = errOwnership
+		o.reconcile()
+		if ready := o.condition(v1beta1.ConditionReady); ready.Reason != "OwnershipConflict" {
+			t.Errorf("Ready is %s (%s)", ready.Status, ready.Reason)
+		}
+	})
+
+	t.Run("it is switched off", func(t *testing.T) {
+		o := newOperator(t)
+		o.reconciler.Config.Rollout.SettlePeriod.Duration = 0
+		o.reconcile()
+		o.backend.catchUp()
+		writes := o.statusWrites
+		o.reconcile()
+		if o.statusWrites != writes+1 {
+			t.Errorf("the status is written %d times", o.statusWrites-writes)
+		}
+	})
+}
+
+func TestItComesBackWhenTimeChangesTheDecision(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.rollOut("v2", nil)
+	o.edit(model("v1", new(int64(10)))) // Revision 1 was scaled away and runs again; back to 2, it has to drain.
+	o.settle()
+	o.edit(model("v2", nil))
+	var result ctrl.Result
+	for range 5 {
+		result = o.reconcile()
+		o.backend.catchUp()
+	}
+	if want := o.reconciler.Config.Rollout.DrainPeriod.Duration; result.RequeueAfter < want-time.Second || result.RequeueAfter > want+time.Second {
+		t.Errorf("it comes back after %v, want %v", result.RequeueAfter, want)
+	}
+}
+
+func TestWritesOfTheStatus(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want outcome
+	}{
+		"deleted in the meantime": {apierrors.NewNotFound(things, "x"), outcome{}},
+		"changed in the meantime": {errConflict, outcome{wantAfter: quietly}},
+		"failed":                  {errTransient, outcome{wantErr: errTransient}},
+		"forbidden":               {errForbidden, outcome{wantErr: errForbidden}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t)
+			o.patchErr = test.err
+			result, err := o.reconciler.Reconcile(t.Context(), o.isvc())
+			if !errors.Is(err, test.want.wantErr) || (err == nil) != (test.want.wantErr == nil) || result.RequeueAfter != test.want.wantAfter {
+				t.Errorf("result is %+v, error %v; want %+v", result, err, test.want)
+			}
+			o.announced() // What was done is told, and nothing of the status.
+			o.patchErr = nil
+			o.settle()
+			if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
+				t.Errorf("Ready is %s", ready.Status)
+			}
+		})
+	}
+
+	t.Run("on an old view", func(t *testing.T) {
+		o := newOperator(t)
+		old := o.isvc()
+		o.edit(func(isvc *v1beta1.InferenceService) { isvc.Labels = map[string]string{"team": "iris"} })
+		result, err := o.reconciler.Reconcile(t.Context(), old)
+		if result.RequeueAfter != quietly || err != nil {
+			t.Errorf("result is %+v, error %v", result, err)
+		}
+		if got := o.isvc().Status.ObservedGeneration; got != 0 {
+			t.Errorf("a status of generation %d was written", got)
+		}
+	})
+
+	t.Run("that say nothing new", func(t *testing.T) {
+		o := newOperator(t)
+		o.settle()
+		writes := o.statusWrites
+		for range 3 {
+			o.clock.SetTime(o.clock.Now().Add(time.Hour))
+			o.reconcile()
+		}
+		if o.statusWrites > writes {
+			t.Errorf("the status is written %d times", o.statusWrites-writes)
+		}
+	})
+}
+
+// TestAWipedStatusIsWrittenAgain as it was, and moves nothing.
+func TestAWipedStatusIsWrittenAgain(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.rollOut("v2", new(int64(10)))
+	o.announced()
+	isvc := o.isvc()
+	before := isvc.Status.DeepCopy()
+	isvc.Status = v1beta1.InferenceServiceStatus{}
+	o.must(o.server.Status().Update(t.Context(), isvc))
+	o.settle()
+	after := o.isvc().Status
+	if diff := cmp.Diff(before.Components, after.Components); diff != "" {
+		t.Errorf("-before +after:\n%s", diff)
+	}
+	for _, event := range o.announced() {
+		if !strings.Contains(event, "Normal Ready") {
+			t.Errorf("it announces %s", event)
+		}
+	}
+}
+
+// TestOnlyANewTargetIsRendered, with everything that it was resolved to.
+func TestOnlyANewTargetIsRendered(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.rollOut("v2", new(int64(10)))
+	o.rollOut("v2", new(int64(50)))
+	o.rollOut("v1", nil)
+	if got := len(o.backend.revisions); got != 2 {
+		t.Errorf("there are %d revisions", got)
+	}
+	for n, recorded := range o.backend.recorded {
+		if recorded.Identity.Predictor == "" {
+			t.Errorf("revision %d has no identity", n)
+		}
+	}
+	if got, want := o.backend.record.Split, rollout.All(1); !got.Equal(want) {
+		t.Errorf("split is %v, want %v", got, want)
+	}
+}
