@@ -16,6 +16,9 @@ import (
 //  3. the route, with its weights and Record in one write,
 //  4. the tag hosts,
 //  5. the workloads that retire, and the records to forget.
+//
+// The writes of steps 3 to 5 must fail where the object has changed since it was observed. Only step 3 changes what
+// every decision looks at, so nothing else would stop a late decision from taking down what runs again by now.
 type Decision struct {
 	// Target is the revision that the spec asks for; 0 when nothing was ever asked for that could be resolved.
 	Target Number

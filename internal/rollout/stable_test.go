@@ -1,0 +1,42 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import "testing"
+
+// TestStableTakesBack: a stable that has a share, be it 1 %, takes the rest back in the same decision, ready or not;
+// one that has none waits for its replicas, unless nobody can serve.
+func TestStableTakesBack(t *testing.T) {
+	tests := map[string]struct {
+		split          Split
+		stable, canary int // Ready replicas, of 4.
+		percent        *int
+		want           Split
+	}{
+		"from a canary of 10":                  {between(2, 10, 1), 4, 1, new(0), between(2, 0, 1)},
+		"from a canary of 99":                  {between(2, 99, 1), 1, 4, new(0), between(2, 0, 1)},
+		"from a canary of 99, unready":         {between(2, 99, 1), 0, 4, new(0), between(2, 0, 1)},
+		"a part of it":                         {between(2, 99, 1), 1, 4, new(50), between(2, 50, 1)},
+		"from a canary that has lost its pods": {between(2, 99, 1), 1, 0, new(99), between(2, 0, 1)},
+		"without a share, in part":             {All(2), 3, 4, new(0), All(2)},
+		"without a share":                      {All(2), 4, 4, new(0), between(2, 0, 1)},
+		"with a share of 0, in part":           {between(2, 100, 1), 3, 4, new(0), between(2, 100, 1)},
+		"without a share, and nobody serves":   {All(2), 0, 0, new(0), between(2, 0, 1)},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			stable, canary := upWith(1, 4), upWith(2, 4)
+			stable.Workload.Ready, canary.Workload.Ready = test.stable, test.canary
+			seen := sees(remembered(1, 0, 2, test.percent, test.split), 2, test.percent, stable, canary)
+			seen.Wanted.Replicas = scaled
+			decision := Decide(seen, testPolicy, testNow)
+			if got := decision.Record.Split; !got.Equal(test.want) {
+				t.Errorf("split is %s, want %s", got, test.want)
+			}
+			if decision.Record.Stable != 1 || decision.Record.Previous != 0 {
+				t.Errorf("the stable is %d and the previous %d", decision.Record.Stable, decision.Record.Previous)
+			}
+		})
+	}
+}
