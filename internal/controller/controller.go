@@ -104,7 +104,7 @@ func (p *pass) run(ctx context.Context) error {
 		return p.report(ctx)
 	}
 	p.observed = observed
-	p.observed.Identify(p.wanted, p.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true")
+	p.identify()
 	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())
 	p.wake(p.decision.WakeAt)
 
@@ -118,6 +118,14 @@ func (p *pass) run(ctx context.Context) error {
 		return nil
 	}
 	return p.report(ctx)
+}
+
+// identify finds the revision that the spec asks for. One that is to be kept as it is needs its serving runtime no more.
+func (p *pass) identify() {
+	p.observed.Identify(p.wanted, p.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true")
+	if p.wanted != nil && p.wanted.Inputs == "" && p.observed.Rollout.Wanted.Inputs != "" {
+		p.problem = nil
+	}
 }
 
 func (p *pass) policy() rollout.Policy {
