@@ -100,8 +100,8 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	}
 	all := handler.EnqueueRequestsFromMapFunc(everyone(mgr.GetClient()))
 	build = build.
-		Watches(&v1alpha1.ServingRuntime{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.ClusterServingRuntime{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+		Watches(&v1alpha1.ServingRuntime{}, all, builder.WithPredicates(runtimeChanged)).
+		Watches(&v1alpha1.ClusterServingRuntime{}, all, builder.WithPredicates(runtimeChanged))
 	made, err := build.Build(reconcile.AsReconciler(mgr.GetClient(), reconciler))
 	if err != nil {
 		return fmt.Errorf("building the controller: %w", err)
@@ -109,6 +109,10 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	gateway.controller = made
 	return gateway.setup(ctx)
 }
+
+// runtimeChanged tells whether a change of a serving runtime can reach the pods: one of its spec, or of its server type,
+// which is an annotation.
+var runtimeChanged = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 
 // countPhases counts the InferenceServices in each phase, from the cache.
 func countPhases(reader client.Reader) map[v1beta1.Phase]int {

@@ -1,0 +1,197 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// sklearn is a serving runtime of that image.
+func sklearn(image string) *v1alpha1.ClusterServingRuntime {
+	runtime := &v1alpha1.ClusterServingRuntime{ObjectMeta: metav1.ObjectMeta{Name: "sklearnserver", Generation: 1}}
+	runtime.Spec.SupportedModelFormats = []v1alpha1.SupportedModelFormat{{Name: "sklearn", AutoSelect: new(true)}}
+	runtime.Spec.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: image}}
+	return runtime
+}
+
+func ofFormat(format string) func(*v1beta1.InferenceService) {
+	return func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.Containers = nil
+		isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{ModelFormat: v1beta1.ModelFormat{Name: format}}
+	}
+}
+
+func TestTheChosenRuntimeIsReported(t *testing.T) {
+	o := newOperator(t, ofFormat("sklearn"))
+	o.must(o.server.Create(t.Context(), sklearn("server:1")))
+	o.settle()
+	if got := o.isvc().Status.ClusterServingRuntimeName; got != "sklearnserver" {
+		t.Errorf("runtime is %q", got)
+	}
+}
+
+// TestARuntimeThatChanges makes a revision, unless the user has asked for no automatic updates: then neither a change
+// nor the loss of the runtime does anything.
+func TestARuntimeThatChanges(t *testing.T) {
+	for name, change := range map[string]func(*operator){
+		"it is updated": func(o *operator) {
+			updated := sklearn("server:2")
+			o.must(o.server.Delete(t.Context(), sklearn("")))
+			o.must(o.server.Create(t.Context(), updated))
+		},
+		"it is deleted": func(o *operator) { o.must(o.server.Delete(t.Context(), sklearn(""))) },
+	} {
+		for _, kept := range []bool{true, false} {
+			t.Run(name+map[bool]string{true: " and was to be kept"}[kept], func(t *testing.T) {
+				o := newOperator(t, ofFormat("sklearn"))
+				o.must(o.server.Create(t.Context(), sklearn("server:1")))
+				o.settle()
+				if kept {
+					o.edit(annotated(v1beta1.AnnotationDisableAutoUpdate, "true"))
+					o.settle()
+				}
+				change(o)
+				o.settle()
+				revisions := len(o.backend.revisions)
+				ready := o.condition(v1beta1.ConditionReady)
+				switch {
+				case kept && (revisions != 1 || ready.Status != metav1.ConditionTrue):
+					t.Errorf("%d revisions; Ready is %s (%s): %s", revisions, ready.Status, ready.Reason, ready.Message)
+				case !kept && name == "it is updated" && revisions != 2:
+					t.Errorf("%d revisions", revisions)
+				case !kept && name == "it is deleted" && ready.Reason != "NoSupportingRuntime":
+					t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+				}
+			})
+		}
+	}
+}
+
+// TestKeepingARuntimeHidesNothingElse: another model without a runtime is a problem all the same.
+func TestKeepingARuntimeHidesNothingElse(t *testing.T) {
+	o := newOperator(t, ofFormat("sklearn"), annotated(v1beta1.AnnotationDisableAutoUpdate, "true"))
+	o.must(o.server.Create(t.Context(), sklearn("server:1")))
+	o.settle()
+	o.edit(ofFormat("xgboost"))
+	o.settle()
+	if ready := o.condition(v1beta1.ConditionReady); ready.Reason != "NoSupportingRuntime" {
+		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+	}
+}
+
+func TestRuntimesThatCannotBeListed(t *testing.T) {
+	for _, kind := range []client.ObjectList{&v1alpha1.ServingRuntimeList{}, &v1alpha1.ClusterServingRuntimeList{}} {
+		o := newOperator(t, ofFormat("sklearn"))
+		o.reconciler.Client = interceptor.NewClient(o.server, interceptor.Funcs{
+			List: func(ctx context.Context, server client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+				if _, same := list.(*v1alpha1.ServingRuntimeList); same == isServingRuntimes(kind) && isRuntimes(list) {
+					return errTransient
+				}
+				return server.List(ctx, list, options...)
+			},
+		})
+		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); !errors.Is(err, errTransient) {
+			t.Errorf("%T: error is %v", kind, err)
+		}
+		if len(o.backend.decisions) > 0 {
+			t.Errorf("%T: it decides all the same", kind)
+		}
+	}
+}
+
+func isServingRuntimes(list client.ObjectList) bool {
+	_, is := list.(*v1alpha1.ServingRuntimeList)
+	return is
+}
+
+func isRuntimes(list client.ObjectList) bool {
+	_, cluster := list.(*v1alpha1.ClusterServingRuntimeList)
+	return cluster || isServingRuntimes(list)
+}
+
+func TestWhoIsLookedAtAgain(t *testing.T) {
+	isvc := func(namespace, name string) *v1beta1.InferenceService {
+		return &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	}
+	server := newServer(t, isvc("a", "x"), isvc("a", "y"), isvc("b", "x"))
+	child := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "whatever", Labels: map[string]string{v1beta1.LabelInferenceService: "x"}}}
+	for name, test := range map[string]struct {
+		got  []reconcile.Request
+		want []string
+	}{
+		"of a child":                          {parent(t.Context(), child), []string{"a/x"}},
+		"of somebody else's object":           {parent(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x"}}), nil},
+		"of a serving runtime":                {everyone(server)(t.Context(), &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "r"}}), []string{"a/x", "a/y"}},
+		"of a serving runtime nobody can use": {everyone(server)(t.Context(), &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "c", Name: "r"}}), nil},
+		"of a cluster serving runtime":        {everyone(server)(t.Context(), &v1alpha1.ClusterServingRuntime{ObjectMeta: metav1.ObjectMeta{Name: "r"}}), []string{"a/x", "a/y", "b/x"}},
+	} {
+		var got []string
+		for _, request := range test.got {
+			got = append(got, request.String())
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+
+	unreadable := interceptor.NewClient(server, interceptor.Funcs{
+		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+			return errTransient
+		},
+	})
+	if got := everyone(unreadable)(t.Context(), &v1alpha1.ClusterServingRuntime{}); len(got) > 0 {
+		t.Errorf("of a cluster that cannot be read: %v", got)
+	}
+}
+
+// TestChangesOfARuntimeThatCount: what is written in its spec, and its server type, which is an annotation.
+func TestChangesOfARuntimeThatCount(t *testing.T) {
+	old := sklearn("server:1")
+	for name, test := range map[string]struct {
+		edit func(*v1alpha1.ClusterServingRuntime)
+		want bool
+	}{
+		"its spec": {func(r *v1alpha1.ClusterServingRuntime) { r.Generation++ }, true},
+		"its server type": {func(r *v1alpha1.ClusterServingRuntime) {
+			r.Annotations = map[string]string{"serving.kserve.io/server-type": "mlserver"}
+		}, true},
+		"a label": {func(r *v1alpha1.ClusterServingRuntime) { r.Labels = map[string]string{"team": "iris"} }, false},
+		"nothing": {func(r *v1alpha1.ClusterServingRuntime) { r.ResourceVersion = "9" }, false},
+	} {
+		changed := old.DeepCopy()
+		test.edit(changed)
+		if got := runtimeChanged.Update(event.UpdateEvent{ObjectOld: old, ObjectNew: changed}); got != test.want {
+			t.Errorf("%s counts: %t", name, got)
+		}
+	}
+	if !runtimeChanged.Create(event.CreateEvent{Object: old}) || !runtimeChanged.Delete(event.DeleteEvent{Object: old}) {
+		t.Error("its creation or its deletion does not count")
+	}
+}
+
+func TestPhasesAreCounted(t *testing.T) {
+	withPhase := func(name string, phase v1beta1.Phase) *v1beta1.InferenceService {
+		isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: name}}
+		isvc.Status.Phase = phase
+		return isvc
+	}
+	counts := countPhases(newServer(t, withPhase("x", v1beta1.PhaseCanary), withPhase("y", v1beta1.PhaseCanary), withPhase("z", v1beta1.PhaseStable)))
+	if counts[v1beta1.PhaseCanary] != 2 || counts[v1beta1.PhaseStable] != 1 || len(counts) != 2 {
+		t.Errorf("counts are %v", counts)
+	}
+}
