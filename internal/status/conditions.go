@@ -5,6 +5,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,6 +25,7 @@ const (
 	ReasonWaitingForReplicas  = "WaitingForReplicas"
 	ReasonWaitingForGateway   = "WaitingForGateway"
 	ReasonNothingToRollBackTo = "NothingToRollBackTo"
+	ReasonRevisionLost        = "RevisionLost"
 	ReasonNotObserved         = "NotObserved"
 )
 
@@ -114,9 +116,21 @@ func (r *reporter) predictorReady(latest verdict) verdict {
 		if failure := r.failure(share.Revision); failure != nil {
 			return no(failure.Reason, "%s, which has %d %% of the traffic, has no ready replica: %s", name, share.Percent, failure.Message)
 		}
+		if r.lost(share.Revision) {
+			return no(ReasonRevisionLost,
+				"%s, which has %d %% of the traffic, is lost: its ControllerRevision and its Deployment were deleted; remove canaryTrafficPercent to promote %s",
+				name, share.Percent, r.revision(r.Decision.Target))
+		}
 		return notYet(ReasonLoading, "%s, which has %d %% of the traffic, has no ready replica", name, share.Percent)
 	}
 	return latest
+}
+
+// lost tells whether nothing is left that a revision could be brought back from.
+func (r *reporter) lost(n rollout.Number) bool {
+	return !slices.ContainsFunc(r.Observed.Rollout.Revisions, func(revision rollout.Revision) bool {
+		return revision.Number == n && (revision.Recorded || revision.Workload != nil)
+	})
 }
 
 // routesReady says whether clients get the split that is wanted.
