@@ -159,6 +159,8 @@ type gatewayAPI struct {
 	mgr        manager.Manager
 	controller controller.Controller
 	installed  atomic.Bool
+	// indexed says that the routes are indexed: that can be done only once.
+	indexed bool
 }
 
 func (g *gatewayAPI) setup(ctx context.Context) error {
@@ -215,9 +217,13 @@ func (g *gatewayAPI) present() (bool, error) {
 	return err == nil, err
 }
 
+// watch may be called again where it has failed.
 func (g *gatewayAPI) watch(ctx context.Context) error {
-	if err := g.mgr.GetFieldIndexer().IndexField(ctx, standard.Route(), standard.IndexByInferenceService, standard.InferenceServiceOf); err != nil {
-		return fmt.Errorf("indexing routes: %w", err)
+	if !g.indexed {
+		if err := g.mgr.GetFieldIndexer().IndexField(ctx, standard.Route(), standard.IndexByInferenceService, standard.InferenceServiceOf); err != nil {
+			return fmt.Errorf("indexing routes: %w", err)
+		}
+		g.indexed = true
 	}
 	err := g.controller.Watch(source.Kind(g.mgr.GetCache(), standard.Route(), handler.EnqueueRequestsFromMapFunc(parent)))
 	if err != nil {

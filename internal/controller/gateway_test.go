@@ -1,0 +1,173 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// clusterWithoutRoutes is a manager and a controller in a cluster that gets the Gateway API some day.
+type clusterWithoutRoutes struct {
+	manager.Manager
+	controller.Controller
+	scheme *runtime.Scheme
+	// discovery is what looking for the routes gives: nil where they are there.
+	discovery error
+	// watchErrs are what watching gives, in turn; nil once they are used up.
+	watchErrs []error
+	indexed   bool
+	watched   int
+	added     []manager.Runnable
+}
+
+func newClusterWithoutRoutes(t *testing.T) *clusterWithoutRoutes {
+	t.Helper()
+	scheme, err := NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &clusterWithoutRoutes{scheme: scheme, discovery: &apimeta.NoKindMatchError{}}
+}
+
+func (c *clusterWithoutRoutes) GetScheme() *runtime.Scheme           { return c.scheme }
+func (c *clusterWithoutRoutes) GetRESTMapper() apimeta.RESTMapper    { return mapper{cluster: c} }
+func (c *clusterWithoutRoutes) GetLogger() logr.Logger               { return logr.Discard() }
+func (c *clusterWithoutRoutes) GetCache() cache.Cache                { return nil }
+func (c *clusterWithoutRoutes) GetClient() client.Client             { return nil }
+func (c *clusterWithoutRoutes) GetFieldIndexer() client.FieldIndexer { return c }
+func (c *clusterWithoutRoutes) Add(runnable manager.Runnable) error {
+	c.added = append(c.added, runnable)
+	return nil
+}
+
+func (c *clusterWithoutRoutes) Start(context.Context) error { return nil }
+
+// IndexField refuses the second index of a name, as informers do.
+func (c *clusterWithoutRoutes) IndexField(context.Context, client.Object, string, client.IndexerFunc) error {
+	if c.indexed {
+		return errors.New("indexer conflict")
+	}
+	c.indexed = true
+	return nil
+}
+
+func (c *clusterWithoutRoutes) Watch(source.TypedSource[reconcile.Request]) error {
+	c.watched++
+	if len(c.watchErrs) > 0 {
+		err := c.watchErrs[0]
+		c.watchErrs = c.watchErrs[1:]
+		return err
+	}
+	return nil
+}
+
+// mapper finds routes where the cluster has them.
+type mapper struct {
+	apimeta.RESTMapper
+	cluster *clusterWithoutRoutes
+}
+
+func (m mapper) RESTMapping(kind schema.GroupKind, _ ...string) (*apimeta.RESTMapping, error) {
+	if kind.Group != gatewayv1.GroupName || kind.Kind != "HTTPRoute" {
+		return nil, errors.New("looking for something else")
+	}
+	return &apimeta.RESTMapping{}, m.cluster.discovery
+}
+
+func (c *clusterWithoutRoutes) gateway() *gatewayAPI { return &gatewayAPI{mgr: c, controller: c} }
+
+func TestRoutesAreWatchedFromTheStartWhereThereAreAny(t *testing.T) {
+	c := newClusterWithoutRoutes(t)
+	c.discovery = nil
+	gateway := c.gateway()
+	if err := gateway.setup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !gateway.installed.Load() || c.watched != 1 || len(c.added) > 0 {
+		t.Errorf("installed: %t, watched %d times, %d runnables", gateway.installed.Load(), c.watched, len(c.added))
+	}
+}
+
+func TestAClusterThatCannotBeAskedStopsTheStart(t *testing.T) {
+	c := newClusterWithoutRoutes(t)
+	c.discovery = errTransient
+	if err := c.gateway().setup(t.Context()); !errors.Is(err, errTransient) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// TestRoutesAreWatchedOnceThereAreAny, whatever goes wrong before: the API server may be out of reach, or may not let
+// them be watched yet.
+func TestRoutesAreWatchedOnceThereAreAny(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClusterWithoutRoutes(t)
+		gateway := c.gateway()
+		if err := gateway.setup(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if gateway.installed.Load() || len(c.added) != 1 {
+			t.Fatalf("installed: %t, %d runnables", gateway.installed.Load(), len(c.added))
+		}
+		if elected, ok := c.added[0].(manager.LeaderElectionRunnable); !ok || elected.NeedLeaderElection() {
+			t.Error("a standby does not look for them")
+		}
+		done := make(chan error, 1)
+		go func() { done <- c.added[0].Start(t.Context()) }()
+
+		pass := func() {
+			time.Sleep(time.Minute) // The time of the bubble, not of the world.
+			synctest.Wait()
+		}
+		pass()
+		c.discovery = errTransient
+		pass()
+		if gateway.installed.Load() {
+			t.Error("they are said to be there")
+		}
+		c.discovery, c.watchErrs = nil, []error{errForbidden, errForbidden}
+		pass()
+		if !gateway.installed.Load() {
+			t.Fatal("they are not watched after it was refused at first")
+		}
+		if err := <-done; err != nil {
+			t.Errorf("error is %v", err)
+		}
+		if c.watched != 4 { // Two are refused, one is for the routes, and one wakes everybody.
+			t.Errorf("watched %d times", c.watched)
+		}
+	})
+}
+
+func TestTheSearchForRoutesEndsWithTheManager(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := newClusterWithoutRoutes(t)
+		if err := c.gateway().setup(ctx); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() { done <- c.added[0].Start(ctx) }()
+		synctest.Wait()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
