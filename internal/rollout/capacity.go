@@ -6,12 +6,12 @@ package rollout
 import "time"
 
 // need is how many ready replicas a revision must have before it is given a share, in percent.
-func (d *decider) need(n Number, share int) int {
+func (d *decider) need(share int) int {
 	bounds := d.Wanted.Replicas
 	if bounds.Elastic {
 		return 1
 	}
-	return bounds.clamp(ceilDiv(share*d.serving(n), 100))
+	return bounds.clamp(ceilDiv(share*d.serving(), 100))
 }
 
 // capacity is how many replicas of a revision can serve, and are to stay: those that an autoscaler has just called off
@@ -25,30 +25,30 @@ func (d *decider) capacity(n Number) int {
 
 // serving is how many replicas the traffic of all revisions takes now, told by a giver: its ready replicas, over its
 // part of the traffic. One that has no more than what is held for it carried everything on that alone.
-func (d *decider) serving(receiver Number) int {
-	giver := d.giver(receiver)
+func (d *decider) serving() int {
+	giver := d.giver()
 	ready := d.ready(giver.Revision)
-	if giver.Percent == 0 || ready <= max(d.Wanted.Replicas.least(), d.heldBefore(giver.Revision)) {
+	if ready <= max(d.Wanted.Replicas.least(), d.heldBefore(giver.Revision)) {
 		return ready
 	}
 	return ceilDiv(100*ready, giver.Percent)
 }
 
 // giver is the revision that tells what the traffic takes: the stable, or where that gives nothing, the one that gives
-// most. Neither the receiver nor another canary is asked while the stable can be: replicas that were brought up for a
-// shift would ask for ever more of themselves.
-func (d *decider) giver(receiver Number) Share {
-	var giver Share
+// most; none where nobody gives any. A canary is not asked while the stable can be: replicas that were brought up for
+// a shift would ask for ever more of themselves.
+func (d *decider) giver() Share {
+	stable := d.before.Stable
+	if percent := d.before.Split.Percent(stable); percent > 0 {
+		return Share{stable, percent}
+	}
+	var most Share
 	for _, share := range d.before.Split.shares {
-		switch {
-		case share.Revision == receiver || share.Percent == 0:
-		case share.Revision == d.before.Stable:
-			return share
-		case share.Percent > giver.Percent:
-			giver = share
+		if share.Percent > most.Percent {
+			most = share
 		}
 	}
-	return giver
+	return most
 }
 
 // holdCapacity notes the replicas that a new split is given on, where an autoscaler could take them away: what a
@@ -86,9 +86,9 @@ func (d *decider) heldFloor(share Share) int {
 	floor := max(d.ready(n), d.heldBefore(n))
 	switch {
 	case n == d.after.Stable && had == 0:
-		floor = d.need(n, 100) // It may have to take the rest at once.
+		floor = d.need(100) // It may have to take the rest at once.
 	case n == d.target && n != d.before.Stable && share.Percent > had:
-		floor = max(d.need(n, share.Percent), d.heldBefore(n))
+		floor = max(d.need(share.Percent), d.heldBefore(n))
 	}
 	return floor
 }
@@ -103,9 +103,9 @@ func (d *decider) floor(n Number) int {
 		// It loads with the replicas for its first share; a stable, which is brought back, for all.
 		switch n {
 		case d.after.Stable:
-			floor = max(floor, d.need(n, 100))
+			floor = max(floor, d.need(100))
 		case d.target:
-			floor = max(floor, d.need(n, d.wantedShare()))
+			floor = max(floor, d.need(d.wantedShare()))
 		}
 	}
 	if d.waiting != nil && d.waiting.Revision == n {

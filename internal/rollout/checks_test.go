@@ -199,7 +199,7 @@ func checkCapacityFirst(d decided) error {
 		if share.Percent <= last.Percent(n) || n == d.stable() && (last.Percent(n) > 0 || d.nobodyServed()) {
 			continue
 		}
-		if need := d.replicasFor(n, share.Percent); d.capacity(n) < need {
+		if need := d.replicasFor(share.Percent); d.capacity(n) < need {
 			return fmt.Errorf("the share of revision %d goes up from %d to %d on %d replicas; it needs %d",
 				n, last.Percent(n), share.Percent, d.capacity(n), need)
 		}
@@ -208,21 +208,19 @@ func checkCapacityFirst(d decided) error {
 }
 
 // replicasFor is rule 3's formula. «Replicas that serve now» is what the stable shows, or where it has no share, who
-// has the largest other one: its ready replicas, over its part of the traffic. Up to the replicas that are held for
-// it, it had them when it carried everything.
-func (d decided) replicasFor(n Number, percent int) int {
+// has the largest one: its ready replicas, over its part of the traffic. Up to the replicas that are held for it, it
+// had them when it carried everything.
+func (d decided) replicasFor(percent int) int {
 	bounds := d.seen.Wanted.Replicas
 	if bounds.Elastic {
 		return 1
 	}
 	var giver Share
 	for _, share := range d.last().Shares() {
-		if share.Revision != n && share.Percent > giver.Percent {
+		stable := d.last().Percent(d.formerStable()) > 0
+		if stable && share.Revision == d.formerStable() || !stable && share.Percent > giver.Percent {
 			giver = share
 		}
-	}
-	if stable := d.formerStable(); stable != n && d.last().Percent(stable) > 0 {
-		giver = Share{stable, d.last().Percent(stable)}
 	}
 	least := max(1, bounds.Min)
 	serve := d.ready(giver.Revision)
@@ -348,7 +346,7 @@ func checkRejectedStaysRejected(d decided) error {
 		if n == d.decision.Target || n == stable || share.Percent == 0 {
 			continue
 		}
-		if !split.Equal(last) || last.Percent(stable) > 0 || d.capacity(stable) >= d.replicasFor(stable, 100) {
+		if !split.Equal(last) || last.Percent(stable) > 0 || d.capacity(stable) >= d.replicasFor(100) {
 			return fmt.Errorf("revision %d has a share in %s; the target is %d and the stable %d", n, split, d.decision.Target, stable)
 		}
 	}

@@ -148,7 +148,7 @@ func (d *decider) targetShare() (share int, offered bool) {
 	share = d.wantedShare()
 	has := d.before.Split.Percent(d.target)
 	offered = d.before.Split.Has(d.target)
-	switch ready, need := d.capacity(d.target), d.need(d.target, share); {
+	switch ready, need := d.capacity(d.target), d.need(share); {
 	case d.ready(d.target) == 0:
 		return 0, offered
 	case share <= has && offered, ready >= need:
@@ -174,7 +174,7 @@ func (d *decider) canTake(stable Number, share int) bool {
 	if d.before.Split.Percent(stable) > 0 {
 		return true
 	}
-	ready, need := d.capacity(stable), d.need(stable, share)
+	ready, need := d.capacity(stable), d.need(share)
 	if ready >= need || d.nobodyServes() {
 		return true
 	}
