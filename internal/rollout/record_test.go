@@ -117,3 +117,13 @@ func TestRecordTimes(t *testing.T) {
 		t.Errorf("it was shifted at %v, want %v", got, want)
 	}
 }
+
+// TestRecordOfNoTime: a time that JSON has no words for never gets onto a route.
+func TestRecordOfNoTime(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("the year 10000 is encoded")
+		}
+	}()
+	Record{Stable: 1, Target: 1, Highest: 1, ShiftedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}.Encode()
+}

@@ -167,3 +167,17 @@ func TestSplitRefusesToDecode(t *testing.T) {
 		})
 	}
 }
+
+// TestNoOtherSplits: there is no way to a split that does not sum to 100, not even by mistake.
+func TestNoOtherSplits(t *testing.T) {
+	for _, percent := range []int{-1, 101} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("a canary of %d %% makes a split", percent)
+				}
+			}()
+			between(2, percent, 1)
+		}()
+	}
+}
