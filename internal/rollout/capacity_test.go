@@ -148,7 +148,8 @@ func TestFloorsOfAShift(t *testing.T) {
 		},
 		"all but a little": {
 			remembered(1, 0, 2, new(99), All(1)), nil, new(99), scaled,
-			[]Revision{upWith(1, 7), upWith(2, 7)}, map[Number]int{1: 7, 2: 7},
+			[]Revision{upWith(1, 7), upWith(2, 7)},
+			map[Number]int{1: 7, 2: 7},
 		},
 		"a share that goes down keeps what both have": {
 			remembered(1, 0, 2, new(50), between(2, 50, 1)),
