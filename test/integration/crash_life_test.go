@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -291,10 +292,8 @@ func intentOf(item runtime.Object) map[string]any {
 		"ownerReferences": metadata["ownerReferences"],
 	}
 	delete(object, "status")
-	if data, ok := object["data"].(map[string]any); ok {
-		// The Deployment has it. A record that was made anew has the defaults in it, too.
-		delete(data["runs"].(map[string]any), "template")
-	}
+	// The Deployment has the template. A record that was made anew has the defaults in it, too.
+	unstructured.RemoveNestedField(object, "data", "runs", "template")
 	if spec, ok := object["spec"].(map[string]any); ok {
 		delete(spec, "clusterIP")
 		delete(spec, "clusterIPs")

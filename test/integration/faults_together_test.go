@@ -27,6 +27,11 @@ const atOnce = 12
 // together tells all trials. Each that fails is reported under its name, with what has happened in it.
 func together(ctx SpecContext, trials []trial) {
 	GinkgoHelper()
+	tell(ctx, trials, atOnce)
+}
+
+func tell(ctx SpecContext, trials []trial, atOnce int) {
+	GinkgoHelper()
 	// The machine is busy with the others, and shall not be with looking whether they are ready.
 	SetDefaultEventuallyTimeout(time.Minute)
 	SetDefaultEventuallyPollingInterval(100 * time.Millisecond)

@@ -1,0 +1,213 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"fmt"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/config"
+)
+
+// squatters are objects of names that a release needs, and that are somebody else's.
+var squatters = map[string]struct {
+	name string
+	make func(metav1.ObjectMeta) client.Object
+	// kind is what the condition calls it, and condition where it says so.
+	kind, condition string
+	options         []func(*config.Config)
+	// first says that the name is needed for the first deployment already; else it is for the canary.
+	first bool
+	// printed is what users see meanwhile.
+	printed [4]string
+}{
+	"a Deployment": {
+		name: revision(2) + "-deployment", kind: "Deployment", condition: v1beta1.ConditionPredictorReady,
+		make: func(meta metav1.ObjectMeta) client.Object {
+			labels := map[string]string{"app": "web"}
+			return &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
+				Replicas: new(int32(0)),
+				Selector: &metav1.LabelSelector{MatchLabels: labels},
+				Template: corev1.PodTemplateSpec{
+					ObjectMeta: metav1.ObjectMeta{Labels: labels},
+					Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "example.com/web"}}},
+				},
+			}}
+		},
+		printed: [4]string{"", "100", "", revision(1)},
+	},
+	"a Service": {
+		name: revision(2), kind: "Service", condition: v1beta1.ConditionPredictorReady,
+		make: func(meta metav1.ObjectMeta) client.Object {
+			return &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
+		},
+		printed: [4]string{"", "100", "", revision(1)},
+	},
+	"a HorizontalPodAutoscaler": {
+		name: revision(2), kind: "HorizontalPodAutoscaler", condition: v1beta1.ConditionPredictorReady,
+		make: func(meta metav1.ObjectMeta) client.Object {
+			return &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: meta, Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+				ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, MaxReplicas: 2,
+			}}
+		},
+		printed: [4]string{"", "100", "", revision(1)},
+	},
+	"a ControllerRevision": {
+		name: revision(2), kind: "ControllerRevision", condition: v1beta1.ConditionPredictorReady,
+		make: func(meta metav1.ObjectMeta) client.Object {
+			return &appsv1.ControllerRevision{ObjectMeta: meta, Data: runtime.RawExtension{Raw: []byte(`{}`)}, Revision: 1}
+		},
+		printed: [4]string{"", "100", "", revision(1)},
+	},
+	"an HTTPRoute": {
+		name: iris, kind: "HTTPRoute", condition: v1beta1.ConditionIngressReady, first: true,
+		make: func(meta metav1.ObjectMeta) client.Object { return &gatewayv1.HTTPRoute{ObjectMeta: meta} },
+	},
+	"an HTTPRoute for a tag": {
+		name: "prev-" + iris + "-predictor", kind: "HTTPRoute", condition: v1beta1.ConditionIngressReady,
+		make:    func(meta metav1.ObjectMeta) client.Object { return &gatewayv1.HTTPRoute{ObjectMeta: meta} },
+		printed: [4]string{"", "100", "", revision(1)},
+	},
+	"a Service of the name in the cluster": {
+		name: iris, kind: "Service", condition: v1beta1.ConditionPredictorReady, first: true,
+		options: []func(*config.Config){withLocalGateway},
+		make: func(meta metav1.ObjectMeta) client.Object {
+			return &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
+		},
+		printed: [4]string{"", "100", "", revision(1)},
+	},
+}
+
+// owners are those who can own an object of the name.
+var owners = map[string]struct {
+	mark func(*metav1.ObjectMeta)
+	said string
+}{
+	"that nobody controls": {func(*metav1.ObjectMeta) {}, "is not controlled by this InferenceService"},
+	"that somebody else controls": {
+		func(meta *metav1.ObjectMeta) {
+			meta.OwnerReferences = []metav1.OwnerReference{{
+				APIVersion: "example.com/v1", Kind: "Website", Name: "web", UID: "6b1f1f0e-0000-4000-8000-000000000000", Controller: new(true),
+			}}
+		},
+		"is controlled by Website web",
+	},
+	"that somebody else controls, under our labels": {
+		func(meta *metav1.ObjectMeta) {
+			meta.OwnerReferences = []metav1.OwnerReference{{
+				APIVersion: "example.com/v1", Kind: "Website", Name: "web", UID: "6b1f1f0e-0000-4000-8000-000000000000", Controller: new(true),
+			}}
+			meta.Labels = map[string]string{
+				v1beta1.LabelInferenceService: iris, v1beta1.LabelManagedBy: v1beta1.ManagedBySerinus, v1beta1.LabelRevision: revision(2),
+			}
+		},
+		"is controlled by Website web",
+	},
+}
+
+var _ = Describe("an object of our name", func() {
+	It("is left alone, moves nothing, and is not waited for longer than it is there", func(ctx SpecContext) {
+		var trials []trial
+		for what, squatter := range squatters {
+			for whose, owner := range owners {
+				trials = append(trials, trial{name: what + " " + whose, options: squatter.options, tell: func(s *story) {
+					scaling := replicas(1, 3)
+					if !squatter.first {
+						s.apply(model(1), scaling, tagged)
+						s.prints("True", "", "100", "", revision(1))
+						s.settles()
+					}
+					meta := metav1.ObjectMeta{Namespace: s.namespace, Name: squatter.name}
+					owner.mark(&meta)
+					theirs := squatter.make(meta)
+					Expect(api.Create(ctx, theirs)).To(Succeed())
+					s.journal.Excuse(theirs)
+					before := intentOf(theirs)
+
+					says := []manifest{model(2), percent(10), scaling, tagged}
+					ends := func() { s.prints("True", "90", "10", revision(1), revision(2)) }
+					if squatter.first {
+						says = []manifest{model(1), scaling, tagged}
+						ends = func() { s.prints("True", "", "100", "", revision(1)) }
+					}
+					s.apply(says...)
+					s.refuses(squatter.printed, refusal{
+						condition: squatter.condition, reason: "OwnershipConflict",
+						message: fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete or rename it, or give the InferenceService another name",
+							squatter.kind, squatter.name, s.namespace, owner.said),
+					})
+					Expect(api.Get(ctx, client.ObjectKeyFromObject(theirs), theirs)).To(Succeed())
+					Expect(intentOf(theirs)).To(Equal(before), "it was touched")
+
+					Expect(api.Delete(ctx, theirs)).To(Succeed())
+					ends()
+					if !squatter.first {
+						s.history("1:100", "2:10 1:90")
+					}
+				}})
+			}
+		}
+		tell(ctx, trials, len(trials)) // Most of the time they wait for the operator to look again.
+	})
+})
+
+var _ = Describe("what the cluster does not allow the operator", func() {
+	It("moves nothing, is said with the way out, and is done once it is allowed", func(ctx SpecContext) {
+		tell(ctx, []trial{{name: "to read a secret", tell: func(s *story) {
+			s.canaries()
+			Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"}})).To(Succeed())
+			Expect(api.Create(ctx, &corev1.ServiceAccount{
+				ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"},
+				Secrets:    []corev1.ObjectReference{{Name: "minio"}},
+			})).To(Succeed())
+			s.apply(model(3), percent(20), storage("s3://models/iris"), func(isvc *v1beta1.InferenceService) {
+				isvc.Spec.Predictor.ServiceAccountName = "reader"
+			})
+			// The canary is superseded: model 3 is asked for.
+			s.refuses([4]string{"", "100", "", revision(1)}, refusal{
+				condition: v1beta1.ConditionPredictorReady, reason: "CredentialsNotReadable",
+				message: `the operator may not read Secret "minio" (ServiceAccount "reader" lists it); allow it in this namespace: kubectl create rolebinding `,
+			})
+			Expect(s.records()).To(ConsistOf(revision(1), revision(2)))
+			isvc, err := s.isvc()
+			Expect(err).NotTo(HaveOccurred())
+			_, command, _ := strings.Cut(apimeta.FindStatusCondition(isvc.Status.Conditions, v1beta1.ConditionReady).Message, "kubectl ")
+			_, err = kubectl("", strings.Fields(command)...)
+			Expect(err).NotTo(HaveOccurred())
+			s.prints("True", "80", "20", revision(1), revision(3))
+			s.history("1:100", "2:10 1:90", "1:100", "3:20 1:80")
+		}}, {name: "to make another Deployment", tell: func(s *story) {
+			s.apply(model(1))
+			s.prints("True", "", "100", "", revision(1))
+			one := corev1.ResourceList{"count/deployments.apps": resource.MustParse("1")}
+			quota := &corev1.ResourceQuota{
+				ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "small"},
+				Spec:       corev1.ResourceQuotaSpec{Hard: one},
+			}
+			Expect(api.Create(ctx, quota)).To(Succeed())
+			quota.Status = corev1.ResourceQuotaStatus{Hard: one, Used: one}
+			Expect(api.Status().Update(ctx, quota)).To(Succeed())
+			s.apply(model(2), percent(10))
+			s.refuses([4]string{"", "100", "", revision(1)}, refusal{
+				condition: v1beta1.ConditionPredictorReady, reason: "RefusedByAPIServer", message: "exceeded quota: small",
+			})
+			Expect(api.Delete(ctx, quota)).To(Succeed())
+			s.prints("True", "90", "10", revision(1), revision(2))
+			s.history("1:100", "2:10 1:90")
+		}}}, atOnce)
+	})
+})
