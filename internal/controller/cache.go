@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
@@ -25,17 +26,20 @@ import (
 
 // CacheOptions keep the cache small: of what a cluster has it holds only what belongs to an InferenceService, of that
 // only what is read, and what many objects have in common only once.
+//
+// The kinds that are cached whole are named, and not those that are not: a cache refuses to begin with a kind that the
+// cluster does not know, and HTTPRoutes may come later.
 func CacheOptions(cfg *config.Config) cache.Options {
 	trimmer := &trimmer{lists: map[string]corev1.ResourceList{}}
 	options := cache.Options{
 		SyncPeriod:                  &cfg.Controller.ResyncPeriod.Duration,
 		DefaultTransform:            trimmer.trim,
+		DefaultLabelSelector:        labels.NewSelector().Add(ourLabel()),
 		ReaderFailOnMissingInformer: true,
 		ByObject:                    map[client.Object]cache.ByObject{},
 	}
-	ours := cache.ByObject{Label: labels.NewSelector().Add(ourLabel())}
-	for _, kind := range slices.Concat(standard.Children(), []client.Object{standard.Route()}, standard.Peers()) {
-		options.ByObject[kind] = ours
+	for _, kind := range []client.Object{&v1beta1.InferenceService{}, &v1alpha1.ServingRuntime{}, &v1alpha1.ClusterServingRuntime{}} {
+		options.ByObject[kind] = cache.ByObject{Label: labels.Everything()}
 	}
 	return options
 }
