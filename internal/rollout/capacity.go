@@ -24,14 +24,21 @@ func (d *decider) capacity(n Number) int {
 }
 
 // serving is how many replicas the traffic of all revisions takes now, told by a giver: its ready replicas, over its
-// part of the traffic. One that has no more than what is held for it carried everything on that alone.
+// part of the traffic. One that has no more than what is held for it carried everything on that alone. And it is never
+// more than those that do serve it.
 func (d *decider) serving() int {
 	giver := d.giver()
 	ready := d.ready(giver.Revision)
 	if ready <= max(d.Wanted.Replicas.least(), d.heldBefore(giver.Revision)) {
 		return ready
 	}
-	return ceilDiv(100*ready, giver.Percent)
+	all := 0
+	for _, share := range d.before.Split.shares {
+		if share.Percent > 0 {
+			all += d.ready(share.Revision)
+		}
+	}
+	return min(ceilDiv(100*ready, giver.Percent), all)
 }
 
 // giver is the revision that tells what the traffic takes: the stable, or where that gives nothing, the one that gives
@@ -66,12 +73,13 @@ func (d *decider) holdCapacity() {
 	d.after.Floors = d.worthHolding(floors)
 }
 
-// worthHolding leaves out what no autoscaler could take away; nil when nothing is left.
+// worthHolding leaves out what nobody could take away; nil when nothing is left. A floor that is the spec's minimum is
+// kept: the minimum may be lowered while the rollout lasts.
 func (d *decider) worthHolding(floors map[Number]int) map[Number]int {
 	bounds := d.Wanted.Replicas
 	for n, floor := range floors {
 		floors[n] = bounds.clamp(floor)
-		if bounds.Elastic || floors[n] <= bounds.least() {
+		if bounds.Elastic || floors[n] <= 1 {
 			delete(floors, n)
 		}
 	}

@@ -125,6 +125,44 @@ func TestFirstSharesWait(t *testing.T) {
 	}
 }
 
+// TestALowerMinimumTakesNothingFromARollout: what the shares were given on stays, for both, and the traffic does not seem
+// to take more than it did.
+func TestALowerMinimumTakesNothingFromARollout(t *testing.T) {
+	record := remembered(1, 0, 2, new(90), All(1))
+	seen := sees(record, 2, new(90), upWith(1, 5), upWith(2, 5))
+	seen.Wanted.Replicas = Bounds{Min: 5, Max: 20}
+	shifted := Decide(seen, testPolicy, testNow)
+	if got := shifted.Record.Split; !got.Equal(between(2, 90, 1)) {
+		t.Fatalf("split is %s", got)
+	}
+
+	seen.Route.Record = shifted.Record
+	seen.Wanted.Replicas.Min = 1
+	for name, percent := range map[string]*int{"as it is": new(90), "promoted": nil} {
+		seen.Wanted.Percent = percent
+		decision := Decide(seen, testPolicy, testNow.Add(time.Hour))
+		if plan := planOf(decision, 2); plan.Floor != 5 || decision.Waiting != nil {
+			t.Errorf("%s: the canary runs %d or more, and %v is waited for", name, plan.Floor, decision.Waiting)
+		}
+	}
+	seen.Wanted.Percent = new(90)
+	if plan := planOf(Decide(seen, testPolicy, testNow.Add(time.Hour)), 1); plan.Floor != 5 {
+		t.Errorf("the stable, which may have to take everything back, runs %d or more", plan.Floor)
+	}
+}
+
+// TestASmallShareDoesNotMultiplyTheTraffic: a stable with 1 % that gets a replica more does not show that the traffic
+// takes a hundred times as many.
+func TestASmallShareDoesNotMultiplyTheTraffic(t *testing.T) {
+	record := remembered(1, 0, 2, new(99), between(2, 99, 1))
+	seen := sees(record, 2, nil, upWith(1, 2), upWith(2, 6))
+	seen.Wanted.Replicas = scaled
+	decision := Decide(seen, testPolicy, testNow)
+	if want := (&Waiting{Revision: 2, Percent: 100, Ready: 6, Need: 8}); cmp.Diff(want, decision.Waiting) != "" {
+		t.Errorf("it waits for %v, want %v: as many as serve now", decision.Waiting, want)
+	}
+}
+
 // TestFloorsOfAShift: with each shift, what the receiver needs and what the giver has is noted, where an autoscaler
 // could take it away.
 func TestFloorsOfAShift(t *testing.T) {
@@ -204,6 +242,12 @@ func TestFloorsOfAShift(t *testing.T) {
 			remembered(1, 0, 2, new(50), All(1)), nil, new(50),
 			Bounds{Min: 3, Max: 3},
 			[]Revision{upWith(1, 3), upWith(2, 3)},
+			map[Number]int{1: 3, 2: 3}, // The minimum may be lowered before the rollout is over.
+		},
+		"one replica each": {
+			remembered(1, 0, 2, new(50), All(1)), nil, new(50),
+			Bounds{Min: 1, Max: 1},
+			[]Revision{up(1), up(2)},
 			nil,
 		},
 		"another autoscaler": {

@@ -172,16 +172,16 @@ func checkSum(d decided) error {
 }
 
 // Rule 2: who gets weight can serve. The stable alone may be unready: it keeps what it has and takes back what a
-// canary gives up; and it is sent the traffic of those that cannot serve either. Beside that, a share on nobody can
-// only be one that waits, unchanged, for a stable that is being brought back.
+// canary gives up. Beside that, a share on nobody can only be one that waits, unchanged, for a stable that is being
+// brought back.
 func checkReadyOnly(d decided) error {
 	last, split, stable := d.last(), d.split(), d.stable()
 	for _, share := range split.Shares() {
 		n := share.Revision
 		switch {
 		case share.Percent == 0 || d.ready(n) > 0:
-		case n == stable && (last.Percent(n) > 0 || d.nobodyServed()):
-		case n != stable && split.Equal(last) && split.Percent(stable) == 0 && !d.nobodyServed():
+		case n == stable && last.Percent(n) > 0:
+		case n != stable && split.Equal(last) && split.Percent(stable) == 0:
 		default:
 			return fmt.Errorf("%s gives weight to revision %d, which cannot serve", split, n)
 		}
@@ -191,12 +191,12 @@ func checkReadyOnly(d decided) error {
 
 // Rule 3: a share that goes up goes to a revision with ceil(share × replicas that serve now) ready replicas, within
 // its bounds and not fewer than one. The exceptions are those of rule 2: a stable that serves takes back what a
-// canary gives up at once, and one that was scaled away is not waited for when nobody can serve.
+// canary gives up at once, and one that was scaled away needs but one replica when nobody can serve.
 func checkCapacityFirst(d decided) error {
 	last, split := d.last(), d.split()
 	for _, share := range split.Shares() {
 		n := share.Revision
-		if share.Percent <= last.Percent(n) || n == d.stable() && (last.Percent(n) > 0 || d.nobodyServed()) {
+		if share.Percent <= last.Percent(n) || n == d.stable() && (last.Percent(n) > 0 || d.capacity(n) > 0 && d.nobodyServed()) {
 			continue
 		}
 		if need := d.replicasFor(share.Percent); d.capacity(n) < need {
@@ -208,8 +208,8 @@ func checkCapacityFirst(d decided) error {
 }
 
 // replicasFor is rule 3's formula. «Replicas that serve now» is what the stable shows, or where it has no share, who
-// has the largest one: its ready replicas, over its part of the traffic. Up to the replicas that are held for it, it
-// had them when it carried everything.
+// has the largest one: its ready replicas, over its part of the traffic, but no more than all who have a share show. Up
+// to the replicas that are held for it, it had them when it carried everything.
 func (d decided) replicasFor(percent int) int {
 	bounds := d.seen.Wanted.Replicas
 	if bounds.Elastic {
@@ -225,7 +225,13 @@ func (d decided) replicasFor(percent int) int {
 	least := max(1, bounds.Min)
 	serve := d.ready(giver.Revision)
 	if serve > least && serve > d.heldFor(giver.Revision) {
-		serve = roundUp(100*serve, giver.Percent)
+		all := 0
+		for _, share := range d.last().Shares() {
+			if share.Percent > 0 {
+				all += d.ready(share.Revision)
+			}
+		}
+		serve = min(roundUp(100*serve, giver.Percent), all)
 	}
 	return max(least, min(roundUp(percent*serve, 100), bounds.Max))
 }
@@ -306,6 +312,8 @@ func checkOrder(d decided) error {
 func (d decided) routed(n Number) string {
 	record := d.seen.Route.Record
 	switch {
+	case d.seen.Route.Impossible:
+		return ""
 	case d.split().Percent(n) > 0:
 		return "the route is to give it a share"
 	case slices.Contains(d.seen.Route.Tags, n):
@@ -318,6 +326,8 @@ func (d decided) routed(n Number) string {
 		return "the route changes"
 	case !d.seen.Route.TakenOver:
 		return "the gateway has not taken the route over"
+	case !d.seen.Route.TagsTakenOver && !d.seen.Route.TagsRefused:
+		return "the gateway has not said what it makes of the tag hosts"
 	}
 	return ""
 }
@@ -522,7 +532,7 @@ func checkOwnGeneration(d decided) error {
 		return fmt.Errorf("the target is %d, which is not what the spec asks for", decision.Target)
 	case valid && decision.Create && target != nil:
 		return fmt.Errorf("the new target is %d, which is not new", decision.Target)
-	case decision.Programmed && (!d.seen.Route.TakenOver || !decision.Served.Equal(d.split()) || !decision.Tags.are(d.seen.Route.Tags)):
+	case decision.Programmed && (!d.seen.Route.TakenOver || !d.seen.Route.TagsTakenOver || !decision.Served.Equal(d.split()) || !decision.Tags.are(d.seen.Route.Tags)):
 		return errors.New("the gateway is said to serve what it has not taken over")
 	case decision.Phase == Stopped != wanted.Stopped:
 		return fmt.Errorf("the phase is %s", decision.Phase)
@@ -564,7 +574,7 @@ func checkBadInputMovesNothing(d decided) error {
 		return nil
 	}
 	last := d.revision(record.Target)
-	if last == nil || slices.ContainsFunc(d.seen.Revisions, func(r Revision) bool { return r.Number > last.Number && r.Inputs == last.Inputs }) {
+	if last == nil {
 		return nil
 	}
 	good, bad := d.seen, d.seen

@@ -169,13 +169,15 @@ func (d *decider) wantedShare() int {
 
 // canTake tells whether the stable may have that share now. A stable that is serving takes back what a canary gives
 // up at once: its replicas were held for that, and a model that was rejected must not serve on while more come up.
-// One that serves nothing now was scaled away and must have its replicas first, unless nobody else can serve either.
+// One that serves nothing now was scaled away and must have its replicas first. Only where nobody else can serve is it
+// not waited for beyond its first replica: with none, it could not serve either, and who lost all replicas for a moment
+// may be back before it is loaded.
 func (d *decider) canTake(stable Number, share int) bool {
 	if d.before.Split.Percent(stable) > 0 {
 		return true
 	}
 	ready, need := d.capacity(stable), d.need(share)
-	if ready >= need || d.nobodyServes() {
+	if ready >= need || ready > 0 && d.nobodyServes() {
 		return true
 	}
 	d.waiting = &Waiting{Revision: stable, Percent: share, Ready: ready, Need: need}

@@ -20,7 +20,7 @@ func sees(record *Record, target Number, percent *int, revisions ...Revision) Sn
 		Revisions: revisions,
 	}
 	if record != nil {
-		seen.Route = Route{Record: record, Split: record.Split, TakenOver: true}
+		seen.Route = Route{Record: record, Split: record.Split, TakenOver: true, TagsTakenOver: true}
 	}
 	return seen
 }

@@ -12,7 +12,7 @@ func TestNumberOfATargetThatCouldNotBeMade(t *testing.T) {
 	seen := Snapshot{
 		Wanted:    Wanted{Inputs: inputs(2), Percent: new(10), Replicas: Bounds{Min: 1, Max: 1}},
 		Revisions: []Revision{up(1)},
-		Route: Route{TakenOver: true, Record: &Record{
+		Route: Route{TakenOver: true, TagsTakenOver: true, Record: &Record{
 			Stable: 1, Target: 1, Inputs: inputs(1), Split: All(1), Before: All(1), ShiftedAt: testNow, Highest: 1,
 		}},
 	}
@@ -79,6 +79,33 @@ func TestNumbersAreNotGivenTwice(t *testing.T) {
 			}
 			if decision.Record.Inputs != inputs(26) {
 				t.Errorf("the number is said to be for %s", decision.Record.Inputs)
+			}
+		})
+	}
+}
+
+// TestInputsThatBecameTheSameStartNothing: an administrator excludes what told two revisions apart. The one that was
+// asked for last stays the target, though another, which was rejected, is newer.
+func TestInputsThatBecameTheSameStartNothing(t *testing.T) {
+	rejected := Revision{Number: 2, Inputs: inputs(1), Recorded: true}
+	stable := Revision{Number: 3, Inputs: inputs(1), Recorded: true, Workload: up(3).Workload}
+	tests := map[string]struct {
+		record    *Record
+		reported  Reported
+		revisions []Revision
+		want      Number
+	}{
+		"the last target":            {remembered(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1), rejected}, 1},
+		"the last target, reported":  {nil, Reported{Stable: 1, Target: 1, Split: All(1)}, []Revision{up(1), rejected}, 1},
+		"the stable before the rest": {remembered(1, 0, 9, nil, All(1)), Reported{}, []Revision{up(1), rejected, stable}, 1},
+		"the newest, where neither":  {remembered(9, 0, 9, nil, All(9)), Reported{}, []Revision{rejected, stable, up(9)}, 3},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			seen := sees(test.record, 1, nil, test.revisions...)
+			seen.Reported = test.reported
+			if got := Decide(seen, testPolicy, testNow).Target; got != test.want {
+				t.Errorf("target is %d, want %d", got, test.want)
 			}
 		})
 	}

@@ -39,8 +39,8 @@ type Record struct {
 	Before Split `json:"before"`
 	// ShiftedAt is when Split last changed.
 	ShiftedAt time.Time `json:"shiftedAt"`
-	// Floors are the ready replicas that shares were given on, by revision: the autoscaler must not take them away
-	// while the rollout lasts. Revisions whose floor is the spec's minimum are left out.
+	// Floors are the ready replicas that shares were given on, by revision: neither the autoscaler nor a lower minimum
+	// may take them away while the rollout lasts. Revisions whose floor is 1 are left out.
 	Floors map[Number]int `json:"floors,omitempty"`
 
 	// Highest is the highest number ever given out, so that none is given twice, not even after records were lost.

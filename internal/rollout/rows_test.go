@@ -118,10 +118,10 @@ func TestRows(t *testing.T) {
 			revisions: []Revision{up(1), up(2)}, target: 2, percent: new(0),
 			wantSplit: canary(2, 0, 1), wantStable: 1, wantLatest: 2,
 		},
-		"row 9: the previous is not back, but nobody else can serve": {
+		"row 9: neither the previous nor who serves is ready: who loads last must not get everything": {
 			last:      &last{stable: 1, target: 2, percent: new(0), split: All(2)},
 			revisions: []Revision{down(1), down(2)}, target: 2, percent: new(0),
-			wantSplit: canary(2, 0, 1), wantStable: 1, wantLatest: 2,
+			wantSplit: All(2), wantStable: 1, wantLatest: 2,
 		},
 		"row 10: the percent becomes 10 after the promotion": {
 			last:      &last{stable: 2, previous: 1, target: 2, percent: new(100), split: All(2)},
@@ -198,7 +198,7 @@ func TestRows(t *testing.T) {
 				Revisions: test.revisions,
 			}
 			if l := test.last; l != nil {
-				seen.Route = Route{TakenOver: true, Record: &Record{
+				seen.Route = Route{TakenOver: true, TagsTakenOver: true, Record: &Record{
 					Stable: l.stable, Previous: l.previous, Target: l.target, Percent: l.percent,
 					Split: l.split, Before: l.split, ShiftedAt: testNow.Add(-time.Hour), Highest: 3,
 				}}

@@ -160,9 +160,10 @@ func (w *world) lookAtRoutes(seen *sighting) {
 		told := seen.Route.Record != nil && w.route.says.Equal(seen.Route.Record.Split)
 		seen.Route.TakenOver = told && w.route.accepted == w.route.generation
 	}
+	seen.Route.TagsTakenOver = true
 	if w.hosts != nil {
 		seen.hosts = w.hosts.version
-		seen.Route.TakenOver = seen.Route.TakenOver && w.hosts.accepted == w.hosts.generation
+		seen.Route.TagsTakenOver = w.hosts.accepted == w.hosts.generation
 		seen.Route.Tags = w.hosts.says.revisions()
 	}
 }

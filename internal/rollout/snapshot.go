@@ -70,10 +70,16 @@ type Route struct {
 	Record *Record
 	// Split is read off the route's backends. It is used only when Record is nil.
 	Split Split
-	// TakenOver says that the gateway serves what Record says, tags included.
+	// TakenOver says that the gateway serves what Record says.
 	TakenOver bool
 	// Tags are the revisions that tag hosts point at now.
 	Tags []Number
+	// TagsTakenOver says that the gateway serves the tag hosts as they are; where there are none, it does.
+	TagsTakenOver bool
+	// TagsRefused says that the gateway has answered for every tag host, and does not serve some of them.
+	TagsRefused bool
+	// Impossible says that the cluster knows no routes: nothing can point at a revision.
+	Impossible bool
 }
 
 // Reported is the rollout as it was last reported to users.
@@ -107,15 +113,26 @@ func (s Snapshot) find(n Number) Revision {
 func (s Snapshot) ready(n Number) int { return s.find(n).ready() }
 
 // target finds the revision that has the wanted inputs; 0 when none has them yet, or when nobody knows what is wanted.
-// Should two have them, which only a meddler can bring about, the newest is meant.
+//
+// Several have them once an administrator has excluded from the inputs what told them apart. That must start nothing:
+// the one that was asked for last is meant, then the stable, and only then the newest.
 func (s Snapshot) target() Number {
 	var found Number
 	if !s.Wanted.resolved() {
 		return 0
 	}
+	last, stable := s.Reported.Target, s.Reported.Stable
+	if record := s.Route.Record; record != nil {
+		last, stable = record.Target, record.Stable
+	}
 	for _, revision := range s.Revisions {
 		if revision.Inputs == s.Wanted.Inputs {
 			found = max(found, revision.Number)
+		}
+	}
+	for _, n := range []Number{last, stable} {
+		if n != 0 && s.find(n).Inputs == s.Wanted.Inputs {
+			return n
 		}
 	}
 	return found

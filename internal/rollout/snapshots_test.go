@@ -87,8 +87,11 @@ func randomPast(d *dice) time.Time {
 
 func randomRoute(d *dice) Route {
 	route := Route{
-		TakenOver: !d.once(3),
-		Split:     randomSplit(d, 1+Number(d.roll(manyRevisions)), 1+Number(d.roll(manyRevisions))),
+		TakenOver:     !d.once(3),
+		TagsTakenOver: !d.once(4),
+		TagsRefused:   d.once(4),
+		Impossible:    d.once(12),
+		Split:         randomSplit(d, 1+Number(d.roll(manyRevisions)), 1+Number(d.roll(manyRevisions))),
 	}
 	if d.once(3) {
 		route.Tags = []Number{1 + Number(d.roll(manyRevisions))}

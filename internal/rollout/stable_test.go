@@ -6,7 +6,7 @@ package rollout
 import "testing"
 
 // TestStableTakesBack: a stable that has a share, be it 1 %, takes the rest back in the same decision, ready or not;
-// one that has none waits for its replicas, unless nobody can serve.
+// one that has none waits for its replicas, or for the first of them where nobody can serve.
 func TestStableTakesBack(t *testing.T) {
 	tests := map[string]struct {
 		split          Split
@@ -22,7 +22,8 @@ func TestStableTakesBack(t *testing.T) {
 		"without a share, in part":             {All(2), 3, 4, new(0), All(2)},
 		"without a share":                      {All(2), 4, 4, new(0), between(2, 0, 1)},
 		"with a share of 0, in part":           {between(2, 100, 1), 3, 4, new(0), between(2, 100, 1)},
-		"without a share, and nobody serves":   {All(2), 0, 0, new(0), between(2, 0, 1)},
+		"without a share, and nobody serves":   {All(2), 0, 0, new(0), All(2)},
+		"without a share, and alone ready":     {All(2), 1, 0, new(0), between(2, 0, 1)},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -32,7 +32,12 @@ func (d *decider) decision() Decision {
 }
 
 func (d *decider) programmed() bool {
-	return d.Route.TakenOver && d.after.Split.Equal(d.before.Split) && d.tags().are(d.Route.Tags)
+	return d.routed() && d.Route.TagsTakenOver && d.tags().are(d.Route.Tags)
+}
+
+// routed tells whether clients get the split that is decided.
+func (d *decider) routed() bool {
+	return d.Route.TakenOver && d.after.Split.Equal(d.before.Split)
 }
 
 func (d *decider) tags() Tags {
@@ -90,10 +95,15 @@ func (d *decider) retire(revision Revision) WorkloadPlan {
 }
 
 // mayBeRouted tells whether a request could still be sent to a revision that is out of the split. Before the gateway
-// has taken the last write over it may serve any earlier one, so nothing is safe then.
+// has taken the last write over it may serve any earlier one, so nothing is safe then. A tag host that it refuses leads
+// nowhere, however long that lasts.
 func (d *decider) mayBeRouted(n Number) bool {
-	routed := d.Route.Record != nil || d.after.Stable != 0
-	return routed && !d.programmed() || slices.Contains(d.Route.Tags, n)
+	if d.Route.Impossible {
+		return false
+	}
+	routes := d.Route.Record != nil || d.after.Stable != 0
+	tagsSettled := d.Route.TagsTakenOver || d.Route.TagsRefused
+	return routes && !(d.routed() && tagsSettled && d.tags().are(d.Route.Tags)) || slices.Contains(d.Route.Tags, n)
 }
 
 // forget lists the records that are neither in use nor among the newest.

@@ -78,6 +78,28 @@ func TestRetire(t *testing.T) {
 			change: func(s *Snapshot) { s.Wanted.Tagged, s.Route.Tags = true, []Number{1, 3} },
 			want:   WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
+		"the gateway has yet to answer for a tag host": {
+			workload: running, idleFor: time.Hour,
+			change: func(s *Snapshot) {
+				s.Wanted.Tagged, s.Route.Tags, s.Route.TagsTakenOver = true, []Number{1, 3}, false
+			},
+			want: WorkloadPlan{Revision: 2, Action: Keep},
+		},
+		"the gateway refuses a tag host: it leads nowhere": {
+			workload: running, idleFor: time.Hour,
+			change: func(s *Snapshot) {
+				s.Wanted.Tagged, s.Route.Tags, s.Route.TagsTakenOver, s.Route.TagsRefused = true, []Number{1, 3}, false, true
+			},
+			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
+		},
+		"the cluster knows no routes any more": {
+			workload: running, idleFor: time.Hour,
+			change: func(s *Snapshot) {
+				s.Route = Route{Impossible: true}
+				s.Reported = Reported{Stable: 1, Target: 3, Split: between(3, 10, 1)}
+			},
+			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
+		},
 		"it is asked for again": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Wanted.Inputs = inputs(2) },
@@ -134,6 +156,28 @@ func TestRetireBeforeTheFirstRoute(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, decision.Workloads); diff != "" || decision.Record != nil {
 		t.Errorf("workloads (-want +got), with record %v:\n%s", decision.Record, diff)
+	}
+}
+
+// TestARefusedTagHostKeepsNoSecret: who is served by the main route is told by the main route.
+func TestARefusedTagHostKeepsNoSecret(t *testing.T) {
+	seen := sees(remembered(1, 0, 2, new(10), between(2, 10, 1)), 2, new(10), up(1), up(2))
+	seen.Wanted.Tagged, seen.Route.Tags = true, []Number{1, 2}
+	seen.Route.Record.Before = All(1)
+	seen.Route.TagsTakenOver, seen.Route.TagsRefused = false, true
+	decision := Decide(seen, testPolicy, testNow)
+	if !decision.Served.Equal(between(2, 10, 1)) || decision.Programmed {
+		t.Errorf("%s is said to be served, and programmed is %t", decision.Served, decision.Programmed)
+	}
+}
+
+// TestStopWithoutRoutes: where the cluster knows no routes, nothing points at what is to stop.
+func TestStopWithoutRoutes(t *testing.T) {
+	seen := sees(nil, 1, nil, up(1))
+	seen.Wanted.Stopped, seen.Route.Impossible = true, true
+	seen.Reported = Reported{Stable: 1, Target: 1, Split: All(1)}
+	if got := planOf(Decide(seen, testPolicy, testNow.Add(testPolicy.DrainPeriod)), 1).Action; got != Drain {
+		t.Errorf("it is to %s", got)
 	}
 }
 
