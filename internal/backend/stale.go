@@ -9,8 +9,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// ErrStale says that what was observed is older than what is: the decision must be taken anew.
-var ErrStale = errors.New("the cache is behind the API server")
+// ErrStale says that what was observed is older than what is, or about to go: the decision must be taken anew.
+var ErrStale = errors.New("waiting for the cluster to catch up")
 
 // IsStale tells whether an error says nothing but that a decision was taken on an old view. Among errors that were
 // joined, every one must: an old view must not hide what else went wrong.

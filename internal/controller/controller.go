@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -27,13 +28,9 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-const (
-	// staleRetry is when to look again after a decision was refused because it was taken on an old view.
-	staleRetry = 100 * time.Millisecond
-	// recheckPeriod is how often to look again at a problem whose end nothing tells us about: the object of somebody
-	// else, or a refusal of the API server.
-	recheckPeriod = 30 * time.Second
-)
+// recheckPeriod is how often to look again at a problem whose end nothing tells us about: the object of somebody else, or
+// a refusal of the API server.
+const recheckPeriod = 30 * time.Second
 
 // Backend is a way to run predictors.
 type Backend interface {
@@ -56,7 +53,8 @@ type Reconciler struct {
 	Metrics  *metrics.Metrics
 	Clock    clock.PassiveClock
 
-	written ownWrites
+	sent     backend.SentVersions[types.UID]
+	setbacks setbacks
 }
 
 // Reconcile takes one InferenceService one step on: as far as it can go on what is seen now.
@@ -64,19 +62,26 @@ func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceServi
 	if !isvc.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil // Children go with their owner reference.
 	}
-	if r.written.awaited(isvc.UID, isvc.ResourceVersion) {
+	if r.sent.Awaited(isvc.UID, isvc.ResourceVersion) {
 		return ctrl.Result{RequeueAfter: staleRetry}, nil
 	}
 	pass := &pass{Reconciler: r, isvc: isvc}
 	err := pass.run(ctx)
+	if err == nil {
+		r.setbacks.clear(isvc.UID)
+		return ctrl.Result{RequeueAfter: pass.requeueAfter()}, nil
+	}
+	setback := r.setbacks.note(isvc.UID, r.Clock.Now())
+	if setback.lasts(r.Clock.Now()) {
+		if reportErr := pass.reportLasting(ctx, err); reportErr != nil {
+			return ctrl.Result{}, errors.Join(err, reportErr)
+		}
+	}
 	if backend.IsStale(err) {
 		logf.FromContext(ctx).V(4).Info("Decision was taken on an old view, deciding anew", "cause", err.Error())
-		return ctrl.Result{RequeueAfter: staleRetry}, nil
+		return ctrl.Result{RequeueAfter: setback.retryAfter()}, nil
 	}
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	return ctrl.Result{RequeueAfter: pass.requeueAfter()}, nil
+	return ctrl.Result{}, err
 }
 
 // pass is one call of Reconcile.
@@ -111,7 +116,7 @@ func (p *pass) run(ctx context.Context) error {
 	written, err := p.Backend.Apply(ctx, p.isvc, p.observed, p.decision, p.render)
 	p.announce(ctx, written)
 	if err := p.note(err); err != nil {
-		// The status stays what it is: it says of which generation it is, and the next pass is near.
+		// The status stays what it is, as the next pass is near. Only what lasts is reported.
 		return fmt.Errorf("applying: %w", err)
 	}
 	if p.settling() {
@@ -171,6 +176,14 @@ func (p *pass) settling() bool {
 	return true
 }
 
+// reportLasting tells users what has kept failing, unless they have something to mend themselves.
+func (p *pass) reportLasting(ctx context.Context, err error) error {
+	if p.problem == nil {
+		p.problem = lastingProblem(err)
+	}
+	return p.report(ctx)
+}
+
 // report writes the status, if it says anything new, and tells what has changed in it.
 func (p *pass) report(ctx context.Context) error {
 	before := p.isvc.DeepCopy()
@@ -191,7 +204,7 @@ func (p *pass) report(ctx context.Context) error {
 		}
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	p.written.note(p.isvc)
+	p.sent.Note(p.isvc.UID, p.isvc.ResourceVersion)
 	p.announceStatus(before.Status)
 	return nil
 }

@@ -220,7 +220,7 @@ func (f *fakeBackend) Observe(_ context.Context, isvc *v1beta1.InferenceService)
 		observed.Rollout.Wanted.Percent = new(int(*percent))
 	}
 	observed.Rollout.Revisions = append(observed.Rollout.Revisions, f.revisions...)
-	observed.Rollout.Route = rollout.Route{Record: f.record, TakenOver: f.takenOver}
+	observed.Rollout.Route = rollout.Route{Record: f.record, TakenOver: f.takenOver, TagsTakenOver: true}
 	if f.record != nil {
 		observed.Rollout.Route.Split = f.record.Split
 	}

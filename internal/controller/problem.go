@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -25,6 +26,7 @@ const (
 	reasonHostName               = "HostNameInvalid"
 	reasonHostTaken              = "HostNameTaken"
 	reasonLocalGatewayNotDefined = "LocalGatewayNotConfigured"
+	reasonNotApplied             = "NotApplied"
 )
 
 // problemError is a problem on its way up.
@@ -53,9 +55,19 @@ func problemOf(err error) *status.Problem {
 		}
 	}
 	if refusal(err) {
-		return &status.Problem{Condition: v1beta1.ConditionPredictorReady, Reason: reasonRefused, Message: err.Error()}
+		condition := v1beta1.ConditionPredictorReady
+		if aboutRoutes(err) {
+			condition = v1beta1.ConditionIngressReady
+		}
+		return &status.Problem{Condition: condition, Reason: reasonRefused, Message: err.Error()}
 	}
 	return nil
+}
+
+// aboutRoutes tells whether it is a route that the API server does not take.
+func aboutRoutes(err error) bool {
+	answer := apierrors.APIStatus(nil)
+	return errors.As(err, &answer) && answer.Status().Details != nil && answer.Status().Details.Group == gatewayv1.GroupName
 }
 
 // endsUnseen tells whether nothing wakes us when a problem ends. A spec that cannot be run ends with the spec or with a

@@ -430,3 +430,98 @@ func TestOnlyANewTargetIsRendered(t *testing.T) {
 		t.Errorf("split is %v, want %v", got, want)
 	}
 }
+
+// TestWhatKeepsFailingIsReported, with what the API server says, and only once it lasts; what has become of the traffic
+// is told with it. Then it is over by itself.
+func TestWhatKeepsFailingIsReported(t *testing.T) {
+	webhook := apierrors.NewInternalError(errors.New(`failed calling webhook "pods.example.com"`))
+	about := func(group string, err *apierrors.StatusError) error {
+		answer := *err
+		answer.ErrStatus.Details = &metav1.StatusDetails{Group: group, Name: "x"}
+		return fmt.Errorf("applying x: %w", &answer)
+	}
+	waits := fmt.Errorf("%w: a Deployment is of another", backend.ErrStale)
+	for name, test := range map[string]struct {
+		observing, applying error
+		condition, says     string
+	}{
+		"a workload":     {nil, about("apps", webhook), v1beta1.ConditionPredictorReady, `failed calling webhook "pods.example.com"`},
+		"a route":        {nil, about("gateway.networking.k8s.io", errThrottled), v1beta1.ConditionIngressReady, errThrottled.Error()},
+		"a stale view":   {nil, waits, v1beta1.ConditionPredictorReady, "waiting for the cluster to catch up: a Deployment is of another"},
+		"an observation": {waits, nil, v1beta1.ConditionPredictorReady, "a Deployment is of another"},
+		"another connection each time": {
+			nil, errors.New("read tcp 10.0.0.1:4711->10.0.0.2:6443: reset"), v1beta1.ConditionPredictorReady, "read tcp 10.0.0.1->10.0.0.2:6443: reset",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t)
+			o.settle()
+			o.announced()
+			o.backend.observeErr, o.backend.otherErr = test.observing, test.applying
+			writes := o.statusWrites
+			pass := func() {
+				t.Helper()
+				result, err := o.reconciler.Reconcile(t.Context(), o.isvc())
+				if err == nil && result.RequeueAfter == 0 {
+					t.Error("it does not look again")
+				}
+			}
+			pass()
+			o.clock.SetTime(start.Add(lasting - time.Millisecond))
+			pass()
+			if o.statusWrites > writes {
+				t.Fatal("it is reported at once")
+			}
+			for range 3 {
+				o.clock.SetTime(o.clock.Now().Add(time.Minute))
+				pass()
+			}
+			condition := o.condition(test.condition)
+			if condition.Status != metav1.ConditionFalse || condition.Reason != "NotApplied" || !strings.Contains(condition.Message, test.says) {
+				t.Errorf("%s is %s (%s): %s", test.condition, condition.Status, condition.Reason, condition.Message)
+			}
+			if events := o.announced(); o.statusWrites != writes+1 || len(events) != 1 || !strings.Contains(events[0], "Warning NotApplied") {
+				t.Errorf("the status is written %d times, and announced are %v", o.statusWrites-writes, events)
+			}
+			if diff := cmp.Diff("sklearn-iris-predictor-00001", o.isvc().Status.Components[v1beta1.PredictorComponent].LatestRolledoutRevision); diff != "" {
+				t.Errorf("the stable (-want +got):\n%s", diff)
+			}
+
+			o.backend.observeErr, o.backend.otherErr = nil, nil
+			o.settle()
+			if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
+				t.Errorf("once it is over, Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+			}
+			o.backend.otherErr = errTransient
+			writes = o.statusWrites
+			pass()
+			if o.statusWrites > writes {
+				t.Error("the next failure does not count from its own beginning")
+			}
+		})
+	}
+}
+
+// TestStaleViewsAreLookedAtMoreAndMoreSeldom, so that what takes a garbage collector its time costs little.
+func TestStaleViewsAreLookedAtMoreAndMoreSeldom(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.backend.otherErr = backend.ErrStale
+	var delays []time.Duration
+	for range 9 {
+		delays = append(delays, o.reconcile().RequeueAfter)
+	}
+	want := []time.Duration{
+		100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond,
+		3200 * time.Millisecond, 6400 * time.Millisecond, 10 * time.Second, 10 * time.Second,
+	}
+	if diff := cmp.Diff(want, delays); diff != "" {
+		t.Errorf("delays (-want +got):\n%s", diff)
+	}
+	o.backend.otherErr = nil
+	o.settle()
+	o.backend.otherErr = backend.ErrStale
+	if got := o.reconcile().RequeueAfter; got != staleRetry {
+		t.Errorf("after one that was not, the delay is %v", got)
+	}
+}

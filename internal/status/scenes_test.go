@@ -79,7 +79,7 @@ func (s scene) observation() *backend.Observation {
 				Inputs: inputs(s.target), Percent: s.percent, Stopped: s.stopped, Tagged: s.tagged,
 				Replicas: rollout.Bounds{Min: max(s.least, 1), Max: max(s.least, s.most, 1)},
 			},
-			Route: rollout.Route{Record: s.record, TakenOver: !s.awaited && s.refused == nil && s.record != nil},
+			Route: rollout.Route{Record: s.record, TagsTakenOver: true, TakenOver: !s.awaited && s.refused == nil && s.record != nil},
 		},
 		Recorded:  map[rollout.Number]backend.Recorded{},
 		Revisions: map[rollout.Number]backend.Revision{},

@@ -121,36 +121,46 @@ func TestAcceptanceOf(t *testing.T) {
 	}
 }
 
-// TestARouteIsTakenOverWithItsTags: the tag hosts must be served too before anything behind them goes.
-func TestARouteIsTakenOverWithItsTags(t *testing.T) {
+// TestARouteIsTakenOver: the route that splits the traffic, and the tag hosts beside it, each as they are written.
+func TestARouteIsTakenOver(t *testing.T) {
 	for name, test := range map[string]struct {
-		edit func(c *cluster)
-		want bool
+		edit                                func(c *cluster)
+		wantRoute, wantTags, wantTagRefused bool
 	}{
-		"as it is": {edit: func(*cluster) {}, want: true},
-		"the weights are not those of the record": {edit: func(c *cluster) {
+		"as it is": {edit: func(*cluster) {}, wantRoute: true, wantTags: true},
+		"the weights are not those of the record": {wantTags: true, edit: func(c *cluster) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Weight, r.Spec.Rules[0].BackendRefs[1].Weight = new(int32(20)), new(int32(80))
 			})
 			c.takeOver()
 		}},
-		"the gateway has yet to take it over": {edit: func(c *cluster) {
+		"the gateway has yet to take it over": {wantTags: true, edit: func(c *cluster) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
 		}},
-		"a tag has yet to be taken over": {edit: func(c *cluster) {
+		"it names no gateway": {wantTags: true, edit: func(c *cluster) {
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = nil })
+		}},
+		"a tag is refused": {wantRoute: true, wantTagRefused: true, edit: func(c *cluster) {
+			c.refuse("latest-sklearn-iris-predictor")
+		}},
+		"a tag is refused, and the other has yet to be taken over": {wantRoute: true, edit: func(c *cluster) {
+			c.refuse("latest-sklearn-iris-predictor")
+			edit(c, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
+		}},
+		"a tag has yet to be taken over": {wantRoute: true, edit: func(c *cluster) {
 			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
 		}},
-		"a tag leads elsewhere": {edit: func(c *cluster) {
+		"a tag leads elsewhere": {wantRoute: true, edit: func(c *cluster) {
 			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Name = "sklearn-iris-predictor-00001"
 			})
 			c.takeOver()
 		}},
-		"a tag is missing": {edit: func(c *cluster) { c.remove("latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}) }},
-		"no tags are wanted": {edit: func(c *cluster) {
+		"a tag is missing": {wantRoute: true, edit: func(c *cluster) { c.remove("latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}) }},
+		"no tags are wanted": {wantRoute: true, edit: func(c *cluster) {
 			c.editSpec(func(isvc *v1beta1.InferenceService) { delete(isvc.Annotations, v1beta1.AnnotationEnableTagRouting) })
 		}},
-		"the switch of the tags is malformed": {want: true, edit: func(c *cluster) {
+		"the switch of the tags is malformed": {wantRoute: true, wantTags: true, edit: func(c *cluster) {
 			c.editSpec(func(isvc *v1beta1.InferenceService) { isvc.Annotations[v1beta1.AnnotationEnableTagRouting] = "yes" })
 		}},
 		"the record cannot be read": {edit: func(c *cluster) {
@@ -163,14 +173,27 @@ func TestARouteIsTakenOverWithItsTags(t *testing.T) {
 			test.edit(c)
 			observed, err := c.observe()
 			c.must(err)
-			if got := observed.Rollout.Route.TakenOver; got != test.want {
-				t.Errorf("taken over: %t", got)
+			got := observed.Rollout.Route
+			if got.TakenOver != test.wantRoute || got.TagsTakenOver != test.wantTags || got.TagsRefused != test.wantTagRefused {
+				t.Errorf("the route is taken over: %t, the tags: %t, one is refused: %t", got.TakenOver, got.TagsTakenOver, got.TagsRefused)
 			}
 			if got, want := observed.Rollout.Route.Split.IsEmpty(), false; got != want {
 				t.Error("the split cannot be read")
 			}
 		})
 	}
+}
+
+// refuse has the gateway refuse a route as it is.
+func (c *cluster) refuse(name string) {
+	c.t.Helper()
+	route := &gatewayv1.HTTPRoute{}
+	c.get(name, route)
+	route.Status.Parents = nil
+	for _, ref := range route.Spec.ParentRefs {
+		route.Status.Parents = append(route.Status.Parents, parentStatus(ref, route.Generation, metav1.ConditionFalse, metav1.ConditionTrue))
+	}
+	c.must(c.server.Status().Update(c.t.Context(), route))
 }
 
 func TestSplitOfARouteThatIsNotOurs(t *testing.T) {

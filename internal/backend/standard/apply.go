@@ -52,7 +52,7 @@ func (b *Backend) Apply(
 	if !ok {
 		return backend.Written{}, fmt.Errorf("applying an observation of another backend: %T", observed.Private)
 	}
-	w := &writer{Backend: b, isvc: isvc, found: found, decision: decision}
+	w := &writer{Backend: b, isvc: isvc, found: found, decision: decision, unwritten: map[rollout.Number]error{}}
 	failures := []error{w.create(ctx, render), w.mendRecords(ctx), w.runWorkloads(ctx)}
 	routed := w.writeRoutes(ctx)
 	failures = append(failures, routed, w.localAddress(ctx))
@@ -69,12 +69,18 @@ type writer struct {
 	found    *children
 	decision rollout.Decision
 	written  backend.Written
+	// unwritten are the revisions whose workloads could not be written, with why.
+	unwritten map[rollout.Number]error
 }
 
 // create records the target if it is new.
 func (w *writer) create(ctx context.Context, render func(context.Context) (backend.NewRevision, error)) error {
 	if !w.decision.Create {
 		return nil
+	}
+	if w.found.remains(w.decision.Target) {
+		return fmt.Errorf("%w: pods of an earlier %s are still there, and go by themselves unless somebody has cut them loose",
+			backend.ErrStale, backend.RevisionName(w.isvc.Name, w.decision.Target))
 	}
 	revision, err := render(ctx)
 	if err != nil {
@@ -138,6 +144,7 @@ func (w *writer) restore(ctx context.Context, record *appsv1.ControllerRevision,
 		return err
 	}
 	marks.SetResourceVersion(record.ResourceVersion)
+	marks.SetUID(record.UID)
 	return w.send(ctx, marks)
 }
 
@@ -165,8 +172,12 @@ func (w *writer) runWorkloads(ctx context.Context) error {
 	var failures []error
 	for _, plan := range w.decision.Workloads {
 		revision, known := w.revision(plan.Revision)
-		if plan.Action == rollout.Run && known {
-			failures = append(failures, w.run(ctx, plan, revision))
+		if plan.Action != rollout.Run || !known {
+			continue
+		}
+		if err := w.run(ctx, plan, revision); err != nil {
+			w.unwritten[plan.Revision] = err
+			failures = append(failures, err)
 		}
 	}
 	return errors.Join(failures...)
@@ -222,6 +233,9 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	if w.decision.Record == nil || !w.RoutesInstalled() {
 		return nil
 	}
+	if err := w.mayShift(ctx); err != nil {
+		return err
+	}
 	route := mainRoute(w.isvc, w.Config.Ingress, *w.decision.Record, w.timeoutSeconds())
 	written, err := w.writeRoute(ctx, route, w.found.route)
 	if err != nil {
@@ -241,6 +255,33 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 			if err := w.delete(ctx, route); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// mayShift keeps the split as it is where it must not be given. A revision without a share gets one only when its
+// workload could be written just now: one that was on its way down, and is not yet seen there, fails in that. And a
+// target gets more only when its tag hosts are not somebody else's; to take traffic away from it waits for nothing.
+func (w *writer) mayShift(ctx context.Context) error {
+	now, target := rollout.Split{}, w.decision.Target
+	if w.found.route != nil {
+		now = splitOf(w.isvc, w.found.route)
+	}
+	for _, share := range w.decision.Record.Split.Shares() {
+		if err := w.unwritten[share.Revision]; err != nil && share.Percent > 0 && now.Percent(share.Revision) == 0 {
+			return err
+		}
+	}
+	if w.decision.Record.Split.Percent(target) <= now.Percent(target) {
+		return nil
+	}
+	for _, tag := range tags(w.decision.Tags) {
+		if w.found.tagRoutes[tag.tag] != nil {
+			continue
+		}
+		if _, err := w.look(ctx, tagRoute(w.isvc, w.Config.Ingress, tag.tag, tag.revision), routeKind); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -346,7 +387,8 @@ func (w *writer) confirm(ctx context.Context) error {
 	if err := w.Live.Get(ctx, client.ObjectKeyFromObject(w.isvc), isvc); err != nil {
 		return fmt.Errorf("confirming the spec: %w", err)
 	}
-	if isvc.UID != w.isvc.UID || isvc.Generation != w.isvc.Generation {
+	// Labels and annotations count as much as the spec, and no generation tells of them.
+	if isvc.UID != w.isvc.UID || isvc.ResourceVersion != w.isvc.ResourceVersion {
 		return backend.ErrStale
 	}
 	if w.found.route == nil {
@@ -391,6 +433,7 @@ func (w *writer) apply(ctx context.Context, made, current client.Object, how lis
 	return w.futile.note(intent, current, func() error {
 		wanted := intent.GetAnnotations()
 		intent.SetResourceVersion(current.GetResourceVersion())
+		intent.SetUID(current.GetUID()) // Else an object that was deleted in the meantime would be made anew.
 		if err := w.send(ctx, intent); err != nil {
 			return err
 		}
@@ -429,9 +472,7 @@ func (w *writer) send(ctx context.Context, intent *unstructured.Unstructured) er
 	if err != nil {
 		return fmt.Errorf("applying %s %q: %w", intent.GetKind(), intent.GetName(), err)
 	}
-	if intent.GroupVersionKind().Group == gatewayv1.GroupName {
-		w.sent.note(intent)
-	}
+	w.noteSent(intent)
 	return nil
 }
 

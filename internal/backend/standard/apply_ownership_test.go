@@ -15,6 +15,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -116,6 +117,63 @@ func TestForeignObjectsKeepNothingElseBack(t *testing.T) {
 		}
 		if got, want := c.served(), rollout.All(1); !got.Equal(want) {
 			t.Errorf("split is %v, want %v", got, want)
+		}
+	})
+
+	somebody := []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "else", Controller: new(true)}}
+	ours := map[string]string{
+		v1beta1.LabelInferenceService: isvcName, v1beta1.LabelManagedBy: v1beta1.ManagedBySerinus,
+		v1beta1.LabelRevision: backend.RevisionName(isvcName, 99),
+	}
+	for _, squatter := range []client.Object{&autoscalingv2.HorizontalPodAutoscaler{}, &appsv1.Deployment{}, &appsv1.ControllerRevision{}, &corev1.Service{}} {
+		t.Run(fmt.Sprintf("a canary is rolled back beside a %T of a name that nobody needs", squatter), func(t *testing.T) {
+			c := newCanary(t)
+			squatter.SetNamespace(namespace)
+			squatter.SetName(backend.RevisionName(isvcName, 99))
+			if deployment, ok := squatter.(*appsv1.Deployment); ok {
+				deployment.Name, deployment.Spec.Replicas = deploymentName(isvcName, 99), new(int32(0))
+			}
+			squatter.SetLabels(ours)
+			squatter.SetOwnerReferences(somebody)
+			c.must(c.server.Create(t.Context(), squatter))
+			c.rollOut("b", 0)
+			if got, want := c.served(), split(t, 2, 0, 1, 100); !got.Equal(want) {
+				t.Errorf("split is %v, want %v", got, want)
+			}
+		})
+	}
+
+	t.Run("a canary that fails loses its traffic though an object of the stable is somebody else's", func(t *testing.T) {
+		c := newCanary(t)
+		edit(c, backend.RevisionName(isvcName, 1), &autoscalingv2.HorizontalPodAutoscaler{}, func(a *autoscalingv2.HorizontalPodAutoscaler) {
+			a.OwnerReferences = somebody
+		})
+		c.unready[2] = true
+		c.others()
+		if _, err := c.pass(); !isConflict(err) {
+			t.Fatalf("error is %v", err)
+		}
+		if got, want := c.served(), split(t, 2, 0, 1, 100); !got.Equal(want) {
+			t.Errorf("split is %v, want %v", got, want)
+		}
+	})
+
+	t.Run("a tag host that is somebody else's keeps a target from getting more, not from getting less", func(t *testing.T) {
+		c := newCanary(t)
+		edit(c, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.OwnerReferences, r.Labels = somebody, nil })
+		for _, test := range []struct {
+			percent int64
+			want    rollout.Split
+		}{
+			{50, split(t, 2, 10, 1, 90)}, {5, split(t, 2, 5, 1, 95)}, {0, split(t, 2, 0, 1, 100)},
+		} {
+			c.ask("b", test.percent)
+			if _, err := c.pass(); !isConflict(err) {
+				t.Fatalf("at %d %%, error is %v", test.percent, err)
+			}
+			if got := c.served(); !got.Equal(test.want) {
+				t.Errorf("at %d %%, split is %v, want %v", test.percent, got, test.want)
+			}
 		}
 	})
 
@@ -234,6 +292,42 @@ func TestObjectsOfAnEarlierLife(t *testing.T) {
 			c.get(child.name, after)
 			if !metav1.IsControlledBy(after, c.isvc()) {
 				t.Error("it is not made anew")
+			}
+		})
+	}
+}
+
+// TestPodsOfAnEarlierLife: they go last of all that a deleted InferenceService has left. Until then they would answer
+// for the first revision of the one that was made anew.
+func TestPodsOfAnEarlierLife(t *testing.T) {
+	for name, leave := range map[string]func(*cluster){
+		"a pod": func(c *cluster) { c.must(c.server.Create(c.t.Context(), newPod(1, "earlier", true))) },
+		"an endpoint": func(c *cluster) {
+			c.must(c.server.Create(c.t.Context(), &discoveryv1.EndpointSlice{
+				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "earlier", Labels: map[string]string{
+					v1beta1.LabelInferenceService: isvcName, discoveryv1.LabelServiceName: backend.RevisionName(isvcName, 1),
+				}},
+				AddressType: discoveryv1.AddressTypeIPv4,
+				Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.1"}}},
+			}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			leave(c)
+			for range 3 {
+				if _, err := c.pass(); !backend.IsStale(err) {
+					t.Fatalf("error is %v", err)
+				}
+			}
+			if len(c.writes) > 0 {
+				t.Errorf("it writes %v", c.writes)
+			}
+			c.must(client.IgnoreNotFound(c.server.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "earlier"}})))
+			c.must(client.IgnoreNotFound(c.server.Delete(t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "earlier"}})))
+			c.settle()
+			if got, want := c.served(), rollout.All(1); !got.Equal(want) {
+				t.Errorf("split is %v, want %v", got, want)
 			}
 		})
 	}

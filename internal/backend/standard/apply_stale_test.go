@@ -5,9 +5,11 @@ package standard
 
 import (
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -105,6 +107,82 @@ func TestNothingGoesOnAnOldView(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestNoTrafficToWhatIsOnItsWayDown: the pass before has scaled revision 1 down, and the cache does not show it yet, when
+// the user wants it back.
+func TestNoTrafficToWhatIsOnItsWayDown(t *testing.T) {
+	for name, stale := range map[string]func(*cluster){
+		"somebody else has scaled it down": func(*cluster) {},
+		"we have, and nothing else about it would be written": func(c *cluster) {
+			there := &unstructured.Unstructured{}
+			there.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind(deploymentKind))
+			c.get(deploymentName(isvcName, 1), there)
+			there.SetResourceVersion(there.GetResourceVersion() + "0")
+			c.backend.noteSent(there)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCanary(t)
+			c.ask("b", -1)
+			c.passUntil(1, rollout.ScaleDown)
+			c.ask("b", 0)
+			stale(c)
+			observed, err := c.observe()
+			if backend.IsStale(err) {
+				return
+			}
+			c.must(err)
+			decision := rollout.Decide(observed.Rollout, c.policy, c.now)
+			if want := split(t, 2, 0, 1, 100); !decision.Record.Split.Equal(want) {
+				t.Fatalf("the split is to be %v, want %v", decision.Record.Split, want)
+			}
+			edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) {
+				d.Spec.Replicas = new(int32(0))
+				annotate(d, annotationIdleSince, start.Format(time.RFC3339Nano))
+			})
+			if err := c.applyDecision(observed, decision); !backend.IsStale(err) {
+				t.Errorf("error is %v", err)
+			}
+			if got, want := c.served(), rollout.All(2); !got.Equal(want) {
+				t.Errorf("split is %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// TestARouteThatLostOurLabelIsNotAwaited: nobody will ever show it to us. It is found again when it is to be written.
+func TestARouteThatLostOurLabelIsNotAwaited(t *testing.T) {
+	c := newCluster(t)
+	c.settle()
+	route := &unstructured.Unstructured{}
+	route.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind(routeKind))
+	c.get(isvcName, route)
+	route.SetResourceVersion(route.GetResourceVersion() + "0")
+	c.backend.noteSent(route)
+	if _, err := c.observe(); !backend.IsStale(err) {
+		t.Fatalf("error is %v", err)
+	}
+	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Labels = nil })
+	c.report(rollout.Record{Stable: 1, Target: 1, Split: rollout.All(1)})
+	c.settle()
+	if got, want := c.route().Labels[v1beta1.LabelInferenceService], isvcName; got != want {
+		t.Errorf("it is labelled as %q", got)
+	}
+}
+
+// TestNothingIsMadeAnewThatWasDeleted: a write under an old view fails also where the object is gone since.
+func TestNothingIsMadeAnewThatWasDeleted(t *testing.T) {
+	c := newCanary(t)
+	c.ask("b", -1)
+	observed, decision := c.passUntil(1, rollout.Drain)
+	c.remove(deploymentName(isvcName, 1), &appsv1.Deployment{})
+	if err := c.applyDecision(observed, decision); err == nil {
+		t.Error("there is no error")
+	}
+	if c.has(deploymentName(isvcName, 1), &appsv1.Deployment{}) {
+		t.Error("the Deployment is back")
 	}
 }
 

@@ -257,8 +257,11 @@ func (c *cluster) isvc() *v1beta1.InferenceService {
 func (c *cluster) editSpec(edit func(*v1beta1.InferenceService)) {
 	c.t.Helper()
 	isvc := c.isvc()
+	before := isvc.DeepCopy()
 	edit(isvc)
-	isvc.Generation++
+	if !equality.Semantic.DeepEqual(before.Spec, isvc.Spec) {
+		isvc.Generation++
+	}
 	c.must(c.server.Update(c.t.Context(), isvc))
 }
 

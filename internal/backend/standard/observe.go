@@ -5,15 +5,18 @@ package standard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -32,6 +35,7 @@ type children struct {
 	autoscalers map[rollout.Number]*autoscalingv2.HorizontalPodAutoscaler
 	pods        map[rollout.Number][]*corev1.Pod
 	endpoints   map[rollout.Number]int // Ready endpoints.
+	readyPods   map[rollout.Number]int // Pods that are ready and to stay.
 	// localService leads from inside the cluster to the local gateway.
 	localService *corev1.Service
 	route        *gatewayv1.HTTPRoute
@@ -48,10 +52,11 @@ func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		autoscalers: map[rollout.Number]*autoscalingv2.HorizontalPodAutoscaler{},
 		pods:        map[rollout.Number][]*corev1.Pod{},
 		endpoints:   map[rollout.Number]int{},
+		readyPods:   map[rollout.Number]int{},
 		tagRoutes:   map[string]*gatewayv1.HTTPRoute{},
 	}
 	for _, read := range []func(context.Context, *v1beta1.InferenceService, *children) error{
-		b.readRecords, b.readWorkloads, b.readPods, b.readEndpoints, b.readRoutes,
+		b.readRecords, b.readWorkloads, b.readPods, b.readEndpoints, b.readRoutes, b.awaitDeployments,
 	} {
 		if err := read(ctx, isvc, found); err != nil {
 			return nil, err
@@ -79,8 +84,10 @@ func (b *Backend) readRecords(ctx context.Context, isvc *v1beta1.InferenceServic
 		if n == 0 {
 			continue
 		}
-		if err := mine(isvc, record, "ControllerRevision"); err != nil {
+		if ours, err := belongs(isvc, record, "ControllerRevision"); err != nil {
 			return err
+		} else if !ours {
+			continue
 		}
 		found.records[n] = record
 		if revision, err := decodeRevision(record); err == nil {
@@ -100,12 +107,11 @@ func (b *Backend) readWorkloads(ctx context.Context, isvc *v1beta1.InferenceServ
 		}
 	}
 	for _, service := range pointers(services.Items) {
-		// One that is not ours is refused when the name is needed: there may be no local gateway.
 		if service.Name == isvc.Name && mine(isvc, service, "Service") == nil {
 			found.localService = service
 		}
 	}
-	err := collect(isvc, "Deployment", deploymentNumber, pointers(deployments.Items), found.deployments)
+	err := collect(isvc, deploymentKind, deploymentNumber, pointers(deployments.Items), found.deployments)
 	if err == nil {
 		err = collect(isvc, "Service", backend.RevisionNumber, pointers(services.Items), found.services)
 	}
@@ -115,8 +121,7 @@ func (b *Backend) readWorkloads(ctx context.Context, isvc *v1beta1.InferenceServ
 	return err
 }
 
-// collect files the children of revisions under their numbers, by their names: labels can be copied and removed. One
-// that has the name of a child and is not ours is refused as soon as it is seen.
+// collect files the children of revisions under their numbers, by their names: labels can be copied and removed.
 func collect[T client.Object](
 	isvc *v1beta1.InferenceService, kind string, number func(isvc, name string) rollout.Number, objects []T, into map[rollout.Number]T,
 ) error {
@@ -125,12 +130,25 @@ func collect[T client.Object](
 		if n == 0 {
 			continue
 		}
-		if err := mine(isvc, object, kind); err != nil {
+		ours, err := belongs(isvc, object, kind)
+		if err != nil {
 			return err
 		}
-		into[n] = object
+		if ours {
+			into[n] = object
+		}
 	}
 	return nil
+}
+
+// belongs tells whether an object of a name of ours is ours. One that is somebody else's is as good as none until its
+// name is needed, when it is found again and refused: it must not keep from the rest what has nothing to do with it.
+func belongs(isvc *v1beta1.InferenceService, object client.Object, kind string) (bool, error) {
+	err := mine(isvc, object, kind)
+	if conflict := (*backend.ConflictError)(nil); errors.As(err, &conflict) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func pointers[T any](items []T) []*T {
@@ -150,11 +168,28 @@ func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, 
 	sortByName(pods)
 	for _, pod := range pods {
 		finished := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-		if n := backend.RevisionNumber(isvc.Name, pod.Labels[v1beta1.LabelRevision]); n != 0 && !finished {
-			found.pods[n] = append(found.pods[n], pod)
+		n := backend.RevisionNumber(isvc.Name, pod.Labels[v1beta1.LabelRevision])
+		if n == 0 || finished {
+			continue
+		}
+		found.pods[n] = append(found.pods[n], pod)
+		if isReady(pod) {
+			found.readyPods[n]++
 		}
 	}
 	return nil
+}
+
+// ready counts the replicas of a revision that can serve. The endpoints say who gets requests; where they are late to
+// lose a pod that is going, the pod itself tells.
+func (c *children) ready(n rollout.Number) int { return min(c.endpoints[n], c.readyPods[n]) }
+
+// remains tells whether there are pods that would answer for a revision that has yet to be made: those of an
+// InferenceService of the same name that was deleted go a while after all else of it.
+func (c *children) remains(n rollout.Number) bool {
+	return c.deployments[n] == nil && (c.endpoints[n] > 0 || slices.ContainsFunc(c.pods[n], func(pod *corev1.Pod) bool {
+		return pod.DeletionTimestamp == nil
+	}))
 }
 
 // readEndpoints counts what a gateway counts: the endpoints of the revision's Service that are ready. A pod that is
@@ -198,8 +233,10 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 		if tag == "" && route.Name != routeName(isvc.Name) {
 			continue
 		}
-		if err := mine(isvc, route, "HTTPRoute"); err != nil {
+		if ours, err := belongs(isvc, route, routeKind); err != nil {
 			return err
+		} else if !ours {
+			continue
 		}
 		if tag == "" {
 			found.route = route
@@ -238,14 +275,20 @@ func mine(isvc *v1beta1.InferenceService, object client.Object, kind string) err
 		return nil
 	case owner == nil && labels[v1beta1.LabelManagedBy] == v1beta1.ManagedBySerinus && labels[v1beta1.LabelInferenceService] == isvc.Name:
 		return nil
-	case owner != nil && owner.Kind == inferenceServiceKind && owner.Name == isvc.Name:
-		return fmt.Errorf("%s %q belongs to an InferenceService that was deleted: %w", kind, object.GetName(), backend.ErrStale)
+	case owner != nil && isInferenceService(owner) && owner.Name == isvc.Name:
+		return fmt.Errorf("%w: %s %q is of an InferenceService of the same name that was deleted, and goes with it",
+			backend.ErrStale, kind, object.GetName())
 	}
 	conflict := &backend.ConflictError{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
 	if owner != nil {
 		conflict.Owner = owner.Kind + " " + owner.Name
 	}
 	return conflict
+}
+
+func isInferenceService(owner *metav1.OwnerReference) bool {
+	group, _, _ := strings.Cut(owner.APIVersion, "/")
+	return owner.Kind == inferenceServiceKind && group == v1beta1.GroupVersion.Group
 }
 
 // snapshot is what the children are to the core.
@@ -264,13 +307,21 @@ func (b *Backend) snapshot(isvc *v1beta1.InferenceService, found *children) roll
 func wantedBy(isvc *v1beta1.InferenceService, found *children, record *rollout.Record) rollout.Wanted {
 	wanted := rollout.Wanted{
 		Replicas: scalingFor(isvc).bounds,
-		Stopped:  switchedOn(isvc.Annotations, v1beta1.AnnotationStop, record != nil && record.Split.IsEmpty()),
+		Stopped:  switchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, record)),
 		Tagged:   switchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(found.tagRoutes) > 0),
 	}
 	if percent := isvc.Spec.Predictor.CanaryTrafficPercent; percent != nil {
 		wanted.Percent = new(int(*percent))
 	}
 	return wanted
+}
+
+// isStopped tells whether it is stopped now, by the record, or where there never was one by what was reported.
+func isStopped(isvc *v1beta1.InferenceService, record *rollout.Record) bool {
+	if record != nil {
+		return record.Split.IsEmpty()
+	}
+	return apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionStopped)
 }
 
 func switchedOn(annotations map[string]string, key string, otherwise bool) bool {
@@ -321,10 +372,10 @@ func workloadOf(found *children, n rollout.Number) *rollout.Workload {
 		if found.services[n] == nil && found.autoscalers[n] == nil {
 			return nil
 		}
-		return &rollout.Workload{Ready: found.endpoints[n], Pods: len(found.pods[n])} // What is left of one.
+		return &rollout.Workload{Ready: found.ready(n), Pods: len(found.pods[n])} // What is left of one.
 	}
 	workload := &rollout.Workload{
-		Ready:    found.endpoints[n],
+		Ready:    found.ready(n),
 		Replicas: 1,
 		Pods:     len(found.pods[n]),
 		Failed:   revisionDetail(deployment, found.pods[n]).Failure != nil,
@@ -341,7 +392,7 @@ func workloadOf(found *children, n rollout.Number) *rollout.Workload {
 // routeOf reads the record and whether the gateway serves what it says: the main route and each tag's, as they are
 // written, at their generations.
 func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollout.Route {
-	var seen rollout.Route
+	seen := rollout.Route{Impossible: !b.RoutesInstalled()}
 	for _, route := range found.tagRoutes {
 		for _, share := range splitOf(isvc, route).Shares() {
 			seen.Tags = append(seen.Tags, share.Revision)
@@ -357,7 +408,8 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollo
 		return seen
 	}
 	seen.Record = &record
-	seen.TakenOver = seen.Split.Equal(record.Split) && acceptanceOf(found.route).takenOver && tagsTakenOver(isvc, found, record)
+	seen.TakenOver = seen.Split.Equal(record.Split) && acceptanceOf(found.route).takenOver
+	seen.TagsTakenOver, seen.TagsRefused = tagsTakenOver(isvc, found, record), tagsRefused(found)
 	return seen
 }
 
@@ -387,6 +439,19 @@ func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollo
 		}
 	}
 	return true
+}
+
+// tagsRefused tells whether every tag host is served as it is or refused, and some are refused.
+func tagsRefused(found *children) bool {
+	refused := false
+	for _, route := range found.tagRoutes {
+		verdict := acceptanceOf(route)
+		if !verdict.takenOver && !verdict.refused {
+			return false
+		}
+		refused = refused || verdict.refused
+	}
+	return refused
 }
 
 // reported is what status says, for the case that the route was lost.

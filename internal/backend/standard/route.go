@@ -172,7 +172,7 @@ type acceptance struct {
 // the route's generation. Traefik and others publish several entries for a gateway when it has several listeners, or
 // forget entries of an earlier life; for each gateway one good entry is enough.
 func acceptanceOf(route *gatewayv1.HTTPRoute) acceptance {
-	all := acceptance{takenOver: true}
+	all := acceptance{takenOver: len(route.Spec.ParentRefs) > 0}
 	for _, ref := range route.Spec.ParentRefs {
 		verdict := acceptanceBy(route, ref)
 		all.takenOver = all.takenOver && verdict.takenOver

@@ -4,12 +4,15 @@
 package standard
 
 import (
+	"fmt"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -154,10 +157,31 @@ func TestEndpointsThatCount(t *testing.T) {
 	slice("-v4-1", discoveryv1.AddressTypeIPv4, ready, notReady, silent)
 	slice("-v4-2", discoveryv1.AddressTypeIPv4, leaving, ready)
 	slice("-v6", discoveryv1.AddressTypeIPv6, ready, silent)
-
-	observed, err := c.observe()
-	c.must(err)
-	if got, want := observed.Rollout.Revisions[0].Workload.Ready, 3; got != want {
-		t.Errorf("%d are ready, want %d", got, want)
+	pods := func(count int) {
+		t.Helper()
+		for i := range count {
+			pod := newPod(1, fmt.Sprintf("pod-%d", i), true)
+			c.must(client.IgnoreAlreadyExists(c.server.Create(t.Context(), pod)))
+		}
+	}
+	c.remove("sklearn-iris-predictor-00001-deployment-00", &corev1.Pod{})
+	for _, test := range []struct {
+		pods, want int
+		why        string
+	}{
+		{4, 3, "a pod that is no endpoint yet"},
+		{0, 2, "endpoints of pods that are going, which are late to say so"},
+	} {
+		pods(test.pods)
+		if test.pods == 0 {
+			for _, name := range []string{"pod-0", "pod-1"} {
+				c.remove(name, &corev1.Pod{})
+			}
+		}
+		observed, err := c.observe()
+		c.must(err)
+		if got := observed.Rollout.Revisions[0].Workload.Ready; got != test.want {
+			t.Errorf("with %s, %d are ready, want %d", test.why, got, test.want)
+		}
 	}
 }

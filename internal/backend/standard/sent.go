@@ -6,11 +6,12 @@ package standard
 import (
 	"context"
 	"fmt"
-	"sync"
+	"maps"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
@@ -18,35 +19,38 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 )
 
-// sentRoutes remembers the version of each route that was written until the cache shows it. Before that, a spec that
-// has changed back in the meantime looks as if it were acted on: nothing would be written, and the status would call a
-// split ready that the route has just left.
-//
-// It is no memory that anything relies on: a restart begins with a fresh cache. The zero value is ready to use.
-type sentRoutes struct {
-	versions sync.Map // From client.ObjectKey to the resourceVersion.
+// childKey names an object of ours.
+type childKey struct {
+	kind string
+	client.ObjectKey
 }
 
-func (s *sentRoutes) note(route client.Object) {
-	s.versions.Store(client.ObjectKeyFromObject(route), route.GetResourceVersion())
+// The kinds whose last write is waited for. From before the last write of a route, a spec that has changed back in the
+// meantime looks as if it were acted on: nothing would be written, and the status would call a split ready that the
+// route has just left. From before the last write of a Deployment, a revision that was scaled down looks as if it could
+// take everything.
+const (
+	deploymentKind = "Deployment"
+	routeKind      = "HTTPRoute"
+)
+
+// noteSent remembers what was written, where a decision must not be taken without it.
+func (b *Backend) noteSent(written *unstructured.Unstructured) {
+	if kind := written.GetKind(); kind == deploymentKind || kind == routeKind {
+		b.sent.Note(childKey{kind, client.ObjectKeyFromObject(written)}, written.GetResourceVersion())
+	}
 }
 
-// awaited tells whether the version that was written last is newer than the one that was seen, which is empty where
-// there was none. Versions that cannot be compared are not waited for.
-func (s *sentRoutes) awaited(key client.ObjectKey, seen string) bool {
-	sent, found := s.versions.Load(key)
-	if !found {
-		return false
+// awaitDeployments refuses a view from before our own last write of a Deployment. One that the cache does not show at
+// all is looked for when it is needed.
+func (b *Backend) awaitDeployments(_ context.Context, _ *v1beta1.InferenceService, found *children) error {
+	for _, n := range slices.Sorted(maps.Keys(found.deployments)) {
+		deployment := found.deployments[n]
+		if b.sent.Awaited(childKey{deploymentKind, client.ObjectKeyFromObject(deployment)}, deployment.ResourceVersion) {
+			return backend.ErrStale
+		}
 	}
-	if seen == "" {
-		return true
-	}
-	version, _ := sent.(string)
-	if order, err := resourceversion.CompareResourceVersion(seen, version); err == nil && order < 0 {
-		return true
-	}
-	s.versions.CompareAndDelete(key, sent)
-	return false
+	return nil
 }
 
 // awaitRoutes refuses a view from before our own last write of a route.
@@ -57,35 +61,36 @@ func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceServic
 		if route := found.routeNamed(isvc, name); route != nil {
 			seen = route.ResourceVersion
 		}
-		key := client.ObjectKey{Namespace: isvc.Namespace, Name: name}
-		if !b.sent.awaited(key, seen) {
+		route := childKey{routeKind, client.ObjectKey{Namespace: isvc.Namespace, Name: name}}
+		if !b.sent.Awaited(route, seen) {
 			continue
 		}
 		if seen != "" {
 			return backend.ErrStale
 		}
-		if err := b.awaitCreated(ctx, key); err != nil {
+		if err := b.awaitCreated(ctx, route); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// awaitCreated refuses a view without a route that was made and is still there. One that somebody has deleted before
-// the cache was looked at does not come any more.
-func (b *Backend) awaitCreated(ctx context.Context, key client.ObjectKey) error {
+// awaitCreated refuses a view without a route that was made and is still there. One that somebody has deleted, or taken
+// our label off, before the cache was looked at does not come any more.
+func (b *Backend) awaitCreated(ctx context.Context, route childKey) error {
 	there := &metav1.PartialObjectMetadata{}
 	gvk, err := apiutil.GVKForObject(Route(), b.Scheme)
 	if err != nil {
 		return err
 	}
 	there.SetGroupVersionKind(gvk)
-	switch err := b.Live.Get(ctx, key, there); {
-	case apierrors.IsNotFound(err):
-		b.sent.versions.Delete(key)
+	err = b.Live.Get(ctx, route.ObjectKey, there)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("looking for HTTPRoute %q: %w", route.Name, err)
+	case apierrors.IsNotFound(err), there.Labels[v1beta1.LabelInferenceService] == "":
+		b.sent.Forget(route)
 		return nil
-	case err != nil:
-		return fmt.Errorf("looking for HTTPRoute %q: %w", key.Name, err)
 	}
 	return backend.ErrStale
 }

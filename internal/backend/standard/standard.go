@@ -42,7 +42,7 @@ type Backend struct {
 	RoutesInstalled func() bool
 
 	futile futileWrites
-	sent   sentRoutes
+	sent   backend.SentVersions[childKey]
 }
 
 // IndexByInferenceService indexes every kind of [Children], and pods and EndpointSlices, by the name of the
