@@ -161,6 +161,17 @@ func (e *ConflictError) Error() string {
 		e.Kind, e.Name, e.Namespace, owner)
 }
 
+// ClusterLocalLabel is the label, Knative's or KServe's own, by which the user keeps an InferenceService off the outer
+// gateway; empty where none does.
+func ClusterLocalLabel(isvc *v1beta1.InferenceService) string {
+	for _, label := range []string{v1beta1.LabelNetworkVisibility, v1beta1.LabelKnativeNetworkVisibility} {
+		if isvc.Labels[label] == v1beta1.VisibilityClusterLocal {
+			return label
+		}
+	}
+	return ""
+}
+
 // PredictorName is the name of the predictor of an InferenceService.
 func PredictorName(isvc string) string { return isvc + "-predictor" }
 

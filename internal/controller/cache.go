@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -86,6 +87,8 @@ func (t *trimmer) trim(object any) (any, error) {
 		for i := range object.Endpoints {
 			object.Endpoints[i] = discoveryv1.Endpoint{Conditions: object.Endpoints[i].Conditions}
 		}
+	case *autoscalingv2.HorizontalPodAutoscaler:
+		object.Status = autoscalingv2.HorizontalPodAutoscalerStatus{}
 	case *appsv1.Deployment:
 		if selector := object.Spec.Selector; selector != nil {
 			selector.MatchLabels = sharing(selector.MatchLabels)

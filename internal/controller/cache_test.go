@@ -11,10 +11,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
@@ -192,5 +196,48 @@ func TestTrimLeavesWhatIsTrimmedAlone(t *testing.T) {
 	want := once.DeepCopy()
 	if diff := cmp.Diff(want, trimmed(t, trim, once)); diff != "" {
 		t.Errorf("unexpected change (-want +got):\n%s", diff)
+	}
+}
+
+// TestWhatAnAutoscalerWritesDownIsNotWorthALook, though it is often.
+func TestWhatAnAutoscalerWritesDownIsNotWorthALook(t *testing.T) {
+	before := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "iris", ResourceVersion: "1"}}
+	for name, test := range map[string]struct {
+		change func(*autoscalingv2.HorizontalPodAutoscaler)
+		want   bool
+	}{
+		"the load":        {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Status.CurrentReplicas = 3 }, false},
+		"the bounds":      {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.MaxReplicas = 3 }, true},
+		"a label":         {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Labels = map[string]string{"a": "b"} }, true},
+		"an owner":        {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.OwnerReferences = []metav1.OwnerReference{{}} }, true},
+		"a resync":        {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.ResourceVersion = "1" }, true},
+		"a deletion":      {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.DeletionTimestamp = new(metav1.Now()) }, true},
+		"nothing we keep": {func(*autoscalingv2.HorizontalPodAutoscaler) {}, false},
+	} {
+		after := before.DeepCopy()
+		after.ResourceVersion = "2"
+		test.change(after)
+		if got := worthALook.Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	if !worthALook.Update(event.UpdateEvent{ObjectOld: &corev1.Pod{}, ObjectNew: &corev1.Pod{}}) {
+		t.Error("a change of a pod is not worth a look")
+	}
+}
+
+// TestTheCacheNeedsNoKindThatMayBeMissing: it would refuse to begin where the cluster does not know one.
+func TestTheCacheNeedsNoKindThatMayBeMissing(t *testing.T) {
+	options := CacheOptions(config.Default())
+	for kind, by := range options.ByObject {
+		if _, route := kind.(*gatewayv1.HTTPRoute); route {
+			t.Error("it names HTTPRoutes")
+		}
+		if by.Label == nil || !by.Label.Empty() {
+			t.Errorf("%T is not cached whole", kind)
+		}
+	}
+	if options.DefaultLabelSelector.Matches(labels.Set{}) || !options.DefaultLabelSelector.Matches(labels.Set{v1beta1.LabelInferenceService: "iris"}) {
+		t.Errorf("all else is cached by %s", options.DefaultLabelSelector)
 	}
 }

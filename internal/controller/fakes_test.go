@@ -80,7 +80,8 @@ func newServer(t *testing.T, objects ...client.Object) client.WithWatch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1beta1.InferenceService{}).Build()
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1beta1.InferenceService{}).
+		WithIndex(&v1beta1.InferenceService{}, indexByHost, hostsOf(config.Default().Ingress)).Build()
 }
 
 func (o *operator) patchStatus(

@@ -191,6 +191,9 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 		"a mode that is not supported": {
 			annotated(v1beta1.AnnotationDeploymentMode, "ModelMesh"), "DeploymentModeChanged", "cannot change from Standard to ModelMesh",
 		},
+		"a cluster-local service without a local gateway, in Knative's words": {func(isvc *v1beta1.InferenceService) {
+			metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelKnativeNetworkVisibility, v1beta1.VisibilityClusterLocal)
+		}, "LocalGatewayNotConfigured", "metadata.labels[networking.knative.dev/visibility]"},
 		"a cluster-local service without a local gateway": {func(isvc *v1beta1.InferenceService) {
 			metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 		}, "LocalGatewayNotConfigured", "ingress.localGateway"},

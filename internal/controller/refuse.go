@@ -4,12 +4,10 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -99,10 +97,10 @@ func (p *pass) refuseUnsupported() *problemError {
 	if field, message := standard.Unsupported(p.isvc); field != "" {
 		return refusedSpec(v1beta1.ConditionPredictorReady, string(v1beta1.InvalidPredictorSpec), "%s: %s", field, message)
 	}
-	if p.isvc.Labels[v1beta1.LabelNetworkVisibility] == v1beta1.VisibilityClusterLocal && p.Config.Ingress.LocalGateway == nil {
+	if label := backend.ClusterLocalLabel(p.isvc); label != "" && p.Config.Ingress.LocalGateway == nil {
 		return refusedSpec(v1beta1.ConditionPredictorReady, reasonLocalGatewayNotDefined,
 			"metadata.labels[%s]: %s needs a local gateway; remove the label, or have the administrator set ingress.localGateway in the operator's configuration",
-			v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+			label, v1beta1.VisibilityClusterLocal)
 	}
 	return nil
 }
@@ -130,57 +128,37 @@ func hosts(name, namespace string, ingress config.Ingress) []string {
 	}
 }
 
-// refuseSharedHosts refuses a host name that an older InferenceService of the namespace has: «iris-predictor» is also
-// the predictor of «iris», and the predictor of «latest-iris» is a tag of «iris». A gateway that was given both would
-// send the requests for one model to the other.
+// indexByHost indexes InferenceServices by their host names.
+const indexByHost = "serving.kserve.io/host"
+
+// hostsOf extracts that index.
+func hostsOf(ingress config.Ingress) client.IndexerFunc {
+	return func(object client.Object) []string { return hosts(object.GetName(), object.GetNamespace(), ingress) }
+}
+
+// refuseSharedHosts refuses a host name that an older InferenceService has: «iris-predictor» is also the predictor of
+// «iris», the predictor of «latest-iris» is a tag of «iris», and where a template joins name and namespace by a hyphen,
+// «a-b» in «c» has the host of «a» in «b-c». A gateway that was given both would send the requests for one model to the
+// other.
 func (p *pass) refuseSharedHosts(ctx context.Context) (*problemError, error) {
-	mine := hosts(p.isvc.Name, p.isvc.Namespace, p.Config.Ingress)
-	for _, name := range namesakes(p.isvc.Name) {
-		var other v1beta1.InferenceService
-		err := p.Client.Get(ctx, client.ObjectKey{Namespace: p.isvc.Namespace, Name: name}, &other)
-		if apierrors.IsNotFound(err) {
-			continue
+	for _, host := range hosts(p.isvc.Name, p.isvc.Namespace, p.Config.Ingress) {
+		var others v1beta1.InferenceServiceList
+		if err := p.Client.List(ctx, &others, client.MatchingFields{indexByHost: host}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("looking for InferenceServices with the host %q: %w", host, err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("looking for InferenceService %q: %w", name, err)
-		}
-		if shared := firstShared(mine, hosts(name, p.isvc.Namespace, p.Config.Ingress)); shared != "" && older(&other, p.isvc) {
-			return refusedSpec(v1beta1.ConditionIngressReady, reasonHostTaken,
-				"metadata.name: the host %q belongs to InferenceService %q; give this one another name", shared, name), nil
+		for i := range others.Items {
+			if other := &others.Items[i]; other.UID != p.isvc.UID && older(other, p.isvc) {
+				return refusedSpec(v1beta1.ConditionIngressReady, reasonHostTaken,
+					"metadata.name: the host %q belongs to InferenceService %q in namespace %q; give this one another name",
+					host, other.Name, other.Namespace), nil
+			}
 		}
 	}
 	return nil, nil
 }
 
-// namesakes are the names whose hosts can be those of this name, where the templates are the usual ones.
-func namesakes(name string) []string {
-	var names []string
-	suffix := backend.PredictorName("")
-	if base, found := strings.CutSuffix(name, suffix); found && base != "" {
-		names = append(names, base)
-	}
-	names = append(names, name+suffix)
-	for _, tag := range []string{v1beta1.TagLatest, v1beta1.TagPrevious} {
-		if base, found := strings.CutPrefix(name, tag+"-"); found && base != "" {
-			names = append(names, base, strings.TrimSuffix(base, suffix))
-		}
-		names = append(names, tag+"-"+name, tag+"-"+name+suffix)
-	}
-	return names
-}
-
-func firstShared(a, b []string) string {
-	for _, host := range a {
-		if slices.Contains(b, host) {
-			return host
-		}
-	}
-	return ""
-}
-
 func older(a, b *v1beta1.InferenceService) bool {
-	if a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.Name < b.Name
-	}
-	return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	return cmp.Or(
+		a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
+	) < 0
 }

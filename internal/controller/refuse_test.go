@@ -9,6 +9,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -57,23 +58,40 @@ func TestModes(t *testing.T) {
 
 func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 	tests := map[string]struct {
-		older, younger string
+		older, younger string // Names, in namespace «team-a» where none is given before a slash.
+		template       string
 		wantHost       string
 	}{
-		"the predictor of the older":   {"iris", "iris-predictor", "iris-predictor.team-a.example.com"},
-		"its predictor is the older":   {"iris-predictor", "iris", "iris-predictor.team-a.example.com"},
-		"a tag of the older":           {"iris", "latest-iris", "latest-iris-predictor.team-a.example.com"},
-		"its tag is the older":         {"prev-iris", "iris", "prev-iris-predictor.team-a.example.com"},
-		"a tag of the older, in full":  {"iris", "prev-iris-predictor", "prev-iris-predictor.team-a.example.com"},
-		"names that only look related": {"iris", "my-iris", ""},
+		"the predictor of the older":   {older: "iris", younger: "iris-predictor", wantHost: "iris-predictor.team-a.example.com"},
+		"its predictor is the older":   {older: "iris-predictor", younger: "iris", wantHost: "iris-predictor.team-a.example.com"},
+		"a tag of the older":           {older: "iris", younger: "latest-iris", wantHost: "latest-iris-predictor.team-a.example.com"},
+		"its tag is the older":         {older: "prev-iris", younger: "iris", wantHost: "prev-iris-predictor.team-a.example.com"},
+		"a tag of the older, in full":  {older: "iris", younger: "prev-iris-predictor", wantHost: "prev-iris-predictor.team-a.example.com"},
+		"names that only look related": {older: "iris", younger: "my-iris"},
+		"the same name elsewhere":      {older: "team-a/iris", younger: "team-b/iris"},
+		"a template that joins name and namespace": {
+			older: "b-c/a", younger: "c/a-b", template: "{{.Name}}-{{.Namespace}}.{{.Domain}}", wantHost: "a-b-c.example.com",
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			made := func(name string, created time.Time) *v1beta1.InferenceService {
+				namespace, base, found := strings.Cut(name, "/")
+				if !found {
+					namespace, base = "team-a", name
+				}
 				return &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
-					Name: name, Namespace: "team-a", CreationTimestamp: metav1.NewTime(created),
+					Name: base, Namespace: namespace, UID: types.UID(name), CreationTimestamp: metav1.NewTime(created),
 				}}
+			}
+			cfg := config.Default()
+			if test.template != "" {
+				template, err := config.ParseHostTemplate(test.template)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cfg.Ingress.HostTemplate = template
 			}
 			older, younger := made(test.older, begin), made(test.younger, begin.Add(time.Hour))
 			scheme, err := NewScheme()
@@ -81,8 +99,9 @@ func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			reconciler := &Reconciler{
-				Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(older, younger).Build(),
-				Config: config.Default(),
+				Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(older, younger).
+					WithIndex(&v1beta1.InferenceService{}, indexByHost, hostsOf(cfg.Ingress)).Build(),
+				Config: cfg,
 			}
 
 			refused, err := (&pass{Reconciler: reconciler, isvc: younger}).refuseSharedHosts(t.Context())

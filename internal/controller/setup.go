@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -68,6 +70,9 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	if err != nil {
 		return err
 	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1beta1.InferenceService{}, indexByHost, hostsOf(cfg.Ingress)); err != nil {
+		return fmt.Errorf("indexing InferenceServices by their hosts: %w", err)
+	}
 	gateway := &gatewayAPI{mgr: mgr}
 	reconciler := &Reconciler{
 		Client: mgr.GetClient(),
@@ -96,7 +101,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 		if err := mgr.GetFieldIndexer().IndexField(ctx, kind, standard.IndexByInferenceService, standard.InferenceServiceOf); err != nil {
 			return fmt.Errorf("indexing %T: %w", kind, err)
 		}
-		build = build.Watches(kind, handler.EnqueueRequestsFromMapFunc(parent))
+		build = build.Watches(kind, handler.EnqueueRequestsFromMapFunc(parent), builder.WithPredicates(worthALook))
 	}
 	all := handler.EnqueueRequestsFromMapFunc(everyone(mgr.GetClient()))
 	build = build.
@@ -109,6 +114,21 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	gateway.controller = made
 	return gateway.setup(ctx)
 }
+
+// worthALook leaves out that an autoscaler has looked at the load, which it writes down every few seconds.
+var worthALook = predicate.Funcs{UpdateFunc: func(update event.UpdateEvent) bool {
+	before, ok := update.ObjectOld.(*autoscalingv2.HorizontalPodAutoscaler)
+	after, both := update.ObjectNew.(*autoscalingv2.HorizontalPodAutoscaler)
+	if !ok || !both || before.ResourceVersion == after.ResourceVersion {
+		return true // A resync is not a change, and worth a look.
+	}
+	intent := func(hpa *autoscalingv2.HorizontalPodAutoscaler) *autoscalingv2.HorizontalPodAutoscaler {
+		meta := hpa.ObjectMeta
+		meta.ResourceVersion = ""
+		return &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: meta, Spec: hpa.Spec}
+	}
+	return !equality.Semantic.DeepEqual(intent(before), intent(after))
+}}
 
 // runtimeChanged tells whether a change of a serving runtime can reach the pods: one of its spec, or of its server type,
 // which is an annotation.

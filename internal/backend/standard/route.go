@@ -65,7 +65,7 @@ func tagRoute(isvc *v1beta1.InferenceService, ingress config.Ingress, tag string
 
 // clusterLocal tells whether the user keeps the InferenceService off the outer gateway.
 func clusterLocal(isvc *v1beta1.InferenceService) bool {
-	return isvc.Labels[v1beta1.LabelNetworkVisibility] == v1beta1.VisibilityClusterLocal
+	return backend.ClusterLocalLabel(isvc) != ""
 }
 
 func hostnames(isvc *v1beta1.InferenceService, ingress config.Ingress) []gatewayv1.Hostname {

@@ -39,6 +39,10 @@ func TestAddresses(t *testing.T) {
 			isvc: newInferenceService(clusterLocal), local: true,
 			wantURL: local, wantPredictorURL: local, wantLocal: local,
 		},
+		"only for the cluster, in Knative's words": {
+			isvc: newInferenceService(labelledAs(v1beta1.LabelKnativeNetworkVisibility, v1beta1.VisibilityClusterLocal)), local: true,
+			wantURL: local, wantPredictorURL: local, wantLocal: local,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := newConfig()
