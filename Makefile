@@ -8,10 +8,10 @@ MAKEFLAGS += --no-print-directory
 ##@ Settings
 
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)## version that the operator reports
-IMG           ?=## image that `docker-build` makes and `deploy` uses, instead of the released one
+IMG           ?=## image that `docker-build` makes and `deploy` runs, with a tag, such as registry.example.org/serinus:v0.1.0
 CONTAINER_TOOL ?= docker## docker or podman
 PLATFORMS     ?=## platforms of the image, such as linux/amd64,linux/arm64; by default this machine's
-PUSH          ?=## PUSH=1 pushes the image, which several platforms need
+PUSH          ?=## PUSH=1 pushes the image to its registry; several platforms need it
 CONFIG        ?= hack/run-config.yaml## configuration file for `run`
 FUZZ_DECISIONS ?= 1000000## how many single decisions `fuzz` tries
 FUZZ_HISTORIES ?= 20000## how many whole histories of rollouts `fuzz` plays
@@ -22,7 +22,6 @@ KUBEBUILDER_ASSETS ?=## folder with etcd, kube-apiserver and kubectl, if they ar
 
 BIN   := $(CURDIR)/bin
 TOOLS := $(BIN)/tools
-IMAGE_NAME := ghcr.io/serinus-io/serinus
 
 build_tools := go run ./hack/build-tools
 timed       := hack/timed
@@ -162,8 +161,7 @@ build: requirements ## build the operator: bin/manager
 
 .PHONY: docker-build
 docker-build: ## build the image IMG for PLATFORMS
-	$(CONTAINER_TOOL) buildx build $(if $(PLATFORMS),--platform $(PLATFORMS)) --build-arg VERSION=$(VERSION) \
-		--tag $(or $(IMG),$(IMAGE_NAME):$(VERSION)) $(if $(PUSH),--push,$(if $(PLATFORMS),,--load)) .
+	@CONTAINER_TOOL='$(CONTAINER_TOOL)' IMG='$(IMG)' PLATFORMS='$(PLATFORMS)' PUSH='$(PUSH)' VERSION='$(VERSION)' hack/build-image
 
 ##@ Deploy, to the cluster of the current kubeconfig
 
@@ -182,8 +180,9 @@ uninstall: requirements kubectl kustomize ## remove them, with every InferenceSe
 	@$(call delete,config/crd)
 
 .PHONY: deploy
-deploy: requirements kubectl kustomize ## install the operator with all that it needs
-	@$(call apply,$(or $(if $(IMG),$(call with_image,$(IMG))),config/default))
+deploy: requirements kubectl kustomize ## install the operator with all that it needs, from the image IMG
+	@hack/use-image '$(IMG)'
+	@$(call apply,$(BIN)/deploy)
 	@$(call established)
 	@$(call apply,config/runtimes)
 	@echo "Installed. To see it start: kubectl rollout status -n serinus-system deployment/serinus-controller-manager"
@@ -197,10 +196,6 @@ undeploy: requirements kubectl kustomize ## remove all of that, with every Infer
 apply       = $(TOOLS)/kustomize build $1 | $(KUBECTL) apply --server-side -f -
 delete      = $(TOOLS)/kustomize build $1 | $(KUBECTL) delete --ignore-not-found -f -
 established = $(KUBECTL) wait --for=condition=Established --timeout=60s -f <($(TOOLS)/kustomize build config/crd)
-# A build of config/default with another image.
-with_image  = $(shell mkdir -p $(BIN)/deploy && cd $(BIN)/deploy && rm -f kustomization.yaml && \
-	printf 'resources: [../../config/default]\n' > kustomization.yaml && \
-	$(TOOLS)/kustomize edit set image $(IMAGE_NAME)=$1 && echo $(BIN)/deploy)
 
 .PHONY: assets
 assets:
