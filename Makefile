@@ -52,7 +52,7 @@ unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench|e
 
 .PHONY: requirements
 requirements:
-	@command -v go >/dev/null || { echo "Go is missing: install it from https://go.dev/doc/install and add its bin folder to PATH." >&2; exit 1; }
+	@hack/check-go
 
 .PHONY: git
 git:
@@ -84,7 +84,7 @@ cluster-down: requirements ## end that cluster
 .PHONY: test
 test: requirements ## run lint and all tests
 	@rm -f $(BIN)/times
-	@$(MAKE) lint test-unit test-chart test-crd test-integration; status=$$?; hack/times $(BIN)/times; exit $$status
+	@$(MAKE) lint test-unit test-chart test-crd test-integration test-bench; status=$$?; hack/times $(BIN)/times; exit $$status
 
 .PHONY: test-unit
 test-unit: requirements ## run the unit and property tests
@@ -101,6 +101,10 @@ test-crd: requirements assets ## test what the CRDs accept and refuse, on a real
 .PHONY: test-integration
 test-integration: requirements assets ## test the operator on a real API server
 	@$(timed) "integration tests" go test -timeout=40m ./test/integration/...
+
+.PHONY: test-bench
+test-bench: requirements assets ## check the benchmark itself, on a few InferenceServices
+	@$(timed) "tests of the benchmark" go test ./test/bench/...
 
 .PHONY: fuzz
 fuzz: requirements ## look for decisions of the core that break a rule
@@ -136,13 +140,16 @@ lint: requirements $(lint_tool) ## check the Go code
 	@cd charts && ../$(timed) "lint of the chart tests" $(lint_tool) run ./...
 
 .PHONY: lint-fix
-lint-fix: requirements $(lint_tool) ## check the Go code and mend what can be mended
+lint-fix: requirements $(lint_tool) ## check the Go code and fix what can be fixed
 	@$(lint_tool) run --fix ./...
+	@cd charts && $(lint_tool) run --fix ./...
 
 .PHONY: verify
-verify: requirements git ## check that what is generated is up to date, then lint
+verify: verify-generated lint ## check that what is generated is up to date, then lint
+
+.PHONY: verify-generated
+verify-generated: requirements git ## check that what is generated is up to date
 	@hack/verify $(MAKE) generate manifests docs fmt
-	@$(MAKE) lint
 
 .PHONY: tools
 tools: requirements ## build all tools now rather than when they are needed
@@ -166,7 +173,8 @@ docker-build: ## build the image IMG for PLATFORMS
 ##@ Deploy, to the cluster of the current kubeconfig
 
 .PHONY: run
-run: requirements ## run the operator on this machine, with your own rights; `install` comes first
+run: requirements kubectl ## run the operator on this machine, with your own rights, where none is deployed; `install` first
+	@hack/check-alone '$(KUBECTL)'
 	go run -ldflags "-X main.version=$(VERSION)" ./cmd/manager --config=$(CONFIG)
 
 .PHONY: install
