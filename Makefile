@@ -104,7 +104,8 @@ test-integration: requirements assets ## test the operator on a real API server
 
 .PHONY: test-bench
 test-bench: requirements assets ## check the benchmark itself, on a few InferenceServices
-	@$(timed) "tests of the benchmark" go test ./test/bench/...
+	@$(build_tools) -own-version=$(VERSION) manager
+	@$(timed) "tests of the benchmark" go test -timeout=20m ./test/bench/...
 
 .PHONY: fuzz
 fuzz: requirements ## look for decisions of the core that break a rule
