@@ -44,8 +44,9 @@ func copiedFolders(t *testing.T) []string {
 	t.Helper()
 	var folders []string
 	for _, line := range lines(t, "Dockerfile") {
-		if match := regexp.MustCompile(`^COPY ([a-z]+)/ ([a-z]+)/$`).FindStringSubmatch(line); match != nil && match[1] == match[2] {
-			folders = append(folders, match[1])
+		from, to, _ := strings.Cut(strings.TrimPrefix(line, "COPY "), " ")
+		if strings.HasPrefix(line, "COPY ") && strings.HasSuffix(from, "/") && from == to {
+			folders = append(folders, strings.TrimSuffix(from, "/"))
 		}
 	}
 	if len(folders) == 0 {
