@@ -2,7 +2,7 @@
 
 # The image of the operator: one static binary, run by a user that is nobody.
 #
-#   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v0.1.0 .
+#   make docker-build IMG=registry.example.org/serinus:v0.1.0
 
 # The compiler runs on the platform of the builder and compiles for that of the
 # image, so that no emulation is needed.
@@ -25,11 +25,16 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/manager ./cmd/manager
 
 FROM scratch
+ARG VERSION=dev
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Serinus" \
       org.opencontainers.image.description="Canary releases for KServe-style InferenceServices" \
       org.opencontainers.image.source="https://github.com/serinus-io/serinus" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY LICENSE /LICENSE
 COPY --from=build /out/manager /manager
 # Numeric, so that the kubelet can see that it is not root.
 USER 65532:65532

@@ -8,10 +8,10 @@ MAKEFLAGS += --no-print-directory
 ##@ Settings
 
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)## version that the operator reports
-IMG           ?=## image that `docker-build` makes and `deploy` uses, instead of the released one
+IMG           ?=## image that `docker-build` makes and `deploy` runs, with a tag, such as registry.example.org/serinus:v0.1.0
 CONTAINER_TOOL ?= docker## docker or podman
 PLATFORMS     ?=## platforms of the image, such as linux/amd64,linux/arm64; by default this machine's
-PUSH          ?=## PUSH=1 pushes the image, which several platforms need
+PUSH          ?=## PUSH=1 pushes the image to its registry; several platforms need it
 CONFIG        ?= hack/run-config.yaml## configuration file for `run`
 FUZZ_DECISIONS ?= 1000000## how many single decisions `fuzz` tries
 FUZZ_HISTORIES ?= 20000## how many whole histories of rollouts `fuzz` plays
@@ -22,7 +22,6 @@ KUBEBUILDER_ASSETS ?=## folder with etcd, kube-apiserver and kubectl, if they ar
 
 BIN   := $(CURDIR)/bin
 TOOLS := $(BIN)/tools
-IMAGE_NAME := ghcr.io/serinus-io/serinus
 
 build_tools := go run ./hack/build-tools
 timed       := hack/timed
@@ -53,7 +52,7 @@ unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench|e
 
 .PHONY: requirements
 requirements:
-	@command -v go >/dev/null || { echo "Go is missing: install it from https://go.dev/doc/install and add its bin folder to PATH." >&2; exit 1; }
+	@hack/check-go
 
 .PHONY: git
 git:
@@ -85,7 +84,7 @@ cluster-down: requirements ## end that cluster
 .PHONY: test
 test: requirements ## run lint and all tests
 	@rm -f $(BIN)/times
-	@$(MAKE) lint test-unit test-chart test-crd test-integration; status=$$?; hack/times $(BIN)/times; exit $$status
+	@$(MAKE) lint test-unit test-chart test-crd test-integration test-bench; status=$$?; hack/times $(BIN)/times; exit $$status
 
 .PHONY: test-unit
 test-unit: requirements ## run the unit and property tests
@@ -102,6 +101,11 @@ test-crd: requirements assets ## test what the CRDs accept and refuse, on a real
 .PHONY: test-integration
 test-integration: requirements assets ## test the operator on a real API server
 	@$(timed) "integration tests" go test -timeout=40m ./test/integration/...
+
+.PHONY: test-bench
+test-bench: requirements assets ## check the benchmark itself, on a few InferenceServices
+	@$(build_tools) -own-version=$(VERSION) manager
+	@$(timed) "tests of the benchmark" go test -timeout=20m ./test/bench/...
 
 .PHONY: fuzz
 fuzz: requirements ## look for decisions of the core that break a rule
@@ -137,13 +141,16 @@ lint: requirements $(lint_tool) ## check the Go code
 	@cd charts && ../$(timed) "lint of the chart tests" $(lint_tool) run ./...
 
 .PHONY: lint-fix
-lint-fix: requirements $(lint_tool) ## check the Go code and mend what can be mended
+lint-fix: requirements $(lint_tool) ## check the Go code and fix what can be fixed
 	@$(lint_tool) run --fix ./...
+	@cd charts && $(lint_tool) run --fix ./...
 
 .PHONY: verify
-verify: requirements git ## check that what is generated is up to date, then lint
+verify: verify-generated lint ## check that what is generated is up to date, then lint
+
+.PHONY: verify-generated
+verify-generated: requirements git ## check that what is generated is up to date
 	@hack/verify $(MAKE) generate manifests docs fmt
-	@$(MAKE) lint
 
 .PHONY: tools
 tools: requirements ## build all tools now rather than when they are needed
@@ -162,13 +169,13 @@ build: requirements ## build the operator: bin/manager
 
 .PHONY: docker-build
 docker-build: ## build the image IMG for PLATFORMS
-	$(CONTAINER_TOOL) buildx build $(if $(PLATFORMS),--platform $(PLATFORMS)) --build-arg VERSION=$(VERSION) \
-		--tag $(or $(IMG),$(IMAGE_NAME):$(VERSION)) $(if $(PUSH),--push,$(if $(PLATFORMS),,--load)) .
+	@CONTAINER_TOOL='$(CONTAINER_TOOL)' IMG='$(IMG)' PLATFORMS='$(PLATFORMS)' PUSH='$(PUSH)' VERSION='$(VERSION)' hack/build-image
 
 ##@ Deploy, to the cluster of the current kubeconfig
 
 .PHONY: run
-run: requirements ## run the operator on this machine, with your own rights; `install` comes first
+run: requirements kubectl ## run the operator on this machine, with your own rights, where none is deployed; `install` first
+	@hack/check-alone '$(KUBECTL)'
 	go run -ldflags "-X main.version=$(VERSION)" ./cmd/manager --config=$(CONFIG)
 
 .PHONY: install
@@ -182,8 +189,9 @@ uninstall: requirements kubectl kustomize ## remove them, with every InferenceSe
 	@$(call delete,config/crd)
 
 .PHONY: deploy
-deploy: requirements kubectl kustomize ## install the operator with all that it needs
-	@$(call apply,$(or $(if $(IMG),$(call with_image,$(IMG))),config/default))
+deploy: requirements kubectl kustomize ## install the operator with all that it needs, from the image IMG
+	@hack/use-image '$(IMG)'
+	@$(call apply,$(BIN)/deploy)
 	@$(call established)
 	@$(call apply,config/runtimes)
 	@echo "Installed. To see it start: kubectl rollout status -n serinus-system deployment/serinus-controller-manager"
@@ -197,10 +205,6 @@ undeploy: requirements kubectl kustomize ## remove all of that, with every Infer
 apply       = $(TOOLS)/kustomize build $1 | $(KUBECTL) apply --server-side -f -
 delete      = $(TOOLS)/kustomize build $1 | $(KUBECTL) delete --ignore-not-found -f -
 established = $(KUBECTL) wait --for=condition=Established --timeout=60s -f <($(TOOLS)/kustomize build config/crd)
-# A build of config/default with another image.
-with_image  = $(shell mkdir -p $(BIN)/deploy && cd $(BIN)/deploy && rm -f kustomization.yaml && \
-	printf 'resources: [../../config/default]\n' > kustomization.yaml && \
-	$(TOOLS)/kustomize edit set image $(IMAGE_NAME)=$1 && echo $(BIN)/deploy)
 
 .PHONY: assets
 assets:

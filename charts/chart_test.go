@@ -191,7 +191,7 @@ func TestConfigurationRollsTheDeployment(t *testing.T) {
 			"spec", "template", "metadata", "annotations", "checksum/config")
 	}
 	before := checksum(nil)
-	after := checksum(map[string]any{"config": map[string]any{"deploymentMode": "Knative"}})
+	after := checksum(map[string]any{"config": map[string]any{"controller": map[string]any{"concurrency": 16}}})
 	if before == nil || before == after {
 		t.Errorf("the checksum went from %v to %v", before, after)
 	}
@@ -209,13 +209,32 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			given: map[string]any{"replicaCount": 3},
 			want:  "additional properties 'replicaCount' not allowed",
 		},
+		"mode that does not exist yet": {
+			given: map[string]any{"config": map[string]any{"deploymentMode": "Knative"}},
+			want:  "at '/config/deploymentMode'",
+		},
 		"two leaders": {
 			given: config("leaderElection", "enabled", false),
 			want:  "config.leaderElection.enabled is false and replicas is above 1: two operators would act at once; set replicas to 1 or leave leader election on",
 		},
 		"metrics where the Service does not look": {
 			given: config("metrics", "bindAddress", ":9090"),
-			want:  "config.metrics.bindAddress: the Service expects :8443; leave the key out",
+			want:  "config.metrics.bindAddress: the Service expects :8443; leave the key out, or write \"0\" for no metrics",
+		},
+		"a monitor of no metrics": {
+			given: map[string]any{
+				"monitoring": map[string]any{"enabled": true},
+				"config":     map[string]any{"metrics": map[string]any{"bindAddress": "0"}},
+			},
+			want: "config.metrics.bindAddress is \"0\" and monitoring.enabled is true: there is nothing to scrape; change one of them",
+		},
+		"certificate that is not mounted": {
+			given: config("metrics", "certDir", "/certs"),
+			want:  "config.metrics.certDir: the chart mounts no certificate; leave the key out",
+		},
+		"Lease where there are no rights": {
+			given: config("leaderElection", "namespace", "elsewhere"),
+			want:  "config.leaderElection.namespace: the chart gives rights to the Lease in namespace serinus-system only; leave the key out",
 		},
 		"health where the probes do not look": {
 			given: config("health", "bindAddress", ":9090"),
@@ -233,6 +252,46 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestWithoutLeaderElectionOneOperatorEndsBeforeTheNextBegins(t *testing.T) {
+	strategy := func(values map[string]any) any {
+		return at(mustRender(t, values)["Deployment serinus-system/serinus-controller-manager"], "spec", "strategy", "type")
+	}
+	if got := strategy(nil); got != nil {
+		t.Errorf("with leader election, the strategy is %v", got)
+	}
+	alone := map[string]any{"replicas": 1, "config": map[string]any{"leaderElection": map[string]any{"enabled": false}}}
+	if got := strategy(alone); got != "Recreate" {
+		t.Errorf("without leader election, the strategy is %v", got)
+	}
+}
+
+func TestMetricsAreWhereTheyAreLookedFor(t *testing.T) {
+	const (
+		service = "Service serinus-system/serinus-controller-manager-metrics"
+		monitor = "ServiceMonitor serinus-system/serinus-controller-manager"
+	)
+	endpoint := func(rendered objects, key string) any { return at(rendered[monitor], "spec", "endpoints", 0, key) }
+	metrics := func(key string, value any) map[string]any {
+		return map[string]any{"metrics": map[string]any{key: value}}
+	}
+
+	plain := mustRender(t, map[string]any{"monitoring": map[string]any{"enabled": true}, "config": metrics("secure", false)})
+	if got := at(plain[service], "spec", "ports", 0, "name"); got != "http" || endpoint(plain, "port") != got || endpoint(plain, "scheme") != got {
+		t.Errorf("without TLS, the port is %v, and it is scraped at %v by %v", got, endpoint(plain, "port"), endpoint(plain, "scheme"))
+	}
+	if token, tls := endpoint(plain, "bearerTokenFile"), endpoint(plain, "tlsConfig"); token != nil || tls != nil {
+		t.Errorf("without TLS, the token %v is sent, and %v is checked", token, tls)
+	}
+
+	none := mustRender(t, map[string]any{"networkPolicy": map[string]any{"enabled": true}, "config": metrics("bindAddress", "0")})
+	if none[service] != nil {
+		t.Error("there is a Service of metrics that there are not")
+	}
+	if got := at(none["NetworkPolicy serinus-system/serinus-controller-manager"], "spec", "ingress"); got != nil {
+		t.Errorf("without metrics, the NetworkPolicy lets through %v", got)
 	}
 }
 

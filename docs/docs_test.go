@@ -375,6 +375,51 @@ func TestAnnotationsAreExplained(t *testing.T) {
 	}
 }
 
+// TestPropagationIsExplained compares what docs/concepts.md says does not reach the pods with the lists in the code.
+func TestPropagationIsExplained(t *testing.T) {
+	file := filepath.Join(root, "internal", "predictor", "propagation.go")
+	names := constants(t, filepath.Join(root, "api", "v1beta1", "annotations.go"))
+	maps.Copy(names, constants(t, file))
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inCode := map[string]bool{}
+	ast.Inspect(parsed, func(node ast.Node) bool {
+		list, ok := node.(*ast.CompositeLit)
+		if !ok {
+			return true
+		}
+		if kind, ok := list.Type.(*ast.ArrayType); !ok || kind.Elt.(*ast.Ident).Name != "string" {
+			return true
+		}
+		for _, element := range list.Elts {
+			switch element := element.(type) {
+			case *ast.BasicLit:
+				inCode[strings.Trim(element.Value, `"`)] = true
+			case *ast.Ident:
+				inCode[names[element.Name]] = true
+			case *ast.SelectorExpr:
+				inCode[names[element.Sel.Name]] = true
+			}
+		}
+		return false
+	})
+
+	explained := map[string]bool{}
+	_, list, _ := strings.Cut(read(t, "docs/concepts.md"), "never reach the pods")
+	list, _, _ = strings.Cut(list, "\n| the administrator's")
+	for _, row := range rows(list) {
+		for _, span := range codeSpan.FindAllStringSubmatch(row[1], -1) {
+			explained[span[1]] = true
+		}
+	}
+	if len(inCode) < 20 || !maps.Equal(explained, inCode) {
+		t.Errorf("docs/concepts.md says that these do not reach the pods:\n%v\nby the code, they are:\n%v",
+			slices.Sorted(maps.Keys(explained)), slices.Sorted(maps.Keys(inCode)))
+	}
+}
+
 func TestRecordIsExplained(t *testing.T) {
 	var explained []string
 	for _, row := range rows(section(t, read(t, "docs/concepts.md"), "The rollout record")) {

@@ -13,8 +13,8 @@ const (
 	AnnotationEnableTagRouting = "serving.kserve.io/enable-tag-routing"
 	// AnnotationStop, "true", scales everything away and forgets nothing.
 	AnnotationStop = "serving.kserve.io/stop"
-	// AnnotationDisableAutoUpdate, "true", keeps a ready InferenceService as it is when
-	// its serving runtime or the operator's configuration change.
+	// AnnotationDisableAutoUpdate, "true", keeps an InferenceService as it is when its
+	// serving runtime changes.
 	AnnotationDisableAutoUpdate = "serving.kserve.io/disable-auto-update"
 	// AnnotationAutoscalerClass chooses who scales the predictor. See [AutoscalerClass].
 	AnnotationAutoscalerClass = "serving.kserve.io/autoscalerClass"
@@ -40,7 +40,8 @@ const (
 	// LabelNetworkVisibility, [VisibilityClusterLocal], keeps an InferenceService off
 	// the outer gateway in Standard mode.
 	LabelNetworkVisibility = "networking.kserve.io/visibility"
-	// LabelKnativeNetworkVisibility is the same in Knative mode.
+	// LabelKnativeNetworkVisibility is Knative's own of that meaning. It has no effect in
+	// Standard mode.
 	LabelKnativeNetworkVisibility = "networking.knative.dev/visibility"
 	// VisibilityClusterLocal is the value of both.
 	VisibilityClusterLocal = "cluster-local"
@@ -67,7 +68,7 @@ type DeploymentMode string
 const (
 	// DeploymentModeStandard runs Deployments behind a Gateway API HTTPRoute.
 	DeploymentModeStandard DeploymentMode = "Standard"
-	// DeploymentModeKnative runs a Knative Service.
+	// DeploymentModeKnative would run a Knative Service. This version refuses it.
 	DeploymentModeKnative DeploymentMode = "Knative"
 	// DeploymentModeRawDeployment is KServe's old name of Standard.
 	DeploymentModeRawDeployment DeploymentMode = "RawDeployment"
@@ -97,6 +98,7 @@ const ServingContainerName = "kserve-container"
 const (
 	// TagPrevious is the tag of the entry of the revision that was last promoted.
 	TagPrevious = "prev"
-	// TagLatest is the tag of the entry of the newest revision, with tag routing.
+	// TagLatest is the tag of the entry of the revision that the spec asks for, with tag
+	// routing.
 	TagLatest = "latest"
 )

@@ -15,8 +15,8 @@ type InferenceServiceStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// Ready, and what it is made of: PredictorReady, LatestDeploymentReady (the
-	// newest revision is ready), RoutesReady (the split that is wanted is the one that
-	// is served), IngressReady, and Stopped.
+	// revision that the spec asks for is ready), RoutesReady (the split that is wanted
+	// is the one that is served), IngressReady, and Stopped.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -44,15 +44,15 @@ type InferenceServiceStatus struct {
 	// +optional
 	ModelStatus *ModelStatus `json:"modelStatus,omitempty"`
 
-	// How the predictor is run: Standard or Knative.
+	// How the predictor is run: Standard.
 	// +optional
 	DeploymentMode string `json:"deploymentMode,omitempty"`
 
-	// The ServingRuntime that the newest revision uses.
+	// The ServingRuntime of the revision that the spec asks for.
 	// +optional
 	ServingRuntimeName string `json:"servingRuntimeName,omitempty"`
 
-	// The ClusterServingRuntime that the newest revision uses.
+	// The ClusterServingRuntime of the revision that the spec asks for.
 	// +optional
 	ClusterServingRuntimeName string `json:"clusterServingRuntimeName,omitempty"`
 }
@@ -226,9 +226,10 @@ type FailureReason string
 
 // The values of FailureReason.
 const (
-	// ModelLoadFailed: the model could not be fetched or read.
+	// ModelLoadFailed: a pod failed. The message says how.
 	ModelLoadFailed FailureReason = "ModelLoadFailed"
-	// RuntimeUnhealthy: the containers of the serving runtime do not run.
+	// RuntimeUnhealthy: no pod says why: the cluster refuses the pods, or none became
+	// ready in time.
 	RuntimeUnhealthy FailureReason = "RuntimeUnhealthy"
 	// RuntimeDisabled: the serving runtime that the spec names is disabled.
 	RuntimeDisabled FailureReason = "RuntimeDisabled"
@@ -251,9 +252,11 @@ const (
 	// PhaseProgressing: a revision serves while the next one is being brought up, or
 	// while traffic moves.
 	PhaseProgressing Phase = "Progressing"
-	// PhaseCanary: the newest revision has its share and the stable one the rest.
+	// PhaseCanary: the revision that the spec asks for has its share, and the stable one
+	// the rest.
 	PhaseCanary Phase = "Canary"
-	// PhaseRolledBack: the newest revision is up and gets nothing.
+	// PhaseRolledBack: the revision that the spec asks for is up and gets nothing, as its
+	// percent of 0 says.
 	PhaseRolledBack Phase = "RolledBack"
 	// PhaseStable: one revision has everything and nothing is left to do.
 	PhaseStable Phase = "Stable"

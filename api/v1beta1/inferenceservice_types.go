@@ -11,9 +11,9 @@ import (
 // versions step by step.
 //
 // Every change of what the predictor runs makes a numbered, immutable revision.
-// spec.predictor.canaryTrafficPercent says how much of the traffic the newest
-// revision gets; the rest stays with the revision that was last promoted. To
-// promote the newest revision, remove that field; to send everybody back to the
+// spec.predictor.canaryTrafficPercent says how much of the traffic the revision
+// that the spec asks for gets; the rest stays with the revision that was last
+// promoted. To promote it, remove that field; to send everybody back to the
 // revision before it, set it to 0.
 //
 // +genclient
@@ -35,7 +35,7 @@ type InferenceService struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// What to serve, and how much of the traffic its newest revision gets.
+	// What to serve, and how much of the traffic this version of it gets.
 	// +required
 	Spec InferenceServiceSpec `json:"spec"`
 

@@ -124,8 +124,9 @@ type ModelFormat struct {
 // +kubebuilder:validation:XValidation:rule="!(has(self.storageUri) && has(self.storage) && has(self.storage.path))",fieldPath=".storage.path",message="storageUri and storage.path both say where the model is: remove one of them"
 // +kubebuilder:validation:XValidation:rule="!has(self.storage) || has(self.storageUri) || has(self.storage.path)",fieldPath=".storage",message="storage does not say which model to fetch: set storage.path, or storageUri beside storage"
 type PredictorExtensionSpec struct {
-	// Where the model is: gs://, s3://, pvc://claim/path, oci://image, hf://, https://
-	// and what else the operator's configuration lists.
+	// Where the model is: gs://, s3://, hf://, pvc://claim/path, oci://image (also
+	// oci+native://), https:// (Azure Blob Storage too), http://, hdfs://, webhdfs://,
+	// file:// or a local path.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	StorageURI *string `json:"storageUri,omitempty"`
@@ -203,9 +204,10 @@ const (
 	MetricCPU ScaleMetric = "cpu"
 	// MetricMemory: memory, in percent of the request.
 	MetricMemory ScaleMetric = "memory"
-	// MetricConcurrency: requests in flight for each replica.
+	// MetricConcurrency: requests in flight for each replica; not possible in Standard
+	// mode.
 	MetricConcurrency ScaleMetric = "concurrency"
-	// MetricRPS: requests per second for each replica.
+	// MetricRPS: requests per second for each replica; not possible in Standard mode.
 	MetricRPS ScaleMetric = "rps"
 )
 
@@ -214,45 +216,45 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || !has(self.maxReplicas) || self.maxReplicas == 0 || self.minReplicas <= self.maxReplicas",fieldPath=".minReplicas",message="minReplicas is above maxReplicas: lower minReplicas or raise maxReplicas"
 type ComponentExtensionSpec struct {
-	// Fewest replicas of each revision that serves. Absent means 1. With 0, a predictor
-	// in Knative mode has no replica while no request comes; in Standard mode 0 means 1.
+	// Fewest replicas of each revision that serves. Absent means 1, and so does 0: in
+	// Standard mode, nothing could start a replica when a request comes.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	MinReplicas *int32 `json:"minReplicas,omitempty"`
 
-	// Most replicas of each revision that serves. Absent or 0: in Standard mode as
-	// many as minReplicas, in Knative mode no limit.
+	// Most replicas of each revision that serves. Absent or 0: as many as minReplicas.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	MaxReplicas int32 `json:"maxReplicas,omitempty"`
 
-	// Value of scaleMetric that scaling aims at: percent of the request for cpu and
-	// memory, requests in flight for each replica for concurrency, requests per second
-	// for each replica for rps.
+	// Value of scaleMetric that scaling aims at, in percent of the request for cpu and
+	// memory.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ScaleTarget *int32 `json:"scaleTarget,omitempty"`
 
-	// What the number of replicas follows: cpu or memory in Standard mode, and also
-	// concurrency or rps in Knative mode.
+	// What the number of replicas follows: cpu or memory. concurrency and rps are
+	// blocked by a condition: in Standard mode, nothing counts requests.
 	// +optional
 	ScaleMetric *ScaleMetric `json:"scaleMetric,omitempty"`
 
-	// Most requests that one replica handles at the same time; 0 sets no limit.
+	// Most requests that one replica handles at the same time. Only 0, no limit, is
+	// possible; another value is blocked by a condition: in Standard mode, nothing counts
+	// requests.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`
 
 	// Seconds after which a request that got no answer is ended. Absent or 0: the
-	// default of the gateway, or of Knative.
+	// default of the gateway.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	TimeoutSeconds *int64 `json:"timeout,omitempty"`
 
-	// Share of the traffic, 0 to 100, that the newest revision gets once it is ready;
-	// the rest stays with the revision that was last promoted. Absent, and 100 too,
-	// promotes the newest revision. 0 takes it out of the traffic; after a promotion, 0
-	// sends everybody back to the revision before it.
+	// Share of the traffic, 0 to 100, that the revision that the spec asks for gets once
+	// it is ready; the rest stays with the revision that was last promoted. Absent, and
+	// 100 too, promotes the revision that the spec asks for. 0 keeps it out of the
+	// traffic; after a promotion, a share below 100 goes back to the revision before it.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100

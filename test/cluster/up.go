@@ -108,6 +108,9 @@ func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress f
 			return err
 		}
 	}
+	if port := c.GatewayPort(); port != 0 {
+		progress(fmt.Sprintf("%-24s takes requests at http://127.0.0.1:%d", "the gateway", port))
+	}
 	ready()
 	select {
 	case err := <-c.Failed():

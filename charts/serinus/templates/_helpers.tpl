@@ -23,14 +23,33 @@ kind: OperatorConfiguration
 {{- end -}}
 {{- end }}
 
+{{/* The scheme of the metrics, or nothing where there are none. */}}
+{{- define "serinus.metrics" -}}
+{{- $metrics := dig "metrics" dict .Values.config -}}
+{{- if ne (dig "bindAddress" ":8443" $metrics) "0" -}}
+{{- ternary "https" "http" (dig "secure" true $metrics) -}}
+{{- end -}}
+{{- end }}
+
 {{/* Combinations of values that would not work. */}}
 {{- define "serinus.check" -}}
 {{- $config := .Values.config -}}
 {{- if and (gt (int .Values.replicas) 1) (eq (dig "leaderElection" "enabled" true $config) false) -}}
 {{- fail "config.leaderElection.enabled is false and replicas is above 1: two operators would act at once; set replicas to 1 or leave leader election on" -}}
 {{- end -}}
-{{- if ne (dig "metrics" "bindAddress" ":8443" $config) ":8443" -}}
-{{- fail "config.metrics.bindAddress: the Service expects :8443; leave the key out" -}}
+{{- if not (has (dig "metrics" "bindAddress" ":8443" $config) (list ":8443" "0")) -}}
+{{- fail "config.metrics.bindAddress: the Service expects :8443; leave the key out, or write \"0\" for no metrics" -}}
+{{- end -}}
+{{- if and .Values.monitoring.enabled (not (include "serinus.metrics" .)) -}}
+{{- fail "config.metrics.bindAddress is \"0\" and monitoring.enabled is true: there is nothing to scrape; change one of them" -}}
+{{- end -}}
+{{- if dig "metrics" "certDir" "" $config -}}
+{{- fail "config.metrics.certDir: the chart mounts no certificate; leave the key out" -}}
+{{- end -}}
+{{- with dig "leaderElection" "namespace" "" $config -}}
+{{- if ne . $.Release.Namespace -}}
+{{- fail (printf "config.leaderElection.namespace: the chart gives rights to the Lease in namespace %s only; leave the key out" $.Release.Namespace) -}}
+{{- end -}}
 {{- end -}}
 {{- if ne (dig "health" "bindAddress" ":8081" $config) ":8081" -}}
 {{- fail "config.health.bindAddress: the probes expect :8081; leave the key out" -}}

@@ -16,28 +16,28 @@ import (
 // ComponentExtensionSpec says how the predictor scales and how its revisions are
 // released.
 type ComponentExtensionSpecApplyConfiguration struct {
-	// Fewest replicas of each revision that serves. Absent means 1. With 0, a predictor
-	// in Knative mode has no replica while no request comes; in Standard mode 0 means 1.
+	// Fewest replicas of each revision that serves. Absent means 1, and so does 0: in
+	// Standard mode, nothing could start a replica when a request comes.
 	MinReplicas *int32 `json:"minReplicas,omitempty"`
-	// Most replicas of each revision that serves. Absent or 0: in Standard mode as
-	// many as minReplicas, in Knative mode no limit.
+	// Most replicas of each revision that serves. Absent or 0: as many as minReplicas.
 	MaxReplicas *int32 `json:"maxReplicas,omitempty"`
-	// Value of scaleMetric that scaling aims at: percent of the request for cpu and
-	// memory, requests in flight for each replica for concurrency, requests per second
-	// for each replica for rps.
+	// Value of scaleMetric that scaling aims at, in percent of the request for cpu and
+	// memory.
 	ScaleTarget *int32 `json:"scaleTarget,omitempty"`
-	// What the number of replicas follows: cpu or memory in Standard mode, and also
-	// concurrency or rps in Knative mode.
+	// What the number of replicas follows: cpu or memory. concurrency and rps are
+	// blocked by a condition: in Standard mode, nothing counts requests.
 	ScaleMetric *apiv1beta1.ScaleMetric `json:"scaleMetric,omitempty"`
-	// Most requests that one replica handles at the same time; 0 sets no limit.
+	// Most requests that one replica handles at the same time. Only 0, no limit, is
+	// possible; another value is blocked by a condition: in Standard mode, nothing counts
+	// requests.
 	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`
 	// Seconds after which a request that got no answer is ended. Absent or 0: the
-	// default of the gateway, or of Knative.
+	// default of the gateway.
 	TimeoutSeconds *int64 `json:"timeout,omitempty"`
-	// Share of the traffic, 0 to 100, that the newest revision gets once it is ready;
-	// the rest stays with the revision that was last promoted. Absent, and 100 too,
-	// promotes the newest revision. 0 takes it out of the traffic; after a promotion, 0
-	// sends everybody back to the revision before it.
+	// Share of the traffic, 0 to 100, that the revision that the spec asks for gets once
+	// it is ready; the rest stays with the revision that was last promoted. Absent, and
+	// 100 too, promotes the revision that the spec asks for. 0 keeps it out of the
+	// traffic; after a promotion, a share below 100 goes back to the revision before it.
 	CanaryTrafficPercent *int64 `json:"canaryTrafficPercent,omitempty"`
 	// Labels for the pods, over those of the InferenceService and the serving runtime.
 	Labels map[string]string `json:"labels,omitempty"`

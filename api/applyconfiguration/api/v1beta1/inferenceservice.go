@@ -18,14 +18,14 @@ import (
 // versions step by step.
 //
 // Every change of what the predictor runs makes a numbered, immutable revision.
-// spec.predictor.canaryTrafficPercent says how much of the traffic the newest
-// revision gets; the rest stays with the revision that was last promoted. To
-// promote the newest revision, remove that field; to send everybody back to the
+// spec.predictor.canaryTrafficPercent says how much of the traffic the revision
+// that the spec asks for gets; the rest stays with the revision that was last
+// promoted. To promote it, remove that field; to send everybody back to the
 // revision before it, set it to 0.
 type InferenceServiceApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
-	// What to serve, and how much of the traffic its newest revision gets.
+	// What to serve, and how much of the traffic this version of it gets.
 	Spec *InferenceServiceSpecApplyConfiguration `json:"spec,omitempty"`
 	// What is served now. Written by the operator; deleting it loses nothing.
 	Status *InferenceServiceStatusApplyConfiguration `json:"status,omitempty"`

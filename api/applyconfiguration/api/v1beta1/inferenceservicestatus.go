@@ -18,8 +18,8 @@ type InferenceServiceStatusApplyConfiguration struct {
 	// The generation of the InferenceService that this status is about.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// Ready, and what it is made of: PredictorReady, LatestDeploymentReady (the
-	// newest revision is ready), RoutesReady (the split that is wanted is the one that
-	// is served), IngressReady, and Stopped.
+	// revision that the spec asks for is ready), RoutesReady (the split that is wanted
+	// is the one that is served), IngressReady, and Stopped.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// A short word for where the release stands, such as Canary or RolledBack. For
 	// people; programs read the conditions.
@@ -33,11 +33,11 @@ type InferenceServiceStatusApplyConfiguration struct {
 	Components map[apiv1beta1.ComponentType]ComponentStatusSpecApplyConfiguration `json:"components,omitempty"`
 	// State of the model that is served and of the one that is being loaded.
 	ModelStatus *ModelStatusApplyConfiguration `json:"modelStatus,omitempty"`
-	// How the predictor is run: Standard or Knative.
+	// How the predictor is run: Standard.
 	DeploymentMode *string `json:"deploymentMode,omitempty"`
-	// The ServingRuntime that the newest revision uses.
+	// The ServingRuntime of the revision that the spec asks for.
 	ServingRuntimeName *string `json:"servingRuntimeName,omitempty"`
-	// The ClusterServingRuntime that the newest revision uses.
+	// The ClusterServingRuntime of the revision that the spec asks for.
 	ClusterServingRuntimeName *string `json:"clusterServingRuntimeName,omitempty"`
 }
 

@@ -17,8 +17,9 @@ import (
 // PredictorExtensionSpec is where a model is and what its server speaks, with
 // the fields of the container that serves it.
 type PredictorExtensionSpecApplyConfiguration struct {
-	// Where the model is: gs://, s3://, pvc://claim/path, oci://image, hf://, https://
-	// and what else the operator's configuration lists.
+	// Where the model is: gs://, s3://, hf://, pvc://claim/path, oci://image (also
+	// oci+native://), https:// (Azure Blob Storage too), http://, hdfs://, webhdfs://,
+	// file:// or a local path.
 	StorageURI *string `json:"storageUri,omitempty"`
 	// Tag of the serving runtime's image to use instead of the tag that it names.
 	RuntimeVersion *string `json:"runtimeVersion,omitempty"`
