@@ -71,15 +71,26 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		Fail("KUBEBUILDER_ASSETS is not set; it must name a folder with etcd, kube-apiserver and kubectl: run make test, which builds them")
 	}
-	gatewayAPI, err := gatewayAPIFolder()
+	message, err := json.Marshal(startServer(ctx, gatewayAPI()...))
 	Expect(err).NotTo(HaveOccurred())
+	return message
+}, func(message []byte) {
+	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
+	SetDefaultEventuallyTimeout(patience)
+	SetDefaultEventuallyPollingInterval(pollingInterval)
+	SetDefaultConsistentlyPollingInterval(pollingInterval)
+	EnforceDefaultTimeoutsWhenUsingContexts()
+
+	var made shared
+	Expect(json.Unmarshal(message, &made)).To(Succeed())
+	connect(made)
+})
+
+// startServer starts an API server with what comes with the operator and these CRDs beside it.
+func startServer(ctx context.Context, crds ...string) shared {
+	GinkgoHelper()
 	server := &envtest.Environment{
-		CRDDirectoryPaths: []string{
-			filepath.Join(top, "config", "crd", "bases"),
-			filepath.Join(gatewayAPI, "gateway.networking.k8s.io_gatewayclasses.yaml"),
-			filepath.Join(gatewayAPI, "gateway.networking.k8s.io_gateways.yaml"),
-			filepath.Join(gatewayAPI, "gateway.networking.k8s.io_httproutes.yaml"),
-		},
+		CRDDirectoryPaths:     append([]string{filepath.Join(top, "config", "crd", "bases")}, crds...),
 		ErrorIfCRDPathMissing: true,
 	}
 	// All clients of one user share a connection, and each story has a dozen watches.
@@ -101,21 +112,17 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	c, err := client.New(config, client.Options{Scheme: newScheme()})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(install(ctx, c)).To(Succeed())
+	if len(crds) > 0 {
+		Expect(installGateway(ctx, c)).To(Succeed())
+	}
 	made.OperatorToken, err = operatorToken(ctx, c)
 	Expect(err).NotTo(HaveOccurred())
+	return made
+}
 
-	message, err := json.Marshal(made)
-	Expect(err).NotTo(HaveOccurred())
-	return message
-}, func(message []byte) {
-	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
-	SetDefaultEventuallyTimeout(patience)
-	SetDefaultEventuallyPollingInterval(pollingInterval)
-	SetDefaultConsistentlyPollingInterval(pollingInterval)
-	EnforceDefaultTimeoutsWhenUsingContexts()
-
-	var made shared
-	Expect(json.Unmarshal(message, &made)).To(Succeed())
+// connect has all stories from now on told on this API server.
+func connect(made shared) {
+	GinkgoHelper()
 	kubeconfig = made.Kubeconfig
 	var err error
 	administrator, err = clientcmd.RESTConfigFromKubeConfig(kubeconfig)
@@ -125,7 +132,7 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	asOperator.BearerToken = made.OperatorToken
 	api, err = client.NewWithWatch(administrator, client.Options{Scheme: newScheme()})
 	Expect(err).NotTo(HaveOccurred())
-})
+}
 
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
@@ -137,16 +144,20 @@ func newScheme() *runtime.Scheme {
 	return s
 }
 
-// gatewayAPIFolder is where the CRDs of the Gateway API are, in the version that the operator is built with.
-func gatewayAPIFolder() (string, error) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
-	if err != nil {
-		return "", fmt.Errorf("finding the module of the Gateway API: %w", err)
+// gatewayAPI are the files of the CRDs of the Gateway API, in the version that the operator is built with.
+func gatewayAPI() []string {
+	GinkgoHelper()
+	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
+	Expect(err).NotTo(HaveOccurred(), "finding the module of the Gateway API")
+	folder := filepath.Join(strings.TrimSpace(string(module)), "config", "crd", "standard")
+	return []string{
+		filepath.Join(folder, "gateway.networking.k8s.io_gatewayclasses.yaml"),
+		filepath.Join(folder, "gateway.networking.k8s.io_gateways.yaml"),
+		filepath.Join(folder, "gateway.networking.k8s.io_httproutes.yaml"),
 	}
-	return filepath.Join(strings.TrimSpace(string(out)), "config", "crd", "standard"), nil
 }
 
-// install puts into the cluster what comes with the operator, and the Gateway that the default configuration names.
+// install puts into the cluster what comes with the operator.
 func install(ctx context.Context, c client.Client) error {
 	for _, folder := range []string{"config/manager/namespace.yaml", "config/rbac/*.yaml", "config/runtimes/*.yaml"} {
 		files, err := filepath.Glob(filepath.Join(top, folder))
@@ -162,6 +173,11 @@ func install(ctx context.Context, c client.Client) error {
 			}
 		}
 	}
+	return nil
+}
+
+// installGateway makes the Gateway that the default configuration names.
+func installGateway(ctx context.Context, c client.Client) error {
 	gateway := &gatewayv1.Gateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"},
 		Spec: gatewayv1.GatewaySpec{

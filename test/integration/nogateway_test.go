@@ -1,0 +1,78 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"syscall"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gexec"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// elsewhere has the story told on an API server of its own, which does not have the Gateway API.
+func elsewhere(ctx SpecContext) {
+	GinkgoHelper()
+	back := shared{Kubeconfig: kubeconfig, OperatorToken: asOperator.BearerToken}
+	DeferCleanup(func() { connect(back) })
+	connect(startServer(ctx))
+}
+
+// Here the operator's own command runs: what a cluster must have for it to start at all is a part of the story.
+var _ = Describe("a cluster without the Gateway API", Serial, func() {
+	It("runs models, says what is missing, and has traffic once it is there; if it goes and comes back, so do the shares", func(ctx SpecContext) {
+		SetDefaultEventuallyTimeout(time.Minute) // Whether it is there is looked at now and then.
+		DeferCleanup(SetDefaultEventuallyTimeout, patience)
+		elsewhere(ctx)
+		s := &story{ctx: ctx, namespace: newNamespace(ctx), afterwards: afterSpec}
+		operator := launch()
+		s.apply(model(1))
+		missing := Be(metav1.ConditionFalse, "GatewayAPINotInstalled", "install its CRDs and a gateway that implements it")
+		s.condition(v1beta1.ConditionReady, missing)
+		s.prints("False", "", "", "", "")
+		s.runs(1)
+
+		By("installing it")
+		_, err := envtest.InstallCRDs(administrator, envtest.CRDInstallOptions{Paths: gatewayAPI()})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(installGateway(ctx, api)).To(Succeed())
+		s.play()
+		s.prints("True", "", "100", "", revision(1))
+		s.apply(model(2), percent(10))
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.splits("2:10 1:90")
+
+		By("removing it, with every route, while no operator runs")
+		operator.session.Signal(syscall.SIGTERM)
+		Eventually(operator.session).Should(gexec.Exit(0))
+		scheme := runtime.NewScheme()
+		Expect(apiextensionsv1.AddToScheme(scheme)).To(Succeed())
+		definitions, err := client.New(administrator, client.Options{Scheme: scheme})
+		Expect(err).NotTo(HaveOccurred())
+		routes := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: "httproutes.gateway.networking.k8s.io"}}
+		Expect(definitions.Delete(ctx, routes)).To(Succeed())
+		Eventually(func() error {
+			_, err := s.route()
+			return err
+		}).ShouldNot(Succeed(), "the routes are still there")
+		launch()
+		s.condition(v1beta1.ConditionReady, missing)
+		s.runs(1, 2)
+
+		By("installing it again")
+		_, err = envtest.InstallCRDs(administrator, envtest.CRDInstallOptions{Paths: gatewayAPI()})
+		Expect(err).NotTo(HaveOccurred())
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.splits("2:10 1:90")
+		s.remembers("S=1")
+	})
+})
