@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 
@@ -109,6 +111,167 @@ func TestEventsOfARollout(t *testing.T) {
 		if diff := cmp.Diff(step.want, got); diff != "" {
 			t.Fatalf("%s (-want +got):\n%s", step.name, diff)
 		}
+	}
+}
+
+// failuresOf are the events that tell of failures, of all that were announced.
+func failuresOf(announced []string) []string {
+	return slices.DeleteFunc(announced, func(event string) bool {
+		return !strings.Contains(event, " RevisionFailed ") && !strings.Contains(event, " RevisionRecovered ")
+	})
+}
+
+// TestFailuresOfWhateverServes plays what happens to revisions, and compares what is announced of failures: each once,
+// and that it is over once the revision can serve.
+func TestFailuresOfWhateverServes(t *testing.T) {
+	const (
+		failed1, failed2       = "Warning RevisionFailed " + r1, "Warning RevisionFailed " + r2
+		recovered1, recovered2 = "Normal RevisionRecovered " + r1 + " does not fail any more", "Normal RevisionRecovered " + r2 + " does not fail any more"
+	)
+	logged := func(line string) *backend.Failure {
+		failure := *crash
+		failure.Detail = line
+		return &failure
+	}
+	pull := &backend.Failure{Reason: "ImagePullFailed", Message: "cannot pull the image", Detail: "manifest unknown"}
+	const crashes = ": container \"kserve-container\" ends with exit code 1"
+	type step struct {
+		revision rollout.Number
+		// becomes is what keeps the revision from serving; nil where it only has yet to come up.
+		becomes *backend.Failure
+		serves  bool
+		want    []string
+	}
+	fails := func(n rollout.Number, failure *backend.Failure, want ...string) step {
+		return step{revision: n, becomes: failure, want: want}
+	}
+	comesUp := func(n rollout.Number, want ...string) step { return step{revision: n, want: want} }
+	serves := func(n rollout.Number, want ...string) step { return step{revision: n, serves: true, want: want} }
+	canary := func(o *operator) { o.rollOut("v2", new(int64(10))) }
+	for name, test := range map[string]struct {
+		before func(*operator)
+		steps  []step
+		// counted are the reasons of failures, each with how often it is counted.
+		counted string
+	}{
+		"the stable beside a canary": {canary, []step{
+			fails(1, logged("out of files"), failed1+", which has 90 % of the traffic, has no ready replica"+crashes+": out of files"),
+			fails(1, logged("out of files, again")),
+			comesUp(1),
+			fails(1, logged("and again")),
+			serves(1, recovered1),
+			fails(1, crash, failed1+", which has 90 % of the traffic, has no ready replica"+crashes),
+			serves(1, recovered1),
+		}, "ContainerCrashed 2"},
+		"the stable after a rollback": {func(o *operator) {
+			o.rollOut("v2", nil)
+			o.rollOut("v2", new(int64(0)))
+		}, []step{
+			fails(1, crash, failed1+", which has 100 % of the traffic, has no ready replica"+crashes),
+			serves(1, recovered1),
+		}, "ContainerCrashed 1"},
+		"the stable alone": {func(*operator) {}, []step{
+			fails(1, crash, failed1+crashes),
+			comesUp(1),
+			serves(1, recovered1),
+		}, "ContainerCrashed 1"},
+		"an image that can be pulled at last": {canary, []step{
+			fails(2, pull, failed2+": cannot pull the image: manifest unknown"),
+			comesUp(2),
+			serves(2, recovered2),
+		}, "ImagePullFailed 1"},
+		"another cause": {canary, []step{
+			fails(2, pull, failed2+": cannot pull the image: manifest unknown"),
+			comesUp(2),
+			fails(2, crash, failed2+crashes),
+			comesUp(2),
+			serves(2, recovered2),
+		}, "ContainerCrashed 1, ImagePullFailed 1"},
+		"one after the other": {canary, []step{
+			fails(1, crash, failed1+", which has 90 % of the traffic, has no ready replica"+crashes),
+			fails(2, pull, failed2+": cannot pull the image: manifest unknown"),
+			serves(1, recovered1),
+			serves(2, recovered2),
+		}, "ContainerCrashed 1, ImagePullFailed 1"},
+		"one that has yet to come up": {canary, []step{comesUp(1), serves(1), comesUp(2), serves(2)}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t)
+			o.settle()
+			test.before(o)
+			o.announced()
+			for i, step := range test.steps {
+				o.backend.broken[step.revision] = step.becomes
+				if step.serves {
+					delete(o.backend.broken, step.revision)
+				}
+				o.backend.catchUp()
+				o.settle()
+				if diff := cmp.Diff(step.want, failuresOf(o.announced()), cmpopts.EquateEmpty()); diff != "" {
+					t.Fatalf("step %d (-want +got):\n%s", i, diff)
+				}
+			}
+			if got := o.failuresCounted(); got != test.counted {
+				t.Errorf("it counts %q, want %q", got, test.counted)
+			}
+		})
+	}
+}
+
+// failuresCounted are the reasons of failures, each with how often it was counted.
+func (o *operator) failuresCounted() string {
+	o.t.Helper()
+	families, err := o.registry.Gather()
+	o.must(err)
+	var counted []string
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if count := metric.GetCounter().GetValue(); family.GetName() == "serinus_revision_failures_total" && count > 0 {
+				counted = append(counted, fmt.Sprintf("%s %g", metric.GetLabel()[0].GetValue(), count))
+			}
+		}
+	}
+	return strings.Join(counted, ", ")
+}
+
+// TestAFailureThatIsGivenUpDoesNotRecover: what nobody asks for any more may come up while it is taken down.
+func TestAFailureThatIsGivenUpDoesNotRecover(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.backend.broken[2] = crash
+	o.rollOut("v2", new(int64(10)))
+	o.announced()
+	delete(o.backend.broken, 2)
+	o.backend.catchUp()
+	o.rollOut("v1", nil)
+	if got := failuresOf(o.announced()); len(got) > 0 {
+		t.Errorf("it announces %v", got)
+	}
+}
+
+// TestWhatFailsAtOnceIsOneEvent: the recorder would keep the first note only.
+func TestWhatFailsAtOnceIsOneEvent(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.rollOut("v2", new(int64(0)))
+	o.announced()
+	o.backend.broken[1], o.backend.broken[2] = crash, crash
+	o.backend.catchUp()
+	o.settle()
+	want := []string{"Warning RevisionFailed " + r1 + ", which has 100 % of the traffic, has no ready replica: " + crash.Message + "; " + r2 + ": " + crash.Message}
+	if diff := cmp.Diff(want, failuresOf(o.announced())); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if got := o.failuresCounted(); got != "ContainerCrashed 2" {
+		t.Errorf("it counts %q", got)
+	}
+	delete(o.backend.broken, 1)
+	delete(o.backend.broken, 2)
+	o.backend.catchUp()
+	o.settle()
+	want = []string{"Normal RevisionRecovered " + r1 + " does not fail any more; " + r2 + " does not fail any more"}
+	if diff := cmp.Diff(want, failuresOf(o.announced())); diff != "" {
+		t.Errorf("once they serve (-want +got):\n%s", diff)
 	}
 }
 

@@ -6,9 +6,12 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -143,42 +146,73 @@ func samePercent(a, b *int) bool {
 
 // announceStatus tells what has changed in the status, once that is written.
 func (p *pass) announceStatus(before v1beta1.InferenceServiceStatus) {
-	after := p.isvc.Status
-	turned := func(condition string) (from, to metav1.ConditionStatus, now *metav1.Condition) {
-		now = apimeta.FindStatusCondition(after.Conditions, condition)
-		if old := apimeta.FindStatusCondition(before.Conditions, condition); old != nil {
-			from = old.Status
-		}
-		return from, now.Status, now
+	if p.observed != nil {
+		p.announceFailures(before)
 	}
-	from, to, latest := turned(v1beta1.ConditionLatestDeploymentReady)
-	if from != to && p.problem == nil && p.decision.Phase != rollout.Stopped {
-		switch {
-		case to == metav1.ConditionFalse:
-			p.event(corev1.EventTypeWarning, eventRevisionFailed, actionObserve, latest.Message)
-			p.Metrics.RevisionFailed(latest.Reason)
-		case from == metav1.ConditionFalse && p.recovered(before):
-			p.event(corev1.EventTypeNormal, eventRevisionRecovered, actionObserve, p.name(p.decision.Target)+" does not fail any more")
-		}
+	from, ready := metav1.ConditionUnknown, apimeta.FindStatusCondition(p.isvc.Status.Conditions, v1beta1.ConditionReady)
+	if old := apimeta.FindStatusCondition(before.Conditions, v1beta1.ConditionReady); old != nil {
+		from = old.Status
 	}
-	from, to, ready := turned(v1beta1.ConditionReady)
 	switch {
-	case from != to && to == metav1.ConditionTrue:
+	case from != ready.Status && ready.Status == metav1.ConditionTrue:
 		p.event(corev1.EventTypeNormal, eventReady, actionObserve, ready.Message)
 	case p.problem != nil && !hadProblem(before, *ready):
 		p.event(corev1.EventTypeWarning, p.problem.Reason, actionObserve, p.problem.Message)
 	}
 }
 
-// recovered tells whether the target failed before and its model is loaded now. It asks the pods: they become endpoints
-// a moment later, so that LatestDeploymentReady hardly ever turns from False to True at once.
-func (p *pass) recovered(before v1beta1.InferenceServiceStatus) bool {
-	if before.ModelStatus == nil || before.ModelStatus.LastFailureInfo == nil || p.observed == nil {
+// announceFailures tells which revisions have begun to fail and which are over it, by what the status said and says. What
+// fails at once is one event: of two that have the same reason and tell of the same state, the recorder keeps the first
+// and counts the other.
+func (p *pass) announceFailures(before v1beta1.InferenceServiceStatus) {
+	was, is := status.Failing(p.isvc.Name, before), status.Failing(p.isvc.Name, p.isvc.Status)
+	var failed, recovered []string
+	for _, n := range slices.Sorted(maps.Keys(is)) {
+		if now := is[n]; now != nil && was[n] == nil && !p.failedSo(before, n) {
+			failed = append(failed, p.withDetail(n, now.Message))
+			p.Metrics.RevisionFailed(now.Reason)
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(was)) {
+		if _, fails := is[n]; !fails && p.serves(n) {
+			recovered = append(recovered, p.name(n)+" does not fail any more")
+		}
+	}
+	if len(failed) > 0 {
+		p.event(corev1.EventTypeWarning, eventRevisionFailed, actionObserve, strings.Join(failed, "; "))
+	}
+	if len(recovered) > 0 {
+		p.event(corev1.EventTypeNormal, eventRevisionRecovered, actionObserve, strings.Join(recovered, "; "))
+	}
+}
+
+// failedSo tells whether a revision failed before for the same cause, and has not been ready since.
+func (p *pass) failedSo(before v1beta1.InferenceServiceStatus, n rollout.Number) bool {
+	if before.ModelStatus == nil || before.ModelStatus.LastFailureInfo == nil {
 		return false
 	}
-	target := p.decision.Target
-	return before.ModelStatus.LastFailureInfo.ModelRevisionName == p.name(target) &&
-		p.observed.Revisions[target].State == v1beta1.Loaded
+	info := before.ModelStatus.LastFailureInfo
+	return info.ModelRevisionName == p.name(n) && equality.Semantic.DeepEqual(info, p.isvc.Status.ModelStatus.LastFailureInfo)
+}
+
+// withDetail adds what a container said last, which conditions leave out because it changes.
+func (p *pass) withDetail(n rollout.Number, message string) string {
+	failure := p.observed.Revisions[n].Failure
+	if failure == nil || failure.Detail == "" || !strings.HasSuffix(message, failure.Message) {
+		return message
+	}
+	return message + ": " + failure.Detail
+}
+
+// serves tells whether a revision is wanted or has traffic, and can serve.
+func (p *pass) serves(n rollout.Number) bool {
+	record := p.decision.Record
+	if n != p.decision.Target && (record == nil || !record.Split.Has(n)) {
+		return false
+	}
+	return slices.ContainsFunc(p.observed.Rollout.Revisions, func(revision rollout.Revision) bool {
+		return revision.Number == n && revision.Workload != nil && revision.Workload.Ready > 0
+	})
 }
 
 // hadProblem tells whether the status has said the same before.
