@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -329,6 +331,23 @@ func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
 			t.Errorf("it is announced again; error is %v", err)
 		}
 	})
+}
+
+// TestAQuotaIsToldOfOnce: how much of it others use changes all the time.
+func TestAQuotaIsToldOfOnce(t *testing.T) {
+	o := newOperator(t)
+	for _, used := range []string{"5", "6", "5"} {
+		o.backend.createErr = apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "deployments"}, "x",
+			fmt.Errorf("exceeded quota: small, requested: count/deployments.apps=1, used: count/deployments.apps=%s, limited: count/deployments.apps=5", used))
+		o.reconcile()
+	}
+	want := []string{`Warning RefusedByAPIServer deployments.apps "x" is forbidden: exceeded quota: small, requested: count/deployments.apps=1, limited: count/deployments.apps=5`}
+	if diff := cmp.Diff(want, o.announced()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if o.statusWrites != 1 {
+		t.Errorf("the status is written %d times", o.statusWrites)
+	}
 }
 
 func TestNothingToRollBackTo(t *testing.T) {

@@ -53,7 +53,7 @@ func problemOf(err error) *status.Problem {
 		}
 	}
 	if refusal(err) {
-		return &status.Problem{Condition: v1beta1.ConditionPredictorReady, Reason: reasonRefused, Message: err.Error()}
+		return &status.Problem{Condition: v1beta1.ConditionPredictorReady, Reason: reasonRefused, Message: backend.StableMessage(err.Error())}
 	}
 	return nil
 }
