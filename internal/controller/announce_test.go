@@ -41,7 +41,7 @@ func TestEventsOfARollout(t *testing.T) {
 	}{
 		{"first deployment", o.settle, []string{
 			"Normal RevisionCreated Created revision " + r1,
-			"Normal TrafficShifted Shifted traffic from nobody to 100 % on " + r1,
+			"Normal TrafficShifted First traffic: 100 % on " + r1,
 			"Normal Ready 100 % on " + r1,
 		}},
 		{"a label only", func() {
@@ -102,7 +102,14 @@ func TestEventsOfARollout(t *testing.T) {
 		{"stop", func() {
 			o.edit(annotated(v1beta1.AnnotationStop, "true"))
 			o.settle()
-		}, []string{"Normal TrafficShifted Shifted traffic from 20 % on " + r3 + ", 80 % on " + r1 + " to nobody"}},
+		}, []string{"Normal TrafficShifted Took all traffic away, which was 20 % on " + r3 + ", 80 % on " + r1}},
+		{"resume", func() {
+			o.edit(func(isvc *v1beta1.InferenceService) { delete(isvc.Annotations, v1beta1.AnnotationStop) })
+			o.settle()
+		}, []string{
+			"Normal TrafficShifted Traffic again: 20 % on " + r3 + ", 80 % on " + r1,
+			"Normal Ready 20 % on " + r3 + ", 80 % on " + r1,
+		}},
 	} {
 		step.do()
 		got := o.announced()
@@ -323,7 +330,7 @@ func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
 		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil {
 			t.Error("there is no error")
 		}
-		want := []string{"Normal TrafficShifted Shifted traffic from nobody to 100 % on " + r1}
+		want := []string{"Normal TrafficShifted First traffic: 100 % on " + r1}
 		if diff := cmp.Diff(want, o.announced()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
@@ -519,7 +526,7 @@ func TestTheFirstTrafficIsTimed(t *testing.T) {
 
 func TestEveryTransitionIsDescribed(t *testing.T) {
 	o := newOperator(t)
-	p := &pass{Reconciler: o.reconciler, isvc: o.isvc()}
+	p := &pass{Reconciler: o.reconciler, isvc: o.isvc(), observed: &backend.Observation{}}
 	seen := map[string]bool{}
 	for _, kind := range []rollout.TransitionKind{
 		rollout.Created, rollout.Shifted, rollout.Promoted, rollout.WasRolledBack, rollout.Superseded, rollout.NothingToUndo,

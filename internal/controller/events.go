@@ -90,15 +90,29 @@ func (p *pass) describe(transition rollout.Transition) (reason, note string) {
 	case rollout.NothingToUndo:
 		return eventNothingToUndo, fmt.Sprintf("canaryTrafficPercent asks to undo the promotion of %s, but no earlier revision is left", revision)
 	default:
-		return eventTrafficShifted, fmt.Sprintf("Shifted traffic from %s to %s", p.words(transition.From), p.words(transition.To))
+		return eventTrafficShifted, p.shift(transition.From, transition.To)
 	}
 }
 
-func (p *pass) words(split rollout.Split) string {
-	if split.IsEmpty() {
-		return "nobody"
+// shift tells of a shift in words.
+func (p *pass) shift(from, to rollout.Split) string {
+	before, after := status.Words(p.isvc.Name, from), status.Words(p.isvc.Name, to)
+	switch {
+	case to.IsEmpty():
+		return "Took all traffic away, which was " + before
+	case !from.IsEmpty():
+		return fmt.Sprintf("Shifted traffic from %s to %s", before, after)
+	case p.served():
+		return "Traffic again: " + after
+	default:
+		return "First traffic: " + after
 	}
-	return status.Words(p.isvc.Name, split)
+}
+
+// served tells whether a revision has been given traffic before, as far as anybody remembers.
+func (p *pass) served() bool {
+	route := p.observed.Rollout.Route.Record
+	return p.observed.Rollout.Reported.Stable != 0 || route != nil && route.Stable != 0
 }
 
 // measure counts a shift, and times the first traffic of a revision.

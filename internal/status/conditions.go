@@ -178,7 +178,7 @@ func readyReplicas(n int) string {
 // whoServes is the split that clients get, in words.
 func (r *reporter) whoServes() string {
 	if r.Decision.Served.IsEmpty() {
-		return "nobody serves"
+		return "no revision serves"
 	}
 	return r.words(r.Decision.Served)
 }

@@ -17,7 +17,7 @@ var _ = Describe("events", func() {
 		s := stable(ctx)
 		told := []string{
 			"RevisionCreated: Created revision " + revision(1),
-			"TrafficShifted: Shifted traffic from nobody to 100 % on " + revision(1),
+			"TrafficShifted: First traffic: 100 % on " + revision(1),
 			"Ready: 100 % on " + revision(1),
 		}
 		s.tells(told...)
