@@ -470,7 +470,7 @@ func TestFailuresAreCountedOnce(t *testing.T) {
 		o.reconcile()
 	}
 	err := testutil.GatherAndCompare(o.registry, strings.NewReader(`
-# HELP serinus_revision_failures_total Revisions that failed, by why.
+# HELP serinus_revision_failures_total Failures of revisions that are asked for or serve, by why. Each counts once, until the revision can serve again.
 # TYPE serinus_revision_failures_total counter
 serinus_revision_failures_total{reason="ContainerConfigError"} 0
 serinus_revision_failures_total{reason="ContainerCrashed"} 1
@@ -487,39 +487,48 @@ serinus_revision_failures_total{reason="Unschedulable"} 0
 	}
 }
 
-// TestTheFirstTrafficIsTimed once for each revision: not for an older one that is brought back, and not for one that was
-// ready before its user let it have any.
+// TestTheFirstTrafficIsTimed once for each revision, from its record to the write of the route: not for one that is
+// brought back, and not for one that was ready before its user let it have any.
 func TestTheFirstTrafficIsTimed(t *testing.T) {
 	o := newOperator(t)
-	observed := func() uint64 {
+	observed := func() (count uint64, seconds float64) {
 		families, err := o.registry.Gather()
 		o.must(err)
 		for _, family := range families {
 			if family.GetName() == "serinus_spec_to_traffic_seconds" {
-				return family.GetMetric()[0].GetHistogram().GetSampleCount()
+				histogram := family.GetMetric()[0].GetHistogram()
+				return histogram.GetSampleCount(), histogram.GetSampleSum()
 			}
 		}
-		return 0
+		return 0, 0
 	}
+	rollOut := func(image string, percent *int64) func() { return func() { o.rollOut(image, percent) } }
 	for _, step := range []struct {
-		name    string
-		image   string
-		percent *int64
-		want    uint64
+		name string
+		do   func()
+		// takes is from the record of a revision that is made to the write of the route.
+		takes   time.Duration
+		count   uint64
+		seconds float64
 	}{
-		{"first deployment", "v1", nil, 1},
-		{"a canary that gets nothing yet", "v2", new(int64(0)), 1},
-		{"it gets something", "v2", new(int64(10)), 1},
-		{"promotion", "v2", nil, 1},
-		{"rollback", "v2", new(int64(0)), 1},
-		{"another one", "v3", new(int64(10)), 2},
-		{"it gets more", "v3", new(int64(20)), 2},
-		{"its promotion", "v3", nil, 2},
-		{"the first one comes back", "v1", nil, 2},
+		{"first deployment", rollOut("v1", nil), 42 * time.Second, 1, 42},
+		{"a stop", func() { o.edit(annotated(v1beta1.AnnotationStop, "true")); o.settle() }, time.Hour, 1, 42},
+		{"its end", func() { o.edit(annotated(v1beta1.AnnotationStop, "false")); o.settle() }, time.Hour, 1, 42},
+		{"a canary that gets nothing yet", rollOut("v2", new(int64(0))), time.Hour, 1, 42},
+		{"it gets something", rollOut("v2", new(int64(10))), time.Hour, 1, 42},
+		{"promotion", rollOut("v2", nil), time.Hour, 1, 42},
+		{"rollback", rollOut("v2", new(int64(0))), time.Hour, 1, 42},
+		{"another one", rollOut("v3", new(int64(10))), 17500 * time.Millisecond, 2, 59.5},
+		{"it gets more", rollOut("v3", new(int64(20))), time.Hour, 2, 59.5},
+		{"it is aborted", rollOut("v1", new(int64(20))), time.Hour, 2, 59.5},
+		{"it comes back", rollOut("v3", new(int64(20))), time.Hour, 2, 59.5},
+		{"its promotion", rollOut("v3", nil), time.Hour, 2, 59.5},
+		{"the first one comes back", rollOut("v1", nil), time.Hour, 2, 59.5},
 	} {
-		o.rollOut(step.image, step.percent)
-		if got := observed(); got != step.want {
-			t.Errorf("%s: %d are timed, want %d", step.name, got, step.want)
+		o.backend.created = o.clock.Now().Add(-step.takes)
+		step.do()
+		if count, seconds := observed(); count != step.count || seconds != step.seconds {
+			t.Errorf("%s: %d are timed, with %g s in all; want %d with %g s", step.name, count, seconds, step.count, step.seconds)
 		}
 	}
 }

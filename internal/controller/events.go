@@ -115,7 +115,8 @@ func (p *pass) served() bool {
 	return p.observed.Rollout.Reported.Stable != 0 || route != nil && route.Stable != 0
 }
 
-// measure counts a shift, and times the first traffic of a revision.
+// measure counts a shift, and times the first traffic of a revision: from its record to the write of the route that has
+// just been made.
 func (p *pass) measure(transition rollout.Transition) {
 	if transition.Kind != rollout.Shifted {
 		return
@@ -127,11 +128,17 @@ func (p *pass) measure(transition rollout.Transition) {
 		direction = metrics.Up
 	}
 	p.Metrics.TrafficShifted(direction, p.shiftReason())
-	// One that is brought back was made for an earlier spec.
-	newest := p.decision.Record.Highest == target
-	if created := p.observed.Recorded[target].Created; newest && has > 0 && !transition.From.Has(target) && !created.IsZero() {
+	created := p.observed.Recorded[target].Created
+	if first := has > 0 && !transition.From.Has(target) && !p.broughtBack(target); first && !created.IsZero() {
 		p.Metrics.FirstTraffic(p.Clock.Now().Sub(created))
 	}
+}
+
+// broughtBack tells whether a revision was made for an earlier spec: it is not the newest, or was in the traffic before
+// the last shift, which was an abort or a stop.
+func (p *pass) broughtBack(n rollout.Number) bool {
+	last := p.observed.Rollout.Route.Record
+	return p.decision.Record.Highest != n || last != nil && last.Before.Has(n)
 }
 
 // shiftReason is why traffic moved, by what else moved with it.
