@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	podNames = regexp.MustCompile(`[a-z0-9.-]+-predictor-[0-9]{5,}-deployment-[a-z0-9-]+`)
+	podNames = regexp.MustCompile(`[a-z0-9.-]+-predictor-\d{5,}-deployment-[a-z0-9-]+`)
 	uids     = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
 	// containerIDs matches digests of images too, which say what is meant.
 	containerIDs = regexp.MustCompile(`\b(sha256:)?[0-9a-f]{64}\b`)

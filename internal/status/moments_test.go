@@ -53,7 +53,7 @@ func TestMoments(t *testing.T) {
 			target: 2, percent: new(10), ready: replicas{1: 0, 2: 0}, failing: failures{1: refusedPods(), 2: crash()},
 			record: remembered(1, 0, 2, new(10), split(2, 0, 1, 100)),
 		},
-		"stopped": {target: 2, stopped: true, recorded: []rollout.Number{1, 2}, record: remembered(1, 0, 2, new(10), rollout.Split{})},
+		"stopped":                    {target: 2, stopped: true, recorded: []rollout.Number{1, 2}, record: remembered(1, 0, 2, new(10), rollout.Split{})},
 		"resumed-waits-for-replicas": {target: 1, least: 3, ready: replicas{1: 2}, record: remembered(1, 0, 1, nil, rollout.Split{})},
 		"stable-fails": {
 			target: 2, ready: replicas{2: 0}, failing: failures{2: crash()}, recorded: []rollout.Number{1}, record: remembered(2, 1, 2, nil, split(2, 100)),
