@@ -125,7 +125,8 @@ type ModelStatus struct {
 	// +optional
 	ModelRevisionStates *ModelRevisionStates `json:"states,omitempty"`
 
-	// Why the model that the spec asks for cannot be loaded. Absent once it can.
+	// Why the model that the spec asks for, or else one that serves, cannot be loaded.
+	// Absent once it can.
 	// +optional
 	LastFailureInfo *FailureInfo `json:"lastFailureInfo,omitempty"`
 

@@ -78,6 +78,8 @@ type Route struct {
 	Refused bool
 	Reason  string
 	Message string
+	// Unwatched says that nothing tells when this changes: it must be looked at again.
+	Unwatched bool
 }
 
 // Addresses are where clients find a predictor.
@@ -157,7 +159,7 @@ func (e *ConflictError) Error() string {
 	if e.Owner != "" {
 		owner = "is controlled by " + e.Owner
 	}
-	return fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete or rename it, or give the InferenceService another name",
+	return fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete it, or give the InferenceService another name",
 		e.Kind, e.Name, e.Namespace, owner)
 }
 

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -11,8 +12,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -37,7 +41,7 @@ func TestEventsOfARollout(t *testing.T) {
 	}{
 		{"first deployment", o.settle, []string{
 			"Normal RevisionCreated Created revision " + r1,
-			"Normal TrafficShifted Shifted traffic from nobody to 100 % on " + r1,
+			"Normal TrafficShifted First traffic: 100 % on " + r1,
 			"Normal Ready 100 % on " + r1,
 		}},
 		{"a label only", func() {
@@ -98,7 +102,14 @@ func TestEventsOfARollout(t *testing.T) {
 		{"stop", func() {
 			o.edit(annotated(v1beta1.AnnotationStop, "true"))
 			o.settle()
-		}, []string{"Normal TrafficShifted Shifted traffic from 20 % on " + r3 + ", 80 % on " + r1 + " to nobody"}},
+		}, []string{"Normal TrafficShifted Took all traffic away, which was 20 % on " + r3 + ", 80 % on " + r1}},
+		{"resume", func() {
+			o.edit(func(isvc *v1beta1.InferenceService) { delete(isvc.Annotations, v1beta1.AnnotationStop) })
+			o.settle()
+		}, []string{
+			"Normal TrafficShifted Traffic again: 20 % on " + r3 + ", 80 % on " + r1,
+			"Normal Ready 20 % on " + r3 + ", 80 % on " + r1,
+		}},
 	} {
 		step.do()
 		got := o.announced()
@@ -109,6 +120,167 @@ func TestEventsOfARollout(t *testing.T) {
 		if diff := cmp.Diff(step.want, got); diff != "" {
 			t.Fatalf("%s (-want +got):\n%s", step.name, diff)
 		}
+	}
+}
+
+// failuresOf are the events that tell of failures, of all that were announced.
+func failuresOf(announced []string) []string {
+	return slices.DeleteFunc(announced, func(event string) bool {
+		return !strings.Contains(event, " RevisionFailed ") && !strings.Contains(event, " RevisionRecovered ")
+	})
+}
+
+// TestFailuresOfWhateverServes plays what happens to revisions, and compares what is announced of failures: each once,
+// and that it is over once the revision can serve.
+func TestFailuresOfWhateverServes(t *testing.T) {
+	const (
+		failed1, failed2       = "Warning RevisionFailed " + r1, "Warning RevisionFailed " + r2
+		recovered1, recovered2 = "Normal RevisionRecovered " + r1 + " does not fail any more", "Normal RevisionRecovered " + r2 + " does not fail any more"
+	)
+	logged := func(line string) *backend.Failure {
+		failure := *crash
+		failure.Detail = line
+		return &failure
+	}
+	pull := &backend.Failure{Reason: "ImagePullFailed", Message: "cannot pull the image", Detail: "manifest unknown"}
+	const crashes = ": container \"kserve-container\" ends with exit code 1"
+	type step struct {
+		revision rollout.Number
+		// becomes is what keeps the revision from serving; nil where it only has yet to come up.
+		becomes *backend.Failure
+		serves  bool
+		want    []string
+	}
+	fails := func(n rollout.Number, failure *backend.Failure, want ...string) step {
+		return step{revision: n, becomes: failure, want: want}
+	}
+	comesUp := func(n rollout.Number, want ...string) step { return step{revision: n, want: want} }
+	serves := func(n rollout.Number, want ...string) step { return step{revision: n, serves: true, want: want} }
+	canary := func(o *operator) { o.rollOut("v2", new(int64(10))) }
+	for name, test := range map[string]struct {
+		before func(*operator)
+		steps  []step
+		// counted are the reasons of failures, each with how often it is counted.
+		counted string
+	}{
+		"the stable beside a canary": {canary, []step{
+			fails(1, logged("out of files"), failed1+", which has 90 % of the traffic, has no ready replica"+crashes+": out of files"),
+			fails(1, logged("out of files, again")),
+			comesUp(1),
+			fails(1, logged("and again")),
+			serves(1, recovered1),
+			fails(1, crash, failed1+", which has 90 % of the traffic, has no ready replica"+crashes),
+			serves(1, recovered1),
+		}, "ContainerCrashed 2"},
+		"the stable after a rollback": {func(o *operator) {
+			o.rollOut("v2", nil)
+			o.rollOut("v2", new(int64(0)))
+		}, []step{
+			fails(1, crash, failed1+", which has 100 % of the traffic, has no ready replica"+crashes),
+			serves(1, recovered1),
+		}, "ContainerCrashed 1"},
+		"the stable alone": {func(*operator) {}, []step{
+			fails(1, crash, failed1+crashes),
+			comesUp(1),
+			serves(1, recovered1),
+		}, "ContainerCrashed 1"},
+		"an image that can be pulled at last": {canary, []step{
+			fails(2, pull, failed2+": cannot pull the image: manifest unknown"),
+			comesUp(2),
+			serves(2, recovered2),
+		}, "ImagePullFailed 1"},
+		"another cause": {canary, []step{
+			fails(2, pull, failed2+": cannot pull the image: manifest unknown"),
+			comesUp(2),
+			fails(2, crash, failed2+crashes),
+			comesUp(2),
+			serves(2, recovered2),
+		}, "ContainerCrashed 1, ImagePullFailed 1"},
+		"one after the other": {canary, []step{
+			fails(1, crash, failed1+", which has 90 % of the traffic, has no ready replica"+crashes),
+			fails(2, pull, failed2+": cannot pull the image: manifest unknown"),
+			serves(1, recovered1),
+			serves(2, recovered2),
+		}, "ContainerCrashed 1, ImagePullFailed 1"},
+		"one that has yet to come up": {canary, []step{comesUp(1), serves(1), comesUp(2), serves(2)}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t)
+			o.settle()
+			test.before(o)
+			o.announced()
+			for i, step := range test.steps {
+				o.backend.broken[step.revision] = step.becomes
+				if step.serves {
+					delete(o.backend.broken, step.revision)
+				}
+				o.backend.catchUp()
+				o.settle()
+				if diff := cmp.Diff(step.want, failuresOf(o.announced()), cmpopts.EquateEmpty()); diff != "" {
+					t.Fatalf("step %d (-want +got):\n%s", i, diff)
+				}
+			}
+			if got := o.failuresCounted(); got != test.counted {
+				t.Errorf("it counts %q, want %q", got, test.counted)
+			}
+		})
+	}
+}
+
+// failuresCounted are the reasons of failures, each with how often it was counted.
+func (o *operator) failuresCounted() string {
+	o.t.Helper()
+	families, err := o.registry.Gather()
+	o.must(err)
+	var counted []string
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if count := metric.GetCounter().GetValue(); family.GetName() == "serinus_revision_failures_total" && count > 0 {
+				counted = append(counted, fmt.Sprintf("%s %g", metric.GetLabel()[0].GetValue(), count))
+			}
+		}
+	}
+	return strings.Join(counted, ", ")
+}
+
+// TestAFailureThatIsGivenUpDoesNotRecover: what nobody asks for any more may come up while it is taken down.
+func TestAFailureThatIsGivenUpDoesNotRecover(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.backend.broken[2] = crash
+	o.rollOut("v2", new(int64(10)))
+	o.announced()
+	delete(o.backend.broken, 2)
+	o.backend.catchUp()
+	o.rollOut("v1", nil)
+	if got := failuresOf(o.announced()); len(got) > 0 {
+		t.Errorf("it announces %v", got)
+	}
+}
+
+// TestWhatFailsAtOnceIsOneEvent: the recorder would keep the first note only.
+func TestWhatFailsAtOnceIsOneEvent(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.rollOut("v2", new(int64(0)))
+	o.announced()
+	o.backend.broken[1], o.backend.broken[2] = crash, crash
+	o.backend.catchUp()
+	o.settle()
+	want := []string{"Warning RevisionFailed " + r1 + ", which has 100 % of the traffic, has no ready replica: " + crash.Message + "; " + r2 + ": " + crash.Message}
+	if diff := cmp.Diff(want, failuresOf(o.announced())); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if got := o.failuresCounted(); got != "ContainerCrashed 2" {
+		t.Errorf("it counts %q", got)
+	}
+	delete(o.backend.broken, 1)
+	delete(o.backend.broken, 2)
+	o.backend.catchUp()
+	o.settle()
+	want = []string{"Normal RevisionRecovered " + r1 + " does not fail any more; " + r2 + " does not fail any more"}
+	if diff := cmp.Diff(want, failuresOf(o.announced())); diff != "" {
+		t.Errorf("once they serve (-want +got):\n%s", diff)
 	}
 }
 
@@ -158,7 +330,7 @@ func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
 		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil {
 			t.Error("there is no error")
 		}
-		want := []string{"Normal TrafficShifted Shifted traffic from nobody to 100 % on " + r1}
+		want := []string{"Normal TrafficShifted First traffic: 100 % on " + r1}
 		if diff := cmp.Diff(want, o.announced()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
@@ -166,6 +338,23 @@ func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
 			t.Errorf("it is announced again; error is %v", err)
 		}
 	})
+}
+
+// TestAQuotaIsToldOfOnce: how much of it others use changes all the time.
+func TestAQuotaIsToldOfOnce(t *testing.T) {
+	o := newOperator(t)
+	for _, used := range []string{"5", "6", "5"} {
+		o.backend.createErr = apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "deployments"}, "x",
+			fmt.Errorf("exceeded quota: small, requested: count/deployments.apps=1, used: count/deployments.apps=%s, limited: count/deployments.apps=5", used))
+		o.reconcile()
+	}
+	want := []string{`Warning RefusedByAPIServer deployments.apps "x" is forbidden: exceeded quota: small, requested: count/deployments.apps=1, limited: count/deployments.apps=5`}
+	if diff := cmp.Diff(want, o.announced()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if o.statusWrites != 1 {
+		t.Errorf("the status is written %d times", o.statusWrites)
+	}
 }
 
 func TestNothingToRollBackTo(t *testing.T) {
@@ -281,7 +470,7 @@ func TestFailuresAreCountedOnce(t *testing.T) {
 		o.reconcile()
 	}
 	err := testutil.GatherAndCompare(o.registry, strings.NewReader(`
-# HELP serinus_revision_failures_total Revisions that failed, by why.
+# HELP serinus_revision_failures_total Failures of revisions that are asked for or serve, by why. Each counts once, until the revision can serve again.
 # TYPE serinus_revision_failures_total counter
 serinus_revision_failures_total{reason="ContainerConfigError"} 0
 serinus_revision_failures_total{reason="ContainerCrashed"} 1
@@ -298,46 +487,55 @@ serinus_revision_failures_total{reason="Unschedulable"} 0
 	}
 }
 
-// TestTheFirstTrafficIsTimed once for each revision: not for an older one that is brought back, and not for one that was
-// ready before its user let it have any.
+// TestTheFirstTrafficIsTimed once for each revision, from its record to the write of the route: not for one that is
+// brought back, and not for one that was ready before its user let it have any.
 func TestTheFirstTrafficIsTimed(t *testing.T) {
 	o := newOperator(t)
-	observed := func() uint64 {
+	observed := func() (count uint64, seconds float64) {
 		families, err := o.registry.Gather()
 		o.must(err)
 		for _, family := range families {
 			if family.GetName() == "serinus_spec_to_traffic_seconds" {
-				return family.GetMetric()[0].GetHistogram().GetSampleCount()
+				histogram := family.GetMetric()[0].GetHistogram()
+				return histogram.GetSampleCount(), histogram.GetSampleSum()
 			}
 		}
-		return 0
+		return 0, 0
 	}
+	rollOut := func(image string, percent *int64) func() { return func() { o.rollOut(image, percent) } }
 	for _, step := range []struct {
-		name    string
-		image   string
-		percent *int64
-		want    uint64
+		name string
+		do   func()
+		// takes is from the record of a revision that is made to the write of the route.
+		takes   time.Duration
+		count   uint64
+		seconds float64
 	}{
-		{"first deployment", "v1", nil, 1},
-		{"a canary that gets nothing yet", "v2", new(int64(0)), 1},
-		{"it gets something", "v2", new(int64(10)), 1},
-		{"promotion", "v2", nil, 1},
-		{"rollback", "v2", new(int64(0)), 1},
-		{"another one", "v3", new(int64(10)), 2},
-		{"it gets more", "v3", new(int64(20)), 2},
-		{"its promotion", "v3", nil, 2},
-		{"the first one comes back", "v1", nil, 2},
+		{"first deployment", rollOut("v1", nil), 42 * time.Second, 1, 42},
+		{"a stop", func() { o.edit(annotated(v1beta1.AnnotationStop, "true")); o.settle() }, time.Hour, 1, 42},
+		{"its end", func() { o.edit(annotated(v1beta1.AnnotationStop, "false")); o.settle() }, time.Hour, 1, 42},
+		{"a canary that gets nothing yet", rollOut("v2", new(int64(0))), time.Hour, 1, 42},
+		{"it gets something", rollOut("v2", new(int64(10))), time.Hour, 1, 42},
+		{"promotion", rollOut("v2", nil), time.Hour, 1, 42},
+		{"rollback", rollOut("v2", new(int64(0))), time.Hour, 1, 42},
+		{"another one", rollOut("v3", new(int64(10))), 17500 * time.Millisecond, 2, 59.5},
+		{"it gets more", rollOut("v3", new(int64(20))), time.Hour, 2, 59.5},
+		{"it is aborted", rollOut("v1", new(int64(20))), time.Hour, 2, 59.5},
+		{"it comes back", rollOut("v3", new(int64(20))), time.Hour, 2, 59.5},
+		{"its promotion", rollOut("v3", nil), time.Hour, 2, 59.5},
+		{"the first one comes back", rollOut("v1", nil), time.Hour, 2, 59.5},
 	} {
-		o.rollOut(step.image, step.percent)
-		if got := observed(); got != step.want {
-			t.Errorf("%s: %d are timed, want %d", step.name, got, step.want)
+		o.backend.created = o.clock.Now().Add(-step.takes)
+		step.do()
+		if count, seconds := observed(); count != step.count || seconds != step.seconds {
+			t.Errorf("%s: %d are timed, with %g s in all; want %d with %g s", step.name, count, seconds, step.count, step.seconds)
 		}
 	}
 }
 
 func TestEveryTransitionIsDescribed(t *testing.T) {
 	o := newOperator(t)
-	p := &pass{Reconciler: o.reconciler, isvc: o.isvc()}
+	p := &pass{Reconciler: o.reconciler, isvc: o.isvc(), observed: &backend.Observation{}}
 	seen := map[string]bool{}
 	for _, kind := range []rollout.TransitionKind{
 		rollout.Created, rollout.Shifted, rollout.Promoted, rollout.WasRolledBack, rollout.Superseded, rollout.NothingToUndo,

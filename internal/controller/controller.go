@@ -92,6 +92,7 @@ type pass struct {
 	wanted   *predictor.Resolved
 	observed *backend.Observation
 	decision rollout.Decision
+	written  backend.Written
 	problem  *status.Problem
 	wakeAt   time.Time
 }
@@ -109,12 +110,15 @@ func (p *pass) run(ctx context.Context) error {
 		return p.report(ctx)
 	}
 	p.observed = observed
+	if observed.Route.Unwatched {
+		p.wake(p.Clock.Now().Add(recheckPeriod))
+	}
 	p.identify()
 	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())
 	p.wake(p.decision.WakeAt)
 
-	written, err := p.Backend.Apply(ctx, p.isvc, p.observed, p.decision, p.render)
-	p.announce(ctx, written)
+	p.written, err = p.Backend.Apply(ctx, p.isvc, p.observed, p.decision, p.render)
+	p.announce(ctx, p.written)
 	if err := p.note(err); err != nil {
 		// The status stays what it is, as the next pass is near. Only what lasts is reported.
 		return fmt.Errorf("applying: %w", err)
@@ -192,6 +196,7 @@ func (p *pass) report(ctx context.Context) error {
 		Mode:             p.mode(),
 		Observed:         p.observed,
 		Decision:         p.decision,
+		Written:          p.written,
 		Problem:          p.problem,
 	})
 	if equality.Semantic.DeepEqual(before.Status, p.isvc.Status) {

@@ -6,9 +6,12 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -87,18 +90,33 @@ func (p *pass) describe(transition rollout.Transition) (reason, note string) {
 	case rollout.NothingToUndo:
 		return eventNothingToUndo, fmt.Sprintf("canaryTrafficPercent asks to undo the promotion of %s, but no earlier revision is left", revision)
 	default:
-		return eventTrafficShifted, fmt.Sprintf("Shifted traffic from %s to %s", p.words(transition.From), p.words(transition.To))
+		return eventTrafficShifted, p.shift(transition.From, transition.To)
 	}
 }
 
-func (p *pass) words(split rollout.Split) string {
-	if split.IsEmpty() {
-		return "nobody"
+// shift tells of a shift in words.
+func (p *pass) shift(from, to rollout.Split) string {
+	before, after := status.Words(p.isvc.Name, from), status.Words(p.isvc.Name, to)
+	switch {
+	case to.IsEmpty():
+		return "Took all traffic away, which was " + before
+	case !from.IsEmpty():
+		return fmt.Sprintf("Shifted traffic from %s to %s", before, after)
+	case p.served():
+		return "Traffic again: " + after
+	default:
+		return "First traffic: " + after
 	}
-	return status.Words(p.isvc.Name, split)
 }
 
-// measure counts a shift, and times the first traffic of a revision.
+// served tells whether a revision has been given traffic before, as far as anybody remembers.
+func (p *pass) served() bool {
+	route := p.observed.Rollout.Route.Record
+	return p.observed.Rollout.Reported.Stable != 0 || route != nil && route.Stable != 0
+}
+
+// measure counts a shift, and times the first traffic of a revision: from its record to the write of the route that has
+// just been made.
 func (p *pass) measure(transition rollout.Transition) {
 	if transition.Kind != rollout.Shifted {
 		return
@@ -110,11 +128,17 @@ func (p *pass) measure(transition rollout.Transition) {
 		direction = metrics.Up
 	}
 	p.Metrics.TrafficShifted(direction, p.shiftReason())
-	// One that is brought back was made for an earlier spec.
-	newest := p.decision.Record.Highest == target
-	if created := p.observed.Recorded[target].Created; newest && has > 0 && !transition.From.Has(target) && !created.IsZero() {
+	created := p.observed.Recorded[target].Created
+	if first := has > 0 && !transition.From.Has(target) && !p.broughtBack(target); first && !created.IsZero() {
 		p.Metrics.FirstTraffic(p.Clock.Now().Sub(created))
 	}
+}
+
+// broughtBack tells whether a revision was made for an earlier spec: it is not the newest, or was in the traffic before
+// the last shift, which was an abort or a stop.
+func (p *pass) broughtBack(n rollout.Number) bool {
+	last := p.observed.Rollout.Route.Record
+	return p.decision.Record.Highest != n || last != nil && last.Before.Has(n)
 }
 
 // shiftReason is why traffic moved, by what else moved with it.
@@ -143,42 +167,73 @@ func samePercent(a, b *int) bool {
 
 // announceStatus tells what has changed in the status, once that is written.
 func (p *pass) announceStatus(before v1beta1.InferenceServiceStatus) {
-	after := p.isvc.Status
-	turned := func(condition string) (from, to metav1.ConditionStatus, now *metav1.Condition) {
-		now = apimeta.FindStatusCondition(after.Conditions, condition)
-		if old := apimeta.FindStatusCondition(before.Conditions, condition); old != nil {
-			from = old.Status
-		}
-		return from, now.Status, now
+	if p.observed != nil {
+		p.announceFailures(before)
 	}
-	from, to, latest := turned(v1beta1.ConditionLatestDeploymentReady)
-	if from != to && p.problem == nil && p.decision.Phase != rollout.Stopped {
-		switch {
-		case to == metav1.ConditionFalse:
-			p.event(corev1.EventTypeWarning, eventRevisionFailed, actionObserve, latest.Message)
-			p.Metrics.RevisionFailed(latest.Reason)
-		case from == metav1.ConditionFalse && p.recovered(before):
-			p.event(corev1.EventTypeNormal, eventRevisionRecovered, actionObserve, p.name(p.decision.Target)+" does not fail any more")
-		}
+	from, ready := metav1.ConditionUnknown, apimeta.FindStatusCondition(p.isvc.Status.Conditions, v1beta1.ConditionReady)
+	if old := apimeta.FindStatusCondition(before.Conditions, v1beta1.ConditionReady); old != nil {
+		from = old.Status
 	}
-	from, to, ready := turned(v1beta1.ConditionReady)
 	switch {
-	case from != to && to == metav1.ConditionTrue:
+	case from != ready.Status && ready.Status == metav1.ConditionTrue:
 		p.event(corev1.EventTypeNormal, eventReady, actionObserve, ready.Message)
 	case p.problem != nil && !hadProblem(before, *ready):
 		p.event(corev1.EventTypeWarning, p.problem.Reason, actionObserve, p.problem.Message)
 	}
 }
 
-// recovered tells whether the target failed before and its model is loaded now. It asks the pods: they become endpoints
-// a moment later, so that LatestDeploymentReady hardly ever turns from False to True at once.
-func (p *pass) recovered(before v1beta1.InferenceServiceStatus) bool {
-	if before.ModelStatus == nil || before.ModelStatus.LastFailureInfo == nil || p.observed == nil {
+// announceFailures tells which revisions have begun to fail and which are over it, by what the status said and says. What
+// fails at once is one event: of two that have the same reason and tell of the same state, the recorder keeps the first
+// and counts the other.
+func (p *pass) announceFailures(before v1beta1.InferenceServiceStatus) {
+	was, is := status.Failing(p.isvc.Name, before), status.Failing(p.isvc.Name, p.isvc.Status)
+	var failed, recovered []string
+	for _, n := range slices.Sorted(maps.Keys(is)) {
+		if now := is[n]; now != nil && was[n] == nil && !p.failedSo(before, n) {
+			failed = append(failed, p.withDetail(n, now.Message))
+			p.Metrics.RevisionFailed(now.Reason)
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(was)) {
+		if _, fails := is[n]; !fails && p.serves(n) {
+			recovered = append(recovered, p.name(n)+" does not fail any more")
+		}
+	}
+	if len(failed) > 0 {
+		p.event(corev1.EventTypeWarning, eventRevisionFailed, actionObserve, strings.Join(failed, "; "))
+	}
+	if len(recovered) > 0 {
+		p.event(corev1.EventTypeNormal, eventRevisionRecovered, actionObserve, strings.Join(recovered, "; "))
+	}
+}
+
+// failedSo tells whether a revision failed before for the same cause, and has not been ready since.
+func (p *pass) failedSo(before v1beta1.InferenceServiceStatus, n rollout.Number) bool {
+	if before.ModelStatus == nil || before.ModelStatus.LastFailureInfo == nil {
 		return false
 	}
-	target := p.decision.Target
-	return before.ModelStatus.LastFailureInfo.ModelRevisionName == p.name(target) &&
-		p.observed.Revisions[target].State == v1beta1.Loaded
+	info := before.ModelStatus.LastFailureInfo
+	return info.ModelRevisionName == p.name(n) && equality.Semantic.DeepEqual(info, p.isvc.Status.ModelStatus.LastFailureInfo)
+}
+
+// withDetail adds what a container said last, which conditions leave out because it changes.
+func (p *pass) withDetail(n rollout.Number, message string) string {
+	failure := p.observed.Revisions[n].Failure
+	if failure == nil || failure.Detail == "" || !strings.HasSuffix(message, failure.Message) {
+		return message
+	}
+	return message + ": " + failure.Detail
+}
+
+// serves tells whether a revision is wanted or has traffic, and can serve.
+func (p *pass) serves(n rollout.Number) bool {
+	record := p.decision.Record
+	if n != p.decision.Target && (record == nil || !record.Split.Has(n)) {
+		return false
+	}
+	return slices.ContainsFunc(p.observed.Rollout.Revisions, func(revision rollout.Revision) bool {
+		return revision.Number == n && revision.Workload != nil && revision.Workload.Ready > 0
+	})
 }
 
 // hadProblem tells whether the status has said the same before.

@@ -59,7 +59,7 @@ func problemOf(err error) *status.Problem {
 		if aboutRoutes(err) {
 			condition = v1beta1.ConditionIngressReady
 		}
-		return &status.Problem{Condition: condition, Reason: reasonRefused, Message: err.Error()}
+		return &status.Problem{Condition: condition, Reason: reasonRefused, Message: backend.StableMessage(err.Error())}
 	}
 	return nil
 }

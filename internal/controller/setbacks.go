@@ -4,7 +4,6 @@
 package controller
 
 import (
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/status"
 )
 
@@ -62,12 +62,9 @@ func (s setback) retryAfter() time.Duration {
 // lasts tells whether it is time to tell the users.
 func (s setback) lasts(now time.Time) bool { return !now.Before(s.since.Add(lasting)) }
 
-// ephemeralPort is our end of a connection, which is another one each time.
-var ephemeralPort = regexp.MustCompile(`:\d+->`)
-
 // lastingProblem tells users why nothing moves on.
 func lastingProblem(err error) *status.Problem {
-	cause := strings.ReplaceAll(ephemeralPort.ReplaceAllString(err.Error(), "->"), "\n", "; ")
+	cause := backend.StableMessage(strings.ReplaceAll(err.Error(), "\n", "; "))
 	condition := v1beta1.ConditionPredictorReady
 	if aboutRoutes(err) {
 		condition = v1beta1.ConditionIngressReady

@@ -81,12 +81,12 @@ func New(registerer prometheus.Registerer, options Options) (*Metrics, error) {
 		}, []string{"direction", "reason"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "serinus_revision_failures_total",
-			Help: "Revisions that failed, by why.",
+			Help: "Failures of revisions that are asked for or serve, by why. Each counts once, until the revision can serve again.",
 		}, []string{"reason"}),
 		failureReasons: options.FailureReasons,
 		specToTraffic: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "serinus_spec_to_traffic_seconds",
-			Help:    "Time from the creation of a revision to its first traffic.",
+			Help:    "Time from the creation of a revision's record to the write of the route that first gives it traffic. Not measured: revisions that are first held at 0 percent, or brought back.",
 			Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600},
 		}),
 	}
@@ -114,7 +114,7 @@ func (m *Metrics) TrafficShifted(direction Direction, reason ShiftReason) {
 	m.shifts.WithLabelValues(string(direction), string(reason)).Inc()
 }
 
-// RevisionFailed counts the failure of one revision.
+// RevisionFailed counts one failure of one revision.
 func (m *Metrics) RevisionFailed(reason string) {
 	if !slices.Contains(m.failureReasons, reason) {
 		reason = OtherFailure
@@ -122,8 +122,8 @@ func (m *Metrics) RevisionFailed(reason string) {
 	m.failures.WithLabelValues(reason).Inc()
 }
 
-// FirstTraffic records how long a revision took from its creation to its first
-// traffic.
+// FirstTraffic records how long it took from the creation of a revision's record
+// to the write of the route that first gives it traffic.
 func (m *Metrics) FirstTraffic(sinceCreation time.Duration) {
 	m.specToTraffic.Observe(sinceCreation.Seconds())
 }

@@ -89,7 +89,7 @@ func TestFailureReasonsAreBounded(t *testing.T) {
 	m.RevisionFailed("sklearn-iris-predictor-00002")
 	m.RevisionFailed("")
 	expect(t, registry, "serinus_revision_failures_total", `
-# HELP serinus_revision_failures_total Revisions that failed, by why.
+# HELP serinus_revision_failures_total Failures of revisions that are asked for or serve, by why. Each counts once, until the revision can serve again.
 # TYPE serinus_revision_failures_total counter
 serinus_revision_failures_total{reason="Crashed"} 1
 serinus_revision_failures_total{reason="ImagePullFailed"} 0
@@ -103,7 +103,7 @@ func TestSpecToTraffic(t *testing.T) {
 	m.FirstTraffic(4 * time.Minute)
 	m.FirstTraffic(2 * time.Hour)
 	expect(t, registry, "serinus_spec_to_traffic_seconds", `
-# HELP serinus_spec_to_traffic_seconds Time from the creation of a revision to its first traffic.
+# HELP serinus_spec_to_traffic_seconds Time from the creation of a revision's record to the write of the route that first gives it traffic. Not measured: revisions that are first held at 0 percent, or brought back.
 # TYPE serinus_spec_to_traffic_seconds histogram
 serinus_spec_to_traffic_seconds_bucket{le="1"} 0
 serinus_spec_to_traffic_seconds_bucket{le="2"} 1

@@ -108,22 +108,27 @@ func (r *reporter) latestDeploymentReady() verdict {
 
 // predictorReady says whether the target can serve, and everything that is in the traffic.
 func (r *reporter) predictorReady(latest verdict) verdict {
+	var all []verdict
 	for _, share := range r.Decision.Served.Shares() {
-		if share.Percent == 0 || r.ready(share.Revision) > 0 || share.Revision == r.Decision.Target {
-			continue
+		if share.Percent > 0 && r.ready(share.Revision) == 0 && share.Revision != r.Decision.Target {
+			all = append(all, r.unreadyVerdict(share))
 		}
-		name := r.revision(share.Revision)
-		if failure := r.failure(share.Revision); failure != nil {
-			return no(failure.Reason, "%s, which has %d %% of the traffic, has no ready replica: %s", name, share.Percent, failure.Message)
-		}
-		if r.lost(share.Revision) {
-			return no(ReasonRevisionLost,
-				"%s, which has %d %% of the traffic, is lost: its ControllerRevision and its Deployment were deleted; remove canaryTrafficPercent to promote %s",
-				name, share.Percent, r.revision(r.Decision.Target))
-		}
-		return notYet(ReasonLoading, "%s, which has %d %% of the traffic, has no ready replica", name, share.Percent)
 	}
-	return latest
+	return worst(append(all, latest)...)
+}
+
+// unreadyVerdict is about a revision that has traffic, is not the target and cannot serve.
+func (r *reporter) unreadyVerdict(share rollout.Share) verdict {
+	name := r.revision(share.Revision)
+	if failure := r.failure(share.Revision); failure != nil {
+		return no(failure.Reason, "%s, which has %d %% of the traffic, has no ready replica: %s", name, share.Percent, failure.Message)
+	}
+	if r.lost(share.Revision) {
+		return no(ReasonRevisionLost,
+			"%s, which has %d %% of the traffic, is lost: its ControllerRevision and its Deployment were deleted; remove canaryTrafficPercent to promote %s",
+			name, share.Percent, r.revision(r.Decision.Target))
+	}
+	return notYet(ReasonLoading, "%s, which has %d %% of the traffic, has no ready replica", name, share.Percent)
 }
 
 // lost tells whether nothing is left that a revision could be brought back from.
@@ -173,7 +178,7 @@ func readyReplicas(n int) string {
 // whoServes is the split that clients get, in words.
 func (r *reporter) whoServes() string {
 	if r.Decision.Served.IsEmpty() {
-		return "nobody serves"
+		return "no revision serves"
 	}
 	return r.words(r.Decision.Served)
 }
@@ -214,8 +219,17 @@ func (r *reporter) stoppedCondition() verdict {
 	}
 }
 
-// ready sums up: what is wrong comes before what is on its way.
-func ready(all ...verdict) verdict {
+// ready sums up.
+func ready(predictor, routes, ingress verdict) verdict {
+	if sum := worst(predictor, routes, ingress); sum.status != metav1.ConditionTrue {
+		return sum
+	}
+	return yes(ReasonReady, "%s", routes.message)
+}
+
+// worst picks the first of the worst: what is wrong comes before what is on its way. Of those that are well, it is the
+// last.
+func worst(all ...verdict) verdict {
 	for _, status := range []metav1.ConditionStatus{metav1.ConditionFalse, metav1.ConditionUnknown} {
 		for _, v := range all {
 			if v.status == status {
@@ -223,5 +237,5 @@ func ready(all ...verdict) verdict {
 			}
 		}
 	}
-	return yes(ReasonReady, "%s", all[1].message)
+	return all[len(all)-1]
 }

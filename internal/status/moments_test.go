@@ -46,7 +46,15 @@ func TestMoments(t *testing.T) {
 		"rollback-cannot-get-the-stable": {
 			target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, record: remembered(1, 0, 2, new(0), split(2, 100)),
 		},
-		"stopped": {target: 2, stopped: true, recorded: []rollout.Number{1, 2}, record: remembered(1, 0, 2, new(10), rollout.Split{})},
+		"canary-fails-while-the-stable-comes-up": {
+			target: 2, percent: new(10), ready: replicas{1: 0, 2: 0}, failing: failures{2: crash()}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90)),
+		},
+		"canary-and-stable-fail": {
+			target: 2, percent: new(10), ready: replicas{1: 0, 2: 0}, failing: failures{1: refusedPods(), 2: crash()},
+			record: remembered(1, 0, 2, new(10), split(2, 0, 1, 100)),
+		},
+		"stopped":                    {target: 2, stopped: true, recorded: []rollout.Number{1, 2}, record: remembered(1, 0, 2, new(10), rollout.Split{})},
+		"resumed-waits-for-replicas": {target: 1, least: 3, ready: replicas{1: 2}, record: remembered(1, 0, 1, nil, rollout.Split{})},
 		"stable-fails": {
 			target: 2, ready: replicas{2: 0}, failing: failures{2: crash()}, recorded: []rollout.Number{1}, record: remembered(2, 1, 2, nil, split(2, 100)),
 		},
@@ -115,6 +123,7 @@ func TestProblems(t *testing.T) {
 				report.InferenceService.Status = *test.before
 			}
 			report.Problem = test.problem
+			report.Written.Target = false
 			got := status.For(report)
 			for _, kind := range []string{test.problem.Condition, v1beta1.ConditionReady} {
 				condition := apimeta.FindStatusCondition(got.Conditions, kind)

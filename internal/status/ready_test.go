@@ -74,6 +74,19 @@ func TestReadyIsNeverTrueForWhatHasNotBeenActedOn(t *testing.T) {
 	}
 }
 
+// TestAPhaseIsBlockedWhileReadyIsFalse, whoever fails: the alerts look at phases, people at conditions.
+func TestAPhaseIsBlockedWhileReadyIsFalse(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		report := anyReport(t)
+		got := status.For(report)
+		stopped := report.Decision.Phase == rollout.Stopped && report.Problem == nil
+		failed := apimeta.IsStatusConditionFalse(got.Conditions, v1beta1.ConditionReady)
+		if blocked := got.Phase == v1beta1.PhaseBlocked; blocked != (failed && !stopped) {
+			t.Errorf("phase is %s, and Ready is %+v", got.Phase, apimeta.FindStatusCondition(got.Conditions, v1beta1.ConditionReady))
+		}
+	})
+}
+
 func anyReport(t *rapid.T) status.Report {
 	scene := anyScene(t)
 	report := scene.report()

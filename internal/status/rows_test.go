@@ -125,6 +125,10 @@ func TestRows(t *testing.T) {
 			scene{target: 2, percent: new(10), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))},
 			"90 / 10 / 1 / 2", "False",
 		},
+		"19-stable-crashes-after-a-rollback": {
+			scene{target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, record: remembered(1, 0, 2, new(0), split(2, 0, 1, 100))},
+			"100 / 0 / 1 / 2", "False",
+		},
 		"20-tagged": {
 			scene{target: 2, percent: new(10), tagged: true, ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))},
 			"90 / 10 / 1 / 2", "True",

@@ -148,6 +148,7 @@ func (s scene) report() status.Report {
 		Mode:             v1beta1.DeploymentModeStandard,
 		Observed:         observed,
 		Decision:         rollout.Decide(observed.Rollout, rollout.Policy{DrainPeriod: time.Minute, CapacityHold: time.Minute, HistoryLimit: 10}, now),
+		Written:          backend.Written{Target: true, Route: true},
 	}
 }
 

@@ -6,6 +6,7 @@ package status_test
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +94,122 @@ func TestAnotherFailureIsReported(t *testing.T) {
 	report.InferenceService.Status = first
 	if got := status.For(report).ModelStatus.LastFailureInfo; got.ModelRevisionName != "sklearn-iris-predictor-00003" {
 		t.Errorf("of another revision it says %+v", got)
+	}
+}
+
+// crashingStable is one that has most of the traffic and crashes, beside a canary that serves.
+func crashingStable(failure *backend.Failure, percent int) scene {
+	s := scene{
+		target: 2, percent: new(percent), ready: replicas{1: 0, 2: 1}, failing: failures{},
+		record: remembered(1, 0, 2, new(percent), split(2, percent, 1, 100-percent)),
+	}
+	if failure != nil {
+		s.failing[1] = *failure
+	}
+	return s
+}
+
+// TestTheCrashLoopOfAServingRevisionIsReportedOnce, with its last line, though the model that is asked for is loaded.
+func TestTheCrashLoopOfAServingRevisionIsReportedOnce(t *testing.T) {
+	for _, percent := range []int{0, 10} {
+		report := crashingStable(new(crash()), percent).report()
+		first := status.For(report)
+		model := first.ModelStatus
+		if info := model.LastFailureInfo; info == nil || info.ModelRevisionName != "sklearn-iris-predictor-00001" || !strings.HasSuffix(info.Message, ": no such model") {
+			t.Fatalf("failure is %+v", info)
+		}
+		if model.TransitionStatus != v1beta1.UpToDate || model.ModelRevisionStates.TargetModelState != v1beta1.Loaded || model.ModelCopies.FailedCopies != 0 {
+			t.Errorf("of the target it says %+v", model)
+		}
+		if active := model.ModelRevisionStates.ActiveModelState; active != v1beta1.FailedToLoad {
+			t.Errorf("what is served is %s", active)
+		}
+		again := crash()
+		again.Time, again.Pod, again.Detail = now.Add(time.Hour), "another-pod", "no such model: attempt 2"
+		report = crashingStable(&again, percent).report()
+		report.InferenceService.Status = first
+		if diff := cmp.Diff(first, status.For(report)); diff != "" {
+			t.Errorf("the second crash is another status (-first +second):\n%s", diff)
+		}
+	}
+}
+
+// TestAFailureIsKeptUntilTheRevisionIsReady: what has been pulled at last has yet to load, and may fail again.
+func TestAFailureIsKeptUntilTheRevisionIsReady(t *testing.T) {
+	canary := func(ready int) scene {
+		return scene{target: 2, percent: new(10), ready: replicas{1: 1, 2: ready}, record: remembered(1, 0, 2, new(10), split(1, 100))}
+	}
+	_, failed := reportFailures(crash())
+	for name, test := range map[string]struct {
+		failed               v1beta1.InferenceServiceStatus
+		comesUp, ready, gone scene
+		transition           v1beta1.TransitionStatus
+	}{
+		"the target":      {failed, canary(0), canary(1), served(), v1beta1.InProgress},
+		"one that serves": {status.For(crashingStable(new(crash()), 10).report()), crashingStable(nil, 10), canary(1), served(), v1beta1.UpToDate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			look := func(scene scene) v1beta1.ModelStatus {
+				report := scene.report()
+				report.InferenceService.Status = test.failed
+				return *status.For(report).ModelStatus
+			}
+			comesUp := look(test.comesUp)
+			if diff := cmp.Diff(test.failed.ModelStatus.LastFailureInfo, comesUp.LastFailureInfo); diff != "" {
+				t.Errorf("while it comes up (-before +after):\n%s", diff)
+			}
+			if comesUp.TransitionStatus != test.transition {
+				t.Errorf("while it comes up, the transition is %s", comesUp.TransitionStatus)
+			}
+			for _, over := range []scene{test.ready, test.gone} {
+				if got := look(over).LastFailureInfo; got != nil {
+					t.Errorf("once it is over, failure is %+v", got)
+				}
+			}
+		})
+	}
+}
+
+// TestWhoFailsIsReadFromAStatus: this is how it is known what has been announced.
+func TestWhoFailsIsReadFromAStatus(t *testing.T) {
+	_, failed := reportFailures(crash())
+	remembers := *failed.DeepCopy()
+	remembers.Conditions = nil
+	problem := served().report()
+	problem.Problem = &status.Problem{Condition: v1beta1.ConditionPredictorReady, Reason: "OwnershipConflict", Message: `Service "sklearn-iris-predictor-00001" is controlled by Deployment web`}
+	stopped := scene{target: 2, stopped: true, recorded: []rollout.Number{1, 2}, record: remembered(1, 0, 2, new(10), rollout.Split{})}
+	lost := scene{target: 2, percent: new(10), ready: replicas{2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))}
+	both := crashingStable(new(crash()), 0)
+	both.ready[2], both.failing[2] = 0, refusedPods()
+	awaited := scene{target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, record: remembered(1, 0, 2, new(0), split(2, 100))}
+	for name, test := range map[string]struct {
+		said v1beta1.InferenceServiceStatus
+		want map[rollout.Number]string
+	}{
+		"nothing is said yet":                {v1beta1.InferenceServiceStatus{}, map[rollout.Number]string{}},
+		"all is well":                        {status.For(served().report()), map[rollout.Number]string{}},
+		"the target":                         {failed, map[rollout.Number]string{2: "ContainerCrashed"}},
+		"the target did":                     {remembers, map[rollout.Number]string{2: ""}},
+		"one that serves":                    {status.For(crashingStable(new(crash()), 10).report()), map[rollout.Number]string{1: "ContainerCrashed"}},
+		"one that serves, and the target":    {status.For(both.report()), map[rollout.Number]string{1: "ContainerCrashed", 2: "PodsRefused"}},
+		"one that is to be gone back to":     {status.For(awaited.report()), map[rollout.Number]string{1: "ContainerCrashed"}},
+		"one that is lost":                   {status.For(lost.report()), map[rollout.Number]string{1: "RevisionLost"}},
+		"one that comes up":                  {status.For(crashingStable(nil, 10).report()), map[rollout.Number]string{}},
+		"a problem that is not a revision's": {status.For(problem), map[rollout.Number]string{}},
+		"what is stopped":                    {status.For(stopped.report()), map[rollout.Number]string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := map[rollout.Number]string{}
+			for n, condition := range status.Failing("sklearn-iris", test.said) {
+				got[n] = ""
+				if condition != nil {
+					got[n] = condition.Reason
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
 	}
 }
 

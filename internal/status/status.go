@@ -5,7 +5,7 @@
 // of an InferenceService.
 //
 // The status is computed anew each time. Of the one before it keeps only what is about time: since when a condition
-// holds, and which crash of a crash loop was reported first. Messages are functions of the state, without times or
+// holds, and which crash of a crash loop was reported first, for as long as the revision has not been ready since. Messages are functions of the state, without times or
 // generated names, so that a problem which repeats itself writes nothing.
 package status
 
@@ -33,6 +33,8 @@ type Report struct {
 	// reported of revisions and traffic stays as it is.
 	Observed *backend.Observation
 	Decision rollout.Decision
+	// Written is what has become of the decision.
+	Written backend.Written
 	// Problem is what only somebody else can mend; nil where there is none.
 	Problem *Problem
 }
@@ -56,8 +58,9 @@ func For(report Report) v1beta1.InferenceServiceStatus {
 	status := *report.InferenceService.Status.DeepCopy()
 	status.ObservedGeneration = report.InferenceService.Generation
 	status.DeploymentMode = string(report.Mode)
+	conditions := r.conditions()
 	if report.Observed != nil {
-		status.Phase = r.phase()
+		status.Phase = r.phase(conditions)
 		status.URL = r.url(report.Observed.Addresses.URL)
 		status.Address = r.address()
 		status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: r.component()}
@@ -66,7 +69,7 @@ func For(report Report) v1beta1.InferenceServiceStatus {
 		status.Phase = v1beta1.PhaseBlocked
 	}
 	status.ModelStatus = r.modelStatus(report.InferenceService.Status.ModelStatus)
-	status.Conditions = since(report.InferenceService.Status.Conditions, r.conditions())
+	status.Conditions = since(report.InferenceService.Status.Conditions, conditions)
 	return status
 }
 
@@ -135,9 +138,10 @@ func (r *reporter) obstacle(n rollout.Number) *backend.Failure {
 	return r.Observed.Revisions[n].Failure
 }
 
-// phase is the phase in the words of the API.
-func (r *reporter) phase() v1beta1.Phase {
-	if r.Problem != nil || r.Decision.Phase != rollout.Stopped && (r.Observed.Route.Refused || r.nothingToUndo()) {
+// phase is the phase in the words of the API. It is Blocked while Ready is False, whoever fails: that is what alerts look
+// at.
+func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
+	if r.Problem != nil || !r.stopped() && apimeta.IsStatusConditionFalse(conditions, v1beta1.ConditionReady) {
 		return v1beta1.PhaseBlocked
 	}
 	switch r.Decision.Phase {
@@ -186,17 +190,31 @@ func (r *reporter) component() v1beta1.ComponentStatusSpec {
 		URL:                   r.url(r.Observed.Addresses.Predictor),
 		Address:               r.address(),
 	}
-	if record := r.Decision.Record; record != nil {
-		component.LatestRolledoutRevision = r.revision(record.Stable)
-		component.PreviousRolledoutRevision = r.revision(record.Previous)
-	}
+	stable, previous := r.rolledOut()
+	component.LatestRolledoutRevision, component.PreviousRolledoutRevision = r.revision(stable), r.revision(previous)
 	return component
+}
+
+// rolledOut is the history as the route remembers it now. A promotion that could not be written has not come about; and
+// where there is no route, what was reported is the only memory that there is.
+func (r *reporter) rolledOut() (stable, previous rollout.Number) {
+	decided, seen, reported := r.Decision.Record, r.Observed.Rollout.Route.Record, r.Observed.Rollout.Reported
+	switch {
+	case decided == nil:
+		return 0, 0
+	case r.Written.Route:
+		return decided.Stable, decided.Previous
+	case seen != nil:
+		return seen.Stable, seen.Previous
+	default:
+		return reported.Stable, reported.Previous
+	}
 }
 
 // created is the target, once it is made. To report one that could not be made would use its number up: the next pass
 // would take it for a revision that was lost, and number the target anew, for ever.
 func (r *reporter) created() rollout.Number {
-	if r.Decision.Create && r.Problem != nil {
+	if r.Decision.Create && !r.Written.Target {
 		return 0
 	}
 	return r.Decision.Target
@@ -268,39 +286,44 @@ func (r *reporter) modelStatus(before *v1beta1.ModelStatus) *v1beta1.ModelStatus
 	if r.stopped() {
 		return nil
 	}
-	target := r.Observed.Revisions[r.Decision.Target]
+	target := r.Decision.Target
+	detail := r.Observed.Revisions[target]
 	status := &v1beta1.ModelStatus{
 		TransitionStatus:    v1beta1.InProgress,
-		ModelRevisionStates: &v1beta1.ModelRevisionStates{ActiveModelState: r.activeState(), TargetModelState: r.targetState()},
-		ModelCopies:         &v1beta1.ModelCopies{FailedCopies: int32(target.FailedPods), TotalCopies: int32(target.Pods)},
+		ModelRevisionStates: &v1beta1.ModelRevisionStates{ActiveModelState: r.activeState(), TargetModelState: r.state(target)},
+		ModelCopies:         &v1beta1.ModelCopies{FailedCopies: int32(detail.FailedPods), TotalCopies: int32(detail.Pods)},
+		LastFailureInfo:     r.lastFailure(before),
 	}
-	switch failure := r.failure(r.Decision.Target); {
-	case r.ready(r.Decision.Target) > 0:
+	switch {
+	case r.ready(target) > 0:
 		status.TransitionStatus = v1beta1.UpToDate
-	case failure != nil:
+	case r.failure(target) != nil:
 		status.TransitionStatus = v1beta1.BlockedByFailedLoad
-		status.LastFailureInfo = r.failureInfo(before, *failure)
 	}
 	return status
 }
 
 func (r *reporter) invalid() bool { return r.Problem != nil && r.Problem.Failure != "" }
 
+// activeState is Loaded while everything that has traffic can serve, and else the state of what cannot.
 func (r *reporter) activeState() v1beta1.ModelState {
+	var active v1beta1.ModelState
 	for _, share := range r.Decision.Served.Shares() {
-		if share.Percent > 0 && r.ready(share.Revision) > 0 {
-			return v1beta1.Loaded
+		if share.Percent == 0 {
+			continue
+		}
+		if active = r.state(share.Revision); active != v1beta1.Loaded {
+			return active
 		}
 	}
-	return ""
+	return active
 }
 
-// targetState trusts the endpoints over the pods: what cannot be reached is not loaded.
-func (r *reporter) targetState() v1beta1.ModelState {
-	target := r.Decision.Target
-	state := r.Observed.Revisions[target].State
+// state trusts the endpoints over the pods: what cannot be reached is not loaded.
+func (r *reporter) state(n rollout.Number) v1beta1.ModelState {
+	state := r.Observed.Revisions[n].State
 	switch {
-	case r.ready(target) > 0:
+	case r.ready(n) > 0:
 		return v1beta1.Loaded
 	case state == v1beta1.Loaded:
 		return v1beta1.Loading
@@ -310,12 +333,50 @@ func (r *reporter) targetState() v1beta1.ModelState {
 	return state
 }
 
-func (r *reporter) failureInfo(before *v1beta1.ModelStatus, failure backend.Failure) *v1beta1.FailureInfo {
+// lastFailure is why a revision cannot serve: the target, or else another one that is needed. It stays until that one is
+// ready. Between two tries it may look as if it came up, and whoever asks whether it has recovered finds here that it
+// has not.
+func (r *reporter) lastFailure(before *v1beta1.ModelStatus) *v1beta1.FailureInfo {
+	for _, n := range r.needed() {
+		if failure := r.failure(n); failure != nil {
+			return r.failureInfo(before, n, *failure)
+		}
+	}
+	if before == nil || before.LastFailureInfo == nil {
+		return nil
+	}
+	for _, n := range r.needed() {
+		if r.ready(n) == 0 && before.LastFailureInfo.ModelRevisionName == r.revision(n) {
+			return before.LastFailureInfo.DeepCopy()
+		}
+	}
+	return nil
+}
+
+// needed are the revisions that must be able to serve: the target, those that have traffic, and the one that is to get
+// some.
+func (r *reporter) needed() []rollout.Number {
+	var needed []rollout.Number
+	if r.Decision.Target != 0 {
+		needed = append(needed, r.Decision.Target)
+	}
+	for _, share := range r.Decision.Served.Shares() {
+		if share.Percent > 0 {
+			needed = append(needed, share.Revision)
+		}
+	}
+	if r.Decision.Waiting != nil {
+		needed = append(needed, r.Decision.Waiting.Revision)
+	}
+	return needed
+}
+
+func (r *reporter) failureInfo(before *v1beta1.ModelStatus, n rollout.Number, failure backend.Failure) *v1beta1.FailureInfo {
 	info := v1beta1.FailureInfo{
 		Location:          failure.Pod,
 		Reason:            v1beta1.ModelLoadFailed,
 		Message:           failure.Message,
-		ModelRevisionName: r.revision(r.Decision.Target),
+		ModelRevisionName: r.revision(n),
 		ExitCode:          failure.ExitCode,
 	}
 	if failure.Pod == "" {

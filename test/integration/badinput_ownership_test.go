@@ -147,7 +147,7 @@ var _ = Describe("an object of our name", func() {
 					s.apply(says...)
 					s.refuses(squatter.printed, refusal{
 						condition: squatter.condition, reason: "OwnershipConflict",
-						message: fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete or rename it, or give the InferenceService another name",
+						message: fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete it, or give the InferenceService another name",
 							squatter.kind, squatter.name, s.namespace, owner.said),
 					})
 					Expect(api.Get(ctx, client.ObjectKeyFromObject(theirs), theirs)).To(Succeed())

@@ -17,7 +17,7 @@ var _ = Describe("events", func() {
 		s := stable(ctx)
 		told := []string{
 			"RevisionCreated: Created revision " + revision(1),
-			"TrafficShifted: Shifted traffic from nobody to 100 % on " + revision(1),
+			"TrafficShifted: First traffic: 100 % on " + revision(1),
 			"Ready: 100 % on " + revision(1),
 		}
 		s.tells(told...)
@@ -27,7 +27,7 @@ var _ = Describe("events", func() {
 		s.apply(model(2), percent(10))
 		told = append(told,
 			"RevisionCreated: Created revision "+revision(2),
-			"RevisionFailed: "+revision(2)+`: container "kserve-container" ends with exit code 3`)
+			"RevisionFailed: "+revision(2)+`: container "kserve-container" ends with exit code 3: no such file`)
 		s.tells(told...)
 
 		By("recovering")
@@ -63,6 +63,36 @@ var _ = Describe("events", func() {
 		s.restart()
 		s.settles()
 		Expect(s.announced()).To(Equal(said))
+	})
+})
+
+var _ = Describe("a stable that fails", func() {
+	It("is told of beside a canary that serves, once, and so is that it is over", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.becomes(1, peers.Crash(3, "out of files"))
+		s.prints("False", "90", "10", revision(1), revision(2))
+		s.announces("RevisionFailed")
+		Expect(s.announced()).To(ContainElement("RevisionFailed: " + revision(1) +
+			`, which has 90 % of the traffic, has no ready replica: container "kserve-container" ends with exit code 3: out of files`))
+		s.modelled(SatisfyAll(
+			HaveField("TransitionStatus", v1beta1.UpToDate),
+			HaveField("ModelRevisionStates", HaveValue(Equal(v1beta1.ModelRevisionStates{
+				ActiveModelState: v1beta1.FailedToLoad, TargetModelState: v1beta1.Loaded,
+			}))),
+			HaveField("LastFailureInfo", HaveValue(SatisfyAll(
+				HaveField("ModelRevisionName", revision(1)), HaveField("Message", ContainSubstring("out of files")))))))
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(isvc.Status.Phase).To(Equal(v1beta1.PhaseBlocked))
+
+		s.becomes(1, peers.NotReady())
+		s.prints("Unknown", "90", "10", revision(1), revision(2))
+		s.becomes(1, peers.Ready())
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.announces("RevisionRecovered")
+		s.announces("RevisionFailed")
+		s.modelled(HaveField("LastFailureInfo", BeNil()))
+		s.history("1:100", "2:10 1:90")
 	})
 })
 

@@ -161,13 +161,27 @@ func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerState
 			Message: fmt.Sprintf("cannot pull the image %q of container %q; check its name and the imagePullSecrets", status.Image, status.Name),
 			Detail:  pullCause(waiting.Message),
 		}
-	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+	case "CreateContainerConfigError":
 		return &backend.Failure{
 			Reason:  reasonContainerConfig,
-			Message: fmt.Sprintf("container %q cannot be created: %s", status.Name, waiting.Message),
+			Message: fmt.Sprintf("container %q cannot be created: %s", status.Name, backend.StableMessage(waiting.Message)),
 		}
+	case "CreateContainerError", "RunContainerError":
+		return startFailure(status.Name, waiting.Message)
 	}
 	return nil
+}
+
+// startFailure is that of a container that the runtime cannot create or start, which is mostly a command that is not
+// there. The same cause is told in several ways in turn: as the runtime's error when it is tried, and as the end of a
+// container that never ran while the kubelet waits to try again. So the message leaves the words of the runtime to the
+// detail, and no exit code is reported: the runtime makes one up.
+func startFailure(container, cause string) *backend.Failure {
+	return &backend.Failure{
+		Reason:  reasonContainerConfig,
+		Message: fmt.Sprintf("container %q cannot be started; check its command, args and volumeMounts", container),
+		Detail:  backend.StableMessage(cause),
+	}
 }
 
 // pullCause takes the registry's own words out of the kubelet's, which says the same thing in two ways in turn.
@@ -182,6 +196,11 @@ func pullCause(message string) string {
 }
 
 func endedFailure(container string, ended corev1.ContainerStateTerminated) *backend.Failure {
+	if ended.Reason == "StartError" || ended.Reason == "ContainerCannotRun" { // containerd's word, and Docker's.
+		failure := startFailure(container, ended.Message)
+		failure.Time = ended.FinishedAt.Time
+		return failure
+	}
 	failure := &backend.Failure{
 		Reason:   reasonCrash,
 		Message:  fmt.Sprintf("container %q ends with exit code %d", container, ended.ExitCode),
@@ -212,7 +231,7 @@ func deploymentFailure(deployment *appsv1.Deployment) *backend.Failure {
 		case condition.Type == appsv1.DeploymentReplicaFailure && condition.Status == corev1.ConditionTrue:
 			refused = &backend.Failure{
 				Reason:  reasonPodsRefused,
-				Message: "the cluster refuses the pods: " + stableMessage(condition.Message),
+				Message: "the cluster refuses the pods: " + backend.StableMessage(condition.Message),
 				Time:    condition.LastTransitionTime.Time,
 			}
 		case condition.Type == appsv1.DeploymentProgressing && condition.Reason == "ProgressDeadlineExceeded":
@@ -245,7 +264,7 @@ func lastLine(log string) string {
 func whyNoNode(message string) string {
 	_, reasons, found := strings.Cut(message, "nodes are available: ")
 	if !found {
-		return stableMessage(message)
+		return backend.StableMessage(message)
 	}
 	reasons, _, _ = strings.Cut(reasons, ". ")
 	causes := strings.Split(strings.TrimSuffix(reasons, "."), ", ")
@@ -254,15 +273,4 @@ func whyNoNode(message string) string {
 	}
 	slices.Sort(causes)
 	return strings.Join(slices.Compact(causes), ", ")
-}
-
-// stableMessage takes generated names out of a message: the same cause must read the same for every pod.
-func stableMessage(message string) string {
-	words := strings.Fields(message)
-	for i, word := range words {
-		if strings.HasPrefix(word, `"`) && strings.Contains(word, "-deployment-") {
-			words[i] = `"…"`
-		}
-	}
-	return strings.Join(words, " ")
 }

@@ -6,6 +6,7 @@ package standard
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,6 +158,13 @@ func TestWhatThePodsTell(t *testing.T) {
 				Detail:  "manifest unknown", Pod: podName,
 			}},
 		},
+		"one has no such command": {
+			pods: []*corev1.Pod{podOf(loaded, server(endedAt(10, 128, "StartError", `exec: "serve": executable file not found in $PATH: unknown`)))},
+			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+				Reason: "ContainerConfigError", Message: `container "kserve-container" cannot be started; check its command, args and volumeMounts`,
+				Detail: `exec: "serve": executable file not found in $PATH: unknown`, Pod: podName, Time: at(10).Time,
+			}},
+		},
 		"one lacks a secret": {
 			pods: []*corev1.Pod{podOf(server(waitsFor("CreateContainerConfigError", `secret "s3" not found`)))},
 			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
@@ -217,6 +225,10 @@ func TestAVerdictIsConstantForOneCause(t *testing.T) {
 		return endedAt(60*n, 1, "Error", fmt.Sprintf("run %d: no such model", n))
 	}
 	waits := waitsFor("CrashLoopBackOff", "back-off 5m0s restarting failed container")
+	notThere := func(prefix string) string {
+		return prefix + `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "serve": executable file not found in $PATH: unknown`
+	}
+	cannotStart := func(n int) corev1.ContainerState { return endedAt(60*n, 128, "StartError", notThere("")) }
 	restarted := func(now corev1.ContainerState, n int) *corev1.Pod {
 		status := server(now, crash(n))
 		status.RestartCount = int32(n)
@@ -266,6 +278,27 @@ func TestAVerdictIsConstantForOneCause(t *testing.T) {
 			podOf(server(waitsFor("ErrImagePull", pulling))),
 			podOf(server(waitsFor("ImagePullBackOff", backOff+": ErrImagePull: "+pulling))),
 		},
+		"a command that is not there": {
+			podOf(server(waitsFor("RunContainerError", notThere("")))),
+			podOf(server(waitsFor("RunContainerError", notThere("failed to start container \"4be9f3\": ")), cannotStart(1))),
+			podOf(server(cannotStart(2))),
+			podOf(server(waits, cannotStart(2))),
+			podOf(server(waitsFor("RunContainerError", notThere("")), cannotStart(2))),
+			podOf(server(waits, cannotStart(3))),
+		},
+		"a command that is not there, with another runtime": {
+			podOf(server(waitsFor("CreateContainerError", `container create failed: time="2026-11-23T08:00:01Z" level=error msg="runc create failed: exec: \"serve\": executable file not found in $PATH"`))),
+			podOf(server(waitsFor("CreateContainerError", `container create failed: time="2026-11-23T08:00:31Z" level=error msg="runc create failed: exec: \"serve\": executable file not found in $PATH"`))),
+			podOf(server(waitsFor("CreateContainerError", `the container name "k8s_kserve-container" is already in use by `+strings.Repeat("a1", 32)))),
+		},
+		"a storage initializer that cannot be started": {
+			podOf(initializer(waitsFor("RunContainerError", notThere("")))),
+			podOf(initializer(waits, cannotStart(1))),
+		},
+		"a container that must not run as root": {
+			podOf(server(waitsFor("CreateContainerConfigError", `container has runAsNonRoot and image will run as root (pod: "`+podName+`_kserve-test(0b1f9a3c-52ab-4a07-8f0e-6a5d4ac3a1c2)", container: kserve-container)`))),
+			podOf(server(waitsFor("CreateContainerConfigError", `container has runAsNonRoot and image will run as root (pod: "`+podName+`9_kserve-test(9c2f9a3c-52ab-4a07-8f0e-6a5d4ac3a1c3)", container: kserve-container)`))),
+		},
 		"no node, while nodes come and go": {
 			unschedulable("0/3 nodes are available: 2 Insufficient cpu, 10 node(s) had untolerated taint {gpu: yes}."),
 			unschedulable("0/12 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 9 Insufficient cpu."),
@@ -313,7 +346,7 @@ func TestWhatADeploymentTells(t *testing.T) {
 	fine := condition(appsv1.DeploymentProgressing, corev1.ConditionTrue, "NewReplicaSetAvailable", "")
 	refused := &backend.Failure{
 		Reason: "PodsRefused", Time: at(7).Time,
-		Message: `the cluster refuses the pods: pods "…" is forbidden: exceeded quota: small, requested: limits.cpu=1, used: limits.cpu=4, limited: limits.cpu=4`,
+		Message: `the cluster refuses the pods: pods "…" is forbidden: exceeded quota: small, requested: limits.cpu=1, limited: limits.cpu=4`,
 	}
 	for name, test := range map[string]struct {
 		conditions []appsv1.DeploymentCondition
@@ -346,6 +379,18 @@ func TestWhatADeploymentTells(t *testing.T) {
 			}
 		})
 	}
+
+	t.Run("a quota that others use too", func(t *testing.T) {
+		reads := func(message string) string {
+			deployment := &appsv1.Deployment{}
+			deployment.Status.Conditions = []appsv1.DeploymentCondition{condition(appsv1.DeploymentReplicaFailure, corev1.ConditionTrue, "FailedCreate", message)}
+			return revisionDetail(deployment, nil).Failure.Message
+		}
+		now := reads(quota.Message)
+		if later := reads(strings.Replace(quota.Message, "used: limits.cpu=4", "used: limits.cpu=3500m", 1)); later != now {
+			t.Errorf("it read %q and reads %q", now, later)
+		}
+	})
 
 	t.Run("its pods know better", func(t *testing.T) {
 		deployment := &appsv1.Deployment{}

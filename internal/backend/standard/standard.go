@@ -12,6 +12,8 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -98,10 +100,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 			observation.Revisions[revision.Number] = revisionDetail(found.deployments[revision.Number], found.pods[revision.Number])
 		}
 	}
-	observation.Route, err = b.routeDetail(ctx, found)
-	if err != nil {
-		return nil, err
-	}
+	observation.Route = b.routeDetail(ctx, found)
 	return observation, nil
 }
 
@@ -125,16 +124,16 @@ func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.A
 
 // routeDetail says how far the gateway is, for people. The Gateway itself is looked at only where no gateway has said
 // anything about the route, which is rare and worth a read.
-func (b *Backend) routeDetail(ctx context.Context, found *children) (backend.Route, error) {
+func (b *Backend) routeDetail(ctx context.Context, found *children) backend.Route {
 	if !b.RoutesInstalled() {
 		return backend.Route{
 			Refused: true,
 			Reason:  reasonGatewayAPIMissing,
 			Message: "the cluster does not have the Gateway API (HTTPRoute of gateway.networking.k8s.io/v1); install its CRDs and a gateway that implements it",
-		}, nil
+		}
 	}
 	if found.route == nil {
-		return backend.Route{}, nil
+		return backend.Route{}
 	}
 	detail := backend.Route{Exists: true}
 	routes := []*gatewayv1.HTTPRoute{found.route}
@@ -152,33 +151,32 @@ func (b *Backend) routeDetail(ctx context.Context, found *children) (backend.Rou
 			detail.Refused, detail.Reason = true, verdict.reason
 			detail.Message = fmt.Sprintf("the gateway refuses HTTPRoute %q (%s); see what it says with: kubectl describe httproute -n %s %s",
 				route.Name, cmp.Or(verdict.message, verdict.reason), route.Namespace, route.Name)
-			return detail, nil
+			return detail
 		}
 		for _, ref := range verdict.silent {
-			if detail, err := b.missingGateway(ctx, ref); err != nil || detail.Refused {
-				return detail, err
+			if missing := b.missingGateway(ctx, ref); missing != nil {
+				return *missing
 			}
 		}
 	}
-	return detail, nil
+	return detail
 }
 
-// missingGateway tells of a gateway that a route names and that does not exist.
-func (b *Backend) missingGateway(ctx context.Context, ref gatewayv1.ParentReference) (backend.Route, error) {
+// missingGateway tells of a gateway that a route names and that does not exist; nil where it does, or where nobody knows:
+// what is only told to people must not keep anything from going on. Gateways are not watched.
+func (b *Backend) missingGateway(ctx context.Context, ref gatewayv1.ParentReference) *backend.Route {
 	key := client.ObjectKey{Namespace: string(value(ref.Namespace, "")), Name: string(ref.Name)}
 	err := b.Live.Get(ctx, key, &gatewayv1.Gateway{})
-	if client.IgnoreNotFound(err) != nil {
-		return backend.Route{}, fmt.Errorf("reading Gateway %s: %w", key, err)
+	if !apierrors.IsNotFound(err) && !apimeta.IsNoMatchError(err) {
+		return nil
 	}
-	detail := backend.Route{Exists: true}
-	if err != nil {
-		setting := "ingress.gateway"
-		if outer := b.Config.Ingress.Gateway; outer.Namespace != key.Namespace || outer.Name != key.Name {
-			setting = "ingress.localGateway"
-		}
-		detail.Refused, detail.Reason = true, reasonGatewayMissing
-		detail.Message = fmt.Sprintf("Gateway %q in namespace %q does not exist; create it, or name another one in the operator's configuration under %s",
-			key.Name, key.Namespace, setting)
+	setting := "ingress.gateway"
+	if outer := b.Config.Ingress.Gateway; outer.Namespace != key.Namespace || outer.Name != key.Name {
+		setting = "ingress.localGateway"
 	}
-	return detail, nil
+	return &backend.Route{
+		Exists: true, Refused: true, Unwatched: true, Reason: reasonGatewayMissing,
+		Message: fmt.Sprintf("Gateway %q in namespace %q does not exist; create it, or name another one in the operator's configuration under %s",
+			key.Name, key.Namespace, setting),
+	}
 }

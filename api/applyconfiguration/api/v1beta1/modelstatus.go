@@ -18,7 +18,8 @@ type ModelStatusApplyConfiguration struct {
 	TransitionStatus *apiv1beta1.TransitionStatus `json:"transitionStatus,omitempty"`
 	// State of the model that is served and of the one that the spec asks for.
 	ModelRevisionStates *ModelRevisionStatesApplyConfiguration `json:"states,omitempty"`
-	// Why the model that the spec asks for cannot be loaded. Absent once it can.
+	// Why the model that the spec asks for, or else one that serves, cannot be loaded.
+	// Absent once it can.
 	LastFailureInfo *FailureInfoApplyConfiguration `json:"lastFailureInfo,omitempty"`
 	// Copies of the model that the spec asks for.
 	ModelCopies *ModelCopiesApplyConfiguration `json:"copies,omitempty"`
