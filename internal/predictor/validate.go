@@ -6,6 +6,7 @@ package predictor
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,7 @@ func Validate(isvc *v1beta1.InferenceService) []Problem {
 		metadataProblems(isvc.Spec.Predictor),
 		numberProblems(isvc.Spec.Predictor.ComponentExtensionSpec),
 		environmentProblems(isvc.Spec.Predictor),
+		quantityProblems(isvc.Spec.Predictor),
 	)
 }
 
@@ -208,4 +210,13 @@ func environmentProblems(predictor v1beta1.PredictorSpec) []Problem {
 		check(fmt.Sprintf("%s.containers[%s]", predictorField, container.Name), container.Env)
 	}
 	return problems
+}
+
+// quantityProblems refuses what could not even be compared with another
+// quantity.
+func quantityProblems(predictor v1beta1.PredictorSpec) []Problem {
+	if problem := excessive(reflect.ValueOf(predictor), predictorField); problem != nil {
+		return []Problem{*problem}
+	}
+	return nil
 }
