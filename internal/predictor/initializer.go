@@ -41,6 +41,7 @@ func (r *Resolved) initializer(pod *corev1.PodSpec, credentials Credentials) (co
 	making := &initializer{}
 	uri, err := making.authenticate(r, credentials)
 	if err != nil {
+		err.InSecret = true
 		return corev1.Container{}, nil, err
 	}
 	making.trustCABundle()

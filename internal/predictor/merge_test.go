@@ -225,8 +225,8 @@ func TestPlaceholdersThatCannotBeFilledIn(t *testing.T) {
 			runtime := runtimeFrom(t, "sklearn", "supportedModelFormats: [{name: sklearn, autoSelect: true}]\ncontainers: "+test.runtime)
 			_, err := resolve(t, isvc, cluster(runtime)).Render(Credentials{})
 			wantError(t, err, Error{
-				v1beta1.InvalidPredictorSpec, "spec.predictor.model",
-				`a placeholder in container kserve-container of ClusterServingRuntime "sklearn" cannot be filled in: ` + test.want + known,
+				Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model",
+				Message: `a placeholder in container kserve-container of ClusterServingRuntime "sklearn" cannot be filled in: ` + test.want + known,
 			})
 		})
 	}
@@ -319,7 +319,7 @@ func TestRuntimeWithoutAServingContainer(t *testing.T) {
 	runtime := runtimeFrom(t, "sklearn", "supportedModelFormats: [{name: sklearn, autoSelect: true}]\ncontainers: [{name: server}]")
 	_, err := resolve(t, isvcFrom(t, "model: {modelFormat: {name: sklearn}}"), cluster(runtime)).Render(Credentials{})
 	wantError(t, err, Error{
-		v1beta1.InvalidPredictorSpec, "spec.predictor.model",
-		`ClusterServingRuntime "sklearn" has no container kserve-container; add it to the runtime, or use another`,
+		Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model",
+		Message: `ClusterServingRuntime "sklearn" has no container kserve-container; add it to the runtime, or use another`,
 	})
 }

@@ -61,7 +61,7 @@ func TestStorageIsRefused(t *testing.T) {
 	}
 	for uri, want := range cases {
 		_, err := Resolve(isvcFrom(t, "model: {modelFormat: {name: sklearn}, storageUri: \""+uri+"\"}"), Runtimes{}, defaultSettings())
-		wantError(t, err, Error{v1beta1.InvalidPredictorSpec, "spec.predictor.model.storageUri", want})
+		wantError(t, err, Error{Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model.storageUri", Message: want})
 	}
 }
 
@@ -122,6 +122,7 @@ func TestStorageSpecIsRefused(t *testing.T) {
 				_, err = resolved.Render(Credentials{Secret: test.secret})
 			}
 			test.want.Reason = v1beta1.InvalidPredictorSpec
+			test.want.InSecret = test.want.Field != field+".path"
 			wantError(t, err, test.want)
 		})
 	}
@@ -170,8 +171,9 @@ func TestNamedSecretIsMissing(t *testing.T) {
 	isvc.Annotations = map[string]string{v1beta1.AnnotationStorageSecretName: "mine"}
 	_, err := resolve(t, isvc, cluster(runtimeFrom(t, "sklearn", sklearnRuntime))).Render(Credentials{})
 	wantError(t, err, Error{
-		v1beta1.InvalidPredictorSpec, "metadata.annotations[serving.kserve.io/storageSecretName]",
-		`"mine": there is no such secret in namespace models; create it, or remove the annotation`,
+		Reason: v1beta1.InvalidPredictorSpec, Field: "metadata.annotations[serving.kserve.io/storageSecretName]",
+		Message: `"mine": there is no such secret in namespace models; create it, or remove the annotation`,
+		InSecret: true,
 	})
 }
 
@@ -181,8 +183,8 @@ volumes: [{name: mine, emptyDir: {}}]
 model: {modelFormat: {name: sklearn}, storageUri: "gs://b/p", volumeMounts: [{name: mine, mountPath: /mnt/models}]}`)
 	_, err := resolve(t, isvc, cluster(runtimeFrom(t, "sklearn", sklearnRuntime))).Render(Credentials{})
 	wantError(t, err, Error{
-		v1beta1.InvalidPredictorSpec, "spec.predictor",
-		"container kserve-container mounts volume mine at /mnt/models, where the model belongs; mount it elsewhere, or remove storageUri",
+		Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor",
+		Message: "container kserve-container mounts volume mine at /mnt/models, where the model belongs; mount it elsewhere, or remove storageUri",
 	})
 }
 

@@ -179,7 +179,7 @@ func TestPredictorIsRefused(t *testing.T) {
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			resolved, err := Resolve(isvcFrom(t, test.predictor), Runtimes{}, defaultSettings())
-			wantError(t, err, Error{v1beta1.InvalidPredictorSpec, test.field, test.message})
+			wantError(t, err, Error{Reason: v1beta1.InvalidPredictorSpec, Field: test.field, Message: test.message})
 			if resolved != nil {
 				t.Error("an answer came with the error, though the spec itself is wrong")
 			}
