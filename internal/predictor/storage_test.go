@@ -43,7 +43,7 @@ func TestStorageSchemes(t *testing.T) {
 }
 
 func TestStorageIsRefused(t *testing.T) {
-	const supported = "write one of gs://, s3://, hf://, pvc://, oci://, https://, http://, hdfs://, webhdfs://, file://, " +
+	const supported = "write one of gs://, s3://, hf://, pvc://, oci://, oci+native://, https://, http://, hdfs://, webhdfs://, file://, " +
 		"https://<account>.blob.core.windows.net/<container>/<path>, or a local path"
 	cases := map[string]string{
 		"":                                `is empty; ` + supported,
@@ -107,7 +107,15 @@ func TestStorageSpecIsRefused(t *testing.T) {
 		},
 		"an unknown type": {
 			"{key: unknown, path: iris}", secret,
-			Error{Field: field + ".parameters[type]", Message: `"ftp" is not supported; write one of gs, s3, http, https, hf, file, hdfs or webhdfs`},
+			Error{Field: field, Message: `type "ftp" is not supported here, in parameters or in the entry of the secret; write one of s3, hdfs or webhdfs, or use storageUri`},
+		},
+		"a type that needs no such secret": {
+			"{path: iris, parameters: {type: gs}}", nil,
+			Error{Field: field, Message: `type "gs" is not supported here, in parameters or in the entry of the secret; write one of s3, hdfs or webhdfs, or use storageUri`},
+		},
+		"an empty key is none": {
+			"{key: \"\", path: iris}", secret,
+			Error{Field: field, Message: `does not say what type of storage it is; write parameters.type: s3, or put "type" into the entry of the secret`},
 		},
 		"no bucket": {
 			"{key: no-bucket, path: iris}", secret,
@@ -172,7 +180,7 @@ func TestNamedSecretIsMissing(t *testing.T) {
 	_, err := resolve(t, isvc, cluster(runtimeFrom(t, "sklearn", sklearnRuntime))).Render(Credentials{})
 	wantError(t, err, Error{
 		Reason: v1beta1.InvalidPredictorSpec, Field: "metadata.annotations[serving.kserve.io/storageSecretName]",
-		Message: `"mine": there is no such secret in namespace models; create it, or remove the annotation`,
+		Message:  `"mine": there is no such secret in namespace models; create it, or remove the annotation`,
 		InSecret: true,
 	})
 }
