@@ -67,13 +67,18 @@ func run(ctx context.Context, opts options) error {
 		return err
 	}
 	ctrl.Log.WithName("setup").Info("Starting", "version", version, "deploymentMode", cfg.DeploymentMode)
-	if err := controller.Setup(ctx, mgr, cfg, prometheusRegistry()); err != nil {
+	if err := controller.Setup(ctx, mgr, cfg, prometheusRegistry(), account()); err != nil {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running: %w", err)
 	}
 	return nil
+}
+
+// account is who the operator is: its pod says so.
+func account() controller.Account {
+	return controller.AccountOr(os.Getenv("POD_NAMESPACE"), os.Getenv("SERVICE_ACCOUNT"))
 }
 
 // garbagePercent is how much garbage there may be for what is in use. Most of that is the cache, which grows with the

@@ -138,6 +138,16 @@ func TestMistakesAreNamed(t *testing.T) {
 				`propagation.excludedLabels[1]: "*" is neither a key such as example.com/team nor a prefix such as example.com/*`,
 			},
 		},
+		"keys that pods are made by": {
+			given: `{propagation: {excludedAnnotations: [example.com/team, "serving.kserve.io/*", serving.knative.dev/progress-deadline, example.com/secret]}, credentials: {storageSecretNameAnnotation: example.com/secret}}`,
+			want: []string{
+				`propagation.excludedAnnotations[1]: "serving.kserve.io/*" would take the effect from the annotation serving.kserve.io/enable-prometheus-scraping; name the keys that are meant`,
+				`propagation.excludedAnnotations[1]: "serving.kserve.io/*" would take the effect from the annotation serving.kserve.io/gke-accelerator; name the keys that are meant`,
+				`propagation.excludedAnnotations[1]: "serving.kserve.io/*" would take the effect from the annotation serving.kserve.io/storage-initializer-uid; name the keys that are meant`,
+				`propagation.excludedAnnotations[2]: "serving.knative.dev/progress-deadline" would take the effect from the annotation serving.knative.dev/progress-deadline; name the keys that are meant`,
+				`propagation.excludedAnnotations[3]: "example.com/secret" would take the effect from the annotation example.com/secret; name the keys that are meant`,
+			},
+		},
 		"text for a list": {
 			given: `propagation: {excludedLabels: team}`,
 			want:  []string{`propagation.excludedLabels: "team" is not a list of strings`},

@@ -14,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/serinus-io/serinus/internal/predictor"
 )
 
 // minRevisionHistory is how many revisions are promised to be retained.
@@ -34,6 +36,8 @@ func (c *Config) validate() error {
 	m.checkRollout(c.Rollout)
 	m.checkKeys("propagation.excludedAnnotations", c.Propagation.ExcludedAnnotations)
 	m.checkKeys("propagation.excludedLabels", c.Propagation.ExcludedLabels)
+	m.checkShaping("propagation.excludedAnnotations", c.Propagation.ExcludedAnnotations,
+		predictor.ShapingAnnotations(c.Credentials.StorageSecretNameAnnotation))
 	m.checkStorageInitializer(c.StorageInitializer)
 	m.checkResources("predictor.resources", c.Predictor.Resources)
 	m.checkCredentials(c.Credentials)
@@ -216,6 +220,18 @@ func (m *mistakes) checkKeys(key string, entries []string) {
 		}
 		if problems := validation.IsQualifiedName(sample); len(problems) > 0 {
 			m.add(fmt.Sprintf("%s[%d]", key, i), "%q is neither a key such as example.com/team nor a prefix such as example.com/*", entry)
+		}
+	}
+}
+
+// checkShaping refuses to keep from the pods what they are made by. No label is
+// of that kind.
+func (m *mistakes) checkShaping(key string, entries, shaping []string) {
+	for i, entry := range entries {
+		for _, annotation := range shaping {
+			if predictor.Matches(annotation, entry) {
+				m.add(fmt.Sprintf("%s[%d]", key, i), "%q would take the effect from the annotation %s; name the keys that are meant", entry, annotation)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,17 @@ type Backend interface {
 		render func(context.Context) (backend.NewRevision, error)) (backend.Written, error)
 }
 
+// Account is a service account: who the operator is.
+type Account struct{ Namespace, Name string }
+
+// AccountOr returns the account of those names, or where one is empty that of an installation that changed nothing.
+func AccountOr(namespace, name string) Account {
+	return Account{Namespace: cmp.Or(namespace, "serinus-system"), Name: cmp.Or(name, "serinus-controller-manager")}
+}
+
+// String is the account as kubectl create rolebinding --serviceaccount takes it.
+func (a Account) String() string { return a.Namespace + ":" + a.Name }
+
 // Reconciler runs InferenceServices.
 type Reconciler struct {
 	// Client reads from the cache and writes; Live reads from the API server what is not cached.
@@ -52,6 +64,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	Metrics  *metrics.Metrics
 	Clock    clock.PassiveClock
+	// Account is who the operator is to the API server.
+	Account Account
 
 	sent     backend.SentVersions[types.UID]
 	setbacks setbacks
@@ -157,7 +171,7 @@ func (p *pass) note(err error) error {
 		if p.problem == nil {
 			p.problem = problem
 		}
-		if endsUnseen(problem) {
+		if endsUnseen(leaf, problem) {
 			p.wake(p.Clock.Now().Add(recheckPeriod))
 		}
 	}

@@ -18,14 +18,14 @@ import (
 )
 
 // credentials reads what is known of credentials for storage, live and only when a revision is made: the operator may
-// not list secrets, and keeps none. A secret that the spec names itself takes the place of the account's.
+// not list secrets, and keeps none. A secret that the spec names itself takes the place of the account's. What is missing
+// is a problem: a revision that was made without its credentials would never get them.
 func (p *pass) credentials(ctx context.Context, need predictor.CredentialsNeed) (predictor.Credentials, error) {
 	var found predictor.Credentials
 	if need.ServiceAccount != "" {
-		var account corev1.ServiceAccount
-		key := client.ObjectKey{Namespace: p.isvc.Namespace, Name: need.ServiceAccount}
-		if err := p.Live.Get(ctx, key, &account); err != nil && !apierrors.IsNotFound(err) {
-			return found, fmt.Errorf("reading ServiceAccount %q: %w", need.ServiceAccount, err)
+		account, err := p.serviceAccount(ctx, need.ServiceAccount)
+		if err != nil {
+			return found, err
 		}
 		found.ServiceAccountAnnotations = account.Annotations
 		for _, reference := range account.Secrets {
@@ -36,9 +36,11 @@ func (p *pass) credentials(ctx context.Context, need predictor.CredentialsNeed) 
 			if err != nil {
 				return found, err
 			}
-			if secret != nil {
-				found.ServiceAccountSecrets = append(found.ServiceAccountSecrets, *secret)
+			if secret == nil {
+				return found, missingCredentials("ServiceAccount %q lists Secret %q, and there is no such Secret in namespace %s; create it, or take it out of the ServiceAccount's secrets",
+					need.ServiceAccount, reference.Name, p.isvc.Namespace)
 			}
+			found.ServiceAccountSecrets = append(found.ServiceAccountSecrets, *secret)
 		}
 	}
 	if need.Secret != "" {
@@ -49,6 +51,34 @@ func (p *pass) credentials(ctx context.Context, need predictor.CredentialsNeed) 
 		found.Secret = secret
 	}
 	return found, nil
+}
+
+// defaultServiceAccount is the account of pods that name none. Kubernetes makes it, and a namespace without it is just
+// being made: its pods wait for it.
+const defaultServiceAccount = "default"
+
+// serviceAccount is the account that the pods run as.
+func (p *pass) serviceAccount(ctx context.Context, name string) (*corev1.ServiceAccount, error) {
+	var account corev1.ServiceAccount
+	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.isvc.Namespace, Name: name}, &account)
+	switch {
+	case err == nil, apierrors.IsNotFound(err) && name == defaultServiceAccount:
+		return &account, nil
+	case apierrors.IsNotFound(err):
+		return nil, missingCredentials("spec.predictor.serviceAccountName: there is no ServiceAccount %q in namespace %s; create it, or name another",
+			name, p.isvc.Namespace)
+	default:
+		return nil, fmt.Errorf("reading ServiceAccount %q: %w", name, err)
+	}
+}
+
+// missingCredentials is about something that is not watched.
+func missingCredentials(message string, args ...any) *problemError {
+	return &problemError{status.Problem{
+		Condition: v1beta1.ConditionPredictorReady,
+		Reason:    reasonCredentialsMissing,
+		Message:   fmt.Sprintf(message, args...) + fmt.Sprintf(" (the operator looks again every %s)", recheckPeriod),
+	}}
 }
 
 // generatedFor tells whether a platform has made the secret for a service account: its token, or its access to the
@@ -71,8 +101,8 @@ func (p *pass) secret(ctx context.Context, name, why string) (*predictor.Secret,
 		return nil, &problemError{status.Problem{
 			Condition: v1beta1.ConditionPredictorReady,
 			Reason:    reasonCredentials,
-			Message: fmt.Sprintf("the operator may not read Secret %q (%s); allow it in this namespace: kubectl create rolebinding serinus-credentials-reader -n %s --clusterrole=serinus-credentials-reader --serviceaccount=serinus-system:serinus-controller-manager",
-				name, why, p.isvc.Namespace),
+			Message: fmt.Sprintf("the operator may not read Secret %q (%s); allow it in this namespace: kubectl create rolebinding serinus-credentials-reader -n %s --clusterrole=serinus-credentials-reader --serviceaccount=%s",
+				name, why, p.isvc.Namespace, p.Account),
 		}}
 	default:
 		return nil, fmt.Errorf("reading Secret %q: %w", name, err)

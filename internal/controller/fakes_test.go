@@ -70,6 +70,7 @@ func newOperator(t *testing.T, changes ...func(*v1beta1.InferenceService)) *oper
 		Recorder: o.recorder,
 		Metrics:  m,
 		Clock:    o.clock,
+		Account:  AccountOr("", ""),
 	}
 	return o
 }

@@ -21,6 +21,7 @@ const (
 	reasonOwnershipConflict      = "OwnershipConflict"
 	reasonRefused                = "RefusedByAPIServer"
 	reasonCredentials            = "CredentialsNotReadable"
+	reasonCredentialsMissing     = "CredentialsNotFound"
 	reasonDeploymentMode         = "DeploymentModeNotSupported"
 	reasonDeploymentModeChanged  = "DeploymentModeChanged"
 	reasonHostName               = "HostNameInvalid"
@@ -70,9 +71,13 @@ func aboutRoutes(err error) bool {
 	return errors.As(err, &answer) && answer.Status().Details != nil && answer.Status().Details.Group == gatewayv1.GroupName
 }
 
-// endsUnseen tells whether nothing wakes us when a problem ends. A spec that cannot be run ends with the spec or with a
-// serving runtime, and both are watched; but that its host belongs to another ends with that one.
-func endsUnseen(problem *status.Problem) bool {
+// endsUnseen tells whether nothing wakes us when an error that is a problem ends. A spec that cannot be run ends with the
+// spec or with a serving runtime, and both are watched; but that its host belongs to another ends with that one, and what
+// is wrong with a secret ends with the secret.
+func endsUnseen(err error, problem *status.Problem) bool {
+	if invalid, ok := errors.AsType[*predictor.Error](err); ok {
+		return invalid.InSecret
+	}
 	return problem.Failure == "" || problem.Reason == reasonHostTaken
 }
 

@@ -59,7 +59,8 @@ const (
 )
 
 // Setup adds the controller to a manager whose cache was made with [CacheOptions], and its metrics to the registerer.
-func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registerer prometheus.Registerer) error {
+// The account is who the operator is.
+func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registerer prometheus.Registerer, account Account) error {
 	if cfg.DeploymentMode != config.Standard {
 		return fmt.Errorf("deploymentMode: %s is not supported by this version; write %s", cfg.DeploymentMode, config.Standard)
 	}
@@ -88,6 +89,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 		Recorder: mgr.GetEventRecorder("serinus"),
 		Metrics:  m,
 		Clock:    clock.RealClock{},
+		Account:  account,
 	}
 	build := ctrl.NewControllerManagedBy(mgr).
 		Named("inferenceservice").

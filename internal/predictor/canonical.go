@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/big"
 	"reflect"
 	"slices"
 	"strconv"
@@ -161,18 +160,6 @@ func isEmpty(v reflect.Value) bool {
 	default:
 		return v.IsZero()
 	}
-}
-
-// rational returns a quantity as a fraction in lowest terms: there is just one
-// for each number.
-func rational(q resource.Quantity) string {
-	decimal := q.AsDec()
-	power := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(decimal.Scale(), -decimal.Scale()))), nil)
-	number := new(big.Rat).SetInt(decimal.UnscaledBig())
-	if decimal.Scale() > 0 {
-		return number.Quo(number, new(big.Rat).SetInt(power)).RatString()
-	}
-	return number.Mul(number, new(big.Rat).SetInt(power)).RatString()
 }
 
 func appendMap(out []byte, v reflect.Value) []byte {

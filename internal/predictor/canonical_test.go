@@ -57,30 +57,6 @@ func TestCanonicalForm(t *testing.T) {
 	}
 }
 
-func TestQuantitiesAreComparedAsNumbers(t *testing.T) {
-	same := [][]string{
-		{"1", "1000m", "1e0", "0.001k", "1.0"},
-		{"1Gi", "1024Mi", "1073741824", "1048576Ki"},
-		{"100m", "0.1", "100e-3"},
-		{"0", "0Gi", "0m"},
-		{"9223372036854775807", "9223372036854775807"},
-		{"100n", "0.1u"},
-	}
-	seen := map[string]string{}
-	for _, spellings := range same {
-		first := rational(resource.MustParse(spellings[0]))
-		for _, spelling := range spellings {
-			if got := rational(resource.MustParse(spelling)); got != first {
-				t.Errorf("%s is %s, but %s is %s", spelling, got, spellings[0], first)
-			}
-		}
-		if other, clash := seen[first]; clash {
-			t.Errorf("%s and %s are both %s", other, spellings[0], first)
-		}
-		seen[first] = spellings[0]
-	}
-}
-
 // TestEveryFieldHasACanonicalForm fails when the API gets a field of a kind
 // that canonical does not know.
 func TestEveryFieldHasACanonicalForm(t *testing.T) {

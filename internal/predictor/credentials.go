@@ -26,8 +26,7 @@ type CredentialsNeed struct {
 type Credentials struct {
 	// ServiceAccountAnnotations are those of CredentialsNeed.ServiceAccount.
 	ServiceAccountAnnotations map[string]string
-	// ServiceAccountSecrets are the secrets that it lists, in its order. One that
-	// does not exist is left out.
+	// ServiceAccountSecrets are the secrets that it lists, in its order.
 	ServiceAccountSecrets []Secret
 	// Secret is CredentialsNeed.Secret; nil if it does not exist.
 	Secret *Secret

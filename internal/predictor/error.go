@@ -18,6 +18,8 @@ type Error struct {
 	Field string
 	// Message says what is wrong and what to write.
 	Message string
+	// InSecret says that a change of a secret can mend it, which nobody hears of.
+	InSecret bool
 }
 
 func (e *Error) Error() string {

@@ -191,6 +191,8 @@ func TestWhatMakesARevision(t *testing.T) {
 		"Helm": func(g *given) {
 			g.isvc.Labels["app.kubernetes.io/managed-by"] = "Helm"
 			g.isvc.Labels["helm.sh/chart"] = "models-1.2.3"
+			g.isvc.Labels["velero.io/restore-name"] = "x"
+			g.isvc.Labels["skaffold.dev/run-id"] = "x"
 			g.isvc.Annotations["meta.helm.sh/release-name"] = "x"
 		},
 		"what the settings exclude": func(g *given) {

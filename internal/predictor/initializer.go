@@ -41,6 +41,7 @@ func (r *Resolved) initializer(pod *corev1.PodSpec, credentials Credentials) (co
 	making := &initializer{}
 	uri, err := making.authenticate(r, credentials)
 	if err != nil {
+		err.InSecret = true
 		return corev1.Container{}, nil, err
 	}
 	making.trustCABundle()
@@ -175,8 +176,9 @@ func completeURI(uri string, entry StorageEntry, field string) (string, *Error) 
 		return uri, nil
 	case entry.Type == "":
 		return "", invalid(field, "does not say what type of storage it is; write parameters.type: s3, or put \"type\" into the entry of the secret")
-	case !slices.Contains(downloadSchemes, entry.Type):
-		return "", invalid(field+".parameters[type]", "%q is not supported; write one of %s", entry.Type, listed("or", downloadSchemes))
+	case !slices.Contains(specTypes, entry.Type):
+		return "", invalid(field, "type %q is not supported here, in parameters or in the entry of the secret; write one of %s, or use storageUri",
+			entry.Type, listed("or", specTypes))
 	case entry.Type == "s3" && entry.Bucket == "":
 		return "", invalid(field, "does not name the bucket; write parameters.bucket, or put \"bucket\" into the entry of the secret")
 	case entry.Type == "s3":

@@ -120,7 +120,7 @@ func contradict(name corev1.ResourceName, inherited corev1.ResourceList, given r
 	if !ok {
 		return false
 	}
-	order := quantity.Cmp(given)
+	order := compareQuantities(quantity, given)
 	return order == wrong || order != 0 && strings.Contains(string(name), "/")
 }
 

@@ -4,12 +4,16 @@
 package predictor
 
 import (
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
@@ -221,18 +225,101 @@ func TestPlaceholdersThatCannotBeFilledIn(t *testing.T) {
 			runtime := runtimeFrom(t, "sklearn", "supportedModelFormats: [{name: sklearn, autoSelect: true}]\ncontainers: "+test.runtime)
 			_, err := resolve(t, isvc, cluster(runtime)).Render(Credentials{})
 			wantError(t, err, Error{
-				v1beta1.InvalidPredictorSpec, "spec.predictor.model",
-				`a placeholder in container kserve-container of ClusterServingRuntime "sklearn" cannot be filled in: ` + test.want + known,
+				Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model",
+				Message: `a placeholder in container kserve-container of ClusterServingRuntime "sklearn" cannot be filled in: ` + test.want + known,
 			})
 		})
 	}
+}
+
+// TestOnlyPlaceholdersAreFilledIn: what users write must not become a program
+// that the operator runs. Each of these would take its time or its memory.
+func TestOnlyPlaceholdersAreFilledIn(t *testing.T) {
+	const what = ` is not a placeholder; write {{.Name}}, {{.Namespace}}, {{.Labels.x}}, {{.Annotations.x}}, ` +
+		`{{index .Labels "x"}} or {{index .Annotations "x"}}; what can be used is .Name, .Namespace, and of the labels`
+	cases := map[string]struct{ text, want string }{
+		"a loop that fills the memory": {`{{range 4000000000}}AAAA{{end}}`, `"{{range 4000000000}}AAAA{{end}}"`},
+		"a loop that does not end":     {`{{range 9223372036854775807}}{{end}}`, `"{{range 9223372036854775807}}{{end}}"`},
+		"a condition":                  {`{{if .Name}}a{{end}}`, `"{{if .Name}}a{{end}}"`},
+		"a scope":                      {`{{with .Name}}{{.}}{{end}}`, `"{{with .Name}}{{.}}{{end}}"`},
+		"a template of its own name":   {`{{define ""}}{{range 9}}a{{end}}{{end}}`, `"{{range 9}}a{{end}}"`},
+		"a template in a template":     {`{{define "a"}}{{template "a"}}{{end}}{{template "a"}}`, `"{{template \"a\"}}"`},
+		"a pipeline":                   {`{{.Name | printf "%9999999s"}}`, `"{{.Name | printf \"%9999999s\"}}"`},
+		"a function":                   {`{{printf "%0*d" 4000000000 1}}`, `"{{printf \"%0*d\" 4000000000 1}}"`},
+		"a text":                       {`{{"a"}}`, `"{{\"a\"}}"`},
+		"a variable":                   {`{{$x := .Name}}`, `"{{$x := .Name}}"`},
+		"everything":                   {`{{.}}`, `"{{.}}"`},
+		"a key that is computed":       {`{{index .Labels (printf "%9999999s" "a")}}`, `"{{index .Labels (printf \"%9999999s\" \"a\")…"`},
+		"a look-up in a look-up":       {`{{index .Labels "a" "b"}}`, `"{{index .Labels \"a\" \"b\"}}"`},
+	}
+	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}}")
+			isvc.Spec.Predictor.Model.Args = []string{test.text}
+			wantPlaceholderError(t, isvc, runtime, test.want+what)
+
+			held := runtime.DeepCopy()
+			held.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "A", Value: test.text}}
+			wantPlaceholderError(t, isvcFrom(t, "model: {modelFormat: {name: sklearn}}"), held, test.want+what)
+		})
+	}
+}
+
+func wantPlaceholderError(t *testing.T, isvc *v1beta1.InferenceService, runtime *v1alpha1.ClusterServingRuntime, want string) {
+	t.Helper()
+	_, err := resolve(t, isvc, cluster(runtime)).Render(Credentials{})
+	invalid, ok := errors.AsType[*Error](err)
+	if !ok || invalid.Reason != v1beta1.InvalidPredictorSpec || invalid.Field != "spec.predictor.model" || !strings.Contains(invalid.Message, want) {
+		t.Errorf("error is %v, want %s", err, want)
+	}
+}
+
+func TestPlaceholdersThatAreFilledIn(t *testing.T) {
+	isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}}")
+	isvc.Labels = map[string]string{"team": "blue", "example.com/team": "red"}
+	isvc.Annotations = map[string]string{"purpose": "test"}
+	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
+	runtime.Spec.Containers[0].Args = nil
+	for text, want := range map[string]string{
+		"{{.Name}}.{{ .Namespace }}":            "iris.models",
+		"a {{- .Labels.team -}} b":              "ablueb",
+		`{{index .Labels "example.com/team"}}`:  "red",
+		"{{.Annotations.purpose}}{{/* why */}}": "test",
+		"{{.Annotations.modelFormat}}":          "sklearn",
+		"}}{":                                   "}}{",
+	} {
+		isvc.Spec.Predictor.Model.Args = []string{text}
+		revision, err := resolve(t, isvc, cluster(runtime)).Render(Credentials{})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got := revision.Template.Spec.Containers[0].Args[0]; got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestPlaceholdersCannotMultiplyALongValue: a spec of a megabyte that names a
+// value of a quarter of one again and again would come to gigabytes.
+func TestPlaceholdersCannotMultiplyALongValue(t *testing.T) {
+	isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}}")
+	isvc.Annotations = map[string]string{"long": strings.Repeat("x", 1<<18)}
+	const want = "the placeholders come to more than 1048576 bytes"
+	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
+	runtime.Spec.Containers[0].Args = nil
+	isvc.Spec.Predictor.Model.Args = []string{strings.Repeat("{{.Annotations.long}}", 50_000)}
+	wantPlaceholderError(t, isvc, runtime, "args[0]: "+want)
+	isvc.Spec.Predictor.Model.Args = slices.Repeat([]string{"{{.Annotations.long}}"}, 50_000)
+	wantPlaceholderError(t, isvc, runtime, "args[4]: "+want)
 }
 
 func TestRuntimeWithoutAServingContainer(t *testing.T) {
 	runtime := runtimeFrom(t, "sklearn", "supportedModelFormats: [{name: sklearn, autoSelect: true}]\ncontainers: [{name: server}]")
 	_, err := resolve(t, isvcFrom(t, "model: {modelFormat: {name: sklearn}}"), cluster(runtime)).Render(Credentials{})
 	wantError(t, err, Error{
-		v1beta1.InvalidPredictorSpec, "spec.predictor.model",
-		`ClusterServingRuntime "sklearn" has no container kserve-container; add it to the runtime, or use another`,
+		Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model",
+		Message: `ClusterServingRuntime "sklearn" has no container kserve-container; add it to the runtime, or use another`,
 	})
 }

@@ -113,6 +113,9 @@ func normaliseModel(model *v1beta1.ModelSpec) *Error {
 			model.Name, v1beta1.ServingContainerName)
 	}
 	model.Name = ""
+	if model.Storage != nil && model.Storage.StorageKey != nil && *model.Storage.StorageKey == "" {
+		model.Storage.StorageKey = nil
+	}
 	if model.ProtocolVersion == nil {
 		if protocol, ok := protocolOfFormat[model.ModelFormat.Name]; ok {
 			model.ProtocolVersion = &protocol

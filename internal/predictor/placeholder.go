@@ -4,12 +4,14 @@
 package predictor
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"text/template"
+	"text/template/parse"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -34,9 +36,24 @@ func (r *Resolved) placeholders() placeholders {
 	}
 }
 
+// maxFilledIn bounds what the placeholders of a container come to. The API
+// server stores no pod of that size.
+const maxFilledIn = 1 << 20
+
 // fillIn replaces the placeholders in all texts of a container.
 func (r *Resolved) fillIn(container *corev1.Container, values placeholders) *Error {
-	err := eachText(reflect.ValueOf(container).Elem(), "", values.fill)
+	room := maxFilledIn
+	err := eachText(reflect.ValueOf(container).Elem(), "", func(path, text string) (string, error) {
+		if !strings.Contains(text, "{{") {
+			return text, nil
+		}
+		filled, err := values.fill(text, room)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", path, err)
+		}
+		room -= len(filled)
+		return filled, nil
+	})
 	if err != nil {
 		return invalid(modelField, "a placeholder in container %s of %s cannot be filled in: %v; "+
 			"what can be used is .Name, .Namespace, and of the labels and annotations that propagate to pods %s",
@@ -45,19 +62,74 @@ func (r *Resolved) fillIn(container *corev1.Container, values placeholders) *Err
 	return nil
 }
 
-func (p placeholders) fill(path, text string) (string, error) {
-	if !strings.Contains(text, "{{") {
-		return text, nil
-	}
+func (p placeholders) fill(text string, room int) (string, error) {
 	parsed, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"index": lookUp}).Parse(text)
 	if err != nil {
-		return "", fmt.Errorf("%s: %s", path, lastPart(err, ": "))
+		return "", errors.New(lastPart(err, ": "))
 	}
-	var filled strings.Builder
-	if err := parsed.Execute(&filled, p); err != nil {
-		return "", fmt.Errorf("%s: %s", path, lastPart(err, ">: "))
+	if err := onlyPlaceholders(parsed); err != nil {
+		return "", err
 	}
-	return filled.String(), nil
+	filled := &bounded{room: room}
+	if err := parsed.Execute(filled, p); err != nil {
+		return "", errors.New(lastPart(err, ">: "))
+	}
+	return filled.text.String(), nil
+}
+
+// onlyPlaceholders refuses a template that is more than text with placeholders.
+// Users write it and the operator runs it, for all namespaces: a loop would take
+// all of its time or memory.
+func onlyPlaceholders(parsed *template.Template) error {
+	for _, node := range parsed.Root.Nodes {
+		if _, isText := node.(*parse.TextNode); !isText && !isPlaceholder(node) {
+			return fmt.Errorf(`%q is not a placeholder; write {{.Name}}, {{.Namespace}}, {{.Labels.x}}, {{.Annotations.x}}, `+
+				`{{index .Labels "x"}} or {{index .Annotations "x"}}`, beginning(node.String()))
+		}
+	}
+	return nil
+}
+
+// isPlaceholder tells whether a node is a field, or a look-up of one key in a
+// field.
+func isPlaceholder(node parse.Node) bool {
+	action, ok := node.(*parse.ActionNode)
+	if !ok || len(action.Pipe.Decl) > 0 || len(action.Pipe.Cmds) != 1 {
+		return false
+	}
+	args := action.Pipe.Cmds[0].Args
+	switch len(args) {
+	case 1:
+		return args[0].Type() == parse.NodeField
+	case 3:
+		function, ok := args[0].(*parse.IdentifierNode)
+		return ok && function.Ident == "index" && args[1].Type() == parse.NodeField && args[2].Type() == parse.NodeString
+	default:
+		return false
+	}
+}
+
+// beginning is what of a text a message can hold.
+func beginning(text string) string {
+	const enough = 40
+	runes := []rune(text)
+	if len(runes) <= enough {
+		return text
+	}
+	return string(runes[:enough]) + "…"
+}
+
+// bounded is a text that has a greatest length.
+type bounded struct {
+	text strings.Builder
+	room int
+}
+
+func (b *bounded) Write(text []byte) (int, error) {
+	if len(text) > b.room-b.text.Len() {
+		return 0, fmt.Errorf("the placeholders come to more than %d bytes, which no pod can hold; use fewer, or shorter values", maxFilledIn)
+	}
+	return b.text.Write(text)
 }
 
 // lastPart returns an error of a template without where in the template it

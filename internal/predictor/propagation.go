@@ -39,6 +39,8 @@ var bookkeeping = []string{
 	"objectset.rio.cattle.io/*",
 	"kapp.k14s.io/*",
 	"configsync.gke.io/*",
+	"velero.io/*",
+	"skaffold.dev/*",
 	"configmanagement.gke.io/*",
 	"config.kubernetes.io/*",
 	"internal.config.kubernetes.io/*",
@@ -75,6 +77,26 @@ var unpropagatedAnnotations = append([]string{
 	annotationModelFormat,
 	"serinus.io/*",
 }, bookkeeping...)
+
+// ShapingAnnotations are the annotations that pods are made by. One that is
+// excluded from the pods has no effect, so it cannot be.
+func ShapingAnnotations(storageSecretName string) []string {
+	return []string{
+		v1beta1.AnnotationEnablePrometheusScraping,
+		v1beta1.AnnotationProgressDeadline,
+		v1beta1.AnnotationStorageReadonly,
+		annotationGKEAccelerator,
+		annotationMetricsPath,
+		annotationMetricsPort,
+		annotationStorageInitializerUID,
+		storageSecretName,
+	}
+}
+
+// Matches tells whether a pattern of the settings stands for a key.
+func Matches(key, pattern string) bool {
+	return matches(key, []string{pattern})
+}
 
 // metadata are the labels and annotations that reach the pods.
 type metadata struct {

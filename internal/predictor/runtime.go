@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"time"
 
@@ -78,14 +79,23 @@ func lowestProtocol(spec *v1alpha1.ServingRuntimeSpec) int {
 // choose returns the serving runtime for a model.
 func choose(model *v1beta1.ModelSpec, namespace string, runtimes Runtimes) (*runtime, *Error) {
 	all := runtimes.all()
+	choice := pick
 	if model.Runtime != nil {
-		return named(*model.Runtime, model, namespace, all)
+		choice = named
 	}
-	return pick(model, namespace, all)
+	chosen, err := choice(model, namespace, all)
+	if err != nil {
+		return nil, err
+	}
+	if problem := excessive(reflect.ValueOf(chosen.spec.ServingRuntimePodSpec), "spec"); problem != nil {
+		return nil, invalid(modelField, "%s cannot be used: %s", chosen, problem)
+	}
+	return chosen, nil
 }
 
 // named returns the runtime that the spec names.
-func named(name string, model *v1beta1.ModelSpec, namespace string, all []*runtime) (*runtime, *Error) {
+func named(model *v1beta1.ModelSpec, namespace string, all []*runtime) (*runtime, *Error) {
+	name := *model.Runtime
 	index := slices.IndexFunc(all, func(r *runtime) bool { return r.ref.Name == name })
 	if index < 0 {
 		return nil, notThere(name, namespace, all)

@@ -191,19 +191,19 @@ protocolVersions: [v1, v2]`)
 		"there are none": {
 			"{modelFormat: {name: sklearn}}",
 			Runtimes{},
-			Error{v1beta1.NoSupportingRuntime, format, `no serving runtime serves format "sklearn" with protocol v1 (protocolVersion is not set): ` +
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "sklearn" with protocol v1 (protocolVersion is not set): ` +
 				"there is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; install one"},
 		},
 		"nobody knows the format": {
 			"{modelFormat: {name: sklaern}}",
 			cluster(xgboost, mlserver),
-			Error{v1beta1.NoSupportingRuntime, format, `no serving runtime serves format "sklaern" with protocol v1 (protocolVersion is not set): ` +
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "sklaern" with protocol v1 (protocolVersion is not set): ` +
 				"mlserver and xgbserver serve other formats; write mlflow, sklearn or xgboost in modelFormat.name, or install a serving runtime for sklaern"},
 		},
 		"each for its own reason": {
 			"{modelFormat: {name: sklearn, version: \"9\"}, protocolVersion: grpc-v2}",
 			cluster(mlserver, sklearn, unversioned, manual, disabled, several, spread, xgboost),
-			Error{v1beta1.NoSupportingRuntime, format, `no serving runtime serves format "sklearn" version "9" with protocol grpc-v2: ` +
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "sklearn" version "9" with protocol grpc-v2: ` +
 				`ClusterServingRuntime "sklearnserver" serves sklearn in version "0" or "1", not in "9" (write that in modelFormat.version); ` +
 				`ClusterServingRuntime "mlserver" serves sklearn in version "1", not in "9" (write that in modelFormat.version); ` +
 				`ClusterServingRuntime "disabled" is disabled (have it enabled); ` +
@@ -216,25 +216,25 @@ protocolVersions: [v1, v2]`)
 		"the protocol": {
 			"{modelFormat: {name: mlflow}}",
 			cluster(mlserver),
-			Error{v1beta1.NoSupportingRuntime, format, `no serving runtime serves format "mlflow" with protocol v1 (protocolVersion is not set): ` +
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "mlflow" with protocol v1 (protocolVersion is not set): ` +
 				`ClusterServingRuntime "mlserver" speaks v2, not v1 (write model.protocolVersion: v2)`},
 		},
 		"named and not there": {
 			"{modelFormat: {name: sklearn}, runtime: sklearnsrv}",
 			cluster(mlserver, sklearn),
-			Error{v1beta1.RuntimeNotRecognized, runtime, `"sklearnsrv" is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; ` +
+			Error{Reason: v1beta1.RuntimeNotRecognized, Field: runtime, Message: `"sklearnsrv" is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; ` +
 				"write mlserver or sklearnserver, or remove the field to have a runtime picked"},
 		},
 		"named where there are none": {
 			"{modelFormat: {name: sklearn}, runtime: sklearnserver}",
 			Runtimes{},
-			Error{v1beta1.RuntimeNotRecognized, runtime, `"sklearnserver" is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; ` +
+			Error{Reason: v1beta1.RuntimeNotRecognized, Field: runtime, Message: `"sklearnserver" is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; ` +
 				"there are no serving runtimes at all; install one"},
 		},
 		"named and disabled": {
 			"{modelFormat: {name: sklearn}, runtime: disabled}",
 			cluster(disabled, sklearn),
-			Error{v1beta1.RuntimeDisabled, runtime, `ClusterServingRuntime "disabled" is disabled; have it enabled, or remove the field to have a runtime picked`},
+			Error{Reason: v1beta1.RuntimeDisabled, Field: runtime, Message: `ClusterServingRuntime "disabled" is disabled; have it enabled, or remove the field to have a runtime picked`},
 		},
 		"named, and the one of the namespace is disabled": {
 			"{modelFormat: {name: sklearn}, runtime: disabled}",
@@ -242,29 +242,29 @@ protocolVersions: [v1, v2]`)
 				Namespaced: []*v1alpha1.ServingRuntime{namespaced(disabled)},
 				Cluster:    []*v1alpha1.ClusterServingRuntime{serving(t, "disabled", "supportedModelFormats: [{name: sklearn}]")},
 			},
-			Error{v1beta1.RuntimeDisabled, runtime, `ServingRuntime "disabled" is disabled; have it enabled, or remove the field to have a runtime picked`},
+			Error{Reason: v1beta1.RuntimeDisabled, Field: runtime, Message: `ServingRuntime "disabled" is disabled; have it enabled, or remove the field to have a runtime picked`},
 		},
 		"named, and of another format": {
 			"{modelFormat: {name: sklearn}, runtime: xgbserver}",
 			cluster(xgboost),
-			Error{v1beta1.NoSupportingRuntime, runtime, `ClusterServingRuntime "xgbserver" does not serve sklearn; name one that does, or remove the field to have a runtime picked`},
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "xgbserver" does not serve sklearn; name one that does, or remove the field to have a runtime picked`},
 		},
 		"named, and of another version": {
 			"{modelFormat: {name: sklearn, version: \"2\"}, runtime: sklearnserver}",
 			cluster(sklearn),
-			Error{v1beta1.NoSupportingRuntime, runtime, `ClusterServingRuntime "sklearnserver" serves sklearn in version "0" or "1", not in "2"; ` +
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "sklearnserver" serves sklearn in version "0" or "1", not in "2"; ` +
 				"write that in modelFormat.version, or remove the field to have a runtime picked"},
 		},
 		"named, and of another protocol": {
 			"{modelFormat: {name: sklearn}, runtime: mlserver, protocolVersion: v1}",
 			cluster(mlserver),
-			Error{v1beta1.NoSupportingRuntime, runtime, `ClusterServingRuntime "mlserver" speaks v2, not v1; ` +
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "mlserver" speaks v2, not v1; ` +
 				"write model.protocolVersion: v2, or remove the field to have a runtime picked"},
 		},
 		"named, and for several models": {
 			"{modelFormat: {name: sklearn}, runtime: several}",
 			cluster(several),
-			Error{v1beta1.NoSupportingRuntime, runtime, `ClusterServingRuntime "several" is for several models at a time (multiModel), which is not supported; ` +
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "several" is for several models at a time (multiModel), which is not supported; ` +
 				"use another, or remove the field to have a runtime picked"},
 		},
 	}
@@ -283,6 +283,7 @@ func wantError(t *testing.T, err error, want Error) {
 		t.Fatalf("got error %v of type %T, want %v", err, err, &want)
 	}
 	if *got != want {
-		t.Errorf("got\n%s %s: %s\nwant\n%s %s: %s", got.Reason, got.Field, got.Message, want.Reason, want.Field, want.Message)
+		t.Errorf("got\n%s %s: %s (in a secret: %t)\nwant\n%s %s: %s (in a secret: %t)",
+			got.Reason, got.Field, got.Message, got.InSecret, want.Reason, want.Field, want.Message, want.InSecret)
 	}
 }

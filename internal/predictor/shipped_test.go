@@ -11,8 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
 // These tests read what the project ships: config/runtimes and config/samples.
@@ -145,6 +148,56 @@ func checkShippedContainer(t *testing.T, runtime string, container corev1.Contai
 	for _, name := range []corev1.ResourceName{"cpu", "memory"} {
 		if container.Resources.Requests.Name(name, "").IsZero() || container.Resources.Limits.Name(name, "").IsZero() {
 			t.Errorf("%s: no request or limit of %s", runtime, name)
+		}
+	}
+}
+
+// TestShippedImages: an image that changes is a decision, for it reaches every
+// InferenceService that uses the runtime.
+func TestShippedImages(t *testing.T) {
+	want := map[string]string{
+		"kserve-huggingfaceserver":  "kserve/huggingfaceserver:v0.20.0",
+		"kserve-lgbserver":          "kserve/lgbserver:v0.20.0",
+		"kserve-mlserver":           "docker.io/seldonio/mlserver:1.7.1",
+		"kserve-paddleserver":       "kserve/paddleserver:v0.20.0",
+		"kserve-pmmlserver":         "kserve/pmmlserver:v0.20.0",
+		"kserve-sklearnserver":      "kserve/sklearnserver:v0.20.0",
+		"kserve-tensorflow-serving": "tensorflow/serving:2.6.2",
+		"kserve-torchserve":         "pytorch/torchserve-kfs:0.9.0",
+		"kserve-tritonserver":       "nvcr.io/nvidia/tritonserver:23.05-py3",
+		"kserve-vllmserver":         "vllm/vllm-openai:v0.20.0",
+		"kserve-xgbserver":          "kserve/xgbserver:v0.20.0",
+	}
+	got := map[string]string{}
+	for _, runtime := range shippedRuntimes(t).Cluster {
+		for _, container := range runtime.Spec.Containers {
+			got[runtime.Name] = container.Image
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestRuntimesThatLoadForLongSaySo: their own startup probes, or their
+// downloads, take longer than a revision has by default.
+func TestRuntimesThatLoadForLongSaySo(t *testing.T) {
+	for _, format := range []string{"vLLM", "huggingface"} {
+		revision, err := resolve(t, isvcFrom(t, modelOf(format)), shippedRuntimes(t)).Render(Credentials{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := revision.Template.Annotations[v1beta1.AnnotationProgressDeadline]; got != "35m" {
+			t.Errorf("%s: the deadline is %q", format, got)
+		}
+		isvc := isvcFrom(t, modelOf(format))
+		isvc.Annotations = map[string]string{v1beta1.AnnotationProgressDeadline: "2h"}
+		revision, err = resolve(t, isvc, shippedRuntimes(t)).Render(Credentials{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := revision.Template.Annotations[v1beta1.AnnotationProgressDeadline]; got != "2h" {
+			t.Errorf("%s: the deadline is %q, and the user asked for 2h", format, got)
 		}
 	}
 }

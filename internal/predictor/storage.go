@@ -60,8 +60,12 @@ type source struct {
 // downloadSchemes are those that the storage initializer knows.
 var downloadSchemes = []string{"gs", "s3", "http", "https", "hf", "file", "hdfs", "webhdfs"}
 
+// specTypes are the types of storage that a storage spec can name, as in KServe:
+// those with credentials in a storage-config secret.
+var specTypes = []string{"s3", "hdfs", "webhdfs"}
+
 // supportedStorage is the list for messages.
-const supportedStorage = "write one of gs://, s3://, hf://, pvc://, oci://, https://, http://, hdfs://, webhdfs://, file://, " +
+const supportedStorage = "write one of gs://, s3://, hf://, pvc://, oci://, oci+native://, https://, http://, hdfs://, webhdfs://, file://, " +
 	"https://<account>.blob.core.windows.net/<container>/<path>, or a local path"
 
 var (

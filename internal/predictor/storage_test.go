@@ -43,7 +43,7 @@ func TestStorageSchemes(t *testing.T) {
 }
 
 func TestStorageIsRefused(t *testing.T) {
-	const supported = "write one of gs://, s3://, hf://, pvc://, oci://, https://, http://, hdfs://, webhdfs://, file://, " +
+	const supported = "write one of gs://, s3://, hf://, pvc://, oci://, oci+native://, https://, http://, hdfs://, webhdfs://, file://, " +
 		"https://<account>.blob.core.windows.net/<container>/<path>, or a local path"
 	cases := map[string]string{
 		"":                                `is empty; ` + supported,
@@ -61,7 +61,7 @@ func TestStorageIsRefused(t *testing.T) {
 	}
 	for uri, want := range cases {
 		_, err := Resolve(isvcFrom(t, "model: {modelFormat: {name: sklearn}, storageUri: \""+uri+"\"}"), Runtimes{}, defaultSettings())
-		wantError(t, err, Error{v1beta1.InvalidPredictorSpec, "spec.predictor.model.storageUri", want})
+		wantError(t, err, Error{Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model.storageUri", Message: want})
 	}
 }
 
@@ -107,7 +107,15 @@ func TestStorageSpecIsRefused(t *testing.T) {
 		},
 		"an unknown type": {
 			"{key: unknown, path: iris}", secret,
-			Error{Field: field + ".parameters[type]", Message: `"ftp" is not supported; write one of gs, s3, http, https, hf, file, hdfs or webhdfs`},
+			Error{Field: field, Message: `type "ftp" is not supported here, in parameters or in the entry of the secret; write one of s3, hdfs or webhdfs, or use storageUri`},
+		},
+		"a type that needs no such secret": {
+			"{path: iris, parameters: {type: gs}}", nil,
+			Error{Field: field, Message: `type "gs" is not supported here, in parameters or in the entry of the secret; write one of s3, hdfs or webhdfs, or use storageUri`},
+		},
+		"an empty key is none": {
+			"{key: \"\", path: iris}", secret,
+			Error{Field: field, Message: `does not say what type of storage it is; write parameters.type: s3, or put "type" into the entry of the secret`},
 		},
 		"no bucket": {
 			"{key: no-bucket, path: iris}", secret,
@@ -122,6 +130,7 @@ func TestStorageSpecIsRefused(t *testing.T) {
 				_, err = resolved.Render(Credentials{Secret: test.secret})
 			}
 			test.want.Reason = v1beta1.InvalidPredictorSpec
+			test.want.InSecret = test.want.Field != field+".path"
 			wantError(t, err, test.want)
 		})
 	}
@@ -170,8 +179,9 @@ func TestNamedSecretIsMissing(t *testing.T) {
 	isvc.Annotations = map[string]string{v1beta1.AnnotationStorageSecretName: "mine"}
 	_, err := resolve(t, isvc, cluster(runtimeFrom(t, "sklearn", sklearnRuntime))).Render(Credentials{})
 	wantError(t, err, Error{
-		v1beta1.InvalidPredictorSpec, "metadata.annotations[serving.kserve.io/storageSecretName]",
-		`"mine": there is no such secret in namespace models; create it, or remove the annotation`,
+		Reason: v1beta1.InvalidPredictorSpec, Field: "metadata.annotations[serving.kserve.io/storageSecretName]",
+		Message:  `"mine": there is no such secret in namespace models; create it, or remove the annotation`,
+		InSecret: true,
 	})
 }
 
@@ -181,8 +191,8 @@ volumes: [{name: mine, emptyDir: {}}]
 model: {modelFormat: {name: sklearn}, storageUri: "gs://b/p", volumeMounts: [{name: mine, mountPath: /mnt/models}]}`)
 	_, err := resolve(t, isvc, cluster(runtimeFrom(t, "sklearn", sklearnRuntime))).Render(Credentials{})
 	wantError(t, err, Error{
-		v1beta1.InvalidPredictorSpec, "spec.predictor",
-		"container kserve-container mounts volume mine at /mnt/models, where the model belongs; mount it elsewhere, or remove storageUri",
+		Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor",
+		Message: "container kserve-container mounts volume mine at /mnt/models, where the model belongs; mount it elsewhere, or remove storageUri",
 	})
 }
 

@@ -6,6 +6,7 @@ package predictor
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -41,10 +43,12 @@ func (p Problem) String() string {
 func Validate(isvc *v1beta1.InferenceService) []Problem {
 	return slices.Concat(
 		unsupportedProblems(isvc.Spec),
-		annotationProblems(isvc.Annotations),
+		annotationProblems("metadata.annotations", isvc.Annotations, annotationRules),
+		annotationProblems(predictorField+".annotations", isvc.Spec.Predictor.Annotations, podAnnotationRules),
 		metadataProblems(isvc.Spec.Predictor),
 		numberProblems(isvc.Spec.Predictor.ComponentExtensionSpec),
 		environmentProblems(isvc.Spec.Predictor),
+		quantityProblems(isvc.Spec.Predictor),
 	)
 }
 
@@ -64,18 +68,23 @@ func asError(problems []Problem) *Error {
 	return invalid(problems[0].Field, "%s", strings.Join(messages, "; "))
 }
 
-// annotationRules are in the order in which problems are reported.
-var annotationRules = []struct {
+// annotationRule says which values an annotation can have.
+type annotationRule struct {
 	key string
 	// expected says what to write where accepts refuses a value.
 	expected string
 	accepts  func(string) bool
-}{
+}
+
+// annotationRules are in the order in which problems are reported.
+var annotationRules = slices.Concat(operatorAnnotationRules, podAnnotationRules)
+
+// operatorAnnotationRules are for those that the operator reads from the
+// metadata of an InferenceService only.
+var operatorAnnotationRules = []annotationRule{
 	{v1beta1.AnnotationEnableTagRouting, trueOrFalse, isTrueOrFalse},
 	{v1beta1.AnnotationStop, trueOrFalse, isTrueOrFalse},
 	{v1beta1.AnnotationDisableAutoUpdate, trueOrFalse, isTrueOrFalse},
-	{v1beta1.AnnotationEnablePrometheusScraping, trueOrFalse, isTrueOrFalse},
-	{v1beta1.AnnotationStorageReadonly, trueOrFalse, isTrueOrFalse},
 	{
 		v1beta1.AnnotationAutoscalerClass,
 		"write hpa, external or none; keda is not supported",
@@ -91,6 +100,14 @@ var annotationRules = []struct {
 		"write a whole number from 1 to 100, or use spec.predictor.scaleTarget instead",
 		isIntegerIn(1, 100),
 	},
+}
+
+// podAnnotationRules are for those that shape pods. They count in the metadata
+// of an InferenceService and in its predictor.
+var podAnnotationRules = []annotationRule{
+	{v1beta1.AnnotationEnablePrometheusScraping, trueOrFalse, isTrueOrFalse},
+	{v1beta1.AnnotationStorageReadonly, trueOrFalse, isTrueOrFalse},
+	{v1beta1.AnnotationStorageSecretName, "write the name of a secret", isSecretName},
 	{annotationStorageInitializerUID, "write the number of a user", isIntegerIn(0, maxUID)},
 	{v1beta1.AnnotationProgressDeadline, "write a duration of at least a second, such as 20m", isDuration},
 }
@@ -117,15 +134,19 @@ func isIntegerIn(lowest, highest int64) func(string) bool {
 
 func isDuration(value string) bool {
 	duration, err := time.ParseDuration(value)
-	return err == nil && duration >= time.Second
+	return err == nil && duration >= time.Second && duration <= math.MaxInt32*time.Second
 }
 
-func annotationProblems(annotations map[string]string) []Problem {
+func isSecretName(value string) bool {
+	return len(validation.IsDNS1123Subdomain(value)) == 0
+}
+
+func annotationProblems(path string, annotations map[string]string, rules []annotationRule) []Problem {
 	var problems []Problem
-	for _, rule := range annotationRules {
+	for _, rule := range rules {
 		if value, set := annotations[rule.key]; set && !rule.accepts(value) {
 			problems = append(problems, Problem{
-				Field:   fmt.Sprintf("metadata.annotations[%s]", rule.key),
+				Field:   fmt.Sprintf("%s[%s]", path, rule.key),
 				Value:   value,
 				Message: fmt.Sprintf("%q: %s", value, rule.expected),
 			})
@@ -208,4 +229,13 @@ func environmentProblems(predictor v1beta1.PredictorSpec) []Problem {
 		check(fmt.Sprintf("%s.containers[%s]", predictorField, container.Name), container.Env)
 	}
 	return problems
+}
+
+// quantityProblems refuses what could not even be compared with another
+// quantity.
+func quantityProblems(predictor v1beta1.PredictorSpec) []Problem {
+	if problem := excessive(reflect.ValueOf(predictor), predictorField); problem != nil {
+		return []Problem{*problem}
+	}
+	return nil
 }

@@ -69,6 +69,28 @@ func TestValidate(t *testing.T) {
 			annotations: map[string]string{v1beta1.AnnotationProgressDeadline: "twenty minutes"},
 			want:        []string{`metadata.annotations[serving.knative.dev/progress-deadline]: "twenty minutes": write a duration of at least a second, such as 20m`},
 		},
+		"a secret that is none": {
+			predictor:   valid,
+			annotations: map[string]string{v1beta1.AnnotationStorageSecretName: ""},
+			want:        []string{`metadata.annotations[serving.kserve.io/storageSecretName]: "": write the name of a secret`},
+		},
+		"what shapes pods, in the predictor": {
+			predictor: valid + `
+annotations:
+  serving.kserve.io/enable-prometheus-scraping: "yes"
+  storage.kserve.io/readonly: "False"
+  serving.kserve.io/storageSecretName: My Secret
+  serving.kserve.io/storage-initializer-uid: root
+  serving.knative.dev/progress-deadline: "600"
+  serving.kserve.io/stop: does not count here`,
+			want: []string{
+				`spec.predictor.annotations[serving.kserve.io/enable-prometheus-scraping]: "yes": write "true" or "false"`,
+				`spec.predictor.annotations[storage.kserve.io/readonly]: "False": write "true" or "false"`,
+				`spec.predictor.annotations[serving.kserve.io/storageSecretName]: "My Secret": write the name of a secret`,
+				`spec.predictor.annotations[serving.kserve.io/storage-initializer-uid]: "root": write the number of a user`,
+				`spec.predictor.annotations[serving.knative.dev/progress-deadline]: "600": write a duration of at least a second, such as 20m`,
+			},
+		},
 		"a user that is none": {
 			predictor:   valid,
 			annotations: map[string]string{annotationStorageInitializerUID: "-1"},
@@ -179,7 +201,7 @@ func TestPredictorIsRefused(t *testing.T) {
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			resolved, err := Resolve(isvcFrom(t, test.predictor), Runtimes{}, defaultSettings())
-			wantError(t, err, Error{v1beta1.InvalidPredictorSpec, test.field, test.message})
+			wantError(t, err, Error{Reason: v1beta1.InvalidPredictorSpec, Field: test.field, Message: test.message})
 			if resolved != nil {
 				t.Error("an answer came with the error, though the spec itself is wrong")
 			}

@@ -45,6 +45,26 @@ func TestCRDsFitIntoAnAnnotation(t *testing.T) {
 	}
 }
 
+// TestExponentsAreShort: to read a quantity such as 1e-999999999 takes all the
+// memory of whoever reads it.
+func TestExponentsAreShort(t *testing.T) {
+	const quantity = `^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]{1,2}))?$`
+	for name, text := range crdFiles(t) {
+		found := 0
+		for line := range strings.Lines(string(text)) {
+			if _, pattern, ok := strings.Cut(strings.TrimSpace(line), "pattern: "); ok && strings.Contains(pattern, "KMGTPE") {
+				found++
+				if pattern != quantity {
+					t.Errorf("%s: a quantity has the pattern %s; narrow it in hack/codegen/crds", name, pattern)
+				}
+			}
+		}
+		if found == 0 {
+			t.Errorf("%s: no quantities were found", name)
+		}
+	}
+}
+
 // TestCRDsAreValid covers what only the API server would say otherwise, such as
 // a rule that does not compile or that may cost too much.
 func TestCRDsAreValid(t *testing.T) {

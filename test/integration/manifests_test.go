@@ -73,6 +73,9 @@ func (s *story) provide() {
 	} {
 		Expect(client.IgnoreAlreadyExists(api.Create(s.ctx, object))).To(Succeed())
 	}
+	for _, name := range []string{"reader", "sa", "s3-reader"} {
+		Expect(api.Create(s.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}})).To(Succeed())
+	}
 	s.letReadSecrets()
 	Expect(api.Create(s.ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "storage-config"},
@@ -123,6 +126,29 @@ var _ = Describe("secrets", func() {
 		_, err = kubectl("", strings.Fields(command)...)
 		Expect(err).NotTo(HaveOccurred())
 		s.restart() // It would look again by itself, only later.
+		s.prints("True", "", "100", "", revision(1))
+	})
+
+	It("are awaited, and so is the service account: no revision is made without them", func(ctx SpecContext) {
+		s := begin(ctx)
+		s.letReadSecrets()
+		awaited := func(message string) {
+			GinkgoHelper()
+			s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "CredentialsNotFound", message))
+			s.settles()
+			s.silent()
+			Expect(s.records()).To(BeEmpty())
+		}
+		s.apply(model(1), withAccount)
+		awaited(`there is no ServiceAccount "reader" in namespace ` + s.namespace)
+		Expect(api.Create(ctx, &corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"},
+			Secrets:    []corev1.ObjectReference{{Name: "minio"}},
+		})).To(Succeed())
+		s.restart()
+		awaited(`ServiceAccount "reader" lists Secret "minio", and there is no such Secret`)
+		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"}})).To(Succeed())
+		s.restart()
 		s.prints("True", "", "100", "", revision(1))
 	})
 })

@@ -54,7 +54,7 @@ func startOperator(cfg *config.Config, namespace string, through *wire.Wire) (*o
 		return nil, fmt.Errorf("making the manager: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	if err := controller.Setup(ctx, mgr, cfg, prometheus.NewRegistry()); err != nil {
+	if err := controller.Setup(ctx, mgr, cfg, prometheus.NewRegistry(), controller.AccountOr("", "")); err != nil {
 		cancel()
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
@@ -42,6 +43,7 @@ func finish(crd *apiextensionsv1.CustomResourceDefinition, own comments) error {
 	for i := range crd.Spec.Versions {
 		root := crd.Spec.Versions[i].Schema.OpenAPIV3Schema
 		dropDefaults(root)
+		narrowQuantities(root)
 		describe(root, own, allLevels)
 		if crd.Spec.Names.Kind != "InferenceService" {
 			continue
@@ -87,6 +89,19 @@ func dropDefaults(s *schema) {
 		s.XListType = nil
 	}
 	eachPart(s, dropDefaults)
+}
+
+// How the pattern of a quantity writes an exponent, and how it may. To read
+// 1e-999999999 takes all the memory that there is, and whoever watches the
+// objects of all namespaces reads it.
+const (
+	anyExponent   = `[eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))`
+	shortExponent = `[eE](\+|-)?[0-9]{1,2}`
+)
+
+func narrowQuantities(s *schema) {
+	s.Pattern = strings.Replace(s.Pattern, anyExponent, shortExponent, 1)
+	eachPart(s, narrowQuantities)
 }
 
 // refuseName makes the name of a model's container optional, and says what a rule

@@ -11,6 +11,7 @@
 //     another.
 //   - A container that serves a model needs no name, though Kubernetes' own
 //     type says that every container does.
+//   - The exponent of a quantity has two digits at most.
 //
 // Nothing is taken out of a schema but descriptions: every field keeps its type,
 // so that no field is dropped in silence.

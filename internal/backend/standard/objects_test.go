@@ -29,12 +29,20 @@ var schemeParts = []func(*runtime.Scheme) error{
 
 // TestObjectsOfARevision compares what a revision is made of with testdata/objects.
 func TestObjectsOfARevision(t *testing.T) {
+	slow := func(r *backend.NewRevision) {
+		r.Runs.Template.Annotations = map[string]string{v1beta1.AnnotationProgressDeadline: "35m"}
+	}
+	patient := func(cfg *config.Config) { cfg.Rollout.ProgressDeadline.Duration = 25 * time.Minute }
 	cases := map[string]struct {
+		config   []change[config.Config]
 		given    []change[v1beta1.InferenceService]
 		revision []change[backend.NewRevision]
 		replicas int
 	}{
 		"revision": {replicas: 1},
+		// The annotation comes before the configuration.
+		"revision-deadline-by-annotation":    {replicas: 1, config: []change[config.Config]{patient}, revision: []change[backend.NewRevision]{slow}},
+		"revision-deadline-by-configuration": {replicas: 1, config: []change[config.Config]{patient}},
 		"revision-grpc": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
 			r.Runs.Port, r.Runs.AppProtocol = 8081, "kubernetes.io/h2c"
 		}}},
@@ -57,10 +65,11 @@ func TestObjectsOfARevision(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			deadline := (&writer{Backend: &Backend{Config: newConfig(test.config...)}}).progressDeadline(revision)
 			compareWithGolden(t,
 				record,
 				service(isvc, 2, revision),
-				deployment(isvc, 2, revision, test.replicas, 10*time.Minute),
+				deployment(isvc, 2, revision, test.replicas, deadline),
 			)
 		})
 	}

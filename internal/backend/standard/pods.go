@@ -209,6 +209,10 @@ func endedFailure(container string, ended corev1.ContainerStateTerminated) *back
 		Time:     ended.FinishedAt.Time,
 	}
 	switch {
+	case ended.Reason == "OOMKilled" && container == storageInitializer:
+		failure.Reason = reasonOutOfMemory
+		failure.Message = "the download of the model needs more memory than its limit; have the administrator raise " +
+			"storageInitializer.resources.limits.memory in the operator's configuration, which holds for new revisions"
 	case ended.Reason == "OOMKilled":
 		failure.Reason = reasonOutOfMemory
 		failure.Message = fmt.Sprintf("container %q needs more memory than its limit; raise resources.limits.memory", container)

@@ -146,7 +146,7 @@ func TestWhatThePodsTell(t *testing.T) {
 		"the download needs more memory": {
 			pods: []*corev1.Pod{podOf(initializer(endedAt(10, 137, "OOMKilled", "")))},
 			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
-				Reason: "OutOfMemory", Message: `container "storage-initializer" needs more memory than its limit; raise resources.limits.memory`,
+				Reason: "OutOfMemory", Message: "the download of the model needs more memory than its limit; have the administrator raise storageInitializer.resources.limits.memory in the operator's configuration, which holds for new revisions",
 				Pod: podName, ExitCode: 137, Time: at(10).Time,
 			}},
 		},

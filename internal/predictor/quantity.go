@@ -1,0 +1,126 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"cmp"
+	"fmt"
+	"math/big"
+	"reflect"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+const (
+	// maxExponent is the largest exponent that the CRDs let a quantity have. A
+	// quantity can be older than that rule, and one such as 1e999999999 is small
+	// until somebody computes with it.
+	maxExponent = 99
+	// maxWrittenOut is the largest exponent that a number is written out with.
+	maxWrittenOut = 1000
+)
+
+// exponent is that of a quantity as it is kept: a number times a power of ten.
+func exponent(q resource.Quantity) int64 {
+	return -int64(q.AsDec().Scale())
+}
+
+// compareQuantities is Quantity.Cmp for all exponents. Between two that are
+// beyond bounds it may see no difference.
+func compareQuantities(a, b resource.Quantity) int {
+	if max(exponent(a), exponent(b)) > maxWrittenOut {
+		return cmp.Compare(a.AsApproximateFloat64(), b.AsApproximateFloat64())
+	}
+	return a.Cmp(b)
+}
+
+// rational returns a quantity as a fraction in lowest terms: there is just one
+// for each number. A number of more than a thousand digits is not written out.
+func rational(q resource.Quantity) string {
+	decimal := q.AsDec()
+	number, scale := decimal.UnscaledBig(), -int64(decimal.Scale())
+	if number.Sign() == 0 {
+		return "0"
+	}
+	if scale > maxWrittenOut || scale < -maxWrittenOut {
+		// Only what fits into 64 bits can have such an exponent.
+		number, scale = withoutZeros(number, scale)
+	}
+	switch {
+	case scale > maxWrittenOut || scale < -maxWrittenOut:
+		return fmt.Sprintf("%se%d", number, scale)
+	case scale < 0:
+		return new(big.Rat).SetFrac(number, powerOfTen(-scale)).RatString()
+	default:
+		return new(big.Int).Mul(number, powerOfTen(scale)).String()
+	}
+}
+
+func powerOfTen(n int64) *big.Int {
+	return new(big.Int).Exp(big.NewInt(10), big.NewInt(n), nil)
+}
+
+// withoutZeros moves the zeros at the end of a number into its exponent.
+func withoutZeros(number *big.Int, scale int64) (*big.Int, int64) {
+	ten := big.NewInt(10)
+	for {
+		quotient, rest := new(big.Int).QuoRem(number, ten, new(big.Int))
+		if rest.Sign() != 0 {
+			return number, scale
+		}
+		number, scale = quotient, scale+1
+	}
+}
+
+// excessive finds the first quantity within a value that is larger than the
+// CRDs allow.
+func excessive(v reflect.Value, path string) *Problem {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return excessive(v.Elem(), path)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if problem := excessive(v.Index(i), fmt.Sprintf("%s[%d]", path, i)); problem != nil {
+				return problem
+			}
+		}
+	case reflect.Map:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
+		for _, key := range keys {
+			if problem := excessive(v.MapIndex(key), fmt.Sprintf("%s[%s]", path, key)); problem != nil {
+				return problem
+			}
+		}
+	case reflect.Struct:
+		if quantity, ok := reflect.TypeAssert[resource.Quantity](v); ok {
+			return excessiveQuantity(quantity, path)
+		}
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			if !field.IsExported() {
+				continue
+			}
+			if problem := excessive(v.Field(i), fieldPath(path, field)); problem != nil {
+				return problem
+			}
+		}
+	default: // What is left holds no quantities.
+	}
+	return nil
+}
+
+func excessiveQuantity(quantity resource.Quantity, path string) *Problem {
+	if exponent(quantity) <= maxExponent {
+		return nil
+	}
+	return &Problem{
+		Field:   path,
+		Value:   quantity.String(),
+		Message: fmt.Sprintf("%s is more than there can be; write a quantity such as 500m or 2Gi", quantity.String()),
+	}
+}
