@@ -39,12 +39,12 @@ var bookkeeping = []string{
 	"objectset.rio.cattle.io/*",
 	"kapp.k14s.io/*",
 	"configsync.gke.io/*",
-	"velero.io/*",
-	"skaffold.dev/*",
 	"configmanagement.gke.io/*",
 	"config.kubernetes.io/*",
 	"internal.config.kubernetes.io/*",
 	"config.k8s.io/*",
+	"velero.io/*",
+	"skaffold.dev/*",
 }
 
 // unpropagatedLabels control the operator, or are set by it.
@@ -77,21 +77,6 @@ var unpropagatedAnnotations = append([]string{
 	annotationModelFormat,
 	"serinus.io/*",
 }, bookkeeping...)
-
-// ShapingAnnotations are the annotations that pods are made by. One that is
-// excluded from the pods has no effect, so it cannot be.
-func ShapingAnnotations(storageSecretName string) []string {
-	return []string{
-		v1beta1.AnnotationEnablePrometheusScraping,
-		v1beta1.AnnotationProgressDeadline,
-		v1beta1.AnnotationStorageReadonly,
-		annotationGKEAccelerator,
-		annotationMetricsPath,
-		annotationMetricsPort,
-		annotationStorageInitializerUID,
-		storageSecretName,
-	}
-}
 
 // Matches tells whether a pattern of the settings stands for a key.
 func Matches(key, pattern string) bool {

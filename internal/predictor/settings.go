@@ -5,6 +5,8 @@ package predictor
 
 import (
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
 // Settings are the operator's settings that shape pods. They are read when a
@@ -64,4 +66,19 @@ type S3Settings struct {
 	UseAnonymousCredential string
 	CABundleConfigMap      string
 	CABundle               string
+}
+
+// ShapingAnnotations are the annotations that pods are made by. One that is
+// excluded from the pods has no effect, so it cannot be.
+func ShapingAnnotations(storageSecretName string) []string {
+	return []string{
+		v1beta1.AnnotationEnablePrometheusScraping,
+		v1beta1.AnnotationProgressDeadline,
+		v1beta1.AnnotationStorageReadonly,
+		annotationGKEAccelerator,
+		annotationMetricsPath,
+		annotationMetricsPort,
+		annotationStorageInitializerUID,
+		storageSecretName,
+	}
 }
