@@ -159,8 +159,8 @@ func (e *ConflictError) Error() string {
 	if e.Owner != "" {
 		owner = "is controlled by " + e.Owner
 	}
-	return fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete it, or give the InferenceService another name",
-		e.Kind, e.Name, e.Namespace, owner)
+	return fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete it (kubectl delete -n %s %s %s), or give the InferenceService another name",
+		e.Kind, e.Name, e.Namespace, owner, e.Namespace, strings.ToLower(e.Kind), e.Name)
 }
 
 // ClusterLocalLabel is the label, Knative's or KServe's own, by which the user keeps an InferenceService off the outer

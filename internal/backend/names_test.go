@@ -65,11 +65,11 @@ func TestConflictError(t *testing.T) {
 	}{
 		{
 			backend.ConflictError{Kind: "Service", Namespace: "ns", Name: "iris", Owner: "Deployment web"},
-			`Service "iris" in namespace "ns" is controlled by Deployment web, so it is left alone; delete it, or give the InferenceService another name`,
+			`Service "iris" in namespace "ns" is controlled by Deployment web, so it is left alone; delete it (kubectl delete -n ns service iris), or give the InferenceService another name`,
 		},
 		{
 			backend.ConflictError{Kind: "HTTPRoute", Namespace: "ns", Name: "iris"},
-			`HTTPRoute "iris" in namespace "ns" is not controlled by this InferenceService, so it is left alone; delete it, or give the InferenceService another name`,
+			`HTTPRoute "iris" in namespace "ns" is not controlled by this InferenceService, so it is left alone; delete it (kubectl delete -n ns httproute iris), or give the InferenceService another name`,
 		},
 	} {
 		if got := test.err.Error(); got != test.want {

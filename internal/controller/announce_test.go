@@ -294,7 +294,7 @@ func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
 		for range 3 {
 			o.reconcile()
 		}
-		if diff := cmp.Diff([]string{"Warning RefusedByAPIServer " + errInvalid.Error()}, o.announced()); diff != "" {
+		if diff := cmp.Diff([]string{"Warning RefusedByAPIServer " + errInvalid.Error() + "; it is tried again every 30 seconds"}, o.announced()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		o.backend.createErr = nil
@@ -313,7 +313,7 @@ func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
 		for range 3 {
 			o.reconcile()
 		}
-		if diff := cmp.Diff([]string{"Warning RefusedByAPIServer " + errInvalid.Error()}, o.announced()); diff != "" {
+		if diff := cmp.Diff([]string{"Warning RefusedByAPIServer " + errInvalid.Error() + "; it is tried again every 30 seconds"}, o.announced()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		if shifts := o.metric("serinus_traffic_shifts_total"); shifts != "" {
@@ -348,7 +348,7 @@ func TestAQuotaIsToldOfOnce(t *testing.T) {
 			fmt.Errorf("exceeded quota: small, requested: count/deployments.apps=1, used: count/deployments.apps=%s, limited: count/deployments.apps=5", used))
 		o.reconcile()
 	}
-	want := []string{`Warning RefusedByAPIServer deployments.apps "x" is forbidden: exceeded quota: small, requested: count/deployments.apps=1, limited: count/deployments.apps=5`}
+	want := []string{`Warning RefusedByAPIServer deployments.apps "x" is forbidden: exceeded quota: small, requested: count/deployments.apps=1, limited: count/deployments.apps=5; it is tried again every 30 seconds`}
 	if diff := cmp.Diff(want, o.announced()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}

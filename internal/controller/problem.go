@@ -60,7 +60,7 @@ func problemOf(err error) *status.Problem {
 		if aboutRoutes(err) {
 			condition = v1beta1.ConditionIngressReady
 		}
-		return &status.Problem{Condition: condition, Reason: reasonRefused, Message: backend.StableMessage(err.Error())}
+		return &status.Problem{Condition: condition, Reason: reasonRefused, Message: backend.StableMessage(err.Error()) + "; it is tried again every 30 seconds"}
 	}
 	return nil
 }

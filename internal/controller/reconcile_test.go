@@ -189,7 +189,7 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 		}, "NoSupportingRuntime", `format "iris"`},
 		"a malformed annotation": {annotated(v1beta1.AnnotationStop, "yes"), "InvalidPredictorSpec", "metadata.annotations[serving.kserve.io/stop]"},
 		"a mode that is not supported": {
-			annotated(v1beta1.AnnotationDeploymentMode, "ModelMesh"), "DeploymentModeChanged", "cannot change from Standard to ModelMesh",
+			annotated(v1beta1.AnnotationDeploymentMode, "ModelMesh"), "DeploymentModeNotSupported", "deployment mode \"ModelMesh\" is not supported; write Standard, or remove the annotation",
 		},
 		"a cluster-local service without a local gateway, in Knative's words": {func(isvc *v1beta1.InferenceService) {
 			metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelKnativeNetworkVisibility, v1beta1.VisibilityClusterLocal)

@@ -80,14 +80,14 @@ func (p *pass) refuseMode() *problemError {
 	switch {
 	case live != "" && asked == "":
 		return nil
-	case live != "" && mode != live:
+	case live != "" && mode != live && mode == v1beta1.DeploymentModeKnative:
 		return refusedSpec(v1beta1.ConditionPredictorReady, reasonDeploymentModeChanged,
-			"metadata.annotations[%s]: the mode of a live InferenceService cannot change from %s to %s; set it back to %s, or delete the InferenceService and create it anew",
+			"metadata.annotations[%s]: the mode of a live InferenceService cannot change from %s to %s; write %s or remove the annotation, and for another mode create an InferenceService of another name",
 			v1beta1.AnnotationDeploymentMode, live, asked, live)
 	case mode != v1beta1.DeploymentModeStandard:
 		return refusedSpec(v1beta1.ConditionPredictorReady, reasonDeploymentMode,
-			"metadata.annotations[%s]: deployment mode %q is not supported; write %s, or leave the annotation out",
-			v1beta1.AnnotationDeploymentMode, mode, v1beta1.DeploymentModeStandard)
+			"metadata.annotations[%s]: deployment mode %q is not supported; write %s, or remove the annotation",
+			v1beta1.AnnotationDeploymentMode, cmp.Or(asked, string(mode)), v1beta1.DeploymentModeStandard)
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func (p *pass) refuseHosts() *problemError {
 	for _, host := range hosts(p.isvc.Name, p.isvc.Namespace, p.Config.Ingress) {
 		if err := config.CheckHost(host); err != nil {
 			return refusedSpec(v1beta1.ConditionIngressReady, reasonHostName,
-				"metadata.name: %v; give the InferenceService, or its namespace, a shorter name", err)
+				"metadata.name: %v; give the InferenceService, or its namespace, a shorter name, or have the administrator set a shorter ingress.domain", err)
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ func TestModes(t *testing.T) {
 		"the live mode under its old name":       {annotation: "RawDeployment", live: "Standard", wantStatus: v1beta1.DeploymentModeStandard},
 		"a live mode that KServe wrote":          {annotation: "RawDeployment", live: "RawDeployment", wantStatus: v1beta1.DeploymentModeStandard},
 		"another than the live mode":             {annotation: "Serverless", live: "Standard", wantReason: reasonDeploymentModeChanged, wantStatus: v1beta1.DeploymentModeStandard},
-		"an unknown mode on a live object":       {annotation: "Turbo", live: "Standard", wantReason: reasonDeploymentModeChanged, wantStatus: v1beta1.DeploymentModeStandard},
+		"an unknown mode on a live object":       {annotation: "Turbo", live: "Standard", wantReason: reasonDeploymentMode, wantStatus: v1beta1.DeploymentModeStandard},
 		"the annotation of a live one taken off": {live: "Standard", wantStatus: v1beta1.DeploymentModeStandard},
 	}
 	for name, test := range tests {

@@ -102,8 +102,9 @@ func (d *decider) mayBeRouted(n Number) bool {
 		return false
 	}
 	routes := d.Route.Record != nil || d.after.Stable != 0
-	tagsSettled := d.Route.TagsTakenOver || d.Route.TagsRefused
-	return routes && !(d.routed() && tagsSettled && d.tags().are(d.Route.Tags)) || slices.Contains(d.Route.Tags, n)
+	answered := d.Route.TagsTakenOver || d.Route.TagsRefused
+	settled := d.routed() && answered && d.tags().are(d.Route.Tags)
+	return routes && !settled || slices.Contains(d.Route.Tags, n)
 }
 
 // forget lists the records that are neither in use nor among the newest.

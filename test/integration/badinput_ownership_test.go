@@ -147,9 +147,13 @@ var _ = Describe("an object of our name", func() {
 					s.apply(says...)
 					s.refuses(squatter.printed, refusal{
 						condition: squatter.condition, reason: "OwnershipConflict",
-						message: fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete it, or give the InferenceService another name",
-							squatter.kind, squatter.name, s.namespace, owner.said),
+						message: fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete it (kubectl delete -n %s %s %s), or give",
+							squatter.kind, squatter.name, s.namespace, owner.said, s.namespace, strings.ToLower(squatter.kind), squatter.name),
 					})
+					if !squatter.first {
+						s.splits("1:100")
+						s.history("1:100")
+					}
 					Expect(api.Get(ctx, client.ObjectKeyFromObject(theirs), theirs)).To(Succeed())
 					Expect(intentOf(theirs)).To(Equal(before), "it was touched")
 

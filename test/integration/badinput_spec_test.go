@@ -138,11 +138,11 @@ var badSpecs = map[string]struct {
 	},
 	"a mode that is unknown": {
 		annotation(v1beta1.AnnotationDeploymentMode, "Fast"),
-		invalidSpec("DeploymentModeChanged", "set it back to Standard"),
+		invalidSpec("DeploymentModeNotSupported", "is not supported; write Standard, or remove the annotation"),
 	},
 	"another mode": {
 		annotation(v1beta1.AnnotationDeploymentMode, "Knative"),
-		invalidSpec("DeploymentModeChanged", "cannot change from Standard to Knative; set it back to Standard"),
+		invalidSpec("DeploymentModeChanged", "cannot change from Standard to Knative; write Standard or remove the annotation"),
 	},
 	"a malformed enable-tag-routing": {
 		annotation(v1beta1.AnnotationEnableTagRouting, "yes"), invalidSpec("InvalidPredictorSpec", `"yes": write "true" or "false"`),
@@ -205,7 +205,7 @@ var _ = Describe("a spec that cannot be run", func() {
 				want := bad.want
 				want.message = strings.ReplaceAll(want.message, "NAMESPACE", s.namespace)
 				if want.reason == "DeploymentModeChanged" {
-					want.reason, want.message = "DeploymentModeNotSupported", "write Standard, or leave the annotation out"
+					want.reason, want.message = "DeploymentModeNotSupported", "write Standard, or remove the annotation"
 				}
 				s.apply(model(1), percent(50), bad.says)
 				s.refuses(afterNothing, want)

@@ -258,7 +258,7 @@ func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
 			given:      func(c *cluster) { c.backend.RoutesInstalled = func() bool { return false } },
 			wantReason: "GatewayAPINotInstalled",
 			wantMessage: "the cluster does not have the Gateway API (HTTPRoute of gateway.networking.k8s.io/v1); " +
-				"install its CRDs and a gateway that implements it",
+				"install its CRDs and a gateway that implements it, see https://gateway-api.sigs.k8s.io/guides/",
 		},
 		"there is no gateway": {
 			given:      func(c *cluster) { forget(c, isvcName) },

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -157,7 +158,7 @@ func TestARouteThatLostOurLabelIsNotAwaited(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
 	route := &unstructured.Unstructured{}
-	route.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind(routeKind))
+	route.SetGroupVersionKind(schema.GroupVersion(gatewayv1.GroupVersion).WithKind(routeKind))
 	c.get(isvcName, route)
 	route.SetResourceVersion(route.GetResourceVersion() + "0")
 	c.backend.noteSent(route)

@@ -129,7 +129,7 @@ func (b *Backend) routeDetail(ctx context.Context, found *children) backend.Rout
 		return backend.Route{
 			Refused: true,
 			Reason:  reasonGatewayAPIMissing,
-			Message: "the cluster does not have the Gateway API (HTTPRoute of gateway.networking.k8s.io/v1); install its CRDs and a gateway that implements it",
+			Message: "the cluster does not have the Gateway API (HTTPRoute of gateway.networking.k8s.io/v1); install its CRDs and a gateway that implements it, see https://gateway-api.sigs.k8s.io/guides/",
 		}
 	}
 	if found.route == nil {

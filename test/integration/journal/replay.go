@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -31,7 +32,7 @@ func (j *Journal) Check() error {
 		if isvc, ok := entry.Object.(*v1beta1.InferenceService); ok {
 			name = isvc.Name
 		}
-		if name == "" {
+		if name == "" || isForeign(entry.Object) {
 			continue
 		}
 		if worlds[name] == nil {
@@ -46,6 +47,16 @@ func (j *Journal) Check() error {
 		}
 	}
 	return errors.Join(breaches...)
+}
+
+// isForeign tells whether an object, whatever its name and its labels, is somebody else's.
+func isForeign(object client.Object) bool {
+	switch object.(type) {
+	case *appsv1.Deployment, *corev1.Service, *gatewayv1.HTTPRoute:
+		owner := metav1.GetControllerOf(object)
+		return owner != nil && owner.Kind != "InferenceService"
+	}
+	return false
 }
 
 // Splits lists the splits that the route of an InferenceService has had, in order: «2:10 1:90».

@@ -187,6 +187,21 @@ func TestCheckExcuses(t *testing.T) {
 	}
 }
 
+// TestCheckLeavesOutWhatIsSomebodyElses, under our names and labels though it be.
+func TestCheckLeavesOutWhatIsSomebodyElses(t *testing.T) {
+	theirs := route(1, 1, rollout.All(2))
+	theirs.OwnerReferences = []metav1.OwnerReference{{Kind: "Website", Name: "web", Controller: new(true)}}
+	j := &Journal{excused: map[string]bool{}}
+	j.entries = changes(theirs)
+	if err := j.Check(); err != nil {
+		t.Errorf("Check() = %v", err)
+	}
+	theirs.OwnerReferences = nil
+	if err := j.Check(); err == nil {
+		t.Error("Check() leaves out a route that nobody else controls")
+	}
+}
+
 func TestCheckExcusesWrites(t *testing.T) {
 	theirs := route(2, 1, rollout.All(2))
 	theirs.ResourceVersion = "42"
