@@ -32,7 +32,7 @@ type witness struct {
 	// blamed are the revisions that lost their pods by no fault of the operator, or that the operator had to send
 	// traffic to because nobody could serve; until they are ready again.
 	blamed map[Number]bool
-	// forced are the revisions that a meddler has ever sent traffic to.
+	// forced are the revisions that a meddler has ever sent traffic to, and those that were there when all history was lost.
 	forced map[Number]bool
 	// servedAt is when a request was last sent to a revision, as far as one knows who listens to the gateway.
 	servedAt map[Number]time.Time
@@ -143,6 +143,10 @@ func (s *witness) forgotten(w *world) {
 	s.forgetNumbers(w)
 	if s.last == nil || w.reported.Stable != s.last.Stable || w.reported.Previous != s.last.Previous || w.reported.Target != s.last.Target {
 		s.lost = true
+		// A gateway that is behind may serve any of them later, and nobody can know that it ever had a route.
+		for n := range s.issued {
+			s.forced[n] = true
+		}
 	}
 }
 
