@@ -210,7 +210,7 @@ func (b *bench) scripts(requests []*request, originals []types.NamespacedName) m
 	return scripts
 }
 
-// withoutVersion is the body of a request, which must not depend on the version of another object.
+// withoutVersion is the body of a request, which must not depend on the version or the UID of another object.
 func withoutVersion(r *request) []byte {
 	var body map[string]any
 	if err := json.Unmarshal(r.RequestObject, &body); err != nil {
@@ -218,6 +218,7 @@ func withoutVersion(r *request) []byte {
 	}
 	if metadata, ok := body["metadata"].(map[string]any); ok {
 		delete(metadata, "resourceVersion")
+		delete(metadata, "uid")
 	}
 	changed, err := json.Marshal(body)
 	if err != nil {
