@@ -5,8 +5,9 @@
 // of an InferenceService.
 //
 // The status is computed anew each time. Of the one before it keeps only what is about time: since when a condition
-// holds, and which crash of a crash loop was reported first, for as long as the revision has not been ready since. Messages are functions of the state, without times or
-// generated names, so that a problem which repeats itself writes nothing.
+// holds, and which crash of a crash loop was reported first, for as long as the revision has not been ready since.
+// Messages are functions of the state, without times or generated names, so that a problem which repeats itself writes
+// nothing.
 package status
 
 import (

@@ -12,6 +12,7 @@ import (
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/test/integration/wire"
 )
 
@@ -86,3 +87,34 @@ func (s *story) endure(told life, course course, fate wire.Fate, unknown bool, i
 	}
 	s.livedThrough(told)
 }
+
+var _ = Describe("an API server that goes on failing writes of one kind", func() {
+	It("is told of, moves nothing, and is gone on with once it takes them", func(ctx SpecContext) {
+		scaling := replicas(1, 3)
+		var trials []trial
+		for _, resource := range []string{"controllerrevisions", "deployments", "services", "horizontalpodautoscalers", "httproutes"} {
+			trials = append(trials, trial{name: resource, tell: func(s *story) {
+				s.apply(model(1), scaling)
+				s.prints("True", "", "100", "", revision(1))
+				s.settles()
+				fails := wire.Answered(http.StatusInternalServerError, metav1.StatusReasonInternalError, "failed calling webhook \"example.com\"")
+				s.operator.wire.Play(func(write wire.Write) wire.Fate {
+					if write.Resource == resource {
+						return fails
+					}
+					return wire.Through()
+				})
+				s.apply(model(2), percent(10), scaling)
+				s.prints("False", "", "100", "", revision(1))
+				s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "NotApplied", "failed calling webhook \"example.com\""))
+				s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "NotApplied", "goes on by itself once the API server takes it"))
+				s.announces("NotApplied")
+				s.history("1:100")
+				s.operator.wire.Play(nil)
+				s.prints("True", "90", "10", revision(1), revision(2))
+				s.history("1:100", "2:10 1:90")
+			}})
+		}
+		together(ctx, trials)
+	})
+})

@@ -16,13 +16,12 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/test/peers"
 )
 
 var _ = Describe("a gateway", func() {
 	It("that is slow has one write of the status wait for it", func(ctx SpecContext) {
-		s := begin(ctx, func(cfg *config.Config) { cfg.Rollout.SettlePeriod.Duration = 5 * time.Second })
+		s := begin(ctx, patiently)
 		s.serve()
 		s.apply(model(2), percent(10))
 		s.prints("True", "90", "10", revision(1), revision(2))

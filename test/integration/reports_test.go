@@ -14,7 +14,7 @@ import (
 
 var _ = Describe("events", func() {
 	It("tell of each transition, once", func(ctx SpecContext) {
-		s := stable(ctx)
+		s := stable(ctx, patiently)
 		told := []string{
 			"RevisionCreated: Created revision " + revision(1),
 			"TrafficShifted: First traffic: 100 % on " + revision(1),

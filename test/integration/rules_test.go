@@ -290,7 +290,7 @@ var _ = Describe("rule 7: status is derived", func() {
 })
 
 var _ = Describe("rule 8: silence", func() {
-	settled := map[string]func(SpecContext) *story{"a stable": stable, "a canary": canary, "a promotion": promoted}
+	settled := map[string]func(SpecContext, ...func(*config.Config)) *story{"a stable": stable, "a canary": canary, "a promotion": promoted}
 	for name, settle := range settled {
 		It("costs no writes to look again at "+name, func(ctx SpecContext) {
 			s := settle(ctx)
@@ -327,7 +327,7 @@ var _ = Describe("rule 8: silence", func() {
 	})
 
 	It("costs one write of the route and one of the status to change the percent", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, patiently)
 		s.settles()
 		before := len(s.operator.wire.Writes())
 		s.apply(model(2), percent(50))
