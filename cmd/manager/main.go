@@ -83,7 +83,7 @@ func account() controller.Account {
 
 // garbagePercent is how much garbage there may be for what is in use. Most of that is the cache, which grows with the
 // InferenceServices: to collect more often than Go does by itself costs little time, and saves much memory.
-const garbagePercent = 40
+const garbagePercent = 20
 
 // limitGarbage leaves the choice to GOGC, where it is set.
 func limitGarbage() {
