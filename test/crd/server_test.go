@@ -66,7 +66,7 @@ var _ = Describe("The API server", func() {
 	},
 		Entry(nil, "isvc", "releases its new versions step by step"),
 		Entry(nil, "isvc.spec.predictor",
-			"Share of the traffic, 0 to 100, that the newest revision gets once it is ready",
+			"Share of the traffic, 0 to 100, that the revision that the spec asks for gets once it is ready",
 			"KServe's older way to write model with modelFormat sklearn.",
 			"A model server of your own, instead of model."),
 		Entry(nil, "isvc.spec.predictor.model", "The format of the model.", "Arguments to the entrypoint."),
