@@ -32,13 +32,18 @@ func (d *decider) serving() int {
 	if ready <= max(d.Wanted.Replicas.least(), d.heldBefore(giver.Revision)) {
 		return ready
 	}
+	return min(ceilDiv(100*ready, giver.Percent), d.readyToServe())
+}
+
+// readyToServe counts the ready replicas of all that have a share.
+func (d *decider) readyToServe() int {
 	all := 0
 	for _, share := range d.before.Split.shares {
 		if share.Percent > 0 {
 			all += d.ready(share.Revision)
 		}
 	}
-	return min(ceilDiv(100*ready, giver.Percent), all)
+	return all
 }
 
 // giver is the revision that tells what the traffic takes: the stable, or where that gives nothing, the one that gives

@@ -185,14 +185,7 @@ func (d *decider) canTake(stable Number, share int) bool {
 }
 
 // nobodyServes tells whether there is a split, and none that it gives traffic to can serve.
-func (d *decider) nobodyServes() bool {
-	for _, share := range d.before.Split.shares {
-		if share.Percent > 0 && d.ready(share.Revision) > 0 {
-			return false
-		}
-	}
-	return !d.before.Split.IsEmpty()
-}
+func (d *decider) nobodyServes() bool { return !d.before.Split.IsEmpty() && d.readyToServe() == 0 }
 
 // promote takes the split over into the record. Who gets everything by the spec's wish is the stable from then on.
 func (d *decider) promote(split Split) {
