@@ -282,12 +282,12 @@ var _ = Describe("what the operator makes", func() {
 		}
 		before := len(s.operator.wire.Writes())
 		Expect(api.Delete(ctx, isvc)).To(Succeed())
-		passes, err := reconciles()
+		passes, err := s.operator.passes()
 		Expect(err).NotTo(HaveOccurred())
 		for _, name := range []string{revision(1), revision(2)} {
 			Expect(api.Delete(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}})).To(Succeed())
 		}
-		Eventually(reconciles).Should(BeNumerically(">", passes))
+		Eventually(s.operator.passes).Should(BeNumerically(">", passes))
 		s.settles()
 		Expect(s.operator.wire.Writes()[before:]).To(BeEmpty())
 	})

@@ -316,9 +316,10 @@ func (s *story) pods(n int) ([]types.UID, error) {
 	return uids, err
 }
 
-// settles waits until the operator has had nothing to write for a while.
+// settles waits until the operator has looked, and has had nothing to write for a while.
 func (s *story) settles() {
 	GinkgoHelper()
+	Eventually(s.operator.passes).Should(BeNumerically(">", 0), "the operator does not look")
 	Eventually(s.operator.wire.Idle).Should(BeNumerically(">", 300*time.Millisecond), "the operator goes on writing")
 }
 

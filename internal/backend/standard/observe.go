@@ -78,18 +78,10 @@ func (b *Backend) readRecords(ctx context.Context, isvc *v1beta1.InferenceServic
 	if err := b.list(ctx, isvc, &list); err != nil {
 		return err
 	}
-	for i := range list.Items {
-		record := &list.Items[i]
-		n := backend.RevisionNumber(isvc.Name, record.Name)
-		if n == 0 {
-			continue
-		}
-		if ours, err := belongs(isvc, record, "ControllerRevision"); err != nil {
-			return err
-		} else if !ours {
-			continue
-		}
-		found.records[n] = record
+	if err := collect(isvc, "ControllerRevision", backend.RevisionNumber, pointers(list.Items), found.records); err != nil {
+		return err
+	}
+	for n, record := range found.records {
 		if revision, err := decodeRevision(record); err == nil {
 			found.revisions[n] = revision
 		}
