@@ -468,6 +468,26 @@ func TestRowsAreThoseOfTheCore(t *testing.T) {
 	}
 }
 
+// TestBenchmarkWasMet makes sure that the published figures are of a run at both sizes that missed no limit.
+func TestBenchmarkWasMet(t *testing.T) {
+	met := map[string]bool{}
+	summary, _, _ := strings.Cut(read(t, "docs/benchmark.md"), "\n## ")
+	for _, row := range rows(summary) {
+		if len(row) < 4 || row[2] == "" || row[2] == "limit" {
+			continue
+		}
+		if row[3] != "ok" {
+			t.Errorf("%s: measured %s, limit %s: %q", row[0], row[1], row[2], row[3])
+		}
+		met[row[0]] = true
+	}
+	for _, wanted := range []string{"ratio", "at 1,000: resident memory, settled", "at 5,000: resident memory, settled", "at 5,000: a change of percent"} {
+		if !met[wanted] {
+			t.Errorf("docs/benchmark.md does not measure %q against a limit", wanted)
+		}
+	}
+}
+
 // TestWalkthroughIsThatOfTheDemo makes sure that what the README shows is what `make demo` checks.
 func TestWalkthroughIsThatOfTheDemo(t *testing.T) {
 	demo := read(t, "test/cluster/internal/demo/walkthrough.md")

@@ -47,12 +47,12 @@ var catalog = []tool{
 		linkVars: func(version string) map[string]string {
 			return map[string]string{"github.com/traefik/traefik/v3/pkg/version.Version": strings.TrimPrefix(version, "v")}
 		},
-		takes: 4 * time.Minute,
+		takes: 5 * time.Minute,
 	},
 	{
 		name: "golangci-lint", set: "lint",
 		pkg: "sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter", module: "github.com/golangci/golangci-lint/v2",
-		takes: time.Minute,
+		takes: 3 * time.Minute,
 	},
 	{
 		name: "gofumpt", set: "lint",

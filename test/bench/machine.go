@@ -27,7 +27,7 @@ type machine struct {
 func thisMachine(ctx context.Context, cluster *local.Cluster) machine {
 	m := machine{
 		processor: field("/proc/cpuinfo", "model name"),
-		memory:    field("/proc/meminfo", "MemTotal"),
+		memory:    installedMemory(),
 		cores:     runtime.NumCPU(),
 		date:      time.Now().UTC(),
 	}
@@ -43,6 +43,16 @@ func thisMachine(ctx context.Context, cluster *local.Cluster) machine {
 		m.serinus = strings.TrimSpace(commit)
 	}
 	return m
+}
+
+// installedMemory is what the machine has.
+func installedMemory() string {
+	var kibibytes int64
+	total := field("/proc/meminfo", "MemTotal")
+	if _, err := fmt.Sscanf(total, "%d kB", &kibibytes); err != nil {
+		return total
+	}
+	return fmt.Sprintf("%.1f GiB", float64(kibibytes)/(1<<20))
 }
 
 // field is the value of the first line of a file of /proc that begins with a key.
