@@ -187,10 +187,12 @@ func (d *decider) canTake(stable Number, share int) bool {
 // nobodyServes tells whether there is a split, and none that it gives traffic to can serve.
 func (d *decider) nobodyServes() bool { return !d.before.Split.IsEmpty() && d.readyToServe() == 0 }
 
-// promote takes the split over into the record. Who gets everything by the spec's wish is the stable from then on.
+// promote takes the split over into the record. Who gets everything by the spec's wish is the stable from then on, and
+// nobody is offered traffic beside it.
 func (d *decider) promote(split Split) {
 	if split.Percent(d.target) == 100 && d.target != d.after.Stable && (d.after.Stable == 0 || asksForAll(d.percent)) {
 		d.after.Stable, d.after.Previous = d.target, d.after.Stable
+		split = All(d.target)
 	}
 	if split.Equal(d.before.Split) {
 		return

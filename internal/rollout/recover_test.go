@@ -101,6 +101,11 @@ func TestRecover(t *testing.T) {
 			revisions: []Revision{up(1), up(2)},
 			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
 		},
+		"a route that somebody has promoted by hand": {
+			target: 2, route: between(2, 100, 1),
+			revisions: []Revision{down(1), down(2)},
+			want:      `{"stable":2,"previous":1,"target":2,"split":{"2":100},"highest":2}`,
+		},
 		"the status, where there is no route": {
 			target: 2, percent: new(10),
 			reported:  Reported{Stable: 1, Previous: 3, Target: 2, Split: canary},
