@@ -418,10 +418,14 @@ func checkSilence(d decided) error {
 	return errors.Join(checkSettles(d), checkTimeIsIdle(d))
 }
 
+// mostSteps is how many decisions are carried out until nothing is left to do, where each shows more than was seen
+// before.
+const mostSteps = 3
+
 // checkSettles carries a decision out, with pods and a gateway that do nothing, and expects the next to be silent.
 func checkSettles(d decided) error {
 	next := Decide(carriedOut(d.seen, d.decision), d.policy, d.now)
-	if d.takesTwoSteps() {
+	for step := 1; step < mostSteps && d.showsMore(); step++ {
 		d.seen, d.decision = carriedOut(d.seen, d.decision), next
 		next = Decide(carriedOut(d.seen, d.decision), d.policy, d.now)
 	}
@@ -434,8 +438,9 @@ func checkSettles(d decided) error {
 	return nil
 }
 
-// takesTwoSteps tells whether a decision, once it is carried out, can show more than was seen before.
-func (d decided) takesTwoSteps() bool {
+// showsMore tells whether a decision, once it is carried out, can show more than was seen before, so that another step
+// follows.
+func (d decided) showsMore() bool {
 	bounds, had := d.seen.Wanted.Replicas, d.last().Percent(d.stable())
 	switch {
 	case d.decision.Record == nil:
@@ -444,10 +449,19 @@ func (d decided) takesTwoSteps() bool {
 		return true // Only a meddler splits by three: their parts say little of the traffic.
 	case had > 0 && d.split().Percent(d.stable()) > had && !bounds.Elastic && bounds.Max > max(1, bounds.Min):
 		return true // The stable takes back what it may have too few replicas for.
+	case !bounds.Elastic && d.servedOnMoreThan(max(1, bounds.Min, bounds.Max)) && !d.split().Equal(d.last()):
+		return true // Who had more replicas than anyone may have gives to one with fewer, and fewer serve from then on.
 	}
 	return slices.ContainsFunc(d.decision.Workloads, func(plan WorkloadPlan) bool {
 		revision := d.revision(plan.Revision) // Replicas that were called off are asked for again.
 		return plan.Action == Run && d.ready(plan.Revision) > d.capacity(plan.Revision) && plan.Floor > revision.Workload.Replicas
+	})
+}
+
+// servedOnMoreThan tells whether anyone who had a share has more replicas than that.
+func (d decided) servedOnMoreThan(replicas int) bool {
+	return slices.ContainsFunc(d.last().Shares(), func(share Share) bool {
+		return share.Percent > 0 && d.ready(share.Revision) > replicas
 	})
 }
 
@@ -504,10 +518,12 @@ func (p WorkloadPlan) carriedOut(workload *Workload) *Workload {
 
 // checkTimeIsIdle expects that nothing but time changes nothing before the moment that the decision names.
 func checkTimeIsIdle(d decided) error {
-	// Tag hosts that have moved free workloads, which are then marked with the time: that takes one step more.
-	after := carriedOut(d.seen, d.decision)
-	after = carriedOut(after, Decide(after, d.policy, d.now))
-	next := Decide(after, d.policy, d.now)
+	// Tag hosts that have moved free workloads, which are then marked with the time: that takes a step more.
+	after, next := d.seen, d.decision
+	for range mostSteps {
+		after = carriedOut(after, next)
+		next = Decide(after, d.policy, d.now)
+	}
 	later := d.now.Add(24 * time.Hour)
 	if !next.WakeAt.IsZero() {
 		if !next.WakeAt.After(d.now) {
