@@ -1,0 +1,406 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package prober
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What follows runs over TCP on loopback.
+
+func prefixes(texts ...string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, text := range texts {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
+}
+
+// few sends some requests fast, and returns the results.
+func few(t *testing.T, gateway string, target Target, timeout time.Duration, n int) Results {
+	t.Helper()
+	target.Host, target.Rate = "iris.example.com", 400
+	p := start(t, Config{Gateway: gateway, Targets: []Target{target}, Timeout: timeout, MaxRequests: n, MaxExamples: 3})
+	<-p.Done()
+	return p.Stop()
+}
+
+// listen has each connection handled, and waits for all when the test ends.
+func listen(t *testing.T, handle func(*net.TCPConn)) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer func() { _ = conn.Close() }()
+				handle(conn.(*net.TCPConn))
+			})
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		all.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// readRequest returns when a whole request has come.
+func readRequest(conn net.Conn) error {
+	request, err := http.ReadRequest(bufio.NewReader(conn))
+	if err != nil {
+		return err
+	}
+	return request.Body.Close()
+}
+
+func handled(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+func TestErrorKinds(t *testing.T) {
+	for name, given := range map[string]struct {
+		gateway func(*testing.T) string
+		target  Target
+		timeout time.Duration
+		want    Kind
+		text    string
+	}{
+		"nobody listens": {
+			gateway: func(t *testing.T) string {
+				listener, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer listener.Close()
+				return listener.Addr().String()
+			},
+			want: Refused, text: "connection refused",
+		},
+		"the connection is reset": {
+			gateway: func(t *testing.T) string {
+				return listen(t, func(conn *net.TCPConn) {
+					_ = readRequest(conn)
+					_ = conn.SetLinger(0)
+				})
+			},
+			want: Reset, text: "connection reset by peer",
+		},
+		"the connection is closed": {
+			gateway: func(t *testing.T) string { return listen(t, func(conn *net.TCPConn) { _ = readRequest(conn) }) },
+			want:    Closed, text: "EOF",
+		},
+		"half an answer": {
+			gateway: func(t *testing.T) string {
+				return listen(t, func(conn *net.TCPConn) {
+					_ = readRequest(conn)
+					fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nX-Served-By: iris-predictor-00001-deployment-7965bcc66-grdbq\r\nContent-Length: 100\r\n\r\nhalf")
+				})
+			},
+			want: Closed, text: "after 4 bytes of the body: unexpected EOF",
+		},
+		"no answer in time": {
+			gateway: func(t *testing.T) string {
+				return handled(t, hang)
+			},
+			timeout: 50 * time.Millisecond,
+			want:    TimedOut, text: "deadline exceeded",
+		},
+		"half an answer in time": {
+			gateway: func(t *testing.T) string {
+				return handled(t, func(w http.ResponseWriter, r *http.Request) {
+					fmt.Fprint(w, "half")
+					w.(http.Flusher).Flush()
+					hang(w, r)
+				})
+			},
+			timeout: 50 * time.Millisecond,
+			want:    TimedOut, text: "after 4 bytes of the body: context deadline exceeded",
+		},
+		"no HTTP": {
+			gateway: func(t *testing.T) string {
+				return listen(t, func(conn *net.TCPConn) {
+					_ = readRequest(conn)
+					fmt.Fprint(conn, "SSH-2.0-OpenSSH_9.2\r\n\r\n")
+				})
+			},
+			want: Other, text: "malformed HTTP",
+		},
+		"502": {
+			gateway: func(t *testing.T) string {
+				return handled(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no\nupstream", http.StatusBadGateway) })
+			},
+			want: "HTTP 502", text: "502 Bad Gateway: no upstream",
+		},
+		"404": {gateway: func(t *testing.T) string { return handled(t, http.NotFound) }, want: "HTTP 404", text: "404 Not Found: 404 page not found"},
+		"a redirect": {
+			gateway: func(t *testing.T) string {
+				elsewhere := handled(t, func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") })
+				return handled(t, func(w http.ResponseWriter, r *http.Request) {
+					http.Redirect(w, r, "http://"+elsewhere, http.StatusTemporaryRedirect)
+				})
+			},
+			want: "HTTP 307", text: "307 Temporary Redirect",
+		},
+		"a wrong body": {
+			gateway: func(t *testing.T) string {
+				return handled(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, first) })
+			},
+			target: Target{Check: func(body []byte) error {
+				if !strings.Contains(string(body), "[1, 2]") {
+					return errors.New("want [1, 2]")
+				}
+				return nil
+			}},
+			want: WrongBody, text: `want [1, 2]: {"predictions": [1, 1]}`,
+		},
+		"a body without end": {
+			gateway: func(t *testing.T) string {
+				return handled(t, func(w http.ResponseWriter, _ *http.Request) {
+					for _, err := w.Write(make([]byte, 1<<16)); err == nil; {
+						_, err = w.Write(make([]byte, 1<<16))
+					}
+				})
+			},
+			want: WrongBody, text: "more than 1048576 bytes",
+		},
+		"an answer by nobody": {
+			gateway: func(t *testing.T) string {
+				return handled(t, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set(ServedByHeader, "traefik-7965bcc66-grdbq")
+					fmt.Fprint(w, "hello")
+				})
+			},
+			want: Unattributed, text: "traefik-7965bcc66-grdbq",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const n = 8
+			results := few(t, given.gateway(t), given.target, given.timeout, n)
+			if diff := cmp.Diff(map[Kind]int{given.want: n}, results.All().Errors()); diff != "" {
+				t.Errorf("errors (-want +got):\n%s\n%v", diff, results.Failures)
+			}
+			if len(results.Failures) != 3 {
+				t.Errorf("%d examples, want 3", len(results.Failures))
+			}
+			for _, failure := range results.Failures {
+				if failure.Kind != given.want || !strings.Contains(failure.Text, given.text) || failure.After <= 0 {
+					t.Errorf("%s, want it to say %q", failure, given.text)
+				}
+			}
+			// Each kind of connection meets the error.
+			for _, opens := range []bool{false, true} {
+				if !slices.ContainsFunc(results.Requests, func(r Request) bool { return r.New == opens }) {
+					t.Errorf("no request with New = %v", opens)
+				}
+			}
+		})
+	}
+}
+
+// TestConnections counts on the server's side what the two kinds of requests do.
+func TestConnections(t *testing.T) {
+	const n = 120
+	for name, given := range map[string]struct {
+		share              *float64
+		opened, keptAtMost int
+	}{
+		"all kept alive":             {share: new(0.0), opened: 0, keptAtMost: 4},
+		"all new":                    {share: new(1.0), opened: n, keptAtMost: 0},
+		"a quarter new":              {share: new(0.25), opened: n / 4, keptAtMost: 4},
+		"half, if nothing is said":   {opened: n / 2, keptAtMost: 4},
+		"a share that is no divisor": {share: new(0.7), opened: 84, keptAtMost: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			requests := map[string]int{} // By connection.
+			gateway := handled(t, func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				requests[r.RemoteAddr]++
+				mu.Unlock()
+				answer(w, first)
+			})
+			results := few(t, gateway, Target{NewConnections: given.share, KeptAlive: 4}, 0, n)
+			if err := NoErrors(results.All()); err != nil {
+				t.Fatal(err)
+			}
+			opened := 0
+			for _, request := range results.Requests {
+				if request.New {
+					opened++
+				}
+			}
+			if opened != given.opened {
+				t.Errorf("%d requests count as new, want %d", opened, given.opened)
+			}
+			if few, many := given.opened, given.opened+given.keptAtMost; len(requests) < few || len(requests) > many {
+				t.Errorf("the server saw %d connections, want %d to %d", len(requests), few, many)
+			}
+			single := 0
+			for _, n := range requests {
+				if n == 1 {
+					single++
+				}
+			}
+			if single < given.opened || given.opened < n && len(requests) == single {
+				t.Errorf("%d of %d connections had one request, want %d at least, and not all if any are kept", single, len(requests), given.opened)
+			}
+		})
+	}
+}
+
+// TestNothingIsRepeated: a request that meets a connection which the gateway
+// closes is an error, and is not sent again behind the scenes.
+func TestNothingIsRepeated(t *testing.T) {
+	var seen atomic.Int32
+	gateway := listen(t, func(conn *net.TCPConn) {
+		reader := bufio.NewReader(conn)
+		for i := range 2 {
+			request, err := http.ReadRequest(reader)
+			if err != nil {
+				return
+			}
+			_ = request.Body.Close()
+			seen.Add(1)
+			if i == 0 {
+				fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nX-Served-By: iris-predictor-00001-deployment-7965bcc66-grdbq\r\nContent-Length: 0\r\n\r\n")
+			}
+		}
+	})
+	results := few(t, gateway, Target{NewConnections: new(0.0), KeptAlive: 1}, 0, 40)
+	if seen.Load() != 40 {
+		t.Errorf("the gateway saw %d requests, want 40", seen.Load())
+	}
+	if diff := cmp.Diff(map[Kind]int{Closed: 20}, results.All().Errors()); diff != "" {
+		t.Errorf("errors (-want +got):\n%s", diff)
+	}
+}
+
+func TestRefusedAddresses(t *testing.T) {
+	for name, given := range map[string]struct {
+		gateway string
+		allowed []string
+		want    string
+	}{
+		"a public address":                  {"8.8.8.8:80", nil, "neither on loopback nor within the allowed prefixes"},
+		"a public IPv6 address":             {"[2600::1]:80", nil, "neither on loopback nor within the allowed prefixes"},
+		"a private one that nobody allowed": {"10.88.0.1:80", nil, "neither on loopback nor within the allowed prefixes"},
+		"one beside the allowed":            {"10.88.1.1:80", []string{"10.88.0.0/24"}, "neither on loopback nor within the allowed prefixes"},
+		"one that is mapped":                {"[::ffff:8.8.8.8]:80", nil, "neither on loopback nor within the allowed prefixes"},
+		"any address":                       {"0.0.0.0:80", nil, "neither on loopback nor within the allowed prefixes"},
+		"a host name":                       {"localhost:80", nil, "want an IP address and a port"},
+		"no port":                           {"127.0.0.1", nil, "want an IP address and a port"},
+		"port 0":                            {"127.0.0.1:0", nil, "port 0 cannot be connected to"},
+		"a public prefix":                   {"8.8.8.8:80", []string{"8.8.8.0/24"}, "not in a range for private networks or tests"},
+		"everything":                        {"8.8.8.8:80", []string{"0.0.0.0/0"}, "not in a range for private networks or tests"},
+		"everything private":                {"10.88.0.1:80", []string{"10.0.0.0/8"}, "name the test's own network, of /16 or less"},
+		"everything private in IPv6":        {"[fd00::1]:80", []string{"fd00::/8"}, "name the test's own network, of /48 or less"},
+		"one bad prefix beside a good one":  {"10.88.0.1:80", []string{"10.88.0.0/24", "1.0.0.0/8"}, "not in a range for private networks or tests"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := Start(t.Context(), Config{
+				Gateway: given.gateway, Allowed: prefixes(given.allowed...), Targets: []Target{{Host: "iris.example.com"}},
+				dial: func(context.Context) (net.Conn, error) {
+					t.Error("connected all the same")
+					return nil, net.ErrClosed
+				},
+			})
+			if err == nil {
+				p.Stop()
+				t.Fatal("accepted")
+			}
+			if !strings.Contains(err.Error(), given.want) {
+				t.Errorf("%v, want it to say %q", err, given.want)
+			}
+		})
+	}
+}
+
+func TestPermittedAddresses(t *testing.T) {
+	for _, given := range []struct{ gateway, allowed, want string }{
+		{"127.0.0.1:8080", "", "127.0.0.1:8080"},
+		{"127.12.0.1:8080", "", "127.12.0.1:8080"},
+		{"[::1]:8080", "", "[::1]:8080"},
+		{"[::ffff:127.0.0.1]:8080", "", "127.0.0.1:8080"},
+		{"10.88.0.1:80", "10.88.0.0/24", "10.88.0.1:80"},
+		{"192.0.2.7:80", "192.0.2.7/32", "192.0.2.7:80"},
+		{"[fd00:88::1]:80", "fd00:88::/64", "[fd00:88::1]:80"},
+		{"[fe80::1%br0]:80", "fe80::/64", "[fe80::1%br0]:80"},
+	} {
+		var allowed []netip.Prefix
+		if given.allowed != "" {
+			allowed = prefixes(given.allowed)
+		}
+		if have, err := permitted(given.gateway, allowed); err != nil || have.String() != given.want {
+			t.Errorf("%s with %s allowed: %s, %v; want %s", given.gateway, given.allowed, have, err, given.want)
+		}
+	}
+}
+
+func TestRefusedConfigs(t *testing.T) {
+	for name, given := range map[string]struct {
+		spoil func(*Config)
+		want  string
+	}{
+		"no target":      {func(c *Config) { c.Targets = nil }, "no target"},
+		"no host":        {func(c *Config) { c.Targets[0].Host = "" }, "a target has no host"},
+		"twins":          {func(c *Config) { c.Targets = append(c.Targets, c.Targets[0]) }, `two targets are called "a.example.com"`},
+		"a rate below 0": {func(c *Config) { c.Targets[0].Rate = -1 }, "a rate of -1 requests a second"},
+		"too many":       {func(c *Config) { c.Targets[0].Rate = 5001 }, "5001 requests a second are too many"},
+		"a path":         {func(c *Config) { c.Targets[0].Path = "v1" }, `path "v1" does not begin with a slash`},
+		"a share of 50":  {func(c *Config) { c.Targets[0].NewConnections = new(50.0) }, "a share of 50 of new connections; want 0 to 1"},
+		"no time":        {func(c *Config) { c.MaxDuration = -1 }, "limits must be positive"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := Config{Gateway: "127.0.0.1:1", Targets: []Target{{Host: "a.example.com"}}}
+			given.spoil(&c)
+			if _, err := Start(t.Context(), c); err == nil || !strings.Contains(err.Error(), given.want) {
+				t.Errorf("%v, want it to say %q", err, given.want)
+			}
+		})
+	}
+}
+
+func TestRevisionOfPod(t *testing.T) {
+	for pod, want := range map[string]string{
+		"sklearn-iris-predictor-00001-deployment-7965bcc66-grdbq":         "sklearn-iris-predictor-00001",
+		"a-predictor-00002-predictor-00010-deployment-6744dbbd8c-wfghv":   "a-predictor-00002-predictor-00010",
+		"a-predictor-123456-deployment-6744dbbd8c-wfghv":                  "a-predictor-123456",
+		"a-name-so-long-that-it-is-cut-off-predictor-00001-deploymewfghv": "a-name-so-long-that-it-is-cut-off-predictor-00001",
+		"sklearn-iris-predictor-00001":                                    "",
+		"sklearn-iris-predictor-default-7965bcc66-grdbq":                  "",
+		"predictor-00001-deployment-7965bcc66-grdbq":                      "",
+		"Sklearn-predictor-00001-deployment-7965bcc66-grdbq":              "",
+		"": "",
+	} {
+		if have := RevisionOfPod(pod); have != want {
+			t.Errorf("%s: %q, want %q", pod, have, want)
+		}
+	}
+}

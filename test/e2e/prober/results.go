@@ -1,0 +1,303 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package prober
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+)
+
+// beginning names what was before the first mark.
+const beginning = "start"
+
+// Request is a request and what became of it.
+type Request struct {
+	Target string
+	// Due is when it was to be sent, since the prober started: the time by which it counts.
+	Due time.Duration
+	// Late is how much later the prober came to send it. More than a few milliseconds tell of a machine that is too busy.
+	Late time.Duration
+	// Latency is the time from Due to the end of the answer, or to the error.
+	Latency time.Duration
+	// New requests had a connection of their own.
+	New bool
+	// Revision is who answered, or empty if Error is not.
+	Revision string
+	Error    Kind
+}
+
+// Done is when the request was answered or had failed.
+func (r Request) Done() time.Duration { return r.Due + r.Latency }
+
+// Results is what became of all requests that were due before End.
+type Results struct {
+	Started time.Time
+	End     time.Duration
+	// Limit is what made the prober end by itself, if it did.
+	Limit    string
+	Targets  []string
+	Marks    []Mark
+	Requests []Request // By Due.
+	Failures []Failure // Examples of errors, by Due.
+}
+
+func (r *Results) sort() {
+	slices.SortStableFunc(r.Requests, func(a, b Request) int { return cmp.Compare(a.Due, b.Due) })
+	slices.SortStableFunc(r.Failures, func(a, b Failure) int { return cmp.Compare(a.Due, b.Due) })
+}
+
+// Of is the results of one target alone.
+func (r Results) Of(target string) Results {
+	r.Targets = []string{target}
+	r.Requests = filter(r.Requests, func(request Request) bool { return request.Target == target })
+	r.Failures = filter(r.Failures, func(failure Failure) bool { return failure.Target == target })
+	return r
+}
+
+func filter[T any](all []T, keep func(T) bool) []T {
+	var kept []T
+	for _, one := range all {
+		if keep(one) {
+			kept = append(kept, one)
+		}
+	}
+	return kept
+}
+
+// Window is the requests that were due from one time up to, but not at, another.
+type Window struct {
+	Name     string
+	From, To time.Duration
+	Requests []Request // By Due.
+	Failures []Failure
+}
+
+// Window cuts a window out.
+func (r Results) Window(name string, from, to time.Duration) Window {
+	to = max(from, min(to, r.End))
+	w := Window{Name: name, From: from, To: to}
+	index := func(at time.Duration) int {
+		return sort.Search(len(r.Requests), func(i int) bool { return r.Requests[i].Due >= at })
+	}
+	w.Requests = r.Requests[index(from):index(to)]
+	w.Failures = filter(r.Failures, func(f Failure) bool { return f.Due >= from && f.Due < to })
+	return w
+}
+
+// All is one window of everything.
+func (r Results) All() Window { return r.Window("all", 0, r.End) }
+
+// Since is what was due since a mark.
+func (r Results) Since(mark Mark) Window { return r.Window(mark.Name, mark.At, r.End) }
+
+// Between is what was due from one mark up to another.
+func (r Results) Between(from, to Mark) Window { return r.Window(from.Name, from.At, to.At) }
+
+// Windows are those between marks, each named by the mark that begins it.
+func (r Results) Windows() []Window {
+	marks := r.Marks
+	if len(marks) == 0 || marks[0].At > 0 {
+		marks = append([]Mark{{Name: beginning}}, marks...)
+	}
+	windows := make([]Window, 0, len(marks))
+	for i, mark := range marks {
+		end := r.End
+		if i+1 < len(marks) {
+			end = marks[i+1].At
+		}
+		windows = append(windows, r.Window(mark.Name, mark.At, end))
+	}
+	return windows
+}
+
+// Buckets are windows of one width; the last one may be shorter.
+func (r Results) Buckets(width time.Duration) []Window {
+	var buckets []Window
+	for from := time.Duration(0); from < r.End; from += width {
+		buckets = append(buckets, r.Window(seconds(from), from, from+width))
+	}
+	return buckets
+}
+
+// Answers is how many requests each revision answered.
+func (w Window) Answers() map[string]int {
+	answers := map[string]int{}
+	for i := range w.Requests {
+		if w.Requests[i].Error == "" {
+			answers[w.Requests[i].Revision]++
+		}
+	}
+	return answers
+}
+
+// Errors is how many errors there were of each kind.
+func (w Window) Errors() map[Kind]int {
+	errors := map[Kind]int{}
+	for i := range w.Requests {
+		if kind := w.Requests[i].Error; kind != "" {
+			errors[kind]++
+		}
+	}
+	return errors
+}
+
+// Latency is the latency that a part of the answers, from 0 to 1, did not exceed.
+// Errors do not count: what they took says how they failed.
+func (w Window) Latency(part float64) time.Duration {
+	return quantile(w.latencies(), part)
+}
+
+func (w Window) latencies() []time.Duration {
+	var all []time.Duration
+	for i := range w.Requests {
+		if w.Requests[i].Error == "" {
+			all = append(all, w.Requests[i].Latency)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// quantile is by the nearest rank: a value that was measured, never one between two.
+func quantile(sorted []time.Duration, part float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	rank := int(math.Ceil(part * float64(len(sorted))))
+	return sorted[min(max(rank, 1), len(sorted))-1]
+}
+
+// UntilFirst is the time from the window's beginning until the first answer of a
+// revision to a request of the window, and whether there is one: from a decision
+// to its traffic.
+func (w Window) UntilFirst(revision string) (time.Duration, bool) {
+	first, found := time.Duration(math.MaxInt64), false
+	for i := range w.Requests {
+		if w.Requests[i].Revision == revision {
+			first, found = min(first, w.Requests[i].Done()-w.From), true
+		}
+	}
+	if !found {
+		return 0, false
+	}
+	return first, true
+}
+
+// UntilLast is the time from the window's beginning until the last request of
+// the window that a revision got was due, and whether it got any: from a decision
+// against a revision until it is left alone. RequestsTo says which count.
+func (w Window) UntilLast(revision string) (time.Duration, bool) {
+	all := RequestsTo(w, revision)
+	if len(all) == 0 {
+		return 0, false
+	}
+	return all[len(all)-1].Due - w.From, true
+}
+
+// Silence is the longest time within the window without an answer to one of its
+// requests, and when it began. The window's beginning and end bound it.
+func (w Window) Silence() (longest, since time.Duration) {
+	var answered []time.Duration
+	for i := range w.Requests {
+		if w.Requests[i].Error == "" {
+			answered = append(answered, min(w.Requests[i].Done(), w.To))
+		}
+	}
+	slices.Sort(answered)
+	last := w.From
+	for _, at := range append(answered, w.To) {
+		if at-last > longest {
+			longest, since = at-last, last
+		}
+		last = at
+	}
+	return longest, since
+}
+
+// Summary is a window in figures.
+type Summary struct {
+	Name     string         `json:"name"`
+	From     time.Duration  `json:"from"`
+	To       time.Duration  `json:"to"`
+	Requests int            `json:"requests"`
+	Errors   map[Kind]int   `json:"errors,omitempty"`
+	Answers  map[string]int `json:"answers"` // By revision.
+	P50      time.Duration  `json:"p50"`
+	P90      time.Duration  `json:"p90"`
+	P99      time.Duration  `json:"p99"`
+	Max      time.Duration  `json:"max"`
+	// Late is how far the prober was behind its time at most.
+	Late time.Duration `json:"late"`
+}
+
+// Summary sums the window up.
+func (w Window) Summary() Summary {
+	latencies := w.latencies()
+	s := Summary{
+		Name: w.Name, From: w.From, To: w.To, Requests: len(w.Requests), Errors: w.Errors(), Answers: w.Answers(),
+		P50: quantile(latencies, 0.5), P90: quantile(latencies, 0.9), P99: quantile(latencies, 0.99), Max: quantile(latencies, 1),
+	}
+	for i := range w.Requests {
+		s.Late = max(s.Late, w.Requests[i].Late)
+	}
+	return s
+}
+
+// Failed is the number of all errors.
+func (s Summary) Failed() int { return sum(s.Errors) }
+
+// Share is the part of the answers, from 0 to 1, that a revision gave.
+func (s Summary) Share(revision string) float64 {
+	if all := sum(s.Answers); all > 0 {
+		return float64(s.Answers[revision]) / float64(all)
+	}
+	return 0
+}
+
+// Revisions are all that answered, by name.
+func (s Summary) Revisions() []string { return slices.Sorted(maps.Keys(s.Answers)) }
+
+func sum[K comparable](counts map[K]int) int {
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	return total
+}
+
+// String is one line, for logs and messages.
+func (s Summary) String() string {
+	return fmt.Sprintf("%q from %s to %s: %d requests, %d errors%s; %s; latency p50 %s, p90 %s, p99 %s, max %s",
+		s.Name, seconds(s.From), seconds(s.To), s.Requests, s.Failed(), kinds(s.Errors), s.shares(),
+		milliseconds(s.P50), milliseconds(s.P90), milliseconds(s.P99), milliseconds(s.Max))
+}
+
+func (s Summary) shares() string {
+	if len(s.Answers) == 0 {
+		return "no answers"
+	}
+	var shares []string
+	for _, revision := range s.Revisions() {
+		shares = append(shares, fmt.Sprintf("%s %.1f %% (%d)", revision, 100*s.Share(revision), s.Answers[revision]))
+	}
+	return strings.Join(shares, ", ")
+}
+
+// kinds lists errors by kind, in brackets.
+func kinds(errors map[Kind]int) string {
+	if len(errors) == 0 {
+		return ""
+	}
+	var counts []string
+	for _, kind := range slices.Sorted(maps.Keys(errors)) {
+		counts = append(counts, fmt.Sprintf("%d %s", errors[kind], kind))
+	}
+	return " (" + strings.Join(counts, ", ") + ")"
+}
