@@ -263,6 +263,13 @@ func TestWindowsMeetWithoutGapOrOverlap(t *testing.T) {
 		if diff := cmp.Diff([]window{{"0.000 s", 0, s, 100}, {"1.000 s", s, 1755 * time.Millisecond, 76}}, buckets); diff != "" {
 			t.Errorf("buckets (-want +got):\n%s", diff)
 		}
+		var last []int
+		for _, w := range results.Windows()[3].Buckets(120 * time.Millisecond) {
+			last = append(last, len(w.Requests)) // What remains, 15 ms, is not worth a bucket.
+		}
+		if diff := cmp.Diff([]int{12, 14}, last); diff != "" {
+			t.Errorf("buckets of the last window (-want +got):\n%s", diff)
+		}
 	})
 }
 

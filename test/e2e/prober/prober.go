@@ -149,15 +149,15 @@ func (p *Prober) UntilServedBy(ctx context.Context, revision string, n int) erro
 // those that are under way, which takes the timeout of a request at most.
 func (p *Prober) Results() Results {
 	p.mu.Lock()
-	until := p.now()
-	p.mu.Unlock()
-	known := func() bool {
-		return !slices.ContainsFunc(p.streams, func(s *stream) bool { return !s.doneUntil(until) })
-	}
-	// Every request ends, and so does this.
-	_ = p.await(context.Background(), known, func() string { return "" })
-	p.mu.Lock()
 	defer p.mu.Unlock()
+	until := p.now()
+	missing := func(s *stream) bool { return !s.doneUntil(until) }
+	for slices.ContainsFunc(p.streams, missing) { // Every request ends, and so does this.
+		happening := p.happening
+		p.mu.Unlock()
+		<-happening
+		p.mu.Lock()
+	}
 	return p.results(until)
 }
 

@@ -81,14 +81,19 @@ type Window struct {
 
 // Window cuts a window out.
 func (r Results) Window(name string, from, to time.Duration) Window {
-	to = max(from, min(to, r.End))
-	w := Window{Name: name, From: from, To: to}
+	return Window{To: r.End, Requests: r.Requests, Failures: r.Failures}.cut(name, from, to)
+}
+
+// cut is a part of a window.
+func (w Window) cut(name string, from, to time.Duration) Window {
+	to = max(from, min(to, w.To))
 	index := func(at time.Duration) int {
-		return sort.Search(len(r.Requests), func(i int) bool { return r.Requests[i].Due >= at })
+		return sort.Search(len(w.Requests), func(i int) bool { return w.Requests[i].Due >= at })
 	}
-	w.Requests = r.Requests[index(from):index(to)]
-	w.Failures = filter(r.Failures, func(f Failure) bool { return f.Due >= from && f.Due < to })
-	return w
+	return Window{
+		Name: name, From: from, To: to, Requests: w.Requests[index(from):index(to)],
+		Failures: filter(w.Failures, func(f Failure) bool { return f.Due >= from && f.Due < to }),
+	}
 }
 
 // All is one window of everything.
@@ -117,11 +122,20 @@ func (r Results) Windows() []Window {
 	return windows
 }
 
-// Buckets are windows of one width; the last one may be shorter.
-func (r Results) Buckets(width time.Duration) []Window {
+// Buckets are windows of one width, from the start on.
+func (r Results) Buckets(width time.Duration) []Window { return r.All().Buckets(width) }
+
+// Buckets cuts the window into windows of one width. What remains at the end is
+// one of its own, or a part of the last where it is less than half of one.
+func (w Window) Buckets(width time.Duration) []Window {
 	var buckets []Window
-	for from := time.Duration(0); from < r.End; from += width {
-		buckets = append(buckets, r.Window(seconds(from), from, from+width))
+	for from := w.From; from < w.To; {
+		to := from + width
+		if to+width/2 > w.To {
+			to = w.To
+		}
+		buckets = append(buckets, w.cut(seconds(from), from, to))
+		from = to
 	}
 	return buckets
 }
