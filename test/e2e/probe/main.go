@@ -1,0 +1,146 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Probe sends requests through a gateway at a constant rate and shows, second by
+// second, which revisions answer:
+//
+//	go run ./test/e2e/probe -gateway 127.0.0.1:8080 -host sklearn-iris-kserve-test.example.com \
+//	    -path /v1/models/sklearn-iris:predict -data @iris-input.json
+//
+// It ends after -for, or with Ctrl-C, and exits with 1 if a request failed.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/serinus-io/serinus/test/e2e/prober"
+	"github.com/serinus-io/serinus/test/e2e/timeline"
+)
+
+const irisInput = `{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`
+
+// errFailed says that requests failed, of which the user was told.
+var errFailed = errors.New("requests failed")
+
+type options struct {
+	config  prober.Config
+	picture string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		os.Exit(0)
+	}
+	if err == nil {
+		err = run(ctx, o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "probe:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("probe", flag.ContinueOnError)
+	target := prober.Target{NewConnections: new(0.5)}
+	flags.StringVar(&o.config.Gateway, "gateway", "127.0.0.1:8080", "address and port that all requests are sent to")
+	flags.Func("allow", "network in which the gateway may be, such as 10.88.0.0/24; without it, only loopback", func(value string) error {
+		prefix, err := netip.ParsePrefix(value)
+		o.config.Allowed = append(o.config.Allowed, prefix)
+		return err
+	})
+	flags.StringVar(&target.Host, "host", "", "host name of the InferenceService or of a tag")
+	flags.StringVar(&target.Path, "path", "/v1/models/sklearn-iris:predict", "path of the requests")
+	data := flags.String("data", irisInput, "body of the requests, or @ and the name of a file")
+	flags.Float64Var(&target.Rate, "rate", prober.DefaultRate, "requests a second")
+	flags.Float64Var(target.NewConnections, "new", 0.5, "share of requests that open a connection of their own")
+	flags.DurationVar(&o.config.Timeout, "timeout", prober.DefaultTimeout, "how long a request may take")
+	flags.DurationVar(&o.config.MaxDuration, "for", time.Minute, "when to end")
+	flags.StringVar(&o.picture, "svg", "", "file for a picture of the shares over time")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if target.Host == "" {
+		return o, errors.New("-host is missing: kubectl get isvc shows it as the URL")
+	}
+	target.Body = []byte(*data)
+	if file, is := strings.CutPrefix(*data, "@"); is {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			return o, err
+		}
+		target.Body = body
+	}
+	o.config.Targets = []prober.Target{target}
+	return o, nil
+}
+
+func run(ctx context.Context, o options) error {
+	p, err := prober.Start(ctx, o.config)
+	if err != nil {
+		return err
+	}
+	watch(p)
+	results := p.Stop()
+	all := results.All()
+	fmt.Println("\n" + all.Summary().String())
+	if o.picture != "" {
+		if err := draw(o.picture, results); err != nil {
+			return err
+		}
+	}
+	if err := prober.NoErrors(all); err != nil {
+		return fmt.Errorf("%w: %w", errFailed, err)
+	}
+	return nil
+}
+
+// watch prints a line for each second, once all its requests are done.
+func watch(p *prober.Prober) {
+	fmt.Printf("%8s %9s %7s %10s %10s  %s\n", "TIME", "REQUESTS", "ERRORS", "P50", "MAX", "SHARES")
+	seconds := time.NewTicker(time.Second)
+	defer seconds.Stop()
+	done := p.Done()
+	last := p.Mark("start")
+	for {
+		select {
+		case <-done:
+			return
+		case <-seconds.C:
+		}
+		mark := p.Mark("")
+		printLine(p.Results().Between(last, mark).Summary())
+		last = mark
+	}
+}
+
+func printLine(s prober.Summary) {
+	var shares []string
+	for _, revision := range s.Revisions() {
+		shares = append(shares, fmt.Sprintf("%s %.0f %%", revision, 100*s.Share(revision)))
+	}
+	fmt.Printf("%7.0fs %9d %7d %8.1fms %8.1fms  %s\n", s.To.Seconds(), s.Requests, s.Failed(),
+		float64(s.P50.Microseconds())/1000, float64(s.Max.Microseconds())/1000, strings.Join(shares, ", "))
+}
+
+func draw(file string, results prober.Results) error {
+	results.Marks = nil // Those of each second are for the table.
+	svg, err := timeline.Of("Shares of revisions", "", results, time.Second).SVG()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(svg), 0o644)
+}
