@@ -48,7 +48,7 @@ endif
 export CGO_ENABLED := 0
 
 # Packages that need neither a server nor much time.
-unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench|e2e)')
+unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench)(/|$$)|/test/e2e$$')
 
 .PHONY: requirements
 requirements:

@@ -4,7 +4,7 @@
 // Probe sends requests through a gateway at a constant rate and shows, second by
 // second, which revisions answer:
 //
-//	go run ./test/e2e/probe -gateway 127.0.0.1:8080 -host sklearn-iris-kserve-test.example.com \
+//	go run ./test/e2e/probe -gateway 127.0.0.1:8080 -host sklearn-iris.kserve-test.example.com \
 //	    -path /v1/models/sklearn-iris:predict -data @iris-input.json
 //
 // It ends after -for, or with Ctrl-C, and exits with 1 if a request failed.
