@@ -36,6 +36,21 @@ var catalog = []tool{
 	kubernetes("kubectl", 25*time.Second),
 	kubernetes("kube-controller-manager", 2*time.Minute),
 	kubernetes("kube-scheduler", 10*time.Second),
+	kubernetes("kubelet", 90*time.Second),
+	kubernetes("kube-proxy", 30*time.Second),
+	containerd("containerd", 50*time.Second),
+	containerd("containerd-shim-runc-v2", 5*time.Second),
+	containerd("ctr", 5*time.Second),
+	{
+		name: "coredns", set: "coredns",
+		pkg: "github.com/coredns/coredns", module: "github.com/coredns/coredns",
+		takes: 90 * time.Second,
+	},
+	{
+		name: "metrics-server", set: "metrics-server",
+		pkg: "sigs.k8s.io/metrics-server/cmd/metrics-server", module: "sigs.k8s.io/metrics-server",
+		takes: 90 * time.Second,
+	},
 	{
 		name: "kwok", set: "kwok",
 		pkg: "sigs.k8s.io/kwok/cmd/kwok", module: "sigs.k8s.io/kwok",
@@ -99,6 +114,17 @@ func kubernetes(name string, takes time.Duration) tool {
 			}
 		},
 		takes: takes,
+	}
+}
+
+// containerd describes a program of the container runtime.
+func containerd(name string, takes time.Duration) tool {
+	const module = "github.com/containerd/containerd/v2"
+	return tool{
+		name: name, set: "containerd",
+		pkg: module + "/cmd/" + name, module: module,
+		linkVars: func(version string) map[string]string { return map[string]string{module + "/version.Version": version} },
+		takes:    takes,
 	}
 }
 
