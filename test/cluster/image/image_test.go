@@ -1,0 +1,96 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestArchiveHoldsTheProgramUnderItsName(t *testing.T) {
+	files := unpack(t, written(t, "#!the program"))
+
+	var contents []manifest
+	decode(t, files["manifest.json"], &contents)
+	if len(contents) != 1 || len(contents[0].Layers) != 1 || len(contents[0].RepoTags) != 1 || contents[0].RepoTags[0] != "dev.local/one:1" {
+		t.Fatalf("the manifest is %+v", contents)
+	}
+	var configuration config
+	decode(t, files[contents[0].Config], &configuration)
+	layer := files[contents[0].Layers[0]]
+	if want := "sha256:" + sum(layer); len(configuration.RootFS.DiffIDs) != 1 || configuration.RootFS.DiffIDs[0] != want {
+		t.Errorf("the layers are %v, want %s", configuration.RootFS.DiffIDs, want)
+	}
+	if name := strings.TrimSuffix(contents[0].Config, ".json"); name != sum(files[contents[0].Config]) {
+		t.Errorf("the configuration is named %s, not by its digest", name)
+	}
+	entrypoint := configuration.Config.Entrypoint
+	if len(entrypoint) != 1 || string(unpack(t, layer)[strings.TrimPrefix(entrypoint[0], "/")]) != "#!the program" {
+		t.Errorf("%v does not lead to the program", entrypoint)
+	}
+}
+
+func TestEqualProgramsMakeEqualArchives(t *testing.T) {
+	if !bytes.Equal(written(t, "one"), written(t, "one")) {
+		t.Error("the archives differ")
+	}
+}
+
+func TestProgramThatIsMissing(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	err := Image{Name: "dev.local/one:1", Program: missing}.Write(filepath.Join(t.TempDir(), "one.tar"))
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+		t.Errorf("got %v, want that %s is missing", err, missing)
+	}
+}
+
+// written is the archive with a program of this content.
+func written(t *testing.T, content string) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	path, archive := filepath.Join(dir, "program"), filepath.Join(dir, "one.tar")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Image{Name: "dev.local/one:1", Program: path}).Write(archive); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func unpack(t *testing.T, archive []byte) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	reader := tar.NewReader(bytes.NewReader(archive))
+	for {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files[header.Name], err = io.ReadAll(reader); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func decode(t *testing.T, data []byte, into any) {
+	t.Helper()
+	if err := json.Unmarshal(data, into); err != nil {
+		t.Fatalf("%v in %s", err, data)
+	}
+}
