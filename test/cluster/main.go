@@ -4,12 +4,13 @@
 // Cluster runs Kubernetes clusters on this machine, as far as trying and
 // testing the operator needs one, and the demo on top of them:
 //
-//	go run ./test/cluster up [--level simulated|control-plane] [--operator] [--detach]
+//	go run ./test/cluster up [--level simulated|control-plane|node] [--operator] [--detach]
 //	go run ./test/cluster down
 //	go run ./test/cluster kubeconfig
 //	go run ./test/cluster demo
 //
-// It needs Linux and Go, but neither root nor containers.
+// It needs Linux and Go, but neither root nor containers; only the level node,
+// which runs real pods, needs root.
 package main
 
 import (
@@ -29,6 +30,7 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/internal/checkout"
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
 	"github.com/serinus-io/serinus/test/cluster/internal/demo"
+	"github.com/serinus-io/serinus/test/cluster/isolated"
 	"github.com/serinus-io/serinus/test/cluster/local"
 )
 
@@ -45,13 +47,22 @@ const usage = `Usage: cluster VERB [flags]
 // errUsage makes the program end with what the flag package said.
 var errUsage = errors.New("usage")
 
+// exitCode ends the program without a word: all has been said.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
 func main() {
+	isolated.Enter()
 	logf.SetLogger(logr.Discard()) // What matters is told to the user, not logged.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
 	err := run(ctx, os.Args[1:])
+	var code exitCode
 	switch {
 	case err == nil:
+	case errors.As(err, &code):
+		os.Exit(int(code))
 	case errors.Is(err, errUsage):
 		os.Exit(2)
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):

@@ -18,6 +18,7 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/internal/checkout"
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
 	"github.com/serinus-io/serinus/test/cluster/internal/operator"
+	"github.com/serinus-io/serinus/test/cluster/isolated"
 	"github.com/serinus-io/serinus/test/cluster/local"
 )
 
@@ -35,9 +36,9 @@ type upOptions struct {
 func parseUp(root checkout.Root, args []string) (upOptions, error) {
 	var o upOptions
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
-	level := flags.String("level", string(local.Simulated), "how much of a cluster: "+strings.Join(local.LevelNames(), " or "))
+	level := flags.String("level", string(local.Simulated), "how much of a cluster: "+strings.Join(local.LevelNames(), " or ")+"; node runs real pods and needs root")
 	dir := dirFlag(flags, root)
-	flags.IntVar(&o.nodes, "nodes", 3, "the number of simulated nodes")
+	flags.IntVar(&o.nodes, "nodes", 3, "the number of nodes at level simulated")
 	flags.BoolVar(&o.withOperator, "operator", false, "install and run the operator of this repository, too")
 	flags.BoolVar(&o.detach, "detach", false, "leave the cluster running in the background")
 	flags.BoolVar(&o.supervise, "supervise", false, "used by --detach")
@@ -55,8 +56,13 @@ func up(ctx context.Context, root checkout.Root, out *console.Console, args []st
 	if err != nil {
 		return err
 	}
-	if o.supervise {
+	switch {
+	case o.supervise && (o.level != local.Node || isolated.Inside()):
 		return superviseDetached(ctx, root, o)
+	case o.supervise:
+		return isolate(o, inheritedReport())
+	case isolated.Inside():
+		return runInFront(ctx, root, out, o)
 	}
 	running, err := local.Running(o.dir)
 	if err != nil {
@@ -70,12 +76,63 @@ func up(ctx context.Context, root checkout.Root, out *console.Console, args []st
 	if _, err := local.Down(o.dir); err != nil {
 		return fmt.Errorf("cleaning up behind a cluster that was killed: %w", err)
 	}
-	if err := build(ctx, root, o); err != nil {
+	if err := prepare(ctx, root, out, o); err != nil {
 		return err
 	}
-	if o.detach {
+	switch {
+	case o.detach:
 		return detach(ctx, root, out, o, args)
+	case o.level == local.Node:
+		return isolate(o)
 	}
+	return runInFront(ctx, root, out, o)
+}
+
+// prepare does all that takes a network or time.
+func prepare(ctx context.Context, root checkout.Root, out *console.Console, o upOptions) error {
+	if o.level == local.Node {
+		progress := func(line string) { out.Line("%s", line) }
+		if err := local.PrepareNode(ctx, filepath.Join(o.dir, "logs"), progress); err != nil {
+			return err
+		}
+	}
+	return build(ctx, root, o)
+}
+
+// isolate does what this program was asked for in namespaces of its own, and
+// cleans up if it could not do so itself. Inside, the files follow the entrances.
+func isolate(o upOptions, files ...*os.File) error {
+	entrances, err := local.NewEntrances()
+	if err != nil {
+		return err
+	}
+	doors, err := entrances.Files()
+	if err != nil {
+		return err
+	}
+	entrances.Close() // So that they are closed when the cluster is down.
+	code, err := isolated.Run(os.Args[1:], append(doors, files...)...)
+	for _, file := range append(doors, files...) {
+		_ = file.Close()
+	}
+	if _, down := local.Down(o.dir); down != nil {
+		err = errors.Join(err, fmt.Errorf("cleaning up: %w", down))
+	}
+	if err == nil && code != 0 {
+		return exitCode(code)
+	}
+	return err
+}
+
+// entrances are those that isolate has handed in.
+func entrances() (*local.Entrances, error) {
+	if !isolated.Inside() {
+		return nil, nil //nolint:nilnil // Outside, clusters have none.
+	}
+	return local.EntrancesFrom(isolated.File(0), isolated.File(1))
+}
+
+func runInFront(ctx context.Context, root checkout.Root, out *console.Console, o upOptions) error {
 	return runCluster(ctx, root, o, func(line string) { out.Line("%s", line) }, func() {
 		printAccess(out, root, o)
 		out.Line("Control-C ends it.")
@@ -96,8 +153,12 @@ func build(ctx context.Context, root checkout.Root, o upOptions) error {
 // runCluster keeps a cluster up until the context ends, which is the good end,
 // or a process of it does.
 func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress func(string), ready func()) (err error) {
+	ways, err := entrances()
+	if err != nil {
+		return err
+	}
 	c, err := local.Start(ctx, local.Options{
-		Level: o.level, Tools: root.Tools(), Dir: o.dir, Nodes: o.nodes, Progress: progress,
+		Level: o.level, Tools: root.Tools(), Dir: o.dir, Nodes: o.nodes, Entrances: ways, Progress: progress,
 	})
 	if err != nil {
 		return err
@@ -179,8 +240,7 @@ const readyLine = "READY"
 // superviseDetached is the process that stays behind. It reports through a file
 // that it was started with until the cluster is ready, and to its log always.
 func superviseDetached(ctx context.Context, root checkout.Root, o upOptions) error {
-	const firstExtraFile = 3
-	report := os.NewFile(firstExtraFile, "report")
+	report := inheritedReport()
 	if report == nil {
 		return errors.New("--supervise is for --detach alone")
 	}
@@ -196,6 +256,16 @@ func superviseDetached(ctx context.Context, root checkout.Root, o upOptions) err
 		fmt.Fprintln(report, err)
 	}
 	return err
+}
+
+// inheritedReport is the file that detach reads.
+func inheritedReport() *os.File {
+	const afterEntrances = 2
+	if isolated.Inside() {
+		return isolated.File(afterEntrances)
+	}
+	const firstExtraFile = 3
+	return os.NewFile(firstExtraFile, "report")
 }
 
 // printAccess tells how to reach the cluster.

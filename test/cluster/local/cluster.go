@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/test/cluster/isolated"
 )
 
 // Options say what cluster to start.
@@ -29,6 +31,11 @@ type Options struct {
 	Dir string
 	// Nodes is the number of simulated nodes; 3 if it is 0.
 	Nodes int
+	// Hosts are names, with their addresses, that the DNS of a real node knows
+	// beside those of the cluster.
+	Hosts map[string]string
+	// Entrances lead into a cluster on a real node from outside of its namespaces.
+	Entrances *Entrances
 	// APIServerFlags are added to those of kube-apiserver.
 	APIServerFlags []string
 	// Progress is called for each thing that works, with a line for the user.
@@ -53,6 +60,7 @@ type Cluster struct {
 	client  client.Client
 
 	gatewayPort int
+	node        node
 	stopOnce    sync.Once
 	stopErr     error
 }
@@ -67,6 +75,9 @@ const startTimeout = 3 * time.Minute
 func Start(ctx context.Context, options Options) (*Cluster, error) {
 	if err := supported(); err != nil {
 		return nil, err
+	}
+	if options.Level == Node && !isolated.Inside() {
+		return nil, errors.New("a cluster on a real node must be started in namespaces of its own: see package isolated")
 	}
 	if err := options.complete(); err != nil {
 		return nil, err
@@ -169,6 +180,9 @@ func (c *Cluster) Stop() error {
 
 func (c *Cluster) stop() error {
 	c.processes.stop()
+	if err := c.leaveNode(); err != nil {
+		return errors.Join(fmt.Errorf("cleaning up the node: %w", err), c.lock.Close())
+	}
 	if c.ownsDir && !c.keepLogs {
 		return errors.Join(os.RemoveAll(c.dir), c.lock.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
@@ -42,21 +43,28 @@ func startEtcd(ctx context.Context, c *Cluster) error {
 }
 
 func startAPIServer(ctx context.Context, c *Cluster) error {
-	port, err := freePort()
+	port, err := c.apiPort()
 	if err != nil {
 		return err
 	}
 	if err := c.writeServerCertificates(); err != nil {
 		return err
 	}
-	args := append([]string{
-		"--etcd-servers=" + c.etcdURL,
+	placement := []string{
 		"--bind-address=127.0.0.1",
 		"--advertise-address=127.0.0.1",
-		fmt.Sprintf("--secure-port=%d", port),
 		"--endpoint-reconciler-type=none", // The Service kubernetes may not have a loopback address.
-		"--service-cluster-ip-range=10.96.0.0/16",
 		"--authorization-mode=RBAC",
+	}
+	if c.options.Level == Node {
+		if placement, err = c.apiServerOnNode(); err != nil {
+			return err
+		}
+	}
+	args := slices.Concat([]string{
+		"--etcd-servers=" + c.etcdURL,
+		fmt.Sprintf("--secure-port=%d", port),
+		"--service-cluster-ip-range=" + serviceCIDR,
 		"--allow-privileged",
 		"--client-ca-file=" + c.pki.path("ca.crt"),
 		"--requestheader-client-ca-file=" + c.pki.path("ca.crt"), // The scheduler and the controllers ask for it.
@@ -70,7 +78,7 @@ func startAPIServer(ctx context.Context, c *Cluster) error {
 		"--service-account-key-file=" + c.pki.path("tokens.pub"),
 		"--service-account-signing-key-file=" + c.pki.path("tokens.key"),
 		"--cert-dir=" + c.pkiDir(),
-	}, c.options.APIServerFlags...)
+	}, placement, c.options.APIServerFlags)
 	process, err := c.processes.start("kube-apiserver", c.Tool("kube-apiserver"), args)
 	if err != nil {
 		return err
@@ -83,6 +91,14 @@ func startAPIServer(ctx context.Context, c *Cluster) error {
 		return err
 	}
 	return c.connect()
+}
+
+// apiPort is the port of the API server on every address that it has.
+func (c *Cluster) apiPort() (int, error) {
+	if c.options.Entrances != nil {
+		return c.options.Entrances.apiPort(), nil
+	}
+	return freePort()
 }
 
 // connect makes the client that the further parts set up their objects with.

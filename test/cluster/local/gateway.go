@@ -31,6 +31,9 @@ func startGateway(ctx context.Context, c *Cluster) error {
 		return err
 	}
 	c.gatewayPort = ports[0]
+	if c.options.Entrances != nil {
+		c.gatewayPort = c.options.Entrances.gatewayPort()
+	}
 	if err := c.installGatewayAPI(ctx); err != nil {
 		return err
 	}
@@ -103,17 +106,21 @@ func (c *Cluster) startTraefik(adminPort int) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	web, address := loopback(c.gatewayPort), "127.0.0.1"
+	if c.options.Level == Node { // Pods ask it, too.
+		web, address = fmt.Sprintf(":%d", c.gatewayPort), nodeAddress
+	}
 	config, err := yaml.Marshal(map[string]any{
 		"global": map[string]any{"checkNewVersion": false, "sendAnonymousUsage": false},
 		"log":    map[string]any{"level": "INFO"},
 		"entryPoints": map[string]any{
-			"web":     map[string]any{"address": loopback(c.gatewayPort)},
+			"web":     map[string]any{"address": web},
 			"traefik": map[string]any{"address": loopback(adminPort)},
 		},
 		"ping": map[string]any{},
 		"providers": map[string]any{
 			"providersThrottleDuration": "100ms",
-			"kubernetesGateway":         map[string]any{"statusAddress": map[string]any{"ip": "127.0.0.1"}},
+			"kubernetesGateway":         map[string]any{"statusAddress": map[string]any{"ip": address}},
 		},
 	})
 	if err != nil {

@@ -21,6 +21,10 @@ const (
 	// only pretend to run pods (KWOK), and a gateway (Traefik) that takes over
 	// Gateway API routes. Its pods become ready but answer no requests.
 	Simulated Level = "simulated"
+	// Node has, instead of nodes that only pretend, one that runs pods: kubelet,
+	// containerd, kube-proxy, DNS and metrics, in namespaces of their own. It needs
+	// root; NodeSupported tells what is missing.
+	Node Level = "node"
 )
 
 // part is one thing that a level is made of.
@@ -37,6 +41,7 @@ type part struct {
 var levels = map[Level][][]part{
 	ControlPlane: controlPlane,
 	Simulated:    slices.Concat(controlPlane, simulation),
+	Node:         slices.Concat(ground, controlPlane, realNode),
 }
 
 var (
@@ -44,12 +49,34 @@ var (
 		{{name: "etcd", tools: []string{"etcd"}, start: startEtcd}},
 		{{name: "kube-apiserver", tools: []string{"kube-apiserver"}, start: startAPIServer}},
 	}
+	controllers = part{name: "kube-controller-manager", tools: []string{"kube-controller-manager"}, start: startControllerManager}
+	scheduler   = part{name: "kube-scheduler", tools: []string{"kube-scheduler"}, start: startScheduler}
+	gateway     = part{name: "gateway", tools: []string{"traefik"}, start: startGateway}
+
 	simulation = [][]part{{
-		{name: "kube-controller-manager", tools: []string{"kube-controller-manager"}, start: startControllerManager},
-		{name: "kube-scheduler", tools: []string{"kube-scheduler"}, start: startScheduler},
+		controllers,
+		scheduler,
 		{name: "nodes", tools: []string{"kwok"}, start: startNodes},
-		{name: "gateway", tools: []string{"traefik"}, start: startGateway},
+		gateway,
 	}}
+
+	ground   = [][]part{{{name: "network", start: startNetwork}}}
+	realNode = [][]part{
+		{
+			controllers,
+			scheduler,
+			{name: "containerd", tools: []string{"containerd", "containerd-shim-runc-v2", "ctr"}, start: startContainerd},
+		},
+		{
+			{name: "kubelet", tools: []string{"kubelet"}, start: startKubelet},
+			{name: "kube-proxy", tools: []string{"kube-proxy"}, start: startKubeProxy},
+			{name: "DNS", tools: []string{"coredns"}, start: startDNS},
+			gateway,
+		},
+		{
+			{name: "metrics-server", tools: []string{"metrics-server"}, start: startMetrics},
+		},
+	}
 )
 
 // ParseLevel returns the level of that name.
@@ -62,7 +89,7 @@ func ParseLevel(name string) (Level, error) {
 
 // LevelNames lists the levels, the smallest first.
 func LevelNames() []string {
-	all := []Level{ControlPlane, Simulated}
+	all := []Level{ControlPlane, Simulated, Node}
 	names := make([]string, 0, len(all))
 	for _, l := range all {
 		names = append(names, string(l))

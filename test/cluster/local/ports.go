@@ -14,28 +14,43 @@ import (
 // below the range from which the system serves outgoing connections, so that
 // none of those takes one before the process that it is meant for.
 func freePorts(n int) ([]int, error) {
+	listeners, err := listenOnFreePorts(n)
+	if err != nil {
+		return nil, err
+	}
+	ports := make([]int, 0, n)
+	for _, l := range listeners {
+		ports = append(ports, portOf(l))
+		_ = l.Close()
+	}
+	return ports, nil
+}
+
+// listenOnFreePorts listens on such ports.
+func listenOnFreePorts(n int) ([]*net.TCPListener, error) {
 	const first, last, attempts = 20000, 32000, 1000
-	var (
-		ports     []int
-		listeners []net.Listener
-	)
-	defer func() { // They are held until all are found, so that they differ.
-		for _, l := range listeners {
-			l.Close()
-		}
-	}()
+	var listeners []*net.TCPListener
 	for range attempts {
-		port := first + rand.IntN(last-first)
-		listener, err := net.Listen("tcp", loopback(port))
+		address := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: first + rand.IntN(last-first)}
+		listener, err := net.ListenTCP("tcp4", address)
 		if err != nil {
 			continue
 		}
-		listeners = append(listeners, listener)
-		if ports = append(ports, port); len(ports) == n {
-			return ports, nil
+		if listeners = append(listeners, listener); len(listeners) == n {
+			return listeners, nil
 		}
 	}
+	for _, l := range listeners {
+		_ = l.Close()
+	}
 	return nil, errors.New("no free port found on 127.0.0.1 between 20000 and 32000")
+}
+
+func portOf(listener net.Listener) int {
+	if address, ok := listener.Addr().(*net.TCPAddr); ok {
+		return address.Port
+	}
+	return 0
 }
 
 func freePort() (int, error) {

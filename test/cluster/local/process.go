@@ -40,6 +40,8 @@ type process struct {
 	log    string
 	cmd    *exec.Cmd
 	exited chan struct{}
+	// ready is what was awaited of it.
+	ready condition
 	// dismissed says that the process is meant to end; the lock of processes guards it.
 	dismissed bool
 }
@@ -65,15 +67,21 @@ func (ps *processes) start(name, path string, args []string, env ...string) (*pr
 	if ps.stopping {
 		return nil, errors.New("the cluster is being stopped")
 	}
-	log, err := os.Create(filepath.Join(ps.logDir, name+".log"))
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(ps.environment(), env...)
+	return ps.launch(name, cmd, os.O_TRUNC)
+}
+
+// launch starts a command; the flag says what becomes of an earlier log.
+func (ps *processes) launch(name string, cmd *exec.Cmd, logFlag int) (*process, error) {
+	log, err := os.OpenFile(filepath.Join(ps.logDir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|logFlag, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("making the log of %s: %w", name, err)
 	}
 	defer log.Close()
-	p := &process{log: log.Name(), cmd: exec.Command(path, args...), exited: make(chan struct{})}
+	p := &process{log: log.Name(), cmd: cmd, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Dir = ps.workDir
-	p.cmd.Env = append(ps.environment(), env...)
 	p.cmd.SysProcAttr = attributes()
 
 	started := make(chan error)
@@ -90,7 +98,7 @@ func (ps *processes) start(name, path string, args []string, env ...string) (*pr
 // environment is the same on every machine, so that no proxy, no configuration
 // in a home folder and no cluster of the user's own gets in.
 func (ps *processes) environment() []string {
-	return []string{"HOME=" + ps.workDir, "TMPDIR=" + ps.workDir, "PATH=" + os.Getenv("PATH")}
+	return []string{"HOME=" + ps.workDir, "TMPDIR=" + ps.workDir, "PATH=" + searchPath()}
 }
 
 func (ps *processes) recordRunning() error {
@@ -171,9 +179,45 @@ func (ps *processes) dismiss(ctx context.Context, p *process) error {
 	return ps.recordRunning()
 }
 
+// restart ends the process of that name and starts it anew, as it was started
+// and with the same log.
+func (ps *processes) restart(ctx context.Context, name string) (*process, error) {
+	old, err := ps.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := ps.dismiss(ctx, old); err != nil {
+		return nil, err
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.stopping {
+		return nil, errors.New("the cluster is being stopped")
+	}
+	cmd := exec.Command(old.cmd.Path, old.cmd.Args[1:]...)
+	cmd.Env = old.cmd.Env
+	p, err := ps.launch(name, cmd, 0)
+	if err == nil {
+		p.ready = old.ready
+	}
+	return p, err
+}
+
+func (ps *processes) find(name string) (*process, error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, p := range ps.running {
+		if p.state.Name == name {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("no process %s runs", name)
+}
+
 // await waits until the condition holds, or the process has ended, after which
 // it never will.
 func (p *process) await(ctx context.Context, holds condition) error {
+	p.ready = holds
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -220,6 +264,19 @@ func (c *Cluster) Run(name, path string, args ...string) (*Process, error) {
 		return nil, err
 	}
 	return &Process{ps: c.processes, p: p}, nil
+}
+
+// Restart ends one of the cluster's own processes, such as kubelet or traefik
+// (its log has its name), and returns once it does its work again.
+func (c *Cluster) Restart(ctx context.Context, name string) error {
+	p, err := c.processes.restart(ctx, name)
+	if err != nil {
+		return fmt.Errorf("restarting %s: %w", name, err)
+	}
+	if p.ready == nil {
+		return nil
+	}
+	return p.await(ctx, p.ready)
 }
 
 // Await waits until the address answers with 200.

@@ -15,5 +15,3 @@ func supported() error {
 }
 
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }
-
-func identify(name string, pid int) processState { return processState{Name: name, PID: pid} }

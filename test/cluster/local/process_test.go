@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/serinus-io/serinus/test/cluster/internal/proc"
 )
 
 // A test that is run again as a program of its own finds its folder here.
@@ -64,13 +66,13 @@ func eventually(t *testing.T, what string, holds func() bool) {
 func TestStopEndsAllProcesses(t *testing.T) {
 	c := newTestCluster(t, t.TempDir())
 	one, two := sleeper(t, c, "one"), sleeper(t, c, "two")
-	if !one.state.alive() || !two.state.alive() {
+	if !one.state.Alive() || !two.state.Alive() {
 		t.Fatal("the processes do not run")
 	}
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if one.state.alive() || two.state.alive() {
+	if one.state.Alive() || two.state.Alive() {
 		t.Error("a process is left")
 	}
 	if _, err := os.Stat(c.dataDir); !os.IsNotExist(err) {
@@ -158,7 +160,7 @@ func killedHelper(t *testing.T, dir string) processState {
 		}
 	}
 	victim := identify("victim", pid)
-	if !victim.alive() {
+	if !victim.Alive() {
 		t.Fatalf("process %d does not run", pid)
 	}
 	if err := helper.Process.Kill(); err != nil {
@@ -171,7 +173,7 @@ func killedHelper(t *testing.T, dir string) processState {
 func TestProcessesDieWithAKilledProgram(t *testing.T) {
 	dir := t.TempDir()
 	victim := killedHelper(t, dir)
-	eventually(t, "the process ends", func() bool { return !victim.alive() })
+	eventually(t, "the process ends", func() bool { return !victim.Alive() })
 	if _, err := Down(dir); err != nil {
 		t.Error(err)
 	}
@@ -227,9 +229,47 @@ func TestDownSparesStrangers(t *testing.T) {
 		_ = stranger.Process.Kill()
 		_ = stranger.Wait()
 	}()
-	impostor := processState{Name: "etcd", PID: stranger.Process.Pid, Start: "1"}
+	impostor := processState{Name: "etcd", Identity: proc.Identity{PID: stranger.Process.Pid, Start: "1"}}
 	impostor.terminate(time.Second)
-	if !identify("sleep", stranger.Process.Pid).alive() {
+	if !identify("sleep", stranger.Process.Pid).Alive() {
 		t.Error("a process was ended that only has the same number")
+	}
+}
+
+func TestRestartedProcessIsAnotherOneWithTheSameLog(t *testing.T) {
+	c := newTestCluster(t, t.TempDir())
+	p, err := c.processes.start("speaker", "/bin/sh", []string{"-c", "echo I am here; exec sleep 600"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := func(times int) condition {
+		return func(context.Context) error {
+			if got := strings.Count(p.lastWords(), "I am here"); got != times {
+				return fmt.Errorf("said %d times, want %d", got, times)
+			}
+			return nil
+		}
+	}
+	if err := p.await(t.Context(), said(1)); err != nil {
+		t.Fatal(err)
+	}
+	p.ready = said(2) // It is awaited again.
+	if err := c.Restart(t.Context(), "speaker"); err != nil {
+		t.Fatal(err)
+	}
+	again, err := c.processes.find("speaker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.state.Alive() || !again.state.Alive() || again.state.PID == p.state.PID {
+		t.Errorf("%+v has not taken the place of %+v", again.state, p.state)
+	}
+	if err := c.Restart(t.Context(), "stranger"); err == nil {
+		t.Error("something was restarted that never ran")
+	}
+	select {
+	case err := <-c.Failed():
+		t.Errorf("a restart counts as a failure: %v", err)
+	default:
 	}
 }

@@ -147,12 +147,16 @@ func nodesReady(clients kubernetes.Interface) condition {
 			return err
 		}
 		for _, node := range nodes.Items {
-			if !slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
-				return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
-			}) {
+			if !isReady(&node) {
 				return fmt.Errorf("node %s is not ready", node.Name)
 			}
 		}
 		return nil
 	}
+}
+
+func isReady(node *corev1.Node) bool {
+	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
 }

@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/serinus-io/serinus/test/cluster/internal/proc"
+	"github.com/serinus-io/serinus/test/cluster/isolated"
 )
 
 // tempPrefix begins the names of all temporary folders of clusters.
@@ -27,12 +30,14 @@ type state struct {
 	OwnsDir    bool           `json:"ownsDir"`
 }
 
-// processState identifies a process. Numbers of processes are used again; the
-// number together with the time of the start is not.
+// processState is a process by its name.
 type processState struct {
-	Name  string `json:"name"`
-	PID   int    `json:"pid"`
-	Start string `json:"start"`
+	Name string `json:"name"`
+	proc.Identity
+}
+
+func identify(name string, pid int) processState {
+	return processState{Name: name, Identity: proc.Identify(pid)}
 }
 
 const stateFile = "state.json"
@@ -40,9 +45,15 @@ const stateFile = "state.json"
 func (c *Cluster) statePath() string { return filepath.Join(c.dir, stateFile) }
 
 func (c *Cluster) writeState(running []processState) error {
+	supervisor := identify("supervisor", os.Getpid())
+	if isolated.Inside() { // The numbers of processes mean nothing outside.
+		outside := isolated.TheOutside()
+		supervisor.Identity = outside.Program
+		running = []processState{{Name: "namespaces", Identity: outside.First}}
+	}
 	data, err := json.MarshalIndent(state{
 		Level:      c.options.Level,
-		Supervisor: identify("supervisor", os.Getpid()),
+		Supervisor: supervisor,
 		Processes:  running,
 		DataDir:    c.dataDir,
 		OwnsDir:    c.ownsDir,
@@ -81,16 +92,25 @@ func readState(dir string) (state, error) {
 // Running reports whether the program that started the cluster of this folder
 // is still there.
 func Running(dir string) (bool, error) {
+	if isolated.Inside() {
+		return false, errInside
+	}
 	s, err := readState(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil && s.Supervisor.alive(), err
+	return err == nil && s.Supervisor.Alive(), err
 }
+
+// errInside: what is recorded are processes as they are seen from outside.
+var errInside = errors.New("whether a cluster runs cannot be told in namespaces of its own: ask outside")
 
 // Down ends the cluster of this folder, whoever started it, and removes what a
 // killed one left behind. It reports whether there was anything to do.
 func Down(dir string) (found bool, err error) {
+	if isolated.Inside() {
+		return false, errInside
+	}
 	s, err := readState(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -99,6 +119,9 @@ func Down(dir string) (found bool, err error) {
 		return false, err
 	}
 	s.terminate()
+	if err := removeNode(s.DataDir); err != nil {
+		return true, err
+	}
 	if s.OwnsDir {
 		return true, os.RemoveAll(dir)
 	}
@@ -121,13 +144,17 @@ func removeAllButLogs(dir, dataDir string) error {
 // removeRemains removes the data of clusters whose programs were killed. It is
 // a courtesy: what cannot be removed may well belong to somebody else.
 func removeRemains() {
+	if isolated.Inside() {
+		return // Whose programs were killed cannot be seen from here.
+	}
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*"))
 	if err != nil {
 		return
 	}
 	for _, dir := range dirs {
-		if s, err := readState(dir); err == nil && !s.Supervisor.alive() {
+		if s, err := readState(dir); err == nil && !s.Supervisor.Alive() {
 			s.terminate()
+			_ = removeNode(dir)
 			_ = os.RemoveAll(dir)
 		}
 	}
@@ -137,14 +164,12 @@ func removeRemains() {
 // ends the others in good order.
 func (s state) terminate() {
 	const grace = 30 * time.Second
-	s.Supervisor.terminate(grace)
+	if s.Supervisor.PID != os.Getpid() { // It cleans up itself.
+		s.Supervisor.terminate(grace)
+	}
 	for _, p := range s.Processes {
 		p.terminate(time.Second)
 	}
-}
-
-func (p processState) alive() bool {
-	return p.PID > 0 && p.Start != "" && identify(p.Name, p.PID).Start == p.Start
 }
 
 // terminate asks the process to end, and ends it after the grace period.
@@ -154,11 +179,11 @@ func (p processState) terminate(grace time.Duration) {
 		wait   time.Duration
 	}{{syscall.SIGTERM, grace}, {syscall.SIGKILL, 5 * time.Second}}
 	for _, s := range signals {
-		if !p.alive() {
+		if !p.Alive() {
 			return
 		}
 		_ = syscall.Kill(p.PID, s.signal)
-		for deadline := time.Now().Add(s.wait); p.alive() && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(s.wait); p.Alive() && time.Now().Before(deadline); {
 			time.Sleep(50 * time.Millisecond)
 		}
 	}
