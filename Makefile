@@ -12,6 +12,7 @@ IMG           ?=## image that `docker-build` makes and `deploy` runs, with a tag
 CONTAINER_TOOL ?= docker## docker or podman
 PLATFORMS     ?=## platforms of the image, such as linux/amd64,linux/arm64; by default this machine's
 PUSH          ?=## PUSH=1 pushes the image to its registry; several platforms need it
+LEVEL         ?= simulated## cluster that `cluster-up` starts: control-plane, simulated, or node, which runs real pods and needs root
 CONFIG        ?= hack/run-config.yaml## configuration file for `run`
 FUZZ_DECISIONS ?= 1000000## how many single decisions `fuzz` tries
 FUZZ_HISTORIES ?= 20000## how many whole histories of rollouts `fuzz` plays
@@ -72,7 +73,7 @@ demo: requirements ## walk through a canary release on a cluster of its own
 .PHONY: cluster-up
 cluster-up: requirements ## start the demo's cluster, operator included, and leave it running
 	@$(build_tools) cluster
-	@$(BIN)/cluster up --operator --detach
+	@$(BIN)/cluster up --level='$(LEVEL)' --operator --detach
 
 .PHONY: cluster-down
 cluster-down: requirements ## end that cluster

@@ -171,11 +171,9 @@ func resetNetwork() error {
 	return errors.Join(systemAlways("ip", "link", "delete", nodeDevice), systemAlways("nft", "flush", "ruleset"))
 }
 
-// removeNode removes what a node makes outside of its namespaces and its data folder.
+// removeNode removes what a node makes outside of its namespaces and its data folder. The machine's folders stay: to
+// remove one takes it from under the mount of every other cluster, whose kubelet then writes on the machine.
 func removeNode(dataDir string) error {
-	for _, folder := range machineFolders {
-		_ = os.Remove(folder) // It fails if the machine has something in there.
-	}
 	return removeCgroups(cgroupRoot, cgroupOf(dataDir))
 }
 
