@@ -27,7 +27,7 @@ import (
 	"github.com/go-logr/logr"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/serinus-io/serinus/test/cluster/internal/checkout"
+	"github.com/serinus-io/serinus/test/cluster/checkout"
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
 	"github.com/serinus-io/serinus/test/cluster/internal/demo"
 	"github.com/serinus-io/serinus/test/cluster/isolated"

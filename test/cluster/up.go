@@ -15,9 +15,9 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/serinus-io/serinus/test/cluster/internal/checkout"
+	"github.com/serinus-io/serinus/test/cluster/checkout"
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
-	"github.com/serinus-io/serinus/test/cluster/internal/operator"
+	"github.com/serinus-io/serinus/test/cluster/operator"
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 	"github.com/serinus-io/serinus/test/cluster/local"
 )

@@ -1,0 +1,161 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Testserver is a model server for tests: it speaks as much of KServe's v1
+// protocol as a client of a model needs, and says in each answer which pod gave
+// it. It can be told to misbehave, when it starts or later:
+//
+//	testserver --model_name=iris --answer=2 --start-after=3s
+//	curl -X PUT -d false http://<pod>:8080/test/ready
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	model      string
+	port       int
+	answer     int
+	startAfter time.Duration
+	neverReady bool
+	crashAfter time.Duration
+	work       time.Duration
+	drain      time.Duration
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := run(ctx, parse(os.Args[1:])); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func parse(args []string) options {
+	var o options
+	flags := flag.NewFlagSet("testserver", flag.ExitOnError)
+	flags.StringVar(&o.model, "model_name", "model", "the name under which the model is asked")
+	flags.IntVar(&o.port, "http_port", 8080, "the port")
+	flags.IntVar(&o.answer, "answer", 1, "what the model answers")
+	flags.DurationVar(&o.startAfter, "start-after", 0, "how long the model takes to load")
+	flags.BoolVar(&o.neverReady, "never-ready", false, "never become ready")
+	flags.DurationVar(&o.crashAfter, "crash-after", 0, "exit with an error after that time")
+	flags.DurationVar(&o.work, "work", 0, "how long a processor is busy with each request")
+	flags.DurationVar(&o.drain, "drain", 5*time.Second, "how long requests are still taken once the pod is to end")
+	_ = flags.Parse(args) // It exits.
+	return o
+}
+
+// server is one pod.
+type server struct {
+	options
+	pod   string
+	ready atomic.Bool
+	// leaving is set once the pod is to end.
+	leaving atomic.Bool
+}
+
+func run(ctx context.Context, o options) error {
+	pod, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	s := &server{options: o, pod: pod}
+	listener, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(o.port)))
+	if err != nil {
+		return err
+	}
+	if !o.neverReady {
+		time.AfterFunc(o.startAfter, func() { s.ready.Store(true) })
+	}
+	if o.crashAfter > 0 {
+		time.AfterFunc(o.crashAfter, func() { log.Fatal("the model is broken: told to crash after ", o.crashAfter) })
+	}
+	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+	ended := make(chan error, 1)
+	go func() { ended <- web.Serve(listener) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	return s.leave(web)
+}
+
+// leave goes on answering for a while, as whoever sends requests learns only
+// later that the pod is to end, and asks them to come on another connection.
+func (s *server) leave(web *http.Server) error {
+	s.leaving.Store(true)
+	web.SetKeepAlivesEnabled(false)
+	<-time.After(s.drain)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := web.Shutdown(ctx); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("waiting for the last requests: %w", err)
+	}
+	return nil
+}
+
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, `{"status":"alive"}`) })
+	mux.HandleFunc("GET /v1/models/{model}", s.isReady)
+	mux.HandleFunc("POST /v1/models/{request}", s.predict)
+	mux.HandleFunc("GET /v2/health/ready", s.isReady)
+	mux.HandleFunc("PUT /test/ready", s.setReady)
+	mux.HandleFunc("POST /test/crash", func(http.ResponseWriter, *http.Request) { log.Fatal("told to crash") })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Served-By", s.pod)
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) isReady(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	ready := s.ready.Load()
+	if !ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	fmt.Fprintf(w, `{"name":%q,"ready":%t}`+"\n", s.model, ready)
+}
+
+func (s *server) setReady(w http.ResponseWriter, r *http.Request) {
+	word, err := io.ReadAll(io.LimitReader(r.Body, 16))
+	if err == nil {
+		var ready bool
+		if ready, err = strconv.ParseBool(string(word)); err == nil {
+			s.ready.Store(ready)
+			return
+		}
+	}
+	http.Error(w, err.Error(), http.StatusBadRequest)
+}
+
+func (s *server) predict(w http.ResponseWriter, r *http.Request) {
+	if want := s.model + ":predict"; r.PathValue("request") != want {
+		http.Error(w, fmt.Sprintf(`{"error":"ask /v1/models/%s"}`, want), http.StatusNotFound)
+		return
+	}
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	for begin := time.Now(); time.Since(begin) < s.work; { //nolint:revive // Busy, as a model is.
+	}
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `{"predictions":[%d,%d]}`+"\n", s.answer, s.answer)
+}
