@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/serinus-io/serinus/test/integration/journal"
+	"github.com/serinus-io/serinus/test/journal"
 )
 
 // child names one object that the operator makes of a canary with tags and room to scale.

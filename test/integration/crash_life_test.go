@@ -26,7 +26,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
-	"github.com/serinus-io/serinus/test/integration/journal"
+	"github.com/serinus-io/serinus/test/journal"
 )
 
 // life is all that can become of an InferenceService, one chapter after the other. It is told over and over, with

@@ -17,7 +17,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/test/integration/journal"
+	"github.com/serinus-io/serinus/test/journal"
 )
 
 // columns are what kubectl prints of an InferenceService, by the column's name.

@@ -156,14 +156,14 @@ func (ps *processes) stop() {
 	close(ps.spawn)
 }
 
-// dismiss asks one process to end, and returns when it is gone. If that takes
-// too long, the end of all processes will be its end.
-func (ps *processes) dismiss(ctx context.Context, p *process) error {
+// dismiss sends one process a signal that is to end it, and returns when it is
+// gone. If that takes too long, the end of all processes will be its end.
+func (ps *processes) dismiss(ctx context.Context, p *process, signal syscall.Signal) error {
 	ps.mu.Lock()
 	p.dismissed = true
 	ps.mu.Unlock()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("asking %s to end: %w", p.state.Name, err)
+	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("sending %s the signal to end: %w", p.state.Name, err)
 	}
 	select {
 	case <-p.exited:
@@ -186,7 +186,7 @@ func (ps *processes) restart(ctx context.Context, name string) (*process, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := ps.dismiss(ctx, old); err != nil {
+	if err := ps.dismiss(ctx, old, syscall.SIGTERM); err != nil {
 		return nil, err
 	}
 	ps.mu.Lock()
@@ -288,7 +288,11 @@ func (p *Process) Await(ctx context.Context, url string) error {
 func (p *Process) PID() int { return p.p.state.PID }
 
 // Stop asks the program to end, and returns when it has. The cluster goes on.
-func (p *Process) Stop(ctx context.Context) error { return p.ps.dismiss(ctx, p.p) }
+func (p *Process) Stop(ctx context.Context) error { return p.ps.dismiss(ctx, p.p, syscall.SIGTERM) }
+
+// Kill ends the program as a power failure would, with no chance to do anything
+// more, and returns when it is gone. The cluster goes on.
+func (p *Process) Kill(ctx context.Context) error { return p.ps.dismiss(ctx, p.p, syscall.SIGKILL) }
 
 // Log is the file with the output of the program.
 func (p *Process) Log() string { return p.p.log }

@@ -9,6 +9,7 @@ package operator
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -61,8 +62,18 @@ func Shell(ctx context.Context, c *local.Cluster, root checkout.Root, command st
 	return cmd
 }
 
+// Settings are values for keys of the configuration, by section: what differs
+// from the file that is shipped.
+type Settings map[string]map[string]any
+
 // Launch starts the program bin/manager, and waits until it works.
 func Launch(ctx context.Context, c *local.Cluster, root checkout.Root) (*local.Process, error) {
+	return LaunchAs(ctx, c, root, "operator", nil)
+}
+
+// LaunchAs is Launch for one of several operators: its log and its configuration
+// file have its name.
+func LaunchAs(ctx context.Context, c *local.Cluster, root checkout.Root, name string, settings Settings) (*local.Process, error) {
 	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, namespace, serviceAccount)
 	if err != nil {
 		return nil, err
@@ -71,11 +82,21 @@ func Launch(ctx context.Context, c *local.Cluster, root checkout.Root) (*local.P
 	if err != nil {
 		return nil, err
 	}
-	config, err := writeConfig(root, filepath.Dir(c.Kubeconfig()), health)
+	metrics, err := freeAddress()
 	if err != nil {
+		return nil, err
+	}
+	config := filepath.Join(filepath.Dir(c.Kubeconfig()), name+".yaml")
+	// What cannot hold outside of a pod: the addresses, and where the lease is.
+	outside := Settings{
+		"health":         {"bindAddress": health},
+		"metrics":        {"bindAddress": metrics},
+		"leaderElection": {"namespace": namespace},
+	}
+	if err := writeConfig(root, config, outside, settings); err != nil {
 		return nil, fmt.Errorf("writing the operator's configuration: %w", err)
 	}
-	process, err := c.Run("operator", root.Path("bin", "manager"), "--config="+config, "--kubeconfig="+kubeconfig)
+	process, err := c.Run(name, root.Path("bin", "manager"), "--config="+config, "--kubeconfig="+kubeconfig)
 	if err != nil {
 		return nil, err
 	}
@@ -84,38 +105,30 @@ func Launch(ctx context.Context, c *local.Cluster, root checkout.Root) (*local.P
 	return process, process.Await(ctx, "http://"+health+"/readyz")
 }
 
-// writeConfig takes the configuration that is shipped and changes what cannot
-// hold outside of a pod: the addresses, and where the lease is.
-func writeConfig(root checkout.Root, dir, health string) (path string, err error) {
+// writeConfig takes the configuration that is shipped and changes settings of it.
+func writeConfig(root checkout.Root, path string, changes ...Settings) error {
 	shipped, err := os.ReadFile(root.Path("config", "manager", "config.yaml"))
 	if err != nil {
-		return "", err
+		return err
 	}
 	var config map[string]any
 	if err := yaml.Unmarshal(shipped, &config); err != nil {
-		return "", err
+		return err
 	}
-	metrics, err := freeAddress()
-	if err != nil {
-		return "", err
-	}
-	for _, change := range []struct{ section, key, value string }{
-		{"health", "bindAddress", health},
-		{"metrics", "bindAddress", metrics},
-		{"leaderElection", "namespace", namespace},
-	} {
-		section, ok := config[change.section].(map[string]any)
-		if !ok {
-			return "", fmt.Errorf("config/manager/config.yaml has no section %q", change.section)
+	for _, settings := range changes {
+		for name, values := range settings {
+			section, ok := config[name].(map[string]any)
+			if !ok {
+				return fmt.Errorf("config/manager/config.yaml has no section %q", name)
+			}
+			maps.Copy(section, values)
 		}
-		section[change.key] = change.value
 	}
 	changed, err := yaml.Marshal(config)
 	if err != nil {
-		return "", err
+		return err
 	}
-	path = filepath.Join(dir, "operator.yaml")
-	return path, os.WriteFile(path, changed, 0o600)
+	return os.WriteFile(path, changed, 0o600)
 }
 
 func freeAddress() (string, error) {
