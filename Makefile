@@ -17,6 +17,7 @@ CONFIG        ?= hack/run-config.yaml## configuration file for `run`
 FUZZ_DECISIONS ?= 1000000## how many single decisions `fuzz` tries
 FUZZ_HISTORIES ?= 20000## how many whole histories of rollouts `fuzz` plays
 BENCH_ARGS    ?=## flags for the benchmarks
+E2E_ARGS      ?=## flags for `e2e`: -ginkgo.focus=… plays some stories, -update writes docs/traffic.md
 KUBEBUILDER_ASSETS ?=## folder with etcd, kube-apiserver and kubectl, if they are not to be built
 
 # ------------------------------------------------------------------ internals
@@ -107,6 +108,13 @@ test-integration: requirements assets ## test the operator on a real API server
 test-bench: requirements assets ## check the benchmark itself, on a few InferenceServices
 	@$(build_tools) -own-version=$(VERSION) manager
 	@$(timed) "tests of the benchmark" go test -timeout=20m ./test/bench/...
+
+.PHONY: e2e
+e2e: requirements ## play canary releases with real pods under traffic, on a node of their own (needs root)
+	@$(build_tools) -own-version=$(VERSION) cluster
+	@$(timed) "tools of the real node" $(BIN)/cluster prepare --level=node --operator
+	@$(timed) "images of the stories" go run ./test/images
+	@$(timed) "end-to-end stories" go test -v -timeout=60m ./test/e2e $(E2E_ARGS)
 
 .PHONY: fuzz
 fuzz: requirements ## look for decisions of the core that break a rule

@@ -5,6 +5,7 @@
 // testing the operator needs one, and the demo on top of them:
 //
 //	go run ./test/cluster up [--level simulated|control-plane|node] [--operator] [--detach]
+//	go run ./test/cluster prepare [--level …] [--operator]
 //	go run ./test/cluster down
 //	go run ./test/cluster kubeconfig
 //	go run ./test/cluster demo
@@ -37,6 +38,7 @@ import (
 const usage = `Usage: cluster VERB [flags]
 
   up          start a cluster; --detach leaves it running in the background
+  prepare     build and install what a cluster needs, and leave
   down        end it, or clean up behind one that was killed
   kubeconfig  print the path of its kubeconfig
   demo        walk through a canary release on a cluster of its own
@@ -88,6 +90,12 @@ func run(ctx context.Context, args []string) error {
 	switch verb {
 	case "up":
 		return up(ctx, root, out, args)
+	case "prepare":
+		o, err := parseUp(root, verb, args)
+		if err != nil {
+			return err
+		}
+		return prepare(ctx, root, out, o)
 	case "down":
 		return down(root, out, args)
 	case "kubeconfig":

@@ -29,18 +29,25 @@ type upOptions struct {
 	nodes        int
 	withOperator bool
 	detach       bool
+	// images are archives that the real node gets.
+	images []string
 	// supervise is set in the process that stays behind when up is detached.
 	supervise bool
 }
 
-func parseUp(root checkout.Root, args []string) (upOptions, error) {
+func parseUp(root checkout.Root, verb string, args []string) (upOptions, error) {
 	var o upOptions
-	flags := flag.NewFlagSet("up", flag.ContinueOnError)
+	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
 	level := flags.String("level", string(local.Simulated), "how much of a cluster: "+strings.Join(local.LevelNames(), " or ")+"; node runs real pods and needs root")
 	dir := dirFlag(flags, root)
 	flags.IntVar(&o.nodes, "nodes", 3, "the number of nodes at level simulated")
 	flags.BoolVar(&o.withOperator, "operator", false, "install and run the operator of this repository, too")
 	flags.BoolVar(&o.detach, "detach", false, "leave the cluster running in the background")
+	flags.Func("image", "an `archive` (docker save) for the real node, which has no registry; can be repeated", func(archive string) error {
+		path, err := filepath.Abs(archive)
+		o.images = append(o.images, path)
+		return err
+	})
 	flags.BoolVar(&o.supervise, "supervise", false, "used by --detach")
 	if err := parse(flags, args); err != nil {
 		return o, err
@@ -52,7 +59,7 @@ func parseUp(root checkout.Root, args []string) (upOptions, error) {
 }
 
 func up(ctx context.Context, root checkout.Root, out *console.Console, args []string) error {
-	o, err := parseUp(root, args)
+	o, err := parseUp(root, "up", args)
 	if err != nil {
 		return err
 	}
@@ -164,6 +171,11 @@ func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress f
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
+	for _, image := range o.images {
+		if err := c.LoadImage(ctx, image); err != nil {
+			return fmt.Errorf("loading %s: %w", image, err)
+		}
+	}
 	if o.withOperator {
 		if err := operator.Start(ctx, c, root, progress); err != nil {
 			return err

@@ -221,15 +221,15 @@ func (w *world) checkUnrouted(number rollout.Number, what string) []error {
 			breaches = append(breaches, err)
 		case split.Has(number):
 			breaches = append(breaches, fmt.Errorf("rule 4: revision %d is in HTTPRoute %s (%s) when %s", number, name, split, what))
-		case !takenOver(route):
+		case !TakenOver(route):
 			breaches = append(breaches, fmt.Errorf("rule 4: the gateway has not taken HTTPRoute %s over when %s of revision %d", name, what, number))
 		}
 	}
 	return breaches
 }
 
-// takenOver tells whether every gateway serves the route as it is.
-func takenOver(route *gatewayv1.HTTPRoute) bool {
+// TakenOver reports whether every gateway says that it serves the route as it is.
+func TakenOver(route *gatewayv1.HTTPRoute) bool {
 	for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
 		for _, parent := range route.Status.Parents {
 			condition := apimeta.FindStatusCondition(parent.Conditions, string(kind))
@@ -249,7 +249,7 @@ func (w *world) takeRoute(route *gatewayv1.HTTPRoute, deleted bool) []error {
 		return nil
 	}
 	split, err := SplitOf(w.isvc, route)
-	if err == nil && takenOver(route) && route.Name == w.isvc {
+	if err == nil && TakenOver(route) && route.Name == w.isvc {
 		w.served[split.String()] = true
 	}
 	if before != nil && before.Generation == route.Generation && before.Annotations[annotationRecord] == route.Annotations[annotationRecord] {

@@ -88,7 +88,7 @@ func describeRoute(route *gatewayv1.HTTPRoute) string {
 		}
 	}
 	accepted := "not taken over"
-	if takenOver(route) {
+	if TakenOver(route) {
 		accepted = "taken over"
 	}
 	return fmt.Sprintf("gen %d, %s: %s %s", route.Generation, accepted, strings.Join(weights, " "), route.Annotations[annotationRecord])

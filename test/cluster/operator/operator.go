@@ -38,15 +38,23 @@ var InstallCommands = []string{
 // Start installs all that the operator needs, and launches it.
 func Start(ctx context.Context, c *local.Cluster, root checkout.Root, progress func(line string)) error {
 	begin := time.Now()
-	for _, command := range InstallCommands {
-		if out, err := Shell(ctx, c, root, command).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", command, err, out)
-		}
+	if err := Install(ctx, c, root); err != nil {
+		return err
 	}
 	if _, err := Launch(ctx, c, root); err != nil {
 		return err
 	}
 	progress(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(begin).Seconds()))
+	return nil
+}
+
+// Install sets up in a cluster all that the operator needs.
+func Install(ctx context.Context, c *local.Cluster, root checkout.Root) error {
+	for _, command := range InstallCommands {
+		if out, err := Shell(ctx, c, root, command).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", command, err, out)
+		}
+	}
 	return nil
 }
 

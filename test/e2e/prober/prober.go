@@ -112,12 +112,15 @@ func Start(ctx context.Context, config Config) (*Prober, error) {
 func (p *Prober) Mark(name string) Mark {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	mark := Mark{Name: name, At: p.now()}
+	mark := Mark{Name: name, At: p.Now()}
 	p.marks = append(p.marks, mark)
 	clear(p.served)
 	p.happened()
 	return mark
 }
+
+// Now is the time since the prober started, by which requests and marks are told.
+func (p *Prober) Now() time.Duration { return time.Since(p.start) }
 
 // Until waits until n requests that were due since the last mark are done, well
 // or badly, for each of the targets that are named, or for each target if none is.
@@ -150,7 +153,7 @@ func (p *Prober) UntilServedBy(ctx context.Context, revision string, n int) erro
 func (p *Prober) Results() Results {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	until := p.now()
+	until := p.Now()
 	missing := func(s *stream) bool { return !s.doneUntil(until) }
 	for slices.ContainsFunc(p.streams, missing) { // Every request ends, and so does this.
 		happening := p.happening
@@ -220,8 +223,6 @@ func (p *Prober) happened() {
 	p.happening = make(chan struct{})
 }
 
-func (p *Prober) now() time.Duration { return time.Since(p.start) }
-
 // lastMark is the start if there is no mark.
 func (p *Prober) lastMark() Mark {
 	if len(p.marks) == 0 {
@@ -235,7 +236,7 @@ func (p *Prober) ends(cause error) {
 	if p.over {
 		return
 	}
-	p.over, p.ended = true, p.now()
+	p.over, p.ended = true, p.Now()
 	if limit, is := errors.AsType[limitReached](cause); is {
 		p.limit = string(limit)
 	}

@@ -7,6 +7,9 @@
 //
 //	testserver --model_name=iris --answer=2 --start-after=3s
 //	curl -X PUT -d false http://<pod>:8080/test/ready
+//
+// With --ask it serves nothing, but asks an address once and tells by its exit
+// code whether the answer was 200.
 package main
 
 import (
@@ -35,6 +38,7 @@ type options struct {
 	crashAfter time.Duration
 	work       time.Duration
 	drain      time.Duration
+	ask        string
 }
 
 func main() {
@@ -56,6 +60,7 @@ func parse(args []string) options {
 	flags.DurationVar(&o.crashAfter, "crash-after", 0, "exit with an error after that time")
 	flags.DurationVar(&o.work, "work", 0, "how long a processor is busy with each request")
 	flags.DurationVar(&o.drain, "drain", 5*time.Second, "how long requests are still taken once the pod is to end")
+	flags.StringVar(&o.ask, "ask", "", "ask this address, instead of serving")
 	_ = flags.Parse(args) // It exits.
 	return o
 }
@@ -70,6 +75,9 @@ type server struct {
 }
 
 func run(ctx context.Context, o options) error {
+	if o.ask != "" {
+		return ask(ctx, o.ask)
+	}
 	pod, err := os.Hostname()
 	if err != nil {
 		return err
@@ -94,6 +102,24 @@ func run(ctx context.Context, o options) error {
 	case <-ctx.Done():
 	}
 	return s.leave(web)
+}
+
+func ask(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, answer.Status)
+	}
+	return nil
 }
 
 // leave goes on answering for a while, as whoever sends requests learns only

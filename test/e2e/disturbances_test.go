@@ -1,0 +1,180 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/internal/config"
+)
+
+var _ = Describe("a rollout goes on", func() {
+	It("although the operator is killed twenty times at random moments", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		const kills = 20
+		dice := rand.New(rand.NewPCG(uint64(GinkgoRandomSeed()), 0)) //nolint:gosec // It is to be repeated.
+		killed := make(chan struct{})
+		go func() {
+			defer GinkgoRecover()
+			defer close(killed)
+			for range kills {
+				<-time.After(time.Duration(dice.IntN(1500)) * time.Millisecond) // The moment is what is random.
+				Expect(operators[0].Kill(ctx)).To(Succeed())
+				operators[0] = launch(ctx, one[0])
+			}
+		}()
+		stable := 1
+		for going(killed) {
+			canary := stable + 1
+			s.apply(fmt.Sprintf("canary %d of 10 %%", canary), model(canary), percent(10))
+			s.settles(iris, split{stable: 90, canary: 10})
+			s.apply("50 %", model(canary), percent(50))
+			s.settles(iris, split{stable: 50, canary: 50})
+			s.apply("promotion", model(canary))
+			s.settles(iris, split{canary: 100})
+			s.apply("rollback", model(canary), percent(0))
+			s.settles(iris, split{stable: 100, canary: 0})
+			s.apply("promotion again", model(canary))
+			s.settles(iris, split{canary: 100})
+			stable = canary
+		}
+		s.serves(split{stable: 100})
+	}, SpecTimeout(perStory))
+
+	It("although the elected one of two operators is killed", func(ctx SpecContext) {
+		stopOperators(ctx)
+		startOperators(ctx, pair)
+		DeferCleanup(func(ctx SpecContext) {
+			stopOperators(ctx)
+			startOperators(ctx, one)
+		})
+		s := begin(ctx, model(1))
+		first := s.leader()
+		s.apply("canary of 20 %", model(2, "--start-after=2s"), percent(20))
+		Expect(operators[0].Kill(ctx)).To(Succeed()) // It was there first.
+		operators = operators[1:]
+		s.serves(split{1: 80, 2: 20})
+		Expect(s.leader()).NotTo(Equal(first), "the one that was killed was not the leader")
+		s.apply("promotion", model(2))
+		s.serves(split{2: 100})
+	}, SpecTimeout(perStory))
+
+	It("although the kubelet restarts", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		s.apply("canary of 20 %", model(2), percent(20))
+		s.serves(split{1: 80, 2: 20})
+		before, err := s.uids(2)
+		Expect(err).NotTo(HaveOccurred())
+		s.holds(split{1: 80, 2: 20}, func() {
+			Expect(cluster.Restart(ctx, "kubelet")).To(Succeed())
+			Expect(s.prober.Until(ctx, 2*enough)).To(Succeed())
+		})
+		Expect(s.uids(2)).To(Equal(before))
+		s.apply("promotion", model(2))
+		s.serves(split{2: 100})
+	}, SpecTimeout(perStory))
+
+	It("although the gateway restarts: requests fail only while it is down", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		s.apply("canary of 20 %", model(2), percent(20))
+		s.serves(split{1: 80, 2: 20})
+		s.prober.Mark("the gateway restarts")
+		s.mayFail("while the gateway is down", func() {
+			Expect(cluster.Restart(ctx, "traefik")).To(Succeed())
+			Eventually(s.answers).Should(Succeed())
+		})
+		s.serves(split{1: 80, 2: 20})
+	}, SpecTimeout(perStory))
+
+	It("although what it is made of is deleted by hand", func(ctx SpecContext) {
+		s := begin(ctx, model(1), replicas(2, 2))
+		s.apply("canary of 20 %", model(2), replicas(2, 2), percent(20))
+		s.serves(split{1: 80, 2: 20})
+		for _, object := range []client.Object{
+			&appsv1.ControllerRevision{ObjectMeta: s.meta(revision(2))},
+			&appsv1.Deployment{ObjectMeta: s.meta(revision(2) + "-deployment")},
+			&corev1.Service{ObjectMeta: s.meta(revision(2))},
+			&gatewayv1.HTTPRoute{ObjectMeta: s.meta(iris)},
+		} {
+			s.prober.Mark(fmt.Sprintf("%T deleted", object))
+			s.journal.Excuse(object)
+			s.mayFail("until what was deleted is there again", func() { s.replaces(object) })
+			s.serves(split{1: 80, 2: 20})
+		}
+	}, SpecTimeout(perStory))
+})
+
+// going tells whether something has not ended.
+func going(ended <-chan struct{}) bool {
+	select {
+	case <-ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// leader is who holds the lease of the operators.
+func (s *story) leader() string {
+	GinkgoHelper()
+	lease := &coordinationv1.Lease{}
+	key := types.NamespacedName{Namespace: "serinus-system", Name: config.LeaseName}
+	Expect(api.Get(s.ctx, key, lease)).To(Succeed())
+	Expect(lease.Spec.HolderIdentity).NotTo(BeNil())
+	return *lease.Spec.HolderIdentity
+}
+
+// answers asks once, beside the prober.
+func (s *story) answers() error {
+	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/v1/models/iris", cluster.GatewayPort()), nil)
+	if err != nil {
+		return err
+	}
+	request.Host = s.targets[0].Host
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("the gateway answers %s", answer.Status)
+	}
+	return nil
+}
+
+func (s *story) meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: s.namespace, Name: name}
+}
+
+// replaces deletes an object, and waits until another one has taken its place and all is as it was.
+func (s *story) replaces(object client.Object) {
+	GinkgoHelper()
+	key := client.ObjectKeyFromObject(object)
+	Expect(api.Get(s.ctx, key, object)).To(Succeed())
+	old := object.GetUID()
+	Expect(api.Delete(s.ctx, object)).To(Succeed())
+	Eventually(func() (types.UID, error) {
+		err := api.Get(s.ctx, key, object)
+		return object.GetUID(), client.IgnoreNotFound(err)
+	}).ShouldNot(BeElementOf(old, types.UID("")))
+	s.settles(iris, split{1: 80, 2: 20})
+}

@@ -1,0 +1,101 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+var _ = Describe("a canary", func() {
+	DescribeTable("that never serves gets no request, with a percent and without",
+		func(ctx SpecContext, reason string, broken ...manifest) {
+			s := begin(ctx, model(1))
+			s.apply("a canary that fails", slices.Concat(broken, []manifest{percent(50)})...)
+			s.condition(v1beta1.ConditionLatestDeploymentReady, metav1.ConditionFalse, reason)
+			s.serves(split{1: 100})
+			s.apply("its promotion", broken...)
+			s.serves(split{1: 100})
+			s.condition(v1beta1.ConditionReady, metav1.ConditionFalse, reason)
+
+			s.apply("a canary that works", model(3), percent(50))
+			s.serves(split{1: 50, 3: 50})
+			s.condition(v1beta1.ConditionReady, metav1.ConditionTrue, "Ready")
+		},
+		SpecTimeout(perStory),
+		Entry("because it crashes", "ContainerCrashed", model(2, "--start-after=1h", "--crash-after=100ms")),
+		Entry("because it never becomes ready", "ProgressDeadlineExceeded", model(2, "--never-ready")),
+		Entry("because its image cannot be pulled", "ImagePullFailed", model(2), runs("dev.local/not-there:1")),
+	)
+
+	It("that loses all pods at 10 % gets nothing until it has one again (row 18)", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		s.apply("canary of 10 %", model(2), percent(10))
+		s.serves(split{1: 90, 2: 10})
+
+		s.prober.Mark("the canary is not ready")
+		s.tellPods(2, false)
+		s.serves(split{1: 100, 2: 0})
+		s.prober.Mark("the canary is ready again")
+		s.tellPods(2, true)
+		s.serves(split{1: 90, 2: 10})
+
+		s.prober.Mark("the canary's pod is deleted")
+		s.replacesPods(2)
+		s.serves(split{1: 90, 2: 10})
+	}, SpecTimeout(perStory))
+})
+
+// tellPods has the pods of a revision say that they are ready, or that they are not.
+func (s *story) tellPods(n int, ready bool) {
+	GinkgoHelper()
+	pods, err := s.pods(n)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(pods).NotTo(BeEmpty())
+	for i := range pods {
+		url := fmt.Sprintf("http://%s:8080/test/ready", pods[i].Status.PodIP)
+		request, err := http.NewRequestWithContext(s.ctx, http.MethodPut, url, strings.NewReader(fmt.Sprint(ready)))
+		Expect(err).NotTo(HaveOccurred())
+		answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(answer.Body.Close()).To(Succeed())
+		Expect(answer).To(HaveHTTPStatus(http.StatusOK))
+	}
+}
+
+// replacesPods deletes the pods of a revision, and waits until as many others are ready.
+func (s *story) replacesPods(n int) {
+	GinkgoHelper()
+	before, err := s.pods(n)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(before).NotTo(BeEmpty())
+	for i := range before {
+		Expect(api.Delete(s.ctx, &before[i])).To(Succeed())
+	}
+	Eventually(func() (int, error) { return s.readyOthers(n, before) }).Should(Equal(len(before)))
+}
+
+// readyOthers counts the ready pods of a revision that are not among those.
+func (s *story) readyOthers(n int, before []corev1.Pod) (int, error) {
+	pods, err := s.pods(n)
+	return len(slices.DeleteFunc(pods, func(pod corev1.Pod) bool {
+		known := slices.ContainsFunc(before, func(old corev1.Pod) bool { return old.UID == pod.UID })
+		ready := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		})
+		return known || !ready
+	})), err
+}

@@ -1,0 +1,119 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/test/e2e/prober"
+	"github.com/serinus-io/serinus/test/journal"
+)
+
+var _ = Describe("under load", func() {
+	It("is promoted only once it has the replicas that the autoscaler had given the stable", func(ctx SpecContext) {
+		const most = 3
+		busy := func(version int) []manifest {
+			return []manifest{model(version, "--work=2ms"), requestsCPU("100m"), replicas(1, most), scaledByCPU(50)}
+		}
+		s := begin(ctx, busy(1)...)
+		Eventually(s.uids).WithArguments(1).WithTimeout(2 * patience).Should(HaveLen(most))
+		s.apply("canary of 40 %", append(busy(2), percent(40))...)
+		s.serves(split{1: 60, 2: 40})
+		Expect(s.readyWhen(2, "2:40 1:60")).To(BeNumerically(">=", 2), "40 %% of 3 take 2")
+		s.apply("promotion", busy(2)...)
+		s.serves(split{2: 100})
+		Expect(s.readyWhen(2, "2:100")).To(Equal(most))
+	}, SpecTimeout(perStory))
+
+	It("rolls out ten services at once", func(ctx SpecContext) {
+		const services, each = 10, 40
+		s := stage(ctx)
+		var targets []prober.Target
+		for i := range services {
+			name := fmt.Sprintf("%s-%d", iris, i)
+			s.create(name, model(1))
+			targets = append(targets, target(s.namespace, name, each))
+		}
+		all := func(want split, do func(isvc string)) {
+			GinkgoHelper()
+			for _, t := range targets {
+				do(t.Name)
+			}
+			for _, t := range targets {
+				s.settles(t.Name, want)
+			}
+		}
+		all(split{1: 100}, func(string) {})
+		s.probe(targets...)
+		all(split{1: 90, 2: 10}, func(isvc string) { s.replace(isvc, model(2), percent(10)) })
+		s.holdsForAll(split{1: 90, 2: 10}, enough)
+		all(split{2: 100}, func(isvc string) { s.replace(isvc, model(2)) })
+		s.holdsForAll(split{2: 100}, 5*each)
+	}, SpecTimeout(perStory))
+})
+
+// requestsCPU changes how much of a processor a pod asks for.
+func requestsCPU(amount string) manifest {
+	return func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse(amount)
+	}
+}
+
+// scaledByCPU has an autoscaler keep the pods as busy as a percent of what they ask for.
+func scaledByCPU(percent int32) manifest {
+	return func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.ScaleMetric = new(v1beta1.MetricCPU)
+		isvc.Spec.Predictor.ScaleTarget = &percent
+	}
+}
+
+// readyWhen counts the ready endpoints that a revision had when a split was first written.
+func (s *story) readyWhen(n int, split string) (int, error) {
+	ready := map[string]int{}
+	for _, entry := range s.journal.Entries() {
+		switch object := entry.Object.(type) {
+		case *discoveryv1.EndpointSlice:
+			if object.Labels[discoveryv1.LabelServiceName] == revision(n) {
+				ready[object.Name] = 0
+				for _, endpoint := range object.Endpoints {
+					if !entry.Deleted && endpoint.Conditions.Ready != nil && *endpoint.Conditions.Ready {
+						ready[object.Name]++
+					}
+				}
+			}
+		case *gatewayv1.HTTPRoute:
+			if found, err := journal.SplitOf(iris, object); err == nil && object.Name == iris && found.String() == split {
+				total := 0
+				for _, count := range ready {
+					total += count
+				}
+				return total, nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("%s was never written", split)
+}
+
+// holdsForAll holds that every target serves a split, over so many requests to each from now on.
+func (s *story) holdsForAll(want split, requests int) {
+	GinkgoHelper()
+	from := s.prober.Mark(want.String()).At + gatewayLag
+	Expect(s.prober.Until(s.ctx, requests+int(gatewayLag.Seconds()*s.targets[0].Rate)+1)).To(Succeed())
+	to, results := s.prober.Now(), s.prober.Results()
+	for _, t := range s.targets {
+		p := phase{name: t.Name + " " + want.String(), target: t.Name, want: want, from: from, to: to}
+		s.phases = append(s.phases, p)
+		Expect(prober.SharesWithin(p.window(results), want.of(t.Name), points, requests)).To(Succeed())
+	}
+}

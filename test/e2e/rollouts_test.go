@@ -1,0 +1,129 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/status"
+	"github.com/serinus-io/serinus/test/e2e/prober"
+)
+
+var _ = Describe("a rollout", func() {
+	It("is promoted on the pods that the canary has", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		s.apply("canary of 10 %", model(2), percent(10))
+		s.serves(split{1: 90, 2: 10})
+		canary, err := s.uids(2)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(canary).To(HaveLen(1))
+
+		s.apply("promotion", model(2))
+		s.serves(split{2: 100})
+		Expect(s.uids(2)).To(Equal(canary), "the canary's pods were replaced")
+		Eventually(s.uids).WithArguments(1).Should(BeEmpty())
+	}, SpecTimeout(perStory))
+
+	It("goes from 10 to 50 to 100 %, and the canary's share never falls", func(ctx SpecContext) {
+		s := begin(ctx, model(1), replicas(2, 2))
+		s.picture = "traffic"
+		from := s.prober.Now()
+		s.apply("10 %", model(2), replicas(2, 2), percent(10))
+		s.serves(split{1: 90, 2: 10})
+		s.apply("50 %", model(2), replicas(2, 2), percent(50))
+		s.serves(split{1: 50, 2: 50})
+		s.apply("100 %", model(2), replicas(2, 2), percent(100))
+		s.serves(split{2: 100})
+
+		results := s.prober.Results()
+		Expect(prober.ShareRises(results.Window("all steps", from, results.End).Buckets(s.bucket()), revision(2))).To(Succeed())
+	}, SpecTimeout(perStory))
+
+	It("is rolled back while the canary runs", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		s.apply("canary of 20 %", model(2), percent(20))
+		s.serves(split{1: 80, 2: 20})
+		s.apply("rollback", model(2), percent(0))
+		s.serves(split{1: 100, 2: 0})
+	}, SpecTimeout(perStory))
+
+	It("is rolled back after the promotion, to a revision that was scaled away", func(ctx SpecContext) {
+		s := begin(ctx, model(1, "--start-after=2s"))
+		s.apply("canary of 10 %", model(2), percent(10))
+		s.serves(split{1: 90, 2: 10})
+		s.apply("promotion", model(2))
+		s.serves(split{2: 100})
+		Eventually(s.uids).WithArguments(1).Should(BeEmpty())
+		s.apply("rollback", model(2), percent(0))
+		s.serves(split{1: 100, 2: 0})
+		s.apply("promotion again", model(2))
+		s.serves(split{2: 100})
+	}, SpecTimeout(perStory))
+
+	It("is superseded: what was a canary gets nothing more (rows 12 and 13)", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		s.apply("canary of 10 %", model(2), percent(10))
+		s.serves(split{1: 90, 2: 10})
+		s.apply("the next canary", model(3, "--start-after=8s"), percent(30))
+		s.settles(iris, split{1: 100})
+		s.goesOnServing(split{1: 100})
+		s.serves(split{1: 70, 3: 30})
+	}, SpecTimeout(perStory))
+
+	It("is superseded after a rollback: what was rejected stays so (row 14)", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		s.apply("canary of 10 %", model(2), percent(10))
+		s.serves(split{1: 90, 2: 10})
+		s.apply("rollback", model(2), percent(0))
+		s.serves(split{1: 100, 2: 0})
+		s.apply("the next canary", model(3, "--start-after=8s"), percent(20))
+		s.settles(iris, split{1: 100})
+		s.goesOnServing(split{1: 100})
+		s.serves(split{1: 80, 3: 20})
+	}, SpecTimeout(perStory))
+
+	It("is aborted by the stable's own spec (row 15)", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		stable, err := s.uids(1)
+		Expect(err).NotTo(HaveOccurred())
+		s.apply("canary of 20 %", model(2), percent(20))
+		s.serves(split{1: 80, 2: 20})
+		s.apply("the stable's spec again", model(1))
+		s.serves(split{1: 100})
+		Expect(s.uids(1)).To(Equal(stable), "the stable's pods were replaced")
+		Eventually(s.uids).WithArguments(2).Should(BeEmpty())
+	}, SpecTimeout(perStory))
+
+	It("is aborted by the stable's own spec with the percent left in (row 16)", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		s.apply("canary of 10 %", model(2), percent(10))
+		s.serves(split{1: 90, 2: 10})
+		s.apply("promotion", model(2))
+		s.serves(split{2: 100})
+		s.apply("the next canary", model(3), percent(10))
+		s.serves(split{2: 90, 3: 10})
+		s.apply("the stable's spec again", model(2), percent(10))
+		s.serves(split{2: 100})
+	}, SpecTimeout(perStory))
+
+	It("is stopped in the middle, and resumed with the same shares", func(ctx SpecContext) {
+		s := begin(ctx, model(1))
+		s.apply("canary of 20 %", model(2), percent(20))
+		s.serves(split{1: 80, 2: 20})
+		s.mayFail("while it is stopped", func() {
+			s.apply("stop", model(2), percent(20), annotation(v1beta1.AnnotationStop, "true"))
+			s.condition(v1beta1.ConditionStopped, metav1.ConditionTrue, status.ReasonStopped)
+			Eventually(s.uids).WithArguments(1).Should(BeEmpty())
+			Eventually(s.uids).WithArguments(2).Should(BeEmpty())
+			s.apply("resume", model(2), percent(20))
+			s.settles(iris, split{1: 80, 2: 20})
+		})
+		s.goesOnServing(split{1: 80, 2: 20})
+	}, SpecTimeout(perStory))
+})

@@ -1,0 +1,311 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/test/e2e/prober"
+	"github.com/serinus-io/serinus/test/e2e/report"
+	"github.com/serinus-io/serinus/test/journal"
+)
+
+const (
+	// iris is the InferenceService of the stories.
+	iris = "iris"
+	// rate is how many requests a second a story gets.
+	rate = 200
+	// enough is how many requests tell a share, within so many points.
+	enough = 1000
+	points = 5
+	// gatewayLag is how long the gateway may take to do what it says it does: Traefik reports that it has taken a route
+	// over when it begins to, and the rest is its providersThrottleDuration and the time to put a configuration in place.
+	gatewayLag = 500 * time.Millisecond
+)
+
+// story is one namespace under traffic.
+type story struct {
+	ctx       context.Context
+	namespace string
+	journal   *journal.Journal
+	prober    *prober.Prober
+	targets   []prober.Target
+	// phases are what was wanted when.
+	phases []phase
+	// excuses are when there may be errors.
+	excuses []excuse
+	// picture is the file of the story's timeline, if it has one.
+	picture string
+}
+
+// phase is a time with one split.
+type phase struct {
+	name     string
+	target   string
+	want     split
+	from, to time.Duration
+}
+
+// excuse is a time in which requests may fail.
+type excuse struct {
+	why      string
+	from, to time.Duration
+}
+
+// split is the percent of each revision, by its number.
+type split map[int]int
+
+func (s split) String() string {
+	var shares []string
+	for _, n := range slices.Backward(slices.Sorted(maps.Keys(s))) {
+		shares = append(shares, fmt.Sprintf("%d:%d", n, s[n]))
+	}
+	return strings.Join(shares, " ")
+}
+
+// of names the revisions of an InferenceService.
+func (s split) of(isvc string) map[string]int {
+	named := map[string]int{}
+	for n, percent := range s {
+		named[revisionOf(isvc, n)] = percent
+	}
+	return named
+}
+
+func revisionOf(isvc string, n int) string { return fmt.Sprintf("%s-predictor-%05d", isvc, n) }
+
+func revision(n int) string { return revisionOf(iris, n) }
+
+// begin makes a namespace with an InferenceService that serves, and sends requests to it from then on.
+func begin(ctx SpecContext, says ...manifest) *story {
+	GinkgoHelper()
+	s := stage(ctx)
+	s.create(iris, says...)
+	s.settles(iris, split{1: 100})
+	s.probe(target(s.namespace, iris, rate))
+	s.serves(split{1: 100})
+	return s
+}
+
+// stage makes a namespace of the story's own and watches it.
+func stage(ctx SpecContext) *story {
+	GinkgoHelper()
+	s := &story{ctx: ctx}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
+	Expect(api.Create(ctx, namespace)).To(Succeed())
+	s.namespace = namespace.Name
+	recorded, err := journal.Start(context.WithoutCancel(ctx), api, s.namespace)
+	Expect(err).NotTo(HaveOccurred())
+	s.journal = recorded
+	name := CurrentSpecReport().LeafNodeText
+	DeferCleanup(func(ctx SpecContext) { s.end(ctx, name) })
+	return s
+}
+
+// target is an InferenceService that gets requests.
+func target(namespace, isvc string, rate float64) prober.Target {
+	return prober.Target{
+		Name: isvc, Host: isvc + "." + namespace + ".example.com", Path: "/v1/models/iris:predict", Rate: rate,
+		Body: []byte(`{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`), Check: predictions,
+	}
+}
+
+// probe sends requests from now until the end.
+func (s *story) probe(targets ...prober.Target) {
+	GinkgoHelper()
+	s.targets = targets
+	var err error
+	s.prober, err = prober.Start(context.WithoutCancel(s.ctx), prober.Config{
+		Gateway: fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()), Targets: targets, MaxDuration: perStory,
+	})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { s.prober.Stop() })
+}
+
+// create makes an InferenceService that did not exist.
+func (s *story) create(name string, says ...manifest) {
+	GinkgoHelper()
+	Expect(api.Create(s.ctx, s.isvcOf(name, says))).To(Succeed())
+}
+
+func (s *story) isvcOf(name string, says []manifest) *v1beta1.InferenceService {
+	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
+	for _, say := range says {
+		say(isvc)
+	}
+	return isvc
+}
+
+// apply makes the InferenceService what the manifest says, and nothing else. The name marks the moment.
+func (s *story) apply(name string, says ...manifest) {
+	GinkgoHelper()
+	s.prober.Mark(name)
+	s.replace(iris, says...)
+}
+
+func (s *story) replace(isvc string, says ...manifest) {
+	GinkgoHelper()
+	wanted := s.isvcOf(isvc, says)
+	Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		current := &v1beta1.InferenceService{}
+		if err := api.Get(s.ctx, client.ObjectKeyFromObject(wanted), current); err != nil {
+			return err
+		}
+		current.Labels, current.Annotations, current.Spec = wanted.Labels, wanted.Annotations, wanted.Spec
+		return api.Update(s.ctx, current)
+	})).To(Succeed())
+}
+
+func (s *story) key(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: s.namespace, Name: name}
+}
+
+func (s *story) isvc(name string) (*v1beta1.InferenceService, error) {
+	isvc := &v1beta1.InferenceService{}
+	return isvc, api.Get(s.ctx, s.key(name), isvc)
+}
+
+// settles waits until the status reports a split that the gateway has taken over, for the spec as it is.
+func (s *story) settles(isvc string, want split) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		current, err := s.isvc(isvc)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(current.Status.ObservedGeneration).To(Equal(current.Generation), "the operator has not seen the spec as it is")
+		g.Expect(reported(current)).To(Equal(want.String()))
+		g.Expect(apimeta.IsStatusConditionTrue(current.Status.Conditions, v1beta1.ConditionRoutesReady)).To(BeTrue(),
+			"the gateway has not taken the route over: %+v", current.Status.Conditions)
+	}).Should(Succeed())
+}
+
+// reported is the split in the status.
+func reported(isvc *v1beta1.InferenceService) string {
+	shares := split{}
+	for _, share := range isvc.Status.Components[v1beta1.PredictorComponent].Traffic {
+		var n int
+		if _, err := fmt.Sscanf(share.RevisionName, isvc.Name+"-predictor-%d", &n); err != nil || share.Percent == nil {
+			return fmt.Sprintf("not a share: %+v", share)
+		}
+		shares[n] = int(*share.Percent)
+	}
+	return shares.String()
+}
+
+// serves waits until a split is served, and sends enough requests to tell that it is.
+func (s *story) serves(want split) {
+	GinkgoHelper()
+	s.settles(iris, want)
+	s.goesOnServing(want)
+}
+
+// goesOnServing holds that a split is served from now on, for as long as it takes to tell.
+func (s *story) goesOnServing(want split) {
+	GinkgoHelper()
+	s.holds(want, func() {
+		GinkgoHelper()
+		Expect(s.prober.Until(s.ctx, enough+int(gatewayLag.Seconds()*rate))).To(Succeed())
+	})
+}
+
+// holds holds that a split is served for as long as something takes, and longer if there are too few requests to tell.
+func (s *story) holds(want split, while func()) {
+	GinkgoHelper()
+	from := s.prober.Mark(want.String()).At + gatewayLag
+	while()
+	p := phase{name: want.String(), target: iris, want: want, from: from, to: s.prober.Now()}
+	s.phases = append(s.phases, p)
+	Expect(prober.SharesWithin(p.window(s.prober.Results()), want.of(iris), points, enough)).To(Succeed())
+}
+
+func (p phase) window(results prober.Results) prober.Window {
+	return results.Of(p.target).Window(p.name, p.from, p.to)
+}
+
+// condition waits until a condition is as the matcher says.
+func (s *story) condition(kind string, status metav1.ConditionStatus, reason string) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		isvc, err := s.isvc(iris)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(isvc.Status.ObservedGeneration).To(Equal(isvc.Generation))
+		g.Expect(apimeta.FindStatusCondition(isvc.Status.Conditions, kind)).To(SatisfyAll(
+			Not(BeNil()), HaveField("Status", status), HaveField("Reason", reason)))
+	}).Should(Succeed())
+}
+
+// mayFail allows requests to fail while something is done, and for the time that a gateway takes to hear of the end.
+func (s *story) mayFail(why string, while func()) {
+	GinkgoHelper()
+	from := s.prober.Now()
+	while()
+	s.excuses = append(s.excuses, excuse{why: why, from: from, to: s.prober.Now() + gatewayLag})
+}
+
+// pods lists the pods of a revision that are to stay.
+func (s *story) pods(n int) ([]corev1.Pod, error) {
+	var list corev1.PodList
+	err := api.List(s.ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels{v1beta1.LabelRevision: revision(n)})
+	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool { return !pod.DeletionTimestamp.IsZero() }), err
+}
+
+// uids lists the pods of a revision by what tells one from its replacement.
+func (s *story) uids(n int) ([]types.UID, error) {
+	pods, err := s.pods(n)
+	var uids []types.UID
+	for i := range pods {
+		uids = append(uids, pods[i].UID)
+	}
+	slices.Sort(uids)
+	return uids, err
+}
+
+// end holds what happened against the rules, and reports it.
+func (s *story) end(ctx context.Context, name string) {
+	defer s.journal.Stop()
+	if s.prober == nil {
+		return // It did not get as far; the failure says why.
+	}
+	line, faults := s.verdict(name, s.prober.Stop())
+	faults = append(faults, s.journal.Check())
+	for _, fault := range faults {
+		if fault != nil {
+			AddReportEntry("what happened", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
+			line.Fault = "see the log"
+		}
+	}
+	if CurrentSpecReport().Failed() {
+		line.Fault = "see the log"
+	}
+	stories = append(stories, line)
+	s.draw(name)
+	Expect(api.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})).To(Succeed())
+	for _, fault := range faults {
+		Expect(fault).NotTo(HaveOccurred())
+	}
+	tell(progressLine(line))
+}
+
+func progressLine(line report.Story) string {
+	return fmt.Sprintf("%-60s %7d requests", line.Name, line.Requests)
+}
+
+// bucket is a time in which enough requests are sent to compare shares.
+func (s *story) bucket() time.Duration { return enough * time.Second / rate }

@@ -1,0 +1,137 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/test/cluster/checkout"
+	"github.com/serinus-io/serinus/test/cluster/isolated"
+	"github.com/serinus-io/serinus/test/cluster/local"
+	"github.com/serinus-io/serinus/test/cluster/operator"
+)
+
+const (
+	// patience is how long a story waits for something to come about.
+	patience = time.Minute
+	// pollingInterval is how often it looks.
+	pollingInterval = 50 * time.Millisecond
+	// perStory bounds a story.
+	perStory = 5 * time.Minute
+)
+
+var update = flag.Bool("update", false, "write the report into docs/")
+
+// What every story shares.
+var (
+	root    checkout.Root
+	cluster *local.Cluster
+	// api is the administrator's client.
+	api client.WithWatch
+)
+
+// TestMain starts the tests again in namespaces of their own, and cleans up
+// behind them if they could not.
+func TestMain(m *testing.M) {
+	isolated.Enter()
+	if isolated.Inside() {
+		os.Exit(m.Run())
+	}
+	code, err := outside()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func outside() (code int, err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root, err = checkout.Find(ctx)
+	if err != nil {
+		return 1, err
+	}
+	if _, err := local.Down(dir()); err != nil {
+		return 1, fmt.Errorf("cleaning up behind a run that was killed: %w", err)
+	}
+	progress := func(line string) { fmt.Fprintln(os.Stderr, line) }
+	if err := local.PrepareNode(ctx, filepath.Join(dir(), "logs"), progress); err != nil {
+		return 1, err
+	}
+	code, err = isolated.Run(os.Args[1:])
+	_, left := local.Down(dir())
+	return code, errors.Join(err, left)
+}
+
+// dir is where the cluster's logs stay.
+func dir() string { return root.Path("bin", "e2e") }
+
+func TestStories(t *testing.T) {
+	RegisterFailHandler(Fail)
+	suite, reporter := GinkgoConfiguration()
+	suite.Timeout = 45 * time.Minute
+	reporter.ShowNodeEvents = false
+	RunSpecs(t, "Canary releases under traffic", suite, reporter)
+}
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	SetDefaultEventuallyTimeout(patience)
+	SetDefaultEventuallyPollingInterval(pollingInterval)
+	EnforceDefaultTimeoutsWhenUsingContexts()
+	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter)))
+
+	var err error
+	root, err = checkout.Find(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	cluster, err = local.Start(ctx, local.Options{Level: local.Node, Tools: root.Tools(), Dir: dir(), Progress: tell})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() error { return cluster.Stop() })
+	api, err = client.NewWithWatch(cluster.Config(), client.Options{Scheme: newScheme()})
+	Expect(err).NotTo(HaveOccurred())
+
+	for _, image := range []string{"testserver"} {
+		Expect(cluster.LoadImage(ctx, root.Path("bin", "images", image+".tar"))).To(Succeed(),
+			"`make e2e` builds the images first")
+	}
+	Expect(operator.Install(ctx, cluster, root)).To(Succeed())
+	begin := time.Now()
+	startOperators(ctx, one)
+	tell(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(begin).Seconds()))
+}, NodeTimeout(5*time.Minute))
+
+// tell shows a line to whoever waits for the tests.
+func tell(line string) { fmt.Fprintln(os.Stderr, line) }
+
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		scheme.AddToScheme, v1beta1.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install,
+	} {
+		Expect(add(s)).To(Succeed())
+	}
+	return s
+}

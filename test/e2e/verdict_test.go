@@ -1,0 +1,153 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	. "github.com/onsi/gomega"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/test/e2e/prober"
+	"github.com/serinus-io/serinus/test/e2e/report"
+	"github.com/serinus-io/serinus/test/e2e/timeline"
+	"github.com/serinus-io/serinus/test/journal"
+)
+
+// verdict holds a whole story against what is wanted of every story.
+func (s *story) verdict(name string, results prober.Results) (report.Story, []error) {
+	all := results.All()
+	line := report.Play(name, all)
+	faults := []error{s.errorsAreExcused(results)}
+	for _, e := range s.excuses {
+		if prober.NoErrors(results.Window(e.why, e.from, e.to)) != nil {
+			line.Excused = e.why
+		}
+	}
+	for _, p := range s.phases {
+		line.Split(p.window(results), p.want.of(p.target))
+	}
+	for _, target := range s.targets {
+		decisions, err := s.decisions(target.Name, results)
+		faults = append(faults, err)
+		faults = append(faults, weigh(&line, target.Name, decisions)...)
+	}
+	return line, faults
+}
+
+// errorsAreExcused holds if every request that failed was due when it may.
+func (s *story) errorsAreExcused(results prober.Results) error {
+	var from time.Duration
+	for _, e := range s.excuses {
+		if w := results.Window("before: "+e.why, from, e.from); len(w.Requests) > 0 {
+			if err := prober.NoErrors(w); err != nil {
+				return err
+			}
+		}
+		from = e.to
+	}
+	return prober.NoErrors(results.Window("all that remains", from, results.End))
+}
+
+// decision is a split that was written, with the requests that were due until the next one was.
+type decision struct {
+	before, after rollout.Split
+	// whole begins with the write, and settled once the gateway must serve it: it is empty if it never said that it does.
+	whole, settled prober.Window
+}
+
+// decisions are those that were taken about an InferenceService under traffic.
+func (s *story) decisions(isvc string, results prober.Results) ([]decision, error) {
+	var all []decision
+	var last rollout.Split
+	own := results.Of(isvc)
+	begins, takenOver := time.Duration(0), time.Duration(-1)
+	close := func(end time.Duration) {
+		if len(all) == 0 {
+			return
+		}
+		d := &all[len(all)-1]
+		d.whole = own.Window(d.after.String(), begins, end)
+		if takenOver >= 0 {
+			d.settled = own.Window(d.after.String(), takenOver+gatewayLag, end)
+		}
+	}
+	for _, entry := range s.journal.Entries() {
+		route, is := entry.Object.(*gatewayv1.HTTPRoute)
+		if !is || route.Name != isvc || entry.Deleted {
+			continue
+		}
+		split, err := journal.SplitOf(isvc, route)
+		if err != nil {
+			return nil, err
+		}
+		at := max(entry.At.Sub(results.Started), 0)
+		if split.String() != last.String() {
+			close(at)
+			all = append(all, decision{before: last, after: split})
+			begins, takenOver, last = at, -1, split
+		}
+		if takenOver < 0 && journal.TakenOver(route) {
+			takenOver = at
+		}
+	}
+	close(results.End)
+	return all, nil
+}
+
+// weigh adds to a story what came of its decisions, and finds fault with requests to revisions that had no share.
+func weigh(line *report.Story, isvc string, decisions []decision) []error {
+	var faults []error
+	everServed := map[rollout.Number]bool{}
+	for _, d := range decisions {
+		for _, share := range d.after.Shares() {
+			everServed[share.Revision] = true
+		}
+	}
+	for _, d := range decisions {
+		for n := range everServed {
+			revision := revisionOf(isvc, int(n))
+			if d.after.Percent(n) == 0 && len(d.settled.Requests) > 0 {
+				line.Reject(d.settled, revision)
+				faults = append(faults, prober.NoRequestsTo(d.settled, revision))
+			}
+			if took, moved := d.took(n, revision); moved {
+				line.Decide(took)
+			}
+		}
+	}
+	return faults
+}
+
+// took is how long it was until the traffic of a revision followed a decision that gives it its first share or takes
+// its last.
+func (d decision) took(n rollout.Number, revision string) (time.Duration, bool) {
+	before, after := d.before.Percent(n), d.after.Percent(n)
+	switch {
+	case d.whole.From == 0 || len(d.whole.Requests) == 0:
+		return 0, false // It was decided before there were requests.
+	case before == 0 && after > 0:
+		return d.whole.UntilFirst(revision)
+	case before > 0 && after == 0:
+		return d.whole.UntilLast(revision)
+	}
+	return 0, false
+}
+
+// draw makes the picture of a story that has one.
+func (s *story) draw(name string) {
+	if s.picture == "" {
+		return
+	}
+	results := s.prober.Results()
+	note := fmt.Sprintf("%d requests a second, half of them on new connections", rate)
+	svg, err := timeline.Of(name, note, results, time.Second).SVG()
+	Expect(err).NotTo(HaveOccurred())
+	Expect(os.WriteFile(place("images", s.picture+".svg"), []byte(svg), 0o644)).To(Succeed())
+}
