@@ -98,7 +98,7 @@ var _ = Describe("a rollout goes on", func() {
 		s.prober.Mark("the gateway restarts")
 		s.mayFail("while the gateway is down", func() {
 			Expect(cluster.Restart(ctx, "traefik")).To(Succeed())
-			Eventually(s.answers).Should(Succeed())
+			Eventually(s.answers).WithArguments(s.targets[0].Host).Should(Succeed())
 		})
 		s.serves(split{1: 80, 2: 20})
 	}, SpecTimeout(perStory))
@@ -141,15 +141,15 @@ func (s *story) leader() string {
 	return *lease.Spec.HolderIdentity
 }
 
-// answers asks once, beside the prober.
-func (s *story) answers() error {
+// answers asks a host once, beside the prober.
+func (s *story) answers(host string) error {
 	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/v1/models/iris", cluster.GatewayPort()), nil)
 	if err != nil {
 		return err
 	}
-	request.Host = s.targets[0].Host
+	request.Host = host
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err

@@ -35,10 +35,9 @@ var _ = Describe("a canary", func() {
 			s.serves(split{1: 50, 3: 50})
 			s.condition(v1beta1.ConditionReady, metav1.ConditionTrue, "Ready")
 		},
-		SpecTimeout(perStory),
-		Entry("because it crashes", "ContainerCrashed", model(2, "--start-after=1h", "--crash-after=100ms")),
-		Entry("because it never becomes ready", "ProgressDeadlineExceeded", model(2, "--never-ready")),
-		Entry("because its image cannot be pulled", "ImagePullFailed", model(2), runs("dev.local/not-there:1")),
+		Entry("because it crashes", SpecTimeout(perStory), "ContainerCrashed", model(2, "--start-after=1h", "--crash-after=100ms")),
+		Entry("because it never becomes ready", SpecTimeout(perStory), "ProgressDeadlineExceeded", model(2, "--never-ready")),
+		Entry("because its image cannot be pulled", SpecTimeout(perStory), "ImagePullFailed", model(2), runs("dev.local/not-there:1")),
 	)
 
 	It("that loses all pods at 10 % gets nothing until it has one again (row 18)", func(ctx SpecContext) {

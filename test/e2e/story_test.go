@@ -115,7 +115,7 @@ func stage(ctx SpecContext) *story {
 	recorded, err := journal.Start(context.WithoutCancel(ctx), api, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
 	s.journal = recorded
-	name := CurrentSpecReport().LeafNodeText
+	name := CurrentSpecReport().FullText()
 	DeferCleanup(func(ctx SpecContext) { s.end(ctx, name) })
 	return s
 }
@@ -128,10 +128,13 @@ func target(namespace, isvc string, rate float64) prober.Target {
 	}
 }
 
-// probe sends requests from now until the end.
+// probe sends requests from now until the end. Before, it waits until the gateway does what it has said it does.
 func (s *story) probe(targets ...prober.Target) {
 	GinkgoHelper()
 	s.targets = targets
+	for _, t := range targets {
+		Eventually(s.answers).WithArguments(t.Host).Should(Succeed())
+	}
 	var err error
 	s.prober, err = prober.Start(context.WithoutCancel(s.ctx), prober.Config{
 		Gateway: fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()), Targets: targets, MaxDuration: perStory,
