@@ -60,19 +60,20 @@ var _ = Describe("a rollout goes on", func() {
 
 	It("although the elected one of two operators is killed", func(ctx SpecContext) {
 		stopOperators(ctx)
-		startOperators(ctx, pair)
 		DeferCleanup(func(ctx SpecContext) {
 			stopOperators(ctx)
 			startOperators(ctx, one)
 		})
+		startOperators(ctx, pair)
 		s := begin(ctx, model(1))
 		first := s.leader()
-		s.apply("canary of 20 %", model(2, "--start-after=2s"), percent(20))
+		slow := model(2, "--start-after=2s")
+		s.apply("canary of 20 %", slow, percent(20))
 		Expect(operators[0].Kill(ctx)).To(Succeed()) // It was there first.
 		operators = operators[1:]
 		s.serves(split{1: 80, 2: 20})
 		Expect(s.leader()).NotTo(Equal(first), "the one that was killed was not the leader")
-		s.apply("promotion", model(2))
+		s.apply("promotion", slow)
 		s.serves(split{2: 100})
 	}, SpecTimeout(perStory))
 

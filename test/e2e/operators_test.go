@@ -34,7 +34,7 @@ var one = []operator.Settings{rolloutSettings(operator.Settings{"leaderElection"
 var pair = []operator.Settings{rolloutSettings(quickElection()), rolloutSettings(quickElection())}
 
 func quickElection() operator.Settings {
-	return operator.Settings{"leaderElection": {"leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "500ms"}}
+	return operator.Settings{"leaderElection": {"leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "1s"}}
 }
 
 func rolloutSettings(others operator.Settings) operator.Settings {
