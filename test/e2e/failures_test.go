@@ -87,6 +87,9 @@ func (s *story) replacesPods(n int) {
 	Eventually(func() (int, error) { return s.readyOthers(n, before) }).Should(Equal(len(before)))
 }
 
+// readyPods counts the ready pods of a revision.
+func (s *story) readyPods(n int) (int, error) { return s.readyOthers(n, nil) }
+
 // readyOthers counts the ready pods of a revision that are not among those.
 func (s *story) readyOthers(n int, before []corev1.Pod) (int, error) {
 	pods, err := s.pods(n)

@@ -27,7 +27,7 @@ var _ = Describe("under load", func() {
 			return []manifest{model(version, "--work=2ms"), requestsCPU("100m"), replicas(1, most), scaledByCPU(50)}
 		}
 		s := begin(ctx, busy(1)...)
-		Eventually(s.uids).WithArguments(1).WithTimeout(2 * patience).Should(HaveLen(most))
+		Eventually(s.readyPods).WithArguments(1).WithTimeout(2 * patience).Should(Equal(most))
 		s.apply("canary of 40 %", append(busy(2), percent(40))...)
 		s.serves(split{1: 60, 2: 40})
 		Expect(s.readyWhen(2, "2:40 1:60")).To(BeNumerically(">=", 2), "40 %% of 3 take 2")

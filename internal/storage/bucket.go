@@ -1,0 +1,101 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	gcs "cloud.google.com/go/storage"
+	"gocloud.dev/blob"
+)
+
+// bucket is a source in a bucket of an object store.
+type bucket struct {
+	*blob.Bucket
+	uri, prefix string
+}
+
+// newBucket takes all objects below a prefix, or the one that has it as its name.
+func newBucket(opened *blob.Bucket, uri, prefix string) Source {
+	return &bucket{Bucket: opened, uri: uri, prefix: strings.Trim(prefix, "/")}
+}
+
+// List implements [Source]. What only begins like the prefix, such as model-2
+// beside model, is not below it.
+func (b *bucket) List(ctx context.Context) ([]Object, error) {
+	var below []Object
+	var alone *Object
+	objects := b.Bucket.List(&blob.ListOptions{Prefix: b.prefix})
+	for {
+		found, err := objects.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fail(b.uri, err)
+		}
+		switch name, isBelow := b.nameOf(found.Key); {
+		case isBelow && !strings.HasSuffix(name, "/") && name != "": // The others stand for folders.
+			below = append(below, newObject(found, name))
+		case found.Key == b.prefix:
+			object := newObject(found, path.Base(found.Key))
+			object.Alone = true
+			alone = &object
+		}
+	}
+	switch {
+	case alone != nil: // The exact name counts, as nothing but an accident puts objects below another one.
+		return []Object{*alone}, nil
+	case len(below) == 0:
+		return nil, &Error{Kind: Missing, Object: b.uri, Err: errors.New("there is no object of this name or below it")}
+	}
+	return below, nil
+}
+
+func (b *bucket) nameOf(key string) (string, bool) {
+	if b.prefix == "" {
+		return key, true
+	}
+	return strings.CutPrefix(key, b.prefix+"/")
+}
+
+func newObject(found *blob.ListObject, name string) Object {
+	object := Object{
+		Name: name, Key: found.Key, Size: found.Size,
+		Version: fmt.Sprintf("%s %x", found.ModTime.UTC().Format(time.RFC3339), found.MD5),
+	}
+	var google gcs.ObjectAttrs
+	switch {
+	case found.As(&google) && google.CRC32C != 0: // Much faster to compute than the MD5 that is there as well.
+		c := google.CRC32C
+		object.Sum = Checksum{CRC32C, []byte{byte(c >> 24), byte(c >> 16), byte(c >> 8), byte(c)}}
+	case len(found.MD5) > 0:
+		object.Sum = Checksum{MD5, found.MD5}
+	}
+	return object
+}
+
+// Read implements [Source]. It refuses to read of an object that is not the one
+// that was listed: a file must not be made of two.
+func (b *bucket) Read(ctx context.Context, object Object, offset, length int64) (io.ReadCloser, error) {
+	reader, err := b.NewRangeReader(ctx, object.Key, offset, length, nil)
+	if err != nil {
+		return nil, fail(object.Name, err)
+	}
+	listed, _, _ := strings.Cut(object.Version, " ")
+	if now := reader.ModTime().UTC().Format(time.RFC3339); reader.Size() != object.Size || !reader.ModTime().IsZero() && now != listed {
+		return nil, errors.Join(changed(object), reader.Close())
+	}
+	return reader, nil
+}
+
+func changed(object Object) error {
+	return &Error{Kind: Corrupt, Object: object.Name, Err: errors.New("it has changed since it was listed")}
+}

@@ -1,0 +1,15 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import "golang.org/x/sys/unix"
+
+// freeBytes is what may still be written to the volume of a folder.
+func freeBytes(folder string) (int64, error) {
+	var volume unix.Statfs_t
+	if err := unix.Statfs(folder, &volume); err != nil {
+		return 0, err
+	}
+	return int64(volume.Bavail) * volume.Bsize, nil //nolint:gosec // A volume of 8 EiB is far off.
+}

@@ -1,0 +1,160 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"gocloud.dev/blob/azureblob"
+	"gocloud.dev/blob/gcsblob"
+	"gocloud.dev/blob/s3blob"
+	"gocloud.dev/gcp"
+)
+
+// credentialsTimeout bounds the search for credentials, which asks servers that
+// are not there outside of a cloud.
+const credentialsTimeout = 10 * time.Second
+
+// openGCS opens gs://<bucket>/<prefix>. Without credentials it asks as anybody
+// may, which is enough for public buckets. The client itself honours
+// STORAGE_EMULATOR_HOST.
+func openGCS(ctx context.Context, rest string) (Source, error) {
+	name, prefix, _ := strings.Cut(rest, "/")
+	client := gcp.NewAnonymousHTTPClient(gcp.DefaultTransport())
+	if os.Getenv("STORAGE_EMULATOR_HOST") == "" {
+		search, cancel := context.WithTimeout(ctx, credentialsTimeout)
+		defer cancel()
+		credentials, err := gcp.DefaultCredentials(search)
+		switch {
+		case err == nil:
+			if client, err = gcp.NewHTTPClient(gcp.DefaultTransport(), gcp.CredentialsTokenSource(credentials)); err != nil {
+				return nil, err
+			}
+		case os.Getenv("GOOGLE_APPLICATION_CREDENTIALS") != "":
+			return nil, &Error{Kind: Forbidden, Object: "gs://" + rest, Err: err}
+		}
+	}
+	opened, err := gcsblob.OpenBucket(ctx, client, name, nil)
+	if err != nil {
+		return nil, err
+	}
+	return newBucket(opened, "gs://"+rest, prefix), nil
+}
+
+// openS3 opens s3://<bucket>/<prefix>.
+func openS3(ctx context.Context, rest string, env Environment) (Source, error) {
+	name, prefix, _ := strings.Cut(rest, "/")
+	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithDefaultRegion(cmp.Or(env("AWS_DEFAULT_REGION"), "us-east-1"))}
+	if env.isOff("S3_VERIFY_SSL") {
+		options = append(options, awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It was asked for.
+		})))
+	}
+	config, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, err
+	}
+	if env.isSet("awsAnonymousCredential") || !hasCredentials(ctx, config) {
+		config.Credentials = aws.AnonymousCredentials{}
+	}
+	client := s3.NewFromConfig(config, func(o *s3.Options) {
+		o.UsePathStyle = !env.isSet("S3_USER_VIRTUAL_BUCKET")
+		o.UseAccelerate = env.isSet("S3_USE_ACCELERATE")
+		// The checksum of a range is none; that of the whole is checked here.
+		o.DisableLogOutputChecksumValidationSkipped = true
+	})
+	opened, err := s3blob.OpenBucket(ctx, client, name, nil)
+	if err != nil {
+		return nil, err
+	}
+	return newBucket(opened, "s3://"+rest, prefix), nil
+}
+
+func hasCredentials(ctx context.Context, config aws.Config) bool {
+	search, cancel := context.WithTimeout(ctx, credentialsTimeout)
+	defer cancel()
+	_, err := config.Credentials.Retrieve(search)
+	return err == nil
+}
+
+const azureHost = ".blob.core.windows.net"
+
+func isAzure(uri string) bool {
+	parsed, err := url.Parse(uri)
+	return err == nil && parsed.Scheme == "https" && strings.HasSuffix(parsed.Hostname(), azureHost)
+}
+
+// openAzure opens https://<account>.blob.core.windows.net/<container>/<prefix>.
+func openAzure(uri string, env Environment) (Source, error) {
+	parsed, err := url.Parse(uri)
+	if err != nil {
+		return nil, invalid(uri, "%w", err)
+	}
+	name, prefix, _ := strings.Cut(strings.Trim(parsed.Path, "/"), "/")
+	if name == "" {
+		return nil, invalid(uri, "it names no container: write https://<account>%s/<container>/<path>", azureHost)
+	}
+	service := env("AZURE_SERVICE_URL")
+	if service == "" {
+		service = "https://" + parsed.Host
+	}
+	client, err := azureClient(strings.TrimSuffix(service, "/")+"/"+name, strings.TrimSuffix(parsed.Hostname(), azureHost), env)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := azureblob.OpenBucket(context.Background(), client, nil)
+	if err != nil {
+		return nil, err
+	}
+	return newBucket(opened, uri, prefix), nil
+}
+
+// azureClient takes an account key, a token, a service principal or the identity
+// of the workload, whichever the environment has, or else asks as anybody may.
+func azureClient(containerURL, account string, env Environment) (*container.Client, error) {
+	if key := env("AZURE_STORAGE_ACCESS_KEY"); key != "" {
+		if own := env("AZURE_ACCOUNT_NAME"); own != "" {
+			account = own
+		}
+		credential, err := container.NewSharedKeyCredential(account, key)
+		if err != nil {
+			return nil, err
+		}
+		return container.NewClientWithSharedKeyCredential(containerURL, credential, nil)
+	}
+	if token := env("AZURE_ACCESS_TOKEN"); token != "" {
+		return container.NewClient(containerURL, fixedToken(token), nil)
+	}
+	if env("AZURE_CLIENT_ID") == "" {
+		return container.NewClientWithNoCredential(containerURL, nil)
+	}
+	credential, err := azidentity.NewDefaultAzureCredential(nil)
+	if err != nil {
+		return nil, err
+	}
+	return container.NewClient(containerURL, credential, nil)
+}
+
+// fixedToken is a token that somebody else has asked for.
+type fixedToken string
+
+// GetToken implements [azcore.TokenCredential].
+func (t fixedToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: string(t), ExpiresOn: time.Now().Add(time.Hour)}, nil
+}

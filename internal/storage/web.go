@@ -1,0 +1,179 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+)
+
+// client talks to a web server. What it is asked for has no limit of time: a
+// model may take hours. That something comes at all has one.
+type client struct {
+	http   *http.Client
+	header http.Header
+}
+
+const (
+	answerTimeout = 30 * time.Second
+	maxListing    = 32 << 20
+)
+
+func newClient(insecure bool) *client {
+	transport, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		transport = &http.Transport{}
+	}
+	transport = transport.Clone()
+	transport.ResponseHeaderTimeout = answerTimeout
+	transport.MaxIdleConnsPerHost = maxWorkers
+	transport.DisableCompression = true // The size and the checksum are of what is stored.
+	transport.ForceAttemptHTTP2 = false // One connection for each range is faster than one for all.
+	transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	if insecure {
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It was asked for.
+	}
+	return &client{http: &http.Client{Transport: transport, CheckRedirect: keepRange}, header: http.Header{}}
+}
+
+// keepRange follows redirects, with the range that is wanted.
+func keepRange(request *http.Request, via []*http.Request) error {
+	const most = 10
+	if len(via) >= most {
+		return errors.New("too many redirects")
+	}
+	if wanted := via[0].Header.Get("Range"); wanted != "" {
+		request.Header.Set("Range", wanted)
+	}
+	return nil
+}
+
+func (c *client) do(ctx context.Context, method, address string, header http.Header) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, values := range []http.Header{c.header, header} {
+		for name, value := range values {
+			request.Header[name] = value
+		}
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode >= http.StatusMultipleChoices {
+		_ = answer.Body.Close()
+		return nil, statusError{answer.StatusCode}
+	}
+	return answer, nil
+}
+
+// read reads a range of what is at an address, if it still has the tag that it was listed with.
+func (c *client) read(ctx context.Context, address, tag string, object Object, offset, length int64) (io.ReadCloser, error) {
+	header := http.Header{}
+	isRange := offset > 0 || length >= 0 && !object.Whole
+	if isRange {
+		wanted := fmt.Sprintf("bytes=%d-", offset)
+		if length >= 0 {
+			wanted += fmt.Sprint(offset + length - 1)
+		}
+		header.Set("Range", wanted)
+	}
+	answer, err := c.do(ctx, http.MethodGet, address, header)
+	if err != nil {
+		return nil, fail(object.Name, err)
+	}
+	switch {
+	case isRange && answer.StatusCode != http.StatusPartialContent:
+		err = &Error{Kind: Unreachable, Object: object.Name, Err: errors.New("the server has sent the whole instead of a range")}
+	case tag != "" && answer.Header.Get("ETag") != tag:
+		err = changed(object)
+	default:
+		return answer.Body, nil
+	}
+	return nil, errors.Join(err, answer.Body.Close())
+}
+
+// web is a source at one address.
+type web struct {
+	*client
+	uri string
+	// tag is the ETag, if there is one that tells versions apart byte by byte.
+	tag string
+}
+
+// openWeb takes the headers that KServe takes, out of a variable with the name
+// of the host, such as example.com-headers.
+func openWeb(uri string, env Environment) (Source, error) {
+	parsed, err := url.Parse(uri)
+	if err != nil || parsed.Host == "" {
+		return nil, invalid(uri, "it is not an address; write https://host/path")
+	}
+	source := &web{client: newClient(env.isOff("HTTPS_VERIFY_SSL")), uri: uri}
+	if given := env(parsed.Host + "-headers"); given != "" {
+		headers := map[string]string{}
+		if err := json.Unmarshal([]byte(given), &headers); err != nil {
+			return nil, invalid(uri, "the headers for %s are not a JSON object of names and values", parsed.Host)
+		}
+		for name, value := range headers {
+			source.header.Set(name, value)
+		}
+	}
+	return source, nil
+}
+
+// List implements [Source]: it asks what there is to be read, and whether in ranges.
+func (w *web) List(ctx context.Context) ([]Object, error) {
+	answer, err := w.do(ctx, http.MethodHead, w.uri, nil)
+	if status := statusOf(err); status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented {
+		return []Object{{Name: w.name(), Key: w.uri, Size: unknownSize, Whole: true, Alone: true}}, nil
+	}
+	if err != nil {
+		return nil, fail(w.uri, err)
+	}
+	_ = answer.Body.Close()
+	if tag := answer.Header.Get("ETag"); strings.HasPrefix(tag, `"`) {
+		w.tag = tag
+	}
+	return []Object{{
+		Name: w.name(), Key: w.uri, Size: answer.ContentLength, Alone: true,
+		Version: cmp.Or(w.tag, answer.Header.Get("Last-Modified")),
+		// Without a tag, nothing would show that two ranges are of two versions.
+		Whole: answer.Header.Get("Accept-Ranges") != "bytes" || answer.ContentLength < 0 || w.tag == "",
+	}}, nil
+}
+
+// name is the last part of the path.
+func (w *web) name() string {
+	parsed, err := url.Parse(w.uri)
+	if err != nil {
+		return "model"
+	}
+	if name := path.Base(parsed.Path); name != "/" && name != "." && !strings.Contains(name, "\\") {
+		return name
+	}
+	return "model"
+}
+
+// Read implements [Source].
+func (w *web) Read(ctx context.Context, object Object, offset, length int64) (io.ReadCloser, error) {
+	return w.read(ctx, w.uri, w.tag, object, offset, length)
+}
+
+// Close implements [Source].
+func (w *web) Close() error {
+	w.http.CloseIdleConnections()
+	return nil
+}
