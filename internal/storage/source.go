@@ -5,7 +5,7 @@ package storage
 
 import (
 	"context"
-	"crypto/md5"  //nolint:gosec // What stores give, against accidents.
+	"crypto/md5" //nolint:gosec // What stores give, against accidents.
 	"crypto/sha256"
 	"fmt"
 	"hash"

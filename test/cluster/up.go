@@ -17,9 +17,9 @@ import (
 
 	"github.com/serinus-io/serinus/test/cluster/checkout"
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
-	"github.com/serinus-io/serinus/test/cluster/operator"
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 	"github.com/serinus-io/serinus/test/cluster/local"
+	"github.com/serinus-io/serinus/test/cluster/operator"
 )
 
 // upOptions are the flags of the verb up.

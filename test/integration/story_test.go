@@ -26,8 +26,8 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
-	"github.com/serinus-io/serinus/test/journal"
 	"github.com/serinus-io/serinus/test/integration/wire"
+	"github.com/serinus-io/serinus/test/journal"
 	"github.com/serinus-io/serinus/test/peers"
 )
 

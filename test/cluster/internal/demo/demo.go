@@ -14,8 +14,8 @@ import (
 
 	"github.com/serinus-io/serinus/test/cluster/checkout"
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
-	"github.com/serinus-io/serinus/test/cluster/operator"
 	"github.com/serinus-io/serinus/test/cluster/local"
+	"github.com/serinus-io/serinus/test/cluster/operator"
 )
 
 // patience is how long a command may take to print what it is meant to.

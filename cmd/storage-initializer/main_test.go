@@ -1,0 +1,61 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestArguments(t *testing.T) {
+	var said bytes.Buffer
+	o, err := parse([]string{"-workers=2", "gs://bucket/model", "/mnt/models"}, &said)
+	if err != nil || o.uri != "gs://bucket/model" || o.folder != "/mnt/models" || o.fetch.Workers != 2 {
+		t.Errorf("got %+v, %v", o, err)
+	}
+	if _, err := parse([]string{"gs://bucket/model"}, &said); err == nil || !strings.Contains(said.String(), "Usage:") {
+		t.Errorf("got error %v, and it said %q", err, said.String())
+	}
+}
+
+func TestModelIsFetched(t *testing.T) {
+	from, to := t.TempDir(), filepath.Join(t.TempDir(), "models")
+	if err := os.WriteFile(filepath.Join(from, "model.joblib"), []byte("the model"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), options{uri: "file://" + from, folder: to}, os.Getenv); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(to, "model.joblib"))
+	if err != nil || string(got) != "the model" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestFailureIsOneLineThatNamesObjectCauseAndRemedy(t *testing.T) {
+	err := run(t.Context(), options{uri: "file:///not/there", folder: t.TempDir()}, os.Getenv)
+	if err == nil {
+		t.Fatal("it was fetched")
+	}
+	message := filepath.Join(t.TempDir(), "termination-log")
+	if err := os.WriteFile(message, []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	report(message, oneLine(err))
+	got, err := os.ReadFile(message)
+	if want := "/not/there: missing: there is no such file or folder; check storageUri"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+}
+
+func TestNoTerminationMessageIsMadeWhereNobodyReadsIt(t *testing.T) {
+	message := filepath.Join(t.TempDir(), "termination-log")
+	report(message, "a line")
+	if _, err := os.Stat(message); !os.IsNotExist(err) {
+		t.Errorf("got %v", err)
+	}
+}
