@@ -52,6 +52,16 @@ var catalog = []tool{
 		takes: 90 * time.Second,
 	},
 	{
+		name: "fake-gcs-server", set: "fake-gcs-server",
+		pkg: "github.com/fsouza/fake-gcs-server", module: "github.com/fsouza/fake-gcs-server",
+		takes: 30 * time.Second,
+	},
+	{
+		name: "versitygw", set: "versitygw",
+		pkg: "github.com/versity/versitygw/cmd/versitygw", module: "github.com/versity/versitygw",
+		takes: 60 * time.Second,
+	},
+	{
 		name: "kwok", set: "kwok",
 		pkg: "sigs.k8s.io/kwok/cmd/kwok", module: "sigs.k8s.io/kwok",
 		takes: 75 * time.Second,
