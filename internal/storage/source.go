@@ -88,7 +88,7 @@ func open(ctx context.Context, uri string, env Environment) (Source, error) {
 	case scheme == "file":
 		return openLocal(rest)
 	case scheme == "gs":
-		return openGCS(ctx, rest)
+		return openGCS(ctx, rest, env)
 	case scheme == "s3":
 		return openS3(ctx, rest, env)
 	case isAzure(uri):

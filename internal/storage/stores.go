@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -25,6 +24,7 @@ import (
 	"gocloud.dev/blob/gcsblob"
 	"gocloud.dev/blob/s3blob"
 	"gocloud.dev/gcp"
+	"google.golang.org/api/option"
 )
 
 // credentialsTimeout bounds the search for credentials, which asks servers that
@@ -32,29 +32,39 @@ import (
 const credentialsTimeout = 10 * time.Second
 
 // openGCS opens gs://<bucket>/<prefix>. Without credentials it asks as anybody
-// may, which is enough for public buckets. The client itself honours
-// STORAGE_EMULATOR_HOST.
-func openGCS(ctx context.Context, rest string) (Source, error) {
+// may, which is enough for public buckets.
+func openGCS(ctx context.Context, rest string, env Environment) (Source, error) {
 	name, prefix, _ := strings.Cut(rest, "/")
+	var options gcsblob.Options
 	client := gcp.NewAnonymousHTTPClient(gcp.DefaultTransport())
-	if os.Getenv("STORAGE_EMULATOR_HOST") == "" {
-		search, cancel := context.WithTimeout(ctx, credentialsTimeout)
-		defer cancel()
-		credentials, err := gcp.DefaultCredentials(search)
-		switch {
-		case err == nil:
-			if client, err = gcp.NewHTTPClient(gcp.DefaultTransport(), gcp.CredentialsTokenSource(credentials)); err != nil {
-				return nil, err
-			}
-		case os.Getenv("GOOGLE_APPLICATION_CREDENTIALS") != "":
-			return nil, &Error{Kind: Forbidden, Object: "gs://" + rest, Err: err}
+	if host := env("STORAGE_EMULATOR_HOST"); host != "" {
+		if !strings.Contains(host, "://") {
+			host = "http://" + host
 		}
+		options.ClientOptions = append(options.ClientOptions, option.WithEndpoint(strings.TrimSuffix(host, "/")+"/storage/v1/"))
+	} else if err := logIn(ctx, &client, env); err != nil {
+		return nil, &Error{Kind: Forbidden, Object: "gs://" + rest, Err: err}
 	}
-	opened, err := gcsblob.OpenBucket(ctx, client, name, nil)
+	opened, err := gcsblob.OpenBucket(ctx, client, name, &options)
 	if err != nil {
 		return nil, err
 	}
 	return newBucket(opened, "gs://"+rest, prefix), nil
+}
+
+// logIn takes credentials if there are some. Those that were given must be good.
+func logIn(ctx context.Context, client **gcp.HTTPClient, env Environment) error {
+	search, cancel := context.WithTimeout(ctx, credentialsTimeout)
+	defer cancel()
+	credentials, err := gcp.DefaultCredentials(search)
+	if err != nil {
+		if env("GOOGLE_APPLICATION_CREDENTIALS") == "" {
+			return nil //nolint:nilerr // There are none, and so none are used.
+		}
+		return err
+	}
+	*client, err = gcp.NewHTTPClient(gcp.DefaultTransport(), gcp.CredentialsTokenSource(credentials))
+	return err
 }
 
 // openS3 opens s3://<bucket>/<prefix>.
