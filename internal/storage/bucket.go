@@ -20,10 +20,12 @@ import (
 type bucket struct {
 	*blob.Bucket
 	uri, prefix string
+	// sums finds checksums that are faster to compute than those that were listed, where there are some.
+	sums func(ctx context.Context, objects []Object) error
 }
 
 // newBucket takes all objects below a prefix, or the one that has it as its name.
-func newBucket(opened *blob.Bucket, uri, prefix string) Source {
+func newBucket(opened *blob.Bucket, uri, prefix string) *bucket {
 	return &bucket{Bucket: opened, uri: uri, prefix: strings.Trim(prefix, "/")}
 }
 
@@ -50,11 +52,14 @@ func (b *bucket) List(ctx context.Context) ([]Object, error) {
 			alone = &object
 		}
 	}
-	switch {
-	case alone != nil: // The exact name counts, as nothing but an accident puts objects below another one.
-		return []Object{*alone}, nil
-	case len(below) == 0:
+	if alone != nil { // The exact name counts, as nothing but an accident puts objects below another one.
+		below = []Object{*alone}
+	}
+	if len(below) == 0 {
 		return nil, &Error{Kind: Missing, Object: b.uri, Err: errors.New("there is no object of this name or below it")}
+	}
+	if b.sums != nil {
+		return below, fail(b.uri, b.sums(ctx, below))
 	}
 	return below, nil
 }

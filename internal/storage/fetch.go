@@ -22,7 +22,7 @@ const (
 	maxWorkers = 8
 	// defaultRange is long enough for the time to the first byte not to count, and short enough for a few objects to keep
 	// all workers busy.
-	defaultRange = 16 << 20
+	defaultRange = 32 << 20
 )
 
 // Options say how to fetch. The zero value is good.

@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path"
@@ -28,6 +30,8 @@ type making struct {
 	// parts is how many ranges it has, and left how many of them have not arrived.
 	parts int64
 	left  atomic.Int64
+	// sum is computed while the bytes arrive, where they do so in their order; otherwise the file is read for it.
+	sum hash.Hash
 }
 
 // begin opens the file of an object. It goes on with the one of an earlier run
@@ -38,6 +42,9 @@ func (f *fetch) begin(object Object) (*making, error) {
 		m.parts = (object.Size + f.Range - 1) / f.Range
 	}
 	m.left.Store(int64(len(m.missing())))
+	if m.parts == 1 && len(f.state.parts(object)) == 0 {
+		m.sum = object.Sum.Algorithm.hash()
+	}
 	if err := f.root.MkdirAll(path.Dir(object.Name), 0o777); err != nil {
 		return nil, err
 	}
@@ -92,6 +99,7 @@ func (f *fetch) part(ctx context.Context, m *making, p part) error {
 		if m.object.Whole && err != nil {
 			f.progress.add(-n) // It cannot go on in the middle.
 			n, written = 0, 0
+			m.sum = m.object.Sum.Algorithm.hash()
 		}
 		written += n
 		switch {
@@ -126,7 +134,10 @@ func (f *fetch) attempt(ctx context.Context, m *making, p part, already int64) (
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, ignoreCancelled(reader.Close())) }()
-	to := io.NewOffsetWriter(m.file, p.offset+already)
+	to := io.Writer(io.NewOffsetWriter(m.file, p.offset+already))
+	if m.sum != nil {
+		to = io.MultiWriter(to, m.sum)
+	}
 	limited := io.Reader(reader)
 	if length >= 0 {
 		limited = io.LimitReader(reader, length+1) // One more shows that there is too much.
@@ -175,15 +186,16 @@ func (m *making) verify() error {
 			return err
 		}
 	}
-	sum := m.object.Sum.Algorithm.hash()
-	if sum == nil {
+	if m.object.Sum.Algorithm == "" {
 		return nil
 	}
-	if _, err := m.file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{sum}, struct{ io.Reader }{m.file}, make([]byte, 1<<20)); err != nil {
-		return err
+	sum := m.sum
+	if sum == nil {
+		sum = m.object.Sum.Algorithm.hash()
+		whole := io.NewSectionReader(m.file, 0, math.MaxInt64)
+		if _, err := io.CopyBuffer(struct{ io.Writer }{sum}, whole, make([]byte, 1<<20)); err != nil {
+			return err
+		}
 	}
 	if got := sum.Sum(nil); !bytes.Equal(got, m.object.Sum.Value) {
 		return &Error{Kind: Corrupt, Object: m.object.Name, Err: fmt.Errorf("its %s is %x, and the store says %x",

@@ -12,6 +12,8 @@ import (
 	"hash/crc32"
 	"io"
 	"strings"
+
+	"github.com/minio/crc64nvme"
 )
 
 // Source is a place that holds a model.
@@ -55,7 +57,10 @@ type Algorithm string
 // The checksums that stores give.
 const (
 	MD5    Algorithm = "MD5"
+	CRC32  Algorithm = "CRC32"
 	CRC32C Algorithm = "CRC32C"
+	// CRC64 is the one that S3 computes of whatever comes without a checksum.
+	CRC64  Algorithm = "CRC64NVME"
 	SHA256 Algorithm = "SHA-256"
 )
 
@@ -63,6 +68,10 @@ func (a Algorithm) hash() hash.Hash {
 	switch a {
 	case MD5:
 		return md5.New() //nolint:gosec // As above.
+	case CRC64:
+		return crc64nvme.New()
+	case CRC32:
+		return crc32.NewIEEE()
 	case CRC32C:
 		return crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	case SHA256:

@@ -4,10 +4,7 @@
 package storage
 
 import (
-	"cmp"
 	"context"
-	"crypto/tls"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -16,13 +13,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"gocloud.dev/blob/azureblob"
 	"gocloud.dev/blob/gcsblob"
-	"gocloud.dev/blob/s3blob"
 	"gocloud.dev/gcp"
 	"google.golang.org/api/option"
 )
@@ -65,42 +57,6 @@ func logIn(ctx context.Context, client **gcp.HTTPClient, env Environment) error 
 	}
 	*client, err = gcp.NewHTTPClient(gcp.DefaultTransport(), gcp.CredentialsTokenSource(credentials))
 	return err
-}
-
-// openS3 opens s3://<bucket>/<prefix>.
-func openS3(ctx context.Context, rest string, env Environment) (Source, error) {
-	name, prefix, _ := strings.Cut(rest, "/")
-	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithDefaultRegion(cmp.Or(env("AWS_DEFAULT_REGION"), "us-east-1"))}
-	if env.isOff("S3_VERIFY_SSL") {
-		options = append(options, awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It was asked for.
-		})))
-	}
-	config, err := awsconfig.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return nil, err
-	}
-	if env.isSet("awsAnonymousCredential") || !hasCredentials(ctx, config) {
-		config.Credentials = aws.AnonymousCredentials{}
-	}
-	client := s3.NewFromConfig(config, func(o *s3.Options) {
-		o.UsePathStyle = !env.isSet("S3_USER_VIRTUAL_BUCKET")
-		o.UseAccelerate = env.isSet("S3_USE_ACCELERATE")
-		// The checksum of a range is none; that of the whole is checked here.
-		o.DisableLogOutputChecksumValidationSkipped = true
-	})
-	opened, err := s3blob.OpenBucket(ctx, client, name, nil)
-	if err != nil {
-		return nil, err
-	}
-	return newBucket(opened, "s3://"+rest, prefix), nil
-}
-
-func hasCredentials(ctx context.Context, config aws.Config) bool {
-	search, cancel := context.WithTimeout(ctx, credentialsTimeout)
-	defer cancel()
-	_, err := config.Credentials.Retrieve(search)
-	return err == nil
 }
 
 const azureHost = ".blob.core.windows.net"

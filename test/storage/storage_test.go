@@ -107,7 +107,8 @@ func startS3(t *testing.T, objects map[string][]byte) store {
 func (s store) s3Client() *s3.Client {
 	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(s.URL), Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(servers.AccessKey, servers.SecretKey, ""),
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+		Credentials:                credentials.NewStaticCredentialsProvider(servers.AccessKey, servers.SecretKey, ""),
 	})
 }
 
