@@ -8,7 +8,8 @@ MAKEFLAGS += --no-print-directory
 ##@ Settings
 
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)## version that the operator reports
-IMG           ?=## image that `docker-build` makes and `deploy` runs, with a tag, such as registry.example.org/serinus:v0.1.0
+IMAGE         ?= manager## image that `docker-build` makes: manager, the operator, or storage-initializer
+IMG           ?=## name of the image that `docker-build` makes or `deploy` runs, with a tag, such as registry.example.org/serinus:v0.1.0
 CONTAINER_TOOL ?= docker## docker or podman
 PLATFORMS     ?=## platforms of the image, such as linux/amd64,linux/arm64; by default this machine's
 PUSH          ?=## PUSH=1 pushes the image to its registry; several platforms need it
@@ -177,8 +178,8 @@ build: requirements ## build the operator: bin/manager
 	@$(build_tools) -own-version=$(VERSION) manager
 
 .PHONY: docker-build
-docker-build: ## build the image IMG for PLATFORMS
-	@CONTAINER_TOOL='$(CONTAINER_TOOL)' IMG='$(IMG)' PLATFORMS='$(PLATFORMS)' PUSH='$(PUSH)' VERSION='$(VERSION)' hack/build-image
+docker-build: ## build the image IMAGE, named IMG, for PLATFORMS
+	@IMAGE='$(IMAGE)' CONTAINER_TOOL='$(CONTAINER_TOOL)' IMG='$(IMG)' PLATFORMS='$(PLATFORMS)' PUSH='$(PUSH)' VERSION='$(VERSION)' hack/build-image
 
 ##@ Deploy, to the cluster of the current kubeconfig
 

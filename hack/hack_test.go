@@ -116,13 +116,18 @@ func runScript(t *testing.T, script string, args, variables, programs []string) 
 }
 
 func TestBuildImage(t *testing.T) {
-	const given = "--build-arg VERSION=v1 --build-arg REVISION=r"
+	const given = "--target manager --build-arg VERSION=v1 --build-arg REVISION=r"
 	tests := map[string]struct {
 		variables []string
 		want      string
 	}{
 		"docker, for this machine": {
 			want: "docker buildx build " + given + " --tag ghcr.io/serinus-io/serinus:v1 --load .",
+		},
+		"the storage initializer": {
+			variables: []string{"IMAGE=storage-initializer"},
+			want: "docker buildx build " + strings.Replace(given, "manager", "storage-initializer", 1) +
+				" --tag ghcr.io/serinus-io/storage-initializer:v1 --load .",
 		},
 		"docker, pushed": {
 			variables: []string{"IMG=r.example:5000/s:1", "PUSH=1"},

@@ -133,6 +133,8 @@ type StorageInitializer struct {
 	Resources Resources `json:"resources"`
 	// RunAsUser is the numeric user of the container; nil leaves it to the image.
 	RunAsUser *int64 `json:"runAsUser,omitempty"`
+	// Env are variables of the container, by name. Those that credentials set win.
+	Env map[string]string `json:"env,omitempty"`
 }
 
 // Predictor holds the defaults of the serving container.

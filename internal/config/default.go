@@ -33,7 +33,7 @@ func Default() *Config {
 			RevisionHistoryLimit: minRevisionHistory,
 		},
 		StorageInitializer: StorageInitializer{
-			Image: "kserve/storage-initializer:v0.20.0",
+			Image: "ghcr.io/serinus-io/storage-initializer:v0.1.0",
 			Resources: Resources{
 				Requests: resources("100m", "100Mi"),
 				Limits:   resources("1", "1Gi"),

@@ -109,6 +109,7 @@ storageInitializer:
   resources:
     limits: {memory: 4Gi}
   runAsUser: 1000
+  env: {AWS_ENDPOINT_URL: "http://minio:9000"}
 propagation:
   excludedLabels: [team, "example.com/*"]
 controller: {kubeAPIQPS: 20, kubeAPIBurst: 40}
@@ -128,6 +129,7 @@ controller: {kubeAPIQPS: 20, kubeAPIBurst: 40}
 	delete(want.StorageInitializer.Resources.Limits, "cpu")
 	want.StorageInitializer.Resources.Limits["memory"] = resources("0", "4Gi")["memory"]
 	want.StorageInitializer.RunAsUser = new(int64(1000))
+	want.StorageInitializer.Env = map[string]string{"AWS_ENDPOINT_URL": "http://minio:9000"}
 	want.Propagation.ExcludedLabels = []string{"team", "example.com/*"}
 	want.Controller.KubeAPIQPS = 20
 	want.Controller.KubeAPIBurst = 40

@@ -153,10 +153,11 @@ func TestMistakesAreNamed(t *testing.T) {
 			want:  []string{`propagation.excludedLabels: "team" is not a list of strings`},
 		},
 		"storage initializer": {
-			given: `storageInitializer: {image: "", runAsUser: -1}`,
+			given: `storageInitializer: {image: "", runAsUser: -1, env: {"A=B": x}}`,
 			want: []string{
-				`storageInitializer.image: "" is not the name of an image; write e.g. kserve/storage-initializer:v0.20.0`,
+				`storageInitializer.image: "" is not the name of an image; write e.g. ghcr.io/serinus-io/storage-initializer:v0.1.0`,
 				`storageInitializer.runAsUser: -1 is not a user; write 0 or more, or leave the key out`,
+				`storageInitializer.env: "A=B" is not the name of a variable; write e.g. AWS_ENDPOINT_URL`,
 			},
 		},
 		"user by name": {

@@ -6,6 +6,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -115,6 +116,11 @@ func (m *mistakes) checkStorageInitializer(s StorageInitializer) {
 	}
 	if s.RunAsUser != nil && *s.RunAsUser < 0 {
 		m.add("storageInitializer.runAsUser", "%d is not a user; write 0 or more, or leave the key out", *s.RunAsUser)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		if problems := validation.IsEnvVarName(name); len(problems) > 0 {
+			m.add("storageInitializer.env", "%q is not the name of a variable; write e.g. AWS_ENDPOINT_URL", name)
+		}
 	}
 	m.checkResources("storageInitializer.resources", s.Resources)
 }

@@ -75,6 +75,7 @@ func settings(cfg *config.Config) predictor.Settings {
 			Image:     cfg.StorageInitializer.Image,
 			Resources: cfg.StorageInitializer.Resources.Requirements(),
 			UID:       cfg.StorageInitializer.RunAsUser,
+			Env:       cfg.StorageInitializer.Env,
 		},
 		Resources:           cfg.Predictor.Resources.Requirements(),
 		ExcludedLabels:      cfg.Propagation.ExcludedLabels,

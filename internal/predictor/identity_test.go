@@ -236,6 +236,7 @@ func TestWhatMakesARevision(t *testing.T) {
 		"the settings": func(g *given) {
 			g.settings.StorageInitializer.Image = "other:1"
 			g.settings.StorageInitializer.UID = new(int64(7))
+			g.settings.StorageInitializer.Env = map[string]string{"A": "b"}
 			g.settings.Resources.Limits = nil
 			g.settings.Credentials.S3.Endpoint = "minio"
 		},

@@ -46,6 +46,7 @@ func (r *Resolved) initializer(pod *corev1.PodSpec, credentials Credentials) (co
 	}
 	making.trustCABundle()
 	making.tuneDownload(uri)
+	making.add(r.settings.StorageInitializer.Env)
 	return corev1.Container{
 		Name:                     initializerName,
 		Image:                    r.settings.StorageInitializer.Image,
@@ -216,8 +217,13 @@ func (i *initializer) tuneDownload(uri string) {
 		"HF_XET_HIGH_PERFORMANCE":          "1",
 		"HF_XET_NUM_CONCURRENT_RANGE_GETS": "8",
 	}
-	for _, name := range slices.Sorted(maps.Keys(fast)) {
-		i.env = addVariable(i.env, corev1.EnvVar{Name: name, Value: fast[name]})
+	i.add(fast)
+}
+
+// add adds variables that nothing else has set.
+func (i *initializer) add(variables map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		i.env = addVariable(i.env, corev1.EnvVar{Name: name, Value: variables[name]})
 	}
 }
 

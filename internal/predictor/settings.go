@@ -29,6 +29,8 @@ type StorageInitializer struct {
 	Resources corev1.ResourceRequirements
 	// UID is the user that it runs as; nil leaves that to the image.
 	UID *int64
+	// Env are variables, by name. Those that credentials set win.
+	Env map[string]string
 }
 
 // CredentialSettings say how secrets hold credentials for storage. They are

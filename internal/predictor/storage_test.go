@@ -289,3 +289,27 @@ func TestS3Endpoint(t *testing.T) {
 		})
 	}
 }
+
+func TestConfiguredVariablesYieldToCredentials(t *testing.T) {
+	isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}, storageUri: \"s3://bucket/model\", storage: {key: minio}}")
+	settings := defaultSettings()
+	settings.StorageInitializer.Env = map[string]string{"AWS_ENDPOINT_URL": "http://everywhere", "STORAGE_CONFIG": "configured"}
+	resolved, refused := Resolve(isvc, shippedRuntimes(t), settings)
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	secret := SecretOf(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "storage-config"}, Data: map[string][]byte{"minio": []byte(`{"type": "s3"}`)},
+	})
+	revision, refused := resolved.Render(Credentials{Secret: &secret})
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	env := revision.Template.Spec.InitContainers[0].Env
+	if got := valueOf(env, "AWS_ENDPOINT_URL"); got != "http://everywhere" {
+		t.Errorf("AWS_ENDPOINT_URL is %q", got)
+	}
+	if got := valueOf(env, "STORAGE_CONFIG"); got == "configured" {
+		t.Error("the entry of the secret is hidden by the configuration")
+	}
+}

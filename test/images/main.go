@@ -38,6 +38,8 @@ type recipe struct {
 // recipes are all images, each called dev.local/<name>:1.
 var recipes = []recipe{
 	{"testserver", program("./test/images/testserver")},
+	{"manager", program("./cmd/manager")},
+	{"storage-initializer", program("./cmd/storage-initializer")},
 	{"sklearnserver", modelServer},
 }
 
