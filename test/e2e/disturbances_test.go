@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -23,6 +24,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
 var _ = Describe("a rollout goes on", func() {
@@ -37,7 +39,7 @@ var _ = Describe("a rollout goes on", func() {
 			for range kills {
 				<-time.After(time.Duration(dice.IntN(1500)) * time.Millisecond) // The moment is what is random.
 				Expect(operators[0].Kill(ctx)).To(Succeed())
-				operators[0] = launch(ctx, one[0])
+				operators[0] = launch(ctx, one()[0])
 			}
 		}()
 		stable := 1
@@ -62,9 +64,9 @@ var _ = Describe("a rollout goes on", func() {
 		stopOperators(ctx)
 		DeferCleanup(func(ctx SpecContext) {
 			stopOperators(ctx)
-			startOperators(ctx, one)
+			startOperators(ctx, one())
 		})
-		startOperators(ctx, pair)
+		startOperators(ctx, pair())
 		s := begin(ctx, model(1))
 		first := s.leader()
 		slow := model(2, "--start-after=2s")
@@ -99,7 +101,7 @@ var _ = Describe("a rollout goes on", func() {
 		s.prober.Mark("the gateway restarts")
 		s.mayFail("while the gateway is down", func() {
 			Expect(cluster.Restart(ctx, "traefik")).To(Succeed())
-			Eventually(s.answers).WithArguments(s.targets[0].Host).Should(Succeed())
+			Eventually(s.answers).WithArguments(s.targets[0]).Should(Succeed())
 		})
 		s.serves(split{1: 80, 2: 20})
 	}, SpecTimeout(perStory))
@@ -142,15 +144,15 @@ func (s *story) leader() string {
 	return *lease.Spec.HolderIdentity
 }
 
-// answers asks a host once, beside the prober.
-func (s *story) answers(host string) error {
+// answers asks once, beside the prober, whether the model is ready.
+func (s *story) answers(t prober.Target) error {
 	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/v1/models/iris", cluster.GatewayPort()), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, gatewayURL()+strings.TrimSuffix(t.Path, ":predict"), nil)
 	if err != nil {
 		return err
 	}
-	request.Host = host
+	request.Host = t.Host
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err

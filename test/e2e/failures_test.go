@@ -38,6 +38,7 @@ var _ = Describe("a canary", func() {
 		Entry("because it crashes", SpecTimeout(perStory), "ContainerCrashed", model(2, "--start-after=1h", "--crash-after=100ms")),
 		Entry("because it never becomes ready", SpecTimeout(perStory), "ProgressDeadlineExceeded", model(2, "--never-ready")),
 		Entry("because its image cannot be pulled", SpecTimeout(perStory), "ImagePullFailed", model(2), runs("dev.local/not-there:1")),
+		Entry("because its model cannot be downloaded", SpecTimeout(perStory), "ModelDownloadFailed", downloaded("gs://kfserving-examples/not/there")),
 	)
 
 	It("that loses all pods at 10 % gets nothing until it has one again (row 18)", func(ctx SpecContext) {

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -38,7 +39,7 @@ var _ = Describe("under load", func() {
 
 	It("rolls out ten services at once", func(ctx SpecContext) {
 		const services, each = 10, 40
-		s := stage(ctx)
+		s := stage(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}, "")
 		var targets []prober.Target
 		for i := range services {
 			name := fmt.Sprintf("%s-%d", iris, i)

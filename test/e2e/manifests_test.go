@@ -20,6 +20,9 @@ import (
 // testServer is the image of test/images/testserver.
 const testServer = "dev.local/testserver:1"
 
+// irisInput is the request of KServe's first example.
+const irisInput = `{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`
+
 // manifest says one thing about an InferenceService.
 type manifest func(*v1beta1.InferenceService)
 
@@ -45,6 +48,16 @@ func model(version int, flags ...string) manifest {
 // runs changes the image.
 func runs(image string) manifest {
 	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Containers[0].Image = image }
+}
+
+// downloaded runs a model out of the store.
+func downloaded(uri string) manifest {
+	return func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{
+			ModelFormat:            v1beta1.ModelFormat{Name: "sklearn"},
+			PredictorExtensionSpec: v1beta1.PredictorExtensionSpec{StorageURI: &uri},
+		}
+	}
 }
 
 func percent(p int64) manifest {

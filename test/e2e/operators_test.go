@@ -8,6 +8,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -28,21 +29,20 @@ const (
 )
 
 // one is an operator that need not be elected.
-var one = []operator.Settings{rolloutSettings(operator.Settings{"leaderElection": {"enabled": false}})}
+func one() []operator.Settings {
+	return []operator.Settings{{"leaderElection": {"enabled": false}}}
+}
 
 // pair are two operators, of which one is elected: sooner than by default.
-var pair = []operator.Settings{rolloutSettings(quickElection()), rolloutSettings(quickElection())}
-
-func quickElection() operator.Settings {
-	return operator.Settings{"leaderElection": {"leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "1s"}}
+func pair() []operator.Settings {
+	quick := operator.Settings{"leaderElection": {"leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "1s"}}
+	return []operator.Settings{quick, quick}
 }
 
-func rolloutSettings(others operator.Settings) operator.Settings {
-	others["rollout"] = map[string]any{
-		"drainPeriod": drainPeriod.String(), "capacityHold": capacityHold.String(), "progressDeadline": progressDeadline.String(),
-	}
-	return others
-}
+// everywhere is how all operators of the stories are set.
+var everywhere = operator.Settings{"rollout": {
+	"drainPeriod": drainPeriod.String(), "capacityHold": capacityHold.String(), "progressDeadline": progressDeadline.String(),
+}}
 
 // operators are those that run, and launched is how many ever did: each has a log of its own.
 var (
@@ -61,6 +61,8 @@ func startOperators(ctx context.Context, settings []operator.Settings) {
 func launch(ctx context.Context, settings operator.Settings) *local.Process {
 	GinkgoHelper()
 	launched++
+	settings = maps.Clone(settings)
+	maps.Copy(settings, everywhere)
 	started, err := operator.LaunchAs(ctx, cluster, root, fmt.Sprintf("operator-%d", launched), settings)
 	Expect(err).NotTo(HaveOccurred())
 	return started

@@ -45,9 +45,11 @@ const (
 type story struct {
 	ctx       context.Context
 	namespace string
-	journal   *journal.Journal
-	prober    *prober.Prober
-	targets   []prober.Target
+	// name is that of the InferenceService that the story is about.
+	name    string
+	journal *journal.Journal
+	prober  *prober.Prober
+	targets []prober.Target
 	// phases are what was wanted when.
 	phases []phase
 	// excuses are when there may be errors.
@@ -97,7 +99,7 @@ func revision(n int) string { return revisionOf(iris, n) }
 // begin makes a namespace with an InferenceService that serves, and sends requests to it from then on.
 func begin(ctx SpecContext, says ...manifest) *story {
 	GinkgoHelper()
-	s := stage(ctx)
+	s := stage(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}, iris)
 	s.create(iris, says...)
 	s.settles(iris, split{1: 100})
 	s.probe(target(s.namespace, iris, rate))
@@ -106,17 +108,16 @@ func begin(ctx SpecContext, says ...manifest) *story {
 }
 
 // stage makes a namespace of the story's own and watches it.
-func stage(ctx SpecContext) *story {
+func stage(ctx SpecContext, namespace *corev1.Namespace, isvc string) *story {
 	GinkgoHelper()
-	s := &story{ctx: ctx}
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
+	s := &story{ctx: ctx, name: isvc}
 	Expect(api.Create(ctx, namespace)).To(Succeed())
 	s.namespace = namespace.Name
 	recorded, err := journal.Start(context.WithoutCancel(ctx), api, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
 	s.journal = recorded
-	name := CurrentSpecReport().FullText()
-	DeferCleanup(func(ctx SpecContext) { s.end(ctx, name) })
+	title := CurrentSpecReport().FullText()
+	DeferCleanup(func(ctx SpecContext) { s.end(ctx, title) })
 	return s
 }
 
@@ -124,7 +125,7 @@ func stage(ctx SpecContext) *story {
 func target(namespace, isvc string, rate float64) prober.Target {
 	return prober.Target{
 		Name: isvc, Host: isvc + "." + namespace + ".example.com", Path: "/v1/models/iris:predict", Rate: rate,
-		Body: []byte(`{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`), Check: predictions,
+		Body: []byte(irisInput), Check: predictions,
 	}
 }
 
@@ -133,7 +134,7 @@ func (s *story) probe(targets ...prober.Target) {
 	GinkgoHelper()
 	s.targets = targets
 	for _, t := range targets {
-		Eventually(s.answers).WithArguments(t.Host).Should(Succeed())
+		Eventually(s.answers).WithArguments(t).Should(Succeed())
 	}
 	var err error
 	s.prober, err = prober.Start(context.WithoutCancel(s.ctx), prober.Config{
@@ -161,7 +162,7 @@ func (s *story) isvcOf(name string, says []manifest) *v1beta1.InferenceService {
 func (s *story) apply(name string, says ...manifest) {
 	GinkgoHelper()
 	s.prober.Mark(name)
-	s.replace(iris, says...)
+	s.replace(s.name, says...)
 }
 
 func (s *story) replace(isvc string, says ...manifest) {
@@ -215,7 +216,7 @@ func reported(isvc *v1beta1.InferenceService) string {
 // serves waits until a split is served, and sends enough requests to tell that it is.
 func (s *story) serves(want split) {
 	GinkgoHelper()
-	s.settles(iris, want)
+	s.settles(s.name, want)
 	s.goesOnServing(want)
 }
 
@@ -233,9 +234,9 @@ func (s *story) holds(want split, while func()) {
 	GinkgoHelper()
 	from := s.prober.Mark(want.String()).At + gatewayLag
 	while()
-	p := phase{name: want.String(), target: iris, want: want, from: from, to: s.prober.Now()}
+	p := phase{name: want.String(), target: s.name, want: want, from: from, to: s.prober.Now()}
 	s.phases = append(s.phases, p)
-	Expect(prober.SharesWithin(p.window(s.prober.Results()), want.of(iris), points, enough)).To(Succeed())
+	Expect(prober.SharesWithin(p.window(s.prober.Results()), want.of(s.name), points, enough)).To(Succeed())
 }
 
 func (p phase) window(results prober.Results) prober.Window {
@@ -246,7 +247,7 @@ func (p phase) window(results prober.Results) prober.Window {
 func (s *story) condition(kind string, status metav1.ConditionStatus, reason string) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
-		isvc, err := s.isvc(iris)
+		isvc, err := s.isvc(s.name)
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(isvc.Status.ObservedGeneration).To(Equal(isvc.Generation))
 		g.Expect(apimeta.FindStatusCondition(isvc.Status.Conditions, kind)).To(SatisfyAll(
@@ -265,7 +266,7 @@ func (s *story) mayFail(why string, while func()) {
 // pods lists the pods of a revision that are to stay.
 func (s *story) pods(n int) ([]corev1.Pod, error) {
 	var list corev1.PodList
-	err := api.List(s.ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels{v1beta1.LabelRevision: revision(n)})
+	err := api.List(s.ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels{v1beta1.LabelRevision: revisionOf(s.name, n)})
 	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool { return !pod.DeletionTimestamp.IsZero() }), err
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -31,6 +32,7 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/checkout"
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 	"github.com/serinus-io/serinus/test/cluster/local"
+	"github.com/serinus-io/serinus/test/cluster/models"
 	"github.com/serinus-io/serinus/test/cluster/operator"
 )
 
@@ -113,15 +115,21 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	api, err = client.NewWithWatch(cluster.Config(), client.Options{Scheme: newScheme()})
 	Expect(err).NotTo(HaveOccurred())
 
-	for _, image := range []string{"testserver"} {
-		Expect(cluster.LoadImage(ctx, root.Path("bin", "images", image+".tar"))).To(Succeed(),
-			"`make e2e` builds the images first")
-	}
-	Expect(operator.Install(ctx, cluster, root)).To(Succeed())
+	Expect(cluster.LoadImage(ctx, root.Path("bin", "images", "testserver.tar"))).To(Succeed(), "`make e2e` packs the images first")
 	begin := time.Now()
-	startOperators(ctx, one)
+	served, err := models.Serve(ctx, cluster, root)
+	Expect(err).NotTo(HaveOccurred())
+	maps.Copy(everywhere, served)
+	tell(fmt.Sprintf("%-24s ready after %.1fs more", "models", time.Since(begin).Seconds()))
+	Expect(operator.Install(ctx, cluster, root)).To(Succeed())
+	Expect(operator.Shell(ctx, cluster, root, models.InstallCommand).Run()).To(Succeed())
+	begin = time.Now()
+	startOperators(ctx, one())
 	tell(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(begin).Seconds()))
 }, NodeTimeout(5*time.Minute))
+
+// gatewayURL is where the gateway takes requests.
+func gatewayURL() string { return fmt.Sprintf("http://127.0.0.1:%d", cluster.GatewayPort()) }
 
 // tell shows a line to whoever waits for the tests.
 func tell(line string) { fmt.Fprintln(os.Stderr, line) }

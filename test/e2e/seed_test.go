@@ -1,0 +1,101 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/test/cluster/operator"
+	"github.com/serinus-io/serinus/test/seed"
+)
+
+var _ = Describe("the walkthrough", func() {
+	It("of the document prints its tables and answers its request, with real models", func(ctx SpecContext) {
+		s := stage(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kserve-test"}}, "sklearn-iris")
+		s.picture = "traffic-walkthrough"
+		s.kubectl(seed.First)
+		s.prints(seed.FirstTable)
+		irisRequests := target(s.namespace, s.name, rate)
+		irisRequests.Path = "/v1/models/sklearn-iris:predict"
+		s.probe(irisRequests)
+		s.serves(split{1: 100})
+
+		s.prober.Mark("canary of 10 %")
+		s.kubectl(seed.Canary)
+		s.prints(seed.CanaryTable)
+		s.serves(split{1: 90, 2: 10})
+		pods := s.sh("kubectl get pod -n kserve-test")
+		Expect(strings.Split(strings.TrimSpace(pods), "\n")).To(HaveExactElements(
+			MatchRegexp(`^NAME +READY +STATUS +RESTARTS +AGE$`),
+			MatchRegexp(`^sklearn-iris-predictor-00001-deployment-\w+-\w{5} +1/1 +Running +0 +\w+$`),
+			MatchRegexp(`^sklearn-iris-predictor-00002-deployment-\w+-\w{5} +1/1 +Running +0 +\w+$`),
+		))
+
+		s.prober.Mark("promotion")
+		s.kubectl(seed.Promotion)
+		s.prints(seed.PromotionTable)
+		s.serves(split{2: 100})
+
+		s.prober.Mark("rollback")
+		s.kubectl(seed.Rollback)
+		s.prints(seed.RollbackTable)
+		s.serves(split{1: 100, 2: 0})
+
+		s.prober.Mark("tags")
+		s.kubectl(seed.Tags)
+		Eventually(func() string {
+			return seed.Unindented(s.sh("kubectl get isvc -n kserve-test sklearn-iris -oyaml"))
+		}).Should(ContainSubstring(strings.TrimSpace(seed.TagTraffic)))
+		s.serves(split{1: 90, 3: 10})
+		for tag, revision := range map[string]int{"latest": 3, "prev": 1} {
+			answer := s.asks(strings.ReplaceAll(seed.Request, "latest-", tag+"-"), irisInput)
+			Expect(answer).To(SatisfyAll(
+				ContainSubstring(`{"predictions": [1, 1]}`), ContainSubstring("X-Served-By: "+revisionOf(s.name, revision)+"-")))
+		}
+		// A flower that the two models take for different kinds.
+		const virginica = `{"instances": [[7.7, 2.6, 6.9, 2.3]]}`
+		Expect(s.asks(seed.Request, virginica)).To(ContainSubstring(`{"predictions": [1]}`))
+		Expect(s.asks(strings.ReplaceAll(seed.Request, "latest-", "prev-"), virginica)).To(ContainSubstring(`{"predictions": [2]}`))
+	}, SpecTimeout(perStory))
+})
+
+// kubectl applies a manifest as a user does.
+func (s *story) kubectl(manifest string) {
+	GinkgoHelper()
+	s.sh("kubectl apply -n " + s.namespace + " -f - <<EOF\n" + manifest + "EOF")
+}
+
+// sh runs a command line for which the cluster is the current one, and returns what it says.
+func (s *story) sh(command string) string {
+	GinkgoHelper()
+	out, err := operator.Shell(s.ctx, cluster, root, command).CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), "%s\n%s", command, out)
+	return string(out)
+}
+
+// prints waits until kubectl prints the document's table, but for the age.
+func (s *story) prints(table string) {
+	GinkgoHelper()
+	Eventually(func() string {
+		return seed.WithoutAge(s.sh("kubectl get isvc -n " + s.namespace + " " + s.name))
+	}).Should(Equal(seed.WithoutAge(table)))
+}
+
+// asks runs the document's own command line, in a folder with the input.
+func (s *story) asks(request, input string) string {
+	GinkgoHelper()
+	folder := GinkgoT().TempDir()
+	Expect(os.WriteFile(filepath.Join(folder, "iris-input.json"), []byte(input), 0o600)).To(Succeed())
+	return s.sh(fmt.Sprintf("cd %s && INGRESS_HOST=127.0.0.1 INGRESS_PORT=%d && %s", folder, cluster.GatewayPort(), strings.TrimSpace(request)))
+}

@@ -1,0 +1,132 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package seed holds the walkthrough of the document that the project implements,
+// word for word: what it applies, and what it has kubectl print. The first
+// manifest is not in it, as it begins with a model that serves.
+package seed
+
+import (
+	"regexp"
+	"strings"
+)
+
+// What the document applies, in its order.
+const (
+	First = `
+apiVersion: "serving.kserve.io/v1beta1"
+kind: "InferenceService"
+metadata:
+  name: "sklearn-iris"
+spec:
+  predictor:
+    model:
+      modelFormat:
+        name: sklearn
+      storageUri: "gs://kfserving-examples/models/sklearn/1.0/model"
+`
+	Canary = `
+apiVersion: "serving.kserve.io/v1beta1"
+kind: "InferenceService"
+metadata:
+  name: "sklearn-iris"
+spec:
+  predictor:
+    canaryTrafficPercent: 10
+    model:
+      modelFormat:
+        name: sklearn
+      storageUri: "gs://kfserving-examples/models/sklearn/1.0/model-2"
+`
+	Promotion = `
+apiVersion: "serving.kserve.io/v1beta1"
+kind: "InferenceService"
+metadata:
+  name: "sklearn-iris"
+spec:
+  predictor:
+    model:
+      modelFormat:
+        name: sklearn
+      storageUri: "gs://kfserving-examples/models/sklearn/1.0/model-2"
+`
+	Rollback = `
+apiVersion: "serving.kserve.io/v1beta1"
+kind: "InferenceService"
+metadata:
+  name: "sklearn-iris"
+spec:
+  predictor:
+    canaryTrafficPercent: 0
+    model:
+      modelFormat:
+        name: sklearn
+      storageUri: "gs://kfserving-examples/models/sklearn/1.0/model-2"
+`
+	Tags = `
+apiVersion: "serving.kserve.io/v1beta1"
+kind: "InferenceService"
+metadata:
+  name: "sklearn-iris"
+  annotations:
+    serving.kserve.io/enable-tag-routing: "true"
+spec:
+  predictor:
+    canaryTrafficPercent: 10
+    model:
+      modelFormat:
+        name: sklearn
+      storageUri: "gs://kfserving-examples/models/sklearn/1.0/model-2"
+`
+)
+
+// Request is how the document asks the revision that has the tag latest.
+const Request = `
+curl -v \
+  -H "Host: latest-sklearn-iris-predictor.kserve-test.example.com" \
+  http://${INGRESS_HOST}:${INGRESS_PORT}/v1/models/sklearn-iris:predict \
+  -d @./iris-input.json
+`
+
+// What kubectl then prints.
+const (
+	FirstTable = `
+NAME           URL                                           READY   PREV   LATEST   PREVROLLEDOUTREVISION   LATESTREADYREVISION            AGE
+sklearn-iris   http://sklearn-iris.kserve-test.example.com   True           100                              sklearn-iris-predictor-00001   79s
+`
+	CanaryTable = `
+NAME           URL                                           READY   PREV   LATEST   PREVROLLEDOUTREVISION          LATESTREADYREVISION            AGE
+sklearn-iris   http://sklearn-iris.kserve-test.example.com   True    90     10       sklearn-iris-predictor-00001   sklearn-iris-predictor-00002   11m
+`
+	PromotionTable = `
+NAME           URL                                           READY   PREV   LATEST   PREVROLLEDOUTREVISION   LATESTREADYREVISION            AGE
+sklearn-iris   http://sklearn-iris.kserve-test.example.com   True           100                              sklearn-iris-predictor-00002   18m
+`
+	RollbackTable = `
+NAME           URL                                           READY   PREV   LATEST   PREVROLLEDOUTREVISION          LATESTREADYREVISION            AGE
+sklearn-iris   http://sklearn-iris.kserve-test.example.com   True    100    0        sklearn-iris-predictor-00001   sklearn-iris-predictor-00002   22m
+`
+	TagTraffic = `
+traffic:
+- latestRevision: true
+  percent: 10
+  revisionName: sklearn-iris-predictor-00003
+  tag: latest
+  url: http://latest-sklearn-iris-predictor.kserve-test.example.com
+- latestRevision: false
+  percent: 90
+  revisionName: sklearn-iris-predictor-00001
+  tag: prev
+  url: http://prev-sklearn-iris-predictor.kserve-test.example.com
+`
+)
+
+var age = regexp.MustCompile(`(?m)\S+$`)
+
+// WithoutAge takes the last column of each row off a table.
+func WithoutAge(table string) string { return age.ReplaceAllString(strings.TrimSpace(table), "") }
+
+// Unindented is YAML with what is below status.components.predictor at the margin.
+func Unindented(text string) string {
+	return strings.ReplaceAll(text, "\n      ", "\n")
+}
