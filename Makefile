@@ -51,7 +51,7 @@ endif
 export CGO_ENABLED := 0
 
 # Packages that need neither a server nor much time.
-unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench)(/|$$)|/test/e2e$$')
+unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench|storage)(/|$$)|/test/e2e(/node)?$$')
 
 .PHONY: requirements
 requirements:
@@ -87,7 +87,7 @@ cluster-down: requirements ## end that cluster
 .PHONY: test
 test: requirements ## run lint and all tests
 	@rm -f $(BIN)/times
-	@$(MAKE) lint test-unit test-chart test-crd test-integration test-bench; status=$$?; hack/times $(BIN)/times; exit $$status
+	@$(MAKE) lint test-unit test-chart test-crd test-storage test-integration test-bench; status=$$?; hack/times $(BIN)/times; exit $$status
 
 .PHONY: test-unit
 test-unit: requirements ## run the unit and property tests
@@ -105,6 +105,11 @@ test-crd: requirements assets ## test what the CRDs accept and refuse, on a real
 test-integration: requirements assets ## test the operator on a real API server
 	@$(timed) "integration tests" go test -timeout=40m ./test/integration/...
 
+.PHONY: test-storage
+test-storage: requirements ## test the storage initializer against real object stores
+	@$(build_tools) fake-gcs-server versitygw
+	@$(timed) "storage tests" go test -timeout=10m ./test/storage/...
+
 .PHONY: test-bench
 test-bench: requirements assets ## check the benchmark itself, on a few InferenceServices
 	@$(build_tools) -own-version=$(VERSION) manager
@@ -116,6 +121,7 @@ e2e: requirements ## play canary releases with real pods under traffic, on a nod
 	@$(timed) "tools of the real node" $(BIN)/cluster prepare --level=node --operator
 	@$(timed) "images of the stories" go run ./test/images
 	@$(timed) "end-to-end stories" go test -v -timeout=60m ./test/e2e $(E2E_ARGS)
+	@$(timed) "tests of the real node" go test -timeout=20m ./test/e2e/node
 
 .PHONY: fuzz
 fuzz: requirements ## look for decisions of the core that break a rule

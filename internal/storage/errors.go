@@ -20,17 +20,17 @@ import (
 type Kind string
 
 const (
-	// Missing: there is no such object, folder, bucket, repository or revision.
+	// Missing means that there is no such object, folder, bucket, repository or revision.
 	Missing Kind = "missing"
-	// Forbidden: the credentials, or the lack of them, do not give access.
+	// Forbidden means that the credentials, or the lack of them, do not give access.
 	Forbidden Kind = "forbidden"
-	// Unreachable: the store does not answer, or not as it should, even after several attempts.
+	// Unreachable means that the store does not answer, or not as it should, even after several attempts.
 	Unreachable Kind = "unreachable"
-	// NoSpace: the volume is too small.
+	// NoSpace means that the volume is too small.
 	NoSpace Kind = "no space"
-	// Corrupt: what has arrived is not what the store says it has.
+	// Corrupt means that what has arrived is not what the store says it has.
 	Corrupt Kind = "corrupt"
-	// Invalid: the URI, or what it names, cannot be used.
+	// Invalid means that the URI, or what it names, cannot be used.
 	Invalid Kind = "invalid"
 )
 
@@ -70,10 +70,9 @@ func (k Kind) advice() string {
 // end of the context, stay what they are.
 func fail(object string, err error) error {
 	if err == nil {
-		return err
+		return nil
 	}
-	var known *Error
-	if errors.As(err, &known) || errors.Is(err, context.Canceled) {
+	if _, known := errors.AsType[*Error](err); known || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return &Error{Kind: kindOf(err), Object: object, Err: err}
@@ -96,10 +95,11 @@ func kindOf(err error) Kind {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return Forbidden
 	}
-	switch gcerrors.Code(err) {
-	case gcerrors.NotFound:
+	code := gcerrors.Code(err)
+	if code == gcerrors.NotFound {
 		return Missing
-	case gcerrors.PermissionDenied:
+	}
+	if code == gcerrors.PermissionDenied {
 		return Forbidden
 	}
 	return Unreachable
@@ -128,8 +128,7 @@ func statusOf(err error) int {
 
 // mayPass tells whether another attempt is worth while.
 func mayPass(err error) bool {
-	var known *Error
-	if errors.As(err, &known) {
+	if known, is := errors.AsType[*Error](err); is {
 		return known.Kind == Unreachable
 	}
 	if errors.Is(err, context.Canceled) || kindOf(err) != Unreachable {

@@ -101,7 +101,7 @@ func open(ctx context.Context, uri string, env Environment) (Source, error) {
 	case scheme == "s3":
 		return openS3(ctx, rest, env)
 	case isAzure(uri):
-		return openAzure(uri, env)
+		return openAzure(ctx, uri, env)
 	case scheme == "http", scheme == "https":
 		return openWeb(uri, env)
 	case scheme == "hf":

@@ -49,10 +49,11 @@ func logIn(ctx context.Context, client **gcp.HTTPClient, env Environment) error 
 	search, cancel := context.WithTimeout(ctx, credentialsTimeout)
 	defer cancel()
 	credentials, err := gcp.DefaultCredentials(search)
-	if err != nil {
-		if env("GOOGLE_APPLICATION_CREDENTIALS") == "" {
-			return nil //nolint:nilerr // There are none, and so none are used.
-		}
+	switch {
+	case err == nil:
+	case env("GOOGLE_APPLICATION_CREDENTIALS") == "":
+		return nil // There are none, and so none are used.
+	default:
 		return err
 	}
 	*client, err = gcp.NewHTTPClient(gcp.DefaultTransport(), gcp.CredentialsTokenSource(credentials))
@@ -67,7 +68,7 @@ func isAzure(uri string) bool {
 }
 
 // openAzure opens https://<account>.blob.core.windows.net/<container>/<prefix>.
-func openAzure(uri string, env Environment) (Source, error) {
+func openAzure(ctx context.Context, uri string, env Environment) (Source, error) {
 	parsed, err := url.Parse(uri)
 	if err != nil {
 		return nil, invalid(uri, "%w", err)
@@ -84,7 +85,7 @@ func openAzure(uri string, env Environment) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	opened, err := azureblob.OpenBucket(context.Background(), client, nil)
+	opened, err := azureblob.OpenBucket(ctx, client, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -60,14 +61,12 @@ func keepRange(request *http.Request, via []*http.Request) error {
 }
 
 func (c *client) do(ctx context.Context, method, address string, header http.Header) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, address, nil)
+	request, err := http.NewRequestWithContext(ctx, method, address, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
 	for _, values := range []http.Header{c.header, header} {
-		for name, value := range values {
-			request.Header[name] = value
-		}
+		maps.Copy(request.Header, values)
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {

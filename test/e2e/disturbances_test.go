@@ -148,7 +148,7 @@ func (s *story) leader() string {
 func (s *story) answers(t prober.Target) error {
 	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, gatewayURL()+strings.TrimSuffix(t.Path, ":predict"), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, gatewayURL()+strings.TrimSuffix(t.Path, ":predict"), http.NoBody)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -67,7 +68,7 @@ func (s *story) tellPods(n int, ready bool) {
 	Expect(pods).NotTo(BeEmpty())
 	for i := range pods {
 		url := fmt.Sprintf("http://%s:8080/test/ready", pods[i].Status.PodIP)
-		request, err := http.NewRequestWithContext(s.ctx, http.MethodPut, url, strings.NewReader(fmt.Sprint(ready)))
+		request, err := http.NewRequestWithContext(s.ctx, http.MethodPut, url, strings.NewReader(strconv.FormatBool(ready)))
 		Expect(err).NotTo(HaveOccurred())
 		answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
 		Expect(err).NotTo(HaveOccurred())

@@ -23,7 +23,7 @@ import (
 // stories are those that have been played.
 var stories []report.Story
 
-var _ = ReportAfterSuite("the report", func(ctx SpecContext, suite Report) {
+var _ = ReportAfterSuite("the report", func(ctx SpecContext, _ Report) {
 	if len(stories) == 0 {
 		return
 	}

@@ -68,7 +68,7 @@ func (s *story) decisions(isvc string, results prober.Results) ([]decision, erro
 	var last rollout.Split
 	own := results.Of(isvc)
 	begins, takenOver := time.Duration(0), time.Duration(-1)
-	close := func(end time.Duration) {
+	endAt := func(end time.Duration) {
 		if len(all) == 0 {
 			return
 		}
@@ -89,7 +89,7 @@ func (s *story) decisions(isvc string, results prober.Results) ([]decision, erro
 		}
 		at := max(entry.At.Sub(results.Started), 0)
 		if split.String() != last.String() {
-			close(at)
+			endAt(at)
 			all = append(all, decision{before: last, after: split})
 			begins, takenOver, last = at, -1, split
 		}
@@ -97,7 +97,7 @@ func (s *story) decisions(isvc string, results prober.Results) ([]decision, erro
 			takenOver = at
 		}
 	}
-	close(results.End)
+	endAt(results.End)
 	return all, nil
 }
 

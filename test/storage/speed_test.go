@@ -72,10 +72,7 @@ func isFolder(path string) bool {
 // timed takes the time of filling an empty folder.
 func timed(t *testing.T, fill func(dir string) error) time.Duration {
 	t.Helper()
-	dir, err := os.MkdirTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := filepath.Join(t.TempDir(), "model")
 	begin := time.Now()
 	if err := fill(dir); err != nil {
 		t.Fatal(err)
@@ -129,7 +126,7 @@ func (s store) read(ctx context.Context, client *s3.Client, name string) (io.Rea
 		return object.Body, nil
 	}
 	address := s.URL + "/download/storage/v1/b/" + bucket + "/o/" + url.PathEscape(name) + "?alt=media"
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return nil, err
 	}

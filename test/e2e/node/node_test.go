@@ -39,7 +39,7 @@ func TestPodsServe(t *testing.T) {
 	c.kubectl(t, "wait", "--for=condition=Complete", "job/client", "--timeout=60s")
 	gateway := c.kubectl(t, "get", "gateway", "-n=kserve", "kserve-ingress-gateway", "-o=jsonpath={.spec.listeners[0].port}")
 	eventually(t, "an answer through the gateway", func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+gateway+"/", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+gateway+"/", http.NoBody)
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ type options struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
+	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
 	if err := run(ctx, parse(os.Args[1:])); err != nil {
 		log.Fatal(err)
 	}
@@ -101,13 +101,13 @@ func run(ctx context.Context, o options) error {
 		return err
 	case <-ctx.Done():
 	}
-	return s.leave(web)
+	return s.leave(web) //nolint:contextcheck // That one has ended.
 }
 
 func ask(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
