@@ -105,7 +105,7 @@ func anchors(text string) []string {
 
 func TestMakeTargetsExist(t *testing.T) {
 	targets := map[string]bool{}
-	for _, match := range regexp.MustCompile(`(?m)^([a-z][a-z-]*):`).FindAllStringSubmatch(read(t, "Makefile"), -1) {
+	for _, match := range regexp.MustCompile(`(?m)^([a-z][a-z0-9-]*):`).FindAllStringSubmatch(read(t, "Makefile"), -1) {
 		targets[match[1]] = true
 	}
 	for name, text := range documents(t) {

@@ -15,14 +15,14 @@ BEGIN {
 
 /^##@ / { group = substr($0, 5); next }
 
-/^[a-z-]+:.*## / {
+/^[a-z][a-z0-9-]*:.*## / {
 	split($0, parts, "## ")
 	sub(/:.*/, "", parts[1])
 	announce()
 	printf "  %s%-18s%s %s\n", colour, parts[1], reset, parts[2]
 }
 
-/^[A-Z_]+ +\?=.*##/ {
+/^[A-Z0-9_]+ +\?=.*##/ {
 	split($0, parts, "##")
 	sub(/^ +/, "", parts[2])
 	settings[++count] = sprintf("  %s%-18s%s %s", colour, $1, reset, parts[2])

@@ -104,10 +104,28 @@ func run(ctx context.Context, args []string) error {
 		if err := parse(flag.NewFlagSet("demo", flag.ContinueOnError), args); err != nil {
 			return err
 		}
-		return demo.Run(ctx, root, out)
+		return runDemo(ctx, root, out)
 	}
 	fmt.Fprintf(os.Stderr, "There is no verb %q.\n\n%s", verb, usage)
 	return errUsage
+}
+
+// runDemo runs the demo on a real node where there can be one.
+func runDemo(ctx context.Context, root checkout.Root, out *console.Console) error {
+	if isolated.Inside() {
+		return demo.Run(ctx, root, out, local.Node)
+	}
+	if err := local.NodeSupported(); err != nil {
+		out.Line("The pods of this demo are simulated, and answer no requests: %v.\n", err)
+		if err := demo.Prepare(ctx, root, out, local.Simulated); err != nil {
+			return err
+		}
+		return demo.Run(ctx, root, out, local.Simulated)
+	}
+	if err := demo.Prepare(ctx, root, out, local.Node); err != nil {
+		return err
+	}
+	return cleanUpBehind(demo.Dir(root), func() (int, error) { return isolated.Run(os.Args[1:]) })
 }
 
 // parse reads flags; nothing else is expected.

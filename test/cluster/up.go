@@ -118,11 +118,20 @@ func isolate(o upOptions, files ...*os.File) error {
 		return err
 	}
 	entrances.Close() // So that they are closed when the cluster is down.
-	code, err := isolated.Run(os.Args[1:], append(doors, files...)...)
-	for _, file := range append(doors, files...) {
-		_ = file.Close()
-	}
-	if _, down := local.Down(o.dir); down != nil {
+	return cleanUpBehind(o.dir, func() (int, error) {
+		code, err := isolated.Run(os.Args[1:], append(doors, files...)...)
+		for _, file := range append(doors, files...) {
+			_ = file.Close()
+		}
+		return code, err
+	})
+}
+
+// cleanUpBehind ends what a run in namespaces of its own has left of its cluster,
+// and passes its exit code on.
+func cleanUpBehind(dir string, run func() (code int, err error)) error {
+	code, err := run()
+	if _, down := local.Down(dir); down != nil {
 		err = errors.Join(err, fmt.Errorf("cleaning up: %w", down))
 	}
 	if err == nil && code != 0 {

@@ -6,11 +6,13 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,15 +22,37 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/report"
 )
 
-// stories are those that have been played.
-var stories []report.Story
+// stories are those that have been played, with their places in the report.
+var stories []placed
+
+// placed is a story and where it stands in the code.
+type placed struct {
+	report.Story
+	chapter string
+	line    int
+}
+
+// chapters are what the stories are about, in the order of the report: Ginkgo plays them in any.
+var chapters = []string{"the walkthrough", "a rollout", "a canary", "a rollout goes on", "under load"}
+
+// inOrder lists the stories as they are told.
+func inOrder() []report.Story {
+	slices.SortFunc(stories, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(slices.Index(chapters, a.chapter), slices.Index(chapters, b.chapter)), cmp.Compare(a.line, b.line))
+	})
+	var told []report.Story
+	for _, one := range stories {
+		told = append(told, one.Story)
+	}
+	return told
+}
 
 var _ = ReportAfterSuite("the report", func(ctx SpecContext, _ Report) {
 	if len(stories) == 0 {
 		return
 	}
 	r := report.Report{
-		Command: "make e2e E2E_ARGS=-update", Date: time.Now(), Machine: report.ThisMachine(), Stories: stories,
+		Command: "make e2e E2E_ARGS=-update", Date: time.Now(), Machine: report.ThisMachine(), Stories: inOrder(),
 		Versions: versions(ctx),
 	}
 	path := place("traffic.md")

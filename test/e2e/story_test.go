@@ -298,7 +298,8 @@ func (s *story) end(ctx context.Context, name string) {
 	if CurrentSpecReport().Failed() {
 		line.Fault = "see the log"
 	}
-	stories = append(stories, line)
+	spec := CurrentSpecReport()
+	stories = append(stories, placed{line, spec.ContainerHierarchyTexts[0], spec.LeafNodeLocation.LineNumber})
 	s.draw(name)
 	Expect(api.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})).To(Succeed())
 	for _, fault := range faults {

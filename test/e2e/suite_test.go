@@ -96,7 +96,7 @@ func TestStories(t *testing.T) {
 	RegisterFailHandler(Fail)
 	suite, reporter := GinkgoConfiguration()
 	suite.Timeout = 45 * time.Minute
-	reporter.ShowNodeEvents = false
+	reporter.NoColor = true // Under go test there is no terminal.
 	RunSpecs(t, "Canary releases under traffic", suite, reporter)
 }
 

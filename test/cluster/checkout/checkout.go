@@ -49,6 +49,17 @@ func (r Root) BuildTools(ctx context.Context, names ...string) error {
 	return nil
 }
 
+// PackImages makes sure that the images of test/images are packed.
+func (r Root) PackImages(ctx context.Context, names ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "./test/images"}, names...)...)
+	cmd.Dir = string(r)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("packing the images %s: %w", strings.Join(names, ", "), err)
+	}
+	return nil
+}
+
 // BuildManager builds the operator and returns the path of its program.
 func (r Root) BuildManager(ctx context.Context) (string, error) {
 	program := r.Path("bin", "manager")

@@ -9,13 +9,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/serinus-io/serinus/test/cluster/checkout"
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
 	"github.com/serinus-io/serinus/test/cluster/local"
+	"github.com/serinus-io/serinus/test/cluster/models"
 	"github.com/serinus-io/serinus/test/cluster/operator"
+	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
 // patience is how long a command may take to print what it is meant to.
@@ -25,20 +30,24 @@ const patience = 90 * time.Second
 type demo struct {
 	root    checkout.Root
 	out     *console.Console
+	level   local.Level
 	cluster *local.Cluster
+	// folder is where the commands of a real node are run, beside their input.
+	folder string
+	prober *prober.Prober
 }
 
-// Run does the whole demo and cleans up behind it.
-func Run(ctx context.Context, root checkout.Root, out *console.Console) (err error) {
+// Dir is the folder of the demo's cluster.
+func Dir(root checkout.Root) string { return root.Path("bin", "demo") }
+
+// Run does the whole demo on a cluster of a level, and cleans up behind it.
+func Run(ctx context.Context, root checkout.Root, out *console.Console, level local.Level) (err error) {
 	begin := time.Now()
 	steps, err := parseScript(walkthrough)
 	if err != nil {
 		return fmt.Errorf("walkthrough: %w", err)
 	}
-	d := &demo{root: root, out: out}
-	if err := d.prepare(ctx); err != nil {
-		return err
-	}
+	d := &demo{root: root, out: out, level: level, folder: Dir(root)}
 	if err := d.startCluster(ctx); err != nil {
 		return err
 	}
@@ -51,6 +60,9 @@ func Run(ctx context.Context, root checkout.Root, out *console.Console) (err err
 	}
 	checked := 0
 	for _, s := range steps {
+		if s.nodeOnly && level != local.Node {
+			continue
+		}
 		if err := d.do(ctx, s); err != nil {
 			return errors.Join(err, fmt.Errorf("the logs are in %s", d.cluster.LogDir()))
 		}
@@ -59,34 +71,51 @@ func Run(ctx context.Context, root checkout.Root, out *console.Console) (err err
 		}
 	}
 	d.heading("Done")
+	if err := d.countRequests(); err != nil {
+		return err
+	}
 	d.out.Line("%s", d.out.Styled(console.Good, fmt.Sprintf("All %d outputs are as documented. It took %s.",
 		checked, time.Since(begin).Round(time.Second))))
 	d.out.Line("To try more: make cluster-up")
 	return nil
 }
 
-// prepare builds all programs, which takes a while the first time.
-func (d *demo) prepare(ctx context.Context) error {
+// Prepare builds and installs all that a demo at a level takes, which is a while
+// the first time. It cleans up behind a demo that was killed.
+func Prepare(ctx context.Context, root checkout.Root, out *console.Console, level local.Level) error {
+	d := &demo{root: root, out: out}
 	d.heading("Build")
-	if err := d.root.BuildTools(ctx, local.Simulated.Tools()...); err != nil {
+	if _, err := local.Down(Dir(root)); err != nil {
+		return fmt.Errorf("cleaning up behind a demo that was killed: %w", err)
+	}
+	tools := level.Tools()
+	if level == local.Node {
+		progress := func(line string) { out.Line("%s", line) }
+		if err := local.PrepareNode(ctx, filepath.Join(Dir(root), "logs"), progress); err != nil {
+			return err
+		}
+		tools = append(tools, models.Tools...)
+	}
+	if err := root.BuildTools(ctx, tools...); err != nil {
 		return err
 	}
 	begin := time.Now()
-	if _, err := d.root.BuildManager(ctx); err != nil {
+	if _, err := root.BuildManager(ctx); err != nil {
 		return err
 	}
-	d.out.Line("%-24s built in %s; the tools are up to date\n", "operator", time.Since(begin).Round(100*time.Millisecond))
+	if level == local.Node {
+		if err := root.PackImages(ctx, models.Images...); err != nil {
+			return err
+		}
+	}
+	out.Line("%-24s built in %s; the tools are up to date\n", "operator", time.Since(begin).Round(100*time.Millisecond))
 	return nil
 }
 
 func (d *demo) startCluster(ctx context.Context) (err error) {
 	d.heading("Start a cluster")
-	dir := d.root.Path("bin", "demo")
-	if _, err := local.Down(dir); err != nil {
-		return fmt.Errorf("cleaning up behind a demo that was killed: %w", err)
-	}
 	d.cluster, err = local.Start(ctx, local.Options{
-		Level: local.Simulated, Tools: d.root.Tools(), Dir: dir,
+		Level: d.level, Tools: d.root.Tools(), Dir: Dir(d.root),
 		Progress: func(line string) { d.out.Line("%s", line) },
 	})
 	d.out.Line("")
@@ -108,8 +137,17 @@ func (d *demo) untilClusterFails(ctx context.Context) (context.Context, context.
 }
 
 func (d *demo) installOperator(ctx context.Context) error {
+	settings, commands := operator.Settings{}, operator.InstallCommands
+	if d.level == local.Node {
+		var err error
+		if settings, err = models.Serve(ctx, d.cluster, d.root); err != nil {
+			return err
+		}
+		d.out.Line("%-24s are in the object store of the node\n", "models")
+		commands = append(slices.Clone(commands), models.InstallCommand)
+	}
 	d.heading("Install the operator")
-	for _, command := range operator.InstallCommands {
+	for _, command := range commands {
 		d.command(command)
 		out, err := operator.Shell(ctx, d.cluster, d.root, command).CombinedOutput()
 		if ctx.Err() != nil {
@@ -120,7 +158,7 @@ func (d *demo) installOperator(ctx context.Context) error {
 		}
 		d.out.Line("%s\n", d.out.Styled(console.Faint, abridged(string(out))))
 	}
-	if _, err := operator.Launch(ctx, d.cluster, d.root); err != nil {
+	if _, err := operator.LaunchAs(ctx, d.cluster, d.root, "operator", settings); err != nil {
 		return err
 	}
 	d.out.Line("The operator runs as the ServiceAccount that was just made, with no other rights.\n")
@@ -145,6 +183,9 @@ func (d *demo) do(ctx context.Context, s step) error {
 	if s.prose != "" {
 		d.out.Line("%s\n", s.prose)
 	}
+	if s.shares != nil {
+		return d.measure(ctx, s.shares)
+	}
 	d.command(s.command)
 	output, err := d.await(ctx, s)
 	d.out.Cleared()
@@ -163,7 +204,7 @@ func (d *demo) do(ctx context.Context, s step) error {
 func (d *demo) await(ctx context.Context, s step) (output string, err error) {
 	const interval = 200 * time.Millisecond
 	for begin := time.Now(); ; {
-		out, err := operator.Shell(ctx, d.cluster, d.root, s.command).CombinedOutput()
+		out, err := d.shell(ctx, s).CombinedOutput()
 		output = string(out)
 		if ctx.Err() != nil {
 			return output, context.Cause(ctx)
@@ -186,6 +227,16 @@ func (d *demo) await(ctx context.Context, s step) (output string, err error) {
 		case <-time.After(interval):
 		}
 	}
+}
+
+// shell prepares the command of a step.
+func (d *demo) shell(ctx context.Context, s step) *exec.Cmd {
+	cmd := operator.Shell(ctx, d.cluster, d.root, s.command)
+	if s.nodeOnly {
+		cmd.Dir = d.folder
+		cmd.Env = append(cmd.Env, "INGRESS_HOST=127.0.0.1", fmt.Sprintf("INGRESS_PORT=%d", d.cluster.GatewayPort()))
+	}
+	return cmd
 }
 
 // disappointment describes an output that did not become what it should be.

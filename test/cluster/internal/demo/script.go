@@ -11,7 +11,9 @@ import (
 
 // walkthrough is a page that people can read and the demo can do: a block "sh"
 // is a command, and what follows it as "table" or "excerpt" is what it has to
-// print, sooner or later.
+// print, sooner or later. A block "shares" is the percent of the requests that
+// each revision has to get from then on. It, and a block "sh node", are for a
+// real node alone, where there is somebody to answer requests.
 //
 //go:embed walkthrough.md
 var walkthrough string
@@ -21,6 +23,10 @@ type step struct {
 	heading, prose string
 	command        string
 	want           expectation
+	// shares are the percent of requests by revision.
+	shares map[string]int
+	// nodeOnly steps need pods that run.
+	nodeOnly bool
 }
 
 // expectation is what a command has to print.
@@ -53,8 +59,15 @@ func parseScript(page string) ([]step, error) {
 			block := strings.Join(lines[i+1:i+1+length], "\n")
 			i += length + 1
 			switch {
-			case language == "sh":
-				steps = append(steps, step{heading: heading, prose: prose, command: block})
+			case language == "sh", language == "sh node":
+				steps = append(steps, step{heading: heading, prose: prose, command: block, nodeOnly: language != "sh"})
+				heading, prose = "", ""
+			case language == "shares":
+				shares, err := parseShares(block)
+				if err != nil {
+					return nil, fmt.Errorf("line %d: %w", number, err)
+				}
+				steps = append(steps, step{heading: heading, prose: prose, shares: shares, nodeOnly: true})
 				heading, prose = "", ""
 			case len(steps) > 0 && (language == "table" || language == "excerpt"):
 				steps[len(steps)-1].want = expectation{form: language, text: block}
@@ -64,6 +77,20 @@ func parseScript(page string) ([]step, error) {
 		}
 	}
 	return steps, nil
+}
+
+// parseShares reads lines of a revision and its percent.
+func parseShares(block string) (map[string]int, error) {
+	shares := map[string]int{}
+	for line := range strings.Lines(block) {
+		var revision string
+		var percent int
+		if _, err := fmt.Sscanf(line, "%s %d %%", &revision, &percent); err != nil {
+			return nil, fmt.Errorf("%q is no revision with its percent", line)
+		}
+		shares[revision] = percent
+	}
+	return shares, nil
 }
 
 func indexOf(lines []string, wanted string) int {

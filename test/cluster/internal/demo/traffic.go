@@ -1,0 +1,114 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package demo
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/serinus-io/serinus/test/cluster/internal/console"
+	"github.com/serinus-io/serinus/test/e2e/prober"
+)
+
+const (
+	host = "sklearn-iris.kserve-test.example.com"
+	path = "/v1/models/sklearn-iris"
+	// input is the request of KServe's first example: two flowers.
+	input = `{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`
+	// enough is how many requests tell a share, within so many points.
+	enough, points = 1000, 5
+	// rate is how many requests a second are sent for as long as the demo lasts.
+	rate = 200
+	// gatewayLag is how long Traefik may take to do what it says it does.
+	gatewayLag = 500 * time.Millisecond
+)
+
+// sendRequests sends requests from now until the end, once the gateway answers.
+func (d *demo) sendRequests(ctx context.Context) error {
+	if err := os.WriteFile(filepath.Join(d.folder, "iris-input.json"), []byte(input), 0o600); err != nil {
+		return err
+	}
+	gateway := fmt.Sprintf("127.0.0.1:%d", d.cluster.GatewayPort())
+	if err := untilAnswered(ctx, "http://"+gateway+path); err != nil {
+		return err
+	}
+	var err error
+	d.prober, err = prober.Start(ctx, prober.Config{
+		Gateway: gateway, MaxDuration: time.Hour, MaxRequests: int(time.Hour.Seconds() * rate),
+		Targets: []prober.Target{{Host: host, Path: path + ":predict", Body: []byte(input), Rate: rate}},
+	})
+	return err
+}
+
+// untilAnswered waits until the gateway does what it has said it does.
+func untilAnswered(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+		if err != nil {
+			return err
+		}
+		request.Host = host
+		answer, err := http.DefaultClient.Do(request)
+		if err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = fmt.Errorf("the gateway answers %s", answer.Status)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(gatewayLag / 10):
+		}
+	}
+}
+
+// measure sends enough requests to tell the shares, and shows them.
+func (d *demo) measure(ctx context.Context, want map[string]int) error {
+	if d.prober == nil {
+		if err := d.sendRequests(ctx); err != nil {
+			return err
+		}
+	}
+	from := d.prober.Mark("").At + gatewayLag
+	if err := d.prober.Until(ctx, enough+int(gatewayLag.Seconds()*rate)); err != nil {
+		return err
+	}
+	window := d.prober.Results().Window("now", from, d.prober.Now())
+	summary := window.Summary()
+	d.out.Line("Of %d requests, this is the share of each revision:\n", summary.Requests)
+	for _, revision := range slices.Sorted(maps.Keys(want)) {
+		share := summary.Share(revision)
+		d.out.Line("  %s %6.1f %%  %s", revision, 100*share, strings.Repeat("█", int(40*share+0.5)))
+	}
+	d.out.Line("")
+	if err := prober.SharesWithin(window, want, points, enough); err != nil {
+		return err
+	}
+	d.out.Line("%s\n", d.out.Styled(console.Good, fmt.Sprintf("✓ as documented, within %d points", points)))
+	return nil
+}
+
+// countRequests ends the requests, of which none may have failed.
+func (d *demo) countRequests() error {
+	if d.prober == nil {
+		return nil
+	}
+	all := d.prober.Stop().All()
+	if err := prober.NoErrors(all); err != nil {
+		return err
+	}
+	d.out.Line("%s", d.out.Styled(console.Good, fmt.Sprintf("None of %d requests failed, from the first deployment to the last.", len(all.Requests))))
+	return nil
+}
