@@ -117,10 +117,17 @@ test-bench: requirements assets ## check the benchmark itself, on a few Inferenc
 
 .PHONY: e2e
 e2e: requirements ## play canary releases with real pods under traffic, on a node of their own (needs root)
-	@$(build_tools) -own-version=$(VERSION) cluster
-	@$(timed) "tools of the real node" $(BIN)/cluster prepare --level=node --operator
-	@$(timed) "images of the stories" go run ./test/images
-	@$(timed) "end-to-end stories" go test -v -timeout=60m ./test/e2e $(E2E_ARGS)
+	@rm -f $(BIN)/times
+	@$(MAKE) e2e-tools e2e-stories e2e-node; status=$$?; hack/times $(BIN)/times; exit $$status
+
+.PHONY: e2e-tools e2e-stories e2e-node
+e2e-tools:
+	@$(timed) "tools and images" sh -c '$(build_tools) -own-version=$(VERSION) cluster fake-gcs-server && $(BIN)/cluster prepare --level=node --operator && go run ./test/images'
+
+e2e-stories:
+	@$(timed) "stories under traffic" go test -v -timeout=60m ./test/e2e $(E2E_ARGS)
+
+e2e-node:
 	@$(timed) "tests of the real node" go test -timeout=20m ./test/e2e/node
 
 .PHONY: fuzz

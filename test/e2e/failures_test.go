@@ -22,7 +22,7 @@ import (
 )
 
 var _ = Describe("a canary", func() {
-	DescribeTable("that never serves gets no request, with a percent and without",
+	DescribeTable("gets no request, with a percent and without, if",
 		func(ctx SpecContext, reason string, broken ...manifest) {
 			s := begin(ctx, model(1))
 			s.apply("a canary that fails", slices.Concat(broken, []manifest{percent(50)})...)
@@ -36,10 +36,10 @@ var _ = Describe("a canary", func() {
 			s.serves(split{1: 50, 3: 50})
 			s.condition(v1beta1.ConditionReady, metav1.ConditionTrue, "Ready")
 		},
-		Entry("because it crashes", SpecTimeout(perStory), "ContainerCrashed", model(2, "--start-after=1h", "--crash-after=100ms")),
-		Entry("because it never becomes ready", SpecTimeout(perStory), "ProgressDeadlineExceeded", model(2, "--never-ready")),
-		Entry("because its image cannot be pulled", SpecTimeout(perStory), "ImagePullFailed", model(2), runs("dev.local/not-there:1")),
-		Entry("because its model cannot be downloaded", SpecTimeout(perStory), "ModelDownloadFailed", downloaded("gs://kfserving-examples/not/there")),
+		Entry("it crashes", SpecTimeout(perStory), "ContainerCrashed", model(2, "--start-after=1h", "--crash-after=100ms")),
+		Entry("it never becomes ready", SpecTimeout(perStory), "ProgressDeadlineExceeded", model(2, "--never-ready")),
+		Entry("its image cannot be pulled", SpecTimeout(perStory), "ImagePullFailed", model(2), runs("dev.local/not-there:1")),
+		Entry("its model cannot be downloaded", SpecTimeout(perStory), "ModelDownloadFailed", downloaded("gs://kfserving-examples/not/there")),
 	)
 
 	It("that loses all pods at 10 % gets nothing until it has one again (row 18)", func(ctx SpecContext) {

@@ -21,8 +21,8 @@ import (
 	"github.com/serinus-io/serinus/test/journal"
 )
 
-var _ = Describe("under load", func() {
-	It("is promoted only once it has the replicas that the autoscaler had given the stable", func(ctx SpecContext) {
+var _ = Describe("a rollout under load", func() {
+	It("waits for the replicas that the autoscaler had given the stable", func(ctx SpecContext) {
 		const most = 3
 		busy := func(version int) []manifest {
 			return []manifest{model(version, "--work=2ms"), requestsCPU("100m"), replicas(1, most), scaledByCPU(50)}
@@ -37,7 +37,7 @@ var _ = Describe("under load", func() {
 		Expect(s.readyWhen(2, "2:100")).To(Equal(most))
 	}, SpecTimeout(perStory))
 
-	It("rolls out ten services at once", func(ctx SpecContext) {
+	It("is one of ten at the same time", func(ctx SpecContext) {
 		const services, each = 10, 40
 		s := stage(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}, "")
 		var targets []prober.Target

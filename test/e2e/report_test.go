@@ -33,7 +33,7 @@ type placed struct {
 }
 
 // chapters are what the stories are about, in the order of the report: Ginkgo plays them in any.
-var chapters = []string{"the walkthrough", "a rollout", "a canary", "a rollout goes on", "under load"}
+var chapters = []string{"the walkthrough", "a rollout", "a canary", "a rollout goes on", "a rollout under load"}
 
 // inOrder lists the stories as they are told.
 func inOrder() []report.Story {
@@ -53,7 +53,7 @@ var _ = ReportAfterSuite("the report", func(ctx SpecContext, _ Report) {
 	}
 	r := report.Report{
 		Command: "make e2e E2E_ARGS=-update", Date: time.Now(), Machine: report.ThisMachine(), Stories: inOrder(),
-		Versions: versions(ctx),
+		Versions: versions(ctx), Settings: settings(),
 	}
 	path := place("traffic.md")
 	Expect(os.WriteFile(path, []byte(r.Markdown()), 0o644)).To(Succeed())
@@ -69,6 +69,14 @@ func place(elements ...string) string {
 	path := filepath.Join(append([]string{top}, elements...)...)
 	Expect(os.MkdirAll(filepath.Dir(path), 0o755)).To(Succeed())
 	return path
+}
+
+// settings are what was set otherwise than by default.
+func settings() string {
+	return fmt.Sprintf("The operator waits %s instead of 30 s before it scales a revision down that has no share any more, holds capacity for %s "+
+		"instead of 5 min, and gives a revision up after %s instead of 10 min. Traefik's providersThrottleDuration is 100 ms instead of 2 s; "+
+		"%s after it says that it has taken a route over, it must have. Clients send %d requests a second in each story.",
+		drainPeriod, capacityHold, progressDeadline, gatewayLag, rate)
 }
 
 // versions are of what took part.

@@ -32,7 +32,7 @@ var _ = Describe("a rollout", func() {
 
 	It("goes from 10 to 50 to 100 %, and the canary's share never falls", func(ctx SpecContext) {
 		s := begin(ctx, model(1), replicas(2, 2))
-		s.picture = "traffic"
+		s.picture, s.title = "traffic-steps", "10, 50 and 100 %"
 		from := s.prober.Now()
 		s.apply("10 %", model(2), replicas(2, 2), percent(10))
 		s.serves(split{1: 90, 2: 10})

@@ -23,7 +23,7 @@ import (
 var _ = Describe("the walkthrough", func() {
 	It("of the document prints its tables and answers its request, with real models", func(ctx SpecContext) {
 		s := stage(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kserve-test"}}, "sklearn-iris")
-		s.picture = "traffic-walkthrough"
+		s.picture, s.title = "traffic-walkthrough", "The walkthrough, with real models"
 		s.kubectl(seed.First)
 		s.prints(seed.FirstTable)
 		irisRequests := target(s.namespace, s.name, rate)

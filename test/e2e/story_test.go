@@ -54,8 +54,8 @@ type story struct {
 	phases []phase
 	// excuses are when there may be errors.
 	excuses []excuse
-	// picture is the file of the story's timeline, if it has one.
-	picture string
+	// picture is the name and the title of the story's timeline, if it has one.
+	picture, title string
 }
 
 // phase is a time with one split.
@@ -116,8 +116,8 @@ func stage(ctx SpecContext, namespace *corev1.Namespace, isvc string) *story {
 	recorded, err := journal.Start(context.WithoutCancel(ctx), api, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
 	s.journal = recorded
-	title := CurrentSpecReport().FullText()
-	DeferCleanup(func(ctx SpecContext) { s.end(ctx, title) })
+	told := CurrentSpecReport().FullText()
+	DeferCleanup(func(ctx SpecContext) { s.end(ctx, told) })
 	return s
 }
 
@@ -300,7 +300,7 @@ func (s *story) end(ctx context.Context, name string) {
 	}
 	spec := CurrentSpecReport()
 	stories = append(stories, placed{line, spec.ContainerHierarchyTexts[0], spec.LeafNodeLocation.LineNumber})
-	s.draw(name)
+	s.draw()
 	Expect(api.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})).To(Succeed())
 	for _, fault := range faults {
 		Expect(fault).NotTo(HaveOccurred())

@@ -8,6 +8,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	. "github.com/onsi/gomega"
@@ -30,9 +31,7 @@ func (s *story) verdict(name string, results prober.Results) (report.Story, []er
 			line.Excused = e.why
 		}
 	}
-	for _, p := range s.phases {
-		line.Split(p.window(results), p.want.of(p.target))
-	}
+	line.Phases = together(s.phases, results)
 	for _, target := range s.targets {
 		decisions, err := s.decisions(target.Name, results)
 		faults = append(faults, err)
@@ -40,6 +39,25 @@ func (s *story) verdict(name string, results prober.Results) (report.Story, []er
 	}
 	return line, faults
 }
+
+// together tells the phases, with the answers of services that went through one at the same time added up by revision.
+func together(phases []phase, results prober.Results) []report.Phase {
+	var told []report.Phase
+	from := time.Duration(-1)
+	for _, p := range phases {
+		if p.from != from {
+			told = append(told, report.Phase{Name: p.name, Want: p.want.of(anyService), Answers: map[string]int{}})
+			from = p.from
+		}
+		for revision, answers := range p.window(results).Answers() {
+			told[len(told)-1].Answers[anyService+strings.TrimPrefix(revision, p.target)] += answers
+		}
+	}
+	return told
+}
+
+// anyService stands for the name of a service.
+const anyService = "service"
 
 // errorsAreExcused holds if every request that failed was due when it may.
 func (s *story) errorsAreExcused(results prober.Results) error {
@@ -141,13 +159,13 @@ func (d decision) took(n rollout.Number, revision string) (time.Duration, bool) 
 }
 
 // draw makes the picture of a story that has one.
-func (s *story) draw(name string) {
+func (s *story) draw() {
 	if s.picture == "" {
 		return
 	}
 	results := s.prober.Results()
 	note := fmt.Sprintf("%d requests a second, half of them on new connections", rate)
-	svg, err := timeline.Of(name, note, results, time.Second).SVG()
+	svg, err := timeline.Of(s.title, note, results, time.Second).SVG()
 	Expect(err).NotTo(HaveOccurred())
 	Expect(os.WriteFile(place("images", s.picture+".svg"), []byte(svg), 0o644)).To(Succeed())
 }

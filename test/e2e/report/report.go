@@ -27,7 +27,9 @@ type Report struct {
 	Machine Machine   `json:"machine"`
 	// Versions are of what took part, in the order in which they are listed.
 	Versions []Version `json:"versions"`
-	Stories  []Story   `json:"stories"`
+	// Settings are sentences on what was set otherwise than by default.
+	Settings string  `json:"settings,omitempty"`
+	Stories  []Story `json:"stories"`
 }
 
 // Version is that of a program.
@@ -65,11 +67,6 @@ type Phase struct {
 func Play(name string, all prober.Window) Story {
 	summary := all.Summary()
 	return Story{Name: name, Requests: summary.Requests, Errors: summary.Failed()}
-}
-
-// Split adds a phase, in which each revision was to get a percent.
-func (s *Story) Split(w prober.Window, want map[string]int) {
-	s.Phases = append(s.Phases, Phase{Name: w.Name, Want: want, Answers: w.Answers()})
 }
 
 // Reject adds the requests of a window to a revision that must have got none,
@@ -149,6 +146,9 @@ func (r Report) platform() string {
 			names = append(names, v.Name+" "+v.Version)
 		}
 		fmt.Fprintf(&out, "%s.\n", strings.Join(names, ", "))
+	}
+	if r.Settings != "" {
+		fmt.Fprintf(&out, "\n%s\n", r.Settings)
 	}
 	return out.String()
 }

@@ -52,14 +52,18 @@ func seen(name string, from time.Duration, counts map[string]int) prober.Window 
 	return w
 }
 
+func phase(w prober.Window, want map[string]int) Phase {
+	return Phase{Name: w.Name, Want: want, Answers: w.Answers()}
+}
+
 func rollout() Story {
 	ten := seen("10 %", 0, map[string]int{first: 903, second: 97})
 	fifty := seen("50 %", ten.To, map[string]int{first: 499, second: 501})
 	all := seen("all", 0, map[string]int{first: 1402, second: 598})
 	story := Play("promotion: 10 → 50 → 100 %", all)
-	story.Split(ten, map[string]int{first: 90, second: 10})
-	story.Split(fifty, map[string]int{first: 50, second: 50})
-	story.Split(seen("100 %", 0, map[string]int{second: 1000}), map[string]int{first: 0, second: 100})
+	story.Phases = append(story.Phases, phase(ten, map[string]int{first: 90, second: 10}))
+	story.Phases = append(story.Phases, phase(fifty, map[string]int{first: 50, second: 50}))
+	story.Phases = append(story.Phases, phase(seen("100 %", 0, map[string]int{second: 1000}), map[string]int{first: 0, second: 100}))
 	story.Decide(410 * time.Millisecond)
 	story.Decide(1234 * time.Millisecond)
 	story.Decide(20 * time.Millisecond)
@@ -69,16 +73,16 @@ func rollout() Story {
 func restart() Story {
 	story := Play("gateway | restart", seen("all", 0, map[string]int{first: 12_000, "": 12}))
 	story.Excused = "while it is down"
-	story.Split(seen("all", 0, map[string]int{first: 12_000}), map[string]int{first: 100})
+	story.Phases = append(story.Phases, phase(seen("all", 0, map[string]int{first: 12_000}), map[string]int{first: 100}))
 	return story
 }
 
 func TestMarkdown(t *testing.T) {
 	rejected := Play("rollback of a running canary", seen("all", 0, map[string]int{first: 1998, second: 2}))
 	rejected.Reject(seen("rolled back", 0, map[string]int{first: 1000, second: 2}), second)
-	rejected.Split(seen("rolled back", 0, map[string]int{first: 1998, second: 2}), map[string]int{first: 100})
+	rejected.Phases = append(rejected.Phases, phase(seen("rolled back", 0, map[string]int{first: 1998, second: 2}), map[string]int{first: 100}))
 	broken := Play("a canary that crashes", seen("all", 0, map[string]int{first: 1, "": 3}))
-	broken.Split(seen("nothing", 0, nil), map[string]int{first: 100})
+	broken.Phases = append(broken.Phases, phase(seen("nothing", 0, nil), map[string]int{first: 100}))
 	broken.Fault = "silent for 3.000 s"
 
 	for name, report := range map[string]Report{
