@@ -488,6 +488,24 @@ func TestBenchmarkWasMet(t *testing.T) {
 	}
 }
 
+// TestStoriesWentWell makes sure that the published stories are all there, and that none failed.
+func TestStoriesWentWell(t *testing.T) {
+	told := map[string]bool{}
+	for _, row := range rows(read(t, "docs/traffic.md")) {
+		if len(row) < 8 || row[0] == "story" || strings.HasPrefix(row[0], "**all") {
+			continue
+		}
+		if row[7] != "ok" || row[5] != "0" {
+			t.Errorf("%s: %s requests to rejected revisions, %q", row[0], row[5], row[7])
+		}
+		told[row[0]] = true
+	}
+	const stories = 22
+	if len(told) != stories {
+		t.Errorf("docs/traffic.md tells %d stories, and `make e2e` plays %d", len(told), stories)
+	}
+}
+
 // TestWalkthroughIsThatOfTheDemo makes sure that what the README shows is what `make demo` checks.
 func TestWalkthroughIsThatOfTheDemo(t *testing.T) {
 	demo := read(t, "test/cluster/internal/demo/walkthrough.md")
