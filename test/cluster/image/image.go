@@ -1,38 +1,43 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package image packs programs that need nothing but the kernel into container
-// images of one layer, without a container tool.
+// Package image packs container images without a container tool: programs that
+// need nothing but the kernel, and root file systems that something else made.
+// Equal contents make equal images, and none has to fit into memory.
 package image
 
 import (
-	"archive/tar"
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path"
 	"runtime"
 )
 
-// Image is a program with its name.
+// Image is what a container is started from.
 type Image struct {
 	// Name has a tag, such as dev.local/pause:1.
-	Name string
-	// Program is the path of a program that is linked statically. In the image it
-	// is /program.
-	Program string
+	Name       string
+	Entrypoint []string
+	// Env are variables, as NAME=value.
+	Env []string
+	// Dir is the working directory, / by default.
+	Dir string
+	// User is numeric, so that the kubelet sees that it is not root; by default one
+	// that no machine has.
+	User string
+	// Layers make up the file system, the lowest first.
+	Layers []Layer
 }
 
-const (
-	program = "program"
-	// user is none that the machine has.
-	user = "65532:65532"
-)
+// program is the path of the only file of an image for a program.
+const program = "program"
+
+// nobody is no user of the machine.
+const nobody = "65532:65532"
+
+// Program is the image of one program, which is linked statically.
+func Program(name, path string) Image {
+	return Image{Name: name, Entrypoint: []string{"/" + program}, Layers: []Layer{Files{program: path}}}
+}
 
 // config is the configuration of an image, as far as there is something to say.
 type config struct {
@@ -45,6 +50,8 @@ type config struct {
 type process struct {
 	User       string   `json:"User"`
 	Entrypoint []string `json:"Entrypoint"`
+	Env        []string `json:"Env,omitempty"`
+	WorkingDir string   `json:"WorkingDir,omitempty"`
 }
 
 type rootFS struct {
@@ -52,74 +59,41 @@ type rootFS struct {
 	DiffIDs []string `json:"diff_ids"`
 }
 
-// manifest names the parts of an archive.
-type manifest struct {
-	Config   string   `json:"Config"`
-	RepoTags []string `json:"RepoTags"`
-	Layers   []string `json:"Layers"`
+// ID is what a container runtime calls the image by when it has no name: a digest
+// of all that is in it.
+func (i Image) ID() (string, error) {
+	layers, err := i.measure()
+	if err != nil {
+		return "", err
+	}
+	configuration, err := i.configuration(layers)
+	return sum(configuration), err
 }
 
-// Write writes the image into an archive as `docker save` does. Equal programs
-// make equal archives.
-func (i Image) Write(archive string) (err error) {
-	layer, err := i.layer()
-	if err != nil {
-		return fmt.Errorf("packing %s: %w", i.Program, err)
+// measure reads the layers once: the digest of one stands before it in an archive.
+func (i Image) measure() ([]measured, error) {
+	layers := make([]measured, 0, len(i.Layers))
+	for _, layer := range i.Layers {
+		m, err := measure(layer)
+		if err != nil {
+			return nil, fmt.Errorf("packing %s: %w", i.Name, err)
+		}
+		layers = append(layers, m)
 	}
-	file, err := os.Create(archive)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	return i.write(file, layer)
+	return layers, nil
 }
 
-// layer is an archive with nothing but the program.
-func (i Image) layer() ([]byte, error) {
-	data, err := os.ReadFile(i.Program)
-	if err != nil {
-		return nil, err
+func (i Image) configuration(layers []measured) ([]byte, error) {
+	c := config{
+		Architecture: runtime.GOARCH, OS: "linux",
+		Config: process{User: i.User, Entrypoint: i.Entrypoint, Env: i.Env, WorkingDir: i.Dir},
+		RootFS: rootFS{Type: "layers"},
 	}
-	var layer bytes.Buffer
-	archive := tar.NewWriter(&layer)
-	err = errors.Join(add(archive, program, 0o755, data), archive.Close())
-	return layer.Bytes(), err
-}
-
-func (i Image) write(out io.Writer, layer []byte) error {
-	digest := sum(layer)
-	configuration, err := json.Marshal(config{
-		Architecture: runtime.GOARCH,
-		OS:           "linux",
-		Config:       process{User: user, Entrypoint: []string{path.Join("/", program)}},
-		RootFS:       rootFS{Type: "layers", DiffIDs: []string{"sha256:" + digest}},
-	})
-	if err != nil {
-		return err
+	if c.Config.User == "" {
+		c.Config.User = nobody
 	}
-	parts := manifest{Config: sum(configuration) + ".json", RepoTags: []string{i.Name}, Layers: []string{digest + ".tar"}}
-	contents, err := json.Marshal([]manifest{parts})
-	if err != nil {
-		return err
+	for _, layer := range layers {
+		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, "sha256:"+layer.digest)
 	}
-	archive := tar.NewWriter(out)
-	return errors.Join(
-		add(archive, parts.Config, 0o644, configuration),
-		add(archive, parts.Layers[0], 0o644, layer),
-		add(archive, "manifest.json", 0o644, contents),
-		archive.Close(),
-	)
-}
-
-func add(archive *tar.Writer, name string, mode int64, data []byte) error {
-	if err := archive.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(data))}); err != nil {
-		return err
-	}
-	_, err := archive.Write(data)
-	return err
-}
-
-func sum(data []byte) string {
-	digest := sha256.Sum256(data)
-	return hex.EncodeToString(digest[:])
+	return json.Marshal(c)
 }

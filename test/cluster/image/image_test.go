@@ -46,9 +46,46 @@ func TestEqualProgramsMakeEqualArchives(t *testing.T) {
 
 func TestProgramThatIsMissing(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
-	err := Image{Name: "dev.local/one:1", Program: missing}.Write(filepath.Join(t.TempDir(), "one.tar"))
+	err := Program("dev.local/one:1", missing).Write(filepath.Join(t.TempDir(), "one.tar"))
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
 		t.Errorf("got %v, want that %s is missing", err, missing)
+	}
+}
+
+// A layer that something else made is taken as it is, below the files.
+func TestLayersAreInOrder(t *testing.T) {
+	dir := t.TempDir()
+	lower, file, archive := filepath.Join(dir, "rootfs.tar"), filepath.Join(dir, "server.py"), filepath.Join(dir, "one.tar")
+	for path, content := range map[string]string{lower: "a root file system", file: "a server"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	packed := Image{Name: "dev.local/one:1", Env: []string{"A=b"}, Layers: []Layer{Archive(lower), Files{"app/server.py": file}}}
+	if err := packed.Write(archive); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := unpack(t, data)
+	var contents []manifest
+	decode(t, files["manifest.json"], &contents)
+	layers := contents[0].Layers
+	if len(layers) != 2 || string(files[layers[0]]) != "a root file system" {
+		t.Fatalf("the layers are %v", layers)
+	}
+	if got := string(unpack(t, files[layers[1]])["app/server.py"]); got != "a server" {
+		t.Errorf("the file is %q", got)
+	}
+	var configuration config
+	decode(t, files[contents[0].Config], &configuration)
+	if len(configuration.RootFS.DiffIDs) != 2 || configuration.RootFS.DiffIDs[0] != "sha256:"+sum([]byte("a root file system")) {
+		t.Errorf("the configuration lists the layers %v", configuration.RootFS.DiffIDs)
+	}
+	if len(configuration.Config.Env) != 1 || configuration.Config.Env[0] != "A=b" {
+		t.Errorf("the variables are %v", configuration.Config.Env)
 	}
 }
 
@@ -60,7 +97,7 @@ func written(t *testing.T, content string) []byte {
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := (Image{Name: "dev.local/one:1", Program: path}).Write(archive); err != nil {
+	if err := Program("dev.local/one:1", path).Write(archive); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(archive)

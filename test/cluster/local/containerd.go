@@ -149,7 +149,7 @@ func (c *Cluster) loadPause(ctx context.Context) error {
 		return fmt.Errorf("building the program pause: %w: %s", err, out)
 	}
 	archive := program + ".tar"
-	if err := (image.Image{Name: pauseImage, Program: program}).Write(archive); err != nil {
+	if err := image.Program(pauseImage, program).Write(archive); err != nil {
 		return err
 	}
 	return c.LoadImage(ctx, archive)
