@@ -35,7 +35,7 @@ var debootstrap = []string{
 	"--dpkgopt=path-exclude=/usr/lib/*.a",
 	`--customize-hook=rm -r "$1"/usr/share/perl "$1"/usr/lib/*-linux-gnu/perl "$1"/usr/bin/*-linux-gnu-*`,
 	`--customize-hook=find "$1"/usr/lib/python3 -depth -type d -name tests -exec rm -r {} +`,
-	`--customize-hook=rm -r "$1"/etc/apt "$1"/etc/dpkg "$1"/var/lib/dpkg/info`,
+	`--customize-hook=rm -r "$1"/etc/apt/sources.list* "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/var/lib/dpkg/info`,
 }
 
 // installSystem puts Debian's packages together into an archive.
