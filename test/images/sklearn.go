@@ -31,7 +31,10 @@ const (
 
 // pythonEnv: a request is little work, at which threads of the linear algebra
 // would only stand in each other's way.
-var pythonEnv = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1"}
+var pythonEnv = []string{
+	"PATH=/usr/bin:/bin", "LANG=C.UTF-8",
+	"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "JOBLIB_MULTIPROCESSING=0", "PYTHONDONTWRITEBYTECODE=1",
+}
 
 // modelServer is the recipe for the server of scikit-learn models, and trains
 // those that it serves.

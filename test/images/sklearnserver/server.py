@@ -239,7 +239,7 @@ def prepare(server, folder):
     except BaseException as err:
         print(f"loading the model: {err}", file=sys.stderr, flush=True)
         os._exit(1)
-    print(f"model {service.name} is served on port {server.server_port}", flush=True)
+    print(f"model {service.name} is served on port {server.server_address[1]}", flush=True)
 
 
 if __name__ == "__main__":
