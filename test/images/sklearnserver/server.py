@@ -51,7 +51,7 @@ class Service:
         self.model = None
 
     def load(self, folder):
-        files = sorted(p for p in pathlib.Path(folder).glob("*") if p.suffix in MODEL_SUFFIXES and p.is_file())
+        files = sorted(p for p in pathlib.Path(folder).glob("*") if p.suffix in MODEL_SUFFIXES and not p.is_dir())
         if len(files) != 1:
             found = ", ".join(p.name for p in files) or "none"
             raise SystemExit(f"{folder} must hold one file that ends in {' or '.join(MODEL_SUFFIXES)}; there is {found}")
