@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/serinus-io/serinus/hack/builds"
 )
 
 // builder brings tools up to date.
@@ -23,7 +25,7 @@ type builder struct {
 	// ownVersion is what programs of this repository report.
 	ownVersion string
 	store      store
-	report     *reporter
+	report     *builds.Reporter
 }
 
 // ensure builds the tool unless it is there already.
@@ -32,29 +34,21 @@ func (b *builder) ensure(ctx context.Context, t tool) error {
 	if err != nil {
 		return err
 	}
-	if fresh, err := b.store.has(r); fresh || err != nil {
+	return b.store.product(t).Ensure(ctx, r.key, b.report, func(path string) error {
+		done := &counter{}
+		progress := b.report.Start(builds.Task{
+			Name: r.name, Version: r.version, Takes: r.takes,
+			Quiet:  r.key == "", // Programs of our own are most often ready at once.
+			Counts: done.String,
+		})
+		err := compile(ctx, r, path, done)
+		progress.End(err)
 		return err
-	}
-	unlock, err := lock(ctx, b.store.private(r.name, "lock"), func() {
-		b.report.line("%s is being built by another process: waiting for it", r.name)
 	})
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	// Whoever had the lock may have built it.
-	if fresh, err := b.store.has(r); fresh || err != nil {
-		return err
-	}
-	return b.build(ctx, r)
 }
 
-func (b *builder) build(ctx context.Context, r recipe) error {
-	built := b.store.private(r.name, "new")
-	defer os.Remove(built)
-
-	progress := b.report.start(r)
-	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-buildvcs=false", "-mod=readonly", "-trimpath", "-ldflags", r.ldflags, "-o", built, r.pkg)
+func compile(ctx context.Context, r recipe, path string, done *counter) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-buildvcs=false", "-mod=readonly", "-trimpath", "-ldflags", r.ldflags, "-o", path, r.pkg)
 	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	cmd.WaitDelay = 5 * time.Second
@@ -63,28 +57,21 @@ func (b *builder) build(ctx context.Context, r recipe) error {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
-		progress.fail()
 		return fmt.Errorf("starting go build: %w", err)
 	}
-	complaints := follow(out, progress)
+	complaints := follow(out, done)
 	if err := cmd.Wait(); err != nil {
-		progress.fail()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return explain(r, complaints, err)
 	}
-	if err := b.store.put(r, built); err != nil {
-		progress.fail()
-		return fmt.Errorf("putting %s in place: %w", r.name, err)
-	}
-	progress.done()
 	return nil
 }
 
 // follow counts what `go build -v` reports until it ends, and returns
 // everything else that it said.
-func follow(out io.Reader, progress *progress) string {
+func follow(out io.Reader, done *counter) string {
 	var complaints strings.Builder
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
@@ -92,9 +79,9 @@ func follow(out io.Reader, progress *progress) string {
 		line := lines.Text()
 		switch {
 		case strings.HasPrefix(line, "go: downloading "):
-			progress.downloaded()
+			done.downloads.Add(1)
 		case !strings.ContainsAny(line, " \t:#"):
-			progress.compiled()
+			done.packages.Add(1)
 		default:
 			complaints.WriteString(line + "\n")
 		}

@@ -4,16 +4,16 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/serinus-io/serinus/hack/builds"
 )
 
 const repository = "../.."
@@ -88,10 +88,7 @@ func fixture(t *testing.T) (*builder, tool) {
 	if err := os.Rename(filepath.Join(dir, "go.mod.txt"), filepath.Join(dir, "go.mod")); err != nil {
 		t.Fatal(err)
 	}
-	b := &builder{root: root, store: store{dir: filepath.Join(root, "bin")}, report: newReporter(devNull(t))}
-	if err := os.MkdirAll(filepath.Join(b.store.dir, "tools", ".build"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	b := &builder{root: root, store: store{dir: filepath.Join(root, "bin")}, report: builds.NewReporter(devNull(t))}
 	return b, tool{
 		name: "tiny", set: "tiny", pkg: "tiny.test/tiny", module: "tiny.test/dependency",
 		linkVars: func(version string) map[string]string { return map[string]string{"main.version": version} },
@@ -115,14 +112,14 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 		if err := b.ensure(t.Context(), tiny); err != nil {
 			t.Fatal(err)
 		}
-		info, err := os.Stat(b.store.program(tiny))
+		info, err := os.Stat(b.store.product(tiny).Path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return info
 	}
 	first := ensure()
-	out, err := exec.Command(b.store.program(tiny)).Output()
+	out, err := exec.Command(b.store.product(tiny).Path).Output()
 	if got, want := string(out), "version v1.2.3\n"; got != want || err != nil {
 		t.Errorf("the program says %q, %v; want %q", got, err, want)
 	}
@@ -136,7 +133,7 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 	if changed := ensure(); os.SameFile(first, changed) {
 		t.Error("it was not built again although its modules have changed")
 	}
-	if err := os.Remove(b.store.program(tiny)); err != nil {
+	if err := os.Remove(b.store.product(tiny).Path); err != nil {
 		t.Fatal(err)
 	}
 	ensure()
@@ -152,10 +149,10 @@ func TestFailedBuildLeavesNothing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "undefined: nonsense") {
 		t.Errorf("got %v, want what the compiler says", err)
 	}
-	for _, path := range []string{b.store.program(tiny), b.store.private("tiny", "new"), b.store.private("tiny", "stamp")} {
-		if _, err := os.Stat(path); !os.IsNotExist(err) {
-			t.Errorf("%s is left: %v", path, err)
-		}
+	product := b.store.product(tiny)
+	left, err := filepath.Glob(filepath.Join(product.Private, "tiny.*"))
+	if _, statErr := os.Stat(product.Path); !os.IsNotExist(statErr) || err != nil || len(left) != 1 || !strings.HasSuffix(left[0], ".lock") {
+		t.Errorf("left are %v (%v) and the program (%v)", left, err, statErr)
 	}
 }
 
@@ -169,31 +166,5 @@ func TestExplainTellsWhatToDo(t *testing.T) {
 		if err := explain(recipe{}, complaint, errors.New("exit status 1")); !strings.Contains(err.Error(), want) {
 			t.Errorf("after %q: got %v, want it to say %q", complaint, err, want)
 		}
-	}
-}
-
-func TestLockLetsOneInAtATime(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := lock(t.Context(), path, func() { t.Error("nobody has it") })
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := lock(ctx, path, func() {}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v while it is taken, want to wait in vain", err)
-	}
-
-	waiting := make(chan struct{})
-	entered := make(chan error)
-	go func() {
-		_, err := lock(t.Context(), path, func() { close(waiting) })
-		entered <- err
-	}()
-	<-waiting
-	unlock()
-	if err := <-entered; err != nil {
-		t.Error(err)
 	}
 }

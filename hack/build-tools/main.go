@@ -18,12 +18,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"github.com/serinus-io/serinus/hack/builds"
 )
 
 func main() {
@@ -44,7 +45,7 @@ func main() {
 func run(act func(context.Context, string, []tool) error, names []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	root, err := findRoot()
+	root, err := builds.FindRoot()
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func build(ownVersion string) func(context.Context, string, []tool) error {
 	return func(ctx context.Context, root string, tools []tool) error {
 		b := &builder{
 			root: root, ownVersion: ownVersion,
-			store: store{dir: filepath.Join(root, "bin")}, report: newReporter(os.Stderr),
+			store: store{dir: filepath.Join(root, "bin")}, report: builds.NewReporter(os.Stderr),
 		}
 		return b.ensureAll(ctx, tools)
 	}
@@ -69,9 +70,6 @@ func build(ownVersion string) func(context.Context, string, []tool) error {
 func (b *builder) ensureAll(ctx context.Context, tools []tool) error {
 	if _, err := exec.LookPath("go"); err != nil {
 		return errors.New("the go command is not in PATH: install Go (https://go.dev/doc/install) and add its bin folder to PATH")
-	}
-	if err := os.MkdirAll(filepath.Dir(b.store.private("any", "file")), 0o755); err != nil {
-		return fmt.Errorf("making the folder for the tools: %w", err)
 	}
 	for _, t := range tools {
 		if err := b.ensure(ctx, t); err != nil {
@@ -90,26 +88,4 @@ func printList(_ context.Context, root string, tools []tool) error {
 		fmt.Printf("%-24s %-10s %s\n", r.name, r.version, r.pkg)
 	}
 	return nil
-}
-
-// findRoot returns the folder of the repository that the working folder is in.
-func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		_, err := os.Stat(filepath.Join(dir, "hack", "tools"))
-		if err == nil {
-			return dir, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("no folder hack/tools here or above: run this inside the repository")
-		}
-		dir = parent
-	}
 }

@@ -10,11 +10,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/serinus-io/serinus/hack/builds"
 )
 
 // recipe is all that decides what a build of a program yields.
@@ -88,41 +89,11 @@ func linkerFlags(t tool, version string) string {
 // store is the folder of what was built.
 type store struct{ dir string }
 
-// program is the path of a built program.
-func (s store) program(t tool) string {
-	if t.set == "" {
-		return filepath.Join(s.dir, t.name)
+// product is what a tool is built as.
+func (s store) product(t tool) builds.Product {
+	p := builds.Product{Name: t.name, Path: filepath.Join(s.dir, t.name), Private: filepath.Join(s.dir, "tools", ".build")}
+	if t.set != "" {
+		p.Path = filepath.Join(s.dir, "tools", t.name)
 	}
-	return filepath.Join(s.dir, "tools", t.name)
-}
-
-// private is a file that belongs to a tool but is none of the user's business.
-func (s store) private(name, what string) string {
-	return filepath.Join(s.dir, "tools", ".build", name+"."+what)
-}
-
-// has reports whether the program is there and was built by this very recipe.
-func (s store) has(r recipe) (bool, error) {
-	if r.key == "" {
-		return false, nil
-	}
-	if _, err := os.Stat(s.program(r.tool)); errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	} else if err != nil {
-		return false, err
-	}
-	key, err := os.ReadFile(s.private(r.name, "stamp"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return string(key) == r.key, err
-}
-
-// put makes a fresh build the program. It replaces the file instead of writing
-// into it, so that whoever runs the old one is not disturbed.
-func (s store) put(r recipe, built string) error {
-	if err := os.Rename(built, s.program(r.tool)); err != nil || r.key == "" {
-		return err
-	}
-	return os.WriteFile(s.private(r.name, "stamp"), []byte(r.key), 0o644)
+	return p
 }

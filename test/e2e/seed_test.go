@@ -63,10 +63,10 @@ var _ = Describe("the walkthrough", func() {
 			Expect(answer).To(SatisfyAll(
 				ContainSubstring(`{"predictions": [1, 1]}`), ContainSubstring("X-Served-By: "+revisionOf(s.name, revision)+"-")))
 		}
-		// A flower that the two models take for different kinds.
-		const virginica = `{"instances": [[7.7, 2.6, 6.9, 2.3]]}`
-		Expect(s.asks(seed.Request, virginica)).To(ContainSubstring(`{"predictions": [1]}`))
-		Expect(s.asks(strings.ReplaceAll(seed.Request, "latest-", "prev-"), virginica)).To(ContainSubstring(`{"predictions": [2]}`))
+		// Flowers that the two models take for different kinds.
+		const different = `{"instances": [[6.0, 2.7, 5.1, 1.6], [4.9, 2.5, 4.5, 1.7]]}`
+		Expect(s.asks(seed.Request, different)).To(ContainSubstring(`{"predictions": [1, 2]}`))
+		Expect(s.asks(strings.ReplaceAll(seed.Request, "latest-", "prev-"), different)).To(ContainSubstring(`{"predictions": [2, 1]}`))
 	}, SpecTimeout(perStory))
 })
 

@@ -3,17 +3,12 @@
 
 // Package image packs container images without a container tool: programs that
 // need nothing but the kernel, and root file systems that something else made.
+// Equal contents make equal images, and none has to fit into memory.
 package image
 
 import (
-	"archive/tar"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
 )
 
@@ -24,36 +19,25 @@ type Image struct {
 	Entrypoint []string
 	// Env are variables, as NAME=value.
 	Env []string
+	// Dir is the working directory, / by default.
+	Dir string
+	// User is numeric, so that the kubelet sees that it is not root; by default one
+	// that no machine has.
+	User string
 	// Layers make up the file system, the lowest first.
 	Layers []Layer
 }
 
-// Layer is a part of a file system.
-type Layer interface {
-	// open returns the layer as an archive, which is the same each time.
-	open() (io.ReadCloser, error)
-}
-
-// Archive is the path of a file that is a layer as it is: a tar archive, not
-// compressed.
-type Archive string
-
-func (a Archive) open() (io.ReadCloser, error) { return os.Open(string(a)) }
-
-// Files are copied from the machine. The key is the path in the image, without
-// the leading slash; the value that of the file.
-type Files map[string]string
-
 // program is the path of the only file of an image for a program.
 const program = "program"
+
+// nobody is no user of the machine.
+const nobody = "65532:65532"
 
 // Program is the image of one program, which is linked statically.
 func Program(name, path string) Image {
 	return Image{Name: name, Entrypoint: []string{"/" + program}, Layers: []Layer{Files{program: path}}}
 }
-
-// user is none that the machine has. It is numeric, so that the kubelet sees that it is not root.
-const user = "65532:65532"
 
 // config is the configuration of an image, as far as there is something to say.
 type config struct {
@@ -67,6 +51,7 @@ type process struct {
 	User       string   `json:"User"`
 	Entrypoint []string `json:"Entrypoint"`
 	Env        []string `json:"Env,omitempty"`
+	WorkingDir string   `json:"WorkingDir,omitempty"`
 }
 
 type rootFS struct {
@@ -74,97 +59,41 @@ type rootFS struct {
 	DiffIDs []string `json:"diff_ids"`
 }
 
-// manifest names the parts of an archive.
-type manifest struct {
-	Config   string   `json:"Config"`
-	RepoTags []string `json:"RepoTags"`
-	Layers   []string `json:"Layers"`
-}
-
-// Write writes the image into an archive as `docker save` does. Equal contents
-// make equal archives.
-func (i Image) Write(archive string) (err error) {
-	file, err := os.Create(archive)
+// ID is what a container runtime calls the image by when it has no name: a digest
+// of all that is in it.
+func (i Image) ID() (string, error) {
+	layers, err := i.measure()
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if err := i.write(file); err != nil {
-		return fmt.Errorf("packing %s: %w", i.Name, err)
-	}
-	return nil
+	configuration, err := i.configuration(layers)
+	return sum(configuration), err
 }
 
-func (i Image) write(out io.Writer) error {
-	configuration := config{
+// measure reads the layers once: the digest of one stands before it in an archive.
+func (i Image) measure() ([]measured, error) {
+	layers := make([]measured, 0, len(i.Layers))
+	for _, layer := range i.Layers {
+		m, err := measure(layer)
+		if err != nil {
+			return nil, fmt.Errorf("packing %s: %w", i.Name, err)
+		}
+		layers = append(layers, m)
+	}
+	return layers, nil
+}
+
+func (i Image) configuration(layers []measured) ([]byte, error) {
+	c := config{
 		Architecture: runtime.GOARCH, OS: "linux",
-		Config: process{User: user, Entrypoint: i.Entrypoint, Env: i.Env},
+		Config: process{User: i.User, Entrypoint: i.Entrypoint, Env: i.Env, WorkingDir: i.Dir},
 		RootFS: rootFS{Type: "layers"},
 	}
-	parts := manifest{RepoTags: []string{i.Name}}
-	archive := tar.NewWriter(out)
-	for _, layer := range i.Layers {
-		digest, size, err := measure(layer)
-		if err != nil {
-			return err
-		}
-		name := digest + ".tar"
-		if err := addLayer(archive, name, size, layer); err != nil {
-			return err
-		}
-		parts.Layers = append(parts.Layers, name)
-		configuration.RootFS.DiffIDs = append(configuration.RootFS.DiffIDs, "sha256:"+digest)
+	if c.Config.User == "" {
+		c.Config.User = nobody
 	}
-	written, err := json.Marshal(configuration)
-	if err != nil {
-		return err
+	for _, layer := range layers {
+		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, "sha256:"+layer.digest)
 	}
-	parts.Config = sum(written) + ".json"
-	contents, err := json.Marshal([]manifest{parts})
-	if err != nil {
-		return err
-	}
-	return errors.Join(
-		add(archive, parts.Config, 0o644, written),
-		add(archive, "manifest.json", 0o644, contents),
-		archive.Close(),
-	)
-}
-
-// measure reads a layer once: its name in an archive is its digest, and stands before it.
-func measure(layer Layer) (digest string, size int64, err error) {
-	content, err := layer.open()
-	if err != nil {
-		return "", 0, err
-	}
-	defer content.Close()
-	hash := sha256.New()
-	size, err = io.Copy(hash, content)
-	return hex.EncodeToString(hash.Sum(nil)), size, err
-}
-
-func addLayer(archive *tar.Writer, name string, size int64, layer Layer) error {
-	content, err := layer.open()
-	if err != nil {
-		return err
-	}
-	defer content.Close()
-	if err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: size}); err != nil {
-		return err
-	}
-	_, err = io.Copy(archive, content)
-	return err
-}
-
-func add(archive *tar.Writer, name string, mode int64, data []byte) error {
-	if err := archive.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(data))}); err != nil {
-		return err
-	}
-	_, err := archive.Write(data)
-	return err
-}
-
-func sum(data []byte) string {
-	digest := sha256.Sum256(data)
-	return hex.EncodeToString(digest[:])
+	return json.Marshal(c)
 }

@@ -1,15 +1,19 @@
 # Copyright The Serinus Authors.
 # SPDX-License-Identifier: Apache-2.0
 
-"""A model server for scikit-learn models that speaks KServe's v1 protocol.
+"""A server for scikit-learn models that speaks KServe's v1 protocol.
 
 It serves the one model file in --model_dir:
 
-    GET  /v1/models/<name>           whether it is ready
-    POST /v1/models/<name>:predict   {"instances": [[...], ...]} -> {"predictions": [...]}
+    GET  /v1/models/<name>          -> {"name": "<name>", "ready": true}
+    POST /v1/models/<name>:predict  {"instances": [[...], ...]} -> {"predictions": [...]}
 
-Each answer names, in X-Served-By, the pod that gave it. When the pod is to end,
-it goes on answering for a while, as a gateway learns of that only later.
+Each answer names, in X-Served-By, the pod that gave it. The environment:
+
+    DRAIN_SECONDS         how long it goes on after SIGTERM (5): gateways learn of its end only later
+    LISTEN_WHILE_LOADING  "true" opens the port before the model is there, and answers 503 until it is;
+                          it is only for a runtime whose readiness probe asks /v2/health/ready, as the
+                          probe that pods get without one takes an open port for a ready model
 """
 
 import argparse
@@ -18,6 +22,8 @@ import os
 import pathlib
 import signal
 import socket
+import socketserver
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,74 +31,115 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import joblib
 
 MODEL_SUFFIXES = (".joblib", ".pkl", ".pickle")
-DRAIN_SECONDS = float(os.environ.get("DRAIN_SECONDS", "5"))
-MAX_BODY_BYTES = 1 << 20
-
-leaving = threading.Event()
+MAX_BODY_BYTES = 16 << 20
+FINISH_SECONDS = 10  # for requests that are under way when the drain ends
 
 
-class BadRequest(Exception):
-    """A request that the client has to change."""
+class Failure(Exception):
+    """An answer that is not what the client hoped for."""
+
+    def __init__(self, status, reason):
+        super().__init__(reason)
+        self.status = status
 
 
-def load(folder):
-    files = sorted(p for p in pathlib.Path(folder).iterdir() if p.suffix in MODEL_SUFFIXES)
-    if len(files) != 1:
-        found = ", ".join(p.name for p in files) or "none"
-        raise SystemExit(f"{folder} must hold one file that ends in {' or '.join(MODEL_SUFFIXES)}; there is {found}")
-    return joblib.load(files[0])
+class Service:
+    """One model, and what can be asked of it."""
+
+    def __init__(self, name):
+        self.name = name
+        self.model = None
+
+    def load(self, folder):
+        files = sorted(p for p in pathlib.Path(folder).glob("*") if p.suffix in MODEL_SUFFIXES and not p.is_dir())
+        if len(files) != 1:
+            found = ", ".join(p.name for p in files) or "none"
+            raise SystemExit(f"{folder} must hold one file that ends in {' or '.join(MODEL_SUFFIXES)}; there is {found}")
+        self.model = joblib.load(files[0])
+
+    def get(self, path):
+        if path == "/":
+            return {"status": "alive"}
+        if path == "/v2/health/live":
+            return {"live": True}
+        if path == "/v2/health/ready":
+            self.require_ready(self.name)
+            return {"ready": True}
+        if path == "/v1/models":
+            return {"models": [self.name]}
+        for prefix, suffix in (("/v1/models/", ""), ("/v2/models/", "/ready")):
+            name = path[len(prefix) : len(path) - len(suffix)]
+            if path.startswith(prefix) and path.endswith(suffix) and name:
+                self.require_ready(name)
+                return {"name": name, "ready": True}
+        raise Failure(HTTPStatus.NOT_FOUND, f"There is nothing at {path}; the model is at /v1/models/{self.name}.")
+
+    def post(self, path, body):
+        prefix, suffix = "/v1/models/", ":predict"
+        if not (path.startswith(prefix) and path.endswith(suffix)):
+            raise Failure(HTTPStatus.NOT_FOUND, f"There is nothing at {path}; post to /v1/models/{self.name}:predict.")
+        self.require_ready(path[len(prefix) : -len(suffix)])
+        return {"predictions": self.predict(instances_of(body))}
+
+    def require_ready(self, name):
+        if name != self.name:
+            raise Failure(HTTPStatus.NOT_FOUND, f"Model with name {name} does not exist.")
+        if self.model is None:
+            raise Failure(HTTPStatus.SERVICE_UNAVAILABLE, f"Model with name {name} is not ready.")
+
+    def predict(self, instances):
+        try:
+            return self.model.predict(instances).tolist()
+        except (ValueError, TypeError, OverflowError) as err:
+            raise Failure(HTTPStatus.BAD_REQUEST, f"The model does not take these instances: {err}") from err
 
 
-def predict(model, body):
+def instances_of(body):
     try:
-        instances = json.loads(body)["instances"]
-    except (ValueError, TypeError, KeyError):
-        raise BadRequest('the body must be JSON: {"instances": [[...], ...]}') from None
-    try:
-        return {"predictions": model.predict(instances).tolist()}
-    except ValueError as err:
-        raise BadRequest(f"the model does not take these instances: {err}") from err
+        request = json.loads(body)
+    except (ValueError, RecursionError) as err:
+        raise Failure(HTTPStatus.BAD_REQUEST, f"Unrecognized request format: {err}") from err
+    instances = request.get("instances", request.get("inputs")) if isinstance(request, dict) else None
+    if not isinstance(instances, list):
+        raise Failure(HTTPStatus.BAD_REQUEST, 'Expected "instances" to be a list, as in {"instances": [[6.8, 2.8, 4.8, 1.4]]}.')
+    return instances
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    model_name = model = None
+    wbufsize = -1  # An answer leaves in one piece.
     pod = socket.gethostname()
 
     def do_GET(self):
-        if self.path == f"/v1/models/{self.model_name}":
-            self.answer(HTTPStatus.OK, {"name": self.model_name, "ready": True})
-        elif self.path == "/v1/models":
-            self.answer(HTTPStatus.OK, {"models": [self.model_name]})
-        elif self.path == "/":
-            self.answer(HTTPStatus.OK, {"status": "alive"})
-        else:
-            self.not_found()
+        self.respond(lambda service, path: service.get(path))
 
     def do_POST(self):
-        try:
-            body = self.body()
-            if self.path != f"/v1/models/{self.model_name}:predict":
-                self.not_found()
-                return
-            self.answer(HTTPStatus.OK, predict(self.model, body))
-        except BadRequest as err:
-            self.answer(HTTPStatus.BAD_REQUEST, {"error": str(err)})
+        self.respond(lambda service, path: service.post(path, self.body()))
+
+    def respond(self, ask):
+        with self.server.busy():
+            try:
+                content = ask(self.server.service, self.path.partition("?")[0])
+                self.answer(HTTPStatus.OK, content)
+            except Failure as failure:
+                self.answer(failure.status, {"error": str(failure)})
+            except ConnectionError:
+                raise
+            except Exception as err:
+                self.log_error("%s: %r", self.path, err)
+                self.answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": str(err)})
 
     def body(self):
-        try:
-            length = int(self.headers["Content-Length"])
-        except (TypeError, ValueError):
+        # What is left of a body that is not read would be taken for the next request.
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal():
             self.close_connection = True
-            raise BadRequest("the request has no Content-Length") from None
-        if not 0 <= length <= MAX_BODY_BYTES:
+            raise Failure(HTTPStatus.LENGTH_REQUIRED, "The request has no Content-Length.")
+        if int(length) > MAX_BODY_BYTES:
             self.close_connection = True
-            raise BadRequest(f"the body must not be longer than {MAX_BODY_BYTES} bytes")
-        return self.rfile.read(length)
-
-    def not_found(self):
-        self.answer(HTTPStatus.NOT_FOUND, {"error": f"{self.path} is not here; the model is /v1/models/{self.model_name}"})
+            raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body has more than {MAX_BODY_BYTES} bytes.")
+        return self.rfile.read(int(length))
 
     def answer(self, status, content):
         data = json.dumps(content).encode()
@@ -100,18 +147,67 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.send_header("X-Served-By", self.pod)
-        if leaving.is_set():
+        if self.close_connection or self.server.leaving.is_set():
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(data)
 
+    def send_error(self, code, message=None, explain=None):
+        """What the library refuses by itself, such as an unknown method."""
+        self.close_connection = True
+        self.answer(code, {"error": message or HTTPStatus(code).phrase})
+
     def log_request(self, code="-", size="-"):
-        pass  # There are hundreds a second.
+        """There are hundreds a second."""
 
 
 class Server(ThreadingHTTPServer):
-    daemon_threads = True
+    daemon_threads = True  # A connection that is kept open does not hold up the end.
     request_queue_size = 256
+
+    def __init__(self, port, service):
+        super().__init__(("", port), Handler)
+        self.service = service
+        self.leaving = threading.Event()
+        self.requests = 0
+        self.idle = threading.Condition()
+
+    def server_bind(self):
+        # HTTPServer asks the DNS for the name of the host, which may take seconds.
+        socketserver.TCPServer.server_bind(self)
+
+    def busy(self):
+        return Busy(self)
+
+    def leave(self, drain_seconds):
+        """Answers what comes for a while, then what has come, then ends."""
+        if self.leaving.is_set():
+            return
+        self.leaving.set()
+        threading.Timer(drain_seconds, self.shutdown).start()
+
+    def finish(self):
+        self.timeout = 0
+        for _ in range(self.request_queue_size):  # Connections that wait to be accepted.
+            self.handle_request()
+        with self.idle:
+            self.idle.wait_for(lambda: self.requests == 0, FINISH_SECONDS)
+
+
+class Busy:
+    """Counts a request for as long as it is under way."""
+
+    def __init__(self, server):
+        self.server = server
+
+    def __enter__(self):
+        with self.server.idle:
+            self.server.requests += 1
+
+    def __exit__(self, *_):
+        with self.server.idle:
+            self.server.requests -= 1
+            self.server.idle.notify_all()
 
 
 def main():
@@ -119,19 +215,31 @@ def main():
     parser.add_argument("--model_name", required=True)
     parser.add_argument("--model_dir", default="/mnt/models")
     parser.add_argument("--http_port", type=int, default=8080)
-    args = parser.parse_args()
+    args, others = parser.parse_known_args()  # KServe's servers know more.
+    if others:
+        print("these arguments mean nothing here:", *others, file=sys.stderr)
+    drain_seconds = float(os.environ.get("DRAIN_SECONDS", "5"))
 
-    Handler.model_name, Handler.model = args.model_name, load(args.model_dir)
-    server = Server(("", args.http_port), Handler)  # From here on it is ready.
+    service = Service(args.model_name)
+    if os.environ.get("LISTEN_WHILE_LOADING") != "true":
+        service.load(args.model_dir)
+    server = Server(args.http_port, service)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.leave(drain_seconds))
+    threading.Thread(target=prepare, args=(server, args.model_dir), daemon=True).start()
+    server.serve_forever(poll_interval=0.1)
+    server.finish()
 
-    def leave(*_):
-        leaving.set()
-        threading.Timer(DRAIN_SECONDS, server.shutdown).start()
 
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGINT, leave)
-    print(f"model {args.model_name} is served on port {args.http_port}", flush=True)
-    server.serve_forever()
+def prepare(server, folder):
+    service = server.service
+    try:
+        if service.model is None:
+            service.load(folder)
+    except BaseException as err:
+        print(f"loading the model: {err}", file=sys.stderr, flush=True)
+        os._exit(1)
+    print(f"model {service.name} is served on port {server.server_address[1]}", flush=True)
 
 
 if __name__ == "__main__":

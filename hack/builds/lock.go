@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package builds
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// lock makes sure that one process at a time builds a tool. It calls waiting
+// lock makes sure that one process at a time builds something. It calls waiting
 // once if another one has the lock. The system frees the lock of a dead process.
 func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)

@@ -1,0 +1,187 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// container is the image of the model server, unpacked.
+type container struct {
+	root, models string
+	config       struct {
+		Config struct {
+			User            string
+			Entrypoint, Env []string
+		} `json:"config"`
+	}
+}
+
+// open unpacks the image, if the environment says where it is.
+func open(t *testing.T) *container {
+	t.Helper()
+	folder := os.Getenv("SERINUS_IMAGES")
+	if folder == "" {
+		t.Skip("SERINUS_IMAGES is not set: to test the real model server, run `go run ./test/images` and set it to the absolute path of bin/images")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("the model server runs in its own root file system, which takes root")
+	}
+	c := &container{root: t.TempDir(), models: filepath.Join(folder, modelStore)}
+	if err := c.unpack(filepath.Join(folder, "sklearnserver.tar")); err != nil {
+		t.Fatal(err)
+	}
+	// The folders that lead to it are for nobody else, and the server is not root.
+	for dir := c.root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+func (c *container) unpack(archive string) error {
+	file, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for reader := tar.NewReader(file); ; {
+		header, err := reader.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case strings.HasSuffix(header.Name, ".tar"):
+			layer := exec.Command("tar", "--extract", "--directory="+c.root)
+			layer.Stdin = reader
+			err = runQuietly(layer)
+		case header.Name != "manifest.json":
+			err = json.NewDecoder(reader).Decode(&c.config)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", header.Name, err)
+		}
+	}
+}
+
+const pod = "sklearn-iris-predictor-00001-deployment-7965bcc66-grdbq"
+
+// server is a process of the image, with the arguments that its runtime gives it.
+type server struct {
+	address string
+	exited  chan error
+	process *os.Process
+}
+
+// model fills the folder of models with one of those that were trained.
+func (c *container) model(name string) func(folder string) error {
+	return func(folder string) error { return os.CopyFS(folder, os.DirFS(filepath.Join(c.models, name))) }
+}
+
+// start runs the server, as the user and with the variables that the image says.
+// It does not wait until the server listens.
+func (c *container) start(t *testing.T, fill func(folder string) error, env ...string) *server {
+	t.Helper()
+	mounted := filepath.Join(c.root, "mnt", "models")
+	if err := errors.Join(os.RemoveAll(mounted), os.Mkdir(mounted, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(mounted); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{address: listener.Addr().String(), exited: make(chan error, 1)}
+	_, port, _ := net.SplitHostPort(s.address)
+	listener.Close()
+	args := []string{"--uts", "sh", "-c", `hostname "$1" && shift && exec env --ignore-environment "$@"`, "sh", pod}
+	args = append(append(append(args, c.config.Config.Env...), env...), "/usr/sbin/chroot", "--userspec="+c.config.Config.User, c.root)
+	args = append(append(args, c.config.Config.Entrypoint...), "--model_name=sklearn-iris", "--model_dir=/mnt/models", "--http_port="+port)
+	cmd := exec.Command("unshare", args...)
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.process = cmd.Process
+	go func() { s.exited <- cmd.Wait(); close(s.exited) }()
+	t.Cleanup(func() {
+		_ = s.process.Kill()
+		<-s.exited
+	})
+	return s
+}
+
+func (s *server) terminate(t *testing.T) {
+	t.Helper()
+	if err := s.process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitEnd returns how the process ended.
+func (s *server) waitEnd(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-s.exited:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("the server goes on after 20 s")
+		return nil
+	}
+}
+
+// ask sends a request on a connection of its own, and reads the answer.
+func (s *server) ask(ctx context.Context, method, path, body string) (*http.Response, string, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+s.address+path, strings.NewReader(body))
+	if err != nil {
+		return nil, "", err
+	}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, "", err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	return response, string(data), err
+}
+
+// await asks until there is an answer of this status.
+func (s *server) await(t *testing.T, path string, status int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for tick := time.NewTicker(20 * time.Millisecond); ; {
+		response, _, err := s.ask(ctx, http.MethodGet, path, "")
+		if err == nil && response.StatusCode == status {
+			return
+		}
+		select {
+		case err := <-s.exited:
+			t.Fatalf("the server has ended: %v", err)
+		case <-ctx.Done():
+			t.Fatalf("no answer of status %d: %v", status, err)
+		case <-tick.C:
+		}
+	}
+}

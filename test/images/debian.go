@@ -1,0 +1,98 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const release = "bookworm"
+
+// debootstrap are the arguments of mmdebstrap that decide what is in the root file
+// system. What only a compiler or a reader needs is left out: SciPy's package
+// depends on a compiler and its headers. Python's files cannot be left out before
+// they are compiled. Nothing of how this machine gets its packages stays.
+var debootstrap = []string{
+	"--mode=root",
+	"--variant=essential",
+	"--include=python3-sklearn",
+	"--skip=output/dev",
+	`--aptopt=APT::Install-Recommends "false"`,
+	"--dpkgopt=path-exclude=/usr/share/doc/*",
+	"--dpkgopt=path-exclude=/usr/share/info/*",
+	"--dpkgopt=path-exclude=/usr/share/locale/*",
+	"--dpkgopt=path-exclude=/usr/share/man/*",
+	"--dpkgopt=path-exclude=/usr/include/*",
+	"--dpkgopt=path-exclude=/usr/lib/gcc/*",
+	"--dpkgopt=path-exclude=/usr/lib/*.a",
+	`--customize-hook=rm -r "$1"/usr/share/perl "$1"/usr/lib/*-linux-gnu/perl "$1"/usr/bin/*-linux-gnu-*`,
+	`--customize-hook=find "$1"/usr/lib/python3 -depth -type d -name tests -exec rm -r {} +`,
+	`--customize-hook=rm -r "$1"/etc/apt/sources.list* "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/var/lib/dpkg/info`,
+}
+
+// installSystem puts Debian's packages together into an archive.
+func (w *workshop) installSystem(ctx context.Context, path string) (err error) {
+	if err := requireRoot("putting Debian's packages together"); err != nil {
+		return err
+	}
+	if err := requireMmdebstrap(ctx); err != nil {
+		return err
+	}
+	work := path + ".sources"
+	if err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o755)); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	sources, err := ownSources(os.DirFS("/etc/apt"), work)
+	if err != nil {
+		return err
+	}
+	options, err := ownOptions(ctx, filepath.Join(work, "options"))
+	if err != nil {
+		return err
+	}
+	args := append(append(append([]string{"--format=tar"}, debootstrap...), options...), release, path)
+	install := exec.CommandContext(ctx, "mmdebstrap", append(args, sources...)...)
+	// With it the archive depends on the packages alone, and Python's compiled files
+	// are good whatever times the files have.
+	install.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=0", "DEBIAN_FRONTEND=noninteractive")
+	// Killed, it would leave mounts behind.
+	install.Cancel = func() error { return install.Process.Signal(syscall.SIGTERM) }
+	install.WaitDelay = 30 * time.Second
+	if err := runQuietly(install); err != nil {
+		return fmt.Errorf("putting Debian's packages together: %w\nwhat to do: see that `apt-get update` works, and that %s has 2 GB free", err, os.TempDir())
+	}
+	return nil
+}
+
+// requireMmdebstrap installs the program if the system is a Debian.
+func requireMmdebstrap(ctx context.Context) error {
+	if _, err := exec.LookPath("mmdebstrap"); err == nil {
+		return nil
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return errors.New("mmdebstrap is missing: install it, and Debian's archive keyring, with the package manager of your system")
+	}
+	apt := func(args ...string) error {
+		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--yes", "-o", "DPkg::Lock::Timeout=120"}, args...)...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		return runQuietly(cmd)
+	}
+	install := func() error { return apt("install", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring") }
+	// The lists that the machine has will most often do.
+	if install() == nil {
+		return nil
+	}
+	if err := errors.Join(apt("update"), install()); err != nil {
+		return fmt.Errorf("installing mmdebstrap: %w\nwhat to do: apt-get install mmdebstrap", err)
+	}
+	return nil
+}
