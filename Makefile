@@ -118,9 +118,9 @@ test-bench: requirements assets ## check the benchmark itself, on a few Inferenc
 .PHONY: e2e
 e2e: requirements ## play canary releases with real pods under traffic, on a node of their own (needs root)
 	@rm -f $(BIN)/times
-	@$(MAKE) e2e-tools e2e-stories e2e-node; status=$$?; hack/times $(BIN)/times; exit $$status
+	@$(MAKE) e2e-tools e2e-stories e2e-node e2e-images; status=$$?; hack/times $(BIN)/times; exit $$status
 
-.PHONY: e2e-tools e2e-stories e2e-node
+.PHONY: e2e-tools e2e-stories e2e-node e2e-images
 e2e-tools:
 	@$(timed) "tools and images" sh -c '$(build_tools) -own-version=$(VERSION) cluster fake-gcs-server && $(BIN)/cluster prepare --level=node --operator && go run ./test/images'
 
@@ -129,6 +129,9 @@ e2e-stories:
 
 e2e-node:
 	@$(timed) "tests of the real node" go test -count=1 -timeout=20m ./test/e2e/node
+
+e2e-images:
+	@SERINUS_IMAGES='$(BIN)/images' $(timed) "tests of the model server" go test -count=1 -timeout=10m ./test/images
 
 .PHONY: fuzz
 fuzz: requirements ## look for decisions of the core that break a rule

@@ -112,7 +112,7 @@ func (c *container) start(t *testing.T, fill func(folder string) error, env ...s
 	}
 	s := &server{address: listener.Addr().String(), exited: make(chan error, 1)}
 	_, port, _ := net.SplitHostPort(s.address)
-	listener.Close()
+	_ = listener.Close()
 	args := []string{"--uts", "sh", "-c", `hostname "$1" && shift && exec env --ignore-environment "$@"`, "sh", pod}
 	args = append(append(append(args, c.config.Config.Env...), env...), "/usr/sbin/chroot", "--userspec="+c.config.Config.User, c.root)
 	args = append(append(args, c.config.Config.Entrypoint...), "--model_name=sklearn-iris", "--model_dir=/mnt/models", "--http_port="+port)
@@ -149,21 +149,29 @@ func (s *server) waitEnd(t *testing.T) error {
 	}
 }
 
+// answer is one, but for its body.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+	// Close says that the connection is not to be used again.
+	Close bool
+}
+
 // ask sends a request on a connection of its own, and reads the answer.
-func (s *server) ask(ctx context.Context, method, path, body string) (*http.Response, string, error) {
+func (s *server) ask(ctx context.Context, method, path, body string) (answer, string, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+s.address+path, strings.NewReader(body))
 	if err != nil {
-		return nil, "", err
+		return answer{}, "", err
 	}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, "", err
+		return answer{}, "", err
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
-	return response, string(data), err
+	return answer{response.StatusCode, response.Header, response.Close}, string(data), err
 }
 
 // await asks until there is an answer of this status.

@@ -29,7 +29,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
+	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
 	out := flag.String("out", "", "the `folder` for the images; by default bin/images of the repository")
 	flag.Parse()
 	if err := run(ctx, *out, flag.Args()); err != nil {

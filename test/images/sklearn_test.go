@@ -64,7 +64,7 @@ func testAnswers(t *testing.T, c *container) {
 		if response.StatusCode != exchange.status || !strings.Contains(body, exchange.want) {
 			t.Errorf("%s %s: got %d %s, want %d %s", exchange.method, exchange.path, response.StatusCode, body, exchange.status, exchange.want)
 		}
-		if got := prober.ServedBy(response, nil); got != "sklearn-iris-predictor-00001" {
+		if got := prober.RevisionOfPod(response.Header.Get(prober.ServedByHeader)); got != "sklearn-iris-predictor-00001" {
 			t.Errorf("%s %s: answered by %q", exchange.method, exchange.path, got)
 		}
 	}

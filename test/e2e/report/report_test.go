@@ -61,9 +61,11 @@ func rollout() Story {
 	fifty := seen("50 %", ten.To, map[string]int{first: 499, second: 501})
 	all := seen("all", 0, map[string]int{first: 1402, second: 598})
 	story := Play("promotion: 10 → 50 → 100 %", all)
-	story.Phases = append(story.Phases, phase(ten, map[string]int{first: 90, second: 10}))
-	story.Phases = append(story.Phases, phase(fifty, map[string]int{first: 50, second: 50}))
-	story.Phases = append(story.Phases, phase(seen("100 %", 0, map[string]int{second: 1000}), map[string]int{first: 0, second: 100}))
+	story.Phases = []Phase{
+		phase(ten, map[string]int{first: 90, second: 10}),
+		phase(fifty, map[string]int{first: 50, second: 50}),
+		phase(seen("100 %", 0, map[string]int{second: 1000}), map[string]int{first: 0, second: 100}),
+	}
 	story.Decide(410 * time.Millisecond)
 	story.Decide(1234 * time.Millisecond)
 	story.Decide(20 * time.Millisecond)
