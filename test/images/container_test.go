@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
 // container is the image of the model server, unpacked.
@@ -125,7 +127,7 @@ func (c *container) start(t *testing.T, fill func(folder string) error, env ...s
 	go func() { s.exited <- cmd.Wait(); close(s.exited) }()
 	t.Cleanup(func() {
 		_ = s.process.Kill()
-		<-s.exited
+		_ = <-s.exited
 	})
 	return s
 }
@@ -157,21 +159,31 @@ type answer struct {
 	Close bool
 }
 
-// ask sends a request on a connection of its own, and reads the answer.
-func (s *server) ask(ctx context.Context, method, path, body string) (answer, string, error) {
+// answer is what came back for a request.
+type answer struct {
+	status int
+	body   string
+	// revision is the one whose pod gave the answer.
+	revision string
+	// closes says that the server wants the connection to be closed.
+	closes bool
+}
+
+// ask sends a request on a connection of its own.
+func (s *server) ask(ctx context.Context, method, path, body string) (answer, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+s.address+path, strings.NewReader(body))
 	if err != nil {
-		return answer{}, "", err
+		return answer{}, err
 	}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	response, err := client.Do(request)
 	if err != nil {
-		return answer{}, "", err
+		return answer{}, err
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, response.Header, response.Close}, string(data), err
+	return answer{response.StatusCode, string(data), prober.ServedBy(response, data), response.Close}, err
 }
 
 // await asks until there is an answer of this status.
@@ -180,8 +192,8 @@ func (s *server) await(t *testing.T, path string, status int) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		response, _, err := s.ask(ctx, http.MethodGet, path, "")
-		if err == nil && response.StatusCode == status {
+		got, err := s.ask(ctx, http.MethodGet, path, "")
+		if err == nil && got.status == status {
 			return
 		}
 		select {
