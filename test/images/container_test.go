@@ -19,8 +19,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
 // container is the image of the model server, unpacked.
@@ -159,31 +157,21 @@ type answer struct {
 	Close bool
 }
 
-// answer is what came back for a request.
-type answer struct {
-	status int
-	body   string
-	// revision is the one whose pod gave the answer.
-	revision string
-	// closes says that the server wants the connection to be closed.
-	closes bool
-}
-
-// ask sends a request on a connection of its own.
-func (s *server) ask(ctx context.Context, method, path, body string) (answer, error) {
+// ask sends a request on a connection of its own, and reads the answer.
+func (s *server) ask(ctx context.Context, method, path, body string) (answer, string, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+s.address+path, strings.NewReader(body))
 	if err != nil {
-		return answer{}, err
+		return answer{}, "", err
 	}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	response, err := client.Do(request)
 	if err != nil {
-		return answer{}, err
+		return answer{}, "", err
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, string(data), prober.ServedBy(response, data), response.Close}, err
+	return answer{response.StatusCode, response.Header, response.Close}, string(data), err
 }
 
 // await asks until there is an answer of this status.
@@ -192,8 +180,8 @@ func (s *server) await(t *testing.T, path string, status int) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		got, err := s.ask(ctx, http.MethodGet, path, "")
-		if err == nil && got.status == status {
+		response, _, err := s.ask(ctx, http.MethodGet, path, "")
+		if err == nil && response.StatusCode == status {
 			return
 		}
 		select {

@@ -32,15 +32,13 @@ func main() {
 	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
 	out := flag.String("out", "", "the `folder` for the images; by default bin/images of the repository")
 	flag.Parse()
-	if err := run(*out, flag.Args()); err != nil {
+	if err := run(ctx, *out, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "images:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out string, names []string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
+func run(ctx context.Context, out string, names []string) error {
 	chosen, err := choose(names)
 	if err != nil {
 		return err
