@@ -125,7 +125,9 @@ func (c *container) start(t *testing.T, fill func(folder string) error, env ...s
 	go func() { s.exited <- cmd.Wait(); close(s.exited) }()
 	t.Cleanup(func() {
 		_ = s.process.Kill()
-		_ = <-s.exited
+		if err := <-s.exited; err != nil {
+			t.Logf("the server has ended: %v", err)
+		}
 	})
 	return s
 }
