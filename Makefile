@@ -122,7 +122,7 @@ e2e: requirements ## play canary releases with real pods under traffic, on a nod
 
 .PHONY: e2e-tools e2e-stories e2e-node e2e-images
 e2e-tools:
-	@$(timed) "tools and images" sh -c '$(build_tools) -own-version=$(VERSION) cluster fake-gcs-server && $(BIN)/cluster prepare --level=node --operator && go run ./test/images'
+	@$(timed) "tools and images" sh -c '$(build_tools) -own-version=$(VERSION) cluster fake-gcs-server versitygw && $(BIN)/cluster prepare --level=node --operator && go run ./test/images'
 
 e2e-stories:
 	@$(timed) "stories under traffic" go test -v -count=1 -timeout=60m ./test/e2e $(E2E_ARGS)

@@ -42,6 +42,19 @@ var _ = Describe("a canary", func() {
 		Entry("its model cannot be downloaded", SpecTimeout(perStory), "ModelDownloadFailed", downloaded("gs://kfserving-examples/not/there")),
 	)
 
+	It("that cannot be downloaded says which object is missing", func(ctx SpecContext) {
+		const uri = "gs://kfserving-examples/not/there"
+		s := begin(ctx, model(1))
+		s.apply("a canary that is not there", downloaded(uri), percent(50))
+		Eventually(func(g Gomega) {
+			isvc, err := s.isvc(s.name)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(isvc.Status.ModelStatus.LastFailureInfo).To(SatisfyAll(Not(BeNil()),
+				HaveField("Message", HaveSuffix(": "+uri+": missing: there is no object of this name or below it; check storageUri"))))
+		}).Should(Succeed())
+		s.serves(split{1: 100})
+	}, SpecTimeout(perStory))
+
 	It("that loses all pods at 10 % gets nothing until it has one again (row 18)", func(ctx SpecContext) {
 		s := begin(ctx, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))

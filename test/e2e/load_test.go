@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -39,7 +38,7 @@ var _ = Describe("a rollout under load", func() {
 
 	It("is one of ten at the same time", func(ctx SpecContext) {
 		const services, each = 10, 40
-		s := stage(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}, "")
+		s := stage(ctx, storyNamespace(), "")
 		var targets []prober.Target
 		for i := range services {
 			name := fmt.Sprintf("%s-%d", iris, i)

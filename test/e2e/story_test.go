@@ -99,12 +99,17 @@ func revision(n int) string { return revisionOf(iris, n) }
 // begin makes a namespace with an InferenceService that serves, and sends requests to it from then on.
 func begin(ctx SpecContext, says ...manifest) *story {
 	GinkgoHelper()
-	s := stage(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}, iris)
+	s := stage(ctx, storyNamespace(), iris)
 	s.create(iris, says...)
 	s.settles(iris, split{1: 100})
 	s.probe(target(s.namespace, iris, rate))
 	s.serves(split{1: 100})
 	return s
+}
+
+// storyNamespace is one of a story's own.
+func storyNamespace() *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
 }
 
 // stage makes a namespace of the story's own and watches it.

@@ -21,6 +21,9 @@ import (
 // Tools are the programs that it takes, beside those of the node.
 var Tools = []string{"fake-gcs-server"}
 
+// Store is the folder with the models, in one folder for each bucket.
+func Store(root checkout.Root) string { return root.Path("bin", "images", "store") }
+
 // Images are those that it takes, in the order in which test/images packs them.
 var Images = []string{"storage-initializer", "sklearnserver"}
 
@@ -38,7 +41,7 @@ func Serve(ctx context.Context, c *local.Cluster, root checkout.Root) (operator.
 			return nil, fmt.Errorf("loading the image %s: %w", image, err)
 		}
 	}
-	server := servers.GCS(root.Path("bin", "images", "store"), local.NodeAddress, strconv.Itoa(port))
+	server := servers.GCS(Store(root), local.NodeAddress, strconv.Itoa(port))
 	process, err := c.Run(server.Program, c.Tool(server.Program), server.Args...)
 	if err != nil {
 		return nil, err
