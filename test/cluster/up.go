@@ -19,6 +19,7 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 	"github.com/serinus-io/serinus/test/cluster/local"
+	"github.com/serinus-io/serinus/test/cluster/models"
 	"github.com/serinus-io/serinus/test/cluster/operator"
 )
 
@@ -162,8 +163,13 @@ func build(ctx context.Context, root checkout.Root, o upOptions) error {
 	if !o.withOperator {
 		return nil
 	}
-	_, err := root.BuildManager(ctx)
-	return err
+	if _, err := root.BuildManager(ctx); err != nil || o.level != local.Node {
+		return err
+	}
+	if err := root.BuildTools(ctx, models.Tools...); err != nil {
+		return err
+	}
+	return root.PackImages(ctx, models.Images...)
 }
 
 // runCluster keeps a cluster up until the context ends, which is the good end,
@@ -186,7 +192,7 @@ func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress f
 		}
 	}
 	if o.withOperator {
-		if err := operator.Start(ctx, c, root, progress); err != nil {
+		if err := startOperator(ctx, c, root, o.level, progress); err != nil {
 			return err
 		}
 	}
@@ -200,6 +206,25 @@ func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress f
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// startOperator starts the operator and, on a real node, what it needs to run the
+// models of the walkthrough there.
+func startOperator(ctx context.Context, c *local.Cluster, root checkout.Root, level local.Level, progress func(string)) error {
+	if level != local.Node {
+		return operator.Start(ctx, c, root, nil, progress)
+	}
+	settings, err := models.Serve(ctx, c, root)
+	if err != nil {
+		return err
+	}
+	if err := operator.Start(ctx, c, root, settings, progress); err != nil {
+		return err
+	}
+	if out, err := operator.Shell(ctx, c, root, models.InstallCommand).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", models.InstallCommand, err, out)
+	}
+	return nil
 }
 
 // detach starts this program once more, in a session of its own, and shows what

@@ -63,7 +63,7 @@ func launch(ctx context.Context, settings operator.Settings) *local.Process {
 	launched++
 	settings = maps.Clone(settings)
 	maps.Copy(settings, everywhere)
-	started, err := operator.LaunchAs(ctx, cluster, root, fmt.Sprintf("operator-%d", launched), settings)
+	started, err := operator.Launch(ctx, cluster, root, fmt.Sprintf("operator-%d", launched), settings)
 	Expect(err).NotTo(HaveOccurred())
 	return started
 }

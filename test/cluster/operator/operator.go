@@ -36,12 +36,12 @@ var InstallCommands = []string{
 }
 
 // Start installs all that the operator needs, and launches it.
-func Start(ctx context.Context, c *local.Cluster, root checkout.Root, progress func(line string)) error {
+func Start(ctx context.Context, c *local.Cluster, root checkout.Root, settings Settings, progress func(line string)) error {
 	begin := time.Now()
 	if err := Install(ctx, c, root); err != nil {
 		return err
 	}
-	if _, err := Launch(ctx, c, root); err != nil {
+	if _, err := Launch(ctx, c, root, "operator", settings); err != nil {
 		return err
 	}
 	progress(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(begin).Seconds()))
@@ -74,14 +74,9 @@ func Shell(ctx context.Context, c *local.Cluster, root checkout.Root, command st
 // from the file that is shipped.
 type Settings map[string]map[string]any
 
-// Launch starts the program bin/manager, and waits until it works.
-func Launch(ctx context.Context, c *local.Cluster, root checkout.Root) (*local.Process, error) {
-	return LaunchAs(ctx, c, root, "operator", nil)
-}
-
-// LaunchAs is Launch for one of several operators: its log and its configuration
-// file have its name.
-func LaunchAs(ctx context.Context, c *local.Cluster, root checkout.Root, name string, settings Settings) (*local.Process, error) {
+// Launch starts the program bin/manager, and waits until it works. Its log and its
+// configuration file have the name, as there may be several.
+func Launch(ctx context.Context, c *local.Cluster, root checkout.Root, name string, settings Settings) (*local.Process, error) {
 	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, namespace, serviceAccount)
 	if err != nil {
 		return nil, err

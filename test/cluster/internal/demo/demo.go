@@ -158,7 +158,7 @@ func (d *demo) installOperator(ctx context.Context) error {
 		}
 		d.out.Line("%s\n", d.out.Styled(console.Faint, abridged(string(out))))
 	}
-	if _, err := operator.LaunchAs(ctx, d.cluster, d.root, "operator", settings); err != nil {
+	if _, err := operator.Launch(ctx, d.cluster, d.root, "operator", settings); err != nil {
 		return err
 	}
 	d.out.Line("The operator runs as the ServiceAccount that was just made, with no other rights.\n")
