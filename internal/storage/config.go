@@ -57,7 +57,7 @@ func variablesOf(spec map[string]string) (map[string]string, error) {
 	for key, name := range map[string]string{
 		"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY",
 		"endpoint_url": "AWS_ENDPOINT_URL", "region": "AWS_DEFAULT_REGION", "anonymous": "awsAnonymousCredential",
-		"verify_ssl": "S3_VERIFY_SSL",
+		"verify_ssl": "S3_VERIFY_SSL", "ca_bundle": "AWS_CA_BUNDLE",
 	} {
 		if value := spec[key]; value != "" {
 			variables[name] = value

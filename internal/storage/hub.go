@@ -31,7 +31,7 @@ func openHub(rest string, env Environment) (Source, error) {
 		return nil, invalid("hf://"+rest, "it names no repository; write hf://<organisation>/<model> or hf://<organisation>/<model>:<revision>")
 	}
 	source := &hub{
-		client: newClient(false), endpoint: strings.TrimSuffix(cmp.Or(env("HF_ENDPOINT"), defaultHub), "/"),
+		client: newClient(trust{}), endpoint: strings.TrimSuffix(cmp.Or(env("HF_ENDPOINT"), defaultHub), "/"),
 		repository: repository, revision: cmp.Or(revision, "main"),
 	}
 	if token := cmp.Or(env("HF_TOKEN"), env("HUGGING_FACE_HUB_TOKEN")); token != "" {

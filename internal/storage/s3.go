@@ -6,13 +6,14 @@ package storage
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -23,13 +24,11 @@ import (
 // openS3 opens s3://<bucket>/<prefix>.
 func openS3(ctx context.Context, rest string, env Environment) (Source, error) {
 	name, prefix, _ := strings.Cut(rest, "/")
-	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithDefaultRegion(cmp.Or(env("AWS_DEFAULT_REGION"), "us-east-1"))}
-	if env.isOff("S3_VERIFY_SSL") {
-		options = append(options, awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It was asked for.
-		})))
+	trust, err := s3Trust(env)
+	if err != nil {
+		return nil, err
 	}
-	config, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	config, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithDefaultRegion(cmp.Or(env("AWS_DEFAULT_REGION"), "us-east-1")))
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +36,11 @@ func openS3(ctx context.Context, rest string, env Environment) (Source, error) {
 		config.Credentials = aws.AnonymousCredentials{}
 	}
 	client := s3.NewFromConfig(config, func(o *s3.Options) {
-		o.UsePathStyle = !env.isSet("S3_USER_VIRTUAL_BUCKET")
+		o.HTTPClient = &http.Client{Transport: newTransport(trust)}
+		o.RetryMaxAttempts = 1 // It is tried again here.
 		o.UseAccelerate = env.isSet("S3_USE_ACCELERATE")
+		// Acceleration is by the name of the host, and so the bucket must be in it.
+		o.UsePathStyle = !env.isSet("S3_USER_VIRTUAL_BUCKET") && !o.UseAccelerate
 		// The client would check, slowly, what is checked here in any case.
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	})
@@ -84,6 +86,34 @@ func crcs(ctx context.Context, client *s3.Client, bucket string, objects []Objec
 		})
 	}
 	return group.Wait()
+}
+
+// s3Trust takes the certificates that the operator mounts: of the file that is
+// named, or of the one of KServe's name in the ConfigMap that is named.
+func s3Trust(env Environment) (trust, error) {
+	if env.isOff("S3_VERIFY_SSL") {
+		return trust{anybody: true}, nil
+	}
+	bundle := env("AWS_CA_BUNDLE")
+	if bundle == "" && env("CA_BUNDLE_CONFIGMAP_NAME") != "" {
+		bundle = filepath.Join(env("CA_BUNDLE_VOLUME_MOUNT_POINT"), "cabundle.crt")
+	}
+	if bundle == "" {
+		return trust{}, nil
+	}
+	certificates, err := os.ReadFile(bundle)
+	if err != nil {
+		return trust{}, invalid(bundle, "the certificates for S3 cannot be read: %w: check the ConfigMap %s, which is to have the key %s",
+			err, env("CA_BUNDLE_CONFIGMAP_NAME"), filepath.Base(bundle))
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(certificates) {
+		return trust{}, invalid(bundle, "it has no certificates in PEM: check the ConfigMap %s", env("CA_BUNDLE_CONFIGMAP_NAME"))
+	}
+	return trust{roots: roots}, nil
 }
 
 func hasCredentials(ctx context.Context, config aws.Config) bool {

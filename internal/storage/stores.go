@@ -5,10 +5,12 @@ package storage
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	gcs "cloud.google.com/go/storage"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
@@ -28,24 +30,30 @@ const credentialsTimeout = 10 * time.Second
 func openGCS(ctx context.Context, rest string, env Environment) (Source, error) {
 	name, prefix, _ := strings.Cut(rest, "/")
 	var options gcsblob.Options
-	client := gcp.NewAnonymousHTTPClient(gcp.DefaultTransport())
+	transport := newTransport(trust{})
+	client := gcp.NewAnonymousHTTPClient(transport)
 	if host := env("STORAGE_EMULATOR_HOST"); host != "" {
 		if !strings.Contains(host, "://") {
 			host = "http://" + host
 		}
 		options.ClientOptions = append(options.ClientOptions, option.WithEndpoint(strings.TrimSuffix(host, "/")+"/storage/v1/"))
-	} else if err := logIn(ctx, &client, env); err != nil {
+	} else if err := logIn(ctx, &client, transport, env); err != nil {
 		return nil, &Error{Kind: Forbidden, Object: "gs://" + rest, Err: err}
 	}
 	opened, err := gcsblob.OpenBucket(ctx, client, name, &options)
 	if err != nil {
 		return nil, err
 	}
+	var own *gcs.Client
+	if opened.As(&own) {
+		// By itself it tries for ever, and says nothing. It is tried again here.
+		own.SetRetry(gcs.WithMaxAttempts(1))
+	}
 	return newBucket(opened, "gs://"+rest, prefix), nil
 }
 
 // logIn takes credentials if there are some. Those that were given must be good.
-func logIn(ctx context.Context, client **gcp.HTTPClient, env Environment) error {
+func logIn(ctx context.Context, client **gcp.HTTPClient, transport http.RoundTripper, env Environment) error {
 	search, cancel := context.WithTimeout(ctx, credentialsTimeout)
 	defer cancel()
 	credentials, err := gcp.DefaultCredentials(search)
@@ -56,7 +64,7 @@ func logIn(ctx context.Context, client **gcp.HTTPClient, env Environment) error 
 	default:
 		return err
 	}
-	*client, err = gcp.NewHTTPClient(gcp.DefaultTransport(), gcp.CredentialsTokenSource(credentials))
+	*client, err = gcp.NewHTTPClient(transport, gcp.CredentialsTokenSource(credentials))
 	return err
 }
 
@@ -95,6 +103,10 @@ func openAzure(ctx context.Context, uri string, env Environment) (Source, error)
 // azureClient takes an account key, a token, a service principal or the identity
 // of the workload, whichever the environment has, or else asks as anybody may.
 func azureClient(containerURL, account string, env Environment) (*container.Client, error) {
+	options := &container.ClientOptions{ClientOptions: azcore.ClientOptions{
+		Transport: &http.Client{Transport: newTransport(trust{})},
+		Retry:     policy.RetryOptions{MaxRetries: -1}, // It is tried again here.
+	}}
 	if key := env("AZURE_STORAGE_ACCESS_KEY"); key != "" {
 		if own := env("AZURE_ACCOUNT_NAME"); own != "" {
 			account = own
@@ -103,19 +115,19 @@ func azureClient(containerURL, account string, env Environment) (*container.Clie
 		if err != nil {
 			return nil, err
 		}
-		return container.NewClientWithSharedKeyCredential(containerURL, credential, nil)
+		return container.NewClientWithSharedKeyCredential(containerURL, credential, options)
 	}
 	if token := env("AZURE_ACCESS_TOKEN"); token != "" {
-		return container.NewClient(containerURL, fixedToken(token), nil)
+		return container.NewClient(containerURL, fixedToken(token), options)
 	}
 	if env("AZURE_CLIENT_ID") == "" {
-		return container.NewClientWithNoCredential(containerURL, nil)
+		return container.NewClientWithNoCredential(containerURL, options)
 	}
 	credential, err := azidentity.NewDefaultAzureCredential(nil)
 	if err != nil {
 		return nil, err
 	}
-	return container.NewClient(containerURL, credential, nil)
+	return container.NewClient(containerURL, credential, options)
 }
 
 // fixedToken is a token that somebody else has asked for.

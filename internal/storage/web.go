@@ -6,7 +6,6 @@ package storage
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,36 +15,18 @@ import (
 	"net/url"
 	"path"
 	"strings"
-	"time"
 )
 
-// client talks to a web server. What it is asked for has no limit of time: a
-// model may take hours. That something comes at all has one.
+// client talks to a web server.
 type client struct {
 	http   *http.Client
 	header http.Header
 }
 
-const (
-	answerTimeout = 30 * time.Second
-	maxListing    = 32 << 20
-)
+const maxListing = 32 << 20
 
-func newClient(insecure bool) *client {
-	transport, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		transport = &http.Transport{}
-	}
-	transport = transport.Clone()
-	transport.ResponseHeaderTimeout = answerTimeout
-	transport.MaxIdleConnsPerHost = maxWorkers
-	transport.DisableCompression = true // The size and the checksum are of what is stored.
-	transport.ForceAttemptHTTP2 = false // One connection for each range is faster than one for all.
-	transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
-	if insecure {
-		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It was asked for.
-	}
-	return &client{http: &http.Client{Transport: transport, CheckRedirect: keepRange}, header: http.Header{}}
+func newClient(t trust) *client {
+	return &client{http: &http.Client{Transport: newTransport(t), CheckRedirect: keepRange}, header: http.Header{}}
 }
 
 // keepRange follows redirects, with the range that is wanted.
@@ -120,7 +101,7 @@ func openWeb(uri string, env Environment) (Source, error) {
 	if err != nil || parsed.Host == "" {
 		return nil, invalid(uri, "it is not an address; write https://host/path")
 	}
-	source := &web{client: newClient(env.isOff("HTTPS_VERIFY_SSL")), uri: uri}
+	source := &web{client: newClient(trust{anybody: env.isOff("HTTPS_VERIFY_SSL")}), uri: uri}
 	if given := env(parsed.Host + "-headers"); given != "" {
 		headers := map[string]string{}
 		if err := json.Unmarshal([]byte(given), &headers); err != nil {

@@ -1,0 +1,134 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A server that stops in the middle of an answer, with the connection open, must
+// not hold the fetch for ever.
+func TestServerThatFallsSilentIsGivenUp(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{
+		"before it answers": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"in the middle": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "10")
+			_, _ = w.Write([]byte("half"))
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(handler)
+			defer server.Close()
+			client := http.Client{Transport: watched{http.DefaultTransport, 50 * time.Millisecond}}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := client.Do(request)
+			if err == nil {
+				defer answer.Body.Close()
+				_, err = io.ReadAll(answer.Body)
+			}
+			if err == nil || !strings.Contains(err.Error(), "nothing has come from") {
+				t.Fatalf("got error %v", err)
+			}
+			if errors.Is(err, context.Canceled) || !mayPass(err) {
+				t.Errorf("%v is not tried again", err)
+			}
+		})
+	}
+}
+
+// Each client has attempts of its own, which Google's makes for ever.
+func TestStoresThatAreDownAreUnreachable(t *testing.T) {
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	for scheme, variable := range map[string]string{"gs": "STORAGE_EMULATOR_HOST", "s3": "AWS_ENDPOINT_URL"} {
+		t.Run(scheme, func(t *testing.T) {
+			var asked atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				asked.Add(1)
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}))
+			defer server.Close()
+			t.Setenv(variable, server.URL)
+			source := openTest(t, scheme+"://bucket/model", os.Getenv)
+			wantKind(t, fetchInto(t, source, t.TempDir()), Unreachable, "503")
+			if asked.Load() < 3 {
+				t.Errorf("it was asked %d times", asked.Load())
+			}
+		})
+	}
+}
+
+// emptyBucket answers as S3 does about a bucket in which nothing is.
+func emptyBucket(w http.ResponseWriter, _ *http.Request) {
+	_, _ = io.WriteString(w, `<?xml version="1.0"?><ListBucketResult><Name>bucket</Name><KeyCount>0</KeyCount></ListBucketResult>`)
+}
+
+// The operator mounts a ConfigMap, and says where.
+func TestS3TrustsTheCertificatesOfTheConfigMap(t *testing.T) {
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	server := httptest.NewUnstartedServer(http.HandlerFunc(emptyBucket))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // It is refused by some, on purpose.
+	server.StartTLS()
+	defer server.Close()
+	t.Setenv("AWS_ENDPOINT_URL", server.URL)
+	t.Setenv("AWS_CA_BUNDLE", "")
+	mounted := t.TempDir()
+	bundle := filepath.Join(mounted, "cabundle.crt")
+	own := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(bundle, own, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		env  map[string]string
+		kind Kind
+	}{
+		"a file":              {map[string]string{"AWS_CA_BUNDLE": bundle}, Missing},
+		"a ConfigMap":         {map[string]string{"CA_BUNDLE_CONFIGMAP_NAME": "ca", "CA_BUNDLE_VOLUME_MOUNT_POINT": mounted}, Missing},
+		"anybody":             {map[string]string{"S3_VERIFY_SSL": "0"}, Missing},
+		"only the well-known": {nil, Unreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for key, value := range tc.env {
+				t.Setenv(key, value)
+			}
+			wantKind(t, fetchInto(t, openTest(t, "s3://bucket/model", os.Getenv), t.TempDir()), tc.kind)
+		})
+	}
+	empty := variables(map[string]string{"CA_BUNDLE_CONFIGMAP_NAME": "ca", "CA_BUNDLE_VOLUME_MOUNT_POINT": t.TempDir()})
+	_, err := Open(t.Context(), "s3://bucket/model", empty)
+	wantKind(t, err, Invalid, "ConfigMap ca", "the key cabundle.crt")
+}
+
+// The client refuses acceleration with the bucket in the path before it asks anybody.
+func TestS3IsAcceleratedByTheNameOfTheHost(t *testing.T) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("S3_USE_ACCELERATE", "1")
+	source := openTest(t, "s3://bucket/model", os.Getenv)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // Nobody is asked.
+	if _, err := source.List(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v", err)
+	}
+}
