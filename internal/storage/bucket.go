@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +54,10 @@ func (b *bucket) List(ctx context.Context) ([]Object, error) {
 			alone = &object
 		}
 	}
+	below = withoutFolders(below)
+	if alone != nil && alone.Size == 0 && len(below) > 0 {
+		alone = nil // It stands for the folder.
+	}
 	if alone != nil { // The exact name counts, as nothing but an accident puts objects below another one.
 		below = []Object{*alone}
 	}
@@ -64,6 +70,18 @@ func (b *bucket) List(ctx context.Context) ([]Object, error) {
 	return below, nil
 }
 
+// withoutFolders leaves out the empty objects that some stores, such as Azure's
+// with folders, have for each folder, under its name.
+func withoutFolders(objects []Object) []Object {
+	folders := map[string]bool{}
+	for _, object := range objects {
+		for folder := path.Dir(object.Name); folder != "."; folder = path.Dir(folder) {
+			folders[folder] = true
+		}
+	}
+	return slices.DeleteFunc(objects, func(o Object) bool { return o.Size == 0 && folders[o.Name] })
+}
+
 func (b *bucket) nameOf(key string) (string, bool) {
 	if b.prefix == "" {
 		return key, true
@@ -72,10 +90,8 @@ func (b *bucket) nameOf(key string) (string, bool) {
 }
 
 func newObject(found *blob.ListObject, name string) Object {
-	object := Object{
-		Name: name, Key: found.Key, Size: found.Size,
-		Version: fmt.Sprintf("%s %x", found.ModTime.UTC().Format(time.RFC3339), found.MD5),
-	}
+	object := Object{Name: name, Key: found.Key, Size: found.Size, Tag: tagOf(found)}
+	object.Version = fmt.Sprintf("%s %x %s", found.ModTime.UTC().Format(time.RFC3339), found.MD5, object.Tag)
 	var google gcs.ObjectAttrs
 	switch {
 	case found.As(&google) && google.CRC32C != 0: // Much faster to compute than the MD5 that is there as well.
@@ -90,7 +106,10 @@ func newObject(found *blob.ListObject, name string) Object {
 // Read implements [Source]. It refuses to read of an object that is not the one
 // that was listed: a file must not be made of two.
 func (b *bucket) Read(ctx context.Context, object Object, offset, length int64) (io.ReadCloser, error) {
-	reader, err := b.NewRangeReader(ctx, object.Key, offset, length, nil)
+	reader, err := b.NewRangeReader(ctx, object.Key, offset, length, &blob.ReaderOptions{BeforeRead: onlyVersion(object.Tag)})
+	if statusOf(err) == http.StatusPreconditionFailed {
+		return nil, changed(object)
+	}
 	if err != nil {
 		return nil, fail(object.Name, err)
 	}

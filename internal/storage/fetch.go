@@ -101,6 +101,9 @@ func (f *fetch) run(ctx context.Context) error {
 	if f.state, err = readState(f.root, objects, f.Range); err != nil {
 		return fail(f.path, err)
 	}
+	if err := f.adopt(ctx, objects); err != nil {
+		return err
+	}
 	if err := f.checkSpace(objects); err != nil {
 		return err
 	}
@@ -135,6 +138,10 @@ func check(uri string, objects []Object) error {
 		seen[name] = true
 	}
 	for name := range seen {
+		if name == stateFile || seen[name+partialSuffix] {
+			return &Error{Kind: Invalid, Object: uri, Err: fmt.Errorf("%q cannot be fetched, as %s and names that end in %s are used for "+
+				"what is on its way; rename the object", name, stateFile, partialSuffix)}
+		}
 		for folder := filepath.Dir(name); folder != "."; folder = filepath.Dir(folder) {
 			if seen[folder] {
 				return &Error{Kind: Invalid, Object: uri, Err: fmt.Errorf("%q is a file and a folder", folder)}

@@ -29,6 +29,8 @@ const testRange = 1000
 type fakeStore struct {
 	content map[string][]byte
 	version string
+	// noSum gives no checksums.
+	noSum bool
 	// wrongSum gives checksums that do not hold.
 	wrongSum bool
 	// listing fails instead of listing, as long as there are errors left.
@@ -54,8 +56,12 @@ func (s *fakeStore) List(context.Context) ([]Object, error) {
 		if s.wrongSum {
 			sum[0]++
 		}
+		checksum := Checksum{MD5, sum[:]}
+		if s.noSum {
+			checksum = Checksum{}
+		}
 		objects = append(objects, Object{
-			Name: name, Key: name, Size: int64(len(content)), Version: "v" + s.version, Sum: Checksum{MD5, sum[:]},
+			Name: name, Key: name, Size: int64(len(content)), Version: "v" + s.version, Sum: checksum,
 		})
 	}
 	return objects, nil
@@ -343,6 +349,8 @@ func TestNamesThatCannotBeFilesAreRefused(t *testing.T) {
 		"out, by a detour":    {"a/../../x": nil},
 		"with a detour":       {"a/../x": nil},
 		"a file and a folder": {"a": nil, "a/b": nil},
+		"one in the making":   {"a": nil, "a.partial": nil},
+		"the record":          {stateFile: nil},
 		"none at all":         {},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -82,7 +82,7 @@ func (h *hub) List(ctx context.Context) ([]Object, error) {
 }
 
 func (h *hub) object(e entry) Object {
-	object := Object{Name: e.Path, Key: e.Path, Size: e.Size, Version: h.revision + " " + e.OID}
+	object := Object{Name: e.Path, Key: e.Path, Size: e.Size, Version: e.OID} // Of the content: it stays as it is in the next commit.
 	if e.LFS != nil {
 		object.Size = e.LFS.Size
 		if sum, err := hex.DecodeString(e.LFS.OID); err == nil {

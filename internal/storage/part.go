@@ -53,6 +53,11 @@ func (f *fetch) begin(object Object) (*making, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(f.state.parts(object)) == 0 { // It may be of another version, and longer.
+		if err := m.file.Truncate(0); err != nil {
+			return nil, errors.Join(err, m.file.Close())
+		}
+	}
 	if m.left.Load() == 0 { // The last run ended between the last range and its own end.
 		m.left.Store(1)
 	}
@@ -100,6 +105,9 @@ func (f *fetch) part(ctx context.Context, m *making, p part) error {
 			f.progress.add(-n) // It cannot go on in the middle.
 			n, written = 0, 0
 			m.sum = m.object.Sum.Algorithm.hash()
+			if err := m.file.Truncate(0); err != nil {
+				return err
+			}
 		}
 		written += n
 		switch {
@@ -140,18 +148,23 @@ func (f *fetch) attempt(ctx context.Context, m *making, p part, already int64) (
 	}
 	limited := io.Reader(reader)
 	if length >= 0 {
-		limited = io.LimitReader(reader, length+1) // One more shows that there is too much.
+		limited = io.LimitReader(reader, length) // What follows belongs to another range.
 	}
 	written, err = io.CopyBuffer(struct{ io.Writer }{to}, counting{limited, f.progress}, make([]byte, 256<<10))
 	switch {
 	case err != nil:
 		return written, err
-	case length >= 0 && written > length:
-		return 0, &Error{Kind: Corrupt, Object: m.object.Name, Err: fmt.Errorf("the store sends more than the %d bytes that it has listed", m.object.Size)}
+	case written == length && hasMore(reader):
+		return written, &Error{Kind: Corrupt, Object: m.object.Name, Err: fmt.Errorf("the store sends more than the %d bytes that it has listed", m.object.Size)}
 	case length >= 0 && written < length:
 		return written, fmt.Errorf("the connection ended after %d of %d bytes: %w", written, length, io.ErrUnexpectedEOF)
 	}
 	return written, nil
+}
+
+func hasMore(reader io.Reader) bool {
+	n, _ := io.ReadFull(reader, make([]byte, 1))
+	return n > 0
 }
 
 func ignoreCancelled(err error) error {

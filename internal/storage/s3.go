@@ -35,15 +35,7 @@ func openS3(ctx context.Context, rest string, env Environment) (Source, error) {
 	if env.isSet("awsAnonymousCredential") || !hasCredentials(ctx, config) {
 		config.Credentials = aws.AnonymousCredentials{}
 	}
-	client := s3.NewFromConfig(config, func(o *s3.Options) {
-		o.HTTPClient = &http.Client{Transport: newTransport(trust)}
-		o.RetryMaxAttempts = 1 // It is tried again here.
-		o.UseAccelerate = env.isSet("S3_USE_ACCELERATE")
-		// Acceleration is by the name of the host, and so the bucket must be in it.
-		o.UsePathStyle = !env.isSet("S3_USER_VIRTUAL_BUCKET") && !o.UseAccelerate
-		// The client would check, slowly, what is checked here in any case.
-		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-	})
+	client := s3.NewFromConfig(config, func(o *s3.Options) { setS3Options(o, env, trust) })
 	opened, err := s3blob.OpenBucket(ctx, client, name, nil)
 	if err != nil {
 		return nil, err
@@ -51,6 +43,16 @@ func openS3(ctx context.Context, rest string, env Environment) (Source, error) {
 	source := newBucket(opened, "s3://"+rest, prefix)
 	source.sums = func(ctx context.Context, objects []Object) error { return crcs(ctx, client, name, objects) }
 	return source, nil
+}
+
+func setS3Options(o *s3.Options, env Environment, trust trust) {
+	o.HTTPClient = &http.Client{Transport: newTransport(trust)}
+	o.RetryMaxAttempts = 1 // It is tried again here.
+	o.UseAccelerate = env.isSet("S3_USE_ACCELERATE")
+	// Acceleration is by the name of the host, and so the bucket must be in it.
+	o.UsePathStyle = !env.isSet("S3_USER_VIRTUAL_BUCKET") && !o.UseAccelerate
+	// The client would check, slowly, what is checked here in any case.
+	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 }
 
 // crcs asks for the CRC that clients of S3 send with what they store: that takes

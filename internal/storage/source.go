@@ -35,7 +35,9 @@ type Object struct {
 	Size int64
 	// Version differs for every content that the object has had; empty if the store gives none.
 	Version string
-	Sum     Checksum
+	// Tag is what the store compares when it is to read this version only; empty if it cannot.
+	Tag string
+	Sum Checksum
 	// Whole says that ranges cannot be read.
 	Whole bool
 	// Alone says that the URI names this object, and not a folder that it is in.

@@ -41,7 +41,8 @@ type objectState struct {
 }
 
 // readState takes from an earlier run what is about the same versions of the
-// same objects, with the same ranges.
+// same objects, with the same ranges, as far as the files bear it out: a run can
+// be killed between a change of a file and that of the record.
 func readState(root *os.Root, objects []Object, length int64) (*state, error) {
 	s := &state{root: root, content: stateContent{Range: length, Objects: map[string]*objectState{}}}
 	data, err := root.ReadFile(stateFile)
@@ -53,21 +54,33 @@ func readState(root *os.Root, objects []Object, length int64) (*state, error) {
 		old = stateContent{} // The run was killed while it wrote, or was another program's: begin anew.
 	}
 	for _, object := range objects {
+		now := &objectState{Version: object.Version, Size: object.Size}
 		known := old.Objects[object.Name]
-		if known == nil || object.Version == "" || known.Version != object.Version || known.Size != object.Size {
-			known = &objectState{Version: object.Version, Size: object.Size}
+		if known != nil && object.Version != "" && known.Version == object.Version && known.Size == object.Size {
+			// A file has the name of its object only once it is whole.
+			now.Done = s.hasFile(object)
+			if !now.Done && s.hasParts(object, known.Parts) {
+				now.Parts = known.Parts
+			}
 		}
-		if known.Done && !s.hasFile(object) {
-			known.Done, known.Parts = false, nil
-		}
-		s.content.Objects[object.Name] = known
+		s.content.Objects[object.Name] = now
 	}
 	return s, nil
 }
 
 func (s *state) hasFile(object Object) bool {
 	info, err := s.root.Stat(object.Name)
-	return err == nil && (object.Size == unknownSize || info.Size() == object.Size)
+	return err == nil && info.Mode().IsRegular() && (object.Size == unknownSize || info.Size() == object.Size)
+}
+
+// hasParts tells whether the file in the making is long enough for the ranges
+// that are on record.
+func (s *state) hasParts(object Object, parts []int64) bool {
+	info, err := s.root.Stat(object.Name + partialSuffix)
+	if err != nil || len(parts) == 0 {
+		return false
+	}
+	return info.Size() >= min(object.Size, (slices.Max(parts)+1)*s.content.Range)
 }
 
 func (s *state) isDone(object Object) bool {
@@ -88,11 +101,20 @@ func (s *state) arrived(object Object, part int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.content.Objects[object.Name]
-	known.Parts = append(known.Parts, part)
+	if !slices.Contains(known.Parts, part) {
+		known.Parts = append(known.Parts, part)
+	}
+	return s.writeAtTimes()
+}
+
+// writeAtTimes leaves out most of the writes: the record is about all objects,
+// and may be long. What the record lacks, the files tell, or is fetched again.
+func (s *state) writeAtTimes() error {
 	const often = time.Second
 	if time.Since(s.saved) < often {
 		return nil
 	}
+	s.saved = time.Now()
 	return s.write()
 }
 
@@ -103,7 +125,10 @@ func (s *state) done(object Object, isRight bool) error {
 	defer s.mu.Unlock()
 	known := s.content.Objects[object.Name]
 	known.Parts, known.Done = nil, isRight
-	return s.write()
+	if !isRight {
+		return s.write()
+	}
+	return s.writeAtTimes()
 }
 
 // missing is how many bytes are still to come.
@@ -137,7 +162,6 @@ func (s *state) write() error {
 		return err
 	}
 	const next = stateFile + ".next"
-	s.saved = time.Now()
 	return errors.Join(s.root.WriteFile(next, data, 0o600), s.root.Rename(next, stateFile))
 }
 

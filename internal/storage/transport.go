@@ -56,7 +56,7 @@ func (w watched) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
 	silent := fmt.Errorf("nothing has come from %s for %s", request.URL.Host, w.silence)
 	timer := time.AfterFunc(w.silence, func() { cancel(silent) })
-	answer, err := w.RoundTripper.RoundTrip(request.WithContext(ctx)) //nolint:bodyclose // Who asks closes it.
+	answer, err := w.RoundTripper.RoundTrip(request.WithContext(ctx))
 	timer.Stop()
 	if err != nil {
 		defer cancel(nil)
@@ -91,6 +91,7 @@ func (b *watchedBody) Read(into []byte) (int, error) {
 	return n, reason(b.ctx, err, b.silent)
 }
 
+// Close ends what is left of the answer, and the watch.
 func (b *watchedBody) Close() error {
 	b.timer.Stop()
 	err := b.ReadCloser.Close()

@@ -190,7 +190,7 @@ func (u *unpacking) file(name string, content io.Reader) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	written, err := io.Copy(file, io.LimitReader(content, u.left+1))
+	written, err := io.Copy(file, io.LimitReader(untilDone{u.ctx, content}, u.left+1))
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -114,10 +115,15 @@ func openWeb(uri string, env Environment) (Source, error) {
 	return source, nil
 }
 
-// List implements [Source]: it asks what there is to be read, and whether in ranges.
+// List implements [Source]: it asks what there is to be read, and whether in
+// ranges. An address that is signed for reading may refuse to be asked with HEAD,
+// and so the first byte is read then.
 func (w *web) List(ctx context.Context) ([]Object, error) {
 	answer, err := w.do(ctx, http.MethodHead, w.uri, nil)
-	if status := statusOf(err); status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented {
+	if status := statusOf(err); status >= http.StatusBadRequest && status < http.StatusInternalServerError || status == http.StatusNotImplemented {
+		answer, err = w.do(ctx, http.MethodGet, w.uri, http.Header{"Range": {"bytes=0-0"}})
+	}
+	if statusOf(err) == http.StatusRequestedRangeNotSatisfiable { // It is empty.
 		return []Object{{Name: w.name(), Key: w.uri, Size: unknownSize, Whole: true, Alone: true}}, nil
 	}
 	if err != nil {
@@ -127,12 +133,26 @@ func (w *web) List(ctx context.Context) ([]Object, error) {
 	if tag := answer.Header.Get("ETag"); strings.HasPrefix(tag, `"`) {
 		w.tag = tag
 	}
+	size, inRanges := answer.ContentLength, answer.Header.Get("Accept-Ranges") == "bytes"
+	if answer.StatusCode == http.StatusPartialContent {
+		size, inRanges = totalOf(answer.Header.Get("Content-Range")), true
+	}
 	return []Object{{
-		Name: w.name(), Key: w.uri, Size: answer.ContentLength, Alone: true,
+		Name: w.name(), Key: w.uri, Size: size, Alone: true,
 		Version: cmp.Or(w.tag, answer.Header.Get("Last-Modified")),
 		// Without a tag, nothing would show that two ranges are of two versions.
-		Whole: answer.Header.Get("Accept-Ranges") != "bytes" || answer.ContentLength < 0 || w.tag == "",
+		Whole: !inRanges || size < 0 || w.tag == "",
 	}}, nil
+}
+
+// totalOf is the length of the whole that a Content-Range, such as bytes 0-0/1234, is of.
+func totalOf(contentRange string) int64 {
+	_, total, _ := strings.Cut(contentRange, "/")
+	size, err := strconv.ParseInt(total, 10, 64)
+	if err != nil {
+		return unknownSize // A star, or nothing.
+	}
+	return size
 }
 
 // name is the last part of the path.

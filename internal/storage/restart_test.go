@@ -1,0 +1,175 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"gocloud.dev/blob/memblob"
+)
+
+// interrupted leaves half of an object in a folder, with its record.
+func interrupted(t *testing.T, dir string, content []byte) {
+	t.Helper()
+	store := &fakeStore{content: map[string][]byte{"a": content}, noSum: true, serve: func(n int, right []byte) (io.Reader, error) {
+		if n >= 5 {
+			return nil, statusError{403}
+		}
+		return bytes.NewReader(right), nil
+	}}
+	wantKind(t, fetchInto(t, store, dir), Forbidden)
+}
+
+// Nothing else would show it where the store gives no checksum: the record can be
+// older than the files.
+func TestRecordIsNotBelievedWithoutItsFiles(t *testing.T) {
+	content := bytes.Repeat([]byte("x"), 9*testRange)
+	for name, damage := range map[string]func(partial string) error{
+		"the file is gone":  os.Remove,
+		"the file is short": func(partial string) error { return os.Truncate(partial, testRange) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			interrupted(t, dir, content)
+			if err := damage(filepath.Join(dir, "a"+partialSuffix)); err != nil {
+				t.Fatal(err)
+			}
+			if err := fetchInto(t, &fakeStore{content: map[string][]byte{"a": content}, noSum: true}, dir); err != nil {
+				t.Fatal(err)
+			}
+			wantFiles(t, dir, map[string][]byte{"a": content})
+		})
+	}
+}
+
+// Init containers run again when the node has restarted, and by then no record is left.
+func TestModelThatIsThereIsNotFetchedAgain(t *testing.T) {
+	dir := t.TempDir()
+	if err := fetchInto(t, &fakeStore{content: tree()}, dir); err != nil {
+		t.Fatal(err)
+	}
+	damaged := filepath.Join(dir, "config", "b.json")
+	if err := os.WriteFile(damaged, bytes.Repeat([]byte("y"), testRange), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := &fakeStore{content: tree()}
+	if err := fetchInto(t, again, dir); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, dir, tree())
+	if again.bytes != testRange {
+		t.Errorf("%d bytes were read, want the %d of the file that was damaged", again.bytes, testRange)
+	}
+}
+
+// Without a checksum, a file of the right size may be of any version.
+func TestModelThatCannotBeCheckedIsFetchedAgain(t *testing.T) {
+	dir := t.TempDir()
+	old := map[string][]byte{"a": bytes.Repeat([]byte("y"), 3*testRange)}
+	if err := fetchInto(t, &fakeStore{content: old, noSum: true, version: "1"}, dir); err != nil {
+		t.Fatal(err)
+	}
+	now := map[string][]byte{"a": pattern(3 * testRange)}
+	// It is interrupted before a byte has arrived, and only then goes through.
+	silent := &fakeStore{content: now, noSum: true, version: "2", serve: func(int, []byte) (io.Reader, error) { return nil, statusError{403} }}
+	wantKind(t, fetchInto(t, silent, dir), Forbidden)
+	if err := fetchInto(t, &fakeStore{content: now, noSum: true, version: "2"}, dir); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, dir, now)
+}
+
+func TestLongerAnswerThatWasCutLeavesNothingBehind(t *testing.T) {
+	var reads atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusNotImplemented)
+			return
+		}
+		if reads.Add(1) == 2 { // The first read is the question what there is.
+			_, _ = w.Write(pattern(5000))
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = w.Write(pattern(10))
+		_ = http.NewResponseController(w).Flush() // So that it has no length.
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	if err := fetchInto(t, openTest(t, server.URL+"/a", none), dir); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, dir, map[string][]byte{"a": pattern(10)})
+}
+
+// An address that is signed is signed for one method.
+func TestSignedAddressesAreReadInRanges(t *testing.T) {
+	content := pattern(5*testRange + 1)
+	var ranges atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		if r.Header.Get("Range") != "" {
+			ranges.Add(1)
+		}
+		serveContent("weights.bin", content).ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	if err := fetchInto(t, openTest(t, server.URL+"/weights.bin?sig=abc", none), dir); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, dir, map[string][]byte{"weights.bin": content})
+	if ranges.Load() != 7 { // One is the question.
+		t.Errorf("it was read in %d ranges, want 7", ranges.Load())
+	}
+}
+
+// Azure's stores with folders list each folder as an empty object, too.
+func TestEmptyObjectsThatStandForFoldersArePassedOver(t *testing.T) {
+	opened := memblob.OpenBucket(nil)
+	for key, content := range map[string]string{"m": "", "m/sub": "", "m/sub/a": "a", "m/empty": ""} {
+		if err := opened.WriteAll(t.Context(), key, []byte(content), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	if err := fetchInto(t, newBucket(opened, "mem://m", "m"), dir); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, dir, map[string][]byte{"sub/a": []byte("a"), "empty": {}})
+}
+
+// Size, time and, of what was stored in parts, checksums do not tell two versions
+// of one second apart.
+func TestS3IsAskedForTheVersionThatWasListed(t *testing.T) {
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_CA_BUNDLE", "")
+	const listed, now = `"0123-2"`, `"4567-2"`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/m/a") {
+			if r.Header.Get("If-Match") != now {
+				w.WriteHeader(http.StatusPreconditionFailed)
+			}
+			return
+		}
+		fmt.Fprintf(w, `<ListBucketResult><Contents><Key>m/a</Key><Size>10</Size><ETag>%s</ETag>`+
+			`<LastModified>2026-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>`, listed)
+	}))
+	defer server.Close()
+	t.Setenv("AWS_ENDPOINT_URL", server.URL)
+	err := fetchInto(t, openTest(t, "s3://bucket/m", os.Getenv), t.TempDir())
+	wantKind(t, err, Corrupt, "a: ", "changed")
+}
