@@ -5,6 +5,7 @@ package storage
 
 import (
 	"strconv"
+	"strings"
 
 	gcs "cloud.google.com/go/storage"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -32,7 +33,7 @@ func tagOf(found *blob.ListObject) string {
 	case found.As(&amazon):
 		return aws.ToString(amazon.ETag)
 	case found.As(&azure) && azure.Properties != nil && azure.Properties.ETag != nil:
-		return string(*azure.Properties.ETag)
+		return `"` + strings.Trim(string(*azure.Properties.ETag), `"`) + `"` // Lists leave out the quotes, which conditions need.
 	}
 	return ""
 }
