@@ -82,7 +82,7 @@ func parse(args []string, complaints io.Writer) (options, error) {
 }
 
 func run(ctx context.Context, o options, env storage.Environment) error {
-	log.Printf("storage-initializer %s: %s to %s", version, o.uri, o.folder)
+	log.Printf("storage-initializer %s: %s to %s", version, storage.Redacted(o.uri), o.folder)
 	env, err := storage.WithStorageConfig(env)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"syscall"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -43,7 +44,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s: %s: %v; %s", e.Object, e.Kind, e.Err, e.Kind.advice())
+	return fmt.Sprintf("%s: %s: %v; %s", Redacted(e.Object), e.Kind, e.Err, e.Kind.advice())
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -76,6 +77,19 @@ func fail(object string, err error) error {
 		return err
 	}
 	return &Error{Kind: kindOf(err), Object: object, Err: err}
+}
+
+// Redacted is a URI as it can be shown: without a password, and without its
+// query, which may be a signature that gives access.
+func Redacted(uri string) string {
+	parsed, err := url.Parse(uri)
+	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" {
+		return uri
+	}
+	if parsed.RawQuery != "" {
+		parsed.RawQuery = "…"
+	}
+	return parsed.Redacted()
 }
 
 // statusError is an answer of a web server other than the one that was asked for.

@@ -62,7 +62,7 @@ func (o Options) completed() Options {
 // that the URI names is unpacked there. Fetch into a folder again goes on where
 // an earlier one ended.
 func Fetch(ctx context.Context, source Source, uri, into string, options Options) error {
-	f := &fetch{Options: options.completed(), source: source, uri: uri, path: into}
+	f := &fetch{Options: options.completed(), source: source, uri: Redacted(uri), path: into}
 	if err := os.MkdirAll(into, 0o777); err != nil { //nolint:gosec // The umask decides who may read a model.
 		return fail(into, err)
 	}

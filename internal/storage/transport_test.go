@@ -139,3 +139,45 @@ func TestS3IsAcceleratedByTheNameOfTheHost(t *testing.T) {
 		})
 	}
 }
+
+// Headers of a secret are for the host that they are named after.
+func TestSecretHeadersStayWithTheirHost(t *testing.T) {
+	content := pattern(10)
+	var leaked atomic.Bool
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		leaked.CompareAndSwap(false, r.Header.Get("X-Api-Key") != "")
+		serveContent("a", content).ServeHTTP(w, r)
+	}))
+	defer elsewhere.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Api-Key") != "secret" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		http.Redirect(w, r, elsewhere.URL+"/a", http.StatusFound)
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	with := variables(map[string]string{strings.TrimPrefix(server.URL, "http://") + "-headers": `{"X-Api-Key": "secret"}`})
+	if err := fetchInto(t, openTest(t, server.URL+"/a", with), dir); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, dir, map[string][]byte{"a": content})
+	if leaked.Load() {
+		t.Error("another host has got the header")
+	}
+}
+
+// A signature in an address gives access to whoever reads the status.
+func TestSignaturesAreNotShown(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	address := server.URL + "/m.bin?sig=hunter2"
+	for _, kind := range []Kind{Missing, Unreachable} {
+		err := fetchInto(t, openTest(t, address, none), t.TempDir())
+		wantKind(t, err, kind, "/m.bin?")
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("it says %q", err)
+		}
+		server.Close()
+	}
+}

@@ -27,17 +27,25 @@ type client struct {
 const maxListing = 32 << 20
 
 func newClient(t trust) *client {
-	return &client{http: &http.Client{Transport: newTransport(t), CheckRedirect: keepRange}, header: http.Header{}}
+	c := &client{http: &http.Client{Transport: newTransport(t)}, header: http.Header{}}
+	c.http.CheckRedirect = c.follow
+	return c
 }
 
-// keepRange follows redirects, with the range that is wanted.
-func keepRange(request *http.Request, via []*http.Request) error {
+// follow follows redirects, with the range that is wanted. Headers that are for
+// one host do not go to another: they may be credentials.
+func (c *client) follow(request *http.Request, via []*http.Request) error {
 	const most = 10
 	if len(via) >= most {
 		return errors.New("too many redirects")
 	}
 	if wanted := via[0].Header.Get("Range"); wanted != "" {
 		request.Header.Set("Range", wanted)
+	}
+	if request.URL.Host != via[0].URL.Host {
+		for name := range c.header {
+			request.Header.Del(name)
+		}
 	}
 	return nil
 }
@@ -51,6 +59,9 @@ func (c *client) do(ctx context.Context, method, address string, header http.Hea
 		maps.Copy(request.Header, values)
 	}
 	answer, err := c.http.Do(request)
+	if failed, is := errors.AsType[*url.Error](err); is {
+		failed.URL = Redacted(failed.URL)
+	}
 	if err != nil {
 		return nil, err
 	}
