@@ -160,7 +160,7 @@ func TestS3IsAskedForTheVersionThatWasListed(t *testing.T) {
 	const listed, now = `"0123-2"`, `"4567-2"`
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/m/a") {
-			if r.Header.Get("If-Match") != now {
+			if r.Method == http.MethodGet && r.Header.Get("If-Match") != now {
 				w.WriteHeader(http.StatusPreconditionFailed)
 			}
 			return

@@ -56,23 +56,23 @@ func setS3Options(o *s3.Options, env Environment, trust trust) {
 }
 
 // crcs asks for the CRC that clients of S3 send with what they store: that takes
-// a twentieth of the time of the MD5 that is listed. Of small objects it is not
-// worth asking, and one that was stored in parts may have none of the whole.
+// a twentieth of the time of the MD5 that is listed. One that was stored in parts
+// may have none of the whole. What is listed of an object that is encrypted by a
+// key of KMS looks like an MD5, and is none.
 func crcs(ctx context.Context, client *s3.Client, bucket string, objects []Object) error {
-	const small = 1 << 20
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxWorkers)
 	for i := range objects {
 		object := &objects[i]
-		if object.Size < small {
-			continue
-		}
 		group.Go(func() error {
 			head, err := client.HeadObject(ctx, &s3.HeadObjectInput{
 				Bucket: &bucket, Key: &object.Key, ChecksumMode: types.ChecksumModeEnabled,
 			})
 			if err != nil {
 				return fail(object.Name, err)
+			}
+			if by := head.ServerSideEncryption; by == types.ServerSideEncryptionAwsKms || by == types.ServerSideEncryptionAwsKmsDsse {
+				object.Sum = Checksum{}
 			}
 			if head.ChecksumType == types.ChecksumTypeComposite {
 				return nil
