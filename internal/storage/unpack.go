@@ -27,10 +27,17 @@ type Limits struct {
 	Files int
 	// Bytes is how much they may hold together; by default what is free on the volume.
 	Bytes int64
+	// Ratio is how many times larger than the archive they may be together. What is
+	// small is not held against it.
+	Ratio int64
 }
+
+// smallArchive is how much an archive may make whatever it is compressed to.
+const smallArchive = 64 << 20
 
 func (l Limits) completed() Limits {
 	l.Files = cmp.Or(l.Files, 1_000_000)
+	l.Ratio = cmp.Or(l.Ratio, 200) // Weights hardly shrink to a half; what is made to fill a disk, to a thousandth.
 	return l
 }
 
@@ -41,6 +48,8 @@ type unpacking struct {
 	name  string
 	files int
 	left  int64
+	// tooLarge is what is wrong if nothing is left.
+	tooLarge error
 }
 
 // unpack takes an archive apart and removes it. A run that was interrupted does
@@ -57,10 +66,20 @@ func (f *fetch) unpack(ctx context.Context, name string) error {
 		}
 		left = free
 	}
-	u := &unpacking{fetch: f, ctx: ctx, name: name, left: left}
+	u := &unpacking{fetch: f, ctx: ctx, name: name, left: left, tooLarge: &Error{
+		Kind: NoSpace, Object: name, Err: errors.New("unpacked, it is larger than the space that is left"),
+	}}
 	file, err := f.root.Open(name)
 	if err != nil {
 		return fail(name, err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return errors.Join(fail(name, err), file.Close())
+	}
+	if most := smallArchive + f.Unpack.Ratio*info.Size(); most < u.left {
+		u.left = most
+		u.tooLarge = fmt.Errorf("it becomes more than %d times as large", f.Unpack.Ratio)
 	}
 	err = errors.Join(u.archive(file), file.Close())
 	if err != nil {
@@ -195,7 +214,7 @@ func (u *unpacking) file(name string, content io.Reader) (err error) {
 		return err
 	}
 	if u.left -= written; u.left < 0 {
-		return &Error{Kind: NoSpace, Object: u.name, Err: errors.New("unpacked, it is larger than the space that is left")}
+		return u.tooLarge
 	}
 	return nil
 }

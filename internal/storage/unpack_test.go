@@ -185,6 +185,22 @@ func TestBombsAreStopped(t *testing.T) {
 		t.Errorf("%v bytes were written: %v", info, err)
 	}
 
+	const dense = 200 << 20
+	out.Reset()
+	archive = tar.NewWriter(&out)
+	if err := archive.WriteHeader(&tar.Header{Name: "zeros", Mode: 0o600, Size: dense}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archive.Write(make([]byte, dense)); err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	err = fetchInto(t, archiveOf("dense.tgz", compressed(t, out.Bytes())), dir)
+	wantKind(t, err, Invalid, "dense.tgz", "more than 200 times as large")
+	if info, err := os.Stat(filepath.Join(dir, "zeros")); err != nil || info.Size() == dense {
+		t.Errorf("all of it was written: %v", err)
+	}
+
 	many := tarOf(t, regular("a"), regular("b"), regular("c"))
 	err = fetchWith(t, archiveOf("many.tar", many), t.TempDir(), func(o *Options) { o.Unpack.Files = 2 })
 	wantKind(t, err, Invalid, "more than 2 files")
