@@ -56,8 +56,8 @@ func (f *fetch) confirms(ctx context.Context, object Object) (bool, error) {
 		return false, err
 	}
 	defer file.Close()
-	sum := object.Sum.Algorithm.hash()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{sum}, untilDone{ctx, file}, make([]byte, 1<<20)); err != nil {
+	sum, err := object.Sum.Algorithm.of(untilDone{ctx, file})
+	if err != nil {
 		return false, err
 	}
 	return bytes.Equal(sum.Sum(nil), object.Sum.Value), nil

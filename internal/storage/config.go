@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 )
@@ -71,7 +70,7 @@ func variablesOf(spec map[string]string) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		maps.Copy(variables, map[string]string{"GOOGLE_APPLICATION_CREDENTIALS": path})
+		variables["GOOGLE_APPLICATION_CREDENTIALS"] = path
 	}
 	return variables, nil
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -200,9 +199,4 @@ func (f *fetch) all(ctx context.Context, objects []Object) error {
 		}
 	}
 	return group.Wait()
-}
-
-// Unpackable tells by its name whether an object is an archive.
-func Unpackable(name string) bool {
-	return slices.ContainsFunc(archiveSuffixes, func(suffix string) bool { return strings.HasSuffix(strings.ToLower(name), suffix) })
 }

@@ -111,19 +111,13 @@ func (h *hub) get(ctx context.Context, address string, into any) (next string, e
 	return next, json.NewDecoder(io.LimitReader(answer.Body, maxListing)).Decode(into)
 }
 
-// Read implements [Source]. The content of a commit does not change, and the tag
-// of the server behind the Hub is none that the Hub has told of.
+// Read implements [Source]. The content of a commit does not change; the Hub tells
+// of no tag of the server behind it.
 func (h *hub) Read(ctx context.Context, object Object, offset, length int64) (io.ReadCloser, error) {
 	segments := strings.Split(object.Key, "/")
 	for i := range segments {
 		segments[i] = url.PathEscape(segments[i])
 	}
 	address := h.endpoint + "/" + h.repository + "/resolve/" + h.revision + "/" + strings.Join(segments, "/")
-	return h.read(ctx, address, "", object, offset, length)
-}
-
-// Close implements [Source].
-func (h *hub) Close() error {
-	h.http.CloseIdleConnections()
-	return nil
+	return h.read(ctx, address, object, offset, length)
 }

@@ -58,9 +58,6 @@ func (f *fetch) begin(object Object) (*making, error) {
 			return nil, errors.Join(err, m.file.Close())
 		}
 	}
-	if m.left.Load() == 0 { // The last run ended between the last range and its own end.
-		m.left.Store(1)
-	}
 	return m, nil
 }
 
@@ -204,9 +201,8 @@ func (m *making) verify() error {
 	}
 	sum := m.sum
 	if sum == nil {
-		sum = m.object.Sum.Algorithm.hash()
-		whole := io.NewSectionReader(m.file, 0, math.MaxInt64)
-		if _, err := io.CopyBuffer(struct{ io.Writer }{sum}, whole, make([]byte, 1<<20)); err != nil {
+		var err error
+		if sum, err = m.object.Sum.Algorithm.of(io.NewSectionReader(m.file, 0, math.MaxInt64)); err != nil {
 			return err
 		}
 	}

@@ -82,6 +82,14 @@ func (a Algorithm) hash() hash.Hash {
 	return nil
 }
 
+// of computes the checksum of all that there is to read.
+func (a Algorithm) of(content io.Reader) (hash.Hash, error) {
+	sum := a.hash()
+	// Without what a file or a hash would offer instead, the buffer is used.
+	_, err := io.CopyBuffer(struct{ io.Writer }{sum}, struct{ io.Reader }{content}, make([]byte, 1<<20))
+	return sum, err
+}
+
 // Open makes a source of the URI of a model.
 func Open(ctx context.Context, uri string, env Environment) (Source, error) {
 	source, err := open(ctx, uri, env)

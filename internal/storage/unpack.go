@@ -15,11 +15,17 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // archiveSuffixes are of the archives that are unpacked.
 var archiveSuffixes = []string{".tar", ".tar.gz", ".tgz", ".zip"}
+
+// isArchive tells by its name whether an object is an archive.
+func isArchive(name string) bool {
+	return slices.ContainsFunc(archiveSuffixes, func(suffix string) bool { return strings.HasSuffix(strings.ToLower(name), suffix) })
+}
 
 // Limits bound what an archive may make.
 type Limits struct {
@@ -55,7 +61,7 @@ type unpacking struct {
 // unpack takes an archive apart and removes it. A run that was interrupted does
 // it again, over what is there.
 func (f *fetch) unpack(ctx context.Context, name string) error {
-	if !Unpackable(name) {
+	if !isArchive(name) {
 		return nil
 	}
 	left := f.Unpack.Bytes

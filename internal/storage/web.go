@@ -73,7 +73,7 @@ func (c *client) do(ctx context.Context, method, address string, header http.Hea
 }
 
 // read reads a range of what is at an address, if it still has the tag that it was listed with.
-func (c *client) read(ctx context.Context, address, tag string, object Object, offset, length int64) (io.ReadCloser, error) {
+func (c *client) read(ctx context.Context, address string, object Object, offset, length int64) (io.ReadCloser, error) {
 	header := http.Header{}
 	isRange := offset > 0 || length >= 0 && !object.Whole
 	if isRange {
@@ -90,7 +90,7 @@ func (c *client) read(ctx context.Context, address, tag string, object Object, o
 	switch {
 	case isRange && answer.StatusCode != http.StatusPartialContent:
 		err = &Error{Kind: Unreachable, Object: object.Name, Err: errors.New("the server has sent the whole instead of a range")}
-	case tag != "" && answer.Header.Get("ETag") != tag:
+	case object.Tag != "" && answer.Header.Get("ETag") != object.Tag:
 		err = changed(object)
 	default:
 		return answer.Body, nil
@@ -98,12 +98,16 @@ func (c *client) read(ctx context.Context, address, tag string, object Object, o
 	return nil, errors.Join(err, answer.Body.Close())
 }
 
+// Close implements [Source].
+func (c *client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
 // web is a source at one address.
 type web struct {
 	*client
 	uri string
-	// tag is the ETag, if there is one that tells versions apart byte by byte.
-	tag string
 }
 
 // openWeb takes the headers that KServe takes, out of a variable with the name
@@ -141,8 +145,9 @@ func (w *web) List(ctx context.Context) ([]Object, error) {
 		return nil, fail(w.uri, err)
 	}
 	_ = answer.Body.Close()
-	if tag := answer.Header.Get("ETag"); strings.HasPrefix(tag, `"`) {
-		w.tag = tag
+	tag := answer.Header.Get("ETag")
+	if !strings.HasPrefix(tag, `"`) {
+		tag = "" // It does not tell versions apart byte by byte.
 	}
 	size, inRanges := answer.ContentLength, answer.Header.Get("Accept-Ranges") == "bytes"
 	if answer.StatusCode == http.StatusPartialContent {
@@ -150,9 +155,9 @@ func (w *web) List(ctx context.Context) ([]Object, error) {
 	}
 	return []Object{{
 		Name: w.name(), Key: w.uri, Size: size, Alone: true,
-		Version: cmp.Or(w.tag, answer.Header.Get("Last-Modified")),
+		Tag: tag, Version: cmp.Or(tag, answer.Header.Get("Last-Modified")),
 		// Without a tag, nothing would show that two ranges are of two versions.
-		Whole: !inRanges || size < 0 || w.tag == "",
+		Whole: !inRanges || size < 0 || tag == "",
 	}}, nil
 }
 
@@ -180,11 +185,5 @@ func (w *web) name() string {
 
 // Read implements [Source].
 func (w *web) Read(ctx context.Context, object Object, offset, length int64) (io.ReadCloser, error) {
-	return w.read(ctx, w.uri, w.tag, object, offset, length)
-}
-
-// Close implements [Source].
-func (w *web) Close() error {
-	w.http.CloseIdleConnections()
-	return nil
+	return w.read(ctx, w.uri, object, offset, length)
 }
