@@ -21,10 +21,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/serinus-io/serinus/test/cluster/checkout"
 )
 
 // options are what the flags say.
@@ -69,7 +70,7 @@ func run(ctx context.Context, o options) (_ *report, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	root, err := checkout(ctx)
+	root, err := checkout.Find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func run(ctx context.Context, o options) (_ *report, err error) {
 	fmt.Println()
 	fmt.Print(text)
 	if o.update {
-		path := filepath.Join(root, "docs", "benchmark.md")
+		path := root.Path("docs", "benchmark.md")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return nil, err
 		}

@@ -9,18 +9,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serinus-io/serinus/test/cluster/local"
+	clusteroperator "github.com/serinus-io/serinus/test/cluster/operator"
 )
 
 // operator is the operator's process.
@@ -30,44 +28,16 @@ type operator struct {
 	token   string
 }
 
-// setting is a value of the operator's configuration.
-type setting struct {
-	section, key string
-	value        any
-}
-
 // launch starts the operator and waits until it is ready and its metrics can be read. It runs on the configuration that is shipped, in which only
 // what cannot hold outside of a pod is changed, and what the settings say.
-func (b *bench) launch(ctx context.Context, changes []setting) error {
-	kubeconfig, err := b.cluster.ServiceAccountKubeconfig(ctx, operatorNamespace, operatorAccount)
-	if err != nil {
-		return err
-	}
-	health, err := freeAddress()
-	if err != nil {
-		return err
-	}
-	metrics, err := freeAddress()
-	if err != nil {
-		return err
-	}
-	config := filepath.Join(b.dir, "operator.yaml")
-	err = b.writeConfig(config, append(changes,
-		setting{"health", "bindAddress", health},
-		setting{"metrics", "bindAddress", metrics},
-		setting{"leaderElection", "namespace", operatorNamespace},
-	))
-	if err != nil {
-		return fmt.Errorf("writing the operator's configuration: %w", err)
-	}
-	process, err := b.cluster.Run("operator", b.manager, "--config="+config, "--kubeconfig="+kubeconfig)
-	if err != nil {
-		return err
-	}
-	b.operator = &operator{process: process, metrics: "https://" + metrics + "/metrics", token: b.userToken}
+func (b *bench) launch(ctx context.Context, settings clusteroperator.Settings) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the operator is not ready after a minute"))
 	defer cancel()
-	if err := process.Await(ctx, "http://"+health+"/readyz"); err != nil {
+	started, err := clusteroperator.LaunchProgram(ctx, b.cluster, b.root, b.manager, "operator", settings)
+	if started != nil {
+		b.operator = &operator{process: started.Process, metrics: "https://" + started.Metrics + "/metrics", token: b.userToken}
+	}
+	if err != nil {
 		return err
 	}
 	var refusal error
@@ -81,38 +51,6 @@ func (b *bench) launch(ctx context.Context, changes []setting) error {
 	return nil
 }
 
-func (b *bench) writeConfig(path string, changes []setting) error {
-	shipped, err := os.ReadFile(filepath.Join(b.root, "config", "manager", "config.yaml"))
-	if err != nil {
-		return err
-	}
-	var config map[string]any
-	if err := yaml.Unmarshal(shipped, &config); err != nil {
-		return err
-	}
-	for _, change := range changes {
-		section, ok := config[change.section].(map[string]any)
-		if !ok {
-			return fmt.Errorf("config/manager/config.yaml has no section %q", change.section)
-		}
-		section[change.key] = change.value
-	}
-	changed, err := yaml.Marshal(config)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, changed, 0o600)
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
-}
-
 // dismiss stops the operator as the kubelet would.
 func (b *bench) dismiss(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("still running after a minute"))
@@ -121,11 +59,11 @@ func (b *bench) dismiss(ctx context.Context) error {
 }
 
 // relaunch stops the operator and starts another one.
-func (b *bench) relaunch(ctx context.Context, changes []setting) error {
+func (b *bench) relaunch(ctx context.Context, settings clusteroperator.Settings) error {
 	if err := b.dismiss(ctx); err != nil {
 		return err
 	}
-	return b.launch(ctx, changes)
+	return b.launch(ctx, settings)
 }
 
 // operatorsLastWords are the end of the operator's log, for when something went wrong.

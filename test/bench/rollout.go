@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	clusteroperator "github.com/serinus-io/serinus/test/cluster/operator"
 )
 
 // resyncs is how often everything is looked at again.
@@ -249,7 +251,7 @@ func (b *bench) resync(ctx context.Context, s *stage) error {
 	if b.options.resync == 0 {
 		return nil
 	}
-	if err := b.relaunch(ctx, []setting{{"controller", "resyncPeriod", b.options.resync.String()}}); err != nil {
+	if err := b.relaunch(ctx, clusteroperator.Settings{"controller": {"resyncPeriod": b.options.resync.String()}}); err != nil {
 		return err
 	}
 	before, err := b.idleAfter(ctx, s.services)

@@ -29,7 +29,9 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/test/cluster/checkout"
 	"github.com/serinus-io/serinus/test/cluster/local"
+	clusteroperator "github.com/serinus-io/serinus/test/cluster/operator"
 )
 
 // Each of those who write has a ServiceAccount of its own, so that the audit log tells them apart.
@@ -39,8 +41,8 @@ const (
 	bareAccount      = "bare"  // Writes what the operator would.
 	peersAccount     = "peers" // Do what a cluster does.
 
-	operatorNamespace = "serinus-system"
-	operatorAccount   = "serinus-controller-manager"
+	operatorNamespace = clusteroperator.Namespace
+	operatorAccount   = clusteroperator.ServiceAccount
 	operatorUser      = "system:serviceaccount:" + operatorNamespace + ":" + operatorAccount
 )
 
@@ -55,7 +57,7 @@ const mainNamespace = "models"
 type bench struct {
 	*progress
 	options options
-	root    string
+	root    checkout.Root
 	dir     string
 	ownsDir bool
 
@@ -74,15 +76,6 @@ type bench struct {
 	endPeers context.CancelFunc
 }
 
-// checkout is the top folder of the repository that the working folder is in.
-func checkout(ctx context.Context) (string, error) {
-	out, err := command(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/serinus-io/serinus")
-	if err != nil {
-		return "", fmt.Errorf("finding the repository: %w; run this inside of it", err)
-	}
-	return strings.TrimSpace(out), nil
-}
-
 // command runs a program and returns what it prints.
 func command(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -96,7 +89,7 @@ func command(ctx context.Context, dir, name string, args ...string) (string, err
 }
 
 // start builds the operator and sets up the cluster.
-func start(ctx context.Context, o options, root string) (*bench, error) {
+func start(ctx context.Context, o options, root checkout.Root) (*bench, error) {
 	b := &bench{options: o, root: root, progress: &progress{begin: time.Now()}, dir: o.dir, endPeers: func() {}}
 	ctrl.SetLogger(zap.New(zap.WriteTo(os.Stderr), zap.Level(zapcore.ErrorLevel)))
 	for _, step := range []func(context.Context) error{b.makeFolder, b.build, b.startCluster, b.install, b.connect} {
@@ -121,7 +114,7 @@ func (b *bench) makeFolder(context.Context) (err error) {
 func (b *bench) build(ctx context.Context) error {
 	b.say("building the operator")
 	b.manager = filepath.Join(b.dir, "manager")
-	_, err := command(ctx, b.root, "env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.manager, "./cmd/manager")
+	_, err := command(ctx, string(b.root), "env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.manager, "./cmd/manager")
 	return err
 }
 
@@ -130,7 +123,7 @@ func (b *bench) tools() string {
 	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
 		return assets
 	}
-	return filepath.Join(b.root, "bin", "tools")
+	return b.root.Tools()
 }
 
 func (b *bench) startCluster(ctx context.Context) error {
@@ -163,7 +156,7 @@ func (b *bench) startCluster(ctx context.Context) error {
 func (b *bench) install(ctx context.Context) error {
 	kubectl := func(args ...string) error {
 		args = append([]string{"--kubeconfig=" + b.cluster.Kubeconfig()}, args...)
-		_, err := command(ctx, b.root, b.cluster.Tool("kubectl"), args...)
+		_, err := command(ctx, string(b.root), b.cluster.Tool("kubectl"), args...)
 		return err
 	}
 	for _, args := range [][]string{
@@ -181,7 +174,7 @@ func (b *bench) install(ctx context.Context) error {
 
 // gatewayAPI is the folder with the CRD of routes.
 func (b *bench) gatewayAPI(ctx context.Context) string {
-	module, err := command(ctx, b.root, "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api")
+	module, err := command(ctx, string(b.root), "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api")
 	if err != nil {
 		return err.Error() // kubectl will not find it.
 	}

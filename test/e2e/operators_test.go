@@ -14,7 +14,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/serinus-io/serinus/test/cluster/local"
 	"github.com/serinus-io/serinus/test/cluster/operator"
 )
 
@@ -46,7 +45,7 @@ var everywhere = operator.Settings{"rollout": {
 
 // operators are those that run, and launched is how many ever did: each has a log of its own.
 var (
-	operators []*local.Process
+	operators []*operator.Process
 	launched  int
 )
 
@@ -58,7 +57,7 @@ func startOperators(ctx context.Context, settings []operator.Settings) {
 	}
 }
 
-func launch(ctx context.Context, settings operator.Settings) *local.Process {
+func launch(ctx context.Context, settings operator.Settings) *operator.Process {
 	GinkgoHelper()
 	launched++
 	settings = maps.Clone(settings)

@@ -22,10 +22,18 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/local"
 )
 
+// Who the operator is.
 const (
-	namespace      = "serinus-system"
-	serviceAccount = "serinus-controller-manager"
+	Namespace      = "serinus-system"
+	ServiceAccount = "serinus-controller-manager"
 )
+
+// Process is an operator that runs.
+type Process struct {
+	*local.Process
+	// Metrics is the address and port of its metrics.
+	Metrics string
+}
 
 // InstallCommands set up in a cluster what `make deploy` does, except for the
 // Deployment. They are meant for the top folder of the repository.
@@ -76,8 +84,13 @@ type Settings map[string]map[string]any
 
 // Launch starts the program bin/manager, and waits until it works. Its log and its
 // configuration file have the name, as there may be several.
-func Launch(ctx context.Context, c *local.Cluster, root checkout.Root, name string, settings Settings) (*local.Process, error) {
-	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, namespace, serviceAccount)
+func Launch(ctx context.Context, c *local.Cluster, root checkout.Root, name string, settings Settings) (*Process, error) {
+	return LaunchProgram(ctx, c, root, root.Path("bin", "manager"), name, settings)
+}
+
+// LaunchProgram is Launch for a program that is somewhere else.
+func LaunchProgram(ctx context.Context, c *local.Cluster, root checkout.Root, program, name string, settings Settings) (*Process, error) {
+	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, Namespace, ServiceAccount)
 	if err != nil {
 		return nil, err
 	}
@@ -94,18 +107,18 @@ func Launch(ctx context.Context, c *local.Cluster, root checkout.Root, name stri
 	outside := Settings{
 		"health":         {"bindAddress": health},
 		"metrics":        {"bindAddress": metrics},
-		"leaderElection": {"namespace": namespace},
+		"leaderElection": {"namespace": Namespace},
 	}
 	if err := writeConfig(root, config, outside, settings); err != nil {
 		return nil, fmt.Errorf("writing the operator's configuration: %w", err)
 	}
-	process, err := c.Run(name, root.Path("bin", "manager"), "--config="+config, "--kubeconfig="+kubeconfig)
+	process, err := c.Run(name, program, "--config="+config, "--kubeconfig="+kubeconfig)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the operator is not ready after a minute; its log is %s", process.Log()))
 	defer cancel()
-	return process, process.Await(ctx, "http://"+health+"/readyz")
+	return &Process{Process: process, Metrics: metrics}, process.Await(ctx, "http://"+health+"/readyz")
 }
 
 // writeConfig takes the configuration that is shipped and changes settings of it.
