@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -115,17 +116,24 @@ func runDemo(ctx context.Context, root checkout.Root, out *console.Console) erro
 	if isolated.Inside() {
 		return demo.Run(ctx, root, out, local.Node)
 	}
+	o := upOptions{level: local.Node, dir: demo.Dir(root), withOperator: true}
 	if err := local.NodeSupported(); err != nil {
 		out.Line("The pods of this demo are simulated, and answer no requests: %v.\n", err)
-		if err := demo.Prepare(ctx, root, out, local.Simulated); err != nil {
-			return err
-		}
-		return demo.Run(ctx, root, out, local.Simulated)
+		o.level = local.Simulated
 	}
-	if err := demo.Prepare(ctx, root, out, local.Node); err != nil {
+	demo.Heading(out, "Build")
+	if _, err := local.Down(o.dir); err != nil {
+		return fmt.Errorf("cleaning up behind a demo that was killed: %w", err)
+	}
+	begin := time.Now()
+	if err := prepare(ctx, root, out, o); err != nil {
 		return err
 	}
-	return cleanUpBehind(demo.Dir(root), func() (int, error) { return isolated.Run(os.Args[1:]) })
+	out.Line("Everything is up to date after %s.\n", time.Since(begin).Round(100*time.Millisecond))
+	if o.level == local.Simulated {
+		return demo.Run(ctx, root, out, o.level)
+	}
+	return cleanUpBehind(o.dir, func() (int, error) { return isolated.Run(os.Args[1:]) })
 }
 
 // parse reads flags; nothing else is expected.

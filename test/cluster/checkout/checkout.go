@@ -40,22 +40,21 @@ func (r Root) Tools() string { return r.Path("bin", "tools") }
 
 // BuildTools makes sure that the programs are in the folder of the tools.
 func (r Root) BuildTools(ctx context.Context, names ...string) error {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "./hack/build-tools"}, names...)...)
-	cmd.Dir = string(r)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("building %s: %w", strings.Join(names, ", "), err)
-	}
-	return nil
+	return r.run(ctx, "building", "./hack/build-tools", names)
 }
 
 // PackImages makes sure that the images of test/images are packed.
 func (r Root) PackImages(ctx context.Context, names ...string) error {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "./test/images"}, names...)...)
+	return r.run(ctx, "packing the images", "./test/images", names)
+}
+
+// run runs a program of the repository, which tells the user what it does.
+func (r Root) run(ctx context.Context, doing, program string, names []string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", program}, names...)...)
 	cmd.Dir = string(r)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("packing the images %s: %w", strings.Join(names, ", "), err)
+		return fmt.Errorf("%s %s: %w", doing, strings.Join(names, ", "), err)
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +69,7 @@ func Run(ctx context.Context, root checkout.Root, out *console.Console, level lo
 			checked++
 		}
 	}
-	d.heading("Done")
+	Heading(d.out, "Done")
 	if err := d.countRequests(); err != nil {
 		return err
 	}
@@ -80,40 +79,14 @@ func Run(ctx context.Context, root checkout.Root, out *console.Console, level lo
 	return nil
 }
 
-// Prepare builds and installs all that a demo at a level takes, which is a while
-// the first time. It cleans up behind a demo that was killed.
-func Prepare(ctx context.Context, root checkout.Root, out *console.Console, level local.Level) error {
-	d := &demo{root: root, out: out}
-	d.heading("Build")
-	if _, err := local.Down(Dir(root)); err != nil {
-		return fmt.Errorf("cleaning up behind a demo that was killed: %w", err)
-	}
-	tools := level.Tools()
-	if level == local.Node {
-		progress := func(line string) { out.Line("%s", line) }
-		if err := local.PrepareNode(ctx, filepath.Join(Dir(root), "logs"), progress); err != nil {
-			return err
-		}
-		tools = append(tools, models.Tools...)
-	}
-	if err := root.BuildTools(ctx, tools...); err != nil {
-		return err
-	}
-	begin := time.Now()
-	if _, err := root.BuildManager(ctx); err != nil {
-		return err
-	}
-	if level == local.Node {
-		if err := root.PackImages(ctx, models.Images...); err != nil {
-			return err
-		}
-	}
-	out.Line("%-24s built in %s; the tools are up to date\n", "operator", time.Since(begin).Round(100*time.Millisecond))
-	return nil
+// Heading begins a part of what the user sees.
+func Heading(out *console.Console, text string) {
+	out.Line("%s", out.Styled(console.Title, "━━ "+text+" "+strings.Repeat("━", max(0, 70-len(text)))))
+	out.Line("")
 }
 
 func (d *demo) startCluster(ctx context.Context) (err error) {
-	d.heading("Start a cluster")
+	Heading(d.out, "Start a cluster")
 	d.cluster, err = local.Start(ctx, local.Options{
 		Level: d.level, Tools: d.root.Tools(), Dir: Dir(d.root),
 		Progress: func(line string) { d.out.Line("%s", line) },
@@ -146,7 +119,7 @@ func (d *demo) installOperator(ctx context.Context) error {
 		d.out.Line("%-24s are in the object store of the node\n", "models")
 		commands = append(slices.Clone(commands), models.InstallCommand)
 	}
-	d.heading("Install the operator")
+	Heading(d.out, "Install the operator")
 	for _, command := range commands {
 		d.command(command)
 		out, err := operator.Shell(ctx, d.cluster, d.root, command).CombinedOutput()
@@ -178,7 +151,7 @@ func abridged(output string) string {
 // do runs the command of a step until it prints what it is meant to.
 func (d *demo) do(ctx context.Context, s step) error {
 	if s.heading != "" {
-		d.heading(s.heading)
+		Heading(d.out, s.heading)
 	}
 	if s.prose != "" {
 		d.out.Line("%s\n", s.prose)
@@ -248,11 +221,6 @@ func (d *demo) disappointment(want expectation, differences []string) error {
 		fmt.Fprintf(&text, "  %s\n", difference)
 	}
 	return errors.New(text.String())
-}
-
-func (d *demo) heading(text string) {
-	d.out.Line("%s", d.out.Styled(console.Title, "━━ "+text+" "+strings.Repeat("━", max(0, 70-len(text)))))
-	d.out.Line("")
 }
 
 // command prints a command so that it can be copied, a here-document and all.
