@@ -6,10 +6,8 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strings"
 	"time"
 
@@ -146,22 +144,7 @@ func (s *story) leader() string {
 
 // answers asks once, beside the prober, whether the model is ready.
 func (s *story) answers(t prober.Target) error {
-	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, gatewayURL()+strings.TrimSuffix(t.Path, ":predict"), http.NoBody)
-	if err != nil {
-		return err
-	}
-	request.Host = t.Host
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the gateway answers %s", answer.Status)
-	}
-	return nil
+	return prober.Answers(s.ctx, gateway(), t.Host, strings.TrimSuffix(t.Path, ":predict"))
 }
 
 func (s *story) meta(name string) metav1.ObjectMeta {

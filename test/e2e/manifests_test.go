@@ -20,9 +20,6 @@ import (
 // testServer is the image of test/images/testserver.
 const testServer = "dev.local/testserver:1"
 
-// irisInput is the request of KServe's first example.
-const irisInput = `{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`
-
 // manifest says one thing about an InferenceService.
 type manifest func(*v1beta1.InferenceService)
 

@@ -59,7 +59,7 @@ var _ = Describe("the walkthrough", func() {
 		}).Should(ContainSubstring(strings.TrimSpace(seed.TagTraffic)))
 		s.serves(split{1: 90, 3: 10})
 		for tag, revision := range map[string]int{"latest": 3, "prev": 1} {
-			answer := s.asks(strings.ReplaceAll(seed.Request, "latest-", tag+"-"), irisInput)
+			answer := s.asks(strings.ReplaceAll(seed.Request, "latest-", tag+"-"), seed.Input)
 			Expect(answer).To(SatisfyAll(
 				ContainSubstring(`{"predictions": [1, 1]}`), ContainSubstring("X-Served-By: "+revisionOf(s.name, revision)+"-")))
 		}

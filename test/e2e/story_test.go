@@ -26,6 +26,7 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/prober"
 	"github.com/serinus-io/serinus/test/e2e/report"
 	"github.com/serinus-io/serinus/test/journal"
+	"github.com/serinus-io/serinus/test/seed"
 )
 
 const (
@@ -130,7 +131,7 @@ func stage(ctx SpecContext, namespace *corev1.Namespace, isvc string) *story {
 func target(namespace, isvc string, rate float64) prober.Target {
 	return prober.Target{
 		Name: isvc, Host: isvc + "." + namespace + ".example.com", Path: "/v1/models/iris:predict", Rate: rate,
-		Body: []byte(irisInput), Check: predictions,
+		Body: []byte(seed.Input), Check: predictions,
 	}
 }
 
@@ -143,7 +144,7 @@ func (s *story) probe(targets ...prober.Target) {
 	}
 	var err error
 	s.prober, err = prober.Start(context.WithoutCancel(s.ctx), prober.Config{
-		Gateway: fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()), Targets: targets, MaxDuration: perStory,
+		Gateway: gateway(), Targets: targets, MaxDuration: perStory,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { s.prober.Stop() })

@@ -128,8 +128,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	tell(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(begin).Seconds()))
 }, NodeTimeout(5*time.Minute))
 
-// gatewayURL is where the gateway takes requests.
-func gatewayURL() string { return fmt.Sprintf("http://127.0.0.1:%d", cluster.GatewayPort()) }
+// gateway is where the gateway takes requests.
+func gateway() string { return fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()) }
 
 // tell shows a line to whoever waits for the tests.
 func tell(line string) { fmt.Fprintln(os.Stderr, line) }

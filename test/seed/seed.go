@@ -88,6 +88,9 @@ curl -v \
   -d @./iris-input.json
 `
 
+// Input is what KServe's first example has in iris-input.json: two flowers, by four measures each.
+const Input = `{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`
+
 // What kubectl then prints.
 const (
 	FirstTable = `

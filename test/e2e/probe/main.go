@@ -24,9 +24,8 @@ import (
 
 	"github.com/serinus-io/serinus/test/e2e/prober"
 	"github.com/serinus-io/serinus/test/e2e/timeline"
+	"github.com/serinus-io/serinus/test/seed"
 )
-
-const irisInput = `{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`
 
 // errFailed says that requests failed, of which the user was told.
 var errFailed = errors.New("requests failed")
@@ -64,7 +63,7 @@ func parse(args []string) (options, error) {
 	})
 	flags.StringVar(&target.Host, "host", "", "host name of the InferenceService or of a tag")
 	flags.StringVar(&target.Path, "path", "/v1/models/sklearn-iris:predict", "path of the requests")
-	data := flags.String("data", irisInput, "body of the requests, or @ and the name of a file")
+	data := flags.String("data", seed.Input, "body of the requests, or @ and the name of a file")
 	flags.Float64Var(&target.Rate, "rate", prober.DefaultRate, "requests a second")
 	flags.Float64Var(target.NewConnections, "new", 0.5, "share of requests that open a connection of their own")
 	flags.DurationVar(&o.config.Timeout, "timeout", prober.DefaultTimeout, "how long a request may take")

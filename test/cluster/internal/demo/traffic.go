@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,13 +15,12 @@ import (
 
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
 	"github.com/serinus-io/serinus/test/e2e/prober"
+	"github.com/serinus-io/serinus/test/seed"
 )
 
 const (
 	host = "sklearn-iris.kserve-test.example.com"
 	path = "/v1/models/sklearn-iris"
-	// input is the request of KServe's first example: two flowers.
-	input = `{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`
 	// enough is how many requests tell a share, within so many points.
 	enough, points = 1000, 5
 	// rate is how many requests a second are sent for as long as the demo lasts.
@@ -33,38 +31,29 @@ const (
 
 // sendRequests sends requests from now until the end, once the gateway answers.
 func (d *demo) sendRequests(ctx context.Context) error {
-	if err := os.WriteFile(filepath.Join(d.folder, "iris-input.json"), []byte(input), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(d.folder, "iris-input.json"), []byte(seed.Input), 0o600); err != nil {
 		return err
 	}
 	gateway := fmt.Sprintf("127.0.0.1:%d", d.cluster.GatewayPort())
-	if err := untilAnswered(ctx, "http://"+gateway+path); err != nil {
+	if err := untilAnswered(ctx, gateway); err != nil {
 		return err
 	}
 	var err error
 	d.prober, err = prober.Start(ctx, prober.Config{
 		Gateway: gateway, MaxDuration: time.Hour, MaxRequests: int(time.Hour.Seconds() * rate),
-		Targets: []prober.Target{{Host: host, Path: path + ":predict", Body: []byte(input), Rate: rate}},
+		Targets: []prober.Target{{Host: host, Path: path + ":predict", Body: []byte(seed.Input), Rate: rate}},
 	})
 	return err
 }
 
 // untilAnswered waits until the gateway does what it has said it does.
-func untilAnswered(ctx context.Context, address string) error {
+func untilAnswered(ctx context.Context, gateway string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
-		if err != nil {
-			return err
-		}
-		request.Host = host
-		answer, err := http.DefaultClient.Do(request)
+		err := prober.Answers(ctx, gateway, host, path)
 		if err == nil {
-			_ = answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
-			err = fmt.Errorf("the gateway answers %s", answer.Status)
+			return nil
 		}
 		select {
 		case <-ctx.Done():
