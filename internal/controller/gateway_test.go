@@ -6,11 +6,13 @@ package controller
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -47,7 +49,7 @@ func newClusterWithoutRoutes(t *testing.T) *clusterWithoutRoutes {
 }
 
 func (c *clusterWithoutRoutes) GetScheme() *runtime.Scheme           { return c.scheme }
-func (c *clusterWithoutRoutes) GetRESTMapper() apimeta.RESTMapper    { return mapper{cluster: c} }
+func (c *clusterWithoutRoutes) GetAPIReader() client.Reader          { return apiReader{cluster: c} }
 func (c *clusterWithoutRoutes) GetLogger() logr.Logger               { return logr.Discard() }
 func (c *clusterWithoutRoutes) GetCache() cache.Cache                { return nil }
 func (c *clusterWithoutRoutes) GetClient() client.Client             { return nil }
@@ -78,17 +80,17 @@ func (c *clusterWithoutRoutes) Watch(source.TypedSource[reconcile.Request]) erro
 	return nil
 }
 
-// mapper finds routes where the cluster has them.
-type mapper struct {
-	apimeta.RESTMapper
+// apiReader finds routes where the cluster has them.
+type apiReader struct {
+	client.Reader
 	cluster *clusterWithoutRoutes
 }
 
-func (m mapper) RESTMapping(kind schema.GroupKind, _ ...string) (*apimeta.RESTMapping, error) {
-	if kind.Group != gatewayv1.GroupName || kind.Kind != "HTTPRoute" {
-		return nil, errors.New("looking for something else")
+func (r apiReader) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	if _, is := list.(*gatewayv1.HTTPRouteList); !is {
+		return errors.New("looking for something else")
 	}
-	return &apimeta.RESTMapping{}, m.cluster.discovery
+	return r.cluster.discovery
 }
 
 func (c *clusterWithoutRoutes) gateway() *gatewayAPI { return &gatewayAPI{mgr: c, controller: c} }
@@ -101,6 +103,20 @@ func TestRoutesAreWatchedFromTheStartWhereThereAreAny(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !gateway.installed.Load() || c.watched != 1 || len(c.added) > 0 {
+		t.Errorf("installed: %t, watched %d times, %d runnables", gateway.installed.Load(), c.watched, len(c.added))
+	}
+}
+
+// A definition that has just been deleted is still among what the cluster says that it has, and a watch of its objects
+// would never be ready: only to ask for them tells.
+func TestRoutesThatHaveJustGoneAreAwaited(t *testing.T) {
+	c := newClusterWithoutRoutes(t)
+	c.discovery = apierrors.NewGenericServerResponse(http.StatusNotFound, "list", schema.GroupResource{}, "", "", 0, true)
+	gateway := c.gateway()
+	if err := gateway.setup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if gateway.installed.Load() || c.watched > 0 || len(c.added) != 1 {
 		t.Errorf("installed: %t, watched %d times, %d runnables", gateway.installed.Load(), c.watched, len(c.added))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -20,7 +21,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -186,7 +187,7 @@ type gatewayAPI struct {
 }
 
 func (g *gatewayAPI) setup(ctx context.Context) error {
-	present, err := g.present()
+	present, err := g.present(ctx)
 	if err != nil {
 		return fmt.Errorf("looking for the Gateway API: %w", err)
 	}
@@ -210,7 +211,7 @@ func (g *gatewayAPI) await(ctx context.Context) error {
 	log := g.mgr.GetLogger().WithName("gateway-api")
 	log.Info("The cluster does not have the Gateway API yet; InferenceServices get no traffic until it is installed")
 	err := wait.PollUntilContextCancel(ctx, discoveryPeriod, true, func(ctx context.Context) (bool, error) {
-		present, err := g.present()
+		present, err := g.present(ctx)
 		if err != nil || !present {
 			return false, nil //nolint:nilerr // The API server is out of reach for a moment; look again.
 		}
@@ -227,13 +228,11 @@ func (g *gatewayAPI) await(ctx context.Context) error {
 	return g.wakeAll()
 }
 
-func (g *gatewayAPI) present() (bool, error) {
-	gvk, err := apiutil.GVKForObject(standard.Route(), g.mgr.GetScheme())
-	if err != nil {
-		return false, err
-	}
-	_, err = g.mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
-	if apimeta.IsNoMatchError(err) {
+// present asks for routes themselves: what the cluster says that it has is for a while more than it has, once a
+// definition is deleted, and a watch of what is not there would never be ready.
+func (g *gatewayAPI) present(ctx context.Context) (bool, error) {
+	err := g.mgr.GetAPIReader().List(ctx, &gatewayv1.HTTPRouteList{}, client.Limit(1))
+	if apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	return err == nil, err

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
@@ -64,6 +65,7 @@ var _ = Describe("a cluster without the Gateway API", Serial, func() {
 			_, err := s.route()
 			return err
 		}).ShouldNot(Succeed(), "the routes are still there")
+		Eventually(func() error { return api.List(ctx, &gatewayv1.HTTPRouteList{}) }).ShouldNot(Succeed(), "routes are still served")
 		launch()
 		s.condition(v1beta1.ConditionReady, missing)
 		s.runs(1, 2)
