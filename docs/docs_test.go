@@ -24,7 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/internal/backend/standard"
+	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/metrics"
 	"github.com/serinus-io/serinus/internal/rollout"
@@ -254,7 +254,7 @@ func TestMetricsAreExplained(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	_, err := metrics.New(registry, metrics.Options{
 		Rollouts:       func() map[v1beta1.Phase]int { return nil },
-		FailureReasons: standard.FailureReasons(),
+		FailureReasons: pods.Reasons(),
 	})
 	if err != nil {
 		t.Fatal(err)

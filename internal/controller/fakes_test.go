@@ -21,7 +21,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/standard"
+	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/metrics"
 	"github.com/serinus-io/serinus/internal/rollout"
@@ -59,7 +59,7 @@ func newOperator(t *testing.T, changes ...func(*v1beta1.InferenceService)) *oper
 		recorder: events.NewFakeRecorder(100),
 		registry: prometheus.NewPedanticRegistry(),
 	}
-	m, err := metrics.New(o.registry, metrics.Options{FailureReasons: standard.FailureReasons(), Rollouts: func() map[v1beta1.Phase]int { return nil }})
+	m, err := metrics.New(o.registry, metrics.Options{FailureReasons: pods.Reasons(), Rollouts: func() map[v1beta1.Phase]int { return nil }})
 	o.must(err)
 	o.server = newServer(t, isvc)
 	o.reconciler = &Reconciler{

@@ -33,6 +33,8 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/metrics"
@@ -67,7 +69,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	}
 	m, err := metrics.New(registerer, metrics.Options{
 		Rollouts:       func() map[v1beta1.Phase]int { return countPhases(mgr.GetClient()) }, //nolint:contextcheck // A scrape brings none.
-		FailureReasons: standard.FailureReasons(),
+		FailureReasons: pods.Reasons(),
 	})
 	if err != nil {
 		return err
@@ -80,9 +82,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 		Client: mgr.GetClient(),
 		Live:   mgr.GetAPIReader(),
 		Backend: &standard.Backend{
-			Client:          mgr.GetClient(),
-			Live:            mgr.GetAPIReader(),
-			Scheme:          mgr.GetScheme(),
+			Store:           objects.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Scheme: mgr.GetScheme()},
 			Config:          cfg,
 			RoutesInstalled: gateway.installed.Load,
 		},
@@ -101,7 +101,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](fastestRetry, slowestRetry),
 		})
 	for _, kind := range append(standard.Children(), standard.Peers()...) {
-		if err := mgr.GetFieldIndexer().IndexField(ctx, kind, standard.IndexByInferenceService, standard.InferenceServiceOf); err != nil {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, kind, objects.IndexByInferenceService, objects.InferenceServiceOf); err != nil {
 			return fmt.Errorf("indexing %T: %w", kind, err)
 		}
 		build = build.Watches(kind, handler.EnqueueRequestsFromMapFunc(parent), builder.WithPredicates(worthALook))
@@ -241,7 +241,7 @@ func (g *gatewayAPI) present(ctx context.Context) (bool, error) {
 // watch may be called again where it has failed.
 func (g *gatewayAPI) watch(ctx context.Context) error {
 	if !g.indexed {
-		if err := g.mgr.GetFieldIndexer().IndexField(ctx, standard.Route(), standard.IndexByInferenceService, standard.InferenceServiceOf); err != nil {
+		if err := g.mgr.GetFieldIndexer().IndexField(ctx, standard.Route(), objects.IndexByInferenceService, objects.InferenceServiceOf); err != nil {
 			return fmt.Errorf("indexing routes: %w", err)
 		}
 		g.indexed = true

@@ -16,7 +16,12 @@ import (
 )
 
 const (
-	initializerName      = "storage-initializer"
+	// InitializerName is the name of the init container that downloads the model.
+	InitializerName = "storage-initializer"
+)
+
+const (
+	xx                   = "storage-initializer"
 	defaultStorageSecret = "storage-config"
 
 	envStorageConfig         = "STORAGE_CONFIG"
@@ -48,7 +53,7 @@ func (r *Resolved) initializer(pod *corev1.PodSpec, credentials Credentials) (co
 	making.tuneDownload(uri)
 	making.add(r.settings.StorageInitializer.Env)
 	return corev1.Container{
-		Name:                     initializerName,
+		Name:                     InitializerName,
 		Image:                    r.settings.StorageInitializer.Image,
 		Args:                     []string{uri, modelPath},
 		Env:                      making.env,

@@ -206,7 +206,7 @@ func (r *Resolved) provideModel(pod *corev1.PodSpec, credentials Credentials) *E
 // hasInitializer tells whether the user brings their own, and with it all that
 // it needs.
 func hasInitializer(containers []corev1.Container) bool {
-	return slices.ContainsFunc(containers, func(c corev1.Container) bool { return c.Name == initializerName })
+	return slices.ContainsFunc(containers, func(c corev1.Container) bool { return c.Name == InitializerName })
 }
 
 // mountModel mounts the model's volume into the containers that want it.

@@ -10,6 +10,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -164,7 +165,7 @@ func TestARouteIsTakenOver(t *testing.T) {
 			c.editSpec(func(isvc *v1beta1.InferenceService) { isvc.Annotations[v1beta1.AnnotationEnableTagRouting] = "yes" })
 		}},
 		"the record cannot be read": {edit: func(c *cluster) {
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, annotationRecord, "{") })
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, "{") })
 			c.takeOver()
 		}},
 	} {

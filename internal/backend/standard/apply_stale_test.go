@@ -16,6 +16,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -241,7 +242,8 @@ func TestSettledCostsNoWrites(t *testing.T) {
 			}
 			// An upgrade: another process, with other settings that shape new pods only.
 			c.backend = &Backend{
-				Client: c.backend.Client, Live: c.backend.Live, Scheme: c.scheme, Config: newConfig(localGateway),
+				Store:           objects.Store{Client: c.backend.Client, Live: c.backend.Live, Scheme: c.scheme},
+				Config:          newConfig(localGateway),
 				RoutesInstalled: c.backend.RoutesInstalled,
 			}
 			c.backend.Config.StorageInitializer.Image = "kserve/storage-initializer:v9"

@@ -34,6 +34,8 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -76,16 +78,14 @@ func newCluster(t *testing.T, changes ...change[v1beta1.InferenceService]) *clus
 	}
 	c.server = newServer(t, c.scheme, newInferenceService(changes...))
 	c.backend = &Backend{
-		Client:          interceptor.NewClient(c.server, c.funcs()),
-		Live:            c.server,
-		Scheme:          c.scheme,
+		Store:           objects.Store{Client: interceptor.NewClient(c.server, c.funcs()), Live: c.server, Scheme: c.scheme},
 		Config:          newConfig(),
 		RoutesInstalled: func() bool { return true },
 	}
 	return c
 }
 
-func newServer(t *testing.T, scheme *runtime.Scheme, objects ...client.Object) client.WithWatch {
+func newServer(t *testing.T, scheme *runtime.Scheme, found ...client.Object) client.WithWatch {
 	t.Helper()
 	kubernetes, gatewayAPI := runtime.NewScheme(), runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(kubernetes); err != nil {
@@ -94,14 +94,14 @@ func newServer(t *testing.T, scheme *runtime.Scheme, objects ...client.Object) c
 	if err := gatewayv1.Install(gatewayAPI); err != nil {
 		t.Fatal(err)
 	}
-	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(found...).
 		WithGlobalResourceVersionCounter().
 		WithStatusSubresource(&v1beta1.InferenceService{}, &gatewayv1.HTTPRoute{}).
 		WithTypeConverters(
 			gatewayapply.NewTypeConverter(gatewayAPI), clientgoapply.NewTypeConverter(kubernetes), managedfields.NewDeducedTypeConverter(),
 		)
 	for _, kind := range slices.Concat(Children(), Peers(), []client.Object{Route()}) {
-		builder = builder.WithIndex(kind, IndexByInferenceService, InferenceServiceOf)
+		builder = builder.WithIndex(kind, objects.IndexByInferenceService, objects.InferenceServiceOf)
 	}
 	return builder.Build()
 }
@@ -340,7 +340,7 @@ func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
 			wanted.UID = types.UID(fmt.Sprintf("uid-%d", c.uids))
 			c.must(c.server.Create(c.t.Context(), wanted))
 			moved = true
-		} else if isReady(pod) != isReady(wanted) {
+		} else if pods.IsReady(pod) != pods.IsReady(wanted) {
 			pod.Status = wanted.Status
 			c.must(c.server.Status().Update(c.t.Context(), pod))
 			moved = true
@@ -452,7 +452,7 @@ func (c *cluster) served() rollout.Split {
 
 func (c *cluster) record() rollout.Record {
 	c.t.Helper()
-	record, err := rollout.DecodeRecord(c.route().Annotations[annotationRecord])
+	record, err := rollout.DecodeRecord(c.route().Annotations[objects.AnnotationRecord])
 	c.must(err)
 	return record
 }
@@ -521,25 +521,25 @@ func (c *cluster) list(list client.ObjectList) []client.Object {
 	c.must(c.server.List(c.t.Context(), list, client.InNamespace(namespace)))
 	switch list := list.(type) {
 	case *appsv1.DeploymentList:
-		return objects(list.Items)
+		return asObjects(list.Items)
 	case *appsv1.ControllerRevisionList:
-		return objects(list.Items)
+		return asObjects(list.Items)
 	case *corev1.ServiceList:
-		return objects(list.Items)
+		return asObjects(list.Items)
 	case *corev1.PodList:
-		return objects(list.Items)
+		return asObjects(list.Items)
 	case *discoveryv1.EndpointSliceList:
-		return objects(list.Items)
+		return asObjects(list.Items)
 	case *gatewayv1.HTTPRouteList:
-		return objects(list.Items)
+		return asObjects(list.Items)
 	case *autoscalingv2.HorizontalPodAutoscalerList:
-		return objects(list.Items)
+		return asObjects(list.Items)
 	}
 	c.t.Fatalf("cannot list %T", list)
 	return nil
 }
 
-func objects[T any, P interface {
+func asObjects[T any, P interface {
 	*T
 	client.Object
 }](items []T) []client.Object {

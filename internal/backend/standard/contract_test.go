@@ -15,6 +15,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/backendtest"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -75,7 +76,7 @@ func (h contractCluster) TouchRoute() {
 }
 
 func (h contractCluster) SetRecord(text string) {
-	edit(h.c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, annotationRecord, text) })
+	edit(h.c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, text) })
 }
 
 func (h contractCluster) StealRevision(n rollout.Number) func() {

@@ -16,24 +16,26 @@ import (
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
 // everyIntent is one intent of each kind, with an empty object to read what was made of it into.
 func everyIntent(t *testing.T) map[string]struct {
 	intended client.Object
 	empty    func() client.Object
-	how      lists
+	how      objects.Lists
 } {
 	t.Helper()
 	return map[string]struct {
 		intended client.Object
 		empty    func() client.Object
-		how      lists
+		how      objects.Lists
 	}{
-		"Deployment":              {intendedDeployment(), func() client.Object { return &appsv1.Deployment{} }, sharedLists},
-		"Service":                 {intendedService(), func() client.Object { return &corev1.Service{} }, sharedLists},
-		"HorizontalPodAutoscaler": {intendedAutoscaler(), func() client.Object { return &autoscalingv2.HorizontalPodAutoscaler{} }, exactLists},
-		"HTTPRoute":               {intendedRoute(t), func() client.Object { return &gatewayv1.HTTPRoute{} }, exactLists},
+		"Deployment":              {intendedDeployment(), func() client.Object { return &appsv1.Deployment{} }, objects.SharedLists},
+		"Service":                 {intendedService(), func() client.Object { return &corev1.Service{} }, objects.SharedLists},
+		"HorizontalPodAutoscaler": {intendedAutoscaler(), func() client.Object { return &autoscalingv2.HorizontalPodAutoscaler{} }, objects.ExactLists},
+		"HTTPRoute":               {intendedRoute(t), func() client.Object { return &gatewayv1.HTTPRoute{} }, objects.ExactLists},
 	}
 }
 
@@ -43,13 +45,13 @@ func TestRealisedHoldsForWhateverIsAdded(t *testing.T) {
 	for kind, test := range everyIntent(t) {
 		t.Run(kind, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
-				intent, err := intentOf(test.intended, newScheme(t))
+				intent, err := objects.IntentOf(test.intended, newScheme(t))
 				if err != nil {
 					rt.Fatal(err)
 				}
 				wanted := intent.Object["spec"]
 				actual := enriched(rt, runtime.DeepCopyJSONValue(wanted), test.how)
-				if !test.how.covers(actual, wanted) {
+				if !test.how.Covers(actual, wanted) {
 					rt.Errorf("%v is not what was wanted: %v", actual, wanted)
 				}
 			})
@@ -58,7 +60,7 @@ func TestRealisedHoldsForWhateverIsAdded(t *testing.T) {
 }
 
 // enriched adds to a value what others may add.
-func enriched(rt *rapid.T, value any, how lists) any {
+func enriched(rt *rapid.T, value any, how objects.Lists) any {
 	switch value := value.(type) {
 	case map[string]any:
 		for _, key := range slices.Sorted(maps.Keys(value)) {
@@ -69,7 +71,7 @@ func enriched(rt *rapid.T, value any, how lists) any {
 		}
 		return value
 	case []any:
-		if how == exactLists || !isObjects(value) {
+		if how == objects.ExactLists || !isObjects(value) {
 			return value
 		}
 		for i := range value {
@@ -89,7 +91,7 @@ func TestRealisedHoldsForNothingThatIsTaken(t *testing.T) {
 	for kind, test := range everyIntent(t) {
 		t.Run(kind, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
-				intent, err := intentOf(test.intended, newScheme(t))
+				intent, err := objects.IntentOf(test.intended, newScheme(t))
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -99,7 +101,7 @@ func TestRealisedHoldsForNothingThatIsTaken(t *testing.T) {
 				if err := runtime.DefaultUnstructuredConverter.FromUnstructured(actual.Object, observed); err != nil {
 					rt.Skip("the kind has no such value")
 				}
-				same, err := realised(intent, observed, test.how)
+				same, err := objects.Realised(intent, observed, test.how)
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -160,4 +162,17 @@ func another(value any) any {
 	default:
 		return nil
 	}
+}
+
+func isObjects(list []any) bool {
+	if len(list) == 0 {
+		return false
+	}
+	_, ok := list[0].(map[string]any)
+	return ok
+}
+
+// isEmpty tells whether there is nothing in a value that the API server would keep.
+func isEmpty(value any) bool {
+	return objects.SharedLists.Covers(nil, value) && objects.SharedLists.Covers(map[string]any{}, map[string]any{"": value})
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -128,13 +129,13 @@ func served[T client.Object](t *testing.T, file string, into T) T {
 	return into
 }
 
-func isRealised(t *testing.T, intended, observed client.Object, how lists) bool {
+func isRealised(t *testing.T, intended, observed client.Object, how objects.Lists) bool {
 	t.Helper()
-	intent, err := intentOf(intended, newScheme(t))
+	intent, err := objects.IntentOf(intended, newScheme(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	same, err := realised(intent, observed, how)
+	same, err := objects.Realised(intent, observed, how)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,14 +145,14 @@ func isRealised(t *testing.T, intended, observed client.Object, how lists) bool 
 func TestWhatTheAPIServerMakesOfAnIntentIsRealised(t *testing.T) {
 	for name, test := range map[string]struct {
 		intended, observed client.Object
-		how                lists
+		how                objects.Lists
 	}{
-		"deployment":    {intendedDeployment(), served(t, "deployment", &appsv1.Deployment{}), sharedLists},
-		"service":       {intendedService(), served(t, "service", &corev1.Service{}), sharedLists},
-		"autoscaler":    {intendedAutoscaler(), served(t, "autoscaler", &autoscalingv2.HorizontalPodAutoscaler{}), exactLists},
-		"route":         {intendedRoute(t), served(t, "route", &gatewayv1.HTTPRoute{}), exactLists},
-		"tag route":     {intendedTagRoute(), served(t, "tag-route", &gatewayv1.HTTPRoute{}), exactLists},
-		"stopped route": {intendedStoppedRoute(), served(t, "stopped-route", &gatewayv1.HTTPRoute{}), exactLists},
+		"deployment":    {intendedDeployment(), served(t, "deployment", &appsv1.Deployment{}), objects.SharedLists},
+		"service":       {intendedService(), served(t, "service", &corev1.Service{}), objects.SharedLists},
+		"autoscaler":    {intendedAutoscaler(), served(t, "autoscaler", &autoscalingv2.HorizontalPodAutoscaler{}), objects.ExactLists},
+		"route":         {intendedRoute(t), served(t, "route", &gatewayv1.HTTPRoute{}), objects.ExactLists},
+		"tag route":     {intendedTagRoute(), served(t, "tag-route", &gatewayv1.HTTPRoute{}), objects.ExactLists},
+		"stopped route": {intendedStoppedRoute(), served(t, "stopped-route", &gatewayv1.HTTPRoute{}), objects.ExactLists},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !isRealised(t, test.intended, test.observed, test.how) {
@@ -167,7 +168,7 @@ type drift[T any] struct {
 	undone bool
 }
 
-func checkDrift[T client.Object](t *testing.T, intended T, read func(*testing.T) T, how lists, table map[string]drift[T]) {
+func checkDrift[T client.Object](t *testing.T, intended T, read func(*testing.T) T, how objects.Lists, table map[string]drift[T]) {
 	t.Helper()
 	for name, test := range table {
 		t.Run(name, func(t *testing.T) {
@@ -215,11 +216,11 @@ func TestDriftOfMetadata(t *testing.T) {
 	checkDrift(t, intendedDeployment(), func(t *testing.T) *appsv1.Deployment {
 		t.Helper()
 		return served(t, "deployment", &appsv1.Deployment{})
-	}, sharedLists, everyDrift[*appsv1.Deployment]())
+	}, objects.SharedLists, everyDrift[*appsv1.Deployment]())
 	checkDrift(t, intendedRoute(t), func(t *testing.T) *gatewayv1.HTTPRoute {
 		t.Helper()
 		return served(t, "route", &gatewayv1.HTTPRoute{})
-	}, exactLists, everyDrift[*gatewayv1.HTTPRoute]())
+	}, objects.ExactLists, everyDrift[*gatewayv1.HTTPRoute]())
 }
 
 func TestDriftOfADeployment(t *testing.T) {
@@ -227,7 +228,7 @@ func TestDriftOfADeployment(t *testing.T) {
 	checkDrift(t, intendedDeployment(), func(t *testing.T) *appsv1.Deployment {
 		t.Helper()
 		return served(t, "deployment", &appsv1.Deployment{})
-	}, sharedLists, map[string]drift[*appsv1.Deployment]{
+	}, objects.SharedLists, map[string]drift[*appsv1.Deployment]{
 		"it is scaled":              {undone: true, edit: func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) }},
 		"its image is changed":      {undone: true, edit: func(d *appsv1.Deployment) { server(d).Image = "evil" }},
 		"an argument is changed":    {undone: true, edit: func(d *appsv1.Deployment) { server(d).Args[0] = "--model_name=other" }},
@@ -271,7 +272,7 @@ func TestDriftOfAService(t *testing.T) {
 	checkDrift(t, intendedService(), func(t *testing.T) *corev1.Service {
 		t.Helper()
 		return served(t, "service", &corev1.Service{})
-	}, sharedLists, map[string]drift[*corev1.Service]{
+	}, objects.SharedLists, map[string]drift[*corev1.Service]{
 		"its selector is narrowed":    {undone: true, edit: func(s *corev1.Service) { s.Spec.Selector["debug"] = "true" }},
 		"its selector is widened":     {undone: true, edit: func(s *corev1.Service) { delete(s.Spec.Selector, v1beta1.LabelRevision) }},
 		"it leads to another port":    {undone: true, edit: func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromInt32(9) }},
@@ -293,7 +294,7 @@ func TestDriftOfAnAutoscaler(t *testing.T) {
 	checkDrift(t, intendedAutoscaler(), func(t *testing.T) *hpa {
 		t.Helper()
 		return served(t, "autoscaler", &hpa{})
-	}, exactLists, map[string]drift[*hpa]{
+	}, objects.ExactLists, map[string]drift[*hpa]{
 		"its minimum is changed":        {undone: true, edit: func(h *hpa) { h.Spec.MinReplicas = new(int32(1)) }},
 		"its maximum is changed":        {undone: true, edit: func(h *hpa) { h.Spec.MaxReplicas = 99 }},
 		"it scales another Deployment":  {undone: true, edit: func(h *hpa) { h.Spec.ScaleTargetRef.Name = "other" }},
@@ -311,7 +312,7 @@ func TestDriftOfARoute(t *testing.T) {
 		t.Helper()
 		return served(t, "route", &gatewayv1.HTTPRoute{})
 	}
-	checkDrift(t, intendedRoute(t), read, exactLists, map[string]drift[*gatewayv1.HTTPRoute]{
+	checkDrift(t, intendedRoute(t), read, objects.ExactLists, map[string]drift[*gatewayv1.HTTPRoute]{
 		"a weight is changed":  {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs[0].Weight = new(int32(50)) }},
 		"a weight is removed":  {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs[0].Weight = nil }},
 		"a backend is changed": {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs[0].Name = "other" }},
@@ -335,7 +336,7 @@ func TestDriftOfARoute(t *testing.T) {
 		"a gateway is added":              {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = append(r.Spec.ParentRefs, r.Spec.ParentRefs[0]) }},
 		"a gateway is removed":            {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = r.Spec.ParentRefs[:1] }},
 		"it is kept to one listener":      {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs[0].SectionName = new(gatewayv1.SectionName("x")) }},
-		"the record is edited":            {undone: true, edit: func(r *gatewayv1.HTTPRoute) { annotate(r, annotationRecord, "{}") }},
+		"the record is edited":            {undone: true, edit: func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, "{}") }},
 		"the record is removed":           {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.SetAnnotations(nil) }},
 		"the gateway reports":             {edit: func(r *gatewayv1.HTTPRoute) { r.Status.Parents = make([]gatewayv1.RouteParentStatus, 2) }},
 		"external-dns is told of the TTL": {edit: func(r *gatewayv1.HTTPRoute) { annotate(r, "external-dns.alpha.kubernetes.io/ttl", "60") }},
@@ -343,7 +344,7 @@ func TestDriftOfARoute(t *testing.T) {
 	t.Run("a timeout is added where none is wanted", func(t *testing.T) {
 		observed := served(t, "stopped-route", &gatewayv1.HTTPRoute{})
 		rule(observed).Timeouts = &gatewayv1.HTTPRouteTimeouts{Request: new(gatewayv1.Duration("1s"))}
-		if isRealised(t, intendedStoppedRoute(), observed, exactLists) {
+		if isRealised(t, intendedStoppedRoute(), observed, objects.ExactLists) {
 			t.Error("it stays")
 		}
 	})

@@ -85,7 +85,7 @@ func newRevision(changes ...change[backend.NewRevision]) backend.NewRevision {
 				},
 				Spec: corev1.PodSpec{
 					InitContainers: []corev1.Container{{
-						Name: storageInitializer, Image: "kserve/storage-initializer:v0.20.0",
+						Name: predictor.InitializerName, Image: "kserve/storage-initializer:v0.20.0",
 						Args: []string{"gs://models/iris", "/mnt/models"}, VolumeMounts: []corev1.VolumeMount{mount},
 					}},
 					Containers: []corev1.Container{{

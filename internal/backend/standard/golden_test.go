@@ -14,16 +14,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
 var update = flag.Bool("update", false, "write what the builders make to testdata/")
 
 // compareWithGolden compares objects, as they are applied, with those of a file in testdata.
-func compareWithGolden(t *testing.T, objects ...client.Object) {
+func compareWithGolden(t *testing.T, intended ...client.Object) {
 	t.Helper()
 	var documents [][]byte
-	for _, object := range objects {
-		intent, err := intentOf(object, newScheme(t))
+	for _, object := range intended {
+		intent, err := objects.IntentOf(object, newScheme(t))
 		if err != nil {
 			t.Fatal(err)
 		}

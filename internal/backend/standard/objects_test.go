@@ -18,6 +18,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
@@ -61,7 +62,7 @@ func TestObjectsOfARevision(t *testing.T) {
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			isvc, revision := newInferenceService(test.given...), newRevision(test.revision...)
-			record, err := controllerRevision(isvc, 2, revision)
+			record, err := history.Encode(isvc, 2, revision)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,11 +5,8 @@ package standard
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -17,25 +14,25 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/history"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // children are the objects of one InferenceService, as found. A revision's objects are under its number.
 type children struct {
-	records     map[rollout.Number]*appsv1.ControllerRevision
-	revisions   map[rollout.Number]backend.NewRevision // Decoded from records; what cannot be decoded is missing.
+	history.History
 	deployments map[rollout.Number]*appsv1.Deployment
 	services    map[rollout.Number]*corev1.Service
 	autoscalers map[rollout.Number]*autoscalingv2.HorizontalPodAutoscaler
 	pods        map[rollout.Number][]*corev1.Pod
 	endpoints   map[rollout.Number]int // Ready endpoints.
-	readyPods   map[rollout.Number]int // Pods that are ready and to stay.
 	// localService leads from inside the cluster to the local gateway.
 	localService *corev1.Service
 	route        *gatewayv1.HTTPRoute
@@ -45,18 +42,14 @@ type children struct {
 // observe reads everything that belongs to the InferenceService, from the cache.
 func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
 	found := &children{
-		records:     map[rollout.Number]*appsv1.ControllerRevision{},
-		revisions:   map[rollout.Number]backend.NewRevision{},
 		deployments: map[rollout.Number]*appsv1.Deployment{},
 		services:    map[rollout.Number]*corev1.Service{},
 		autoscalers: map[rollout.Number]*autoscalingv2.HorizontalPodAutoscaler{},
-		pods:        map[rollout.Number][]*corev1.Pod{},
 		endpoints:   map[rollout.Number]int{},
-		readyPods:   map[rollout.Number]int{},
 		tagRoutes:   map[string]*gatewayv1.HTTPRoute{},
 	}
 	for _, read := range []func(context.Context, *v1beta1.InferenceService, *children) error{
-		b.readRecords, b.readWorkloads, b.readPods, b.readEndpoints, b.readRoutes, b.awaitDeployments,
+		b.readHistory, b.readWorkloads, b.readPods, b.readEndpoints, b.readRoutes, b.awaitDeployments,
 	} {
 		if err := read(ctx, isvc, found); err != nil {
 			return nil, err
@@ -65,28 +58,10 @@ func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	return found, nil
 }
 
-func (b *Backend) list(ctx context.Context, isvc *v1beta1.InferenceService, list client.ObjectList) error {
-	err := b.Client.List(ctx, list, client.InNamespace(isvc.Namespace), client.MatchingFields{IndexByInferenceService: isvc.Name})
-	if err != nil {
-		return fmt.Errorf("listing %T: %w", list, err)
-	}
-	return nil
-}
-
-func (b *Backend) readRecords(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
-	var list appsv1.ControllerRevisionList
-	if err := b.list(ctx, isvc, &list); err != nil {
-		return err
-	}
-	if err := collect(isvc, "ControllerRevision", backend.RevisionNumber, pointers(list.Items), found.records); err != nil {
-		return err
-	}
-	for n, record := range found.records {
-		if revision, err := decodeRevision(record); err == nil {
-			found.revisions[n] = revision
-		}
-	}
-	return nil
+func (b *Backend) readHistory(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	var err error
+	found.History, err = history.Read(ctx, &b.Store, isvc)
+	return err
 }
 
 func (b *Backend) readWorkloads(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
@@ -94,87 +69,36 @@ func (b *Backend) readWorkloads(ctx context.Context, isvc *v1beta1.InferenceServ
 	var services corev1.ServiceList
 	var autoscalers autoscalingv2.HorizontalPodAutoscalerList
 	for _, list := range []client.ObjectList{&deployments, &services, &autoscalers} {
-		if err := b.list(ctx, isvc, list); err != nil {
+		if err := b.List(ctx, isvc, list); err != nil {
 			return err
 		}
 	}
-	for _, service := range pointers(services.Items) {
-		if service.Name == isvc.Name && mine(isvc, service, "Service") == nil {
+	for _, service := range objects.Pointers(services.Items) {
+		if service.Name == isvc.Name && objects.Mine(isvc, service, "Service") == nil {
 			found.localService = service
 		}
 	}
-	err := collect(isvc, deploymentKind, deploymentNumber, pointers(deployments.Items), found.deployments)
+	err := objects.Collect(isvc, deploymentKind, deploymentNumber, objects.Pointers(deployments.Items), found.deployments)
 	if err == nil {
-		err = collect(isvc, "Service", backend.RevisionNumber, pointers(services.Items), found.services)
+		err = objects.Collect(isvc, "Service", backend.RevisionNumber, objects.Pointers(services.Items), found.services)
 	}
 	if err == nil {
-		err = collect(isvc, "HorizontalPodAutoscaler", backend.RevisionNumber, pointers(autoscalers.Items), found.autoscalers)
+		err = objects.Collect(isvc, "HorizontalPodAutoscaler", backend.RevisionNumber, objects.Pointers(autoscalers.Items), found.autoscalers)
 	}
 	return err
 }
 
-// collect files the children of revisions under their numbers, by their names: labels can be copied and removed.
-func collect[T client.Object](
-	isvc *v1beta1.InferenceService, kind string, number func(isvc, name string) rollout.Number, objects []T, into map[rollout.Number]T,
-) error {
-	for _, object := range objects {
-		n := number(isvc.Name, object.GetName())
-		if n == 0 {
-			continue
-		}
-		ours, err := belongs(isvc, object, kind)
-		if err != nil {
-			return err
-		}
-		if ours {
-			into[n] = object
-		}
-	}
-	return nil
-}
-
-// belongs tells whether an object of a name of ours is ours. One that is somebody else's is as good as none until its
-// name is needed, when it is found again and refused: it must not keep from the rest what has nothing to do with it.
-func belongs(isvc *v1beta1.InferenceService, object client.Object, kind string) (bool, error) {
-	err := mine(isvc, object, kind)
-	if conflict := (*backend.ConflictError)(nil); errors.As(err, &conflict) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-func pointers[T any](items []T) []*T {
-	all := make([]*T, len(items))
-	for i := range items {
-		all[i] = &items[i]
-	}
-	return all
-}
-
 func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
-	var list corev1.PodList
-	if err := b.list(ctx, isvc, &list); err != nil {
-		return err
-	}
-	pods := pointers(list.Items)
-	sortByName(pods)
-	for _, pod := range pods {
-		finished := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-		n := backend.RevisionNumber(isvc.Name, pod.Labels[v1beta1.LabelRevision])
-		if n == 0 || finished {
-			continue
-		}
-		found.pods[n] = append(found.pods[n], pod)
-		if isReady(pod) {
-			found.readyPods[n]++
-		}
-	}
-	return nil
+	var err error
+	found.pods, err = pods.Read(ctx, &b.Store, isvc, v1beta1.LabelRevision)
+	return err
 }
 
 // ready counts the replicas of a revision that can serve. The endpoints say who gets requests; where they are late to
 // lose a pod that is going, the pod itself tells.
-func (c *children) ready(n rollout.Number) int { return min(c.endpoints[n], c.readyPods[n]) }
+func (c *children) ready(n rollout.Number) int {
+	return min(c.endpoints[n], pods.CountReady(c.pods[n]))
+}
 
 // remains tells whether there are pods that would answer for a revision that has yet to be made: those of an
 // InferenceService of the same name that was deleted go a while after all else of it.
@@ -189,7 +113,7 @@ func (c *children) remains(n rollout.Number) bool {
 // either, and counts once.
 func (b *Backend) readEndpoints(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
 	var list discoveryv1.EndpointSliceList
-	if err := b.list(ctx, isvc, &list); err != nil {
+	if err := b.List(ctx, isvc, &list); err != nil {
 		return err
 	}
 	type family struct {
@@ -216,7 +140,7 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 		return nil
 	}
 	var list gatewayv1.HTTPRouteList
-	if err := b.list(ctx, isvc, &list); err != nil {
+	if err := b.List(ctx, isvc, &list); err != nil {
 		return err
 	}
 	for i := range list.Items {
@@ -225,7 +149,7 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 		if tag == "" && route.Name != routeName(isvc.Name) {
 			continue
 		}
-		if ours, err := belongs(isvc, route, routeKind); err != nil {
+		if ours, err := objects.Belongs(isvc, route, routeKind); err != nil {
 			return err
 		} else if !ours {
 			continue
@@ -254,33 +178,6 @@ func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {
 		}
 	}
 	return ""
-}
-
-// mine refuses an object that the InferenceService does not control. One that nobody controls and that carries our
-// labels is ours, orphaned: it is taken back. One that an InferenceService of the same name controlled, which was
-// deleted, is the garbage collector's: it goes by itself.
-func mine(isvc *v1beta1.InferenceService, object client.Object, kind string) error {
-	owner := metav1.GetControllerOf(object)
-	labels := object.GetLabels()
-	switch {
-	case owner != nil && owner.UID == isvc.UID:
-		return nil
-	case owner == nil && labels[v1beta1.LabelManagedBy] == v1beta1.ManagedBySerinus && labels[v1beta1.LabelInferenceService] == isvc.Name:
-		return nil
-	case owner != nil && isInferenceService(owner) && owner.Name == isvc.Name:
-		return fmt.Errorf("%w: %s %q is of an InferenceService of the same name that was deleted, and goes with it",
-			backend.ErrStale, kind, object.GetName())
-	}
-	conflict := &backend.ConflictError{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
-	if owner != nil {
-		conflict.Owner = owner.Kind + " " + owner.Name
-	}
-	return conflict
-}
-
-func isInferenceService(owner *metav1.OwnerReference) bool {
-	group, _, _ := strings.Cut(owner.APIVersion, "/")
-	return owner.Kind == inferenceServiceKind && group == v1beta1.GroupVersion.Group
 }
 
 // snapshot is what the children are to the core.
@@ -329,7 +226,7 @@ func switchedOn(annotations map[string]string, key string, otherwise bool) bool 
 
 func revisionsOf(found *children) []rollout.Revision {
 	numbers := map[rollout.Number]bool{}
-	for n := range found.records {
+	for n := range found.Records {
 		numbers[n] = true
 	}
 	for n := range found.deployments {
@@ -337,7 +234,7 @@ func revisionsOf(found *children) []rollout.Revision {
 	}
 	var revisions []rollout.Revision
 	for _, n := range slices.Sorted(maps.Keys(numbers)) {
-		_, recorded := found.revisions[n]
+		_, recorded := found.Revisions[n]
 		revisions = append(revisions, rollout.Revision{
 			Number:   n,
 			Inputs:   inputsOf(found, n),
@@ -349,11 +246,11 @@ func revisionsOf(found *children) []rollout.Revision {
 }
 
 func inputsOf(found *children, n rollout.Number) string {
-	if revision, ok := found.revisions[n]; ok {
+	if revision, ok := found.Revisions[n]; ok {
 		return revision.Inputs
 	}
 	if deployment := found.deployments[n]; deployment != nil {
-		return deployment.Annotations[annotationInputs]
+		return deployment.Annotations[objects.AnnotationInputs]
 	}
 	return ""
 }
@@ -395,7 +292,7 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollo
 		return seen
 	}
 	seen.Split = splitOf(isvc, found.route)
-	record, err := rollout.DecodeRecord(found.route.Annotations[annotationRecord])
+	record, err := rollout.DecodeRecord(found.route.Annotations[objects.AnnotationRecord])
 	if err != nil || !seen.Split.Equal(record.Split) && !found.knows(record) {
 		return seen
 	}
@@ -409,7 +306,7 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollo
 // weights, and speaks of revisions that nobody has seen, was made up by somebody.
 func (c *children) knows(record rollout.Record) bool {
 	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
-		if c.records[share.Revision] == nil && c.deployments[share.Revision] == nil {
+		if c.Records[share.Revision] == nil && c.deployments[share.Revision] == nil {
 			return false
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/history"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
@@ -30,11 +32,11 @@ func TestARecordKeepsWhatARevisionRuns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			revision := newRevision(change)
-			record, err := controllerRevision(newInferenceService(), 2, revision)
+			record, err := history.Encode(newInferenceService(), 2, revision)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := decodeRevision(record)
+			got, err := history.Decode(record)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,7 +70,7 @@ func TestARecordThatCannotBeRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			record := &appsv1.ControllerRevision{}
 			record.Name, record.Data.Raw = backend.RevisionName(isvcName, 1), []byte(data)
-			if revision, err := decodeRevision(record); err == nil {
+			if revision, err := history.Decode(record); err == nil {
 				t.Errorf("it is read as %+v", revision)
 			}
 		})
@@ -164,7 +166,7 @@ func TestAGarbageRolloutRecord(t *testing.T) {
 			c := newCanary(t)
 			record := c.record()
 			c.report(record)
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, annotationRecord, text) })
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, text) })
 			c.settle()
 			if got, want := c.served(), record.Split; !got.Equal(want) {
 				t.Errorf("split is %v, was %v", got, want)

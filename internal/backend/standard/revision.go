@@ -11,60 +11,14 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/runtime"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 )
-
-// annotationRevision is what [summarise] makes of a revision, on its Deployment.
-const annotationRevision = ownPrefix + "revision"
 
 // defaultPort is where a server listens that names no port.
 const defaultPort = 8080
-
-// controllerRevision is the durable record of a revision. The API server lets nobody change its data, so what a
-// revision runs is fixed when it is made: an upgrade of the operator renders new revisions only.
-func controllerRevision(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) (*appsv1.ControllerRevision, error) {
-	data, err := canonical(revision)
-	if err != nil {
-		return nil, fmt.Errorf("encoding revision %s: %w", backend.RevisionName(isvc.Name, n), err)
-	}
-	record := &appsv1.ControllerRevision{
-		ObjectMeta: childMeta(isvc, backend.RevisionName(isvc.Name, n), n),
-		Data:       runtime.RawExtension{Raw: data},
-		Revision:   int64(n),
-	}
-	record.Annotations = map[string]string{annotationInputs: revision.Inputs}
-	return record, nil
-}
-
-// canonical encodes with sorted keys, as the API server does when somebody applies or patches an object. With others, it
-// would take a change of a record's labels for a change of its data.
-func canonical(revision backend.NewRevision) ([]byte, error) {
-	data, err := json.Marshal(revision)
-	if err != nil {
-		return nil, err
-	}
-	var plain map[string]any
-	if err := utiljson.Unmarshal(data, &plain); err != nil {
-		return nil, err
-	}
-	return json.Marshal(plain)
-}
-
-func decodeRevision(record *appsv1.ControllerRevision) (backend.NewRevision, error) {
-	var revision backend.NewRevision
-	if err := json.Unmarshal(record.Data.Raw, &revision); err != nil {
-		return backend.NewRevision{}, fmt.Errorf("decoding ControllerRevision %q: %w", record.Name, err)
-	}
-	if revision.Inputs == "" || revision.Runs.Port == 0 || len(revision.Runs.Template.Spec.Containers) == 0 {
-		return backend.NewRevision{}, fmt.Errorf("decoding ControllerRevision %q: it does not say what the revision runs", record.Name)
-	}
-	return revision, nil
-}
 
 // summarise is all of a revision but its pod template. The Deployment carries it, so that a record that somebody has
 // deleted can be written again as it was.
@@ -82,7 +36,7 @@ func summarise(revision backend.NewRevision) string {
 func revisionOf(deployment *appsv1.Deployment, service *corev1.Service) backend.NewRevision {
 	var revision backend.NewRevision
 	if err := json.Unmarshal([]byte(deployment.Annotations[annotationRevision]), &revision); err != nil {
-		revision = backend.NewRevision{Inputs: deployment.Annotations[annotationInputs]}
+		revision = backend.NewRevision{Inputs: deployment.Annotations[objects.AnnotationInputs]}
 		revision.Runs.Port, revision.Runs.AppProtocol = portOf(deployment, service)
 	}
 	revision.Runs.Template = *deployment.Spec.Template.DeepCopy()

@@ -4,7 +4,6 @@
 package standard
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -14,14 +13,15 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // mainRoute splits the traffic of the InferenceService's host and its predictor's, and carries the record.
 func mainRoute(isvc *v1beta1.InferenceService, ingress config.Ingress, record rollout.Record, timeoutSeconds int64) *gatewayv1.HTTPRoute {
-	objectMeta := childMeta(isvc, routeName(isvc.Name), 0)
-	objectMeta.Annotations = map[string]string{annotationRecord: record.Encode()}
+	objectMeta := objects.Meta(isvc, routeName(isvc.Name), 0)
+	objectMeta.Annotations = map[string]string{objects.AnnotationRecord: record.Encode()}
 	rule := rule(isvc, record.Split)
 	if timeoutSeconds > 0 {
 		rule.Timeouts = &gatewayv1.HTTPRouteTimeouts{Request: new(duration(timeoutSeconds))}
@@ -54,7 +54,7 @@ func duration(seconds int64) gatewayv1.Duration {
 func tagRoute(isvc *v1beta1.InferenceService, ingress config.Ingress, tag string, n rollout.Number) *gatewayv1.HTTPRoute {
 	host := ingress.TagHost(tag, backend.PredictorName(isvc.Name), isvc.Namespace)
 	return &gatewayv1.HTTPRoute{
-		ObjectMeta: childMeta(isvc, tagRouteName(tag, isvc.Name), 0),
+		ObjectMeta: objects.Meta(isvc, tagRouteName(tag, isvc.Name), 0),
 		Spec: gatewayv1.HTTPRouteSpec{
 			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: parentRefs(isvc, ingress)},
 			Hostnames:       []gatewayv1.Hostname{gatewayv1.Hostname(host)},
@@ -239,8 +239,4 @@ func tags(wanted rollout.Tags) []taggedRevision {
 type taggedRevision struct {
 	tag      string
 	revision rollout.Number
-}
-
-func sortByName[T interface{ GetName() string }](objects []T) {
-	slices.SortFunc(objects, func(a, b T) int { return cmp.Compare(a.GetName(), b.GetName()) })
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -103,7 +104,7 @@ func TestTheTimeoutIsTheLongestOfTheSplit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			record := &rollout.Record{Split: split(t, 2, 10, 1, 90)}
-			w := &writer{found: &children{revisions: test.revisions}, decision: rollout.Decision{Record: record}}
+			w := &writer{found: &children{History: history.History{Revisions: test.revisions}}, decision: rollout.Decision{Record: record}}
 			if got := w.timeoutSeconds(); got != test.want {
 				t.Errorf("timeout is %d, want %d", got, test.want)
 			}

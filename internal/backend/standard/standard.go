@@ -14,12 +14,12 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
@@ -32,31 +32,13 @@ const (
 
 // Backend runs predictors in Standard mode.
 type Backend struct {
-	// Client reads from the cache and writes to the API server.
-	Client client.Client
-	// Live reads from the API server, where the cache does not show an object that is not labelled as ours, or is
-	// too old to delete on.
-	Live client.Reader
-	// Scheme knows every kind that the backend writes.
-	Scheme *runtime.Scheme
+	objects.Store
+
 	Config *config.Config
 	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
 	RoutesInstalled func() bool
 
-	futile futileWrites
-	sent   backend.SentVersions[childKey]
-}
-
-// IndexByInferenceService indexes every kind of [Children], and pods and EndpointSlices, by the name of the
-// InferenceService that they belong to.
-const IndexByInferenceService = "serving.kserve.io/inferenceservice"
-
-// InferenceServiceOf extracts that index.
-func InferenceServiceOf(object client.Object) []string {
-	if name := object.GetLabels()[v1beta1.LabelInferenceService]; name != "" {
-		return []string{name}
-	}
-	return nil
+	sent backend.SentVersions[childKey]
 }
 
 // Children lists the kinds that the backend makes, but for the route's, which a cluster may lack.
@@ -83,17 +65,10 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	}
 	observation := &backend.Observation{
 		Rollout:   b.snapshot(isvc, found),
-		Recorded:  map[rollout.Number]backend.Recorded{},
+		Recorded:  found.Recorded(),
 		Revisions: map[rollout.Number]backend.Revision{},
 		Addresses: addresses(isvc, b.Config.Ingress),
 		Private:   found,
-	}
-	for n, revision := range found.revisions {
-		recorded := backend.Recorded{Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime}
-		if record := found.records[n]; record != nil {
-			recorded.Created = record.CreationTimestamp.Time
-		}
-		observation.Recorded[n] = recorded
 	}
 	for _, revision := range observation.Rollout.Revisions {
 		if revision.Workload != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -77,8 +78,8 @@ func (s scaling) replicas(current, floor int) int {
 
 // deployment runs a revision. Its pod template never changes: another one is another revision.
 func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision, replicas int, deadline time.Duration) *appsv1.Deployment {
-	meta := childMeta(isvc, deploymentName(isvc.Name, n), n)
-	meta.Annotations = map[string]string{annotationInputs: revision.Inputs, annotationRevision: summarise(revision)}
+	meta := objects.Meta(isvc, deploymentName(isvc.Name, n), n)
+	meta.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs, annotationRevision: summarise(revision)}
 	return &appsv1.Deployment{
 		ObjectMeta: meta,
 		Spec: appsv1.DeploymentSpec{
@@ -121,8 +122,8 @@ func selector(isvc *v1beta1.InferenceService, n rollout.Number) map[string]strin
 
 // service gives a revision the name that routes know it by.
 func service(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) *corev1.Service {
-	meta := childMeta(isvc, backend.RevisionName(isvc.Name, n), n)
-	meta.Annotations = map[string]string{annotationInputs: revision.Inputs}
+	meta := objects.Meta(isvc, backend.RevisionName(isvc.Name, n), n)
+	meta.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs}
 	port := corev1.ServicePort{
 		Name:       servicePortName,
 		Protocol:   corev1.ProtocolTCP,
@@ -145,7 +146,7 @@ func service(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.
 // autoscaler scales a revision between the floor, which the traffic needs, and the spec's maximum.
 func autoscaler(isvc *v1beta1.InferenceService, n rollout.Number, bounds rollout.Bounds, floor int) *autoscalingv2.HorizontalPodAutoscaler {
 	return &autoscalingv2.HorizontalPodAutoscaler{
-		ObjectMeta: childMeta(isvc, backend.RevisionName(isvc.Name, n), n),
+		ObjectMeta: objects.Meta(isvc, backend.RevisionName(isvc.Name, n), n),
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{
 				APIVersion: appsv1.SchemeGroupVersion.String(),

@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package standard
+package pods
 
 import (
 	"fmt"
@@ -12,18 +12,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
 )
 
 const (
 	podName   = "sklearn-iris-predictor-00002-deployment-5d4b9c6f7-x2x9z"
 	imageName = "registry.example.com/iris:v2"
 )
+
+var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
 // at is a time, in seconds after the start of the tests.
 func at(seconds int) metav1.Time {
@@ -55,15 +57,15 @@ func server(now corev1.ContainerState, before ...corev1.ContainerState) corev1.C
 
 func initializer(now corev1.ContainerState, before ...corev1.ContainerState) corev1.ContainerStatus {
 	status := server(now, before...)
-	status.Name, status.Image = storageInitializer, "kserve/storage-initializer:v0.20.0"
+	status.Name, status.Image = predictor.InitializerName, "kserve/storage-initializer:v0.20.0"
 	return status
 }
 
 func podOf(statuses ...corev1.ContainerStatus) *corev1.Pod {
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: podName}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: podName}}
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: at(-60)}}
 	for _, status := range statuses {
-		if status.Name == storageInitializer {
+		if status.Name == predictor.InitializerName {
 			pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, status)
 		} else {
 			pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, status)
@@ -198,11 +200,11 @@ func TestWhatThePodsTell(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := revisionDetail(&appsv1.Deployment{}, test.pods)
+			got := Detail(test.pods, nil)
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
-			if got.Failure != nil && !slices.Contains(FailureReasons(), got.Failure.Reason) {
+			if got.Failure != nil && !slices.Contains(Reasons(), got.Failure.Reason) {
 				t.Errorf("%s is not among the reasons that are counted", got.Failure.Reason)
 			}
 		})
@@ -307,12 +309,12 @@ func TestAVerdictIsConstantForOneCause(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ignored := cmpopts.IgnoreFields(backend.Failure{}, "Time", "Detail")
-			first := revisionDetail(&appsv1.Deployment{}, phases[:1])
+			first := Detail(phases[:1], nil)
 			if first.Failure == nil {
 				t.Fatal("it does not count as failed")
 			}
 			for i, pod := range phases {
-				got := revisionDetail(&appsv1.Deployment{}, []*corev1.Pod{pod})
+				got := Detail([]*corev1.Pod{pod}, nil)
 				if diff := cmp.Diff(first, got, ignored); diff != "" {
 					t.Errorf("in phase %d it reads otherwise (-first +now):\n%s", i, diff)
 				}
@@ -333,73 +335,6 @@ func TestTheRegistrysOwnWords(t *testing.T) {
 			t.Errorf("of %q it takes %q, want %q", message, got, want)
 		}
 	}
-}
-
-func TestWhatADeploymentTells(t *testing.T) {
-	condition := func(kind appsv1.DeploymentConditionType, status corev1.ConditionStatus, reason, message string) appsv1.DeploymentCondition {
-		return appsv1.DeploymentCondition{Type: kind, Status: status, Reason: reason, Message: message, LastTransitionTime: at(7)}
-	}
-	quota := condition(appsv1.DeploymentReplicaFailure, corev1.ConditionTrue, "FailedCreate",
-		`pods "sklearn-iris-predictor-00002-deployment-5d4b9c6f7-x2x9z" is forbidden: exceeded quota: small, requested: limits.cpu=1, used: limits.cpu=4, limited: limits.cpu=4`)
-	overdue := condition(appsv1.DeploymentProgressing, corev1.ConditionFalse, "ProgressDeadlineExceeded",
-		`ReplicaSet "sklearn-iris-predictor-00002-deployment-5d4b9c6f7" has timed out progressing.`)
-	fine := condition(appsv1.DeploymentProgressing, corev1.ConditionTrue, "NewReplicaSetAvailable", "")
-	refused := &backend.Failure{
-		Reason: "PodsRefused", Time: at(7).Time,
-		Message: `the cluster refuses the pods: pods "…" is forbidden: exceeded quota: small, requested: limits.cpu=1, limited: limits.cpu=4`,
-	}
-	for name, test := range map[string]struct {
-		conditions []appsv1.DeploymentCondition
-		pods       []*corev1.Pod
-		want       *backend.Failure
-	}{
-		"nothing":                      {},
-		"progress":                     {conditions: []appsv1.DeploymentCondition{fine}},
-		"a quota":                      {conditions: []appsv1.DeploymentCondition{fine, quota}, want: refused},
-		"a quota, after the deadline":  {conditions: []appsv1.DeploymentCondition{overdue, quota}, want: refused},
-		"a quota, before the deadline": {conditions: []appsv1.DeploymentCondition{quota, overdue}, want: refused},
-		"the deadline": {
-			conditions: []appsv1.DeploymentCondition{overdue}, pods: []*corev1.Pod{podOf(server(runsSince(4)))},
-			want: &backend.Failure{
-				Reason: "ProgressDeadlineExceeded", Time: at(7).Time,
-				Message: "no pod became ready within 10m0s; if the model takes longer to load, raise the deadline with the annotation serving.knative.dev/progress-deadline",
-			},
-		},
-		"a quota that is no longer used up": {conditions: []appsv1.DeploymentCondition{
-			condition(appsv1.DeploymentReplicaFailure, corev1.ConditionFalse, "", ""),
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			deployment := &appsv1.Deployment{}
-			deployment.Spec.ProgressDeadlineSeconds = new(int32(600))
-			deployment.Status.Conditions = test.conditions
-			got := revisionDetail(deployment, test.pods)
-			if diff := cmp.Diff(test.want, got.Failure); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
-	}
-
-	t.Run("a quota that others use too", func(t *testing.T) {
-		reads := func(message string) string {
-			deployment := &appsv1.Deployment{}
-			deployment.Status.Conditions = []appsv1.DeploymentCondition{condition(appsv1.DeploymentReplicaFailure, corev1.ConditionTrue, "FailedCreate", message)}
-			return revisionDetail(deployment, nil).Failure.Message
-		}
-		now := reads(quota.Message)
-		if later := reads(strings.Replace(quota.Message, "used: limits.cpu=4", "used: limits.cpu=3500m", 1)); later != now {
-			t.Errorf("it read %q and reads %q", now, later)
-		}
-	})
-
-	t.Run("its pods know better", func(t *testing.T) {
-		deployment := &appsv1.Deployment{}
-		deployment.Status.Conditions = []appsv1.DeploymentCondition{overdue}
-		got := revisionDetail(deployment, []*corev1.Pod{podOf(server(endedAt(10, 1, "Error", "no such model")))})
-		if got.Failure == nil || got.Failure.Reason != "ContainerCrashed" {
-			t.Errorf("failure is %+v", got.Failure)
-		}
-	})
 }
 
 func TestTheLastLineOfALog(t *testing.T) {

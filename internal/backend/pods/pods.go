@@ -1,48 +1,47 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package standard
+// Package pods reads what the pods of a revision tell: how far the model is, and why it does not get further.
+package pods
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
 )
 
-// Reasons of failures, in the conditions.
+// Reasons of failures, in the conditions. The last two are those of whoever makes the pods.
 const (
-	reasonImagePull       = "ImagePullFailed"
-	reasonDownload        = "ModelDownloadFailed"
-	reasonOutOfMemory     = "OutOfMemory"
-	reasonCrash           = "ContainerCrashed"
-	reasonContainerConfig = "ContainerConfigError"
-	reasonUnschedulable   = "Unschedulable"
-	reasonPodsRefused     = "PodsRefused"
-	reasonDeadline        = "ProgressDeadlineExceeded"
+	ReasonImagePull       = "ImagePullFailed"
+	ReasonDownload        = "ModelDownloadFailed"
+	ReasonOutOfMemory     = "OutOfMemory"
+	ReasonCrash           = "ContainerCrashed"
+	ReasonContainerConfig = "ContainerConfigError"
+	ReasonUnschedulable   = "Unschedulable"
+	ReasonPodsRefused     = "PodsRefused"
+	ReasonDeadline        = "ProgressDeadlineExceeded"
 )
 
-// FailureReasons lists the reasons for which a revision can fail.
-func FailureReasons() []string {
+// Reasons lists the reasons for which a revision can fail.
+func Reasons() []string {
 	return []string{
-		reasonImagePull, reasonDownload, reasonOutOfMemory, reasonCrash, reasonContainerConfig, reasonUnschedulable,
-		reasonPodsRefused, reasonDeadline,
+		ReasonImagePull, ReasonDownload, ReasonOutOfMemory, ReasonCrash, ReasonContainerConfig, ReasonUnschedulable,
+		ReasonPodsRefused, ReasonDeadline,
 	}
 }
 
-// revisionDetail tells what the pods of a revision, and its Deployment where there are no pods, say of it. The pods
-// are sorted by name, so that of several that fail the same one is reported.
-func revisionDetail(deployment *appsv1.Deployment, pods []*corev1.Pod) backend.Revision {
+// Detail tells what the pods of a revision say of it. Where they say nothing of a failure, that of their makers counts,
+// which may be nil. The pods are sorted by name, so that of several that fail the same one is reported.
+func Detail(pods []*corev1.Pod, ofMakers *backend.Failure) backend.Revision {
 	detail := backend.Revision{State: v1beta1.Pending, Pods: len(pods)}
 	for _, pod := range pods {
-		state, failure := stateOfPod(pod)
+		state, failure := stateOf(pod)
 		if failure != nil {
 			detail.FailedPods++
 			if detail.Failure == nil {
@@ -52,7 +51,7 @@ func revisionDetail(deployment *appsv1.Deployment, pods []*corev1.Pod) backend.R
 		detail.State = further(detail.State, state)
 	}
 	if detail.Failure == nil {
-		detail.Failure = deploymentFailure(deployment)
+		detail.Failure = ofMakers
 	}
 	if detail.State != v1beta1.Loaded && detail.Failure != nil {
 		detail.State = v1beta1.FailedToLoad
@@ -69,8 +68,8 @@ func further(a, b v1beta1.ModelState) v1beta1.ModelState {
 	return a
 }
 
-func stateOfPod(pod *corev1.Pod) (v1beta1.ModelState, *backend.Failure) {
-	if isReady(pod) {
+func stateOf(pod *corev1.Pod) (v1beta1.ModelState, *backend.Failure) {
+	if IsReady(pod) {
 		return v1beta1.Loaded, nil
 	}
 	if pod.DeletionTimestamp != nil {
@@ -85,7 +84,8 @@ func stateOfPod(pod *corev1.Pod) (v1beta1.ModelState, *backend.Failure) {
 	return v1beta1.Pending, nil
 }
 
-func isReady(pod *corev1.Pod) bool {
+// IsReady tells whether a pod takes requests, and is to go on doing so.
+func IsReady(pod *corev1.Pod) bool {
 	if pod.DeletionTimestamp != nil {
 		return false
 	}
@@ -111,7 +111,7 @@ func podFailure(pod *corev1.Pod) *backend.Failure {
 	for _, condition := range pod.Status.Conditions {
 		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && condition.Reason == corev1.PodReasonUnschedulable {
 			return &backend.Failure{
-				Reason:  reasonUnschedulable,
+				Reason:  ReasonUnschedulable,
 				Message: "no node can run the pod: " + whyNoNode(condition.Message),
 				Pod:     pod.Name,
 				Time:    condition.LastTransitionTime.Time,
@@ -157,13 +157,13 @@ func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerState
 	switch waiting.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed":
 		return &backend.Failure{
-			Reason:  reasonImagePull,
+			Reason:  ReasonImagePull,
 			Message: fmt.Sprintf("cannot pull the image %q of container %q; check its name and the imagePullSecrets", status.Image, status.Name),
 			Detail:  pullCause(waiting.Message),
 		}
 	case "CreateContainerConfigError":
 		return &backend.Failure{
-			Reason:  reasonContainerConfig,
+			Reason:  ReasonContainerConfig,
 			Message: fmt.Sprintf("container %q cannot be created: %s", status.Name, backend.StableMessage(waiting.Message)),
 		}
 	case "CreateContainerError", "RunContainerError":
@@ -178,7 +178,7 @@ func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerState
 // detail, and no exit code is reported: the runtime makes one up.
 func startFailure(container, cause string) *backend.Failure {
 	return &backend.Failure{
-		Reason:  reasonContainerConfig,
+		Reason:  ReasonContainerConfig,
 		Message: fmt.Sprintf("container %q cannot be started; check its command, args and volumeMounts", container),
 		Detail:  backend.StableMessage(cause),
 	}
@@ -202,59 +202,25 @@ func endedFailure(container string, ended corev1.ContainerStateTerminated) *back
 		return failure
 	}
 	failure := &backend.Failure{
-		Reason:   reasonCrash,
+		Reason:   ReasonCrash,
 		Message:  fmt.Sprintf("container %q ends with exit code %d", container, ended.ExitCode),
 		Detail:   lastLine(ended.Message),
 		ExitCode: ended.ExitCode,
 		Time:     ended.FinishedAt.Time,
 	}
 	switch {
-	case ended.Reason == "OOMKilled" && container == storageInitializer:
-		failure.Reason = reasonOutOfMemory
+	case ended.Reason == "OOMKilled" && container == predictor.InitializerName:
+		failure.Reason = ReasonOutOfMemory
 		failure.Message = "the download of the model needs more memory than its limit; have the administrator raise " +
 			"storageInitializer.resources.limits.memory in the operator's configuration, which holds for new revisions"
 	case ended.Reason == "OOMKilled":
-		failure.Reason = reasonOutOfMemory
+		failure.Reason = ReasonOutOfMemory
 		failure.Message = fmt.Sprintf("container %q needs more memory than its limit; raise resources.limits.memory", container)
-	case container == storageInitializer:
-		failure.Reason = reasonDownload
+	case container == predictor.InitializerName:
+		failure.Reason = ReasonDownload
 		failure.Message = "the model cannot be downloaded; check storageUri and the credentials of the service account"
 	}
 	return failure
-}
-
-// deploymentFailure is what keeps pods from being made at all, or else the deadline that has passed without one being
-// ready. The conditions are in the order in which they changed last, which says nothing.
-func deploymentFailure(deployment *appsv1.Deployment) *backend.Failure {
-	if deployment == nil {
-		return nil
-	}
-	var refused, overdue *backend.Failure
-	for _, condition := range deployment.Status.Conditions {
-		switch {
-		case condition.Type == appsv1.DeploymentReplicaFailure && condition.Status == corev1.ConditionTrue:
-			refused = &backend.Failure{
-				Reason:  reasonPodsRefused,
-				Message: "the cluster refuses the pods: " + backend.StableMessage(condition.Message),
-				Time:    condition.LastTransitionTime.Time,
-			}
-		case condition.Type == appsv1.DeploymentProgressing && condition.Reason == "ProgressDeadlineExceeded":
-			overdue = &backend.Failure{
-				Reason: reasonDeadline,
-				Message: fmt.Sprintf("no pod became ready within %s; if the model takes longer to load, raise the deadline with the annotation %s",
-					deadlineOf(deployment), v1beta1.AnnotationProgressDeadline),
-				Time: condition.LastTransitionTime.Time,
-			}
-		}
-	}
-	return cmp.Or(refused, overdue)
-}
-
-func deadlineOf(deployment *appsv1.Deployment) time.Duration {
-	if seconds := deployment.Spec.ProgressDeadlineSeconds; seconds != nil {
-		return time.Duration(*seconds) * time.Second
-	}
-	return 0
 }
 
 // lastLine is the last line of a log that says something.

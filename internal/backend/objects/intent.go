@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package standard
+package objects
 
 import (
 	"fmt"
@@ -15,11 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
-// ownPrefix begins the annotations that only this operator writes. One that is no longer wanted must go.
-const ownPrefix = "rollout.serinus.io/"
-
-// intentOf is the object as server-side apply wants it: what we say of it and nothing else.
-func intentOf(object client.Object, scheme *runtime.Scheme) (*unstructured.Unstructured, error) {
+// IntentOf is the object as server-side apply wants it: what we say of it and nothing else.
+func IntentOf(object client.Object, scheme *runtime.Scheme) (*unstructured.Unstructured, error) {
 	gvk, err := apiutil.GVKForObject(object, scheme)
 	if err != nil {
 		return nil, err
@@ -36,34 +33,34 @@ func intentOf(object client.Object, scheme *runtime.Scheme) (*unstructured.Unstr
 	return intent, nil
 }
 
-// lists says how the lists of objects in a kind are compared.
-type lists bool
+// Lists says how the lists of objects in a kind are compared.
+type Lists bool
 
 const (
-	// exactLists are ours as a whole: an element that somebody has added must go, and so must a field of an element,
+	// ExactLists are ours as a whole: an element that somebody has added must go, and so must a field of an element,
 	// as a filter in the rule of a route. What the API server adds by default is in what we write.
-	exactLists lists = true
-	// sharedLists may have elements of others beside ours, as a sidecar or an environment variable that an admission
+	ExactLists Lists = true
+	// SharedLists may have elements of others beside ours, as a sidecar or an environment variable that an admission
 	// controller adds.
-	sharedLists lists = false
+	SharedLists Lists = false
 )
 
-// realised tells whether the observed object says all that the intent says, so that applying it would change
+// Realised tells whether the observed object says all that the intent says, so that applying it would change
 // nothing. It compares what is there instead of remembering what was applied, so it also sees what others have done
 // to the object, and holds over restarts and upgrades.
-func realised(intent *unstructured.Unstructured, observed client.Object, how lists) (bool, error) {
+func Realised(intent *unstructured.Unstructured, observed client.Object, how Lists) (bool, error) {
 	actual, err := runtime.DefaultUnstructuredConverter.ToUnstructured(observed)
 	if err != nil {
 		return false, fmt.Errorf("converting %q: %w", observed.GetName(), err)
 	}
 	for key := range observed.GetAnnotations() {
-		if _, wanted := intent.GetAnnotations()[key]; strings.HasPrefix(key, ownPrefix) && !wanted {
+		if _, wanted := intent.GetAnnotations()[key]; strings.HasPrefix(key, OwnPrefix) && !wanted {
 			return false, nil
 		}
 	}
 	wanted := intent.Object
-	return sharedLists.covers(actual["metadata"], wanted["metadata"]) &&
-		how.covers(actual["spec"], wanted["spec"]) && sameSelector(actual, wanted), nil
+	return SharedLists.Covers(actual["metadata"], wanted["metadata"]) &&
+		how.Covers(actual["spec"], wanted["spec"]) && sameSelector(actual, wanted), nil
 }
 
 // sameSelector tells whether nobody has narrowed the selector of a Service: with one label more it finds no pods.
@@ -73,22 +70,22 @@ func sameSelector(actual, wanted map[string]any) bool {
 	return !found || equal(chosen, selector)
 }
 
-// covers tells whether actual has everything that wanted has.
-func (how lists) covers(actual, wanted any) bool {
+// Covers tells whether actual has everything that wanted has.
+func (how Lists) Covers(actual, wanted any) bool {
 	switch wanted := wanted.(type) {
 	case nil:
 		return true
 	case map[string]any:
 		actual, _ := actual.(map[string]any)
 		for key, value := range wanted {
-			if _, found := actual[key]; !found && !isEmpty(value) || !how.covers(actual[key], value) {
+			if _, found := actual[key]; !found && !isEmpty(value) || !how.Covers(actual[key], value) {
 				return false
 			}
 		}
 		return true
 	case []any:
 		actual, _ := actual.([]any)
-		if how == sharedLists && isObjects(wanted) {
+		if how == SharedLists && isObjects(wanted) {
 			return how.containsAll(actual, wanted)
 		}
 		return how.coversEach(actual, wanted)
@@ -97,11 +94,11 @@ func (how lists) covers(actual, wanted any) bool {
 	}
 }
 
-func (how lists) coversEach(actual, wanted []any) bool {
-	if how == exactLists {
+func (how Lists) coversEach(actual, wanted []any) bool {
+	if how == ExactLists {
 		return equal(actual, wanted)
 	}
-	return slices.EqualFunc(actual, wanted, how.covers)
+	return slices.EqualFunc(actual, wanted, how.Covers)
 }
 
 // equal tells whether both are the same, but for what is empty.
@@ -127,11 +124,11 @@ func equalButEmpty(a, b map[string]any) bool {
 	return true
 }
 
-func (how lists) containsAll(actual, wanted []any) bool {
+func (how Lists) containsAll(actual, wanted []any) bool {
 	for _, element := range wanted {
 		found := false
 		for _, candidate := range actual {
-			found = found || how.covers(candidate, element)
+			found = found || how.Covers(candidate, element)
 		}
 		if !found {
 			return false

@@ -1,0 +1,153 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package history keeps the records of revisions: what each revision runs, and what it was made from, for as long as
+// it can be brought back. Both backends keep them alike, as ControllerRevisions.
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// History is what is on record of the revisions of one InferenceService.
+type History struct {
+	// Records are as they were found.
+	Records map[rollout.Number]*appsv1.ControllerRevision
+	// Revisions are decoded from Records; what cannot be decoded is missing.
+	Revisions map[rollout.Number]backend.NewRevision
+}
+
+// Read reads the records from the cache.
+func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceService) (History, error) {
+	found := History{
+		Records:   map[rollout.Number]*appsv1.ControllerRevision{},
+		Revisions: map[rollout.Number]backend.NewRevision{},
+	}
+	var list appsv1.ControllerRevisionList
+	if err := store.List(ctx, isvc, &list); err != nil {
+		return History{}, err
+	}
+	err := objects.Collect(isvc, "ControllerRevision", backend.RevisionNumber, objects.Pointers(list.Items), found.Records)
+	if err != nil {
+		return History{}, err
+	}
+	for n, record := range found.Records {
+		if revision, err := Decode(record); err == nil {
+			found.Revisions[n] = revision
+		}
+	}
+	return found, nil
+}
+
+// Recorded tells what is on record, as an observation does.
+func (h History) Recorded() map[rollout.Number]backend.Recorded {
+	all := map[rollout.Number]backend.Recorded{}
+	for n, revision := range h.Revisions {
+		recorded := backend.Recorded{Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime}
+		if record := h.Records[n]; record != nil {
+			recorded.Created = record.CreationTimestamp.Time
+		}
+		all[n] = recorded
+	}
+	return all
+}
+
+// Writer writes the records of one InferenceService.
+type Writer struct {
+	History
+	objects.Writer
+}
+
+// Record puts a revision on record.
+func (w Writer) Record(ctx context.Context, n rollout.Number, revision backend.NewRevision) error {
+	record, err := Encode(w.InferenceService, n, revision)
+	if err != nil {
+		return err
+	}
+	err = w.Create(ctx, record)
+	switch {
+	case err == nil:
+		w.Revisions[n] = revision
+		return nil
+	case !apierrors.IsAlreadyExists(err):
+		return fmt.Errorf("creating ControllerRevision %q: %w", record.Name, err)
+	}
+	there, err := w.Look(ctx, record, "ControllerRevision")
+	if err != nil {
+		return err
+	}
+	if there != objects.Unlabelled {
+		return backend.ErrStale
+	}
+	marks, err := w.marksOf(record, n)
+	if err != nil {
+		return err
+	}
+	return w.Send(ctx, marks)
+}
+
+// Mend puts back what somebody has taken off the records that there are.
+func (w Writer) Mend(ctx context.Context) error {
+	var failures []error
+	for _, n := range slices.Sorted(maps.Keys(w.Records)) {
+		failures = append(failures, w.restore(ctx, w.Records[n], n))
+	}
+	return errors.Join(failures...)
+}
+
+// restore puts our labels and our reference back on a record that lacks any of them.
+func (w Writer) restore(ctx context.Context, record *appsv1.ControllerRevision, n rollout.Number) error {
+	marks, err := w.marksOf(record, n)
+	if err != nil {
+		return err
+	}
+	same, err := objects.Realised(marks, &metav1.PartialObjectMetadata{ObjectMeta: record.ObjectMeta}, objects.SharedLists)
+	if err != nil || same {
+		return err
+	}
+	marks.SetResourceVersion(record.ResourceVersion)
+	marks.SetUID(record.UID)
+	return w.Send(ctx, marks)
+}
+
+// marksOf is all of a record but its data, which nobody can change.
+func (w Writer) marksOf(record *appsv1.ControllerRevision, n rollout.Number) (*unstructured.Unstructured, error) {
+	marks, err := objects.IntentOf(&appsv1.ControllerRevision{ObjectMeta: objects.Meta(w.InferenceService, record.Name, n)}, w.Store.Scheme)
+	if err != nil {
+		return nil, err
+	}
+	marks.Object = map[string]any{
+		"apiVersion": marks.GetAPIVersion(), "kind": marks.GetKind(), "metadata": marks.Object["metadata"],
+	}
+	inputs, found := record.Annotations[objects.AnnotationInputs]
+	if revision, readable := w.Revisions[n]; readable {
+		inputs, found = revision.Inputs, true
+	}
+	if found {
+		marks.SetAnnotations(map[string]string{objects.AnnotationInputs: inputs})
+	}
+	return marks, nil
+}
+
+// Forget deletes the records of these revisions.
+func (w Writer) Forget(ctx context.Context, numbers []rollout.Number) error {
+	var failures []error
+	for _, n := range numbers {
+		failures = append(failures, w.Delete(ctx, objects.OrNil(w.Records[n])))
+	}
+	return errors.Join(failures...)
+}

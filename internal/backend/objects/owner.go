@@ -1,0 +1,74 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package objects
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// Mine refuses an object that the InferenceService does not control. One that nobody controls and that carries our
+// labels is ours, orphaned: it is taken back. One that an InferenceService of the same name controlled, which was
+// deleted, is the garbage collector's: it goes by itself.
+func Mine(isvc *v1beta1.InferenceService, object client.Object, kind string) error {
+	owner := metav1.GetControllerOf(object)
+	labels := object.GetLabels()
+	switch {
+	case owner != nil && owner.UID == isvc.UID:
+		return nil
+	case owner == nil && labels[v1beta1.LabelManagedBy] == v1beta1.ManagedBySerinus && labels[v1beta1.LabelInferenceService] == isvc.Name:
+		return nil
+	case owner != nil && isInferenceService(owner) && owner.Name == isvc.Name:
+		return fmt.Errorf("%w: %s %q is of an InferenceService of the same name that was deleted, and goes with it",
+			backend.ErrStale, kind, object.GetName())
+	}
+	conflict := &backend.ConflictError{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
+	if owner != nil {
+		conflict.Owner = owner.Kind + " " + owner.Name
+	}
+	return conflict
+}
+
+func isInferenceService(owner *metav1.OwnerReference) bool {
+	group, _, _ := strings.Cut(owner.APIVersion, "/")
+	return owner.Kind == InferenceServiceKind && group == v1beta1.GroupVersion.Group
+}
+
+// Belongs tells whether an object of a name of ours is ours. One that is somebody else's is as good as none until its
+// name is needed, when it is found again and refused: it must not keep from the rest what has nothing to do with it.
+func Belongs(isvc *v1beta1.InferenceService, object client.Object, kind string) (bool, error) {
+	err := Mine(isvc, object, kind)
+	if conflict := (*backend.ConflictError)(nil); errors.As(err, &conflict) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Collect files the children of revisions under their numbers, by their names: labels can be copied and removed.
+func Collect[T client.Object](
+	isvc *v1beta1.InferenceService, kind string, number func(isvc, name string) rollout.Number, objects []T, into map[rollout.Number]T,
+) error {
+	for _, object := range objects {
+		n := number(isvc.Name, object.GetName())
+		if n == 0 {
+			continue
+		}
+		ours, err := Belongs(isvc, object, kind)
+		if err != nil {
+			return err
+		}
+		if ours {
+			into[n] = object
+		}
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+)
+
+// at is a moment of these tests.
+func at(seconds int) metav1.Time {
+	return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second))
+}
+
+// ofServer is a pod whose server is in a state.
+func ofServer(state corev1.ContainerState) *corev1.Pod {
+	pod := newPod(2, "sklearn-iris-predictor-00002-deployment-5d4b9c6f7-x2x9z", false)
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: v1beta1.ServingContainerName, State: state}}
+	return pod
+}
+
+func TestWhatADeploymentTells(t *testing.T) {
+	condition := func(kind appsv1.DeploymentConditionType, status corev1.ConditionStatus, reason, message string) appsv1.DeploymentCondition {
+		return appsv1.DeploymentCondition{Type: kind, Status: status, Reason: reason, Message: message, LastTransitionTime: at(7)}
+	}
+	quota := condition(appsv1.DeploymentReplicaFailure, corev1.ConditionTrue, "FailedCreate",
+		`pods "sklearn-iris-predictor-00002-deployment-5d4b9c6f7-x2x9z" is forbidden: exceeded quota: small, requested: limits.cpu=1, used: limits.cpu=4, limited: limits.cpu=4`)
+	overdue := condition(appsv1.DeploymentProgressing, corev1.ConditionFalse, "ProgressDeadlineExceeded",
+		`ReplicaSet "sklearn-iris-predictor-00002-deployment-5d4b9c6f7" has timed out progressing.`)
+	fine := condition(appsv1.DeploymentProgressing, corev1.ConditionTrue, "NewReplicaSetAvailable", "")
+	refused := &backend.Failure{
+		Reason: "PodsRefused", Time: at(7).Time,
+		Message: `the cluster refuses the pods: pods "…" is forbidden: exceeded quota: small, requested: limits.cpu=1, limited: limits.cpu=4`,
+	}
+	for name, test := range map[string]struct {
+		conditions []appsv1.DeploymentCondition
+		pods       []*corev1.Pod
+		want       *backend.Failure
+	}{
+		"nothing":                      {},
+		"progress":                     {conditions: []appsv1.DeploymentCondition{fine}},
+		"a quota":                      {conditions: []appsv1.DeploymentCondition{fine, quota}, want: refused},
+		"a quota, after the deadline":  {conditions: []appsv1.DeploymentCondition{overdue, quota}, want: refused},
+		"a quota, before the deadline": {conditions: []appsv1.DeploymentCondition{quota, overdue}, want: refused},
+		"the deadline": {
+			conditions: []appsv1.DeploymentCondition{overdue}, pods: []*corev1.Pod{ofServer(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at(4)}})},
+			want: &backend.Failure{
+				Reason: "ProgressDeadlineExceeded", Time: at(7).Time,
+				Message: "no pod became ready within 10m0s; if the model takes longer to load, raise the deadline with the annotation serving.knative.dev/progress-deadline",
+			},
+		},
+		"a quota that is no longer used up": {conditions: []appsv1.DeploymentCondition{
+			condition(appsv1.DeploymentReplicaFailure, corev1.ConditionFalse, "", ""),
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			deployment := &appsv1.Deployment{}
+			deployment.Spec.ProgressDeadlineSeconds = new(int32(600))
+			deployment.Status.Conditions = test.conditions
+			got := revisionDetail(deployment, test.pods)
+			if diff := cmp.Diff(test.want, got.Failure); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+
+	t.Run("a quota that others use too", func(t *testing.T) {
+		reads := func(message string) string {
+			deployment := &appsv1.Deployment{}
+			deployment.Status.Conditions = []appsv1.DeploymentCondition{condition(appsv1.DeploymentReplicaFailure, corev1.ConditionTrue, "FailedCreate", message)}
+			return revisionDetail(deployment, nil).Failure.Message
+		}
+		now := reads(quota.Message)
+		if later := reads(strings.Replace(quota.Message, "used: limits.cpu=4", "used: limits.cpu=3500m", 1)); later != now {
+			t.Errorf("it read %q and reads %q", now, later)
+		}
+	})
+
+	t.Run("its pods know better", func(t *testing.T) {
+		deployment := &appsv1.Deployment{}
+		deployment.Status.Conditions = []appsv1.DeploymentCondition{overdue}
+		got := revisionDetail(deployment, []*corev1.Pod{ofServer(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error", FinishedAt: at(10)}})})
+		if got.Failure == nil || got.Failure.Reason != "ContainerCrashed" {
+			t.Errorf("failure is %+v", got.Failure)
+		}
+	})
+}
