@@ -22,9 +22,11 @@ type Identity struct {
 	// RequestedRuntime is the serving runtime that the spec names. It tells specs
 	// apart, not revisions: to name the runtime that had been picked anyway changes
 	// nothing.
-	RequestedRuntime string  `json:"requestedRuntime,omitempty"`
-	Labels           Digests `json:"labels,omitzero"`
-	Annotations      Digests `json:"annotations,omitzero"`
+	RequestedRuntime string `json:"requestedRuntime,omitempty"`
+	// Scaling is a digest of how the revision scales, where that is part of it: Knative keeps it with the revision.
+	Scaling     string  `json:"scaling,omitempty"`
+	Labels      Digests `json:"labels,omitzero"`
+	Annotations Digests `json:"annotations,omitzero"`
 }
 
 // Digests are labels, or annotations, with a digest in place of each value.
@@ -51,7 +53,7 @@ func (i Identity) EqualSpec(other Identity) bool {
 }
 
 func (i Identity) equalButForRuntime(other Identity) bool {
-	return i.Predictor == other.Predictor &&
+	return i.Predictor == other.Predictor && i.Scaling == other.Scaling &&
 		i.Labels.equal(other.Labels, unpropagatedLabels) &&
 		i.Annotations.equal(other.Annotations, unpropagatedAnnotations)
 }
@@ -88,6 +90,7 @@ type identified struct {
 	Predictor        string            `json:"predictor"`
 	Runtime          string            `json:"runtime"`
 	RequestedRuntime string            `json:"requestedRuntime"`
+	Scaling          string            `json:"scaling,omitempty"`
 	Labels           map[string]string `json:"labels"`
 	Annotations      map[string]string `json:"annotations"`
 }
@@ -96,6 +99,7 @@ func (i Identity) inputs() string {
 	return digest(identified{
 		Predictor:   i.Predictor,
 		Runtime:     i.Runtime,
+		Scaling:     i.Scaling,
 		Labels:      i.Labels.effective(unpropagatedLabels),
 		Annotations: i.Annotations.effective(unpropagatedAnnotations),
 	})
@@ -105,6 +109,7 @@ func (i Identity) specInputs() string {
 	return digest(identified{
 		Predictor:        i.Predictor,
 		RequestedRuntime: i.RequestedRuntime,
+		Scaling:          i.Scaling,
 		Labels:           i.Labels.effective(unpropagatedLabels),
 		Annotations:      i.Annotations.effective(unpropagatedAnnotations),
 	})

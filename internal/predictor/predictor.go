@@ -52,7 +52,8 @@ type Resolved struct {
 	spec      v1beta1.PredictorSpec // Normalised.
 	source    source
 	metadata  metadata
-	runtime   *runtime // Nil for a predictor with its own containers.
+	scaling   map[string]string // Nil where it is no part of a revision.
+	runtime   *runtime          // Nil for a predictor with its own containers.
 	settings  Settings
 }
 
@@ -80,6 +81,9 @@ func Resolve(isvc *v1beta1.InferenceService, runtimes Runtimes, settings Setting
 		metadata:  propagated(isvc, settings),
 		settings:  settings,
 	}
+	if settings.Mode == v1beta1.DeploymentModeKnative {
+		resolved.scaling = knativeScaling(isvc)
+	}
 	var chosen *runtime
 	if spec.Model != nil {
 		chosen, err = choose(spec.Model, isvc.Namespace, runtimes)
@@ -97,6 +101,9 @@ func (r *Resolved) identify(chosen *runtime) {
 		Predictor:   digest(inputsOf(r.spec)),
 		Labels:      digestsOf(r.metadata.labels, r.settings.ExcludedLabels),
 		Annotations: digestsOf(r.metadata.annotations, r.settings.ExcludedAnnotations),
+	}
+	if r.scaling != nil {
+		r.Identity.Scaling = digest(r.scaling)
 	}
 	if r.spec.Model != nil && r.spec.Model.Runtime != nil {
 		r.Identity.RequestedRuntime = *r.spec.Model.Runtime

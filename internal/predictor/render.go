@@ -219,7 +219,7 @@ func (r *Resolved) runtimeMetadata(of func(*runtime) map[string]string, excluded
 // it, Prometheus is told where to scrape: the runtime knows.
 func (r *Resolved) podAnnotations(port int32) map[string]string {
 	annotations := union(r.runtimeMetadata(func(m *runtime) map[string]string { return m.spec.Annotations }, r.settings.ExcludedAnnotations),
-		r.metadata.annotations.effective())
+		r.metadata.annotations.effective(), r.scaling)
 	if annotations[v1beta1.AnnotationEnablePrometheusScraping] != "true" {
 		return annotations
 	}

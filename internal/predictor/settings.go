@@ -12,6 +12,8 @@ import (
 // Settings are the operator's settings that shape pods. They are read when a
 // revision is made and are no part of its identity.
 type Settings struct {
+	// Mode is how the pods are run. It never changes for one InferenceService, and is empty for the Standard one.
+	Mode               v1beta1.DeploymentMode
 	StorageInitializer StorageInitializer
 	// Resources are what the serving container gets of each resource that neither
 	// the InferenceService nor the serving runtime says anything about.

@@ -204,7 +204,10 @@ func (d *decider) promote(split Split) {
 
 // served is what clients got until now.
 func (d *decider) served() Split {
-	if d.Route.TakenOver {
+	switch {
+	case d.Route.ServesNobody:
+		return Split{}
+	case d.Route.TakenOver:
 		return d.before.Split
 	}
 	return d.before.Before

@@ -80,6 +80,8 @@ type Route struct {
 	TagsRefused bool
 	// Impossible says that the cluster knows no routes: nothing can point at a revision.
 	Impossible bool
+	// ServesNobody says that nobody is served, whatever Record says: what it is on is being made.
+	ServesNobody bool
 }
 
 // Reported is the rollout as it was last reported to users.

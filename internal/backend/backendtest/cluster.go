@@ -8,6 +8,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -27,6 +28,9 @@ type Cluster interface {
 	InferenceService() *v1beta1.InferenceService
 	// Update stores it with another spec, labels or annotations, as a user does.
 	Update(isvc *v1beta1.InferenceService)
+
+	// Settings are those that the backend's revisions are rendered with.
+	Settings() predictor.Settings
 
 	// CatchUp has the rest of the cluster do what it has to do about what was written: pods start and stop, and the
 	// gateway takes the routes over. It tells whether there was anything to do.

@@ -104,7 +104,10 @@ func observesWorkloads(p *play) {
 	}
 
 	p.apply("v2", promote)
-	observed, _ = p.passUntil(1, rollout.ScaleDown)
+	observed, _, reached := p.passUntil(1, rollout.ScaleDown)
+	if !reached {
+		return
+	}
 	for _, revision := range observed.Rollout.Revisions {
 		if revision.Number == 1 && (revision.Workload == nil || revision.Workload.IdleSince.IsZero()) {
 			p.t.Errorf("of what has drained it observes %+v", revision.Workload)
@@ -113,7 +116,9 @@ func observesWorkloads(p *play) {
 }
 
 func observesAddresses(p *play) {
+	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "true"))
 	p.rollOut("v1", promote)
+	p.rollOut("v2", 10)
 	addresses := p.observe().Addresses
 	isvc := p.InferenceService()
 	for what, url := range map[string]string{"itself": addresses.URL, "its predictor": addresses.Predictor, "a tag": addresses.Tag(v1beta1.TagLatest)} {
@@ -121,7 +126,7 @@ func observesAddresses(p *play) {
 			p.t.Errorf("the URL of %s is %q", what, url)
 		}
 	}
-	if addresses.URL == addresses.Predictor || addresses.Tag(v1beta1.TagLatest) == addresses.Tag(v1beta1.TagPrevious) {
-		p.t.Errorf("two have the same URL: the predictor's is %q", addresses.Predictor)
+	if latest := addresses.Tag(v1beta1.TagLatest); latest == addresses.Tag(v1beta1.TagPrevious) {
+		p.t.Errorf("both tags have the URL %q", latest)
 	}
 }

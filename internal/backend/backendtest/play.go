@@ -88,7 +88,7 @@ func (p *play) isvc() *v1beta1.InferenceService {
 
 func (p *play) wanted() *predictor.Resolved {
 	p.t.Helper()
-	wanted, err := predictor.Resolve(p.InferenceService(), predictor.Runtimes{}, predictor.Settings{})
+	wanted, err := predictor.Resolve(p.InferenceService(), predictor.Runtimes{}, p.Settings())
 	if err != nil {
 		p.t.Fatal(err)
 	}

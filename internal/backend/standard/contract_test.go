@@ -16,6 +16,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/backendtest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -34,6 +35,8 @@ func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h
 func (h contractCluster) CatchUp() bool                               { return h.c.others() }
 func (h contractCluster) SetDeaf(deaf bool)                           { h.c.deaf = deaf }
 func (h contractCluster) Writes() int                                 { return len(h.c.writes) }
+
+func (h contractCluster) Settings() predictor.Settings { return predictor.Settings{} }
 
 func (h contractCluster) Update(isvc *v1beta1.InferenceService) {
 	h.c.editSpec(func(stored *v1beta1.InferenceService) {

@@ -13,7 +13,6 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -184,43 +183,10 @@ func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {
 func (b *Backend) snapshot(isvc *v1beta1.InferenceService, found *children) rollout.Snapshot {
 	route := b.routeOf(isvc, found)
 	return rollout.Snapshot{
-		Wanted:    wantedBy(isvc, found, route.Record),
+		Wanted:    backend.Wanted(isvc, scalingFor(isvc).bounds, route.Record, len(found.tagRoutes) > 0),
 		Revisions: revisionsOf(found),
 		Route:     route,
-		Reported:  reported(isvc),
-	}
-}
-
-// wantedBy reads what the spec asks for beside its inputs. A control annotation whose value is malformed leaves
-// things as they are.
-func wantedBy(isvc *v1beta1.InferenceService, found *children, record *rollout.Record) rollout.Wanted {
-	wanted := rollout.Wanted{
-		Replicas: scalingFor(isvc).bounds,
-		Stopped:  switchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, record)),
-		Tagged:   switchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(found.tagRoutes) > 0),
-	}
-	if percent := isvc.Spec.Predictor.CanaryTrafficPercent; percent != nil {
-		wanted.Percent = new(int(*percent))
-	}
-	return wanted
-}
-
-// isStopped tells whether it is stopped now, by the record, or where there never was one by what was reported.
-func isStopped(isvc *v1beta1.InferenceService, record *rollout.Record) bool {
-	if record != nil {
-		return record.Split.IsEmpty()
-	}
-	return apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionStopped)
-}
-
-func switchedOn(annotations map[string]string, key string, otherwise bool) bool {
-	switch annotations[key] {
-	case "true":
-		return true
-	case "false", "":
-		return false
-	default:
-		return otherwise
+		Reported:  backend.Reported(isvc),
 	}
 }
 
@@ -315,7 +281,7 @@ func (c *children) knows(record rollout.Record) bool {
 
 func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollout.Record) bool {
 	wanted := tags(rollout.TagsOf(record.Split, record.Target))
-	if !switchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(found.tagRoutes) > 0) {
+	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(found.tagRoutes) > 0) {
 		wanted = nil
 	}
 	if len(wanted) != len(found.tagRoutes) {
@@ -341,27 +307,4 @@ func tagsRefused(found *children) bool {
 		refused = refused || verdict.refused
 	}
 	return refused
-}
-
-// reported is what status says, for the case that the route was lost.
-func reported(isvc *v1beta1.InferenceService) rollout.Reported {
-	component := isvc.Status.Components[v1beta1.PredictorComponent]
-	number := func(name string) rollout.Number { return backend.RevisionNumber(isvc.Name, name) }
-	said := rollout.Reported{
-		Stable:   number(component.LatestRolledoutRevision),
-		Previous: number(component.PreviousRolledoutRevision),
-		Target:   number(component.LatestCreatedRevision),
-	}
-	var shares []rollout.Share
-	for _, target := range component.Traffic {
-		share := rollout.Share{Revision: number(target.RevisionName)}
-		if target.Percent != nil {
-			share.Percent = int(*target.Percent)
-		}
-		shares = append(shares, share)
-	}
-	if split, err := rollout.NewSplit(shares...); err == nil {
-		said.Split = split
-	}
-	return said
 }

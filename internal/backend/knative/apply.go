@@ -1,0 +1,427 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/serving/pkg/apis/autoscaling"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/history"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// Apply writes what was decided, and nothing where that is so already. The writer may die after any write:
+//
+//  1. The record of a new revision comes first. Found again, it is adopted, so no number is ever lost to two
+//     revisions.
+//  2. The Knative Service is written: the template, where a revision is to be made, and the traffic with the rollout
+//     record, all in one, under the resource version that the decision was taken on. A decision on an old view fails
+//     here. It only gives weight to what was seen ready.
+//  3. What Knative does not take down by itself retires, and old records go. The decision asks for it only when it
+//     changes no route, and it is confirmed against the API server that the Knative Service and the spec are still
+//     those that were observed.
+//
+// The target is rendered, by render, only when it is new.
+func (b *Backend) Apply(
+	ctx context.Context,
+	isvc *v1beta1.InferenceService,
+	observed *backend.Observation,
+	decision rollout.Decision,
+	render func(context.Context) (backend.NewRevision, error),
+) (backend.Written, error) {
+	found, ok := observed.Private.(*children)
+	if !ok {
+		return backend.Written{}, fmt.Errorf("%w: %T", errNotOurs, observed.Private)
+	}
+	objectWriter := objects.Writer{Store: &b.Store, InferenceService: isvc, Sent: func(*unstructured.Unstructured) {}}
+	w := &writer{
+		Backend: b, isvc: isvc, observed: observed, found: found, decision: decision,
+		objects: objectWriter, history: history.Writer{History: found.History, Writer: objectWriter},
+	}
+	failures := []error{w.create(ctx, render), w.mendRecords(ctx)}
+	if !b.Installed() {
+		return w.written, errors.Join(failures...)
+	}
+	routed := w.writeService(ctx)
+	failures = append(failures, routed, w.protect(ctx))
+	if routed == nil {
+		failures = append(failures, w.retire(ctx))
+	}
+	return w.written, errors.Join(failures...)
+}
+
+// writer carries out one decision.
+type writer struct {
+	*Backend
+	objects  objects.Writer
+	history  history.Writer
+	isvc     *v1beta1.InferenceService
+	observed *backend.Observation
+	found    *children
+	decision rollout.Decision
+	written  backend.Written
+}
+
+// create records the target if it is new.
+func (w *writer) create(ctx context.Context, render func(context.Context) (backend.NewRevision, error)) error {
+	if !w.decision.Create {
+		return nil
+	}
+	revision, err := render(ctx)
+	if err != nil {
+		return err
+	}
+	err = w.history.Record(ctx, w.decision.Target, revision)
+	w.written.Target = err == nil
+	return err
+}
+
+// mendRecords puts on record what is not: what somebody has deleted the record of, and what KServe has made.
+func (w *writer) mendRecords(ctx context.Context) error {
+	failures := []error{w.history.Mend(ctx)}
+	for _, n := range slices.Sorted(maps.Keys(w.found.made)) {
+		if w.found.Records[n] == nil && !slices.Contains(w.decision.Forget, n) {
+			failures = append(failures, w.history.Record(ctx, n, revisionOf(w.found.made[n], w.inputs(n), w.observed.Recorded[n].Identity)))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func (w *writer) inputs(n rollout.Number) string {
+	for _, revision := range w.observed.Rollout.Revisions {
+		if revision.Number == n {
+			return revision.Inputs
+		}
+	}
+	return ""
+}
+
+// writeService makes the Knative Service what it shall be. Where nobody is to be served there is none, and the record
+// waits for the next one elsewhere.
+func (w *writer) writeService(ctx context.Context) error {
+	current := w.found.service
+	if w.decision.Phase == rollout.Stopped {
+		return w.stop(ctx)
+	}
+	if current == nil {
+		return w.makeService(ctx)
+	}
+	wanted, casting, err := w.wantedService(ctx)
+	if err != nil && wanted == nil {
+		return err
+	}
+	failures := []error{err, w.update(ctx, wanted, casting)}
+	if w.found.parked != nil && current.Annotations[objects.AnnotationRecord] != "" {
+		failures = append(failures, w.objects.Delete(ctx, w.found.parked))
+	}
+	return errors.Join(failures...)
+}
+
+// update writes the Knative Service. A template that is refused must not keep the traffic as it is: a canary that was
+// rejected would go on being served.
+func (w *writer) update(ctx context.Context, wanted *servingv1.Service, casting bool) error {
+	err := w.patch(ctx, wanted)
+	if casting && isRefusal(err) {
+		wanted.Spec.Template = *w.found.service.Spec.Template.DeepCopy()
+		return errors.Join(err, w.patch(ctx, wanted))
+	}
+	return err
+}
+
+func isRefusal(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err)
+}
+
+// stop deletes the Knative Service, and keeps the record first.
+func (w *writer) stop(ctx context.Context) error {
+	if record := w.decision.Record; record != nil {
+		if err := w.history.Park(ctx, *record, w.found.parked); err != nil {
+			return err
+		}
+		w.written.Route = true
+	}
+	if w.found.service == nil {
+		return nil
+	}
+	if err := w.Confirm(ctx, w.isvc, w.found.service); err != nil {
+		return err
+	}
+	return w.objects.Delete(ctx, w.found.service)
+}
+
+func (w *writer) makeService(ctx context.Context) error {
+	n, revision, missing := w.mould()
+	if !missing {
+		return nil
+	}
+	made := w.dressed(&servingv1.Service{ObjectMeta: objects.Meta(w.isvc, backend.PredictorName(w.isvc.Name), 0)})
+	made.Spec.Template = w.template(n, revision)
+	made.Spec.Traffic = w.traffic().targets(w.isvc.Name)
+	there, err := w.objects.Look(ctx, made, serviceKind)
+	if err == nil && there != objects.Absent {
+		err = w.takeBack(ctx, made, there)
+	}
+	if err == nil {
+		err = w.lookForRevision(ctx, w.isvc, n)
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.objects.Create(ctx, made); err != nil {
+		if apierrors.IsAlreadyExists(err) {
+			return backend.ErrStale
+		}
+		return explained(fmt.Errorf("creating Knative Service %q: %w", made.Name, err))
+	}
+	w.noteSent(made)
+	w.written.Route = w.decision.Record != nil
+	return nil
+}
+
+// takeBack puts our label back on a Knative Service that the cache does not show because it lacks it.
+func (w *writer) takeBack(ctx context.Context, made *servingv1.Service, there objects.Presence) error {
+	if there == objects.Unlabelled {
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": made.Labels}})
+		if err != nil {
+			return err
+		}
+		if err := w.Client.Patch(ctx, made.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner)); err != nil {
+			return fmt.Errorf("labelling Knative Service %q: %w", made.Name, err)
+		}
+	}
+	return backend.ErrStale
+}
+
+// wantedService is the Knative Service as it shall be, and whether that casts a revision. With an error, what is wanted
+// casts none.
+func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, casting bool, err error) {
+	wanted = w.dressed(w.found.service.DeepCopy())
+	wanted.Spec.Traffic = w.traffic().targets(w.isvc.Name)
+	n, revision, missing := w.mould()
+	if !missing || w.found.casts(w.isvc, n) {
+		return wanted, false, nil
+	}
+	if err := w.lookForRevision(ctx, w.isvc, n); err != nil {
+		if w.decision.Record == nil || w.decision.Record.Split.IsEmpty() {
+			return nil, false, err // Its traffic would name what is not there.
+		}
+		return wanted, false, err
+	}
+	wanted.Spec.Template = w.template(n, revision)
+	return wanted, true, nil
+}
+
+// dressed gives the Knative Service our labels, the reference to its owner and the record.
+func (w *writer) dressed(service *servingv1.Service) *servingv1.Service {
+	meta := objects.Meta(w.isvc, service.Name, 0)
+	for key, value := range meta.Labels {
+		metav1.SetMetaDataLabel(&service.ObjectMeta, key, value)
+	}
+	if backend.ClusterLocalLabel(w.isvc) != "" {
+		metav1.SetMetaDataLabel(&service.ObjectMeta, v1beta1.LabelKnativeNetworkVisibility, v1beta1.VisibilityClusterLocal)
+	} else {
+		delete(service.Labels, v1beta1.LabelKnativeNetworkVisibility)
+	}
+	if metav1.GetControllerOf(service) == nil {
+		service.OwnerReferences = append(service.OwnerReferences, meta.OwnerReferences...)
+	}
+	if record := w.decision.Record; record != nil {
+		metav1.SetMetaDataAnnotation(&service.ObjectMeta, objects.AnnotationRecord, record.Encode())
+	}
+	return service
+}
+
+// mould is the revision that is to be cast next: one that is to run and that Knative does not have. The stable is the
+// first, then the others by their numbers.
+func (w *writer) mould() (n rollout.Number, revision backend.NewRevision, missing bool) {
+	first := rollout.Number(0)
+	if w.decision.Record != nil {
+		first = w.decision.Record.Stable
+	}
+	for _, plan := range w.decision.Workloads {
+		if plan.Action != rollout.Run || w.found.made[plan.Revision] != nil || missing && plan.Revision != first {
+			continue
+		}
+		if recorded, known := w.history.Revisions[plan.Revision]; known {
+			n, revision, missing = plan.Revision, recorded, true
+		}
+	}
+	return n, revision, missing
+}
+
+func (w *writer) template(n rollout.Number, revision backend.NewRevision) servingv1.RevisionTemplateSpec {
+	template := templateOf(w.isvc, n, revision)
+	if template.Annotations[serving.ProgressDeadlineAnnotationKey] == "" {
+		template.Annotations[serving.ProgressDeadlineAnnotationKey] = w.Config.Rollout.ProgressDeadline.Duration.String()
+	}
+	return template
+}
+
+// traffic is who is to get what. Knative must be told somebody: as long as nobody is to be served, that is the revision
+// that will be the first, which gets nothing before it is ready.
+func (w *writer) traffic() traffic {
+	split := rollout.All(w.decision.Target)
+	if record := w.decision.Record; record != nil {
+		split = record.Split
+		if split.IsEmpty() {
+			split = rollout.All(record.Stable)
+		}
+	}
+	var wanted traffic
+	for _, share := range split.Shares() {
+		if share.Percent > 0 || w.found.isReady(share.Revision) {
+			wanted = append(wanted, target{revision: share.Revision, percent: share.Percent, tag: w.tag(share.Revision)})
+		}
+	}
+	for _, plan := range w.decision.Workloads {
+		if plan.Action == rollout.Run && !split.Has(plan.Revision) && w.mustBeReached(plan.Revision) {
+			wanted = append(wanted, target{revision: plan.Revision})
+		}
+	}
+	return wanted
+}
+
+func (w *writer) tag(n rollout.Number) string {
+	for _, tag := range tagsOf(w.decision.Tags) {
+		if tag.revision == n {
+			return tag.tag
+		}
+	}
+	return ""
+}
+
+// mustBeReached tells whether a revision that is to run, with no traffic, must be named: it was retired, and comes back.
+// One that is new comes up without.
+func (w *writer) mustBeReached(n rollout.Number) bool {
+	return w.found.isReady(n) &&
+		(w.found.made[n].GetRoutingState() == servingv1.RoutingStateReserve || w.found.percent(w.isvc, n) >= 0)
+}
+
+// patch writes what differs, under the version that was observed. What Knative and others have added is left alone.
+func (w *writer) patch(ctx context.Context, wanted *servingv1.Service) error {
+	current := w.found.service
+	operations := difference(current, wanted)
+	if len(operations) == 0 {
+		w.written.Route = w.decision.Record != nil
+		return nil
+	}
+	// An old version makes a conflict of the whole patch.
+	operations = append(operations, operation{"replace", "/metadata/resourceVersion", current.ResourceVersion})
+	patch, err := json.Marshal(operations)
+	if err != nil {
+		return err
+	}
+	patched := wanted.DeepCopy()
+	err = w.Client.Patch(ctx, patched, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(backend.FieldOwner))
+	if err != nil {
+		return explained(fmt.Errorf("patching Knative Service %q: %w", current.Name, err))
+	}
+	w.noteSent(patched)
+	w.written.Route = w.decision.Record != nil
+	return nil
+}
+
+func (w *writer) noteSent(service *servingv1.Service) {
+	w.sent.Note(types.NamespacedName{Namespace: service.Namespace, Name: service.Name}, service.ResourceVersion)
+}
+
+// protect keeps Knative's garbage collector from the revisions that are on record. Ours are born so.
+func (w *writer) protect(ctx context.Context) error {
+	var failures []error
+	for _, n := range slices.Sorted(maps.Keys(w.found.made)) {
+		made := w.found.made[n]
+		if made.Annotations[serving.RevisionPreservedAnnotationKey] == "" && !slices.Contains(w.decision.Forget, n) {
+			failures = append(failures, w.mark(ctx, made, map[string]any{
+				"annotations": map[string]any{serving.RevisionPreservedAnnotationKey: "true"},
+			}))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// mark changes the metadata of a Knative Revision. All else of it is Knative's.
+func (w *writer) mark(ctx context.Context, made *servingv1.Revision, metadata map[string]any) error {
+	metadata["resourceVersion"] = made.ResourceVersion
+	patch, err := json.Marshal(map[string]any{"metadata": metadata})
+	if err != nil {
+		return err
+	}
+	err = w.Client.Patch(ctx, made.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
+	if err != nil {
+		return fmt.Errorf("marking Revision %q: %w", made.Name, err)
+	}
+	return nil
+}
+
+// retire takes down what Knative does not: see [writer.scaleDown]. Old records go, and what Knative still has of them.
+func (w *writer) retire(ctx context.Context) error {
+	var failures []error
+	for _, plan := range w.decision.Workloads {
+		switch plan.Action {
+		case rollout.Run, rollout.Keep, rollout.Drain:
+		case rollout.ScaleDown:
+			failures = append(failures, w.scaleDown(ctx, plan.Revision))
+		case rollout.Delete:
+			failures = append(failures, w.deleteRevision(ctx, plan.Revision))
+		}
+	}
+	for _, n := range w.decision.Forget {
+		failures = append(failures, w.deleteRevision(ctx, n))
+	}
+	return errors.Join(append(failures, w.history.Forget(ctx, w.decision.Forget))...)
+}
+
+// scaleDown has a revision that has drained go down. Knative's own autoscaler does that once no Route names it any more.
+// But one that no Route ever named it takes for one whose turn has yet to come, and a HorizontalPodAutoscaler knows no
+// zero.
+func (w *writer) scaleDown(ctx context.Context, n rollout.Number) error {
+	made := w.found.made[n]
+	if made == nil {
+		return nil
+	}
+	_, class, _ := autoscaling.ClassAnnotation.Get(made.Annotations)
+	if class == autoscaling.HPA && !w.found.casts(w.isvc, n) {
+		return w.deleteRevision(ctx, n)
+	}
+	if made.GetRoutingState() == servingv1.RoutingStateReserve {
+		return nil
+	}
+	if err := w.Confirm(ctx, w.isvc, w.found.service); err != nil {
+		return err
+	}
+	return w.mark(ctx, made, map[string]any{
+		"labels": map[string]any{serving.RoutingStateLabelKey: string(servingv1.RoutingStateReserve)},
+		"annotations": map[string]any{
+			serving.RoutingStateModifiedAnnotationKey: servingv1.RoutingStateModifiedString(made.CreationTimestamp.Time),
+		},
+	})
+}
+
+// deleteRevision deletes what Knative has of a revision. It would at once be cast anew where the template asks for it.
+func (w *writer) deleteRevision(ctx context.Context, n rollout.Number) error {
+	made := w.found.made[n]
+	if made == nil || w.found.casts(w.isvc, n) {
+		return nil
+	}
+	if err := w.Confirm(ctx, w.isvc, w.found.service); err != nil {
+		return err
+	}
+	return w.objects.Delete(ctx, made)
+}

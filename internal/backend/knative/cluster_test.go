@@ -1,0 +1,414 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	clientgoapply "k8s.io/client-go/applyconfigurations"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/backend/pods"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+const (
+	isvcName    = "sklearn-iris"
+	serviceName = "sklearn-iris-predictor"
+	namespace   = "kserve-test"
+)
+
+var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
+
+// write is one write of the backend.
+type write struct{ verb, kind, name string }
+
+func (w write) String() string { return w.verb + " " + w.kind + " " + w.name }
+
+// cluster is an API server that holds one InferenceService, and hands that do what Knative does.
+type cluster struct {
+	t      *testing.T
+	scheme *runtime.Scheme
+	// server is what everybody but the backend reads and writes through.
+	server  client.WithWatch
+	backend *Backend
+	// writes are what the backend has written, or tried to.
+	writes []write
+	// intercept is called before each write of the backend, which it lets through or answers itself.
+	intercept func(w write, do func() error) error
+	// broken are the revisions whose pods do not become ready.
+	broken map[rollout.Number]bool
+	// deaf is a Knative that sees nothing any more.
+	deaf bool
+	now  time.Time
+	uids int
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	kubernetes := runtime.NewScheme()
+	for _, add := range []error{
+		clientgoscheme.AddToScheme(kubernetes), clientgoscheme.AddToScheme(scheme), v1beta1.AddToScheme(scheme), servingv1.AddToScheme(scheme),
+	} {
+		if add != nil {
+			t.Fatal(add)
+		}
+	}
+	c := &cluster{t: t, scheme: scheme, broken: map[rollout.Number]bool{}, now: start}
+	builder := fake.NewClientBuilder().WithScheme(scheme).
+		WithObjects(&v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: isvcName, UID: "5e7a0b6e-0000-4000-8000-000000000001", Generation: 1,
+		}}).
+		WithGlobalResourceVersionCounter().
+		WithStatusSubresource(&v1beta1.InferenceService{}, &servingv1.Service{}, &servingv1.Revision{}).
+		WithTypeConverters(clientgoapply.NewTypeConverter(kubernetes), managedfields.NewDeducedTypeConverter())
+	for _, kind := range slices.Concat(Children(), Kinds(), []client.Object{&corev1.Pod{}}) {
+		builder = builder.WithIndex(kind, objects.IndexByInferenceService, objects.InferenceServiceOf)
+	}
+	c.server = builder.Build()
+	c.backend = &Backend{
+		Store:     objects.Store{Client: interceptor.NewClient(c.server, c.funcs()), Live: c.server, Scheme: scheme},
+		Config:    config.Default(),
+		Installed: func() bool { return true },
+	}
+	return c
+}
+
+// funcs note the backend's writes, and let them be intercepted.
+func (c *cluster) funcs() interceptor.Funcs {
+	writing := func(verb string, object client.Object, do func() error) error {
+		kind := object.GetObjectKind().GroupVersionKind().Kind
+		if gvks, _, err := c.scheme.ObjectKinds(object); kind == "" && err == nil {
+			kind = gvks[0].Kind
+		}
+		w := write{verb, kind, object.GetName()}
+		c.writes = append(c.writes, w)
+		if c.intercept != nil {
+			return c.intercept(w, do)
+		}
+		return do()
+	}
+	return interceptor.Funcs{
+		Create: func(ctx context.Context, server client.WithWatch, object client.Object, options ...client.CreateOption) error {
+			return writing("create", object, func() error {
+				object.SetUID(c.uid())
+				object.SetGeneration(1)
+				object.SetCreationTimestamp(metav1.NewTime(c.now))
+				return server.Create(ctx, object, options...)
+			})
+		},
+		Patch: func(ctx context.Context, server client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+			return writing("patch", object, func() error { return c.patch(ctx, object, patch, options) })
+		},
+		Apply: func(ctx context.Context, server client.WithWatch, applied runtime.ApplyConfiguration, options ...client.ApplyOption) error {
+			object, ok := applied.(client.Object)
+			if !ok {
+				c.t.Fatalf("applying a %T", applied)
+			}
+			return writing("apply", object, func() error { return server.Apply(ctx, applied, options...) })
+		},
+		Delete: func(ctx context.Context, server client.WithWatch, object client.Object, options ...client.DeleteOption) error {
+			return writing("delete", object, func() error { return server.Delete(ctx, object, options...) })
+		},
+	}
+}
+
+func (c *cluster) uid() types.UID {
+	c.uids++
+	return types.UID(fmt.Sprintf("uid-%d", c.uids))
+}
+
+// patch does what the fake leaves to the API server: generations.
+func (c *cluster) patch(ctx context.Context, object client.Object, patch client.Patch, options []client.PatchOption) error {
+	before := &servingv1.Service{}
+	isService := c.server.Get(ctx, client.ObjectKeyFromObject(object), before) == nil
+	if err := c.server.Patch(ctx, object, patch, options...); err != nil {
+		return err
+	}
+	after, ok := object.(*servingv1.Service)
+	if !ok || !isService || equality.Semantic.DeepEqual(before.Spec, after.Spec) {
+		return nil
+	}
+	after.Generation = before.Generation + 1
+	return c.server.Update(ctx, after)
+}
+
+func (c *cluster) isvc() *v1beta1.InferenceService {
+	c.t.Helper()
+	isvc := &v1beta1.InferenceService{}
+	c.get(isvcName, isvc)
+	return isvc
+}
+
+// knative does what Knative does about what was written, and tells whether there was anything to do.
+func (c *cluster) knative() bool {
+	c.t.Helper()
+	moved := c.collectGarbage()
+	service := &servingv1.Service{}
+	if !c.has(serviceName, service) || c.deaf {
+		return moved
+	}
+	moved = c.cast(service) || moved
+	for _, revision := range c.revisions() {
+		moved = c.run(revision) || moved
+	}
+	moved = c.route(service) || moved
+	return c.label(service) || moved
+}
+
+// collectGarbage removes what was of objects that are gone.
+func (c *cluster) collectGarbage() bool {
+	c.t.Helper()
+	moved := false
+	service := &servingv1.Service{}
+	there := c.has(serviceName, service)
+	revisions := map[string]bool{}
+	for _, revision := range c.revisions() {
+		if revision.Labels[serving.ServiceLabelKey] == serviceName && (!there || !belongs(revision, service)) {
+			c.must(c.server.Delete(c.t.Context(), revision))
+			moved = true
+			continue
+		}
+		revisions[revision.Name] = true
+	}
+	for _, pod := range c.pods() {
+		if !revisions[pod.Labels[serving.RevisionLabelKey]] {
+			c.must(c.server.Delete(c.t.Context(), pod))
+			moved = true
+		}
+	}
+	return moved
+}
+
+// cast makes the revision that the template asks for.
+func (c *cluster) cast(service *servingv1.Service) bool {
+	c.t.Helper()
+	template := service.Spec.Template
+	if template.Name == "" || c.has(template.Name, &servingv1.Revision{}) {
+		return false
+	}
+	made := &servingv1.Revision{ObjectMeta: *template.ObjectMeta.DeepCopy(), Spec: *template.Spec.DeepCopy()}
+	made.Namespace, made.UID, made.Generation = namespace, c.uid(), 1
+	made.CreationTimestamp = metav1.NewTime(c.now)
+	maps.Copy(made.Labels, map[string]string{
+		serving.ServiceLabelKey: serviceName, serving.ServiceUIDLabelKey: string(service.UID), serving.ConfigurationLabelKey: serviceName,
+	})
+	made.SetRoutingState(servingv1.RoutingStatePending, c.now)
+	c.must(c.server.Create(c.t.Context(), made))
+	return true
+}
+
+// run gives a revision the pods that its autoscaler asks for, and says how it is.
+func (c *cluster) run(revision *servingv1.Revision) bool {
+	c.t.Helper()
+	n := backend.RevisionNumber(isvcName, revision.Name)
+	wanted, least := 1, leastReplicas(revision)
+	switch {
+	case revision.GetRoutingState() == servingv1.RoutingStateReserve, least == 0 && revision.IsReady():
+		wanted = 0
+	case least > 0:
+		wanted = least
+	}
+	moved := c.setPods(revision, wanted, !c.broken[n])
+	status := *revision.Status.DeepCopy()
+	status.ObservedGeneration = revision.Generation
+	status.DesiredReplicas = new(int32(wanted))
+	set := func(kind apis.ConditionType, value corev1.ConditionStatus) {
+		status.Conditions = slices.DeleteFunc(status.Conditions, func(c apis.Condition) bool { return c.Type == kind })
+		status.Conditions = append(status.Conditions, apis.Condition{Type: kind, Status: value})
+	}
+	switch serve := wanted > 0 && !c.broken[n]; {
+	case serve:
+		set(servingv1.RevisionConditionReady, corev1.ConditionTrue)
+		set(servingv1.RevisionConditionActive, corev1.ConditionTrue)
+	case wanted == 0:
+		set(servingv1.RevisionConditionActive, corev1.ConditionFalse)
+	default:
+		set(servingv1.RevisionConditionActive, corev1.ConditionUnknown)
+		if !revision.IsReady() {
+			set(servingv1.RevisionConditionReady, corev1.ConditionUnknown)
+		}
+	}
+	slices.SortFunc(status.Conditions, func(a, b apis.Condition) int { return len(a.Type) - len(b.Type) })
+	if equality.Semantic.DeepEqual(status, revision.Status) {
+		return moved
+	}
+	revision.Status = status
+	c.must(c.server.Status().Update(c.t.Context(), revision))
+	return true
+}
+
+func (c *cluster) setPods(revision *servingv1.Revision, count int, ready bool) bool {
+	c.t.Helper()
+	moved := false
+	there := map[string]*corev1.Pod{}
+	for _, pod := range c.pods() {
+		if pod.Labels[serving.RevisionLabelKey] == revision.Name {
+			there[pod.Name] = pod
+		}
+	}
+	for i := range count {
+		name := revision.Name + "-deployment-" + strconv.Itoa(i)
+		pod := there[name]
+		delete(there, name)
+		status := corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}}
+		if ready {
+			status.Conditions[0].Status = corev1.ConditionTrue
+		}
+		switch {
+		case pod == nil:
+			c.must(c.server.Create(c.t.Context(), &corev1.Pod{
+				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: c.uid(), Labels: map[string]string{
+					v1beta1.LabelInferenceService: isvcName, serving.RevisionLabelKey: revision.Name,
+				}},
+				Status: status,
+			}))
+			moved = true
+		case pods.IsReady(pod) != ready:
+			pod.Status = status
+			c.must(c.server.Status().Update(c.t.Context(), pod))
+			moved = true
+		}
+	}
+	for _, pod := range there {
+		c.must(c.server.Delete(c.t.Context(), pod))
+		moved = true
+	}
+	return moved
+}
+
+// route serves what the Knative Service asks for, as soon as all that it names is ready.
+func (c *cluster) route(service *servingv1.Service) bool {
+	c.t.Helper()
+	status := *service.Status.DeepCopy()
+	status.ObservedGeneration = service.Generation
+	ready := apis.Condition{Type: servingv1.ServiceConditionRoutesReady, Status: corev1.ConditionTrue}
+	for _, target := range service.Spec.Traffic {
+		revision := &servingv1.Revision{}
+		if !c.has(target.RevisionName, revision) || !revision.IsReady() {
+			ready.Status, ready.Reason = corev1.ConditionUnknown, "RevisionMissing"
+		}
+	}
+	if ready.IsTrue() {
+		status.URL = apis.HTTP(serviceName + "." + namespace + ".example.com")
+		status.Address = &duckv1.Addressable{URL: apis.HTTP(serviceName + "." + namespace + ".svc.cluster.local")}
+		status.Traffic = nil
+		for _, target := range service.Spec.Traffic {
+			if target.Tag != "" {
+				target.URL = apis.HTTP(target.Tag + "-" + serviceName + "." + namespace + ".example.com")
+			}
+			status.Traffic = append(status.Traffic, target)
+		}
+	}
+	status.Conditions = duckv1.Conditions{ready}
+	if equality.Semantic.DeepEqual(status, service.Status) {
+		return false
+	}
+	service.Status = status
+	c.must(c.server.Status().Update(c.t.Context(), service))
+	return true
+}
+
+// label says on each revision whether a route names it.
+func (c *cluster) label(service *servingv1.Service) bool {
+	c.t.Helper()
+	moved := false
+	for _, revision := range c.revisions() {
+		named := slices.ContainsFunc(slices.Concat(service.Spec.Traffic, service.Status.Traffic), func(t servingv1.TrafficTarget) bool {
+			return t.RevisionName == revision.Name
+		})
+		state := revision.GetRoutingState()
+		switch {
+		case named:
+			state = servingv1.RoutingStateActive
+		case state == servingv1.RoutingStateActive:
+			state = servingv1.RoutingStateReserve
+		}
+		if state != revision.GetRoutingState() {
+			revision.SetRoutingState(state, c.now)
+			c.must(c.server.Update(c.t.Context(), revision))
+			moved = true
+		}
+	}
+	return moved
+}
+
+func (c *cluster) revisions() []*servingv1.Revision {
+	c.t.Helper()
+	var list servingv1.RevisionList
+	c.must(c.server.List(c.t.Context(), &list, client.InNamespace(namespace)))
+	return objects.Pointers(list.Items)
+}
+
+func (c *cluster) pods() []*corev1.Pod {
+	c.t.Helper()
+	var list corev1.PodList
+	c.must(c.server.List(c.t.Context(), &list, client.InNamespace(namespace)))
+	return objects.Pointers(list.Items)
+}
+
+func (c *cluster) service() *servingv1.Service {
+	c.t.Helper()
+	service := &servingv1.Service{}
+	c.get(serviceName, service)
+	return service
+}
+
+func (c *cluster) get(name string, into client.Object) {
+	c.t.Helper()
+	c.must(c.server.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, into))
+}
+
+func (c *cluster) has(name string, into client.Object) bool {
+	c.t.Helper()
+	err := c.server.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, into)
+	c.must(client.IgnoreNotFound(err))
+	return !apierrors.IsNotFound(err)
+}
+
+// edit changes an object of the API server, as somebody else does.
+func edit[T client.Object](c *cluster, name string, object T, change func(T)) {
+	c.t.Helper()
+	c.get(name, object)
+	change(object)
+	c.must(c.server.Update(c.t.Context(), object))
+}
+
+func (c *cluster) remove(name string, object client.Object) {
+	c.t.Helper()
+	c.get(name, object)
+	c.must(c.server.Delete(c.t.Context(), object))
+}
+
+func (c *cluster) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}

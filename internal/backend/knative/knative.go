@@ -1,0 +1,87 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"context"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// Backend runs predictors in Knative mode.
+type Backend struct {
+	objects.Store
+
+	Config *config.Config
+	// Installed tells whether the cluster has Knative Serving, and the cache its objects.
+	Installed func() bool
+
+	sent backend.SentVersions[types.NamespacedName]
+}
+
+// Children lists the kinds that every cluster has, of those that the backend makes.
+func Children() []client.Object { return []client.Object{&appsv1.ControllerRevision{}} }
+
+// Kinds lists the kinds of Knative's that the backend reads.
+func Kinds() []client.Object { return []client.Object{&servingv1.Service{}, &servingv1.Revision{}} }
+
+// RevisionLabel is the label by which pods of Knative's name their revision.
+const RevisionLabel = serving.RevisionLabelKey
+
+// Observe reads everything that there is of the InferenceService. It writes nothing. An error is transient, or a
+// [backend.ConflictError].
+func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error) {
+	found, err := b.observe(ctx, isvc)
+	if err != nil {
+		return nil, err
+	}
+	observation := &backend.Observation{
+		Rollout:   b.snapshot(isvc, found),
+		Recorded:  found.Recorded(),
+		Revisions: map[rollout.Number]backend.Revision{},
+		Route:     b.routeDetail(found),
+		Addresses: found.addresses(),
+		Private:   found,
+	}
+	for _, revision := range observation.Rollout.Revisions {
+		if revision.Workload != nil {
+			observation.Revisions[revision.Number] = found.detail(isvc, revision.Number)
+		}
+	}
+	return observation, nil
+}
+
+// addresses are those that Knative gives.
+func (c *children) addresses() backend.Addresses {
+	found := backend.Addresses{Tag: func(string) string { return "" }}
+	if c.service == nil {
+		return found
+	}
+	status := c.service.Status
+	if status.URL != nil {
+		found.URL, found.Predictor = status.URL.String(), status.URL.String()
+	}
+	if status.Address != nil && status.Address.URL != nil {
+		found.Local = status.Address.URL.String()
+	}
+	found.Tag = func(tag string) string {
+		index := slices.IndexFunc(status.Traffic, func(t servingv1.TrafficTarget) bool { return t.Tag == tag && t.URL != nil })
+		if index < 0 {
+			return ""
+		}
+		return status.Traffic[index].URL.String()
+	}
+	return found
+}

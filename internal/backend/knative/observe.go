@@ -1,0 +1,279 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/history"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/backend/pods"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// children are the objects of one InferenceService, as found. A revision's objects are under its number.
+type children struct {
+	history.History
+	// service is the Knative Service; nil where there is none.
+	service *servingv1.Service
+	// parked keeps the record while there is no Knative Service.
+	parked *appsv1.ControllerRevision
+	// made are the Knative Revisions of the Knative Service.
+	made map[rollout.Number]*servingv1.Revision
+	pods map[rollout.Number][]*corev1.Pod
+}
+
+// observe reads everything that belongs to the InferenceService, from the cache.
+func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
+	found := &children{made: map[rollout.Number]*servingv1.Revision{}}
+	for _, read := range []func(context.Context, *v1beta1.InferenceService, *children) error{
+		b.readHistory, b.readService, b.readRevisions, b.readPods,
+	} {
+		if err := read(ctx, isvc, found); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (b *Backend) readHistory(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	var err error
+	if found.History, err = history.Read(ctx, &b.Store, isvc); err != nil {
+		return err
+	}
+	found.parked, err = history.Parked(ctx, &b.Store, isvc)
+	return err
+}
+
+func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	if !b.Installed() {
+		return nil
+	}
+	var list servingv1.ServiceList
+	if err := b.List(ctx, isvc, &list); err != nil {
+		return err
+	}
+	for _, service := range objects.Pointers(list.Items) {
+		if service.Name != backend.PredictorName(isvc.Name) {
+			continue
+		}
+		ours, err := objects.Belongs(isvc, service, serviceKind)
+		if err != nil {
+			return err
+		}
+		if ours {
+			found.service = service
+		}
+	}
+	return b.awaitService(ctx, isvc, found.service)
+}
+
+// awaitService refuses a view from before our own last write of the Knative Service. From there, a spec that has changed
+// back in the meantime looks as if it were acted on. One that somebody has deleted, or taken our label off, does not come
+// any more.
+func (b *Backend) awaitService(ctx context.Context, isvc *v1beta1.InferenceService, service *servingv1.Service) error {
+	seen, name := "", types.NamespacedName{Namespace: isvc.Namespace, Name: backend.PredictorName(isvc.Name)}
+	if service != nil {
+		seen = service.ResourceVersion
+	}
+	if !b.sent.Awaited(name, seen) {
+		return nil
+	}
+	if seen != "" {
+		return backend.ErrStale
+	}
+	wanted := &servingv1.Service{}
+	wanted.Namespace, wanted.Name = name.Namespace, name.Name
+	there, err := b.Metadata(ctx, wanted)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("looking for Knative Service %q: %w", name.Name, err)
+	case apierrors.IsNotFound(err), there.Labels[v1beta1.LabelInferenceService] == "":
+		b.sent.Forget(name)
+		return nil
+	}
+	return backend.ErrStale
+}
+
+// readRevisions reads the revisions of the Knative Service. Those of one that was deleted go by themselves.
+func (b *Backend) readRevisions(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	if found.service == nil {
+		return nil
+	}
+	var list servingv1.RevisionList
+	if err := b.List(ctx, isvc, &list); err != nil {
+		return err
+	}
+	for _, revision := range objects.Pointers(list.Items) {
+		n := backend.RevisionNumber(isvc.Name, revision.Name)
+		switch {
+		case n == 0 || revision.DeletionTimestamp != nil:
+		case belongs(revision, found.service):
+			found.made[n] = revision
+		case revision.Labels[serving.ServiceLabelKey] != found.service.Name:
+			return conflictOver(revision)
+		}
+	}
+	return nil
+}
+
+// belongs tells whether a Knative Revision is one of a Knative Service.
+func belongs(revision client.Object, service *servingv1.Service) bool {
+	return revision.GetLabels()[serving.ServiceUIDLabelKey] == string(service.UID)
+}
+
+// lookForRevision refuses a Knative Revision of a name that we need and that is somebody else's.
+func (b *Backend) lookForRevision(ctx context.Context, isvc *v1beta1.InferenceService, n rollout.Number) error {
+	wanted := &servingv1.Revision{}
+	wanted.Namespace, wanted.Name = isvc.Namespace, backend.RevisionName(isvc.Name, n)
+	there, err := b.Metadata(ctx, wanted)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking for Revision %q: %w", wanted.Name, err)
+	}
+	if there.Labels[serving.ServiceLabelKey] == backend.PredictorName(isvc.Name) {
+		return fmt.Errorf("%w: Revision %q is ours and not yet seen, or goes with a Knative Service that was deleted", backend.ErrStale, wanted.Name)
+	}
+	return conflictOver(there)
+}
+
+// conflictOver tells whose a Knative Revision is.
+func conflictOver(revision client.Object) *backend.ConflictError {
+	conflict := &backend.ConflictError{Kind: revisionKind, Namespace: revision.GetNamespace(), Name: revision.GetName()}
+	if owner := revision.GetLabels()[serving.ServiceLabelKey]; owner != "" {
+		conflict.Owner = "Knative Service " + owner
+	}
+	return conflict
+}
+
+func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	var err error
+	found.pods, err = pods.Read(ctx, &b.Store, isvc, RevisionLabel)
+	return err
+}
+
+// snapshot is what the children are to the core.
+func (b *Backend) snapshot(isvc *v1beta1.InferenceService, found *children) rollout.Snapshot {
+	route := b.routeOf(isvc, found)
+	return rollout.Snapshot{
+		Wanted:    backend.Wanted(isvc, boundsOf(isvc), route.Record, len(route.Tags) > 0),
+		Revisions: found.revisions(isvc),
+		Route:     route,
+		Reported:  backend.Reported(isvc),
+	}
+}
+
+// boundsOf are the replica bounds of a revision. Knative's autoscaler counts them.
+func boundsOf(isvc *v1beta1.InferenceService) rollout.Bounds {
+	spec := isvc.Spec.Predictor.ComponentExtensionSpec
+	bounds := rollout.Bounds{Min: 1, Max: int(spec.MaxReplicas), Elastic: true}
+	if spec.MinReplicas != nil {
+		bounds.Min = int(*spec.MinReplicas)
+	}
+	return bounds
+}
+
+func (c *children) revisions(isvc *v1beta1.InferenceService) []rollout.Revision {
+	numbers := map[rollout.Number]bool{}
+	for n := range c.Records {
+		numbers[n] = true
+	}
+	for n := range c.made {
+		numbers[n] = true
+	}
+	var revisions []rollout.Revision
+	for _, n := range slices.Sorted(maps.Keys(numbers)) {
+		recorded, found := c.Revisions[n]
+		revision := rollout.Revision{Number: n, Inputs: recorded.Inputs, Recorded: found, Workload: c.workload(isvc, n)}
+		if !found && c.made[n] != nil {
+			revision.Inputs = c.made[n].Annotations[objects.AnnotationInputs]
+		}
+		revisions = append(revisions, revision)
+	}
+	return revisions
+}
+
+// routeOf reads the record, and whether Knative serves what it says.
+func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollout.Route {
+	seen := rollout.Route{Impossible: !b.Installed(), ServesNobody: found.service == nil || len(found.service.Status.Traffic) == 0}
+	if found.service == nil {
+		return found.routeOfNone(seen)
+	}
+	traffic := readTraffic(isvc, found.service)
+	seen.Split, seen.Tags = traffic.split(), traffic.tagged()
+	record, err := rollout.DecodeRecord(found.service.Annotations[objects.AnnotationRecord])
+	// One that is to serve nobody is only being made: what it is told for that is not asked for yet.
+	carried := err == nil && (traffic.carries(record.Split) || record.Split.IsEmpty())
+	if err != nil || !carried && !found.knows(record) {
+		return seen
+	}
+	seen.Record = &record
+	if carried {
+		seen.Split = record.Split
+	}
+	seen.Tags = append(seen.Tags, found.hiddenTags(isvc, record, traffic)...)
+	slices.Sort(seen.Tags)
+	seen.TakenOver = carried && (takenOver(found.service) || record.Split.IsEmpty())
+	seen.TagsTakenOver = seen.TakenOver // Tags are part of the traffic.
+	return seen
+}
+
+// routeOfNone is that of an InferenceService without a Knative Service: nobody is served, and the record is parked.
+func (c *children) routeOfNone(seen rollout.Route) rollout.Route {
+	if c.parked == nil {
+		return seen
+	}
+	record, err := rollout.DecodeRecord(c.parked.Annotations[objects.AnnotationRecord])
+	if err != nil {
+		return seen
+	}
+	seen.Record = &record
+	seen.TakenOver, seen.TagsTakenOver = record.Split.IsEmpty(), record.Split.IsEmpty()
+	return seen
+}
+
+// knows tells whether there are the revisions that a record says serve. One that was written together with other shares,
+// and speaks of revisions that nobody has seen, was made up by somebody.
+func (c *children) knows(record rollout.Record) bool {
+	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
+		if c.Records[share.Revision] == nil && c.made[share.Revision] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// hiddenTags are the revisions that tags would lead to if Knative let us name them: a revision that is offered traffic,
+// has none and is not ready is left out of the traffic, and its tag with it.
+func (c *children) hiddenTags(isvc *v1beta1.InferenceService, record rollout.Record, traffic traffic) []rollout.Number {
+	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(traffic.tagged()) > 0) {
+		return nil
+	}
+	var hidden []rollout.Number
+	for _, tag := range tagsOf(rollout.TagsOf(record.Split, record.Target)) {
+		if !traffic.names(tag.revision) && !c.isReady(tag.revision) && record.Split.Percent(tag.revision) == 0 {
+			hidden = append(hidden, tag.revision)
+		}
+	}
+	return hidden
+}
+
+// errNotOurs says that an observation was made by another backend.
+var errNotOurs = errors.New("applying an observation of another backend")

@@ -1,0 +1,91 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"maps"
+	"strings"
+
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// The kinds of Knative's that we make, or have made, by the names that kubectl knows them by: others are called so, too.
+const (
+	serviceKind  = "Service.serving.knative.dev"
+	revisionKind = "Revision.serving.knative.dev"
+)
+
+// templateOf casts a revision: its name, its pods, and how many requests each takes and for how long. Knative's own
+// garbage collector must leave it alone: which revisions are kept is decided here.
+func templateOf(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) servingv1.RevisionTemplateSpec {
+	pods := revision.Runs.Template.DeepCopy()
+	template := servingv1.RevisionTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        backend.RevisionName(isvc.Name, n),
+			Labels:      map[string]string{},
+			Annotations: map[string]string{},
+		},
+		Spec: servingv1.RevisionSpec{
+			PodSpec:              pods.Spec,
+			ContainerConcurrency: revision.Runs.ContainerConcurrency,
+			TimeoutSeconds:       revision.Runs.TimeoutSeconds,
+		},
+	}
+	if timeout := revision.Runs.TimeoutSeconds; timeout != nil && *timeout > 0 {
+		template.Spec.ResponseStartTimeoutSeconds = timeout // As in KServe: the whole of it may pass before the answer begins.
+	}
+	maps.Copy(template.Labels, pods.Labels)
+	maps.Copy(template.Labels, objects.Meta(isvc, "", n).Labels)
+	maps.Copy(template.Annotations, pods.Annotations)
+	template.Annotations[objects.AnnotationInputs] = revision.Inputs
+	template.Annotations[serving.RevisionPreservedAnnotationKey] = "true"
+	return template
+}
+
+// unknownInputs stand for those of a revision that somebody else has made. No spec has them.
+const unknownInputs = "unknown"
+
+// revisionOf reads off a Knative Revision what it runs, where there is no record of it: somebody has deleted that, or
+// the revision is KServe's.
+func revisionOf(made *servingv1.Revision, inputs string, identity predictor.Identity) backend.NewRevision {
+	revision := backend.NewRevision{Inputs: inputs}
+	if revision.Inputs == "" {
+		revision.Inputs = unknownInputs + "-" + made.Name
+	}
+	revision.Runs.Identity = identity
+	revision.Runs.Template.Spec = *made.Spec.PodSpec.DeepCopy()
+	revision.Runs.Template.Labels = without(made.Labels, serving.GroupNamePrefix, v1beta1.LabelRevision)
+	revision.Runs.Template.Annotations = without(made.Annotations, serving.GroupNamePrefix, objects.OwnPrefix)
+	revision.Runs.Port = 8080
+	for _, container := range made.Spec.Containers {
+		if len(container.Ports) > 0 {
+			revision.Runs.Port = container.Ports[0].ContainerPort
+		}
+	}
+	revision.Runs.TimeoutSeconds, revision.Runs.ContainerConcurrency = made.Spec.TimeoutSeconds, made.Spec.ContainerConcurrency
+	return revision
+}
+
+// without is what of labels, or annotations, has none of the prefixes.
+func without(all map[string]string, prefixes ...string) map[string]string {
+	rest := maps.Clone(all)
+	maps.DeleteFunc(rest, func(key, _ string) bool {
+		for _, prefix := range prefixes {
+			if strings.HasPrefix(key, prefix) {
+				return true
+			}
+		}
+		return false
+	})
+	return rest
+}

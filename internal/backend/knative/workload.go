@@ -1,0 +1,217 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"knative.dev/pkg/apis"
+	"knative.dev/serving/pkg/apis/autoscaling"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/pods"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// workload is what a revision runs; nil where it runs nothing. A revision that the traffic names runs, even with no
+// replicas: it comes up with a request.
+func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *rollout.Workload {
+	made := c.made[n]
+	if made == nil {
+		if c.casts(isvc, n) {
+			return &rollout.Workload{Failed: c.castingFailure() != nil}
+		}
+		return nil
+	}
+	workload := &rollout.Workload{
+		Ready:     c.capacity(isvc, n),
+		Replicas:  desiredReplicas(made, len(c.pods[n])),
+		Pods:      len(c.pods[n]),
+		IdleSince: c.idleSince(isvc, n),
+		Failed:    c.detail(isvc, n).Failure != nil,
+	}
+	if made.IsReady() && !c.isNamed(isvc, n) && workload.Pods == 0 && workload.Replicas == 0 {
+		return nil
+	}
+	return workload
+}
+
+// desiredReplicas is what the autoscaler asks for. Until it has looked, what is there is what is wanted.
+func desiredReplicas(made *servingv1.Revision, pods int) int {
+	if desired := made.Status.DesiredReplicas; desired != nil {
+		return int(*desired)
+	}
+	return pods
+}
+
+// casts tells whether the template of the Knative Service asks for this revision.
+func (c *children) casts(isvc *v1beta1.InferenceService, n rollout.Number) bool {
+	return c.service != nil && c.service.Spec.Template.Name == backend.RevisionName(isvc.Name, n)
+}
+
+// isReady tells whether Knative lets a Route name the revision.
+func (c *children) isReady(n rollout.Number) bool { return c.made[n] != nil && c.made[n].IsReady() }
+
+// isNamed tells whether a request could be sent to a revision: the Knative Service names it, or is not yet seen not to.
+func (c *children) isNamed(isvc *v1beta1.InferenceService, n rollout.Number) bool {
+	return c.percent(isvc, n) >= 0
+}
+
+// percent is what the Knative Service gives a revision, by its spec or still by its status; -1 where neither names it.
+func (c *children) percent(isvc *v1beta1.InferenceService, n rollout.Number) int {
+	most, name := -1, backend.RevisionName(isvc.Name, n)
+	for _, targets := range [][]servingv1.TrafficTarget{c.service.Spec.Traffic, c.service.Status.Traffic} {
+		given := -1
+		for _, target := range targets {
+			if target.RevisionName == name {
+				given = max(given, 0) + percentOf(target)
+			}
+		}
+		most = max(most, given)
+	}
+	return most
+}
+
+// capacity is how many replicas of a revision can serve. One that has requests keeps them as long as any replica is
+// ready. One that is to get some must be as Knative calls it Active, with its least replicas ready: Knative itself would
+// send requests to one below its initial scale. Where the least is none, a revision that could come up can serve: to
+// start cold is what the user asked for.
+func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) int {
+	made, ready := c.made[n], pods.CountReady(c.pods[n])
+	least := leastReplicas(made)
+	switch {
+	case !made.IsReady():
+		return 0
+	case least == 0 && len(c.pods[n]) == 0:
+		return 1
+	case c.percent(isvc, n) > 0 && served(c.service, made.Name):
+		return ready
+	case ready < least || !made.Status.GetCondition(servingv1.RevisionConditionActive).IsTrue():
+		return 0
+	}
+	return ready
+}
+
+// served tells whether Knative says that a revision gets requests.
+func served(service *servingv1.Service, name string) bool {
+	for _, target := range service.Status.Traffic {
+		if target.RevisionName == name && percentOf(target) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// leastReplicas are those that Knative keeps of a revision that can be reached; 0 where it may go down to none.
+func leastReplicas(made *servingv1.Revision) int {
+	_, value, _ := autoscaling.MinScaleAnnotation.Get(made.Annotations)
+	least := 0
+	if _, err := fmt.Sscan(value, &least); err != nil {
+		return 0
+	}
+	return least
+}
+
+// idleSince is since when no Route names a revision, which Knative keeps on it. One that no Route has ever named is idle
+// from the start.
+func (c *children) idleSince(isvc *v1beta1.InferenceService, n rollout.Number) time.Time {
+	made := c.made[n]
+	if c.isNamed(isvc, n) {
+		return time.Time{}
+	}
+	switch made.GetRoutingState() {
+	case servingv1.RoutingStateReserve:
+		return made.GetRoutingStateModified()
+	case servingv1.RoutingStatePending:
+		return made.CreationTimestamp.Time
+	default:
+		return time.Time{}
+	}
+}
+
+// detail is what the pods of a revision say of it, and where they say nothing of a failure, what Knative says.
+func (c *children) detail(isvc *v1beta1.InferenceService, n rollout.Number) backend.Revision {
+	made := c.made[n]
+	if made == nil {
+		detail := backend.Revision{State: v1beta1.Pending, Failure: c.castingFailure()}
+		if detail.Failure != nil {
+			detail.State = v1beta1.FailedToLoad
+		}
+		return detail
+	}
+	detail := pods.Detail(c.pods[n], revisionFailure(made))
+	if made.IsReady() && leastReplicas(made) == 0 && len(c.pods[n]) == 0 {
+		detail.State = v1beta1.Standby
+	}
+	return detail
+}
+
+// castingFailure is why Knative does not make the revision that the template asks for.
+func (c *children) castingFailure() *backend.Failure {
+	condition := c.service.Status.GetCondition(servingv1.ServiceConditionConfigurationsReady)
+	if c.service.Status.ObservedGeneration != c.service.Generation || !condition.IsFalse() {
+		return nil
+	}
+	return &backend.Failure{
+		Reason:  reasonNotMade,
+		Message: fmt.Sprintf("Knative cannot make the revision: %s", backend.StableMessage(condition.Message)),
+		Time:    condition.LastTransitionTime.Inner.Time,
+	}
+}
+
+// Reasons of failures that are Knative's own, in the conditions.
+const (
+	reasonNotMade = "RevisionNotMade"
+	reasonGivenUp = "RevisionFailed"
+)
+
+// FailureReasons lists the reasons for which a revision can fail, beside those of its pods.
+func FailureReasons() []string { return []string{reasonNotMade, reasonGivenUp} }
+
+// revisionFailure is why Knative calls a revision failed; nil where it does not.
+func revisionFailure(made *servingv1.Revision) *backend.Failure {
+	if !made.IsFailed() {
+		return nil
+	}
+	for _, kind := range []apis.ConditionType{servingv1.RevisionConditionContainerHealthy, servingv1.RevisionConditionResourcesAvailable} {
+		condition := made.Status.GetCondition(kind)
+		if !condition.IsFalse() {
+			continue
+		}
+		failure := &backend.Failure{
+			Reason:  reasonOf(condition.Reason),
+			Message: "Knative has given up: " + backend.StableMessage(condition.Message),
+			Time:    condition.LastTransitionTime.Inner.Time,
+		}
+		if condition.Message == "" {
+			failure.Message = "Knative has given up: " + condition.Reason
+		}
+		failure.Message += fmt.Sprintf("; once the cause is mended, have it tried again with: kubectl delete revisions.serving.knative.dev -n %s %s",
+			made.Namespace, made.Name)
+		return failure
+	}
+	return nil
+}
+
+// reasonOf is our word for a reason of Knative's.
+func reasonOf(reason string) string {
+	switch {
+	case reason == servingv1.ReasonContainerMissing, reason == "ErrImagePull", reason == "ImagePullBackOff":
+		return pods.ReasonImagePull
+	case strings.HasPrefix(reason, "ExitCode"), reason == "CrashLoopBackOff":
+		return pods.ReasonCrash
+	case reason == servingv1.ReasonProgressDeadlineExceeded:
+		return pods.ReasonDeadline
+	case reason == corev1.PodReasonUnschedulable:
+		return pods.ReasonUnschedulable
+	case reason == "FailedCreate":
+		return pods.ReasonPodsRefused
+	}
+	return reasonGivenUp
+}

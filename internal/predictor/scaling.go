@@ -1,0 +1,46 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"strconv"
+
+	"knative.dev/serving/pkg/apis/autoscaling"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// knativeScaling returns the annotations by which Knative scales a revision. It is never nil.
+//
+// As in KServe, minReplicas is 1 where it is absent: who wants a model to scale to zero says so. Knative's own
+// autoscaler counts requests; CPU and memory are for the one by HorizontalPodAutoscaler, so the metric chooses between
+// them, unless the user does.
+func knativeScaling(isvc *v1beta1.InferenceService) map[string]string {
+	spec := isvc.Spec.Predictor.ComponentExtensionSpec
+	scaling := map[string]string{autoscaling.MinScaleAnnotationKey: "1"}
+	if spec.MinReplicas != nil {
+		scaling[autoscaling.MinScaleAnnotationKey] = strconv.Itoa(int(*spec.MinReplicas))
+	}
+	if spec.MaxReplicas != 0 {
+		scaling[autoscaling.MaxScaleAnnotationKey] = strconv.Itoa(int(spec.MaxReplicas))
+	}
+	metric := v1beta1.ScaleMetric(isvc.Annotations[v1beta1.AnnotationMetrics])
+	if spec.ScaleMetric != nil {
+		metric = *spec.ScaleMetric
+	}
+	byPod := metric == v1beta1.MetricCPU || metric == v1beta1.MetricMemory
+	if metric != "" {
+		scaling[autoscaling.MetricAnnotationKey] = string(metric)
+	}
+	if _, chosen := union(isvc.Annotations, isvc.Spec.Predictor.Annotations)[autoscaling.ClassAnnotationKey]; byPod && !chosen {
+		scaling[autoscaling.ClassAnnotationKey] = autoscaling.HPA
+	}
+	if target := isvc.Annotations[v1beta1.AnnotationTargetUtilizationPercentage]; target != "" && byPod {
+		scaling[autoscaling.TargetAnnotationKey] = target
+	}
+	if spec.ScaleTarget != nil {
+		scaling[autoscaling.TargetAnnotationKey] = strconv.Itoa(int(*spec.ScaleTarget))
+	}
+	return scaling
+}
