@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/knative"
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/metrics"
@@ -148,7 +149,7 @@ func reasonsInCode(t *testing.T) map[string]bool {
 		string(v1beta1.RuntimeNotRecognized): true, string(v1beta1.InvalidPredictorSpec): true,
 	}
 	isReason := regexp.MustCompile(`^([rR]eason|event)[A-Z]`)
-	for _, folder := range []string{"internal/status", "internal/backend/standard", "internal/controller"} {
+	for _, folder := range []string{"internal/status", "internal/backend/pods", "internal/backend/standard", "internal/backend/knative", "internal/controller"} {
 		files, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -254,7 +255,7 @@ func TestMetricsAreExplained(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	_, err := metrics.New(registry, metrics.Options{
 		Rollouts:       func() map[v1beta1.Phase]int { return nil },
-		FailureReasons: pods.Reasons(),
+		FailureReasons: append(pods.Reasons(), knative.FailureReasons()...),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/knative"
 	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
 )
@@ -73,7 +74,7 @@ func (t *trimmer) trim(object any) (any, error) {
 	}
 	switch object := object.(type) {
 	case *corev1.Pod:
-		trimMeta(&object.ObjectMeta, v1beta1.LabelInferenceService, v1beta1.LabelRevision)
+		trimMeta(&object.ObjectMeta, v1beta1.LabelInferenceService, v1beta1.LabelRevision, knative.RevisionLabel)
 		object.Spec = corev1.PodSpec{}
 		object.Status = corev1.PodStatus{
 			Phase:                 object.Status.Phase,

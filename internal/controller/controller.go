@@ -57,9 +57,10 @@ func (a Account) String() string { return a.Namespace + ":" + a.Name }
 // Reconciler runs InferenceServices.
 type Reconciler struct {
 	// Client reads from the cache and writes; Live reads from the API server what is not cached.
-	Client   client.Client
-	Live     client.Reader
-	Backend  Backend
+	Client client.Client
+	Live   client.Reader
+	// Backends run InferenceServices, each in one mode.
+	Backends map[v1beta1.DeploymentMode]Backend
 	Config   *config.Config
 	Recorder events.EventRecorder
 	Metrics  *metrics.Metrics
@@ -116,7 +117,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.resolve(ctx); err != nil {
 		return err
 	}
-	observed, err := p.Backend.Observe(ctx, p.isvc)
+	observed, err := p.backend().Observe(ctx, p.isvc)
 	if err != nil {
 		if err := p.note(err); err != nil {
 			return fmt.Errorf("observing: %w", err)
@@ -131,7 +132,7 @@ func (p *pass) run(ctx context.Context) error {
 	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())
 	p.wake(p.decision.WakeAt)
 
-	p.written, err = p.Backend.Apply(ctx, p.isvc, p.observed, p.decision, p.render)
+	p.written, err = p.backend().Apply(ctx, p.isvc, p.observed, p.decision, p.render)
 	p.announce(ctx, p.written)
 	if err := p.note(err); err != nil {
 		// The status stays what it is, as the next pass is near. Only what lasts is reported.

@@ -65,7 +65,7 @@ func newOperator(t *testing.T, changes ...func(*v1beta1.InferenceService)) *oper
 	o.reconciler = &Reconciler{
 		Client:   interceptor.NewClient(o.server, interceptor.Funcs{SubResourcePatch: o.patchStatus}),
 		Live:     o.server,
-		Backend:  o.backend,
+		Backends: map[v1beta1.DeploymentMode]Backend{v1beta1.DeploymentModeStandard: o.backend, v1beta1.DeploymentModeKnative: o.backend},
 		Config:   config.Default(),
 		Recorder: o.recorder,
 		Metrics:  m,

@@ -189,7 +189,7 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 		}, "NoSupportingRuntime", `format "iris"`},
 		"a malformed annotation": {annotated(v1beta1.AnnotationStop, "yes"), "InvalidPredictorSpec", "metadata.annotations[serving.kserve.io/stop]"},
 		"a mode that is not supported": {
-			annotated(v1beta1.AnnotationDeploymentMode, "ModelMesh"), "DeploymentModeNotSupported", "deployment mode \"ModelMesh\" is not supported; write Standard, or remove the annotation",
+			annotated(v1beta1.AnnotationDeploymentMode, "ModelMesh"), "DeploymentModeNotSupported", `deployment mode "ModelMesh" is not supported; write Standard or Knative, or remove the annotation`,
 		},
 		"a cluster-local service without a local gateway, in Knative's words": {func(isvc *v1beta1.InferenceService) {
 			metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelKnativeNetworkVisibility, v1beta1.VisibilityClusterLocal)
@@ -232,7 +232,7 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 
 // TestAModeThatIsNotSupportedIsNotAdopted: what was refused once is refused for the same reason ever after.
 func TestAModeThatIsNotSupportedIsNotAdopted(t *testing.T) {
-	o := newOperator(t, annotated(v1beta1.AnnotationDeploymentMode, "Knative"))
+	o := newOperator(t, annotated(v1beta1.AnnotationDeploymentMode, "ModelMesh"))
 	for range 2 {
 		o.reconcile()
 		ready := o.condition(v1beta1.ConditionReady)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/knative"
 	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/status"
@@ -37,15 +38,24 @@ func refusedSpec(condition, reason, message string, args ...any) *problemError {
 	}}
 }
 
-// mode is how the predictor is run, for the status: empty as long as it never was.
+// mode is how the predictor is run: as it is run already, or as is asked for. It is empty as long as that is nothing
+// that could be done.
 func (p *pass) mode() v1beta1.DeploymentMode {
 	if live := p.liveMode(); live != "" {
 		return live
 	}
-	if p.askedMode() == v1beta1.DeploymentModeStandard {
-		return v1beta1.DeploymentModeStandard
+	if asked := p.askedMode(); p.Backends[asked] != nil {
+		return asked
 	}
 	return ""
+}
+
+// backend is that of the mode. What is run in no mode has nothing that any would find.
+func (p *pass) backend() Backend {
+	if chosen := p.Backends[p.mode()]; chosen != nil {
+		return chosen
+	}
+	return p.Backends[v1beta1.DeploymentModeStandard]
 }
 
 func (p *pass) liveMode() v1beta1.DeploymentMode {
@@ -80,24 +90,29 @@ func (p *pass) refuseMode() *problemError {
 	switch {
 	case live != "" && asked == "":
 		return nil
-	case live != "" && mode != live && mode == v1beta1.DeploymentModeKnative:
+	case p.Backends[mode] == nil:
+		return refusedSpec(v1beta1.ConditionPredictorReady, reasonDeploymentMode,
+			"metadata.annotations[%s]: deployment mode %q is not supported; write %s or %s, or remove the annotation",
+			v1beta1.AnnotationDeploymentMode, cmp.Or(asked, string(mode)), v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative)
+	case live != "" && mode != live:
 		return refusedSpec(v1beta1.ConditionPredictorReady, reasonDeploymentModeChanged,
 			"metadata.annotations[%s]: the mode of a live InferenceService cannot change from %s to %s; write %s or remove the annotation, and for another mode create an InferenceService of another name",
 			v1beta1.AnnotationDeploymentMode, live, asked, live)
-	case mode != v1beta1.DeploymentModeStandard:
-		return refusedSpec(v1beta1.ConditionPredictorReady, reasonDeploymentMode,
-			"metadata.annotations[%s]: deployment mode %q is not supported; write %s, or remove the annotation",
-			v1beta1.AnnotationDeploymentMode, cmp.Or(asked, string(mode)), v1beta1.DeploymentModeStandard)
 	}
 	return nil
 }
 
 // refuseUnsupported refuses what the mode would drop in silence.
 func (p *pass) refuseUnsupported() *problemError {
-	if field, message := standard.Unsupported(p.isvc); field != "" {
+	unsupported := standard.Unsupported
+	if p.mode() == v1beta1.DeploymentModeKnative {
+		unsupported = knative.Unsupported
+	}
+	if field, message := unsupported(p.isvc); field != "" {
 		return refusedSpec(v1beta1.ConditionPredictorReady, string(v1beta1.InvalidPredictorSpec), "%s: %s", field, message)
 	}
-	if label := backend.ClusterLocalLabel(p.isvc); label != "" && p.Config.Ingress.LocalGateway == nil {
+	label := backend.ClusterLocalLabel(p.isvc)
+	if label != "" && p.mode() == v1beta1.DeploymentModeStandard && p.Config.Ingress.LocalGateway == nil {
 		return refusedSpec(v1beta1.ConditionPredictorReady, reasonLocalGatewayNotDefined,
 			"metadata.labels[%s]: %s needs a local gateway; remove the label, or have the administrator set ingress.localGateway in the operator's configuration",
 			label, v1beta1.VisibilityClusterLocal)

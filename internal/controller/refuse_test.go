@@ -25,7 +25,10 @@ func TestModes(t *testing.T) {
 		"none":                                   {wantStatus: v1beta1.DeploymentModeStandard},
 		"Standard":                               {annotation: "Standard", wantStatus: v1beta1.DeploymentModeStandard},
 		"its old name":                           {annotation: "RawDeployment", wantStatus: v1beta1.DeploymentModeStandard},
-		"Knative":                                {annotation: "Knative", wantReason: reasonDeploymentMode},
+		"Knative":                                {annotation: "Knative", wantStatus: v1beta1.DeploymentModeKnative},
+		"its old name, too":                      {annotation: "Serverless", wantStatus: v1beta1.DeploymentModeKnative},
+		"a live Knative mode that KServe wrote":  {live: "Serverless", wantStatus: v1beta1.DeploymentModeKnative},
+		"Standard, while Knative is live":        {annotation: "Standard", live: "Knative", wantReason: reasonDeploymentModeChanged, wantStatus: v1beta1.DeploymentModeKnative},
 		"an unknown mode":                        {annotation: "Turbo", wantReason: reasonDeploymentMode},
 		"the live mode under its old name":       {annotation: "RawDeployment", live: "Standard", wantStatus: v1beta1.DeploymentModeStandard},
 		"a live mode that KServe wrote":          {annotation: "RawDeployment", live: "RawDeployment", wantStatus: v1beta1.DeploymentModeStandard},
@@ -40,7 +43,10 @@ func TestModes(t *testing.T) {
 				isvc.Annotations = map[string]string{v1beta1.AnnotationDeploymentMode: test.annotation}
 			}
 			isvc.Status.DeploymentMode = test.live
-			p := &pass{Reconciler: &Reconciler{Config: config.Default()}, isvc: isvc}
+			backends := map[v1beta1.DeploymentMode]Backend{
+				v1beta1.DeploymentModeStandard: newFakeBackend(), v1beta1.DeploymentModeKnative: newFakeBackend(),
+			}
+			p := &pass{Reconciler: &Reconciler{Config: config.Default(), Backends: backends}, isvc: isvc}
 
 			reason := ""
 			if refused := p.refuseMode(); refused != nil {

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/predictor"
@@ -29,7 +30,7 @@ func (p *pass) resolve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.wanted, err = predictor.Resolve(p.isvc, runtimes, settings(p.Config))
+	p.wanted, err = predictor.Resolve(p.isvc, runtimes, settings(p.Config, p.mode()))
 	return p.note(err)
 }
 
@@ -68,9 +69,10 @@ func (p *pass) render(ctx context.Context) (backend.NewRevision, error) {
 }
 
 // settings are the operator's, as far as they shape pods.
-func settings(cfg *config.Config) predictor.Settings {
+func settings(cfg *config.Config, mode v1beta1.DeploymentMode) predictor.Settings {
 	s3 := cfg.Credentials.S3
 	return predictor.Settings{
+		Mode: mode,
 		StorageInitializer: predictor.StorageInitializer{
 			Image:     cfg.StorageInitializer.Image,
 			Resources: cfg.StorageInitializer.Resources.Requirements(),

@@ -6,16 +6,12 @@ package controller
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -28,11 +24,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/knative"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/backend/standard"
@@ -49,6 +44,8 @@ import (
 // +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways,verbs=get
+// +kubebuilder:rbac:groups=serving.knative.dev,resources=services,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=serving.knative.dev,resources=revisions,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get
@@ -57,19 +54,16 @@ import (
 const (
 	// slowestRetry bounds the backoff, so that a cause that is gone is noticed within a minute.
 	slowestRetry, fastestRetry = time.Minute, 10 * time.Millisecond
-	// discoveryPeriod is how often to look for a Gateway API that the cluster did not have at the start.
+	// discoveryPeriod is how often to look for an API that the cluster did not have at the start.
 	discoveryPeriod = 10 * time.Second
 )
 
 // Setup adds the controller to a manager whose cache was made with [CacheOptions], and its metrics to the registerer.
 // The account is who the operator is.
 func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registerer prometheus.Registerer, account Account) error {
-	if cfg.DeploymentMode != config.Standard {
-		return fmt.Errorf("deploymentMode: %s is not supported by this version; write %s", cfg.DeploymentMode, config.Standard)
-	}
 	m, err := metrics.New(registerer, metrics.Options{
 		Rollouts:       func() map[v1beta1.Phase]int { return countPhases(mgr.GetClient()) }, //nolint:contextcheck // A scrape brings none.
-		FailureReasons: pods.Reasons(),
+		FailureReasons: append(pods.Reasons(), knative.FailureReasons()...),
 	})
 	if err != nil {
 		return err
@@ -77,14 +71,13 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1beta1.InferenceService{}, indexByHost, hostsOf(cfg.Ingress)); err != nil {
 		return fmt.Errorf("indexing InferenceServices by their hosts: %w", err)
 	}
-	gateway := &gatewayAPI{mgr: mgr}
+	gateway, serving := gatewayAPI(mgr), knativeServing(mgr)
 	reconciler := &Reconciler{
 		Client: mgr.GetClient(),
 		Live:   mgr.GetAPIReader(),
-		Backend: &standard.Backend{
-			Store:           objects.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Scheme: mgr.GetScheme()},
-			Config:          cfg,
-			RoutesInstalled: gateway.installed.Load,
+		Backends: map[v1beta1.DeploymentMode]Backend{
+			v1beta1.DeploymentModeStandard: &standard.Backend{Store: store(mgr), Config: cfg, RoutesInstalled: gateway.installed.Load},
+			v1beta1.DeploymentModeKnative:  &knative.Backend{Store: store(mgr), Config: cfg, Installed: serving.installed.Load},
 		},
 		Config:   cfg,
 		Recorder: mgr.GetEventRecorder("serinus"),
@@ -114,8 +107,17 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	if err != nil {
 		return fmt.Errorf("building the controller: %w", err)
 	}
-	gateway.controller = made
-	return gateway.setup(ctx)
+	for _, api := range []*optionalAPI{gateway, serving} {
+		api.controller = made
+		if err := api.setup(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func store(mgr manager.Manager) objects.Store {
+	return objects.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Scheme: mgr.GetScheme()}
 }
 
 // worthALook leaves out that an autoscaler has looked at the load, which it writes down every few seconds.
@@ -175,88 +177,4 @@ func everyone(reader client.Reader) handler.MapFunc {
 		}
 		return requests
 	}
-}
-
-// gatewayAPI watches routes: from the start, or from when the cluster gets the Gateway API.
-type gatewayAPI struct {
-	mgr        manager.Manager
-	controller controller.Controller
-	installed  atomic.Bool
-	// indexed says that the routes are indexed: that can be done only once.
-	indexed bool
-}
-
-func (g *gatewayAPI) setup(ctx context.Context) error {
-	present, err := g.present(ctx)
-	if err != nil {
-		return fmt.Errorf("looking for the Gateway API: %w", err)
-	}
-	if present {
-		return g.watch(ctx)
-	}
-	return g.mgr.Add(warmRunnable(g.await))
-}
-
-// warmRunnable runs whether this replica leads or not, as caches do.
-type warmRunnable func(context.Context) error
-
-// Start implements manager.Runnable.
-func (r warmRunnable) Start(ctx context.Context) error { return r(ctx) }
-
-// NeedLeaderElection implements manager.LeaderElectionRunnable.
-func (warmRunnable) NeedLeaderElection() bool { return false }
-
-// await looks for the Gateway API until it is there, then has every InferenceService looked at again.
-func (g *gatewayAPI) await(ctx context.Context) error {
-	log := g.mgr.GetLogger().WithName("gateway-api")
-	log.Info("The cluster does not have the Gateway API yet; InferenceServices get no traffic until it is installed")
-	err := wait.PollUntilContextCancel(ctx, discoveryPeriod, true, func(ctx context.Context) (bool, error) {
-		present, err := g.present(ctx)
-		if err != nil || !present {
-			return false, nil //nolint:nilerr // The API server is out of reach for a moment; look again.
-		}
-		if err := g.watch(ctx); err != nil {
-			log.Error(err, "Watching the routes of the Gateway API")
-			return false, nil
-		}
-		return true, nil
-	})
-	if err != nil {
-		return nil //nolint:nilerr // The manager stops.
-	}
-	log.Info("The cluster has the Gateway API now")
-	return g.wakeAll()
-}
-
-// present asks for routes themselves: what the cluster says that it has is for a while more than it has, once a
-// definition is deleted, and a watch of what is not there would never be ready.
-func (g *gatewayAPI) present(ctx context.Context) (bool, error) {
-	err := g.mgr.GetAPIReader().List(ctx, &gatewayv1.HTTPRouteList{}, client.Limit(1))
-	if apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// watch may be called again where it has failed.
-func (g *gatewayAPI) watch(ctx context.Context) error {
-	if !g.indexed {
-		if err := g.mgr.GetFieldIndexer().IndexField(ctx, standard.Route(), objects.IndexByInferenceService, objects.InferenceServiceOf); err != nil {
-			return fmt.Errorf("indexing routes: %w", err)
-		}
-		g.indexed = true
-	}
-	err := g.controller.Watch(source.Kind(g.mgr.GetCache(), standard.Route(), handler.EnqueueRequestsFromMapFunc(parent)))
-	if err != nil {
-		return fmt.Errorf("watching routes: %w", err)
-	}
-	g.installed.Store(true)
-	return nil
-}
-
-// wakeAll enqueues every InferenceService once.
-func (g *gatewayAPI) wakeAll() error {
-	events := make(chan event.GenericEvent, 1)
-	events <- event.GenericEvent{Object: &v1alpha1.ClusterServingRuntime{}}
-	return g.controller.Watch(source.Channel(events, handler.EnqueueRequestsFromMapFunc(everyone(g.mgr.GetClient()))))
 }

@@ -29,6 +29,9 @@ func knativeScaling(isvc *v1beta1.InferenceService) map[string]string {
 	if spec.ScaleMetric != nil {
 		metric = *spec.ScaleMetric
 	}
+	if metric == "" && isvc.Annotations[v1beta1.AnnotationAutoscalerClass] == string(v1beta1.AutoscalerClassHPA) {
+		metric = v1beta1.MetricCPU
+	}
 	byPod := metric == v1beta1.MetricCPU || metric == v1beta1.MetricMemory
 	if metric != "" {
 		scaling[autoscaling.MetricAnnotationKey] = string(metric)

@@ -228,6 +228,9 @@ func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, 
 	return wanted, true, nil
 }
 
+// annotationPassthrough has OpenShift's ingress leave TLS to the pods. It is read off the Knative Service.
+const annotationPassthrough = "serving.knative.openshift.io/enablePassthrough"
+
 // dressed gives the Knative Service our labels, the reference to its owner and the record.
 func (w *writer) dressed(service *servingv1.Service) *servingv1.Service {
 	meta := objects.Meta(w.isvc, service.Name, 0)
@@ -238,6 +241,9 @@ func (w *writer) dressed(service *servingv1.Service) *servingv1.Service {
 		metav1.SetMetaDataLabel(&service.ObjectMeta, v1beta1.LabelKnativeNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	} else {
 		delete(service.Labels, v1beta1.LabelKnativeNetworkVisibility)
+	}
+	if passthrough, asked := w.isvc.Annotations[annotationPassthrough]; asked {
+		metav1.SetMetaDataAnnotation(&service.ObjectMeta, annotationPassthrough, passthrough)
 	}
 	if metav1.GetControllerOf(service) == nil {
 		service.OwnerReferences = append(service.OwnerReferences, meta.OwnerReferences...)

@@ -93,7 +93,11 @@ func (r apiReader) List(_ context.Context, list client.ObjectList, _ ...client.L
 	return r.cluster.discovery
 }
 
-func (c *clusterWithoutRoutes) gateway() *gatewayAPI { return &gatewayAPI{mgr: c, controller: c} }
+func (c *clusterWithoutRoutes) gateway() *optionalAPI {
+	api := gatewayAPI(c)
+	api.controller = c
+	return api
+}
 
 func TestRoutesAreWatchedFromTheStartWhereThereAreAny(t *testing.T) {
 	c := newClusterWithoutRoutes(t)

@@ -1,0 +1,135 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/wait"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/internal/backend/knative"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/backend/standard"
+)
+
+// optionalAPI watches kinds that a cluster may lack: from the start, or from when it gets them.
+type optionalAPI struct {
+	// name is what people call it, and without what happens as long as the cluster does not have it.
+	name, without string
+	// kinds are what is watched. The cluster has the API when it answers for the list, which is of one of them.
+	kinds []client.Object
+	list  func() client.ObjectList
+
+	mgr        manager.Manager
+	controller controller.Controller
+	installed  atomic.Bool
+	// indexed and watched count the kinds that are: either can be done only once for each.
+	indexed, watched int
+}
+
+func gatewayAPI(mgr manager.Manager) *optionalAPI {
+	return &optionalAPI{
+		name: "the Gateway API", without: "InferenceServices in Standard mode get no traffic until it is installed",
+		kinds: []client.Object{standard.Route()}, list: func() client.ObjectList { return &gatewayv1.HTTPRouteList{} }, mgr: mgr,
+	}
+}
+
+func knativeServing(mgr manager.Manager) *optionalAPI {
+	return &optionalAPI{
+		name: "Knative Serving", without: "InferenceServices in Knative mode are not run until it is installed",
+		kinds: knative.Kinds(), list: func() client.ObjectList { return &servingv1.ServiceList{} }, mgr: mgr,
+	}
+}
+
+func (a *optionalAPI) setup(ctx context.Context) error {
+	present, err := a.present(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for %s: %w", a.name, err)
+	}
+	if present {
+		return a.watch(ctx)
+	}
+	return a.mgr.Add(warmRunnable(a.await))
+}
+
+// warmRunnable runs whether this replica leads or not, as caches do.
+type warmRunnable func(context.Context) error
+
+// Start implements manager.Runnable.
+func (r warmRunnable) Start(ctx context.Context) error { return r(ctx) }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (warmRunnable) NeedLeaderElection() bool { return false }
+
+// await looks for the API until it is there, then has every InferenceService looked at again.
+func (a *optionalAPI) await(ctx context.Context) error {
+	log := a.mgr.GetLogger().WithName("apis").WithValues("api", a.name)
+	log.Info("The cluster does not have it yet; " + a.without)
+	err := wait.PollUntilContextCancel(ctx, discoveryPeriod, true, func(ctx context.Context) (bool, error) {
+		present, err := a.present(ctx)
+		if err != nil || !present {
+			return false, nil //nolint:nilerr // The API server is out of reach for a moment; look again.
+		}
+		if err := a.watch(ctx); err != nil {
+			log.Error(err, "Watching what it has")
+			return false, nil
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil //nolint:nilerr // The manager stops.
+	}
+	log.Info("The cluster has it now")
+	return a.wakeAll()
+}
+
+// present asks for objects themselves: what the cluster says that it has is for a while more than it has, once a
+// definition is deleted, and a watch of what is not there would never be ready.
+func (a *optionalAPI) present(ctx context.Context) (bool, error) {
+	err := a.mgr.GetAPIReader().List(ctx, a.list(), client.Limit(1))
+	if apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// watch may be called again where it has failed.
+func (a *optionalAPI) watch(ctx context.Context) error {
+	for i, kind := range a.kinds {
+		if i >= a.indexed {
+			if err := a.mgr.GetFieldIndexer().IndexField(ctx, kind, objects.IndexByInferenceService, objects.InferenceServiceOf); err != nil {
+				return fmt.Errorf("indexing %T: %w", kind, err)
+			}
+			a.indexed = i + 1
+		}
+		if i >= a.watched {
+			if err := a.controller.Watch(source.Kind(a.mgr.GetCache(), kind, handler.EnqueueRequestsFromMapFunc(parent))); err != nil {
+				return fmt.Errorf("watching %T: %w", kind, err)
+			}
+			a.watched = i + 1
+		}
+	}
+	a.installed.Store(true)
+	return nil
+}
+
+// wakeAll enqueues every InferenceService once.
+func (a *optionalAPI) wakeAll() error {
+	events := make(chan event.GenericEvent, 1)
+	events <- event.GenericEvent{Object: &v1alpha1.ClusterServingRuntime{}}
+	return a.controller.Watch(source.Channel(events, handler.EnqueueRequestsFromMapFunc(everyone(a.mgr.GetClient()))))
+}
