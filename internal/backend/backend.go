@@ -32,6 +32,9 @@ type Observation struct {
 	Route Route
 	// Addresses are where clients find the predictor.
 	Addresses Addresses
+	// Current is a revision of which nobody has recorded what it was made from, and which runs what the spec asks for:
+	// somebody else had made it so when we came. It is 0 where there is none.
+	Current rollout.Number
 	// Private is what the observer wants back when a decision is applied.
 	Private any
 }
@@ -103,6 +106,9 @@ func (o *Observation) Identify(wanted *predictor.Resolved, keepRuntime bool) {
 		return
 	}
 	o.Rollout.Wanted.Inputs = wanted.Inputs
+	if o.Current != 0 && wanted.Inputs != "" {
+		o.Recorded[o.Current] = Recorded{Identity: wanted.Identity, Runtime: wanted.Runtime}
+	}
 	if target := o.lastTarget(); keepRuntime && target != nil {
 		if made, ok := o.Recorded[target.Number]; ok && made.Identity.EqualSpec(wanted.Identity) {
 			o.Rollout.Wanted.Inputs = target.Inputs

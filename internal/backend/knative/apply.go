@@ -60,7 +60,7 @@ func (b *Backend) Apply(
 		return w.written, errors.Join(failures...)
 	}
 	routed := w.writeService(ctx)
-	failures = append(failures, routed, w.protect(ctx))
+	failures = append(failures, routed, w.protect(ctx), w.retry(ctx))
 	if routed == nil {
 		failures = append(failures, w.retire(ctx))
 	}
@@ -98,7 +98,7 @@ func (w *writer) mendRecords(ctx context.Context) error {
 	failures := []error{w.history.Mend(ctx)}
 	for _, n := range slices.Sorted(maps.Keys(w.found.made)) {
 		if w.found.Records[n] == nil && !slices.Contains(w.decision.Forget, n) {
-			failures = append(failures, w.history.Record(ctx, n, revisionOf(w.found.made[n], w.inputs(n), w.observed.Recorded[n].Identity)))
+			failures = append(failures, w.history.Record(ctx, n, revisionOf(w.found.made[n], w.inputs(n), w.observed.Recorded[n])))
 		}
 	}
 	return errors.Join(failures...)
@@ -374,6 +374,28 @@ func (w *writer) mark(ctx context.Context, made *servingv1.Revision, metadata ma
 		return fmt.Errorf("marking Revision %q: %w", made.Name, err)
 	}
 	return nil
+}
+
+// retry makes anew a revision that is to run and that Knative has given up: failed, and taken down. Knative never tries one
+// again, and without that a canary that was out of memory once, or without its store, would never get its share back. It
+// takes Knative its progress deadline to give up, so this is no busy loop.
+func (w *writer) retry(ctx context.Context) error {
+	var failures []error
+	for _, plan := range w.decision.Workloads {
+		made := w.found.made[plan.Revision]
+		if plan.Action != rollout.Run || made == nil || !made.IsFailed() || w.found.Records[plan.Revision] == nil {
+			continue
+		}
+		if pods := len(w.found.pods[plan.Revision]); pods > 0 || desiredReplicas(made, pods) > 0 {
+			continue
+		}
+		err := w.Confirm(ctx, w.isvc, w.found.service)
+		if err == nil {
+			err = w.objects.Delete(ctx, made)
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
 }
 
 // retire takes down what Knative does not: see [writer.scaleDown]. Old records go, and what Knative still has of them.

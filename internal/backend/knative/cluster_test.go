@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"knative.dev/serving/pkg/apis/autoscaling"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -63,6 +65,12 @@ type cluster struct {
 	intercept func(w write, do func() error) error
 	// broken are the revisions whose pods do not become ready.
 	broken map[rollout.Number]bool
+	// short are the revisions of which no more pods become ready than that.
+	short map[rollout.Number]int
+	// failed are the revisions that Knative calls failed.
+	failed map[rollout.Number]bool
+	// refuseTemplates is what Knative's webhook says of any other template; nil where it takes all.
+	refuseTemplates error
 	// deaf is a Knative that sees nothing any more.
 	deaf bool
 	now  time.Time
@@ -80,7 +88,7 @@ func newCluster(t *testing.T) *cluster {
 			t.Fatal(add)
 		}
 	}
-	c := &cluster{t: t, scheme: scheme, broken: map[rollout.Number]bool{}, now: start}
+	c := &cluster{t: t, scheme: scheme, broken: map[rollout.Number]bool{}, short: map[rollout.Number]int{}, failed: map[rollout.Number]bool{}, now: start}
 	builder := fake.NewClientBuilder().WithScheme(scheme).
 		WithObjects(&v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: isvcName, UID: "5e7a0b6e-0000-4000-8000-000000000001", Generation: 1,
@@ -146,6 +154,11 @@ func (c *cluster) uid() types.UID {
 
 // patch does what the fake leaves to the API server: generations.
 func (c *cluster) patch(ctx context.Context, object client.Object, patch client.Patch, options []client.PatchOption) error {
+	data, err := patch.Data(object)
+	c.must(err)
+	if c.refuseTemplates != nil && strings.Contains(string(data), `"/spec/template"`) {
+		return c.refuseTemplates
+	}
 	before := &servingv1.Service{}
 	isService := c.server.Get(ctx, client.ObjectKeyFromObject(object), before) == nil
 	if err := c.server.Patch(ctx, object, patch, options...); err != nil {
@@ -230,12 +243,20 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 	n := backend.RevisionNumber(isvcName, revision.Name)
 	wanted, least := 1, leastReplicas(revision)
 	switch {
+	case revision.Annotations[autoscaling.ClassAnnotationKey] == autoscaling.HPA:
 	case revision.GetRoutingState() == servingv1.RoutingStateReserve, least == 0 && revision.IsReady():
 		wanted = 0
 	case least > 0:
 		wanted = least
 	}
-	moved := c.setPods(revision, wanted, !c.broken[n])
+	ready := wanted
+	if most, short := c.short[n]; short {
+		ready = min(ready, most)
+	}
+	if c.broken[n] || c.failed[n] {
+		ready = 0
+	}
+	moved := c.setPods(revision, wanted, ready)
 	status := *revision.Status.DeepCopy()
 	status.ObservedGeneration = revision.Generation
 	status.DesiredReplicas = new(int32(wanted))
@@ -243,10 +264,16 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 		status.Conditions = slices.DeleteFunc(status.Conditions, func(c apis.Condition) bool { return c.Type == kind })
 		status.Conditions = append(status.Conditions, apis.Condition{Type: kind, Status: value})
 	}
-	switch serve := wanted > 0 && !c.broken[n]; {
-	case serve:
+	switch {
+	case c.failed[n]:
+		set(servingv1.RevisionConditionReady, corev1.ConditionFalse)
+		set(servingv1.RevisionConditionActive, corev1.ConditionUnknown)
+	case ready > 0:
 		set(servingv1.RevisionConditionReady, corev1.ConditionTrue)
 		set(servingv1.RevisionConditionActive, corev1.ConditionTrue)
+		if ready < least {
+			set(servingv1.RevisionConditionActive, corev1.ConditionUnknown)
+		}
 	case wanted == 0:
 		set(servingv1.RevisionConditionActive, corev1.ConditionFalse)
 	default:
@@ -264,7 +291,7 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 	return true
 }
 
-func (c *cluster) setPods(revision *servingv1.Revision, count int, ready bool) bool {
+func (c *cluster) setPods(revision *servingv1.Revision, count, ready int) bool {
 	c.t.Helper()
 	moved := false
 	there := map[string]*corev1.Pod{}
@@ -278,7 +305,7 @@ func (c *cluster) setPods(revision *servingv1.Revision, count int, ready bool) b
 		pod := there[name]
 		delete(there, name)
 		status := corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}}
-		if ready {
+		if i < ready {
 			status.Conditions[0].Status = corev1.ConditionTrue
 		}
 		switch {
@@ -290,7 +317,7 @@ func (c *cluster) setPods(revision *servingv1.Revision, count int, ready bool) b
 				Status: status,
 			}))
 			moved = true
-		case pods.IsReady(pod) != ready:
+		case pods.IsReady(pod) != (i < ready):
 			pod.Status = status
 			c.must(c.server.Status().Update(c.t.Context(), pod))
 			moved = true
@@ -411,4 +438,52 @@ func (c *cluster) must(err error) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// kserve leaves a Knative Service as KServe makes it: without names of ours, and with traffic that follows the newest
+// revision. Its models are by their revisions' numbers.
+func (c *cluster) kserve(models map[rollout.Number]string, traffic []servingv1.TrafficTarget, reported v1beta1.ComponentStatusSpec) {
+	c.t.Helper()
+	isvc := c.isvc()
+	labels := map[string]string{v1beta1.LabelInferenceService: isvcName, v1beta1.LabelComponent: "predictor"}
+	service := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{
+		Namespace: namespace, Name: serviceName, UID: c.uid(), Generation: 1, Labels: labels,
+		Annotations:     map[string]string{"serving.knative.dev/creator": "system:serviceaccount:kserve:kserve-controller-manager"},
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(isvc, v1beta1.GroupVersion.WithKind("InferenceService"))},
+	}}
+	var newest rollout.Number
+	for n, model := range models {
+		newest = max(newest, n)
+		template := servingv1.RevisionTemplateSpec{ObjectMeta: metav1.ObjectMeta{
+			Name: backend.RevisionName(isvcName, n), Labels: maps.Clone(labels), Annotations: map[string]string{autoscaling.MinScaleAnnotationKey: "1"},
+		}}
+		template.Spec.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
+		c.cast(&servingv1.Service{ObjectMeta: service.ObjectMeta, Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: template}}})
+		template.Name = ""
+		if n == newest {
+			service.Spec.Template = template
+		}
+	}
+	service.Spec.Traffic = traffic
+	c.must(c.server.Create(c.t.Context(), service))
+	for _, revision := range c.revisions() {
+		c.run(revision)
+		revision.SetRoutingState(servingv1.RoutingStateActive, c.now)
+		c.must(c.server.Update(c.t.Context(), revision))
+	}
+	service.Status.ObservedGeneration, service.Status.LatestCreatedRevisionName = 1, backend.RevisionName(isvcName, newest)
+	for _, target := range traffic {
+		if target.RevisionName == "" {
+			target.RevisionName = backend.RevisionName(isvcName, newest)
+		}
+		service.Status.Traffic = append(service.Status.Traffic, target)
+	}
+	c.must(c.server.Status().Update(c.t.Context(), service))
+	isvc.Status.DeploymentMode = "Serverless"
+	isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: reported}
+	for _, target := range service.Status.Traffic {
+		reported.Traffic = append(reported.Traffic, target)
+	}
+	isvc.Status.Components[v1beta1.PredictorComponent] = reported
+	c.must(c.server.Status().Update(c.t.Context(), isvc))
 }

@@ -53,6 +53,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		Revisions: map[rollout.Number]backend.Revision{},
 		Route:     b.routeDetail(found),
 		Addresses: found.addresses(),
+		Current:   found.current(isvc),
 		Private:   found,
 	}
 	for _, revision := range observation.Rollout.Revisions {
@@ -61,6 +62,19 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		}
 	}
 	return observation, nil
+}
+
+// current is the newest revision of a Knative Service that was KServe's until now: it runs what the spec asks for, as
+// KServe has seen to that. Whoever hands an InferenceService over must leave its spec as it is until it was taken over.
+func (c *children) current(isvc *v1beta1.InferenceService) rollout.Number {
+	if c.service == nil || c.service.Annotations[objects.AnnotationRecord] != "" {
+		return 0
+	}
+	n := backend.RevisionNumber(isvc.Name, c.service.Status.LatestCreatedRevisionName)
+	if made := c.made[n]; made == nil || made.Annotations[objects.AnnotationInputs] != "" || c.Records[n] != nil {
+		return 0
+	}
+	return n
 }
 
 // addresses are those that Knative gives.

@@ -15,7 +15,6 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/objects"
-	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -57,12 +56,12 @@ const unknownInputs = "unknown"
 
 // revisionOf reads off a Knative Revision what it runs, where there is no record of it: somebody has deleted that, or
 // the revision is KServe's.
-func revisionOf(made *servingv1.Revision, inputs string, identity predictor.Identity) backend.NewRevision {
+func revisionOf(made *servingv1.Revision, inputs string, recorded backend.Recorded) backend.NewRevision {
 	revision := backend.NewRevision{Inputs: inputs}
 	if revision.Inputs == "" {
 		revision.Inputs = unknownInputs + "-" + made.Name
 	}
-	revision.Runs.Identity = identity
+	revision.Runs.Identity, revision.Runs.Runtime = recorded.Identity, recorded.Runtime
 	revision.Runs.Template.Spec = *made.Spec.PodSpec.DeepCopy()
 	revision.Runs.Template.Labels = without(made.Labels, serving.GroupNamePrefix, v1beta1.LabelRevision)
 	revision.Runs.Template.Annotations = without(made.Annotations, serving.GroupNamePrefix, objects.OwnPrefix)

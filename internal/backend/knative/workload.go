@@ -192,7 +192,7 @@ func revisionFailure(made *servingv1.Revision) *backend.Failure {
 		if condition.Message == "" {
 			failure.Message = "Knative has given up: " + condition.Reason
 		}
-		failure.Message += fmt.Sprintf("; once the cause is mended, have it tried again with: kubectl delete revisions.serving.knative.dev -n %s %s",
+		failure.Message += fmt.Sprintf("; it is tried again once Knative has taken it down, and at once with: kubectl delete revisions.serving.knative.dev -n %s %s",
 			made.Namespace, made.Name)
 		return failure
 	}

@@ -1,0 +1,319 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"knative.dev/serving/pkg/apis/autoscaling"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/history"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+func TestAChangeOfPercentIsOneWrite(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.rollOut("v2", 10)
+	if writes := u.rollOut("v2", 30); len(writes) != 1 || writes[0].String() != "patch Service "+serviceName {
+		t.Errorf("it has written %v", writes)
+	}
+	u.wantTraffic("2:30 1:70")
+}
+
+// The template is a mould: to go back to a revision that there is changes the traffic alone.
+func TestARevertLeavesTheTemplateAlone(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.rollOut("v2", 10)
+	u.rollOut("v1", promote)
+	u.wantTraffic("1:100")
+	if name := u.service().Spec.Template.Name; name != "sklearn-iris-predictor-00002" {
+		t.Errorf("the template is that of %s", name)
+	}
+	if len(u.revisions()) != 2 {
+		t.Errorf("there are %d revisions", len(u.revisions()))
+	}
+	u.rollOut("v3", 20)
+	u.wantTraffic("3:20 1:80")
+}
+
+// KServe #2130: after a rollback, the rejected revision gets its share again while the next canary loads.
+func TestARejectedRevisionGetsNothingWhileTheNextLoads(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.rollOut("v2", 20)
+	u.rollOut("v2", 0)
+	u.wantTraffic("2:0 1:100")
+	u.broken[3] = true
+	u.rollOut("v3", 20)
+	u.wantTraffic("1:100")
+	u.broken[3] = false
+	u.settle()
+	u.wantTraffic("3:20 1:80")
+}
+
+// A revision that was scaled away is named without traffic until it is up, and only then gets some.
+func TestThePreviousRevisionIsWarmedBeforeItGetsTraffic(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.rollOut("v2", promote)
+	if u.replicas(1) != 0 {
+		t.Fatalf("the old revision has %d pods", u.replicas(1))
+	}
+	u.broken[1] = true
+	u.rollOut("v2", 0)
+	u.wantTraffic("2:100 1:0")
+	if u.replicas(1) != 1 {
+		t.Errorf("the revision to return to has %d pods", u.replicas(1))
+	}
+	u.broken[1] = false
+	u.settle()
+	u.wantTraffic("2:0 1:100")
+}
+
+// A Route does not move while it names a revision that Knative calls failed, be it with nothing: the canary would keep
+// its share.
+func TestACanaryThatKnativeCallsFailedIsLeftOut(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.rollOut("v2", 10)
+	u.failed[2] = true
+	u.knative()
+	u.settle()
+	u.wantTraffic("1:100")
+	u.failed[2] = false
+	u.knative()
+	u.settle()
+	u.wantTraffic("2:10 1:90")
+}
+
+// Knative calls a revision ready once its first replica is, and would send it everything (knative/serving #16649).
+func TestARevisionGetsNothingBeforeItsLeastReplicasAreThere(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.short[2] = 2
+	u.rollOut("v2", 10, atLeast(3))
+	if !u.revision(2).IsReady() {
+		t.Fatal("Knative does not call it ready")
+	}
+	u.wantTraffic("1:100")
+	delete(u.short, 2)
+	u.knative()
+	u.settle()
+	u.wantTraffic("2:10 1:90")
+
+	u.short[2] = 1 // It has a share, and serves it.
+	u.knative()
+	u.settle()
+	u.wantTraffic("2:10 1:90")
+}
+
+// Where the least replicas are none, to start cold is what the user asked for.
+func TestARevisionThatMayBeColdGetsTrafficCold(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote, atLeast(0))
+	u.rollOut("v2", promote, atLeast(0))
+	u.broken[1] = true // Would it be warmed, it would be waited for in vain.
+	u.rollOut("v2", 0, atLeast(0))
+	u.wantTraffic("2:0 1:100")
+}
+
+// Knative takes a revision that no Route ever named for one whose turn has yet to come, and keeps its replicas for ever.
+func TestARevisionThatWasNeverRoutedGoesDown(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.broken[2] = true
+	u.rollOut("v2", 10)
+	u.rollOut("v3", 10)
+	u.wantTraffic("3:10 1:90")
+	u.broken[2] = false
+	u.settle()
+	if u.replicas(2) > 0 {
+		t.Errorf("the superseded revision has %d pods", u.replicas(2))
+	}
+}
+
+// A HorizontalPodAutoscaler knows no zero: the revision must go, and comes back from its record.
+func TestARevisionScaledByPodsIsDeletedAndComesBack(t *testing.T) {
+	u := newUser(t)
+	byCPU := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ScaleMetric = new(v1beta1.MetricCPU) }
+	u.rollOut("v1", promote, byCPU)
+	if class := u.revision(1).Annotations[autoscaling.ClassAnnotationKey]; class != autoscaling.HPA {
+		t.Fatalf("its class is %q", class)
+	}
+	u.rollOut("v2", promote, byCPU)
+	if u.has("sklearn-iris-predictor-00001", &servingv1.Revision{}) {
+		t.Error("the old revision is still there")
+	}
+	u.rollOut("v2", 0, byCPU)
+	u.wantTraffic("2:0 1:100")
+}
+
+func TestBoundsMakeARevision(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.rollOut("v1", promote, atLeast(3))
+	u.wantTraffic("2:100")
+	if scale := u.revision(2).Annotations[autoscaling.MinScaleAnnotationKey]; scale != "3" || u.replicas(2) != 3 {
+		t.Errorf("min-scale is %q, and %d run", scale, u.replicas(2))
+	}
+}
+
+func TestRevisionsAreKeptFromKnativesGarbageCollector(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.rollOut("v2", promote)
+	for _, revision := range u.revisions() {
+		if revision.Annotations[serving.RevisionPreservedAnnotationKey] != "true" {
+			t.Errorf("%s is not", revision.Name)
+		}
+	}
+}
+
+// What Knative's webhook refuses must not keep a canary that was rejected in the traffic.
+func TestARefusedTemplateDoesNotKeepTheTraffic(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.rollOut("v2", 10)
+	refusal := apierrors.NewBadRequest(`admission webhook "validation.webhook.serving.knative.dev" denied the request: ` +
+		"validation failed: must not set the field(s): spec.template.spec.initContainers")
+	u.refuseTemplates = refusal
+	u.apply("v3", 20)
+	_, _, err := u.pass()
+	if !errors.Is(err, refusal) || !strings.Contains(err.Error(), `kubectl patch configmap -n knative-serving config-features`) {
+		t.Errorf("error is %v", err)
+	}
+	u.knative()
+	u.wantTraffic("1:100")
+}
+
+// TestTakingOverFromKServe begins with what KServe leaves of a canary.
+func TestTakingOverFromKServe(t *testing.T) {
+	u := newUser(t)
+	u.kserve(map[rollout.Number]string{1: "v1", 2: "v2"}, []servingv1.TrafficTarget{
+		{LatestRevision: new(true), Percent: new(int64(10))},
+		{RevisionName: "sklearn-iris-predictor-00001", LatestRevision: new(false), Percent: new(int64(90)), Tag: "prev"},
+	}, v1beta1.ComponentStatusSpec{
+		LatestCreatedRevision: "sklearn-iris-predictor-00002", LatestReadyRevision: "sklearn-iris-predictor-00002",
+		LatestRolledoutRevision: "sklearn-iris-predictor-00001",
+	})
+	u.apply("v2", 10)
+	before, template := u.pods(), u.service().Spec.Template
+	u.settle()
+
+	u.wantTraffic("2:10 1:90")
+	if after := u.pods(); len(after) != len(before) || after[0].UID != before[0].UID || after[1].UID != before[1].UID {
+		t.Error("the pods are others")
+	}
+	service := u.service()
+	if service.Spec.Template.Name != template.Name {
+		t.Error("the template was touched")
+	}
+	record, err := rollout.DecodeRecord(service.Annotations["rollout.serinus.io/record"])
+	if err != nil || record.Stable != 1 || record.Target != 2 || record.Highest != 2 {
+		t.Errorf("the record is %s, %v", record.Encode(), err)
+	}
+	found, err := history.Read(context.Background(), &u.backend.Store, u.isvc())
+	if err != nil || len(found.Revisions) != 2 {
+		t.Errorf("%d revisions are on record, %v", len(found.Revisions), err)
+	}
+
+	u.rollOut("v2", promote)
+	u.wantTraffic("2:100")
+	u.rollOut("v2", 0)
+	u.wantTraffic("2:0 1:100")
+	u.rollOut("v3", 20)
+	u.wantTraffic("3:20 1:80")
+}
+
+// TestALateStatusMovesNothing: statuses come late and of older generations.
+func TestALateStatusMovesNothing(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.rollOut("v2", 10)
+	for name, late := range map[string]func(*servingv1.Service){
+		"of an older generation": func(s *servingv1.Service) { s.Status.ObservedGeneration-- },
+		"with other traffic":     func(s *servingv1.Service) { s.Status.Traffic[0].Percent = new(int64(50)) },
+		"still on its way": func(s *servingv1.Service) {
+			s.Status.Conditions = duckv1.Conditions{{Type: servingv1.ServiceConditionRoutesReady, Status: corev1.ConditionUnknown}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := u.service()
+			original := service.Status.DeepCopy()
+			late(service)
+			u.must(u.server.Status().Update(t.Context(), service))
+			before := len(u.writes)
+			observed, decision, err := u.pass()
+			if err != nil || observed.Rollout.Route.TakenOver || decision.Programmed || len(u.writes) > before {
+				t.Errorf("taken over: %t, programmed: %t, wrote %v, %v", observed.Rollout.Route.TakenOver, decision.Programmed, u.writes[before:], err)
+			}
+			service = u.service()
+			service.Status = *original
+			u.must(u.server.Status().Update(t.Context(), service))
+		})
+	}
+}
+
+// TestWhatKnativeSaysOfAFailure: a revision that Knative calls failed is one, with Knative's words and the way out.
+func TestWhatKnativeSaysOfAFailure(t *testing.T) {
+	for name, test := range map[string]struct {
+		condition apis.Condition
+		want      string
+	}{
+		"an exit":     {apis.Condition{Type: servingv1.RevisionConditionContainerHealthy, Reason: "ExitCode1", Message: "Container failed with: no such model"}, "ContainerCrashed"},
+		"an image":    {apis.Condition{Type: servingv1.RevisionConditionContainerHealthy, Reason: "ContainerMissing", Message: "Unable to fetch image"}, "ImagePullFailed"},
+		"a deadline":  {apis.Condition{Type: servingv1.RevisionConditionResourcesAvailable, Reason: "ProgressDeadlineExceeded", Message: "Initial scale was never achieved"}, "ProgressDeadlineExceeded"},
+		"a quota":     {apis.Condition{Type: servingv1.RevisionConditionResourcesAvailable, Reason: "FailedCreate", Message: "exceeded quota"}, "PodsRefused"},
+		"another one": {apis.Condition{Type: servingv1.RevisionConditionResourcesAvailable, Reason: "NotOwned", Message: "not ours"}, "RevisionFailed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUser(t)
+			u.rollOut("v1", promote)
+			u.broken[2] = true
+			u.rollOut("v2", 10)
+			made := u.revision(2)
+			test.condition.Status = corev1.ConditionFalse
+			made.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse}, test.condition}
+			u.must(u.server.Status().Update(t.Context(), made))
+			observed, err := u.backend.Observe(t.Context(), u.isvc())
+			u.must(err)
+			failure := observed.Revisions[2].Failure
+			if failure == nil || failure.Reason != test.want || !strings.Contains(failure.Message, test.condition.Message) ||
+				!strings.Contains(failure.Message, "kubectl delete revisions.serving.knative.dev -n kserve-test sklearn-iris-predictor-00002") {
+				t.Errorf("failure is %+v", failure)
+			}
+			if decision := rollout.Decide(observed.Rollout, rollout.Policy{}, u.now); decision.Phase != rollout.Failed {
+				t.Errorf("phase is %s", decision.Phase)
+			}
+		})
+	}
+}
+
+func TestWithoutKnativeNothingIsWrittenButRecords(t *testing.T) {
+	u := newUser(t)
+	u.backend.Installed = func() bool { return false }
+	u.apply("v1", promote)
+	observed, _, err := u.pass()
+	if err != nil || observed.Route.Reason != reasonNotInstalled {
+		t.Errorf("reason is %q, error is %v", observed.Route.Reason, err)
+	}
+	if len(u.writes) != 1 || u.writes[0].kind != "ControllerRevision" {
+		t.Errorf("it has written %v", u.writes)
+	}
+	u.backend.Installed = func() bool { return true }
+	u.settle()
+	u.wantTraffic("1:100")
+}

@@ -1,0 +1,134 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// user applies specs to a cluster, and sees to it that they are carried out.
+type user struct{ *cluster }
+
+func newUser(t *testing.T) user {
+	t.Helper()
+	return user{newCluster(t)}
+}
+
+// promote is the percent of a spec that has none.
+const promote = -1
+
+func (u user) apply(model string, percent int64, changes ...func(*v1beta1.InferenceService)) {
+	u.t.Helper()
+	edit(u.cluster, isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor = v1beta1.PredictorSpec{}
+		isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
+		if percent != promote {
+			isvc.Spec.Predictor.CanaryTrafficPercent = &percent
+		}
+		for _, change := range changes {
+			change(isvc)
+		}
+		isvc.Generation++
+	})
+}
+
+// pass observes, decides and applies once.
+func (u user) pass() (*backend.Observation, rollout.Decision, error) {
+	u.t.Helper()
+	isvc := u.isvc()
+	wanted, err := predictor.Resolve(isvc, predictor.Runtimes{}, predictor.Settings{Mode: v1beta1.DeploymentModeKnative})
+	u.must(err)
+	observed, err := u.backend.Observe(u.t.Context(), isvc)
+	u.must(err)
+	observed.Identify(wanted, false)
+	policy := rollout.Policy{DrainPeriod: 30 * time.Second, CapacityHold: 5 * time.Minute, HistoryLimit: 10}
+	decision := rollout.Decide(observed.Rollout, policy, u.now)
+	_, err = u.backend.Apply(u.t.Context(), isvc, observed, decision, func(context.Context) (backend.NewRevision, error) {
+		runs, err := wanted.Render(predictor.Credentials{})
+		return backend.NewRevision{Inputs: wanted.Inputs, Runs: runs}, err
+	})
+	return observed, decision, err
+}
+
+// settle passes, and lets Knative catch up, until nothing is left to do. It returns the writes of the backend.
+func (u user) settle() []write {
+	u.t.Helper()
+	before := len(u.writes)
+	for range 60 {
+		silent := len(u.writes)
+		_, decision, err := u.pass()
+		if err != nil && !backend.IsStale(err) {
+			u.t.Fatalf("after %v: %v", u.writes[before:], err)
+		}
+		if u.knative() || len(u.writes) > silent || err != nil {
+			continue
+		}
+		if decision.WakeAt.IsZero() {
+			return u.writes[before:]
+		}
+		u.now = decision.WakeAt
+	}
+	u.t.Fatalf("it does not settle: %v", u.writes[before:])
+	return nil
+}
+
+func (u user) rollOut(model string, percent int64, changes ...func(*v1beta1.InferenceService)) []write {
+	u.t.Helper()
+	u.apply(model, percent, changes...)
+	return u.settle()
+}
+
+// wantTraffic checks what the Knative Service asks for, as «2:10 1:90», and that Knative serves that.
+func (u user) wantTraffic(want string) {
+	u.t.Helper()
+	service := u.service()
+	got := ""
+	for _, target := range service.Spec.Traffic {
+		if got != "" {
+			got += " "
+		}
+		got += target.RevisionName[len(target.RevisionName)-1:] + ":" + strconv.FormatInt(*target.Percent, 10)
+	}
+	if got != want {
+		u.t.Errorf("the traffic is %s, want %s", got, want)
+	}
+	if !takenOver(service) {
+		u.t.Error("Knative does not serve it")
+	}
+}
+
+func (u user) revision(n rollout.Number) *servingv1.Revision {
+	u.t.Helper()
+	revision := &servingv1.Revision{}
+	u.get(backend.RevisionName(isvcName, n), revision)
+	return revision
+}
+
+// replicas counts the pods of a revision.
+func (u user) replicas(n rollout.Number) int {
+	u.t.Helper()
+	count := 0
+	for _, pod := range u.pods() {
+		if pod.Labels[serving.RevisionLabelKey] == backend.RevisionName(isvcName, n) {
+			count++
+		}
+	}
+	return count
+}
+
+func atLeast(replicas int32) func(*v1beta1.InferenceService) {
+	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MinReplicas = &replicas }
+}
