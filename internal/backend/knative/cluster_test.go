@@ -131,7 +131,7 @@ func (c *cluster) funcs() interceptor.Funcs {
 				return server.Create(ctx, object, options...)
 			})
 		},
-		Patch: func(ctx context.Context, server client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+		Patch: func(ctx context.Context, _ client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
 			return writing("patch", object, func() error { return c.patch(ctx, object, patch, options) })
 		},
 		Apply: func(ctx context.Context, server client.WithWatch, applied runtime.ApplyConfiguration, options ...client.ApplyOption) error {
@@ -481,9 +481,7 @@ func (c *cluster) kserve(models map[rollout.Number]string, traffic []servingv1.T
 	c.must(c.server.Status().Update(c.t.Context(), service))
 	isvc.Status.DeploymentMode = "Serverless"
 	isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: reported}
-	for _, target := range service.Status.Traffic {
-		reported.Traffic = append(reported.Traffic, target)
-	}
+	reported.Traffic = append(reported.Traffic, service.Status.Traffic...)
 	isvc.Status.Components[v1beta1.PredictorComponent] = reported
 	c.must(c.server.Status().Update(c.t.Context(), isvc))
 }

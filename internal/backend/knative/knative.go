@@ -58,7 +58,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	}
 	for _, revision := range observation.Rollout.Revisions {
 		if revision.Workload != nil {
-			observation.Revisions[revision.Number] = found.detail(isvc, revision.Number)
+			observation.Revisions[revision.Number] = found.detail(revision.Number)
 		}
 	}
 	return observation, nil

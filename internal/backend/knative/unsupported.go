@@ -20,8 +20,7 @@ func Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
 			"%q: Knative moves traffic little by little only to the latest revision, and here traffic names revisions, so that it moves to none by itself; "+
 				"remove the annotation, and raise spec.predictor.canaryTrafficPercent in steps", duration)
 	}
-	switch class := v1beta1.AutoscalerClass(annotations[v1beta1.AnnotationAutoscalerClass]); class {
-	case v1beta1.AutoscalerClassExternal, v1beta1.AutoscalerClassNone, v1beta1.AutoscalerClassKEDA:
+	if class := v1beta1.AutoscalerClass(annotations[v1beta1.AnnotationAutoscalerClass]); class != "" && class != v1beta1.AutoscalerClassHPA {
 		return annotationField(v1beta1.AnnotationAutoscalerClass), fmt.Sprintf(
 			"%q: in %s mode Knative scales; remove the annotation, and choose by spec.predictor.scaleMetric: concurrency or rps for Knative's own autoscaler, cpu or memory for a HorizontalPodAutoscaler",
 			class, v1beta1.DeploymentModeKnative)

@@ -34,7 +34,7 @@ func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *r
 		Replicas:  desiredReplicas(made, len(c.pods[n])),
 		Pods:      len(c.pods[n]),
 		IdleSince: c.idleSince(isvc, n),
-		Failed:    c.detail(isvc, n).Failure != nil,
+		Failed:    c.detail(n).Failure != nil,
 	}
 	if made.IsReady() && !c.isNamed(isvc, n) && workload.Pods == 0 && workload.Replicas == 0 {
 		return nil
@@ -43,11 +43,11 @@ func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *r
 }
 
 // desiredReplicas is what the autoscaler asks for. Until it has looked, what is there is what is wanted.
-func desiredReplicas(made *servingv1.Revision, pods int) int {
+func desiredReplicas(made *servingv1.Revision, found int) int {
 	if desired := made.Status.DesiredReplicas; desired != nil {
 		return int(*desired)
 	}
-	return pods
+	return found
 }
 
 // casts tells whether the template of the Knative Service asks for this revision.
@@ -136,7 +136,7 @@ func (c *children) idleSince(isvc *v1beta1.InferenceService, n rollout.Number) t
 }
 
 // detail is what the pods of a revision say of it, and where they say nothing of a failure, what Knative says.
-func (c *children) detail(isvc *v1beta1.InferenceService, n rollout.Number) backend.Revision {
+func (c *children) detail(n rollout.Number) backend.Revision {
 	made := c.made[n]
 	if made == nil {
 		detail := backend.Revision{State: v1beta1.Pending, Failure: c.castingFailure()}
