@@ -1,0 +1,224 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package ingress
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	clientgoapply "k8s.io/client-go/applyconfigurations"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
+	"knative.dev/networking/pkg/http/header"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayapply "sigs.k8s.io/gateway-api/applyconfiguration"
+)
+
+// cluster has one Ingress, and a gateway that does only what it is told to.
+type cluster struct {
+	t          *testing.T
+	api        client.Client
+	reconciler *ingressReconciler
+	// serving is the content of the HTTPRoutes that the gateway serves, by host.
+	serving map[string]string
+}
+
+func newCluster(t *testing.T, ingress *netv1alpha1.Ingress) *cluster {
+	t.Helper()
+	scheme, err := NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubernetes, gatewayAPI := runtime.NewScheme(), runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(kubernetes), gatewayv1.Install(gatewayAPI)); err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{t: t, serving: map[string]string{}}
+	c.api = fake.NewClientBuilder().WithScheme(scheme).WithObjects(ingress).
+		WithStatusSubresource(&netv1alpha1.Ingress{}, &gatewayv1.HTTPRoute{}).
+		WithTypeConverters(gatewayapply.NewTypeConverter(gatewayAPI), clientgoapply.NewTypeConverter(kubernetes), managedfields.NewDeducedTypeConverter()).
+		Build()
+	own := gateway
+	own.Address = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(header.ProbeKey) == probeValue {
+			w.Header().Set(header.HashKey, c.serving[r.Host])
+		}
+	}).Listener.Addr().String()
+	c.reconciler = newIngressReconciler(writer{c.api}, own)
+	return c
+}
+
+// reconcile looks at the Ingress, and returns it as it is then.
+func (c *cluster) reconcile() (*netv1alpha1.Ingress, ctrl.Result) {
+	c.t.Helper()
+	result, err := c.reconciler.Reconcile(c.t.Context(), c.ingress())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return c.ingress(), result
+}
+
+func (c *cluster) ingress() *netv1alpha1.Ingress {
+	c.t.Helper()
+	ingress := &netv1alpha1.Ingress{}
+	c.must(c.api.Get(c.t.Context(), client.ObjectKey{Namespace: "ml", Name: "iris"}, ingress))
+	return ingress
+}
+
+func (c *cluster) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *cluster) routes() []gatewayv1.HTTPRoute {
+	c.t.Helper()
+	var all gatewayv1.HTTPRouteList
+	c.must(c.api.List(c.t.Context(), &all))
+	return all.Items
+}
+
+// makeHops makes the Services that shares lead to.
+func (c *cluster) makeHops(revisions ...string) {
+	c.t.Helper()
+	for _, revision := range revisions {
+		c.must(c.api.Create(c.t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: hopName(revision)}}))
+	}
+}
+
+// confirm makes the gateway say that it resolves all HTTPRoutes, or not.
+func (c *cluster) confirm(resolved metav1.ConditionStatus) {
+	c.t.Helper()
+	for _, route := range c.routes() {
+		parent := gatewayv1.RouteParentStatus{ParentRef: gateway.reference(), ControllerName: "example.org/gateway"}
+		for kind, status := range map[gatewayv1.RouteConditionType]metav1.ConditionStatus{
+			gatewayv1.RouteConditionAccepted: metav1.ConditionTrue, gatewayv1.RouteConditionResolvedRefs: resolved,
+		} {
+			apimeta.SetStatusCondition(&parent.Conditions, metav1.Condition{
+				Type: string(kind), Status: status, Reason: "Told", ObservedGeneration: route.Generation,
+			})
+		}
+		route.Status.Parents = []gatewayv1.RouteParentStatus{parent}
+		c.must(c.api.Status().Update(c.t.Context(), &route))
+	}
+}
+
+// takeOver makes the gateway serve all HTTPRoutes as they are.
+func (c *cluster) takeOver() {
+	c.t.Helper()
+	for _, route := range c.routes() {
+		c.serving[string(route.Spec.Hostnames[0])] = contentOf(&route)
+	}
+}
+
+// Each thing that an Ingress needs is missing once, in turn.
+func TestIngressIsReadyWhenItsSplitIsServed(t *testing.T) {
+	c := newCluster(t, irisIngress())
+	for _, step := range []struct {
+		after      func()
+		wantReason string
+		wantRoutes int
+	}{
+		{func() {}, "HopMissing", 0},
+		{func() { c.makeHops("iris-00001") }, "HopMissing", 0},
+		{func() { c.makeHops("iris-00002") }, "RouteNotConfirmed", 3},
+		{func() { c.confirm(metav1.ConditionFalse) }, "RouteNotConfirmed", 3},
+		{func() { c.confirm(metav1.ConditionTrue) }, "RouteNotServed", 3},
+		{c.takeOver, "", 3},
+	} {
+		step.after()
+		ingress, result := c.reconcile()
+		ready := ingress.Status.GetCondition(netv1alpha1.IngressConditionReady)
+		if ready.Reason != step.wantReason || ready.IsTrue() != (step.wantReason == "") || ingress.Status.ObservedGeneration != ingress.Generation {
+			t.Fatalf("of generation %d it says %+v, want the reason %q", ingress.Status.ObservedGeneration, ready, step.wantReason)
+		}
+		if routes := c.routes(); len(routes) != step.wantRoutes {
+			t.Errorf("%s: there are %d HTTPRoutes, want %d", step.wantReason, len(routes), step.wantRoutes)
+		}
+		if waits := result.RequeueAfter > 0; waits != (step.wantReason == "RouteNotServed") {
+			t.Errorf("%s: it looks again after %s; only what the gateway serves is not watched", step.wantReason, result.RequeueAfter)
+		}
+	}
+	if at := c.ingress().Status.PrivateLoadBalancer.Ingress; len(at) != 1 || at[0].DomainInternal != gateway.Internal {
+		t.Errorf("the cluster finds it at %+v", at)
+	}
+}
+
+// ready brings an Ingress to where it is served.
+func ready(t *testing.T, changes ...func(*netv1alpha1.Ingress)) *cluster {
+	t.Helper()
+	c := newCluster(t, irisIngress(changes...))
+	c.makeHops("iris-00001", "iris-00002")
+	c.reconcile()
+	c.confirm(metav1.ConditionTrue)
+	c.takeOver()
+	if ingress, _ := c.reconcile(); !ingress.IsReady() {
+		t.Fatalf("it is not ready: %+v", ingress.Status)
+	}
+	return c
+}
+
+func TestIngressIsNotReadyWhileTheGatewayServesTheOldSplit(t *testing.T) {
+	c := ready(t)
+	ingress := c.ingress()
+	ingress.Spec.Rules = ingress.Spec.Rules[:2] // The tag goes, too.
+	for i := range ingress.Spec.Rules {
+		ingress.Spec.Rules[i].HTTP.Paths[0].Splits = []netv1alpha1.IngressBackendSplit{share("iris-00002", 100)}
+	}
+	ingress.Generation++
+	c.must(c.api.Update(t.Context(), ingress))
+
+	got, _ := c.reconcile()
+	if got.IsReady() || got.Status.GetCondition(netv1alpha1.IngressConditionReady).Reason != "RouteNotServed" {
+		t.Errorf("it says %+v", got.Status)
+	}
+	if routes := c.routes(); len(routes) != 2 {
+		t.Errorf("there are %d HTTPRoutes, want 2 without the tag", len(routes))
+	}
+	c.takeOver()
+	if got, _ := c.reconcile(); !got.IsReady() {
+		t.Errorf("it is not ready: %+v", got.Status)
+	}
+}
+
+func TestIngressThatCannotBeServedSaysWhy(t *testing.T) {
+	c := newCluster(t, irisIngress(func(i *netv1alpha1.Ingress) { path(i).RewriteHost = "other" }))
+	if _, err := c.reconciler.Reconcile(t.Context(), c.ingress()); err == nil {
+		t.Error("there is no error")
+	}
+	if said := c.ingress().Status.GetCondition(netv1alpha1.IngressConditionReady); !said.IsFalse() || !strings.Contains(said.Message, "rewrites the host") {
+		t.Errorf("it says %+v", said)
+	}
+}
+
+func TestIngressOfAnotherClassIsLeftAlone(t *testing.T) {
+	c := newCluster(t, irisIngress(func(i *netv1alpha1.Ingress) { i.Annotations = nil }))
+	c.makeHops("iris-00001", "iris-00002")
+	if got, _ := c.reconcile(); got.Status.ObservedGeneration != 0 || len(c.routes()) != 0 {
+		t.Errorf("it says %+v, and has %d HTTPRoutes", got.Status, len(c.routes()))
+	}
+}
+
+// A new hop wakes those who may wait for it.
+func TestHopWakesIngressesThatAreNotReady(t *testing.T) {
+	hop := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ml"}}
+	waiting, served := newCluster(t, irisIngress()), ready(t)
+	if got := waiting.reconciler.waitingIn(t.Context(), hop); len(got) != 1 || got[0].Name != "iris" {
+		t.Errorf("it wakes %v", got)
+	}
+	if got := served.reconciler.waitingIn(t.Context(), hop); len(got) != 0 {
+		t.Errorf("it wakes %v, which is ready", got)
+	}
+}
