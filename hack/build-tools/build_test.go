@@ -76,6 +76,20 @@ func TestSelectTools(t *testing.T) {
 	}
 }
 
+// A user looks for programs in bin, and programs look for each other in bin/tools.
+func TestPrograms(t *testing.T) {
+	s := store{dir: "bin"}
+	for name, want := range map[string]string{"etcd": "bin/tools/etcd", "manager": "bin/manager", "knative-ingress": "bin/tools/knative-ingress"} {
+		selected, err := selectTools([]string{name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.product(selected[0]).Path; got != want {
+			t.Errorf("%s goes to %s, want %s", name, got, want)
+		}
+	}
+}
+
 // fixture is a repository with one tiny tool.
 func fixture(t *testing.T) (*builder, tool) {
 	t.Helper()

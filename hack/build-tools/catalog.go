@@ -21,6 +21,8 @@ type tool struct {
 	pkg, module string
 	// linkVars returns the variables that tell the program its own version.
 	linkVars func(version string) map[string]string
+	// helper says that a program of this repository is none that a user calls: it goes into bin/tools with the others.
+	helper bool
 	// takes is about how long a build takes with an empty cache on two cores.
 	takes time.Duration
 }
@@ -74,6 +76,11 @@ var catalog = []tool{
 		},
 		takes: 5 * time.Minute,
 	},
+	knative("controller", 2*time.Minute),
+	knative("webhook", 15*time.Second),
+	knative("activator", 15*time.Second),
+	knative("autoscaler", 15*time.Second),
+	knative("queue", 5*time.Second),
 	{
 		name: "golangci-lint", set: "lint",
 		pkg: "sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter", module: "github.com/golangci/golangci-lint/v2",
@@ -93,10 +100,14 @@ var catalog = []tool{
 
 // own lists the programs of this repository. They can be asked for by name, too,
 // and are compiled each time, as only the compiler knows whether they are up to
-// date. They go into bin.
+// date. They go into bin, unless they are helpers.
 var own = []tool{
 	{
 		name: "cluster", pkg: "./test/cluster",
+		takes: 2 * time.Minute,
+	},
+	{
+		name: "knative-ingress", pkg: "./test/knative/ingress/controller", helper: true,
 		takes: 2 * time.Minute,
 	},
 	{
@@ -136,6 +147,12 @@ func containerd(name string, takes time.Duration) tool {
 		linkVars: func(version string) map[string]string { return map[string]string{module + "/version.Version": version} },
 		takes:    takes,
 	}
+}
+
+// knative describes a program of Knative Serving, which runs in a pod.
+func knative(command string, takes time.Duration) tool {
+	const module = "knative.dev/serving"
+	return tool{name: "knative-" + command, set: "knative", pkg: module + "/cmd/" + command, module: module, takes: takes}
 }
 
 // selectTools returns the named programs in the order of the catalog, each

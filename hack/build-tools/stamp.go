@@ -92,7 +92,7 @@ type store struct{ dir string }
 // product is what a tool is built as.
 func (s store) product(t tool) builds.Product {
 	p := builds.Product{Name: t.name, Path: filepath.Join(s.dir, t.name), Private: filepath.Join(s.dir, "tools", ".build")}
-	if t.set != "" {
+	if t.set != "" || t.helper {
 		p.Path = filepath.Join(s.dir, "tools", t.name)
 	}
 	return p

@@ -23,6 +23,11 @@ var catalog = []recipe{
 	{"manager", program("./cmd/manager")},
 	{"storage-initializer", program("./cmd/storage-initializer")},
 	{"testserver", program("./test/images/testserver")},
+	{"knative-controller", tool},
+	{"knative-webhook", tool},
+	{"knative-activator", tool},
+	{"knative-autoscaler", tool},
+	{"knative-queue", tool},
 	{"sklearnserver", modelServer},
 }
 

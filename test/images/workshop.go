@@ -76,6 +76,17 @@ func program(pkg string) func(context.Context, *workshop, string) (image.Image, 
 	}
 }
 
+// tool is the recipe for a program of somebody else, which hack/build-tools pins and builds.
+func tool(ctx context.Context, w *workshop, name string) (image.Image, error) {
+	build := exec.CommandContext(ctx, "go", "run", "./hack/build-tools", name)
+	build.Dir = w.root
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr // It tells how far it is.
+	if err := build.Run(); err != nil {
+		return image.Image{}, fmt.Errorf("building it: %w", err)
+	}
+	return image.Program(imageName(name), filepath.Join(w.root, "bin", "tools", name)), nil
+}
+
 // runQuietly runs a program whose words are of interest only if it fails: then
 // the last of them are in the error.
 func runQuietly(cmd *exec.Cmd) error {
