@@ -13,7 +13,7 @@ IMG           ?=## name of the image that `docker-build` makes or `deploy` runs,
 CONTAINER_TOOL ?= docker## docker or podman
 PLATFORMS     ?=## platforms of the image, such as linux/amd64,linux/arm64; by default this machine's
 PUSH          ?=## PUSH=1 pushes the image to its registry; several platforms need it
-LEVEL         ?= simulated## cluster that `cluster-up` starts: control-plane, simulated, or node, which runs real pods and needs root
+LEVEL         ?= simulated## cluster that `cluster-up` starts: control-plane, simulated, node, which runs real pods and needs root, or knative, which has Knative Serving, too
 CONFIG        ?= hack/run-config.yaml## configuration file for `run`
 FUZZ_DECISIONS ?= 1000000## how many single decisions `fuzz` tries
 FUZZ_HISTORIES ?= 20000## how many whole histories of rollouts `fuzz` plays
@@ -122,7 +122,7 @@ e2e: requirements ## play canary releases with real pods under traffic, on a nod
 
 .PHONY: e2e-tools e2e-stories e2e-node e2e-images
 e2e-tools:
-	@$(timed) "tools and images" sh -c '$(build_tools) -own-version=$(VERSION) cluster fake-gcs-server versitygw && $(BIN)/cluster prepare --level=node --operator && go run ./test/images'
+	@$(timed) "tools and images" sh -c '$(build_tools) -own-version=$(VERSION) cluster fake-gcs-server versitygw && $(BIN)/cluster prepare --level=knative --operator && go run ./test/images'
 
 e2e-stories:
 	@$(timed) "stories under traffic" go test -v -count=1 -timeout=60m ./test/e2e $(E2E_ARGS)

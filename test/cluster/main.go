@@ -4,14 +4,14 @@
 // Cluster runs Kubernetes clusters on this machine, as far as trying and
 // testing the operator needs one, and the demo on top of them:
 //
-//	go run ./test/cluster up [--level simulated|control-plane|node] [--operator] [--detach]
+//	go run ./test/cluster up [--level simulated|control-plane|node|knative] [--operator] [--detach]
 //	go run ./test/cluster prepare [--level …] [--operator]
 //	go run ./test/cluster down
 //	go run ./test/cluster kubeconfig
 //	go run ./test/cluster demo
 //
-// It needs Linux and Go, but neither root nor containers; only the level node,
-// which runs real pods, needs root.
+// It needs Linux and Go, but neither root nor containers; only the levels node
+// and knative, which run real pods, need root.
 package main
 
 import (

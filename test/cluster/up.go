@@ -39,7 +39,7 @@ type upOptions struct {
 func parseUp(root checkout.Root, verb string, args []string) (upOptions, error) {
 	var o upOptions
 	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
-	level := flags.String("level", string(local.Simulated), "how much of a cluster: "+strings.Join(local.LevelNames(), " or ")+"; node runs real pods and needs root")
+	level := flags.String("level", string(local.Simulated), "how much of a cluster: "+strings.Join(local.LevelNames(), " or ")+"; node and knative run real pods and need root")
 	dir := dirFlag(flags, root)
 	flags.IntVar(&o.nodes, "nodes", 3, "the number of nodes at level simulated")
 	flags.BoolVar(&o.withOperator, "operator", false, "install and run the operator of this repository, too")
@@ -65,7 +65,7 @@ func up(ctx context.Context, root checkout.Root, out *console.Console, args []st
 		return err
 	}
 	switch {
-	case o.supervise && (o.level != local.Node || isolated.Inside()):
+	case o.supervise && (!o.level.RunsPods() || isolated.Inside()):
 		return superviseDetached(ctx, root, o)
 	case o.supervise:
 		return isolate(o, inheritedReport())
@@ -90,7 +90,7 @@ func up(ctx context.Context, root checkout.Root, out *console.Console, args []st
 	switch {
 	case o.detach:
 		return detach(ctx, root, out, o, args)
-	case o.level == local.Node:
+	case o.level.RunsPods():
 		return isolate(o)
 	}
 	return runInFront(ctx, root, out, o)
@@ -98,9 +98,14 @@ func up(ctx context.Context, root checkout.Root, out *console.Console, args []st
 
 // prepare does all that takes a network or time.
 func prepare(ctx context.Context, root checkout.Root, out *console.Console, o upOptions) error {
-	if o.level == local.Node {
+	if o.level.RunsPods() {
 		progress := func(line string) { out.Line("%s", line) }
 		if err := local.PrepareNode(ctx, filepath.Join(o.dir, "logs"), progress); err != nil {
+			return err
+		}
+	}
+	if o.level == local.Knative {
+		if err := local.PrepareKnative(ctx); err != nil {
 			return err
 		}
 	}
@@ -160,10 +165,15 @@ func build(ctx context.Context, root checkout.Root, o upOptions) error {
 	if err := root.BuildTools(ctx, o.level.Tools()...); err != nil {
 		return err
 	}
+	if images := o.level.Images(); len(images) > 0 {
+		if err := root.PackImages(ctx, images...); err != nil {
+			return err
+		}
+	}
 	if !o.withOperator {
 		return nil
 	}
-	if _, err := root.BuildManager(ctx); err != nil || o.level != local.Node {
+	if _, err := root.BuildManager(ctx); err != nil || !o.level.RunsPods() {
 		return err
 	}
 	if err := root.BuildTools(ctx, models.Tools...); err != nil {
@@ -180,7 +190,7 @@ func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress f
 		return err
 	}
 	c, err := local.Start(ctx, local.Options{
-		Level: o.level, Tools: root.Tools(), Dir: o.dir, Nodes: o.nodes, Entrances: ways, Progress: progress,
+		Level: o.level, Tools: root.Tools(), Images: root.Images(), Dir: o.dir, Nodes: o.nodes, Entrances: ways, Progress: progress,
 	})
 	if err != nil {
 		return err
@@ -211,7 +221,7 @@ func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress f
 // startOperator starts the operator and, on a real node, what it needs to run the
 // models of the walkthrough there.
 func startOperator(ctx context.Context, c *local.Cluster, root checkout.Root, level local.Level, progress func(string)) error {
-	if level != local.Node {
+	if !level.RunsPods() {
 		return operator.Start(ctx, c, root, nil, progress)
 	}
 	settings, err := models.Serve(ctx, c, root)

@@ -43,6 +43,9 @@ func (r Root) BuildTools(ctx context.Context, names ...string) error {
 	return r.run(ctx, "building", "./hack/build-tools", names)
 }
 
+// Images is the folder of the images that PackImages makes.
+func (r Root) Images() string { return r.Path("bin", "images") }
+
 // PackImages makes sure that the images of test/images are packed.
 func (r Root) PackImages(ctx context.Context, names ...string) error {
 	return r.run(ctx, "packing the images", "./test/images", names)

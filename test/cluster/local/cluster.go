@@ -26,6 +26,9 @@ type Options struct {
 	Level Level
 	// Tools is the folder of the programs, usually bin/tools of the repository.
 	Tools string
+	// Images is the folder of the images that the level needs, usually bin/images of
+	// the repository.
+	Images string
 	// Dir is where the kubeconfig, the certificates and the logs go. Without it,
 	// a temporary folder is made, which Stop removes.
 	Dir string
@@ -76,7 +79,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	if err := supported(); err != nil {
 		return nil, err
 	}
-	if options.Level == Node && !isolated.Inside() {
+	if options.Level.RunsPods() && !isolated.Inside() {
 		return nil, errors.New("a cluster on a real node must be started in namespaces of its own: see package isolated")
 	}
 	if err := options.complete(); err != nil {
@@ -106,13 +109,28 @@ func (o *Options) complete() error {
 		o.Progress = func(string) {}
 	}
 	for _, name := range o.Level.Tools() {
-		if _, err := os.Stat(filepath.Join(o.Tools, name)); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s is not in %s: build it with `go run ./hack/build-tools %s`", name, o.Tools, name)
-		} else if err != nil {
+		if err := present(filepath.Join(o.Tools, name), "build it with `go run ./hack/build-tools "+name+"`"); err != nil {
+			return err
+		}
+	}
+	for _, name := range o.Level.Images() {
+		if err := present(o.image(name), "pack it with `go run ./test/images "+name+"`"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// image is the archive of an image that the level needs.
+func (o *Options) image(name string) string { return filepath.Join(o.Images, name+".tar") }
+
+// present tells what to do if a file is missing.
+func present(path, remedy string) error {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is not in %s: %s", filepath.Base(path), filepath.Dir(path), remedy)
+	}
+	return err
 }
 
 func newCluster(options Options) (*Cluster, error) {

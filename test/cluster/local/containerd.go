@@ -160,7 +160,7 @@ func (c *Cluster) loadPause(ctx context.Context) error {
 // that use them must not have the pull policy Always, which is the default for
 // the tag latest.
 func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
-	if c.options.Level != Node {
+	if !c.options.Level.RunsPods() {
 		return fmt.Errorf("a cluster of level %s takes no images", c.options.Level)
 	}
 	return c.ctr(ctx, "images", "import", "--local", "--snapshotter="+c.node.snapshotter, archive)

@@ -56,7 +56,7 @@ func startAPIServer(ctx context.Context, c *Cluster) error {
 		"--endpoint-reconciler-type=none", // The Service kubernetes may not have a loopback address.
 		"--authorization-mode=RBAC",
 	}
-	if c.options.Level == Node {
+	if c.options.Level.RunsPods() {
 		if placement, err = c.apiServerOnNode(); err != nil {
 			return err
 		}

@@ -20,6 +20,12 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// The Gateway of manifests/gateway.yaml.
+const (
+	gatewayNamespace = "kserve"
+	gatewayName      = "kserve-ingress-gateway"
+)
+
 // gatewayAPIModule holds the definitions of the Gateway API.
 const gatewayAPIModule = "sigs.k8s.io/gateway-api"
 
@@ -107,7 +113,7 @@ func (c *Cluster) startTraefik(adminPort int) (*process, error) {
 		return nil, err
 	}
 	web, address := loopback(c.gatewayPort), "127.0.0.1"
-	if c.options.Level == Node { // Pods ask it, too.
+	if c.options.Level.RunsPods() { // Pods ask it, too.
 		web, address = fmt.Sprintf(":%d", c.gatewayPort), nodeAddress
 	}
 	config, err := yaml.Marshal(map[string]any{
@@ -143,7 +149,7 @@ func (c *Cluster) gatewayProgrammed(ctx context.Context) error {
 		return errors.New("the GatewayClass is not accepted")
 	}
 	var gateway gatewayv1.Gateway
-	if err := c.client.Get(ctx, client.ObjectKey{Namespace: "kserve", Name: "kserve-ingress-gateway"}, &gateway); err != nil {
+	if err := c.client.Get(ctx, client.ObjectKey{Namespace: gatewayNamespace, Name: gatewayName}, &gateway); err != nil {
 		return err
 	}
 	if !apimeta.IsStatusConditionTrue(gateway.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) {

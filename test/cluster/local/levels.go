@@ -25,13 +25,21 @@ const (
 	// containerd, kube-proxy, DNS and metrics, in namespaces of their own. It needs
 	// root; NodeSupported tells what is missing.
 	Node Level = "node"
+	// Knative adds Knative Serving in pods of the real node, and a controller that
+	// leads its Ingresses over the gateway.
+	Knative Level = "knative"
 )
+
+// RunsPods tells whether the level has a real node.
+func (l Level) RunsPods() bool { return l == Node || l == Knative }
 
 // part is one thing that a level is made of.
 type part struct {
 	name string
 	// tools are the programs it needs, by their names in hack/build-tools.
 	tools []string
+	// images are those it needs, by their names in test/images.
+	images []string
 	// start returns once the part does its work.
 	start func(context.Context, *Cluster) error
 }
@@ -42,6 +50,7 @@ var levels = map[Level][][]part{
 	ControlPlane: controlPlane,
 	Simulated:    slices.Concat(controlPlane, simulation),
 	Node:         slices.Concat(ground, controlPlane, realNode),
+	Knative:      slices.Concat(ground, controlPlane, realNode, knativeServing),
 }
 
 var (
@@ -77,6 +86,11 @@ var (
 			{name: "metrics-server", tools: []string{"metrics-server"}, start: startMetrics},
 		},
 	}
+
+	knativeServing = [][]part{
+		{{name: "Knative Serving", images: knativeImages, start: startKnative}},
+		{{name: "Knative's ingress", tools: []string{"knative-ingress"}, start: startKnativeIngress}},
+	}
 )
 
 // ParseLevel returns the level of that name.
@@ -89,7 +103,7 @@ func ParseLevel(name string) (Level, error) {
 
 // LevelNames lists the levels, the smallest first.
 func LevelNames() []string {
-	all := []Level{ControlPlane, Simulated, Node}
+	all := []Level{ControlPlane, Simulated, Node, Knative}
 	names := make([]string, 0, len(all))
 	for _, l := range all {
 		names = append(names, string(l))
@@ -106,4 +120,15 @@ func (l Level) Tools() []string {
 		}
 	}
 	return tools
+}
+
+// Images lists the images that the level needs.
+func (l Level) Images() []string {
+	var images []string
+	for _, step := range levels[l] {
+		for _, p := range step {
+			images = append(images, p.images...)
+		}
+	}
+	return images
 }

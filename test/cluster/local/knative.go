@@ -1,0 +1,135 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const knativeNamespace = "knative-serving"
+
+// knativeImages are those of Knative's own pods, and of the proxy beside each
+// container of a revision.
+var knativeImages = []string{"knative-controller", "knative-webhook", "knative-activator", "knative-autoscaler", "knative-queue"}
+
+// PrepareKnative downloads what the level Knative is made of beside programs and
+// images. It must be called outside of the namespaces, which have no network.
+func PrepareKnative(ctx context.Context) error {
+	_, err := knativeDirs(ctx)
+	return err
+}
+
+// startKnative installs Knative Serving, and waits until it takes Services.
+func startKnative(ctx context.Context, c *Cluster) error {
+	objects, err := knativeObjects(ctx)
+	if err != nil {
+		return err
+	}
+	first := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Deployment" })
+	group, install := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		for _, name := range knativeImages {
+			if err := c.LoadImage(install, c.options.image(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	group.Go(func() error { return c.Apply(install, objects[:first]) })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	// A pod whose image was not there would look for it again only after a while.
+	if err := c.Apply(ctx, objects[first:]); err != nil {
+		return err
+	}
+	for _, name := range []string{"controller", "webhook", "activator", "autoscaler"} {
+		if err := poll(ctx, c.deploymentAvailable(knativeNamespace, name)); err != nil {
+			return err
+		}
+	}
+	return poll(ctx, c.knativeAnswers)
+}
+
+func (c *Cluster) deploymentAvailable(namespace, name string) condition {
+	return func(ctx context.Context) error {
+		clients, err := kubernetes.NewForConfig(c.config)
+		if err != nil {
+			return err
+		}
+		deployment, err := clients.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if !isAvailable(deployment) {
+			return fmt.Errorf("the Deployment %s is not available; the logs of its pods are in %s", name, c.LogDir())
+		}
+		return nil
+	}
+}
+
+func isAvailable(d *appsv1.Deployment) bool {
+	return d.Status.ObservedGeneration == d.Generation && d.Status.AvailableReplicas == *d.Spec.Replicas
+}
+
+// knativeAnswers holds once Knative's webhooks admit a Service.
+func (c *Cluster) knativeAnswers(ctx context.Context) error {
+	service := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "serving.knative.dev/v1", "kind": "Service",
+		"metadata": map[string]any{"namespace": "default", "name": "trial"},
+		"spec": map[string]any{"template": map[string]any{"spec": map[string]any{
+			"containers": []any{map[string]any{"image": "dev.local/trial:1"}},
+		}}},
+	}}
+	return c.client.Create(ctx, service, client.DryRunAll)
+}
+
+// startKnativeIngress starts the controller that leads Knative's Ingresses over
+// the gateway, and gives pods a name for the gateway.
+func startKnativeIngress(ctx context.Context, c *Cluster) error {
+	manifest, err := manifests.ReadFile("manifests/knative-gateway.yaml")
+	if err != nil {
+		return err
+	}
+	manifest = bytes.ReplaceAll(manifest, []byte("GATEWAY_PORT"), []byte(strconv.Itoa(c.gatewayPort)))
+	objects, err := Decode(bytes.ReplaceAll(manifest, []byte("NODE_ADDRESS"), []byte(nodeAddress)))
+	if err != nil {
+		return err
+	}
+	if err := c.Apply(ctx, objects); err != nil {
+		return err
+	}
+	kubeconfig, err := c.componentKubeconfig("knative-ingress", "system:masters")
+	if err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	process, err := c.processes.start("knative-ingress", c.Tool("knative-ingress"), []string{
+		"--kubeconfig=" + kubeconfig,
+		"--gateway-namespace=" + gatewayNamespace,
+		"--gateway-name=" + gatewayName,
+		"--gateway-address=" + loopback(c.gatewayPort),
+		"--gateway-service=knative-local-gateway." + knativeNamespace + ".svc.cluster.local",
+		"--address=" + nodeAddress,
+		"--health=" + loopback(port),
+	})
+	if err != nil {
+		return err
+	}
+	return process.await(ctx, healthy("http://"+loopback(port)+"/readyz"))
+}
