@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/serinus-io/serinus/test/cluster/local"
 )
 
 const (
@@ -33,13 +35,13 @@ const (
 
 // The node runs pods, which reach each other through Services and DNS and can be reached through the gateway.
 func TestPodsServe(t *testing.T) {
-	c := up(t)
+	c := up(t, local.Node)
 	c.apply(t, "testdata/server.yaml")
 	c.kubectl(t, "wait", "--for=condition=Available", "deployment/server", "--timeout=60s")
 	c.kubectl(t, "wait", "--for=condition=Complete", "job/client", "--timeout=60s")
-	gateway := c.kubectl(t, "get", "gateway", "-n=kserve", "kserve-ingress-gateway", "-o=jsonpath={.spec.listeners[0].port}")
+	gateway := c.gateway(t)
 	eventually(t, "an answer through the gateway", func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+gateway+"/", http.NoBody)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+gateway+"/", http.NoBody)
 		if err != nil {
 			return err
 		}
@@ -75,7 +77,7 @@ func TestEndsWithoutTrace(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := up(t)
+			c := up(t, local.Node)
 			c.apply(t, "testdata/server.yaml")
 			c.kubectl(t, "wait", "--for=condition=Available", "deployment/server", "--timeout=60s")
 			end(t, c)
@@ -92,7 +94,7 @@ type cluster struct {
 	devices []string
 }
 
-func up(t *testing.T) *cluster {
+func up(t *testing.T, level local.Level) *cluster {
 	t.Helper()
 	c := &cluster{dir: t.TempDir(), temp: t.TempDir(), devices: devices(t)}
 	archive, err := filepath.Abs(filepath.Join(top, "bin", "images", "testserver.tar"))
@@ -100,7 +102,7 @@ func up(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.command("cluster", "down", "--dir="+c.dir).Run() })
-	if out, err := c.command("cluster", "up", "--level=node", "--detach", "--dir="+c.dir, "--image="+archive).CombinedOutput(); err != nil {
+	if out, err := c.command("cluster", "up", "--level="+string(level), "--detach", "--dir="+c.dir, "--image="+archive).CombinedOutput(); err != nil {
 		t.Fatalf("starting the cluster: %v\n%s", err, out)
 	}
 	return c
@@ -128,6 +130,12 @@ func (c *cluster) kubectl(t *testing.T, args ...string) string {
 		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, complaints.String())
 	}
 	return string(out)
+}
+
+// gateway is where the gateway takes requests.
+func (c *cluster) gateway(t *testing.T) string {
+	t.Helper()
+	return "127.0.0.1:" + c.kubectl(t, "get", "gateway", "-n=kserve", "kserve-ingress-gateway", "-o=jsonpath={.spec.listeners[0].port}")
 }
 
 func (c *cluster) apply(t *testing.T, file string) {
