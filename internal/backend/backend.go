@@ -7,6 +7,7 @@ package backend
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -178,6 +179,18 @@ func ClusterLocalLabel(isvc *v1beta1.InferenceService) string {
 		}
 	}
 	return ""
+}
+
+// TaggedRevision is a tag, and the revision that it leads to.
+type TaggedRevision struct {
+	Tag      string
+	Revision rollout.Number
+}
+
+// TaggedRevisions lists the tags of a decision with the revisions behind them, in a fixed order.
+func TaggedRevisions(wanted rollout.Tags) []TaggedRevision {
+	all := []TaggedRevision{{v1beta1.TagLatest, wanted.Latest}, {v1beta1.TagPrevious, wanted.Prev}}
+	return slices.DeleteFunc(all, func(t TaggedRevision) bool { return t.Revision == 0 })
 }
 
 // PredictorName is the name of the predictor of an InferenceService.

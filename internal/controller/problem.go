@@ -87,7 +87,7 @@ func refusal(err error) bool {
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return false
 	}
-	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err)
+	return backend.IsRefusal(err)
 }
 
 // leaves are the errors that were joined, each with what it wraps.

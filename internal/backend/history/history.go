@@ -29,6 +29,8 @@ type History struct {
 	Records map[rollout.Number]*appsv1.ControllerRevision
 	// Revisions are decoded from Records; what cannot be decoded is missing.
 	Revisions map[rollout.Number]backend.NewRevision
+	// Parked keeps the rollout record while nothing splits the traffic; nil where nothing does. See [Writer.Park].
+	Parked *appsv1.ControllerRevision
 }
 
 // Read reads the records from the cache.
@@ -41,9 +43,21 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 	if err := store.List(ctx, isvc, &list); err != nil {
 		return History{}, err
 	}
-	err := objects.Collect(isvc, "ControllerRevision", backend.RevisionNumber, objects.Pointers(list.Items), found.Records)
-	if err != nil {
+	all := objects.Pointers(list.Items)
+	if err := objects.Collect(isvc, "ControllerRevision", backend.RevisionNumber, all, found.Records); err != nil {
 		return History{}, err
+	}
+	for _, record := range all {
+		if record.Name != backend.PredictorName(isvc.Name) {
+			continue
+		}
+		ours, err := objects.Belongs(isvc, record, "ControllerRevision")
+		if err != nil {
+			return History{}, err
+		}
+		if ours {
+			found.Parked = record
+		}
 	}
 	for n, record := range found.Records {
 		if revision, err := Decode(record); err == nil {

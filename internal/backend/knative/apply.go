@@ -128,8 +128,8 @@ func (w *writer) writeService(ctx context.Context) error {
 		return err
 	}
 	failures := []error{err, w.update(ctx, wanted, casting)}
-	if w.found.parked != nil && current.Annotations[objects.AnnotationRecord] != "" {
-		failures = append(failures, w.objects.Delete(ctx, w.found.parked))
+	if w.found.Parked != nil && current.Annotations[objects.AnnotationRecord] != "" {
+		failures = append(failures, w.objects.Delete(ctx, w.found.Parked))
 	}
 	return errors.Join(failures...)
 }
@@ -138,21 +138,17 @@ func (w *writer) writeService(ctx context.Context) error {
 // rejected would go on being served.
 func (w *writer) update(ctx context.Context, wanted *servingv1.Service, casting bool) error {
 	err := w.patch(ctx, wanted)
-	if casting && isRefusal(err) {
+	if casting && backend.IsRefusal(err) {
 		wanted.Spec.Template = *w.found.service.Spec.Template.DeepCopy()
 		return errors.Join(err, w.patch(ctx, wanted))
 	}
 	return err
 }
 
-func isRefusal(err error) bool {
-	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err)
-}
-
 // stop deletes the Knative Service, and keeps the record first.
 func (w *writer) stop(ctx context.Context) error {
 	if record := w.decision.Record; record != nil {
-		if err := w.history.Park(ctx, *record, w.found.parked); err != nil {
+		if err := w.history.Park(ctx, *record); err != nil {
 			return err
 		}
 		w.written.Route = true
@@ -160,10 +156,7 @@ func (w *writer) stop(ctx context.Context) error {
 	if w.found.service == nil {
 		return nil
 	}
-	if err := w.Confirm(ctx, w.isvc, w.found.service); err != nil {
-		return err
-	}
-	return w.objects.Delete(ctx, w.found.service)
+	return w.deleteConfirmed(ctx, w.found.service)
 }
 
 func (w *writer) makeService(ctx context.Context) error {
@@ -305,9 +298,9 @@ func (w *writer) traffic() traffic {
 }
 
 func (w *writer) tag(n rollout.Number) string {
-	for _, tag := range tagsOf(w.decision.Tags) {
-		if tag.revision == n {
-			return tag.tag
+	for _, tag := range backend.TaggedRevisions(w.decision.Tags) {
+		if tag.Revision == n {
+			return tag.Tag
 		}
 	}
 	return ""
@@ -317,7 +310,7 @@ func (w *writer) tag(n rollout.Number) string {
 // One that is new comes up without.
 func (w *writer) mustBeReached(n rollout.Number) bool {
 	return w.found.isReady(n) &&
-		(w.found.made[n].GetRoutingState() == servingv1.RoutingStateReserve || w.found.percent(w.isvc, n) >= 0)
+		(w.found.made[n].GetRoutingState() == servingv1.RoutingStateReserve || w.found.isNamed(w.isvc, n))
 }
 
 // patch writes what differs, under the version that was observed. What Knative and others have added is left alone.
@@ -389,11 +382,7 @@ func (w *writer) retry(ctx context.Context) error {
 		if pods := len(w.found.pods[plan.Revision]); pods > 0 || desiredReplicas(made, pods) > 0 {
 			continue
 		}
-		err := w.Confirm(ctx, w.isvc, w.found.service)
-		if err == nil {
-			err = w.objects.Delete(ctx, made)
-		}
-		failures = append(failures, err)
+		failures = append(failures, w.deleteConfirmed(ctx, made))
 	}
 	return errors.Join(failures...)
 }
@@ -448,8 +437,13 @@ func (w *writer) deleteRevision(ctx context.Context, n rollout.Number) error {
 	if made == nil || w.found.casts(w.isvc, n) {
 		return nil
 	}
+	return w.deleteConfirmed(ctx, made)
+}
+
+// deleteConfirmed deletes an object once it is confirmed that the decision was taken on what is.
+func (w *writer) deleteConfirmed(ctx context.Context, object client.Object) error {
 	if err := w.Confirm(ctx, w.isvc, w.found.service); err != nil {
 		return err
 	}
-	return w.objects.Delete(ctx, made)
+	return w.objects.Delete(ctx, object)
 }

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -31,8 +30,6 @@ type children struct {
 	history.History
 	// service is the Knative Service; nil where there is none.
 	service *servingv1.Service
-	// parked keeps the record while there is no Knative Service.
-	parked *appsv1.ControllerRevision
 	// made are the Knative Revisions of the Knative Service.
 	made map[rollout.Number]*servingv1.Revision
 	pods map[rollout.Number][]*corev1.Pod
@@ -53,10 +50,7 @@ func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 
 func (b *Backend) readHistory(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
 	var err error
-	if found.History, err = history.Read(ctx, &b.Store, isvc); err != nil {
-		return err
-	}
-	found.parked, err = history.Parked(ctx, &b.Store, isvc)
+	found.History, err = history.Read(ctx, &b.Store, isvc)
 	return err
 }
 
@@ -237,10 +231,10 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollo
 
 // routeOfNone is that of an InferenceService without a Knative Service: nobody is served, and the record is parked.
 func (c *children) routeOfNone(seen rollout.Route) rollout.Route {
-	if c.parked == nil {
+	if c.Parked == nil {
 		return seen
 	}
-	record, err := rollout.DecodeRecord(c.parked.Annotations[objects.AnnotationRecord])
+	record, err := rollout.DecodeRecord(c.Parked.Annotations[objects.AnnotationRecord])
 	if err != nil {
 		return seen
 	}
@@ -267,9 +261,9 @@ func (c *children) hiddenTags(isvc *v1beta1.InferenceService, record rollout.Rec
 		return nil
 	}
 	var hidden []rollout.Number
-	for _, tag := range tagsOf(rollout.TagsOf(record.Split, record.Target)) {
-		if !traffic.names(tag.revision) && !c.isReady(tag.revision) && record.Split.Percent(tag.revision) == 0 {
-			hidden = append(hidden, tag.revision)
+	for _, tag := range backend.TaggedRevisions(rollout.TagsOf(record.Split, record.Target)) {
+		if !traffic.names(tag.Revision) && !c.isReady(tag.Revision) && record.Split.Percent(tag.Revision) == 0 {
+			hidden = append(hidden, tag.Revision)
 		}
 	}
 	return hidden

@@ -108,18 +108,7 @@ func takenOver(service *servingv1.Service) bool {
 		})
 }
 
-// taggedRevision is a tag, and the revision that it leads to.
-type taggedRevision struct {
-	tag      string
-	revision rollout.Number
-}
-
-func tagsOf(wanted rollout.Tags) []taggedRevision {
-	all := []taggedRevision{{v1beta1.TagLatest, wanted.Latest}, {v1beta1.TagPrevious, wanted.Prev}}
-	return slices.DeleteFunc(all, func(t taggedRevision) bool { return t.revision == 0 })
-}
-
-// trafficTargets writes traffic as Knative takes it: newest revision first, and always by name.
+// targets writes traffic as Knative takes it: newest revision first, and always by name.
 func (t traffic) targets(isvc string) []servingv1.TrafficTarget {
 	sorted := slices.SortedFunc(slices.Values(t), func(a, b target) int { return cmp.Compare(b.revision, a.revision) })
 	targets := make([]servingv1.TrafficTarget, len(sorted))

@@ -78,14 +78,14 @@ func (how Lists) Covers(actual, wanted any) bool {
 	case map[string]any:
 		actual, _ := actual.(map[string]any)
 		for key, value := range wanted {
-			if _, found := actual[key]; !found && !isEmpty(value) || !how.Covers(actual[key], value) {
+			if _, found := actual[key]; !found && !IsEmpty(value) || !how.Covers(actual[key], value) {
 				return false
 			}
 		}
 		return true
 	case []any:
 		actual, _ := actual.([]any)
-		if how == SharedLists && isObjects(wanted) {
+		if how == SharedLists && IsObjects(wanted) {
 			return how.containsAll(actual, wanted)
 		}
 		return how.coversEach(actual, wanted)
@@ -117,7 +117,7 @@ func equal(a, b any) bool {
 
 func equalButEmpty(a, b map[string]any) bool {
 	for key, value := range a {
-		if !isEmpty(value) && !equal(value, b[key]) {
+		if !IsEmpty(value) && !equal(value, b[key]) {
 			return false
 		}
 	}
@@ -137,7 +137,8 @@ func (how Lists) containsAll(actual, wanted []any) bool {
 	return true
 }
 
-func isObjects(list []any) bool {
+// IsObjects tells whether the elements of a list are objects.
+func IsObjects(list []any) bool {
 	if len(list) == 0 {
 		return false
 	}
@@ -145,14 +146,14 @@ func isObjects(list []any) bool {
 	return ok
 }
 
-// isEmpty tells whether a value is one that the API server leaves out.
-func isEmpty(value any) bool {
+// IsEmpty tells whether a value is one that the API server leaves out.
+func IsEmpty(value any) bool {
 	switch value := value.(type) {
 	case nil:
 		return true
 	case map[string]any:
 		for _, inner := range value {
-			if !isEmpty(inner) {
+			if !IsEmpty(inner) {
 				return false
 			}
 		}

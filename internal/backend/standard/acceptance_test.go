@@ -11,7 +11,6 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/objects"
-	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 const (
@@ -326,15 +325,5 @@ func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
 				t.Errorf("refused: %t\n  %s: %s\nwant\n  %s: %s", got.Refused, got.Reason, got.Message, test.wantReason, test.wantMessage)
 			}
 		})
-	}
-}
-
-func TestTagsAreInAFixedOrder(t *testing.T) {
-	got := tags(rollout.Tags{Latest: 2, Prev: 1})
-	if len(got) != 2 || got[0] != (taggedRevision{"latest", 2}) || got[1] != (taggedRevision{"prev", 1}) {
-		t.Errorf("tags are %v", got)
-	}
-	if got := tags(rollout.Tags{}); len(got) > 0 {
-		t.Errorf("of no split, tags are %v", got)
 	}
 }

@@ -179,10 +179,10 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	}
 	w.written.Route = written
 	wanted := map[string]bool{}
-	for _, tag := range tags(w.decision.Tags) {
-		wanted[tag.tag] = true
-		route := tagRoute(w.isvc, w.Config.Ingress, tag.tag, tag.revision)
-		if _, err := w.writeRoute(ctx, route, w.found.tagRoutes[tag.tag]); err != nil {
+	for _, tag := range backend.TaggedRevisions(w.decision.Tags) {
+		wanted[tag.Tag] = true
+		route := tagRoute(w.isvc, w.Config.Ingress, tag.Tag, tag.Revision)
+		if _, err := w.writeRoute(ctx, route, w.found.tagRoutes[tag.Tag]); err != nil {
 			return err
 		}
 	}
@@ -212,11 +212,11 @@ func (w *writer) mayShift(ctx context.Context) error {
 	if w.decision.Record.Split.Percent(target) <= now.Percent(target) {
 		return nil
 	}
-	for _, tag := range tags(w.decision.Tags) {
-		if w.found.tagRoutes[tag.tag] != nil {
+	for _, tag := range backend.TaggedRevisions(w.decision.Tags) {
+		if w.found.tagRoutes[tag.Tag] != nil {
 			continue
 		}
-		if _, err := w.objects.Look(ctx, tagRoute(w.isvc, w.Config.Ingress, tag.tag, tag.revision), routeKind); err != nil {
+		if _, err := w.objects.Look(ctx, tagRoute(w.isvc, w.Config.Ingress, tag.Tag, tag.Revision), routeKind); err != nil {
 			return err
 		}
 	}

@@ -71,7 +71,7 @@ func enriched(rt *rapid.T, value any, how objects.Lists) any {
 		}
 		return value
 	case []any:
-		if how == objects.ExactLists || !isObjects(value) {
+		if how == objects.ExactLists || !objects.IsObjects(value) {
 			return value
 		}
 		for i := range value {
@@ -123,7 +123,7 @@ func damage(rt *rapid.T, object map[string]any) string {
 		case map[string]any:
 			for _, key := range slices.Sorted(maps.Keys(value)) {
 				inner := value[key]
-				if isEmpty(inner) {
+				if objects.IsEmpty(inner) {
 					continue
 				}
 				places = append(places, path+"."+key+" removed")
@@ -162,17 +162,4 @@ func another(value any) any {
 	default:
 		return nil
 	}
-}
-
-func isObjects(list []any) bool {
-	if len(list) == 0 {
-		return false
-	}
-	_, ok := list[0].(map[string]any)
-	return ok
-}
-
-// isEmpty tells whether there is nothing in a value that the API server would keep.
-func isEmpty(value any) bool {
-	return objects.SharedLists.Covers(nil, value) && objects.SharedLists.Covers(map[string]any{}, map[string]any{"": value})
 }

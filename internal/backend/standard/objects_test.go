@@ -130,8 +130,8 @@ func TestRoutes(t *testing.T) {
 				Stable: 1, Target: 2, Split: split(t, test.shares...), Before: rollout.All(1), ShiftedAt: start, Highest: 2,
 			}
 			objects := []client.Object{mainRoute(isvc, ingress, record, test.timeout)}
-			for _, tag := range tags(rollout.TagsOf(record.Split, record.Target)) {
-				objects = append(objects, tagRoute(isvc, ingress, tag.tag, tag.revision))
+			for _, tag := range backend.TaggedRevisions(rollout.TagsOf(record.Split, record.Target)) {
+				objects = append(objects, tagRoute(isvc, ingress, tag.Tag, tag.Revision))
 			}
 			compareWithGolden(t, objects...)
 		})

@@ -280,7 +280,7 @@ func (c *children) knows(record rollout.Record) bool {
 }
 
 func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollout.Record) bool {
-	wanted := tags(rollout.TagsOf(record.Split, record.Target))
+	wanted := backend.TaggedRevisions(rollout.TagsOf(record.Split, record.Target))
 	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(found.tagRoutes) > 0) {
 		wanted = nil
 	}
@@ -288,8 +288,8 @@ func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollo
 		return false
 	}
 	for _, tag := range wanted {
-		route := found.tagRoutes[tag.tag]
-		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.revision)) || !acceptanceOf(route).takenOver {
+		route := found.tagRoutes[tag.Tag]
+		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.Revision)) || !acceptanceOf(route).takenOver {
 			return false
 		}
 	}

@@ -5,7 +5,6 @@ package standard
 
 import (
 	"fmt"
-	"slices"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -228,15 +227,4 @@ func value[T any](pointer *T, otherwise T) T {
 		return otherwise
 	}
 	return *pointer
-}
-
-// tags lists the tags of the decision with the revisions behind them, in a fixed order.
-func tags(wanted rollout.Tags) []taggedRevision {
-	all := []taggedRevision{{v1beta1.TagLatest, wanted.Latest}, {v1beta1.TagPrevious, wanted.Prev}}
-	return slices.DeleteFunc(all, func(t taggedRevision) bool { return t.revision == 0 })
-}
-
-type taggedRevision struct {
-	tag      string
-	revision rollout.Number
 }

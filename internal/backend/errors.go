@@ -30,3 +30,9 @@ func IsStale(err error) bool {
 	}
 	return err == ErrStale || apierrors.IsConflict(err) //nolint:errorlint // As above.
 }
+
+// IsRefusal tells whether the API server refuses what was written: it is invalid, forbidden by a policy or over a quota,
+// and would be refused again.
+func IsRefusal(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err)
+}
