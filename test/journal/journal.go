@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,8 +19,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -42,6 +45,7 @@ type Journal struct {
 	client    client.WithWatch
 	namespace string
 	began     time.Time
+	kinds     []client.ObjectList
 	watches   []watch.Interface
 
 	mu      sync.Mutex
@@ -49,17 +53,36 @@ type Journal struct {
 	excused map[string]bool
 }
 
-func kinds() []client.ObjectList {
-	return []client.ObjectList{
+// kinds lists what is recorded: of Knative's kinds and the Gateway API's those that the cluster has.
+func kinds(c client.Client) ([]client.ObjectList, error) {
+	lists := []client.ObjectList{
 		&v1beta1.InferenceServiceList{}, &appsv1.ControllerRevisionList{}, &appsv1.DeploymentList{}, &corev1.ServiceList{},
-		&corev1.PodList{}, &discoveryv1.EndpointSliceList{}, &gatewayv1.HTTPRouteList{},
+		&corev1.PodList{}, &discoveryv1.EndpointSliceList{},
 	}
+	for _, list := range []client.ObjectList{&gatewayv1.HTTPRouteList{}, &servingv1.ServiceList{}, &servingv1.RevisionList{}} {
+		kind, err := c.GroupVersionKindFor(list)
+		if err == nil {
+			_, err = c.RESTMapper().RESTMapping(schema.GroupKind{Group: kind.Group, Kind: strings.TrimSuffix(kind.Kind, "List")}, kind.Version)
+		}
+		if apimeta.IsNoMatchError(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("looking for %T: %w", list, err)
+		}
+		lists = append(lists, list)
+	}
+	return lists, nil
 }
 
 // Start records from now on, until Stop.
 func Start(ctx context.Context, c client.WithWatch, namespace string) (*Journal, error) {
 	j := &Journal{client: c, namespace: namespace, began: time.Now(), excused: map[string]bool{}}
-	for _, list := range kinds() {
+	var err error
+	if j.kinds, err = kinds(c); err != nil {
+		return nil, err
+	}
+	for _, list := range j.kinds {
 		// A watch without a version begins with what there is.
 		watching, err := c.Watch(ctx, list, client.InNamespace(namespace))
 		if err != nil {
@@ -159,7 +182,7 @@ func (j *Journal) behind(ctx context.Context) (string, error) {
 			delete(known, key)
 		}
 	}
-	for _, list := range kinds() {
+	for _, list := range j.kinds {
 		if err := j.client.List(ctx, list, client.InNamespace(j.namespace)); err != nil {
 			return "", err
 		}

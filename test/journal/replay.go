@@ -6,6 +6,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -13,15 +14,14 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"knative.dev/serving/pkg/apis/autoscaling"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
-
-// annotationRecord holds the rollout record, on the HTTPRoute.
-const annotationRecord = "rollout.serinus.io/record"
 
 // Check holds all that has happened against the rules, and names each breach with the moment at which it came about.
 func (j *Journal) Check() error {
@@ -52,7 +52,7 @@ func (j *Journal) Check() error {
 // isForeign tells whether an object, whatever its name and its labels, is somebody else's.
 func isForeign(object client.Object) bool {
 	switch object.(type) {
-	case *appsv1.Deployment, *corev1.Service, *gatewayv1.HTTPRoute:
+	case *appsv1.Deployment, *corev1.Service, *gatewayv1.HTTPRoute, *servingv1.Service:
 		owner := metav1.GetControllerOf(object)
 		return owner != nil && owner.Kind != "InferenceService"
 	}
@@ -63,14 +63,16 @@ func isForeign(object client.Object) bool {
 func (j *Journal) Splits(isvc string) []string {
 	var splits []string
 	for _, entry := range j.Entries() {
-		route, ok := entry.Object.(*gatewayv1.HTTPRoute)
-		if !ok || route.Name != isvc || entry.Deleted {
+		if !IsRoute(isvc, entry.Object) || entry.Deleted {
 			continue
 		}
-		split, err := SplitOf(isvc, route)
+		split, err := SplitOf(isvc, entry.Object)
 		said := split.String()
-		if err != nil {
+		switch {
+		case err != nil:
 			said = err.Error()
+		case split.IsEmpty():
+			continue
 		}
 		if len(splits) == 0 || splits[len(splits)-1] != said {
 			splits = append(splits, said)
@@ -84,11 +86,11 @@ func (j *Journal) Given(isvc string) []string {
 	var splits []string
 	generation := int64(0)
 	for _, entry := range j.Entries() {
-		route, ok := entry.Object.(*gatewayv1.HTTPRoute)
-		if !ok || route.Name != isvc || entry.Deleted || route.Generation == generation {
+		route := entry.Object
+		if !IsRoute(isvc, route) || entry.Deleted || route.GetGeneration() == generation {
 			continue
 		}
-		generation = route.Generation
+		generation = route.GetGeneration()
 		if j.isExcusedWrite(entry.Version) {
 			continue
 		}
@@ -102,30 +104,6 @@ func (j *Journal) Given(isvc string) []string {
 	return splits
 }
 
-// SplitOf is what an HTTPRoute of an InferenceService does with requests.
-func SplitOf(isvc string, route *gatewayv1.HTTPRoute) (rollout.Split, error) {
-	var shares []rollout.Share
-	for _, rule := range route.Spec.Rules {
-		for _, ref := range rule.BackendRefs {
-			number := revisionNumber(isvc, string(ref.Name))
-			if number == 0 || ref.Weight == nil {
-				return rollout.Split{}, fmt.Errorf("HTTPRoute %s leads to %q, which is no revision with a weight", route.Name, ref.Name)
-			}
-			shares = append(shares, rollout.Share{Revision: number, Percent: int(*ref.Weight)})
-		}
-	}
-	return rollout.NewSplit(shares...)
-}
-
-// RecordOf is the rollout record on an HTTPRoute.
-func RecordOf(route *gatewayv1.HTTPRoute) (rollout.Record, error) {
-	text, found := route.Annotations[annotationRecord]
-	if !found {
-		return rollout.Record{}, fmt.Errorf("HTTPRoute %s has no rollout record", route.Name)
-	}
-	return rollout.DecodeRecord(text)
-}
-
 func revisionNumber(isvc, name string) rollout.Number {
 	var number rollout.Number
 	if _, err := fmt.Sscanf(name, isvc+"-predictor-%05d", &number); err != nil || fmt.Sprintf("%s-predictor-%05d", isvc, number) != name {
@@ -137,12 +115,15 @@ func revisionNumber(isvc, name string) rollout.Number {
 // world is what there is of one InferenceService at one moment.
 type world struct {
 	isvc     string
+	knative  bool          // Whether the traffic is split by a Knative Service.
 	split    rollout.Split // Of the main route, as it was last written.
-	routes   map[string]*gatewayv1.HTTPRoute
+	routes   map[string]client.Object
 	ready    map[rollout.Number]int
+	pods     map[rollout.Number]map[string]bool // Of Knative's revisions, the ready ones.
 	replicas map[rollout.Number]int
-	services map[rollout.Number]bool
-	served   map[string]bool // Splits that the gateway has taken over at some time.
+	there    map[rollout.Number]bool // What a route can name: Services, or Knative's Revisions.
+	fromZero map[rollout.Number]bool // Revisions that come up with a request.
+	served   map[string]bool         // Splits that the gateway has taken over at some time.
 	deleted  bool
 	excused  func(client.Object) bool
 }
@@ -150,10 +131,12 @@ type world struct {
 func newWorld(isvc string, excused func(client.Object) bool) *world {
 	return &world{
 		isvc:     isvc,
-		routes:   map[string]*gatewayv1.HTTPRoute{},
+		routes:   map[string]client.Object{},
 		ready:    map[rollout.Number]int{},
+		pods:     map[rollout.Number]map[string]bool{},
 		replicas: map[rollout.Number]int{},
-		services: map[rollout.Number]bool{},
+		there:    map[rollout.Number]bool{},
+		fromZero: map[rollout.Number]bool{},
 		served:   map[string]bool{rollout.Split{}.String(): true},
 		excused:  excused,
 	}
@@ -162,22 +145,68 @@ func newWorld(isvc string, excused func(client.Object) bool) *world {
 // take goes on to the next moment, and returns the rules that are broken then.
 func (w *world) take(entry Entry) []error {
 	switch object := entry.Object.(type) {
-	case *discoveryv1.EndpointSlice:
-		w.ready[revisionNumber(w.isvc, object.Labels[discoveryv1.LabelServiceName])] = readyEndpoints(object, entry.Deleted)
-	case *corev1.Service:
-		number := revisionNumber(w.isvc, object.Name)
-		gone := w.services[number] && entry.Deleted
-		w.services[number] = !entry.Deleted
-		if gone && !w.excused(object) {
-			return w.checkUnrouted(number, "its Service is deleted")
-		}
-	case *appsv1.Deployment:
-		return w.takeDeployment(object, entry.Deleted)
-	case *gatewayv1.HTTPRoute:
+	case *servingv1.Service:
+		w.knative = true
 		return w.takeRoute(object, entry.Deleted)
 	case *v1beta1.InferenceService:
 		w.deleted = entry.Deleted
 		return w.takeStatus(object)
+	}
+	if w.knative {
+		return w.takeFromKnative(entry)
+	}
+	switch object := entry.Object.(type) {
+	case *discoveryv1.EndpointSlice:
+		w.ready[revisionNumber(w.isvc, object.Labels[discoveryv1.LabelServiceName])] = readyEndpoints(object, entry.Deleted)
+	case *corev1.Service:
+		return w.takeBackend(revisionNumber(w.isvc, object.Name), object, entry.Deleted)
+	case *appsv1.Deployment:
+		return w.takeDeployment(object, entry.Deleted)
+	case *gatewayv1.HTTPRoute:
+		return w.takeRoute(object, entry.Deleted)
+	}
+	return nil
+}
+
+// takeFromKnative takes what happens to Knative's own objects. What it makes of Services, of Deployments and of routes is
+// its own affair.
+func (w *world) takeFromKnative(entry Entry) []error {
+	switch object := entry.Object.(type) {
+	case *servingv1.Revision:
+		number := revisionNumber(w.isvc, object.Name)
+		w.fromZero[number] = object.IsReady() && leastReplicas(object) == "0"
+		return w.takeBackend(number, object, entry.Deleted)
+	case *corev1.Pod:
+		number := revisionOfPod(w.isvc, object.Labels)
+		if w.pods[number] == nil {
+			w.pods[number] = map[string]bool{}
+		}
+		delete(w.pods[number], object.Name)
+		if !entry.Deleted && object.DeletionTimestamp == nil && isReady(object) {
+			w.pods[number][object.Name] = true
+		}
+		w.ready[number] = len(w.pods[number])
+	}
+	return nil
+}
+
+func leastReplicas(revision *servingv1.Revision) string {
+	_, least, _ := autoscaling.MinScaleAnnotation.Get(revision.Annotations)
+	return least
+}
+
+func isReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(condition corev1.PodCondition) bool {
+		return condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue
+	})
+}
+
+// takeBackend takes what becomes of what a route can name.
+func (w *world) takeBackend(number rollout.Number, object client.Object, deleted bool) []error {
+	gone := w.there[number] && deleted
+	w.there[number] = !deleted
+	if gone && !w.excused(object) {
+		return w.checkUnrouted(number, fmt.Sprintf("its %T is deleted", object))
 	}
 	return nil
 }
@@ -215,6 +244,12 @@ func (w *world) checkUnrouted(number rollout.Number, what string) []error {
 	}
 	var breaches []error
 	for name, route := range w.routes {
+		if service, is := route.(*servingv1.Service); is {
+			if named(w.isvc, service)[number] {
+				breaches = append(breaches, fmt.Errorf("rule 4: revision %d is named by Knative Service %s when %s", number, name, what))
+			}
+			continue
+		}
 		split, err := SplitOf(w.isvc, route)
 		switch {
 		case err != nil:
@@ -228,38 +263,35 @@ func (w *world) checkUnrouted(number rollout.Number, what string) []error {
 	return breaches
 }
 
-// TakenOver reports whether every gateway says that it serves the route as it is.
-func TakenOver(route *gatewayv1.HTTPRoute) bool {
-	for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
-		for _, parent := range route.Status.Parents {
-			condition := apimeta.FindStatusCondition(parent.Conditions, string(kind))
-			if condition == nil || condition.Status != "True" || condition.ObservedGeneration != route.Generation {
-				return false
-			}
-		}
+// main is the name of the route that splits the traffic. The others are of tags.
+func (w *world) main() string {
+	if w.knative {
+		return w.isvc + "-predictor"
 	}
-	return len(route.Status.Parents) > 0
+	return w.isvc
 }
 
-func (w *world) takeRoute(route *gatewayv1.HTTPRoute, deleted bool) []error {
-	before := w.routes[route.Name]
-	w.routes[route.Name] = route
+func (w *world) takeRoute(route client.Object, deleted bool) []error {
+	name := route.GetName()
+	before := w.routes[name]
+	w.routes[name] = route
 	if deleted {
-		delete(w.routes, route.Name)
+		delete(w.routes, name)
 		return nil
 	}
 	split, err := SplitOf(w.isvc, route)
-	if err == nil && TakenOver(route) && route.Name == w.isvc {
+	if err == nil && TakenOver(route) && name == w.main() {
 		w.served[split.String()] = true
 	}
-	if before != nil && before.Generation == route.Generation && before.Annotations[annotationRecord] == route.Annotations[annotationRecord] {
+	if before != nil && before.GetGeneration() == route.GetGeneration() &&
+		before.GetAnnotations()[annotationRecord] == route.GetAnnotations()[annotationRecord] {
 		return nil // Only its status has changed.
 	}
 	if err != nil {
 		return []error{fmt.Errorf("rule 1: %w", err)}
 	}
-	breaches := w.checkServices(route.Name, split)
-	if route.Name != w.isvc {
+	breaches := w.checkThere(name, split)
+	if name != w.main() {
 		return breaches
 	}
 	breaches = append(breaches, w.checkRecord(route, split)...)
@@ -268,19 +300,19 @@ func (w *world) takeRoute(route *gatewayv1.HTTPRoute, deleted bool) []error {
 	return breaches
 }
 
-// checkServices is rule 4, upwards: what a route names is there.
-func (w *world) checkServices(name string, split rollout.Split) []error {
+// checkThere is rule 4, upwards: what a route names is there.
+func (w *world) checkThere(name string, split rollout.Split) []error {
 	var breaches []error
 	for _, share := range split.Shares() {
-		if !w.services[share.Revision] {
-			breaches = append(breaches, fmt.Errorf("rule 4: HTTPRoute %s names revision %d, which has no Service", name, share.Revision))
+		if !w.there[share.Revision] {
+			breaches = append(breaches, fmt.Errorf("rule 4: route %s names revision %d, which has no Service or Knative Revision", name, share.Revision))
 		}
 	}
 	return breaches
 }
 
 // checkRecord is rule 7: record and weights are one write.
-func (w *world) checkRecord(route *gatewayv1.HTTPRoute, split rollout.Split) []error {
+func (w *world) checkRecord(route client.Object, split rollout.Split) []error {
 	record, err := RecordOf(route)
 	if err != nil {
 		return []error{fmt.Errorf("rule 7: %w", err)}
@@ -295,15 +327,19 @@ func (w *world) checkRecord(route *gatewayv1.HTTPRoute, split rollout.Split) []e
 func (w *world) checkReady(split rollout.Split) []error {
 	serving := w.split.IsEmpty()
 	for _, share := range w.split.Shares() {
-		serving = serving || share.Percent > 0 && w.ready[share.Revision] > 0
+		serving = serving || share.Percent > 0 && w.canServe(share.Revision)
 	}
 	var breaches []error
 	for _, share := range split.Shares() {
-		if share.Percent > 0 && w.split.Percent(share.Revision) == 0 && w.ready[share.Revision] == 0 && serving {
+		if share.Percent > 0 && w.split.Percent(share.Revision) == 0 && !w.canServe(share.Revision) && serving {
 			breaches = append(breaches, fmt.Errorf("rule 2: revision %d gets %d %% and has no ready endpoint", share.Revision, share.Percent))
 		}
 	}
 	return breaches
+}
+
+func (w *world) canServe(number rollout.Number) bool {
+	return w.ready[number] > 0 || w.fromZero[number]
 }
 
 // takeStatus looks at what users are told.
@@ -337,7 +373,7 @@ func (w *world) takeStatus(isvc *v1beta1.InferenceService) []error {
 
 // checkRealised is rule 9: Ready is never True for a spec that has not been acted on.
 func (w *world) checkRealised(isvc *v1beta1.InferenceService, reported rollout.Split) []error {
-	route := w.routes[isvc.Name]
+	route := w.routes[w.main()]
 	if route == nil {
 		return []error{errors.New("rule 9: Ready is True and there is no route")}
 	}

@@ -11,6 +11,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"knative.dev/pkg/apis"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -42,6 +45,10 @@ func describe(object any) string {
 		return describeService(object)
 	case *gatewayv1.HTTPRoute:
 		return describeRoute(object)
+	case *servingv1.Service:
+		return describeKnative(object)
+	case *servingv1.Revision:
+		return fmt.Sprintf("%s %s", object.GetRoutingState(), describeCondition(object.Status.GetCondition(servingv1.RevisionConditionReady)))
 	case *appsv1.Deployment:
 		replicas := int32(1)
 		if object.Spec.Replicas != nil {
@@ -87,9 +94,28 @@ func describeRoute(route *gatewayv1.HTTPRoute) string {
 			}
 		}
 	}
+	return describeSplit(route, weights)
+}
+
+func describeKnative(service *servingv1.Service) string {
+	var shares []string
+	for _, target := range service.Spec.Traffic {
+		shares = append(shares, fmt.Sprintf("%s:%d", target.RevisionName, *target.Percent))
+	}
+	return "casts " + service.Spec.Template.Name + ", " + describeSplit(service, shares)
+}
+
+func describeSplit(route client.Object, shares []string) string {
 	accepted := "not taken over"
 	if TakenOver(route) {
 		accepted = "taken over"
 	}
-	return fmt.Sprintf("gen %d, %s: %s %s", route.Generation, accepted, strings.Join(weights, " "), route.Annotations[annotationRecord])
+	return fmt.Sprintf("gen %d, %s: %s %s", route.GetGeneration(), accepted, strings.Join(shares, " "), route.GetAnnotations()[annotationRecord])
+}
+
+func describeCondition(condition *apis.Condition) string {
+	if condition == nil {
+		return "not seen"
+	}
+	return fmt.Sprintf("Ready=%s (%s: %s)", condition.Status, condition.Reason, condition.Message)
 }
