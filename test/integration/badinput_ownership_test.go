@@ -20,7 +20,6 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/internal/config"
 )
 
 // squatters are objects of names that a release needs, and that are somebody else's.
@@ -29,7 +28,7 @@ var squatters = map[string]struct {
 	make func(metav1.ObjectMeta) client.Object
 	// kind is what the condition calls it, and condition where it says so.
 	kind, condition string
-	options         []func(*config.Config)
+	options         []option
 	// first says that the name is needed for the first deployment already; else it is for the canary.
 	first bool
 	// printed is what users see meanwhile.
@@ -84,7 +83,7 @@ var squatters = map[string]struct {
 	},
 	"a Service of the name in the cluster": {
 		name: iris, kind: "Service", condition: v1beta1.ConditionPredictorReady, first: true,
-		options: []func(*config.Config){withLocalGateway},
+		options: []option{withLocalGateway},
 		make: func(meta metav1.ObjectMeta) client.Object {
 			return &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
 		},

@@ -218,17 +218,6 @@ var _ = Describe("a spec that cannot be run", func() {
 		together(ctx, trials)
 	})
 
-	It("says that there is no Knative, where it asks for that", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.apply(model(1), annotation(v1beta1.AnnotationDeploymentMode, "Knative"))
-		s.condition(v1beta1.ConditionIngressReady, SatisfyAll(
-			HaveField("Status", metav1.ConditionFalse), HaveField("Reason", "KnativeNotInstalled"), HaveField("Message", ContainSubstring("install it")),
-		))
-		Eventually(s.isvc).Should(HaveField("Status.DeploymentMode", "Knative"))
-		Expect(s.records()).To(ConsistOf(revision(1)))
-		s.settles()
-	})
-
 	It("leaves what it says wrongly as it was: stopped what is stopped, tagged what is tagged", func(ctx SpecContext) {
 		together(ctx, []trial{{name: "stop", tell: func(s *story) {
 			s.canaries()

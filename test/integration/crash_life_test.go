@@ -32,7 +32,7 @@ import (
 // life is all that can become of an InferenceService, one chapter after the other. It is told over and over, with
 // something else going wrong each time.
 type life struct {
-	options  []func(*config.Config)
+	options  []option
 	replicas manifest
 	chapters []chapter
 }
@@ -97,7 +97,7 @@ var lives = map[string]life{
 		prints: [5]string{"True", "", "100", "", revision(2)}, splits: []string{"2:100"}, runs: []int{2},
 	}}},
 	"a life in which old revisions take long to drain": {
-		options:  []func(*config.Config){func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 10 * time.Minute }},
+		options:  []option{func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 10 * time.Minute }},
 		replicas: replicas(leastReplicas, leastReplicas),
 		chapters: []chapter{{
 			name: "creation", says: []manifest{model(1)},

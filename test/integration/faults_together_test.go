@@ -10,14 +10,13 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/test/integration/wire"
 )
 
 // trial is one of many stories that differ in little, each with a namespace of its own.
 type trial struct {
 	name    string
-	options []func(*config.Config)
+	options []option
 	tell    func(*story)
 }
 

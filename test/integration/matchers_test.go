@@ -7,12 +7,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	. "github.com/onsi/gomega"
 	gomegatypes "github.com/onsi/gomega/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -66,9 +68,10 @@ func PrintColumns(ready, prev, latest, prevRevision, latestRevision string) gome
 	}, Equal([]string{ready, prev, latest, prevRevision, latestRevision}))
 }
 
-// SplitTraffic matches an HTTPRoute by what it does with requests: «2:10 1:90», the newest revision first.
+// SplitTraffic matches an HTTPRoute or a Knative Service by what it does with requests: «2:10 1:90», the newest revision
+// first.
 func SplitTraffic(split string) gomegatypes.GomegaMatcher {
-	return WithTransform(func(route *gatewayv1.HTTPRoute) (string, error) {
+	return WithTransform(func(route client.Object) (string, error) {
 		found, err := journal.SplitOf(iris, route)
 		return found.String(), err
 	}, Equal(split))
@@ -85,10 +88,23 @@ func HaveHosts(hosts ...string) gomegatypes.GomegaMatcher {
 	}, Equal(hosts))
 }
 
-// Remember matches an HTTPRoute by the stable and the previous revision of its rollout record: «S=2 V=1», or «S=1»
+// HaveTags matches a Knative Service by the tags that it serves, each with what it leads to.
+func HaveTags(tags map[string]string) gomegatypes.GomegaMatcher {
+	return WithTransform(func(service *servingv1.Service) map[string]string {
+		found := map[string]string{}
+		for _, target := range service.Status.Traffic {
+			if target.Tag != "" {
+				found[target.Tag] = strings.TrimLeft(strings.TrimPrefix(target.RevisionName, iris+"-predictor-"), "0") + ":100"
+			}
+		}
+		return found
+	}, Equal(tags))
+}
+
+// Remember matches an HTTPRoute or a Knative Service by the stable and the previous revision of its rollout record: «S=2 V=1», or «S=1»
 // where there is no previous.
 func Remember(record string) gomegatypes.GomegaMatcher {
-	return WithTransform(func(route *gatewayv1.HTTPRoute) (string, error) {
+	return WithTransform(func(route client.Object) (string, error) {
 		found, err := journal.RecordOf(route)
 		said := fmt.Sprintf("S=%d", found.Stable)
 		if found.Previous != 0 {

@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
@@ -19,7 +20,7 @@ import (
 // The rows of the table «What the split is» in the contract, by their numbers.
 
 // stable has model 1 serve everything.
-func stable(ctx SpecContext, options ...func(*config.Config)) *story {
+func stable(ctx SpecContext, options ...option) *story {
 	GinkgoHelper()
 	s := begin(ctx, options...)
 	s.serve()
@@ -37,7 +38,7 @@ func (s *story) serve() {
 func patiently(cfg *config.Config) { cfg.Rollout.SettlePeriod.Duration = 5 * time.Second }
 
 // canary has model 2 get 10 % beside model 1.
-func canary(ctx SpecContext, options ...func(*config.Config)) *story {
+func canary(ctx SpecContext, options ...option) *story {
 	GinkgoHelper()
 	s := stable(ctx, options...)
 	s.apply(model(2), percent(10))
@@ -46,7 +47,7 @@ func canary(ctx SpecContext, options ...func(*config.Config)) *story {
 }
 
 // promoted has model 2 take over from model 1, whose workload is gone since.
-func promoted(ctx SpecContext, options ...func(*config.Config)) *story {
+func promoted(ctx SpecContext, options ...option) *story {
 	GinkgoHelper()
 	s := canary(ctx, options...)
 	s.apply(model(2))
@@ -55,10 +56,10 @@ func promoted(ctx SpecContext, options ...func(*config.Config)) *story {
 	return s
 }
 
-var _ = Describe("row 1: the first deployment is not ready", func() {
+var _ = inBothModes("row 1: the first deployment is not ready", func(mode option) {
 	for name, says := range map[string][]manifest{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
 		It("splits nothing, with "+name, func(ctx SpecContext) {
-			s := begin(ctx)
+			s := begin(ctx, mode)
 			s.becomes(1, peers.NotReady())
 			s.apply(says...)
 			s.prints("Unknown", "", "", "", "")
@@ -68,10 +69,10 @@ var _ = Describe("row 1: the first deployment is not ready", func() {
 	}
 })
 
-var _ = Describe("row 2: the first deployment is ready", func() {
+var _ = inBothModes("row 2: the first deployment is ready", func(mode option) {
 	for name, says := range map[string][]manifest{"no percent": {model(1)}, "a percent": {model(1), percent(10)}, "0 %": {model(1), percent(0)}} {
 		It("gives it everything, with "+name, func(ctx SpecContext) {
-			s := begin(ctx)
+			s := begin(ctx, mode)
 			s.apply(says...)
 			s.prints("True", "", "100", "", revision(1))
 			s.splits("1:100")
@@ -80,10 +81,10 @@ var _ = Describe("row 2: the first deployment is ready", func() {
 	}
 })
 
-var _ = Describe("row 3: the target is not ready", func() {
+var _ = inBothModes("row 3: the target is not ready", func(mode option) {
 	for name, says := range map[string][]manifest{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
 		It("leaves everything with the stable, with "+name, func(ctx SpecContext) {
-			s := stable(ctx)
+			s := stable(ctx, mode)
 			s.becomes(2, peers.NotReady())
 			s.apply(says...)
 			s.prints("Unknown", "", "100", "", revision(1))
@@ -94,9 +95,9 @@ var _ = Describe("row 3: the target is not ready", func() {
 	}
 })
 
-var _ = Describe("row 4: the target is ready and the percent is 10", func() {
+var _ = inBothModes("row 4: the target is ready and the percent is 10", func(mode option) {
 	It("gives it 10", func(ctx SpecContext) {
-		s := stable(ctx)
+		s := stable(ctx, mode)
 		s.apply(model(2), percent(10))
 		s.prints("True", "90", "10", revision(1), revision(2))
 		s.splits("2:10 1:90")
@@ -106,9 +107,9 @@ var _ = Describe("row 4: the target is ready and the percent is 10", func() {
 	})
 })
 
-var _ = Describe("row 5: the percent changes to 50", func() {
+var _ = inBothModes("row 5: the percent changes to 50", func(mode option) {
 	It("gives the canary 50", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.apply(model(2), percent(50))
 		s.prints("True", "50", "50", revision(1), revision(2))
 		s.splits("2:50 1:50")
@@ -117,9 +118,9 @@ var _ = Describe("row 5: the percent changes to 50", func() {
 	})
 })
 
-var _ = Describe("row 6: the percent is absent and the target is ready", func() {
+var _ = inBothModes("row 6: the percent is absent and the target is ready", func(mode option) {
 	It("promotes a canary", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.apply(model(2))
 		s.prints("True", "", "100", "", revision(2))
 		s.splits("2:100")
@@ -130,7 +131,7 @@ var _ = Describe("row 6: the percent is absent and the target is ready", func() 
 	})
 
 	It("promotes a target that was never a canary", func(ctx SpecContext) {
-		s := stable(ctx)
+		s := stable(ctx, mode)
 		s.apply(model(2))
 		s.prints("True", "", "100", "", revision(2))
 		s.splits("2:100")
@@ -140,9 +141,9 @@ var _ = Describe("row 6: the percent is absent and the target is ready", func() 
 	})
 })
 
-var _ = Describe("row 7: the percent is 100 and the target is ready", func() {
+var _ = inBothModes("row 7: the percent is 100 and the target is ready", func(mode option) {
 	It("promotes it", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.apply(model(2), percent(100))
 		s.prints("True", "", "100", "", revision(2))
 		s.splits("2:100")
@@ -151,9 +152,9 @@ var _ = Describe("row 7: the percent is 100 and the target is ready", func() {
 	})
 })
 
-var _ = Describe("row 8: the percent becomes 0 while 2 is a canary", func() {
+var _ = inBothModes("row 8: the percent becomes 0 while 2 is a canary", func(mode option) {
 	It("leaves the canary in the split, with nothing", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.apply(model(2), percent(0))
 		s.prints("True", "100", "0", revision(1), revision(2))
 		s.splits("2:0 1:100")
@@ -162,9 +163,9 @@ var _ = Describe("row 8: the percent becomes 0 while 2 is a canary", func() {
 	})
 })
 
-var _ = Describe("row 9: the percent becomes 0 after the promotion of 2", func() {
+var _ = inBothModes("row 9: the percent becomes 0 after the promotion of 2", func(mode option) {
 	It("goes back to 1", func(ctx SpecContext) {
-		s := promoted(ctx)
+		s := promoted(ctx, mode)
 		s.apply(model(2), percent(0))
 		s.prints("True", "100", "0", revision(1), revision(2))
 		s.splits("2:0 1:100")
@@ -174,7 +175,7 @@ var _ = Describe("row 9: the percent becomes 0 after the promotion of 2", func()
 	})
 
 	It("keeps 2 serving until 1, which was scaled away, is ready again", func(ctx SpecContext) {
-		s := promoted(ctx)
+		s := promoted(ctx, mode)
 		s.becomes(1, peers.NotReady())
 		s.apply(model(2), percent(0))
 		s.prints("Unknown", "", "100", "", revision(2))
@@ -186,9 +187,9 @@ var _ = Describe("row 9: the percent becomes 0 after the promotion of 2", func()
 	})
 })
 
-var _ = Describe("row 10: the percent becomes 10 after the promotion of 2", func() {
+var _ = inBothModes("row 10: the percent becomes 10 after the promotion of 2", func(mode option) {
 	It("makes 2 a canary of 1 again", func(ctx SpecContext) {
-		s := promoted(ctx)
+		s := promoted(ctx, mode)
 		s.apply(model(2), percent(10))
 		s.prints("True", "90", "10", revision(1), revision(2))
 		s.splits("2:10 1:90")
@@ -197,13 +198,21 @@ var _ = Describe("row 10: the percent becomes 10 after the promotion of 2", func
 	})
 })
 
-var _ = Describe("row 11: the percent falls below 100 after a promotion and no previous is left", func() {
+// loses has a revision be gone for good: its record, and what Knative has of it.
+func (s *story) loses(n int) {
+	GinkgoHelper()
+	meta := metav1.ObjectMeta{Namespace: s.namespace, Name: revision(n)}
+	Expect(api.Delete(s.ctx, &appsv1.ControllerRevision{ObjectMeta: meta})).To(Succeed())
+	if s.isKnative() {
+		Expect(api.Delete(s.ctx, &servingv1.Revision{ObjectMeta: meta})).To(Succeed())
+	}
+}
+
+var _ = inBothModes("row 11: the percent falls below 100 after a promotion and no previous is left", func(mode option) {
 	It("leaves everything with 2, and says that there is nothing to go back to", func(ctx SpecContext) {
-		s := promoted(ctx)
+		s := promoted(ctx, mode)
 		s.asleep(func() { // Else the operator could hear of the percent before it hears of the loss.
-			Expect(api.Delete(ctx, &appsv1.ControllerRevision{
-				ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: revision(1)},
-			})).To(Succeed())
+			s.loses(1)
 		})
 		s.apply(model(2), percent(10))
 		s.prints("False", "", "100", "", revision(2))
@@ -218,9 +227,9 @@ var _ = Describe("row 11: the percent falls below 100 after a promotion and no p
 	})
 })
 
-var _ = Describe("row 12: 2 is a canary and the spec changes to 3, which is not ready", func() {
+var _ = inBothModes("row 12: 2 is a canary and the spec changes to 3, which is not ready", func(mode option) {
 	It("takes 2 out of the traffic at once", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.becomes(3, peers.NotReady())
 		s.apply(model(3), percent(30))
 		s.prints("Unknown", "", "100", "", revision(1))
@@ -230,9 +239,9 @@ var _ = Describe("row 12: 2 is a canary and the spec changes to 3, which is not 
 	})
 })
 
-var _ = Describe("row 13: then 3 is ready, at 30", func() {
+var _ = inBothModes("row 13: then 3 is ready, at 30", func(mode option) {
 	It("gives 3 its 30", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.becomes(3, peers.NotReady())
 		s.apply(model(3), percent(30))
 		s.splits("1:100")
@@ -244,7 +253,7 @@ var _ = Describe("row 13: then 3 is ready, at 30", func() {
 	})
 })
 
-var _ = Describe("row 14: 2 was rolled back, then the spec changes to 3 at 20", func() {
+var _ = inBothModes("row 14: 2 was rolled back, then the spec changes to 3 at 20", func(mode option) {
 	supersede := func(s *story) {
 		GinkgoHelper()
 		s.prints("True", "100", "0", revision(1), revision(2))
@@ -259,24 +268,24 @@ var _ = Describe("row 14: 2 was rolled back, then the spec changes to 3 at 20", 
 	}
 
 	It("never gives 2 anything again after row 8", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.apply(model(2), percent(0))
 		supersede(s)
 		s.history("1:100", "2:10 1:90", "2:0 1:100", "1:100", "3:20 1:80")
 	})
 
 	It("never gives 2 anything again after row 9", func(ctx SpecContext) {
-		s := promoted(ctx)
+		s := promoted(ctx, mode)
 		s.apply(model(2), percent(0))
 		supersede(s)
 		s.history("1:100", "2:10 1:90", "2:100", "2:0 1:100", "1:100", "3:20 1:80")
 	})
 })
 
-var _ = Describe("row 15: 2 is a canary and the spec returns to 1's inputs", func() {
+var _ = inBothModes("row 15: 2 is a canary and the spec returns to 1's inputs", func(mode option) {
 	for name, says := range map[string][]manifest{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
 		It("gives everything to 1, makes no revision and retires 2, with "+name, func(ctx SpecContext) {
-			s := canary(ctx)
+			s := canary(ctx, mode)
 			before, err := s.pods(1)
 			Expect(err).NotTo(HaveOccurred())
 			s.apply(says...)
@@ -291,9 +300,9 @@ var _ = Describe("row 15: 2 is a canary and the spec returns to 1's inputs", fun
 	}
 })
 
-var _ = Describe("row 16: 3 is a canary of 2 and the spec returns to 2's inputs with the percent as it was", func() {
+var _ = inBothModes("row 16: 3 is a canary of 2 and the spec returns to 2's inputs with the percent as it was", func(mode option) {
 	It("is an abort, not a rollback of 2", func(ctx SpecContext) {
-		s := promoted(ctx)
+		s := promoted(ctx, mode)
 		s.apply(model(3), percent(10))
 		s.prints("True", "90", "10", revision(2), revision(3))
 		s.apply(model(2), percent(10))
@@ -305,7 +314,7 @@ var _ = Describe("row 16: 3 is a canary of 2 and the spec returns to 2's inputs 
 	})
 })
 
-var _ = Describe("row 17: 2 never becomes ready", func() {
+var _ = inBothModes("row 17: 2 never becomes ready", func(mode option) {
 	for name, failure := range map[string]struct {
 		script          peers.Script
 		reason, message string
@@ -320,7 +329,7 @@ var _ = Describe("row 17: 2 never becomes ready", func() {
 	} {
 		for percents, says := range map[string][]manifest{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
 			It("leaves everything with 1 when "+name+", with "+percents, func(ctx SpecContext) {
-				s := stable(ctx)
+				s := stable(ctx, mode)
 				s.becomes(2, failure.script)
 				s.apply(says...)
 				s.prints("False", "", "100", "", revision(1))
@@ -336,9 +345,9 @@ var _ = Describe("row 17: 2 never becomes ready", func() {
 	}
 })
 
-var _ = Describe("row 18: the canary loses every ready pod", func() {
+var _ = inBothModes("row 18: the canary loses every ready pod", func(mode option) {
 	It("gets nothing until it is ready again", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.becomes(2, peers.NotReady())
 		s.prints("Unknown", "100", "0", revision(1), revision(2))
 		s.splits("2:0 1:100")
@@ -350,9 +359,9 @@ var _ = Describe("row 18: the canary loses every ready pod", func() {
 	})
 })
 
-var _ = Describe("row 19: the canary is ready and the stable is not", func() {
+var _ = inBothModes("row 19: the canary is ready and the stable is not", func(mode option) {
 	It("changes nothing: the canary never gets more than was asked", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.becomes(1, peers.NotReady())
 		s.prints("Unknown", "90", "10", revision(1), revision(2))
 		s.splits("2:10 1:90")
@@ -362,9 +371,9 @@ var _ = Describe("row 19: the canary is ready and the stable is not", func() {
 	})
 })
 
-var _ = Describe("row 20: tag routing is on", func() {
+var _ = inBothModes("row 20: tag routing is on", func(mode option) {
 	It("gives both entries a URL of their own, and the target the tag latest", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.apply(model(2), percent(10), annotation(v1beta1.AnnotationEnableTagRouting, "true"))
 		s.prints("True", "90", "10", revision(1), revision(3))
 		s.splits("3:10 1:90")

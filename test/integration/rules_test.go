@@ -43,20 +43,23 @@ func (s *story) replicas(n int, wanted int32) {
 	}).Should(HaveValue(Equal(wanted)), "replicas of revision %d", n)
 }
 
-var _ = Describe("rule 3: capacity first", func() {
+var _ = inBothModes("rule 3: capacity first", func(mode option) {
 	It("gives a canary its share once it has minReplicas ready", func(ctx SpecContext) {
-		s := begin(ctx)
+		s := begin(ctx, mode)
 		s.apply(model(1), replicas(3, 3))
 		s.prints("True", "", "100", "", revision(1))
 		s.becomes(2, peers.ReadyUpTo(2))
 		s.apply(model(2), percent(10), replicas(3, 3))
-		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionUnknown, "WaitingForReplicas", "gets 10 % of the traffic once it has 3 ready replicas"))
 		s.prints("Unknown", "", "100", "", revision(1))
+		s.settles()
+		s.splits("1:100")
 		s.becomes(2, peers.Ready())
 		s.prints("True", "90", "10", revision(1), revision(2))
 		s.history("1:100", "2:10 1:90")
 	})
+})
 
+var _ = Describe("rule 3: capacity first", func() {
 	It("brings up what a bigger share takes before it is given", func(ctx SpecContext) {
 		s := begin(ctx)
 		s.apply(model(1), replicas(1, 8))
@@ -172,9 +175,9 @@ var _ = Describe("rule 4: order", func() {
 	})
 })
 
-var _ = Describe("rule 5: no second load", func() {
+var _ = inBothModes("rule 5: no second load", func(mode option) {
 	It("promotes the canary's pods as they are", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		before, err := s.pods(2)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(before).To(HaveLen(1))
@@ -184,7 +187,9 @@ var _ = Describe("rule 5: no second load", func() {
 		s.settles()
 		Expect(s.pods(2)).To(Equal(before))
 	})
+})
 
+var _ = Describe("rule 5: no second load", func() {
 	It("rolls back to pods that still run as they are", func(ctx SpecContext) {
 		s := begin(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = time.Minute })
 		s.serve()
@@ -200,9 +205,9 @@ var _ = Describe("rule 5: no second load", func() {
 	})
 })
 
-var _ = Describe("rule 6: rejected stays rejected", func() {
+var _ = inBothModes("rule 6: rejected stays rejected", func(mode option) {
 	It("gives a revision that was rolled back nothing until the spec asks for it again", func(ctx SpecContext) {
-		s := promoted(ctx)
+		s := promoted(ctx, mode)
 		s.apply(model(2), percent(0))
 		s.prints("True", "100", "0", revision(1), revision(2))
 
@@ -227,7 +232,7 @@ var _ = Describe("rule 6: rejected stays rejected", func() {
 	})
 
 	It("gives a revision that was superseded nothing until the spec asks for it again", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := canary(ctx, mode)
 		s.apply(model(3), percent(20))
 		s.prints("True", "80", "20", revision(1), revision(3))
 		s.becomes(3, peers.Crash(1, ""))
@@ -240,7 +245,7 @@ var _ = Describe("rule 6: rejected stays rejected", func() {
 	})
 })
 
-var _ = Describe("rule 7: status is derived", func() {
+var _ = inBothModes("rule 7: status is derived", func(mode option) {
 	wipe := func(s *story) {
 		GinkgoHelper()
 		isvc, err := s.isvc()
@@ -261,7 +266,7 @@ var _ = Describe("rule 7: status is derived", func() {
 	}
 	for name, interfere := range meddle {
 		It("keeps a canary when "+name, func(ctx SpecContext) {
-			s := canary(ctx)
+			s := canary(ctx, mode)
 			interfere(s)
 			s.prints("True", "90", "10", revision(1), revision(2))
 			s.apply(model(2))
@@ -270,7 +275,7 @@ var _ = Describe("rule 7: status is derived", func() {
 		})
 
 		It("keeps what a promotion can be undone with when "+name, func(ctx SpecContext) {
-			s := promoted(ctx)
+			s := promoted(ctx, mode)
 			interfere(s)
 			s.prints("True", "", "100", "", revision(2))
 			s.apply(model(2), percent(0))
@@ -279,7 +284,7 @@ var _ = Describe("rule 7: status is derived", func() {
 		})
 
 		It("keeps rejecting what was rolled back when "+name, func(ctx SpecContext) {
-			s := promoted(ctx)
+			s := promoted(ctx, mode)
 			s.apply(model(2), percent(0))
 			s.prints("True", "100", "0", revision(1), revision(2))
 			interfere(s)
@@ -289,11 +294,11 @@ var _ = Describe("rule 7: status is derived", func() {
 	}
 })
 
-var _ = Describe("rule 8: silence", func() {
-	settled := map[string]func(SpecContext, ...func(*config.Config)) *story{"a stable": stable, "a canary": canary, "a promotion": promoted}
+var _ = inBothModes("rule 8: silence", func(mode option) {
+	settled := map[string]func(SpecContext, ...option) *story{"a stable": stable, "a canary": canary, "a promotion": promoted}
 	for name, settle := range settled {
 		It("costs no writes to look again at "+name, func(ctx SpecContext) {
-			s := settle(ctx)
+			s := settle(ctx, mode)
 			s.silently(1, func() {
 				By("touching what is no input of a revision")
 				isvc, err := s.isvc()
@@ -304,13 +309,13 @@ var _ = Describe("rule 8: silence", func() {
 		})
 
 		It("costs no writes to start again at "+name, func(ctx SpecContext) {
-			s := settle(ctx)
+			s := settle(ctx, mode)
 			s.silently(1, func() { s.restart() })
 		})
 	}
 
 	It("costs no writes to look again without a cause", func(ctx SpecContext) {
-		s := begin(ctx, func(cfg *config.Config) { cfg.Controller.ResyncPeriod.Duration = 200 * time.Millisecond })
+		s := begin(ctx, mode, func(cfg *config.Config) { cfg.Controller.ResyncPeriod.Duration = 200 * time.Millisecond })
 		s.serve()
 		s.apply(model(2), percent(10), annotation(v1beta1.AnnotationEnableTagRouting, "true"), replicas(1, 3))
 		s.prints("True", "90", "10", revision(1), revision(2))
@@ -318,7 +323,7 @@ var _ = Describe("rule 8: silence", func() {
 	})
 
 	It("costs no writes while a problem lasts", func(ctx SpecContext) {
-		s := begin(ctx, func(cfg *config.Config) { cfg.Controller.ResyncPeriod.Duration = 200 * time.Millisecond })
+		s := begin(ctx, mode, func(cfg *config.Config) { cfg.Controller.ResyncPeriod.Duration = 200 * time.Millisecond })
 		s.serve()
 		s.becomes(2, peers.Crash(1, "no such file"))
 		s.apply(model(2), percent(10))
@@ -327,7 +332,7 @@ var _ = Describe("rule 8: silence", func() {
 	})
 
 	It("costs one write of the route and one of the status to change the percent", func(ctx SpecContext) {
-		s := canary(ctx, patiently)
+		s := canary(ctx, mode, patiently)
 		s.settles()
 		before := len(s.operator.wire.Writes())
 		s.apply(model(2), percent(50))
@@ -337,9 +342,17 @@ var _ = Describe("rule 8: silence", func() {
 		for _, write := range s.operator.wire.Writes()[before:] {
 			writes = append(writes, write.String())
 		}
-		Expect(writes).To(Equal([]string{"patch httproutes " + iris, "patch inferenceservices/status " + iris}))
+		Expect(writes).To(Equal([]string{"patch " + s.routerName(), "patch inferenceservices/status " + iris}))
 	})
 })
+
+// routerName is what splits the traffic, as writes name it.
+func (s *story) routerName() string {
+	if s.isKnative() {
+		return "services " + iris + "-predictor"
+	}
+	return "httproutes " + iris
+}
 
 // silently does something to a settled story, and expects the operator to look at it so many times at least and to write
 // nothing: no request, and no change of anything that it made.
@@ -380,9 +393,9 @@ func (s *story) versions() map[string]string {
 	return found
 }
 
-var _ = Describe("rule 9: own generation", func() {
+var _ = inBothModes("rule 9: own generation", func(mode option) {
 	It("says nothing about a spec that it has not seen", func(ctx SpecContext) {
-		s := stable(ctx)
+		s := stable(ctx, mode)
 		s.stopOperator()
 		s.apply(model(2), percent(10))
 		isvc, err := s.isvc()
@@ -391,7 +404,9 @@ var _ = Describe("rule 9: own generation", func() {
 		s.start(wire.New())
 		s.prints("True", "90", "10", revision(1), revision(2))
 	})
+})
 
+var _ = Describe("rule 9: own generation", func() {
 	It("is its own, not that of the route or of a Deployment", func(ctx SpecContext) {
 		s := canary(ctx)
 		isvc, err := s.isvc()

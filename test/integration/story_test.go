@@ -21,10 +21,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/knative"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/test/integration/wire"
 	"github.com/serinus-io/serinus/test/journal"
@@ -41,19 +43,33 @@ type story struct {
 	config    *config.Config
 	workloads *peers.Workloads
 	gateway   *peers.Gateway
+	knative   *peers.Knative
 	journal   *journal.Journal
 	operator  *operator
 	// afterwards has something done at the end of the story, the last first.
 	afterwards func(do func(SpecContext))
 }
 
+// option sets something in the configuration of the operator.
+type option func(*config.Config)
+
+// inStandardMode and inKnativeMode are how predictors run that do not say it themselves.
+func inStandardMode(cfg *config.Config) { cfg.DeploymentMode = config.Standard }
+func inKnativeMode(cfg *config.Config)  { cfg.DeploymentMode = config.Knative }
+
+// inBothModes tells stories in either mode.
+func inBothModes(text string, stories func(mode option)) bool {
+	Describe(text+", in Standard mode", func() { stories(inStandardMode) })
+	Describe(text+", in Knative mode", func() { stories(inKnativeMode) })
+	return true
+}
+
+func (s *story) isKnative() bool { return s.config.DeploymentMode == config.Knative }
+
 // begin sets the stage in a namespace of the story's own, and starts the operator.
-func begin(ctx SpecContext, options ...func(*config.Config)) *story {
+func begin(ctx SpecContext, options ...option) *story {
 	GinkgoHelper()
-	s := stage(ctx, newNamespace(ctx), afterSpec)
-	for _, option := range options {
-		option(s.config)
-	}
+	s := stage(ctx, newNamespace(ctx), afterSpec, options...)
 	s.start(wire.New())
 	return s
 }
@@ -70,13 +86,16 @@ func afterSpec(do func(SpecContext)) { DeferCleanup(do) }
 
 // stage has the journal record a namespace and the peers play in it. The periods of the operator's configuration are
 // short.
-func stage(ctx context.Context, namespace string, afterwards func(func(SpecContext))) *story {
+func stage(ctx context.Context, namespace string, afterwards func(func(SpecContext)), options ...option) *story {
 	GinkgoHelper()
 	s := &story{ctx: ctx, namespace: namespace, config: config.Default(), afterwards: afterwards}
 	s.config.Rollout.DrainPeriod.Duration = 100 * time.Millisecond
 	s.config.Rollout.SettlePeriod.Duration = 500 * time.Millisecond
 	s.config.Rollout.CapacityHold.Duration = 500 * time.Millisecond
 	s.config.Controller.Concurrency = 2
+	for _, option := range options {
+		option(s.config)
+	}
 	recorded, err := journal.Start(context.Background(), api, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
 	s.journal = recorded
@@ -88,9 +107,9 @@ func stage(ctx context.Context, namespace string, afterwards func(func(SpecConte
 // play starts the peers.
 func (s *story) play() {
 	GinkgoHelper()
-	cluster, err := peers.New(s.ctx, administrator, peers.Options{Namespaces: []string{s.namespace}})
+	cluster, err := peers.New(s.ctx, administrator, peers.Options{Namespaces: []string{s.namespace}, Knative: s.isKnative()})
 	Expect(err).NotTo(HaveOccurred())
-	s.workloads, s.gateway = cluster.Workloads, cluster.Gateway
+	s.workloads, s.gateway, s.knative = cluster.Workloads, cluster.Gateway, cluster.Knative
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- cluster.Run(ctx) }()
@@ -223,6 +242,20 @@ func (s *story) route() (*gatewayv1.HTTPRoute, error) {
 	return route, api.Get(s.ctx, s.key(iris), route)
 }
 
+// knativeService is what splits the traffic in Knative mode.
+func (s *story) knativeService() (*servingv1.Service, error) {
+	service := &servingv1.Service{}
+	return service, api.Get(s.ctx, s.key(iris+"-predictor"), service)
+}
+
+// router is what splits the traffic.
+func (s *story) router() (client.Object, error) {
+	if s.isKnative() {
+		return s.knativeService()
+	}
+	return s.route()
+}
+
 func (s *story) columns() (columns, error) { return columnsOf(s.ctx, s.key(iris)) }
 
 // prints waits until the printed columns are READY, PREV, LATEST, PREVROLLEDOUTREVISION and LATESTREADYREVISION as given,
@@ -237,10 +270,13 @@ func (s *story) prints(ready, prev, latest, prevRevision, latestRevision string)
 	}).Should(Succeed())
 }
 
-// splits waits until the HTTPRoute has that split, under the right hosts and with a record.
+// splits waits until the traffic has that split, under the right hosts.
 func (s *story) splits(split string) {
 	GinkgoHelper()
-	Eventually(s.route).Should(SatisfyAll(SplitTraffic(split), HaveHosts(s.hosts()...)))
+	Eventually(s.router).Should(SplitTraffic(split))
+	if !s.isKnative() {
+		Eventually(s.route).Should(HaveHosts(s.hosts()...))
+	}
 }
 
 // hosts are those of the InferenceService and of its predictor.
@@ -251,13 +287,13 @@ func (s *story) hosts() []string {
 	}
 }
 
-// remembers waits until the record on the HTTPRoute names the stable and the previous revision: «S=2 V=1».
+// remembers waits until the record, beside the split, names the stable and the previous revision: «S=2 V=1».
 func (s *story) remembers(record string) {
 	GinkgoHelper()
-	Eventually(s.route).Should(Remember(record))
+	Eventually(s.router).Should(Remember(record))
 }
 
-// history waits until these are all the splits that the HTTPRoute has ever had.
+// history waits until these are all the splits that there have ever been.
 func (s *story) history(splits ...string) {
 	GinkgoHelper()
 	Eventually(func() []string { return s.journal.Splits(iris) }).Should(Equal(splits))
@@ -274,7 +310,7 @@ func (s *story) condition(kind string, matcher gomegatypes.GomegaMatcher) {
 	}).Should(Succeed())
 }
 
-// runs waits until exactly these revisions have a Deployment.
+// runs waits until exactly these revisions have a Deployment. Knative keeps those without replicas, which do not count.
 func (s *story) runs(numbers ...int) {
 	GinkgoHelper()
 	s.runsBeside(nil, numbers...)
@@ -293,6 +329,9 @@ func (s *story) runsBeside(others []string, numbers ...int) {
 	Eventually(func() ([]string, error) {
 		var list appsv1.DeploymentList
 		err := api.List(s.ctx, &list, client.InNamespace(s.namespace))
+		list.Items = slices.DeleteFunc(list.Items, func(deployment appsv1.Deployment) bool {
+			return s.isKnative() && *deployment.Spec.Replicas == 0
+		})
 		return names(&list), err
 	}).Should(ConsistOf(wanted))
 }
@@ -307,7 +346,11 @@ func (s *story) records() ([]string, error) {
 // pods lists the UIDs of the pods of a revision.
 func (s *story) pods(n int) ([]types.UID, error) {
 	var list corev1.PodList
-	err := api.List(s.ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels{v1beta1.LabelRevision: revision(n)})
+	label := v1beta1.LabelRevision
+	if s.isKnative() {
+		label = knative.RevisionLabel
+	}
+	err := api.List(s.ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels{label: revision(n)})
 	var uids []types.UID
 	for i := range list.Items {
 		uids = append(uids, list.Items[i].UID)
@@ -347,9 +390,13 @@ func (s *story) tagHost(tag string) string {
 	return fmt.Sprintf("%s-%s-predictor.%s.example.com", tag, iris, s.namespace)
 }
 
-// tagged waits until there are HTTPRoutes for exactly these tags, with these splits.
+// tagged waits until there are hosts for exactly these tags, with these splits.
 func (s *story) tagged(wanted map[string]string) {
 	GinkgoHelper()
+	if s.isKnative() {
+		Eventually(s.knativeService).Should(HaveTags(wanted))
+		return
+	}
 	for _, tag := range []string{v1beta1.TagLatest, v1beta1.TagPrevious} {
 		read := func() (*gatewayv1.HTTPRoute, error) {
 			route := &gatewayv1.HTTPRoute{}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -71,7 +73,7 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		Fail("KUBEBUILDER_ASSETS is not set; it must name a folder with etcd, kube-apiserver and kubectl: run make test, which builds them")
 	}
-	message, err := json.Marshal(startServer(ctx, gatewayAPI()...))
+	message, err := json.Marshal(startServer(ctx, slices.Concat(gatewayAPI(), knativeServing())...))
 	Expect(err).NotTo(HaveOccurred())
 	return message
 }, func(message []byte) {
@@ -137,7 +139,7 @@ func connect(made shared) {
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		scheme.AddToScheme, v1beta1.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install,
+		scheme.AddToScheme, v1beta1.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install, servingv1.AddToScheme,
 	} {
 		Expect(add(s)).To(Succeed())
 	}
@@ -147,14 +149,27 @@ func newScheme() *runtime.Scheme {
 // gatewayAPI are the files of the CRDs of the Gateway API, in the version that the operator is built with.
 func gatewayAPI() []string {
 	GinkgoHelper()
-	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
-	Expect(err).NotTo(HaveOccurred(), "finding the module of the Gateway API")
-	folder := filepath.Join(strings.TrimSpace(string(module)), "config", "crd", "standard")
+	folder := filepath.Join(moduleFolder("sigs.k8s.io/gateway-api"), "config", "crd", "standard")
 	return []string{
 		filepath.Join(folder, "gateway.networking.k8s.io_gatewayclasses.yaml"),
 		filepath.Join(folder, "gateway.networking.k8s.io_gateways.yaml"),
 		filepath.Join(folder, "gateway.networking.k8s.io_httproutes.yaml"),
 	}
+}
+
+// knativeServing are the files of the CRDs of Knative Serving that the operator knows, in the version that it is built
+// with.
+func knativeServing() []string {
+	GinkgoHelper()
+	folder := filepath.Join(moduleFolder("knative.dev/serving"), "config", "core", "300-resources")
+	return []string{filepath.Join(folder, "service.yaml"), filepath.Join(folder, "revision.yaml")}
+}
+
+func moduleFolder(module string) string {
+	GinkgoHelper()
+	folder, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	Expect(err).NotTo(HaveOccurred(), "finding the module %s", module)
+	return strings.TrimSpace(string(folder))
 }
 
 // install puts into the cluster what comes with the operator.

@@ -12,6 +12,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -24,6 +25,8 @@ import (
 type Cluster struct {
 	Workloads *Workloads
 	Gateway   *Gateway
+	// Knative is nil where the cluster has none.
+	Knative *Knative
 
 	manager manager.Manager
 }
@@ -34,6 +37,8 @@ type Options struct {
 	Namespaces []string
 	// Concurrency is how many objects of a kind each peer works on at a time. The default is 1.
 	Concurrency int
+	// Knative has Knative Serving played, too. The cluster must have its CRDs.
+	Knative bool
 }
 
 // New makes the peers of the cluster that kube leads to. They do nothing before [Cluster.Run].
@@ -54,9 +59,14 @@ func New(ctx context.Context, kube *rest.Config, options Options) (*Cluster, err
 		return nil, fmt.Errorf("making the manager of the peers: %w", err)
 	}
 	cluster := &Cluster{Workloads: newWorkloads(mgr), Gateway: newGateway(mgr), manager: mgr}
-	for _, setup := range []func(context.Context, manager.Manager) error{
+	setups := []func(context.Context, manager.Manager) error{
 		cluster.Workloads.setup, (&endpoints{client: mgr.GetClient()}).setup, cluster.Gateway.setup,
-	} {
+	}
+	if options.Knative {
+		cluster.Knative = newKnative(mgr)
+		setups = append(setups, cluster.Knative.setup)
+	}
+	for _, setup := range setups {
 		if err := setup(ctx, mgr); err != nil {
 			return nil, err
 		}
@@ -81,7 +91,7 @@ func only(namespaces []string) map[string]cache.Config {
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		appsv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, gatewayv1.Install,
+		appsv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, gatewayv1.Install, servingv1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("building the scheme of the peers: %w", err)

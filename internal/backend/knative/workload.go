@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"knative.dev/pkg/apis"
 	"knative.dev/serving/pkg/apis/autoscaling"
+	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -189,7 +190,10 @@ func revisionFailure(made *servingv1.Revision) *backend.Failure {
 			Message: "Knative has given up: " + backend.StableMessage(condition.Message),
 			Time:    condition.LastTransitionTime.Inner.Time,
 		}
-		if condition.Message == "" {
+		switch {
+		case failure.Reason == pods.ReasonDeadline:
+			failure.Message = "Knative has given up: " + pods.Overdue(made.Annotations[serving.ProgressDeadlineAnnotationKey])
+		case condition.Message == "":
 			failure.Message = "Knative has given up: " + condition.Reason
 		}
 		failure.Message += fmt.Sprintf("; it is tried again once Knative has taken it down, and at once with: kubectl delete revisions.serving.knative.dev -n %s %s",

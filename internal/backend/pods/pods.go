@@ -5,6 +5,7 @@
 package pods
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,6 +35,12 @@ func Reasons() []string {
 		ReasonImagePull, ReasonDownload, ReasonOutOfMemory, ReasonCrash, ReasonContainerConfig, ReasonUnschedulable,
 		ReasonPodsRefused, ReasonDeadline,
 	}
+}
+
+// Overdue tells what to do about a revision that did not make its deadline; an empty one is Knative's own.
+func Overdue(deadline string) string {
+	return fmt.Sprintf("no pod became ready within %s; if the model takes longer to load, raise the deadline with the annotation %s",
+		cmp.Or(deadline, "the time that Knative gives it"), v1beta1.AnnotationProgressDeadline)
 }
 
 // Detail tells what the pods of a revision say of it. Where they say nothing of a failure, that of their makers counts,

@@ -5,13 +5,11 @@ package standard
 
 import (
 	"cmp"
-	"fmt"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/pods"
 )
@@ -38,10 +36,9 @@ func deploymentFailure(deployment *appsv1.Deployment) *backend.Failure {
 			}
 		case condition.Type == appsv1.DeploymentProgressing && condition.Reason == "ProgressDeadlineExceeded":
 			overdue = &backend.Failure{
-				Reason: pods.ReasonDeadline,
-				Message: fmt.Sprintf("no pod became ready within %s; if the model takes longer to load, raise the deadline with the annotation %s",
-					deadlineOf(deployment), v1beta1.AnnotationProgressDeadline),
-				Time: condition.LastTransitionTime.Time,
+				Reason:  pods.ReasonDeadline,
+				Message: pods.Overdue(deadlineOf(deployment).String()),
+				Time:    condition.LastTransitionTime.Time,
 			}
 		}
 	}
