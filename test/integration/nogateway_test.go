@@ -18,14 +18,15 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/config"
 )
 
-// elsewhere has the story told on an API server of its own, which does not have the Gateway API.
-func elsewhere(ctx SpecContext) {
+// elsewhere has the story told on an API server of its own, which has these CRDs beside the operator's.
+func elsewhere(ctx SpecContext, crds ...string) {
 	GinkgoHelper()
 	back := shared{Kubeconfig: kubeconfig, OperatorToken: asOperator.BearerToken}
 	DeferCleanup(func() { connect(back) })
-	connect(startServer(ctx))
+	connect(startServer(ctx, crds...))
 }
 
 // Here the operator's own command runs: what a cluster must have for it to start at all is a part of the story.
@@ -34,7 +35,7 @@ var _ = Describe("a cluster without the Gateway API", Serial, func() {
 		SetDefaultEventuallyTimeout(time.Minute) // Whether it is there is looked at now and then.
 		DeferCleanup(SetDefaultEventuallyTimeout, patience)
 		elsewhere(ctx)
-		s := &story{ctx: ctx, namespace: newNamespace(ctx), afterwards: afterSpec}
+		s := &story{ctx: ctx, namespace: newNamespace(ctx), afterwards: afterSpec, config: config.Default()}
 		operator := launch()
 		s.apply(model(1))
 		missing := Be(metav1.ConditionFalse, "GatewayAPINotInstalled", "install its CRDs and a gateway that implements it")
@@ -76,5 +77,32 @@ var _ = Describe("a cluster without the Gateway API", Serial, func() {
 		s.prints("True", "90", "10", revision(1), revision(2))
 		s.splits("2:10 1:90")
 		s.remembers("S=1")
+	})
+})
+
+var _ = Describe("a cluster without Knative", Serial, func() {
+	It("says what is missing, where it is asked for, and runs models once it is there", func(ctx SpecContext) {
+		SetDefaultEventuallyTimeout(time.Minute)
+		DeferCleanup(SetDefaultEventuallyTimeout, patience)
+		elsewhere(ctx, gatewayAPI()...)
+		s := &story{ctx: ctx, namespace: newNamespace(ctx), afterwards: afterSpec, config: config.Default()}
+		inKnativeMode(s.config)
+		launch()
+		asked := annotation(v1beta1.AnnotationDeploymentMode, "Knative")
+		s.apply(model(1), asked)
+		s.condition(v1beta1.ConditionIngressReady, SatisfyAll(
+			HaveField("Status", metav1.ConditionFalse), HaveField("Reason", "KnativeNotInstalled"), HaveField("Message", ContainSubstring("install it")),
+		))
+		Eventually(s.isvc).Should(HaveField("Status.DeploymentMode", "Knative"))
+		Expect(s.records()).To(ConsistOf(revision(1)))
+
+		By("installing it")
+		_, err := envtest.InstallCRDs(administrator, envtest.CRDInstallOptions{Paths: knativeServing()})
+		Expect(err).NotTo(HaveOccurred())
+		s.play()
+		s.prints("True", "", "100", "", revision(1))
+		s.apply(model(2), percent(10), asked)
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.splits("2:10 1:90")
 	})
 })

@@ -33,12 +33,16 @@ func (s *story) autoscale(n int, replicas int32) {
 	Expect(api.Patch(s.ctx, deployment, patch, client.FieldOwner("kube-controller-manager"))).To(Succeed())
 }
 
+func (s *story) deployment(n int) (*appsv1.Deployment, error) {
+	deployment := &appsv1.Deployment{}
+	return deployment, api.Get(s.ctx, s.key(revision(n)+"-deployment"), deployment)
+}
+
 // replicas waits until a revision asks for so many replicas.
 func (s *story) replicas(n int, wanted int32) {
 	GinkgoHelper()
 	Eventually(func() (*int32, error) {
-		deployment := &appsv1.Deployment{}
-		err := api.Get(s.ctx, s.key(revision(n)+"-deployment"), deployment)
+		deployment, err := s.deployment(n)
 		return deployment.Spec.Replicas, err
 	}).Should(HaveValue(Equal(wanted)), "replicas of revision %d", n)
 }

@@ -1,0 +1,192 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/test/peers"
+)
+
+// lag is how long Knative takes to report what is.
+const lag = 300 * time.Millisecond
+
+// Whatever Knative reports, and of what generation, a rollout must take the same way.
+var _ = Describe("Knative's reports", func() {
+	for name, manner := range map[string]peers.Manner{
+		"say the new traffic, and only later that it is ready": peers.Late(lag),
+		"are those of the generation before":                   peers.Behind(lag),
+		"call the old traffic that of the new generation":      peers.Ahead(lag),
+		"call the new traffic that of the generation before":   peers.Unversioned(lag),
+		"are right, and then once more the old ones":           peers.Relapsing(lag),
+	} {
+		It("change no step of a rollout when they "+name, func(ctx SpecContext) {
+			s := begin(ctx, inKnativeMode)
+			s.knative.Report(s.namespace, manner)
+			s.serve()
+			s.apply(model(2), percent(10))
+			s.prints("True", "90", "10", revision(1), revision(2))
+			s.apply(model(2))
+			s.prints("True", "", "100", "", revision(2))
+			s.runs(2)
+			s.apply(model(2), percent(0))
+			s.prints("True", "100", "0", revision(1), revision(2))
+			s.apply(model(3), percent(30))
+			s.prints("True", "70", "30", revision(1), revision(3))
+			s.apply(model(1))
+			s.prints("True", "", "100", "", revision(1))
+			s.runs(1)
+			s.remembers("S=1")
+			s.history("1:100", "2:10 1:90", "2:100", "2:0 1:100", "1:100", "3:30 1:70", "1:100")
+		})
+
+		// KServe, whose status has no generations, takes the report on one release for that on the next, and rolls back
+		// to the release before the last one (its issue 1968).
+		It("have a rollback go back one release and no further when they "+name, func(ctx SpecContext) {
+			s := begin(ctx, inKnativeMode)
+			s.knative.Report(s.namespace, manner)
+			s.serve()
+			for n := 2; n <= 3; n++ {
+				s.apply(model(n))
+				s.prints("True", "", "100", "", revision(n))
+			}
+			s.apply(model(3), percent(0))
+			s.prints("True", "100", "0", revision(2), revision(3))
+			s.restart()
+			s.settles()
+			s.remembers("S=2")
+			s.history("1:100", "2:100", "3:100", "3:0 2:100")
+		})
+	}
+
+	It("are waited for: a rollback that Knative has not heard of is one all the same, and the next canary is one of who it went back to", func(ctx SpecContext) {
+		s := promoted(ctx, inKnativeMode)
+		s.knative.Stop(s.namespace)
+		s.apply(model(2), percent(0))
+		s.settles()
+		s.splits("2:100")
+		s.apply(model(3), percent(20))
+		s.settles()
+		s.prints("Unknown", "", "100", "", revision(2))
+		s.knative.Start(s.namespace)
+		s.prints("True", "80", "20", revision(1), revision(3))
+		s.remembers("S=1")
+		s.history("1:100", "2:10 1:90", "2:100", "1:100", "3:20 1:80")
+	})
+})
+
+var _ = Describe("a revision of Knative's", func() {
+	It("is made anew once it was given up and taken down, and gets its share", func(ctx SpecContext) {
+		s := stable(ctx, inKnativeMode)
+		s.becomes(2, peers.NotReady())
+		s.apply(model(2), percent(10))
+		s.prints("Unknown", "", "100", "", revision(1))
+		given := s.made(2)
+
+		By("giving it up")
+		s.knative.Stop(s.namespace)
+		s.settles()
+		deployment, err := s.deployment(2)
+		Expect(err).NotTo(HaveOccurred())
+		deployment.Spec.Replicas = new(int32(0))
+		Expect(api.Update(ctx, deployment)).To(Succeed())
+		Eventually(s.pods).WithArguments(2).Should(BeEmpty())
+		failed := s.made(2)
+		failed.Status.InitializeConditions()
+		failed.Status.ObservedGeneration = failed.Generation
+		failed.Status.MarkResourcesAvailableFalse(servingv1.ReasonProgressDeadlineExceeded, "Initial scale was never achieved")
+		failed.Status.DesiredReplicas = new(int32(0))
+		Expect(api.Status().Update(ctx, failed)).To(Succeed())
+		s.becomes(2, peers.Ready())
+		Eventually(func() error { return api.Get(ctx, s.key(revision(2)), &servingv1.Revision{}) }).ShouldNot(Succeed())
+
+		By("making it anew")
+		s.knative.Start(s.namespace)
+		s.prints("True", "90", "10", revision(1), revision(2))
+		Expect(s.made(2).UID).NotTo(Equal(given.UID))
+		s.history("1:100", "2:10 1:90")
+	})
+
+	It("is protected from Knative's garbage collector as long as it is on record", func(ctx SpecContext) {
+		s := promoted(ctx, inKnativeMode)
+		for _, n := range []int{1, 2} {
+			Expect(s.made(n).Annotations).To(HaveKeyWithValue("serving.knative.dev/no-gc", "true"))
+		}
+	})
+
+	It("that somebody deletes while it serves is made again, and its record is what it was", func(ctx SpecContext) {
+		s := canary(ctx, inKnativeMode)
+		s.settles()
+		lost := s.made(2)
+		s.journal.Excuse(lost)
+		Expect(api.Delete(ctx, lost)).To(Succeed())
+		Eventually(func() (string, error) {
+			made := &servingv1.Revision{}
+			err := api.Get(ctx, s.key(revision(2)), made)
+			return string(made.UID), client.IgnoreNotFound(err)
+		}).ShouldNot(BeElementOf("", string(lost.UID)))
+		s.history("1:100", "2:10 1:90", "2:0 1:100", "2:10 1:90")
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.remembers("S=1")
+	})
+})
+
+var _ = Describe("an InferenceService in Knative mode", func() {
+	It("is stopped, and comes back with the same shares", func(ctx SpecContext) {
+		s := canary(ctx, inKnativeMode)
+		stop := annotation(v1beta1.AnnotationStop, "true")
+		s.apply(model(2), percent(10), stop)
+		s.condition(v1beta1.ConditionStopped, Be(metav1.ConditionTrue, "Stopped", ""))
+		s.prints("False", "", "", "", "")
+		s.runs()
+		s.apply(model(2), percent(10))
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.remembers("S=1")
+	})
+
+	It("cannot be turned into one of Standard mode", func(ctx SpecContext) {
+		s := canary(ctx, inKnativeMode)
+		s.apply(model(2), percent(50), annotation(v1beta1.AnnotationDeploymentMode, "Standard"))
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "DeploymentModeChanged", "cannot change from Knative to Standard"))
+		s.splits("2:10 1:90")
+		s.apply(model(2), percent(10))
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.history("1:100", "2:10 1:90")
+	})
+
+	It("leaves a Knative Service of its name alone that is somebody else's, and says whose it is", func(ctx SpecContext) {
+		s := begin(ctx, inKnativeMode)
+		theirs := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris + "-predictor"}}
+		theirs.OwnerReferences = []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Website", Name: "web", UID: "1", Controller: new(true)}}
+		theirs.Spec.Template.Spec.Containers = []corev1.Container{{Image: "web"}}
+		Expect(api.Create(ctx, theirs)).To(Succeed())
+		s.apply(model(1))
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "OwnershipConflict", "Website web"))
+		s.settles()
+		there, err := s.knativeService()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(there.Spec).To(Equal(theirs.Spec))
+
+		By("removing it, which nobody tells the operator")
+		Expect(api.Delete(ctx, theirs)).To(Succeed())
+		s.restart()
+		s.prints("True", "", "100", "", revision(1))
+	})
+})
+
+// made is what Knative has of a revision.
+func (s *story) made(n int) *servingv1.Revision {
+	GinkgoHelper()
+	made := &servingv1.Revision{}
+	Expect(api.Get(s.ctx, s.key(revision(n)), made)).To(Succeed())
+	return made
+}
