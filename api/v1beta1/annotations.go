@@ -68,7 +68,7 @@ type DeploymentMode string
 const (
 	// DeploymentModeStandard runs Deployments behind a Gateway API HTTPRoute.
 	DeploymentModeStandard DeploymentMode = "Standard"
-	// DeploymentModeKnative would run a Knative Service. This version refuses it.
+	// DeploymentModeKnative runs a Knative Service, whose revisions Knative makes and scales.
 	DeploymentModeKnative DeploymentMode = "Knative"
 	// DeploymentModeRawDeployment is KServe's old name of Standard.
 	DeploymentModeRawDeployment DeploymentMode = "RawDeployment"

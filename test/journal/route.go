@@ -73,7 +73,7 @@ func splitOfService(isvc string, service *servingv1.Service) (rollout.Split, err
 	for _, target := range service.Spec.Traffic {
 		number := revisionNumber(isvc, target.RevisionName)
 		if number == 0 || target.Percent == nil {
-			return rollout.Split{}, fmt.Errorf("Knative Service %s leads to %q, which is no revision with a percent", service.Name, target.RevisionName)
+			return rollout.Split{}, fmt.Errorf("service %s of Knative leads to %q, which is no revision with a percent", service.Name, target.RevisionName)
 		}
 		if *target.Percent > 0 {
 			shares[number] += int(*target.Percent)
