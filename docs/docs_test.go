@@ -149,7 +149,7 @@ func reasonsInCode(t *testing.T) map[string]bool {
 		string(v1beta1.RuntimeNotRecognized): true, string(v1beta1.InvalidPredictorSpec): true,
 	}
 	isReason := regexp.MustCompile(`^([rR]eason|event)[A-Z]`)
-	for _, folder := range []string{"internal/status", "internal/backend/pods", "internal/backend/standard", "internal/backend/knative", "internal/controller"} {
+	for _, folder := range []string{"internal/status", "internal/backend/gateway", "internal/backend/pods", "internal/backend/standard", "internal/backend/knative", "internal/controller"} {
 		files, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
 		if err != nil {
 			t.Fatal(err)

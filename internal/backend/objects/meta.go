@@ -85,3 +85,11 @@ func OrNil[T any, P interface {
 	}
 	return object
 }
+
+// ValueOr is what a field has that may be absent.
+func ValueOr[T any](pointer *T, otherwise T) T {
+	if pointer == nil {
+		return otherwise
+	}
+	return *pointer
+}

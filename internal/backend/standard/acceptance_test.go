@@ -10,6 +10,8 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/gateway"
+	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
@@ -21,105 +23,9 @@ const (
 
 // outerRef and localRef are the gateways of the routes in these tests; the outer one has several listeners.
 var (
-	outerRef = parentRef("kserve", "kserve-ingress-gateway", "")
-	localRef = parentRef("kserve", "kserve-local-gateway", "http")
+	outerRef = gateway.ParentRef("kserve", "kserve-ingress-gateway", "")
+	localRef = gateway.ParentRef("kserve", "kserve-local-gateway", "http")
 )
-
-func withSection(ref gatewayv1.ParentReference, section string) gatewayv1.ParentReference {
-	ref.SectionName = new(gatewayv1.SectionName(section))
-	return ref
-}
-
-// TestAcceptanceOf reads what gateways say of a route at generation 3.
-func TestAcceptanceOf(t *testing.T) {
-	const generation = 3
-	both := []gatewayv1.ParentReference{outerRef, localRef}
-	outer := both[:1]
-	for name, test := range map[string]struct {
-		refs                   []gatewayv1.ParentReference
-		parents                []gatewayv1.RouteParentStatus
-		wantServed, wantRefuse bool
-	}{
-		"nobody has said anything": {refs: outer},
-		"accepted":                 {refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, yes, yes)}, wantServed: true},
-		"not accepted":             {refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, no, yes)}, wantRefuse: true},
-		"not resolved":             {refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, yes, no)}, wantRefuse: true},
-		"undecided":                {refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, unknown, yes)}},
-		"accepted as it was": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 2, yes, yes)},
-		},
-		"refused as it was": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 2, no, yes)},
-		},
-		"accepted, the references as they were": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{{
-				ParentRef: outerRef,
-				Conditions: []metav1.Condition{
-					parentStatus(outerRef, 3, yes, yes).Conditions[0], parentStatus(outerRef, 2, yes, yes).Conditions[1],
-				},
-			}},
-		},
-		"without a word on the references": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{{ParentRef: outerRef, Conditions: parentStatus(outerRef, 3, yes, yes).Conditions[:1]}},
-		},
-		"accepted by another gateway": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(parentRef("kserve", "other", ""), 3, yes, yes)},
-		},
-		"accepted by the namesake in another namespace": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{parentStatus(parentRef("other", "kserve-ingress-gateway", ""), 3, yes, yes)},
-		},
-		"one listener accepts, one refuses": {
-			refs: outer, wantServed: true, parents: []gatewayv1.RouteParentStatus{
-				parentStatus(withSection(outerRef, "https"), 3, no, yes), parentStatus(withSection(outerRef, "http"), 3, yes, yes),
-			},
-		},
-		"every listener refuses": {
-			refs: outer, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{
-				parentStatus(withSection(outerRef, "https"), 3, no, yes), parentStatus(withSection(outerRef, "http"), 3, yes, no),
-			},
-		},
-		"one listener refuses, one has yet to say": {
-			refs: outer, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{
-				parentStatus(withSection(outerRef, "https"), 3, no, yes), parentStatus(withSection(outerRef, "http"), 2, yes, yes),
-			},
-		},
-		"an entry of an earlier life refuses": {
-			refs: outer, wantServed: true, parents: []gatewayv1.RouteParentStatus{
-				parentStatus(outerRef, 1, no, no), parentStatus(outerRef, 3, yes, yes),
-			},
-		},
-		"accepted by another listener than the one asked for": {
-			refs: both[1:], parents: []gatewayv1.RouteParentStatus{parentStatus(withSection(localRef, "https"), 3, yes, yes)},
-		},
-		"accepted by a gateway that leaves the listener out": {
-			refs: both[1:], wantServed: true, parents: []gatewayv1.RouteParentStatus{parentStatus(parentRef("kserve", "kserve-local-gateway", ""), 3, yes, yes)},
-		},
-		"accepted by both": {
-			refs: both, wantServed: true, parents: []gatewayv1.RouteParentStatus{parentStatus(localRef, 3, yes, yes), parentStatus(outerRef, 3, yes, yes)},
-		},
-		"accepted by one of both": {
-			refs: both, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, yes, yes)},
-		},
-		"accepted by the one and refused by the other": {
-			refs: both, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 3, yes, yes), parentStatus(localRef, 3, no, yes)},
-		},
-		"awaited by the one and refused by the other": {
-			refs: both, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{parentStatus(outerRef, 2, yes, yes), parentStatus(localRef, 3, no, yes)},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			route := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: isvcName, Generation: generation}}
-			route.Spec.ParentRefs, route.Status.Parents = test.refs, test.parents
-			got := acceptanceOf(route)
-			if got.takenOver != test.wantServed || got.refused != test.wantRefuse {
-				t.Errorf("taken over: %t, refused: %t; want %t, %t", got.takenOver, got.refused, test.wantServed, test.wantRefuse)
-			}
-			if got.refused && (got.reason == "" || got.message == "") {
-				t.Errorf("it does not say why: %+v", got)
-			}
-		})
-	}
-}
 
 // TestARouteIsTakenOver: the route that splits the traffic, and the tag hosts beside it, each as they are written.
 func TestARouteIsTakenOver(t *testing.T) {
@@ -191,7 +97,7 @@ func (c *cluster) refuse(name string) {
 	c.get(name, route)
 	route.Status.Parents = nil
 	for _, ref := range route.Spec.ParentRefs {
-		route.Status.Parents = append(route.Status.Parents, parentStatus(ref, route.Generation, metav1.ConditionFalse, metav1.ConditionTrue))
+		route.Status.Parents = append(route.Status.Parents, gatewaytest.ParentStatus(ref, route.Generation, metav1.ConditionFalse, metav1.ConditionTrue))
 	}
 	c.must(c.server.Status().Update(c.t.Context(), route))
 }
@@ -223,7 +129,7 @@ func TestSplitOfARouteThatIsNotOurs(t *testing.T) {
 }
 
 func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
-	gateway := func(c *cluster, name string) {
+	makeGateway := func(c *cluster, name string) {
 		c.must(c.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: name}}))
 	}
 	forget := func(c *cluster, name string) {
@@ -268,7 +174,7 @@ func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
 		},
 		"there is no gateway any more, and another one has said something": {
 			given: func(c *cluster) {
-				refuse(c, isvcName, parentStatus(parentRef("kserve", "other", ""), 0, yes, yes))
+				refuse(c, isvcName, gatewaytest.ParentStatus(gateway.ParentRef("kserve", "other", ""), 0, yes, yes))
 			},
 			wantReason: "GatewayNotFound",
 			wantMessage: `Gateway "kserve-ingress-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
@@ -276,8 +182,8 @@ func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
 		},
 		"there is no local gateway": {
 			given: func(c *cluster) {
-				gateway(c, "kserve-ingress-gateway")
-				refuse(c, isvcName, parentStatus(outerRef, 0, yes, yes))
+				makeGateway(c, "kserve-ingress-gateway")
+				refuse(c, isvcName, gatewaytest.ParentStatus(outerRef, 0, yes, yes))
 			},
 			wantReason: "GatewayNotFound",
 			wantMessage: `Gateway "kserve-local-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
@@ -295,21 +201,21 @@ func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
 		},
 		"the gateways are there and have yet to say something": {
 			given: func(c *cluster) {
-				gateway(c, "kserve-ingress-gateway")
-				gateway(c, "kserve-local-gateway")
+				makeGateway(c, "kserve-ingress-gateway")
+				makeGateway(c, "kserve-local-gateway")
 				forget(c, isvcName)
 			},
 		},
 		"it is refused": {
 			given: func(c *cluster) {
-				refuse(c, isvcName, parentStatus(outerRef, 0, no, yes), parentStatus(localRef, 0, yes, yes))
+				refuse(c, isvcName, gatewaytest.ParentStatus(outerRef, 0, no, yes), gatewaytest.ParentStatus(localRef, 0, yes, yes))
 			},
 			wantReason:  "Accepted",
 			wantMessage: `the gateway refuses HTTPRoute "sklearn-iris" (the gateway says so)` + says + "sklearn-iris",
 		},
 		"a tag is refused": {
 			given: func(c *cluster) {
-				refuse(c, "prev-sklearn-iris-predictor", parentStatus(outerRef, 0, yes, no), parentStatus(localRef, 0, yes, yes))
+				refuse(c, "prev-sklearn-iris-predictor", gatewaytest.ParentStatus(outerRef, 0, yes, no), gatewaytest.ParentStatus(localRef, 0, yes, yes))
 			},
 			wantReason:  "ResolvedRefs",
 			wantMessage: `the gateway refuses HTTPRoute "prev-sklearn-iris-predictor" (the gateway says so)` + says + "prev-sklearn-iris-predictor",

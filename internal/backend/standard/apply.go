@@ -11,12 +11,12 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
@@ -226,7 +226,7 @@ func (w *writer) mayShift(ctx context.Context) error {
 // writeRoute writes a route where it belongs. One for a local gateway that there is none of stays where it is, and is not
 // made: it must neither lose its traffic nor be put before the public.
 func (w *writer) writeRoute(ctx context.Context, made, current *gatewayv1.HTTPRoute) (written bool, err error) {
-	if clusterLocal(w.isvc) && w.Config.Ingress.LocalGateway == nil {
+	if gateway.ClusterLocal(w.isvc) && w.Config.Ingress.LocalGateway == nil {
 		if current == nil {
 			return false, nil
 		}
@@ -321,15 +321,5 @@ func (w *writer) localAddress(ctx context.Context) error {
 	if w.decision.Record == nil || !w.RoutesInstalled() {
 		return nil
 	}
-	local := w.Config.Ingress.LocalGateway
-	if local == nil {
-		return w.objects.Delete(ctx, objects.OrNil(w.found.localService))
-	}
-	return w.objects.Apply(ctx, &corev1.Service{
-		ObjectMeta: objects.Meta(w.isvc, w.isvc.Name, 0),
-		Spec: corev1.ServiceSpec{
-			Type:         corev1.ServiceTypeExternalName,
-			ExternalName: local.Service.Name + "." + local.Service.Namespace + ".svc." + w.Config.Ingress.ClusterDomain,
-		},
-	}, objects.OrNil(w.found.localService), objects.SharedLists)
+	return gateway.LeadLocally(ctx, w.objects, w.Config.Ingress, objects.OrNil(w.found.localService))
 }

@@ -34,6 +34,8 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/gateway"
+	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/rollout"
@@ -402,38 +404,14 @@ func (c *cluster) takeOver() bool {
 	moved := false
 	for _, object := range c.list(&gatewayv1.HTTPRouteList{}) {
 		route := object.(*gatewayv1.HTTPRoute)
-		if acceptanceOf(route).takenOver {
+		if gateway.AcceptanceOf(route).TakenOver {
 			continue
 		}
-		route.Status.Parents = acceptedBy(route, route.Generation)
+		route.Status.Parents = gatewaytest.AcceptedBy(route, route.Generation)
 		c.must(c.server.Status().Update(c.t.Context(), route))
 		moved = true
 	}
 	return moved
-}
-
-// acceptedBy is what every gateway of a route says when it serves that generation.
-func acceptedBy(route *gatewayv1.HTTPRoute, generation int64) []gatewayv1.RouteParentStatus {
-	var parents []gatewayv1.RouteParentStatus
-	for _, ref := range route.Spec.ParentRefs {
-		parents = append(parents, parentStatus(ref, generation, metav1.ConditionTrue, metav1.ConditionTrue))
-	}
-	return parents
-}
-
-func parentStatus(ref gatewayv1.ParentReference, generation int64, accepted, resolved metav1.ConditionStatus) gatewayv1.RouteParentStatus {
-	condition := func(kind gatewayv1.RouteConditionType, status metav1.ConditionStatus) metav1.Condition {
-		return metav1.Condition{
-			Type: string(kind), Status: status, Reason: string(kind), Message: "the gateway says so",
-			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(start),
-		}
-	}
-	return gatewayv1.RouteParentStatus{
-		ParentRef: ref, ControllerName: "example.com/gateway",
-		Conditions: []metav1.Condition{
-			condition(gatewayv1.RouteConditionAccepted, accepted), condition(gatewayv1.RouteConditionResolvedRefs, resolved),
-		},
-	}
 }
 
 // route is the main route.

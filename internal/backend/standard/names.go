@@ -42,7 +42,4 @@ func deploymentNumber(isvc, name string) rollout.Number {
 	return backend.RevisionNumber(isvc, revision)
 }
 
-// routeName is the name of the HTTPRoute that splits the traffic.
-func routeName(isvc string) string { return isvc }
-
 func tagRouteName(tag, isvc string) string { return tag + "-" + backend.PredictorName(isvc) }

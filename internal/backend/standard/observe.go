@@ -18,6 +18,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/backend/pods"
@@ -145,7 +146,7 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 	for i := range list.Items {
 		route := &list.Items[i]
 		tag := tagOfRoute(isvc, route.Name)
-		if tag == "" && route.Name != routeName(isvc.Name) {
+		if tag == "" && route.Name != gateway.RouteName(isvc.Name) {
 			continue
 		}
 		if ours, err := objects.Belongs(isvc, route, routeKind); err != nil {
@@ -263,7 +264,7 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollo
 		return seen
 	}
 	seen.Record = &record
-	seen.TakenOver = seen.Split.Equal(record.Split) && acceptanceOf(found.route).takenOver
+	seen.TakenOver = seen.Split.Equal(record.Split) && gateway.AcceptanceOf(found.route).TakenOver
 	seen.TagsTakenOver, seen.TagsRefused = tagsTakenOver(isvc, found, record), tagsRefused(found)
 	return seen
 }
@@ -289,7 +290,7 @@ func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollo
 	}
 	for _, tag := range wanted {
 		route := found.tagRoutes[tag.Tag]
-		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.Revision)) || !acceptanceOf(route).takenOver {
+		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.Revision)) || !gateway.AcceptanceOf(route).TakenOver {
 			return false
 		}
 	}
@@ -300,11 +301,11 @@ func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollo
 func tagsRefused(found *children) bool {
 	refused := false
 	for _, route := range found.tagRoutes {
-		verdict := acceptanceOf(route)
-		if !verdict.takenOver && !verdict.refused {
+		verdict := gateway.AcceptanceOf(route)
+		if !verdict.TakenOver && !verdict.Refused {
 			return false
 		}
-		refused = refused || verdict.refused
+		refused = refused || verdict.Refused
 	}
 	return refused
 }

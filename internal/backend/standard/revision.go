@@ -48,7 +48,7 @@ func revisionOf(deployment *appsv1.Deployment, service *corev1.Service) backend.
 func portOf(deployment *appsv1.Deployment, service *corev1.Service) (port int32, appProtocol string) {
 	if service != nil && len(service.Spec.Ports) > 0 {
 		first := service.Spec.Ports[0]
-		return first.TargetPort.IntVal, value(first.AppProtocol, "")
+		return first.TargetPort.IntVal, objects.ValueOr(first.AppProtocol, "")
 	}
 	for _, container := range deployment.Spec.Template.Spec.Containers {
 		if container.Name == v1beta1.ServingContainerName && len(container.Ports) > 0 {

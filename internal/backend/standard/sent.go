@@ -17,6 +17,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/gateway"
 )
 
 // childKey names an object of ours.
@@ -31,7 +32,7 @@ type childKey struct {
 // take everything.
 const (
 	deploymentKind = "Deployment"
-	routeKind      = "HTTPRoute"
+	routeKind      = gateway.RouteKind
 )
 
 // noteSent remembers what was written, where a decision must not be taken without it.
@@ -55,7 +56,7 @@ func (b *Backend) awaitDeployments(_ context.Context, _ *v1beta1.InferenceServic
 
 // awaitRoutes refuses a view from before our own last write of a route.
 func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
-	names := []string{routeName(isvc.Name), tagRouteName(v1beta1.TagLatest, isvc.Name), tagRouteName(v1beta1.TagPrevious, isvc.Name)}
+	names := []string{gateway.RouteName(isvc.Name), tagRouteName(v1beta1.TagLatest, isvc.Name), tagRouteName(v1beta1.TagPrevious, isvc.Name)}
 	for _, name := range names {
 		seen := ""
 		if route := found.routeNamed(isvc, name); route != nil {

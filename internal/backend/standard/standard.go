@@ -4,31 +4,25 @@
 package standard
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Reasons why the gateway does not serve a route, in the conditions.
-const (
-	reasonGatewayAPIMissing = "GatewayAPINotInstalled"
-	reasonGatewayMissing    = "GatewayNotFound"
-)
+// reasonGatewayAPIMissing says, in the conditions, that the cluster has no Gateway API.
+const reasonGatewayAPIMissing = "GatewayAPINotInstalled"
 
 // Backend runs predictors in Standard mode.
 type Backend struct {
@@ -89,16 +83,15 @@ func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.A
 		},
 	}
 	if ingress.LocalGateway != nil {
-		found.Local = "http://" + localHost(isvc, ingress)
-		if clusterLocal(isvc) {
+		found.Local = "http://" + gateway.LocalHost(isvc, ingress)
+		if gateway.ClusterLocal(isvc) {
 			found.URL, found.Predictor = found.Local, found.Local
 		}
 	}
 	return found
 }
 
-// routeDetail says how far the gateway is, for people. The Gateway itself is looked at only where no gateway has said
-// anything about the route, which is rare and worth a read.
+// routeDetail says how far the gateway is, for people.
 func (b *Backend) routeDetail(ctx context.Context, found *children) backend.Route {
 	if !b.RoutesInstalled() {
 		return backend.Route{
@@ -110,48 +103,11 @@ func (b *Backend) routeDetail(ctx context.Context, found *children) backend.Rout
 	if found.route == nil {
 		return backend.Route{}
 	}
-	detail := backend.Route{Exists: true}
 	routes := []*gatewayv1.HTTPRoute{found.route}
 	for _, tag := range []string{v1beta1.TagLatest, v1beta1.TagPrevious} {
 		if route := found.tagRoutes[tag]; route != nil {
 			routes = append(routes, route)
 		}
 	}
-	for _, route := range routes {
-		verdict := acceptanceOf(route)
-		if verdict.takenOver {
-			continue
-		}
-		if verdict.refused {
-			detail.Refused, detail.Reason = true, verdict.reason
-			detail.Message = fmt.Sprintf("the gateway refuses HTTPRoute %q (%s); see what it says with: kubectl describe httproute -n %s %s",
-				route.Name, cmp.Or(verdict.message, verdict.reason), route.Namespace, route.Name)
-			return detail
-		}
-		for _, ref := range verdict.silent {
-			if missing := b.missingGateway(ctx, ref); missing != nil {
-				return *missing
-			}
-		}
-	}
-	return detail
-}
-
-// missingGateway tells of a gateway that a route names and that does not exist; nil where it does, or where nobody knows:
-// what is only told to people must not keep anything from going on. Gateways are not watched.
-func (b *Backend) missingGateway(ctx context.Context, ref gatewayv1.ParentReference) *backend.Route {
-	key := client.ObjectKey{Namespace: string(value(ref.Namespace, "")), Name: string(ref.Name)}
-	err := b.Live.Get(ctx, key, &gatewayv1.Gateway{})
-	if !apierrors.IsNotFound(err) && !apimeta.IsNoMatchError(err) {
-		return nil
-	}
-	setting := "ingress.gateway"
-	if outer := b.Config.Ingress.Gateway; outer.Namespace != key.Namespace || outer.Name != key.Name {
-		setting = "ingress.localGateway"
-	}
-	return &backend.Route{
-		Exists: true, Refused: true, Unwatched: true, Reason: reasonGatewayMissing,
-		Message: fmt.Sprintf("Gateway %q in namespace %q does not exist; create it, or name another one in the operator's configuration under %s",
-			key.Name, key.Namespace, setting),
-	}
+	return gateway.Detail(ctx, b.Live, b.Config.Ingress, routes...)
 }

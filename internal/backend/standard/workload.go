@@ -103,12 +103,12 @@ func strategy(isvc *v1beta1.InferenceService) appsv1.DeploymentStrategy {
 		return chosen
 	}
 	quarter := intstr.FromString("25%")
-	rolling := value(chosen.RollingUpdate, appsv1.RollingUpdateDeployment{})
+	rolling := objects.ValueOr(chosen.RollingUpdate, appsv1.RollingUpdateDeployment{})
 	return appsv1.DeploymentStrategy{
 		Type: appsv1.RollingUpdateDeploymentStrategyType,
 		RollingUpdate: &appsv1.RollingUpdateDeployment{
-			MaxSurge:       new(value(rolling.MaxSurge, quarter)),
-			MaxUnavailable: new(value(rolling.MaxUnavailable, quarter)),
+			MaxSurge:       new(objects.ValueOr(rolling.MaxSurge, quarter)),
+			MaxUnavailable: new(objects.ValueOr(rolling.MaxUnavailable, quarter)),
 		},
 	}
 }

@@ -1,0 +1,40 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gatewaytest says what gateways say of routes.
+package gatewaytest
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// since is when gateways have come to their verdicts.
+var since = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
+
+// AcceptedBy is what every gateway of a route says when it serves that generation.
+func AcceptedBy(route *gatewayv1.HTTPRoute, generation int64) []gatewayv1.RouteParentStatus {
+	var parents []gatewayv1.RouteParentStatus
+	for _, ref := range route.Spec.ParentRefs {
+		parents = append(parents, ParentStatus(ref, generation, metav1.ConditionTrue, metav1.ConditionTrue))
+	}
+	return parents
+}
+
+// ParentStatus is what one gateway says of a generation: whether it accepts it, and finds what it refers to.
+func ParentStatus(ref gatewayv1.ParentReference, generation int64, accepted, resolved metav1.ConditionStatus) gatewayv1.RouteParentStatus {
+	condition := func(kind gatewayv1.RouteConditionType, status metav1.ConditionStatus) metav1.Condition {
+		return metav1.Condition{
+			Type: string(kind), Status: status, Reason: string(kind), Message: "the gateway says so",
+			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(since),
+		}
+	}
+	return gatewayv1.RouteParentStatus{
+		ParentRef: ref, ControllerName: "example.com/gateway",
+		Conditions: []metav1.Condition{
+			condition(gatewayv1.RouteConditionAccepted, accepted), condition(gatewayv1.RouteConditionResolvedRefs, resolved),
+		},
+	}
+}

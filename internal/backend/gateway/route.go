@@ -1,0 +1,111 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/config"
+)
+
+// RouteKind is the kind of the routes.
+const RouteKind = "HTTPRoute"
+
+// RouteName is the name of the HTTPRoute that has the host of an InferenceService.
+func RouteName(isvc string) string { return isvc }
+
+// ClusterLocal tells whether the user keeps the InferenceService off the outer gateway.
+func ClusterLocal(isvc *v1beta1.InferenceService) bool {
+	return backend.ClusterLocalLabel(isvc) != ""
+}
+
+// Hosts are those of the names, which are the InferenceService's and its predictor's, at the outer gateway, and that of
+// the InferenceService at the local one.
+func Hosts(isvc *v1beta1.InferenceService, ingress config.Ingress, names ...string) []gatewayv1.Hostname {
+	var hosts []gatewayv1.Hostname
+	if !ClusterLocal(isvc) {
+		for _, name := range names {
+			hosts = append(hosts, gatewayv1.Hostname(ingress.Host(name, isvc.Namespace)))
+		}
+	}
+	if ingress.LocalGateway != nil {
+		hosts = append(hosts, gatewayv1.Hostname(LocalHost(isvc, ingress)))
+	}
+	return hosts
+}
+
+// LocalHost is the host of an InferenceService inside the cluster.
+func LocalHost(isvc *v1beta1.InferenceService, ingress config.Ingress) string {
+	return ingress.ClusterHost(isvc.Name, isvc.Namespace)
+}
+
+// ParentRefs are the gateways that serve an InferenceService.
+func ParentRefs(isvc *v1beta1.InferenceService, ingress config.Ingress) []gatewayv1.ParentReference {
+	var refs []gatewayv1.ParentReference
+	if !ClusterLocal(isvc) {
+		refs = append(refs, ParentRef(ingress.Gateway.Namespace, ingress.Gateway.Name, ingress.Gateway.SectionName))
+	}
+	if local := ingress.LocalGateway; local != nil {
+		refs = append(refs, ParentRef(local.Namespace, local.Name, local.SectionName))
+	}
+	return refs
+}
+
+// ParentRef names a Gateway, or one listener of it where the section is not empty.
+func ParentRef(namespace, name, section string) gatewayv1.ParentReference {
+	ref := gatewayv1.ParentReference{
+		Group:     new(gatewayv1.Group(gatewayv1.GroupName)),
+		Kind:      new(gatewayv1.Kind("Gateway")),
+		Namespace: new(gatewayv1.Namespace(namespace)),
+		Name:      gatewayv1.ObjectName(name),
+	}
+	if section != "" {
+		ref.SectionName = new(gatewayv1.SectionName(section))
+	}
+	return ref
+}
+
+// Everything matches every request. It says what the API server would add by default, so that a rule that somebody has
+// narrowed can be told.
+func Everything() []gatewayv1.HTTPRouteMatch {
+	return []gatewayv1.HTTPRouteMatch{{
+		Path: &gatewayv1.HTTPPathMatch{Type: new(gatewayv1.PathMatchPathPrefix), Value: new("/")},
+	}}
+}
+
+// Service refers to a port of a Service with a weight. Like Everything, it says what the API server would add.
+func Service(name string, port, weight int32) gatewayv1.HTTPBackendRef {
+	return gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{
+		BackendObjectReference: gatewayv1.BackendObjectReference{
+			Group: new(gatewayv1.Group("")),
+			Kind:  new(gatewayv1.Kind("Service")),
+			Name:  gatewayv1.ObjectName(name),
+			Port:  &port,
+		},
+		Weight: &weight,
+	}}
+}
+
+// LeadLocally keeps the Service that leads the in-cluster name of the InferenceService to the local gateway. Where no
+// local gateway is configured there is none.
+func LeadLocally(ctx context.Context, w objects.Writer, ingress config.Ingress, current client.Object) error {
+	local := ingress.LocalGateway
+	if local == nil {
+		return w.Delete(ctx, current)
+	}
+	return w.Apply(ctx, &corev1.Service{
+		ObjectMeta: objects.Meta(w.InferenceService, w.InferenceService.Name, 0),
+		Spec: corev1.ServiceSpec{
+			Type:         corev1.ServiceTypeExternalName,
+			ExternalName: ingress.ClusterHost(local.Service.Name, local.Service.Namespace),
+		},
+	}, current, objects.SharedLists)
+}
