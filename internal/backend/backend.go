@@ -31,6 +31,9 @@ type Observation struct {
 	Revisions map[rollout.Number]Revision
 	// Route is what users want to know of the route.
 	Route Route
+	// Entrance is what users want to know of the way to the InferenceService by its own host, where its predictor has
+	// another one that does not need it; nil where there is none.
+	Entrance *Entrance
 	// Addresses are where clients find the predictor.
 	Addresses Addresses
 	// Current is a revision of which nobody has recorded what it was made from, and which runs what the spec asks for:
@@ -84,6 +87,16 @@ type Route struct {
 	Message string
 	// Unwatched says that nothing tells when this changes: it must be looked at again.
 	Unwatched bool
+}
+
+// Entrance is the way to an InferenceService by a host of its own, beside that of its predictor.
+type Entrance struct {
+	// URL is that of the InferenceService, once the gateway serves it.
+	URL string
+	// Open says that the gateway serves it. One that is neither open nor refused is on its way.
+	Open bool
+	// Route is how far the gateway is with it.
+	Route Route
 }
 
 // Addresses are where clients find a predictor.

@@ -42,3 +42,26 @@ func TestIsStale(t *testing.T) {
 		})
 	}
 }
+
+func TestIsAboutEntrance(t *testing.T) {
+	entrance := &backend.EntranceError{Err: &backend.ConflictError{Kind: "HTTPRoute", Namespace: "ns", Name: "x"}}
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"nothing":                   {nil, false},
+		"an entrance":               {entrance, true},
+		"an entrance, wrapped":      {fmt.Errorf("applying: %w", errors.Join(nil, entrance)), true},
+		"an entrance and a failure": {fmt.Errorf("applying: %w", errors.Join(entrance, errors.New("etcd is down"))), false},
+		"a failure":                 {errors.New("etcd is down"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := backend.IsAboutEntrance(test.err); got != test.want {
+				t.Errorf("IsAboutEntrance(%v) is %t", test.err, got)
+			}
+		})
+	}
+	if !backend.IsStale(fmt.Errorf("applying: %w", &backend.EntranceError{Err: backend.ErrStale})) {
+		t.Error("a stale view of an entrance is not stale")
+	}
+}

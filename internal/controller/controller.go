@@ -109,7 +109,9 @@ type pass struct {
 	decision rollout.Decision
 	written  backend.Written
 	problem  *status.Problem
-	wakeAt   time.Time
+	// detour is what keeps nothing but the InferenceService's own host from being served.
+	detour *status.Problem
+	wakeAt time.Time
 }
 
 // run returns transient errors only. What only a user can mend becomes a problem, and shows in the status.
@@ -169,7 +171,9 @@ func (p *pass) note(err error) error {
 			transient = append(transient, leaf)
 			continue
 		}
-		if p.problem == nil {
+		if backend.IsAboutEntrance(leaf) {
+			p.detour = problem
+		} else if p.problem == nil {
 			p.problem = problem
 		}
 		if endsUnseen(leaf, problem) {
@@ -184,7 +188,7 @@ func (p *pass) note(err error) error {
 // the write of the route.
 func (p *pass) settling() bool {
 	record := p.decision.Record
-	if record == nil || p.decision.Programmed || p.problem != nil || p.observed.Route.Refused {
+	if record == nil || p.decision.Programmed && !p.entering() || p.problem != nil || p.observed.Route.Refused {
 		return false
 	}
 	until := record.ShiftedAt.Add(p.Config.Rollout.SettlePeriod.Duration)
@@ -195,9 +199,18 @@ func (p *pass) settling() bool {
 	return true
 }
 
+// entering tells whether the InferenceService is about to be served under its own host.
+func (p *pass) entering() bool {
+	entrance := p.observed.Entrance
+	return entrance != nil && !entrance.Open && !entrance.Route.Refused && p.detour == nil
+}
+
 // reportLasting tells users what has kept failing, unless they have something to mend themselves.
 func (p *pass) reportLasting(ctx context.Context, err error) error {
-	if p.problem == nil {
+	switch {
+	case backend.IsAboutEntrance(err):
+		p.detour = lastingProblem(err)
+	case p.problem == nil:
 		p.problem = lastingProblem(err)
 	}
 	return p.report(ctx)
@@ -206,14 +219,16 @@ func (p *pass) reportLasting(ctx context.Context, err error) error {
 // report writes the status, if it says anything new, and tells what has changed in it.
 func (p *pass) report(ctx context.Context) error {
 	before := p.isvc.DeepCopy()
-	p.isvc.Status = status.For(status.Report{
+	report := status.Report{
 		InferenceService: before,
 		Mode:             p.mode(),
 		Observed:         p.observed,
 		Decision:         p.decision,
 		Written:          p.written,
 		Problem:          p.problem,
-	})
+		Detour:           p.detour,
+	}
+	p.isvc.Status = status.For(report)
 	if equality.Semantic.DeepEqual(before.Status, p.isvc.Status) {
 		return nil
 	}
@@ -226,6 +241,7 @@ func (p *pass) report(ctx context.Context) error {
 	}
 	p.sent.Note(p.isvc.UID, p.isvc.ResourceVersion)
 	p.announceStatus(before.Status)
+	p.announceDetour(before.Status, status.Detour(report))
 	return nil
 }
 

@@ -182,6 +182,14 @@ func (p *pass) announceStatus(before v1beta1.InferenceServiceStatus) {
 	}
 }
 
+// announceDetour tells what keeps the InferenceService from being served under its own host, once the status says so.
+func (p *pass) announceDetour(before v1beta1.InferenceServiceStatus, detour *status.Problem) {
+	now := apimeta.FindStatusCondition(p.isvc.Status.Conditions, v1beta1.ConditionIngressReady)
+	if detour != nil && now.Status == metav1.ConditionTrue && !hadProblem(before, *now) {
+		p.event(corev1.EventTypeWarning, detour.Reason, actionObserve, now.Message)
+	}
+}
+
 // announceFailures tells which revisions have begun to fail and which are over it, by what the status said and says. What
 // fails at once is one event: of two that have the same reason and tell of the same state, the recorder keeps the first
 // and counts the other.

@@ -189,6 +189,7 @@ type fakeBackend struct {
 	record    *rollout.Record
 	takenOver bool
 	refused   *backend.Route
+	entrance  *backend.Entrance
 	created   time.Time
 
 	// broken revisions do not become ready.
@@ -229,6 +230,7 @@ func (f *fakeBackend) Observe(_ context.Context, isvc *v1beta1.InferenceService)
 	if f.refused != nil {
 		observed.Route = *f.refused
 	}
+	observed.Entrance = f.entrance
 	return observed, nil
 }
 

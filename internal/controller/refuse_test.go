@@ -62,10 +62,12 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// TestTheYoungerOfTwoWithOneHostIsRefused, whatever modes they run in: both modes give hosts at one gateway.
 func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 	tests := map[string]struct {
 		older, younger string // Names, in namespace «team-a» where none is given before a slash.
 		template       string
+		modes          []v1beta1.DeploymentMode // Of the older and the younger; Standard where none are given.
 		wantHost       string
 	}{
 		"the predictor of the older":   {older: "iris", younger: "iris-predictor", wantHost: "iris-predictor.team-a.example.com"},
@@ -77,6 +79,18 @@ func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 		"the same name elsewhere":      {older: "team-a/iris", younger: "team-b/iris"},
 		"a template that joins name and namespace": {
 			older: "b-c/a", younger: "c/a-b", template: "{{.Name}}-{{.Namespace}}.{{.Domain}}", wantHost: "a-b-c.example.com",
+		},
+		"the predictor of the older, in Knative mode": {
+			older: "iris", younger: "iris-predictor", modes: []v1beta1.DeploymentMode{v1beta1.DeploymentModeKnative, v1beta1.DeploymentModeStandard},
+			wantHost: "iris-predictor.team-a.example.com",
+		},
+		"a template that joins name and namespace, for one in Knative mode": {
+			older: "b-c/a", younger: "c/a-b", template: "{{.Name}}-{{.Namespace}}.{{.Domain}}",
+			modes: []v1beta1.DeploymentMode{v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative}, wantHost: "a-b-c.example.com",
+		},
+		"a template that joins name and namespace, for two in Knative mode": {
+			older: "b-c/a", younger: "c/a-b", template: "{{.Name}}-{{.Namespace}}.{{.Domain}}",
+			modes: []v1beta1.DeploymentMode{v1beta1.DeploymentModeKnative, v1beta1.DeploymentModeKnative}, wantHost: "a-b-c.example.com",
 		},
 	}
 	for name, test := range tests {
@@ -100,6 +114,9 @@ func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 				cfg.Ingress.HostTemplate = template
 			}
 			older, younger := made(test.older, begin), made(test.younger, begin.Add(time.Hour))
+			for i, mode := range test.modes {
+				annotated(v1beta1.AnnotationDeploymentMode, string(mode))([]*v1beta1.InferenceService{older, younger}[i])
+			}
 			scheme, err := NewScheme()
 			if err != nil {
 				t.Fatal(err)

@@ -77,7 +77,9 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 		Live:   mgr.GetAPIReader(),
 		Backends: map[v1beta1.DeploymentMode]Backend{
 			v1beta1.DeploymentModeStandard: &standard.Backend{Store: store(mgr), Config: cfg, RoutesInstalled: gateway.installed.Load},
-			v1beta1.DeploymentModeKnative:  &knative.Backend{Store: store(mgr), Config: cfg, Installed: serving.installed.Load},
+			v1beta1.DeploymentModeKnative: &knative.Backend{
+				Store: store(mgr), Config: cfg, Installed: serving.installed.Load, RoutesInstalled: gateway.installed.Load,
+			},
 		},
 		Config:   cfg,
 		Recorder: mgr.GetEventRecorder("serinus"),

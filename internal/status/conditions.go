@@ -202,10 +202,37 @@ func (r *reporter) ingressReady() verdict {
 	case r.Decision.Record == nil:
 		return notYet(ReasonNoRevisionReady, "there is no route until a revision is ready")
 	case r.Decision.Programmed:
-		return yes(ReasonReady, "the gateway serves %s", r.Observed.Addresses.URL)
+		return r.reached()
 	default:
 		return notYet(ReasonWaitingForGateway, "waiting for the gateway to take the route over")
 	}
+}
+
+// reached says by which URL clients reach the predictor. That it is not the InferenceService's own is no failure, and
+// takes Ready from nobody; but users are told what is missing for it.
+func (r *reporter) reached() verdict {
+	url := r.Observed.Addresses.URL
+	if detour := Detour(r.Report); detour != nil {
+		return yes(detour.Reason, "the gateway serves %s, but not %s: %s", url, r.Observed.Entrance.URL, detour.Message)
+	}
+	if entrance := r.Observed.Entrance; entrance != nil && !entrance.Open {
+		return yes(ReasonReady, "the gateway serves %s, and has yet to take %s over", url, entrance.URL)
+	}
+	return yes(ReasonReady, "the gateway serves %s", url)
+}
+
+// Detour tells why clients reach a predictor by a URL of its own only; nil where they need not, or only for the moment.
+func Detour(report Report) *Problem {
+	if report.Observed == nil || report.Observed.Entrance == nil {
+		return nil
+	}
+	if report.Detour != nil {
+		return report.Detour
+	}
+	if route := report.Observed.Entrance.Route; route.Refused {
+		return &Problem{Condition: v1beta1.ConditionIngressReady, Reason: route.Reason, Message: route.Message}
+	}
+	return nil
 }
 
 func (r *reporter) stoppedCondition() verdict {

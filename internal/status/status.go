@@ -38,6 +38,9 @@ type Report struct {
 	Written backend.Written
 	// Problem is what only somebody else can mend; nil where there is none.
 	Problem *Problem
+	// Detour is why the InferenceService could not be given its own host, while its predictor is reached by another; nil
+	// where nothing kept it from that.
+	Detour *Problem
 }
 
 // Problem is something that keeps the spec from being realised and that shows in neither pods nor routes.

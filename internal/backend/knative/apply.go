@@ -34,7 +34,8 @@ import (
 //  2. The Knative Service is written: the template, where a revision is to be made, and the traffic with the rollout
 //     record, all in one, under the resource version that the decision was taken on. A decision on an old view fails
 //     here. It only gives weight to what was seen ready.
-//  3. What Knative does not take down by itself retires, and old records go. The decision asks for it only when it
+//  3. The host of the InferenceService itself is led to Knative. See [writer.writeEntrance].
+//  4. What Knative does not take down by itself retires, and old records go. The decision asks for it only when it
 //     changes no route, and it is confirmed against the API server that the Knative Service and the spec are still
 //     those that were observed.
 //
@@ -60,7 +61,7 @@ func (b *Backend) Apply(
 		return w.written, errors.Join(failures...)
 	}
 	routed := w.writeService(ctx)
-	failures = append(failures, routed, w.protect(ctx), w.retry(ctx))
+	failures = append(failures, routed, w.protect(ctx), w.retry(ctx), w.writeEntrance(ctx))
 	if routed == nil {
 		failures = append(failures, w.retire(ctx))
 	}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/managedfields"
@@ -30,6 +31,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayapply "sigs.k8s.io/gateway-api/applyconfiguration"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -73,16 +76,19 @@ type cluster struct {
 	refuseTemplates error
 	// deaf is a Knative that sees nothing any more.
 	deaf bool
-	now  time.Time
-	uids int
+	// gateway is what the cluster has of the Gateway API; nil where it has none.
+	gateway *gatewayHands
+	now     time.Time
+	uids    int
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	kubernetes := runtime.NewScheme()
+	kubernetes, gatewayAPI := runtime.NewScheme(), runtime.NewScheme()
 	for _, add := range []error{
 		clientgoscheme.AddToScheme(kubernetes), clientgoscheme.AddToScheme(scheme), v1beta1.AddToScheme(scheme), servingv1.AddToScheme(scheme),
+		gatewayv1.Install(scheme), gatewayv1.Install(gatewayAPI),
 	} {
 		if add != nil {
 			t.Fatal(add)
@@ -94,9 +100,11 @@ func newCluster(t *testing.T) *cluster {
 			Namespace: namespace, Name: isvcName, UID: "5e7a0b6e-0000-4000-8000-000000000001", Generation: 1,
 		}}).
 		WithGlobalResourceVersionCounter().
-		WithStatusSubresource(&v1beta1.InferenceService{}, &servingv1.Service{}, &servingv1.Revision{}).
-		WithTypeConverters(clientgoapply.NewTypeConverter(kubernetes), managedfields.NewDeducedTypeConverter())
-	for _, kind := range slices.Concat(Children(), Kinds(), []client.Object{&corev1.Pod{}}) {
+		WithStatusSubresource(&v1beta1.InferenceService{}, &servingv1.Service{}, &servingv1.Revision{}, &gatewayv1.HTTPRoute{}).
+		WithTypeConverters(
+			gatewayapply.NewTypeConverter(gatewayAPI), clientgoapply.NewTypeConverter(kubernetes), managedfields.NewDeducedTypeConverter(),
+		)
+	for _, kind := range slices.Concat(Children(), Kinds(), []client.Object{&corev1.Pod{}, &gatewayv1.HTTPRoute{}}) {
 		builder = builder.WithIndex(kind, objects.IndexByInferenceService, objects.InferenceServiceOf)
 	}
 	c.server = builder.Build()
@@ -104,6 +112,8 @@ func newCluster(t *testing.T) *cluster {
 		Store:     objects.Store{Client: interceptor.NewClient(c.server, c.funcs()), Live: c.server, Scheme: scheme},
 		Config:    config.Default(),
 		Installed: func() bool { return true },
+
+		RoutesInstalled: func() bool { return c.gateway != nil },
 	}
 	return c
 }
@@ -139,7 +149,9 @@ func (c *cluster) funcs() interceptor.Funcs {
 			if !ok {
 				c.t.Fatalf("applying a %T", applied)
 			}
-			return writing("apply", object, func() error { return server.Apply(ctx, applied, options...) })
+			return writing("apply", object, func() error {
+				return c.apply(ctx, object, func() error { return server.Apply(ctx, applied, options...) })
+			})
 		},
 		Delete: func(ctx context.Context, server client.WithWatch, object client.Object, options ...client.DeleteOption) error {
 			return writing("delete", object, func() error { return server.Delete(ctx, object, options...) })
@@ -150,6 +162,33 @@ func (c *cluster) funcs() interceptor.Funcs {
 func (c *cluster) uid() types.UID {
 	c.uids++
 	return types.UID(fmt.Sprintf("uid-%d", c.uids))
+}
+
+// apply does what the fake leaves to the API server: UIDs and generations.
+func (c *cluster) apply(ctx context.Context, object client.Object, do func() error) error {
+	read := func() *unstructured.Unstructured {
+		found := &unstructured.Unstructured{}
+		found.SetGroupVersionKind(object.GetObjectKind().GroupVersionKind())
+		if err := c.server.Get(ctx, client.ObjectKeyFromObject(object), found); err != nil {
+			return nil
+		}
+		return found
+	}
+	before := read()
+	if err := do(); err != nil {
+		return err
+	}
+	after := read()
+	switch {
+	case before == nil:
+		after.SetUID(c.uid())
+		after.SetGeneration(1)
+	case !equality.Semantic.DeepEqual(before.Object["spec"], after.Object["spec"]):
+		after.SetGeneration(before.GetGeneration() + 1)
+	default:
+		return nil
+	}
+	return c.server.Update(ctx, after)
 }
 
 // patch does what the fake leaves to the API server: generations.
@@ -179,10 +218,11 @@ func (c *cluster) isvc() *v1beta1.InferenceService {
 	return isvc
 }
 
-// knative does what Knative does about what was written, and tells whether there was anything to do.
+// knative does what Knative and the gateway do about what was written, and tells whether there was anything to do.
 func (c *cluster) knative() bool {
 	c.t.Helper()
-	moved := c.collectGarbage()
+	moved := c.takeOver()
+	moved = c.collectGarbage() || moved
 	service := &servingv1.Service{}
 	if !c.has(serviceName, service) || c.deaf {
 		return moved
@@ -192,6 +232,7 @@ func (c *cluster) knative() bool {
 		moved = c.run(revision) || moved
 	}
 	moved = c.route(service) || moved
+	moved = c.placehold(service) || moved
 	return c.label(service) || moved
 }
 
@@ -209,6 +250,10 @@ func (c *cluster) collectGarbage() bool {
 			continue
 		}
 		revisions[revision.Name] = true
+	}
+	if !there && c.placeholder() != nil {
+		c.must(c.server.Delete(c.t.Context(), c.placeholder()))
+		moved = true
 	}
 	for _, pod := range c.pods() {
 		if !revisions[pod.Labels[serving.RevisionLabelKey]] {
@@ -344,6 +389,9 @@ func (c *cluster) route(service *servingv1.Service) bool {
 	}
 	if ready.IsTrue() {
 		status.URL = apis.HTTP(serviceName + "." + namespace + ".example.com")
+		if service.Labels[v1beta1.LabelKnativeNetworkVisibility] == v1beta1.VisibilityClusterLocal {
+			status.URL = apis.HTTP(serviceName + "." + namespace + ".svc.cluster.local")
+		}
 		status.Address = &duckv1.Addressable{URL: apis.HTTP(serviceName + "." + namespace + ".svc.cluster.local")}
 		status.Traffic = nil
 		for _, target := range service.Spec.Traffic {

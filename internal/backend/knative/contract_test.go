@@ -23,6 +23,12 @@ func TestContract(t *testing.T) {
 		t.Helper()
 		return contractCluster{newCluster(t)}
 	})
+	t.Run("with the Gateway API", func(t *testing.T) {
+		backendtest.Contract(t, func(t *testing.T) backendtest.Cluster {
+			t.Helper()
+			return contractCluster{newUserWithGateway(t).cluster}
+		})
+	})
 }
 
 // contractCluster is a cluster with the hands that the contract asks for.

@@ -10,6 +10,8 @@
 //     Revision of the same name may be collected, or deleted by hand; it is made again from this.
 //   - The Knative Service <isvc>-predictor. Its traffic names revisions, never the latest one, and the rollout record
 //     is an annotation of it: one write changes both. Knative makes all else out of it.
+//   - Where the cluster has the Gateway API, an HTTPRoute of the InferenceService's name, which leads its own host to
+//     Knative's ingress. It names no revisions.
 //   - While an InferenceService is stopped, one more ControllerRevision, <isvc>-predictor, which keeps the record: a
 //     Knative Service cannot give its traffic to nobody, so there is none then.
 //

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
@@ -27,12 +29,16 @@ type Backend struct {
 	Config *config.Config
 	// Installed tells whether the cluster has Knative Serving, and the cache its objects.
 	Installed func() bool
+	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
+	RoutesInstalled func() bool
 
 	sent backend.SentVersions[types.NamespacedName]
 }
 
 // Children lists the kinds that every cluster has, of those that the backend makes.
-func Children() []client.Object { return []client.Object{&appsv1.ControllerRevision{}} }
+func Children() []client.Object {
+	return []client.Object{&appsv1.ControllerRevision{}, &corev1.Service{}}
+}
 
 // Kinds lists the kinds of Knative's that the backend reads.
 func Kinds() []client.Object { return []client.Object{&servingv1.Service{}, &servingv1.Revision{}} }
@@ -47,12 +53,17 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	if err != nil {
 		return nil, err
 	}
+	entrance, err := b.entranceDetail(ctx, isvc, found)
+	if err != nil {
+		return nil, err
+	}
 	observation := &backend.Observation{
 		Rollout:   b.snapshot(isvc, found),
 		Recorded:  found.Recorded(),
 		Revisions: map[rollout.Number]backend.Revision{},
 		Route:     b.routeDetail(found),
-		Addresses: found.addresses(),
+		Entrance:  entrance,
+		Addresses: b.addresses(isvc, found, entrance),
 		Current:   found.current(isvc),
 		Private:   found,
 	}
@@ -75,6 +86,19 @@ func (c *children) current(isvc *v1beta1.InferenceService) rollout.Number {
 		return 0
 	}
 	return n
+}
+
+// addresses are those that Knative gives and, once the gateway serves it, that of the InferenceService itself.
+func (b *Backend) addresses(isvc *v1beta1.InferenceService, found *children, entrance *backend.Entrance) backend.Addresses {
+	all := found.addresses()
+	if entrance == nil || !entrance.Open {
+		return all
+	}
+	all.URL = entrance.URL
+	if b.Config.Ingress.LocalGateway != nil {
+		all.Local = "http://" + gateway.LocalHost(isvc, b.Config.Ingress)
+	}
+	return all
 }
 
 // addresses are those that Knative gives.

@@ -33,13 +33,15 @@ type children struct {
 	// made are the Knative Revisions of the Knative Service.
 	made map[rollout.Number]*servingv1.Revision
 	pods map[rollout.Number][]*corev1.Pod
+
+	entrance entrance
 }
 
 // observe reads everything that belongs to the InferenceService, from the cache.
 func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
 	found := &children{made: map[rollout.Number]*servingv1.Revision{}}
 	for _, read := range []func(context.Context, *v1beta1.InferenceService, *children) error{
-		b.readHistory, b.readService, b.readRevisions, b.readPods,
+		b.readHistory, b.readService, b.readRevisions, b.readPods, b.readEntrance,
 	} {
 		if err := read(ctx, isvc, found); err != nil {
 			return nil, err

@@ -1,0 +1,413 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/pkg/apis"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/config"
+)
+
+const (
+	ownURL         = "http://sklearn-iris.kserve-test.example.com"
+	predictorURL   = "http://sklearn-iris-predictor.kserve-test.example.com"
+	insideURL      = "http://sklearn-iris-predictor.kserve-test.svc.cluster.local"
+	otherNamespace = "istio-system"
+)
+
+// newUserWithGateway is a user of a cluster that has the Gateway API, too.
+func newUserWithGateway(t *testing.T, changes ...func(*cluster)) user {
+	t.Helper()
+	u := newUser(t)
+	u.gateway = &gatewayHands{ingress: ingressByName}
+	for _, change := range changes {
+		change(u.cluster)
+	}
+	return u
+}
+
+func withIngress(spec corev1.ServiceSpec) func(*cluster) {
+	return func(c *cluster) { c.gateway.ingress = spec }
+}
+
+func forbidden(c *cluster) { c.gateway.forbidden = true }
+
+func clusterLocal(isvc *v1beta1.InferenceService) {
+	metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+}
+
+// wantURL checks by which URL the InferenceService is reached, and returns what else is said of its own.
+func (u user) wantURL(want string) *backend.Entrance {
+	u.t.Helper()
+	observed, _, err := u.pass()
+	if err != nil {
+		u.t.Error(err)
+	}
+	if got := observed.Addresses.URL; got != want {
+		u.t.Errorf("the URL is %s, want %s", got, want)
+	}
+	if got := observed.Addresses.Predictor; got != predictorURL && got != insideURL {
+		u.t.Errorf("the URL of the predictor is %s", got)
+	}
+	return observed.Entrance
+}
+
+// wantEntrance checks where the host of the InferenceService leads.
+func (u user) wantEntrance(namespace, service string) *gatewayv1.HTTPRoute {
+	u.t.Helper()
+	route := u.entranceRoute()
+	if route == nil {
+		u.t.Fatal("there is no HTTPRoute")
+	}
+	ref := route.Spec.Rules[0].BackendRefs[0]
+	got := ""
+	if ref.Namespace != nil {
+		got = string(*ref.Namespace)
+	}
+	if got != namespace || string(ref.Name) != service || *ref.Port != 80 {
+		u.t.Errorf("it leads to %s in %q at port %d, want %s in %q", ref.Name, got, *ref.Port, service, namespace)
+	}
+	return route
+}
+
+func TestTheHostOfTheInferenceServiceLeadsToKnativesIngress(t *testing.T) {
+	u := newUserWithGateway(t)
+	u.rollOut("v1", promote)
+	route := u.wantEntrance(otherNamespace, "knative-local-gateway")
+	if got := route.Spec.Hostnames; len(got) != 1 || got[0] != "sklearn-iris.kserve-test.example.com" {
+		t.Errorf("its hosts are %v", got)
+	}
+	filter := route.Spec.Rules[0].Filters[0]
+	if got := *filter.URLRewrite.Hostname; filter.Type != gatewayv1.HTTPRouteFilterURLRewrite || got != "sklearn-iris-predictor.kserve-test.svc.cluster.local" {
+		t.Errorf("it asks for %s", got)
+	}
+	if got := route.Spec.ParentRefs; len(got) != 1 || got[0].Name != "kserve-ingress-gateway" || *got[0].Namespace != "kserve" {
+		t.Errorf("its gateways are %v", got)
+	}
+	if !metav1.IsControlledBy(route, u.isvc()) || route.Labels[v1beta1.LabelInferenceService] != isvcName {
+		t.Errorf("it is not the InferenceService's: %v", route.ObjectMeta)
+	}
+	if entrance := u.wantURL(ownURL); !entrance.Open || entrance.URL != ownURL || entrance.Route.Refused {
+		t.Errorf("users are told %+v", entrance)
+	}
+}
+
+func TestNoRolloutTouchesTheEntrance(t *testing.T) {
+	u := newUserWithGateway(t)
+	u.rollOut("v1", promote)
+	before := u.entranceRoute().ResourceVersion
+	for _, percent := range []int64{10, 50, promote, 0, 20} {
+		u.rollOut("v2", percent)
+		u.wantURL(ownURL)
+	}
+	u.rollOut("v1", promote)
+	if u.entranceRoute().ResourceVersion != before {
+		t.Error("it was written")
+	}
+}
+
+func TestWhereKnativesIngressIs(t *testing.T) {
+	by := func(name string) corev1.ServiceSpec {
+		return corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: name}
+	}
+	for name, test := range map[string]struct {
+		ingress                    corev1.ServiceSpec
+		wantNamespace, wantService string
+		wantObstacle               string
+	}{
+		"a Service of another namespace":                                 {ingressByName, otherNamespace, "knative-local-gateway", ""},
+		"a Service of another namespace, in a cluster of another domain": {by("kourier-internal.kourier-system.svc.corp.example"), "kourier-system", "kourier-internal", ""},
+		"a Service of another namespace, without a domain":               {by("envoy.contour-internal.svc"), "contour-internal", "envoy", ""},
+		"a Service of the same namespace":                                {by("gateway.kserve-test.svc.cluster.local"), "", "gateway", ""},
+		"an address":                                                     {ingressByAddress, "", serviceName, ""},
+		"outside of the cluster": {
+			ingress:      by("lb.example.net"),
+			wantObstacle: `Service "sklearn-iris-predictor" is all that Knative tells of it, and it leads to lb.example.net`,
+		},
+		"a mesh": {
+			ingress:      corev1.ServiceSpec{Type: corev1.ServiceTypeClusterIP, ClusterIP: "10.96.0.7"},
+			wantObstacle: `Service "sklearn-iris-predictor" is all that Knative tells of it, and it leads nowhere outside of a service mesh`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUserWithGateway(t, withIngress(test.ingress))
+			u.rollOut("v1", promote)
+			if test.wantObstacle == "" {
+				u.wantEntrance(test.wantNamespace, test.wantService)
+				u.wantURL(ownURL)
+				return
+			}
+			if u.entranceRoute() != nil {
+				t.Error("there is an HTTPRoute")
+			}
+			told := u.wantURL(predictorURL).Route
+			if !told.Refused || told.Reason != "IngressNotReachable" || !strings.HasSuffix(told.Message, test.wantObstacle) {
+				t.Errorf("users are told %+v", told)
+			}
+		})
+	}
+}
+
+// TestTheURLIsThePredictorsUntilTheGatewayServesTheOther: what the status gives must answer.
+func TestTheURLIsThePredictorsUntilTheGatewayServesTheOther(t *testing.T) {
+	u := newUserWithGateway(t)
+	u.gateway.deaf = true
+	u.must(u.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"}}))
+	u.rollOut("v1", promote)
+	if entrance := u.wantURL(predictorURL); entrance.Open || entrance.Route.Refused {
+		t.Errorf("users are told %+v", entrance)
+	}
+	u.gateway.deaf = false
+	u.knative()
+	u.settle()
+	u.wantURL(ownURL)
+
+	t.Run("nor by what it said of it as it was", func(t *testing.T) {
+		u.gateway.deaf = true
+		u.gateway.ingress.ExternalName = "elsewhere.istio-system.svc.cluster.local"
+		u.knative()
+		if entrance := u.wantURL(predictorURL); entrance.Open {
+			t.Errorf("users are told %+v", entrance)
+		}
+		u.settle()
+		u.wantURL(predictorURL)
+		u.gateway.deaf = false
+		u.knative()
+		u.wantURL(ownURL)
+	})
+
+	t.Run("nor where somebody has changed it", func(*testing.T) {
+		edit(u.cluster, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+			r.Spec.Rules[0].BackendRefs[0].Name = "web"
+			r.Generation++
+		})
+		u.takeOver()
+		u.wantURL(predictorURL)
+		u.settle()
+		u.wantEntrance(otherNamespace, "elsewhere")
+		u.wantURL(ownURL)
+	})
+}
+
+func TestWhatIsMissingForTheEntranceIsTold(t *testing.T) {
+	for name, test := range map[string]struct {
+		given                   func(*cluster)
+		wantReason, wantMessage string
+	}{
+		"a ReferenceGrant": {
+			given: forbidden, wantReason: "RefNotPermitted",
+			wantMessage: `HTTPRoutes of namespace "kserve-test" may not lead to Service "knative-local-gateway" in namespace "istio-system", ` +
+				`where Knative's ingress is; have an administrator allow it with a ReferenceGrant in namespace "istio-system"`,
+		},
+		"the Gateway": {
+			given: func(c *cluster) { c.gateway.deaf = true }, wantReason: "GatewayNotFound",
+			wantMessage: `Gateway "kserve-ingress-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
+				"in the operator's configuration under ingress.gateway",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUserWithGateway(t, test.given)
+			u.rollOut("v1", promote)
+			u.rollOut("v2", 10)
+			u.wantTraffic("2:10 1:90")
+			told := u.wantURL(predictorURL).Route
+			if !told.Refused || told.Reason != test.wantReason || told.Message != test.wantMessage {
+				t.Errorf("users are told %s: %s", told.Reason, told.Message)
+			}
+			u.gateway.forbidden, u.gateway.deaf = false, false
+			u.knative()
+			u.settle()
+			u.wantURL(ownURL)
+		})
+	}
+}
+
+func TestAPrivatePredictorHasNoEntrance(t *testing.T) {
+	t.Run("from the start", func(t *testing.T) {
+		u := newUserWithGateway(t)
+		u.rollOut("v1", promote, clusterLocal)
+		if u.entranceRoute() != nil {
+			t.Error("there is an HTTPRoute")
+		}
+		if entrance := u.wantURL(insideURL); entrance != nil {
+			t.Errorf("users are told %+v", entrance)
+		}
+	})
+	t.Run("from now on", func(t *testing.T) {
+		u := newUserWithGateway(t)
+		u.rollOut("v1", promote)
+		u.apply("v1", promote, clusterLocal)
+		if _, _, err := u.pass(); err != nil && !backend.IsStale(err) {
+			t.Fatal(err)
+		}
+		if u.entranceRoute() != nil {
+			t.Error("there is an HTTPRoute")
+		}
+		u.settle()
+		u.wantURL(insideURL)
+	})
+	t.Run("and one again when it is not any more", func(t *testing.T) {
+		u := newUserWithGateway(t)
+		u.rollOut("v1", promote, clusterLocal)
+		u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) { isvc.Labels = nil })
+		u.wantURL(ownURL)
+	})
+	t.Run("where Knative itself keeps it inside", func(t *testing.T) {
+		u := newUserWithGateway(t)
+		u.rollOut("v1", promote)
+		service := u.service()
+		service.Status.URL = apis.HTTP("sklearn-iris-predictor.kserve-test.svc.cluster.local")
+		u.must(u.server.Status().Update(t.Context(), service))
+		if entrance := u.wantURL(insideURL); entrance != nil {
+			t.Errorf("users are told %+v", entrance)
+		}
+		if u.entranceRoute() != nil {
+			t.Error("there is an HTTPRoute")
+		}
+	})
+}
+
+func TestTheEntranceStaysWhileTheInferenceServiceIsStopped(t *testing.T) {
+	u := newUserWithGateway(t)
+	u.rollOut("v1", promote)
+	uid := u.entranceRoute().UID
+	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) {
+		metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, v1beta1.AnnotationStop, "true")
+	})
+	if u.has(serviceName, &servingv1.Service{}) || u.placeholder() != nil {
+		t.Fatal("it is not stopped")
+	}
+	observed, _, err := u.pass()
+	u.must(err)
+	if observed.Addresses.URL != "" || observed.Entrance != nil {
+		t.Errorf("the URL is %q, and users are told %+v", observed.Addresses.URL, observed.Entrance)
+	}
+	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) { isvc.Annotations = nil })
+	if route := u.entranceRoute(); route == nil || route.UID != uid {
+		t.Error("the HTTPRoute is gone")
+	}
+	u.wantURL(ownURL)
+}
+
+func TestTheRouteOfSomebodyElseIsLeftAlone(t *testing.T) {
+	u := newUserWithGateway(t)
+	foreign := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
+		Namespace: namespace, Name: isvcName, UID: types.UID("else"), Generation: 1,
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "web", Controller: new(true)}},
+	}}
+	foreign.Spec.Rules = []gatewayv1.HTTPRouteRule{{}}
+	u.must(u.server.Create(t.Context(), foreign))
+	u.apply("v1", promote)
+	var last error
+	for range 20 {
+		_, _, last = u.pass()
+		u.knative()
+	}
+	conflict := (*backend.ConflictError)(nil)
+	if !backend.IsAboutEntrance(last) || !errors.As(last, &conflict) || conflict.Owner != "Rollout web" {
+		t.Errorf("it says: %v", last)
+	}
+	u.wantTraffic("1:100")
+	if got := u.entranceRoute(); got.UID != "else" || len(got.Spec.Hostnames) > 0 {
+		t.Errorf("it is now %v", got)
+	}
+	observed, _, _ := u.pass()
+	if observed.Addresses.URL != predictorURL {
+		t.Errorf("the URL is %s", observed.Addresses.URL)
+	}
+
+	u.must(u.server.Delete(t.Context(), foreign))
+	u.settle()
+	u.wantURL(ownURL)
+}
+
+// TestAnEntranceThatIsRefusedKeepsNothingElse: the API server may refuse the HTTPRoute, and the rollout goes on.
+func TestAnEntranceThatIsRefusedKeepsNothingElse(t *testing.T) {
+	u := newUserWithGateway(t)
+	refusal := apierrors.NewForbidden(gatewayv1.Resource("httproutes"), isvcName, errors.New("by a policy"))
+	u.intercept = func(w write, do func() error) error {
+		if w.kind == "HTTPRoute" {
+			return refusal
+		}
+		return do()
+	}
+	u.apply("v1", promote)
+	for range 20 {
+		if _, _, err := u.pass(); err != nil && !backend.IsStale(err) && !backend.IsAboutEntrance(err) {
+			t.Fatal(err)
+		}
+		u.knative()
+	}
+	u.wantTraffic("1:100")
+}
+
+func TestTheEntranceComesWithTheGatewayAPI(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	if entrance := u.wantURL(predictorURL); entrance != nil {
+		t.Errorf("users are told %+v", entrance)
+	}
+	u.gateway = &gatewayHands{ingress: ingressByName}
+	u.knative()
+	u.settle()
+	u.wantURL(ownURL)
+}
+
+func TestAServiceThatOnlyHasTheNameOfThePlaceholderIsNotFollowed(t *testing.T) {
+	u := newUserWithGateway(t)
+	u.must(u.server.Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: serviceName, Labels: map[string]string{v1beta1.LabelInferenceService: isvcName},
+		},
+		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "secrets.vault.svc.cluster.local"},
+	}))
+	u.gateway.ingress.ExternalName = "secrets.vault.svc.cluster.local" // Else Knative's hands would change it.
+	u.rollOut("v1", promote)
+	if u.entranceRoute() != nil {
+		t.Error("there is an HTTPRoute")
+	}
+}
+
+func TestInsideTheClusterTheEntranceIsTheLocalGateways(t *testing.T) {
+	u := newUserWithGateway(t)
+	u.backend.Config.Ingress.LocalGateway = &config.LocalGateway{
+		Namespace: "kserve", Name: "kserve-local-gateway", Service: config.ServiceRef{Namespace: "kserve", Name: "local-gateway-service"},
+	}
+	local := func() (url string) {
+		observed, _, err := u.pass()
+		u.must(err)
+		return observed.Addresses.Local
+	}
+	u.rollOut("v1", promote)
+	if got := local(); got != "http://sklearn-iris.kserve-test.svc.cluster.local" {
+		t.Errorf("the address is %s", got)
+	}
+	service := &corev1.Service{}
+	u.get(isvcName, service)
+	if got := service.Spec.ExternalName; got != "local-gateway-service.kserve.svc.cluster.local" {
+		t.Errorf("its name leads to %s", got)
+	}
+	u.rollOut("v1", promote, clusterLocal)
+	if got := local(); got != insideURL || u.has(isvcName, &corev1.Service{}) {
+		t.Errorf("the address of a private one is %s", got)
+	}
+	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) { isvc.Labels = nil })
+	u.backend.Config.Ingress.LocalGateway = nil
+	u.settle()
+	if got := local(); got != insideURL || u.has(isvcName, &corev1.Service{}) {
+		t.Errorf("the address without a local gateway is %s", got)
+	}
+}

@@ -1,0 +1,125 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/internal/backend/gateway"
+	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+)
+
+// gatewayHands are what a cluster with the Gateway API does beside Knative.
+type gatewayHands struct {
+	// ingress is the placeholder Service as Knative makes it, once it has an ingress that serves.
+	ingress corev1.ServiceSpec
+	// forbidden says that no ReferenceGrant lets a route lead to another namespace.
+	forbidden bool
+	// deaf is a gateway that says nothing any more.
+	deaf bool
+}
+
+// An ingress of Knative's is known by a name of the cluster, or by an address.
+var (
+	ingressByName = corev1.ServiceSpec{
+		Type: corev1.ServiceTypeExternalName, ExternalName: "knative-local-gateway.istio-system.svc.cluster.local",
+		Ports: []corev1.ServicePort{{Name: "http2", Port: 80}},
+	}
+	ingressByAddress = corev1.ServiceSpec{
+		Type: corev1.ServiceTypeClusterIP, ClusterIP: corev1.ClusterIPNone, Ports: []corev1.ServicePort{{Name: "http2", Port: 80}},
+	}
+)
+
+// placeholder is the Service that Knative makes for the predictor; nil where there is none.
+func (c *cluster) placeholder() *corev1.Service {
+	c.t.Helper()
+	service := &corev1.Service{}
+	if !c.has(serviceName, service) {
+		return nil
+	}
+	return service
+}
+
+// placehold keeps the Service that leads to Knative's ingress: first to the predictor's own host, and once that is
+// served, to the ingress.
+func (c *cluster) placehold(service *servingv1.Service) bool {
+	c.t.Helper()
+	if c.gateway == nil {
+		return false
+	}
+	spec := corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: serviceName + "." + namespace + ".example.com"}
+	if len(service.Status.Traffic) > 0 {
+		spec = c.gateway.ingress
+	}
+	there := c.placeholder()
+	if there == nil {
+		made := &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: namespace, Name: serviceName, UID: c.uid(), Labels: maps.Clone(service.Labels),
+				OwnerReferences: []metav1.OwnerReference{{
+					APIVersion: servingv1.SchemeGroupVersion.String(), Kind: "Route", Name: serviceName, UID: service.UID, Controller: new(true),
+				}},
+			},
+			Spec: spec,
+		}
+		c.must(c.server.Create(c.t.Context(), made))
+		return true
+	}
+	if equality.Semantic.DeepEqual(there.Spec, spec) {
+		return false
+	}
+	there.Spec = spec
+	c.must(c.server.Update(c.t.Context(), there))
+	return true
+}
+
+// takeOver has the gateway say of each route what it makes of it.
+func (c *cluster) takeOver() bool {
+	c.t.Helper()
+	if c.gateway == nil || c.gateway.deaf {
+		return false
+	}
+	moved := false
+	for _, route := range c.routes() {
+		parents := gatewaytest.AcceptedBy(route, route.Generation)
+		if c.gateway.forbidden && len(route.Spec.Rules) > 0 && route.Spec.Rules[0].BackendRefs[0].Namespace != nil {
+			for i := range parents {
+				parents[i] = gatewaytest.ParentStatus(parents[i].ParentRef, route.Generation, metav1.ConditionTrue, metav1.ConditionFalse)
+				parents[i].Conditions[1].Reason = string(gatewayv1.RouteReasonRefNotPermitted)
+			}
+		}
+		if equality.Semantic.DeepEqual(route.Status.Parents, parents) {
+			continue
+		}
+		route.Status.Parents = parents
+		c.must(c.server.Status().Update(c.t.Context(), route))
+		moved = true
+	}
+	return moved
+}
+
+func (c *cluster) routes() []*gatewayv1.HTTPRoute {
+	c.t.Helper()
+	var list gatewayv1.HTTPRouteList
+	c.must(c.server.List(c.t.Context(), &list, client.InNamespace(namespace)))
+	return objects.Pointers(list.Items)
+}
+
+// entranceRoute is the HTTPRoute of the InferenceService; nil where there is none.
+func (c *cluster) entranceRoute() *gatewayv1.HTTPRoute {
+	c.t.Helper()
+	route := &gatewayv1.HTTPRoute{}
+	if !c.has(gateway.RouteName(isvcName), route) {
+		return nil
+	}
+	return route
+}

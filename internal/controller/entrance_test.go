@@ -1,0 +1,105 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+)
+
+// wantDetour checks that the InferenceService is ready, and what is said of its own host.
+func (o *operator) wantDetour(reason, says string) {
+	o.t.Helper()
+	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
+		o.t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+	}
+	ingress := o.condition(v1beta1.ConditionIngressReady)
+	if ingress.Status != metav1.ConditionTrue || ingress.Reason != reason || !strings.Contains(ingress.Message, says) {
+		o.t.Errorf("IngressReady is %s (%s): %s", ingress.Status, ingress.Reason, ingress.Message)
+	}
+}
+
+// TestWhatKeepsOnlyTheEntranceIsToldOnce, and keeps nobody from being ready.
+func TestWhatKeepsOnlyTheEntranceIsToldOnce(t *testing.T) {
+	refused := backend.Route{Exists: true, Refused: true, Reason: "RefNotPermitted", Message: "it needs a ReferenceGrant"}
+	for name, test := range map[string]struct {
+		route              backend.Route
+		applying           error
+		wantReason, saying string
+		wantAfter          time.Duration
+	}{
+		"the gateway refuses it":    {route: refused, wantReason: "RefNotPermitted", saying: "it needs a ReferenceGrant"},
+		"the route is another's":    {applying: errRoute, wantReason: "OwnershipConflict", saying: errRoute.Error(), wantAfter: later},
+		"the API server refuses it": {applying: errForbidden, wantReason: "RefusedByAPIServer", saying: "forbidden", wantAfter: later},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t)
+			o.backend.entrance = &backend.Entrance{URL: "http://own", Open: true}
+			o.settle()
+			o.announced()
+			writes := o.statusWrites
+			o.backend.entrance = &backend.Entrance{URL: "http://own", Route: test.route}
+			if test.applying != nil {
+				o.backend.otherErr = &backend.EntranceError{Err: test.applying}
+			}
+			for range 3 {
+				if result := o.reconcile(); result.RequeueAfter != test.wantAfter {
+					t.Errorf("it comes back after %v, want %v", result.RequeueAfter, test.wantAfter)
+				}
+				o.clock.SetTime(o.clock.Now().Add(recheckPeriod))
+			}
+			o.wantDetour(test.wantReason, "but not http://own: ")
+			o.wantDetour(test.wantReason, test.saying)
+			events := o.announced()
+			if o.statusWrites != writes+1 || len(events) != 1 || !strings.HasPrefix(events[0], "Warning "+test.wantReason) {
+				t.Errorf("the status is written %d times, and announced are %v", o.statusWrites-writes, events)
+			}
+
+			o.backend.entrance, o.backend.otherErr = &backend.Entrance{URL: "http://own", Open: true}, nil
+			o.settle()
+			o.wantDetour("Ready", "the gateway serves")
+		})
+	}
+}
+
+// TestAnEntranceThatKeepsFailingKeepsNobodyFromBeingReady: a webhook for HTTPRoutes may be down for long.
+func TestAnEntranceThatKeepsFailingKeepsNobodyFromBeingReady(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.backend.entrance = &backend.Entrance{URL: "http://own"}
+	o.backend.otherErr = &backend.EntranceError{Err: errTransient}
+	for range 3 {
+		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil {
+			t.Error("it does not look again")
+		}
+		o.clock.SetTime(o.clock.Now().Add(lasting))
+	}
+	o.wantDetour("NotApplied", errTransient.Error())
+}
+
+// TestTheStatusWaitsAMomentForTheEntrance, so that the first URL that users see is the one that stays.
+func TestTheStatusWaitsAMomentForTheEntrance(t *testing.T) {
+	o := newOperator(t)
+	o.backend.entrance = &backend.Entrance{URL: "http://own"}
+	o.reconcile()
+	o.backend.catchUp()
+	o.reconcile()
+	o.backend.catchUp()
+	writes := o.statusWrites
+	wait := o.reconciler.Config.Rollout.SettlePeriod.Duration
+	if result := o.reconcile(); result.RequeueAfter != wait+time.Millisecond || o.statusWrites > writes {
+		t.Errorf("it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+	}
+	o.clock.SetTime(o.clock.Now().Add(wait))
+	if result := o.reconcile(); result.RequeueAfter != 0 || o.statusWrites != writes+1 {
+		t.Errorf("in the end it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+	}
+	o.wantDetour("Ready", "has yet to take http://own over")
+}
