@@ -35,7 +35,7 @@ func TestKnativeSplitsAndScales(t *testing.T) {
 	c := up(t, local.Knative)
 	c.apply(t, "testdata/knative/1-first.yaml")
 	c.ready(t)
-	p := c.probe(t)
+	p := c.probe(t, prober.Target{Host: host, Path: "/v1/models/model:predict", Rate: rate})
 
 	c.apply(t, "testdata/knative/2-split.yaml")
 	c.ready(t)
@@ -93,10 +93,10 @@ func (c *cluster) runs(t *testing.T, revision string) {
 // clients send requests to the Service without a pause.
 type clients struct{ *prober.Prober }
 
-func (c *cluster) probe(t *testing.T) clients {
+func (c *cluster) probe(t *testing.T, targets ...prober.Target) clients {
 	t.Helper()
 	started, err := prober.Start(t.Context(), prober.Config{
-		Gateway: c.gateway(t), Targets: []prober.Target{{Host: host, Path: "/v1/models/model:predict", Rate: rate}}, MaxDuration: 5 * time.Minute,
+		Gateway: c.gateway(t), Targets: targets, MaxDuration: 5 * time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -94,7 +94,7 @@ type cluster struct {
 	devices []string
 }
 
-func up(t *testing.T, level local.Level) *cluster {
+func up(t *testing.T, level local.Level, flags ...string) *cluster {
 	t.Helper()
 	c := &cluster{dir: t.TempDir(), temp: t.TempDir(), devices: devices(t)}
 	archive, err := filepath.Abs(filepath.Join(top, "bin", "images", "testserver.tar"))
@@ -102,7 +102,8 @@ func up(t *testing.T, level local.Level) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.command("cluster", "down", "--dir="+c.dir).Run() })
-	if out, err := c.command("cluster", "up", "--level="+string(level), "--detach", "--dir="+c.dir, "--image="+archive).CombinedOutput(); err != nil {
+	args := append([]string{"up", "--level=" + string(level), "--detach", "--dir=" + c.dir, "--image=" + archive}, flags...)
+	if out, err := c.command("cluster", args...).CombinedOutput(); err != nil {
 		t.Fatalf("starting the cluster: %v\n%s", err, out)
 	}
 	return c
