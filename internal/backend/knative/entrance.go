@@ -94,8 +94,8 @@ type ingress struct {
 	port    int32
 }
 
-// ingress reads off the placeholder where Knative's ingress is. It is known is false as long as Knative has not said it;
-// then, and where that is no Service that a gateway can lead to, which is what the obstacle tells, there is none.
+// ingress reads off the placeholder where Knative's ingress is. It is nil as long as Knative has not said it, and where
+// that is no Service that a gateway can lead to, which the obstacle tells.
 //
 // Gateways need not follow the name in a Service of type ExternalName, and some refuse it, as whoever may write such a
 // Service could lead them anywhere. So the Service that the name means is what the HTTPRoute refers to.
@@ -172,7 +172,8 @@ func (b *Backend) wantedEntrance(isvc *v1beta1.InferenceService, found *children
 	return entranceRoute(isvc, b.Config.Ingress, *to, host)
 }
 
-// entranceDetail says how far the gateway is with the entrance, for people; nil where there is to be none.
+// entranceDetail says how far the gateway is with the entrance, for people; nil where there is to be none, and as long as
+// Knative has not said where its ingress is.
 func (b *Backend) entranceDetail(ctx context.Context, isvc *v1beta1.InferenceService, found *children) (*backend.Entrance, error) {
 	if !b.RoutesInstalled() || found.service == nil || found.isPrivate(isvc) {
 		return nil, nil
@@ -180,7 +181,11 @@ func (b *Backend) entranceDetail(ctx context.Context, isvc *v1beta1.InferenceSer
 	detail := &backend.Entrance{URL: b.Config.Ingress.URL(b.Config.Ingress.Host(isvc.Name, isvc.Namespace))}
 	wanted, route := b.wantedEntrance(isvc, found), found.entrance.route
 	if wanted == nil {
-		detail.Route = noIngress(found)
+		_, obstacle := found.ingress()
+		if obstacle == "" {
+			return nil, nil
+		}
+		detail.Route = noIngress(found.entrance.placeholder, obstacle)
 		return detail, nil
 	}
 	same, err := isRealised(wanted, route, b.Scheme)
@@ -213,16 +218,12 @@ func isRealised(wanted, route *gatewayv1.HTTPRoute, scheme *runtime.Scheme) (boo
 // reasonNoIngress says, in the conditions, that Knative's ingress is nothing that a gateway could lead to.
 const reasonNoIngress = "IngressNotReachable"
 
-// noIngress tells why there is no HTTPRoute; it is empty as long as Knative has not said where its ingress is.
-func noIngress(found *children) backend.Route {
-	_, obstacle := found.ingress()
-	if obstacle == "" {
-		return backend.Route{}
-	}
+// noIngress tells why there is no HTTPRoute.
+func noIngress(placeholder *corev1.Service, obstacle string) backend.Route {
 	return backend.Route{
 		Refused: true, Reason: reasonNoIngress,
 		Message: fmt.Sprintf("Knative's ingress is no Service of this cluster that the gateway could lead to: Service %q is all that Knative tells of it, and %s",
-			found.entrance.placeholder.Name, obstacle),
+			placeholder.Name, obstacle),
 	}
 }
 
