@@ -131,5 +131,23 @@ func startKnativeIngress(ctx context.Context, c *Cluster) error {
 	if err != nil {
 		return err
 	}
-	return process.await(ctx, healthy("http://"+loopback(port)+"/readyz"))
+	if err := process.await(ctx, healthy("http://"+loopback(port)+"/readyz")); err != nil {
+		return err
+	}
+	return c.AllowEntrances(ctx, "kserve-test") // Where the quickstart is played.
+}
+
+// AllowEntrances lets the InferenceServices of a namespace be reached by their own
+// hosts in Knative mode, as an administrator does: HTTPRoutes of the namespace may
+// then lead to Knative's ingress.
+func (c *Cluster) AllowEntrances(ctx context.Context, namespace string) error {
+	manifest, err := manifests.ReadFile("manifests/knative-grant.yaml")
+	if err != nil {
+		return err
+	}
+	objects, err := Decode(bytes.ReplaceAll(manifest, []byte("FROM_NAMESPACE"), []byte(namespace)))
+	if err != nil {
+		return err
+	}
+	return c.Apply(ctx, objects)
 }
