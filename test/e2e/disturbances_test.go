@@ -8,6 +8,7 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,16 +19,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
-var _ = Describe("a rollout goes on", func() {
+var _ = told("a rollout goes on", modes, func(m mode) {
 	It("although the operator is killed twenty times at random moments", func(ctx SpecContext) {
-		s := begin(ctx, model(1))
+		s := begin(ctx, m, model(1))
 		const kills = 20
 		dice := rand.New(rand.NewPCG(uint64(GinkgoRandomSeed()), 0)) //nolint:gosec // It is to be repeated.
 		killed := make(chan struct{})
@@ -58,14 +61,25 @@ var _ = Describe("a rollout goes on", func() {
 		s.serves(split{stable: 100})
 	}, SpecTimeout(perStory))
 
+	notYetIn(inKnative, m)("although what it is made of is deleted by hand", func(ctx SpecContext) {
+		s := begin(ctx, m, model(1), replicas(2, 2))
+		s.apply("canary of 20 %", model(2), replicas(2, 2), percent(20))
+		s.serves(split{1: 80, 2: 20})
+		record := &appsv1.ControllerRevision{ObjectMeta: s.meta(revision(2))}
+		for _, object := range slices.Concat([]client.Object{record}, s.workload(2), []client.Object{s.route()}) {
+			s.prober.Mark(fmt.Sprintf("%T deleted", object))
+			s.journal.Excuse(object)
+			s.mayFail("until what was deleted is there again", func() { s.replaces(object) })
+			s.serves(split{1: 80, 2: 20})
+		}
+	}, SpecTimeout(perStory))
+})
+
+// What elects an operator, the kubelet and the gateway know nothing of modes.
+var _ = told("a rollout goes on", []mode{inStandard}, func(m mode) {
 	It("although the elected one of two operators is killed", func(ctx SpecContext) {
-		stopOperators(ctx)
-		DeferCleanup(func(ctx SpecContext) {
-			stopOperators(ctx)
-			startOperators(ctx, one())
-		})
-		startOperators(ctx, pair())
-		s := begin(ctx, model(1))
+		restartOperators(ctx, pair())
+		s := begin(ctx, m, model(1))
 		first := s.leader()
 		slow := model(2, "--start-after=2s")
 		s.apply("canary of 20 %", slow, percent(20))
@@ -78,7 +92,7 @@ var _ = Describe("a rollout goes on", func() {
 	}, SpecTimeout(perStory))
 
 	It("although the kubelet restarts", func(ctx SpecContext) {
-		s := begin(ctx, model(1))
+		s := begin(ctx, m, model(1))
 		s.apply("canary of 20 %", model(2), percent(20))
 		s.serves(split{1: 80, 2: 20})
 		before, err := s.uids(2)
@@ -93,7 +107,7 @@ var _ = Describe("a rollout goes on", func() {
 	}, SpecTimeout(perStory))
 
 	It("although the gateway restarts: requests fail only while it is down", func(ctx SpecContext) {
-		s := begin(ctx, model(1))
+		s := begin(ctx, m, model(1))
 		s.apply("canary of 20 %", model(2), percent(20))
 		s.serves(split{1: 80, 2: 20})
 		s.prober.Mark("the gateway restarts")
@@ -102,23 +116,6 @@ var _ = Describe("a rollout goes on", func() {
 			Eventually(s.answers).WithArguments(s.targets[0]).Should(Succeed())
 		})
 		s.serves(split{1: 80, 2: 20})
-	}, SpecTimeout(perStory))
-
-	It("although what it is made of is deleted by hand", func(ctx SpecContext) {
-		s := begin(ctx, model(1), replicas(2, 2))
-		s.apply("canary of 20 %", model(2), replicas(2, 2), percent(20))
-		s.serves(split{1: 80, 2: 20})
-		for _, object := range []client.Object{
-			&appsv1.ControllerRevision{ObjectMeta: s.meta(revision(2))},
-			&appsv1.Deployment{ObjectMeta: s.meta(revision(2) + "-deployment")},
-			&corev1.Service{ObjectMeta: s.meta(revision(2))},
-			&gatewayv1.HTTPRoute{ObjectMeta: s.meta(iris)},
-		} {
-			s.prober.Mark(fmt.Sprintf("%T deleted", object))
-			s.journal.Excuse(object)
-			s.mayFail("until what was deleted is there again", func() { s.replaces(object) })
-			s.serves(split{1: 80, 2: 20})
-		}
 	}, SpecTimeout(perStory))
 })
 
@@ -163,4 +160,22 @@ func (s *story) replaces(object client.Object) {
 		return object.GetUID(), client.IgnoreNotFound(err)
 	}).ShouldNot(BeElementOf(old, types.UID("")))
 	s.settles(iris, split{1: 80, 2: 20})
+}
+
+// workload is what a revision runs as.
+func (s *story) workload(n int) []client.Object {
+	if s.mode == inKnative {
+		return []client.Object{&servingv1.Revision{ObjectMeta: s.meta(revision(n))}}
+	}
+	return []client.Object{
+		&appsv1.Deployment{ObjectMeta: s.meta(revision(n) + "-deployment")}, &corev1.Service{ObjectMeta: s.meta(revision(n))},
+	}
+}
+
+// route is what splits the traffic.
+func (s *story) route() client.Object {
+	if s.mode == inKnative {
+		return &servingv1.Service{ObjectMeta: s.meta(backend.PredictorName(iris))}
+	}
+	return &gatewayv1.HTTPRoute{ObjectMeta: s.meta(iris)}
 }

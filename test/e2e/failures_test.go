@@ -19,12 +19,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/status"
 )
 
-var _ = Describe("a canary", func() {
-	DescribeTable("gets no request, with a percent and without, if",
+var _ = told("a canary", modes, func(m mode) {
+	DescribeTable("gets no request, with a percent and without (row 17), if",
 		func(ctx SpecContext, reason string, broken ...manifest) {
-			s := begin(ctx, model(1))
+			s := begin(ctx, m, model(1))
 			s.apply("a canary that fails", slices.Concat(broken, []manifest{percent(50)})...)
 			s.condition(v1beta1.ConditionLatestDeploymentReady, metav1.ConditionFalse, reason)
 			s.serves(split{1: 100})
@@ -44,7 +45,7 @@ var _ = Describe("a canary", func() {
 
 	It("that cannot be downloaded says which object is missing", func(ctx SpecContext) {
 		const uri = "gs://kfserving-examples/not/there"
-		s := begin(ctx, model(1))
+		s := begin(ctx, m, model(1))
 		s.apply("a canary that is not there", downloaded(uri), percent(50))
 		Eventually(func(g Gomega) {
 			isvc, err := s.isvc(s.name)
@@ -56,12 +57,12 @@ var _ = Describe("a canary", func() {
 	}, SpecTimeout(perStory))
 
 	It("that loses all pods at 10 % gets nothing until it has one again (row 18)", func(ctx SpecContext) {
-		s := begin(ctx, model(1))
+		s := begin(ctx, m, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))
 		s.serves(split{1: 90, 2: 10})
 
 		s.prober.Mark("the canary is not ready")
-		s.tellPods(2, false)
+		s.losesReadiness(m, 2, split{1: 100, 2: 0})
 		s.serves(split{1: 100, 2: 0})
 		s.prober.Mark("the canary is ready again")
 		s.tellPods(2, true)
@@ -71,7 +72,39 @@ var _ = Describe("a canary", func() {
 		s.replacesPods(2)
 		s.serves(split{1: 90, 2: 10})
 	}, SpecTimeout(perStory))
+
+	It("gets no more than was asked while the stable is not ready (row 19)", func(ctx SpecContext) {
+		s := begin(ctx, m, model(1))
+		s.apply("canary of 10 %", model(2), percent(10))
+		s.serves(split{1: 90, 2: 10})
+		s.prober.Mark("the stable is not ready")
+		s.mayFail("while the stable is not ready", func() {
+			s.tellPods(1, false)
+			s.condition(v1beta1.ConditionReady, metav1.ConditionUnknown, status.ReasonLoading)
+			Consistently(s.isvc).WithArguments(iris).WithTimeout(3 * time.Second).Should(WithTransform(reported, Equal("2:10 1:90")))
+			s.tellPods(1, true)
+			s.condition(v1beta1.ConditionReady, metav1.ConditionTrue, "Ready")
+		})
+		s.goesOnServing(split{1: 90, 2: 10})
+		Expect(s.journal.Splits(iris)).To(Equal([]string{"1:100", "2:10 1:90"}))
+	}, SpecTimeout(perStory))
 })
+
+// losesReadiness has the pods of a revision say that they are not ready, and waits until the traffic has moved. Knative's
+// activator holds the requests that come to the revision until then, for longer than a client waits.
+func (s *story) losesReadiness(m mode, n int, then split) {
+	GinkgoHelper()
+	lose := func() {
+		GinkgoHelper()
+		s.tellPods(n, false)
+		s.settles(s.name, then)
+	}
+	if m == inStandard {
+		lose()
+		return
+	}
+	s.mayFail("until the traffic has left the revision that is not ready", lose)
+}
 
 // tellPods has the pods of a revision say that they are ready, or that they are not.
 func (s *story) tellPods(n int, ready bool) {

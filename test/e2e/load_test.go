@@ -20,13 +20,14 @@ import (
 	"github.com/serinus-io/serinus/test/journal"
 )
 
-var _ = Describe("a rollout under load", func() {
+// In Knative mode nobody but Knative counts replicas.
+var _ = told("a rollout under load", []mode{inStandard}, func(m mode) {
 	It("waits for the replicas that the autoscaler had given the stable", func(ctx SpecContext) {
 		const most = 3
 		busy := func(version int) []manifest {
 			return []manifest{model(version, "--work=2ms"), requestsCPU("100m"), replicas(1, most), scaledByCPU(50)}
 		}
-		s := begin(ctx, busy(1)...)
+		s := begin(ctx, m, busy(1)...)
 		Eventually(s.readyPods).WithArguments(1).WithTimeout(2 * patience).Should(Equal(most))
 		s.apply("canary of 40 %", append(busy(2), percent(40))...)
 		s.serves(split{1: 60, 2: 40})
@@ -35,26 +36,32 @@ var _ = Describe("a rollout under load", func() {
 		s.serves(split{2: 100})
 		Expect(s.readyWhen(2, "2:100")).To(Equal(most))
 	}, SpecTimeout(perStory))
+})
 
+var _ = told("a rollout under load", modes, func(m mode) {
 	It("is one of ten at the same time", func(ctx SpecContext) {
 		const services, each = 10, 40
-		s := stage(ctx, storyNamespace(), "")
-		var targets []prober.Target
+		s := stage(ctx, m, storyNamespace(), "")
+		var names []string
 		for i := range services {
 			name := fmt.Sprintf("%s-%d", iris, i)
+			names = append(names, name)
 			s.create(name, model(1))
-			targets = append(targets, target(s.namespace, name, each))
 		}
 		all := func(want split, do func(isvc string)) {
 			GinkgoHelper()
-			for _, t := range targets {
-				do(t.Name)
+			for _, name := range names {
+				do(name)
 			}
-			for _, t := range targets {
-				s.settles(t.Name, want)
+			for _, name := range names {
+				s.settles(name, want)
 			}
 		}
 		all(split{1: 100}, func(string) {})
+		var targets []prober.Target
+		for _, name := range names {
+			targets = append(targets, s.target(name, each))
+		}
 		s.probe(targets...)
 		all(split{1: 90, 2: 10}, func(isvc string) { s.replace(isvc, model(2), percent(10)) })
 		s.holdsForAll(split{1: 90, 2: 10}, enough)

@@ -38,6 +38,11 @@ func pair() []operator.Settings {
 	return []operator.Settings{quick, quick}
 }
 
+// byDefault is an operator that runs in a mode what says nothing of it, as the manifests of the document do not.
+func byDefault(m mode) operator.Settings {
+	return operator.Settings{"": {"deploymentMode": string(m)}, "leaderElection": {"enabled": false}}
+}
+
 // everywhere is how all operators of the stories are set.
 var everywhere = operator.Settings{"rollout": {
 	"drainPeriod": drainPeriod.String(), "capacityHold": capacityHold.String(), "progressDeadline": progressDeadline.String(),
@@ -73,4 +78,15 @@ func stopOperators(ctx context.Context) {
 		Expect(running.Stop(ctx)).To(Succeed())
 	}
 	operators = nil
+}
+
+// restartOperators has others run until the story has ended.
+func restartOperators(ctx context.Context, settings []operator.Settings) {
+	GinkgoHelper()
+	stopOperators(ctx)
+	DeferCleanup(func(ctx SpecContext) {
+		stopOperators(ctx)
+		startOperators(ctx, one())
+	})
+	startOperators(ctx, settings)
 }

@@ -22,29 +22,40 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/report"
 )
 
-// stories are those that have been played, with their places in the report.
+// stories are those that have been played, with their places in the code.
 var stories []placed
 
-// placed is a story and where it stands in the code.
 type placed struct {
 	report.Story
-	chapter string
-	line    int
+	spec SpecReport
 }
 
-// chapters are what the stories are about, in the order of the report: Ginkgo plays them in any.
-var chapters = []string{"the walkthrough", "a rollout", "a canary", "a rollout goes on", "a rollout under load"}
+// chapter is the heading that a story comes under, and subject what it is about.
+func (p placed) chapter() string { return p.spec.ContainerHierarchyTexts[0] }
+func (p placed) subject() string { return p.spec.ContainerHierarchyTexts[1] }
 
-// inOrder lists the stories as they are told.
-func inOrder() []report.Story {
+// subjects are what the stories are about, in the order of the report: Ginkgo plays them in any.
+var subjects = []string{
+	"the walkthrough", "a rollout", "a canary", "a service that may scale to zero", "a service of KServe's", "a rollout goes on", "a rollout under load",
+}
+
+// chapters are the stories as they are told.
+func chapters() []report.Chapter {
 	slices.SortFunc(stories, func(a, b placed) int {
-		return cmp.Or(cmp.Compare(slices.Index(chapters, a.chapter), slices.Index(chapters, b.chapter)), cmp.Compare(a.line, b.line))
+		return cmp.Or(
+			cmp.Compare(slices.Index(subjects, a.subject()), slices.Index(subjects, b.subject())),
+			cmp.Compare(a.spec.LeafNodeLocation.LineNumber, b.spec.LeafNodeLocation.LineNumber),
+		)
 	})
-	var told []report.Story
-	for _, one := range stories {
-		told = append(told, one.Story)
+	all := []report.Chapter{{Title: chapterOf(inStandard)}, {Title: chapterOf(inKnative)}, {Title: kserveChapter, Text: kserveText}}
+	for i := range all {
+		for _, one := range stories {
+			if one.chapter() == all[i].Title {
+				all[i].Stories = append(all[i].Stories, one.Story)
+			}
+		}
 	}
-	return told
+	return slices.DeleteFunc(all, func(c report.Chapter) bool { return len(c.Stories) == 0 })
 }
 
 var _ = ReportAfterSuite("the report", func(ctx SpecContext, _ Report) {
@@ -52,7 +63,7 @@ var _ = ReportAfterSuite("the report", func(ctx SpecContext, _ Report) {
 		return
 	}
 	r := report.Report{
-		Command: "make e2e E2E_ARGS=-update", Date: time.Now(), Machine: report.ThisMachine(), Stories: inOrder(),
+		Command: "make e2e E2E_ARGS=-update", Date: time.Now(), Machine: report.ThisMachine(), Chapters: chapters(),
 		Versions: versions(ctx), Settings: settings(),
 	}
 	path := place("traffic.md")
@@ -75,7 +86,8 @@ func place(elements ...string) string {
 func settings() string {
 	return fmt.Sprintf("The operator waits %s instead of 30 s before it scales a revision down that has no share any more, holds capacity for %s "+
 		"instead of 5 min, and gives a revision up after %s instead of 10 min. Traefik's providersThrottleDuration is 100 ms instead of 2 s; "+
-		"%s after it says that it has taken a route over, it must have. Clients send %d requests a second in each story.",
+		"%s after it says that it has taken a route over, it must have. Knative's stable-window and scale-to-zero-grace-period are 6 s instead of 60 s and 30 s. Clients send %d requests a second "+
+		"in each story.",
 		drainPeriod, capacityHold, progressDeadline, gatewayLag, rate)
 }
 
@@ -92,6 +104,8 @@ func versions(ctx context.Context) []report.Version {
 		case len(fields) < 2:
 		case fields[0] == "kubelet":
 			all = append(all, report.Version{Name: "Kubernetes", Version: fields[1]})
+		case fields[0] == "knative-controller":
+			all = append(all, report.Version{Name: "Knative Serving", Version: fields[1]})
 		case fields[0] == "containerd", fields[0] == "traefik", fields[0] == "metrics-server":
 			all = append(all, report.Version{Name: fields[0], Version: fields[1]})
 		}

@@ -25,10 +25,11 @@ import (
 	"github.com/serinus-io/serinus/test/storage/servers"
 )
 
-var _ = Describe("a rollout", func() {
+// How pods get their models is the same in both modes.
+var _ = told("a rollout", []mode{inStandard}, func(m mode) {
 	It("takes its models from S3, with the credentials of its service account", func(ctx SpecContext) {
 		store := startS3(ctx)
-		s := stage(ctx, storyNamespace(), "sklearn-iris")
+		s := stage(ctx, m, storyNamespace(), "sklearn-iris")
 		Expect(api.Create(ctx, &corev1.Secret{
 			ObjectMeta: s.meta("s3"),
 			StringData: map[string]string{
@@ -44,7 +45,7 @@ var _ = Describe("a rollout", func() {
 
 		s.create(s.name, downloaded("s3://kfserving-examples/models/sklearn/1.0/model"), account("models"))
 		s.settles(s.name, split{1: 100})
-		requests := target(s.namespace, s.name, rate)
+		requests := s.target(s.name, rate)
 		requests.Path = "/v1/models/sklearn-iris:predict"
 		s.probe(requests)
 		s.apply("canary of 20 %", downloaded("s3://kfserving-examples/models/sklearn/1.0/model-2"), account("models"), percent(20))

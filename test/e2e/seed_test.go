@@ -20,13 +20,20 @@ import (
 	"github.com/serinus-io/serinus/test/seed"
 )
 
-var _ = Describe("the walkthrough", func() {
-	It("of the document prints its tables and answers its request, with real models", func(ctx SpecContext) {
-		s := stage(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kserve-test"}}, "sklearn-iris")
-		s.picture, s.title = "traffic-walkthrough", "The walkthrough, with real models"
+var _ = told("the walkthrough", modes, func(m mode) {
+	It("of the document prints its tables and answers its request, with real models (row 20)", func(ctx SpecContext) {
+		containers := "1"
+		if m == inKnative {
+			containers = "2" // As the document prints it: there is Knative's proxy, too.
+			restartOperators(ctx, []operator.Settings{byDefault(m)})
+		}
+		s := stage(ctx, m, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kserve-test"}}, "sklearn-iris")
+		if m == inStandard {
+			s.picture, s.title = "traffic-walkthrough", "The walkthrough, with real models"
+		}
 		s.kubectl(seed.First)
 		s.prints(seed.FirstTable)
-		irisRequests := target(s.namespace, s.name, rate)
+		irisRequests := s.target(s.name, rate)
 		irisRequests.Path = "/v1/models/sklearn-iris:predict"
 		s.probe(irisRequests)
 		s.serves(split{1: 100})
@@ -38,8 +45,8 @@ var _ = Describe("the walkthrough", func() {
 		pods := s.sh("kubectl get pod -n kserve-test")
 		Expect(strings.Split(strings.TrimSpace(pods), "\n")).To(HaveExactElements(
 			MatchRegexp(`^NAME +READY +STATUS +RESTARTS +AGE$`),
-			MatchRegexp(`^sklearn-iris-predictor-00001-deployment-\w+-\w{5} +1/1 +Running +0 +\w+$`),
-			MatchRegexp(`^sklearn-iris-predictor-00002-deployment-\w+-\w{5} +1/1 +Running +0 +\w+$`),
+			MatchRegexp(`^sklearn-iris-predictor-00001-deployment-\w+-\w{5} +`+containers+`/`+containers+` +Running +0 +\w+$`),
+			MatchRegexp(`^sklearn-iris-predictor-00002-deployment-\w+-\w{5} +`+containers+`/`+containers+` +Running +0 +\w+$`),
 		))
 
 		s.prober.Mark("promotion")

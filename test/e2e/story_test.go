@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ const (
 	// rate is how many requests a second a story gets.
 	rate = 200
 	// enough is how many requests tell a share, within so many points.
-	enough = 1000
+	enough = 600
 	points = 5
 	// gatewayLag is how long the gateway may take to do what it says it does: Traefik reports that it has taken a route
 	// over when it begins to, and the rest is its providersThrottleDuration and the time to put a configuration in place.
@@ -46,6 +47,7 @@ const (
 type story struct {
 	ctx       context.Context
 	namespace string
+	mode      mode
 	// name is that of the InferenceService that the story is about.
 	name    string
 	journal *journal.Journal
@@ -55,6 +57,8 @@ type story struct {
 	phases []phase
 	// excuses are when there may be errors.
 	excuses []excuse
+	// kserve is what KServe does in this place.
+	kserve string
 	// picture is the name and the title of the story's timeline, if it has one.
 	picture, title string
 }
@@ -98,12 +102,12 @@ func revisionOf(isvc string, n int) string { return fmt.Sprintf("%s-predictor-%0
 func revision(n int) string { return revisionOf(iris, n) }
 
 // begin makes a namespace with an InferenceService that serves, and sends requests to it from then on.
-func begin(ctx SpecContext, says ...manifest) *story {
+func begin(ctx SpecContext, m mode, says ...manifest) *story {
 	GinkgoHelper()
-	s := stage(ctx, storyNamespace(), iris)
+	s := stage(ctx, m, storyNamespace(), iris)
 	s.create(iris, says...)
 	s.settles(iris, split{1: 100})
-	s.probe(target(s.namespace, iris, rate))
+	s.probe(s.target(iris, rate))
 	s.serves(split{1: 100})
 	return s
 }
@@ -114,34 +118,67 @@ func storyNamespace() *corev1.Namespace {
 }
 
 // stage makes a namespace of the story's own and watches it.
-func stage(ctx SpecContext, namespace *corev1.Namespace, isvc string) *story {
+func stage(ctx SpecContext, m mode, namespace *corev1.Namespace, isvc string) *story {
 	GinkgoHelper()
-	s := &story{ctx: ctx, name: isvc}
-	Expect(api.Create(ctx, namespace)).To(Succeed())
-	s.namespace = namespace.Name
-	recorded, err := journal.Start(context.WithoutCancel(ctx), api, s.namespace)
-	Expect(err).NotTo(HaveOccurred())
-	s.journal = recorded
-	told := CurrentSpecReport().FullText()
-	DeferCleanup(func(ctx SpecContext) { s.end(ctx, told) })
+	s := unwatched(ctx, m, namespace, isvc)
+	s.watch()
 	return s
 }
 
-// target is an InferenceService that gets requests.
-func target(namespace, isvc string, rate float64) prober.Target {
+// unwatched makes a namespace of the story's own.
+func unwatched(ctx SpecContext, m mode, namespace *corev1.Namespace, isvc string) *story {
+	GinkgoHelper()
+	s := &story{ctx: ctx, mode: m, name: isvc}
+	Eventually(func() error { // An earlier story may have had one of the same name, which takes a while to go.
+		made := namespace.DeepCopy()
+		err := api.Create(ctx, made)
+		s.namespace = made.Name
+		return err
+	}).Should(Succeed())
+	told := CurrentSpecReport()
+	name := strings.Join(append(told.ContainerHierarchyTexts[1:], told.LeafNodeText), " ")
+	DeferCleanup(func(ctx SpecContext) { s.end(ctx, name) })
+	return s
+}
+
+// watch records what happens in the namespace from now on.
+func (s *story) watch() {
+	GinkgoHelper()
+	recorded, err := journal.Start(context.WithoutCancel(s.ctx), api, s.namespace)
+	Expect(err).NotTo(HaveOccurred())
+	s.journal = recorded
+}
+
+// target is an InferenceService that gets requests, where its status says that it does.
+func (s *story) target(isvc string, rate float64) prober.Target {
+	GinkgoHelper()
+	current, err := s.isvc(isvc)
+	Expect(err).NotTo(HaveOccurred())
+	at, err := url.Parse(current.Status.URL)
+	Expect(err).NotTo(HaveOccurred())
+	return targetAt(isvc, at.Host, rate)
+}
+
+// targetAt is a host of an InferenceService that gets requests.
+func targetAt(isvc, host string, rate float64) prober.Target {
 	return prober.Target{
-		Name: isvc, Host: isvc + "." + namespace + ".example.com", Path: "/v1/models/iris:predict", Rate: rate,
-		Body: []byte(seed.Input), Check: predictions,
+		Name: isvc, Host: host, Path: "/v1/models/iris:predict", Rate: rate, Body: []byte(seed.Input), Check: predictions,
 	}
 }
 
 // probe sends requests from now until the end. Before, it waits until the gateway does what it has said it does.
 func (s *story) probe(targets ...prober.Target) {
 	GinkgoHelper()
-	s.targets = targets
 	for _, t := range targets {
 		Eventually(s.answers).WithArguments(t).Should(Succeed())
 	}
+	s.send(targets...)
+}
+
+// send sends requests from now until the end.
+func (s *story) send(targets ...prober.Target) {
+	GinkgoHelper()
+	s.targets = targets
 	var err error
 	s.prober, err = prober.Start(context.WithoutCancel(s.ctx), prober.Config{
 		Gateway: gateway(), Targets: targets, MaxDuration: perStory,
@@ -158,6 +195,7 @@ func (s *story) create(name string, says ...manifest) {
 
 func (s *story) isvcOf(name string, says []manifest) *v1beta1.InferenceService {
 	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
+	annotation(v1beta1.AnnotationDeploymentMode, string(s.mode))(isvc)
 	for _, say := range says {
 		say(isvc)
 	}
@@ -272,7 +310,7 @@ func (s *story) mayFail(why string, while func()) {
 // pods lists the pods of a revision that are to stay.
 func (s *story) pods(n int) ([]corev1.Pod, error) {
 	var list corev1.PodList
-	err := api.List(s.ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels{v1beta1.LabelRevision: revisionOf(s.name, n)})
+	err := api.List(s.ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels{revisionLabel(s.mode): revisionOf(s.name, n)})
 	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool { return !pod.DeletionTimestamp.IsZero() }), err
 }
 
@@ -289,7 +327,9 @@ func (s *story) uids(n int) ([]types.UID, error) {
 
 // end holds what happened against the rules, and reports it.
 func (s *story) end(ctx context.Context, name string) {
-	defer s.journal.Stop()
+	if s.journal != nil {
+		defer s.journal.Stop()
+	}
 	if s.prober == nil {
 		return // It did not get as far; the failure says why.
 	}
@@ -304,18 +344,18 @@ func (s *story) end(ctx context.Context, name string) {
 	if CurrentSpecReport().Failed() {
 		line.Fault = "see the log"
 	}
-	spec := CurrentSpecReport()
-	stories = append(stories, placed{line, spec.ContainerHierarchyTexts[0], spec.LeafNodeLocation.LineNumber})
+	line.Elsewhere = s.kserve
+	stories = append(stories, placed{line, CurrentSpecReport()})
 	s.draw()
 	Expect(api.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})).To(Succeed())
 	for _, fault := range faults {
 		Expect(fault).NotTo(HaveOccurred())
 	}
-	tell(progressLine(line))
+	tell(progressLine(s.mode, line))
 }
 
-func progressLine(line report.Story) string {
-	return fmt.Sprintf("%-60s %7d requests", line.Name, line.Requests)
+func progressLine(m mode, line report.Story) string {
+	return fmt.Sprintf("%-8s %-100s %7d requests", m, line.Name, line.Requests)
 }
 
 // bucket is a time in which enough requests are sent to compare shares.

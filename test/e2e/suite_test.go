@@ -22,6 +22,7 @@ import (
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
@@ -44,6 +45,8 @@ const (
 	// perStory bounds a story.
 	perStory = 5 * time.Minute
 )
+
+var withKnative = flag.Bool("knative", false, "tell the stories in Knative mode, too, on a cluster with Knative Serving")
 
 var update = flag.Bool("update", false, "write the report into docs/")
 
@@ -84,6 +87,9 @@ func outside() (code int, err error) {
 	if err := local.PrepareNode(ctx, filepath.Join(dir(), "logs"), progress); err != nil {
 		return 1, err
 	}
+	if err := local.PrepareKnative(ctx); err != nil {
+		return 1, err
+	}
 	code, err = isolated.Run(os.Args[1:])
 	_, left := local.Down(dir())
 	return code, errors.Join(err, left)
@@ -109,13 +115,15 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	var err error
 	root, err = checkout.Find(ctx)
 	Expect(err).NotTo(HaveOccurred())
-	cluster, err = local.Start(ctx, local.Options{Level: local.Node, Tools: root.Tools(), Dir: dir(), Progress: tell})
+	cluster, err = local.Start(ctx, local.Options{
+		Level: level(), Tools: root.Tools(), Images: root.Images(), Dir: dir(), Progress: tell,
+	})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() error { return cluster.Stop() })
 	api, err = client.NewWithWatch(cluster.Config(), client.Options{Scheme: newScheme()})
 	Expect(err).NotTo(HaveOccurred())
 
-	Expect(cluster.LoadImage(ctx, root.Path("bin", "images", "testserver.tar"))).To(Succeed(), "`make e2e` packs the images first")
+	Expect(cluster.LoadImage(ctx, filepath.Join(root.Images(), "testserver.tar"))).To(Succeed(), "`make e2e` packs the images first")
 	begin := time.Now()
 	served, err := models.Serve(ctx, cluster, root)
 	Expect(err).NotTo(HaveOccurred())
@@ -128,6 +136,14 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	tell(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(begin).Seconds()))
 }, NodeTimeout(5*time.Minute))
 
+// level is how much of a cluster the stories take.
+func level() local.Level {
+	if *withKnative {
+		return local.Knative
+	}
+	return local.Node
+}
+
 // gateway is where the gateway takes requests.
 func gateway() string { return fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()) }
 
@@ -137,7 +153,7 @@ func tell(line string) { fmt.Fprintln(os.Stderr, line) }
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		scheme.AddToScheme, v1beta1.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install,
+		scheme.AddToScheme, v1beta1.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install, servingv1.AddToScheme,
 	} {
 		Expect(add(s)).To(Succeed())
 	}

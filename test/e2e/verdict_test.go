@@ -12,7 +12,6 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/test/e2e/prober"
@@ -97,11 +96,13 @@ func (s *story) decisions(isvc string, results prober.Results) ([]decision, erro
 		}
 	}
 	for _, entry := range s.journal.Entries() {
-		route, is := entry.Object.(*gatewayv1.HTTPRoute)
-		if !is || route.Name != isvc || entry.Deleted {
+		if entry.Deleted || !journal.IsRoute(isvc, entry.Object) {
 			continue
 		}
-		split, err := journal.SplitOf(isvc, route)
+		if _, err := journal.RecordOf(entry.Object); err != nil {
+			continue // It is not ours yet.
+		}
+		split, err := journal.SplitOf(isvc, entry.Object)
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +112,7 @@ func (s *story) decisions(isvc string, results prober.Results) ([]decision, erro
 			all = append(all, decision{before: last, after: split})
 			begins, takenOver, last = at, -1, split
 		}
-		if takenOver < 0 && journal.TakenOver(route) {
+		if takenOver < 0 && journal.TakenOver(entry.Object) {
 			takenOver = at
 		}
 	}

@@ -79,7 +79,7 @@ func Shell(ctx context.Context, c *local.Cluster, root checkout.Root, command st
 }
 
 // Settings are values for keys of the configuration, by section: what differs
-// from the file that is shipped.
+// from the file that is shipped. Keys outside of all sections are under "".
 type Settings map[string]map[string]any
 
 // Launch starts the program bin/manager, and waits until it works. Its log and its
@@ -134,6 +134,9 @@ func writeConfig(root checkout.Root, path string, changes ...Settings) error {
 	for _, settings := range changes {
 		for name, values := range settings {
 			section, ok := config[name].(map[string]any)
+			if name == "" {
+				section, ok = config, true
+			}
 			if !ok {
 				return fmt.Errorf("config/manager/config.yaml has no section %q", name)
 			}

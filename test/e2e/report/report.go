@@ -28,8 +28,16 @@ type Report struct {
 	// Versions are of what took part, in the order in which they are listed.
 	Versions []Version `json:"versions"`
 	// Settings are sentences on what was set otherwise than by default.
-	Settings string  `json:"settings,omitempty"`
-	Stories  []Story `json:"stories"`
+	Settings string    `json:"settings,omitempty"`
+	Chapters []Chapter `json:"chapters"`
+}
+
+// Chapter is stories that belong together, with a table of their own.
+type Chapter struct {
+	Title string `json:"title"`
+	// Text is what is to be said before the table.
+	Text    string  `json:"text,omitempty"`
+	Stories []Story `json:"stories"`
 }
 
 // Version is that of a program.
@@ -50,6 +58,8 @@ type Story struct {
 	Rejected int `json:"rejected"`
 	// Gap is the longest time between a decision and its traffic. Nothing is said where no decision was made.
 	Gap *time.Duration `json:"gap,omitempty"`
+	// Elsewhere is what another operator does in the same case, where that is known.
+	Elsewhere string `json:"elsewhere,omitempty"`
 	// Fault is what else was not as it should be.
 	Fault string `json:"fault,omitempty"`
 }
@@ -99,7 +109,16 @@ func (s Story) failed() string {
 
 // Passed tells whether no story failed, and that there is one.
 func (r Report) Passed() bool {
-	return len(r.Stories) > 0 && !slices.ContainsFunc(r.Stories, func(s Story) bool { return s.failed() != "" })
+	all := r.stories()
+	return len(all) > 0 && !slices.ContainsFunc(all, func(s Story) bool { return s.failed() != "" })
+}
+
+func (r Report) stories() []Story {
+	var all []Story
+	for _, chapter := range r.Chapters {
+		all = append(all, chapter.Stories...)
+	}
+	return all
 }
 
 // Markdown is the whole report.
@@ -107,21 +126,64 @@ func (r Report) Markdown() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# Stories under traffic\n\nWritten by `%s`, which fails if a story does. Do not edit.\n\n", r.Command)
 	out.WriteString(r.platform())
-	out.WriteString("\n" + header)
-	requests, errors, rejected := 0, 0, 0
-	for _, story := range r.Stories {
-		out.WriteString(story.row())
-		requests, errors, rejected = requests+story.Requests, errors+story.Errors, rejected+story.Rejected
+	for _, chapter := range r.Chapters {
+		out.WriteString(chapter.markdown())
 	}
-	fmt.Fprintf(&out, "| **all %d** | %s | %s | | | %s | %s | |\n",
-		len(r.Stories), thousands(requests), thousands(errors), thousands(rejected), r.longestGap())
+	all := sum(r.stories())
+	fmt.Fprintf(&out, "\nAll %d stories together: %s requests, %s errors, %s requests to rejected revisions, longest gap %s.\n",
+		all.stories, thousands(all.requests), thousands(all.errors), thousands(all.rejected), gap(all.gap))
 	out.WriteString("\n" + how)
 	return out.String()
 }
 
-const header = `| story | requests | errors | shares wanted, % | shares seen, % | requests to rejected revisions | longest gap between decision and traffic | |
-|---|---:|---:|---|---|---:|---:|---|
-`
+// markdown is a chapter with its table. Where another operator is known to do otherwise, that is the last column.
+func (c Chapter) markdown() string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n## %s\n\n", c.Title)
+	if c.Text != "" {
+		fmt.Fprintf(&out, "%s\n\n", c.Text)
+	}
+	compares := slices.ContainsFunc(c.Stories, func(s Story) bool { return s.Elsewhere != "" })
+	row := func(cells, last string) {
+		if compares {
+			cells += " " + last + " |"
+		}
+		out.WriteString(cells + "\n")
+	}
+	row(header, "what KServe does")
+	row(alignment, "---")
+	for _, story := range c.Stories {
+		row(story.row(), cell(story.Elsewhere))
+	}
+	all := sum(c.Stories)
+	row(fmt.Sprintf("| **all %d** | %s | %s | | | %s | %s | |",
+		all.stories, thousands(all.requests), thousands(all.errors), thousands(all.rejected), gap(all.gap)), "")
+	return out.String()
+}
+
+// total is what stories come to together.
+type total struct {
+	stories, requests, errors, rejected int
+	gap                                 *time.Duration
+}
+
+func sum(stories []Story) total {
+	all := total{stories: len(stories)}
+	for _, story := range stories {
+		all.requests += story.Requests
+		all.errors += story.Errors
+		all.rejected += story.Rejected
+		if story.Gap != nil && (all.gap == nil || *story.Gap > *all.gap) {
+			all.gap = story.Gap
+		}
+	}
+	return all
+}
+
+const (
+	header    = "| story | requests | errors | shares wanted, % | shares seen, % | requests to rejected revisions | longest gap between decision and traffic | |"
+	alignment = "|---|---:|---:|---|---|---:|---:|---|"
+)
 
 const how = `## How it is measured
 
@@ -153,16 +215,6 @@ func (r Report) platform() string {
 	return out.String()
 }
 
-func (r Report) longestGap() string {
-	var longest *time.Duration
-	for _, story := range r.Stories {
-		if story.Gap != nil && (longest == nil || *story.Gap > *longest) {
-			longest = story.Gap
-		}
-	}
-	return gap(longest)
-}
-
 func (s Story) row() string {
 	errors := thousands(s.Errors)
 	if s.Errors > 0 && s.Excused != "" {
@@ -178,7 +230,7 @@ func (s Story) row() string {
 	if fault := s.failed(); fault != "" {
 		verdict = "**failed**: " + cell(fault)
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s |\n", cell(s.Name), thousands(s.Requests), errors,
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s |", cell(s.Name), thousands(s.Requests), errors,
 		strings.Join(want, "<br>"), strings.Join(seen, "<br>"), thousands(s.Rejected), gap(s.Gap), verdict)
 }
 

@@ -32,7 +32,7 @@ func given(stories ...Story) Report {
 		Versions: []Version{
 			{"Kubernetes", "v1.37.2"}, {"Traefik", "v3.6.0"}, {"Serinus", "v0.2.0-3-gabcdef0"},
 		},
-		Stories: stories,
+		Chapters: []Chapter{{Title: "A chapter", Stories: stories}},
 	}
 }
 
@@ -79,6 +79,14 @@ func restart() Story {
 	return story
 }
 
+// compared is a report with a second chapter, on what others do in the same cases.
+func compared(story Story) Report {
+	report := given(restart())
+	story.Elsewhere = "200 of 200 requests | to the canary"
+	report.Chapters = append(report.Chapters, Chapter{Title: "Others", Text: "Measured elsewhere.", Stories: []Story{story}})
+	return report
+}
+
 func TestMarkdown(t *testing.T) {
 	rejected := Play("rollback of a running canary", seen("all", 0, map[string]int{first: 1998, second: 2}))
 	rejected.Reject(seen("rolled back", 0, map[string]int{first: 1000, second: 2}), second)
@@ -88,12 +96,13 @@ func TestMarkdown(t *testing.T) {
 	broken.Fault = "silent for 3.000 s"
 
 	for name, report := range map[string]Report{
-		"passed": given(rollout(), restart()),
-		"failed": given(rollout(), rejected, broken),
-		"empty":  {Command: "make e2e", Machine: Machine{Processor: unknown, Kernel: unknown, Go: "go1.26.0"}},
+		"passed":   given(rollout(), restart()),
+		"failed":   given(rollout(), rejected, broken),
+		"compared": compared(rollout()),
+		"empty":    {Command: "make e2e", Machine: Machine{Processor: unknown, Kernel: unknown, Go: "go1.26.0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if passed := report.Passed(); passed != (name == "passed") {
+			if passed := report.Passed(); passed != (name == "passed" || name == "compared") {
 				t.Errorf("passed: %v", passed)
 			}
 			have := report.Markdown()

@@ -1,0 +1,202 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
+	"knative.dev/serving/pkg/apis/autoscaling"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+)
+
+var _ = told("a service of KServe's", []mode{inKnative}, func(m mode) {
+	It("is taken over with a canary: no share changes, and no pod", func(ctx SpecContext) {
+		stopOperators(ctx)
+		DeferCleanup(func(ctx SpecContext) {
+			if len(operators) == 0 { // It did not get as far.
+				startOperators(ctx, one())
+			}
+		})
+		s := unwatched(ctx, m, storyNamespace(), iris)
+		s.leftByKServe(percent(20))
+		s.watch()
+		s.journal.ExcuseWrite(s.service(Default))
+		left, err := s.isvc(iris)
+		Expect(err).NotTo(HaveOccurred())
+		s.journal.ExcuseWrite(left)
+		before := s.template()
+		s.probe(targetAt(iris, backend.PredictorName(iris)+"."+s.namespace+".example.com", rate))
+		stable, err := s.uids(1)
+		Expect(err).NotTo(HaveOccurred())
+		canary, err := s.uids(2)
+		Expect(err).NotTo(HaveOccurred())
+
+		s.holds(split{1: 80, 2: 20}, func() {
+			s.prober.Mark("the operator starts")
+			startOperators(ctx, one())
+			Eventually(s.isvc).WithArguments(iris).ShouldNot(HaveField("Status.Phase", BeEmpty()), "KServe's status has no phase, ours has")
+			s.settles(iris, split{1: 80, 2: 20})
+			s.withoutFinalizers()
+			Expect(s.prober.Until(ctx, 2*enough)).To(Succeed())
+		})
+		Expect(s.uids(1)).To(Equal(stable), "the stable's pods were replaced")
+		Expect(s.uids(2)).To(Equal(canary), "the canary's pods were replaced")
+		Expect(s.template()).To(Equal(before), "the template was changed")
+
+		s.apply("promotion", model(2))
+		s.serves(split{2: 100})
+		Expect(s.uids(2)).To(Equal(canary), "the canary's pods were replaced")
+		s.apply("the next canary", model(3), percent(10))
+		s.serves(split{2: 90, 3: 10})
+		s.apply("its promotion", model(3))
+		s.serves(split{3: 100})
+		s.apply("rollback", model(3), percent(0))
+		s.serves(split{2: 100, 3: 0})
+	}, SpecTimeout(perStory))
+})
+
+// leftByKServe has Knative serve a service as KServe makes it, whose second model is a canary.
+func (s *story) leftByKServe(canary manifest) {
+	GinkgoHelper()
+	isvc := s.isvcOf(iris, []manifest{model(2), canary})
+	isvc.Finalizers = []string{"inferenceservice.finalizers"}
+	Expect(api.Create(s.ctx, isvc)).To(Succeed())
+
+	service := &servingv1.Service{ObjectMeta: s.meta(backend.PredictorName(iris))}
+	service.Labels = map[string]string{v1beta1.LabelInferenceService: iris, v1beta1.LabelComponent: string(v1beta1.PredictorComponent)}
+	service.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(isvc, v1beta1.GroupVersion.WithKind("InferenceService"))}
+	service.Spec.Template = s.templateOfKServe(model(1))
+	service.Spec.Traffic = []servingv1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100))}}
+	Expect(api.Create(s.ctx, service)).To(Succeed())
+	s.knativeServes(split{1: 100})
+
+	Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		if err := api.Get(s.ctx, client.ObjectKeyFromObject(service), service); err != nil {
+			return err
+		}
+		service.Spec.Template = s.templateOfKServe(model(2))
+		service.Spec.Traffic = []servingv1.TrafficTarget{
+			{LatestRevision: new(true), Percent: new(int64(20))},
+			{LatestRevision: new(false), Percent: new(int64(80)), RevisionName: revision(1), Tag: "prev"},
+		}
+		return api.Update(s.ctx, service)
+	})).To(Succeed())
+	s.knativeServes(split{1: 80, 2: 20})
+	s.asUnderKServesCRD(func() {
+		Eventually(func() error {
+			return api.Status().Patch(s.ctx, isvc, client.RawPatch(types.MergePatchType, []byte(s.statusOfKServe())))
+		}).Should(Succeed())
+	})
+}
+
+// asUnderKServesCRD does something while conditions need not have all that ours must have. Watches do not survive it.
+func (s *story) asUnderKServesCRD(do func()) {
+	GinkgoHelper()
+	require := func(fields string) {
+		GinkgoHelper()
+		const path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/conditions/items/required"
+		s.sh(fmt.Sprintf(`kubectl patch crd inferenceservices.serving.kserve.io --type json -p '[{"op":"replace","path":%q,"value":[%s]}]'`, path, fields))
+	}
+	require(`"status","type"`)
+	defer require(`"lastTransitionTime","message","reason","status","type"`)
+	do()
+}
+
+// templateOfKServe is what KServe makes of a model: without a name, and without anything that we write.
+func (s *story) templateOfKServe(runs manifest) servingv1.RevisionTemplateSpec {
+	isvc := s.isvcOf(iris, []manifest{runs})
+	template := servingv1.RevisionTemplateSpec{ObjectMeta: metav1.ObjectMeta{
+		Labels: map[string]string{v1beta1.LabelInferenceService: iris, v1beta1.LabelComponent: string(v1beta1.PredictorComponent)},
+		Annotations: map[string]string{
+			autoscaling.ClassAnnotationKey: autoscaling.KPA, autoscaling.MinScaleAnnotationKey: "1", "prometheus.kserve.io/path": "/metrics",
+		},
+	}}
+	maps.Copy(template.Annotations, isvc.Annotations)
+	template.Spec.Containers = isvc.Spec.Predictor.Containers
+	return template
+}
+
+// statusOfKServe is the status that KServe leaves, with conditions that have no reason.
+func (s *story) statusOfKServe() string {
+	const status = `{"status": {
+		"address": {"url": "http://iris.NAMESPACE.svc.cluster.local"},
+		"components": {"predictor": {
+			"address": {"url": "http://iris-predictor.NAMESPACE.svc.cluster.local"},
+			"latestCreatedRevision": "iris-predictor-00002",
+			"latestReadyRevision": "iris-predictor-00002",
+			"latestRolledoutRevision": "iris-predictor-00001",
+			"traffic": [
+				{"latestRevision": true, "percent": 20, "revisionName": "iris-predictor-00002"},
+				{"latestRevision": false, "percent": 80, "revisionName": "iris-predictor-00001", "tag": "prev",
+					"url": "http://prev-iris-predictor.NAMESPACE.example.com"}
+			],
+			"url": "http://iris-predictor.NAMESPACE.example.com"
+		}},
+		"conditions": [CONDITIONS],
+		"deploymentMode": "Knative",
+		"modelStatus": {
+			"copies": {"failedCopies": 0, "totalCopies": 1},
+			"states": {"activeModelState": "Loaded", "targetModelState": "Loaded"},
+			"transitionStatus": "UpToDate"
+		},
+		"observedGeneration": 1,
+		"url": "http://iris.NAMESPACE.example.com"
+	}}`
+	var conditions []string
+	for _, kind := range []string{
+		"IngressReady", "LatestDeploymentReady", "PredictorConfigurationReady", "PredictorReady", "PredictorRouteReady", "Ready", "RoutesReady",
+	} {
+		severity := `, "severity": "Info"`
+		if kind == "IngressReady" || kind == "PredictorReady" || kind == "Ready" {
+			severity = ""
+		}
+		conditions = append(conditions, fmt.Sprintf(`{"type": %q, "status": "True", "lastTransitionTime": "2026-11-01T08:00:00Z"%s}`, kind, severity))
+	}
+	return strings.NewReplacer("NAMESPACE", s.namespace, "CONDITIONS", strings.Join(conditions, ", ")).Replace(status)
+}
+
+// knativeServes waits until Knative says that it serves a split.
+func (s *story) knativeServes(want split) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		service := s.service(g)
+		g.Expect(service.IsReady()).To(BeTrue(), "%+v", service.Status.Conditions)
+		served := map[string]int{}
+		for _, target := range service.Status.Traffic {
+			served[target.RevisionName] = int(*target.Percent)
+		}
+		g.Expect(served).To(Equal(want.of(iris)))
+	}).Should(Succeed())
+}
+
+func (s *story) service(g Gomega) *servingv1.Service {
+	service := &servingv1.Service{}
+	g.Expect(api.Get(s.ctx, s.key(backend.PredictorName(iris)), service)).To(Succeed())
+	return service
+}
+
+// template is that of the Knative Service.
+func (s *story) template() servingv1.RevisionTemplateSpec {
+	GinkgoHelper()
+	return s.service(Default).Spec.Template
+}
+
+// withoutFinalizers takes off what KServe alone would remove, as docs/knative.md tells to.
+func (s *story) withoutFinalizers() {
+	GinkgoHelper()
+	s.sh(fmt.Sprintf(`kubectl patch isvc -n %s %s --type merge -p '{"metadata":{"finalizers":null}}'`, s.namespace, iris))
+}
