@@ -55,8 +55,6 @@ var _ = inBothModes("rule 3: capacity first", func(mode option) {
 		s.becomes(2, peers.ReadyUpTo(2))
 		s.apply(model(2), percent(10), replicas(3, 3))
 		s.prints("Unknown", "", "100", "", revision(1))
-		s.settles()
-		s.splits("1:100")
 		s.becomes(2, peers.Ready())
 		s.prints("True", "90", "10", revision(1), revision(2))
 		s.history("1:100", "2:10 1:90")
