@@ -10,14 +10,17 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -76,6 +79,21 @@ func New(ctx context.Context, kube *rest.Config, options Options) (*Cluster, err
 
 // Run plays until the context ends.
 func (c *Cluster) Run(ctx context.Context) error { return c.manager.Start(ctx) }
+
+// requestsFor asks to look at every object of a list.
+func requestsFor(ctx context.Context, c client.Client, list client.ObjectList, options ...client.ListOption) []reconcile.Request {
+	if err := c.List(ctx, list, options...); err != nil {
+		return nil // The cache is not filled yet: everything is looked at anyway.
+	}
+	var requests []reconcile.Request
+	_ = apimeta.EachListItem(list, func(item runtime.Object) error {
+		if object, ok := item.(client.Object); ok {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(object)})
+		}
+		return nil
+	})
+	return requests
+}
 
 func only(namespaces []string) map[string]cache.Config {
 	var chosen map[string]cache.Config

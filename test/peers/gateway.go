@@ -135,15 +135,7 @@ func (g *Gateway) nudged(ctx context.Context, object client.Object) []reconcile.
 }
 
 func (g *Gateway) routes(ctx context.Context, namespace string, options ...client.ListOption) []reconcile.Request {
-	var list gatewayv1.HTTPRouteList
-	if err := g.client.List(ctx, &list, append(options, client.InNamespace(namespace))...); err != nil {
-		return nil // The cache is not filled yet: everything is looked at anyway.
-	}
-	requests := make([]reconcile.Request, len(list.Items))
-	for i := range list.Items {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
-	}
-	return requests
+	return requestsFor(ctx, g.client, &gatewayv1.HTTPRouteList{}, append(options, client.InNamespace(namespace))...)
 }
 
 func (g *Gateway) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {

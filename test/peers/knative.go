@@ -117,15 +117,7 @@ func service(_ context.Context, object client.Object) []reconcile.Request {
 }
 
 func (k *Knative) services(ctx context.Context, object client.Object) []reconcile.Request {
-	var list servingv1.ServiceList
-	if err := k.client.List(ctx, &list, client.InNamespace(object.GetNamespace())); err != nil {
-		return nil // The cache is not filled yet: everything is looked at anyway.
-	}
-	requests := make([]reconcile.Request, len(list.Items))
-	for i := range list.Items {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
-	}
-	return requests
+	return requestsFor(ctx, k.client, &servingv1.ServiceList{}, client.InNamespace(object.GetNamespace()))
 }
 
 func (k *Knative) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {

@@ -9,7 +9,8 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// Manner is how Knative reports on Knative Services. Whatever it says, it does at once what it is told.
+// Manner is how Knative reports on Knative Services: what is, and at once, where no manner is set. Whatever it says, it
+// does at once what it is told.
 type Manner struct {
 	// delay is how long, after each generation was first seen, it reports as early says instead.
 	delay time.Duration
@@ -17,9 +18,6 @@ type Manner struct {
 	// relapses says that it reports right first, and then once more what it had said before.
 	relapses bool
 }
-
-// Promptly reports what is, at once. It is how it reports without a manner.
-func Promptly() Manner { return Manner{} }
 
 // Late has the new traffic in the status at once, and is ready only this long after.
 func Late(delay time.Duration) Manner {

@@ -104,15 +104,7 @@ func (w *Workloads) nudged(ctx context.Context, object client.Object) []reconcil
 	if object.GetName() != "" {
 		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(object)}}
 	}
-	var list appsv1.DeploymentList
-	if err := w.client.List(ctx, &list, client.InNamespace(object.GetNamespace())); err != nil {
-		return nil // The cache is not filled yet: everything is looked at anyway.
-	}
-	requests := make([]reconcile.Request, len(list.Items))
-	for i := range list.Items {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
-	}
-	return requests
+	return requestsFor(ctx, w.client, &appsv1.DeploymentList{}, client.InNamespace(object.GetNamespace()))
 }
 
 func (w *Workloads) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
