@@ -6,7 +6,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -20,6 +19,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -71,7 +71,7 @@ func (j *Journal) Splits(isvc string) []string {
 		switch {
 		case err != nil:
 			said = err.Error()
-		case split.IsEmpty() && len(splits) == 0:
+		case split.IsEmpty() && len(splits) == 0 && isKnative(entry.Object):
 			continue // It is only being made.
 		}
 		if len(splits) == 0 || splits[len(splits)-1] != said {
@@ -79,6 +79,11 @@ func (j *Journal) Splits(isvc string) []string {
 		}
 	}
 	return splits
+}
+
+func isKnative(route client.Object) bool {
+	_, is := route.(*servingv1.Service)
+	return is
 }
 
 // Given lists the splits that the route of an InferenceService was given, in order, but for those of excused writes.
@@ -182,7 +187,7 @@ func (w *world) takeFromKnative(entry Entry) []error {
 			w.pods[number] = map[string]bool{}
 		}
 		delete(w.pods[number], object.Name)
-		if !entry.Deleted && object.DeletionTimestamp == nil && isReady(object) {
+		if !entry.Deleted && object.DeletionTimestamp == nil && pods.IsReady(object) {
 			w.pods[number][object.Name] = true
 		}
 		w.ready[number] = len(w.pods[number])
@@ -193,12 +198,6 @@ func (w *world) takeFromKnative(entry Entry) []error {
 func leastReplicas(revision *servingv1.Revision) string {
 	_, least, _ := autoscaling.MinScaleAnnotation.Get(revision.Annotations)
 	return least
-}
-
-func isReady(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(condition corev1.PodCondition) bool {
-		return condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue
-	})
 }
 
 // takeBackend takes what becomes of what a route can name.

@@ -4,7 +4,6 @@
 package journal
 
 import (
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +12,8 @@ import (
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/internal/rollout"
 )
@@ -67,10 +68,7 @@ func TestCheckOfKnative(t *testing.T) {
 	theirs := knative(3, 3, rollout.All(2))
 	theirs.OwnerReferences = []metav1.OwnerReference{{Kind: "Website", Name: "web", Controller: new(true)}}
 
-	for name, test := range map[string]struct {
-		then []Entry
-		want string
-	}{
+	testBreaches(t, begin, map[string]breachTest{
 		"a canary": {changes(knative(3, 2, canary), knative(3, 3, canary), isvc(10, "True", canary)), ""},
 		"one that is left out, not being ready": {
 			changes(knative(3, 3, rejected, rollout.Share{Revision: 1, Percent: 100}), isvc(10, "True", rejected)), "",
@@ -90,21 +88,38 @@ func TestCheckOfKnative(t *testing.T) {
 		"a status that runs ahead of Knative":                       {changes(knative(3, 2, canary), isvc(10, "Unknown", canary)), "rule 4"},
 		"ready with another split than that of the Knative Service": {changes(knative(3, 3, canary), isvc(10, "True", rollout.All(1))), "rule 9"},
 		"somebody else's Knative Service":                           {changes(theirs), ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := replay(append(append([]Entry{}, begin...), test.then...))
-			switch {
-			case test.want == "" && err != nil:
-				t.Errorf("Check() = %v, want no breach", err)
-			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
-				t.Errorf("Check() = %v, want a breach of %s", err, test.want)
-			}
-		})
-	}
+	})
 }
 
 // stillServed has Knative still serve another split.
 func stillServed(service *servingv1.Service, split rollout.Split) *servingv1.Service {
 	service.Status.Traffic = knative(0, 0, split).Spec.Traffic
 	return service
+}
+
+func TestIsRoute(t *testing.T) {
+	own := route(1, 1, rollout.All(1))
+	unrecorded := route(1, 1, rollout.All(1))
+	unrecorded.Annotations = nil
+	entrance := route(1, 1, rollout.All(1))
+	entrance.Spec.Rules[0].Filters = []gatewayv1.HTTPRouteFilter{{
+		URLRewrite: &gatewayv1.HTTPURLRewriteFilter{Hostname: new(gatewayv1.PreciseHostname("iris-predictor.default.svc.cluster.local"))},
+	}}
+	tag := route(1, 1, rollout.All(1))
+	tag.Name = "latest-iris-predictor"
+	for name, test := range map[string]struct {
+		object client.Object
+		want   bool
+	}{
+		"an HTTPRoute":                            {own, true},
+		"an HTTPRoute without a record":           {unrecorded, true},
+		"an HTTPRoute that leads to another host": {entrance, false},
+		"an HTTPRoute of a tag":                   {tag, false},
+		"a Knative Service":                       {knative(1, 1, rollout.All(1)), true},
+		"a Service":                               {service(1), false},
+	} {
+		if got := IsRoute("iris", test.object); got != test.want {
+			t.Errorf("IsRoute() of %s = %t, want %t", name, got, test.want)
+		}
+	}
 }

@@ -110,6 +110,27 @@ func changes(objects ...client.Object) []Entry {
 	return entries
 }
 
+// breachTest is what happens after the beginning, and which rule that breaks; none where it is empty.
+type breachTest struct {
+	then []Entry
+	want string
+}
+
+func testBreaches(t *testing.T, begin []Entry, tests map[string]breachTest) {
+	t.Helper()
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := replay(append(append([]Entry{}, begin...), test.then...))
+			switch {
+			case test.want == "" && err != nil:
+				t.Errorf("Check() = %v, want no breach", err)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("Check() = %v, want a breach of %s", err, test.want)
+			}
+		})
+	}
+}
+
 func TestCheck(t *testing.T) {
 	canary := split(t, rollout.Share{Revision: 2, Percent: 10}, rollout.Share{Revision: 1, Percent: 90})
 	begin := changes(
@@ -127,10 +148,7 @@ func TestCheck(t *testing.T) {
 	mixed := isvc(10, "True", rollout.All(1))
 	mixed.Status.Conditions[0].ObservedGeneration = 0
 
-	for name, test := range map[string]struct {
-		then []Entry
-		want string
-	}{
+	testBreaches(t, begin, map[string]breachTest{
 		"a canary": {
 			changes(route(2, 1, canary), route(2, 2, canary), isvc(10, "True", canary)), "",
 		},
@@ -161,17 +179,7 @@ func TestCheck(t *testing.T) {
 		"ready for a percent that was not seen":     {changes(route(2, 2, canary), isvc(50, "True", canary)), "rule 9"},
 		"ready with another split than the route's": {changes(route(2, 2, canary), isvc(10, "True", rollout.All(1))), "rule 9"},
 		"conditions of another generation":          {changes(mixed), "rule 9"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := replay(append(append([]Entry{}, begin...), test.then...))
-			switch {
-			case test.want == "" && err != nil:
-				t.Errorf("Check() = %v, want no breach", err)
-			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
-				t.Errorf("Check() = %v, want a breach of %s", err, test.want)
-			}
-		})
-	}
+	})
 }
 
 func TestCheckExcuses(t *testing.T) {

@@ -5,6 +5,7 @@ package journal
 
 import (
 	"fmt"
+	"slices"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"knative.dev/serving/pkg/apis/serving"
@@ -18,17 +19,24 @@ import (
 // annotationRecord holds the rollout record, on the object that splits the traffic.
 const annotationRecord = "rollout.serinus.io/record"
 
-// IsRoute tells whether an object splits the traffic of an InferenceService: an HTTPRoute with a record or, in Knative
-// mode, a Knative Service.
+// IsRoute tells whether an object splits the traffic of an InferenceService: its HTTPRoute or, in Knative mode, a Knative
+// Service. An HTTPRoute that asks somebody else for another host leads to that one.
 func IsRoute(isvc string, object client.Object) bool {
-	switch object.(type) {
+	switch object := object.(type) {
 	case *gatewayv1.HTTPRoute:
-		_, recorded := object.GetAnnotations()[annotationRecord]
-		return object.GetName() == isvc && recorded
+		return object.Name == isvc && !rewritesHost(object)
 	case *servingv1.Service:
-		return object.GetName() == isvc+"-predictor"
+		return object.Name == isvc+"-predictor"
 	}
 	return false
+}
+
+func rewritesHost(route *gatewayv1.HTTPRoute) bool {
+	return slices.ContainsFunc(route.Spec.Rules, func(rule gatewayv1.HTTPRouteRule) bool {
+		return slices.ContainsFunc(rule.Filters, func(filter gatewayv1.HTTPRouteFilter) bool {
+			return filter.URLRewrite != nil && filter.URLRewrite.Hostname != nil
+		})
+	})
 }
 
 // SplitOf is what a route of an InferenceService does with requests.
