@@ -51,14 +51,14 @@ var _ = Describe("Knative's reports", func() {
 			s.history("1:100", "2:10 1:90", "2:100", "2:0 1:100", "1:100", "3:30 1:70", "1:100")
 		})
 
-		// KServe, whose status has no generations, takes the report on one release for that on the next, and rolls back
-		// to the release before the last one (its issue 1968).
 		// To be told of relapsing ones, too, once a revision that Knative has begun to take down gets no share: its pods
 		// look ready for a moment longer, and Knative's activator holds the requests until there are others.
 		tell := It
 		if name == relapsing {
 			tell = PIt
 		}
+		// KServe, whose status has no generations, takes the report on one release for that on the next, and rolls back
+		// to the release before the last one (its issue 1968).
 		tell("have a rollback go back one release and no further when they "+name, func(ctx SpecContext) {
 			s := begin(ctx, inKnativeMode)
 			s.knative.Report(s.namespace, manner)

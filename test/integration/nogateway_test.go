@@ -21,21 +21,23 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// elsewhere has the story told on an API server of its own, which has these CRDs beside the operator's.
-func elsewhere(ctx SpecContext, crds ...string) {
+// elsewhere has a story told on an API server of its own, which has these CRDs beside the operator's. The operator's own
+// command runs there: what a cluster must have for it to start at all is a part of the story.
+func elsewhere(ctx SpecContext, mode option, crds ...string) *story {
 	GinkgoHelper()
+	SetDefaultEventuallyTimeout(time.Minute) // What the cluster has is looked at now and then.
+	DeferCleanup(SetDefaultEventuallyTimeout, patience)
 	back := shared{Kubeconfig: kubeconfig, OperatorToken: asOperator.BearerToken}
 	DeferCleanup(func() { connect(back) })
 	connect(startServer(ctx, crds...))
+	s := &story{ctx: ctx, namespace: newNamespace(ctx), afterwards: afterSpec, config: config.Default()}
+	mode(s.config)
+	return s
 }
 
-// Here the operator's own command runs: what a cluster must have for it to start at all is a part of the story.
 var _ = Describe("a cluster without the Gateway API", Serial, func() {
 	It("runs models, says what is missing, and has traffic once it is there; if it goes and comes back, so do the shares", func(ctx SpecContext) {
-		SetDefaultEventuallyTimeout(time.Minute) // Whether it is there is looked at now and then.
-		DeferCleanup(SetDefaultEventuallyTimeout, patience)
-		elsewhere(ctx)
-		s := &story{ctx: ctx, namespace: newNamespace(ctx), afterwards: afterSpec, config: config.Default()}
+		s := elsewhere(ctx, inStandardMode)
 		operator := launch()
 		s.apply(model(1))
 		missing := Be(metav1.ConditionFalse, "GatewayAPINotInstalled", "install its CRDs and a gateway that implements it")
@@ -82,11 +84,7 @@ var _ = Describe("a cluster without the Gateway API", Serial, func() {
 
 var _ = Describe("a cluster without Knative", Serial, func() {
 	It("says what is missing, where it is asked for, and runs models once it is there", func(ctx SpecContext) {
-		SetDefaultEventuallyTimeout(time.Minute)
-		DeferCleanup(SetDefaultEventuallyTimeout, patience)
-		elsewhere(ctx, gatewayAPI()...)
-		s := &story{ctx: ctx, namespace: newNamespace(ctx), afterwards: afterSpec, config: config.Default()}
-		inKnativeMode(s.config)
+		s := elsewhere(ctx, inKnativeMode, gatewayAPI()...)
 		launch()
 		asked := annotation(v1beta1.AnnotationDeploymentMode, "Knative")
 		s.apply(model(1), asked)

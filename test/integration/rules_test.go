@@ -54,6 +54,9 @@ var _ = inBothModes("rule 3: capacity first", func(mode option) {
 		s.prints("True", "", "100", "", revision(1))
 		s.becomes(2, peers.ReadyUpTo(2))
 		s.apply(model(2), percent(10), replicas(3, 3))
+		if !s.isKnative() { // Knative calls it ready only then, and so do we.
+			s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionUnknown, "WaitingForReplicas", "gets 10 % of the traffic once it has 3 ready replicas"))
+		}
 		s.prints("Unknown", "", "100", "", revision(1))
 		s.becomes(2, peers.Ready())
 		s.prints("True", "90", "10", revision(1), revision(2))
@@ -317,7 +320,7 @@ var _ = inBothModes("rule 8: silence", func(mode option) {
 	}
 
 	It("costs no writes to look again without a cause", func(ctx SpecContext) {
-		s := begin(ctx, mode, func(cfg *config.Config) { cfg.Controller.ResyncPeriod.Duration = 200 * time.Millisecond })
+		s := begin(ctx, mode, often)
 		s.serve()
 		s.apply(model(2), percent(10), annotation(v1beta1.AnnotationEnableTagRouting, "true"), replicas(1, 3))
 		s.prints("True", "90", "10", revision(1), revision(2))
@@ -325,7 +328,7 @@ var _ = inBothModes("rule 8: silence", func(mode option) {
 	})
 
 	It("costs no writes while a problem lasts", func(ctx SpecContext) {
-		s := begin(ctx, mode, func(cfg *config.Config) { cfg.Controller.ResyncPeriod.Duration = 200 * time.Millisecond })
+		s := begin(ctx, mode, often)
 		s.serve()
 		s.becomes(2, peers.Crash(1, "no such file"))
 		s.apply(model(2), percent(10))

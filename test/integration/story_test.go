@@ -273,10 +273,11 @@ func (s *story) prints(ready, prev, latest, prevRevision, latestRevision string)
 // splits waits until the traffic has that split, under the right hosts.
 func (s *story) splits(split string) {
 	GinkgoHelper()
-	Eventually(s.router).Should(SplitTraffic(split))
+	wanted := SplitTraffic(split)
 	if !s.isKnative() {
-		Eventually(s.route).Should(HaveHosts(s.hosts()...))
+		wanted = SatisfyAll(wanted, HaveHosts(s.hosts()...))
 	}
+	Eventually(s.router).Should(wanted)
 }
 
 // hosts are those of the InferenceService and of its predictor.
