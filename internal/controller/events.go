@@ -240,7 +240,7 @@ func (p *pass) serves(n rollout.Number) bool {
 		return false
 	}
 	return slices.ContainsFunc(p.observed.Rollout.Revisions, func(revision rollout.Revision) bool {
-		return revision.Number == n && revision.Workload != nil && revision.Workload.Ready > 0
+		return revision.Number == n && revision.Capacity() > 0
 	})
 }
 

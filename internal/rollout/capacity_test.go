@@ -320,6 +320,32 @@ func TestReplicasThatWereCalledOff(t *testing.T) {
 	}
 }
 
+// TestReplicasThatLeave look ready, and are given nothing: not by a rollback, and not by a return to a canary.
+func TestReplicasThatLeave(t *testing.T) {
+	leaving := func(n Number) Revision {
+		revision := upWith(n, 1)
+		revision.Workload.Leaving = true
+		return revision
+	}
+	for name, test := range map[string]struct {
+		seen Snapshot
+		want Split
+	}{
+		"a rollback":           {sees(remembered(2, 1, 2, nil, All(2)), 2, new(0), leaving(1), up(2)), All(2)},
+		"a return to a canary": {sees(remembered(1, 0, 1, nil, All(1)), 2, new(20), up(1), leaving(2)), All(1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			decision := Decide(test.seen, testPolicy, testNow)
+			if !decision.Record.Split.Equal(test.want) {
+				t.Errorf("the split is %s, want %s", decision.Record.Split, test.want)
+			}
+			if planOf(decision, 1).Action != Run || planOf(decision, 2).Action != Run {
+				t.Errorf("both are to run, and the plans are %+v", decision.Workloads)
+			}
+		})
+	}
+}
+
 // TestFloorsHold: floors hold while two revisions share the traffic, until the gateway has moved it, and for a while
 // after; then the autoscaler has seen the load.
 func TestFloorsHold(t *testing.T) {

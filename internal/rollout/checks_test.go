@@ -128,8 +128,8 @@ func (d decided) revision(n Number) *Revision {
 }
 
 func (d decided) ready(n Number) int {
-	if revision := d.revision(n); revision != nil && revision.Workload != nil {
-		return revision.Workload.Ready
+	if revision := d.revision(n); revision != nil {
+		return revision.Capacity()
 	}
 	return 0
 }

@@ -119,7 +119,7 @@ func (d *decider) recoverRunning(target Number) Number {
 	for _, revision := range d.Revisions {
 		n := revision.Number
 		switch {
-		case revision.ready() == 0 || !revision.Workload.IdleSince.IsZero() || n == d.Snapshot.target():
+		case revision.Capacity() == 0 || !revision.Workload.IdleSince.IsZero() || n == d.Snapshot.target():
 		case n == target:
 			tried = n
 		default:

@@ -56,6 +56,8 @@ type Revision struct {
 type Workload struct {
 	// Ready counts the replicas that can serve a request now.
 	Ready int
+	// Leaving says that these are being taken down: they finish the requests that they have, and must be given no others.
+	Leaving bool
 	// Replicas counts the replicas that are asked for, and Pods those that exist in any state.
 	Replicas, Pods int
 	// IdleSince is when it was first seen that no route points at it any more; zero while one may.
@@ -95,8 +97,9 @@ func (w Wanted) resolved() bool { return w.Inputs != "" && isPercent(w.Percent) 
 
 func isPercent(percent *int) bool { return percent == nil || *percent >= 0 && *percent <= 100 }
 
-func (r Revision) ready() int {
-	if r.Workload == nil {
+// Capacity counts the replicas that can be given requests.
+func (r Revision) Capacity() int {
+	if r.Workload == nil || r.Workload.Leaving {
 		return 0
 	}
 	return r.Workload.Ready
@@ -112,7 +115,7 @@ func (s Snapshot) find(n Number) Revision {
 	return Revision{}
 }
 
-func (s Snapshot) ready(n Number) int { return s.find(n).ready() }
+func (s Snapshot) ready(n Number) int { return s.find(n).Capacity() }
 
 // target finds the revision that has the wanted inputs; 0 when none has them yet, or when nobody knows what is wanted.
 //

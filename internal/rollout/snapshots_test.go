@@ -71,7 +71,7 @@ func randomRevision(d *dice, n Number) Revision {
 	case 3, 4:
 		revision.Workload = &Workload{Replicas: 1, Pods: d.roll(2), Failed: d.once(2)}
 	case 5:
-		revision.Workload = &Workload{Ready: 1 + d.roll(2), Replicas: 2, Pods: 2, IdleSince: randomPast(d)}
+		revision.Workload = &Workload{Ready: 1 + d.roll(2), Replicas: 2, Pods: 2, IdleSince: randomPast(d), Leaving: d.once(2)}
 	case 6:
 		revision.Workload = &Workload{Pods: d.roll(2), IdleSince: randomPast(d)}
 	}

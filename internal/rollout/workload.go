@@ -134,9 +134,9 @@ func (d *decider) phase() Phase {
 	switch {
 	case d.Wanted.Stopped:
 		return Stopped
-	case target.Workload != nil && target.Workload.Failed && target.ready() == 0:
+	case target.Workload != nil && target.Workload.Failed && target.Capacity() == 0:
 		return Failed
-	case target.ready() == 0:
+	case target.Capacity() == 0:
 		return Loading
 	case d.waiting != nil:
 		return Shifting

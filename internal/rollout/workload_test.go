@@ -40,6 +40,11 @@ func TestRetire(t *testing.T) {
 			workload: Workload{Replicas: 1, Pods: 1},
 			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
 		},
+		"its autoscaler is ahead of the drain": {
+			workload: Workload{Ready: 1, Leaving: true, Pods: 1}, idleFor: time.Second,
+			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: idle(time.Second)},
+			wantWake: testNow.Add(drain - time.Second),
+		},
 		"its pods are stopping": {
 			workload: Workload{Pods: 1}, idleFor: time.Minute,
 			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Minute)},

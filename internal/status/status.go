@@ -123,8 +123,8 @@ func (r *reporter) stopped() bool { return r.Decision.Phase == rollout.Stopped }
 // ready counts the replicas of a revision that can serve.
 func (r *reporter) ready(n rollout.Number) int {
 	for _, revision := range r.Observed.Rollout.Revisions {
-		if revision.Number == n && revision.Workload != nil {
-			return revision.Workload.Ready
+		if revision.Number == n {
+			return revision.Capacity()
 		}
 	}
 	return 0

@@ -20,8 +20,6 @@ import (
 // lag is how long Knative takes to report what is.
 const lag = 300 * time.Millisecond
 
-const relapsing = "are right, and then once more the old ones"
-
 // Whatever Knative reports, and of what generation, a rollout must take the same way.
 var _ = Describe("Knative's reports", func() {
 	for name, manner := range map[string]peers.Manner{
@@ -29,7 +27,7 @@ var _ = Describe("Knative's reports", func() {
 		"are those of the generation before":                   peers.Behind(lag),
 		"call the old traffic that of the new generation":      peers.Ahead(lag),
 		"call the new traffic that of the generation before":   peers.Unversioned(lag),
-		relapsing: peers.Relapsing(lag),
+		"are right, and then once more the old ones":           peers.Relapsing(lag),
 	} {
 		It("change no step of a rollout when they "+name, func(ctx SpecContext) {
 			s := begin(ctx, inKnativeMode)
@@ -51,15 +49,9 @@ var _ = Describe("Knative's reports", func() {
 			s.history("1:100", "2:10 1:90", "2:100", "2:0 1:100", "1:100", "3:30 1:70", "1:100")
 		})
 
-		// To be told of relapsing ones, too, once a revision that Knative has begun to take down gets no share: its pods
-		// look ready for a moment longer, and Knative's activator holds the requests until there are others.
-		tell := It
-		if name == relapsing {
-			tell = PIt
-		}
 		// KServe, whose status has no generations, takes the report on one release for that on the next, and rolls back
 		// to the release before the last one (its issue 1968).
-		tell("have a rollback go back one release and no further when they "+name, func(ctx SpecContext) {
+		It("have a rollback go back one release and no further when they "+name, func(ctx SpecContext) {
 			s := begin(ctx, inKnativeMode)
 			s.knative.Report(s.namespace, manner)
 			s.serve()

@@ -307,11 +307,10 @@ func (w *writer) tag(n rollout.Number) string {
 	return ""
 }
 
-// mustBeReached tells whether a revision that is to run, with no traffic, must be named: it was retired, and comes back.
-// One that is new comes up without.
+// mustBeReached tells whether a revision that is to run, with no traffic, must be named: Knative has taken it down, or
+// would. One that is new comes up without.
 func (w *writer) mustBeReached(n rollout.Number) bool {
-	return w.found.isReady(n) &&
-		(w.found.made[n].GetRoutingState() == servingv1.RoutingStateReserve || w.found.isNamed(w.isvc, n))
+	return w.found.isReady(n) && (!w.found.isKept(w.isvc, n) || w.found.isNamed(w.isvc, n))
 }
 
 // patch writes what differs, under the version that was observed. What Knative and others have added is left alone.

@@ -83,6 +83,36 @@ func TestThePreviousRevisionIsWarmedBeforeItGetsTraffic(t *testing.T) {
 	u.wantTraffic("2:0 1:100")
 }
 
+// Knative takes a revision down once no Route names it, and its pods look ready for a moment longer. Whoever sent them
+// everything then would have Knative's activator hold the requests until there are others.
+func TestAPreviousRevisionThatIsTakenDownIsNamedBeforeItGetsTraffic(t *testing.T) {
+	for name, seen := range map[string]func(*servingv1.Revision){
+		"seen":         func(r *servingv1.Revision) { r.SetRoutingState(servingv1.RoutingStateReserve, start) },
+		"not yet seen": func(*servingv1.Revision) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUser(t)
+			u.rollOut("v1", promote)
+			u.rollOut("v2", 10)
+			u.apply("v2", promote)
+			_, _, err := u.pass()
+			u.must(err)
+			service := u.service()
+			u.route(service)
+			edit(u.cluster, "sklearn-iris-predictor-00001", &servingv1.Revision{}, seen)
+			u.apply("v2", 0)
+			_, _, err = u.pass()
+			u.must(err)
+			if u.replicas(1) != 1 {
+				t.Fatalf("it has %d pods already", u.replicas(1))
+			}
+			u.wantAsked("2:100 1:0")
+			u.settle()
+			u.wantTraffic("2:0 1:100")
+		})
+	}
+}
+
 // A Route does not move while it names a revision that Knative calls failed, be it with nothing: the canary would keep
 // its share.
 func TestACanaryThatKnativeCallsFailedIsLeftOut(t *testing.T) {

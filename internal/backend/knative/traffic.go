@@ -86,6 +86,17 @@ func (t traffic) names(n rollout.Number) bool {
 	return slices.ContainsFunc(t, func(target target) bool { return target.revision == n })
 }
 
+// percent is what a revision gets, named once or twice.
+func (t traffic) percent(n rollout.Number) int {
+	given := 0
+	for _, target := range t {
+		if target.revision == n {
+			given += target.percent
+		}
+	}
+	return given
+}
+
 // tagged are the revisions that tags lead to.
 func (t traffic) tagged() []rollout.Number {
 	var revisions []rollout.Number

@@ -94,9 +94,17 @@ func (u user) rollOut(model string, percent int64, changes ...func(*v1beta1.Infe
 // wantTraffic checks what the Knative Service asks for, as «2:10 1:90», and that Knative serves that.
 func (u user) wantTraffic(want string) {
 	u.t.Helper()
-	service := u.service()
+	u.wantAsked(want)
+	if !takenOver(u.service()) {
+		u.t.Error("Knative does not serve it")
+	}
+}
+
+// wantAsked checks what the Knative Service asks for.
+func (u user) wantAsked(want string) {
+	u.t.Helper()
 	got := ""
-	for _, target := range service.Spec.Traffic {
+	for _, target := range u.service().Spec.Traffic {
 		if got != "" {
 			got += " "
 		}
@@ -104,9 +112,6 @@ func (u user) wantTraffic(want string) {
 	}
 	if got != want {
 		u.t.Errorf("the traffic is %s, want %s", got, want)
-	}
-	if !takenOver(service) {
-		u.t.Error("Knative does not serve it")
 	}
 }
 

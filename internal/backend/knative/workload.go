@@ -5,6 +5,7 @@ package knative
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *r
 	}
 	workload := &rollout.Workload{
 		Ready:     c.capacity(isvc, n),
+		Leaving:   c.isLeaving(isvc, n),
 		Replicas:  desiredReplicas(made, len(c.pods[n])),
 		Pods:      len(c.pods[n]),
 		IdleSince: c.idleSince(isvc, n),
@@ -61,22 +63,10 @@ func (c *children) isReady(n rollout.Number) bool { return c.made[n] != nil && c
 
 // isNamed tells whether a request could be sent to a revision: the Knative Service names it, or is not yet seen not to.
 func (c *children) isNamed(isvc *v1beta1.InferenceService, n rollout.Number) bool {
-	return c.percent(isvc, n) >= 0
-}
-
-// percent is what the Knative Service gives a revision, by its spec or still by its status; -1 where neither names it.
-func (c *children) percent(isvc *v1beta1.InferenceService, n rollout.Number) int {
-	most, name := -1, backend.RevisionName(isvc.Name, n)
-	for _, targets := range [][]servingv1.TrafficTarget{c.service.Spec.Traffic, c.service.Status.Traffic} {
-		given := -1
-		for _, target := range targets {
-			if target.RevisionName == name {
-				given = max(given, 0) + percentOf(target)
-			}
-		}
-		most = max(most, given)
-	}
-	return most
+	name := backend.RevisionName(isvc.Name, n)
+	return slices.ContainsFunc(slices.Concat(c.service.Spec.Traffic, c.service.Status.Traffic), func(target servingv1.TrafficTarget) bool {
+		return target.RevisionName == name
+	})
 }
 
 // capacity is how many replicas of a revision can serve. One that has requests keeps them as long as any replica is
@@ -91,22 +81,37 @@ func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) in
 		return 0
 	case least == 0 && len(c.pods[n]) == 0:
 		return 1
-	case c.percent(isvc, n) > 0 && served(c.service, made.Name):
+	case c.serves(isvc, n):
 		return ready
-	case ready < least || !made.Status.GetCondition(servingv1.RevisionConditionActive).IsTrue():
+	case ready < least, !made.Status.GetCondition(servingv1.RevisionConditionActive).IsTrue():
 		return 0
 	}
 	return ready
 }
 
-// served tells whether Knative says that a revision gets requests.
-func served(service *servingv1.Service, name string) bool {
-	for _, target := range service.Status.Traffic {
-		if target.RevisionName == name && percentOf(target) > 0 {
-			return true
-		}
+// isLeaving tells whether Knative takes the pods of a revision down, which look ready for a moment longer.
+func (c *children) isLeaving(isvc *v1beta1.InferenceService, n rollout.Number) bool {
+	return len(c.pods[n]) > 0 && !c.serves(isvc, n) && !c.isKept(isvc, n)
+}
+
+// serves tells whether a revision is to get requests, and does.
+func (c *children) serves(isvc *v1beta1.InferenceService, n rollout.Number) bool {
+	served := slices.ContainsFunc(c.service.Status.Traffic, func(target servingv1.TrafficTarget) bool {
+		return target.RevisionName == backend.RevisionName(isvc.Name, n) && percentOf(target) > 0
+	})
+	return served && readTraffic(isvc, c.service).percent(n) > 0
+}
+
+// isKept tells whether Knative keeps the pods of a revision: a Route names it, or none has done so yet.
+func (c *children) isKept(isvc *v1beta1.InferenceService, n rollout.Number) bool {
+	switch c.made[n].GetRoutingState() {
+	case servingv1.RoutingStateReserve:
+		return false
+	case servingv1.RoutingStateActive:
+		return readTraffic(isvc, c.service).names(n)
+	default:
+		return true
 	}
-	return false
 }
 
 // leastReplicas are those that Knative keeps of a revision that can be reached; 0 where it may go down to none.
