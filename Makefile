@@ -18,7 +18,7 @@ CONFIG        ?= hack/run-config.yaml## configuration file for `run`
 FUZZ_DECISIONS ?= 1000000## how many single decisions `fuzz` tries
 FUZZ_HISTORIES ?= 20000## how many whole histories of rollouts `fuzz` plays
 BENCH_ARGS    ?=## flags for the benchmarks
-E2E_ARGS      ?=## flags for `e2e`: -ginkgo.focus=… plays some stories, -knative tells them in Knative mode, too, -update writes docs/traffic.md
+E2E_ARGS      ?=## flags for `e2e`: -ginkgo.focus=… plays some stories, -update writes docs/traffic.md
 KUBEBUILDER_ASSETS ?=## folder with etcd, kube-apiserver and kubectl, if they are not to be built
 
 # ------------------------------------------------------------------ internals

@@ -61,7 +61,7 @@ var _ = told("a rollout goes on", modes, func(m mode) {
 		s.serves(split{stable: 100})
 	}, SpecTimeout(perStory))
 
-	notYetIn(inKnative, m)("although what it is made of is deleted by hand", func(ctx SpecContext) {
+	It("although what it is made of is deleted by hand", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1), replicas(2, 2))
 		s.apply("canary of 20 %", model(2), replicas(2, 2), percent(20))
 		s.serves(split{1: 80, 2: 20})
@@ -159,7 +159,24 @@ func (s *story) replaces(object client.Object) {
 		err := api.Get(s.ctx, key, object)
 		return object.GetUID(), client.IgnoreNotFound(err)
 	}).ShouldNot(BeElementOf(old, types.UID("")))
+	Eventually(func() (bool, error) {
+		err := api.Get(s.ctx, key, object)
+		return isUp(object), err
+	}).Should(BeTrue())
 	s.settles(iris, split{1: 80, 2: 20})
+}
+
+// isUp tells whether an object runs what it is to run.
+func isUp(object client.Object) bool {
+	switch object := object.(type) {
+	case *appsv1.Deployment:
+		return object.Status.ObservedGeneration == object.Generation && object.Status.ReadyReplicas == *object.Spec.Replicas
+	case *servingv1.Revision:
+		return object.IsReady()
+	case *servingv1.Service:
+		return object.IsReady()
+	}
+	return true
 }
 
 // workload is what a revision runs as.

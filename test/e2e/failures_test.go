@@ -56,8 +56,7 @@ var _ = told("a canary", modes, func(m mode) {
 		s.serves(split{1: 100})
 	}, SpecTimeout(perStory))
 
-	// Knative's activator holds what was sent to the canary just before its share was taken, for longer than a client waits.
-	notYetIn(inKnative, m)("that loses all pods at 10 % gets nothing until it has one again (row 18)", func(ctx SpecContext) {
+	It("that loses all pods at 10 % gets nothing until it has one again (row 18)", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))
 		s.serves(split{1: 90, 2: 10})

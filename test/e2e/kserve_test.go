@@ -30,9 +30,6 @@ const (
 
 // In each story, KServe sends requests to a revision that must not have any, or forgets which one to go back to.
 var _ = Describe(kserveChapter, func() {
-	if !*withKnative {
-		return
-	}
 	Describe("a rollout", func() {
 		// KServe #2130: the traffic is «the latest ready revision 20 %», and until 3 is ready that is 2.
 		It("gives a rejected revision nothing while the next canary loads (row 14)", func(ctx SpecContext) {

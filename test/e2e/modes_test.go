@@ -27,20 +27,10 @@ var modes = []mode{inStandard, inKnative}
 func told(about string, in []mode, tell func(mode)) bool {
 	for _, m := range in {
 		Describe(chapterOf(m), func() {
-			if m == inStandard || *withKnative {
-				Describe(about, func() { tell(m) })
-			}
+			Describe(about, func() { tell(m) })
 		})
 	}
 	return true
-}
-
-// notYetIn is It, but for a mode in which a story is still to be told.
-func notYetIn(pending, m mode) func(string, ...any) bool {
-	if m == pending {
-		return PIt
-	}
-	return It
 }
 
 // chapterOf is the heading of the stories in a mode.

@@ -69,6 +69,8 @@ type phase struct {
 	target   string
 	want     split
 	from, to time.Duration
+	// enough is how many answers tell.
+	enough int
 }
 
 // excuse is a time in which requests may fail.
@@ -273,14 +275,13 @@ func (s *story) goesOnServing(want split) {
 	})
 }
 
-// holds holds that a split is served for as long as something takes, and longer if there are too few requests to tell.
+// holds holds that a split is served for as long as something takes, which is for the verdict to tell: requests may be
+// held up by what the story is yet to mend.
 func (s *story) holds(want split, while func()) {
 	GinkgoHelper()
 	from := s.prober.Mark(want.String()).At + gatewayLag
 	while()
-	p := phase{name: want.String(), target: s.name, want: want, from: from, to: s.prober.Now()}
-	s.phases = append(s.phases, p)
-	Expect(prober.SharesWithin(p.window(s.prober.Results()), want.of(s.name), points, enough)).To(Succeed())
+	s.phases = append(s.phases, phase{name: want.String(), target: s.name, want: want, from: from, to: s.prober.Now(), enough: enough})
 }
 
 func (p phase) window(results prober.Results) prober.Window {

@@ -46,8 +46,6 @@ const (
 	perStory = 5 * time.Minute
 )
 
-var withKnative = flag.Bool("knative", false, "tell the stories in Knative mode, too, on a cluster with Knative Serving")
-
 var update = flag.Bool("update", false, "write the report into docs/")
 
 // What every story shares.
@@ -116,7 +114,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	root, err = checkout.Find(ctx)
 	Expect(err).NotTo(HaveOccurred())
 	cluster, err = local.Start(ctx, local.Options{
-		Level: level(), Tools: root.Tools(), Images: root.Images(), Dir: dir(), Progress: tell,
+		Level: local.Knative, Tools: root.Tools(), Images: root.Images(), Dir: dir(), Progress: tell,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() error { return cluster.Stop() })
@@ -135,14 +133,6 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	startOperators(ctx, one())
 	tell(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(begin).Seconds()))
 }, NodeTimeout(5*time.Minute))
-
-// level is how much of a cluster the stories take.
-func level() local.Level {
-	if *withKnative {
-		return local.Knative
-	}
-	return local.Node
-}
 
 // gateway is where the gateway takes requests.
 func gateway() string { return fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/test/e2e/prober"
@@ -31,6 +32,9 @@ func (s *story) verdict(name string, results prober.Results) (report.Story, []er
 		}
 	}
 	line.Phases = together(s.phases, results)
+	for _, p := range s.phases {
+		faults = append(faults, prober.SharesWithin(p.window(results), p.want.of(p.target), points, p.enough))
+	}
 	for _, target := range s.targets {
 		decisions, err := s.decisions(target.Name, results)
 		faults = append(faults, err)
@@ -83,7 +87,7 @@ type decision struct {
 func (s *story) decisions(isvc string, results prober.Results) ([]decision, error) {
 	var all []decision
 	var last rollout.Split
-	own := results.Of(isvc)
+	own, reports := results.Of(isvc), s.reportsOfGateway(results)
 	begins, takenOver := time.Duration(0), time.Duration(-1)
 	endAt := func(end time.Duration) {
 		if len(all) == 0 {
@@ -92,7 +96,7 @@ func (s *story) decisions(isvc string, results prober.Results) ([]decision, erro
 		d := &all[len(all)-1]
 		d.whole = own.Window(d.after.String(), begins, end)
 		if takenOver >= 0 {
-			d.settled = own.Window(d.after.String(), takenOver+gatewayLag, end)
+			d.settled = own.Window(d.after.String(), endOfPass(reports, takenOver)+gatewayLag, end)
 		}
 	}
 	for _, entry := range s.journal.Entries() {
@@ -118,6 +122,31 @@ func (s *story) decisions(isvc string, results prober.Results) ([]decision, erro
 	}
 	endAt(results.End)
 	return all, nil
+}
+
+// reportsOfGateway are the moments when a route, of whatever service, was first said to be taken over as it is.
+func (s *story) reportsOfGateway(results prober.Results) []time.Duration {
+	var reports []time.Duration
+	taken := map[types.UID]bool{}
+	for _, entry := range s.journal.Entries() {
+		now := !entry.Deleted && journal.TakenOver(entry.Object)
+		if now && !taken[entry.Object.GetUID()] {
+			reports = append(reports, entry.At.Sub(results.Started))
+		}
+		taken[entry.Object.GetUID()] = now
+	}
+	return reports
+}
+
+// endOfPass is the last report of a gateway's pass. Traefik goes through all routes and says of one after the other that
+// it has taken it over, a few a second where there are many, before it puts anything in place.
+func endOfPass(reports []time.Duration, last time.Duration) time.Duration {
+	for _, at := range reports {
+		if at > last && at <= last+gatewayLag {
+			last = at
+		}
+	}
+	return last
 }
 
 // weigh adds to a story what came of its decisions, and finds fault with requests to revisions that had no share.

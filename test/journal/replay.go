@@ -6,6 +6,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -27,7 +28,8 @@ import (
 func (j *Journal) Check() error {
 	var breaches []error
 	worlds := map[string]*world{}
-	for _, entry := range j.Entries() {
+	entries := j.Entries()
+	for _, entry := range entries {
 		name := entry.Object.GetLabels()[v1beta1.LabelInferenceService]
 		if isvc, ok := entry.Object.(*v1beta1.InferenceService); ok {
 			name = isvc.Name
@@ -37,6 +39,7 @@ func (j *Journal) Check() error {
 		}
 		if worlds[name] == nil {
 			worlds[name] = newWorld(name, j.isExcused)
+			worlds[name].knative = slices.ContainsFunc(entries, func(e Entry) bool { return isKnative(e.Object) && IsRoute(name, e.Object) })
 		}
 		found := worlds[name].take(entry)
 		if j.isExcusedWrite(entry.Version) {
@@ -151,7 +154,6 @@ func newWorld(isvc string, excused func(client.Object) bool) *world {
 func (w *world) take(entry Entry) []error {
 	switch object := entry.Object.(type) {
 	case *servingv1.Service:
-		w.knative = true
 		return w.takeRoute(object, entry.Deleted)
 	case *v1beta1.InferenceService:
 		w.deleted = entry.Deleted
@@ -289,7 +291,10 @@ func (w *world) takeRoute(route client.Object, deleted bool) []error {
 	if err != nil {
 		return []error{fmt.Errorf("rule 1: %w", err)}
 	}
-	breaches := w.checkThere(name, split)
+	var breaches []error
+	if servesAnybody(route) {
+		breaches = w.checkThere(name, split)
+	}
 	if name != w.main() {
 		return breaches
 	}
@@ -297,6 +302,13 @@ func (w *world) takeRoute(route client.Object, deleted bool) []error {
 	breaches = append(breaches, w.checkReady(split)...)
 	w.split = split
 	return breaches
+}
+
+// servesAnybody tells whether a route can lead to anybody. A Knative Service that is made says who is to serve, and serves
+// nobody until Knative has made who that is.
+func servesAnybody(route client.Object) bool {
+	service, is := route.(*servingv1.Service)
+	return !is || len(service.Status.Traffic) > 0
 }
 
 // checkThere is rule 4, upwards: what a route names is there. A Knative Service need not name who gets nothing.

@@ -76,19 +76,36 @@ func TestCheckOfKnative(t *testing.T) {
 		"one that is named with nothing, to be brought back": {
 			changes(knative(3, 3, rollout.All(1), rollout.Share{Revision: 2}, rollout.Share{Revision: 1, Percent: 100})), "",
 		},
-		"traffic to the latest revision":                            {changes(unnamed), "rule 1"},
-		"percents that do not sum to 100":                           {changes(knative(3, 3, canary, rollout.Share{Revision: 2, Percent: 10})), "rule 1"},
-		"a share for who is not ready":                              {changes(pod(2, "False"), knative(3, 3, canary)), "rule 2"},
-		"a share for who comes up with a request":                   {changes(made(2, "0"), pod(2, "False"), knative(3, 3, canary)), ""},
-		"a share for a revision that Knative has not made":          {changes(knative(3, 3, rollout.All(3))), "rule 4"},
-		"a revision deleted while it is named":                      {append(changes(knative(3, 3, canary)), Entry{Object: made(2, "1"), Deleted: true}), "rule 4"},
-		"a revision deleted while its name is still served":         {append(changes(knative(3, 3, canary), stillServed(knative(4, 3, rollout.All(1)), canary)), Entry{Object: made(2, "1"), Deleted: true}), "rule 4"},
-		"a revision deleted when nobody names it":                   {append(changes(knative(3, 3, rollout.All(1))), Entry{Object: made(2, "1"), Deleted: true}), ""},
+		"traffic to the latest revision":                    {changes(unnamed), "rule 1"},
+		"percents that do not sum to 100":                   {changes(knative(3, 3, canary, rollout.Share{Revision: 2, Percent: 10})), "rule 1"},
+		"a share for who is not ready":                      {changes(pod(2, "False"), knative(3, 3, canary)), "rule 2"},
+		"a share for who comes up with a request":           {changes(made(2, "0"), pod(2, "False"), knative(3, 3, canary)), ""},
+		"a share for a revision that Knative has not made":  {changes(knative(3, 3, rollout.All(3))), "rule 4"},
+		"a revision deleted while it is named":              {append(changes(knative(3, 3, canary)), Entry{Object: made(2, "1"), Deleted: true}), "rule 4"},
+		"a revision deleted while its name is still served": {append(changes(knative(3, 3, canary), stillServed(knative(4, 3, rollout.All(1)), canary)), Entry{Object: made(2, "1"), Deleted: true}), "rule 4"},
+		"a revision deleted when nobody names it":           {append(changes(knative(3, 3, rollout.All(1))), Entry{Object: made(2, "1"), Deleted: true}), ""},
+		"a Knative Service that is made again, before its revisions are": {
+			append([]Entry{{Object: knative(2, 2, rollout.All(1)), Deleted: true}, {Object: made(1, "1"), Deleted: true}}, changes(servingNobody(knative(1, 0, rollout.All(1))))...), "",
+		},
 		"a record that says something else":                         {changes(spoiled), "rule 7"},
 		"a status that runs ahead of Knative":                       {changes(knative(3, 2, canary), isvc(10, "Unknown", canary)), "rule 4"},
 		"ready with another split than that of the Knative Service": {changes(knative(3, 3, canary), isvc(10, "True", rollout.All(1))), "rule 9"},
 		"somebody else's Knative Service":                           {changes(theirs), ""},
 	})
+}
+
+// Of what was there before the journal began, the Knative Service may have been written last.
+func TestCheckOfKnativeFromTheMiddle(t *testing.T) {
+	testBreaches(t, changes(made(1, "1"), pod(1, "True")), map[string]breachTest{
+		"a Knative Service of a revision that is there": {changes(knative(2, 2, rollout.All(1))), ""},
+		"a Knative Service of one that is not":          {changes(knative(2, 2, rollout.All(2))), "rule 4"},
+	})
+}
+
+// servingNobody is a Knative Service that has only been made.
+func servingNobody(service *servingv1.Service) *servingv1.Service {
+	service.Status = servingv1.ServiceStatus{}
+	return service
 }
 
 // stillServed has Knative still serve another split.

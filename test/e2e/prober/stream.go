@@ -210,9 +210,15 @@ func (s *stream) known(revision string) string {
 	return name
 }
 
-// doneSince counts the requests that were due since a time and are done, up to the first that is not.
+// doneSince counts the requests that were due since a time and are done. Those behind one that is held up do count.
 func (s *stream) doneSince(since time.Duration) int {
-	return s.done - sort.Search(s.done, func(i int) bool { return s.requests[i].Due >= since })
+	done := 0
+	for _, request := range s.requests[sort.Search(len(s.requests), func(i int) bool { return s.requests[i].Due >= since }):] {
+		if request.done {
+			done++
+		}
+	}
+	return done
 }
 
 // doneUntil tells whether all requests due before a time are done.
