@@ -98,8 +98,10 @@ var _ = told("a rollout goes on", []mode{inStandard}, func(m mode) {
 		before, err := s.uids(2)
 		Expect(err).NotTo(HaveOccurred())
 		s.holds(split{1: 80, 2: 20}, func() {
+			restarted := s.prober.Now()
 			Expect(cluster.Restart(ctx, "kubelet")).To(Succeed())
 			Expect(s.prober.Until(ctx, 2*enough)).To(Succeed())
+			s.mayFailUnready("while the kubelet, being new, calls the pods unready", restarted)
 		})
 		Expect(s.uids(2)).To(Equal(before))
 		s.apply("promotion", model(2))

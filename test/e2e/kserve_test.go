@@ -6,6 +6,7 @@
 package e2e
 
 import (
+	"maps"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -14,7 +15,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/test/e2e/prober"
@@ -104,8 +107,55 @@ var _ = Describe(kserveChapter, func() {
 			s.apply("rollback", model(2), percent(0))
 			s.serves(split{1: 100, 2: 0})
 		}, SpecTimeout(perStory))
+
+		It("costs two writes for a change of percent, and none in a settled minute", func(ctx SpecContext) {
+			s := begin(ctx, inKnative, model(1))
+			s.kserve = "a change of percent cost 18 writes"
+			s.apply("canary of 20 %", model(2), percent(20))
+			s.serves(split{1: 80, 2: 20})
+			changed := time.Now()
+			s.apply("30 %", model(2), percent(30))
+			s.serves(split{1: 70, 2: 30})
+			Expect(s.writes(changed)).To(ConsistOf("Knative Service", "status"))
+			settled := time.Now()
+			s.holds(split{1: 70, 2: 30}, func() { Expect(s.prober.Until(ctx, 60*rate)).To(Succeed()) })
+			Expect(s.writes(settled)).To(BeEmpty())
+		}, SpecTimeout(perStory))
 	})
 })
+
+// writes lists what the operator has written since a moment: statuses of its own, and of what it makes all but those.
+func (s *story) writes(since time.Time) []string {
+	var writes []string
+	last := map[types.UID]client.Object{}
+	for _, entry := range s.journal.Entries() {
+		before := last[entry.Object.GetUID()]
+		last[entry.Object.GetUID()] = entry.Object
+		specified := before == nil || entry.Deleted || before.GetGeneration() != entry.Object.GetGeneration() ||
+			!maps.Equal(before.GetAnnotations(), entry.Object.GetAnnotations()) || !maps.Equal(before.GetLabels(), entry.Object.GetLabels())
+		written := ""
+		switch object := entry.Object.(type) {
+		case *v1beta1.InferenceService:
+			if !specified {
+				written = "status"
+			}
+		case *servingv1.Service:
+			if specified {
+				written = "Knative Service"
+			}
+		case *gatewayv1.HTTPRoute:
+			if specified && object.Name == s.name {
+				written = "HTTPRoute"
+			}
+		case *appsv1.ControllerRevision:
+			written = "ControllerRevision"
+		}
+		if written != "" && entry.At.After(since) {
+			writes = append(writes, written)
+		}
+	}
+	return writes
+}
 
 // serveNothingSince holds that a revision has answered no request that was sent since then.
 func (s *story) serveNothingSince(since time.Duration, n int) {

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/test/e2e/prober"
 	"github.com/serinus-io/serinus/test/e2e/report"
 	"github.com/serinus-io/serinus/test/journal"
@@ -306,6 +307,31 @@ func (s *story) mayFail(why string, while func()) {
 	from := s.prober.Now()
 	while()
 	s.excuses = append(s.excuses, excuse{why: why, from: from, to: s.prober.Now() + gatewayLag})
+}
+
+// mayFailUnready allows requests to fail when any pod was said not to be ready, and for as long as a gateway takes to hear
+// that it is again.
+func (s *story) mayFailUnready(why string, since time.Duration) {
+	GinkgoHelper()
+	started := s.prober.Results().Started
+	unready := map[string]bool{}
+	for _, entry := range s.journal.Entries() {
+		pod, is := entry.Object.(*corev1.Pod)
+		at := entry.At.Sub(started)
+		if !is || at < since {
+			continue
+		}
+		switch ready := pods.IsReady(pod) || entry.Deleted; {
+		case !ready && len(unready) == 0:
+			s.excuses = append(s.excuses, excuse{why: why, from: at, to: at + gatewayLag})
+			unready[pod.Name] = true
+		case !ready:
+			unready[pod.Name] = true
+		case unready[pod.Name]:
+			delete(unready, pod.Name)
+			s.excuses[len(s.excuses)-1].to = at + gatewayLag
+		}
+	}
 }
 
 // pods lists the pods of a revision that are to stay.

@@ -87,6 +87,9 @@ func TestCheckOfKnative(t *testing.T) {
 		"a Knative Service that is made again, before its revisions are": {
 			append([]Entry{{Object: knative(2, 2, rollout.All(1)), Deleted: true}, {Object: made(1, "1"), Deleted: true}}, changes(servingNobody(knative(1, 0, rollout.All(1))))...), "",
 		},
+		"one that comes back beside the first": {
+			changes(knative(1, 0, rollout.Split{}, rollout.Share{Revision: 2}, rollout.Share{Revision: 1, Percent: 100})), "",
+		},
 		"a record that says something else":                         {changes(spoiled), "rule 7"},
 		"a status that runs ahead of Knative":                       {changes(knative(3, 2, canary), isvc(10, "Unknown", canary)), "rule 4"},
 		"ready with another split than that of the Knative Service": {changes(knative(3, 3, canary), isvc(10, "True", rollout.All(1))), "rule 9"},

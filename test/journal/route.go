@@ -69,7 +69,8 @@ func splitOfHTTPRoute(isvc string, route *gatewayv1.HTTPRoute) (rollout.Split, e
 // As long as its record says that nobody is served, a Knative Service is being made, and has no split.
 func splitOfService(isvc string, service *servingv1.Service) (rollout.Split, error) {
 	record, _ := RecordOf(service) // One that cannot be read says that nobody is served.
-	if record.Split.IsEmpty() && len(service.Spec.Traffic) <= 1 {
+	given := slices.DeleteFunc(slices.Clone(service.Spec.Traffic), func(t servingv1.TrafficTarget) bool { return t.Percent != nil && *t.Percent == 0 })
+	if record.Split.IsEmpty() && len(given) <= 1 {
 		return rollout.Split{}, nil
 	}
 	shares := map[rollout.Number]int{}
@@ -78,14 +79,12 @@ func splitOfService(isvc string, service *servingv1.Service) (rollout.Split, err
 			shares[share.Revision] = 0
 		}
 	}
-	for _, target := range service.Spec.Traffic {
+	for _, target := range given {
 		number := revisionNumber(isvc, target.RevisionName)
 		if number == 0 || target.Percent == nil {
 			return rollout.Split{}, fmt.Errorf("service %s of Knative leads to %q, which is no revision with a percent", service.Name, target.RevisionName)
 		}
-		if *target.Percent > 0 {
-			shares[number] += int(*target.Percent)
-		}
+		shares[number] += int(*target.Percent)
 	}
 	var all []rollout.Share
 	for number, percent := range shares {

@@ -52,7 +52,10 @@ var knativeConfig = map[string]map[string]string{
 	"config-domain":          {"example.com": ""},
 	"config-features":        {"kubernetes.podspec-init-containers": "enabled"},
 	"config-leader-election": {"lease-duration": "15s", "renew-deadline": "10s", "retry-period": "2s"},
-	"config-network":         {"ingress-class": ingress.Class},
+	// Without «disabled», the activator may take to probing the address of a revision's Service instead of its pods. When
+	// a revision comes back while its last pod drains, it goes on asking that one, over a connection that it has kept,
+	// and holds all requests for as long as it drains.
+	"config-network": {"ingress-class": ingress.Class, "mesh-compatibility-mode": "disabled"},
 }
 
 // order is that of Knative's objects by their kind: what a program looks for when
