@@ -343,10 +343,10 @@ func (s *story) pods(n int) ([]corev1.Pod, error) {
 
 // uids lists the pods of a revision by what tells one from its replacement.
 func (s *story) uids(n int) ([]types.UID, error) {
-	pods, err := s.pods(n)
+	found, err := s.pods(n)
 	var uids []types.UID
-	for i := range pods {
-		uids = append(uids, pods[i].UID)
+	for i := range found {
+		uids = append(uids, found[i].UID)
 	}
 	slices.Sort(uids)
 	return uids, err
