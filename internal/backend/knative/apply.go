@@ -308,7 +308,7 @@ func (w *writer) tag(n rollout.Number) string {
 }
 
 // mustBeReached tells whether a revision that is to run, with no traffic, must be named: Knative has taken it down, or
-// would. One that is new comes up without.
+// would. One that is new comes up without. But where nobody names it then, Knative soon takes it for one that retires.
 func (w *writer) mustBeReached(n rollout.Number) bool {
 	return w.found.isReady(n) && (!w.found.isKept(w.isvc, n) || w.found.isNamed(w.isvc, n))
 }
