@@ -125,7 +125,7 @@ e2e-tools:
 	@$(timed) "tools and images" sh -c '$(build_tools) -own-version=$(VERSION) cluster fake-gcs-server versitygw && $(BIN)/cluster prepare --level=knative --operator && go run ./test/images'
 
 e2e-stories:
-	@$(timed) "stories under traffic" go test -v -count=1 -timeout=60m ./test/e2e $(E2E_ARGS)
+	@$(timed) "stories under traffic" go test -v -count=1 -parallel=8 -timeout=60m ./test/e2e $(E2E_ARGS)
 
 e2e-node:
 	@$(timed) "tests of the real node" go test -count=1 -timeout=20m ./test/e2e/node

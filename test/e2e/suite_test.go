@@ -61,6 +61,7 @@ var (
 func TestMain(m *testing.M) {
 	isolated.Enter()
 	if isolated.Inside() {
+		ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter)))
 		os.Exit(m.Run())
 	}
 	code, err := outside()
@@ -108,31 +109,49 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(patience)
 	SetDefaultEventuallyPollingInterval(pollingInterval)
 	EnforceDefaultTimeoutsWhenUsingContexts()
-	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter)))
-
 	var err error
-	root, err = checkout.Find(ctx)
+	cluster, api, err = startCluster(ctx)
+	if cluster != nil {
+		DeferCleanup(func() error { return cluster.Stop() })
+	}
 	Expect(err).NotTo(HaveOccurred())
-	cluster, err = local.Start(ctx, local.Options{
-		Level: local.Knative, Tools: root.Tools(), Images: root.Images(), Dir: dir(), Progress: tell,
-	})
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() error { return cluster.Stop() })
-	api, err = client.NewWithWatch(cluster.Config(), client.Options{Scheme: newScheme()})
-	Expect(err).NotTo(HaveOccurred())
-
-	Expect(cluster.LoadImage(ctx, filepath.Join(root.Images(), "testserver.tar"))).To(Succeed(), "`make e2e` packs the images first")
 	begin := time.Now()
 	served, err := models.Serve(ctx, cluster, root)
 	Expect(err).NotTo(HaveOccurred())
 	maps.Copy(everywhere, served)
 	tell(fmt.Sprintf("%-24s ready after %.1fs more", "models", time.Since(begin).Seconds()))
-	Expect(operator.Install(ctx, cluster, root)).To(Succeed())
 	Expect(operator.Shell(ctx, cluster, root, models.InstallCommand).Run()).To(Succeed())
 	begin = time.Now()
 	startOperators(ctx, one())
 	tell(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(begin).Seconds()))
 }, NodeTimeout(5*time.Minute))
+
+// startCluster starts a cluster with Knative and the test server, on which an operator can be run.
+func startCluster(ctx context.Context) (*local.Cluster, client.WithWatch, error) {
+	var err error
+	root, err = checkout.Find(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	started, err := local.Start(ctx, local.Options{
+		Level: local.Knative, Tools: root.Tools(), Images: root.Images(), Dir: dir(), Progress: tell,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := started.LoadImage(ctx, filepath.Join(root.Images(), "testserver.tar")); err != nil {
+		return started, nil, fmt.Errorf("%w; `make e2e` packs the images first", err)
+	}
+	if err := operator.Install(ctx, started, root); err != nil {
+		return started, nil, err
+	}
+	known, err := newScheme()
+	if err != nil {
+		return started, nil, err
+	}
+	administrator, err := client.NewWithWatch(started.Config(), client.Options{Scheme: known})
+	return started, administrator, err
+}
 
 // gateway is where the gateway takes requests.
 func gateway() string { return fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()) }
@@ -140,12 +159,13 @@ func gateway() string { return fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()
 // tell shows a line to whoever waits for the tests.
 func tell(line string) { fmt.Fprintln(os.Stderr, line) }
 
-func newScheme() *runtime.Scheme {
+func newScheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
+	var failures []error
 	for _, add := range []func(*runtime.Scheme) error{
 		scheme.AddToScheme, v1beta1.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install, servingv1.AddToScheme,
 	} {
-		Expect(add(s)).To(Succeed())
+		failures = append(failures, add(s))
 	}
-	return s
+	return s, errors.Join(failures...)
 }

@@ -81,6 +81,9 @@ func (r *ingressReconciler) Reconcile(ctx context.Context, ingress *netv1alpha1.
 	ingress.Status.InitializeConditions()
 	ingress.Status.ObservedGeneration = ingress.Generation
 	result, err := r.serve(ctx, ingress)
+	if err != nil && !errors.Is(err, reconcile.TerminalError(nil)) {
+		waits(ingress, "Failed", err.Error()) // What it was ready for is not what it asks for now.
+	}
 	if equality.Semantic.DeepEqual(before.Status, ingress.Status) {
 		return result, err
 	}

@@ -4,6 +4,7 @@
 package ingress
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayapply "sigs.k8s.io/gateway-api/applyconfiguration"
 )
@@ -32,6 +34,8 @@ type cluster struct {
 	reconciler *ingressReconciler
 	// serving is the content of the HTTPRoutes that the gateway serves, by host.
 	serving map[string]string
+	// refusal is why nothing can be applied; nil where it can.
+	refusal error
 }
 
 func newCluster(t *testing.T, ingress *netv1alpha1.Ingress) *cluster {
@@ -45,7 +49,14 @@ func newCluster(t *testing.T, ingress *netv1alpha1.Ingress) *cluster {
 		t.Fatal(err)
 	}
 	c := &cluster{t: t, serving: map[string]string{}}
-	c.api = fake.NewClientBuilder().WithScheme(scheme).WithObjects(ingress).
+	c.api = fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
+		Apply: func(ctx context.Context, server client.WithWatch, applied runtime.ApplyConfiguration, options ...client.ApplyOption) error {
+			if c.refusal != nil {
+				return c.refusal
+			}
+			return server.Apply(ctx, applied, options...)
+		},
+	}).WithScheme(scheme).WithObjects(ingress).
 		WithStatusSubresource(&netv1alpha1.Ingress{}, &gatewayv1.HTTPRoute{}).
 		WithTypeConverters(gatewayapply.NewTypeConverter(gatewayAPI), clientgoapply.NewTypeConverter(kubernetes), managedfields.NewDeducedTypeConverter()).
 		Build()
@@ -187,6 +198,29 @@ func TestIngressIsNotReadyWhileTheGatewayServesTheOldSplit(t *testing.T) {
 	if routes := c.routes(); len(routes) != 2 {
 		t.Errorf("there are %d HTTPRoutes, want 2 without the tag", len(routes))
 	}
+	c.takeOver()
+	if got, _ := c.reconcile(); !got.IsReady() {
+		t.Errorf("it is not ready: %+v", got.Status)
+	}
+}
+
+func TestIngressIsNotReadyWhileItsRoutesCannotBeWritten(t *testing.T) {
+	c := ready(t)
+	ingress := c.ingress()
+	path(ingress).Splits = []netv1alpha1.IngressBackendSplit{share("iris-00002", 100)}
+	ingress.Generation++
+	c.must(c.api.Update(t.Context(), ingress))
+
+	c.refusal = errors.New("the quota is used up")
+	if _, err := c.reconciler.Reconcile(t.Context(), c.ingress()); !errors.Is(err, c.refusal) {
+		t.Errorf("error is %v", err)
+	}
+	ready := c.ingress().Status.GetCondition(netv1alpha1.IngressConditionReady)
+	if ready.IsTrue() || !strings.Contains(ready.Message, c.refusal.Error()) {
+		t.Errorf("it says %+v", ready)
+	}
+	c.refusal = nil
+	c.reconcile()
 	c.takeOver()
 	if got, _ := c.reconcile(); !got.IsReady() {
 		t.Errorf("it is not ready: %+v", got.Status)
