@@ -118,14 +118,18 @@ test-bench: requirements assets ## check the benchmark itself, on a few Inferenc
 .PHONY: e2e
 e2e: requirements ## play canary releases with real pods under traffic, on a node of their own (needs root)
 	@rm -f $(BIN)/times
-	@$(MAKE) e2e-tools e2e-stories e2e-node e2e-images; status=$$?; hack/times $(BIN)/times; exit $$status
+	@$(MAKE) e2e-tools e2e-contract e2e-stories e2e-node e2e-images; status=$$?; hack/times $(BIN)/times; exit $$status
 
-.PHONY: e2e-tools e2e-stories e2e-node e2e-images
+.PHONY: e2e-tools e2e-contract e2e-stories e2e-node e2e-images
 e2e-tools:
 	@$(timed) "tools and images" sh -c '$(build_tools) -own-version=$(VERSION) cluster fake-gcs-server versitygw && $(BIN)/cluster prepare --level=knative --operator && go run ./test/images'
 
+# Its parts wait for Knative most of the time, so that many can be played side by side.
+e2e-contract:
+	@$(timed) "contract on Knative" go test -count=1 -parallel=8 -timeout=20m ./test/e2e -run='^TestContractOnKnative$$'
+
 e2e-stories:
-	@$(timed) "stories under traffic" go test -v -count=1 -parallel=8 -timeout=60m ./test/e2e $(E2E_ARGS)
+	@$(timed) "stories under traffic" go test -v -count=1 -timeout=60m ./test/e2e -run='^TestStories$$' $(E2E_ARGS)
 
 e2e-node:
 	@$(timed) "tests of the real node" go test -count=1 -timeout=20m ./test/e2e/node

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/onsi/ginkgo/v2"
+	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,6 +29,7 @@ import (
 	"k8s.io/client-go/util/retry"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -47,9 +48,7 @@ import (
 // TestContractOnKnative holds the backend of Knative mode against what every backend must do, with the real Knative
 // Serving and real pods, and without traffic. The parts are played side by side: most of the time they wait for Knative.
 func TestContractOnKnative(t *testing.T) {
-	if suite, _ := ginkgo.GinkgoConfiguration(); len(suite.FocusStrings) > 0 {
-		t.Skip("only some stories are wanted")
-	}
+	ctrl.SetLogger(logr.Discard()) // Knative warns of every template.
 	running, server, err := startCluster(t.Context())
 	if running != nil {
 		t.Cleanup(func() {

@@ -61,7 +61,6 @@ var (
 func TestMain(m *testing.M) {
 	isolated.Enter()
 	if isolated.Inside() {
-		ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter)))
 		os.Exit(m.Run())
 	}
 	code, err := outside()
@@ -109,6 +108,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(patience)
 	SetDefaultEventuallyPollingInterval(pollingInterval)
 	EnforceDefaultTimeoutsWhenUsingContexts()
+	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter)))
+
 	var err error
 	cluster, api, err = startCluster(ctx)
 	if cluster != nil {
