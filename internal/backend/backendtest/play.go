@@ -135,12 +135,16 @@ func (p *play) pass() (*backend.Observation, rollout.Decision, error) {
 // settle passes until nothing is left to do but to wait for the user, and looks at each step whether it may be.
 func (p *play) settle() {
 	p.t.Helper()
-	p.settleDespite(func(err error) {
-		p.t.Helper()
-		if err != nil {
-			p.t.Fatalf("applying: %v", err)
-		}
-	})
+	p.settleDespite(p.mustApply)
+}
+
+// mustApply judges what became of a pass. Where others write, too, a pass may have been decided on what was; it is tried
+// again.
+func (p *play) mustApply(err error) {
+	p.t.Helper()
+	if err != nil && !backend.IsStale(err) {
+		p.t.Fatalf("applying: %v", err)
+	}
 }
 
 // settleDespite does so though some passes fail.

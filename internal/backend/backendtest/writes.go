@@ -50,13 +50,13 @@ func failingWrites(p *play) {
 			before := p.Writes()
 			p.FailWrite(1+i%3, failure)
 			_, decision, err := p.pass()
-			if err != nil && !errors.Is(err, failure) {
-				p.t.Fatalf("error is %v", err)
-			}
-			if err != nil {
+			switch {
+			case errors.Is(err, failure):
 				failed++
-			} else {
+			case err == nil:
 				p.report(decision)
+			default:
+				p.mustApply(err)
 			}
 			if p.CatchUp() || p.Writes() > before {
 				continue
@@ -120,9 +120,8 @@ func (p *play) passUntil(n rollout.Number, action rollout.Action) (observed *bac
 			}
 		}
 		before := p.Writes()
-		if _, err := p.carryOut(observed, decision); err != nil {
-			p.t.Fatalf("applying: %v", err)
-		}
+		_, err := p.carryOut(observed, decision)
+		p.mustApply(err)
 		if p.CatchUp() || p.Writes() > before {
 			continue
 		}
