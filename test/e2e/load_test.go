@@ -67,7 +67,7 @@ var _ = told("a rollout under load", modes, func(m mode) {
 		s.holdsForAll(split{1: 90, 2: 10}, enough)
 		all(split{2: 100}, func(isvc string) { s.replace(isvc, model(2)) })
 		s.holdsForAll(split{2: 100}, 5*each)
-	}, SpecTimeout(perStory))
+	}, SpecTimeout(2*perStory))
 })
 
 // requestsCPU changes how much of a processor a pod asks for.

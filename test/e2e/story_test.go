@@ -244,7 +244,16 @@ func (s *story) settles(isvc string, want split) {
 		g.Expect(reported(current)).To(Equal(want.String()))
 		g.Expect(apimeta.IsStatusConditionTrue(current.Status.Conditions, v1beta1.ConditionRoutesReady)).To(BeTrue(),
 			"the gateway has not taken the route over: %+v", current.Status.Conditions)
-	}).Should(Succeed())
+	}).WithTimeout(s.patience()).Should(Succeed())
+}
+
+// patience is how long the story waits for a split. Where ten change at once, Knative and its ingress on two processors
+// have been seen to take more than a minute.
+func (s *story) patience() time.Duration {
+	if s.mode == inKnative {
+		return 2 * patience
+	}
+	return patience
 }
 
 // reported is the split in the status.
