@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -81,7 +80,6 @@ type contractCluster struct {
 	// seen is what there was when Knative was last waited for.
 	seen string
 
-	mu     sync.Mutex
 	writes int
 	// fails is how many writes it is until one fails, with failure; 0 if none does.
 	fails   int
@@ -125,13 +123,10 @@ func runHere(isvc *v1beta1.InferenceService) {
 // funcs count the writes of the backend, and fail them. What it lists by an index of the operator's cache is looked for.
 func (c *contractCluster) funcs() interceptor.Funcs {
 	writing := func(do func() error) error {
-		c.mu.Lock()
 		c.writes++
 		c.fails--
-		failing, failure := c.fails == 0, c.failure
-		c.mu.Unlock()
-		if failing {
-			return failure
+		if c.fails == 0 {
+			return c.failure
 		}
 		return do()
 	}
@@ -196,24 +191,16 @@ func (c *contractCluster) Update(isvc *v1beta1.InferenceService) {
 	})
 }
 
-func (c *contractCluster) Writes() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.writes
-}
+func (c *contractCluster) Writes() int { return c.writes }
 
-func (c *contractCluster) FailWrite(number int, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.fails, c.failure = number, err
-}
+func (c *contractCluster) FailWrite(number int, err error) { c.fails, c.failure = number, err }
 
 func (c *contractCluster) SetBroken(n rollout.Number, broken bool) { c.broken[n] = broken }
 
 func (c *contractCluster) Instances(n rollout.Number) []string {
 	c.t.Helper()
 	var uids []string
-	for _, pod := range c.look().pods {
+	for _, pod := range c.listPods() {
 		if pod.Labels[serving.RevisionLabelKey] == revision(int(n)) {
 			uids = append(uids, string(pod.UID))
 		}
@@ -292,10 +279,15 @@ func (c *contractCluster) look() sight {
 	for _, one := range objects.Pointers(made.Items) {
 		now.revisions[one.Name] = one
 	}
+	now.pods = c.listPods()
+	return now
+}
+
+func (c *contractCluster) listPods() []*corev1.Pod {
+	c.t.Helper()
 	var list corev1.PodList
 	c.must(c.server.List(c.t.Context(), &list, client.InNamespace(c.namespace)))
-	now.pods = objects.Pointers(list.Items)
-	return now
+	return objects.Pointers(list.Items)
 }
 
 // String tells one sight from another.
