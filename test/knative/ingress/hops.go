@@ -30,9 +30,10 @@ type hops struct {
 
 // hop is the way to one revision, by the Service that Knative makes for it.
 type hop struct {
-	target target
-	server *http.Server
-	port   int
+	target   target
+	server   *http.Server
+	listener net.Listener
+	port     int
 }
 
 // target is where a hop leads.
@@ -61,7 +62,7 @@ func (h *hops) lead(ctx context.Context, revision types.NamespacedName, to targe
 	if err != nil {
 		return 0, fmt.Errorf("opening the hop of %s: %w", revision, err)
 	}
-	opened := &hop{target: to, server: newServer(revision, to)}
+	opened := &hop{target: to, server: newServer(revision, to), listener: listener}
 	if address, ok := listener.Addr().(*net.TCPAddr); ok {
 		opened.port = address.Port
 	}
@@ -84,6 +85,7 @@ func (h *hops) close(revision types.NamespacedName) {
 func (h *hops) end(revision types.NamespacedName) {
 	if open, found := h.active[revision]; found {
 		_ = open.server.Close()
+		_ = open.listener.Close() // The server knows it only once its goroutine has come to serve.
 		delete(h.active, revision)
 	}
 }
