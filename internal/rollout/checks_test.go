@@ -381,12 +381,15 @@ func checkSuccession(before, after Record) error {
 	return nil
 }
 
-// Rule 7: what was reported decides nothing while there is a record, and the record tells the next life of the
-// operator all that this one knows.
+// Rule 7: what was reported decides nothing while there is a record, but that users are told on of a split that they
+// were told of. And the record tells the next life of the operator all that this one knows.
 func checkStatusIsDerived(d decided) error {
 	if d.seen.Route.Record != nil {
 		wiped := d.seen
 		wiped.Reported = Reported{}
+		if d.seen.Reported.tellsOf(d.seen.Route.Record.Split) {
+			wiped.Reported = Reported{Target: d.seen.Reported.Target, Split: d.seen.Reported.Split}
+		}
 		if diff := diff(d.decision, Decide(wiped, d.policy, d.now)); diff != "" {
 			return fmt.Errorf("without what was reported it is decided otherwise (-with +without):\n%s", diff)
 		}

@@ -202,12 +202,13 @@ func (d *decider) promote(split Split) {
 	d.after.ShiftedAt = d.now
 }
 
-// served is what clients got until now.
+// served is what clients got until now. A gateway that had taken the split over and does not say so any more, as
+// something else of the route has changed or the gateway is gone, has not gone back to the split before.
 func (d *decider) served() Split {
 	switch {
 	case d.Route.ServesNobody:
 		return Split{}
-	case d.Route.TakenOver:
+	case d.Route.TakenOver, d.Reported.tellsOf(d.before.Split):
 		return d.before.Split
 	}
 	return d.before.Before

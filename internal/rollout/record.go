@@ -35,7 +35,7 @@ type Record struct {
 	// Split is what the route was told.
 	Split Split `json:"split"`
 	// Before is the split that the gateway was last known to serve when Split was written. Until the gateway takes
-	// Split over, this is what clients get.
+	// Split over, this is what clients get. No traffic depends on it.
 	Before Split `json:"before"`
 	// ShiftedAt is when Split last changed.
 	ShiftedAt time.Time `json:"shiftedAt"`

@@ -13,8 +13,8 @@ type Snapshot struct {
 	// Revisions are in any order.
 	Revisions []Revision
 	Route     Route
-	// Reported is what was last reported to users. It is used for one thing: to recover the history when the route,
-	// or the record on it, was lost.
+	// Reported is what was last reported to users. It moves no traffic but where the route, or the record on it, was
+	// lost: then the history is recovered from it. And users who were told that a split is served are told so on.
 	Reported Reported
 }
 
@@ -91,6 +91,9 @@ type Reported struct {
 	Stable, Previous, Target Number
 	Split                    Split
 }
+
+// tellsOf tells whether users were told that the split is served.
+func (r Reported) tellsOf(split Split) bool { return r.Target != 0 && r.Split.Equal(split) }
 
 // resolved tells whether the spec asks for something that can be done.
 func (w Wanted) resolved() bool { return w.Inputs != "" && isPercent(w.Percent) }

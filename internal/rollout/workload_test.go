@@ -176,6 +176,32 @@ func TestARefusedTagHostKeepsNoSecret(t *testing.T) {
 	}
 }
 
+// TestServedStaysServed: a gateway that had taken a split over and does not say so any more, as something else of the
+// route has changed or the gateway is gone, has not gone back to the split before.
+func TestServedStaysServed(t *testing.T) {
+	for name, test := range map[string]struct {
+		reported, want Split
+	}{
+		"it was reported":          {between(2, 10, 1), between(2, 10, 1)},
+		"it was not yet":           {All(1), All(1)},
+		"nothing was":              {Split{}, All(1)},
+		"what nobody asked for is": {All(2), All(1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen := sees(remembered(1, 0, 2, new(10), between(2, 10, 1)), 2, new(30), up(1), up(2))
+			seen.Route.Record.Before, seen.Route.TakenOver = All(1), false
+			seen.Reported = Reported{Stable: 1, Target: 2, Split: test.reported}
+			decision := Decide(seen, testPolicy, testNow)
+			if got := decision.Served; !got.Equal(test.want) {
+				t.Errorf("%s is said to be served, want %s", got, test.want)
+			}
+			if got := decision.Record; !got.Before.Equal(test.want) || !got.Split.Equal(between(2, 30, 1)) {
+				t.Errorf("%s is recorded as served before %s, want %s", got.Before, got.Split, test.want)
+			}
+		})
+	}
+}
+
 // TestStopWithoutRoutes: where the cluster knows no routes, nothing points at what is to stop.
 func TestStopWithoutRoutes(t *testing.T) {
 	seen := sees(nil, 1, nil, up(1))

@@ -47,7 +47,7 @@ type Cluster interface {
 	// FailWrite has the write of that number, counted from now and from 1, fail with an error; 0 has none fail.
 	FailWrite(number int, err error)
 
-	// LoseWorkload removes what a revision runs, but not its record.
+	// LoseWorkload removes what a revision runs, at once, but not its record.
 	LoseWorkload(n rollout.Number)
 	// LoseRoute removes what splits the traffic, and with it the rollout record.
 	LoseRoute()

@@ -30,6 +30,8 @@ type play struct {
 	reported v1beta1.InferenceServiceStatus
 	// rendered counts how often a revision was rendered.
 	rendered int
+	// lost are the revisions that have lost what they ran, and do not run again yet.
+	lost map[rollout.Number]bool
 }
 
 func newPlay(t *testing.T, newCluster func(*testing.T) Cluster) *play {
@@ -39,6 +41,7 @@ func newPlay(t *testing.T, newCluster func(*testing.T) Cluster) *play {
 		t:       t,
 		policy:  rollout.Policy{DrainPeriod: 30 * time.Second, CapacityHold: 5 * time.Minute, HistoryLimit: 10},
 		now:     time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC),
+		lost:    map[rollout.Number]bool{},
 	}
 }
 
@@ -180,11 +183,24 @@ func (p *play) inspect(observed *backend.Observation, decision rollout.Decision)
 	if observed.Rollout.Route.TakenOver && !observed.Rollout.Route.Split.Equal(record.Split) {
 		p.t.Errorf("%v is said to be served as %v", record.Split, observed.Rollout.Route.Split)
 	}
+	if told := observed.Rollout.Reported.Split; told.Equal(record.Split) && !decision.Served.Equal(told) && !observed.Rollout.Route.ServesNobody {
+		p.t.Errorf("%v was reported, and now %v, though nobody was routed elsewhere", told, decision.Served)
+	}
 	for _, share := range decision.Served.Shares() {
-		if share.Percent > 0 && len(p.Instances(share.Revision)) == 0 {
+		switch runs := len(p.Instances(share.Revision)) > 0; {
+		case runs:
+			delete(p.lost, share.Revision)
+		case share.Percent > 0 && !p.lost[share.Revision]:
 			p.t.Errorf("revision %d has %d %% and runs nothing", share.Revision, share.Percent)
 		}
 	}
+}
+
+// lose has somebody remove what a revision runs. It keeps its share where nobody else can serve, until it is back.
+func (p *play) lose(n rollout.Number) {
+	p.t.Helper()
+	p.LoseWorkload(n)
+	p.lost[n] = true
 }
 
 // report notes what the status of the decision would tell of the rollout.

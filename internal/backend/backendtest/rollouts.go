@@ -139,8 +139,8 @@ func recordsOutliveWorkloads(p *play) {
 func losses(p *play) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
-	p.LoseWorkload(1)
-	p.LoseWorkload(2)
+	p.lose(1)
+	p.lose(2)
 	p.settle()
 	p.wantSplit(2, 10, 1, 90)
 	p.wantRunning(1, 2)
@@ -172,6 +172,15 @@ func tagging(p *play) {
 		p.t.Errorf("after the promotion tags lead to %v, want %v", got, want)
 	}
 	p.wantRunning(2)
+
+	p.SetDeaf(true)
+	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "false"))
+	p.settle()
+	p.SetDeaf(false)
+	p.settle()
+	if got := p.observe().Rollout.Route.Tags; len(got) != 0 {
+		p.t.Errorf("without tags, they lead to %v", got)
+	}
 }
 
 func stopping(p *play) {
