@@ -25,7 +25,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/util/retry"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -37,10 +36,10 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/backendtest"
 	"github.com/serinus-io/serinus/internal/backend/knative"
+	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/config"
-	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -71,12 +70,10 @@ const quiet = time.Second
 
 // contractCluster is a namespace with one InferenceService, whose pods are ready when they are told to be.
 type contractCluster struct {
-	t         *testing.T
-	server    client.WithWatch
-	namespace string
-	backend   *knative.Backend
-	broken    map[rollout.Number]bool
-	deaf      bool
+	knativetest.Hands
+	backend *knative.Backend
+	broken  map[rollout.Number]bool
+	deaf    bool
 	// seen is what there was when Knative was last waited for.
 	seen string
 
@@ -88,12 +85,12 @@ type contractCluster struct {
 
 func newContractCluster(t *testing.T, server client.WithWatch) *contractCluster {
 	t.Helper()
-	c := &contractCluster{t: t, server: server, broken: map[rollout.Number]bool{}}
+	c := &contractCluster{Hands: knativetest.Hands{T: t, Server: server, Name: iris}, broken: map[rollout.Number]bool{}}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "contract-"}}
 	c.must(server.Create(t.Context(), namespace))
-	c.namespace = namespace.Name
+	c.Namespace = namespace.Name
 	t.Cleanup(func() { c.must(server.Delete(context.WithoutCancel(t.Context()), namespace)) })
-	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: iris}}
+	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: iris}}
 	isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/v1"}}
 	runHere(isvc)
 	c.must(server.Create(t.Context(), isvc))
@@ -172,21 +169,17 @@ func listByIndex(ctx context.Context, server client.Reader, list client.ObjectLi
 
 func (c *contractCluster) Backend() backendtest.Backend { return c.backend }
 
-func (c *contractCluster) Settings() predictor.Settings {
-	return predictor.Settings{Mode: v1beta1.DeploymentModeKnative}
-}
-
 func (c *contractCluster) InferenceService() *v1beta1.InferenceService {
-	c.t.Helper()
+	c.T.Helper()
 	isvc := &v1beta1.InferenceService{}
 	c.get(iris, isvc)
 	return isvc
 }
 
 func (c *contractCluster) Update(isvc *v1beta1.InferenceService) {
-	c.t.Helper()
+	c.T.Helper()
 	runHere(isvc)
-	edited(c, iris, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
+	knativetest.Edit(c.Hands, iris, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
 		stored.Spec, stored.Labels, stored.Annotations = isvc.Spec, isvc.Labels, isvc.Annotations
 	})
 }
@@ -197,24 +190,12 @@ func (c *contractCluster) FailWrite(number int, err error) { c.fails, c.failure 
 
 func (c *contractCluster) SetBroken(n rollout.Number, broken bool) { c.broken[n] = broken }
 
-func (c *contractCluster) Instances(n rollout.Number) []string {
-	c.t.Helper()
-	var uids []string
-	for _, pod := range c.listPods() {
-		if pod.Labels[serving.RevisionLabelKey] == revision(int(n)) {
-			uids = append(uids, string(pod.UID))
-		}
-	}
-	slices.Sort(uids)
-	return uids
-}
-
 // CatchUp waits until Knative has nothing more to do. As soon as something has happened, it is enough that for a while
 // nothing more does: what is left may be up to the backend. While nothing can be taken over, nothing retires.
 func (c *contractCluster) CatchUp() bool {
-	c.t.Helper()
+	c.T.Helper()
 	changed, since, now := false, time.Now(), sight{}
-	err := wait.PollUntilContextTimeout(c.t.Context(), 100*time.Millisecond, 2*time.Minute, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(c.T.Context(), 100*time.Millisecond, 2*time.Minute, true, func(context.Context) (bool, error) {
 		now = c.look()
 		waits := c.tell(now)
 		if said := now.String(); said != c.seen {
@@ -223,21 +204,21 @@ func (c *contractCluster) CatchUp() bool {
 		return !waits && time.Since(since) > quiet && (changed || c.deaf || !now.retires()), nil
 	})
 	if err != nil {
-		c.t.Fatalf("Knative does not come to an end: %v; there is %s", err, now)
+		c.T.Fatalf("Knative does not come to an end: %v; there is %s", err, now)
 	}
 	return changed
 }
 
 // tell has the pods be ready, but for those of broken revisions, and tells whether any is not yet as it is to be.
 func (c *contractCluster) tell(now sight) (waits bool) {
-	c.t.Helper()
+	c.T.Helper()
 	for _, pod := range now.pods {
 		n := backend.RevisionNumber(iris, pod.Labels[serving.RevisionLabelKey])
 		ready := !c.broken[n]
 		switch {
 		case pod.DeletionTimestamp != nil:
 			// Knative's proxy would wait for requests for half a minute more.
-			c.must(client.IgnoreNotFound(c.server.Delete(c.t.Context(), pod, client.GracePeriodSeconds(0))))
+			c.must(client.IgnoreNotFound(c.Server.Delete(c.T.Context(), pod, client.GracePeriodSeconds(0))))
 			waits = true
 		case pods.IsReady(pod) != ready:
 			_ = c.tellPod(pod, ready) // It may not listen yet.
@@ -249,7 +230,7 @@ func (c *contractCluster) tell(now sight) (waits bool) {
 
 func (c *contractCluster) tellPod(pod *corev1.Pod, ready bool) error {
 	url := fmt.Sprintf("http://%s:8080/test/ready", pod.Status.PodIP)
-	request, err := http.NewRequestWithContext(c.t.Context(), http.MethodPut, url, strings.NewReader(strconv.FormatBool(ready)))
+	request, err := http.NewRequestWithContext(c.T.Context(), http.MethodPut, url, strings.NewReader(strconv.FormatBool(ready)))
 	if err != nil {
 		return err
 	}
@@ -268,26 +249,19 @@ type sight struct {
 }
 
 func (c *contractCluster) look() sight {
-	c.t.Helper()
+	c.T.Helper()
 	now := sight{revisions: map[string]*servingv1.Revision{}}
 	service := &servingv1.Service{}
 	if c.has(backend.PredictorName(iris), service) {
 		now.service = service
 	}
 	var made servingv1.RevisionList
-	c.must(c.server.List(c.t.Context(), &made, client.InNamespace(c.namespace)))
+	c.must(c.Server.List(c.T.Context(), &made, client.InNamespace(c.Namespace)))
 	for _, one := range objects.Pointers(made.Items) {
 		now.revisions[one.Name] = one
 	}
-	now.pods = c.listPods()
+	now.pods = c.Pods()
 	return now
-}
-
-func (c *contractCluster) listPods() []*corev1.Pod {
-	c.t.Helper()
-	var list corev1.PodList
-	c.must(c.server.List(c.t.Context(), &list, client.InNamespace(c.namespace)))
-	return objects.Pointers(list.Items)
 }
 
 // String tells one sight from another.
@@ -369,21 +343,23 @@ func (s sight) names(revision string) bool {
 }
 
 func (c *contractCluster) LoseWorkload(n rollout.Number) {
-	c.t.Helper()
-	lost := &servingv1.Revision{}
+	c.T.Helper()
+	lost, ran := &servingv1.Revision{}, c.Instances(n)
 	c.get(revision(int(n)), lost)
-	c.must(c.server.Delete(c.t.Context(), lost))
-	c.eventually("the revision is gone", func() bool {
-		there := &servingv1.Revision{}
-		return !c.has(lost.Name, there) || there.UID != lost.UID
+	c.must(c.Server.Delete(c.T.Context(), lost))
+	c.eventually("the revision and its pods are gone", func() bool {
+		now := c.look()
+		c.tell(now)
+		there := now.revisions[lost.Name]
+		return (there == nil || there.UID != lost.UID) && !slices.ContainsFunc(c.Instances(n), func(uid string) bool { return slices.Contains(ran, uid) })
 	})
 }
 
 func (c *contractCluster) LoseRoute() {
-	c.t.Helper()
+	c.T.Helper()
 	lost := &servingv1.Service{}
 	c.get(backend.PredictorName(iris), lost)
-	c.must(c.server.Delete(c.t.Context(), lost))
+	c.must(c.Server.Delete(c.T.Context(), lost))
 	c.eventually("the Knative Service and all that is of it are gone", func() bool {
 		now := c.look()
 		c.tell(now)
@@ -391,51 +367,12 @@ func (c *contractCluster) LoseRoute() {
 	})
 }
 
-func (c *contractCluster) TouchRoute() {
-	c.t.Helper()
-	edited(c, backend.PredictorName(iris), &servingv1.Service{}, func(s *servingv1.Service) {
-		metav1.SetMetaDataAnnotation(&s.ObjectMeta, "touched", s.ResourceVersion)
-	})
-}
-
-func (c *contractCluster) SetRecord(text string) {
-	c.t.Helper()
-	edited(c, backend.PredictorName(iris), &servingv1.Service{}, func(s *servingv1.Service) {
-		metav1.SetMetaDataAnnotation(&s.ObjectMeta, objects.AnnotationRecord, text)
-	})
-}
-
-func (c *contractCluster) StealRevision(n rollout.Number) func() {
-	c.t.Helper()
-	own := func(service, uid string) (before [2]string) {
-		edited(c, revision(int(n)), &servingv1.Revision{}, func(r *servingv1.Revision) {
-			before = [2]string{r.Labels[serving.ServiceLabelKey], r.Labels[serving.ServiceUIDLabelKey]}
-			r.Labels[serving.ServiceLabelKey], r.Labels[serving.ServiceUIDLabelKey] = service, uid
-		})
-		return before
-	}
-	ours := own("web", "else")
-	return func() { own(ours[0], ours[1]) }
-}
-
-func (c *contractCluster) StealRoute() func() {
-	c.t.Helper()
-	own := func(owners []metav1.OwnerReference) (before []metav1.OwnerReference) {
-		edited(c, backend.PredictorName(iris), &servingv1.Service{}, func(s *servingv1.Service) {
-			before, s.OwnerReferences = s.OwnerReferences, owners
-		})
-		return before
-	}
-	ours := own([]metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Website", Name: "web", UID: "else", Controller: new(true)}})
-	return func() { own(ours) }
-}
-
 // SetDeaf has the API server refuse what Knative's ingress writes in the namespace, so that nothing comes of it.
 func (c *contractCluster) SetDeaf(deaf bool) {
-	c.t.Helper()
+	c.T.Helper()
 	c.deaf = deaf
-	here := &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: c.namespace}}}
-	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}
+	here := &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: c.Namespace}}}
+	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace}}
 	policy.Spec.MatchConstraints = &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
 		RuleWithOperations: admissionv1.RuleWithOperations{
 			Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
@@ -445,58 +382,48 @@ func (c *contractCluster) SetDeaf(deaf bool) {
 		},
 	}}}
 	policy.Spec.Validations = []admissionv1.Validation{{Expression: "false", Message: "the gateway is deaf"}}
-	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace}}
 	binding.Spec = admissionv1.ValidatingAdmissionPolicyBindingSpec{
 		PolicyName: policy.Name, MatchResources: here, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
 	}
 	for _, object := range []client.Object{policy, binding} {
 		if deaf {
-			c.must(c.server.Create(c.t.Context(), object))
-			c.t.Cleanup(func() { c.must(client.IgnoreNotFound(c.server.Delete(context.WithoutCancel(c.t.Context()), object))) })
+			c.must(c.Server.Create(c.T.Context(), object))
+			c.T.Cleanup(func() { c.must(client.IgnoreNotFound(c.Server.Delete(context.WithoutCancel(c.T.Context()), object))) })
 			continue
 		}
-		c.must(c.server.Delete(c.t.Context(), object))
+		c.must(c.Server.Delete(c.T.Context(), object))
 	}
 	c.eventually("the API server has heard of it", func() bool {
-		probe := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "probe"}}
-		err := c.server.Create(c.t.Context(), probe, client.DryRunAll)
+		probe := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: "probe"}}
+		err := c.Server.Create(c.T.Context(), probe, client.DryRunAll)
 		return (err != nil) == deaf
 	})
 }
 
 func (c *contractCluster) eventually(what string, holds func() bool) {
-	c.t.Helper()
-	err := wait.PollUntilContextTimeout(c.t.Context(), 100*time.Millisecond, patience, true, func(context.Context) (bool, error) { return holds(), nil })
+	c.T.Helper()
+	err := wait.PollUntilContextTimeout(c.T.Context(), 100*time.Millisecond, patience, true, func(context.Context) (bool, error) { return holds(), nil })
 	if err != nil {
-		c.t.Fatalf("waiting until %s: %v", what, err)
+		c.T.Fatalf("waiting until %s: %v", what, err)
 	}
 }
 
 func (c *contractCluster) get(name string, into client.Object) {
-	c.t.Helper()
-	c.must(c.server.Get(c.t.Context(), client.ObjectKey{Namespace: c.namespace, Name: name}, into))
+	c.T.Helper()
+	c.must(c.Server.Get(c.T.Context(), client.ObjectKey{Namespace: c.Namespace, Name: name}, into))
 }
 
 func (c *contractCluster) has(name string, into client.Object) bool {
-	c.t.Helper()
-	err := c.server.Get(c.t.Context(), client.ObjectKey{Namespace: c.namespace, Name: name}, into)
+	c.T.Helper()
+	err := c.Server.Get(c.T.Context(), client.ObjectKey{Namespace: c.Namespace, Name: name}, into)
 	c.must(client.IgnoreNotFound(err))
 	return !apierrors.IsNotFound(err)
 }
 
 func (c *contractCluster) must(err error) {
-	c.t.Helper()
+	c.T.Helper()
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
-}
-
-// edited changes an object of the API server, as somebody else does.
-func edited[T client.Object](c *contractCluster, name string, object T, change func(T)) {
-	c.t.Helper()
-	c.must(retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		c.get(name, object)
-		change(object)
-		return c.server.Update(c.t.Context(), object)
-	}))
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/history"
+	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -99,7 +100,7 @@ func TestAPreviousRevisionThatIsTakenDownIsNamedBeforeItGetsTraffic(t *testing.T
 			u.must(err)
 			service := u.service()
 			u.route(service)
-			edit(u.cluster, "sklearn-iris-predictor-00001", &servingv1.Revision{}, seen)
+			knativetest.Edit(u.hands(), "sklearn-iris-predictor-00001", &servingv1.Revision{}, seen)
 			u.apply("v2", 0)
 			_, _, err = u.pass()
 			u.must(err)
@@ -240,11 +241,11 @@ func TestTakingOverFromKServe(t *testing.T) {
 		LatestRolledoutRevision: "sklearn-iris-predictor-00001",
 	})
 	u.apply("v2", 10)
-	before, template := u.pods(), u.service().Spec.Template
+	before, template := u.hands().Pods(), u.service().Spec.Template
 	u.settle()
 
 	u.wantTraffic("2:10 1:90")
-	if after := u.pods(); len(after) != len(before) || after[0].UID != before[0].UID || after[1].UID != before[1].UID {
+	if after := u.hands().Pods(); len(after) != len(before) || after[0].UID != before[0].UID || after[1].UID != before[1].UID {
 		t.Error("the pods are others")
 	}
 	service := u.service()

@@ -36,6 +36,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/config"
@@ -255,7 +256,7 @@ func (c *cluster) collectGarbage() bool {
 		c.must(c.server.Delete(c.t.Context(), c.placeholder()))
 		moved = true
 	}
-	for _, pod := range c.pods() {
+	for _, pod := range c.hands().Pods() {
 		if !revisions[pod.Labels[serving.RevisionLabelKey]] {
 			c.must(c.server.Delete(c.t.Context(), pod))
 			moved = true
@@ -340,7 +341,7 @@ func (c *cluster) setPods(revision *servingv1.Revision, count, ready int) bool {
 	c.t.Helper()
 	moved := false
 	there := map[string]*corev1.Pod{}
-	for _, pod := range c.pods() {
+	for _, pod := range c.hands().Pods() {
 		if pod.Labels[serving.RevisionLabelKey] == revision.Name {
 			there[pod.Name] = pod
 		}
@@ -441,13 +442,6 @@ func (c *cluster) revisions() []*servingv1.Revision {
 	return objects.Pointers(list.Items)
 }
 
-func (c *cluster) pods() []*corev1.Pod {
-	c.t.Helper()
-	var list corev1.PodList
-	c.must(c.server.List(c.t.Context(), &list, client.InNamespace(namespace)))
-	return objects.Pointers(list.Items)
-}
-
 func (c *cluster) service() *servingv1.Service {
 	c.t.Helper()
 	service := &servingv1.Service{}
@@ -467,12 +461,9 @@ func (c *cluster) has(name string, into client.Object) bool {
 	return !apierrors.IsNotFound(err)
 }
 
-// edit changes an object of the API server, as somebody else does.
-func edit[T client.Object](c *cluster, name string, object T, change func(T)) {
-	c.t.Helper()
-	c.get(name, object)
-	change(object)
-	c.must(c.server.Update(c.t.Context(), object))
+// hands are those of somebody else.
+func (c *cluster) hands() knativetest.Hands {
+	return knativetest.Hands{T: c.t, Server: c.server, Namespace: namespace, Name: isvcName}
 }
 
 func (c *cluster) remove(name string, object client.Object) {

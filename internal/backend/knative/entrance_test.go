@@ -18,6 +18,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/config"
 )
 
@@ -190,7 +191,7 @@ func TestTheURLIsThePredictorsUntilTheGatewayServesTheOther(t *testing.T) {
 	})
 
 	t.Run("nor where somebody has changed it", func(*testing.T) {
-		edit(u.cluster, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+		knativetest.Edit(u.hands(), isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 			r.Spec.Rules[0].BackendRefs[0].Name = "web"
 			r.Generation++
 		})

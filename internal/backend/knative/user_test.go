@@ -15,6 +15,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
@@ -32,7 +33,7 @@ const promote = -1
 
 func (u user) apply(model string, percent int64, changes ...func(*v1beta1.InferenceService)) {
 	u.t.Helper()
-	edit(u.cluster, isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
+	knativetest.Edit(u.hands(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor = v1beta1.PredictorSpec{}
 		isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
 		if percent != promote {
@@ -126,7 +127,7 @@ func (u user) revision(n rollout.Number) *servingv1.Revision {
 func (u user) replicas(n rollout.Number) int {
 	u.t.Helper()
 	count := 0
-	for _, pod := range u.pods() {
+	for _, pod := range u.hands().Pods() {
 		if pod.Labels[serving.RevisionLabelKey] == backend.RevisionName(isvcName, n) {
 			count++
 		}
