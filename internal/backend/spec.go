@@ -44,7 +44,7 @@ func SwitchedOn(annotations map[string]string, key string, otherwise bool) bool 
 	}
 }
 
-// Reported is what the status says, for the case that what splits the traffic was lost.
+// Reported is what the status says of the rollout.
 func Reported(isvc *v1beta1.InferenceService) rollout.Reported {
 	component := isvc.Status.Components[v1beta1.PredictorComponent]
 	number := func(name string) rollout.Number { return RevisionNumber(isvc.Name, name) }
