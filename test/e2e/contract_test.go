@@ -351,7 +351,7 @@ func (c *contractCluster) LoseWorkload(n rollout.Number) {
 		now := c.look()
 		c.tell(now)
 		there := now.revisions[lost.Name]
-		return (there == nil || there.UID != lost.UID) && !slices.ContainsFunc(c.Instances(n), func(uid string) bool { return slices.Contains(ran, uid) })
+		return (there == nil || there.UID != lost.UID) && !slices.ContainsFunc(now.pods, func(pod *corev1.Pod) bool { return slices.Contains(ran, string(pod.UID)) })
 	})
 }
 
