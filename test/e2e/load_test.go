@@ -43,21 +43,17 @@ var _ = told("a rollout under load", modes, func(m mode) {
 	It("is one of ten at the same time", func(ctx SpecContext) {
 		const services, each = 10, 40
 		s := stage(ctx, m, storyNamespace(), "")
-		version := func(n int) manifest {
-			return func(isvc *v1beta1.InferenceService) {
-				model(n)(isvc)
-				if m == inKnative {
-					// Its controllers may need longer for ten canaries than the window of the other stories. One that no route
-					// names by then is scaled to none, and requests have to wait for it.
-					annotation(autoscaling.WindowAnnotationKey, defaultWindow)(isvc)
-				}
-			}
+		window := manifest(func(*v1beta1.InferenceService) {})
+		if m == inKnative {
+			// Its controllers may need longer for ten canaries than the window of the other stories. One that no route
+			// names by then is scaled to none, and requests have to wait for it.
+			window = annotation(autoscaling.WindowAnnotationKey, defaultWindow)
 		}
 		var names []string
 		for i := range services {
 			name := fmt.Sprintf("%s-%d", iris, i)
 			names = append(names, name)
-			s.create(name, version(1))
+			s.create(name, model(1), window)
 		}
 		all := func(want split, do func(isvc string)) {
 			GinkgoHelper()
@@ -74,9 +70,9 @@ var _ = told("a rollout under load", modes, func(m mode) {
 			targets = append(targets, s.target(name, each))
 		}
 		s.probe(targets...)
-		all(split{1: 90, 2: 10}, func(isvc string) { s.replace(isvc, version(2), percent(10)) })
+		all(split{1: 90, 2: 10}, func(isvc string) { s.replace(isvc, model(2), window, percent(10)) })
 		s.holdsForAll(split{1: 90, 2: 10}, enough)
-		all(split{2: 100}, func(isvc string) { s.replace(isvc, version(2)) })
+		all(split{2: 100}, func(isvc string) { s.replace(isvc, model(2), window) })
 		s.holdsForAll(split{2: 100}, 5*each)
 	}, SpecTimeout(2*perStory))
 })

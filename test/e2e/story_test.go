@@ -407,7 +407,8 @@ func (s *story) end(ctx context.Context, name string) {
 }
 
 // clear removes all that the story has made. A namespace keeps the rest until its pods are gone, for minutes where those
-// wait for requests. Left to that, the rest went while another story was told, and kept the gateway busy for half a second.
+// wait for requests. Left to that, the rest went while another story was told, and a gateway that was busy with it took
+// more than half a second for a route.
 func (s *story) clear(ctx context.Context) {
 	GinkgoHelper()
 	Expect(api.DeleteAllOf(ctx, &v1beta1.InferenceService{}, client.InNamespace(s.namespace))).To(Succeed())
