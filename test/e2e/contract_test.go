@@ -25,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
+	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -245,6 +246,7 @@ func (c *contractCluster) tellPod(pod *corev1.Pod, ready bool) error {
 type sight struct {
 	service   *servingv1.Service
 	revisions map[string]*servingv1.Revision
+	scalers   []*autoscalingv1alpha1.PodAutoscaler
 	pods      []*corev1.Pod
 }
 
@@ -260,7 +262,9 @@ func (c *contractCluster) look() sight {
 	for _, one := range objects.Pointers(made.Items) {
 		now.revisions[one.Name] = one
 	}
-	now.pods = c.Pods()
+	var scalers autoscalingv1alpha1.PodAutoscalerList
+	c.must(c.Server.List(c.T.Context(), &scalers, client.InNamespace(c.Namespace)))
+	now.scalers, now.pods = objects.Pointers(scalers.Items), c.Pods()
 	return now
 }
 
@@ -276,6 +280,9 @@ func (s sight) String() string {
 	for _, name := range slices.Sorted(maps.Keys(s.revisions)) {
 		add(s.revisions[name])
 	}
+	for _, scaler := range s.scalers {
+		add(scaler)
+	}
 	for _, pod := range s.pods {
 		add(pod)
 	}
@@ -288,6 +295,11 @@ func (s sight) loads(broken map[rollout.Number]bool) bool {
 	for _, pod := range s.pods {
 		runs[pod.Labels[serving.RevisionLabelKey]]++
 		if s.revisions[pod.Labels[serving.RevisionLabelKey]] == nil {
+			return true
+		}
+	}
+	for _, scaler := range s.scalers {
+		if scaler.Status.ObservedGeneration != scaler.Generation {
 			return true
 		}
 	}

@@ -162,7 +162,11 @@ func gatewayAPI() []string {
 func knativeServing() []string {
 	GinkgoHelper()
 	folder := filepath.Join(moduleFolder("knative.dev/serving"), "config", "core", "300-resources")
-	return []string{filepath.Join(folder, "service.yaml"), filepath.Join(folder, "revision.yaml")}
+	var files []string
+	for _, kind := range []string{"service", "revision", "podautoscaler"} {
+		files = append(files, filepath.Join(folder, kind+".yaml"))
+	}
+	return files
 }
 
 func moduleFolder(module string) string {

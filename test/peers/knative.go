@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/networking/pkg/apis/networking"
 	networkingv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
@@ -99,6 +100,7 @@ func (k *Knative) setup(_ context.Context, mgr manager.Manager) error {
 		For(&servingv1.Service{}).
 		Watches(&servingv1.Revision{}, handler.EnqueueRequestsFromMapFunc(service)).
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(service)).
+		Watches(&autoscalingv1alpha1.PodAutoscaler{}, handler.EnqueueRequestsFromMapFunc(service)).
 		WatchesRawSource(source.Channel(k.nudges, handler.EnqueueRequestsFromMapFunc(k.services))).
 		Complete(reconcile.Func(k.reconcile))
 	if err != nil {
@@ -232,7 +234,61 @@ func (k *Knative) run(ctx context.Context, asked *servingv1.Service, revision *s
 			return err
 		}
 	}
+	if err := k.autoscale(ctx, revision, deployment); err != nil {
+		return err
+	}
 	return k.judge(ctx, revision, deployment)
+}
+
+// autoscale says on the autoscaler of a revision how it scales it.
+func (k *Knative) autoscale(ctx context.Context, revision *servingv1.Revision, deployment *appsv1.Deployment) error {
+	scaler, wanted := &autoscalingv1alpha1.PodAutoscaler{}, scalerOf(revision)
+	err := k.client.Get(ctx, client.ObjectKeyFromObject(revision), scaler)
+	switch {
+	case apierrors.IsNotFound(err):
+		return k.client.Create(ctx, wanted)
+	case err != nil:
+		return err
+	case !metav1.IsControlledBy(scaler, revision): // There is nobody to collect garbage.
+		return k.client.Delete(ctx, scaler)
+	case scaler.Spec.Reachability != wanted.Spec.Reachability:
+		scaler.Spec = wanted.Spec
+		return k.client.Update(ctx, scaler)
+	}
+	before := scaler.Status.DeepCopy()
+	scaler.Status = *k.autoscaler(revision, deployment)
+	scaler.Status.ObservedGeneration = scaler.Generation
+	if equality.Semantic.DeepEqual(*before, scaler.Status) {
+		return nil
+	}
+	return k.client.Status().Update(ctx, scaler)
+}
+
+// scalerOf is the autoscaler of a revision.
+func scalerOf(revision *servingv1.Revision) *autoscalingv1alpha1.PodAutoscaler {
+	reachability := map[servingv1.RoutingState]autoscalingv1alpha1.ReachabilityType{
+		servingv1.RoutingStateActive:  autoscalingv1alpha1.ReachabilityReachable,
+		servingv1.RoutingStateReserve: autoscalingv1alpha1.ReachabilityUnreachable,
+	}
+	return &autoscalingv1alpha1.PodAutoscaler{
+		ObjectMeta: partOf(revision, revision.Name),
+		Spec: autoscalingv1alpha1.PodAutoscalerSpec{
+			ScaleTargetRef: corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: revision.Name + "-deployment"},
+			ProtocolType:   networking.ProtocolHTTP1,
+			Reachability:   reachability[revision.GetRoutingState()],
+		},
+	}
+}
+
+// partOf is what Knative says on an object that it makes of a revision.
+func partOf(revision *servingv1.Revision, name string) metav1.ObjectMeta {
+	labels := maps.Clone(revision.Labels)
+	delete(labels, serving.RoutingStateLabelKey)
+	labels[serving.RevisionLabelKey], labels[serving.RevisionUID] = revision.Name, string(revision.UID)
+	return metav1.ObjectMeta{
+		Namespace: revision.Namespace, Name: name, Labels: labels,
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(revision, revision.GetGroupVersionKind())},
+	}
 }
 
 // mark labels a revision by whether a route names it.
@@ -256,9 +312,7 @@ func (k *Knative) mark(ctx context.Context, asked *servingv1.Service, revision *
 
 // deploymentOf runs the initial scale of a revision, with the proxy that Knative puts beside the model.
 func deploymentOf(revision *servingv1.Revision) *appsv1.Deployment {
-	labels := maps.Clone(revision.Labels)
-	delete(labels, serving.RoutingStateLabelKey)
-	labels[serving.RevisionLabelKey], labels[serving.RevisionUID] = revision.Name, string(revision.UID)
+	meta := partOf(revision, revision.Name+"-deployment")
 	pods := revision.Spec.PodSpec.DeepCopy()
 	pods.Containers = append(pods.Containers, corev1.Container{Name: "queue-proxy", Image: "queue"})
 	for i := range pods.Containers {
@@ -267,14 +321,11 @@ func deploymentOf(revision *servingv1.Revision) *appsv1.Deployment {
 		}
 	}
 	return &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: revision.Namespace, Name: revision.Name + "-deployment", Labels: labels,
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(revision, revision.GetGroupVersionKind())},
-		},
+		ObjectMeta: meta,
 		Spec: appsv1.DeploymentSpec{
 			Replicas: new(initialScale(revision)),
 			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{serving.RevisionUID: string(revision.UID)}},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: *pods},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: meta.Labels}, Spec: *pods},
 		},
 	}
 }

@@ -310,7 +310,8 @@ func (w *writer) tag(n rollout.Number) string {
 // mustBeReached tells whether a revision that is to run, with no traffic, must be named: Knative has taken it down, or
 // would. One that is new comes up without. But where nobody names it then, Knative soon takes it for one that retires.
 func (w *writer) mustBeReached(n rollout.Number) bool {
-	return w.found.isReady(n) && (!w.found.isKept(w.isvc, n) || w.found.isNamed(w.isvc, n))
+	down := len(w.found.pods[n]) == 0 || !w.found.isKept(w.isvc, n)
+	return w.found.isReady(n) && (down || w.found.isNamed(w.isvc, n))
 }
 
 // patch writes what differs, under the version that was observed. What Knative and others have added is left alone.

@@ -151,6 +151,28 @@ func TestARevisionGetsNothingBeforeItsLeastReplicasAreThere(t *testing.T) {
 	u.wantTraffic("2:10 1:90")
 }
 
+// Knative takes a revision that no Route names down. Where it is busy, its autoscaler hears seconds later than others that
+// one does again, and takes the revision down in the meantime.
+func TestARevisionGetsNothingBeforeItsAutoscalerKeepsIt(t *testing.T) {
+	for name, behind := range map[string]lag{"it has not heard": unheard, "it has yet to act on it": undone} {
+		t.Run(name, func(t *testing.T) {
+			u := newUser(t)
+			u.rollOut("v1", promote)
+			u.rollOut("v2", promote)
+			u.lag[1] = behind
+			u.rollOut("v2", 0)
+			if u.replicas(1) != 1 || !u.revision(1).Status.GetCondition(servingv1.RevisionConditionActive).IsTrue() {
+				t.Fatal("Knative does not call it active")
+			}
+			u.wantTraffic("2:100 1:0")
+			delete(u.lag, 1)
+			u.knative()
+			u.settle()
+			u.wantTraffic("2:0 1:100")
+		})
+	}
+}
+
 // Where the least replicas are none, to start cold is what the user asked for.
 func TestARevisionThatMayBeColdGetsTrafficCold(t *testing.T) {
 	u := newUser(t)

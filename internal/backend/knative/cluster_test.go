@@ -26,6 +26,7 @@ import (
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"knative.dev/serving/pkg/apis/autoscaling"
+	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -56,6 +57,16 @@ type write struct{ verb, kind, name string }
 
 func (w write) String() string { return w.verb + " " + w.kind + " " + w.name }
 
+// lag is how far an autoscaler is behind its revision.
+type lag int
+
+const (
+	// unheard has not heard whether a route names the revision.
+	unheard lag = iota + 1
+	// undone has yet to act on it, and says what it was before.
+	undone
+)
+
 // cluster is an API server that holds one InferenceService, and hands that do what Knative does.
 type cluster struct {
 	t      *testing.T
@@ -73,6 +84,8 @@ type cluster struct {
 	short map[rollout.Number]int
 	// failed are the revisions that Knative calls failed.
 	failed map[rollout.Number]bool
+	// lag is how far the autoscalers of revisions are behind.
+	lag map[rollout.Number]lag
 	// refuseTemplates is what Knative's webhook says of any other template; nil where it takes all.
 	refuseTemplates error
 	// deaf is a Knative that sees nothing any more.
@@ -89,13 +102,13 @@ func newCluster(t *testing.T) *cluster {
 	kubernetes, gatewayAPI := runtime.NewScheme(), runtime.NewScheme()
 	for _, add := range []error{
 		clientgoscheme.AddToScheme(kubernetes), clientgoscheme.AddToScheme(scheme), v1beta1.AddToScheme(scheme), servingv1.AddToScheme(scheme),
-		gatewayv1.Install(scheme), gatewayv1.Install(gatewayAPI),
+		autoscalingv1alpha1.AddToScheme(scheme), gatewayv1.Install(scheme), gatewayv1.Install(gatewayAPI),
 	} {
 		if add != nil {
 			t.Fatal(add)
 		}
 	}
-	c := &cluster{t: t, scheme: scheme, broken: map[rollout.Number]bool{}, short: map[rollout.Number]int{}, failed: map[rollout.Number]bool{}, now: start}
+	c := &cluster{t: t, scheme: scheme, broken: map[rollout.Number]bool{}, short: map[rollout.Number]int{}, failed: map[rollout.Number]bool{}, lag: map[rollout.Number]lag{}, now: start}
 	builder := fake.NewClientBuilder().WithScheme(scheme).
 		WithObjects(&v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: isvcName, UID: "5e7a0b6e-0000-4000-8000-000000000001", Generation: 1,
@@ -251,6 +264,11 @@ func (c *cluster) collectGarbage() bool {
 			continue
 		}
 		revisions[revision.Name] = true
+		scaler := &autoscalingv1alpha1.PodAutoscaler{}
+		if c.has(revision.Name, scaler) && !metav1.IsControlledBy(scaler, revision) {
+			c.must(c.server.Delete(c.t.Context(), scaler))
+			moved = true
+		}
 	}
 	if !there && c.placeholder() != nil {
 		c.must(c.server.Delete(c.t.Context(), c.placeholder()))
@@ -329,11 +347,46 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 		}
 	}
 	slices.SortFunc(status.Conditions, func(a, b apis.Condition) int { return len(a.Type) - len(b.Type) })
+	moved = c.autoscale(revision, status.GetCondition(servingv1.RevisionConditionActive)) || moved
 	if equality.Semantic.DeepEqual(status, revision.Status) {
 		return moved
 	}
 	revision.Status = status
 	c.must(c.server.Status().Update(c.t.Context(), revision))
+	return true
+}
+
+// autoscale has the autoscaler of a revision hear of it, and say what it has come to.
+func (c *cluster) autoscale(revision *servingv1.Revision, active *apis.Condition) bool {
+	c.t.Helper()
+	reachability := map[servingv1.RoutingState]autoscalingv1alpha1.ReachabilityType{
+		servingv1.RoutingStateActive:  autoscalingv1alpha1.ReachabilityReachable,
+		servingv1.RoutingStateReserve: autoscalingv1alpha1.ReachabilityUnreachable,
+	}[revision.GetRoutingState()]
+	scaler := &autoscalingv1alpha1.PodAutoscaler{}
+	if !c.has(revision.Name, scaler) {
+		c.must(c.server.Create(c.t.Context(), &autoscalingv1alpha1.PodAutoscaler{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: namespace, Name: revision.Name, Generation: 1, Labels: map[string]string{v1beta1.LabelInferenceService: isvcName},
+				OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(revision, revision.GetGroupVersionKind())},
+			},
+			Spec: autoscalingv1alpha1.PodAutoscalerSpec{Reachability: reachability},
+		}))
+		return true
+	}
+	behind, before := c.lag[backend.RevisionNumber(isvcName, revision.Name)], scaler.DeepCopy()
+	if scaler.Spec.Reachability != reachability && behind != unheard {
+		scaler.Spec.Reachability = reachability
+		scaler.Generation++
+	}
+	if behind != undone {
+		scaler.Status.ObservedGeneration = scaler.Generation
+		scaler.Status.Conditions = duckv1.Conditions{{Type: autoscalingv1alpha1.PodAutoscalerConditionActive, Status: active.Status}}
+	}
+	if equality.Semantic.DeepEqual(before, scaler) {
+		return false
+	}
+	c.must(c.server.Update(c.t.Context(), scaler))
 	return true
 }
 

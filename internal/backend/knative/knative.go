@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,7 +42,9 @@ func Children() []client.Object {
 }
 
 // Kinds lists the kinds of Knative's that the backend reads.
-func Kinds() []client.Object { return []client.Object{&servingv1.Service{}, &servingv1.Revision{}} }
+func Kinds() []client.Object {
+	return []client.Object{&servingv1.Service{}, &servingv1.Revision{}, &autoscalingv1alpha1.PodAutoscaler{}}
+}
 
 // RevisionLabel is the label by which pods of Knative's name their revision.
 const RevisionLabel = serving.RevisionLabelKey

@@ -12,7 +12,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,16 +34,20 @@ type children struct {
 	service *servingv1.Service
 	// made are the Knative Revisions of the Knative Service.
 	made map[rollout.Number]*servingv1.Revision
-	pods map[rollout.Number][]*corev1.Pod
+	// scalers are their autoscalers.
+	scalers map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler
+	pods    map[rollout.Number][]*corev1.Pod
 
 	entrance entrance
 }
 
 // observe reads everything that belongs to the InferenceService, from the cache.
 func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
-	found := &children{made: map[rollout.Number]*servingv1.Revision{}}
+	found := &children{
+		made: map[rollout.Number]*servingv1.Revision{}, scalers: map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler{},
+	}
 	for _, read := range []func(context.Context, *v1beta1.InferenceService, *children) error{
-		b.readHistory, b.readService, b.readRevisions, b.readPods, b.readEntrance,
+		b.readHistory, b.readService, b.readRevisions, b.readScalers, b.readPods, b.readEntrance,
 	} {
 		if err := read(ctx, isvc, found); err != nil {
 			return nil, err
@@ -123,6 +129,24 @@ func (b *Backend) readRevisions(ctx context.Context, isvc *v1beta1.InferenceServ
 			found.made[n] = revision
 		case revision.Labels[serving.ServiceLabelKey] != found.service.Name:
 			return conflictOver(revision)
+		}
+	}
+	return nil
+}
+
+// readScalers reads the autoscalers of the revisions, which bear their names.
+func (b *Backend) readScalers(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	if len(found.made) == 0 {
+		return nil
+	}
+	var list autoscalingv1alpha1.PodAutoscalerList
+	if err := b.List(ctx, isvc, &list); err != nil {
+		return err
+	}
+	for _, scaler := range objects.Pointers(list.Items) {
+		n := backend.RevisionNumber(isvc.Name, scaler.Name)
+		if made := found.made[n]; made != nil && metav1.IsControlledBy(scaler, made) {
+			found.scalers[n] = scaler
 		}
 	}
 	return nil

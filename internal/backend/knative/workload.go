@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"knative.dev/pkg/apis"
 	"knative.dev/serving/pkg/apis/autoscaling"
+	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
@@ -70,9 +71,9 @@ func (c *children) isNamed(isvc *v1beta1.InferenceService, n rollout.Number) boo
 }
 
 // capacity is how many replicas of a revision can serve. One that has requests keeps them as long as any replica is
-// ready. One that is to get some must be as Knative calls it Active, with its least replicas ready: Knative itself would
-// send requests to one below its initial scale. Where the least is none, a revision that could come up can serve: to
-// start cold is what the user asked for.
+// ready. One that is to get some must be what its autoscaler calls active, with its least replicas ready: Knative itself
+// would send requests to one below its initial scale. Where the least is none, a revision that could come up can serve:
+// to start cold is what the user asked for.
 func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) int {
 	made, ready := c.made[n], pods.CountReady(c.pods[n])
 	least := leastReplicas(made)
@@ -83,10 +84,18 @@ func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) in
 		return 1
 	case c.serves(isvc, n):
 		return ready
-	case ready < least, !made.Status.GetCondition(servingv1.RevisionConditionActive).IsTrue():
+	case ready < least, !c.isActive(n):
 		return 0
 	}
 	return ready
+}
+
+// isActive tells whether the autoscaler of a revision has the replicas that it wants. The Revision says so, too, seconds
+// later where Knative is busy: one that was given traffic on its word was being scaled to none by then, and requests waited
+// for it to start. Of which generation it says so is nothing to it: one that has just heard of a route wants no fewer.
+func (c *children) isActive(n rollout.Number) bool {
+	scaler := c.scalers[n]
+	return scaler != nil && scaler.Status.IsActive()
 }
 
 // isLeaving tells whether Knative takes the pods of a revision down, which look ready for a moment longer.
@@ -102,8 +111,12 @@ func (c *children) serves(isvc *v1beta1.InferenceService, n rollout.Number) bool
 	return served && readTraffic(isvc, c.service).percent(n) > 0
 }
 
-// isKept tells whether Knative keeps the pods of a revision: a Route names it, or none has done so yet.
+// isKept tells whether Knative keeps the pods of a revision: a Route names it, or none has done so yet, and its
+// autoscaler has heard of it.
 func (c *children) isKept(isvc *v1beta1.InferenceService, n rollout.Number) bool {
+	if scaler := c.scalers[n]; scaler == nil || scaler.Spec.Reachability == autoscalingv1alpha1.ReachabilityUnreachable {
+		return false
+	}
 	switch c.made[n].GetRoutingState() {
 	case servingv1.RoutingStateReserve:
 		return false
