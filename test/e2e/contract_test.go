@@ -9,10 +9,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -222,24 +220,11 @@ func (c *contractCluster) tell(now sight) (waits bool) {
 			c.must(client.IgnoreNotFound(c.Server.Delete(c.T.Context(), pod, client.GracePeriodSeconds(0))))
 			waits = true
 		case pods.IsReady(pod) != ready:
-			_ = c.tellPod(pod, ready) // It may not listen yet.
+			_ = tellPod(c.T.Context(), pod, ready) // It may not listen yet.
 			waits = true
 		}
 	}
 	return waits || now.loads(c.broken) || !c.deaf && now.isBehind()
-}
-
-func (c *contractCluster) tellPod(pod *corev1.Pod, ready bool) error {
-	url := fmt.Sprintf("http://%s:8080/test/ready", pod.Status.PodIP)
-	request, err := http.NewRequestWithContext(c.T.Context(), http.MethodPut, url, strings.NewReader(strconv.FormatBool(ready)))
-	if err != nil {
-		return err
-	}
-	answer, err := (&http.Client{Timeout: time.Second}).Do(request)
-	if err != nil {
-		return err
-	}
-	return answer.Body.Close()
 }
 
 // sight is what there is of Knative's in the namespace.

@@ -6,6 +6,8 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,6 +19,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/status"
@@ -90,21 +93,42 @@ var _ = told("a canary", modes, func(m mode) {
 	}, SpecTimeout(perStory))
 })
 
-// tellPods has the pods of a revision say that they are ready, or that they are not.
+// tellPods has the pods of a revision say that they are ready, or that they are not. It waits for one that is yet to start:
+// Knative asks for more of them when requests pile up.
 func (s *story) tellPods(n int, ready bool) {
 	GinkgoHelper()
 	pods, err := s.pods(n)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(pods).NotTo(BeEmpty())
 	for i := range pods {
-		url := fmt.Sprintf("http://%s:8080/test/ready", pods[i].Status.PodIP)
-		request, err := http.NewRequestWithContext(s.ctx, http.MethodPut, url, strings.NewReader(strconv.FormatBool(ready)))
-		Expect(err).NotTo(HaveOccurred())
-		answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(answer.Body.Close()).To(Succeed())
-		Expect(answer).To(HaveHTTPStatus(http.StatusOK))
+		Eventually(s.tellPod).WithArguments(pods[i].Name, ready).Should(Succeed())
 	}
+}
+
+// tellPod tells one of them. One that is gone by now says nothing any more.
+func (s *story) tellPod(name string, ready bool) error {
+	pod := &corev1.Pod{}
+	if err := api.Get(s.ctx, s.key(name), pod); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	return tellPod(s.ctx, pod, ready)
+}
+
+// tellPod has a pod of the test server say that it is ready, or that it is not.
+func tellPod(ctx context.Context, pod *corev1.Pod, ready bool) error {
+	url := fmt.Sprintf("http://%s:8080/test/ready", pod.Status.PodIP)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, url, strings.NewReader(strconv.FormatBool(ready)))
+	if err != nil {
+		return err
+	}
+	answer, err := (&http.Client{Timeout: time.Second}).Do(request)
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("pod %s answers %s", pod.Name, answer.Status)
+	}
+	return errors.Join(err, answer.Body.Close())
 }
 
 // replacesPods deletes the pods of a revision, and waits until as many others are ready.
