@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"knative.dev/serving/pkg/apis/autoscaling"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -41,19 +40,13 @@ var _ = told("a rollout under load", []mode{inStandard}, func(m mode) {
 
 var _ = told("a rollout under load", modes, func(m mode) {
 	It("is one of ten at the same time", func(ctx SpecContext) {
-		const services, each = 10, 40
+		const services, each = 10, rate / 10 // Together, as many as elsewhere.
 		s := stage(ctx, m, storyNamespace(), "")
-		window := manifest(func(*v1beta1.InferenceService) {})
-		if m == inKnative {
-			// Its controllers may need longer for ten canaries than the window of the other stories. One that no route
-			// names by then is scaled to none, and requests have to wait for it.
-			window = annotation(autoscaling.WindowAnnotationKey, defaultWindow)
-		}
 		var names []string
 		for i := range services {
 			name := fmt.Sprintf("%s-%d", iris, i)
 			names = append(names, name)
-			s.create(name, model(1), window)
+			s.create(name, model(1))
 		}
 		all := func(want split, do func(isvc string)) {
 			GinkgoHelper()
@@ -70,15 +63,12 @@ var _ = told("a rollout under load", modes, func(m mode) {
 			targets = append(targets, s.target(name, each))
 		}
 		s.probe(targets...)
-		all(split{1: 90, 2: 10}, func(isvc string) { s.replace(isvc, model(2), window, percent(10)) })
+		all(split{1: 90, 2: 10}, func(isvc string) { s.replace(isvc, model(2), percent(10)) })
 		s.holdsForAll(split{1: 90, 2: 10}, enough)
-		all(split{2: 100}, func(isvc string) { s.replace(isvc, model(2), window) })
+		all(split{2: 100}, func(isvc string) { s.replace(isvc, model(2)) })
 		s.holdsForAll(split{2: 100}, 5*each)
 	}, SpecTimeout(2*perStory))
 })
-
-// defaultWindow is Knative's stable-window, if nobody has set another one.
-const defaultWindow = "60s"
 
 // requestsCPU changes how much of a processor a pod asks for.
 func requestsCPU(amount string) manifest {
