@@ -224,6 +224,33 @@ func TestBoundsMakeARevision(t *testing.T) {
 	}
 }
 
+// How many requests a pod takes at a time, for how long, and with how many pods it starts, is for Knative to see to.
+func TestLimitsOfRequestsReachTheRevision(t *testing.T) {
+	u := newUser(t)
+	knativetest.Edit(u.hands(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
+		isvc.Annotations = map[string]string{autoscaling.InitialScaleAnnotationKey: "2"}
+	})
+	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.ContainerConcurrency, isvc.Spec.Predictor.TimeoutSeconds = new(int64(4)), new(int64(30))
+	})
+	revision := u.revision(1)
+	for name, limit := range map[string]struct {
+		got  *int64
+		want int64
+	}{
+		"requests at a time":          {revision.Spec.ContainerConcurrency, 4},
+		"seconds":                     {revision.Spec.TimeoutSeconds, 30},
+		"seconds until answers begin": {revision.Spec.ResponseStartTimeoutSeconds, 30},
+	} {
+		if limit.got == nil || *limit.got != limit.want {
+			t.Errorf("%s: got %v, want %d", name, limit.got, limit.want)
+		}
+	}
+	if scale := revision.Annotations[autoscaling.InitialScaleAnnotationKey]; scale != "2" {
+		t.Errorf("initial-scale is %q", scale)
+	}
+}
+
 func TestRevisionsAreKeptFromKnativesGarbageCollector(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
