@@ -22,15 +22,11 @@ import (
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
-	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/serinus-io/serinus/api/v1alpha1"
-	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/controller"
 	"github.com/serinus-io/serinus/test/cluster/checkout"
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 	"github.com/serinus-io/serinus/test/cluster/local"
@@ -161,14 +157,11 @@ func gateway() string { return fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()
 // tell shows a line to whoever waits for the tests.
 func tell(line string) { fmt.Fprintln(os.Stderr, line) }
 
+// newScheme knows what the operator does, and all of Kubernetes' own.
 func newScheme() (*runtime.Scheme, error) {
-	s := runtime.NewScheme()
-	var failures []error
-	for _, add := range []func(*runtime.Scheme) error{
-		scheme.AddToScheme, v1beta1.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install, servingv1.AddToScheme,
-		autoscalingv1alpha1.AddToScheme,
-	} {
-		failures = append(failures, add(s))
+	known, err := controller.NewScheme()
+	if err != nil {
+		return nil, err
 	}
-	return s, errors.Join(failures...)
+	return known, scheme.AddToScheme(known)
 }

@@ -28,15 +28,13 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/serinus-io/serinus/api/v1alpha1"
-	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/controller"
 )
 
 const (
@@ -136,14 +134,13 @@ func connect(made shared) {
 	Expect(err).NotTo(HaveOccurred())
 }
 
+// newScheme knows what the operator does, and all of Kubernetes' own.
 func newScheme() *runtime.Scheme {
-	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{
-		scheme.AddToScheme, v1beta1.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install, servingv1.AddToScheme,
-	} {
-		Expect(add(s)).To(Succeed())
-	}
-	return s
+	GinkgoHelper()
+	known, err := controller.NewScheme()
+	Expect(err).NotTo(HaveOccurred())
+	Expect(scheme.AddToScheme(known)).To(Succeed())
+	return known
 }
 
 // gatewayAPI are the files of the CRDs of the Gateway API, in the version that the operator is built with.
