@@ -266,17 +266,25 @@ func (k *Knative) autoscale(ctx context.Context, revision *servingv1.Revision, d
 
 // scalerOf is the autoscaler of a revision.
 func scalerOf(revision *servingv1.Revision) *autoscalingv1alpha1.PodAutoscaler {
-	reachability := map[servingv1.RoutingState]autoscalingv1alpha1.ReachabilityType{
-		servingv1.RoutingStateActive:  autoscalingv1alpha1.ReachabilityReachable,
-		servingv1.RoutingStateReserve: autoscalingv1alpha1.ReachabilityUnreachable,
-	}
 	return &autoscalingv1alpha1.PodAutoscaler{
 		ObjectMeta: partOf(revision, revision.Name),
 		Spec: autoscalingv1alpha1.PodAutoscalerSpec{
 			ScaleTargetRef: corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: revision.Name + "-deployment"},
 			ProtocolType:   networking.ProtocolHTTP1,
-			Reachability:   reachability[revision.GetRoutingState()],
+			Reachability:   Reachability(revision),
 		},
+	}
+}
+
+// Reachability is what Knative tells the autoscaler of a revision that has not failed.
+func Reachability(revision *servingv1.Revision) autoscalingv1alpha1.ReachabilityType {
+	switch revision.GetRoutingState() {
+	case servingv1.RoutingStateActive:
+		return autoscalingv1alpha1.ReachabilityReachable
+	case servingv1.RoutingStateReserve:
+		return autoscalingv1alpha1.ReachabilityUnreachable
+	default:
+		return autoscalingv1alpha1.ReachabilityUnknown
 	}
 }
 

@@ -42,6 +42,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/test/peers"
 )
 
 const (
@@ -359,11 +360,7 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 // autoscale has the autoscaler of a revision hear of it, and say what it has come to.
 func (c *cluster) autoscale(revision *servingv1.Revision, active *apis.Condition) bool {
 	c.t.Helper()
-	reachability := map[servingv1.RoutingState]autoscalingv1alpha1.ReachabilityType{
-		servingv1.RoutingStateActive:  autoscalingv1alpha1.ReachabilityReachable,
-		servingv1.RoutingStateReserve: autoscalingv1alpha1.ReachabilityUnreachable,
-	}[revision.GetRoutingState()]
-	scaler := &autoscalingv1alpha1.PodAutoscaler{}
+	reachability, scaler := peers.Reachability(revision), &autoscalingv1alpha1.PodAutoscaler{}
 	if !c.has(revision.Name, scaler) {
 		c.must(c.server.Create(c.t.Context(), &autoscalingv1alpha1.PodAutoscaler{
 			ObjectMeta: metav1.ObjectMeta{
