@@ -5,7 +5,7 @@ package rollout
 
 import "time"
 
-// need is how many ready replicas a revision must have before it is given a share, in percent.
+// need is how many ready replicas a revision must have before it gets a share, in percent.
 func (d *decider) need(share int) int {
 	bounds := d.Wanted.Replicas
 	if bounds.Elastic {
@@ -14,19 +14,52 @@ func (d *decider) need(share int) int {
 	return bounds.clamp(ceilDiv(share*d.serving(), 100))
 }
 
-// capacity is how many replicas of a revision can serve, and are to stay: those that an autoscaler has just called off
-// do so until they stop.
-func (d *decider) capacity(n Number) int {
-	if d.Wanted.Replicas.Elastic || d.ready(n) == 0 {
-		return d.ready(n)
+// neededForAll is how many replicas the whole traffic needs, as far as a revision may have them.
+func (d *decider) neededForAll() int {
+	if d.Wanted.Replicas.Elastic {
+		return 1
 	}
-	return min(d.ready(n), d.find(n).Workload.Replicas)
+	return max(1, min(d.serving(), d.Wanted.Replicas.Max))
 }
 
-// serving is how many replicas the traffic of all revisions takes now, told by a giver: its ready replicas, over its
-// part of the traffic. One that has no more than what is held for it carried everything on that alone. And it is never
-// more than those that do serve it.
+// capacity is how many replicas of a revision can serve a share that it gets now, and are to stay. Replicas that an
+// autoscaler has just called off serve until they stop, and after a scale from zero those of before may be about to go.
+func (d *decider) capacity(n Number) int {
+	ready := d.ready(n)
+	if d.Wanted.Replicas.Elastic || ready == 0 {
+		return ready
+	}
+	workload := d.find(n).Workload
+	if d.before.Split.Percent(n) > 0 {
+		return min(ready, workload.Replicas)
+	}
+	if workload.Unobserved {
+		return 0
+	}
+	if sure := workload.ScaledUpAt.Add(leftoverPeriod); d.now.Before(sure) && !workload.ScaledUpAt.After(d.now) && workload.Leftover > 0 {
+		d.wake(sure)
+		ready = max(0, ready-workload.Leftover)
+	}
+	return min(ready, workload.Replicas)
+}
+
+// leftoverPeriod is how long after a scale from zero a pod of before may still be deleted for the zero.
+const leftoverPeriod = 10 * time.Second
+
+// serving is how many replicas the traffic of all revisions needs: what is measured, and while replicas are held at
+// least that many, so that it is never measured at a bad moment.
 func (d *decider) serving() int {
+	serving := d.measured()
+	for n := range d.before.Floors {
+		serving = max(serving, d.heldBefore(n))
+	}
+	return serving
+}
+
+// measured estimates the replicas that all traffic needs: the ready replicas of the giver divided by its share. A giver
+// that has no more than what is held for it carried everything on that alone. The estimate is never more than the
+// replicas that serve now.
+func (d *decider) measured() int {
 	giver := d.giver()
 	ready := d.ready(giver.Revision)
 	if ready <= max(d.Wanted.Replicas.least(), d.heldBefore(giver.Revision)) {
@@ -71,7 +104,8 @@ func (d *decider) holdCapacity() {
 	}
 	floors := map[Number]int{}
 	for _, share := range d.after.Split.shares {
-		if share.Percent > 0 {
+		gains := share.Percent > d.before.Split.Percent(share.Revision)
+		if share.Percent > 0 && (gains || !d.Wanted.Replicas.External) {
 			floors[share.Revision] = d.heldFloor(share)
 		}
 	}
@@ -84,7 +118,7 @@ func (d *decider) worthHolding(floors map[Number]int) map[Number]int {
 	bounds := d.Wanted.Replicas
 	for n, floor := range floors {
 		floors[n] = bounds.clamp(floor)
-		if bounds.Elastic || floors[n] <= 1 {
+		if bounds.Elastic || floors[n] <= 1 && !bounds.External {
 			delete(floors, n)
 		}
 	}
@@ -100,7 +134,7 @@ func (d *decider) heldFloor(share Share) int {
 	switch {
 	case n == d.after.Stable && had == 0:
 		floor = d.need(100) // It may have to take the rest at once.
-	case n == d.target && n != d.before.Stable && share.Percent > had:
+	case (n == d.target && n != d.before.Stable || d.Wanted.Replicas.External) && share.Percent > had:
 		floor = max(d.need(share.Percent), d.heldBefore(n))
 	}
 	return floor
@@ -108,9 +142,15 @@ func (d *decider) heldFloor(share Share) int {
 
 // floor is the least replicas that a revision runs now.
 func (d *decider) floor(n Number) int {
-	floor := d.Wanted.Replicas.least()
+	return d.Wanted.Replicas.clamp(max(d.Wanted.Replicas.least(), d.required(n)))
+}
+
+// required is how many replicas a revision must have for its share, or for the one that it is about to get; 0 when
+// nothing asks for more than the spec's minimum.
+func (d *decider) required(n Number) int {
+	floor := 0
 	if d.holds(d.after, d.programmed()) {
-		floor = max(floor, d.after.Floors[n])
+		floor = d.after.Floors[n]
 	}
 	if d.after.Split.Percent(n) == 0 {
 		// It loads with the replicas for its first share; a stable, which is brought back, for all.
@@ -118,13 +158,48 @@ func (d *decider) floor(n Number) int {
 		case d.after.Stable:
 			floor = max(floor, d.need(100))
 		case d.target:
-			floor = max(floor, d.need(d.wantedShare()))
+			if share := d.wantedShare(); share > 0 || !d.Wanted.Replicas.External {
+				floor = max(floor, d.need(share))
+			}
 		}
 	}
 	if d.waiting != nil && d.waiting.Revision == n {
 		floor = max(floor, d.waiting.Need)
 	}
-	return d.Wanted.Replicas.clamp(floor)
+	return floor
+}
+
+// maxLowered is how often an external autoscaler may lower a held number before the operator stops raising it again.
+const maxLowered = 3
+
+// holdExternal plans the replicas of a workload that another autoscaler scales. They are raised for a share that the
+// revision is about to get or has just got, and are the autoscaler's in every other case.
+func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
+	required := d.required(plan.Revision)
+	if required == 0 || workload == nil || d.isScaledToZero(plan.Revision) {
+		return
+	}
+	held := d.Wanted.Replicas.clamp(required)
+	plan.Held, plan.Lowered = workload.Held, workload.Lowered
+	if workload.Replicas >= held {
+		return
+	}
+	again := workload.Held >= held
+	if again && workload.Lowered+1 >= maxLowered {
+		d.heldBack = &HeldBack{Revision: plan.Revision, Replicas: held}
+		return
+	}
+	if again {
+		plan.Lowered++
+	}
+	plan.Raise, plan.Floor, plan.Held = true, held, held
+}
+
+// isScaledToZero reports whether an external autoscaler has taken the last replica of a target away after it had got its
+// share: that is the autoscaler's decision, and is kept.
+func (d *decider) isScaledToZero(n Number) bool {
+	workload := d.find(n).Workload
+	return n == d.target && workload.Replicas == 0 && d.after.LostAt.After(d.after.AskedAt)
 }
 
 // heldBefore is the floor that was in force until now. One that has expired tells nothing any more: the autoscaler
@@ -139,7 +214,8 @@ func (d *decider) heldBefore(n Number) int {
 // holds tells whether the floors of a record are in force: while two revisions share the traffic, until the gateway
 // has moved it, and for a while after a shift.
 func (d *decider) holds(record Record, takenOver bool) bool {
-	return record.Split.isShared() || !takenOver || d.now.Before(d.holdEnds(record))
+	shared := record.Split.isShared() && !d.Wanted.Replicas.External
+	return shared || !takenOver || d.now.Before(d.holdEnds(record))
 }
 
 func (d *decider) holdEnds(record Record) time.Time {

@@ -59,13 +59,13 @@ func TestReplicasForMore(t *testing.T) {
 		floors         map[Number]int
 		want           *Waiting
 	}{
-		"on what is held for the stable":                 {had: 20, wanted: 50, stable: 5, canary: 1, floors: map[Number]int{1: 5}, want: &Waiting{2, 50, 1, 3}},
-		"on more than that":                              {had: 20, wanted: 50, stable: 6, canary: 1, floors: map[Number]int{1: 5}, want: &Waiting{2, 50, 1, 4}},
-		"on nothing held":                                {had: 20, wanted: 50, stable: 4, canary: 1, want: &Waiting{2, 50, 1, 3}},
+		"on what is held for the stable":                 {had: 20, wanted: 50, stable: 5, canary: 1, floors: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 3}},
+		"on more than that":                              {had: 20, wanted: 50, stable: 6, canary: 1, floors: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4}},
+		"on nothing held":                                {had: 20, wanted: 50, stable: 4, canary: 1, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 3}},
 		"one replica is the least, whatever its part is": {had: 20, wanted: 50, stable: 1, canary: 1},
 		"it has enough":                                  {had: 20, wanted: 50, stable: 5, canary: 3, floors: map[Number]int{1: 5}},
 		"its own replicas ask for no more":               {had: 90, wanted: 95, stable: 5, canary: 5, floors: map[Number]int{1: 5, 2: 5}},
-		"never more than the most":                       {had: 90, wanted: 95, stable: 9, canary: 5, floors: map[Number]int{1: 5}, want: &Waiting{2, 95, 5, 10}},
+		"never more than the most":                       {had: 90, wanted: 95, stable: 9, canary: 5, floors: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 95, Ready: 5, Need: 10}},
 		"less needs nothing":                             {had: 50, wanted: 20, stable: 5, canary: 1},
 		"the same needs nothing":                         {had: 50, wanted: 50, stable: 5, canary: 1},
 	}
@@ -104,9 +104,9 @@ func TestFirstSharesWait(t *testing.T) {
 		split   Split
 		want    *Waiting
 	}{
-		"the first deployment, in part":  {nil, new(10), 2, Split{}, &Waiting{2, 100, 2, 3}},
+		"the first deployment, in part":  {nil, new(10), 2, Split{}, &Waiting{Revision: 2, Percent: 100, Ready: 2, Need: 3}},
 		"the first deployment":           {nil, new(10), 3, All(2), nil},
-		"a canary of nothing, in part":   {remembered(1, 0, 2, new(0), All(1)), new(0), 2, All(1), &Waiting{2, 0, 2, 3}},
+		"a canary of nothing, in part":   {remembered(1, 0, 2, new(0), All(1)), new(0), 2, All(1), &Waiting{Revision: 2, Percent: 0, Ready: 2, Need: 3}},
 		"a canary of nothing":            {remembered(1, 0, 2, new(0), All(1)), new(0), 3, between(2, 0, 1), nil},
 		"a canary of nothing, from some": {remembered(1, 0, 2, new(0), between(2, 10, 1)), new(0), 2, between(2, 0, 1), nil},
 	}

@@ -171,17 +171,17 @@ func checkSum(d decided) error {
 	return nil
 }
 
-// Rule 2: who gets weight can serve. The stable alone may be unready: it keeps what it has and takes back what a
-// canary gives up. Beside that, a share on nobody can only be one that waits, unchanged, for a stable that is being
-// brought back.
+// Rule 2: a revision that gets weight can serve. The stable alone may be unready: it keeps what it has, and takes back
+// what a canary leaves while no other revision can serve (row 21). Beside that, a share on a revision that cannot serve
+// can only be one that waits, unchanged, for the stable.
 func checkReadyOnly(d decided) error {
 	last, split, stable := d.last(), d.split(), d.stable()
 	for _, share := range split.Shares() {
 		n := share.Revision
 		switch {
 		case share.Percent == 0 || d.ready(n) > 0:
-		case n == stable && last.Percent(n) > 0:
-		case n != stable && split.Equal(last) && split.Percent(stable) == 0:
+		case n == stable && last.Percent(n) > 0 && (share.Percent <= last.Percent(n) || !d.anotherServes(n)):
+		case n != stable && split.Equal(last):
 		default:
 			return fmt.Errorf("%s gives weight to revision %d, which cannot serve", split, n)
 		}
@@ -189,14 +189,25 @@ func checkReadyOnly(d decided) error {
 	return nil
 }
 
-// Rule 3: a share that goes up goes to a revision with ceil(share × replicas that serve now) ready replicas, within
-// its bounds and not fewer than one. The exceptions are those of rule 2: a stable that serves takes back what a
-// canary gives up at once, and one that was scaled away needs but one replica when nobody can serve.
+// anotherServes reports whether a revision other than n had a share and can serve it.
+func (d decided) anotherServes(n Number) bool {
+	return slices.ContainsFunc(d.last().Shares(), func(share Share) bool {
+		return share.Revision != n && share.Percent > 0 && d.ready(share.Revision) > 0
+	})
+}
+
+// Rule 3: a share that goes up goes to a revision with ceil(share × replicas that the traffic needs) ready replicas,
+// within its bounds and not fewer than one. The exceptions are those of rule 2: a stable that serves takes back what a
+// canary leaves at once, and one that was scaled away needs one replica when no revision can serve. Otherwise a stable
+// that comes back gets at most what its ready replicas can take of the whole.
 func checkCapacityFirst(d decided) error {
 	last, split := d.last(), d.split()
 	for _, share := range split.Shares() {
 		n := share.Revision
-		if share.Percent <= last.Percent(n) || n == d.stable() && (last.Percent(n) > 0 || d.capacity(n) > 0 && d.nobodyServed()) {
+		if share.Percent <= last.Percent(n) || n == d.stable() && (d.takesBack() || d.capacity(n) > 0 && d.nobodyServed()) {
+			continue
+		}
+		if n == d.stable() && share.Percent <= 100*d.capacity(n)/d.replicasForAll() {
 			continue
 		}
 		if need := d.replicasFor(share.Percent); d.capacity(n) < need {
@@ -205,6 +216,24 @@ func checkCapacityFirst(d decided) error {
 		}
 	}
 	return nil
+}
+
+// takesBack reports whether the stable had its share before, and not only a part of one that it is to get.
+func (d decided) takesBack() bool {
+	return d.last().Percent(d.stable()) > 0 && (!d.returning() || !d.anotherServes(d.stable()))
+}
+
+// returning reports whether the stable was getting its share in parts until now.
+func (d decided) returning() bool {
+	record := d.seen.Route.Record
+	return record != nil && record.Returning && record.Stable == d.stable()
+}
+
+// replicasForAll is what the whole traffic needs, without regard to the least that the spec asks for.
+func (d decided) replicasForAll() int {
+	bounds := d.seen.Wanted.Replicas
+	d.seen.Wanted.Replicas.Min = 0
+	return min(d.replicasFor(100), max(1, bounds.Max))
 }
 
 // replicasFor is rule 3's formula. «Replicas that serve now» is what the stable shows, or where it has no share, who
@@ -232,6 +261,11 @@ func (d decided) replicasFor(percent int) int {
 			}
 		}
 		serve = min(roundUp(100*serve, giver.Percent), all)
+	}
+	if record := d.seen.Route.Record; record != nil {
+		for n := range record.Floors {
+			serve = max(serve, d.heldFor(n))
+		}
 	}
 	return max(least, min(roundUp(percent*serve, 100), bounds.Max))
 }
@@ -272,7 +306,7 @@ func (d decided) inForce(record Record) bool {
 			sharing++
 		}
 	}
-	return sharing > 1 || !d.seen.Route.TakenOver || d.now.Sub(record.ShiftedAt) < d.policy.CapacityHold
+	return sharing > 1 && !d.seen.Wanted.Replicas.External || !d.seen.Route.TakenOver || d.now.Sub(record.ShiftedAt) < d.policy.CapacityHold
 }
 
 func roundUp(a, b int) int {
@@ -283,14 +317,18 @@ func roundUp(a, b int) int {
 	return quotient
 }
 
-// Rule 4: what a route or a tag host points at, or may still point at, is left alone, and what has ready replicas is
-// drained for the whole of its time before it is scaled down.
+// Rule 4: what a route or a tag host points at, or may still point at, is left alone, and what has pods is drained for
+// the whole of its time before it is scaled down, ready or not. What no route has named may go at once, and so may what
+// makes room for another revision by the user's wish.
 func checkOrder(d decided) error {
 	for _, plan := range d.decision.Workloads {
 		if plan.Action == Run || plan.Action == Keep {
 			continue
 		}
 		n := plan.Revision
+		if plan.Action == ScaleDown && d.makesRoom(n) || !d.wasRouted(n) {
+			continue
+		}
 		if why := d.routed(n); why != "" {
 			return fmt.Errorf("revision %d is to %s while %s", n, plan.Action, why)
 		}
@@ -298,7 +336,7 @@ func checkOrder(d decided) error {
 			continue
 		}
 		idle := d.revision(n).Workload.IdleSince
-		if d.ready(n) > 0 && d.policy.DrainPeriod > 0 && (idle.IsZero() || d.now.Sub(idle) < d.policy.DrainPeriod) {
+		if pods := d.revision(n).Workload.Pods; (d.ready(n) > 0 || pods > 0) && d.policy.DrainPeriod > 0 && (idle.IsZero() || d.now.Sub(idle) < d.policy.DrainPeriod) {
 			return fmt.Errorf("revision %d is to %s at %s; it is idle since %s", n, plan.Action, d.now, idle)
 		}
 		if plan.Action == Delete && (d.ready(n) > 0 || d.revision(n).Workload.Pods > 0) {
@@ -306,6 +344,34 @@ func checkOrder(d decided) error {
 		}
 	}
 	return nil
+}
+
+// makesRoom reports whether a revision is taken down for another one on the same node.
+func (d decided) makesRoom(n Number) bool {
+	record := d.decision.Record
+	if record == nil || d.seen.Wanted.Stopped {
+		return false
+	}
+	return record.Replacement == Replacing && n != record.Target || record.Replacement == ReplacementFailed && n == record.Target
+}
+
+// wasRouted reports whether a route has ever named a revision, as far as that is known.
+func (d decided) wasRouted(n Number) bool {
+	record := d.seen.Route.Record
+	switch {
+	case d.seen.Route.Split.Has(n), slices.Contains(d.seen.Route.Tags, n), d.last().Has(n):
+		return true
+	case record == nil:
+		return d.decision.Record != nil && !d.isFirst()
+	case record.Version < RecordVersion:
+		return true
+	}
+	return record.Before.Has(n) || slices.Contains(record.Routed, n)
+}
+
+// isFirst reports whether the decision gives the first traffic ever.
+func (d decided) isFirst() bool {
+	return d.last().IsEmpty() && slices.ContainsFunc(d.decision.Transitions, func(t Transition) bool { return t.Kind == Shifted && t.From.IsEmpty() })
 }
 
 // routed says how a request could still get to a revision; it is empty when none can.
@@ -340,6 +406,9 @@ func checkNoSecondLoad(d decided) error {
 	for n := Number(1); n <= manyRevisions+1; n++ {
 		needed := n == d.decision.Target || n == d.stable() || d.split().Percent(n) > 0
 		exists := d.revision(n) != nil || d.decision.Create && n == d.decision.Target
+		if d.makesRoom(n) {
+			continue
+		}
 		if plan := d.plan(n); needed && exists && (plan.Action != Run || plan.Floor < d.seen.Wanted.Replicas.Min) {
 			return fmt.Errorf("revision %d is needed, and its workload is to %s at %d", n, plan.Action, plan.Floor)
 		}
@@ -356,20 +425,29 @@ func checkRejectedStaysRejected(d decided) error {
 		if n == d.decision.Target || n == stable || share.Percent == 0 {
 			continue
 		}
-		if !split.Equal(last) || last.Percent(stable) > 0 || d.capacity(stable) >= d.replicasFor(100) {
+		returning := d.decision.Record.Returning && share.Percent <= last.Percent(n)
+		if returning || split.Equal(last) && d.ready(stable) == 0 && d.anotherServes(stable) {
+			continue // The stable gets its share in parts, or gets nothing more while it cannot serve (row 21).
+		}
+		if !split.Equal(last) || last.Percent(stable) > 0 && !d.returning() || d.capacity(stable) >= d.replicasFor(100) {
 			return fmt.Errorf("revision %d has a share in %s; the target is %d and the stable %d", n, split, d.decision.Target, stable)
 		}
 	}
 	if record := d.seen.Route.Record; record != nil {
-		return checkSuccession(*record, *d.decision.Record)
+		return d.checkSuccession(*record)
 	}
 	return nil
 }
 
 // checkSuccession holds how the stable and the previous may change from one record to the next.
-func checkSuccession(before, after Record) error {
+func (d decided) checkSuccession(before Record) error {
+	after := *d.decision.Record
 	all := func(percent *int) bool { return percent == nil || *percent == 100 }
-	promoted := after.Stable == after.Target && after.Previous == before.Stable && all(after.Percent) && after.Split.Equal(All(after.Target))
+	previous := before.Stable
+	if stable := d.revision(before.Stable); stable != nil && stable.SameModel && before.Previous != 0 && before.Previous != after.Target {
+		previous = before.Previous // Other labels and annotations do not replace the way back.
+	}
+	promoted := after.Stable == after.Target && after.Previous == previous && all(after.Percent) && after.Split.Equal(All(after.Target))
 	undone := before.Stable == before.Target && before.Target == after.Target && all(before.Percent) && !all(after.Percent) &&
 		after.Stable == before.Previous && after.Previous == 0
 	// Both at once: what was undone is asked for again, by the same decision. It cannot be, as the percent says
@@ -446,6 +524,8 @@ func checkSettles(d decided) error {
 func (d decided) showsMore() bool {
 	bounds, had := d.seen.Wanted.Replicas, d.last().Percent(d.stable())
 	switch {
+	case d.defers():
+		return true // Once the rollback is done, the revision with the new metadata is created.
 	case d.decision.Record == nil:
 		return true // There is no route to write the memory on; what runs now may tell more than what ran before.
 	case len(d.last().Shares()) > 2:
@@ -547,13 +627,13 @@ func checkOwnGeneration(d decided) error {
 	target := d.revision(decision.Target)
 	valid := wanted.valid()
 	switch {
-	case valid && !decision.Create && (target == nil || target.Inputs != wanted.Inputs):
+	case valid && !decision.Create && (target == nil || target.Inputs != wanted.Inputs) && !d.defers():
 		return fmt.Errorf("the target is %d, which is not what the spec asks for", decision.Target)
 	case valid && decision.Create && target != nil:
 		return fmt.Errorf("the new target is %d, which is not new", decision.Target)
 	case decision.Programmed && (!d.seen.Route.TakenOver || !d.seen.Route.TagsTakenOver || !decision.Served.Equal(d.split()) || !decision.Tags.are(d.seen.Route.Tags)):
 		return errors.New("the gateway is said to serve what it has not taken over")
-	case decision.Phase == Stopped != wanted.Stopped:
+	case (decision.Phase == Stopped || decision.Phase == Stopping) != wanted.Stopped:
 		return fmt.Errorf("the phase is %s", decision.Phase)
 	}
 	if record := decision.Record; record != nil && target != nil && record.Inputs != "" && record.Inputs != target.Inputs {
@@ -562,20 +642,31 @@ func checkOwnGeneration(d decided) error {
 	return checkPhase(d, valid)
 }
 
+// defers reports whether the target is a model that is rolled back first, before its new metadata gets a revision.
+func (d decided) defers() bool {
+	target, wanted := d.revision(d.decision.Target), d.seen.Wanted
+	return target != nil && target.SameModel && wanted.Percent != nil && *wanted.Percent == 0 &&
+		d.stable() != d.decision.Target && (d.last().Percent(d.decision.Target) > 0 || d.last().IsEmpty())
+}
+
 // checkPhase holds what each phase promises about the split.
 func checkPhase(d decided, valid bool) error {
 	share, percent := d.split().Percent(d.decision.Target), d.seen.Wanted.Percent
 	var kept bool
 	switch ready := d.ready(d.decision.Target); d.decision.Phase {
-	case Stopped:
+	case Stopping:
 		kept = d.split().IsEmpty()
+	case Stopped:
+		kept = d.split().IsEmpty() && !slices.ContainsFunc(d.seen.Revisions, func(r Revision) bool {
+			return r.Workload != nil && (r.Workload.Pods > 0 || r.Workload.Ready > 0 || r.Workload.Replicas > 0)
+		})
 	case Loading, Failed:
-		kept = ready == 0
+		kept = ready == 0 || d.decision.Unsettled == d.decision.Target || d.makesRoom(d.decision.Target)
 	case Shifting:
 		kept = ready > 0 && d.decision.Waiting != nil
 	case Canary:
 		kept = ready > 0 && share > 0 && (!valid || *percent == share)
-	case RolledBack:
+	case RolledBack, Preview:
 		kept = ready > 0 && share == 0 && (!valid || *percent == 0)
 	case Stable:
 		kept = ready > 0 && d.stable() == d.decision.Target && d.split().Equal(All(d.decision.Target))

@@ -41,6 +41,11 @@ type Decision struct {
 	Programmed bool
 	// Phase is where the rollout stands.
 	Phase Phase
+	// HeldBack says which replicas an external autoscaler keeps taking away; nil when it does not.
+	HeldBack *HeldBack
+	// Unsettled is the revision that is ready again and gets its share back once it has stayed ready; 0 for none. It
+	// counts as not ready until then.
+	Unsettled Number
 	// Waiting says what keeps the wanted split from being written; nil when nothing does.
 	Waiting *Waiting
 	// Transitions are what changes with the writes of this decision: announce them once those are done.
@@ -96,8 +101,13 @@ func Prev(split Split, target Number) Number {
 type WorkloadPlan struct {
 	Revision Number
 	Action   Action
-	// Floor is the least replicas of a workload that runs.
+	// Floor is the least replicas of a workload that runs. Where an external autoscaler scales it, it is what a new
+	// workload begins with.
 	Floor int
+	// Raise says that the replicas of a workload that an external autoscaler scales must be raised to Floor; those of
+	// any other are not to be written. Held and Lowered must be kept on the workload.
+	Raise         bool
+	Held, Lowered int
 	// IdleSince is when it was first seen that no route points at a workload that drains or scales down.
 	IdleSince time.Time
 }
@@ -120,17 +130,19 @@ type Phase string
 // The phases of a rollout. "Target" and "stable" are those of the glossary.
 const (
 	Stopped    Phase = "Stopped"    // Nothing runs, by request.
+	Stopping   Phase = "Stopping"   // Nothing is to run, by request, and pods still do.
 	Loading    Phase = "Loading"    // The target is not ready.
 	Failed     Phase = "Failed"     // The target will not become ready without help.
 	Shifting   Phase = "Shifting"   // The target is ready; the share that it was given waits for capacity.
 	Canary     Phase = "Canary"     // The target has a part of the traffic.
-	RolledBack Phase = "RolledBack" // The target has no traffic, by request.
+	RolledBack Phase = "RolledBack" // The target had traffic, and it was taken back by request.
+	Preview    Phase = "Preview"    // The target has no traffic, by request, and has had none.
 	Stable     Phase = "Stable"     // The target is the stable.
 )
 
 // Phases lists every phase, in the order in which a rollout usually meets them.
 func Phases() []Phase {
-	return []Phase{Loading, Shifting, Canary, Stable, RolledBack, Failed, Stopped}
+	return []Phase{Loading, Shifting, Preview, Canary, Stable, RolledBack, Failed, Stopping, Stopped}
 }
 
 // Waiting says that a revision gets a share once it has the replicas for it. Ready counts those that are to stay.
@@ -138,6 +150,14 @@ type Waiting struct {
 	Revision    Number
 	Percent     int
 	Ready, Need int
+	// Overdue says that the replicas have not become ready within the progress deadline.
+	Overdue bool
+}
+
+// HeldBack says that an external autoscaler keeps a revision below the replicas that its share needs.
+type HeldBack struct {
+	Revision Number
+	Replicas int
 }
 
 // Transition is one thing that a decision changes, to be told to people.
@@ -161,4 +181,6 @@ const (
 	WasRolledBack TransitionKind = "RolledBack"
 	Superseded    TransitionKind = "Superseded"
 	NothingToUndo TransitionKind = "NothingToUndo"
+	Replaces      TransitionKind = "Replaces"          // Revision takes the place of Other, which is taken down.
+	ReplaceFailed TransitionKind = "ReplacementFailed" // Revision did not come up, and Other is back.
 )

@@ -156,6 +156,15 @@ func (h *history) user() {
 	switch h.dice.roll(8) {
 	case 0, 1, 2:
 		model := inputs(Number(1 + h.dice.roll(6)))
+		if h.dice.once(4) {
+			model = h.spec.Inputs + "+label"
+			if sameModel(h.spec.Inputs, inputs(1)) {
+				model = inputs(1)
+			}
+			if strings.HasSuffix(h.spec.Inputs, "+label") {
+				model = strings.TrimSuffix(h.spec.Inputs, "+label")
+			}
+		}
 		percent := pick(h.dice, new(10), nil, h.spec.Percent, new(0), new(50), new(100))
 		h.edit(fmt.Sprintf("asks for %s, percent %s", model, percentText(percent)), func(s *spec) {
 			s.Inputs, s.Percent, s.invalid = model, percent, false

@@ -28,10 +28,13 @@ func (d *decider) recover() Record {
 		split = Split{}
 	}
 	record := Record{
+		Version:   RecordVersion,
 		Stable:    stable,
 		Target:    target,
 		Percent:   d.recoverPercent(split, target, stable),
 		Inputs:    d.find(target).Inputs,
+		AskedAt:   d.now,
+		Tried:     d.Reported.Tried && d.Reported.Target == target,
 		Split:     split,
 		Before:    d.recoverBefore(),
 		ShiftedAt: d.now,
@@ -40,6 +43,12 @@ func (d *decider) recover() Record {
 	}
 	if previous := d.known(d.Reported.Previous); previous != stable {
 		record.Previous = previous
+	}
+	for _, revision := range d.Revisions {
+		// Which revisions a route has named is not known: each of them may have.
+		if n := revision.Number; revision.Workload != nil && !split.Has(n) {
+			record.Routed = append(record.Routed, n)
+		}
 	}
 	return record
 }

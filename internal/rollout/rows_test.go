@@ -4,6 +4,7 @@
 package rollout
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,6 +16,14 @@ var (
 
 // inputs are the inputs of revision n in the tests of this package.
 func inputs(n Number) string { return string(rune('a'+n-1)) + "-inputs" }
+
+// relabelled are the inputs of revision n under other labels or annotations.
+func relabelled(n Number) string { return inputs(n) + "+label" }
+
+// sameModel reports whether two inputs differ in labels and annotations only.
+func sameModel(a, b string) bool {
+	return strings.TrimSuffix(a, "+label") == strings.TrimSuffix(b, "+label")
+}
 
 // up is a revision with one replica that can serve.
 func up(n Number) Revision {
@@ -184,6 +193,41 @@ func TestRows(t *testing.T) {
 			last:      &last{stable: 1, target: 2, percent: new(10), split: canary(2, 0, 1)},
 			revisions: []Revision{up(1), up(2)}, target: 2, percent: new(10),
 			wantSplit: canary(2, 10, 1), wantStable: 1, wantLatest: 2,
+		},
+		"row 21: the percent of a canary becomes 0, and the stable cannot serve": {
+			last:      &last{stable: 1, target: 2, percent: new(50), split: canary(2, 50, 1)},
+			revisions: []Revision{down(1), up(2)}, target: 2, percent: new(0),
+			wantSplit: canary(2, 50, 1), wantStable: 1, wantLatest: 2,
+		},
+		"row 21: a canary is superseded, and the stable cannot serve": {
+			last:      &last{stable: 1, target: 2, percent: new(50), split: canary(2, 50, 1)},
+			revisions: []Revision{down(1), up(2), down(3)}, target: 3, percent: new(50),
+			wantSplit: canary(2, 50, 1), wantStable: 1, wantLatest: 2,
+		},
+		"row 21: the spec returns to the stable, which cannot serve": {
+			last:      &last{stable: 1, target: 2, percent: new(50), split: canary(2, 50, 1)},
+			revisions: []Revision{down(1), up(2)}, target: 1,
+			wantSplit: canary(2, 50, 1), wantStable: 1, wantLatest: 1,
+		},
+		"row 21: a lower percent, and the stable cannot serve": {
+			last:      &last{stable: 1, target: 2, percent: new(50), split: canary(2, 50, 1)},
+			revisions: []Revision{down(1), up(2)}, target: 2, percent: new(10),
+			wantSplit: canary(2, 50, 1), wantStable: 1, wantLatest: 2,
+		},
+		"row 21: the stable is lost": {
+			last:      &last{stable: 1, target: 2, percent: new(50), split: canary(2, 50, 1)},
+			revisions: []Revision{up(2), down(3)}, target: 3, percent: new(50),
+			wantSplit: canary(2, 50, 1), wantStable: 1, wantLatest: 2,
+		},
+		"row 21: the stable is lost, and the percent goes away: promotion": {
+			last:      &last{stable: 1, target: 2, percent: new(50), split: canary(2, 50, 1)},
+			revisions: []Revision{up(2)}, target: 2,
+			wantSplit: All(2), wantStable: 2, wantPrev: 1, wantLatest: 2,
+		},
+		"row 21: no other revision can serve": {
+			last:      &last{stable: 1, target: 2, percent: new(50), split: canary(2, 50, 1)},
+			revisions: []Revision{down(1), down(2)}, target: 2, percent: new(0),
+			wantSplit: canary(2, 0, 1), wantStable: 1, wantLatest: 2,
 		},
 		"row 19: the canary is ready, the stable is not": {
 			last:      &last{stable: 1, target: 2, percent: new(10), split: canary(2, 10, 1)},

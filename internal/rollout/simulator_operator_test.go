@@ -262,7 +262,7 @@ func (w *world) writeRetire(todo intent, plan WorkloadPlan) write {
 
 // writeReport is the one write of the status, when all else is done.
 func (w *world) writeReport(todo intent) write {
-	report := Reported{Target: todo.decision.Target, Split: todo.decision.Served}
+	report := Reported{Target: todo.decision.Target, Split: todo.decision.Served, Tried: todo.decision.Phase == RolledBack}
 	if record := todo.decision.Record; record != nil {
 		report.Stable, report.Previous = record.Stable, record.Previous
 	}
@@ -281,7 +281,7 @@ func (w *world) writeReport(todo intent) write {
 }
 
 func (r Reported) equal(other Reported) bool {
-	return r.Stable == other.Stable && r.Previous == other.Previous && r.Target == other.Target && r.Split.Equal(other.Split)
+	return r.Stable == other.Stable && r.Previous == other.Previous && r.Target == other.Target && r.Tried == other.Tried && r.Split.Equal(other.Split)
 }
 
 func percentText(percent *int) string {

@@ -216,7 +216,7 @@ func (s *witness) succeeded(w *world, d decided) {
 	if n := last.Previous; w.records[n] == "" && w.deployments[n] == nil && record.Previous != n {
 		last.Previous = 0 // It cannot be recovered.
 	}
-	if err := checkSuccession(last, record); err != nil {
+	if err := d.checkSuccession(last); err != nil {
 		s.breach(6, "%v", err)
 	}
 	if last.Target != record.Target && last.Target != last.Stable {

@@ -136,6 +136,9 @@ func (w *world) look() sighting {
 			seen.Revisions = append(seen.Revisions, Revision{Number: n, Inputs: deployment.inputs, Workload: deployment.seen()})
 		}
 	}
+	for i := range seen.Revisions {
+		seen.Revisions[i].SameModel = !w.spec.invalid && sameModel(seen.Revisions[i].Inputs, w.spec.Inputs)
+	}
 	w.shuffle(seen.Revisions)
 	w.lookAtRoutes(&seen)
 	seen.Reported = w.reported

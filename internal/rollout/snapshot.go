@@ -32,6 +32,9 @@ type Wanted struct {
 	Tagged bool
 	// Replicas bounds what each revision runs.
 	Replicas Bounds
+	// Replace says that a revision may be taken down before the next one can serve: the user has asked for it with a
+	// deploymentStrategy of Recreate or without a surge.
+	Replace bool
 }
 
 // Bounds are the least and the most replicas of a revision.
@@ -40,12 +43,17 @@ type Bounds struct {
 	// Elastic says that replicas are another autoscaler's business: a revision that can serve at all has the
 	// capacity for any share.
 	Elastic bool
+	// External says that another autoscaler sets the replicas, and that a share still needs its number of them.
+	External bool
 }
 
 // Revision is one revision that has a record, a workload, or both.
 type Revision struct {
 	Number Number
 	Inputs string
+	// SameModel says that it runs what the spec asks for under other propagated labels or annotations, or under the
+	// same. It is false while the spec cannot be resolved.
+	SameModel bool
 	// Recorded says that it can be brought back after its workload is gone.
 	Recorded bool
 	// Workload is nil when it runs nothing.
@@ -64,6 +72,21 @@ type Workload struct {
 	IdleSince time.Time
 	// Failed says that it does not become ready without help.
 	Failed bool
+
+	// Unobserved says that its replicas were changed and the change has not been acted on: pods that look ready may
+	// be about to go.
+	Unobserved bool
+	// Leftover counts the ready replicas from before the last scale from zero, and ScaledUpAt is the time of that
+	// scale. Shortly after it they may be about to go.
+	Leftover   int
+	ScaledUpAt time.Time
+	// ReadySince is since when at least one replica has been ready without a break; zero when that is not known.
+	ReadySince time.Time
+	// UnschedulableSince is since when its pods have found no node; zero while they have one.
+	UnschedulableSince time.Time
+	// Held is the number of replicas that the operator raised it to against an external autoscaler, and Lowered how
+	// often that autoscaler has lowered them since. Both are 0 for a workload that is not held.
+	Held, Lowered int
 }
 
 // Route is what splits the traffic, as it was found.
@@ -90,6 +113,8 @@ type Route struct {
 type Reported struct {
 	Stable, Previous, Target Number
 	Split                    Split
+	// Tried says that the target was reported as rolled back.
+	Tried bool
 }
 
 // tellsOf tells whether users were told that the split is served.
@@ -106,6 +131,11 @@ func (r Revision) Capacity() int {
 		return 0
 	}
 	return r.Workload.Ready
+}
+
+// hasPods reports whether any pod of it exists or is asked for.
+func (w *Workload) hasPods() bool {
+	return w != nil && (w.Ready > 0 || w.Replicas > 0 || w.Pods > 0)
 }
 
 // find returns the revision of that number; its zero value when there is none.

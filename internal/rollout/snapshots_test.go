@@ -50,8 +50,10 @@ func randomWanted(d *dice) Wanted {
 		Percent: randomPercent(d),
 		Stopped: d.once(12),
 		Tagged:  d.once(3),
+		Replace: d.once(4),
 		Replicas: pick(d, Bounds{Min: 1, Max: 1}, Bounds{Min: 1, Max: 10}, Bounds{Min: 3, Max: 3}, Bounds{Min: 2, Max: 5},
-			Bounds{Min: 0, Max: 3}, Bounds{Min: 1, Elastic: true}, Bounds{Elastic: true}, Bounds{Min: 4, Max: 2}),
+			Bounds{Min: 0, Max: 3}, Bounds{Min: 1, Elastic: true}, Bounds{Elastic: true}, Bounds{Min: 4, Max: 2},
+			Bounds{Min: 1, Max: 10, External: true}, Bounds{Min: 2, Max: 2, External: true}),
 	}
 	switch d.roll(10) {
 	case 8:
@@ -77,6 +79,15 @@ func randomRevision(d *dice, n Number) Revision {
 	}
 	if revision.Workload == nil && d.once(2) {
 		revision.Recorded = false
+	}
+	revision.SameModel = d.once(4)
+	if workload := revision.Workload; workload != nil && d.once(4) {
+		workload.Unobserved, workload.Leftover, workload.ScaledUpAt = d.once(2), d.roll(2), randomPast(d)
+		workload.ReadySince = randomPast(d)
+		if workload.Ready == 0 {
+			workload.UnschedulableSince = randomPast(d)
+		}
+		workload.Held, workload.Lowered = d.roll(4), d.roll(3)
 	}
 	return revision
 }
@@ -118,6 +129,17 @@ func randomRecord(d *dice) Record {
 	}
 	record.Split = randomSplit(d, record.Target, record.Stable)
 	record.Before = pick(d, record.Split, randomSplit(d, record.Target, record.Stable))
+	if d.once(2) {
+		record.Version = RecordVersion
+		record.AskedAt, record.Tried, record.Returning = randomPast(d), d.once(2), d.once(3)
+		if d.once(3) {
+			record.LostAt = randomPast(d)
+		}
+		if d.once(3) {
+			record.Routed = []Number{1 + Number(d.roll(manyRevisions))}
+		}
+		record.Replacement = pick(d, "", "", Replacing, ReplacementFailed)
+	}
 	if d.once(3) {
 		record.Floors = map[Number]int{record.Stable: 1 + d.roll(8), record.Target: 1 + d.roll(8)}
 	}

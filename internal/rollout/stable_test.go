@@ -5,8 +5,9 @@ package rollout
 
 import "testing"
 
-// TestStableTakesBack: a stable that has a share, be it 1 %, takes the rest back in the same decision, ready or not;
-// one that has none waits for its replicas, or for the first of them where nobody can serve.
+// TestStableTakesBack: a stable that has a share, be it 1 %, takes the rest back in the same decision if it has a ready
+// replica, or if no other revision can serve. A stable without a share gets it in parts, or at once where no revision
+// can serve.
 func TestStableTakesBack(t *testing.T) {
 	tests := map[string]struct {
 		split          Split
@@ -16,12 +17,13 @@ func TestStableTakesBack(t *testing.T) {
 	}{
 		"from a canary of 10":                  {between(2, 10, 1), 4, 1, new(0), between(2, 0, 1)},
 		"from a canary of 99":                  {between(2, 99, 1), 1, 4, new(0), between(2, 0, 1)},
-		"from a canary of 99, unready":         {between(2, 99, 1), 0, 4, new(0), between(2, 0, 1)},
+		"from a canary of 99, unready":         {between(2, 99, 1), 0, 4, new(0), between(2, 99, 1)},
+		"from a canary of 99, both unready":    {between(2, 99, 1), 0, 0, new(0), between(2, 0, 1)},
 		"a part of it":                         {between(2, 99, 1), 1, 4, new(50), between(2, 50, 1)},
 		"from a canary that has lost its pods": {between(2, 99, 1), 1, 0, new(99), between(2, 0, 1)},
-		"without a share, in part":             {All(2), 3, 4, new(0), All(2)},
+		"without a share, in part":             {All(2), 3, 4, new(0), between(2, 25, 1)},
 		"without a share":                      {All(2), 4, 4, new(0), between(2, 0, 1)},
-		"with a share of 0, in part":           {between(2, 100, 1), 3, 4, new(0), between(2, 100, 1)},
+		"with a share of 0, in part":           {between(2, 100, 1), 3, 4, new(0), between(2, 25, 1)},
 		"without a share, and nobody serves":   {All(2), 0, 0, new(0), All(2)},
 		"without a share, and alone ready":     {All(2), 1, 0, new(0), between(2, 0, 1)},
 	}

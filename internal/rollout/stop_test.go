@@ -89,8 +89,8 @@ func TestStopBeforeTheFirstIsReady(t *testing.T) {
 	seen := sees(nil, 1, nil, down(1))
 	seen.Wanted.Stopped = true
 	decision := Decide(seen, testPolicy, testNow)
-	if decision.Record != nil || decision.Phase != Stopped {
-		t.Errorf("phase is %s, with record %+v", decision.Phase, decision.Record)
+	if decision.Record != nil || decision.Phase != Stopping {
+		t.Errorf("phase is %s, with record %+v, while a pod runs", decision.Phase, decision.Record)
 	}
 	if plan := planOf(decision, 1); plan.Action != ScaleDown {
 		t.Errorf("plan is %+v", plan)

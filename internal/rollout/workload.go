@@ -21,10 +21,17 @@ func (d *decider) decision() Decision {
 		Forget:      d.forget(),
 		Phase:       d.phase(),
 		Waiting:     d.waiting,
+		HeldBack:    d.heldBack,
 		Transitions: d.transitions(),
+	}
+	if d.unsettled {
+		decision.Unsettled = d.target
 	}
 	if d.after.Stable != 0 {
 		record := d.after
+		if record.Encode() != d.before.Encode() {
+			record.Version = RecordVersion
+		}
 		decision.Record = &record
 	}
 	decision.WakeAt = d.wakeAt(decision.Workloads)
@@ -53,7 +60,7 @@ func (d *decider) workloads() []WorkloadPlan {
 	for _, revision := range d.Revisions {
 		switch {
 		case d.runs(revision.Number):
-			plans = append(plans, WorkloadPlan{Revision: revision.Number, Action: Run, Floor: d.floor(revision.Number)})
+			plans = append(plans, d.run(revision))
 		case revision.Workload != nil:
 			plans = append(plans, d.retire(revision))
 		}
@@ -65,28 +72,51 @@ func (d *decider) workloads() []WorkloadPlan {
 	return plans
 }
 
+// run plans a workload that runs.
+func (d *decider) run(revision Revision) WorkloadPlan {
+	plan := WorkloadPlan{Revision: revision.Number, Action: Run, Floor: d.floor(revision.Number)}
+	if d.Wanted.Replicas.External {
+		d.holdExternal(&plan, revision.Workload)
+	}
+	return plan
+}
+
 // runs tells whether a revision needs its workload: it is asked for, can be asked for at any moment, or serves.
 func (d *decider) runs(n Number) bool {
-	if d.Wanted.Stopped {
+	if d.Wanted.Stopped || d.makesRoom(n) {
 		return false
 	}
 	return n == d.target || n == d.after.Stable || d.after.Split.Has(n)
 }
 
+// makesRoom reports whether a revision is down so that another can have its node (row 22).
+func (d *decider) makesRoom(n Number) bool {
+	switch d.after.Replacement {
+	case Replacing:
+		return n != d.target
+	case ReplacementFailed:
+		return n == d.target
+	}
+	return false
+}
+
 // retire takes the next step down. No step is taken while a route may still point at the revision, and the time to
-// drain counts from when none did.
+// drain counts from when none did. A revision that no route has ever named has nothing to drain.
 func (d *decider) retire(revision Revision) WorkloadPlan {
-	workload := *revision.Workload
-	plan := WorkloadPlan{Revision: revision.Number, IdleSince: workload.IdleSince}
+	n, workload := revision.Number, *revision.Workload
+	plan := WorkloadPlan{Revision: n, IdleSince: workload.IdleSince}
 	if plan.IdleSince.IsZero() {
 		plan.IdleSince = d.now
 	}
+	routed := d.before.hasRouted(n) || d.Route.Split.Has(n) || slices.Contains(d.Route.Tags, n)
 	switch {
-	case d.mayBeRouted(revision.Number):
-		return WorkloadPlan{Revision: revision.Number, Action: Keep}
-	case workload.Ready > 0 && d.now.Before(plan.IdleSince.Add(d.policy.DrainPeriod)):
+	case d.makesRoom(n) && !d.Wanted.Stopped:
+		plan.Action = ScaleDown
+	case routed && d.mayBeRouted(n):
+		return WorkloadPlan{Revision: n, Action: Keep}
+	case routed && (workload.Ready > 0 || workload.Pods > 0) && d.now.Before(plan.IdleSince.Add(d.policy.DrainPeriod)):
 		plan.Action = Drain
-	case workload.Replicas > 0 || workload.Pods > 0, !revision.Recorded && d.inUse(revision.Number):
+	case workload.Replicas > 0 || workload.Pods > 0, !revision.Recorded && d.inUse(n):
 		plan.Action = ScaleDown // A workload whose record was lost is the last that knows what it runs.
 	default:
 		plan.Action = Delete
@@ -132,8 +162,12 @@ func (d *decider) phase() Phase {
 	target := d.find(d.target)
 	stable := d.target == d.after.Stable
 	switch {
+	case d.Wanted.Stopped && slices.ContainsFunc(d.Revisions, func(r Revision) bool { return r.Workload.hasPods() }):
+		return Stopping
 	case d.Wanted.Stopped:
 		return Stopped
+	case d.after.Replacement == ReplacementFailed:
+		return Failed
 	case target.Workload != nil && target.Workload.Failed && target.Capacity() == 0:
 		return Failed
 	case target.Capacity() == 0:
@@ -142,6 +176,8 @@ func (d *decider) phase() Phase {
 		return Shifting
 	case stable:
 		return Stable
+	case d.after.Split.Percent(d.target) == 0 && !d.tried():
+		return Preview
 	case d.after.Split.Percent(d.target) == 0:
 		return RolledBack
 	default:
@@ -157,8 +193,11 @@ func (d *decider) transitions() []Transition {
 	if d.create {
 		add(Created, d.target, 0)
 	}
-	if old := d.before.Target; old != d.target && old != d.before.Stable && d.before.Split.Has(old) {
-		add(Superseded, old, d.target)
+	for _, share := range d.before.Split.shares {
+		n := share.Revision
+		if n != d.target && n != d.before.Stable && n != d.after.Stable && !d.after.Split.Has(n) && !d.Wanted.Stopped {
+			add(Superseded, n, d.target)
+		}
 	}
 	switch {
 	case d.after.Stable == d.target && d.before.Stable != d.target && d.before.Stable != 0:
@@ -167,6 +206,10 @@ func (d *decider) transitions() []Transition {
 		add(WasRolledBack, d.target, d.after.Stable)
 	case d.after.NothingToUndo && !d.before.NothingToUndo:
 		add(NothingToUndo, d.target, 0)
+	case d.after.Replacement == Replacing && d.before.Replacement != Replacing:
+		add(Replaces, d.target, d.after.Stable)
+	case d.after.Replacement == ReplacementFailed && d.before.Replacement != ReplacementFailed:
+		add(ReplaceFailed, d.target, d.after.Stable)
 	}
 	if !d.after.Split.Equal(d.before.Split) {
 		found = append(found, Transition{Kind: Shifted, From: d.before.Split, To: d.after.Split})
@@ -174,30 +217,42 @@ func (d *decider) transitions() []Transition {
 	return found
 }
 
-// rolledBack tells whether this decision takes the target's traffic away because the percent says so: it undoes a
-// promotion, or it sends a canary that had a share home.
+// rolledBack reports whether this decision takes the target's traffic away because the percent says so: a promotion is
+// undone to the share that was asked for, or a canary that had a share loses it. It is told when the traffic moves, not
+// when it is asked for.
 func (d *decider) rolledBack() bool {
-	undone := d.after.Stable != d.before.Stable && d.before.Stable == d.target
-	sentHome := d.target != d.after.Stable && d.percent != nil && *d.percent == 0 &&
-		(d.before.Percent == nil || *d.before.Percent != 0) && d.before.Split.Percent(d.target) > 0
-	return undone || sentHome
+	had, has := d.before.Split.Percent(d.target), d.after.Split.Percent(d.target)
+	if d.target == d.after.Stable || d.percent == nil || has >= had || d.after.Returning || d.Wanted.Stopped {
+		return false
+	}
+	undone := had == 100 || d.before.Returning
+	return undone && has == *d.percent || *d.percent == 0
+}
+
+// tried reports whether the target has had a share since it became the target.
+func (d *decider) tried() bool {
+	return d.after.Tried || d.target == d.before.Target && d.before.hadShare()
+}
+
+// wake notes a time at which time alone changes the decision.
+func (d *decider) wake(at time.Time) {
+	if at.After(d.now) {
+		d.wakes = append(d.wakes, at)
+	}
 }
 
 // wakeAt is the next moment at which time alone changes the decision.
 func (d *decider) wakeAt(plans []WorkloadPlan) time.Time {
-	var wake time.Time
-	at := func(t time.Time) {
-		if t.After(d.now) && (wake.IsZero() || t.Before(wake)) {
-			wake = t
-		}
-	}
 	for _, plan := range plans {
 		if plan.Action == Drain {
-			at(plan.IdleSince.Add(d.policy.DrainPeriod))
+			d.wake(plan.IdleSince.Add(d.policy.DrainPeriod))
 		}
 	}
-	if len(d.after.Floors) > 0 && !d.after.Split.isShared() {
-		at(d.holdEnds(d.after))
+	if len(d.after.Floors) > 0 && (!d.after.Split.isShared() || d.Wanted.Replicas.External) {
+		d.wake(d.holdEnds(d.after))
 	}
-	return wake
+	if len(d.wakes) == 0 {
+		return time.Time{}
+	}
+	return slices.MinFunc(d.wakes, time.Time.Compare)
 }

@@ -36,9 +36,32 @@ func TestRetire(t *testing.T) {
 			workload: running, idleFor: drain,
 			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(drain)},
 		},
-		"what cannot serve has nothing to drain": {
+		"its last replica is unready: it drains all the same": {
 			workload: Workload{Replicas: 1, Pods: 1},
+			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
+			wantWake: testNow.Add(drain),
+		},
+		"it has no pods, and so nothing to drain": {
+			workload: Workload{Replicas: 1},
 			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
+		},
+		"no route has ever named it": {
+			workload: running,
+			change:   func(s *Snapshot) { s.Route.Record.Version = RecordVersion },
+			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
+		},
+		"no route has ever named it, and the gateway has yet to accept the route": {
+			workload: running,
+			change:   func(s *Snapshot) { s.Route.Record.Version, s.Route.TakenOver = RecordVersion, false },
+			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
+		},
+		"a route has named it before the last shift": {
+			workload: running,
+			change: func(s *Snapshot) {
+				s.Route.Record.Version, s.Route.Record.Routed = RecordVersion, []Number{2}
+			},
+			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
+			wantWake: testNow.Add(drain),
 		},
 		"its autoscaler is ahead of the drain": {
 			workload: Workload{Ready: 1, Leaving: true, Pods: 1}, idleFor: time.Second,

@@ -1,0 +1,78 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"testing"
+	"time"
+)
+
+// TestFlappingReadiness: a share is taken away at once, and comes back once its revision has been ready for a while.
+func TestFlappingReadiness(t *testing.T) {
+	tests := map[string]struct {
+		lostAgo, readyFor time.Duration // readyFor is 0 where it is not known.
+		change            func(*Snapshot)
+		want              string
+		wantWake          time.Duration
+	}{
+		"ready again after a second":                   {lostAgo: time.Second, want: "2:0 1:100", wantWake: 29 * time.Second},
+		"ready for half a minute":                      {lostAgo: time.Minute, readyFor: 30 * time.Second, want: "2:10 1:90"},
+		"ready for less":                               {lostAgo: time.Minute, readyFor: 20 * time.Second, want: "2:0 1:100", wantWake: 10 * time.Second},
+		"back after more than five minutes":            {lostAgo: 5 * time.Minute, readyFor: time.Second, want: "2:10 1:90"},
+		"the loss is forgotten before the period":      {lostAgo: 290 * time.Second, readyFor: time.Second, want: "2:0 1:100", wantWake: 10 * time.Second},
+		"a kubelet whose clock is ahead":               {lostAgo: 30 * time.Second, readyFor: -time.Hour, want: "2:10 1:90"},
+		"an operator whose clock was ahead":            {lostAgo: -time.Hour, want: "2:10 1:90"},
+		"the stable cannot serve":                      {lostAgo: time.Second, change: func(s *Snapshot) { s.Revisions[0] = down(1) }, want: "2:10 1:90"},
+		"it has never lost its readiness":              {want: "2:10 1:90"},
+		"another revision is asked for":                {lostAgo: time.Second, change: func(s *Snapshot) { s.Route.Record.Target = 3 }, want: "2:10 1:90"},
+		"its percent is nothing: it is not waited":     {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = new(0) }, want: "2:0 1:100", wantWake: 29 * time.Second},
+		"the promotion waits for its stability, too":   {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = nil }, want: "2:0 1:100", wantWake: 29 * time.Second},
+		"the stable has just lost its own: unaffected": {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Inputs = inputs(1) }, want: "1:100"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			record := remembered(1, 0, 2, new(10), between(2, 0, 1))
+			if test.lostAgo != 0 {
+				record.LostAt = testNow.Add(-test.lostAgo)
+			}
+			canary := up(2)
+			if test.readyFor != 0 {
+				canary.Workload.ReadySince = testNow.Add(-test.readyFor)
+			}
+			seen := sees(record, 2, new(10), up(1), canary)
+			if test.change != nil {
+				test.change(&seen)
+			}
+			decision := Decide(seen, testPolicy, testNow)
+			if got := decision.Record.Split.String(); got != test.want {
+				t.Errorf("the split is %s, want %s", got, test.want)
+			}
+			if wake := testNow.Add(test.wantWake); test.wantWake > 0 && !decision.WakeAt.Equal(wake) {
+				t.Errorf("it wakes at %s, want %s", decision.WakeAt, wake)
+			}
+			if unsettled := decision.Unsettled != 0; unsettled != (test.wantWake > 0) {
+				t.Errorf("unsettled: %d", decision.Unsettled)
+			}
+		})
+	}
+}
+
+// TestFlapsAreFewWrites: readiness that changes each second moves the route once.
+func TestFlapsAreFewWrites(t *testing.T) {
+	record := remembered(1, 0, 2, new(10), between(2, 10, 1))
+	writes := 0
+	for second := range 60 {
+		canary := up(2)
+		canary.Workload.Ready = second % 2
+		canary.Workload.ReadySince = testNow.Add(time.Duration(second) * time.Second)
+		decision := Decide(sees(record, 2, new(10), up(1), canary), testPolicy, testNow.Add(time.Duration(second)*time.Second))
+		if decision.Record.Encode() != record.Encode() {
+			writes++
+		}
+		record = decision.Record
+	}
+	if writes != 1 {
+		t.Errorf("%d writes of the route in a minute, want 1", writes)
+	}
+}

@@ -1,0 +1,220 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// undone is a snapshot of a promotion of 2 that is being undone, of a model that needs eight replicas.
+func undone(record *Record, percent int, ready int) Snapshot {
+	back := upWith(1, 8)
+	back.Workload.Ready = ready
+	seen := sees(record, 2, new(percent), back, upWith(2, 8))
+	seen.Wanted.Replicas = scaled
+	return seen
+}
+
+// TestRollbackInParts brings the previous revision back, replica by replica.
+func TestRollbackInParts(t *testing.T) {
+	type step struct {
+		after time.Duration
+		ready int
+		want  string
+	}
+	tests := map[string]struct {
+		percent int
+		steps   []step
+	}{
+		"it grows with the ready replicas": {0, []step{
+			{0, 0, "2:100"}, {time.Minute, 1, "2:88 1:12"}, {time.Minute, 3, "2:63 1:37"}, {time.Minute, 8, "2:0 1:100"},
+		}},
+		"one replica is missing": {0, []step{{0, 0, "2:100"}, {time.Minute, 7, "2:13 1:87"}, {24 * time.Hour, 7, "2:13 1:87"}}},
+		"not before ten seconds have passed": {0, []step{
+			{0, 2, "2:75 1:25"}, {9 * time.Second, 4, "2:75 1:25"}, {time.Second, 4, "2:50 1:50"}, {time.Second, 8, "2:50 1:50"},
+			{9 * time.Second, 8, "2:0 1:100"},
+		}},
+		"a lost replica takes nothing back": {0, []step{{0, 4, "2:50 1:50"}, {time.Minute, 2, "2:50 1:50"}}},
+		"never more than is asked":          {60, []step{{0, 2, "2:75 1:25"}, {time.Minute, 3, "2:63 1:37"}, {time.Minute, 4, "2:60 1:40"}}},
+		"the last part may be small":        {10, []step{{0, 7, "2:13 1:87"}, {time.Minute, 8, "2:10 1:90"}}},
+		"at once where all replicas are ready": {
+			0, []step{{0, 8, "2:0 1:100"}},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			record, now := remembered(2, 1, 2, nil, All(2)), testNow
+			for i, step := range test.steps {
+				now = now.Add(step.after)
+				decision := Decide(undone(record, test.percent, step.ready), testPolicy, now)
+				if got := decision.Record.Split.String(); got != step.want {
+					t.Fatalf("step %d: the split is %s, want %s", i, got, step.want)
+				}
+				if decision.Record.Stable != 1 {
+					t.Errorf("step %d: the stable is %d", i, decision.Record.Stable)
+				}
+				record = decision.Record
+			}
+		})
+	}
+}
+
+// TestPartsIgnoreTheMinimum: one of two replicas that the traffic needs takes half, whatever minReplicas says.
+func TestPartsIgnoreTheMinimum(t *testing.T) {
+	back := upWith(1, 8)
+	back.Workload.Ready = 1
+	seen := sees(remembered(2, 1, 2, nil, All(2)), 2, new(0), back, upWith(2, 2))
+	seen.Wanted.Replicas = Bounds{Min: 8, Max: 10}
+	if got := Decide(seen, testPolicy, testNow).Record.Split.String(); got != "2:50 1:50" {
+		t.Errorf("the split is %s", got)
+	}
+}
+
+// TestAPartIsNoShareToTakeBackFrom: while the stable gets its share in parts, a change of mind does not give it the rest
+// on too few replicas, and a superseding revision waits.
+func TestAPartIsNoShareToTakeBackFrom(t *testing.T) {
+	part := Decide(undone(remembered(2, 1, 2, nil, All(2)), 0, 2), testPolicy, testNow).Record
+	later := testNow.Add(time.Minute)
+	for name, test := range map[string]struct {
+		change func(*Snapshot)
+		want   string
+	}{
+		"another percent":             {func(s *Snapshot) { s.Wanted.Percent = new(50) }, "2:75 1:25"},
+		"another model":               {func(s *Snapshot) { s.Wanted.Inputs = inputs(3) }, "2:75 1:25"},
+		"the stable's own model":      {func(s *Snapshot) { s.Wanted.Inputs = inputs(1) }, "2:75 1:25"},
+		"no percent: it is promoted":  {func(s *Snapshot) { s.Wanted.Percent = nil }, "2:100"},
+		"the other one cannot serve":  {func(s *Snapshot) { s.Revisions[1].Workload.Ready = 0 }, "2:0 1:100"},
+		"the stable has none left":    {func(s *Snapshot) { s.Revisions[0].Workload.Ready = 0 }, "2:75 1:25"},
+		"stopped":                     {func(s *Snapshot) { s.Wanted.Stopped = true }, "none"},
+		"a spec that is not resolved": {func(s *Snapshot) { s.Wanted.Inputs = "" }, "2:75 1:25"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen := undone(part, 0, 2)
+			test.change(&seen)
+			if got := Decide(seen, testPolicy, later).Record.Split.String(); got != test.want {
+				t.Errorf("the split is %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestTheRollbackIsToldWhenTheTrafficHasMoved, not when it is asked for.
+func TestTheRollbackIsToldWhenTheTrafficHasMoved(t *testing.T) {
+	told := func(d Decision) (told bool) {
+		for _, transition := range d.Transitions {
+			told = told || transition.Kind == WasRolledBack
+		}
+		return told
+	}
+	record, now := remembered(2, 1, 2, nil, All(2)), testNow
+	for _, step := range []struct {
+		ready int
+		want  bool
+	}{{0, false}, {4, false}, {8, true}, {8, false}} {
+		decision := Decide(undone(record, 0, step.ready), testPolicy, now)
+		if got := told(decision); got != step.want {
+			t.Errorf("with %d ready replicas of 8 at %s: told %t, want %t", step.ready, decision.Record.Split, got, step.want)
+		}
+		record, now = decision.Record, now.Add(time.Minute)
+	}
+}
+
+// TestCapacityIsNotMeasuredAtABadMoment: while replicas are held, the traffic needs at least those.
+func TestCapacityIsNotMeasuredAtABadMoment(t *testing.T) {
+	for name, percent := range map[string]*int{"promotion": nil, "a larger share": new(50)} {
+		t.Run(name, func(t *testing.T) {
+			record := remembered(1, 0, 2, new(10), between(2, 10, 1))
+			record.Floors = map[Number]int{1: 8}
+			stable := upWith(1, 8)
+			stable.Workload.Ready = 1 // A node pool is being upgraded.
+			seen := sees(record, 2, percent, stable, upWith(2, 1))
+			seen.Wanted.Replicas = scaled
+			decision := Decide(seen, testPolicy, testNow)
+			if !decision.Record.Split.Equal(record.Split) {
+				t.Errorf("the split is %s on one replica", decision.Record.Split)
+			}
+			want := ceilDiv(8*decision.Waiting.Percent, 100)
+			if decision.Waiting.Need != want || planOf(decision, 2).Floor != want {
+				t.Errorf("it waits for %+v and loads with %d, want %d", decision.Waiting, planOf(decision, 2).Floor, want)
+			}
+		})
+	}
+}
+
+// TestReplicasThatMayBeAboutToGo: after a scale from zero, replicas that look ready count once the change has been acted
+// on and no pod of before can be deleted for it.
+func TestReplicasThatMayBeAboutToGo(t *testing.T) {
+	tests := map[string]struct {
+		workload Workload
+		want     string
+		wantWake time.Duration
+	}{
+		"the change has not been observed": {Workload{Ready: 1, Replicas: 1, Pods: 1, Unobserved: true}, "2:100", 0},
+		"only a pod of before": {
+			Workload{Ready: 1, Replicas: 1, Pods: 1, Leftover: 1, ScaledUpAt: testNow.Add(-time.Second)}, "2:100", 9 * time.Second,
+		},
+		"a pod of before that has stayed": {Workload{Ready: 1, Replicas: 1, Pods: 1, Leftover: 1, ScaledUpAt: testNow.Add(-10 * time.Second)}, "2:0 1:100", 0},
+		"a new pod":                       {Workload{Ready: 1, Replicas: 1, Pods: 1, ScaledUpAt: testNow}, "2:0 1:100", 0},
+		"a new pod beside one of before":  {Workload{Ready: 2, Replicas: 1, Pods: 2, Leftover: 1, ScaledUpAt: testNow}, "2:0 1:100", 0},
+		"a clock that was ahead":          {Workload{Ready: 1, Replicas: 1, Pods: 1, Leftover: 1, ScaledUpAt: testNow.Add(time.Hour)}, "2:0 1:100", 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			back := upWith(1, 1)
+			back.Workload = &test.workload
+			decision := Decide(sees(remembered(2, 1, 2, nil, All(2)), 2, new(0), back, up(2)), testPolicy, testNow)
+			if got := decision.Record.Split.String(); got != test.want {
+				t.Errorf("the split is %s, want %s", got, test.want)
+			}
+			if wake := testNow.Add(test.wantWake); test.wantWake > 0 && !decision.WakeAt.Equal(wake) {
+				t.Errorf("it wakes at %s, want %s", decision.WakeAt, wake)
+			}
+		})
+	}
+}
+
+// TestAWaitIsOverdue: a share that waits for replicas longer than the progress deadline is reported; the deadline counts
+// from when it was asked for, or from when its first replica was ready.
+func TestAWaitIsOverdue(t *testing.T) {
+	policy := testPolicy
+	policy.ProgressDeadline = 10 * time.Minute
+	tests := map[string]struct {
+		askedAt, readySince time.Duration // Before now; 0 for unknown.
+		want                bool
+		wantWake            time.Duration
+	}{
+		"asked for a minute ago":                     {askedAt: time.Minute, wantWake: 9 * time.Minute},
+		"asked for long ago":                         {askedAt: time.Hour, want: true},
+		"loaded for long, and ready since a minute":  {askedAt: time.Hour, readySince: time.Minute, wantWake: 9 * time.Minute},
+		"ready for longer than it has been asked":    {askedAt: time.Minute, readySince: time.Hour, wantWake: 9 * time.Minute},
+		"a kubelet whose clock is ahead":             {askedAt: time.Hour, readySince: -time.Hour, want: true},
+		"a record of the first release does not say": {},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			record := remembered(1, 0, 2, new(50), between(2, 10, 1))
+			record.Floors = map[Number]int{1: 8}
+			if test.askedAt != 0 {
+				record.AskedAt = testNow.Add(-test.askedAt)
+			}
+			canary := upWith(2, 1)
+			if test.readySince != 0 {
+				canary.Workload.ReadySince = testNow.Add(-test.readySince)
+			}
+			seen := sees(record, 2, new(50), upWith(1, 8), canary)
+			seen.Wanted.Replicas = scaled
+			decision := Decide(seen, policy, testNow)
+			want := &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4, Overdue: test.want}
+			if diff := cmp.Diff(want, decision.Waiting); diff != "" {
+				t.Errorf("waits (-want +got):\n%s", diff)
+			}
+			if wake := testNow.Add(test.wantWake); test.wantWake > 0 && !decision.WakeAt.Equal(wake) {
+				t.Errorf("it wakes at %s, want %s", decision.WakeAt, wake)
+			}
+		})
+	}
+}
