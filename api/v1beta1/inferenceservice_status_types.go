@@ -259,6 +259,9 @@ const (
 	// PhaseRolledBack: the revision that the spec asks for is up and gets nothing, as its
 	// percent of 0 says.
 	PhaseRolledBack Phase = "RolledBack"
+	// PhasePreview: the revision that the spec asks for is up and gets nothing, as its
+	// percent is 0. It has had no traffic yet: nothing was rolled back.
+	PhasePreview Phase = "Preview"
 	// PhaseStable: one revision has everything and nothing is left to do.
 	PhaseStable Phase = "Stable"
 	// PhaseBlocked: the spec cannot be realised without help.

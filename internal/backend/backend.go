@@ -130,7 +130,9 @@ func (o *Observation) Identify(wanted *predictor.Resolved, keepRuntime bool) {
 		}
 	}
 	for i, revision := range o.Rollout.Revisions {
-		if made, ok := o.Recorded[revision.Number]; ok && wanted.Inputs != "" && made.Identity.Equal(wanted.Identity) {
+		made, ok := o.Recorded[revision.Number]
+		o.Rollout.Revisions[i].SameModel = ok && wanted.Inputs != "" && made.Identity.EqualModel(wanted.Identity)
+		if ok && wanted.Inputs != "" && made.Identity.Equal(wanted.Identity) {
 			o.Rollout.Revisions[i].Inputs = wanted.Inputs
 		}
 	}

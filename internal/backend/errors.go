@@ -7,6 +7,8 @@ import (
 	"errors"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // ErrStale says that what was observed is older than what is, or about to go: the decision must be taken anew.
@@ -21,6 +23,15 @@ func (e *EntranceError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *EntranceError) Unwrap() error { return e.Err }
+
+// CheckRecordVersion returns a *[rollout.NewerVersionError] where a later version of the operator wrote a rollout record.
+func CheckRecordVersion(record string) error {
+	var newer *rollout.NewerVersionError
+	if _, err := rollout.DecodeRecord(record); errors.As(err, &newer) {
+		return newer
+	}
+	return nil
+}
 
 // IsStale tells whether an error says nothing but that a decision was taken on an old view. Among errors that were
 // joined, every one must: an old view must not hide what else went wrong.

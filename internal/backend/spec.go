@@ -52,6 +52,7 @@ func Reported(isvc *v1beta1.InferenceService) rollout.Reported {
 		Stable:   number(component.LatestRolledoutRevision),
 		Previous: number(component.PreviousRolledoutRevision),
 		Target:   number(component.LatestCreatedRevision),
+		Tried:    isvc.Status.Phase == v1beta1.PhaseRolledBack,
 	}
 	var shares []rollout.Share
 	for _, target := range component.Traffic {

@@ -159,6 +159,8 @@ func (p *pass) policy() rollout.Policy {
 		DrainPeriod:  p.Config.Rollout.DrainPeriod.Duration,
 		CapacityHold: p.Config.Rollout.CapacityHold.Duration,
 		HistoryLimit: int(p.Config.Rollout.RevisionHistoryLimit),
+
+		ProgressDeadline: p.Config.Rollout.ProgressDeadline.Duration,
 	}
 }
 

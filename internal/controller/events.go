@@ -31,6 +31,8 @@ const (
 	eventRolledBack        = "RolledBack"
 	eventSuperseded        = "Superseded"
 	eventNothingToUndo     = "NothingToRollBackTo"
+	eventReplacing         = "Replacing"
+	eventReplacementFailed = "ReplacementFailed"
 	eventReady             = "Ready"
 	eventRevisionFailed    = "RevisionFailed"
 	eventRevisionRecovered = "RevisionRecovered"
@@ -60,7 +62,7 @@ func (p *pass) announce(ctx context.Context, written backend.Written) {
 		}
 		reason, note := p.describe(transition)
 		kind := corev1.EventTypeNormal
-		if transition.Kind == rollout.NothingToUndo {
+		if transition.Kind == rollout.NothingToUndo || transition.Kind == rollout.ReplaceFailed {
 			kind = corev1.EventTypeWarning
 		}
 		p.event(kind, reason, actionRollout, note)
@@ -89,6 +91,10 @@ func (p *pass) describe(transition rollout.Transition) (reason, note string) {
 		return eventSuperseded, fmt.Sprintf("Took %s out of the traffic: the spec asks for %s", revision, other)
 	case rollout.NothingToUndo:
 		return eventNothingToUndo, fmt.Sprintf("canaryTrafficPercent asks to undo the promotion of %s, but no earlier revision is left", revision)
+	case rollout.Replaces:
+		return eventReplacing, fmt.Sprintf("Taking %s down so that %s can have its node: the deploymentStrategy allows it", other, revision)
+	case rollout.ReplaceFailed:
+		return eventReplacementFailed, fmt.Sprintf("%s did not become ready in the place of %s, which is brought back; change the spec to try again", revision, other)
 	default:
 		return eventTrafficShifted, p.shift(transition.From, transition.To)
 	}
@@ -151,7 +157,7 @@ func (p *pass) shiftReason() metrics.ShiftReason {
 			return metrics.Rollback
 		case rollout.Superseded:
 			return metrics.Superseded
-		case rollout.Created, rollout.Shifted, rollout.NothingToUndo:
+		case rollout.Created, rollout.Shifted, rollout.NothingToUndo, rollout.Replaces, rollout.ReplaceFailed:
 		}
 	}
 	before := p.observed.Rollout.Route.Record

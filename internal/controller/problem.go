@@ -13,6 +13,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/status"
 )
 
@@ -28,6 +29,7 @@ const (
 	reasonHostTaken              = "HostNameTaken"
 	reasonLocalGatewayNotDefined = "LocalGatewayNotConfigured"
 	reasonNotApplied             = "NotApplied"
+	reasonNewerState             = "NewerRolloutState"
 )
 
 // problemError is a problem on its way up.
@@ -39,6 +41,9 @@ func (e *problemError) Error() string { return e.Message }
 func problemOf(err error) *status.Problem {
 	if problem, ok := errors.AsType[*problemError](err); ok {
 		return &problem.Problem
+	}
+	if newer, ok := errors.AsType[*rollout.NewerVersionError](err); ok {
+		return &status.Problem{Condition: v1beta1.ConditionRoutesReady, Reason: reasonNewerState, Message: newer.Error()}
 	}
 	if conflict, ok := errors.AsType[*backend.ConflictError](err); ok {
 		condition := v1beta1.ConditionPredictorReady

@@ -50,7 +50,7 @@ const OtherFailure = "Other"
 
 // phases are the phases that are counted.
 var phases = []v1beta1.Phase{
-	v1beta1.PhasePending, v1beta1.PhaseProgressing, v1beta1.PhaseCanary, v1beta1.PhaseStable, v1beta1.PhaseRolledBack,
+	v1beta1.PhasePending, v1beta1.PhaseProgressing, v1beta1.PhaseCanary, v1beta1.PhaseStable, v1beta1.PhaseRolledBack, v1beta1.PhasePreview,
 	v1beta1.PhaseBlocked, v1beta1.PhaseStopped,
 }
 

@@ -52,6 +52,11 @@ func (i Identity) EqualSpec(other Identity) bool {
 	return i.RequestedRuntime == other.RequestedRuntime && i.equalButForRuntime(other)
 }
 
+// EqualModel reports whether both run the same, whatever labels and annotations propagate to the pods.
+func (i Identity) EqualModel(other Identity) bool {
+	return i.Predictor == other.Predictor && i.Runtime == other.Runtime && i.Scaling == other.Scaling
+}
+
 func (i Identity) equalButForRuntime(other Identity) bool {
 	return i.Predictor == other.Predictor && i.Scaling == other.Scaling &&
 		i.Labels.equal(other.Labels, unpropagatedLabels) &&

@@ -108,6 +108,8 @@ type WorkloadPlan struct {
 	// any other are not to be written. Held and Lowered must be kept on the workload.
 	Raise         bool
 	Held, Lowered int
+	// ScaledUpAt is when a workload that runs was last scaled up from zero; zero where it never was.
+	ScaledUpAt time.Time
 	// IdleSince is when it was first seen that no route points at a workload that drains or scales down.
 	IdleSince time.Time
 }

@@ -78,6 +78,12 @@ func (d *decider) run(revision Revision) WorkloadPlan {
 	if d.Wanted.Replicas.External {
 		d.holdExternal(&plan, revision.Workload)
 	}
+	if workload := revision.Workload; workload != nil {
+		plan.ScaledUpAt = workload.ScaledUpAt
+		if scales := plan.Raise || !d.Wanted.Replicas.External; scales && workload.Replicas == 0 {
+			plan.ScaledUpAt = d.now
+		}
+	}
 	return plan
 }
 

@@ -27,6 +27,11 @@ const (
 	ReasonNothingToRollBackTo = "NothingToRollBackTo"
 	ReasonRevisionLost        = "RevisionLost"
 	ReasonNotObserved         = "NotObserved"
+	ReasonStopping            = "Stopping"
+	ReasonReplicasOverdue     = "ReplicasOverdue"
+	ReasonReplacing           = "Replacing"
+	ReasonReplacementFailed   = "ReplacementFailed"
+	ReasonHeldBack            = "ExternalAutoscalerHoldsBack"
 )
 
 // verdict is what one condition says.
@@ -91,9 +96,16 @@ func (r *reporter) latestDeploymentReady() verdict {
 	if target == 0 {
 		return notYet(ReasonLoading, "there is no revision yet")
 	}
+	if r.replacement() == rollout.ReplacementFailed {
+		return no(ReasonReplacementFailed, "%s did not become ready in the place of %s, and is not tried again until the spec changes",
+			name, r.revision(r.Decision.Record.Stable))
+	}
 	if waiting := r.Decision.Waiting; waiting != nil && waiting.Revision == target && waiting.Ready > 0 {
 		if failure := r.obstacle(target); failure != nil {
 			return no(failure.Reason, "%s needs %s: %s", name, readyReplicas(waiting.Need), failure.Message)
+		}
+		if waiting.Overdue {
+			return no(ReasonReplicasOverdue, "%s needs %s, which did not become ready within the progress deadline", name, readyReplicas(waiting.Need))
 		}
 		return notYet(ReasonWaitingForReplicas, "%s needs %s", name, readyReplicas(waiting.Need))
 	}
@@ -148,10 +160,18 @@ func (r *reporter) routesReady() verdict {
 		return no(ReasonNothingToRollBackTo,
 			"canaryTrafficPercent asks to undo the promotion of %s, but no earlier revision is left; %s. Remove canaryTrafficPercent, or apply the earlier model again",
 			r.revision(record.Stable), r.whoServes())
+	case r.replacement() == rollout.Replacing:
+		return notYet(ReasonReplacing, "%s is down so that %s can have its node: the deploymentStrategy allows it",
+			r.revision(record.Stable), r.revision(r.Decision.Target))
+	case r.replacement() == rollout.ReplacementFailed:
+		return no(ReasonReplacementFailed, "%s did not become ready in the place of %s; %s. Change the spec to try again",
+			r.revision(r.Decision.Target), r.revision(record.Stable), r.whoServes())
+	case r.Decision.HeldBack != nil:
+		return r.heldBack(*r.Decision.HeldBack)
 	case waiting != nil:
 		return r.waitingVerdict(*waiting)
 	case r.Decision.Programmed:
-		return yes(ReasonReady, "%s", r.whoServes())
+		return yes(ReasonReady, "%s%s", r.whoServes(), r.previewNote(*record))
 	case r.Observed.Route.Refused:
 		return no(r.Observed.Route.Reason, "%s", r.Observed.Route.Message)
 	default:
@@ -159,13 +179,56 @@ func (r *reporter) routesReady() verdict {
 	}
 }
 
+// replacement is how far the target has taken the place of the stable.
+func (r *reporter) replacement() rollout.Replacement {
+	if r.Decision.Record == nil {
+		return ""
+	}
+	return r.Decision.Record.Replacement
+}
+
+// heldBack says which object an external autoscaler keeps too small.
+func (r *reporter) heldBack(held rollout.HeldBack) verdict {
+	return no(ReasonHeldBack, "Deployment %s-deployment needs %s, and an external autoscaler has lowered them three times; let the autoscaler keep at least %d; until then %s",
+		r.revision(held.Revision), replicas(held.Replicas), held.Replicas, r.whoServes())
+}
+
+// previewNote says how to undo the promotion of the stable, which a preview of another model does not do.
+func (r *reporter) previewNote(record rollout.Record) string {
+	if r.Decision.Phase != rollout.Preview || record.Previous == 0 {
+		return ""
+	}
+	stable, previous := r.revision(record.Stable), r.revision(record.Previous)
+	if record.Previous == r.Decision.Target {
+		return fmt.Sprintf(": a preview of %s, and no rollback; to undo the promotion of %s, remove canaryTrafficPercent", previous, stable)
+	}
+	return fmt.Sprintf(": a preview of %s, and no rollback; to undo the promotion of %s, apply the spec of %s without canaryTrafficPercent",
+		r.revision(r.Decision.Target), stable, previous)
+}
+
 func (r *reporter) waitingVerdict(waiting rollout.Waiting) verdict {
 	name := r.revision(waiting.Revision)
+	if r.lost(waiting.Revision) {
+		return no(ReasonRevisionLost,
+			"%s cannot get %d %% of the traffic: its ControllerRevision and its workload were deleted; until then %s. To promote %s: kubectl patch isvc -n %s %s --type=merge -p '{\"spec\":{\"predictor\":{\"canaryTrafficPercent\":null}}}'",
+			name, waiting.Percent, r.whoServes(), r.revision(r.Decision.Target), r.InferenceService.Namespace, r.name)
+	}
 	if failure := r.obstacle(waiting.Revision); failure != nil && r.Observed.Rollout.Wanted.Inputs != "" {
 		return no(failure.Reason, "%s cannot get %d %% of the traffic: %s; until then %s", name, waiting.Percent, failure.Message, r.whoServes())
 	}
+	if waiting.Overdue {
+		return no(ReasonReplicasOverdue, "%s gets %d %% of the traffic once it has %s, which did not become ready within the progress deadline; see its pods with: kubectl get pods -n %s -l %s=%s; until then %s",
+			name, waiting.Percent, readyReplicas(waiting.Need), r.InferenceService.Namespace, v1beta1.LabelRevision, name, r.whoServes())
+	}
 	return notYet(ReasonWaitingForReplicas, "%s gets %d %% of the traffic once it has %s; until then %s",
 		name, waiting.Percent, readyReplicas(waiting.Need), r.whoServes())
+}
+
+func replicas(n int) string {
+	if n == 1 {
+		return "1 replica"
+	}
+	return fmt.Sprintf("%d replicas", n)
 }
 
 func readyReplicas(n int) string {
@@ -239,6 +302,10 @@ func (r *reporter) stoppedCondition() verdict {
 	switch {
 	case r.Observed == nil:
 		return notYet(ReasonNotObserved, "see the other conditions")
+	case r.Decision.Phase == rollout.Stopping && !r.Decision.Programmed && r.Decision.Record != nil:
+		return notYet(ReasonStopping, "the pods go once the gateway sends no more requests")
+	case r.Decision.Phase == rollout.Stopping:
+		return notYet(ReasonStopping, "the pods finish their requests and go")
 	case r.stopped():
 		return yes(ReasonStopped, "stopped by the annotation %s", v1beta1.AnnotationStop)
 	default:

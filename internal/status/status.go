@@ -118,10 +118,16 @@ func (r *reporter) nothingToUndo() bool {
 	return r.Decision.Record != nil && r.Decision.Record.NothingToUndo
 }
 
-func (r *reporter) stopped() bool { return r.Decision.Phase == rollout.Stopped }
+// stopped reports whether nothing is to run, whether or not the last pod has gone.
+func (r *reporter) stopped() bool {
+	return r.Decision.Phase == rollout.Stopped || r.Decision.Phase == rollout.Stopping
+}
 
 // ready counts the replicas of a revision that can serve.
 func (r *reporter) ready(n rollout.Number) int {
+	if n == r.Decision.Unsettled {
+		return 0
+	}
 	for _, revision := range r.Observed.Rollout.Revisions {
 		if revision.Number == n {
 			return revision.Capacity()
@@ -151,6 +157,8 @@ func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
 	switch r.Decision.Phase {
 	case rollout.Stopped:
 		return v1beta1.PhaseStopped
+	case rollout.Stopping:
+		return v1beta1.PhaseProgressing
 	case rollout.Failed:
 		return v1beta1.PhaseBlocked
 	case rollout.Loading, rollout.Shifting:
@@ -162,6 +170,8 @@ func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
 		return v1beta1.PhaseCanary
 	case rollout.RolledBack:
 		return v1beta1.PhaseRolledBack
+	case rollout.Preview:
+		return v1beta1.PhasePreview
 	case rollout.Stable:
 		return v1beta1.PhaseStable
 	}

@@ -59,7 +59,10 @@ func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 func (b *Backend) readHistory(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
 	var err error
 	found.History, err = history.Read(ctx, &b.Store, isvc)
-	return err
+	if err != nil || found.Parked == nil {
+		return err
+	}
+	return backend.CheckRecordVersion(found.Parked.Annotations[objects.AnnotationRecord])
 }
 
 func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
@@ -78,9 +81,13 @@ func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceServic
 		if err != nil {
 			return err
 		}
-		if ours {
-			found.service = service
+		if !ours {
+			continue
 		}
+		if err := backend.CheckRecordVersion(service.Annotations[objects.AnnotationRecord]); err != nil {
+			return err
+		}
+		found.service = service
 	}
 	return b.awaitService(ctx, isvc, found.service)
 }

@@ -39,6 +39,8 @@ func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *r
 		Pods:      len(c.pods[n]),
 		IdleSince: c.idleSince(isvc, n),
 		Failed:    c.detail(n).Failure != nil,
+
+		ReadySince: pods.ReadySince(c.pods[n]),
 	}
 	if made.IsReady() && !c.isNamed(isvc, n) && workload.Pods == 0 && workload.Replicas == 0 {
 		return nil

@@ -5,6 +5,7 @@ package pods
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -41,4 +42,53 @@ func CountReady(pods []*corev1.Pod) int {
 		}
 	}
 	return ready
+}
+
+// CountReadyBefore counts the ready pods that were created before a time.
+func CountReadyBefore(pods []*corev1.Pod, at time.Time) int {
+	ready := 0
+	for _, pod := range pods {
+		if IsReady(pod) && pod.CreationTimestamp.Time.Before(at.Truncate(time.Second)) {
+			ready++
+		}
+	}
+	return ready
+}
+
+// ReadySince returns since when at least one of the pods has been ready; the zero time where none is.
+func ReadySince(pods []*corev1.Pod) time.Time {
+	var since time.Time
+	for _, pod := range pods {
+		if !IsReady(pod) {
+			continue
+		}
+		if at := lastTransition(pod, corev1.PodReady); since.IsZero() || at.Before(since) {
+			since = at
+		}
+	}
+	return since
+}
+
+// UnschedulableSince returns since when no node can run one of the pods; the zero time where every pod has a node.
+func UnschedulableSince(pods []*corev1.Pod) time.Time {
+	var since time.Time
+	for _, pod := range pods {
+		for _, condition := range pod.Status.Conditions {
+			unschedulable := condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse &&
+				condition.Reason == corev1.PodReasonUnschedulable && pod.DeletionTimestamp == nil
+			if at := condition.LastTransitionTime.Time; unschedulable && (since.IsZero() || at.Before(since)) {
+				since = at
+			}
+		}
+	}
+	return since
+}
+
+func lastTransition(pod *corev1.Pod, kind corev1.PodConditionType) time.Time {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == kind {
+			return condition.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
 }

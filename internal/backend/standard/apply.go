@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -140,7 +142,12 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 	if deployment := w.found.deployments[n]; deployment != nil && deployment.Spec.Replicas != nil {
 		current = int(*deployment.Spec.Replicas)
 	}
-	made := deployment(w.isvc, n, revision, scaling.replicas(current, plan.Floor), w.progressDeadline(revision))
+	replicas := scaling.replicas(current, plan)
+	if w.found.deployments[n] == nil {
+		replicas = plan.Floor
+	}
+	made := deployment(w.isvc, n, revision, replicas, w.progressDeadline(revision))
+	annotatePlan(made, plan)
 	if err := w.objects.Apply(ctx, made, objects.OrNil(w.found.deployments[n]), objects.SharedLists); err != nil {
 		return err
 	}
@@ -151,6 +158,19 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 		return nil
 	default:
 		return w.objects.Delete(ctx, objects.OrNil(w.found.autoscalers[n]))
+	}
+}
+
+// annotatePlan keeps on a Deployment what the next decision must know of its replicas.
+func annotatePlan(made *appsv1.Deployment, plan rollout.WorkloadPlan) {
+	if !plan.ScaledUpAt.IsZero() {
+		made.Annotations[annotationScaledUpAt] = plan.ScaledUpAt.Format(time.RFC3339Nano)
+	}
+	if plan.Held > 0 {
+		made.Annotations[annotationHeldReplicas] = strconv.Itoa(plan.Held)
+	}
+	if plan.Lowered > 0 {
+		made.Annotations[annotationLowered] = strconv.Itoa(plan.Lowered)
 	}
 }
 

@@ -311,16 +311,20 @@ func (c *cluster) garbageCollect() bool {
 // runPods gives a revision the pods and endpoints that its Deployment asks for.
 func (c *cluster) runPods(n rollout.Number) bool {
 	c.t.Helper()
-	wanted := 0
+	wanted, observes := 0, false
 	deployment := &appsv1.Deployment{}
 	if c.has(deploymentName(isvcName, n), deployment) {
 		wanted = int(*deployment.Spec.Replicas)
+		if deployment.Status.ObservedGeneration != deployment.Generation {
+			deployment.Status.ObservedGeneration, observes = deployment.Generation, true
+			c.must(c.server.Status().Update(c.t.Context(), deployment))
+		}
 	}
 	ready := 0
 	if !c.unready[n] {
 		ready = wanted
 	}
-	return c.setPods(n, wanted, ready)
+	return c.setPods(n, wanted, ready) || observes
 }
 
 // setPods gives a revision that many pods, and that many of them that are ready.

@@ -16,6 +16,12 @@ import (
 const (
 	// annotationIdleSince tells, on a Deployment, since when no route points at it.
 	annotationIdleSince = objects.OwnPrefix + "idle-since"
+	// annotationScaledUpAt is when a Deployment was last scaled up from zero.
+	annotationScaledUpAt = objects.OwnPrefix + "scaled-up-at"
+	// annotationHeldReplicas is the number of replicas that a Deployment was raised to against an external autoscaler, and
+	// annotationLowered how often the autoscaler has lowered them since.
+	annotationHeldReplicas = objects.OwnPrefix + "held-replicas"
+	annotationLowered      = objects.OwnPrefix + "held-replicas-lowered"
 	// annotationRevision is what [summarise] makes of a revision, on its Deployment.
 	annotationRevision = objects.OwnPrefix + "revision"
 )

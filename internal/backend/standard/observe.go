@@ -7,6 +7,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -160,6 +161,11 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 			found.tagRoutes[tag] = route
 		}
 	}
+	if found.route != nil {
+		if err := backend.CheckRecordVersion(found.route.Annotations[objects.AnnotationRecord]); err != nil {
+			return err
+		}
+	}
 	return b.awaitRoutes(ctx, isvc, found)
 }
 
@@ -183,8 +189,10 @@ func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {
 // snapshot is what the children are to the core.
 func (b *Backend) snapshot(isvc *v1beta1.InferenceService, found *children) rollout.Snapshot {
 	route := b.routeOf(isvc, found)
+	wanted := backend.Wanted(isvc, scalingFor(isvc).bounds, route.Record, len(found.tagRoutes) > 0)
+	wanted.Replace = replaces(isvc.Spec.Predictor.DeploymentStrategy)
 	return rollout.Snapshot{
-		Wanted:    backend.Wanted(isvc, scalingFor(isvc).bounds, route.Record, len(found.tagRoutes) > 0),
+		Wanted:    wanted,
 		Revisions: revisionsOf(found),
 		Route:     route,
 		Reported:  backend.Reported(isvc),
@@ -231,18 +239,43 @@ func workloadOf(found *children, n rollout.Number) *rollout.Workload {
 		return &rollout.Workload{Ready: found.ready(n), Pods: len(found.pods[n])} // What is left of one.
 	}
 	workload := &rollout.Workload{
-		Ready:    found.ready(n),
-		Replicas: 1,
-		Pods:     len(found.pods[n]),
-		Failed:   revisionDetail(deployment, found.pods[n]).Failure != nil,
+		Ready:              found.ready(n),
+		Replicas:           1,
+		Pods:               len(found.pods[n]),
+		Failed:             revisionDetail(deployment, found.pods[n]).Failure != nil,
+		Unobserved:         deployment.Status.ObservedGeneration < deployment.Generation,
+		IdleSince:          timeOf(deployment.Annotations[annotationIdleSince]),
+		ScaledUpAt:         timeOf(deployment.Annotations[annotationScaledUpAt]),
+		ReadySince:         pods.ReadySince(found.pods[n]),
+		UnschedulableSince: pods.UnschedulableSince(found.pods[n]),
+		Held:               numberOf(deployment.Annotations[annotationHeldReplicas]),
+		Lowered:            numberOf(deployment.Annotations[annotationLowered]),
 	}
 	if replicas := deployment.Spec.Replicas; replicas != nil {
 		workload.Replicas = int(*replicas)
 	}
-	if since, err := time.Parse(time.RFC3339Nano, deployment.Annotations[annotationIdleSince]); err == nil {
-		workload.IdleSince = since
+	if !workload.ScaledUpAt.IsZero() {
+		workload.Leftover = pods.CountReadyBefore(found.pods[n], workload.ScaledUpAt)
 	}
 	return workload
+}
+
+// timeOf reads a time out of an annotation; the zero time where there is none.
+func timeOf(text string) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// numberOf reads a count out of an annotation; 0 where there is none.
+func numberOf(text string) int {
+	number, err := strconv.Atoi(text)
+	if err != nil || number < 0 {
+		return 0
+	}
+	return number
 }
 
 // routeOf reads the record and whether the gateway serves what it says: the main route and each tag's, as they are

@@ -5,6 +5,7 @@ package standard
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -39,7 +40,8 @@ func TestBoundsOfReplicas(t *testing.T) {
 		"only a maximum":           {given: []change[v1beta1.InferenceService]{unbounded, func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 3 }}, want: rollout.Bounds{Min: 1, Max: 3}, wantAutoscaler: true},
 		"the class is hpa":         {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("hpa")}, want: rollout.Bounds{Min: 2, Max: 5}, wantAutoscaler: true},
 		"the class is none":        {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("none")}, want: rollout.Bounds{Min: 2, Max: 2}},
-		"the class is external":    {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("external")}, want: rollout.Bounds{Min: 2, Max: 5, Elastic: true}},
+		"the class is external":    {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("external")}, want: rollout.Bounds{Min: 2, Max: 5, External: true}},
+		"external, unbounded":      {given: []change[v1beta1.InferenceService]{scaled(2, 0), class("external")}, want: rollout.Bounds{Min: 2, Max: math.MaxInt32, External: true}},
 		"an older object is mad":   {given: []change[v1beta1.InferenceService]{scaled(-3, -1)}, want: rollout.Bounds{Min: 1, Max: 1}},
 		"an older object is upset": {given: []change[v1beta1.InferenceService]{scaled(5, 2)}, want: rollout.Bounds{Min: 5, Max: 5}},
 	} {
@@ -58,21 +60,24 @@ func TestReplicasOfADeployment(t *testing.T) {
 	}
 	external := annotated(v1beta1.AnnotationAutoscalerClass, "external")
 	for name, test := range map[string]struct {
-		scaling              scaling
-		current, floor, want int
+		scaling        scaling
+		current, floor int
+		raise          bool
+		want           int
 	}{
-		"a new one":                                          {scalingOf(scaled(2, 0)), 0, 2, 2},
-		"somebody scaled it up":                              {scalingOf(scaled(2, 0)), 7, 2, 2},
-		"somebody scaled it down":                            {scalingOf(scaled(2, 0)), 1, 2, 2},
-		"a new one that is autoscaled":                       {scalingOf(scaled(2, 9)), 0, 3, 3},
-		"the autoscaler wants more":                          {scalingOf(scaled(2, 9)), 7, 3, 7},
-		"the autoscaler wants less than the traffic":         {scalingOf(scaled(2, 9)), 2, 3, 3},
-		"a new one for an autoscaler of the user's own":      {scalingOf(scaled(2, 9), external), 0, 2, 2},
-		"an autoscaler of the user's own wants more":         {scalingOf(scaled(2, 9), external), 20, 2, 20},
-		"an autoscaler of the user's own wants less than so": {scalingOf(scaled(2, 9), external), 1, 2, 1},
+		"a new one":                                          {scalingOf(scaled(2, 0)), 0, 2, false, 2},
+		"somebody scaled it up":                              {scalingOf(scaled(2, 0)), 7, 2, false, 2},
+		"somebody scaled it down":                            {scalingOf(scaled(2, 0)), 1, 2, false, 2},
+		"a new one that is autoscaled":                       {scalingOf(scaled(2, 9)), 0, 3, false, 3},
+		"the autoscaler wants more":                          {scalingOf(scaled(2, 9)), 7, 3, false, 7},
+		"the autoscaler wants less than the traffic":         {scalingOf(scaled(2, 9)), 2, 3, false, 3},
+		"an autoscaler of the user's own wants none":         {scalingOf(scaled(2, 9), external), 0, 2, false, 0},
+		"a share needs more than the user's own autoscaler":  {scalingOf(scaled(2, 9), external), 1, 4, true, 4},
+		"an autoscaler of the user's own wants more":         {scalingOf(scaled(2, 9), external), 20, 2, false, 20},
+		"an autoscaler of the user's own wants less than so": {scalingOf(scaled(2, 9), external), 1, 2, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := test.scaling.replicas(test.current, test.floor); got != test.want {
+			if got := test.scaling.replicas(test.current, rollout.WorkloadPlan{Floor: test.floor, Raise: test.raise}); got != test.want {
 				t.Errorf("%d replicas, want %d", got, test.want)
 			}
 		})
@@ -107,6 +112,64 @@ func TestTheAutoscalerComesAndGoesWithItsBounds(t *testing.T) {
 	if got := c.replicas(1); got != 2 {
 		t.Errorf("%d replicas", got)
 	}
+}
+
+// TestAnExternalAutoscalerIsLeftAlone, also where it scales to none.
+func TestAnExternalAutoscalerIsLeftAlone(t *testing.T) {
+	c := newCluster(t, scaled(1, 5), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+	c.settle()
+	for _, replicas := range []int32{0, 3, 1, 0} {
+		edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
+		if writes := c.settle(); len(writes) > 0 || c.replicas(1) != int(replicas) {
+			t.Errorf("%d replicas become %d, with the writes %v", replicas, c.replicas(1), writes)
+		}
+	}
+}
+
+// TestAnExternalAutoscalerIsRaisedForAShare: a promotion from four replicas brings its receiver up to what the traffic needs,
+// holds that for a while, and does not fight with an autoscaler that does not give in.
+func TestAnExternalAutoscalerIsRaisedForAShare(t *testing.T) {
+	scaleTo := func(c *cluster, n rollout.Number, replicas int32) {
+		edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
+	}
+	canary := func(t *testing.T) *cluster {
+		c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+		c.settle()
+		scaleTo(c, 1, 4)
+		c.ask("b", 10)
+		c.settle()
+		return c
+	}
+	t.Run("it gives in", func(t *testing.T) {
+		c := canary(t)
+		c.ask("b", -1)
+		c.settle()
+		if got := c.served(); !got.Equal(rollout.All(2)) || c.replicas(2) < 4 {
+			t.Errorf("the split is %s on %d replicas", got, c.replicas(2))
+		}
+		c.now = c.now.Add(c.policy.CapacityHold)
+		c.settle()
+		scaleTo(c, 2, 2)
+		if writes := c.settle(); len(writes) > 0 || c.replicas(2) != 2 {
+			t.Errorf("after the hold its %d replicas are written: %v", c.replicas(2), writes)
+		}
+	})
+	t.Run("it does not", func(t *testing.T) {
+		c := canary(t)
+		c.ask("b", -1)
+		writes := len(c.writes)
+		for range 10 {
+			_, err := c.pass()
+			c.must(err)
+			scaleTo(c, 2, 1) // Before a pod is there.
+		}
+		if raised := len(c.writes) - writes; raised > 4 || c.served().String() != "2:10 1:90" {
+			t.Errorf("%d writes against it, and the split is %s", raised, c.served())
+		}
+		if decision, err := c.pass(); err != nil || decision.HeldBack == nil {
+			t.Errorf("nothing is said of it: %v", err)
+		}
+	})
 }
 
 // TestAMalformedAutoscalerClass is reported to the user, and until it is mended scales nothing: who scales cannot be

@@ -4,6 +4,7 @@
 package standard
 
 import (
+	"math"
 	"strconv"
 	"time"
 
@@ -48,7 +49,10 @@ func scalingFor(isvc *v1beta1.InferenceService) scaling {
 	class := v1beta1.AutoscalerClass(isvc.Annotations[v1beta1.AnnotationAutoscalerClass])
 	switch class {
 	case v1beta1.AutoscalerClassExternal:
-		return scaling{class: class, bounds: rollout.Bounds{Min: minimum, Max: maximum, Elastic: true}}
+		if spec.MaxReplicas == 0 {
+			maximum = math.MaxInt32 // The bound is the autoscaler's.
+		}
+		return scaling{class: class, bounds: rollout.Bounds{Min: minimum, Max: maximum, External: true}}
 	case v1beta1.AutoscalerClassNone:
 		return scaling{class: class, bounds: rollout.Bounds{Min: minimum, Max: minimum}}
 	case v1beta1.AutoscalerClassHPA, "":
@@ -63,16 +67,16 @@ func (s scaling) autoscaled() bool {
 	return s.class == v1beta1.AutoscalerClassHPA && s.bounds.Max > s.bounds.Min
 }
 
-// replicas is what a revision that runs asks for, given what it asks for now (0 where it has no Deployment). An
-// autoscaler's choice is followed, as long as it is not below what the traffic needs.
-func (s scaling) replicas(current, floor int) int {
+// replicas is what a revision that runs asks for, given what its Deployment asks for now. An autoscaler's choice is
+// followed, as long as it is not below what the traffic needs.
+func (s scaling) replicas(current int, plan rollout.WorkloadPlan) int {
 	switch {
-	case (s.class == v1beta1.AutoscalerClassExternal || s.class == unknownClass) && current > 0:
+	case s.bounds.External && !plan.Raise, s.class == unknownClass && current > 0:
 		return current
 	case s.autoscaled():
-		return max(current, floor)
+		return max(current, plan.Floor)
 	default:
-		return floor
+		return plan.Floor
 	}
 }
 
@@ -111,6 +115,20 @@ func strategy(isvc *v1beta1.InferenceService) appsv1.DeploymentStrategy {
 			MaxUnavailable: new(objects.ValueOr(rolling.MaxUnavailable, quarter)),
 		},
 	}
+}
+
+// replaces reports whether a strategy lets the pods of a revision go before those of the next one are there.
+func replaces(strategy *appsv1.DeploymentStrategy) bool {
+	switch {
+	case strategy == nil:
+		return false
+	case strategy.Type == appsv1.RecreateDeploymentStrategyType:
+		return true
+	case strategy.RollingUpdate == nil || strategy.RollingUpdate.MaxSurge == nil:
+		return false
+	}
+	surge, err := intstr.GetScaledValueFromIntOrPercent(strategy.RollingUpdate.MaxSurge, 100, true)
+	return err == nil && surge == 0
 }
 
 func selector(isvc *v1beta1.InferenceService, n rollout.Number) map[string]string {

@@ -1,0 +1,176 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/gateway"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// promoteAndAwaitGateway promotes 2, until the gateway has accepted the route.
+func promoteAndAwaitGateway(c *cluster) {
+	c.t.Helper()
+	c.settle()
+	c.ask("b", -1)
+	for range 20 {
+		_, err := c.pass()
+		c.must(err)
+		c.others()
+		if c.served().Equal(rollout.All(2)) && gateway.AcceptanceOf(c.route()).TakenOver {
+			return
+		}
+	}
+	c.t.Fatal("2 is not promoted")
+}
+
+// TestTheDrainIsNotSkipped where the last replica is unready at the moment when the gateway lets go of it.
+func TestTheDrainIsNotSkipped(t *testing.T) {
+	c := newCluster(t)
+	promoteAndAwaitGateway(c)
+	c.unready[1] = true
+	c.others()
+	for range 3 {
+		_, err := c.pass()
+		c.must(err)
+	}
+	if got := c.replicas(1); got == 0 {
+		t.Error("it is scaled down before the drain is over")
+	}
+	c.now = c.now.Add(c.policy.DrainPeriod)
+	_, err := c.pass()
+	c.must(err)
+	if got := c.replicas(1); got != 0 {
+		t.Errorf("after the drain it has %d replicas", got)
+	}
+}
+
+// TestRollbackRightAfterTheScaleDown: pods that are about to be deleted for the scale-down look ready, and get nothing.
+func TestRollbackRightAfterTheScaleDown(t *testing.T) {
+	for name, observes := range map[string]bool{"the Deployment controller is behind": false, "the ReplicaSet controller is behind": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			promoteAndAwaitGateway(c)
+			_, err := c.pass()
+			c.must(err)
+			c.now = c.now.Add(c.policy.DrainPeriod)
+			_, err = c.pass()
+			c.must(err)
+			if c.replicas(1) != 0 {
+				t.Fatal("it is not scaled down yet")
+			}
+			c.ask("b", 0)
+			for range 3 {
+				_, err := c.pass()
+				c.must(err)
+				if observes {
+					deployment := &appsv1.Deployment{}
+					c.get(deploymentName(isvcName, 1), deployment)
+					deployment.Status.ObservedGeneration = deployment.Generation
+					c.must(c.server.Status().Update(t.Context(), deployment))
+				}
+			}
+			if got := c.served(); !got.Equal(rollout.All(2)) {
+				t.Fatalf("the split is %s on a pod that is about to go", got)
+			}
+
+			pod := &corev1.Pod{}
+			c.get(deploymentName(isvcName, 1)+"-00", pod)
+			c.must(c.server.Delete(t.Context(), pod))
+			c.unready[1] = true // The new pod loads.
+			c.others()
+			_, err = c.pass()
+			c.must(err)
+			if got := c.served(); !got.Equal(rollout.All(2)) {
+				t.Errorf("the split is %s while the new pod loads", got)
+			}
+			delete(c.unready, 1)
+			c.settle()
+			if got := c.served(); got.Percent(1) != 100 {
+				t.Errorf("the split is %s once it is ready", got)
+			}
+		})
+	}
+}
+
+// TestNeverRoutedCanariesGo while no gateway has confirmed the route: no request can get to them.
+func TestNeverRoutedCanariesGo(t *testing.T) {
+	c := newCluster(t)
+	c.deaf = true
+	step := func() {
+		for range 6 {
+			_, err := c.pass()
+			c.must(err)
+			c.others()
+			c.now = c.now.Add(time.Minute)
+		}
+	}
+	step()
+	for _, n := range []rollout.Number{2, 3, 4} {
+		c.unready[n] = true
+	}
+	for _, inputs := range []string{"b", "c", "d"} {
+		c.ask(inputs, 10)
+		step()
+	}
+	for _, n := range []rollout.Number{2, 3} {
+		if c.has(deploymentName(isvcName, n), &appsv1.Deployment{}) && c.replicas(n) > 0 {
+			t.Errorf("superseded canary %d still runs", n)
+		}
+	}
+	if c.replicas(1) != 1 || c.replicas(4) != 1 {
+		t.Error("the stable and the target do not run")
+	}
+}
+
+// TestStoppedIsSaidOnceNoPodRuns: while the gateway does not confirm, pods run on.
+func TestStoppedIsSaidOnceNoPodRuns(t *testing.T) {
+	c := newCluster(t)
+	c.settle()
+	c.deaf = true
+	c.editSpec(annotated(v1beta1.AnnotationStop, "true"))
+	for range 20 {
+		decision, err := c.pass()
+		c.must(err)
+		c.others()
+		c.now = c.now.Add(time.Minute)
+		if decision.Phase != rollout.Stopping || c.replicas(1) == 0 {
+			t.Fatalf("the phase is %s with %d replicas", decision.Phase, c.replicas(1))
+		}
+	}
+	c.deaf = false
+	c.settle()
+	if decision, err := c.pass(); err != nil || decision.Phase != rollout.Stopped {
+		t.Errorf("the phase is %s, %v", decision.Phase, err)
+	}
+}
+
+// TestALaterVersionsRolloutStateIsLeftAlone: the observation fails, and says what to do.
+func TestALaterVersionsRolloutStateIsLeftAlone(t *testing.T) {
+	c := newCluster(t)
+	c.settle()
+	const later = `{"version":99,"stable":1,"target":1,"split":{"1":100},"before":{},"shiftedAt":"2026-03-11T12:00:00Z","highest":1}`
+	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
+		route.Annotations[objects.AnnotationRecord] = later
+	})
+	before := len(c.writes)
+	c.ask("b", -1)
+	_, err := c.pass()
+	var newer *rollout.NewerVersionError
+	if !errors.As(err, &newer) || newer.Version != 99 {
+		t.Errorf("the error is %v", err)
+	}
+	if len(c.writes) > before || c.route().Annotations[objects.AnnotationRecord] != later {
+		t.Errorf("it writes %v", c.writes[before:])
+	}
+}
