@@ -100,7 +100,7 @@ func (f *fetch) unpack(ctx context.Context, name string) error {
 // refuse tells what is wrong with the archive, and not with the volume.
 func (u *unpacking) refuse(err error) error {
 	var known *Error
-	isVolume := kindOf(err) == NoSpace ||
+	isVolume := diagnose(err).kind == NoSpace ||
 		errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO)
 	if errors.As(err, &known) || isVolume || u.ctx.Err() != nil {
 		return fail(u.name, err)
