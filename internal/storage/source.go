@@ -111,6 +111,12 @@ func open(ctx context.Context, uri string, env Environment) (Source, error) {
 		return openGCS(ctx, rest, env)
 	case scheme == "s3":
 		return openS3(ctx, rest, env)
+	case scheme == "modelscope", scheme == "ms":
+		return nil, badSetting(uri, "copy the model to a store that is supported, or use hf:// if the Hugging Face Hub has it",
+			"models of ModelScope (%s://) are not supported", scheme)
+	case isAzureFiles(uri):
+		return nil, badSetting(uri, "copy the model to Azure Blob Storage (https://<account>.blob.core.windows.net/<container>/<path>), "+
+			"or mount the share with a PersistentVolumeClaim and write pvc://<claim>/<path>", "Azure Files is not supported")
 	case isAzure(uri):
 		return openAzure(ctx, uri, env)
 	case scheme == "http", scheme == "https":
