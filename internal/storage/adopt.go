@@ -10,9 +10,72 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 )
+
+// sweep removes files that are not part of the model: those that the store had
+// when the pod's init containers ran before, and those unpacked from an archive.
+// A server would load them together with the model.
+func (f *fetch) sweep(objects []Object) error {
+	if f.isWithin() {
+		return nil
+	}
+	folders, files := foldersOf(objects), map[string]bool{stateFile: true}
+	for _, object := range objects {
+		files[object.Name], files[object.Name+partialSuffix] = true, true
+	}
+	removed := 0
+	err := fs.WalkDir(f.root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case name == "." || entry.IsDir() && folders[name] || entry.Type().IsRegular() && files[name]:
+			return nil
+		case !entry.IsDir() && !entry.Type().IsRegular(): // No download makes links and the like.
+			return nil
+		case entry.IsDir() && name == "lost+found": // The file system's own.
+			return fs.SkipDir
+		}
+		// Some volumes have folders that cannot be removed, such as one with snapshots.
+		if err := f.root.RemoveAll(name); errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			f.Log(fmt.Sprintf("%s is not part of the model, and cannot be removed: %v", name, err))
+		} else if err != nil {
+			return err
+		} else {
+			removed++
+		}
+		if entry.IsDir() {
+			return fs.SkipDir
+		}
+		return nil
+	})
+	if removed > 0 {
+		f.Log(fmt.Sprintf("removed %d files and folders that are not part of the model", removed))
+	}
+	return err
+}
+
+// isWithin reports whether the model is copied from within the folder itself,
+// where a sweep would remove it.
+func (f *fetch) isWithin() bool {
+	source, isLocal := f.source.(folder)
+	if !isLocal {
+		return false
+	}
+	from, err := filepath.EvalSymlinks(source.path)
+	if err != nil {
+		return true
+	}
+	into, err := filepath.EvalSymlinks(f.path)
+	if err != nil {
+		return true
+	}
+	inside, err := filepath.Rel(into, from)
+	return err != nil || filepath.IsLocal(inside)
+}
 
 // adopt keeps the files that are there without a record: the pod's init
 // containers run again when its node has restarted, and the volume has the model

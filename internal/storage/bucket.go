@@ -22,6 +22,8 @@ import (
 type bucket struct {
 	*blob.Bucket
 	uri, prefix string
+	// logIn gets the credentials, so that their errors are not taken for the store's; nil if the store is asked without any.
+	logIn func(ctx context.Context) error
 	// sums finds checksums that are faster to compute than those that were listed, where there are some.
 	sums func(ctx context.Context, objects []Object) error
 }
@@ -34,6 +36,11 @@ func newBucket(opened *blob.Bucket, uri, prefix string) *bucket {
 // List implements [Source]. What only begins like the prefix, such as model-2
 // beside model, is not below it.
 func (b *bucket) List(ctx context.Context) ([]Object, error) {
+	if b.logIn != nil {
+		if err := b.logIn(ctx); err != nil {
+			return nil, noCredentials(b.uri, err)
+		}
+	}
 	var below []Object
 	var alone *Object
 	objects := b.Bucket.List(&blob.ListOptions{Prefix: b.prefix})
@@ -43,7 +50,7 @@ func (b *bucket) List(ctx context.Context) ([]Object, error) {
 			break
 		}
 		if err != nil {
-			return nil, fail(b.uri, err)
+			return nil, b.fail(b.uri, err)
 		}
 		switch name, isBelow := b.nameOf(found.Key); {
 		case isBelow && !strings.HasSuffix(name, "/") && name != "": // The others stand for folders.
@@ -65,9 +72,44 @@ func (b *bucket) List(ctx context.Context) ([]Object, error) {
 		return nil, &Error{Kind: Missing, Object: b.uri, Err: errors.New("there is no object of this name or below it")}
 	}
 	if b.sums != nil {
-		return below, fail(b.uri, b.sums(ctx, below))
+		return below, b.fail(b.uri, b.sums(ctx, below))
 	}
 	return below, nil
+}
+
+// fail makes an error about an object. Where none are configured, a lack of
+// credentials explains more than the store does: some say that a private
+// container does not exist.
+func (b *bucket) fail(object string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fail(object, err)
+	failed, is := errors.AsType[*Error](err)
+	refused, _ := refusalOf(err)
+	if is && b.logIn == nil && (failed.Kind == Forbidden || refused.code == "ResourceNotFound") {
+		return &Error{Kind: Forbidden, Object: failed.Object, Err: failed.Err, Remedy: noCredentialsRemedy}
+	}
+	return err
+}
+
+// noCredentials makes an error about credentials that are configured and cannot be obtained.
+func noCredentials(uri string, err error) error {
+	if _, known := errors.AsType[*Error](err); known || errors.Is(err, context.Canceled) {
+		return err
+	}
+	found := diagnose(err)
+	refused, _ := refusalOf(err)
+	switch _, isKnown := codes[refused.code]; {
+	case found.kind == Unreachable, found.kind == Unavailable && refused.status != 0:
+		found.remedy = "check that the issuer of the credentials can be reached, and is healthy; it is tried again"
+	case found.kind == Forbidden && isKnown && refused.code != "AccessDenied":
+	default:
+		found = diagnosis{Forbidden, "check the credentials that are configured: the secrets and annotations of the ServiceAccount, " +
+			"and the rights of its role or identity"}
+	}
+	err = fmt.Errorf("the credentials cannot be obtained: %w", shortened(err))
+	return &Error{Kind: found.kind, Object: uri, Err: err, Remedy: found.remedy}
 }
 
 // withoutFolders leaves out the empty objects that some stores, such as Azure's
@@ -111,7 +153,7 @@ func (b *bucket) Read(ctx context.Context, object Object, offset, length int64) 
 		return nil, changed(object)
 	}
 	if err != nil {
-		return nil, fail(object.Name, err)
+		return nil, b.fail(object.Name, err)
 	}
 	listed, _, _ := strings.Cut(object.Version, " ")
 	if now := reader.ModTime().UTC().Format(time.RFC3339); reader.Size() != object.Size || !reader.ModTime().IsZero() && now != listed {

@@ -4,17 +4,14 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"syscall"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
-	"gocloud.dev/gcerrors"
-	"google.golang.org/api/googleapi"
 )
 
 // Kind is what is wrong, as far as it matters for what to do.
@@ -25,13 +22,19 @@ const (
 	Missing Kind = "missing"
 	// Forbidden means that the credentials, or the lack of them, do not give access.
 	Forbidden Kind = "forbidden"
-	// Unreachable means that the store does not answer, or not as it should, even after several attempts.
+	// Redirected means that the store sends its clients to another address or region.
+	Redirected Kind = "redirected"
+	// Unreachable means that no answer comes, even after several attempts: the network or TLS is at fault.
 	Unreachable Kind = "unreachable"
+	// Unavailable means that the store answers with errors, even after several attempts.
+	Unavailable Kind = "unavailable"
 	// NoSpace means that the volume is too small.
 	NoSpace Kind = "no space"
-	// Corrupt means that what has arrived is not what the store says it has.
+	// Unwritable means that the volume cannot be read or written.
+	Unwritable Kind = "unwritable"
+	// Corrupt means that the received content differs from what the store lists.
 	Corrupt Kind = "corrupt"
-	// Invalid means that the URI, or what it names, cannot be used.
+	// Invalid means that the URI, the object that it names, or a setting cannot be used.
 	Invalid Kind = "invalid"
 )
 
@@ -41,10 +44,12 @@ type Error struct {
 	// Object is the URI, or the name of one object below it.
 	Object string
 	Err    error
+	// Remedy is what to do; the kind has a general one.
+	Remedy string
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s: %s: %v; %s", Redacted(e.Object), e.Kind, e.Err, e.Kind.advice())
+	return fmt.Sprintf("%s: %s: %v; %s", Redacted(e.Object), e.Kind, e.Err, cmp.Or(e.Remedy, e.Kind.advice()))
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -54,11 +59,17 @@ func (k Kind) advice() string {
 	case Missing:
 		return "check storageUri"
 	case Forbidden:
-		return "check the credentials: the secrets of the ServiceAccount, or the one that storage.key or the annotation names"
+		return "check the credentials: the secrets of the ServiceAccount, or the secret that storage.key or the annotation names"
+	case Redirected:
+		return "set the endpoint, or storageUri, to the address that serves the model"
 	case Unreachable:
-		return "check the endpoint and the network policies of the namespace; it is tried again"
+		return "check the host name, DNS and the network policies of the namespace; it is tried again"
+	case Unavailable:
+		return "check that the endpoint is that of the store, and that the store is healthy; it is tried again"
 	case NoSpace:
 		return "give the volume kserve-provision-location, or the node, more space"
+	case Unwritable:
+		return "check the volume kserve-provision-location: the storage initializer's user must be able to write to it (securityContext.fsGroup)"
 	case Corrupt:
 		return "it is fetched anew; if that lasts, upload the model again"
 	case Invalid:
@@ -67,8 +78,8 @@ func (k Kind) advice() string {
 	return "look at the log"
 }
 
-// fail makes an error about an object, by what a client says. An Error, and the
-// end of the context, stay what they are.
+// fail makes an error about an object from a client's error. An Error, and the
+// end of the context, stay unchanged.
 func fail(object string, err error) error {
 	if err == nil {
 		return nil
@@ -76,7 +87,32 @@ func fail(object string, err error) error {
 	if _, known := errors.AsType[*Error](err); known || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &Error{Kind: kindOf(err), Object: object, Err: err}
+	found := diagnose(err)
+	return &Error{Kind: found.kind, Object: object, Err: shortened(err), Remedy: found.remedy}
+}
+
+// brief replaces the text of an error.
+type brief struct {
+	text string
+	err  error
+}
+
+func (b brief) Error() string { return b.text }
+func (b brief) Unwrap() error { return b.err }
+
+// shortened leaves out the wrappers of the clients, and the query of an address,
+// which may be a signature that gives access.
+func shortened(err error) error {
+	if refused, is := refusalOf(err); is {
+		return brief{refused.Error(), err}
+	}
+	if failed, is := errors.AsType[*url.Error](err); is {
+		return brief{fmt.Sprintf("%s %q: %v", failed.Op, Redacted(failed.URL), failed.Err), err}
+	}
+	if answer, is := errors.AsType[*smithyhttp.ResponseError](err); is && answer.Response != nil && answer.HTTPStatusCode() == http.StatusOK {
+		return brief{fmt.Sprintf("the answer is not that of S3: %v", answer.Err), err}
+	}
+	return err
 }
 
 // Redacted is a URI as it can be shown: without a password, and without its
@@ -92,62 +128,16 @@ func Redacted(uri string) string {
 	return parsed.Redacted()
 }
 
-// statusError is an answer of a web server other than the one that was asked for.
-type statusError struct{ code int }
-
-func (e statusError) Error() string {
-	return fmt.Sprintf("the server answers %d %s", e.code, http.StatusText(e.code))
-}
-
-func kindOf(err error) Kind {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return NoSpace
-	}
-	switch statusOf(err) {
-	case http.StatusNotFound, http.StatusGone:
-		return Missing
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return Forbidden
-	}
-	code := gcerrors.Code(err)
-	if code == gcerrors.NotFound {
-		return Missing
-	}
-	if code == gcerrors.PermissionDenied {
-		return Forbidden
-	}
-	return Unreachable
-}
-
-// statusOf is the status of HTTP that a client was answered with, or 0.
-func statusOf(err error) int {
-	var (
-		own    statusError
-		google *googleapi.Error
-		amazon *smithyhttp.ResponseError
-		azure  *azcore.ResponseError
-	)
-	switch {
-	case errors.As(err, &own):
-		return own.code
-	case errors.As(err, &google):
-		return google.Code
-	case errors.As(err, &amazon):
-		return amazon.HTTPStatusCode()
-	case errors.As(err, &azure):
-		return azure.StatusCode
-	}
-	return 0
-}
-
-// mayPass tells whether another attempt is worth while.
+// mayPass reports whether another attempt is worth while.
 func mayPass(err error) bool {
-	if known, is := errors.AsType[*Error](err); is {
-		return known.Kind == Unreachable
-	}
-	if errors.Is(err, context.Canceled) || kindOf(err) != Unreachable {
+	if errors.Is(err, context.Canceled) {
 		return false
 	}
-	status := statusOf(err)
-	return status == 0 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
+	var kind Kind
+	if known, is := errors.AsType[*Error](err); is {
+		kind = known.Kind
+	} else {
+		kind = diagnose(err).kind
+	}
+	return kind == Unreachable || kind == Unavailable
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -57,9 +58,9 @@ func (o Options) completed() Options {
 	return o
 }
 
-// Fetch brings all objects of a source into a folder, which it makes. An archive
-// that the URI names is unpacked there. Fetch into a folder again goes on where
-// an earlier one ended.
+// Fetch brings all objects of a source into a folder, which it makes, and leaves
+// nothing else there. An archive that the URI names is unpacked in it. Fetch into
+// a folder again goes on where an earlier one ended.
 func Fetch(ctx context.Context, source Source, uri, into string, options Options) error {
 	f := &fetch{Options: options.completed(), source: source, uri: Redacted(uri), path: into}
 	if err := os.MkdirAll(into, 0o777); err != nil { //nolint:gosec // The umask decides who may read a model.
@@ -100,6 +101,9 @@ func (f *fetch) run(ctx context.Context) error {
 	if f.state, err = readState(f.root, objects, f.Range); err != nil {
 		return fail(f.path, err)
 	}
+	if err := f.sweep(objects); err != nil {
+		return fail(f.path, err)
+	}
 	if err := f.adopt(ctx, objects); err != nil {
 		return err
 	}
@@ -125,29 +129,43 @@ func check(uri string, objects []Object) error {
 	if len(objects) == 0 {
 		return &Error{Kind: Missing, Object: uri, Err: errors.New("it has no files")}
 	}
-	seen := map[string]bool{}
+	refuse := func(format string, args ...any) error {
+		return &Error{Kind: Invalid, Object: uri, Err: fmt.Errorf(format, args...)}
+	}
+	files, folders := map[string]bool{}, foldersOf(objects)
 	for _, object := range objects {
 		name := filepath.FromSlash(object.Name)
 		switch {
 		case !filepath.IsLocal(name) || filepath.Clean(name) != name:
-			return &Error{Kind: Invalid, Object: uri, Err: fmt.Errorf("the name %q leads out of the model's folder", object.Name)}
-		case seen[name]:
-			return &Error{Kind: Invalid, Object: uri, Err: fmt.Errorf("the name %q is there twice", object.Name)}
+			return refuse("the name %q leads out of the model's folder", object.Name)
+		case files[name]:
+			return refuse("the name %q is there twice", object.Name)
+		case folders[name]:
+			return refuse("%q is a file and a folder", object.Name)
 		}
-		seen[name] = true
+		files[name] = true
 	}
-	for name := range seen {
-		if name == stateFile || seen[name+partialSuffix] {
-			return &Error{Kind: Invalid, Object: uri, Err: fmt.Errorf("%q cannot be fetched, as %s and names that end in %s are used for "+
-				"what is on its way; rename the object", name, stateFile, partialSuffix)}
-		}
-		for folder := filepath.Dir(name); folder != "."; folder = filepath.Dir(folder) {
-			if seen[folder] {
-				return &Error{Kind: Invalid, Object: uri, Err: fmt.Errorf("%q is a file and a folder", folder)}
+	isTaken := func(name string) bool { return files[name] || folders[name] }
+	for name := range files {
+		for _, own := range []string{stateFile, nextStateFile, name + partialSuffix} {
+			if isTaken(own) {
+				return refuse("%q cannot be fetched, as %s and names that end in %s are used during a download; rename the object",
+					own, stateFile, partialSuffix)
 			}
 		}
 	}
 	return nil
+}
+
+// foldersOf are the folders that the objects are in.
+func foldersOf(objects []Object) map[string]bool {
+	folders := map[string]bool{}
+	for _, object := range objects {
+		for folder := path.Dir(object.Name); folder != "." && folder != "/" && !folders[folder]; folder = path.Dir(folder) {
+			folders[folder] = true
+		}
+	}
+	return folders
 }
 
 // checkSpace fails before anything is fetched in vain.

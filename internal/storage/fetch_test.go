@@ -292,7 +292,7 @@ func TestFailuresThatStayEndTheFetch(t *testing.T) {
 		"access is denied":       {statusError{403}, Forbidden, 1},
 		"the volume is full":     {syscall.ENOSPC, NoSpace, 1},
 		"the store stays silent": {syscall.ECONNREFUSED, Unreachable, 3},
-		"the server is broken":   {statusError{500}, Unreachable, 3},
+		"the server is broken":   {statusError{500}, Unavailable, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := &fakeStore{content: map[string][]byte{"weights.bin": pattern(10)}, serve: func(int, []byte) (io.Reader, error) {

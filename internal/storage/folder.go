@@ -46,7 +46,7 @@ func (f folder) List(context.Context) ([]Object, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &Error{Kind: Missing, Object: f.path, Err: errors.New("there is no such file or folder")}
 	case errors.Is(err, fs.ErrPermission):
-		return nil, &Error{Kind: Forbidden, Object: f.path, Err: err}
+		return nil, unreadable(f.path, err)
 	case err == nil && len(objects) == 0:
 		return nil, &Error{Kind: Missing, Object: f.path, Err: errors.New("the folder has no files")}
 	}
@@ -56,7 +56,12 @@ func (f folder) List(context.Context) ([]Object, error) {
 // Read implements [Source].
 func (f folder) Read(_ context.Context, object Object, offset, length int64) (io.ReadCloser, error) {
 	file, err := os.Open(object.Key)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, changed(object)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, unreadable(object.Name, err)
+	case err != nil:
 		return nil, err
 	}
 	if length < 0 {
@@ -66,6 +71,10 @@ func (f folder) Read(_ context.Context, object Object, offset, length int64) (io
 		io.Reader
 		io.Closer
 	}{io.NewSectionReader(file, offset, length), file}, nil
+}
+
+func unreadable(path string, err error) error {
+	return &Error{Kind: Forbidden, Object: path, Err: err, Remedy: "make it readable for the user of the storage initializer"}
 }
 
 // Close implements [Source].

@@ -8,11 +8,13 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // hub is a repository of models in the Hugging Face Hub.
@@ -34,7 +36,14 @@ func openHub(rest string, env Environment) (Source, error) {
 		client: newClient(trust{}), endpoint: strings.TrimSuffix(cmp.Or(env("HF_ENDPOINT"), defaultHub), "/"),
 		repository: repository, revision: cmp.Or(revision, "main"),
 	}
-	if token := cmp.Or(env("HF_TOKEN"), env("HUGGING_FACE_HUB_TOKEN")); token != "" {
+	if _, err := addressOf(source.endpoint); err != nil {
+		return nil, badSetting("hf://"+rest, "write https://host", "HF_ENDPOINT %q is not an address: %w", source.endpoint, err)
+	}
+	// Like the Hub's own client, without the line break at the end that a secret often has.
+	if token := strings.TrimSpace(cmp.Or(env("HF_TOKEN"), env("HUGGING_FACE_HUB_TOKEN"))); token != "" {
+		if strings.ContainsFunc(token, unicode.IsSpace) {
+			return nil, badSetting("hf://"+rest, "correct it in the secret", "HF_TOKEN has a space or a line break in it")
+		}
 		source.header.Set("Authorization", "Bearer "+token)
 	}
 	return source, nil
@@ -65,7 +74,12 @@ func (h *hub) List(ctx context.Context) ([]Object, error) {
 	}
 	h.revision = cmp.Or(commit.SHA, h.revision)
 	var objects []Object
+	seen := map[string]bool{}
 	for page := h.api("tree", h.revision) + "?recursive=true"; page != ""; {
+		if seen[page] {
+			return nil, fail(h.uri(), errors.New("the pages of the list of files lead in a circle"))
+		}
+		seen[page] = true
 		var entries []entry
 		next, err := h.get(ctx, page, &entries)
 		if err != nil {
@@ -98,15 +112,29 @@ func (h *hub) api(what, revision string) string {
 
 var nextLink = regexp.MustCompile(`<([^>]+)>;\s*rel="next"`)
 
-// get reads an answer in JSON, and returns the address of the next page, if there is one.
+// get reads an answer in JSON, and returns the address of the next page, if there
+// is one. That address is the server's to choose: if it is of another server, the
+// token does not go there.
 func (h *hub) get(ctx context.Context, address string, into any) (next string, err error) {
-	answer, err := h.do(ctx, http.MethodGet, address, nil)
+	page, err := addressOf(address)
+	if err != nil {
+		return "", err
+	}
+	client := h.client
+	if endpoint, err := addressOf(h.endpoint); err != nil || originOf(page) != originOf(endpoint) {
+		client = client.withoutHeaders()
+	}
+	answer, err := client.do(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return "", err
 	}
 	defer answer.Body.Close()
 	if match := nextLink.FindStringSubmatch(answer.Header.Get("Link")); match != nil {
-		next = match[1]
+		link, err := page.Parse(match[1])
+		if err != nil {
+			return "", err
+		}
+		next = link.String()
 	}
 	return next, json.NewDecoder(io.LimitReader(answer.Body, maxListing)).Decode(into)
 }

@@ -151,7 +151,7 @@ func (f *fetch) attempt(ctx context.Context, m *making, p part, already int64) (
 	switch {
 	case err != nil:
 		return written, err
-	case written == length && hasMore(reader):
+	case written == length && p.offset+p.length == m.object.Size && hasMore(reader):
 		return written, &Error{Kind: Corrupt, Object: m.object.Name, Err: fmt.Errorf("the store sends more than the %d bytes that it has listed", m.object.Size)}
 	case length >= 0 && written < length:
 		return written, fmt.Errorf("the connection ended after %d of %d bytes: %w", written, length, io.ErrUnexpectedEOF)

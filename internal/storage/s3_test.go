@@ -4,9 +4,18 @@
 package storage
 
 import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -41,6 +50,144 @@ func TestChecksumsOfS3(t *testing.T) {
 			}
 			if got := objects[0].Sum.Algorithm; got != tc.want {
 				t.Errorf("it is held against %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// wantsRegion answers as a store of S3 whose bucket is in a region: to requests
+// that are signed for another one, with a refusal that names the region.
+func wantsRegion(t *testing.T, region string, refuse func(w http.ResponseWriter)) *httptest.Server {
+	t.Helper()
+	content := pattern(3*testRange + 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !strings.Contains(r.Header.Get("Authorization"), "/"+region+"/s3/"):
+			refuse(w)
+		case r.URL.Query().Get("list-type") != "":
+			fmt.Fprintf(w, `<ListBucketResult><Contents><Key>iris/a</Key><Size>%d</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>`, len(content))
+		default:
+			http.ServeContent(w, r, "", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), bytes.NewReader(content))
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func TestS3IsFollowedToTheRegionOfTheBucket(t *testing.T) {
+	for name, refuse := range map[string]func(w http.ResponseWriter){
+		"by a redirect": func(w http.ResponseWriter) {
+			w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
+			w.WriteHeader(http.StatusMovedPermanently)
+			_, _ = io.WriteString(w, `<Error><Code>PermanentRedirect</Code></Error>`)
+		},
+		"by a redirect for now": func(w http.ResponseWriter) {
+			w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
+			w.Header().Set("Location", "http://bucket.s3.eu-west-1.amazonaws.com/")
+			w.WriteHeader(http.StatusTemporaryRedirect)
+			_, _ = io.WriteString(w, `<Error><Code>TemporaryRedirect</Code></Error>`)
+		},
+		"by what it expects": func(w http.ResponseWriter) { // MinIO, for example.
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `<Error><Code>AuthorizationHeaderMalformed</Code>`+
+				`<Message>The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message></Error>`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := wantsRegion(t, "eu-west-1", refuse)
+			awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"})
+			dir := t.TempDir()
+			if err := fetchInto(t, openTest(t, "s3://bucket/iris", os.Getenv), dir); err != nil {
+				t.Fatal(err)
+			}
+			wantFiles(t, dir, map[string][]byte{"a": pattern(3*testRange + 1)})
+		})
+	}
+}
+
+func TestRegionThatDoesNotHelpIsNotFollowedForEver(t *testing.T) {
+	var asked atomic.Int64
+	server := wantsRegion(t, "none", func(w http.ResponseWriter) {
+		asked.Add(1)
+		w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
+		w.WriteHeader(http.StatusMovedPermanently)
+		_, _ = io.WriteString(w, `<Error><Code>PermanentRedirect</Code><Message>use the endpoint of the bucket</Message></Error>`)
+	})
+	awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"})
+	err := fetchInto(t, openTest(t, "s3://bucket/iris", os.Getenv), t.TempDir())
+	wantKind(t, err, Redirected, "301", "PermanentRedirect", "use the endpoint of the bucket", "s3-region")
+	if asked.Load() != 2 || strings.Contains(err.Error(), "network") {
+		t.Errorf("it was asked %d times, want 2: %v", asked.Load(), err)
+	}
+}
+
+// AWS_REGION is often the cluster's, set by whatever gives the pod its role.
+func TestRegionOfTheSecretComesBeforeThatOfTheCluster(t *testing.T) {
+	server := wantsRegion(t, "us-east-2", func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) })
+	awsEnvironment(t, map[string]string{
+		"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key",
+		"AWS_DEFAULT_REGION": "us-east-2", "AWS_REGION": "eu-west-1",
+	})
+	if err := fetchInto(t, openTest(t, "s3://bucket/iris", os.Getenv), t.TempDir()); err != nil {
+		t.Error(err)
+	}
+}
+
+// The secret that KServe documents has Amazon's endpoint for all regions, and a region.
+func TestHostsOfAmazon(t *testing.T) {
+	for name, tc := range map[string]struct {
+		endpoint, region, bucket string
+		virtual                  bool
+		told                     string
+		want                     string
+	}{
+		"none":                                {region: "eu-west-1", want: "https://s3.eu-west-1.amazonaws.com/models/a"},
+		"none, told another region":           {region: "us-east-1", told: "eu-west-1", want: "https://s3.eu-west-1.amazonaws.com/models/a"},
+		"global":                              {endpoint: "https://s3.amazonaws.com", region: "us-east-1", want: "https://s3.amazonaws.com/models/a"},
+		"global, with a region":               {endpoint: "https://s3.amazonaws.com", region: "us-east-2", want: "https://models.s3.amazonaws.com/a"},
+		"global, with a region, in the clear": {endpoint: "http://s3.amazonaws.com", region: "us-east-2", want: "http://models.s3.amazonaws.com/a"},
+		"global, told a region":               {endpoint: "https://s3.amazonaws.com", region: "us-east-1", told: "us-east-2", want: "https://models.s3.amazonaws.com/a"},
+		"global, told a region, with dots": {
+			endpoint: "https://s3.amazonaws.com", region: "us-east-2", told: "us-east-2", bucket: "my.models", want: "https://s3.us-east-2.amazonaws.com/my.models/a",
+		},
+		"global, told the region it had not": {
+			endpoint: "https://s3.amazonaws.com", region: "us-east-2", told: "us-east-1", want: "https://s3.us-east-1.amazonaws.com/models/a",
+		},
+		"of a region, told another": {
+			endpoint: "https://s3.eu-west-1.amazonaws.com", region: "eu-west-1", told: "us-east-2", want: "https://s3.us-east-2.amazonaws.com/models/a",
+		},
+		"of a region, in the clear": {
+			endpoint: "http://s3.eu-west-1.amazonaws.com", region: "eu-west-1", told: "us-east-2", want: "http://s3.us-east-2.amazonaws.com/models/a",
+		},
+		"another store's":                {endpoint: "http://minio:9000", region: "us-east-2", want: "http://minio:9000/models/a"},
+		"another store's, told a region": {endpoint: "http://minio:9000", region: "us-east-2", told: "eu-west-1", want: "http://minio:9000/models/a"},
+		"a name that is only like it":    {endpoint: "https://s3.amazonaws.com.example.com", region: "us-east-2", want: "https://s3.amazonaws.com.example.com/models/a"},
+		"virtual, by the switch":         {endpoint: "https://minio:9000", region: "us-east-2", virtual: true, want: "https://models.minio:9000/a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": tc.endpoint, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"})
+			if tc.endpoint == "" {
+				os.Unsetenv("AWS_ENDPOINT_URL")
+			}
+			t.Setenv("AWS_DEFAULT_REGION", tc.region)
+			t.Setenv("S3_USER_VIRTUAL_BUCKET", strconv.FormatBool(tc.virtual))
+			bucket := cmp.Or(tc.bucket, "models")
+			source, is := openTest(t, "s3://"+bucket+"/a", os.Getenv).(*s3Source)
+			if !is {
+				t.Fatal("it is not S3")
+			}
+			if tc.told != "" {
+				source.redirect(tc.told)
+			}
+			signed, err := s3.NewPresignClient(source.client()).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: new("a")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, _, _ := strings.Cut(signed.URL, "?"); got != tc.want {
+				t.Errorf("it is asked for at %s, want %s", got, tc.want)
+			}
+			if region := cmp.Or(tc.told, tc.region); !strings.Contains(signed.URL, "%2F"+region+"%2Fs3") {
+				t.Errorf("it is not signed for %s: %s", region, signed.URL)
 			}
 		})
 	}

@@ -90,7 +90,8 @@ func (a Algorithm) of(content io.Reader) (hash.Hash, error) {
 	return sum, err
 }
 
-// Open makes a source of the URI of a model.
+// Open makes a source of the URI of a model. Its clients keep ctx to ask for
+// tokens with, so ctx has to last as long as the source is used.
 func Open(ctx context.Context, uri string, env Environment) (Source, error) {
 	source, err := open(ctx, uri, env)
 	if err != nil {
@@ -110,6 +111,12 @@ func open(ctx context.Context, uri string, env Environment) (Source, error) {
 		return openGCS(ctx, rest, env)
 	case scheme == "s3":
 		return openS3(ctx, rest, env)
+	case scheme == "modelscope", scheme == "ms":
+		return nil, badSetting(uri, "copy the model to a store that is supported, or use hf:// if the Hugging Face Hub has it",
+			"models of ModelScope (%s://) are not supported", scheme)
+	case isAzureFiles(uri):
+		return nil, badSetting(uri, "copy the model to Azure Blob Storage (https://<account>.blob.core.windows.net/<container>/<path>), "+
+			"or mount the share with a PersistentVolumeClaim and write pvc://<claim>/<path>", "Azure Files is not supported")
 	case isAzure(uri):
 		return openAzure(ctx, uri, env)
 	case scheme == "http", scheme == "https":
@@ -122,6 +129,11 @@ func open(ctx context.Context, uri string, env Environment) (Source, error) {
 	}
 	return nil, invalid(uri, "storage %s:// is not supported; write one of gs://, s3://, https://, http://, hf://, file://, "+
 		"https://<account>.blob.core.windows.net/<container>/<path>", scheme)
+}
+
+// badSetting is about a setting, or the form of a credential.
+func badSetting(object, remedy, format string, args ...any) error {
+	return &Error{Kind: Invalid, Object: object, Err: fmt.Errorf(format, args...), Remedy: remedy}
 }
 
 func invalid(object, format string, args ...any) error {

@@ -14,8 +14,12 @@ import (
 	"time"
 )
 
-// stateFile is on the volume for as long as a fetch is not at its end.
-const stateFile = ".storage-initializer.json"
+const (
+	// stateFile is on the volume for as long as a fetch is not at its end.
+	stateFile = ".storage-initializer.json"
+	// nextStateFile becomes the state file when it is complete.
+	nextStateFile = stateFile + ".next"
+)
 
 // state is what has arrived, on record for the next run.
 type state struct {
@@ -161,11 +165,10 @@ func (s *state) write() error {
 	if err != nil {
 		return err
 	}
-	const next = stateFile + ".next"
-	return errors.Join(s.root.WriteFile(next, data, 0o600), s.root.Rename(next, stateFile))
+	return errors.Join(s.root.WriteFile(nextStateFile, data, 0o600), s.root.Rename(nextStateFile, stateFile))
 }
 
-// remove ends the record. Files in the making that are of no object any more go, too.
+// remove ends the record.
 func (s *state) remove() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,12 +4,21 @@
 package storage
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
+	"cloud.google.com/go/compute/metadata"
 	gcs "cloud.google.com/go/storage"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -18,27 +27,29 @@ import (
 	"gocloud.dev/blob/azureblob"
 	"gocloud.dev/blob/gcsblob"
 	"gocloud.dev/gcp"
+	"golang.org/x/oauth2"
 	"google.golang.org/api/option"
 )
-
-// credentialsTimeout bounds the search for credentials, which asks servers that
-// are not there outside of a cloud.
-const credentialsTimeout = 10 * time.Second
 
 // openGCS opens gs://<bucket>/<prefix>. Without credentials it asks as anybody
 // may, which is enough for public buckets.
 func openGCS(ctx context.Context, rest string, env Environment) (Source, error) {
 	name, prefix, _ := strings.Cut(rest, "/")
+	if name == "" {
+		return nil, invalid("gs://"+rest, "it names no bucket; write gs://<bucket>/<path>")
+	}
+	client, logIn, err := googleClient(ctx, env)
+	if err != nil {
+		return nil, noCredentials("gs://"+rest, err)
+	}
 	var options gcsblob.Options
-	transport := newTransport(trust{})
-	client := gcp.NewAnonymousHTTPClient(transport)
 	if host := env("STORAGE_EMULATOR_HOST"); host != "" {
 		if !strings.Contains(host, "://") {
 			host = "http://" + host
 		}
-		options.ClientOptions = append(options.ClientOptions, option.WithEndpoint(strings.TrimSuffix(host, "/")+"/storage/v1/"))
-	} else if err := logIn(ctx, &client, transport, env); err != nil {
-		return nil, &Error{Kind: Forbidden, Object: "gs://" + rest, Err: err}
+		options.ClientOptions = []option.ClientOption{
+			option.WithEndpoint(strings.TrimSuffix(host, "/") + "/storage/v1/"), option.WithHTTPClient(&client.Client),
+		}
 	}
 	opened, err := gcsblob.OpenBucket(ctx, client, name, &options)
 	if err != nil {
@@ -49,33 +60,106 @@ func openGCS(ctx context.Context, rest string, env Environment) (Source, error) 
 		// By itself it tries for ever, and says nothing. It is tried again here.
 		own.SetRetry(gcs.WithMaxAttempts(1))
 	}
-	return newBucket(opened, "gs://"+rest, prefix), nil
+	source := newBucket(opened, "gs://"+rest, prefix)
+	source.logIn = logIn
+	return source, nil
 }
 
-// logIn takes credentials if there are some. Those that were given must be good.
-func logIn(ctx context.Context, client **gcp.HTTPClient, transport http.RoundTripper, env Environment) error {
-	search, cancel := context.WithTimeout(ctx, credentialsTimeout)
-	defer cancel()
-	credentials, err := gcp.DefaultCredentials(search)
+// googleClient uses the credentials that are configured, or none.
+func googleClient(ctx context.Context, env Environment) (client *gcp.HTTPClient, logIn func(context.Context) error, err error) {
+	transport := refusesRedirects{newTransport(trust{})} // The client would give its token to any host.
+	client = gcp.NewAnonymousHTTPClient(transport)
+	if env("STORAGE_EMULATOR_HOST") == "" {
+		tokens, err := googleTokens(ctx, &http.Client{Transport: transport}, env)
+		if err != nil {
+			return nil, nil, err
+		}
+		if tokens != nil {
+			client, err = gcp.NewHTTPClient(transport, tokens)
+			logIn = func(context.Context) error {
+				_, err := tokens.Token()
+				return err
+			}
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return client, logIn, nil
+}
+
+// googleTokens returns the source of tokens, or nil if no credentials are
+// configured. Credentials that are configured must be usable.
+func googleTokens(ctx context.Context, client *http.Client, env Environment) (gcp.TokenSource, error) {
+	if file := env("GOOGLE_APPLICATION_CREDENTIALS"); file != "" {
+		if err := checkGoogleCredentials(file); err != nil {
+			return nil, err
+		}
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, client) // The default client has no timeout.
+	credentials, err := gcp.DefaultCredentials(ctx)
 	switch {
 	case err == nil:
-	case env("GOOGLE_APPLICATION_CREDENTIALS") == "":
-		return nil // There are none, and so none are used.
-	default:
-		return err
+		tokens := gcp.CredentialsTokenSource(credentials)
+		if len(credentials.JSON) == 0 && hasNoAccount(tokens) {
+			return nil, nil
+		}
+		return tokens, nil
+	case env("GOOGLE_APPLICATION_CREDENTIALS") == "" && strings.Contains(err.Error(), "could not find default credentials"):
+		return nil, nil
 	}
-	*client, err = gcp.NewHTTPClient(transport, gcp.CredentialsTokenSource(credentials))
-	return err
+	return nil, badSetting(cmp.Or(env("GOOGLE_APPLICATION_CREDENTIALS"), "gs://"), googleRemedy, "the credentials cannot be used: %w", err)
 }
 
-const azureHost = ".blob.core.windows.net"
+// hasNoAccount reports whether the machine's metadata server answers that it has no account to give.
+func hasNoAccount(tokens gcp.TokenSource) bool {
+	_, err := tokens.Token()
+	_, isUndefined := errors.AsType[metadata.NotDefinedError](err)
+	return isUndefined
+}
 
-func isAzure(uri string) bool {
+const googleRemedy = "put the file that Google gives, unchanged, under the secret's key gcloud-application-credentials.json"
+
+// checkGoogleCredentials reports errors in the file more clearly than the client does.
+func checkGoogleCredentials(path string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return &Error{Kind: Forbidden, Object: path, Err: fmt.Errorf("the credentials cannot be read: %w", err), Remedy: googleRemedy}
+	}
+	var credentials struct {
+		Type       string `json:"type"`
+		PrivateKey string `json:"private_key"`
+	}
+	switch err := json.Unmarshal(content, &credentials); {
+	case err != nil:
+		return badSetting(path, googleRemedy, "the credentials are not in JSON: %w", err)
+	case credentials.Type == "":
+		return badSetting(path, googleRemedy, "the credentials have no type, such as service_account or external_account")
+	case credentials.Type != "service_account":
+		return nil
+	}
+	if block, _ := pem.Decode([]byte(credentials.PrivateKey)); block == nil {
+		return badSetting(path, googleRemedy, "private_key of the credentials is not a key in PEM")
+	}
+	return nil
+}
+
+// azureHosts end the names of the hosts of Azure Blob Storage; the second is of accounts in a DNS zone.
+var azureHosts = regexp.MustCompile(`^([^.]+)(\.blob\.core\.windows\.net|\.z\d+\.blob\.storage\.azure\.net)$`)
+
+var azureFilesHosts = regexp.MustCompile(`^[^.]+(\.file\.core\.windows\.net|\.z\d+\.file\.storage\.azure\.net)$`)
+
+func isAzure(uri string) bool { return hasHost(uri, azureHosts) }
+
+func isAzureFiles(uri string) bool { return hasHost(uri, azureFilesHosts) }
+
+func hasHost(uri string, hosts *regexp.Regexp) bool {
 	parsed, err := url.Parse(uri)
-	return err == nil && parsed.Scheme == "https" && strings.HasSuffix(parsed.Hostname(), azureHost)
+	return err == nil && parsed.Scheme == "https" && hosts.MatchString(strings.ToLower(parsed.Hostname()))
 }
 
-// openAzure opens https://<account>.blob.core.windows.net/<container>/<prefix>.
+// openAzure opens https://<account>.blob.core.windows.net/<container>/<prefix>. A
+// query is a signature (SAS), which gives access by itself.
 func openAzure(ctx context.Context, uri string, env Environment) (Source, error) {
 	parsed, err := url.Parse(uri)
 	if err != nil {
@@ -83,13 +167,15 @@ func openAzure(ctx context.Context, uri string, env Environment) (Source, error)
 	}
 	name, prefix, _ := strings.Cut(strings.Trim(parsed.Path, "/"), "/")
 	if name == "" {
-		return nil, invalid(uri, "it names no container: write https://<account>%s/<container>/<path>", azureHost)
+		return nil, invalid(uri, "it names no container: write https://<account>.blob.core.windows.net/<container>/<path>")
 	}
-	service := env("AZURE_SERVICE_URL")
-	if service == "" {
-		service = "https://" + parsed.Host
+	service := cmp.Or(env("AZURE_SERVICE_URL"), parsed.Scheme+"://"+parsed.Host)
+	if _, err := addressOf(service); err != nil {
+		return nil, badSetting(uri, "write https://host", "AZURE_SERVICE_URL %q is not an address: %w", service, err)
 	}
-	client, err := azureClient(strings.TrimSuffix(service, "/")+"/"+name, strings.TrimSuffix(parsed.Hostname(), azureHost), env)
+	a := azure{container: strings.TrimSuffix(service, "/") + "/" + name, env: env, uri: uri, signature: parsed.RawQuery}
+	a.account, _, _ = strings.Cut(parsed.Hostname(), ".")
+	client, logIn, err := a.client()
 	if err != nil {
 		return nil, err
 	}
@@ -97,40 +183,90 @@ func openAzure(ctx context.Context, uri string, env Environment) (Source, error)
 	if err != nil {
 		return nil, err
 	}
-	return newBucket(opened, uri, prefix), nil
+	source := newBucket(opened, uri, prefix)
+	source.logIn = logIn
+	return source, nil
 }
 
-// azureClient takes an account key, a token, a service principal or the identity
-// of the workload, whichever the environment has, or else asks as anybody may.
-func azureClient(containerURL, account string, env Environment) (*container.Client, error) {
-	options := &container.ClientOptions{ClientOptions: azcore.ClientOptions{
-		Transport: &http.Client{Transport: newTransport(trust{})},
-		Retry:     policy.RetryOptions{MaxRetries: -1}, // It is tried again here.
-	}}
-	if key := env("AZURE_STORAGE_ACCESS_KEY"); key != "" {
-		if own := env("AZURE_ACCOUNT_NAME"); own != "" {
-			account = own
-		}
-		credential, err := container.NewSharedKeyCredential(account, key)
+// azure holds the settings of a client for Azure Blob Storage.
+type azure struct {
+	uri, account, container, signature string
+	env                                Environment
+}
+
+func hasCredentials(context.Context) error { return nil }
+
+// client takes a signature, an account key, a token, a service principal or the
+// identity of the workload, whichever there is, or else no credentials.
+func (a azure) client() (*container.Client, func(context.Context) error, error) {
+	options := &container.ClientOptions{ClientOptions: azureOptions()}
+	if a.signature != "" {
+		client, err := container.NewClientWithNoCredential(a.container+"?"+a.signature, options)
+		return client, hasCredentials, err
+	}
+	if key := a.env("AZURE_STORAGE_ACCESS_KEY"); key != "" {
+		credential, err := container.NewSharedKeyCredential(cmp.Or(a.env("AZURE_ACCOUNT_NAME"), a.account), key)
 		if err != nil {
-			return nil, err
+			return nil, nil, badSetting(a.uri, "correct it in the secret",
+				"AZURE_STORAGE_ACCESS_KEY is not the key of a storage account: it is not in base64")
 		}
-		return container.NewClientWithSharedKeyCredential(containerURL, credential, options)
+		client, err := container.NewClientWithSharedKeyCredential(a.container, credential, options)
+		return client, hasCredentials, err
 	}
-	if token := env("AZURE_ACCESS_TOKEN"); token != "" {
-		return container.NewClient(containerURL, fixedToken(token), options)
-	}
-	if env("AZURE_CLIENT_ID") == "" {
-		return container.NewClientWithNoCredential(containerURL, options)
-	}
-	credential, err := azidentity.NewDefaultAzureCredential(nil)
+	credential, err := a.credential()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return container.NewClient(containerURL, credential, options)
+	if credential == nil {
+		client, err := container.NewClientWithNoCredential(a.container, options)
+		return client, nil, err
+	}
+	if strings.HasPrefix(a.container, "http://") {
+		return nil, nil, badSetting(a.uri, "write https:// in storageUri or AZURE_SERVICE_URL, or use AZURE_STORAGE_ACCESS_KEY",
+			"a token is not sent over http://")
+	}
+	client, err := container.NewClient(a.container, credential, options)
+	return client, func(ctx context.Context) error {
+		_, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"https://storage.azure.com/.default"}})
+		return err
+	}, err
 }
 
-// fixedToken is a token that somebody else has asked for.
+func azureOptions() azcore.ClientOptions {
+	return azcore.ClientOptions{
+		Transport: withoutRedirects(newTransport(trust{})),
+		Retry:     policy.RetryOptions{MaxRetries: -1}, // It is tried again here.
+	}
+}
+
+// credential returns the issuer of tokens, or nil if none is configured.
+func (a azure) credential() (azcore.TokenCredential, error) {
+	if token := strings.TrimSpace(a.env("AZURE_ACCESS_TOKEN")); token != "" {
+		seconds, err := strconv.ParseInt(a.env("AZURE_ACCESS_EXPIRES_ON_SECONDS"), 10, 64)
+		if err == nil && time.Unix(seconds, 0).Before(time.Now()) {
+			return nil, &Error{
+				Kind: Forbidden, Object: a.uri, Remedy: "renew AZURE_ACCESS_TOKEN and AZURE_ACCESS_EXPIRES_ON_SECONDS in the secret",
+				Err: errors.New("AZURE_ACCESS_TOKEN has expired: its time in AZURE_ACCESS_EXPIRES_ON_SECONDS is over"),
+			}
+		}
+		return fixedToken(token), nil
+	}
+	if a.env("AZURE_CLIENT_ID") == "" {
+		if a.env("AZURE_CLIENT_SECRET") != "" {
+			return nil, badSetting(a.uri, "add it to the secret", "AZURE_CLIENT_SECRET is set, and AZURE_CLIENT_ID is not")
+		}
+		return nil, nil
+	}
+	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: azcore.ClientOptions{
+		Transport: withoutRedirects(newTransport(trust{})),
+	}})
+	if err != nil {
+		return nil, noCredentials(a.uri, err)
+	}
+	return credential, nil
+}
+
+// fixedToken is a token that was issued elsewhere.
 type fixedToken string
 
 // GetToken implements [azcore.TokenCredential].

@@ -4,12 +4,16 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -42,7 +46,84 @@ func newTransport(t trust) http.RoundTripper {
 	transport.ForceAttemptHTTP2 = false // One connection for each range is faster than one for all.
 	transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	transport.TLSClientConfig = &tls.Config{RootCAs: t.roots, InsecureSkipVerify: t.anybody} //nolint:gosec // Only if it was asked for.
-	return watched{transport, maxSilence}
+	return ranged{watched{transport, maxSilence}}
+}
+
+// withoutRedirects returns a client that leaves redirects to its caller. The
+// object stores need none: a redirect would carry the credentials along, and a
+// signature is valid for one host.
+func withoutRedirects(transport http.RoundTripper) *http.Client {
+	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// refusesRedirects turns redirects into errors, below clients that would add a
+// token to every request.
+type refusesRedirects struct{ http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (r refusesRedirects) RoundTrip(request *http.Request) (*http.Response, error) {
+	answer, err := r.RoundTripper.RoundTrip(request)
+	if err != nil || answer.StatusCode < http.StatusMultipleChoices || answer.StatusCode >= http.StatusBadRequest {
+		return answer, err
+	}
+	return nil, errors.Join(refusal{status: answer.StatusCode, location: answer.Header.Get("Location")}, answer.Body.Close())
+}
+
+// ranged refuses answers with another range than the requested one, which some
+// caches send.
+type ranged struct{ http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (r ranged) RoundTrip(request *http.Request) (*http.Response, error) {
+	answer, err := r.RoundTripper.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	asked := askedRange(request.Header)
+	got := answer.Header.Get("Content-Range")
+	isWrong := false
+	switch answer.StatusCode {
+	case http.StatusPartialContent:
+		isWrong = firstByte(got, "bytes ") != firstByte(asked, "bytes=")
+	case http.StatusOK:
+		isWrong, got = firstByte(asked, "bytes=") > 0, "everything"
+	}
+	if !isWrong {
+		return answer, nil
+	}
+	return nil, errors.Join(wrongRange{asked: asked, got: cmp.Or(got, "no Content-Range")}, answer.Body.Close())
+}
+
+// askedRange returns the requested range. Azure's client uses its own header, in
+// lower case.
+func askedRange(header http.Header) string {
+	for name, values := range header {
+		if len(values) > 0 && (strings.EqualFold(name, "Range") || strings.EqualFold(name, "X-Ms-Range")) {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+// firstByte returns where a range begins: 0 if no range is requested, -1 if it cannot be parsed.
+func firstByte(text, unit string) int64 {
+	if text == "" && unit == "bytes=" {
+		return 0
+	}
+	first, isRange := strings.CutPrefix(text, unit)
+	first, _, hasEnd := strings.Cut(first, "-")
+	number, err := strconv.ParseInt(first, 10, 64)
+	if !isRange || !hasEnd || err != nil {
+		return -1
+	}
+	return number
+}
+
+// wrongRange is the error of an answer with another range than the requested one.
+type wrongRange struct{ asked, got string }
+
+func (e wrongRange) Error() string {
+	return fmt.Sprintf("the server was asked for %q and has sent %q", e.asked, e.got)
 }
 
 // watched ends requests whose answers have stopped to come.
@@ -54,7 +135,7 @@ type watched struct {
 // RoundTrip implements [http.RoundTripper].
 func (w watched) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
-	silent := fmt.Errorf("nothing has come from %s for %s", request.URL.Host, w.silence)
+	silent := silence{request.URL.Host, w.silence}
 	timer := time.AfterFunc(w.silence, func() { cancel(silent) })
 	answer, err := w.RoundTripper.RoundTrip(request.WithContext(ctx))
 	timer.Stop()
@@ -64,6 +145,16 @@ func (w watched) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	answer.Body = &watchedBody{ReadCloser: answer.Body, ctx: ctx, cancel: cancel, timer: timer, silence: w.silence, silent: silent}
 	return answer, nil
+}
+
+// silence is the error of an answer that has stopped to arrive.
+type silence struct {
+	host string
+	time time.Duration
+}
+
+func (s silence) Error() string {
+	return fmt.Sprintf("nothing has come from %s for %s", s.host, s.time)
 }
 
 // reason puts the silence in the place of the cancellation that it has led to.

@@ -60,7 +60,7 @@ func TestServerThatFallsSilentIsGivenUp(t *testing.T) {
 }
 
 // Each client has attempts of its own, which Google's makes for ever.
-func TestStoresThatAreDownAreUnreachable(t *testing.T) {
+func TestStoresThatAreDownAreUnavailable(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	for scheme, variable := range map[string]string{"gs": "STORAGE_EMULATOR_HOST", "s3": "AWS_ENDPOINT_URL"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestStoresThatAreDownAreUnreachable(t *testing.T) {
 			defer server.Close()
 			t.Setenv(variable, server.URL)
 			source := openTest(t, scheme+"://bucket/model", os.Getenv)
-			wantKind(t, fetchInto(t, source, t.TempDir()), Unreachable, "503")
+			wantKind(t, fetchInto(t, source, t.TempDir()), Unavailable, "503")
 			if asked.Load() != int64(quick().Attempts) {
 				t.Errorf("it was asked %d times, want %d", asked.Load(), quick().Attempts)
 			}

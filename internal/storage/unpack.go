@@ -12,11 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // archiveSuffixes are of the archives that are unpacked.
@@ -98,7 +100,9 @@ func (f *fetch) unpack(ctx context.Context, name string) error {
 // refuse tells what is wrong with the archive, and not with the volume.
 func (u *unpacking) refuse(err error) error {
 	var known *Error
-	if errors.As(err, &known) || kindOf(err) == NoSpace || u.ctx.Err() != nil {
+	isVolume := diagnose(err).kind == NoSpace ||
+		errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO)
+	if errors.As(err, &known) || isVolume || u.ctx.Err() != nil {
 		return fail(u.name, err)
 	}
 	return &Error{Kind: Invalid, Object: u.name, Err: fmt.Errorf("it cannot be unpacked: %w", err)}
@@ -190,6 +194,9 @@ func (u *unpacking) place(name string) (string, error) {
 	}
 	if clean == u.name {
 		return "", fmt.Errorf("it has a file of its own name, %q", name)
+	}
+	if root, _, _ := strings.Cut(clean, "/"); root == stateFile || root == nextStateFile || root == u.name+partialSuffix {
+		return "", fmt.Errorf("it has a file of the name %q, which is used during a download", root)
 	}
 	return clean, nil
 }
