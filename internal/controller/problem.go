@@ -28,6 +28,7 @@ const (
 	reasonHostTaken              = "HostNameTaken"
 	reasonLocalGatewayNotDefined = "LocalGatewayNotConfigured"
 	reasonNotApplied             = "NotApplied"
+	reasonDeletionBlocked        = "DeletionBlocked"
 )
 
 // problemError is a problem on its way up.
