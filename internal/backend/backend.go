@@ -36,9 +36,13 @@ type Observation struct {
 	Entrance *Entrance
 	// Addresses are where clients find the predictor.
 	Addresses Addresses
+	// Mode is the mode in which what was found runs, or is recorded to run; empty where nothing was found.
+	Mode v1beta1.DeploymentMode
 	// Current is a revision of which nobody has recorded what it was made from, and which runs what the spec asks for:
 	// somebody else had made it so when we came. It is 0 where there is none.
 	Current rollout.Number
+	// Contests are the objects that another writer keeps changing. They show when the decision is applied.
+	Contests []Contest
 	// Private is what the observer wants back when a decision is applied.
 	Private any
 }
@@ -59,6 +63,18 @@ type Revision struct {
 	Pods, FailedPods int
 	// Failure is why the revision does not become ready; nil where it may yet.
 	Failure *Failure
+	// Stage says in words what a revision waits for that is being brought up; empty where there is nothing to say.
+	Stage string
+	// LoadDeadline is how long a pod may take to become ready once it is scheduled.
+	LoadDeadline time.Duration
+	// Pending are failures that have yet to count. See [Observation.Expire].
+	Pending []Pending
+}
+
+// Pending is a failure that counts from a time on, unless what it is about is ready by then.
+type Pending struct {
+	From    time.Time
+	Failure Failure
 }
 
 // Failure is why a revision cannot serve.
@@ -138,6 +154,42 @@ func (o *Observation) Identify(wanted *predictor.Resolved, keepRuntime bool) {
 	}
 }
 
+// Expire counts the pending failures whose time has come. It returns when the next one counts; zero for never.
+func (o *Observation) Expire(now time.Time) time.Time {
+	var next time.Time
+	for i := range o.Rollout.Revisions {
+		revision := &o.Rollout.Revisions[i]
+		detail := o.Revisions[revision.Number]
+		for _, pending := range detail.Pending {
+			switch {
+			case now.Before(pending.From):
+				if next.IsZero() || pending.From.Before(next) {
+					next = pending.From
+				}
+				continue
+			case pending.Failure.Pod != "":
+				detail.FailedPods++
+			}
+			if detail.Failure == nil {
+				detail.Failure = &pending.Failure
+			}
+		}
+		if len(detail.Pending) == 0 || detail.Failure == nil || revision.Workload == nil {
+			continue
+		}
+		if detail.State != v1beta1.Loaded && detail.State != v1beta1.Standby {
+			detail.State = v1beta1.FailedToLoad
+		}
+		workload := *revision.Workload
+		workload.Failed = true
+		revision.Workload, o.Revisions[revision.Number] = &workload, detail
+	}
+	return next
+}
+
+// NoteContest notes that another writer keeps changing an object.
+func (o *Observation) NoteContest(contest Contest) { o.Contests = append(o.Contests, contest) }
+
 // lastTarget is the revision that was asked for last.
 func (o *Observation) lastTarget() *rollout.Revision {
 	last := o.Rollout.Reported.Target
@@ -160,10 +212,21 @@ type Written struct {
 	Route bool
 }
 
+// Contest says that another writer keeps changing what the operator writes to an object.
+type Contest struct {
+	Kind, Name string
+	// Field is what is changed, and Writer by whom, as far as that is known.
+	Field, Writer string
+	// RetryAt is when to look again.
+	RetryAt time.Time
+}
+
 // NewRevision is what a revision is made of, once.
 type NewRevision struct {
 	// Inputs is the digest that the revision is found by.
 	Inputs string `json:"inputs"`
+	// Mode is the mode that it was made for; empty for one that an earlier version made.
+	Mode v1beta1.DeploymentMode `json:"mode,omitempty"`
 	// Runs is what its pods are, and what it was made from.
 	Runs predictor.Revision `json:"runs"`
 }

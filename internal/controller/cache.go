@@ -109,11 +109,12 @@ func trimMeta(meta *metav1.ObjectMeta, keys ...string) {
 	maps.DeleteFunc(meta.Labels, func(key, _ string) bool { return !slices.Contains(keys, key) })
 }
 
-// trimConditions leaves what says whether a pod can serve, and why no node runs it.
+// trimConditions leaves what says whether a pod can serve, and how far it is.
 func trimConditions(conditions []corev1.PodCondition) []corev1.PodCondition {
 	var trimmed []corev1.PodCondition
 	for _, condition := range conditions {
-		if condition.Type == corev1.PodReady || condition.Type == corev1.PodScheduled {
+		switch condition.Type {
+		case corev1.PodReady, corev1.PodScheduled, corev1.PodReadyToStartContainers:
 			trimmed = append(trimmed, condition)
 		}
 	}
@@ -124,7 +125,7 @@ func trimContainers(statuses []corev1.ContainerStatus) []corev1.ContainerStatus 
 	trimmed := make([]corev1.ContainerStatus, len(statuses))
 	for i, status := range statuses {
 		trimmed[i] = corev1.ContainerStatus{
-			Name: status.Name, Image: status.Image, Ready: status.Ready, RestartCount: status.RestartCount,
+			Name: status.Name, Image: status.Image, Ready: status.Ready, RestartCount: status.RestartCount, Started: status.Started,
 			State: status.State, LastTerminationState: status.LastTerminationState,
 		}
 	}

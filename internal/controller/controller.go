@@ -75,12 +75,15 @@ type Reconciler struct {
 // Reconcile takes one InferenceService one step on: as far as it can go on what is seen now.
 func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceService) (ctrl.Result, error) {
 	if !isvc.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil // Children go with their owner reference.
+		r.setbacks.clear(isvc.UID)
 	}
 	if r.sent.Awaited(isvc.UID, isvc.ResourceVersion) {
 		return ctrl.Result{RequeueAfter: staleRetry}, nil
 	}
 	pass := &pass{Reconciler: r, isvc: isvc}
+	if !isvc.DeletionTimestamp.IsZero() {
+		return pass.awaitDeletion(ctx)
+	}
 	err := pass.run(ctx)
 	if err == nil {
 		r.setbacks.clear(isvc.UID)
@@ -104,11 +107,13 @@ type pass struct {
 	*Reconciler
 	isvc *v1beta1.InferenceService
 
-	wanted   *predictor.Resolved
-	observed *backend.Observation
-	decision rollout.Decision
-	written  backend.Written
-	problem  *status.Problem
+	// recovered is the mode that the status has lost; empty where nothing of the InferenceService was found.
+	recovered v1beta1.DeploymentMode
+	wanted    *predictor.Resolved
+	observed  *backend.Observation
+	decision  rollout.Decision
+	written   backend.Written
+	problem   *status.Problem
 	// detour is what keeps nothing but the InferenceService's own host from being served.
 	detour *status.Problem
 	wakeAt time.Time
@@ -116,6 +121,9 @@ type pass struct {
 
 // run returns transient errors only. What only a user can mend becomes a problem, and shows in the status.
 func (p *pass) run(ctx context.Context) error {
+	if err := p.recoverMode(ctx); err != nil {
+		return err
+	}
 	if err := p.resolve(ctx); err != nil {
 		return err
 	}
@@ -131,10 +139,14 @@ func (p *pass) run(ctx context.Context) error {
 		p.wake(p.Clock.Now().Add(recheckPeriod))
 	}
 	p.identify()
+	p.wake(p.observed.Expire(p.Clock.Now()))
 	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())
 	p.wake(p.decision.WakeAt)
 
 	p.written, err = p.backend().Apply(ctx, p.isvc, p.observed, p.decision, p.render)
+	for _, contest := range observed.Contests {
+		p.wake(contest.RetryAt)
+	}
 	p.announce(ctx, p.written)
 	if err := p.note(err); err != nil {
 		// The status stays what it is, as the next pass is near. Only what lasts is reported.
@@ -193,11 +205,12 @@ func (p *pass) settling() bool {
 	if record == nil || p.decision.Programmed && !p.entering() || p.problem != nil || p.observed.Route.Refused {
 		return false
 	}
-	until := record.ShiftedAt.Add(p.Config.Rollout.SettlePeriod.Duration)
-	if !p.Clock.Now().Before(until) {
+	// The route may have been written by a replica whose clock is ahead of ours.
+	elapsed := p.Clock.Since(record.ShiftedAt)
+	if elapsed < 0 || elapsed >= p.Config.Rollout.SettlePeriod.Duration {
 		return false
 	}
-	p.wake(until)
+	p.wake(record.ShiftedAt.Add(p.Config.Rollout.SettlePeriod.Duration))
 	return true
 }
 

@@ -176,6 +176,7 @@ func (p *pass) announceStatus(before v1beta1.InferenceServiceStatus) {
 	if p.observed != nil {
 		p.announceFailures(before)
 	}
+	p.announceContests(before)
 	from, ready := metav1.ConditionUnknown, apimeta.FindStatusCondition(p.isvc.Status.Conditions, v1beta1.ConditionReady)
 	if old := apimeta.FindStatusCondition(before.Conditions, v1beta1.ConditionReady); old != nil {
 		from = old.Status
@@ -185,6 +186,16 @@ func (p *pass) announceStatus(before v1beta1.InferenceServiceStatus) {
 		p.event(corev1.EventTypeNormal, eventReady, actionObserve, ready.Message)
 	case p.problem != nil && !hadProblem(before, *ready):
 		p.event(corev1.EventTypeWarning, p.problem.Reason, actionObserve, p.problem.Message)
+	}
+}
+
+// announceContests names the writers that have begun to undo what the operator writes.
+func (p *pass) announceContests(before v1beta1.InferenceServiceStatus) {
+	for _, kind := range []string{v1beta1.ConditionPredictorReady, v1beta1.ConditionRoutesReady} {
+		now := apimeta.FindStatusCondition(p.isvc.Status.Conditions, kind)
+		if old := apimeta.FindStatusCondition(before.Conditions, kind); now.Reason == status.ReasonChangedByOthers && (old == nil || old.Reason != now.Reason) {
+			p.event(corev1.EventTypeWarning, now.Reason, actionObserve, now.Message)
+		}
 	}
 }
 

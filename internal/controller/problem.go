@@ -30,6 +30,7 @@ const (
 	reasonLocalGatewayNotDefined = "LocalGatewayNotConfigured"
 	reasonNotApplied             = "NotApplied"
 	reasonNewerState             = "NewerRolloutState"
+	reasonDeletionBlocked        = "DeletionBlocked"
 )
 
 // problemError is a problem on its way up.

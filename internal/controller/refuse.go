@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -59,7 +61,30 @@ func (p *pass) backend() Backend {
 }
 
 func (p *pass) liveMode() v1beta1.DeploymentMode {
-	return normaliseMode(v1beta1.DeploymentMode(p.isvc.Status.DeploymentMode))
+	return cmp.Or(normaliseMode(v1beta1.DeploymentMode(p.isvc.Status.DeploymentMode)), p.recovered)
+}
+
+// recoverMode finds the mode of an InferenceService whose status does not say it: the mode in which something of it runs
+// or is recorded. Where that is so in several modes, the one that is asked for is as good as any.
+func (p *pass) recoverMode(ctx context.Context) error {
+	if p.liveMode() != "" {
+		return nil
+	}
+	var found []v1beta1.DeploymentMode
+	for _, mode := range slices.Sorted(maps.Keys(p.Backends)) {
+		observed, err := p.Backends[mode].Observe(ctx, p.isvc)
+		switch {
+		case problemOf(err) != nil: // It is found again where it matters.
+		case err != nil:
+			return fmt.Errorf("looking for what runs in %s mode: %w", mode, err)
+		case observed.Mode == mode:
+			found = append(found, mode)
+		}
+	}
+	if len(found) == 1 {
+		p.recovered = found[0]
+	}
+	return nil
 }
 
 // askedMode is what the annotation asks for, or the configuration where there is none.

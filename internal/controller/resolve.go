@@ -65,7 +65,7 @@ func (p *pass) render(ctx context.Context) (backend.NewRevision, error) {
 	if err != nil {
 		return backend.NewRevision{}, err
 	}
-	return backend.NewRevision{Inputs: p.wanted.Inputs, Runs: runs}, nil
+	return backend.NewRevision{Inputs: p.wanted.Inputs, Mode: p.mode(), Runs: runs}, nil
 }
 
 // settings are the operator's, as far as they shape pods.

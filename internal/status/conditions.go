@@ -32,6 +32,7 @@ const (
 	ReasonReplacing           = "Replacing"
 	ReasonReplacementFailed   = "ReplacementFailed"
 	ReasonHeldBack            = "ExternalAutoscalerHoldsBack"
+	ReasonChangedByOthers     = "ChangedByAnotherWriter"
 )
 
 // verdict is what one condition says.
@@ -58,19 +59,21 @@ func (r *reporter) conditions() []metav1.Condition {
 	predictorReady := r.verdict(v1beta1.ConditionPredictorReady, func() verdict { return r.predictorReady(latest) })
 	routes := r.verdict(v1beta1.ConditionRoutesReady, r.routesReady)
 	ingress := r.verdict(v1beta1.ConditionIngressReady, r.ingressReady)
+	predictorReady = r.contested(predictorReady, false)
+	routes = r.contested(routes, true)
 	return []metav1.Condition{
 		r.condition(v1beta1.ConditionPredictorReady, predictorReady),
 		r.condition(v1beta1.ConditionLatestDeploymentReady, latest),
 		r.condition(v1beta1.ConditionRoutesReady, routes),
 		r.condition(v1beta1.ConditionIngressReady, ingress),
 		r.condition(v1beta1.ConditionStopped, r.stoppedCondition()),
-		r.condition(v1beta1.ConditionReady, ready(predictorReady, routes, ingress)),
+		r.condition(v1beta1.ConditionReady, r.readyVerdict(predictorReady, routes, ingress)),
 	}
 }
 
 func (r *reporter) condition(kind string, v verdict) metav1.Condition {
 	return metav1.Condition{
-		Type: kind, Status: v.status, Reason: v.reason, Message: v.message,
+		Type: kind, Status: v.status, Reason: validReason(v.reason), Message: shortened(v.message),
 		ObservedGeneration: r.InferenceService.Generation,
 	}
 }
@@ -87,6 +90,36 @@ func (r *reporter) verdict(kind string, otherwise func() verdict) verdict {
 		return no(ReasonStopped, "stopped by the annotation %s; remove it to start again", v1beta1.AnnotationStop)
 	}
 	return otherwise()
+}
+
+// contested names the writers that keep changing what the operator writes: to what splits the traffic, or to other objects.
+// A split that is not served because of that is not on its way.
+func (r *reporter) contested(v verdict, ofRoutes bool) verdict {
+	if r.Observed == nil || v.status == metav1.ConditionFalse {
+		return v
+	}
+	var found []string
+	for _, contest := range r.Observed.Contests {
+		if kind, _, _ := strings.Cut(contest.Kind, "."); (kind == "HTTPRoute" || kind != contest.Kind && kind == "Service") == ofRoutes {
+			found = append(found, contestWords(contest))
+		}
+	}
+	if len(found) == 0 {
+		return v
+	}
+	slices.Sort(found)
+	if ofRoutes && v.status == metav1.ConditionUnknown {
+		v.status = metav1.ConditionFalse
+	}
+	return verdict{v.status, ReasonChangedByOthers, v.message + "; " + strings.Join(slices.Compact(found), "; ")}
+}
+
+func contestWords(contest backend.Contest) string {
+	if contest.Field == "" {
+		return fmt.Sprintf("%s %q does not stay as the operator writes it: %s", contest.Kind, contest.Name, contest.Writer)
+	}
+	return fmt.Sprintf("%s of %s %q is changed each time by %s; the operator writes it again after growing pauses",
+		contest.Field, contest.Kind, contest.Name, contest.Writer)
 }
 
 // latestDeploymentReady says whether the target can serve.
@@ -107,7 +140,7 @@ func (r *reporter) latestDeploymentReady() verdict {
 		if waiting.Overdue {
 			return no(ReasonReplicasOverdue, "%s needs %s, which did not become ready within the progress deadline", name, readyReplicas(waiting.Need))
 		}
-		return notYet(ReasonWaitingForReplicas, "%s needs %s", name, readyReplicas(waiting.Need))
+		return notYet(ReasonWaitingForReplicas, "%s needs %s%s", name, readyReplicas(waiting.Need), r.stage(target))
 	}
 	if r.ready(target) > 0 {
 		return yes(ReasonReady, "%s is ready", name)
@@ -115,7 +148,19 @@ func (r *reporter) latestDeploymentReady() verdict {
 	if failure := r.failure(target); failure != nil {
 		return no(failure.Reason, "%s: %s", name, failure.Message)
 	}
-	return notYet(ReasonLoading, "%s is being brought up", name)
+	return notYet(ReasonLoading, "%s is being brought up%s", name, r.stage(target))
+}
+
+// stage says what a revision waits for that is being brought up, and how long that may take.
+func (r *reporter) stage(n rollout.Number) string {
+	detail := r.Observed.Revisions[n]
+	switch {
+	case detail.Stage == "":
+		return ""
+	case detail.LoadDeadline == 0:
+		return ": " + detail.Stage
+	}
+	return fmt.Sprintf(": %s; it has to become ready within %s of being scheduled", detail.Stage, detail.LoadDeadline)
 }
 
 // predictorReady says whether the target can serve, and everything that is in the traffic.
@@ -140,7 +185,7 @@ func (r *reporter) unreadyVerdict(share rollout.Share) verdict {
 			"%s, which has %d %% of the traffic, is lost: its ControllerRevision and its Deployment were deleted; remove canaryTrafficPercent to promote %s",
 			name, share.Percent, r.revision(r.Decision.Target))
 	}
-	return notYet(ReasonLoading, "%s, which has %d %% of the traffic, has no ready replica", name, share.Percent)
+	return notYet(ReasonLoading, "%s, which has %d %% of the traffic, has no ready replica%s", name, share.Percent, r.stage(share.Revision))
 }
 
 // lost tells whether nothing is left that a revision could be brought back from.
@@ -314,7 +359,10 @@ func (r *reporter) stoppedCondition() verdict {
 }
 
 // ready sums up.
-func ready(predictor, routes, ingress verdict) verdict {
+func (r *reporter) readyVerdict(predictor, routes, ingress verdict) verdict {
+	if r.Problem != nil && r.Problem.Condition == v1beta1.ConditionReady {
+		return no(r.Problem.Reason, "%s", r.Problem.Message)
+	}
 	if sum := worst(predictor, routes, ingress); sum.status != metav1.ConditionTrue {
 		return sum
 	}

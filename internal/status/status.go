@@ -409,6 +409,7 @@ func (r *reporter) failureInfo(before *v1beta1.ModelStatus, n rollout.Number, fa
 // same for each. Every crash has its own time and last line, and a status that followed them would be written at every
 // restart, for ever.
 func keepFirst(before *v1beta1.ModelStatus, info v1beta1.FailureInfo, stable string) *v1beta1.FailureInfo {
+	info.Message, stable = shortened(info.Message), strings.TrimSuffix(shortened(stable), "…")
 	if before == nil || before.LastFailureInfo == nil {
 		return &info
 	}

@@ -319,13 +319,11 @@ var _ = inBothModes("row 17: 2 never becomes ready", func(mode option) {
 		script          peers.Script
 		reason, message string
 	}{
-		"the image cannot be pulled":            {peers.ImagePullError("manifest unknown"), "ImagePullFailed", "cannot pull the image"},
-		"the container crashes":                 {peers.Crash(1, "loading\nno such file: model.joblib\n"), "ContainerCrashed", "exit code 1"},
-		"the model cannot be downloaded":        {peers.InitCrash(1, "404 Not Found\n"), "ModelDownloadFailed", "storageUri"},
-		"it does not make the deadline":         {peers.Overdue(), "ProgressDeadlineExceeded", "raise the deadline"},
-		"it needs more memory":                  {peers.OutOfMemory(), "OutOfMemory", "resources.limits.memory"},
-		"no node can run it":                    {peers.Unschedulable("0/3 nodes are available: 3 Insufficient cpu."), "Unschedulable", "Insufficient cpu"},
-		"the cluster refuses its pods by quota": {peers.Refused("exceeded quota: team"), "PodsRefused", "exceeded quota: team"},
+		"the image cannot be pulled":     {peers.ImagePullError("manifest unknown"), "ImagePullFailed", "cannot pull the image"},
+		"the container crashes":          {peers.Crash(1, "loading\nno such file: model.joblib\n"), "ContainerCrashed", "exit code 1"},
+		"the model cannot be downloaded": {peers.InitCrash(1, "404 Not Found\n"), "ModelDownloadFailed", "storageUri"},
+		"it does not make the deadline":  {peers.Overdue(), "ProgressDeadlineExceeded", "raise the deadline"},
+		"it needs more memory":           {peers.OutOfMemory(), "OutOfMemory", "resources.limits.memory"},
 	} {
 		for percents, says := range map[string][]manifest{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
 			It("leaves everything with 1 when "+name+", with "+percents, func(ctx SpecContext) {
@@ -342,6 +340,33 @@ var _ = inBothModes("row 17: 2 never becomes ready", func(mode option) {
 				s.history("1:100")
 			})
 		}
+	}
+})
+
+var _ = inBothModes("rule 12: 2 has to wait", func(mode option) {
+	for what, wait := range map[string]struct {
+		script peers.Script
+		says   string
+	}{
+		"a node":                          {peers.Unschedulable("0/3 nodes are available: 3 Insufficient cpu."), "waiting for a node: Insufficient cpu"},
+		"a quota":                         {peers.Refused("exceeded quota: team"), "exceeded quota: team"},
+		"a registry that does not answer": {peers.ImagePullError("dial tcp 10.0.0.1:443: i/o timeout"), "pulling the image"},
+		"its model to load":               {peers.NotReady(), "within 10m0s"},
+	} {
+		It("is progress and no failure while it waits for "+what, func(ctx SpecContext) {
+			s := stable(ctx, mode)
+			s.becomes(2, wait.script)
+			s.apply(model(2), percent(10))
+			s.condition(v1beta1.ConditionLatestDeploymentReady, Be(metav1.ConditionUnknown, "Loading", wait.says))
+			s.prints("Unknown", "", "100", "", revision(1))
+			s.splits("1:100")
+			s.modelled(SatisfyAll(HaveField("TransitionStatus", v1beta1.InProgress), HaveField("LastFailureInfo", BeNil())))
+			s.settles()
+			Expect(s.announced()).NotTo(ContainElement(HavePrefix("RevisionFailed")))
+			s.becomes(2, peers.Ready())
+			s.prints("True", "90", "10", revision(1), revision(2))
+			s.history("1:100", "2:10 1:90")
+		})
 	}
 })
 

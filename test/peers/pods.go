@@ -23,6 +23,15 @@ func loading(pod *corev1.Pod) corev1.PodStatus {
 	return onNode(pod, corev1.PodRunning, initEnded(pod), each(pod, false, runningState))
 }
 
+// overdue loads since long ago.
+func overdue(pod *corev1.Pod) corev1.PodStatus {
+	status := loading(pod)
+	for i := range status.Conditions {
+		status.Conditions[i].LastTransitionTime = metav1.Unix(1_000_000_000, 0)
+	}
+	return status
+}
+
 func crashing(exitCode int32, reason, log string) podState {
 	return func(pod *corev1.Pod) corev1.PodStatus {
 		return onNode(pod, corev1.PodRunning, initEnded(pod), restarting(each(pod, false, nil), exitCode, reason, log))

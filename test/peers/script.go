@@ -59,4 +59,4 @@ func Unschedulable(message string) Script { return Script{otherwise: unschedulab
 func Refused(message string) Script { return Script{otherwise: loading, refusal: message} }
 
 // Overdue has the pods load for longer than the progress deadline of the Deployment.
-func Overdue() Script { return Script{otherwise: loading, overdue: true} }
+func Overdue() Script { return Script{otherwise: overdue, overdue: true} }

@@ -80,6 +80,16 @@ func (h History) Recorded() map[rollout.Number]backend.Recorded {
 	return all
 }
 
+// Mode is the mode that the newest revision was made for; empty where none says so.
+func (h History) Mode() v1beta1.DeploymentMode {
+	for _, n := range slices.Backward(slices.Sorted(maps.Keys(h.Revisions))) {
+		if mode := h.Revisions[n].Mode; mode != "" {
+			return mode
+		}
+	}
+	return ""
+}
+
 // Writer writes the records of one InferenceService.
 type Writer struct {
 	History
@@ -129,13 +139,7 @@ func (w Writer) restore(ctx context.Context, record *appsv1.ControllerRevision, 
 	if err != nil {
 		return err
 	}
-	same, err := objects.Realised(marks, &metav1.PartialObjectMetadata{ObjectMeta: record.ObjectMeta}, objects.SharedLists)
-	if err != nil || same {
-		return err
-	}
-	marks.SetResourceVersion(record.ResourceVersion)
-	marks.SetUID(record.UID)
-	return w.Send(ctx, marks)
+	return w.ApplyIntent(ctx, marks, &metav1.PartialObjectMetadata{ObjectMeta: record.ObjectMeta}, objects.SharedLists)
 }
 
 // marksOf is all of a record but its data, which nobody can change.

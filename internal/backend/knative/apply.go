@@ -4,12 +4,14 @@
 package knative
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,11 +53,12 @@ func (b *Backend) Apply(
 	if !ok {
 		return backend.Written{}, fmt.Errorf("%w: %T", errNotOurs, observed.Private)
 	}
-	objectWriter := objects.Writer{Store: &b.Store, InferenceService: isvc, Sent: func(*unstructured.Unstructured) {}}
-	w := &writer{
-		Backend: b, isvc: isvc, observed: observed, found: found, decision: decision,
-		objects: objectWriter, history: history.Writer{History: found.History, Writer: objectWriter},
+	w := &writer{Backend: b, isvc: isvc, observed: observed, found: found, decision: decision}
+	w.objects = objects.Writer{
+		Store: &b.Store, InferenceService: isvc, Sent: func(*unstructured.Unstructured) {},
+		Contested: observed.NoteContest,
 	}
+	w.history = history.Writer{History: found.History, Writer: w.objects}
 	failures := []error{w.create(ctx, render), w.mendRecords(ctx)}
 	if !b.Installed() {
 		return w.written, errors.Join(failures...)
@@ -196,7 +199,11 @@ func (w *writer) takeBack(ctx context.Context, made *servingv1.Service, there ob
 		if err != nil {
 			return err
 		}
-		if err := w.Client.Patch(ctx, made.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner)); err != nil {
+		label := []operation{{"add", "/metadata/labels", made.Labels}}
+		err = w.repeat(ctx, serviceKind, made, label, func() (string, error) {
+			return "", w.Client.Patch(ctx, made.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
+		})
+		if err != nil {
 			return fmt.Errorf("labelling Knative Service %q: %w", made.Name, err)
 		}
 	}
@@ -320,22 +327,50 @@ func (w *writer) patch(ctx context.Context, wanted *servingv1.Service) error {
 	operations := difference(current, wanted)
 	if len(operations) == 0 {
 		w.written.Route = w.decision.Record != nil
-		return nil
 	}
+	return w.repeat(ctx, serviceKind, current, operations, func() (string, error) { return w.send(ctx, wanted, operations) })
+}
+
+// send patches the Knative Service, and returns who has changed what was sent, as far as the answer shows it.
+func (w *writer) send(ctx context.Context, wanted *servingv1.Service, operations []operation) (writer string, err error) {
+	current := w.found.service
 	// An old version makes a conflict of the whole patch.
-	operations = append(operations, operation{"replace", "/metadata/resourceVersion", current.ResourceVersion})
-	patch, err := json.Marshal(operations)
+	patch, err := json.Marshal(append(operations, operation{"replace", "/metadata/resourceVersion", current.ResourceVersion}))
 	if err != nil {
-		return err
+		return "", err
 	}
 	patched := wanted.DeepCopy()
 	err = w.Client.Patch(ctx, patched, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(backend.FieldOwner))
 	if err != nil {
-		return explained(fmt.Errorf("patching Knative Service %q: %w", current.Name, err))
+		return "", explained(fmt.Errorf("patching Knative Service %q: %w", current.Name, err))
 	}
 	w.noteSent(patched)
 	w.written.Route = w.decision.Record != nil
-	return nil
+	if len(difference(patched, wanted)) > 0 {
+		return objects.Admission, nil
+	}
+	return "", nil
+}
+
+// repeat makes a change of an object of Knative's, unless another writer has undone the same change too often. Nothing
+// is written where there is no change.
+func (w *writer) repeat(
+	ctx context.Context, kind string, object client.Object, change []operation, write func() (writer string, err error),
+) error {
+	target := objects.Target{Kind: kind, ObjectKey: client.ObjectKeyFromObject(object)}
+	return w.objects.Repeat(ctx, target, contentOf(change), func() (objects.Who, error) {
+		other, err := write()
+		return func(ctx context.Context) backend.Contest {
+			path := strings.Split(strings.TrimPrefix(change[0].Path, "/"), "/")
+			for i := range path {
+				path[i] = unescaped(path[i])
+			}
+			return backend.Contest{
+				Kind: kind, Name: object.GetName(), Field: strings.Join(path, "."),
+				Writer: cmp.Or(other, w.OtherWriter(ctx, object, path)),
+			}
+		}, err
+	})
 }
 
 func (w *writer) noteSent(service *servingv1.Service) {
@@ -358,6 +393,11 @@ func (w *writer) protect(ctx context.Context) error {
 
 // mark changes the metadata of a Knative Revision. All else of it is Knative's.
 func (w *writer) mark(ctx context.Context, made *servingv1.Revision, metadata map[string]any) error {
+	change := []operation{{"add", "/metadata", maps.Clone(metadata)}}
+	return w.repeat(ctx, revisionKind, made, change, func() (string, error) { return "", w.sendMark(ctx, made, metadata) })
+}
+
+func (w *writer) sendMark(ctx context.Context, made *servingv1.Revision, metadata map[string]any) error {
 	metadata["resourceVersion"] = made.ResourceVersion
 	patch, err := json.Marshal(map[string]any{"metadata": metadata})
 	if err != nil {

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"knative.dev/serving/pkg/apis/autoscaling"
@@ -18,6 +20,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/rollout"
@@ -357,7 +360,6 @@ func TestWhatKnativeSaysOfAFailure(t *testing.T) {
 		"an exit":     {apis.Condition{Type: servingv1.RevisionConditionContainerHealthy, Reason: "ExitCode1", Message: "Container failed with: no such model"}, "ContainerCrashed", "no such model"},
 		"an image":    {apis.Condition{Type: servingv1.RevisionConditionContainerHealthy, Reason: "ContainerMissing", Message: "Unable to fetch image"}, "ImagePullFailed", "Unable to fetch image"},
 		"a deadline":  {apis.Condition{Type: servingv1.RevisionConditionResourcesAvailable, Reason: "ProgressDeadlineExceeded", Message: "Initial scale was never achieved"}, "ProgressDeadlineExceeded", "raise the deadline"},
-		"a quota":     {apis.Condition{Type: servingv1.RevisionConditionResourcesAvailable, Reason: "FailedCreate", Message: "exceeded quota"}, "PodsRefused", "exceeded quota"},
 		"another one": {apis.Condition{Type: servingv1.RevisionConditionResourcesAvailable, Reason: "NotOwned", Message: "not ours"}, "RevisionFailed", "not ours"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -378,6 +380,55 @@ func TestWhatKnativeSaysOfAFailure(t *testing.T) {
 			}
 			if decision := rollout.Decide(observed.Rollout, rollout.Policy{}, u.now); decision.Phase != rollout.Failed {
 				t.Errorf("phase is %s", decision.Phase)
+			}
+		})
+	}
+}
+
+// TestWhatKnativeCallsFailedTooEarly: a pod that waits for a node or for a quota, or that has ended once, is progress.
+func TestWhatKnativeCallsFailedTooEarly(t *testing.T) {
+	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(start)}
+	waits := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient cpu."}
+	made := func() *servingv1.Revision {
+		revision := &servingv1.Revision{}
+		revision.CreationTimestamp = metav1.NewTime(start)
+		revision.Annotations = map[string]string{serving.ProgressDeadlineAnnotationKey: "10m0s"}
+		return revision
+	}
+	for name, test := range map[string]struct {
+		reason, message string
+		pod             *corev1.PodCondition
+		after           time.Duration
+		fails, stage    string
+	}{
+		"a node":                           {"Unschedulable", "0/1 nodes are available", &waits, time.Hour, "", "waiting for a node: Insufficient cpu"},
+		"the deadline, without a node":     {"ProgressDeadlineExceeded", "", &waits, time.Hour, "", "waiting for a node: Insufficient cpu"},
+		"one exit":                         {"ExitCode1", "no database", &scheduled, time.Minute, "", "preparing its volumes"},
+		"a quota":                          {"FailedCreate", "exceeded quota: team", nil, 9 * time.Minute, "", "exceeded quota: team"},
+		"a quota, until the deadline":      {"FailedCreate", "exceeded quota: team", nil, 10 * time.Minute, "PodsRefused", ""},
+		"a registry that does not answer":  {"ContainerMissing", "failed to resolve image to digest: i/o timeout", nil, time.Minute, "", "i/o timeout"},
+		"the deadline, with the pods gone": {"ProgressDeadlineExceeded", "", nil, time.Minute, "ProgressDeadlineExceeded", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			revision := made()
+			revision.Status.Conditions = duckv1.Conditions{
+				{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse},
+				{Type: servingv1.RevisionConditionResourcesAvailable, Status: corev1.ConditionFalse, Reason: test.reason, Message: test.message},
+			}
+			found := &children{made: map[rollout.Number]*servingv1.Revision{2: revision}, pods: map[rollout.Number][]*corev1.Pod{}}
+			if test.pod != nil {
+				found.pods[2] = []*corev1.Pod{{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{*test.pod}}}}
+			}
+			detail := found.detail(2)
+			observed := backend.Observation{Revisions: map[rollout.Number]backend.Revision{2: detail}}
+			observed.Rollout.Revisions = []rollout.Revision{{Number: 2, Workload: &rollout.Workload{Failed: detail.Failure != nil}}}
+			observed.Expire(start.Add(test.after))
+			got, reason := observed.Revisions[2], ""
+			if got.Failure != nil {
+				reason = got.Failure.Reason
+			}
+			if reason != test.fails || observed.Rollout.Revisions[0].Workload.Failed != (test.fails != "") || !strings.Contains(got.Stage, test.stage) {
+				t.Errorf("it fails for %q in stage %q", reason, got.Stage)
 			}
 		})
 	}

@@ -67,6 +67,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		Route:     b.routeDetail(found),
 		Entrance:  entrance,
 		Addresses: b.addresses(isvc, found, entrance),
+		Mode:      found.mode(),
 		Current:   found.current(isvc),
 		Private:   found,
 	}
@@ -76,6 +77,15 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		}
 	}
 	return observation, nil
+}
+
+// mode is Knative where there is a Knative Service, or the rollout state of one that was deleted, and else what is on
+// record.
+func (c *children) mode() v1beta1.DeploymentMode {
+	if c.service != nil || c.Parked != nil {
+		return v1beta1.DeploymentModeKnative
+	}
+	return c.Mode()
 }
 
 // current is the newest revision of a Knative Service that was KServe's until now: it runs what the spec asks for, as

@@ -4,12 +4,15 @@
 package knative
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
 // operation is one of a JSON patch.
@@ -57,3 +60,17 @@ func differentPairs(path string, before, after map[string]string) []operation {
 
 // escaped is a key as a JSON pointer has it.
 func escaped(key string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(key) }
+
+func unescaped(key string) string { return strings.NewReplacer("~1", "/", "~0", "~").Replace(key) }
+
+// contentOf is what a change says, without times; empty where it changes nothing.
+func contentOf(change []operation) string {
+	if len(change) == 0 {
+		return ""
+	}
+	content, err := json.Marshal(change)
+	if err != nil {
+		return "" // It is sent as JSON, too.
+	}
+	return objects.WithoutTimes(string(content))
+}

@@ -4,6 +4,7 @@
 package knative
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -166,7 +167,7 @@ func (c *children) detail(n rollout.Number) backend.Revision {
 		}
 		return detail
 	}
-	detail := pods.Detail(c.pods[n], revisionFailure(made))
+	detail := pods.Detail(c.pods[n], loadDeadline(made), revisionFailures(made, pods.KeepTime(c.pods[n]))...)
 	if made.IsReady() && leastReplicas(made) == 0 && len(c.pods[n]) == 0 {
 		detail.State = v1beta1.Standby
 	}
@@ -195,6 +196,33 @@ const (
 // FailureReasons lists the reasons for which a revision can fail, beside those of its pods.
 func FailureReasons() []string { return []string{reasonNotMade, reasonGivenUp} }
 
+// loadDeadline is how long Knative gives a pod of a revision to become ready; 0 where it does not say.
+func loadDeadline(made *servingv1.Revision) time.Duration {
+	deadline, err := time.ParseDuration(made.Annotations[serving.ProgressDeadlineAnnotationKey])
+	if err != nil {
+		return 0
+	}
+	return deadline
+}
+
+// revisionFailures returns why Knative calls a revision failed. Knative does so as soon as a pod has to wait for a node or
+// has ended once, and by a deadline that counts from when the revision was created. So what it says of pods is void where
+// the pods keep the time themselves, and what may resolve by itself counts only after the deadline.
+func revisionFailures(made *servingv1.Revision, podsKeepTime bool) []backend.Pending {
+	failure := revisionFailure(made)
+	if failure == nil || podsKeepTime && failure.Reason != reasonGivenUp {
+		return nil
+	}
+	pending := backend.Pending{Failure: *failure}
+	switch {
+	case failure.Reason == pods.ReasonUnschedulable, failure.Reason == pods.ReasonPodsRefused,
+		failure.Reason == pods.ReasonImagePull && pods.IsTransient(failure.Message):
+		pending.From = made.CreationTimestamp.Add(loadDeadline(made))
+		pending.Failure.Message = strings.Replace(strings.TrimSuffix(failure.Message, triedAgain(made)), "Knative has given up", "Knative reports", 1)
+	}
+	return []backend.Pending{pending}
+}
+
 // revisionFailure is why Knative calls a revision failed; nil where it does not.
 func revisionFailure(made *servingv1.Revision) *backend.Failure {
 	if !made.IsFailed() {
@@ -207,20 +235,21 @@ func revisionFailure(made *servingv1.Revision) *backend.Failure {
 		}
 		failure := &backend.Failure{
 			Reason:  reasonOf(condition.Reason),
-			Message: "Knative has given up: " + backend.StableMessage(condition.Message),
+			Message: "Knative has given up: " + backend.StableMessage(cmp.Or(condition.Message, condition.Reason)),
 			Time:    condition.LastTransitionTime.Inner.Time,
 		}
-		switch {
-		case failure.Reason == pods.ReasonDeadline:
+		if failure.Reason == pods.ReasonDeadline {
 			failure.Message = "Knative has given up: " + pods.Overdue(made.Annotations[serving.ProgressDeadlineAnnotationKey])
-		case condition.Message == "":
-			failure.Message = "Knative has given up: " + condition.Reason
 		}
-		failure.Message += fmt.Sprintf("; it is tried again once Knative has taken it down, and at once with: kubectl delete revisions.serving.knative.dev -n %s %s",
-			made.Namespace, made.Name)
+		failure.Message += triedAgain(made)
 		return failure
 	}
 	return nil
+}
+
+func triedAgain(made *servingv1.Revision) string {
+	return fmt.Sprintf("; it is tried again once Knative has taken it down, and at once with: kubectl delete revisions.serving.knative.dev -n %s %s",
+		made.Namespace, made.Name)
 }
 
 // reasonOf is our word for a reason of Knative's.

@@ -4,10 +4,12 @@
 package objects
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,8 +32,18 @@ type Store struct {
 	Live client.Reader
 	// Scheme knows every kind that a backend writes.
 	Scheme *runtime.Scheme
+	// Now returns the time; nil is the clock's.
+	Now func() time.Time
 
-	futile futileWrites
+	futile  futileWrites
+	repeats repeats
+}
+
+func (s *Store) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
 }
 
 // List reads from the cache what belongs to the InferenceService.
@@ -84,6 +96,8 @@ type Writer struct {
 	InferenceService *v1beta1.InferenceService
 	// Sent is told of everything that was applied.
 	Sent func(*unstructured.Unstructured)
+	// Contested receives which objects another writer keeps changing; nil where nobody asks.
+	Contested func(backend.Contest)
 }
 
 // Apply makes the object what it shall be, unless it is. An object that exists is applied under the resource version
@@ -93,29 +107,108 @@ func (w Writer) Apply(ctx context.Context, made, current client.Object, how List
 	if err != nil {
 		return err
 	}
-	if current == nil {
-		there, err := w.Look(ctx, made, intent.GetKind())
-		if err != nil {
-			return err
-		}
-		if there == Labelled {
-			return backend.ErrStale
-		}
-		return w.Send(ctx, intent)
+	if current != nil {
+		return w.ApplyIntent(ctx, intent, current, how)
 	}
-	same, err := Realised(intent, current, how)
-	if err != nil || same || w.Store.futile.known(intent, current) {
+	there, err := w.Look(ctx, made, intent.GetKind())
+	if err != nil {
 		return err
 	}
-	return w.Store.futile.note(intent, current, func() error {
-		wanted := intent.GetAnnotations()
-		intent.SetResourceVersion(current.GetResourceVersion())
-		intent.SetUID(current.GetUID()) // Else an object that was deleted in the meantime would be made anew.
-		if err := w.Send(ctx, intent); err != nil {
-			return err
-		}
-		return w.removeForged(ctx, intent, wanted)
+	if there == Labelled {
+		return backend.ErrStale
+	}
+	target, content := targetOf(intent), contentOf(intent)
+	return w.Repeat(ctx, target, content, func() (Who, error) {
+		return func(context.Context) backend.Contest {
+			return backend.Contest{Kind: target.Kind, Name: target.Name, Writer: "another writer deletes it"}
+		}, w.Send(ctx, intent)
 	})
+}
+
+// ApplyIntent applies over an object that exists what the object does not say.
+func (w Writer) ApplyIntent(ctx context.Context, intent *unstructured.Unstructured, current client.Object, how Lists) error {
+	same, err := Realised(intent, current, how)
+	if err != nil || same || w.Store.futile.known(intent, current) {
+		w.report(targetOf(intent))
+		return err
+	}
+	target, content := targetOf(intent), contentOf(intent)
+	return w.Repeat(ctx, target, content, func() (Who, error) {
+		wanted := intent.DeepCopy()
+		err := w.Store.futile.note(intent, current, func() error {
+			intent.SetResourceVersion(current.GetResourceVersion())
+			intent.SetUID(current.GetUID()) // Else an object that was deleted in the meantime would be made anew.
+			if err := w.Send(ctx, intent); err != nil {
+				return err
+			}
+			return w.removeForged(ctx, intent, wanted.GetAnnotations())
+		})
+		return func(ctx context.Context) backend.Contest { return w.contestOf(ctx, wanted, intent, current, how) }, err
+	})
+}
+
+func targetOf(intent *unstructured.Unstructured) Target {
+	return Target{intent.GetKind(), client.ObjectKeyFromObject(intent)}
+}
+
+// Who finds out which writer keeps undoing a write.
+type Who func(context.Context) backend.Contest
+
+// Admission is the writer that has changed what the API server answers a write with.
+const Admission = "an admission policy or webhook"
+
+// Repeat writes content to an object, unless the same was written so often that it has to wait. There is nothing to write
+// where the content is empty.
+func (w Writer) Repeat(ctx context.Context, target Target, content string, write func() (Who, error)) error {
+	defer w.report(target)
+	if content == "" || w.Store.repeats.held(target, content, w.Store.now()) {
+		return nil
+	}
+	who, err := write()
+	if err == nil {
+		w.Store.repeats.note(target, content, w.Store.now(), func() backend.Contest { return who(ctx) })
+	}
+	return err
+}
+
+// Held reports whether an object is not what it is meant to be because another writer has undone the same write too often.
+func (w Writer) Held(made client.Object) bool {
+	intent, err := IntentOf(made, w.Store.Scheme)
+	return err == nil && w.Store.repeats.held(targetOf(intent), contentOf(intent), w.Store.now())
+}
+
+// report reports the other writer of an object, if it has one.
+func (w Writer) report(target Target) {
+	if contest, found := w.Store.repeats.contest(target, w.Store.now()); found && w.Contested != nil {
+		w.Contested(contest)
+	}
+}
+
+// contestOf says which field of an object is changed, and by whom. Where the answer to our own write has the field
+// already changed, that was admission control, which the managed fields do not show.
+func (w Writer) contestOf(ctx context.Context, wanted, answer *unstructured.Unstructured, before client.Object, how Lists) backend.Contest {
+	contest := backend.Contest{Kind: wanted.GetKind(), Name: wanted.GetName()}
+	if path := difference(wanted, answer.Object, how); path != nil {
+		contest.Field, contest.Writer = fieldOf(path), Admission
+		return contest
+	}
+	observed, err := runtime.DefaultUnstructuredConverter.ToUnstructured(before)
+	if err != nil {
+		return contest
+	}
+	path := difference(wanted, observed, how)
+	contest.Field = fieldOf(path)
+	contest.Writer = w.Store.OtherWriter(ctx, answer, path)
+	return contest
+}
+
+// OtherWriter looks on the API server for who else writes a field of an object; the cache keeps no managed fields.
+func (s *Store) OtherWriter(ctx context.Context, object client.Object, path []string) string {
+	metadata, err := s.Metadata(ctx, object)
+	if err != nil {
+		return "another writer"
+	}
+	return cmp.Or(otherWriter(metadata.ManagedFields, path), "another writer")
 }
 
 // removeForged removes the annotations of our own that somebody else has written. To apply without them takes away only
@@ -190,6 +283,9 @@ func (w Writer) Look(ctx context.Context, made client.Object, kind string) (Pres
 func (w Writer) Delete(ctx context.Context, object client.Object) error {
 	if object == nil || object.GetDeletionTimestamp() != nil {
 		return nil
+	}
+	if gvk, err := apiutil.GVKForObject(object, w.Store.Scheme); err == nil {
+		w.Store.repeats.forget(Target{gvk.Kind, client.ObjectKeyFromObject(object)})
 	}
 	err := w.Store.Client.Delete(ctx, object,
 		client.Preconditions{UID: new(object.GetUID()), ResourceVersion: new(object.GetResourceVersion())},

@@ -7,8 +7,8 @@ package pods
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -17,7 +17,7 @@ import (
 	"github.com/serinus-io/serinus/internal/predictor"
 )
 
-// Reasons of failures, in the conditions. The last two are those of whoever makes the pods.
+// Reasons of failures, in the conditions. The last three are those of the owner of the pods.
 const (
 	ReasonImagePull       = "ImagePullFailed"
 	ReasonDownload        = "ModelDownloadFailed"
@@ -37,16 +37,19 @@ func Reasons() []string {
 	}
 }
 
-// Overdue tells what to do about a revision that did not make its deadline; an empty one is Knative's own.
+// Overdue explains what to do about a revision that missed its deadline.
 func Overdue(deadline string) string {
 	return fmt.Sprintf("no pod became ready within %s; if the model takes longer to load, raise the deadline with the annotation %s",
 		cmp.Or(deadline, "the time that Knative gives it"), v1beta1.AnnotationProgressDeadline)
 }
 
-// Detail tells what the pods of a revision say of it. Where they say nothing of a failure, that of their makers counts,
-// which may be nil. The pods are sorted by name, so that of several that fail the same one is reported.
-func Detail(pods []*corev1.Pod, ofMakers *backend.Failure) backend.Revision {
-	detail := backend.Revision{State: v1beta1.Pending, Pods: len(pods)}
+// Detail summarises what the pods of a revision report. The deadline is how long a pod may take to become ready, counted
+// from when it was scheduled. What the owner of the pods reports counts where the pods report no failure themselves; its
+// time is when it begins to count. The pods are sorted by name, so that of several failures the same one is reported.
+func Detail(pods []*corev1.Pod, deadline time.Duration, owner ...backend.Pending) backend.Revision {
+	detail := backend.Revision{State: v1beta1.Pending, Pods: len(pods), LoadDeadline: deadline}
+	ready := CountReady(pods)
+	var current progress
 	for _, pod := range pods {
 		state, failure := stateOf(pod)
 		if failure != nil {
@@ -56,9 +59,27 @@ func Detail(pods []*corev1.Pod, ofMakers *backend.Failure) backend.Revision {
 			}
 		}
 		detail.State = further(detail.State, state)
+		if state == v1beta1.Loaded || pod.DeletionTimestamp != nil || failure != nil {
+			continue
+		}
+		found := progressOf(pod)
+		detail.Pending = append(detail.Pending, found.pending(deadline, ready)...)
+		// One ready pod is enough to serve, so the furthest pod counts. Beside ready pods, it is the slowest that is awaited.
+		if current.stage == noStage || ready == 0 && found.stage > current.stage || ready > 0 && found.stage < current.stage {
+			current = found
+		}
 	}
-	if detail.Failure == nil {
-		detail.Failure = ofMakers
+	detail.Stage = current.message
+	for _, pending := range owner {
+		switch {
+		case !pending.From.IsZero():
+			detail.Pending = append(detail.Pending, pending)
+			if detail.Stage == "" {
+				detail.Stage = pending.Failure.Message
+			}
+		case detail.Failure == nil:
+			detail.Failure = &pending.Failure
+		}
 	}
 	if detail.State != v1beta1.Loaded && detail.Failure != nil {
 		detail.State = v1beta1.FailedToLoad
@@ -115,28 +136,36 @@ func podFailure(pod *corev1.Pod) *backend.Failure {
 			return failure
 		}
 	}
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && condition.Reason == corev1.PodReasonUnschedulable {
-			return &backend.Failure{
-				Reason:  ReasonUnschedulable,
-				Message: "no node can run the pod: " + whyNoNode(condition.Message),
-				Pod:     pod.Name,
-				Time:    condition.LastTransitionTime.Time,
-			}
-		}
-	}
 	return nil
 }
 
-// containerFailure tells why a container cannot run. A container that crashed and was started again is failing until
-// it is ready: between two crashes it looks as if it ran well, and a status that believed this would flap.
+// fatalExits is how often a container may end before the revision counts as failed. A first crash may be the store, the
+// database or the accelerator that was not there yet.
+const fatalExits = 3
+
+// containerFailure returns why a container cannot run without help. A container that crashed and was started again is
+// failing until it is ready: between two crashes it looks as if it ran well, and a status that believed this would flap.
 func containerFailure(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool) *backend.Failure {
 	if waiting := status.State.Waiting; waiting != nil {
-		if failure := waitingFailure(status, *waiting); failure != nil {
+		if failure, lasting := waitingFailure(status, *waiting); lasting {
 			failure.Pod = pod.Name
 			return failure
 		}
 	}
+	ended := lastExit(pod, status, initContainer)
+	if ended == nil {
+		return nil
+	}
+	failure := endedFailure(status.Name, *ended)
+	failure.Pod = pod.Name
+	if exits(status) >= fatalExits || failure.Reason == ReasonContainerConfig || failure.Reason == ReasonDownload && isPermanent(failure.Detail) {
+		return failure
+	}
+	return nil
+}
+
+// lastExit is how a container ended that has not been ready since; nil where it did not, or did as it should.
+func lastExit(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool) *corev1.ContainerStateTerminated {
 	ended := status.State.Terminated
 	if ended == nil && !status.Ready && !wasReady(pod, status) {
 		ended = status.LastTerminationState.Terminated
@@ -144,9 +173,15 @@ func containerFailure(pod *corev1.Pod, status corev1.ContainerStatus, initContai
 	if ended == nil || initContainer && ended.ExitCode == 0 {
 		return nil
 	}
-	failure := endedFailure(status.Name, *ended)
-	failure.Pod = pod.Name
-	return failure
+	return ended
+}
+
+// exits counts how often a container has ended. The kubelet counts the starts after the first.
+func exits(status corev1.ContainerStatus) int32 {
+	if status.State.Running != nil {
+		return status.RestartCount
+	}
+	return status.RestartCount + 1
 }
 
 // wasReady tells whether the pod has lost its readiness since the container runs: whatever ended it before is over.
@@ -160,23 +195,32 @@ func wasReady(pod *corev1.Pod, status corev1.ContainerStatus) bool {
 	return false
 }
 
-func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerStateWaiting) *backend.Failure {
+// waitingFailure returns why a container does not start, and whether that lasts until somebody helps; nil where nothing
+// is wrong.
+func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerStateWaiting) (failure *backend.Failure, lasting bool) {
 	switch waiting.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed":
+		cause := pullCause(waiting.Message)
 		return &backend.Failure{
 			Reason:  ReasonImagePull,
 			Message: fmt.Sprintf("cannot pull the image %q of container %q; check its name and the imagePullSecrets", status.Image, status.Name),
-			Detail:  pullCause(waiting.Message),
-		}
+			Detail:  cause,
+		}, waiting.Reason == "InvalidImageName" || isPermanent(cause) || saysNothing(waiting, cause)
 	case "CreateContainerConfigError":
 		return &backend.Failure{
 			Reason:  ReasonContainerConfig,
 			Message: fmt.Sprintf("container %q cannot be created: %s", status.Name, backend.StableMessage(waiting.Message)),
-		}
+		}, !IsTransient(waiting.Message)
 	case "CreateContainerError", "RunContainerError":
-		return startFailure(status.Name, waiting.Message)
+		return startFailure(status.Name, waiting.Message), !IsTransient(waiting.Message)
 	}
-	return nil
+	return nil, false
+}
+
+// saysNothing reports whether a kubelet before Kubernetes 1.32 has left out why it waits to pull an image again. It said so
+// a moment before, when the pull failed. To read otherwise now would flap, so the usual cause is assumed.
+func saysNothing(waiting corev1.ContainerStateWaiting, cause string) bool {
+	return waiting.Reason == "ImagePullBackOff" && cause == ""
 }
 
 // startFailure is that of a container that the runtime cannot create or start, which is mostly a command that is not
@@ -234,20 +278,4 @@ func endedFailure(container string, ended corev1.ContainerStateTerminated) *back
 func lastLine(log string) string {
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	return strings.TrimSpace(lines[len(lines)-1])
-}
-
-// whyNoNode takes the reasons out of the scheduler's message, which counts the nodes for each: as nodes come and go, the
-// same causes must read the same.
-func whyNoNode(message string) string {
-	_, reasons, found := strings.Cut(message, "nodes are available: ")
-	if !found {
-		return backend.StableMessage(message)
-	}
-	reasons, _, _ = strings.Cut(reasons, ". ")
-	causes := strings.Split(strings.TrimSuffix(reasons, "."), ", ")
-	for i, cause := range causes {
-		causes[i] = strings.TrimLeft(cause, "0123456789 ")
-	}
-	slices.Sort(causes)
-	return strings.Join(slices.Compact(causes), ", ")
 }

@@ -55,6 +55,12 @@ func server(now corev1.ContainerState, before ...corev1.ContainerState) corev1.C
 	return status
 }
 
+// often makes a container one that has ended twice before.
+func often(status corev1.ContainerStatus) corev1.ContainerStatus {
+	status.RestartCount = 2
+	return status
+}
+
 func initializer(now corev1.ContainerState, before ...corev1.ContainerState) corev1.ContainerStatus {
 	status := server(now, before...)
 	status.Name, status.Image = predictor.InitializerName, "kserve/storage-initializer:v0.20.0"
@@ -94,6 +100,7 @@ func unschedulable(message string) *corev1.Pod {
 }
 
 func TestWhatThePodsTell(t *testing.T) {
+	const starting = `starting: container "kserve-container" is not ready yet`
 	loaded := initializer(endedAt(3, 0, "Completed", ""))
 	crashed := func(n int) corev1.ContainerState {
 		return endedAt(10*n, 1, "Error", fmt.Sprintf("start %d\nno such model\n", n))
@@ -102,34 +109,37 @@ func TestWhatThePodsTell(t *testing.T) {
 		pods []*corev1.Pod
 		want backend.Revision
 	}{
-		"there are none":        {want: backend.Revision{State: v1beta1.Pending}},
-		"one waits for a node":  {pods: []*corev1.Pod{podOf()}, want: backend.Revision{State: v1beta1.Pending, Pods: 1}},
-		"one fetches its image": {pods: []*corev1.Pod{podOf(server(waitsFor("ContainerCreating", "")))}, want: backend.Revision{State: v1beta1.Loading, Pods: 1}},
+		"there are none":       {want: backend.Revision{State: v1beta1.Pending}},
+		"one waits for a node": {pods: []*corev1.Pod{podOf()}, want: backend.Revision{State: v1beta1.Pending, Pods: 1, Stage: "waiting for a node"}},
+		"one fetches its image": {
+			pods: []*corev1.Pod{podOf(server(waitsFor("ContainerCreating", "")))},
+			want: backend.Revision{State: v1beta1.Loading, Pods: 1, Stage: `pulling the image "registry.example.com/iris:v2" of container "kserve-container"`},
+		},
 		"one downloads its model": {
 			pods: []*corev1.Pod{podOf(initializer(runsSince(1)), server(waitsFor("PodInitializing", "")))},
-			want: backend.Revision{State: v1beta1.Loading, Pods: 1},
+			want: backend.Revision{State: v1beta1.Loading, Pods: 1, Stage: "downloading the model"},
 		},
-		"one loads":  {pods: []*corev1.Pod{podOf(loaded, server(runsSince(4)))}, want: backend.Revision{State: v1beta1.Loading, Pods: 1}},
+		"one loads":  {pods: []*corev1.Pod{podOf(loaded, server(runsSince(4)))}, want: backend.Revision{State: v1beta1.Loading, Pods: 1, Stage: starting}},
 		"one serves": {pods: []*corev1.Pod{made(podOf(loaded, server(runsSince(4))))}, want: backend.Revision{State: v1beta1.Loaded, Pods: 1}},
 		"one serves and was restarted before": {
 			pods: []*corev1.Pod{made(podOf(loaded, server(runsSince(14), crashed(1))))},
 			want: backend.Revision{State: v1beta1.Loaded, Pods: 1},
 		},
 		"one crashes": {
-			pods: []*corev1.Pod{podOf(loaded, server(crashed(1)))},
+			pods: []*corev1.Pod{podOf(loaded, often(server(crashed(1))))},
 			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`,
 				Detail: "no such model", Pod: podName, ExitCode: 1, Time: at(10).Time,
 			}},
 		},
 		"one ends well, which a server must not": {
-			pods: []*corev1.Pod{podOf(loaded, server(endedAt(10, 0, "Completed", "")))},
+			pods: []*corev1.Pod{podOf(loaded, often(server(endedAt(10, 0, "Completed", ""))))},
 			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 0`, Pod: podName, Time: at(10).Time,
 			}},
 		},
 		"one needs more memory": {
-			pods: []*corev1.Pod{podOf(loaded, server(endedAt(10, 137, "OOMKilled", "Killed")))},
+			pods: []*corev1.Pod{podOf(loaded, often(server(endedAt(10, 137, "OOMKilled", "Killed"))))},
 			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "OutOfMemory", Message: `container "kserve-container" needs more memory than its limit; raise resources.limits.memory`,
 				Detail: "Killed", Pod: podName, ExitCode: 137, Time: at(10).Time,
@@ -146,7 +156,7 @@ func TestWhatThePodsTell(t *testing.T) {
 			}},
 		},
 		"the download needs more memory": {
-			pods: []*corev1.Pod{podOf(initializer(endedAt(10, 137, "OOMKilled", "")))},
+			pods: []*corev1.Pod{podOf(often(initializer(endedAt(10, 137, "OOMKilled", ""))))},
 			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "OutOfMemory", Message: "the download of the model needs more memory than its limit; have the administrator raise storageInitializer.resources.limits.memory in the operator's configuration, which holds for new revisions",
 				Pod: podName, ExitCode: 137, Time: at(10).Time,
@@ -175,12 +185,10 @@ func TestWhatThePodsTell(t *testing.T) {
 		},
 		"one has no node": {
 			pods: []*corev1.Pod{unschedulable("0/3 nodes are available: 2 Insufficient cpu, 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.")},
-			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
-				Reason: "Unschedulable", Message: "no node can run the pod: Insufficient cpu, Insufficient nvidia.com/gpu", Pod: podName, Time: at(5).Time,
-			}},
+			want: backend.Revision{State: v1beta1.Pending, Pods: 1, Stage: "waiting for a node: Insufficient cpu, Insufficient nvidia.com/gpu"},
 		},
 		"one of two crashes": {
-			pods: []*corev1.Pod{podOf(server(crashed(1))), made(podOf(server(runsSince(4))))},
+			pods: []*corev1.Pod{podOf(often(server(crashed(1)))), made(podOf(server(runsSince(4))))},
 			want: backend.Revision{State: v1beta1.Loaded, Pods: 2, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`,
 				Detail: "no such model", Pod: podName, ExitCode: 1, Time: at(10).Time,
@@ -196,11 +204,11 @@ func TestWhatThePodsTell(t *testing.T) {
 		},
 		"one was ready in this run and lost its readiness, long after a crash": {
 			pods: []*corev1.Pod{unready(podOf(loaded, server(runsSince(14), crashed(1))), 5000)},
-			want: backend.Revision{State: v1beta1.Loading, Pods: 1},
+			want: backend.Revision{State: v1beta1.Loading, Pods: 1, Stage: starting},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Detail(test.pods, nil)
+			got := Detail(test.pods, 0)
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -245,29 +253,18 @@ func TestAVerdictIsConstantForOneCause(t *testing.T) {
 	}
 	for name, phases := range map[string][]*corev1.Pod{
 		"a crash loop": {
-			podOf(server(crash(1))),
-			restarted(runsSince(61), 1),
-			restarted(crash(2), 1),
-			restarted(waits, 2),
-			restarted(runsSince(300), 2),
 			restarted(crash(3), 2),
+			restarted(waits, 2),
+			restarted(runsSince(300), 3),
+			restarted(crash(4), 3),
 			restarted(waits, 3),
 		},
-		"a crash loop whose restarts the kubelet has forgotten": {
-			podOf(server(crash(1))),
-			func() *corev1.Pod {
-				pod := restarted(waits, 1)
-				pod.Status.ContainerStatuses[0].RestartCount = 0
-				return pod
-			}(),
-		},
 		"a crash of a server that was ready": {
-			unready(podOf(server(crash(1))), 61),
-			unready(restarted(runsSince(61), 1), 61),
-			unready(restarted(waits, 2), 61),
-			unready(restarted(runsSince(300), 2), 61),
+			unready(restarted(crash(3), 2), 181),
+			unready(restarted(waits, 2), 181),
+			unready(restarted(runsSince(300), 3), 181),
 		},
-		"the log changes": failing(func(state corev1.ContainerState) *corev1.Pod { return podOf(server(state)) }),
+		"the log changes": failing(func(state corev1.ContainerState) *corev1.Pod { return podOf(often(server(state))) }),
 		"a download that fails": {
 			podOf(initializer(crash(1))),
 			podOf(initializer(waits, crash(1))),
@@ -301,22 +298,44 @@ func TestAVerdictIsConstantForOneCause(t *testing.T) {
 			podOf(server(waitsFor("CreateContainerConfigError", `container has runAsNonRoot and image will run as root (pod: "`+podName+`_kserve-test(0b1f9a3c-52ab-4a07-8f0e-6a5d4ac3a1c2)", container: kserve-container)`))),
 			podOf(server(waitsFor("CreateContainerConfigError", `container has runAsNonRoot and image will run as root (pod: "`+podName+`9_kserve-test(9c2f9a3c-52ab-4a07-8f0e-6a5d4ac3a1c3)", container: kserve-container)`))),
 		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ignored := cmpopts.IgnoreFields(backend.Failure{}, "Time", "Detail")
+			first := Detail(phases[:1], 0)
+			if first.Failure == nil {
+				t.Fatal("it does not count as failed")
+			}
+			for i, pod := range phases {
+				got := Detail([]*corev1.Pod{pod}, 0)
+				if diff := cmp.Diff(first, got, ignored); diff != "" {
+					t.Errorf("in phase %d it reads otherwise (-first +now):\n%s", i, diff)
+				}
+			}
+		})
+	}
+}
+
+// TestAStageIsConstantForOneCause: what a revision waits for reads the same as long as it is the same.
+func TestAStageIsConstantForOneCause(t *testing.T) {
+	for name, phases := range map[string][]*corev1.Pod{
 		"no node, while nodes come and go": {
 			unschedulable("0/3 nodes are available: 2 Insufficient cpu, 10 node(s) had untolerated taint {gpu: yes}."),
 			unschedulable("0/12 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 9 Insufficient cpu."),
 			unschedulable("0/4 nodes are available: 1 Insufficient cpu, 3 node(s) had untolerated taint {gpu: yes}. preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."),
 		},
+		"a registry that does not answer": {
+			podOf(server(waitsFor("ErrImagePull", "dial tcp 10.0.0.1:41234->10.0.0.2:443: i/o timeout"))),
+			podOf(server(waitsFor("ImagePullBackOff", `Back-off pulling image "registry.example.com/iris:v2": ErrImagePull: dial tcp 10.0.0.1:51234->10.0.0.2:443: i/o timeout`))),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ignored := cmpopts.IgnoreFields(backend.Failure{}, "Time", "Detail")
-			first := Detail(phases[:1], nil)
-			if first.Failure == nil {
-				t.Fatal("it does not count as failed")
+			first := Detail(phases[:1], time.Minute)
+			if first.Failure != nil || first.Stage == "" {
+				t.Fatalf("failure is %+v, stage is %q", first.Failure, first.Stage)
 			}
 			for i, pod := range phases {
-				got := Detail([]*corev1.Pod{pod}, nil)
-				if diff := cmp.Diff(first, got, ignored); diff != "" {
-					t.Errorf("in phase %d it reads otherwise (-first +now):\n%s", i, diff)
+				if got := Detail([]*corev1.Pod{pod}, time.Minute); got.Stage != first.Stage || got.Failure != nil {
+					t.Errorf("in phase %d it is %q (%+v), and was %q", i, got.Stage, got.Failure, first.Stage)
 				}
 			}
 		})

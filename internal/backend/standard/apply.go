@@ -50,8 +50,8 @@ func (b *Backend) Apply(
 	}
 	w := &writer{
 		Backend: b, isvc: isvc, found: found, decision: decision, unwritten: map[rollout.Number]error{},
-		objects: objects.Writer{Store: &b.Store, InferenceService: isvc, Sent: b.noteSent},
 	}
+	w.objects = objects.Writer{Store: &b.Store, InferenceService: isvc, Sent: b.noteSent, Contested: observed.NoteContest}
 	w.history = history.Writer{History: found.History, Writer: w.objects}
 	failures := []error{w.create(ctx, render), w.mendRecords(ctx), w.runWorkloads(ctx)}
 	routed := w.writeRoutes(ctx)
@@ -253,7 +253,7 @@ func (w *writer) writeRoute(ctx context.Context, made, current *gatewayv1.HTTPRo
 		made.Spec.ParentRefs, made.Spec.Hostnames = current.Spec.ParentRefs, current.Spec.Hostnames
 	}
 	err = w.objects.Apply(ctx, made, objects.OrNil(current), objects.ExactLists)
-	return err == nil, err
+	return err == nil && !w.objects.Held(made), err
 }
 
 // timeoutSeconds is the longest that any revision in the split may take to answer: a route has one timeout for all.

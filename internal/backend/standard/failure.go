@@ -4,7 +4,6 @@
 package standard
 
 import (
-	"cmp"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -14,38 +13,46 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/pods"
 )
 
-// revisionDetail tells what the pods of a revision, and its Deployment where there are no pods, say of it.
+// revisionDetail summarises what the pods of a revision report, and its Deployment where there are no pods.
 func revisionDetail(deployment *appsv1.Deployment, found []*corev1.Pod) backend.Revision {
-	return pods.Detail(found, deploymentFailure(deployment))
+	return pods.Detail(found, deadlineOf(deployment), deploymentFailures(deployment, pods.KeepTime(found))...)
 }
 
-// deploymentFailure is what keeps pods from being made at all, or else the deadline that has passed without one being
-// ready. The conditions are in the order in which they changed last, which says nothing.
-func deploymentFailure(deployment *appsv1.Deployment) *backend.Failure {
+// deploymentFailures returns what keeps pods from being created, and the deadline that has passed without one being ready.
+// The deadline of a Deployment counts from when it was created or changed, however long its pods have waited for a node.
+// So it is void where the pods keep the time themselves.
+func deploymentFailures(deployment *appsv1.Deployment, podsKeepTime bool) []backend.Pending {
 	if deployment == nil {
 		return nil
 	}
-	var refused, overdue *backend.Failure
+	var refused, overdue []backend.Pending
 	for _, condition := range deployment.Status.Conditions {
 		switch {
 		case condition.Type == appsv1.DeploymentReplicaFailure && condition.Status == corev1.ConditionTrue:
-			refused = &backend.Failure{
+			refused = []backend.Pending{{From: condition.LastTransitionTime.Add(deadlineOf(deployment)), Failure: backend.Failure{
 				Reason:  pods.ReasonPodsRefused,
 				Message: "the cluster refuses the pods: " + backend.StableMessage(condition.Message),
 				Time:    condition.LastTransitionTime.Time,
-			}
-		case condition.Type == appsv1.DeploymentProgressing && condition.Reason == "ProgressDeadlineExceeded":
-			overdue = &backend.Failure{
+			}}}
+		case condition.Type == appsv1.DeploymentProgressing && condition.Reason == "ProgressDeadlineExceeded" && !podsKeepTime:
+			overdue = []backend.Pending{{Failure: backend.Failure{
 				Reason:  pods.ReasonDeadline,
 				Message: pods.Overdue(deadlineOf(deployment).String()),
 				Time:    condition.LastTransitionTime.Time,
-			}
+			}}}
 		}
 	}
-	return cmp.Or(refused, overdue)
+	if len(refused) > 0 && len(overdue) > 0 {
+		refused[0].From = time.Time{}
+		return refused
+	}
+	return append(refused, overdue...)
 }
 
 func deadlineOf(deployment *appsv1.Deployment) time.Duration {
+	if deployment == nil {
+		return 0
+	}
 	if seconds := deployment.Spec.ProgressDeadlineSeconds; seconds != nil {
 		return time.Duration(*seconds) * time.Second
 	}

@@ -62,6 +62,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		Recorded:  found.Recorded(),
 		Revisions: map[rollout.Number]backend.Revision{},
 		Addresses: addresses(isvc, b.Config.Ingress),
+		Mode:      found.mode(),
 		Private:   found,
 	}
 	for _, revision := range observation.Rollout.Revisions {
@@ -71,6 +72,14 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	}
 	observation.Route = b.routeDetail(ctx, found)
 	return observation, nil
+}
+
+// mode is Standard where a Deployment runs or a route has a rollout state, and else what is on record.
+func (c *children) mode() v1beta1.DeploymentMode {
+	if len(c.deployments) > 0 || c.route != nil && c.route.Annotations[objects.AnnotationRecord] != "" {
+		return v1beta1.DeploymentModeStandard
+	}
+	return c.Mode()
 }
 
 func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.Addresses {

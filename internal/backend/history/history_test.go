@@ -1,0 +1,23 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package history
+
+import (
+	"testing"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// TestTheModeIsOnRecord: restored from a backup, an InferenceService has its history and nothing else.
+func TestTheModeIsOnRecord(t *testing.T) {
+	history := History{Revisions: map[rollout.Number]backend.NewRevision{1: {Mode: v1beta1.DeploymentModeKnative}, 2: {}}}
+	if got := history.Mode(); got != v1beta1.DeploymentModeKnative {
+		t.Errorf("it is %q", got)
+	}
+	if got := (History{}).Mode(); got != "" {
+		t.Errorf("of no history it is %q", got)
+	}
+}

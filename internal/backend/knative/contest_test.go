@@ -1,0 +1,98 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+)
+
+// TestAnotherWriterOfTheKnativeServiceIsNotFoughtWithoutEnd: what it changes each time is written after growing pauses.
+// Other content, such as a new split, is written at once.
+func TestAnotherWriterOfTheKnativeServiceIsNotFoughtWithoutEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		field  string
+		change func(*servingv1.Service)
+	}{
+		"a label": {"metadata.labels." + v1beta1.LabelManagedBy, func(s *servingv1.Service) { delete(s.Labels, v1beta1.LabelManagedBy) }},
+		"traffic": {"spec.traffic", func(s *servingv1.Service) { s.Spec.Traffic[0].Tag = "theirs" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUser(t)
+			u.backend.Now = func() time.Time { return u.now }
+			u.rollOut("v1", promote)
+			change := func() { knativetest.Edit(u.hands(), serviceName, &servingv1.Service{}, test.change) }
+			change()
+			u.intercept = func(w write, do func() error) error {
+				err := do()
+				if err == nil && w.kind == "Service" {
+					change()
+				}
+				return err
+			}
+			before := len(u.writes)
+			var contests []backend.Contest
+			for range 60 {
+				observed, _, err := u.pass()
+				u.must(err)
+				contests = observed.Contests
+				u.now = u.now.Add(time.Second)
+			}
+			if n := len(u.writes) - before; n < 5 || n > 11 {
+				t.Errorf("it has written %d times in a minute: %v", n, u.writes[before:])
+			}
+			if len(contests) != 1 || contests[0].Kind != serviceKind || contests[0].Field != test.field {
+				t.Errorf("it reports %+v", contests)
+			}
+		})
+	}
+}
+
+func TestForeignAnnotationsOfRecordsCostOneWrite(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	knativetest.Edit(u.hands(), backend.RevisionName(isvcName, 1), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) {
+		r.Annotations[objects.OwnPrefix+"note"] = "x"
+	})
+	u.settle()
+	before := len(u.writes)
+	for range 5 {
+		_, _, err := u.pass()
+		u.must(err)
+	}
+	if n := len(u.writes) - before; n > 0 {
+		t.Errorf("%d writes of a settled InferenceService: %v", n, u.writes[before:])
+	}
+}
+
+// TestTheModeIsKnownWithoutAStatus: the Knative Service shows it, or the rollout state of one that was deleted.
+func TestTheModeIsKnownWithoutAStatus(t *testing.T) {
+	u := newUser(t)
+	mode := func() v1beta1.DeploymentMode {
+		observed, err := u.backend.Observe(t.Context(), u.isvc())
+		u.must(err)
+		return observed.Mode
+	}
+	if got := mode(); got != "" {
+		t.Errorf("before anything was made it is %q", got)
+	}
+	u.rollOut("v1", promote)
+	if got := mode(); got != v1beta1.DeploymentModeKnative {
+		t.Errorf("it is %q", got)
+	}
+	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) {
+		isvc.Annotations = map[string]string{v1beta1.AnnotationStop: "true"}
+	})
+	if got := mode(); got != v1beta1.DeploymentModeKnative {
+		t.Errorf("of a stopped one it is %q", got)
+	}
+}

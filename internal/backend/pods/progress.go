@@ -1,0 +1,245 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package pods
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
+)
+
+// stage is how far a pod is that loads a model, in the order in which a pod gets there.
+type stage int
+
+const (
+	noStage stage = iota
+	stageScheduling
+	stageVolumes
+	stageImage
+	stageInit
+	stageStarting
+)
+
+// progress is what a pod that is not ready waits for.
+type progress struct {
+	stage   stage
+	message string
+	// scheduled is since when the pod has had a node and was not ready; zero before.
+	scheduled time.Time
+	// failure is what the pod fails for once its deadline has passed; nil where it is only slow.
+	failure *backend.Failure
+}
+
+func progressOf(pod *corev1.Pod) progress {
+	found := progress{scheduled: loadsSince(pod)}
+	if reason, scheduled := unscheduled(pod); !scheduled {
+		found.stage, found.message = stageScheduling, "waiting for a node"+reason
+		return found
+	}
+	for _, status := range pod.Status.InitContainerStatuses {
+		if !initialized(status) {
+			found.stage, found.message, found.failure = containerStage(pod, status, true)
+			return found
+		}
+	}
+	for _, status := range pod.Status.ContainerStatuses {
+		if status.Ready {
+			continue
+		}
+		at, message, failure := containerStage(pod, status, false)
+		if found.stage == noStage || at < found.stage || found.failure == nil && failure != nil {
+			found.stage, found.message, found.failure = at, message, failure
+		}
+	}
+	if found.stage == noStage {
+		found.stage, found.message = stageVolumes, waitsForSandbox
+	}
+	return found
+}
+
+const waitsForSandbox = "preparing its volumes and its network"
+
+// pending returns when the pod begins to count as failed, and what for; nothing as long as it has no node.
+func (p progress) pending(deadline time.Duration, ready int) []backend.Pending {
+	if p.scheduled.IsZero() || deadline == 0 {
+		return nil
+	}
+	from := p.scheduled.Add(deadline)
+	failure := backend.Failure{Reason: ReasonDeadline, Message: Overdue(deadline.String()), Time: from}
+	switch {
+	case p.failure != nil:
+		failure = *p.failure
+	case ready > 0:
+		failure.Message = strings.Replace(failure.Message, "no pod became ready", "a pod did not become ready", 1)
+	}
+	return []backend.Pending{{From: from, Failure: failure}}
+}
+
+// KeepTime reports whether the pods tell by themselves when their deadline has passed: the scheduler has said that one
+// has to wait for a node, or since when it has one. The deadline of their owner, which counts from when that was created,
+// is then void.
+func KeepTime(pods []*corev1.Pod) bool {
+	return slices.ContainsFunc(pods, func(pod *corev1.Pod) bool {
+		if pod.DeletionTimestamp != nil || IsReady(pod) {
+			return false
+		}
+		waits := slices.ContainsFunc(pod.Status.Conditions, func(condition corev1.PodCondition) bool {
+			return condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse
+		})
+		return waits || !loadsSince(pod).IsZero()
+	})
+}
+
+// unscheduled reports whether a pod has a node, and if not, why.
+func unscheduled(pod *corev1.Pod) (reason string, scheduled bool) {
+	for _, condition := range pod.Status.Conditions {
+		switch {
+		case condition.Type != corev1.PodScheduled:
+		case condition.Status == corev1.ConditionTrue:
+			return "", true
+		case condition.Reason == corev1.PodReasonSchedulingGated:
+			return ": the pod has scheduling gates", false
+		case condition.Message != "":
+			return ": " + whyNoNode(condition.Message), false
+		default:
+			return "", false
+		}
+	}
+	return "", len(pod.Status.InitContainerStatuses)+len(pod.Status.ContainerStatuses) > 0
+}
+
+// loadsSince is since when a pod has had a node without being ready: from when it was scheduled, or from when it lost its
+// readiness; zero where it has no node.
+func loadsSince(pod *corev1.Pod) time.Time {
+	if _, scheduled := unscheduled(pod); !scheduled {
+		return time.Time{}
+	}
+	var since time.Time
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled || condition.Type == corev1.PodReady {
+			if at := condition.LastTransitionTime.Time; at.After(since) {
+				since = at
+			}
+		}
+	}
+	if since.IsZero() {
+		return pod.CreationTimestamp.Time
+	}
+	return since
+}
+
+// initialized reports whether an init container is out of the way: it has ended well, or is a sidecar that runs.
+func initialized(status corev1.ContainerStatus) bool {
+	ended := status.State.Terminated
+	return ended != nil && ended.ExitCode == 0 || status.State.Running != nil && status.Started != nil && *status.Started
+}
+
+// containerStage is what a container waits for, and what it fails for if that does not change.
+func containerStage(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool) (stage, string, *backend.Failure) {
+	if waiting := status.State.Waiting; waiting != nil {
+		failure, _ := waitingFailure(status, *waiting)
+		switch {
+		case failure != nil && failure.Reason == ReasonImagePull:
+			failure.Pod = pod.Name
+			return stageImage, withCause(fmt.Sprintf("pulling the image %q of container %q", status.Image, status.Name), failure.Detail), failure
+		case failure != nil:
+			failure.Pod = pod.Name
+			return stageImage, withCause(fmt.Sprintf("creating container %q", status.Name), waiting.Message), failure
+		}
+	}
+	ended := lastExit(pod, status, initContainer)
+	at, message := startStage(pod, status, initContainer)
+	if ended == nil {
+		return at, message, nil
+	}
+	failure := endedFailure(status.Name, *ended)
+	failure.Pod = pod.Name
+	cause := cmp.Or(failure.Detail, fmt.Sprintf("exit code %d", ended.ExitCode))
+	if initContainer {
+		at = stageInit
+	} else {
+		at = stageStarting
+	}
+	return at, withCause(runs(status, initContainer)+", again after a failure", cause), failure
+}
+
+// startStage is how far a container is with its first start.
+func startStage(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool) (stage, string) {
+	switch {
+	case status.State.Running != nil && initContainer:
+		return stageInit, runs(status, true)
+	case status.State.Running != nil:
+		return stageStarting, runs(status, false)
+	}
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReadyToStartContainers && condition.Status == corev1.ConditionFalse {
+			return stageVolumes, waitsForSandbox
+		}
+	}
+	return stageImage, fmt.Sprintf("pulling the image %q of container %q", status.Image, status.Name)
+}
+
+// runs is what a container does while it runs and is not ready.
+func runs(status corev1.ContainerStatus, initContainer bool) string {
+	switch {
+	case status.Name == predictor.InitializerName:
+		return "downloading the model"
+	case initContainer:
+		return fmt.Sprintf("running init container %q", status.Name)
+	}
+	return fmt.Sprintf("starting: container %q is not ready yet", status.Name)
+}
+
+func withCause(message, cause string) string {
+	if cause = backend.StableMessage(cause); cause != "" {
+		message += ": " + cause
+	}
+	return message
+}
+
+var (
+	// permanent matches what a registry or a store answers about a name or credentials that it does not accept.
+	permanent = regexp.MustCompile(`(?i)not[ _]?found|no model found|no such (image|key|bucket|file|object|model|repository|revision)|nosuch(key|bucket)|` +
+		`(name|manifest|repository|revision)[ _]unknown|does( not|n.t) exist|\bmissing: |no (match for platform|matching manifest)|` +
+		`unauthori[sz]ed|forbidden|denied|credential|permission|insufficient_scope|authentication required|requires? authentication|no basic auth|` +
+		`gated repo|expired ?token|token.{0,20}expired|invalidaccesskeyid|signaturedoesnotmatch|invalid reference format|40[134]`)
+	// transient matches what may go by itself, whatever else is said beside it.
+	transient = regexp.MustCompile(`(?i)time(d )?[ -]?out|deadline exceeded|connection (refused|reset)|no such host|temporary failure|network is unreachable|` +
+		`server misbehaving|name or service not known|\bunreachable: |too ?many ?requests|rate ?limit|slow ?down|(429|50[0234])|service unavailable|unexpected EOF|failed to sync`)
+)
+
+// names matches URLs and names of images in an error. A tag can look like a status of HTTP.
+var names = regexp.MustCompile(`"[^"\s]*[/:][^"\s]*"|\S+://\S+`)
+
+// isPermanent reports whether an error says that another attempt fails too.
+func isPermanent(cause string) bool {
+	return permanent.MatchString(names.ReplaceAllString(cause, "")) && !IsTransient(cause)
+}
+
+// IsTransient reports whether an error says that another attempt may succeed.
+func IsTransient(cause string) bool { return transient.MatchString(names.ReplaceAllString(cause, "")) }
+
+// whyNoNode takes the reasons out of the scheduler's message, which counts the nodes for each: as nodes come and go, the
+// same causes must read the same.
+func whyNoNode(message string) string {
+	_, reasons, found := strings.Cut(message, "nodes are available: ")
+	if !found {
+		return backend.StableMessage(message)
+	}
+	reasons, _, _ = strings.Cut(reasons, ". ")
+	causes := strings.Split(strings.TrimSuffix(reasons, "."), ", ")
+	for i, cause := range causes {
+		causes[i] = strings.TrimLeft(cause, "0123456789 ")
+	}
+	slices.Sort(causes)
+	return strings.Join(slices.Compact(causes), ", ")
+}

@@ -1,0 +1,124 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/gateway"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// TestAnotherWriterIsNotFoughtWithoutEnd: what another writer changes each time is written after growing pauses, and is
+// reported with the field. Other content, such as a new split, is written at once.
+func TestAnotherWriterIsNotFoughtWithoutEnd(t *testing.T) {
+	for kind, test := range map[string]struct {
+		field  string
+		change func(c *cluster, writes int)
+	}{
+		"Deployment": {"spec.template.spec.containers[kserve-container].image", func(c *cluster, writes int) {
+			edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) {
+				d.Spec.Template.Spec.Containers[0].Image = "mirror.example.com/server:a"
+				annotate(d, "policy.example.com/count", strconv.Itoa(writes))
+			})
+		}},
+		"HTTPRoute": {"spec.rules", func(c *cluster, writes int) {
+			edit(c, gateway.RouteName(isvcName), &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+				r.Spec.Rules[0].BackendRefs[0].Weight = new(int32(1 + writes%50))
+			})
+		}},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			c := newCluster(t)
+			c.backend.Now = func() time.Time { return c.now }
+			c.settle()
+			test.change(c, 0)
+			c.intercept = func(w write, do func() error) error {
+				err := do()
+				if err == nil && w.kind == kind {
+					test.change(c, len(c.writes))
+				}
+				return err
+			}
+			before := len(c.writes)
+			var contests []backend.Contest
+			for range 120 {
+				observed, err := c.observe()
+				c.must(err)
+				c.must(c.applyDecision(observed, rollout.Decide(observed.Rollout, c.policy, c.now)))
+				contests = observed.Contests
+				c.now = c.now.Add(time.Second)
+			}
+			if n := len(c.writes) - before; n < 5 || n > 12 {
+				t.Errorf("it has written %d times in two minutes: %v", n, c.writes[before:])
+			}
+			if len(contests) != 1 || contests[0].Kind != kind || contests[0].Field != test.field || !contests[0].RetryAt.After(c.now.Add(-time.Second)) {
+				t.Errorf("it reports %+v", contests)
+			}
+
+			c.intercept = nil
+			c.ask("b", 10)
+			for range 10 { // At the same moment, in a pause.
+				_, err := c.pass()
+				c.must(err)
+				c.others()
+			}
+			if got := c.served(); got.Percent(2) != 10 {
+				t.Errorf("the route is %s: the new split waits", got)
+			}
+		})
+	}
+}
+
+// TestForeignAnnotationsCostOneWrite: one that looks like ours is removed, from every kind of object.
+func TestForeignAnnotationsCostOneWrite(t *testing.T) {
+	c := newCluster(t)
+	c.settle()
+	edit(c, backend.RevisionName(isvcName, 1), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) { annotate(r, objects.OwnPrefix+"note", "x") })
+	edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { annotate(d, objects.OwnPrefix+"note", "x") })
+	c.settle()
+	before := len(c.writes)
+	for range 5 {
+		_, err := c.pass()
+		c.must(err)
+	}
+	if n := len(c.writes) - before; n > 0 {
+		t.Errorf("%d writes of a settled InferenceService: %v", n, c.writes[before:])
+	}
+	record := &appsv1.ControllerRevision{}
+	c.get(backend.RevisionName(isvcName, 1), record)
+	if _, found := record.Annotations[objects.OwnPrefix+"note"]; found {
+		t.Error("the annotation is still there")
+	}
+}
+
+// TestTheModeIsKnownWithoutAStatus: what runs shows it, and what is on record where nothing runs.
+func TestTheModeIsKnownWithoutAStatus(t *testing.T) {
+	c := newCluster(t)
+	mode := func() v1beta1.DeploymentMode {
+		observed, err := c.observe()
+		c.must(err)
+		return observed.Mode
+	}
+	if got := mode(); got != "" {
+		t.Errorf("before anything was made it is %q", got)
+	}
+	c.settle()
+	if got := mode(); got != v1beta1.DeploymentModeStandard {
+		t.Errorf("it is %q", got)
+	}
+	c.editSpec(annotated(v1beta1.AnnotationStop, "true"))
+	c.settle()
+	if got := mode(); got != v1beta1.DeploymentModeStandard {
+		t.Errorf("of a stopped one it is %q", got)
+	}
+}

@@ -1,0 +1,94 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/status"
+)
+
+// kserveFinalizer ends the finalizers of KServe and its distributions. KServe cannot be in the cluster to remove them.
+const kserveFinalizer = "inferenceservice.finalizers"
+
+// awaitDeletion reports what holds an InferenceService up that is being deleted. Its objects go with it, by their owner
+// references, so until then nothing of it is changed: what serves goes on serving.
+func (p *pass) awaitDeletion(ctx context.Context) (ctrl.Result, error) {
+	finalizers := slices.DeleteFunc(slices.Clone(p.isvc.Finalizers), func(finalizer string) bool {
+		return finalizer == metav1.FinalizerOrphanDependents || finalizer == metav1.FinalizerDeleteDependents
+	})
+	ofKServe := func(finalizer string) bool { return strings.HasSuffix(finalizer, kserveFinalizer) }
+	if len(finalizers) == 0 {
+		return ctrl.Result{}, nil
+	}
+	if waited := p.Clock.Since(p.isvc.DeletionTimestamp.Time); !slices.ContainsFunc(finalizers, ofKServe) && waited >= 0 && waited < lasting {
+		return ctrl.Result{RequeueAfter: lasting - waited}, nil // Most controllers are faster than that.
+	}
+	if err := p.recoverMode(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
+	observed, err := p.backend().Observe(ctx, p.isvc)
+	if p.note(err) != nil {
+		return ctrl.Result{}, fmt.Errorf("observing: %w", err)
+	}
+	if p.observed = observed; observed != nil {
+		p.wake(observed.Expire(p.Clock.Now()))
+		p.decision = rollout.Decide(observed.Rollout, p.policy(), p.Clock.Now())
+	}
+	p.problem = &status.Problem{
+		Condition: v1beta1.ConditionReady,
+		Reason:    reasonDeletionBlocked,
+		Message:   p.heldBy(finalizers, ofKServe) + p.kept() + p.freeing(ofKServe),
+	}
+	return ctrl.Result{RequeueAfter: p.requeueAfter()}, p.report(ctx)
+}
+
+func (p *pass) heldBy(finalizers []string, ofKServe func(string) bool) string {
+	names := strings.Join(slices.Sorted(slices.Values(finalizers)), ", ")
+	if slices.ContainsFunc(finalizers, ofKServe) {
+		return fmt.Sprintf("the deletion waits for the finalizers %s; only KServe removes its own, and KServe is not in this cluster", names)
+	}
+	return fmt.Sprintf("the deletion waits for the finalizers %s; the controllers that have set them remove them", names)
+}
+
+// kept says what is left of the InferenceService meanwhile.
+func (p *pass) kept() string {
+	serves := p.observed != nil && p.observed.Route.Exists && slices.ContainsFunc(p.observed.Rollout.Revisions, func(revision rollout.Revision) bool {
+		return p.decision.Served.Percent(revision.Number) > 0 && revision.Capacity() > 0
+	})
+	if !serves {
+		return "; until then the operator changes nothing, and no revision serves"
+	}
+	return "; until then the operator changes nothing, and clients are served: " + status.Words(p.isvc.Name, p.decision.Served)
+}
+
+// freeing is the command that ends it. Finalizers of other controllers stay where KServe's are the cause.
+func (p *pass) freeing(ofKServe func(string) bool) string {
+	var rest []string
+	if slices.ContainsFunc(p.isvc.Finalizers, ofKServe) {
+		rest = slices.DeleteFunc(slices.Clone(p.isvc.Finalizers), ofKServe)
+	}
+	value := "null"
+	if len(rest) > 0 {
+		encoded, err := json.Marshal(rest)
+		if err == nil {
+			value = string(encoded)
+		}
+	}
+	command := fmt.Sprintf(`kubectl patch inferenceservices.serving.kserve.io -n %s %s --type=merge -p '{"metadata":{"finalizers":%s}}'`,
+		p.isvc.Namespace, p.isvc.Name, value)
+	if rest == nil && !slices.ContainsFunc(p.isvc.Finalizers, ofKServe) {
+		return "; where such a controller is gone, this ends it: " + command
+	}
+	return "; this ends it: " + command
+}

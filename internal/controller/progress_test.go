@@ -1,0 +1,151 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// TestADeadlineWakesTheReconciler: until it passes, a revision that loads is progress, with what it waits for.
+func TestADeadlineWakesTheReconciler(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.backend.broken[2] = nil
+	o.rollOut("v2", new(int64(10)))
+	o.announced()
+	detail := o.backend.details[2]
+	detail.Stage, detail.LoadDeadline = "waiting for a node: Insufficient cpu", 10*time.Minute
+	o.backend.details[2] = detail
+	o.reconcile()
+	latest := o.condition(v1beta1.ConditionLatestDeploymentReady)
+	const want = "sklearn-iris-predictor-00002 is being brought up: waiting for a node: Insufficient cpu; it has to become ready within 10m0s of being scheduled"
+	if latest.Status != metav1.ConditionUnknown || latest.Message != want {
+		t.Errorf("LatestDeploymentReady is %s: %s", latest.Status, latest.Message)
+	}
+	if isvc := o.isvc(); isvc.Status.Phase != v1beta1.PhaseProgressing || isvc.Status.ModelStatus.TransitionStatus != v1beta1.InProgress {
+		t.Errorf("phase is %s, transition status %s", isvc.Status.Phase, isvc.Status.ModelStatus.TransitionStatus)
+	}
+	if events := o.announced(); len(events) > 0 {
+		t.Errorf("it announces %v", events)
+	}
+
+	from := o.clock.Now().Add(10 * time.Minute)
+	detail.Pending = []backend.Pending{{From: from, Failure: backend.Failure{Reason: "ProgressDeadlineExceeded", Message: "no pod became ready within 10m0s"}}}
+	o.backend.details[2] = detail
+	if after := o.reconcile().RequeueAfter; after != 10*time.Minute+time.Millisecond {
+		t.Errorf("it looks again after %s", after)
+	}
+	o.clock.SetTime(from)
+	o.reconcile()
+	if latest := o.condition(v1beta1.ConditionLatestDeploymentReady); latest.Status != metav1.ConditionFalse || latest.Reason != "ProgressDeadlineExceeded" {
+		t.Errorf("after the deadline LatestDeploymentReady is %s (%s)", latest.Status, latest.Reason)
+	}
+	if phase := o.isvc().Status.Phase; phase != v1beta1.PhaseBlocked {
+		t.Errorf("after the deadline the phase is %s", phase)
+	}
+}
+
+// TestAClockThatIsBehindDoesNotSilenceTheStatus: the route was written by a replica whose clock was an hour ahead.
+func TestAClockThatIsBehindDoesNotSilenceTheStatus(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.backend.deaf = true
+	o.edit(model("v2", nil))
+	for range 4 {
+		o.reconcile()
+		o.backend.catchUp()
+	}
+	o.clock.SetTime(o.clock.Now().Add(-time.Hour))
+	if after := o.reconcile().RequeueAfter; after > time.Minute {
+		t.Errorf("it looks again after %s", after)
+	}
+	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionUnknown || ready.Reason != "WaitingForGateway" {
+		t.Errorf("Ready is %s (%s)", ready.Status, ready.Reason)
+	}
+}
+
+// inMode is a backend that finds what runs in a mode.
+type inMode struct {
+	*fakeBackend
+	mode v1beta1.DeploymentMode
+}
+
+func (b inMode) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error) {
+	observed, err := b.fakeBackend.Observe(ctx, isvc)
+	if err == nil {
+		observed.Mode = b.mode
+	}
+	return observed, err
+}
+
+// TestTheModeOutlivesTheStatus: neither a wiped status nor another default moves an InferenceService to another mode.
+func TestTheModeOutlivesTheStatus(t *testing.T) {
+	for _, live := range []v1beta1.DeploymentMode{v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative} {
+		for _, byDefault := range []v1beta1.DeploymentMode{v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative} {
+			t.Run(string(live)+", by default "+string(byDefault), func(t *testing.T) {
+				o := newOperator(t)
+				o.reconciler.Config.DeploymentMode = config.DeploymentMode(byDefault)
+				o.reconciler.Backends = map[v1beta1.DeploymentMode]Backend{
+					v1beta1.DeploymentModeStandard: inMode{newFakeBackend(), live}, v1beta1.DeploymentModeKnative: inMode{newFakeBackend(), live},
+				}
+				o.reconcile()
+				if got := o.isvc().Status.DeploymentMode; got != string(live) {
+					t.Errorf("its mode is %s", got)
+				}
+				if other := o.reconciler.Backends[live].(inMode); len(other.decisions) != 1 { //nolint:forcetypeassert // It is set above.
+					t.Errorf("the backend of the mode was asked to apply %d decisions", len(other.decisions))
+				}
+			})
+		}
+	}
+}
+
+// TestAnotherWriterIsReported: by an event, once, and in a condition that takes Ready from nobody as long as the split is
+// served.
+func TestAnotherWriterIsReported(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.announced()
+	retryAt := o.clock.Now().Add(time.Minute)
+	o.reconciler.Backends[v1beta1.DeploymentModeStandard] = contested{o.backend, backend.Contest{
+		Kind: "Deployment", Name: "sklearn-iris-predictor-00001-deployment", Field: "spec.replicas", Writer: `the field manager "keda"`, RetryAt: retryAt,
+	}}
+	for range 3 {
+		if after := o.reconcile().RequeueAfter; after != time.Minute+time.Millisecond {
+			t.Errorf("it looks again after %s", after)
+		}
+	}
+	const want = `sklearn-iris-predictor-00001 is ready; spec.replicas of Deployment "sklearn-iris-predictor-00001-deployment" is changed each time by the field manager "keda"; the operator writes it again after growing pauses`
+	if got := o.condition(v1beta1.ConditionPredictorReady); got.Status != metav1.ConditionTrue || got.Reason != "ChangedByAnotherWriter" || got.Message != want {
+		t.Errorf("PredictorReady is %s (%s): %s", got.Status, got.Reason, got.Message)
+	}
+	if got := o.condition(v1beta1.ConditionReady); got.Status != metav1.ConditionTrue {
+		t.Errorf("Ready is %s", got.Status)
+	}
+	if events := o.announced(); len(events) != 1 || events[0] != "Warning ChangedByAnotherWriter "+want {
+		t.Errorf("events are %v", events)
+	}
+}
+
+// contested is a backend with an object that another writer changes.
+type contested struct {
+	*fakeBackend
+	contest backend.Contest
+}
+
+func (b contested) Apply(ctx context.Context, isvc *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision,
+	render func(context.Context) (backend.NewRevision, error),
+) (backend.Written, error) {
+	observed.NoteContest(b.contest)
+	return b.fakeBackend.Apply(ctx, isvc, observed, decision, render)
+}
