@@ -19,7 +19,7 @@ var (
 	cutNames = regexp.MustCompile(`-predictor-|-pred(i(c(t(or?)?)?)?)?$|[0-9a-f]{32}-deploy?m?$`)
 	// wholeNames matches the names of objects that keep theirs.
 	wholeNames = regexp.MustCompile(`(-predictor-\d{5,}|[0-9a-f]{32})(-deployment|-private)?$`)
-	uids     = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
+	uids       = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
 	// containerIDs matches digests of images too, which say what is meant.
 	containerIDs = regexp.MustCompile(`\b(sha256:)?[0-9a-f]{64}\b`)
 	quotaInUse   = regexp.MustCompile(`, used: [^ ]+, limited: `)

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -28,6 +29,7 @@ type Backend struct {
 	objects.Store
 
 	Config *config.Config
+	Clock  clock.PassiveClock
 	// Installed tells whether the cluster has Knative Serving, and the cache its objects.
 	Installed func() bool
 	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
@@ -68,6 +70,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		Entrance:  entrance,
 		Addresses: b.addresses(isvc, found, entrance),
 		Current:   found.current(isvc),
+		WakeAt:    found.wakeAt(),
 		Private:   found,
 	}
 	for _, revision := range observation.Rollout.Revisions {
