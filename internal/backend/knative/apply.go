@@ -85,6 +85,9 @@ func (w *writer) create(ctx context.Context, render func(context.Context) (backe
 		return nil
 	}
 	revision, err := render(ctx)
+	if err == nil {
+		err = refuseUnknownFields(w.isvc, revision)
+	}
 	if err != nil {
 		return err
 	}
@@ -177,11 +180,11 @@ func (w *writer) makeService(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.objects.Create(ctx, made); err != nil {
+	if err := w.Client.Create(ctx, made, client.FieldOwner(backend.FieldOwner), strict); err != nil {
 		if apierrors.IsAlreadyExists(err) {
 			return backend.ErrStale
 		}
-		return explained(fmt.Errorf("creating Knative Service %q: %w", made.Name, err))
+		return w.explained(fmt.Errorf("creating Knative Service %q: %w", made.Name, err), n)
 	}
 	w.noteSent(made)
 	w.written.Route = w.decision.Record != nil
@@ -242,6 +245,9 @@ func (w *writer) freeTemplate(wanted *servingv1.Service) bool {
 	wanted.Spec.Template.Spec = *made.Spec.DeepCopy()
 	return true
 }
+
+// strict has the API server refuse fields that the schema of the installed Knative does not have, which it would leave out.
+const strict = client.FieldValidation(metav1.FieldValidationStrict)
 
 // annotationPassthrough has OpenShift's ingress leave TLS to the pods. It is read off the Knative Service.
 const annotationPassthrough = "serving.knative.openshift.io/enablePassthrough"
@@ -350,9 +356,9 @@ func (w *writer) patch(ctx context.Context, wanted *servingv1.Service) error {
 		return err
 	}
 	patched := wanted.DeepCopy()
-	err = w.Client.Patch(ctx, patched, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(backend.FieldOwner))
+	err = w.Client.Patch(ctx, patched, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(backend.FieldOwner), strict)
 	if err != nil {
-		return explained(fmt.Errorf("patching Knative Service %q: %w", current.Name, err))
+		return w.explained(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), backend.RevisionNumber(w.isvc.Name, wanted.Spec.Template.Name))
 	}
 	w.noteSent(patched)
 	w.written.Route = w.decision.Record != nil

@@ -29,7 +29,8 @@ type Backend struct {
 	objects.Store
 
 	Config *config.Config
-	Clock  clock.PassiveClock
+	// Clock tells the time; nil is the system's.
+	Clock clock.PassiveClock
 	// Installed tells whether the cluster has Knative Serving, and the cache its objects.
 	Installed func() bool
 	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
