@@ -52,6 +52,13 @@ func (i Identity) EqualSpec(other Identity) bool {
 	return i.RequestedRuntime == other.RequestedRuntime && i.equalButForRuntime(other)
 }
 
+// DiffersInScaling reports whether two identities differ only in how the revision scales.
+func (i Identity) DiffersInScaling(other Identity) bool {
+	scaling := other.Scaling
+	other.Scaling = i.Scaling
+	return scaling != i.Scaling && i.Equal(other)
+}
+
 func (i Identity) equalButForRuntime(other Identity) bool {
 	return i.Predictor == other.Predictor && i.Scaling == other.Scaling &&
 		i.Labels.equal(other.Labels, unpropagatedLabels) &&
