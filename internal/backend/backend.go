@@ -39,7 +39,7 @@ type Observation struct {
 	// Current is a revision of which nobody has recorded what it was made from, and which runs what the spec asks for:
 	// somebody else had made it so when we came. It is 0 where there is none.
 	Current rollout.Number
-	// WakeAt is when time alone changes what is observed; zero where it does not.
+	// WakeAt is when the observation changes with time alone; zero where it does not.
 	WakeAt time.Time
 	// Private is what the observer wants back when a decision is applied.
 	Private any

@@ -142,7 +142,7 @@ func TestEveryFieldThatKnativeLacksIsRefused(t *testing.T) {
 	}
 	slices.Sort(refused)
 	if !slices.Equal(refused, lost) {
-		t.Errorf("the API server leaves out\n%v\nand what is refused is\n%v", lost, refused)
+		t.Errorf("the API server leaves out\n%v\nand the operator refuses\n%v", lost, refused)
 	}
 
 	kept := withoutUnknownFields(pod)

@@ -49,7 +49,7 @@ func (b *Backend) routeDetail(found *children) backend.Route {
 	return detail
 }
 
-// explained adds to a refusal which of Knative's features allow what is refused.
+// explained adds to a refusal which of Knative's features allow the refused fields.
 func explained(err error) error {
 	if err == nil {
 		return nil

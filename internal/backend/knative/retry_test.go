@@ -30,7 +30,7 @@ func (u user) deletions(kind string) int {
 	return count
 }
 
-// passes reconciles as often as it is told to, and lets Knative catch up after each.
+// passes reconciles that often, and lets Knative catch up after each.
 func (u user) passes(count int) {
 	u.t.Helper()
 	for range count {

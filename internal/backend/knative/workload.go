@@ -287,7 +287,7 @@ func resolveDeadline(made *servingv1.Revision) time.Time {
 // knativeDeadline is Knative's progress-deadline by default.
 const knativeDeadline = 10 * time.Minute
 
-// wakeAt is the next moment at which time alone changes what is done about a revision.
+// wakeAt is the next moment at which a revision is treated differently with time alone.
 func (c *children) wakeAt() time.Time {
 	var wake time.Time
 	for n, made := range c.made {
