@@ -43,6 +43,8 @@ type Observation struct {
 	Current rollout.Number
 	// Contests are the objects that another writer keeps changing. They show when the decision is applied.
 	Contests []Contest
+	// WakeAt is when the observation changes with time alone; zero where it does not.
+	WakeAt time.Time
 	// Private is what the observer wants back when a decision is applied.
 	Private any
 }

@@ -4,8 +4,11 @@
 package backend
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"knative.dev/pkg/kmeta"
 )
 
 func TestTheSameCauseReadsTheSame(t *testing.T) {
@@ -22,6 +25,48 @@ func TestTheSameCauseReadsTheSame(t *testing.T) {
 	} {
 		if got := StableMessage(message); got != want {
 			t.Errorf("of %q\nit makes %q\nwant     %q", message, got, want)
+		}
+	}
+}
+
+// The names of pods are taken out of messages however long the name of the InferenceService is: the API server cuts them,
+// and Knative puts a hash into the name of a Deployment that would be too long.
+func TestTheSameCauseReadsTheSameForNamesOfAnyLength(t *testing.T) {
+	for length := 1; length <= 53; length++ {
+		isvc := strings.Repeat("sentiment-analysis-", 3)[:length-1] + "x"
+		revision := RevisionName(isvc, 2)
+		for mode, deployment := range map[string]string{
+			"Standard": revision + "-deployment",
+			"Knative":  kmeta.ChildName(revision, "-deployment"),
+		} {
+			t.Run(fmt.Sprintf("%d characters in %s mode", length, mode), func(t *testing.T) {
+				say := func(pod string) string {
+					return StableMessage(fmt.Sprintf(`pods %q is forbidden: exceeded quota: q, requested: cpu=1, used: cpu=3, limited: cpu=3`, pod))
+				}
+				replicaSet := deployment + "-7d9c5b6f4c"
+				generated := replicaSet + "-"
+				generated = generated[:min(len(generated), keptLength)]
+				want := `pods "…" is forbidden: exceeded quota: q, requested: cpu=1, limited: cpu=3`
+				for _, pod := range []string{generated + "x2x9z", generated + "bcdfg", replicaSet + "-bcdfg"} {
+					if got := say(pod); got != want {
+						t.Errorf("got %s", got)
+					}
+				}
+				// The names of other objects stay: they tell what to look at.
+				for _, name := range []string{revision, deployment, kmeta.ChildName(revision, "-private")} {
+					if got := StableMessage("see " + name); got != "see "+name {
+						t.Errorf("got %s of %s", got, name)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestNamesOfOthersStay(t *testing.T) {
+	for _, name := range []string{strings.Repeat("a", 63), strings.Repeat("secret-", 9), strings.Repeat("0123456789abcdef", 3) + "-secret"} {
+		if got := StableMessage("see " + name); got != "see "+name {
+			t.Errorf("got %s of %s", got, name)
 		}
 	}
 }

@@ -138,6 +138,7 @@ func (p *pass) run(ctx context.Context) error {
 	if observed.Route.Unwatched {
 		p.wake(p.Clock.Now().Add(recheckPeriod))
 	}
+	p.wake(observed.WakeAt)
 	p.identify()
 	p.wake(p.observed.Expire(p.Clock.Now()))
 	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())

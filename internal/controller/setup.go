@@ -79,7 +79,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 		Backends: map[v1beta1.DeploymentMode]Backend{
 			v1beta1.DeploymentModeStandard: &standard.Backend{Store: store(mgr), Config: cfg, RoutesInstalled: gateway.installed.Load},
 			v1beta1.DeploymentModeKnative: &knative.Backend{
-				Store: store(mgr), Config: cfg, Installed: serving.installed.Load, RoutesInstalled: gateway.installed.Load,
+				Store: store(mgr), Config: cfg, Clock: clock.RealClock{}, Installed: serving.installed.Load, RoutesInstalled: gateway.installed.Load,
 			},
 		},
 		Config:   cfg,

@@ -57,6 +57,13 @@ func (i Identity) EqualModel(other Identity) bool {
 	return i.Predictor == other.Predictor && i.Runtime == other.Runtime && i.Scaling == other.Scaling
 }
 
+// DiffersInScaling reports whether two identities differ only in how the revision scales.
+func (i Identity) DiffersInScaling(other Identity) bool {
+	scaling := other.Scaling
+	other.Scaling = i.Scaling
+	return scaling != i.Scaling && i.Equal(other)
+}
+
 func (i Identity) equalButForRuntime(other Identity) bool {
 	return i.Predictor == other.Predictor && i.Scaling == other.Scaling &&
 		i.Labels.equal(other.Labels, unpropagatedLabels) &&

@@ -56,6 +56,9 @@ func notYet(reason, message string, args ...any) verdict {
 // conditions computes all conditions, Ready last: it sums the others up.
 func (r *reporter) conditions() []metav1.Condition {
 	latest := r.verdict(v1beta1.ConditionLatestDeploymentReady, r.latestDeploymentReady)
+	if r.Problem == nil {
+		latest.message += r.rescaled()
+	}
 	predictorReady := r.verdict(v1beta1.ConditionPredictorReady, func() verdict { return r.predictorReady(latest) })
 	routes := r.verdict(v1beta1.ConditionRoutesReady, r.routesReady)
 	ingress := r.verdict(v1beta1.ConditionIngressReady, r.ingressReady)

@@ -141,6 +141,29 @@ var _ = Describe("a revision of Knative's", func() {
 })
 
 var _ = Describe("an InferenceService in Knative mode", func() {
+	It("is refused a field that Knative's schema does not have, by its name, and nothing moves to another model", func(ctx SpecContext) {
+		s := stable(ctx, inKnativeMode)
+		s.apply(model(2), func(isvc *v1beta1.InferenceService) {
+			isvc.Spec.Predictor.Hostname = "model"
+			isvc.Spec.Predictor.Model.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 5}}}
+		})
+		for _, field := range []string{"spec.predictor.hostname", "spec.predictor.model.lifecycle"} {
+			s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "InvalidPredictorSpec", field))
+		}
+		s.settles()
+		s.splits("1:100")
+		s.apply(model(1))
+		s.prints("True", "", "100", "", revision(1))
+	})
+
+	It("is written in such a way that the API server names a field that the installed Knative does not have", func(ctx SpecContext) {
+		s := begin(ctx, inKnativeMode)
+		service := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "strict"}}
+		service.Spec.Template.Spec.Containers = []corev1.Container{{Image: "a", TTY: true}}
+		err := api.Create(ctx, service, client.FieldValidation(metav1.FieldValidationStrict))
+		Expect(err).To(MatchError(ContainSubstring(`unknown field "spec.template.spec.containers[0].tty"`)), "the words that the operator looks for")
+	})
+
 	It("is stopped, and comes back with the same shares", func(ctx SpecContext) {
 		s := canary(ctx, inKnativeMode)
 		stop := annotation(v1beta1.AnnotationStop, "true")

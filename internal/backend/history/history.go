@@ -155,8 +155,15 @@ func (w Writer) marksOf(record *appsv1.ControllerRevision, n rollout.Number) (*u
 	if revision, readable := w.Revisions[n]; readable {
 		inputs, found = revision.Inputs, true
 	}
+	annotations := map[string]string{}
 	if found {
-		marks.SetAnnotations(map[string]string{objects.AnnotationInputs: inputs})
+		annotations[objects.AnnotationInputs] = inputs
+	}
+	if retry := w.Retry(n); retry != (Retry{}) {
+		annotations[AnnotationRetry] = retry.encode()
+	}
+	if len(annotations) > 0 {
+		marks.SetAnnotations(annotations)
 	}
 	return marks, nil
 }

@@ -17,7 +17,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	"knative.dev/serving/pkg/apis/autoscaling"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -89,6 +88,9 @@ func (w *writer) create(ctx context.Context, render func(context.Context) (backe
 		return nil
 	}
 	revision, err := render(ctx)
+	if err == nil {
+		err = refuseUnknownFields(w.isvc, revision)
+	}
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,7 @@ func (w *writer) create(ctx context.Context, render func(context.Context) (backe
 func (w *writer) mendRecords(ctx context.Context) error {
 	failures := []error{w.history.Mend(ctx)}
 	for _, n := range slices.Sorted(maps.Keys(w.found.made)) {
-		if w.found.Records[n] == nil && !slices.Contains(w.decision.Forget, n) {
+		if w.found.Records[n] == nil && w.found.made[n].DeletionTimestamp == nil {
 			failures = append(failures, w.history.Record(ctx, n, revisionOf(w.found.made[n], w.inputs(n), w.observed.Recorded[n])))
 		}
 	}
@@ -181,11 +183,11 @@ func (w *writer) makeService(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.objects.Create(ctx, made); err != nil {
+	if err := w.Client.Create(ctx, made, client.FieldOwner(backend.FieldOwner), strict); err != nil {
 		if apierrors.IsAlreadyExists(err) {
 			return backend.ErrStale
 		}
-		return explained(fmt.Errorf("creating Knative Service %q: %w", made.Name, err))
+		return w.explained(fmt.Errorf("creating Knative Service %q: %w", made.Name, err), n)
 	}
 	w.noteSent(made)
 	w.written.Route = w.decision.Record != nil
@@ -216,7 +218,10 @@ func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, 
 	wanted = w.dressed(w.found.service.DeepCopy())
 	wanted.Spec.Traffic = w.traffic().targets(w.isvc.Name)
 	n, revision, missing := w.mould()
-	if !missing || w.found.casts(w.isvc, n) {
+	if !missing {
+		return wanted, w.freeTemplate(wanted), nil
+	}
+	if w.found.casts(w.isvc, n) {
 		return wanted, false, nil
 	}
 	if err := w.lookForRevision(ctx, w.isvc, n); err != nil {
@@ -228,6 +233,28 @@ func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, 
 	wanted.Spec.Template = w.template(n, revision)
 	return wanted, true, nil
 }
+
+// freeTemplate has the template ask for the stable, and reports whether it must: Knative would create a revision again
+// that is deleted while the template asks for it. Knative takes the template for the stable's as long as both specs are
+// equal, so it is read off the Revision.
+func (w *writer) freeTemplate(wanted *servingv1.Service) bool {
+	record := w.decision.Record
+	if record == nil || !slices.ContainsFunc(w.decision.Workloads, func(plan rollout.WorkloadPlan) bool {
+		return plan.Action == rollout.ScaleDown && w.found.isScaledByHPA(plan.Revision) && w.found.casts(w.isvc, plan.Revision)
+	}) {
+		return false
+	}
+	made, revision := w.found.made[record.Stable], w.history.Revisions[record.Stable]
+	if made == nil || revision.Inputs == "" {
+		return false
+	}
+	wanted.Spec.Template = w.template(record.Stable, revision)
+	wanted.Spec.Template.Spec = *made.Spec.DeepCopy()
+	return true
+}
+
+// strict has the API server refuse fields that the schema of the installed Knative does not have, which it would leave out.
+const strict = client.FieldValidation(metav1.FieldValidationStrict)
 
 // annotationPassthrough has OpenShift's ingress leave TLS to the pods. It is read off the Knative Service.
 const annotationPassthrough = "serving.knative.openshift.io/enablePassthrough"
@@ -340,9 +367,9 @@ func (w *writer) send(ctx context.Context, wanted *servingv1.Service, operations
 		return "", err
 	}
 	patched := wanted.DeepCopy()
-	err = w.Client.Patch(ctx, patched, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(backend.FieldOwner))
+	err = w.Client.Patch(ctx, patched, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(backend.FieldOwner), strict)
 	if err != nil {
-		return "", explained(fmt.Errorf("patching Knative Service %q: %w", current.Name, err))
+		return "", w.explained(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), backend.RevisionNumber(w.isvc.Name, wanted.Spec.Template.Name))
 	}
 	w.noteSent(patched)
 	w.written.Route = w.decision.Record != nil
@@ -410,25 +437,31 @@ func (w *writer) sendMark(ctx context.Context, made *servingv1.Revision, metadat
 	return nil
 }
 
-// retry makes anew a revision that is to run and that Knative has given up: failed, and taken down. Knative never tries one
-// again, and without that a canary that was out of memory once, or without its store, would never get its share back. It
-// takes Knative its progress deadline to give up, so this is no busy loop.
+// retry deletes, to have it created again, a revision that is to run and that Knative has given up. Knative never tries
+// one again, so without this a canary that was out of memory once would never get its share. The time before which it is
+// not tried again, and how often it was, are kept with its record: they outlive the revision and the operator.
 func (w *writer) retry(ctx context.Context) error {
 	var failures []error
 	for _, plan := range w.decision.Workloads {
-		made := w.found.made[plan.Revision]
-		if plan.Action != rollout.Run || made == nil || !made.IsFailed() || w.found.Records[plan.Revision] == nil {
+		n := plan.Revision
+		if plan.Action != rollout.Run || !w.found.isGivenUp(n) || w.found.Records[n] == nil {
 			continue
 		}
-		if pods := len(w.found.pods[plan.Revision]); pods > 0 || desiredReplicas(made, pods) > 0 {
+		last := w.found.Retry(n)
+		if last.Waits(w.found.now) {
 			continue
 		}
-		failures = append(failures, w.deleteConfirmed(ctx, made))
+		if err := w.history.NoteRetry(ctx, n, last.Next(w.found.now)); err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		failures = append(failures, w.deleteConfirmed(ctx, w.found.made[n]))
 	}
 	return errors.Join(failures...)
 }
 
-// retire takes down what Knative does not: see [writer.scaleDown]. Old records go, and what Knative still has of them.
+// retire takes down what Knative does not: see [writer.scaleDown]. Old records go once Knative has nothing of them: a
+// revision without a record is recorded again.
 func (w *writer) retire(ctx context.Context) error {
 	var failures []error
 	for _, plan := range w.decision.Workloads {
@@ -440,10 +473,14 @@ func (w *writer) retire(ctx context.Context) error {
 			failures = append(failures, w.deleteRevision(ctx, plan.Revision))
 		}
 	}
+	var gone []rollout.Number
 	for _, n := range w.decision.Forget {
+		if w.found.made[n] == nil {
+			gone = append(gone, n)
+		}
 		failures = append(failures, w.deleteRevision(ctx, n))
 	}
-	return errors.Join(append(failures, w.history.Forget(ctx, w.decision.Forget))...)
+	return errors.Join(append(failures, w.history.Forget(ctx, gone))...)
 }
 
 // scaleDown has a revision that has drained go down. Knative's own autoscaler does that once no Route names it any more.
@@ -454,9 +491,8 @@ func (w *writer) scaleDown(ctx context.Context, n rollout.Number) error {
 	if made == nil {
 		return nil
 	}
-	_, class, _ := autoscaling.ClassAnnotation.Get(made.Annotations)
-	if class == autoscaling.HPA && !w.found.casts(w.isvc, n) {
-		return w.deleteRevision(ctx, n)
+	if w.found.isScaledByHPA(n) {
+		return w.deleteRevision(ctx, n) // Once the template does not ask for it any more: see [writer.freeTemplate].
 	}
 	if made.GetRoutingState() == servingv1.RoutingStateReserve {
 		return nil

@@ -85,6 +85,10 @@ type cluster struct {
 	short map[rollout.Number]int
 	// failed are the revisions that Knative calls failed.
 	failed map[rollout.Number]bool
+	// unresolved are the revisions whose image Knative cannot find, with what the registry answers.
+	unresolved map[rollout.Number]string
+	// given are the revisions that Knative has given up: failed, and scaled to zero.
+	given map[rollout.Number]bool
 	// lag is how far the autoscalers of revisions are behind.
 	lag map[rollout.Number]lag
 	// refuseTemplates is what Knative's webhook says of any other template; nil where it takes all.
@@ -109,7 +113,7 @@ func newCluster(t *testing.T) *cluster {
 			t.Fatal(add)
 		}
 	}
-	c := &cluster{t: t, scheme: scheme, broken: map[rollout.Number]bool{}, short: map[rollout.Number]int{}, failed: map[rollout.Number]bool{}, lag: map[rollout.Number]lag{}, now: start}
+	c := &cluster{t: t, scheme: scheme, broken: map[rollout.Number]bool{}, short: map[rollout.Number]int{}, failed: map[rollout.Number]bool{}, unresolved: map[rollout.Number]string{}, given: map[rollout.Number]bool{}, lag: map[rollout.Number]lag{}, now: start}
 	builder := fake.NewClientBuilder().WithScheme(scheme).
 		WithObjects(&v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: isvcName, UID: "5e7a0b6e-0000-4000-8000-000000000001", Generation: 1,
@@ -126,12 +130,19 @@ func newCluster(t *testing.T) *cluster {
 	c.backend = &Backend{
 		Store:     objects.Store{Client: interceptor.NewClient(c.server, c.funcs()), Live: c.server, Scheme: scheme},
 		Config:    config.Default(),
+		Clock:     clusterClock{c},
 		Installed: func() bool { return true },
 
 		RoutesInstalled: func() bool { return c.gateway != nil },
 	}
 	return c
 }
+
+// clusterClock is the time in a cluster.
+type clusterClock struct{ *cluster }
+
+func (c clusterClock) Now() time.Time                  { return c.now }
+func (c clusterClock) Since(t time.Time) time.Duration { return c.now.Sub(t) }
 
 // funcs note the backend's writes, and let them be intercepted.
 func (c *cluster) funcs() interceptor.Funcs {
@@ -306,8 +317,13 @@ func (c *cluster) cast(service *servingv1.Service) bool {
 func (c *cluster) run(revision *servingv1.Revision) bool {
 	c.t.Helper()
 	n := backend.RevisionNumber(isvcName, revision.Name)
+	if cause, unresolved := c.unresolved[n]; unresolved {
+		return c.leaveUnresolved(revision, cause)
+	}
 	wanted, least := 1, leastReplicas(revision)
 	switch {
+	case c.given[n]:
+		wanted = 0
 	case revision.Annotations[autoscaling.ClassAnnotationKey] == autoscaling.HPA:
 	case revision.GetRoutingState() == servingv1.RoutingStateReserve, least == 0 && revision.IsReady():
 		wanted = 0
@@ -330,7 +346,7 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 		status.Conditions = append(status.Conditions, apis.Condition{Type: kind, Status: value})
 	}
 	switch {
-	case c.failed[n]:
+	case c.failed[n], c.given[n]:
 		set(servingv1.RevisionConditionReady, corev1.ConditionFalse)
 		set(servingv1.RevisionConditionActive, corev1.ConditionUnknown)
 	case ready > 0:
@@ -353,6 +369,22 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 		return moved
 	}
 	revision.Status = status
+	c.must(c.server.Status().Update(c.t.Context(), revision))
+	return true
+}
+
+// leaveUnresolved does what Knative does about a revision whose image it cannot find: it makes nothing of it.
+func (c *cluster) leaveUnresolved(revision *servingv1.Revision, cause string) bool {
+	c.t.Helper()
+	before := revision.Status.DeepCopy()
+	revision.Status.ObservedGeneration = revision.Generation
+	revision.Status.MarkContainerHealthyFalse(servingv1.ReasonContainerMissing, cause)
+	for i := range revision.Status.Conditions {
+		revision.Status.Conditions[i].LastTransitionTime = apis.VolatileTime{}
+	}
+	if equality.Semantic.DeepEqual(*before, revision.Status) {
+		return false
+	}
 	c.must(c.server.Status().Update(c.t.Context(), revision))
 	return true
 }

@@ -17,9 +17,9 @@
 //
 // # How Knative is used
 //
-// The template of the Knative Service is a mould. It is changed to make a revision, with the name that the revision is
-// to have, and for nothing else: to return to a revision that exists is a change of the traffic alone, which is quick,
-// and which nothing can refuse. So an update of Knative's defaults, under which an old template would not be the same
+// The template of the Knative Service is changed to make a revision, with the name that the revision is to have, and
+// before a revision that it asks for is deleted. To return to a revision that exists is a change of the traffic alone,
+// which is quick, and which nothing can refuse. So an update of Knative's defaults, under which an old template would not be the same
 // any more, cannot get between a user and a rollback. The Knative Service is patched, not applied: its webhook fills in
 // the template, and refuses any other under the same name.
 //

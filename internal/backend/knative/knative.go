@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -28,6 +29,8 @@ type Backend struct {
 	objects.Store
 
 	Config *config.Config
+	// Clock tells the time; nil is the system's.
+	Clock clock.PassiveClock
 	// Installed tells whether the cluster has Knative Serving, and the cache its objects.
 	Installed func() bool
 	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
@@ -69,6 +72,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		Addresses: b.addresses(isvc, found, entrance),
 		Mode:      found.mode(),
 		Current:   found.current(isvc),
+		WakeAt:    found.wakeAt(),
 		Private:   found,
 	}
 	for _, revision := range observation.Rollout.Revisions {

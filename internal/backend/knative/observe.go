@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,12 +40,14 @@ type children struct {
 	pods    map[rollout.Number][]*corev1.Pod
 
 	entrance entrance
+	// now is when they were read.
+	now time.Time
 }
 
 // observe reads everything that belongs to the InferenceService, from the cache.
 func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
 	found := &children{
-		made: map[rollout.Number]*servingv1.Revision{}, scalers: map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler{},
+		made: map[rollout.Number]*servingv1.Revision{}, scalers: map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler{}, now: b.now(),
 	}
 	for _, read := range []func(context.Context, *v1beta1.InferenceService, *children) error{
 		b.readHistory, b.readService, b.readRevisions, b.readScalers, b.readPods, b.readEntrance,
@@ -54,6 +57,13 @@ func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		}
 	}
 	return found, nil
+}
+
+func (b *Backend) now() time.Time {
+	if b.Clock == nil {
+		return time.Now()
+	}
+	return b.Clock.Now()
 }
 
 func (b *Backend) readHistory(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {

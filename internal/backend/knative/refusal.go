@@ -5,12 +5,19 @@ package knative
 
 import (
 	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
+	"knative.dev/serving/pkg/apis/config"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
+	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // reasonNotInstalled says, in the conditions, that the cluster has no Knative Serving.
@@ -42,18 +49,129 @@ func (b *Backend) routeDetail(found *children) backend.Route {
 	return detail
 }
 
-// explained adds to a refusal of Knative's webhook what mends it, where that is a setting of Knative's.
+// explained adds to a refusal which of Knative's features allow the refused fields.
 func explained(err error) error {
-	if err == nil || !strings.Contains(err.Error(), "must not set the field(s)") {
-		return err
+	if err == nil {
+		return nil
 	}
-	if strings.Contains(err.Error(), "initContainers") {
-		return fmt.Errorf("%w; the model is downloaded by an init container, which Knative does not allow here; allow it with: %s", err, enable("kubernetes.podspec-init-containers"))
+	switch found := featuresFor(err.Error()); {
+	case len(found) > 0:
+		return fmt.Errorf("%w; Knative allows this only with a feature (https://knative.dev/docs/serving/configuration/feature-flags/), which an administrator enables with: %s",
+			err, enable(found))
+	case strings.Contains(err.Error(), "must not set the field(s)"):
+		return fmt.Errorf("%w; Knative does not allow this: remove it, or run the InferenceService in %s mode", err, v1beta1.DeploymentModeStandard)
+	case strings.Contains(err.Error(), "unknown field"):
+		return fmt.Errorf("%w; the installed Knative has no such field: remove it, or run the InferenceService in %s mode", err, v1beta1.DeploymentModeStandard)
 	}
-	return fmt.Errorf("%w; Knative allows many fields of pods only with a feature of its own, see https://knative.dev/docs/serving/configuration/feature-flags/", err)
+	return err
 }
 
-// enable is the command that enables a feature of Knative's.
-func enable(feature string) string {
-	return fmt.Sprintf(`kubectl patch configmap -n knative-serving config-features --type merge -p '{"data":{%q:"enabled"}}'`, feature)
+// explained says of a refusal of a revision which fields of the InferenceService, or of its serving runtime, it is about.
+func (w *writer) explained(err error, n rollout.Number) error {
+	err = explained(err)
+	if err == nil || !podFields.MatchString(err.Error()) {
+		return err
+	}
+	revision := w.history.Revisions[n]
+	pod := asMap(revision.Runs.Template.Spec)
+	text := podFields.ReplaceAllStringFunc(err.Error(), func(field string) string {
+		return source(w.isvc, revision.Runs.Runtime, pathTo(pod, strings.TrimPrefix(field, podField)))
+	})
+	return &explainedError{text: text, err: err}
+}
+
+// explainedError is an error in other words.
+type explainedError struct {
+	text string
+	err  error
+}
+
+func (e *explainedError) Error() string { return e.text }
+func (e *explainedError) Unwrap() error { return e.err }
+
+const podField = "spec.template.spec."
+
+// podFields matches the fields of a revision's pods in what the API server and Knative's webhook say.
+var podFields = regexp.MustCompile(`spec\.template\.spec\.[A-Za-z0-9.\[\]]*[A-Za-z0-9\]]`)
+
+// pathTo is the path of a field that is written with the places of items in their lists.
+func pathTo(value any, field string) fieldPath {
+	var path fieldPath
+	for _, step := range strings.Split(strings.ReplaceAll(field, "[", ".["), ".") {
+		switch inner := value.(type) {
+		case map[string]any:
+			value = inner[step]
+		case []any:
+			index, err := strconv.Atoi(strings.Trim(step, "[]"))
+			if err != nil || index < 0 || index >= len(inner) {
+				value = nil
+				break
+			}
+			value, step = inner[index], itemKey(inner[index], index)
+		}
+		path = append(path, step)
+	}
+	return path
+}
+
+// features are Knative's, by the last part of the field that needs one, or by what Knative's webhook says.
+var features = map[string]string{
+	"affinity":                  config.FeaturePodSpecAffinity,
+	"dnsConfig":                 config.FeaturePodSpecDNSConfig,
+	"dnsPolicy":                 config.FeaturePodSpecDNSPolicy,
+	"hostAliases":               config.FeaturePodSpecHostAliases,
+	"hostIPC":                   config.FeaturePodSpecHostIPC,
+	"hostNetwork":               config.FeaturePodSpecHostNetwork,
+	"hostPID":                   config.FeaturePodSpecHostPID,
+	"initContainers":            config.FeaturePodSpecInitContainers,
+	"nodeSelector":              config.FeaturePodSpecNodeSelector,
+	"priorityClassName":         config.FeaturePodSpecPriorityClassName,
+	"runtimeClassName":          config.FeaturePodSpecRuntimeClassName,
+	"schedulerName":             config.FeaturePodSpecSchedulerName,
+	"shareProcessNamespace":     config.FeaturePodSpecShareProcessNamespace,
+	"tolerations":               config.FeaturePodSpecTolerations,
+	"topologySpreadConstraints": config.FeaturePodSpecTopologySpreadConstraints,
+	// Of a pod; containers may have one.
+	"spec.securityContext": config.FeaturePodSpecSecurityContext,
+	"capabilities.add":     config.FeatureContainerSpecAddCapabilities,
+	"fieldRef":             config.FeaturePodSpecFieldRef,
+	"resourceFieldRef":     config.FeaturePodSpecFieldRef,
+	"mountPropagation":     config.FeaturePodSpecVolumesMountPropagation,
+	"Probe":                "multi-container-probing",
+
+	"init-containers is off":                       config.FeaturePodSpecInitContainers,
+	"multi-container is off":                       "multi-container",
+	"Volume Mount Propagation support is disabled": config.FeaturePodSpecVolumesMountPropagation,
+	"Persistent volume claim support is disabled":  config.FeaturePodSpecPVClaim,
+	"Persistent volume write support is disabled":  "kubernetes.podspec-persistent-volume-write",
+	"Image volume support is disabled":             config.FeaturePodSpecVolumesImage,
+	"EmptyDir volume support is disabled":          config.FeaturePodSpecEmptyDir,
+	"HostPath volume support is disabled":          config.FeaturePodSpecHostPath,
+	"CSI volume support is disabled":               config.FeaturePodSpecVolumesCSI,
+	"Ephemeral volume support is disabled":         config.FeaturePodSpecVolumesEphemeral,
+}
+
+// featuresFor lists the features of Knative's that allow what its webhook refuses.
+func featuresFor(refusal string) []string {
+	found := map[string]bool{}
+	for cause, feature := range features {
+		if strings.Contains(cause, " ") {
+			found[feature] = found[feature] || strings.Contains(refusal, cause)
+			continue
+		}
+		for _, field := range podFields.FindAllString(refusal, -1) {
+			found[feature] = found[feature] || strings.HasSuffix(field, cause) || strings.Contains(field, cause+".")
+		}
+	}
+	maps.DeleteFunc(found, func(_ string, needed bool) bool { return !needed })
+	return slices.Sorted(maps.Keys(found))
+}
+
+// enable is the command that enables features of Knative's.
+func enable(features []string) string {
+	var data []string
+	for _, feature := range features {
+		data = append(data, fmt.Sprintf("%q:\"enabled\"", feature))
+	}
+	return fmt.Sprintf(`kubectl patch configmap -n knative-serving config-features --type merge -p '{"data":{%s}}'`, strings.Join(data, ","))
 }

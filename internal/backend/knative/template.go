@@ -34,7 +34,7 @@ func templateOf(isvc *v1beta1.InferenceService, n rollout.Number, revision backe
 			Annotations: map[string]string{},
 		},
 		Spec: servingv1.RevisionSpec{
-			PodSpec:              pods.Spec,
+			PodSpec:              withoutUnknownFields(pods.Spec),
 			ContainerConcurrency: revision.Runs.ContainerConcurrency,
 			TimeoutSeconds:       revision.Runs.TimeoutSeconds,
 		},

@@ -70,17 +70,21 @@ func (u user) settle() []write {
 	before := len(u.writes)
 	for range 60 {
 		silent := len(u.writes)
-		_, decision, err := u.pass()
+		observed, decision, err := u.pass()
 		if err != nil && !backend.IsStale(err) {
 			u.t.Fatalf("after %v: %v", u.writes[before:], err)
+		}
+		wake := decision.WakeAt
+		if at := observed.WakeAt; wake.IsZero() || !at.IsZero() && at.Before(wake) {
+			wake = at
 		}
 		if u.knative() || len(u.writes) > silent || err != nil {
 			continue
 		}
-		if decision.WakeAt.IsZero() {
+		if wake.IsZero() {
 			return u.writes[before:]
 		}
-		u.now = decision.WakeAt
+		u.now = wake
 	}
 	u.t.Fatalf("it does not settle: %v", u.writes[before:])
 	return nil

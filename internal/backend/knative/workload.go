@@ -4,8 +4,8 @@
 package knative
 
 import (
-	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -57,6 +57,33 @@ func desiredReplicas(made *servingv1.Revision, found int) int {
 	return found
 }
 
+// isScaledByHPA reports whether a HorizontalPodAutoscaler scales a revision.
+func (c *children) isScaledByHPA(n rollout.Number) bool {
+	made := c.made[n]
+	if made == nil {
+		return false
+	}
+	_, class, _ := autoscaling.ClassAnnotation.Get(made.Annotations)
+	return class == autoscaling.HPA
+}
+
+// isGivenUp reports whether Knative has failed to bring a revision up and has scaled it to zero. An image that it cannot
+// resolve it asks the registry for again by itself, with growing pauses.
+func (c *children) isGivenUp(n rollout.Number) bool {
+	made := c.made[n]
+	if made == nil || made.DeletionTimestamp != nil || !made.IsFailed() || len(c.pods[n]) > 0 {
+		return false
+	}
+	desired := made.Status.DesiredReplicas
+	return desired != nil && *desired == 0 && !isUnresolved(made)
+}
+
+// isUnresolved reports whether Knative cannot find out which image a revision runs. Nothing of it runs then.
+func isUnresolved(made *servingv1.Revision) bool {
+	condition := made.Status.GetCondition(servingv1.RevisionConditionContainerHealthy)
+	return condition.IsFalse() && condition.Reason == servingv1.ReasonContainerMissing
+}
+
 // casts tells whether the template of the Knative Service asks for this revision.
 func (c *children) casts(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	return c.service != nil && c.service.Spec.Template.Name == backend.RevisionName(isvc.Name, n)
@@ -87,18 +114,20 @@ func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) in
 		return 1
 	case c.serves(isvc, n):
 		return ready
-	case ready < least, !c.isActive(n):
+	case ready < least, !c.isActive(isvc, n):
 		return 0
 	}
 	return ready
 }
 
-// isActive tells whether the autoscaler of a revision has the replicas that it wants. The Revision says so, too, seconds
-// later where Knative is busy: one that was given traffic on its word was being scaled to none by then, and requests waited
-// for it to start. Of which generation it says so is nothing to it: one that has just heard of a route wants no fewer.
-func (c *children) isActive(n rollout.Number) bool {
+// isActive reports whether the autoscaler of a revision has the replicas that it wants. The Revision reports this, too,
+// but seconds later where Knative is busy: a revision that was given traffic then was being scaled to zero, and requests
+// waited for it to start. An autoscaler that has yet to hear that the revision can be reached again may be scaling it to
+// zero as well. Once a share is asked for, its generation does not matter: the autoscaler wants no fewer replicas for it.
+func (c *children) isActive(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	scaler := c.scalers[n]
-	return scaler != nil && scaler.Status.IsActive()
+	return scaler != nil && scaler.Status.IsActive() &&
+		(scaler.Status.ObservedGeneration == scaler.Generation || readTraffic(isvc, c.service).percent(n) > 0)
 }
 
 // isLeaving tells whether Knative takes the pods of a revision down, which look ready for a moment longer.
@@ -167,7 +196,7 @@ func (c *children) detail(n rollout.Number) backend.Revision {
 		}
 		return detail
 	}
-	detail := pods.Detail(c.pods[n], loadDeadline(made), revisionFailures(made, pods.KeepTime(c.pods[n]))...)
+	detail := pods.Detail(c.pods[n], loadDeadline(made), c.revisionFailures(n)...)
 	if made.IsReady() && leastReplicas(made) == 0 && len(c.pods[n]) == 0 {
 		detail.State = v1beta1.Standby
 	}
@@ -208,14 +237,16 @@ func loadDeadline(made *servingv1.Revision) time.Duration {
 // revisionFailures returns why Knative calls a revision failed. Knative does so as soon as a pod has to wait for a node or
 // has ended once, and by a deadline that counts from when the revision was created. So what it says of pods is void where
 // the pods keep the time themselves, and what may resolve by itself counts only after the deadline.
-func revisionFailures(made *servingv1.Revision, podsKeepTime bool) []backend.Pending {
-	failure := revisionFailure(made)
-	if failure == nil || podsKeepTime && failure.Reason != reasonGivenUp {
+func (c *children) revisionFailures(n rollout.Number) []backend.Pending {
+	made := c.made[n]
+	failure := c.revisionFailure(n)
+	if failure == nil || pods.KeepTime(c.pods[n]) && failure.Reason != reasonGivenUp {
 		return nil
 	}
 	pending := backend.Pending{Failure: *failure}
 	switch {
-	case failure.Reason == pods.ReasonUnschedulable, failure.Reason == pods.ReasonPodsRefused,
+	case isUnresolved(made):
+	case failure.Reason == pods.ReasonUnschedulable && !c.isGivenUp(n), failure.Reason == pods.ReasonPodsRefused,
 		failure.Reason == pods.ReasonImagePull && pods.IsTransient(failure.Message):
 		pending.From = made.CreationTimestamp.Add(loadDeadline(made))
 		pending.Failure.Message = strings.Replace(strings.TrimSuffix(failure.Message, triedAgain(made)), "Knative has given up", "Knative reports", 1)
@@ -223,8 +254,9 @@ func revisionFailures(made *servingv1.Revision, podsKeepTime bool) []backend.Pen
 	return []backend.Pending{pending}
 }
 
-// revisionFailure is why Knative calls a revision failed; nil where it does not.
-func revisionFailure(made *servingv1.Revision) *backend.Failure {
+// revisionFailure is why Knative calls a revision failed; nil where it does not, or may yet bring it up by itself.
+func (c *children) revisionFailure(n rollout.Number) *backend.Failure {
+	made := c.made[n]
 	if !made.IsFailed() {
 		return nil
 	}
@@ -233,23 +265,74 @@ func revisionFailure(made *servingv1.Revision) *backend.Failure {
 		if !condition.IsFalse() {
 			continue
 		}
-		failure := &backend.Failure{
-			Reason:  reasonOf(condition.Reason),
-			Message: "Knative has given up: " + backend.StableMessage(cmp.Or(condition.Message, condition.Reason)),
-			Time:    condition.LastTransitionTime.Inner.Time,
+		if c.mayComeUp(n, condition) {
+			return nil
 		}
-		if failure.Reason == pods.ReasonDeadline {
-			failure.Message = "Knative has given up: " + pods.Overdue(made.Annotations[serving.ProgressDeadlineAnnotationKey])
+		failure := &backend.Failure{Reason: reasonOf(condition.Reason), Time: condition.LastTransitionTime.Inner.Time}
+		what, next := "Knative has given up", triedAgain(made)
+		if isUnresolved(made) {
+			what, next = "Knative cannot find the image", "; Knative tries again by itself, with growing pauses"+atOnce(made)
 		}
-		failure.Message += triedAgain(made)
+		cause := backend.StableMessage(condition.Message)
+		switch {
+		case failure.Reason == pods.ReasonDeadline:
+			cause = pods.Overdue(made.Annotations[serving.ProgressDeadlineAnnotationKey])
+		case condition.Message == "":
+			cause = condition.Reason
+		}
+		failure.Message = fmt.Sprintf("%s: %s%s", what, strings.TrimSuffix(cause, "."), next)
 		return failure
 	}
 	return nil
 }
 
 func triedAgain(made *servingv1.Revision) string {
-	return fmt.Sprintf("; it is tried again once Knative has taken it down, and at once with: kubectl delete revisions.serving.knative.dev -n %s %s",
-		made.Namespace, made.Name)
+	return "; it is tried again, after a pause that grows with each failure" + atOnce(made)
+}
+
+func atOnce(made *servingv1.Revision) string {
+	return fmt.Sprintf(", and at once with: kubectl delete revisions.serving.knative.dev -n %s %s", made.Namespace, made.Name)
+}
+
+// passing matches what a registry that cannot be reached, or has too much to do, is reported with.
+var passing = regexp.MustCompile(`(?i)timeout|deadline exceeded|connection refused|connection reset|no such host|EOF|TOOMANYREQUESTS|status code (429|5\d\d)`)
+
+// mayComeUp reports whether Knative calls a revision failed because a registry does not answer, which has no deadline of
+// Knative's: it may end by itself until the revision's deadline.
+func (c *children) mayComeUp(n rollout.Number, condition *apis.Condition) bool {
+	made := c.made[n]
+	return isUnresolved(made) && passing.MatchString(condition.Message) && c.now.Before(resolveDeadline(made))
+}
+
+// resolveDeadline is when an image must have been found.
+func resolveDeadline(made *servingv1.Revision) time.Time {
+	_, value, _ := serving.ProgressDeadlineAnnotation.Get(made.Annotations)
+	deadline, err := time.ParseDuration(value)
+	if err != nil {
+		deadline = knativeDeadline
+	}
+	return made.CreationTimestamp.Add(deadline)
+}
+
+// knativeDeadline is Knative's progress-deadline by default.
+const knativeDeadline = 10 * time.Minute
+
+// wakeAt is the next moment at which a revision is treated differently with time alone.
+func (c *children) wakeAt() time.Time {
+	var wake time.Time
+	for n, made := range c.made {
+		at := time.Time{}
+		switch {
+		case c.isGivenUp(n):
+			at = c.Retry(n).NotBefore
+		case made.IsFailed() && isUnresolved(made):
+			at = resolveDeadline(made)
+		}
+		if at.After(c.now) && (wake.IsZero() || at.Before(wake)) {
+			wake = at
+		}
+	}
+	return wake
 }
 
 // reasonOf is our word for a reason of Knative's.

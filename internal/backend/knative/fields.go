@@ -1,0 +1,210 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
+)
+
+// schemaFile holds the fields that the CRD of Knative Services has for pods, in the version that the operator is built
+// with: true stands for a field whose inner fields Knative does not check.
+//
+//go:embed podspec.json
+var schemaFile []byte
+
+var podSchema = func() map[string]any {
+	var schema map[string]any
+	if err := json.Unmarshal(schemaFile, &schema); err != nil {
+		panic(fmt.Sprintf("reading the schema of Knative Services: %v", err)) // It is part of the program.
+	}
+	return schema
+}()
+
+// fieldPath is the way to a field. An item of a list is called by its name, as in containers, [kserve-container], image.
+type fieldPath []string
+
+func (p fieldPath) String() string {
+	return strings.ReplaceAll(strings.Join(p, "."), ".[", "[")
+}
+
+// unknownFields lists the fields of a pod that Knative's schema does not have. The API server would leave them out with
+// no more than a warning.
+func unknownFields(pod corev1.PodSpec) []fieldPath {
+	return unknownIn(asMap(pod), podSchema, nil)
+}
+
+func unknownIn(value, schema any, path fieldPath) []fieldPath {
+	known, checked := schema.(map[string]any)
+	if !checked {
+		return nil
+	}
+	var unknown []fieldPath
+	switch value := value.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(value)) {
+			inner := append(slices.Clone(path), key)
+			if next, found := known[key]; found {
+				unknown = append(unknown, unknownIn(value[key], next, inner)...)
+			} else if value[key] != nil {
+				unknown = append(unknown, inner)
+			}
+		}
+	case []any:
+		for i, item := range value {
+			unknown = append(unknown, unknownIn(item, schema, append(slices.Clone(path), itemKey(item, i)))...)
+		}
+	}
+	return unknown
+}
+
+// itemKey calls an item of a list by its mountPath, by its name, or by its place.
+func itemKey(item any, index int) string {
+	fields, _ := item.(map[string]any)
+	for _, key := range []string{"mountPath", "name"} {
+		if name, named := fields[key].(string); named && name != "" {
+			return "[" + name + "]"
+		}
+	}
+	return fmt.Sprintf("[%d]", index)
+}
+
+// isPlace reports whether a key of itemKey is the place of an item.
+func isPlace(key string) bool {
+	_, err := strconv.Atoi(strings.Trim(key, "[]"))
+	return err == nil
+}
+
+// has reports whether a value has a field. Items without a name may be at other places there.
+func has(value any, path fieldPath) bool {
+	if len(path) == 0 {
+		return true
+	}
+	switch value := value.(type) {
+	case map[string]any:
+		inner, found := value[path[0]]
+		return found && has(inner, path[1:])
+	case []any:
+		for i, item := range value {
+			key := itemKey(item, i)
+			if (key == path[0] || isPlace(key) && isPlace(path[0])) && has(item, path[1:]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// asMap is an object as JSON has it.
+func asMap(object any) map[string]any {
+	data, err := json.Marshal(object)
+	if err != nil {
+		return nil
+	}
+	var plain map[string]any
+	if err := json.Unmarshal(data, &plain); err != nil {
+		return nil
+	}
+	return plain
+}
+
+// source finds who wrote a field of a revision's pods: the InferenceService, or else the serving runtime.
+func source(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, path fieldPath) string {
+	const predictorField = "spec.predictor"
+	spec := asMap(isvc.Spec.Predictor)
+	if has(spec, path) {
+		return predictorField + "." + path.String()
+	}
+	if len(path) > 2 && path[0] == "containers" {
+		if containers := isvc.Spec.Predictor.Containers; len(containers) == 1 && containers[0].Name == "" && has(spec, append(fieldPath{"containers", "[0]"}, path[2:]...)) {
+			return predictorField + "." + append(fieldPath{"containers", "[0]"}, path[2:]...).String()
+		}
+		for _, field := range slices.Sorted(maps.Keys(spec)) {
+			// The serving container is written as model, or as sklearn and the like.
+			if _, isObject := spec[field].(map[string]any); isObject && path[1] == "["+v1beta1.ServingContainerName+"]" && has(spec[field], path[2:]) {
+				return predictorField + "." + append(fieldPath{field}, path[2:]...).String()
+			}
+		}
+	}
+	if path[0] == "initContainers" {
+		return "the init container that downloads the model"
+	}
+	if runtime.Name == "" {
+		return "the pod's " + path.String()
+	}
+	return fmt.Sprintf("%s %q: spec.%s", runtime.Kind, runtime.Name, path)
+}
+
+// refuseUnknownFields refuses a new revision some of whose fields Knative would leave out.
+func refuseUnknownFields(isvc *v1beta1.InferenceService, revision backend.NewRevision) error {
+	unknown := unknownFields(revision.Runs.Template.Spec)
+	if len(unknown) == 0 {
+		return nil
+	}
+	var fields []string
+	for _, path := range unknown {
+		fields = append(fields, source(isvc, revision.Runs.Runtime, path))
+	}
+	what := "Knative has no such field, and would leave it out"
+	if len(fields) > 1 {
+		what = "Knative has no such field, nor " + strings.Join(fields[1:], ", ") + ", and would leave them out"
+	}
+	return &predictor.Error{
+		Reason:  v1beta1.InvalidPredictorSpec,
+		Field:   fields[0],
+		Message: what + fmt.Sprintf("; remove it, or create the InferenceService with the annotation %s: %s", v1beta1.AnnotationDeploymentMode, v1beta1.DeploymentModeStandard),
+	}
+}
+
+// withoutUnknownFields returns a pod as Knative keeps it. Revisions of earlier versions of the operator, and of KServe, ran
+// without these fields from the start, and must be able to come back.
+func withoutUnknownFields(pod corev1.PodSpec) corev1.PodSpec {
+	if len(unknownFields(pod)) == 0 {
+		return pod
+	}
+	data, err := json.Marshal(known(asMap(pod), podSchema))
+	if err != nil {
+		return pod
+	}
+	var kept corev1.PodSpec
+	if err := json.Unmarshal(data, &kept); err != nil {
+		return pod
+	}
+	return kept
+}
+
+func known(value, schema any) any {
+	fields, checked := schema.(map[string]any)
+	if !checked {
+		return value
+	}
+	switch value := value.(type) {
+	case map[string]any:
+		kept := map[string]any{}
+		for key, inner := range value {
+			if next, found := fields[key]; found {
+				kept[key] = known(inner, next)
+			}
+		}
+		return kept
+	case []any:
+		items := make([]any, len(value))
+		for i, item := range value {
+			items[i] = known(item, schema)
+		}
+		return items
+	}
+	return value
+}

@@ -1,0 +1,282 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/history"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+)
+
+// deletions counts how often the backend has deleted objects of a kind.
+func (u user) deletions(kind string) int {
+	count := 0
+	for _, w := range u.writes {
+		if w.verb == "delete" && w.kind == kind {
+			count++
+		}
+	}
+	return count
+}
+
+// passes reconciles that often, and lets Knative catch up after each.
+func (u user) passes(count int) {
+	u.t.Helper()
+	for range count {
+		if _, _, err := u.pass(); err != nil && !backend.IsStale(err) {
+			u.t.Fatal(err)
+		}
+		u.knative()
+	}
+}
+
+// Knative itself asks the registry again for an image that it cannot find, with growing pauses, which it forgets with the
+// revision.
+func TestARevisionWhoseImageCannotBeFoundIsLeftToKnative(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.unresolved[2] = `Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: MANIFEST_UNKNOWN`
+	u.apply("v2", 10)
+	for range 20 {
+		u.passes(1)
+		u.now = u.now.Add(time.Hour)
+	}
+	if n := u.deletions("Revision"); n > 0 {
+		t.Errorf("it was deleted %d times", n)
+	}
+	u.wantTraffic("1:100")
+	delete(u.unresolved, 2)
+	u.knative()
+	u.settle()
+	u.wantTraffic("2:10 1:90")
+}
+
+func TestARegistryThatDoesNotAnswerIsNoFailureUntilTheDeadline(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.unresolved[2] = `Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: Get "https://registry.example.com/v2/": dial tcp: i/o timeout`
+	u.apply("v2", 10)
+	u.passes(4)
+	observed, err := u.backend.Observe(t.Context(), u.isvc())
+	u.must(err)
+	if failure := observed.Revisions[2].Failure; failure != nil {
+		t.Errorf("it is a failure: %s", failure.Message)
+	}
+	if !observed.WakeAt.After(u.now) {
+		t.Fatal("nothing looks at it again")
+	}
+	u.now = observed.WakeAt
+	observed, err = u.backend.Observe(t.Context(), u.isvc())
+	u.must(err)
+	if failure := observed.Revisions[2].Failure; failure == nil || failure.Reason != "ImagePullFailed" {
+		t.Errorf("after the deadline the failure is %v", failure)
+	}
+}
+
+func TestARevisionThatNoNodeHasRoomForIsNoFailureUntilItIsGivenUp(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.broken[2] = true
+	u.rollOut("v2", 10)
+	fail := func() *backend.Failure {
+		revision := u.revision(2)
+		revision.Status.Conditions = duckv1.Conditions{
+			{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse},
+			{Type: servingv1.RevisionConditionResourcesAvailable, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available"},
+		}
+		u.must(u.server.Status().Update(t.Context(), revision))
+		observed, err := u.backend.Observe(t.Context(), u.isvc())
+		u.must(err)
+		return observed.Revisions[2].Failure
+	}
+	if failure := fail(); failure != nil {
+		t.Errorf("it is a failure: %s", failure.Message)
+	}
+	u.given[2] = true
+	u.run(u.revision(2))
+	if fail() == nil {
+		t.Error("it is no failure after Knative has given it up")
+	}
+}
+
+// What Knative has given up is tried again with growing pauses, which a restart of the operator does not shorten.
+func TestARevisionThatIsGivenUpIsTriedAgainWithGrowingPauses(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	u.given[2] = true
+	u.apply("v2", 10)
+	u.passes(10)
+	if n := u.deletions("Revision"); n != 1 {
+		t.Fatalf("within no time at all it was tried again %d times", n)
+	}
+	var last time.Duration
+	for tries := 1; tries <= 8; tries++ {
+		observed, err := u.backend.Observe(t.Context(), u.isvc())
+		u.must(err)
+		pause := observed.WakeAt.Sub(u.now)
+		if pause < last || pause < time.Minute || pause > 3*time.Hour {
+			t.Errorf("pause %d is %s, after one of %s", tries, pause, last)
+		}
+		last = pause
+		u.now = observed.WakeAt.Add(-time.Second)
+		u.restart()
+		u.passes(3)
+		if n := u.deletions("Revision"); n != tries {
+			t.Fatalf("a second too early it was tried again %d times, want %d", n, tries)
+		}
+		u.now = observed.WakeAt
+		u.passes(5)
+		if n := u.deletions("Revision"); n != tries+1 {
+			t.Fatalf("it was tried again %d times, want %d", n, tries+1)
+		}
+	}
+	delete(u.given, 2)
+	u.knative()
+	u.settle()
+	u.wantTraffic("2:10 1:90")
+	u.wantSilence()
+}
+
+// A time that no pause of ours reaches, or that cannot be read, must not keep a revision down.
+func TestAnEditedPauseDoesNotKeepARevisionDown(t *testing.T) {
+	for _, value := range []string{"1 2999-01-01T00:00:00Z", "soon", ""} {
+		t.Run(value, func(t *testing.T) {
+			u := newUser(t)
+			u.rollOut("v1", promote)
+			u.broken[2] = true
+			u.rollOut("v2", 10)
+			u.edit(2, value)
+			u.given[2] = true
+			u.knative()
+			u.passes(5)
+			if n := u.deletions("Revision"); n != 1 {
+				t.Errorf("it was tried again %d times", n)
+			}
+		})
+	}
+}
+
+// edit writes a pause on the record of a revision.
+func (u user) edit(n int, value string) {
+	u.t.Helper()
+	found, err := history.Read(u.t.Context(), &u.backend.Store, u.isvc())
+	u.must(err)
+	for number, record := range found.Records {
+		if int(number) == n {
+			record.Annotations[history.AnnotationRetry] = value
+			u.must(u.server.Update(u.t.Context(), record))
+		}
+	}
+}
+
+// restart gives the backend no memory.
+func (u user) restart() {
+	old := u.backend
+	u.backend = &Backend{
+		Store:  objects.Store{Client: old.Store.Client, Live: old.Live, Scheme: old.Scheme},
+		Config: old.Config, Clock: old.Clock, Installed: old.Installed, RoutesInstalled: old.RoutesInstalled,
+	}
+}
+
+// wantSilence checks that a settled InferenceService costs no writes.
+func (u user) wantSilence() {
+	u.t.Helper()
+	before := len(u.writes)
+	for range 5 {
+		u.passes(1)
+		u.now = u.now.Add(time.Hour)
+	}
+	if len(u.writes) > before {
+		u.t.Errorf("it goes on writing: %v", u.writes[before:])
+	}
+}
+
+func byCPU(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ScaleMetric = new(v1beta1.MetricCPU) }
+
+// A HorizontalPodAutoscaler knows no zero, and Knative creates again what the template asks for.
+func TestAnAbortedCanaryThatIsScaledByPodsGoesAndComesBack(t *testing.T) {
+	for name, broken := range map[string]bool{"which serves": false, "which never became ready": true} {
+		t.Run(name, func(t *testing.T) {
+			u := newUser(t)
+			u.rollOut("v1", promote, byCPU)
+			u.broken[2] = broken
+			u.rollOut("v2", 10, byCPU)
+			stable := u.hands().Pods()[0].UID
+			u.rollOut("v1", promote, byCPU) // Row 15.
+			u.wantTraffic("1:100")
+			if n := u.replicas(2); n > 0 {
+				t.Errorf("the aborted canary still runs %d pods", n)
+			}
+			if pods := u.hands().Pods(); len(pods) != 1 || pods[0].UID != stable {
+				t.Error("the stable's pod is another one")
+			}
+			u.wantSilence()
+
+			u.broken[2] = false
+			u.rollOut("v2", 20, byCPU)
+			u.wantTraffic("2:20 1:80")
+			u.rollOut("v2", promote, byCPU)
+			u.wantTraffic("2:100")
+			u.rollOut("v2", 0, byCPU)
+			u.wantTraffic("2:0 1:100")
+			u.wantSilence()
+		})
+	}
+}
+
+// A template that Knative's webhook refuses leaves the aborted canary up, and the traffic where it shall be.
+func TestAnAbortedCanaryWhoseTemplateCannotBeReplacedGetsNothing(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote, byCPU)
+	u.rollOut("v2", 10, byCPU)
+	u.refuseTemplates = errTemplate
+	u.apply("v1", promote, byCPU)
+	for range 10 {
+		u.pass() //nolint:errcheck // It is refused.
+		u.knative()
+		u.now = u.now.Add(time.Minute)
+	}
+	u.wantTraffic("1:100")
+}
+
+// The template may ask for a revision beyond the history limit: for a stable that was lost and created again.
+func TestARecordBeyondTheHistoryLimitIsNotDeletedAndWrittenInTurns(t *testing.T) {
+	u := newUser(t)
+	u.rollOut("v1", promote)
+	for i := 2; i <= 11; i++ { // Ten canaries, each superseded by the next.
+		u.rollOut(fmt.Sprintf("v%d", i), 10)
+	}
+	u.rollOut("v1", promote)
+	u.remove(backend.RevisionName(isvcName, 1), &servingv1.Revision{})
+	u.knative()
+	u.settle()
+	u.rollOut("v11", promote)
+	u.rollOut("v10", promote)
+	u.wantTraffic("0:100")
+	u.wantSilence()
+
+	u.rollOut("v12", promote) // The template asks for another one, and all that is old goes.
+	u.rollOut("v13", promote)
+	u.wantSilence()
+	found, err := history.Read(t.Context(), &u.backend.Store, u.isvc())
+	u.must(err)
+	if len(found.Records) > 11 || len(found.Records) < 10 {
+		t.Errorf("%d revisions are on record", len(found.Records))
+	}
+	if found.Records[1] != nil || u.has(backend.RevisionName(isvcName, 1), &servingv1.Revision{}) {
+		t.Error("revision 1 is still there")
+	}
+}
+
+var errTemplate = apierrors.NewBadRequest("no other template")
