@@ -30,6 +30,8 @@ type Backend struct {
 	Config *config.Config
 	// Installed tells whether the cluster has Knative Serving, and the cache its objects.
 	Installed func() bool
+	// Gateways reads Gateways and GatewayClasses; nil where Client does.
+	Gateways client.Reader
 	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
 	RoutesInstalled func() bool
 
@@ -56,7 +58,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	if err != nil {
 		return nil, err
 	}
-	entrance, err := b.entranceDetail(ctx, isvc, found)
+	entrance, err := b.entranceDetail(isvc, found)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +71,9 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		Addresses: b.addresses(isvc, found, entrance),
 		Current:   found.current(isvc),
 		Private:   found,
+	}
+	if route := found.entrance.route; route != nil {
+		observation.Hosts = gateway.HostsOf(route)
 	}
 	for _, revision := range observation.Rollout.Revisions {
 		if revision.Workload != nil {
