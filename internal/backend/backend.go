@@ -45,6 +45,11 @@ type Observation struct {
 	Contests []Contest
 	// WakeAt is when the observation changes with time alone; zero where it does not.
 	WakeAt time.Time
+	// Hosts are those that the routes have now.
+	Hosts []string
+	// UnusableHosts are invalid, or belong to an older InferenceService: no route may be given one. The controller fills
+	// them in.
+	UnusableHosts map[string]bool
 	// Private is what the observer wants back when a decision is applied.
 	Private any
 }
@@ -98,13 +103,30 @@ type Failure struct {
 type Route struct {
 	// Exists says that there is a route.
 	Exists bool
-	// Refused says that the gateway refused it, and Reason and Message why. A route that is neither refused nor
-	// taken over (see rollout.Route) is on its way.
+	// Refused says that the gateway does not serve its current generation, and Reason and Message why. A route that is
+	// neither refused nor taken over (see rollout.Route) is on its way; Message then says which object must report.
 	Refused bool
 	Reason  string
 	Message string
-	// Unwatched says that nothing tells when this changes: it must be looked at again.
-	Unwatched bool
+	// BehindSince is when a Gateway was changed that has accepted the route and has yet to report on that change; zero
+	// where there is none.
+	BehindSince time.Time
+	// Remarks are what else users must know of a route that is served.
+	Remarks []Remark
+}
+
+// Remark is something that users must know and that keeps nothing from being served.
+type Remark struct {
+	// Reason is a word for a condition; empty where the message alone is enough.
+	Reason  string
+	Message string
+}
+
+// AddRemark adds a remark, unless the same was made about another route.
+func (r *Route) AddRemark(remark Remark) {
+	if !slices.Contains(r.Remarks, remark) {
+		r.Remarks = append(r.Remarks, remark)
+	}
 }
 
 // Entrance is the way to an InferenceService by a host of its own, beside that of its predictor.
@@ -212,6 +234,8 @@ type Written struct {
 	Target bool
 	// Route says that the route has the split and the record.
 	Route bool
+	// RouteChanged says that the spec of a route was changed just now, so that no gateway can have accepted it yet.
+	RouteChanged bool
 }
 
 // Contest says that another writer keeps changing what the operator writes to an object.

@@ -11,6 +11,8 @@
 package config
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -77,7 +79,14 @@ type Ingress struct {
 	LocalGateway *LocalGateway `json:"localGateway,omitempty"`
 	// ClusterDomain is the DNS domain of the cluster.
 	ClusterDomain string `json:"clusterDomain"`
+	// RequestTimeout is the request timeout of routes to predictors that set none;
+	// 0 is none. Nil is DefaultRequestTimeout, where every GatewayClass says that
+	// it applies timeouts.
+	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
 }
+
+// DefaultRequestTimeout is also what Knative gives a request by default.
+const DefaultRequestTimeout = 5 * time.Minute
 
 // GatewayRef names a Gateway of the Gateway API.
 type GatewayRef struct {
@@ -104,8 +113,9 @@ type ServiceRef struct {
 
 // Rollout holds the times and limits of a rollout.
 type Rollout struct {
-	// DrainPeriod passes between the gateway taking a weight of 0 over and the
-	// scale-down of the revision that had it.
+	// DrainPeriod passes between the gateway accepting a weight of 0 and the
+	// scale-down of the revision that had it. It covers the requests under way
+	// and a data plane that follows late, as after a restart of the gateway.
 	DrainPeriod metav1.Duration `json:"drainPeriod"`
 	// SettlePeriod is how long a write of status waits for the gateway to take
 	// a route over, so that the two are reported in one write.

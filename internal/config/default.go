@@ -26,7 +26,7 @@ func Default() *Config {
 			ClusterDomain:   "cluster.local",
 		},
 		Rollout: Rollout{
-			DrainPeriod:          seconds(30),
+			DrainPeriod:          minutes(1),
 			SettlePeriod:         seconds(2),
 			CapacityHold:         minutes(5),
 			ProgressDeadline:     minutes(10),

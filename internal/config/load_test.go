@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -99,6 +100,7 @@ deploymentMode: Knative
 ingress:
   domain: models.example.org
   urlScheme: https
+  requestTimeout: 0s
   localGateway:
     namespace: istio-system
     name: local
@@ -121,6 +123,7 @@ controller: {kubeAPIQPS: 20, kubeAPIBurst: 40}
 	want.DeploymentMode = Knative
 	want.Ingress.Domain = "models.example.org"
 	want.Ingress.URLScheme = "https"
+	want.Ingress.RequestTimeout = &metav1.Duration{}
 	want.Ingress.LocalGateway = &LocalGateway{
 		Namespace: "istio-system",
 		Name:      "local",

@@ -69,6 +69,14 @@ func TestMistakesAreNamed(t *testing.T) {
 				`rollout.progressDeadline: 0s is too short; write 1s or more`,
 			},
 		},
+		"request timeout below 0": {
+			given: `ingress: {requestTimeout: -1s}`,
+			want:  []string{`ingress.requestTimeout: -1s is too short; write 0s or more`},
+		},
+		"request timeout of half a second": {
+			given: `ingress: {requestTimeout: 500ms}`,
+			want:  []string{`ingress.requestTimeout: 500ms is not a whole number of seconds; write e.g. 30s`},
+		},
 		"short history": {
 			given: `rollout: {revisionHistoryLimit: 9}`,
 			want:  []string{`rollout.revisionHistoryLimit: 9 is too few; write 10 or more`},

@@ -71,6 +71,12 @@ func (m *mistakes) checkIngress(i Ingress) {
 	m.checkLabel("ingress.gateway.namespace", i.Gateway.Namespace)
 	m.checkSubdomain("ingress.gateway.name", i.Gateway.Name)
 	m.checkOptionalSubdomain("ingress.gateway.sectionName", i.Gateway.SectionName)
+	if timeout := i.RequestTimeout; timeout != nil {
+		m.checkNotNegative("ingress.requestTimeout", *timeout)
+		if timeout.Duration%time.Second != 0 {
+			m.add("ingress.requestTimeout", "%s is not a whole number of seconds; write e.g. 30s", timeout.Duration)
+		}
+	}
 	if local := i.LocalGateway; local != nil {
 		m.checkLabel("ingress.localGateway.namespace", local.Namespace)
 		m.checkSubdomain("ingress.localGateway.name", local.Name)

@@ -13,6 +13,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -32,6 +34,10 @@ import (
 // recheckPeriod is how often to look again at a problem whose end nothing tells us about: the object of somebody else, or
 // a refusal of the API server.
 const recheckPeriod = 30 * time.Second
+
+// gatewayTolerance is how long a Gateway that was changed may take to report on that before what it served without
+// complaint is reported as not known to be served. No revision is drained meanwhile.
+const gatewayTolerance = time.Minute
 
 // Backend is a way to run predictors.
 type Backend interface {
@@ -135,8 +141,8 @@ func (p *pass) run(ctx context.Context) error {
 		return p.report(ctx)
 	}
 	p.observed = observed
-	if observed.Route.Unwatched {
-		p.wake(p.Clock.Now().Add(recheckPeriod))
+	if observed.UnusableHosts, err = p.unusableHosts(ctx, observed.Hosts); err != nil {
+		return err
 	}
 	p.wake(observed.WakeAt)
 	p.identify()
@@ -147,6 +153,11 @@ func (p *pass) run(ctx context.Context) error {
 	p.written, err = p.backend().Apply(ctx, p.isvc, p.observed, p.decision, p.render)
 	for _, contest := range observed.Contests {
 		p.wake(contest.RetryAt)
+	}
+	if p.written.RouteChanged {
+		p.decision.Programmed = false
+	} else {
+		p.settle()
 	}
 	p.announce(ctx, p.written)
 	if err := p.note(err); err != nil {
@@ -206,12 +217,37 @@ func (p *pass) settling() bool {
 	if record == nil || p.decision.Programmed && !p.entering() || p.problem != nil || p.observed.Route.Refused {
 		return false
 	}
+	// Ready that is True for this generation would be true of the route as it was.
+	ready := apimeta.FindStatusCondition(p.isvc.Status.Conditions, v1beta1.ConditionReady)
+	if !p.decision.Programmed && p.isvc.Status.ObservedGeneration == p.isvc.Generation && ready != nil && ready.Status == metav1.ConditionTrue {
+		return false
+	}
 	// The route may have been written by a replica whose clock is ahead of ours.
 	elapsed := p.Clock.Since(record.ShiftedAt)
 	if elapsed < 0 || elapsed >= p.Config.Rollout.SettlePeriod.Duration {
 		return false
 	}
 	p.wake(record.ShiftedAt.Add(p.Config.Rollout.SettlePeriod.Duration))
+	return true
+}
+
+// settle keeps the report of a settled service unchanged while a Gateway has yet to report on a change of itself, for a while.
+func (p *pass) settle() {
+	if !p.decision.Programmed && status.IsSettled(p.isvc, p.observed, p.decision) && p.tolerates(p.observed.Route) {
+		p.decision.Programmed = true
+	}
+	if entrance := p.observed.Entrance; entrance != nil && entrance.Open && p.tolerates(entrance.Route) {
+		entrance.Route.Message = ""
+	}
+}
+
+// tolerates reports whether a Gateway of the route was changed only a moment ago; see gatewayTolerance.
+func (p *pass) tolerates(route backend.Route) bool {
+	until := route.BehindSince.Add(gatewayTolerance)
+	if route.BehindSince.IsZero() || !p.Clock.Now().Before(until) {
+		return false
+	}
+	p.wake(until)
 	return true
 }
 

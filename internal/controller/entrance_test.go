@@ -101,5 +101,5 @@ func TestTheStatusWaitsAMomentForTheEntrance(t *testing.T) {
 	if result := o.reconcile(); result.RequeueAfter != 0 || o.statusWrites != writes+1 {
 		t.Errorf("in the end it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
 	}
-	o.wantDetour("Ready", "has yet to take http://own over")
+	o.wantDetour("Ready", "has yet to accept the route of http://own")
 }

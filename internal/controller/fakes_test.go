@@ -196,6 +196,15 @@ type fakeBackend struct {
 	broken map[rollout.Number]*backend.Failure
 	// deaf is a gateway that takes nothing over.
 	deaf bool
+	// behindSince is when the Gateway was changed, as long as it has yet to report on that.
+	behindSince time.Time
+	// rerouted says that the next decision changes something of the route beside the split.
+	rerouted bool
+	// url replaces that of the InferenceService.
+	url string
+	// hosts are those of the routes, and unusable what the controller says of them.
+	hosts    []string
+	unusable map[string]bool
 
 	observeErr, createErr, routeErr, otherErr error
 	// decisions are what it was asked to apply.
@@ -230,14 +239,22 @@ func (f *fakeBackend) Observe(_ context.Context, isvc *v1beta1.InferenceService)
 	if f.refused != nil {
 		observed.Route = *f.refused
 	}
+	if !f.behindSince.IsZero() && f.takenOver {
+		observed.Rollout.Route.TakenOver, observed.Rollout.Reported = false, backend.Reported(isvc)
+		observed.Route.BehindSince, observed.Route.Message = f.behindSince, "waiting for the Gateway"
+	}
+	if f.url != "" {
+		observed.Addresses.URL = f.url
+	}
+	observed.Hosts = f.hosts
 	observed.Entrance = f.entrance
 	return observed, nil
 }
 
-func (f *fakeBackend) Apply(ctx context.Context, _ *v1beta1.InferenceService, _ *backend.Observation, decision rollout.Decision,
+func (f *fakeBackend) Apply(ctx context.Context, _ *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision,
 	render func(context.Context) (backend.NewRevision, error),
 ) (backend.Written, error) {
-	f.decisions = append(f.decisions, decision)
+	f.decisions, f.unusable = append(f.decisions, decision), observed.UnusableHosts
 	var written backend.Written
 	err := f.createErr
 	if decision.Create && err == nil {
@@ -246,6 +263,9 @@ func (f *fakeBackend) Apply(ctx context.Context, _ *v1beta1.InferenceService, _ 
 	}
 	for _, plan := range decision.Workloads {
 		f.plan(plan)
+	}
+	if f.rerouted {
+		f.rerouted, f.takenOver, written.RouteChanged = false, false, true
 	}
 	if decision.Record != nil && f.routeErr == nil {
 		f.takenOver = f.takenOver && f.record != nil && f.record.Split.Equal(decision.Record.Split)

@@ -12,6 +12,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/wait"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -33,18 +34,21 @@ type optionalAPI struct {
 	// kinds are what is watched. The cluster has the API when it answers for the list, which is of one of them.
 	kinds []client.Object
 	list  func() client.ObjectList
+	// related are other sources of events, watched with the kinds.
+	related []func() source.Source
 
 	mgr        manager.Manager
 	controller controller.Controller
 	installed  atomic.Bool
-	// indexed and watched count the kinds that are: either can be done only once for each.
+	// indexed and watched count the kinds, and related sources, that are: either can be done only once for each.
 	indexed, watched int
 }
 
-func gatewayAPI(mgr manager.Manager) *optionalAPI {
+func gatewayAPI(mgr manager.Manager, gateways cache.Cache) *optionalAPI {
 	return &optionalAPI{
 		name: "the Gateway API", without: "InferenceServices in Standard mode get no traffic until it is installed",
 		kinds: []client.Object{standard.Route()}, list: func() client.ObjectList { return &gatewayv1.HTTPRouteList{} }, mgr: mgr,
+		related: watchGateways(mgr, gateways),
 	}
 }
 
@@ -121,6 +125,14 @@ func (a *optionalAPI) watch(ctx context.Context) error {
 				return fmt.Errorf("watching %T: %w", kind, err)
 			}
 			a.watched = i + 1
+		}
+	}
+	for i, related := range a.related {
+		if len(a.kinds)+i >= a.watched {
+			if err := a.controller.Watch(related()); err != nil {
+				return fmt.Errorf("watching what belongs to %s: %w", a.name, err)
+			}
+			a.watched++
 		}
 	}
 	a.installed.Store(true)

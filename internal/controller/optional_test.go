@@ -94,7 +94,7 @@ func (r apiReader) List(_ context.Context, list client.ObjectList, _ ...client.L
 }
 
 func (c *clusterWithoutRoutes) gateway() *optionalAPI {
-	api := gatewayAPI(c)
+	api := gatewayAPI(c, nil)
 	api.controller = c
 	return api
 }
@@ -106,7 +106,7 @@ func TestRoutesAreWatchedFromTheStartWhereThereAreAny(t *testing.T) {
 	if err := gateway.setup(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if !gateway.installed.Load() || c.watched != 1 || len(c.added) > 0 {
+	if !gateway.installed.Load() || c.watched != 3 || len(c.added) > 0 {
 		t.Errorf("installed: %t, watched %d times, %d runnables", gateway.installed.Load(), c.watched, len(c.added))
 	}
 }
@@ -169,7 +169,7 @@ func TestRoutesAreWatchedOnceThereAreAny(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("error is %v", err)
 		}
-		if c.watched != 4 { // Two are refused, one is for the routes, and one wakes everybody.
+		if c.watched != 6 { // Two are refused, three are for the kinds of the API, and one wakes everybody.
 			t.Errorf("watched %d times", c.watched)
 		}
 	})

@@ -182,19 +182,47 @@ func hostsOf(ingress config.Ingress) client.IndexerFunc {
 // other.
 func (p *pass) refuseSharedHosts(ctx context.Context) (*problemError, error) {
 	for _, host := range hosts(p.isvc.Name, p.isvc.Namespace, p.Config.Ingress) {
-		var others v1beta1.InferenceServiceList
-		if err := p.Client.List(ctx, &others, client.MatchingFields{indexByHost: host}, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("looking for InferenceServices with the host %q: %w", host, err)
+		other, err := p.olderWith(ctx, host)
+		if err != nil {
+			return nil, err
 		}
-		for i := range others.Items {
-			if other := &others.Items[i]; other.UID != p.isvc.UID && older(other, p.isvc) {
-				return refusedSpec(v1beta1.ConditionIngressReady, reasonHostTaken,
-					"metadata.name: the host %q belongs to InferenceService %q in namespace %q; give this one another name",
-					host, other.Name, other.Namespace), nil
-			}
+		if other != nil {
+			return refusedSpec(v1beta1.ConditionIngressReady, reasonHostTaken,
+				"metadata.name: the host %q belongs to InferenceService %q in namespace %q; give this one another name",
+				host, other.Name, other.Namespace), nil
 		}
 	}
 	return nil, nil
+}
+
+// olderWith returns an older InferenceService that has the host; nil where there is none.
+func (p *pass) olderWith(ctx context.Context, host string) (*v1beta1.InferenceService, error) {
+	var others v1beta1.InferenceServiceList
+	if err := p.Client.List(ctx, &others, client.MatchingFields{indexByHost: host}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("looking for InferenceServices with the host %q: %w", host, err)
+	}
+	for i := range others.Items {
+		if other := &others.Items[i]; other.UID != p.isvc.UID && older(other, p.isvc) {
+			return other, nil
+		}
+	}
+	return nil, nil
+}
+
+// unusableHosts are those that the routes must not get, or keep: invalid ones, and those of older InferenceServices. A
+// refused InferenceService runs on, and after a change of the templates its next route would have them.
+func (p *pass) unusableHosts(ctx context.Context, current []string) (map[string]bool, error) {
+	unusable := map[string]bool{}
+	for _, host := range append(hosts(p.isvc.Name, p.isvc.Namespace, p.Config.Ingress), current...) {
+		other, err := p.olderWith(ctx, host)
+		if err != nil {
+			return nil, err
+		}
+		if other != nil || config.CheckHost(host) != nil {
+			unusable[host] = true
+		}
+	}
+	return unusable, nil
 }
 
 func older(a, b *v1beta1.InferenceService) bool {

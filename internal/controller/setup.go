@@ -43,7 +43,7 @@ import (
 // +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways,verbs=get
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways;gatewayclasses,verbs=get;list;watch
 // +kubebuilder:rbac:groups=serving.knative.dev,resources=services,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=serving.knative.dev,resources=revisions,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups=autoscaling.internal.knative.dev,resources=podautoscalers,verbs=list;watch
@@ -72,14 +72,24 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1beta1.InferenceService{}, indexByHost, hostsOf(cfg.Ingress)); err != nil {
 		return fmt.Errorf("indexing InferenceServices by their hosts: %w", err)
 	}
-	gateway, serving := gatewayAPI(mgr), knativeServing(mgr)
+	gateways, err := newGatewayCache(mgr, cfg)
+	if err != nil {
+		return fmt.Errorf("making the cache of Gateways: %w", err)
+	}
+	if err := mgr.Add(gateways); err != nil {
+		return fmt.Errorf("adding the cache of Gateways: %w", err)
+	}
+	gateway, serving := gatewayAPI(mgr, gateways), knativeServing(mgr)
 	reconciler := &Reconciler{
 		Client: mgr.GetClient(),
 		Live:   mgr.GetAPIReader(),
 		Backends: map[v1beta1.DeploymentMode]Backend{
-			v1beta1.DeploymentModeStandard: &standard.Backend{Store: store(mgr), Config: cfg, RoutesInstalled: gateway.installed.Load},
+			v1beta1.DeploymentModeStandard: &standard.Backend{
+				Store: store(mgr), Config: cfg, Gateways: gateways, RoutesInstalled: gateway.installed.Load,
+			},
 			v1beta1.DeploymentModeKnative: &knative.Backend{
-				Store: store(mgr), Config: cfg, Clock: clock.RealClock{}, Installed: serving.installed.Load, RoutesInstalled: gateway.installed.Load,
+				Store: store(mgr), Config: cfg, Clock: clock.RealClock{}, Gateways: gateways, Installed: serving.installed.Load,
+				RoutesInstalled: gateway.installed.Load,
 			},
 		},
 		Config:   cfg,

@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -315,7 +316,7 @@ func (r *reporter) ingressReady() verdict {
 	case r.Decision.Programmed:
 		return r.reached()
 	default:
-		return notYet(ReasonWaitingForGateway, "waiting for the gateway to take the route over")
+		return notYet(ReasonWaitingForGateway, "%s", cmp.Or(r.Observed.Route.Message, "waiting for the gateway to accept the route"))
 	}
 }
 
@@ -326,10 +327,21 @@ func (r *reporter) reached() verdict {
 	if detour := Detour(r.Report); detour != nil {
 		return yes(detour.Reason, "the gateway serves %s, but not %s: %s", url, r.Observed.Entrance.URL, detour.Message)
 	}
-	if entrance := r.Observed.Entrance; entrance != nil && !entrance.Open {
-		return yes(ReasonReady, "the gateway serves %s, and has yet to take %s over", url, entrance.URL)
+	reason, words, remarks := "", fmt.Sprintf("the gateway serves %s", url), r.Observed.Route.Remarks
+	if entrance := r.Observed.Entrance; entrance != nil {
+		if !entrance.Open {
+			return yes(ReasonReady, "the gateway serves %s, and has yet to accept the route of %s", url, entrance.URL)
+		}
+		remarks = entrance.Route.Remarks
+		if entrance.Route.Message != "" {
+			words += "; " + entrance.Route.Message
+		}
 	}
-	return yes(ReasonReady, "the gateway serves %s", url)
+	for _, remark := range remarks {
+		reason = cmp.Or(reason, remark.Reason)
+		words += "; " + remark.Message
+	}
+	return yes(cmp.Or(reason, ReasonReady), "%s", words)
 }
 
 // Detour tells why clients reach a predictor by a URL of its own only; nil where they need not, or only for the moment.

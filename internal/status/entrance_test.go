@@ -27,7 +27,7 @@ func TestAnInferenceServiceIsReadyWithoutItsOwnHost(t *testing.T) {
 		"the gateway serves it": {&backend.Entrance{URL: own, Open: true}, nil, own, "Ready", "the gateway serves " + own},
 		"the gateway has yet to say": {
 			&backend.Entrance{URL: own}, nil,
-			predictor, "Ready", "the gateway serves " + predictor + ", and has yet to take " + own + " over",
+			predictor, "Ready", "the gateway serves " + predictor + ", and has yet to accept the route of " + own,
 		},
 		"the gateway refuses it": {
 			&backend.Entrance{URL: own, Route: refused}, nil,

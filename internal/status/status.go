@@ -65,7 +65,7 @@ func For(report Report) v1beta1.InferenceServiceStatus {
 	conditions := r.conditions()
 	if report.Observed != nil {
 		status.Phase = r.phase(conditions)
-		status.URL = r.url(report.Observed.Addresses.URL)
+		status.URL = r.url(r.addresses().URL)
 		status.Address = r.address()
 		status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: r.component()}
 		status.ServingRuntimeName, status.ClusterServingRuntimeName = r.runtime()
@@ -187,8 +187,38 @@ func (r *reporter) url(url string) string {
 	return url
 }
 
+// addresses are the present ones once the gateway serves them, and until then those that were reported.
+func (r *reporter) addresses() backend.Addresses {
+	reported := r.InferenceService.Status
+	if r.Decision.Programmed || reported.URL == "" && !r.Decision.Served.IsEmpty() {
+		return r.Observed.Addresses
+	}
+	predictor := reported.Components[v1beta1.PredictorComponent]
+	addresses := backend.Addresses{URL: reported.URL, Predictor: predictor.URL, Tag: func(tag string) string {
+		for _, target := range predictor.Traffic {
+			if target.Tag == tag && target.URL != nil {
+				return target.URL.String()
+			}
+		}
+		return ""
+	}}
+	if reported.Address != nil {
+		addresses.Local = reported.Address.URL
+	}
+	return addresses
+}
+
+// IsSettled reports whether the split and the URL that are wanted are those that were reported as served.
+func IsSettled(isvc *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision) bool {
+	if decision.Record == nil || !decision.Record.Split.Equal(observed.Rollout.Reported.Split) || isvc.Status.URL != observed.Addresses.URL {
+		return false
+	}
+	return apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionRoutesReady) &&
+		apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionIngressReady)
+}
+
 func (r *reporter) address() *v1beta1.Address {
-	local := r.url(r.Observed.Addresses.Local)
+	local := r.url(r.addresses().Local)
 	if local == "" {
 		return nil
 	}
@@ -201,7 +231,7 @@ func (r *reporter) component() v1beta1.ComponentStatusSpec {
 		LatestReadyRevision:   r.revision(rollout.Latest(served, r.Decision.Target)),
 		LatestCreatedRevision: r.revision(r.created()),
 		Traffic:               r.traffic(served),
-		URL:                   r.url(r.Observed.Addresses.Predictor),
+		URL:                   r.url(r.addresses().Predictor),
 		Address:               r.address(),
 	}
 	stable, previous := r.rolledOut()
@@ -247,7 +277,7 @@ func (r *reporter) traffic(served rollout.Split) []servingv1.TrafficTarget {
 			Tag:            tag,
 		}
 		if tagged {
-			target.URL = parseURL(r.Observed.Addresses.Tag(tag))
+			target.URL = parseURL(r.addresses().Tag(tag))
 		}
 		targets = append(targets, target)
 	}

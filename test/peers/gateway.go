@@ -64,6 +64,18 @@ type Gateway struct {
 	mu       sync.Mutex
 	verdicts map[types.NamespacedName]Verdict
 	seen     map[routeGeneration]time.Time
+	// lag is how long after its acceptance a route is in effect; a stalled data plane keeps what it has.
+	lag     time.Duration
+	stalled bool
+	// accepted are the weights of each route, oldest first, with when they are in effect; the first may be in effect.
+	accepted map[types.NamespacedName][]weights
+}
+
+// weights are those of the Services behind one generation of a route.
+type weights struct {
+	generation int64
+	from       time.Time
+	services   map[string]int32
 }
 
 type routeGeneration struct {
@@ -77,7 +89,60 @@ func newGateway(mgr manager.Manager) *Gateway {
 		nudges:   make(chan event.GenericEvent, 1024),
 		verdicts: map[types.NamespacedName]Verdict{},
 		seen:     map[routeGeneration]time.Time{},
+		accepted: map[types.NamespacedName][]weights{},
 	}
+}
+
+// Lag has the data plane follow this long after the gateway accepts a route, as after a restart of its controller.
+func (g *Gateway) Lag(lag time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lag = lag
+}
+
+// Stall has the data plane keep the configuration that it has, as if it refused a new one, or no longer does.
+func (g *Gateway) Stall(stalled bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stalled = stalled
+}
+
+// Sends returns the weights by which the data plane sends requests to the Services behind a route now.
+func (g *Gateway) Sends(route types.NamespacedName) map[string]int32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := g.accepted[route]
+	for !g.stalled && len(all) > 1 && time.Now().After(all[1].from) {
+		all = all[1:]
+	}
+	g.accepted[route] = all
+	if len(all) == 0 || time.Now().Before(all[0].from) {
+		return nil
+	}
+	return all[0].services
+}
+
+// configure gives the data plane a route that was accepted.
+func (g *Gateway) configure(route *gatewayv1.HTTPRoute) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	key := client.ObjectKeyFromObject(route)
+	all := g.accepted[key]
+	if len(all) > 0 && all[len(all)-1].generation == route.Generation {
+		return
+	}
+	made := weights{generation: route.Generation, from: time.Now().Add(g.lag), services: map[string]int32{}}
+	for _, rule := range route.Spec.Rules {
+		for _, ref := range rule.BackendRefs {
+			if ref.Weight == nil || *ref.Weight > 0 {
+				made.services[string(ref.Name)] = 1
+				if ref.Weight != nil {
+					made.services[string(ref.Name)] = *ref.Weight
+				}
+			}
+		}
+	}
+	g.accepted[key] = append(all, made)
 }
 
 // Play sets what the gateway makes of a route, whether it is there yet or not. An empty name stands for every route of
@@ -153,6 +218,9 @@ func (g *Gateway) reconcile(ctx context.Context, request reconcile.Request) (rec
 	resolved, err := g.resolve(ctx, &route)
 	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if verdict.reason == "" {
+		g.configure(&route)
 	}
 	before := route.Status.DeepCopy()
 	report(&route, verdict.condition(), resolved)

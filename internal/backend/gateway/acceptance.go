@@ -5,10 +5,9 @@ package gateway
 
 import (
 	"cmp"
-	"context"
 	"fmt"
+	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,114 +18,233 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// reasonGatewayMissing says, in the conditions, that the Gateway of a route does not exist.
-const reasonGatewayMissing = "GatewayNotFound"
+// Reasons of conditions that are about Gateways.
+const (
+	reasonGatewayMissing       = "GatewayNotFound"
+	reasonGatewayNotProgrammed = "GatewayNotProgrammed"
+)
 
-// Acceptance is what gateways say of a route.
+// Acceptance is the state of a route by its own conditions and those of its Gateways.
 type Acceptance struct {
-	// TakenOver says that every gateway that the route names serves it as it is now.
+	// TakenOver reports whether every Gateway that the route names has accepted its current generation, and no
+	// Gateway or listener says that its configuration is not in effect.
 	TakenOver bool
-	// Refused says that one of them refuses it as it is now, and Reason and Message why.
+	// Refused reports whether a Gateway refuses the current generation of the route, for the Reason and Message.
 	Refused         bool
 	Reason, Message string
-	// silent are the gateways that have said nothing of it.
-	silent []gatewayv1.ParentReference
+	// remarks are what Gateways say of a route that they accept.
+	remarks []backend.Remark
+	// silent are the Gateways that have never reported on the route, pending those that have yet to report on its
+	// current generation.
+	silent, pending []gatewayv1.ParentReference
+	// notProgrammed says which Gateway or listener reports Programmed=False.
+	notProgrammed string
+	// behind says which Gateway has yet to report on its own current generation, which was written at behindSince.
+	behind      string
+	behindSince time.Time
 }
 
-// AcceptanceOf reads whether every gateway that the route names serves it as it is now: Accepted and ResolvedRefs at
-// the route's generation. Traefik and others publish several entries for a gateway when it has several listeners, or
-// forget entries of an earlier life; for each gateway one good entry is enough.
+// Answered reports whether the outcome for the current generation of the route is known: it is served, or it is refused
+// by Gateways that serve what they accept.
+func (a Acceptance) Answered() bool {
+	return a.TakenOver || a.Refused && a.notProgrammed == "" && a.behind == ""
+}
+
+// AcceptanceOf reads the conditions of a route: every Gateway that it names must report Accepted and ResolvedRefs at the
+// route's generation. Traefik and others publish an entry for each listener, and may leave old entries behind; for each
+// Gateway one good entry is enough.
 func AcceptanceOf(route *gatewayv1.HTTPRoute) Acceptance {
 	all := Acceptance{TakenOver: len(route.Spec.ParentRefs) > 0}
 	for _, ref := range route.Spec.ParentRefs {
-		verdict := acceptanceBy(route, ref)
-		all.TakenOver = all.TakenOver && verdict.TakenOver
-		all.silent = append(all.silent, verdict.silent...)
-		if verdict.Refused && !all.Refused {
-			all.Refused, all.Reason, all.Message = true, verdict.Reason, verdict.Message
+		one := acceptanceBy(route, ref)
+		all.TakenOver = all.TakenOver && one.TakenOver
+		all.silent, all.pending = append(all.silent, one.silent...), append(all.pending, one.pending...)
+		all.remarks = append(all.remarks, one.remarks...)
+		if one.Refused && !all.Refused {
+			all.Refused, all.Reason, all.Message = true, one.Reason, one.Message
 		}
 	}
 	return all
 }
 
 func acceptanceBy(route *gatewayv1.HTTPRoute, ref gatewayv1.ParentReference) Acceptance {
-	verdict := Acceptance{silent: []gatewayv1.ParentReference{ref}}
+	found := Acceptance{silent: []gatewayv1.ParentReference{ref}, pending: []gatewayv1.ParentReference{ref}}
 	for _, parent := range route.Status.Parents {
 		if !sameParent(parent.ParentRef, ref, route.Namespace) {
 			continue
 		}
-		verdict.silent = nil
+		found.silent = nil
 		problem := problemOf(parent.Conditions, route.Generation)
 		if problem == nil {
-			return Acceptance{TakenOver: true}
+			return Acceptance{TakenOver: true, remarks: remarksOf(parent.Conditions)}
 		}
-		if problem.Status == metav1.ConditionFalse && !verdict.Refused {
-			verdict = Acceptance{Refused: true, Reason: problem.Reason, Message: problem.Message}
+		if problem.Status != metav1.ConditionUnknown && !found.Refused {
+			found = Acceptance{Refused: true, Reason: problem.Reason, Message: problem.Message}
 		}
 	}
-	return verdict
+	return found
 }
 
-// problemOf is the first condition that keeps a route from being served; nil when there is none. One of an older
-// generation counts as Unknown.
+// problemOf returns the first condition that keeps a route from being served; nil when there is none. A condition of an
+// older generation counts as Unknown. A route that is partially invalid is served without a rule, or as it was before.
 func problemOf(conditions []metav1.Condition, generation int64) *metav1.Condition {
-	for _, wanted := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
-		condition := apimeta.FindStatusCondition(conditions, string(wanted))
+	for _, required := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
+		condition := apimeta.FindStatusCondition(conditions, string(required))
 		switch {
 		case condition == nil || condition.ObservedGeneration < generation:
-			return &metav1.Condition{Type: string(wanted), Status: metav1.ConditionUnknown}
+			return &metav1.Condition{Type: string(required), Status: metav1.ConditionUnknown}
 		case condition.Status != metav1.ConditionTrue:
 			return condition
 		}
 	}
+	partial := apimeta.FindStatusCondition(conditions, string(gatewayv1.RouteConditionPartiallyInvalid))
+	if partial != nil && partial.Status == metav1.ConditionTrue && partial.ObservedGeneration >= generation {
+		return partial
+	}
 	return nil
 }
 
-func sameParent(a, b gatewayv1.ParentReference, namespace string) bool {
-	return a.Name == b.Name &&
-		objects.ValueOr(a.Namespace, gatewayv1.Namespace(namespace)) == objects.ValueOr(b.Namespace, gatewayv1.Namespace(namespace)) &&
-		(a.SectionName == nil || objects.ValueOr(a.SectionName, "") == objects.ValueOr(b.SectionName, "") || b.SectionName == nil)
-}
-
-// Detail says how far the gateways are with routes, for people: what is wrong with the first that is not served. A Gateway
-// itself is looked at only where it has said nothing about a route, which is rare and worth a read.
-func Detail(ctx context.Context, live client.Reader, ingress config.Ingress, routes ...*gatewayv1.HTTPRoute) backend.Route {
-	for _, route := range routes {
-		acceptance := AcceptanceOf(route)
-		if acceptance.TakenOver {
+// remarksOf returns the reasons of True conditions that say more than that the route is accepted, such as
+// UnsupportedField.
+func remarksOf(conditions []metav1.Condition) []backend.Remark {
+	var remarks []backend.Remark
+	for _, condition := range conditions {
+		plain := ""
+		switch gatewayv1.RouteConditionType(condition.Type) {
+		case gatewayv1.RouteConditionAccepted:
+			plain = string(gatewayv1.RouteReasonAccepted)
+		case gatewayv1.RouteConditionResolvedRefs:
+			plain = string(gatewayv1.RouteReasonResolvedRefs)
+		default:
 			continue
 		}
-		if acceptance.Refused {
+		if condition.Reason != "" && condition.Reason != plain {
+			remarks = append(remarks, backend.Remark{
+				Reason:  condition.Reason,
+				Message: fmt.Sprintf("the gateway reports %s", said(condition)),
+			})
+		}
+	}
+	return remarks
+}
+
+// said quotes a condition of another controller, without the parts that differ from one time to the next.
+func said(condition metav1.Condition) string {
+	const limit = 400
+	message := []rune(backend.StableMessage(condition.Message))
+	if len(message) > limit {
+		message = append(message[:limit-1], '…')
+	}
+	if len(message) == 0 {
+		return condition.Reason
+	}
+	return condition.Reason + ": " + string(message)
+}
+
+func sameParent(a, b gatewayv1.ParentReference, namespace string) bool {
+	return keyOf(a, namespace) == keyOf(b, namespace) &&
+		(a.SectionName == nil || b.SectionName == nil || *a.SectionName == *b.SectionName)
+}
+
+// AcceptanceOf adds what the Gateways and listeners say that the route attaches to.
+func (g Gateways) AcceptanceOf(route *gatewayv1.HTTPRoute) Acceptance {
+	all := AcceptanceOf(route)
+	for _, ref := range route.Spec.ParentRefs {
+		gateway := g.gateways[keyOf(ref, route.Namespace)]
+		if gateway == nil {
+			continue
+		}
+		whole := fmt.Sprintf("Gateway %q in namespace %q", gateway.Name, gateway.Namespace)
+		all.follow(whole, gateway, gateway.Status.Conditions)
+		for _, listener := range attachedListeners(gateway, route, ref) {
+			all.follow(fmt.Sprintf("listener %q of %s", listener.Name, whole), gateway, listener.Conditions)
+		}
+	}
+	return all
+}
+
+// follow reads the Programmed condition of a Gateway or of a listener. An implementation that does not report it, or
+// reports no generation with it, is taken at its word on the route.
+func (a *Acceptance) follow(subject string, gateway *gatewayv1.Gateway, conditions []metav1.Condition) {
+	condition := apimeta.FindStatusCondition(conditions, string(gatewayv1.GatewayConditionProgrammed))
+	switch {
+	case condition == nil:
+	case condition.Status == metav1.ConditionFalse:
+		a.TakenOver = false
+		a.notProgrammed = cmp.Or(a.notProgrammed, fmt.Sprintf(
+			"%s reports that its configuration is not in effect (Programmed=False, %s); until it is, Serinus drains and removes nothing; "+
+				"see kubectl describe gateway -n %s %s", subject, said(*condition), gateway.Namespace, gateway.Name))
+	case condition.ObservedGeneration != 0 && condition.ObservedGeneration < gateway.Generation:
+		a.TakenOver = false
+		a.behind = cmp.Or(a.behind, subject)
+		if since := lastWritten(gateway); a.behindSince.IsZero() || since.Before(a.behindSince) {
+			a.behindSince = since
+		}
+	}
+}
+
+// Detail describes the state of routes for users: of the first that is not served, else what Gateways remark on them.
+func (g Gateways) Detail(ingress config.Ingress, routes ...*gatewayv1.HTTPRoute) backend.Route {
+	detail := backend.Route{Exists: true}
+	for _, route := range routes {
+		acceptance := g.AcceptanceOf(route)
+		switch {
+		case acceptance.Refused:
 			return backend.Route{
 				Exists: true, Refused: true, Reason: acceptance.Reason,
 				Message: fmt.Sprintf("the gateway refuses HTTPRoute %q (%s); see what it says with: kubectl describe httproute -n %s %s",
 					route.Name, cmp.Or(acceptance.Message, acceptance.Reason), route.Namespace, route.Name),
 			}
+		case acceptance.notProgrammed != "":
+			return backend.Route{Exists: true, Refused: true, Reason: reasonGatewayNotProgrammed, Message: acceptance.notProgrammed}
 		}
 		for _, ref := range acceptance.silent {
-			if missing := missingGateway(ctx, live, ingress, ref); missing != nil {
-				return *missing
+			if key := keyOf(ref, route.Namespace); g.gateways[key] == nil {
+				return missingGateway(ingress, key.Namespace, key.Name)
 			}
 		}
+		switch {
+		case len(acceptance.pending) > 0:
+			key := keyOf(acceptance.pending[0], route.Namespace)
+			return backend.Route{Exists: true, Message: fmt.Sprintf(
+				"waiting for Gateway %q in namespace %q to accept HTTPRoute %q", key.Name, key.Namespace, route.Name)}
+		case acceptance.behind != "":
+			return backend.Route{
+				Exists: true, BehindSince: acceptance.behindSince,
+				Message: fmt.Sprintf("waiting for %s to report that its current configuration is in effect (Programmed)", acceptance.behind),
+			}
+		}
+		for _, remark := range append(acceptance.remarks, g.timeoutRemarks(ingress, route)...) {
+			detail.AddRemark(remark)
+		}
 	}
-	return backend.Route{Exists: true}
+	return detail
 }
 
-// missingGateway tells of a gateway that a route names and that does not exist; nil where it does, or where nobody knows:
-// what is only told to people must not keep anything from going on. Gateways are not watched.
-func missingGateway(ctx context.Context, live client.Reader, ingress config.Ingress, ref gatewayv1.ParentReference) *backend.Route {
-	key := client.ObjectKey{Namespace: string(objects.ValueOr(ref.Namespace, "")), Name: string(ref.Name)}
-	err := live.Get(ctx, key, &gatewayv1.Gateway{})
-	if !apierrors.IsNotFound(err) && !apimeta.IsNoMatchError(err) {
-		return nil
-	}
+func missingGateway(ingress config.Ingress, namespace, name string) backend.Route {
 	setting := "ingress.gateway"
-	if outer := ingress.Gateway; outer.Namespace != key.Namespace || outer.Name != key.Name {
+	if outer := ingress.Gateway; outer.Namespace != namespace || outer.Name != name {
 		setting = "ingress.localGateway"
 	}
-	return &backend.Route{
-		Exists: true, Refused: true, Unwatched: true, Reason: reasonGatewayMissing,
+	return backend.Route{
+		Exists: true, Refused: true, Reason: reasonGatewayMissing,
 		Message: fmt.Sprintf("Gateway %q in namespace %q does not exist; create it, or name another one in the operator's configuration under %s",
-			key.Name, key.Namespace, setting),
+			name, namespace, setting),
 	}
+}
+
+// lastWritten returns when the spec or metadata of a Gateway last changed, by the times that the API server keeps.
+func lastWritten(gateway *gatewayv1.Gateway) time.Time {
+	last := gateway.CreationTimestamp.Time
+	for _, entry := range gateway.ManagedFields {
+		if entry.Subresource == "" && entry.Time != nil && entry.Time.After(last) {
+			last = entry.Time.Time
+		}
+	}
+	return last
+}
+
+// keyOf names the Gateway that a reference in a namespace means.
+func keyOf(ref gatewayv1.ParentReference, namespace string) client.ObjectKey {
+	return client.ObjectKey{Namespace: string(objects.ValueOr(ref.Namespace, gatewayv1.Namespace(namespace))), Name: string(ref.Name)}
 }

@@ -5,8 +5,12 @@ package gateway
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -45,6 +49,38 @@ func Hosts(isvc *v1beta1.InferenceService, ingress config.Ingress, names ...stri
 // LocalHost is the host of an InferenceService inside the cluster.
 func LocalHost(isvc *v1beta1.InferenceService, ingress config.Ingress) string {
 	return ingress.ClusterHost(isvc.Name, isvc.Namespace)
+}
+
+// HostsOf returns the hosts that a route has.
+func HostsOf(route *gatewayv1.HTTPRoute) []string {
+	hosts := make([]string, len(route.Spec.Hostnames))
+	for i, name := range route.Spec.Hostnames {
+		hosts[i] = string(name)
+	}
+	return hosts
+}
+
+// AvoidHosts takes the unusable hosts off a route that is about to be written: a route that was to get one keeps the
+// hosts that it has, without those. It reports whether any host is left; a route without hosts would match them all.
+func AvoidHosts(route, current *gatewayv1.HTTPRoute, unusable map[string]bool) bool {
+	isUnusable := func(name gatewayv1.Hostname) bool { return unusable[string(name)] }
+	if !slices.ContainsFunc(route.Spec.Hostnames, isUnusable) {
+		return true
+	}
+	route.Spec.Hostnames = nil
+	if current != nil {
+		route.Spec.Hostnames = slices.DeleteFunc(slices.Clone(current.Spec.Hostnames), isUnusable)
+	}
+	return len(route.Spec.Hostnames) > 0
+}
+
+// IsChanged reports whether a write has changed the spec of a route; current is nil for a new one.
+func IsChanged(current *gatewayv1.HTTPRoute, written *unstructured.Unstructured) bool {
+	after := &gatewayv1.HTTPRoute{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(written.Object, after); err != nil || current == nil {
+		return true
+	}
+	return !equality.Semantic.DeepEqual(current.Spec, after.Spec)
 }
 
 // ParentRefs are the gateways that serve an InferenceService.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -27,6 +28,8 @@ import (
 type entrance struct {
 	// route is the HTTPRoute; nil where there is none.
 	route *gatewayv1.HTTPRoute
+	// gateways are those that the HTTPRoute names, or is to name.
+	gateways gateway.Gateways
 	// localService leads from inside the cluster to the local gateway; nil where there is none.
 	localService *corev1.Service
 	// placeholder is the Service of the predictor's name, by which Knative leads to its ingress; nil where there is none.
@@ -54,6 +57,18 @@ func (b *Backend) readEntrance(ctx context.Context, isvc *v1beta1.InferenceServi
 		if ours {
 			found.entrance.route = route
 		}
+	}
+	refs := gateway.ParentRefs(isvc, b.Config.Ingress)
+	if route := found.entrance.route; route != nil {
+		refs = append(refs, route.Spec.ParentRefs...)
+	}
+	reader := b.Gateways
+	if reader == nil {
+		reader = b.Client
+	}
+	var err error
+	if found.entrance.gateways, err = gateway.ReadGateways(ctx, reader, refs...); err != nil {
+		return err
 	}
 	var services corev1.ServiceList
 	if err := b.List(ctx, isvc, &services); err != nil {
@@ -169,12 +184,34 @@ func (b *Backend) wantedEntrance(isvc *v1beta1.InferenceService, found *children
 	if address := found.service.Status.Address; address != nil && address.URL != nil {
 		host = address.URL.Host
 	}
-	return entranceRoute(isvc, b.Config.Ingress, *to, host)
+	route := entranceRoute(isvc, b.Config.Ingress, *to, host)
+	route.Spec.Rules[0].Timeouts = b.hostRouteTimeouts(isvc, found, route)
+	return route
+}
+
+// hostRouteTimeouts keeps the gateway from ending requests that the revisions may still answer: Knative itself holds the
+// timeout of each revision. A route that is in use is given none by an upgrade.
+func (b *Backend) hostRouteTimeouts(isvc *v1beta1.InferenceService, found *children, wanted *gatewayv1.HTTPRoute) *gatewayv1.HTTPRouteTimeouts {
+	settings, current := b.Config.Ingress, found.entrance.route
+	if current != nil && (len(current.Spec.Rules) != 1 || !equality.Semantic.DeepEqual(current.Spec.Hostnames, wanted.Spec.Hostnames) ||
+		!equality.Semantic.DeepEqual(current.Spec.Rules[0].BackendRefs, wanted.Spec.Rules[0].BackendRefs)) {
+		current = nil
+	}
+	if settings.RequestTimeout == nil {
+		if current != nil && current.Spec.Rules[0].Timeouts == nil || current == nil && !found.entrance.gateways.SupportTimeouts(wanted.Spec.ParentRefs) {
+			return nil
+		}
+	}
+	var ofRevisions []*int64
+	for _, share := range readTraffic(isvc, found.service).split().Shares() {
+		ofRevisions = append(ofRevisions, found.Revisions[share.Revision].Runs.TimeoutSeconds)
+	}
+	return found.entrance.gateways.RequestTimeout(settings, wanted.Spec.ParentRefs, current, ofRevisions...)
 }
 
 // entranceDetail says how far the gateway is with the entrance, for people; nil where there is to be none, and as long as
 // Knative has not said where its ingress is.
-func (b *Backend) entranceDetail(ctx context.Context, isvc *v1beta1.InferenceService, found *children) (*backend.Entrance, error) {
+func (b *Backend) entranceDetail(isvc *v1beta1.InferenceService, found *children) (*backend.Entrance, error) {
 	if !b.RoutesInstalled() || found.service == nil || found.isPrivate(isvc) {
 		return nil, nil
 	}
@@ -192,13 +229,14 @@ func (b *Backend) entranceDetail(ctx context.Context, isvc *v1beta1.InferenceSer
 	if err != nil || !same {
 		return detail, err
 	}
-	acceptance := gateway.AcceptanceOf(route)
-	detail.Open = acceptance.TakenOver
+	acceptance := found.entrance.gateways.AcceptanceOf(route)
 	if acceptance.Refused && acceptance.Reason == string(gatewayv1.RouteReasonRefNotPermitted) {
 		detail.Route = notPermitted(route)
 	} else {
-		detail.Route = gateway.Detail(ctx, b.Live, b.Config.Ingress, route)
+		detail.Route = found.entrance.gateways.Detail(b.Config.Ingress, route)
 	}
+	// A URL that was reported stays while a Gateway that serves it only has yet to report on a change of itself.
+	detail.Open = acceptance.TakenOver || !detail.Route.BehindSince.IsZero() && isvc.Status.URL == detail.URL
 	return detail, nil
 }
 
@@ -251,6 +289,8 @@ func (w *writer) writeEntrance(ctx context.Context) error {
 		if err = w.objects.Delete(ctx, objects.OrNil(there.route)); err == nil {
 			err = w.objects.Delete(ctx, objects.OrNil(there.localService))
 		}
+	case wanted != nil && !gateway.AvoidHosts(wanted, there.route, w.observed.UnusableHosts):
+		err = w.objects.Delete(ctx, objects.OrNil(there.route))
 	case wanted != nil:
 		if err = w.objects.Apply(ctx, wanted, objects.OrNil(there.route), objects.ExactLists); err == nil {
 			err = gateway.LeadLocally(ctx, w.objects, w.Config.Ingress, objects.OrNil(there.localService))

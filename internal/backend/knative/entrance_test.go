@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,12 +15,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/apis"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 const (
@@ -232,6 +236,125 @@ func TestWhatIsMissingForTheEntranceIsTold(t *testing.T) {
 			u.knative()
 			u.settle()
 			u.wantURL(ownURL)
+		})
+	}
+}
+
+// TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed: an HTTPRoute that is accepted need not be served.
+func TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed(t *testing.T) {
+	u := newUserWithGateway(t)
+	outer := gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")
+	outer.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, metav1.ConditionFalse)}
+	u.must(u.server.Create(t.Context(), outer))
+	u.rollOut("v1", promote)
+	told := u.wantURL(predictorURL)
+	if told.Open || !told.Route.Refused || told.Route.Reason != "GatewayNotProgrammed" || !strings.Contains(told.Route.Message, `"kserve-ingress-gateway"`) {
+		t.Errorf("users are told %+v", told)
+	}
+
+	report := func(generation, reported int64) {
+		u.must(u.server.Get(t.Context(), client.ObjectKeyFromObject(outer), outer))
+		outer.Generation, outer.Status.Conditions = generation, []metav1.Condition{gatewaytest.Programmed(reported, metav1.ConditionTrue)}
+		u.must(u.server.Update(t.Context(), outer))
+	}
+	report(2, 1)
+	if told := u.wantURL(predictorURL); told.Open || told.Route.BehindSince.IsZero() {
+		t.Errorf("while the Gateway has yet to report on a change users are told %+v", told)
+	}
+	report(2, 2)
+	u.wantURL(ownURL)
+
+	t.Run("but a URL that was reported stays while the Gateway is only behind", func(*testing.T) {
+		isvc := u.isvc()
+		isvc.Status.URL = ownURL
+		u.must(u.server.Status().Update(t.Context(), isvc))
+		report(3, 2)
+		if told := u.wantURL(ownURL); !told.Open || told.Route.BehindSince.IsZero() {
+			t.Errorf("users are told %+v", told)
+		}
+	})
+}
+
+// TestTheTimeoutOfTheHostRoute must not end what a revision may still answer, and a route in use gets none by an upgrade.
+func TestTheTimeoutOfTheHostRoute(t *testing.T) {
+	timeout := func(u user) string {
+		timeouts := u.entranceRoute().Spec.Rules[0].Timeouts
+		if timeouts == nil {
+			return ""
+		}
+		return string(*timeouts.Request)
+	}
+	install := func(u user, features ...gatewayv1.FeatureName) {
+		u.must(u.server.Create(t.Context(), gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")))
+		u.must(u.server.Create(t.Context(), gatewaytest.NewGatewayClass(features...)))
+	}
+	long := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.TimeoutSeconds = new(int64(600)) }
+	for name, test := range map[string]struct {
+		before, after func(u user)
+		change        func(*v1beta1.InferenceService)
+		want          string
+	}{
+		"the class lists it":                      {before: func(u user) { install(u, "HTTPRouteRequestTimeout") }, want: "300s"},
+		"and the predictor takes longer":          {before: func(u user) { install(u, "HTTPRouteRequestTimeout") }, change: long, want: "600s"},
+		"the class does not list it":              {before: func(u user) { install(u) }},
+		"and the predictor takes longer, no":      {before: func(u user) { install(u) }, change: long},
+		"the class lists it later":                {after: func(u user) { install(u, "HTTPRouteRequestTimeout") }},
+		"the administrator's":                     {before: func(u user) { u.backend.Config.Ingress.RequestTimeout = &metav1.Duration{Duration: time.Minute} }, want: "60s"},
+		"the administrator's later":               {after: func(u user) { u.backend.Config.Ingress.RequestTimeout = &metav1.Duration{Duration: time.Minute} }, want: "60s"},
+		"the administrator's and the predictor's": {before: func(u user) { u.backend.Config.Ingress.RequestTimeout = &metav1.Duration{Duration: time.Minute} }, change: long, want: "600s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUserWithGateway(t)
+			if test.before != nil {
+				test.before(u)
+			}
+			changes := []func(*v1beta1.InferenceService){}
+			if test.change != nil {
+				changes = append(changes, test.change)
+			}
+			u.rollOut("v1", promote, changes...)
+			if test.after != nil {
+				test.after(u)
+				u.settle()
+			}
+			if got := timeout(u); got != test.want {
+				t.Errorf("it is %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestAnUnusableHostStaysOffTheHostRoute, which goes where it has no other.
+func TestAnUnusableHostStaysOffTheHostRoute(t *testing.T) {
+	const before, after = "sklearn-iris.kserve-test.example.com", "sklearn-iris.kserve-test.example.org"
+	for name, test := range map[string]struct {
+		unusable []string
+		want     string
+	}{
+		"none":         {want: after},
+		"the new host": {unusable: []string{after}, want: before},
+		"both":         {unusable: []string{before, after}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUserWithGateway(t)
+			u.rollOut("v1", promote)
+			u.backend.Config.Ingress.Domain = "example.org"
+			observed, err := u.backend.Observe(t.Context(), u.isvc())
+			u.must(err)
+			observed.UnusableHosts = map[string]bool{}
+			for _, host := range test.unusable {
+				observed.UnusableHosts[host] = true
+			}
+			decision := rollout.Decide(observed.Rollout, rollout.Policy{}, u.now)
+			_, err = u.backend.Apply(t.Context(), u.isvc(), observed, decision, nil)
+			u.must(err)
+			got := ""
+			if route := u.entranceRoute(); route != nil {
+				got = string(route.Spec.Hostnames[0])
+			}
+			if got != test.want {
+				t.Errorf("its host is %q, want %q", got, test.want)
+			}
 		})
 	}
 }

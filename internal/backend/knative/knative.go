@@ -33,6 +33,8 @@ type Backend struct {
 	Clock clock.PassiveClock
 	// Installed tells whether the cluster has Knative Serving, and the cache its objects.
 	Installed func() bool
+	// Gateways reads Gateways and GatewayClasses; nil where Client does.
+	Gateways client.Reader
 	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
 	RoutesInstalled func() bool
 
@@ -59,7 +61,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	if err != nil {
 		return nil, err
 	}
-	entrance, err := b.entranceDetail(ctx, isvc, found)
+	entrance, err := b.entranceDetail(isvc, found)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +76,9 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		Current:   found.current(isvc),
 		WakeAt:    found.wakeAt(),
 		Private:   found,
+	}
+	if route := found.entrance.route; route != nil {
+		observation.Hosts = gateway.HostsOf(route)
 	}
 	for _, revision := range observation.Rollout.Revisions {
 		if revision.Workload != nil {

@@ -200,6 +200,7 @@ func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
 				"in the operator's configuration under ingress.localGateway",
 		},
 		"the gateways are there and have yet to say something": {
+			wantMessage: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to accept HTTPRoute "sklearn-iris"`,
 			given: func(c *cluster) {
 				makeGateway(c, "kserve-ingress-gateway")
 				makeGateway(c, "kserve-local-gateway")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -50,8 +51,9 @@ func (b *Backend) Apply(
 	}
 	w := &writer{
 		Backend: b, isvc: isvc, found: found, decision: decision, unwritten: map[rollout.Number]error{},
+		unusable: observed.UnusableHosts,
 	}
-	w.objects = objects.Writer{Store: &b.Store, InferenceService: isvc, Sent: b.noteSent, Contested: observed.NoteContest}
+	w.objects = objects.Writer{Store: &b.Store, InferenceService: isvc, Sent: w.noteSent, Contested: observed.NoteContest}
 	w.history = history.Writer{History: found.History, Writer: w.objects}
 	failures := []error{w.create(ctx, render), w.mendRecords(ctx), w.runWorkloads(ctx)}
 	routed := w.writeRoutes(ctx)
@@ -71,6 +73,8 @@ type writer struct {
 	found    *children
 	decision rollout.Decision
 	written  backend.Written
+	// unusable are hosts that no route may be given.
+	unusable map[string]bool
 	// unwritten are the revisions whose workloads could not be written, with why.
 	unwritten map[rollout.Number]error
 }
@@ -192,7 +196,11 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	if err := w.mayShift(ctx); err != nil {
 		return err
 	}
-	route := mainRoute(w.isvc, w.Config.Ingress, *w.decision.Record, w.timeoutSeconds())
+	route := mainRoute(w.isvc, w.Config.Ingress, *w.decision.Record, w.timeouts(w.found.route, w.decision.Record.Split))
+	if !gateway.AvoidHosts(route, w.found.route, w.unusable) {
+		// The route carries the rollout record, and without a host it would have every one. This one is only its own.
+		route.Spec.Hostnames = []gatewayv1.Hostname{gatewayv1.Hostname(gateway.LocalHost(w.isvc, w.Config.Ingress))}
+	}
 	written, err := w.writeRoute(ctx, route, w.found.route)
 	if err != nil {
 		return err
@@ -200,8 +208,11 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	w.written.Route = written
 	wanted := map[string]bool{}
 	for _, tag := range backend.TaggedRevisions(w.decision.Tags) {
+		route := w.tagRoute(tag)
+		if !gateway.AvoidHosts(route, w.found.tagRoutes[tag.Tag], w.unusable) {
+			continue
+		}
 		wanted[tag.Tag] = true
-		route := tagRoute(w.isvc, w.Config.Ingress, tag.Tag, tag.Revision)
 		if _, err := w.writeRoute(ctx, route, w.found.tagRoutes[tag.Tag]); err != nil {
 			return err
 		}
@@ -236,7 +247,7 @@ func (w *writer) mayShift(ctx context.Context) error {
 		if w.found.tagRoutes[tag.Tag] != nil {
 			continue
 		}
-		if _, err := w.objects.Look(ctx, tagRoute(w.isvc, w.Config.Ingress, tag.Tag, tag.Revision), routeKind); err != nil {
+		if _, err := w.objects.Look(ctx, w.tagRoute(tag), routeKind); err != nil {
 			return err
 		}
 	}
@@ -256,19 +267,36 @@ func (w *writer) writeRoute(ctx context.Context, made, current *gatewayv1.HTTPRo
 	return err == nil && !w.objects.Held(made), err
 }
 
-// timeoutSeconds is the longest that any revision in the split may take to answer: a route has one timeout for all.
-// One that sets none lifts it for all.
-func (w *writer) timeoutSeconds() int64 {
-	var longest int64
-	for _, share := range w.decision.Record.Split.Shares() {
-		revision, _ := w.revision(share.Revision)
-		timeout := revision.Runs.TimeoutSeconds
-		if timeout == nil || *timeout == 0 {
-			return 0
-		}
-		longest = max(longest, *timeout)
+func (w *writer) tagRoute(tag backend.TaggedRevision) *gatewayv1.HTTPRoute {
+	current := w.found.tagRoutes[tag.Tag]
+	timeouts := w.timeouts(current, rollout.All(tag.Revision))
+	if w.Config.Ingress.RequestTimeout == nil && current != nil && len(current.Spec.Rules) == 1 &&
+		current.Spec.Rules[0].Timeouts == nil && splitOf(w.isvc, current).Equal(rollout.All(tag.Revision)) {
+		timeouts = nil // Earlier versions wrote none, and an upgrade writes nothing.
 	}
-	return longest
+	return tagRoute(w.isvc, w.Config.Ingress, tag.Tag, tag.Revision, timeouts)
+}
+
+// timeouts returns those of a route with that split.
+func (w *writer) timeouts(current *gatewayv1.HTTPRoute, split rollout.Split) *gatewayv1.HTTPRouteTimeouts {
+	if current != nil && !splitOf(w.isvc, current).Equal(split) {
+		current = nil
+	}
+	var ofRevisions []*int64
+	for _, share := range split.Shares() {
+		revision, _ := w.revision(share.Revision)
+		ofRevisions = append(ofRevisions, revision.Runs.TimeoutSeconds)
+	}
+	return w.found.gateways.RequestTimeout(w.Config.Ingress, gateway.ParentRefs(w.isvc, w.Config.Ingress), current, ofRevisions...)
+}
+
+// noteSent notes a write, and whether it changes a route.
+func (w *writer) noteSent(written *unstructured.Unstructured) {
+	w.Backend.noteSent(written)
+	if written.GetKind() == routeKind {
+		current := w.found.routeNamed(w.isvc, written.GetName())
+		w.written.RouteChanged = w.written.RouteChanged || gateway.IsChanged(current, written)
+	}
 }
 
 // retire takes workloads down and forgets old records, one step at a time. See [rollout.WorkloadPlan].

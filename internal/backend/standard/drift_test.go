@@ -46,15 +46,15 @@ func intendedRoute(t *testing.T) *gatewayv1.HTTPRoute {
 	record := rollout.Record{
 		Stable: 1, Target: 2, Split: split(t, 2, 10, 1, 90), Before: rollout.All(1), ShiftedAt: start, Highest: 2,
 	}
-	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, record, 90)
+	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, record, requestTimeout("90s"))
 }
 
 func intendedTagRoute() *gatewayv1.HTTPRoute {
-	return tagRoute(newInferenceService(), newConfig(localGateway).Ingress, v1beta1.TagPrevious, 1)
+	return tagRoute(newInferenceService(), newConfig(localGateway).Ingress, v1beta1.TagPrevious, 1, nil)
 }
 
 func intendedStoppedRoute() *gatewayv1.HTTPRoute {
-	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, rollout.Record{Stable: 1, Target: 2}, 0)
+	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, rollout.Record{Stable: 1, Target: 2}, nil)
 }
 
 // withAllKindsOfFields makes a revision whose pods have a field for each kind of default that the API server knows.

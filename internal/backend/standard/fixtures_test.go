@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -126,6 +127,10 @@ func localGateway(cfg *config.Config) {
 		Namespace: "kserve", Name: "kserve-local-gateway", SectionName: "http",
 		Service: config.ServiceRef{Namespace: "kserve", Name: "kserve-local"},
 	}
+}
+
+func requestTimeout(text gatewayv1.Duration) *gatewayv1.HTTPRouteTimeouts {
+	return &gatewayv1.HTTPRouteTimeouts{Request: &text}
 }
 
 // split reads «2:10 1:90» as pairs of revision and percent.

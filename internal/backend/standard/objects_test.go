@@ -112,12 +112,12 @@ func TestRoutes(t *testing.T) {
 		config  []change[config.Config]
 		given   []change[v1beta1.InferenceService]
 		shares  []int
-		timeout int64
+		timeout *gatewayv1.HTTPRouteTimeouts
 	}{
 		"routes":                 {shares: []int{2, 10, 1, 90}},
 		"routes-rolled-back":     {shares: []int{2, 0, 1, 100}},
 		"routes-stopped":         {},
-		"routes-timeout":         {shares: []int{2, 100}, timeout: 90},
+		"routes-timeout":         {shares: []int{2, 100}, timeout: requestTimeout("90s")},
 		"routes-other-names":     {shares: []int{2, 100}, config: []change[config.Config]{otherNames}},
 		"routes-local-gateway":   {shares: []int{2, 100}, config: []change[config.Config]{localGateway}},
 		"routes-cluster-local":   {shares: []int{2, 100}, config: []change[config.Config]{localGateway}, given: []change[v1beta1.InferenceService]{clusterLocal}},
@@ -131,7 +131,7 @@ func TestRoutes(t *testing.T) {
 			}
 			objects := []client.Object{mainRoute(isvc, ingress, record, test.timeout)}
 			for _, tag := range backend.TaggedRevisions(rollout.TagsOf(record.Split, record.Target)) {
-				objects = append(objects, tagRoute(isvc, ingress, tag.Tag, tag.Revision))
+				objects = append(objects, tagRoute(isvc, ingress, tag.Tag, tag.Revision, nil))
 			}
 			compareWithGolden(t, objects...)
 		})

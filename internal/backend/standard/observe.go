@@ -38,6 +38,14 @@ type children struct {
 	localService *corev1.Service
 	route        *gatewayv1.HTTPRoute
 	tagRoutes    map[string]*gatewayv1.HTTPRoute
+	// gateways are those that the routes name, or are to name.
+	gateways gateway.Gateways
+}
+
+// routes returns the routes that exist, the main one first.
+func (c *children) routes() []*gatewayv1.HTTPRoute {
+	all := []*gatewayv1.HTTPRoute{c.route, c.tagRoutes[v1beta1.TagLatest], c.tagRoutes[v1beta1.TagPrevious]}
+	return slices.DeleteFunc(all, func(route *gatewayv1.HTTPRoute) bool { return route == nil })
 }
 
 // observe reads everything that belongs to the InferenceService, from the cache.
@@ -166,7 +174,20 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 			return err
 		}
 	}
-	return b.awaitRoutes(ctx, isvc, found)
+	if err := b.awaitRoutes(ctx, isvc, found); err != nil {
+		return err
+	}
+	refs := gateway.ParentRefs(isvc, b.Config.Ingress)
+	for _, route := range found.routes() {
+		refs = append(refs, route.Spec.ParentRefs...)
+	}
+	reader := b.Gateways
+	if reader == nil {
+		reader = b.Client
+	}
+	var err error
+	found.gateways, err = gateway.ReadGateways(ctx, reader, refs...)
+	return err
 }
 
 // routeNamed is the route of that name; nil where there is none.
@@ -297,7 +318,7 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollo
 		return seen
 	}
 	seen.Record = &record
-	seen.TakenOver = seen.Split.Equal(record.Split) && gateway.AcceptanceOf(found.route).TakenOver
+	seen.TakenOver = seen.Split.Equal(record.Split) && found.gateways.AcceptanceOf(found.route).TakenOver
 	seen.TagsTakenOver, seen.TagsRefused = tagsTakenOver(isvc, found, record), tagsRefused(found)
 	return seen
 }
@@ -323,22 +344,22 @@ func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollo
 	}
 	for _, tag := range wanted {
 		route := found.tagRoutes[tag.Tag]
-		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.Revision)) || !gateway.AcceptanceOf(route).TakenOver {
+		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.Revision)) || !found.gateways.AcceptanceOf(route).TakenOver {
 			return false
 		}
 	}
 	return true
 }
 
-// tagsRefused tells whether every tag host is served as it is or refused, and some are refused.
+// tagsRefused reports whether every tag host is served or refused in its current generation, and some are refused.
 func tagsRefused(found *children) bool {
 	refused := false
 	for _, route := range found.tagRoutes {
-		verdict := gateway.AcceptanceOf(route)
-		if !verdict.TakenOver && !verdict.Refused {
+		acceptance := found.gateways.AcceptanceOf(route)
+		if !acceptance.Answered() {
 			return false
 		}
-		refused = refused || verdict.Refused
+		refused = refused || acceptance.Refused
 	}
 	return refused
 }

@@ -4,8 +4,6 @@
 package standard
 
 import (
-	"fmt"
-
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -17,53 +15,39 @@ import (
 )
 
 // mainRoute splits the traffic of the InferenceService's host and its predictor's, and carries the record.
-func mainRoute(isvc *v1beta1.InferenceService, ingress config.Ingress, record rollout.Record, timeoutSeconds int64) *gatewayv1.HTTPRoute {
+func mainRoute(
+	isvc *v1beta1.InferenceService, ingress config.Ingress, record rollout.Record, timeouts *gatewayv1.HTTPRouteTimeouts,
+) *gatewayv1.HTTPRoute {
 	objectMeta := objects.Meta(isvc, gateway.RouteName(isvc.Name), 0)
 	objectMeta.Annotations = map[string]string{objects.AnnotationRecord: record.Encode()}
-	rule := rule(isvc, record.Split)
-	if timeoutSeconds > 0 {
-		rule.Timeouts = &gatewayv1.HTTPRouteTimeouts{Request: new(duration(timeoutSeconds))}
-	}
 	return &gatewayv1.HTTPRoute{
 		ObjectMeta: objectMeta,
 		Spec: gatewayv1.HTTPRouteSpec{
 			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: gateway.ParentRefs(isvc, ingress)},
 			Hostnames:       gateway.Hosts(isvc, ingress, isvc.Name, backend.PredictorName(isvc.Name)),
-			Rules:           []gatewayv1.HTTPRouteRule{rule},
+			Rules:           []gatewayv1.HTTPRouteRule{rule(isvc, record.Split, timeouts)},
 		},
 	}
 }
 
-// duration writes seconds as the Gateway API does, which has five digits for each unit: what is longer than that is as
-// good as for ever.
-func duration(seconds int64) gatewayv1.Duration {
-	const most = 99_999
-	if seconds <= most {
-		return gatewayv1.Duration(fmt.Sprintf("%ds", seconds))
-	}
-	hours := seconds / 3600
-	if hours >= most {
-		return gatewayv1.Duration(fmt.Sprintf("%dh", most))
-	}
-	return gatewayv1.Duration(fmt.Sprintf("%dh%dm%ds", hours, seconds/60%60, seconds%60))
-}
-
 // tagRoute leads the host of a tag to one revision.
-func tagRoute(isvc *v1beta1.InferenceService, ingress config.Ingress, tag string, n rollout.Number) *gatewayv1.HTTPRoute {
+func tagRoute(
+	isvc *v1beta1.InferenceService, ingress config.Ingress, tag string, n rollout.Number, timeouts *gatewayv1.HTTPRouteTimeouts,
+) *gatewayv1.HTTPRoute {
 	host := ingress.TagHost(tag, backend.PredictorName(isvc.Name), isvc.Namespace)
 	return &gatewayv1.HTTPRoute{
 		ObjectMeta: objects.Meta(isvc, tagRouteName(tag, isvc.Name), 0),
 		Spec: gatewayv1.HTTPRouteSpec{
 			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: gateway.ParentRefs(isvc, ingress)},
 			Hostnames:       []gatewayv1.Hostname{gatewayv1.Hostname(host)},
-			Rules:           []gatewayv1.HTTPRouteRule{rule(isvc, rollout.All(n))},
+			Rules:           []gatewayv1.HTTPRouteRule{rule(isvc, rollout.All(n), timeouts)},
 		},
 	}
 }
 
 // rule sends every request to the split.
-func rule(isvc *v1beta1.InferenceService, split rollout.Split) gatewayv1.HTTPRouteRule {
-	return gatewayv1.HTTPRouteRule{Matches: gateway.Everything(), BackendRefs: backendRefs(isvc, split)}
+func rule(isvc *v1beta1.InferenceService, split rollout.Split, timeouts *gatewayv1.HTTPRouteTimeouts) gatewayv1.HTTPRouteRule {
+	return gatewayv1.HTTPRouteRule{Matches: gateway.Everything(), BackendRefs: backendRefs(isvc, split), Timeouts: timeouts}
 }
 
 // backendRefs names a Service and a weight for each revision of the split. For the empty split there is none, and a

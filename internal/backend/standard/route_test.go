@@ -4,16 +4,12 @@
 package standard
 
 import (
-	"regexp"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/history"
-	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 func TestAddresses(t *testing.T) {
@@ -57,56 +53,6 @@ func TestAddresses(t *testing.T) {
 			}
 			if got, want := got.Tag("latest"), "http://latest-sklearn-iris-predictor.kserve-test.example.com"; got != want {
 				t.Errorf("the tag is at %q, want %q", got, want)
-			}
-		})
-	}
-}
-
-// TestTimeoutsAreAsTheGatewayAPIWritesThem: at most five digits to a unit.
-func TestTimeoutsAreAsTheGatewayAPIWritesThem(t *testing.T) {
-	pattern := regexp.MustCompile(`^(\d{1,5}(h|m|s|ms)){1,4}$`)
-	for seconds, want := range map[int64]gatewayv1.Duration{
-		1: "1s", 60: "60s", 99_999: "99999s", 100_000: "27h46m40s", 359_996_400: "99999h", 1 << 62: "99999h",
-	} {
-		route := mainRoute(newInferenceService(), newConfig().Ingress, rollout.Record{Stable: 1, Target: 1, Split: rollout.All(1)}, seconds)
-		got := *route.Spec.Rules[0].Timeouts.Request
-		if got != want || !pattern.MatchString(string(got)) {
-			t.Errorf("%d seconds are written as %q, want %q", seconds, got, want)
-		}
-	}
-}
-
-// TestTheTimeoutIsTheLongestOfTheSplit: there is one route for all revisions.
-func TestTheTimeoutIsTheLongestOfTheSplit(t *testing.T) {
-	timeouts := func(seconds ...int64) map[rollout.Number]backend.NewRevision {
-		revisions := map[rollout.Number]backend.NewRevision{}
-		for i, s := range seconds {
-			revision := backend.NewRevision{}
-			if s >= 0 {
-				revision.Runs.TimeoutSeconds = &s
-			}
-			revisions[rollout.Number(i+1)] = revision
-		}
-		return revisions
-	}
-	for name, test := range map[string]struct {
-		revisions map[rollout.Number]backend.NewRevision
-		want      int64
-	}{
-		"both set one":             {timeouts(30, 60), 60},
-		"the older sets a longer":  {timeouts(90, 60), 90},
-		"the older sets none":      {timeouts(-1, 60), 0},
-		"the newer sets none":      {timeouts(30, -1), 0},
-		"the newer lifts it":       {timeouts(30, 0), 0},
-		"one cannot be read":       {timeouts(30), 0},
-		"others do not matter":     {timeouts(30, 60, 600), 60},
-		"others need not have one": {timeouts(30, 60, -1), 60},
-	} {
-		t.Run(name, func(t *testing.T) {
-			record := &rollout.Record{Split: split(t, 2, 10, 1, 90)}
-			w := &writer{found: &children{History: history.History{Revisions: test.revisions}}, decision: rollout.Decision{Record: record}}
-			if got := w.timeoutSeconds(); got != test.want {
-				t.Errorf("timeout is %d, want %d", got, test.want)
 			}
 		})
 	}

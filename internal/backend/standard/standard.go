@@ -29,6 +29,8 @@ type Backend struct {
 	objects.Store
 
 	Config *config.Config
+	// Gateways reads Gateways and GatewayClasses; nil where Client does.
+	Gateways client.Reader
 	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
 	RoutesInstalled func() bool
 
@@ -70,7 +72,10 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 			observation.Revisions[revision.Number] = revisionDetail(found.deployments[revision.Number], found.pods[revision.Number])
 		}
 	}
-	observation.Route = b.routeDetail(ctx, found)
+	for _, route := range found.routes() {
+		observation.Hosts = append(observation.Hosts, gateway.HostsOf(route)...)
+	}
+	observation.Route = b.routeDetail(found)
 	return observation, nil
 }
 
@@ -101,7 +106,7 @@ func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.A
 }
 
 // routeDetail says how far the gateway is, for people.
-func (b *Backend) routeDetail(ctx context.Context, found *children) backend.Route {
+func (b *Backend) routeDetail(found *children) backend.Route {
 	if !b.RoutesInstalled() {
 		return backend.Route{
 			Refused: true,
@@ -112,11 +117,5 @@ func (b *Backend) routeDetail(ctx context.Context, found *children) backend.Rout
 	if found.route == nil {
 		return backend.Route{}
 	}
-	routes := []*gatewayv1.HTTPRoute{found.route}
-	for _, tag := range []string{v1beta1.TagLatest, v1beta1.TagPrevious} {
-		if route := found.tagRoutes[tag]; route != nil {
-			routes = append(routes, route)
-		}
-	}
-	return gateway.Detail(ctx, b.Live, b.Config.Ingress, routes...)
+	return found.gateways.Detail(b.Config.Ingress, found.routes()...)
 }

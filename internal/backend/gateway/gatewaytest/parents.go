@@ -38,3 +38,34 @@ func ParentStatus(ref gatewayv1.ParentReference, generation int64, accepted, res
 		},
 	}
 }
+
+// Programmed is what a Gateway, or a listener, says of a generation of the Gateway's configuration.
+func Programmed(generation int64, status metav1.ConditionStatus) metav1.Condition {
+	return metav1.Condition{
+		Type: string(gatewayv1.GatewayConditionProgrammed), Status: status, Reason: "Programmed" + string(status),
+		Message: "the data plane says so", ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(since),
+	}
+}
+
+// NewGateway is a Gateway at a generation, with one listener for each of the names.
+func NewGateway(name string, generation int64, listeners ...string) *gatewayv1.Gateway {
+	gateway := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: name, Generation: generation, CreationTimestamp: metav1.NewTime(since)}}
+	gateway.Spec.GatewayClassName = "example"
+	for _, listener := range listeners {
+		gateway.Spec.Listeners = append(gateway.Spec.Listeners, gatewayv1.Listener{
+			Name: gatewayv1.SectionName(listener), Port: 80, Protocol: gatewayv1.HTTPProtocolType,
+			AllowedRoutes: &gatewayv1.AllowedRoutes{Namespaces: &gatewayv1.RouteNamespaces{From: new(gatewayv1.NamespacesFromAll)}},
+		})
+		gateway.Status.Listeners = append(gateway.Status.Listeners, gatewayv1.ListenerStatus{Name: gatewayv1.SectionName(listener)})
+	}
+	return gateway
+}
+
+// NewGatewayClass is the class of those Gateways, with the features that it lists.
+func NewGatewayClass(features ...gatewayv1.FeatureName) *gatewayv1.GatewayClass {
+	class := &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: "example"}}
+	for _, feature := range features {
+		class.Status.SupportedFeatures = append(class.Status.SupportedFeatures, gatewayv1.SupportedFeature{Name: feature})
+	}
+	return class
+}

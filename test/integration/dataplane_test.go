@@ -1,0 +1,192 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/test/peers"
+)
+
+var _ = Describe("a gateway whose data plane does not do what it accepts", func() {
+	It("keeps the old revision while the Gateway says so, and no request fails", func(ctx SpecContext) {
+		outer, chosen := ownGateway(ctx)
+		programmed(ctx, outer, metav1.ConditionTrue)
+		s := begin(ctx, chosen)
+		s.serve()
+		clients := s.sendRequests()
+		s.gateway.Stall(true)
+		programmed(ctx, outer, metav1.ConditionFalse)
+		names := `Gateway "` + outer.Name + `" in namespace "kserve" reports that its configuration is not in effect`
+		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionFalse, "GatewayNotProgrammed", names))
+		s.prints("False", "", "100", "", revision(1))
+
+		s.apply(model(2))
+		s.splits("2:100")
+		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionFalse, "GatewayNotProgrammed", names))
+		Consistently(s.isRunning, 10*s.config.Rollout.DrainPeriod.Duration).WithArguments(1).Should(BeTrue())
+		s.prints("False", "", "100", "", revision(1)) // Nobody is told of a split that nobody gets.
+
+		s.gateway.Stall(false)
+		programmed(ctx, outer, metav1.ConditionTrue)
+		s.prints("True", "", "100", "", revision(2))
+		s.runs(2)
+		Eventually(clients.answered).WithArguments(revision(2)).Should(BeNumerically(">", 0))
+		Expect(clients.failed()).To(BeEmpty())
+	})
+
+	It("that follows late is waited for by the drain, and no request fails", func(ctx SpecContext) {
+		s := begin(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
+		s.serve()
+		clients := s.sendRequests()
+		s.gateway.Lag(1500 * time.Millisecond) // Half of the drain, as half a minute is of the default.
+		s.apply(model(2))
+		s.prints("True", "", "100", "", revision(2))
+		s.runs(2)
+		s.apply(model(2), percent(0))
+		s.prints("True", "100", "0", revision(1), revision(2))
+		Eventually(func() map[string]int32 { return s.gateway.Sends(s.key(iris)) }).Should(Equal(map[string]int32{revision(1): 100}))
+		Expect(clients.failed()).To(BeEmpty())
+	})
+})
+
+var _ = Describe("a route that is changed beside its split", func() {
+	It("takes Ready, and keeps the URL, until a gateway has accepted it", func(ctx SpecContext) {
+		inner, _ := ownGateway(ctx)
+		local := &config.LocalGateway{
+			Namespace: "kserve", Name: inner.Name, Service: config.ServiceRef{Namespace: "kserve", Name: "local"},
+		}
+		s := begin(ctx, func(cfg *config.Config) { cfg.Ingress.LocalGateway = local })
+		s.serve()
+		s.settles()
+		before, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		s.gatewayTurns(peers.Ignores())
+		s.apply(model(1), label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionUnknown, "WaitingForGateway", ""))
+		Consistently(func(g Gomega) {
+			isvc, err := s.isvc()
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(isvc.Status.URL).To(Equal(before.Status.URL))
+		}, time.Second).Should(Succeed())
+		s.gatewayTurns(peers.Accepts())
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionTrue, "Ready", ""))
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(isvc.Status.URL).To(Equal("http://" + iris + "." + s.namespace + ".svc.cluster.local"))
+	})
+})
+
+// ownGateway makes a Gateway for one story, as what it reports is for all whose routes it serves.
+func ownGateway(ctx context.Context) (*gatewayv1.Gateway, option) {
+	GinkgoHelper()
+	outer := &gatewayv1.Gateway{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "gateway-" + rand.String(8)},
+		Spec: gatewayv1.GatewaySpec{
+			GatewayClassName: "peers", Listeners: []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}},
+		},
+	}
+	Expect(api.Create(ctx, outer)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, outer)).To(Succeed()) })
+	return outer, func(cfg *config.Config) { cfg.Ingress.Gateway.Name = outer.Name }
+}
+
+// programmed has a Gateway report whether its configuration is in effect.
+func programmed(ctx context.Context, outer *gatewayv1.Gateway, status metav1.ConditionStatus) {
+	GinkgoHelper()
+	Expect(api.Get(ctx, client.ObjectKeyFromObject(outer), outer)).To(Succeed())
+	apimeta.SetStatusCondition(&outer.Status.Conditions, metav1.Condition{
+		Type: string(gatewayv1.GatewayConditionProgrammed), Status: status, Reason: "Test", Message: "the data plane says so",
+		ObservedGeneration: outer.Generation,
+	})
+	Expect(api.Status().Update(ctx, outer)).To(Succeed())
+}
+
+// isRunning reports whether a revision is asked for pods.
+func (s *story) isRunning(n int) (bool, error) {
+	deployment := &appsv1.Deployment{}
+	err := api.Get(s.ctx, s.key(revision(n)+"-deployment"), deployment)
+	return err == nil && *deployment.Spec.Replicas > 0, client.IgnoreNotFound(err)
+}
+
+// requests are what clients send, by the revision that the data plane sends them to.
+type requests struct {
+	mu             sync.Mutex
+	good, unserved map[string]int
+}
+
+func (r *requests) answered(revision string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.good[revision]
+}
+
+func (r *requests) failed() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unserved
+}
+
+// sendRequests has clients send requests until the end of the story.
+func (s *story) sendRequests() *requests {
+	sent := &requests{good: map[string]int{}, unserved: map[string]int{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ticker := time.NewTicker(20 * time.Millisecond); ; {
+			select {
+			case <-ctx.Done():
+				ticker.Stop()
+				return
+			case <-ticker.C:
+				s.request(ctx, sent)
+			}
+		}
+	}()
+	s.afterwards(func(SpecContext) {
+		cancel()
+		<-done
+	})
+	return sent
+}
+
+func (s *story) request(ctx context.Context, sent *requests) {
+	for revision := range s.gateway.Sends(s.key(iris)) {
+		var slices discoveryv1.EndpointSliceList
+		err := api.List(ctx, &slices, client.InNamespace(s.namespace), client.MatchingLabels{discoveryv1.LabelServiceName: revision})
+		if err != nil {
+			continue // The story is over.
+		}
+		ready := 0
+		for i := range slices.Items {
+			for _, endpoint := range slices.Items[i].Endpoints {
+				if endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready {
+					ready++
+				}
+			}
+		}
+		sent.mu.Lock()
+		if ready > 0 {
+			sent.good[revision]++
+		} else {
+			sent.unserved[revision]++
+		}
+		sent.mu.Unlock()
+	}
+}
