@@ -80,9 +80,6 @@ func (r *reporter) conditions() []metav1.Condition {
 	return conditions
 }
 
-// longestMessage is what the schema of a condition allows here; longer lists are cut.
-const longestMessage = 1024
-
 // listIgnored names each setting that has no effect, as far as the message has room.
 func listIgnored(ignored []predictor.Problem) string {
 	message := ""
@@ -95,7 +92,7 @@ func listIgnored(ignored []predictor.Problem) string {
 		if more := len(ignored) - i; more > 0 {
 			rest = fmt.Sprintf("; and %d more", more)
 		}
-		if len(message)+len(item)+len(rest) > longestMessage {
+		if len(message)+len(item)+len(rest) > messageLimit {
 			return strings.TrimPrefix(message+rest, "; ")
 		}
 		message += item
