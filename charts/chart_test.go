@@ -91,7 +91,7 @@ func TestCopiesInTheChartAreCurrent(t *testing.T) {
 	want := filesOf(t, filepath.Join(chartDir, "files"))
 	copied := t.TempDir()
 	// The script works beside itself, so it is given a tree like the real one.
-	for _, dir := range []string{"config/crd", "config/rbac", "config/manager", "config/components"} {
+	for _, dir := range []string{"config/crd", "config/rbac", "config/manager", "config/components", "config/admission"} {
 		if err := os.CopyFS(filepath.Join(copied, dir), os.DirFS(filepath.Join("..", dir))); err != nil {
 			t.Fatal(err)
 		}
@@ -144,6 +144,9 @@ func TestValuesReachTheObjects(t *testing.T) {
 	for _, key := range rendered.keys() {
 		if strings.HasPrefix(key, "CustomResourceDefinition") {
 			t.Errorf("%s is rendered in spite of crds.install=false", key)
+		}
+		if strings.HasPrefix(key, "ValidatingAdmissionPolicy") {
+			t.Errorf("%s is rendered in spite of admissionPolicies.install=false", key)
 		}
 	}
 

@@ -158,7 +158,7 @@ func at(value any, steps ...any) any {
 var configMapHash = regexp.MustCompile(`^serinus-config-[a-z0-9]{10}$`)
 
 // withoutHash takes the hash out of the name of the ConfigMap, and out of the
-// Deployment that names it.
+// Deployment and the admission policy that name it.
 func (o objects) withoutHash(t *testing.T) objects {
 	t.Helper()
 	for _, key := range o.keys() {
@@ -172,6 +172,12 @@ func (o objects) withoutHash(t *testing.T) objects {
 		if volume["name"] != name {
 			t.Errorf("the Deployment mounts the ConfigMap %v, want %s", volume["name"], name)
 		}
+		binding := o["ValidatingAdmissionPolicyBinding <nil>/serinus-deployment-mode"]
+		params, _ := at(binding, "spec", "paramRef").(map[string]any)
+		if params["name"] != name {
+			t.Errorf("the parameter of the admission policy is the ConfigMap %v, want %s", params["name"], name)
+		}
+		params["name"] = "serinus-config"
 		volume["name"], metadata["name"] = "serinus-config", "serinus-config"
 		o["ConfigMap serinus-system/serinus-config"] = o[key]
 		delete(o, key)

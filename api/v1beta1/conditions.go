@@ -20,4 +20,7 @@ const (
 	ConditionIngressReady = "IngressReady"
 	// ConditionStopped says whether the user stopped the InferenceService.
 	ConditionStopped = "Stopped"
+	// ConditionSettingsIgnored names the accepted fields, labels and annotations that have
+	// no effect. It is absent where there are none, and Ready does not depend on it.
+	ConditionSettingsIgnored = "SettingsIgnored"
 )

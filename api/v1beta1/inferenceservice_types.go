@@ -5,6 +5,7 @@ package v1beta1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // InferenceService serves a machine learning model and releases its new
@@ -77,6 +78,11 @@ type InferenceServiceSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="canary is not supported: change predictor to the new version and set predictor.canaryTrafficPercent to its share"
 	Canary []Unsupported `json:"canary,omitempty"`
+
+	// Refused by the API server: the percent belongs in predictor.canaryTrafficPercent.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",reason="FieldValueForbidden",message="canaryTrafficPercent has no effect here: write it as spec.predictor.canaryTrafficPercent"
+	CanaryTrafficPercent *intstr.IntOrString `json:"canaryTrafficPercent,omitempty"`
 }
 
 // Unsupported stands for a field that KServe has and Serinus does not act on.

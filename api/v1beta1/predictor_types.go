@@ -273,6 +273,11 @@ type ComponentExtensionSpec struct {
 	// How the pods of one revision are replaced when the operator has to change them.
 	// Standard mode only.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type in ['', 'RollingUpdate', 'Recreate']",fieldPath=".type",message="write RollingUpdate or Recreate"
+	// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Recreate' || !has(self.rollingUpdate)",fieldPath=".rollingUpdate",reason="FieldValueForbidden",message="rollingUpdate does not go with type Recreate: remove one of them"
+	// +kubebuilder:validation:XValidation:rule="!has(self.rollingUpdate) || !has(self.rollingUpdate.maxSurge) || (type(self.rollingUpdate.maxSurge) == int ? self.rollingUpdate.maxSurge >= 0 : self.rollingUpdate.maxSurge.matches('^[0-9]+%$'))",fieldPath=".rollingUpdate.maxSurge",message="write a whole number without quotes, such as 0 or 1, or a percentage, such as 25%"
+	// +kubebuilder:validation:XValidation:rule="!has(self.rollingUpdate) || !has(self.rollingUpdate.maxUnavailable) || (type(self.rollingUpdate.maxUnavailable) == int ? self.rollingUpdate.maxUnavailable >= 0 : self.rollingUpdate.maxUnavailable.matches('^0*(100|[0-9]{1,2})%$'))",fieldPath=".rollingUpdate.maxUnavailable",message="write a whole number without quotes, such as 0 or 1, or a percentage up to 100%, such as 25%"
+	// +kubebuilder:validation:XValidation:rule="!has(self.rollingUpdate) || !has(self.rollingUpdate.maxSurge) || !has(self.rollingUpdate.maxUnavailable) || ![self.rollingUpdate.maxSurge, self.rollingUpdate.maxUnavailable].all(most, type(most) == int ? most == 0 : most.matches('^0+%$'))",fieldPath=".rollingUpdate",message="maxSurge and maxUnavailable are both 0, so that no pod could be replaced: raise one of them"
 	DeploymentStrategy *appsv1.DeploymentStrategy `json:"deploymentStrategy,omitempty"`
 
 	// Not supported: refused by the API server.

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -237,6 +238,11 @@ func (in *InferenceServiceSpec) DeepCopyInto(out *InferenceServiceSpec) {
 		in, out := &in.Canary, &out.Canary
 		*out = make([]Unsupported, len(*in))
 		copy(*out, *in)
+	}
+	if in.CanaryTrafficPercent != nil {
+		in, out := &in.CanaryTrafficPercent, &out.CanaryTrafficPercent
+		*out = new(intstr.IntOrString)
+		**out = **in
 	}
 }
 

@@ -9,7 +9,8 @@ cd "$(dirname "$0")"
 config=../../config
 
 rm -rf files
-mkdir -p files/crds
+mkdir -p files/crds files/admission
 cp "$config"/crd/bases/*.yaml files/crds/
+cp "$config"/admission/*policy*.yaml files/admission/
 cp "$config"/rbac/role.yaml "$config"/manager/config.yaml \
   "$config"/components/prometheus/prometheusrule.yaml files/

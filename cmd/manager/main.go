@@ -67,6 +67,9 @@ func run(ctx context.Context, opts options) error {
 		return err
 	}
 	ctrl.Log.WithName("setup").Info("Starting", "version", version, "deploymentMode", cfg.DeploymentMode)
+	if err := controller.AwaitCRDs(ctrl.LoggerInto(ctx, ctrl.Log), mgr.GetAPIReader()); err != nil {
+		return err
+	}
 	if err := controller.Setup(ctx, mgr, cfg, prometheusRegistry(), account()); err != nil {
 		return err
 	}

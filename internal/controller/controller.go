@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -146,6 +147,7 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	p.wake(observed.WakeAt)
 	p.identify()
+	p.refuseMisplacedPercent()
 	p.wake(p.observed.Expire(p.Clock.Now()))
 	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())
 	p.wake(p.decision.WakeAt)
@@ -175,6 +177,20 @@ func (p *pass) identify() {
 	p.observed.Identify(p.wanted, p.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true")
 	if p.wanted != nil && p.wanted.Inputs == "" && p.observed.Rollout.Wanted.Inputs != "" {
 		p.problem = nil
+	}
+}
+
+// refuseMisplacedPercent refuses a new revision whose percent is written where it has no effect: it would get all traffic.
+// A spec whose revision exists was stored before, and is accepted.
+func (p *pass) refuseMisplacedPercent() {
+	misplaced := predictor.MisplacedPercent(p.isvc)
+	wanted := &p.observed.Rollout.Wanted.Inputs
+	if misplaced == nil || p.problem != nil || *wanted == "" {
+		return
+	}
+	exists := slices.ContainsFunc(p.observed.Rollout.Revisions, func(r rollout.Revision) bool { return r.Inputs == *wanted })
+	if !exists {
+		p.problem, *wanted = problemOf(misplaced), ""
 	}
 }
 
@@ -279,6 +295,7 @@ func (p *pass) report(ctx context.Context) error {
 		Written:          p.written,
 		Problem:          p.problem,
 		Detour:           p.detour,
+		Ignored:          predictor.WithoutEffect(p.isvc, settings(p.Config, p.mode())),
 	}
 	p.isvc.Status = status.For(report)
 	if equality.Semantic.DeepEqual(before.Status, p.isvc.Status) {

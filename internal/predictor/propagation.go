@@ -66,6 +66,8 @@ var unpropagatedAnnotations = append([]string{
 	v1beta1.AnnotationMetrics,
 	v1beta1.AnnotationTargetUtilizationPercentage,
 	"serving.kserve.io/disable-localmodel",
+	"serving.kserve.io/enable-metric-aggregation",
+	"serving.kserve.io/gpu-resource-types",
 	"serving.kserve.io/nodegroup",
 	"internal.serving.kserve.io/*",
 	"serving.knative.dev/rollout-duration",
@@ -117,11 +119,12 @@ func propagated(isvc *v1beta1.InferenceService, settings Settings) metadata {
 	}
 }
 
-// without returns the entries of m that no pattern matches.
+// without returns the entries of m that no pattern matches. A misspelt key of KServe's has no effect, and so makes no
+// revision either.
 func without(m map[string]string, patterns ...[]string) map[string]string {
 	rest := map[string]string{}
 	for key, value := range m {
-		if !slices.ContainsFunc(patterns, func(p []string) bool { return matches(key, p) }) {
+		if rightSpelling(key) == "" && !slices.ContainsFunc(patterns, func(p []string) bool { return matches(key, p) }) {
 			rest[key] = value
 		}
 	}

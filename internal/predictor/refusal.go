@@ -22,6 +22,8 @@ type refusal struct {
 	// remedy is what to do to get this runtime all the same. It is empty for a
 	// runtime that serves other formats, which is no near miss.
 	remedy string
+	// inSpelling says that only the case of the format is wrong, so that the remedy is the only one.
+	inSpelling bool
 }
 
 // refuseNamed says why a runtime that the spec names is not for the model, or
@@ -106,6 +108,11 @@ func refuseFormat(r *runtime, wanted v1beta1.ModelFormat, formats []v1alpha1.Sup
 	}
 	refused := &refusal{runtime: r, reason: v1beta1.NoSupportingRuntime}
 	switch {
+	case !found && formatInOtherCase(r.spec, wanted.Name) != "":
+		right := formatInOtherCase(r.spec, wanted.Name)
+		refused.text = fmt.Sprintf("serves %s, not %s", right, wanted.Name)
+		refused.remedy = fmt.Sprintf("write %s in modelFormat.name", right)
+		refused.inSpelling = true
 	case !found:
 		refused.text = fmt.Sprintf("does not serve %s", wanted.Name)
 	case len(versions) == 0:
@@ -151,11 +158,24 @@ func formatsNamed(spec *v1alpha1.ServingRuntimeSpec, name string) []v1alpha1.Sup
 	return formats
 }
 
+// formatInOtherCase returns the format of a runtime that differs from a name only in its case; empty where there is none.
+func formatInOtherCase(spec *v1alpha1.ServingRuntimeSpec, name string) string {
+	for _, format := range spec.SupportedModelFormats {
+		if strings.EqualFold(format.Name, name) {
+			return format.Name
+		}
+	}
+	return ""
+}
+
 // asError is the error for a runtime that the spec names.
 func (f *refusal) asError() *Error {
 	remedy := f.remedy
 	if remedy == "" {
 		remedy = "name one that does"
+	}
+	if f.inSpelling {
+		return &Error{Reason: f.reason, Field: modelField + ".modelFormat.name", Message: fmt.Sprintf("%s %s; %s", f.runtime, f.text, remedy)}
 	}
 	return &Error{
 		Reason:  f.reason,

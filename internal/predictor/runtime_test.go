@@ -249,6 +249,14 @@ protocolVersions: [v1, v2]`)
 			cluster(xgboost),
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "xgbserver" does not serve sklearn; name one that does, or remove the field to have a runtime picked`},
 		},
+		"named, and the case of the format is wrong": {
+			"{modelFormat: {name: SKLearn}, runtime: sklearnserver}",
+			cluster(sklearn),
+			Error{
+				Reason: v1beta1.NoSupportingRuntime, Field: "spec.predictor.model.modelFormat.name",
+				Message: `ClusterServingRuntime "sklearnserver" serves sklearn, not SKLearn; write sklearn in modelFormat.name`,
+			},
+		},
 		"named, and of another version": {
 			"{modelFormat: {name: sklearn, version: \"2\"}, runtime: sklearnserver}",
 			cluster(sklearn),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -34,6 +35,7 @@ const (
 	ReasonReplacementFailed   = "ReplacementFailed"
 	ReasonHeldBack            = "ExternalAutoscalerHoldsBack"
 	ReasonChangedByOthers     = "ChangedByAnotherWriter"
+	ReasonNoEffect            = "NoEffect"
 )
 
 // verdict is what one condition says.
@@ -54,7 +56,7 @@ func notYet(reason, message string, args ...any) verdict {
 	return verdict{metav1.ConditionUnknown, reason, fmt.Sprintf(message, args...)}
 }
 
-// conditions computes all conditions, Ready last: it sums the others up.
+// conditions computes all conditions. Ready sums the others up, but for SettingsIgnored, which is there only where needed.
 func (r *reporter) conditions() []metav1.Condition {
 	latest := r.verdict(v1beta1.ConditionLatestDeploymentReady, r.latestDeploymentReady)
 	if r.Problem == nil {
@@ -65,7 +67,7 @@ func (r *reporter) conditions() []metav1.Condition {
 	ingress := r.verdict(v1beta1.ConditionIngressReady, r.ingressReady)
 	predictorReady = r.contested(predictorReady, false)
 	routes = r.contested(routes, true)
-	return []metav1.Condition{
+	conditions := []metav1.Condition{
 		r.condition(v1beta1.ConditionPredictorReady, predictorReady),
 		r.condition(v1beta1.ConditionLatestDeploymentReady, latest),
 		r.condition(v1beta1.ConditionRoutesReady, routes),
@@ -73,6 +75,30 @@ func (r *reporter) conditions() []metav1.Condition {
 		r.condition(v1beta1.ConditionStopped, r.stoppedCondition()),
 		r.condition(v1beta1.ConditionReady, r.readyVerdict(predictorReady, routes, ingress)),
 	}
+	if len(r.Ignored) > 0 {
+		conditions = append(conditions, r.condition(v1beta1.ConditionSettingsIgnored, yes(ReasonNoEffect, "%s", listIgnored(r.Ignored))))
+	}
+	return conditions
+}
+
+// listIgnored names each setting that has no effect, as far as the message has room.
+func listIgnored(ignored []predictor.Problem) string {
+	message := ""
+	for i, problem := range ignored {
+		item := problem.String()
+		if i > 0 {
+			item = "; " + item
+		}
+		rest := ""
+		if more := len(ignored) - i; more > 0 {
+			rest = fmt.Sprintf("; and %d more", more)
+		}
+		if len(message)+len(item)+len(rest) > messageLimit {
+			return strings.TrimPrefix(message+rest, "; ")
+		}
+		message += item
+	}
+	return message
 }
 
 func (r *reporter) condition(kind string, v verdict) metav1.Condition {

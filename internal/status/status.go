@@ -41,6 +41,8 @@ type Report struct {
 	// Detour is why the InferenceService could not be given its own host, while its predictor is reached by another; nil
 	// where nothing kept it from that.
 	Detour *Problem
+	// Ignored is what the InferenceService has without effect.
+	Ignored []predictor.Problem
 }
 
 // Problem is something that keeps the spec from being realised and that shows in neither pods nor routes.
@@ -323,6 +325,7 @@ func (r *reporter) modelStatus(before *v1beta1.ModelStatus) *v1beta1.ModelStatus
 		}
 		if r.invalid() {
 			status.TransitionStatus = v1beta1.InvalidSpec
+			status.ModelRevisionStates = r.invalidStates(before)
 			status.LastFailureInfo = keepFirst(before, v1beta1.FailureInfo{Reason: r.Problem.Failure, Message: r.Problem.Message}, r.Problem.Message)
 		}
 		return status
@@ -345,6 +348,18 @@ func (r *reporter) modelStatus(before *v1beta1.ModelStatus) *v1beta1.ModelStatus
 		status.TransitionStatus = v1beta1.BlockedByFailedLoad
 	}
 	return status
+}
+
+// invalidStates are the states of the models while the spec is invalid: as in KServe, what it asks for has failed to load.
+func (r *reporter) invalidStates(before *v1beta1.ModelStatus) *v1beta1.ModelRevisionStates {
+	states := &v1beta1.ModelRevisionStates{TargetModelState: v1beta1.FailedToLoad}
+	switch {
+	case r.Observed != nil && !r.stopped():
+		states.ActiveModelState = r.activeState()
+	case r.Observed == nil && before != nil && before.ModelRevisionStates != nil:
+		states.ActiveModelState = before.ModelRevisionStates.ActiveModelState
+	}
+	return states
 }
 
 func (r *reporter) invalid() bool { return r.Problem != nil && r.Problem.Failure != "" }

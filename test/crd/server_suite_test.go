@@ -46,6 +46,7 @@ var _ = BeforeSuite(func() {
 	server = &envtest.Environment{
 		CRDDirectoryPaths:     []string{crdFolder},
 		ErrorIfCRDPathMissing: true,
+		CRDInstallOptions:     envtest.CRDInstallOptions{MaxTime: time.Minute},
 		Scheme:                newScheme(),
 	}
 	DeferCleanup(func() error { return server.Stop() })

@@ -47,6 +47,12 @@ var _ = Describe("The API server", func() {
 		})
 	}
 
+	// KServe's own status has fields and conditions that ours does not have.
+	It("takes an object that was exported from KServe with its status", func(ctx SpecContext) {
+		out := run("apply", "--namespace", newNamespace(ctx), "-f", "testdata/exported-from-kserve.yaml")
+		Expect(out).To(ContainSubstring("created"))
+	})
+
 	It("takes the CRDs from a client-side kubectl apply", func() {
 		out := run("apply", "-f", crdFolder)
 		Expect(strings.Count(out, "configured")).To(Equal(3), out)
@@ -95,7 +101,11 @@ var _ = Describe("An InferenceService from before the CRD", func() {
 			"batcher":               map[string]any{"maxBatchSize": int64(8)},
 			"storageUris":           []any{map[string]any{"uri": "gs://bucket/adapter", "mountPath": "/mnt/adapter"}},
 			"activeDeadlineSeconds": int64(60),
+			"deploymentStrategy": map[string]any{
+				"type": "RollingUpdate", "rollingUpdate": map[string]any{"maxSurge": "1", "maxUnavailable": "0"},
+			},
 		}))
+		Expect(unstructured.SetNestedField(old.Object, int64(10), "spec", "canaryTrafficPercent")).To(Succeed())
 		Eventually(func() error { return api.Create(ctx, old) }).Should(Succeed())
 		Expect(unstructured.SetNestedField(old.Object, map[string]any{
 			"conditions": []any{map[string]any{"type": "Ready", "status": "False", "severity": "Info"}},
@@ -114,6 +124,10 @@ var _ = Describe("An InferenceService from before the CRD", func() {
 		Expect(complaintsOf(api.Patch(ctx, old.DeepCopy(), worse))).NotTo(BeEmpty())
 		worse = client.RawPatch(types.MergePatchType, []byte(`{"spec": {"predictor": {"logger": {"mode": "all"}}}}`))
 		Expect(complaintsOf(api.Patch(ctx, old.DeepCopy(), worse))).To(HaveLen(1))
+		worse = client.RawPatch(types.MergePatchType, []byte(`{"spec": {"canaryTrafficPercent": 20}}`))
+		Expect(complaintsOf(api.Patch(ctx, old.DeepCopy(), worse))).To(HaveLen(1))
+		worse = client.RawPatch(types.MergePatchType, []byte(`{"spec": {"predictor": {"deploymentStrategy": {"rollingUpdate": {"maxSurge": "2"}}}}}`))
+		Expect(complaintsOf(api.Patch(ctx, old.DeepCopy(), worse))).NotTo(BeEmpty())
 
 		By("reading it as the operator does")
 		typed := &v1beta1.InferenceService{}

@@ -51,6 +51,9 @@ func finish(crd *apiextensionsv1.CustomResourceDefinition, own comments) error {
 		if err := edit(root, finishPredictor(own), "spec", "predictor"); err != nil {
 			return err
 		}
+		if err := edit(root, acceptKServesStatus, "status"); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -81,6 +84,44 @@ func levelsOf(predictorField string) int {
 	default:
 		return predictorLevels
 	}
+}
+
+// acceptKServesStatus adds the fields that KServe writes into a status and Serinus does not, so that a strict kubectl
+// apply accepts an object that was exported from a cluster with KServe. The API server drops the status of an applied
+// object.
+func acceptKServesStatus(status *schema) error {
+	kserves := func(field schema) schema {
+		field.Description = "Written by KServe only."
+		return field
+	}
+	text := kserves(schema{Type: "string"})
+	addTo := func(name string, field schema) func(*schema) error {
+		return func(s *schema) error {
+			s.Properties[name] = field
+			return nil
+		}
+	}
+	addAddress := func(address *schema) error {
+		for _, name := range []string{"CACerts", "audience", "name"} {
+			address.Properties[name] = text
+		}
+		return nil
+	}
+	return errors.Join(
+		addTo("annotations", kserves(schema{
+			Type: "object", AdditionalProperties: &apiextensionsv1.JSONSchemaPropsOrBool{Allows: true, Schema: &schema{Type: "string"}},
+		}))(status),
+		addTo("canaryStatuses", kserves(schema{
+			Type: "array", Items: &apiextensionsv1.JSONSchemaPropsOrArray{Schema: &schema{Type: "object", XPreserveUnknownFields: new(true)}},
+		}))(status),
+		edit(status, addAddress, "address"),
+		edit(status, func(components *schema) error {
+			return edit(components.AdditionalProperties.Schema, addAddress, "address")
+		}, "components"),
+		edit(status, func(conditions *schema) error {
+			return addTo("severity", text)(conditions.Items.Schema)
+		}, "conditions"),
+	)
 }
 
 // dropDefaults leaves out what a list is when nothing is said.

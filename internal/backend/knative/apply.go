@@ -170,7 +170,8 @@ func (w *writer) makeService(ctx context.Context) error {
 	if !missing {
 		return nil
 	}
-	made := w.dressed(&servingv1.Service{ObjectMeta: objects.Meta(w.isvc, backend.PredictorName(w.isvc.Name), 0)})
+	meta := objects.Meta(w.isvc, backend.PredictorName(w.isvc.Name), 0)
+	made := w.dressed(&servingv1.Service{ObjectMeta: objects.WithUserLabels(meta, revision.Runs.Template.Labels)})
 	made.Spec.Template = w.template(n, revision)
 	made.Spec.Traffic = w.traffic().targets(w.isvc.Name)
 	there, err := w.objects.Look(ctx, made, serviceKind)
@@ -231,6 +232,7 @@ func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, 
 		return wanted, false, err
 	}
 	wanted.Spec.Template = w.template(n, revision)
+	wanted.ObjectMeta = objects.WithUserLabels(wanted.ObjectMeta, revision.Runs.Template.Labels)
 	return wanted, true, nil
 }
 

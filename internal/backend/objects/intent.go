@@ -5,6 +5,7 @@ package objects
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -58,9 +59,22 @@ func Realised(intent *unstructured.Unstructured, observed client.Object, how Lis
 			return false, nil
 		}
 	}
-	wanted := intent.Object
+	wanted := withoutUserLabels(intent).Object
 	return SharedLists.Covers(actual["metadata"], wanted["metadata"]) &&
 		how.Covers(actual["spec"], wanted["spec"]) && sameSelector(actual, wanted), nil
+}
+
+// withoutUserLabels removes the labels that a child has from its InferenceService. A child without them is not written
+// just to add them, so that an upgrade of the operator writes nothing: they come with the next other change.
+func withoutUserLabels(intent *unstructured.Unstructured) *unstructured.Unstructured {
+	labels := intent.GetLabels()
+	maps.DeleteFunc(labels, func(key, _ string) bool { return !slices.Contains(ownLabels, key) })
+	if len(labels) == len(intent.GetLabels()) {
+		return intent
+	}
+	reduced := intent.DeepCopy()
+	reduced.SetLabels(labels)
+	return reduced
 }
 
 // sameSelector tells whether nobody has narrowed the selector of a Service: with one label more it finds no pods.

@@ -5,6 +5,7 @@ package objects
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,6 +60,22 @@ func Meta(isvc *v1beta1.InferenceService, name string, n rollout.Number) metav1.
 			*metav1.NewControllerRef(isvc, v1beta1.GroupVersion.WithKind(InferenceServiceKind)),
 		},
 	}
+}
+
+// ownLabels are the keys of the labels that the operator gives a child.
+var ownLabels = []string{
+	v1beta1.LabelInferenceService, v1beta1.LabelComponent, v1beta1.LabelManagedBy, v1beta1.LabelRevision,
+}
+
+// WithUserLabels adds the labels that the pods have from the InferenceService, as KServe does.
+func WithUserLabels(meta metav1.ObjectMeta, pods map[string]string) metav1.ObjectMeta {
+	labels := maps.Clone(pods)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, meta.Labels)
+	meta.Labels = labels
+	return meta
 }
 
 // Pointers points at each item of a list.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -58,6 +59,20 @@ func TestObjectsOfARevision(t *testing.T) {
 				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(1))},
 			}
 		}}},
+	}
+	// An object from before the rules of the CRD can hold what Kubernetes refuses, and its revisions come up all the same.
+	for name, strategy := range map[string]appsv1.DeploymentStrategy{
+		"quoted": {RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromString("1")), MaxUnavailable: new(intstr.FromString("0"))}},
+		"zero":   {RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(0)), MaxUnavailable: new(intstr.FromInt32(0))}},
+		"mixed":  {Type: appsv1.RecreateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{}},
+	} {
+		t.Run("strategy-"+name, func(t *testing.T) {
+			refused, usual := newInferenceService(), newInferenceService()
+			refused.Spec.Predictor.DeploymentStrategy = &strategy
+			if diff := cmp.Diff(deployment(usual, 2, newRevision(), 1, time.Minute), deployment(refused, 2, newRevision(), 1, time.Minute)); diff != "" {
+				t.Errorf("the Deployment (-of no strategy +of this one):\n%s", diff)
+			}
+		})
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {

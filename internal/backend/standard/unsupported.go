@@ -22,8 +22,8 @@ func Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
 	}
 	if limit := spec.ContainerConcurrency; limit != nil && *limit > 0 {
 		return "spec.predictor.containerConcurrency", fmt.Sprintf(
-			"%d: nothing in %s mode counts the requests of a replica; remove it, and limit them in the model server",
-			*limit, v1beta1.DeploymentModeStandard)
+			"%d: nothing in %s mode counts the requests of a replica; remove it and limit them in the model server, or run a new InferenceService in %s mode",
+			*limit, v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative)
 	}
 	return "", ""
 }
@@ -33,6 +33,6 @@ func byRequests(metric v1beta1.ScaleMetric) bool {
 }
 
 func unscalable(metric v1beta1.ScaleMetric) string {
-	return fmt.Sprintf("%q: nothing in %s mode counts requests; write %s or %s",
-		metric, v1beta1.DeploymentModeStandard, v1beta1.MetricCPU, v1beta1.MetricMemory)
+	return fmt.Sprintf("%q: nothing in %s mode counts requests; write %s or %s, or run a new InferenceService in %s mode",
+		metric, v1beta1.DeploymentModeStandard, v1beta1.MetricCPU, v1beta1.MetricMemory, v1beta1.DeploymentModeKnative)
 }

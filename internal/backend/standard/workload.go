@@ -17,6 +17,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -85,7 +86,7 @@ func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backe
 	meta := objects.Meta(isvc, deploymentName(isvc.Name, n), n)
 	meta.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs, annotationRevision: summarise(revision)}
 	return &appsv1.Deployment{
-		ObjectMeta: meta,
+		ObjectMeta: objects.WithUserLabels(meta, revision.Runs.Template.Labels),
 		Spec: appsv1.DeploymentSpec{
 			Replicas:                new(int32(replicas)),
 			Selector:                &metav1.LabelSelector{MatchLabels: selector(isvc, n)},
@@ -97,10 +98,11 @@ func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backe
 }
 
 // strategy says Kubernetes' defaults where the user says nothing: were they left out, what the user takes back would
-// stay.
+// stay. A strategy that Kubernetes refuses is ignored. An object from before the rules of the CRD can have one, and must
+// still be able to bring up a revision, above all to undo a promotion.
 func strategy(isvc *v1beta1.InferenceService) appsv1.DeploymentStrategy {
 	var chosen appsv1.DeploymentStrategy
-	if asked := isvc.Spec.Predictor.DeploymentStrategy; asked != nil {
+	if asked := isvc.Spec.Predictor.DeploymentStrategy; asked != nil && predictor.StrategyProblem(asked) == nil {
 		chosen = *asked.DeepCopy()
 	}
 	if chosen.Type == appsv1.RecreateDeploymentStrategyType {
@@ -152,7 +154,7 @@ func service(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.
 		port.AppProtocol = &protocol
 	}
 	return &corev1.Service{
-		ObjectMeta: meta,
+		ObjectMeta: objects.WithUserLabels(meta, revision.Runs.Template.Labels),
 		Spec: corev1.ServiceSpec{
 			Type:     corev1.ServiceTypeClusterIP,
 			Selector: selector(isvc, n),

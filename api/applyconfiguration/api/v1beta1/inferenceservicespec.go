@@ -7,6 +7,7 @@ package v1beta1
 
 import (
 	apiv1beta1 "github.com/serinus-io/serinus/api/v1beta1"
+	intstr "k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // InferenceServiceSpecApplyConfiguration represents a declarative configuration of the InferenceServiceSpec type for use
@@ -24,6 +25,8 @@ type InferenceServiceSpecApplyConfiguration struct {
 	// Not supported: refused by the API server. A canary is released with
 	// predictor.canaryTrafficPercent.
 	Canary []apiv1beta1.Unsupported `json:"canary,omitempty"`
+	// Refused by the API server: the percent belongs in predictor.canaryTrafficPercent.
+	CanaryTrafficPercent *intstr.IntOrString `json:"canaryTrafficPercent,omitempty"`
 }
 
 // InferenceServiceSpecApplyConfiguration constructs a declarative configuration of the InferenceServiceSpec type for use with
@@ -63,5 +66,13 @@ func (b *InferenceServiceSpecApplyConfiguration) WithCanary(values ...apiv1beta1
 	for i := range values {
 		b.Canary = append(b.Canary, values[i])
 	}
+	return b
+}
+
+// WithCanaryTrafficPercent sets the CanaryTrafficPercent field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CanaryTrafficPercent field is set to the value of the last call.
+func (b *InferenceServiceSpecApplyConfiguration) WithCanaryTrafficPercent(value intstr.IntOrString) *InferenceServiceSpecApplyConfiguration {
+	b.CanaryTrafficPercent = &value
 	return b
 }

@@ -1,0 +1,206 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+func TestWithoutEffect(t *testing.T) {
+	const mode = v1beta1.DeploymentModeStandard
+	tests := map[string]struct {
+		given func(*v1beta1.InferenceService)
+		mode  v1beta1.DeploymentMode
+		want  []string
+	}{
+		"nothing": {},
+		"the percent beside the predictor": {
+			given: func(isvc *v1beta1.InferenceService) { isvc.Spec.CanaryTrafficPercent = new(intstr.FromInt32(10)) },
+			want:  []string{"spec.canaryTrafficPercent: has no effect; write spec.predictor.canaryTrafficPercent"},
+		},
+		"the percent as annotations and labels": {
+			given: func(isvc *v1beta1.InferenceService) {
+				isvc.Annotations = map[string]string{"serving.kserve.io/canaryTrafficPercent": "10"}
+				isvc.Spec.Predictor.Labels = map[string]string{"canary-traffic-percent": "10"}
+			},
+			want: []string{
+				"metadata.annotations[serving.kserve.io/canaryTrafficPercent]: has no effect; write spec.predictor.canaryTrafficPercent",
+				"spec.predictor.labels[canary-traffic-percent]: has no effect; write spec.predictor.canaryTrafficPercent",
+			},
+		},
+		"misspelt annotations": {
+			given: annotatedWith("serving.kserve.io/enable-tag-routng", "serving.kserve.io/Stop", "kserve.io/deploymentmode"),
+			want: []string{
+				"metadata.annotations[kserve.io/deploymentmode]: has no effect; write serving.kserve.io/deploymentMode",
+				"metadata.annotations[serving.kserve.io/Stop]: has no effect; write serving.kserve.io/stop",
+				"metadata.annotations[serving.kserve.io/enable-tag-routng]: has no effect; write serving.kserve.io/enable-tag-routing",
+			},
+		},
+		"annotations of KServe's that nothing acts on": {
+			given: annotatedWith("serving.kserve.io/gpu-resource-types", "serving.kserve.io/storage-initializer-memory", "serving.kserve.io/minReplicas"),
+			want: []string{
+				"metadata.annotations[serving.kserve.io/gpu-resource-types]: has no effect: resources are passed on as they are written; remove it",
+				"metadata.annotations[serving.kserve.io/minReplicas]: has no effect; write spec.predictor.minReplicas",
+				"metadata.annotations[serving.kserve.io/storage-initializer-memory]: has no effect: it is not an annotation that Serinus acts on",
+			},
+		},
+		"annotations that count elsewhere": {
+			given: func(isvc *v1beta1.InferenceService) {
+				isvc.Labels = map[string]string{v1beta1.AnnotationStop: "true"}
+				isvc.Annotations = map[string]string{v1beta1.LabelNetworkVisibility: "cluster-local"}
+				isvc.Spec.Predictor.Annotations = map[string]string{v1beta1.AnnotationStop: "true", v1beta1.AnnotationStorageReadonly: "true"}
+			},
+			want: []string{
+				"metadata.annotations[networking.kserve.io/visibility]: has no effect here; write it in metadata.labels",
+				"metadata.labels[serving.kserve.io/stop]: has no effect here; write it in metadata.annotations",
+				"spec.predictor.annotations[serving.kserve.io/stop]: has no effect here; write it in metadata.annotations",
+			},
+		},
+		"Knative's scaling in Standard mode": {
+			given: func(isvc *v1beta1.InferenceService) {
+				isvc.Annotations = map[string]string{"autoscaling.knative.dev/target": "1", v1beta1.AnnotationProgressDeadline: "20m"}
+				isvc.Spec.Predictor.MinReplicas = new(int32(0))
+			},
+			mode: mode,
+			want: []string{
+				"metadata.annotations[autoscaling.knative.dev/target]: has no effect in Standard mode, where Knative does not scale; " +
+					"write minReplicas, maxReplicas, scaleMetric and scaleTarget in spec.predictor",
+				"spec.predictor.minReplicas: 0 means 1 in Standard mode, where nothing could start a replica for a request",
+			},
+		},
+		"Knative's scaling in Knative mode": {
+			given: func(isvc *v1beta1.InferenceService) {
+				isvc.Annotations = map[string]string{"autoscaling.knative.dev/target": "1", "autoscaling.knative.dev/min-scale": "2"}
+				isvc.Spec.Predictor.MinReplicas = new(int32(0))
+			},
+			mode: v1beta1.DeploymentModeKnative,
+			want: []string{"metadata.annotations[autoscaling.knative.dev/min-scale]: has no effect; write minReplicas and maxReplicas in spec.predictor"},
+		},
+		"a strategy that Kubernetes refuses": {
+			given: func(isvc *v1beta1.InferenceService) {
+				isvc.Spec.Predictor.DeploymentStrategy = rolling(new(intstr.FromString("1")), new(intstr.FromString("0")))
+			},
+			want: []string{"spec.predictor.deploymentStrategy.rollingUpdate.maxSurge: has no effect, as Kubernetes refuses it; " +
+				"write a whole number without quotes, such as 0 or 1, or a percentage, such as 25%"},
+		},
+		"what others have words for": {
+			given: func(isvc *v1beta1.InferenceService) {
+				isvc.Annotations = map[string]string{"team.example.com/stop": "x", "internal.serving.kserve.io/agent": "x", "sidecar.istio.io/inject": "true"}
+				isvc.Labels = map[string]string{"serving.kserve.io/team": "b", "canary": "x"}
+			},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			isvc := &v1beta1.InferenceService{}
+			if test.given != nil {
+				test.given(isvc)
+			}
+			settings := defaultSettings()
+			settings.Mode = test.mode
+			var got []string
+			for _, problem := range WithoutEffect(isvc, settings) {
+				got = append(got, problem.String())
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func annotatedWith(keys ...string) func(*v1beta1.InferenceService) {
+	return func(isvc *v1beta1.InferenceService) {
+		isvc.Annotations = map[string]string{}
+		for _, key := range keys {
+			isvc.Annotations[key] = "true"
+		}
+	}
+}
+
+// A misspelt annotation has no effect, and so must not be one of a revision either.
+func TestMisspeltKeysMakeNoRevision(t *testing.T) {
+	resolve := func(change func(*v1beta1.InferenceService)) *Resolved {
+		t.Helper()
+		isvc := isvcFrom(t, "containers: [{name: kserve-container, image: server:1}]")
+		change(isvc)
+		resolved, err := Resolve(isvc, Runtimes{}, defaultSettings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resolved
+	}
+	plain := resolve(func(*v1beta1.InferenceService) {})
+	for _, key := range []string{"serving.kserve.io/enable-tag-routng", "serving.kserve.io/canaryTrafficPercent", "serving.kserve.io/gpu-resource-types"} {
+		with := resolve(annotatedWith(key))
+		if with.Inputs != plain.Inputs {
+			t.Errorf("%s makes a revision", key)
+		}
+		// As a version that did not know the misspelling has recorded it.
+		with.Identity.Annotations.Inherited = map[string]string{key: digest("true")}
+		if !with.Identity.Equal(plain.Identity) {
+			t.Errorf("a revision that was recorded with %s is not that of the same spec any more", key)
+		}
+	}
+	if resolve(annotatedWith("example.com/note")).Inputs == plain.Inputs {
+		t.Error("an annotation of the user's own makes no revision")
+	}
+}
+
+func TestMisplacedPercent(t *testing.T) {
+	isvc := &v1beta1.InferenceService{}
+	isvc.Spec.Predictor.CanaryTrafficPercent = new(int64(10))
+	isvc.Annotations = map[string]string{"example.com/canary": "10"}
+	if got := MisplacedPercent(isvc); got != nil {
+		t.Errorf("got %v, want none", got)
+	}
+	isvc.Labels = map[string]string{"serving.kserve.io/canaryTrafficPercent": "10"}
+	if got := MisplacedPercent(isvc); got == nil || got.Field != "metadata.labels[serving.kserve.io/canaryTrafficPercent]" {
+		t.Errorf("got %v, want the label", got)
+	}
+}
+
+func rolling(surge, unavailable *intstr.IntOrString) *appsv1.DeploymentStrategy {
+	return &appsv1.DeploymentStrategy{RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: surge, MaxUnavailable: unavailable}}
+}
+
+func TestStrategyProblem(t *testing.T) {
+	number := func(n int32) *intstr.IntOrString { return new(intstr.FromInt32(n)) }
+	text := func(s string) *intstr.IntOrString { return new(intstr.FromString(s)) }
+	tests := map[string]struct {
+		given     *appsv1.DeploymentStrategy
+		wantField string
+	}{
+		"none":                       {},
+		"empty":                      {given: &appsv1.DeploymentStrategy{}},
+		"no surge":                   {given: rolling(number(0), number(1))},
+		"no surge, the other absent": {given: rolling(number(0), nil)},
+		"percentages":                {given: rolling(text("150%"), text("100%"))},
+		"Recreate":                   {given: &appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}},
+		"Recreate and an update": {
+			given: &appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{}}, wantField: ".rollingUpdate",
+		},
+		"an unknown type": {given: &appsv1.DeploymentStrategy{Type: "BlueGreen"}, wantField: ".type"},
+		"quoted":          {given: rolling(number(1), text("0")), wantField: ".rollingUpdate.maxUnavailable"},
+		"negative":        {given: rolling(number(-1), nil), wantField: ".rollingUpdate.maxSurge"},
+		"more than all":   {given: rolling(nil, text("101%")), wantField: ".rollingUpdate.maxUnavailable"},
+		"both zero":       {given: rolling(text("0%"), number(0)), wantField: ".rollingUpdate"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := StrategyProblem(test.given)
+			switch {
+			case got == nil && test.wantField == "":
+			case got == nil || test.wantField == "" || got.Field != strategyField+test.wantField:
+				t.Errorf("got %v, want a problem of %q", got, test.wantField)
+			}
+		})
+	}
+}
