@@ -31,6 +31,9 @@ const (
 	// AnnotationStorageSecretName names the secret with the credentials for storage.key,
 	// instead of storage-config.
 	AnnotationStorageSecretName = "serving.kserve.io/storageSecretName"
+	// AnnotationCredentials, in the annotations of the predictor, makes a revision with
+	// the present credentials for storage whenever its value changes.
+	AnnotationCredentials = "serinus.io/credentials"
 	// AnnotationStorageReadonly, "false", mounts the model writable.
 	AnnotationStorageReadonly = "storage.kserve.io/readonly"
 )

@@ -7,10 +7,13 @@ package backend
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/predictor"
@@ -50,6 +53,8 @@ type Observation struct {
 	// UnusableHosts are invalid, or belong to an older InferenceService: no route may be given one. The controller fills
 	// them in.
 	UnusableHosts map[string]bool
+	// Amended is what changes on record of a revision; nil where nothing does. The controller fills it in.
+	Amended *Amended
 	// Private is what the observer wants back when a decision is applied.
 	Private any
 }
@@ -60,6 +65,28 @@ type Recorded struct {
 	Runtime  predictor.RuntimeRef
 	// Created is when the revision was made.
 	Created time.Time
+	// User is what the user wrote; nil where the first version has made the revision.
+	User *predictor.UserSpec
+	// Template is the revision's pods. It is shared: it must not be changed.
+	Template *corev1.PodTemplateSpec
+}
+
+// madeFrom reports whether the revision was made from that spec, whatever has become of its serving runtime.
+func (r Recorded) madeFrom(wanted predictor.Identity) bool {
+	return r.Identity.EqualSpec(r.asRequested(wanted))
+}
+
+// hasModel reports whether the spec differs from the revision's in labels, annotations and scaling at most.
+func (r Recorded) hasModel(wanted predictor.Identity) bool {
+	return r.Identity.Predictor == wanted.Predictor && r.Identity.RequestedRuntime == r.asRequested(wanted).RequestedRuntime
+}
+
+// asRequested is the identity of a spec, in which to name the revision's serving runtime makes no difference.
+func (r Recorded) asRequested(wanted predictor.Identity) predictor.Identity {
+	if wanted.RequestedRuntime == r.Runtime.Name {
+		wanted.RequestedRuntime = r.Identity.RequestedRuntime
+	}
+	return wanted
 }
 
 // Revision is what a revision's pods tell.
@@ -155,6 +182,9 @@ type Addresses struct {
 // Revisions are compared by identity, not by the digest that they were filed under: an administrator's change of what
 // propagates to pods changes the digest of the same inputs. Where the user has asked for no automatic updates, the
 // revision that the same spec made before is kept, whatever has become of its serving runtime.
+//
+// A spec that lacks nothing but its serving runtime asks for the revision that was made from it: that one needs the
+// runtime no more. While the runtime exists but does not serve the model, this holds for a percent of 0 only.
 func (o *Observation) Identify(wanted *predictor.Resolved, keepRuntime bool) {
 	if wanted == nil {
 		return
@@ -163,16 +193,25 @@ func (o *Observation) Identify(wanted *predictor.Resolved, keepRuntime bool) {
 	if o.Current != 0 && wanted.Inputs != "" {
 		o.Recorded[o.Current] = Recorded{Identity: wanted.Identity, Runtime: wanted.Runtime}
 	}
-	if target := o.lastTarget(); keepRuntime && target != nil {
-		if made, ok := o.Recorded[target.Number]; ok && made.Identity.EqualSpec(wanted.Identity) {
+	if target := o.find(o.known().Target); keepRuntime && target != nil {
+		if o.Recorded[target.Number].madeFrom(wanted.Identity) {
 			o.Rollout.Wanted.Inputs = target.Inputs
+			o.compareModels(o.Recorded[target.Number].Identity)
 			return
 		}
 	}
+	if wanted.Inputs == "" {
+		percent := o.Rollout.Wanted.Percent
+		if wanted.RuntimeGone || percent != nil && *percent == 0 {
+			n := o.first(func(r Recorded) bool { return r.madeFrom(wanted.Identity) })
+			o.Rollout.Wanted.Inputs = o.inputsOf(n)
+			o.compareModels(o.Recorded[n].Identity)
+		}
+		return
+	}
+	o.compareModels(wanted.Identity)
 	for i, revision := range o.Rollout.Revisions {
-		made, ok := o.Recorded[revision.Number]
-		o.Rollout.Revisions[i].SameModel = ok && wanted.Inputs != "" && made.Identity.EqualModel(wanted.Identity)
-		if ok && wanted.Inputs != "" && made.Identity.Equal(wanted.Identity) {
+		if made, ok := o.Recorded[revision.Number]; ok && made.Identity.Equal(wanted.Identity) {
 			o.Rollout.Revisions[i].Inputs = wanted.Inputs
 		}
 	}
@@ -214,18 +253,80 @@ func (o *Observation) Expire(now time.Time) time.Time {
 // NoteContest notes that another writer keeps changing an object.
 func (o *Observation) NoteContest(contest Contest) { o.Contests = append(o.Contests, contest) }
 
-// lastTarget is the revision that was asked for last.
-func (o *Observation) lastTarget() *rollout.Revision {
-	last := o.Rollout.Reported.Target
-	if record := o.Rollout.Route.Record; record != nil {
-		last = record.Target
+// compareModels finds the revisions that run the same model as the one of that identity.
+func (o *Observation) compareModels(wanted predictor.Identity) {
+	for i, revision := range o.Rollout.Revisions {
+		made, ok := o.Recorded[revision.Number]
+		o.Rollout.Revisions[i].SameModel = ok && wanted.Predictor != "" && made.Identity.EqualModel(wanted)
 	}
+}
+
+// RuntimeToKeep returns the serving runtime of the revision that the same spec has made, or of one from which the spec
+// differs in labels, annotations and scaling only. A runtime that was added since must not move a model.
+func (o *Observation) RuntimeToKeep(wanted *predictor.Resolved) (ref predictor.RuntimeRef, found bool) {
+	n := o.first(func(r Recorded) bool { return r.madeFrom(wanted.Identity) })
+	if n == 0 {
+		n = o.first(func(r Recorded) bool { return r.hasModel(wanted.Identity) })
+	}
+	ref = o.Recorded[n].Runtime
+	return ref, ref.Name != ""
+}
+
+// first returns the recorded revision that fits: the last target before the stable, the previous and the newest. It is 0
+// where none does.
+func (o *Observation) first(fits func(Recorded) bool) rollout.Number {
+	known := o.known()
+	newest := slices.Backward(slices.Sorted(maps.Keys(o.Recorded)))
+	order := []rollout.Number{known.Target, known.Stable, known.Previous}
+	for _, n := range newest {
+		order = append(order, n)
+	}
+	for _, n := range order {
+		if made, recorded := o.Recorded[n]; recorded && o.find(n) != nil && fits(made) {
+			return n
+		}
+	}
+	return 0
+}
+
+// known returns the target, stable and previous revision by the rollout record, or where that is lost by the status.
+func (o *Observation) known() rollout.Reported {
+	if record := o.Rollout.Route.Record; record != nil {
+		return rollout.Reported{Target: record.Target, Stable: record.Stable, Previous: record.Previous}
+	}
+	return o.Rollout.Reported
+}
+
+func (o *Observation) find(n rollout.Number) *rollout.Revision {
 	for i := range o.Rollout.Revisions {
-		if o.Rollout.Revisions[i].Number == last {
+		if o.Rollout.Revisions[i].Number == n {
 			return &o.Rollout.Revisions[i]
 		}
 	}
 	return nil
+}
+
+func (o *Observation) inputsOf(n rollout.Number) string {
+	if revision := o.find(n); revision != nil {
+		return revision.Inputs
+	}
+	return ""
+}
+
+// Amended names a recorded revision and the amendment that is to be stored beside its data.
+type Amended struct {
+	Revision rollout.Number
+	Amendment
+}
+
+// Amendment is what may change of a revision after it was made. It must stay readable: fields are added, never renamed.
+type Amendment struct {
+	// Download is how the revision gets its model. Only that of a revision that has never been ready changes: its
+	// credentials have come, or have been corrected, since it was made.
+	Download *predictor.Download `json:"download,omitempty"`
+	// User is what the user wrote. It is added to revisions of the first version, which did not keep it, and follows a
+	// spec that comes to name, or no longer names, the serving runtime that it has.
+	User *predictor.UserSpec `json:"user,omitempty"`
 }
 
 // Written is what has been carried out of a decision, also where the rest of it failed.
@@ -236,6 +337,9 @@ type Written struct {
 	Route bool
 	// RouteChanged says that the spec of a route was changed just now, so that no gateway can have accepted it yet.
 	RouteChanged bool
+	// Unaddressed is why there is no Service with KServe's name for the predictor; nil where there is, or where there
+	// need not be.
+	Unaddressed error
 }
 
 // Contest says that another writer keeps changing what the operator writes to an object.
@@ -255,6 +359,33 @@ type NewRevision struct {
 	Mode v1beta1.DeploymentMode `json:"mode,omitempty"`
 	// Runs is what its pods are, and what it was made from.
 	Runs predictor.Revision `json:"runs"`
+	// User is what the user wrote; nil where the first version has made the revision.
+	User *predictor.UserSpec `json:"user,omitempty"`
+	// Amendment is what has changed since. It is kept beside the rest, which cannot be changed.
+	Amendment Amendment `json:"-"`
+}
+
+// Amend changes the revision.
+func (r *NewRevision) Amend(amendment Amendment) {
+	if amendment.Download != nil {
+		r.Amendment.Download = amendment.Download
+		template := r.Runs.Template.DeepCopy()
+		amendment.Download.ReplaceIn(template)
+		r.Runs.Template = *template
+	}
+	if amendment.User != nil {
+		r.User, r.Amendment.User = amendment.User, amendment.User
+		r.Runs.Identity.RequestedRuntime = amendment.User.RequestedRuntime
+	}
+}
+
+// DownloadDigest stands for how the revision gets its model, where that has changed since it was made; it is empty where
+// it has not.
+func (r *NewRevision) DownloadDigest() string {
+	if r.Amendment.Download == nil {
+		return ""
+	}
+	return r.Amendment.Download.Digest()
 }
 
 // ConflictError says that an object of a name that we need is somebody else's. It is never taken over.

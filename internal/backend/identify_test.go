@@ -20,6 +20,30 @@ func identity(model, runtime string) predictor.Identity {
 	return predictor.Identity{Predictor: model, Runtime: runtime}
 }
 
+// withoutRuntime is a resolved spec of a model whose serving runtime is missing or disabled.
+func withoutRuntime(model string, labels ...string) *predictor.Resolved {
+	wanted := &predictor.Resolved{Identity: identity(model, ""), RuntimeGone: true}
+	for _, label := range labels {
+		wanted.Identity.Labels.Inherited = map[string]string{label: "0123456789abcdef"}
+	}
+	return wanted
+}
+
+func naming(runtime string, wanted *predictor.Resolved) *predictor.Resolved {
+	wanted.Identity.RequestedRuntime = runtime
+	return wanted
+}
+
+// add adds a revision of a model.
+func add(o *backend.Observation, n rollout.Number, model string) {
+	o.Rollout.Revisions = append(o.Rollout.Revisions, rollout.Revision{Number: n, Inputs: "older/" + model + "/" + string(rune('0'+n)), Recorded: true})
+	o.Recorded[n] = recorded(model, "r1")
+}
+
+func recorded(model, runtime string) backend.Recorded {
+	return backend.Recorded{Identity: identity(model, runtime), Runtime: predictor.RuntimeRef{Kind: predictor.ServingRuntimeKind, Name: runtime}}
+}
+
 // seen has revision 1 of model a and revision 2 of model b, made under older settings; b was asked for last.
 func seen() *backend.Observation {
 	return &backend.Observation{
@@ -30,7 +54,7 @@ func seen() *backend.Observation {
 			},
 			Route: rollout.Route{Record: &rollout.Record{Stable: 1, Target: 2, Highest: 2}},
 		},
-		Recorded: map[rollout.Number]backend.Recorded{1: {Identity: identity("a", "r1")}, 2: {Identity: identity("b", "r1")}},
+		Recorded: map[rollout.Number]backend.Recorded{1: recorded("a", "r1"), 2: recorded("b", "r1")},
 	}
 }
 
@@ -61,7 +85,40 @@ func TestIdentify(t *testing.T) {
 		"the model, whose runtime is gone and was to be kept": {
 			wanted: &predictor.Resolved{Identity: identity("b", "")}, keepRuntime: true, want: 2,
 		},
-		"the model, whose runtime is gone": {wanted: &predictor.Resolved{Identity: identity("b", "")}},
+		"the model, whose runtime does not serve it any more": {wanted: &predictor.Resolved{Identity: identity("b", "")}},
+		"the model, whose runtime does not serve it any more, and percent 0": {
+			wanted: &predictor.Resolved{Identity: identity("b", "")}, want: 2,
+			given: func(o *backend.Observation) { o.Rollout.Wanted.Percent = new(0) },
+		},
+		"the model, whose runtime does not serve it any more, and percent 10": {
+			wanted: &predictor.Resolved{Identity: identity("b", "")},
+			given:  func(o *backend.Observation) { o.Rollout.Wanted.Percent = new(10) },
+		},
+		"the model of the target, whose runtime is gone":         {wanted: withoutRuntime("b"), want: 2},
+		"the model of the stable, whose runtime is gone":         {wanted: withoutRuntime("a"), want: 1},
+		"a new model, whose runtime is gone":                     {wanted: withoutRuntime("c")},
+		"the model in other metadata, whose runtime is gone":     {wanted: withoutRuntime("b", "team")},
+		"a model that names its runtime, which is gone":          {wanted: naming("r1", withoutRuntime("b")), want: 2},
+		"a model that names another runtime, which is not there": {wanted: naming("r9", withoutRuntime("b"))},
+		"a model that two revisions have, whose runtime is gone: the stable": {
+			wanted: withoutRuntime("a"), want: 1,
+			given: func(o *backend.Observation) { add(o, 3, "a") },
+		},
+		"a model that two revisions have, whose runtime is gone: the previous": {
+			wanted: withoutRuntime("c"), want: 3,
+			given: func(o *backend.Observation) {
+				add(o, 3, "c")
+				add(o, 4, "c")
+				o.Rollout.Route.Record.Previous = 3
+			},
+		},
+		"a model that two revisions have, whose runtime is gone: the newest": {
+			wanted: withoutRuntime("c"), want: 4,
+			given: func(o *backend.Observation) {
+				add(o, 3, "c")
+				add(o, 4, "c")
+			},
+		},
 		"an older model with a newer runtime, while the runtime of the newer one is kept": {
 			wanted: wants("older", "a", "r2"), keepRuntime: true, wantInputs: "older/a/r2",
 		},
@@ -99,6 +156,57 @@ func TestIdentify(t *testing.T) {
 			}
 			if test.want == 0 && observed.Rollout.Wanted.Inputs != test.wantInputs {
 				t.Errorf("it asks for %q, want %q", observed.Rollout.Wanted.Inputs, test.wantInputs)
+			}
+		})
+	}
+}
+
+// TestRuntimeToKeep: a model keeps the serving runtime of the revision that the same spec has made.
+func TestRuntimeToKeep(t *testing.T) {
+	labelled := func(wanted *predictor.Resolved) *predictor.Resolved {
+		wanted.Identity.Labels.Inherited = map[string]string{"team": "0123456789abcdef"}
+		return wanted
+	}
+	scaled := func(wanted *predictor.Resolved) *predictor.Resolved {
+		wanted.Identity.Scaling = "0123456789abcdef"
+		return wanted
+	}
+	for name, test := range map[string]struct {
+		wanted *predictor.Resolved
+		given  func(*backend.Observation)
+		want   string
+	}{
+		"the same spec":                    {wanted: wants("older", "b", "r9"), want: "r1"},
+		"the spec of another revision":     {wanted: wants("older", "a", "r9"), want: "r1"},
+		"other labels":                     {wanted: labelled(wants("older", "b", "r9")), want: "r1"},
+		"other scaling, in Knative mode":   {wanted: scaled(wants("older", "b", "r9")), want: "r1"},
+		"another model":                    {wanted: wants("older", "c", "r9")},
+		"it names the runtime that it has": {wanted: naming("r1", wants("older", "b", "r1")), want: "r1"},
+		"it names another runtime":         {wanted: naming("r9", wants("older", "b", "r9"))},
+		"two revisions have the model: the very spec comes before other labels": {
+			wanted: labelled(wants("older", "c", "r9")), want: "r3",
+			given: func(o *backend.Observation) {
+				add(o, 3, "c")
+				o.Recorded[3] = backend.Recorded{Identity: labelled(wants("older", "c", "r3")).Identity, Runtime: predictor.RuntimeRef{Name: "r3"}}
+				add(o, 4, "c")
+				o.Rollout.Route.Record.Target = 4
+			},
+		},
+		"two revisions have the model: the last target": {
+			wanted: wants("older", "b", "r9"), want: "r1",
+			given: func(o *backend.Observation) {
+				add(o, 3, "b")
+				o.Recorded[3] = recorded("b", "r3")
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			observed := seen()
+			if test.given != nil {
+				test.given(observed)
+			}
+			if got, found := observed.RuntimeToKeep(test.wanted); got.Name != test.want || found != (test.want != "") {
+				t.Errorf("it keeps %q (%t), want %q", got.Name, found, test.want)
 			}
 		})
 	}

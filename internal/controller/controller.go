@@ -25,6 +25,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/metrics"
 	"github.com/serinus-io/serinus/internal/predictor"
@@ -121,6 +122,7 @@ type pass struct {
 	decision  rollout.Decision
 	written   backend.Written
 	problem   *status.Problem
+	notices   []status.Problem
 	// detour is what keeps nothing but the InferenceService's own host from being served.
 	detour *status.Problem
 	wakeAt time.Time
@@ -131,17 +133,17 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.recoverMode(ctx); err != nil {
 		return err
 	}
+	observed, err := p.backend().Observe(ctx, p.isvc)
+	p.observed = observed
 	if err := p.resolve(ctx); err != nil {
 		return err
 	}
-	observed, err := p.backend().Observe(ctx, p.isvc)
 	if err != nil {
 		if err := p.note(err); err != nil {
 			return fmt.Errorf("observing: %w", err)
 		}
 		return p.report(ctx)
 	}
-	p.observed = observed
 	if observed.UnusableHosts, err = p.unusableHosts(ctx, observed.Hosts); err != nil {
 		return err
 	}
@@ -152,6 +154,9 @@ func (p *pass) run(ctx context.Context) error {
 	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())
 	p.wake(p.decision.WakeAt)
 
+	if err := errors.Join(p.renewCredentials(ctx), p.keepUserSpec()); err != nil {
+		return err
+	}
 	p.written, err = p.backend().Apply(ctx, p.isvc, p.observed, p.decision, p.render)
 	for _, contest := range observed.Contests {
 		p.wake(contest.RetryAt)
@@ -162,9 +167,13 @@ func (p *pass) run(ctx context.Context) error {
 		p.settle()
 	}
 	p.announce(ctx, p.written)
+	p.noteUnaddressed()
 	if err := p.note(err); err != nil {
 		// The status stays what it is, as the next pass is near. Only what lasts is reported.
 		return fmt.Errorf("applying: %w", err)
+	}
+	if err := p.reviewCredentials(ctx); err != nil {
+		return err
 	}
 	if p.settling() {
 		return nil
@@ -172,10 +181,12 @@ func (p *pass) run(ctx context.Context) error {
 	return p.report(ctx)
 }
 
-// identify finds the revision that the spec asks for. One that is to be kept as it is needs its serving runtime no more.
+// identify finds the revision that the spec asks for. That a serving runtime cannot be had is no problem for a revision
+// that is kept without it by the user's wish.
 func (p *pass) identify() {
-	p.observed.Identify(p.wanted, p.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true")
-	if p.wanted != nil && p.wanted.Inputs == "" && p.observed.Rollout.Wanted.Inputs != "" {
+	kept := p.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true"
+	p.observed.Identify(p.wanted, kept)
+	if kept && p.wanted != nil && p.wanted.Inputs == "" && p.observed.Rollout.Wanted.Inputs != "" {
 		p.problem = nil
 	}
 }
@@ -223,6 +234,19 @@ func (p *pass) note(err error) error {
 		}
 	}
 	return errors.Join(transient...)
+}
+
+// noteUnaddressed tells users that there is no Service with KServe's name, and why.
+func (p *pass) noteUnaddressed() {
+	if p.written.Unaddressed == nil {
+		return
+	}
+	p.wake(p.Clock.Now().Add(recheckPeriod))
+	p.notices = append(p.notices, status.Problem{
+		Condition: v1beta1.ConditionIngressReady,
+		Reason:    standard.ReasonPredictorServiceMissing,
+		Message:   "there is no Service for it of KServe's name: " + backend.StableMessage(p.written.Unaddressed.Error()),
+	})
 }
 
 // settling tells whether the gateway is about to take over what this pass, or one just before it, has written. The
@@ -294,6 +318,7 @@ func (p *pass) report(ctx context.Context) error {
 		Decision:         p.decision,
 		Written:          p.written,
 		Problem:          p.problem,
+		Notices:          p.notices,
 		Detour:           p.detour,
 		Ignored:          predictor.WithoutEffect(p.isvc, settings(p.Config, p.mode())),
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/metrics"
+	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -207,6 +208,10 @@ type fakeBackend struct {
 	unusable map[string]bool
 
 	observeErr, createErr, routeErr, otherErr error
+	// unaddressed is why it cannot make the Service with KServe's name.
+	unaddressed error
+	// amended is what it was asked to change on record.
+	amended []backend.Amended
 	// decisions are what it was asked to apply.
 	decisions []rollout.Decision
 }
@@ -255,7 +260,8 @@ func (f *fakeBackend) Apply(ctx context.Context, _ *v1beta1.InferenceService, ob
 	render func(context.Context) (backend.NewRevision, error),
 ) (backend.Written, error) {
 	f.decisions, f.unusable = append(f.decisions, decision), observed.UnusableHosts
-	var written backend.Written
+	written := backend.Written{Unaddressed: f.unaddressed}
+	f.amend(observed.Amended)
 	err := f.createErr
 	if decision.Create && err == nil {
 		err = f.create(ctx, decision.Target, render)
@@ -281,9 +287,24 @@ func (f *fakeBackend) create(ctx context.Context, n rollout.Number, render func(
 		return err
 	}
 	f.revisions = append(f.revisions, rollout.Revision{Number: n, Inputs: revision.Inputs, Recorded: true, Workload: &rollout.Workload{Replicas: 1, Pods: 1}})
-	f.recorded[n] = backend.Recorded{Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime, Created: f.created}
+	f.recorded[n] = backend.Recorded{
+		Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime, Created: f.created,
+		User: revision.User, Template: &revision.Runs.Template,
+	}
 	f.details[n] = backend.Revision{State: v1beta1.Loading, Pods: 1}
 	return nil
+}
+
+func (f *fakeBackend) amend(amended *backend.Amended) {
+	if amended == nil {
+		return
+	}
+	f.amended = append(f.amended, *amended)
+	recorded := f.recorded[amended.Revision]
+	revision := backend.NewRevision{Runs: predictor.Revision{Identity: recorded.Identity, Template: *recorded.Template}, User: recorded.User}
+	revision.Amend(amended.Amendment)
+	recorded.Identity, recorded.Template, recorded.User = revision.Runs.Identity, &revision.Runs.Template, revision.User
+	f.recorded[amended.Revision] = recorded
 }
 
 func (f *fakeBackend) plan(plan rollout.WorkloadPlan) {

@@ -23,6 +23,8 @@ const (
 	reasonRefused                = "RefusedByAPIServer"
 	reasonCredentials            = "CredentialsNotReadable"
 	reasonCredentialsMissing     = "CredentialsNotFound"
+	reasonCredentialsGone        = "CredentialsGone"
+	reasonCredentialsChanged     = "CredentialsChanged"
 	reasonDeploymentMode         = "DeploymentModeNotSupported"
 	reasonDeploymentModeChanged  = "DeploymentModeChanged"
 	reasonHostName               = "HostNameInvalid"

@@ -17,7 +17,8 @@ import (
 )
 
 // resolve finds what the spec asks for. A spec that asks for nothing that could be run becomes a problem, and wanted
-// has no inputs then: what runs, runs on, and no traffic moves.
+// has no inputs then: what runs, runs on, and no traffic moves. A serving runtime is picked anew only for a spec that no
+// revision on record was made from.
 func (p *pass) resolve(ctx context.Context) error {
 	refused, err := p.refuse(ctx)
 	if err != nil {
@@ -31,6 +32,11 @@ func (p *pass) resolve(ctx context.Context) error {
 		return err
 	}
 	p.wanted, err = predictor.Resolve(p.isvc, runtimes, settings(p.Config, p.mode()))
+	if p.wanted != nil && p.observed != nil {
+		if ref, found := p.observed.RuntimeToKeep(p.wanted); found {
+			err = p.wanted.KeepRuntime(ref, runtimes)
+		}
+	}
 	return p.note(err)
 }
 
@@ -65,7 +71,8 @@ func (p *pass) render(ctx context.Context) (backend.NewRevision, error) {
 	if err != nil {
 		return backend.NewRevision{}, err
 	}
-	return backend.NewRevision{Inputs: p.wanted.Inputs, Mode: p.mode(), Runs: runs}, nil
+	user, err := p.wanted.UserSpec(&runs.Template)
+	return backend.NewRevision{Inputs: p.wanted.Inputs, Mode: p.mode(), Runs: runs, User: user}, err
 }
 
 // settings are the operator's, as far as they shape pods.

@@ -6,7 +6,9 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +20,8 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // sklearn is a serving runtime of that image.
@@ -78,6 +82,122 @@ func TestARuntimeThatChanges(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAWayBackNeedsNoRuntime: while the runtime is missing or disabled, percent 0 and the stable's own spec are acted on.
+func TestAWayBackNeedsNoRuntime(t *testing.T) {
+	serving := func(version string, percent *int64) func(*v1beta1.InferenceService) {
+		return func(isvc *v1beta1.InferenceService) {
+			ofFormat("sklearn")(isvc)
+			isvc.Spec.Predictor.Model.RuntimeVersion, isvc.Spec.Predictor.CanaryTrafficPercent = &version, percent
+		}
+	}
+	for lost, lose := range map[string]func(*operator){
+		"deleted": func(o *operator) { o.must(o.server.Delete(t.Context(), sklearn(""))) },
+		"disabled": func(o *operator) {
+			disabled := sklearn("server:1")
+			disabled.Spec.Disabled = new(true)
+			o.must(o.server.Delete(t.Context(), sklearn("")))
+			o.must(o.server.Create(t.Context(), disabled))
+		},
+	} {
+		for name, test := range map[string]struct {
+			way  func(*v1beta1.InferenceService)
+			want string
+		}{
+			"percent 0":                        {serving("2", new(int64(0))), "2:0 1:100"},
+			"a higher percent":                 {serving("2", new(int64(80))), "2:80 1:20"},
+			"the stable's spec":                {serving("1", nil), "1:100"},
+			"the stable's spec with percent 0": {serving("1", new(int64(0))), "1:100"},
+			"a model that nothing has run":     {serving("3", new(int64(0))), "2:50 1:50"},
+		} {
+			t.Run(lost+", "+name, func(t *testing.T) {
+				o := newOperator(t, serving("1", nil))
+				o.must(o.server.Create(t.Context(), sklearn("server:1")))
+				o.settle()
+				o.edit(serving("2", new(int64(50))))
+				o.settle()
+				lose(o)
+				o.settle()
+				if got := shares(o.backend.record.Split, 2, 1); got != "2:50 1:50" {
+					t.Fatalf("the loss alone moves traffic: %s", got)
+				}
+				o.edit(test.way)
+				o.settle()
+				got := shares(o.backend.record.Split, 2, 1)
+				if got != test.want || len(o.backend.revisions) != 2 {
+					t.Errorf("the split is %s, want %s; %d revisions", got, test.want, len(o.backend.revisions))
+				}
+				if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionFalse {
+					t.Errorf("the missing runtime is not reported: Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+				}
+			})
+		}
+	}
+}
+
+// shares are those of the revisions, in this order, without those that are not in the split.
+func shares(split rollout.Split, revisions ...rollout.Number) string {
+	var words []string
+	for _, n := range revisions {
+		if split.Has(n) {
+			words = append(words, fmt.Sprintf("%d:%d", n, split.Percent(n)))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// TestARuntimeThatIsAddedLater moves no service: neither the stable's nor a canary's, nor one whose labels change.
+func TestARuntimeThatIsAddedLater(t *testing.T) {
+	preferred := &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "experiment", Generation: 1}}
+	preferred.Spec = sklearn("experiment:1").Spec
+	namesake := preferred.DeepCopy()
+	namesake.Name = "sklearnserver"
+	for name, added := range map[string]*v1alpha1.ServingRuntime{"of another name": preferred, "of the same name": namesake} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t, ofFormat("sklearn"))
+			o.must(o.server.Create(t.Context(), sklearn("server:1")))
+			o.settle()
+			o.edit(func(isvc *v1beta1.InferenceService) {
+				isvc.Spec.Predictor.Model.RuntimeVersion, isvc.Spec.Predictor.CanaryTrafficPercent = new("2"), new(int64(10))
+			})
+			o.settle()
+			o.must(o.server.Create(t.Context(), added.DeepCopy()))
+			o.settle()
+			if got := shares(o.backend.record.Split, 2, 1); got != "2:10 1:90" || len(o.backend.revisions) != 2 {
+				t.Fatalf("the split is %s; %d revisions", got, len(o.backend.revisions))
+			}
+
+			o.edit(func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataLabel(&isvc.ObjectMeta, "team", "iris") })
+			o.settle()
+			if got := o.backend.recorded[3].Runtime; got.Kind != predictor.ClusterServingRuntimeKind {
+				t.Errorf("with other labels it runs %v", got)
+			}
+			o.edit(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Model.RuntimeVersion = new("3") })
+			o.settle()
+			if got := o.backend.recorded[4].Runtime; got.Kind != predictor.ServingRuntimeKind {
+				t.Errorf("a new spec runs %v", got)
+			}
+		})
+	}
+}
+
+// TestARuntimeThatIsNamedAndNoLonger: to name the runtime that was picked makes no revision, and neither does to stop naming
+// it, also where another would be picked by then.
+func TestARuntimeThatIsNamedAndNoLonger(t *testing.T) {
+	o := newOperator(t, ofFormat("sklearn"), func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Model.Runtime = new("sklearnserver") })
+	o.must(o.server.Create(t.Context(), sklearn("server:1")))
+	o.settle()
+	o.edit(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Model.Runtime = nil })
+	o.settle()
+	added := sklearn("experiment:1")
+	added.Name = "another"
+	added.Spec.SupportedModelFormats[0].Priority = new(int32(9))
+	o.must(o.server.Create(t.Context(), added))
+	o.settle()
+	if len(o.backend.revisions) != 1 {
+		t.Errorf("%d revisions; the newest runs %v", len(o.backend.revisions), o.backend.recorded[2].Runtime)
 	}
 }
 

@@ -46,15 +46,22 @@ type Resolved struct {
 	Identity Identity
 	// Runtime is the serving runtime that was chosen.
 	Runtime RuntimeRef
+	// RuntimeGone says that there are no Inputs only because the serving runtime is
+	// missing or disabled.
+	RuntimeGone bool
 
 	name      string
 	namespace string
 	spec      v1beta1.PredictorSpec // Normalised.
+	written   v1beta1.PredictorSpec // As the user wrote it.
 	source    source
 	metadata  metadata
-	scaling   map[string]string // Nil where it is no part of a revision.
-	runtime   *runtime          // Nil for a predictor with its own containers.
-	settings  Settings
+	// changeCause is the user's note on the last change.
+	changeCause string
+
+	scaling  map[string]string // Nil where it is no part of a revision.
+	runtime  *runtime          // Nil for a predictor with its own containers.
+	settings Settings
 }
 
 // Resolve finds out which revision an InferenceService asks for. Every error is
@@ -74,12 +81,14 @@ func Resolve(isvc *v1beta1.InferenceService, runtimes Runtimes, settings Setting
 		return nil, err
 	}
 	resolved := &Resolved{
-		name:      isvc.Name,
-		namespace: isvc.Namespace,
-		spec:      spec,
-		source:    source,
-		metadata:  propagated(isvc, settings),
-		settings:  settings,
+		name:        isvc.Name,
+		namespace:   isvc.Namespace,
+		spec:        spec,
+		written:     isvc.Spec.Predictor,
+		source:      source,
+		metadata:    propagated(isvc, settings),
+		changeCause: isvc.Annotations[AnnotationChangeCause],
+		settings:    settings,
 	}
 	if settings.Mode == v1beta1.DeploymentModeKnative {
 		resolved.scaling = knativeScaling(isvc)
@@ -88,11 +97,28 @@ func Resolve(isvc *v1beta1.InferenceService, runtimes Runtimes, settings Setting
 	if spec.Model != nil {
 		chosen, err = choose(spec.Model, isvc.Namespace, runtimes)
 	}
-	resolved.identify(chosen)
+	return resolved, resolved.use(chosen, err)
+}
+
+// KeepRuntime has the model served by the runtime of an earlier revision of the
+// same spec, whatever would be picked today. A spec that names its runtime needs
+// the runtime of that name, of whichever kind. Where the runtime cannot be had,
+// what was resolved keeps its SpecInputs only, as after [Resolve].
+func (r *Resolved) KeepRuntime(ref RuntimeRef, runtimes Runtimes) error {
+	chosen, err := keep(ref, r.spec.Model, r.namespace, runtimes)
+	failed := r.use(chosen, err)
+	r.RuntimeGone = r.RuntimeGone || failed != nil && !runtimes.has(ref)
+	return failed
+}
+
+// use completes what was resolved by its serving runtime, or by why there is none.
+func (r *Resolved) use(chosen *runtime, err *Error) error {
+	r.identify(chosen)
+	r.RuntimeGone = err != nil && (err.Reason == v1beta1.RuntimeNotRecognized || err.Reason == v1beta1.RuntimeDisabled)
 	if err != nil {
-		return resolved, err
+		return err
 	}
-	return resolved, nil
+	return nil
 }
 
 // identify fills in everything that tells one revision from another.
@@ -109,6 +135,7 @@ func (r *Resolved) identify(chosen *runtime) {
 		r.Identity.RequestedRuntime = *r.spec.Model.Runtime
 	}
 	r.SpecInputs = r.Identity.specInputs()
+	r.runtime, r.Runtime, r.Inputs = nil, RuntimeRef{}, ""
 	if chosen != nil {
 		r.runtime = chosen
 		r.Runtime = chosen.ref

@@ -42,6 +42,19 @@ func refuseNamed(r *runtime, model *v1beta1.ModelSpec) *refusal {
 	return nil
 }
 
+// refusePicked says why a runtime that was picked for the model earlier is not
+// for it any more, or returns nil. Such a runtime need not allow to be picked
+// again.
+func refusePicked(r *runtime, model *v1beta1.ModelSpec) *refusal {
+	if refused := refuseAny(r); refused != nil {
+		return refused
+	}
+	if refused := refuseFormat(r, model.ModelFormat, r.spec.SupportedModelFormats); refused != nil {
+		return refused
+	}
+	return refuseProtocol(r, protocolOrV1(model))
+}
+
 // refuse says why a runtime cannot be picked for the model, or returns nil.
 func refuse(r *runtime, model *v1beta1.ModelSpec) *refusal {
 	format := model.ModelFormat
@@ -184,16 +197,47 @@ func (f *refusal) asError() *Error {
 	}
 }
 
+// asErrorOfPicked is the error for a runtime that was picked earlier.
+func (f *refusal) asErrorOfPicked() *Error {
+	remedy := f.remedy
+	if remedy == "" {
+		remedy = "have the format added to it"
+	}
+	return &Error{
+		Reason:  f.reason,
+		Field:   modelField + ".modelFormat",
+		Message: fmt.Sprintf("%s, which was picked for this model, %s; %s, or name another in model.runtime", f.runtime, f.text, remedy),
+	}
+}
+
+// pickedIsGone is the error for a runtime that was picked earlier and does not
+// exist any more.
+func pickedIsGone(ref RuntimeRef, all []*runtime) *Error {
+	remedy := "create it again, or install another and name that one in model.runtime"
+	if len(all) > 0 {
+		remedy = fmt.Sprintf("create it again, or name another in model.runtime, such as %s", listed("or", names(all)))
+	}
+	return &Error{
+		Reason:  v1beta1.NoSupportingRuntime,
+		Field:   modelField + ".modelFormat",
+		Message: fmt.Sprintf("%s %q, which was picked for this model, does not exist any more; %s", ref.Kind, ref.Name, remedy),
+	}
+}
+
+// names lists the names of runtimes.
+func names(all []*runtime) []string {
+	found := map[string]bool{}
+	for _, r := range all {
+		found[r.ref.Name] = true
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
 // notThere is the error for a runtime that the spec names and that nobody has.
 func notThere(name, namespace string, all []*runtime) *Error {
 	remedy := "there are no serving runtimes at all; install one"
 	if len(all) > 0 {
-		names := map[string]bool{}
-		for _, r := range all {
-			names[r.ref.Name] = true
-		}
-		remedy = fmt.Sprintf("write %s, or remove the field to have a runtime picked",
-			listed("or", slices.Sorted(maps.Keys(names))))
+		remedy = fmt.Sprintf("write %s, or remove the field to have a runtime picked", listed("or", names(all)))
 	}
 	return &Error{
 		Reason: v1beta1.RuntimeNotRecognized,

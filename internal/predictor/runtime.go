@@ -53,6 +53,10 @@ func (r Runtimes) all() []*runtime {
 	return append(namespaced, cluster...)
 }
 
+func (r Runtimes) has(ref RuntimeRef) bool {
+	return slices.ContainsFunc(r.all(), func(found *runtime) bool { return found.ref == ref })
+}
+
 func considerFirst(a, b *runtime) int {
 	return cmp.Or(
 		cmp.Compare(lowestProtocol(a.spec), lowestProtocol(b.spec)),
@@ -83,7 +87,11 @@ func choose(model *v1beta1.ModelSpec, namespace string, runtimes Runtimes) (*run
 	if model.Runtime != nil {
 		choice = named
 	}
-	chosen, err := choice(model, namespace, all)
+	return usable(choice(model, namespace, all))
+}
+
+// usable refuses a runtime with quantities that no pod can have.
+func usable(chosen *runtime, err *Error) (*runtime, *Error) {
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +112,25 @@ func named(model *v1beta1.ModelSpec, namespace string, all []*runtime) (*runtime
 		return nil, refusal.asError()
 	}
 	return all[index], nil
+}
+
+// keep returns the runtime that an earlier revision of the same model has.
+func keep(ref RuntimeRef, model *v1beta1.ModelSpec, namespace string, runtimes Runtimes) (*runtime, *Error) {
+	all := runtimes.all()
+	index := slices.IndexFunc(all, func(r *runtime) bool { return r.ref == ref })
+	if model.Runtime != nil {
+		if index >= 0 {
+			all = all[index : index+1] // Not a namesake of the other kind.
+		}
+		return usable(named(model, namespace, all))
+	}
+	if index < 0 {
+		return nil, pickedIsGone(ref, all)
+	}
+	if refusal := refusePicked(all[index], model); refusal != nil {
+		return nil, refusal.asErrorOfPicked()
+	}
+	return usable(all[index], nil)
 }
 
 // pick returns the runtime that serves the model best.

@@ -38,6 +38,8 @@ const (
 	keyHFToken            = "HF_TOKEN"
 	keyAzureStorageAccess = "AZURE_STORAGE_ACCESS_KEY"
 
+	envGCSCredentials = "GOOGLE_APPLICATION_CREDENTIALS"
+
 	gcsVolume  = "user-gcp-sa"
 	gcsPath    = "/var/secrets/"
 	hdfsVolume = "hdfs-secrets"
@@ -74,7 +76,7 @@ func (i *initializer) useSecret(secret Secret, settings CredentialSettings) {
 		i.set(s3Environment(secret.Annotations, secret.Public, settings.S3)...)
 	case secret.has(gcsKey):
 		i.mount(secret.volume(gcsVolume), gcsPath)
-		i.set(corev1.EnvVar{Name: "GOOGLE_APPLICATION_CREDENTIALS", Value: gcsPath + gcsKey})
+		i.set(corev1.EnvVar{Name: envGCSCredentials, Value: gcsPath + gcsKey})
 	case slices.ContainsFunc(azureKeys, secret.has):
 		i.useAzure(secret)
 	case secret.has(keyHTTPSHost) && secret.has(keyHTTPSHeaders):

@@ -102,6 +102,11 @@ func listIgnored(ignored []predictor.Problem) string {
 }
 
 func (r *reporter) condition(kind string, v verdict) metav1.Condition {
+	for _, notice := range r.Notices {
+		if notice.Condition == kind && v.status == metav1.ConditionTrue {
+			v.reason, v.message = notice.Reason, v.message+"; "+notice.Message
+		}
+	}
 	return metav1.Condition{
 		Type: kind, Status: v.status, Reason: validReason(v.reason), Message: shortened(v.message),
 		ObservedGeneration: r.InferenceService.Generation,

@@ -38,6 +38,9 @@ type Report struct {
 	Written backend.Written
 	// Problem is what only somebody else can mend; nil where there is none.
 	Problem *Problem
+	// Notices are what users must know and what keeps nothing from being served. Each is added to its condition while that
+	// is True.
+	Notices []Problem
 	// Detour is why the InferenceService could not be given its own host, while its predictor is reached by another; nil
 	// where nothing kept it from that.
 	Detour *Problem

@@ -340,21 +340,25 @@ var _ = Describe("a serving runtime", func() {
 	it := runtimeNamed("ours")
 	speakingV2 := set(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolV2) })
 
-	It("that becomes unfit under a canary moves nothing, and is taken again once it is fit", func(ctx SpecContext) {
+	It("that becomes unfit under a canary moves nothing by itself, leaves the way back open where it is gone, and is taken again once it is fit", func(ctx SpecContext) {
 		var trials []trial
 		for name, how := range map[string]struct {
 			spoil, mend func(*story)
 			want        refusal
+			// wayBack says that a percent counts all the same.
+			wayBack bool
 		}{
 			"deleted": {
 				func(s *story) { Expect(api.Delete(ctx, s.ours())).To(Succeed()) },
 				func(s *story) { Expect(api.Create(ctx, s.ours())).To(Succeed()) },
 				noRuntime(v1beta1.RuntimeNotRecognized, `"ours" is neither a ServingRuntime in namespace`),
+				true,
 			},
 			"disabled": {
 				func(s *story) { s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = new(true) }) },
 				func(s *story) { s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = nil }) },
 				noRuntime(v1beta1.RuntimeDisabled, `ServingRuntime "ours" is disabled; have it enabled, or remove the field to have a runtime picked`),
+				true,
 			},
 			"of another protocol": {
 				func(s *story) {
@@ -366,6 +370,7 @@ var _ = Describe("a serving runtime", func() {
 					s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.ProtocolVersions = s.ours().Spec.ProtocolVersions })
 				},
 				noRuntime(v1beta1.NoSupportingRuntime, "write model.protocolVersion: v1"),
+				false,
 			},
 		} {
 			trials = append(trials, trial{name: name, tell: func(s *story) {
@@ -377,9 +382,17 @@ var _ = Describe("a serving runtime", func() {
 				Expect(err).NotTo(HaveOccurred())
 				how.spoil(s)
 				s.refuses(afterCanary, how.want)
-				By("asking for more in the meantime")
-				s.apply(model(2), percent(80), it, speakingV2)
-				s.refuses(afterCanary, how.want)
+				splits := []string{"1:100", "2:10 1:90"}
+				if how.wayBack {
+					By("asking for less in the meantime")
+					s.apply(model(2), percent(0), it, speakingV2)
+					s.refuses([4]string{"100", "0", revision(1), revision(2)}, how.want)
+					splits = append(splits, "2:0 1:100", "2:10 1:90")
+				} else {
+					By("asking for more in the meantime")
+					s.apply(model(2), percent(80), it, speakingV2)
+					s.refuses(afterCanary, how.want)
+				}
 				s.apply(model(2), percent(10), it, speakingV2)
 				s.refuses(afterCanary, how.want)
 
@@ -387,7 +400,7 @@ var _ = Describe("a serving runtime", func() {
 				s.prints("True", "90", "10", revision(1), revision(2))
 				s.becomesWorld(before, "once it is fit")
 				Expect(s.pods(2)).To(Equal(pods))
-				s.history("1:100", "2:10 1:90")
+				s.history(splits...)
 			}})
 		}
 		together(ctx, trials)

@@ -7,6 +7,7 @@ package history
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +17,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -71,7 +74,10 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 func (h History) Recorded() map[rollout.Number]backend.Recorded {
 	all := map[rollout.Number]backend.Recorded{}
 	for n, revision := range h.Revisions {
-		recorded := backend.Recorded{Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime}
+		recorded := backend.Recorded{
+			Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime,
+			User: revision.User, Template: &revision.Runs.Template,
+		}
 		if record := h.Records[n]; record != nil {
 			recorded.Created = record.CreationTimestamp.Time
 		}
@@ -124,6 +130,32 @@ func (w Writer) Record(ctx context.Context, n rollout.Number, revision backend.N
 	return w.Send(ctx, marks)
 }
 
+// Amend stores an amendment of a recorded revision. No workload may follow it before it is stored.
+func (w Writer) Amend(ctx context.Context, amended *backend.Amended) error {
+	if amended == nil || w.Records[amended.Revision] == nil {
+		return nil
+	}
+	n := amended.Revision
+	revision, record := w.Revisions[n], w.Records[n].DeepCopy()
+	revision.Amend(amended.Amendment)
+	text, err := json.Marshal(revision.Amendment)
+	if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"annotations": map[string]string{objects.AnnotationAmended: string(text)}, "resourceVersion": record.ResourceVersion,
+	}})
+	if err != nil {
+		return err
+	}
+	err = w.Store.Client.Patch(ctx, record, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
+	if err != nil {
+		return fmt.Errorf("patching ControllerRevision %q: %w", record.Name, err)
+	}
+	w.Revisions[n], w.Records[n] = revision, record
+	return nil
+}
+
 // Mend puts back what somebody has taken off the records that there are.
 func (w Writer) Mend(ctx context.Context) error {
 	var failures []error
@@ -161,6 +193,13 @@ func (w Writer) marksOf(record *appsv1.ControllerRevision, n rollout.Number) (*u
 	}
 	if retry := w.Retry(n); retry != (Retry{}) {
 		annotations[AnnotationRetry] = retry.encode()
+	}
+	if amendment := w.Revisions[n].Amendment; amendment != (backend.Amendment{}) {
+		text, err := json.Marshal(amendment)
+		if err != nil {
+			return nil, err
+		}
+		annotations[objects.AnnotationAmended] = string(text)
 	}
 	if len(annotations) > 0 {
 		marks.SetAnnotations(annotations)

@@ -14,6 +14,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -30,6 +31,9 @@ func Encode(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.N
 		Revision:   int64(n),
 	}
 	record.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs}
+	if revision.User != nil && revision.User.ChangeCause != "" {
+		record.Annotations[predictor.AnnotationChangeCause] = revision.User.ChangeCause
+	}
 	return record, nil
 }
 
@@ -55,6 +59,10 @@ func Decode(record *appsv1.ControllerRevision) (backend.NewRevision, error) {
 	}
 	if revision.Inputs == "" || revision.Runs.Port == 0 || len(revision.Runs.Template.Spec.Containers) == 0 {
 		return backend.NewRevision{}, fmt.Errorf("decoding ControllerRevision %q: it does not say what the revision runs", record.Name)
+	}
+	var amendment backend.Amendment
+	if err := json.Unmarshal([]byte(record.Annotations[objects.AnnotationAmended]), &amendment); err == nil {
+		revision.Amend(amendment)
 	}
 	return revision, nil
 }

@@ -58,12 +58,15 @@ func (b *Backend) Apply(
 		Contested: observed.NoteContest,
 	}
 	w.history = history.Writer{History: found.History, Writer: w.objects}
+	if err := w.history.Amend(ctx, observed.Amended); err != nil {
+		return w.written, err
+	}
 	failures := []error{w.create(ctx, render), w.mendRecords(ctx)}
 	if !b.Installed() {
 		return w.written, errors.Join(failures...)
 	}
 	routed := w.writeService(ctx)
-	failures = append(failures, routed, w.protect(ctx), w.retry(ctx), w.writeEntrance(ctx))
+	failures = append(failures, routed, w.protect(ctx), w.retry(ctx), w.renew(ctx), w.writeEntrance(ctx))
 	if routed == nil {
 		failures = append(failures, w.retire(ctx))
 	}
@@ -218,6 +221,10 @@ func (w *writer) takeBack(ctx context.Context, made *servingv1.Service, there ob
 func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, casting bool, err error) {
 	wanted = w.dressed(w.found.service.DeepCopy())
 	wanted.Spec.Traffic = w.traffic().targets(w.isvc.Name)
+	if aside, found := w.templateAside(); found {
+		wanted.Spec.Template = aside
+		return wanted, true, nil
+	}
 	n, revision, missing := w.mould()
 	if !missing {
 		return wanted, w.freeTemplate(wanted), nil

@@ -70,8 +70,10 @@ const (
 
 // cluster is an API server that holds one InferenceService, and hands that do what Knative does.
 type cluster struct {
-	t      *testing.T
-	scheme *runtime.Scheme
+	// amended is what the next pass changes on record.
+	amended *backend.Amended
+	t       *testing.T
+	scheme  *runtime.Scheme
 	// server is what everybody but the backend reads and writes through.
 	server  client.WithWatch
 	backend *Backend

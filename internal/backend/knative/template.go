@@ -46,6 +46,9 @@ func templateOf(isvc *v1beta1.InferenceService, n rollout.Number, revision backe
 	maps.Copy(template.Labels, objects.Meta(isvc, "", n).Labels)
 	maps.Copy(template.Annotations, pods.Annotations)
 	template.Annotations[objects.AnnotationInputs] = revision.Inputs
+	if revision.Amendment.Download != nil {
+		template.Annotations[objects.AnnotationDownload] = revision.DownloadDigest()
+	}
 	template.Annotations[serving.RevisionPreservedAnnotationKey] = "true"
 	return template
 }

@@ -57,6 +57,7 @@ func (u user) pass() (*backend.Observation, rollout.Decision, error) {
 	observed.Identify(wanted, false)
 	policy := rollout.Policy{DrainPeriod: 30 * time.Second, CapacityHold: 5 * time.Minute, HistoryLimit: 10}
 	decision := rollout.Decide(observed.Rollout, policy, u.now)
+	observed.Amended, u.amended = u.amended, nil
 	_, err = u.backend.Apply(u.t.Context(), isvc, observed, decision, func(context.Context) (backend.NewRevision, error) {
 		runs, err := wanted.Render(predictor.Credentials{})
 		return backend.NewRevision{Inputs: wanted.Inputs, Runs: runs}, err

@@ -25,6 +25,10 @@ const (
 	AnnotationRecord = OwnPrefix + "record"
 	// AnnotationInputs is the identity of a revision, on all that belongs to it.
 	AnnotationInputs = OwnPrefix + "inputs"
+	// AnnotationAmended is what has changed on record of a revision since it was made.
+	AnnotationAmended = OwnPrefix + "amended"
+	// AnnotationDownload stands, on what runs a revision, for how a revision gets its model, where that has changed since it was made.
+	AnnotationDownload = OwnPrefix + "download"
 )
 
 // InferenceServiceKind is the kind of the owner of everything that the operator makes.

@@ -32,7 +32,7 @@ import (
 //  2. Workloads come up. More capacity never hurts.
 //  3. The route is written, weights and rollout record in one, under the resource version that the decision was taken
 //     on. A decision on an old view fails here. It only gives weight to what was seen ready.
-//  4. The tag hosts follow.
+//  4. The tag hosts follow, and the Service with KServe's name once the gateway serves another split.
 //  5. Workloads retire, and old records go. The decision asks for it only when it changes no route, and it is
 //     confirmed against the API server that the route and the spec are still those that were observed.
 //
@@ -55,10 +55,14 @@ func (b *Backend) Apply(
 	}
 	w.objects = objects.Writer{Store: &b.Store, InferenceService: isvc, Sent: w.noteSent, Contested: observed.NoteContest}
 	w.history = history.Writer{History: found.History, Writer: w.objects}
+	if err := w.history.Amend(ctx, observed.Amended); err != nil {
+		return w.written, err
+	}
 	failures := []error{w.create(ctx, render), w.mendRecords(ctx), w.runWorkloads(ctx)}
 	routed := w.writeRoutes(ctx)
-	failures = append(failures, routed, w.localAddress(ctx))
-	if routed == nil {
+	addressed := w.predictorAddress(ctx)
+	failures = append(failures, routed, w.localAddress(ctx), addressed)
+	if routed == nil && addressed == nil {
 		failures = append(failures, w.retire(ctx))
 	}
 	return w.written, errors.Join(failures...)
@@ -125,12 +129,17 @@ func (w *writer) runWorkloads(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// revision is what is on record of a revision or, where that cannot be read, what its Deployment says.
+// revision returns the recorded revision or, where its record cannot be read, what its Deployment says. Pods that serve are
+// not restarted for credentials that were recorded a moment before they became ready.
 func (w *writer) revision(n rollout.Number) (revision backend.NewRevision, known bool) {
-	if revision, known = w.found.Revisions[n]; known {
+	revision, known = w.found.Revisions[n]
+	deployment := w.found.deployments[n]
+	late := revision.Amendment.Download != nil && deployment != nil && w.found.ready(n) > 0 &&
+		deployment.Annotations[objects.AnnotationDownload] != revision.DownloadDigest()
+	if known && !late {
 		return revision, true
 	}
-	if deployment := w.found.deployments[n]; deployment != nil {
+	if deployment != nil {
 		return revisionOf(deployment, w.found.services[n]), true
 	}
 	return backend.NewRevision{}, false

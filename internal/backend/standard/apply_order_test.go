@@ -30,6 +30,7 @@ func TestOrderOfWrites(t *testing.T) {
 				apply HorizontalPodAutoscaler sklearn-iris-predictor-00001
 				apply HTTPRoute sklearn-iris
 				apply HTTPRoute latest-sklearn-iris-predictor
+				apply Service sklearn-iris-predictor
 			`,
 		},
 		{
@@ -56,6 +57,7 @@ func TestOrderOfWrites(t *testing.T) {
 			want: `
 				apply HTTPRoute sklearn-iris
 				delete HTTPRoute prev-sklearn-iris-predictor
+				apply Service sklearn-iris-predictor
 				apply Deployment sklearn-iris-predictor-00001-deployment
 				delete HorizontalPodAutoscaler sklearn-iris-predictor-00001
 				apply Deployment sklearn-iris-predictor-00001-deployment
@@ -72,6 +74,7 @@ func TestOrderOfWrites(t *testing.T) {
 				apply HTTPRoute sklearn-iris
 				apply HTTPRoute sklearn-iris
 				apply HTTPRoute prev-sklearn-iris-predictor
+				apply Service sklearn-iris-predictor
 			`,
 		},
 		{

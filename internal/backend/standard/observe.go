@@ -36,8 +36,10 @@ type children struct {
 	endpoints   map[rollout.Number]int // Ready endpoints.
 	// localService leads from inside the cluster to the local gateway.
 	localService *corev1.Service
-	route        *gatewayv1.HTTPRoute
-	tagRoutes    map[string]*gatewayv1.HTTPRoute
+	// predictorService has KServe's name and leads to one revision.
+	predictorService *corev1.Service
+	route            *gatewayv1.HTTPRoute
+	tagRoutes        map[string]*gatewayv1.HTTPRoute
 	// gateways are those that the routes name, or are to name.
 	gateways gateway.Gateways
 }
@@ -83,8 +85,12 @@ func (b *Backend) readWorkloads(ctx context.Context, isvc *v1beta1.InferenceServ
 		}
 	}
 	for _, service := range objects.Pointers(services.Items) {
-		if service.Name == isvc.Name && objects.Mine(isvc, service, "Service") == nil {
+		switch {
+		case objects.Mine(isvc, service, "Service") != nil:
+		case service.Name == isvc.Name:
 			found.localService = service
+		case service.Name == backend.PredictorName(isvc.Name):
+			found.predictorService = service
 		}
 	}
 	err := objects.Collect(isvc, deploymentKind, deploymentNumber, objects.Pointers(deployments.Items), found.deployments)

@@ -20,10 +20,16 @@ import (
 // defaultPort is where a server listens that names no port.
 const defaultPort = 8080
 
-// summarise is all of a revision but its pod template. The Deployment carries it, so that a record that somebody has
-// deleted can be written again as it was.
+// longestSummary is what fits well into an annotation.
+const longestSummary = 128 << 10
+
+// summarise encodes a revision without its pod template, and without a long user spec. The Deployment carries it, so that a
+// deleted record can be restored.
 func summarise(revision backend.NewRevision) string {
 	revision.Runs.Template = corev1.PodTemplateSpec{}
+	if revision.Amendment.User != nil || revision.User != nil && len(revision.User.Predictor) > longestSummary {
+		revision.User = nil
+	}
 	data, err := json.Marshal(revision)
 	if err != nil {
 		panic(fmt.Sprintf("encoding a revision without its pods: %v", err)) // Strings and numbers always encode.

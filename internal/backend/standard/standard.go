@@ -67,6 +67,9 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		Mode:      found.mode(),
 		Private:   found,
 	}
+	if found.predictorService != nil && observation.Addresses.Local == "" {
+		observation.Addresses.Local = "http://" + b.Config.Ingress.ClusterHost(backend.PredictorName(isvc.Name), isvc.Namespace)
+	}
 	for _, revision := range observation.Rollout.Revisions {
 		if revision.Workload != nil {
 			observation.Revisions[revision.Number] = revisionDetail(found.deployments[revision.Number], found.pods[revision.Number])

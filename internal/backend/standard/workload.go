@@ -81,10 +81,14 @@ func (s scaling) replicas(current int, plan rollout.WorkloadPlan) int {
 	}
 }
 
-// deployment runs a revision. Its pod template never changes: another one is another revision.
+// deployment runs a revision. Once it has been ready, its pod template never changes: another one is another revision.
 func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision, replicas int, deadline time.Duration) *appsv1.Deployment {
 	meta := objects.Meta(isvc, deploymentName(isvc.Name, n), n)
 	meta.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs, annotationRevision: summarise(revision)}
+	if revision.Amendment.Download != nil {
+		// A variable that is only taken away would not be missed.
+		meta.Annotations[objects.AnnotationDownload] = revision.DownloadDigest()
+	}
 	return &appsv1.Deployment{
 		ObjectMeta: objects.WithUserLabels(meta, revision.Runs.Template.Labels),
 		Spec: appsv1.DeploymentSpec{

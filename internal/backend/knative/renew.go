@@ -1,0 +1,65 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"context"
+
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// outdated returns a revision that is to run with credentials that have come since Knative created it; 0 where there is
+// none. A Knative Revision cannot be changed, nor the template under the same name. So the template has to name another
+// revision before this one can be deleted and created anew.
+func (w *writer) outdated() rollout.Number {
+	for _, plan := range w.decision.Workloads {
+		made, recorded := w.found.made[plan.Revision], w.history.Revisions[plan.Revision]
+		if plan.Action != rollout.Run || made == nil || made.IsReady() || w.isOffered(plan.Revision) {
+			continue
+		}
+		if digest := recorded.DownloadDigest(); digest != "" && made.Annotations[objects.AnnotationDownload] != digest {
+			return plan.Revision
+		}
+	}
+	return 0
+}
+
+// isOffered reports whether a revision is the stable or in the split.
+func (w *writer) isOffered(n rollout.Number) bool {
+	record := w.decision.Record
+	return record != nil && (record.Stable == n || record.Split.Has(n))
+}
+
+// templateAside returns the template of the stable while the template names a revision that is outdated.
+func (w *writer) templateAside() (template servingv1.RevisionTemplateSpec, found bool) {
+	n := w.outdated()
+	if n == 0 || w.decision.Record == nil || !w.found.casts(w.isvc, n) {
+		return template, false
+	}
+	stable := w.decision.Record.Stable
+	revision, known := w.history.Revisions[stable]
+	if !known || stable == n || w.found.made[stable] == nil {
+		return template, false
+	}
+	return w.template(stable, revision), true
+}
+
+// renew deletes a revision that is outdated, which has never been ready. It is created anew with the next template. Where
+// nothing has ever been served, the whole Knative Service is.
+func (w *writer) renew(ctx context.Context) error {
+	n := w.outdated()
+	switch {
+	case n == 0:
+		return nil
+	case w.decision.Record == nil:
+		return w.deleteConfirmed(ctx, w.found.service)
+	case w.found.casts(w.isvc, n):
+		return nil
+	default:
+		return w.deleteConfirmed(ctx, w.found.made[n])
+	}
+}

@@ -1,0 +1,84 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package knative
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// downloaded has the model be downloaded.
+func downloaded(isvc *v1beta1.InferenceService) {
+	isvc.Spec.Predictor.Containers[0].Env = []corev1.EnvVar{{Name: "STORAGE_URI", Value: "s3://models/iris"}}
+}
+
+// endpointOf is the variable that the storage initializer of a revision has.
+func endpointOf(made *servingv1.Revision) string {
+	for _, container := range made.Spec.InitContainers {
+		for _, variable := range container.Env {
+			if variable.Name == "AWS_ENDPOINT_URL" {
+				return variable.Value
+			}
+		}
+	}
+	return ""
+}
+
+// renewed gives a revision on record another endpoint.
+func (u user) renewed(n rollout.Number) *backend.Amended {
+	u.t.Helper()
+	observed, err := u.backend.Observe(u.t.Context(), u.isvc())
+	u.must(err)
+	download := *predictor.DownloadOf(observed.Recorded[n].Template)
+	download.Env = []corev1.EnvVar{{Name: "AWS_ENDPOINT_URL", Value: "http://store"}}
+	return &backend.Amended{Revision: n, Amendment: backend.Amendment{Download: &download}}
+}
+
+// TestCredentialsThatComeLater: a Knative Revision cannot be changed, so one that has never been ready is created anew
+// under its name, and what serves is not touched.
+func TestCredentialsThatComeLater(t *testing.T) {
+	for name, test := range map[string]struct {
+		n      rollout.Number
+		before func(user)
+		want   string
+	}{
+		"of the first deployment": {1, func(user) {}, "1:100"},
+		"of a canary":             {2, func(u user) { u.rollOut("v1", promote, downloaded) }, "2:10 1:90"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUser(t)
+			test.before(u)
+			first := ""
+			if test.n > 1 {
+				first = string(u.revision(1).UID)
+			}
+			u.broken[test.n] = true
+			u.rollOut("v2", 10, downloaded)
+			if got := endpointOf(u.revision(test.n)); got != "" {
+				t.Fatalf("it has the endpoint %q already", got)
+			}
+			u.amended = u.renewed(test.n)
+			u.settle()
+			if got := endpointOf(u.revision(test.n)); got != "http://store" {
+				t.Errorf("its endpoint is %q", got)
+			}
+			u.broken[test.n] = false
+			u.settle()
+			u.wantTraffic(test.want)
+			if test.n > 1 && string(u.revision(1).UID) != first {
+				t.Error("the stable was created anew")
+			}
+			if writes := u.settle(); len(writes) > 0 {
+				t.Errorf("it goes on writing: %v", writes)
+			}
+		})
+	}
+}

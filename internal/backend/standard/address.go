@@ -1,0 +1,92 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// ReasonPredictorServiceMissing says, in a condition that stays True, that there is no Service with KServe's name for the
+// predictor.
+const ReasonPredictorServiceMissing = "PredictorServiceMissing"
+
+// predictorPort is the port by which clients of KServe know the Service of a predictor, beside port 80.
+const predictorPort = 8080
+
+// predictorAddress keeps the Service that has KServe's name for the predictor. It leads to the revision with the largest
+// share that clients get, so it follows the gateway: it changes after the route was accepted, and before the revision that
+// it has led to is drained. While there is no such revision, it is not changed.
+//
+// Nothing depends on it but the clients that use it: where it cannot be created, that is reported and keeps nothing else.
+func (w *writer) predictorAddress(ctx context.Context) error {
+	current := w.found.predictorService
+	if w.decision.Record == nil || current == nil && w.isUnaddressed() {
+		return nil
+	}
+	n := largest(w.decision)
+	revision, known := w.revision(n)
+	if !known {
+		return nil
+	}
+	err := w.objects.Apply(ctx, predictorService(w.isvc, n, revision), objects.OrNil(current), objects.SharedLists)
+	conflict := (*backend.ConflictError)(nil)
+	if current == nil && (errors.As(err, &conflict) || backend.IsRefusal(err)) {
+		w.written.Unaddressed = err
+		return nil
+	}
+	return err
+}
+
+// isUnaddressed reports whether the InferenceService is settled and has never had the Service, because an earlier version
+// has made it so. It gets the Service with its next change: an upgrade must not write.
+func (w *writer) isUnaddressed() bool {
+	said := w.isvc.Status
+	ingress := apimeta.FindStatusCondition(said.Conditions, v1beta1.ConditionIngressReady)
+	refused := ingress != nil && ingress.Reason == ReasonPredictorServiceMissing
+	return w.decision.Programmed && said.ObservedGeneration == w.isvc.Generation && said.Address == nil && !refused
+}
+
+// largest returns the revision with the largest share, on a tie the stable; 0 where nothing is served. Before the gateway
+// has accepted the first route, what that route says counts.
+func largest(decision rollout.Decision) rollout.Number {
+	split, stable := decision.Served, decision.Record.Stable
+	if split.IsEmpty() {
+		split = decision.Record.Split
+	}
+	best, most := stable, split.Percent(stable)
+	for _, share := range split.Shares() {
+		if share.Percent > most {
+			best, most = share.Revision, share.Percent
+		}
+	}
+	if most == 0 {
+		return 0
+	}
+	return best
+}
+
+// predictorService selects the pods of one revision: a Service has no weights.
+func predictorService(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) *corev1.Service {
+	ports := service(isvc, n, revision).Spec.Ports
+	if !slices.ContainsFunc(ports, func(p corev1.ServicePort) bool { return p.Port == predictorPort }) {
+		port := ports[0]
+		port.Name, port.Port, port.TargetPort = servicePortName+"-kserve", predictorPort, intstr.FromInt32(revision.Runs.Port)
+		ports = append(ports, port)
+	}
+	return &corev1.Service{
+		ObjectMeta: objects.Meta(isvc, backend.PredictorName(isvc.Name), 0),
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeClusterIP, Selector: selector(isvc, n), Ports: ports},
+	}
+}

@@ -1,0 +1,185 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+const predictorName = isvcName + "-predictor"
+
+// leadsTo is the revision that the Service with KServe's name selects; 0 where there is no Service.
+func (c *cluster) leadsTo() rollout.Number {
+	c.t.Helper()
+	service := &corev1.Service{}
+	if !c.has(predictorName, service) {
+		return 0
+	}
+	return backend.RevisionNumber(isvcName, service.Spec.Selector[v1beta1.LabelRevision])
+}
+
+func TestThePredictorServiceLeadsToTheLargestShare(t *testing.T) {
+	c := newCluster(t)
+	for _, step := range []struct {
+		inputs  string
+		percent int64
+		want    rollout.Number
+	}{
+		{"a", -1, 1}, {"b", 10, 1}, {"b", 50, 1}, {"b", 51, 2}, {"b", -1, 2}, {"b", 0, 1}, {"c", 0, 1},
+	} {
+		c.rollOut(step.inputs, step.percent)
+		if got := c.leadsTo(); got != step.want {
+			t.Fatalf("with %s at %d it leads to revision %d, want %d", step.inputs, step.percent, got, step.want)
+		}
+	}
+	service := &corev1.Service{}
+	c.get(predictorName, service)
+	for _, port := range service.Spec.Ports {
+		if port.TargetPort.IntVal != 8080 || port.Port != 80 && port.Port != 8080 {
+			t.Errorf("it has the port %v", port)
+		}
+	}
+	if len(service.Spec.Ports) != 2 || service.Labels[v1beta1.LabelRevision] != "" {
+		t.Errorf("ports %v, labels %v", service.Spec.Ports, service.Labels)
+	}
+	observed, err := c.observe()
+	c.must(err)
+	if got, want := observed.Addresses.Local, "http://sklearn-iris-predictor.kserve-test.svc.cluster.local"; got != want {
+		t.Errorf("the address is %q, want %q", got, want)
+	}
+}
+
+// TestThePredictorServiceFollowsTheGateway: it changes once the route is accepted, and before what it led to is drained.
+func TestThePredictorServiceFollowsTheGateway(t *testing.T) {
+	c := newCluster(t)
+	c.rollOut("a", -1)
+	c.rollOut("b", 10)
+	c.deaf = true
+	c.ask("b", -1)
+	for range 3 {
+		_, err := c.pass()
+		c.must(err)
+		c.others()
+	}
+	if c.served().Percent(2) != 100 || c.leadsTo() != 1 {
+		t.Fatalf("before the gateway has accepted %v it leads to revision %d", c.served(), c.leadsTo())
+	}
+	c.deaf = false
+	writes := c.settle()
+	service := slices.Index(writes, write{"apply", "Service", predictorName})
+	drain := slices.Index(writes, write{"apply", "Deployment", deploymentName(isvcName, 1)})
+	if c.leadsTo() != 2 || service < 0 || drain < service {
+		t.Errorf("it leads to revision %d, after\n%s", c.leadsTo(), said(writes))
+	}
+}
+
+// TestNothingIsDrainedThatThePredictorServiceLeadsTo, while the API server does not take its change.
+func TestNothingIsDrainedThatThePredictorServiceLeadsTo(t *testing.T) {
+	c := newCluster(t)
+	c.rollOut("a", -1)
+	c.intercept = func(w write, do func() error) error {
+		if w.name == predictorName {
+			return errors.New("the API server is away")
+		}
+		return do()
+	}
+	c.ask("b", -1)
+	for range 20 {
+		_, _ = c.pass()
+		c.others()
+		c.now = c.now.Add(c.policy.DrainPeriod)
+	}
+	if c.served().Percent(2) != 100 || c.replicas(1) == 0 {
+		t.Errorf("the split is %v, and revision 1 has %d replicas", c.served(), c.replicas(1))
+	}
+	c.intercept = nil
+	c.settle()
+	if c.leadsTo() != 2 {
+		t.Errorf("it leads to revision %d", c.leadsTo())
+	}
+}
+
+// TestAPredictorServiceThatCannotBeCreated keeps nothing else, and is reported.
+func TestAPredictorServiceThatCannotBeCreated(t *testing.T) {
+	for name, given := range map[string]func(*cluster){
+		"it is the user's own": func(c *cluster) {
+			c.must(c.server.Create(c.t.Context(), &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: predictorName}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "mine"}},
+			}))
+		},
+		"it is over a quota": func(c *cluster) {
+			c.intercept = func(w write, do func() error) error {
+				if w.name == predictorName {
+					return apierrors.NewForbidden(schema.GroupResource{Resource: "services"}, predictorName, errors.New("exceeded quota"))
+				}
+				return do()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			given(c)
+			c.ask("a", -1)
+			for range 3 {
+				_, err := c.pass()
+				c.must(err)
+				c.others()
+			}
+			observed, err := c.observe()
+			c.must(err)
+			written, err := c.backend.Apply(t.Context(), c.isvc(), observed, rollout.Decide(observed.Rollout, c.policy, c.now), c.render)
+			if err != nil || written.Unaddressed == nil || observed.Addresses.Local != "" {
+				t.Errorf("error %v, reported %v, address %q", err, written.Unaddressed, observed.Addresses.Local)
+			}
+			if got := c.served(); !got.Equal(rollout.All(1)) {
+				t.Errorf("the split is %v", got)
+			}
+			service := &corev1.Service{}
+			if c.has(predictorName, service) && service.Spec.Selector["app"] != "mine" {
+				t.Errorf("the user's Service has become %v", service.Spec)
+			}
+		})
+	}
+}
+
+// TestASettledInferenceServiceOfAnEarlierVersion gets the Service with its next change, not by an upgrade.
+func TestASettledInferenceServiceOfAnEarlierVersion(t *testing.T) {
+	c := newCluster(t)
+	c.rollOut("a", -1)
+	c.remove(predictorName, &corev1.Service{})
+	isvc := c.isvc()
+	isvc.Status.ObservedGeneration = isvc.Generation
+	c.must(c.server.Status().Update(t.Context(), isvc))
+	if writes := c.settle(); len(writes) > 0 || c.leadsTo() != 0 {
+		t.Errorf("it has written %v", writes)
+	}
+
+	isvc = c.isvc()
+	isvc.Status.Address = &v1beta1.Address{URL: "http://sklearn-iris-predictor"}
+	c.must(c.server.Status().Update(t.Context(), isvc))
+	c.settle()
+	if c.leadsTo() != 1 {
+		t.Error("a Service that was deleted by hand does not come back")
+	}
+
+	c.remove(predictorName, &corev1.Service{})
+	isvc = c.isvc()
+	isvc.Status.Address = nil
+	c.must(c.server.Status().Update(t.Context(), isvc))
+	c.rollOut("b", 10)
+	if c.leadsTo() != 1 {
+		t.Error("the next change does not bring it")
+	}
+}

@@ -1,0 +1,117 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"encoding/json"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/history"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// variables are those of the storage initializer of a revision.
+func (c *cluster) variables(n rollout.Number) []corev1.EnvVar {
+	c.t.Helper()
+	deployment := &appsv1.Deployment{}
+	c.get(deploymentName(isvcName, n), deployment)
+	return deployment.Spec.Template.Spec.InitContainers[0].Env
+}
+
+// amend has one pass amend a recorded revision.
+func (c *cluster) amend(amended backend.Amended) error {
+	c.t.Helper()
+	observed, err := c.observe()
+	c.must(err)
+	observed.Amended = &amended
+	return c.applyDecision(observed, rollout.Decide(observed.Rollout, c.policy, c.now))
+}
+
+func download(variables ...corev1.EnvVar) *predictor.Download {
+	revision := newRevision()
+	download := predictor.DownloadOf(&revision.Runs.Template)
+	download.Env = variables
+	return download
+}
+
+// TestCredentialsThatComeLater reach the pods of a target that has never been ready, also where a variable only goes, and
+// stay after everything but the API server has forgotten them.
+func TestCredentialsThatComeLater(t *testing.T) {
+	c := newCluster(t)
+	c.rollOut("a", -1)
+	c.unready[2] = true
+	c.rollOut("b", 10)
+	endpoint := corev1.EnvVar{Name: "AWS_ENDPOINT_URL", Value: "http://store"}
+	c.must(c.amend(backend.Amended{Revision: 2, Amendment: backend.Amendment{Download: download(endpoint)}}))
+	c.settle()
+	if got := c.variables(2); len(got) != 1 || got[0] != endpoint {
+		t.Fatalf("its variables are %v", got)
+	}
+	if got := c.variables(1); len(got) != 0 {
+		t.Errorf("those of the stable are %v", got)
+	}
+	if writes := c.settle(); len(writes) > 0 {
+		t.Errorf("it goes on writing: %v", writes)
+	}
+	c.must(c.amend(backend.Amended{Revision: 2, Amendment: backend.Amendment{Download: download()}}))
+	c.settle()
+	if got := c.variables(2); len(got) != 0 {
+		t.Errorf("its variables are %v", got)
+	}
+	c.unready[2] = false
+	c.settle()
+	if got := c.served(); !got.Equal(split(t, 2, 10, 1, 90)) {
+		t.Errorf("the split is %v", got)
+	}
+}
+
+// TestPodsThatServeAreNotRestartedForCredentials that were recorded a moment before they became ready.
+func TestPodsThatServeAreNotRestartedForCredentials(t *testing.T) {
+	c := newCluster(t)
+	c.rollOut("a", -1)
+	c.must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{Download: download(corev1.EnvVar{Name: "A", Value: "b"})}}))
+	c.settle()
+	if got := c.variables(1); len(got) != 0 {
+		t.Errorf("its variables are %v", got)
+	}
+}
+
+// TestWhatTheUserWroteIsKept with the revision, and added beside the rest of a record that lacks it.
+func TestWhatTheUserWroteIsKept(t *testing.T) {
+	user := &predictor.UserSpec{
+		Predictor: json.RawMessage(`{"model":{"modelFormat":{"name":"sklearn"}}}`), RequestedRuntime: "ours",
+		ModelURI: "gs://models/iris", ChangeCause: "a better one",
+	}
+	record, err := history.Encode(newInferenceService(), 2, newRevision(func(r *backend.NewRevision) { r.User = user }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := record.Annotations["kubernetes.io/change-cause"]; got != user.ChangeCause {
+		t.Errorf("the change cause is %q", got)
+	}
+	decoded, err := history.Decode(record)
+	if err != nil || decoded.User == nil || string(decoded.User.Predictor) != string(user.Predictor) || decoded.User.ModelURI != user.ModelURI {
+		t.Errorf("read back, it is %v (%v)", decoded.User, err)
+	}
+
+	c := newCluster(t)
+	c.rollOut("a", -1)
+	before := len(c.writes)
+	c.must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{User: user}}))
+	c.settle()
+	if writes := c.writes[before:]; len(writes) > 1 { // The Deployment's summary of the revision; the cluster notes no patches.
+		t.Errorf("it has written\n%s", said(writes))
+	}
+	observed, err := c.observe()
+	c.must(err)
+	recorded := observed.Recorded[1]
+	if recorded.User == nil || recorded.User.ModelURI != user.ModelURI || recorded.Identity.RequestedRuntime != "ours" {
+		t.Errorf("it is on record as %v, %v", recorded.User, recorded.Identity)
+	}
+}

@@ -1,0 +1,240 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/standard"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+var s3Keys = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+// lists has the ServiceAccount list these Secrets.
+func (o *operator) lists(account string, secrets ...string) {
+	o.t.Helper()
+	found := serviceAccount(account, secrets...)
+	if err := o.server.Create(o.t.Context(), found); apierrors.IsAlreadyExists(err) {
+		o.must(o.server.Update(o.t.Context(), found))
+	} else {
+		o.must(err)
+	}
+}
+
+func (o *operator) downloadOf(n rollout.Number) *predictor.Download {
+	o.t.Helper()
+	return predictor.DownloadOf(o.backend.recorded[n].Template)
+}
+
+// wait lets time pass until the operator wants to look again, at most as long as users may have to wait.
+func (o *operator) wait() {
+	o.t.Helper()
+	result := o.reconcile()
+	if result.RequeueAfter == 0 || result.RequeueAfter > recheckPeriod {
+		o.t.Fatalf("it looks again after %v", result.RequeueAfter)
+	}
+	o.clock.SetTime(o.clock.Now().Add(result.RequeueAfter))
+	o.settle()
+}
+
+// TestCredentialsThatComeLater: a target that has never been ready takes them by itself, without another revision.
+func TestCredentialsThatComeLater(t *testing.T) {
+	wrong, right := secret("store", s3Keys...), secret("store", s3Keys...)
+	wrong.Annotations = map[string]string{"serving.kserve.io/s3-endpoint": "wrong:9000"}
+	right.Annotations = map[string]string{"serving.kserve.io/s3-endpoint": "right:9000"}
+	for name, test := range map[string]struct {
+		given, come []client.Object
+		want        string
+	}{
+		"a Secret that is added to the account": {
+			[]client.Object{serviceAccount("runner")}, []client.Object{right, serviceAccount("runner", "store")}, "https://right:9000",
+		},
+		"a Secret that is corrected": {
+			[]client.Object{wrong, serviceAccount("runner", "store")}, []client.Object{right}, "https://right:9000",
+		},
+		"a Secret that is taken away": {
+			[]client.Object{wrong, serviceAccount("runner", "store")}, []client.Object{serviceAccount("runner")}, "",
+		},
+	} {
+		for _, percent := range []*int64{nil, new(int64(10))} {
+			t.Run(name, func(t *testing.T) {
+				o := newOperator(t)
+				for _, object := range test.given {
+					o.must(o.server.Create(t.Context(), object.DeepCopyObject().(client.Object)))
+				}
+				target := rollout.Number(1)
+				if percent != nil {
+					o.settle()
+					target = 2
+				}
+				o.backend.broken[target] = nil
+				o.edit(func(isvc *v1beta1.InferenceService) {
+					downloaded("runner")(isvc)
+					isvc.Spec.Predictor.CanaryTrafficPercent = percent
+				})
+				o.settle()
+				for _, object := range test.come {
+					object := object.DeepCopyObject().(client.Object)
+					if err := o.server.Create(t.Context(), object); apierrors.IsAlreadyExists(err) {
+						object.SetResourceVersion("")
+						err = o.server.Update(t.Context(), object)
+						o.must(err)
+					} else {
+						o.must(err)
+					}
+				}
+				o.wait()
+				endpoint := ""
+				for _, variable := range o.downloadOf(target).Env {
+					if variable.Name == "AWS_ENDPOINT_URL" {
+						endpoint = variable.Value
+					}
+				}
+				if endpoint != test.want || len(o.backend.revisions) != int(target) {
+					t.Errorf("the endpoint is %q, want %q; %d revisions", endpoint, test.want, len(o.backend.revisions))
+				}
+				if amended := len(o.backend.amended); amended != 1 {
+					t.Errorf("it was changed %d times", amended)
+				}
+			})
+		}
+	}
+}
+
+// TestCredentialsThatAreRotated: what has served keeps its own, and users are told, with the command that makes a revision
+// with the others.
+func TestCredentialsThatAreRotated(t *testing.T) {
+	const command = `kubectl patch inferenceservice -n kserve-test sklearn-iris --type=merge -p '{"spec":{"predictor":{"annotations":{"serinus.io/credentials":"s3-2026"}}}}'`
+	for name, test := range map[string]struct {
+		gone   bool
+		status metav1.ConditionStatus
+		reason string
+		want   string
+	}{
+		"and the old ones are deleted": {true, metav1.ConditionFalse, "CredentialsGone", `sklearn-iris-predictor-00001 refers to Secret "s3-2025", which does not exist`},
+		"and the old ones stay":        {false, metav1.ConditionTrue, "CredentialsChanged", `ServiceAccount "runner" lists Secret s3-2026 for storage, and sklearn-iris-predictor-00001 refers to Secret s3-2025`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t, downloaded("runner"))
+			o.must(o.server.Create(t.Context(), secret("s3-2025", s3Keys...)))
+			o.lists("runner", "s3-2025")
+			o.settle()
+			if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
+				t.Fatalf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+			}
+			o.must(o.server.Create(t.Context(), secret("s3-2026", s3Keys...)))
+			o.lists("runner", "s3-2026")
+			if test.gone {
+				o.must(o.server.Delete(t.Context(), secret("s3-2025")))
+			}
+			o.wait()
+			got := o.condition(v1beta1.ConditionPredictorReady)
+			if got.Status != test.status || got.Reason != test.reason || !strings.Contains(got.Message, test.want) || !strings.Contains(got.Message, command) {
+				t.Errorf("PredictorReady is %s (%s): %s", got.Status, got.Reason, got.Message)
+			}
+			if ready := o.condition(v1beta1.ConditionReady); ready.Status != test.status {
+				t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+			}
+			if len(o.backend.amended) > 0 || len(o.backend.revisions) != 1 {
+				t.Errorf("what has served was touched: %v, %d revisions", o.backend.amended, len(o.backend.revisions))
+			}
+			writes := o.statusWrites
+			o.wait()
+			if o.statusWrites != writes {
+				t.Error("it writes the same again")
+			}
+
+			o.edit(func(isvc *v1beta1.InferenceService) {
+				isvc.Spec.Predictor.Annotations = map[string]string{v1beta1.AnnotationCredentials: "s3-2026"}
+			})
+			o.settle()
+			ready := o.condition(v1beta1.ConditionPredictorReady)
+			if used := o.downloadOf(2).Secrets(); len(used) != 1 || used[0] != "s3-2026" || ready.Status != metav1.ConditionTrue || ready.Reason != "Ready" {
+				t.Errorf("the command makes a revision with %v; PredictorReady is %s (%s): %s", used, ready.Status, ready.Reason, ready.Message)
+			}
+		})
+	}
+}
+
+// TestCredentialsThatMayNotBeRead take nothing from what runs already.
+func TestCredentialsThatMayNotBeRead(t *testing.T) {
+	o := newOperator(t, downloaded("runner"))
+	o.must(o.server.Create(t.Context(), secret("minio", s3Keys...)))
+	o.lists("runner", "minio")
+	o.settle()
+	o.reconciler.Live = interceptor.NewClient(o.server, interceptor.Funcs{
+		Get: func(ctx context.Context, server client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+			if _, ok := object.(*corev1.Secret); ok {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, key.Name, nil)
+			}
+			return server.Get(ctx, key, object, options...)
+		},
+	})
+	o.wait()
+	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
+		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+	}
+}
+
+// TestWhatTheUserWroteIsKept with each revision, and with one of the first version once its spec is acted on again.
+func TestWhatTheUserWroteIsKept(t *testing.T) {
+	o := newOperator(t, downloaded(""), annotated(predictor.AnnotationChangeCause, "the first"))
+	o.settle()
+	user := o.backend.recorded[1].User
+	if user == nil || user.ModelURI != "s3://models/iris" || user.ChangeCause != "the first" {
+		t.Fatalf("it keeps %+v", user)
+	}
+	var written v1beta1.PredictorSpec
+	if err := json.Unmarshal(user.Predictor, &written); err != nil || written.Containers[0].Image != "v1" {
+		t.Errorf("it keeps %s (%v)", user.Predictor, err)
+	}
+
+	old := o.backend.recorded[1]
+	old.User = nil
+	o.backend.recorded[1] = old
+	o.settle()
+	if len(o.backend.amended) > 0 {
+		t.Fatal("an upgrade alone amends a revision")
+	}
+	o.edit(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MinReplicas = new(int32(1)) })
+	o.settle()
+	o.reconcile()
+	if len(o.backend.amended) != 1 || o.backend.recorded[1].User == nil {
+		t.Errorf("it was changed %d times, and keeps %v", len(o.backend.amended), o.backend.recorded[1].User)
+	}
+}
+
+// TestAServiceThatCannotBeCreated is reported, and Ready stays True.
+func TestAServiceThatCannotBeCreated(t *testing.T) {
+	o := newOperator(t)
+	o.backend.unaddressed = &backend.ConflictError{Kind: "Service", Namespace: "kserve-test", Name: "sklearn-iris-predictor"}
+	o.settle()
+	ingress := o.condition(v1beta1.ConditionIngressReady)
+	if ingress.Status != metav1.ConditionTrue || ingress.Reason != standard.ReasonPredictorServiceMissing || !strings.Contains(ingress.Message, "left alone") {
+		t.Errorf("IngressReady is %s (%s): %s", ingress.Status, ingress.Reason, ingress.Message)
+	}
+	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
+		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+	}
+	o.backend.unaddressed = errors.New("services is forbidden: exceeded quota")
+	o.settle()
+	if got := o.condition(v1beta1.ConditionIngressReady); !strings.Contains(got.Message, "quota") {
+		t.Errorf("IngressReady is %s (%s): %s", got.Status, got.Reason, got.Message)
+	}
+}

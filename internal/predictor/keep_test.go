@@ -1,0 +1,104 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serinus-io/serinus/api/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+)
+
+// TestARuntimeIsKept: the runtime of an earlier revision, not the one that would be picked today.
+func TestARuntimeIsKept(t *testing.T) {
+	const serves, field = "supportedModelFormats: [{name: sklearn, autoSelect: true}]", "spec.predictor.model.modelFormat"
+	kept := RuntimeRef{ClusterServingRuntimeKind, "ours"}
+	ours := func(spec string) *v1alpha1.ClusterServingRuntime { return serving(t, "ours", spec) }
+	preferred := []*v1alpha1.ServingRuntime{namespaced(serving(t, "theirs", serves)), namespaced(ours(serves))}
+	for name, test := range map[string]struct {
+		model string
+		ours  *v1alpha1.ClusterServingRuntime
+		want  *Error
+		gone  bool
+	}{
+		"beside others that are preferred":       {model: "{modelFormat: {name: sklearn}}", ours: ours(serves)},
+		"that is not to be picked any more":      {model: "{modelFormat: {name: sklearn}}", ours: ours("supportedModelFormats: [{name: sklearn}]")},
+		"that the spec names, beside a namesake": {model: "{modelFormat: {name: sklearn}, runtime: ours}", ours: ours(serves)},
+		"that is missing": {
+			model: "{modelFormat: {name: sklearn}}", gone: true,
+			want: &Error{Reason: v1beta1.NoSupportingRuntime, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, does not exist any more; ` +
+				"create it again, or name another in model.runtime, such as ours or theirs"},
+		},
+		"that is disabled": {
+			model: "{modelFormat: {name: sklearn}}", ours: ours(serves + "\ndisabled: true"), gone: true,
+			want: &Error{Reason: v1beta1.RuntimeDisabled, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, is disabled; ` +
+				"have it enabled, or name another in model.runtime"},
+		},
+		"that serves other formats by now": {
+			model: "{modelFormat: {name: sklearn}}", ours: ours("supportedModelFormats: [{name: xgboost}]"),
+			want: &Error{Reason: v1beta1.NoSupportingRuntime, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, does not serve sklearn; ` +
+				"have the format added to it, or name another in model.runtime"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runtimes := Runtimes{Namespaced: preferred}
+			if test.ours != nil {
+				runtimes.Cluster = []*v1alpha1.ClusterServingRuntime{test.ours}
+			}
+			resolved, err := Resolve(isvcFrom(t, "model: "+test.model), runtimes, defaultSettings())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = resolved.KeepRuntime(kept, runtimes)
+			if test.want != nil {
+				wantError(t, err, *test.want)
+			} else if err != nil || resolved.Runtime != kept {
+				t.Errorf("it keeps %v (%v)", resolved.Runtime, err)
+			}
+			if resolved.RuntimeGone != test.gone || (resolved.Inputs == "") != (test.want != nil) {
+				t.Errorf("gone: %t, inputs: %q", resolved.RuntimeGone, resolved.Inputs)
+			}
+		})
+	}
+}
+
+// TestADownloadIsReplaced without what the user and the configuration have given beside it.
+func TestADownloadIsReplaced(t *testing.T) {
+	secret := func(name string) Secret {
+		return Secret{Name: name, Keys: []string{keyGCSCredentials}}
+	}
+	resolved, err := Resolve(isvcFrom(t, "model: {modelFormat: {name: sklearn}, storageUri: 'gs://models/iris'}"),
+		cluster(serving(t, "a", "supportedModelFormats: [{name: sklearn, autoSelect: true}]")), defaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := func(secrets ...Secret) Credentials { return Credentials{ServiceAccountSecrets: secrets} }
+	revision, err := resolved.Render(given(secret("old")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := DownloadOf(&revision.Template)
+	again, err := resolved.Download(given(secret("old")))
+	if err != nil || !again.SameCredentials(before) {
+		t.Fatalf("the same credentials differ: %v, %v (%v)", before, again, err)
+	}
+	renewed, err := resolved.Download(given(secret("new")))
+	if err != nil || renewed.SameCredentials(before) {
+		t.Fatalf("other credentials do not differ: %v (%v)", renewed, err)
+	}
+	revision.Template.Spec.Volumes = append(revision.Template.Spec.Volumes, corev1.Volume{Name: "mine"})
+	renewed.ReplaceIn(&revision.Template)
+	if got := DownloadOf(&revision.Template); !got.SameCredentials(renewed) || len(got.Secrets()) != 1 || got.Secrets()[0] != "new" {
+		t.Errorf("it downloads with %v", got)
+	}
+	rendered, err := resolved.Render(given(secret("new")))
+	if err != nil || len(rendered.Template.Spec.Volumes)+1 != len(revision.Template.Spec.Volumes) {
+		t.Errorf("volumes are %v (%v)", revision.Template.Spec.Volumes, err)
+	}
+	if used := SecretsUsed([]Secret{secret("new"), {Name: "pull", Keys: []string{".dockerconfigjson"}}}, defaultSettings().Credentials); len(used) != 1 {
+		t.Errorf("it would use %v", used)
+	}
+}
