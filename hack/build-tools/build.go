@@ -47,8 +47,23 @@ func (b *builder) ensure(ctx context.Context, t tool) error {
 	})
 }
 
-func compile(ctx context.Context, r recipe, path string, done *counter) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-buildvcs=false", "-mod=readonly", "-trimpath", "-ldflags", r.ldflags, "-o", path, r.pkg)
+// compile builds a program at the path. It does not trim paths: with the same flags as `go test`, packages that the
+// tools and the operator's tests have in common are compiled once.
+func compile(ctx context.Context, r recipe, path string, done *counter) (err error) {
+	args := []string{"build", "-v", "-buildvcs=false", "-mod=readonly", "-ldflags", r.ldflags, "-o", path}
+	if len(r.slim) > 0 {
+		modules := path + ".modules"
+		if err := os.RemoveAll(modules); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(modules)) }()
+		modfile, err := r.slimModules(ctx, modules)
+		if err != nil {
+			return err
+		}
+		args = append(args, "-modfile="+modfile)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, r.pkg)...)
 	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	cmd.WaitDelay = 5 * time.Second

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,6 +39,51 @@ func TestCatalogIsPinned(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Packages that tools share with the operator are compiled once, if all modules below them have the same versions.
+func TestToolsShareTheOperatorsModules(t *testing.T) {
+	sharedModule := regexp.MustCompile(`^(k8s\.io/(api|apimachinery|client-go|apiserver|component-base|utils|klog/v2|kube-openapi)|` +
+		`sigs\.k8s\.io/(json|randfill|structured-merge-diff/v6|yaml)|google\.golang\.org/(grpc|protobuf|genproto/\S+)|` +
+		`go\.opentelemetry\.io/otel(/(trace|metric|sdk))?|golang\.org/x/(crypto|net|oauth2|sync|sys|term|text|time)|` +
+		`github\.com/(fxamacker/cbor/v2|go-logr/logr|google/gnostic-models|prometheus/(client_golang|client_model|common|procfs)))$`)
+	operators := requirements(t, filepath.Join(repository, "go.mod"))
+	files, err := filepath.Glob(filepath.Join(repository, "hack", "tools", "*", "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(files, filepath.Join(repository, "charts", "go.mod")) {
+		// What generates code and what checks it share little with the operator, and their output must not change with it.
+		if set := filepath.Base(filepath.Dir(file)); set == "codegen" || set == "lint" {
+			continue
+		}
+		for module, version := range requirements(t, file) {
+			want, known := operators[module]
+			if known && sharedModule.MatchString(module) && version != want {
+				t.Errorf("%s requires %s %s, and the operator %s", file, module, version, want)
+			}
+		}
+	}
+}
+
+// requirements returns the versions of the modules that a go.mod file requires.
+func requirements(t *testing.T, file string) map[string]string {
+	t.Helper()
+	gomod, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := map[string]string{}
+	for line := range strings.Lines(string(gomod)) {
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(fields) >= 2 && strings.HasPrefix(fields[1], "v") {
+			versions[fields[0]] = fields[1]
+		}
+	}
+	if len(versions) == 0 {
+		t.Fatalf("%s requires nothing", file)
+	}
+	return versions
 }
 
 func TestKubernetesKnowsItsVersion(t *testing.T) {
@@ -151,6 +197,65 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	ensure()
+}
+
+// A tool that is built from slim modules gets what replaces their packages and files, and the rest of them.
+func TestEnsureBuildsFromSlimModules(t *testing.T) {
+	b, tiny := fixture(t)
+	tiny.slim = []string{"tiny.test/dependency"}
+	dir := filepath.Join(b.root, "hack", "tools", "tiny")
+	for name, content := range map[string]string{
+		"main.go": `package main
+
+import (
+	"fmt"
+
+	"tiny.test/dependency"
+	"tiny.test/dependency/big"
+	"tiny.test/dependency/big/kind"
+)
+
+func main() { fmt.Print(dependency.Kept, dependency.File, big.Package, kind.Below) }
+`,
+		"dependency/go.mod":           "module tiny.test/dependency\n\ngo 1.26.0\n",
+		"dependency/kept.go":          "package dependency\n\nconst Kept = \"kept \"\n",
+		"dependency/file.go":          "package dependency\n\nconst File = \"the original file \"\n",
+		"dependency/big/big.go":       "package big\n\nimport \"not.there/at/all\"\n",
+		"dependency/big/kind/kind.go": "package kind\n\nimport \"not.there/at/all\"\n",
+
+		"_slim/tiny.test/dependency/file.go":          "package dependency\n\nconst File = \"file \"\n",
+		"_slim/tiny.test/dependency/big/slim.go":      "package big\n\nconst Package = \"package \"\n",
+		"_slim/tiny.test/dependency/big/kind/slim.go": "package kind\n\nconst Below = \"below\"\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says := func(want string) {
+		t.Helper()
+		if err := b.ensure(t.Context(), tiny); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(b.store.product(tiny).Path).Output()
+		if got := string(out); got != want || err != nil {
+			t.Errorf("the program says %q, %v; want %q", got, err, want)
+		}
+	}
+	says("kept file package below")
+
+	replacement := filepath.Join(dir, "_slim", "tiny.test", "dependency", "file.go")
+	if err := os.WriteFile(replacement, []byte("package dependency\n\nconst File = \"other file \"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	says("kept other file package below")
+
+	if err := os.Rename(replacement, filepath.Join(filepath.Dir(replacement), "unknown.go")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ensure(t.Context(), tiny); err == nil || !strings.Contains(err.Error(), "unknown.go replaces no file of its module") {
+		t.Errorf("got %v, want it to name the file that replaces nothing", err)
+	}
 }
 
 func TestFailedBuildLeavesNothing(t *testing.T) {

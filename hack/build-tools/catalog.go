@@ -21,6 +21,8 @@ type tool struct {
 	pkg, module string
 	// linkVars returns the variables that tell the program its own version.
 	linkVars func(version string) map[string]string
+	// slim lists modules that are compiled with parts replaced by the files in the folder _slim of the set.
+	slim []string
 	// helper says that a program of this repository is none that a user calls: it goes into bin/tools with the others.
 	helper bool
 	// takes is about how long a build takes with an empty cache on two cores.
@@ -71,6 +73,9 @@ var catalog = []tool{
 	{
 		name: "traefik", set: "traefik",
 		pkg: "github.com/traefik/traefik/v3/cmd/traefik", module: "github.com/traefik/traefik/v3",
+		slim: []string{
+			"github.com/traefik/traefik/v3", "github.com/go-acme/lego/v4", "go.opentelemetry.io/contrib/bridges/otellogrus",
+		},
 		linkVars: func(version string) map[string]string {
 			return map[string]string{"github.com/traefik/traefik/v3/pkg/version.Version": strings.TrimPrefix(version, "v")}
 		},
