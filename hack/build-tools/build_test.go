@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -169,7 +170,7 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 	b, tiny := fixture(t)
 	ensure := func() os.FileInfo {
 		t.Helper()
-		if err := b.ensure(t.Context(), tiny); err != nil {
+		if err := b.ensureAll(t.Context(), []tool{tiny}); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(b.store.product(tiny).Path)
@@ -197,6 +198,34 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	ensure()
+}
+
+func TestEnsureBuildsASetTogether(t *testing.T) {
+	b, tiny := fixture(t)
+	second := tiny
+	second.name, second.pkg = "another-name", "tiny.test/tiny/second"
+	source, err := os.ReadFile(filepath.Join(b.root, "hack", "tools", "tiny", "main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(b.root, "hack", "tools", "tiny", "second")
+	source = bytes.ReplaceAll(source, []byte(`"version"`), []byte(`"second version"`))
+	if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(filepath.Join(folder, "main.go"), source, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ensureAll(t.Context(), []tool{tiny, second}); err != nil {
+		t.Fatal(err)
+	}
+	for program, want := range map[string]string{"tiny": "version v1.2.3\n", "another-name": "second version v1.2.3\n"} {
+		out, err := exec.Command(filepath.Join(b.store.dir, "tools", program)).Output()
+		if got := string(out); got != want || err != nil {
+			t.Errorf("%s says %q, %v; want %q", program, got, err, want)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(b.store.product(tiny).Private, "together-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left are %v (%v)", left, err)
+	}
 }
 
 // A tool that is built from slim modules gets what replaces their packages and files, and the rest of them.
@@ -234,7 +263,7 @@ func main() { fmt.Print(dependency.Kept, dependency.File, big.Package, kind.Belo
 	}
 	says := func(want string) {
 		t.Helper()
-		if err := b.ensure(t.Context(), tiny); err != nil {
+		if err := b.ensureAll(t.Context(), []tool{tiny}); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.Command(b.store.product(tiny).Path).Output()
@@ -253,7 +282,7 @@ func main() { fmt.Print(dependency.Kept, dependency.File, big.Package, kind.Belo
 	if err := os.Rename(replacement, filepath.Join(filepath.Dir(replacement), "unknown.go")); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.ensure(t.Context(), tiny); err == nil || !strings.Contains(err.Error(), "unknown.go replaces no file of its module") {
+	if err := b.ensureAll(t.Context(), []tool{tiny}); err == nil || !strings.Contains(err.Error(), "unknown.go replaces no file of its module") {
 		t.Errorf("got %v, want it to name the file that replaces nothing", err)
 	}
 }
@@ -264,7 +293,7 @@ func TestFailedBuildLeavesNothing(t *testing.T) {
 	if err := os.WriteFile(source, []byte("package main\n\nfunc main() { nonsense() }\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	err := b.ensure(t.Context(), tiny)
+	err := b.ensureAll(t.Context(), []tool{tiny})
 	if err == nil || !strings.Contains(err.Error(), "undefined: nonsense") {
 		t.Errorf("got %v, want what the compiler says", err)
 	}
