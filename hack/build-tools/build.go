@@ -84,7 +84,7 @@ func (b *builder) ensureSet(ctx context.Context, tools []tool) error {
 		}
 	}
 	for _, r := range recipes {
-		err := b.store.product(r.tool).Ensure(ctx, r.key, b.report, func(path string) error { return build(ctx, path, r) })
+		err := b.store.product(r.tool).Ensure(ctx, r.key, b.report, func(target string) error { return build(ctx, target, r) })
 		if err != nil {
 			return err
 		}
@@ -92,8 +92,8 @@ func (b *builder) ensureSet(ctx context.Context, tools []tool) error {
 	return nil
 }
 
-// compile builds one program at the path, or several in the folder of that path, and shows it.
-func (b *builder) compile(ctx context.Context, path string, recipes ...recipe) error {
+// compile builds one program as the target, or several in the folder of that name, and shows it.
+func (b *builder) compile(ctx context.Context, target string, recipes ...recipe) error {
 	first, done := recipes[0], &counter{}
 	task := builds.Task{
 		Name: first.name, Version: first.version,
@@ -107,18 +107,18 @@ func (b *builder) compile(ctx context.Context, path string, recipes ...recipe) e
 		task.Takes += r.takes
 	}
 	progress := b.report.Start(task)
-	err := compile(ctx, path, done, recipes...)
+	err := compile(ctx, target, done, recipes...)
 	progress.End(err)
 	return err
 }
 
 // compile builds programs of one set. It does not trim paths: with the same flags as `go test`, packages that the
 // tools and the operator's tests have in common are compiled once.
-func compile(ctx context.Context, path string, done *counter, recipes ...recipe) (err error) {
+func compile(ctx context.Context, target string, done *counter, recipes ...recipe) (err error) {
 	r := recipes[0]
-	args := []string{"build", "-v", "-buildvcs=false", "-mod=readonly", "-ldflags", r.ldflags, "-o", path}
+	args := []string{"build", "-v", "-buildvcs=false", "-mod=readonly", "-ldflags", r.ldflags, "-o", target}
 	if len(r.slim) > 0 {
-		modules := path + ".modules"
+		modules := target + ".modules"
 		if err := os.RemoveAll(modules); err != nil {
 			return err
 		}
