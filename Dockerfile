@@ -26,7 +26,7 @@ ARG VERSION=dev
 FROM build AS build-storage-initializer
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/storage-initializer ./cmd/storage-initializer
+    go build -trimpath -tags=disable_grpc_modules -ldflags "-s -w -X main.version=$VERSION" -o /out/storage-initializer ./cmd/storage-initializer
 
 FROM scratch AS storage-initializer
 ARG VERSION=dev

@@ -4,10 +4,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,6 +40,57 @@ func TestCatalogIsPinned(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Packages that tools share with the operator are compiled once, if all modules below them have the same versions.
+func TestToolsShareTheOperatorsModules(t *testing.T) {
+	sharedModule := regexp.MustCompile(`^(k8s\.io/(api|apimachinery|client-go|apiserver|component-base|utils|klog/v2|kube-openapi)|` +
+		`sigs\.k8s\.io/(json|randfill|structured-merge-diff/v6|yaml)|google\.golang\.org/(grpc|protobuf|genproto/\S+)|` +
+		`go\.opentelemetry\.io/otel(/(trace|metric|sdk))?|golang\.org/x/(crypto|net|oauth2|sync|sys|term|text|time)|` +
+		`github\.com/(fxamacker/cbor/v2|go-logr/logr|google/gnostic-models|prometheus/(client_golang|client_model|common|procfs)))$`)
+	// Knative's programs panic with an OpenTelemetry whose schema is not that of their own code.
+	knativesOwn := regexp.MustCompile(`^(go\.opentelemetry\.io|google\.golang\.org/(grpc|genproto)|github\.com/prometheus)/?`)
+	operators := requirements(t, filepath.Join(repository, "go.mod"))
+	files, err := filepath.Glob(filepath.Join(repository, "hack", "tools", "*", "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(files, filepath.Join(repository, "charts", "go.mod")) {
+		// What generates code and what checks it share little with the operator, and their output must not change with it.
+		set := filepath.Base(filepath.Dir(file))
+		if set == "codegen" || set == "lint" {
+			continue
+		}
+		for module, version := range requirements(t, file) {
+			if set == "knative" && knativesOwn.MatchString(module) {
+				continue
+			}
+			want, known := operators[module]
+			if known && sharedModule.MatchString(module) && version != want {
+				t.Errorf("%s requires %s %s, and the operator %s", file, module, version, want)
+			}
+		}
+	}
+}
+
+// requirements returns the versions of the modules that a go.mod file requires.
+func requirements(t *testing.T, file string) map[string]string {
+	t.Helper()
+	gomod, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := map[string]string{}
+	for line := range strings.Lines(string(gomod)) {
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(fields) >= 2 && strings.HasPrefix(fields[1], "v") {
+			versions[fields[0]] = fields[1]
+		}
+	}
+	if len(versions) == 0 {
+		t.Fatalf("%s requires nothing", file)
+	}
+	return versions
 }
 
 func TestKubernetesKnowsItsVersion(t *testing.T) {
@@ -123,7 +176,7 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 	b, tiny := fixture(t)
 	ensure := func() os.FileInfo {
 		t.Helper()
-		if err := b.ensure(t.Context(), tiny); err != nil {
+		if err := b.ensureAll(t.Context(), []tool{tiny}); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(b.store.product(tiny).Path)
@@ -153,13 +206,100 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 	ensure()
 }
 
+func TestEnsureBuildsASetTogether(t *testing.T) {
+	b, tiny := fixture(t)
+	second := tiny
+	second.name, second.pkg = "another-name", "tiny.test/tiny/second"
+	source, err := os.ReadFile(filepath.Join(b.root, "hack", "tools", "tiny", "main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(b.root, "hack", "tools", "tiny", "second")
+	source = bytes.ReplaceAll(source, []byte(`"version"`), []byte(`"second version"`))
+	if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(filepath.Join(folder, "main.go"), source, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ensureAll(t.Context(), []tool{tiny, second}); err != nil {
+		t.Fatal(err)
+	}
+	for program, want := range map[string]string{"tiny": "version v1.2.3\n", "another-name": "second version v1.2.3\n"} {
+		out, err := exec.Command(filepath.Join(b.store.dir, "tools", program)).Output()
+		if got := string(out); got != want || err != nil {
+			t.Errorf("%s says %q, %v; want %q", program, got, err, want)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(b.store.product(tiny).Private, "together-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left are %v (%v)", left, err)
+	}
+}
+
+// A tool that is built from slim modules gets what replaces their packages and files, and the rest of them.
+func TestEnsureBuildsFromSlimModules(t *testing.T) {
+	b, tiny := fixture(t)
+	tiny.slim = []string{"tiny.test/dependency"}
+	dir := filepath.Join(b.root, "hack", "tools", "tiny")
+	for name, content := range map[string]string{
+		"main.go": `package main
+
+import (
+	"fmt"
+
+	"tiny.test/dependency"
+	"tiny.test/dependency/big"
+	"tiny.test/dependency/big/kind"
+)
+
+func main() { fmt.Print(dependency.Kept, dependency.File, big.Package, kind.Below) }
+`,
+		"dependency/go.mod":           "module tiny.test/dependency\n\ngo 1.26.0\n",
+		"dependency/kept.go":          "package dependency\n\nconst Kept = \"kept \"\n",
+		"dependency/file.go":          "package dependency\n\nconst File = \"the original file \"\n",
+		"dependency/big/big.go":       "package big\n\nimport \"not.there/at/all\"\n",
+		"dependency/big/kind/kind.go": "package kind\n\nimport \"not.there/at/all\"\n",
+
+		"_slim/tiny.test/dependency/file.go":          "package dependency\n\nconst File = \"file \"\n",
+		"_slim/tiny.test/dependency/big/slim.go":      "package big\n\nconst Package = \"package \"\n",
+		"_slim/tiny.test/dependency/big/kind/slim.go": "package kind\n\nconst Below = \"below\"\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says := func(want string) {
+		t.Helper()
+		if err := b.ensureAll(t.Context(), []tool{tiny}); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(b.store.product(tiny).Path).Output()
+		if got := string(out); got != want || err != nil {
+			t.Errorf("the program says %q, %v; want %q", got, err, want)
+		}
+	}
+	says("kept file package below")
+
+	replacement := filepath.Join(dir, "_slim", "tiny.test", "dependency", "file.go")
+	if err := os.WriteFile(replacement, []byte("package dependency\n\nconst File = \"other file \"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	says("kept other file package below")
+
+	if err := os.Rename(replacement, filepath.Join(filepath.Dir(replacement), "unknown.go")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ensureAll(t.Context(), []tool{tiny}); err == nil || !strings.Contains(err.Error(), "unknown.go replaces no file of its module") {
+		t.Errorf("got %v, want it to name the file that replaces nothing", err)
+	}
+}
+
 func TestFailedBuildLeavesNothing(t *testing.T) {
 	b, tiny := fixture(t)
 	source := filepath.Join(b.root, "hack", "tools", "tiny", "main.go")
 	if err := os.WriteFile(source, []byte("package main\n\nfunc main() { nonsense() }\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	err := b.ensure(t.Context(), tiny)
+	err := b.ensureAll(t.Context(), []tool{tiny})
 	if err == nil || !strings.Contains(err.Error(), "undefined: nonsense") {
 		t.Errorf("got %v, want what the compiler says", err)
 	}

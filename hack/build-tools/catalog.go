@@ -21,9 +21,11 @@ type tool struct {
 	pkg, module string
 	// linkVars returns the variables that tell the program its own version.
 	linkVars func(version string) map[string]string
+	// slim lists modules that are compiled with parts replaced by the files in the folder _slim of the set.
+	slim []string
 	// helper says that a program of this repository is none that a user calls: it goes into bin/tools with the others.
 	helper bool
-	// takes is about how long a build takes with an empty cache on two cores.
+	// takes is about how long a build takes on two cores after those that are before it in the catalog.
 	takes time.Duration
 }
 
@@ -35,51 +37,54 @@ var catalog = []tool{
 		takes: 50 * time.Second,
 	},
 	kubernetes("kube-apiserver", 4*time.Minute),
-	kubernetes("kubectl", 25*time.Second),
-	kubernetes("kube-controller-manager", 2*time.Minute),
-	kubernetes("kube-scheduler", 10*time.Second),
-	kubernetes("kubelet", 90*time.Second),
-	kubernetes("kube-proxy", 30*time.Second),
-	containerd("containerd", 50*time.Second),
+	kubernetes("kubectl", 10*time.Second),
+	kubernetes("kube-controller-manager", 45*time.Second),
+	kubernetes("kube-scheduler", 5*time.Second),
+	kubernetes("kubelet", 25*time.Second),
+	kubernetes("kube-proxy", 10*time.Second),
+	containerd("containerd", 30*time.Second),
 	containerd("containerd-shim-runc-v2", 5*time.Second),
 	containerd("ctr", 5*time.Second),
 	{
 		name: "coredns", set: "coredns",
 		pkg: "github.com/coredns/coredns", module: "github.com/coredns/coredns",
-		takes: 90 * time.Second,
+		takes: 45 * time.Second,
 	},
 	{
 		name: "metrics-server", set: "metrics-server",
 		pkg: "sigs.k8s.io/metrics-server/cmd/metrics-server", module: "sigs.k8s.io/metrics-server",
-		takes: 90 * time.Second,
+		takes: 10 * time.Second,
 	},
 	{
 		name: "fake-gcs-server", set: "fake-gcs-server",
 		pkg: "github.com/fsouza/fake-gcs-server", module: "github.com/fsouza/fake-gcs-server",
-		takes: 30 * time.Second,
+		takes: time.Minute,
 	},
 	{
 		name: "versitygw", set: "versitygw",
 		pkg: "github.com/versity/versitygw/cmd/versitygw", module: "github.com/versity/versitygw",
-		takes: 60 * time.Second,
+		takes: 40 * time.Second,
 	},
 	{
 		name: "kwok", set: "kwok",
 		pkg: "sigs.k8s.io/kwok/cmd/kwok", module: "sigs.k8s.io/kwok",
-		takes: 75 * time.Second,
+		takes: 15 * time.Second,
 	},
 	{
 		name: "traefik", set: "traefik",
 		pkg: "github.com/traefik/traefik/v3/cmd/traefik", module: "github.com/traefik/traefik/v3",
+		slim: []string{
+			"github.com/traefik/traefik/v3", "github.com/go-acme/lego/v4", "go.opentelemetry.io/contrib/bridges/otellogrus",
+		},
 		linkVars: func(version string) map[string]string {
 			return map[string]string{"github.com/traefik/traefik/v3/pkg/version.Version": strings.TrimPrefix(version, "v")}
 		},
-		takes: 5 * time.Minute,
+		takes: 75 * time.Second,
 	},
-	knative("controller", 2*time.Minute),
-	knative("webhook", 15*time.Second),
-	knative("activator", 15*time.Second),
-	knative("autoscaler", 15*time.Second),
+	knative("controller", 40*time.Second),
+	knative("webhook", 5*time.Second),
+	knative("activator", 5*time.Second),
+	knative("autoscaler", 5*time.Second),
 	knative("queue", 5*time.Second),
 	{
 		name: "golangci-lint", set: "lint",
@@ -104,16 +109,16 @@ var catalog = []tool{
 var own = []tool{
 	{
 		name: "cluster", pkg: "./test/cluster",
-		takes: 2 * time.Minute,
+		takes: 30 * time.Second,
 	},
 	{
 		name: "knative-ingress", pkg: "./test/knative/ingress/controller", helper: true,
-		takes: 2 * time.Minute,
+		takes: 10 * time.Second,
 	},
 	{
 		name: "manager", pkg: "./cmd/manager",
 		linkVars: func(version string) map[string]string { return map[string]string{"main.version": version} },
-		takes:    2 * time.Minute,
+		takes:    time.Minute,
 	},
 }
 

@@ -15,11 +15,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -65,18 +63,6 @@ func build(ownVersion string) func(context.Context, string, []tool) error {
 		}
 		return b.ensureAll(ctx, tools)
 	}
-}
-
-func (b *builder) ensureAll(ctx context.Context, tools []tool) error {
-	if _, err := exec.LookPath("go"); err != nil {
-		return errors.New("the go command is not in PATH: install Go (https://go.dev/doc/install) and add its bin folder to PATH")
-	}
-	for _, t := range tools {
-		if err := b.ensure(ctx, t); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func printList(_ context.Context, root string, tools []tool) error {

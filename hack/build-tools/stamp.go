@@ -58,7 +58,12 @@ func newRecipe(root, ownVersion string, t tool) (recipe, error) {
 		fmt.Fprintf(sum, "%d:", len(part))
 		sum.Write(part)
 	}
-	return recipe{tool: t, dir: dir, version: version, ldflags: ldflags, key: hex.EncodeToString(sum.Sum(nil))}, nil
+	r := recipe{tool: t, dir: dir, version: version, ldflags: ldflags}
+	if err := r.writeSlimFiles(sum); err != nil {
+		return recipe{}, err
+	}
+	r.key = hex.EncodeToString(sum.Sum(nil))
+	return r, nil
 }
 
 // requiredVersion returns the version at which a go.mod file requires a module.

@@ -114,7 +114,7 @@ func (b *bench) makeFolder(context.Context) (err error) {
 func (b *bench) build(ctx context.Context) error {
 	b.say("building the operator")
 	b.manager = filepath.Join(b.dir, "manager")
-	_, err := command(ctx, string(b.root), "env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.manager, "./cmd/manager")
+	_, err := command(ctx, string(b.root), "env", "CGO_ENABLED=0", "go", "build", "-ldflags=-s -w", "-o", b.manager, "./cmd/manager")
 	return err
 }
 

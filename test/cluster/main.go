@@ -4,14 +4,14 @@
 // Cluster runs Kubernetes clusters on this machine, as far as trying and
 // testing the operator needs one, and the demo on top of them:
 //
-//	go run ./test/cluster up [--level simulated|control-plane|node|knative] [--operator] [--detach]
+//	go run ./test/cluster up [--level simulated|control-plane|pods|node|knative] [--operator] [--detach]
 //	go run ./test/cluster prepare [--level …] [--operator]
 //	go run ./test/cluster down
 //	go run ./test/cluster kubeconfig
 //	go run ./test/cluster demo
 //
-// It needs Linux and Go, but neither root nor containers; only the levels node
-// and knative, which run real pods, need root.
+// It needs Linux and Go, but neither root nor containers; only the levels pods,
+// node and knative, which run real pods, need root.
 package main
 
 import (
@@ -114,9 +114,9 @@ func run(ctx context.Context, args []string) error {
 // runDemo runs the demo on a real node where there can be one.
 func runDemo(ctx context.Context, root checkout.Root, out *console.Console) error {
 	if isolated.Inside() {
-		return demo.Run(ctx, root, out, local.Node)
+		return demo.Run(ctx, root, out, local.Pods)
 	}
-	o := upOptions{level: local.Node, dir: demo.Dir(root), withOperator: true}
+	o := upOptions{level: local.Pods, dir: demo.Dir(root), withOperator: true}
 	if err := local.NodeSupported(); err != nil {
 		out.Line("The pods of this demo are simulated, and answer no requests: %v.\n", err)
 		o.level = local.Simulated

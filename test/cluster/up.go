@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/serinus-io/serinus/test/cluster/checkout"
 	"github.com/serinus-io/serinus/test/cluster/internal/console"
 	"github.com/serinus-io/serinus/test/cluster/isolated"
@@ -39,7 +41,7 @@ type upOptions struct {
 func parseUp(root checkout.Root, verb string, args []string) (upOptions, error) {
 	var o upOptions
 	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
-	level := flags.String("level", string(local.Simulated), "how much of a cluster: "+strings.Join(local.LevelNames(), " or ")+"; node and knative run real pods and need root")
+	level := flags.String("level", string(local.Simulated), "how much of a cluster: "+strings.Join(local.LevelNames(), " or ")+"; pods, node and knative run real pods and need root")
 	dir := dirFlag(flags, root)
 	flags.IntVar(&o.nodes, "nodes", 3, "the number of nodes at level simulated")
 	flags.BoolVar(&o.withOperator, "operator", false, "install and run the operator of this repository, too")
@@ -96,8 +98,17 @@ func up(ctx context.Context, root checkout.Root, out *console.Console, args []st
 	return runInFront(ctx, root, out, o)
 }
 
-// prepare does all that takes a network or time.
+// prepare does all that needs a network or takes long. What Debian's packages are
+// needed for waits for the network and the disk, and so goes on while programs are
+// compiled.
 func prepare(ctx context.Context, root checkout.Root, out *console.Console, o upOptions) error {
+	var group errgroup.Group
+	group.Go(func() error { return installPackages(ctx, root, out, o) })
+	group.Go(func() error { return build(ctx, root, o) })
+	return group.Wait()
+}
+
+func installPackages(ctx context.Context, root checkout.Root, out *console.Console, o upOptions) error {
 	if o.level.RunsPods() {
 		progress := func(line string) { out.Line("%s", line) }
 		if err := local.PrepareNode(ctx, filepath.Join(o.dir, "logs"), progress); err != nil {
@@ -109,7 +120,10 @@ func prepare(ctx context.Context, root checkout.Root, out *console.Console, o up
 			return err
 		}
 	}
-	return build(ctx, root, o)
+	if !o.withOperator || !o.level.RunsPods() {
+		return nil
+	}
+	return root.PackImages(ctx, models.ServerImage)
 }
 
 // isolate does what this program was asked for in namespaces of its own, and
@@ -162,24 +176,17 @@ func runInFront(ctx context.Context, root checkout.Root, out *console.Console, o
 }
 
 func build(ctx context.Context, root checkout.Root, o upOptions) error {
-	if err := root.BuildTools(ctx, o.level.Tools()...); err != nil {
+	tools, images := o.level.Tools(), o.level.Images()
+	if o.withOperator {
+		tools = append(tools, "manager")
+	}
+	if o.withOperator && o.level.RunsPods() {
+		tools, images = append(tools, models.Tools...), append(images, models.InitializerImage)
+	}
+	if err := root.BuildTools(ctx, tools...); err != nil || len(images) == 0 {
 		return err
 	}
-	if images := o.level.Images(); len(images) > 0 {
-		if err := root.PackImages(ctx, images...); err != nil {
-			return err
-		}
-	}
-	if !o.withOperator {
-		return nil
-	}
-	if _, err := root.BuildManager(ctx); err != nil || !o.level.RunsPods() {
-		return err
-	}
-	if err := root.BuildTools(ctx, models.Tools...); err != nil {
-		return err
-	}
-	return root.PackImages(ctx, models.Images...)
+	return root.PackImages(ctx, images...)
 }
 
 // runCluster keeps a cluster up until the context ends, which is the good end,

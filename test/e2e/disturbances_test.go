@@ -59,7 +59,7 @@ var _ = told("a rollout goes on", modes, func(m mode) {
 			stable = canary
 		}
 		s.serves(split{stable: 100})
-	}, SpecTimeout(perStory))
+	}, inCI, rules(7), SpecTimeout(perStory))
 
 	It("although what it is made of is deleted by hand", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1), replicas(2, 2))

@@ -40,7 +40,7 @@ var _ = told("a canary", modes, func(m mode) {
 			s.serves(split{1: 50, 3: 50})
 			s.condition(v1beta1.ConditionReady, metav1.ConditionTrue, "Ready")
 		},
-		Entry("it crashes", SpecTimeout(perStory), "ContainerCrashed", model(2, "--start-after=1h", "--crash-after=100ms")),
+		Entry("it crashes", inCI, SpecTimeout(perStory), "ContainerCrashed", model(2, "--start-after=1h", "--crash-after=100ms")),
 		Entry("it never becomes ready", SpecTimeout(perStory), "ProgressDeadlineExceeded", model(2, "--never-ready")),
 		Entry("its image cannot be pulled", SpecTimeout(perStory), "ImagePullFailed", model(2), runs("dev.local/not-there:1")),
 		Entry("its model cannot be downloaded", SpecTimeout(perStory), "ModelDownloadFailed", downloaded("gs://kfserving-examples/not/there")),
@@ -74,7 +74,7 @@ var _ = told("a canary", modes, func(m mode) {
 		s.prober.Mark("the canary's pod is deleted")
 		s.replacesPods(2)
 		s.serves(split{1: 90, 2: 10})
-	}, SpecTimeout(perStory))
+	}, inCI, rules(2), SpecTimeout(perStory))
 
 	It("gets no more than was asked while the stable is not ready (row 19)", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1))
@@ -90,7 +90,7 @@ var _ = told("a canary", modes, func(m mode) {
 		})
 		s.goesOnServing(split{1: 90, 2: 10})
 		Expect(s.journal.Splits(iris)).To(Equal([]string{"1:100", "2:10 1:90"}))
-	}, SpecTimeout(perStory))
+	}, inCI, rules(2), SpecTimeout(perStory))
 })
 
 // tellPods has the pods of a revision say that they are ready, or that they are not. It waits for one that is yet to start:

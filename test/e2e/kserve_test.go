@@ -48,7 +48,7 @@ var _ = Describe(kserveChapter, func() {
 			s.goesOnServing(split{1: 100})
 			s.serves(split{1: 80, 3: 20})
 			s.serveNothingSince(rejected, 2)
-		}, SpecTimeout(perStory))
+		}, inCI, rules(6), SpecTimeout(perStory))
 
 		// KServe makes a third revision of the first one's spec, and until that is ready, the latest ready one is the canary.
 		It("takes a canary's share away at once when the spec goes back to the stable's (row 15)", func(ctx SpecContext) {
@@ -64,7 +64,7 @@ var _ = Describe(kserveChapter, func() {
 			Expect(s.uids(1)).To(Equal(stable), "the stable's pods were replaced")
 			s.apply("the next canary", model(3), percent(20))
 			s.serves(split{1: 80, 3: 20})
-		}, SpecTimeout(perStory))
+		}, inCI, SpecTimeout(perStory))
 
 		// KServe #1968: it takes the step back out of statuses that need not be about the spec that it looks at.
 		It("goes back by one promotion and no further while Knative's statuses are stale", func(ctx SpecContext) {

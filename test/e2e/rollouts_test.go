@@ -29,7 +29,7 @@ var _ = told("a rollout", modes, func(m mode) {
 		s.settles(iris, split{1: 100})
 		s.goesOnServing(split{1: 100})
 		s.serves(split{1: 90, 2: 10})
-	}, SpecTimeout(perStory))
+	}, inCI, rules(2), SpecTimeout(perStory))
 
 	It("is promoted on the pods that the canary has (rows 4 and 6)", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1))
@@ -43,7 +43,7 @@ var _ = told("a rollout", modes, func(m mode) {
 		s.serves(split{2: 100})
 		Expect(s.uids(2)).To(Equal(canary), "the canary's pods were replaced")
 		Eventually(s.uids).WithArguments(1).Should(BeEmpty())
-	}, SpecTimeout(perStory))
+	}, inCI, rules(4, 5), SpecTimeout(perStory))
 
 	It("goes from 10 to 50 to 100 %, and the canary's share never falls (rows 5 and 7)", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1), replicas(2, 2))
@@ -60,7 +60,7 @@ var _ = told("a rollout", modes, func(m mode) {
 
 		results := s.prober.Results()
 		Expect(prober.ShareRises(results.Window("all steps", from, results.End).Buckets(s.bucket()), revision(2))).To(Succeed())
-	}, SpecTimeout(perStory))
+	}, inCI, rules(1), SpecTimeout(perStory))
 
 	It("is rolled back while the canary runs (row 8)", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1))
@@ -68,7 +68,7 @@ var _ = told("a rollout", modes, func(m mode) {
 		s.serves(split{1: 80, 2: 20})
 		s.apply("rollback", model(2), percent(0))
 		s.serves(split{1: 100, 2: 0})
-	}, SpecTimeout(perStory))
+	}, inCI, SpecTimeout(perStory))
 
 	It("is rolled back after the promotion, to a revision that was scaled away, and tried again (rows 9 and 10)", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1, "--start-after=2s"))
@@ -83,7 +83,7 @@ var _ = told("a rollout", modes, func(m mode) {
 		s.serves(split{2: 100})
 		s.apply("10 % of it", model(2), percent(10))
 		s.serves(split{1: 90, 2: 10})
-	}, SpecTimeout(perStory))
+	}, inCI, rules(3), SpecTimeout(perStory))
 
 	It("is not rolled back where no earlier revision is left, and says so (row 11)", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1))
@@ -94,7 +94,7 @@ var _ = told("a rollout", modes, func(m mode) {
 		s.apply("rollback", model(2), percent(10))
 		s.condition(v1beta1.ConditionRoutesReady, metav1.ConditionFalse, status.ReasonNothingToRollBackTo)
 		s.goesOnServing(split{2: 100})
-	}, SpecTimeout(perStory))
+	}, inCI, SpecTimeout(perStory))
 
 	It("is superseded: what was a canary gets nothing more (rows 12 and 13)", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1))
@@ -104,7 +104,7 @@ var _ = told("a rollout", modes, func(m mode) {
 		s.settles(iris, split{1: 100})
 		s.goesOnServing(split{1: 100})
 		s.serves(split{1: 70, 3: 30})
-	}, SpecTimeout(perStory))
+	}, inCI, rules(6), SpecTimeout(perStory))
 
 	if m == inStandard { // In Knative mode these are two of KServe's holes: see kserve_test.go.
 		It("is superseded after a rollback: what was rejected stays so (row 14)", func(ctx SpecContext) {
@@ -117,7 +117,7 @@ var _ = told("a rollout", modes, func(m mode) {
 			s.settles(iris, split{1: 100})
 			s.goesOnServing(split{1: 100})
 			s.serves(split{1: 80, 3: 20})
-		}, SpecTimeout(perStory))
+		}, inCI, rules(6), SpecTimeout(perStory))
 
 		It("is aborted by the stable's own spec (row 15)", func(ctx SpecContext) {
 			s := begin(ctx, m, model(1))
@@ -129,7 +129,7 @@ var _ = told("a rollout", modes, func(m mode) {
 			s.serves(split{1: 100})
 			Expect(s.uids(1)).To(Equal(stable), "the stable's pods were replaced")
 			Eventually(s.uids).WithArguments(2).Should(BeEmpty())
-		}, SpecTimeout(perStory))
+		}, inCI, SpecTimeout(perStory))
 	}
 
 	It("is aborted by the stable's own spec with the percent left in (row 16)", func(ctx SpecContext) {
@@ -142,7 +142,7 @@ var _ = told("a rollout", modes, func(m mode) {
 		s.serves(split{2: 90, 3: 10})
 		s.apply("the stable's spec again", model(2), percent(10))
 		s.serves(split{2: 100})
-	}, SpecTimeout(perStory))
+	}, inCI, SpecTimeout(perStory))
 
 	It("is stopped in the middle, and resumed with the same shares", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1))

@@ -74,7 +74,7 @@ var _ = told("the walkthrough", modes, func(m mode) {
 		const different = `{"instances": [[6.0, 2.7, 5.1, 1.6], [4.9, 2.5, 4.5, 1.7]]}`
 		Expect(s.asks(seed.Request, different)).To(ContainSubstring(`{"predictions": [1, 2]}`))
 		Expect(s.asks(strings.ReplaceAll(seed.Request, "latest-", "prev-"), different)).To(ContainSubstring(`{"predictions": [2, 1]}`))
-	}, SpecTimeout(perStory))
+	}, inCI, SpecTimeout(perStory))
 })
 
 // kubectl applies a manifest as a user does.

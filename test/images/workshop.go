@@ -67,7 +67,7 @@ func program(pkg string) func(context.Context, *workshop, string) (image.Image, 
 			if err := os.Link(binary.Path, path); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
-			build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", path, pkg)
+			build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, pkg)
 			build.Dir = w.root
 			build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOWORK=off")
 			return runQuietly(build)

@@ -21,7 +21,7 @@ type trial struct {
 }
 
 // atOnce is how many trials are told at the same time. They wait more than they work.
-const atOnce = 12
+const atOnce = 8
 
 // together tells all trials. Each that fails is reported under its name, with what has happened in it.
 func together(ctx SpecContext, trials []trial) {

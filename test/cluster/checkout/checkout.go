@@ -61,9 +61,3 @@ func (r Root) run(ctx context.Context, doing, program string, names []string) er
 	}
 	return nil
 }
-
-// BuildManager builds the operator and returns the path of its program.
-func (r Root) BuildManager(ctx context.Context) (string, error) {
-	program := r.Path("bin", "manager")
-	return program, r.BuildTools(ctx, "manager")
-}

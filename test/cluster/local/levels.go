@@ -21,17 +21,19 @@ const (
 	// only pretend to run pods (KWOK), and a gateway (Traefik) that takes over
 	// Gateway API routes. Its pods become ready but answer no requests.
 	Simulated Level = "simulated"
-	// Node has, instead of nodes that only pretend, one that runs pods: kubelet,
-	// containerd, kube-proxy, DNS and metrics, in namespaces of their own. It needs
+	// Pods has, instead of simulated nodes, one that runs pods: kubelet, containerd
+	// and kube-proxy, in namespaces of their own. It is what the demo needs. It needs
 	// root; NodeSupported tells what is missing.
+	Pods Level = "pods"
+	// Node adds DNS for the pods and the metrics that autoscalers read.
 	Node Level = "node"
 	// Knative adds Knative Serving in pods of the real node, and a controller that
 	// leads its Ingresses over the gateway.
 	Knative Level = "knative"
 )
 
-// RunsPods tells whether the level has a real node.
-func (l Level) RunsPods() bool { return l == Node || l == Knative }
+// RunsPods reports whether the level has a real node.
+func (l Level) RunsPods() bool { return l == Pods || l == Node || l == Knative }
 
 // part is one thing that a level is made of.
 type part struct {
@@ -49,8 +51,9 @@ type part struct {
 var levels = map[Level][][]part{
 	ControlPlane: controlPlane,
 	Simulated:    slices.Concat(controlPlane, simulation),
-	Node:         slices.Concat(ground, controlPlane, realNode),
-	Knative:      slices.Concat(ground, controlPlane, realNode, knativeServing),
+	Pods:         slices.Concat(ground, controlPlane, realNode),
+	Node:         slices.Concat(ground, controlPlane, realNode, services),
+	Knative:      slices.Concat(ground, controlPlane, realNode, services, knativeServing),
 }
 
 var (
@@ -79,13 +82,13 @@ var (
 		{
 			{name: "kubelet", tools: []string{"kubelet"}, start: startKubelet},
 			{name: "kube-proxy", tools: []string{"kube-proxy"}, start: startKubeProxy},
-			{name: "DNS", tools: []string{"coredns"}, start: startDNS},
 			gateway,
 		},
-		{
-			{name: "metrics-server", tools: []string{"metrics-server"}, start: startMetrics},
-		},
 	}
+	services = [][]part{{
+		{name: "DNS", tools: []string{"coredns"}, start: startDNS},
+		{name: "metrics-server", tools: []string{"metrics-server"}, start: startMetrics},
+	}}
 
 	knativeServing = [][]part{
 		{{name: "Knative Serving", images: knativeImages, start: startKnative}},
@@ -103,7 +106,7 @@ func ParseLevel(name string) (Level, error) {
 
 // LevelNames lists the levels, the smallest first.
 func LevelNames() []string {
-	all := []Level{ControlPlane, Simulated, Node, Knative}
+	all := []Level{ControlPlane, Simulated, Pods, Node, Knative}
 	names := make([]string, 0, len(all))
 	for _, l := range all {
 		names = append(names, string(l))

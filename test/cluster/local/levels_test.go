@@ -40,12 +40,12 @@ func touch(t *testing.T, path string) {
 }
 
 func TestLevelsWithARealNode(t *testing.T) {
-	for level, want := range map[Level]bool{ControlPlane: false, Simulated: false, Node: true, Knative: true} {
+	for level, want := range map[Level]bool{ControlPlane: false, Simulated: false, Pods: true, Node: true, Knative: true} {
 		if got := level.RunsPods(); got != want {
 			t.Errorf("%s runs pods: %t, want %t", level, got, want)
 		}
 	}
-	if _, err := ParseLevel("knativ"); err == nil || !strings.Contains(err.Error(), "control-plane or simulated or node or knative") {
+	if _, err := ParseLevel("knativ"); err == nil || !strings.Contains(err.Error(), "control-plane or simulated or pods or node or knative") {
 		t.Errorf("got %v, want a list of the levels", err)
 	}
 }

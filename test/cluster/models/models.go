@@ -24,8 +24,11 @@ var Tools = []string{"fake-gcs-server"}
 // Store is the folder with the models, in one folder for each bucket.
 func Store(root checkout.Root) string { return root.Path("bin", "images", "store") }
 
-// Images are those that it takes, in the order in which test/images packs them.
-var Images = []string{"storage-initializer", "sklearnserver"}
+// The images that it takes. The server's is packed out of Debian's packages.
+const (
+	InitializerImage = "storage-initializer"
+	ServerImage      = "sklearnserver"
+)
 
 // InstallCommand makes the runtime use the image that the node has.
 const InstallCommand = "kubectl apply --server-side --force-conflicts -k test/cluster/config/node"
@@ -36,7 +39,7 @@ const port = 9023
 // Serve loads the images and starts the store. It returns how the operator is to
 // be set.
 func Serve(ctx context.Context, c *local.Cluster, root checkout.Root) (operator.Settings, error) {
-	for _, image := range Images {
+	for _, image := range []string{InitializerImage, ServerImage} {
 		if err := c.LoadImage(ctx, root.Path("bin", "images", image+".tar")); err != nil {
 			return nil, fmt.Errorf("loading the image %s: %w", image, err)
 		}

@@ -59,7 +59,7 @@ func Run(ctx context.Context, root checkout.Root, out *console.Console, level lo
 	}
 	checked := 0
 	for _, s := range steps {
-		if s.nodeOnly && level != local.Node {
+		if s.nodeOnly && !level.RunsPods() {
 			continue
 		}
 		if err := d.do(ctx, s); err != nil {
@@ -111,7 +111,7 @@ func (d *demo) untilClusterFails(ctx context.Context) (context.Context, context.
 
 func (d *demo) installOperator(ctx context.Context) error {
 	settings, commands := operator.Settings{}, operator.InstallCommands
-	if d.level == local.Node {
+	if d.level.RunsPods() {
 		var err error
 		if settings, err = models.Serve(ctx, d.cluster, d.root); err != nil {
 			return err

@@ -1,0 +1,75 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/ginkgo/v2"
+)
+
+// inCI selects a scenario for `make e2e SCENARIOS=ci`, which CI plays.
+var inCI = Label("ci")
+
+// rules names the rules of the contract that a scenario is about. Rows are named in its text.
+func rules(numbers ...int) Labels {
+	var labels Labels
+	for _, number := range numbers {
+		labels = append(labels, fmt.Sprintf("rule %d", number))
+	}
+	return labels
+}
+
+const (
+	// lastRow is the last row of the contract's table that scenarios must cover in each mode.
+	lastRow = 20
+	// lastRule is the last rule that requests can show. The later rules are about writes and messages.
+	lastRule = 7
+)
+
+// TestScenariosForCI checks that the scenarios that CI plays cover each row and each rule in each mode. It needs no cluster.
+func TestScenariosForCI(t *testing.T) {
+	covered := map[mode]map[string]bool{inStandard: {}, inKnative: {}}
+	for _, spec := range PreviewSpecs("Canary releases under traffic").SpecReports {
+		if !slices.Contains(spec.Labels(), "ci") {
+			continue
+		}
+		in := inKnative // KServe's chapter, too.
+		if slices.Contains(spec.ContainerHierarchyTexts, chapterOf(inStandard)) {
+			in = inStandard
+		}
+		for _, what := range append(rowsIn(spec.FullText()), spec.Labels()...) {
+			covered[in][what] = true
+		}
+	}
+	for in, what := range covered {
+		for row := 1; row <= lastRow; row++ {
+			if !what[fmt.Sprintf("row %d", row)] {
+				t.Errorf("no scenario that CI plays covers row %d in %s", row, chapterOf(in))
+			}
+		}
+		for rule := 1; rule <= lastRule; rule++ {
+			if !what[fmt.Sprintf("rule %d", rule)] {
+				t.Errorf("no scenario that CI plays covers rule %d in %s", rule, chapterOf(in))
+			}
+		}
+	}
+}
+
+// rowsIn returns the rows that a text names as "(row 8)" or "(rows 1, 2 and 3)".
+func rowsIn(text string) []string {
+	var rows []string
+	for _, named := range regexp.MustCompile(`\(rows? ([^)]*)\)`).FindAllStringSubmatch(text, -1) {
+		for number := range strings.FieldsFuncSeq(named[1], func(r rune) bool { return strings.ContainsRune(" ,and", r) }) {
+			rows = append(rows, "row "+number)
+		}
+	}
+	return rows
+}
