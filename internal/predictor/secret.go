@@ -15,6 +15,7 @@ import (
 // names are KServe's and those of the clients behind it.
 const (
 	annotationAWSRole = "eks.amazonaws.com/role-arn"
+	annotationDomain  = "serving.kserve.io/"
 
 	envAWSAccessKeyID       = "AWS_ACCESS_KEY_ID"
 	envAWSSecretAccessKey   = "AWS_SECRET_ACCESS_KEY"
@@ -28,6 +29,8 @@ const (
 	envS3UseVirtualBucket   = "S3_USER_VIRTUAL_BUCKET"
 	envS3UseAccelerate      = "S3_USE_ACCELERATE"
 	envS3Anonymous          = "awsAnonymousCredential"
+
+	envGoogleCredentials = "GOOGLE_APPLICATION_CREDENTIALS"
 
 	keyAWSAccessKeyID     = "awsAccessKeyID"
 	keyAWSSecretAccessKey = "awsSecretAccessKey"
@@ -74,7 +77,7 @@ func (i *initializer) useSecret(secret Secret, settings CredentialSettings) {
 		i.set(s3Environment(secret.Annotations, secret.Public, settings.S3)...)
 	case secret.has(gcsKey):
 		i.mount(secret.volume(gcsVolume), gcsPath)
-		i.set(corev1.EnvVar{Name: "GOOGLE_APPLICATION_CREDENTIALS", Value: gcsPath + gcsKey})
+		i.set(corev1.EnvVar{Name: envGoogleCredentials, Value: gcsPath + gcsKey})
 	case slices.ContainsFunc(azureKeys, secret.has):
 		i.useAzure(secret)
 	case secret.has(keyHTTPSHost) && secret.has(keyHTTPSHeaders):
@@ -83,7 +86,10 @@ func (i *initializer) useSecret(secret Secret, settings CredentialSettings) {
 		i.mount(secret.volume(hdfsVolume), hdfsPath)
 	case secret.has(keyHFToken):
 		i.set(secret.reference(keyHFToken, keyHFToken))
+	default:
+		return
 	}
+	i.hasSecret = true
 }
 
 func (i *initializer) useAzure(secret Secret) {
@@ -114,7 +120,7 @@ func (s Secret) volume(name string) corev1.Volume {
 // decides, then a key of the secret, then the settings.
 func s3Environment(annotations, public map[string]string, settings S3Settings) []corev1.EnvVar {
 	value := func(annotation, key, setting string) string {
-		if annotated, set := annotations["serving.kserve.io/"+annotation]; set {
+		if annotated, set := annotations[annotationDomain+annotation]; set {
 			return annotated
 		}
 		if stored, set := public[key]; set {
