@@ -6,6 +6,7 @@ package v1alpha1
 import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
@@ -78,6 +79,13 @@ type ClusterServingRuntimeList struct {
 type ServingRuntimeStatus struct{}
 
 // ServingRuntimeSpec is a model server: what it serves and how it is run.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.grpcEndpoint) || !has(self.multiModel) || !self.multiModel",fieldPath=".grpcEndpoint",reason="FieldValueForbidden",message="grpcEndpoint is for ModelMesh and not supported: remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.grpcDataEndpoint) || !has(self.multiModel) || !self.multiModel",fieldPath=".grpcDataEndpoint",reason="FieldValueForbidden",message="grpcDataEndpoint is for ModelMesh and not supported: remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.httpDataEndpoint) || !has(self.multiModel) || !self.multiModel",fieldPath=".httpDataEndpoint",reason="FieldValueForbidden",message="httpDataEndpoint is for ModelMesh and not supported: remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.replicas) || !has(self.multiModel) || !self.multiModel",fieldPath=".replicas",reason="FieldValueForbidden",message="replicas is for ModelMesh and not supported: remove it; InferenceServices set minReplicas and maxReplicas"
+// +kubebuilder:validation:XValidation:rule="!has(self.storageHelper) || !has(self.multiModel) || !self.multiModel",fieldPath=".storageHelper",reason="FieldValueForbidden",message="storageHelper is for ModelMesh and not supported: remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.builtInAdapter) || !has(self.multiModel) || !self.multiModel",fieldPath=".builtInAdapter",reason="FieldValueForbidden",message="builtInAdapter is for ModelMesh and not supported: remove it"
 type ServingRuntimeSpec struct {
 	// The model formats that this runtime serves.
 	// +optional
@@ -111,35 +119,31 @@ type ServingRuntimeSpec struct {
 	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="workerSpec (one model on several nodes) is not supported: use a runtime that needs one node"
 	WorkerSpec *v1beta1.Unsupported `json:"workerSpec,omitempty"`
 
-	// Not supported, for ModelMesh only: refused by the API server.
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="grpcEndpoint is for ModelMesh and not supported: remove it"
 	GrpcMultiModelManagementEndpoint *string `json:"grpcEndpoint,omitempty"`
 
-	// Not supported, for ModelMesh only: refused by the API server.
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="grpcDataEndpoint is for ModelMesh and not supported: remove it"
 	GrpcDataEndpoint *string `json:"grpcDataEndpoint,omitempty"`
 
-	// Not supported, for ModelMesh only: refused by the API server.
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.size() == 0",reason="FieldValueForbidden",message="httpDataEndpoint is for ModelMesh and not supported: remove it"
 	HTTPDataEndpoint *string `json:"httpDataEndpoint,omitempty"`
 
-	// Not supported, for ModelMesh only: refused by the API server.
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",reason="FieldValueForbidden",message="replicas is for ModelMesh and not supported: remove it; InferenceServices set minReplicas and maxReplicas"
 	Replicas *int32 `json:"replicas,omitempty"`
 
-	// Not supported, for ModelMesh only: refused by the API server.
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="storageHelper is for ModelMesh and not supported: remove it"
-	StorageHelper *v1beta1.Unsupported `json:"storageHelper,omitempty"`
+	// +kubebuilder:pruning:PreserveUnknownFields
+	StorageHelper *runtime.RawExtension `json:"storageHelper,omitempty"`
 
-	// Not supported, for ModelMesh only: refused by the API server.
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue()",optionalOldSelf=true,reason="FieldValueForbidden",message="builtInAdapter is for ModelMesh and not supported: remove it"
-	BuiltInAdapter *v1beta1.Unsupported `json:"builtInAdapter,omitempty"`
+	// +kubebuilder:pruning:PreserveUnknownFields
+	BuiltInAdapter *runtime.RawExtension `json:"builtInAdapter,omitempty"`
 }
 
 // SupportedModelFormat is a model format that a runtime serves.

@@ -258,13 +258,13 @@ func (in *ServingRuntimeSpec) DeepCopyInto(out *ServingRuntimeSpec) {
 	}
 	if in.StorageHelper != nil {
 		in, out := &in.StorageHelper, &out.StorageHelper
-		*out = new(v1beta1.Unsupported)
-		**out = **in
+		*out = new(runtime.RawExtension)
+		(*in).DeepCopyInto(*out)
 	}
 	if in.BuiltInAdapter != nil {
 		in, out := &in.BuiltInAdapter, &out.BuiltInAdapter
-		*out = new(v1beta1.Unsupported)
-		**out = **in
+		*out = new(runtime.RawExtension)
+		(*in).DeepCopyInto(*out)
 	}
 }
 

@@ -13,11 +13,12 @@ import (
 type PodSpec struct {
 	// A model server of your own, instead of model. The container that serves is
 	// called kserve-container; that is also the name of a container that has none.
+	// Beside a model: more containers of its pods. One that is called
+	// transformer-container takes the requests, and asks the model server.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:XValidation:rule="self.size() <= 1 || self.exists(c, c.name == 'kserve-container')",message="of several containers, one is called kserve-container: the one that serves the predictions"
 	Containers []corev1.Container `json:"containers,omitempty"`
 
 	// Containers that run to their end, in this order, before the predictor starts.

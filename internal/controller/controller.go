@@ -150,6 +150,9 @@ func (p *pass) run(ctx context.Context) error {
 	p.wake(observed.WakeAt)
 	p.identify()
 	p.refuseMisplacedPercent()
+	if err := p.checkTarget(); err != nil {
+		return err
+	}
 	p.wake(p.observed.Expire(p.Clock.Now()))
 	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())
 	p.wake(p.decision.WakeAt)

@@ -5,6 +5,7 @@ package controller
 
 import (
 	"errors"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -68,9 +69,14 @@ func problemOf(err error) *status.Problem {
 		if aboutRoutes(err) {
 			condition = v1beta1.ConditionIngressReady
 		}
-		return &status.Problem{Condition: condition, Reason: reasonRefused, Message: backend.StableMessage(err.Error()) + "; it is tried again every 30 seconds"}
+		return &status.Problem{Condition: condition, Reason: reasonRefused, Message: inUsersFields(backend.StableMessage(err.Error())) + "; it is tried again every 30 seconds"}
 	}
 	return nil
+}
+
+// inUsersFields names, in what the API server says of a Deployment, the field that a user can change.
+func inUsersFields(message string) string {
+	return strings.ReplaceAll(message, "spec.strategy", "spec.predictor.deploymentStrategy")
 }
 
 // aboutRoutes tells whether it is a route that the API server does not take.

@@ -197,6 +197,9 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 		"a cluster-local service without a local gateway": {func(isvc *v1beta1.InferenceService) {
 			metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 		}, "LocalGatewayNotConfigured", "ingress.localGateway"},
+		"a port that no Service could lead to": {func(isvc *v1beta1.InferenceService) {
+			isvc.Spec.Predictor.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080}, {ContainerPort: 80}}
+		}, "InvalidPredictorSpec", "spec.predictor.containers[kserve-container].ports"},
 		"a percent out of bounds": {model("v2", new(int64(101))), "InvalidPredictorSpec", "spec.predictor.canaryTrafficPercent"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // resolve finds what the spec asks for. A spec that asks for nothing that could be run becomes a problem, and wanted
@@ -59,6 +61,21 @@ func (p *pass) runtimes(ctx context.Context) (predictor.Runtimes, error) {
 		found.Cluster = append(found.Cluster, &cluster.Items[i])
 	}
 	return found, nil
+}
+
+// checkTarget refuses a new target that could not be rendered, before any decision is taken on it: a spec that cannot be
+// run moves no traffic.
+func (p *pass) checkTarget() error {
+	inputs := p.observed.Rollout.Wanted.Inputs
+	made := slices.ContainsFunc(p.observed.Rollout.Revisions, func(r rollout.Revision) bool { return r.Inputs == inputs })
+	if inputs == "" || made {
+		return nil
+	}
+	err := p.wanted.Check()
+	if err != nil {
+		p.observed.Rollout.Wanted.Inputs = ""
+	}
+	return p.note(err)
 }
 
 // render builds the target, once, when it is new.

@@ -201,6 +201,38 @@ func TestARuntimeThatIsNamedAndNoLonger(t *testing.T) {
 	}
 }
 
+// TestAVersionOfAnImageWithADigest: it is refused before the canary that runs has lost its share.
+func TestAVersionOfAnImageWithADigest(t *testing.T) {
+	const digest = "server@sha256:0123456789abcdef"
+	version := func(version string, percent *int64) func(*v1beta1.InferenceService) {
+		return func(isvc *v1beta1.InferenceService) {
+			isvc.Spec.Predictor.Model.RuntimeVersion = &version
+			isvc.Spec.Predictor.CanaryTrafficPercent = percent
+		}
+	}
+	o := newOperator(t, ofFormat("sklearn"))
+	o.must(o.server.Create(t.Context(), sklearn("server:1")))
+	o.settle()
+	o.edit(version("2", new(int64(10))))
+	o.settle()
+	record := o.backend.record.Encode()
+
+	pinned := &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "pinned"}, Spec: sklearn(digest).Spec}
+	o.must(o.server.Create(t.Context(), pinned))
+	o.edit(func(isvc *v1beta1.InferenceService) {
+		version("3", new(int64(20)))(isvc)
+		isvc.Spec.Predictor.Model.Runtime = new("pinned")
+	})
+	o.settle()
+	ready := o.condition(v1beta1.ConditionReady)
+	if ready.Status != metav1.ConditionFalse || !strings.Contains(ready.Message, `spec.predictor.model.runtimeVersion: "3" cannot be applied`) {
+		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+	}
+	if got := o.backend.record.Encode(); got != record {
+		t.Errorf("the record was %s and is %s", record, got)
+	}
+}
+
 // TestKeepingARuntimeHidesNothingElse: another model without a runtime is a problem all the same.
 func TestKeepingARuntimeHidesNothingElse(t *testing.T) {
 	o := newOperator(t, ofFormat("sklearn"), annotated(v1beta1.AnnotationDisableAutoUpdate, "true"))

@@ -30,7 +30,7 @@ var credentialVolumes = []string{gcsVolume, hdfsVolume, caBundleVolume}
 var credentialVariables = []string{
 	envAWSEndpointURL, envAWSRegion, envAWSCABundle, envAWSCABundleConfigMap,
 	envS3Endpoint, envS3UseHTTPS, envS3VerifySSL, envS3UseVirtualBucket, envS3UseAccelerate, envS3Anonymous,
-	envGCSCredentials,
+	envGoogleCredentials,
 }
 
 // DownloadOf returns what the storage initializer in the pods of a revision is

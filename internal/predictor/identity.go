@@ -157,7 +157,26 @@ type runtimeInputs struct {
 // of it: the server type that a name stands for is this package's knowledge,
 // which may grow.
 func (r *runtime) inputs() runtimeInputs {
-	return runtimeInputs{Name: r.ref.Name, ServerType: r.annotations[annotationServerType], Pod: &r.spec.ServingRuntimePodSpec}
+	return runtimeInputs{Name: r.ref.Name, ServerType: r.annotations[annotationServerType], Pod: uncorrected(r.ref.Name, &r.spec.ServingRuntimePodSpec)}
+}
+
+// corrections are annotations that runtimes were shipped with, and what stands in their place now, by runtime. They tell
+// Prometheus where to look.
+var corrections = map[string]map[string]struct{ was, is string }{
+	"kserve-mlserver":           {annotationMetricsPort: {"8080", "8082"}},
+	"kserve-tensorflow-serving": {annotationMetricsPath: {"/metrics", "/monitoring/prometheus/metrics"}},
+}
+
+// uncorrected returns a pod as it was before the corrections: an upgrade that brings them must load no model again.
+func uncorrected(runtime string, pod *v1alpha1.ServingRuntimePodSpec) *v1alpha1.ServingRuntimePodSpec {
+	for annotation, value := range corrections[runtime] {
+		if pod.Annotations[annotation] == value.is {
+			corrected := *pod
+			corrected.Annotations = union(pod.Annotations, map[string]string{annotation: value.was})
+			pod = &corrected
+		}
+	}
+	return pod
 }
 
 // digest returns 16 hexadecimal digits that stand for a value.

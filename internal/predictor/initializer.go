@@ -36,8 +36,11 @@ const (
 // initializer is the container that downloads the model, in the making.
 type initializer struct {
 	env     []corev1.EnvVar
+	envFrom []corev1.EnvFromSource
 	mounts  []corev1.VolumeMount
 	volumes []corev1.Volume
+	// hasSecret says that credentials of the service account, or of the spec, are used.
+	hasSecret bool
 }
 
 // initializer returns the container that downloads the model, and the volumes
@@ -49,6 +52,7 @@ func (r *Resolved) initializer(pod *corev1.PodSpec, credentials Credentials) (co
 		err.InSecret = true
 		return corev1.Container{}, nil, err
 	}
+	making.useServersEnvironment(&pod.Containers[0], uri)
 	making.trustCABundle()
 	making.tuneDownload(uri)
 	making.add(r.settings.StorageInitializer.Env)
@@ -57,6 +61,7 @@ func (r *Resolved) initializer(pod *corev1.PodSpec, credentials Credentials) (co
 		Image:                    r.settings.StorageInitializer.Image,
 		Args:                     []string{uri, modelPath},
 		Env:                      making.env,
+		EnvFrom:                  making.envFrom,
 		Resources:                *r.settings.StorageInitializer.Resources.DeepCopy(),
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		VolumeMounts:             append([]corev1.VolumeMount{{Name: downloadVolume, MountPath: modelPath}}, making.mounts...),
@@ -100,12 +105,15 @@ func (i *initializer) authenticate(r *Resolved, credentials Credentials) (string
 	if r.hasStorageSpec() {
 		return i.useStorageSpec(r, need.Secret, credentials.Secret)
 	}
-	if _, assumesRole := credentials.ServiceAccountAnnotations[annotationAWSRole]; assumesRole {
-		i.env = append(i.env, s3Environment(credentials.ServiceAccountAnnotations, nil, r.settings.Credentials.S3)...)
+	settings := r.settings.Credentials
+	if account := credentials.ServiceAccountAnnotations; saysS3(account) {
+		i.env = append(i.env, s3Environment(account, nil, settings.S3)...)
+		// A secret says more than the account that lists it.
+		settings.S3 = settings.S3.under(account)
 	}
 	if need.Secret == "" {
 		for _, secret := range credentials.ServiceAccountSecrets {
-			i.useSecret(secret, r.settings.Credentials)
+			i.useSecret(secret, settings)
 		}
 		return r.source.uri, nil
 	}
@@ -113,7 +121,7 @@ func (i *initializer) authenticate(r *Resolved, credentials Credentials) (string
 		return "", invalid(fmt.Sprintf("metadata.annotations[%s]", r.settings.Credentials.StorageSecretNameAnnotation),
 			"%q: there is no such secret in namespace %s; create it, or remove the annotation", need.Secret, r.namespace)
 	}
-	i.useSecret(*credentials.Secret, r.settings.Credentials)
+	i.useSecret(*credentials.Secret, settings)
 	return r.source.uri, nil
 }
 
@@ -134,6 +142,7 @@ func (i *initializer) useStorageSpec(r *Resolved, secretName string, secret *Sec
 	}
 	entry := StorageEntry{Type: spec.Parameters["type"], Bucket: spec.Parameters["bucket"]}
 	if found {
+		i.hasSecret = true
 		i.env = append(i.env, secret.reference(envStorageConfig, key))
 		i.complete(&entry, secret.Storage[key])
 	}

@@ -36,6 +36,15 @@ func mergeContainers(base, overlay corev1.Container) (corev1.Container, *Error) 
 	}
 	merged.Name = base.Name
 	merged.Args = slices.Concat(base.Args, overlay.Args)
+	// The first port serves, and the overlay decides.
+	place := func(port corev1.ContainerPort) int {
+		index := slices.IndexFunc(overlay.Ports, func(p corev1.ContainerPort) bool { return p.ContainerPort == port.ContainerPort })
+		if index < 0 {
+			return len(overlay.Ports)
+		}
+		return index
+	}
+	slices.SortStableFunc(merged.Ports, func(a, b corev1.ContainerPort) int { return place(a) - place(b) })
 	settle(&merged.Resources, overlay.Resources)
 	return merged, nil
 }
@@ -69,6 +78,9 @@ func makeRoom(base, overlay *corev1.Container) {
 			base.Env[i] = corev1.EnvVar{Name: variable.Name}
 		}
 	}
+	base.Ports = slices.DeleteFunc(base.Ports, func(port corev1.ContainerPort) bool {
+		return port.Name != "" && slices.ContainsFunc(overlay.Ports, func(p corev1.ContainerPort) bool { return p.Name == port.Name })
+	})
 	base.VolumeMounts = except(base.VolumeMounts, overlay.VolumeMounts, func(m corev1.VolumeMount) string { return m.MountPath })
 	for _, probes := range [][2]*corev1.Probe{
 		{base.LivenessProbe, overlay.LivenessProbe},

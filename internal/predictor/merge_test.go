@@ -5,6 +5,7 @@ package predictor
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -167,8 +168,6 @@ func TestImages(t *testing.T) {
 		"a version where there is no tag": {"server", new("2"), "", "{}", "server:2"},
 		"a port is no tag":                {"registry:5000/server", new("2"), "", "{}", "registry:5000/server:2"},
 		"a port and a tag":                {"registry:5000/server:1", new("2"), "", "{}", "registry:5000/server:2"},
-		"a digest stays":                  {"server@sha256:0123", new("2"), "", "{}", "server@sha256:0123"},
-		"a digest beside a tag stays":     {"server:1@sha256:0123", new("2"), "", "{}", "server:1@sha256:0123"},
 		"TensorFlow on a GPU":             {"tf:2", nil, tensorflowServing, gpu, "tf:2-gpu"},
 		"TorchServe on a slice of one":    {"torch:2", nil, torchServe, slice, "torch:2-gpu"},
 		"Hugging Face on a GPU":           {"hf:2", nil, huggingFaceServer, gpu, "hf:2-gpu"},
@@ -189,6 +188,36 @@ func TestImages(t *testing.T) {
 			if got := imageFor(container, test.version, test.server); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
+		})
+	}
+}
+
+// TestVersionOfAnImageWithADigest: two revisions that differ in nothing but runtimeVersion would be the same one.
+func TestVersionOfAnImageWithADigest(t *testing.T) {
+	for _, image := range []string{"example.com:5000/server@sha256:0123", "server:1@sha256:0123"} {
+		t.Run(image, func(t *testing.T) {
+			runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
+			runtime.Spec.Containers[0].Image = image
+			isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}}")
+			revision, err := resolve(t, isvc, cluster(runtime)).Render(Credentials{})
+			if err != nil || revision.Template.Spec.Containers[0].Image != image {
+				t.Errorf("without runtimeVersion: image %s, error %v", revision.Template.Spec.Containers[0].Image, err)
+			}
+
+			refused := func(isvc *v1beta1.InferenceService, runtime *v1alpha1.ClusterServingRuntime) {
+				t.Helper()
+				resolved := resolve(t, isvc, cluster(runtime))
+				_, err := resolved.Render(Credentials{})
+				for _, err := range []error{err, resolved.Check()} {
+					wantError(t, err, Error{
+						Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model.runtimeVersion",
+						Message: fmt.Sprintf(`"v2" cannot be applied: the image %s is pinned by a digest; remove runtimeVersion, or name the image by a tag in ClusterServingRuntime "sklearn" or in model.image`, image),
+					})
+				}
+			}
+			refused(isvcFrom(t, "model: {modelFormat: {name: sklearn}, runtimeVersion: v2}"), runtime)
+			refused(isvcFrom(t, "sklearn: {runtimeVersion: v2}"), runtime)
+			refused(isvcFrom(t, "model: {modelFormat: {name: sklearn}, runtimeVersion: v2, image: '"+image+"'}"), runtimeFrom(t, "sklearn", sklearnRuntime))
 		})
 	}
 }
@@ -255,10 +284,6 @@ func TestOnlyPlaceholdersAreFilledIn(t *testing.T) {
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
-			isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}}")
-			isvc.Spec.Predictor.Model.Args = []string{test.text}
-			wantPlaceholderError(t, isvc, runtime, test.want+what)
-
 			held := runtime.DeepCopy()
 			held.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "A", Value: test.text}}
 			wantPlaceholderError(t, isvcFrom(t, "model: {modelFormat: {name: sklearn}}"), held, test.want+what)
@@ -280,7 +305,6 @@ func TestPlaceholdersThatAreFilledIn(t *testing.T) {
 	isvc.Labels = map[string]string{"team": "blue", "example.com/team": "red"}
 	isvc.Annotations = map[string]string{"purpose": "test"}
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
-	runtime.Spec.Containers[0].Args = nil
 	for text, want := range map[string]string{
 		"{{.Name}}.{{ .Namespace }}":            "iris.models",
 		"a {{- .Labels.team -}} b":              "ablueb",
@@ -289,7 +313,7 @@ func TestPlaceholdersThatAreFilledIn(t *testing.T) {
 		"{{.Annotations.modelFormat}}":          "sklearn",
 		"}}{":                                   "}}{",
 	} {
-		isvc.Spec.Predictor.Model.Args = []string{text}
+		runtime.Spec.Containers[0].Args = []string{text}
 		revision, err := resolve(t, isvc, cluster(runtime)).Render(Credentials{})
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
@@ -301,6 +325,39 @@ func TestPlaceholdersThatAreFilledIn(t *testing.T) {
 	}
 }
 
+// TestTemplatesOfUsersAreLeftAlone: chat templates are Jinja, and prompts of some servers are Go templates.
+func TestTemplatesOfUsersAreLeftAlone(t *testing.T) {
+	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
+	runtime.Spec.Containers[0].Args = []string{"--name={{.Name}}"}
+	runtime.Spec.Containers = append(runtime.Spec.Containers, corev1.Container{Name: "transformer-container", Args: []string{"--of={{.Name}}"}})
+	for _, text := range []string{
+		"--chat-template={% for m in messages %}{{ m['content'] }}{% endfor %}",
+		"{{ .Prompt }}", "{{.Name}}", "{{range .Messages}}{{.Content}}{{end}}", "{{", `{{"{{"}}`,
+	} {
+		isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}}\ncontainers: [{name: transformer-container}, {name: mine}]")
+		predictor := &isvc.Spec.Predictor
+		predictor.Model.Args = []string{text}
+		predictor.Model.Env = []corev1.EnvVar{{Name: "TEMPLATE", Value: text}}
+		predictor.Containers[0].Args, predictor.Containers[1].Args = []string{text}, []string{text}
+		revision, err := resolve(t, isvc, cluster(runtime)).Render(Credentials{})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		var got [][]string
+		for _, container := range revision.Template.Spec.Containers {
+			got = append(got, container.Args)
+		}
+		want := [][]string{{"--name=iris", text}, {"--of=iris", text}, {text}}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: args (-want +got):\n%s", text, diff)
+		}
+		if got := valueOf(revision.Template.Spec.Containers[0].Env, "TEMPLATE"); got != text {
+			t.Errorf("the variable is %q, want %q", got, text)
+		}
+	}
+}
+
 // TestPlaceholdersCannotMultiplyALongValue: a spec of a megabyte that names a
 // value of a quarter of one again and again would come to gigabytes.
 func TestPlaceholdersCannotMultiplyALongValue(t *testing.T) {
@@ -308,10 +365,9 @@ func TestPlaceholdersCannotMultiplyALongValue(t *testing.T) {
 	isvc.Annotations = map[string]string{"long": strings.Repeat("x", 1<<18)}
 	const want = "the placeholders come to more than 1048576 bytes"
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
-	runtime.Spec.Containers[0].Args = nil
-	isvc.Spec.Predictor.Model.Args = []string{strings.Repeat("{{.Annotations.long}}", 50_000)}
+	runtime.Spec.Containers[0].Args = []string{strings.Repeat("{{.Annotations.long}}", 50_000)}
 	wantPlaceholderError(t, isvc, runtime, "args[0]: "+want)
-	isvc.Spec.Predictor.Model.Args = slices.Repeat([]string{"{{.Annotations.long}}"}, 50_000)
+	runtime.Spec.Containers[0].Args = slices.Repeat([]string{"{{.Annotations.long}}"}, 50_000)
 	wantPlaceholderError(t, isvc, runtime, "args[4]: "+want)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
@@ -59,7 +60,11 @@ func normalise(given v1beta1.PredictorSpec) (v1beta1.PredictorSpec, *Error) {
 		return spec, err
 	}
 	for _, legacy := range frameworks(&spec) {
-		spec.Model = legacy.asModel()
+		model, err := patched(legacy.asModel(), spec.Model)
+		if err != nil {
+			return spec, invalid(modelField, "cannot be read together with %s.%s: %v", predictorField, legacy.field, err)
+		}
+		spec.Model = model
 	}
 	spec.SKLearn, spec.XGBoost, spec.Tensorflow, spec.PyTorch, spec.Triton = nil, nil, nil, nil, nil
 	spec.ONNX, spec.HuggingFace, spec.PMML, spec.LightGBM, spec.Paddle = nil, nil, nil, nil, nil
@@ -75,24 +80,24 @@ func normalise(given v1beta1.PredictorSpec) (v1beta1.PredictorSpec, *Error) {
 	return spec, normaliseContainers(spec.Containers)
 }
 
+// exactlyOne refuses a predictor that does not say what serves. A model may stand beside one framework field: an update
+// adds it to an object that was created with that field.
 func exactlyOne(spec *v1beta1.PredictorSpec) *Error {
-	var found []string
-	if spec.Model != nil {
-		found = append(found, "model")
+	var legacy []string
+	for _, framework := range frameworks(spec) {
+		legacy = append(legacy, framework.field)
 	}
-	if len(spec.Containers) > 0 {
-		found = append(found, "containers")
-	}
-	for _, legacy := range frameworks(spec) {
-		found = append(found, legacy.field)
-	}
-	switch len(found) {
-	case 0:
+	hasModel := spec.Model != nil || len(legacy) > 0
+	switch {
+	case !hasModel && len(spec.Containers) == 0:
 		return invalid(predictorField, "says nothing to serve; set model, or containers for a model server of your own")
-	case 1:
-		return nil
+	case len(legacy) > 1:
+		return invalid(predictorField, "%s are set; keep one of them", strings.Join(legacy, " and "))
+	case hasModel && slices.ContainsFunc(spec.Containers, isServing):
+		return invalid(predictorField+".containers", "%s is the container of the model; rename or remove this one, or remove the model",
+			v1beta1.ServingContainerName)
 	default:
-		return invalid(predictorField, "%s are set; keep one of them", strings.Join(found, " and "))
+		return nil
 	}
 }
 
@@ -105,6 +110,35 @@ func (f framework) asModel() *v1beta1.ModelSpec {
 		model.ProtocolVersion = f.protocol
 	}
 	return model
+}
+
+// patched returns a model after the merge patch that another one is, if there is one.
+func patched(model, patch *v1beta1.ModelSpec) (*v1beta1.ModelSpec, error) {
+	if patch == nil {
+		return model, nil
+	}
+	fields, err := kruntime.DefaultUnstructuredConverter.ToUnstructured(model)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := kruntime.DefaultUnstructuredConverter.ToUnstructured(patch)
+	if err != nil {
+		return nil, err
+	}
+	mergePatch(fields, changes)
+	result := &v1beta1.ModelSpec{}
+	return result, kruntime.DefaultUnstructuredConverter.FromUnstructured(fields, result)
+}
+
+func mergePatch(fields, changes map[string]any) {
+	for key, change := range changes {
+		inner, isMap := change.(map[string]any)
+		if current, wasMap := fields[key].(map[string]any); isMap && wasMap {
+			mergePatch(current, inner)
+			continue
+		}
+		fields[key] = change
+	}
 }
 
 func normaliseModel(model *v1beta1.ModelSpec) *Error {

@@ -22,8 +22,8 @@ type refusal struct {
 	// remedy is what to do to get this runtime all the same. It is empty for a
 	// runtime that serves other formats, which is no near miss.
 	remedy string
-	// inSpelling says that only the case of the format is wrong, so that the remedy is the only one.
-	inSpelling bool
+	// misspelt says that only the case of the format is wrong: no other runtime serves it either.
+	misspelt bool
 }
 
 // refuseNamed says why a runtime that the spec names is not for the model, or
@@ -33,7 +33,11 @@ func refuseNamed(r *runtime, model *v1beta1.ModelSpec) *refusal {
 	if refused := refuseAny(r); refused != nil {
 		return refused
 	}
-	if refused := refuseFormat(r, model.ModelFormat, r.spec.SupportedModelFormats); refused != nil {
+	formats := formatsNamed(r.spec, model.ModelFormat.Name)
+	if len(formats) == 0 {
+		return refuseName(r, model.ModelFormat.Name)
+	}
+	if refused := refuseFormat(r, model.ModelFormat, formats); refused != nil {
 		return refused
 	}
 	if model.ProtocolVersion != nil {
@@ -60,7 +64,7 @@ func refuse(r *runtime, model *v1beta1.ModelSpec) *refusal {
 	format := model.ModelFormat
 	formats := formatsNamed(r.spec, format.Name)
 	if len(formats) == 0 {
-		return refuseFormat(r, format, nil)
+		return refuseName(r, format.Name)
 	}
 	if refused := refuseAny(r); refused != nil {
 		return refused
@@ -102,16 +106,39 @@ func refuseAny(r *runtime) *refusal {
 	}
 }
 
-// refuseFormat refuses a runtime none of whose formats is the one that is
-// wanted.
+// refuseName refuses a runtime that lists no format of the name.
+func refuseName(r *runtime, name string) *refusal {
+	refused := &refusal{
+		runtime: r, reason: v1beta1.NoSupportingRuntime,
+		text: fmt.Sprintf("does not serve %s, but %s", name, listed("and", formatNames(r.spec))),
+	}
+	for _, format := range r.spec.SupportedModelFormats {
+		if strings.EqualFold(format.Name, name) {
+			refused.text = fmt.Sprintf("does not serve %s, but %s", name, format.Name)
+			refused.remedy = fmt.Sprintf("write modelFormat.name: %s", format.Name)
+			refused.misspelt = true
+		}
+	}
+	return refused
+}
+
+func formatNames(spec *v1alpha1.ServingRuntimeSpec) []string {
+	var names []string
+	for _, format := range spec.SupportedModelFormats {
+		if !slices.Contains(names, format.Name) {
+			names = append(names, format.Name)
+		}
+	}
+	if len(names) == 0 {
+		return []string{"no format"}
+	}
+	return names
+}
+
+// refuseFormat refuses a runtime that serves the format, but in none of these entries in the version that is wanted.
 func refuseFormat(r *runtime, wanted v1beta1.ModelFormat, formats []v1alpha1.SupportedModelFormat) *refusal {
 	var versions []string
-	found := false
 	for _, format := range formats {
-		if format.Name != wanted.Name {
-			continue
-		}
-		found = true
 		if wanted.Version == nil || format.Version != nil && *format.Version == *wanted.Version {
 			return nil
 		}
@@ -121,13 +148,6 @@ func refuseFormat(r *runtime, wanted v1beta1.ModelFormat, formats []v1alpha1.Sup
 	}
 	refused := &refusal{runtime: r, reason: v1beta1.NoSupportingRuntime}
 	switch {
-	case !found && formatInOtherCase(r.spec, wanted.Name) != "":
-		right := formatInOtherCase(r.spec, wanted.Name)
-		refused.text = fmt.Sprintf("serves %s, not %s", right, wanted.Name)
-		refused.remedy = fmt.Sprintf("write %s in modelFormat.name", right)
-		refused.inSpelling = true
-	case !found:
-		refused.text = fmt.Sprintf("does not serve %s", wanted.Name)
 	case len(versions) == 0:
 		refused.text = fmt.Sprintf("serves %s without naming a version", wanted.Name)
 		refused.remedy = "remove modelFormat.version"
@@ -171,29 +191,19 @@ func formatsNamed(spec *v1alpha1.ServingRuntimeSpec, name string) []v1alpha1.Sup
 	return formats
 }
 
-// formatInOtherCase returns the format of a runtime that differs from a name only in its case; empty where there is none.
-func formatInOtherCase(spec *v1alpha1.ServingRuntimeSpec, name string) string {
-	for _, format := range spec.SupportedModelFormats {
-		if strings.EqualFold(format.Name, name) {
-			return format.Name
-		}
-	}
-	return ""
-}
-
 // asError is the error for a runtime that the spec names.
 func (f *refusal) asError() *Error {
 	remedy := f.remedy
 	if remedy == "" {
-		remedy = "name one that does"
+		remedy = "name a runtime that serves it"
 	}
-	if f.inSpelling {
-		return &Error{Reason: f.reason, Field: modelField + ".modelFormat.name", Message: fmt.Sprintf("%s %s; %s", f.runtime, f.text, remedy)}
+	if !f.misspelt {
+		remedy += ", or remove the field to have a runtime picked"
 	}
 	return &Error{
 		Reason:  f.reason,
 		Field:   modelField + ".runtime",
-		Message: fmt.Sprintf("%s %s; %s, or remove the field to have a runtime picked", f.runtime, f.text, remedy),
+		Message: fmt.Sprintf("%s %s; %s", f.runtime, f.text, remedy),
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -19,11 +18,8 @@ const (
 	// transformerContainerName is the container that, where there is one, stands
 	// before the serving container in the same pod.
 	transformerContainerName = "transformer-container"
-	// defaultPort is where a server listens that names no port.
-	defaultPort = 8080
 
-	appProtocolH2C = "kubernetes.io/h2c"
-
+	labelApp                = "app"
 	envInferenceServiceName = "INFERENCE_SERVICE_NAME"
 	gkeAcceleratorLabel     = "cloud.google.com/gke-accelerator"
 
@@ -37,16 +33,27 @@ func (r *Resolved) Render(credentials Credentials) (Revision, error) {
 	if err != nil {
 		return Revision{}, err
 	}
-	port := entry(template.Spec.Containers)
+	container := entryContainer(template.Spec.Containers)
+	port := firstPort(*container)
 	return Revision{
 		Identity:             r.Identity,
 		Runtime:              r.Runtime,
 		Template:             template,
 		Port:                 port.ContainerPort,
 		AppProtocol:          appProtocol(port),
+		AdditionalPorts:      additionalPorts(*container),
 		TimeoutSeconds:       r.spec.TimeoutSeconds,
 		ContainerConcurrency: r.spec.ContainerConcurrency,
 	}, nil
+}
+
+// Check returns why [Resolved.Render] must fail whatever the credentials are, or nil. Only a new revision has to pass: what
+// an earlier version has rendered runs on.
+func (r *Resolved) Check() error {
+	if _, err := r.pod(); err != nil {
+		return err
+	}
+	return nil
 }
 
 func (r *Resolved) template(credentials Credentials) (corev1.PodTemplateSpec, *Error) {
@@ -54,19 +61,30 @@ func (r *Resolved) template(credentials Credentials) (corev1.PodTemplateSpec, *E
 	if err != nil {
 		return corev1.PodTemplateSpec{}, err
 	}
-	completeContainers(&pod, r.name, r.settings.Resources)
+	r.completeContainers(&pod)
 	r.selectAccelerator(&pod)
 	if err := r.provideModel(&pod, credentials); err != nil {
 		return corev1.PodTemplateSpec{}, err
 	}
 	template := corev1.PodTemplateSpec{Spec: pod}
 	template.Labels = r.podLabels()
-	template.Annotations = r.podAnnotations(entry(pod.Containers).ContainerPort)
+	template.Annotations = r.podAnnotations(firstPort(*entryContainer(pod.Containers)).ContainerPort)
 	return template, nil
 }
 
 // pod returns the pod as the runtime and the predictor describe it.
 func (r *Resolved) pod() (corev1.PodSpec, *Error) {
+	pod, err := r.describedPod()
+	if err != nil {
+		return pod, err
+	}
+	if r.settings.Mode == v1beta1.DeploymentModeKnative {
+		return pod, r.keepOnePort(pod.Containers)
+	}
+	return pod, r.checkPorts(*entryContainer(pod.Containers))
+}
+
+func (r *Resolved) describedPod() (corev1.PodSpec, *Error) {
 	if r.runtime == nil {
 		own := r.spec.PodSpec.DeepCopy()
 		return own.AsCore(), nil
@@ -89,49 +107,73 @@ func (r *Resolved) pod() (corev1.PodSpec, *Error) {
 	return pod, err
 }
 
-// runtimeContainers returns the containers of the runtime: the serving one with
-// the model's fields merged over it, then the one that stands before it, then
-// all others.
+// runtimeContainers returns the containers of the runtime, with those of the predictor merged over their namesakes: the
+// serving one, then the transformer, then the other ones of the runtime and of the predictor. Only the runtime's text
+// is a template.
 func (r *Resolved) runtimeContainers() ([]corev1.Container, *Error) {
-	var serving, transformer, others []corev1.Container
+	server, placeholders := r.serverDefaults()
+	server.Name = v1beta1.ServingContainerName
+	overlays := append([]corev1.Container{server}, r.spec.DeepCopy().Containers...)
+	var containers []corev1.Container
 	for _, container := range r.runtime.spec.Containers {
-		switch container.Name {
-		case v1beta1.ServingContainerName:
-			serving = append(serving, container)
-		case transformerContainerName:
-			transformer = append(transformer, *container.DeepCopy())
-		default:
-			others = append(others, *container.DeepCopy())
+		container = *container.DeepCopy()
+		if isServing(container) || isTransformer(container) {
+			if err := r.fillIn(&container, placeholders); err != nil {
+				return nil, err
+			}
 		}
+		namesake := slices.IndexFunc(overlays, func(c corev1.Container) bool { return c.Name == container.Name })
+		if namesake >= 0 {
+			if r.settings.Mode == v1beta1.DeploymentModeKnative && len(overlays[namesake].Ports) > 0 {
+				container.Ports = nil // There is room for one.
+			}
+			merged, err := mergeContainers(container, overlays[namesake])
+			if err != nil {
+				return nil, err
+			}
+			container = merged
+			overlays = slices.Delete(overlays, namesake, namesake+1)
+		}
+		containers = append(containers, container)
 	}
-	if len(serving) == 0 {
+	if !slices.ContainsFunc(containers, isServing) {
 		return nil, invalid(modelField, "%s has no container %s; add it to the runtime, or use another",
 			r.runtime, v1beta1.ServingContainerName)
 	}
-	server, placeholders := r.serverDefaults()
-	merged, err := mergeContainers(serving[0], server)
-	if err != nil {
-		return nil, err
+	containers = append(containers, overlays...)
+	slices.SortStableFunc(containers, func(a, b corev1.Container) int { return cmp.Compare(rank(a), rank(b)) })
+	image, err := r.image(containers[0])
+	containers[0].Image = image
+	return containers, err
+}
+
+func isTransformer(container corev1.Container) bool {
+	return container.Name == transformerContainerName
+}
+
+// rank orders the containers of a pod.
+func rank(container corev1.Container) int {
+	switch {
+	case isServing(container):
+		return 0
+	case isTransformer(container):
+		return 1
+	default:
+		return 2
 	}
-	containers := append([]corev1.Container{merged}, transformer...)
-	for i := range containers {
-		if err := r.fillIn(&containers[i], placeholders); err != nil {
-			return nil, err
-		}
-	}
-	containers[0].Image = imageFor(containers[0], r.spec.Model.RuntimeVersion, r.runtime.serverType())
-	return append(containers, others...), nil
 }
 
 // completeContainers adds to the containers what nobody has to write.
-func completeContainers(pod *corev1.PodSpec, name string, resources corev1.ResourceRequirements) {
+func (r *Resolved) completeContainers(pod *corev1.PodSpec) {
+	entry := entryContainer(pod.Containers)
 	for i := range pod.Containers {
 		container := &pod.Containers[i]
-		container.Env = setVariable(container.Env, corev1.EnvVar{Name: envInferenceServiceName, Value: name})
-		if !isServing(*container) && container.Name != transformerContainerName {
+		container.Env = setVariable(container.Env, corev1.EnvVar{Name: envInferenceServiceName, Value: r.name})
+		if !isServing(*container) && !isTransformer(*container) {
 			continue
 		}
-		if container.ReadinessProbe == nil {
+		// Knative probes only the container that takes the requests.
+		if container.ReadinessProbe == nil && (container == entry || r.settings.Mode != v1beta1.DeploymentModeKnative) {
 			container.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
 				TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(firstPort(*container).ContainerPort)},
 			}}
@@ -142,7 +184,7 @@ func completeContainers(pod *corev1.PodSpec, name string, resources corev1.Resou
 		}
 	}
 	serving := &pod.Containers[0]
-	serving.Resources = withDefaults(serving.Resources, resources)
+	serving.Resources = withDefaults(serving.Resources, r.settings.Resources)
 }
 
 // withDefaults adds the defaults of those resources about which nothing is
@@ -167,27 +209,6 @@ func withDefaults(given, defaults corev1.ResourceRequirements) corev1.ResourceRe
 	return complete
 }
 
-// entry returns the port of the pod that takes the requests.
-func entry(containers []corev1.Container) corev1.ContainerPort {
-	index := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == transformerContainerName })
-	return firstPort(containers[max(index, 0)])
-}
-
-func firstPort(container corev1.Container) corev1.ContainerPort {
-	if len(container.Ports) == 0 {
-		return corev1.ContainerPort{ContainerPort: defaultPort}
-	}
-	return container.Ports[0]
-}
-
-// appProtocol goes by the name of a port, as in Knative and KServe.
-func appProtocol(port corev1.ContainerPort) string {
-	if strings.Contains(port.Name, "grpc") || strings.Contains(port.Name, "h2c") {
-		return appProtocolH2C
-	}
-	return ""
-}
-
 // selectAccelerator asks for nodes with the kind of GPU that the annotation
 // names.
 func (r *Resolved) selectAccelerator(pod *corev1.PodSpec) {
@@ -200,6 +221,13 @@ func (r *Resolved) selectAccelerator(pod *corev1.PodSpec) {
 func (r *Resolved) podLabels() map[string]string {
 	labels := union(r.runtimeMetadata(func(m *runtime) map[string]string { return m.spec.Labels }, r.settings.ExcludedLabels),
 		r.metadata.labels.effective())
+	// KServe's selectors find the pods by this one. As in KServe, it is the user's to set in Knative mode only.
+	app := map[string]string{labelApp: "isvc." + r.name + "-" + componentPredictor}
+	if r.settings.Mode == v1beta1.DeploymentModeKnative {
+		labels = union(app, labels)
+	} else {
+		labels = union(labels, app)
+	}
 	return union(labels, map[string]string{
 		v1beta1.LabelInferenceService: r.name,
 		v1beta1.LabelComponent:        componentPredictor,

@@ -20,6 +20,9 @@ type Revision struct {
 	// AppProtocol is what a Service has to say of Port: kubernetes.io/h2c for gRPC,
 	// and nothing for HTTP/1.1.
 	AppProtocol string `json:"appProtocol,omitempty"`
+	// AdditionalPorts are what a Service has to say of the other ports of the container that serves. A revision that was
+	// made before they were recorded has none.
+	AdditionalPorts []corev1.ServicePort `json:"additionalPorts,omitempty"`
 	// TimeoutSeconds and ContainerConcurrency are those of the predictor.
 	TimeoutSeconds       *int64 `json:"timeoutSeconds,omitempty"`
 	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`

@@ -200,6 +200,17 @@ protocolVersions: [v1, v2]`)
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "sklaern" with protocol v1 (protocolVersion is not set): ` +
 				"mlserver and xgbserver serve other formats; write mlflow, sklearn or xgboost in modelFormat.name, or install a serving runtime for sklaern"},
 		},
+		"only the case is wrong": {
+			"{modelFormat: {name: MLflow}}",
+			cluster(xgboost, mlserver),
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "MLflow" with protocol v1 (protocolVersion is not set): ` +
+				`ClusterServingRuntime "mlserver" does not serve MLflow, but mlflow (write modelFormat.name: mlflow); xgbserver: other formats`},
+		},
+		"named, and only the case is wrong": {
+			"{modelFormat: {name: MLflow}, runtime: mlserver}",
+			cluster(xgboost, mlserver),
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "mlserver" does not serve MLflow, but mlflow; write modelFormat.name: mlflow`},
+		},
 		"each for its own reason": {
 			"{modelFormat: {name: sklearn, version: \"9\"}, protocolVersion: grpc-v2}",
 			cluster(mlserver, sklearn, unversioned, manual, disabled, several, spread, xgboost),
@@ -247,7 +258,7 @@ protocolVersions: [v1, v2]`)
 		"named, and of another format": {
 			"{modelFormat: {name: sklearn}, runtime: xgbserver}",
 			cluster(xgboost),
-			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "xgbserver" does not serve sklearn; name one that does, or remove the field to have a runtime picked`},
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "xgbserver" does not serve sklearn, but xgboost; name a runtime that serves it, or remove the field to have a runtime picked`},
 		},
 		"named, and the case of the format is wrong": {
 			"{modelFormat: {name: SKLearn}, runtime: sklearnserver}",

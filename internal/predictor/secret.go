@@ -15,6 +15,7 @@ import (
 // names are KServe's and those of the clients behind it.
 const (
 	annotationAWSRole = "eks.amazonaws.com/role-arn"
+	annotationDomain  = "serving.kserve.io/"
 
 	envAWSAccessKeyID       = "AWS_ACCESS_KEY_ID"
 	envAWSSecretAccessKey   = "AWS_SECRET_ACCESS_KEY"
@@ -29,6 +30,8 @@ const (
 	envS3UseAccelerate      = "S3_USE_ACCELERATE"
 	envS3Anonymous          = "awsAnonymousCredential"
 
+	envGoogleCredentials = "GOOGLE_APPLICATION_CREDENTIALS"
+
 	keyAWSAccessKeyID     = "awsAccessKeyID"
 	keyAWSSecretAccessKey = "awsSecretAccessKey"
 	keyGCSCredentials     = "gcloud-application-credentials.json"
@@ -37,8 +40,6 @@ const (
 	keyHDFSNameNode       = "HDFS_NAMENODE"
 	keyHFToken            = "HF_TOKEN"
 	keyAzureStorageAccess = "AZURE_STORAGE_ACCESS_KEY"
-
-	envGCSCredentials = "GOOGLE_APPLICATION_CREDENTIALS"
 
 	gcsVolume  = "user-gcp-sa"
 	gcsPath    = "/var/secrets/"
@@ -76,7 +77,7 @@ func (i *initializer) useSecret(secret Secret, settings CredentialSettings) {
 		i.set(s3Environment(secret.Annotations, secret.Public, settings.S3)...)
 	case secret.has(gcsKey):
 		i.mount(secret.volume(gcsVolume), gcsPath)
-		i.set(corev1.EnvVar{Name: envGCSCredentials, Value: gcsPath + gcsKey})
+		i.set(corev1.EnvVar{Name: envGoogleCredentials, Value: gcsPath + gcsKey})
 	case slices.ContainsFunc(azureKeys, secret.has):
 		i.useAzure(secret)
 	case secret.has(keyHTTPSHost) && secret.has(keyHTTPSHeaders):
@@ -85,7 +86,10 @@ func (i *initializer) useSecret(secret Secret, settings CredentialSettings) {
 		i.mount(secret.volume(hdfsVolume), hdfsPath)
 	case secret.has(keyHFToken):
 		i.set(secret.reference(keyHFToken, keyHFToken))
+	default:
+		return
 	}
+	i.hasSecret = true
 }
 
 func (i *initializer) useAzure(secret Secret) {
@@ -116,7 +120,7 @@ func (s Secret) volume(name string) corev1.Volume {
 // decides, then a key of the secret, then the settings.
 func s3Environment(annotations, public map[string]string, settings S3Settings) []corev1.EnvVar {
 	value := func(annotation, key, setting string) string {
-		if annotated, set := annotations["serving.kserve.io/"+annotation]; set {
+		if annotated, set := annotations[annotationDomain+annotation]; set {
 			return annotated
 		}
 		if stored, set := public[key]; set {

@@ -91,13 +91,22 @@ func (r *Resolved) serverDefaults() (corev1.Container, placeholders) {
 	return container, values
 }
 
-// imageFor returns the image of the serving container: with the tag that the
-// model names, or else the build for the hardware that it asks for. An image
-// that is pinned by its digest stays as it is.
-func imageFor(container corev1.Container, runtimeVersion *string, server serverType) string {
-	if strings.Contains(container.Image, "@") {
-		return container.Image
+// image returns the image of the serving container: with the tag that the model names, or else the build for the hardware
+// that it asks for. An image that is pinned by its digest has no tag that would count.
+func (r *Resolved) image(container corev1.Container) (string, *Error) {
+	runtimeVersion := r.spec.Model.RuntimeVersion
+	if !strings.Contains(container.Image, "@") {
+		return imageFor(container, runtimeVersion, r.runtime.serverType()), nil
 	}
+	if runtimeVersion != nil {
+		return "", invalid(modelField+".runtimeVersion", "%q cannot be applied: the image %s is pinned by a digest; "+
+			"remove runtimeVersion, or name the image by a tag in %s or in model.image", *runtimeVersion, container.Image, r.runtime)
+	}
+	return container.Image, nil
+}
+
+// imageFor returns an image with the tag that the model names, or else the build for the hardware that it asks for.
+func imageFor(container corev1.Container, runtimeVersion *string, server serverType) string {
 	repository, tag := splitImage(container.Image)
 	if runtimeVersion != nil {
 		return repository + ":" + *runtimeVersion

@@ -152,6 +152,51 @@ func checkShippedContainer(t *testing.T, runtime string, container corev1.Contai
 	}
 }
 
+// TestMetricsAreWhereTheServersHaveThem: with scraping switched on, Prometheus asks there.
+func TestMetricsAreWhereTheServersHaveThem(t *testing.T) {
+	other := map[string][2]string{ // Than the port that serves, and /metrics.
+		"kserve-mlserver":           {"8082", "/metrics"},
+		"kserve-tensorflow-serving": {"8080", "/monitoring/prometheus/metrics"},
+		"kserve-torchserve":         {"8082", "/metrics"},
+		"kserve-tritonserver":       {"8002", "/metrics"},
+	}
+	for _, runtime := range shippedRuntimes(t).Cluster {
+		want, ok := other[runtime.Name]
+		if !ok {
+			want = [2]string{"8080", "/metrics"}
+		}
+		got := [2]string{runtime.Spec.Annotations[annotationMetricsPort], runtime.Spec.Annotations[annotationMetricsPath]}
+		if got != want {
+			t.Errorf("%s: got %v, want %v", runtime.Name, got, want)
+		}
+	}
+}
+
+// TestCorrectedRuntimesMakeNoRevisions: an upgrade brings them into clusters where models run.
+func TestCorrectedRuntimesMakeNoRevisions(t *testing.T) {
+	for format, before := range map[string]map[string]string{
+		"sklearn v2": {annotationMetricsPort: "8080", annotationMetricsPath: "/metrics"},
+		"tensorflow": {annotationMetricsPort: "8080", annotationMetricsPath: "/metrics"},
+	} {
+		inputs := func(annotations map[string]string) string {
+			runtimes := shippedRuntimes(t)
+			name := resolve(t, isvcFrom(t, modelOf(format)), runtimes).Runtime.Name
+			for _, runtime := range runtimes.Cluster {
+				if runtime.Name == name && annotations != nil {
+					runtime.Spec.Annotations = annotations
+				}
+			}
+			return resolve(t, isvcFrom(t, modelOf(format)), runtimes).Inputs
+		}
+		if inputs(nil) != inputs(before) {
+			t.Errorf("%s: the runtime as it is shipped makes another revision than it did", format)
+		}
+		if inputs(nil) == inputs(map[string]string{annotationMetricsPort: "9999", annotationMetricsPath: "/metrics"}) {
+			t.Errorf("%s: a change of an administrator makes no revision", format)
+		}
+	}
+}
+
 // TestShippedImages: an image that changes is a decision, for it reaches every
 // InferenceService that uses the runtime.
 func TestShippedImages(t *testing.T) {

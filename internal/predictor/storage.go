@@ -5,6 +5,7 @@ package predictor
 
 import (
 	"cmp"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -29,6 +30,7 @@ const (
 	envCustomStorageURI = "STORAGE_URI"
 	schemePlaceholder   = "<scheme>"
 	azureBlobHost       = ".blob.core.windows.net"
+	azureFilesHost      = ".file.core.windows.net"
 )
 
 // sourceKind is a way for a model to get to its server.
@@ -122,6 +124,12 @@ func parseSource(field, uri string) (source, *Error) {
 			return emptyModel, invalid(field, "%q: %q is not the name of an image; write oci://registry/repository:tag", uri, rest)
 		}
 		return source{kind: image, reference: rest}, nil
+	case scheme == "modelscope":
+		return emptyModel, invalid(field, "%q: downloads from ModelScope are not supported; copy the model to a store that is, "+
+			"or to a volume that pvc://<claim>/<path> names", uri)
+	case isAzureFiles(uri):
+		return emptyModel, invalid(field, "%q: downloads from Azure Files are not supported; make a PersistentVolumeClaim of the share "+
+			"and write pvc://<claim>/<path>, or move the model to Azure Blob Storage", uri)
 	case strings.Contains(uri, azureBlobHost) && !azureBlob.MatchString(uri):
 		return emptyModel, invalid(field, "%q is not an address in Azure Blob Storage; "+
 			"write https://<account>.blob.core.windows.net/<container>/<path>", uri)
@@ -132,11 +140,18 @@ func parseSource(field, uri string) (source, *Error) {
 	}
 }
 
+// isAzureFiles reports whether a URI is a folder in Azure Files, for which there is no listing over plain HTTPS. A file
+// with a signature in its address is a download like any other.
+func isAzureFiles(uri string) bool {
+	address, err := url.Parse(uri)
+	return err == nil && address.Scheme == "https" && strings.HasSuffix(address.Hostname(), azureFilesHost) && !address.Query().Has("sig")
+}
+
 // parseLocal takes a path in the storage initializer's own image, but not a URI
 // that lacks its slashes.
 func parseLocal(field, uri string) (source, *Error) {
 	scheme, _, _ := strings.Cut(uri, ":")
-	if scheme != uri && slices.Contains(append([]string{"pvc", "oci"}, downloadSchemes...), scheme) {
+	if scheme != uri && slices.Contains(append([]string{"pvc", "oci", "modelscope"}, downloadSchemes...), scheme) {
 		return emptyModel, invalid(field, "%q lacks its slashes; write %s://…", uri, scheme)
 	}
 	return source{kind: download, uri: uri}, nil

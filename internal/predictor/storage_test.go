@@ -5,10 +5,12 @@ package predictor
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -19,7 +21,7 @@ func TestStorageSchemes(t *testing.T) {
 	downloads := []string{
 		"gs://bucket/path", "s3://bucket/path", "http://host/model.zip", "https://host/model.tar.gz",
 		"hf://org/model", "hf://org/model:revision", "file:///models/iris", "hdfs://path", "webhdfs://path",
-		"https://account.blob.core.windows.net/container/path", "/models/iris", "models/iris", "c:/models",
+		"https://account.blob.core.windows.net/container/path", "https://account.file.core.windows.net/share/model.zip?sv=1&sig=x", "/models/iris", "models/iris", "c:/models",
 	}
 	cases := map[string]source{
 		"pvc://claim":                      {kind: claim, claim: "claim"},
@@ -46,9 +48,13 @@ func TestStorageIsRefused(t *testing.T) {
 	const supported = "write one of gs://, s3://, hf://, pvc://, oci://, oci+native://, https://, http://, hdfs://, webhdfs://, file://, " +
 		"https://<account>.blob.core.windows.net/<container>/<path>, or a local path"
 	cases := map[string]string{
-		"":                                `is empty; ` + supported,
-		"ftp://host/model":                `"ftp://host/model": storage ftp:// is not supported; ` + supported,
-		"oci+fetch://registry/model":      `"oci+fetch://registry/model": storage oci+fetch:// is not supported; ` + supported,
+		"":                           `is empty; ` + supported,
+		"ftp://host/model":           `"ftp://host/model": storage ftp:// is not supported; ` + supported,
+		"oci+fetch://registry/model": `"oci+fetch://registry/model": storage oci+fetch:// is not supported; ` + supported,
+		"modelscope://owner/model":   `"modelscope://owner/model": downloads from ModelScope are not supported; copy the model to a store that is, or to a volume that pvc://<claim>/<path> names`,
+		"modelscope:/owner/model":    `"modelscope:/owner/model" lacks its slashes; write modelscope://…`,
+		"https://a.file.core.windows.net/share/model": `"https://a.file.core.windows.net/share/model": downloads from Azure Files are not supported; ` +
+			"make a PersistentVolumeClaim of the share and write pvc://<claim>/<path>, or move the model to Azure Blob Storage",
 		"S3://bucket/path":                `"S3://bucket/path": storage S3:// is not supported; ` + supported,
 		"s3:/bucket/path":                 `"s3:/bucket/path" lacks its slashes; write s3://…`,
 		"pvc:claim":                       `"pvc:claim" lacks its slashes; write pvc://…`,
@@ -285,6 +291,115 @@ func TestS3Endpoint(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestServersCredentialsReachTheDownload: KServe's page on gated models puts the token into model.env.
+func TestServersCredentialsReachTheDownload(t *testing.T) {
+	const hub = "{secretKeyRef: {name: hub, key: token}}"
+	account := func(secret Secret, annotations map[string]string) Credentials {
+		credentials := Credentials{ServiceAccountAnnotations: annotations}
+		if secret.Name != "" {
+			credentials.ServiceAccountSecrets = []Secret{secret}
+		}
+		return credentials
+	}
+	cases := map[string]struct {
+		predictor   string
+		credentials Credentials
+		want        string // Of the init container.
+	}{
+		"a token for the Hub": {
+			"{model: {modelFormat: {name: sklearn}, storageUri: 'hf://a/b', env: [{name: HF_TOKEN, valueFrom: " + hub + "}, {name: HF_HUB_OFFLINE, value: '1'}]}}",
+			Credentials{},
+			"env: [{name: HF_TOKEN, valueFrom: " + hub + "}]",
+		},
+		"of a framework field": {
+			"{huggingface: {storageUri: 'hf://a/b', env: [{name: HUGGING_FACE_HUB_TOKEN, value: x}]}}",
+			Credentials{},
+			"env: [{name: HUGGING_FACE_HUB_TOKEN, value: x}]",
+		},
+		"of a container": {
+			"{containers: [{name: mine, env: [{name: STORAGE_URI, value: 'hf://a/b'}, {name: HF_TOKEN, value: x}]}]}",
+			Credentials{},
+			"env: [{name: HF_TOKEN, value: x}]",
+		},
+		"a whole secret": {
+			"{model: {modelFormat: {name: sklearn}, storageUri: 'hf://a/b', envFrom: [{configMapRef: {name: a}}, {secretRef: {name: hub}, prefix: HF_}]}}",
+			Credentials{},
+			"envFrom: [{secretRef: {name: hub}, prefix: HF_}]",
+		},
+		"the Secret of the service account is for downloads": {
+			"{model: {modelFormat: {name: sklearn}, storageUri: 'hf://a/b', env: [{name: HF_TOKEN, value: x}], envFrom: [{secretRef: {name: other}}]}}",
+			account(Secret{Name: "hub", Keys: []string{"HF_TOKEN"}}, nil),
+			"env: [{name: HF_TOKEN, valueFrom: {secretKeyRef: {name: hub, key: HF_TOKEN}}}]",
+		},
+		"a Secret for pulling images is not": {
+			"{model: {modelFormat: {name: sklearn}, storageUri: 'hf://a/b', env: [{name: HF_TOKEN, value: x}]}}",
+			account(Secret{Name: "pull", Keys: []string{".dockerconfigjson"}}, nil),
+			"env: [{name: HF_TOKEN, value: x}]",
+		},
+		"keys for S3": {
+			"{model: {modelFormat: {name: sklearn}, storageUri: 's3://a/b', env: [{name: AWS_ACCESS_KEY_ID, value: k}, {name: AWS_SECRET_ACCESS_KEY, value: s}, " +
+				"{name: S3_ENDPOINT, value: minio}, {name: S3_USE_HTTPS, value: '0'}, {name: HF_TOKEN, value: x}]}}",
+			Credentials{},
+			"env: [{name: AWS_ACCESS_KEY_ID, value: k}, {name: AWS_SECRET_ACCESS_KEY, value: s}, {name: S3_ENDPOINT, value: minio}, {name: S3_USE_HTTPS, value: '0'}, " +
+				"{name: AWS_ENDPOINT_URL, value: 'http://minio'}]",
+		},
+		"a key file that the server mounts": {
+			"{volumes: [{name: key, secret: {secretName: key}}], model: {modelFormat: {name: sklearn}, storageUri: 'gs://a/b', " +
+				"env: [{name: GOOGLE_APPLICATION_CREDENTIALS, value: /etc/key/file.json}], volumeMounts: [{name: key, mountPath: /etc/key}]}}",
+			Credentials{},
+			"env: [{name: GOOGLE_APPLICATION_CREDENTIALS, value: /etc/key/file.json}]\n" +
+				"volumeMounts: [{name: kserve-provision-location, mountPath: /mnt/models}, {name: key, mountPath: /etc/key}]",
+		},
+		"a key file in the server's image": {
+			"{model: {modelFormat: {name: sklearn}, storageUri: 'gs://a/b', env: [{name: GOOGLE_APPLICATION_CREDENTIALS, value: /etc/key/file.json}]}}",
+			Credentials{},
+			"{}",
+		},
+		"a service account that assumes no role": {
+			"{model: {modelFormat: {name: sklearn}, storageUri: 's3://a/b'}}",
+			account(Secret{}, map[string]string{
+				"serving.kserve.io/s3-endpoint": "minio", "serving.kserve.io/s3-usehttps": "0", "serving.kserve.io/s3-region": "r",
+			}),
+			"env: [{name: S3_USE_HTTPS, value: '0'}, {name: S3_ENDPOINT, value: minio}, {name: AWS_ENDPOINT_URL, value: 'http://minio'}, {name: AWS_DEFAULT_REGION, value: r}]",
+		},
+		"a Secret says more than the account that lists it": {
+			"{model: {modelFormat: {name: sklearn}, storageUri: 's3://a/b'}}",
+			account(
+				Secret{Name: "s3", Keys: []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, Annotations: map[string]string{"serving.kserve.io/s3-region": "own"}},
+				map[string]string{"serving.kserve.io/s3-endpoint": "minio", "serving.kserve.io/s3-region": "r"},
+			),
+			"env: [{name: S3_ENDPOINT, value: minio}, {name: AWS_ENDPOINT_URL, value: 'https://minio'}, {name: AWS_DEFAULT_REGION, value: own}, " +
+				"{name: AWS_ACCESS_KEY_ID, valueFrom: {secretKeyRef: {name: s3, key: AWS_ACCESS_KEY_ID}}}, " +
+				"{name: AWS_SECRET_ACCESS_KEY, valueFrom: {secretKeyRef: {name: s3, key: AWS_SECRET_ACCESS_KEY}}}]",
+		},
+	}
+	runtimes := cluster(
+		runtimeFrom(t, "sklearn", sklearnRuntime),
+		runtimeFrom(t, "huggingface", "supportedModelFormats: [{name: huggingface, autoSelect: true}]\ncontainers: [{name: kserve-container}]"),
+	)
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			revision, err := resolve(t, isvcFrom(t, test.predictor), runtimes).Render(test.credentials)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := revision.Template.Spec.InitContainers[0], containerFrom(t, test.want)
+			env := slices.DeleteFunc(got.Env, func(v corev1.EnvVar) bool {
+				return strings.HasPrefix(v.Name, "HF_HUB_ENABLE") || strings.HasPrefix(v.Name, "HF_XET")
+			})
+			if diff := cmp.Diff(want.Env, env, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("env (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(want.EnvFrom, got.EnvFrom); diff != "" {
+				t.Errorf("envFrom (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(want.VolumeMounts, got.VolumeMounts); want.VolumeMounts != nil && diff != "" {
+				t.Errorf("volumeMounts (-want +got):\n%s", diff)
 			}
 		})
 	}

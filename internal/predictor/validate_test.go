@@ -174,8 +174,15 @@ func TestPredictorIsRefused(t *testing.T) {
 			"{minReplicas: 1}", predictor, "says nothing to serve; set model, or containers for a model server of your own",
 		},
 		"a model and containers": {
-			"{model: {modelFormat: {name: a}}, containers: [{name: kserve-container}]}", predictor,
-			"model and containers are set; keep one of them",
+			"{model: {modelFormat: {name: a}}, containers: [{name: kserve-container}]}", containers,
+			"kserve-container is the container of the model; rename or remove this one, or remove the model",
+		},
+		"a framework and containers": {
+			"{sklearn: {}, containers: [{name: a}, {name: kserve-container}]}", containers,
+			"kserve-container is the container of the model; rename or remove this one, or remove the model",
+		},
+		"a model and two frameworks": {
+			"{model: {modelFormat: {name: a}}, sklearn: {}, xgboost: {}}", predictor, "sklearn and xgboost are set; keep one of them",
 		},
 		"two frameworks": {
 			"{sklearn: {}, xgboost: {}}", predictor, "sklearn and xgboost are set; keep one of them",
@@ -206,5 +213,19 @@ func TestPredictorIsRefused(t *testing.T) {
 				t.Error("an answer came with the error, though the spec itself is wrong")
 			}
 		})
+	}
+}
+
+// TestModelBesideAFramework: KServe turns the framework field into model when the object is created, and a later patch of
+// model is merged into that.
+func TestModelBesideAFramework(t *testing.T) {
+	runtimes := cluster(runtimeFrom(t, "sklearn", sklearnRuntime))
+	both := resolve(t, isvcFrom(t, `{
+		sklearn: {name: kserve-container, storageUri: 'gs://b/1', args: [--a], env: [{name: A, value: a}], resources: {limits: {cpu: 1, memory: 1Gi}}},
+		model: {modelFormat: {name: sklearn}, storageUri: 'gs://b/2', args: [--b], resources: {limits: {cpu: 2}}}}`), runtimes)
+	alone := resolve(t, isvcFrom(t, `{model: {modelFormat: {name: sklearn}, storageUri: 'gs://b/2', args: [--b],
+		env: [{name: A, value: a}], resources: {limits: {cpu: 2, memory: 1Gi}}}}`), runtimes)
+	if both.Inputs != alone.Inputs {
+		t.Errorf("the model is %+v, want %+v", both.spec.Model, alone.spec.Model)
 	}
 }

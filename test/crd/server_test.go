@@ -53,6 +53,34 @@ var _ = Describe("The API server", func() {
 		Expect(out).To(ContainSubstring("created"))
 	})
 
+	It("takes a model beside the framework field that an InferenceService was created with", func(ctx SpecContext) {
+		patch := func(isvc *unstructured.Unstructured, text string) error {
+			return api.Patch(ctx, isvc, client.RawPatch(types.MergePatchType, []byte(text)))
+		}
+		isvc := inNamespace(ctx, newInferenceService("iris", nil))
+		Expect(unstructured.SetNestedMap(isvc.Object, map[string]any{
+			"sklearn": map[string]any{"storageUri": "gs://bucket/model", "args": []any{"--a"}},
+		}, "spec", "predictor")).To(Succeed())
+		Expect(api.Create(ctx, isvc)).To(Succeed())
+
+		By("adding the model, as KServe's clients do")
+		Expect(patch(isvc, `{"spec": {"predictor": {"model": {"modelFormat": {"name": "sklearn"}, "storageUri": "gs://bucket/model-2"}}}}`)).To(Succeed())
+
+		By("changing other fields afterwards")
+		Expect(patch(isvc, `{"spec": {"predictor": {"canaryTrafficPercent": 10, "model": {"args": ["--b"]}}}}`)).To(Succeed())
+
+		By("refusing what would have no effect, or would make two models")
+		for _, text := range []string{
+			`{"spec": {"predictor": {"sklearn": {"storageUri": "gs://bucket/model-3"}}}}`,
+			`{"spec": {"predictor": {"xgboost": {"storageUri": "gs://bucket/model-3"}}}}`,
+		} {
+			Expect(patch(isvc.DeepCopy(), text)).To(MatchError(ContainSubstring("several models are set")))
+		}
+
+		By("removing either of them")
+		Expect(patch(isvc.DeepCopy(), `{"spec": {"predictor": {"sklearn": null}}}`)).To(Succeed())
+	})
+
 	It("takes the CRDs from a client-side kubectl apply", func() {
 		out := run("apply", "-f", crdFolder)
 		Expect(strings.Count(out, "configured")).To(Equal(3), out)

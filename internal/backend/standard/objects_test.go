@@ -48,6 +48,15 @@ func TestObjectsOfARevision(t *testing.T) {
 		"revision-grpc": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
 			r.Runs.Port, r.Runs.AppProtocol = 8081, "kubernetes.io/h2c"
 		}}},
+		"revision-two-ports": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
+			r.Runs.AdditionalPorts = []corev1.ServicePort{{
+				Name: "h2c", Protocol: corev1.ProtocolTCP, Port: 9000, TargetPort: intstr.FromInt32(9000), AppProtocol: new("kubernetes.io/h2c"),
+			}}
+		}}},
+		// Before additional ports were recorded, none was served: an upgrade must not write a Service anew.
+		"revision-two-ports-of-an-earlier-version": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
+			r.Runs.Template.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080}, {Name: "h2c", ContainerPort: 9000}}
+		}}},
 		"revision-without-labels": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
 			r.Runs.Template.Labels, r.Runs.Template.Annotations = nil, nil
 		}}},

@@ -44,6 +44,9 @@ func revisionOf(deployment *appsv1.Deployment, service *corev1.Service) backend.
 	if err := json.Unmarshal([]byte(deployment.Annotations[annotationRevision]), &revision); err != nil {
 		revision = backend.NewRevision{Inputs: deployment.Annotations[objects.AnnotationInputs]}
 		revision.Runs.Port, revision.Runs.AppProtocol = portOf(deployment, service)
+		if service != nil && len(service.Spec.Ports) > 1 {
+			revision.Runs.AdditionalPorts = service.DeepCopy().Spec.Ports[1:]
+		}
 	}
 	revision.Runs.Template = *deployment.Spec.Template.DeepCopy()
 	delete(revision.Runs.Template.Labels, v1beta1.LabelRevision)

@@ -9,6 +9,10 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
+// knativeTakesIt ends a message on what needs a count of requests. The mode of a live InferenceService cannot change.
+const knativeTakesIt = "; Knative mode takes it: create an InferenceService of another name with the annotation " +
+	v1beta1.AnnotationDeploymentMode + ": " + string(v1beta1.DeploymentModeKnative)
+
 // Unsupported finds what the InferenceService asks for and Standard mode cannot do: the field, and what is wrong with
 // it and what to write. Both are empty where there is nothing.
 func Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
@@ -22,8 +26,8 @@ func Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
 	}
 	if limit := spec.ContainerConcurrency; limit != nil && *limit > 0 {
 		return "spec.predictor.containerConcurrency", fmt.Sprintf(
-			"%d: nothing in %s mode counts the requests of a replica; remove it and limit them in the model server, or run a new InferenceService in %s mode",
-			*limit, v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative)
+			"%d: nothing in %s mode counts the requests of a replica; remove it, and limit them in the model server%s",
+			*limit, v1beta1.DeploymentModeStandard, knativeTakesIt)
 	}
 	return "", ""
 }
@@ -33,6 +37,6 @@ func byRequests(metric v1beta1.ScaleMetric) bool {
 }
 
 func unscalable(metric v1beta1.ScaleMetric) string {
-	return fmt.Sprintf("%q: nothing in %s mode counts requests; write %s or %s, or run a new InferenceService in %s mode",
-		metric, v1beta1.DeploymentModeStandard, v1beta1.MetricCPU, v1beta1.MetricMemory, v1beta1.DeploymentModeKnative)
+	return fmt.Sprintf("%q: nothing in %s mode counts requests; write %s or %s%s",
+		metric, v1beta1.DeploymentModeStandard, v1beta1.MetricCPU, v1beta1.MetricMemory, knativeTakesIt)
 }

@@ -4,6 +4,7 @@
 package standard
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -42,6 +43,10 @@ func TestUnsupported(t *testing.T) {
 			}
 			if (message == "") != (field == "") {
 				t.Errorf("field is %q, and message %q", field, message)
+			}
+			const elsewhere = "Knative mode takes it: create an InferenceService of another name with the annotation serving.kserve.io/deploymentMode: Knative"
+			if field != "" && !strings.HasSuffix(message, elsewhere) {
+				t.Errorf("message %q does not say that Knative mode takes it", message)
 			}
 		})
 	}

@@ -162,7 +162,7 @@ func service(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.
 		Spec: corev1.ServiceSpec{
 			Type:     corev1.ServiceTypeClusterIP,
 			Selector: selector(isvc, n),
-			Ports:    []corev1.ServicePort{port},
+			Ports:    append([]corev1.ServicePort{port}, revision.Runs.AdditionalPorts...),
 		},
 	}
 }

@@ -7,6 +7,7 @@ package v1alpha1
 
 import (
 	v1beta1 "github.com/serinus-io/serinus/api/v1beta1"
+	runtime "k8s.io/apimachinery/pkg/runtime"
 	v1 "k8s.io/client-go/applyconfigurations/core/v1"
 )
 
@@ -28,18 +29,18 @@ type ServingRuntimeSpecApplyConfiguration struct {
 	MultiModel *bool `json:"multiModel,omitempty"`
 	// Not supported: refused by the API server.
 	WorkerSpec *v1beta1.Unsupported `json:"workerSpec,omitempty"`
-	// Not supported, for ModelMesh only: refused by the API server.
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
 	GrpcMultiModelManagementEndpoint *string `json:"grpcEndpoint,omitempty"`
-	// Not supported, for ModelMesh only: refused by the API server.
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
 	GrpcDataEndpoint *string `json:"grpcDataEndpoint,omitempty"`
-	// Not supported, for ModelMesh only: refused by the API server.
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
 	HTTPDataEndpoint *string `json:"httpDataEndpoint,omitempty"`
-	// Not supported, for ModelMesh only: refused by the API server.
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
 	Replicas *int32 `json:"replicas,omitempty"`
-	// Not supported, for ModelMesh only: refused by the API server.
-	StorageHelper *v1beta1.Unsupported `json:"storageHelper,omitempty"`
-	// Not supported, for ModelMesh only: refused by the API server.
-	BuiltInAdapter *v1beta1.Unsupported `json:"builtInAdapter,omitempty"`
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
+	StorageHelper *runtime.RawExtension `json:"storageHelper,omitempty"`
+	// For ModelMesh only: no effect, and refused together with multiModel: true.
+	BuiltInAdapter *runtime.RawExtension `json:"builtInAdapter,omitempty"`
 }
 
 // ServingRuntimeSpecApplyConfiguration constructs a declarative configuration of the ServingRuntimeSpec type for use with
@@ -261,7 +262,7 @@ func (b *ServingRuntimeSpecApplyConfiguration) WithReplicas(value int32) *Servin
 // WithStorageHelper sets the StorageHelper field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the StorageHelper field is set to the value of the last call.
-func (b *ServingRuntimeSpecApplyConfiguration) WithStorageHelper(value v1beta1.Unsupported) *ServingRuntimeSpecApplyConfiguration {
+func (b *ServingRuntimeSpecApplyConfiguration) WithStorageHelper(value runtime.RawExtension) *ServingRuntimeSpecApplyConfiguration {
 	b.StorageHelper = &value
 	return b
 }
@@ -269,7 +270,7 @@ func (b *ServingRuntimeSpecApplyConfiguration) WithStorageHelper(value v1beta1.U
 // WithBuiltInAdapter sets the BuiltInAdapter field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the BuiltInAdapter field is set to the value of the last call.
-func (b *ServingRuntimeSpecApplyConfiguration) WithBuiltInAdapter(value v1beta1.Unsupported) *ServingRuntimeSpecApplyConfiguration {
+func (b *ServingRuntimeSpecApplyConfiguration) WithBuiltInAdapter(value runtime.RawExtension) *ServingRuntimeSpecApplyConfiguration {
 	b.BuiltInAdapter = &value
 	return b
 }

@@ -20,6 +20,8 @@ import (
 type PodSpecApplyConfiguration struct {
 	// A model server of your own, instead of model. The container that serves is
 	// called kserve-container; that is also the name of a container that has none.
+	// Beside a model: more containers of its pods. One that is called
+	// transformer-container takes the requests, and asks the model server.
 	Containers []v1.ContainerApplyConfiguration `json:"containers,omitempty"`
 	// Containers that run to their end, in this order, before the predictor starts.
 	InitContainers []v1.ContainerApplyConfiguration `json:"initContainers,omitempty"`

@@ -1,0 +1,99 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package predictor
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// serverVariables are the variables of a model server that are about the store of its model too, by the scheme of the
+// store. The storage initializer understands them.
+var serverVariables = map[string][]string{
+	"hf": {keyHFToken, "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT"},
+	"gs": {envGoogleCredentials},
+	"s3": {
+		envAWSAccessKeyID, envAWSSecretAccessKey, "AWS_SESSION_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_SHARED_CREDENTIALS_FILE", "AWS_PROFILE", envS3Anonymous, envAWSEndpointURL, "AWS_ENDPOINT_URL_S3", envAWSRegion, "AWS_REGION",
+		envS3Endpoint, envS3UseHTTPS, envS3VerifySSL, envS3UseVirtualBucket, envS3UseAccelerate, envAWSCABundle, envAWSCABundleConfigMap,
+	},
+	"https": {
+		"AZURE_SUBSCRIPTION_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", keyAzureStorageAccess, "AZURE_ACCESS_TOKEN",
+		"AZURE_ACCESS_EXPIRES_ON_SECONDS", "AZURE_ACCOUNT_NAME", "AZURE_SERVICE_URL",
+	},
+}
+
+// fileVariables hold the path of a file.
+var fileVariables = []string{
+	envGoogleCredentials, "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", envAWSCABundle,
+}
+
+// useServersEnvironment gives the container the credentials that the model server has in its environment. A Secret of the
+// service account, or of the spec, is meant for downloads: beside it, the server's credentials are not.
+func (i *initializer) useServersEnvironment(server *corev1.Container, uri string) {
+	scheme, _, _ := strings.Cut(uri, "://")
+	understood := serverVariables[scheme]
+	if i.hasSecret || len(understood) == 0 {
+		return
+	}
+	for _, variable := range server.Env {
+		if !slices.Contains(understood, variable.Name) || variable.Value == "" && variable.ValueFrom == nil {
+			continue
+		}
+		if slices.Contains(fileVariables, variable.Name) && !i.mountFile(server, variable.Value) {
+			continue
+		}
+		i.set(*variable.DeepCopy())
+	}
+	if endpoint := valueOf(i.env, envS3Endpoint); endpoint != "" {
+		for _, variable := range s3Endpoint(endpoint, valueOf(i.env, envS3UseHTTPS)) {
+			i.env = addVariable(i.env, variable)
+		}
+	}
+	for _, source := range server.EnvFrom {
+		if source.SecretRef != nil {
+			i.envFrom = append(i.envFrom, *source.DeepCopy())
+		}
+	}
+}
+
+// mountFile mounts what the server mounts at the path of a file, and reports whether it mounts anything there.
+func (i *initializer) mountFile(server *corev1.Container, file string) bool {
+	for _, mount := range server.VolumeMounts {
+		if mount.MountPath == modelPath || file != mount.MountPath && !strings.HasPrefix(file, strings.TrimSuffix(mount.MountPath, "/")+"/") {
+			continue
+		}
+		if !slices.ContainsFunc(i.mounts, func(m corev1.VolumeMount) bool { return m.MountPath == mount.MountPath }) {
+			i.mounts = append(i.mounts, *mount.DeepCopy())
+		}
+		return true
+	}
+	return false
+}
+
+// under returns the settings with what the annotations of a service account say in their place.
+func (s S3Settings) under(annotations map[string]string) S3Settings {
+	for name, setting := range map[string]*string{
+		"s3-endpoint": &s.Endpoint, "s3-usehttps": &s.UseHTTPS, "s3-region": &s.Region, "s3-verifyssl": &s.VerifySSL,
+		"s3-usevirtualbucket": &s.UseVirtualBucket, "s3-useaccelerate": &s.UseAccelerate, "s3-useanoncredential": &s.UseAnonymousCredential,
+		"s3-cabundle": &s.CABundle, "s3-cabundle-configmap": &s.CABundleConfigMap,
+	} {
+		if value, set := annotations[annotationDomain+name]; set {
+			*setting = value
+		}
+	}
+	return s
+}
+
+// saysS3 reports whether a service account says how to reach S3.
+func saysS3(annotations map[string]string) bool {
+	for key := range annotations {
+		if key == annotationAWSRole || strings.HasPrefix(key, annotationDomain+"s3-") {
+			return true
+		}
+	}
+	return false
+}
