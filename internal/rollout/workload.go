@@ -80,7 +80,8 @@ func (d *decider) run(revision Revision) WorkloadPlan {
 	}
 	if workload := revision.Workload; workload != nil {
 		plan.ScaledUpAt = workload.ScaledUpAt
-		if scales := plan.Raise || !d.Wanted.Replicas.External; scales && workload.Replicas == 0 {
+		bounds := d.Wanted.Replicas
+		if scales := plan.Raise || !bounds.External && !bounds.Elastic; scales && workload.Replicas == 0 && workload.Pods > 0 {
 			plan.ScaledUpAt = d.now
 		}
 	}
@@ -118,7 +119,8 @@ func (d *decider) retire(revision Revision) WorkloadPlan {
 	switch {
 	case d.makesRoom(n) && !d.Wanted.Stopped:
 		plan.Action = ScaleDown
-	case routed && d.mayBeRouted(n):
+	case routed && d.mayBeRouted(n), !routed && d.after.Stable != 0 && d.after.Encode() != d.before.Encode():
+		// What goes is confirmed against the route as it is, which this decision changes.
 		return WorkloadPlan{Revision: n, Action: Keep}
 	case routed && (workload.Ready > 0 || workload.Pods > 0) && d.now.Before(plan.IdleSince.Add(d.policy.DrainPeriod)):
 		plan.Action = Drain

@@ -133,6 +133,11 @@ func TestRetire(t *testing.T) {
 			change: func(s *Snapshot) { s.Wanted.Inputs = inputs(2) },
 			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1},
 		},
+		"it is asked for again while its pods go": {
+			workload: Workload{Pods: 1}, idleFor: time.Hour,
+			change: func(s *Snapshot) { s.Wanted.Inputs = inputs(2) },
+			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1, ScaledUpAt: testNow},
+		},
 		"it is asked for again when nothing is left of it": {
 			workload: Workload{}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Wanted.Inputs = inputs(2) },

@@ -156,9 +156,13 @@ func (c *cluster) world() map[string]any {
 			for _, key := range []string{"resourceVersion", "generation", "uid", "creationTimestamp"} {
 				delete(metadata, key)
 			}
+			if annotations, ok := metadata["annotations"].(map[string]any); ok {
+				delete(annotations, annotationScaledUpAt)
+			}
 			if route, ok := object.(*gatewayv1.HTTPRoute); ok && route.Name == isvcName {
 				record := c.record()
-				record.Before, record.ShiftedAt = rollout.Split{}, time.Time{} // How it came about.
+				record.Before, record.ShiftedAt, record.AskedAt = rollout.Split{}, time.Time{}, time.Time{} // How it came about.
+				record.Routed, record.LostAt = nil, time.Time{}
 				metadata["annotations"] = record
 			}
 			world[fmt.Sprintf("%T %s", object, object.GetName())] = content
