@@ -12,6 +12,7 @@ import (
 
 	celgo "github.com/google/cel-go/cel"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apiserver/pkg/admission"
@@ -59,6 +60,25 @@ func TestPoliciesOffline(t *testing.T) {
 					t.Errorf("refused: %s", got)
 				}
 			})
+		}
+	}
+}
+
+func TestPoliciesGoByTheConfiguredMode(t *testing.T) {
+	limited := predictorWith("containerConcurrency", int64(4))
+	for configuration, wantRefused := range map[string]bool{
+		"": true,
+		"kind: OperatorConfiguration\ndeploymentMode: Standard\n":  true,
+		"# deploymentMode: Knative\n":                              true,
+		"kind: OperatorConfiguration\ndeploymentMode: Knative\n":   false,
+		"deploymentMode:   \"Knative\" # all of it\n":              false,
+		`{"deploymentMode": "Knative"}`:                            false,
+		`{"apiVersion": "v1", "deploymentMode": "Knative"}`:        false,
+		"ingress:\n  domain: example.com\ndeploymentMode: Knative": false,
+	} {
+		got := newPolicies(t, configuration)(t, limited.of(newInferenceService("iris", nil)), nil)
+		if (got != "") != wantRefused {
+			t.Errorf("with %q: refused = %q, want %t", configuration, got, wantRefused)
 		}
 	}
 }
@@ -123,9 +143,7 @@ func compilePolicy(
 	}
 	ruleEvaluator := compiler.CompileCondition(rules, declared, environment.StoredExpressions)
 	messageEvaluator := compiler.CompileCondition(messages, declared, environment.StoredExpressions)
-	params := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"config.yaml": configuration},
-	}}
+	params := &corev1.ConfigMap{Data: map[string]string{"config.yaml": configuration}}
 	return func(ctx context.Context, t *testing.T, attributes *admission.VersionedAttributes) []string {
 		t.Helper()
 		request := cel.CreateAdmissionRequest(attributes.Attributes,

@@ -115,7 +115,7 @@ var _ = Describe("The admission policies", Ordered, func() {
 		Expect(api.Create(ctx, settings)).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, settings)).To(Succeed()) })
 		install(ctx)
-		DeferCleanup(uninstall)
+		DeferCleanup(unbind)
 	})
 
 	for name, test := range refusedByPolicies {
@@ -130,6 +130,35 @@ var _ = Describe("The admission policies", Ordered, func() {
 			Expect(api.Create(ctx, isvc, client.DryRunAll)).To(Succeed())
 		})
 	}
+
+	// This comes before a test that takes the policies away: the API server does not follow the parameters of policies that
+	// it meets for the second time.
+	It("go by the mode that an object runs in, then by its annotation, then by the configuration", func(ctx SpecContext) {
+		limited := predictorWith("containerConcurrency", int64(4))
+		live := inNamespace(ctx, newInferenceService("live", nil))
+		Expect(api.Create(ctx, live)).To(Succeed())
+		Expect(unstructured.SetNestedField(live.Object, "Standard", "status", "deploymentMode")).To(Succeed())
+		Expect(api.Status().Update(ctx, live)).To(Succeed())
+
+		settings.Data["config.yaml"] = "kind: OperatorConfiguration\ndeploymentMode: Knative\n"
+		Expect(api.Update(ctx, settings)).To(Succeed())
+		Eventually(func() error {
+			return api.Create(ctx, inNamespace(ctx, limited.of(newInferenceService("new", nil))), client.DryRunAll)
+		}).Should(Succeed())
+		Expect(api.Create(ctx, inNamespace(ctx, both(limited, annotated(v1beta1.AnnotationDeploymentMode, "Standard")).of(newInferenceService("new", nil))), client.DryRunAll)).
+			To(MatchError(ContainSubstring("spec.predictor.containerConcurrency")))
+		Expect(api.Patch(ctx, live.DeepCopy(), merge(`{"spec": {"predictor": {"containerConcurrency": 4}}}`))).
+			To(MatchError(ContainSubstring("spec.predictor.containerConcurrency")))
+		Expect(api.Patch(ctx, live.DeepCopy(), merge(`{"metadata": {"annotations": {"serving.kserve.io/deploymentMode": "Serverless"}}}`))).
+			To(MatchError(ContainSubstring("the mode of a live InferenceService cannot change from Standard")))
+		Expect(api.Patch(ctx, live.DeepCopy(), merge(`{"metadata": {"annotations": {"serving.kserve.io/deploymentMode": "RawDeployment"}}}`))).To(Succeed())
+
+		settings.Data["config.yaml"] = "deploymentMode: Standard\n"
+		Expect(api.Update(ctx, settings)).To(Succeed())
+		Eventually(func() error {
+			return api.Create(ctx, inNamespace(ctx, limited.of(newInferenceService("new", nil))), client.DryRunAll)
+		}).ShouldNot(Succeed())
+	})
 
 	It("agree with the operator on which storage there is", func(ctx SpecContext) {
 		for _, scheme := range []string{
@@ -176,7 +205,7 @@ var _ = Describe("The admission policies", Ordered, func() {
 		var stored *unstructured.Unstructured
 
 		BeforeEach(func(ctx SpecContext) {
-			uninstall(ctx)
+			unbind(ctx)
 			stored = inNamespace(ctx, both(
 				annotated("serving.kserve.io/canaryTrafficPercent", "10"), annotated("serving.kserve.io/Stop", "true"),
 				annotated(v1beta1.AnnotationAutoscalerClass, "keda"), predictorWith("model", model("ftp://host/model")),
@@ -213,33 +242,13 @@ var _ = Describe("The admission policies", Ordered, func() {
 		})
 	})
 
-	It("go by the mode that an object runs in, then by its annotation, then by the configuration", func(ctx SpecContext) {
-		limited := predictorWith("containerConcurrency", int64(4))
-		live := inNamespace(ctx, newInferenceService("live", nil))
-		Expect(api.Create(ctx, live)).To(Succeed())
-		Expect(unstructured.SetNestedField(live.Object, "Standard", "status", "deploymentMode")).To(Succeed())
-		Expect(api.Status().Update(ctx, live)).To(Succeed())
-
-		settings.Data["config.yaml"] = "kind: OperatorConfiguration\ndeploymentMode: Knative\n"
-		Expect(api.Update(ctx, settings)).To(Succeed())
-		Eventually(func() error {
-			return api.Create(ctx, inNamespace(ctx, limited.of(newInferenceService("new", nil))), client.DryRunAll)
-		}).Should(Succeed())
-		Expect(api.Create(ctx, inNamespace(ctx, both(limited, annotated(v1beta1.AnnotationDeploymentMode, "Standard")).of(newInferenceService("new", nil))), client.DryRunAll)).
-			To(MatchError(ContainSubstring("spec.predictor.containerConcurrency")))
-		Expect(api.Patch(ctx, live.DeepCopy(), merge(`{"spec": {"predictor": {"containerConcurrency": 4}}}`))).
-			To(MatchError(ContainSubstring("spec.predictor.containerConcurrency")))
-		Expect(api.Patch(ctx, live.DeepCopy(), merge(`{"metadata": {"annotations": {"serving.kserve.io/deploymentMode": "Serverless"}}}`))).
-			To(MatchError(ContainSubstring("the mode of a live InferenceService cannot change from Standard")))
-		Expect(api.Patch(ctx, live.DeepCopy(), merge(`{"metadata": {"annotations": {"serving.kserve.io/deploymentMode": "RawDeployment"}}}`))).To(Succeed())
-	})
 })
 
-// install creates the policies and waits until the API server goes by them.
+// install creates the policies, or binds them again, and waits until the API server goes by them.
 func install(ctx SpecContext) {
 	GinkgoHelper()
 	for _, object := range policies() {
-		Expect(api.Create(ctx, object)).To(Succeed())
+		Expect(client.IgnoreAlreadyExists(api.Create(ctx, object))).To(Succeed())
 	}
 	for _, broken := range []change{annotated("serving.kserve.io/Stop", "true"), predictorWith("containerConcurrency", int64(4))} {
 		isvc := inNamespace(ctx, broken.of(newInferenceService("probe", nil)))
@@ -247,11 +256,13 @@ func install(ctx SpecContext) {
 	}
 }
 
-// uninstall removes them and waits until the API server does not go by them any more.
-func uninstall(ctx SpecContext) {
+// unbind suspends the policies and waits until the API server does not go by them any more.
+func unbind(ctx SpecContext) {
 	GinkgoHelper()
 	for _, object := range policies() {
-		Expect(client.IgnoreNotFound(api.Delete(ctx, object))).To(Succeed())
+		if _, binds := object.(*admissionv1.ValidatingAdmissionPolicyBinding); binds {
+			Expect(client.IgnoreNotFound(api.Delete(ctx, object))).To(Succeed())
+		}
 	}
 	isvc := inNamespace(ctx, both(annotated("serving.kserve.io/Stop", "true"), predictorWith("containerConcurrency", int64(4))).of(newInferenceService("probe", nil)))
 	Eventually(func() error { return api.Create(ctx, isvc.DeepCopy(), client.DryRunAll) }).Should(Succeed())

@@ -95,6 +95,8 @@ func TestRealisedHoldsForNothingThatIsTaken(t *testing.T) {
 				if err != nil {
 					rt.Fatal(err)
 				}
+				// The labels from the InferenceService are written only along with other changes.
+				intent.SetLabels(objects.Meta(newInferenceService(), "", 2).Labels)
 				actual := intent.DeepCopy()
 				where := damage(rt, actual.Object)
 				observed := test.empty()

@@ -195,11 +195,12 @@ func everyDrift[T client.Object]() map[string]drift[T] {
 		"an annotation of ours is added": {undone: true, edit: func(o T) {
 			annotate(o, annotationIdleSince, start.Format(time.RFC3339Nano))
 		}},
-		"a label is added":        {edit: func(o T) { o.GetLabels()["team"] = "iris" }},
-		"an annotation is added":  {edit: func(o T) { annotate(o, "deployment.kubernetes.io/revision", "1") }},
-		"another owner is added":  {edit: func(o T) { o.SetOwnerReferences(append(o.GetOwnerReferences(), metav1.OwnerReference{Kind: "App"})) }},
-		"a finalizer is added":    {edit: func(o T) { o.SetFinalizers([]string{"foregroundDeletion"}) }},
-		"the object is rewritten": {edit: func(o T) { o.SetResourceVersion("9999"); o.SetGeneration(99) }},
+		"a label of the user's is removed": {edit: func(o T) { delete(o.GetLabels(), "team") }},
+		"a label is added":                 {edit: func(o T) { o.GetLabels()["team"] = "iris" }},
+		"an annotation is added":           {edit: func(o T) { annotate(o, "deployment.kubernetes.io/revision", "1") }},
+		"another owner is added":           {edit: func(o T) { o.SetOwnerReferences(append(o.GetOwnerReferences(), metav1.OwnerReference{Kind: "App"})) }},
+		"a finalizer is added":             {edit: func(o T) { o.SetFinalizers([]string{"foregroundDeletion"}) }},
+		"the object is rewritten":          {edit: func(o T) { o.SetResourceVersion("9999"); o.SetGeneration(99) }},
 	}
 }
 
