@@ -8,12 +8,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// PredictorSpec says what serves the predictions. Exactly one of model,
-// containers and the framework fields (sklearn, xgboost, …) is set.
+// PredictorSpec says what serves the predictions: model, containers or one of
+// the framework fields (sklearn, xgboost, …). Beside a model, containers are more
+// containers of its pods. An update may add model to a framework field, as it may in
+// KServe: the fields of model then win.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle), has(self.containers) && self.containers.size() > 0].exists(set, set)",message="nothing to serve: set model (modelFormat and storageUri), containers (a model server of your own) or one framework field (sklearn, xgboost, tensorflow, pytorch, triton, onnx, huggingface, pmml, lightgbm, paddle)"
-// +kubebuilder:validation:XValidation:rule="[has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle)].filter(set, set).size() <= 1",message="several models are set: keep one of model, sklearn, xgboost, tensorflow, pytorch, triton, onnx, huggingface, pmml, lightgbm and paddle"
-// +kubebuilder:validation:XValidation:rule="!has(self.containers) || self.containers.size() == 0 || ![has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle)].exists(set, set)",fieldPath=".containers",message="containers and a model are both set: remove containers to have the model served by a ServingRuntime, or remove the model to serve it with containers; a container beside the model server belongs into a ServingRuntime"
+// +kubebuilder:validation:XValidation:rule="[has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle)].filter(set, set).size() <= 1 || oldSelf.hasValue() && [!has(self.sklearn) || has(oldSelf.value().sklearn) && (!has(oldSelf.value().model) || self.sklearn == oldSelf.value().sklearn), !has(self.xgboost) || has(oldSelf.value().xgboost) && (!has(oldSelf.value().model) || self.xgboost == oldSelf.value().xgboost), !has(self.tensorflow) || has(oldSelf.value().tensorflow) && (!has(oldSelf.value().model) || self.tensorflow == oldSelf.value().tensorflow), !has(self.pytorch) || has(oldSelf.value().pytorch) && (!has(oldSelf.value().model) || self.pytorch == oldSelf.value().pytorch), !has(self.triton) || has(oldSelf.value().triton) && (!has(oldSelf.value().model) || self.triton == oldSelf.value().triton), !has(self.onnx) || has(oldSelf.value().onnx) && (!has(oldSelf.value().model) || self.onnx == oldSelf.value().onnx), !has(self.huggingface) || has(oldSelf.value().huggingface) && (!has(oldSelf.value().model) || self.huggingface == oldSelf.value().huggingface), !has(self.pmml) || has(oldSelf.value().pmml) && (!has(oldSelf.value().model) || self.pmml == oldSelf.value().pmml), !has(self.lightgbm) || has(oldSelf.value().lightgbm) && (!has(oldSelf.value().model) || self.lightgbm == oldSelf.value().lightgbm), !has(self.paddle) || has(oldSelf.value().paddle) && (!has(oldSelf.value().model) || self.paddle == oldSelf.value().paddle)].all(kept, kept)",optionalOldSelf=true,message="several models are set: keep one of model, sklearn, xgboost, tensorflow, pytorch, triton, onnx, huggingface, pmml, lightgbm and paddle"
+// +kubebuilder:validation:XValidation:rule="!has(self.containers) || !self.containers.exists(c, c.name == 'kserve-container') || ![has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle)].exists(set, set)",fieldPath=".containers",message="containers and a model both say what kserve-container runs: remove that container to have the model served by a ServingRuntime, or remove the model; a container beside the model server, such as transformer-container, needs a name of its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.containers) || self.containers.size() <= 1 || self.containers.exists(c, c.name == 'kserve-container') || [has(self.model), has(self.sklearn), has(self.xgboost), has(self.tensorflow), has(self.pytorch), has(self.triton), has(self.onnx), has(self.huggingface), has(self.pmml), has(self.lightgbm), has(self.paddle)].exists(set, set)",fieldPath=".containers",message="of several containers, one is called kserve-container: the one that serves the predictions"
 type PredictorSpec struct {
 	// The model to serve, by its format and its place in storage. The operator
 	// picks a ServingRuntime that serves the format, unless model.runtime names one.
@@ -120,7 +123,7 @@ type ModelFormat struct {
 // PredictorExtensionSpec is where a model is and what its server speaks, with
 // the fields of the container that serves it.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name.size() == 0",fieldPath=".name",reason="FieldValueForbidden",message="name is not allowed here: the container that serves a model is always called kserve-container"
+// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name.size() == 0 || self.name == 'kserve-container'",fieldPath=".name",reason="FieldValueForbidden",message="name is not allowed here: the container that serves a model is always called kserve-container"
 // +kubebuilder:validation:XValidation:rule="!(has(self.storageUri) && has(self.storage) && has(self.storage.path))",fieldPath=".storage.path",message="storageUri and storage.path both say where the model is: remove one of them"
 // +kubebuilder:validation:XValidation:rule="!has(self.storage) || has(self.storageUri) || has(self.storage.path)",fieldPath=".storage",message="storage does not say which model to fetch: set storage.path, or storageUri beside storage"
 type PredictorExtensionSpec struct {
@@ -131,7 +134,8 @@ type PredictorExtensionSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	StorageURI *string `json:"storageUri,omitempty"`
 
-	// Tag of the serving runtime's image to use instead of the tag that it names.
+	// Tag of the serving runtime's image to use instead of the tag that it names. An
+	// image that is pinned by a digest has none: a condition refuses it then.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	RuntimeVersion *string `json:"runtimeVersion,omitempty"`
@@ -233,14 +237,13 @@ type ComponentExtensionSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	ScaleTarget *int32 `json:"scaleTarget,omitempty"`
 
-	// What the number of replicas follows: cpu or memory. concurrency and rps are
-	// blocked by a condition: in Standard mode, nothing counts requests.
+	// What the number of replicas follows: cpu or memory, and in Knative mode concurrency
+	// or rps. In Standard mode nothing counts requests, and a condition blocks those two.
 	// +optional
 	ScaleMetric *ScaleMetric `json:"scaleMetric,omitempty"`
 
-	// Most requests that one replica handles at the same time. Only 0, no limit, is
-	// possible; another value is blocked by a condition: in Standard mode, nothing counts
-	// requests.
+	// Most requests that one replica handles at the same time. Absent or 0: no limit. In
+	// Standard mode nothing counts requests, and a condition blocks any other value.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`

@@ -69,6 +69,7 @@ func TestEventsOfARollout(t *testing.T) {
 			o.settle()
 		}, nil},
 		{"it recovers", func() {
+			o.clock.SetTime(o.clock.Now().Add(time.Minute)) // This is no flap.
 			delete(o.backend.broken, 2)
 			o.backend.catchUp()
 			o.settle()
@@ -210,6 +211,7 @@ func TestFailuresOfWhateverServes(t *testing.T) {
 			test.before(o)
 			o.announced()
 			for i, step := range test.steps {
+				o.clock.SetTime(o.clock.Now().Add(time.Minute)) // A loss of readiness is not a flap.
 				o.backend.broken[step.revision] = step.becomes
 				if step.serves {
 					delete(o.backend.broken, step.revision)
@@ -432,6 +434,7 @@ func TestShiftsAreCountedByTheirCause(t *testing.T) {
 			o.settle()
 		}, "down Readiness"},
 		{"it can again", func() {
+			o.clock.SetTime(o.clock.Now().Add(time.Minute)) // This is no flap.
 			delete(o.backend.broken, 2)
 			o.backend.catchUp()
 			o.settle()

@@ -41,7 +41,7 @@ func (p *pass) renewCredentials(ctx context.Context) error {
 	if err != nil {
 		return p.noteUnlessUnreadable(err)
 	}
-	download, err := p.wanted.Download(credentials)
+	download, err := p.wanted.Download(made.Template, credentials)
 	if err != nil {
 		return p.note(err)
 	}

@@ -42,6 +42,7 @@ func TestRolloutsAreCountedWhenScraped(t *testing.T) {
 serinus_rollouts{phase="Blocked"} 0
 serinus_rollouts{phase="Canary"} 2
 serinus_rollouts{phase="Pending"} 0
+serinus_rollouts{phase="Preview"} 0
 serinus_rollouts{phase="RolledBack"} 0
 serinus_rollouts{phase="Progressing"} 0
 serinus_rollouts{phase="Stable"} 0
@@ -55,6 +56,7 @@ serinus_rollouts{phase="Stopped"} 0
 serinus_rollouts{phase="Blocked"} 0
 serinus_rollouts{phase="Canary"} 0
 serinus_rollouts{phase="Pending"} 0
+serinus_rollouts{phase="Preview"} 0
 serinus_rollouts{phase="RolledBack"} 0
 serinus_rollouts{phase="Progressing"} 0
 serinus_rollouts{phase="Stable"} 2

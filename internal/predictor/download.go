@@ -15,9 +15,10 @@ import (
 // beside the revision where it has been replaced, and must stay readable: fields
 // are added, never renamed.
 type Download struct {
-	Args         []string             `json:"args,omitempty"`
-	Env          []corev1.EnvVar      `json:"env,omitempty"`
-	VolumeMounts []corev1.VolumeMount `json:"volumeMounts,omitempty"`
+	Args         []string               `json:"args,omitempty"`
+	Env          []corev1.EnvVar        `json:"env,omitempty"`
+	EnvFrom      []corev1.EnvFromSource `json:"envFrom,omitempty"`
+	VolumeMounts []corev1.VolumeMount   `json:"volumeMounts,omitempty"`
 	// Volumes are those with credentials.
 	Volumes []corev1.Volume `json:"volumes,omitempty"`
 }
@@ -41,7 +42,7 @@ func DownloadOf(template *corev1.PodTemplateSpec) *Download {
 		return nil
 	}
 	container := template.Spec.InitContainers[index]
-	download := &Download{Args: container.Args, Env: container.Env, VolumeMounts: container.VolumeMounts}
+	download := &Download{Args: container.Args, Env: container.Env, EnvFrom: container.EnvFrom, VolumeMounts: container.VolumeMounts}
 	for _, volume := range template.Spec.Volumes {
 		if slices.Contains(credentialVolumes, volume.Name) {
 			download.Volumes = append(download.Volumes, volume)
@@ -50,19 +51,19 @@ func DownloadOf(template *corev1.PodTemplateSpec) *Download {
 	return download
 }
 
-// Download returns what the storage initializer of the revision is given with
-// these credentials; nil for a model that is not downloaded. It needs no serving
-// runtime. Every error is an [*Error].
-func (r *Resolved) Download(credentials Credentials) (*Download, error) {
+// Download returns what the storage initializer in the pods of a revision is
+// given with these credentials; nil for a model that is not downloaded. It needs
+// no serving runtime. Every error is an [*Error].
+func (r *Resolved) Download(template *corev1.PodTemplateSpec, credentials Credentials) (*Download, error) {
 	if r.NeedsCredentials() == (CredentialsNeed{}) {
 		return nil, nil
 	}
-	container, volumes, err := r.initializer(&corev1.PodSpec{}, credentials)
+	container, volumes, err := r.initializer(&template.Spec, credentials)
 	if err != nil {
 		return nil, err
 	}
 	volumes = slices.DeleteFunc(volumes, func(v corev1.Volume) bool { return !slices.Contains(credentialVolumes, v.Name) })
-	return &Download{Args: container.Args, Env: container.Env, VolumeMounts: container.VolumeMounts, Volumes: volumes}, nil
+	return &Download{Args: container.Args, Env: container.Env, EnvFrom: container.EnvFrom, VolumeMounts: container.VolumeMounts, Volumes: volumes}, nil
 }
 
 // ReplaceIn gives the storage initializer in the pods of a revision this instead
@@ -73,7 +74,7 @@ func (d *Download) ReplaceIn(template *corev1.PodTemplateSpec) {
 		return
 	}
 	container := &template.Spec.InitContainers[index]
-	container.Args, container.Env, container.VolumeMounts = d.Args, d.Env, d.VolumeMounts
+	container.Args, container.Env, container.EnvFrom, container.VolumeMounts = d.Args, d.Env, d.EnvFrom, d.VolumeMounts
 	template.Spec.Volumes = slices.DeleteFunc(slices.Clone(template.Spec.Volumes), func(v corev1.Volume) bool {
 		return slices.Contains(credentialVolumes, v.Name) && (v.Secret != nil || v.ConfigMap != nil)
 	})
@@ -87,6 +88,7 @@ func (d *Download) ReplaceIn(template *corev1.PodTemplateSpec) {
 func (d *Download) SameCredentials(other *Download) bool {
 	return slices.Equal(d.Args, other.Args) &&
 		equality.Semantic.DeepEqual(d.credentials(), other.credentials()) &&
+		equality.Semantic.DeepEqual(d.EnvFrom, other.EnvFrom) &&
 		slices.Equal(d.volumeSources(), other.volumeSources())
 }
 

@@ -39,7 +39,7 @@ func TestARuntimeIsKept(t *testing.T) {
 		},
 		"that serves other formats by now": {
 			model: "{modelFormat: {name: sklearn}}", ours: ours("supportedModelFormats: [{name: xgboost}]"),
-			want: &Error{Reason: v1beta1.NoSupportingRuntime, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, does not serve sklearn; ` +
+			want: &Error{Reason: v1beta1.NoSupportingRuntime, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, does not serve sklearn, but xgboost; ` +
 				"have the format added to it, or name another in model.runtime"},
 		},
 	} {
@@ -81,11 +81,11 @@ func TestADownloadIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := DownloadOf(&revision.Template)
-	again, err := resolved.Download(given(secret("old")))
+	again, err := resolved.Download(&revision.Template, given(secret("old")))
 	if err != nil || !again.SameCredentials(before) {
 		t.Fatalf("the same credentials differ: %v, %v (%v)", before, again, err)
 	}
-	renewed, err := resolved.Download(given(secret("new")))
+	renewed, err := resolved.Download(&revision.Template, given(secret("new")))
 	if err != nil || renewed.SameCredentials(before) {
 		t.Fatalf("other credentials do not differ: %v (%v)", renewed, err)
 	}

@@ -53,7 +53,11 @@ func refusePicked(r *runtime, model *v1beta1.ModelSpec) *refusal {
 	if refused := refuseAny(r); refused != nil {
 		return refused
 	}
-	if refused := refuseFormat(r, model.ModelFormat, r.spec.SupportedModelFormats); refused != nil {
+	formats := formatsNamed(r.spec, model.ModelFormat.Name)
+	if len(formats) == 0 {
+		return refuseName(r, model.ModelFormat.Name)
+	}
+	if refused := refuseFormat(r, model.ModelFormat, formats); refused != nil {
 		return refused
 	}
 	return refuseProtocol(r, protocolOrV1(model))
@@ -197,12 +201,14 @@ func (f *refusal) asError() *Error {
 	if remedy == "" {
 		remedy = "name a runtime that serves it"
 	}
+	field := modelField + ".modelFormat.name"
 	if !f.misspelt {
+		field = modelField + ".runtime"
 		remedy += ", or remove the field to have a runtime picked"
 	}
 	return &Error{
 		Reason:  f.reason,
-		Field:   modelField + ".runtime",
+		Field:   field,
 		Message: fmt.Sprintf("%s %s; %s", f.runtime, f.text, remedy),
 	}
 }

@@ -265,7 +265,7 @@ protocolVersions: [v1, v2]`)
 			cluster(sklearn),
 			Error{
 				Reason: v1beta1.NoSupportingRuntime, Field: "spec.predictor.model.modelFormat.name",
-				Message: `ClusterServingRuntime "sklearnserver" serves sklearn, not SKLearn; write sklearn in modelFormat.name`,
+				Message: `ClusterServingRuntime "sklearnserver" does not serve SKLearn, but sklearn; write modelFormat.name: sklearn`,
 			},
 		},
 		"named, and of another version": {

@@ -155,7 +155,7 @@ func (w *world) String() string {
 	record := Record{}
 	if w.route != nil {
 		record, _ = DecodeRecord(w.route.record)
-		record.ShiftedAt, record.Before = time.Time{}, Split{}
+		record.ShiftedAt, record.Before, record.AskedAt, record.Routed = time.Time{}, Split{}, time.Time{}, nil
 	}
 	fmt.Fprintf(&text, "records %v\nrecord %s\nreported %+v\n", w.records, record.Encode(), w.reported)
 	if w.hosts != nil {

@@ -257,6 +257,8 @@ func (d *decider) nextPart(asked, had int, returning bool) int {
 	switch {
 	case ready >= d.need(asked):
 		part = asked
+	case d.before.Split.IsEmpty():
+		part = 0 // Nothing is served: this is no rollback, and waits for all its replicas.
 	case part < asked && part-had < leastPart:
 		part = had
 	}
@@ -266,7 +268,11 @@ func (d *decider) nextPart(asked, had int, returning bool) int {
 	}
 	d.after.Returning = part > 0 && part < asked
 	if part < asked {
-		d.wait(stable, asked, ready, max(1, ceilDiv(asked*needed, 100)))
+		need := max(1, ceilDiv(asked*needed, 100))
+		if d.before.Split.IsEmpty() {
+			need = d.need(asked)
+		}
+		d.wait(stable, asked, ready, need)
 	}
 	return part
 }
@@ -394,7 +400,7 @@ func (d *decider) promote(split Split) {
 		d.after.Tried = split.Percent(d.target) == 0 && d.before.hadShare()
 	}
 	d.after.Split = split
-	d.after.Routed = d.mayHaveRequests(split)
+	d.after.Routed = d.routedBefore(split)
 	d.after.Before = d.served()
 	d.after.ShiftedAt = d.now
 }
@@ -409,11 +415,11 @@ func (d *decider) previousAfterPromotion() Number {
 	return d.after.Stable
 }
 
-// mayHaveRequests lists the revisions out of the split that a route has named and that run something.
-func (d *decider) mayHaveRequests(split Split) []Number {
+// routedBefore lists the revisions out of the split that a route has named.
+func (d *decider) routedBefore(split Split) []Number {
 	var routed []Number
 	for _, revision := range d.Revisions {
-		if n := revision.Number; revision.Workload != nil && !split.Has(n) && d.before.hasRouted(n) {
+		if n := revision.Number; !split.Has(n) && d.before.hasRouted(n) {
 			routed = append(routed, n)
 		}
 	}

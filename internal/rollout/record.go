@@ -60,7 +60,7 @@ type Record struct {
 	// may take them away while the rollout lasts. Revisions whose floor is 1 are left out.
 	Floors map[Number]int `json:"floors,omitempty"`
 
-	// Routed are the revisions out of Split that a route has named and that may still have to be drained.
+	// Routed are the revisions out of Split that a route has named: their workloads must be drained.
 	Routed []Number `json:"routed,omitempty"`
 
 	// Highest is the highest number ever given out, so that none is given twice, not even after records were lost.
@@ -149,9 +149,10 @@ func (r Record) clone() Record {
 }
 
 // hadShare reports whether the target has had a share since it became the target. The first release did not note it; its
-// record tells of the last shift only.
+// record tells of the last shift only, and says nothing once the gateway has accepted that.
 func (r Record) hadShare() bool {
-	return r.Tried || r.Split.Percent(r.Target) > 0 || r.Version < RecordVersion && r.Before.Percent(r.Target) > 0
+	untold := r.Before.Percent(r.Target) > 0 || r.Split.Has(r.Target) && r.Before.Equal(r.Split)
+	return r.Tried || r.Split.Percent(r.Target) > 0 || r.Version < RecordVersion && untold
 }
 
 // hasRouted reports whether a route may ever have named a revision. The first release did not note it.

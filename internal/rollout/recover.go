@@ -46,7 +46,7 @@ func (d *decider) recover() Record {
 	}
 	for _, revision := range d.Revisions {
 		// Which revisions a route has named is not known: each of them may have.
-		if n := revision.Number; revision.Workload != nil && !split.Has(n) {
+		if n := revision.Number; !split.Has(n) {
 			record.Routed = append(record.Routed, n)
 		}
 	}

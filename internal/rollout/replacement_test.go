@@ -90,7 +90,7 @@ func TestReplacement(t *testing.T) {
 		"the spec returns to the stable": {
 			record: replacing(Replacing), stable: gone(1), target: unschedulable(2, time.Hour),
 			change:    func(s *Snapshot) { s.Wanted.Inputs = inputs(1) },
-			wantSplit: "1:100", wantOld: Run, wantNew: ScaleDown, wantPhase: Loading,
+			wantSplit: "1:100", wantOld: Run, wantNew: Keep, wantPhase: Loading,
 		},
 	}
 	for name, test := range tests {

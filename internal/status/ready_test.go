@@ -79,7 +79,7 @@ func TestAPhaseIsBlockedWhileReadyIsFalse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		report := anyReport(t)
 		got := status.For(report)
-		stopped := report.Decision.Phase == rollout.Stopped && report.Problem == nil
+		stopped := (report.Decision.Phase == rollout.Stopped || report.Decision.Phase == rollout.Stopping) && report.Problem == nil
 		failed := apimeta.IsStatusConditionFalse(got.Conditions, v1beta1.ConditionReady)
 		if blocked := got.Phase == v1beta1.PhaseBlocked; blocked != (failed && !stopped) {
 			t.Errorf("phase is %s, and Ready is %+v", got.Phase, apimeta.FindStatusCondition(got.Conditions, v1beta1.ConditionReady))

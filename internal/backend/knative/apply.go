@@ -126,7 +126,7 @@ func (w *writer) inputs(n rollout.Number) string {
 // waits for the next one elsewhere.
 func (w *writer) writeService(ctx context.Context) error {
 	current := w.found.service
-	if w.decision.Phase == rollout.Stopped {
+	if w.decision.Phase == rollout.Stopped || w.decision.Phase == rollout.Stopping {
 		return w.stop(ctx)
 	}
 	if current == nil {

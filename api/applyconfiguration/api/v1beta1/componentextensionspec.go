@@ -24,12 +24,11 @@ type ComponentExtensionSpecApplyConfiguration struct {
 	// Value of scaleMetric that scaling aims at, in percent of the request for cpu and
 	// memory.
 	ScaleTarget *int32 `json:"scaleTarget,omitempty"`
-	// What the number of replicas follows: cpu or memory. concurrency and rps are
-	// blocked by a condition: in Standard mode, nothing counts requests.
+	// What the number of replicas follows: cpu or memory, and in Knative mode concurrency
+	// or rps. In Standard mode nothing counts requests, and a condition blocks those two.
 	ScaleMetric *apiv1beta1.ScaleMetric `json:"scaleMetric,omitempty"`
-	// Most requests that one replica handles at the same time. Only 0, no limit, is
-	// possible; another value is blocked by a condition: in Standard mode, nothing counts
-	// requests.
+	// Most requests that one replica handles at the same time. Absent or 0: no limit. In
+	// Standard mode nothing counts requests, and a condition blocks any other value.
 	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`
 	// Seconds after which a request that got no answer is ended. Absent or 0: the
 	// default of the gateway.

@@ -21,7 +21,8 @@ type PredictorExtensionSpecApplyConfiguration struct {
 	// oci+native://), https:// (Azure Blob Storage too), http://, hdfs://, webhdfs://,
 	// file:// or a local path.
 	StorageURI *string `json:"storageUri,omitempty"`
-	// Tag of the serving runtime's image to use instead of the tag that it names.
+	// Tag of the serving runtime's image to use instead of the tag that it names. An
+	// image that is pinned by a digest has none: a condition refuses it then.
 	RuntimeVersion *string `json:"runtimeVersion,omitempty"`
 	// Protocol that clients speak to this model. Absent means v1, and v2 for what
 	// KServe gives v2: the formats triton and vLLM, and the fields triton, onnx and

@@ -15,8 +15,10 @@ import (
 // PredictorSpecApplyConfiguration represents a declarative configuration of the PredictorSpec type for use
 // with apply.
 //
-// PredictorSpec says what serves the predictions. Exactly one of model,
-// containers and the framework fields (sklearn, xgboost, …) is set.
+// PredictorSpec says what serves the predictions: model, containers or one of
+// the framework fields (sklearn, xgboost, …). Beside a model, containers are more
+// containers of its pods. An update may add model to a framework field, as it may in
+// KServe: the fields of model then win.
 type PredictorSpecApplyConfiguration struct {
 	// The model to serve, by its format and its place in storage. The operator
 	// picks a ServingRuntime that serves the format, unless model.runtime names one.
