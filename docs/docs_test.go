@@ -446,7 +446,7 @@ func TestRecordIsExplained(t *testing.T) {
 // TestRowsAreThoseOfTheCore compares the table of states with that of the core's package comment, by number and split.
 func TestRowsAreThoseOfTheCore(t *testing.T) {
 	inCore := map[string]string{}
-	for _, match := range regexp.MustCompile(`(?m)^//\s+(\d+) {2}(\S.*)$`).FindAllStringSubmatch(read(t, "internal/rollout/doc.go"), -1) {
+	for _, match := range regexp.MustCompile(`(?m)^//\s+(\d+b?) {2}(\S.*)$`).FindAllStringSubmatch(read(t, "internal/rollout/doc.go"), -1) {
 		inCore[match[1]] = match[2]
 	}
 	if len(inCore) == 0 {

@@ -209,7 +209,7 @@ protocolVersions: [v1, v2]`)
 		"named, and only the case is wrong": {
 			"{modelFormat: {name: MLflow}, runtime: mlserver}",
 			cluster(xgboost, mlserver),
-			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "mlserver" does not serve MLflow, but mlflow; write modelFormat.name: mlflow`},
+			Error{Reason: v1beta1.NoSupportingRuntime, Field: format + ".name", Message: `ClusterServingRuntime "mlserver" does not serve MLflow, but mlflow; write modelFormat.name: mlflow`},
 		},
 		"each for its own reason": {
 			"{modelFormat: {name: sklearn, version: \"9\"}, protocolVersion: grpc-v2}",

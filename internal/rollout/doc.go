@@ -23,6 +23,7 @@
 //	 7  p=100, T=2 ready: promotion too                            2:100            2  1
 //	 8  p=0 while 2 is a canary                                    2:0 1:100        1  -
 //	 9  p becomes 0 after the promotion of 2                       2:0 1:100        1  -
+//	9b  p becomes 0 after the promotion of 2, with other labels    1:100, 3:0 1:100 1  -
 //	10  p becomes 10 after the promotion of 2                      2:10 1:90        1  -
 //	11  p becomes <100 after a promotion, no V is left             2:100            2  -
 //	12  2 is a canary, T=3 not ready                               1:100 at once    1  -
@@ -34,6 +35,8 @@
 //	18  canary 2 loses every ready pod; back once it has one       2:0 1:100        1  -
 //	19  canary ready, stable not                                   unchanged        1  -
 //	20  tag hosts, where asked for, point at the revisions of the split
+//	21  a share would go to a stable that cannot serve             unchanged        1  -
+//	22  T finds no node, and the strategy lets the old one go first: S is down, then T has its place
 //
 // # Rules
 //
