@@ -170,7 +170,7 @@ var _ = Describe("The admission policies", Ordered, func() {
 			Expect(err).NotTo(HaveOccurred())
 			Expect(yaml.Unmarshal(text, typed)).To(Succeed())
 			_, refusal := predictor.Resolve(typed, predictor.Runtimes{}, predictor.Settings{})
-			supported := !strings.Contains(refusal.Error(), "is not supported")
+			supported := !strings.Contains(refusal.Error(), "not supported")
 			if err := api.Create(ctx, isvc, client.DryRunAll); supported {
 				Expect(err).NotTo(HaveOccurred(), scheme)
 			} else {

@@ -33,7 +33,7 @@ var frameworks = []string{
 // container thirteen times, and so has no room for all.
 const (
 	allLevels       = 100
-	modelLevels     = 2
+	modelLevels     = 1
 	predictorLevels = 1
 	frameworkLevels = 0
 )
