@@ -27,7 +27,7 @@ type Policy struct {
 const (
 	// stablePeriod is how long a target that lost its readiness must have been ready before it gets its share back,
 	// and lossMemory for how long that loss counts.
-	stablePeriod = 30 * time.Second
+	stablePeriod = 15 * time.Second
 	lossMemory   = 5 * time.Minute
 	// partPeriod is the least time between two parts of a share, and leastPart the least points of one, except the last.
 	partPeriod = 10 * time.Second

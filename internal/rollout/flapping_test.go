@@ -16,18 +16,18 @@ func TestFlappingReadiness(t *testing.T) {
 		want              string
 		wantWake          time.Duration
 	}{
-		"ready again after a second":                   {lostAgo: time.Second, want: "2:0 1:100", wantWake: 29 * time.Second},
-		"ready for half a minute":                      {lostAgo: time.Minute, readyFor: 30 * time.Second, want: "2:10 1:90"},
-		"ready for less":                               {lostAgo: time.Minute, readyFor: 20 * time.Second, want: "2:0 1:100", wantWake: 10 * time.Second},
+		"ready again after a second":                   {lostAgo: time.Second, want: "2:0 1:100", wantWake: 14 * time.Second},
+		"ready for a quarter of a minute":              {lostAgo: time.Minute, readyFor: 15 * time.Second, want: "2:10 1:90"},
+		"ready for less":                               {lostAgo: time.Minute, readyFor: 5 * time.Second, want: "2:0 1:100", wantWake: 10 * time.Second},
 		"back after more than five minutes":            {lostAgo: 5 * time.Minute, readyFor: time.Second, want: "2:10 1:90"},
 		"the loss is forgotten before the period":      {lostAgo: 290 * time.Second, readyFor: time.Second, want: "2:0 1:100", wantWake: 10 * time.Second},
-		"a kubelet whose clock is ahead":               {lostAgo: 30 * time.Second, readyFor: -time.Hour, want: "2:10 1:90"},
+		"a kubelet whose clock is ahead":               {lostAgo: 15 * time.Second, readyFor: -time.Hour, want: "2:10 1:90"},
 		"an operator whose clock was ahead":            {lostAgo: -time.Hour, want: "2:10 1:90"},
 		"the stable cannot serve":                      {lostAgo: time.Second, change: func(s *Snapshot) { s.Revisions[0] = down(1) }, want: "2:10 1:90"},
 		"it has never lost its readiness":              {want: "2:10 1:90"},
 		"another revision is asked for":                {lostAgo: time.Second, change: func(s *Snapshot) { s.Route.Record.Target = 3 }, want: "2:10 1:90"},
-		"its percent is nothing: it is not waited":     {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = new(0) }, want: "2:0 1:100", wantWake: 29 * time.Second},
-		"the promotion waits for its stability, too":   {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = nil }, want: "2:0 1:100", wantWake: 29 * time.Second},
+		"its percent is nothing: it is not waited":     {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = new(0) }, want: "2:0 1:100", wantWake: 14 * time.Second},
+		"the promotion waits for its stability, too":   {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = nil }, want: "2:0 1:100", wantWake: 14 * time.Second},
 		"the stable has just lost its own: unaffected": {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Inputs = inputs(1) }, want: "1:100"},
 	}
 	for name, test := range tests {

@@ -123,7 +123,7 @@ var badSpecs = map[string]struct {
 	},
 	"a runtime for another format": {
 		runtimeNamed("kserve-xgbserver"),
-		noRuntime(v1beta1.NoSupportingRuntime, "name one that does, or remove the field to have a runtime picked"),
+		noRuntime(v1beta1.NoSupportingRuntime, "name a runtime that serves it, or remove the field to have a runtime picked"),
 	},
 	"a protocol that the runtime does not speak": {
 		set(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolGRPCV2) }),

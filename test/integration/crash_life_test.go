@@ -305,6 +305,9 @@ func intentOf(item runtime.Object) map[string]any {
 // that is about how long the gateway took.
 var transient = []string{"lastTransitionTime", "observedGeneration", "uid", "time", "location", "shiftedAt", "before", "rollout.serinus.io/idle-since"}
 
+// memories are the keys of what a rollout has been through on its way.
+var memories = []string{"askedAt", "lostAt", "routed", "rollout.serinus.io/scaled-up-at"}
+
 func withoutTimes(from any) string {
 	GinkgoHelper()
 	text, err := json.Marshal(from)
@@ -319,6 +322,9 @@ func withoutTimes(from any) string {
 func prune(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
+		for _, key := range memories {
+			delete(value, key)
+		}
 		for _, key := range transient {
 			if value[key] != nil {
 				value[key] = "…"

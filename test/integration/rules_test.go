@@ -92,10 +92,10 @@ var _ = Describe("rule 3: capacity first", func() {
 		s.becomes(1, peers.ReadyUpTo(1))
 		s.apply(model(2), percent(0), replicas(2, 2))
 		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionUnknown, "WaitingForReplicas", revision(1)+" gets 100 % of the traffic once it has 2 ready replicas"))
-		s.splits("2:100")
+		s.splits("2:50 1:50") // A part, for one of two replicas.
 		s.becomes(1, peers.Ready())
 		s.prints("True", "100", "0", revision(1), revision(2))
-		s.history("1:100", "2:100", "2:0 1:100")
+		s.history("1:100", "2:100", "2:50 1:50", "2:0 1:100")
 	})
 
 	It("does not wait for a revision that was scaled away when the one that serves cannot", func(ctx SpecContext) {
