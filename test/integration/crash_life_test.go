@@ -70,7 +70,7 @@ var lives = map[string]life{
 		prints: [5]string{"True", "", "100", "", revision(2)}, splits: []string{"2:100"}, runs: []int{2},
 	}, {
 		name: "rollback to a revision that was scaled away", says: []manifest{model(2), percent(0)},
-		prints: [5]string{"True", "100", "0", revision(1), revision(2)}, splits: []string{"2:0 1:100"}, runs: []int{1, 2},
+		prints: [5]string{"True", "100", "0", revision(1), revision(2)}, splits: []string{"(2:50 1:50)", "2:0 1:100"}, runs: []int{1, 2},
 	}, {
 		name: "supersession", says: []manifest{model(3), percent(20)},
 		prints: [5]string{"True", "80", "20", revision(1), revision(3)}, splits: []string{"(1:100)", "3:20 1:80"}, runs: []int{1, 3},
@@ -171,11 +171,14 @@ func (s *story) reaches(c chapter) {
 	s.settles()
 }
 
-// transitions lists, sorted, what was announced of the release, apart from when it was ready.
+// transitions lists, sorted, what was announced of the release, apart from when it was ready, and from the shifts of a
+// rollback, which may come in parts.
 func (s *story) transitions() ([]string, error) {
 	said, err := s.announced()
+	half := fmt.Sprintf("50 %% on %s, 50 %% on %s", revision(2), revision(1))
+	back := fmt.Sprintf("from 100 %% on %s to 0 %% on %s, 100 %% on %s", revision(2), revision(2), revision(1))
 	said = slices.DeleteFunc(said, func(event string) bool {
-		return !slices.ContainsFunc([]string{"RevisionCreated", "TrafficShifted", "Promoted", "RolledBack", "Superseded"}, func(reason string) bool {
+		return strings.Contains(event, half) || strings.Contains(event, back) || !slices.ContainsFunc([]string{"RevisionCreated", "TrafficShifted", "Promoted", "RolledBack", "Superseded"}, func(reason string) bool {
 			return strings.HasPrefix(event, reason+": ")
 		})
 	})
@@ -215,7 +218,8 @@ func withoutOptional(wanted, had []string) []string {
 }
 
 // premature lists the shares that revisions got before they had the replicas for it. The stable takes back at once what
-// a canary had, and revisions of an InferenceService that nobody serves need not wait.
+// a canary had, revisions of an InferenceService that nobody serves need not wait, and a stable that comes back gets its
+// share in parts.
 func (s *story) premature() []string {
 	var found []string
 	ready, served := map[string]int{}, rollout.Split{}
@@ -236,6 +240,10 @@ func (s *story) premature() []string {
 			}
 			for _, share := range split.Shares() {
 				name := revision(int(share.Revision))
+				record, err := rollout.DecodeRecord(object.Annotations["rollout.serinus.io/record"])
+				if part := err == nil && record.Returning && record.Stable == share.Revision; part && share.Percent*leastReplicas <= 100*ready[name] {
+					continue
+				}
 				if share.Percent > 0 && served.Percent(share.Revision) == 0 && ready[name] < leastReplicas {
 					found = append(found, fmt.Sprintf("%s gives %d %% to %s, which has %d ready replicas", split, share.Percent, name, ready[name]))
 				}
