@@ -116,6 +116,7 @@ func trimConditions(conditions []corev1.PodCondition) []corev1.PodCondition {
 		switch condition.Type {
 		case corev1.PodReady, corev1.PodScheduled, corev1.PodReadyToStartContainers:
 			trimmed = append(trimmed, condition)
+		default: // Nobody reads the others.
 		}
 	}
 	return trimmed

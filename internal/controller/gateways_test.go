@@ -106,7 +106,6 @@ func TestASettledServiceStaysReadyWhileItsGatewayIsBehind(t *testing.T) {
 	})
 }
 
-// TestTheHostRouteWaitsForAGatewayThatStaysBehind.
 func TestTheHostRouteWaitsForAGatewayThatStaysBehind(t *testing.T) {
 	o := newOperator(t)
 	o.backend.entrance = &backend.Entrance{URL: "http://own", Open: true}

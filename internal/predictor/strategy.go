@@ -14,7 +14,7 @@ import (
 
 const strategyField = predictorField + ".deploymentStrategy"
 
-var percentage = regexp.MustCompile(`^[0-9]+%$`)
+var percentage = regexp.MustCompile(`^\d+%$`)
 
 // StrategyProblem returns why Kubernetes would refuse a deploymentStrategy; nil where it would not. The CRD refuses the
 // same values, but an object can be older than that rule, and its revisions must still come up.

@@ -161,8 +161,8 @@ func (h *history) user() {
 			if sameModel(h.spec.Inputs, inputs(1)) {
 				model = inputs(1)
 			}
-			if strings.HasSuffix(h.spec.Inputs, "+label") {
-				model = strings.TrimSuffix(h.spec.Inputs, "+label")
+			if plain, labelled := strings.CutSuffix(h.spec.Inputs, "+label"); labelled {
+				model = plain
 			}
 		}
 		percent := pick(h.dice, new(10), nil, h.spec.Percent, new(0), new(50), new(100))

@@ -11,7 +11,7 @@ import (
 )
 
 // undone is a snapshot of a promotion of 2 that is being undone, of a model that needs eight replicas.
-func undone(record *Record, percent int, ready int) Snapshot {
+func undone(record *Record, percent, ready int) Snapshot {
 	back := upWith(1, 8)
 	back.Workload.Ready = ready
 	seen := sees(record, 2, new(percent), back, upWith(2, 8))
@@ -35,7 +35,10 @@ func TestRollbackInParts(t *testing.T) {
 		}},
 		"one replica is missing": {0, []step{{0, 0, "2:100"}, {time.Minute, 7, "2:13 1:87"}, {24 * time.Hour, 7, "2:13 1:87"}}},
 		"not before ten seconds have passed": {0, []step{
-			{0, 2, "2:75 1:25"}, {9 * time.Second, 4, "2:75 1:25"}, {time.Second, 4, "2:50 1:50"}, {time.Second, 8, "2:50 1:50"},
+			{0, 2, "2:75 1:25"},
+			{9 * time.Second, 4, "2:75 1:25"},
+			{time.Second, 4, "2:50 1:50"},
+			{time.Second, 8, "2:50 1:50"},
 			{9 * time.Second, 8, "2:0 1:100"},
 		}},
 		"a lost replica takes nothing back": {0, []step{{0, 4, "2:50 1:50"}, {time.Minute, 2, "2:50 1:50"}}},

@@ -358,21 +358,21 @@ func (r *reporter) reached() verdict {
 	if detour := Detour(r.Report); detour != nil {
 		return yes(detour.Reason, "the gateway serves %s, but not %s: %s", url, r.Observed.Entrance.URL, detour.Message)
 	}
-	reason, words, remarks := "", fmt.Sprintf("the gateway serves %s", url), r.Observed.Route.Remarks
+	reason, words, remarks := "", []string{fmt.Sprintf("the gateway serves %s", url)}, r.Observed.Route.Remarks
 	if entrance := r.Observed.Entrance; entrance != nil {
 		if !entrance.Open {
 			return yes(ReasonReady, "the gateway serves %s, and has yet to accept the route of %s", url, entrance.URL)
 		}
 		remarks = entrance.Route.Remarks
 		if entrance.Route.Message != "" {
-			words += "; " + entrance.Route.Message
+			words = append(words, entrance.Route.Message)
 		}
 	}
 	for _, remark := range remarks {
 		reason = cmp.Or(reason, remark.Reason)
-		words += "; " + remark.Message
+		words = append(words, remark.Message)
 	}
-	return yes(cmp.Or(reason, ReasonReady), "%s", words)
+	return yes(cmp.Or(reason, ReasonReady), "%s", strings.Join(words, "; "))
 }
 
 // Detour tells why clients reach a predictor by a URL of its own only; nil where they need not, or only for the moment.
@@ -405,11 +405,11 @@ func (r *reporter) stoppedCondition() verdict {
 }
 
 // ready sums up.
-func (r *reporter) readyVerdict(predictor, routes, ingress verdict) verdict {
+func (r *reporter) readyVerdict(predictorReady, routes, ingress verdict) verdict {
 	if r.Problem != nil && r.Problem.Condition == v1beta1.ConditionReady {
 		return no(r.Problem.Reason, "%s", r.Problem.Message)
 	}
-	if sum := worst(predictor, routes, ingress); sum.status != metav1.ConditionTrue {
+	if sum := worst(predictorReady, routes, ingress); sum.status != metav1.ConditionTrue {
 		return sum
 	}
 	return yes(ReasonReady, "%s", routes.message)

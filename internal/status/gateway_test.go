@@ -69,7 +69,6 @@ func TestAddressesAreNewOnceTheGatewayServesThem(t *testing.T) {
 	}
 }
 
-// TestThereIsNoURLBeforeTheFirstRouteIsServed.
 func TestThereIsNoURLBeforeTheFirstRouteIsServed(t *testing.T) {
 	first := remembered(1, 0, 1, nil, split(1, 100))
 	first.Before = split()

@@ -22,12 +22,14 @@ func TestARevisionThatDiffersInItsScalingIsSaidToBeOne(t *testing.T) {
 		want       string
 	}{
 		"a canary of more replicas": {
-			map[rollout.Number]predictor.Identity{1: {Predictor: "a", Scaling: "1"}, 2: {Predictor: "b", Scaling: "1"}, 3: {Predictor: "b", Scaling: "2"}}, 1,
+			map[rollout.Number]predictor.Identity{1: {Predictor: "a", Scaling: "1"}, 2: {Predictor: "b", Scaling: "1"}, 3: {Predictor: "b", Scaling: "2"}},
+			1,
 			"it differs from sklearn-iris-predictor-00002 only in minReplicas, maxReplicas, scaleTarget, scaleMetric or annotations for scaling, " +
 				"which in Knative mode are part of a revision; sklearn-iris-predictor-00001 keeps its own",
 		},
 		"the stable with more replicas": {
-			map[rollout.Number]predictor.Identity{1: {Predictor: "a", Scaling: "1"}, 3: {Predictor: "a", Scaling: "2"}}, 1,
+			map[rollout.Number]predictor.Identity{1: {Predictor: "a", Scaling: "1"}, 3: {Predictor: "a", Scaling: "2"}},
+			1,
 			"it differs from sklearn-iris-predictor-00001 only in minReplicas",
 		},
 		"another model": {

@@ -198,9 +198,9 @@ func (r *reporter) addresses() backend.Addresses {
 	if r.Decision.Programmed || reported.URL == "" && !r.Decision.Served.IsEmpty() {
 		return r.Observed.Addresses
 	}
-	predictor := reported.Components[v1beta1.PredictorComponent]
-	addresses := backend.Addresses{URL: reported.URL, Predictor: predictor.URL, Tag: func(tag string) string {
-		for _, target := range predictor.Traffic {
+	component := reported.Components[v1beta1.PredictorComponent]
+	addresses := backend.Addresses{URL: reported.URL, Predictor: component.URL, Tag: func(tag string) string {
+		for _, target := range component.Traffic {
 			if target.Tag == tag && target.URL != nil {
 				return target.URL.String()
 			}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -167,9 +168,7 @@ func TestRefusalsOfAzure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := refusing(t, tc.status, map[string]string{"X-Ms-Error-Code": tc.code}, "")
 			env := map[string]string{"AZURE_SERVICE_URL": server.URL}
-			for name, value := range tc.env {
-				env[name] = value
-			}
+			maps.Copy(env, tc.env)
 			err := fetchInto(t, openTest(t, "https://account.blob.core.windows.net/models/m", variables(env)), t.TempDir())
 			wantMessage(t, err, tc.kind, "models/m: ", strconv.Itoa(tc.status), tc.words)
 		})

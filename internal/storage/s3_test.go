@@ -167,7 +167,9 @@ func TestHostsOfAmazon(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": tc.endpoint, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"})
 			if tc.endpoint == "" {
-				os.Unsetenv("AWS_ENDPOINT_URL")
+				if err := os.Unsetenv("AWS_ENDPOINT_URL"); err != nil {
+					t.Fatal(err)
+				}
 			}
 			t.Setenv("AWS_DEFAULT_REGION", tc.region)
 			t.Setenv("S3_USER_VIRTUAL_BUCKET", strconv.FormatBool(tc.virtual))

@@ -32,18 +32,30 @@ type policyCase struct {
 }
 
 var refusedByPolicies = map[string]policyCase{
-	"the percent as an annotation": {annotated("serving.kserve.io/canaryTrafficPercent", "10"),
-		"metadata.annotations[serving.kserve.io/canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent"},
-	"the percent as an annotation without a domain": {annotated("canaryTrafficPercent", "10"),
-		"metadata.annotations[canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent"},
-	"the percent in other words": {annotated("serving.kserve.io/canary-traffic-percentage", "10"),
-		"has no effect: write spec.predictor.canaryTrafficPercent"},
-	"the percent as a label": {labelled("serving.kserve.io/canaryTrafficPercent", "10"),
-		"metadata.labels[serving.kserve.io/canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent"},
-	"the percent as an annotation of the pods": {predictorWith("annotations", map[string]any{"serving.kserve.io/canaryTrafficPercent": "10"}),
-		"spec.predictor.annotations[serving.kserve.io/canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent"},
-	"the percent as a label of the pods": {predictorWith("labels", map[string]any{"canaryTrafficPercent": "10"}),
-		"spec.predictor.labels[canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent"},
+	"the percent as an annotation": {
+		annotated("serving.kserve.io/canaryTrafficPercent", "10"),
+		"metadata.annotations[serving.kserve.io/canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent",
+	},
+	"the percent as an annotation without a domain": {
+		annotated("canaryTrafficPercent", "10"),
+		"metadata.annotations[canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent",
+	},
+	"the percent in other words": {
+		annotated("serving.kserve.io/canary-traffic-percentage", "10"),
+		"has no effect: write spec.predictor.canaryTrafficPercent",
+	},
+	"the percent as a label": {
+		labelled("serving.kserve.io/canaryTrafficPercent", "10"),
+		"metadata.labels[serving.kserve.io/canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent",
+	},
+	"the percent as an annotation of the pods": {
+		predictorWith("annotations", map[string]any{"serving.kserve.io/canaryTrafficPercent": "10"}),
+		"spec.predictor.annotations[serving.kserve.io/canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent",
+	},
+	"the percent as a label of the pods": {
+		predictorWith("labels", map[string]any{"canaryTrafficPercent": "10"}),
+		"spec.predictor.labels[canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent",
+	},
 	"a letter too few":   {annotated("serving.kserve.io/enable-tag-routng", "true"), "write serving.kserve.io/enable-tag-routing"},
 	"another case":       {annotated("serving.kserve.io/Stop", "true"), "write serving.kserve.io/stop"},
 	"no capital":         {annotated("serving.kserve.io/deploymentmode", "Standard"), "write serving.kserve.io/deploymentMode"},
@@ -51,28 +63,38 @@ var refusedByPolicies = map[string]policyCase{
 	"another domain":     {annotated("kserve.io/stop", "true"), "write serving.kserve.io/stop"},
 	"KFServing's domain": {annotated("serving.kubeflow.org/autoscalerClass", "hpa"), "write serving.kserve.io/autoscalerClass"},
 	"a misspelt label":   {labelled("networking.kserve.io/visiblity", "cluster-local"), "write networking.kserve.io/visibility"},
-	"a label as an annotation": {annotated("networking.kserve.io/visibility", "cluster-local"),
-		"metadata.annotations[networking.kserve.io/visibility] has no effect here: write it in metadata.labels"},
+	"a label as an annotation": {
+		annotated("networking.kserve.io/visibility", "cluster-local"),
+		"metadata.annotations[networking.kserve.io/visibility] has no effect here: write it in metadata.labels",
+	},
 	"an annotation as a label": {labelled("serving.kserve.io/stop", "true"), "has no effect here: write it in metadata.annotations"},
-	"an annotation of the operator's on the pods": {predictorWith("annotations", map[string]any{"serving.kserve.io/stop": "true"}),
-		"spec.predictor.annotations[serving.kserve.io/stop] has no effect here: write it in metadata.annotations"},
+	"an annotation of the operator's on the pods": {
+		predictorWith("annotations", map[string]any{"serving.kserve.io/stop": "true"}),
+		"spec.predictor.annotations[serving.kserve.io/stop] has no effect here: write it in metadata.annotations",
+	},
 	"ModelMesh":                   {annotated(v1beta1.AnnotationDeploymentMode, "ModelMesh"), "write Standard or Knative; ModelMesh is not supported"},
 	"an annotation for ModelMesh": {annotated("serving.kserve.io/secretKey", "s3"), "it is for ModelMesh, which is not supported"},
 	"KEDA":                        {annotated(v1beta1.AnnotationAutoscalerClass, "keda"), "write hpa, external or none; keda is not supported"},
 	"an annotation for KEDA":      {annotated("autoscaling.keda.sh/paused-replicas", "1"), "KEDA is not supported"},
-	"a value that is none": {annotated(v1beta1.AnnotationEnableTagRouting, "yes"),
-		`metadata.annotations[serving.kserve.io/enable-tag-routing]: write "true" or "false"`},
-	"an unknown storage": {predictorWith("model", model("ftp://host/model")),
-		"spec.predictor.model.storageUri: storage ftp:// is not supported: write one of gs://"},
+	"a value that is none": {
+		annotated(v1beta1.AnnotationEnableTagRouting, "yes"),
+		`metadata.annotations[serving.kserve.io/enable-tag-routing]: write "true" or "false"`,
+	},
+	"an unknown storage": {
+		predictorWith("model", model("ftp://host/model")),
+		"spec.predictor.model.storageUri: storage ftp:// is not supported: write one of gs://",
+	},
 	"requests per second":          {predictorWith("scaleMetric", "rps"), "spec.predictor.scaleMetric: nothing in Standard mode counts requests"},
 	"concurrency as an annotation": {annotated(v1beta1.AnnotationMetrics, "concurrency"), "[serving.kserve.io/metrics]: nothing in Standard mode"},
 	"a limit of requests":          {predictorWith("containerConcurrency", int64(4)), "spec.predictor.containerConcurrency: nothing in Standard mode"},
 	"a strategy in Knative mode": {
 		both(annotated(v1beta1.AnnotationDeploymentMode, "Serverless"), predictorWith("deploymentStrategy", map[string]any{"type": "Recreate"})),
-		"spec.predictor.deploymentStrategy: in Knative mode"},
+		"spec.predictor.deploymentStrategy: in Knative mode",
+	},
 	"an autoscaler in Knative mode": {
 		both(annotated(v1beta1.AnnotationDeploymentMode, "Knative"), annotated(v1beta1.AnnotationAutoscalerClass, "external")),
-		"in Knative mode Knative scales"},
+		"in Knative mode Knative scales",
+	},
 }
 
 var acceptedByPolicies = map[string]policyCase{
@@ -241,7 +263,6 @@ var _ = Describe("The admission policies", Ordered, func() {
 			Eventually(func() error { return api.Get(ctx, client.ObjectKeyFromObject(stored), stored) }).ShouldNot(Succeed())
 		})
 	})
-
 })
 
 // install creates the policies, or binds them again, and waits until the API server goes by them.

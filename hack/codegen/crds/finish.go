@@ -95,31 +95,28 @@ func acceptKServesStatus(status *schema) error {
 		return field
 	}
 	text := kserves(schema{Type: "string"})
-	addTo := func(name string, field schema) func(*schema) error {
+	add := func(field schema, names ...string) func(*schema) error {
 		return func(s *schema) error {
-			s.Properties[name] = field
+			for _, name := range names {
+				s.Properties[name] = field
+			}
 			return nil
 		}
 	}
-	addAddress := func(address *schema) error {
-		for _, name := range []string{"CACerts", "audience", "name"} {
-			address.Properties[name] = text
-		}
-		return nil
-	}
+	addAddress := add(text, "CACerts", "audience", "name")
 	return errors.Join(
-		addTo("annotations", kserves(schema{
+		add(kserves(schema{
 			Type: "object", AdditionalProperties: &apiextensionsv1.JSONSchemaPropsOrBool{Allows: true, Schema: &schema{Type: "string"}},
-		}))(status),
-		addTo("canaryStatuses", kserves(schema{
+		}), "annotations")(status),
+		add(kserves(schema{
 			Type: "array", Items: &apiextensionsv1.JSONSchemaPropsOrArray{Schema: &schema{Type: "object", XPreserveUnknownFields: new(true)}},
-		}))(status),
+		}), "canaryStatuses")(status),
 		edit(status, addAddress, "address"),
 		edit(status, func(components *schema) error {
 			return edit(components.AdditionalProperties.Schema, addAddress, "address")
 		}, "components"),
 		edit(status, func(conditions *schema) error {
-			return addTo("severity", text)(conditions.Items.Schema)
+			return add(text, "severity")(conditions.Items.Schema)
 		}, "conditions"),
 	)
 }

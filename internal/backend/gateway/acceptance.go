@@ -109,7 +109,7 @@ func problemOf(conditions []metav1.Condition, generation int64) *metav1.Conditio
 func remarksOf(conditions []metav1.Condition) []backend.Remark {
 	var remarks []backend.Remark
 	for _, condition := range conditions {
-		plain := ""
+		var plain string
 		switch gatewayv1.RouteConditionType(condition.Type) {
 		case gatewayv1.RouteConditionAccepted:
 			plain = string(gatewayv1.RouteReasonAccepted)

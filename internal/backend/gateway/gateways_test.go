@@ -217,7 +217,6 @@ func TestAPartiallyInvalidRouteIsNotServed(t *testing.T) {
 	}
 }
 
-// TestReasonsOfTrueConditionsReachUsers.
 func TestReasonsOfTrueConditionsReachUsers(t *testing.T) {
 	route := acceptedRoute(func(route *gatewayv1.HTTPRoute) {
 		for i := range route.Status.Parents {

@@ -97,7 +97,7 @@ func fill(value reflect.Value, depth int) {
 	if depth == 0 || !value.CanSet() {
 		return
 	}
-	if _, itself := value.Addr().Interface().(json.Marshaler); itself {
+	if _, itself := reflect.TypeAssert[json.Marshaler](value.Addr()); itself {
 		if err := json.Unmarshal([]byte(`"1"`), value.Addr().Interface()); err == nil {
 			return
 		}
@@ -107,8 +107,8 @@ func fill(value reflect.Value, depth int) {
 		value.Set(reflect.New(value.Type().Elem()))
 		fill(value.Elem(), depth)
 	case reflect.Struct:
-		for i := range value.NumField() {
-			fill(value.Field(i), depth-1)
+		for _, field := range value.Fields() {
+			fill(field, depth-1)
 		}
 	case reflect.Slice:
 		value.Set(reflect.MakeSlice(value.Type(), 1, 1))
@@ -125,6 +125,7 @@ func fill(value reflect.Value, depth int) {
 		value.SetBool(true)
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		value.SetInt(1)
+	default: // The rest stays as it is.
 	}
 }
 

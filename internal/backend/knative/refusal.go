@@ -97,7 +97,7 @@ var podFields = regexp.MustCompile(`spec\.template\.spec\.[A-Za-z0-9.\[\]]*[A-Za
 // pathTo is the path of a field that is written with the places of items in their lists.
 func pathTo(value any, field string) fieldPath {
 	var path fieldPath
-	for _, step := range strings.Split(strings.ReplaceAll(field, "[", ".["), ".") {
+	for step := range strings.SplitSeq(strings.ReplaceAll(field, "[", ".["), ".") {
 		switch inner := value.(type) {
 		case map[string]any:
 			value = inner[step]

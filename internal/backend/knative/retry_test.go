@@ -184,7 +184,7 @@ func (u user) edit(n int, value string) {
 func (u user) restart() {
 	old := u.backend
 	u.backend = &Backend{
-		Store:  objects.Store{Client: old.Store.Client, Live: old.Live, Scheme: old.Scheme},
+		Store:  objects.Store{Client: old.Client, Live: old.Live, Scheme: old.Scheme},
 		Config: old.Config, Clock: old.Clock, Installed: old.Installed, RoutesInstalled: old.RoutesInstalled,
 	}
 }

@@ -198,18 +198,18 @@ func elementName(element any) string {
 
 // fieldOf writes a path as people do.
 func fieldOf(path []string) string {
-	field := ""
+	var field strings.Builder
 	for _, step := range path {
 		switch {
 		case strings.HasPrefix(step, "["):
-			field += step
+			field.WriteString(step)
 		case strings.ContainsAny(step, "./"):
-			field += "[" + step + "]"
+			field.WriteString("[" + step + "]")
 		default:
-			field += "." + step
+			field.WriteString("." + step)
 		}
 	}
-	return strings.TrimPrefix(field, ".")
+	return strings.TrimPrefix(field.String(), ".")
 }
 
 // otherWriter returns the field manager that owns a field beside us, or else the one that has written last; empty where
@@ -239,7 +239,7 @@ func owns(entry metav1.ManagedFieldsEntry, path []string) bool {
 		return false
 	}
 	var fields map[string]any
-	if err := json.Unmarshal(entry.FieldsV1.Raw, &fields); err != nil {
+	if err := json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields); err != nil {
 		return false
 	}
 	for _, step := range path {
