@@ -108,7 +108,8 @@ func (d *decider) makesRoom(n Number) bool {
 }
 
 // retire takes the next step down. No step is taken while a route may still point at the revision, and the time to
-// drain counts from when none did. A revision that no route has ever named has nothing to drain.
+// drain counts from when none did. A revision that no route has ever named has nothing to drain; if it is ready, a
+// decision that gives it traffic may still be on its way.
 func (d *decider) retire(revision Revision) WorkloadPlan {
 	n, workload := revision.Number, *revision.Workload
 	plan := WorkloadPlan{Revision: n, IdleSince: workload.IdleSince}
@@ -122,7 +123,7 @@ func (d *decider) retire(revision Revision) WorkloadPlan {
 	case routed && d.mayBeRouted(n), !routed && d.after.Stable != 0 && d.after.Encode() != d.before.Encode():
 		// What goes is confirmed against the route as it is, which this decision changes.
 		return WorkloadPlan{Revision: n, Action: Keep}
-	case routed && (workload.Ready > 0 || workload.Pods > 0) && d.now.Before(plan.IdleSince.Add(d.policy.DrainPeriod)):
+	case (workload.Ready > 0 || routed && workload.Pods > 0) && d.now.Before(plan.IdleSince.Add(d.policy.DrainPeriod)):
 		plan.Action = Drain
 	case workload.Replicas > 0 || workload.Pods > 0, !revision.Recorded && d.inUse(n):
 		plan.Action = ScaleDown // A workload whose record was lost is the last that knows what it runs.

@@ -46,12 +46,18 @@ func TestRetire(t *testing.T) {
 			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
 		},
 		"no route has ever named it": {
-			workload: running,
+			workload: Workload{Replicas: 1, Pods: 1},
 			change:   func(s *Snapshot) { s.Route.Record.Version = RecordVersion },
 			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
 		},
-		"no route has ever named it, and the gateway has yet to accept the route": {
+		"no route has ever named it, and it is ready": {
 			workload: running,
+			change:   func(s *Snapshot) { s.Route.Record.Version, s.Route.TakenOver = RecordVersion, false },
+			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
+			wantWake: testNow.Add(drain),
+		},
+		"no route has ever named it, and the gateway has yet to accept the route": {
+			workload: Workload{Replicas: 1, Pods: 1},
 			change:   func(s *Snapshot) { s.Route.Record.Version, s.Route.TakenOver = RecordVersion, false },
 			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
 		},

@@ -17,8 +17,8 @@ const AnnotationRetry = objects.OwnPrefix + "retry"
 
 // The pause after the first retry of a revision, and the longest. Each pause is twice as long as the one before.
 const (
-	firstPause   = 5 * time.Minute
-	longestPause = 2 * time.Hour
+	firstPause   = 30 * time.Second
+	longestPause = time.Hour
 )
 
 // Retry is when a revision that failed for good may be tried again. The zero value, of a revision that was never tried

@@ -114,7 +114,7 @@ func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) in
 		return 1
 	case c.serves(isvc, n):
 		return ready
-	case ready < least, !c.isActive(isvc, n):
+	case ready < least, !c.isActive(n):
 		return 0
 	}
 	return ready
@@ -122,12 +122,11 @@ func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) in
 
 // isActive reports whether the autoscaler of a revision has the replicas that it wants. The Revision reports this, too,
 // but seconds later where Knative is busy: a revision that was given traffic then was being scaled to zero, and requests
-// waited for it to start. An autoscaler that has yet to hear that the revision can be reached again may be scaling it to
-// zero as well. Once a share is asked for, its generation does not matter: the autoscaler wants no fewer replicas for it.
-func (c *children) isActive(isvc *v1beta1.InferenceService, n rollout.Number) bool {
+// waited for it to start. The generation that it reports on does not matter: an autoscaler that has just learned of a route
+// wants no fewer replicas.
+func (c *children) isActive(n rollout.Number) bool {
 	scaler := c.scalers[n]
-	return scaler != nil && scaler.Status.IsActive() &&
-		(scaler.Status.ObservedGeneration == scaler.Generation || readTraffic(isvc, c.service).percent(n) > 0)
+	return scaler != nil && scaler.Status.IsActive()
 }
 
 // isLeaving tells whether Knative takes the pods of a revision down, which look ready for a moment longer.

@@ -211,10 +211,10 @@ var (
 	permanent = regexp.MustCompile(`(?i)not[ _]?found|no model found|no such (image|key|bucket|file|object|model|repository|revision)|nosuch(key|bucket)|` +
 		`(name|manifest|repository|revision)[ _]unknown|does( not|n.t) exist|\bmissing: |no (match for platform|matching manifest)|` +
 		`unauthori[sz]ed|forbidden|denied|credential|permission|insufficient_scope|authentication required|requires? authentication|no basic auth|` +
-		`gated repo|expired ?token|token.{0,20}expired|invalidaccesskeyid|signaturedoesnotmatch|invalid reference format|\x0840[134]\x08`)
+		`gated repo|expired ?token|token.{0,20}expired|invalidaccesskeyid|signaturedoesnotmatch|invalid reference format|\b40[134]\b`)
 	// transient matches what may go by itself, whatever else is said beside it.
 	transient = regexp.MustCompile(`(?i)time(d )?[ -]?out|deadline exceeded|connection (refused|reset)|no such host|temporary failure|network is unreachable|` +
-		`server misbehaving|name or service not known|\bunreachable: |too ?many ?requests|rate ?limit|slow ?down|\x08(429|50[0234])\x08|service unavailable|unexpected EOF|failed to sync`)
+		`server misbehaving|name or service not known|\bunreachable: |too ?many ?requests|rate ?limit|slow ?down|\b(429|50[0234])\b|service unavailable|unexpected EOF|failed to sync`)
 )
 
 // names matches URLs and names of images in an error. A tag can look like a status of HTTP.

@@ -40,6 +40,8 @@ func TestOnlyWhatCannotResolveByItselfFailsAtOnce(t *testing.T) {
 		"an image of another platform":      {pod: pulling("no match for platform in manifest: not found"), fails: ReasonImagePull},
 		"a repository that is private":      {pod: pulling("pull access denied, repository does not exist or may require authorization"), fails: ReasonImagePull},
 		"a registry with a login":           {pod: pulling("unexpected status from HEAD request to https://r.example.com/v2: 401 Unauthorized"), fails: ReasonImagePull},
+		"a registry that says 404":          {pod: pulling("unexpected status code 404"), fails: ReasonImagePull},
+		"a registry that says 503":          {pod: pulling("unexpected status code 503"), stage: "pulling the image"},
 		"a registry that does not answer":   {pod: pulling("dial tcp 10.0.0.1:443: i/o timeout"), stage: "pulling the image"},
 		"a registry that is overloaded":     {pod: pulling("toomanyrequests: You have reached your pull rate limit"), stage: "pulling the image"},
 		"a registry without an address":     {pod: pulling("lookup r.example.com on 10.0.0.10:53: no such host"), stage: "no such host"},
