@@ -151,7 +151,12 @@ var azureFilesHosts = regexp.MustCompile(`^[^.]+(\.file\.core\.windows\.net|\.z\
 
 func isAzure(uri string) bool { return hasHost(uri, azureHosts) }
 
-func isAzureFiles(uri string) bool { return hasHost(uri, azureFilesHosts) }
+// isAzureFiles reports whether a URI is a folder in Azure Files. A file with a signature in its address is a download like
+// any other.
+func isAzureFiles(uri string) bool {
+	parsed, err := url.Parse(uri)
+	return hasHost(uri, azureFilesHosts) && err == nil && !parsed.Query().Has("sig")
+}
 
 func hasHost(uri string, hosts *regexp.Regexp) bool {
 	parsed, err := url.Parse(uri)
