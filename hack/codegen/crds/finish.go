@@ -33,7 +33,7 @@ var frameworks = []string{
 // container thirteen times, and so has no room for all.
 const (
 	allLevels       = 100
-	modelLevels     = 1
+	modelLevels     = 2
 	predictorLevels = 1
 	frameworkLevels = 0
 )
@@ -77,6 +77,8 @@ func finishPredictor(own comments) func(*schema) error {
 
 func levelsOf(predictorField string) int {
 	switch {
+	case predictorField == "initContainers":
+		return frameworkLevels
 	case predictorField == "model":
 		return modelLevels
 	case slices.Contains(frameworks, predictorField):

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -49,13 +48,10 @@ func (w *writer) predictorAddress(ctx context.Context) error {
 	return err
 }
 
-// isUnaddressed reports whether the InferenceService is settled and has never had the Service, because an earlier version
-// has made it so. It gets the Service with its next change: an upgrade must not write.
+// isUnaddressed reports whether the first version has made the rollout record, and nothing has changed since. That version
+// knew no such Service, and an upgrade must not write: the Service comes with the next change.
 func (w *writer) isUnaddressed() bool {
-	said := w.isvc.Status
-	ingress := apimeta.FindStatusCondition(said.Conditions, v1beta1.ConditionIngressReady)
-	refused := ingress != nil && ingress.Reason == ReasonPredictorServiceMissing
-	return w.decision.Programmed && said.ObservedGeneration == w.isvc.Generation && said.Address == nil && !refused
+	return w.decision.Record.Version < rollout.RecordVersion
 }
 
 // largest returns the revision with the largest share, on a tie the stable; 0 where nothing is served. Before the gateway

@@ -12,9 +12,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -159,27 +161,22 @@ func TestASettledInferenceServiceOfAnEarlierVersion(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.remove(predictorName, &corev1.Service{})
-	isvc := c.isvc()
-	isvc.Status.ObservedGeneration = isvc.Generation
-	c.must(c.server.Status().Update(t.Context(), isvc))
+	record := c.record()
+	record.Version = 0
+	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
+		route.Annotations[objects.AnnotationRecord] = record.Encode()
+	})
 	if writes := c.settle(); len(writes) > 0 || c.leadsTo() != 0 {
 		t.Errorf("it has written %v", writes)
 	}
 
-	isvc = c.isvc()
-	isvc.Status.Address = &v1beta1.Address{URL: "http://sklearn-iris-predictor"}
-	c.must(c.server.Status().Update(t.Context(), isvc))
-	c.settle()
-	if c.leadsTo() != 1 {
-		t.Error("a Service that was deleted by hand does not come back")
-	}
-
-	c.remove(predictorName, &corev1.Service{})
-	isvc = c.isvc()
-	isvc.Status.Address = nil
-	c.must(c.server.Status().Update(t.Context(), isvc))
 	c.rollOut("b", 10)
 	if c.leadsTo() != 1 {
 		t.Error("the next change does not bring it")
+	}
+	c.remove(predictorName, &corev1.Service{})
+	c.settle()
+	if c.leadsTo() != 1 {
+		t.Error("a Service that was deleted by hand does not come back")
 	}
 }
