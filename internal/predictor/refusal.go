@@ -30,14 +30,7 @@ type refusal struct {
 // returns nil. Such a runtime need not allow to be picked, and it decides on the
 // protocol where the spec does not.
 func refuseNamed(r *runtime, model *v1beta1.ModelSpec) *refusal {
-	if refused := refuseAny(r); refused != nil {
-		return refused
-	}
-	formats := formatsNamed(r.spec, model.ModelFormat.Name)
-	if len(formats) == 0 {
-		return refuseName(r, model.ModelFormat.Name)
-	}
-	if refused := refuseFormat(r, model.ModelFormat, formats); refused != nil {
+	if refused := refuseUnfit(r, model); refused != nil {
 		return refused
 	}
 	if model.ProtocolVersion != nil {
@@ -50,6 +43,14 @@ func refuseNamed(r *runtime, model *v1beta1.ModelSpec) *refusal {
 // for it any more, or returns nil. Such a runtime need not allow to be picked
 // again.
 func refusePicked(r *runtime, model *v1beta1.ModelSpec) *refusal {
+	if refused := refuseUnfit(r, model); refused != nil {
+		return refused
+	}
+	return refuseProtocol(r, protocolOrV1(model))
+}
+
+// refuseUnfit refuses a runtime that is for no model at all, or not for this format.
+func refuseUnfit(r *runtime, model *v1beta1.ModelSpec) *refusal {
 	if refused := refuseAny(r); refused != nil {
 		return refused
 	}
@@ -57,10 +58,7 @@ func refusePicked(r *runtime, model *v1beta1.ModelSpec) *refusal {
 	if len(formats) == 0 {
 		return refuseName(r, model.ModelFormat.Name)
 	}
-	if refused := refuseFormat(r, model.ModelFormat, formats); refused != nil {
-		return refused
-	}
-	return refuseProtocol(r, protocolOrV1(model))
+	return refuseFormat(r, model.ModelFormat, formats)
 }
 
 // refuse says why a runtime cannot be picked for the model, or returns nil.

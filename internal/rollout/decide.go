@@ -301,13 +301,18 @@ func (d *decider) wait(n Number, percent, ready, need int) {
 	if d.policy.ProgressDeadline == 0 || d.after.AskedAt.IsZero() {
 		return
 	}
-	since := d.after.AskedAt
-	if workload := d.find(n).Workload; workload != nil && workload.ReadySince.After(since) && !workload.ReadySince.After(d.now) {
-		since = workload.ReadySince
-	}
-	overdue := since.Add(d.policy.ProgressDeadline)
+	overdue := d.readySince(n, d.after.AskedAt).Add(d.policy.ProgressDeadline)
 	d.waiting.Overdue = !d.now.Before(overdue)
 	d.wake(overdue)
+}
+
+// readySince is since when a revision has been ready, but not before a time. A time in the future is that of another
+// clock, and does not count.
+func (d *decider) readySince(n Number, earliest time.Time) time.Time {
+	if workload := d.find(n).Workload; workload != nil && workload.ReadySince.After(earliest) && !workload.ReadySince.After(d.now) {
+		return workload.ReadySince
+	}
+	return earliest
 }
 
 // othersServe reports whether another revision of the split has a share and can serve it.
@@ -326,11 +331,7 @@ func (d *decider) awaitStability() {
 	if !remembered || d.target == d.after.Stable || d.before.Split.Percent(d.target) > 0 || target.Capacity() == 0 || !d.othersServe(d.target) {
 		return
 	}
-	since := lost
-	if target.Workload.ReadySince.After(since) && !target.Workload.ReadySince.After(d.now) {
-		since = target.Workload.ReadySince
-	}
-	trusted := since.Add(stablePeriod)
+	trusted := d.readySince(d.target, lost).Add(stablePeriod)
 	if until := lost.Add(lossMemory); until.Before(trusted) {
 		trusted = until
 	}
