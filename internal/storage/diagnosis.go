@@ -67,7 +67,7 @@ func (r refusal) Error() string {
 		text += " (" + r.code + ")"
 	}
 	if !isTold(r.message) && r.message != r.code {
-		text += ": " + r.message
+		text += ": " + strings.TrimSuffix(r.message, ".") // More follows in the same sentence.
 	}
 	return text
 }

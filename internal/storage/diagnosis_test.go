@@ -104,10 +104,10 @@ func TestRefusalsOfGoogle(t *testing.T) {
 		"project disabled":       {403, "accountDisabled", "The account has been disabled", Forbidden, "asked for without credentials"},
 		"too often":              {403, "rateLimitExceeded", "Rate limit exceeded", Unavailable, "limits"},
 		"too often, by status":   {429, "tooMany", "not so fast", Unavailable, "limits"},
-		"no bucket":              {404, "notFound", "The specified bucket does not exist.", Missing, "storageUri"},
+		"no bucket":              {404, "notFound", "The specified bucket does not exist", Missing, "storageUri"},
 		"not a name":             {400, "invalid", "Invalid bucket name: 'x'", Invalid, "storageUri"},
-		"its readers are billed": {400, "required", "Bucket is a requester pays bucket but no user project provided.", Forbidden, "asked for without credentials"},
-		"down":                   {503, "backendError", "We encountered an internal error.", Unavailable, "tried again"},
+		"its readers are billed": {400, "required", "Bucket is a requester pays bucket but no user project provided", Forbidden, "asked for without credentials"},
+		"down":                   {503, "backendError", "We encountered an internal error", Unavailable, "tried again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := refusing(t, tc.status, map[string]string{"Content-Type": "application/json"}, fmt.Sprintf(

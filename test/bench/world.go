@@ -159,9 +159,18 @@ func (b *bench) install(ctx context.Context) error {
 		_, err := command(ctx, string(b.root), b.cluster.Tool("kubectl"), args...)
 		return err
 	}
+	module, err := command(ctx, string(b.root), "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api")
+	if err != nil {
+		return err
+	}
+	gatewayAPI := []string{"apply", "--server-side"}
+	for _, kind := range []string{"gatewayclasses", "gateways", "httproutes"} {
+		gatewayAPI = append(gatewayAPI, "-f",
+			filepath.Join(strings.TrimSpace(module), "config", "crd", "standard", "gateway.networking.k8s.io_"+kind+".yaml"))
+	}
 	for _, args := range [][]string{
 		{"apply", "--server-side", "-k", "test/cluster/config"},
-		{"apply", "--server-side", "-f", b.gatewayAPI(ctx)},
+		gatewayAPI,
 		{"wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"},
 		{"apply", "--server-side", "-k", "config/runtimes"},
 	} {
@@ -170,15 +179,6 @@ func (b *bench) install(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// gatewayAPI is the folder with the CRD of routes.
-func (b *bench) gatewayAPI(ctx context.Context) string {
-	module, err := command(ctx, string(b.root), "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api")
-	if err != nil {
-		return err.Error() // kubectl will not find it.
-	}
-	return filepath.Join(strings.TrimSpace(module), "config", "crd", "standard", "gateway.networking.k8s.io_httproutes.yaml")
 }
 
 // newScheme knows every kind that anybody here writes.

@@ -305,14 +305,19 @@ func (s store) refusedURI(t *testing.T, uri string, env ...string) string {
 
 func TestWrongCredentialsAreSaid(t *testing.T) {
 	s := startS3(t, map[string][]byte{"model/a": noise(10)})
-	for name, env := range map[string][]string{
-		"a wrong key": {"AWS_SECRET_ACCESS_KEY=wrong"},
-		"none":        {"awsAnonymousCredential=true"},
+	for name, c := range map[string]struct{ env, advice string }{
+		"a wrong key": {
+			"AWS_SECRET_ACCESS_KEY=wrong",
+			"the secret key does not belong to the access key: correct AWS_SECRET_ACCESS_KEY in the secret",
+		},
+		"none": {
+			"awsAnonymousCredential=true",
+			"add a secret with some to the ServiceAccount, and check that it holds the keys that this store needs",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			said := s.refusedURI(t, "s3://"+bucket+"/model", env...)
-			if !strings.HasPrefix(said, "s3://"+bucket+"/model: forbidden: ") || !strings.HasSuffix(said, "check the credentials: "+
-				"the secrets of the ServiceAccount, or the one that storage.key or the annotation names") {
+			said := s.refusedURI(t, "s3://"+bucket+"/model", c.env)
+			if !strings.HasPrefix(said, "s3://"+bucket+"/model: forbidden: ") || !strings.HasSuffix(said, c.advice) {
 				t.Errorf("it says %q", said)
 			}
 		})
