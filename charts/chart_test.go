@@ -212,8 +212,8 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			given: map[string]any{"replicaCount": 3},
 			want:  "additional properties 'replicaCount' not allowed",
 		},
-		"mode that does not exist yet": {
-			given: map[string]any{"config": map[string]any{"deploymentMode": "Knative"}},
+		"unknown mode": {
+			given: map[string]any{"config": map[string]any{"deploymentMode": "knative"}},
 			want:  "at '/config/deploymentMode'",
 		},
 		"two leaders": {
@@ -285,7 +285,7 @@ func TestMetricsAreWhereTheyAreLookedFor(t *testing.T) {
 	if got := at(plain[service], "spec", "ports", 0, "name"); got != "http" || endpoint(plain, "port") != got || endpoint(plain, "scheme") != got {
 		t.Errorf("without TLS, the port is %v, and it is scraped at %v by %v", got, endpoint(plain, "port"), endpoint(plain, "scheme"))
 	}
-	if token, tls := endpoint(plain, "bearerTokenFile"), endpoint(plain, "tlsConfig"); token != nil || tls != nil {
+	if token, tls := endpoint(plain, "authorization"), endpoint(plain, "tlsConfig"); token != nil || tls != nil {
 		t.Errorf("without TLS, the token %v is sent, and %v is checked", token, tls)
 	}
 
@@ -295,6 +295,35 @@ func TestMetricsAreWhereTheyAreLookedFor(t *testing.T) {
 	}
 	if got := at(none["NetworkPolicy serinus-system/serinus-controller-manager"], "spec", "ingress"); got != nil {
 		t.Errorf("without metrics, the NetworkPolicy lets through %v", got)
+	}
+}
+
+func TestEveryModeCanBeTheDefault(t *testing.T) {
+	for _, mode := range []string{"Standard", "Knative"} {
+		rendered := mustRender(t, map[string]any{"config": map[string]any{"deploymentMode": mode}})
+		got := at(rendered["ConfigMap serinus-system/serinus-config"], "data", "config.yaml")
+		if text, _ := got.(string); !strings.Contains(text, "deploymentMode: "+mode+"\n") {
+			t.Errorf("with mode %s, the configuration is %v", mode, got)
+		}
+	}
+}
+
+func TestNotesSayWhichImageDownloadsModels(t *testing.T) {
+	const unpublished = "models are NOT downloaded"
+	notes := func(values map[string]any) string {
+		files, err := renderFiles(t, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return files["serinus/templates/NOTES.txt"]
+	}
+	if got := notes(nil); !strings.Contains(got, "ghcr.io/serinus-io/storage-initializer:") || !strings.Contains(got, unpublished) {
+		t.Errorf("with the default image, which nobody can pull, the notes are\n%s", got)
+	}
+	const own = "registry.example.org/storage-initializer:v1"
+	got := notes(map[string]any{"config": map[string]any{"storageInitializer": map[string]any{"image": own}}})
+	if !strings.Contains(got, own) || strings.Contains(got, unpublished) {
+		t.Errorf("with an image of one's own, the notes are\n%s", got)
 	}
 }
 

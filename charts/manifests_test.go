@@ -42,6 +42,12 @@ func (o objects) keys() []string { return slices.Sorted(maps.Keys(o)) }
 // kustomizeBuild builds config/default, with components if any are named.
 func kustomizeBuild(t *testing.T, components ...string) objects {
 	t.Helper()
+	return kustomizeBuildOf(t, "default", components...)
+}
+
+// kustomizeBuildOf builds a folder of config.
+func kustomizeBuildOf(t *testing.T, dir string, components ...string) objects {
+	t.Helper()
 	// An overlay beside a copy of config/, in memory.
 	files := filesys.MakeFsInMemory()
 	err := fs.WalkDir(os.DirFS(configDir), ".", func(name string, entry fs.DirEntry, err error) error {
@@ -57,7 +63,7 @@ func kustomizeBuild(t *testing.T, components ...string) objects {
 	if err != nil {
 		t.Fatal(err)
 	}
-	overlay := types.Kustomization{Resources: []string{"../config/default"}}
+	overlay := types.Kustomization{Resources: []string{"../config/" + dir}}
 	for _, component := range components {
 		overlay.Components = append(overlay.Components, "../config/components/"+component)
 	}
@@ -82,16 +88,7 @@ func kustomizeBuild(t *testing.T, components ...string) objects {
 // render renders the chart as `helm template` does, without the notes.
 func render(t *testing.T, values map[string]any) (objects, error) {
 	t.Helper()
-	chart, err := loader.Load(chartDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	release := common.ReleaseOptions{Name: "serinus", Namespace: namespace, Revision: 1, IsInstall: true}
-	all, err := util.ToRenderValues(chart, values, release, common.DefaultCapabilities)
-	if err != nil {
-		return nil, err
-	}
-	files, err := engine.Render(chart, all)
+	files, err := renderFiles(t, values)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +105,21 @@ func render(t *testing.T, values map[string]any) (objects, error) {
 		}
 	}
 	return rendered, nil
+}
+
+// renderFiles renders every file of the chart, the notes too.
+func renderFiles(t *testing.T, values map[string]any) (map[string]string, error) {
+	t.Helper()
+	chart, err := loader.Load(chartDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := common.ReleaseOptions{Name: "serinus", Namespace: namespace, Revision: 1, IsInstall: true}
+	all, err := util.ToRenderValues(chart, values, release, common.DefaultCapabilities)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Render(chart, all)
 }
 
 func mustRender(t *testing.T, values map[string]any) objects {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/pod-security-admission/api"
@@ -36,6 +37,76 @@ func TestPodsAreRestricted(t *testing.T) {
 		if !result.Allowed {
 			t.Errorf("%s: %s", result.ForbiddenReason, result.ForbiddenDetail)
 		}
+	}
+}
+
+// OpenShift's restricted-v2 refuses a pod that names a user outside the range of its namespace, and an fsGroup likewise.
+func TestNoUserIsFixedOnOpenShift(t *testing.T) {
+	installed := map[string]objects{
+		"kustomize": kustomizeBuild(t, "prometheus", "network-policy"),
+		"chart":     mustRender(t, nil),
+		"runtimes":  kustomizeBuildOf(t, "runtimes-openshift"),
+	}
+	for name, built := range installed {
+		for _, key := range built.keys() {
+			if built[key]["kind"] == "CustomResourceDefinition" {
+				continue
+			}
+			for _, field := range []string{"runAsUser", "runAsGroup", "fsGroup"} {
+				if mentions(built[key], field) {
+					t.Errorf("%s: %s sets %s", name, key, field)
+				}
+			}
+		}
+	}
+	if len(installed["runtimes"]) != len(kustomizeBuildOf(t, "runtimes")) {
+		t.Error("OpenShift has other runtimes than the rest")
+	}
+}
+
+// mentions tells whether a key is anywhere in a manifest.
+func mentions(value any, key string) bool {
+	switch value := value.(type) {
+	case map[string]any:
+		for k, child := range value {
+			if k == key || mentions(child, key) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(value, func(child any) bool { return mentions(child, key) })
+	}
+	return false
+}
+
+// The Prometheus operator may forbid monitors to read files of Prometheus (arbitraryFSAccessThroughSMs), and its own token
+// belongs to an account that only its installation knows.
+func TestMetricsAreReadWithATokenOfTheirOwn(t *testing.T) {
+	built := kustomizeBuild(t, "prometheus")
+	monitor := built["ServiceMonitor serinus-system/serinus-controller-manager"]
+	if mentions(monitor, "bearerTokenFile") {
+		t.Error("the ServiceMonitor reads a file of Prometheus")
+	}
+	credentials := at(monitor, "spec", "endpoints", 0, "authorization", "credentials")
+	secret := convert[corev1.Secret](t, built[fmt.Sprintf("Secret %s/%v", namespace, at(credentials, "name"))])
+	if secret.Type != corev1.SecretTypeServiceAccountToken || at(credentials, "key") != corev1.ServiceAccountTokenKey {
+		t.Errorf("%v leads to a Secret of type %q", credentials, secret.Type)
+	}
+	account := secret.Annotations[corev1.ServiceAccountNameKey]
+	if built["ServiceAccount "+namespace+"/"+account] == nil {
+		t.Errorf("the ServiceAccount %q of the token is not installed", account)
+	}
+	var roles []string
+	for _, object := range built {
+		if object["kind"] == "ClusterRoleBinding" || object["kind"] == "RoleBinding" {
+			binding := convert[rbacv1.ClusterRoleBinding](t, object)
+			if slices.ContainsFunc(binding.Subjects, func(s rbacv1.Subject) bool { return s.Name == account }) {
+				roles = append(roles, binding.RoleRef.Name)
+			}
+		}
+	}
+	if !slices.Equal(roles, []string{"serinus-metrics-reader"}) {
+		t.Errorf("the token has the roles %v", roles)
 	}
 }
 

@@ -111,7 +111,7 @@ func TestRefusalsOfGoogle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := refusing(t, tc.status, map[string]string{"Content-Type": "application/json"}, fmt.Sprintf(
-				`{"error": {"code": %d, "message": %q, "errors": [{"reason": %q, "message": %q}]}}`, tc.status, tc.message, tc.reason, tc.message))
+				`{"error": {"code": %d, "message": %q, "errors": [{"reason": %q}]}}`, tc.status, tc.message+".", tc.reason))
 			t.Setenv("STORAGE_EMULATOR_HOST", strings.TrimPrefix(server.URL, "http://"))
 			err := fetchInto(t, openTest(t, "gs://bucket/m", os.Getenv), t.TempDir())
 			wantMessage(t, err, tc.kind, "gs://bucket/m: ", strconv.Itoa(tc.status), tc.message, tc.words)

@@ -23,6 +23,12 @@ kind: OperatorConfiguration
 {{- end -}}
 {{- end }}
 
+{{/* The image that downloads models. */}}
+{{- define "serinus.storageInitializer" -}}
+{{- $documented := .Files.Get "files/config.yaml" | fromYaml -}}
+{{- dig "storageInitializer" "image" $documented.storageInitializer.image .Values.config -}}
+{{- end }}
+
 {{/* The scheme of the metrics, or nothing where there are none. */}}
 {{- define "serinus.metrics" -}}
 {{- $metrics := dig "metrics" dict .Values.config -}}
