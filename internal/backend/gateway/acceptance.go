@@ -169,17 +169,17 @@ func (a *Acceptance) follow(subject string, gateway *gatewayv1.Gateway, conditio
 	condition := apimeta.FindStatusCondition(conditions, string(gatewayv1.GatewayConditionProgrammed))
 	switch {
 	case condition == nil:
-	case condition.Status == metav1.ConditionFalse:
-		a.TakenOver = false
-		a.notProgrammed = cmp.Or(a.notProgrammed, fmt.Sprintf(
-			"%s reports that its configuration is not in effect (Programmed=False, %s); until it is, Serinus drains and removes nothing; "+
-				"see kubectl describe gateway -n %s %s", subject, said(*condition), gateway.Namespace, gateway.Name))
 	case condition.ObservedGeneration != 0 && condition.ObservedGeneration < gateway.Generation:
 		a.TakenOver = false
 		a.behind = cmp.Or(a.behind, subject)
 		if since := lastWritten(gateway); a.behindSince.IsZero() || since.Before(a.behindSince) {
 			a.behindSince = since
 		}
+	case condition.Status == metav1.ConditionFalse:
+		a.TakenOver = false
+		a.notProgrammed = cmp.Or(a.notProgrammed, fmt.Sprintf(
+			"%s reports that its configuration is not in effect (Programmed=False, %s); until it is, Serinus drains and removes nothing; "+
+				"see kubectl describe gateway -n %s %s", subject, said(*condition), gateway.Namespace, gateway.Name))
 	}
 }
 

@@ -120,7 +120,7 @@ func TestARouteIsServedOnlyWhileNoGatewayContradicts(t *testing.T) {
 		"the Gateway has no controller":                {gateways: []client.Object{outer(says(gatewaytest.Programmed(0, unknown)))}},
 		"the Gateway reports no generations":           {gateways: []client.Object{outer(says(gatewaytest.Programmed(0, yes)))}},
 		"the Gateway is not programmed":                {gateways: []client.Object{outer(says(gatewaytest.Programmed(2, no)))}, want: contradicted, wantSays: `Gateway "kserve-ingress-gateway" in namespace "kserve" reports`},
-		"the Gateway was not, and has been changed":    {gateways: []client.Object{outer(says(gatewaytest.Programmed(1, no)))}, want: contradicted, wantSays: "kserve-ingress-gateway"},
+		"the Gateway was not, and has been changed":    {gateways: []client.Object{outer(says(gatewaytest.Programmed(1, no)))}, want: behind, wantSays: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to report`},
 		"the Gateway was programmed before its change": {gateways: []client.Object{outer(says(gatewaytest.Programmed(1, yes)))}, want: behind, wantSays: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to report`},
 		"the local Gateway is not programmed": {
 			gateways: []client.Object{outer(), localGateway(says(gatewaytest.Programmed(1, no)))}, want: contradicted, wantSays: `Gateway "kserve-local-gateway"`,
