@@ -228,7 +228,7 @@ func otherWriter(entries []metav1.ManagedFieldsEntry, path []string) string {
 		return fmt.Sprintf("the field manager %q", owner)
 	}
 	if last := latest(func(metav1.ManagedFieldsEntry) bool { return true }); last != "" {
-		return fmt.Sprintf("probably the field manager %q", last)
+		return fmt.Sprintf("another writer, probably the field manager %q", last)
 	}
 	return ""
 }
