@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,6 +100,22 @@ func statusOf(url string) (int, error) {
 		return 0, err
 	}
 	return response.StatusCode, response.Body.Close()
+}
+
+// obeys does what the message of a condition says to do with kubectl.
+func (s *story) obeys(kind string) {
+	GinkgoHelper()
+	condition, err := s.conditionOf(kind)
+	Expect(err).NotTo(HaveOccurred())
+	_, command, found := strings.Cut(condition.Message, "kubectl ")
+	Expect(found).To(BeTrue(), condition.Message)
+	words, patch, _ := strings.Cut(command, " -p '")
+	arguments := strings.Fields(words)
+	if patch, _, quoted := strings.Cut(patch, "'"); quoted {
+		arguments = append(arguments, "-p", patch)
+	}
+	_, err = kubectl("", arguments...)
+	Expect(err).NotTo(HaveOccurred())
 }
 
 // kubectl runs kubectl as a user would, and returns what it prints.

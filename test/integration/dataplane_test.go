@@ -63,6 +63,81 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 		Eventually(func() map[string]int32 { return s.gateway.Sends(s.key(iris)) }).Should(Equal(map[string]int32{revision(1): 100}))
 		Expect(clients.failed()).To(BeEmpty())
 	})
+
+	It("that follows late after a restart of its controller is waited for, and no request fails", func(ctx SpecContext) {
+		s := begin(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
+		s.serve()
+		clients := s.sendRequests()
+		s.gatewayTurns(peers.Ignores())
+		s.apply(model(2), percent(10))
+		s.splits("2:10 1:90")
+		s.apply(model(2))
+		s.splits("2:100")
+		s.apply(model(3))
+		s.splits("3:100")
+		s.settles()
+		s.runs(1, 2, 3) // Any of the routes may be the one that is in effect.
+		s.gateway.Lag(1500 * time.Millisecond)
+		s.gatewayTurns(peers.Accepts())
+		s.prints("True", "", "100", "", revision(3))
+		s.runs(3)
+		Eventually(clients.answered).WithArguments(revision(3)).Should(BeNumerically(">", 0))
+		Expect(clients.failed()).To(BeEmpty())
+	})
+})
+
+var _ = Describe("a gateway that never acts", func() {
+	It("has nothing drained, and is named", func(ctx SpecContext) {
+		s := begin(ctx)
+		s.serve()
+		clients := s.sendRequests()
+		s.gatewayTurns(peers.Ignores())
+		s.apply(model(2))
+		s.splits("2:100")
+		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionUnknown, "WaitingForGateway",
+			`waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to accept HTTPRoute "`+iris+`"`))
+		s.prints("Unknown", "", "100", "", revision(1))
+		s.settles()
+		Consistently(s.isRunning, 10*s.config.Rollout.DrainPeriod.Duration).WithArguments(1).Should(BeTrue())
+		s.silent()
+		Expect(clients.failed()).To(BeEmpty())
+	})
+})
+
+var _ = Describe("a Gateway that has yet to report on a change of itself", func() {
+	It("holds drains and reports at once, and takes Ready from a settled service after a minute", func(ctx SpecContext) {
+		outer, chosen := ownGateway(ctx)
+		programmed(ctx, outer, metav1.ConditionTrue)
+		s := begin(ctx, chosen)
+		s.serve()
+		s.settles()
+		outer.Spec.Listeners[0].Port = 8080
+		Expect(api.Update(ctx, outer)).To(Succeed())
+		changed := time.Now()
+		waits := Be(metav1.ConditionUnknown, "WaitingForGateway", `waiting for Gateway "`+outer.Name+`" in namespace "kserve" to report`)
+
+		By("serving on")
+		s.silent()
+		s.prints("True", "", "100", "", revision(1))
+		Expect(time.Since(changed)).To(BeNumerically("<", time.Minute))
+		Eventually(s.conditionOf).WithArguments(v1beta1.ConditionIngressReady).WithTimeout(90 * time.Second).Should(waits)
+		// The API server keeps whole seconds of both times.
+		Expect(time.Since(changed)).To(BeNumerically(">", 58*time.Second))
+		programmed(ctx, outer, metav1.ConditionTrue)
+		s.prints("True", "", "100", "", revision(1))
+
+		By("changing the split meanwhile")
+		outer.Spec.Listeners[0].Port = 80
+		Expect(api.Update(ctx, outer)).To(Succeed())
+		s.apply(model(2))
+		s.splits("2:100")
+		s.condition(v1beta1.ConditionIngressReady, waits)
+		s.prints("Unknown", "", "100", "", revision(1))
+		Consistently(s.isRunning, 10*s.config.Rollout.DrainPeriod.Duration).WithArguments(1).Should(BeTrue())
+		programmed(ctx, outer, metav1.ConditionTrue)
+		s.prints("True", "", "100", "", revision(2))
+		s.runs(2)
+	})
 })
 
 var _ = Describe("a route that is changed beside its split", func() {
@@ -145,6 +220,12 @@ func (r *requests) failed() map[string]int {
 // sendRequests has clients send requests until the end of the story.
 func (s *story) sendRequests() *requests {
 	sent := &requests{good: map[string]int{}, unserved: map[string]int{}}
+	s.meanwhile(func(ctx context.Context) { s.request(ctx, sent) })
+	return sent
+}
+
+// meanwhile does something again and again until the end of the story, or until it is stopped.
+func (s *story) meanwhile(do func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -155,15 +236,16 @@ func (s *story) sendRequests() *requests {
 				ticker.Stop()
 				return
 			case <-ticker.C:
-				s.request(ctx, sent)
+				do(ctx)
 			}
 		}
 	}()
-	s.afterwards(func(SpecContext) {
+	stop = func() {
 		cancel()
 		<-done
-	})
-	return sent
+	}
+	s.afterwards(func(SpecContext) { stop() })
+	return stop
 }
 
 func (s *story) request(ctx context.Context, sent *requests) {

@@ -12,7 +12,6 @@ import (
 	gomegatypes "github.com/onsi/gomega/types"
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -142,6 +141,19 @@ var _ = inBothModes("row 6: the percent is absent and the target is ready", func
 		s.remembers("S=2 V=1")
 		s.runs(2)
 		s.history("1:100", "2:100")
+	})
+})
+
+var _ = inBothModes("row 6: the target differs from the stable in its labels only", func(mode option) {
+	It("promotes it, and keeps what can be gone back to", func(ctx SpecContext) {
+		s := promoted(ctx, mode)
+		owned := label("owner", "team-b")
+		s.apply(model(2), owned)
+		s.prints("True", "", "100", "", revision(3))
+		s.remembers("S=3 V=1")
+		s.apply(model(2), owned, percent(0))
+		s.prints("True", "100", "0", revision(1), revision(3))
+		s.history("1:100", "2:10 1:90", "2:100", "3:100", "3:0 1:100")
 	})
 })
 
@@ -436,7 +448,7 @@ var _ = inBothModes("row 17: 2 never becomes ready", func(mode option) {
 	}
 })
 
-var _ = inBothModes("rule 12: 2 has to wait", func(mode option) {
+var _ = inBothModes("rule 12: a model has to wait", func(mode option) {
 	for what, wait := range map[string]struct {
 		script peers.Script
 		says   string
@@ -446,16 +458,31 @@ var _ = inBothModes("rule 12: 2 has to wait", func(mode option) {
 		"a registry that does not answer": {peers.ImagePullError("dial tcp 10.0.0.1:443: i/o timeout"), "pulling the image"},
 		"its model to load":               {peers.NotReady(), "within 10m0s"},
 	} {
-		It("is progress and no failure while it waits for "+what, func(ctx SpecContext) {
-			s := stable(ctx, mode)
-			s.becomes(2, wait.script)
-			s.apply(model(2), percent(10))
+		waits := func(s *story) {
+			GinkgoHelper()
 			s.condition(v1beta1.ConditionLatestDeploymentReady, Be(metav1.ConditionUnknown, "Loading", wait.says))
-			s.prints("Unknown", "", "100", "", revision(1))
-			s.splits("1:100")
 			s.modelled(SatisfyAll(HaveField("TransitionStatus", v1beta1.InProgress), HaveField("LastFailureInfo", BeNil())))
 			s.settles()
 			Expect(s.announced()).NotTo(ContainElement(HavePrefix("RevisionFailed")))
+		}
+
+		It("is progress and no failure while the first one waits for "+what, func(ctx SpecContext) {
+			s := begin(ctx, mode)
+			s.becomes(1, wait.script)
+			s.apply(model(1))
+			waits(s)
+			s.prints("Unknown", "", "", "", "")
+			s.becomes(1, peers.Ready())
+			s.prints("True", "", "100", "", revision(1))
+		})
+
+		It("is progress and no failure while a canary waits for "+what, func(ctx SpecContext) {
+			s := stable(ctx, mode)
+			s.becomes(2, wait.script)
+			s.apply(model(2), percent(10))
+			waits(s)
+			s.prints("Unknown", "", "100", "", revision(1))
+			s.splits("1:100")
 			s.becomes(2, peers.Ready())
 			s.prints("True", "90", "10", revision(1), revision(2))
 			s.history("1:100", "2:10 1:90")
@@ -547,17 +574,13 @@ var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode opt
 		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionFalse, "RevisionLost",
 			revision(1)+" cannot get 100 % of the traffic: its ControllerRevision and its workload were deleted; until then 10 % on "+revision(2)))
 		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionFalse, "RevisionLost",
-			"To promote "+revision(2)+": kubectl patch isvc -n "+s.namespace+" "+iris+
-				` --type=merge -p '{"spec":{"predictor":{"canaryTrafficPercent":null}}}'`))
+			"To promote "+revision(2)+": kubectl patch isvc"))
 		s.settles()
 		s.splits("2:10 1:90")
 		s.inPhase(v1beta1.PhaseBlocked)
 
 		By("doing as it says")
-		isvc, err := s.isvc()
-		Expect(err).NotTo(HaveOccurred())
-		patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"predictor":{"canaryTrafficPercent":null}}}`))
-		Expect(api.Patch(ctx, isvc, patch)).To(Succeed())
+		s.obeys(v1beta1.ConditionRoutesReady)
 		s.prints("True", "", "100", "", revision(2))
 		s.runs(2)
 		s.history("1:100", "2:10 1:90", "2:100")

@@ -83,19 +83,45 @@ var _ = Describe("rule 3: capacity first", func() {
 	})
 
 	It("has a revision that was scaled away ready before traffic goes back to it", func(ctx SpecContext) {
+		const all = 11
 		s := begin(ctx)
-		s.apply(model(1), replicas(2, 2))
+		s.apply(model(1), replicas(all, all))
 		s.prints("True", "", "100", "", revision(1))
-		s.apply(model(2), replicas(2, 2))
+		s.apply(model(2), replicas(all, all))
 		s.prints("True", "", "100", "", revision(2))
 		s.runs(2)
 		s.becomes(1, peers.ReadyUpTo(1))
-		s.apply(model(2), percent(0), replicas(2, 2))
-		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionUnknown, "WaitingForReplicas", revision(1)+" gets 100 % of the traffic once it has 2 ready replicas"))
-		s.splits("2:50 1:50") // A part, for one of two replicas.
+		s.apply(model(2), percent(0), replicas(all, all))
+		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionUnknown, "WaitingForReplicas", revision(1)+" gets 100 % of the traffic once it has 11 ready replicas"))
+		s.settles()
+		s.splits("2:100") // 1 of 11 replicas is for 9 %, which is not worth a write.
+
+		By("giving it parts as its replicas become ready")
+		s.becomes(1, peers.ReadyUpTo(2))
+		s.splits("2:82 1:18")
+		s.prints("Unknown", "18", "82", revision(1), revision(2))
+		s.remembers("S=1")
+		s.becomes(1, peers.ReadyUpTo(5))
+		s.splits("2:55 1:45")
 		s.becomes(1, peers.Ready())
 		s.prints("True", "100", "0", revision(1), revision(2))
-		s.history("1:100", "2:100", "2:50 1:50", "2:0 1:100")
+		s.announces("RolledBack")
+		s.history("1:100", "2:100", "2:82 1:18", "2:55 1:45", "2:0 1:100")
+		var written []time.Time
+		for _, entry := range s.journal.Entries() {
+			route, is := entry.Object.(*gatewayv1.HTTPRoute)
+			if !is {
+				continue
+			}
+			record, err := journal.RecordOf(route)
+			Expect(err).NotTo(HaveOccurred())
+			if len(written) == 0 || !record.ShiftedAt.Equal(written[len(written)-1]) {
+				written = append(written, record.ShiftedAt)
+			}
+		}
+		for i := len(written) - 2; i < len(written); i++ {
+			Expect(written[i].Sub(written[i-1])).To(BeNumerically(">=", 10*time.Second), "the time between two parts")
+		}
 	})
 
 	It("does not wait for a revision that was scaled away when the one that serves cannot", func(ctx SpecContext) {
@@ -113,6 +139,94 @@ var _ = Describe("rule 3: capacity first", func() {
 		s.history("1:100", "2:100", "2:0 1:100")
 	})
 })
+
+var _ = Describe("rule 3: capacity first, where an autoscaler of the user's sets the replicas", func() {
+	external := annotation(v1beta1.AnnotationAutoscalerClass, string(v1beta1.AutoscalerClassExternal))
+	bounds := replicas(1, 8)
+	// onFour has a canary of 10 % beside a stable that the autoscaler has given 4 replicas.
+	onFour := func(ctx SpecContext, options ...option) *story {
+		GinkgoHelper()
+		s := begin(ctx, options...)
+		s.apply(model(1), external, bounds)
+		s.prints("True", "", "100", "", revision(1))
+		s.autoscale(1, 4)
+		Eventually(s.pods).WithArguments(1).Should(HaveLen(4))
+		s.apply(model(2), percent(10), external, bounds)
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.replicas(2, 1)
+		return s
+	}
+
+	It("raises the replicas that a share needs, holds them for a while, and then leaves them to it", func(ctx SpecContext) {
+		s := onFour(ctx, func(cfg *config.Config) { cfg.Rollout.CapacityHold.Duration = 4 * time.Second })
+		s.becomes(2, peers.ReadyUpTo(4))
+		s.apply(model(2), external, bounds)
+		s.replicas(2, 5)
+		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionUnknown, "WaitingForReplicas", "5 ready replicas"))
+		s.splits("2:10 1:90")
+		s.becomes(2, peers.Ready())
+		s.prints("True", "", "100", "", revision(2))
+		s.autoscale(2, 2)
+		s.replicas(2, 5)
+
+		By("lowering them after the hold")
+		s.outlivesTheHold()
+		s.autoscale(2, 2)
+		Eventually(s.pods).WithArguments(2).Should(HaveLen(2))
+		s.settles()
+		s.replicas(2, 2)
+		s.history("1:100", "2:10 1:90", "2:100")
+	})
+
+	It("stops raising what it lowers three times, and says so", func(ctx SpecContext) {
+		s := onFour(ctx)
+		s.becomes(2, peers.ReadyUpTo(1))
+		s.apply(model(2), external, bounds)
+		for range 3 {
+			s.replicas(2, 5)
+			s.autoscale(2, 1)
+		}
+		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionFalse, "ExternalAutoscalerHoldsBack", revision(2)+"-deployment needs 5 replicas"))
+		s.prints("False", "90", "10", revision(1), revision(2))
+		s.settles()
+		s.silent()
+		s.replicas(2, 1)
+		s.splits("2:10 1:90")
+
+		By("giving in")
+		s.becomes(2, peers.Ready())
+		s.autoscale(2, 5)
+		s.prints("True", "", "100", "", revision(2))
+		s.history("1:100", "2:10 1:90", "2:100")
+	})
+
+	It("keeps a 0 that it sets", func(ctx SpecContext) {
+		s := begin(ctx)
+		s.apply(model(1), external, bounds)
+		s.prints("True", "", "100", "", revision(1))
+		s.outlivesTheHold()
+		s.journal.Excuse(s.child(deploymentOf(1)))
+		s.autoscale(1, 0)
+		s.prints("Unknown", "", "100", "", revision(1))
+		s.settles()
+		s.silent()
+		s.replicas(1, 0)
+		s.autoscale(1, 1)
+		s.prints("True", "", "100", "", revision(1))
+		s.history("1:100")
+	})
+})
+
+// outlivesTheHold waits until the replicas of the last shift are held no more.
+func (s *story) outlivesTheHold() {
+	GinkgoHelper()
+	route, err := s.route()
+	Expect(err).NotTo(HaveOccurred())
+	record, err := journal.RecordOf(route)
+	Expect(err).NotTo(HaveOccurred())
+	Eventually(time.Now).Should(BeTemporally(">", record.ShiftedAt.Add(s.config.Rollout.CapacityHold.Duration)))
+	s.settles()
+}
 
 var _ = Describe("rule 4: order", func() {
 	It("tells users of a split once the gateway serves it, and leaves the old revision alone until then", func(ctx SpecContext) {

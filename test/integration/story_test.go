@@ -5,6 +5,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -303,12 +304,16 @@ func (s *story) history(splits ...string) {
 // condition waits until a condition is as the matcher says.
 func (s *story) condition(kind string, matcher gomegatypes.GomegaMatcher) {
 	GinkgoHelper()
-	Eventually(func(g Gomega) {
-		isvc, err := s.isvc()
-		g.Expect(err).NotTo(HaveOccurred())
-		g.Expect(isvc.Status.ObservedGeneration).To(Equal(isvc.Generation))
-		g.Expect(apimeta.FindStatusCondition(isvc.Status.Conditions, kind)).To(matcher)
-	}).Should(Succeed())
+	Eventually(s.conditionOf).WithArguments(kind).Should(matcher)
+}
+
+// conditionOf is a condition of the InferenceService as it is now, for the spec as it is.
+func (s *story) conditionOf(kind string) (*metav1.Condition, error) {
+	isvc, err := s.isvc()
+	if err == nil && isvc.Status.ObservedGeneration != isvc.Generation {
+		err = errors.New("the operator has not seen the spec as it is")
+	}
+	return apimeta.FindStatusCondition(isvc.Status.Conditions, kind), err
 }
 
 // runs waits until exactly these revisions have a Deployment. Knative keeps those without replicas, which do not count.

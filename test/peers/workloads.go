@@ -4,10 +4,12 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -169,6 +171,8 @@ func (w *Workloads) deletePods(ctx context.Context, pods []corev1.Pod, except ma
 // run has the pods do what the script says.
 func (w *Workloads) run(ctx context.Context, pods []*corev1.Pod, script Script) (time.Duration, error) {
 	var next time.Duration
+	// A pod that is ready stays so as long as it may.
+	slices.SortStableFunc(pods, func(a, b *corev1.Pod) int { return cmp.Compare(rank(a), rank(b)) })
 	for i, pod := range pods {
 		state, wait := script.otherwise, w.age(pod, script.delay)
 		if i < script.ready {
@@ -188,6 +192,13 @@ func (w *Workloads) run(ctx context.Context, pods []*corev1.Pod, script Script) 
 		}
 	}
 	return next, nil
+}
+
+func rank(pod *corev1.Pod) int {
+	if isReady(pod) {
+		return 0
+	}
+	return 1
 }
 
 // age is how long it takes until a pod is as old as that.
