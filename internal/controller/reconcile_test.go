@@ -37,6 +37,7 @@ var (
 func TestAnInferenceServiceThatIsDeletedIsLeftAlone(t *testing.T) {
 	o := newOperator(t)
 	isvc := o.isvc()
+	o.reconciler.setbacks.note(isvc.UID, start)
 	isvc.DeletionTimestamp = new(metav1.NewTime(start))
 	result, err := o.reconciler.Reconcile(t.Context(), isvc)
 	if result != (ctrl.Result{}) || err != nil {
@@ -44,6 +45,9 @@ func TestAnInferenceServiceThatIsDeletedIsLeftAlone(t *testing.T) {
 	}
 	if len(o.backend.decisions) > 0 || o.statusWrites > 0 {
 		t.Errorf("%d decisions, %d writes of status", len(o.backend.decisions), o.statusWrites)
+	}
+	if _, found := o.reconciler.setbacks.all.Load(isvc.UID); found {
+		t.Error("what went wrong with it is remembered")
 	}
 }
 

@@ -43,3 +43,29 @@ func TestStableTakesBack(t *testing.T) {
 		})
 	}
 }
+
+// TestALostStableGainsNothing: a stable without a record and a workload keeps its share, and the rest stays where it can
+// be served. A promotion goes on.
+func TestALostStableGainsNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		target  Number
+		percent *int
+		want    Split
+	}{
+		"the percent becomes 0": {2, new(0), between(2, 50, 1)},
+		"the percent falls":     {2, new(10), between(2, 50, 1)},
+		"another model loads":   {3, new(50), between(2, 50, 1)},
+		"the percent is absent": {2, nil, All(2)},
+		"the percent is 100":    {2, new(100), All(2)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			decision := Decide(sees(remembered(1, 0, 2, new(50), between(2, 50, 1)), test.target, test.percent, up(2), down(3)), testPolicy, testNow)
+			if got := decision.Record.Split; !got.Equal(test.want) {
+				t.Errorf("the split is %s, want %s", got, test.want)
+			}
+			if waits := decision.Waiting != nil && decision.Waiting.Revision == 1; waits != test.want.Has(1) {
+				t.Errorf("it waits for %+v", decision.Waiting)
+			}
+		})
+	}
+}
