@@ -4,9 +4,12 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -19,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/test/journal"
 )
 
@@ -229,3 +233,44 @@ var _ = Describe("somebody who meddles with a canary", func() {
 		together(ctx, trials)
 	})
 })
+
+var _ = Describe("a controller that changes a Deployment whenever the operator writes it", func() {
+	It("is not fought without end, and is named", func(ctx SpecContext) {
+		s := stable(ctx)
+		s.settles()
+		s.journal.Excuse(s.child(deploymentOf(1)))
+		writes := 0
+		stop := s.meanwhile(func(ctx context.Context) {
+			deployment, err := s.deployment(1)
+			if err != nil || deployment.Spec.Template.Spec.Containers[0].Image == "mirror.example.com/server:1" {
+				return
+			}
+			writes++
+			deployment.Spec.Template.Spec.Containers[0].Image = "mirror.example.com/server:1"
+			metav1.SetMetaDataAnnotation(&deployment.ObjectMeta, "mirror.example.com/count", strconv.Itoa(writes))
+			_ = api.Update(ctx, deployment, client.FieldOwner("mirror")) // A conflict is met again.
+		})
+		s.condition(v1beta1.ConditionPredictorReady, HaveValue(SatisfyAll(
+			HaveField("Reason", "ChangedByAnotherWriter"),
+			HaveField("Message", ContainSubstring("is changed each time by another writer, probably the field manager \"mirror\"; the operator writes it again after growing pauses")))))
+		before := s.writesOf("deployments")
+		Consistently(func() int { return s.writesOf("deployments") - before }, 3*time.Second).Should(BeNumerically("<=", 3))
+
+		By("asking for another model meanwhile")
+		s.apply(model(2))
+		s.splits("2:100")
+		stop()
+		Expect(writes).To(BeNumerically("<", 20))
+	})
+})
+
+// writesOf counts what the operator has written of a resource.
+func (s *story) writesOf(resource string) int {
+	count := 0
+	for _, write := range s.operator.wire.Writes() {
+		if write.Resource == resource {
+			count++
+		}
+	}
+	return count
+}

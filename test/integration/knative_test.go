@@ -180,6 +180,18 @@ var _ = Describe("an InferenceService in Knative mode", func() {
 		s.remembers("S=1")
 	})
 
+	It("has the bounds of its replicas in its revisions: an edit in the middle of a canary makes another canary, and says so", func(ctx SpecContext) {
+		s := canary(ctx, inKnativeMode)
+		s.apply(model(2), percent(10), replicas(2, 2))
+		s.prints("True", "90", "10", revision(1), revision(3))
+		s.condition(v1beta1.ConditionLatestDeploymentReady, Be(metav1.ConditionTrue, "Ready",
+			"it differs from "+revision(2)+" only in minReplicas, maxReplicas"))
+		s.condition(v1beta1.ConditionLatestDeploymentReady, Be(metav1.ConditionTrue, "Ready", revision(1)+" keeps its own"))
+		Eventually(s.pods).WithArguments(3).Should(HaveLen(2))
+		Expect(s.pods(1)).To(HaveLen(1))
+		s.history("1:100", "2:10 1:90", "1:100", "3:10 1:90")
+	})
+
 	It("cannot be turned into one of Standard mode", func(ctx SpecContext) {
 		s := canary(ctx, inKnativeMode)
 		s.apply(model(2), percent(50), annotation(v1beta1.AnnotationDeploymentMode, "Standard"))

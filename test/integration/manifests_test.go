@@ -4,23 +4,26 @@
 package integration
 
 import (
+	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/test/peers"
 )
 
 // often has the operator look at everything again and again, without a cause.
@@ -118,13 +121,7 @@ var _ = Describe("secrets", func() {
 		Expect(writes).To(Equal([]string{"patch inferenceservices/status " + iris}), "a revision that cannot be made is not numbered anew")
 
 		By("doing what the condition says")
-		isvc, err := s.isvc()
-		Expect(err).NotTo(HaveOccurred())
-		message := apimeta.FindStatusCondition(isvc.Status.Conditions, v1beta1.ConditionReady).Message
-		_, command, found := strings.Cut(message, "kubectl ")
-		Expect(found).To(BeTrue())
-		_, err = kubectl("", strings.Fields(command)...)
-		Expect(err).NotTo(HaveOccurred())
+		s.obeys(v1beta1.ConditionReady)
 		s.restart() // It would look again by itself, only later.
 		s.prints("True", "", "100", "", revision(1))
 	})
@@ -150,6 +147,83 @@ var _ = Describe("secrets", func() {
 		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"}})).To(Succeed())
 		s.restart()
 		s.prints("True", "", "100", "", revision(1))
+	})
+
+	// keys are a Secret for S3 with these annotations.
+	keys := func(s *story, name string, annotations map[string]string) *corev1.Secret {
+		return &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name, Annotations: annotations},
+			StringData: map[string]string{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
+		}
+	}
+	lists := func(s *story, secret string) {
+		GinkgoHelper()
+		Expect(api.Create(s.ctx, keys(s, secret, nil))).To(Succeed())
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"}}
+		Expect(client.IgnoreAlreadyExists(api.Create(s.ctx, account))).To(Succeed())
+		patch := fmt.Appendf(nil, `{"secrets":[{"name":%q}]}`, secret)
+		Expect(api.Patch(s.ctx, account, client.RawPatch(types.MergePatchType, patch))).To(Succeed())
+	}
+	// download is the environment of the storage initializer of a revision.
+	download := func(s *story, n int) func() ([]corev1.EnvVar, error) {
+		return func() ([]corev1.EnvVar, error) {
+			deployment, err := s.deployment(n)
+			if err != nil {
+				return nil, err
+			}
+			return deployment.Spec.Template.Spec.InitContainers[0].Env, nil
+		}
+	}
+	from := func(secret string) gomegatypes.GomegaMatcher {
+		return SatisfyAll(HaveField("Name", "AWS_ACCESS_KEY_ID"), HaveField("ValueFrom.SecretKeyRef.Name", secret))
+	}
+
+	It("that are corrected are taken by a revision that could not be downloaded with them", func(ctx SpecContext) {
+		s := begin(ctx)
+		s.letReadSecrets()
+		lists(s, "store")
+		endpoint := func(address string) {
+			GinkgoHelper()
+			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"serving.kserve.io/s3-endpoint":%q}}}`, address)
+			Expect(api.Patch(ctx, keys(s, "store", nil), client.RawPatch(types.MergePatchType, patch))).To(Succeed())
+		}
+		endpoint("wrong:9000")
+		s.becomes(1, peers.InitCrash(1, "no such host"))
+		s.apply(model(1), withAccount)
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "ModelDownloadFailed", ""))
+		endpoint("right:9000")
+		s.restart() // It would look again by itself, only later.
+		Eventually(download(s, 1)).Should(ContainElement(corev1.EnvVar{Name: "AWS_ENDPOINT_URL", Value: "https://right:9000"}))
+		s.becomes(1, peers.Ready())
+		s.prints("True", "", "100", "", revision(1))
+		Expect(s.records()).To(ConsistOf(revision(1)))
+	})
+
+	It("that take the place of others are missed by what serves, before its pods are", func(ctx SpecContext) {
+		s := begin(ctx)
+		s.letReadSecrets()
+		lists(s, "s3-2025")
+		s.apply(model(1), withAccount)
+		s.prints("True", "", "100", "", revision(1))
+		further := annotation("example.com/release", "2")
+		s.apply(model(1), withAccount, further, percent(10))
+		s.prints("True", "90", "10", revision(1), revision(2))
+		lists(s, "s3-2026")
+		Expect(api.Delete(ctx, keys(s, "s3-2025", nil))).To(Succeed())
+		s.restart() // It would look again by itself, only later.
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "CredentialsGone",
+			revision(1)+` refers to Secret "s3-2025", which does not exist: no new pod of it can start`))
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "CredentialsGone",
+			"; it takes the place of this one once canaryTrafficPercent is removed"))
+		s.obeys(v1beta1.ConditionReady)
+		Eventually(download(s, 3)).Should(ContainElement(from("s3-2026")))
+		s.splits("3:10 1:90")
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"predictor":{"canaryTrafficPercent":null}}}`))
+		Expect(api.Patch(ctx, isvc, patch)).To(Succeed())
+		s.prints("True", "", "100", "", revision(3))
+		s.history("1:100", "2:10 1:90", "1:100", "3:10 1:90", "3:100")
 	})
 })
 
@@ -208,5 +282,25 @@ var _ = Describe("a change of the serving runtime", func() {
 		update(ctx, s, "example.com/server:2")
 		s.prints("True", "90", "10", revision(1), revision(3))
 		s.history("1:100", "2:10 1:90", "1:100", "3:10 1:90")
+	})
+
+	It("that adds one which suits better moves nothing", func(ctx SpecContext) {
+		s := canary(ctx)
+		s.silently(1, func() { Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed()) })
+		s.apply(model(2))
+		s.prints("True", "", "100", "", revision(2))
+		s.apply(model(2), label("team", "b"))
+		s.prints("True", "", "100", "", revision(3))
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(isvc.Status.ClusterServingRuntimeName).To(Equal("kserve-sklearnserver"))
+
+		By("asking for another model")
+		s.apply(model(3))
+		s.prints("True", "", "100", "", revision(4))
+		isvc, err = s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(isvc.Status.ServingRuntimeName).To(Equal("ours"))
+		s.history("1:100", "2:10 1:90", "2:100", "3:100", "4:100")
 	})
 })

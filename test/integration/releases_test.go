@@ -9,7 +9,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -290,5 +292,32 @@ var _ = Describe("what the operator makes", func() {
 		Eventually(s.operator.passes).Should(BeNumerically(">", passes))
 		s.settles()
 		Expect(s.operator.wire.Writes()[before:]).To(BeEmpty())
+	})
+})
+
+var _ = Describe("an InferenceService with a finalizer of KServe's", func() {
+	It("says how to complete its deletion, and serves until then", func(ctx SpecContext) {
+		s := stable(ctx)
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":["inferenceservice.finalizers"]}}`))
+		Expect(api.Patch(ctx, isvc, patch)).To(Succeed())
+		s.settles()
+		Expect(api.Delete(ctx, isvc)).To(Succeed())
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "DeletionBlocked",
+			"inferenceservice.finalizers; only KServe removes its own, and KServe is not in this cluster"))
+		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "DeletionBlocked", "clients are served: 100 % on "+revision(1)))
+		s.announces("DeletionBlocked")
+		s.settles()
+		s.silent()
+		s.splits("1:100")
+		s.replicas(1, 1)
+
+		By("doing as it says")
+		s.obeys(v1beta1.ConditionReady)
+		Eventually(func() error {
+			_, err := s.isvc()
+			return err
+		}).Should(Satisfy(apierrors.IsNotFound))
 	})
 })
