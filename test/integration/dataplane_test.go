@@ -114,6 +114,7 @@ var _ = Describe("a Gateway that has yet to report on a change of itself", func(
 		outer.Spec.Listeners[0].Port = 8080
 		Expect(api.Update(ctx, outer)).To(Succeed())
 		changed := time.Now()
+		programmedAt(ctx, outer, outer.Generation-1, metav1.ConditionFalse)
 		waits := Be(metav1.ConditionUnknown, "WaitingForGateway", `waiting for Gateway "`+outer.Name+`" in namespace "kserve" to report`)
 
 		By("serving on")
@@ -185,9 +186,15 @@ func ownGateway(ctx context.Context) (*gatewayv1.Gateway, option) {
 func programmed(ctx context.Context, outer *gatewayv1.Gateway, status metav1.ConditionStatus) {
 	GinkgoHelper()
 	Expect(api.Get(ctx, client.ObjectKeyFromObject(outer), outer)).To(Succeed())
+	programmedAt(ctx, outer, outer.Generation, status)
+}
+
+// programmedAt has it report on one of its generations.
+func programmedAt(ctx context.Context, outer *gatewayv1.Gateway, generation int64, status metav1.ConditionStatus) {
+	GinkgoHelper()
 	apimeta.SetStatusCondition(&outer.Status.Conditions, metav1.Condition{
 		Type: string(gatewayv1.GatewayConditionProgrammed), Status: status, Reason: "Test", Message: "the data plane says so",
-		ObservedGeneration: outer.Generation,
+		ObservedGeneration: generation,
 	})
 	Expect(api.Status().Update(ctx, outer)).To(Succeed())
 }
