@@ -57,16 +57,20 @@ func newStream(p *Prober, target Target, gateway netip.AddrPort, part float64) *
 			ProtoMajor: 1, ProtoMinor: 1,
 			ContentLength: int64(len(target.Body)),
 		},
-		kept:     transport(p.config.dial, target.KeptAlive, true),
-		fresh:    transport(p.config.dial, maxNewConnections, false),
+		kept:     transport(p.config.dial, target.KeptAlive, true, target.HTTP2),
+		fresh:    transport(p.config.dial, maxNewConnections, false, target.HTTP2),
 		examples: map[Kind]int{},
 		names:    map[string]string{},
 	}
 }
 
 // transport never connects to another address than the one that dial does.
-func transport(dial func(context.Context) (net.Conn, error), connections int, kept bool) *http.Transport {
+func transport(dial func(context.Context) (net.Conn, error), connections int, kept, http2 bool) *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(!http2)
+	protocols.SetUnencryptedHTTP2(http2)
 	return &http.Transport{
+		Protocols:           &protocols,
 		Proxy:               nil,
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		DisableKeepAlives:   !kept,
