@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -43,6 +44,8 @@ const gatewayTolerance = time.Minute
 
 // Backend is a way to run predictors.
 type Backend interface {
+	// Check returns why the pod of a new revision cannot be run in this way, as a *predictor.Error, or nil.
+	Check(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, pod *corev1.PodSpec) error
 	// Observe reads. Its error is transient, or a *backend.ConflictError.
 	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error)
 	// Apply writes what was decided on an observation of the same backend, and nothing where that is so already. It
