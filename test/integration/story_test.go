@@ -303,12 +303,17 @@ func (s *story) history(splits ...string) {
 // condition waits until a condition is as the matcher says.
 func (s *story) condition(kind string, matcher gomegatypes.GomegaMatcher) {
 	GinkgoHelper()
+	s.conditionWithin(patience, kind, matcher)
+}
+
+func (s *story) conditionWithin(timeout time.Duration, kind string, matcher gomegatypes.GomegaMatcher) {
+	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		isvc, err := s.isvc()
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(isvc.Status.ObservedGeneration).To(Equal(isvc.Generation))
 		g.Expect(apimeta.FindStatusCondition(isvc.Status.Conditions, kind)).To(matcher)
-	}).Should(Succeed())
+	}).WithTimeout(timeout).Should(Succeed())
 }
 
 // runs waits until exactly these revisions have a Deployment. Knative keeps those without replicas, which do not count.
