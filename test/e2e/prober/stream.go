@@ -139,11 +139,15 @@ func (s *stream) probe(ctx context.Context, i int, due time.Duration, opens bool
 	late := time.Since(start) - due
 	ctx, cancel := context.WithDeadline(ctx, start.Add(due+s.prober.config.Timeout))
 	defer cancel()
-	transport := s.kept
-	if opens {
-		transport = s.fresh
+	through := s.kept
+	switch {
+	case opens && s.target.HTTP2:
+		// A transport lets a request onto the connection of another, even one that is to end with that.
+		through = transport(s.prober.config.dial, 1, false, true)
+	case opens:
+		through = s.fresh
 	}
-	revision, kind, text := s.exchange(ctx, transport)
+	revision, kind, text := s.exchange(ctx, through)
 	latency := time.Since(start) - due
 
 	p := s.prober
