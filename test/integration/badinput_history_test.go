@@ -150,14 +150,9 @@ var _ = Describe("a release whose record is lost", func() {
 })
 
 var _ = Describe("a revision whose record and workload are deleted", func() {
-	// lose deletes all of a revision but its Service, while no operator runs.
 	lose := func(s *story, n int) {
 		GinkgoHelper()
-		s.asleep(func() {
-			s.destroy(recordOf(n))
-			s.destroy(deploymentOf(n))
-			Eventually(s.pods).WithArguments(n).Should(BeEmpty())
-		})
+		s.asleep(func() { s.loses(n) })
 	}
 
 	It("is made again as it was, as long as the spec asks for it", func(ctx SpecContext) {

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -43,6 +44,10 @@ func autoscalerOf(n int) child {
 
 func recordOf(n int) child {
 	return child{revision(n), func(meta metav1.ObjectMeta) client.Object { return &appsv1.ControllerRevision{ObjectMeta: meta} }}
+}
+
+func knativeRevision(n int) child {
+	return child{revision(n), func(meta metav1.ObjectMeta) client.Object { return &servingv1.Revision{ObjectMeta: meta} }}
 }
 
 func routeNamed(name string) child {

@@ -4,13 +4,17 @@
 package integration
 
 import (
+	"fmt"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
@@ -187,6 +191,92 @@ var _ = inBothModes("row 9: the percent becomes 0 after the promotion of 2", fun
 	})
 })
 
+// inPhase waits until the column PHASE says so.
+func (s *story) inPhase(phase v1beta1.Phase) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		isvc, err := s.isvc()
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(isvc.Status.ObservedGeneration).To(Equal(isvc.Generation))
+		g.Expect(isvc.Status.Phase).To(Equal(phase))
+	}).Should(Succeed())
+}
+
+var _ = inBothModes("row 9b: the percent becomes 0 after the promotion of 2, together with another annotation", func(mode option) {
+	note := annotation("example.com/rollback-reason", "error rate")
+
+	It("brings 1 back first, and then offers the revision of the annotation nothing", func(ctx SpecContext) {
+		s := promoted(ctx, mode)
+		s.becomes(1, peers.NotReady())
+		s.becomes(3, peers.NotReady())
+		s.apply(model(2), percent(0), note)
+		s.prints("Unknown", "", "100", "", revision(2))
+		s.runs(1, 2)
+		Expect(s.records()).To(ConsistOf(revision(1), revision(2)), "3 must not compete with 1 for a node")
+		s.becomes(1, peers.Ready())
+		s.prints("Unknown", "", "100", "", revision(1))
+		s.splits("1:100")
+		s.runs(1, 3)
+		s.becomes(3, peers.Ready())
+		s.prints("True", "100", "0", revision(1), revision(3))
+		s.splits("3:0 1:100")
+		s.remembers("S=1")
+		s.inPhase(v1beta1.PhaseRolledBack)
+		s.announces("RolledBack")
+		s.history("1:100", "2:10 1:90", "2:100", "1:100", "3:0 1:100")
+
+		By("removing the annotation again")
+		s.apply(model(2), percent(0))
+		s.prints("True", "100", "0", revision(1), revision(2))
+		s.splits("2:0 1:100")
+		s.inPhase(v1beta1.PhaseRolledBack)
+		s.announces("RolledBack")
+	})
+
+	It("makes a canary of the annotation on 2 where the percent is 10", func(ctx SpecContext) {
+		s := promoted(ctx, mode)
+		s.apply(model(2), percent(10), note)
+		s.prints("True", "90", "10", revision(2), revision(3))
+		s.splits("3:10 2:90")
+		s.remembers("S=2 V=1")
+		s.inPhase(v1beta1.PhaseCanary)
+	})
+})
+
+var _ = inBothModes("a percent of 0 that comes with another model after the promotion of 2", func(mode option) {
+	preview := func(ctx SpecContext, version, number int, undo string) *story {
+		GinkgoHelper()
+		s := promoted(ctx, mode)
+		s.apply(model(version), percent(0))
+		s.prints("True", "100", "0", revision(2), revision(number))
+		s.remembers("S=2 V=1")
+		s.inPhase(v1beta1.PhasePreview)
+		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionTrue, "Ready",
+			"100 % on "+revision(2)))
+		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionTrue, "Ready",
+			": a preview of "+revision(number)+", and no rollback; to undo the promotion of "+revision(2)+", "+undo))
+		Expect(s.announced()).NotTo(ContainElement(HavePrefix("RolledBack")))
+		return s
+	}
+
+	It("is a preview of a new one, which the percent promotes later", func(ctx SpecContext) {
+		s := preview(ctx, 3, 3, "apply the spec of "+revision(1)+" without canaryTrafficPercent")
+		s.apply(model(3))
+		s.prints("True", "", "100", "", revision(3))
+		s.remembers("S=3 V=2")
+		s.history("1:100", "2:10 1:90", "2:100", "3:0 2:100", "3:100")
+	})
+
+	It("is a preview of the previous one, and the same spec without the percent undoes the promotion", func(ctx SpecContext) {
+		s := preview(ctx, 1, 1, "remove canaryTrafficPercent")
+		s.apply(model(1))
+		s.prints("True", "", "100", "", revision(1))
+		s.remembers("S=1 V=2")
+		s.inPhase(v1beta1.PhaseStable)
+		s.history("1:100", "2:10 1:90", "2:100", "2:100 1:0", "1:100")
+	})
+})
+
 var _ = inBothModes("row 10: the percent becomes 10 after the promotion of 2", func(mode option) {
 	It("makes 2 a canary of 1 again", func(ctx SpecContext) {
 		s := promoted(ctx, mode)
@@ -198,14 +288,17 @@ var _ = inBothModes("row 10: the percent becomes 10 after the promotion of 2", f
 	})
 })
 
-// loses has a revision be gone for good: its record, and what Knative has of it.
+// loses deletes the record and the workload of a revision for good.
 func (s *story) loses(n int) {
 	GinkgoHelper()
-	meta := metav1.ObjectMeta{Namespace: s.namespace, Name: revision(n)}
-	Expect(api.Delete(s.ctx, &appsv1.ControllerRevision{ObjectMeta: meta})).To(Succeed())
+	s.destroy(recordOf(n))
+	workload := deploymentOf(n)
 	if s.isKnative() {
-		Expect(api.Delete(s.ctx, &servingv1.Revision{ObjectMeta: meta})).To(Succeed())
+		workload = knativeRevision(n)
 	}
+	s.journal.Excuse(s.child(workload))
+	Expect(client.IgnoreNotFound(api.Delete(s.ctx, s.child(workload)))).To(Succeed())
+	Eventually(s.pods).WithArguments(n).Should(BeEmpty())
 }
 
 var _ = inBothModes("row 11: the percent falls below 100 after a promotion and no previous is left", func(mode option) {
@@ -413,3 +506,133 @@ var _ = inBothModes("row 20: tag routing is on", func(mode option) {
 		s.tagged(map[string]string{"latest": "3:100", "prev": "1:100"})
 	})
 })
+
+// until is a share that waits for a stable without replicas, in the words of RoutesReady.
+func until(share int) gomegatypes.GomegaMatcher {
+	return Be(metav1.ConditionUnknown, "WaitingForReplicas", fmt.Sprintf("%s gets %d %% of the traffic once it has 1 ready replica; until then 10 %% on %s, 90 %% on %s",
+		revision(1), share, revision(2), revision(1)))
+}
+
+var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode option) {
+	for name, test := range map[string]struct {
+		asks  []manifest
+		share int
+		then  string
+	}{
+		"the percent becomes 0 (row 8)":           {[]manifest{model(2), percent(0)}, 100, "2:0 1:100"},
+		"the spec changes to 3 (row 12)":          {[]manifest{model(3), percent(10)}, 100, "1:100"},
+		"the spec returns to 1's inputs (row 15)": {[]manifest{model(1)}, 100, "1:100"},
+		"the percent falls":                       {[]manifest{model(2), percent(5)}, 95, "2:5 1:95"},
+	} {
+		It("gains nothing before it can when "+name, func(ctx SpecContext) {
+			s := canary(ctx, mode)
+			s.becomes(1, peers.NotReady())
+			s.prints("Unknown", "90", "10", revision(1), revision(2))
+			s.becomes(3, peers.NotReady())
+			s.apply(test.asks...)
+			s.condition(v1beta1.ConditionRoutesReady, until(test.share))
+			s.settles()
+			s.splits("2:10 1:90")
+			s.becomes(1, peers.Ready())
+			s.splits(test.then)
+			s.history("1:100", "2:10 1:90", test.then)
+		})
+	}
+
+	It("gains nothing when it is lost, and the condition says how to go on", func(ctx SpecContext) {
+		s := canary(ctx, mode)
+		s.asleep(func() { s.loses(1) })
+		s.prints("False", "90", "10", revision(1), revision(2))
+		s.apply(model(2), percent(0))
+		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionFalse, "RevisionLost",
+			revision(1)+" cannot get 100 % of the traffic: its ControllerRevision and its workload were deleted; until then 10 % on "+revision(2)))
+		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionFalse, "RevisionLost",
+			"To promote "+revision(2)+": kubectl patch isvc -n "+s.namespace+" "+iris+
+				` --type=merge -p '{"spec":{"predictor":{"canaryTrafficPercent":null}}}'`))
+		s.settles()
+		s.splits("2:10 1:90")
+		s.inPhase(v1beta1.PhaseBlocked)
+
+		By("doing as it says")
+		isvc, err := s.isvc()
+		Expect(err).NotTo(HaveOccurred())
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"predictor":{"canaryTrafficPercent":null}}}`))
+		Expect(api.Patch(ctx, isvc, patch)).To(Succeed())
+		s.prints("True", "", "100", "", revision(2))
+		s.runs(2)
+		s.history("1:100", "2:10 1:90", "2:100")
+	})
+})
+
+var _ = Describe("row 22: no node has room for 2 beside 1, and the deploymentStrategy lets 1 go first", func() {
+	recreate := strategy(appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType})
+	noSurge := strategy(appsv1.DeploymentStrategy{
+		Type:          appsv1.RollingUpdateDeploymentStrategyType,
+		RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(0)), MaxUnavailable: new(intstr.FromInt32(1))},
+	})
+	noRoom := func(since time.Duration) peers.Script {
+		return peers.UnschedulableSince(since, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+	}
+	// replacing takes 1 down for 2, which has found no node for a minute.
+	replacing := func(ctx SpecContext, how manifest) *story {
+		GinkgoHelper()
+		s := begin(ctx)
+		s.apply(model(1), how)
+		s.prints("True", "", "100", "", revision(1))
+		s.becomes(2, noRoom(time.Minute))
+		s.apply(model(2), how)
+		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionUnknown, "Replacing", revision(1)+" is down so that "+revision(2)+" can have its node"))
+		s.announces("Replacing")
+		Eventually(s.pods).WithArguments(1).Should(BeEmpty())
+		return s
+	}
+
+	for name, how := range map[string]manifest{"Recreate": recreate, "maxSurge 0": noSurge} {
+		It("has 2 take the place of 1 after a minute, with "+name, func(ctx SpecContext) {
+			s := replacing(ctx, how)
+			s.becomes(2, peers.Ready())
+			s.prints("True", "", "100", "", revision(2))
+			s.remembers("S=2 V=1")
+			s.runs(2)
+			s.history("1:100", "2:100")
+		})
+	}
+
+	It("brings 1 back when 2 fails in its place, and tries 2 again only when the spec changes", func(ctx SpecContext) {
+		s := replacing(ctx, recreate)
+		s.becomes(2, peers.Crash(1, "no such file: model.joblib\n"))
+		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionFalse, "ReplacementFailed", revision(2)+" did not become ready in the place of "+revision(1)))
+		s.announces("ReplacementFailed")
+		s.prints("False", "", "100", "", revision(1))
+		Eventually(s.pods).WithArguments(1).Should(HaveLen(1))
+		Eventually(s.pods).WithArguments(2).Should(BeEmpty())
+		s.settles()
+		s.silent()
+		s.replicas(2, 0)
+		s.history("1:100")
+
+		s.becomes(3, peers.Ready())
+		s.apply(model(3), recreate)
+		s.prints("True", "", "100", "", revision(3))
+		s.remembers("S=3 V=1")
+		s.history("1:100", "3:100")
+	})
+
+	It("interrupts nothing where 2 gets a node within the minute", func(ctx SpecContext) {
+		s := begin(ctx)
+		s.apply(model(1), recreate)
+		s.prints("True", "", "100", "", revision(1))
+		s.becomes(2, noRoom(0))
+		s.apply(model(2), recreate)
+		s.condition(v1beta1.ConditionLatestDeploymentReady, Be(metav1.ConditionUnknown, "Loading", "waiting for a node"))
+		s.settles()
+		s.replicas(1, 1)
+		s.becomes(2, peers.Ready())
+		s.prints("True", "", "100", "", revision(2))
+		Expect(s.announced()).NotTo(ContainElement(HavePrefix("Replacing")))
+	})
+})
+
+func strategy(how appsv1.DeploymentStrategy) manifest {
+	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.DeploymentStrategy = how.DeepCopy() }
+}

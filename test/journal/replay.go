@@ -232,10 +232,29 @@ func (w *world) takeDeployment(deployment *appsv1.Deployment, deleted bool) []er
 		now = 0
 	}
 	w.replicas[number] = now
-	if before > 0 && now == 0 && !w.excused(deployment) {
+	if before > 0 && now == 0 && !w.excused(deployment) && !w.makesRoom(number) {
 		return w.checkUnrouted(number, "it is scaled to nothing")
 	}
 	return nil
+}
+
+// makesRoom reports whether a revision is down so that another can have its node, which the record says before (row 22).
+func (w *world) makesRoom(number rollout.Number) bool {
+	route := w.routes[w.main()]
+	if route == nil {
+		return false
+	}
+	record, err := RecordOf(route)
+	if err != nil {
+		return false // Said when the route was written.
+	}
+	switch record.Replacement {
+	case rollout.Replacing:
+		return number == record.Stable
+	case rollout.ReplacementFailed:
+		return number == record.Target
+	}
+	return false
 }
 
 // checkUnrouted is rule 4: nothing is deleted or scaled while a route can still point at it.
@@ -293,7 +312,7 @@ func (w *world) takeRoute(route client.Object, deleted bool) []error {
 	}
 	var breaches []error
 	if servesAnybody(route) {
-		breaches = w.checkThere(name, split)
+		breaches = w.checkThere(name, split, before)
 	}
 	if name != w.main() {
 		return breaches
@@ -311,11 +330,16 @@ func servesAnybody(route client.Object) bool {
 	return !is || len(service.Status.Traffic) > 0
 }
 
-// checkThere is rule 4, upwards: what a route names is there. A Knative Service need not name who gets nothing.
-func (w *world) checkThere(name string, split rollout.Split) []error {
+// checkThere is rule 4, upwards: what a route comes to name is there. A Knative Service need not name who gets nothing.
+func (w *world) checkThere(name string, split rollout.Split, before client.Object) []error {
+	var last rollout.Split
+	if before != nil {
+		last, _ = SplitOf(w.isvc, before) // Said when it was written.
+	}
 	var breaches []error
 	for _, share := range split.Shares() {
-		if !w.there[share.Revision] && (share.Percent > 0 || !w.knative) {
+		named := share.Percent > 0 || !w.knative
+		if named && !last.Has(share.Revision) && !w.there[share.Revision] {
 			breaches = append(breaches, fmt.Errorf("rule 4: route %s names revision %d, which has no Service or Knative Revision", name, share.Revision))
 		}
 	}

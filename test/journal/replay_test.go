@@ -143,6 +143,16 @@ func TestCheck(t *testing.T) {
 	noRecord.Annotations = nil
 	uneven := route(2, 1, canary)
 	uneven.Spec.Rules[0].BackendRefs[0].Weight = new(int32(11))
+	making := func(replacement rollout.Replacement) *gatewayv1.HTTPRoute {
+		route := route(1, 1, rollout.All(1))
+		record, err := RecordOf(route)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record.Replacement = replacement
+		route.Annotations = map[string]string{annotationRecord: record.Encode()}
+		return route
+	}
 	tag := route(1, 1, rollout.All(2))
 	tag.Name = "latest-iris-predictor"
 	mixed := isvc(10, "True", rollout.All(1))
@@ -167,6 +177,8 @@ func TestCheck(t *testing.T) {
 		"a revision scaled away under a tag":               {changes(tag, deployment(2, 0)), "rule 4"},
 		"a revision scaled away before the route is taken": {changes(route(2, 2, canary), route(3, 2, rollout.All(1)), deployment(2, 0)), "rule 4"},
 		"a revision scaled away in order":                  {changes(route(2, 2, canary), route(3, 3, rollout.All(1)), deployment(2, 0)), ""},
+		"a stable that makes room":                         {changes(making(rollout.Replacing), deployment(1, 0)), ""},
+		"a stable that made room in vain":                  {changes(making(rollout.ReplacementFailed), deployment(1, 0)), "rule 4"},
 		"a Service deleted in the split":                   {append(changes(route(2, 2, canary)), Entry{Object: service(2), Deleted: true}), "rule 4"},
 		"a Deployment deleted in the split":                {append(changes(route(2, 2, canary)), Entry{Object: deployment(2, 1), Deleted: true}), "rule 4"},
 		"what goes with the InferenceService": {

@@ -6,6 +6,7 @@ package peers
 import (
 	"fmt"
 	"hash/fnv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -60,14 +61,15 @@ func pulling(cause string) podState {
 	}
 }
 
-func unschedulable(message string) podState {
+func unschedulable(message string, since time.Duration) podState {
 	return func(pod *corev1.Pod) corev1.PodStatus {
 		return corev1.PodStatus{
 			Phase:    corev1.PodPending,
 			QOSClass: pod.Status.QOSClass,
 			Conditions: []corev1.PodCondition{{
-				Type: corev1.PodScheduled, Status: corev1.ConditionFalse, LastTransitionTime: pod.CreationTimestamp,
-				Reason: corev1.PodReasonUnschedulable, Message: message,
+				Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
+				LastTransitionTime: metav1.NewTime(pod.CreationTimestamp.Add(-since)),
+				Reason:             corev1.PodReasonUnschedulable, Message: message,
 			}},
 		}
 	}

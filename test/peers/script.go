@@ -53,7 +53,12 @@ func InitCrash(exitCode int32, log string) Script {
 func ImagePullError(cause string) Script { return Script{otherwise: pulling(cause)} }
 
 // Unschedulable has no node for the pods.
-func Unschedulable(message string) Script { return Script{otherwise: unschedulable(message)} }
+func Unschedulable(message string) Script { return UnschedulableSince(0, message) }
+
+// UnschedulableSince has had no node for the pods for so long already.
+func UnschedulableSince(since time.Duration, message string) Script {
+	return Script{otherwise: unschedulable(message, since)}
+}
 
 // Refused lets no pods be made at all, as when a quota is used up.
 func Refused(message string) Script { return Script{otherwise: loading, refusal: message} }
