@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -43,6 +44,8 @@ const gatewayTolerance = time.Minute
 
 // Backend is a way to run predictors.
 type Backend interface {
+	// Check returns why the pod of a new revision cannot be run in this way, as a *predictor.Error, or nil.
+	Check(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, pod *corev1.PodSpec) error
 	// Observe reads. Its error is transient, or a *backend.ConflictError.
 	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error)
 	// Apply writes what was decided on an observation of the same backend, and nothing where that is so already. It
@@ -78,6 +81,7 @@ type Reconciler struct {
 
 	sent     backend.SentVersions[types.UID]
 	setbacks setbacks
+	reads    credentialReads
 }
 
 // Reconcile takes one InferenceService one step on: as far as it can go on what is seen now.
@@ -117,12 +121,14 @@ type pass struct {
 
 	// recovered is the mode that the status has lost; empty where nothing of the InferenceService was found.
 	recovered v1beta1.DeploymentMode
-	wanted    *predictor.Resolved
-	observed  *backend.Observation
-	decision  rollout.Decision
-	written   backend.Written
-	problem   *status.Problem
-	notices   []status.Problem
+	// reading is what was read of Secrets and ServiceAccounts.
+	reading  map[reference]string
+	wanted   *predictor.Resolved
+	observed *backend.Observation
+	decision rollout.Decision
+	written  backend.Written
+	problem  *status.Problem
+	notices  []status.Problem
 	// detour is what keeps nothing but the InferenceService's own host from being served.
 	detour *status.Problem
 	wakeAt time.Time
@@ -178,6 +184,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.reviewCredentials(ctx); err != nil {
 		return err
 	}
+	p.reads.replace(client.ObjectKeyFromObject(p.isvc), p.reading)
 	if p.settling() {
 		return nil
 	}

@@ -210,6 +210,8 @@ type fakeBackend struct {
 	observeErr, createErr, routeErr, otherErr error
 	// unaddressed is why it cannot make the Service with KServe's name.
 	unaddressed error
+	// unrunnable is why it cannot run a new revision.
+	unrunnable error
 	// amended is what it was asked to change on record.
 	amended []backend.Amended
 	// decisions are what it was asked to apply.
@@ -221,6 +223,10 @@ func newFakeBackend() *fakeBackend {
 		recorded: map[rollout.Number]backend.Recorded{}, details: map[rollout.Number]backend.Revision{},
 		broken: map[rollout.Number]*backend.Failure{}, created: start,
 	}
+}
+
+func (f *fakeBackend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.PodSpec) error {
+	return f.unrunnable
 }
 
 func (f *fakeBackend) Observe(_ context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/predictor"
 )
 
 func TestModes(t *testing.T) {
@@ -141,5 +142,26 @@ func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 				t.Errorf("the older is refused: %v, %v", refused, err)
 			}
 		})
+	}
+}
+
+// TestWhatAModeCannotRunMovesNoTraffic: a canary is not superseded by a spec that its mode refuses.
+func TestWhatAModeCannotRunMovesNoTraffic(t *testing.T) {
+	o := newOperator(t)
+	o.rollOut("v1", nil)
+	o.rollOut("v2", new(int64(10)))
+	before := o.backend.record.Split
+	o.backend.unrunnable = &predictor.Error{Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.hostname", Message: "Knative has no such field"}
+	o.rollOut("v3", new(int64(10)))
+	if got := o.backend.record.Split; !got.Equal(before) || len(o.backend.revisions) != 2 {
+		t.Errorf("the split is %s, with %d revisions", got, len(o.backend.revisions))
+	}
+	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionFalse || !strings.Contains(ready.Message, "spec.predictor.hostname") {
+		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+	}
+
+	o.rollOut("v2", new(int64(0)))
+	if got := o.backend.record.Split.Percent(1); got != 100 {
+		t.Errorf("after a rollback revision 1 has %d %% of the traffic", got)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -19,10 +18,6 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/status"
 )
-
-// credentialsPeriod is how often to look at the credentials of models that are downloaded. Neither Secrets nor ServiceAccounts are
-// watched, and users are to learn within half a minute that one is gone.
-const credentialsPeriod = 28 * time.Second
 
 // renewCredentials gives a target that has never been ready the credentials that there are now: they came, or were
 // corrected, after the revision was made.
@@ -36,7 +31,6 @@ func (p *pass) renewCredentials(ctx context.Context) error {
 	if current == nil || p.wanted.NeedsCredentials() == (predictor.CredentialsNeed{}) {
 		return nil
 	}
-	p.wakeForCredentials()
 	credentials, err := p.credentials(ctx, p.wanted.NeedsCredentials())
 	if err != nil {
 		return p.noteUnlessUnreadable(err)
@@ -123,7 +117,6 @@ func (p *pass) reviewRevision(ctx context.Context, n rollout.Number) error {
 	if download == nil {
 		return nil
 	}
-	p.wakeForCredentials()
 	name, used := backend.RevisionName(p.isvc.Name, n), download.Secrets()
 	var present []string
 	byAccount := !download.NamesSecret(template, p.Config.Credentials.StorageSecretNameAnnotation)
@@ -207,8 +200,6 @@ func secretsInWords(names []string) string {
 	}
 	return "Secret " + strings.Join(names, ", ")
 }
-
-func (p *pass) wakeForCredentials() { p.wake(p.Clock.Now().Add(credentialsPeriod)) }
 
 // noteUnlessUnreadable is like note, but lets pass what the operator may not read: what runs does not depend on that.
 func (p *pass) noteUnlessUnreadable(err error) error {

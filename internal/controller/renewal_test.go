@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -42,15 +44,61 @@ func (o *operator) downloadOf(n rollout.Number) *predictor.Download {
 	return predictor.DownloadOf(o.backend.recorded[n].Template)
 }
 
-// wait lets time pass until the operator wants to look again, at most as long as users may have to wait.
-func (o *operator) wait() {
+// notice has the operator look at the credentials, as it does every [credentialsPeriod], and follow the change.
+func (o *operator) notice() {
 	o.t.Helper()
-	result := o.reconcile()
-	if result.RequeueAfter == 0 || result.RequeueAfter > recheckPeriod {
-		o.t.Fatalf("it looks again after %v", result.RequeueAfter)
+	if changed := o.changedCredentials(); len(changed) != 1 {
+		o.t.Fatalf("it notices a change for %v", changed)
 	}
-	o.clock.SetTime(o.clock.Now().Add(result.RequeueAfter))
 	o.settle()
+	if changed := o.changedCredentials(); len(changed) != 0 {
+		o.t.Errorf("it still notices a change for %v", changed)
+	}
+}
+
+func (o *operator) changedCredentials() []types.NamespacedName {
+	o.t.Helper()
+	changed, err := o.reconciler.changedCredentials(o.t.Context())
+	o.must(err)
+	return changed
+}
+
+// TestALookAtUnchangedCredentials costs one request for each Secret and ServiceAccount, however many depend on it, and
+// reconciles nothing.
+func TestALookAtUnchangedCredentials(t *testing.T) {
+	o := newOperator(t, downloaded("runner"))
+	o.must(o.server.Create(t.Context(), secret("store", s3Keys...)))
+	o.lists("runner", "store")
+	o.settle()
+	const others = 20
+	own := types.NamespacedName{Namespace: "kserve-test", Name: "sklearn-iris"}
+	for i := range others {
+		another := o.isvc()
+		another.ObjectMeta = metav1.ObjectMeta{Namespace: own.Namespace, Name: fmt.Sprintf("%s-%d", own.Name, i)}
+		o.must(o.server.Create(t.Context(), another))
+		o.reconciler.reads.replace(client.ObjectKeyFromObject(another), o.reconciler.reads.all[own])
+	}
+	requests := 0
+	o.reconciler.Live = interceptor.NewClient(o.server, interceptor.Funcs{Get: func(
+		ctx context.Context, server client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption,
+	) error {
+		requests++
+		if _, metadata := object.(*metav1.PartialObjectMetadata); !metadata {
+			t.Errorf("it reads all of %s", key)
+		}
+		return server.Get(ctx, key, object, options...)
+	}})
+	if changed := o.changedCredentials(); len(changed) != 0 || requests != 2 {
+		t.Errorf("%d requests; it notices a change for %v", requests, changed)
+	}
+	o.must(o.server.Delete(t.Context(), secret("store")))
+	if changed := o.changedCredentials(); len(changed) != others+1 {
+		t.Errorf("it notices that the Secret is gone for %v", changed)
+	}
+	o.must(o.server.Delete(t.Context(), o.isvc()))
+	if changed := o.changedCredentials(); len(changed) != others {
+		t.Errorf("once an InferenceService is deleted, it notices a change for %v", changed)
+	}
 }
 
 // TestCredentialsThatComeLater: a target that has never been ready takes them by itself, without another revision.
@@ -99,7 +147,7 @@ func TestCredentialsThatComeLater(t *testing.T) {
 						o.must(err)
 					}
 				}
-				o.wait()
+				o.notice()
 				endpoint := ""
 				for _, variable := range o.downloadOf(target).Env {
 					if variable.Name == "AWS_ENDPOINT_URL" {
@@ -143,7 +191,7 @@ func TestCredentialsThatAreRotated(t *testing.T) {
 			if test.gone {
 				o.must(o.server.Delete(t.Context(), secret("s3-2025")))
 			}
-			o.wait()
+			o.notice()
 			got := o.condition(v1beta1.ConditionPredictorReady)
 			if got.Status != test.status || got.Reason != test.reason || !strings.Contains(got.Message, test.want) || !strings.Contains(got.Message, command) {
 				t.Errorf("PredictorReady is %s (%s): %s", got.Status, got.Reason, got.Message)
@@ -155,7 +203,7 @@ func TestCredentialsThatAreRotated(t *testing.T) {
 				t.Errorf("what has served was touched: %v, %d revisions", o.backend.amended, len(o.backend.revisions))
 			}
 			writes := o.statusWrites
-			o.wait()
+			o.settle()
 			if o.statusWrites != writes {
 				t.Error("it writes the same again")
 			}
@@ -180,13 +228,13 @@ func TestCredentialsThatMayNotBeRead(t *testing.T) {
 	o.settle()
 	o.reconciler.Live = interceptor.NewClient(o.server, interceptor.Funcs{
 		Get: func(ctx context.Context, server client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
-			if _, ok := object.(*corev1.Secret); ok {
+			if _, whole := object.(*corev1.Secret); whole || object.GetObjectKind().GroupVersionKind().Kind == kindSecret {
 				return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, key.Name, nil)
 			}
 			return server.Get(ctx, key, object, options...)
 		},
 	})
-	o.wait()
+	o.notice()
 	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
 		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 	}

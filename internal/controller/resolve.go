@@ -63,15 +63,18 @@ func (p *pass) runtimes(ctx context.Context) (predictor.Runtimes, error) {
 	return found, nil
 }
 
-// checkTarget refuses a new target that could not be rendered, before any decision is taken on it: a spec that cannot be
-// run moves no traffic.
+// checkTarget refuses a new target that could not be rendered, or not run in its mode, before any decision is taken on it: a
+// spec that cannot be run moves no traffic.
 func (p *pass) checkTarget() error {
 	inputs := p.observed.Rollout.Wanted.Inputs
 	made := slices.ContainsFunc(p.observed.Rollout.Revisions, func(r rollout.Revision) bool { return r.Inputs == inputs })
 	if inputs == "" || made {
 		return nil
 	}
-	err := p.wanted.Check()
+	pod, err := p.wanted.Pod()
+	if err == nil {
+		err = p.backend().Check(p.isvc, p.wanted.Runtime, &pod)
+	}
 	if err != nil {
 		p.observed.Rollout.Wanted.Inputs = ""
 	}

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -116,6 +117,14 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	build = build.
 		Watches(&v1alpha1.ServingRuntime{}, all, builder.WithPredicates(runtimeChanged)).
 		Watches(&v1alpha1.ClusterServingRuntime{}, all, builder.WithPredicates(runtimeChanged))
+	changed := make(chan event.TypedGenericEvent[client.Object])
+	build = build.WatchesRawSource(source.Channel(changed, &handler.EnqueueRequestForObject{}))
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		reconciler.watchCredentials(ctx, changed)
+		return nil
+	})); err != nil {
+		return fmt.Errorf("adding the look at credentials: %w", err)
+	}
 	made, err := build.Build(reconcile.AsReconciler(mgr.GetClient(), reconciler))
 	if err != nil {
 		return fmt.Errorf("building the controller: %w", err)

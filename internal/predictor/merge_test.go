@@ -207,8 +207,9 @@ func TestVersionOfAnImageWithADigest(t *testing.T) {
 			refused := func(isvc *v1beta1.InferenceService, runtime *v1alpha1.ClusterServingRuntime) {
 				t.Helper()
 				resolved := resolve(t, isvc, cluster(runtime))
-				_, err := resolved.Render(Credentials{})
-				for _, err := range []error{err, resolved.Check()} {
+				_, rendering := resolved.Render(Credentials{})
+				_, describing := resolved.Pod()
+				for _, err := range []error{rendering, describing} {
 					wantError(t, err, Error{
 						Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model.runtimeVersion",
 						Message: fmt.Sprintf(`"v2" cannot be applied: the image %s is pinned by a digest; remove runtimeVersion, or name the image by a tag in ClusterServingRuntime "sklearn" or in model.image`, image),

@@ -47,13 +47,14 @@ func (r *Resolved) Render(credentials Credentials) (Revision, error) {
 	}, nil
 }
 
-// Check returns why [Resolved.Render] must fail whatever the credentials are, or nil. Only a new revision has to pass: what
-// an earlier version has rendered runs on.
-func (r *Resolved) Check() error {
-	if _, err := r.pod(); err != nil {
-		return err
+// Pod returns the pod that [Resolved.Render] begins with. Its error is why that must fail whatever the credentials are. Only a
+// new revision has to pass: what an earlier version has rendered runs on.
+func (r *Resolved) Pod() (corev1.PodSpec, error) {
+	pod, err := r.pod()
+	if err != nil {
+		return pod, err
 	}
-	return nil
+	return pod, nil
 }
 
 func (r *Resolved) template(credentials Credentials) (corev1.PodTemplateSpec, *Error) {

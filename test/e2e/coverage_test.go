@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -28,8 +29,9 @@ func rules(numbers ...int) Labels {
 }
 
 const (
-	// lastRow is the last row of the contract's table that scenarios must cover in each mode.
-	lastRow = 20
+	// lastRow is the last row of the contract's table that scenarios must cover in each mode. There is a row 9b, too, and
+	// row 22 is about Deployments.
+	lastRow = 22
 	// lastRule is the last rule that requests can show. The later rules are about writes and messages.
 	lastRule = 7
 )
@@ -50,9 +52,13 @@ func TestScenariosForCI(t *testing.T) {
 		}
 	}
 	for in, what := range covered {
+		rows := []string{"9b"}
 		for row := 1; row <= lastRow; row++ {
-			if !what[fmt.Sprintf("row %d", row)] {
-				t.Errorf("no scenario that CI plays covers row %d in %s", row, chapterOf(in))
+			rows = append(rows, strconv.Itoa(row))
+		}
+		for _, row := range rows {
+			if !what["row "+row] && (row != "22" || in == inStandard) {
+				t.Errorf("no scenario that CI plays covers row %s in %s", row, chapterOf(in))
 			}
 		}
 		for rule := 1; rule <= lastRule; rule++ {

@@ -91,6 +91,44 @@ var _ = told("a canary", modes, func(m mode) {
 		s.goesOnServing(split{1: 90, 2: 10})
 		Expect(s.journal.Splits(iris)).To(Equal([]string{"1:100", "2:10 1:90"}))
 	}, inCI, rules(2), SpecTimeout(perStory))
+
+	It("keeps its share while the stable could not take it back (row 21)", func(ctx SpecContext) {
+		s := begin(ctx, m, model(1))
+		s.apply("canary of 50 %", model(2), percent(50))
+		s.serves(split{1: 50, 2: 50})
+		s.prober.Mark("the stable is not ready")
+		s.mayFail("while the stable is not ready", func() {
+			s.tellPods(1, false)
+			s.condition(v1beta1.ConditionReady, metav1.ConditionUnknown, status.ReasonLoading)
+			s.apply("rollback", model(2), percent(0))
+			s.condition(v1beta1.ConditionRoutesReady, metav1.ConditionUnknown, status.ReasonWaitingForReplicas)
+			Consistently(s.isvc).WithArguments(iris).WithTimeout(3 * time.Second).Should(WithTransform(reported, Equal("2:50 1:50")))
+			s.tellPods(1, true)
+			s.settles(iris, split{1: 100, 2: 0})
+		})
+		s.goesOnServing(split{1: 100, 2: 0})
+		Expect(s.journal.Splits(iris)).To(Equal([]string{"1:100", "2:50 1:50", "2:0 1:100"}))
+	}, inCI, rules(2), SpecTimeout(perStory))
+
+	It("is promoted by whoever has lost the stable (row 21)", func(ctx SpecContext) {
+		s := begin(ctx, m, model(1))
+		s.apply("canary of 50 %", model(2), percent(50))
+		s.serves(split{1: 50, 2: 50})
+		s.prober.Mark("the stable is deleted for good")
+		s.mayFail("while half of the requests go to what is lost", func() {
+			s.asleep(func() {
+				for _, object := range s.workload(1) {
+					s.journal.Excuse(object)
+				}
+				s.forget(1)
+			})
+			s.apply("rollback", model(2), percent(0))
+			s.condition(v1beta1.ConditionRoutesReady, metav1.ConditionFalse, status.ReasonRevisionLost)
+			s.apply("promotion", model(2))
+			s.settles(iris, split{2: 100})
+		})
+		s.goesOnServing(split{2: 100})
+	}, SpecTimeout(perStory))
 })
 
 // tellPods has the pods of a revision say that they are ready, or that they are not. It waits for one that is yet to start:

@@ -10,9 +10,12 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -36,7 +39,28 @@ var _ = told("a rollout under load", []mode{inStandard}, func(m mode) {
 		s.serves(split{2: 100})
 		Expect(s.readyWhen(2, "2:100")).To(Equal(most))
 	}, SpecTimeout(perStory))
+
+	It("has the replicas that an external autoscaler had given the stable", func(ctx SpecContext) {
+		external := annotation(v1beta1.AnnotationAutoscalerClass, string(v1beta1.AutoscalerClassExternal))
+		s := begin(ctx, m, model(1), external)
+		s.scale(1, 3)
+		s.apply("canary of 40 %", model(2), external, percent(40))
+		s.serves(split{1: 60, 2: 40})
+		Expect(s.readyWhen(2, "2:40 1:60")).To(BeNumerically(">=", 2), "40 %% of 3 take 2")
+		s.apply("promotion", model(2), external)
+		s.serves(split{2: 100})
+		Expect(s.readyWhen(2, "2:100")).To(BeNumerically(">=", 3))
+	}, SpecTimeout(perStory))
 })
+
+// scale is what an autoscaler does to the Deployment of a revision. It waits until as many pods are ready.
+func (s *story) scale(n int, replicas int32) {
+	GinkgoHelper()
+	deployment := &appsv1.Deployment{ObjectMeta: s.meta(revision(n) + "-deployment")}
+	scale := &autoscalingv1.Scale{Spec: autoscalingv1.ScaleSpec{Replicas: replicas}}
+	Expect(api.SubResource("scale").Update(s.ctx, deployment, client.WithSubResourceBody(scale))).To(Succeed())
+	Eventually(s.readyPods).WithArguments(n).Should(BeEquivalentTo(replicas))
+}
 
 var _ = told("a rollout under load", modes, func(m mode) {
 	It("is one of ten at the same time", func(ctx SpecContext) {

@@ -19,7 +19,7 @@ import (
 
 // How the operator is set in the stories, where it is not as shipped.
 const (
-	// drainPeriod is shorter than the default of 30 seconds, so that a story sees the end of a revision.
+	// drainPeriod is shorter than the default of 60 seconds, so that a story sees the end of a revision.
 	drainPeriod = 5 * time.Second
 	// capacityHold is shorter than the default of 5 minutes, so that a story sees the autoscaler take over again.
 	capacityHold = 10 * time.Second

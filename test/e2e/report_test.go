@@ -84,7 +84,7 @@ func place(elements ...string) string {
 
 // settings are what was set otherwise than by default.
 func settings() string {
-	return fmt.Sprintf("The operator waits %s instead of 30 s before it scales a revision down that has no share any more, holds capacity for %s "+
+	return fmt.Sprintf("The operator waits %s instead of 60 s before it scales a revision down that has no share any more, holds capacity for %s "+
 		"instead of 5 min, and gives a revision up after %s instead of 10 min. Traefik's providersThrottleDuration is 100 ms instead of 2 s; "+
 		"%s after it says that it has taken a route over, or the last of those that it looks at together, it must have. "+
 		"Knative's stable-window and scale-to-zero-grace-period are 6 s instead of 60 s and 30 s, its mesh-compatibility-mode is disabled. "+

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/status"
 	"github.com/serinus-io/serinus/test/e2e/prober"
 )
@@ -84,6 +85,28 @@ var _ = told("a rollout", modes, func(m mode) {
 		s.apply("10 % of it", model(2), percent(10))
 		s.serves(split{1: 90, 2: 10})
 	}, inCI, rules(3), SpecTimeout(perStory))
+
+	It("is rolled back by a change that edits an annotation, too (row 9b)", func(ctx SpecContext) {
+		note := annotation("example.com/note", "bad answers")
+		s := begin(ctx, m, model(1))
+		s.apply("promotion", model(2))
+		s.serves(split{2: 100})
+		Eventually(s.uids).WithArguments(1).Should(BeEmpty())
+		s.apply("rollback, with a note", model(2), note, percent(0))
+		s.serves(split{1: 100, 3: 0})
+		s.hasPhase(rollout.RolledBack)
+	}, inCI, SpecTimeout(perStory))
+
+	It("is not rolled back by the percent of another model: that is a preview", func(ctx SpecContext) {
+		s := begin(ctx, m, model(1))
+		s.apply("promotion", model(2))
+		s.serves(split{2: 100})
+		s.apply("a third model, with 0 %", model(3), percent(0))
+		s.serves(split{2: 100, 3: 0})
+		s.hasPhase(rollout.Preview)
+		s.apply("10 % of it", model(3), percent(10))
+		s.serves(split{2: 90, 3: 10})
+	}, SpecTimeout(perStory))
 
 	It("is not rolled back where no earlier revision is left, and says so (row 11)", func(ctx SpecContext) {
 		s := begin(ctx, m, model(1))
@@ -159,6 +182,12 @@ var _ = told("a rollout", modes, func(m mode) {
 		s.goesOnServing(split{1: 80, 2: 20})
 	}, SpecTimeout(perStory))
 })
+
+// hasPhase waits until the status names a phase.
+func (s *story) hasPhase(want rollout.Phase) {
+	GinkgoHelper()
+	Eventually(s.isvc).WithArguments(s.name).Should(HaveField("Status.Phase", BeEquivalentTo(want)))
+}
 
 // asleep has the operator not look for as long as something takes.
 func (s *story) asleep(while func()) {

@@ -317,13 +317,18 @@ func (p phase) window(results prober.Results) prober.Window {
 // condition waits until a condition is as the matcher says.
 func (s *story) condition(kind string, status metav1.ConditionStatus, reason string) {
 	GinkgoHelper()
+	s.conditionWithin(patience, kind, status, reason)
+}
+
+func (s *story) conditionWithin(timeout time.Duration, kind string, status metav1.ConditionStatus, reason string) {
+	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		isvc, err := s.isvc(s.name)
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(isvc.Status.ObservedGeneration).To(Equal(isvc.Generation))
 		g.Expect(apimeta.FindStatusCondition(isvc.Status.Conditions, kind)).To(SatisfyAll(
 			Not(BeNil()), HaveField("Status", status), HaveField("Reason", reason)))
-	}).Should(Succeed())
+	}).WithTimeout(timeout).Should(Succeed())
 }
 
 // mayFail allows requests to fail while something is done, and for the time that a gateway takes to hear of the end.

@@ -121,7 +121,7 @@ var _ = Describe("a Gateway that has yet to report on a change of itself", func(
 		s.silent()
 		s.prints("True", "", "100", "", revision(1))
 		Expect(time.Since(changed)).To(BeNumerically("<", time.Minute))
-		Eventually(s.conditionOf).WithArguments(v1beta1.ConditionIngressReady).WithTimeout(90 * time.Second).Should(waits)
+		s.conditionWithin(90*time.Second, v1beta1.ConditionIngressReady, waits)
 		// The API server keeps whole seconds of both times.
 		Expect(time.Since(changed)).To(BeNumerically(">", 58*time.Second))
 		programmed(ctx, outer, metav1.ConditionTrue)

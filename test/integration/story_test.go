@@ -307,6 +307,11 @@ func (s *story) condition(kind string, matcher gomegatypes.GomegaMatcher) {
 	Eventually(s.conditionOf).WithArguments(kind).Should(matcher)
 }
 
+func (s *story) conditionWithin(timeout time.Duration, kind string, matcher gomegatypes.GomegaMatcher) {
+	GinkgoHelper()
+	Eventually(s.conditionOf).WithArguments(kind).WithTimeout(timeout).Should(matcher)
+}
+
 // conditionOf is a condition of the InferenceService as it is now, for the spec as it is.
 func (s *story) conditionOf(kind string) (*metav1.Condition, error) {
 	isvc, err := s.isvc()

@@ -91,9 +91,6 @@ func (w *writer) create(ctx context.Context, render func(context.Context) (backe
 		return nil
 	}
 	revision, err := render(ctx)
-	if err == nil {
-		err = refuseUnknownFields(w.isvc, revision)
-	}
 	if err != nil {
 		return err
 	}

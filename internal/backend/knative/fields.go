@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/predictor"
 )
 
@@ -147,15 +146,15 @@ func source(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, path f
 	return fmt.Sprintf("%s %q: spec.%s", runtime.Kind, runtime.Name, path)
 }
 
-// refuseUnknownFields refuses a new revision some of whose fields Knative would leave out.
-func refuseUnknownFields(isvc *v1beta1.InferenceService, revision backend.NewRevision) error {
-	unknown := unknownFields(revision.Runs.Template.Spec)
+// Check refuses a new revision some of whose fields Knative would leave out.
+func (*Backend) Check(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, pod *corev1.PodSpec) error {
+	unknown := unknownFields(*pod)
 	if len(unknown) == 0 {
 		return nil
 	}
 	var fields []string
 	for _, path := range unknown {
-		fields = append(fields, source(isvc, revision.Runs.Runtime, path))
+		fields = append(fields, source(isvc, runtime, path))
 	}
 	what := "Knative has no such field, and would leave it out"
 	if len(fields) > 1 {

@@ -239,7 +239,8 @@ func TestAFieldThatKnativeLacksIsRefusedByTheNameThatItsAuthorGaveIt(t *testing.
 					t.Fatal(err)
 				}
 			}
-			err := refuseUnknownFields(isvc, rendered(t, isvc, runtime))
+			runs := rendered(t, isvc, runtime).Runs
+			err := (&Backend{}).Check(isvc, runs.Runtime, &runs.Template.Spec)
 			refusal, ok := errors.AsType[*predictor.Error](err)
 			if !ok || refusal.Reason != v1beta1.InvalidPredictorSpec {
 				t.Fatalf("the error is %v", err)
@@ -254,25 +255,6 @@ func TestAFieldThatKnativeLacksIsRefusedByTheNameThatItsAuthorGaveIt(t *testing.
 			}
 		})
 	}
-}
-
-func TestARefusedFieldMakesNoRevision(t *testing.T) {
-	u := newUser(t)
-	u.rollOut("v1", promote)
-	u.apply("v2", promote, func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Hostname = "model" })
-	before := len(u.writes)
-	_, _, err := u.pass()
-	if err == nil || !strings.Contains(err.Error(), "spec.predictor.hostname") {
-		t.Errorf("the error is %v", err)
-	}
-	for _, w := range u.writes[before:] {
-		if w.kind == "ControllerRevision" {
-			t.Errorf("it has written %v", w)
-		}
-	}
-	u.wantTraffic("1:100")
-	u.rollOut("v2", promote) // Without the field, it is another revision.
-	u.wantTraffic("3:100")
 }
 
 // What the installed Knative refuses is said in terms of the InferenceService.

@@ -84,13 +84,16 @@ func (p progress) pending(deadline time.Duration, ready int) []backend.Pending {
 	return []backend.Pending{{From: from, Failure: failure}}
 }
 
-// KeepTime reports whether the pods tell by themselves when their deadline has passed: the scheduler has said that one
-// has to wait for a node, or since when it has one. The deadline of their owner, which counts from when that was created,
-// is then void.
+// KeepTime reports whether the pods tell by themselves when their deadline has passed: one is ready, or the scheduler has
+// said that one has to wait for a node, or since when it has one. The deadline of their owner is then void. It counts from
+// when that was created, and is reported for a moment longer when a pod has become ready after it.
 func KeepTime(pods []*corev1.Pod) bool {
 	return slices.ContainsFunc(pods, func(pod *corev1.Pod) bool {
-		if pod.DeletionTimestamp != nil || IsReady(pod) {
+		if pod.DeletionTimestamp != nil {
 			return false
+		}
+		if IsReady(pod) {
+			return true
 		}
 		waits := slices.ContainsFunc(pod.Status.Conditions, func(condition corev1.PodCondition) bool {
 			return condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse

@@ -127,6 +127,27 @@ func TestTheDeadlineCountsFromTheNode(t *testing.T) {
 	}
 }
 
+// TestPodsKeepTime: the deadline of their owner is void once they say how far they are, above all that one is ready.
+func TestPodsKeepTime(t *testing.T) {
+	leaving := made(podOf(server(runsSince(5))))
+	leaving.DeletionTimestamp = new(at(900))
+	for name, test := range map[string]struct {
+		pods []*corev1.Pod
+		want bool
+	}{
+		"none":               {},
+		"created just now":   {pods: []*corev1.Pod{{}}},
+		"waiting for a node": {pods: []*corev1.Pod{unschedulable("0/1 nodes are available: 1 Insufficient cpu.")}, want: true},
+		"loading":            {pods: []*corev1.Pod{scheduledAt(900, podOf(server(runsSince(905))))}, want: true},
+		"ready":              {pods: []*corev1.Pod{made(podOf(server(runsSince(5))))}, want: true},
+		"leaving":            {pods: []*corev1.Pod{leaving}},
+	} {
+		if got := KeepTime(test.pods); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 // TestTheStageIsThatOfThePodThatIsWaitedFor: without a ready pod that is the furthest, and beside one the slowest.
 func TestTheStageIsThatOfThePodThatIsWaitedFor(t *testing.T) {
 	waits, runs := unschedulable("0/1 nodes are available: 1 Insufficient cpu."), podOf(server(runsSince(5)))

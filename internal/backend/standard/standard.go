@@ -18,6 +18,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -51,6 +52,9 @@ func Route() client.Object { return &gatewayv1.HTTPRoute{} }
 func Peers() []client.Object {
 	return []client.Object{&corev1.Pod{}, &discoveryv1.EndpointSlice{}}
 }
+
+// Check refuses nothing: Kubernetes itself runs the pod.
+func (*Backend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.PodSpec) error { return nil }
 
 // Observe reads everything that there is of the InferenceService. It writes nothing. An error is transient, or a
 // [backend.ConflictError].

@@ -71,6 +71,8 @@ type Target struct {
 	// others share KeptAlive connections at most, and wait for one where all are busy.
 	NewConnections *float64
 	KeptAlive      int
+	// HTTP2 says that the requests are in HTTP/2 from the first byte, without TLS, as those of gRPC are.
+	HTTP2 bool
 	// Revision names the revision that gave an answer of 200, or nobody (""), which is an error. By default it is ServedBy.
 	Revision func(answer *http.Response, body []byte) string
 	// Check finds fault with the body of an answer of 200. By default every body is right.

@@ -277,6 +277,37 @@ func TestConnections(t *testing.T) {
 
 // TestNothingIsRepeated: a request that meets a connection which the gateway
 // closes is an error, and is not sent again behind the scenes.
+// TestHTTP2: as gRPC does, it speaks HTTP/2 from the first byte, and the trailer is known once the body is read.
+func TestHTTP2(t *testing.T) {
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(http.TrailerPrefix+"Proto", r.Proto)
+		w.WriteHeader(http.StatusOK)
+	}))
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+
+	const n = 20
+	trailer := func(answer *http.Response, _ []byte) string { return answer.Trailer.Get("Proto") }
+	results := few(t, server.Listener.Addr().String(), Target{HTTP2: true, Revision: trailer}, time.Second, n)
+	if err := NoErrors(results.All()); err != nil {
+		t.Fatal(err)
+	}
+	if got := results.All().Answers(); got["HTTP/2.0"] != n {
+		t.Errorf("the answers are %v", got)
+	}
+	if got := connections.Load(); got < n/2 {
+		t.Errorf("there were %d connections; half of the %d requests open one", got, n)
+	}
+}
+
 func TestNothingIsRepeated(t *testing.T) {
 	var seen atomic.Int32
 	gateway := listen(t, func(conn *net.TCPConn) {

@@ -57,16 +57,20 @@ func newStream(p *Prober, target Target, gateway netip.AddrPort, part float64) *
 			ProtoMajor: 1, ProtoMinor: 1,
 			ContentLength: int64(len(target.Body)),
 		},
-		kept:     transport(p.config.dial, target.KeptAlive, true),
-		fresh:    transport(p.config.dial, maxNewConnections, false),
+		kept:     transport(p.config.dial, target.KeptAlive, true, target.HTTP2),
+		fresh:    transport(p.config.dial, maxNewConnections, false, target.HTTP2),
 		examples: map[Kind]int{},
 		names:    map[string]string{},
 	}
 }
 
 // transport never connects to another address than the one that dial does.
-func transport(dial func(context.Context) (net.Conn, error), connections int, kept bool) *http.Transport {
+func transport(dial func(context.Context) (net.Conn, error), connections int, kept, http2 bool) *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(!http2)
+	protocols.SetUnencryptedHTTP2(http2)
 	return &http.Transport{
+		Protocols:           &protocols,
 		Proxy:               nil,
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		DisableKeepAlives:   !kept,
@@ -135,11 +139,15 @@ func (s *stream) probe(ctx context.Context, i int, due time.Duration, opens bool
 	late := time.Since(start) - due
 	ctx, cancel := context.WithDeadline(ctx, start.Add(due+s.prober.config.Timeout))
 	defer cancel()
-	transport := s.kept
-	if opens {
-		transport = s.fresh
+	through := s.kept
+	switch {
+	case opens && s.target.HTTP2:
+		// A transport lets a request onto the connection of another, even one that is to end with that.
+		through = transport(s.prober.config.dial, 1, false, true)
+	case opens:
+		through = s.fresh
 	}
-	revision, kind, text := s.exchange(ctx, transport)
+	revision, kind, text := s.exchange(ctx, through)
 	latency := time.Since(start) - due
 
 	p := s.prober

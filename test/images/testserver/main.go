@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Testserver is a model server for tests: it speaks as much of KServe's v1
-// protocol as a client of a model needs, and says in each answer which pod gave
-// it. It can be told to misbehave, when it starts or later:
+// protocol and of its gRPC protocol as a client of a model needs, and says in each
+// answer which pod gave it. It can be told to misbehave, when it starts or later:
 //
 //	testserver --model_name=iris --answer=2 --start-after=3s
 //	curl -X PUT -d false http://<pod>:8080/test/ready
@@ -32,6 +32,7 @@ import (
 type options struct {
 	model      string
 	port       int
+	grpcPort   int
 	answer     int
 	startAfter time.Duration
 	neverReady bool
@@ -54,6 +55,7 @@ func parse(args []string) options {
 	flags := flag.NewFlagSet("testserver", flag.ExitOnError)
 	flags.StringVar(&o.model, "model_name", "model", "the name under which the model is asked")
 	flags.IntVar(&o.port, "http_port", 8080, "the port")
+	flags.IntVar(&o.grpcPort, "grpc_port", 0, "another port; each port takes HTTP/1.1 and, as gRPC needs it, HTTP/2 without TLS")
 	flags.IntVar(&o.answer, "answer", 1, "what the model answers")
 	flags.DurationVar(&o.startAfter, "start-after", 0, "how long the model takes to load")
 	flags.BoolVar(&o.neverReady, "never-ready", false, "never become ready")
@@ -83,7 +85,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	s := &server{options: o, pod: pod}
-	listener, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(o.port)))
+	listeners, err := o.listen()
 	if err != nil {
 		return err
 	}
@@ -93,15 +95,36 @@ func run(ctx context.Context, o options) error {
 	if o.crashAfter > 0 {
 		time.AfterFunc(o.crashAfter, func() { log.Fatal("the model is broken: told to crash after ", o.crashAfter) })
 	}
-	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
-	ended := make(chan error, 1)
-	go func() { ended <- web.Serve(listener) }()
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, Protocols: &protocols}
+	ended := make(chan error, len(listeners))
+	for _, listener := range listeners {
+		go func() { ended <- web.Serve(listener) }()
+	}
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
 	}
 	return s.leave(web) //nolint:contextcheck // That one has ended.
+}
+
+func (o options) listen() ([]net.Listener, error) {
+	ports := []int{o.port}
+	if o.grpcPort != 0 {
+		ports = append(ports, o.grpcPort)
+	}
+	var listeners []net.Listener
+	for _, port := range ports {
+		listener, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(port)))
+		if err != nil {
+			return nil, err
+		}
+		listeners = append(listeners, listener)
+	}
+	return listeners, nil
 }
 
 func ask(ctx context.Context, url string) error {
@@ -142,6 +165,7 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/models/{model}", s.isReady)
 	mux.HandleFunc("POST /v1/models/{request}", s.predict)
 	mux.HandleFunc("GET /v2/health/ready", s.isReady)
+	mux.HandleFunc("POST /inference.GRPCInferenceService/ModelReady", s.isReadyByGRPC)
 	mux.HandleFunc("PUT /test/ready", s.setReady)
 	mux.HandleFunc("POST /test/crash", func(http.ResponseWriter, *http.Request) { log.Fatal("told to crash") })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -157,6 +181,21 @@ func (s *server) isReady(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	fmt.Fprintf(w, `{"name":%q,"ready":%t}`+"\n", s.model, ready)
+}
+
+// isReadyByGRPC answers as gRPC does: a message behind a byte for "not compressed" and four for its length, and the status
+// in the trailer.
+func (s *server) isReadyByGRPC(w http.ResponseWriter, r *http.Request) {
+	_, err := io.Copy(io.Discard, r.Body)
+	ready := []byte{0, 0, 0, 0, 0} // A ModelReadyResponse that says nothing says false.
+	if s.ready.Load() {
+		ready = []byte{0, 0, 0, 0, 2, 1 << 3, 1} // Its field 1 is true.
+	}
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+	if _, writing := w.Write(ready); err != nil || writing != nil {
+		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "14")
+	}
 }
 
 func (s *server) setReady(w http.ResponseWriter, r *http.Request) {

@@ -110,21 +110,39 @@ func answerProbes(others http.Handler) http.Handler {
 	})
 }
 
+// connecting gives each request a transport of its own. In HTTP/2 one without keep-alive still lets a request onto the
+// connection of another, which ends with that.
+type connecting func() http.RoundTripper
+
+func (c connecting) RoundTrip(request *http.Request) (*http.Response, error) {
+	return c().RoundTrip(request)
+}
+
+func newTransport(h2c bool) http.RoundTripper {
+	var protocols http.Protocols
+	protocols.SetHTTP1(!h2c)
+	protocols.SetUnencryptedHTTP2(h2c)
+	one := func() http.RoundTripper {
+		return &http.Transport{
+			DialContext:        (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			DisableKeepAlives:  true,
+			DisableCompression: true,
+			Protocols:          &protocols,
+		}
+	}
+	if h2c {
+		return connecting(one)
+	}
+	return one()
+}
+
 // newProxy passes requests on as they are, with the headers that tell the revision. Each gets a connection of its own,
 // for which kube-proxy chooses an endpoint: one that was kept would stay with an endpoint that is leaving, and with the
 // activator when it has left the path.
 func newProxy(revision types.NamespacedName, to target) http.Handler {
-	transport := &http.Transport{
-		DialContext:        (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		DisableKeepAlives:  true,
-		DisableCompression: true,
-		Protocols:          &http.Protocols{},
-	}
-	transport.Protocols.SetHTTP1(!to.h2c)
-	transport.Protocols.SetUnencryptedHTTP2(to.h2c)
 	destination := &url.URL{Scheme: "http", Host: to.host}
 	return &httputil.ReverseProxy{
-		Transport:     transport,
+		Transport:     newTransport(to.h2c),
 		FlushInterval: -1, // At once: answers may be streams.
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(destination)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -151,6 +152,32 @@ func TestHopSpeaksHTTP2WhereTheRevisionDoes(t *testing.T) {
 	if got := ask(t, open(t, newHops("127.0.0.1"), server), nil); got.status != http.StatusOK || protocol != "HTTP/2.0" {
 		t.Errorf("the revision is asked in %q, and answers %d: %s", protocol, got.status, got.body)
 	}
+}
+
+func TestHopLosesNoRequestInHTTP2(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	server.Config.Protocols = &http.Protocols{}
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(server.Close)
+	hop, message := open(t, newHops("127.0.0.1"), server), strings.Repeat("long", 1<<14)
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			for range 20 {
+				answer, err := http.Post(hop, "application/grpc", strings.NewReader(message)) //nolint:noctx // It ends with the test.
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = answer.Body.Close()
+				if answer.StatusCode != http.StatusOK {
+					t.Errorf("the answer is %s", answer.Status)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestHopStaysUntilItIsClosed(t *testing.T) {

@@ -1,0 +1,154 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/test/e2e/prober"
+)
+
+const (
+	// grpcPort is where the models of these scenarios take gRPC.
+	grpcPort = 9000
+	// modelReady is a call of KServe's Open Inference Protocol.
+	modelReady = "/inference.GRPCInferenceService/ModelReady"
+)
+
+// askModel is a ModelReadyRequest for the model iris, in the framing of gRPC, and modelIsReady is what ModelReadyResponse is
+// with it.
+var (
+	askModel     = append([]byte{0, 0, 0, 0, 6, 1<<3 | 2, 4}, iris...)
+	modelIsReady = []byte{0, 0, 0, 0, 2, 1 << 3, 1}
+)
+
+var _ = told("a model that speaks gRPC", modes, func(m mode) {
+	It("is rolled out and back like any other", func(ctx SpecContext) {
+		s := stage(ctx, m, storyNamespace(), iris)
+		s.create(iris, model(1), servesGRPC())
+		s.settles(iris, split{1: 100})
+		s.probeGRPC()
+		s.serves(split{1: 100})
+		s.apply("canary of 20 %", model(2), servesGRPC(), percent(20))
+		s.serves(split{1: 80, 2: 20})
+		s.apply("promotion", model(2), servesGRPC())
+		s.serves(split{2: 100})
+		s.apply("rollback", model(2), servesGRPC(), percent(0))
+		s.serves(split{1: 100, 2: 0})
+	}, inCI, SpecTimeout(perStory))
+})
+
+// In Knative mode a second port is refused by name.
+var _ = told("a model with a second port", []mode{inStandard}, func(m mode) {
+	It("is reached there by the Service of the predictor", func(ctx SpecContext) {
+		s := begin(ctx, m, model(1), alsoServesGRPC())
+		s.apply("canary of 20 %", model(2), alsoServesGRPC(), percent(20))
+		s.serves(split{1: 80, 2: 20})
+		Expect(s.askService()).To(Equal(revision(1)), "the stable has the largest share")
+		s.apply("promotion", model(2), alsoServesGRPC())
+		s.serves(split{2: 100})
+		Eventually(s.askService).Should(Equal(revision(2)))
+	}, SpecTimeout(perStory))
+})
+
+// servesGRPC has a model take gRPC on its only port.
+func servesGRPC() manifest {
+	return func(isvc *v1beta1.InferenceService) {
+		container := &isvc.Spec.Predictor.Containers[0]
+		container.Args = append(container.Args, fmt.Sprintf("--http_port=%d", grpcPort))
+		container.Ports = []corev1.ContainerPort{{Name: "h2c", ContainerPort: grpcPort}}
+		container.ReadinessProbe.HTTPGet.Port = intstr.FromInt32(grpcPort)
+	}
+}
+
+// alsoServesGRPC has a model take gRPC on a second port.
+func alsoServesGRPC() manifest {
+	return func(isvc *v1beta1.InferenceService) {
+		container := &isvc.Spec.Predictor.Containers[0]
+		container.Args = append(container.Args, fmt.Sprintf("--grpc_port=%d", grpcPort))
+		container.Ports = append(container.Ports, corev1.ContainerPort{Name: "grpc", ContainerPort: grpcPort})
+	}
+}
+
+// probeGRPC sends calls from now until the end. Before, it waits until the gateway does what it has said it does.
+func (s *story) probeGRPC() {
+	GinkgoHelper()
+	t := s.target(iris, rate)
+	Eventually(askGRPC).WithArguments(s.ctx, gateway(), t.Host).Should(Equal(revision(1)))
+	t.HTTP2, t.Path, t.Body, t.Header = true, modelReady, askModel, headerOfGRPC()
+	t.Revision = func(answer *http.Response, _ []byte) string {
+		if answer.Trailer.Get("Grpc-Status") != "0" {
+			return ""
+		}
+		return prober.ServedBy(answer, nil)
+	}
+	t.Check = func(body []byte) error {
+		if !bytes.Equal(body, modelIsReady) {
+			return errors.New("the model does not say that it is ready")
+		}
+		return nil
+	}
+	s.send(t)
+}
+
+func headerOfGRPC() http.Header {
+	return http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}}
+}
+
+// askService calls the Service that has KServe's name for the predictor, and returns the revision that answers.
+func (s *story) askService() (string, error) {
+	service := &corev1.Service{}
+	if err := api.Get(s.ctx, s.key(backend.PredictorName(iris)), service); err != nil {
+		return "", err
+	}
+	if !slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == grpcPort }) {
+		return "", fmt.Errorf("Service %s has the ports %v", service.Name, service.Spec.Ports)
+	}
+	return askGRPC(s.ctx, net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(grpcPort)), iris)
+}
+
+// askGRPC makes one call, and returns the revision that answers that the model is ready.
+func askGRPC(ctx context.Context, address, host string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+modelReady, bytes.NewReader(askModel))
+	if err != nil {
+		return "", err
+	}
+	request.Host, request.Header = host, headerOfGRPC()
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: &protocols, DisableKeepAlives: true}
+	answer, err := transport.RoundTrip(request)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	switch {
+	case err != nil:
+		return "", err
+	case answer.StatusCode != http.StatusOK || answer.Trailer.Get("Grpc-Status") != "0" || !bytes.Equal(body, modelIsReady):
+		return "", fmt.Errorf("it answers %s, with the trailer %v and the body %q", answer.Status, answer.Trailer, body)
+	}
+	return prober.ServedBy(answer, body), nil
+}
