@@ -10,9 +10,10 @@ import (
 // ScaleTarget is what an external autoscaler scales: the revision of an InferenceService with the largest share of the
 // traffic, under a name that does not change with the revision. On a tie it is the stable revision.
 //
-// The operator creates one, named <InferenceService>-predictor, for each InferenceService in Standard mode with the
-// annotation serving.kserve.io/autoscalerClass: external. Name it in the scaleTargetRef of a HorizontalPodAutoscaler or of
-// KEDA's ScaledObject, or scale it by hand: kubectl scale scaletarget <name> --replicas=4.
+// The operator creates one for each InferenceService in Standard mode with the annotation
+// serving.kserve.io/autoscalerClass: external. Its name is that of the InferenceService with "-predictor" appended. Name it
+// in the scaleTargetRef of a HorizontalPodAutoscaler or of KEDA's ScaledObject, or scale it by hand:
+// kubectl scale scaletarget sklearn-iris-predictor --replicas=4.
 //
 // +genclient
 // +kubebuilder:object:root=true
@@ -50,7 +51,7 @@ type ScaleTargetSpec struct {
 type ScaleTargetStatus struct {
 	// The number of pods of the revision.
 	// +optional
-	Replicas int32 `json:"replicas,omitempty"`
+	Replicas *int32 `json:"replicas,omitempty"`
 	// The label selector of these pods, as text.
 	// +optional
 	Selector string `json:"selector,omitempty"`

@@ -17,9 +17,10 @@ import (
 // ScaleTarget is what an external autoscaler scales: the revision of an InferenceService with the largest share of the
 // traffic, under a name that does not change with the revision. On a tie it is the stable revision.
 //
-// The operator creates one, named <InferenceService>-predictor, for each InferenceService in Standard mode with the
-// annotation serving.kserve.io/autoscalerClass: external. Name it in the scaleTargetRef of a HorizontalPodAutoscaler or of
-// KEDA's ScaledObject, or scale it by hand: kubectl scale scaletarget <name> --replicas=4.
+// The operator creates one for each InferenceService in Standard mode with the annotation
+// serving.kserve.io/autoscalerClass: external. Its name is that of the InferenceService with "-predictor" appended. Name it
+// in the scaleTargetRef of a HorizontalPodAutoscaler or of KEDA's ScaledObject, or scale it by hand:
+// kubectl scale scaletarget sklearn-iris-predictor --replicas=4.
 type ScaleTargetApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
