@@ -243,9 +243,10 @@ func (d *decider) heldBefore(n Number) int {
 }
 
 // holds tells whether the floors of a record are in force: while two revisions share the traffic, until the gateway
-// has moved it, and for a while after a shift.
+// has moved it, and for a while after a shift. Replicas that an external autoscaler sets are held while two share only if
+// the stable comes back in parts: else what was brought up for its first part would be measured as need for the next.
 func (d *decider) holds(record Record, takenOver bool) bool {
-	shared := record.Split.isShared() && !d.Wanted.Replicas.External
+	shared := record.Split.isShared() && (!d.Wanted.Replicas.External || record.Returning)
 	return shared || !takenOver || d.now.Before(d.holdEnds(record))
 }
 

@@ -331,7 +331,8 @@ func (d decided) heldFor(n Number) int {
 }
 
 // inForce tells whether a record's floors hold: while two share the traffic, until the gateway has taken the split
-// over, and for the time of CapacityHold after a shift.
+// over, and for the time of CapacityHold after a shift. With an external autoscaler, two that share the traffic are enough
+// only while the stable comes back in parts.
 func (d decided) inForce(record Record) bool {
 	sharing := 0
 	for _, share := range record.Split.Shares() {
@@ -339,7 +340,7 @@ func (d decided) inForce(record Record) bool {
 			sharing++
 		}
 	}
-	return sharing > 1 && !d.seen.Wanted.Replicas.External || !d.seen.Route.TakenOver || d.now.Sub(record.ShiftedAt) < d.policy.CapacityHold
+	return sharing > 1 && (!d.seen.Wanted.Replicas.External || record.Returning) || !d.seen.Route.TakenOver || d.now.Sub(record.ShiftedAt) < d.policy.CapacityHold
 }
 
 func roundUp(a, b int) int {

@@ -135,6 +135,18 @@ func TestAZeroOfTheExternalAutoscalerIsKept(t *testing.T) {
 	}
 }
 
+// TestARollbackInPartsOutlastsTheHold: what was brought up for the first part is not measured as need for the next one.
+func TestARollbackInPartsOutlastsTheHold(t *testing.T) {
+	record := remembered(1, 0, 2, new(0), between(2, 17, 1))
+	record.Returning, record.Floors = true, map[Number]int{1: 6, 2: 6}
+	seen := sees(record, 2, new(0), scaledBy(1, 6, 6, 6, 0), scaledBy(2, 6, 6, 0, 0))
+	seen.Wanted.Replicas = external
+	decision := Decide(seen, testPolicy, testNow)
+	if got := decision.Record.Split.String(); got != "2:0 1:100" || planOf(decision, 1).Floor != 6 {
+		t.Errorf("the split is %s, and the plan %+v", got, planOf(decision, 1))
+	}
+}
+
 // TestAnAutoscalerIsToldOnce: a number under the stable name is for the revision with the largest share.
 func TestAnAutoscalerIsToldOnce(t *testing.T) {
 	hold := func(record *Record, ago time.Duration, floors map[Number]int) *Record {

@@ -107,6 +107,9 @@ var _ = Describe("an external autoscaler", func() {
 
 	It("may scale to zero, and its number outlives the operator", func(ctx SpecContext) {
 		s := scaledToFour(ctx)
+		deployment, err := s.deployment(1)
+		Expect(err).NotTo(HaveOccurred())
+		s.journal.Excuse(deployment)
 		s.scale(0)
 		s.replicas(1, 0)
 		s.scales(1, 0, 0)
