@@ -6,10 +6,12 @@
 package applyconfiguration
 
 import (
-	apiv1alpha1 "github.com/serinus-io/serinus/api/applyconfiguration/api/v1alpha1"
+	applyconfigurationapiv1alpha1 "github.com/serinus-io/serinus/api/applyconfiguration/api/v1alpha1"
 	apiv1beta1 "github.com/serinus-io/serinus/api/applyconfiguration/api/v1beta1"
 	internal "github.com/serinus-io/serinus/api/applyconfiguration/internal"
-	v1alpha1 "github.com/serinus-io/serinus/api/v1alpha1"
+	scalingv1alpha1 "github.com/serinus-io/serinus/api/applyconfiguration/scaling/v1alpha1"
+	v1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
+	apiv1alpha1 "github.com/serinus-io/serinus/api/v1alpha1"
 	v1beta1 "github.com/serinus-io/serinus/api/v1beta1"
 	runtime "k8s.io/apimachinery/pkg/runtime"
 	schema "k8s.io/apimachinery/pkg/runtime/schema"
@@ -20,17 +22,25 @@ import (
 // apply configuration type exists for the given GroupVersionKind.
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
-	// Group=serving.kserve.io, Version=v1alpha1
-	case v1alpha1.SchemeGroupVersion.WithKind("ClusterServingRuntime"):
-		return &apiv1alpha1.ClusterServingRuntimeApplyConfiguration{}
-	case v1alpha1.SchemeGroupVersion.WithKind("ServingRuntime"):
-		return &apiv1alpha1.ServingRuntimeApplyConfiguration{}
-	case v1alpha1.SchemeGroupVersion.WithKind("ServingRuntimePodSpec"):
-		return &apiv1alpha1.ServingRuntimePodSpecApplyConfiguration{}
-	case v1alpha1.SchemeGroupVersion.WithKind("ServingRuntimeSpec"):
-		return &apiv1alpha1.ServingRuntimeSpecApplyConfiguration{}
-	case v1alpha1.SchemeGroupVersion.WithKind("SupportedModelFormat"):
-		return &apiv1alpha1.SupportedModelFormatApplyConfiguration{}
+	// Group=scaling.serinus.io, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("ScaleTarget"):
+		return &scalingv1alpha1.ScaleTargetApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ScaleTargetSpec"):
+		return &scalingv1alpha1.ScaleTargetSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ScaleTargetStatus"):
+		return &scalingv1alpha1.ScaleTargetStatusApplyConfiguration{}
+
+		// Group=serving.kserve.io, Version=v1alpha1
+	case apiv1alpha1.SchemeGroupVersion.WithKind("ClusterServingRuntime"):
+		return &applyconfigurationapiv1alpha1.ClusterServingRuntimeApplyConfiguration{}
+	case apiv1alpha1.SchemeGroupVersion.WithKind("ServingRuntime"):
+		return &applyconfigurationapiv1alpha1.ServingRuntimeApplyConfiguration{}
+	case apiv1alpha1.SchemeGroupVersion.WithKind("ServingRuntimePodSpec"):
+		return &applyconfigurationapiv1alpha1.ServingRuntimePodSpecApplyConfiguration{}
+	case apiv1alpha1.SchemeGroupVersion.WithKind("ServingRuntimeSpec"):
+		return &applyconfigurationapiv1alpha1.ServingRuntimeSpecApplyConfiguration{}
+	case apiv1alpha1.SchemeGroupVersion.WithKind("SupportedModelFormat"):
+		return &applyconfigurationapiv1alpha1.SupportedModelFormatApplyConfiguration{}
 
 		// Group=serving.kserve.io, Version=v1beta1
 	case v1beta1.SchemeGroupVersion.WithKind("Address"):

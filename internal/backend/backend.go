@@ -340,6 +340,8 @@ type Written struct {
 	// Unaddressed is why there is no Service with KServe's name for the predictor; nil where there is, or where there
 	// need not be.
 	Unaddressed error
+	// Unscalable is why there is no ScaleTarget for an external autoscaler; nil where there is, or where there need not be.
+	Unscalable error
 }
 
 // Contest says that another writer keeps changing what the operator writes to an object.

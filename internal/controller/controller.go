@@ -176,7 +176,7 @@ func (p *pass) run(ctx context.Context) error {
 		p.settle()
 	}
 	p.announce(ctx, p.written)
-	p.noteUnaddressed()
+	p.noteMissing()
 	if err := p.note(err); err != nil {
 		// The status stays what it is, as the next pass is near. Only what lasts is reported.
 		return fmt.Errorf("applying: %w", err)
@@ -246,17 +246,31 @@ func (p *pass) note(err error) error {
 	return errors.Join(transient...)
 }
 
-// noteUnaddressed tells users that there is no Service with KServe's name, and why.
-func (p *pass) noteUnaddressed() {
-	if p.written.Unaddressed == nil {
-		return
+// noteMissing tells users which object that only clients or autoscalers use could not be created, and why.
+func (p *pass) noteMissing() {
+	for _, missing := range []struct {
+		err                        error
+		condition, reason, message string
+	}{
+		{
+			p.written.Unaddressed, v1beta1.ConditionIngressReady, standard.ReasonPredictorServiceMissing,
+			"there is no Service for it of KServe's name: ",
+		},
+		{
+			p.written.Unscalable, v1beta1.ConditionPredictorReady, standard.ReasonScaleTargetMissing,
+			"there is no ScaleTarget for an external autoscaler: ",
+		},
+	} {
+		if missing.err == nil {
+			continue
+		}
+		p.wake(p.Clock.Now().Add(recheckPeriod))
+		p.notices = append(p.notices, status.Problem{
+			Condition: missing.condition,
+			Reason:    missing.reason,
+			Message:   missing.message + backend.StableMessage(missing.err.Error()),
+		})
 	}
-	p.wake(p.Clock.Now().Add(recheckPeriod))
-	p.notices = append(p.notices, status.Problem{
-		Condition: v1beta1.ConditionIngressReady,
-		Reason:    standard.ReasonPredictorServiceMissing,
-		Message:   "there is no Service for it of KServe's name: " + backend.StableMessage(p.written.Unaddressed.Error()),
-	})
 }
 
 // settling tells whether the gateway is about to take over what this pass, or one just before it, has written. The

@@ -212,6 +212,8 @@ type fakeBackend struct {
 	unaddressed error
 	// unrunnable is why it cannot run a new revision.
 	unrunnable error
+	// unscalable is why it cannot make the ScaleTarget.
+	unscalable error
 	// amended is what it was asked to change on record.
 	amended []backend.Amended
 	// decisions are what it was asked to apply.
@@ -266,7 +268,7 @@ func (f *fakeBackend) Apply(ctx context.Context, _ *v1beta1.InferenceService, ob
 	render func(context.Context) (backend.NewRevision, error),
 ) (backend.Written, error) {
 	f.decisions, f.unusable = append(f.decisions, decision), observed.UnusableHosts
-	written := backend.Written{Unaddressed: f.unaddressed}
+	written := backend.Written{Unaddressed: f.unaddressed, Unscalable: f.unscalable}
 	f.amend(observed.Amended)
 	err := f.createErr
 	if decision.Create && err == nil {

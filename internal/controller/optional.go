@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/internal/backend/knative"
 	"github.com/serinus-io/serinus/internal/backend/objects"
@@ -56,6 +57,13 @@ func knativeServing(mgr manager.Manager) *optionalAPI {
 	return &optionalAPI{
 		name: "Knative Serving", without: "InferenceServices in Knative mode are not run until it is installed",
 		kinds: knative.Kinds(), list: func() client.ObjectList { return &servingv1.ServiceList{} }, mgr: mgr,
+	}
+}
+
+func scaleTargets(mgr manager.Manager) *optionalAPI {
+	return &optionalAPI{
+		name: "ScaleTarget", without: "external autoscalers can scale Deployments only until its CRD is installed",
+		kinds: []client.Object{standard.ScaleTarget()}, list: func() client.ObjectList { return &scalingv1alpha1.ScaleTargetList{} }, mgr: mgr,
 	}
 }
 

@@ -286,3 +286,17 @@ func TestAServiceThatCannotBeCreated(t *testing.T) {
 		t.Errorf("IngressReady is %s (%s): %s", got.Status, got.Reason, got.Message)
 	}
 }
+
+// TestAScaleTargetThatCannotBeCreated is reported, and Ready stays True.
+func TestAScaleTargetThatCannotBeCreated(t *testing.T) {
+	o := newOperator(t)
+	o.backend.unscalable = &backend.ConflictError{Kind: "ScaleTarget", Namespace: "kserve-test", Name: "sklearn-iris-predictor"}
+	o.settle()
+	got := o.condition(v1beta1.ConditionPredictorReady)
+	if got.Status != metav1.ConditionTrue || got.Reason != standard.ReasonScaleTargetMissing || !strings.Contains(got.Message, "left alone") {
+		t.Errorf("PredictorReady is %s (%s): %s", got.Status, got.Reason, got.Message)
+	}
+	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
+		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+	}
+}

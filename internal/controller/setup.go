@@ -43,6 +43,8 @@ import (
 // +kubebuilder:rbac:groups=apps,resources=controllerrevisions;deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=scaling.serinus.io,resources=scaletargets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=scaling.serinus.io,resources=scaletargets/status,verbs=patch
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways;gatewayclasses,verbs=get;list;watch
 // +kubebuilder:rbac:groups=serving.knative.dev,resources=services,verbs=get;list;watch;create;patch;delete
@@ -80,13 +82,14 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	if err := mgr.Add(gateways); err != nil {
 		return fmt.Errorf("adding the cache of Gateways: %w", err)
 	}
-	gateway, serving := gatewayAPI(mgr, gateways), knativeServing(mgr)
+	gateway, serving, scaling := gatewayAPI(mgr, gateways), knativeServing(mgr), scaleTargets(mgr)
 	reconciler := &Reconciler{
 		Client: mgr.GetClient(),
 		Live:   mgr.GetAPIReader(),
 		Backends: map[v1beta1.DeploymentMode]Backend{
 			v1beta1.DeploymentModeStandard: &standard.Backend{
 				Store: store(mgr), Config: cfg, Gateways: gateways, RoutesInstalled: gateway.installed.Load,
+				ScaleTargetsInstalled: scaling.installed.Load,
 			},
 			v1beta1.DeploymentModeKnative: &knative.Backend{
 				Store: store(mgr), Config: cfg, Clock: clock.RealClock{}, Gateways: gateways, Installed: serving.installed.Load,
@@ -129,7 +132,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	if err != nil {
 		return fmt.Errorf("building the controller: %w", err)
 	}
-	for _, api := range []*optionalAPI{gateway, serving} {
+	for _, api := range []*optionalAPI{gateway, serving, scaling} {
 		api.controller = made
 		if err := api.setup(ctx); err != nil {
 			return err

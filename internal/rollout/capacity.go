@@ -175,24 +175,55 @@ const maxLowered = 3
 // holdExternal plans the replicas of a workload that another autoscaler scales. They are raised for a share that the
 // revision is about to get or has just got, and are the autoscaler's in every other case.
 func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
-	required := d.required(plan.Revision)
-	if required == 0 || workload == nil || d.isScaledToZero(plan.Revision) {
+	if workload == nil || d.isScaledToZero(plan.Revision) {
 		return
 	}
-	held := d.Wanted.Replicas.clamp(required)
+	required, inProportion := d.required(plan.Revision), d.inProportion(plan.Revision)
+	if required == 0 && inProportion == 0 {
+		return
+	}
+	held := d.Wanted.Replicas.clamp(max(required, inProportion))
 	plan.Held, plan.Lowered = workload.Held, workload.Lowered
 	if workload.Replicas >= held {
 		return
 	}
 	again := workload.Held >= held
 	if again && workload.Lowered+1 >= maxLowered {
-		d.heldBack = &HeldBack{Revision: plan.Revision, Replicas: held}
+		if required > 0 && workload.Replicas < d.Wanted.Replicas.clamp(required) {
+			d.heldBack = &HeldBack{Revision: plan.Revision, Replicas: d.Wanted.Replicas.clamp(required)}
+		}
 		return
 	}
 	if again {
 		plan.Lowered++
 	}
 	plan.Raise, plan.Floor, plan.Held = true, held, held
+}
+
+// inProportion is how many replicas a revision needs beside the one that an external autoscaler has set a number for: the
+// same for each percent of the traffic. It is 0 where no number is set, and for a revision without a share or replicas.
+func (d *decider) inProportion(n Number) int {
+	asked, leader := d.Wanted.Replicas.Asked, d.scaled()
+	served := d.served()
+	if asked == nil || n == leader || served.Percent(leader) == 0 || d.find(n).Workload.Replicas == 0 {
+		return 0
+	}
+	return ceilDiv(*asked*served.Percent(n), served.Percent(leader))
+}
+
+// followAsked plans the number that an external autoscaler has set for the revision with the largest share. Replicas that
+// are held for a shift are not taken away by it.
+func (d *decider) followAsked(plan *WorkloadPlan, workload *Workload) {
+	asked := d.Wanted.Replicas.Asked
+	if asked == nil || plan.Revision != d.scaled() {
+		return
+	}
+	replicas := *asked
+	heldBack := d.heldBack != nil && d.heldBack.Revision == plan.Revision
+	if required := d.required(plan.Revision); required > 0 && !heldBack && (workload == nil || !d.isScaledToZero(plan.Revision)) {
+		replicas = max(replicas, d.Wanted.Replicas.clamp(required))
+	}
+	plan.Replicas = &replicas
 }
 
 // isScaledToZero reports whether an external autoscaler has taken the last replica of a target away after it had got its
@@ -212,9 +243,10 @@ func (d *decider) heldBefore(n Number) int {
 }
 
 // holds tells whether the floors of a record are in force: while two revisions share the traffic, until the gateway
-// has moved it, and for a while after a shift.
+// has moved it, and for a while after a shift. Replicas that an external autoscaler sets are held while two share only if
+// the stable comes back in parts: else what was brought up for its first part would be measured as need for the next.
 func (d *decider) holds(record Record, takenOver bool) bool {
-	shared := record.Split.isShared() && !d.Wanted.Replicas.External
+	shared := record.Split.isShared() && (!d.Wanted.Replicas.External || record.Returning)
 	return shared || !takenOver || d.now.Before(d.holdEnds(record))
 }
 

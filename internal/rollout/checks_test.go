@@ -215,6 +215,39 @@ func checkCapacityFirst(d decided) error {
 				n, last.Percent(n), share.Percent, d.capacity(n), need)
 		}
 	}
+	return checkAsked(d)
+}
+
+// checkAsked is the end of rule 3: a number that an autoscaler has set under the stable name is that of the revision with
+// the largest share, on a tie of the stable. Only what a shift needs is more. No other revision has fewer replicas for it.
+func checkAsked(d decided) error {
+	bounds, served := d.seen.Wanted.Replicas, d.decision.Served
+	if served.IsEmpty() {
+		served = d.split()
+	}
+	for _, plan := range d.decision.Workloads {
+		n := plan.Revision
+		if plan.Replicas == nil {
+			largest := !slices.ContainsFunc(served.Shares(), func(share Share) bool {
+				return share.Percent > served.Percent(n) || share.Percent == served.Percent(n) && share.Revision == d.stable()
+			})
+			if bounds.Asked != nil && plan.Action == Run && largest && served.Percent(n) > 0 && len(served.Shares()) < 3 {
+				return fmt.Errorf("revision %d leads in %s and does not get the %d replicas that are asked for", n, served, *bounds.Asked)
+			}
+			continue
+		}
+		for _, share := range served.Shares() {
+			if share.Percent > served.Percent(n) || share.Percent == served.Percent(n) && share.Revision == d.stable() && n != share.Revision {
+				return fmt.Errorf("revision %d gets the replicas that are asked for, and %d has the share for it", n, share.Revision)
+			}
+		}
+		switch shifts := d.decision.Waiting != nil || d.decision.Record == nil || d.inForce(*d.decision.Record); {
+		case bounds.Asked == nil || !bounds.External:
+			return fmt.Errorf("revision %d gets %d replicas that nobody asks for", n, *plan.Replicas)
+		case *plan.Replicas < *bounds.Asked, !shifts && served.Percent(n) > 0 && d.split().Equal(served) && *plan.Replicas != *bounds.Asked:
+			return fmt.Errorf("revision %d gets %d replicas and is asked to have %d", n, *plan.Replicas, *bounds.Asked)
+		}
+	}
 	return nil
 }
 
@@ -298,7 +331,8 @@ func (d decided) heldFor(n Number) int {
 }
 
 // inForce tells whether a record's floors hold: while two share the traffic, until the gateway has taken the split
-// over, and for the time of CapacityHold after a shift.
+// over, and for the time of CapacityHold after a shift. With an external autoscaler, two that share the traffic are enough
+// only while the stable comes back in parts.
 func (d decided) inForce(record Record) bool {
 	sharing := 0
 	for _, share := range record.Split.Shares() {
@@ -306,7 +340,7 @@ func (d decided) inForce(record Record) bool {
 			sharing++
 		}
 	}
-	return sharing > 1 && !d.seen.Wanted.Replicas.External || !d.seen.Route.TakenOver || d.now.Sub(record.ShiftedAt) < d.policy.CapacityHold
+	return sharing > 1 && (!d.seen.Wanted.Replicas.External || record.Returning) || !d.seen.Route.TakenOver || d.now.Sub(record.ShiftedAt) < d.policy.CapacityHold
 }
 
 func roundUp(a, b int) int {
@@ -590,6 +624,9 @@ func (p WorkloadPlan) carriedOut(workload *Workload) *Workload {
 	switch p.Action {
 	case Run:
 		after.Replicas = max(after.Replicas, p.Floor)
+		if p.Replicas != nil {
+			after.Replicas = *p.Replicas
+		}
 	case ScaleDown:
 		after.Replicas = 0
 	case Delete:

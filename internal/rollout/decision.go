@@ -108,6 +108,9 @@ type WorkloadPlan struct {
 	// any other are not to be written. Held and Lowered must be kept on the workload.
 	Raise         bool
 	Held, Lowered int
+	// Replicas is what the workload runs, neither more nor less, because an external autoscaler has asked for it under the
+	// name that does not change with the revision; nil for every other workload.
+	Replicas *int
 	// ScaledUpAt is when a workload that runs was last scaled up from zero; zero where it never was.
 	ScaledUpAt time.Time
 	// IdleSince is when it was first seen that no route points at a workload that drains or scales down.

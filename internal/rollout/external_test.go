@@ -134,3 +134,139 @@ func TestAZeroOfTheExternalAutoscalerIsKept(t *testing.T) {
 		t.Errorf("the plan is %+v, the split %s", plan, decision.Record.Split)
 	}
 }
+
+// TestARollbackInPartsOutlastsTheHold: what was brought up for the first part is not measured as need for the next one.
+func TestARollbackInPartsOutlastsTheHold(t *testing.T) {
+	record := remembered(1, 0, 2, new(0), between(2, 17, 1))
+	record.Returning, record.Floors = true, map[Number]int{1: 6, 2: 6}
+	seen := sees(record, 2, new(0), scaledBy(1, 6, 6, 6, 0), scaledBy(2, 6, 6, 0, 0))
+	seen.Wanted.Replicas = external
+	decision := Decide(seen, testPolicy, testNow)
+	if got := decision.Record.Split.String(); got != "2:0 1:100" || planOf(decision, 1).Floor != 6 {
+		t.Errorf("the split is %s, and the plan %+v", got, planOf(decision, 1))
+	}
+}
+
+// TestAnAutoscalerIsToldOnce: a number under the stable name is for the revision with the largest share.
+func TestAnAutoscalerIsToldOnce(t *testing.T) {
+	hold := func(record *Record, ago time.Duration, floors map[Number]int) *Record {
+		record.ShiftedAt, record.Floors = testNow.Add(-ago), floors
+		return record
+	}
+	run := func(n Number, floor int, replicas *int) WorkloadPlan {
+		return WorkloadPlan{Revision: n, Action: Run, Floor: floor, Replicas: replicas}
+	}
+	raised := func(plan WorkloadPlan, to int) WorkloadPlan {
+		plan.Raise, plan.Floor, plan.Held = true, to, to
+		return plan
+	}
+	tests := map[string]struct {
+		record         *Record
+		percent        *int
+		asked          int
+		stable, canary Revision
+
+		wantSplit              string
+		wantStable, wantCanary WorkloadPlan // The zero plan where the revision does not run.
+	}{
+		"before the first route it is for the target": {
+			nil, nil, 3, away(1), scaledBy(2, 0, 1, 0, 0),
+			"", WorkloadPlan{}, run(2, 1, new(3)),
+		},
+		"a canary follows in proportion, upwards": {
+			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 18, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
+			"2:10 1:90", run(1, 1, new(18)), raised(run(2, 2, nil), 2),
+		},
+		"and not downwards": {
+			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 2, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 3, 3, 2, 0),
+			"2:10 1:90", run(1, 1, new(2)), WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2},
+		},
+		"nor from zero": {
+			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 0, 0, 0),
+			"2:10 1:90", run(1, 1, new(18)), run(2, 1, nil),
+		},
+		"nor against an autoscaler of its own": {
+			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 1, 2, 2),
+			"2:10 1:90", run(1, 1, new(18)), WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2, Lowered: 2},
+		},
+		"on a tie it is for the stable": {
+			remembered(1, 0, 2, new(50), between(2, 50, 1)), new(50), 5, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
+			"2:50 1:50", run(1, 1, new(5)), raised(run(2, 5, nil), 5),
+		},
+		"a canary with more than half leads": {
+			remembered(1, 0, 2, new(60), between(2, 60, 1)), new(60), 6, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
+			"2:60 1:40", WorkloadPlan{Revision: 1, Action: Run, Floor: 1}, run(2, 1, new(6)),
+		},
+		"a promotion raises its receiver first": {
+			remembered(1, 0, 2, nil, between(2, 10, 1)), nil, 4, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
+			"2:10 1:90", run(1, 1, new(4)), raised(run(2, 5, nil), 5),
+		},
+		"what is held for a shift is not taken away": {
+			hold(remembered(2, 1, 2, nil, All(2)), time.Minute, map[Number]int{2: 5}), nil, 4, away(1), scaledBy(2, 5, 5, 5, 0),
+			"2:100", WorkloadPlan{}, WorkloadPlan{Revision: 2, Action: Run, Floor: 5, Held: 5, Replicas: new(5)},
+		},
+		"until the hold is over": {
+			hold(remembered(2, 1, 2, nil, All(2)), testPolicy.CapacityHold, map[Number]int{2: 5}), nil, 4, away(1), scaledBy(2, 5, 5, 5, 0),
+			"2:100", WorkloadPlan{}, run(2, 1, new(4)),
+		},
+		"a zero is kept": {
+			remembered(2, 1, 2, nil, All(2)), nil, 0, away(1), scaledBy(2, 0, 0, 0, 0),
+			"2:100", WorkloadPlan{}, run(2, 1, new(0)),
+		},
+		"a zero does not take away what is held": {
+			hold(remembered(2, 1, 2, nil, All(2)), time.Minute, map[Number]int{2: 5}), nil, 0, away(1), scaledBy(2, 5, 5, 5, 0),
+			"2:100", WorkloadPlan{}, WorkloadPlan{Revision: 2, Action: Run, Floor: 5, Held: 5, Replicas: new(5)},
+		},
+		"the maximum of the spec does not bound it": {
+			remembered(2, 1, 2, nil, All(2)), nil, 40, away(1), scaledBy(2, 10, 10, 0, 0),
+			"2:100", WorkloadPlan{}, run(2, 1, new(40)),
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			seen := sees(test.record, 2, test.percent, test.stable, test.canary)
+			seen.Wanted.Replicas = external
+			seen.Wanted.Replicas.Asked = &test.asked
+			decision := Decide(seen, testPolicy, testNow)
+			if record := decision.Record; record != nil && record.Split.String() != test.wantSplit {
+				t.Errorf("the split is %s, want %s", record.Split, test.wantSplit)
+			}
+			for n, want := range map[Number]WorkloadPlan{1: test.wantStable, 2: test.wantCanary} {
+				if diff := cmp.Diff(want, planOf(decision, n)); diff != "" {
+					t.Errorf("plan of %d (-want +got):\n%s", n, diff)
+				}
+			}
+			if decision.HeldBack != nil {
+				t.Errorf("held back: %+v", decision.HeldBack)
+			}
+		})
+	}
+}
+
+// TestTheNameFollowsTheGateway: until it has accepted a promotion, the number is still for the revision that serves.
+func TestTheNameFollowsTheGateway(t *testing.T) {
+	record := remembered(2, 1, 2, nil, All(2))
+	record.Before, record.ShiftedAt, record.Floors = between(2, 10, 1), testNow, map[Number]int{2: 5}
+	seen := sees(record, 2, nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 0))
+	seen.Wanted.Replicas = external
+	seen.Wanted.Replicas.Asked = new(4)
+	seen.Route.TakenOver = false
+	if decision := Decide(seen, testPolicy, testNow); decision.Scaled() != 1 || planOf(decision, 2).Replicas != nil {
+		t.Errorf("before it is accepted, revision %d is scaled, and the plan is %+v", decision.Scaled(), planOf(decision, 2))
+	}
+	seen.Route.TakenOver = true
+	if decision := Decide(seen, testPolicy, testNow); decision.Scaled() != 2 || *planOf(decision, 2).Replicas != 5 {
+		t.Errorf("once it is accepted, revision %d is scaled, and the plan is %+v", decision.Scaled(), planOf(decision, 2))
+	}
+}
+
+// TestAStoppedServiceComesBackWithWhatIsAsked: where nothing is served, the name stands for the stable.
+func TestAStoppedServiceComesBackWithWhatIsAsked(t *testing.T) {
+	seen := sees(remembered(1, 0, 1, nil, Split{}), 1, nil, scaledBy(1, 0, 0, 0, 0))
+	seen.Wanted.Replicas = external
+	seen.Wanted.Replicas.Asked = new(4)
+	decision := Decide(seen, testPolicy, testNow)
+	if plan := planOf(decision, 1); decision.Scaled() != 1 || plan.Replicas == nil || *plan.Replicas != 4 {
+		t.Errorf("revision %d is scaled, and the plan is %+v", decision.Scaled(), plan)
+	}
+}

@@ -45,6 +45,9 @@ type Bounds struct {
 	Elastic bool
 	// External says that another autoscaler sets the replicas, and that a share still needs its number of them.
 	External bool
+	// Asked is the number that an external autoscaler has set under the name that does not change with the revision; nil
+	// where it scales revisions themselves. See [Decision.Scaled].
+	Asked *int
 }
 
 // Revision is one revision that has a record, a workload, or both.

@@ -53,7 +53,8 @@ func randomWanted(d *dice) Wanted {
 		Replace: d.once(4),
 		Replicas: pick(d, Bounds{Min: 1, Max: 1}, Bounds{Min: 1, Max: 10}, Bounds{Min: 3, Max: 3}, Bounds{Min: 2, Max: 5},
 			Bounds{Min: 0, Max: 3}, Bounds{Min: 1, Elastic: true}, Bounds{Elastic: true}, Bounds{Min: 4, Max: 2},
-			Bounds{Min: 1, Max: 10, External: true}, Bounds{Min: 2, Max: 2, External: true}),
+			Bounds{Min: 1, Max: 10, External: true}, Bounds{Min: 2, Max: 2, External: true},
+			Bounds{Min: 1, Max: 10, External: true, Asked: new(d.roll(8))}),
 	}
 	switch d.roll(10) {
 	case 8:

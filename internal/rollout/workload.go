@@ -77,11 +77,13 @@ func (d *decider) run(revision Revision) WorkloadPlan {
 	plan := WorkloadPlan{Revision: revision.Number, Action: Run, Floor: d.floor(revision.Number)}
 	if d.Wanted.Replicas.External {
 		d.holdExternal(&plan, revision.Workload)
+		d.followAsked(&plan, revision.Workload)
 	}
 	if workload := revision.Workload; workload != nil {
 		plan.ScaledUpAt = workload.ScaledUpAt
 		bounds := d.Wanted.Replicas
-		if scales := plan.Raise || !bounds.External && !bounds.Elastic; scales && workload.Replicas == 0 && workload.Pods > 0 {
+		scales := plan.Raise || plan.Replicas != nil && *plan.Replicas > 0 || !bounds.External && !bounds.Elastic
+		if scales && workload.Replicas == 0 && workload.Pods > 0 {
 			plan.ScaledUpAt = d.now
 		}
 	}

@@ -34,7 +34,7 @@ func (w *writer) predictorAddress(ctx context.Context) error {
 	if w.decision.Record == nil || current == nil && w.isUnaddressed() {
 		return nil
 	}
-	n := largest(w.decision)
+	n := w.decision.Leading()
 	revision, known := w.revision(n)
 	if !known {
 		return nil
@@ -52,25 +52,6 @@ func (w *writer) predictorAddress(ctx context.Context) error {
 // knew no such Service, and an upgrade must not write: the Service comes with the next change.
 func (w *writer) isUnaddressed() bool {
 	return w.decision.Record.Version < rollout.RecordVersion
-}
-
-// largest returns the revision with the largest share, on a tie the stable; 0 where nothing is served. Before the gateway
-// has accepted the first route, what that route says counts.
-func largest(decision rollout.Decision) rollout.Number {
-	split, stable := decision.Served, decision.Record.Stable
-	if split.IsEmpty() {
-		split = decision.Record.Split
-	}
-	best, most := stable, split.Percent(stable)
-	for _, share := range split.Shares() {
-		if share.Percent > most {
-			best, most = share.Revision, share.Percent
-		}
-	}
-	if most == 0 {
-		return 0
-	}
-	return best
 }
 
 // predictorService selects the pods of one revision: a Service has no weights.

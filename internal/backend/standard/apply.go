@@ -32,7 +32,7 @@ import (
 //  2. Workloads come up. More capacity never hurts.
 //  3. The route is written, weights and rollout record in one, under the resource version that the decision was taken
 //     on. A decision on an old view fails here. It only gives weight to what was seen ready.
-//  4. The tag hosts follow, and the Service with KServe's name once the gateway serves another split.
+//  4. The tag hosts follow, and the Service with KServe's name and the ScaleTarget once the gateway serves another split.
 //  5. Workloads retire, and old records go. The decision asks for it only when it changes no route, and it is
 //     confirmed against the API server that the route and the spec are still those that were observed.
 //
@@ -51,7 +51,7 @@ func (b *Backend) Apply(
 	}
 	w := &writer{
 		Backend: b, isvc: isvc, found: found, decision: decision, unwritten: map[rollout.Number]error{},
-		unusable: observed.UnusableHosts,
+		unusable: observed.UnusableHosts, replicas: map[rollout.Number]int{},
 	}
 	w.objects = objects.Writer{Store: &b.Store, InferenceService: isvc, Sent: w.noteSent, Contested: observed.NoteContest}
 	w.history = history.Writer{History: found.History, Writer: w.objects}
@@ -61,7 +61,7 @@ func (b *Backend) Apply(
 	failures := []error{w.create(ctx, render), w.mendRecords(ctx), w.runWorkloads(ctx)}
 	routed := w.writeRoutes(ctx)
 	addressed := w.predictorAddress(ctx)
-	failures = append(failures, routed, w.localAddress(ctx), addressed)
+	failures = append(failures, routed, w.localAddress(ctx), addressed, w.keepScaleTarget(ctx))
 	if routed == nil && addressed == nil {
 		failures = append(failures, w.retire(ctx))
 	}
@@ -79,6 +79,8 @@ type writer struct {
 	written  backend.Written
 	// unusable are hosts that no route may be given.
 	unusable map[string]bool
+	// replicas are those of the workloads that run, once they are written.
+	replicas map[rollout.Number]int
 	// unwritten are the revisions whose workloads could not be written, with why.
 	unwritten map[rollout.Number]error
 }
@@ -156,7 +158,7 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 		current = int(*deployment.Spec.Replicas)
 	}
 	replicas := scaling.replicas(current, plan)
-	if w.found.deployments[n] == nil {
+	if w.found.deployments[n] == nil && plan.Replicas == nil {
 		replicas = plan.Floor
 	}
 	made := deployment(w.isvc, n, revision, replicas, w.progressDeadline(revision))
@@ -164,6 +166,7 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 	if err := w.objects.Apply(ctx, made, objects.OrNil(w.found.deployments[n]), objects.SharedLists); err != nil {
 		return err
 	}
+	w.replicas[n] = replicas
 	switch {
 	case scaling.autoscaled():
 		return w.objects.Apply(ctx, autoscaler(w.isvc, n, scaling.bounds, plan.Floor), objects.OrNil(w.found.autoscalers[n]), objects.ExactLists)

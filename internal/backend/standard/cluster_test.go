@@ -98,11 +98,11 @@ func newServer(t *testing.T, scheme *runtime.Scheme, found ...client.Object) cli
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(found...).
 		WithGlobalResourceVersionCounter().
-		WithStatusSubresource(&v1beta1.InferenceService{}, &gatewayv1.HTTPRoute{}).
+		WithStatusSubresource(&v1beta1.InferenceService{}, &gatewayv1.HTTPRoute{}, ScaleTarget()).
 		WithTypeConverters(
 			gatewayapply.NewTypeConverter(gatewayAPI), clientgoapply.NewTypeConverter(kubernetes), managedfields.NewDeducedTypeConverter(),
 		)
-	for _, kind := range slices.Concat(Children(), Peers(), []client.Object{Route()}) {
+	for _, kind := range slices.Concat(Children(), Peers(), []client.Object{Route(), ScaleTarget()}) {
 		builder = builder.WithIndex(kind, objects.IndexByInferenceService, objects.InferenceServiceOf)
 	}
 	return builder.Build()
@@ -137,6 +137,13 @@ func (c *cluster) funcs() interceptor.Funcs {
 			}
 			return writing("apply", object, func() error {
 				return c.apply(ctx, object, func() error { return server.Apply(ctx, applied, options...) })
+			})
+		},
+		SubResourcePatch: func(
+			ctx context.Context, server client.Client, subresource string, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption,
+		) error {
+			return writing("patch "+subresource, object, func() error {
+				return server.SubResource(subresource).Patch(ctx, object, patch, options...)
 			})
 		},
 		Delete: func(ctx context.Context, server client.WithWatch, object client.Object, options ...client.DeleteOption) error {
@@ -317,6 +324,7 @@ func (c *cluster) runPods(n rollout.Number) bool {
 		wanted = int(*deployment.Spec.Replicas)
 		if deployment.Status.ObservedGeneration != deployment.Generation {
 			deployment.Status.ObservedGeneration, observes = deployment.Generation, true
+			deployment.Status.Replicas = int32(wanted)
 			c.must(c.server.Status().Update(c.t.Context(), deployment))
 		}
 	}

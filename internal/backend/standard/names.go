@@ -22,6 +22,8 @@ const (
 	// annotationLowered how often the autoscaler has lowered them since.
 	annotationHeldReplicas = objects.OwnPrefix + "held-replicas"
 	annotationLowered      = objects.OwnPrefix + "held-replicas-lowered"
+	// annotationCopiedReplicas is the number of replicas that the operator has copied from a Deployment to a ScaleTarget.
+	annotationCopiedReplicas = objects.OwnPrefix + "copied-replicas"
 	// annotationRevision is what [summarise] makes of a revision, on its Deployment.
 	annotationRevision = objects.OwnPrefix + "revision"
 )

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/history"
@@ -26,7 +27,7 @@ import (
 
 var schemeParts = []func(*runtime.Scheme) error{
 	v1beta1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, autoscalingv2.AddToScheme, discoveryv1.AddToScheme,
-	gatewayv1.Install,
+	gatewayv1.Install, scalingv1alpha1.AddToScheme,
 }
 
 // TestObjectsOfARevision compares what a revision is made of with testdata/objects.

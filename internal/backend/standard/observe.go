@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/gateway"
@@ -38,8 +39,10 @@ type children struct {
 	localService *corev1.Service
 	// predictorService has KServe's name and leads to one revision.
 	predictorService *corev1.Service
-	route            *gatewayv1.HTTPRoute
-	tagRoutes        map[string]*gatewayv1.HTTPRoute
+	// scaleTarget is what an external autoscaler scales.
+	scaleTarget *scalingv1alpha1.ScaleTarget
+	route       *gatewayv1.HTTPRoute
+	tagRoutes   map[string]*gatewayv1.HTTPRoute
 	// gateways are those that the routes name, or are to name.
 	gateways gateway.Gateways
 }
@@ -60,7 +63,7 @@ func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		tagRoutes:   map[string]*gatewayv1.HTTPRoute{},
 	}
 	for _, read := range []func(context.Context, *v1beta1.InferenceService, *children) error{
-		b.readHistory, b.readWorkloads, b.readPods, b.readEndpoints, b.readRoutes, b.awaitDeployments,
+		b.readHistory, b.readWorkloads, b.readScaleTarget, b.readPods, b.readEndpoints, b.readRoutes, b.awaitDeployments,
 	} {
 		if err := read(ctx, isvc, found); err != nil {
 			return nil, err
@@ -216,7 +219,9 @@ func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {
 // snapshot is what the children are to the core.
 func (b *Backend) snapshot(isvc *v1beta1.InferenceService, found *children) rollout.Snapshot {
 	route := b.routeOf(isvc, found)
-	wanted := backend.Wanted(isvc, scalingFor(isvc).bounds, route.Record, len(found.tagRoutes) > 0)
+	bounds := scalingFor(isvc).bounds
+	bounds.Asked = found.askedReplicas()
+	wanted := backend.Wanted(isvc, bounds, route.Record, len(found.tagRoutes) > 0)
 	wanted.Replace = replaces(isvc.Spec.Predictor.DeploymentStrategy)
 	return rollout.Snapshot{
 		Wanted:    wanted,

@@ -34,11 +34,13 @@ type Backend struct {
 	Gateways client.Reader
 	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
 	RoutesInstalled func() bool
+	// ScaleTargetsInstalled tells whether the cluster has ScaleTargets, and the cache holds them; nil where it does not.
+	ScaleTargetsInstalled func() bool
 
 	sent backend.SentVersions[childKey]
 }
 
-// Children lists the kinds that the backend makes, but for the route's, which a cluster may lack.
+// Children lists the kinds that the backend makes, but for routes and ScaleTargets, which a cluster may lack.
 func Children() []client.Object {
 	return []client.Object{
 		&appsv1.ControllerRevision{}, &appsv1.Deployment{}, &corev1.Service{}, &autoscalingv2.HorizontalPodAutoscaler{},

@@ -72,6 +72,8 @@ func (s scaling) autoscaled() bool {
 // followed, as long as it is not below what the traffic needs.
 func (s scaling) replicas(current int, plan rollout.WorkloadPlan) int {
 	switch {
+	case plan.Replicas != nil:
+		return *plan.Replicas
 	case s.bounds.External && !plan.Raise, s.class == unknownClass && current > 0:
 		return current
 	case s.autoscaled():

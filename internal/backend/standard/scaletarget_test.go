@@ -1,0 +1,258 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package standard
+
+import (
+	"slices"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// scaledExternally is a cluster whose InferenceService has an autoscaler of the user's own.
+func scaledExternally(t *testing.T) *cluster {
+	t.Helper()
+	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+	c.backend.ScaleTargetsInstalled = func() bool { return true }
+	c.settle()
+	return c
+}
+
+func (c *cluster) scaleTarget() *scalingv1alpha1.ScaleTarget {
+	c.t.Helper()
+	target := &scalingv1alpha1.ScaleTarget{}
+	c.get(predictorName, target)
+	return target
+}
+
+// scale sets a number as an autoscaler does that knows the stable name.
+func (c *cluster) scale(replicas int32) {
+	c.t.Helper()
+	edit(c, predictorName, &scalingv1alpha1.ScaleTarget{}, func(target *scalingv1alpha1.ScaleTarget) { target.Spec.Replicas = replicas })
+}
+
+// scaleDeployment sets a number as an autoscaler does that scales one revision.
+func (c *cluster) scaleDeployment(n rollout.Number, replicas int32) {
+	c.t.Helper()
+	edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
+}
+
+// standsFor checks which revision the ScaleTarget stands for, with how many replicas asked for and running.
+func (c *cluster) standsFor(n rollout.Number, asked, running int32) {
+	c.t.Helper()
+	target, name := c.scaleTarget(), backend.RevisionName(isvcName, n)
+	status := target.Status
+	selector := "serving.kserve.io/inferenceservice=" + isvcName + ",serving.kserve.io/revision=" + name
+	if status.Replicas == nil || status.RevisionName != name || status.Selector != selector ||
+		target.Spec.Replicas != asked || *status.Replicas != running || c.replicas(n) != int(running) {
+		c.t.Errorf("asked for %d, status %+v, want revision %d with %d of %d", target.Spec.Replicas, status, n, running, asked)
+	}
+}
+
+// TestTheScaleTargetFollowsADeploymentThatIsScaledItself: nothing flows back until the ScaleTarget is scaled.
+func TestTheScaleTargetFollowsADeploymentThatIsScaledItself(t *testing.T) {
+	c := scaledExternally(t)
+	c.standsFor(1, 1, 1)
+	target := c.scaleTarget()
+	if owner := metav1.GetControllerOf(target); owner == nil || owner.UID != c.isvc().UID || target.Labels[v1beta1.LabelInferenceService] != isvcName {
+		t.Errorf("owner %v, labels %v", owner, target.Labels)
+	}
+	for _, replicas := range []int32{4, 0, 4} {
+		c.scaleDeployment(1, replicas)
+		for _, w := range c.settle() {
+			if w.kind != scaleTargetKind {
+				t.Errorf("writes %s", w)
+			}
+		}
+		c.standsFor(1, replicas, replicas)
+		if writes := c.settle(); len(writes) > 0 {
+			t.Errorf("settled, it writes %v", writes)
+		}
+	}
+}
+
+// TestTheDeploymentFollowsTheScaleTarget once it is scaled: upwards, downwards, to zero, and also to a number that was
+// copied before.
+func TestTheDeploymentFollowsTheScaleTarget(t *testing.T) {
+	c := scaledExternally(t)
+	for _, replicas := range []int32{4, 1, 0, 3, 2} {
+		c.scale(replicas)
+		c.settle()
+		c.standsFor(1, replicas, replicas)
+		if writes := c.settle(); len(writes) > 0 {
+			t.Errorf("settled at %d, it writes %v", replicas, writes)
+		}
+	}
+
+	c.scaleDeployment(1, 5)
+	c.settle()
+	c.standsFor(1, 2, 2)
+}
+
+// TestTwoAutoscalers, of the ScaleTarget and of a Deployment, make the operator write a few times only, and are reported.
+func TestTwoAutoscalers(t *testing.T) {
+	c := scaledExternally(t)
+	c.scale(2)
+	c.settle()
+	before := len(c.writes)
+	var contests []backend.Contest
+	for range 20 {
+		c.scaleDeployment(1, 5)
+		observed, err := c.observe()
+		c.must(err)
+		c.must(c.applyDecision(observed, rollout.Decide(observed.Rollout, c.policy, c.now)))
+		contests = observed.Contests
+	}
+	if wrote := len(c.writes) - before; wrote > 5 {
+		t.Errorf("it writes %d times: %v", wrote, c.writes[before:])
+	}
+	if len(contests) != 1 || contests[0].Name != deploymentName(isvcName, 1) || contests[0].Field != "spec.replicas" {
+		t.Errorf("reported are %+v", contests)
+	}
+}
+
+// TestTheScaleTargetIsToldOnce: an autoscaler goes on with the same name after a promotion, and after its undoing.
+func TestTheScaleTargetIsToldOnce(t *testing.T) {
+	c := scaledExternally(t)
+	c.scale(4)
+	c.rollOut("b", 10)
+	c.standsFor(1, 4, 4)
+
+	c.ask("b", -1)
+	c.deaf = true
+	for range 5 {
+		_, err := c.pass()
+		c.must(err)
+		c.others()
+	}
+	if got := c.served(); !got.Equal(rollout.All(2)) || c.replicas(2) != 5 {
+		t.Fatalf("the split is %s on %d replicas", got, c.replicas(2))
+	}
+	c.standsFor(1, 4, 4) // The gateway has not accepted it.
+	c.deaf = false
+	_, err := c.pass()
+	c.must(err)
+	for c.others() {
+		_, err := c.pass()
+		c.must(err)
+	}
+	c.standsFor(2, 4, 5) // They are held for the shift.
+	c.settle()
+	c.standsFor(2, 4, 4)
+
+	c.scale(6)
+	c.settle()
+	c.standsFor(2, 6, 6)
+	c.rollOut("b", 0)
+	c.standsFor(1, 6, 6)
+	if writes := c.settle(); len(writes) > 0 {
+		t.Errorf("settled, it writes %v", writes)
+	}
+}
+
+func TestTheScaleTargetComesAndGoesWithItsClass(t *testing.T) {
+	c := scaledExternally(t)
+	c.scale(3)
+	c.settle()
+	c.editSpec(annotated(v1beta1.AnnotationAutoscalerClass, "none"))
+	c.settle()
+	if c.has(predictorName, &scalingv1alpha1.ScaleTarget{}) || c.replicas(1) != 1 {
+		t.Errorf("it is still there, and revision 1 has %d replicas", c.replicas(1))
+	}
+	c.editSpec(annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+	c.settle()
+	c.standsFor(1, 1, 1)
+	c.scale(3)
+	c.settle()
+	c.editSpec(annotated(v1beta1.AnnotationAutoscalerClass, "keda"))
+	c.inputs = "" // The spec cannot be resolved.
+	if writes := c.settle(); len(writes) > 0 {
+		t.Errorf("for a class that is not known it writes %v", writes)
+	}
+	c.standsFor(1, 3, 3)
+}
+
+// TestADeletedScaleTarget comes back, and the Deployment can be scaled itself again.
+func TestADeletedScaleTarget(t *testing.T) {
+	c := scaledExternally(t)
+	c.scale(3)
+	c.settle()
+	c.remove(predictorName, &scalingv1alpha1.ScaleTarget{})
+	c.settle()
+	c.standsFor(1, 3, 3)
+	c.scaleDeployment(1, 5)
+	c.settle()
+	c.standsFor(1, 5, 5)
+}
+
+// TestAStoppedServiceKeepsItsScaleTarget, and comes back with what is asked for.
+func TestAStoppedServiceKeepsItsScaleTarget(t *testing.T) {
+	c := scaledExternally(t)
+	c.scale(3)
+	c.settle()
+	c.editSpec(annotated(v1beta1.AnnotationStop, "true"))
+	c.settle()
+	if target := c.scaleTarget(); target.Spec.Replicas != 3 || *target.Status.Replicas != 0 {
+		t.Errorf("stopped, it is %+v", target)
+	}
+	c.editSpec(annotated(v1beta1.AnnotationStop, "false"))
+	c.settle()
+	c.standsFor(1, 3, 3)
+}
+
+// TestAScaleTargetThatCannotBeCreated keeps nothing else, and is reported.
+func TestAScaleTargetThatCannotBeCreated(t *testing.T) {
+	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+	c.backend.ScaleTargetsInstalled = func() bool { return true }
+	c.must(c.server.Create(t.Context(), &scalingv1alpha1.ScaleTarget{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: predictorName}, Spec: scalingv1alpha1.ScaleTargetSpec{Replicas: 7},
+	}))
+	c.settle()
+	if got := c.served(); !got.Equal(rollout.All(1)) || c.replicas(1) != 1 {
+		t.Errorf("the split is %s on %d replicas", got, c.replicas(1))
+	}
+	observed, err := c.observe()
+	c.must(err)
+	written, err := c.backend.Apply(t.Context(), c.isvc(), observed, rollout.Decide(observed.Rollout, c.policy, c.now), c.render)
+	if target := c.scaleTarget(); err != nil || written.Unscalable == nil || target.Spec.Replicas != 7 || len(target.Labels) > 0 {
+		t.Errorf("error %v, reported %v, and the user's has become %+v", err, written.Unscalable, target)
+	}
+}
+
+// TestAClusterWithoutScaleTargets: revisions are scaled themselves.
+func TestAClusterWithoutScaleTargets(t *testing.T) {
+	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+	writes := c.settle()
+	if slices.ContainsFunc(writes, func(w write) bool { return w.kind == scaleTargetKind }) {
+		t.Errorf("it writes %v", writes)
+	}
+	c.scaleDeployment(1, 3)
+	if writes := c.settle(); len(writes) > 0 || c.replicas(1) != 3 {
+		t.Errorf("it writes %v", writes)
+	}
+}
+
+// TestAnUpgradeCreatesNoScaleTarget: it comes with the next change.
+func TestAnUpgradeCreatesNoScaleTarget(t *testing.T) {
+	c := scaledExternally(t)
+	c.remove(predictorName, &scalingv1alpha1.ScaleTarget{})
+	record := c.record()
+	record.Version = 0
+	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
+		route.Annotations[objects.AnnotationRecord] = record.Encode()
+	})
+	if writes := c.settle(); len(writes) > 0 || c.has(predictorName, &scalingv1alpha1.ScaleTarget{}) {
+		t.Errorf("it writes %v", writes)
+	}
+	c.rollOut("b", 10)
+	c.standsFor(1, 1, 1)
+}

@@ -1,0 +1,156 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend/standard"
+	"github.com/serinus-io/serinus/test/integration/wire"
+	"github.com/serinus-io/serinus/test/peers"
+)
+
+// external leaves the replicas to an autoscaler of the user's own.
+var external = annotation(v1beta1.AnnotationAutoscalerClass, "external")
+
+func (s *story) scaleTarget() *scalingv1alpha1.ScaleTarget {
+	return &scalingv1alpha1.ScaleTarget{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris + "-predictor"}}
+}
+
+// scale writes the scale subresource of the ScaleTarget, as an autoscaler does.
+func (s *story) scale(replicas int32) {
+	GinkgoHelper()
+	Expect(retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		target, scale := s.scaleTarget(), &autoscalingv1.Scale{}
+		if err := api.SubResource("scale").Get(s.ctx, target, scale); err != nil {
+			return err
+		}
+		scale.Spec.Replicas = replicas
+		return api.SubResource("scale").Update(s.ctx, target, client.WithSubResourceBody(scale))
+	})).To(Succeed())
+}
+
+// scales waits until an autoscaler sees that many pods of a revision, under the stable name, and that number asked for.
+func (s *story) scales(n int, asked, running int32) {
+	GinkgoHelper()
+	Eventually(func() (*autoscalingv1.Scale, error) {
+		scale := &autoscalingv1.Scale{}
+		return scale, api.SubResource("scale").Get(s.ctx, s.scaleTarget(), scale)
+	}).Should(SatisfyAll(
+		HaveField("Name", iris+"-predictor"),
+		HaveField("Spec.Replicas", asked),
+		HaveField("Status.Replicas", running),
+		HaveField("Status.Selector", "serving.kserve.io/inferenceservice="+iris+",serving.kserve.io/revision="+revision(n)),
+	))
+}
+
+var _ = Describe("an external autoscaler", func() {
+	// scaledToFour has four replicas, by the stable name.
+	scaledToFour := func(ctx SpecContext) *story {
+		s := begin(ctx, inStandardMode)
+		s.apply(model(1), external)
+		s.prints("True", "", "100", "", revision(1))
+		s.scales(1, 1, 1)
+		s.scale(4)
+		s.replicas(1, 4)
+		s.scales(1, 4, 4)
+		return s
+	}
+
+	It("is told one name once, for a canary, its promotion and its rollback", func(ctx SpecContext) {
+		s := scaledToFour(ctx)
+		uid := func() (string, error) {
+			target := s.scaleTarget()
+			return string(target.UID), api.Get(ctx, client.ObjectKeyFromObject(target), target)
+		}
+		before, err := uid()
+		Expect(err).NotTo(HaveOccurred())
+		s.apply(model(2), percent(10), external)
+		s.prints("True", "90", "10", revision(1), revision(2))
+		s.scales(1, 4, 4)
+
+		By("promoting the canary, of which one replica is not ready")
+		s.becomes(2, peers.ReadyUpTo(4))
+		s.apply(model(2), external)
+		s.replicas(2, 5)
+		s.condition(v1beta1.ConditionRoutesReady, HaveField("Status", metav1.ConditionUnknown))
+		s.splits("2:10 1:90")
+		s.scales(1, 4, 4)
+
+		By("having it ready")
+		s.becomes(2, peers.Ready())
+		s.prints("True", "", "100", "", revision(2))
+		s.scales(2, 4, 4)
+		s.replicas(2, 4)
+		s.runs(2)
+
+		By("scaling on under the same name")
+		s.scale(6)
+		s.replicas(2, 6)
+		s.scales(2, 6, 6)
+		s.apply(model(2), percent(0), external)
+		s.prints("True", "100", "0", revision(1), revision(2))
+		s.scales(1, 6, 6)
+		Expect(uid()).To(Equal(before))
+		s.settles()
+	})
+
+	It("may scale to zero, and its number outlives the operator", func(ctx SpecContext) {
+		s := scaledToFour(ctx)
+		deployment, err := s.deployment(1)
+		Expect(err).NotTo(HaveOccurred())
+		s.journal.Excuse(deployment)
+		s.scale(0)
+		s.replicas(1, 0)
+		s.scales(1, 0, 0)
+		s.restart()
+		s.settles()
+		s.replicas(1, 0)
+		s.scale(2)
+		s.replicas(1, 2)
+		s.scales(1, 2, 2)
+	})
+
+	It("may scale the Deployment of a revision as long as the stable name is not scaled", func(ctx SpecContext) {
+		s := begin(ctx, inStandardMode)
+		s.apply(model(1), external)
+		s.prints("True", "", "100", "", revision(1))
+		s.autoscale(1, 3)
+		s.scales(1, 3, 3)
+		s.settles()
+		s.replicas(1, 3)
+
+		By("leaving the replicas to the operator")
+		s.apply(model(1))
+		Eventually(func() error { return api.Get(ctx, client.ObjectKeyFromObject(s.scaleTarget()), s.scaleTarget()) }).
+			Should(Satisfy(apierrors.IsNotFound))
+		s.replicas(1, 1)
+	})
+
+	It("is told when the stable name is somebody else's", func(ctx SpecContext) {
+		s := stage(ctx, newNamespace(ctx), afterSpec, inStandardMode)
+		theirs := s.scaleTarget()
+		theirs.Spec.Replicas = 7
+		Expect(api.Create(ctx, theirs)).To(Succeed())
+		s.start(wire.New())
+		s.apply(model(1), external)
+		s.prints("True", "", "100", "", revision(1))
+		s.condition(v1beta1.ConditionPredictorReady, SatisfyAll(
+			HaveField("Status", metav1.ConditionTrue), HaveField("Reason", standard.ReasonScaleTargetMissing),
+			HaveField("Message", ContainSubstring("left alone")),
+		))
+		deployment := &appsv1.Deployment{}
+		Expect(api.Get(ctx, s.key(revision(1)+"-deployment"), deployment)).To(Succeed())
+		Expect(deployment.Spec.Replicas).To(HaveValue(BeEquivalentTo(1)))
+	})
+})
