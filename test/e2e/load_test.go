@@ -10,15 +10,15 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/test/e2e/prober"
 	"github.com/serinus-io/serinus/test/journal"
 )
@@ -40,26 +40,44 @@ var _ = told("a rollout under load", []mode{inStandard}, func(m mode) {
 		Expect(s.readyWhen(2, "2:100")).To(Equal(most))
 	}, SpecTimeout(perStory))
 
-	It("has the replicas that an external autoscaler had given the stable", func(ctx SpecContext) {
+	It("has the replicas that a HorizontalPodAutoscaler of the user's had given the stable, and is scaled by it then", func(ctx SpecContext) {
 		external := annotation(v1beta1.AnnotationAutoscalerClass, string(v1beta1.AutoscalerClassExternal))
 		s := begin(ctx, m, model(1), external)
-		s.scale(1, 3)
+		own := s.autoscaler(3)
+		Expect(api.Create(ctx, own)).To(Succeed())
+		Eventually(s.readyPods).WithArguments(1).WithTimeout(2 * patience).Should(Equal(3))
 		s.apply("canary of 40 %", model(2), external, percent(40))
 		s.serves(split{1: 60, 2: 40})
 		Expect(s.readyWhen(2, "2:40 1:60")).To(BeNumerically(">=", 2), "40 %% of 3 take 2")
 		s.apply("promotion", model(2), external)
 		s.serves(split{2: 100})
 		Expect(s.readyWhen(2, "2:100")).To(BeNumerically(">=", 3))
+		s.holds(split{2: 100}, func() {
+			own.Spec.MinReplicas, own.Spec.MaxReplicas = new(int32(1)), 1
+			Expect(api.Update(ctx, own)).To(Succeed())
+			Eventually(s.readyPods).WithArguments(2).WithTimeout(2 * patience).Should(Equal(1))
+		})
 	}, SpecTimeout(perStory))
 })
 
-// scale is what an autoscaler does to the Deployment of a revision. It waits until as many pods are ready.
-func (s *story) scale(n int, replicas int32) {
-	GinkgoHelper()
-	deployment := &appsv1.Deployment{ObjectMeta: s.meta(revision(n) + "-deployment")}
-	scale := &autoscalingv1.Scale{Spec: autoscalingv1.ScaleSpec{Replicas: replicas}}
-	Expect(api.SubResource("scale").Update(s.ctx, deployment, client.WithSubResourceBody(scale))).To(Succeed())
-	Eventually(s.readyPods).WithArguments(n).Should(BeEquivalentTo(replicas))
+// autoscaler keeps a number of replicas. It is told once what to scale.
+func (s *story) autoscaler(replicas int32) *autoscalingv2.HorizontalPodAutoscaler {
+	return &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: s.meta("own"),
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{
+				APIVersion: scalingv1alpha1.GroupVersion.String(), Kind: "ScaleTarget", Name: backend.PredictorName(iris),
+			},
+			MinReplicas: &replicas, MaxReplicas: replicas,
+			Metrics: []autoscalingv2.MetricSpec{{
+				Type: autoscalingv2.ResourceMetricSourceType,
+				Resource: &autoscalingv2.ResourceMetricSource{
+					Name:   corev1.ResourceCPU,
+					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(80))},
+				},
+			}},
+		},
+	}
 }
 
 var _ = told("a rollout under load", modes, func(m mode) {
