@@ -15,6 +15,7 @@ import (
 	"knative.dev/pkg/apis"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
+	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
@@ -114,6 +115,24 @@ var _ = Describe("The columns of an InferenceService", func() {
 		lines := strings.Split(run("get", "clusterservingruntimes"), "\n")
 		Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "DISABLED", "MODELTYPE", "CONTAINERS", "AGE"}))
 		Expect(strings.Fields(lines[1])[:4]).To(Equal([]string{"kserve-mlserver", "true", "sklearn", "kserve-container"}))
+	})
+
+	It("of a ScaleTarget say what is asked for, and it is scaled like a Deployment", func(ctx SpecContext) {
+		target := &scalingv1alpha1.ScaleTarget{
+			ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(ctx), Name: "sklearn-iris-predictor"},
+			Spec:       scalingv1alpha1.ScaleTargetSpec{Replicas: 1},
+		}
+		Expect(api.Create(ctx, target)).To(Succeed())
+		target.Status = scalingv1alpha1.ScaleTargetStatus{Replicas: new(int32(0)), Selector: "a=b", RevisionName: stable}
+		Expect(api.Status().Update(ctx, target)).To(Succeed())
+		run("scale", "scaletarget", "-n", target.Namespace, target.Name, "--replicas=4")
+
+		lines := strings.Split(run("get", "scaletargets", "-n", target.Namespace), "\n")
+		Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "DESIRED", "CURRENT", "REVISION", "AGE"}))
+		Expect(strings.Fields(lines[1])[:4]).To(Equal([]string{target.Name, "4", "0", stable}))
+
+		target.Name, target.ResourceVersion, target.Spec.Replicas = "negative", "", -1
+		Expect(api.Create(ctx, target)).To(MatchError(ContainSubstring("spec.replicas")))
 	})
 })
 

@@ -157,8 +157,8 @@ func crdFiles(t *testing.T) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(paths) != 3 {
-		t.Fatalf("%d CRDs in %s, want 3; run hack/codegen/manifests", len(paths), crdFolder)
+	if len(paths) != 4 {
+		t.Fatalf("%d CRDs in %s, want 4; run hack/codegen/manifests", len(paths), crdFolder)
 	}
 	files := map[string][]byte{}
 	for _, path := range paths {

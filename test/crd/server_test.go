@@ -83,7 +83,7 @@ var _ = Describe("The API server", func() {
 
 	It("takes the CRDs from a client-side kubectl apply", func() {
 		out := run("apply", "-f", crdFolder)
-		Expect(strings.Count(out, "configured")).To(Equal(3), out)
+		Expect(strings.Count(out, "configured")).To(Equal(4), out)
 	})
 
 	DescribeTable("lets kubectl explain a field", func(field string, want ...string) {
@@ -107,6 +107,7 @@ var _ = Describe("The API server", func() {
 		Entry(nil, "isvc.spec.predictor.model.env", "Name of the environment variable."),
 		Entry(nil, "isvc.status", "For people; programs read the conditions."),
 		Entry(nil, "isvc.status.components.traffic", "Percent indicates that percentage based routing should be used"),
+		Entry(nil, "scaletargets", "under a name that does not change with the revision"),
 		Entry(nil, "clusterservingruntimes.spec", "The one that serves is called kserve-container"),
 	)
 })
