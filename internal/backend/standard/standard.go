@@ -54,7 +54,9 @@ func Peers() []client.Object {
 }
 
 // Check refuses nothing: Kubernetes itself runs the pod.
-func (*Backend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.PodSpec) error { return nil }
+func (*Backend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.PodSpec) error {
+	return nil
+}
 
 // Observe reads everything that there is of the InferenceService. It writes nothing. An error is transient, or a
 // [backend.ConflictError].
