@@ -15,7 +15,7 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// In Knative mode a deploymentStrategy has no effect: see docs/knative.md.
+// In Knative mode a deploymentStrategy is refused.
 var _ = told("a model that leaves no room for another on its node", []mode{inStandard}, func(m mode) {
 	alone := []manifest{onPortOfNode(18080), recreated()}
 
