@@ -171,7 +171,9 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 	}{
 		"before the first route it is for the target": {
 			nil, nil, 3, away(1), scaledBy(2, 0, 1, 0, 0),
-			"", WorkloadPlan{}, run(2, 1, new(3)),
+			"",
+			WorkloadPlan{},
+			run(2, 1, new(3)),
 		},
 		"a canary follows in proportion, upwards": {
 			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 18, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
@@ -179,7 +181,8 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 		},
 		"and not downwards": {
 			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 2, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 3, 3, 2, 0),
-			"2:10 1:90", run(1, 1, new(2)), WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2},
+			"2:10 1:90", run(1, 1, new(2)),
+			WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2},
 		},
 		"nor from zero": {
 			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 0, 0, 0),
@@ -187,7 +190,8 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 		},
 		"nor against an autoscaler of its own": {
 			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 1, 2, 2),
-			"2:10 1:90", run(1, 1, new(18)), WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2, Lowered: 2},
+			"2:10 1:90", run(1, 1, new(18)),
+			WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2, Lowered: 2},
 		},
 		"on a tie it is for the stable": {
 			remembered(1, 0, 2, new(50), between(2, 50, 1)), new(50), 5, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
@@ -195,7 +199,9 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 		},
 		"a canary with more than half leads": {
 			remembered(1, 0, 2, new(60), between(2, 60, 1)), new(60), 6, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
-			"2:60 1:40", WorkloadPlan{Revision: 1, Action: Run, Floor: 1}, run(2, 1, new(6)),
+			"2:60 1:40",
+			WorkloadPlan{Revision: 1, Action: Run, Floor: 1},
+			run(2, 1, new(6)),
 		},
 		"a promotion raises its receiver first": {
 			remembered(1, 0, 2, nil, between(2, 10, 1)), nil, 4, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
@@ -203,23 +209,33 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 		},
 		"what is held for a shift is not taken away": {
 			hold(remembered(2, 1, 2, nil, All(2)), time.Minute, map[Number]int{2: 5}), nil, 4, away(1), scaledBy(2, 5, 5, 5, 0),
-			"2:100", WorkloadPlan{}, WorkloadPlan{Revision: 2, Action: Run, Floor: 5, Held: 5, Replicas: new(5)},
+			"2:100",
+			WorkloadPlan{},
+			WorkloadPlan{Revision: 2, Action: Run, Floor: 5, Held: 5, Replicas: new(5)},
 		},
 		"until the hold is over": {
 			hold(remembered(2, 1, 2, nil, All(2)), testPolicy.CapacityHold, map[Number]int{2: 5}), nil, 4, away(1), scaledBy(2, 5, 5, 5, 0),
-			"2:100", WorkloadPlan{}, run(2, 1, new(4)),
+			"2:100",
+			WorkloadPlan{},
+			run(2, 1, new(4)),
 		},
 		"a zero is kept": {
 			remembered(2, 1, 2, nil, All(2)), nil, 0, away(1), scaledBy(2, 0, 0, 0, 0),
-			"2:100", WorkloadPlan{}, run(2, 1, new(0)),
+			"2:100",
+			WorkloadPlan{},
+			run(2, 1, new(0)),
 		},
 		"a zero does not take away what is held": {
 			hold(remembered(2, 1, 2, nil, All(2)), time.Minute, map[Number]int{2: 5}), nil, 0, away(1), scaledBy(2, 5, 5, 5, 0),
-			"2:100", WorkloadPlan{}, WorkloadPlan{Revision: 2, Action: Run, Floor: 5, Held: 5, Replicas: new(5)},
+			"2:100",
+			WorkloadPlan{},
+			WorkloadPlan{Revision: 2, Action: Run, Floor: 5, Held: 5, Replicas: new(5)},
 		},
 		"the maximum of the spec does not bound it": {
 			remembered(2, 1, 2, nil, All(2)), nil, 40, away(1), scaledBy(2, 10, 10, 0, 0),
-			"2:100", WorkloadPlan{}, run(2, 1, new(40)),
+			"2:100",
+			WorkloadPlan{},
+			run(2, 1, new(40)),
 		},
 	}
 	for name, test := range tests {

@@ -114,6 +114,7 @@ func answerProbes(others http.Handler) http.Handler {
 // connection of another, which ends with that.
 type connecting func() http.RoundTripper
 
+// RoundTrip implements http.RoundTripper.
 func (c connecting) RoundTrip(request *http.Request) (*http.Response, error) {
 	return c().RoundTrip(request)
 }
