@@ -204,7 +204,7 @@ func checkCapacityFirst(d decided) error {
 	last, split := d.last(), d.split()
 	for _, share := range split.Shares() {
 		n := share.Revision
-		if share.Percent <= last.Percent(n) || n == d.stable() && (d.takesBack() || d.capacity(n) > 0 && d.nobodyServed()) {
+		if share.Percent <= last.Percent(n) || n == d.stable() && (d.takesBack() || d.ready(n) > 0 && d.nobodyServed()) {
 			continue
 		}
 		if n == d.stable() && share.Percent <= 100*d.capacity(n)/d.replicasForAll() {
@@ -681,9 +681,10 @@ func checkOwnGeneration(d decided) error {
 
 // defers reports whether the target is a model that is rolled back first, before its new metadata gets a revision.
 func (d decided) defers() bool {
-	target, wanted := d.revision(d.decision.Target), d.seen.Wanted
+	target, wanted, before := d.revision(d.decision.Target), d.seen.Wanted, d.seen.Route.Record
 	return target != nil && target.SameModel && wanted.Percent != nil && *wanted.Percent == 0 &&
-		d.stable() != d.decision.Target && (d.last().Percent(d.decision.Target) > 0 || d.last().IsEmpty())
+		d.stable() != d.decision.Target && (d.last().Percent(d.decision.Target) > 0 || d.last().IsEmpty() ||
+		before != nil && before.Stable == d.decision.Target)
 }
 
 // checkPhase holds what each phase promises about the split.

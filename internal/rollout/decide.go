@@ -349,8 +349,9 @@ func (d *decider) awaitStability() {
 	}
 }
 
-// replaceStable lets the target take the place of the stable where the user allows that and the target finds no node
-// (row 22). If the target does not come up there, the stable comes back, and the target is not tried again.
+// replaceStable lets the target take the place of the stable where the user allows that and the target, which has not
+// failed otherwise, finds no node (row 22). If the target does not come up there, the stable comes back, and the target is
+// not tried again.
 func (d *decider) replaceStable() {
 	workload := d.find(d.target).Workload
 	possible := d.Wanted.Replace && asksForAll(d.percent) && !d.Wanted.Stopped && !d.create && d.after.Stable != 0 &&
@@ -366,10 +367,12 @@ func (d *decider) replaceStable() {
 	switch d.after.Replacement {
 	case "":
 		at := workload.UnschedulableSince.Add(replacePeriod)
-		if unschedulable && !d.now.Before(at) {
-			d.after.Replacement, d.after.ReplacingSince = Replacing, d.now
-		} else if unschedulable {
+		switch {
+		case !unschedulable || workload.Failed:
+		case d.now.Before(at):
 			d.wake(at)
+		default:
+			d.after.Replacement, d.after.ReplacingSince = Replacing, d.now
 		}
 	case Replacing:
 		overdue := d.after.ReplacingSince.Add(d.policy.ProgressDeadline)

@@ -29,8 +29,10 @@ func TestReplacement(t *testing.T) {
 		record.Version, record.Replacement, record.ReplacingSince = RecordVersion, state, testNow.Add(-time.Minute)
 		return record
 	}
-	failed := down(2)
-	failed.Workload.Failed = true
+	failing := func(revision Revision) Revision {
+		revision.Workload.Failed = true
+		return revision
+	}
 	tests := map[string]struct {
 		record         *Record
 		stable, target Revision
@@ -59,6 +61,10 @@ func TestReplacement(t *testing.T) {
 			change:    func(s *Snapshot) { s.Wanted.Percent = new(10) },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
+		"it has failed otherwise: the stable is not taken down for it": {
+			record: replacing(""), stable: up(1), target: failing(unschedulable(2, time.Hour)),
+			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Failed,
+		},
 		"it loads, and is not unschedulable": {
 			record: replacing(""), stable: up(1), target: down(2), wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
@@ -70,7 +76,7 @@ func TestReplacement(t *testing.T) {
 			record: replacing(Replacing), stable: gone(1), target: up(2), wantSplit: "2:100", wantOld: Keep, wantNew: Run, wantPhase: Stable,
 		},
 		"the target fails: the stable comes back": {
-			record: replacing(Replacing), stable: gone(1), target: failed,
+			record: replacing(Replacing), stable: gone(1), target: failing(down(2)),
 			want: ReplacementFailed, wantSplit: "1:100", wantOld: Run, wantNew: ScaleDown, wantPhase: Failed,
 		},
 		"the target is not tried again": {
