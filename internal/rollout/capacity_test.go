@@ -433,7 +433,7 @@ func TestNobodyIsOverloaded(t *testing.T) {
 				need := roundUp(h.load*share.Percent, 100)
 				got := h.readyPods(share.Revision)
 				if h.witness.last.Stable == share.Revision {
-					got = max(got, h.deployments[share.Revision].floor) // It takes back at once, and grows to that meanwhile.
+					got = max(got, h.deployments[share.Revision].replicas) // It takes back at once, and grows to that, however late.
 				}
 				if got < need {
 					t.Fatalf("revision %d gets %d%% of a load of %d with %d replicas\n%s", share.Revision, share.Percent, h.load, got, h.story)
