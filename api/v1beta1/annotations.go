@@ -40,11 +40,11 @@ const (
 
 // Labels that a user may put on an InferenceService.
 const (
-	// LabelNetworkVisibility, [VisibilityClusterLocal], keeps an InferenceService off
-	// the outer gateway in Standard mode.
+	// LabelNetworkVisibility with the value [VisibilityClusterLocal] keeps an
+	// InferenceService off the outer gateway, in both modes.
 	LabelNetworkVisibility = "networking.kserve.io/visibility"
-	// LabelKnativeNetworkVisibility is Knative's own of that meaning. It has no effect in
-	// Standard mode.
+	// LabelKnativeNetworkVisibility is Knative's label with the same effect, in both
+	// modes.
 	LabelKnativeNetworkVisibility = "networking.knative.dev/visibility"
 	// VisibilityClusterLocal is the value of both.
 	VisibilityClusterLocal = "cluster-local"

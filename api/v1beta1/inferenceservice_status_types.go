@@ -44,7 +44,7 @@ type InferenceServiceStatus struct {
 	// +optional
 	ModelStatus *ModelStatus `json:"modelStatus,omitempty"`
 
-	// How the predictor is run: Standard.
+	// How the predictor is run: Standard or Knative.
 	// +optional
 	DeploymentMode string `json:"deploymentMode,omitempty"`
 

@@ -33,7 +33,7 @@ type InferenceServiceStatusApplyConfiguration struct {
 	Components map[apiv1beta1.ComponentType]ComponentStatusSpecApplyConfiguration `json:"components,omitempty"`
 	// State of the model that is served and of the one that is being loaded.
 	ModelStatus *ModelStatusApplyConfiguration `json:"modelStatus,omitempty"`
-	// How the predictor is run: Standard.
+	// How the predictor is run: Standard or Knative.
 	DeploymentMode *string `json:"deploymentMode,omitempty"`
 	// The ServingRuntime of the revision that the spec asks for.
 	ServingRuntimeName *string `json:"servingRuntimeName,omitempty"`
