@@ -97,12 +97,9 @@ func TestMetricsAreReadWithATokenOfTheirOwn(t *testing.T) {
 		t.Errorf("the ServiceAccount %q of the token is not installed", account)
 	}
 	var roles []string
-	for _, object := range built {
-		if object["kind"] == "ClusterRoleBinding" || object["kind"] == "RoleBinding" {
-			binding := convert[rbacv1.ClusterRoleBinding](t, object)
-			if slices.ContainsFunc(binding.Subjects, func(s rbacv1.Subject) bool { return s.Name == account }) {
-				roles = append(roles, binding.RoleRef.Name)
-			}
+	for _, binding := range bindings(t, built) {
+		if slices.ContainsFunc(binding.Subjects, func(s rbacv1.Subject) bool { return s.Name == account }) {
+			roles = append(roles, binding.RoleRef.Name)
 		}
 	}
 	if !slices.Equal(roles, []string{"serinus-metrics-reader"}) {
@@ -124,6 +121,18 @@ func rules(t *testing.T, built objects) map[string][]rbacv1.PolicyRule {
 	}
 	if len(found) == 0 {
 		t.Fatal("there are no roles")
+	}
+	return found
+}
+
+// bindings returns every RoleBinding and ClusterRoleBinding, by its key.
+func bindings(t *testing.T, built objects) map[string]rbacv1.ClusterRoleBinding {
+	t.Helper()
+	found := map[string]rbacv1.ClusterRoleBinding{}
+	for key, object := range built {
+		if object["kind"] == "ClusterRoleBinding" || object["kind"] == "RoleBinding" {
+			found[key] = convert[rbacv1.ClusterRoleBinding](t, object)
+		}
 	}
 	return found
 }
@@ -156,11 +165,7 @@ func TestRolesCannotGiveThemselvesMore(t *testing.T) {
 func TestSecretsAreNotReadClusterWide(t *testing.T) {
 	built := kustomizeBuild(t)
 	roles := rules(t, built)
-	for key, object := range built {
-		if object["kind"] != "ClusterRoleBinding" && object["kind"] != "RoleBinding" {
-			continue
-		}
-		binding := convert[rbacv1.ClusterRoleBinding](t, object)
+	for key, binding := range bindings(t, built) {
 		role := fmt.Sprintf("%s %v/%s", binding.RoleRef.Kind, "<nil>", binding.RoleRef.Name)
 		if binding.RoleRef.Kind == "Role" {
 			role = fmt.Sprintf("Role %s/%s", binding.Namespace, binding.RoleRef.Name)
@@ -187,11 +192,8 @@ func TestBindingsNameTheServiceAccount(t *testing.T) {
 	if _, ok := built["ServiceAccount "+namespace+"/"+account]; !ok {
 		t.Errorf("the ServiceAccount %s of the Deployment is not installed", account)
 	}
-	for key, object := range built {
-		if object["kind"] != "ClusterRoleBinding" && object["kind"] != "RoleBinding" {
-			continue
-		}
-		for _, subject := range convert[rbacv1.ClusterRoleBinding](t, object).Subjects {
+	for key, binding := range bindings(t, built) {
+		for _, subject := range binding.Subjects {
 			if subject.Name != account || subject.Namespace != namespace {
 				t.Errorf("%s binds %s/%s, want %s/%s", key, subject.Namespace, subject.Name, namespace, account)
 			}

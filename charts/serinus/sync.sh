@@ -13,4 +13,4 @@ mkdir -p files/crds files/admission
 cp "$config"/crd/bases/*.yaml files/crds/
 cp "$config"/admission/*policy*.yaml files/admission/
 cp "$config"/rbac/role.yaml "$config"/manager/config.yaml \
-  "$config"/components/prometheus/prometheusrule.yaml files/
+  "$config"/components/prometheus/metrics_reader.yaml "$config"/components/prometheus/prometheusrule.yaml files/
