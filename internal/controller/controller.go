@@ -79,9 +79,9 @@ type Reconciler struct {
 	// Account is who the operator is to the API server.
 	Account Account
 
-	sent     backend.SentVersions[types.UID]
-	setbacks setbacks
-	reads    credentialReads
+	sent               backend.SentVersions[types.UID]
+	setbacks           setbacks
+	credentialVersions credentialVersions
 }
 
 // Reconcile takes one InferenceService one step on: as far as it can go on what is seen now.
@@ -121,14 +121,14 @@ type pass struct {
 
 	// recovered is the mode that the status has lost; empty where nothing of the InferenceService was found.
 	recovered v1beta1.DeploymentMode
-	// reading is what was read of Secrets and ServiceAccounts.
-	reading  map[reference]string
-	wanted   *predictor.Resolved
-	observed *backend.Observation
-	decision rollout.Decision
-	written  backend.Written
-	problem  *status.Problem
-	notices  []status.Problem
+	// versionsRead are those of the Secrets and ServiceAccounts that were read.
+	versionsRead map[reference]string
+	wanted       *predictor.Resolved
+	observed     *backend.Observation
+	decision     rollout.Decision
+	written      backend.Written
+	problem      *status.Problem
+	notices      []status.Problem
 	// detour is what keeps nothing but the InferenceService's own host from being served.
 	detour *status.Problem
 	wakeAt time.Time
@@ -184,7 +184,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.reviewCredentials(ctx); err != nil {
 		return err
 	}
-	p.reads.replace(client.ObjectKeyFromObject(p.isvc), p.reading)
+	p.credentialVersions.replace(client.ObjectKeyFromObject(p.isvc), p.versionsRead)
 	if p.settling() {
 		return nil
 	}

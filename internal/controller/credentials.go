@@ -61,7 +61,7 @@ const defaultServiceAccount = "default"
 func (p *pass) serviceAccount(ctx context.Context, name string) (*corev1.ServiceAccount, error) {
 	var account corev1.ServiceAccount
 	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.isvc.Namespace, Name: name}, &account)
-	p.read(kindServiceAccount, name, account.ResourceVersion, err)
+	p.noteRead(kindServiceAccount, name, account.ResourceVersion, err)
 	switch {
 	case err == nil, apierrors.IsNotFound(err) && name == defaultServiceAccount:
 		return &account, nil
@@ -93,7 +93,7 @@ func generatedFor(account, secret string) bool {
 func (p *pass) secret(ctx context.Context, name, why string) (*predictor.Secret, error) {
 	var secret corev1.Secret
 	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.isvc.Namespace, Name: name}, &secret)
-	p.read(kindSecret, name, secret.ResourceVersion, err)
+	p.noteRead(kindSecret, name, secret.ResourceVersion, err)
 	switch {
 	case err == nil:
 		return new(predictor.SecretOf(&secret)), nil

@@ -56,15 +56,15 @@ func versionOf(resourceVersion string, err error) string {
 	}
 }
 
-// credentialReads remembers the references that each InferenceService depends on, in the versions that it was last
+// credentialVersions remembers the references that each InferenceService depends on, in the versions that it was last
 // reconciled with. So all that share a ServiceAccount cost one request together, and none is reconciled without a cause.
-type credentialReads struct {
+type credentialVersions struct {
 	mu  sync.Mutex
 	all map[types.NamespacedName]map[reference]string
 }
 
 // replace notes what an InferenceService depends on now.
-func (c *credentialReads) replace(isvc types.NamespacedName, reads map[reference]string) {
+func (c *credentialVersions) replace(isvc types.NamespacedName, reads map[reference]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(reads) == 0 {
@@ -78,7 +78,7 @@ func (c *credentialReads) replace(isvc types.NamespacedName, reads map[reference
 }
 
 // retain forgets the InferenceServices that do not exist any more, and returns what the others depend on.
-func (c *credentialReads) retain(exists map[types.NamespacedName]bool) map[types.NamespacedName]map[reference]string {
+func (c *credentialVersions) retain(exists map[types.NamespacedName]bool) map[types.NamespacedName]map[reference]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	maps.DeleteFunc(c.all, func(isvc types.NamespacedName, _ map[reference]string) bool { return !exists[isvc] })
@@ -98,7 +98,7 @@ func (r *Reconciler) changedCredentials(ctx context.Context) ([]types.Namespaced
 	}
 	var changed []types.NamespacedName
 	now := map[reference]string{}
-	for isvc, reads := range r.reads.retain(exists) {
+	for isvc, reads := range r.credentialVersions.retain(exists) {
 		for read, version := range reads {
 			if _, known := now[read]; !known {
 				now[read] = r.currentVersion(ctx, read)
@@ -138,11 +138,11 @@ func (r *Reconciler) watchCredentials(ctx context.Context, reconcile chan<- even
 	}, credentialsPeriod)
 }
 
-// read notes a reference that this pass depends on.
-func (p *pass) read(kind, name, resourceVersion string, err error) {
-	if p.reading == nil {
-		p.reading = map[reference]string{}
+// noteRead notes a reference that this pass depends on.
+func (p *pass) noteRead(kind, name, resourceVersion string, err error) {
+	if p.versionsRead == nil {
+		p.versionsRead = map[reference]string{}
 	}
 	of := reference{kind, types.NamespacedName{Namespace: p.isvc.Namespace, Name: name}}
-	p.reading[of] = versionOf(resourceVersion, err)
+	p.versionsRead[of] = versionOf(resourceVersion, err)
 }

@@ -76,7 +76,7 @@ func TestALookAtUnchangedCredentials(t *testing.T) {
 		another := o.isvc()
 		another.ObjectMeta = metav1.ObjectMeta{Namespace: own.Namespace, Name: fmt.Sprintf("%s-%d", own.Name, i)}
 		o.must(o.server.Create(t.Context(), another))
-		o.reconciler.reads.replace(client.ObjectKeyFromObject(another), o.reconciler.reads.all[own])
+		o.reconciler.credentialVersions.replace(client.ObjectKeyFromObject(another), o.reconciler.credentialVersions.all[own])
 	}
 	requests := 0
 	o.reconciler.Live = interceptor.NewClient(o.server, interceptor.Funcs{Get: func(
