@@ -189,8 +189,8 @@ func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
 	}
 	again := workload.Held >= held
 	if again && workload.Lowered+1 >= maxLowered {
-		if required > 0 && workload.Replicas < d.Wanted.Replicas.clamp(required) {
-			d.heldBack = &HeldBack{Revision: plan.Revision, Replicas: d.Wanted.Replicas.clamp(required)}
+		if need := d.Wanted.Replicas.clamp(required); required > 0 && workload.Replicas < need {
+			d.heldBack = &HeldBack{Revision: plan.Revision, Replicas: need}
 		}
 		return
 	}

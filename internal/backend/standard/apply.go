@@ -153,14 +153,11 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 		return err
 	}
 	scaling := scalingFor(w.isvc)
-	current := 0
-	if deployment := w.found.deployments[n]; deployment != nil && deployment.Spec.Replicas != nil {
-		current = int(*deployment.Spec.Replicas)
+	current := plan.Floor // What a new Deployment begins with.
+	if deployment := w.found.deployments[n]; deployment != nil {
+		current = replicasOf(deployment)
 	}
 	replicas := scaling.replicas(current, plan)
-	if w.found.deployments[n] == nil && plan.Replicas == nil {
-		replicas = plan.Floor
-	}
 	made := deployment(w.isvc, n, revision, replicas, w.progressDeadline(revision))
 	annotatePlan(made, plan)
 	if err := w.objects.Apply(ctx, made, objects.OrNil(w.found.deployments[n]), objects.SharedLists); err != nil {
@@ -338,10 +335,7 @@ func (w *writer) quiesce(ctx context.Context, plan rollout.WorkloadPlan) error {
 		return nil
 	}
 	revision, _ := w.revision(n)
-	replicas := 1
-	if current.Spec.Replicas != nil {
-		replicas = int(*current.Spec.Replicas)
-	}
+	replicas := replicasOf(current)
 	if plan.Action == rollout.ScaleDown && replicas > 0 {
 		if err := w.confirm(ctx); err != nil {
 			return err

@@ -272,7 +272,7 @@ func workloadOf(found *children, n rollout.Number) *rollout.Workload {
 	}
 	workload := &rollout.Workload{
 		Ready:              found.ready(n),
-		Replicas:           1,
+		Replicas:           replicasOf(deployment),
 		Pods:               len(found.pods[n]),
 		Failed:             revisionDetail(deployment, found.pods[n]).Failure != nil,
 		Unobserved:         deployment.Status.ObservedGeneration < deployment.Generation,
@@ -282,9 +282,6 @@ func workloadOf(found *children, n rollout.Number) *rollout.Workload {
 		UnschedulableSince: pods.UnschedulableSince(found.pods[n]),
 		Held:               numberOf(deployment.Annotations[annotationHeldReplicas]),
 		Lowered:            numberOf(deployment.Annotations[annotationLowered]),
-	}
-	if replicas := deployment.Spec.Replicas; replicas != nil {
-		workload.Replicas = int(*replicas)
 	}
 	if !workload.ScaledUpAt.IsZero() {
 		workload.Leftover = pods.CountReadyBefore(found.pods[n], workload.ScaledUpAt)

@@ -94,12 +94,13 @@ func (w *writer) keepScaleTarget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	asked := w.found.askedReplicas() != nil
+	if asked || !runs {
+		replicas = int(current.Spec.Replicas)
+	}
 	made := copyingScaleTarget(w.isvc, replicas)
-	switch {
-	case w.found.askedReplicas() != nil:
-		made.Spec.Replicas, made.Annotations = current.Spec.Replicas, nil
-	case !runs:
-		made = copyingScaleTarget(w.isvc, int(current.Spec.Replicas))
+	if asked {
+		made.Annotations = nil
 	}
 	return w.objects.Apply(ctx, made, current, objects.ExactLists)
 }

@@ -83,6 +83,14 @@ func (s scaling) replicas(current int, plan rollout.WorkloadPlan) int {
 	}
 }
 
+// replicasOf returns the replicas that a Deployment asks for. One that says nothing asks for 1.
+func replicasOf(deployment *appsv1.Deployment) int {
+	if deployment.Spec.Replicas == nil {
+		return 1
+	}
+	return int(*deployment.Spec.Replicas)
+}
+
 // deployment runs a revision. Once it has been ready, its pod template never changes: another one is another revision.
 func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision, replicas int, deadline time.Duration) *appsv1.Deployment {
 	meta := objects.Meta(isvc, deploymentName(isvc.Name, n), n)
