@@ -225,34 +225,19 @@ var _ = Describe("secrets", func() {
 		s.prints("True", "", "100", "", revision(3))
 		s.history("1:100", "2:10 1:90", "1:100", "3:10 1:90", "3:100")
 	})
-})
 
-var _ = Describe("a Secret that a revision refers to", func() {
-	It("is missed within half a minute, and welcomed back", func(ctx SpecContext) {
+	It("are missed within half a minute, and welcomed back", func(ctx SpecContext) {
 		s := begin(ctx)
 		s.letReadSecrets()
-		secret := func() *corev1.Secret {
-			return &corev1.Secret{
-				ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"},
-				StringData: map[string]string{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
-			}
-		}
-		Expect(api.Create(ctx, secret())).To(Succeed())
-		Expect(api.Create(ctx, &corev1.ServiceAccount{
-			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"},
-			Secrets:    []corev1.ObjectReference{{Name: "minio"}},
-		})).To(Succeed())
-		s.apply(model(1), func(isvc *v1beta1.InferenceService) {
-			isvc.Spec.Predictor.ServiceAccountName = "reader"
-			isvc.Spec.Predictor.Model.StorageURI = new("s3://models/iris")
-		})
+		lists(s, "minio")
+		s.apply(model(1), withAccount)
 		s.prints("True", "", "100", "", revision(1))
 		s.settles()
 
-		Expect(api.Delete(ctx, secret())).To(Succeed())
+		Expect(api.Delete(ctx, keys(s, "minio", nil))).To(Succeed())
 		s.conditionWithin(30*time.Second, v1beta1.ConditionReady, Be(metav1.ConditionFalse, "CredentialsGone", `refers to Secret "minio", which does not exist`))
 		s.splits("1:100")
-		Expect(api.Create(ctx, secret())).To(Succeed())
+		Expect(api.Create(ctx, keys(s, "minio", nil))).To(Succeed())
 		s.conditionWithin(30*time.Second, v1beta1.ConditionReady, Be(metav1.ConditionTrue, "Ready", ""))
 	})
 })

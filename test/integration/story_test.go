@@ -304,7 +304,7 @@ func (s *story) history(splits ...string) {
 // condition waits until a condition is as the matcher says.
 func (s *story) condition(kind string, matcher gomegatypes.GomegaMatcher) {
 	GinkgoHelper()
-	Eventually(s.conditionOf).WithArguments(kind).Should(matcher)
+	s.conditionWithin(patience, kind, matcher)
 }
 
 func (s *story) conditionWithin(timeout time.Duration, kind string, matcher gomegatypes.GomegaMatcher) {

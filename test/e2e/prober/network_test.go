@@ -275,8 +275,6 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// TestNothingIsRepeated: a request that meets a connection which the gateway
-// closes is an error, and is not sent again behind the scenes.
 // TestHTTP2: as gRPC does, it speaks HTTP/2 from the first byte, and the trailer is known once the body is read.
 func TestHTTP2(t *testing.T) {
 	var connections atomic.Int64
@@ -308,6 +306,8 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
+// TestNothingIsRepeated: a request that meets a connection which the gateway
+// closes is an error, and is not sent again behind the scenes.
 func TestNothingIsRepeated(t *testing.T) {
 	var seen atomic.Int32
 	gateway := listen(t, func(conn *net.TCPConn) {
