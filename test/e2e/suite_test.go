@@ -14,11 +14,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -150,6 +152,27 @@ func startCluster(ctx context.Context) (*local.Cluster, client.WithWatch, error)
 	}
 	administrator, err := client.NewWithWatch(started.Config(), client.Options{Scheme: known})
 	return started, administrator, err
+}
+
+// The summary of a run names the scenarios that failed, and whoever sees only the end of the output wants to know why.
+var _ = ReportAfterSuite("failures", func(run Report) {
+	for _, spec := range run.SpecReports.WithState(types.SpecStateFailureStates) {
+		tell(fmt.Sprintf("\nFAILED: %s\n%s", spec.FullText(), firstLines(spec.FailureMessage())))
+	}
+})
+
+// firstLines are as many lines as say what is wrong; what comes after is how Go prints the error.
+func firstLines(text string) string {
+	const lines, width = 5, 400
+	var kept []string
+	for line := range strings.Lines(text) {
+		if len(kept) == lines {
+			break
+		}
+		line = strings.TrimRight(line, "\n")
+		kept = append(kept, "  "+line[:min(len(line), width)])
+	}
+	return strings.Join(kept, "\n")
 }
 
 // gateway is where the gateway takes requests.

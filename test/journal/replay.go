@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/serving/pkg/apis/autoscaling"
@@ -318,7 +319,9 @@ func (w *world) takeRoute(route client.Object, deleted bool) []error {
 		return breaches
 	}
 	breaches = append(breaches, w.checkRecord(route, split)...)
-	breaches = append(breaches, w.checkReady(split)...)
+	if !recordsWhatIs(before, route) {
+		breaches = append(breaches, w.checkReady(split)...)
+	}
 	w.split = split
 	return breaches
 }
@@ -328,6 +331,14 @@ func (w *world) takeRoute(route client.Object, deleted bool) []error {
 func servesAnybody(route client.Object) bool {
 	service, is := route.(*servingv1.Service)
 	return !is || len(service.Status.Traffic) > 0
+}
+
+// recordsWhatIs tells whether a Knative Service gets its record for traffic that Knative already serves. It names its first
+// revision when it is made, and Knative alone chooses when that is served.
+func recordsWhatIs(before, route client.Object) bool {
+	last, was := before.(*servingv1.Service)
+	service, is := route.(*servingv1.Service)
+	return was && is && servesAnybody(last) && equality.Semantic.DeepEqual(last.Spec.Traffic, service.Spec.Traffic)
 }
 
 // checkThere is rule 4, upwards: what a route comes to name is there. A Knative Service need not name who gets nothing.

@@ -105,6 +105,18 @@ func TestCheckOfKnativeFromTheMiddle(t *testing.T) {
 	})
 }
 
+// Knative serves the first revision when it likes, and its pod can cease to be ready before that is recorded.
+func TestCheckOfTheFirstRecordOfKnative(t *testing.T) {
+	begin := changes(
+		knative(1, 1, rollout.Split{}, rollout.Share{Revision: 1, Percent: 100}), made(1, "1"), pod(1, "True"), pod(1, "False"), made(2, "1"),
+	)
+	testBreaches(t, begin, map[string]breachTest{
+		"what Knative serves already":          {changes(knative(1, 1, rollout.All(1))), ""},
+		"another revision, which is not ready": {changes(knative(2, 1, rollout.All(2))), "rule 2"},
+		"another revision, which is ready":     {changes(pod(2, "True"), knative(2, 1, rollout.All(2))), ""},
+	})
+}
+
 // servingNobody is a Knative Service that has only been made.
 func servingNobody(service *servingv1.Service) *servingv1.Service {
 	service.Status = servingv1.ServiceStatus{}
