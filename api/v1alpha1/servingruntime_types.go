@@ -13,7 +13,6 @@ import (
 
 // ServingRuntime is a model server for the InferenceServices of its namespace.
 //
-// +genclient
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=servingruntimes,singular=servingruntime,scope=Namespaced
 // +kubebuilder:printcolumn:name="Disabled",type="boolean",JSONPath=".spec.disabled"
@@ -45,8 +44,6 @@ type ServingRuntimeList struct {
 // ClusterServingRuntime is a model server for the InferenceServices of every
 // namespace. A ServingRuntime of their own namespace comes first.
 //
-// +genclient
-// +genclient:nonNamespaced
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=clusterservingruntimes,singular=clusterservingruntime,scope=Cluster
 // +kubebuilder:printcolumn:name="Disabled",type="boolean",JSONPath=".spec.disabled"

@@ -90,8 +90,6 @@ const (
 	AutoscalerClassExternal AutoscalerClass = "external"
 	// AutoscalerClassNone keeps minReplicas.
 	AutoscalerClassNone AutoscalerClass = "none"
-	// AutoscalerClassKEDA is KServe's; Serinus refuses it.
-	AutoscalerClassKEDA AutoscalerClass = "keda"
 )
 
 // ServingContainerName is the name of the container that serves the predictions.

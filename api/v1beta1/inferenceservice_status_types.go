@@ -5,7 +5,6 @@ package v1beta1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
 // InferenceServiceStatus is what is served now.
@@ -96,7 +95,7 @@ type ComponentStatusSpec struct {
 	// is ready; otherwise the shares sum to 100.
 	// +optional
 	// +listType=atomic
-	Traffic []servingv1.TrafficTarget `json:"traffic,omitempty"`
+	Traffic []TrafficTarget `json:"traffic,omitempty"`
 
 	// URL of the component.
 	// +optional
@@ -113,6 +112,29 @@ type ComponentStatusSpec struct {
 	// Address of the component inside the cluster.
 	// +optional
 	Address *Address `json:"address,omitempty"`
+}
+
+// TrafficTarget is the share of the requests that one revision gets. Its JSON is that of Knative's type of the same name.
+type TrafficTarget struct {
+	// Tag under which the revision has a host name of its own: latest or prev.
+	// +optional
+	Tag string `json:"tag,omitempty"`
+
+	// Name of the revision.
+	// +optional
+	RevisionName string `json:"revisionName,omitempty"`
+
+	// Whether this is the newest revision that gets requests.
+	// +optional
+	LatestRevision *bool `json:"latestRevision,omitempty"`
+
+	// Share of the requests, in percent.
+	// +optional
+	Percent *int64 `json:"percent,omitempty"`
+
+	// URL of the revision, where it has a host name of its own.
+	// +optional
+	URL string `json:"url,omitempty"`
 }
 
 // ModelStatus is the state of the model, in KServe's words.

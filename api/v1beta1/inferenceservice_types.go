@@ -17,7 +17,6 @@ import (
 // promoted. To promote it, remove that field; to send everybody back to the
 // revision before it, set it to 0.
 //
-// +genclient
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=inferenceservices,singular=inferenceservice,shortName=isvc,scope=Namespaced

@@ -35,13 +35,6 @@ type knativeStatus struct {
 }
 
 func TestKServeClientsReadTheStatus(t *testing.T) {
-	traffic := []servingv1.TrafficTarget{{
-		LatestRevision: new(true),
-		Percent:        new(int64(100)),
-		RevisionName:   "iris-predictor-00001",
-		Tag:            "latest",
-		URL:            apis.HTTP("latest-iris-predictor.default.example.com"),
-	}}
 	given := InferenceServiceStatus{
 		ObservedGeneration: 3,
 		Conditions: []metav1.Condition{{
@@ -53,7 +46,13 @@ func TestKServeClientsReadTheStatus(t *testing.T) {
 		Components: map[ComponentType]ComponentStatusSpec{
 			PredictorComponent: {
 				LatestReadyRevision: "iris-predictor-00001",
-				Traffic:             traffic,
+				Traffic: []TrafficTarget{{
+					LatestRevision: new(true),
+					Percent:        new(int64(100)),
+					RevisionName:   "iris-predictor-00001",
+					Tag:            "latest",
+					URL:            "http://latest-iris-predictor.default.example.com",
+				}},
 				URL:                 "http://iris-predictor.default.example.com",
 			},
 		},
@@ -71,6 +70,13 @@ func TestKServeClientsReadTheStatus(t *testing.T) {
 	if diff := cmp.Diff(want, ready); diff != "" {
 		t.Errorf("condition Ready (-want +got):\n%s", diff)
 	}
+	traffic := []servingv1.TrafficTarget{{
+		LatestRevision: new(true),
+		Percent:        new(int64(100)),
+		RevisionName:   "iris-predictor-00001",
+		Tag:            "latest",
+		URL:            apis.HTTP("latest-iris-predictor.default.example.com"),
+	}}
 	if diff := cmp.Diff(traffic, got.Components["predictor"].Traffic); diff != "" {
 		t.Errorf("traffic (-want +got):\n%s", diff)
 	}
@@ -133,7 +139,7 @@ func TestReadsWhatKServeWrote(t *testing.T) {
 			LatestReadyRevision:       "iris-predictor-00002",
 			LatestRolledoutRevision:   "iris-predictor-00001",
 			PreviousRolledoutRevision: "iris-predictor-00001",
-			Traffic: []servingv1.TrafficTarget{
+			Traffic: []TrafficTarget{
 				{LatestRevision: new(true), Percent: new(int64(10)), RevisionName: "iris-predictor-00002"},
 				{LatestRevision: new(false), Percent: new(int64(90)), RevisionName: "iris-predictor-00001", Tag: "prev"},
 			},

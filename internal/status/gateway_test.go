@@ -57,7 +57,7 @@ func TestAddressesAreNewOnceTheGatewayServesThem(t *testing.T) {
 		if s.Address != nil {
 			local = s.Address.URL
 		}
-		return []string{s.URL, predictor.URL, local, predictor.Traffic[0].URL.String()}
+		return []string{s.URL, predictor.URL, local, predictor.Traffic[0].URL}
 	}
 	report.Decision.Programmed = false
 	if got, want := urls(status.For(report)), urls(before); !slices.Equal(got, want) {

@@ -15,8 +15,6 @@ import (
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"knative.dev/pkg/apis"
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -271,18 +269,18 @@ func (r *reporter) created() rollout.Number {
 
 // traffic lists the split that clients get, the latest revision first. KServe's clients find the two by latestRevision
 // and by the tag prev; a tag has a URL where there is a host for it.
-func (r *reporter) traffic(served rollout.Split) []servingv1.TrafficTarget {
-	var targets []servingv1.TrafficTarget
+func (r *reporter) traffic(served rollout.Split) []v1beta1.TrafficTarget {
+	var targets []v1beta1.TrafficTarget
 	tagged := r.Observed.Rollout.Wanted.Tagged
 	add := func(n rollout.Number, latest bool, tag string) {
-		target := servingv1.TrafficTarget{
+		target := v1beta1.TrafficTarget{
 			RevisionName:   r.revision(n),
 			LatestRevision: new(latest),
 			Percent:        new(int64(served.Percent(n))),
 			Tag:            tag,
 		}
 		if tagged {
-			target.URL = parseURL(r.addresses().Tag(tag))
+			target.URL = r.addresses().Tag(tag)
 		}
 		targets = append(targets, target)
 	}
@@ -298,14 +296,6 @@ func (r *reporter) traffic(served rollout.Split) []servingv1.TrafficTarget {
 		add(tags.Prev, false, v1beta1.TagPrevious)
 	}
 	return targets
-}
-
-func parseURL(text string) *apis.URL {
-	url, err := apis.ParseURL(text)
-	if err != nil {
-		return nil // The configuration's templates are tried when they are loaded.
-	}
-	return url
 }
 
 // runtime names the serving runtime that the target uses, by its kind.

@@ -12,8 +12,6 @@ import (
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"knative.dev/pkg/apis"
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -52,7 +50,7 @@ var _ = Describe("The columns of an InferenceService", func() {
 		}))
 	})
 
-	DescribeTable("are what the status says", func(ctx SpecContext, traffic []servingv1.TrafficTarget, want ...any) {
+	DescribeTable("are what the status says", func(ctx SpecContext, traffic []v1beta1.TrafficTarget, want ...any) {
 		namespace := newNamespace(ctx)
 		create(ctx, namespace, traffic)
 		cells := table(ctx, namespace).Rows[0].Cells
@@ -64,16 +62,16 @@ var _ = Describe("The columns of an InferenceService", func() {
 		Entry("before the first revision is ready", nil,
 			"sklearn-iris", nil, nil, nil, nil, nil, nil, "age", nil, nil),
 		Entry("with one revision",
-			[]servingv1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100)), RevisionName: stable}},
+			[]v1beta1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100)), RevisionName: stable}},
 			"sklearn-iris", url, "True", nil, float64(100), nil, stable, "age", "Stable", "Serving"),
 		Entry("with a canary, and tag routing",
-			[]servingv1.TrafficTarget{
-				{LatestRevision: new(true), Percent: new(int64(10)), RevisionName: canary, Tag: "latest", URL: apis.HTTP("latest-sklearn-iris-predictor.kserve-test.example.com")},
-				{LatestRevision: new(false), Percent: new(int64(90)), RevisionName: stable, Tag: "prev", URL: apis.HTTP("prev-sklearn-iris-predictor.kserve-test.example.com")},
+			[]v1beta1.TrafficTarget{
+				{LatestRevision: new(true), Percent: new(int64(10)), RevisionName: canary, Tag: "latest", URL: "http://latest-sklearn-iris-predictor.kserve-test.example.com"},
+				{LatestRevision: new(false), Percent: new(int64(90)), RevisionName: stable, Tag: "prev", URL: "http://prev-sklearn-iris-predictor.kserve-test.example.com"},
 			},
 			"sklearn-iris", url, "True", float64(90), float64(10), stable, canary, "age", "Stable", "Serving"),
 		Entry("rolled back",
-			[]servingv1.TrafficTarget{
+			[]v1beta1.TrafficTarget{
 				{LatestRevision: new(true), Percent: new(int64(0)), RevisionName: canary},
 				{LatestRevision: new(false), Percent: new(int64(100)), RevisionName: stable, Tag: "prev"},
 			},
@@ -81,7 +79,7 @@ var _ = Describe("The columns of an InferenceService", func() {
 	)
 
 	// The tables as people know them from KServe's own documentation.
-	DescribeTable("are printed by kubectl as KServe's are", func(ctx SpecContext, traffic []servingv1.TrafficTarget, want ...string) {
+	DescribeTable("are printed by kubectl as KServe's are", func(ctx SpecContext, traffic []v1beta1.TrafficTarget, want ...string) {
 		namespace := newNamespace(ctx)
 		create(ctx, namespace, traffic)
 		out := run("get", "isvc", "-n", namespace, "sklearn-iris")
@@ -89,18 +87,18 @@ var _ = Describe("The columns of an InferenceService", func() {
 		Expect(strings.Split(strings.TrimSpace(out), "\n")).To(Equal(want))
 	},
 		Entry("with one revision",
-			[]servingv1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100)), RevisionName: stable}},
+			[]v1beta1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100)), RevisionName: stable}},
 			"NAME           URL                                           READY   PREV   LATEST   PREVROLLEDOUTREVISION   LATESTREADYREVISION            AGE",
 			"sklearn-iris   http://sklearn-iris.kserve-test.example.com   True           100                              sklearn-iris-predictor-00001   <age>"),
 		Entry("with a canary",
-			[]servingv1.TrafficTarget{
+			[]v1beta1.TrafficTarget{
 				{LatestRevision: new(true), Percent: new(int64(10)), RevisionName: canary},
 				{LatestRevision: new(false), Percent: new(int64(90)), RevisionName: stable, Tag: "prev"},
 			},
 			"NAME           URL                                           READY   PREV   LATEST   PREVROLLEDOUTREVISION          LATESTREADYREVISION            AGE",
 			"sklearn-iris   http://sklearn-iris.kserve-test.example.com   True    90     10       sklearn-iris-predictor-00001   sklearn-iris-predictor-00002   <age>"),
 		Entry("rolled back",
-			[]servingv1.TrafficTarget{
+			[]v1beta1.TrafficTarget{
 				{LatestRevision: new(true), Percent: new(int64(0)), RevisionName: canary},
 				{LatestRevision: new(false), Percent: new(int64(100)), RevisionName: stable, Tag: "prev"},
 			},
@@ -138,7 +136,7 @@ var _ = Describe("The columns of an InferenceService", func() {
 
 // create makes an InferenceService whose status has this traffic, and all that
 // comes with it.
-func create(ctx SpecContext, namespace string, traffic []servingv1.TrafficTarget) {
+func create(ctx SpecContext, namespace string, traffic []v1beta1.TrafficTarget) {
 	GinkgoHelper()
 	isvc := &v1beta1.InferenceService{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "sklearn-iris"},

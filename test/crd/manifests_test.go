@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"github.com/serinus-io/serinus/config/crd"
 )
 
 const crdFolder = "../../config/crd/bases"
@@ -153,29 +155,29 @@ func mustReadManifests(t *testing.T, folder string) []manifest {
 // crdFiles are the CustomResourceDefinitions that are shipped, as written.
 func crdFiles(t *testing.T) map[string][]byte {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(crdFolder, "*.yaml"))
+	entries, err := crd.Bases.ReadDir("bases")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(paths) != 4 {
-		t.Fatalf("%d CRDs in %s, want 4; run hack/codegen/manifests", len(paths), crdFolder)
+	if len(entries) != 4 {
+		t.Fatalf("%d CRDs in %s, want 4; run hack/codegen/manifests", len(entries), crdFolder)
 	}
 	files := map[string][]byte{}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
+	for _, entry := range entries {
+		text, err := crd.Bases.ReadFile("bases/" + entry.Name())
 		if err != nil {
 			t.Fatal(err)
 		}
-		files[filepath.Base(path)] = text
+		files[entry.Name()] = text
 	}
 	return files
 }
 
 func parseCRD(t *testing.T, text []byte) *apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
-	crd := &apiextensionsv1.CustomResourceDefinition{}
-	if err := yaml.UnmarshalStrict(text, crd); err != nil {
+	parsed := &apiextensionsv1.CustomResourceDefinition{}
+	if err := yaml.UnmarshalStrict(text, parsed); err != nil {
 		t.Fatal(err)
 	}
-	return crd
+	return parsed
 }

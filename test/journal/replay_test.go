@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -76,7 +75,7 @@ func isvc(percent int64, ready metav1.ConditionStatus, split rollout.Split) *v1b
 	made.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionReady, Status: ready, ObservedGeneration: 1}}
 	component := v1beta1.ComponentStatusSpec{}
 	for _, share := range split.Shares() {
-		component.Traffic = append(component.Traffic, servingv1.TrafficTarget{
+		component.Traffic = append(component.Traffic, v1beta1.TrafficTarget{
 			RevisionName: service(int(share.Revision)).Name, Percent: new(int64(share.Percent)),
 		})
 	}

@@ -15,7 +15,6 @@ import (
 // in the scaleTargetRef of a HorizontalPodAutoscaler or of KEDA's ScaledObject, or scale it by hand:
 // kubectl scale scaletarget sklearn-iris-predictor --replicas=4.
 //
-// +genclient
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=scaletargets,singular=scaletarget,scope=Namespaced
 // +kubebuilder:subresource:status

@@ -6,8 +6,7 @@ package backendtest
 import (
 	"testing"
 
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
-
+	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -45,10 +44,10 @@ func Contract(t *testing.T, newCluster func(*testing.T) Cluster) {
 }
 
 // trafficOf is a split as the status lists it.
-func trafficOf(split rollout.Split, name func(rollout.Number) string) []servingv1.TrafficTarget {
-	var targets []servingv1.TrafficTarget
+func trafficOf(split rollout.Split, name func(rollout.Number) string) []v1beta1.TrafficTarget {
+	var targets []v1beta1.TrafficTarget
 	for _, share := range split.Shares() {
-		targets = append(targets, servingv1.TrafficTarget{RevisionName: name(share.Revision), Percent: new(int64(share.Percent))})
+		targets = append(targets, v1beta1.TrafficTarget{RevisionName: name(share.Revision), Percent: new(int64(share.Percent))})
 	}
 	return targets
 }

@@ -604,7 +604,11 @@ func (c *cluster) kserve(models map[rollout.Number]string, traffic []servingv1.T
 	c.must(c.server.Status().Update(c.t.Context(), service))
 	isvc.Status.DeploymentMode = "Serverless"
 	isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: reported}
-	reported.Traffic = append(reported.Traffic, service.Status.Traffic...)
+	for _, target := range service.Status.Traffic {
+		reported.Traffic = append(reported.Traffic, v1beta1.TrafficTarget{
+			RevisionName: target.RevisionName, LatestRevision: target.LatestRevision, Percent: target.Percent, Tag: target.Tag,
+		})
+	}
 	isvc.Status.Components[v1beta1.PredictorComponent] = reported
 	c.must(c.server.Status().Update(c.t.Context(), isvc))
 }

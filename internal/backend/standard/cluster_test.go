@@ -25,7 +25,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	clientgoapply "k8s.io/client-go/applyconfigurations"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -460,7 +459,7 @@ func (c *cluster) report(record rollout.Record) {
 		LatestRolledoutRevision: name(record.Stable), PreviousRolledoutRevision: name(record.Previous), LatestCreatedRevision: name(record.Target),
 	}
 	for _, share := range record.Split.Shares() {
-		component.Traffic = append(component.Traffic, servingv1.TrafficTarget{
+		component.Traffic = append(component.Traffic, v1beta1.TrafficTarget{
 			RevisionName: name(share.Revision), Percent: new(int64(share.Percent)),
 		})
 	}
