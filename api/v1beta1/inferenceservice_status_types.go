@@ -116,7 +116,7 @@ type ComponentStatusSpec struct {
 
 // TrafficTarget is the share of the requests that one revision gets. Its JSON is that of Knative's type of the same name.
 type TrafficTarget struct {
-	// Tag under which the revision has a host name of its own: latest or prev.
+	// Tag of the revision, latest or prev. With tag routing the tag begins a host name of its own.
 	// +optional
 	Tag string `json:"tag,omitempty"`
 

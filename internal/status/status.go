@@ -199,8 +199,8 @@ func (r *reporter) addresses() backend.Addresses {
 	component := reported.Components[v1beta1.PredictorComponent]
 	addresses := backend.Addresses{URL: reported.URL, Predictor: component.URL, Tag: func(tag string) string {
 		for _, target := range component.Traffic {
-			if target.Tag == tag && target.URL != nil {
-				return target.URL.String()
+			if target.Tag == tag {
+				return target.URL
 			}
 		}
 		return ""

@@ -4,7 +4,6 @@ go 1.26.0
 
 tool (
 	github.com/elastic/crd-ref-docs
-	k8s.io/code-generator/cmd/applyconfiguration-gen
 	sigs.k8s.io/controller-tools/cmd/controller-gen
 )
 
