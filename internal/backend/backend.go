@@ -6,6 +6,7 @@
 package backend
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,40 +24,75 @@ import (
 // FieldOwner owns, in server-side apply, every field that the operator writes.
 const FieldOwner = "serinus"
 
-// Observation is everything that one pass acts and reports on, seen at one moment.
+// Observation is what one reconciliation has observed of an InferenceService at one moment. It says nothing of what the
+// spec asks for; see package intent.
 type Observation struct {
-	// Rollout is what the next decision is taken on. The observer fills all of it but Wanted.Inputs; see
-	// [Observation.Identify].
-	Rollout rollout.Snapshot
+	// Revisions are those that have a history record, a workload, or both, in any order.
+	Revisions []rollout.Revision
+	// Route is what splits the traffic, and RouteStatus is what users want to know of it.
+	Route       rollout.Route
+	RouteStatus RouteStatus
+	// TagHosts says that there are host names for tags.
+	TagHosts bool
+	// AskedReplicas is the number that an external autoscaler has set under the name that does not change with the
+	// revision; nil if there is none.
+	AskedReplicas *int
 	// Recorded holds what is on record of each revision that can be brought back.
 	Recorded map[rollout.Number]Recorded
-	// Revisions holds what users want to know of each revision that runs something.
-	Revisions map[rollout.Number]Revision
-	// Route is what users want to know of the route.
-	Route Route
+	// Details holds what users want to know of each revision that runs something.
+	Details map[rollout.Number]Revision
 	// Entrance is what users want to know of the way to the InferenceService by its own host, where its predictor has
 	// another one that does not need it; nil where there is none.
 	Entrance *Entrance
 	// Addresses are where clients find the predictor.
 	Addresses Addresses
-	// Mode is the mode in which what was found runs, or is recorded to run; empty where nothing was found.
+	// Mode is the mode in which the observed objects run, or are recorded to run; empty if there are none.
 	Mode v1beta1.DeploymentMode
-	// Current is a revision of which nobody has recorded what it was made from, and which runs what the spec asks for:
-	// somebody else had made it so when we came. It is 0 where there is none.
+	// Current is a revision without a history record that runs what the spec asks for: KServe had created it before. It
+	// is 0 if there is none.
 	Current rollout.Number
-	// Contests are the objects that another writer keeps changing. They show when the decision is applied.
-	Contests []Contest
-	// WakeAt is when the observation changes with time alone; zero where it does not.
+	// WakeAt is when the observation changes with time alone; zero if it does not.
 	WakeAt time.Time
 	// Hosts are those that the routes have now.
 	Hosts []string
-	// UnusableHosts are invalid, or belong to an older InferenceService: no route may be given one. The controller fills
-	// them in.
-	UnusableHosts map[string]bool
-	// Amended is what changes on record of a revision; nil where nothing does. The controller fills it in.
+}
+
+// WithCurrent returns the observation with a record of the current revision.
+func (o *Observation) WithCurrent(recorded Recorded) *Observation {
+	with := *o
+	with.Recorded = maps.Clone(o.Recorded)
+	with.Recorded[o.Current] = recorded
+	return &with
+}
+
+// Session is an observation of one InferenceService, on which one decision can be applied.
+type Session interface {
+	// Observation returns what was observed. The caller may keep it and must not change it.
+	Observation() *Observation
+	// Apply writes what was decided, and nothing that is so already. Its outcome is valid beside an error.
+	Apply(ctx context.Context, change Change) (Outcome, error)
+}
+
+// Change is what is to be written.
+type Change struct {
+	Decision rollout.Decision
+	// Revision is what the target runs, if the decision creates it. It is nil if the target cannot be rendered: the rest
+	// of the decision is written all the same.
+	Revision *NewRevision
+	// Current is what is to be recorded of [Observation.Current]; nil if there is nothing.
+	Current *CurrentRevision
+	// Amended is what changes on record of a revision; nil if nothing does.
 	Amended *Amended
-	// Private is what the observer wants back when a decision is applied.
-	Private any
+	// Replicas bounds what each revision runs.
+	Replicas rollout.Bounds
+	// UnusableHosts are invalid, or belong to an older InferenceService: no route may be given one.
+	UnusableHosts map[string]bool
+}
+
+// CurrentRevision is what a revision without a history record was created from.
+type CurrentRevision struct {
+	Inputs string
+	Recorded
 }
 
 // Recorded is what is on record of a revision.
@@ -69,24 +105,6 @@ type Recorded struct {
 	User *predictor.UserSpec
 	// Template is the revision's pods. It is shared: it must not be changed.
 	Template *corev1.PodTemplateSpec
-}
-
-// madeFrom reports whether the revision was made from that spec, whatever has become of its serving runtime.
-func (r Recorded) madeFrom(wanted predictor.Identity) bool {
-	return r.Identity.EqualSpec(r.asRequested(wanted))
-}
-
-// hasModel reports whether the spec differs from the revision's in labels, annotations and scaling at most.
-func (r Recorded) hasModel(wanted predictor.Identity) bool {
-	return r.Identity.Predictor == wanted.Predictor && r.Identity.RequestedRuntime == r.asRequested(wanted).RequestedRuntime
-}
-
-// asRequested is the identity of a spec, in which to name the revision's serving runtime makes no difference.
-func (r Recorded) asRequested(wanted predictor.Identity) predictor.Identity {
-	if wanted.RequestedRuntime == r.Runtime.Name {
-		wanted.RequestedRuntime = r.Identity.RequestedRuntime
-	}
-	return wanted
 }
 
 // Revision is what a revision's pods tell.
@@ -126,8 +144,8 @@ type Failure struct {
 	Time     time.Time
 }
 
-// Route is how far the gateway is with the route.
-type Route struct {
+// RouteStatus is how far the gateway is with a route.
+type RouteStatus struct {
 	// Exists says that there is a route.
 	Exists bool
 	// Refused says that the gateway does not serve its current generation, and Reason and Message why. A route that is
@@ -150,7 +168,7 @@ type Remark struct {
 }
 
 // AddRemark adds a remark, unless the same was made about another route.
-func (r *Route) AddRemark(remark Remark) {
+func (r *RouteStatus) AddRemark(remark Remark) {
 	if !slices.Contains(r.Remarks, remark) {
 		r.Remarks = append(r.Remarks, remark)
 	}
@@ -163,7 +181,7 @@ type Entrance struct {
 	// Open says that the gateway serves it. One that is neither open nor refused is on its way.
 	Open bool
 	// Route is how far the gateway is with it.
-	Route Route
+	Route RouteStatus
 }
 
 // Addresses are where clients find a predictor.
@@ -176,53 +194,14 @@ type Addresses struct {
 	Local string
 }
 
-// Identify tells the core which revision the spec asks for. The wanted predictor is nil, or has no inputs, where the
-// spec cannot be resolved.
-//
-// Revisions are compared by identity, not by the digest that they were filed under: an administrator's change of what
-// propagates to pods changes the digest of the same inputs. Where the user has asked for no automatic updates, the
-// revision that the same spec made before is kept, whatever has become of its serving runtime.
-//
-// A spec that lacks nothing but its serving runtime asks for the revision that was made from it: that one needs the
-// runtime no more. While the runtime exists but does not serve the model, this holds for a percent of 0 only.
-func (o *Observation) Identify(wanted *predictor.Resolved, keepRuntime bool) {
-	if wanted == nil {
-		return
-	}
-	o.Rollout.Wanted.Inputs = wanted.Inputs
-	if o.Current != 0 && wanted.Inputs != "" {
-		o.Recorded[o.Current] = Recorded{Identity: wanted.Identity, Runtime: wanted.Runtime}
-	}
-	if target := o.find(o.known().Target); keepRuntime && target != nil {
-		if o.Recorded[target.Number].madeFrom(wanted.Identity) {
-			o.Rollout.Wanted.Inputs = target.Inputs
-			o.compareModels(o.Recorded[target.Number].Identity)
-			return
-		}
-	}
-	if wanted.Inputs == "" {
-		percent := o.Rollout.Wanted.Percent
-		if wanted.RuntimeGone || percent != nil && *percent == 0 {
-			n := o.first(func(r Recorded) bool { return r.madeFrom(wanted.Identity) })
-			o.Rollout.Wanted.Inputs = o.inputsOf(n)
-			o.compareModels(o.Recorded[n].Identity)
-		}
-		return
-	}
-	o.compareModels(wanted.Identity)
-	for i, revision := range o.Rollout.Revisions {
-		if made, ok := o.Recorded[revision.Number]; ok && made.Identity.Equal(wanted.Identity) {
-			o.Rollout.Revisions[i].Inputs = wanted.Inputs
-		}
-	}
-}
-
-// Expire counts the pending failures whose time has come. It returns when the next one counts; zero for never.
-func (o *Observation) Expire(now time.Time) time.Time {
-	var next time.Time
-	for i := range o.Rollout.Revisions {
-		revision := &o.Rollout.Revisions[i]
-		detail := o.Revisions[revision.Number]
+// Expire returns the observation with the pending failures counted whose time has come, and when the next one counts;
+// zero for never.
+func (o *Observation) Expire(now time.Time) (expired *Observation, next time.Time) {
+	with := *o
+	with.Revisions, with.Details = slices.Clone(o.Revisions), maps.Clone(o.Details)
+	for i := range with.Revisions {
+		revision := &with.Revisions[i]
+		detail := with.Details[revision.Number]
 		for _, pending := range detail.Pending {
 			switch {
 			case now.Before(pending.From):
@@ -245,72 +224,9 @@ func (o *Observation) Expire(now time.Time) time.Time {
 		}
 		workload := *revision.Workload
 		workload.Failed = true
-		revision.Workload, o.Revisions[revision.Number] = &workload, detail
+		revision.Workload, with.Details[revision.Number] = &workload, detail
 	}
-	return next
-}
-
-// NoteContest notes that another writer keeps changing an object.
-func (o *Observation) NoteContest(contest Contest) { o.Contests = append(o.Contests, contest) }
-
-// compareModels finds the revisions that run the same model as the one of that identity.
-func (o *Observation) compareModels(wanted predictor.Identity) {
-	for i, revision := range o.Rollout.Revisions {
-		made, ok := o.Recorded[revision.Number]
-		o.Rollout.Revisions[i].SameModel = ok && wanted.Predictor != "" && made.Identity.EqualModel(wanted)
-	}
-}
-
-// RuntimeToKeep returns the serving runtime of the revision that the same spec has made, or of one from which the spec
-// differs in labels, annotations and scaling only. A runtime that was added since must not move a model.
-func (o *Observation) RuntimeToKeep(wanted *predictor.Resolved) (ref predictor.RuntimeRef, found bool) {
-	n := o.first(func(r Recorded) bool { return r.madeFrom(wanted.Identity) })
-	if n == 0 {
-		n = o.first(func(r Recorded) bool { return r.hasModel(wanted.Identity) })
-	}
-	ref = o.Recorded[n].Runtime
-	return ref, ref.Name != ""
-}
-
-// first returns the recorded revision that fits: the last target before the stable, the previous and the newest. It is 0
-// where none does.
-func (o *Observation) first(fits func(Recorded) bool) rollout.Number {
-	known := o.known()
-	newest := slices.Backward(slices.Sorted(maps.Keys(o.Recorded)))
-	order := []rollout.Number{known.Target, known.Stable, known.Previous}
-	for _, n := range newest {
-		order = append(order, n)
-	}
-	for _, n := range order {
-		if made, recorded := o.Recorded[n]; recorded && o.find(n) != nil && fits(made) {
-			return n
-		}
-	}
-	return 0
-}
-
-// known returns the target, stable and previous revision by the rollout record, or where that is lost by the status.
-func (o *Observation) known() rollout.Reported {
-	if record := o.Rollout.Route.Record; record != nil {
-		return rollout.Reported{Target: record.Target, Stable: record.Stable, Previous: record.Previous}
-	}
-	return o.Rollout.Reported
-}
-
-func (o *Observation) find(n rollout.Number) *rollout.Revision {
-	for i := range o.Rollout.Revisions {
-		if o.Rollout.Revisions[i].Number == n {
-			return &o.Rollout.Revisions[i]
-		}
-	}
-	return nil
-}
-
-func (o *Observation) inputsOf(n rollout.Number) string {
-	if revision := o.find(n); revision != nil {
-		return revision.Inputs
-	}
-	return ""
+	return &with, next
 }
 
 // Amended names a recorded revision and the amendment that is to be stored beside its data.
@@ -329,8 +245,8 @@ type Amendment struct {
 	User *predictor.UserSpec `json:"user,omitempty"`
 }
 
-// Written is what has been carried out of a decision, also where the rest of it failed.
-type Written struct {
+// Outcome is what has been written of a change, also if the rest of it failed.
+type Outcome struct {
 	// Target says that the target was made.
 	Target bool
 	// Route says that the route has the split and the record.
@@ -342,7 +258,12 @@ type Written struct {
 	Unaddressed error
 	// Unscalable is why there is no ScaleTarget for an external autoscaler; nil where there is, or where there need not be.
 	Unscalable error
+	// Contests are the objects that another writer keeps changing.
+	Contests []Contest
 }
+
+// NoteContest notes that another writer keeps changing an object.
+func (o *Outcome) NoteContest(contest Contest) { o.Contests = append(o.Contests, contest) }
 
 // Contest says that another writer keeps changing what the operator writes to an object.
 type Contest struct {

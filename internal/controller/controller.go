@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +27,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/metrics"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
@@ -47,11 +47,7 @@ type Backend interface {
 	// Check returns why the pod of a new revision cannot be run in this way, as a *predictor.Error, or nil.
 	Check(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, pod *corev1.PodSpec) error
 	// Observe reads. Its error is transient, or a *backend.ConflictError.
-	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error)
-	// Apply writes what was decided on an observation of the same backend, and nothing where that is so already. It
-	// calls render only for a target that is new. Beside an error it tells what was written all the same.
-	Apply(ctx context.Context, isvc *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision,
-		render func(context.Context) (backend.NewRevision, error)) (backend.Written, error)
+	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error)
 }
 
 // Account is a service account: who the operator is.
@@ -125,10 +121,13 @@ type pass struct {
 	versionsRead map[reference]string
 	wanted       *predictor.Resolved
 	observed     *backend.Observation
+	snapshot     rollout.Snapshot
 	decision     rollout.Decision
-	written      backend.Written
-	problem      *status.Problem
-	notices      []status.Problem
+	// amended is what changes on record of a revision; nil if nothing does.
+	amended *backend.Amended
+	outcome backend.Outcome
+	problem *status.Problem
+	notices []status.Problem
 	// detour is what keeps nothing but the InferenceService's own host from being served.
 	detour *status.Problem
 	wakeAt time.Time
@@ -139,8 +138,10 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.recoverMode(ctx); err != nil {
 		return err
 	}
-	observed, err := p.backend().Observe(ctx, p.isvc)
-	p.observed = observed
+	session, err := p.backend().Observe(ctx, p.isvc)
+	if err == nil {
+		p.observed = session.Observation()
+	}
 	if err := p.resolve(ctx); err != nil {
 		return err
 	}
@@ -150,32 +151,28 @@ func (p *pass) run(ctx context.Context) error {
 		}
 		return p.report(ctx)
 	}
-	if observed.UnusableHosts, err = p.unusableHosts(ctx, observed.Hosts); err != nil {
+	target, err := p.findTarget()
+	if err != nil {
 		return err
 	}
-	p.wake(observed.WakeAt)
-	p.identify()
-	p.refuseMisplacedPercent()
-	if err := p.checkTarget(); err != nil {
+	p.decide(target)
+	change, err := p.change(ctx)
+	if err != nil {
 		return err
 	}
-	p.wake(p.observed.Expire(p.Clock.Now()))
-	p.decision = rollout.Decide(p.observed.Rollout, p.policy(), p.Clock.Now())
-	p.wake(p.decision.WakeAt)
-
-	if err := errors.Join(p.renewCredentials(ctx), p.keepUserSpec()); err != nil {
-		return err
-	}
-	p.written, err = p.backend().Apply(ctx, p.isvc, p.observed, p.decision, p.render)
-	for _, contest := range observed.Contests {
+	revision, unrendered := p.renderTarget(ctx)
+	change.Revision = revision
+	p.outcome, err = session.Apply(ctx, change)
+	err = errors.Join(unrendered, err)
+	for _, contest := range p.outcome.Contests {
 		p.wake(contest.RetryAt)
 	}
-	if p.written.RouteChanged {
+	if p.outcome.RouteChanged {
 		p.decision.Programmed = false
 	} else {
 		p.settle()
 	}
-	p.announce(ctx, p.written)
+	p.announce(ctx, p.outcome)
 	p.noteMissing()
 	if err := p.note(err); err != nil {
 		// The status stays what it is, as the next pass is near. Only what lasts is reported.
@@ -191,28 +188,68 @@ func (p *pass) run(ctx context.Context) error {
 	return p.report(ctx)
 }
 
-// identify finds the revision that the spec asks for. That a serving runtime cannot be had is no problem for a revision
-// that is kept without it by the user's wish.
-func (p *pass) identify() {
-	kept := p.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true"
-	p.observed.Identify(p.wanted, kept)
-	if kept && p.wanted != nil && p.wanted.Inputs == "" && p.observed.Rollout.Wanted.Inputs != "" {
-		p.problem = nil
+// findTarget returns the revision that the spec asks for; none if that must not be created.
+func (p *pass) findTarget() (intent.Target, error) {
+	if p.observed.Current != 0 && p.wanted != nil && p.wanted.Inputs != "" {
+		p.observed = p.observed.WithCurrent(backend.Recorded{Identity: p.wanted.Identity, Runtime: p.wanted.Runtime})
 	}
+	target := intent.FindTarget(p.isvc, p.observed, p.wanted)
+	if target.Inputs == "" {
+		return target, nil
+	}
+	if p.wanted.Inputs == "" && p.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true" {
+		p.problem = nil // A revision that is kept without its serving runtime by the user's wish has no problem with that.
+	}
+	if target.Exists(p.observed.Revisions) {
+		return target, nil
+	}
+	if misplaced := predictor.MisplacedPercent(p.isvc); misplaced != nil && p.problem == nil {
+		p.problem = problemOf(misplaced)
+		return intent.Target{}, nil // It would get all traffic.
+	}
+	if err := p.checkNew(); err != nil {
+		return intent.Target{}, p.note(err)
+	}
+	return target, nil
 }
 
-// refuseMisplacedPercent refuses a new revision whose percent is written where it has no effect: it would get all traffic.
-// A spec whose revision exists was stored before, and is accepted.
-func (p *pass) refuseMisplacedPercent() {
-	misplaced := predictor.MisplacedPercent(p.isvc)
-	wanted := &p.observed.Rollout.Wanted.Inputs
-	if misplaced == nil || p.problem != nil || *wanted == "" {
-		return
+// checkNew returns why a new target cannot be rendered, or not be run in its mode. A spec that cannot be run moves no
+// traffic, so this is asked before any decision.
+func (p *pass) checkNew() error {
+	pod, err := p.wanted.Pod()
+	if err != nil {
+		return err
 	}
-	exists := slices.ContainsFunc(p.observed.Rollout.Revisions, func(r rollout.Revision) bool { return r.Inputs == *wanted })
-	if !exists {
-		p.problem, *wanted = problemOf(misplaced), ""
+	return p.backend().Check(p.isvc, p.wanted.Runtime, &pod)
+}
+
+// decide takes the decision on what was observed and what is asked for.
+func (p *pass) decide(target intent.Target) {
+	now := p.Clock.Now()
+	observed, next := p.observed.Expire(now)
+	p.observed = observed
+	p.snapshot = intent.Snapshot(p.isvc, p.mode(), observed, target)
+	p.decision = rollout.Decide(p.snapshot, p.policy(), now)
+	p.wake(next)
+	p.wake(p.decision.WakeAt)
+}
+
+// change is what is to be written of the decision, but for a new revision.
+func (p *pass) change(ctx context.Context) (backend.Change, error) {
+	unusable, err := p.unusableHosts(ctx, p.observed.Hosts)
+	if err != nil {
+		return backend.Change{}, err
 	}
+	if err := errors.Join(p.renewCredentials(ctx), p.keepUserSpec()); err != nil {
+		return backend.Change{}, err
+	}
+	change := backend.Change{
+		Decision: p.decision, Amended: p.amended, Replicas: p.snapshot.Wanted.Replicas, UnusableHosts: unusable,
+	}
+	if current, recorded := p.observed.Recorded[p.observed.Current]; recorded {
+		change.Current = &backend.CurrentRevision{Inputs: p.wanted.Inputs, Recorded: current}
+	}
+	return change, nil
 }
 
 func (p *pass) policy() rollout.Policy {
@@ -253,11 +290,11 @@ func (p *pass) noteMissing() {
 		condition, reason, message string
 	}{
 		{
-			p.written.Unaddressed, v1beta1.ConditionIngressReady, standard.ReasonPredictorServiceMissing,
+			p.outcome.Unaddressed, v1beta1.ConditionIngressReady, standard.ReasonPredictorServiceMissing,
 			"there is no Service for it of KServe's name: ",
 		},
 		{
-			p.written.Unscalable, v1beta1.ConditionPredictorReady, standard.ReasonScaleTargetMissing,
+			p.outcome.Unscalable, v1beta1.ConditionPredictorReady, standard.ReasonScaleTargetMissing,
 			"there is no ScaleTarget for an external autoscaler: ",
 		},
 	} {
@@ -278,7 +315,7 @@ func (p *pass) noteMissing() {
 // the write of the route.
 func (p *pass) settling() bool {
 	record := p.decision.Record
-	if record == nil || p.decision.Programmed && !p.entering() || p.problem != nil || p.observed.Route.Refused {
+	if record == nil || p.decision.Programmed && !p.entering() || p.problem != nil || p.observed.RouteStatus.Refused {
 		return false
 	}
 	// Ready that is True for this generation would be true of the route as it was.
@@ -297,7 +334,7 @@ func (p *pass) settling() bool {
 
 // settle keeps the report of a settled service unchanged while a Gateway has yet to report on a change of itself, for a while.
 func (p *pass) settle() {
-	if !p.decision.Programmed && status.IsSettled(p.isvc, p.observed, p.decision) && p.tolerates(p.observed.Route) {
+	if !p.decision.Programmed && status.IsSettled(p.isvc, p.observed, p.decision) && p.tolerates(p.observed.RouteStatus) {
 		p.decision.Programmed = true
 	}
 	if entrance := p.observed.Entrance; entrance != nil && entrance.Open && p.tolerates(entrance.Route) {
@@ -306,7 +343,7 @@ func (p *pass) settle() {
 }
 
 // tolerates reports whether a Gateway of the route was changed only a moment ago; see gatewayTolerance.
-func (p *pass) tolerates(route backend.Route) bool {
+func (p *pass) tolerates(route backend.RouteStatus) bool {
 	until := route.BehindSince.Add(gatewayTolerance)
 	if route.BehindSince.IsZero() || !p.Clock.Now().Before(until) {
 		return false
@@ -340,7 +377,8 @@ func (p *pass) report(ctx context.Context) error {
 		Mode:             p.mode(),
 		Observed:         p.observed,
 		Decision:         p.decision,
-		Written:          p.written,
+		Snapshot:         p.snapshot,
+		Outcome:          p.outcome,
 		Problem:          p.problem,
 		Notices:          p.notices,
 		Detour:           p.detour,

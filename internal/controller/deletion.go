@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/status"
 )
@@ -37,13 +38,13 @@ func (p *pass) awaitDeletion(ctx context.Context) (ctrl.Result, error) {
 	if err := p.recoverMode(ctx); err != nil {
 		return ctrl.Result{}, err
 	}
-	observed, err := p.backend().Observe(ctx, p.isvc)
+	session, err := p.backend().Observe(ctx, p.isvc)
 	if p.note(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("observing: %w", err)
 	}
-	if p.observed = observed; observed != nil {
-		p.wake(observed.Expire(p.Clock.Now()))
-		p.decision = rollout.Decide(observed.Rollout, p.policy(), p.Clock.Now())
+	if err == nil {
+		p.observed = session.Observation()
+		p.decide(intent.Target{})
 	}
 	p.problem = &status.Problem{
 		Condition: v1beta1.ConditionReady,
@@ -63,7 +64,7 @@ func (p *pass) heldBy(finalizers []string, ofKServe func(string) bool) string {
 
 // kept says what is left of the InferenceService meanwhile.
 func (p *pass) kept() string {
-	serves := p.observed != nil && p.observed.Route.Exists && slices.ContainsFunc(p.observed.Rollout.Revisions, func(revision rollout.Revision) bool {
+	serves := p.observed != nil && p.observed.RouteStatus.Exists && slices.ContainsFunc(p.snapshot.Revisions, func(revision rollout.Revision) bool {
 		return p.decision.Served.Percent(revision.Number) > 0 && revision.Capacity() > 0
 	})
 	if !serves {

@@ -28,9 +28,9 @@ func (o *operator) wantDetour(reason, says string) {
 
 // TestWhatKeepsOnlyTheEntranceIsToldOnce, and keeps nobody from being ready.
 func TestWhatKeepsOnlyTheEntranceIsToldOnce(t *testing.T) {
-	refused := backend.Route{Exists: true, Refused: true, Reason: "RefNotPermitted", Message: "it needs a ReferenceGrant"}
+	refused := backend.RouteStatus{Exists: true, Refused: true, Reason: "RefNotPermitted", Message: "it needs a ReferenceGrant"}
 	for name, test := range map[string]struct {
-		route              backend.Route
+		route              backend.RouteStatus
 		applying           error
 		wantReason, saying string
 		wantAfter          time.Duration

@@ -50,7 +50,7 @@ const noteLimit = 1024
 // announce tells what the decision has changed, once that is written, and whatever has become of the rest: the next
 // decision begins where this one got to. An operator that dies in between stays silent about it; the other way round it
 // could announce what never came about.
-func (p *pass) announce(ctx context.Context, written backend.Written) {
+func (p *pass) announce(ctx context.Context, written backend.Outcome) {
 	log := logf.FromContext(ctx)
 	for _, transition := range p.decision.Transitions {
 		cameAbout := written.Route
@@ -117,8 +117,8 @@ func (p *pass) shift(from, to rollout.Split) string {
 
 // served tells whether a revision has been given traffic before, as far as anybody remembers.
 func (p *pass) served() bool {
-	route := p.observed.Rollout.Route.Record
-	return p.observed.Rollout.Reported.Stable != 0 || route != nil && route.Stable != 0
+	route := p.snapshot.Route.Record
+	return p.snapshot.Reported.Stable != 0 || route != nil && route.Stable != 0
 }
 
 // measure counts a shift, and times the first traffic of a revision: from its record to the write of the route that has
@@ -143,7 +143,7 @@ func (p *pass) measure(transition rollout.Transition) {
 // broughtBack tells whether a revision was made for an earlier spec: it is not the newest, or was in the traffic before
 // the last shift, which was an abort or a stop.
 func (p *pass) broughtBack(n rollout.Number) bool {
-	last := p.observed.Rollout.Route.Record
+	last := p.snapshot.Route.Record
 	return p.decision.Record.Highest != n || last != nil && last.Before.Has(n)
 }
 
@@ -160,7 +160,7 @@ func (p *pass) shiftReason() metrics.ShiftReason {
 		case rollout.Created, rollout.Shifted, rollout.NothingToUndo, rollout.Replaces, rollout.ReplaceFailed:
 		}
 	}
-	before := p.observed.Rollout.Route.Record
+	before := p.snapshot.Route.Record
 	if before != nil && before.Split.Has(p.decision.Target) && samePercent(before.Percent, p.decision.Record.Percent) {
 		return metrics.Readiness
 	}
@@ -243,7 +243,7 @@ func (p *pass) failedSo(before v1beta1.InferenceServiceStatus, n rollout.Number)
 
 // withDetail adds what a container said last, which conditions leave out because it changes.
 func (p *pass) withDetail(n rollout.Number, message string) string {
-	failure := p.observed.Revisions[n].Failure
+	failure := p.observed.Details[n].Failure
 	if failure == nil || failure.Detail == "" || !strings.HasSuffix(message, failure.Message) {
 		return message
 	}
@@ -256,7 +256,7 @@ func (p *pass) serves(n rollout.Number) bool {
 	if n != p.decision.Target && (record == nil || !record.Split.Has(n)) {
 		return false
 	}
-	return slices.ContainsFunc(p.observed.Rollout.Revisions, func(revision rollout.Revision) bool {
+	return slices.ContainsFunc(p.snapshot.Revisions, func(revision rollout.Revision) bool {
 		return revision.Number == n && revision.Capacity() > 0
 	})
 }

@@ -6,6 +6,8 @@ package controller
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -189,7 +191,7 @@ type fakeBackend struct {
 	details   map[rollout.Number]backend.Revision
 	record    *rollout.Record
 	takenOver bool
-	refused   *backend.Route
+	refused   *backend.RouteStatus
 	entrance  *backend.Entrance
 	created   time.Time
 
@@ -216,6 +218,10 @@ type fakeBackend struct {
 	unscalable error
 	// amended is what it was asked to change on record.
 	amended []backend.Amended
+	// mode is the mode in which it finds something to run.
+	mode v1beta1.DeploymentMode
+	// contests are the objects that another writer changes.
+	contests []backend.Contest
 	// decisions are what it was asked to apply.
 	decisions []rollout.Decision
 }
@@ -231,76 +237,71 @@ func (f *fakeBackend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *co
 	return f.unrunnable
 }
 
-func (f *fakeBackend) Observe(_ context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error) {
+func (f *fakeBackend) Observe(context.Context, *v1beta1.InferenceService) (backend.Session, error) {
 	if f.observeErr != nil {
 		return nil, f.observeErr
 	}
 	observed := &backend.Observation{
-		Recorded: f.recorded, Revisions: f.details, Route: backend.Route{Exists: f.record != nil},
-		Addresses: backend.Addresses{URL: "http://sklearn-iris", Predictor: "http://sklearn-iris-predictor", Tag: func(tag string) string { return "http://" + tag }},
+		Revisions: slices.Clone(f.revisions), Recorded: maps.Clone(f.recorded), Details: maps.Clone(f.details),
+		Route:       rollout.Route{Record: f.record, TakenOver: f.takenOver, TagsTakenOver: true},
+		RouteStatus: backend.RouteStatus{Exists: f.record != nil},
+		Addresses:   backend.Addresses{URL: "http://sklearn-iris", Predictor: "http://sklearn-iris-predictor", Tag: func(tag string) string { return "http://" + tag }},
+		Hosts:       f.hosts, Entrance: f.entrance, Mode: f.mode,
 	}
-	observed.Rollout.Wanted.Replicas = rollout.Bounds{Min: 1, Max: 1}
-	observed.Rollout.Wanted.Stopped = isvc.Annotations[v1beta1.AnnotationStop] == "true"
-	if percent := isvc.Spec.Predictor.CanaryTrafficPercent; percent != nil {
-		observed.Rollout.Wanted.Percent = new(int(*percent))
-	}
-	observed.Rollout.Revisions = append(observed.Rollout.Revisions, f.revisions...)
-	observed.Rollout.Route = rollout.Route{Record: f.record, TakenOver: f.takenOver, TagsTakenOver: true}
 	if f.record != nil {
-		observed.Rollout.Route.Split = f.record.Split
+		observed.Route.Split = f.record.Split
 	}
 	if f.refused != nil {
-		observed.Route = *f.refused
+		observed.RouteStatus = *f.refused
 	}
 	if !f.behindSince.IsZero() && f.takenOver {
-		observed.Rollout.Route.TakenOver, observed.Rollout.Reported = false, backend.Reported(isvc)
-		observed.Route.BehindSince, observed.Route.Message = f.behindSince, "waiting for the Gateway"
+		observed.Route.TakenOver = false
+		observed.RouteStatus.BehindSince, observed.RouteStatus.Message = f.behindSince, "waiting for the Gateway"
 	}
 	if f.url != "" {
 		observed.Addresses.URL = f.url
 	}
-	observed.Hosts = f.hosts
-	observed.Entrance = f.entrance
-	return observed, nil
+	return fakeSession{f, observed}, nil
 }
 
-func (f *fakeBackend) Apply(ctx context.Context, _ *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision,
-	render func(context.Context) (backend.NewRevision, error),
-) (backend.Written, error) {
-	f.decisions, f.unusable = append(f.decisions, decision), observed.UnusableHosts
-	written := backend.Written{Unaddressed: f.unaddressed, Unscalable: f.unscalable}
-	f.amend(observed.Amended)
-	err := f.createErr
-	if decision.Create && err == nil {
-		err = f.create(ctx, decision.Target, render)
-		written.Target = err == nil
+// fakeSession is one observation of the fake backend.
+type fakeSession struct {
+	*fakeBackend
+	observed *backend.Observation
+}
+
+func (f fakeSession) Observation() *backend.Observation { return f.observed }
+
+func (f fakeSession) Apply(_ context.Context, change backend.Change) (backend.Outcome, error) {
+	decision := change.Decision
+	f.decisions, f.unusable = append(f.decisions, decision), change.UnusableHosts
+	outcome := backend.Outcome{Unaddressed: f.unaddressed, Unscalable: f.unscalable, Contests: f.contests}
+	f.amend(change.Amended)
+	if change.Revision != nil && f.createErr == nil {
+		f.create(decision.Target, *change.Revision)
+		outcome.Target = true
 	}
 	for _, plan := range decision.Workloads {
 		f.plan(plan)
 	}
 	if f.rerouted {
-		f.rerouted, f.takenOver, written.RouteChanged = false, false, true
+		f.rerouted, f.takenOver, outcome.RouteChanged = false, false, true
 	}
 	if decision.Record != nil && f.routeErr == nil {
 		f.takenOver = f.takenOver && f.record != nil && f.record.Split.Equal(decision.Record.Split)
 		f.record = decision.Record
-		written.Route = true
+		outcome.Route = true
 	}
-	return written, errors.Join(err, f.routeErr, f.otherErr)
+	return outcome, errors.Join(f.createErr, f.routeErr, f.otherErr)
 }
 
-func (f *fakeBackend) create(ctx context.Context, n rollout.Number, render func(context.Context) (backend.NewRevision, error)) error {
-	revision, err := render(ctx)
-	if err != nil {
-		return err
-	}
+func (f *fakeBackend) create(n rollout.Number, revision backend.NewRevision) {
 	f.revisions = append(f.revisions, rollout.Revision{Number: n, Inputs: revision.Inputs, Recorded: true, Workload: &rollout.Workload{Replicas: 1, Pods: 1}})
 	f.recorded[n] = backend.Recorded{
 		Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime, Created: f.created,
 		User: revision.User, Template: &revision.Runs.Template,
 	}
 	f.details[n] = backend.Revision{State: v1beta1.Loading, Pods: 1}
-	return nil
 }
 
 func (f *fakeBackend) amend(amended *backend.Amended) {

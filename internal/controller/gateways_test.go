@@ -111,7 +111,7 @@ func TestTheHostRouteWaitsForAGatewayThatStaysBehind(t *testing.T) {
 	o.backend.entrance = &backend.Entrance{URL: "http://own", Open: true}
 	o.settle()
 	writes := o.statusWrites
-	behind := backend.Route{Exists: true, BehindSince: o.clock.Now(), Message: "waiting for the Gateway"}
+	behind := backend.RouteStatus{Exists: true, BehindSince: o.clock.Now(), Message: "waiting for the Gateway"}
 	o.backend.entrance = &backend.Entrance{URL: "http://own", Open: true, Route: behind}
 	if result := o.reconcile(); result.RequeueAfter != gatewayTolerance+time.Millisecond || o.statusWrites > writes {
 		t.Errorf("it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)

@@ -4,7 +4,6 @@
 package controller
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/config"
-	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // TestADeadlineWakesTheReconciler: until it passes, a revision that loads is progress, with what it waits for.
@@ -74,20 +72,6 @@ func TestAClockThatIsBehindDoesNotSilenceTheStatus(t *testing.T) {
 	}
 }
 
-// inMode is a backend that finds what runs in a mode.
-type inMode struct {
-	*fakeBackend
-	mode v1beta1.DeploymentMode
-}
-
-func (b inMode) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error) {
-	observed, err := b.fakeBackend.Observe(ctx, isvc)
-	if err == nil {
-		observed.Mode = b.mode
-	}
-	return observed, err
-}
-
 // TestTheModeOutlivesTheStatus: neither a wiped status nor another default moves an InferenceService to another mode.
 func TestTheModeOutlivesTheStatus(t *testing.T) {
 	for _, live := range []v1beta1.DeploymentMode{v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative} {
@@ -95,15 +79,19 @@ func TestTheModeOutlivesTheStatus(t *testing.T) {
 			t.Run(string(live)+", by default "+string(byDefault), func(t *testing.T) {
 				o := newOperator(t)
 				o.reconciler.Config.DeploymentMode = config.DeploymentMode(byDefault)
-				o.reconciler.Backends = map[v1beta1.DeploymentMode]Backend{
-					v1beta1.DeploymentModeStandard: inMode{newFakeBackend(), live}, v1beta1.DeploymentModeKnative: inMode{newFakeBackend(), live},
+				backends := map[v1beta1.DeploymentMode]*fakeBackend{
+					v1beta1.DeploymentModeStandard: newFakeBackend(), v1beta1.DeploymentModeKnative: newFakeBackend(),
+				}
+				for mode, found := range backends {
+					found.mode = live
+					o.reconciler.Backends[mode] = found
 				}
 				o.reconcile()
 				if got := o.isvc().Status.DeploymentMode; got != string(live) {
 					t.Errorf("its mode is %s", got)
 				}
-				if other := o.reconciler.Backends[live].(inMode); len(other.decisions) != 1 { //nolint:forcetypeassert // It is set above.
-					t.Errorf("the backend of the mode was asked to apply %d decisions", len(other.decisions))
+				if decisions := backends[live].decisions; len(decisions) != 1 {
+					t.Errorf("the backend of the mode was asked to apply %d decisions", len(decisions))
 				}
 			})
 		}
@@ -117,7 +105,7 @@ func TestAnotherWriterIsReported(t *testing.T) {
 	o.settle()
 	o.announced()
 	retryAt := o.clock.Now().Add(time.Minute)
-	o.reconciler.Backends[v1beta1.DeploymentModeStandard] = contested{o.backend, backend.Contest{
+	o.backend.contests = []backend.Contest{{
 		Kind: "Deployment", Name: "sklearn-iris-predictor-00001-deployment", Field: "spec.replicas", Writer: `the field manager "keda"`, RetryAt: retryAt,
 	}}
 	for range 3 {
@@ -135,17 +123,4 @@ func TestAnotherWriterIsReported(t *testing.T) {
 	if events := o.announced(); len(events) != 1 || events[0] != "Warning ChangedByAnotherWriter "+want {
 		t.Errorf("events are %v", events)
 	}
-}
-
-// contested is a backend with an object that another writer changes.
-type contested struct {
-	*fakeBackend
-	contest backend.Contest
-}
-
-func (b contested) Apply(ctx context.Context, isvc *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision,
-	render func(context.Context) (backend.NewRevision, error),
-) (backend.Written, error) {
-	observed.NoteContest(b.contest)
-	return b.fakeBackend.Apply(ctx, isvc, observed, decision, render)
 }

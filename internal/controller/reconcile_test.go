@@ -298,7 +298,7 @@ func TestSettling(t *testing.T) {
 		o.reconcile()
 		o.backend.catchUp()
 		o.backend.deaf = true
-		o.backend.refused = &backend.Route{Exists: true, Refused: true, Reason: "NotAllowed", Message: "no"}
+		o.backend.refused = &backend.RouteStatus{Exists: true, Refused: true, Reason: "NotAllowed", Message: "no"}
 		o.reconcile()
 		if ready := o.condition(v1beta1.ConditionReady); ready.Reason != "NotAllowed" {
 			t.Errorf("Ready is %s (%s)", ready.Status, ready.Reason)

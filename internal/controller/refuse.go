@@ -72,12 +72,12 @@ func (p *pass) recoverMode(ctx context.Context) error {
 	}
 	var found []v1beta1.DeploymentMode
 	for _, mode := range slices.Sorted(maps.Keys(p.Backends)) {
-		observed, err := p.Backends[mode].Observe(ctx, p.isvc)
+		session, err := p.Backends[mode].Observe(ctx, p.isvc)
 		switch {
 		case problemOf(err) != nil: // It is found again where it matters.
 		case err != nil:
 			return fmt.Errorf("looking for what runs in %s mode: %w", mode, err)
-		case observed.Mode == mode:
+		case session.Observation().Mode == mode:
 			found = append(found, mode)
 		}
 	}

@@ -24,7 +24,7 @@ import (
 func (p *pass) renewCredentials(ctx context.Context) error {
 	target := p.decision.Target
 	made, recorded := p.observed.Recorded[target]
-	if !recorded || made.Template == nil || p.observed.Rollout.Wanted.Inputs == "" || !p.neverReady(target) {
+	if !recorded || made.Template == nil || p.snapshot.Wanted.Inputs == "" || !p.neverReady(target) {
 		return nil
 	}
 	current := predictor.DownloadOf(made.Template)
@@ -47,11 +47,11 @@ func (p *pass) renewCredentials(ctx context.Context) error {
 
 // amend has the target amended.
 func (p *pass) amend(amendment backend.Amendment) {
-	if p.observed.Amended == nil {
-		p.observed.Amended = &backend.Amended{Revision: p.decision.Target}
+	if p.amended == nil {
+		p.amended = &backend.Amended{Revision: p.decision.Target}
 	}
-	p.observed.Amended.Download = cmp.Or(amendment.Download, p.observed.Amended.Download)
-	p.observed.Amended.User = cmp.Or(amendment.User, p.observed.Amended.User)
+	p.amended.Download = cmp.Or(amendment.Download, p.amended.Download)
+	p.amended.User = cmp.Or(amendment.User, p.amended.User)
 }
 
 // longestUserSpec is what fits well into an annotation.
@@ -77,13 +77,13 @@ func (p *pass) keepUserSpec() error {
 
 // neverReady reports whether a revision has not been ready since the spec asks for it. If it had been, it would be in the split.
 func (p *pass) neverReady(n rollout.Number) bool {
-	for _, revision := range p.observed.Rollout.Revisions {
+	for _, revision := range p.snapshot.Revisions {
 		if revision.Number == n && revision.Workload != nil && revision.Workload.Ready > 0 {
 			return false
 		}
 	}
 	record := p.decision.Record
-	return !p.observed.Rollout.Wanted.Stopped && !p.decision.Served.Has(n) && (record == nil ||
+	return !p.snapshot.Wanted.Stopped && !p.decision.Served.Has(n) && (record == nil ||
 		record.Stable != n && record.Previous != n && !record.Split.Has(n) && !record.Before.Has(n))
 }
 
@@ -91,7 +91,7 @@ func (p *pass) neverReady(n rollout.Number) bool {
 // users are told when a Secret of it is gone, or when its ServiceAccount lists others.
 func (p *pass) reviewCredentials(ctx context.Context) error {
 	record := p.decision.Record
-	if record == nil || p.observed.Rollout.Wanted.Stopped {
+	if record == nil || p.snapshot.Wanted.Stopped {
 		return nil
 	}
 	numbers := []rollout.Number{record.Stable}

@@ -6,7 +6,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -14,8 +13,8 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/predictor"
-	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // resolve finds what the spec asks for. A spec that asks for nothing that could be run becomes a problem, and wanted
@@ -35,7 +34,7 @@ func (p *pass) resolve(ctx context.Context) error {
 	}
 	p.wanted, err = predictor.Resolve(p.isvc, runtimes, settings(p.Config, p.mode()))
 	if p.wanted != nil && p.observed != nil {
-		if ref, found := p.observed.RuntimeToKeep(p.wanted); found {
+		if ref, found := intent.RuntimeToKeep(p.isvc, p.observed, p.wanted); found {
 			err = p.wanted.KeepRuntime(ref, runtimes)
 		}
 	}
@@ -63,36 +62,24 @@ func (p *pass) runtimes(ctx context.Context) (predictor.Runtimes, error) {
 	return found, nil
 }
 
-// checkTarget refuses a new target that could not be rendered, or not run in its mode, before any decision is taken on it: a
-// spec that cannot be run moves no traffic.
-func (p *pass) checkTarget() error {
-	inputs := p.observed.Rollout.Wanted.Inputs
-	made := slices.ContainsFunc(p.observed.Rollout.Revisions, func(r rollout.Revision) bool { return r.Inputs == inputs })
-	if inputs == "" || made {
-		return nil
+// renderTarget builds the target, once, when it is new.
+func (p *pass) renderTarget(ctx context.Context) (*backend.NewRevision, error) {
+	if !p.decision.Create {
+		return nil, nil
 	}
-	pod, err := p.wanted.Pod()
-	if err == nil {
-		err = p.backend().Check(p.isvc, p.wanted.Runtime, &pod)
-	}
-	if err != nil {
-		p.observed.Rollout.Wanted.Inputs = ""
-	}
-	return p.note(err)
-}
-
-// render builds the target, once, when it is new.
-func (p *pass) render(ctx context.Context) (backend.NewRevision, error) {
 	credentials, err := p.credentials(ctx, p.wanted.NeedsCredentials())
 	if err != nil {
-		return backend.NewRevision{}, err
+		return nil, err
 	}
 	runs, err := p.wanted.Render(credentials)
 	if err != nil {
-		return backend.NewRevision{}, err
+		return nil, err
 	}
 	user, err := p.wanted.UserSpec(&runs.Template)
-	return backend.NewRevision{Inputs: p.wanted.Inputs, Mode: p.mode(), Runs: runs, User: user}, err
+	if err != nil {
+		return nil, err
+	}
+	return &backend.NewRevision{Inputs: p.wanted.Inputs, Mode: p.mode(), Runs: runs, User: user}, nil
 }
 
 // settings are the operator's, as far as they shape pods.

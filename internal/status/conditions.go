@@ -134,7 +134,7 @@ func (r *reporter) contested(v verdict, ofRoutes bool) verdict {
 		return v
 	}
 	var found []string
-	for _, contest := range r.Observed.Contests {
+	for _, contest := range r.Outcome.Contests {
 		if kind, _, _ := strings.Cut(contest.Kind, "."); (kind == "HTTPRoute" || kind != contest.Kind && kind == "Service") == ofRoutes {
 			found = append(found, contestWords(contest))
 		}
@@ -188,7 +188,7 @@ func (r *reporter) latestDeploymentReady() verdict {
 
 // stage says what a revision waits for that is being brought up, and how long that may take.
 func (r *reporter) stage(n rollout.Number) string {
-	detail := r.Observed.Revisions[n]
+	detail := r.Observed.Details[n]
 	switch {
 	case detail.Stage == "":
 		return ""
@@ -225,7 +225,7 @@ func (r *reporter) unreadyVerdict(share rollout.Share) verdict {
 
 // lost tells whether nothing is left that a revision could be brought back from.
 func (r *reporter) lost(n rollout.Number) bool {
-	return !slices.ContainsFunc(r.Observed.Rollout.Revisions, func(revision rollout.Revision) bool {
+	return !slices.ContainsFunc(r.Snapshot.Revisions, func(revision rollout.Revision) bool {
 		return revision.Number == n && (revision.Recorded || revision.Workload != nil)
 	})
 }
@@ -252,8 +252,8 @@ func (r *reporter) routesReady() verdict {
 		return r.waitingVerdict(*waiting)
 	case r.Decision.Programmed:
 		return yes(ReasonReady, "%s%s", r.whoServes(), r.previewNote(*record))
-	case r.Observed.Route.Refused:
-		return no(r.Observed.Route.Reason, "%s", r.Observed.Route.Message)
+	case r.Observed.RouteStatus.Refused:
+		return no(r.Observed.RouteStatus.Reason, "%s", r.Observed.RouteStatus.Message)
 	default:
 		return notYet(ReasonWaitingForGateway, "waiting for the gateway to serve %s", r.words(record.Split))
 	}
@@ -293,7 +293,7 @@ func (r *reporter) waitingVerdict(waiting rollout.Waiting) verdict {
 			"%s cannot get %d %% of the traffic: its ControllerRevision and its workload were deleted; until then %s. To promote %s: kubectl patch isvc -n %s %s --type=merge -p '{\"spec\":{\"predictor\":{\"canaryTrafficPercent\":null}}}'",
 			name, waiting.Percent, r.whoServes(), r.revision(r.Decision.Target), r.InferenceService.Namespace, r.name)
 	}
-	if failure := r.obstacle(waiting.Revision); failure != nil && r.Observed.Rollout.Wanted.Inputs != "" {
+	if failure := r.obstacle(waiting.Revision); failure != nil && r.Snapshot.Wanted.Inputs != "" {
 		return no(failure.Reason, "%s cannot get %d %% of the traffic: %s; until then %s", name, waiting.Percent, failure.Message, r.whoServes())
 	}
 	if waiting.Overdue {
@@ -339,7 +339,7 @@ func Words(isvc string, split rollout.Split) string {
 
 // ingressReady says whether the gateway has the route.
 func (r *reporter) ingressReady() verdict {
-	switch route := r.Observed.Route; {
+	switch route := r.Observed.RouteStatus; {
 	case route.Refused:
 		return no(route.Reason, "%s", route.Message)
 	case r.Decision.Record == nil:
@@ -347,7 +347,7 @@ func (r *reporter) ingressReady() verdict {
 	case r.Decision.Programmed:
 		return r.reached()
 	default:
-		return notYet(ReasonWaitingForGateway, "%s", cmp.Or(r.Observed.Route.Message, "waiting for the gateway to accept the route"))
+		return notYet(ReasonWaitingForGateway, "%s", cmp.Or(r.Observed.RouteStatus.Message, "waiting for the gateway to accept the route"))
 	}
 }
 
@@ -358,7 +358,7 @@ func (r *reporter) reached() verdict {
 	if detour := Detour(r.Report); detour != nil {
 		return yes(detour.Reason, "the gateway serves %s, but not %s: %s", url, r.Observed.Entrance.URL, detour.Message)
 	}
-	reason, words, remarks := "", []string{fmt.Sprintf("the gateway serves %s", url)}, r.Observed.Route.Remarks
+	reason, words, remarks := "", []string{fmt.Sprintf("the gateway serves %s", url)}, r.Observed.RouteStatus.Remarks
 	if entrance := r.Observed.Entrance; entrance != nil {
 		if !entrance.Open {
 			return yes(ReasonReady, "the gateway serves %s, and has yet to accept the route of %s", url, entrance.URL)

@@ -17,7 +17,7 @@ import (
 // TestAnInferenceServiceIsReadyWithoutItsOwnHost, as long as its predictor is reached; users are told what is missing.
 func TestAnInferenceServiceIsReadyWithoutItsOwnHost(t *testing.T) {
 	const own, predictor = "http://sklearn-iris.kserve-test.example.com", "http://sklearn-iris-predictor.kserve-test.example.com"
-	refused := backend.Route{Exists: true, Refused: true, Reason: "RefNotPermitted", Message: "it needs a ReferenceGrant"}
+	refused := backend.RouteStatus{Exists: true, Refused: true, Reason: "RefNotPermitted", Message: "it needs a ReferenceGrant"}
 	for name, test := range map[string]struct {
 		entrance                         *backend.Entrance
 		detour                           *status.Problem

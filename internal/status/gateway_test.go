@@ -20,9 +20,9 @@ func TestRemarksOfTheGatewayAreInIngressReady(t *testing.T) {
 	const own = "http://sklearn-iris.kserve-test.example.com"
 	remarks := []backend.Remark{{Message: "no timeout"}, {Reason: "UnsupportedField", Message: "timeouts were ignored"}}
 	for name, observe := range map[string]func(*backend.Observation){
-		"of the route": func(o *backend.Observation) { o.Route.Remarks = remarks },
+		"of the route": func(o *backend.Observation) { o.RouteStatus.Remarks = remarks },
 		"of the route beside": func(o *backend.Observation) {
-			o.Entrance = &backend.Entrance{URL: own, Open: true, Route: backend.Route{Remarks: remarks}}
+			o.Entrance = &backend.Entrance{URL: own, Open: true, Route: backend.RouteStatus{Remarks: remarks}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,8 +19,8 @@ import (
 
 // TestMoments compares the status of what lies between two rows, and of what goes wrong, with testdata/moments.
 func TestMoments(t *testing.T) {
-	refused := &backend.Route{Exists: true, Refused: true, Reason: "NotAllowedByListeners", Message: `the gateway refuses HTTPRoute "sklearn-iris"`}
-	noGatewayAPI := &backend.Route{Refused: true, Reason: "GatewayAPINotInstalled", Message: "the cluster does not have the Gateway API"}
+	refused := &backend.RouteStatus{Exists: true, Refused: true, Reason: "NotAllowedByListeners", Message: `the gateway refuses HTTPRoute "sklearn-iris"`}
+	noGatewayAPI := &backend.RouteStatus{Refused: true, Reason: "GatewayAPINotInstalled", Message: "the cluster does not have the Gateway API"}
 	shifting := func(record *rollout.Record) *rollout.Record {
 		record.Before, record.ShiftedAt = rollout.All(1), now.Add(-time.Second)
 		return record
@@ -123,7 +123,7 @@ func TestProblems(t *testing.T) {
 				report.InferenceService.Status = *test.before
 			}
 			report.Problem = test.problem
-			report.Written.Target = false
+			report.Outcome.Target = false
 			got := status.For(report)
 			for _, kind := range []string{test.problem.Condition, v1beta1.ConditionReady} {
 				condition := apimeta.FindStatusCondition(got.Conditions, kind)

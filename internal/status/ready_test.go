@@ -45,7 +45,7 @@ func anyScene(t *rapid.T) scene {
 		func() { s.least = 3 },
 		func() { s.tagged, s.stopped = rapid.Bool().Draw(t, "tagged"), rapid.Bool().Draw(t, "stopped") },
 		func() { s.awaited = true },
-		func() { s.refused = &backend.Route{Exists: true, Refused: true, Reason: "No", Message: "no"} },
+		func() { s.refused = &backend.RouteStatus{Exists: true, Refused: true, Reason: "No", Message: "no"} },
 		func() { s.record = nil },
 	} {
 		if rapid.IntRange(0, 5).Draw(t, "happens") == 0 {
@@ -122,7 +122,7 @@ func isReady(t *rapid.T, report status.Report) bool {
 	switch {
 	case report.Problem != nil:
 		t.Error("there is a problem")
-	case report.Observed.Rollout.Wanted.Inputs == "":
+	case report.Snapshot.Wanted.Inputs == "":
 		t.Error("nobody knows what is asked for")
 	case d.Phase == rollout.Stopped:
 		t.Error("it is stopped")
@@ -142,7 +142,7 @@ func isReady(t *rapid.T, report status.Report) bool {
 }
 
 func readyReplicas(observed *backend.Observation, n rollout.Number) int {
-	for _, revision := range observed.Rollout.Revisions {
+	for _, revision := range observed.Revisions {
 		if revision.Number == n && revision.Workload != nil {
 			return revision.Workload.Ready
 		}

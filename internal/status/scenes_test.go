@@ -46,7 +46,7 @@ type scene struct {
 	record *rollout.Record
 	// awaited says that the gateway has yet to take the route over.
 	awaited bool
-	refused *backend.Route
+	refused *backend.RouteStatus
 }
 
 func inputs(n rollout.Number) string { return string(rune('a' + n - 1)) }
@@ -72,37 +72,39 @@ func remembered(stable, previous, target rollout.Number, percent *int, served ro
 	}
 }
 
+func (s scene) wanted() rollout.Wanted {
+	wanted := rollout.Wanted{
+		Inputs: inputs(s.target), Percent: s.percent, Stopped: s.stopped, Tagged: s.tagged,
+		Replicas: rollout.Bounds{Min: max(s.least, 1), Max: max(s.least, s.most, 1)},
+	}
+	if s.target == 0 {
+		wanted.Inputs = ""
+	}
+	return wanted
+}
+
 func (s scene) observation() *backend.Observation {
 	observed := &backend.Observation{
-		Rollout: rollout.Snapshot{
-			Wanted: rollout.Wanted{
-				Inputs: inputs(s.target), Percent: s.percent, Stopped: s.stopped, Tagged: s.tagged,
-				Replicas: rollout.Bounds{Min: max(s.least, 1), Max: max(s.least, s.most, 1)},
-			},
-			Route: rollout.Route{Record: s.record, TagsTakenOver: true, TakenOver: !s.awaited && s.refused == nil && s.record != nil},
-		},
-		Recorded:  map[rollout.Number]backend.Recorded{},
-		Revisions: map[rollout.Number]backend.Revision{},
-		Route:     backend.Route{Exists: s.record != nil},
+		Route:       rollout.Route{Record: s.record, TagsTakenOver: true, TakenOver: !s.awaited && s.refused == nil && s.record != nil},
+		RouteStatus: backend.RouteStatus{Exists: s.record != nil},
+		Recorded:    map[rollout.Number]backend.Recorded{},
+		Details:     map[rollout.Number]backend.Revision{},
 		Addresses: backend.Addresses{
 			URL:       "http://sklearn-iris.kserve-test.example.com",
 			Predictor: "http://sklearn-iris-predictor.kserve-test.example.com",
 			Tag:       func(tag string) string { return "http://" + tag + "-sklearn-iris-predictor.kserve-test.example.com" },
 		},
 	}
-	if s.target == 0 {
-		observed.Rollout.Wanted.Inputs = ""
-	}
 	if s.refused != nil {
-		observed.Route = *s.refused
+		observed.RouteStatus = *s.refused
 	}
 	if s.record != nil {
-		observed.Rollout.Route.Split = s.record.Split
+		observed.Route.Split = s.record.Split
 	}
-	if tags := rollout.TagsOf(observed.Rollout.Route.Split, s.target); s.tagged {
+	if tags := rollout.TagsOf(observed.Route.Split, s.target); s.tagged {
 		for _, n := range []rollout.Number{tags.Prev, tags.Latest} {
 			if n != 0 {
-				observed.Rollout.Route.Tags = append(observed.Rollout.Route.Tags, n)
+				observed.Route.Tags = append(observed.Route.Tags, n)
 			}
 		}
 	}
@@ -110,9 +112,9 @@ func (s scene) observation() *backend.Observation {
 		s.addRunning(observed, n)
 	}
 	for _, n := range s.recorded {
-		observed.Rollout.Revisions = append(observed.Rollout.Revisions, rollout.Revision{Number: n, Inputs: inputs(n), Recorded: true})
+		observed.Revisions = append(observed.Revisions, rollout.Revision{Number: n, Inputs: inputs(n), Recorded: true})
 	}
-	for _, revision := range observed.Rollout.Revisions {
+	for _, revision := range observed.Revisions {
 		observed.Recorded[revision.Number] = backend.Recorded{
 			Runtime: predictor.RuntimeRef{Kind: predictor.ClusterServingRuntimeKind, Name: "kserve-sklearnserver"},
 			Created: now.Add(-2 * time.Hour),
@@ -133,8 +135,8 @@ func (s scene) addRunning(observed *backend.Observation, n rollout.Number) {
 			detail.State = v1beta1.FailedToLoad
 		}
 	}
-	observed.Revisions[n] = detail
-	observed.Rollout.Revisions = append(observed.Rollout.Revisions, rollout.Revision{
+	observed.Details[n] = detail
+	observed.Revisions = append(observed.Revisions, rollout.Revision{
 		Number: n, Inputs: inputs(n), Recorded: true,
 		Workload: &rollout.Workload{Ready: ready, Replicas: max(ready, 1), Pods: max(ready, 1), Failed: detail.Failure != nil && ready == 0},
 	})
@@ -143,12 +145,14 @@ func (s scene) addRunning(observed *backend.Observation, n rollout.Number) {
 // report is what the scene's status is computed from, with the core's own decision.
 func (s scene) report() status.Report {
 	observed := s.observation()
+	snapshot := rollout.Snapshot{Wanted: s.wanted(), Revisions: observed.Revisions, Route: observed.Route}
 	return status.Report{
 		InferenceService: newInferenceService(),
 		Mode:             v1beta1.DeploymentModeStandard,
 		Observed:         observed,
-		Decision:         rollout.Decide(observed.Rollout, rollout.Policy{DrainPeriod: time.Minute, CapacityHold: time.Minute, HistoryLimit: 10}, now),
-		Written:          backend.Written{Target: true, Route: true},
+		Decision:         rollout.Decide(snapshot, rollout.Policy{DrainPeriod: time.Minute, CapacityHold: time.Minute, HistoryLimit: 10}, now),
+		Snapshot:         snapshot,
+		Outcome:          backend.Outcome{Target: true, Route: true},
 	}
 }
 

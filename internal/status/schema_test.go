@@ -27,7 +27,7 @@ func TestTheSchemaTakesWhateverOthersSay(t *testing.T) {
 			failure := backend.Failure{Reason: reason, Message: message, Detail: long, Pod: "x"}
 			reports := map[string]status.Report{
 				"failure": scene{target: 1, ready: map[rollout.Number]int{1: 0}, failing: map[rollout.Number]backend.Failure{1: failure}}.report(),
-				"route":   scene{target: 1, ready: map[rollout.Number]int{1: 1}, refused: &backend.Route{Refused: true, Reason: reason, Message: message}}.report(),
+				"route":   scene{target: 1, ready: map[rollout.Number]int{1: 1}, refused: &backend.RouteStatus{Refused: true, Reason: reason, Message: message}}.report(),
 				"problem": scene{target: 1, ready: map[rollout.Number]int{1: 1}}.report(),
 			}
 			problem := reports["problem"]

@@ -18,6 +18,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
@@ -31,9 +32,10 @@ type Report struct {
 	// Observed and Decision are those of this pass; Observed is nil where nothing could be observed, and then what is
 	// reported of revisions and traffic stays as it is.
 	Observed *backend.Observation
+	Snapshot rollout.Snapshot
 	Decision rollout.Decision
 	// Written is what has become of the decision.
-	Written backend.Written
+	Outcome backend.Outcome
 	// Problem is what only somebody else can mend; nil where there is none.
 	Problem *Problem
 	// Notices are what users must know and what keeps nothing from being served. Each is added to its condition while that
@@ -109,7 +111,7 @@ func (r *reporter) revision(n rollout.Number) string {
 // served is the split that clients get. One that was reported as served is served until the gateway takes another one
 // over: a gateway that withdraws its word, or a tag's host that has yet to be taken over, sends no request elsewhere.
 func (r *reporter) served() rollout.Split {
-	route, reported := r.Observed.Rollout.Route, r.Observed.Rollout.Reported.Split
+	route, reported := r.Snapshot.Route, r.Snapshot.Reported.Split
 	if route.Record != nil && !reported.IsEmpty() && reported.Equal(route.Record.Split) {
 		return reported
 	}
@@ -131,7 +133,7 @@ func (r *reporter) ready(n rollout.Number) int {
 	if n == r.Decision.Unsettled {
 		return 0
 	}
-	for _, revision := range r.Observed.Rollout.Revisions {
+	for _, revision := range r.Snapshot.Revisions {
 		if revision.Number == n {
 			return revision.Capacity()
 		}
@@ -143,12 +145,12 @@ func (r *reporter) failure(n rollout.Number) *backend.Failure {
 	if r.ready(n) > 0 {
 		return nil
 	}
-	return r.Observed.Revisions[n].Failure
+	return r.Observed.Details[n].Failure
 }
 
 // obstacle is what keeps a revision from having more replicas, though some of its pods may serve.
 func (r *reporter) obstacle(n rollout.Number) *backend.Failure {
-	return r.Observed.Revisions[n].Failure
+	return r.Observed.Details[n].Failure
 }
 
 // phase is the phase in the words of the API. It is Blocked while Ready is False, whoever fails: that is what alerts look
@@ -183,7 +185,7 @@ func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
 
 // url is empty until there is a route that answers.
 func (r *reporter) url(url string) string {
-	impossible := r.Observed.Route.Refused && !r.Observed.Route.Exists
+	impossible := r.Observed.RouteStatus.Refused && !r.Observed.RouteStatus.Exists
 	if r.Decision.Record == nil || impossible {
 		return ""
 	}
@@ -213,7 +215,7 @@ func (r *reporter) addresses() backend.Addresses {
 
 // IsSettled reports whether the split and the URL that are wanted are those that were reported as served.
 func IsSettled(isvc *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision) bool {
-	if decision.Record == nil || !decision.Record.Split.Equal(observed.Rollout.Reported.Split) || isvc.Status.URL != observed.Addresses.URL {
+	if decision.Record == nil || !decision.Record.Split.Equal(intent.Reported(isvc).Split) || isvc.Status.URL != observed.Addresses.URL {
 		return false
 	}
 	return apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionRoutesReady) &&
@@ -245,11 +247,11 @@ func (r *reporter) component() v1beta1.ComponentStatusSpec {
 // rolledOut is the history as the route remembers it now. A promotion that could not be written has not come about; and
 // where there is no route, what was reported is the only memory that there is.
 func (r *reporter) rolledOut() (stable, previous rollout.Number) {
-	decided, seen, reported := r.Decision.Record, r.Observed.Rollout.Route.Record, r.Observed.Rollout.Reported
+	decided, seen, reported := r.Decision.Record, r.Snapshot.Route.Record, r.Snapshot.Reported
 	switch {
 	case decided == nil:
 		return 0, 0
-	case r.Written.Route:
+	case r.Outcome.Route:
 		return decided.Stable, decided.Previous
 	case seen != nil:
 		return seen.Stable, seen.Previous
@@ -261,7 +263,7 @@ func (r *reporter) rolledOut() (stable, previous rollout.Number) {
 // created is the target, once it is made. To report one that could not be made would use its number up: the next pass
 // would take it for a revision that was lost, and number the target anew, for ever.
 func (r *reporter) created() rollout.Number {
-	if r.Decision.Create && !r.Written.Target {
+	if r.Decision.Create && !r.Outcome.Target {
 		return 0
 	}
 	return r.Decision.Target
@@ -271,7 +273,7 @@ func (r *reporter) created() rollout.Number {
 // and by the tag prev; a tag has a URL where there is a host for it.
 func (r *reporter) traffic(served rollout.Split) []v1beta1.TrafficTarget {
 	var targets []v1beta1.TrafficTarget
-	tagged := r.Observed.Rollout.Wanted.Tagged
+	tagged := r.Snapshot.Wanted.Tagged
 	add := func(n rollout.Number, latest bool, tag string) {
 		target := v1beta1.TrafficTarget{
 			RevisionName:   r.revision(n),
@@ -327,7 +329,7 @@ func (r *reporter) modelStatus(before *v1beta1.ModelStatus) *v1beta1.ModelStatus
 		return nil
 	}
 	target := r.Decision.Target
-	detail := r.Observed.Revisions[target]
+	detail := r.Observed.Details[target]
 	status := &v1beta1.ModelStatus{
 		TransitionStatus:    v1beta1.InProgress,
 		ModelRevisionStates: &v1beta1.ModelRevisionStates{ActiveModelState: r.activeState(), TargetModelState: r.state(target)},
@@ -373,7 +375,7 @@ func (r *reporter) activeState() v1beta1.ModelState {
 
 // state trusts the endpoints over the pods: what cannot be reached is not loaded.
 func (r *reporter) state(n rollout.Number) v1beta1.ModelState {
-	state := r.Observed.Revisions[n].State
+	state := r.Observed.Details[n].State
 	switch {
 	case r.ready(n) > 0:
 		return v1beta1.Loaded

@@ -29,11 +29,11 @@ func TestAPromotionThatWasNotWrittenIsNotReported(t *testing.T) {
 		wantStable string
 	}{
 		"it was written": {func(*status.Report) {}, "sklearn-iris-predictor-00002"},
-		"it was not":     {func(r *status.Report) { r.Written.Route = false }, "sklearn-iris-predictor-00001"},
+		"it was not":     {func(r *status.Report) { r.Outcome.Route = false }, "sklearn-iris-predictor-00001"},
 		"there is no route to write it on": {func(r *status.Report) {
-			r.Written.Route = false
-			r.Observed.Rollout.Route = rollout.Route{Impossible: true}
-			r.Observed.Rollout.Reported.Stable = 1
+			r.Outcome.Route = false
+			r.Snapshot.Route = rollout.Route{Impossible: true}
+			r.Snapshot.Reported.Stable = 1
 		}, "sklearn-iris-predictor-00001"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestATargetThatWasNotMadeIsNotReported(t *testing.T) {
 		t.Fatal("there is nothing to make")
 	}
 	for made, want := range map[bool]string{true: "sklearn-iris-predictor-00002", false: ""} {
-		report.Written = backend.Written{Target: made, Route: true}
+		report.Outcome = backend.Outcome{Target: made, Route: true}
 		if got := status.For(report).Components[v1beta1.PredictorComponent].LatestCreatedRevision; got != want {
 			t.Errorf("made: %t, and %q is reported", made, got)
 		}

@@ -14,9 +14,7 @@ import (
 
 // Backend is what the contract is about, as the controller uses it.
 type Backend interface {
-	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error)
-	Apply(ctx context.Context, isvc *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision,
-		render func(context.Context) (backend.NewRevision, error)) (backend.Written, error)
+	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error)
 }
 
 // Cluster is a backend in a cluster of its own, which holds one InferenceService and nothing else. Its hands fail the

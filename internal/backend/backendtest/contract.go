@@ -34,8 +34,7 @@ func Contract(t *testing.T, newCluster func(*testing.T) Cluster) {
 		{"a record that somebody has spoilt is not trusted", spoiltRecord},
 		{"without the gateway nothing moves or retires", deafGateway},
 		{"it tells what was written", written},
-		{"it observes what the spec asks for", observesWanted},
-		{"it observes what was reported", observesReported},
+		{"a wiped status moves nothing", statusIsWiped},
 		{"it observes what runs", observesWorkloads},
 		{"it tells where clients find the predictor", observesAddresses},
 	} {

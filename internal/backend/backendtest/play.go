@@ -4,7 +4,6 @@
 package backendtest
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
@@ -98,38 +98,52 @@ func (p *play) wanted() *predictor.Resolved {
 	return wanted
 }
 
-func (p *play) observe() *backend.Observation {
+func (p *play) observe() Moment {
 	p.t.Helper()
-	observed, err := p.Backend().Observe(p.t.Context(), p.isvc())
+	observed, err := p.tryToObserve()
 	if err != nil {
 		p.t.Fatalf("observing: %v", err)
 	}
-	observed.Identify(p.wanted(), false)
 	return observed
 }
 
-func (p *play) decide(observed *backend.Observation) rollout.Decision {
-	return rollout.Decide(observed.Rollout, p.policy, p.now)
+func (p *play) tryToObserve() (Moment, error) {
+	p.t.Helper()
+	isvc := p.isvc()
+	session, err := p.Backend().Observe(p.t.Context(), isvc)
+	if err != nil {
+		return Moment{}, err
+	}
+	target := intent.FindTarget(isvc, session.Observation(), p.wanted())
+	return At(session, isvc, p.Settings().Mode, target), nil
 }
 
-func (p *play) carryOut(observed *backend.Observation, decision rollout.Decision) (backend.Written, error) {
+func (p *play) decide(observed Moment) rollout.Decision {
+	return rollout.Decide(observed.Snapshot, p.policy, p.now)
+}
+
+func (p *play) carryOut(observed Moment, decision rollout.Decision) (backend.Outcome, error) {
 	p.t.Helper()
-	wanted := p.wanted()
-	return p.Backend().Apply(p.t.Context(), p.isvc(), observed, decision, func(context.Context) (backend.NewRevision, error) {
+	change := observed.Change(decision)
+	if decision.Create {
 		p.rendered++
+		wanted := p.wanted()
 		runs, err := wanted.Render(predictor.Credentials{})
-		return backend.NewRevision{Inputs: wanted.Inputs, Runs: runs}, err
-	})
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		change.Revision = &backend.NewRevision{Inputs: wanted.Inputs, Runs: runs}
+	}
+	return observed.Session.Apply(p.t.Context(), change)
 }
 
 // pass observes, decides and applies once.
-func (p *play) pass() (*backend.Observation, rollout.Decision, error) {
+func (p *play) pass() (Moment, rollout.Decision, error) {
 	p.t.Helper()
-	observed, err := p.Backend().Observe(p.t.Context(), p.isvc())
+	observed, err := p.tryToObserve()
 	if err != nil {
-		return nil, rollout.Decision{}, err
+		return Moment{}, rollout.Decision{}, err
 	}
-	observed.Identify(p.wanted(), false)
 	decision := p.decide(observed)
 	_, err = p.carryOut(observed, decision)
 	return observed, decision, err
@@ -173,17 +187,17 @@ func (p *play) settleDespite(judge func(error)) rollout.Decision {
 	return rollout.Decision{}
 }
 
-// inspect looks for what must hold at every moment.
-func (p *play) inspect(observed *backend.Observation, decision rollout.Decision) {
+// inspect looks for what must hold at every Moment.
+func (p *play) inspect(observed Moment, decision rollout.Decision) {
 	p.t.Helper()
-	record := observed.Rollout.Route.Record
+	record := observed.Route.Record
 	if record == nil {
 		return
 	}
-	if observed.Rollout.Route.TakenOver && !observed.Rollout.Route.Split.Equal(record.Split) {
-		p.t.Errorf("%v is said to be served as %v", record.Split, observed.Rollout.Route.Split)
+	if observed.Route.TakenOver && !observed.Route.Split.Equal(record.Split) {
+		p.t.Errorf("%v is said to be served as %v", record.Split, observed.Route.Split)
 	}
-	if told := observed.Rollout.Reported.Split; told.Equal(record.Split) && !decision.Served.Equal(told) && !observed.Rollout.Route.ServesNobody {
+	if told := observed.Snapshot.Reported.Split; told.Equal(record.Split) && !decision.Served.Equal(told) && !observed.Route.ServesNobody {
 		p.t.Errorf("%v was reported, and now %v, though nobody was routed elsewhere", told, decision.Served)
 	}
 	for _, share := range decision.Served.Shares() {
@@ -232,10 +246,10 @@ func (p *play) wantSplit(shares ...int) {
 		p.t.Fatal(err)
 	}
 	observed := p.observe()
-	if got := observed.Rollout.Route.Split; !got.Equal(want) {
+	if got := observed.Route.Split; !got.Equal(want) {
 		p.t.Errorf("split is %v, want %v", got, want)
 	}
-	if !observed.Rollout.Route.TakenOver {
+	if !observed.Route.TakenOver {
 		p.t.Error("the gateway has not taken the split over")
 	}
 }
@@ -244,7 +258,7 @@ func (p *play) wantSplit(shares ...int) {
 func (p *play) wantRunning(want ...rollout.Number) {
 	p.t.Helper()
 	var got []rollout.Number
-	for _, revision := range p.observe().Rollout.Revisions {
+	for _, revision := range p.observe().Revisions {
 		if revision.Workload != nil {
 			got = append(got, revision.Number)
 		}
@@ -262,7 +276,7 @@ func (p *play) wantRecorded(want ...rollout.Number) {
 	p.t.Helper()
 	var got []rollout.Number
 	observed := p.observe()
-	for _, revision := range observed.Rollout.Revisions {
+	for _, revision := range observed.Revisions {
 		if _, found := observed.Recorded[revision.Number]; found != revision.Recorded {
 			p.t.Errorf("revision %d is recorded: %t, and its record is there: %t", revision.Number, revision.Recorded, found)
 		}

@@ -4,6 +4,7 @@
 package backendtest
 
 import (
+	"reflect"
 	"slices"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -14,7 +15,7 @@ import (
 func firstDeployment(p *play) {
 	p.SetBroken(1, true)
 	p.rollOut("v1", 10)
-	if route := p.observe().Rollout.Route; route.Record != nil || !route.Split.IsEmpty() {
+	if route := p.observe().Route; route.Record != nil || !route.Split.IsEmpty() {
 		p.t.Errorf("before anything is ready, the split is %v and the record %+v", route.Split, route.Record)
 	}
 	p.wantRecorded(1)
@@ -23,7 +24,7 @@ func firstDeployment(p *play) {
 	p.settle()
 	p.wantSplit(1, 100)
 	p.wantRunning(1)
-	if record := p.observe().Rollout.Route.Record; record.Stable != 1 || record.Target != 1 {
+	if record := p.observe().Route.Record; record.Stable != 1 || record.Target != 1 {
 		p.t.Errorf("record is %s", record.Encode())
 	}
 }
@@ -60,7 +61,7 @@ func promotion(p *play) {
 	if got := p.Instances(2); !slices.Equal(got, canary) {
 		p.t.Errorf("the pods of the canary were %v and are %v", canary, got)
 	}
-	if record := p.observe().Rollout.Route.Record; record.Stable != 2 || record.Previous != 1 {
+	if record := p.observe().Route.Record; record.Stable != 2 || record.Previous != 1 {
 		p.t.Errorf("record is %s", record.Encode())
 	}
 }
@@ -148,7 +149,7 @@ func losses(p *play) {
 	p.LoseRoute()
 	p.settle()
 	p.wantSplit(2, 10, 1, 90)
-	if record := p.observe().Rollout.Route.Record; record.Stable != 1 || record.Target != 2 || record.Highest != 2 {
+	if record := p.observe().Route.Record; record.Stable != 1 || record.Target != 2 || record.Highest != 2 {
 		p.t.Errorf("record is %s", record.Encode())
 	}
 	if p.rendered != 2 {
@@ -161,14 +162,14 @@ func tagging(p *play) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	observed := p.observe()
-	if want := []rollout.Number{1, 2}; !slices.Equal(observed.Rollout.Route.Tags, want) {
-		p.t.Errorf("tags lead to %v, want %v", observed.Rollout.Route.Tags, want)
+	if want := []rollout.Number{1, 2}; !slices.Equal(observed.Route.Tags, want) {
+		p.t.Errorf("tags lead to %v, want %v", observed.Route.Tags, want)
 	}
-	if !observed.Rollout.Wanted.Tagged || !observed.Rollout.Route.TakenOver {
-		p.t.Errorf("tagged: %t, taken over: %t", observed.Rollout.Wanted.Tagged, observed.Rollout.Route.TakenOver)
+	if !observed.Snapshot.Wanted.Tagged || !observed.Route.TakenOver {
+		p.t.Errorf("tagged: %t, taken over: %t", observed.Snapshot.Wanted.Tagged, observed.Route.TakenOver)
 	}
 	p.rollOut("v2", promote)
-	if got, want := p.observe().Rollout.Route.Tags, []rollout.Number{2}; !slices.Equal(got, want) {
+	if got, want := p.observe().Route.Tags, []rollout.Number{2}; !slices.Equal(got, want) {
 		p.t.Errorf("after the promotion tags lead to %v, want %v", got, want)
 	}
 	p.wantRunning(2)
@@ -178,7 +179,7 @@ func tagging(p *play) {
 	p.settle()
 	p.SetDeaf(false)
 	p.settle()
-	if got := p.observe().Rollout.Route.Tags; len(got) != 0 {
+	if got := p.observe().Route.Tags; len(got) != 0 {
 		p.t.Errorf("without tags, they lead to %v", got)
 	}
 }
@@ -190,7 +191,7 @@ func stopping(p *play) {
 	p.settle()
 	p.wantRunning()
 	p.wantRecorded(1, 2)
-	if route := p.observe().Rollout.Route; !route.Split.IsEmpty() || route.Record == nil || route.Record.Stable != 1 {
+	if route := p.observe().Route; !route.Split.IsEmpty() || route.Record == nil || route.Record.Stable != 1 {
 		p.t.Errorf("stopped, the split is %v and the record %+v", route.Split, route.Record)
 	}
 	p.edit(annotate(v1beta1.AnnotationStop, "false"))
@@ -204,12 +205,12 @@ func spoiltRecord(p *play) {
 	p.rollOut("v2", 10)
 	for _, text := range []string{"", "{", "null", `{"stable":2}`} {
 		p.SetRecord(text)
-		if route := p.observe().Rollout.Route; route.Record != nil || route.Split.IsEmpty() {
+		if route := p.observe().Route; route.Record != nil || route.Split.IsEmpty() {
 			p.t.Errorf("of %q the record is %+v and the split %v", text, route.Record, route.Split)
 		}
 		p.settle()
 		p.wantSplit(2, 10, 1, 90)
-		if record := p.observe().Rollout.Route.Record; record.Stable != 1 || record.Target != 2 {
+		if record := p.observe().Route.Record; record.Stable != 1 || record.Target != 2 {
 			p.t.Errorf("after %q the record is %s", text, record.Encode())
 		}
 	}
@@ -220,7 +221,7 @@ func deafGateway(p *play) {
 	p.rollOut("v2", 10)
 	p.SetDeaf(true)
 	p.rollOut("v2", promote)
-	route := p.observe().Rollout.Route
+	route := p.observe().Route
 	if route.TakenOver {
 		p.t.Error("the split counts as taken over")
 	}
@@ -236,14 +237,14 @@ func written(p *play) {
 	p.apply("v1", promote)
 	observed := p.observe()
 	got, err := p.carryOut(observed, p.decide(observed))
-	if want := (backend.Written{Target: true}); got != want || err != nil {
+	if want := (backend.Outcome{Target: true}); !reflect.DeepEqual(got, want) || err != nil {
 		p.t.Errorf("of a first deployment it has written %+v, want %+v; error is %v", got, want, err)
 	}
 	p.SetBroken(1, false)
 	p.settle()
 	observed = p.observe()
 	got, err = p.carryOut(observed, p.decide(observed))
-	if want := (backend.Written{Route: true}); got != want || err != nil {
+	if want := (backend.Outcome{Route: true}); !reflect.DeepEqual(got, want) || err != nil {
 		p.t.Errorf("of what is settled it has written %+v, want %+v; error is %v", got, want, err)
 	}
 }

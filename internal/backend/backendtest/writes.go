@@ -109,7 +109,7 @@ func staleViews(p *play) {
 
 // passUntil passes until that is to become of a revision, and gives the decision that says so. A cluster may take a
 // step by itself: then it is not reached.
-func (p *play) passUntil(n rollout.Number, action rollout.Action) (observed *backend.Observation, decision rollout.Decision, reached bool) {
+func (p *play) passUntil(n rollout.Number, action rollout.Action) (observed Moment, decision rollout.Decision, reached bool) {
 	p.t.Helper()
 	for range 60 {
 		observed := p.observe()
@@ -126,12 +126,12 @@ func (p *play) passUntil(n rollout.Number, action rollout.Action) (observed *bac
 			continue
 		}
 		if decision.WakeAt.IsZero() {
-			return nil, rollout.Decision{}, false
+			return Moment{}, rollout.Decision{}, false
 		}
 		p.now = decision.WakeAt
 	}
 	p.t.Fatalf("revision %d never gets to %s", n, action)
-	return nil, rollout.Decision{}, false
+	return Moment{}, rollout.Decision{}, false
 }
 
 func ownership(p *play) {
@@ -163,9 +163,9 @@ func ownership(p *play) {
 // observedSplit is the split, empty where the backend refuses to observe.
 func (p *play) observedSplit() rollout.Split {
 	p.t.Helper()
-	observed, err := p.Backend().Observe(p.t.Context(), p.isvc())
+	observed, err := p.tryToObserve()
 	if err != nil {
 		return rollout.Split{}
 	}
-	return observed.Rollout.Route.Split
+	return observed.Route.Split
 }

@@ -184,19 +184,19 @@ func (a *Acceptance) follow(subject string, gateway *gatewayv1.Gateway, conditio
 }
 
 // Detail describes the state of routes for users: of the first that is not served, else what Gateways remark on them.
-func (g Gateways) Detail(ingress config.Ingress, routes ...*gatewayv1.HTTPRoute) backend.Route {
-	detail := backend.Route{Exists: true}
+func (g Gateways) Detail(ingress config.Ingress, routes ...*gatewayv1.HTTPRoute) backend.RouteStatus {
+	detail := backend.RouteStatus{Exists: true}
 	for _, route := range routes {
 		acceptance := g.AcceptanceOf(route)
 		switch {
 		case acceptance.Refused:
-			return backend.Route{
+			return backend.RouteStatus{
 				Exists: true, Refused: true, Reason: acceptance.Reason,
 				Message: fmt.Sprintf("the gateway refuses HTTPRoute %q (%s); see what it says with: kubectl describe httproute -n %s %s",
 					route.Name, cmp.Or(acceptance.Message, acceptance.Reason), route.Namespace, route.Name),
 			}
 		case acceptance.notProgrammed != "":
-			return backend.Route{Exists: true, Refused: true, Reason: reasonGatewayNotProgrammed, Message: acceptance.notProgrammed}
+			return backend.RouteStatus{Exists: true, Refused: true, Reason: reasonGatewayNotProgrammed, Message: acceptance.notProgrammed}
 		}
 		for _, ref := range acceptance.silent {
 			if key := keyOf(ref, route.Namespace); g.gateways[key] == nil {
@@ -206,10 +206,10 @@ func (g Gateways) Detail(ingress config.Ingress, routes ...*gatewayv1.HTTPRoute)
 		switch {
 		case len(acceptance.pending) > 0:
 			key := keyOf(acceptance.pending[0], route.Namespace)
-			return backend.Route{Exists: true, Message: fmt.Sprintf(
+			return backend.RouteStatus{Exists: true, Message: fmt.Sprintf(
 				"waiting for Gateway %q in namespace %q to accept HTTPRoute %q", key.Name, key.Namespace, route.Name)}
 		case acceptance.behind != "":
-			return backend.Route{
+			return backend.RouteStatus{
 				Exists: true, BehindSince: acceptance.behindSince,
 				Message: fmt.Sprintf("waiting for %s to report that its current configuration is in effect (Programmed)", acceptance.behind),
 			}
@@ -221,12 +221,12 @@ func (g Gateways) Detail(ingress config.Ingress, routes ...*gatewayv1.HTTPRoute)
 	return detail
 }
 
-func missingGateway(ingress config.Ingress, namespace, name string) backend.Route {
+func missingGateway(ingress config.Ingress, namespace, name string) backend.RouteStatus {
 	setting := "ingress.gateway"
 	if outer := ingress.Gateway; outer.Namespace != namespace || outer.Name != name {
 		setting = "ingress.localGateway"
 	}
-	return backend.Route{
+	return backend.RouteStatus{
 		Exists: true, Refused: true, Reason: reasonGatewayMissing,
 		Message: fmt.Sprintf("Gateway %q in namespace %q does not exist; create it, or name another one in the operator's configuration under %s",
 			name, namespace, setting),

@@ -39,63 +39,44 @@ import (
 //  4. What Knative does not take down by itself retires, and old records go. The decision asks for it only when it
 //     changes no route, and it is confirmed against the API server that the Knative Service and the spec are still
 //     those that were observed.
-//
-// The target is rendered, by render, only when it is new.
-func (b *Backend) Apply(
-	ctx context.Context,
-	isvc *v1beta1.InferenceService,
-	observed *backend.Observation,
-	decision rollout.Decision,
-	render func(context.Context) (backend.NewRevision, error),
-) (backend.Written, error) {
-	found, ok := observed.Private.(*children)
-	if !ok {
-		return backend.Written{}, fmt.Errorf("%w: %T", errNotOurs, observed.Private)
-	}
-	w := &writer{Backend: b, isvc: isvc, observed: observed, found: found, decision: decision}
+func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Outcome, error) {
+	w := &writer{session: s, Change: change}
 	w.objects = objects.Writer{
-		Store: &b.Store, InferenceService: isvc, Sent: func(*unstructured.Unstructured) {},
-		Contested: observed.NoteContest,
+		Store: &s.Store, InferenceService: s.isvc, Sent: func(*unstructured.Unstructured) {},
+		Contested: w.outcome.NoteContest,
 	}
-	w.history = history.Writer{History: found.History, Writer: w.objects}
-	if err := w.history.Amend(ctx, observed.Amended); err != nil {
-		return w.written, err
+	w.history = history.Writer{History: s.found.History, Writer: w.objects}
+	if err := w.history.Amend(ctx, change.Amended); err != nil {
+		return w.outcome, err
 	}
-	failures := []error{w.create(ctx, render), w.mendRecords(ctx)}
-	if !b.Installed() {
-		return w.written, errors.Join(failures...)
+	failures := []error{w.create(ctx), w.mendRecords(ctx)}
+	if !s.Installed() {
+		return w.outcome, errors.Join(failures...)
 	}
 	routed := w.writeService(ctx)
 	failures = append(failures, routed, w.protect(ctx), w.retry(ctx), w.renew(ctx), w.writeEntrance(ctx))
 	if routed == nil {
 		failures = append(failures, w.retire(ctx))
 	}
-	return w.written, errors.Join(failures...)
+	return w.outcome, errors.Join(failures...)
 }
 
-// writer carries out one decision.
+// writer carries out one change.
 type writer struct {
-	*Backend
-	objects  objects.Writer
-	history  history.Writer
-	isvc     *v1beta1.InferenceService
-	observed *backend.Observation
-	found    *children
-	decision rollout.Decision
-	written  backend.Written
+	*session
+	backend.Change
+	objects objects.Writer
+	history history.Writer
+	outcome backend.Outcome
 }
 
 // create records the target if it is new.
-func (w *writer) create(ctx context.Context, render func(context.Context) (backend.NewRevision, error)) error {
-	if !w.decision.Create {
+func (w *writer) create(ctx context.Context) error {
+	if !w.Decision.Create || w.Revision == nil {
 		return nil
 	}
-	revision, err := render(ctx)
-	if err != nil {
-		return err
-	}
-	err = w.history.Record(ctx, w.decision.Target, revision)
-	w.written.Target = err == nil
+	err := w.history.Record(ctx, w.Decision.Target, *w.Revision)
+	w.outcome.Target = err == nil
 	return err
 }
 
@@ -104,26 +85,25 @@ func (w *writer) mendRecords(ctx context.Context) error {
 	failures := []error{w.history.Mend(ctx)}
 	for _, n := range slices.Sorted(maps.Keys(w.found.made)) {
 		if w.found.Records[n] == nil && w.found.made[n].DeletionTimestamp == nil {
-			failures = append(failures, w.history.Record(ctx, n, revisionOf(w.found.made[n], w.inputs(n), w.observed.Recorded[n])))
+			failures = append(failures, w.history.Record(ctx, n, revisionOf(w.found.made[n], w.origin(n))))
 		}
 	}
 	return errors.Join(failures...)
 }
 
-func (w *writer) inputs(n rollout.Number) string {
-	for _, revision := range w.observed.Rollout.Revisions {
-		if revision.Number == n {
-			return revision.Inputs
-		}
+// origin is what a revision without a history record was created from, as far as that is known.
+func (w *writer) origin(n rollout.Number) backend.CurrentRevision {
+	if n == w.observed.Current && w.Current != nil {
+		return *w.Current
 	}
-	return ""
+	return backend.CurrentRevision{Inputs: w.found.made[n].Annotations[objects.AnnotationInputs]}
 }
 
 // writeService makes the Knative Service what it shall be. Where nobody is to be served there is none, and the record
 // waits for the next one elsewhere.
 func (w *writer) writeService(ctx context.Context) error {
 	current := w.found.service
-	if w.decision.Phase == rollout.Stopped || w.decision.Phase == rollout.Stopping {
+	if w.Decision.Phase == rollout.Stopped || w.Decision.Phase == rollout.Stopping {
 		return w.stop(ctx)
 	}
 	if current == nil {
@@ -153,11 +133,11 @@ func (w *writer) update(ctx context.Context, wanted *servingv1.Service, casting 
 
 // stop deletes the Knative Service, and keeps the record first.
 func (w *writer) stop(ctx context.Context) error {
-	if record := w.decision.Record; record != nil {
+	if record := w.Decision.Record; record != nil {
 		if err := w.history.Park(ctx, *record); err != nil {
 			return err
 		}
-		w.written.Route = true
+		w.outcome.Route = true
 	}
 	if w.found.service == nil {
 		return nil
@@ -191,7 +171,7 @@ func (w *writer) makeService(ctx context.Context) error {
 		return w.explained(fmt.Errorf("creating Knative Service %q: %w", made.Name, err), n)
 	}
 	w.noteSent(made)
-	w.written.Route = w.decision.Record != nil
+	w.outcome.Route = w.Decision.Record != nil
 	return nil
 }
 
@@ -230,7 +210,7 @@ func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, 
 		return wanted, false, nil
 	}
 	if err := w.lookForRevision(ctx, w.isvc, n); err != nil {
-		if w.decision.Record == nil || w.decision.Record.Split.IsEmpty() {
+		if w.Decision.Record == nil || w.Decision.Record.Split.IsEmpty() {
 			return nil, false, err // Its traffic would name what is not there.
 		}
 		return wanted, false, err
@@ -244,8 +224,8 @@ func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, 
 // that is deleted while the template asks for it. Knative takes the template for the stable's as long as both specs are
 // equal, so it is read off the Revision.
 func (w *writer) freeTemplate(wanted *servingv1.Service) bool {
-	record := w.decision.Record
-	if record == nil || !slices.ContainsFunc(w.decision.Workloads, func(plan rollout.WorkloadPlan) bool {
+	record := w.Decision.Record
+	if record == nil || !slices.ContainsFunc(w.Decision.Workloads, func(plan rollout.WorkloadPlan) bool {
 		return plan.Action == rollout.ScaleDown && w.found.isScaledByHPA(plan.Revision) && w.found.casts(w.isvc, plan.Revision)
 	}) {
 		return false
@@ -282,7 +262,7 @@ func (w *writer) dressed(service *servingv1.Service) *servingv1.Service {
 	if metav1.GetControllerOf(service) == nil {
 		service.OwnerReferences = append(service.OwnerReferences, meta.OwnerReferences...)
 	}
-	if record := w.decision.Record; record != nil {
+	if record := w.Decision.Record; record != nil {
 		metav1.SetMetaDataAnnotation(&service.ObjectMeta, objects.AnnotationRecord, record.Encode())
 	}
 	return service
@@ -292,10 +272,10 @@ func (w *writer) dressed(service *servingv1.Service) *servingv1.Service {
 // first, then the others by their numbers.
 func (w *writer) mould() (n rollout.Number, revision backend.NewRevision, missing bool) {
 	first := rollout.Number(0)
-	if w.decision.Record != nil {
-		first = w.decision.Record.Stable
+	if w.Decision.Record != nil {
+		first = w.Decision.Record.Stable
 	}
-	for _, plan := range w.decision.Workloads {
+	for _, plan := range w.Decision.Workloads {
 		if plan.Action != rollout.Run || w.found.made[plan.Revision] != nil || missing && plan.Revision != first {
 			continue
 		}
@@ -317,8 +297,8 @@ func (w *writer) template(n rollout.Number, revision backend.NewRevision) servin
 // traffic is who is to get what. Knative must be told somebody: as long as nobody is to be served, that is the revision
 // that will be the first, which gets nothing before it is ready.
 func (w *writer) traffic() traffic {
-	split := rollout.All(w.decision.Target)
-	if record := w.decision.Record; record != nil {
+	split := rollout.All(w.Decision.Target)
+	if record := w.Decision.Record; record != nil {
 		split = record.Split
 		if split.IsEmpty() {
 			split = rollout.All(record.Stable)
@@ -330,7 +310,7 @@ func (w *writer) traffic() traffic {
 			wanted = append(wanted, target{revision: share.Revision, percent: share.Percent, tag: w.tag(share.Revision)})
 		}
 	}
-	for _, plan := range w.decision.Workloads {
+	for _, plan := range w.Decision.Workloads {
 		if plan.Action == rollout.Run && !split.Has(plan.Revision) && w.mustBeReached(plan.Revision) {
 			wanted = append(wanted, target{revision: plan.Revision})
 		}
@@ -339,7 +319,7 @@ func (w *writer) traffic() traffic {
 }
 
 func (w *writer) tag(n rollout.Number) string {
-	for _, tag := range backend.TaggedRevisions(w.decision.Tags) {
+	for _, tag := range backend.TaggedRevisions(w.Decision.Tags) {
 		if tag.Revision == n {
 			return tag.Tag
 		}
@@ -359,7 +339,7 @@ func (w *writer) patch(ctx context.Context, wanted *servingv1.Service) error {
 	current := w.found.service
 	operations := difference(current, wanted)
 	if len(operations) == 0 {
-		w.written.Route = w.decision.Record != nil
+		w.outcome.Route = w.Decision.Record != nil
 	}
 	return w.repeat(ctx, serviceKind, current, operations, func() (string, error) { return w.send(ctx, wanted, operations) })
 }
@@ -378,7 +358,7 @@ func (w *writer) send(ctx context.Context, wanted *servingv1.Service, operations
 		return "", w.explained(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), backend.RevisionNumber(w.isvc.Name, wanted.Spec.Template.Name))
 	}
 	w.noteSent(patched)
-	w.written.Route = w.decision.Record != nil
+	w.outcome.Route = w.Decision.Record != nil
 	if len(difference(patched, wanted)) > 0 {
 		return objects.Admission, nil
 	}
@@ -415,7 +395,7 @@ func (w *writer) protect(ctx context.Context) error {
 	var failures []error
 	for _, n := range slices.Sorted(maps.Keys(w.found.made)) {
 		made := w.found.made[n]
-		if made.Annotations[serving.RevisionPreservedAnnotationKey] == "" && !slices.Contains(w.decision.Forget, n) {
+		if made.Annotations[serving.RevisionPreservedAnnotationKey] == "" && !slices.Contains(w.Decision.Forget, n) {
 			failures = append(failures, w.mark(ctx, made, map[string]any{
 				"annotations": map[string]any{serving.RevisionPreservedAnnotationKey: "true"},
 			}))
@@ -448,7 +428,7 @@ func (w *writer) sendMark(ctx context.Context, made *servingv1.Revision, metadat
 // not tried again, and how often it was, are kept with its record: they outlive the revision and the operator.
 func (w *writer) retry(ctx context.Context) error {
 	var failures []error
-	for _, plan := range w.decision.Workloads {
+	for _, plan := range w.Decision.Workloads {
 		n := plan.Revision
 		if plan.Action != rollout.Run || !w.found.isGivenUp(n) || w.found.Records[n] == nil {
 			continue
@@ -470,7 +450,7 @@ func (w *writer) retry(ctx context.Context) error {
 // revision without a record is recorded again.
 func (w *writer) retire(ctx context.Context) error {
 	var failures []error
-	for _, plan := range w.decision.Workloads {
+	for _, plan := range w.Decision.Workloads {
 		switch plan.Action {
 		case rollout.Run, rollout.Keep, rollout.Drain:
 		case rollout.ScaleDown:
@@ -480,7 +460,7 @@ func (w *writer) retire(ctx context.Context) error {
 		}
 	}
 	var gone []rollout.Number
-	for _, n := range w.decision.Forget {
+	for _, n := range w.Decision.Forget {
 		if w.found.made[n] == nil {
 			gone = append(gone, n)
 		}

@@ -340,8 +340,8 @@ func TestALateStatusMovesNothing(t *testing.T) {
 			u.must(u.server.Status().Update(t.Context(), service))
 			before := len(u.writes)
 			observed, decision, err := u.pass()
-			if err != nil || observed.Rollout.Route.TakenOver || decision.Programmed || len(u.writes) > before {
-				t.Errorf("taken over: %t, programmed: %t, wrote %v, %v", observed.Rollout.Route.TakenOver, decision.Programmed, u.writes[before:], err)
+			if err != nil || observed.Route.TakenOver || decision.Programmed || len(u.writes) > before {
+				t.Errorf("taken over: %t, programmed: %t, wrote %v, %v", observed.Route.TakenOver, decision.Programmed, u.writes[before:], err)
 			}
 			service = u.service()
 			service.Status = *original
@@ -371,14 +371,13 @@ func TestWhatKnativeSaysOfAFailure(t *testing.T) {
 			test.condition.Status = corev1.ConditionFalse
 			made.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse}, test.condition}
 			u.must(u.server.Status().Update(t.Context(), made))
-			observed, err := u.backend.Observe(t.Context(), u.isvc())
-			u.must(err)
-			failure := observed.Revisions[2].Failure
+			observed := u.observe()
+			failure := observed.Details[2].Failure
 			if failure == nil || failure.Reason != test.want || !strings.Contains(failure.Message, test.says) ||
 				!strings.Contains(failure.Message, "kubectl delete revisions.serving.knative.dev -n kserve-test sklearn-iris-predictor-00002") {
 				t.Errorf("failure is %+v", failure)
 			}
-			if decision := rollout.Decide(observed.Rollout, rollout.Policy{}, u.now); decision.Phase != rollout.Failed {
+			if decision := rollout.Decide(observed.Snapshot, rollout.Policy{}, u.now); decision.Phase != rollout.Failed {
 				t.Errorf("phase is %s", decision.Phase)
 			}
 		})
@@ -420,14 +419,16 @@ func TestWhatKnativeCallsFailedTooEarly(t *testing.T) {
 				found.pods[2] = []*corev1.Pod{{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{*test.pod}}}}
 			}
 			detail := found.detail(2)
-			observed := backend.Observation{Revisions: map[rollout.Number]backend.Revision{2: detail}}
-			observed.Rollout.Revisions = []rollout.Revision{{Number: 2, Workload: &rollout.Workload{Failed: detail.Failure != nil}}}
-			observed.Expire(start.Add(test.after))
-			got, reason := observed.Revisions[2], ""
+			observed := &backend.Observation{
+				Revisions: []rollout.Revision{{Number: 2, Workload: &rollout.Workload{Failed: detail.Failure != nil}}},
+				Details:   map[rollout.Number]backend.Revision{2: detail},
+			}
+			observed, _ = observed.Expire(start.Add(test.after))
+			got, reason := observed.Details[2], ""
 			if got.Failure != nil {
 				reason = got.Failure.Reason
 			}
-			if reason != test.fails || observed.Rollout.Revisions[0].Workload.Failed != (test.fails != "") || !strings.Contains(got.Stage, test.stage) {
+			if reason != test.fails || observed.Revisions[0].Workload.Failed != (test.fails != "") || !strings.Contains(got.Stage, test.stage) {
 				t.Errorf("it fails for %q in stage %q", reason, got.Stage)
 			}
 		})
@@ -439,8 +440,8 @@ func TestWithoutKnativeNothingIsWrittenButRecords(t *testing.T) {
 	u.backend.Installed = func() bool { return false }
 	u.apply("v1", promote)
 	observed, _, err := u.pass()
-	if err != nil || observed.Route.Reason != reasonNotInstalled {
-		t.Errorf("reason is %q, error is %v", observed.Route.Reason, err)
+	if err != nil || observed.RouteStatus.Reason != reasonNotInstalled {
+		t.Errorf("reason is %q, error is %v", observed.RouteStatus.Reason, err)
 	}
 	if len(u.writes) != 1 || u.writes[0].kind != "ControllerRevision" {
 		t.Errorf("it has written %v", u.writes)

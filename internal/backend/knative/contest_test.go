@@ -42,9 +42,9 @@ func TestAnotherWriterOfTheKnativeServiceIsNotFoughtWithoutEnd(t *testing.T) {
 			before := len(u.writes)
 			var contests []backend.Contest
 			for range 60 {
-				observed, _, err := u.pass()
+				_, _, outcome, err := u.carryOut()
 				u.must(err)
-				contests = observed.Contests
+				contests = outcome.Contests
 				u.now = u.now.Add(time.Second)
 			}
 			if n := len(u.writes) - before; n < 5 || n > 11 {
@@ -78,8 +78,7 @@ func TestForeignAnnotationsOfRecordsCostOneWrite(t *testing.T) {
 func TestTheModeIsKnownWithoutAStatus(t *testing.T) {
 	u := newUser(t)
 	mode := func() v1beta1.DeploymentMode {
-		observed, err := u.backend.Observe(t.Context(), u.isvc())
-		u.must(err)
+		observed := u.observe()
 		return observed.Mode
 	}
 	if got := mode(); got != "" {

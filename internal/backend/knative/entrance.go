@@ -257,8 +257,8 @@ func isRealised(wanted, route *gatewayv1.HTTPRoute, scheme *runtime.Scheme) (boo
 const reasonNoIngress = "IngressNotReachable"
 
 // noIngress tells why there is no HTTPRoute.
-func noIngress(placeholder *corev1.Service, obstacle string) backend.Route {
-	return backend.Route{
+func noIngress(placeholder *corev1.Service, obstacle string) backend.RouteStatus {
+	return backend.RouteStatus{
 		Refused: true, Reason: reasonNoIngress,
 		Message: fmt.Sprintf("Knative's ingress is no Service of this cluster that the gateway could lead to: Service %q is all that Knative tells of it, and %s",
 			placeholder.Name, obstacle),
@@ -266,10 +266,10 @@ func noIngress(placeholder *corev1.Service, obstacle string) backend.Route {
 }
 
 // notPermitted tells what lets the gateway lead to another namespace.
-func notPermitted(route *gatewayv1.HTTPRoute) backend.Route {
+func notPermitted(route *gatewayv1.HTTPRoute) backend.RouteStatus {
 	ref := route.Spec.Rules[0].BackendRefs[0]
 	namespace := objects.ValueOr(ref.Namespace, gatewayv1.Namespace(route.Namespace))
-	return backend.Route{
+	return backend.RouteStatus{
 		Exists: true, Refused: true, Reason: string(gatewayv1.RouteReasonRefNotPermitted),
 		Message: fmt.Sprintf("HTTPRoutes of namespace %q may not lead to Service %q in namespace %q, where Knative's ingress is; "+
 			"have an administrator allow it with a ReferenceGrant in namespace %q", route.Namespace, ref.Name, namespace, namespace),
@@ -289,7 +289,7 @@ func (w *writer) writeEntrance(ctx context.Context) error {
 		if err = w.objects.Delete(ctx, objects.OrNil(there.route)); err == nil {
 			err = w.objects.Delete(ctx, objects.OrNil(there.localService))
 		}
-	case wanted != nil && !gateway.AvoidHosts(wanted, there.route, w.observed.UnusableHosts):
+	case wanted != nil && !gateway.AvoidHosts(wanted, there.route, w.UnusableHosts):
 		err = w.objects.Delete(ctx, objects.OrNil(there.route))
 	case wanted != nil:
 		if err = w.objects.Apply(ctx, wanted, objects.OrNil(there.route), objects.ExactLists); err == nil {

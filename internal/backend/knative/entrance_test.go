@@ -339,14 +339,13 @@ func TestAnUnusableHostStaysOffTheHostRoute(t *testing.T) {
 			u := newUserWithGateway(t)
 			u.rollOut("v1", promote)
 			u.backend.Config.Ingress.Domain = "example.org"
-			observed, err := u.backend.Observe(t.Context(), u.isvc())
-			u.must(err)
-			observed.UnusableHosts = map[string]bool{}
+			observed := u.observe()
+			change := observed.Change(rollout.Decide(observed.Snapshot, rollout.Policy{}, u.now))
+			change.UnusableHosts = map[string]bool{}
 			for _, host := range test.unusable {
-				observed.UnusableHosts[host] = true
+				change.UnusableHosts[host] = true
 			}
-			decision := rollout.Decide(observed.Rollout, rollout.Policy{}, u.now)
-			_, err = u.backend.Apply(t.Context(), u.isvc(), observed, decision, nil)
+			_, err := observed.Session.Apply(t.Context(), change)
 			u.must(err)
 			got := ""
 			if route := u.entranceRoute(); route != nil {

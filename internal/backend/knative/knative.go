@@ -54,9 +54,20 @@ func Kinds() []client.Object {
 // RevisionLabel is the label by which pods of Knative's name their revision.
 const RevisionLabel = serving.RevisionLabelKey
 
+// session is one observation of an InferenceService.
+type session struct {
+	*Backend
+	isvc     *v1beta1.InferenceService
+	found    *children
+	observed *backend.Observation
+}
+
+// Observation returns what was observed.
+func (s *session) Observation() *backend.Observation { return s.observed }
+
 // Observe reads everything that there is of the InferenceService. It writes nothing. An error is transient, or a
 // [backend.ConflictError].
-func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error) {
+func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error) {
 	found, err := b.observe(ctx, isvc)
 	if err != nil {
 		return nil, err
@@ -66,26 +77,27 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		return nil, err
 	}
 	observation := &backend.Observation{
-		Rollout:   b.snapshot(isvc, found),
-		Recorded:  found.Recorded(),
-		Revisions: map[rollout.Number]backend.Revision{},
-		Route:     b.routeDetail(found),
-		Entrance:  entrance,
-		Addresses: b.addresses(isvc, found, entrance),
-		Mode:      found.mode(),
-		Current:   found.current(isvc),
-		WakeAt:    found.wakeAt(),
-		Private:   found,
+		Revisions:   found.revisions(isvc),
+		Route:       b.routeOf(isvc, found),
+		RouteStatus: b.routeDetail(found),
+		Recorded:    found.Recorded(),
+		Details:     map[rollout.Number]backend.Revision{},
+		Entrance:    entrance,
+		Addresses:   b.addresses(isvc, found, entrance),
+		Mode:        found.mode(),
+		Current:     found.current(isvc),
+		WakeAt:      found.wakeAt(),
 	}
+	observation.TagHosts = len(observation.Route.Tags) > 0
 	if route := found.entrance.route; route != nil {
 		observation.Hosts = gateway.HostsOf(route)
 	}
-	for _, revision := range observation.Rollout.Revisions {
+	for _, revision := range observation.Revisions {
 		if revision.Workload != nil {
-			observation.Revisions[revision.Number] = found.detail(revision.Number)
+			observation.Details[revision.Number] = found.detail(revision.Number)
 		}
 	}
-	return observation, nil
+	return &session{Backend: b, isvc: isvc, found: found, observed: observation}, nil
 }
 
 // mode is Knative where there is a Knative Service, or the rollout state of one that was deleted, and else what is on

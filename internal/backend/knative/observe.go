@@ -5,7 +5,6 @@ package knative
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -206,27 +205,6 @@ func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, 
 	return err
 }
 
-// snapshot is what the children are to the core.
-func (b *Backend) snapshot(isvc *v1beta1.InferenceService, found *children) rollout.Snapshot {
-	route := b.routeOf(isvc, found)
-	return rollout.Snapshot{
-		Wanted:    backend.Wanted(isvc, boundsOf(isvc), route.Record, len(route.Tags) > 0),
-		Revisions: found.revisions(isvc),
-		Route:     route,
-		Reported:  backend.Reported(isvc),
-	}
-}
-
-// boundsOf are the replica bounds of a revision. Knative's autoscaler counts them.
-func boundsOf(isvc *v1beta1.InferenceService) rollout.Bounds {
-	spec := isvc.Spec.Predictor.ComponentExtensionSpec
-	bounds := rollout.Bounds{Min: 1, Max: int(spec.MaxReplicas), Elastic: true}
-	if spec.MinReplicas != nil {
-		bounds.Min = int(*spec.MinReplicas)
-	}
-	return bounds
-}
-
 func (c *children) revisions(isvc *v1beta1.InferenceService) []rollout.Revision {
 	numbers := map[rollout.Number]bool{}
 	for n := range c.Records {
@@ -311,6 +289,3 @@ func (c *children) hiddenTags(isvc *v1beta1.InferenceService, record rollout.Rec
 	}
 	return hidden
 }
-
-// errNotOurs says that an observation was made by another backend.
-var errNotOurs = errors.New("applying an observation of another backend")

@@ -25,9 +25,9 @@ const reasonNotInstalled = "KnativeNotInstalled"
 
 // routeDetail says how far Knative is, for people. A first deployment whose revision does not get ready is not its
 // route's fault.
-func (b *Backend) routeDetail(found *children) backend.Route {
+func (b *Backend) routeDetail(found *children) backend.RouteStatus {
 	if !b.Installed() {
-		return backend.Route{
+		return backend.RouteStatus{
 			Refused: true,
 			Reason:  reasonNotInstalled,
 			Message: "the cluster does not have Knative Serving (Service of serving.knative.dev/v1); install it, see https://knative.dev/docs/install/, " +
@@ -36,9 +36,9 @@ func (b *Backend) routeDetail(found *children) backend.Route {
 	}
 	service := found.service
 	if service == nil {
-		return backend.Route{}
+		return backend.RouteStatus{}
 	}
-	detail := backend.Route{Exists: true}
+	detail := backend.RouteStatus{Exists: true}
 	ready := service.Status.GetCondition(servingv1.ServiceConditionRoutesReady)
 	if service.Annotations[objects.AnnotationRecord] == "" || service.Status.ObservedGeneration != service.Generation || !ready.IsFalse() {
 		return detail

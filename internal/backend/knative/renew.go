@@ -16,7 +16,7 @@ import (
 // none. A Knative Revision cannot be changed, nor the template under the same name. So the template has to name another
 // revision before this one can be deleted and created anew.
 func (w *writer) outdated() rollout.Number {
-	for _, plan := range w.decision.Workloads {
+	for _, plan := range w.Decision.Workloads {
 		made, recorded := w.found.made[plan.Revision], w.history.Revisions[plan.Revision]
 		if plan.Action != rollout.Run || made == nil || made.IsReady() || w.isOffered(plan.Revision) {
 			continue
@@ -30,17 +30,17 @@ func (w *writer) outdated() rollout.Number {
 
 // isOffered reports whether a revision is the stable or in the split.
 func (w *writer) isOffered(n rollout.Number) bool {
-	record := w.decision.Record
+	record := w.Decision.Record
 	return record != nil && (record.Stable == n || record.Split.Has(n))
 }
 
 // templateAside returns the template of the stable while the template names a revision that is outdated.
 func (w *writer) templateAside() (template servingv1.RevisionTemplateSpec, found bool) {
 	n := w.outdated()
-	if n == 0 || w.decision.Record == nil || !w.found.casts(w.isvc, n) {
+	if n == 0 || w.Decision.Record == nil || !w.found.casts(w.isvc, n) {
 		return template, false
 	}
-	stable := w.decision.Record.Stable
+	stable := w.Decision.Record.Stable
 	revision, known := w.history.Revisions[stable]
 	if !known || stable == n || w.found.made[stable] == nil {
 		return template, false
@@ -55,7 +55,7 @@ func (w *writer) renew(ctx context.Context) error {
 	switch {
 	case n == 0:
 		return nil
-	case w.decision.Record == nil:
+	case w.Decision.Record == nil:
 		return w.deleteConfirmed(ctx, w.found.service)
 	case w.found.casts(w.isvc, n):
 		return nil

@@ -35,8 +35,7 @@ func endpointOf(made *servingv1.Revision) string {
 // renewed gives a revision on record another endpoint.
 func (u user) renewed(n rollout.Number) *backend.Amended {
 	u.t.Helper()
-	observed, err := u.backend.Observe(u.t.Context(), u.isvc())
-	u.must(err)
+	observed := u.observe()
 	download := *predictor.DownloadOf(observed.Recorded[n].Template)
 	download.Env = []corev1.EnvVar{{Name: "AWS_ENDPOINT_URL", Value: "http://store"}}
 	return &backend.Amended{Revision: n, Amendment: backend.Amendment{Download: &download}}

@@ -68,18 +68,16 @@ func TestARegistryThatDoesNotAnswerIsNoFailureUntilTheDeadline(t *testing.T) {
 	u.unresolved[2] = `Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: Get "https://registry.example.com/v2/": dial tcp: i/o timeout`
 	u.apply("v2", 10)
 	u.passes(4)
-	observed, err := u.backend.Observe(t.Context(), u.isvc())
-	u.must(err)
-	if failure := observed.Revisions[2].Failure; failure != nil {
+	observed := u.observe()
+	if failure := observed.Details[2].Failure; failure != nil {
 		t.Errorf("it is a failure: %s", failure.Message)
 	}
 	if !observed.WakeAt.After(u.now) {
 		t.Fatal("nothing looks at it again")
 	}
 	u.now = observed.WakeAt
-	observed, err = u.backend.Observe(t.Context(), u.isvc())
-	u.must(err)
-	if failure := observed.Revisions[2].Failure; failure == nil || failure.Reason != "ImagePullFailed" {
+	observed = u.observe()
+	if failure := observed.Details[2].Failure; failure == nil || failure.Reason != "ImagePullFailed" {
 		t.Errorf("after the deadline the failure is %v", failure)
 	}
 }
@@ -96,9 +94,8 @@ func TestARevisionThatNoNodeHasRoomForIsNoFailureUntilItIsGivenUp(t *testing.T) 
 			{Type: servingv1.RevisionConditionResourcesAvailable, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available"},
 		}
 		u.must(u.server.Status().Update(t.Context(), revision))
-		observed, err := u.backend.Observe(t.Context(), u.isvc())
-		u.must(err)
-		return observed.Revisions[2].Failure
+		observed := u.observe()
+		return observed.Details[2].Failure
 	}
 	if failure := fail(); failure != nil {
 		t.Errorf("it is a failure: %s", failure.Message)
@@ -122,8 +119,7 @@ func TestARevisionThatIsGivenUpIsTriedAgainWithGrowingPauses(t *testing.T) {
 	}
 	var last time.Duration
 	for tries := 1; tries <= 8; tries++ {
-		observed, err := u.backend.Observe(t.Context(), u.isvc())
-		u.must(err)
+		observed := u.observe()
 		pause := observed.WakeAt.Sub(u.now)
 		if pause < last || pause < 30*time.Second || pause > time.Hour {
 			t.Errorf("pause %d is %s, after one of %s", tries, pause, last)

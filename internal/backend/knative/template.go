@@ -58,12 +58,12 @@ const unknownInputs = "unknown"
 
 // revisionOf reads off a Knative Revision what it runs, where there is no record of it: somebody has deleted that, or
 // the revision is KServe's.
-func revisionOf(made *servingv1.Revision, inputs string, recorded backend.Recorded) backend.NewRevision {
-	revision := backend.NewRevision{Inputs: inputs}
+func revisionOf(made *servingv1.Revision, origin backend.CurrentRevision) backend.NewRevision {
+	revision := backend.NewRevision{Inputs: origin.Inputs}
 	if revision.Inputs == "" {
 		revision.Inputs = unknownInputs + "-" + made.Name
 	}
-	revision.Runs.Identity, revision.Runs.Runtime = recorded.Identity, recorded.Runtime
+	revision.Runs.Identity, revision.Runs.Runtime = origin.Identity, origin.Runtime
 	revision.Runs.Template.Spec = *made.Spec.PodSpec.DeepCopy()
 	revision.Runs.Template.Labels = without(made.Labels, serving.GroupNamePrefix, v1beta1.LabelRevision)
 	revision.Runs.Template.Annotations = without(made.Annotations, serving.GroupNamePrefix, objects.OwnPrefix)

@@ -4,7 +4,6 @@
 package knative
 
 import (
-	"context"
 	"strconv"
 	"testing"
 	"time"
@@ -15,7 +14,9 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/backendtest"
 	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
+	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
@@ -47,22 +48,48 @@ func (u user) apply(model string, percent int64, changes ...func(*v1beta1.Infere
 }
 
 // pass observes, decides and applies once.
-func (u user) pass() (*backend.Observation, rollout.Decision, error) {
+func (u user) pass() (backendtest.Moment, rollout.Decision, error) {
+	u.t.Helper()
+	observed, decision, _, err := u.carryOut()
+	return observed, decision, err
+}
+
+func (u user) carryOut() (backendtest.Moment, rollout.Decision, backend.Outcome, error) {
 	u.t.Helper()
 	isvc := u.isvc()
-	wanted, err := predictor.Resolve(isvc, predictor.Runtimes{}, predictor.Settings{Mode: v1beta1.DeploymentModeKnative})
+	resolved, err := predictor.Resolve(isvc, predictor.Runtimes{}, predictor.Settings{Mode: v1beta1.DeploymentModeKnative})
 	u.must(err)
-	observed, err := u.backend.Observe(u.t.Context(), isvc)
+	session, err := u.backend.Observe(u.t.Context(), isvc)
 	u.must(err)
-	observed.Identify(wanted, false)
+	current := backend.Recorded{Identity: resolved.Identity, Runtime: resolved.Runtime}
+	known := session.Observation()
+	if known.Current != 0 {
+		known = known.WithCurrent(current)
+	}
+	observed := backendtest.At(session, isvc, v1beta1.DeploymentModeKnative, intent.FindTarget(isvc, known, resolved))
 	policy := rollout.Policy{DrainPeriod: 30 * time.Second, CapacityHold: 5 * time.Minute, HistoryLimit: 10}
-	decision := rollout.Decide(observed.Rollout, policy, u.now)
-	observed.Amended, u.amended = u.amended, nil
-	_, err = u.backend.Apply(u.t.Context(), isvc, observed, decision, func(context.Context) (backend.NewRevision, error) {
-		runs, err := wanted.Render(predictor.Credentials{})
-		return backend.NewRevision{Inputs: wanted.Inputs, Runs: runs}, err
-	})
-	return observed, decision, err
+	decision := rollout.Decide(observed.Snapshot, policy, u.now)
+	change := observed.Change(decision)
+	change.Amended, u.amended = u.amended, nil
+	if known.Current != 0 {
+		change.Current = &backend.CurrentRevision{Inputs: resolved.Inputs, Recorded: current}
+	}
+	if decision.Create {
+		runs, err := resolved.Render(predictor.Credentials{})
+		u.must(err)
+		change.Revision = &backend.NewRevision{Inputs: resolved.Inputs, Runs: runs}
+	}
+	outcome, err := session.Apply(u.t.Context(), change)
+	return observed, decision, outcome, err
+}
+
+// observe only looks. Nothing is asked for.
+func (u user) observe() backendtest.Moment {
+	u.t.Helper()
+	isvc := u.isvc()
+	session, err := u.backend.Observe(u.t.Context(), isvc)
+	u.must(err)
+	return backendtest.At(session, isvc, v1beta1.DeploymentModeKnative, intent.Target{})
 }
 
 // settle passes, and lets Knative catch up, until nothing is left to do. It returns the writes of the backend.

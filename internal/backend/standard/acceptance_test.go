@@ -79,11 +79,11 @@ func TestARouteIsTakenOver(t *testing.T) {
 			test.edit(c)
 			observed, err := c.observe()
 			c.must(err)
-			got := observed.Rollout.Route
+			got := observed.Route
 			if got.TakenOver != test.wantRoute || got.TagsTakenOver != test.wantTags || got.TagsRefused != test.wantTagRefused {
 				t.Errorf("the route is taken over: %t, the tags: %t, one is refused: %t", got.TakenOver, got.TagsTakenOver, got.TagsRefused)
 			}
-			if got, want := observed.Rollout.Route.Split.IsEmpty(), false; got != want {
+			if got, want := observed.Route.Split.IsEmpty(), false; got != want {
 				t.Error("the split cannot be read")
 			}
 		})
@@ -227,7 +227,7 @@ func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
 			test.given(c)
 			observed, err := c.observe()
 			c.must(err)
-			got := observed.Route
+			got := observed.RouteStatus
 			if got.Refused != (test.wantReason != "") || got.Reason != test.wantReason || got.Message != test.wantMessage {
 				t.Errorf("refused: %t\n  %s: %s\nwant\n  %s: %s", got.Refused, got.Reason, got.Message, test.wantReason, test.wantMessage)
 			}

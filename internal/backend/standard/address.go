@@ -31,10 +31,10 @@ const predictorPort = 8080
 // Nothing depends on it but the clients that use it: where it cannot be created, that is reported and keeps nothing else.
 func (w *writer) predictorAddress(ctx context.Context) error {
 	current := w.found.predictorService
-	if w.decision.Record == nil || current == nil && w.isUnaddressed() {
+	if w.Decision.Record == nil || current == nil && w.isUnaddressed() {
 		return nil
 	}
-	n := w.decision.Leading()
+	n := w.Decision.Leading()
 	revision, known := w.revision(n)
 	if !known {
 		return nil
@@ -42,7 +42,7 @@ func (w *writer) predictorAddress(ctx context.Context) error {
 	err := w.objects.Apply(ctx, predictorService(w.isvc, n, revision), objects.OrNil(current), objects.SharedLists)
 	conflict := (*backend.ConflictError)(nil)
 	if current == nil && (errors.As(err, &conflict) || backend.IsRefusal(err)) {
-		w.written.Unaddressed = err
+		w.outcome.Unaddressed = err
 		return nil
 	}
 	return err
@@ -51,7 +51,7 @@ func (w *writer) predictorAddress(ctx context.Context) error {
 // isUnaddressed reports whether the first version has made the rollout record, and nothing has changed since. That version
 // knew no such Service, and an upgrade must not write: the Service comes with the next change.
 func (w *writer) isUnaddressed() bool {
-	return w.decision.Record.Version < rollout.RecordVersion
+	return w.Decision.Record.Version < rollout.RecordVersion
 }
 
 // predictorService selects the pods of one revision: a Service has no weights.

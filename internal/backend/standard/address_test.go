@@ -141,7 +141,7 @@ func TestAPredictorServiceThatCannotBeCreated(t *testing.T) {
 			}
 			observed, err := c.observe()
 			c.must(err)
-			written, err := c.backend.Apply(t.Context(), c.isvc(), observed, rollout.Decide(observed.Rollout, c.policy, c.now), c.render)
+			written, err := c.carryOut(observed, c.decide(observed))
 			if err != nil || written.Unaddressed == nil || observed.Addresses.Local != "" {
 				t.Errorf("error %v, reported %v, address %q", err, written.Unaddressed, observed.Addresses.Local)
 			}

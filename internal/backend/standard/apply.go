@@ -36,49 +36,32 @@ import (
 //  5. Workloads retire, and old records go. The decision asks for it only when it changes no route, and it is
 //     confirmed against the API server that the route and the spec are still those that were observed.
 //
-// The target is rendered, by render, only when it is new. Steps that do not build on each other go on when one fails,
-// so that a target that the API server refuses does not keep a canary that was rejected in the traffic.
-func (b *Backend) Apply(
-	ctx context.Context,
-	isvc *v1beta1.InferenceService,
-	observed *backend.Observation,
-	decision rollout.Decision,
-	render func(context.Context) (backend.NewRevision, error),
-) (backend.Written, error) {
-	found, ok := observed.Private.(*children)
-	if !ok {
-		return backend.Written{}, fmt.Errorf("applying an observation of another backend: %T", observed.Private)
+// Steps that do not build on each other go on when one fails, so that a target that the API server refuses does not keep a
+// canary that was rejected in the traffic.
+func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Outcome, error) {
+	w := &writer{session: s, Change: change, unwritten: map[rollout.Number]error{}, replicas: map[rollout.Number]int{}}
+	w.objects = objects.Writer{Store: &s.Store, InferenceService: s.isvc, Sent: w.noteSent, Contested: w.outcome.NoteContest}
+	w.history = history.Writer{History: s.found.History, Writer: w.objects}
+	if err := w.history.Amend(ctx, change.Amended); err != nil {
+		return w.outcome, err
 	}
-	w := &writer{
-		Backend: b, isvc: isvc, found: found, decision: decision, unwritten: map[rollout.Number]error{},
-		unusable: observed.UnusableHosts, replicas: map[rollout.Number]int{},
-	}
-	w.objects = objects.Writer{Store: &b.Store, InferenceService: isvc, Sent: w.noteSent, Contested: observed.NoteContest}
-	w.history = history.Writer{History: found.History, Writer: w.objects}
-	if err := w.history.Amend(ctx, observed.Amended); err != nil {
-		return w.written, err
-	}
-	failures := []error{w.create(ctx, render), w.mendRecords(ctx), w.runWorkloads(ctx)}
+	failures := []error{w.create(ctx), w.mendRecords(ctx), w.runWorkloads(ctx)}
 	routed := w.writeRoutes(ctx)
 	addressed := w.predictorAddress(ctx)
 	failures = append(failures, routed, w.localAddress(ctx), addressed, w.keepScaleTarget(ctx))
 	if routed == nil && addressed == nil {
 		failures = append(failures, w.retire(ctx))
 	}
-	return w.written, errors.Join(failures...)
+	return w.outcome, errors.Join(failures...)
 }
 
-// writer carries out one decision.
+// writer carries out one change.
 type writer struct {
-	*Backend
-	objects  objects.Writer
-	history  history.Writer
-	isvc     *v1beta1.InferenceService
-	found    *children
-	decision rollout.Decision
-	written  backend.Written
-	// unusable are hosts that no route may be given.
-	unusable map[string]bool
+	*session
+	backend.Change
+	objects objects.Writer
+	history history.Writer
+	outcome backend.Outcome
 	// replicas are those of the workloads that run, once they are written.
 	replicas map[rollout.Number]int
 	// unwritten are the revisions whose workloads could not be written, with why.
@@ -86,20 +69,16 @@ type writer struct {
 }
 
 // create records the target if it is new.
-func (w *writer) create(ctx context.Context, render func(context.Context) (backend.NewRevision, error)) error {
-	if !w.decision.Create {
+func (w *writer) create(ctx context.Context) error {
+	if !w.Decision.Create || w.Revision == nil {
 		return nil
 	}
-	if w.found.remains(w.decision.Target) {
+	if w.found.remains(w.Decision.Target) {
 		return fmt.Errorf("%w: pods of an earlier %s are still there, and go by themselves unless somebody has cut them loose",
-			backend.ErrStale, backend.RevisionName(w.isvc.Name, w.decision.Target))
+			backend.ErrStale, backend.RevisionName(w.isvc.Name, w.Decision.Target))
 	}
-	revision, err := render(ctx)
-	if err != nil {
-		return err
-	}
-	err = w.history.Record(ctx, w.decision.Target, revision)
-	w.written.Target = err == nil
+	err := w.history.Record(ctx, w.Decision.Target, *w.Revision)
+	w.outcome.Target = err == nil
 	return err
 }
 
@@ -118,7 +97,7 @@ func (w *writer) mendRecords(ctx context.Context) error {
 // runWorkloads brings up what runs. What retires is left for later.
 func (w *writer) runWorkloads(ctx context.Context) error {
 	var failures []error
-	for _, plan := range w.decision.Workloads {
+	for _, plan := range w.Decision.Workloads {
 		revision, known := w.revision(plan.Revision)
 		if plan.Action != rollout.Run || !known {
 			continue
@@ -152,7 +131,7 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 	if err := w.objects.Apply(ctx, service(w.isvc, n, revision), objects.OrNil(w.found.services[n]), objects.SharedLists); err != nil {
 		return err
 	}
-	scaling := scalingFor(w.isvc)
+	scaling := scalingFor(w.isvc, w.Replicas)
 	current := plan.Floor // What a new Deployment begins with.
 	if deployment := w.found.deployments[n]; deployment != nil {
 		current = replicasOf(deployment)
@@ -189,24 +168,24 @@ func annotatePlan(made *appsv1.Deployment, plan rollout.WorkloadPlan) {
 
 // progressDeadline is how long the revision may take to become ready; a model that is known to load slowly brings its
 // own.
-func (w *writer) progressDeadline(revision backend.NewRevision) time.Duration {
+func (b *Backend) progressDeadline(revision backend.NewRevision) time.Duration {
 	deadline, err := time.ParseDuration(revision.Runs.Template.Annotations[v1beta1.AnnotationProgressDeadline])
 	if err != nil || deadline < time.Second {
-		return w.Config.Rollout.ProgressDeadline.Duration
+		return b.Config.Rollout.ProgressDeadline.Duration
 	}
 	return deadline
 }
 
 // writeRoutes writes the route, then the tag hosts. A tag host that is no longer wanted goes last of them.
 func (w *writer) writeRoutes(ctx context.Context) error {
-	if w.decision.Record == nil || !w.RoutesInstalled() {
+	if w.Decision.Record == nil || !w.RoutesInstalled() {
 		return nil
 	}
 	if err := w.mayShift(ctx); err != nil {
 		return err
 	}
-	route := mainRoute(w.isvc, w.Config.Ingress, *w.decision.Record, w.timeouts(w.found.route, w.decision.Record.Split))
-	if !gateway.AvoidHosts(route, w.found.route, w.unusable) {
+	route := mainRoute(w.isvc, w.Config.Ingress, *w.Decision.Record, w.timeouts(w.found.route, w.Decision.Record.Split))
+	if !gateway.AvoidHosts(route, w.found.route, w.UnusableHosts) {
 		// The route carries the rollout record, and without a host it would have every one. This one is only its own.
 		route.Spec.Hostnames = []gatewayv1.Hostname{gatewayv1.Hostname(gateway.LocalHost(w.isvc, w.Config.Ingress))}
 	}
@@ -214,11 +193,11 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.written.Route = written
+	w.outcome.Route = written
 	wanted := map[string]bool{}
-	for _, tag := range backend.TaggedRevisions(w.decision.Tags) {
+	for _, tag := range backend.TaggedRevisions(w.Decision.Tags) {
 		route := w.tagRoute(tag)
-		if !gateway.AvoidHosts(route, w.found.tagRoutes[tag.Tag], w.unusable) {
+		if !gateway.AvoidHosts(route, w.found.tagRoutes[tag.Tag], w.UnusableHosts) {
 			continue
 		}
 		wanted[tag.Tag] = true
@@ -240,19 +219,19 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 // workload could be written just now: one that was on its way down, and is not yet seen there, fails in that. And a
 // target gets more only when its tag hosts are not somebody else's; to take traffic away from it waits for nothing.
 func (w *writer) mayShift(ctx context.Context) error {
-	now, target := rollout.Split{}, w.decision.Target
+	now, target := rollout.Split{}, w.Decision.Target
 	if w.found.route != nil {
 		now = splitOf(w.isvc, w.found.route)
 	}
-	for _, share := range w.decision.Record.Split.Shares() {
+	for _, share := range w.Decision.Record.Split.Shares() {
 		if err := w.unwritten[share.Revision]; err != nil && share.Percent > 0 && now.Percent(share.Revision) == 0 {
 			return err
 		}
 	}
-	if w.decision.Record.Split.Percent(target) <= now.Percent(target) {
+	if w.Decision.Record.Split.Percent(target) <= now.Percent(target) {
 		return nil
 	}
-	for _, tag := range backend.TaggedRevisions(w.decision.Tags) {
+	for _, tag := range backend.TaggedRevisions(w.Decision.Tags) {
 		if w.found.tagRoutes[tag.Tag] != nil {
 			continue
 		}
@@ -304,14 +283,14 @@ func (w *writer) noteSent(written *unstructured.Unstructured) {
 	w.Backend.noteSent(written)
 	if written.GetKind() == routeKind {
 		current := w.found.routeNamed(w.isvc, written.GetName())
-		w.written.RouteChanged = w.written.RouteChanged || gateway.IsChanged(current, written)
+		w.outcome.RouteChanged = w.outcome.RouteChanged || gateway.IsChanged(current, written)
 	}
 }
 
 // retire takes workloads down and forgets old records, one step at a time. See [rollout.WorkloadPlan].
 func (w *writer) retire(ctx context.Context) error {
 	var steps []func(context.Context) error
-	for _, plan := range w.decision.Workloads {
+	for _, plan := range w.Decision.Workloads {
 		switch plan.Action {
 		case rollout.Run, rollout.Keep:
 		case rollout.Drain, rollout.ScaleDown:
@@ -324,7 +303,7 @@ func (w *writer) retire(ctx context.Context) error {
 	for _, step := range steps {
 		failures = append(failures, step(ctx))
 	}
-	return errors.Join(append(failures, w.history.Forget(ctx, w.decision.Forget))...)
+	return errors.Join(append(failures, w.history.Forget(ctx, w.Decision.Forget))...)
 }
 
 // quiesce notes since when a workload is idle and, once it has drained, takes its replicas away.
@@ -372,7 +351,7 @@ func (w *writer) confirm(ctx context.Context) error {
 // localAddress keeps the Service that leads the in-cluster name of the InferenceService to the local gateway, once there
 // is a route.
 func (w *writer) localAddress(ctx context.Context) error {
-	if w.decision.Record == nil || !w.RoutesInstalled() {
+	if w.Decision.Record == nil || !w.RoutesInstalled() {
 		return nil
 	}
 	return gateway.LeadLocally(ctx, w.objects, w.Config.Ingress, objects.OrNil(w.found.localService))

@@ -255,15 +255,11 @@ func TestStepsThatDoNotBuildOnEachOtherGoOn(t *testing.T) {
 	t.Run("the target cannot be rendered", func(t *testing.T) {
 		c := newCanary(t)
 		c.ask("c", 10)
-		unreadable := errors.New("a secret cannot be read")
 		observed, err := c.observe()
 		c.must(err)
-		decision := rollout.Decide(observed.Rollout, c.policy, c.now)
-		_, err = c.backend.Apply(t.Context(), c.isvc(), observed, decision, func(context.Context) (backend.NewRevision, error) {
-			return backend.NewRevision{}, unreadable
-		})
-		if !errors.Is(err, unreadable) {
-			t.Fatalf("error is %v", err)
+		outcome, err := c.carryOut(observed, c.decide(observed), func(change *backend.Change) { change.Revision = nil })
+		if err != nil || outcome.Target {
+			t.Fatalf("the target is created: %t, error is %v", outcome.Target, err)
 		}
 		if got, want := c.served(), rollout.All(1); !got.Equal(want) {
 			t.Errorf("split is %v, want %v", got, want)

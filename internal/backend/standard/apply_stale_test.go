@@ -16,20 +16,21 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/backendtest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // decided observes and decides, as one pass does before it writes.
-func (c *cluster) decided() (*backend.Observation, rollout.Decision) {
+func (c *cluster) decided() (backendtest.Moment, rollout.Decision) {
 	c.t.Helper()
 	observed, err := c.observe()
 	c.must(err)
-	return observed, rollout.Decide(observed.Rollout, c.policy, c.now)
+	return observed, c.decide(observed)
 }
 
 // passUntil passes until a decision has the action for the revision, and gives that decision unapplied.
-func (c *cluster) passUntil(n rollout.Number, action rollout.Action) (*backend.Observation, rollout.Decision) {
+func (c *cluster) passUntil(n rollout.Number, action rollout.Action) (backendtest.Moment, rollout.Decision) {
 	c.t.Helper()
 	for range 20 {
 		observed, decision := c.decided()
@@ -44,7 +45,7 @@ func (c *cluster) passUntil(n rollout.Number, action rollout.Action) (*backend.O
 		}
 	}
 	c.t.Fatalf("revision %d never gets to %s", n, action)
-	return nil, rollout.Decision{}
+	return backendtest.Moment{}, rollout.Decision{}
 }
 
 func TestADecisionOnAnOldRouteIsRefused(t *testing.T) {
@@ -86,13 +87,12 @@ func TestNothingGoesOnAnOldView(t *testing.T) {
 			t.Run(name+", "+string(action), func(t *testing.T) {
 				c := newCanary(t)
 				c.ask("b", -1)
-				isvc := c.isvc()
 				observed, decision := c.passUntil(1, action)
 				replicas := c.replicas(1)
 				before := len(c.writes)
 				change(c)
 
-				_, err := c.backend.Apply(t.Context(), isvc, observed, decision, c.render)
+				_, err := c.carryOut(observed, decision)
 				if err == nil {
 					t.Error("there is no error")
 				}
@@ -136,7 +136,7 @@ func TestNoTrafficToWhatIsOnItsWayDown(t *testing.T) {
 				return
 			}
 			c.must(err)
-			decision := rollout.Decide(observed.Rollout, c.policy, c.now)
+			decision := c.decide(observed)
 			if want := split(t, 2, 0, 1, 100); !decision.Record.Split.Equal(want) {
 				t.Fatalf("the split is to be %v, want %v", decision.Record.Split, want)
 			}
@@ -209,20 +209,6 @@ func TestWhatTheCacheDoesNotShowYet(t *testing.T) {
 				t.Error("it was written")
 			}
 		})
-	}
-}
-
-// TestAnObservationOfAnotherBackend is refused before anything is written.
-func TestAnObservationOfAnotherBackend(t *testing.T) {
-	c := newCanary(t)
-	observed, decision := c.decided()
-	observed.Private = "something else"
-	before := len(c.writes)
-	if err := c.applyDecision(observed, decision); err == nil {
-		t.Error("there is no error")
-	}
-	if len(c.writes) > before {
-		t.Errorf("it writes %v", c.writes[before:])
 	}
 }
 

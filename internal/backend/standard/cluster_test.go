@@ -33,10 +33,12 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/backendtest"
 	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/backend/pods"
+	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -186,31 +188,44 @@ func (c *cluster) pass() (rollout.Decision, error) {
 	if err != nil {
 		return rollout.Decision{}, err
 	}
-	decision := rollout.Decide(observed.Rollout, c.policy, c.now)
+	decision := c.decide(observed)
 	return decision, c.applyDecision(observed, decision)
 }
 
-func (c *cluster) observe() (*backend.Observation, error) {
+func (c *cluster) observe() (backendtest.Moment, error) {
 	c.t.Helper()
-	observed, err := c.backend.Observe(c.t.Context(), c.isvc())
+	isvc := c.isvc()
+	session, err := c.backend.Observe(c.t.Context(), isvc)
 	if err != nil {
-		return nil, err
+		return backendtest.Moment{}, err
 	}
-	observed.Rollout.Wanted.Inputs = c.inputs
-	return observed, nil
+	return backendtest.At(session, isvc, v1beta1.DeploymentModeStandard, intent.Target{Inputs: c.inputs}), nil
 }
 
-func (c *cluster) applyDecision(observed *backend.Observation, decision rollout.Decision) error {
+func (c *cluster) decide(observed backendtest.Moment) rollout.Decision {
+	return rollout.Decide(observed.Snapshot, c.policy, c.now)
+}
+
+func (c *cluster) applyDecision(observed backendtest.Moment, decision rollout.Decision, edits ...func(*backend.Change)) error {
 	c.t.Helper()
-	_, err := c.backend.Apply(c.t.Context(), c.isvc(), observed, decision, c.render)
+	_, err := c.carryOut(observed, decision, edits...)
 	return err
 }
 
-func (c *cluster) render(context.Context) (backend.NewRevision, error) {
-	return newRevision(func(r *backend.NewRevision) {
-		r.Inputs = c.inputs
-		r.Runs.Template.Spec.Containers[0].Image = "server:" + c.inputs
-	}), nil
+// carryOut applies a decision, with the edits to what the controller would ask for.
+func (c *cluster) carryOut(observed backendtest.Moment, decision rollout.Decision, edits ...func(*backend.Change)) (backend.Outcome, error) {
+	c.t.Helper()
+	change := observed.Change(decision)
+	if decision.Create {
+		change.Revision = new(newRevision(func(r *backend.NewRevision) {
+			r.Inputs = c.inputs
+			r.Runs.Template.Spec.Containers[0].Image = "server:" + c.inputs
+		}))
+	}
+	for _, edit := range edits {
+		edit(&change)
+	}
+	return observed.Session.Apply(c.t.Context(), change)
 }
 
 // settle passes, and lets the rest of the cluster catch up, until nothing is written any more and no time is waited

@@ -15,7 +15,6 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/objects"
-	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // TestAnotherWriterIsNotFoughtWithoutEnd: what another writer changes each time is written after growing pauses, and is
@@ -54,8 +53,9 @@ func TestAnotherWriterIsNotFoughtWithoutEnd(t *testing.T) {
 			for range 120 {
 				observed, err := c.observe()
 				c.must(err)
-				c.must(c.applyDecision(observed, rollout.Decide(observed.Rollout, c.policy, c.now)))
-				contests = observed.Contests
+				outcome, err := c.carryOut(observed, c.decide(observed))
+				c.must(err)
+				contests = outcome.Contests
 				c.now = c.now.Add(time.Second)
 			}
 			if n := len(c.writes) - before; n < 5 || n > 12 {

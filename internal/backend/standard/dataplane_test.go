@@ -191,9 +191,9 @@ func TestNothingRetiresWhileTheGatewayIsNotProgrammed(t *testing.T) {
 			}
 			observed, err := g.observe()
 			g.must(err)
-			decision := rollout.Decide(observed.Rollout, g.policy, g.now)
-			if decision.Programmed || observed.Route.Message == "" {
-				t.Errorf("it is programmed: %t; users read %q", decision.Programmed, observed.Route.Message)
+			decision := g.decide(observed)
+			if decision.Programmed || observed.RouteStatus.Message == "" {
+				t.Errorf("it is programmed: %t; users read %q", decision.Programmed, observed.RouteStatus.Message)
 			}
 
 			programmed := gatewaytest.Programmed(2, yes)
@@ -216,13 +216,13 @@ func TestTagHostsNeedAGatewayThatIsProgrammed(t *testing.T) {
 	c.must(c.server.Create(t.Context(), local))
 	observed, err := c.observe()
 	c.must(err)
-	if route := observed.Rollout.Route; route.TakenOver || route.TagsTakenOver || route.TagsRefused {
+	if route := observed.Route; route.TakenOver || route.TagsTakenOver || route.TagsRefused {
 		t.Errorf("the route is %+v", route)
 	}
 	c.refuse("latest-sklearn-iris-predictor")
 	observed, err = c.observe()
 	c.must(err)
-	if observed.Rollout.Route.TagsRefused {
+	if observed.Route.TagsRefused {
 		t.Error("a refusal counts while the gateway may serve the tag as it was")
 	}
 }
@@ -254,8 +254,8 @@ func TestAChangedRouteIsTold(t *testing.T) {
 			test.change(c)
 			observed, err := c.observe()
 			c.must(err)
-			decision := rollout.Decide(observed.Rollout, c.policy, c.now)
-			written, err := c.backend.Apply(t.Context(), c.isvc(), observed, decision, c.render)
+			decision := c.decide(observed)
+			written, err := c.carryOut(observed, decision)
 			c.must(err)
 			if written.RouteChanged != test.want {
 				t.Errorf("a route is changed: %t, after %v", written.RouteChanged, c.writes)
@@ -309,11 +309,11 @@ func TestHostsThatCannotBeUsed(t *testing.T) {
 			c.backend.Config.Ingress.Domain = "example.org"
 			observed, err := c.observe()
 			c.must(err)
-			observed.UnusableHosts = map[string]bool{}
+			unusable := map[string]bool{}
 			for _, host := range test.unusable {
-				observed.UnusableHosts[host] = true
+				unusable[host] = true
 			}
-			c.must(c.applyDecision(observed, rollout.Decide(observed.Rollout, c.policy, c.now)))
+			c.must(c.applyDecision(observed, c.decide(observed), func(change *backend.Change) { change.UnusableHosts = unusable }))
 			for name, want := range map[string][]string{
 				isvcName: test.wantHosts, "latest-sklearn-iris-predictor": {test.wantTag}, "prev-sklearn-iris-predictor": {test.wantPrev},
 			} {

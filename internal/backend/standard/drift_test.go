@@ -22,6 +22,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -38,7 +39,7 @@ func intendedService() *corev1.Service {
 
 func intendedAutoscaler() *autoscalingv2.HorizontalPodAutoscaler {
 	isvc := newInferenceService(scaled(2, 10))
-	return autoscaler(isvc, 2, scalingFor(isvc).bounds, 3)
+	return autoscaler(isvc, 2, intent.Bounds(isvc, v1beta1.DeploymentModeStandard), 3)
 }
 
 func intendedRoute(t *testing.T) *gatewayv1.HTTPRoute {

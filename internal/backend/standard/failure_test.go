@@ -91,10 +91,12 @@ func TestWhatADeploymentTells(t *testing.T) {
 			deployment := &appsv1.Deployment{}
 			deployment.Spec.ProgressDeadlineSeconds = new(int32(600))
 			deployment.Status.Conditions = test.conditions
-			observed := backend.Observation{Revisions: map[rollout.Number]backend.Revision{2: revisionDetail(deployment, test.pods)}}
-			observed.Rollout.Revisions = []rollout.Revision{{Number: 2, Workload: &rollout.Workload{}}}
-			observed.Expire(start.Add(test.after))
-			got := observed.Revisions[2]
+			observed := &backend.Observation{
+				Revisions: []rollout.Revision{{Number: 2, Workload: &rollout.Workload{}}},
+				Details:   map[rollout.Number]backend.Revision{2: revisionDetail(deployment, test.pods)},
+			}
+			observed, _ = observed.Expire(start.Add(test.after))
+			got := observed.Details[2]
 			if diff := cmp.Diff(test.want, got.Failure, cmpopts.IgnoreFields(backend.Failure{}, "Time")); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}

@@ -22,6 +22,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -91,7 +92,7 @@ func TestObjectsOfARevision(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			deadline := (&writer{Backend: &Backend{Config: newConfig(test.config...)}}).progressDeadline(revision)
+			deadline := (&Backend{Config: newConfig(test.config...)}).progressDeadline(revision)
 			compareWithGolden(t,
 				record,
 				service(isvc, 2, revision),
@@ -122,7 +123,7 @@ func TestAutoscaler(t *testing.T) {
 	for name, given := range cases {
 		t.Run(name, func(t *testing.T) {
 			isvc := newInferenceService(append(given, scaled(2, 10))...)
-			compareWithGolden(t, autoscaler(isvc, 2, scalingFor(isvc).bounds, 3))
+			compareWithGolden(t, autoscaler(isvc, 2, intent.Bounds(isvc, v1beta1.DeploymentModeStandard), 3))
 		})
 	}
 }

@@ -216,21 +216,6 @@ func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {
 	return ""
 }
 
-// snapshot is what the children are to the core.
-func (b *Backend) snapshot(isvc *v1beta1.InferenceService, found *children) rollout.Snapshot {
-	route := b.routeOf(isvc, found)
-	bounds := scalingFor(isvc).bounds
-	bounds.Asked = found.askedReplicas()
-	wanted := backend.Wanted(isvc, bounds, route.Record, len(found.tagRoutes) > 0)
-	wanted.Replace = replaces(isvc.Spec.Predictor.DeploymentStrategy)
-	return rollout.Snapshot{
-		Wanted:    wanted,
-		Revisions: revisionsOf(found),
-		Route:     route,
-		Reported:  backend.Reported(isvc),
-	}
-}
-
 func revisionsOf(found *children) []rollout.Revision {
 	numbers := map[rollout.Number]bool{}
 	for n := range found.Records {

@@ -29,8 +29,7 @@ func (c *cluster) amend(amended backend.Amended) error {
 	c.t.Helper()
 	observed, err := c.observe()
 	c.must(err)
-	observed.Amended = &amended
-	return c.applyDecision(observed, rollout.Decide(observed.Rollout, c.policy, c.now))
+	return c.applyDecision(observed, c.decide(observed), func(change *backend.Change) { change.Amended = &amended })
 }
 
 func download(variables ...corev1.EnvVar) *predictor.Download {

@@ -69,16 +69,16 @@ func copied(replicas int32) string { return strconv.Itoa(int(replicas)) }
 // Nothing depends on it but the autoscaler that uses it: where it cannot be created, that is reported and keeps nothing
 // else.
 func (w *writer) keepScaleTarget(ctx context.Context) error {
-	current, class := w.found.scaleTarget, scalingFor(w.isvc).class
+	current, class := w.found.scaleTarget, autoscalerClass(w.isvc)
 	switch {
 	case !w.scaleTargetsInstalled(), class == unknownClass:
 		return nil
 	case class != v1beta1.AutoscalerClassExternal:
 		return w.objects.Delete(ctx, objects.OrNil(current))
-	case current == nil && w.decision.Record != nil && w.isUnaddressed():
+	case current == nil && w.Decision.Record != nil && w.isUnaddressed():
 		return nil
 	}
-	n := w.decision.Scaled()
+	n := w.Decision.Scaled()
 	replicas, runs := w.replicas[n]
 	if current == nil {
 		if !runs {
@@ -86,7 +86,7 @@ func (w *writer) keepScaleTarget(ctx context.Context) error {
 		}
 		err := w.objects.Apply(ctx, copyingScaleTarget(w.isvc, replicas), nil, objects.ExactLists)
 		if conflict := (*backend.ConflictError)(nil); errors.As(err, &conflict) || backend.IsRefusal(err) {
-			w.written.Unscalable, err = err, nil
+			w.outcome.Unscalable, err = err, nil
 		}
 		return err
 	}

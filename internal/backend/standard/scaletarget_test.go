@@ -109,8 +109,9 @@ func TestTwoAutoscalers(t *testing.T) {
 		c.scaleDeployment(1, 5)
 		observed, err := c.observe()
 		c.must(err)
-		c.must(c.applyDecision(observed, rollout.Decide(observed.Rollout, c.policy, c.now)))
-		contests = observed.Contests
+		outcome, err := c.carryOut(observed, c.decide(observed))
+		c.must(err)
+		contests = outcome.Contests
 	}
 	if wrote := len(c.writes) - before; wrote > 5 {
 		t.Errorf("it writes %d times: %v", wrote, c.writes[before:])
@@ -222,7 +223,7 @@ func TestAScaleTargetThatCannotBeCreated(t *testing.T) {
 	}
 	observed, err := c.observe()
 	c.must(err)
-	written, err := c.backend.Apply(t.Context(), c.isvc(), observed, rollout.Decide(observed.Rollout, c.policy, c.now), c.render)
+	written, err := c.carryOut(observed, c.decide(observed))
 	if target := c.scaleTarget(); err != nil || written.Unscalable == nil || target.Spec.Replicas != 7 || len(target.Labels) > 0 {
 		t.Errorf("error %v, reported %v, and the user's has become %+v", err, written.Unscalable, target)
 	}

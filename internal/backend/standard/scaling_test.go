@@ -17,6 +17,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -46,7 +47,7 @@ func TestBoundsOfReplicas(t *testing.T) {
 		"an older object is upset": {given: []change[v1beta1.InferenceService]{scaled(5, 2)}, want: rollout.Bounds{Min: 5, Max: 5}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := scalingFor(newInferenceService(test.given...))
+			got := scalingOf(newInferenceService(test.given...))
 			if got.bounds != test.want || got.autoscaled() != test.wantAutoscaler {
 				t.Errorf("bounds are %+v, autoscaled: %t; want %+v, %t", got.bounds, got.autoscaled(), test.want, test.wantAutoscaler)
 			}
@@ -54,10 +55,11 @@ func TestBoundsOfReplicas(t *testing.T) {
 	}
 }
 
+func scalingOf(isvc *v1beta1.InferenceService) scaling {
+	return scalingFor(isvc, intent.Bounds(isvc, v1beta1.DeploymentModeStandard))
+}
+
 func TestReplicasOfADeployment(t *testing.T) {
-	scalingOf := func(changes ...change[v1beta1.InferenceService]) scaling {
-		return scalingFor(newInferenceService(changes...))
-	}
 	external := annotated(v1beta1.AnnotationAutoscalerClass, "external")
 	for name, test := range map[string]struct {
 		scaling        scaling
@@ -65,16 +67,16 @@ func TestReplicasOfADeployment(t *testing.T) {
 		raise          bool
 		want           int
 	}{
-		"a new one":                                          {scalingOf(scaled(2, 0)), 0, 2, false, 2},
-		"somebody scaled it up":                              {scalingOf(scaled(2, 0)), 7, 2, false, 2},
-		"somebody scaled it down":                            {scalingOf(scaled(2, 0)), 1, 2, false, 2},
-		"a new one that is autoscaled":                       {scalingOf(scaled(2, 9)), 0, 3, false, 3},
-		"the autoscaler wants more":                          {scalingOf(scaled(2, 9)), 7, 3, false, 7},
-		"the autoscaler wants less than the traffic":         {scalingOf(scaled(2, 9)), 2, 3, false, 3},
-		"an autoscaler of the user's own wants none":         {scalingOf(scaled(2, 9), external), 0, 2, false, 0},
-		"a share needs more than the user's own autoscaler":  {scalingOf(scaled(2, 9), external), 1, 4, true, 4},
-		"an autoscaler of the user's own wants more":         {scalingOf(scaled(2, 9), external), 20, 2, false, 20},
-		"an autoscaler of the user's own wants less than so": {scalingOf(scaled(2, 9), external), 1, 2, false, 1},
+		"a new one":                                          {scalingOf(newInferenceService(scaled(2, 0))), 0, 2, false, 2},
+		"somebody scaled it up":                              {scalingOf(newInferenceService(scaled(2, 0))), 7, 2, false, 2},
+		"somebody scaled it down":                            {scalingOf(newInferenceService(scaled(2, 0))), 1, 2, false, 2},
+		"a new one that is autoscaled":                       {scalingOf(newInferenceService(scaled(2, 9))), 0, 3, false, 3},
+		"the autoscaler wants more":                          {scalingOf(newInferenceService(scaled(2, 9))), 7, 3, false, 7},
+		"the autoscaler wants less than the traffic":         {scalingOf(newInferenceService(scaled(2, 9))), 2, 3, false, 3},
+		"an autoscaler of the user's own wants none":         {scalingOf(newInferenceService(scaled(2, 9), external)), 0, 2, false, 0},
+		"a share needs more than the user's own autoscaler":  {scalingOf(newInferenceService(scaled(2, 9), external)), 1, 4, true, 4},
+		"an autoscaler of the user's own wants more":         {scalingOf(newInferenceService(scaled(2, 9), external)), 20, 2, false, 20},
+		"an autoscaler of the user's own wants less than so": {scalingOf(newInferenceService(scaled(2, 9), external)), 1, 2, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := test.scaling.replicas(test.current, rollout.WorkloadPlan{Floor: test.floor, Raise: test.raise}); got != test.want {
@@ -243,7 +245,7 @@ func TestEndpointsThatCount(t *testing.T) {
 		}
 		observed, err := c.observe()
 		c.must(err)
-		if got := observed.Rollout.Revisions[0].Workload.Ready; got != test.want {
+		if got := observed.Revisions[0].Workload.Ready; got != test.want {
 			t.Errorf("with %s, %d are ready, want %d", test.why, got, test.want)
 		}
 	}

@@ -60,34 +60,51 @@ func (*Backend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.P
 	return nil
 }
 
+// session is one observation of an InferenceService.
+type session struct {
+	*Backend
+	isvc     *v1beta1.InferenceService
+	found    *children
+	observed *backend.Observation
+}
+
+// Observation returns what was observed.
+func (s *session) Observation() *backend.Observation { return s.observed }
+
 // Observe reads everything that there is of the InferenceService. It writes nothing. An error is transient, or a
 // [backend.ConflictError].
-func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (*backend.Observation, error) {
+func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error) {
 	found, err := b.observe(ctx, isvc)
 	if err != nil {
 		return nil, err
 	}
+	return &session{Backend: b, isvc: isvc, found: found, observed: b.observation(isvc, found)}, nil
+}
+
+func (b *Backend) observation(isvc *v1beta1.InferenceService, found *children) *backend.Observation {
 	observation := &backend.Observation{
-		Rollout:   b.snapshot(isvc, found),
-		Recorded:  found.Recorded(),
-		Revisions: map[rollout.Number]backend.Revision{},
-		Addresses: addresses(isvc, b.Config.Ingress),
-		Mode:      found.mode(),
-		Private:   found,
+		Revisions:     revisionsOf(found),
+		Route:         b.routeOf(isvc, found),
+		RouteStatus:   b.routeDetail(found),
+		TagHosts:      len(found.tagRoutes) > 0,
+		AskedReplicas: found.askedReplicas(),
+		Recorded:      found.Recorded(),
+		Details:       map[rollout.Number]backend.Revision{},
+		Addresses:     addresses(isvc, b.Config.Ingress),
+		Mode:          found.mode(),
 	}
 	if found.predictorService != nil && observation.Addresses.Local == "" {
 		observation.Addresses.Local = "http://" + b.Config.Ingress.ClusterHost(backend.PredictorName(isvc.Name), isvc.Namespace)
 	}
-	for _, revision := range observation.Rollout.Revisions {
+	for _, revision := range observation.Revisions {
 		if revision.Workload != nil {
-			observation.Revisions[revision.Number] = revisionDetail(found.deployments[revision.Number], found.pods[revision.Number])
+			observation.Details[revision.Number] = revisionDetail(found.deployments[revision.Number], found.pods[revision.Number])
 		}
 	}
 	for _, route := range found.routes() {
 		observation.Hosts = append(observation.Hosts, gateway.HostsOf(route)...)
 	}
-	observation.Route = b.routeDetail(found)
-	return observation, nil
+	return observation
 }
 
 // mode is Standard where a Deployment runs or a route has a rollout state, and else what is on record.
@@ -117,16 +134,16 @@ func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.A
 }
 
 // routeDetail says how far the gateway is, for people.
-func (b *Backend) routeDetail(found *children) backend.Route {
+func (b *Backend) routeDetail(found *children) backend.RouteStatus {
 	if !b.RoutesInstalled() {
-		return backend.Route{
+		return backend.RouteStatus{
 			Refused: true,
 			Reason:  reasonGatewayAPIMissing,
 			Message: "the cluster does not have the Gateway API (HTTPRoute of gateway.networking.k8s.io/v1); install its CRDs and a gateway that implements it, see https://gateway-api.sigs.k8s.io/guides/",
 		}
 	}
 	if found.route == nil {
-		return backend.Route{}
+		return backend.RouteStatus{}
 	}
 	return found.gateways.Detail(b.Config.Ingress, found.routes()...)
 }

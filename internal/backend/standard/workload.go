@@ -4,7 +4,6 @@
 package standard
 
 import (
-	"math"
 	"strconv"
 	"time"
 
@@ -38,28 +37,19 @@ type scaling struct {
 	class  v1beta1.AutoscalerClass
 }
 
-// scalingFor reads the replica bounds. In Standard mode nothing can start a pod when a request comes, so 0 replicas
-// mean 1, as in KServe.
-func scalingFor(isvc *v1beta1.InferenceService) scaling {
-	spec := isvc.Spec.Predictor.ComponentExtensionSpec
-	minimum := 1
-	if spec.MinReplicas != nil {
-		minimum = max(1, int(*spec.MinReplicas))
-	}
-	maximum := max(minimum, int(spec.MaxReplicas))
-	class := v1beta1.AutoscalerClass(isvc.Annotations[v1beta1.AnnotationAutoscalerClass])
-	switch class {
-	case v1beta1.AutoscalerClassExternal:
-		if spec.MaxReplicas == 0 {
-			maximum = math.MaxInt32 // The bound is the autoscaler's.
-		}
-		return scaling{class: class, bounds: rollout.Bounds{Min: minimum, Max: maximum, External: true}}
-	case v1beta1.AutoscalerClassNone:
-		return scaling{class: class, bounds: rollout.Bounds{Min: minimum, Max: minimum}}
-	case v1beta1.AutoscalerClassHPA, "":
-		return scaling{class: v1beta1.AutoscalerClassHPA, bounds: rollout.Bounds{Min: minimum, Max: maximum}}
+// scalingFor returns how revisions with these bounds are scaled.
+func scalingFor(isvc *v1beta1.InferenceService, bounds rollout.Bounds) scaling {
+	return scaling{bounds: bounds, class: autoscalerClass(isvc)}
+}
+
+func autoscalerClass(isvc *v1beta1.InferenceService) v1beta1.AutoscalerClass {
+	switch class := v1beta1.AutoscalerClass(isvc.Annotations[v1beta1.AnnotationAutoscalerClass]); class {
+	case v1beta1.AutoscalerClassExternal, v1beta1.AutoscalerClassNone, v1beta1.AutoscalerClassHPA:
+		return class
+	case "":
+		return v1beta1.AutoscalerClassHPA
 	default:
-		return scaling{class: unknownClass, bounds: rollout.Bounds{Min: minimum, Max: maximum}}
+		return unknownClass
 	}
 }
 
@@ -131,20 +121,6 @@ func strategy(isvc *v1beta1.InferenceService) appsv1.DeploymentStrategy {
 			MaxUnavailable: new(objects.ValueOr(rolling.MaxUnavailable, quarter)),
 		},
 	}
-}
-
-// replaces reports whether a strategy lets the pods of a revision go before those of the next one are there.
-func replaces(strategy *appsv1.DeploymentStrategy) bool {
-	switch {
-	case strategy == nil:
-		return false
-	case strategy.Type == appsv1.RecreateDeploymentStrategyType:
-		return true
-	case strategy.RollingUpdate == nil || strategy.RollingUpdate.MaxSurge == nil:
-		return false
-	}
-	surge, err := intstr.GetScaledValueFromIntOrPercent(strategy.RollingUpdate.MaxSurge, 100, true)
-	return err == nil && surge == 0
 }
 
 func selector(isvc *v1beta1.InferenceService, n rollout.Number) map[string]string {

@@ -1,11 +1,12 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package backend_test
+package intent
 
 import (
 	"testing"
 
+	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
@@ -36,7 +37,7 @@ func naming(runtime string, wanted *predictor.Resolved) *predictor.Resolved {
 
 // add adds a revision of a model.
 func add(o *backend.Observation, n rollout.Number, model string) {
-	o.Rollout.Revisions = append(o.Rollout.Revisions, rollout.Revision{Number: n, Inputs: "older/" + model + "/" + string(rune('0'+n)), Recorded: true})
+	o.Revisions = append(o.Revisions, rollout.Revision{Number: n, Inputs: "older/" + model + "/" + string(rune('0'+n)), Recorded: true})
 	o.Recorded[n] = recorded(model, "r1")
 }
 
@@ -47,22 +48,21 @@ func recorded(model, runtime string) backend.Recorded {
 // seen has revision 1 of model a and revision 2 of model b, made under older settings; b was asked for last.
 func seen() *backend.Observation {
 	return &backend.Observation{
-		Rollout: rollout.Snapshot{
-			Revisions: []rollout.Revision{
-				{Number: 1, Inputs: "older/a/r1", Recorded: true},
-				{Number: 2, Inputs: "older/b/r1", Recorded: true},
-			},
-			Route: rollout.Route{Record: &rollout.Record{Stable: 1, Target: 2, Highest: 2}},
+		Revisions: []rollout.Revision{
+			{Number: 1, Inputs: "older/a/r1", Recorded: true},
+			{Number: 2, Inputs: "older/b/r1", Recorded: true},
 		},
+		Route:    rollout.Route{Record: &rollout.Record{Stable: 1, Target: 2, Highest: 2}},
 		Recorded: map[rollout.Number]backend.Recorded{1: recorded("a", "r1"), 2: recorded("b", "r1")},
 	}
 }
 
-func TestIdentify(t *testing.T) {
+func TestFindTarget(t *testing.T) {
 	for name, test := range map[string]struct {
 		wanted      *predictor.Resolved
 		keepRuntime bool
 		given       func(*backend.Observation)
+		spec        []edit
 		// want is the revision that is then asked for; 0 for a new one or none.
 		want rollout.Number
 		// wantInputs are what is asked for where that is no revision that there is.
@@ -88,11 +88,11 @@ func TestIdentify(t *testing.T) {
 		"the model, whose runtime does not serve it any more": {wanted: &predictor.Resolved{Identity: identity("b", "")}},
 		"the model, whose runtime does not serve it any more, and percent 0": {
 			wanted: &predictor.Resolved{Identity: identity("b", "")}, want: 2,
-			given: func(o *backend.Observation) { o.Rollout.Wanted.Percent = new(0) },
+			spec: []edit{percent(0)},
 		},
 		"the model, whose runtime does not serve it any more, and percent 10": {
 			wanted: &predictor.Resolved{Identity: identity("b", "")},
-			given:  func(o *backend.Observation) { o.Rollout.Wanted.Percent = new(10) },
+			spec:   []edit{percent(10)},
 		},
 		"the model of the target, whose runtime is gone":         {wanted: withoutRuntime("b"), want: 2},
 		"the model of the stable, whose runtime is gone":         {wanted: withoutRuntime("a"), want: 1},
@@ -109,7 +109,7 @@ func TestIdentify(t *testing.T) {
 			given: func(o *backend.Observation) {
 				add(o, 3, "c")
 				add(o, 4, "c")
-				o.Rollout.Route.Record.Previous = 3
+				o.Route.Record.Previous = 3
 			},
 		},
 		"a model that two revisions have, whose runtime is gone: the newest": {
@@ -124,15 +124,20 @@ func TestIdentify(t *testing.T) {
 		},
 		"a runtime is kept, and the last target is only reported": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, want: 2,
-			given: func(o *backend.Observation) { o.Rollout.Route.Record, o.Rollout.Reported.Target = nil, 2 },
+			given: func(o *backend.Observation) { o.Route.Record = nil },
+			spec: []edit{func(isvc *v1beta1.InferenceService) {
+				isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{
+					v1beta1.PredictorComponent: {LatestCreatedRevision: "iris-predictor-00002"},
+				}
+			}},
 		},
 		"a runtime is to be kept, and nobody knows the last target": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, wantInputs: "older/b/r2",
-			given: func(o *backend.Observation) { o.Rollout.Route.Record = nil },
+			given: func(o *backend.Observation) { o.Route.Record = nil },
 		},
 		"a runtime is to be kept, and the last target is lost": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, wantInputs: "older/b/r2",
-			given: func(o *backend.Observation) { o.Rollout.Revisions = o.Rollout.Revisions[:1] },
+			given: func(o *backend.Observation) { o.Revisions = o.Revisions[:1] },
 		},
 		"a revision without a record counts by its inputs": {
 			wanted: wants("older", "b", "r1"), want: 2,
@@ -144,18 +149,23 @@ func TestIdentify(t *testing.T) {
 			if test.given != nil {
 				test.given(observed)
 			}
-			observed.Identify(test.wanted, test.keepRuntime)
+			isvc := newInferenceService(test.spec...)
+			if test.keepRuntime {
+				isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] = "true"
+			}
+			target := FindTarget(isvc, observed, test.wanted)
+			snapshot := Snapshot(isvc, standard, observed, target)
 			var got rollout.Number
-			for _, revision := range observed.Rollout.Revisions {
-				if observed.Rollout.Wanted.Inputs != "" && revision.Inputs == observed.Rollout.Wanted.Inputs {
+			for _, revision := range snapshot.Revisions {
+				if target.Inputs != "" && revision.Inputs == target.Inputs {
 					got = revision.Number
 				}
 			}
-			if got != test.want {
-				t.Errorf("it asks for revision %d (%q), want %d", got, observed.Rollout.Wanted.Inputs, test.want)
+			if got != test.want || target.Exists(observed.Revisions) != (got != 0) {
+				t.Errorf("it asks for revision %d (%q), want %d", got, target.Inputs, test.want)
 			}
-			if test.want == 0 && observed.Rollout.Wanted.Inputs != test.wantInputs {
-				t.Errorf("it asks for %q, want %q", observed.Rollout.Wanted.Inputs, test.wantInputs)
+			if test.want == 0 && target.Inputs != test.wantInputs {
+				t.Errorf("it asks for %q, want %q", target.Inputs, test.wantInputs)
 			}
 		})
 	}
@@ -189,7 +199,7 @@ func TestRuntimeToKeep(t *testing.T) {
 				add(o, 3, "c")
 				o.Recorded[3] = backend.Recorded{Identity: labelled(wants("older", "c", "r3")).Identity, Runtime: predictor.RuntimeRef{Name: "r3"}}
 				add(o, 4, "c")
-				o.Rollout.Route.Record.Target = 4
+				o.Route.Record.Target = 4
 			},
 		},
 		"two revisions have the model: the last target": {
@@ -205,7 +215,7 @@ func TestRuntimeToKeep(t *testing.T) {
 			if test.given != nil {
 				test.given(observed)
 			}
-			if got, found := observed.RuntimeToKeep(test.wanted); got.Name != test.want || found != (test.want != "") {
+			if got, found := RuntimeToKeep(newInferenceService(), observed, test.wanted); got.Name != test.want || found != (test.want != "") {
 				t.Errorf("it keeps %q (%t), want %q", got.Name, found, test.want)
 			}
 		})

@@ -1,0 +1,113 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"math"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// Snapshot returns what the core decides on: what was observed and what the InferenceService asks for.
+func Snapshot(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Snapshot {
+	return rollout.Snapshot{
+		Wanted:    desired(isvc, mode, observed, target),
+		Revisions: target.revisions(observed.Revisions),
+		Route:     observed.Route,
+		Reported:  Reported(isvc),
+	}
+}
+
+// desired reads what the spec asks for. An annotation with a malformed value keeps the current state.
+func desired(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Wanted {
+	wanted := rollout.Wanted{
+		Inputs:   target.Inputs,
+		Stopped:  backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, observed.Route.Record)),
+		Tagged:   backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, observed.TagHosts),
+		Replicas: Bounds(isvc, mode),
+		Replace:  mode != v1beta1.DeploymentModeKnative && allowsReplacement(isvc.Spec.Predictor.DeploymentStrategy),
+	}
+	wanted.Replicas.Asked = observed.AskedReplicas
+	if percent := isvc.Spec.Predictor.CanaryTrafficPercent; percent != nil {
+		wanted.Percent = new(int(*percent))
+	}
+	return wanted
+}
+
+// isStopped reports whether the InferenceService is stopped now, by the rollout state, or by the status if there is none.
+func isStopped(isvc *v1beta1.InferenceService, state *rollout.Record) bool {
+	if state != nil {
+		return state.Split.IsEmpty()
+	}
+	return apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionStopped)
+}
+
+// Bounds returns the replica bounds of each revision. In Knative mode they are those of Knative's autoscaler. In Standard
+// mode no pod can be started by a request, so 0 replicas mean 1, as in KServe.
+func Bounds(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode) rollout.Bounds {
+	spec := isvc.Spec.Predictor.ComponentExtensionSpec
+	least := 1
+	if spec.MinReplicas != nil {
+		least = int(*spec.MinReplicas)
+	}
+	if mode == v1beta1.DeploymentModeKnative {
+		return rollout.Bounds{Min: least, Max: int(spec.MaxReplicas), Elastic: true}
+	}
+	least = max(1, least)
+	bounds := rollout.Bounds{Min: least, Max: max(least, int(spec.MaxReplicas))}
+	switch v1beta1.AutoscalerClass(isvc.Annotations[v1beta1.AnnotationAutoscalerClass]) {
+	case v1beta1.AutoscalerClassExternal:
+		bounds.External = true
+		if spec.MaxReplicas == 0 {
+			bounds.Max = math.MaxInt32 // The external autoscaler has the bound.
+		}
+	case v1beta1.AutoscalerClassNone:
+		bounds.Max = least
+	}
+	return bounds
+}
+
+// allowsReplacement reports whether a strategy lets the pods of a revision go before those of the next one are ready.
+func allowsReplacement(strategy *appsv1.DeploymentStrategy) bool {
+	switch {
+	case strategy == nil:
+		return false
+	case strategy.Type == appsv1.RecreateDeploymentStrategyType:
+		return true
+	case strategy.RollingUpdate == nil || strategy.RollingUpdate.MaxSurge == nil:
+		return false
+	}
+	surge, err := intstr.GetScaledValueFromIntOrPercent(strategy.RollingUpdate.MaxSurge, 100, true)
+	return err == nil && surge == 0
+}
+
+// Reported returns what the status says of the rollout.
+func Reported(isvc *v1beta1.InferenceService) rollout.Reported {
+	component := isvc.Status.Components[v1beta1.PredictorComponent]
+	number := func(name string) rollout.Number { return backend.RevisionNumber(isvc.Name, name) }
+	said := rollout.Reported{
+		Stable:   number(component.LatestRolledoutRevision),
+		Previous: number(component.PreviousRolledoutRevision),
+		Target:   number(component.LatestCreatedRevision),
+		Tried:    isvc.Status.Phase == v1beta1.PhaseRolledBack,
+	}
+	var shares []rollout.Share
+	for _, target := range component.Traffic {
+		share := rollout.Share{Revision: number(target.RevisionName)}
+		if target.Percent != nil {
+			share.Percent = int(*target.Percent)
+		}
+		shares = append(shares, share)
+	}
+	if split, err := rollout.NewSplit(shares...); err == nil {
+		said.Split = split
+	}
+	return said
+}

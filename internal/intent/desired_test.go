@@ -1,0 +1,183 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+const (
+	standard = v1beta1.DeploymentModeStandard
+	knative  = v1beta1.DeploymentModeKnative
+)
+
+type edit func(*v1beta1.InferenceService)
+
+func newInferenceService(edits ...edit) *v1beta1.InferenceService {
+	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Name: "iris", Annotations: map[string]string{}}}
+	for _, edit := range edits {
+		edit(isvc)
+	}
+	return isvc
+}
+
+func percent(percent int64) edit {
+	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.CanaryTrafficPercent = &percent }
+}
+
+func annotated(key, value string) edit {
+	return func(isvc *v1beta1.InferenceService) { isvc.Annotations[key] = value }
+}
+
+func scaled(least, most int32) edit {
+	return func(isvc *v1beta1.InferenceService) {
+		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &least, most
+	}
+}
+
+func asks(isvc *v1beta1.InferenceService, observed *backend.Observation) rollout.Wanted {
+	return Snapshot(isvc, standard, observed, Target{Inputs: "a"}).Wanted
+}
+
+func TestPercentIsThatOfTheSpec(t *testing.T) {
+	for name, test := range map[string]struct {
+		given edit
+		want  *int
+	}{
+		"absent":                  {given: func(*v1beta1.InferenceService) {}},
+		"0":                       {percent(0), new(0)},
+		"10":                      {percent(10), new(10)},
+		"100":                     {percent(100), new(100)},
+		"one from before the CRD": {percent(-1), new(-1)},
+	} {
+		if diff := cmp.Diff(test.want, asks(newInferenceService(test.given), &backend.Observation{}).Percent); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestMalformedSwitchKeepsTheCurrentState(t *testing.T) {
+	running := &backend.Observation{Route: rollout.Route{Record: &rollout.Record{Split: rollout.All(1)}}}
+	stopped := &backend.Observation{Route: rollout.Route{Record: &rollout.Record{}}}
+	reportedStopped := func(isvc *v1beta1.InferenceService) {
+		isvc.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionStopped, Status: metav1.ConditionTrue}}
+	}
+	for name, test := range map[string]struct {
+		given                   []edit
+		observed                *backend.Observation
+		wantStopped, wantTagged bool
+	}{
+		"no switch":                           {observed: running},
+		"true":                                {[]edit{annotated(v1beta1.AnnotationStop, "true"), annotated(v1beta1.AnnotationEnableTagRouting, "true")}, running, true, true},
+		"false":                               {[]edit{annotated(v1beta1.AnnotationStop, "false"), annotated(v1beta1.AnnotationEnableTagRouting, "false")}, stopped, false, false},
+		"malformed, running":                  {[]edit{annotated(v1beta1.AnnotationStop, "yes")}, running, false, false},
+		"malformed, stopped":                  {[]edit{annotated(v1beta1.AnnotationStop, "yes")}, stopped, true, false},
+		"malformed, only reported as stopped": {[]edit{annotated(v1beta1.AnnotationStop, "yes"), reportedStopped}, &backend.Observation{}, true, false},
+		"malformed, never seen":               {[]edit{annotated(v1beta1.AnnotationStop, "yes")}, &backend.Observation{}, false, false},
+		"malformed, there are tag hosts":      {[]edit{annotated(v1beta1.AnnotationEnableTagRouting, "maybe")}, &backend.Observation{TagHosts: true}, false, true},
+		"malformed, there are no tag hosts":   {[]edit{annotated(v1beta1.AnnotationEnableTagRouting, "maybe")}, &backend.Observation{}, false, false},
+	} {
+		got := asks(newInferenceService(test.given...), test.observed)
+		if got.Stopped != test.wantStopped || got.Tagged != test.wantTagged {
+			t.Errorf("%s: stopped %t, tagged %t; want %t, %t", name, got.Stopped, got.Tagged, test.wantStopped, test.wantTagged)
+		}
+	}
+}
+
+func TestBounds(t *testing.T) {
+	class := func(class string) edit { return annotated(v1beta1.AnnotationAutoscalerClass, class) }
+	onlyMax := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 3 }
+	for name, test := range map[string]struct {
+		mode  v1beta1.DeploymentMode
+		given []edit
+		want  rollout.Bounds
+	}{
+		"none":                             {standard, nil, rollout.Bounds{Min: 1, Max: 1}},
+		"a minimum":                        {standard, []edit{scaled(3, 0)}, rollout.Bounds{Min: 3, Max: 3}},
+		"a minimum of 0 is 1":              {standard, []edit{scaled(0, 0)}, rollout.Bounds{Min: 1, Max: 1}},
+		"a minimum and a maximum":          {standard, []edit{scaled(2, 5)}, rollout.Bounds{Min: 2, Max: 5}},
+		"a maximum":                        {standard, []edit{onlyMax}, rollout.Bounds{Min: 1, Max: 3}},
+		"class none":                       {standard, []edit{scaled(2, 5), class("none")}, rollout.Bounds{Min: 2, Max: 2}},
+		"class hpa":                        {standard, []edit{scaled(2, 5), class("hpa")}, rollout.Bounds{Min: 2, Max: 5}},
+		"class external":                   {standard, []edit{scaled(2, 5), class("external")}, rollout.Bounds{Min: 2, Max: 5, External: true}},
+		"class external without a maximum": {standard, []edit{scaled(2, 0), class("external")}, rollout.Bounds{Min: 2, Max: math.MaxInt32, External: true}},
+		"an unknown class":                 {standard, []edit{scaled(2, 5), class("magic")}, rollout.Bounds{Min: 2, Max: 5}},
+		"negative, from before the CRD":    {standard, []edit{scaled(-3, -1)}, rollout.Bounds{Min: 1, Max: 1}},
+		"a maximum below the minimum":      {standard, []edit{scaled(5, 2)}, rollout.Bounds{Min: 5, Max: 5}},
+		"Knative: none":                    {knative, nil, rollout.Bounds{Min: 1, Elastic: true}},
+		"Knative: a minimum of 0":          {knative, []edit{scaled(0, 4)}, rollout.Bounds{Max: 4, Elastic: true}},
+		"Knative: a minimum and a maximum": {knative, []edit{scaled(2, 5), class("external")}, rollout.Bounds{Min: 2, Max: 5, Elastic: true}},
+	} {
+		if diff := cmp.Diff(test.want, Bounds(newInferenceService(test.given...), test.mode)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestReplacementIsAllowedByTheDeploymentStrategy(t *testing.T) {
+	surge := func(surge string) *appsv1.DeploymentStrategy {
+		value := intstr.Parse(surge)
+		return &appsv1.DeploymentStrategy{RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &value}}
+	}
+	for name, test := range map[string]struct {
+		strategy *appsv1.DeploymentStrategy
+		want     bool
+	}{
+		"none":                      {},
+		"Recreate":                  {&appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}, true},
+		"no surge":                  {&appsv1.DeploymentStrategy{RollingUpdate: &appsv1.RollingUpdateDeployment{}}, false},
+		"a surge of 0":              {surge("0"), true},
+		"a surge of 0 %":            {surge("0%"), true},
+		"a surge of 1":              {surge("1"), false},
+		"a surge of 1 %":            {surge("1%"), false},
+		"a surge that is no number": {surge("some"), false},
+	} {
+		isvc := newInferenceService(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.DeploymentStrategy = test.strategy })
+		if got := asks(isvc, &backend.Observation{}).Replace; got != test.want {
+			t.Errorf("%s: %t, want %t", name, got, test.want)
+		}
+		if Snapshot(isvc, knative, &backend.Observation{}, Target{}).Wanted.Replace {
+			t.Errorf("%s: in Knative mode a revision replaces the stable", name)
+		}
+	}
+}
+
+func TestReportedIsThatOfTheStatus(t *testing.T) {
+	share := func(revision string, percent int64) v1beta1.TrafficTarget {
+		return v1beta1.TrafficTarget{RevisionName: revision, Percent: &percent}
+	}
+	isvc := newInferenceService(func(isvc *v1beta1.InferenceService) {
+		isvc.Status.Phase = v1beta1.PhaseRolledBack
+		isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: {
+			LatestCreatedRevision: "iris-predictor-00002", LatestRolledoutRevision: "iris-predictor-00001", PreviousRolledoutRevision: "iris-predictor-00003",
+			Traffic: []v1beta1.TrafficTarget{share("iris-predictor-00002", 30), share("iris-predictor-00001", 70)},
+		}}
+	})
+	split, err := rollout.NewSplit(rollout.Share{Revision: 2, Percent: 30}, rollout.Share{Revision: 1, Percent: 70})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(rollout.Reported{Stable: 1, Previous: 3, Target: 2, Split: split, Tried: true}, Reported(isvc)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+
+	foreign := newInferenceService(func(isvc *v1beta1.InferenceService) {
+		isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: {
+			LatestCreatedRevision: "another", Traffic: []v1beta1.TrafficTarget{share("another", 30), share("another", 70)},
+		}}
+	})
+	if diff := cmp.Diff(rollout.Reported{}, Reported(foreign)); diff != "" {
+		t.Errorf("of foreign revisions (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,160 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// Target says which revision the spec asks for.
+type Target struct {
+	// Inputs is the digest of the revision that the spec asks for; empty if the spec cannot be resolved.
+	Inputs string
+
+	// equal are the revisions that have the spec's inputs, and sameModel those that differ from it in labels and
+	// annotations at most.
+	equal, sameModel map[rollout.Number]bool
+}
+
+// FindTarget returns the target. The resolved spec is nil, or has no inputs, if the spec cannot be resolved.
+//
+// Revisions are compared by identity, not by the digest that they were created with: an administrator's change of what
+// propagates to pods changes the digest of the same inputs. With automatic updates disabled, the revision that the same
+// spec created before is kept, whatever has become of its serving runtime.
+//
+// A spec that lacks only its serving runtime asks for the revision that was created from it, which needs the runtime no
+// more. While the runtime exists but does not serve the model, this holds for a percent of 0 only.
+func FindTarget(isvc *v1beta1.InferenceService, observed *backend.Observation, resolved *predictor.Resolved) Target {
+	if resolved == nil {
+		return Target{}
+	}
+	known := history{observed: observed, reported: Reported(isvc)}
+	keepsRuntime := isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true"
+	if target := known.last().Target; keepsRuntime && known.exists(target) && madeFrom(observed.Recorded[target], resolved.Identity) {
+		return known.existing(target)
+	}
+	if resolved.Inputs == "" {
+		percent := isvc.Spec.Predictor.CanaryTrafficPercent
+		if resolved.RuntimeGone || percent != nil && *percent == 0 {
+			return known.existing(known.first(func(r backend.Recorded) bool { return madeFrom(r, resolved.Identity) }))
+		}
+		return Target{}
+	}
+	found := Target{Inputs: resolved.Inputs, equal: map[rollout.Number]bool{}, sameModel: known.withModel(resolved.Identity)}
+	for n, recorded := range observed.Recorded {
+		if recorded.Identity.Equal(resolved.Identity) {
+			found.equal[n] = true
+		}
+	}
+	return found
+}
+
+// revisions returns the observed revisions as the core compares them with the target.
+func (t Target) revisions(observed []rollout.Revision) []rollout.Revision {
+	revisions := slices.Clone(observed)
+	for i, revision := range revisions {
+		revisions[i].SameModel = t.sameModel[revision.Number]
+		if t.equal[revision.Number] {
+			revisions[i].Inputs = t.Inputs
+		}
+	}
+	return revisions
+}
+
+// Exists reports whether one of the observed revisions is the target.
+func (t Target) Exists(observed []rollout.Revision) bool {
+	return t.Inputs != "" && slices.ContainsFunc(t.revisions(observed), func(r rollout.Revision) bool { return r.Inputs == t.Inputs })
+}
+
+// RuntimeToKeep returns the serving runtime of the revision that the same spec has created, or of one from which the spec
+// differs in labels, annotations and scaling only. A runtime that was added since must not move a model.
+func RuntimeToKeep(isvc *v1beta1.InferenceService, observed *backend.Observation, resolved *predictor.Resolved) (ref predictor.RuntimeRef, found bool) {
+	known := history{observed: observed, reported: Reported(isvc)}
+	n := known.first(func(r backend.Recorded) bool { return madeFrom(r, resolved.Identity) })
+	if n == 0 {
+		n = known.first(func(r backend.Recorded) bool { return hasModel(r, resolved.Identity) })
+	}
+	ref = observed.Recorded[n].Runtime
+	return ref, ref.Name != ""
+}
+
+// madeFrom reports whether the revision was created from that spec, whatever has become of its serving runtime.
+func madeFrom(r backend.Recorded, spec predictor.Identity) bool {
+	return r.Identity.EqualSpec(asRequested(r, spec))
+}
+
+// hasModel reports whether the spec differs from the revision's in labels, annotations and scaling at most.
+func hasModel(r backend.Recorded, spec predictor.Identity) bool {
+	return r.Identity.Predictor == spec.Predictor && r.Identity.RequestedRuntime == asRequested(r, spec).RequestedRuntime
+}
+
+// asRequested is the identity of a spec, in which to name the revision's serving runtime makes no difference.
+func asRequested(r backend.Recorded, spec predictor.Identity) predictor.Identity {
+	if spec.RequestedRuntime == r.Runtime.Name {
+		spec.RequestedRuntime = r.Identity.RequestedRuntime
+	}
+	return spec
+}
+
+// history looks up revisions that there are.
+type history struct {
+	observed *backend.Observation
+	reported rollout.Reported
+}
+
+// last returns the last target, stable and previous revision by the rollout state, or by the status if that is lost.
+func (h history) last() rollout.Reported {
+	if state := h.observed.Route.Record; state != nil {
+		return rollout.Reported{Target: state.Target, Stable: state.Stable, Previous: state.Previous}
+	}
+	return h.reported
+}
+
+// first returns the recorded revision that fits: the last target before the stable, the previous and the newest. It is 0
+// if none does.
+func (h history) first(fits func(backend.Recorded) bool) rollout.Number {
+	last := h.last()
+	order := []rollout.Number{last.Target, last.Stable, last.Previous}
+	newest := slices.Sorted(maps.Keys(h.observed.Recorded))
+	slices.Reverse(newest)
+	for _, n := range append(order, newest...) {
+		if recorded, found := h.observed.Recorded[n]; found && h.exists(n) && fits(recorded) {
+			return n
+		}
+	}
+	return 0
+}
+
+// existing is the target if it is that revision, whatever the spec's own digest is.
+func (h history) existing(n rollout.Number) Target {
+	return Target{Inputs: h.inputs(n), sameModel: h.withModel(h.observed.Recorded[n].Identity)}
+}
+
+// withModel returns the revisions that run the same model as the one of that identity.
+func (h history) withModel(spec predictor.Identity) map[rollout.Number]bool {
+	found := map[rollout.Number]bool{}
+	for n, recorded := range h.observed.Recorded {
+		found[n] = spec.Predictor != "" && recorded.Identity.EqualModel(spec)
+	}
+	return found
+}
+
+func (h history) exists(n rollout.Number) bool { return h.index(n) >= 0 }
+
+func (h history) inputs(n rollout.Number) string {
+	if i := h.index(n); i >= 0 {
+		return h.observed.Revisions[i].Inputs
+	}
+	return ""
+}
+
+func (h history) index(n rollout.Number) int {
+	return slices.IndexFunc(h.observed.Revisions, func(r rollout.Revision) bool { return r.Number == n })
+}
