@@ -253,13 +253,18 @@ type Outcome struct {
 	Route bool
 	// RouteChanged says that the spec of a route was changed just now, so that no gateway can have accepted it yet.
 	RouteChanged bool
-	// Unaddressed is why there is no Service with KServe's name for the predictor; nil where there is, or where there
-	// need not be.
-	Unaddressed error
-	// Unscalable is why there is no ScaleTarget for an external autoscaler; nil where there is, or where there need not be.
-	Unscalable error
+	// Findings are what users must know of it.
+	Findings []Finding
 	// Contests are the objects that another writer keeps changing.
 	Contests []Contest
+}
+
+// Finding is something that users must know and that keeps nothing from being served.
+type Finding struct {
+	// Condition is the one that the finding is added to, while that is True.
+	Condition string
+	// Reason is a word for the condition.
+	Reason, Message string
 }
 
 // NoteContest notes that another writer keeps changing an object.

@@ -25,7 +25,6 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/metrics"
@@ -46,6 +45,8 @@ const gatewayTolerance = time.Minute
 type Backend interface {
 	// Check returns why the pod of a new revision cannot be run in this way, as a *predictor.Error, or nil.
 	Check(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, pod *corev1.PodSpec) error
+	// Unsupported returns a field that would have no effect in this way, and what to do about it; empty if there is none.
+	Unsupported(isvc *v1beta1.InferenceService) (field, message string)
 	// Observe reads. Its error is transient, or a *backend.ConflictError.
 	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error)
 }
@@ -127,7 +128,7 @@ type pass struct {
 	amended *backend.Amended
 	outcome backend.Outcome
 	problem *status.Problem
-	notices []status.Problem
+	notices []backend.Finding
 	// detour is what keeps nothing but the InferenceService's own host from being served.
 	detour *status.Problem
 	wakeAt time.Time
@@ -173,7 +174,7 @@ func (p *pass) run(ctx context.Context) error {
 		p.settle()
 	}
 	p.announce(ctx, p.outcome)
-	p.noteMissing()
+	p.noteFindings()
 	if err := p.note(err); err != nil {
 		// The status stays what it is, as the next pass is near. Only what lasts is reported.
 		return fmt.Errorf("applying: %w", err)
@@ -283,30 +284,11 @@ func (p *pass) note(err error) error {
 	return errors.Join(transient...)
 }
 
-// noteMissing tells users which object that only clients or autoscalers use could not be created, and why.
-func (p *pass) noteMissing() {
-	for _, missing := range []struct {
-		err                        error
-		condition, reason, message string
-	}{
-		{
-			p.outcome.Unaddressed, v1beta1.ConditionIngressReady, standard.ReasonPredictorServiceMissing,
-			"there is no Service for it of KServe's name: ",
-		},
-		{
-			p.outcome.Unscalable, v1beta1.ConditionPredictorReady, standard.ReasonScaleTargetMissing,
-			"there is no ScaleTarget for an external autoscaler: ",
-		},
-	} {
-		if missing.err == nil {
-			continue
-		}
+// noteFindings takes over what the backend has found. Nothing tells when it ends.
+func (p *pass) noteFindings() {
+	if len(p.outcome.Findings) > 0 {
+		p.notices = append(p.notices, p.outcome.Findings...)
 		p.wake(p.Clock.Now().Add(recheckPeriod))
-		p.notices = append(p.notices, status.Problem{
-			Condition: missing.condition,
-			Reason:    missing.reason,
-			Message:   missing.message + backend.StableMessage(missing.err.Error()),
-		})
 	}
 }
 

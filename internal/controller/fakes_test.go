@@ -24,6 +24,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/pods"
+	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/metrics"
 	"github.com/serinus-io/serinus/internal/predictor"
@@ -210,12 +211,10 @@ type fakeBackend struct {
 	unusable map[string]bool
 
 	observeErr, createErr, routeErr, otherErr error
-	// unaddressed is why it cannot make the Service with KServe's name.
-	unaddressed error
+	// findings are what it tells of what it writes.
+	findings []backend.Finding
 	// unrunnable is why it cannot run a new revision.
 	unrunnable error
-	// unscalable is why it cannot make the ScaleTarget.
-	unscalable error
 	// amended is what it was asked to change on record.
 	amended []backend.Amended
 	// mode is the mode in which it finds something to run.
@@ -231,6 +230,10 @@ func newFakeBackend() *fakeBackend {
 		recorded: map[rollout.Number]backend.Recorded{}, details: map[rollout.Number]backend.Revision{},
 		broken: map[rollout.Number]*backend.Failure{}, created: start,
 	}
+}
+
+func (f *fakeBackend) Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
+	return (&standard.Backend{}).Unsupported(isvc)
 }
 
 func (f *fakeBackend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.PodSpec) error {
@@ -275,7 +278,7 @@ func (f fakeSession) Observation() *backend.Observation { return f.observed }
 func (f fakeSession) Apply(_ context.Context, change backend.Change) (backend.Outcome, error) {
 	decision := change.Decision
 	f.decisions, f.unusable = append(f.decisions, decision), change.UnusableHosts
-	outcome := backend.Outcome{Unaddressed: f.unaddressed, Unscalable: f.unscalable, Contests: f.contests}
+	outcome := backend.Outcome{Findings: f.findings, Contests: f.contests}
 	f.amend(change.Amended)
 	if change.Revision != nil && f.createErr == nil {
 		f.create(decision.Target, *change.Revision)

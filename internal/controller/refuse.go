@@ -14,8 +14,6 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/knative"
-	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/status"
 )
@@ -129,11 +127,7 @@ func (p *pass) refuseMode() *problemError {
 
 // refuseUnsupported refuses what the mode would drop in silence.
 func (p *pass) refuseUnsupported() *problemError {
-	unsupported := standard.Unsupported
-	if p.mode() == v1beta1.DeploymentModeKnative {
-		unsupported = knative.Unsupported
-	}
-	if field, message := unsupported(p.isvc); field != "" {
+	if field, message := p.backend().Unsupported(p.isvc); field != "" {
 		return refusedSpec(v1beta1.ConditionPredictorReady, string(v1beta1.InvalidPredictorSpec), "%s: %s", field, message)
 	}
 	label := backend.ClusterLocalLabel(p.isvc)

@@ -143,7 +143,7 @@ func (p *pass) reviewRevision(ctx context.Context, n rollout.Number) error {
 	}
 	used = download.SecretsOfAccount(template)
 	if byAccount && !slices.Equal(used, present) {
-		p.notices = append(p.notices, status.Problem{
+		p.notices = append(p.notices, backend.Finding{
 			Condition: v1beta1.ConditionPredictorReady,
 			Reason:    reasonCredentialsChanged,
 			Message: fmt.Sprintf("ServiceAccount %q lists %s for storage, and %s refers to %s; to change that, %s",

@@ -6,9 +6,9 @@ package controller
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,7 +21,6 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/standard"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
@@ -268,35 +267,29 @@ func TestWhatTheUserWroteIsKept(t *testing.T) {
 	}
 }
 
-// TestAServiceThatCannotBeCreated is reported, and Ready stays True.
-func TestAServiceThatCannotBeCreated(t *testing.T) {
+// TestFindingsAreReported in their conditions, and take Ready from none.
+func TestFindingsAreReported(t *testing.T) {
 	o := newOperator(t)
-	o.backend.unaddressed = &backend.ConflictError{Kind: "Service", Namespace: "kserve-test", Name: "sklearn-iris-predictor"}
+	o.backend.findings = []backend.Finding{
+		{Condition: v1beta1.ConditionIngressReady, Reason: "ServiceMissing", Message: "there is no Service: the quota is used up"},
+		{Condition: v1beta1.ConditionPredictorReady, Reason: "TargetMissing", Message: "there is no ScaleTarget: it is left alone"},
+	}
 	o.settle()
-	ingress := o.condition(v1beta1.ConditionIngressReady)
-	if ingress.Status != metav1.ConditionTrue || ingress.Reason != standard.ReasonPredictorServiceMissing || !strings.Contains(ingress.Message, "left alone") {
-		t.Errorf("IngressReady is %s (%s): %s", ingress.Status, ingress.Reason, ingress.Message)
+	for _, finding := range o.backend.findings {
+		got := o.condition(finding.Condition)
+		if got.Status != metav1.ConditionTrue || got.Reason != finding.Reason || !strings.Contains(got.Message, finding.Message) {
+			t.Errorf("%s is %s (%s): %s", finding.Condition, got.Status, got.Reason, got.Message)
+		}
 	}
 	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
 		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 	}
-	o.backend.unaddressed = errors.New("services is forbidden: exceeded quota")
+	if after := o.reconcile().RequeueAfter; after == 0 || after > recheckPeriod+time.Second {
+		t.Errorf("it looks again after %s", after)
+	}
+	o.backend.findings = nil
 	o.settle()
-	if got := o.condition(v1beta1.ConditionIngressReady); !strings.Contains(got.Message, "quota") {
+	if got := o.condition(v1beta1.ConditionIngressReady); strings.Contains(got.Message, "quota") {
 		t.Errorf("IngressReady is %s (%s): %s", got.Status, got.Reason, got.Message)
-	}
-}
-
-// TestAScaleTargetThatCannotBeCreated is reported, and Ready stays True.
-func TestAScaleTargetThatCannotBeCreated(t *testing.T) {
-	o := newOperator(t)
-	o.backend.unscalable = &backend.ConflictError{Kind: "ScaleTarget", Namespace: "kserve-test", Name: "sklearn-iris-predictor"}
-	o.settle()
-	got := o.condition(v1beta1.ConditionPredictorReady)
-	if got.Status != metav1.ConditionTrue || got.Reason != standard.ReasonScaleTargetMissing || !strings.Contains(got.Message, "left alone") {
-		t.Errorf("PredictorReady is %s (%s): %s", got.Status, got.Reason, got.Message)
-	}
-	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
-		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 	}
 }

@@ -40,7 +40,7 @@ type Report struct {
 	Problem *Problem
 	// Notices are what users must know and what keeps nothing from being served. Each is added to its condition while that
 	// is True.
-	Notices []Problem
+	Notices []backend.Finding
 	// Detour is why the InferenceService could not be given its own host, while its predictor is reached by another; nil
 	// where nothing kept it from that.
 	Detour *Problem

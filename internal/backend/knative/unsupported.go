@@ -13,7 +13,7 @@ import (
 
 // Unsupported finds what the InferenceService asks for and Knative mode cannot do: the field, and what is wrong with it
 // and what to write. Both are empty where there is nothing.
-func Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
+func (*Backend) Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
 	annotations := isvc.Annotations
 	if duration := annotations[serving.RolloutDurationKey]; duration != "" {
 		return annotationField(serving.RolloutDurationKey), fmt.Sprintf(

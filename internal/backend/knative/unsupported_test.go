@@ -40,7 +40,7 @@ func TestWhatKnativeModeCannotDo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			isvc := &v1beta1.InferenceService{}
 			test.edit(isvc)
-			field, message := Unsupported(isvc)
+			field, message := (&Backend{}).Unsupported(isvc)
 			if field != test.wantField || !strings.Contains(message, test.wantWords) {
 				t.Errorf("%s: %s", field, message)
 			}

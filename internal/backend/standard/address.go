@@ -42,10 +42,17 @@ func (w *writer) predictorAddress(ctx context.Context) error {
 	err := w.objects.Apply(ctx, predictorService(w.isvc, n, revision), objects.OrNil(current), objects.SharedLists)
 	conflict := (*backend.ConflictError)(nil)
 	if current == nil && (errors.As(err, &conflict) || backend.IsRefusal(err)) {
-		w.outcome.Unaddressed = err
+		w.find(v1beta1.ConditionIngressReady, ReasonPredictorServiceMissing, "there is no Service for it of KServe's name", err)
 		return nil
 	}
 	return err
+}
+
+// find adds a finding about an object that could not be created.
+func (w *writer) find(condition, reason, what string, err error) {
+	w.outcome.Findings = append(w.outcome.Findings, backend.Finding{
+		Condition: condition, Reason: reason, Message: what + ": " + backend.StableMessage(err.Error()),
+	})
 }
 
 // isUnaddressed reports whether the first version has made the rollout record, and nothing has changed since. That version

@@ -142,8 +142,8 @@ func TestAPredictorServiceThatCannotBeCreated(t *testing.T) {
 			observed, err := c.observe()
 			c.must(err)
 			written, err := c.carryOut(observed, c.decide(observed))
-			if err != nil || written.Unaddressed == nil || observed.Addresses.Local != "" {
-				t.Errorf("error %v, reported %v, address %q", err, written.Unaddressed, observed.Addresses.Local)
+			if err != nil || !hasFinding(written, ReasonPredictorServiceMissing) || observed.Addresses.Local != "" {
+				t.Errorf("error %v, reported %v, address %q", err, written.Findings, observed.Addresses.Local)
 			}
 			if got := c.served(); !got.Equal(rollout.All(1)) {
 				t.Errorf("the split is %v", got)

@@ -579,3 +579,7 @@ func said(writes []write) string {
 	}
 	return lines.String()
 }
+
+func hasFinding(outcome backend.Outcome, reason string) bool {
+	return slices.ContainsFunc(outcome.Findings, func(finding backend.Finding) bool { return finding.Reason == reason && finding.Message != "" })
+}

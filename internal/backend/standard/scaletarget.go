@@ -86,7 +86,8 @@ func (w *writer) keepScaleTarget(ctx context.Context) error {
 		}
 		err := w.objects.Apply(ctx, copyingScaleTarget(w.isvc, replicas), nil, objects.ExactLists)
 		if conflict := (*backend.ConflictError)(nil); errors.As(err, &conflict) || backend.IsRefusal(err) {
-			w.outcome.Unscalable, err = err, nil
+			w.find(v1beta1.ConditionPredictorReady, ReasonScaleTargetMissing, "there is no ScaleTarget for an external autoscaler", err)
+			return nil
 		}
 		return err
 	}

@@ -224,8 +224,8 @@ func TestAScaleTargetThatCannotBeCreated(t *testing.T) {
 	observed, err := c.observe()
 	c.must(err)
 	written, err := c.carryOut(observed, c.decide(observed))
-	if target := c.scaleTarget(); err != nil || written.Unscalable == nil || target.Spec.Replicas != 7 || len(target.Labels) > 0 {
-		t.Errorf("error %v, reported %v, and the user's has become %+v", err, written.Unscalable, target)
+	if target := c.scaleTarget(); err != nil || !hasFinding(written, ReasonScaleTargetMissing) || target.Spec.Replicas != 7 || len(target.Labels) > 0 {
+		t.Errorf("error %v, reported %v, and the user's has become %+v", err, written.Findings, target)
 	}
 }
 

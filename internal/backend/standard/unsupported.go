@@ -15,7 +15,7 @@ const knativeTakesIt = "; Knative mode takes it: create an InferenceService of a
 
 // Unsupported finds what the InferenceService asks for and Standard mode cannot do: the field, and what is wrong with
 // it and what to write. Both are empty where there is nothing.
-func Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
+func (*Backend) Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
 	spec := isvc.Spec.Predictor.ComponentExtensionSpec
 	if metric := spec.ScaleMetric; metric != nil && byRequests(*metric) {
 		return "spec.predictor.scaleMetric", unscalable(*metric)

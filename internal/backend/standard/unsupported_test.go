@@ -37,7 +37,7 @@ func TestUnsupported(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			field, message := Unsupported(&test.given)
+			field, message := (&Backend{}).Unsupported(&test.given)
 			if field != test.wantField {
 				t.Errorf("field is %q, want %q", field, test.wantField)
 			}
