@@ -186,6 +186,62 @@ func TestARevisionThatMayBeColdGetsTrafficCold(t *testing.T) {
 	u.wantTraffic("2:0 1:100")
 }
 
+// A canary that is scaled to zero keeps its share while Knative brings it up for a request and takes it down again, and loses
+// it with the readiness of a pod that had been ready.
+func TestARevisionThatMayBeColdKeepsItsShareWhileItStarts(t *testing.T) {
+	at := func(seconds int) metav1.Time { return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second)) }
+	pod := func(ready corev1.ConditionStatus, since int, edits ...func(*corev1.Pod)) *corev1.Pod {
+		pod := &corev1.Pod{Status: corev1.PodStatus{
+			Conditions:        []corev1.PodCondition{{Type: corev1.PodReady, Status: ready, LastTransitionTime: at(since)}},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: "queue-proxy", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at(1)}}}},
+		}}
+		pod.CreationTimestamp = at(0)
+		for _, edit := range edits {
+			edit(pod)
+		}
+		return pod
+	}
+	going := func(pod *corev1.Pod) { pod.DeletionTimestamp = new(at(30)) }
+	restarted := func(pod *corev1.Pod) { pod.Status.ContainerStatuses[0].RestartCount = 1 }
+	scheduled := func(pod *corev1.Pod) {
+		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: at(0)})
+	}
+	for name, test := range map[string]struct {
+		least string
+		pods  []*corev1.Pod
+		after time.Duration
+		want  int
+	}{
+		"no pods":                         {least: "0", want: 1},
+		"no pods, and one must run":       {least: "1", want: 0},
+		"a pod that starts":               {least: "0", pods: []*corev1.Pod{pod("False", 0)}, want: 1},
+		"the first of those that start":   {least: "0", pods: []*corev1.Pod{pod("True", 5), pod("False", 0)}, want: 1},
+		"a pod that goes":                 {least: "0", pods: []*corev1.Pod{pod("True", 5, going)}, want: 1},
+		"one goes, and another one comes": {least: "0", pods: []*corev1.Pod{pod("True", 5, going), pod("False", 0)}, want: 1},
+		"a pod that was ready":            {least: "0", pods: []*corev1.Pod{pod("False", 20)}, want: 0},
+		"a pod that has crashed":          {least: "0", pods: []*corev1.Pod{pod("False", 0, restarted)}, want: 0},
+		"a pod that is overdue":           {least: "0", pods: []*corev1.Pod{pod("False", 0, scheduled)}, after: time.Hour, want: 0},
+		"a pod that starts, and one must": {least: "1", pods: []*corev1.Pod{pod("False", 0)}, want: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUser(t)
+			made := &servingv1.Revision{}
+			made.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: test.least, serving.ProgressDeadlineAnnotationKey: "10m"}
+			made.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionTrue}}
+			service := &servingv1.Service{}
+			service.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: "sklearn-iris-predictor-00002", Percent: new(int64(100))}}
+			service.Status.Traffic = service.Spec.Traffic
+			found := &children{
+				service: service, made: map[rollout.Number]*servingv1.Revision{2: made},
+				pods: map[rollout.Number][]*corev1.Pod{2: test.pods}, now: start.Add(test.after),
+			}
+			if got := found.capacity(u.isvc(), 2); got != test.want {
+				t.Errorf("its capacity is %d, want %d", got, test.want)
+			}
+		})
+	}
+}
+
 // Knative takes a revision that no Route ever named for one whose turn has yet to come, and keeps its replicas for ever.
 func TestARevisionThatWasNeverRoutedGoesDown(t *testing.T) {
 	u := newUser(t)

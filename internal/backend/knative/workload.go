@@ -102,15 +102,15 @@ func (c *children) isNamed(isvc *v1beta1.InferenceService, n rollout.Number) boo
 
 // capacity is how many replicas of a revision can serve. One that has requests keeps them as long as any replica is
 // ready. One that is to get some must be what its autoscaler calls active, with its least replicas ready: Knative itself
-// would send requests to one below its initial scale. Where the least is none, a revision that could come up can serve:
-// to start cold is what the user asked for.
+// would send requests to one below its initial scale. Where the least is none, a revision that could come up, or is coming
+// up, can serve: to start cold is what the user asked for, and Knative keeps the requests until then.
 func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) int {
 	made, ready := c.made[n], pods.CountReady(c.pods[n])
 	least := leastReplicas(made)
 	switch {
 	case !made.IsReady():
 		return 0
-	case least == 0 && len(c.pods[n]) == 0:
+	case least == 0 && ready == 0 && c.isCold(n):
 		return 1
 	case c.serves(isvc, n):
 		return ready
@@ -118,6 +118,13 @@ func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) in
 		return 0
 	}
 	return ready
+}
+
+// isCold reports whether a revision is scaled to zero, or on its way there or back, and is not overdue.
+func (c *children) isCold(n rollout.Number) bool {
+	detail := c.detail(n)
+	overdue := slices.ContainsFunc(detail.Pending, func(pending backend.Pending) bool { return !c.now.Before(pending.From) })
+	return pods.AreCold(c.pods[n]) && detail.Failure == nil && !overdue
 }
 
 // isActive reports whether the autoscaler of a revision has the replicas that it wants. The Revision reports this, too,

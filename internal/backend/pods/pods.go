@@ -7,6 +7,7 @@ package pods
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,6 +124,21 @@ func IsReady(pod *corev1.Pod) bool {
 		}
 	}
 	return false
+}
+
+// AreCold reports whether a revision with these pods is scaled to zero, on its way there, or on its way back: none of the
+// pods that are to stay has been ready yet, and none has failed.
+func AreCold(pods []*corev1.Pod) bool {
+	return !slices.ContainsFunc(pods, func(pod *corev1.Pod) bool {
+		return pod.DeletionTimestamp == nil && (IsReady(pod) || podFailure(pod) != nil || hasRun(pod))
+	})
+}
+
+// hasRun reports whether a container of the pod has ended, or the pod has been ready.
+func hasRun(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(status corev1.ContainerStatus) bool {
+		return status.RestartCount > 0 || wasReady(pod, status)
+	})
 }
 
 func podFailure(pod *corev1.Pod) *backend.Failure {
