@@ -16,7 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/metrics"
@@ -76,7 +76,7 @@ type Reconciler struct {
 	// Account is who the operator is to the API server.
 	Account Account
 
-	sent               backend.SentVersions[types.UID]
+	written            objects.Consistency
 	setbacks           setbacks
 	credentialVersions credentialVersions
 }
@@ -86,7 +86,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceServi
 	if !isvc.DeletionTimestamp.IsZero() {
 		r.setbacks.clear(isvc.UID)
 	}
-	if r.sent.Awaited(isvc.UID, isvc.ResourceVersion) {
+	if r.written.IsBehind(statusOf(isvc), isvc.ResourceVersion) {
 		return ctrl.Result{RequeueAfter: staleRetry}, nil
 	}
 	pass := &pass{Reconciler: r, isvc: isvc}
@@ -109,6 +109,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceServi
 		return ctrl.Result{RequeueAfter: setback.retryAfter()}, nil
 	}
 	return ctrl.Result{}, err
+}
+
+// statusOf names an InferenceService whose status is written.
+func statusOf(isvc *v1beta1.InferenceService) objects.Target {
+	return objects.Target{Kind: "InferenceService", ObjectKey: client.ObjectKeyFromObject(isvc)}
 }
 
 // pass is one call of Reconcile.
@@ -377,7 +382,7 @@ func (p *pass) report(ctx context.Context) error {
 		}
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	p.sent.Note(p.isvc.UID, p.isvc.ResourceVersion)
+	p.written.NoteWritten(statusOf(p.isvc), p.isvc.ResourceVersion)
 	p.announceStatus(before.Status)
 	p.announceDetour(before.Status, status.Detour(report))
 	return nil

@@ -15,7 +15,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -41,10 +40,7 @@ import (
 //     those that were observed.
 func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Outcome, error) {
 	w := &writer{session: s, Change: change}
-	w.objects = objects.Writer{
-		Store: &s.Store, InferenceService: s.isvc, Sent: func(*unstructured.Unstructured) {},
-		Contested: w.outcome.NoteContest,
-	}
+	w.objects = objects.Writer{Store: &s.Store, InferenceService: s.isvc, Contested: w.outcome.NoteContest}
 	w.history = history.Writer{History: s.found.History, Writer: w.objects}
 	if err := w.history.Amend(ctx, change.Amended); err != nil {
 		return w.outcome, err
@@ -170,9 +166,8 @@ func (w *writer) makeService(ctx context.Context) error {
 		}
 		return w.explained(fmt.Errorf("creating Knative Service %q: %w", made.Name, err), n)
 	}
-	w.noteSent(made)
 	w.outcome.Route = w.Decision.Record != nil
-	return nil
+	return w.NoteWritten(made)
 }
 
 // takeBack puts our label back on a Knative Service that the cache does not show because it lacks it.
@@ -357,8 +352,10 @@ func (w *writer) send(ctx context.Context, wanted *servingv1.Service, operations
 	if err != nil {
 		return "", w.explained(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), backend.RevisionNumber(w.isvc.Name, wanted.Spec.Template.Name))
 	}
-	w.noteSent(patched)
 	w.outcome.Route = w.Decision.Record != nil
+	if err := w.NoteWritten(patched); err != nil {
+		return "", err
+	}
 	if len(difference(patched, wanted)) > 0 {
 		return objects.Admission, nil
 	}
@@ -384,10 +381,6 @@ func (w *writer) repeat(
 			}
 		}, err
 	})
-}
-
-func (w *writer) noteSent(service *servingv1.Service) {
-	w.sent.Note(types.NamespacedName{Namespace: service.Namespace, Name: service.Name}, service.ResourceVersion)
 }
 
 // protect keeps Knative's garbage collector from the revisions that are on record. Ours are born so.

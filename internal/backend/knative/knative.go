@@ -9,7 +9,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
@@ -37,8 +36,6 @@ type Backend struct {
 	Gateways client.Reader
 	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
 	RoutesInstalled func() bool
-
-	sent backend.SentVersions[types.NamespacedName]
 }
 
 // Children lists the kinds that every cluster has, of those that the backend makes.

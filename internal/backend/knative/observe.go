@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -98,34 +97,13 @@ func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceServic
 		}
 		found.service = service
 	}
-	return b.awaitService(ctx, isvc, found.service)
-}
-
-// awaitService refuses a view from before our own last write of the Knative Service. From there, a spec that has changed
-// back in the meantime looks as if it were acted on. One that somebody has deleted, or taken our label off, does not come
-// any more.
-func (b *Backend) awaitService(ctx context.Context, isvc *v1beta1.InferenceService, service *servingv1.Service) error {
-	seen, name := "", types.NamespacedName{Namespace: isvc.Namespace, Name: backend.PredictorName(isvc.Name)}
-	if service != nil {
-		seen = service.ResourceVersion
+	// From before our own last write, a spec that has changed back in the meantime looks as if it were acted on.
+	cached := found.service
+	if cached == nil {
+		cached = &servingv1.Service{}
+		cached.Namespace, cached.Name = isvc.Namespace, backend.PredictorName(isvc.Name)
 	}
-	if !b.sent.Awaited(name, seen) {
-		return nil
-	}
-	if seen != "" {
-		return backend.ErrStale
-	}
-	wanted := &servingv1.Service{}
-	wanted.Namespace, wanted.Name = name.Namespace, name.Name
-	there, err := b.Metadata(ctx, wanted)
-	switch {
-	case client.IgnoreNotFound(err) != nil:
-		return fmt.Errorf("looking for Knative Service %q: %w", name.Name, err)
-	case apierrors.IsNotFound(err), there.Labels[v1beta1.LabelInferenceService] == "":
-		b.sent.Forget(name)
-		return nil
-	}
-	return backend.ErrStale
+	return b.AwaitWritten(ctx, cached)
 }
 
 // readRevisions reads the revisions of the Knative Service. Those of one that was deleted go by themselves.

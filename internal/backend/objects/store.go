@@ -35,6 +35,7 @@ type Store struct {
 	// Now returns the time; nil is the clock's.
 	Now func() time.Time
 
+	written Consistency
 	futile  futileWrites
 	repeats repeats
 }
@@ -94,8 +95,8 @@ func (s *Store) Metadata(ctx context.Context, object client.Object) (*metav1.Par
 type Writer struct {
 	Store            *Store
 	InferenceService *v1beta1.InferenceService
-	// Sent is told of everything that was applied.
-	Sent func(*unstructured.Unstructured)
+	// Written is told of everything that was applied; nil if nobody asks.
+	Written func(*unstructured.Unstructured) error
 	// Contested receives which objects another writer keeps changing; nil where nobody asks.
 	Contested func(backend.Contest)
 }
@@ -242,8 +243,10 @@ func (w Writer) Send(ctx context.Context, intent *unstructured.Unstructured) err
 	if err != nil {
 		return fmt.Errorf("applying %s %q: %w", intent.GetKind(), intent.GetName(), err)
 	}
-	w.Sent(intent)
-	return nil
+	if w.Written == nil {
+		return nil
+	}
+	return w.Written(intent)
 }
 
 // Create makes an object that there must not be yet.

@@ -40,7 +40,7 @@ import (
 // canary that was rejected in the traffic.
 func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Outcome, error) {
 	w := &writer{session: s, Change: change, unwritten: map[rollout.Number]error{}, replicas: map[rollout.Number]int{}}
-	w.objects = objects.Writer{Store: &s.Store, InferenceService: s.isvc, Sent: w.noteSent, Contested: w.outcome.NoteContest}
+	w.objects = objects.Writer{Store: &s.Store, InferenceService: s.isvc, Written: w.noteWritten, Contested: w.outcome.NoteContest}
 	w.history = history.Writer{History: s.found.History, Writer: w.objects}
 	if err := w.history.Amend(ctx, change.Amended); err != nil {
 		return w.outcome, err
@@ -278,13 +278,17 @@ func (w *writer) timeouts(current *gatewayv1.HTTPRoute, split rollout.Split) *ga
 	return w.found.gateways.RequestTimeout(w.Config.Ingress, gateway.ParentRefs(w.isvc, w.Config.Ingress), current, ofRevisions...)
 }
 
-// noteSent notes a write, and whether it changes a route.
-func (w *writer) noteSent(written *unstructured.Unstructured) {
-	w.Backend.noteSent(written)
-	if written.GetKind() == routeKind {
+// noteWritten notes a write, and whether it changes a route.
+func (w *writer) noteWritten(written *unstructured.Unstructured) error {
+	switch written.GetKind() {
+	case routeKind:
 		current := w.found.routeNamed(w.isvc, written.GetName())
 		w.outcome.RouteChanged = w.outcome.RouteChanged || gateway.IsChanged(current, written)
+	case deploymentKind:
+	default:
+		return nil
 	}
+	return w.NoteWritten(written)
 }
 
 // retire takes workloads down and forgets old records, one step at a time. See [rollout.WorkloadPlan].

@@ -122,7 +122,7 @@ func TestNoTrafficToWhatIsOnItsWayDown(t *testing.T) {
 			there.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind(deploymentKind))
 			c.get(deploymentName(isvcName, 1), there)
 			there.SetResourceVersion(there.GetResourceVersion() + "0")
-			c.backend.noteSent(there)
+			c.must(c.backend.NoteWritten(there))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestARouteThatLostOurLabelIsNotAwaited(t *testing.T) {
 	route.SetGroupVersionKind(schema.GroupVersion(gatewayv1.GroupVersion).WithKind(routeKind))
 	c.get(isvcName, route)
 	route.SetResourceVersion(route.GetResourceVersion() + "0")
-	c.backend.noteSent(route)
+	c.must(c.backend.NoteWritten(route))
 	if _, err := c.observe(); !backend.IsStale(err) {
 		t.Fatalf("error is %v", err)
 	}

@@ -199,6 +199,42 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 	return err
 }
 
+// The kinds whose last write is waited for. From before the last write of a route, a spec that has changed back in the
+// meantime looks as if it were acted on: nothing would be written, and the status would call a split ready that the
+// route has just left. From before the last write of a Deployment, a revision that was scaled down looks as if it could
+// take everything.
+const (
+	deploymentKind = "Deployment"
+	routeKind      = gateway.RouteKind
+)
+
+// awaitDeployments refuses a view from before our own last write of a Deployment. One that the cache does not show at
+// all is looked for when it is needed.
+func (b *Backend) awaitDeployments(ctx context.Context, _ *v1beta1.InferenceService, found *children) error {
+	for _, n := range slices.Sorted(maps.Keys(found.deployments)) {
+		if err := b.AwaitWritten(ctx, found.deployments[n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitRoutes refuses a view from before our own last write of a route.
+func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+	names := []string{gateway.RouteName(isvc.Name), tagRouteName(v1beta1.TagLatest, isvc.Name), tagRouteName(v1beta1.TagPrevious, isvc.Name)}
+	for _, name := range names {
+		route := found.routeNamed(isvc, name)
+		if route == nil {
+			route = &gatewayv1.HTTPRoute{}
+			route.Namespace, route.Name = isvc.Namespace, name
+		}
+		if err := b.AwaitWritten(ctx, route); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // routeNamed is the route of that name; nil where there is none.
 func (c *children) routeNamed(isvc *v1beta1.InferenceService, name string) *gatewayv1.HTTPRoute {
 	if tag := tagOfRoute(isvc, name); tag != "" {

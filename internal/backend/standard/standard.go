@@ -36,8 +36,6 @@ type Backend struct {
 	RoutesInstalled func() bool
 	// ScaleTargetsInstalled tells whether the cluster has ScaleTargets, and the cache holds them; nil where it does not.
 	ScaleTargetsInstalled func() bool
-
-	sent backend.SentVersions[childKey]
 }
 
 // Children lists the kinds that the backend makes, but for routes and ScaleTargets, which a cluster may lack.

@@ -1,9 +1,18 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package backend
+package objects
 
-import "testing"
+import (
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+var (
+	iris = Target{Kind: "HTTPRoute", ObjectKey: client.ObjectKey{Name: "iris"}}
+	rose = Target{Kind: "HTTPRoute", ObjectKey: client.ObjectKey{Name: "rose"}}
+)
 
 func TestWritesAreAwaitedUntilTheCacheShowsThem(t *testing.T) {
 	tests := map[string]struct {
@@ -20,14 +29,14 @@ func TestWritesAreAwaitedUntilTheCacheShowsThem(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			var sent SentVersions[string]
+			var known Consistency
 			if test.written != "" {
-				sent.Note("iris", test.written)
+				known.NoteWritten(iris, test.written)
 			}
-			if got := sent.Awaited("iris", test.seen); got != test.want {
+			if got := known.IsBehind(iris, test.seen); got != test.want {
 				t.Errorf("at %q, %q is awaited: %t", test.seen, test.written, got)
 			}
-			if sent.Awaited("rose", "1") {
+			if known.IsBehind(rose, "1") {
 				t.Error("an object that was not written is awaited")
 			}
 		})
@@ -35,16 +44,16 @@ func TestWritesAreAwaitedUntilTheCacheShowsThem(t *testing.T) {
 }
 
 func TestWritesAreForgottenOnceSeen(t *testing.T) {
-	var sent SentVersions[string]
-	sent.Note("iris", "10")
-	sent.Note("rose", "10")
-	if sent.Awaited("iris", "10") {
+	var known Consistency
+	known.NoteWritten(iris, "10")
+	known.NoteWritten(rose, "10")
+	if known.IsBehind(iris, "10") {
 		t.Fatal("a version that the cache shows is awaited")
 	}
-	sent.Forget("rose")
-	for _, key := range []string{"iris", "rose"} {
-		if sent.Awaited(key, "") {
-			t.Errorf("%s, which is gone since, is awaited", key)
+	known.Forget(rose)
+	for _, key := range []Target{iris, rose} {
+		if known.IsBehind(key, "") {
+			t.Errorf("%v, which is gone since, is awaited", key)
 		}
 	}
 }
