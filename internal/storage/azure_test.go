@@ -69,12 +69,12 @@ func fakeAzure(t *testing.T, content map[string][]byte, allowed func(*http.Reque
 	return server
 }
 
-func anybody(*http.Request) bool { return true }
+func allowAll(*http.Request) bool { return true }
 
 func TestAzureContainersAreReadInRanges(t *testing.T) {
 	files := map[string][]byte{"a": pattern(3*testRange + 1), "sub/b": pattern(1)}
-	server := fakeAzure(t, map[string][]byte{"iris/a": files["a"], "iris/sub/b": files["sub/b"], "iris-2/a": pattern(5)}, anybody)
-	env := variables(map[string]string{"AZURE_SERVICE_URL": server.URL})
+	server := fakeAzure(t, map[string][]byte{"iris/a": files["a"], "iris/sub/b": files["sub/b"], "iris-2/a": pattern(5)}, allowAll)
+	env := envOf(map[string]string{"AZURE_SERVICE_URL": server.URL})
 	dir := t.TempDir()
 	if err := fetchInto(t, openTest(t, "https://account.blob.core.windows.net/models/iris", env), dir); err != nil {
 		t.Fatal(err)
@@ -94,10 +94,10 @@ func TestAzureGetsTheKeyOfTheAccount(t *testing.T) {
 	}
 	const uri = "https://account.blob.core.windows.net/models/iris"
 	dir := t.TempDir()
-	if err := fetchInto(t, openTest(t, uri, variables(env)), dir); err != nil {
+	if err := fetchInto(t, openTest(t, uri, envOf(env)), dir); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, map[string][]byte{"a": content["iris/a"]})
 	delete(env, "AZURE_STORAGE_ACCESS_KEY")
-	wantKind(t, fetchInto(t, openTest(t, uri, variables(env)), t.TempDir()), Forbidden)
+	wantKind(t, fetchInto(t, openTest(t, uri, envOf(env)), t.TempDir()), Forbidden)
 }

@@ -22,23 +22,23 @@ import (
 type bucket struct {
 	*blob.Bucket
 	uri, prefix string
-	// logIn gets the credentials, so that their errors are not taken for the store's; nil if the store is asked without any.
-	logIn func(ctx context.Context) error
-	// sums finds checksums that are faster to compute than those that were listed, where there are some.
-	sums func(ctx context.Context, objects []Object) error
+	// getCredentials retrieves the credentials before the first request, to tell its errors from the
+	// store's. It is nil for anonymous access.
+	getCredentials func(ctx context.Context) error
+	// setChecksums replaces listed checksums by ones that are faster to compute. It may be nil.
+	setChecksums func(ctx context.Context, objects []Object) error
 }
 
-// newBucket takes all objects below a prefix, or the one that has it as its name.
+// newBucket returns a source with the object named prefix or, without one, all objects below it.
 func newBucket(opened *blob.Bucket, uri, prefix string) *bucket {
 	return &bucket{Bucket: opened, uri: uri, prefix: strings.Trim(prefix, "/")}
 }
 
-// List implements [Source]. What only begins like the prefix, such as model-2
-// beside model, is not below it.
+// List implements [Source]. The prefix ends at a slash: model does not match model-2.
 func (b *bucket) List(ctx context.Context) ([]Object, error) {
-	if b.logIn != nil {
-		if err := b.logIn(ctx); err != nil {
-			return nil, noCredentials(b.uri, err)
+	if b.getCredentials != nil {
+		if err := b.getCredentials(ctx); err != nil {
+			return nil, credentialsError(b.uri, err)
 		}
 	}
 	var below []Object
@@ -50,10 +50,10 @@ func (b *bucket) List(ctx context.Context) ([]Object, error) {
 			break
 		}
 		if err != nil {
-			return nil, b.fail(b.uri, err)
+			return nil, b.wrapError(b.uri, err)
 		}
 		switch name, isBelow := b.nameOf(found.Key); {
-		case isBelow && !strings.HasSuffix(name, "/") && name != "": // The others stand for folders.
+		case isBelow && !strings.HasSuffix(name, "/") && name != "": // Other keys are folder markers.
 			below = append(below, newObject(found, name))
 		case found.Key == b.prefix:
 			object := newObject(found, path.Base(found.Key))
@@ -61,60 +61,59 @@ func (b *bucket) List(ctx context.Context) ([]Object, error) {
 			alone = &object
 		}
 	}
-	below = withoutFolders(below)
+	below = dropFolderMarkers(below)
 	if alone != nil && alone.Size == 0 && len(below) > 0 {
-		alone = nil // It stands for the folder.
+		alone = nil // It is a folder marker.
 	}
-	if alone != nil { // The exact name counts, as nothing but an accident puts objects below another one.
+	if alone != nil {
 		below = []Object{*alone}
 	}
 	if len(below) == 0 {
 		return nil, &Error{Kind: Missing, Object: b.uri, Err: errors.New("there is no object of this name or below it")}
 	}
-	if b.sums != nil {
-		return below, b.fail(b.uri, b.sums(ctx, below))
+	if b.setChecksums != nil {
+		return below, b.wrapError(b.uri, b.setChecksums(ctx, below))
 	}
 	return below, nil
 }
 
-// fail makes an error about an object. Where none are configured, a lack of
-// credentials explains more than the store does: some say that a private
-// container does not exist.
-func (b *bucket) fail(object string, err error) error {
+// wrapError returns an [Error] about an object. Some stores report that a private container does not
+// exist. Without credentials, the error therefore suggests to configure some.
+func (b *bucket) wrapError(object string, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = fail(object, err)
-	failed, is := errors.AsType[*Error](err)
-	refused, _ := refusalOf(err)
-	if is && b.logIn == nil && (failed.Kind == Forbidden || refused.code == "ResourceNotFound") {
+	err = wrapError(object, err)
+	failed, ok := errors.AsType[*Error](err)
+	respErr, _ := responseErrorOf(err)
+	if ok && b.getCredentials == nil && (failed.Kind == Forbidden || respErr.code == "ResourceNotFound") {
 		return &Error{Kind: Forbidden, Object: failed.Object, Err: failed.Err, Remedy: noCredentialsRemedy}
 	}
 	return err
 }
 
-// noCredentials makes an error about credentials that are configured and cannot be obtained.
-func noCredentials(uri string, err error) error {
+// credentialsError returns an [Error] for configured credentials that cannot be retrieved.
+func credentialsError(uri string, err error) error {
 	if _, known := errors.AsType[*Error](err); known || errors.Is(err, context.Canceled) {
 		return err
 	}
 	found := diagnose(err)
-	refused, _ := refusalOf(err)
-	switch _, isKnown := codes[refused.code]; {
-	case found.kind == Unreachable, found.kind == Unavailable && refused.status != 0:
-		found.remedy = "check that the issuer of the credentials can be reached, and is healthy; it is tried again"
-	case found.kind == Forbidden && isKnown && refused.code != "AccessDenied":
+	respErr, _ := responseErrorOf(err)
+	switch _, isKnown := codes[respErr.code]; {
+	case found.kind == Unreachable, found.kind == Unavailable && respErr.status != 0:
+		found.remedy = "check that the issuer of the credentials can be reached, and is healthy; the download is retried"
+	case found.kind == Forbidden && isKnown && respErr.code != "AccessDenied":
 	default:
 		found = diagnosis{Forbidden, "check the credentials that are configured: the secrets and annotations of the ServiceAccount, " +
 			"and the rights of its role or identity"}
 	}
-	err = fmt.Errorf("the credentials cannot be obtained: %w", shortened(err))
+	err = fmt.Errorf("the credentials cannot be obtained: %w", shorten(err))
 	return &Error{Kind: found.kind, Object: uri, Err: err, Remedy: found.remedy}
 }
 
-// withoutFolders leaves out the empty objects that some stores, such as Azure's
-// with folders, have for each folder, under its name.
-func withoutFolders(objects []Object) []Object {
+// dropFolderMarkers removes the empty objects that some stores, such as Azure with a hierarchical
+// namespace, list for each folder.
+func dropFolderMarkers(objects []Object) []Object {
 	folders := map[string]bool{}
 	for _, object := range objects {
 		for folder := path.Dir(object.Name); folder != "."; folder = path.Dir(folder) {
@@ -136,7 +135,7 @@ func newObject(found *blob.ListObject, name string) Object {
 	object.Version = fmt.Sprintf("%s %x %s", found.ModTime.UTC().Format(time.RFC3339), found.MD5, object.Tag)
 	var google gcs.ObjectAttrs
 	switch {
-	case found.As(&google) && google.CRC32C != 0: // Much faster to compute than the MD5 that is there as well.
+	case found.As(&google) && google.CRC32C != 0: // Much faster to compute than MD5.
 		c := google.CRC32C
 		object.Sum = Checksum{CRC32C, []byte{byte(c >> 24), byte(c >> 16), byte(c >> 8), byte(c)}}
 	case len(found.MD5) > 0:
@@ -145,23 +144,23 @@ func newObject(found *blob.ListObject, name string) Object {
 	return object
 }
 
-// Read implements [Source]. It refuses to read of an object that is not the one
-// that was listed: a file must not be made of two.
+// Read implements [Source]. It fails if the object has changed since it was listed, because a file
+// must not mix two versions.
 func (b *bucket) Read(ctx context.Context, object Object, offset, length int64) (io.ReadCloser, error) {
-	reader, err := b.NewRangeReader(ctx, object.Key, offset, length, &blob.ReaderOptions{BeforeRead: onlyVersion(object.Tag)})
+	reader, err := b.NewRangeReader(ctx, object.Key, offset, length, &blob.ReaderOptions{BeforeRead: requireVersion(object.Tag)})
 	if statusOf(err) == http.StatusPreconditionFailed {
-		return nil, changed(object)
+		return nil, changedError(object)
 	}
 	if err != nil {
-		return nil, b.fail(object.Name, err)
+		return nil, b.wrapError(object.Name, err)
 	}
 	listed, _, _ := strings.Cut(object.Version, " ")
 	if now := reader.ModTime().UTC().Format(time.RFC3339); reader.Size() != object.Size || !reader.ModTime().IsZero() && now != listed {
-		return nil, errors.Join(changed(object), reader.Close())
+		return nil, errors.Join(changedError(object), reader.Close())
 	}
 	return reader, nil
 }
 
-func changed(object Object) error {
+func changedError(object Object) error {
 	return &Error{Kind: Corrupt, Object: object.Name, Err: errors.New("it has changed since it was listed")}
 }

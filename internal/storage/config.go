@@ -12,16 +12,15 @@ import (
 	"path/filepath"
 )
 
-// The variables with which a storage spec (model.storage) comes: an entry of the
-// secret storage-config, and the parameters of the spec, which win.
+// The variables of a storage spec (model.storage). The first holds an entry of the Secret
+// storage-config, the second the spec's parameters, which take precedence.
 const (
 	configVariable   = "STORAGE_CONFIG"
 	overrideVariable = "STORAGE_OVERRIDE_CONFIG"
 )
 
-// WithStorageConfig adds to an environment what the storage spec says, under the
-// names that clients know. The clients of the stores look into the environment
-// of the process themselves, and so it is set there, too.
+// WithStorageConfig returns an environment with the variables that the storage spec sets. It also
+// sets them for the process, because the stores' clients read its environment.
 func WithStorageConfig(env Environment) (Environment, error) {
 	spec := map[string]string{}
 	for _, name := range []string{configVariable, overrideVariable} {
@@ -50,7 +49,7 @@ func WithStorageConfig(env Environment) (Environment, error) {
 	return func(name string) string { return cmp.Or(added[name], env(name)) }, nil
 }
 
-// variablesOf translates an entry of storage-config, as KServe documents it.
+// variablesOf returns the variables for an entry of storage-config, whose keys are KServe's.
 func variablesOf(spec map[string]string) (map[string]string, error) {
 	variables := map[string]string{}
 	for key, name := range map[string]string{
@@ -66,7 +65,7 @@ func variablesOf(spec map[string]string) (map[string]string, error) {
 		variables["AWS_REGION"] = region
 	}
 	if encoded := spec["base64_service_account"]; encoded != "" {
-		path, err := keepServiceAccount(encoded)
+		path, err := writeServiceAccount(encoded)
 		if err != nil {
 			return nil, err
 		}
@@ -75,11 +74,11 @@ func variablesOf(spec map[string]string) (map[string]string, error) {
 	return variables, nil
 }
 
-// keepServiceAccount writes a key of Google's into a file, as its client wants it.
-func keepServiceAccount(encoded string) (string, error) {
+// writeServiceAccount writes a Google service account key to a file, which its client requires.
+func writeServiceAccount(encoded string) (string, error) {
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		return "", invalid(configVariable, "base64_service_account is not in base64: check the secret storage-config")
+		return "", invalid(configVariable, "base64_service_account is not valid base64: check the secret storage-config")
 	}
 	path := filepath.Join(os.TempDir(), "service-account.json")
 	return path, os.WriteFile(path, key, 0o600)

@@ -31,17 +31,17 @@ func TestFederatedIdentityGetsATokenFromGoogle(t *testing.T) {
 	issuer := httptest.NewServer(http.HandlerFunc(issueToken))
 	defer issuer.Close()
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", federated(t, issuer.URL))
-	_, logIn, err := googleClient(t.Context(), os.Getenv)
+	_, getCredentials, err := googleClient(t.Context(), os.Getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := logIn(t.Context()); err != nil {
+	if err := getCredentials(t.Context()); err != nil {
 		t.Errorf("no token: %v", err)
 	}
 }
 
 // failing is a server that answers all requests with a status and a body, and counts them.
-func failing(t *testing.T, status int, body string) (*httptest.Server, *atomic.Int64) {
+func statusServer(t *testing.T, status int, body string) (*httptest.Server, *atomic.Int64) {
 	t.Helper()
 	var asked atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -67,13 +67,13 @@ func TestGoogleTokensThatAreNotIssued(t *testing.T) {
 		"the account is forbidden": {403, `{"error": {"code": 403, "message": "Permission denied", "status": "PERMISSION_DENIED"}}`, Forbidden, "Permission denied"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			issuer, asked := failing(t, tc.status, tc.body)
+			issuer, asked := statusServer(t, tc.status, tc.body)
 			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", federated(t, issuer.URL))
 			source := openTest(t, "gs://models/iris", os.Getenv)
 			wantKind(t, fetchInto(t, source, t.TempDir()), tc.kind, "gs://models/iris", "the credentials cannot be obtained", strconv.Itoa(tc.status), tc.words)
 			want := 1
 			if tc.kind == Unavailable {
-				want = quick().Attempts
+				want = fastOptions().Attempts
 			}
 			if asked.Load() != int64(want) {
 				t.Errorf("it was asked %d times, want %d", asked.Load(), want)
@@ -202,7 +202,7 @@ func TestS3IsNotAskedWithoutTheCredentialsThatAreConfigured(t *testing.T) {
 				w.WriteHeader(http.StatusForbidden)
 			}))
 			defer store.Close()
-			issuer, _ := failing(t, max(tc.status, 200), tc.body)
+			issuer, _ := statusServer(t, max(tc.status, 200), tc.body)
 			awsEnvironment(t, tc.failsAs(issuer.URL))
 			t.Setenv("AWS_ENDPOINT_URL_S3", store.URL)
 			source, err := Open(t.Context(), "s3://models/iris", os.Getenv)
@@ -210,8 +210,8 @@ func TestS3IsNotAskedWithoutTheCredentialsThatAreConfigured(t *testing.T) {
 				_, err = source.List(t.Context())
 			}
 			wantKind(t, err, tc.kind, "s3://models/iris", "the credentials cannot be obtained", tc.words)
-			if mayPass(err) != (tc.kind == Unavailable) {
-				t.Errorf("it is tried again: %v", mayPass(err))
+			if isRetryable(err) != (tc.kind == Unavailable) {
+				t.Errorf("it is tried again: %v", isRetryable(err))
 			}
 			if asked.Load() > 0 {
 				t.Errorf("the bucket was asked %d times", asked.Load())
@@ -243,12 +243,12 @@ func asMachine(address string) map[string]string {
 }
 
 func TestPublicBucketsAreReadWhereNoCredentialsAreConfigured(t *testing.T) {
-	machine, _ := failing(t, http.StatusNotFound, "")
-	refusing, _ := failing(t, http.StatusUnauthorized, "") // As to containers that are too many hops away.
+	machine, _ := statusServer(t, http.StatusNotFound, "")
+	unauthorized, _ := statusServer(t, http.StatusUnauthorized, "") // As to containers that are too many hops away.
 	for name, given := range map[string]map[string]string{
 		"no machine":                   {},
 		"a machine without a role":     asMachine(machine.URL),
-		"a machine that refuses":       asMachine(refusing.URL),
+		"a machine that refuses":       asMachine(unauthorized.URL),
 		"they are not to be used":      {"awsAnonymousCredential": "true", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"},
 		"no one, and half of them off": {"awsAnonymousCredential": "true", "AWS_ACCESS_KEY_ID": "id"},
 	} {
@@ -299,7 +299,7 @@ func TestCredentialsOfTheWrongForm(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			awsEnvironment(t, nil)
-			_, err := Open(t.Context(), tc.uri, variables(tc.given))
+			_, err := Open(t.Context(), tc.uri, envOf(tc.given))
 			wantKind(t, err, tc.kind, tc.words)
 			if strings.Contains(err.Error(), "network") {
 				t.Errorf("it blames the network: %v", err)
@@ -314,7 +314,7 @@ func TestLineBreakAfterTheTokenOfTheHub(t *testing.T) {
 	server := fakeHub(t, "secret", content)
 	for _, name := range []string{"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"} {
 		dir := t.TempDir()
-		env := variables(map[string]string{"HF_ENDPOINT": server.URL, name: "secret\n"})
+		env := envOf(map[string]string{"HF_ENDPOINT": server.URL, name: "secret\n"})
 		if err := fetchInto(t, openTest(t, "hf://org/model", env), dir); err != nil {
 			t.Fatal(err)
 		}
@@ -332,7 +332,7 @@ func TestHeadersOfTheSecretMayLeaveOutThePort(t *testing.T) {
 		serveContent("a", pattern(10)).ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	env := variables(map[string]string{"127.0.0.1-headers": `{"Authorization": "Bearer secret"}`})
+	env := envOf(map[string]string{"127.0.0.1-headers": `{"Authorization": "Bearer secret"}`})
 	if err := fetchInto(t, openTest(t, server.URL+"/a", env), t.TempDir()); err != nil {
 		t.Error(err)
 	}
@@ -343,7 +343,7 @@ func TestSignatureInTheAddressGivesAccessToAzure(t *testing.T) {
 	server := fakeAzure(t, content, func(r *http.Request) bool {
 		return r.URL.Query().Get("sig") == "hunter2" && r.Header.Get("Authorization") == ""
 	})
-	env := variables(map[string]string{"AZURE_SERVICE_URL": server.URL, "AZURE_STORAGE_ACCESS_KEY": "YQ=="})
+	env := envOf(map[string]string{"AZURE_SERVICE_URL": server.URL, "AZURE_STORAGE_ACCESS_KEY": "YQ=="})
 	dir := t.TempDir()
 	if err := fetchInto(t, openTest(t, "https://account.blob.core.windows.net/models/iris?sv=2022&sig=hunter2", env), dir); err != nil {
 		t.Fatal(err)
@@ -376,7 +376,7 @@ func TestEndpointOfS3IsNotAskedForTheCredentialsOfARole(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			options := stscreds.WebIdentityRoleOptions{}
-			setIssuer(&options, "eu-west-1", variables(map[string]string{"AWS_ENDPOINT_URL": tc.endpoint, "AWS_ENDPOINT_URL_STS": tc.own}))
+			setSTSClient(&options, "eu-west-1", envOf(map[string]string{"AWS_ENDPOINT_URL": tc.endpoint, "AWS_ENDPOINT_URL_STS": tc.own}))
 			client, isOwn := options.Client.(*sts.Client)
 			if isOwn != tc.isOwn {
 				t.Fatalf("it has an issuer: %v, want %v", isOwn, tc.isOwn)
@@ -389,7 +389,7 @@ func TestEndpointOfS3IsNotAskedForTheCredentialsOfARole(t *testing.T) {
 }
 
 func TestTokenOfAzureThatIsStillValidIsUsed(t *testing.T) {
-	a := azure{env: variables(map[string]string{
+	a := azure{env: envOf(map[string]string{
 		"AZURE_ACCESS_TOKEN": "x", "AZURE_ACCESS_EXPIRES_ON_SECONDS": strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10),
 	})}
 	if credential, err := a.credential(); err != nil || credential != fixedToken("x") {

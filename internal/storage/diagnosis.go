@@ -32,33 +32,33 @@ import (
 	"google.golang.org/api/googleapi"
 )
 
-// statusError is an answer of a web server with another status than the expected one.
+// statusError is an unexpected HTTP status.
 type statusError struct{ code int }
 
 func (e statusError) Error() string {
-	return fmt.Sprintf("the server answers %d %s", e.code, http.StatusText(e.code))
+	return fmt.Sprintf("the server returned %d %s", e.code, http.StatusText(e.code))
 }
 
-// refusal is such an answer of any store, with the store's own code and message.
-type refusal struct {
+// responseError is an error response of a store, with the store's own code and message.
+type responseError struct {
 	status int
 	// code is the store's name for the error, such as NoSuchBucket.
 	code, message string
-	// location is where a redirect leads to.
+	// location is the target of a redirect.
 	location string
-	// host is the server that refuses, where a redirect has led to it.
+	// host is the server that responded, if the request was redirected to it.
 	host string
-	// remedy is what to do, where more is known than the code and the status.
+	// remedy replaces the remedy for the code or status.
 	remedy string
 }
 
-func (r refusal) Error() string {
+func (r responseError) Error() string {
 	text := statusError{r.status}.Error()
 	if r.host != "" {
 		text = "after a redirect to " + r.host + ", " + text
 	}
 	if r.location != "" {
-		text += ", and redirects to " + Redacted(r.location)
+		text += ", which redirects to " + Redacted(r.location)
 	}
 	isTold := func(part string) bool {
 		return part == "" || strings.EqualFold(strings.ReplaceAll(part, " ", ""), strings.ReplaceAll(http.StatusText(r.status), " ", ""))
@@ -67,78 +67,78 @@ func (r refusal) Error() string {
 		text += " (" + r.code + ")"
 	}
 	if !isTold(r.message) && r.message != r.code {
-		text += ": " + strings.TrimSuffix(r.message, ".") // More follows in the same sentence.
+		text += ": " + strings.TrimSuffix(r.message, ".") // The sentence continues with the remedy.
 	}
 	return text
 }
 
-func (r refusal) Unwrap() error { return statusError{r.status} }
+func (r responseError) Unwrap() error { return statusError{r.status} }
 
-// refusalOf finds what a store, or the issuer of its credentials, has answered.
-func refusalOf(err error) (refusal, bool) {
-	if own, is := errors.AsType[refusal](err); is {
+// responseErrorOf returns the error response of a store, or of the issuer of its credentials.
+func responseErrorOf(err error) (responseError, bool) {
+	if own, ok := errors.AsType[responseError](err); ok {
 		return own, true
 	}
-	if own, is := errors.AsType[statusError](err); is {
-		return refusal{status: own.code}, true
+	if own, ok := errors.AsType[statusError](err); ok {
+		return responseError{status: own.code}, true
 	}
-	if google, is := errors.AsType[*googleapi.Error](err); is {
-		refused := refusal{status: google.Code, message: google.Message, location: google.Header.Get("Location")}
+	if google, ok := errors.AsType[*googleapi.Error](err); ok {
+		respErr := responseError{status: google.Code, message: google.Message, location: google.Header.Get("Location")}
 		if len(google.Errors) > 0 {
-			refused.code = google.Errors[0].Reason
-		} else { // Lists are in JSON, and objects are read in XML.
-			refused.code, refused.message = described(google.Body)
+			respErr.code = google.Errors[0].Reason
+		} else { // Errors of list requests are JSON, errors of object reads are XML.
+			respErr.code, respErr.message = parseErrorBody(google.Body)
 		}
-		return refused, true
+		return respErr, true
 	}
 	amazon, isAmazon := errors.AsType[*smithyhttp.ResponseError](err)
 	if isAmazon && amazon.Response != nil && amazon.HTTPStatusCode() >= http.StatusMultipleChoices {
-		refused := refusal{status: amazon.HTTPStatusCode(), location: amazon.Response.Header.Get("Location")}
-		if api, is := errors.AsType[smithy.APIError](err); is {
-			refused.code, refused.message = api.ErrorCode(), strings.TrimSuffix(api.ErrorMessage(), "UnknownError")
+		respErr := responseError{status: amazon.HTTPStatusCode(), location: amazon.Response.Header.Get("Location")}
+		if api, ok := errors.AsType[smithy.APIError](err); ok {
+			respErr.code, respErr.message = api.ErrorCode(), strings.TrimSuffix(api.ErrorMessage(), "UnknownError")
 		}
-		return refused, true
+		return respErr, true
 	}
-	if azure, is := errors.AsType[*azcore.ResponseError](err); is {
-		refused := refusal{status: azure.StatusCode, code: azure.ErrorCode}
+	if azure, ok := errors.AsType[*azcore.ResponseError](err); ok {
+		respErr := responseError{status: azure.StatusCode, code: azure.ErrorCode}
 		if azure.RawResponse != nil {
-			refused.location = azure.RawResponse.Header.Get("Location")
+			respErr.location = azure.RawResponse.Header.Get("Location")
 		}
-		return refused, true
+		return respErr, true
 	}
-	return issuerRefusal(err)
+	return issuerErrorOf(err)
 }
 
-// tokenStatus is how Google's client reports the answer of a token service.
+// tokenStatus matches the error of Google's client for a response of the token service.
 var tokenStatus = regexp.MustCompile(`(?s)oauth2/google[\w/]*: status code (\d{3}): (.*)`)
 
-// issuerRefusal finds what the issuer of credentials has answered.
-func issuerRefusal(err error) (refusal, bool) {
+// issuerErrorOf returns the error response of an issuer of credentials.
+func issuerErrorOf(err error) (responseError, bool) {
 	var amazon interface{ HTTPStatusCode() int }
 	if errors.As(err, &amazon) && amazon.HTTPStatusCode() >= http.StatusMultipleChoices {
-		return refusal{status: amazon.HTTPStatusCode()}, true
+		return responseError{status: amazon.HTTPStatusCode()}, true
 	}
-	if token, is := errors.AsType[*oauth2.RetrieveError](err); is && token.Response != nil {
-		return refusal{
+	if token, ok := errors.AsType[*oauth2.RetrieveError](err); ok && token.Response != nil {
+		return responseError{
 			status: token.Response.StatusCode, code: token.ErrorCode, message: cmp.Or(token.ErrorDescription, firstLine(string(token.Body))),
 		}, true
 	}
-	if server, is := errors.AsType[*metadata.Error](err); is {
-		return refusal{status: server.Code, message: firstLine(server.Message)}, true
+	if server, ok := errors.AsType[*metadata.Error](err); ok {
+		return responseError{status: server.Code, message: firstLine(server.Message)}, true
 	}
-	if azure, is := errors.AsType[*azidentity.AuthenticationFailedError](err); is && azure.RawResponse != nil {
-		return refusal{status: azure.RawResponse.StatusCode, message: firstLine(azure.Error())}, true
+	if azure, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok && azure.RawResponse != nil {
+		return responseError{status: azure.RawResponse.StatusCode, message: firstLine(azure.Error())}, true
 	}
 	if match := tokenStatus.FindStringSubmatch(err.Error()); match != nil {
 		status, _ := strconv.Atoi(match[1])
-		code, message := described(match[2])
-		return refusal{status: status, code: code, message: message}, true
+		code, message := parseErrorBody(match[2])
+		return responseError{status: status, code: code, message: message}, true
 	}
-	return refusal{}, false
+	return responseError{}, false
 }
 
-// described finds a code and a message in the body of an answer, in the forms that stores use.
-func described(body string) (code, message string) {
+// parseErrorBody returns the error code and message in a response body, in any store's format.
+func parseErrorBody(body string) (code, message string) {
 	var inXML struct {
 		Code    string `xml:"Code"`
 		Message string `xml:"Message"`
@@ -166,42 +166,41 @@ func described(body string) (code, message string) {
 	return code, firstLine(inJSON.Description)
 }
 
-// firstLine bounds the text that a server sends; it may be a whole page.
+// firstLine returns at most 200 bytes of the first line, and nothing for an HTML page.
 func firstLine(text string) string {
-	const longest = 200
+	const maxLength = 200
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	if strings.HasPrefix(line, "<") {
 		return ""
 	}
-	return strings.ToValidUTF8(line[:min(len(line), longest)], "")
+	return strings.ToValidUTF8(line[:min(len(line), maxLength)], "")
 }
 
-// statusOf returns the HTTP status of the answer, or 0.
+// statusOf returns the HTTP status of the response, or 0.
 func statusOf(err error) int {
 	if err == nil {
 		return 0
 	}
-	refused, _ := refusalOf(err)
-	return refused.status
+	respErr, _ := responseErrorOf(err)
+	return respErr.status
 }
 
-// diagnosis is the kind of an error, with what to do if the kind's own advice is too general.
+// diagnosis is the kind of an error, and a remedy if the kind's advice is too general.
 type diagnosis struct {
 	kind   Kind
 	remedy string
 }
 
 const (
-	// rangeRemedy is for servers that send another range than the requested one.
-	rangeRemedy   = "check the caches and proxies in front of the server; it is tried again"
-	againRemedy   = "it is tried again"
+	rangeRemedy   = "check the caches and proxies in front of the server; the download is retried"
+	againRemedy   = "the download is retried"
 	expiredRemedy = "the credentials have expired: renew them in the secret"
 	clockRemedy   = "correct the clock of the node: the store compares it with its own"
 	billedRemedy  = "the bucket bills its readers: grant the account serviceusage.services.use on a project, or copy the model"
 	regionRemedy  = "set the region of the bucket: the annotation serving.kserve.io/s3-region of the secret, or region in storage-config"
 )
 
-// codes are the errors that the stores' own codes explain better than the status does.
+// codes maps the stores' error codes that are more specific than the HTTP status.
 var codes = map[string]diagnosis{
 	// S3, and Amazon's issuer of credentials.
 	"NoSuchBucket":                       {Missing, "check the bucket in storageUri, and the endpoint"},
@@ -280,20 +279,19 @@ var codes = map[string]diagnosis{
 }
 
 const (
-	busyRemedy = "the store limits how often it is asked; it is tried again"
-	// noCredentialsRemedy is for what was asked for without credentials.
-	noCredentialsRemedy = "it was asked for without credentials, as none are configured: add a secret with some to the ServiceAccount, " +
-		"and check that it holds the keys that this store needs"
+	busyRemedy          = "the store limits the number of requests; the download is retried"
+	noCredentialsRemedy = "the request was sent without credentials, because none are configured: add a secret with credentials to the ServiceAccount, " +
+		"and check that it has the keys that this store needs"
 )
 
-func (r refusal) diagnose() diagnosis {
+func (r responseError) diagnose() diagnosis {
 	found := r.explain()
 	found.remedy = cmp.Or(r.remedy, found.remedy)
 	return found
 }
 
-func (r refusal) explain() diagnosis {
-	if known, is := codes[r.code]; is && r.location == "" {
+func (r responseError) explain() diagnosis {
+	if known, ok := codes[r.code]; ok && r.location == "" {
 		return known
 	}
 	if strings.Contains(r.message, "requester pays") {
@@ -313,27 +311,26 @@ func (r refusal) explain() diagnosis {
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
 		return diagnosis{Unavailable, againRemedy}
 	case status == http.StatusPreconditionFailed, status == http.StatusRequestedRangeNotSatisfiable:
-		return diagnosis{kind: Corrupt} // It has changed since it was listed.
+		return diagnosis{kind: Corrupt} // The object has changed since it was listed.
 	case status < http.StatusInternalServerError:
 		return diagnosis{Invalid, "the store refuses the request: check storageUri, the endpoint and the credentials"}
 	}
 	return diagnosis{kind: Unavailable}
 }
 
-// errTooManyRedirects ends a circle.
 var errTooManyRedirects = errors.New("too many redirects")
 
 func diagnose(err error) diagnosis {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return diagnosis{kind: NoSpace}
 	}
-	if refused, is := refusalOf(err); is {
-		return refused.diagnose()
+	if respErr, ok := responseErrorOf(err); ok {
+		return respErr.diagnose()
 	}
 	if errors.Is(err, errTooManyRedirects) {
 		return diagnosis{kind: Redirected}
 	}
-	if _, is := errors.AsType[wrongRange](err); is {
+	if _, ok := errors.AsType[wrongRange](err); ok {
 		return diagnosis{Unavailable, rangeRemedy}
 	}
 	if remedy := tlsRemedy(err); remedy != "" {
@@ -344,13 +341,13 @@ func diagnose(err error) diagnosis {
 	switch {
 	case isPath, isLink:
 		return diagnosis{kind: Unwritable}
-	case isNetwork(err):
+	case isNetworkError(err):
 		return diagnosis{kind: Unreachable}
 	}
 	return diagnosis{kind: Unavailable}
 }
 
-// tlsRemedy returns the remedy for a server whose certificate or protocol is not accepted.
+// tlsRemedy returns the remedy for an untrusted certificate or a server without TLS.
 func tlsRemedy(err error) string {
 	_, isCertificate := errors.AsType[*tls.CertificateVerificationError](err)
 	_, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
@@ -365,14 +362,14 @@ func tlsRemedy(err error) string {
 	return ""
 }
 
-// isNetwork reports whether there was no answer, or it ended early.
-func isNetwork(err error) bool {
-	if failed, is := errors.AsType[*url.Error](err); is {
-		err = failed.Err // By itself it is an error of the network, whatever it holds.
+// isNetworkError reports whether there was no response, or an incomplete one.
+func isNetworkError(err error) bool {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // A url.Error is always a net.Error, whatever it wraps.
 	}
 	_, isNet := errors.AsType[net.Error](err)
-	_, isSilent := errors.AsType[silence](err)
+	_, isIdle := errors.AsType[idleError](err)
 	_, isErrno := errors.AsType[syscall.Errno](err)
-	return isNet || isSilent || isErrno ||
+	return isNet || isIdle || isErrno ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
 }

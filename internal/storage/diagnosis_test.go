@@ -24,8 +24,8 @@ import (
 	"testing"
 )
 
-// refusing answers every request with a status, a store's error code in its own form, and a message.
-func refusing(t *testing.T, status int, header map[string]string, body string) *httptest.Server {
+// errorServer answers every request with a status, a store's error code in its own form, and a message.
+func errorServer(t *testing.T, status int, header map[string]string, body string) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for name, value := range header {
@@ -84,7 +84,7 @@ func TestRefusalsOfS3(t *testing.T) {
 		{503, "ServiceUnavailable", Unavailable, "tried again"},
 	} {
 		t.Run(tc.code, func(t *testing.T) {
-			server := refusing(t, tc.status, nil, fmt.Sprintf(`<Error><Code>%s</Code><Message>as it happens</Message></Error>`, tc.code))
+			server := errorServer(t, tc.status, nil, fmt.Sprintf(`<Error><Code>%s</Code><Message>as it happens</Message></Error>`, tc.code))
 			awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"})
 			err := fetchInto(t, openTest(t, "s3://bucket/m", os.Getenv), t.TempDir())
 			wantMessage(t, err, tc.kind, "s3://bucket/m: ", strconv.Itoa(tc.status), "as it happens", tc.words)
@@ -110,7 +110,7 @@ func TestRefusalsOfGoogle(t *testing.T) {
 		"down":                   {503, "backendError", "We encountered an internal error", Unavailable, "tried again"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := refusing(t, tc.status, map[string]string{"Content-Type": "application/json"}, fmt.Sprintf(
+			server := errorServer(t, tc.status, map[string]string{"Content-Type": "application/json"}, fmt.Sprintf(
 				`{"error": {"code": %d, "message": %q, "errors": [{"reason": %q}]}}`, tc.status, tc.message+".", tc.reason))
 			t.Setenv("STORAGE_EMULATOR_HOST", strings.TrimPrefix(server.URL, "http://"))
 			err := fetchInto(t, openTest(t, "gs://bucket/m", os.Getenv), t.TempDir())
@@ -120,7 +120,7 @@ func TestRefusalsOfGoogle(t *testing.T) {
 	for reason, words := range map[string]string{ // With credentials, which no emulator takes.
 		"accountDisabled": "disabled", "userProjectMissing": "bills its readers", "authError": "expired", "forbidden": "Storage Object Viewer",
 	} {
-		got := refusal{status: 403, code: reason}.diagnose()
+		got := responseError{status: 403, code: reason}.diagnose()
 		if got.kind != Forbidden || !strings.Contains(got.remedy, words) {
 			t.Errorf("%s: got %v", reason, got)
 		}
@@ -166,10 +166,10 @@ func TestRefusalsOfAzure(t *testing.T) {
 		"no container, to anyone": {nil, 404, "ContainerNotFound", Missing, "container"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := refusing(t, tc.status, map[string]string{"X-Ms-Error-Code": tc.code}, "")
+			server := errorServer(t, tc.status, map[string]string{"X-Ms-Error-Code": tc.code}, "")
 			env := map[string]string{"AZURE_SERVICE_URL": server.URL}
 			maps.Copy(env, tc.env)
-			err := fetchInto(t, openTest(t, "https://account.blob.core.windows.net/models/m", variables(env)), t.TempDir())
+			err := fetchInto(t, openTest(t, "https://account.blob.core.windows.net/models/m", envOf(env)), t.TempDir())
 			wantMessage(t, err, tc.kind, "models/m: ", strconv.Itoa(tc.status), tc.words)
 		})
 	}
@@ -195,8 +195,8 @@ func TestRefusalsOfTheHub(t *testing.T) {
 		"down":                           {"t", 502, "", Unavailable, "tried again"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := refusing(t, tc.status, map[string]string{"X-Error-Code": tc.code, "X-Error-Message": "as it happens"}, "")
-			env := variables(map[string]string{"HF_ENDPOINT": server.URL, "HF_TOKEN": tc.token})
+			server := errorServer(t, tc.status, map[string]string{"X-Error-Code": tc.code, "X-Error-Message": "as it happens"}, "")
+			env := envOf(map[string]string{"HF_ENDPOINT": server.URL, "HF_TOKEN": tc.token})
 			err := fetchInto(t, openTest(t, "hf://org/model", env), t.TempDir())
 			wantMessage(t, err, tc.kind, "hf://org/model:main: ", strconv.Itoa(tc.status), tc.words)
 		})
@@ -228,7 +228,7 @@ func TestRefusalsOfWebServers(t *testing.T) {
 				_, _ = io.WriteString(w, tc.body)
 			}))
 			defer server.Close()
-			env := variables(map[string]string{strings.TrimPrefix(server.URL, "http://") + "-headers": tc.headers})
+			env := envOf(map[string]string{strings.TrimPrefix(server.URL, "http://") + "-headers": tc.headers})
 			err := fetchInto(t, openTest(t, server.URL+tc.path, env), t.TempDir())
 			wantMessage(t, err, tc.kind, "/a", strconv.Itoa(tc.status), tc.words)
 		})
@@ -237,7 +237,7 @@ func TestRefusalsOfWebServers(t *testing.T) {
 
 // An answer that is none of the store's: the console of MinIO, or the page of a proxy.
 func TestAnswersThatAreNotTheStoresAreNoMatterOfTheNetwork(t *testing.T) {
-	server := refusing(t, http.StatusOK, map[string]string{"Content-Type": "text/html"}, "<!doctype html><html><body>Console</html>")
+	server := errorServer(t, http.StatusOK, map[string]string{"Content-Type": "text/html"}, "<!doctype html><html><body>Console</html>")
 	awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": server.URL, "STORAGE_EMULATOR_HOST": strings.TrimPrefix(server.URL, "http://")})
 	for _, uri := range []string{"s3://bucket/m", "gs://bucket/m", "hf://org/model", "https://account.blob.core.windows.net/models/m"} {
 		t.Run(uri, func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestOnlyTheNetworkIsBlamedOnTheNetwork(t *testing.T) {
 		"no such host":          {&net.DNSError{Err: "no such host", Name: "minio", IsNotFound: true}, Unreachable, network},
 		"refused":               {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, Unreachable, network},
 		"timeout":               {&url.Error{Op: "Get", URL: "http://minio", Err: context.DeadlineExceeded}, Unreachable, network},
-		"silence":               {silence{host: "minio"}, Unreachable, network},
+		"silence":               {idleError{host: "minio"}, Unreachable, network},
 		"cut off":               {io.ErrUnexpectedEOF, Unreachable, network},
 		"unknown authority":     {x509.UnknownAuthorityError{}, Unreachable, "certificate"},
 		"not HTTPS":             {&url.Error{Op: "Get", URL: "https://minio", Err: http.ErrSchemeMismatch}, Unreachable, "does not speak HTTPS"},
@@ -270,7 +270,7 @@ func TestOnlyTheNetworkIsBlamedOnTheNetwork(t *testing.T) {
 		"something that is new": {errors.New("something new"), Unavailable, "endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := fail("model", tc.err)
+			err := wrapError("model", tc.err)
 			wantKind(t, err, tc.kind, tc.words)
 			if blames := strings.Contains(err.Error(), network); blames != (tc.words == network) {
 				t.Errorf("it blames the network: %v", err)
@@ -283,7 +283,7 @@ func TestServerThatDoesNotSpeakHTTPSIsToldAsThat(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	defer server.Close()
-	err := fetchInto(t, openTest(t, strings.Replace(server.URL, "http://", "https://", 1)+"/a", none), t.TempDir())
+	err := fetchInto(t, openTest(t, strings.Replace(server.URL, "http://", "https://", 1)+"/a", noEnv), t.TempDir())
 	wantMessage(t, err, Unreachable, "write http://")
 }
 
@@ -303,7 +303,7 @@ func TestURIsOfOtherStoresAreRefusedByName(t *testing.T) {
 		"https://account.file.core.windows.net/share/model": "Azure Files",
 		"https://account.z12.file.storage.azure.net/s/m":    "Azure Files",
 	} {
-		_, err := Open(t.Context(), uri, none)
+		_, err := Open(t.Context(), uri, noEnv)
 		wantMessage(t, err, Invalid, uri, words, "copy the model")
 	}
 	if !isAzure("https://account.z12.blob.storage.azure.net/models/m") || isAzure("https://account.blob.core.windows.net.example.com/models/m") {
@@ -313,6 +313,6 @@ func TestURIsOfOtherStoresAreRefusedByName(t *testing.T) {
 
 func TestLongAnswersAreCut(t *testing.T) {
 	body := bytes.Repeat([]byte("é"), 10<<10)
-	server := refusing(t, http.StatusBadGateway, nil, string(body))
-	wantMessage(t, fetchInto(t, openTest(t, server.URL+"/a", none), t.TempDir()), Unavailable, "502")
+	server := errorServer(t, http.StatusBadGateway, nil, string(body))
+	wantMessage(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Unavailable, "502")
 }

@@ -14,19 +14,19 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// Kind is what is wrong, as far as it matters for what to do.
+// Kind is the category of an error. It determines the advice.
 type Kind string
 
 const (
-	// Missing means that there is no such object, folder, bucket, repository or revision.
+	// Missing means that an object, folder, bucket, repository or revision does not exist.
 	Missing Kind = "missing"
-	// Forbidden means that the credentials, or the lack of them, do not give access.
+	// Forbidden means that credentials are missing or do not give access.
 	Forbidden Kind = "forbidden"
-	// Redirected means that the store sends its clients to another address or region.
+	// Redirected means that the store redirects to another address or region.
 	Redirected Kind = "redirected"
-	// Unreachable means that no answer comes, even after several attempts: the network or TLS is at fault.
+	// Unreachable means that there was no response in several attempts, because of the network or TLS.
 	Unreachable Kind = "unreachable"
-	// Unavailable means that the store answers with errors, even after several attempts.
+	// Unavailable means that the store returned errors in several attempts.
 	Unavailable Kind = "unavailable"
 	// NoSpace means that the volume is too small.
 	NoSpace Kind = "no space"
@@ -38,13 +38,13 @@ const (
 	Invalid Kind = "invalid"
 )
 
-// Error says why a model cannot be fetched.
+// Error says why a model could not be downloaded.
 type Error struct {
 	Kind Kind
 	// Object is the URI, or the name of one object below it.
 	Object string
 	Err    error
-	// Remedy is what to do; the kind has a general one.
+	// Remedy is what to do. If empty, it is the kind's advice.
 	Remedy string
 }
 
@@ -63,24 +63,24 @@ func (k Kind) advice() string {
 	case Redirected:
 		return "set the endpoint, or storageUri, to the address that serves the model"
 	case Unreachable:
-		return "check the host name, DNS and the network policies of the namespace; it is tried again"
+		return "check the host name, DNS and the network policies of the namespace; the download is retried"
 	case Unavailable:
-		return "check that the endpoint is that of the store, and that the store is healthy; it is tried again"
+		return "check that the endpoint is that of the store, and that the store is healthy; the download is retried"
 	case NoSpace:
 		return "give the volume kserve-provision-location, or the node, more space"
 	case Unwritable:
 		return "check the volume kserve-provision-location: the storage initializer's user must be able to write to it (securityContext.fsGroup)"
 	case Corrupt:
-		return "it is fetched anew; if that lasts, upload the model again"
+		return "the object is downloaded again; if the error persists, upload the model again"
 	case Invalid:
 		return "correct storageUri, or what it names"
 	}
-	return "look at the log"
+	return "see the log"
 }
 
-// fail makes an error about an object from a client's error. An Error, and the
-// end of the context, stay unchanged.
-func fail(object string, err error) error {
+// wrapError returns an [Error] about an object for a client's error. It returns an [Error] and
+// context.Canceled unchanged.
+func wrapError(object string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -88,35 +88,35 @@ func fail(object string, err error) error {
 		return err
 	}
 	found := diagnose(err)
-	return &Error{Kind: found.kind, Object: object, Err: shortened(err), Remedy: found.remedy}
+	return &Error{Kind: found.kind, Object: object, Err: shorten(err), Remedy: found.remedy}
 }
 
-// brief replaces the text of an error.
-type brief struct {
+// shortError replaces the text of an error.
+type shortError struct {
 	text string
 	err  error
 }
 
-func (b brief) Error() string { return b.text }
-func (b brief) Unwrap() error { return b.err }
+func (b shortError) Error() string { return b.text }
+func (b shortError) Unwrap() error { return b.err }
 
-// shortened leaves out the wrappers of the clients, and the query of an address,
-// which may be a signature that gives access.
-func shortened(err error) error {
-	if refused, is := refusalOf(err); is {
-		return brief{refused.Error(), err}
+// shorten removes the text of the clients' wrappers, and the query of a URL, which may be a
+// signature that gives access.
+func shorten(err error) error {
+	if respErr, ok := responseErrorOf(err); ok {
+		return shortError{respErr.Error(), err}
 	}
-	if failed, is := errors.AsType[*url.Error](err); is {
-		return brief{fmt.Sprintf("%s %q: %v", failed.Op, Redacted(failed.URL), failed.Err), err}
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return shortError{fmt.Sprintf("%s %q: %v", failed.Op, Redacted(failed.URL), failed.Err), err}
 	}
-	if answer, is := errors.AsType[*smithyhttp.ResponseError](err); is && answer.Response != nil && answer.HTTPStatusCode() == http.StatusOK {
-		return brief{fmt.Sprintf("the answer is not that of S3: %v", answer.Err), err}
+	if response, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && response.Response != nil && response.HTTPStatusCode() == http.StatusOK {
+		return shortError{fmt.Sprintf("this is not a response of S3: %v", response.Err), err}
 	}
 	return err
 }
 
-// Redacted is a URI as it can be shown: without a password, and without its
-// query, which may be a signature that gives access.
+// Redacted returns a URI without its password and query, because a query may be a signature that
+// gives access.
 func Redacted(uri string) string {
 	parsed, err := url.Parse(uri)
 	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" {
@@ -128,13 +128,13 @@ func Redacted(uri string) string {
 	return parsed.Redacted()
 }
 
-// mayPass reports whether another attempt is worth while.
-func mayPass(err error) bool {
+// isRetryable reports whether another attempt may succeed.
+func isRetryable(err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return false
 	}
 	var kind Kind
-	if known, is := errors.AsType[*Error](err); is {
+	if known, ok := errors.AsType[*Error](err); ok {
 		kind = known.Kind
 	} else {
 		kind = diagnose(err).kind

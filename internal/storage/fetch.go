@@ -18,37 +18,36 @@ import (
 )
 
 const (
-	// maxWorkers is how many ranges are read at a time by default.
+	// maxWorkers is the default number of concurrent reads.
 	maxWorkers = 8
-	// defaultRange is long enough for the time to the first byte not to count, and short enough for a few objects to keep
-	// all workers busy.
+	// defaultRange is long enough to hide the latency of a request, and short enough to keep all
+	// workers busy with a few objects.
 	defaultRange = 32 << 20
 )
 
-// Options say how to fetch. The zero value is good.
+// Options configures [Fetch]. The zero value is ready to use.
 type Options struct {
-	// Workers is how many ranges are read at a time; each needs a buffer of 256 KiB.
+	// Workers is the number of concurrent reads. Each has a buffer of 256 KiB.
 	Workers int
 	// Range is the length of a range in bytes.
 	Range int64
-	// Attempts is how often a range is tried without a byte of it arriving.
+	// Attempts is the number of attempts without progress after which a range fails.
 	Attempts int
-	// Pause is the first pause between attempts; it doubles, up to a minute.
-	Pause time.Duration
-	// Unpack bounds what an archive may hold.
+	// Pause is the initial backoff between attempts. It doubles up to one minute.
+	Pause  time.Duration
 	Unpack Limits
-	// Log is called with lines about the progress.
+	// Log receives the progress, one line per call.
 	Log func(line string)
-	// free tells the free bytes of a volume; replaced in tests.
+	// free returns the free bytes of a volume. Tests replace it.
 	free func(folder string) (int64, error)
 }
 
-func (o Options) completed() Options {
+func (o Options) withDefaults() Options {
 	o.Workers = cmp.Or(o.Workers, maxWorkers)
 	o.Range = cmp.Or(o.Range, defaultRange)
 	o.Attempts = cmp.Or(o.Attempts, 6)
 	o.Pause = cmp.Or(o.Pause, 500*time.Millisecond)
-	o.Unpack = o.Unpack.completed()
+	o.Unpack = o.Unpack.withDefaults()
 	if o.Log == nil {
 		o.Log = func(string) {}
 	}
@@ -58,23 +57,23 @@ func (o Options) completed() Options {
 	return o
 }
 
-// Fetch brings all objects of a source into a folder, which it makes, and leaves
-// nothing else there. An archive that the URI names is unpacked in it. Fetch into
-// a folder again goes on where an earlier one ended.
+// Fetch downloads all objects of a source into a folder, and removes all other files from it. It
+// creates the folder if necessary, and unpacks an archive that the URI names. A second call for the
+// same folder resumes an interrupted download.
 func Fetch(ctx context.Context, source Source, uri, into string, options Options) error {
-	f := &fetch{Options: options.completed(), source: source, uri: Redacted(uri), path: into}
+	f := &fetch{Options: options.withDefaults(), source: source, uri: Redacted(uri), path: into}
 	if err := os.MkdirAll(into, 0o777); err != nil { //nolint:gosec // The umask decides who may read a model.
-		return fail(into, err)
+		return wrapError(into, err)
 	}
 	root, err := os.OpenRoot(into)
 	if err != nil {
-		return fail(into, err)
+		return wrapError(into, err)
 	}
 	f.root = root
 	return errors.Join(f.run(ctx), root.Close())
 }
 
-// fetch is one run.
+// fetch is the state of one call of [Fetch].
 type fetch struct {
 	Options
 	source   Source
@@ -93,18 +92,18 @@ func (f *fetch) run(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fail(f.uri, err)
+		return wrapError(f.uri, err)
 	}
-	if err := check(f.uri, objects); err != nil {
+	if err := checkNames(f.uri, objects); err != nil {
 		return err
 	}
 	if f.state, err = readState(f.root, objects, f.Range); err != nil {
-		return fail(f.path, err)
+		return wrapError(f.path, err)
 	}
-	if err := f.sweep(objects); err != nil {
-		return fail(f.path, err)
+	if err := f.prune(objects); err != nil {
+		return wrapError(f.path, err)
 	}
-	if err := f.adopt(ctx, objects); err != nil {
+	if err := f.reuseExisting(ctx, objects); err != nil {
 		return err
 	}
 	if err := f.checkSpace(objects); err != nil {
@@ -112,7 +111,7 @@ func (f *fetch) run(ctx context.Context) error {
 	}
 	f.progress = newProgress(objects, f.state, f.Log)
 	defer f.progress.stop()
-	if err := f.all(ctx, objects); err != nil {
+	if err := f.downloadAll(ctx, objects); err != nil {
 		return errors.Join(err, f.state.save())
 	}
 	f.Log(fmt.Sprintf("fetched %s in %s", f.progress.total(), time.Since(begin).Round(time.Millisecond)))
@@ -124,8 +123,8 @@ func (f *fetch) run(ctx context.Context) error {
 	return f.state.remove()
 }
 
-// check refuses objects that cannot be files in one folder.
-func check(uri string, objects []Object) error {
+// checkNames returns an error for objects that cannot be files in one folder.
+func checkNames(uri string, objects []Object) error {
 	if len(objects) == 0 {
 		return &Error{Kind: Missing, Object: uri, Err: errors.New("it has no files")}
 	}
@@ -139,25 +138,25 @@ func check(uri string, objects []Object) error {
 		case !filepath.IsLocal(name) || filepath.Clean(name) != name:
 			return refuse("the name %q leads out of the model's folder", object.Name)
 		case files[name]:
-			return refuse("the name %q is there twice", object.Name)
+			return refuse("the name %q occurs twice", object.Name)
 		case folders[name]:
 			return refuse("%q is a file and a folder", object.Name)
 		}
 		files[name] = true
 	}
-	isTaken := func(name string) bool { return files[name] || folders[name] }
+	isUsed := func(name string) bool { return files[name] || folders[name] }
 	for name := range files {
-		for _, own := range []string{stateFile, nextStateFile, name + partialSuffix} {
-			if isTaken(own) {
-				return refuse("%q cannot be fetched, as %s and names that end in %s are used during a download; rename the object",
-					own, stateFile, partialSuffix)
+		for _, reserved := range []string{stateFile, nextStateFile, name + partialSuffix} {
+			if isUsed(reserved) {
+				return refuse("%q cannot be fetched, because %s and names that end in %s are used during a download; rename the object",
+					reserved, stateFile, partialSuffix)
 			}
 		}
 	}
 	return nil
 }
 
-// foldersOf are the folders that the objects are in.
+// foldersOf returns the folders that contain the objects.
 func foldersOf(objects []Object) map[string]bool {
 	folders := map[string]bool{}
 	for _, object := range objects {
@@ -168,51 +167,51 @@ func foldersOf(objects []Object) map[string]bool {
 	return folders
 }
 
-// checkSpace fails before anything is fetched in vain.
+// checkSpace returns an error if the missing data does not fit on the volume.
 func (f *fetch) checkSpace(objects []Object) error {
 	missing := f.state.missing(objects)
 	free, err := f.free(f.path)
 	if err != nil {
-		return fail(f.path, err)
+		return wrapError(f.path, err)
 	}
 	if missing > free {
-		return &Error{Kind: NoSpace, Object: f.uri, Err: fmt.Errorf("%s are to be fetched, and %s are free", inBytes(missing), inBytes(free))}
+		return &Error{Kind: NoSpace, Object: f.uri, Err: fmt.Errorf("the download needs %s, but only %s are free", inBytes(missing), inBytes(free))}
 	}
 	return nil
 }
 
-// all fetches what is missing. Ranges of one object follow each other, and so at
-// most a few objects are in the making at a time.
-func (f *fetch) all(ctx context.Context, objects []Object) error {
-	// The longest first: the end of a fetch is then many short ones, and not one long one.
+// downloadAll downloads all missing ranges. It starts the ranges of one object after each other, so
+// that few objects are incomplete at a time.
+func (f *fetch) downloadAll(ctx context.Context, objects []Object) error {
+	// Large objects first, so that no single large object remains at the end.
 	ordered := slices.Clone(objects)
 	slices.SortStableFunc(ordered, func(a, b Object) int { return cmp.Compare(b.Size, a.Size) })
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(f.Workers)
-	var opened []*making
+	var opened []*download
 	defer func() {
 		for _, m := range opened {
-			_ = m.file.Close() // Those that are finished are closed already.
+			_ = m.file.Close() // Complete files are closed already.
 		}
 	}()
 	for _, object := range ordered {
 		if f.state.isDone(object) {
 			continue
 		}
-		making, err := f.begin(object)
+		download, err := f.newDownload(object)
 		if err != nil {
-			return errors.Join(fail(object.Name, err), group.Wait())
+			return errors.Join(wrapError(object.Name, err), group.Wait())
 		}
-		opened = append(opened, making)
-		for _, part := range making.missing() {
+		opened = append(opened, download)
+		for _, part := range download.missing() {
 			if ctx.Err() != nil {
 				break
 			}
 			group.Go(func() error {
-				if err := f.part(ctx, making, part); err != nil {
-					return fail(object.Name, err)
+				if err := f.downloadPart(ctx, download, part); err != nil {
+					return wrapError(object.Name, err)
 				}
-				return fail(object.Name, making.finished(part))
+				return wrapError(object.Name, download.finish(part))
 			})
 		}
 	}

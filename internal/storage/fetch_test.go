@@ -98,7 +98,7 @@ func pattern(length int) []byte {
 	return content
 }
 
-func quick() Options {
+func fastOptions() Options {
 	return Options{Range: testRange, Workers: 3, Attempts: 3, Pause: time.Microsecond}
 }
 
@@ -106,7 +106,7 @@ func fetchInto(t *testing.T, source Source, dir string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	return Fetch(ctx, source, "test://model", dir, quick())
+	return Fetch(ctx, source, "test://model", dir, fastOptions())
 }
 
 // holds that a folder has these files and nothing else.
@@ -275,7 +275,7 @@ func TestFailuresThatMayPassAreTriedAgain(t *testing.T) {
 
 func fetchWith(t *testing.T, source Source, dir string, change func(*Options)) error {
 	t.Helper()
-	options := quick()
+	options := fastOptions()
 	change(&options)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -372,7 +372,7 @@ func TestSignalEndsTheFetchAtOnce(t *testing.T) {
 		cancel()
 		return nil, statusError{503}
 	}}
-	options := quick()
+	options := fastOptions()
 	options.Pause = time.Hour
 	ended := make(chan error, 1)
 	go func() { ended <- Fetch(ctx, store, "test://model", t.TempDir(), options) }()

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 )
 
-// folder is a source that is mounted into the container, or in its image.
+// folder is a source in the container's file system: a mounted volume, or a path in its image.
 type folder struct{ path string }
 
 func openLocal(path string) (Source, error) { return folder{path: path}, nil }
@@ -25,7 +25,7 @@ func (f folder) List(context.Context) ([]Object, error) {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		info, err := os.Stat(path) // Of what a link points to.
+		info, err := os.Stat(path) // Follows symbolic links, unlike entry.Info.
 		if err != nil || !info.Mode().IsRegular() {
 			return err
 		}
@@ -58,7 +58,7 @@ func (f folder) Read(_ context.Context, object Object, offset, length int64) (io
 	file, err := os.Open(object.Key)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, changed(object)
+		return nil, changedError(object)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, unreadable(object.Name, err)
 	case err != nil:

@@ -17,7 +17,7 @@ import (
 	"unicode"
 )
 
-// hub is a repository of models in the Hugging Face Hub.
+// hub is a model repository in the Hugging Face Hub.
 type hub struct {
 	*client
 	endpoint, repository, revision string
@@ -37,12 +37,12 @@ func openHub(rest string, env Environment) (Source, error) {
 		repository: repository, revision: cmp.Or(revision, "main"),
 	}
 	if _, err := addressOf(source.endpoint); err != nil {
-		return nil, badSetting("hf://"+rest, "write https://host", "HF_ENDPOINT %q is not an address: %w", source.endpoint, err)
+		return nil, invalidSetting("hf://"+rest, "write https://host", "HF_ENDPOINT %q is not an address: %w", source.endpoint, err)
 	}
-	// Like the Hub's own client, without the line break at the end that a secret often has.
+	// Like the Hub's own client, ignore a trailing line break, which Secrets often have.
 	if token := strings.TrimSpace(cmp.Or(env("HF_TOKEN"), env("HUGGING_FACE_HUB_TOKEN"))); token != "" {
 		if strings.ContainsFunc(token, unicode.IsSpace) {
-			return nil, badSetting("hf://"+rest, "correct it in the secret", "HF_TOKEN has a space or a line break in it")
+			return nil, invalidSetting("hf://"+rest, "correct it in the secret", "HF_TOKEN has a space or a line break in it")
 		}
 		source.header.Set("Authorization", "Bearer "+token)
 	}
@@ -51,39 +51,39 @@ func openHub(rest string, env Environment) (Source, error) {
 
 func (h *hub) uri() string { return "hf://" + h.repository + ":" + h.revision }
 
-// entry is one of the Hub's answers about the content of a repository.
+// entry is a file or folder in the Hub's listing of a repository.
 type entry struct {
 	Type string `json:"type"`
 	Path string `json:"path"`
 	Size int64  `json:"size"`
 	OID  string `json:"oid"`
 	LFS  *struct {
-		OID  string `json:"oid"` // SHA-256, in hexadecimal digits.
+		OID  string `json:"oid"` // SHA-256 in hexadecimal.
 		Size int64  `json:"size"`
 	} `json:"lfs"`
 }
 
-// List implements [Source]. A branch is pinned to its commit first, so that all
-// files are of one.
+// List implements [Source]. It resolves a branch to a commit first, so that all files are from the
+// same commit.
 func (h *hub) List(ctx context.Context) ([]Object, error) {
 	var commit struct {
 		SHA string `json:"sha"`
 	}
 	if _, err := h.get(ctx, h.api("revision", h.revision), &commit); err != nil {
-		return nil, fail(h.uri(), err)
+		return nil, wrapError(h.uri(), err)
 	}
 	h.revision = cmp.Or(commit.SHA, h.revision)
 	var objects []Object
 	seen := map[string]bool{}
 	for page := h.api("tree", h.revision) + "?recursive=true"; page != ""; {
 		if seen[page] {
-			return nil, fail(h.uri(), errors.New("the pages of the list of files lead in a circle"))
+			return nil, wrapError(h.uri(), errors.New("the pages of the file list form a cycle"))
 		}
 		seen[page] = true
 		var entries []entry
 		next, err := h.get(ctx, page, &entries)
 		if err != nil {
-			return nil, fail(h.uri(), err)
+			return nil, wrapError(h.uri(), err)
 		}
 		for _, e := range entries {
 			if e.Type == "file" {
@@ -96,7 +96,7 @@ func (h *hub) List(ctx context.Context) ([]Object, error) {
 }
 
 func (h *hub) object(e entry) Object {
-	object := Object{Name: e.Path, Key: e.Path, Size: e.Size, Version: e.OID} // Of the content: it stays as it is in the next commit.
+	object := Object{Name: e.Path, Key: e.Path, Size: e.Size, Version: e.OID} // The hash of the content, not of the commit.
 	if e.LFS != nil {
 		object.Size = e.LFS.Size
 		if sum, err := hex.DecodeString(e.LFS.OID); err == nil {
@@ -112,9 +112,8 @@ func (h *hub) api(what, revision string) string {
 
 var nextLink = regexp.MustCompile(`<([^>]+)>;\s*rel="next"`)
 
-// get reads an answer in JSON, and returns the address of the next page, if there
-// is one. That address is the server's to choose: if it is of another server, the
-// token does not go there.
+// get decodes a JSON response, and returns the URL of the next page, if any. The token is not sent
+// to a page on another server, because the server chooses that URL.
 func (h *hub) get(ctx context.Context, address string, into any) (next string, err error) {
 	page, err := addressOf(address)
 	if err != nil {
@@ -124,23 +123,22 @@ func (h *hub) get(ctx context.Context, address string, into any) (next string, e
 	if endpoint, err := addressOf(h.endpoint); err != nil || originOf(page) != originOf(endpoint) {
 		client = client.withoutHeaders()
 	}
-	answer, err := client.do(ctx, http.MethodGet, address, nil)
+	response, err := client.do(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return "", err
 	}
-	defer answer.Body.Close()
-	if match := nextLink.FindStringSubmatch(answer.Header.Get("Link")); match != nil {
+	defer response.Body.Close()
+	if match := nextLink.FindStringSubmatch(response.Header.Get("Link")); match != nil {
 		link, err := page.Parse(match[1])
 		if err != nil {
 			return "", err
 		}
 		next = link.String()
 	}
-	return next, json.NewDecoder(io.LimitReader(answer.Body, maxListing)).Decode(into)
+	return next, json.NewDecoder(io.LimitReader(response.Body, maxListing)).Decode(into)
 }
 
-// Read implements [Source]. The content of a commit does not change; the Hub tells
-// of no tag of the server behind it.
+// Read implements [Source]. It needs no tag, because the content of a commit does not change.
 func (h *hub) Read(ctx context.Context, object Object, offset, length int64) (io.ReadCloser, error) {
 	segments := strings.Split(object.Key, "/")
 	for i := range segments {

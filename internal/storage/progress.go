@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// reportEvery is how often the log hears of the progress.
+// reportEvery is the interval of log lines about the progress.
 const reportEvery = 5 * time.Second
 
-// progress counts bytes.
+// progress counts and reports downloaded bytes.
 type progress struct {
 	objects   int
-	wanted    int64
-	there     atomic.Int64
+	size      int64
+	done      atomic.Int64
 	isUnknown bool
 	ended     chan struct{}
 }
@@ -29,18 +29,18 @@ func newProgress(objects []Object, s *state, log func(string)) *progress {
 			p.isUnknown = true
 			continue
 		}
-		p.wanted += object.Size
+		p.size += object.Size
 	}
-	p.there.Store(p.wanted - s.missing(objects))
-	log(p.beginning())
+	p.done.Store(p.size - s.missing(objects))
+	log(p.startLine())
 	go p.report(log)
 	return p
 }
 
-func (p *progress) beginning() string {
+func (p *progress) startLine() string {
 	line := fmt.Sprintf("fetching %s", p.total())
-	if there := p.there.Load(); there > 0 {
-		line += fmt.Sprintf("; %s are there from an earlier run", inBytes(there))
+	if done := p.done.Load(); done > 0 {
+		line += fmt.Sprintf("; %s were downloaded by an earlier run", inBytes(done))
 	}
 	return line
 }
@@ -53,47 +53,47 @@ func (p *progress) total() string {
 	if p.isUnknown {
 		return files + " of unknown size"
 	}
-	return fmt.Sprintf("%s, %s", files, inBytes(p.wanted))
+	return fmt.Sprintf("%s, %s", files, inBytes(p.size))
 }
 
-// report says how far it is, how fast, and how long it will still take.
+// report logs the downloaded bytes, the rate and the remaining time.
 func (p *progress) report(log func(string)) {
 	ticks := time.NewTicker(reportEvery)
 	defer ticks.Stop()
-	for last := p.there.Load(); ; {
+	for last := p.done.Load(); ; {
 		select {
 		case <-p.ended:
 			return
 		case <-ticks.C:
 		}
-		there := p.there.Load()
-		rate := float64(there-last) / reportEvery.Seconds()
-		last = there
-		line := fmt.Sprintf("%s of %s, %s/s", inBytes(there), inBytes(p.wanted), inBytes(int64(rate)))
-		if rate > 0 && there < p.wanted {
-			line += fmt.Sprintf(", %s to go", time.Duration(float64(p.wanted-there)/rate*float64(time.Second)).Round(time.Second))
+		done := p.done.Load()
+		rate := float64(done-last) / reportEvery.Seconds()
+		last = done
+		line := fmt.Sprintf("%s of %s, %s/s", inBytes(done), inBytes(p.size), inBytes(int64(rate)))
+		if rate > 0 && done < p.size {
+			line += fmt.Sprintf(", %s to go", time.Duration(float64(p.size-done)/rate*float64(time.Second)).Round(time.Second))
 		}
 		log(line)
 	}
 }
 
-func (p *progress) add(n int64) { p.there.Add(n) }
+func (p *progress) add(n int64) { p.done.Add(n) }
 
 func (p *progress) stop() { close(p.ended) }
 
-// counting counts what is read.
-type counting struct {
+// countingReader adds the bytes that it reads to the progress.
+type countingReader struct {
 	io.Reader
 	progress *progress
 }
 
-func (c counting) Read(into []byte) (int, error) {
+func (c countingReader) Read(into []byte) (int, error) {
 	n, err := c.Reader.Read(into)
 	c.progress.add(int64(n))
 	return n, err
 }
 
-// inBytes writes a number of bytes with three digits.
+// inBytes formats a number of bytes with three significant digits.
 func inBytes(n int64) string {
 	const unit = 1024
 	if n < unit {

@@ -40,11 +40,11 @@ var badRanges = map[string]badRange{
 func TestAnotherRangeThanTheOneThatWasAskedForIsRefused(t *testing.T) {
 	content := pattern(3 * testRange)
 	for store, open := range storesWith(content) {
-		for name, answer := range badRanges {
+		for name, response := range badRanges {
 			t.Run(store+"/"+name, func(t *testing.T) {
 				source := open(t, func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
-					if !strings.HasPrefix(askedRange(r.Header), "bytes=0-") {
-						answer(w, content)
+					if !strings.HasPrefix(requestedRange(r.Header), "bytes=0-") {
+						response(w, content)
 						return
 					}
 					serve(w, r)
@@ -87,47 +87,47 @@ func storesWith(content []byte) map[string]func(*testing.T, func(http.ResponseWr
 	type replace = func(http.ResponseWriter, *http.Request, http.HandlerFunc)
 	serve := serveContent("", content).ServeHTTP
 	return map[string]func(*testing.T, replace) Source{
-		"web": func(t *testing.T, answer replace) Source {
+		"web": func(t *testing.T, response replace) Source {
 			t.Helper()
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == http.MethodHead {
 					serve(w, r)
 					return
 				}
-				answer(w, r, serve)
+				response(w, r, serve)
 			}))
 			t.Cleanup(server.Close)
-			return openTest(t, server.URL+"/a", none)
+			return openTest(t, server.URL+"/a", noEnv)
 		},
-		"hub": func(t *testing.T, answer replace) Source {
+		"hub": func(t *testing.T, response replace) Source {
 			t.Helper()
 			server := fakeHub(t, "", map[string][]byte{"a": content})
 			files := server.Config.Handler
 			server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if strings.Contains(r.URL.Path, "/resolve/") {
-					answer(w, r, serve)
+					response(w, r, serve)
 					return
 				}
 				files.ServeHTTP(w, r)
 			})
-			return openTest(t, "hf://org/model", variables(map[string]string{"HF_ENDPOINT": server.URL}))
+			return openTest(t, "hf://org/model", envOf(map[string]string{"HF_ENDPOINT": server.URL}))
 		},
-		"azure": func(t *testing.T, answer replace) Source {
+		"azure": func(t *testing.T, response replace) Source {
 			t.Helper()
-			server := fakeAzure(t, map[string][]byte{"m/a": content}, anybody)
+			server := fakeAzure(t, map[string][]byte{"m/a": content}, allowAll)
 			files := server.Config.Handler
 			server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Query().Get("comp") == "" {
 					w.Header().Set("Last-Modified", "Fri, 27 Nov 2026 08:00:00 GMT")
 					w.Header().Set("ETag", `"0x1"`)
-					answer(w, r, files.ServeHTTP)
+					response(w, r, files.ServeHTTP)
 					return
 				}
 				files.ServeHTTP(w, r)
 			})
-			return openTest(t, "https://account.blob.core.windows.net/models/m", variables(map[string]string{"AZURE_SERVICE_URL": server.URL}))
+			return openTest(t, "https://account.blob.core.windows.net/models/m", envOf(map[string]string{"AZURE_SERVICE_URL": server.URL}))
 		},
-		"s3": func(t *testing.T, answer replace) Source {
+		"s3": func(t *testing.T, response replace) Source {
 			t.Helper()
 			type object struct {
 				Key, LastModified, ETag string
@@ -144,14 +144,14 @@ func storesWith(content []byte) map[string]func(*testing.T, func(http.ResponseWr
 				case r.Method == http.MethodHead:
 				default:
 					w.Header().Set("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
-					answer(w, r, serve)
+					response(w, r, serve)
 				}
 			}))
 			t.Cleanup(server.Close)
 			awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": server.URL})
 			return openTest(t, "s3://bucket/m", os.Getenv)
 		},
-		"gs": func(t *testing.T, answer replace) Source {
+		"gs": func(t *testing.T, response replace) Source {
 			t.Helper()
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if strings.HasPrefix(r.URL.Path, "/storage/v1/b/bucket/o") {
@@ -160,7 +160,7 @@ func storesWith(content []byte) map[string]func(*testing.T, func(http.ResponseWr
 				}
 				w.Header().Set("X-Goog-Generation", "1")
 				w.Header().Set("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
-				answer(w, r, serve)
+				response(w, r, serve)
 			}))
 			t.Cleanup(server.Close)
 			t.Setenv("STORAGE_EMULATOR_HOST", strings.TrimPrefix(server.URL, "http://"))
@@ -190,7 +190,7 @@ func TestShorterRangesAreContinued(t *testing.T) {
 	for store, open := range storesWith(content) {
 		t.Run(store, func(t *testing.T) {
 			source := open(t, func(w http.ResponseWriter, r *http.Request, _ http.HandlerFunc) {
-				first := firstByte(askedRange(r.Header), "bytes=")
+				first := firstByte(requestedRange(r.Header), "bytes=")
 				last := min(first+testRange/3, int64(len(content)-1))
 				if w.Header().Get("ETag") == "" {
 					w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(content)))

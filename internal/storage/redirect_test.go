@@ -17,16 +17,16 @@ import (
 )
 
 // watcher is a server that notes the credentials that it is sent.
-type watcher struct {
+type credentialRecorder struct {
 	*httptest.Server
 	mu   sync.Mutex
 	seen []string
 	hits int
 }
 
-func newWatcher(t *testing.T, serve http.HandlerFunc) *watcher {
+func newCredentialRecorder(t *testing.T, serve http.HandlerFunc) *credentialRecorder {
 	t.Helper()
-	w := &watcher{}
+	w := &credentialRecorder{}
 	w.Server = httptest.NewServer(http.HandlerFunc(func(writer http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
 		w.hits++
@@ -42,7 +42,7 @@ func newWatcher(t *testing.T, serve http.HandlerFunc) *watcher {
 	return w
 }
 
-func (w *watcher) wantNoCredentials(t *testing.T) {
+func (w *credentialRecorder) wantNoCredentials(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -84,7 +84,7 @@ func TestHeadersStayWithTheirSchemeHostAndPort(t *testing.T) {
 			next.Header.Set("Authorization", "Bearer secret") // As the client copies it for the same host.
 			next.Header.Set("X-Api-Key", "secret")
 			next.Header.Set("Referer", tc.from)
-			if err := c.follow(next, via); err != nil {
+			if err := c.checkRedirect(next, via); err != nil {
 				t.Fatal(err)
 			}
 			for _, header := range []string{"Authorization", "X-Api-Key"} {
@@ -111,10 +111,10 @@ func request(t *testing.T, address string) *http.Request {
 // The same with real servers: an encrypted one that redirects to the same name in the clear.
 func TestTokenIsNotSentInTheClear(t *testing.T) {
 	content := pattern(2*testRange + 1)
-	inTheClear := newWatcher(t, serveContent("a", content).ServeHTTP)
+	inTheClear := newCredentialRecorder(t, serveContent("a", content).ServeHTTP)
 	encrypted := httptest.NewTLSServer(http.RedirectHandler("http://models.example.com/a", http.StatusFound))
 	defer encrypted.Close()
-	source := openTest(t, "https://models.example.com/a", variables(map[string]string{
+	source := openTest(t, "https://models.example.com/a", envOf(map[string]string{
 		"models.example.com-headers": `{"Authorization": "Bearer secret"}`,
 	}))
 	site, _ := source.(*web)
@@ -125,11 +125,11 @@ func TestTokenIsNotSentInTheClear(t *testing.T) {
 		}
 		to := r.Clone(r.Context())
 		_, to.URL.Host, _ = strings.Cut(server.URL, "://")
-		answer, err := server.Client().Transport.RoundTrip(to)
-		if answer != nil {
-			answer.Request = r
+		response, err := server.Client().Transport.RoundTrip(to)
+		if response != nil {
+			response.Request = r
 		}
-		return answer, err
+		return response, err
 	})
 	dir := t.TempDir()
 	if err := fetchInto(t, source, dir); err != nil {
@@ -146,7 +146,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 // A CDN is sent no credentials, and needs none.
 func TestFilesOfTheHubComeFromItsCDNWithoutTheToken(t *testing.T) {
 	content := pattern(3*testRange + 1)
-	cdn := newWatcher(t, serveContent("", content).ServeHTTP)
+	cdn := newCredentialRecorder(t, serveContent("", content).ServeHTTP)
 	front := fakeHub(t, "secret", map[string][]byte{"weights.bin": content})
 	files := front.Config.Handler
 	front.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -157,7 +157,7 @@ func TestFilesOfTheHubComeFromItsCDNWithoutTheToken(t *testing.T) {
 		files.ServeHTTP(w, r)
 	})
 	dir := t.TempDir()
-	env := variables(map[string]string{"HF_ENDPOINT": front.URL, "HF_TOKEN": "secret"})
+	env := envOf(map[string]string{"HF_ENDPOINT": front.URL, "HF_TOKEN": "secret"})
 	if err := fetchInto(t, openTest(t, "hf://org/model", env), dir); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestFilesOfTheHubComeFromItsCDNWithoutTheToken(t *testing.T) {
 }
 
 func TestNextPageOfTheHub(t *testing.T) {
-	elsewhere := newWatcher(t, func(w http.ResponseWriter, _ *http.Request) {
+	elsewhere := newCredentialRecorder(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `[{"type":"file","path":"b","size":1,"oid":"y"}]`)
 	})
 	for name, tc := range map[string]struct {
@@ -199,7 +199,7 @@ func TestNextPageOfTheHub(t *testing.T) {
 				}
 			}))
 			defer server.Close()
-			source := openTest(t, "hf://o/m", variables(map[string]string{"HF_ENDPOINT": server.URL, "HF_TOKEN": "hf_secret"}))
+			source := openTest(t, "hf://o/m", envOf(map[string]string{"HF_ENDPOINT": server.URL, "HF_TOKEN": "hf_secret"}))
 			objects, err := source.List(t.Context())
 			if tc.kind != "" {
 				wantKind(t, err, tc.kind, "hf://o/m")
@@ -216,15 +216,15 @@ func TestRedirectsThatDoNotEndSaySo(t *testing.T) {
 		http.Redirect(w, r, r.URL.Path, http.StatusFound)
 	}))
 	defer server.Close()
-	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", none), t.TempDir()), Redirected, "too many redirects")
+	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Redirected, "too many redirects")
 }
 
 // The user has to name the address that the credentials are for.
 func TestLackOfCredentialsAfterARedirectIsExplained(t *testing.T) {
-	elsewhere := newWatcher(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	elsewhere := newCredentialRecorder(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
 	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL+"/a", http.StatusMovedPermanently))
 	defer server.Close()
-	env := variables(map[string]string{strings.TrimPrefix(server.URL, "http://") + "-headers": `{"Authorization": "Bearer secret"}`})
+	env := envOf(map[string]string{strings.TrimPrefix(server.URL, "http://") + "-headers": `{"Authorization": "Bearer secret"}`})
 	err := fetchInto(t, openTest(t, server.URL+"/a", env), t.TempDir())
 	wantKind(t, err, Forbidden, "redirect to "+strings.TrimPrefix(elsewhere.URL, "http://"), "not sent to another scheme, host or port")
 	elsewhere.wantNoCredentials(t)
@@ -240,7 +240,7 @@ func TestRedirectsOfObjectStoresAreNotFollowed(t *testing.T) {
 	} {
 		for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
 			t.Run(fmt.Sprint(scheme, status), func(t *testing.T) {
-				elsewhere := newWatcher(t, emptyBucket)
+				elsewhere := newCredentialRecorder(t, emptyBucket)
 				server := httptest.NewServer(http.RedirectHandler(elsewhere.URL+"/?secret", status))
 				defer server.Close()
 				for _, name := range []string{"AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST", "AZURE_SERVICE_URL"} {
@@ -260,20 +260,20 @@ func TestGoogleTokenIsNotGivenToAnotherServer(t *testing.T) {
 	issuer := httptest.NewServer(http.HandlerFunc(issueToken))
 	defer issuer.Close()
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", federated(t, issuer.URL))
-	client, logIn, err := googleClient(t.Context(), os.Getenv)
-	if err != nil || logIn == nil {
+	client, getCredentials, err := googleClient(t.Context(), os.Getenv)
+	if err != nil || getCredentials == nil {
 		t.Fatal(err)
 	}
-	elsewhere := newWatcher(t, emptyBucket)
+	elsewhere := newCredentialRecorder(t, emptyBucket)
 	var token string
 	store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token = r.Header.Get("Authorization")
 		http.Redirect(w, r, elsewhere.URL, http.StatusFound)
 	}))
 	defer store.Close()
-	answer, err := client.Do(request(t, store.URL))
+	response, err := client.Do(request(t, store.URL))
 	if err == nil {
-		_ = answer.Body.Close()
+		_ = response.Body.Close()
 	}
 	if token != "Bearer t" || statusOf(err) != http.StatusFound || elsewhere.hits > 0 {
 		t.Errorf("the store was sent %q; it ends in %v; the other server was asked %d times", token, err, elsewhere.hits)

@@ -19,7 +19,7 @@ import (
 )
 
 // interrupted leaves half of an object in a folder, with its record.
-func interrupted(t *testing.T, dir string, content []byte) {
+func fetchPartially(t *testing.T, dir string, content []byte) {
 	t.Helper()
 	store := &fakeStore{content: map[string][]byte{"a": content}, noSum: true, serve: func(n int, right []byte) (io.Reader, error) {
 		if n >= 5 {
@@ -40,7 +40,7 @@ func TestRecordIsNotBelievedWithoutItsFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			interrupted(t, dir, content)
+			fetchPartially(t, dir, content)
 			if err := damage(filepath.Join(dir, "a"+partialSuffix)); err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +106,7 @@ func TestLongerAnswerThatWasCutLeavesNothingBehind(t *testing.T) {
 	}))
 	defer server.Close()
 	dir := t.TempDir()
-	if err := fetchInto(t, openTest(t, server.URL+"/a", none), dir); err != nil {
+	if err := fetchInto(t, openTest(t, server.URL+"/a", noEnv), dir); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, map[string][]byte{"a": pattern(10)})
@@ -128,7 +128,7 @@ func TestSignedAddressesAreReadInRanges(t *testing.T) {
 	}))
 	defer server.Close()
 	dir := t.TempDir()
-	if err := fetchInto(t, openTest(t, server.URL+"/weights.bin?sig=abc", none), dir); err != nil {
+	if err := fetchInto(t, openTest(t, server.URL+"/weights.bin?sig=abc", noEnv), dir); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, map[string][]byte{"weights.bin": content})

@@ -30,14 +30,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// s3Source is a bucket of S3.
+// s3Source is a bucket in S3 or a compatible store.
 type s3Source struct {
 	*bucket
 	name   string
 	config aws.Config
 	env    Environment
 	trust  trust
-	// isRedirected says that the bucket is asked for in the region that the store has named.
+	// isRedirected reports whether the region is the one that the store named in a response.
 	isRedirected bool
 }
 
@@ -55,34 +55,34 @@ func openS3(ctx context.Context, rest string, env Environment) (Source, error) {
 	if err := checkS3Settings(uri, env); err != nil {
 		return nil, err
 	}
-	region := cmp.Or(env("AWS_DEFAULT_REGION"), env("AWS_REGION"), "us-east-1") // The first is the secret's, the other may be the cluster's.
-	// It is tried again here, for the issuers of credentials as well.
-	once := func() aws.Retryer { return aws.NopRetryer{} }
-	config, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region), awsconfig.WithRetryer(once),
-		awsconfig.WithWebIdentityRoleCredentialOptions(func(o *stscreds.WebIdentityRoleOptions) { setIssuer(o, region, env) }))
+	region := cmp.Or(env("AWS_DEFAULT_REGION"), env("AWS_REGION"), "us-east-1") // The second may be set for the whole cluster, the first comes from the Secret.
+	// This package retries, also requests for credentials.
+	noRetries := func() aws.Retryer { return aws.NopRetryer{} }
+	config, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region), awsconfig.WithRetryer(noRetries),
+		awsconfig.WithWebIdentityRoleCredentialOptions(func(o *stscreds.WebIdentityRoleOptions) { setSTSClient(o, region, env) }))
 	if err != nil {
-		return nil, noCredentials(uri, err)
+		return nil, credentialsError(uri, err)
 	}
 	source := &s3Source{name: name, config: config, env: env, trust: trust}
-	logIn, err := s3LogIn(ctx, config, env)
+	getCredentials, err := s3Credentials(ctx, config, env)
 	if err != nil {
-		return nil, noCredentials(uri, err)
+		return nil, credentialsError(uri, err)
 	}
-	if logIn == nil {
+	if getCredentials == nil {
 		source.config.Credentials = aws.AnonymousCredentials{}
 	}
-	return source, source.open(ctx, uri, prefix, logIn)
+	return source, source.open(ctx, uri, prefix, getCredentials)
 }
 
-func (s *s3Source) open(ctx context.Context, uri, prefix string, logIn func(context.Context) error) error {
+func (s *s3Source) open(ctx context.Context, uri, prefix string, getCredentials func(context.Context) error) error {
 	client := s.client()
 	opened, err := s3blob.OpenBucket(ctx, client, s.name, nil)
 	if err != nil {
 		return err
 	}
 	s.bucket = newBucket(opened, uri, prefix)
-	s.logIn = logIn
-	s.sums = func(ctx context.Context, objects []Object) error { return crcs(ctx, client, s.name, objects) }
+	s.getCredentials = getCredentials
+	s.setChecksums = func(ctx context.Context, objects []Object) error { return setCRCs(ctx, client, s.name, objects) }
 	return nil
 }
 
@@ -95,10 +95,10 @@ func (s *s3Source) client() *s3.Client {
 	})
 }
 
-// redirect asks for the bucket in another region from now on.
+// redirect changes the region of all later requests.
 func (s *s3Source) redirect(region string) { s.config.Region, s.isRedirected = region, true }
 
-// List implements [Source]. It follows the store to the region of the bucket.
+// List implements [Source]. If the store names another region for the bucket, it retries there.
 func (s *s3Source) List(ctx context.Context) ([]Object, error) {
 	objects, err := s.bucket.List(ctx)
 	region := regionOf(err)
@@ -106,8 +106,8 @@ func (s *s3Source) List(ctx context.Context) ([]Object, error) {
 		return objects, err
 	}
 	s.redirect(region)
-	if err := s.open(ctx, s.uri, s.prefix, s.logIn); err != nil {
-		return nil, fail(s.uri, err)
+	if err := s.open(ctx, s.uri, s.prefix, s.getCredentials); err != nil {
+		return nil, wrapError(s.uri, err)
 	}
 	return s.bucket.List(ctx)
 }
@@ -115,17 +115,17 @@ func (s *s3Source) List(ctx context.Context) ([]Object, error) {
 var (
 	expectedRegion = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
 	regionName     = regexp.MustCompile(`^[a-z0-9-]+$`)
-	// amazonS3 is the host of a region, or of all.
+	// amazonS3 matches Amazon's global and regional hosts.
 	amazonS3 = regexp.MustCompile(`^s3([.-][a-z0-9-]+)*\.amazonaws\.com(\.cn)?$`)
 )
 
-// regionOf is the region of the bucket, if the store refuses a request and names it.
+// regionOf returns the bucket's region if an error response names it.
 func regionOf(err error) string {
-	answer, is := errors.AsType[*smithyhttp.ResponseError](err)
-	if !is || answer.Response == nil {
+	response, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if !ok || response.Response == nil {
 		return ""
 	}
-	if region := answer.Response.Header.Get("X-Amz-Bucket-Region"); regionName.MatchString(region) {
+	if region := response.Response.Header.Get("X-Amz-Bucket-Region"); regionName.MatchString(region) {
 		return region
 	}
 	if match := expectedRegion.FindStringSubmatch(err.Error()); match != nil {
@@ -134,50 +134,52 @@ func regionOf(err error) string {
 	return ""
 }
 
-// s3LogIn gets credentials from the source that is configured, or returns nil if
-// none is. The role of the machine is not configured: it is there, or it is not.
-func s3LogIn(ctx context.Context, config aws.Config, env Environment) (func(context.Context) error, error) {
+// s3Credentials returns a function that retrieves the configured credentials, or nil for anonymous
+// access. Nothing configures the role of an EC2 instance, so it requests the role's credentials to
+// find out whether there is one.
+func s3Credentials(ctx context.Context, config aws.Config, env Environment) (func(context.Context) error, error) {
 	if env.isSet("awsAnonymousCredential") || config.Credentials == nil {
 		return nil, nil
 	}
-	logIn := func(ctx context.Context) error {
+	getCredentials := func(ctx context.Context) error {
 		_, err := config.Credentials.Retrieve(ctx)
 		return err
 	}
 	if !aws.IsCredentialsProvider(config.Credentials, &ec2rolecreds.Provider{}) {
-		return logIn, nil
+		return getCredentials, nil
 	}
-	const searchTimeout = 10 * time.Second // Outside of a cloud, no server answers.
+	const searchTimeout = 10 * time.Second // Outside of EC2, the metadata server does not respond.
 	search, cancel := context.WithTimeout(ctx, searchTimeout)
 	defer cancel()
-	err := logIn(search)
+	err := getCredentials(search)
 	if status := statusOf(err); err == nil || status == http.StatusTooManyRequests || status >= http.StatusInternalServerError {
-		return logIn, nil // It is there, and may only be busy.
+		return getCredentials, nil // The role exists. The metadata server may be overloaded.
 	}
 	return nil, ctx.Err()
 }
 
-// checkS3Settings refuses what would otherwise fail as an error of the network, or be without effect.
+// checkS3Settings returns an error for settings that would have no effect, or would fail with a
+// misleading network error.
 func checkS3Settings(uri string, env Environment) error {
 	for _, name := range []string{
 		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_REGION",
 		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3",
 	} {
 		if strings.ContainsFunc(env(name), unicode.IsSpace) {
-			return badSetting(uri, "correct it in the secret; echo -n writes no line break", "%s has a space or a line break in it", name)
+			return invalidSetting(uri, "correct it in the secret; echo -n writes no line break", "%s has a space or a line break in it", name)
 		}
 	}
 	switch hasID, hasKey := env("AWS_ACCESS_KEY_ID") != "", env("AWS_SECRET_ACCESS_KEY") != ""; {
 	case env.isSet("awsAnonymousCredential"):
 	case hasID && !hasKey:
-		return badSetting(uri, "add it to the secret", "AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not")
+		return invalidSetting(uri, "add it to the secret", "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not")
 	case hasKey && !hasID:
-		return badSetting(uri, "add it to the secret", "AWS_SECRET_ACCESS_KEY is set, and AWS_ACCESS_KEY_ID is not")
+		return invalidSetting(uri, "add it to the secret", "AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not")
 	}
 	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"} {
 		if endpoint := env(name); endpoint != "" {
 			if _, err := addressOf(endpoint); err != nil {
-				return badSetting(uri, "write https://host:port or http://host:port, in the annotation serving.kserve.io/s3-endpoint of the secret "+
+				return invalidSetting(uri, "write https://host:port or http://host:port, in the annotation serving.kserve.io/s3-endpoint of the secret "+
 					"or as endpoint_url in storage-config", "the endpoint %s %q is not an address: %w", name, endpoint, err)
 			}
 		}
@@ -185,9 +187,9 @@ func checkS3Settings(uri string, env Environment) error {
 	return nil
 }
 
-// setIssuer keeps an endpoint that is S3's at Amazon from being asked for the
-// credentials of a role, which the client does with any AWS_ENDPOINT_URL.
-func setIssuer(o *stscreds.WebIdentityRoleOptions, region string, env Environment) {
+// setSTSClient sends requests for a role's credentials to STS. The SDK would send them to
+// AWS_ENDPOINT_URL, even if that is an endpoint of Amazon S3.
+func setSTSClient(o *stscreds.WebIdentityRoleOptions, region string, env Environment) {
 	endpoint, err := addressOf(env("AWS_ENDPOINT_URL"))
 	if err == nil && amazonS3.MatchString(endpoint.Hostname()) && env("AWS_ENDPOINT_URL_STS") == "" {
 		o.Client = sts.New(sts.Options{Region: region})
@@ -197,14 +199,14 @@ func setIssuer(o *stscreds.WebIdentityRoleOptions, region string, env Environmen
 func setS3Options(o *s3.Options, env Environment, trust trust) {
 	o.HTTPClient = withoutRedirects(newTransport(trust))
 	o.UseAccelerate = env.isSet("S3_USE_ACCELERATE")
-	// Acceleration is by the name of the host, and so the bucket must be in it.
+	// Accelerated endpoints have the bucket in the host name.
 	o.UsePathStyle = !env.isSet("S3_USER_VIRTUAL_BUCKET") && !o.UseAccelerate && !needsVirtualHost(o)
-	// The client would check, slowly, what is checked here in any case.
+	// This package verifies checksums itself, and faster.
 	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 }
 
-// globalS3 is the host of S3 in all regions. With the bucket in its path, it
-// serves those in us-east-1 only; with the bucket in front, it serves all.
+// globalS3 is the host of Amazon S3 for all regions. With path-style requests it serves only buckets
+// in us-east-1, with virtual-hosted-style requests all buckets.
 const globalS3 = "s3.amazonaws.com"
 
 func needsVirtualHost(o *s3.Options) bool {
@@ -212,9 +214,9 @@ func needsVirtualHost(o *s3.Options) bool {
 	return err == nil && endpoint.Hostname() == globalS3 && o.Region != "" && o.Region != "us-east-1"
 }
 
-// useRegionalEndpoint leaves an endpoint of Amazon's that cannot serve the bucket
-// in its region: one of another region, or the global one if the bucket's name
-// has dots and so cannot be in front of it under TLS.
+// useRegionalEndpoint removes an Amazon endpoint that cannot serve the bucket: one of another region,
+// or the global one if the bucket's name has dots. Such a name in the host name does not match the
+// TLS certificate.
 func useRegionalEndpoint(o *s3.Options, bucket string) {
 	endpoint, err := addressOf(aws.ToString(o.BaseEndpoint))
 	if err != nil || !amazonS3.MatchString(endpoint.Hostname()) || needsVirtualHost(o) && !strings.Contains(bucket, ".") {
@@ -224,11 +226,10 @@ func useRegionalEndpoint(o *s3.Options, bucket string) {
 	o.EndpointOptions.DisableHTTPS = endpoint.Scheme == "http"
 }
 
-// crcs asks for the CRC that clients of S3 send with what they store: that takes
-// a twentieth of the time of the MD5 that is listed. One that was stored in parts
-// may have none of the whole. What is listed of an object that is encrypted by a
-// key of KMS looks like an MD5, and is none.
-func crcs(ctx context.Context, client *s3.Client, bucket string, objects []Object) error {
+// setCRCs replaces the listed MD5 checksums by CRCs, which take a twentieth of the time to compute.
+// A multipart object may have no CRC of the whole object. If an object is encrypted with a KMS key,
+// its listed ETag looks like an MD5 but is not one.
+func setCRCs(ctx context.Context, client *s3.Client, bucket string, objects []Object) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxWorkers)
 	for i := range objects {
@@ -238,7 +239,7 @@ func crcs(ctx context.Context, client *s3.Client, bucket string, objects []Objec
 				Bucket: &bucket, Key: &object.Key, ChecksumMode: types.ChecksumModeEnabled,
 			})
 			if err != nil {
-				return fail(object.Name, err)
+				return wrapError(object.Name, err)
 			}
 			if by := head.ServerSideEncryption; by == types.ServerSideEncryptionAwsKms || by == types.ServerSideEncryptionAwsKmsDsse {
 				object.Sum = Checksum{}
@@ -259,11 +260,11 @@ func crcs(ctx context.Context, client *s3.Client, bucket string, objects []Objec
 	return group.Wait()
 }
 
-// s3Trust takes the certificates that the operator mounts: of the file that is
-// named, or of the one of KServe's name in the ConfigMap that is named.
+// s3Trust returns the certificate authorities in AWS_CA_BUNDLE, or in the key cabundle.crt of the
+// ConfigMap that the operator mounts.
 func s3Trust(env Environment) (trust, error) {
 	if env.isOff("S3_VERIFY_SSL") {
-		return trust{anybody: true}, nil
+		return trust{skipVerify: true}, nil
 	}
 	bundle := env("AWS_CA_BUNDLE")
 	if bundle == "" && env("CA_BUNDLE_CONFIGMAP_NAME") != "" {
@@ -274,15 +275,15 @@ func s3Trust(env Environment) (trust, error) {
 	}
 	certificates, err := os.ReadFile(bundle)
 	if err != nil {
-		remedy := fmt.Sprintf("check the ConfigMap %s, which is to have the key %s", env("CA_BUNDLE_CONFIGMAP_NAME"), filepath.Base(bundle))
-		return trust{}, badSetting(bundle, remedy, "the certificates for S3 cannot be read: %w", err)
+		remedy := fmt.Sprintf("check the ConfigMap %s, which must have the key %s", env("CA_BUNDLE_CONFIGMAP_NAME"), filepath.Base(bundle))
+		return trust{}, invalidSetting(bundle, remedy, "the certificates for S3 cannot be read: %w", err)
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(certificates) {
-		return trust{}, badSetting(bundle, "check the ConfigMap "+env("CA_BUNDLE_CONFIGMAP_NAME"), "it has no certificates in PEM")
+		return trust{}, invalidSetting(bundle, "check the ConfigMap "+env("CA_BUNDLE_CONFIGMAP_NAME"), "it has no PEM certificates")
 	}
 	return trust{roots: roots}, nil
 }

@@ -45,7 +45,7 @@ func TestChecksumsOfS3(t *testing.T) {
 				BaseEndpoint: aws.String(server.URL), Region: "us-east-1", UsePathStyle: true, Credentials: aws.AnonymousCredentials{},
 			})
 			objects := []Object{{Name: "a", Key: "m/a", Size: 10, Sum: listed}}
-			if err := crcs(t.Context(), client, "bucket", objects); err != nil {
+			if err := setCRCs(t.Context(), client, "bucket", objects); err != nil {
 				t.Fatal(err)
 			}
 			if got := objects[0].Sum.Algorithm; got != tc.want {
@@ -57,7 +57,7 @@ func TestChecksumsOfS3(t *testing.T) {
 
 // wantsRegion answers as a store of S3 whose bucket is in a region: to requests
 // that are signed for another one, with a refusal that names the region.
-func wantsRegion(t *testing.T, region string, refuse func(w http.ResponseWriter)) *httptest.Server {
+func regionalStore(t *testing.T, region string, refuse func(w http.ResponseWriter)) *httptest.Server {
 	t.Helper()
 	content := pattern(3*testRange + 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -94,7 +94,7 @@ func TestS3IsFollowedToTheRegionOfTheBucket(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := wantsRegion(t, "eu-west-1", refuse)
+			server := regionalStore(t, "eu-west-1", refuse)
 			awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"})
 			dir := t.TempDir()
 			if err := fetchInto(t, openTest(t, "s3://bucket/iris", os.Getenv), dir); err != nil {
@@ -107,7 +107,7 @@ func TestS3IsFollowedToTheRegionOfTheBucket(t *testing.T) {
 
 func TestRegionThatDoesNotHelpIsNotFollowedForEver(t *testing.T) {
 	var asked atomic.Int64
-	server := wantsRegion(t, "none", func(w http.ResponseWriter) {
+	server := regionalStore(t, "none", func(w http.ResponseWriter) {
 		asked.Add(1)
 		w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
 		w.WriteHeader(http.StatusMovedPermanently)
@@ -123,7 +123,7 @@ func TestRegionThatDoesNotHelpIsNotFollowedForEver(t *testing.T) {
 
 // AWS_REGION is often the cluster's, set by whatever gives the pod its role.
 func TestRegionOfTheSecretComesBeforeThatOfTheCluster(t *testing.T) {
-	server := wantsRegion(t, "us-east-2", func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) })
+	server := regionalStore(t, "us-east-2", func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) })
 	awsEnvironment(t, map[string]string{
 		"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key",
 		"AWS_DEFAULT_REGION": "us-east-2", "AWS_REGION": "eu-west-1",
@@ -174,8 +174,8 @@ func TestHostsOfAmazon(t *testing.T) {
 			t.Setenv("AWS_DEFAULT_REGION", tc.region)
 			t.Setenv("S3_USER_VIRTUAL_BUCKET", strconv.FormatBool(tc.virtual))
 			bucket := cmp.Or(tc.bucket, "models")
-			source, is := openTest(t, "s3://"+bucket+"/a", os.Getenv).(*s3Source)
-			if !is {
+			source, ok := openTest(t, "s3://"+bucket+"/a", os.Getenv).(*s3Source)
+			if !ok {
 				t.Fatal("it is not S3")
 			}
 			if tc.told != "" {

@@ -20,48 +20,49 @@ import (
 type Source interface {
 	// List lists the objects of the model.
 	List(ctx context.Context) ([]Object, error)
-	// Read reads length bytes of an object from an offset on, or all from there on if length is negative.
+	// Read returns length bytes of an object from an offset, or all bytes from there if length is
+	// negative.
 	Read(ctx context.Context, object Object, offset, length int64) (io.ReadCloser, error)
 	Close() error
 }
 
 // Object is a file of a model.
 type Object struct {
-	// Name is relative to the folder of the model, with slashes.
+	// Name is the slash-separated path relative to the model's folder.
 	Name string
-	// Key is what the source knows it by.
+	// Key identifies the object in the source.
 	Key string
 	// Size is in bytes, or unknownSize.
 	Size int64
-	// Version differs for every content that the object has had; empty if the store gives none.
+	// Version changes with the object's content. It is empty if the store has no versions.
 	Version string
-	// Tag is what the store compares when it is to read this version only; empty if it cannot.
+	// Tag is the precondition for reading this version. It is empty if the store has none.
 	Tag string
 	Sum Checksum
-	// Whole says that ranges cannot be read.
+	// Whole reports whether the object can only be read without ranges.
 	Whole bool
-	// Alone says that the URI names this object, and not a folder that it is in.
+	// Alone reports whether the URI names this object, not a folder.
 	Alone bool
 }
 
-// unknownSize is where a server does not tell.
+// unknownSize is the size of an object whose server does not report one.
 const unknownSize = -1
 
-// Checksum is of a whole object. One without an algorithm says nothing.
+// Checksum is the checksum of a whole object. Without an algorithm, it is unknown.
 type Checksum struct {
 	Algorithm Algorithm
 	Value     []byte
 }
 
-// Algorithm is how a checksum is computed.
+// Algorithm is a checksum algorithm.
 type Algorithm string
 
-// The checksums that stores give.
+// The algorithms of the supported stores.
 const (
 	MD5    Algorithm = "MD5"
 	CRC32  Algorithm = "CRC32"
 	CRC32C Algorithm = "CRC32C"
-	// CRC64 is the one that S3 computes of whatever comes without a checksum.
+	// CRC64 is what S3 computes for an object that is uploaded without a checksum.
 	CRC64  Algorithm = "CRC64NVME"
 	SHA256 Algorithm = "SHA-256"
 )
@@ -82,20 +83,20 @@ func (a Algorithm) hash() hash.Hash {
 	return nil
 }
 
-// of computes the checksum of all that there is to read.
-func (a Algorithm) of(content io.Reader) (hash.Hash, error) {
-	sum := a.hash()
-	// Without what a file or a hash would offer instead, the buffer is used.
-	_, err := io.CopyBuffer(struct{ io.Writer }{sum}, struct{ io.Reader }{content}, make([]byte, 1<<20))
-	return sum, err
+// sum returns the checksum of the content.
+func (a Algorithm) sum(content io.Reader) (hash.Hash, error) {
+	digest := a.hash()
+	// The structs hide WriteTo and ReadFrom, which would not use the buffer.
+	_, err := io.CopyBuffer(struct{ io.Writer }{digest}, struct{ io.Reader }{content}, make([]byte, 1<<20))
+	return digest, err
 }
 
-// Open makes a source of the URI of a model. Its clients keep ctx to ask for
-// tokens with, so ctx has to last as long as the source is used.
+// Open returns the source for a model's URI. Its clients use ctx to request tokens, so ctx must stay
+// valid as long as the source is in use.
 func Open(ctx context.Context, uri string, env Environment) (Source, error) {
 	source, err := open(ctx, uri, env)
 	if err != nil {
-		return nil, fail(uri, err)
+		return nil, wrapError(uri, err)
 	}
 	return source, nil
 }
@@ -112,10 +113,10 @@ func open(ctx context.Context, uri string, env Environment) (Source, error) {
 	case scheme == "s3":
 		return openS3(ctx, rest, env)
 	case scheme == "modelscope", scheme == "ms":
-		return nil, badSetting(uri, "copy the model to a store that is supported, or use hf:// if the Hugging Face Hub has it",
+		return nil, invalidSetting(uri, "copy the model to a store that is supported, or use hf:// if the Hugging Face Hub has it",
 			"models of ModelScope (%s://) are not supported", scheme)
 	case isAzureFiles(uri):
-		return nil, badSetting(uri, "copy the model to Azure Blob Storage (https://<account>.blob.core.windows.net/<container>/<path>), "+
+		return nil, invalidSetting(uri, "copy the model to Azure Blob Storage (https://<account>.blob.core.windows.net/<container>/<path>), "+
 			"or mount the share with a PersistentVolumeClaim and write pvc://<claim>/<path>", "Azure Files is not supported")
 	case isAzure(uri):
 		return openAzure(ctx, uri, env)
@@ -131,8 +132,8 @@ func open(ctx context.Context, uri string, env Environment) (Source, error) {
 		"https://<account>.blob.core.windows.net/<container>/<path>", scheme)
 }
 
-// badSetting is about a setting, or the form of a credential.
-func badSetting(object, remedy, format string, args ...any) error {
+// invalidSetting returns an error about a setting or a malformed credential.
+func invalidSetting(object, remedy, format string, args ...any) error {
 	return &Error{Kind: Invalid, Object: object, Err: fmt.Errorf(format, args...), Remedy: remedy}
 }
 
@@ -140,10 +141,10 @@ func invalid(object, format string, args ...any) error {
 	return &Error{Kind: Invalid, Object: object, Err: fmt.Errorf(format, args...)}
 }
 
-// Environment looks up a variable; os.Getenv is one.
+// Environment returns the value of a variable, like os.Getenv.
 type Environment func(name string) string
 
-// isSet reads a switch as KServe's initializer does.
+// isSet reports whether a boolean variable is true, in the syntax of KServe's initializer.
 func (e Environment) isSet(name string) bool {
 	switch strings.ToLower(e(name)) {
 	case "1", "true":
@@ -152,7 +153,7 @@ func (e Environment) isSet(name string) bool {
 	return false
 }
 
-// isOff tells whether a switch that is on by default was turned off.
+// isOff reports whether a boolean variable that defaults to true is false.
 func (e Environment) isOff(name string) bool {
 	switch strings.ToLower(e(name)) {
 	case "0", "false":

@@ -21,9 +21,9 @@ import (
 	"gocloud.dev/blob/memblob"
 )
 
-func none(string) string { return "" }
+func noEnv(string) string { return "" }
 
-func variables(all map[string]string) Environment {
+func envOf(all map[string]string) Environment {
 	return func(name string) string { return all[name] }
 }
 
@@ -96,7 +96,7 @@ func TestWebServersAreReadInRanges(t *testing.T) {
 	}))
 	defer server.Close()
 	dir := t.TempDir()
-	if err := fetchInto(t, openTest(t, server.URL+"/models/weights.bin?v=1", none), dir); err != nil {
+	if err := fetchInto(t, openTest(t, server.URL+"/models/weights.bin?v=1", noEnv), dir); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, map[string][]byte{"weights.bin": content})
@@ -116,7 +116,7 @@ func TestWebServersThatKnowNeitherRangesNorHEAD(t *testing.T) {
 	}))
 	defer server.Close()
 	dir := t.TempDir()
-	if err := fetchInto(t, openTest(t, server.URL+"/weights.bin", none), dir); err != nil {
+	if err := fetchInto(t, openTest(t, server.URL+"/weights.bin", noEnv), dir); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, map[string][]byte{"weights.bin": content})
@@ -134,13 +134,13 @@ func TestWebServersGetTheHeadersOfTheSecret(t *testing.T) {
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
 	dir := t.TempDir()
-	with := variables(map[string]string{host + "-headers": `{"Authorization": "Bearer secret"}`})
+	with := envOf(map[string]string{host + "-headers": `{"Authorization": "Bearer secret"}`})
 	if err := fetchInto(t, openTest(t, server.URL+"/a", with), dir); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, map[string][]byte{"a": content})
-	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", none), t.TempDir()), Forbidden, "401 Unauthorized")
-	_, err := Open(t.Context(), server.URL+"/a", variables(map[string]string{host + "-headers": "secret"}))
+	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Forbidden, "401 Unauthorized")
+	_, err := Open(t.Context(), server.URL+"/a", envOf(map[string]string{host + "-headers": "secret"}))
 	wantKind(t, err, Invalid, "not a JSON object")
 }
 
@@ -154,14 +154,14 @@ func TestWebFileThatChangesMeanwhileIsRefused(t *testing.T) {
 		serveContent("a", content).ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", none), t.TempDir()), Corrupt, "changed")
+	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Corrupt, "changed")
 }
 
 func TestServerThatIsNotThere(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
-	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", none), t.TempDir()), Missing, "404 Not Found", "check storageUri")
+	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Missing, "404 Not Found", "check storageUri")
 	server.Close()
-	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", none), t.TempDir()), Unreachable, "connection refused")
+	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Unreachable, "connection refused")
 }
 
 // fakeHub is as much of the Hub as is asked for: a repository at a commit, listed on two pages.
@@ -208,7 +208,7 @@ func fakeHub(t *testing.T, token string, content map[string][]byte) *httptest.Se
 func TestHubIsReadAtOneCommit(t *testing.T) {
 	content := map[string][]byte{"config.json": pattern(10), "sub/weights #1.bin": pattern(3*testRange + 1)}
 	server := fakeHub(t, "", content)
-	env := variables(map[string]string{"HF_ENDPOINT": server.URL})
+	env := envOf(map[string]string{"HF_ENDPOINT": server.URL})
 	for _, uri := range []string{"hf://org/model", "hf://org/model:refs/pr/1"} {
 		dir := t.TempDir()
 		if err := fetchInto(t, openTest(t, uri, env), dir); err != nil {
@@ -224,12 +224,12 @@ func TestHubGetsTheToken(t *testing.T) {
 	server := fakeHub(t, "secret", content)
 	dir := t.TempDir()
 	env := map[string]string{"HF_ENDPOINT": server.URL, "HF_TOKEN": "secret"}
-	if err := fetchInto(t, openTest(t, "hf://org/model", variables(env)), dir); err != nil {
+	if err := fetchInto(t, openTest(t, "hf://org/model", envOf(env)), dir); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, content)
 	delete(env, "HF_TOKEN")
-	wantKind(t, fetchInto(t, openTest(t, "hf://org/model", variables(env)), t.TempDir()), Forbidden)
+	wantKind(t, fetchInto(t, openTest(t, "hf://org/model", envOf(env)), t.TempDir()), Forbidden)
 }
 
 func TestFoldersAreCopied(t *testing.T) {
@@ -249,12 +249,12 @@ func TestFoldersAreCopied(t *testing.T) {
 		"file://" + from + "/a": {"a": pattern(3*testRange + 1)},
 	} {
 		dir := t.TempDir()
-		if err := fetchInto(t, openTest(t, uri, none), dir); err != nil {
+		if err := fetchInto(t, openTest(t, uri, noEnv), dir); err != nil {
 			t.Fatal(err)
 		}
 		wantFiles(t, dir, want)
 	}
-	wantKind(t, fetchInto(t, openTest(t, "file:///not/there", none), t.TempDir()), Missing, "/not/there")
+	wantKind(t, fetchInto(t, openTest(t, "file:///not/there", noEnv), t.TempDir()), Missing, "/not/there")
 }
 
 func TestURIsThatCannotBeFetchedFrom(t *testing.T) {
@@ -266,7 +266,7 @@ func TestURIsThatCannotBeFetchedFrom(t *testing.T) {
 		"https://":                               "write https://host/path",
 		"https://account.blob.core.windows.net/": "names no container",
 	} {
-		_, err := Open(t.Context(), uri, none)
+		_, err := Open(t.Context(), uri, noEnv)
 		wantKind(t, err, Invalid, words)
 	}
 }
@@ -275,7 +275,7 @@ func TestStorageConfigBecomesVariables(t *testing.T) {
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION"} {
 		t.Setenv(name, "")
 	}
-	env, err := WithStorageConfig(variables(map[string]string{
+	env, err := WithStorageConfig(envOf(map[string]string{
 		configVariable:   `{"type": "s3", "access_key_id": "id", "secret_access_key": "key", "endpoint_url": "http://minio:9000", "region": "one"}`,
 		overrideVariable: `{"region": "two"}`,
 		"OTHER":          "stays",
@@ -293,6 +293,6 @@ func TestStorageConfigBecomesVariables(t *testing.T) {
 			t.Errorf("%s is %q for the clients", name, os.Getenv(name))
 		}
 	}
-	_, err = WithStorageConfig(variables(map[string]string{configVariable: "not json"}))
+	_, err = WithStorageConfig(envOf(map[string]string{configVariable: "not json"}))
 	wantKind(t, err, Invalid, "secret storage-config")
 }

@@ -5,7 +5,7 @@ package storage
 
 import "golang.org/x/sys/unix"
 
-// freeBytes is what may still be written to the volume of a folder.
+// freeBytes returns the free bytes on a folder's volume.
 func freeBytes(folder string) (int64, error) {
 	var volume unix.Statfs_t
 	if err := unix.Statfs(folder, &volume); err != nil {

@@ -7,5 +7,5 @@ package storage
 
 import "math"
 
-// freeBytes does not know: a full volume is noticed when it is full.
+// freeBytes returns no limit. A write to a full volume fails.
 func freeBytes(string) (int64, error) { return math.MaxInt64, nil }

@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	// stateFile is on the volume for as long as a fetch is not at its end.
+	// stateFile exists on the volume until the download is complete.
 	stateFile = ".storage-initializer.json"
-	// nextStateFile becomes the state file when it is complete.
+	// nextStateFile is renamed to stateFile, which replaces it atomically.
 	nextStateFile = stateFile + ".next"
 )
 
-// state is what has arrived, on record for the next run.
+// state is the content of the state file: what is downloaded.
 type state struct {
 	root *os.Root
 
@@ -31,7 +31,7 @@ type state struct {
 }
 
 type stateContent struct {
-	// Range is the length of the ranges that are counted.
+	// Range is the length of the ranges in Parts.
 	Range   int64                   `json:"range"`
 	Objects map[string]*objectState `json:"objects"`
 }
@@ -39,14 +39,13 @@ type stateContent struct {
 type objectState struct {
 	Version string `json:"version"`
 	Size    int64  `json:"size"`
-	// Parts are the numbers of the ranges that are on the disk.
+	// Parts are the numbers of the complete ranges.
 	Parts []int64 `json:"parts,omitempty"`
 	Done  bool    `json:"done,omitempty"`
 }
 
-// readState takes from an earlier run what is about the same versions of the
-// same objects, with the same ranges, as far as the files bear it out: a run can
-// be killed between a change of a file and that of the record.
+// readState reads the state of an earlier run. It ignores objects that have another version, and
+// ranges that the files do not contain, because a run may be killed before it writes the state file.
 func readState(root *os.Root, objects []Object, length int64) (*state, error) {
 	s := &state{root: root, content: stateContent{Range: length, Objects: map[string]*objectState{}}}
 	data, err := root.ReadFile(stateFile)
@@ -55,13 +54,13 @@ func readState(root *os.Root, objects []Object, length int64) (*state, error) {
 	}
 	var old stateContent
 	if json.Unmarshal(data, &old) != nil || old.Range != length {
-		old = stateContent{} // The run was killed while it wrote, or was another program's: begin anew.
+		old = stateContent{} // Start again if the file is damaged or the range length differs.
 	}
 	for _, object := range objects {
 		now := &objectState{Version: object.Version, Size: object.Size}
 		known := old.Objects[object.Name]
 		if known != nil && object.Version != "" && known.Version == object.Version && known.Size == object.Size {
-			// A file has the name of its object only once it is whole.
+			// A file is renamed to its object's name only when it is complete.
 			now.Done = s.hasFile(object)
 			if !now.Done && s.hasParts(object, known.Parts) {
 				now.Parts = known.Parts
@@ -77,8 +76,7 @@ func (s *state) hasFile(object Object) bool {
 	return err == nil && info.Mode().IsRegular() && (object.Size == unknownSize || info.Size() == object.Size)
 }
 
-// hasParts tells whether the file in the making is long enough for the ranges
-// that are on record.
+// hasParts reports whether the partial file is long enough for the ranges in the state file.
 func (s *state) hasParts(object Object, parts []int64) bool {
 	info, err := s.root.Stat(object.Name + partialSuffix)
 	if err != nil || len(parts) == 0 {
@@ -93,49 +91,48 @@ func (s *state) isDone(object Object) bool {
 	return s.content.Objects[object.Name].Done
 }
 
-// parts are the ranges of an object that have arrived.
+// parts returns the complete ranges of an object.
 func (s *state) parts(object Object) []int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.content.Objects[object.Name].Parts)
 }
 
-// arrived takes down that a range is on the disk.
-func (s *state) arrived(object Object, part int64) error {
+// markPart marks a range as complete.
+func (s *state) markPart(object Object, part int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.content.Objects[object.Name]
 	if !slices.Contains(known.Parts, part) {
 		known.Parts = append(known.Parts, part)
 	}
-	return s.writeAtTimes()
+	return s.writeThrottled()
 }
 
-// writeAtTimes leaves out most of the writes: the record is about all objects,
-// and may be long. What the record lacks, the files tell, or is fetched again.
-func (s *state) writeAtTimes() error {
-	const often = time.Second
-	if time.Since(s.saved) < often {
+// writeThrottled writes at most once a second, because the file lists all objects and may be long.
+// Complete files are recognized without it, and ranges that it lacks are downloaded again.
+func (s *state) writeThrottled() error {
+	const interval = time.Second
+	if time.Since(s.saved) < interval {
 		return nil
 	}
 	s.saved = time.Now()
 	return s.write()
 }
 
-// done takes down that an object has its own name, or, if it is not what it was
-// to be, that it must be fetched anew.
-func (s *state) done(object Object, isRight bool) error {
+// markDone marks an object as complete or, if it is not valid, as missing.
+func (s *state) markDone(object Object, isValid bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.content.Objects[object.Name]
-	known.Parts, known.Done = nil, isRight
-	if !isRight {
+	known.Parts, known.Done = nil, isValid
+	if !isValid {
 		return s.write()
 	}
-	return s.writeAtTimes()
+	return s.writeThrottled()
 }
 
-// missing is how many bytes are still to come.
+// missing returns the number of bytes that are not downloaded.
 func (s *state) missing(objects []Object) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +156,7 @@ func (s *state) save() error {
 	return s.write()
 }
 
-// write replaces the record as a whole.
+// write replaces the state file.
 func (s *state) write() error {
 	data, err := json.Marshal(s.content)
 	if err != nil {
@@ -168,7 +165,7 @@ func (s *state) write() error {
 	return errors.Join(s.root.WriteFile(nextStateFile, data, 0o600), s.root.Rename(nextStateFile, stateFile))
 }
 
-// remove ends the record.
+// remove removes the state file and all partial files.
 func (s *state) remove() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -31,16 +31,16 @@ import (
 	"google.golang.org/api/option"
 )
 
-// openGCS opens gs://<bucket>/<prefix>. Without credentials it asks as anybody
-// may, which is enough for public buckets.
+// openGCS opens gs://<bucket>/<prefix>. Without credentials, access is anonymous, which is enough for
+// public buckets.
 func openGCS(ctx context.Context, rest string, env Environment) (Source, error) {
 	name, prefix, _ := strings.Cut(rest, "/")
 	if name == "" {
 		return nil, invalid("gs://"+rest, "it names no bucket; write gs://<bucket>/<path>")
 	}
-	client, logIn, err := googleClient(ctx, env)
+	client, getCredentials, err := googleClient(ctx, env)
 	if err != nil {
-		return nil, noCredentials("gs://"+rest, err)
+		return nil, credentialsError("gs://"+rest, err)
 	}
 	var options gcsblob.Options
 	if host := env("STORAGE_EMULATOR_HOST"); host != "" {
@@ -55,19 +55,19 @@ func openGCS(ctx context.Context, rest string, env Environment) (Source, error) 
 	if err != nil {
 		return nil, err
 	}
-	var own *gcs.Client
-	if opened.As(&own) {
-		// By itself it tries for ever, and says nothing. It is tried again here.
-		own.SetRetry(gcs.WithMaxAttempts(1))
+	var gcsClient *gcs.Client
+	if opened.As(&gcsClient) {
+		// This package retries. The client would retry forever, and silently.
+		gcsClient.SetRetry(gcs.WithMaxAttempts(1))
 	}
 	source := newBucket(opened, "gs://"+rest, prefix)
-	source.logIn = logIn
+	source.getCredentials = getCredentials
 	return source, nil
 }
 
-// googleClient uses the credentials that are configured, or none.
-func googleClient(ctx context.Context, env Environment) (client *gcp.HTTPClient, logIn func(context.Context) error, err error) {
-	transport := refusesRedirects{newTransport(trust{})} // The client would give its token to any host.
+// googleClient returns a client with the configured credentials, or an anonymous one.
+func googleClient(ctx context.Context, env Environment) (client *gcp.HTTPClient, getCredentials func(context.Context) error, err error) {
+	transport := redirectRefuser{newTransport(trust{})} // The client would send its token to any host.
 	client = gcp.NewAnonymousHTTPClient(transport)
 	if env("STORAGE_EMULATOR_HOST") == "" {
 		tokens, err := googleTokens(ctx, &http.Client{Transport: transport}, env)
@@ -76,7 +76,7 @@ func googleClient(ctx context.Context, env Environment) (client *gcp.HTTPClient,
 		}
 		if tokens != nil {
 			client, err = gcp.NewHTTPClient(transport, tokens)
-			logIn = func(context.Context) error {
+			getCredentials = func(context.Context) error {
 				_, err := tokens.Token()
 				return err
 			}
@@ -85,11 +85,11 @@ func googleClient(ctx context.Context, env Environment) (client *gcp.HTTPClient,
 			return nil, nil, err
 		}
 	}
-	return client, logIn, nil
+	return client, getCredentials, nil
 }
 
-// googleTokens returns the source of tokens, or nil if no credentials are
-// configured. Credentials that are configured must be usable.
+// googleTokens returns the source of tokens, or nil if no credentials are configured. It returns an
+// error if the configured credentials cannot be used.
 func googleTokens(ctx context.Context, client *http.Client, env Environment) (gcp.TokenSource, error) {
 	if file := env("GOOGLE_APPLICATION_CREDENTIALS"); file != "" {
 		if err := checkGoogleCredentials(file); err != nil {
@@ -108,10 +108,10 @@ func googleTokens(ctx context.Context, client *http.Client, env Environment) (gc
 	case env("GOOGLE_APPLICATION_CREDENTIALS") == "" && strings.Contains(err.Error(), "could not find default credentials"):
 		return nil, nil
 	}
-	return nil, badSetting(cmp.Or(env("GOOGLE_APPLICATION_CREDENTIALS"), "gs://"), googleRemedy, "the credentials cannot be used: %w", err)
+	return nil, invalidSetting(cmp.Or(env("GOOGLE_APPLICATION_CREDENTIALS"), "gs://"), googleRemedy, "the credentials cannot be used: %w", err)
 }
 
-// hasNoAccount reports whether the machine's metadata server answers that it has no account to give.
+// hasNoAccount reports whether the metadata server responds that the machine has no account.
 func hasNoAccount(tokens gcp.TokenSource) bool {
 	_, err := tokens.Token()
 	_, isUndefined := errors.AsType[metadata.NotDefinedError](err)
@@ -120,7 +120,7 @@ func hasNoAccount(tokens gcp.TokenSource) bool {
 
 const googleRemedy = "put the file that Google gives, unchanged, under the secret's key gcloud-application-credentials.json"
 
-// checkGoogleCredentials reports errors in the file more clearly than the client does.
+// checkGoogleCredentials returns clearer errors about the file than the client does.
 func checkGoogleCredentials(path string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -132,27 +132,27 @@ func checkGoogleCredentials(path string) error {
 	}
 	switch err := json.Unmarshal(content, &credentials); {
 	case err != nil:
-		return badSetting(path, googleRemedy, "the credentials are not in JSON: %w", err)
+		return invalidSetting(path, googleRemedy, "the credentials are not valid JSON: %w", err)
 	case credentials.Type == "":
-		return badSetting(path, googleRemedy, "the credentials have no type, such as service_account or external_account")
+		return invalidSetting(path, googleRemedy, "the credentials have no type, such as service_account or external_account")
 	case credentials.Type != "service_account":
 		return nil
 	}
 	if block, _ := pem.Decode([]byte(credentials.PrivateKey)); block == nil {
-		return badSetting(path, googleRemedy, "private_key of the credentials is not a key in PEM")
+		return invalidSetting(path, googleRemedy, "private_key of the credentials is not a PEM key")
 	}
 	return nil
 }
 
-// azureHosts end the names of the hosts of Azure Blob Storage; the second is of accounts in a DNS zone.
+// azureHosts matches the hosts of Azure Blob Storage. The second form is for accounts in a DNS zone.
 var azureHosts = regexp.MustCompile(`^([^.]+)(\.blob\.core\.windows\.net|\.z\d+\.blob\.storage\.azure\.net)$`)
 
 var azureFilesHosts = regexp.MustCompile(`^[^.]+(\.file\.core\.windows\.net|\.z\d+\.file\.storage\.azure\.net)$`)
 
 func isAzure(uri string) bool { return hasHost(uri, azureHosts) }
 
-// isAzureFiles reports whether a URI is a folder in Azure Files. A file with a signature in its address is a download like
-// any other.
+// isAzureFiles reports whether a URI is a folder in Azure Files. A file with a signature in its URL is
+// an ordinary HTTPS download.
 func isAzureFiles(uri string) bool {
 	parsed, err := url.Parse(uri)
 	return hasHost(uri, azureFilesHosts) && err == nil && !parsed.Query().Has("sig")
@@ -163,8 +163,8 @@ func hasHost(uri string, hosts *regexp.Regexp) bool {
 	return err == nil && parsed.Scheme == "https" && hosts.MatchString(strings.ToLower(parsed.Hostname()))
 }
 
-// openAzure opens https://<account>.blob.core.windows.net/<container>/<prefix>. A
-// query is a signature (SAS), which gives access by itself.
+// openAzure opens https://<account>.blob.core.windows.net/<container>/<prefix>. A query is a shared
+// access signature (SAS), which gives access without other credentials.
 func openAzure(ctx context.Context, uri string, env Environment) (Source, error) {
 	parsed, err := url.Parse(uri)
 	if err != nil {
@@ -176,11 +176,11 @@ func openAzure(ctx context.Context, uri string, env Environment) (Source, error)
 	}
 	service := cmp.Or(env("AZURE_SERVICE_URL"), parsed.Scheme+"://"+parsed.Host)
 	if _, err := addressOf(service); err != nil {
-		return nil, badSetting(uri, "write https://host", "AZURE_SERVICE_URL %q is not an address: %w", service, err)
+		return nil, invalidSetting(uri, "write https://host", "AZURE_SERVICE_URL %q is not an address: %w", service, err)
 	}
 	a := azure{container: strings.TrimSuffix(service, "/") + "/" + name, env: env, uri: uri, signature: parsed.RawQuery}
 	a.account, _, _ = strings.Cut(parsed.Hostname(), ".")
-	client, logIn, err := a.client()
+	client, getCredentials, err := a.client()
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func openAzure(ctx context.Context, uri string, env Environment) (Source, error)
 		return nil, err
 	}
 	source := newBucket(opened, uri, prefix)
-	source.logIn = logIn
+	source.getCredentials = getCredentials
 	return source, nil
 }
 
@@ -201,8 +201,8 @@ type azure struct {
 
 func hasCredentials(context.Context) error { return nil }
 
-// client takes a signature, an account key, a token, a service principal or the
-// identity of the workload, whichever there is, or else no credentials.
+// client returns a client with the first credentials that are configured: a signature, an account
+// key, a token, a service principal or a workload identity. Otherwise it is anonymous.
 func (a azure) client() (*container.Client, func(context.Context) error, error) {
 	options := &container.ClientOptions{ClientOptions: azureOptions()}
 	if a.signature != "" {
@@ -212,8 +212,8 @@ func (a azure) client() (*container.Client, func(context.Context) error, error) 
 	if key := a.env("AZURE_STORAGE_ACCESS_KEY"); key != "" {
 		credential, err := container.NewSharedKeyCredential(cmp.Or(a.env("AZURE_ACCOUNT_NAME"), a.account), key)
 		if err != nil {
-			return nil, nil, badSetting(a.uri, "correct it in the secret",
-				"AZURE_STORAGE_ACCESS_KEY is not the key of a storage account: it is not in base64")
+			return nil, nil, invalidSetting(a.uri, "correct it in the secret",
+				"AZURE_STORAGE_ACCESS_KEY is not the key of a storage account: it is not valid base64")
 		}
 		client, err := container.NewClientWithSharedKeyCredential(a.container, credential, options)
 		return client, hasCredentials, err
@@ -227,7 +227,7 @@ func (a azure) client() (*container.Client, func(context.Context) error, error) 
 		return client, nil, err
 	}
 	if strings.HasPrefix(a.container, "http://") {
-		return nil, nil, badSetting(a.uri, "write https:// in storageUri or AZURE_SERVICE_URL, or use AZURE_STORAGE_ACCESS_KEY",
+		return nil, nil, invalidSetting(a.uri, "write https:// in storageUri or AZURE_SERVICE_URL, or use AZURE_STORAGE_ACCESS_KEY",
 			"a token is not sent over http://")
 	}
 	client, err := container.NewClient(a.container, credential, options)
@@ -240,25 +240,25 @@ func (a azure) client() (*container.Client, func(context.Context) error, error) 
 func azureOptions() azcore.ClientOptions {
 	return azcore.ClientOptions{
 		Transport: withoutRedirects(newTransport(trust{})),
-		Retry:     policy.RetryOptions{MaxRetries: -1}, // It is tried again here.
+		Retry:     policy.RetryOptions{MaxRetries: -1}, // This package retries.
 	}
 }
 
-// credential returns the issuer of tokens, or nil if none is configured.
+// credential returns the token credential, or nil if none is configured.
 func (a azure) credential() (azcore.TokenCredential, error) {
 	if token := strings.TrimSpace(a.env("AZURE_ACCESS_TOKEN")); token != "" {
 		seconds, err := strconv.ParseInt(a.env("AZURE_ACCESS_EXPIRES_ON_SECONDS"), 10, 64)
 		if err == nil && time.Unix(seconds, 0).Before(time.Now()) {
 			return nil, &Error{
 				Kind: Forbidden, Object: a.uri, Remedy: "renew AZURE_ACCESS_TOKEN and AZURE_ACCESS_EXPIRES_ON_SECONDS in the secret",
-				Err: errors.New("AZURE_ACCESS_TOKEN has expired: its time in AZURE_ACCESS_EXPIRES_ON_SECONDS is over"),
+				Err: errors.New("AZURE_ACCESS_TOKEN has expired: the time in AZURE_ACCESS_EXPIRES_ON_SECONDS is in the past"),
 			}
 		}
 		return fixedToken(token), nil
 	}
 	if a.env("AZURE_CLIENT_ID") == "" {
 		if a.env("AZURE_CLIENT_SECRET") != "" {
-			return nil, badSetting(a.uri, "add it to the secret", "AZURE_CLIENT_SECRET is set, and AZURE_CLIENT_ID is not")
+			return nil, invalidSetting(a.uri, "add it to the secret", "AZURE_CLIENT_SECRET is set, but AZURE_CLIENT_ID is not")
 		}
 		return nil, nil
 	}
@@ -266,12 +266,12 @@ func (a azure) credential() (azcore.TokenCredential, error) {
 		Transport: withoutRedirects(newTransport(trust{})),
 	}})
 	if err != nil {
-		return nil, noCredentials(a.uri, err)
+		return nil, credentialsError(a.uri, err)
 	}
 	return credential, nil
 }
 
-// fixedToken is a token that was issued elsewhere.
+// fixedToken is a token from the environment.
 type fixedToken string
 
 // GetToken implements [azcore.TokenCredential].

@@ -18,85 +18,81 @@ import (
 )
 
 const (
-	answerTimeout = 30 * time.Second
-	// maxSilence is how long nothing may come of an answer. Without it a store that
-	// stops in the middle of an object holds the pod for ever, and nobody is told.
-	maxSilence = time.Minute
+	responseTimeout = 30 * time.Second
+	// idleTimeout limits the time without data in a response. Without it, a store that stops sending
+	// would block the pod forever.
+	idleTimeout = time.Minute
 )
 
-// trust says which servers are believed to be who they say.
+// trust configures the verification of server certificates.
 type trust struct {
-	// anybody leaves the certificates unchecked.
-	anybody bool
-	// roots are the authorities; nil means those of the system.
+	skipVerify bool
+	// roots are the certificate authorities. Nil means the system's.
 	roots *x509.CertPool
 }
 
-// newTransport is how all stores are reached. An answer may take hours, but not
-// stop.
+// newTransport returns the transport for all stores. A response may take hours, as long as data
+// arrives.
 func newTransport(t trust) http.RoundTripper {
 	transport, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
 		transport = &http.Transport{}
 	}
 	transport = transport.Clone()
-	transport.ResponseHeaderTimeout = answerTimeout
+	transport.ResponseHeaderTimeout = responseTimeout
 	transport.MaxIdleConnsPerHost = maxWorkers
-	transport.DisableCompression = true // The size and the checksum are of what is stored.
-	transport.ForceAttemptHTTP2 = false // One connection for each range is faster than one for all.
+	transport.DisableCompression = true // Size and checksum are those of the stored content.
+	transport.ForceAttemptHTTP2 = false // A connection per range is faster than a shared one.
 	transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
-	transport.TLSClientConfig = &tls.Config{RootCAs: t.roots, InsecureSkipVerify: t.anybody} //nolint:gosec // Only if it was asked for.
-	return ranged{watched{transport, maxSilence}}
+	transport.TLSClientConfig = &tls.Config{RootCAs: t.roots, InsecureSkipVerify: t.skipVerify} //nolint:gosec // Only if it was asked for.
+	return rangeChecker{idleTimeoutTransport{transport, idleTimeout}}
 }
 
-// withoutRedirects returns a client that leaves redirects to its caller. The
-// object stores need none: a redirect would carry the credentials along, and a
-// signature is valid for one host.
+// withoutRedirects returns a client that does not follow redirects. Following a redirect of an object
+// store would leak credentials, and a signature is valid for one host only.
 func withoutRedirects(transport http.RoundTripper) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// refusesRedirects turns redirects into errors, below clients that would add a
-// token to every request.
-type refusesRedirects struct{ http.RoundTripper }
+// redirectRefuser turns redirects into errors, for clients that add a token to every request.
+type redirectRefuser struct{ http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
-func (r refusesRedirects) RoundTrip(request *http.Request) (*http.Response, error) {
-	answer, err := r.RoundTripper.RoundTrip(request)
-	if err != nil || answer.StatusCode < http.StatusMultipleChoices || answer.StatusCode >= http.StatusBadRequest {
-		return answer, err
+func (r redirectRefuser) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := r.RoundTripper.RoundTrip(request)
+	if err != nil || response.StatusCode < http.StatusMultipleChoices || response.StatusCode >= http.StatusBadRequest {
+		return response, err
 	}
-	return nil, errors.Join(refusal{status: answer.StatusCode, location: answer.Header.Get("Location")}, answer.Body.Close())
+	return nil, errors.Join(responseError{status: response.StatusCode, location: response.Header.Get("Location")}, response.Body.Close())
 }
 
-// ranged refuses answers with another range than the requested one, which some
-// caches send.
-type ranged struct{ http.RoundTripper }
+// rangeChecker returns an error for a response with another range than the requested one. Some caches
+// send such responses.
+type rangeChecker struct{ http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
-func (r ranged) RoundTrip(request *http.Request) (*http.Response, error) {
-	answer, err := r.RoundTripper.RoundTrip(request)
+func (r rangeChecker) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := r.RoundTripper.RoundTrip(request)
 	if err != nil {
 		return nil, err
 	}
-	asked := askedRange(request.Header)
-	got := answer.Header.Get("Content-Range")
+	requested := requestedRange(request.Header)
+	got := response.Header.Get("Content-Range")
 	isWrong := false
-	switch answer.StatusCode {
+	switch response.StatusCode {
 	case http.StatusPartialContent:
-		isWrong = firstByte(got, "bytes ") != firstByte(asked, "bytes=")
+		isWrong = firstByte(got, "bytes ") != firstByte(requested, "bytes=")
 	case http.StatusOK:
-		isWrong, got = firstByte(asked, "bytes=") > 0, "everything"
+		isWrong, got = firstByte(requested, "bytes=") > 0, "everything"
 	}
 	if !isWrong {
-		return answer, nil
+		return response, nil
 	}
-	return nil, errors.Join(wrongRange{asked: asked, got: cmp.Or(got, "no Content-Range")}, answer.Body.Close())
+	return nil, errors.Join(wrongRange{requested: requested, got: cmp.Or(got, "no Content-Range")}, response.Body.Close())
 }
 
-// askedRange returns the requested range. Azure's client uses its own header, in
-// lower case.
-func askedRange(header http.Header) string {
+// requestedRange returns the requested range. Azure's client uses a header of its own, in lower case.
+func requestedRange(header http.Header) string {
 	for name, values := range header {
 		if len(values) > 0 && (strings.EqualFold(name, "Range") || strings.EqualFold(name, "X-Ms-Range")) {
 			return values[0]
@@ -105,7 +101,7 @@ func askedRange(header http.Header) string {
 	return ""
 }
 
-// firstByte returns where a range begins: 0 if no range is requested, -1 if it cannot be parsed.
+// firstByte returns the first byte of a range: 0 if no range is requested, -1 if it is malformed.
 func firstByte(text, unit string) int64 {
 	if text == "" && unit == "bytes=" {
 		return 0
@@ -119,71 +115,71 @@ func firstByte(text, unit string) int64 {
 	return number
 }
 
-// wrongRange is the error of an answer with another range than the requested one.
-type wrongRange struct{ asked, got string }
+// wrongRange is the error for a response with another range than the requested one.
+type wrongRange struct{ requested, got string }
 
 func (e wrongRange) Error() string {
-	return fmt.Sprintf("the server was asked for %q and has sent %q", e.asked, e.got)
+	return fmt.Sprintf("the server was asked for %q but sent %q", e.requested, e.got)
 }
 
-// watched ends requests whose answers have stopped to come.
-type watched struct {
+// idleTimeoutTransport cancels requests whose response has stopped.
+type idleTimeoutTransport struct {
 	http.RoundTripper
-	silence time.Duration
+	timeout time.Duration
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (w watched) RoundTrip(request *http.Request) (*http.Response, error) {
+func (t idleTimeoutTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
-	silent := silence{request.URL.Host, w.silence}
-	timer := time.AfterFunc(w.silence, func() { cancel(silent) })
-	answer, err := w.RoundTripper.RoundTrip(request.WithContext(ctx))
+	idle := idleError{request.URL.Host, t.timeout}
+	timer := time.AfterFunc(t.timeout, func() { cancel(idle) })
+	response, err := t.RoundTripper.RoundTrip(request.WithContext(ctx))
 	timer.Stop()
 	if err != nil {
 		defer cancel(nil)
-		return nil, reason(ctx, err, silent)
+		return nil, idleCause(ctx, err, idle)
 	}
-	answer.Body = &watchedBody{ReadCloser: answer.Body, ctx: ctx, cancel: cancel, timer: timer, silence: w.silence, silent: silent}
-	return answer, nil
+	response.Body = &idleTimeoutBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timer: timer, timeout: t.timeout, idle: idle}
+	return response, nil
 }
 
-// silence is the error of an answer that has stopped to arrive.
-type silence struct {
-	host string
-	time time.Duration
+// idleError is the error for a response that has stopped.
+type idleError struct {
+	host    string
+	timeout time.Duration
 }
 
-func (s silence) Error() string {
-	return fmt.Sprintf("nothing has come from %s for %s", s.host, s.time)
+func (e idleError) Error() string {
+	return fmt.Sprintf("no data has arrived from %s for %s", e.host, e.timeout)
 }
 
-// reason puts the silence in the place of the cancellation that it has led to.
-func reason(ctx context.Context, err, silent error) error {
-	if err != nil && context.Cause(ctx) == silent { //nolint:errorlint // It is this one, or not.
-		return silent
+// idleCause replaces the error of a cancellation by the idle error that caused it.
+func idleCause(ctx context.Context, err, idle error) error {
+	if err != nil && context.Cause(ctx) == idle { //nolint:errorlint // It is this one, or not.
+		return idle
 	}
 	return err
 }
 
-type watchedBody struct {
+type idleTimeoutBody struct {
 	io.ReadCloser
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer
-	silence time.Duration
-	silent  error
+	timeout time.Duration
+	idle    error
 }
 
-// Read counts the time of the store only, and not that of whoever writes what has come to a disk.
-func (b *watchedBody) Read(into []byte) (int, error) {
-	b.timer.Reset(b.silence)
+// Read runs the timer only while it waits for the store, not while the caller writes the data.
+func (b *idleTimeoutBody) Read(into []byte) (int, error) {
+	b.timer.Reset(b.timeout)
 	n, err := b.ReadCloser.Read(into)
 	b.timer.Stop()
-	return n, reason(b.ctx, err, b.silent)
+	return n, idleCause(b.ctx, err, b.idle)
 }
 
-// Close ends what is left of the answer, and the watch.
-func (b *watchedBody) Close() error {
+// Close closes the response and stops the timer.
+func (b *idleTimeoutBody) Close() error {
 	b.timer.Stop()
 	err := b.ReadCloser.Close()
 	b.cancel(nil)

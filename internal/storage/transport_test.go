@@ -37,22 +37,22 @@ func TestServerThatFallsSilentIsGivenUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(handler)
 			defer server.Close()
-			client := http.Client{Transport: watched{http.DefaultTransport, 50 * time.Millisecond}}
+			client := http.Client{Transport: idleTimeoutTransport{http.DefaultTransport, 50 * time.Millisecond}}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, http.NoBody)
 			if err != nil {
 				t.Fatal(err)
 			}
-			answer, err := client.Do(request)
+			response, err := client.Do(request)
 			if err == nil {
-				defer answer.Body.Close()
-				_, err = io.ReadAll(answer.Body)
+				defer response.Body.Close()
+				_, err = io.ReadAll(response.Body)
 			}
 			if err == nil || !strings.Contains(err.Error(), "nothing has come from") {
 				t.Fatalf("got error %v", err)
 			}
-			if errors.Is(err, context.Canceled) || !mayPass(err) {
+			if errors.Is(err, context.Canceled) || !isRetryable(err) {
 				t.Errorf("%v is not tried again", err)
 			}
 		})
@@ -73,8 +73,8 @@ func TestStoresThatAreDownAreUnavailable(t *testing.T) {
 			t.Setenv(variable, server.URL)
 			source := openTest(t, scheme+"://bucket/model", os.Getenv)
 			wantKind(t, fetchInto(t, source, t.TempDir()), Unavailable, "503")
-			if asked.Load() != int64(quick().Attempts) {
-				t.Errorf("it was asked %d times, want %d", asked.Load(), quick().Attempts)
+			if asked.Load() != int64(fastOptions().Attempts) {
+				t.Errorf("it was asked %d times, want %d", asked.Load(), fastOptions().Attempts)
 			}
 		})
 	}
@@ -116,7 +116,7 @@ func TestS3TrustsTheCertificatesOfTheConfigMap(t *testing.T) {
 			wantKind(t, fetchInto(t, openTest(t, "s3://bucket/model", os.Getenv), t.TempDir()), tc.kind)
 		})
 	}
-	empty := variables(map[string]string{"CA_BUNDLE_CONFIGMAP_NAME": "ca", "CA_BUNDLE_VOLUME_MOUNT_POINT": t.TempDir()})
+	empty := envOf(map[string]string{"CA_BUNDLE_CONFIGMAP_NAME": "ca", "CA_BUNDLE_VOLUME_MOUNT_POINT": t.TempDir()})
 	_, err := Open(t.Context(), "s3://bucket/model", empty)
 	wantKind(t, err, Invalid, "ConfigMap ca", "the key cabundle.crt")
 }
@@ -130,7 +130,7 @@ func TestS3IsAcceleratedByTheNameOfTheHost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var options s3.Options
-			setS3Options(&options, variables(map[string]string{
+			setS3Options(&options, envOf(map[string]string{
 				"S3_USE_ACCELERATE": strconv.FormatBool(tc.accelerate), "S3_USER_VIRTUAL_BUCKET": strconv.FormatBool(tc.virtual),
 			}), trust{})
 			if options.UsePathStyle != tc.pathStyle || options.UseAccelerate != tc.accelerate {
@@ -158,7 +158,7 @@ func TestSecretHeadersStayWithTheirHost(t *testing.T) {
 	}))
 	defer server.Close()
 	dir := t.TempDir()
-	with := variables(map[string]string{strings.TrimPrefix(server.URL, "http://") + "-headers": `{"X-Api-Key": "secret"}`})
+	with := envOf(map[string]string{strings.TrimPrefix(server.URL, "http://") + "-headers": `{"X-Api-Key": "secret"}`})
 	if err := fetchInto(t, openTest(t, server.URL+"/a", with), dir); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestSignaturesAreNotShown(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	address := server.URL + "/m.bin?sig=hunter2"
 	for _, kind := range []Kind{Missing, Unreachable} {
-		err := fetchInto(t, openTest(t, address, none), t.TempDir())
+		err := fetchInto(t, openTest(t, address, noEnv), t.TempDir())
 		wantKind(t, err, kind, "/m.bin?")
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("it says %q", err)

@@ -21,94 +21,93 @@ import (
 	"syscall"
 )
 
-// archiveSuffixes are of the archives that are unpacked.
+// archiveSuffixes are the suffixes of archives that are unpacked.
 var archiveSuffixes = []string{".tar", ".tar.gz", ".tgz", ".zip"}
 
-// isArchive tells by its name whether an object is an archive.
+// isArchive reports whether an object's name is that of an archive.
 func isArchive(name string) bool {
 	return slices.ContainsFunc(archiveSuffixes, func(suffix string) bool { return strings.HasSuffix(strings.ToLower(name), suffix) })
 }
 
-// Limits bound what an archive may make.
+// Limits bounds the content of an archive.
 type Limits struct {
-	// Files is how many files and folders there may be.
+	// Files is the maximum number of files and folders.
 	Files int
-	// Bytes is how much they may hold together; by default what is free on the volume.
+	// Bytes is the maximum total size. It defaults to the free space on the volume.
 	Bytes int64
-	// Ratio is how many times larger than the archive they may be together. What is
-	// small is not held against it.
+	// Ratio is the maximum total size relative to the archive, on top of smallArchive.
 	Ratio int64
 }
 
-// smallArchive is how much an archive may make whatever it is compressed to.
+// smallArchive is the size that any archive may expand to, whatever its compression ratio.
 const smallArchive = 64 << 20
 
-func (l Limits) completed() Limits {
+func (l Limits) withDefaults() Limits {
 	l.Files = cmp.Or(l.Files, 1_000_000)
-	l.Ratio = cmp.Or(l.Ratio, 200) // Weights hardly shrink to a half; what is made to fill a disk, to a thousandth.
+	l.Ratio = cmp.Or(l.Ratio, 200) // Weights compress to about a half, archive bombs to a thousandth.
 	return l
 }
 
-// unpacking is an archive on its way into the folder.
-type unpacking struct {
+// unpacker unpacks an archive into the folder.
+type unpacker struct {
 	*fetch
-	ctx   context.Context
-	name  string
-	files int
-	left  int64
-	// tooLarge is what is wrong if nothing is left.
+	ctx       context.Context
+	name      string
+	files     int
+	remaining int64
+	// tooLarge is the error if the content exceeds remaining.
 	tooLarge error
 }
 
-// unpack takes an archive apart and removes it. A run that was interrupted does
-// it again, over what is there.
+// unpack unpacks an archive and removes it. If it is interrupted, the next run unpacks it again and
+// overwrites the files.
 func (f *fetch) unpack(ctx context.Context, name string) error {
 	if !isArchive(name) {
 		return nil
 	}
-	left := f.Unpack.Bytes
-	if left == 0 {
+	remaining := f.Unpack.Bytes
+	if remaining == 0 {
 		free, err := f.free(f.path)
 		if err != nil {
-			return fail(f.path, err)
+			return wrapError(f.path, err)
 		}
-		left = free
+		remaining = free
 	}
-	u := &unpacking{fetch: f, ctx: ctx, name: name, left: left, tooLarge: &Error{
-		Kind: NoSpace, Object: name, Err: errors.New("unpacked, it is larger than the space that is left"),
+	u := &unpacker{fetch: f, ctx: ctx, name: name, remaining: remaining, tooLarge: &Error{
+		Kind: NoSpace, Object: name, Err: errors.New("its content is larger than the free space"),
 	}}
 	file, err := f.root.Open(name)
 	if err != nil {
-		return fail(name, err)
+		return wrapError(name, err)
 	}
 	info, err := file.Stat()
 	if err != nil {
-		return errors.Join(fail(name, err), file.Close())
+		return errors.Join(wrapError(name, err), file.Close())
 	}
-	if most := smallArchive + f.Unpack.Ratio*info.Size(); most < u.left {
-		u.left = most
-		u.tooLarge = fmt.Errorf("it becomes more than %d times as large", f.Unpack.Ratio)
+	if limit := smallArchive + f.Unpack.Ratio*info.Size(); limit < u.remaining {
+		u.remaining = limit
+		u.tooLarge = fmt.Errorf("it expands to more than %d times its size", f.Unpack.Ratio)
 	}
 	err = errors.Join(u.archive(file), file.Close())
 	if err != nil {
-		return u.refuse(err)
+		return u.wrapUnpackError(err)
 	}
 	f.Log(fmt.Sprintf("unpacked %d files from %s", u.files, name))
-	return fail(name, f.root.Remove(name))
+	return wrapError(name, f.root.Remove(name))
 }
 
-// refuse tells what is wrong with the archive, and not with the volume.
-func (u *unpacking) refuse(err error) error {
+// wrapUnpackError wraps an error. Unless the volume is the cause, the archive is invalid.
+func (u *unpacker) wrapUnpackError(err error) error {
 	var known *Error
 	isVolume := diagnose(err).kind == NoSpace ||
 		errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO)
 	if errors.As(err, &known) || isVolume || u.ctx.Err() != nil {
-		return fail(u.name, err)
+		return wrapError(u.name, err)
 	}
 	return &Error{Kind: Invalid, Object: u.name, Err: fmt.Errorf("it cannot be unpacked: %w", err)}
 }
 
-func (u *unpacking) archive(file *os.File) error {
+func (u *unpacker) archive(file *os.File) error {
 	switch name := strings.ToLower(u.name); {
 	case strings.HasSuffix(name, ".zip"):
 		return u.zip(file)
@@ -122,7 +121,7 @@ func (u *unpacking) archive(file *os.File) error {
 	return errors.Join(u.tar(compressed), compressed.Close())
 }
 
-func (u *unpacking) tar(content io.Reader) error {
+func (u *unpacker) tar(content io.Reader) error {
 	archive := tar.NewReader(content)
 	for {
 		header, err := archive.Next()
@@ -138,7 +137,7 @@ func (u *unpacking) tar(content io.Reader) error {
 		case tar.TypeDir:
 			err = u.folder(header.Name)
 		case tar.TypeXGlobalHeader:
-		default: // A link could lead out, and a model needs none.
+		default: // A link could point outside the folder, and models need none.
 			err = fmt.Errorf("%q is neither a file nor a folder", header.Name)
 		}
 		if err != nil {
@@ -147,7 +146,7 @@ func (u *unpacking) tar(content io.Reader) error {
 	}
 }
 
-func (u *unpacking) zip(file *os.File) error {
+func (u *unpacker) zip(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
@@ -161,7 +160,7 @@ func (u *unpacking) zip(file *os.File) error {
 		case mode.IsDir():
 			err = u.folder(entry.Name)
 		case mode.IsRegular():
-			err = u.zipped(entry)
+			err = u.zipEntry(entry)
 		default:
 			err = fmt.Errorf("%q is neither a file nor a folder", entry.Name)
 		}
@@ -172,7 +171,7 @@ func (u *unpacking) zip(file *os.File) error {
 	return nil
 }
 
-func (u *unpacking) zipped(entry *zip.File) error {
+func (u *unpacker) zipEntry(entry *zip.File) error {
 	content, err := entry.Open()
 	if err != nil {
 		return err
@@ -180,8 +179,8 @@ func (u *unpacking) zipped(entry *zip.File) error {
 	return errors.Join(u.file(entry.Name, content), content.Close())
 }
 
-// place checks a name, and counts it.
-func (u *unpacking) place(name string) (string, error) {
+// checkEntry validates the name of an entry, and enforces the limit on their number.
+func (u *unpacker) checkEntry(name string) (string, error) {
 	if err := u.ctx.Err(); err != nil {
 		return "", err
 	}
@@ -193,24 +192,24 @@ func (u *unpacking) place(name string) (string, error) {
 		return "", fmt.Errorf("the name %q leads out of the model's folder", name)
 	}
 	if clean == u.name {
-		return "", fmt.Errorf("it has a file of its own name, %q", name)
+		return "", fmt.Errorf("it contains a file with the archive's own name, %q", name)
 	}
 	if root, _, _ := strings.Cut(clean, "/"); root == stateFile || root == nextStateFile || root == u.name+partialSuffix {
-		return "", fmt.Errorf("it has a file of the name %q, which is used during a download", root)
+		return "", fmt.Errorf("it contains a file named %q, which is used during a download", root)
 	}
 	return clean, nil
 }
 
-func (u *unpacking) folder(name string) error {
-	clean, err := u.place(name)
+func (u *unpacker) folder(name string) error {
+	clean, err := u.checkEntry(name)
 	if err != nil {
 		return err
 	}
 	return u.root.MkdirAll(clean, 0o777)
 }
 
-func (u *unpacking) file(name string, content io.Reader) (err error) {
-	clean, err := u.place(name)
+func (u *unpacker) file(name string, content io.Reader) (err error) {
+	clean, err := u.checkEntry(name)
 	if err != nil {
 		return err
 	}
@@ -222,11 +221,11 @@ func (u *unpacking) file(name string, content io.Reader) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	written, err := io.Copy(file, io.LimitReader(untilDone{u.ctx, content}, u.left+1))
+	written, err := io.Copy(file, io.LimitReader(contextReader{u.ctx, content}, u.remaining+1))
 	if err != nil {
 		return err
 	}
-	if u.left -= written; u.left < 0 {
+	if u.remaining -= written; u.remaining < 0 {
 		return u.tooLarge
 	}
 	return nil

@@ -16,9 +16,9 @@ import (
 )
 
 // alone is a source of one object that the URI names.
-type alone struct{ *fakeStore }
+type singleObject struct{ *fakeStore }
 
-func (a alone) List(ctx context.Context) ([]Object, error) {
+func (a singleObject) List(ctx context.Context) ([]Object, error) {
 	objects, err := a.fakeStore.List(ctx)
 	for i := range objects {
 		objects[i].Alone = true
@@ -27,7 +27,7 @@ func (a alone) List(ctx context.Context) ([]Object, error) {
 }
 
 func archiveOf(name string, content []byte) Source {
-	return alone{&fakeStore{content: map[string][]byte{name: content}}}
+	return singleObject{&fakeStore{content: map[string][]byte{name: content}}}
 }
 
 // tarOf archives headers, with their names as content.

@@ -18,9 +18,9 @@ import (
 	"gocloud.dev/blob"
 )
 
-// tagOf is what a store tells the versions of an object apart by: Google's
-// generation, and the ETag of the others. A time is not enough, as it is in
-// seconds, and an object that was stored in parts may have no checksum.
+// tagOf returns what identifies a version of an object: Google's generation, or the ETag of other
+// stores. The modification time has a resolution of one second, and a multipart object may have no
+// checksum.
 func tagOf(found *blob.ListObject) string {
 	var (
 		google gcs.ObjectAttrs
@@ -33,13 +33,13 @@ func tagOf(found *blob.ListObject) string {
 	case found.As(&amazon):
 		return aws.ToString(amazon.ETag)
 	case found.As(&azure) && azure.Properties != nil && azure.Properties.ETag != nil:
-		return `"` + strings.Trim(string(*azure.Properties.ETag), `"`) + `"` // Lists leave out the quotes, which conditions need.
+		return `"` + strings.Trim(string(*azure.Properties.ETag), `"`) + `"` // Preconditions need the quotes, which lists omit.
 	}
 	return ""
 }
 
-// onlyVersion has the store refuse to read another version.
-func onlyVersion(tag string) func(as func(any) bool) error {
+// requireVersion adds a precondition to a read, so that the store rejects another version.
+func requireVersion(tag string) func(as func(any) bool) error {
 	if tag == "" {
 		return nil
 	}

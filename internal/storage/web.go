@@ -20,7 +20,7 @@ import (
 	"strings"
 )
 
-// client talks to a web server.
+// client is an HTTP client with fixed headers.
 type client struct {
 	http   *http.Client
 	header http.Header
@@ -30,25 +30,24 @@ const maxListing = 32 << 20
 
 func newClient(t trust) *client {
 	c := &client{http: &http.Client{Transport: newTransport(t)}, header: http.Header{}}
-	c.http.CheckRedirect = c.follow
+	c.http.CheckRedirect = c.checkRedirect
 	return c
 }
 
-// follow follows redirects, with the range that is wanted. The client's headers
-// may be credentials: they stay with the scheme, host and port that they are for,
-// and do not come back once a redirect has led away. The address that the redirect
-// comes from, which may be signed, is not passed on as Referer.
-func (c *client) follow(request *http.Request, via []*http.Request) error {
-	const most = 10
-	if len(via) >= most {
+// checkRedirect keeps the requested range in a redirected request. The client's headers may be
+// credentials, so they are dropped as soon as one redirect leads to another scheme, host or port. The
+// Referer header is removed, because the original URL may be signed.
+func (c *client) checkRedirect(request *http.Request, via []*http.Request) error {
+	const maxRedirects = 10
+	if len(via) >= maxRedirects {
 		return errTooManyRedirects
 	}
-	if wanted := via[0].Header.Get("Range"); wanted != "" {
-		request.Header.Set("Range", wanted)
+	if requested := via[0].Header.Get("Range"); requested != "" {
+		request.Header.Set("Range", requested)
 	}
 	request.Header.Del("Referer")
-	home := originOf(via[0].URL)
-	if originOf(request.URL) != home || slices.ContainsFunc(via, func(r *http.Request) bool { return originOf(r.URL) != home }) {
+	origin := originOf(via[0].URL)
+	if originOf(request.URL) != origin || slices.ContainsFunc(via, func(r *http.Request) bool { return originOf(r.URL) != origin }) {
 		for name := range c.header {
 			request.Header.Del(name)
 		}
@@ -56,26 +55,26 @@ func (c *client) follow(request *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// addressOf reads the address of a web server.
+// addressOf parses the URL of a web server.
 func addressOf(text string) (*url.URL, error) {
 	address, err := url.Parse(text)
 	switch {
 	case err != nil:
 		return nil, err
 	case address.Host == "" || address.Scheme != "http" && address.Scheme != "https":
-		return nil, errors.New("it does not begin with https:// or http:// and the name of a host")
+		return nil, errors.New("it does not begin with https:// or http:// and a host name")
 	}
 	return address, nil
 }
 
-// originOf returns the scheme, host and port of an address.
+// originOf returns the scheme, host and port of a URL.
 func originOf(address *url.URL) string {
 	scheme := strings.ToLower(address.Scheme)
 	port := cmp.Or(address.Port(), map[string]string{"http": "80", "https": "443"}[scheme])
 	return scheme + "://" + net.JoinHostPort(strings.ToLower(address.Hostname()), port)
 }
 
-// withoutHeaders returns the client for other servers than the one that the headers are for.
+// withoutHeaders returns a client for servers that must not receive the headers.
 func (c *client) withoutHeaders() *client { return &client{http: c.http, header: http.Header{}} }
 
 func (c *client) do(ctx context.Context, method, address string, header http.Header) (*http.Response, error) {
@@ -86,38 +85,38 @@ func (c *client) do(ctx context.Context, method, address string, header http.Hea
 	for _, values := range []http.Header{c.header, header} {
 		maps.Copy(request.Header, values)
 	}
-	answer, err := c.http.Do(request)
-	if failed, is := errors.AsType[*url.Error](err); is {
+	response, err := c.http.Do(request)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
 		failed.URL = Redacted(failed.URL)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if answer.StatusCode >= http.StatusMultipleChoices {
-		return nil, errors.Join(c.refused(request, answer), answer.Body.Close())
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return nil, errors.Join(c.newResponseError(request, response), response.Body.Close())
 	}
-	return answer, nil
+	return response, nil
 }
 
-// refused says why a server refuses a request: in its body, or in the Hub's headers.
-func (c *client) refused(request *http.Request, answer *http.Response) error {
-	const longest = 8 << 10
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, longest)) // What cannot be read explains nothing.
-	r := refusal{status: answer.StatusCode, location: answer.Header.Get("Location")}
-	r.code, r.message = described(string(body))
-	if code := cmp.Or(answer.Header.Get("X-Error-Code"), answer.Header.Get("X-Ms-Error-Code")); code != "" {
-		r.code, r.message = code, cmp.Or(firstLine(answer.Header.Get("X-Error-Message")), r.message)
+// newResponseError returns the error that a response describes in its body or headers.
+func (c *client) newResponseError(request *http.Request, response *http.Response) error {
+	const maxBody = 8 << 10
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxBody)) // An incomplete body is not an error of its own.
+	r := responseError{status: response.StatusCode, location: response.Header.Get("Location")}
+	r.code, r.message = parseErrorBody(string(body))
+	if code := cmp.Or(response.Header.Get("X-Error-Code"), response.Header.Get("X-Ms-Error-Code")); code != "" {
+		r.code, r.message = code, cmp.Or(firstLine(response.Header.Get("X-Error-Message")), r.message)
 	}
-	hasLeft := answer.Request != nil && originOf(answer.Request.URL) != originOf(request.URL)
-	if hasLeft {
-		r.host = answer.Request.URL.Host
+	leftOrigin := response.Request != nil && originOf(response.Request.URL) != originOf(request.URL)
+	if leftOrigin {
+		r.host = response.Request.URL.Host
 	}
 	_, isKnown := codes[r.code]
 	switch {
 	case r.diagnose().kind != Forbidden:
-	case hasLeft && len(c.header) > 0:
-		r.remedy = "credentials are not sent to another scheme, host or port than they are for: use the address that the redirect leads to"
-	case isKnown && r.code != "AccessDenied" && r.code != "AuthenticationFailed": // These two are S3's and Azure's for about everything.
+	case leftOrigin && len(c.header) > 0:
+		r.remedy = "credentials are not sent to another scheme, host or port than they are for: use the target address of the redirect"
+	case isKnown && r.code != "AccessDenied" && r.code != "AuthenticationFailed": // S3 and Azure use these two for many causes.
 	case request.URL.RawQuery != "":
 		r.remedy = "if the address is signed, the signature may have expired: sign it again"
 	case len(c.header) == 0:
@@ -128,34 +127,34 @@ func (c *client) refused(request *http.Request, answer *http.Response) error {
 	return r
 }
 
-// read reads a range of what is at an address, if it still has the tag that it was listed with.
+// read returns a range of a URL's content. It fails if the tag has changed since the listing.
 func (c *client) read(ctx context.Context, address string, object Object, offset, length int64) (io.ReadCloser, error) {
 	header := http.Header{}
 	isRange := offset > 0 || length >= 0 && !object.Whole
 	if isRange {
-		wanted := fmt.Sprintf("bytes=%d-", offset)
+		value := fmt.Sprintf("bytes=%d-", offset)
 		if length >= 0 {
-			wanted += fmt.Sprint(offset + length - 1)
+			value += fmt.Sprint(offset + length - 1)
 		}
-		header.Set("Range", wanted)
+		header.Set("Range", value)
 	}
-	answer, err := c.do(ctx, http.MethodGet, address, header)
+	response, err := c.do(ctx, http.MethodGet, address, header)
 	if err != nil {
-		return nil, fail(object.Name, err)
+		return nil, wrapError(object.Name, err)
 	}
 	switch {
-	case isRange && answer.StatusCode != http.StatusPartialContent:
-		err = fail(object.Name, wrongRange{asked: header.Get("Range"), got: "everything"})
-	case !isRange && answer.StatusCode == http.StatusPartialContent:
-		err = fail(object.Name, wrongRange{asked: "everything", got: answer.Header.Get("Content-Range")})
-	case isRange && !isTotal(answer.Header.Get("Content-Range"), object.Size):
-		err = changed(object)
-	case object.Tag != "" && answer.Header.Get("ETag") != object.Tag:
-		err = changed(object)
+	case isRange && response.StatusCode != http.StatusPartialContent:
+		err = wrapError(object.Name, wrongRange{requested: header.Get("Range"), got: "everything"})
+	case !isRange && response.StatusCode == http.StatusPartialContent:
+		err = wrapError(object.Name, wrongRange{requested: "everything", got: response.Header.Get("Content-Range")})
+	case isRange && !isTotal(response.Header.Get("Content-Range"), object.Size):
+		err = changedError(object)
+	case object.Tag != "" && response.Header.Get("ETag") != object.Tag:
+		err = changedError(object)
 	default:
-		return answer.Body, nil
+		return response.Body, nil
 	}
-	return nil, errors.Join(err, answer.Body.Close())
+	return nil, errors.Join(err, response.Body.Close())
 }
 
 // Close implements [Source].
@@ -164,7 +163,7 @@ func (c *client) Close() error {
 	return nil
 }
 
-// web is a source at one address.
+// web is a single object at a URL.
 type web struct {
 	*client
 	uri string
@@ -172,23 +171,23 @@ type web struct {
 
 const headersRemedy = "correct the key headers of the secret"
 
-// openWeb takes the headers that KServe takes, out of a variable with the name
-// of the host, such as example.com-headers.
+// openWeb opens a URL with the headers in a variable that is named after the host, such as
+// example.com-headers, as in KServe.
 func openWeb(uri string, env Environment) (Source, error) {
 	parsed, err := url.Parse(uri)
 	if err != nil || parsed.Host == "" {
 		return nil, invalid(uri, "it is not an address; write https://host/path")
 	}
-	source := &web{client: newClient(trust{anybody: env.isOff("HTTPS_VERIFY_SSL")}), uri: uri}
-	// KServe's own is without the port.
+	source := &web{client: newClient(trust{skipVerify: env.isOff("HTTPS_VERIFY_SSL")}), uri: uri}
+	// KServe's variable name has no port.
 	if given := cmp.Or(env(parsed.Host+"-headers"), env(parsed.Hostname()+"-headers")); given != "" {
 		headers := map[string]string{}
 		if err := json.Unmarshal([]byte(given), &headers); err != nil {
-			return nil, badSetting(uri, headersRemedy, "the headers for %s are not a JSON object of names and values", parsed.Host)
+			return nil, invalidSetting(uri, headersRemedy, "the headers for %s are not a JSON object of names and values", parsed.Host)
 		}
 		for name, value := range headers {
 			if name == "" || strings.ContainsAny(name, " :\r\n") || strings.ContainsAny(value, "\r\n\x00") {
-				return nil, badSetting(uri, headersRemedy, "the header %q for %s has a line break, or another character that is not allowed",
+				return nil, invalidSetting(uri, headersRemedy, "the header %q for %s has a line break, or another character that is not allowed",
 					name, parsed.Host)
 			}
 			source.header.Set(name, value)
@@ -197,54 +196,53 @@ func openWeb(uri string, env Environment) (Source, error) {
 	return source, nil
 }
 
-// List implements [Source]: it asks what there is to be read, and whether in
-// ranges. An address that is signed for reading may refuse to be asked with HEAD,
-// and so the first byte is read then.
+// List implements [Source]. It finds out the object's size and whether the server supports ranges. A
+// URL that is signed for GET may reject HEAD, so it falls back to reading the first byte.
 func (w *web) List(ctx context.Context) ([]Object, error) {
-	answer, err := w.do(ctx, http.MethodHead, w.uri, nil)
+	response, err := w.do(ctx, http.MethodHead, w.uri, nil)
 	if status := statusOf(err); status >= http.StatusBadRequest && status < http.StatusInternalServerError || status == http.StatusNotImplemented {
-		answer, err = w.do(ctx, http.MethodGet, w.uri, http.Header{"Range": {"bytes=0-0"}})
+		response, err = w.do(ctx, http.MethodGet, w.uri, http.Header{"Range": {"bytes=0-0"}})
 	}
-	if statusOf(err) == http.StatusRequestedRangeNotSatisfiable { // It is empty.
+	if statusOf(err) == http.StatusRequestedRangeNotSatisfiable { // The object is empty.
 		return []Object{{Name: w.name(), Key: w.uri, Size: unknownSize, Whole: true, Alone: true}}, nil
 	}
 	if err != nil {
-		return nil, fail(w.uri, err)
+		return nil, wrapError(w.uri, err)
 	}
-	_ = answer.Body.Close()
-	tag := answer.Header.Get("ETag")
+	_ = response.Body.Close()
+	tag := response.Header.Get("ETag")
 	if !strings.HasPrefix(tag, `"`) {
-		tag = "" // It does not tell versions apart byte by byte.
+		tag = "" // A weak ETag does not guarantee identical bytes.
 	}
-	size, inRanges := answer.ContentLength, answer.Header.Get("Accept-Ranges") == "bytes"
-	if answer.StatusCode == http.StatusPartialContent {
-		size, inRanges = totalOf(answer.Header.Get("Content-Range")), true
+	size, acceptsRanges := response.ContentLength, response.Header.Get("Accept-Ranges") == "bytes"
+	if response.StatusCode == http.StatusPartialContent {
+		size, acceptsRanges = totalOf(response.Header.Get("Content-Range")), true
 	}
 	return []Object{{
 		Name: w.name(), Key: w.uri, Size: size, Alone: true,
-		Tag: tag, Version: cmp.Or(tag, answer.Header.Get("Last-Modified")),
-		// Without a tag, nothing would show that two ranges are of two versions.
-		Whole: !inRanges || size < 0 || tag == "",
+		Tag: tag, Version: cmp.Or(tag, response.Header.Get("Last-Modified")),
+		// Without a tag, ranges of two versions could be mixed.
+		Whole: !acceptsRanges || size < 0 || tag == "",
 	}}, nil
 }
 
-// isTotal reports whether a Content-Range is of a whole of this size, as far as both are known.
+// isTotal reports whether the total size in a Content-Range equals size, if both are known.
 func isTotal(contentRange string, size int64) bool {
 	total := totalOf(contentRange)
 	return total == unknownSize || size == unknownSize || total == size
 }
 
-// totalOf is the length of the whole that a Content-Range, such as bytes 0-0/1234, is of.
+// totalOf returns the total size in a Content-Range such as bytes 0-0/1234.
 func totalOf(contentRange string) int64 {
 	_, total, _ := strings.Cut(contentRange, "/")
 	size, err := strconv.ParseInt(total, 10, 64)
 	if err != nil {
-		return unknownSize // A star, or nothing.
+		return unknownSize // An asterisk, or no header.
 	}
 	return size
 }
 
-// name is the last part of the path.
+// name returns the last path segment.
 func (w *web) name() string {
 	parsed, err := url.Parse(w.uri)
 	if err != nil {

@@ -16,11 +16,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// sweep removes files that are not part of the model: those that the store had
-// when the pod's init containers ran before, and those unpacked from an archive.
-// A server would load them together with the model.
-func (f *fetch) sweep(objects []Object) error {
-	if f.isWithin() {
+// prune removes files that are not part of the model, because the model server would load them too.
+// They are left over from an earlier run of the pod's init containers.
+func (f *fetch) prune(objects []Object) error {
+	if f.isSourceInside() {
 		return nil
 	}
 	folders, files := foldersOf(objects), map[string]bool{stateFile: true}
@@ -34,14 +33,14 @@ func (f *fetch) sweep(objects []Object) error {
 			return err
 		case name == "." || entry.IsDir() && folders[name] || entry.Type().IsRegular() && files[name]:
 			return nil
-		case !entry.IsDir() && !entry.Type().IsRegular(): // No download makes links and the like.
+		case !entry.IsDir() && !entry.Type().IsRegular(): // A download creates no links or devices.
 			return nil
-		case entry.IsDir() && name == "lost+found": // The file system's own.
+		case entry.IsDir() && name == "lost+found": // Created by the file system.
 			return fs.SkipDir
 		}
-		// Some volumes have folders that cannot be removed, such as one with snapshots.
+		// Some volumes have folders that cannot be removed, such as a snapshot folder.
 		if err := f.root.RemoveAll(name); errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-			f.Log(fmt.Sprintf("%s is not part of the model, and cannot be removed: %v", name, err))
+			f.Log(fmt.Sprintf("%s is not part of the model, but cannot be removed: %v", name, err))
 		} else if err != nil {
 			return err
 		} else {
@@ -58,9 +57,9 @@ func (f *fetch) sweep(objects []Object) error {
 	return err
 }
 
-// isWithin reports whether the model is copied from within the folder itself,
-// where a sweep would remove it.
-func (f *fetch) isWithin() bool {
+// isSourceInside reports whether the source is below the folder that it is copied to. Pruning would
+// then remove the source.
+func (f *fetch) isSourceInside() bool {
 	source, isLocal := f.source.(folder)
 	if !isLocal {
 		return false
@@ -77,11 +76,10 @@ func (f *fetch) isWithin() bool {
 	return err != nil || filepath.IsLocal(inside)
 }
 
-// adopt keeps the files that are there without a record: the pod's init
-// containers run again when its node has restarted, and the volume has the model
-// by then. What the store's checksum does not confirm goes, so that no file of an
-// older version can ever be taken for one of this.
-func (f *fetch) adopt(ctx context.Context, objects []Object) error {
+// reuseExisting keeps complete files that are not in the state file. The pod's init containers run
+// again after a restart of the node, when the volume already has the model. Files that do not match
+// the store's checksum are removed, because they may be of another version.
+func (f *fetch) reuseExisting(ctx context.Context, objects []Object) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(f.Workers)
 	for _, object := range objects {
@@ -89,28 +87,28 @@ func (f *fetch) adopt(ctx context.Context, objects []Object) error {
 			continue
 		}
 		if _, err := f.root.Lstat(object.Name); err != nil {
-			continue // There is none, or no folder for it yet.
+			continue // The file or its folder does not exist.
 		}
 		group.Go(func() error {
-			isRight, err := f.confirms(ctx, object)
+			isValid, err := f.matchesChecksum(ctx, object)
 			if err != nil {
-				return fail(object.Name, err)
+				return wrapError(object.Name, err)
 			}
-			if !isRight {
+			if !isValid {
 				if err := f.root.Remove(object.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return fail(object.Name, err)
+					return wrapError(object.Name, err)
 				}
 				return nil
 			}
-			f.Log(fmt.Sprintf("%s is there already", object.Name))
-			return f.state.done(object, true)
+			f.Log(fmt.Sprintf("%s is already complete", object.Name))
+			return f.state.markDone(object, true)
 		})
 	}
 	return errors.Join(group.Wait(), f.state.save())
 }
 
-// confirms tells whether the file of an object is what the store says.
-func (f *fetch) confirms(ctx context.Context, object Object) (bool, error) {
+// matchesChecksum reports whether the object's file exists and matches the store's checksum.
+func (f *fetch) matchesChecksum(ctx context.Context, object Object) (bool, error) {
 	if object.Sum.Algorithm == "" || !f.state.hasFile(object) {
 		return false, nil
 	}
@@ -119,20 +117,20 @@ func (f *fetch) confirms(ctx context.Context, object Object) (bool, error) {
 		return false, err
 	}
 	defer file.Close()
-	sum, err := object.Sum.Algorithm.of(untilDone{ctx, file})
+	sum, err := object.Sum.Algorithm.sum(contextReader{ctx, file})
 	if err != nil {
 		return false, err
 	}
 	return bytes.Equal(sum.Sum(nil), object.Sum.Value), nil
 }
 
-// untilDone ends long work on what is on the disk when a signal does.
-type untilDone struct {
+// contextReader stops reading when the context is done.
+type contextReader struct {
 	ctx context.Context
 	io.Reader
 }
 
-func (r untilDone) Read(into []byte) (int, error) {
+func (r contextReader) Read(into []byte) (int, error) {
 	if r.ctx.Err() != nil {
 		return 0, context.Cause(r.ctx)
 	}

@@ -49,7 +49,7 @@ func topOf(content map[string][]byte) map[string]bool {
 
 func TestFilesOfAnInterruptedFetchAreRemoved(t *testing.T) {
 	dir := t.TempDir()
-	interrupted(t, dir, pattern(9*testRange))
+	fetchPartially(t, dir, pattern(9*testRange))
 	if _, err := os.Stat(filepath.Join(dir, "a"+partialSuffix)); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestModelThatIsWithinTheFolderIsNotRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{from, filepath.Join(link, "source")} {
-		if err := fetchInto(t, openTest(t, path, none), dir); err != nil {
+		if err := fetchInto(t, openTest(t, path, noEnv), dir); err != nil {
 			t.Fatal(err)
 		}
 		wantFiles(t, dir, map[string][]byte{"a": pattern(10), "source/a": pattern(10)})
@@ -160,7 +160,7 @@ func TestNamesThatOnlyLookLikeThoseOfAFetch(t *testing.T) {
 func TestSweepKeepsWhatCanBeContinued(t *testing.T) {
 	dir := t.TempDir()
 	content := pattern(9 * testRange)
-	interrupted(t, dir, content)
+	fetchPartially(t, dir, content)
 	read := 0
 	again := &fakeStore{content: map[string][]byte{"a": content}, noSum: true, serve: func(_ int, right []byte) (io.Reader, error) {
 		read += len(right)
