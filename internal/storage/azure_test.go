@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// fakeAzure is as much of Azure Blob Storage as is asked for, in the words of its REST API: a container that is listed, and
-// blobs that are read in ranges. No server of the real thing can be had in tests.
+// fakeAzure implements the part of Azure Blob Storage's REST API that the source needs: listing a
+// container and reading ranges of blobs. There is no emulator that the tests could build.
 func fakeAzure(t *testing.T, content map[string][]byte, allowed func(*http.Request) bool) *httptest.Server {
 	t.Helper()
 	const modified = "Fri, 27 Nov 2026 08:00:00 GMT"
@@ -71,7 +71,7 @@ func fakeAzure(t *testing.T, content map[string][]byte, allowed func(*http.Reque
 
 func allowAll(*http.Request) bool { return true }
 
-func TestAzureContainersAreReadInRanges(t *testing.T) {
+func TestAzureRanges(t *testing.T) {
 	files := map[string][]byte{"a": pattern(3*testRange + 1), "sub/b": pattern(1)}
 	server := fakeAzure(t, map[string][]byte{"iris/a": files["a"], "iris/sub/b": files["sub/b"], "iris-2/a": pattern(5)}, allowAll)
 	env := envOf(map[string]string{"AZURE_SERVICE_URL": server.URL})
@@ -84,7 +84,7 @@ func TestAzureContainersAreReadInRanges(t *testing.T) {
 	wantKind(t, fetchInto(t, missing, t.TempDir()), Missing, "https://account.blob.core.windows.net/elsewhere/iris")
 }
 
-func TestAzureGetsTheKeyOfTheAccount(t *testing.T) {
+func TestAzureAccountKey(t *testing.T) {
 	content := map[string][]byte{"iris/a": pattern(10)}
 	server := fakeAzure(t, content, func(r *http.Request) bool {
 		return strings.HasPrefix(r.Header.Get("Authorization"), "SharedKey account:")

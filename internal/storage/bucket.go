@@ -22,8 +22,8 @@ import (
 type bucket struct {
 	*blob.Bucket
 	uri, prefix string
-	// getCredentials retrieves the credentials before the first request, to tell its errors from the
-	// store's. It is nil for anonymous access.
+	// getCredentials retrieves the credentials before the first request, to tell its errors from
+	// the store's. It is nil for anonymous access.
 	getCredentials func(ctx context.Context) error
 	// setChecksums replaces listed checksums by ones that are faster to compute. It may be nil.
 	setChecksums func(ctx context.Context, objects []Object) error
@@ -77,8 +77,8 @@ func (b *bucket) List(ctx context.Context) ([]Object, error) {
 	return below, nil
 }
 
-// wrapError returns an [Error] about an object. Some stores report that a private container does not
-// exist. Without credentials, the error therefore suggests to configure some.
+// wrapError returns an [Error] about an object. Some stores report that a private container does
+// not exist. Without credentials, the error therefore suggests to configure some.
 func (b *bucket) wrapError(object string, err error) error {
 	if err == nil {
 		return nil

@@ -26,8 +26,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// The client keeps the context in which credentials are found, to exchange tokens in.
-func TestFederatedIdentityGetsATokenFromGoogle(t *testing.T) {
+func TestGoogleWorkloadIdentityFederation(t *testing.T) {
 	issuer := httptest.NewServer(http.HandlerFunc(issueToken))
 	defer issuer.Close()
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", federated(t, issuer.URL))
@@ -40,20 +39,20 @@ func TestFederatedIdentityGetsATokenFromGoogle(t *testing.T) {
 	}
 }
 
-// failing is a server that answers all requests with a status and a body, and counts them.
+// statusServer starts a server that returns a status and a body, and counts the requests.
 func statusServer(t *testing.T, status int, body string) (*httptest.Server, *atomic.Int64) {
 	t.Helper()
-	var asked atomic.Int64
+	var requests atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked.Add(1)
+		requests.Add(1)
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	}))
 	t.Cleanup(server.Close)
-	return server, &asked
+	return server, &requests
 }
 
-func TestGoogleTokensThatAreNotIssued(t *testing.T) {
+func TestGoogleTokenErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status int
 		body   string
@@ -61,13 +60,13 @@ func TestGoogleTokensThatAreNotIssued(t *testing.T) {
 		words  string
 	}{
 		"the service is down":      {503, "", Unavailable, "check that the issuer"},
-		"there are too many":       {429, "", Unavailable, "check that the issuer"},
+		"too many requests":        {429, "", Unavailable, "check that the issuer"},
 		"the provider is unknown":  {400, `{"error": "invalid_target", "error_description": "no such provider"}`, Forbidden, "audience"},
 		"the subject has expired":  {400, `{"error": "invalid_grant", "error_description": "The token is expired"}`, Forbidden, "The token is expired"},
 		"the account is forbidden": {403, `{"error": {"code": 403, "message": "Permission denied", "status": "PERMISSION_DENIED"}}`, Forbidden, "Permission denied"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			issuer, asked := statusServer(t, tc.status, tc.body)
+			issuer, requests := statusServer(t, tc.status, tc.body)
 			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", federated(t, issuer.URL))
 			source := openTest(t, "gs://models/iris", os.Getenv)
 			wantKind(t, fetchInto(t, source, t.TempDir()), tc.kind, "gs://models/iris", "the credentials cannot be obtained", strconv.Itoa(tc.status), tc.words)
@@ -75,24 +74,24 @@ func TestGoogleTokensThatAreNotIssued(t *testing.T) {
 			if tc.kind == Unavailable {
 				want = fastOptions().Attempts
 			}
-			if asked.Load() != int64(want) {
-				t.Errorf("it was asked %d times, want %d", asked.Load(), want)
+			if requests.Load() != int64(want) {
+				t.Errorf("got %d requests, want %d", requests.Load(), want)
 			}
 		})
 	}
 }
 
-func TestGoogleCredentialsOfTheWrongForm(t *testing.T) {
+func TestInvalidGoogleCredentials(t *testing.T) {
 	for name, tc := range map[string]struct {
 		content string
 		kind    Kind
 		words   string
 	}{
-		"not JSON":        {"-----BEGIN PRIVATE KEY-----", Invalid, "not in JSON"},
-		"base64 twice":    {base64.StdEncoding.EncodeToString([]byte(`{"type": "service_account"}`)), Invalid, "not in JSON"},
+		"not JSON":        {"-----BEGIN PRIVATE KEY-----", Invalid, "not valid JSON"},
+		"base64 twice":    {base64.StdEncoding.EncodeToString([]byte(`{"type": "service_account"}`)), Invalid, "not valid JSON"},
 		"no type":         {`{"private_key": "x"}`, Invalid, "no type"},
 		"an unknown type": {`{"type": "password"}`, Invalid, "password"},
-		"a broken key":    {`{"type": "service_account", "private_key": "x"}`, Invalid, "not a key in PEM"},
+		"a broken key":    {`{"type": "service_account", "private_key": "x"}`, Invalid, "not a PEM key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "credentials.json")
@@ -109,7 +108,7 @@ func TestGoogleCredentialsOfTheWrongForm(t *testing.T) {
 		_, err := Open(t.Context(), "gs://models/iris", os.Getenv)
 		wantKind(t, err, Forbidden, "cannot be read")
 	})
-	t.Run("of the user of gcloud", func(t *testing.T) {
+	t.Run("credentials of gcloud", func(t *testing.T) {
 		t.Setenv("HOME", t.TempDir())
 		t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
 		folder := filepath.Join(os.Getenv("HOME"), ".config", "gcloud")
@@ -126,8 +125,9 @@ type tokens func() (*oauth2.Token, error)
 
 func (f tokens) Token() (*oauth2.Token, error) { return f() }
 
-// A machine without an account can read public buckets; a metadata server that is busy is no reason to try.
-func TestOnlyAMachineWithoutAnAccountIsAnonymousAtGoogle(t *testing.T) {
+// A machine without a service account can read public buckets. An overloaded metadata server does
+// not mean that there is no account.
+func TestGoogleIsAnonymousOnlyWithoutAServiceAccount(t *testing.T) {
 	for err, want := range map[error]bool{
 		metadata.NotDefinedError("service-accounts/default/token"): true,
 		&metadata.Error{Code: 503}:                                 false,
@@ -135,12 +135,12 @@ func TestOnlyAMachineWithoutAnAccountIsAnonymousAtGoogle(t *testing.T) {
 	} {
 		source := gcp.TokenSource(tokens(func() (*oauth2.Token, error) { return nil, fmt.Errorf("wrapped: %w", err) }))
 		if got := hasNoAccount(source); got != want {
-			t.Errorf("%v: it has no account: %v, want %v", err, got, want)
+			t.Errorf("%v: hasNoAccount() = %v, want %v", err, got, want)
 		}
 	}
 }
 
-// awsEnvironment sets up nothing but what is given, and no machine's role.
+// awsEnvironment sets only the given variables, and disables the EC2 metadata server.
 func awsEnvironment(t *testing.T, given map[string]string) {
 	t.Helper()
 	for _, name := range []string{
@@ -165,45 +165,45 @@ func file(t *testing.T, content string) string {
 	return path
 }
 
-// Where a source of credentials is configured, the bucket is not asked without
-// them: it would answer that they are wrong.
-func TestS3IsNotAskedWithoutTheCredentialsThatAreConfigured(t *testing.T) {
+// If the configured credentials cannot be retrieved, an anonymous request would fail with a
+// misleading error.
+func TestS3CredentialErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status int
 		body   string
 		kind   Kind
 		words  string
-		// failsAs sets the failing server up as the source of the credentials.
-		failsAs func(address string) map[string]string
+		// sourceEnv configures the failing server as the source of credentials.
+		sourceEnv func(address string) map[string]string
 	}{
-		"the issuer for a role is down":     {status: 503, kind: Unavailable, words: "check that the issuer", failsAs: asIssuer(t)},
-		"the issuer for a role limits":      {status: 400, body: stsError("Throttling"), kind: Unavailable, words: "check that the issuer", failsAs: asIssuer(t)},
-		"the role may not be assumed":       {status: 403, body: stsError("AccessDenied"), kind: Forbidden, words: "role", failsAs: asIssuer(t)},
-		"the issuer is not registered":      {status: 400, body: stsError("InvalidIdentityToken"), kind: Forbidden, words: "identity provider", failsAs: asIssuer(t)},
-		"the token has expired":             {status: 400, body: stsError("ExpiredTokenException"), kind: Forbidden, words: "expired", failsAs: asIssuer(t)},
-		"the agent of the pod is down":      {status: 503, kind: Unavailable, words: "check that the issuer", failsAs: asAgent},
-		"the agent of the pod knows no one": {status: 404, kind: Forbidden, words: "credentials that are configured", failsAs: asAgent},
-		"the machine's server is down":      {status: 503, kind: Unavailable, words: "check that the issuer", failsAs: asMachine},
-		"the file of the token is not there": {kind: Forbidden, words: "no such file", failsAs: func(address string) map[string]string {
-			set := asIssuer(t)(address)
+		"STS is down":                               {status: 503, kind: Unavailable, words: "check that the issuer", sourceEnv: stsEnv(t)},
+		"STS throttles":                             {status: 400, body: stsError("Throttling"), kind: Unavailable, words: "check that the issuer", sourceEnv: stsEnv(t)},
+		"the role may not be assumed":               {status: 403, body: stsError("AccessDenied"), kind: Forbidden, words: "role", sourceEnv: stsEnv(t)},
+		"the issuer is not registered":              {status: 400, body: stsError("InvalidIdentityToken"), kind: Forbidden, words: "identity provider", sourceEnv: stsEnv(t)},
+		"the token has expired":                     {status: 400, body: stsError("ExpiredTokenException"), kind: Forbidden, words: "expired", sourceEnv: stsEnv(t)},
+		"the pod identity agent is down":            {status: 503, kind: Unavailable, words: "check that the issuer", sourceEnv: podAgentEnv},
+		"the pod identity agent has no credentials": {status: 404, kind: Forbidden, words: "credentials that are configured", sourceEnv: podAgentEnv},
+		"the EC2 metadata server is down":           {status: 503, kind: Unavailable, words: "check that the issuer", sourceEnv: ec2Env},
+		"the token file does not exist": {kind: Forbidden, words: "no such file", sourceEnv: func(address string) map[string]string {
+			set := stsEnv(t)(address)
 			set["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/not/there"
 			return set
 		}},
-		"the role is not named": {kind: Forbidden, words: "role ARN", failsAs: func(address string) map[string]string {
-			set := asIssuer(t)(address)
+		"no role ARN": {kind: Forbidden, words: "role ARN", sourceEnv: func(address string) map[string]string {
+			set := stsEnv(t)(address)
 			set["AWS_ROLE_ARN"] = ""
 			return set
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var asked atomic.Int64
+			var requests atomic.Int64
 			store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				asked.Add(1)
+				requests.Add(1)
 				w.WriteHeader(http.StatusForbidden)
 			}))
 			defer store.Close()
 			issuer, _ := statusServer(t, max(tc.status, 200), tc.body)
-			awsEnvironment(t, tc.failsAs(issuer.URL))
+			awsEnvironment(t, tc.sourceEnv(issuer.URL))
 			t.Setenv("AWS_ENDPOINT_URL_S3", store.URL)
 			source, err := Open(t.Context(), "s3://models/iris", os.Getenv)
 			if err == nil {
@@ -211,10 +211,10 @@ func TestS3IsNotAskedWithoutTheCredentialsThatAreConfigured(t *testing.T) {
 			}
 			wantKind(t, err, tc.kind, "s3://models/iris", "the credentials cannot be obtained", tc.words)
 			if isRetryable(err) != (tc.kind == Unavailable) {
-				t.Errorf("it is tried again: %v", isRetryable(err))
+				t.Errorf("isRetryable() = %v", isRetryable(err))
 			}
-			if asked.Load() > 0 {
-				t.Errorf("the bucket was asked %d times", asked.Load())
+			if requests.Load() > 0 {
+				t.Errorf("the bucket got %d requests", requests.Load())
 			}
 		})
 	}
@@ -224,7 +224,7 @@ func stsError(code string) string {
 	return `<ErrorResponse><Error><Type>Sender</Type><Code>` + code + `</Code><Message>no</Message></Error></ErrorResponse>`
 }
 
-func asIssuer(t *testing.T) func(string) map[string]string {
+func stsEnv(t *testing.T) func(string) map[string]string {
 	t.Helper()
 	token := file(t, "jwt")
 	return func(address string) map[string]string {
@@ -234,23 +234,23 @@ func asIssuer(t *testing.T) func(string) map[string]string {
 	}
 }
 
-func asAgent(address string) map[string]string {
+func podAgentEnv(address string) map[string]string {
 	return map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": address}
 }
 
-func asMachine(address string) map[string]string {
+func ec2Env(address string) map[string]string {
 	return map[string]string{"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": address}
 }
 
-func TestPublicBucketsAreReadWhereNoCredentialsAreConfigured(t *testing.T) {
+func TestS3IsAnonymousWithoutCredentials(t *testing.T) {
 	machine, _ := statusServer(t, http.StatusNotFound, "")
-	unauthorized, _ := statusServer(t, http.StatusUnauthorized, "") // As to containers that are too many hops away.
+	unauthorized, _ := statusServer(t, http.StatusUnauthorized, "") // The hop limit may exclude containers.
 	for name, given := range map[string]map[string]string{
-		"no machine":                   {},
-		"a machine without a role":     asMachine(machine.URL),
-		"a machine that refuses":       asMachine(unauthorized.URL),
-		"they are not to be used":      {"awsAnonymousCredential": "true", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"},
-		"no one, and half of them off": {"awsAnonymousCredential": "true", "AWS_ACCESS_KEY_ID": "id"},
+		"no metadata server":             {},
+		"an instance without a role":     ec2Env(machine.URL),
+		"a metadata server that rejects": ec2Env(unauthorized.URL),
+		"anonymous access is configured": {"awsAnonymousCredential": "true", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"},
+		"anonymous access, half a key":   {"awsAnonymousCredential": "true", "AWS_ACCESS_KEY_ID": "id"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var signed atomic.Bool
@@ -261,15 +261,15 @@ func TestPublicBucketsAreReadWhereNoCredentialsAreConfigured(t *testing.T) {
 			defer store.Close()
 			awsEnvironment(t, given)
 			t.Setenv("AWS_ENDPOINT_URL", store.URL)
-			wantKind(t, fetchInto(t, openTest(t, "s3://models/iris", os.Getenv), t.TempDir()), Forbidden, "asked for without credentials")
+			wantKind(t, fetchInto(t, openTest(t, "s3://models/iris", os.Getenv), t.TempDir()), Forbidden, "sent without credentials")
 			if signed.Load() {
-				t.Error("it was asked with a signature")
+				t.Error("the request was signed")
 			}
 		})
 	}
 }
 
-func TestCredentialsOfTheWrongForm(t *testing.T) {
+func TestInvalidCredentials(t *testing.T) {
 	const azure = "https://account.blob.core.windows.net/models/iris"
 	for name, tc := range map[string]struct {
 		uri   string
@@ -290,26 +290,25 @@ func TestCredentialsOfTheWrongForm(t *testing.T) {
 		"a token that has expired": {
 			azure, map[string]string{"AZURE_ACCESS_TOKEN": "x", "AZURE_ACCESS_EXPIRES_ON_SECONDS": "1700000000"}, Forbidden, "has expired",
 		},
-		"a token in the clear":    {azure, map[string]string{"AZURE_ACCESS_TOKEN": "x", "AZURE_SERVICE_URL": "http://azurite:10000"}, Invalid, "not sent over http://"},
-		"an address that is none": {azure, map[string]string{"AZURE_SERVICE_URL": "azurite:10000"}, Invalid, "is not an address"},
+		"a token over HTTP":       {azure, map[string]string{"AZURE_ACCESS_TOKEN": "x", "AZURE_SERVICE_URL": "http://azurite:10000"}, Invalid, "not sent over http://"},
+		"an invalid address":      {azure, map[string]string{"AZURE_SERVICE_URL": "azurite:10000"}, Invalid, "is not an address"},
 		"two tokens of the Hub":   {"hf://o/m", map[string]string{"HF_TOKEN": "hf_a\nhf_b"}, Invalid, "HF_TOKEN has a space"},
 		"a Hub without a scheme":  {"hf://o/m", map[string]string{"HF_ENDPOINT": "mirror:8080"}, Invalid, "HF_ENDPOINT"},
 		"a header with two lines": {"https://example.com/m", map[string]string{"example.com-headers": `{"X-Api-Key": "a\nb"}`}, Invalid, "X-Api-Key"},
-		"headers that are no map": {"https://example.com/m", map[string]string{"example.com-headers": `["a"]`}, Invalid, "the key headers of the secret"},
+		"headers that are a list": {"https://example.com/m", map[string]string{"example.com-headers": `["a"]`}, Invalid, "the key headers of the secret"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			awsEnvironment(t, nil)
 			_, err := Open(t.Context(), tc.uri, envOf(tc.given))
 			wantKind(t, err, tc.kind, tc.words)
 			if strings.Contains(err.Error(), "network") {
-				t.Errorf("it blames the network: %v", err)
+				t.Errorf("the error mentions the network: %v", err)
 			}
 		})
 	}
 }
 
-// The Hub's own client leaves it out, too.
-func TestLineBreakAfterTheTokenOfTheHub(t *testing.T) {
+func TestHubTokenWithTrailingLineBreak(t *testing.T) {
 	content := map[string][]byte{"a": pattern(10)}
 	server := fakeHub(t, "secret", content)
 	for _, name := range []string{"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"} {
@@ -322,8 +321,7 @@ func TestLineBreakAfterTheTokenOfTheHub(t *testing.T) {
 	}
 }
 
-// KServe's initializer looks for the name of the host, whatever the port.
-func TestHeadersOfTheSecretMayLeaveOutThePort(t *testing.T) {
+func TestHeadersVariableWithoutPort(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer secret" {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -338,7 +336,7 @@ func TestHeadersOfTheSecretMayLeaveOutThePort(t *testing.T) {
 	}
 }
 
-func TestSignatureInTheAddressGivesAccessToAzure(t *testing.T) {
+func TestAzureSharedAccessSignature(t *testing.T) {
 	content := map[string][]byte{"iris/a": pattern(2*testRange + 1)}
 	server := fakeAzure(t, content, func(r *http.Request) bool {
 		return r.URL.Query().Get("sig") == "hunter2" && r.Header.Get("Authorization") == ""
@@ -352,18 +350,18 @@ func TestSignatureInTheAddressGivesAccessToAzure(t *testing.T) {
 	err := fetchInto(t, openTest(t, "https://account.blob.core.windows.net/models/iris?sv=2022&sig=hunter3", env), t.TempDir())
 	wantKind(t, err, Forbidden, "AuthenticationFailed", "signature (SAS)")
 	if strings.Contains(err.Error(), "hunter3") {
-		t.Errorf("it says %v", err)
+		t.Errorf("the error contains the signature: %v", err)
 	}
 	server.Close()
 	err = fetchInto(t, openTest(t, "https://account.blob.core.windows.net/models/iris?sv=2022&sig=hunter2", env), t.TempDir())
 	wantKind(t, err, Unreachable, "connection refused")
 	if strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("it says %v", err)
+		t.Errorf("the error contains the signature: %v", err)
 	}
 }
 
-// Amazon's endpoint for S3, as KServe documents it for roles, issues no credentials.
-func TestEndpointOfS3IsNotAskedForTheCredentialsOfARole(t *testing.T) {
+// KServe documents Amazon's S3 endpoint for roles, but it does not issue credentials.
+func TestRoleCredentialsComeFromSTS(t *testing.T) {
 	for name, tc := range map[string]struct {
 		endpoint, own string
 		isOwn         bool
@@ -379,16 +377,16 @@ func TestEndpointOfS3IsNotAskedForTheCredentialsOfARole(t *testing.T) {
 			setSTSClient(&options, "eu-west-1", envOf(map[string]string{"AWS_ENDPOINT_URL": tc.endpoint, "AWS_ENDPOINT_URL_STS": tc.own}))
 			client, isOwn := options.Client.(*sts.Client)
 			if isOwn != tc.isOwn {
-				t.Fatalf("it has an issuer: %v, want %v", isOwn, tc.isOwn)
+				t.Fatalf("an STS client is set: %v, want %v", isOwn, tc.isOwn)
 			}
 			if isOwn && (aws.ToString(client.Options().BaseEndpoint) != "" || client.Options().Region != "eu-west-1") {
-				t.Errorf("the issuer is %q in %q", aws.ToString(client.Options().BaseEndpoint), client.Options().Region)
+				t.Errorf("the STS client has the endpoint %q and the region %q", aws.ToString(client.Options().BaseEndpoint), client.Options().Region)
 			}
 		})
 	}
 }
 
-func TestTokenOfAzureThatIsStillValidIsUsed(t *testing.T) {
+func TestAzureTokenThatIsStillValid(t *testing.T) {
 	a := azure{env: envOf(map[string]string{
 		"AZURE_ACCESS_TOKEN": "x", "AZURE_ACCESS_EXPIRES_ON_SECONDS": strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10),
 	})}

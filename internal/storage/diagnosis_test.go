@@ -24,7 +24,7 @@ import (
 	"testing"
 )
 
-// errorServer answers every request with a status, a store's error code in its own form, and a message.
+// errorServer starts a server that returns an error response.
 func errorServer(t *testing.T, status int, header map[string]string, body string) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -38,22 +38,22 @@ func errorServer(t *testing.T, status int, header map[string]string, body string
 	return server
 }
 
-// wantMessage holds what a user reads about a refusal. None of them is a matter of the network.
+// wantMessage checks an error message. None of these errors is caused by the network.
 func wantMessage(t *testing.T, err error, kind Kind, words ...string) {
 	t.Helper()
 	wantKind(t, err, kind, words...)
 	for _, wrong := range []string{"network polic", "DNS", "\n", "RequestID", "hunter2"} {
 		if strings.Contains(err.Error(), wrong) {
-			t.Errorf("it says %q: %v", wrong, err)
+			t.Errorf("the error contains %q: %v", wrong, err)
 		}
 	}
-	const longest = 600 // Conditions hold a little more, and their own words come before it.
+	const longest = 600 // Conditions allow 1,024 characters, including their own text.
 	if len(err.Error()) > longest {
-		t.Errorf("it has %d characters: %v", len(err.Error()), err)
+		t.Errorf("the error has %d characters: %v", len(err.Error()), err)
 	}
 }
 
-func TestRefusalsOfS3(t *testing.T) {
+func TestS3ErrorResponses(t *testing.T) {
 	for _, tc := range []struct {
 		status int
 		code   string
@@ -67,7 +67,7 @@ func TestRefusalsOfS3(t *testing.T) {
 		{400, "ExpiredToken", Forbidden, "expired"},
 		{400, "InvalidToken", Forbidden, "AWS_SESSION_TOKEN"},
 		{400, "InvalidBucketName", Invalid, "bucket"},
-		{400, "RequestTimeout", Unavailable, "tried again"},
+		{400, "RequestTimeout", Unavailable, "retried"},
 		{400, "InvalidRequest", Invalid, "the store refuses the request"},
 		{403, "AccessDenied", Forbidden, "s3:GetObject"},
 		{403, "InvalidAccessKeyId", Forbidden, "AWS_ACCESS_KEY_ID"},
@@ -79,9 +79,9 @@ func TestRefusalsOfS3(t *testing.T) {
 		{404, "NoSuchBucket", Missing, "check the bucket"},
 		{404, "NoSuchKey", Missing, "storageUri"},
 		{429, "TooManyRequests", Unavailable, "limits"},
-		{500, "InternalError", Unavailable, "tried again"},
+		{500, "InternalError", Unavailable, "retried"},
 		{503, "SlowDown", Unavailable, "limits"},
-		{503, "ServiceUnavailable", Unavailable, "tried again"},
+		{503, "ServiceUnavailable", Unavailable, "retried"},
 	} {
 		t.Run(tc.code, func(t *testing.T) {
 			server := errorServer(t, tc.status, nil, fmt.Sprintf(`<Error><Code>%s</Code><Message>as it happens</Message></Error>`, tc.code))
@@ -92,22 +92,22 @@ func TestRefusalsOfS3(t *testing.T) {
 	}
 }
 
-func TestRefusalsOfGoogle(t *testing.T) {
+func TestGoogleErrorResponses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status          int
 		reason, message string
 		kind            Kind
 		words           string
 	}{
-		"without credentials":    {401, "required", "Anonymous caller does not have storage.objects.list access", Forbidden, "asked for without credentials"},
-		"forbidden":              {403, "forbidden", "no access", Forbidden, "asked for without credentials"},
-		"project disabled":       {403, "accountDisabled", "The account has been disabled", Forbidden, "asked for without credentials"},
+		"without credentials":    {401, "required", "Anonymous caller does not have storage.objects.list access", Forbidden, "sent without credentials"},
+		"forbidden":              {403, "forbidden", "no access", Forbidden, "sent without credentials"},
+		"project disabled":       {403, "accountDisabled", "The account has been disabled", Forbidden, "sent without credentials"},
 		"too often":              {403, "rateLimitExceeded", "Rate limit exceeded", Unavailable, "limits"},
 		"too often, by status":   {429, "tooMany", "not so fast", Unavailable, "limits"},
 		"no bucket":              {404, "notFound", "The specified bucket does not exist", Missing, "storageUri"},
 		"not a name":             {400, "invalid", "Invalid bucket name: 'x'", Invalid, "storageUri"},
-		"its readers are billed": {400, "required", "Bucket is a requester pays bucket but no user project provided", Forbidden, "asked for without credentials"},
-		"down":                   {503, "backendError", "We encountered an internal error", Unavailable, "tried again"},
+		"its readers are billed": {400, "required", "Bucket is a requester pays bucket but no user project provided", Forbidden, "sent without credentials"},
+		"down":                   {503, "backendError", "We encountered an internal error", Unavailable, "retried"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := errorServer(t, tc.status, map[string]string{"Content-Type": "application/json"}, fmt.Sprintf(
@@ -117,7 +117,7 @@ func TestRefusalsOfGoogle(t *testing.T) {
 			wantMessage(t, err, tc.kind, "gs://bucket/m: ", strconv.Itoa(tc.status), tc.message, tc.words)
 		})
 	}
-	for reason, words := range map[string]string{ // With credentials, which no emulator takes.
+	for reason, words := range map[string]string{ // With credentials. An emulator uses none.
 		"accountDisabled": "disabled", "userProjectMissing": "bills its readers", "authError": "expired", "forbidden": "Storage Object Viewer",
 	} {
 		got := responseError{status: 403, code: reason}.diagnose()
@@ -127,9 +127,9 @@ func TestRefusalsOfGoogle(t *testing.T) {
 	}
 }
 
-// Lists are answered in JSON, and objects in XML.
-func TestRefusalToReadAnObjectOfGoogle(t *testing.T) {
-	for code, words := range map[string]string{"AccessDenied": "asked for without credentials", "UserProjectMissing": "as it happens"} {
+// Errors of list requests are JSON, errors of reads are XML.
+func TestGoogleErrorResponsesToReads(t *testing.T) {
+	for code, words := range map[string]string{"AccessDenied": "sent without credentials", "UserProjectMissing": "as it happens"} {
 		t.Run(code, func(t *testing.T) {
 			source := storesWith(pattern(10))["gs"](t, func(w http.ResponseWriter, _ *http.Request, _ http.HandlerFunc) {
 				w.WriteHeader(http.StatusForbidden)
@@ -140,7 +140,7 @@ func TestRefusalToReadAnObjectOfGoogle(t *testing.T) {
 	}
 }
 
-func TestRefusalsOfAzure(t *testing.T) {
+func TestAzureErrorResponses(t *testing.T) {
 	key := map[string]string{"AZURE_STORAGE_ACCESS_KEY": "YQ=="}
 	for name, tc := range map[string]struct {
 		env    map[string]string
@@ -152,17 +152,17 @@ func TestRefusalsOfAzure(t *testing.T) {
 		"wrong key":               {key, 403, "AuthenticationFailed", Forbidden, "AZURE_STORAGE_ACCESS_KEY"},
 		"firewall":                {key, 403, "AuthorizationFailure", Forbidden, "firewall"},
 		"no role":                 {key, 403, "AuthorizationPermissionMismatch", Forbidden, "Storage Blob Data Reader"},
-		"keys are off":            {key, 403, "KeyBasedAuthenticationNotPermitted", Forbidden, "does not allow keys"},
-		"account is off":          {key, 403, "AccountIsDisabled", Forbidden, "disabled"},
+		"keys disabled":           {key, 403, "KeyBasedAuthenticationNotPermitted", Forbidden, "does not allow keys"},
+		"account disabled":        {key, 403, "AccountIsDisabled", Forbidden, "disabled"},
 		"bad token":               {key, 401, "InvalidAuthenticationInfo", Forbidden, "expired"},
 		"no container":            {key, 404, "ContainerNotFound", Missing, "container"},
 		"archived":                {key, 409, "BlobArchived", Invalid, "archived"},
 		"wrong name":              {key, 400, "InvalidResourceName", Invalid, "container"},
 		"busy":                    {key, 503, "ServerBusy", Unavailable, "limits"},
-		"down":                    {key, 500, "InternalError", Unavailable, "tried again"},
-		"hidden from the public":  {nil, 404, "ResourceNotFound", Forbidden, "asked for without credentials"},
-		"public access is off":    {nil, 409, "PublicAccessNotPermitted", Forbidden, "asked for without credentials"},
-		"no authentication":       {nil, 401, "NoAuthenticationInformation", Forbidden, "asked for without credentials"},
+		"down":                    {key, 500, "InternalError", Unavailable, "retried"},
+		"hidden from the public":  {nil, 404, "ResourceNotFound", Forbidden, "sent without credentials"},
+		"public access is off":    {nil, 409, "PublicAccessNotPermitted", Forbidden, "sent without credentials"},
+		"no authentication":       {nil, 401, "NoAuthenticationInformation", Forbidden, "sent without credentials"},
 		"no container, to anyone": {nil, 404, "ContainerNotFound", Missing, "container"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestRefusalsOfAzure(t *testing.T) {
 	}
 }
 
-func TestRefusalsOfTheHub(t *testing.T) {
+func TestHubErrorResponses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		token  string
 		status int
@@ -190,9 +190,9 @@ func TestRefusalsOfTheHub(t *testing.T) {
 		"no revision":                    {"t", 404, "RevisionNotFound", Missing, "revision"},
 		"disabled":                       {"t", 403, "DisabledRepo", Forbidden, "disabled"},
 		"a wrong token":                  {"t", 401, "", Forbidden, "the credentials are not accepted"},
-		"no token":                       {"", 401, "", Forbidden, "asked for without credentials"},
+		"no token":                       {"", 401, "", Forbidden, "sent without credentials"},
 		"too often":                      {"t", 429, "", Unavailable, "limits"},
-		"down":                           {"t", 502, "", Unavailable, "tried again"},
+		"down":                           {"t", 502, "", Unavailable, "retried"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := errorServer(t, tc.status, map[string]string{"X-Error-Code": tc.code, "X-Error-Message": "as it happens"}, "")
@@ -203,7 +203,7 @@ func TestRefusalsOfTheHub(t *testing.T) {
 	}
 }
 
-func TestRefusalsOfWebServers(t *testing.T) {
+func TestWebErrorResponses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		path, headers string
 		status        int
@@ -213,13 +213,13 @@ func TestRefusalsOfWebServers(t *testing.T) {
 	}{
 		"signed, and expired":           {"/a?sig=hunter2", "", 403, `<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>`, Forbidden, "Request has expired; if the address is signed"},
 		"signed at Azure, and expired":  {"/a?sig=hunter2", "", 403, `<Error><Code>AuthenticationFailed</Code><Message>Server failed</Message></Error>`, Forbidden, "if the address is signed"},
-		"no headers":                    {"/a", "", 401, "", Forbidden, "asked for without credentials"},
+		"no headers":                    {"/a", "", 401, "", Forbidden, "sent without credentials"},
 		"wrong headers":                 {"/a", `{"X-Api-Key": "x"}`, 403, "", Forbidden, "the credentials are not accepted"},
 		"missing":                       {"/a", "", 404, "<html>page</html>", Missing, "storageUri"},
 		"gone":                          {"/a", "", 410, "", Missing, "storageUri"},
 		"a redirect that leads nowhere": {"/a", "", 302, "", Redirected, "302"},
 		"too often":                     {"/a", "", 429, `{"error": "slow down"}`, Unavailable, "slow down"},
-		"down":                          {"/a", "", 503, "", Unavailable, "tried again"},
+		"down":                          {"/a", "", 503, "", Unavailable, "retried"},
 		"refused":                       {"/a", "", 406, "", Invalid, "the store refuses the request"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -235,8 +235,8 @@ func TestRefusalsOfWebServers(t *testing.T) {
 	}
 }
 
-// An answer that is none of the store's: the console of MinIO, or the page of a proxy.
-func TestAnswersThatAreNotTheStoresAreNoMatterOfTheNetwork(t *testing.T) {
+// For example, the console of MinIO or the error page of a proxy.
+func TestResponsesThatAreNotFromTheStore(t *testing.T) {
 	server := errorServer(t, http.StatusOK, map[string]string{"Content-Type": "text/html"}, "<!doctype html><html><body>Console</html>")
 	awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": server.URL, "STORAGE_EMULATOR_HOST": strings.TrimPrefix(server.URL, "http://")})
 	for _, uri := range []string{"s3://bucket/m", "gs://bucket/m", "hf://org/model", "https://account.blob.core.windows.net/models/m"} {
@@ -249,7 +249,7 @@ func TestAnswersThatAreNotTheStoresAreNoMatterOfTheNetwork(t *testing.T) {
 	}
 }
 
-func TestOnlyTheNetworkIsBlamedOnTheNetwork(t *testing.T) {
+func TestDiagnoseClientErrors(t *testing.T) {
 	const network, volume = "network policies", "kserve-provision-location"
 	for name, tc := range map[string]struct {
 		err   error
@@ -272,14 +272,14 @@ func TestOnlyTheNetworkIsBlamedOnTheNetwork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := wrapError("model", tc.err)
 			wantKind(t, err, tc.kind, tc.words)
-			if blames := strings.Contains(err.Error(), network); blames != (tc.words == network) {
-				t.Errorf("it blames the network: %v", err)
+			if mentions := strings.Contains(err.Error(), network); mentions != (tc.words == network) {
+				t.Errorf("the error mentions the network: %v", err)
 			}
 		})
 	}
 }
 
-func TestServerThatDoesNotSpeakHTTPSIsToldAsThat(t *testing.T) {
+func TestServerWithoutTLS(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	defer server.Close()
@@ -287,16 +287,16 @@ func TestServerThatDoesNotSpeakHTTPSIsToldAsThat(t *testing.T) {
 	wantMessage(t, err, Unreachable, "write http://")
 }
 
-func TestStorageThatCannotBeWrittenIsNotTheStoresFault(t *testing.T) {
+func TestUnwritableVolume(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(dir+"/models", nil, 0o600); err != nil { // No folder can be made there, not even by root.
+	if err := os.WriteFile(dir+"/models", nil, 0o600); err != nil { // Not even root can create a folder below a file.
 		t.Fatal(err)
 	}
 	store := &fakeStore{content: map[string][]byte{"a": pattern(1)}}
 	wantMessage(t, fetchInto(t, store, dir+"/models/below"), Unwritable, "kserve-provision-location")
 }
 
-func TestURIsOfOtherStoresAreRefusedByName(t *testing.T) {
+func TestUnsupportedStores(t *testing.T) {
 	for uri, words := range map[string]string{
 		"modelscope://qwen/Qwen2-0.5B":                      "ModelScope",
 		"ms://qwen/Qwen2-0.5B":                              "ModelScope",
@@ -307,11 +307,11 @@ func TestURIsOfOtherStoresAreRefusedByName(t *testing.T) {
 		wantMessage(t, err, Invalid, uri, words, "copy the model")
 	}
 	if !isAzure("https://account.z12.blob.storage.azure.net/models/m") || isAzure("https://account.blob.core.windows.net.example.com/models/m") {
-		t.Error("hosts of Azure Blob Storage are mistaken")
+		t.Error("isAzure() is wrong")
 	}
 }
 
-func TestLongAnswersAreCut(t *testing.T) {
+func TestLongErrorResponsesAreTruncated(t *testing.T) {
 	body := bytes.Repeat([]byte("é"), 10<<10)
 	server := errorServer(t, http.StatusBadGateway, nil, string(body))
 	wantMessage(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Unavailable, "502")

@@ -228,8 +228,8 @@ func (f *fetch) retry(ctx context.Context, what string, try func() error) error 
 	}
 }
 
-// pause waits before another attempt, with exponential backoff and a jitter of up to 50 %, so that the
-// pods of a Deployment do not retry at the same time.
+// pause waits before another attempt, with exponential backoff and a jitter of up to 50 %, so that
+// the pods of a Deployment do not retry at the same time.
 func (f *fetch) pause(ctx context.Context, attempt int) error {
 	const maxPause = time.Minute
 	wait := min(f.Pause<<(attempt-1), maxPause)

@@ -24,7 +24,8 @@ const (
 	Forbidden Kind = "forbidden"
 	// Redirected means that the store redirects to another address or region.
 	Redirected Kind = "redirected"
-	// Unreachable means that there was no response in several attempts, because of the network or TLS.
+	// Unreachable means that there was no response in several attempts, because of the network or
+	// TLS.
 	Unreachable Kind = "unreachable"
 	// Unavailable means that the store returned errors in several attempts.
 	Unavailable Kind = "unavailable"

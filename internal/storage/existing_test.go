@@ -12,14 +12,14 @@ import (
 	"testing"
 )
 
-// Init containers run again when the node has restarted, and a server loads whatever the folder has.
+// Init containers run again after a restart of the node, and the model server loads all files.
 func TestFilesThatTheStoreNoLongerHasAreRemoved(t *testing.T) {
 	old := map[string][]byte{"model-1.bin": pattern(10), "model-2.bin": pattern(2*testRange + 1), "config/old.json": pattern(3), "config/a.json": pattern(4)}
 	for name, now := range map[string]map[string][]byte{
 		"other files":                {"model.bin": pattern(20), "config/a.json": pattern(4)},
 		"a file instead of a folder": {"config": pattern(5)},
 		"a folder instead of a file": {"model-1.bin/weights": pattern(5)},
-		"no folder any more":         {"model-1.bin": pattern(10)},
+		"a folder less":              {"model-1.bin": pattern(10)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -30,7 +30,7 @@ func TestFilesThatTheStoreNoLongerHasAreRemoved(t *testing.T) {
 			}
 			wantFiles(t, dir, now)
 			if entries, err := os.ReadDir(dir); err != nil || len(entries) != len(topOf(now)) {
-				t.Errorf("the folder has %v, %v", entries, err)
+				t.Errorf("the folder contains %v, %v", entries, err)
 			}
 		})
 	}
@@ -60,7 +60,7 @@ func TestFilesOfAnInterruptedFetchAreRemoved(t *testing.T) {
 	wantFiles(t, dir, now)
 }
 
-func TestWhatAnOlderArchiveHadIsRemoved(t *testing.T) {
+func TestFilesOfAnOlderArchiveAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	for _, archive := range [][]byte{tarOf(t, regular("old"), regular("sub/old"), regular("both")), tarOf(t, regular("new"), regular("both"))} {
 		if err := fetchInto(t, archiveOf("m.tar", archive), dir); err != nil {
@@ -73,12 +73,11 @@ func TestWhatAnOlderArchiveHadIsRemoved(t *testing.T) {
 		names[entry.Name()] = true
 	}
 	if want := map[string]bool{"new": true, "both": true}; err != nil || !maps.Equal(names, want) {
-		t.Errorf("the folder has %v, want %v; %v", names, want, err)
+		t.Errorf("the folder contains %v, want %v; %v", names, want, err)
 	}
 }
 
-// The store may be down: until the list has come, the model that is there stays.
-func TestNothingIsRemovedBeforeTheStoreHasAnswered(t *testing.T) {
+func TestFilesAreKeptWhileTheStoreIsDown(t *testing.T) {
 	dir := t.TempDir()
 	old := map[string][]byte{"a": pattern(10)}
 	if err := fetchInto(t, &fakeStore{content: old}, dir); err != nil {
@@ -86,16 +85,16 @@ func TestNothingIsRemovedBeforeTheStoreHasAnswered(t *testing.T) {
 	}
 	for _, failure := range []error{statusError{403}, statusError{404}} {
 		if err := fetchInto(t, &fakeStore{listing: []error{failure}}, dir); err == nil {
-			t.Fatal("it was fetched")
+			t.Fatal("Fetch succeeded")
 		}
 	}
 	if err := fetchInto(t, &fakeStore{}, dir); err == nil {
-		t.Fatal("an empty store was fetched")
+		t.Fatal("Fetch succeeded for an empty store")
 	}
 	wantFiles(t, dir, old)
 }
 
-func TestModelThatIsWithinTheFolderIsNotRemoved(t *testing.T) {
+func TestSourceInsideTheFolderIsKept(t *testing.T) {
 	dir := t.TempDir()
 	from := filepath.Join(dir, "source")
 	if err := errors.Join(os.Mkdir(from, 0o700), os.WriteFile(filepath.Join(from, "a"), pattern(10), 0o600)); err != nil {
@@ -113,7 +112,7 @@ func TestModelThatIsWithinTheFolderIsNotRemoved(t *testing.T) {
 	}
 }
 
-func TestFolderOfTheFileSystemStays(t *testing.T) {
+func TestLostAndFoundIsKept(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "lost+found"), 0o700); err != nil {
 		t.Fatal(err)
@@ -126,8 +125,7 @@ func TestFolderOfTheFileSystemStays(t *testing.T) {
 	}
 }
 
-// The state file has a fixed name, and another one while it is written.
-func TestNamesThatAFetchUsesItselfAreRefused(t *testing.T) {
+func TestReservedNames(t *testing.T) {
 	for _, name := range []string{
 		stateFile, nextStateFile, stateFile + "/a", nextStateFile + "/a", "b" + partialSuffix, "b" + partialSuffix + "/c",
 	} {
@@ -135,7 +133,7 @@ func TestNamesThatAFetchUsesItselfAreRefused(t *testing.T) {
 			store := &fakeStore{content: map[string][]byte{name: pattern(1), "b": pattern(1)}}
 			wantKind(t, fetchInto(t, store, t.TempDir()), Invalid, "rename the object")
 			if store.reads > 0 {
-				t.Error("it was read")
+				t.Error("an object was read")
 			}
 		})
 	}
@@ -147,7 +145,7 @@ func TestNamesThatAFetchUsesItselfAreRefused(t *testing.T) {
 	}
 }
 
-func TestNamesThatOnlyLookLikeThoseOfAFetch(t *testing.T) {
+func TestNamesSimilarToReservedNames(t *testing.T) {
 	content := map[string][]byte{"sub/" + stateFile: pattern(1), "c" + partialSuffix: pattern(2), stateFile + ".old": pattern(3)}
 	dir := t.TempDir()
 	if err := fetchInto(t, &fakeStore{content: content}, dir); err != nil {
@@ -156,8 +154,7 @@ func TestNamesThatOnlyLookLikeThoseOfAFetch(t *testing.T) {
 	wantFiles(t, dir, content)
 }
 
-// Ranges that an earlier run has fetched are of a file with the same name only.
-func TestSweepKeepsWhatCanBeContinued(t *testing.T) {
+func TestPruneKeepsPartialFiles(t *testing.T) {
 	dir := t.TempDir()
 	content := pattern(9 * testRange)
 	fetchPartially(t, dir, content)
@@ -168,6 +165,6 @@ func TestSweepKeepsWhatCanBeContinued(t *testing.T) {
 	}}
 	wantKind(t, fetchInto(t, again, dir), Forbidden)
 	if read >= len(content)/2 {
-		t.Errorf("%d bytes are asked for again", read)
+		t.Errorf("%d bytes were requested again", read)
 	}
 }

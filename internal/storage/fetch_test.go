@@ -22,20 +22,17 @@ import (
 	"time"
 )
 
-// testRange is the length of ranges in tests.
 const testRange = 1000
 
-// fakeStore is a source that can be told to fail.
+// fakeStore is a source with injected errors.
 type fakeStore struct {
-	content map[string][]byte
-	version string
-	// noSum gives no checksums.
-	noSum bool
-	// wrongSum gives checksums that do not hold.
+	content  map[string][]byte
+	version  string
+	noSum    bool
 	wrongSum bool
-	// listing fails instead of listing, as long as there are errors left.
+	// listing holds the errors of the first calls of List.
 	listing []error
-	// serve replaces what a read returns; it is told how many reads there were before.
+	// serve replaces the content of a read. n is the number of earlier reads.
 	serve func(n int, right []byte) (io.Reader, error)
 
 	mu    sync.Mutex
@@ -89,7 +86,7 @@ func (s *fakeStore) Read(_ context.Context, object Object, offset, length int64)
 
 func (s *fakeStore) Close() error { return nil }
 
-// pattern is content of some length.
+// pattern returns deterministic content.
 func pattern(length int) []byte {
 	content := make([]byte, length)
 	for i := range content {
@@ -109,7 +106,7 @@ func fetchInto(t *testing.T, source Source, dir string) error {
 	return Fetch(ctx, source, "test://model", dir, fastOptions())
 }
 
-// holds that a folder has these files and nothing else.
+// wantFiles checks that a folder has exactly these files.
 func wantFiles(t *testing.T, dir string, want map[string][]byte) {
 	t.Helper()
 	got := map[string][]byte{}
@@ -132,12 +129,12 @@ func wantFiles(t *testing.T, dir string, want map[string][]byte) {
 	}
 	for name := range want {
 		if !bytes.Equal(got[name], want[name]) {
-			t.Errorf("%s has %d bytes that are not those of the store", name, len(got[name]))
+			t.Errorf("%s has %d bytes, which differ from the store's", name, len(got[name]))
 		}
 	}
 }
 
-// wantKind holds that an error is about an object, and of a kind.
+// wantKind checks the kind of an error, and that its text contains the words.
 func wantKind(t *testing.T, err error, kind Kind, words ...string) {
 	t.Helper()
 	var got *Error
@@ -146,7 +143,7 @@ func wantKind(t *testing.T, err error, kind Kind, words ...string) {
 	}
 	for _, word := range words {
 		if !strings.Contains(err.Error(), word) {
-			t.Errorf("the error %q does not say %q", err, word)
+			t.Errorf("the error %q does not contain %q", err, word)
 		}
 	}
 }
@@ -158,7 +155,7 @@ func tree() map[string][]byte {
 	}
 }
 
-func TestFetchBringsEveryObject(t *testing.T) {
+func TestFetch(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "models")
 	if err := fetchInto(t, &fakeStore{content: tree()}, dir); err != nil {
 		t.Fatal(err)
@@ -166,7 +163,7 @@ func TestFetchBringsEveryObject(t *testing.T) {
 	wantFiles(t, dir, tree())
 }
 
-func TestCutConnectionsCostNoByteTwice(t *testing.T) {
+func TestLostConnectionsResume(t *testing.T) {
 	var sent atomic.Int64
 	store := &fakeStore{content: tree(), serve: func(_ int, right []byte) (io.Reader, error) {
 		const some = 300
@@ -186,11 +183,11 @@ func TestCutConnectionsCostNoByteTwice(t *testing.T) {
 		all += len(content)
 	}
 	if int(sent.Load()) != all {
-		t.Errorf("%d bytes were sent for %d", sent.Load(), all)
+		t.Errorf("the store sent %d bytes, want %d", sent.Load(), all)
 	}
 }
 
-func TestAnotherRunGoesOnWhereTheLastOneEnded(t *testing.T) {
+func TestNextRunResumes(t *testing.T) {
 	content := map[string][]byte{"a": pattern(10 * testRange), "b": pattern(10*testRange + 1)}
 	var arrived atomic.Int64
 	store := &fakeStore{content: content, serve: func(n int, right []byte) (io.Reader, error) {
@@ -208,11 +205,11 @@ func TestAnotherRunGoesOnWhereTheLastOneEnded(t *testing.T) {
 	}
 	wantFiles(t, dir, content)
 	if missing := 20*testRange + 1 - int(arrived.Load()); again.bytes != missing {
-		t.Errorf("the second run read %d bytes, and %d were missing", again.bytes, missing)
+		t.Errorf("the second run read %d bytes, want the missing %d", again.bytes, missing)
 	}
 }
 
-func TestRunAfterTheEndReadsNothing(t *testing.T) {
+func TestNextRunSkipsCompleteRanges(t *testing.T) {
 	content := map[string][]byte{"a": pattern(3 * testRange), "b": pattern(10)}
 	store := &fakeStore{content: content, serve: func(n int, right []byte) (io.Reader, error) {
 		if n == 3 {
@@ -232,7 +229,7 @@ func TestRunAfterTheEndReadsNothing(t *testing.T) {
 	wantFiles(t, dir, content)
 }
 
-func TestObjectThatHasChangedIsFetchedAnew(t *testing.T) {
+func TestChangedObjectIsDownloadedAgain(t *testing.T) {
 	dir := t.TempDir()
 	old := &fakeStore{content: map[string][]byte{"a": pattern(9 * testRange)}, version: "1", serve: func(n int, right []byte) (io.Reader, error) {
 		if n >= 5 {
@@ -248,7 +245,7 @@ func TestObjectThatHasChangedIsFetchedAnew(t *testing.T) {
 	wantFiles(t, dir, changed)
 }
 
-func TestFailuresThatMayPassAreTriedAgain(t *testing.T) {
+func TestTransientErrorsAreRetried(t *testing.T) {
 	for name, failure := range map[string]error{
 		"the server is busy":     statusError{503},
 		"too many requests":      statusError{429},
@@ -282,17 +279,17 @@ func fetchWith(t *testing.T, source Source, dir string, change func(*Options)) e
 	return Fetch(ctx, source, "test://model", dir, options)
 }
 
-func TestFailuresThatStayEndTheFetch(t *testing.T) {
+func TestPersistentErrorsFail(t *testing.T) {
 	for name, tc := range map[string]struct {
 		failure error
 		kind    Kind
 		reads   int
 	}{
-		"the object is gone":     {statusError{404}, Missing, 1},
-		"access is denied":       {statusError{403}, Forbidden, 1},
-		"the volume is full":     {syscall.ENOSPC, NoSpace, 1},
-		"the store stays silent": {syscall.ECONNREFUSED, Unreachable, 3},
-		"the server is broken":   {statusError{500}, Unavailable, 3},
+		"the object is gone":        {statusError{404}, Missing, 1},
+		"access is denied":          {statusError{403}, Forbidden, 1},
+		"the volume is full":        {syscall.ENOSPC, NoSpace, 1},
+		"the connection is refused": {syscall.ECONNREFUSED, Unreachable, 3},
+		"the server fails":          {statusError{500}, Unavailable, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := &fakeStore{content: map[string][]byte{"weights.bin": pattern(10)}, serve: func(int, []byte) (io.Reader, error) {
@@ -300,32 +297,32 @@ func TestFailuresThatStayEndTheFetch(t *testing.T) {
 			}}
 			wantKind(t, fetchInto(t, store, t.TempDir()), tc.kind, "weights.bin", tc.kind.advice())
 			if store.reads != tc.reads {
-				t.Errorf("it was tried %d times, want %d", store.reads, tc.reads)
+				t.Errorf("got %d attempts, want %d", store.reads, tc.reads)
 			}
 		})
 	}
 }
 
-func TestAnswersThatAreTooLongAreRefused(t *testing.T) {
+func TestResponseTooLong(t *testing.T) {
 	store := &fakeStore{content: map[string][]byte{"a": pattern(10)}, serve: func(_ int, right []byte) (io.Reader, error) {
 		return bytes.NewReader(append(bytes.Clone(right), 'x')), nil
 	}}
 	wantKind(t, fetchInto(t, store, t.TempDir()), Corrupt, "more than the 10 bytes")
 }
 
-func TestAnswersThatStayTooShortEndTheFetch(t *testing.T) {
+func TestResponseTooShort(t *testing.T) {
 	store := &fakeStore{content: map[string][]byte{"a": pattern(10)}, serve: func(_ int, right []byte) (io.Reader, error) {
 		return bytes.NewReader(right[:0]), nil
 	}}
 	wantKind(t, fetchInto(t, store, t.TempDir()), Unreachable, "after 0 of 10 bytes")
 }
 
-func TestWrongChecksumIsNotKept(t *testing.T) {
+func TestWrongChecksum(t *testing.T) {
 	dir := t.TempDir()
 	content := map[string][]byte{"a": pattern(3 * testRange)}
 	wantKind(t, fetchInto(t, &fakeStore{content: content, wrongSum: true}, dir), Corrupt, "MD5")
 	if _, err := os.Stat(filepath.Join(dir, "a")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the file is there: %v", err)
+		t.Errorf("the file exists: %v", err)
 	}
 	if err := fetchInto(t, &fakeStore{content: content}, dir); err != nil {
 		t.Fatal(err)
@@ -333,25 +330,25 @@ func TestWrongChecksumIsNotKept(t *testing.T) {
 	wantFiles(t, dir, content)
 }
 
-func TestTooLittleSpaceIsSaidBeforeAnythingIsRead(t *testing.T) {
+func TestSpaceIsCheckedBeforeReading(t *testing.T) {
 	store := &fakeStore{content: map[string][]byte{"a": pattern(3000), "b": pattern(2000)}}
 	err := fetchWith(t, store, t.TempDir(), func(o *Options) { o.free = func(string) (int64, error) { return 4999, nil } })
-	wantKind(t, err, NoSpace, "4.88 KiB are to be fetched")
+	wantKind(t, err, NoSpace, "needs 4.88 KiB")
 	if store.reads != 0 {
 		t.Errorf("%d reads", store.reads)
 	}
 }
 
-func TestNamesThatCannotBeFilesAreRefused(t *testing.T) {
+func TestInvalidNames(t *testing.T) {
 	for name, content := range map[string]map[string][]byte{
-		"out of the folder":   {"../x": nil},
-		"at the root":         {"/etc/passwd": nil},
-		"out, by a detour":    {"a/../../x": nil},
-		"with a detour":       {"a/../x": nil},
-		"a file and a folder": {"a": nil, "a/b": nil},
-		"one in the making":   {"a": nil, "a.partial": nil},
-		"the record":          {stateFile: nil},
-		"none at all":         {},
+		"out of the folder":     {"../x": nil},
+		"at the root":           {"/etc/passwd": nil},
+		"out, through a folder": {"a/../../x": nil},
+		"not in canonical form": {"a/../x": nil},
+		"a file and a folder":   {"a": nil, "a/b": nil},
+		"a partial file":        {"a": nil, "a.partial": nil},
+		"the state file":        {stateFile: nil},
+		"no objects":            {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := &fakeStore{content: content}
@@ -360,13 +357,13 @@ func TestNamesThatCannotBeFilesAreRefused(t *testing.T) {
 				t.Errorf("got error %v", err)
 			}
 			if store.reads > 0 {
-				t.Error("it was read")
+				t.Error("an object was read")
 			}
 		})
 	}
 }
 
-func TestSignalEndsTheFetchAtOnce(t *testing.T) {
+func TestCancellationEndsPause(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	store := &fakeStore{content: map[string][]byte{"a": pattern(10)}, serve: func(int, []byte) (io.Reader, error) {
 		cancel()
@@ -382,6 +379,6 @@ func TestSignalEndsTheFetchAtOnce(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("it goes on")
+		t.Fatal("Fetch did not return")
 	}
 }

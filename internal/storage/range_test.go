@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// badRange answers a request for the first bytes as it should, and others in a wrong way.
+// badRange writes a wrong response to a request for a range that is not the first.
 type badRange func(w http.ResponseWriter, content []byte)
 
 var badRanges = map[string]badRange{
@@ -24,7 +24,7 @@ var badRanges = map[string]badRange{
 		w.WriteHeader(http.StatusPartialContent)
 		_, _ = w.Write(content[:testRange])
 	},
-	"a range without its place": func(w http.ResponseWriter, content []byte) {
+	"no Content-Range": func(w http.ResponseWriter, content []byte) {
 		w.WriteHeader(http.StatusPartialContent)
 		_, _ = w.Write(content[:testRange])
 	},
@@ -36,8 +36,8 @@ var badRanges = map[string]badRange{
 	"everything": func(w http.ResponseWriter, content []byte) { _, _ = w.Write(content) },
 }
 
-// A file that was put together of them would have the right size.
-func TestAnotherRangeThanTheOneThatWasAskedForIsRefused(t *testing.T) {
+// The file would have the right size, but wrong content.
+func TestWrongRangeIsRejected(t *testing.T) {
 	content := pattern(3 * testRange)
 	for store, open := range storesWith(content) {
 		for name, response := range badRanges {
@@ -52,15 +52,15 @@ func TestAnotherRangeThanTheOneThatWasAskedForIsRefused(t *testing.T) {
 				err := fetchInto(t, source, t.TempDir())
 				wantKind(t, err, Unavailable, "caches and proxies")
 				if strings.Contains(err.Error(), "network") {
-					t.Errorf("it blames the network: %v", err)
+					t.Errorf("the error mentions the network: %v", err)
 				}
 			})
 		}
 	}
 }
 
-// Without a tag, only the total shows that an object has been replaced by a longer one.
-func TestRangeOfAnotherVersionIsRefused(t *testing.T) {
+// Without a tag, only the total size shows that a longer object has replaced the listed one.
+func TestRangeOfAnotherVersionIsRejected(t *testing.T) {
 	content := pattern(3 * testRange)
 	for store, open := range storesWith(content) {
 		t.Run(store, func(t *testing.T) {
@@ -82,7 +82,8 @@ func (w *otherTotal) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// storesWith open each store with one object, whose answers a test can replace.
+// storesWith returns functions that open each store with one object. Tests can replace the
+// responses to reads.
 func storesWith(content []byte) map[string]func(*testing.T, func(http.ResponseWriter, *http.Request, http.HandlerFunc)) Source {
 	type replace = func(http.ResponseWriter, *http.Request, http.HandlerFunc)
 	serve := serveContent("", content).ServeHTTP
@@ -169,7 +170,6 @@ func storesWith(content []byte) map[string]func(*testing.T, func(http.ResponseWr
 	}
 }
 
-// What the tests above replace is read as it should be without that.
 func TestStoresAreReadInRanges(t *testing.T) {
 	content := pattern(3 * testRange)
 	for store, open := range storesWith(content) {
@@ -184,8 +184,8 @@ func TestStoresAreReadInRanges(t *testing.T) {
 	}
 }
 
-// A server may send less than was asked for, from the right place.
-func TestShorterRangesAreContinued(t *testing.T) {
+// A server may send less than the requested range.
+func TestShorterRangesResume(t *testing.T) {
 	content := pattern(3 * testRange)
 	for store, open := range storesWith(content) {
 		t.Run(store, func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestShorterRangesAreContinued(t *testing.T) {
 	}
 }
 
-func TestFirstByteOfARange(t *testing.T) {
+func TestFirstByte(t *testing.T) {
 	for _, tc := range []struct {
 		text, unit string
 		want       int64

@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// watcher is a server that notes the credentials that it is sent.
+// credentialRecorder is a server that records the credentials in its requests.
 type credentialRecorder struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -47,30 +47,30 @@ func (w *credentialRecorder) wantNoCredentials(t *testing.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.seen) > 0 {
-		t.Errorf("another server was sent %q", w.seen)
+		t.Errorf("another server received %q", w.seen)
 	}
 }
 
-func TestHeadersStayWithTheirSchemeHostAndPort(t *testing.T) {
+func TestRedirectsKeepHeadersForTheSameOrigin(t *testing.T) {
 	for name, tc := range map[string]struct {
 		from, to string
 		via      []string
 		kept     bool
 	}{
-		"same address":          {from: "https://models.example.com/a", to: "https://models.example.com/b", kept: true},
-		"port of the scheme":    {from: "https://models.example.com/a", to: "https://models.example.com:443/b", kept: true},
-		"host in capitals":      {from: "https://models.example.com/a", to: "https://Models.Example.com/b", kept: true},
-		"in the clear":          {from: "https://models.example.com/a", to: "http://models.example.com/a"},
-		"in the clear, on 443":  {from: "https://models.example.com/a", to: "http://models.example.com:443/a"},
-		"encrypted":             {from: "http://models.example.com/a", to: "https://models.example.com/a"},
-		"another port":          {from: "https://models.example.com/a", to: "https://models.example.com:8443/a"},
-		"another host":          {from: "https://models.example.com/a", to: "https://cdn.example.net/a"},
-		"a host below":          {from: "https://example.com/a", to: "https://evil.example.com/a"},
-		"away, and back again":  {from: "https://models.example.com/a", via: []string{"https://cdn.example.net/a"}, to: "https://models.example.com/b"},
-		"twice at home":         {from: "https://models.example.com/a", via: []string{"https://models.example.com/b"}, to: "https://models.example.com/c", kept: true},
-		"an address of IPv6":    {from: "https://[::1]/a", to: "https://[::1]:443/b", kept: true},
-		"another one of IPv6":   {from: "https://[::1]/a", to: "https://[::2]/a"},
-		"to another, signed in": {from: "https://models.example.com/a", to: "https://user:pass@cdn.example.net/a"},
+		"same address":             {from: "https://models.example.com/a", to: "https://models.example.com/b", kept: true},
+		"port of the scheme":       {from: "https://models.example.com/a", to: "https://models.example.com:443/b", kept: true},
+		"host in capitals":         {from: "https://models.example.com/a", to: "https://Models.Example.com/b", kept: true},
+		"to HTTP":                  {from: "https://models.example.com/a", to: "http://models.example.com/a"},
+		"to HTTP, on 443":          {from: "https://models.example.com/a", to: "http://models.example.com:443/a"},
+		"to HTTPS":                 {from: "http://models.example.com/a", to: "https://models.example.com/a"},
+		"another port":             {from: "https://models.example.com/a", to: "https://models.example.com:8443/a"},
+		"another host":             {from: "https://models.example.com/a", to: "https://cdn.example.net/a"},
+		"a subdomain":              {from: "https://example.com/a", to: "https://evil.example.com/a"},
+		"to another host and back": {from: "https://models.example.com/a", via: []string{"https://cdn.example.net/a"}, to: "https://models.example.com/b"},
+		"two on the same host":     {from: "https://models.example.com/a", via: []string{"https://models.example.com/b"}, to: "https://models.example.com/c", kept: true},
+		"an IPv6 address":          {from: "https://[::1]/a", to: "https://[::1]:443/b", kept: true},
+		"another IPv6 address":     {from: "https://[::1]/a", to: "https://[::2]/a"},
+		"to a URL with user info":  {from: "https://models.example.com/a", to: "https://user:pass@cdn.example.net/a"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(trust{})
@@ -81,7 +81,7 @@ func TestHeadersStayWithTheirSchemeHostAndPort(t *testing.T) {
 				via = append(via, request(t, address))
 			}
 			next := request(t, tc.to)
-			next.Header.Set("Authorization", "Bearer secret") // As the client copies it for the same host.
+			next.Header.Set("Authorization", "Bearer secret") // http.Client copies it for the same host.
 			next.Header.Set("X-Api-Key", "secret")
 			next.Header.Set("Referer", tc.from)
 			if err := c.checkRedirect(next, via); err != nil {
@@ -89,11 +89,11 @@ func TestHeadersStayWithTheirSchemeHostAndPort(t *testing.T) {
 			}
 			for _, header := range []string{"Authorization", "X-Api-Key"} {
 				if kept := next.Header.Get(header) != ""; kept != tc.kept {
-					t.Errorf("%s is sent: %v, want %v", header, kept, tc.kept)
+					t.Errorf("%s is kept: %v, want %v", header, kept, tc.kept)
 				}
 			}
 			if next.Header.Get("Referer") != "" {
-				t.Error("the address, which may be signed, is passed on")
+				t.Error("the Referer header contains the original URL")
 			}
 		})
 	}
@@ -108,8 +108,8 @@ func request(t *testing.T, address string) *http.Request {
 	return r
 }
 
-// The same with real servers: an encrypted one that redirects to the same name in the clear.
-func TestTokenIsNotSentInTheClear(t *testing.T) {
+// The redirect leads from HTTPS to HTTP on the same host.
+func TestRedirectToHTTPDropsToken(t *testing.T) {
 	content := pattern(2*testRange + 1)
 	inTheClear := newCredentialRecorder(t, serveContent("a", content).ServeHTTP)
 	encrypted := httptest.NewTLSServer(http.RedirectHandler("http://models.example.com/a", http.StatusFound))
@@ -118,7 +118,7 @@ func TestTokenIsNotSentInTheClear(t *testing.T) {
 		"models.example.com-headers": `{"Authorization": "Bearer secret"}`,
 	}))
 	site, _ := source.(*web)
-	site.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) { // One port cannot speak both.
+	site.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) { // One port cannot serve both schemes.
 		server := inTheClear.Server
 		if r.URL.Scheme == "https" {
 			server = encrypted
@@ -143,8 +143,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A CDN is sent no credentials, and needs none.
-func TestFilesOfTheHubComeFromItsCDNWithoutTheToken(t *testing.T) {
+func TestHubTokenIsNotSentToCDN(t *testing.T) {
 	content := pattern(3*testRange + 1)
 	cdn := newCredentialRecorder(t, serveContent("", content).ServeHTTP)
 	front := fakeHub(t, "secret", map[string][]byte{"weights.bin": content})
@@ -163,12 +162,12 @@ func TestFilesOfTheHubComeFromItsCDNWithoutTheToken(t *testing.T) {
 	}
 	wantFiles(t, dir, map[string][]byte{"weights.bin": content})
 	if cdn.hits == 0 {
-		t.Fatal("the CDN was not asked")
+		t.Fatal("the CDN got no requests")
 	}
 	cdn.wantNoCredentials(t)
 }
 
-func TestNextPageOfTheHub(t *testing.T) {
+func TestHubPagination(t *testing.T) {
 	elsewhere := newCredentialRecorder(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `[{"type":"file","path":"b","size":1,"oid":"y"}]`)
 	})
@@ -211,7 +210,7 @@ func TestNextPageOfTheHub(t *testing.T) {
 	}
 }
 
-func TestRedirectsThatDoNotEndSaySo(t *testing.T) {
+func TestRedirectLoop(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Path, http.StatusFound)
 	}))
@@ -219,8 +218,7 @@ func TestRedirectsThatDoNotEndSaySo(t *testing.T) {
 	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Redirected, "too many redirects")
 }
 
-// The user has to name the address that the credentials are for.
-func TestLackOfCredentialsAfterARedirectIsExplained(t *testing.T) {
+func TestForbiddenAfterRedirect(t *testing.T) {
 	elsewhere := newCredentialRecorder(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
 	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL+"/a", http.StatusMovedPermanently))
 	defer server.Close()
@@ -230,8 +228,8 @@ func TestLackOfCredentialsAfterARedirectIsExplained(t *testing.T) {
 	elsewhere.wantNoCredentials(t)
 }
 
-// A signature is for one host, and a token would be given to any. The user has to correct the endpoint.
-func TestRedirectsOfObjectStoresAreNotFollowed(t *testing.T) {
+// A signature is valid for one host, and a token would be sent to any host.
+func TestObjectStoreRedirectsAreNotFollowed(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("AWS_ACCESS_KEY_ID", "id")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "key")
@@ -249,14 +247,14 @@ func TestRedirectsOfObjectStoresAreNotFollowed(t *testing.T) {
 				err := fetchInto(t, openTest(t, uri, os.Getenv), t.TempDir())
 				wantKind(t, err, Redirected, fmt.Sprint(status), "redirects to "+elsewhere.URL, "set the endpoint")
 				if elsewhere.hits > 0 || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "network") {
-					t.Errorf("the other server was asked %d times; %v", elsewhere.hits, err)
+					t.Errorf("the other server got %d requests: %v", elsewhere.hits, err)
 				}
 			})
 		}
 	}
 }
 
-func TestGoogleTokenIsNotGivenToAnotherServer(t *testing.T) {
+func TestGoogleTokenIsNotSentAfterRedirect(t *testing.T) {
 	issuer := httptest.NewServer(http.HandlerFunc(issueToken))
 	defer issuer.Close()
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", federated(t, issuer.URL))
@@ -276,11 +274,11 @@ func TestGoogleTokenIsNotGivenToAnotherServer(t *testing.T) {
 		_ = response.Body.Close()
 	}
 	if token != "Bearer t" || statusOf(err) != http.StatusFound || elsewhere.hits > 0 {
-		t.Errorf("the store was sent %q; it ends in %v; the other server was asked %d times", token, err, elsewhere.hits)
+		t.Errorf("the store received %q, the error is %v, the other server got %d requests", token, err, elsewhere.hits)
 	}
 }
 
-// issueToken answers as Google's token service.
+// issueToken implements Google's token service.
 func issueToken(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
@@ -288,7 +286,7 @@ func issueToken(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// federated writes the credentials of a workload identity that a token service exchanges.
+// federated returns the path of a credentials file for workload identity federation.
 func federated(t *testing.T, tokenURL string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -18,7 +18,7 @@ import (
 	"gocloud.dev/blob/memblob"
 )
 
-// interrupted leaves half of an object in a folder, with its record.
+// fetchPartially leaves an incomplete object and its state file in a folder.
 func fetchPartially(t *testing.T, dir string, content []byte) {
 	t.Helper()
 	store := &fakeStore{content: map[string][]byte{"a": content}, noSum: true, serve: func(n int, right []byte) (io.Reader, error) {
@@ -30,9 +30,8 @@ func fetchPartially(t *testing.T, dir string, content []byte) {
 	wantKind(t, fetchInto(t, store, dir), Forbidden)
 }
 
-// Nothing else would show it where the store gives no checksum: the record can be
-// older than the files.
-func TestRecordIsNotBelievedWithoutItsFiles(t *testing.T) {
+// Without a checksum, only the size of the partial file shows that the state file is wrong.
+func TestStateIsCheckedAgainstFiles(t *testing.T) {
 	content := bytes.Repeat([]byte("x"), 9*testRange)
 	for name, damage := range map[string]func(partial string) error{
 		"the file is gone":  os.Remove,
@@ -52,8 +51,8 @@ func TestRecordIsNotBelievedWithoutItsFiles(t *testing.T) {
 	}
 }
 
-// Init containers run again when the node has restarted, and by then no record is left.
-func TestModelThatIsThereIsNotFetchedAgain(t *testing.T) {
+// Init containers run again after a restart of the node. There is no state file then.
+func TestExistingModelIsReused(t *testing.T) {
 	dir := t.TempDir()
 	if err := fetchInto(t, &fakeStore{content: tree()}, dir); err != nil {
 		t.Fatal(err)
@@ -68,19 +67,18 @@ func TestModelThatIsThereIsNotFetchedAgain(t *testing.T) {
 	}
 	wantFiles(t, dir, tree())
 	if again.bytes != testRange {
-		t.Errorf("%d bytes were read, want the %d of the file that was damaged", again.bytes, testRange)
+		t.Errorf("read %d bytes, want the %d of the damaged file", again.bytes, testRange)
 	}
 }
 
-// Without a checksum, a file of the right size may be of any version.
-func TestModelThatCannotBeCheckedIsFetchedAgain(t *testing.T) {
+func TestExistingModelWithoutChecksumIsDownloadedAgain(t *testing.T) {
 	dir := t.TempDir()
 	old := map[string][]byte{"a": bytes.Repeat([]byte("y"), 3*testRange)}
 	if err := fetchInto(t, &fakeStore{content: old, noSum: true, version: "1"}, dir); err != nil {
 		t.Fatal(err)
 	}
 	now := map[string][]byte{"a": pattern(3 * testRange)}
-	// It is interrupted before a byte has arrived, and only then goes through.
+	// The first run fails before it receives any data.
 	silent := &fakeStore{content: now, noSum: true, version: "2", serve: func(int, []byte) (io.Reader, error) { return nil, statusError{403} }}
 	wantKind(t, fetchInto(t, silent, dir), Forbidden)
 	if err := fetchInto(t, &fakeStore{content: now, noSum: true, version: "2"}, dir); err != nil {
@@ -89,20 +87,20 @@ func TestModelThatCannotBeCheckedIsFetchedAgain(t *testing.T) {
 	wantFiles(t, dir, now)
 }
 
-func TestLongerAnswerThatWasCutLeavesNothingBehind(t *testing.T) {
+func TestRetryWithShorterResponseTruncatesFile(t *testing.T) {
 	var reads atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
 			w.WriteHeader(http.StatusNotImplemented)
 			return
 		}
-		if reads.Add(1) == 2 { // The first read is the question what there is.
+		if reads.Add(1) == 2 { // The first request is from List.
 			_, _ = w.Write(pattern(5000))
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}
 		_, _ = w.Write(pattern(10))
-		_ = http.NewResponseController(w).Flush() // So that it has no length.
+		_ = http.NewResponseController(w).Flush() // Without a Content-Length.
 	}))
 	defer server.Close()
 	dir := t.TempDir()
@@ -112,8 +110,8 @@ func TestLongerAnswerThatWasCutLeavesNothingBehind(t *testing.T) {
 	wantFiles(t, dir, map[string][]byte{"a": pattern(10)})
 }
 
-// An address that is signed is signed for one method.
-func TestSignedAddressesAreReadInRanges(t *testing.T) {
+// A URL is signed for one method.
+func TestSignedURLThatRejectsHEAD(t *testing.T) {
 	content := pattern(5*testRange + 1)
 	var ranges atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -132,13 +130,13 @@ func TestSignedAddressesAreReadInRanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, map[string][]byte{"weights.bin": content})
-	if ranges.Load() != 7 { // One is the question.
-		t.Errorf("it was read in %d ranges, want 7", ranges.Load())
+	if ranges.Load() != 7 { // One is from List.
+		t.Errorf("got %d range requests, want 7", ranges.Load())
 	}
 }
 
-// Azure's stores with folders list each folder as an empty object, too.
-func TestEmptyObjectsThatStandForFoldersArePassedOver(t *testing.T) {
+// Azure with a hierarchical namespace lists each folder as an empty object.
+func TestFolderMarkersAreIgnored(t *testing.T) {
 	opened := memblob.OpenBucket(nil)
 	for key, content := range map[string]string{"m": "", "m/sub": "", "m/sub/a": "a", "m/empty": ""} {
 		if err := opened.WriteAll(t.Context(), key, []byte(content), nil); err != nil {
@@ -152,9 +150,8 @@ func TestEmptyObjectsThatStandForFoldersArePassedOver(t *testing.T) {
 	wantFiles(t, dir, map[string][]byte{"sub/a": []byte("a"), "empty": {}})
 }
 
-// Size, time and, of what was stored in parts, checksums do not tell two versions
-// of one second apart.
-func TestS3IsAskedForTheVersionThatWasListed(t *testing.T) {
+// Two versions may have the same size and modification time, and multipart objects no checksum.
+func TestS3ReadsRequireTheListedVersion(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("AWS_CA_BUNDLE", "")
 	const listed, now = `"0123-2"`, `"4567-2"`

@@ -205,8 +205,8 @@ func setS3Options(o *s3.Options, env Environment, trust trust) {
 	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 }
 
-// globalS3 is the host of Amazon S3 for all regions. With path-style requests it serves only buckets
-// in us-east-1, with virtual-hosted-style requests all buckets.
+// globalS3 is the host of Amazon S3 for all regions. With path-style requests it serves only
+// buckets in us-east-1, with virtual-hosted-style requests all buckets.
 const globalS3 = "s3.amazonaws.com"
 
 func needsVirtualHost(o *s3.Options) bool {
@@ -214,9 +214,9 @@ func needsVirtualHost(o *s3.Options) bool {
 	return err == nil && endpoint.Hostname() == globalS3 && o.Region != "" && o.Region != "us-east-1"
 }
 
-// useRegionalEndpoint removes an Amazon endpoint that cannot serve the bucket: one of another region,
-// or the global one if the bucket's name has dots. Such a name in the host name does not match the
-// TLS certificate.
+// useRegionalEndpoint removes an Amazon endpoint that cannot serve the bucket: one of another
+// region, or the global one if the bucket's name has dots. Such a name in the host name does not
+// match the TLS certificate.
 func useRegionalEndpoint(o *s3.Options, bucket string) {
 	endpoint, err := addressOf(aws.ToString(o.BaseEndpoint))
 	if err != nil || !amazonS3.MatchString(endpoint.Hostname()) || needsVirtualHost(o) && !strings.Contains(bucket, ".") {

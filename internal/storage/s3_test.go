@@ -21,18 +21,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-func TestChecksumsOfS3(t *testing.T) {
+func TestS3Checksums(t *testing.T) {
 	listed := Checksum{MD5, []byte("0123456789abcdef")}
 	for name, tc := range map[string]struct {
 		header map[string]string
 		want   Algorithm
 	}{
-		"with a CRC":                  {map[string]string{"X-Amz-Checksum-Crc64nvme": "RIrJdPyj28Q=", "X-Amz-Checksum-Type": "FULL_OBJECT"}, CRC64},
-		"with CRCs of its parts":      {map[string]string{"X-Amz-Checksum-Crc32": "RIrJdA==", "X-Amz-Checksum-Type": "COMPOSITE"}, MD5},
-		"without any":                 {nil, MD5},
-		"encrypted by a key of KMS":   {map[string]string{"X-Amz-Server-Side-Encryption": "aws:kms"}, ""},
-		"encrypted by the store's":    {map[string]string{"X-Amz-Server-Side-Encryption": "AES256"}, MD5},
-		"encrypted by KMS with a CRC": {map[string]string{"X-Amz-Server-Side-Encryption": "aws:kms", "X-Amz-Checksum-Crc32c": "RIrJdA=="}, CRC32C},
+		"with a CRC":                           {map[string]string{"X-Amz-Checksum-Crc64nvme": "RIrJdPyj28Q=", "X-Amz-Checksum-Type": "FULL_OBJECT"}, CRC64},
+		"multipart, with CRCs":                 {map[string]string{"X-Amz-Checksum-Crc32": "RIrJdA==", "X-Amz-Checksum-Type": "COMPOSITE"}, MD5},
+		"without any":                          {nil, MD5},
+		"encrypted with a KMS key":             {map[string]string{"X-Amz-Server-Side-Encryption": "aws:kms"}, ""},
+		"encrypted with the store's key":       {map[string]string{"X-Amz-Server-Side-Encryption": "AES256"}, MD5},
+		"encrypted with a KMS key, with a CRC": {map[string]string{"X-Amz-Server-Side-Encryption": "aws:kms", "X-Amz-Checksum-Crc32c": "RIrJdA=="}, CRC32C},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -49,14 +49,13 @@ func TestChecksumsOfS3(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := objects[0].Sum.Algorithm; got != tc.want {
-				t.Errorf("it is held against %q, want %q", got, tc.want)
+				t.Errorf("the algorithm is %q, want %q", got, tc.want)
 			}
 		})
 	}
 }
 
-// wantsRegion answers as a store of S3 whose bucket is in a region: to requests
-// that are signed for another one, with a refusal that names the region.
+// regionalStore starts an S3 server that rejects requests that are signed for another region.
 func regionalStore(t *testing.T, region string, refuse func(w http.ResponseWriter)) *httptest.Server {
 	t.Helper()
 	content := pattern(3*testRange + 1)
@@ -74,20 +73,20 @@ func regionalStore(t *testing.T, region string, refuse func(w http.ResponseWrite
 	return server
 }
 
-func TestS3IsFollowedToTheRegionOfTheBucket(t *testing.T) {
+func TestS3RegionRedirect(t *testing.T) {
 	for name, refuse := range map[string]func(w http.ResponseWriter){
-		"by a redirect": func(w http.ResponseWriter) {
+		"permanent redirect": func(w http.ResponseWriter) {
 			w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
 			w.WriteHeader(http.StatusMovedPermanently)
 			_, _ = io.WriteString(w, `<Error><Code>PermanentRedirect</Code></Error>`)
 		},
-		"by a redirect for now": func(w http.ResponseWriter) {
+		"temporary redirect": func(w http.ResponseWriter) {
 			w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
 			w.Header().Set("Location", "http://bucket.s3.eu-west-1.amazonaws.com/")
 			w.WriteHeader(http.StatusTemporaryRedirect)
 			_, _ = io.WriteString(w, `<Error><Code>TemporaryRedirect</Code></Error>`)
 		},
-		"by what it expects": func(w http.ResponseWriter) { // MinIO, for example.
+		"expected region in the message": func(w http.ResponseWriter) { // For example, MinIO.
 			w.WriteHeader(http.StatusBadRequest)
 			_, _ = io.WriteString(w, `<Error><Code>AuthorizationHeaderMalformed</Code>`+
 				`<Message>The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message></Error>`)
@@ -105,10 +104,10 @@ func TestS3IsFollowedToTheRegionOfTheBucket(t *testing.T) {
 	}
 }
 
-func TestRegionThatDoesNotHelpIsNotFollowedForEver(t *testing.T) {
-	var asked atomic.Int64
+func TestS3RegionIsChangedOnce(t *testing.T) {
+	var requests atomic.Int64
 	server := regionalStore(t, "none", func(w http.ResponseWriter) {
-		asked.Add(1)
+		requests.Add(1)
 		w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
 		w.WriteHeader(http.StatusMovedPermanently)
 		_, _ = io.WriteString(w, `<Error><Code>PermanentRedirect</Code><Message>use the endpoint of the bucket</Message></Error>`)
@@ -116,13 +115,13 @@ func TestRegionThatDoesNotHelpIsNotFollowedForEver(t *testing.T) {
 	awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"})
 	err := fetchInto(t, openTest(t, "s3://bucket/iris", os.Getenv), t.TempDir())
 	wantKind(t, err, Redirected, "301", "PermanentRedirect", "use the endpoint of the bucket", "s3-region")
-	if asked.Load() != 2 || strings.Contains(err.Error(), "network") {
-		t.Errorf("it was asked %d times, want 2: %v", asked.Load(), err)
+	if requests.Load() != 2 || strings.Contains(err.Error(), "network") {
+		t.Errorf("got %d requests, want 2: %v", requests.Load(), err)
 	}
 }
 
-// AWS_REGION is often the cluster's, set by whatever gives the pod its role.
-func TestRegionOfTheSecretComesBeforeThatOfTheCluster(t *testing.T) {
+// AWS_REGION is often the cluster's region, set together with the pod's role.
+func TestS3RegionOfTheSecretTakesPrecedence(t *testing.T) {
 	server := regionalStore(t, "us-east-2", func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) })
 	awsEnvironment(t, map[string]string{
 		"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key",
@@ -133,8 +132,8 @@ func TestRegionOfTheSecretComesBeforeThatOfTheCluster(t *testing.T) {
 	}
 }
 
-// The secret that KServe documents has Amazon's endpoint for all regions, and a region.
-func TestHostsOfAmazon(t *testing.T) {
+// The Secret in KServe's documentation has Amazon's global endpoint and a region.
+func TestAmazonHosts(t *testing.T) {
 	for name, tc := range map[string]struct {
 		endpoint, region, bucket string
 		virtual                  bool
@@ -176,7 +175,7 @@ func TestHostsOfAmazon(t *testing.T) {
 			bucket := cmp.Or(tc.bucket, "models")
 			source, ok := openTest(t, "s3://"+bucket+"/a", os.Getenv).(*s3Source)
 			if !ok {
-				t.Fatal("it is not S3")
+				t.Fatal("the source is not an s3Source")
 			}
 			if tc.told != "" {
 				source.redirect(tc.told)
@@ -186,10 +185,10 @@ func TestHostsOfAmazon(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got, _, _ := strings.Cut(signed.URL, "?"); got != tc.want {
-				t.Errorf("it is asked for at %s, want %s", got, tc.want)
+				t.Errorf("the URL is %s, want %s", got, tc.want)
 			}
 			if region := cmp.Or(tc.told, tc.region); !strings.Contains(signed.URL, "%2F"+region+"%2Fs3") {
-				t.Errorf("it is not signed for %s: %s", region, signed.URL)
+				t.Errorf("the URL is not signed for %s: %s", region, signed.URL)
 			}
 		})
 	}

@@ -91,8 +91,8 @@ func (a Algorithm) sum(content io.Reader) (hash.Hash, error) {
 	return digest, err
 }
 
-// Open returns the source for a model's URI. Its clients use ctx to request tokens, so ctx must stay
-// valid as long as the source is in use.
+// Open returns the source for a model's URI. Its clients use ctx to request tokens, so ctx must
+// stay valid as long as the source is in use.
 func Open(ctx context.Context, uri string, env Environment) (Source, error) {
 	source, err := open(ctx, uri, env)
 	if err != nil {

@@ -27,7 +27,7 @@ func envOf(all map[string]string) Environment {
 	return func(name string) string { return all[name] }
 }
 
-func TestBucketTakesWhatIsBelowThePrefix(t *testing.T) {
+func TestBucketPrefix(t *testing.T) {
 	opened := memblob.OpenBucket(nil)
 	for _, key := range []string{"models/iris/a", "models/iris/sub/b", "models/iris-2/a", "models/other", "models/iris/sub/", "top"} {
 		if err := opened.WriteAll(t.Context(), key, []byte(key), nil); err != nil {
@@ -50,8 +50,7 @@ func TestBucketTakesWhatIsBelowThePrefix(t *testing.T) {
 	wantKind(t, fetchInto(t, newBucket(opened, "mem://models/ir", "models/ir"), t.TempDir()), Missing, "mem://models/ir")
 }
 
-// A file is never made of two versions of an object.
-func TestBucketObjectThatChangesMeanwhileIsRefused(t *testing.T) {
+func TestChangedBucketObjectIsRejected(t *testing.T) {
 	opened := memblob.OpenBucket(nil)
 	if err := opened.WriteAll(t.Context(), "m/a", pattern(10), nil); err != nil {
 		t.Fatal(err)
@@ -85,7 +84,7 @@ func openTest(t *testing.T, uri string, env Environment) Source {
 	return source
 }
 
-func TestWebServersAreReadInRanges(t *testing.T) {
+func TestWebRanges(t *testing.T) {
 	content := pattern(5*testRange + 1)
 	var ranges atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -101,11 +100,11 @@ func TestWebServersAreReadInRanges(t *testing.T) {
 	}
 	wantFiles(t, dir, map[string][]byte{"weights.bin": content})
 	if ranges.Load() != 6 {
-		t.Errorf("it was read in %d ranges, want 6", ranges.Load())
+		t.Errorf("got %d range requests, want 6", ranges.Load())
 	}
 }
 
-func TestWebServersThatKnowNeitherRangesNorHEAD(t *testing.T) {
+func TestWebWithoutRangesAndHEAD(t *testing.T) {
 	content := pattern(5*testRange + 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
@@ -122,7 +121,7 @@ func TestWebServersThatKnowNeitherRangesNorHEAD(t *testing.T) {
 	wantFiles(t, dir, map[string][]byte{"weights.bin": content})
 }
 
-func TestWebServersGetTheHeadersOfTheSecret(t *testing.T) {
+func TestWebHeaders(t *testing.T) {
 	content := pattern(10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer secret" {
@@ -144,7 +143,7 @@ func TestWebServersGetTheHeadersOfTheSecret(t *testing.T) {
 	wantKind(t, err, Invalid, "not a JSON object")
 }
 
-func TestWebFileThatChangesMeanwhileIsRefused(t *testing.T) {
+func TestChangedWebFileIsRejected(t *testing.T) {
 	var reads atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		content := pattern(5 * testRange)
@@ -157,14 +156,14 @@ func TestWebFileThatChangesMeanwhileIsRefused(t *testing.T) {
 	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Corrupt, "changed")
 }
 
-func TestServerThatIsNotThere(t *testing.T) {
+func TestWebServerIsDown(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Missing, "404 Not Found", "check storageUri")
 	server.Close()
 	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Unreachable, "connection refused")
 }
 
-// fakeHub is as much of the Hub as is asked for: a repository at a commit, listed on two pages.
+// fakeHub starts a server with one repository of the Hub. Its file list has two pages.
 func fakeHub(t *testing.T, token string, content map[string][]byte) *httptest.Server {
 	t.Helper()
 	const commit = "0123abc"
@@ -205,7 +204,7 @@ func fakeHub(t *testing.T, token string, content map[string][]byte) *httptest.Se
 	return server
 }
 
-func TestHubIsReadAtOneCommit(t *testing.T) {
+func TestHubPinsCommit(t *testing.T) {
 	content := map[string][]byte{"config.json": pattern(10), "sub/weights #1.bin": pattern(3*testRange + 1)}
 	server := fakeHub(t, "", content)
 	env := envOf(map[string]string{"HF_ENDPOINT": server.URL})
@@ -219,7 +218,7 @@ func TestHubIsReadAtOneCommit(t *testing.T) {
 	wantKind(t, fetchInto(t, openTest(t, "hf://org/another", env), t.TempDir()), Missing, "hf://org/another:main")
 }
 
-func TestHubGetsTheToken(t *testing.T) {
+func TestHubToken(t *testing.T) {
 	content := map[string][]byte{"a": pattern(10)}
 	server := fakeHub(t, "secret", content)
 	dir := t.TempDir()
@@ -232,7 +231,7 @@ func TestHubGetsTheToken(t *testing.T) {
 	wantKind(t, fetchInto(t, openTest(t, "hf://org/model", envOf(env)), t.TempDir()), Forbidden)
 }
 
-func TestFoldersAreCopied(t *testing.T) {
+func TestLocalFolders(t *testing.T) {
 	from := t.TempDir()
 	for name, content := range map[string][]byte{"a": pattern(3*testRange + 1), "sub/b": pattern(1)} {
 		path := filepath.Join(from, name)
@@ -257,7 +256,7 @@ func TestFoldersAreCopied(t *testing.T) {
 	wantKind(t, fetchInto(t, openTest(t, "file:///not/there", noEnv), t.TempDir()), Missing, "/not/there")
 }
 
-func TestURIsThatCannotBeFetchedFrom(t *testing.T) {
+func TestInvalidURIs(t *testing.T) {
 	for uri, words := range map[string]string{
 		"hdfs://namenode/model":                  "kserve/storage-initializer",
 		"webhdfs://namenode/model":               "kserve/storage-initializer",
@@ -271,7 +270,7 @@ func TestURIsThatCannotBeFetchedFrom(t *testing.T) {
 	}
 }
 
-func TestStorageConfigBecomesVariables(t *testing.T) {
+func TestStorageConfig(t *testing.T) {
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION"} {
 		t.Setenv(name, "")
 	}
@@ -290,7 +289,7 @@ func TestStorageConfigBecomesVariables(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 		if name != "OTHER" && os.Getenv(name) != want {
-			t.Errorf("%s is %q for the clients", name, os.Getenv(name))
+			t.Errorf("%s is %q in the process environment", name, os.Getenv(name))
 		}
 	}
 	_, err = WithStorageConfig(envOf(map[string]string{configVariable: "not json"}))

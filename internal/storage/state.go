@@ -45,7 +45,8 @@ type objectState struct {
 }
 
 // readState reads the state of an earlier run. It ignores objects that have another version, and
-// ranges that the files do not contain, because a run may be killed before it writes the state file.
+// ranges that the files do not contain, because a run may be killed before it writes the state
+// file.
 func readState(root *os.Root, objects []Object, length int64) (*state, error) {
 	s := &state{root: root, content: stateContent{Range: length, Objects: map[string]*objectState{}}}
 	data, err := root.ReadFile(stateFile)

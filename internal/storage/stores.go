@@ -31,8 +31,8 @@ import (
 	"google.golang.org/api/option"
 )
 
-// openGCS opens gs://<bucket>/<prefix>. Without credentials, access is anonymous, which is enough for
-// public buckets.
+// openGCS opens gs://<bucket>/<prefix>. Without credentials, access is anonymous, which is enough
+// for public buckets.
 func openGCS(ctx context.Context, rest string, env Environment) (Source, error) {
 	name, prefix, _ := strings.Cut(rest, "/")
 	if name == "" {
@@ -144,15 +144,16 @@ func checkGoogleCredentials(path string) error {
 	return nil
 }
 
-// azureHosts matches the hosts of Azure Blob Storage. The second form is for accounts in a DNS zone.
+// azureHosts matches the hosts of Azure Blob Storage. The second form is for accounts in a DNS
+// zone.
 var azureHosts = regexp.MustCompile(`^([^.]+)(\.blob\.core\.windows\.net|\.z\d+\.blob\.storage\.azure\.net)$`)
 
 var azureFilesHosts = regexp.MustCompile(`^[^.]+(\.file\.core\.windows\.net|\.z\d+\.file\.storage\.azure\.net)$`)
 
 func isAzure(uri string) bool { return hasHost(uri, azureHosts) }
 
-// isAzureFiles reports whether a URI is a folder in Azure Files. A file with a signature in its URL is
-// an ordinary HTTPS download.
+// isAzureFiles reports whether a URI is a folder in Azure Files. A file with a signature in its URL
+// is an ordinary HTTPS download.
 func isAzureFiles(uri string) bool {
 	parsed, err := url.Parse(uri)
 	return hasHost(uri, azureFilesHosts) && err == nil && !parsed.Query().Has("sig")

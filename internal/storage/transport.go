@@ -19,8 +19,8 @@ import (
 
 const (
 	responseTimeout = 30 * time.Second
-	// idleTimeout limits the time without data in a response. Without it, a store that stops sending
-	// would block the pod forever.
+	// idleTimeout limits the time without data in a response. Without it, a store that stops
+	// sending would block the pod forever.
 	idleTimeout = time.Minute
 )
 
@@ -48,8 +48,8 @@ func newTransport(t trust) http.RoundTripper {
 	return rangeChecker{idleTimeoutTransport{transport, idleTimeout}}
 }
 
-// withoutRedirects returns a client that does not follow redirects. Following a redirect of an object
-// store would leak credentials, and a signature is valid for one host only.
+// withoutRedirects returns a client that does not follow redirects. Following a redirect of an
+// object store would leak credentials, and a signature is valid for one host only.
 func withoutRedirects(transport http.RoundTripper) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
@@ -66,8 +66,8 @@ func (r redirectRefuser) RoundTrip(request *http.Request) (*http.Response, error
 	return nil, errors.Join(responseError{status: response.StatusCode, location: response.Header.Get("Location")}, response.Body.Close())
 }
 
-// rangeChecker returns an error for a response with another range than the requested one. Some caches
-// send such responses.
+// rangeChecker returns an error for a response with another range than the requested one. Some
+// caches send such responses.
 type rangeChecker struct{ http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
@@ -91,7 +91,8 @@ func (r rangeChecker) RoundTrip(request *http.Request) (*http.Response, error) {
 	return nil, errors.Join(wrongRange{requested: requested, got: cmp.Or(got, "no Content-Range")}, response.Body.Close())
 }
 
-// requestedRange returns the requested range. Azure's client uses a header of its own, in lower case.
+// requestedRange returns the requested range. Azure's client uses a header of its own, in lower
+// case.
 func requestedRange(header http.Header) string {
 	for name, values := range header {
 		if len(values) > 0 && (strings.EqualFold(name, "Range") || strings.EqualFold(name, "X-Ms-Range")) {

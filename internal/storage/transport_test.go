@@ -22,12 +22,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// A server that stops in the middle of an answer, with the connection open, must
-// not hold the fetch for ever.
-func TestServerThatFallsSilentIsGivenUp(t *testing.T) {
+func TestIdleTimeout(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
-		"before it answers": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"in the middle": func(w http.ResponseWriter, r *http.Request) {
+		"before the response": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"in the response": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "10")
 			_, _ = w.Write([]byte("half"))
 			_ = http.NewResponseController(w).Flush()
@@ -49,47 +47,46 @@ func TestServerThatFallsSilentIsGivenUp(t *testing.T) {
 				defer response.Body.Close()
 				_, err = io.ReadAll(response.Body)
 			}
-			if err == nil || !strings.Contains(err.Error(), "nothing has come from") {
+			if err == nil || !strings.Contains(err.Error(), "no data has arrived from") {
 				t.Fatalf("got error %v", err)
 			}
 			if errors.Is(err, context.Canceled) || !isRetryable(err) {
-				t.Errorf("%v is not tried again", err)
+				t.Errorf("%v is not retryable", err)
 			}
 		})
 	}
 }
 
-// Each client has attempts of its own, which Google's makes for ever.
-func TestStoresThatAreDownAreUnavailable(t *testing.T) {
+// The clients' own retries must be disabled. Google's client retries forever.
+func TestStoreIsDown(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	for scheme, variable := range map[string]string{"gs": "STORAGE_EMULATOR_HOST", "s3": "AWS_ENDPOINT_URL"} {
 		t.Run(scheme, func(t *testing.T) {
-			var asked atomic.Int64
+			var requests atomic.Int64
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				asked.Add(1)
+				requests.Add(1)
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}))
 			defer server.Close()
 			t.Setenv(variable, server.URL)
 			source := openTest(t, scheme+"://bucket/model", os.Getenv)
 			wantKind(t, fetchInto(t, source, t.TempDir()), Unavailable, "503")
-			if asked.Load() != int64(fastOptions().Attempts) {
-				t.Errorf("it was asked %d times, want %d", asked.Load(), fastOptions().Attempts)
+			if requests.Load() != int64(fastOptions().Attempts) {
+				t.Errorf("got %d requests, want %d", requests.Load(), fastOptions().Attempts)
 			}
 		})
 	}
 }
 
-// emptyBucket answers as S3 does about a bucket in which nothing is.
+// emptyBucket writes S3's response for an empty bucket.
 func emptyBucket(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, `<?xml version="1.0"?><ListBucketResult><Name>bucket</Name><KeyCount>0</KeyCount></ListBucketResult>`)
 }
 
-// The operator mounts a ConfigMap, and says where.
-func TestS3TrustsTheCertificatesOfTheConfigMap(t *testing.T) {
+func TestS3CABundle(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	server := httptest.NewUnstartedServer(http.HandlerFunc(emptyBucket))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // It is refused by some, on purpose.
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // Some cases reject the certificate.
 	server.StartTLS()
 	defer server.Close()
 	t.Setenv("AWS_ENDPOINT_URL", server.URL)
@@ -106,8 +103,8 @@ func TestS3TrustsTheCertificatesOfTheConfigMap(t *testing.T) {
 	}{
 		"a file":              {map[string]string{"AWS_CA_BUNDLE": bundle}, Missing},
 		"a ConfigMap":         {map[string]string{"CA_BUNDLE_CONFIGMAP_NAME": "ca", "CA_BUNDLE_VOLUME_MOUNT_POINT": mounted}, Missing},
-		"anybody":             {map[string]string{"S3_VERIFY_SSL": "0"}, Missing},
-		"only the well-known": {nil, Unreachable},
+		"no verification":     {map[string]string{"S3_VERIFY_SSL": "0"}, Missing},
+		"system certificates": {nil, Unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for key, value := range tc.env {
@@ -121,12 +118,12 @@ func TestS3TrustsTheCertificatesOfTheConfigMap(t *testing.T) {
 	wantKind(t, err, Invalid, "ConfigMap ca", "the key cabundle.crt")
 }
 
-func TestS3IsAcceleratedByTheNameOfTheHost(t *testing.T) {
+func TestS3PathStyle(t *testing.T) {
 	for name, tc := range map[string]struct{ accelerate, virtual, pathStyle bool }{
-		"by itself":                {pathStyle: true},
-		"with a virtual bucket":    {virtual: true},
-		"accelerated":              {accelerate: true}, // The client refuses it with the bucket in the path.
-		"accelerated, and virtual": {accelerate: true, virtual: true},
+		"default":                 {pathStyle: true},
+		"with a virtual bucket":   {virtual: true},
+		"accelerated":             {accelerate: true}, // The client rejects path style.
+		"accelerated and virtual": {accelerate: true, virtual: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var options s3.Options
@@ -140,8 +137,7 @@ func TestS3IsAcceleratedByTheNameOfTheHost(t *testing.T) {
 	}
 }
 
-// Headers of a secret are for the host that they are named after.
-func TestSecretHeadersStayWithTheirHost(t *testing.T) {
+func TestRedirectDropsHeadersForAnotherHost(t *testing.T) {
 	content := pattern(10)
 	var leaked atomic.Bool
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -164,19 +160,19 @@ func TestSecretHeadersStayWithTheirHost(t *testing.T) {
 	}
 	wantFiles(t, dir, map[string][]byte{"a": content})
 	if leaked.Load() {
-		t.Error("another host has got the header")
+		t.Error("another host received the header")
 	}
 }
 
-// A signature in an address gives access to whoever reads the status.
-func TestSignaturesAreNotShown(t *testing.T) {
+// A signature gives access to everyone who can read the status.
+func TestErrorsDoNotContainSignatures(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	address := server.URL + "/m.bin?sig=hunter2"
 	for _, kind := range []Kind{Missing, Unreachable} {
 		err := fetchInto(t, openTest(t, address, noEnv), t.TempDir())
 		wantKind(t, err, kind, "/m.bin?")
 		if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("it says %q", err)
+			t.Errorf("the error contains the signature: %q", err)
 		}
 		server.Close()
 	}

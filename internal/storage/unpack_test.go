@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// alone is a source of one object that the URI names.
+// singleObject is a source whose URI names the object.
 type singleObject struct{ *fakeStore }
 
 func (a singleObject) List(ctx context.Context) ([]Object, error) {
@@ -30,7 +30,7 @@ func archiveOf(name string, content []byte) Source {
 	return singleObject{&fakeStore{content: map[string][]byte{name: content}}}
 }
 
-// tarOf archives headers, with their names as content.
+// tarOf returns an archive of the headers. Files contain their own names.
 func tarOf(t *testing.T, headers ...tar.Header) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -89,7 +89,7 @@ func compressed(t *testing.T, content []byte) []byte {
 
 func regular(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg} }
 
-func TestArchivesAreUnpacked(t *testing.T) {
+func TestUnpack(t *testing.T) {
 	files := tarOf(t, tar.Header{Name: "sub/", Typeflag: tar.TypeDir}, regular("model.joblib"), regular("sub/deep/weights.bin"), regular("./dot"))
 	for name, content := range map[string][]byte{
 		"model.tar": files, "model.tar.gz": compressed(t, files), "model.tgz": compressed(t, files), "MODEL.TAR": files,
@@ -111,8 +111,7 @@ func TestArchivesAreUnpacked(t *testing.T) {
 	}
 }
 
-// What is an archive by accident, among other files of a folder, is part of the model.
-func TestArchiveInAFolderStaysOne(t *testing.T) {
+func TestArchiveInAFolderIsNotUnpacked(t *testing.T) {
 	content := map[string][]byte{"a.zip": zipOf(t, "x")}
 	dir := t.TempDir()
 	if err := fetchInto(t, &fakeStore{content: content}, dir); err != nil {
@@ -121,36 +120,36 @@ func TestArchiveInAFolderStaysOne(t *testing.T) {
 	wantFiles(t, dir, content)
 }
 
-func TestArchivesThatReachOutAreRefused(t *testing.T) {
+func TestInvalidArchives(t *testing.T) {
 	for name, tc := range map[string]struct {
 		file    string
 		content []byte
 		words   string
 	}{
-		"a path upwards":       {"m.tar", tarOf(t, regular("../evil")), "leads out"},
-		"a path with a detour": {"m.tar", tarOf(t, regular("a/../../evil")), "leads out"},
-		"an absolute path":     {"m.tar", tarOf(t, regular("/evil")), "leads out"},
-		"a backslash":          {"m.zip", zipOf(t, `..\evil`), "leads out"},
-		"a path in a zip":      {"m.zip", zipOf(t, "../evil"), "leads out"},
-		"a symbolic link":      {"m.tar", tarOf(t, tar.Header{Name: "l", Linkname: "/etc", Typeflag: tar.TypeSymlink}), "neither a file nor a folder"},
-		"a hard link":          {"m.tar", tarOf(t, tar.Header{Name: "l", Linkname: "/etc/passwd", Typeflag: tar.TypeLink}), "neither a file nor a folder"},
-		"a device":             {"m.tar", tarOf(t, tar.Header{Name: "d", Typeflag: tar.TypeChar}), "neither a file nor a folder"},
-		"its own name":         {"m.tar", tarOf(t, regular("m.tar")), "its own name"},
-		"no archive":           {"m.tgz", []byte("plain text"), "cannot be unpacked"},
-		"half an archive":      {"m.tar", tarOf(t, regular("a"))[:512], "cannot be unpacked"},
+		"a path upwards":               {"m.tar", tarOf(t, regular("../evil")), "leads out"},
+		"a path upwards from a folder": {"m.tar", tarOf(t, regular("a/../../evil")), "leads out"},
+		"an absolute path":             {"m.tar", tarOf(t, regular("/evil")), "leads out"},
+		"a backslash":                  {"m.zip", zipOf(t, `..\evil`), "leads out"},
+		"a path in a zip":              {"m.zip", zipOf(t, "../evil"), "leads out"},
+		"a symbolic link":              {"m.tar", tarOf(t, tar.Header{Name: "l", Linkname: "/etc", Typeflag: tar.TypeSymlink}), "neither a file nor a folder"},
+		"a hard link":                  {"m.tar", tarOf(t, tar.Header{Name: "l", Linkname: "/etc/passwd", Typeflag: tar.TypeLink}), "neither a file nor a folder"},
+		"a device":                     {"m.tar", tarOf(t, tar.Header{Name: "d", Typeflag: tar.TypeChar}), "neither a file nor a folder"},
+		"its own name":                 {"m.tar", tarOf(t, regular("m.tar")), "own name"},
+		"not an archive":               {"m.tgz", []byte("plain text"), "cannot be unpacked"},
+		"a truncated archive":          {"m.tar", tarOf(t, regular("a"))[:512], "cannot be unpacked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			top := t.TempDir()
 			dir := filepath.Join(top, "models")
 			wantKind(t, fetchInto(t, archiveOf(tc.file, tc.content), dir), Invalid, tc.file, tc.words)
 			if found, err := filepath.Glob(filepath.Join(top, "*evil*")); err != nil || len(found) > 0 {
-				t.Errorf("%v was written outside", found)
+				t.Errorf("%v was written outside the folder", found)
 			}
 		})
 	}
 }
 
-func TestLinkThatIsThereIsNotFollowedOut(t *testing.T) {
+func TestUnpackDoesNotFollowLinks(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "models")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -160,14 +159,14 @@ func TestLinkThatIsThereIsNotFollowedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := fetchInto(t, archiveOf("m.tar", tarOf(t, regular("out/evil"))), dir); err == nil {
-		t.Error("it was unpacked")
+		t.Error("Fetch succeeded")
 	}
 	if _, err := os.Lstat(filepath.Join(top, "evil")); !os.IsNotExist(err) {
-		t.Error("it was written outside")
+		t.Error("a file was written outside the folder")
 	}
 }
 
-func TestBombsAreStopped(t *testing.T) {
+func TestArchiveBombs(t *testing.T) {
 	const large = 1 << 20
 	var out bytes.Buffer
 	archive := tar.NewWriter(&out)
@@ -196,9 +195,9 @@ func TestBombsAreStopped(t *testing.T) {
 	}
 	dir = t.TempDir()
 	err = fetchInto(t, archiveOf("dense.tgz", compressed(t, out.Bytes())), dir)
-	wantKind(t, err, Invalid, "dense.tgz", "more than 200 times as large")
+	wantKind(t, err, Invalid, "dense.tgz", "more than 200 times its size")
 	if info, err := os.Stat(filepath.Join(dir, "zeros")); err != nil || info.Size() == dense {
-		t.Errorf("all of it was written: %v", err)
+		t.Errorf("the whole file was written: %v", err)
 	}
 
 	many := tarOf(t, regular("a"), regular("b"), regular("c"))
@@ -206,7 +205,7 @@ func TestBombsAreStopped(t *testing.T) {
 	wantKind(t, err, Invalid, "more than 2 files")
 }
 
-func TestUnpackedFilesCanBeReadByAnyUser(t *testing.T) {
+func TestUnpackedFileMode(t *testing.T) {
 	dir := t.TempDir()
 	if err := fetchInto(t, archiveOf("m.tar", tarOf(t, regular("a"))), dir); err != nil {
 		t.Fatal(err)

@@ -35,8 +35,8 @@ func newClient(t trust) *client {
 }
 
 // checkRedirect keeps the requested range in a redirected request. The client's headers may be
-// credentials, so they are dropped as soon as one redirect leads to another scheme, host or port. The
-// Referer header is removed, because the original URL may be signed.
+// credentials, so they are dropped as soon as one redirect leads to another scheme, host or port.
+// The Referer header is removed, because the original URL may be signed.
 func (c *client) checkRedirect(request *http.Request, via []*http.Request) error {
 	const maxRedirects = 10
 	if len(via) >= maxRedirects {
@@ -196,8 +196,8 @@ func openWeb(uri string, env Environment) (Source, error) {
 	return source, nil
 }
 
-// List implements [Source]. It finds out the object's size and whether the server supports ranges. A
-// URL that is signed for GET may reject HEAD, so it falls back to reading the first byte.
+// List implements [Source]. It finds out the object's size and whether the server supports ranges.
+// A URL that is signed for GET may reject HEAD, so it falls back to reading the first byte.
 func (w *web) List(ctx context.Context) ([]Object, error) {
 	response, err := w.do(ctx, http.MethodHead, w.uri, nil)
 	if status := statusOf(err); status >= http.StatusBadRequest && status < http.StatusInternalServerError || status == http.StatusNotImplemented {

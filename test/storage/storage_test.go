@@ -267,7 +267,7 @@ func TestKilledRunGoesOn(t *testing.T) {
 		if err := first.Wait(); err == nil {
 			t.Fatal("it was not killed in time")
 		}
-		if said := s.fetch(t, "large", dir); !strings.Contains(said, "are there from an earlier run") {
+		if said := s.fetch(t, "large", dir); !strings.Contains(said, "were downloaded by an earlier run") {
 			t.Errorf("the second run begins anew:\n%s", said)
 		}
 		wantFiles(t, dir, files)
@@ -312,7 +312,7 @@ func TestWrongCredentialsAreSaid(t *testing.T) {
 		},
 		"none": {
 			"awsAnonymousCredential=true",
-			"add a secret with some to the ServiceAccount, and check that it holds the keys that this store needs",
+			"add a secret with credentials to the ServiceAccount, and check that it has the keys that this store needs",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
