@@ -1,13 +1,11 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package config is the operator's own configuration: one typed, versioned,
-// strictly decoded file.
+// Package config defines the operator's configuration file, which is typed, versioned and strictly
+// decoded.
 //
-// A value that is left out keeps its default; config/manager/config.yaml shows
-// every key with its default and what it does. A mistake in the file is found
-// by [Load], before the operator does anything, and is reported under the name
-// of the key that holds it.
+// Omitted values have defaults. config/manager/config.yaml documents every key and its default.
+// [Load] reports all invalid keys by name, before the operator starts.
 package config
 
 import (
@@ -20,24 +18,21 @@ import (
 const (
 	// APIVersion is the version of the file that this package reads.
 	APIVersion = "config.serinus.io/v1alpha1"
-	// Kind is the kind that the file must name.
+	// Kind is the kind of the file.
 	Kind = "OperatorConfiguration"
 
-	// LeaseName is the name of the Lease with which a leader is elected. It is no
-	// setting, because the operator's Role gives access to this one Lease only.
+	// LeaseName is the name of the Lease for leader election. It is not configurable, because the
+	// operator's Role grants access to this Lease only.
 	LeaseName = "serinus-controller-manager"
 )
 
-// Config is the operator's configuration.
-//
-// The only ways to get one are [Default] and [Load]; the zero value is not
-// usable, because its host templates are empty.
+// Config is the operator's configuration. Use [Default] or [Load] to create one: the zero value is
+// invalid, because its host templates are empty.
 type Config struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 
-	// DeploymentMode is how a predictor runs whose InferenceService names no
-	// mode of its own.
+	// DeploymentMode applies to InferenceServices that do not set a mode.
 	DeploymentMode DeploymentMode `json:"deploymentMode"`
 
 	Ingress            Ingress            `json:"ingress"`
@@ -52,52 +47,50 @@ type Config struct {
 	Health             Health             `json:"health"`
 }
 
-// DeploymentMode is one of the two ways to run a predictor.
+// DeploymentMode is how a predictor is deployed.
 type DeploymentMode string
 
 const (
-	// Standard runs Deployments behind a Gateway API route.
+	// Standard uses Deployments and Gateway API routes.
 	Standard DeploymentMode = "Standard"
-	// Knative runs Knative Services.
+	// Knative uses Knative Services.
 	Knative DeploymentMode = "Knative"
 )
 
-// Ingress says under which addresses InferenceServices are reached, and
-// through which gateway.
+// Ingress configures the host names of InferenceServices, and the Gateways that serve them.
 type Ingress struct {
-	// Domain is the last part of every host.
+	// Domain is the DNS domain of all hosts.
 	Domain string `json:"domain"`
-	// URLScheme is http or https; it is what status.url begins with.
+	// URLScheme is the scheme of status.url: http or https.
 	URLScheme string `json:"urlScheme"`
-	// HostTemplate makes the hosts of an InferenceService and of its predictor.
+	// HostTemplate is the template for the hosts of an InferenceService and its predictor.
 	HostTemplate HostTemplate `json:"hostTemplate"`
-	// TagHostTemplate makes the host of one tagged revision.
+	// TagHostTemplate is the template for the host of a tagged revision.
 	TagHostTemplate HostTemplate `json:"tagHostTemplate"`
 	// Gateway is the Gateway that the routes attach to.
 	Gateway GatewayRef `json:"gateway"`
-	// LocalGateway, if there is one, serves requests from inside the cluster.
+	// LocalGateway serves requests from inside the cluster. It is optional.
 	LocalGateway *LocalGateway `json:"localGateway,omitempty"`
 	// ClusterDomain is the DNS domain of the cluster.
 	ClusterDomain string `json:"clusterDomain"`
-	// RequestTimeout is the request timeout of routes to predictors that set none;
-	// 0 is none. Nil is DefaultRequestTimeout, where every GatewayClass says that
-	// it applies timeouts.
+	// RequestTimeout is the request timeout of routes to predictors that set none. 0 means no
+	// timeout. Nil means DefaultRequestTimeout if every GatewayClass reports that it supports
+	// timeouts.
 	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
 }
 
-// DefaultRequestTimeout is also what Knative gives a request by default.
+// DefaultRequestTimeout is the same as Knative's default.
 const DefaultRequestTimeout = 5 * time.Minute
 
 // GatewayRef names a Gateway of the Gateway API.
 type GatewayRef struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	// SectionName restricts routes to one listener; empty means all of them.
+	// SectionName restricts routes to one listener. Empty means all listeners.
 	SectionName string `json:"sectionName"`
 }
 
-// LocalGateway names a Gateway for requests from inside the cluster, and the
-// Service that leads to it.
+// LocalGateway names a Gateway for requests from inside the cluster, and its Service.
 type LocalGateway struct {
 	Namespace   string     `json:"namespace"`
 	Name        string     `json:"name"`
@@ -111,27 +104,26 @@ type ServiceRef struct {
 	Name      string `json:"name"`
 }
 
-// Rollout holds the times and limits of a rollout.
+// Rollout configures the durations and limits of a rollout.
 type Rollout struct {
-	// DrainPeriod passes between the gateway accepting a weight of 0 and the
-	// scale-down of the revision that had it. It covers the requests under way
-	// and a data plane that follows late, as after a restart of the gateway.
+	// DrainPeriod is the time between the acceptance of a weight of 0 and the scale-down of the
+	// revision. It covers requests in flight and a data plane that is late, such as after a restart
+	// of the gateway.
 	DrainPeriod metav1.Duration `json:"drainPeriod"`
-	// SettlePeriod is how long a write of status waits for the gateway to take
-	// a route over, so that the two are reported in one write.
+	// SettlePeriod is how long a status update waits for the gateway to accept a route, so that one
+	// update reports both.
 	SettlePeriod metav1.Duration `json:"settlePeriod"`
-	// CapacityHold is how long replicas that were brought up for a shift of
-	// traffic are held against the autoscaler.
+	// CapacityHold is how long the autoscaler may not remove replicas that were added for a traffic
+	// shift.
 	CapacityHold metav1.Duration `json:"capacityHold"`
-	// ProgressDeadline is the age at which a revision that never became ready
-	// counts as failed.
+	// ProgressDeadline is the age at which a revision that was never ready fails.
 	ProgressDeadline metav1.Duration `json:"progressDeadline"`
-	// RevisionHistoryLimit is how many revisions can be brought back.
+	// RevisionHistoryLimit is the number of revisions that are kept for a rollback.
 	RevisionHistoryLimit int32 `json:"revisionHistoryLimit"`
 }
 
-// Propagation lists what an InferenceService keeps to itself. An entry is the
-// key of an annotation or label, or a prefix with its slash and a star.
+// Propagation lists the annotations and labels of InferenceServices that are not copied to pods. An
+// entry is a key, or a prefix such as example.com/*.
 type Propagation struct {
 	ExcludedAnnotations []string `json:"excludedAnnotations"`
 	ExcludedLabels      []string `json:"excludedLabels"`
@@ -141,19 +133,19 @@ type Propagation struct {
 type StorageInitializer struct {
 	Image     string    `json:"image"`
 	Resources Resources `json:"resources"`
-	// RunAsUser is the numeric user of the container; nil leaves it to the image.
+	// RunAsUser is the container's user ID. Nil means the image's user.
 	RunAsUser *int64 `json:"runAsUser,omitempty"`
-	// Env are variables of the container, by name. Those that credentials set win.
+	// Env are the container's variables. Those of credentials take precedence.
 	Env map[string]string `json:"env,omitempty"`
 }
 
-// Predictor holds the defaults of the serving container.
+// Predictor configures the defaults of the serving container.
 type Predictor struct {
 	Resources Resources `json:"resources"`
 }
 
-// Resources are compute resources. A map that the file gives replaces the
-// default map as a whole, so that a default can also be taken away.
+// Resources are compute resources. A map in the file replaces the whole default map, so that a
+// default can be removed.
 type Resources struct {
 	Requests corev1.ResourceList `json:"requests"`
 	Limits   corev1.ResourceList `json:"limits"`
@@ -164,9 +156,8 @@ func (r Resources) Requirements() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{Requests: r.Requests.DeepCopy(), Limits: r.Limits.DeepCopy()}
 }
 
-// Credentials say how Secrets hold the access to object stores. The keys are
-// those of the credentials block in KServe's inferenceservice-config, so that
-// the block of an existing installation can be carried over as it is.
+// Credentials configures the keys of Secrets with credentials for object stores. It has the same
+// form as credentials in KServe's inferenceservice-config, so that an existing one can be copied.
 type Credentials struct {
 	StorageSpecSecretName       string         `json:"storageSpecSecretName"`
 	StorageSecretNameAnnotation string         `json:"storageSecretNameAnnotation"`
@@ -174,13 +165,13 @@ type Credentials struct {
 	S3                          S3Credentials  `json:"s3"`
 }
 
-// GCSCredentials are Credentials for Google Cloud Storage.
+// GCSCredentials configures credentials for Google Cloud Storage.
 type GCSCredentials struct {
 	GCSCredentialFileName string `json:"gcsCredentialFileName"`
 }
 
-// S3Credentials are Credentials for S3. Switches are strings, "1" or "0", and
-// empty where the client's own default shall hold.
+// S3Credentials configures credentials for S3. Booleans are the strings "1" and "0". An empty
+// string means the client's default.
 type S3Credentials struct {
 	S3AccessKeyIDName        string `json:"s3AccessKeyIDName"`
 	S3SecretAccessKeyName    string `json:"s3SecretAccessKeyName"`
@@ -195,41 +186,41 @@ type S3Credentials struct {
 	S3CABundle               string `json:"s3CABundle"`
 }
 
-// Controller holds the operator's own pace.
+// Controller configures the controller and its API client.
 type Controller struct {
-	// Concurrency is how many InferenceServices are worked on at a time.
+	// Concurrency is the maximum number of concurrent reconciliations.
 	Concurrency int `json:"concurrency"`
-	// KubeAPIQPS limits requests to the API server; -1 means no limit.
+	// KubeAPIQPS limits requests per second to the API server. -1 means no limit.
 	KubeAPIQPS float32 `json:"kubeAPIQPS"`
-	// KubeAPIBurst is how far KubeAPIQPS may be exceeded for a moment.
+	// KubeAPIBurst is the maximum burst of requests above KubeAPIQPS.
 	KubeAPIBurst int `json:"kubeAPIBurst"`
-	// ResyncPeriod is how often everything is looked at again without a cause.
+	// ResyncPeriod is the interval of reconciliations without an event.
 	ResyncPeriod metav1.Duration `json:"resyncPeriod"`
-	// GracefulShutdownTimeout is how long work in progress may take to end.
+	// GracefulShutdownTimeout is how long a shutdown waits for running reconciliations.
 	GracefulShutdownTimeout metav1.Duration `json:"gracefulShutdownTimeout"`
 }
 
-// LeaderElection says whether and how one of several replicas is chosen to act.
+// LeaderElection configures the election of a leader among several replicas.
 type LeaderElection struct {
 	Enabled       bool            `json:"enabled"`
 	LeaseDuration metav1.Duration `json:"leaseDuration"`
 	RenewDeadline metav1.Duration `json:"renewDeadline"`
 	RetryPeriod   metav1.Duration `json:"retryPeriod"`
-	// Namespace holds the Lease; empty means the namespace the operator runs in.
+	// Namespace is the Lease's namespace. Empty means the operator's namespace.
 	Namespace string `json:"namespace"`
 }
 
-// Metrics is the endpoint that Prometheus reads.
+// Metrics configures the endpoint for Prometheus.
 type Metrics struct {
 	// BindAddress is host:port, or "0" for no endpoint.
 	BindAddress string `json:"bindAddress"`
-	// Secure serves HTTPS, to clients that may read /metrics only.
+	// Secure enables HTTPS, and requires that clients are authorized to read /metrics.
 	Secure bool `json:"secure"`
-	// CertDir holds tls.crt and tls.key; empty makes a self-signed certificate.
+	// CertDir contains tls.crt and tls.key. Empty means a self-signed certificate.
 	CertDir string `json:"certDir"`
 }
 
-// Health is the endpoint of the kubelet's probes.
+// Health configures the endpoint for the kubelet's probes.
 type Health struct {
 	// BindAddress is host:port, or "0" for no endpoint.
 	BindAddress string `json:"bindAddress"`

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Default returns the configuration of an empty file.
+// Default returns the default configuration.
 func Default() *Config {
 	return &Config{
 		APIVersion:     APIVersion,

@@ -13,20 +13,18 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// HostTemplate makes host names. It is text with placeholders such as
-// {{.Name}} and nothing else of the template language: a template that parses
-// can be filled in for every InferenceService, so there is no error left for
-// later than the start of the operator.
+// HostTemplate is a template for host names. It supports placeholders such as {{.Name}}, but no
+// other template syntax. So if it parses, it can be filled in for every InferenceService.
 type HostTemplate struct {
 	text string
-	// parts are literals and placeholders in turn, beginning with a literal.
+	// parts alternates between literals and placeholders, beginning with a literal.
 	parts []string
 }
 
 var placeholder = regexp.MustCompile(`{{\s*\.([A-Za-z]+)\s*}}`)
 
-// ParseHostTemplate reads a template whose placeholders are among {{.Name}},
-// {{.Namespace}}, {{.Domain}} and {{.Tag}}.
+// ParseHostTemplate parses a template. Its placeholders may be {{.Name}}, {{.Namespace}},
+// {{.Domain}} and {{.Tag}}.
 func ParseHostTemplate(text string) (HostTemplate, error) {
 	t := HostTemplate{text: text}
 	end := 0
@@ -55,16 +53,16 @@ func mustParseHostTemplate(text string) HostTemplate {
 	return t
 }
 
-// String returns the template as it was written.
+// String returns the template's text.
 func (t HostTemplate) String() string { return t.text }
 
-// Equal reports whether both templates were written alike.
+// Equal reports whether both templates have the same text.
 func (t HostTemplate) Equal(other HostTemplate) bool { return t.text == other.text }
 
-// MarshalJSON writes the template as it was written.
+// MarshalJSON returns the template's text as a JSON string.
 func (t HostTemplate) MarshalJSON() ([]byte, error) { return json.Marshal(t.text) }
 
-// UnmarshalJSON reads a template from a string.
+// UnmarshalJSON parses a template in a JSON string.
 func (t *HostTemplate) UnmarshalJSON(data []byte) error {
 	var text string
 	if err := json.Unmarshal(data, &text); err != nil {
@@ -78,7 +76,7 @@ func (t *HostTemplate) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// uses reports whether the template has the placeholder.
+// uses reports whether the template contains the placeholder.
 func (t HostTemplate) uses(placeholder string) bool {
 	for i := 1; i < len(t.parts); i += 2 {
 		if t.parts[i] == placeholder {
@@ -88,7 +86,7 @@ func (t HostTemplate) uses(placeholder string) bool {
 	return false
 }
 
-// hostValues are what the placeholders stand for.
+// hostValues are the values of the placeholders.
 type hostValues struct{ tag, name, namespace, domain string }
 
 func (t HostTemplate) fill(v hostValues) string {
@@ -110,19 +108,19 @@ func (t HostTemplate) fill(v hostValues) string {
 	return host.String()
 }
 
-// Host returns the host of an InferenceService or, given the name
-// <inferenceservice>-predictor, of its predictor.
+// Host returns the host of an InferenceService. For the name <inferenceservice>-predictor, it
+// returns the host of the predictor.
 func (i Ingress) Host(name, namespace string) string {
 	return i.HostTemplate.fill(hostValues{name: name, namespace: namespace, domain: i.Domain})
 }
 
-// TagHost returns the host of the revision that carries the tag. The name is
-// that of the predictor, <inferenceservice>-predictor.
+// TagHost returns the host of a tagged revision. The name is the predictor's,
+// <inferenceservice>-predictor.
 func (i Ingress) TagHost(tag, name, namespace string) string {
 	return i.TagHostTemplate.fill(hostValues{tag: tag, name: name, namespace: namespace, domain: i.Domain})
 }
 
-// ClusterHost returns the name under which the DNS of the cluster knows a Service.
+// ClusterHost returns the DNS name of a Service in the cluster.
 func (i Ingress) ClusterHost(service, namespace string) string {
 	return service + "." + namespace + ".svc." + i.ClusterDomain
 }
@@ -130,9 +128,8 @@ func (i Ingress) ClusterHost(service, namespace string) string {
 // URL returns the URL of a host.
 func (i Ingress) URL(host string) string { return i.URLScheme + "://" + host }
 
-// CheckHost says why a host cannot be used, or nil. The templates were tried
-// when the file was loaded, but only the names of a particular InferenceService
-// show whether its hosts stay within the lengths that DNS allows.
+// CheckHost returns an error if a host is invalid. [Load] checks the templates, but whether a host
+// is too long for DNS depends on the names of the InferenceService.
 func CheckHost(host string) error {
 	for label := range strings.SplitSeq(host, ".") {
 		switch {
@@ -140,7 +137,7 @@ func CheckHost(host string) error {
 			return fmt.Errorf("%q cannot be a host: its part %q has %d characters, and DNS allows %d",
 				host, label, len(label), validation.DNS1123LabelMaxLength)
 		case len(validation.IsDNS1123Label(label)) > 0:
-			return fmt.Errorf("%q cannot be a host: its part %q is not made of lower-case letters, digits and inner dashes", host, label)
+			return fmt.Errorf("%q cannot be a host: its part %q must consist of lower-case letters, digits and inner dashes", host, label)
 		}
 	}
 	if len(host) > validation.DNS1123SubdomainMaxLength {

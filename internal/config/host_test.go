@@ -24,7 +24,7 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-func TestHostsFollowTheTemplates(t *testing.T) {
+func TestHostTemplates(t *testing.T) {
 	config, err := parse([]byte(head + `
 ingress:
   domain: ml.example.org
@@ -51,7 +51,6 @@ ingress:
 	}
 }
 
-// TestValuesAreNotTemplates fills in a value that looks like a placeholder.
 func TestValuesAreNotTemplates(t *testing.T) {
 	if got, want := Default().Ingress.Host("{{.Domain}}", "b"), "{{.Domain}}.b.example.com"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -64,8 +63,8 @@ func TestCheckHost(t *testing.T) {
 		"good":          {"a.b-c.example.com", ""},
 		"longest label": {label + ".b", ""},
 		"long label":    {label + "a.b", `"` + label + `a.b" cannot be a host: its part "` + label + `a" has 64 characters, and DNS allows 63`},
-		"upper case":    {"A.b", `"A.b" cannot be a host: its part "A" is not made of lower-case letters, digits and inner dashes`},
-		"empty part":    {"a..b", `"a..b" cannot be a host: its part "" is not made of lower-case letters, digits and inner dashes`},
+		"upper case":    {"A.b", `"A.b" cannot be a host: its part "A" must consist of lower-case letters, digits and inner dashes`},
+		"empty part":    {"a..b", `"a..b" cannot be a host: its part "" must consist of lower-case letters, digits and inner dashes`},
 		"long host":     {strings.Repeat("a.", 127) + "a", `"` + strings.Repeat("a.", 127) + `a" cannot be a host: it has 255 characters, and DNS allows 253`},
 	}
 	for name, tt := range tests {
@@ -81,7 +80,7 @@ func TestCheckHost(t *testing.T) {
 	}
 }
 
-// FuzzHostTemplate looks for a template that parses and is not filled in whole.
+// FuzzHostTemplate checks that a template that parses leaves no placeholder in the host.
 func FuzzHostTemplate(f *testing.F) {
 	f.Add("{{.Name}}.{{.Namespace}}.{{.Domain}}")
 	f.Add("{{ .Tag }}-{{.Name}}")
@@ -98,7 +97,7 @@ func FuzzHostTemplate(f *testing.F) {
 		}
 		again, err := ParseHostTemplate(template.String())
 		if err != nil || !again.Equal(template) {
-			t.Errorf("%q does not parse to itself again: %v", text, err)
+			t.Errorf("String() of %q does not parse to an equal template: %v", text, err)
 		}
 	})
 }

@@ -22,8 +22,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Load reads the configuration file. The error names every mistake in it, each
-// by its key, so that one start of the operator is enough to find them all.
+// Load reads and validates the configuration file. The error lists all invalid keys.
 func Load(path string) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -37,7 +36,7 @@ func Load(path string) (*Config, error) {
 }
 
 func parse(data []byte) (*Config, error) {
-	document, err := onlyDocument(data)
+	document, err := singleDocument(data)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +46,8 @@ func parse(data []byte) (*Config, error) {
 	}
 	config := Default()
 	config.APIVersion, config.Kind = "", ""
-	if mistakes := decode("", raw, reflect.ValueOf(config).Elem()); len(mistakes) > 0 {
-		return nil, errors.Join(mistakes...)
+	if errs := decode("", raw, reflect.ValueOf(config).Elem()); len(errs) > 0 {
+		return nil, errors.Join(errs...)
 	}
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -56,9 +55,9 @@ func parse(data []byte) (*Config, error) {
 	return config, nil
 }
 
-// onlyDocument refuses a second document, which a YAML decoder would pass over
-// in silence.
-func onlyDocument(data []byte) ([]byte, error) {
+// singleDocument returns an error for a second YAML document, which the decoder would silently
+// ignore.
+func singleDocument(data []byte) ([]byte, error) {
 	var documents [][]byte
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
 	for {
@@ -83,12 +82,12 @@ func onlyDocument(data []byte) ([]byte, error) {
 	}
 }
 
-// decode reads JSON into a value that already holds the defaults. It exists
-// because encoding/json does not say under which key a value was refused that
-// decodes itself, such as a duration or a quantity, and stops at the first.
+// decode decodes JSON into a value that already contains the defaults. In contrast to
+// encoding/json, it reports all errors, and the key of a value with its own decoder, such as a
+// duration or quantity.
 //
-// A null keeps the default: it is what YAML makes of a key under which
-// everything was commented out. Maps and lists replace the default.
+// A null keeps the default, because a YAML key has a null value if everything below it is commented
+// out. Maps and lists replace the default.
 func decode(path string, raw []byte, into reflect.Value) []error {
 	if string(raw) == "null" {
 		return nil
@@ -113,44 +112,44 @@ func decode(path string, raw []byte, into reflect.Value) []error {
 func decodeStruct(path string, raw []byte, into reflect.Value) []error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil {
-		return []error{notA(path, raw, "a mapping of keys to values")}
+		return []error{typeError(path, raw, "a mapping of keys to values")}
 	}
 	fields := map[string]reflect.Value{}
 	for field, value := range into.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		fields[name] = value
 	}
-	var mistakes []error
+	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(members)) {
 		field, known := fields[key]
 		if !known {
-			mistakes = append(mistakes, fmt.Errorf("%s: unknown key; the known ones here are %s",
+			errs = append(errs, fmt.Errorf("%s: unknown key; known keys are %s",
 				join(path, key), strings.Join(slices.Sorted(maps.Keys(fields)), ", ")))
 			continue
 		}
-		mistakes = append(mistakes, decode(join(path, key), members[key], field)...)
+		errs = append(errs, decode(join(path, key), members[key], field)...)
 	}
-	return mistakes
+	return errs
 }
 
 func decodeMap(path string, raw []byte, into reflect.Value) []error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil {
-		return []error{notA(path, raw, "a mapping of keys to values")}
+		return []error{typeError(path, raw, "a mapping of keys to values")}
 	}
-	var mistakes []error
+	var errs []error
 	result := reflect.MakeMap(into.Type())
 	for _, key := range slices.Sorted(maps.Keys(members)) {
 		value := reflect.New(into.Type().Elem()).Elem()
-		mistakes = append(mistakes, decode(join(path, key), members[key], value)...)
+		errs = append(errs, decode(join(path, key), members[key], value)...)
 		result.SetMapIndex(reflect.ValueOf(key).Convert(into.Type().Key()), value)
 	}
 	into.Set(result)
-	return mistakes
+	return errs
 }
 
 func decodeLeaf(path string, raw []byte, into reflect.Value) []error {
-	// A list must replace its default, not be written over its first elements.
+	// Decoding a list into its default would overwrite only its first elements.
 	value := reflect.New(into.Type())
 	if err := json.Unmarshal(raw, value.Interface()); err != nil {
 		return []error{describe(path, raw, into, err)}
@@ -159,33 +158,33 @@ func decodeLeaf(path string, raw []byte, into reflect.Value) []error {
 	return nil
 }
 
-// describe turns the error of a decoder into one that says what to write.
+// describe returns an error that says which value is expected.
 func describe(path string, raw []byte, into reflect.Value, err error) error {
 	switch into.Interface().(type) {
 	case metav1.Duration:
-		return notA(path, raw, "a duration; write e.g. 30s")
+		return typeError(path, raw, "a duration; write e.g. 30s")
 	case resource.Quantity:
-		return notA(path, raw, "a quantity; write e.g. 500m or 2Gi")
+		return typeError(path, raw, "a quantity; write e.g. 500m or 2Gi")
 	case HostTemplate:
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	switch into.Kind() {
 	case reflect.String:
-		return notA(path, raw, "a string; put it in quotes")
+		return typeError(path, raw, "a string; put it in quotes")
 	case reflect.Bool:
-		return notA(path, raw, "true or false")
+		return typeError(path, raw, "true or false")
 	case reflect.Int, reflect.Int32, reflect.Int64:
-		return notA(path, raw, "a whole number that fits")
+		return typeError(path, raw, "a whole number in the allowed range")
 	case reflect.Float32:
-		return notA(path, raw, "a number")
+		return typeError(path, raw, "a number")
 	case reflect.Slice:
-		return notA(path, raw, "a list of strings")
+		return typeError(path, raw, "a list of strings")
 	default:
 		return fmt.Errorf("%s: %w", path, err)
 	}
 }
 
-func notA(path string, raw []byte, what string) error {
+func typeError(path string, raw []byte, what string) error {
 	if path == "" {
 		return fmt.Errorf("%s is not %s", raw, what)
 	}

@@ -31,8 +31,7 @@ func TestExampleHoldsTheDefaults(t *testing.T) {
 	}
 }
 
-// TestExampleShowsEveryKey takes the optional blocks of the example, which are
-// commented out, for live ones.
+// TestExampleShowsEveryKey includes the optional blocks, which are commented out in the example.
 func TestExampleShowsEveryKey(t *testing.T) {
 	data, err := os.ReadFile(example)
 	if err != nil {
@@ -52,8 +51,7 @@ func TestExampleShowsEveryKey(t *testing.T) {
 	}
 }
 
-// uncommentOptional makes the indented comment lines live that follow an empty
-// one.
+// uncommentOptional uncomments indented comment lines that follow an empty comment line.
 func uncommentOptional(data []byte) []byte {
 	comment := regexp.MustCompile(`^( +)# ?(.*)$`)
 	lines := strings.Split(string(data), "\n")
@@ -72,7 +70,7 @@ func uncommentOptional(data []byte) []byte {
 	return []byte(strings.Join(lines, "\n"))
 }
 
-// missingKeys returns the paths of the fields of a struct that shown lacks.
+// missingKeys returns the paths of the struct's fields that are not in shown.
 func missingKeys(path string, typ reflect.Type, shown any) []string {
 	if typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
@@ -94,7 +92,7 @@ func missingKeys(path string, typ reflect.Type, shown any) []string {
 	return missing
 }
 
-func TestLoadKeepsDefaultsOfWhatIsLeftOut(t *testing.T) {
+func TestOmittedKeysHaveDefaults(t *testing.T) {
 	got, err := parse([]byte(head + `
 deploymentMode: Knative
 ingress:
@@ -141,8 +139,8 @@ controller: {kubeAPIQPS: 20, kubeAPIBurst: 40}
 	}
 }
 
-// TestKServeCredentialsCanBePasted takes the value of credentials from KServe's
-// inferenceservice-config, which is JSON.
+// TestKServeCredentialsCanBePasted loads the JSON value of credentials in KServe's
+// inferenceservice-config.
 func TestKServeCredentialsCanBePasted(t *testing.T) {
 	got, err := parse([]byte(head + `
 credentials:
@@ -182,11 +180,11 @@ credentials:
 func TestDefaultsAreIndependent(t *testing.T) {
 	Default().Predictor.Resources.Limits["cpu"] = resources("9", "9Gi")["cpu"]
 	if got := Default().Predictor.Resources.Limits.Cpu().String(); got != "1" {
-		t.Errorf("a change of one default reached the next: cpu is %s", got)
+		t.Errorf("the defaults share a map: cpu is %s", got)
 	}
 }
 
-func TestLoadNamesTheFile(t *testing.T) {
+func TestLoadErrorsNameTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("error for a missing file is %v, want the path %s in it", err, path)
@@ -195,6 +193,6 @@ func TestLoadNamesTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("error for a mistaken file is %v, want the path %s in it", err, path)
+		t.Errorf("error for an invalid file is %v, want the path %s in it", err, path)
 	}
 }

@@ -19,25 +19,25 @@ import (
 	"github.com/serinus-io/serinus/internal/predictor"
 )
 
-// minRevisionHistory is how many revisions are promised to be retained.
+// minRevisionHistory is the number of revisions that Serinus always keeps.
 const minRevisionHistory = 10
 
-// mistakes collects what is wrong, each under the name of its key.
-type mistakes []error
+// fieldErrors collects errors, each prefixed by its key.
+type fieldErrors []error
 
-func (m *mistakes) add(key, format string, args ...any) {
+func (m *fieldErrors) add(key, format string, args ...any) {
 	*m = append(*m, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
 }
 
 func (c *Config) validate() error {
-	var m mistakes
+	var m fieldErrors
 	m.checkVersion(c)
 	checkOneOf(&m, "deploymentMode", c.DeploymentMode, Standard, Knative)
 	m.checkIngress(c.Ingress)
 	m.checkRollout(c.Rollout)
 	m.checkKeys("propagation.excludedAnnotations", c.Propagation.ExcludedAnnotations)
 	m.checkKeys("propagation.excludedLabels", c.Propagation.ExcludedLabels)
-	m.checkShaping("propagation.excludedAnnotations", c.Propagation.ExcludedAnnotations,
+	m.checkPodAnnotations("propagation.excludedAnnotations", c.Propagation.ExcludedAnnotations,
 		predictor.ShapingAnnotations(c.Credentials.StorageSecretNameAnnotation))
 	m.checkStorageInitializer(c.StorageInitializer)
 	m.checkResources("predictor.resources", c.Predictor.Resources)
@@ -52,7 +52,7 @@ func (c *Config) validate() error {
 	return errors.Join(m...)
 }
 
-func (m *mistakes) checkVersion(c *Config) {
+func (m *fieldErrors) checkVersion(c *Config) {
 	if c.APIVersion != APIVersion {
 		m.add("apiVersion", "%q is not a version that this operator reads; write %s", c.APIVersion, APIVersion)
 	}
@@ -61,7 +61,7 @@ func (m *mistakes) checkVersion(c *Config) {
 	}
 }
 
-func (m *mistakes) checkIngress(i Ingress) {
+func (m *fieldErrors) checkIngress(i Ingress) {
 	checkOneOf(m, "ingress.urlScheme", i.URLScheme, "http", "https")
 	m.checkSubdomain("ingress.clusterDomain", i.ClusterDomain)
 	if m.checkSubdomain("ingress.domain", i.Domain) {
@@ -86,27 +86,27 @@ func (m *mistakes) checkIngress(i Ingress) {
 	}
 }
 
-// checkHostTemplate tries the template. The placeholders that it must have are
-// those without which two InferenceServices, or two revisions, would get one
-// host, and so each other's requests.
-func (m *mistakes) checkHostTemplate(key string, t HostTemplate, domain string, required, forbidden []string) {
+// checkHostTemplate checks the placeholders, and the host for sample values. Without the required
+// placeholders, two InferenceServices or revisions would share a host and receive each other's
+// requests.
+func (m *fieldErrors) checkHostTemplate(key string, t HostTemplate, domain string, required, forbidden []string) {
 	for _, name := range required {
 		if !t.uses(name) {
-			m.add(key, "%q lacks {{.%s}}, without which different hosts would come out the same", t, name)
+			m.add(key, "%q lacks {{.%s}}, without which different objects would share a host", t, name)
 		}
 	}
 	for _, name := range forbidden {
 		if t.uses(name) {
-			m.add(key, "%q has {{.%s}}, which is known in ingress.tagHostTemplate only", t, name)
+			m.add(key, "%q has {{.%s}}, which is allowed in ingress.tagHostTemplate only", t, name)
 		}
 	}
 	host := t.fill(hostValues{tag: "latest", name: "sklearn-iris-predictor", namespace: "kserve-test", domain: domain})
 	if err := CheckHost(host); err != nil {
-		m.add(key, "%q does not make DNS names: e.g. %v", t, err)
+		m.add(key, "%q does not produce valid DNS names: e.g. %v", t, err)
 	}
 }
 
-func (m *mistakes) checkRollout(r Rollout) {
+func (m *fieldErrors) checkRollout(r Rollout) {
 	m.checkNotNegative("rollout.drainPeriod", r.DrainPeriod)
 	m.checkNotNegative("rollout.settlePeriod", r.SettlePeriod)
 	m.checkNotNegative("rollout.capacityHold", r.CapacityHold)
@@ -116,7 +116,7 @@ func (m *mistakes) checkRollout(r Rollout) {
 	}
 }
 
-func (m *mistakes) checkStorageInitializer(s StorageInitializer) {
+func (m *fieldErrors) checkStorageInitializer(s StorageInitializer) {
 	if s.Image == "" || strings.ContainsAny(s.Image, " \t\n") {
 		m.add("storageInitializer.image", "%q is not the name of an image; write e.g. %s", s.Image, Default().StorageInitializer.Image)
 	}
@@ -125,13 +125,13 @@ func (m *mistakes) checkStorageInitializer(s StorageInitializer) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
 		if problems := validation.IsEnvVarName(name); len(problems) > 0 {
-			m.add("storageInitializer.env", "%q is not the name of a variable; write e.g. AWS_ENDPOINT_URL", name)
+			m.add("storageInitializer.env", "%q is not the name of an environment variable; write e.g. AWS_ENDPOINT_URL", name)
 		}
 	}
 	m.checkResources("storageInitializer.resources", s.Resources)
 }
 
-func (m *mistakes) checkResources(key string, r Resources) {
+func (m *fieldErrors) checkResources(key string, r Resources) {
 	for _, list := range []struct {
 		key    string
 		values corev1.ResourceList
@@ -162,7 +162,7 @@ func sortedNames(list corev1.ResourceList) []corev1.ResourceName {
 	return names
 }
 
-func (m *mistakes) checkCredentials(c Credentials) {
+func (m *fieldErrors) checkCredentials(c Credentials) {
 	m.checkSubdomain("credentials.storageSpecSecretName", c.StorageSpecSecretName)
 	m.checkQualifiedName("credentials.storageSecretNameAnnotation", c.StorageSecretNameAnnotation)
 	m.checkSecretKey("credentials.gcs.gcsCredentialFileName", c.GCS.GCSCredentialFileName)
@@ -179,13 +179,13 @@ func (m *mistakes) checkCredentials(c Credentials) {
 	m.checkOptionalSubdomain("credentials.s3.s3CABundleConfigMap", c.S3.S3CABundleConfigMap)
 }
 
-func (m *mistakes) checkController(c Controller) {
+func (m *fieldErrors) checkController(c Controller) {
 	if c.Concurrency < 1 {
 		m.add("controller.concurrency", "%d is too few; write 1 or more", c.Concurrency)
 	}
 	switch {
 	case c.KubeAPIQPS == 0:
-		// client-go would take 0 for its own default of 5.
+		// client-go replaces 0 by its default of 5.
 		m.add("controller.kubeAPIQPS", "0 is not a rate; write -1 for no limit")
 	case c.KubeAPIQPS > 0 && c.KubeAPIBurst < 1:
 		m.add("controller.kubeAPIBurst", "%d is too few for a limited rate; write 1 or more, e.g. twice controller.kubeAPIQPS", c.KubeAPIBurst)
@@ -194,7 +194,7 @@ func (m *mistakes) checkController(c Controller) {
 	m.checkNotNegative("controller.gracefulShutdownTimeout", c.GracefulShutdownTimeout)
 }
 
-func (m *mistakes) checkLeaderElection(l LeaderElection) {
+func (m *fieldErrors) checkLeaderElection(l LeaderElection) {
 	if l.Namespace != "" {
 		m.checkLabel("leaderElection.namespace", l.Namespace)
 	}
@@ -209,7 +209,7 @@ func (m *mistakes) checkLeaderElection(l LeaderElection) {
 	}
 }
 
-func (m *mistakes) checkBindAddress(key, address string) {
+func (m *fieldErrors) checkBindAddress(key, address string) {
 	if address == "0" {
 		return
 	}
@@ -222,9 +222,8 @@ func (m *mistakes) checkBindAddress(key, address string) {
 	}
 }
 
-// checkKeys checks entries that name a key, or all keys of a prefix as in
-// argocd.argoproj.io/*.
-func (m *mistakes) checkKeys(key string, entries []string) {
+// checkKeys checks that each entry is a key, or a prefix such as argocd.argoproj.io/*.
+func (m *fieldErrors) checkKeys(key string, entries []string) {
 	for i, entry := range entries {
 		sample := entry
 		if prefix, ok := strings.CutSuffix(entry, "/*"); ok {
@@ -236,19 +235,19 @@ func (m *mistakes) checkKeys(key string, entries []string) {
 	}
 }
 
-// checkShaping refuses to keep from the pods what they are made by. No label is
-// of that kind.
-func (m *mistakes) checkShaping(key string, entries, shaping []string) {
+// checkPodAnnotations returns errors for excluded annotations that determine the pod template. No
+// label does.
+func (m *fieldErrors) checkPodAnnotations(key string, entries, annotations []string) {
 	for i, entry := range entries {
-		for _, annotation := range shaping {
+		for _, annotation := range annotations {
 			if predictor.Matches(annotation, entry) {
-				m.add(fmt.Sprintf("%s[%d]", key, i), "%q would take the effect from the annotation %s; name the keys that are meant", entry, annotation)
+				m.add(fmt.Sprintf("%s[%d]", key, i), "%q excludes the annotation %s, which configures the pods; list only the keys to exclude", entry, annotation)
 			}
 		}
 	}
 }
 
-func (m *mistakes) checkSubdomain(key, value string) bool {
+func (m *fieldErrors) checkSubdomain(key, value string) bool {
 	problems := validation.IsDNS1123Subdomain(value)
 	if len(problems) > 0 {
 		m.add(key, "%q is not a DNS name; use lower-case letters, digits, inner dashes and dots, at most 253 characters", value)
@@ -256,47 +255,47 @@ func (m *mistakes) checkSubdomain(key, value string) bool {
 	return len(problems) == 0
 }
 
-func (m *mistakes) checkOptionalSubdomain(key, value string) {
+func (m *fieldErrors) checkOptionalSubdomain(key, value string) {
 	if value != "" {
 		m.checkSubdomain(key, value)
 	}
 }
 
-func (m *mistakes) checkLabel(key, value string) {
+func (m *fieldErrors) checkLabel(key, value string) {
 	if problems := validation.IsDNS1123Label(value); len(problems) > 0 {
 		m.add(key, "%q is not a name; use lower-case letters, digits and inner dashes, at most 63 characters", value)
 	}
 }
 
-func (m *mistakes) checkQualifiedName(key, value string) {
+func (m *fieldErrors) checkQualifiedName(key, value string) {
 	if problems := validation.IsQualifiedName(value); len(problems) > 0 {
 		m.add(key, "%q is not the key of an annotation; write e.g. example.com/secret", value)
 	}
 }
 
-func (m *mistakes) checkSecretKey(key, value string) {
+func (m *fieldErrors) checkSecretKey(key, value string) {
 	if problems := validation.IsConfigMapKey(value); len(problems) > 0 {
 		m.add(key, "%q is not a key of a Secret; use letters, digits, dashes, dots and underscores", value)
 	}
 }
 
-func (m *mistakes) checkSwitch(key, value string) {
+func (m *fieldErrors) checkSwitch(key, value string) {
 	if !slices.Contains([]string{"", "0", "1", "false", "true"}, strings.ToLower(value)) {
 		m.add(key, `%q is not a switch; write "1", "0" or ""`, value)
 	}
 }
 
-func (m *mistakes) checkNotNegative(key string, d metav1.Duration) {
+func (m *fieldErrors) checkNotNegative(key string, d metav1.Duration) {
 	m.checkAtLeast(key, d, 0)
 }
 
-func (m *mistakes) checkAtLeast(key string, d metav1.Duration, least time.Duration) {
-	if d.Duration < least {
-		m.add(key, "%s is too short; write %s or more", d.Duration, least)
+func (m *fieldErrors) checkAtLeast(key string, d metav1.Duration, minimum time.Duration) {
+	if d.Duration < minimum {
+		m.add(key, "%s is too short; write %s or more", d.Duration, minimum)
 	}
 }
 
-func checkOneOf[T ~string](m *mistakes, key string, value T, allowed ...T) {
+func checkOneOf[T ~string](m *fieldErrors, key string, value T, allowed ...T) {
 	if slices.Contains(allowed, value) {
 		return
 	}
@@ -304,5 +303,5 @@ func checkOneOf[T ~string](m *mistakes, key string, value T, allowed ...T) {
 	for i, a := range allowed {
 		texts[i] = string(a)
 	}
-	m.add(key, "%q is not known; write %s", value, strings.Join(texts, " or "))
+	m.add(key, "%q is not supported; write %s", value, strings.Join(texts, " or "))
 }

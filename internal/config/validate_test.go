@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestMistakesAreNamed(t *testing.T) {
+func TestInvalidKeys(t *testing.T) {
 	const (
 		notADNSName = ` is not a DNS name; use lower-case letters, digits, inner dashes and dots, at most 253 characters`
 		notAName    = ` is not a name; use lower-case letters, digits and inner dashes, at most 63 characters`
@@ -21,15 +21,15 @@ func TestMistakesAreNamed(t *testing.T) {
 	}{
 		"unknown key": {
 			given: `rollout: {drainPerod: 30s}`,
-			want:  []string{`rollout.drainPerod: unknown key; the known ones here are capacityHold, drainPeriod, progressDeadline, revisionHistoryLimit, settlePeriod`},
+			want:  []string{`rollout.drainPerod: unknown key; known keys are capacityHold, drainPeriod, progressDeadline, revisionHistoryLimit, settlePeriod`},
 		},
 		"unknown key of an optional block": {
 			given: `ingress: {localGateway: {service: {port: 80}}}`,
-			want:  []string{`ingress.localGateway.service.port: unknown key; the known ones here are name, namespace`},
+			want:  []string{`ingress.localGateway.service.port: unknown key; known keys are name, namespace`},
 		},
 		"key in the wrong case": {
 			given: `credentials: {gcs: {GCSCredentialFileName: a}}`,
-			want:  []string{`credentials.gcs.GCSCredentialFileName: unknown key; the known ones here are gcsCredentialFileName`},
+			want:  []string{`credentials.gcs.GCSCredentialFileName: unknown key; known keys are gcsCredentialFileName`},
 		},
 		"key given twice": {
 			given: "health: {bindAddress: ':1'}\nhealth: {bindAddress: ':2'}",
@@ -49,7 +49,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		},
 		"unknown mode": {
 			given: `deploymentMode: RawDeployment`,
-			want:  []string{`deploymentMode: "RawDeployment" is not known; write Standard or Knative`},
+			want:  []string{`deploymentMode: "RawDeployment" is not supported; write Standard or Knative`},
 		},
 
 		"duration with an unknown unit": {
@@ -60,7 +60,7 @@ func TestMistakesAreNamed(t *testing.T) {
 			given: `rollout: {drainPeriod: 30}`,
 			want:  []string{`rollout.drainPeriod: 30 is not a duration; write e.g. 30s`},
 		},
-		"durations below their least": {
+		"durations below their minimum": {
 			given: `rollout: {drainPeriod: -1s, settlePeriod: -1s, capacityHold: -1s, progressDeadline: 0s}`,
 			want: []string{
 				`rollout.drainPeriod: -1s is too short; write 0s or more`,
@@ -83,18 +83,18 @@ func TestMistakesAreNamed(t *testing.T) {
 		},
 		"number out of range": {
 			given: `rollout: {revisionHistoryLimit: 3000000000}`,
-			want:  []string{`rollout.revisionHistoryLimit: 3000000000 is not a whole number that fits`},
+			want:  []string{`rollout.revisionHistoryLimit: 3000000000 is not a whole number in the allowed range`},
 		},
 
 		"unknown scheme": {
 			given: `ingress: {urlScheme: HTTP}`,
-			want:  []string{`ingress.urlScheme: "HTTP" is not known; write http or https`},
+			want:  []string{`ingress.urlScheme: "HTTP" is not supported; write http or https`},
 		},
 		"number for a string": {
 			given: `ingress: {domain: 5}`,
 			want:  []string{`ingress.domain: 5 is not a string; put it in quotes`},
 		},
-		"names that are none": {
+		"invalid names": {
 			given: `ingress: {domain: Example_com, clusterDomain: .local, gateway: {namespace: a.b, name: A, sectionName: _}}`,
 			want: []string{
 				`ingress.clusterDomain: ".local"` + notADNSName,
@@ -104,7 +104,7 @@ func TestMistakesAreNamed(t *testing.T) {
 				`ingress.gateway.sectionName: "_"` + notADNSName,
 			},
 		},
-		"half a local gateway": {
+		"local gateway without a service": {
 			given: `ingress: {localGateway: {namespace: kserve, name: local}}`,
 			want: []string{
 				`ingress.localGateway.service.namespace: ""` + notAName,
@@ -119,41 +119,41 @@ func TestMistakesAreNamed(t *testing.T) {
 			given: `ingress: {hostTemplate: "{{.Name}}-{{.Namespace}}.{{.IngressDomain}}"}`,
 			want:  []string{`ingress.hostTemplate: "{{.Name}}-{{.Namespace}}.{{.IngressDomain}}" has the unknown placeholder {{.IngressDomain}}; the known ones are {{.Name}}, {{.Namespace}}, {{.Domain}} and, for tags, {{.Tag}}`},
 		},
-		"template that is no string": {
+		"template that is not a string": {
 			given: `ingress: {hostTemplate: 5}`,
 			want:  []string{`ingress.hostTemplate: 5 is not a host template; write a string in quotes`},
 		},
-		"templates under which hosts collide": {
+		"templates with host collisions": {
 			given: `ingress: {hostTemplate: "{{.Name}}.{{.Domain}}", tagHostTemplate: "{{.Name}}.{{.Namespace}}.{{.Domain}}"}`,
 			want: []string{
-				`ingress.hostTemplate: "{{.Name}}.{{.Domain}}" lacks {{.Namespace}}, without which different hosts would come out the same`,
-				`ingress.tagHostTemplate: "{{.Name}}.{{.Namespace}}.{{.Domain}}" lacks {{.Tag}}, without which different hosts would come out the same`,
+				`ingress.hostTemplate: "{{.Name}}.{{.Domain}}" lacks {{.Namespace}}, without which different objects would share a host`,
+				`ingress.tagHostTemplate: "{{.Name}}.{{.Namespace}}.{{.Domain}}" lacks {{.Tag}}, without which different objects would share a host`,
 			},
 		},
 		"tag in the template of the main host": {
 			given: `ingress: {hostTemplate: "{{.Name}}.a{{.Tag}}.{{.Namespace}}.{{.Domain}}"}`,
-			want:  []string{`ingress.hostTemplate: "{{.Name}}.a{{.Tag}}.{{.Namespace}}.{{.Domain}}" has {{.Tag}}, which is known in ingress.tagHostTemplate only`},
+			want:  []string{`ingress.hostTemplate: "{{.Name}}.a{{.Tag}}.{{.Namespace}}.{{.Domain}}" has {{.Tag}}, which is allowed in ingress.tagHostTemplate only`},
 		},
-		"template that makes no DNS name": {
+		"template without a valid DNS name": {
 			given: `ingress: {hostTemplate: "{{.Name}}_{{.Namespace}}.{{.Domain}}"}`,
-			want:  []string{`ingress.hostTemplate: "{{.Name}}_{{.Namespace}}.{{.Domain}}" does not make DNS names: e.g. "sklearn-iris-predictor_kserve-test.example.com" cannot be a host: its part "sklearn-iris-predictor_kserve-test" is not made of lower-case letters, digits and inner dashes`},
+			want:  []string{`ingress.hostTemplate: "{{.Name}}_{{.Namespace}}.{{.Domain}}" does not produce valid DNS names: e.g. "sklearn-iris-predictor_kserve-test.example.com" cannot be a host: its part "sklearn-iris-predictor_kserve-test" must consist of lower-case letters, digits and inner dashes`},
 		},
 
-		"keys that are none": {
+		"invalid keys": {
 			given: `propagation: {excludedAnnotations: ["a b"], excludedLabels: [team, "*"]}`,
 			want: []string{
 				`propagation.excludedAnnotations[0]: "a b" is neither a key such as example.com/team nor a prefix such as example.com/*`,
 				`propagation.excludedLabels[1]: "*" is neither a key such as example.com/team nor a prefix such as example.com/*`,
 			},
 		},
-		"keys that pods are made by": {
+		"keys that configure the pods": {
 			given: `{propagation: {excludedAnnotations: [example.com/team, "serving.kserve.io/*", serving.knative.dev/progress-deadline, example.com/secret]}, credentials: {storageSecretNameAnnotation: example.com/secret}}`,
 			want: []string{
-				`propagation.excludedAnnotations[1]: "serving.kserve.io/*" would take the effect from the annotation serving.kserve.io/enable-prometheus-scraping; name the keys that are meant`,
-				`propagation.excludedAnnotations[1]: "serving.kserve.io/*" would take the effect from the annotation serving.kserve.io/gke-accelerator; name the keys that are meant`,
-				`propagation.excludedAnnotations[1]: "serving.kserve.io/*" would take the effect from the annotation serving.kserve.io/storage-initializer-uid; name the keys that are meant`,
-				`propagation.excludedAnnotations[2]: "serving.knative.dev/progress-deadline" would take the effect from the annotation serving.knative.dev/progress-deadline; name the keys that are meant`,
-				`propagation.excludedAnnotations[3]: "example.com/secret" would take the effect from the annotation example.com/secret; name the keys that are meant`,
+				`propagation.excludedAnnotations[1]: "serving.kserve.io/*" excludes the annotation serving.kserve.io/enable-prometheus-scraping, which configures the pods; list only the keys to exclude`,
+				`propagation.excludedAnnotations[1]: "serving.kserve.io/*" excludes the annotation serving.kserve.io/gke-accelerator, which configures the pods; list only the keys to exclude`,
+				`propagation.excludedAnnotations[1]: "serving.kserve.io/*" excludes the annotation serving.kserve.io/storage-initializer-uid, which configures the pods; list only the keys to exclude`,
+				`propagation.excludedAnnotations[2]: "serving.knative.dev/progress-deadline" excludes the annotation serving.knative.dev/progress-deadline, which configures the pods; list only the keys to exclude`,
+				`propagation.excludedAnnotations[3]: "example.com/secret" excludes the annotation example.com/secret, which configures the pods; list only the keys to exclude`,
 			},
 		},
 		"text for a list": {
@@ -165,12 +165,12 @@ func TestMistakesAreNamed(t *testing.T) {
 			want: []string{
 				`storageInitializer.image: "" is not the name of an image; write e.g. ghcr.io/serinus-io/storage-initializer:v0.1.0`,
 				`storageInitializer.runAsUser: -1 is not a user; write 0 or more, or leave the key out`,
-				`storageInitializer.env: "A=B" is not the name of a variable; write e.g. AWS_ENDPOINT_URL`,
+				`storageInitializer.env: "A=B" is not the name of an environment variable; write e.g. AWS_ENDPOINT_URL`,
 			},
 		},
 		"user by name": {
 			given: `storageInitializer: {runAsUser: nobody}`,
-			want:  []string{`storageInitializer.runAsUser: "nobody" is not a whole number that fits`},
+			want:  []string{`storageInitializer.runAsUser: "nobody" is not a whole number in the allowed range`},
 		},
 		"quantity": {
 			given: `predictor: {resources: {limits: {memory: 2Gx}}}`,
@@ -184,9 +184,9 @@ func TestMistakesAreNamed(t *testing.T) {
 				`predictor.resources.requests.cpu: 2 is more than the limit of 1`,
 			},
 		},
-		"resources that pods alone have": {
+		"resource claims": {
 			given: `predictor: {resources: {claims: []}}`,
-			want:  []string{`predictor.resources.claims: unknown key; the known ones here are limits, requests`},
+			want:  []string{`predictor.resources.claims: unknown key; known keys are limits, requests`},
 		},
 		"credentials": {
 			given: `credentials: {storageSpecSecretName: "", storageSecretNameAnnotation: "", gcs: {gcsCredentialFileName: a/b}, s3: {s3Endpoint: "https://minio:9000", s3UseHttps: "yes"}}`,
@@ -207,7 +207,7 @@ func TestMistakesAreNamed(t *testing.T) {
 				`controller.gracefulShutdownTimeout: -1s is too short; write 0s or more`,
 			},
 		},
-		"rate that client-go would replace": {
+		"rate of 0": {
 			given: `controller: {kubeAPIQPS: 0}`,
 			want:  []string{`controller.kubeAPIQPS: 0 is not a rate; write -1 for no limit`},
 		},
@@ -215,11 +215,11 @@ func TestMistakesAreNamed(t *testing.T) {
 			given: `controller: {kubeAPIQPS: 20}`,
 			want:  []string{`controller.kubeAPIBurst: 0 is too few for a limited rate; write 1 or more, e.g. twice controller.kubeAPIQPS`},
 		},
-		"rate that is no number": {
+		"rate that is not a number": {
 			given: `controller: {kubeAPIQPS: many}`,
 			want:  []string{`controller.kubeAPIQPS: "many" is not a number`},
 		},
-		"switch that is none": {
+		"invalid boolean": {
 			given: `leaderElection: {enabled: "on"}`,
 			want:  []string{`leaderElection.enabled: "on" is not true or false`},
 		},
@@ -238,14 +238,14 @@ func TestMistakesAreNamed(t *testing.T) {
 				`health.bindAddress: ":99999" is not an address to listen on; write e.g. ":8443", or "0" for none`,
 			},
 		},
-		"certificate that nobody would see": {
+		"unused certificate": {
 			given: `metrics: {secure: false, certDir: /tls}`,
 			want:  []string{`metrics.certDir: "/tls" is not used while metrics.secure is false; set it to true or leave certDir empty`},
 		},
-		"several places at once": {
+		"several errors": {
 			given: "rollout: {drainPeriod: soon}\nhealth: {port: 1}",
 			want: []string{
-				`health.port: unknown key; the known ones here are bindAddress`,
+				`health.port: unknown key; known keys are bindAddress`,
 				`rollout.drainPeriod: "soon" is not a duration; write e.g. 30s`,
 			},
 		},
