@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command manager is the operator.
+// Command manager runs the operator.
 package main
 
 import (
@@ -25,10 +25,10 @@ import (
 	"github.com/serinus-io/serinus/internal/controller"
 )
 
-// version is set when the binary is built.
+// version is set by the linker.
 var version = "devel"
 
-// options are what the flags say.
+// options are the values of the flags.
 type options struct {
 	configFile   string
 	printVersion bool
@@ -37,7 +37,7 @@ type options struct {
 
 func main() {
 	var opts options
-	flag.StringVar(&opts.configFile, "config", "", "Path of the operator's configuration file. Without it, every setting has its default.")
+	flag.StringVar(&opts.configFile, "config", "", "Path of the operator's configuration file. Without it, all settings have their defaults.")
 	flag.BoolVar(&opts.printVersion, "version", false, "Print the version and exit.")
 	opts.log.BindFlags(flag.CommandLine)
 	flag.Parse()
@@ -54,7 +54,7 @@ func run(ctx context.Context, opts options) error {
 		return nil
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&opts.log)))
-	limitGarbage()
+	setGCPercent()
 	cfg := config.Default()
 	if opts.configFile != "" {
 		var err error
@@ -79,26 +79,27 @@ func run(ctx context.Context, opts options) error {
 	return nil
 }
 
-// account is who the operator is: its pod says so.
+// account returns the operator's ServiceAccount. The Deployment sets the variables.
 func account() controller.Account {
 	return controller.AccountOr(os.Getenv("POD_NAMESPACE"), os.Getenv("SERVICE_ACCOUNT"))
 }
 
-// garbagePercent is how much garbage there may be for what is in use. Most of that is the cache, which grows with the
-// InferenceServices: to collect more often than Go does by itself costs little time, and saves much memory.
-const garbagePercent = 20
+// gcPercent is the garbage collection target. Most of the heap is the informer cache, which grows
+// with the number of InferenceServices. A lower target than Go's default of 100 costs little time
+// and saves much memory.
+const gcPercent = 20
 
-// limitGarbage leaves the choice to GOGC, where it is set.
-func limitGarbage() {
+// setGCPercent sets the garbage collection target, unless GOGC does.
+func setGCPercent() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbagePercent)
+		debug.SetGCPercent(gcPercent)
 	}
 }
 
 func prometheusRegistry() prometheus.Registerer { return ctrlmetrics.Registry }
 
-// newManager makes a manager that is healthy as soon as it runs, and ready once its caches are filled: a standby that
-// is ready can take over at once.
+// newManager creates the manager. Its readiness probe succeeds when the caches are synced, so that
+// a ready standby can become the leader at once.
 func newManager(cfg *config.Config) (manager.Manager, error) {
 	kube, err := ctrl.GetConfig()
 	if err != nil {
@@ -108,7 +109,7 @@ func newManager(cfg *config.Config) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	mgr, err := ctrl.NewManager(limited(kube, cfg), manager.Options{
+	mgr, err := ctrl.NewManager(withClientLimits(kube, cfg), manager.Options{
 		Scheme:                        scheme,
 		Cache:                         controller.CacheOptions(cfg),
 		Metrics:                       metricsOptions(cfg.Metrics),
@@ -116,14 +117,14 @@ func newManager(cfg *config.Config) (manager.Manager, error) {
 		LeaderElection:                cfg.LeaderElection.Enabled,
 		LeaderElectionID:              config.LeaseName,
 		LeaderElectionNamespace:       cfg.LeaderElection.Namespace,
-		LeaderElectionReleaseOnCancel: true, // The process ends when the manager does.
+		LeaderElectionReleaseOnCancel: true, // Requires that the process exits when the manager stops.
 		LeaseDuration:                 &cfg.LeaderElection.LeaseDuration.Duration,
 		RenewDeadline:                 &cfg.LeaderElection.RenewDeadline.Duration,
 		RetryPeriod:                   &cfg.LeaderElection.RetryPeriod.Duration,
 		GracefulShutdownTimeout:       &cfg.Controller.GracefulShutdownTimeout.Duration,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the manager: %w", err)
+		return nil, fmt.Errorf("creating the manager: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, fmt.Errorf("adding the health check: %w", err)
@@ -134,7 +135,7 @@ func newManager(cfg *config.Config) (manager.Manager, error) {
 	return mgr, nil
 }
 
-func limited(kube *rest.Config, cfg *config.Config) *rest.Config {
+func withClientLimits(kube *rest.Config, cfg *config.Config) *rest.Config {
 	kube = rest.CopyConfig(kube)
 	kube.QPS, kube.Burst = cfg.Controller.KubeAPIQPS, cfg.Controller.KubeAPIBurst
 	kube.UserAgent = "serinus/" + version

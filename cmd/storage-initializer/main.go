@@ -1,13 +1,12 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Storage-initializer is the init container that fetches a model:
+// Command storage-initializer is the init container that downloads a model:
 //
 //	storage-initializer <URI> <folder>
 //
-// It takes KServe's schemes and credentials; package storage says how it fetches.
-// If it cannot, its termination message is one line that names the object, the
-// cause and what to do.
+// It supports KServe's URI schemes and credentials. If the download fails, its termination message
+// is one line with the object, the cause and the remedy.
 package main
 
 import (
@@ -30,21 +29,21 @@ var version = "devel"
 
 const usage = `Usage: storage-initializer [flags] <URI> <folder>
 
-Fetches a model from gs://, s3://, https://<account>.blob.core.windows.net/,
+Downloads a model from gs://, s3://, https://<account>.blob.core.windows.net/,
 https://, http://, hf:// or file:// into a folder.
 `
 
-// options are what the command line asks for.
+// options are the arguments and the values of the flags.
 type options struct {
 	uri, folder string
 	fetch       storage.Options
-	// message is the file for the termination message.
+	// message is the path of the termination message.
 	message string
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
+	context.AfterFunc(ctx, stop) // A second signal terminates the process.
 	o, err := parse(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -60,22 +59,22 @@ func main() {
 	}
 }
 
-func parse(args []string, complaints io.Writer) (options, error) {
+func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("storage-initializer", flag.ContinueOnError)
-	flags.SetOutput(complaints)
+	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprint(complaints, usage+"\n")
+		fmt.Fprint(stderr, usage+"\n")
 		flags.PrintDefaults()
 	}
-	flags.StringVar(&o.message, "termination-message", "/dev/termination-log", "the `file` for the reason of a failure, if it exists")
-	flags.IntVar(&o.fetch.Workers, "workers", 0, "how many ranges are read at a time (default 8)")
+	flags.StringVar(&o.message, "termination-message", "/dev/termination-log", "`file` to which the reason of a failure is written, if it exists")
+	flags.IntVar(&o.fetch.Workers, "workers", 0, "number of ranges to read concurrently (default 8)")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	if flags.NArg() != 2 {
 		flags.Usage()
-		return o, errors.New("two arguments are expected")
+		return o, errors.New("expected two arguments")
 	}
 	o.uri, o.folder = flags.Arg(0), flags.Arg(1)
 	return o, nil
@@ -95,19 +94,19 @@ func run(ctx context.Context, o options, env storage.Environment) error {
 	return errors.Join(storage.Fetch(ctx, source, o.uri, o.folder, o.fetch), source.Close())
 }
 
-// oneLine is an error without the line breaks of those who said it.
+// oneLine returns the error's text without line breaks.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// report writes the termination message where the kubelet has made a file for
-// it. Elsewhere the log has it.
+// report writes the termination message. The kubelet creates the file; outside of a pod there is
+// none.
 func report(path, line string) {
-	const longest = 4096 // The kubelet takes no more.
+	const maxLength = 4096 // The kubelet's limit.
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return
 	}
 	defer file.Close()
-	if _, err := file.WriteString(line[:min(len(line), longest)]); err != nil {
+	if _, err := file.WriteString(line[:min(len(line), maxLength)]); err != nil {
 		log.Print("writing the termination message: ", err)
 	}
 }

@@ -12,17 +12,17 @@ import (
 )
 
 func TestArguments(t *testing.T) {
-	var said bytes.Buffer
-	o, err := parse([]string{"-workers=2", "gs://bucket/model", "/mnt/models"}, &said)
+	var output bytes.Buffer
+	o, err := parse([]string{"-workers=2", "gs://bucket/model", "/mnt/models"}, &output)
 	if err != nil || o.uri != "gs://bucket/model" || o.folder != "/mnt/models" || o.fetch.Workers != 2 {
 		t.Errorf("got %+v, %v", o, err)
 	}
-	if _, err := parse([]string{"gs://bucket/model"}, &said); err == nil || !strings.Contains(said.String(), "Usage:") {
-		t.Errorf("got error %v, and it said %q", err, said.String())
+	if _, err := parse([]string{"gs://bucket/model"}, &output); err == nil || !strings.Contains(output.String(), "Usage:") {
+		t.Errorf("got error %v and output %q", err, output.String())
 	}
 }
 
-func TestModelIsFetched(t *testing.T) {
+func TestRun(t *testing.T) {
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "models")
 	if err := os.WriteFile(filepath.Join(from, "model.joblib"), []byte("the model"), 0o600); err != nil {
 		t.Fatal(err)
@@ -36,10 +36,10 @@ func TestModelIsFetched(t *testing.T) {
 	}
 }
 
-func TestFailureIsOneLineThatNamesObjectCauseAndRemedy(t *testing.T) {
+func TestTerminationMessage(t *testing.T) {
 	err := run(t.Context(), options{uri: "file:///not/there", folder: t.TempDir()}, os.Getenv)
 	if err == nil {
-		t.Fatal("it was fetched")
+		t.Fatal("run succeeded")
 	}
 	message := filepath.Join(t.TempDir(), "termination-log")
 	if err := os.WriteFile(message, []byte("before"), 0o600); err != nil {
@@ -52,7 +52,7 @@ func TestFailureIsOneLineThatNamesObjectCauseAndRemedy(t *testing.T) {
 	}
 }
 
-func TestNoTerminationMessageIsMadeWhereNobodyReadsIt(t *testing.T) {
+func TestReportDoesNotCreateTheFile(t *testing.T) {
 	message := filepath.Join(t.TempDir(), "termination-log")
 	report(message, "a line")
 	if _, err := os.Stat(message); !os.IsNotExist(err) {

@@ -473,7 +473,7 @@ func TestFailuresAreCountedOnce(t *testing.T) {
 		o.reconcile()
 	}
 	err := testutil.GatherAndCompare(o.registry, strings.NewReader(`
-# HELP serinus_revision_failures_total Failures of revisions that are asked for or serve, by why. Each counts once, until the revision can serve again.
+# HELP serinus_revision_failures_total Failures of revisions that are the target or serve traffic, by reason. Each counts once until the revision can serve again.
 # TYPE serinus_revision_failures_total counter
 serinus_revision_failures_total{reason="ContainerConfigError"} 0
 serinus_revision_failures_total{reason="ContainerCrashed"} 1

@@ -1,11 +1,10 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package metrics is what the operator tells Prometheus about rollouts.
+// Package metrics defines the operator's Prometheus metrics.
 //
-// Every label has a small, fixed set of values. None of them is the name of an
-// object: events and status tell about one InferenceService, metrics about all
-// of them.
+// Every label has a small, fixed set of values. No label is the name of an object: metrics describe
+// all InferenceServices together, events and status describe a single one.
 package metrics
 
 import (
@@ -19,51 +18,50 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Direction is where the traffic of a target went.
+// Direction is the direction of a traffic shift.
 type Direction string
 
 const (
-	// Up is a target getting more traffic than before.
+	// Up means that the target gets more traffic.
 	Up Direction = "up"
-	// Down is a target, or a superseded one, getting less.
+	// Down means that the target, or a superseded target, gets less traffic.
 	Down Direction = "down"
 )
 
-// ShiftReason is why traffic moved.
+// ShiftReason is the reason of a traffic shift.
 type ShiftReason string
 
 const (
-	// Canary is a percent that was asked for.
+	// Canary means that the spec asks for this percent.
 	Canary ShiftReason = "Canary"
-	// Promotion is the target becoming the stable.
+	// Promotion means that the target becomes the stable.
 	Promotion ShiftReason = "Promotion"
-	// Rollback is a promotion undone.
+	// Rollback means that a promotion is undone.
 	Rollback ShiftReason = "Rollback"
-	// Superseded is a canary giving way to another target.
+	// Superseded means that another target replaces a canary.
 	Superseded ShiftReason = "Superseded"
-	// Readiness is a target losing its last ready pod, or having one again.
+	// Readiness means that the target lost its last ready pod, or has a ready pod again.
 	Readiness ShiftReason = "Readiness"
 )
 
-// OtherFailure counts the failures whose reason is not a known one.
+// OtherFailure is the label of failures with an unknown reason.
 const OtherFailure = "Other"
 
-// phases are the phases that are counted.
 var phases = []v1beta1.Phase{
 	v1beta1.PhasePending, v1beta1.PhaseProgressing, v1beta1.PhaseCanary, v1beta1.PhaseStable, v1beta1.PhaseRolledBack, v1beta1.PhasePreview,
 	v1beta1.PhaseBlocked, v1beta1.PhaseStopped,
 }
 
-// Options are what the metrics need to know.
+// Options configures [New].
 type Options struct {
-	// Rollouts counts InferenceServices by phase. It is called on each scrape,
-	// from any goroutine.
+	// Rollouts returns the number of InferenceServices in each phase. Each scrape calls it,
+	// possibly concurrently.
 	Rollouts func() map[v1beta1.Phase]int
-	// FailureReasons are the reasons for which a revision can fail.
+	// FailureReasons are the known reasons of failures of revisions.
 	FailureReasons []string
 }
 
-// Metrics records what happens to rollouts.
+// Metrics records events of rollouts.
 type Metrics struct {
 	shifts         *prometheus.CounterVec
 	failures       *prometheus.CounterVec
@@ -71,22 +69,22 @@ type Metrics struct {
 	specToTraffic  prometheus.Histogram
 }
 
-// New registers the metrics. Series whose labels are known beforehand begin at
-// 0, so that the first event is seen as an increase.
+// New registers the metrics. It creates all series with known labels at 0, so that increase()
+// includes the first event.
 func New(registerer prometheus.Registerer, options Options) (*Metrics, error) {
 	m := &Metrics{
 		shifts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "serinus_traffic_shifts_total",
-			Help: "Shifts of traffic, by whether the target got more or less and by why.",
+			Help: "Traffic shifts, by direction (up: the target gets more traffic, down: less) and reason.",
 		}, []string{"direction", "reason"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "serinus_revision_failures_total",
-			Help: "Failures of revisions that are asked for or serve, by why. Each counts once, until the revision can serve again.",
+			Help: "Failures of revisions that are the target or serve traffic, by reason. Each counts once until the revision can serve again.",
 		}, []string{"reason"}),
 		failureReasons: options.FailureReasons,
 		specToTraffic: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "serinus_spec_to_traffic_seconds",
-			Help:    "Time from the creation of a revision's record to the write of the route that first gives it traffic. Not measured: revisions that are first held at 0 percent, or brought back.",
+			Help:    "Time from the creation of a revision's ControllerRevision to the update of the route that first gives it traffic. Revisions that start at 0 percent, or return, are not measured.",
 			Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600},
 		}),
 	}
@@ -109,12 +107,12 @@ func New(registerer prometheus.Registerer, options Options) (*Metrics, error) {
 	return m, nil
 }
 
-// TrafficShifted counts one shift.
+// TrafficShifted counts a traffic shift.
 func (m *Metrics) TrafficShifted(direction Direction, reason ShiftReason) {
 	m.shifts.WithLabelValues(string(direction), string(reason)).Inc()
 }
 
-// RevisionFailed counts one failure of one revision.
+// RevisionFailed counts a failure of a revision.
 func (m *Metrics) RevisionFailed(reason string) {
 	if !slices.Contains(m.failureReasons, reason) {
 		reason = OtherFailure
@@ -122,14 +120,13 @@ func (m *Metrics) RevisionFailed(reason string) {
 	m.failures.WithLabelValues(reason).Inc()
 }
 
-// FirstTraffic records how long it took from the creation of a revision's record
-// to the write of the route that first gives it traffic.
+// FirstTraffic records the time from the creation of a revision's ControllerRevision to the update
+// of the route that first gives it traffic.
 func (m *Metrics) FirstTraffic(sinceCreation time.Duration) {
 	m.specToTraffic.Observe(sinceCreation.Seconds())
 }
 
-// rollouts asks for the number of rollouts when it is scraped, so that it can
-// never differ from what there is.
+// rollouts counts the rollouts on each scrape, so that the metric cannot become stale.
 type rollouts struct {
 	description *prometheus.Desc
 	count       func() map[v1beta1.Phase]int
@@ -147,7 +144,7 @@ func (r *rollouts) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- r.description
 }
 
-// Collect implements prometheus.Collector. A phase that nothing is in counts 0.
+// Collect implements prometheus.Collector. It also reports phases without InferenceServices.
 func (r *rollouts) Collect(metrics chan<- prometheus.Metric) {
 	counts := r.count()
 	for _, phase := range phases {

@@ -33,7 +33,7 @@ func expect(t *testing.T, registry *prometheus.Registry, name, want string) {
 	}
 }
 
-func TestRolloutsAreCountedWhenScraped(t *testing.T) {
+func TestRolloutsAreCountedOnScrape(t *testing.T) {
 	counts := map[v1beta1.Phase]int{v1beta1.PhaseCanary: 2, "Imaginary": 5}
 	_, registry := newMetrics(t, func() map[v1beta1.Phase]int { return counts })
 	expect(t, registry, "serinus_rollouts", `
@@ -64,13 +64,13 @@ serinus_rollouts{phase="Stopped"} 1
 `)
 }
 
-func TestShiftsBeginAtZero(t *testing.T) {
+func TestTrafficShiftsStartAtZero(t *testing.T) {
 	m, registry := newMetrics(t, noRollouts)
 	m.TrafficShifted(Up, Promotion)
 	m.TrafficShifted(Up, Promotion)
 	m.TrafficShifted(Down, Readiness)
 	expect(t, registry, "serinus_traffic_shifts_total", `
-# HELP serinus_traffic_shifts_total Shifts of traffic, by whether the target got more or less and by why.
+# HELP serinus_traffic_shifts_total Traffic shifts, by direction (up: the target gets more traffic, down: less) and reason.
 # TYPE serinus_traffic_shifts_total counter
 serinus_traffic_shifts_total{direction="down",reason="Canary"} 0
 serinus_traffic_shifts_total{direction="down",reason="Promotion"} 0
@@ -91,7 +91,7 @@ func TestFailureReasonsAreBounded(t *testing.T) {
 	m.RevisionFailed("sklearn-iris-predictor-00002")
 	m.RevisionFailed("")
 	expect(t, registry, "serinus_revision_failures_total", `
-# HELP serinus_revision_failures_total Failures of revisions that are asked for or serve, by why. Each counts once, until the revision can serve again.
+# HELP serinus_revision_failures_total Failures of revisions that are the target or serve traffic, by reason. Each counts once until the revision can serve again.
 # TYPE serinus_revision_failures_total counter
 serinus_revision_failures_total{reason="Crashed"} 1
 serinus_revision_failures_total{reason="ImagePullFailed"} 0
@@ -105,7 +105,7 @@ func TestSpecToTraffic(t *testing.T) {
 	m.FirstTraffic(4 * time.Minute)
 	m.FirstTraffic(2 * time.Hour)
 	expect(t, registry, "serinus_spec_to_traffic_seconds", `
-# HELP serinus_spec_to_traffic_seconds Time from the creation of a revision's record to the write of the route that first gives it traffic. Not measured: revisions that are first held at 0 percent, or brought back.
+# HELP serinus_spec_to_traffic_seconds Time from the creation of a revision's ControllerRevision to the update of the route that first gives it traffic. Revisions that start at 0 percent, or return, are not measured.
 # TYPE serinus_spec_to_traffic_seconds histogram
 serinus_spec_to_traffic_seconds_bucket{le="1"} 0
 serinus_spec_to_traffic_seconds_bucket{le="2"} 1
@@ -126,7 +126,7 @@ serinus_spec_to_traffic_seconds_count 3
 `)
 }
 
-func TestNamesFollowTheConventions(t *testing.T) {
+func TestMetricNames(t *testing.T) {
 	_, registry := newMetrics(t, noRollouts)
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil {
