@@ -1,4 +1,4 @@
-# Serinus. `make` explains the targets.
+# `make` prints the help.
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
@@ -7,21 +7,21 @@ MAKEFLAGS += --no-print-directory
 
 ##@ Settings
 
-VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)## version that the operator reports
-IMAGE         ?= manager## image that `docker-build` makes: manager, the operator, or storage-initializer
-IMG           ?=## name of the image that `docker-build` makes or `deploy` runs, with a tag, such as registry.example.org/serinus:v0.1.0
+VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)## version of the operator
+IMAGE         ?= manager## image that `docker-build` builds: manager (the operator) or storage-initializer
+IMG           ?=## image name for `docker-build` and `deploy`, with a tag, such as registry.example.org/serinus:v0.1.0
 CONTAINER_TOOL ?= docker## docker or podman
-PLATFORMS     ?=## platforms of the image, such as linux/amd64,linux/arm64; by default this machine's
-PUSH          ?=## PUSH=1 pushes the image to its registry; several platforms need it
-LEVEL         ?= simulated## cluster that `cluster-up` starts: control-plane, simulated, pods, which runs real pods and needs root, node, with DNS and metrics, or knative, with Knative Serving
+PLATFORMS     ?=## platforms of the image, such as linux/amd64,linux/arm64 (default: this machine's)
+PUSH          ?=## PUSH=1 pushes the image to its registry; required for several platforms
+LEVEL         ?= simulated## cluster that `cluster-up` starts: control-plane, simulated (pods), pods (real ones, needs root), node (with DNS and metrics) or knative (with Knative Serving)
 CONFIG        ?= hack/run-config.yaml## configuration file for `run`
-FUZZ_DECISIONS ?= 1000000## how many single decisions `fuzz` tries
-FUZZ_HISTORIES ?= 20000## how many whole histories of rollouts `fuzz` plays
-INTEGRATION_PROCS ?= 3## processes that `test-integration` runs the integration tests in
+FUZZ_DECISIONS ?= 1000000## number of single decisions that `fuzz` tests
+FUZZ_HISTORIES ?= 20000## number of rollout histories that `fuzz` runs
+INTEGRATION_PROCS ?= 3## number of parallel processes of `test-integration`
 BENCH_ARGS    ?=## flags for the benchmarks
-SCENARIOS     ?= all## scenarios that `e2e` plays under traffic: all, or ci, a part that covers every rule in each mode
-E2E_ARGS      ?=## flags for `e2e`: -ginkgo.focus=… plays some scenarios, -update writes docs/traffic.md
-KUBEBUILDER_ASSETS ?=## folder with etcd, kube-apiserver and kubectl, if they are not to be built
+SCENARIOS     ?= all## scenarios that `e2e` runs under traffic: all, or ci (a subset that covers every rule in each mode)
+E2E_ARGS      ?=## flags for `e2e`: -ginkgo.focus=… selects scenarios, -update writes docs/traffic.md
+KUBEBUILDER_ASSETS ?=## folder with etcd, kube-apiserver and kubectl (default: build them)
 
 # ------------------------------------------------------------------ internals
 
@@ -33,8 +33,8 @@ timed       := hack/timed
 ginkgo      := go run github.com/onsi/ginkgo/v2/ginkgo
 lint_tool   := $(TOOLS)/golangci-lint
 
-# What the integration tests run against is built unless the user has it.
-# (A make within make inherits what is exported here.)
+# The integration tests' control plane is built unless KUBEBUILDER_ASSETS is set. A recursive make
+# inherits the exported value.
 ifeq ($(filter-out $(TOOLS),$(KUBEBUILDER_ASSETS)),)
   assets       := $(TOOLS)
   assets_tools := etcd kube-apiserver kubectl
@@ -44,7 +44,7 @@ else
 endif
 export KUBEBUILDER_ASSETS := $(strip $(assets))
 
-# The user's kubectl, or ours.
+# The installed kubectl, or a built one.
 KUBECTL := $(shell command -v kubectl 2>/dev/null)
 ifeq ($(KUBECTL),)
   KUBECTL       := $(TOOLS)/kubectl
@@ -52,13 +52,13 @@ ifeq ($(KUBECTL),)
 endif
 
 export CGO_ENABLED := 0
-# The client of Google Cloud Storage brings a gRPC transport that nothing here uses, and that takes long to compile.
+# Exclude the unused gRPC transport of the Google Cloud Storage client, which is slow to compile.
 go_flags := $(shell go env GOFLAGS 2>/dev/null)
 export GOFLAGS := $(go_flags)$(if $(findstring -tags,$(go_flags)),, -tags=disable_grpc_modules)
 
 scenarios := $(if $(filter-out all,$(SCENARIOS)),-ginkgo.label-filter=$(SCENARIOS))
 
-# Packages that need neither a server nor much time.
+# Packages with fast tests that need no server.
 unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench|storage)(/|$$)|/test/e2e(/node)?$$')
 
 .PHONY: requirements
@@ -72,28 +72,28 @@ git:
 ##@ Start here
 
 .PHONY: help
-help: ## explain the targets
+help: ## print this help
 	@awk -f hack/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: requirements ## walk through a canary release on a cluster of its own
+demo: requirements ## demonstrate a canary release in a new cluster
 	@$(build_tools) cluster
 	@$(BIN)/cluster demo
 
 .PHONY: cluster-up
-cluster-up: requirements ## start the demo's cluster, operator included, and leave it running
+cluster-up: requirements ## start the demo's cluster and operator, and keep them running
 	@$(build_tools) cluster
 	@$(BIN)/cluster up --level='$(LEVEL)' --operator --detach
 
 .PHONY: cluster-down
-cluster-down: requirements ## end that cluster
+cluster-down: requirements ## stop that cluster
 	@$(build_tools) cluster
 	@$(BIN)/cluster down
 
 ##@ Test
 
 .PHONY: test
-test: requirements ## run all tests but the end-to-end tests
+test: requirements ## run all tests except the end-to-end tests
 	@rm -f $(BIN)/times
 	@$(MAKE) test-unit test-chart test-crd test-storage test-integration test-bench; status=$$?; hack/times $(BIN)/times; exit $$status
 
@@ -107,7 +107,7 @@ test-chart: requirements ## test the Helm chart against the kustomize build
 	@cd charts && ../$(timed) "chart tests" go test ./...
 
 .PHONY: test-crd
-test-crd: requirements assets ## test what the CRDs accept and refuse, on a real API server
+test-crd: requirements assets ## test the validation of the CRDs on a real API server
 	@$(timed) "CRD tests" go test -shuffle=on ./test/crd/...
 
 .PHONY: test-integration
@@ -120,12 +120,12 @@ test-storage: requirements ## test the storage initializer against real object s
 	@$(timed) "storage tests" go test -timeout=10m ./test/storage/...
 
 .PHONY: test-bench
-test-bench: requirements assets ## check the benchmark itself, on a few InferenceServices
+test-bench: requirements assets ## test the benchmark with a few InferenceServices
 	@$(build_tools) -own-version=$(VERSION) manager
 	@$(timed) "tests of the benchmark" go test -timeout=20m ./test/bench/...
 
 .PHONY: e2e
-e2e: requirements ## play canary releases with real pods under traffic, on a node of their own (needs root)
+e2e: requirements ## run canary releases with real pods under traffic, on a dedicated node (needs root)
 	@rm -f $(BIN)/times
 	@$(MAKE) e2e-tools e2e-contract e2e-stories e2e-node e2e-images; status=$$?; hack/times $(BIN)/times; exit $$status
 
@@ -133,12 +133,12 @@ e2e: requirements ## play canary releases with real pods under traffic, on a nod
 e2e-tools:
 	@$(timed) "tools and images" sh -c '$(build_tools) -own-version=$(VERSION) cluster fake-gcs-server versitygw && $(BIN)/cluster prepare --level=knative --operator && go run ./test/images'
 
-# Its parts wait for Knative most of the time, so that many can be played side by side.
+# The subtests mostly wait for Knative, so many can run in parallel.
 e2e-contract:
 	@$(timed) "contract on Knative" go test -count=1 -parallel=8 -timeout=20m ./test/e2e -run='^TestContractOnKnative$$'
 
 e2e-stories:
-	@$(timed) "stories under traffic" go test -v -count=1 -timeout=60m ./test/e2e -run='^TestStories$$' $(scenarios) $(E2E_ARGS)
+	@$(timed) "scenarios under traffic" go test -v -count=1 -timeout=60m ./test/e2e -run='^TestStories$$' $(scenarios) $(E2E_ARGS)
 
 e2e-node:
 	@$(timed) "tests of the real node" go test -count=1 -timeout=20m ./test/e2e/node
@@ -147,7 +147,7 @@ e2e-images:
 	@SERINUS_IMAGES='$(BIN)/images' $(timed) "tests of the model server" go test -count=1 -timeout=10m ./test/images
 
 .PHONY: fuzz
-fuzz: requirements ## look for decisions of the core that break a rule
+fuzz: requirements ## search for decisions that break a rule
 	@$(timed) "fuzzing decisions" go test ./internal/rollout -run='^$$' -fuzz='^FuzzDecide$$' -fuzzminimizetime=100x -fuzztime=$(FUZZ_DECISIONS)x
 	@$(timed) "fuzzing histories" go test ./internal/rollout -run='^$$' -fuzz='^FuzzRollout$$' -fuzzminimizetime=100x -fuzztime=$(FUZZ_HISTORIES)x
 
@@ -158,16 +158,16 @@ bench: requirements assets ## measure the operator on a real API server
 ##@ Develop
 
 .PHONY: generate
-generate: requirements ## write the Go code that follows from the API's types
+generate: requirements ## generate Go code from the API types
 	@hack/codegen/generate
 
 .PHONY: manifests
-manifests: requirements ## write CRDs and roles, and the chart's copies of them
+manifests: requirements ## generate CRDs and roles, and copy them to the chart
 	@hack/codegen/manifests
 	@charts/serinus/sync.sh
 
 .PHONY: docs
-docs: requirements ## write the API reference
+docs: requirements ## generate the API reference
 	@hack/codegen/docs
 
 .PHONY: fmt
@@ -175,28 +175,28 @@ fmt: requirements $(lint_tool) ## format the Go code
 	@$(lint_tool) fmt ./...
 
 .PHONY: lint
-lint: requirements $(lint_tool) ## check the Go code
+lint: requirements $(lint_tool) ## run the linters
 	@$(timed) "lint" $(lint_tool) run ./...
 	@cd charts && ../$(timed) "lint of the chart tests" $(lint_tool) run ./...
 
 .PHONY: lint-fix
-lint-fix: requirements $(lint_tool) ## check the Go code and fix what can be fixed
+lint-fix: requirements $(lint_tool) ## run the linters and apply their fixes
 	@$(lint_tool) run --fix ./...
 	@cd charts && $(lint_tool) run --fix ./...
 
 .PHONY: verify
-verify: verify-generated lint ## check that generated files are up to date, then lint
+verify: verify-generated lint ## check generated files and run the linters
 
 .PHONY: verify-generated
 verify-generated: requirements git ## check that generated files are up to date
 	@hack/verify $(MAKE) generate manifests docs fmt
 
 .PHONY: tools
-tools: requirements ## build all tools now rather than when they are needed
+tools: requirements ## build all tools, which are otherwise built on demand
 	@$(build_tools)
 
 .PHONY: clean
-clean: ## remove all that was built
+clean: ## remove all build results
 	@[ ! -x $(BIN)/cluster ] || $(BIN)/cluster down >/dev/null
 	rm -rf $(BIN) dist
 
@@ -210,11 +210,11 @@ build: requirements ## build the operator: bin/manager
 docker-build: ## build the image IMAGE, named IMG, for PLATFORMS
 	@IMAGE='$(IMAGE)' CONTAINER_TOOL='$(CONTAINER_TOOL)' IMG='$(IMG)' PLATFORMS='$(PLATFORMS)' PUSH='$(PUSH)' VERSION='$(VERSION)' hack/build-image
 
-##@ Deploy, to the cluster of the current kubeconfig
+##@ Deploy to the cluster of the current kubeconfig
 
 .PHONY: run
-run: requirements kubectl ## run the operator on this machine, with your own rights, where none is deployed; `install` first
-	@hack/check-alone '$(KUBECTL)'
+run: requirements kubectl ## run the operator on this machine with your own permissions; requires `install`, and that none is deployed
+	@hack/check-not-deployed '$(KUBECTL)'
 	go run -ldflags "-X main.version=$(VERSION)" ./cmd/manager --config=$(CONFIG)
 
 .PHONY: install
@@ -224,19 +224,19 @@ install: requirements kubectl kustomize ## install the CRDs and the serving runt
 	@$(call apply,config/runtimes)
 
 .PHONY: uninstall
-uninstall: requirements kubectl kustomize ## remove them, with every InferenceService
+uninstall: requirements kubectl kustomize ## remove the CRDs, with all InferenceServices and runtimes
 	@$(call delete,config/crd)
 
 .PHONY: deploy
-deploy: requirements kubectl kustomize ## install the operator with all that it needs, from the image IMG
+deploy: requirements kubectl kustomize ## install the operator, the CRDs and the serving runtimes, with the image IMG
 	@hack/use-image '$(IMG)'
 	@$(call apply,$(BIN)/deploy)
 	@$(call established)
 	@$(call apply,config/runtimes)
-	@echo "Installed. To see it start: kubectl rollout status -n serinus-system deployment/serinus-controller-manager"
+	@echo "Installed. To watch the rollout: kubectl rollout status -n serinus-system deployment/serinus-controller-manager"
 
 .PHONY: undeploy
-undeploy: requirements kubectl kustomize ## remove all of that, with every InferenceService
+undeploy: requirements kubectl kustomize ## remove everything that `deploy` installs, with all InferenceServices
 	@$(call delete,config/default)
 
 # ------------------------------------------------------------------ internals

@@ -1,8 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package hack tests what the scripts of this folder do with what they are given, and that the image is built of all
-// that the operator is made of.
+// Package hack tests the scripts in this folder, and that the Dockerfile copies all packages of the
+// operator.
 package hack
 
 import (
@@ -21,9 +21,9 @@ import (
 
 const root = ".."
 
-// TestImageIsBuiltOfWhatTheOperatorImports compares the Dockerfile, and what .dockerignore lets through, with the
-// packages of this module that the operator is made of.
-func TestImageIsBuiltOfWhatTheOperatorImports(t *testing.T) {
+// TestDockerfileCopiesImportedPackages compares the Dockerfile and .dockerignore with the packages
+// that the operator imports.
+func TestDockerfileCopiesImportedPackages(t *testing.T) {
 	copied := copiedFolders(t)
 	sent := lines(t, ".dockerignore")
 	for _, folder := range copied {
@@ -39,7 +39,7 @@ func TestImageIsBuiltOfWhatTheOperatorImports(t *testing.T) {
 	}
 }
 
-// copiedFolders are those that the Dockerfile copies from the repository.
+// copiedFolders returns the folders that the Dockerfile copies from the repository.
 func copiedFolders(t *testing.T) []string {
 	t.Helper()
 	var folders []string
@@ -64,7 +64,7 @@ func lines(t *testing.T, name string) []string {
 	return strings.Split(string(data), "\n")
 }
 
-// foldersOf are the folders of this module that a program is made of.
+// foldersOf returns the folders of this module's packages that a program imports.
 func foldersOf(t *testing.T, program string) []string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Module", program)
@@ -93,9 +93,9 @@ func foldersOf(t *testing.T, program string) []string {
 	}
 }
 
-// runScript runs a script of this folder with the given variables beside PATH, and with programs before those of the
-// machine that only write down how they are called.
-func runScript(t *testing.T, script string, args, variables, programs []string) (calls, said string, err error) {
+// runScript runs a script with the given variables, and with fake programs first in PATH. It
+// returns the calls of the fake programs and the script's output.
+func runScript(t *testing.T, script string, args, variables, programs []string) (calls, output string, err error) {
 	t.Helper()
 	dir := t.TempDir()
 	log := filepath.Join(dir, "calls")
@@ -154,9 +154,9 @@ func TestBuildImage(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			calls, said, err := runScript(t, "build-image", nil, append(tt.variables, "VERSION=v1"), []string{"docker", "podman"})
+			calls, output, err := runScript(t, "build-image", nil, append(tt.variables, "VERSION=v1"), []string{"docker", "podman"})
 			if err != nil {
-				t.Fatalf("%v: %s", err, said)
+				t.Fatalf("%v: %s", err, output)
 			}
 			if got := strings.TrimPrefix(strings.TrimSpace(calls), "docker buildx version\n"); got != tt.want {
 				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
@@ -165,25 +165,25 @@ func TestBuildImage(t *testing.T) {
 	}
 }
 
-func TestScriptsSayWhatIsMissing(t *testing.T) {
+func TestScriptErrors(t *testing.T) {
 	tests := map[string]struct {
 		script          string
 		args, variables []string
 		want            string
 	}{
-		"pushed nowhere":         {script: "build-image", variables: []string{"PUSH=1"}, want: "make docker-build PUSH=1 IMG="},
-		"built without a tag":    {script: "build-image", variables: []string{"IMG=r.example:5000/s"}, want: "write, for example, IMG=r.example:5000/s:v0.1.0"},
-		"built with a digest":    {script: "build-image", variables: []string{"IMG=r.example/s@sha256:0"}, want: "write a tag"},
-		"several and not pushed": {script: "build-image", variables: []string{"PLATFORMS=a,b"}, want: "add PUSH=1"},
-		"no such tool":           {script: "build-image", variables: []string{"CONTAINER_TOOL=nonesuch"}, want: "nonesuch is missing"},
-		"deployed without image": {script: "use-image", args: []string{""}, want: "make deploy IMG="},
-		"deployed without a tag": {script: "use-image", args: []string{"r.example:5000/s"}, want: "write, for example, IMG=r.example:5000/s:v0.1.0"},
+		"push without image":     {script: "build-image", variables: []string{"PUSH=1"}, want: "make docker-build PUSH=1 IMG="},
+		"build without a tag":    {script: "build-image", variables: []string{"IMG=r.example:5000/s"}, want: "write, for example, IMG=r.example:5000/s:v0.1.0"},
+		"build with a digest":    {script: "build-image", variables: []string{"IMG=r.example/s@sha256:0"}, want: "write a tag"},
+		"platforms without push": {script: "build-image", variables: []string{"PLATFORMS=a,b"}, want: "add PUSH=1"},
+		"missing tool":           {script: "build-image", variables: []string{"CONTAINER_TOOL=nonesuch"}, want: "nonesuch is missing"},
+		"deploy without image":   {script: "use-image", args: []string{""}, want: "make deploy IMG="},
+		"deploy without a tag":   {script: "use-image", args: []string{"r.example:5000/s"}, want: "write, for example, IMG=r.example:5000/s:v0.1.0"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			calls, said, err := runScript(t, tt.script, tt.args, append(tt.variables, "VERSION=v1"), []string{"docker"})
-			if err == nil || calls != "" || !strings.Contains(said, tt.want) {
-				t.Errorf("it calls %q and says (%v)\n%s\nwant an error that says\n%s", calls, err, said, tt.want)
+			calls, output, err := runScript(t, tt.script, tt.args, append(tt.variables, "VERSION=v1"), []string{"docker"})
+			if err == nil || calls != "" || !strings.Contains(output, tt.want) {
+				t.Errorf("calls %q, error %v, output\n%s\nwant an error and output with\n%s", calls, err, output, tt.want)
 			}
 		})
 	}

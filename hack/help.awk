@@ -1,8 +1,8 @@
 # Copyright The Serinus Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Explains a Makefile out of its comments: "##@ group", "target: … ## what it
-# does", and "NAME ?= default## what it means".
+# Prints the help of a Makefile from its comments: "##@ group", "target: … ## description", and
+# "NAME ?= default## description".
 
 BEGIN {
 	terminal = system("test -t 1") == 0 && ENVIRON["NO_COLOR"] == ""

@@ -21,17 +21,17 @@ import (
 	"github.com/serinus-io/serinus/hack/builds"
 )
 
-// builder brings tools up to date.
+// builder builds tools that are out of date.
 type builder struct {
 	root string
-	// ownVersion is what programs of this repository report.
+	// ownVersion is the version of this repository's programs.
 	ownVersion string
 	store      store
 	report     *builds.Reporter
 }
 
-// ensureAll builds the tools that are not up to date. Those that one `go build` can build are built together, because
-// many of them are linked at the same time then.
+// ensureAll builds the tools that are out of date. It builds tools of one set with a single `go
+// build`, which links them in parallel.
 func (b *builder) ensureAll(ctx context.Context, tools []tool) error {
 	if _, err := exec.LookPath("go"); err != nil {
 		return errors.New("the go command is not in PATH: install Go (https://go.dev/doc/install) and add its bin folder to PATH")
@@ -49,7 +49,7 @@ func (b *builder) ensureAll(ctx context.Context, tools []tool) error {
 	return nil
 }
 
-// ensureSet builds those tools of a set that are not up to date.
+// ensureSet builds the tools of one set that are out of date.
 func (b *builder) ensureSet(ctx context.Context, tools []tool) error {
 	var recipes []recipe
 	for _, t := range tools {
@@ -92,12 +92,13 @@ func (b *builder) ensureSet(ctx context.Context, tools []tool) error {
 	return nil
 }
 
-// compile builds one program as the target, or several in the folder of that name, and shows it.
+// compile builds one program to the path target, or several into the folder target, and reports the
+// progress.
 func (b *builder) compile(ctx context.Context, target string, recipes ...recipe) error {
 	first, done := recipes[0], &counter{}
 	task := builds.Task{
 		Name: first.name, Version: first.version,
-		Quiet:  first.key == "", // Programs of our own are most often ready at once.
+		Quiet:  first.key == "", // This repository's programs are usually in the build cache.
 		Counts: done.String,
 	}
 	if len(recipes) > 1 {
@@ -112,8 +113,8 @@ func (b *builder) compile(ctx context.Context, target string, recipes ...recipe)
 	return err
 }
 
-// compile builds programs of one set. It does not trim paths: with the same flags as `go test`, packages that the
-// tools and the operator's tests have in common are compiled once.
+// compile builds programs of one set. It does not use -trimpath: with the same flags as `go test`,
+// packages that the tools share with the operator's tests are compiled only once.
 func compile(ctx context.Context, target string, done *counter, recipes ...recipe) (err error) {
 	r := recipes[0]
 	args := []string{"build", "-v", "-buildvcs=false", "-mod=readonly", "-ldflags", r.ldflags, "-o", target}
@@ -143,20 +144,20 @@ func compile(ctx context.Context, target string, done *counter, recipes ...recip
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting go build: %w", err)
 	}
-	complaints := follow(out, done)
+	output := readOutput(out, done)
 	if err := cmd.Wait(); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return explain(r, complaints, err)
+		return explain(r, output, err)
 	}
 	return nil
 }
 
-// follow counts what `go build -v` reports until it ends, and returns
-// everything else that it said.
-func follow(out io.Reader, done *counter) string {
-	var complaints strings.Builder
+// readOutput counts the downloads and packages in the output of `go build -v`, and returns the
+// other lines.
+func readOutput(out io.Reader, done *counter) string {
+	var output strings.Builder
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -167,25 +168,25 @@ func follow(out io.Reader, done *counter) string {
 		case !strings.ContainsAny(line, " \t:#"):
 			done.packages.Add(1)
 		default:
-			complaints.WriteString(line + "\n")
+			output.WriteString(line + "\n")
 		}
 	}
-	return complaints.String()
+	return output.String()
 }
 
-// explain adds to a failed build what the user can do about it.
-func explain(r recipe, complaints string, err error) error {
-	err = fmt.Errorf("building %s %s: %w\n%s", r.name, r.version, err, complaints)
+// explain adds a remedy to the error of a failed build.
+func explain(r recipe, output string, err error) error {
+	err = fmt.Errorf("building %s %s: %w\n%s", r.name, r.version, err, output)
 	hints := []struct{ sign, hint string }{
 		{"no space left on device", "the disk is full: the build cache (`go env GOCACHE`) and the module cache (`go env GOMODCACHE`) need about 8 GB together, all tools included"},
-		{"signal: killed", "the system stopped the compiler, most likely for lack of memory: 4 GB are needed"},
-		{"requires go >=", "install a newer Go, or allow it to fetch one: GOTOOLCHAIN=auto"},
-		{"dial tcp", "the modules could not be downloaded: set GOPROXY to a module proxy that can be reached from here"},
-		{"no such host", "the modules could not be downloaded: set GOPROXY to a module proxy that can be reached from here"},
-		{"checksum mismatch", "the download differs from what is pinned: clean the module cache (`go clean -modcache`) or try another GOPROXY"},
+		{"signal: killed", "the system killed the compiler, probably because it ran out of memory: 4 GB are needed"},
+		{"requires go >=", "install a newer Go, or allow Go to download one: GOTOOLCHAIN=auto"},
+		{"dial tcp", "the modules could not be downloaded: set GOPROXY to a module proxy that is reachable from here"},
+		{"no such host", "the modules could not be downloaded: set GOPROXY to a module proxy that is reachable from here"},
+		{"checksum mismatch", "the download does not match the checksum in go.sum: clean the module cache (`go clean -modcache`) or try another GOPROXY"},
 	}
 	for _, h := range hints {
-		if strings.Contains(complaints, h.sign) {
+		if strings.Contains(output, h.sign) {
 			return errors.Join(err, errors.New("what to do: "+h.hint))
 		}
 	}

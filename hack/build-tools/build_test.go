@@ -20,7 +20,6 @@ import (
 
 const repository = "../.."
 
-// What the catalog names is what the module files pin.
 func TestCatalogIsPinned(t *testing.T) {
 	for _, tool := range catalog {
 		t.Run(tool.name, func(t *testing.T) {
@@ -36,36 +35,39 @@ func TestCatalogIsPinned(t *testing.T) {
 				t.Errorf("go.mod has no tool directive for %s", tool.pkg)
 			}
 			if !strings.HasPrefix(r.version, "v") {
-				t.Errorf("version %q is none", r.version)
+				t.Errorf("version %q is invalid", r.version)
 			}
 		})
 	}
 }
 
-// Packages that tools share with the operator are compiled once, if all modules below them have the same versions.
-func TestToolsShareTheOperatorsModules(t *testing.T) {
+// Packages that the tools share with the operator are compiled only once if their modules have the
+// same versions.
+func TestToolsUseTheOperatorsModuleVersions(t *testing.T) {
 	sharedModule := regexp.MustCompile(`^(k8s\.io/(api|apimachinery|client-go|apiserver|component-base|utils|klog/v2|kube-openapi)|` +
 		`sigs\.k8s\.io/(json|randfill|structured-merge-diff/v6|yaml)|google\.golang\.org/(grpc|protobuf|genproto/\S+)|` +
 		`go\.opentelemetry\.io/otel(/(trace|metric|sdk))?|golang\.org/x/(crypto|net|oauth2|sync|sys|term|text|time)|` +
 		`github\.com/(fxamacker/cbor/v2|go-logr/logr|google/gnostic-models|prometheus/(client_golang|client_model|common|procfs)))$`)
-	// Knative's programs panic with an OpenTelemetry whose schema is not that of their own code.
-	knativesOwn := regexp.MustCompile(`^(go\.opentelemetry\.io|google\.golang\.org/(grpc|genproto)|github\.com/prometheus)/?`)
-	operators := requirements(t, filepath.Join(repository, "go.mod"))
+	// Knative's programs panic if OpenTelemetry's schema version differs from the one in their
+	// code.
+	knativeExceptions := regexp.MustCompile(`^(go\.opentelemetry\.io|google\.golang\.org/(grpc|genproto)|github\.com/prometheus)/?`)
+	operatorVersions := requirements(t, filepath.Join(repository, "go.mod"))
 	files, err := filepath.Glob(filepath.Join(repository, "hack", "tools", "*", "go.mod"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range append(files, filepath.Join(repository, "charts", "go.mod")) {
-		// What generates code and what checks it share little with the operator, and their output must not change with it.
+		// The generators and the linter share little with the operator, and its versions must not
+		// change their output.
 		set := filepath.Base(filepath.Dir(file))
 		if set == "codegen" || set == "lint" {
 			continue
 		}
 		for module, version := range requirements(t, file) {
-			if set == "knative" && knativesOwn.MatchString(module) {
+			if set == "knative" && knativeExceptions.MatchString(module) {
 				continue
 			}
-			want, known := operators[module]
+			want, known := operatorVersions[module]
 			if known && sharedModule.MatchString(module) && version != want {
 				t.Errorf("%s requires %s %s, and the operator %s", file, module, version, want)
 			}
@@ -93,7 +95,7 @@ func requirements(t *testing.T, file string) map[string]string {
 	return versions
 }
 
-func TestKubernetesKnowsItsVersion(t *testing.T) {
+func TestKubernetesVersion(t *testing.T) {
 	flags := linkerFlags(kubernetes("kubectl", 0), "v1.37.2")
 	for _, want := range []string{"version.gitVersion=v1.37.2", "version.gitMajor=1 ", "version.gitMinor=37 "} {
 		if !strings.Contains(flags, want) {
@@ -122,15 +124,14 @@ func TestSelectTools(t *testing.T) {
 		names = append(names, tool.name)
 	}
 	if diff := cmp.Diff([]string{"etcd", "kubectl"}, names); diff != "" {
-		t.Errorf("in the order of the catalog, each once (-want +got):\n%s", diff)
+		t.Errorf("wrong tools (-want +got):\n%s", diff)
 	}
 	if _, err := selectTools([]string{"kubeclt"}); err == nil || !strings.Contains(err.Error(), `no tool "kubeclt"; the tools are: etcd, `) {
 		t.Errorf("got %v, want a list of the tools", err)
 	}
 }
 
-// A user looks for programs in bin, and programs look for each other in bin/tools.
-func TestPrograms(t *testing.T) {
+func TestProductPaths(t *testing.T) {
 	s := store{dir: "bin"}
 	for name, want := range map[string]string{"etcd": "bin/tools/etcd", "manager": "bin/manager", "knative-ingress": "bin/tools/knative-ingress"} {
 		selected, err := selectTools([]string{name})
@@ -143,7 +144,7 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// fixture is a repository with one tiny tool.
+// fixture returns a builder for a repository with one small tool.
 func fixture(t *testing.T) (*builder, tool) {
 	t.Helper()
 	root := t.TempDir()
@@ -151,7 +152,7 @@ func fixture(t *testing.T) (*builder, tool) {
 	if err := os.CopyFS(dir, os.DirFS("testdata/tiny")); err != nil {
 		t.Fatal(err)
 	}
-	// The name keeps the fixture from being a module of this repository.
+	// With the name go.mod, the folder would not belong to this repository's module.
 	if err := os.Rename(filepath.Join(dir, "go.mod.txt"), filepath.Join(dir, "go.mod")); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +173,7 @@ func devNull(t *testing.T) *os.File {
 	return file
 }
 
-func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
+func TestEnsureRebuildsOnChange(t *testing.T) {
 	b, tiny := fixture(t)
 	ensure := func() os.FileInfo {
 		t.Helper()
@@ -188,17 +189,17 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 	first := ensure()
 	out, err := exec.Command(b.store.product(tiny).Path).Output()
 	if got, want := string(out), "version v1.2.3\n"; got != want || err != nil {
-		t.Errorf("the program says %q, %v; want %q", got, err, want)
+		t.Errorf("the program printed %q, %v; want %q", got, err, want)
 	}
 	if again := ensure(); !os.SameFile(first, again) {
-		t.Error("it was built again although nothing has changed")
+		t.Error("the tool was built again without a change")
 	}
 	gosum := filepath.Join(b.root, "hack", "tools", "tiny", "go.sum")
 	if err := os.WriteFile(gosum, []byte("\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if changed := ensure(); os.SameFile(first, changed) {
-		t.Error("it was not built again although its modules have changed")
+		t.Error("the tool was not built again after a change of its modules")
 	}
 	if err := os.Remove(b.store.product(tiny).Path); err != nil {
 		t.Fatal(err)
@@ -206,7 +207,7 @@ func TestEnsureBuildsOnceForEachRecipe(t *testing.T) {
 	ensure()
 }
 
-func TestEnsureBuildsASetTogether(t *testing.T) {
+func TestEnsureBuildsSet(t *testing.T) {
 	b, tiny := fixture(t)
 	second := tiny
 	second.name, second.pkg = "another-name", "tiny.test/tiny/second"
@@ -225,17 +226,16 @@ func TestEnsureBuildsASetTogether(t *testing.T) {
 	for program, want := range map[string]string{"tiny": "version v1.2.3\n", "another-name": "second version v1.2.3\n"} {
 		out, err := exec.Command(filepath.Join(b.store.dir, "tools", program)).Output()
 		if got := string(out); got != want || err != nil {
-			t.Errorf("%s says %q, %v; want %q", program, got, err, want)
+			t.Errorf("%s printed %q, %v; want %q", program, got, err, want)
 		}
 	}
 	left, err := filepath.Glob(filepath.Join(b.store.product(tiny).Private, "together-*"))
 	if err != nil || len(left) > 0 {
-		t.Errorf("left are %v (%v)", left, err)
+		t.Errorf("leftover files: %v (%v)", left, err)
 	}
 }
 
-// A tool that is built from slim modules gets what replaces their packages and files, and the rest of them.
-func TestEnsureBuildsFromSlimModules(t *testing.T) {
+func TestEnsureBuildsSlimModules(t *testing.T) {
 	b, tiny := fixture(t)
 	tiny.slim = []string{"tiny.test/dependency"}
 	dir := filepath.Join(b.root, "hack", "tools", "tiny")
@@ -267,33 +267,33 @@ func main() { fmt.Print(dependency.Kept, dependency.File, big.Package, kind.Belo
 			t.Fatal(err)
 		}
 	}
-	says := func(want string) {
+	wantOutput := func(want string) {
 		t.Helper()
 		if err := b.ensureAll(t.Context(), []tool{tiny}); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.Command(b.store.product(tiny).Path).Output()
 		if got := string(out); got != want || err != nil {
-			t.Errorf("the program says %q, %v; want %q", got, err, want)
+			t.Errorf("the program printed %q, %v; want %q", got, err, want)
 		}
 	}
-	says("kept file package below")
+	wantOutput("kept file package below")
 
 	replacement := filepath.Join(dir, "_slim", "tiny.test", "dependency", "file.go")
 	if err := os.WriteFile(replacement, []byte("package dependency\n\nconst File = \"other file \"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	says("kept other file package below")
+	wantOutput("kept other file package below")
 
 	if err := os.Rename(replacement, filepath.Join(filepath.Dir(replacement), "unknown.go")); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.ensureAll(t.Context(), []tool{tiny}); err == nil || !strings.Contains(err.Error(), "unknown.go replaces no file of its module") {
-		t.Errorf("got %v, want it to name the file that replaces nothing", err)
+		t.Errorf("got %v, want an error that names the file", err)
 	}
 }
 
-func TestFailedBuildLeavesNothing(t *testing.T) {
+func TestFailedBuildLeavesNoFiles(t *testing.T) {
 	b, tiny := fixture(t)
 	source := filepath.Join(b.root, "hack", "tools", "tiny", "main.go")
 	if err := os.WriteFile(source, []byte("package main\n\nfunc main() { nonsense() }\n"), 0o644); err != nil {
@@ -301,24 +301,24 @@ func TestFailedBuildLeavesNothing(t *testing.T) {
 	}
 	err := b.ensureAll(t.Context(), []tool{tiny})
 	if err == nil || !strings.Contains(err.Error(), "undefined: nonsense") {
-		t.Errorf("got %v, want what the compiler says", err)
+		t.Errorf("got %v, want the compiler's message", err)
 	}
 	product := b.store.product(tiny)
 	left, err := filepath.Glob(filepath.Join(product.Private, "tiny.*"))
 	if _, statErr := os.Stat(product.Path); !os.IsNotExist(statErr) || err != nil || len(left) != 1 || !strings.HasSuffix(left[0], ".lock") {
-		t.Errorf("left are %v (%v) and the program (%v)", left, err, statErr)
+		t.Errorf("leftover files: %v (%v), program: %v", left, err, statErr)
 	}
 }
 
-func TestExplainTellsWhatToDo(t *testing.T) {
-	for complaint, want := range map[string]string{
+func TestExplain(t *testing.T) {
+	for output, want := range map[string]string{
 		"write $WORK/b001: no space left on device":                "the disk is full",
 		"compile: signal: killed":                                  "4 GB are needed",
 		"Get \"https://proxy.test\": dial tcp: connection refused": "GOPROXY",
 		"go.mod requires go >= 1.30 (running go 1.26)":             "install a newer Go",
 	} {
-		if err := explain(recipe{}, complaint, errors.New("exit status 1")); !strings.Contains(err.Error(), want) {
-			t.Errorf("after %q: got %v, want it to say %q", complaint, err, want)
+		if err := explain(recipe{}, output, errors.New("exit status 1")); !strings.Contains(err.Error(), want) {
+			t.Errorf("explain(%q) = %v, want %q in it", output, err, want)
 		}
 	}
 }

@@ -10,26 +10,28 @@ import (
 	"time"
 )
 
-// tool is a program that this repository builds for its own use.
+// tool is a program that development of this repository needs.
 type tool struct {
 	// name is the file name of the program.
 	name string
-	// set is the folder below hack/tools whose go.mod pins the program. The
-	// repository's own programs have none.
+	// set is the folder below hack/tools whose go.mod pins the program. It is empty for this
+	// repository's programs.
 	set string
-	// pkg is the package to build, and module the one whose version the program reports.
+	// pkg is the package to build. module is the module whose version is the program's version.
 	pkg, module string
-	// linkVars returns the variables that tell the program its own version.
+	// linkVars returns the linker variables for the program's version.
 	linkVars func(version string) map[string]string
-	// slim lists modules that are compiled with parts replaced by the files in the folder _slim of the set.
+	// slim lists modules in which files of the set's folder _slim replace packages and files.
 	slim []string
-	// helper says that a program of this repository is none that a user calls: it goes into bin/tools with the others.
+	// helper reports whether users do not call this repository's program. It is then built into
+	// bin/tools.
 	helper bool
-	// takes is about how long a build takes on two cores after those that are before it in the catalog.
+	// takes is the approximate build time on two cores, after the builds of the tools before it in
+	// the catalog.
 	takes time.Duration
 }
 
-// catalog lists every tool that can be asked for by name.
+// catalog lists all pinned tools.
 var catalog = []tool{
 	{
 		name: "etcd", set: "etcd",
@@ -103,9 +105,8 @@ var catalog = []tool{
 	},
 }
 
-// own lists the programs of this repository. They can be asked for by name, too,
-// and are compiled each time, as only the compiler knows whether they are up to
-// date. They go into bin, unless they are helpers.
+// own lists this repository's programs. They are always compiled, because only the compiler knows
+// whether they are out of date. They are built into bin, unless they are helpers.
 var own = []tool{
 	{
 		name: "cluster", pkg: "./test/cluster",
@@ -122,7 +123,7 @@ var own = []tool{
 	},
 }
 
-// kubernetes describes a program of Kubernetes itself.
+// kubernetes returns the tool for a program of Kubernetes.
 func kubernetes(name string, takes time.Duration) tool {
 	return tool{
 		name: name, set: "kubernetes",
@@ -143,7 +144,7 @@ func kubernetes(name string, takes time.Duration) tool {
 	}
 }
 
-// containerd describes a program of the container runtime.
+// containerd returns the tool for a program of containerd.
 func containerd(name string, takes time.Duration) tool {
 	const module = "github.com/containerd/containerd/v2"
 	return tool{
@@ -154,14 +155,14 @@ func containerd(name string, takes time.Duration) tool {
 	}
 }
 
-// knative describes a program of Knative Serving, which runs in a pod.
+// knative returns the tool for a program of Knative Serving, which runs in a pod.
 func knative(command string, takes time.Duration) tool {
 	const module = "knative.dev/serving"
 	return tool{name: "knative-" + command, set: "knative", pkg: module + "/cmd/" + command, module: module, takes: takes}
 }
 
-// selectTools returns the named programs in the order of the catalog, each
-// once; without names, all tools.
+// selectTools returns the named programs without duplicates, in the order of the catalog. Without
+// names, it returns the catalog.
 func selectTools(names []string) ([]tool, error) {
 	if len(names) == 0 {
 		return catalog, nil

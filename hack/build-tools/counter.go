@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// counter counts what a build has done: packages that are in the cache are not seen.
+// counter counts the downloads and compiled packages of a build. Cached packages are not counted.
 type counter struct {
 	downloads, packages atomic.Int64
 }
@@ -17,7 +17,7 @@ type counter struct {
 func (c *counter) String() string {
 	var parts []string
 	if n := c.downloads.Load(); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d modules fetched", n))
+		parts = append(parts, fmt.Sprintf("%d modules downloaded", n))
 	}
 	if n := c.packages.Load(); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d packages compiled", n))

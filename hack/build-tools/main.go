@@ -1,16 +1,13 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Build-tools builds the programs that this repository works with, from the
-// Go modules that hack/tools pins, into bin/tools:
+// Command build-tools builds the tools that hack/tools pins into bin/tools:
 //
 //	go run ./hack/build-tools [flags] [name…]
 //
-// Without a name it builds all of them. By name, it builds the repository's own
-// programs into bin, too. A program that is up to date is left
-// alone, and two runs at the same time do not disturb each other.
-//
-// Nothing but Go is needed. The folder serves as KUBEBUILDER_ASSETS too.
+// Without a name, it builds all tools. With a name, it can also build this repository's programs,
+// into bin. It does not rebuild tools that are up to date, and supports concurrent runs. It
+// requires only Go. The folder bin/tools can be used as KUBEBUILDER_ASSETS.
 package main
 
 import (
@@ -26,7 +23,7 @@ import (
 )
 
 func main() {
-	list := flag.Bool("list", false, "list the tools with their versions and leave")
+	list := flag.Bool("list", false, "list the tools with their versions and exit")
 	ownVersion := flag.String("own-version", "devel", "the `version` that programs of this repository report")
 	flag.Parse()
 
@@ -54,7 +51,6 @@ func run(act func(context.Context, string, []tool) error, names []string) error 
 	return act(ctx, root, tools)
 }
 
-// build brings programs up to date.
 func build(ownVersion string) func(context.Context, string, []tool) error {
 	return func(ctx context.Context, root string, tools []tool) error {
 		b := &builder{

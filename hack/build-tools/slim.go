@@ -16,15 +16,15 @@ import (
 )
 
 const (
-	// slimFolder is the folder, beside the go.mod of a set, with the files that replace parts of modules. They are
-	// below the path of their module.
+	// slimFolder is the folder next to a set's go.mod with replacement files, below the paths of
+	// their modules.
 	slimFolder = "_slim"
-	// slimPackage is the name of the file that replaces a whole package and all packages below it. A file of another
-	// name replaces only the file of that name.
+	// slimPackage is the name of a file that replaces a package and all packages below it. A file
+	// with another name replaces the file with the same name.
 	slimPackage = "slim.go"
 )
 
-// slimFiles returns the paths, below the folder, of the files that replace parts of the tool's modules.
+// slimFiles returns the paths of the replacement files for the tool's modules.
 func (r recipe) slimFiles() ([]string, error) {
 	var files []string
 	for _, module := range r.slim {
@@ -36,13 +36,13 @@ func (r recipe) slimFiles() ([]string, error) {
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("reading what replaces parts of module %s: %w", module, err)
+			return nil, fmt.Errorf("reading the replacement files of module %s: %w", module, err)
 		}
 	}
 	return files, nil
 }
 
-// writeSlimFiles writes the names and the content of those files.
+// writeSlimFiles writes the names and contents of the replacement files.
 func (r recipe) writeSlimFiles(out io.Writer) error {
 	files, err := r.slimFiles()
 	if err != nil {
@@ -58,8 +58,8 @@ func (r recipe) writeSlimFiles(out io.Writer) error {
 	return nil
 }
 
-// slimModules makes copies of the tool's modules with their parts replaced, because Go compiles files of the module
-// cache only as they are. It returns the go.mod file that selects the copies.
+// slimModules copies the tool's modules and replaces files in the copies, because the module cache
+// is read-only. It returns a go.mod file that selects the copies.
 func (r recipe) slimModules(ctx context.Context, dir string) (modfile string, err error) {
 	modfile = filepath.Join(dir, "go.mod")
 	for _, name := range []string{"go.mod", "go.sum"} {
@@ -86,7 +86,7 @@ func (r recipe) slimModules(ctx context.Context, dir string) (modfile string, er
 	return modfile, err
 }
 
-// replaceParts puts the files in place.
+// replaceParts copies the replacement files into the copied modules.
 func (r recipe) replaceParts(dir string) error {
 	files, err := r.slimFiles()
 	if err != nil {
@@ -103,7 +103,7 @@ func (r recipe) replaceParts(dir string) error {
 			return err
 		}
 	}
-	// Only now, because a package may replace one that another replacement has removed.
+	// Copy after all removals, because a removal may cover another replacement.
 	for _, file := range files {
 		from, to := filepath.Join(r.dir, slimFolder, filepath.FromSlash(file)), filepath.Join(dir, filepath.FromSlash(file))
 		if err := copyFile(from, to); err != nil {
@@ -113,7 +113,7 @@ func (r recipe) replaceParts(dir string) error {
 	return nil
 }
 
-// removePackage removes a package and all packages below it. The go.mod file of a module stays.
+// removePackage removes a package and all packages below it, but not the module's go.mod.
 func removePackage(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -130,7 +130,7 @@ func removePackage(dir string) error {
 	return nil
 }
 
-// moduleDir downloads a module if necessary, and returns its folder.
+// moduleDir returns the folder of a module, and downloads it if necessary.
 func (r recipe) moduleDir(ctx context.Context, module string) (string, error) {
 	if _, err := r.goCommand(ctx, "mod", "download", module); err != nil {
 		return "", err
@@ -138,7 +138,7 @@ func (r recipe) moduleDir(ctx context.Context, module string) (string, error) {
 	return r.goCommand(ctx, "list", "-m", "-f", "{{.Dir}}", module)
 }
 
-// goCommand runs a command of Go in the folder of the set and returns its output.
+// goCommand runs a go command in the set's folder and returns its output.
 func (r recipe) goCommand(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = r.dir

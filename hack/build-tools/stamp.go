@@ -18,20 +18,19 @@ import (
 	"github.com/serinus-io/serinus/hack/builds"
 )
 
-// recipe is all that decides what a build of a program yields.
+// recipe contains everything that determines the result of a build.
 type recipe struct {
 	tool
-	// dir is the folder of the module in which the program is built.
+	// dir is the folder of the main module.
 	dir     string
 	version string
 	ldflags string
-	// key is equal for two recipes exactly if they yield the same program. It is
-	// empty for a program of our own, whose sources nobody reads but the compiler.
+	// key identifies the result of the build. It is empty for this repository's programs, because it
+	// does not cover their source files.
 	key string
 }
 
-// newRecipe tells how to build a program; ownVersion is what programs of our own
-// report.
+// newRecipe returns the recipe for a tool. ownVersion is the version of this repository's programs.
 func newRecipe(root, ownVersion string, t tool) (recipe, error) {
 	if t.set == "" {
 		return recipe{tool: t, dir: root, version: ownVersion, ldflags: linkerFlags(t, ownVersion)}, nil
@@ -66,7 +65,7 @@ func newRecipe(root, ownVersion string, t tool) (recipe, error) {
 	return r, nil
 }
 
-// requiredVersion returns the version at which a go.mod file requires a module.
+// requiredVersion returns the version of a module that a go.mod file requires.
 func requiredVersion(gomod []byte, module string) (string, error) {
 	lines := bufio.NewScanner(bytes.NewReader(gomod))
 	for lines.Scan() {
@@ -78,7 +77,7 @@ func requiredVersion(gomod []byte, module string) (string, error) {
 	return "", errors.Join(fmt.Errorf("does not require module %s", module), lines.Err())
 }
 
-// linkerFlags strips the program, which halves its size, and sets its version.
+// linkerFlags returns flags that set the version, and strip the program, which halves its size.
 func linkerFlags(t tool, version string) string {
 	flags := []string{"-s", "-w"}
 	if t.linkVars == nil {
@@ -91,10 +90,9 @@ func linkerFlags(t tool, version string) string {
 	return strings.Join(flags, " ")
 }
 
-// store is the folder of what was built.
+// store is the folder of built programs.
 type store struct{ dir string }
 
-// product is what a tool is built as.
 func (s store) product(t tool) builds.Product {
 	p := builds.Product{Name: t.name, Path: filepath.Join(s.dir, t.name), Private: filepath.Join(s.dir, "tools", ".build")}
 	if t.set != "" || t.helper {

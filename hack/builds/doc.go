@@ -1,9 +1,9 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package builds is what the programs have in common that build things for the
-// repository's own use: what is up to date is left alone, one process at a time
-// builds a thing, nobody ever finds half of it, and the user sees what goes on.
+// Package builds builds this repository's tools and images. It skips products that are up to date,
+// lets one process at a time build a product, replaces a product only by a complete one, and
+// reports the progress.
 package builds
 
 import (
@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 )
 
-// FindRoot returns the folder of the repository that the working folder is in.
+// FindRoot returns the root folder of the repository that contains the working folder.
 func FindRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// lock makes sure that one process at a time builds something. It calls waiting
-// once if another one has the lock. The system frees the lock of a dead process.
+// lock acquires a file lock, which the system releases if the process dies. If another process
+// holds it, it calls waiting once and waits.
 func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

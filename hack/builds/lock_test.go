@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-func TestLockLetsOneInAtATime(t *testing.T) {
+func TestLockIsExclusive(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := lock(t.Context(), path, func() { t.Error("nobody has it") })
+	unlock, err := lock(t.Context(), path, func() { t.Error("the lock is free") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,18 +21,18 @@ func TestLockLetsOneInAtATime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := lock(ctx, path, func() {}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v while it is taken, want to wait in vain", err)
+		t.Errorf("got %v while the lock is held, want a timeout", err)
 	}
 
 	waiting := make(chan struct{})
-	entered := make(chan error)
+	acquired := make(chan error)
 	go func() {
 		_, err := lock(t.Context(), path, func() { close(waiting) })
-		entered <- err
+		acquired <- err
 	}()
 	<-waiting
 	unlock()
-	if err := <-entered; err != nil {
+	if err := <-acquired; err != nil {
 		t.Error(err)
 	}
 }

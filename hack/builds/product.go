@@ -12,39 +12,38 @@ import (
 	"path/filepath"
 )
 
-// Product is a file or a folder that is built.
+// Product is a file or folder that is built.
 type Product struct {
-	// Name is what the user knows it by.
+	// Name identifies the product in messages and file names.
 	Name string
-	// Path is where it is found once it is whole.
+	// Path is the location of the complete product.
 	Path string
-	// Private is a folder on the same file system, for what is none of the user's business.
+	// Private is a folder for internal files on the same file system.
 	Private string
 }
 
-// Ensure makes sure that the product is there, as the key describes it: two keys
-// are equal exactly if they stand for equal products. Without a key it is built
-// each time. Build gets the path to build it at, where there is nothing yet.
+// Ensure builds the product unless it is fresh. The key identifies the product's content. Without a
+// key, it is always built. build receives a path that does not exist.
 func (p Product) Ensure(ctx context.Context, key string, report *Reporter, build func(path string) error) error {
 	if fresh, err := p.Fresh(key); fresh || err != nil {
 		return err
 	}
 	if err := errors.Join(os.MkdirAll(p.Private, 0o755), os.MkdirAll(filepath.Dir(p.Path), 0o755)); err != nil {
-		return fmt.Errorf("making the folders for %s: %w", p.Name, err)
+		return fmt.Errorf("creating the folders for %s: %w", p.Name, err)
 	}
 	unlock, err := lock(ctx, p.private("lock"), func() {
-		report.Line("%s is being built by another process: waiting for it", p.Name)
+		report.Line("another process is building %s: waiting", p.Name)
 	})
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	// Whoever had the lock may have built it.
+	// The previous holder of the lock may have built it.
 	if fresh, err := p.Fresh(key); fresh || err != nil {
 		return err
 	}
 	built := p.private("new")
-	// A process that was killed may have left something.
+	// A killed process may have left an incomplete build.
 	if err := os.RemoveAll(built); err != nil {
 		return err
 	}
@@ -53,12 +52,12 @@ func (p Product) Ensure(ctx context.Context, key string, report *Reporter, build
 		return err
 	}
 	if err := p.put(key, built); err != nil {
-		return fmt.Errorf("putting %s in place: %w", p.Name, err)
+		return fmt.Errorf("replacing %s: %w", p.Name, err)
 	}
 	return nil
 }
 
-// Fresh reports whether the product is there and is what the key describes.
+// Fresh reports whether the product exists and was built with the key.
 func (p Product) Fresh(key string) (bool, error) {
 	if key == "" {
 		return false, nil
@@ -75,13 +74,13 @@ func (p Product) Fresh(key string) (bool, error) {
 	return string(stamp) == key, err
 }
 
-// put replaces the product instead of writing into it, so that whoever uses the
-// old one is not disturbed. While it does, no stamp claims that it is fresh.
+// put replaces the product with a rename, so that programs that use the old one are not affected.
+// It removes the stamp first, so that the product is not fresh after an interruption.
 func (p Product) put(key, built string) error {
 	if err := os.RemoveAll(p.private("stamp")); err != nil {
 		return err
 	}
-	// A file is replaced at once, a folder only if it is empty.
+	// Rename replaces a file, but not a folder with content.
 	if info, err := os.Lstat(p.Path); err == nil && info.IsDir() {
 		if err := os.RemoveAll(p.Path); err != nil {
 			return err

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// fixture is a product whose builds are counted.
+// fixture returns a product, a function that ensures it, and the number of builds.
 func fixture(t *testing.T) (Product, func(key string) error, *int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -33,11 +33,11 @@ func fixture(t *testing.T) (Product, func(key string) error, *int) {
 func wantContent(t *testing.T, path, want string) {
 	t.Helper()
 	if got, err := os.ReadFile(path); err != nil || string(got) != want {
-		t.Errorf("%s holds %q, %v; want %q", path, got, err, want)
+		t.Errorf("%s contains %q, %v; want %q", path, got, err, want)
 	}
 }
 
-func TestEnsureBuildsOnceForEachKey(t *testing.T) {
+func TestEnsureBuildsOnKeyChange(t *testing.T) {
 	p, ensure, count := fixture(t)
 	for i, step := range []struct {
 		before func()
@@ -50,7 +50,7 @@ func TestEnsureBuildsOnceForEachKey(t *testing.T) {
 		{func() {}, "one", 3},
 		{func() { os.Remove(p.Path) }, "one", 4},
 		{func() { os.Remove(p.private("stamp")) }, "one", 5},
-		{func() {}, "", 6}, // Nobody knows whether it is up to date.
+		{func() {}, "", 6}, // Without a key, it is never fresh.
 		{func() {}, "", 7},
 	} {
 		step.before()
@@ -64,7 +64,7 @@ func TestEnsureBuildsOnceForEachKey(t *testing.T) {
 	}
 }
 
-func TestFailedBuildKeepsWhatWasThere(t *testing.T) {
+func TestFailedBuildKeepsOldProduct(t *testing.T) {
 	p, ensure, count := fixture(t)
 	if err := ensure("one"); err != nil {
 		t.Fatal(err)
@@ -78,15 +78,15 @@ func TestFailedBuildKeepsWhatWasThere(t *testing.T) {
 	}
 	wantContent(t, p.Path, "one")
 	if _, err := os.Stat(p.private("new")); !os.IsNotExist(err) {
-		t.Errorf("the half is left: %v", err)
+		t.Errorf("the incomplete build exists: %v", err)
 	}
 	if err := ensure("one"); err != nil || *count != 1 {
 		t.Errorf("%v; built %d times, want 1", err, *count)
 	}
 }
 
-// A killed build leaves a half, which must not get into the next one.
-func TestFolderIsReplacedAsAWhole(t *testing.T) {
+// A killed build leaves files, which must not become part of the next build.
+func TestFolderIsReplaced(t *testing.T) {
 	p, _, _ := fixture(t)
 	build := func(key, file string) {
 		t.Helper()
@@ -107,11 +107,11 @@ func TestFolderIsReplacedAsAWhole(t *testing.T) {
 	build("two", "b")
 	files, err := os.ReadDir(p.Path)
 	if err != nil || len(files) != 1 || files[0].Name() != "b" {
-		t.Errorf("the folder holds %v, %v; want b", files, err)
+		t.Errorf("the folder contains %v, %v; want b", files, err)
 	}
 }
 
-func TestOneOfManyBuilds(t *testing.T) {
+func TestConcurrentEnsureBuildsOnce(t *testing.T) {
 	_, ensure, count := fixture(t)
 	var all sync.WaitGroup
 	for range 4 {

@@ -10,36 +10,36 @@ import (
 	"time"
 )
 
-// Reporter tells the user what goes on: on a terminal in one line that is
-// renewed each second, elsewhere in a new line now and then.
+// Reporter prints the progress of builds. On a terminal, it updates one line each second.
+// Otherwise, it prints a line every 20 seconds.
 type Reporter struct {
 	out      *os.File
 	terminal bool
 }
 
-// NewReporter writes to a file, which may be a terminal.
+// NewReporter returns a Reporter that prints to a file or terminal.
 func NewReporter(out *os.File) *Reporter {
 	info, err := out.Stat()
 	return &Reporter{out: out, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
 }
 
-// Line writes a line.
+// Line prints a line.
 func (r *Reporter) Line(format string, args ...any) {
 	fmt.Fprintf(r.out, format+"\n", args...)
 }
 
-// Task is a build as the user sees it.
+// Task describes a build to the user.
 type Task struct {
 	Name, Version string
-	// Takes is about how long it takes with empty caches on two cores.
+	// Takes is the approximate duration with empty caches on two cores.
 	Takes time.Duration
-	// Quiet keeps silent about a build that is ready at once.
+	// Quiet prints nothing until the first update, and so nothing at all for a short build.
 	Quiet bool
-	// Counts says what was done so far, if it can be said.
+	// Counts returns what has been done so far. It may be nil.
 	Counts func() string
 }
 
-// Progress is what is known of a build that is under way.
+// Progress reports the progress of a running task.
 type Progress struct {
 	reporter *Reporter
 	task     Task
@@ -51,7 +51,7 @@ type Progress struct {
 	shown bool
 }
 
-// Start shows a task until it is done or fails.
+// Start reports a task's progress until [Progress.End].
 func (r *Reporter) Start(task Task) *Progress {
 	p := &Progress{reporter: r, task: task, begin: time.Now(), stop: make(chan struct{})}
 	interval := 20 * time.Second
@@ -76,7 +76,7 @@ func (r *Reporter) Start(task Task) *Progress {
 	return p
 }
 
-// End says how the task ended: it failed if there is an error.
+// End reports the result of the task, which failed if err is not nil.
 func (p *Progress) End(err error) {
 	close(p.stop)
 	p.stopped.Wait()

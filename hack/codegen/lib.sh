@@ -1,8 +1,8 @@
 # Copyright The Serinus Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Sourced by the scripts beside it: moves to the root of the repository and runs
-# the generators that hack/tools/codegen pins.
+# The other scripts source this file. It changes to the root of the repository, and defines a function
+# that runs the generators that hack/tools/codegen pins.
 # shellcheck shell=bash
 
 set -euo pipefail

@@ -11,15 +11,14 @@ import (
 	"strings"
 )
 
-// comments is a set of texts, each with its white space normalised.
+// comments is a set of texts with normalized white space.
 type comments map[string]bool
 
 func (c comments) contain(text string) bool {
-	return c[onOneLine(text)]
+	return c[normalizeSpace(text)]
 }
 
-// commentsIn collects what the Go packages in some folders say about their
-// types and fields.
+// commentsIn returns the doc comments of the types and fields in the folders' Go packages.
 func commentsIn(dirs []string) (comments, error) {
 	found := comments{}
 	for _, dir := range dirs {
@@ -58,7 +57,7 @@ func (c comments) add(group *ast.CommentGroup) {
 	}
 }
 
-// withoutMarkers leaves out the lines that are written for a generator.
+// withoutMarkers removes the markers for generators.
 func withoutMarkers(comment string) string {
 	var kept []string
 	for line := range strings.Lines(comment) {
@@ -66,9 +65,9 @@ func withoutMarkers(comment string) string {
 			kept = append(kept, line)
 		}
 	}
-	return onOneLine(strings.Join(kept, ""))
+	return normalizeSpace(strings.Join(kept, ""))
 }
 
-func onOneLine(text string) string {
+func normalizeSpace(text string) string {
 	return strings.Join(strings.Fields(text), " ")
 }

@@ -14,7 +14,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
 
-var update = flag.Bool("update", false, "write what the command writes to testdata/want")
+var update = flag.Bool("update", false, "update testdata/want")
 
 func TestRun(t *testing.T) {
 	out := t.TempDir()
@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(stale); !os.IsNotExist(err) {
-		t.Errorf("the CRD of a type that is gone is still there: %v", err)
+		t.Errorf("the CRD of a removed type still exists: %v", err)
 	}
 
 	got, err := os.ReadFile(filepath.Join(out, "inferenceservices.yaml"))
@@ -44,13 +44,12 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("run again with -update if this is right (-want +got):\n%s", diff)
+		t.Errorf("unexpected CRD; run with -update to accept it (-want +got):\n%s", diff)
 	}
 }
 
-// A second pass over what is finished must find nothing to do, or
-// the order of the steps would matter.
-func TestDescribeTwice(t *testing.T) {
+// describe must be idempotent, because finish calls it more than once for the same field.
+func TestDescribeIsIdempotent(t *testing.T) {
 	own := comments{"ours. all of it stays.": true}
 	given := &schema{
 		Description: "ours.\nall of it stays.",
@@ -63,7 +62,7 @@ func TestDescribeTwice(t *testing.T) {
 	once := given.DeepCopy()
 	describe(given, own, 1)
 	if diff := cmp.Diff(once, given); diff != "" {
-		t.Errorf("the second time (-before +after):\n%s", diff)
+		t.Errorf("the second call changed the schema (-before +after):\n%s", diff)
 	}
 }
 
@@ -90,11 +89,11 @@ func TestRunErrors(t *testing.T) {
 		want string
 	}{
 		"an empty folder": {in: t.TempDir(), want: "no CRDs in"},
-		"a framework that is gone": {
+		"a missing framework": {
 			in:   crd(func(root *schema) { delete(root.Properties["spec"].Properties["predictor"].Properties, "onnx") }),
 			want: `spec: predictor: there is no property "onnx"`,
 		},
-		"a name that is not required": {
+		"a name that is already optional": {
 			in: crd(func(root *schema) {
 				predictor := root.Properties["spec"].Properties["predictor"].Properties
 				model := predictor["model"]

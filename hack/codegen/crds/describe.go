@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// describe puts each paragraph of the project's own descriptions on one line,
-// and cuts all others to a sentence. Those more levels below the project's last
-// field than are given are left out.
+// describe puts each paragraph of the project's own descriptions on one line. It shortens other
+// descriptions to their first sentence, and removes those that are more than the given number of
+// levels below a field of the project.
 func describe(s *schema, own comments, levels int) {
 	describeFrom(s, own, levels, 0)
 }
@@ -40,13 +40,12 @@ func describeFrom(s *schema, own comments, levels, level int) {
 func unwrap(text string) string {
 	paragraphs := strings.Split(text, "\n\n")
 	for i, paragraph := range paragraphs {
-		paragraphs[i] = onOneLine(paragraph)
+		paragraphs[i] = normalizeSpace(paragraph)
 	}
 	return strings.Join(paragraphs, "\n\n")
 }
 
-// maxSentence is the length at which a sentence is cut that has not come to its
-// end.
+// maxSentence is the length at which a sentence is truncated.
 const maxSentence = 120
 
 // abbreviations end with a full stop that does not end a sentence.

@@ -13,24 +13,23 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
 
-// schema is a short name of a type that has a long one.
 type schema = apiextensionsv1.JSONSchemaProps
 
-// versionAnnotation says which controller-gen wrote a CRD. The module that pins
-// it says so already, and a CRD should only change with the types.
+// versionAnnotation contains the version of controller-gen. It is removed, so that CRDs change only
+// with the types.
 const versionAnnotation = "controller-gen.kubebuilder.io/version"
 
-// servingContainer is the name of a predictor's container that has none.
+// servingContainer is the default name of a predictor's container.
 const servingContainer = "kserve-container"
 
-// frameworks are the fields of a predictor that are an old way to write model.
+// frameworks are the legacy predictor fields for model.
 var frameworks = []string{
 	"huggingface", "lightgbm", "onnx", "paddle", "pmml", "pytorch", "sklearn", "tensorflow", "triton", "xgboost",
 }
 
-// How many levels of Kubernetes' own fields keep a description, counted from the
-// last field that is the project's. An InferenceService holds the fields of a
-// container thirteen times, and so has no room for all.
+// The number of levels of Kubernetes' fields below a field of the project that keep their
+// descriptions. An InferenceService contains the fields of a container thirteen times, so there is
+// no room for all.
 const (
 	allLevels       = 100
 	modelLevels     = 2
@@ -88,9 +87,9 @@ func levelsOf(predictorField string) int {
 	}
 }
 
-// acceptKServesStatus adds the fields that KServe writes into a status and Serinus does not, so that a strict kubectl
-// apply accepts an object that was exported from a cluster with KServe. The API server drops the status of an applied
-// object.
+// acceptKServesStatus adds the status fields that only KServe writes. Strict validation in kubectl
+// apply then accepts objects that were exported from a cluster with KServe. The API server ignores
+// the status of an applied object.
 func acceptKServesStatus(status *schema) error {
 	kserves := func(field schema) schema {
 		field.Description = "Written by KServe only."
@@ -123,17 +122,16 @@ func acceptKServesStatus(status *schema) error {
 	)
 }
 
-// dropDefaults leaves out what a list is when nothing is said.
+// dropDefaults removes the list type atomic, which is the default.
 func dropDefaults(s *schema) {
 	if s.XListType != nil && *s.XListType == "atomic" {
 		s.XListType = nil
 	}
-	eachPart(s, dropDefaults)
+	forEachChild(s, dropDefaults)
 }
 
-// How the pattern of a quantity writes an exponent, and how it may. To read
-// 1e-999999999 takes all the memory that there is, and whoever watches the
-// objects of all namespaces reads it.
+// The exponents in the pattern of a quantity, and those that are allowed. Parsing 1e-999999999
+// exhausts the memory of every client that watches all namespaces.
 const (
 	anyExponent   = `[eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))`
 	shortExponent = `[eE](\+|-)?[0-9]{1,2}`
@@ -141,14 +139,13 @@ const (
 
 func narrowQuantities(s *schema) {
 	s.Pattern = strings.Replace(s.Pattern, anyExponent, shortExponent, 1)
-	eachPart(s, narrowQuantities)
+	forEachChild(s, narrowQuantities)
 }
 
-// refuseName makes the name of a model's container optional, and says what a rule
-// of the types makes of it. The field is in a type of Kubernetes' and so cannot
-// have a description of ours.
+// refuseName makes the name of a model's container optional, and describes the validation rule that
+// rejects it. The field is in Kubernetes' Container, so the types cannot describe it.
 func refuseName(model *schema) error {
-	if err := nameIsOptional(model); err != nil {
+	if err := makeNameOptional(model); err != nil {
 		return err
 	}
 	return edit(model, func(name *schema) error {
@@ -157,11 +154,10 @@ func refuseName(model *schema) error {
 	}, "name")
 }
 
-// nameServingContainer gives a container without a name that of the one that
-// serves. The name is the key by which server-side apply tells containers apart,
-// and so cannot be absent.
+// nameServingContainer sets the default name of a container. Server-side apply requires a name,
+// because it is the list's key.
 func nameServingContainer(container *schema) error {
-	if err := nameIsOptional(container); err != nil {
+	if err := makeNameOptional(container); err != nil {
 		return err
 	}
 	value, err := json.Marshal(servingContainer)
@@ -175,7 +171,7 @@ func nameServingContainer(container *schema) error {
 	}, "name")
 }
 
-func nameIsOptional(s *schema) error {
+func makeNameOptional(s *schema) error {
 	i := slices.Index(s.Required, "name")
 	if i < 0 {
 		return errors.New("name is not required any more: take this step out of the generator")
@@ -184,7 +180,7 @@ func nameIsOptional(s *schema) error {
 	return nil
 }
 
-// edit changes a property of a property.
+// edit changes the schema of the property at a path.
 func edit(s *schema, change func(*schema) error, path ...string) error {
 	if len(path) == 0 {
 		return change(s)
@@ -200,8 +196,8 @@ func edit(s *schema, change func(*schema) error, path ...string) error {
 	return nil
 }
 
-// eachPart changes the schemas that a schema is made of.
-func eachPart(s *schema, change func(*schema)) {
+// forEachChild changes the schema's direct subschemas.
+func forEachChild(s *schema, change func(*schema)) {
 	for name, property := range s.Properties {
 		change(&property)
 		s.Properties[name] = property

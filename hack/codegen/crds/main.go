@@ -1,20 +1,15 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command crds finishes the CustomResourceDefinitions that controller-gen
-// writes, so that each fits into the annotation of a client-side kubectl apply
-// and so that kubectl explain reads well:
+// Command crds post-processes the CustomResourceDefinitions of controller-gen. Each CRD must fit into
+// the annotation of a client-side kubectl apply, and be readable in kubectl explain:
 //
-//   - What the project's own types say about a field stays, each paragraph on
-//     one line. What Kubernetes says about a field of its own is cut to its
-//     first sentence, and left out where a field is only the old way to write
-//     another.
-//   - A container that serves a model needs no name, though Kubernetes' own
-//     type says that every container does.
-//   - The exponent of a quantity has two digits at most.
+//   - Descriptions from the project's own types are kept, with each paragraph on one line.
+//     Kubernetes' descriptions are shortened to their first sentence, and removed from legacy fields.
+//   - The name of a container that serves a model is optional, in contrast to Kubernetes' type.
+//   - The exponent of a quantity has at most two digits.
 //
-// Nothing is taken out of a schema but descriptions: every field keeps its type,
-// so that no field is dropped in silence.
+// All fields and their types are kept, so that the API server prunes no field.
 package main
 
 import (
@@ -32,8 +27,8 @@ import (
 )
 
 func main() {
-	in := flag.String("in", "", "folder with the CRDs that controller-gen wrote")
-	out := flag.String("out", "", "folder to write the finished CRDs to; CRDs that are there and not in the other folder are removed")
+	in := flag.String("in", "", "folder with the CRDs of controller-gen")
+	out := flag.String("out", "", "folder for the processed CRDs; other CRDs in it are removed")
 	types := flag.String("types", "", "folders of the Go packages with the project's own types, separated by commas")
 	flag.Parse()
 
@@ -55,7 +50,7 @@ func run(in, out string, types []string) error {
 	if len(paths) == 0 {
 		return fmt.Errorf("no CRDs in %q", in)
 	}
-	if err := emptyOf(out); err != nil {
+	if err := removeCRDs(out); err != nil {
 		return err
 	}
 	for _, path := range paths {
@@ -66,9 +61,8 @@ func run(in, out string, types []string) error {
 	return nil
 }
 
-// emptyOf removes the CRDs of an earlier run, so that those of types that are
-// gone do not stay behind.
-func emptyOf(dir string) error {
+// removeCRDs removes the CRDs of an earlier run, which may be of types that no longer exist.
+func removeCRDs(dir string) error {
 	stale, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if err != nil {
 		return err
@@ -104,7 +98,7 @@ func decode(text []byte) (*apiextensionsv1.CustomResourceDefinition, error) {
 	return crd, yaml.UnmarshalStrict(text, crd)
 }
 
-// encode writes a CRD without what only the API server fills in.
+// encode returns a CRD in YAML, without its status.
 func encode(crd *apiextensionsv1.CustomResourceDefinition) ([]byte, error) {
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(crd)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Tiny is a program to build in tests.
+// Command tiny is built in tests.
 package main
 
 import "fmt"
