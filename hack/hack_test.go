@@ -39,7 +39,6 @@ func TestDockerfileCopiesImportedPackages(t *testing.T) {
 	}
 }
 
-// copiedFolders returns the folders that the Dockerfile copies from the repository.
 func copiedFolders(t *testing.T) []string {
 	t.Helper()
 	var folders []string
@@ -64,7 +63,6 @@ func lines(t *testing.T, name string) []string {
 	return strings.Split(string(data), "\n")
 }
 
-// foldersOf returns the folders of this module's packages that a program imports.
 func foldersOf(t *testing.T, program string) []string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Module", program)

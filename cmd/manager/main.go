@@ -25,10 +25,8 @@ import (
 	"github.com/serinus-io/serinus/internal/controller"
 )
 
-// version is set by the linker.
 var version = "devel"
 
-// options are the values of the flags.
 type options struct {
 	configFile   string
 	printVersion bool

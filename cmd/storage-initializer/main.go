@@ -24,7 +24,6 @@ import (
 	"github.com/serinus-io/serinus/internal/storage"
 )
 
-// version is set by the linker.
 var version = "devel"
 
 const usage = `Usage: storage-initializer [flags] <URI> <folder>
@@ -33,12 +32,10 @@ Downloads a model from gs://, s3://, https://<account>.blob.core.windows.net/,
 https://, http://, hf:// or file:// into a folder.
 `
 
-// options are the arguments and the values of the flags.
 type options struct {
 	uri, folder string
 	fetch       storage.Options
-	// message is the path of the termination message.
-	message string
+	message     string
 }
 
 func main() {
@@ -94,7 +91,6 @@ func run(ctx context.Context, o options, env storage.Environment) error {
 	return errors.Join(storage.Fetch(ctx, source, o.uri, o.folder, o.fetch), source.Close())
 }
 
-// oneLine returns the error's text without line breaks.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // report writes the termination message. The kubelet creates the file; outside of a pod there is

@@ -21,10 +21,8 @@ import (
 	"github.com/serinus-io/serinus/hack/builds"
 )
 
-// builder builds tools that are out of date.
 type builder struct {
-	root string
-	// ownVersion is the version of this repository's programs.
+	root       string
 	ownVersion string
 	store      store
 	report     *builds.Reporter
@@ -49,7 +47,6 @@ func (b *builder) ensureAll(ctx context.Context, tools []tool) error {
 	return nil
 }
 
-// ensureSet builds the tools of one set that are out of date.
 func (b *builder) ensureSet(ctx context.Context, tools []tool) error {
 	var recipes []recipe
 	for _, t := range tools {
@@ -174,7 +171,6 @@ func readOutput(out io.Reader, done *counter) string {
 	return output.String()
 }
 
-// explain adds a remedy to the error of a failed build.
 func explain(r recipe, output string, err error) error {
 	err = fmt.Errorf("building %s %s: %w\n%s", r.name, r.version, err, output)
 	hints := []struct{ sign, hint string }{

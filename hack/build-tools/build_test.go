@@ -75,7 +75,6 @@ func TestToolsUseTheOperatorsModuleVersions(t *testing.T) {
 	}
 }
 
-// requirements returns the versions of the modules that a go.mod file requires.
 func requirements(t *testing.T, file string) map[string]string {
 	t.Helper()
 	gomod, err := os.ReadFile(file)
@@ -144,7 +143,6 @@ func TestProductPaths(t *testing.T) {
 	}
 }
 
-// fixture returns a builder for a repository with one small tool.
 func fixture(t *testing.T) (*builder, tool) {
 	t.Helper()
 	root := t.TempDir()

@@ -10,17 +10,14 @@ import (
 	"time"
 )
 
-// tool is a program that development of this repository needs.
 type tool struct {
-	// name is the file name of the program.
 	name string
 	// set is the folder below hack/tools whose go.mod pins the program. It is empty for this
 	// repository's programs.
 	set string
 	// pkg is the package to build. module is the module whose version is the program's version.
 	pkg, module string
-	// linkVars returns the linker variables for the program's version.
-	linkVars func(version string) map[string]string
+	linkVars    func(version string) map[string]string
 	// slim lists modules in which files of the set's folder _slim replace packages and files.
 	slim []string
 	// helper reports whether users do not call this repository's program. It is then built into
@@ -31,7 +28,6 @@ type tool struct {
 	takes time.Duration
 }
 
-// catalog lists all pinned tools.
 var catalog = []tool{
 	{
 		name: "etcd", set: "etcd",
@@ -123,7 +119,6 @@ var own = []tool{
 	},
 }
 
-// kubernetes returns the tool for a program of Kubernetes.
 func kubernetes(name string, takes time.Duration) tool {
 	return tool{
 		name: name, set: "kubernetes",
@@ -144,7 +139,6 @@ func kubernetes(name string, takes time.Duration) tool {
 	}
 }
 
-// containerd returns the tool for a program of containerd.
 func containerd(name string, takes time.Duration) tool {
 	const module = "github.com/containerd/containerd/v2"
 	return tool{
@@ -155,14 +149,11 @@ func containerd(name string, takes time.Duration) tool {
 	}
 }
 
-// knative returns the tool for a program of Knative Serving, which runs in a pod.
 func knative(command string, takes time.Duration) tool {
 	const module = "knative.dev/serving"
 	return tool{name: "knative-" + command, set: "knative", pkg: module + "/cmd/" + command, module: module, takes: takes}
 }
 
-// selectTools returns the named programs without duplicates, in the order of the catalog. Without
-// names, it returns the catalog.
 func selectTools(names []string) ([]tool, error) {
 	if len(names) == 0 {
 		return catalog, nil

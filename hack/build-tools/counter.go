@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// counter counts the downloads and compiled packages of a build. Cached packages are not counted.
+// counter counts what `go build` does. It does not see cached packages.
 type counter struct {
 	downloads, packages atomic.Int64
 }

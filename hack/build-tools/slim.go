@@ -24,7 +24,6 @@ const (
 	slimPackage = "slim.go"
 )
 
-// slimFiles returns the paths of the replacement files for the tool's modules.
 func (r recipe) slimFiles() ([]string, error) {
 	var files []string
 	for _, module := range r.slim {
@@ -42,7 +41,6 @@ func (r recipe) slimFiles() ([]string, error) {
 	return files, nil
 }
 
-// writeSlimFiles writes the names and contents of the replacement files.
 func (r recipe) writeSlimFiles(out io.Writer) error {
 	files, err := r.slimFiles()
 	if err != nil {
@@ -86,7 +84,6 @@ func (r recipe) slimModules(ctx context.Context, dir string) (modfile string, er
 	return modfile, err
 }
 
-// replaceParts copies the replacement files into the copied modules.
 func (r recipe) replaceParts(dir string) error {
 	files, err := r.slimFiles()
 	if err != nil {
@@ -130,7 +127,6 @@ func removePackage(dir string) error {
 	return nil
 }
 
-// moduleDir returns the folder of a module, and downloads it if necessary.
 func (r recipe) moduleDir(ctx context.Context, module string) (string, error) {
 	if _, err := r.goCommand(ctx, "mod", "download", module); err != nil {
 		return "", err
@@ -138,7 +134,6 @@ func (r recipe) moduleDir(ctx context.Context, module string) (string, error) {
 	return r.goCommand(ctx, "list", "-m", "-f", "{{.Dir}}", module)
 }
 
-// goCommand runs a go command in the set's folder and returns its output.
 func (r recipe) goCommand(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = r.dir

@@ -21,7 +21,6 @@ import (
 // recipe contains everything that determines the result of a build.
 type recipe struct {
 	tool
-	// dir is the folder of the main module.
 	dir     string
 	version string
 	ldflags string
@@ -65,7 +64,6 @@ func newRecipe(root, ownVersion string, t tool) (recipe, error) {
 	return r, nil
 }
 
-// requiredVersion returns the version of a module that a go.mod file requires.
 func requiredVersion(gomod []byte, module string) (string, error) {
 	lines := bufio.NewScanner(bytes.NewReader(gomod))
 	for lines.Scan() {
@@ -90,7 +88,6 @@ func linkerFlags(t tool, version string) string {
 	return strings.Join(flags, " ")
 }
 
-// store is the folder of built programs.
 type store struct{ dir string }
 
 func (s store) product(t tool) builds.Product {

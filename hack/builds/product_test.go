@@ -11,7 +11,6 @@ import (
 	"testing"
 )
 
-// fixture returns a product, a function that ensures it, and the number of builds.
 func fixture(t *testing.T) (Product, func(key string) error, *int) {
 	t.Helper()
 	dir := t.TempDir()

@@ -59,7 +59,6 @@ const (
 
 // Ingress configures the host names of InferenceServices, and the Gateways that serve them.
 type Ingress struct {
-	// Domain is the DNS domain of all hosts.
 	Domain string `json:"domain"`
 	// URLScheme is the scheme of status.url: http or https.
 	URLScheme string `json:"urlScheme"`
@@ -70,9 +69,8 @@ type Ingress struct {
 	// Gateway is the Gateway that the routes attach to.
 	Gateway GatewayRef `json:"gateway"`
 	// LocalGateway serves requests from inside the cluster. It is optional.
-	LocalGateway *LocalGateway `json:"localGateway,omitempty"`
-	// ClusterDomain is the DNS domain of the cluster.
-	ClusterDomain string `json:"clusterDomain"`
+	LocalGateway  *LocalGateway `json:"localGateway,omitempty"`
+	ClusterDomain string        `json:"clusterDomain"`
 	// RequestTimeout is the request timeout of routes to predictors that set none. 0 means no
 	// timeout. Nil means DefaultRequestTimeout if every GatewayClass reports that it supports
 	// timeouts.
@@ -212,7 +210,6 @@ type LeaderElection struct {
 
 // Metrics configures the endpoint for Prometheus.
 type Metrics struct {
-	// BindAddress is host:port, or "0" for no endpoint.
 	BindAddress string `json:"bindAddress"`
 	// Secure enables HTTPS, and requires that clients are authorized to read /metrics.
 	Secure bool `json:"secure"`
@@ -222,6 +219,5 @@ type Metrics struct {
 
 // Health configures the endpoint for the kubelet's probes.
 type Health struct {
-	// BindAddress is host:port, or "0" for no endpoint.
 	BindAddress string `json:"bindAddress"`
 }

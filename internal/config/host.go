@@ -16,8 +16,7 @@ import (
 // HostTemplate is a template for host names. It supports placeholders such as {{.Name}}, but no
 // other template syntax. So if it parses, it can be filled in for every InferenceService.
 type HostTemplate struct {
-	text string
-	// parts alternates between literals and placeholders, beginning with a literal.
+	text  string
 	parts []string
 }
 
@@ -76,7 +75,6 @@ func (t *HostTemplate) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// uses reports whether the template contains the placeholder.
 func (t HostTemplate) uses(placeholder string) bool {
 	for i := 1; i < len(t.parts); i += 2 {
 		if t.parts[i] == placeholder {
@@ -86,7 +84,6 @@ func (t HostTemplate) uses(placeholder string) bool {
 	return false
 }
 
-// hostValues are the values of the placeholders.
 type hostValues struct{ tag, name, namespace, domain string }
 
 func (t HostTemplate) fill(v hostValues) string {

@@ -158,7 +158,6 @@ func decodeLeaf(path string, raw []byte, into reflect.Value) []error {
 	return nil
 }
 
-// describe returns an error that says which value is expected.
 func describe(path string, raw []byte, into reflect.Value, err error) error {
 	switch into.Interface().(type) {
 	case metav1.Duration:

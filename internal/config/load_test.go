@@ -51,7 +51,6 @@ func TestExampleShowsEveryKey(t *testing.T) {
 	}
 }
 
-// uncommentOptional uncomments indented comment lines that follow an empty comment line.
 func uncommentOptional(data []byte) []byte {
 	comment := regexp.MustCompile(`^( +)# ?(.*)$`)
 	lines := strings.Split(string(data), "\n")
@@ -70,7 +69,6 @@ func uncommentOptional(data []byte) []byte {
 	return []byte(strings.Join(lines, "\n"))
 }
 
-// missingKeys returns the paths of the struct's fields that are not in shown.
 func missingKeys(path string, typ reflect.Type, shown any) []string {
 	if typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()

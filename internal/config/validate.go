@@ -19,10 +19,8 @@ import (
 	"github.com/serinus-io/serinus/internal/predictor"
 )
 
-// minRevisionHistory is the number of revisions that Serinus always keeps.
 const minRevisionHistory = 10
 
-// fieldErrors collects errors, each prefixed by its key.
 type fieldErrors []error
 
 func (m *fieldErrors) add(key, format string, args ...any) {

@@ -28,7 +28,7 @@ const (
 	Down Direction = "down"
 )
 
-// ShiftReason is the reason of a traffic shift.
+// ShiftReason is the reason for a traffic shift.
 type ShiftReason string
 
 const (
@@ -56,8 +56,7 @@ var phases = []v1beta1.Phase{
 type Options struct {
 	// Rollouts returns the number of InferenceServices in each phase. Each scrape calls it,
 	// possibly concurrently.
-	Rollouts func() map[v1beta1.Phase]int
-	// FailureReasons are the known reasons of failures of revisions.
+	Rollouts       func() map[v1beta1.Phase]int
 	FailureReasons []string
 }
 

@@ -18,7 +18,6 @@ import (
 	"gocloud.dev/blob"
 )
 
-// bucket is a source in a bucket of an object store.
 type bucket struct {
 	*blob.Bucket
 	uri, prefix string
@@ -29,7 +28,6 @@ type bucket struct {
 	setChecksums func(ctx context.Context, objects []Object) error
 }
 
-// newBucket returns a source with the object named prefix or, without one, all objects below it.
 func newBucket(opened *blob.Bucket, uri, prefix string) *bucket {
 	return &bucket{Bucket: opened, uri: uri, prefix: strings.Trim(prefix, "/")}
 }
@@ -92,7 +90,6 @@ func (b *bucket) wrapError(object string, err error) error {
 	return err
 }
 
-// credentialsError returns an [Error] for configured credentials that cannot be retrieved.
 func credentialsError(uri string, err error) error {
 	if _, known := errors.AsType[*Error](err); known || errors.Is(err, context.Canceled) {
 		return err

@@ -49,7 +49,6 @@ func WithStorageConfig(env Environment) (Environment, error) {
 	return func(name string) string { return cmp.Or(added[name], env(name)) }, nil
 }
 
-// variablesOf returns the variables for an entry of storage-config, whose keys are KServe's.
 func variablesOf(spec map[string]string) (map[string]string, error) {
 	variables := map[string]string{}
 	for key, name := range map[string]string{
@@ -74,7 +73,6 @@ func variablesOf(spec map[string]string) (map[string]string, error) {
 	return variables, nil
 }
 
-// writeServiceAccount writes a Google service account key to a file, which its client requires.
 func writeServiceAccount(encoded string) (string, error) {
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {

@@ -39,7 +39,6 @@ func TestGoogleWorkloadIdentityFederation(t *testing.T) {
 	}
 }
 
-// statusServer starts a server that returns a status and a body, and counts the requests.
 func statusServer(t *testing.T, status int, body string) (*httptest.Server, *atomic.Int64) {
 	t.Helper()
 	var requests atomic.Int64
@@ -140,7 +139,6 @@ func TestGoogleIsAnonymousOnlyWithoutAServiceAccount(t *testing.T) {
 	}
 }
 
-// awsEnvironment sets only the given variables, and disables the EC2 metadata server.
 func awsEnvironment(t *testing.T, given map[string]string) {
 	t.Helper()
 	for _, name := range []string{
@@ -169,11 +167,10 @@ func file(t *testing.T, content string) string {
 // misleading error.
 func TestS3CredentialErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
-		status int
-		body   string
-		kind   Kind
-		words  string
-		// sourceEnv configures the failing server as the source of credentials.
+		status    int
+		body      string
+		kind      Kind
+		words     string
 		sourceEnv func(address string) map[string]string
 	}{
 		"STS is down":                               {status: 503, kind: Unavailable, words: "check that the issuer", sourceEnv: stsEnv(t)},

@@ -32,22 +32,17 @@ import (
 	"google.golang.org/api/googleapi"
 )
 
-// statusError is an unexpected HTTP status.
 type statusError struct{ code int }
 
 func (e statusError) Error() string {
 	return fmt.Sprintf("the server returned %d %s", e.code, http.StatusText(e.code))
 }
 
-// responseError is an error response of a store, with the store's own code and message.
 type responseError struct {
-	status int
-	// code is the store's name for the error, such as NoSuchBucket.
+	status        int
 	code, message string
-	// location is the target of a redirect.
-	location string
-	// host is the server that responded, if the request was redirected to it.
-	host string
+	location      string
+	host          string
 	// remedy replaces the remedy for the code or status.
 	remedy string
 }
@@ -109,10 +104,8 @@ func responseErrorOf(err error) (responseError, bool) {
 	return issuerErrorOf(err)
 }
 
-// tokenStatus matches the error of Google's client for a response of the token service.
 var tokenStatus = regexp.MustCompile(`(?s)oauth2/google[\w/]*: status code (\d{3}): (.*)`)
 
-// issuerErrorOf returns the error response of an issuer of credentials.
 func issuerErrorOf(err error) (responseError, bool) {
 	var amazon interface{ HTTPStatusCode() int }
 	if errors.As(err, &amazon) && amazon.HTTPStatusCode() >= http.StatusMultipleChoices {
@@ -137,7 +130,6 @@ func issuerErrorOf(err error) (responseError, bool) {
 	return responseError{}, false
 }
 
-// parseErrorBody returns the error code and message in a response body, in any store's format.
 func parseErrorBody(body string) (code, message string) {
 	var inXML struct {
 		Code    string `xml:"Code"`
@@ -176,7 +168,6 @@ func firstLine(text string) string {
 	return strings.ToValidUTF8(line[:min(len(line), maxLength)], "")
 }
 
-// statusOf returns the HTTP status of the response, or 0.
 func statusOf(err error) int {
 	if err == nil {
 		return 0
@@ -347,7 +338,6 @@ func diagnose(err error) diagnosis {
 	return diagnosis{kind: Unavailable}
 }
 
-// tlsRemedy returns the remedy for an untrusted certificate or a server without TLS.
 func tlsRemedy(err error) string {
 	_, isCertificate := errors.AsType[*tls.CertificateVerificationError](err)
 	_, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
@@ -362,7 +352,6 @@ func tlsRemedy(err error) string {
 	return ""
 }
 
-// isNetworkError reports whether there was no response, or an incomplete one.
 func isNetworkError(err error) bool {
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err // A url.Error is always a net.Error, whatever it wraps.

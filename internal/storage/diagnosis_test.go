@@ -24,7 +24,6 @@ import (
 	"testing"
 )
 
-// errorServer starts a server that returns an error response.
 func errorServer(t *testing.T, status int, header map[string]string, body string) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

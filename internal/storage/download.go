@@ -19,10 +19,8 @@ import (
 	"time"
 )
 
-// partialSuffix is the suffix of the names of incomplete files.
 const partialSuffix = ".partial"
 
-// download is the download of one object.
 type download struct {
 	f      *fetch
 	object Object
@@ -127,7 +125,6 @@ func (f *fetch) downloadPart(ctx context.Context, d *download, p part) error {
 	}
 }
 
-// attempt makes one request, and returns the number of bytes written.
 func (f *fetch) attempt(ctx context.Context, d *download, p part, already int64) (written int64, err error) {
 	length := p.length
 	if length >= 0 {
@@ -189,7 +186,6 @@ func (d *download) finish(p part) error {
 	return d.f.state.markDone(d.object, true)
 }
 
-// verify compares the file with the size and checksum that the store lists.
 func (d *download) verify() error {
 	if d.object.Size != unknownSize {
 		// An earlier run may have left a longer file.
@@ -214,7 +210,6 @@ func (d *download) verify() error {
 	return nil
 }
 
-// retry calls a function until it succeeds, fails with a permanent error, or reaches the limit.
 func (f *fetch) retry(ctx context.Context, what string, try func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := try()

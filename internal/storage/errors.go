@@ -92,7 +92,6 @@ func wrapError(object string, err error) error {
 	return &Error{Kind: found.kind, Object: object, Err: shorten(err), Remedy: found.remedy}
 }
 
-// shortError replaces the text of an error.
 type shortError struct {
 	text string
 	err  error
@@ -129,7 +128,6 @@ func Redacted(uri string) string {
 	return parsed.Redacted()
 }
 
-// isRetryable reports whether another attempt may succeed.
 func isRetryable(err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return false

@@ -107,7 +107,6 @@ func (f *fetch) reuseExisting(ctx context.Context, objects []Object) error {
 	return errors.Join(group.Wait(), f.state.save())
 }
 
-// matchesChecksum reports whether the object's file exists and matches the store's checksum.
 func (f *fetch) matchesChecksum(ctx context.Context, object Object) (bool, error) {
 	if object.Sum.Algorithm == "" || !f.state.hasFile(object) {
 		return false, nil
@@ -124,7 +123,6 @@ func (f *fetch) matchesChecksum(ctx context.Context, object Object) (bool, error
 	return bytes.Equal(sum.Sum(nil), object.Sum.Value), nil
 }
 
-// contextReader stops reading when the context is done.
 type contextReader struct {
 	ctx context.Context
 	io.Reader

@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	// maxWorkers is the default number of concurrent reads.
 	maxWorkers = 8
 	// defaultRange is long enough to hide the latency of a request, and short enough to keep all
 	// workers busy with a few objects.
@@ -29,8 +28,7 @@ const (
 type Options struct {
 	// Workers is the number of concurrent reads. Each has a buffer of 256 KiB.
 	Workers int
-	// Range is the length of a range in bytes.
-	Range int64
+	Range   int64
 	// Attempts is the number of attempts without progress after which a range fails.
 	Attempts int
 	// Pause is the initial backoff between attempts. It doubles up to one minute.
@@ -73,7 +71,6 @@ func Fetch(ctx context.Context, source Source, uri, into string, options Options
 	return errors.Join(f.run(ctx), root.Close())
 }
 
-// fetch is the state of one call of [Fetch].
 type fetch struct {
 	Options
 	source   Source
@@ -123,7 +120,6 @@ func (f *fetch) run(ctx context.Context) error {
 	return f.state.remove()
 }
 
-// checkNames returns an error for objects that cannot be files in one folder.
 func checkNames(uri string, objects []Object) error {
 	if len(objects) == 0 {
 		return &Error{Kind: Missing, Object: uri, Err: errors.New("it has no files")}
@@ -156,7 +152,6 @@ func checkNames(uri string, objects []Object) error {
 	return nil
 }
 
-// foldersOf returns the folders that contain the objects.
 func foldersOf(objects []Object) map[string]bool {
 	folders := map[string]bool{}
 	for _, object := range objects {
@@ -167,7 +162,6 @@ func foldersOf(objects []Object) map[string]bool {
 	return folders
 }
 
-// checkSpace returns an error if the missing data does not fit on the volume.
 func (f *fetch) checkSpace(objects []Object) error {
 	missing := f.state.missing(objects)
 	free, err := f.free(f.path)

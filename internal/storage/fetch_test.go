@@ -24,7 +24,6 @@ import (
 
 const testRange = 1000
 
-// fakeStore is a source with injected errors.
 type fakeStore struct {
 	content  map[string][]byte
 	version  string
@@ -86,7 +85,6 @@ func (s *fakeStore) Read(_ context.Context, object Object, offset, length int64)
 
 func (s *fakeStore) Close() error { return nil }
 
-// pattern returns deterministic content.
 func pattern(length int) []byte {
 	content := make([]byte, length)
 	for i := range content {
@@ -106,7 +104,6 @@ func fetchInto(t *testing.T, source Source, dir string) error {
 	return Fetch(ctx, source, "test://model", dir, fastOptions())
 }
 
-// wantFiles checks that a folder has exactly these files.
 func wantFiles(t *testing.T, dir string, want map[string][]byte) {
 	t.Helper()
 	got := map[string][]byte{}
@@ -134,7 +131,6 @@ func wantFiles(t *testing.T, dir string, want map[string][]byte) {
 	}
 }
 
-// wantKind checks the kind of an error, and that its text contains the words.
 func wantKind(t *testing.T, err error, kind Kind, words ...string) {
 	t.Helper()
 	var got *Error

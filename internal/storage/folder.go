@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 )
 
-// folder is a source in the container's file system: a mounted volume, or a path in its image.
 type folder struct{ path string }
 
 func openLocal(path string) (Source, error) { return folder{path: path}, nil }

@@ -17,7 +17,6 @@ import (
 	"unicode"
 )
 
-// hub is a model repository in the Hugging Face Hub.
 type hub struct {
 	*client
 	endpoint, repository, revision string
@@ -51,7 +50,6 @@ func openHub(rest string, env Environment) (Source, error) {
 
 func (h *hub) uri() string { return "hf://" + h.repository + ":" + h.revision }
 
-// entry is a file or folder in the Hub's listing of a repository.
 type entry struct {
 	Type string `json:"type"`
 	Path string `json:"path"`

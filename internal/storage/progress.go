@@ -10,10 +10,8 @@ import (
 	"time"
 )
 
-// reportEvery is the interval of log lines about the progress.
 const reportEvery = 5 * time.Second
 
-// progress counts and reports downloaded bytes.
 type progress struct {
 	objects   int
 	size      int64
@@ -56,7 +54,6 @@ func (p *progress) total() string {
 	return fmt.Sprintf("%s, %s", files, inBytes(p.size))
 }
 
-// report logs the downloaded bytes, the rate and the remaining time.
 func (p *progress) report(log func(string)) {
 	ticks := time.NewTicker(reportEvery)
 	defer ticks.Stop()
@@ -81,7 +78,6 @@ func (p *progress) add(n int64) { p.done.Add(n) }
 
 func (p *progress) stop() { close(p.ended) }
 
-// countingReader adds the bytes that it reads to the progress.
 type countingReader struct {
 	io.Reader
 	progress *progress
@@ -93,7 +89,6 @@ func (c countingReader) Read(into []byte) (int, error) {
 	return n, err
 }
 
-// inBytes formats a number of bytes with three significant digits.
 func inBytes(n int64) string {
 	const unit = 1024
 	if n < unit {

@@ -15,7 +15,6 @@ import (
 	"testing"
 )
 
-// badRange writes a wrong response to a request for a range that is not the first.
 type badRange func(w http.ResponseWriter, content []byte)
 
 var badRanges = map[string]badRange{

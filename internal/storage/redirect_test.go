@@ -16,7 +16,6 @@ import (
 	"testing"
 )
 
-// credentialRecorder is a server that records the credentials in its requests.
 type credentialRecorder struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -108,7 +107,6 @@ func request(t *testing.T, address string) *http.Request {
 	return r
 }
 
-// The redirect leads from HTTPS to HTTP on the same host.
 func TestRedirectToHTTPDropsToken(t *testing.T) {
 	content := pattern(2*testRange + 1)
 	inTheClear := newCredentialRecorder(t, serveContent("a", content).ServeHTTP)
@@ -278,7 +276,6 @@ func TestGoogleTokenIsNotSentAfterRedirect(t *testing.T) {
 	}
 }
 
-// issueToken implements Google's token service.
 func issueToken(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{

@@ -18,7 +18,6 @@ import (
 	"gocloud.dev/blob/memblob"
 )
 
-// fetchPartially leaves an incomplete object and its state file in a folder.
 func fetchPartially(t *testing.T, dir string, content []byte) {
 	t.Helper()
 	store := &fakeStore{content: map[string][]byte{"a": content}, noSum: true, serve: func(n int, right []byte) (io.Reader, error) {

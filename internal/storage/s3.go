@@ -30,7 +30,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// s3Source is a bucket in S3 or a compatible store.
 type s3Source struct {
 	*bucket
 	name   string
@@ -41,7 +40,6 @@ type s3Source struct {
 	isRedirected bool
 }
 
-// openS3 opens s3://<bucket>/<prefix>.
 func openS3(ctx context.Context, rest string, env Environment) (Source, error) {
 	name, prefix, _ := strings.Cut(rest, "/")
 	uri := "s3://" + rest
@@ -95,7 +93,6 @@ func (s *s3Source) client() *s3.Client {
 	})
 }
 
-// redirect changes the region of all later requests.
 func (s *s3Source) redirect(region string) { s.config.Region, s.isRedirected = region, true }
 
 // List implements [Source]. If the store names another region for the bucket, it retries there.
@@ -115,11 +112,9 @@ func (s *s3Source) List(ctx context.Context) ([]Object, error) {
 var (
 	expectedRegion = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
 	regionName     = regexp.MustCompile(`^[a-z0-9-]+$`)
-	// amazonS3 matches Amazon's global and regional hosts.
-	amazonS3 = regexp.MustCompile(`^s3([.-][a-z0-9-]+)*\.amazonaws\.com(\.cn)?$`)
+	amazonS3       = regexp.MustCompile(`^s3([.-][a-z0-9-]+)*\.amazonaws\.com(\.cn)?$`)
 )
 
-// regionOf returns the bucket's region if an error response names it.
 func regionOf(err error) string {
 	response, ok := errors.AsType[*smithyhttp.ResponseError](err)
 	if !ok || response.Response == nil {

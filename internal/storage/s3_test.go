@@ -55,7 +55,6 @@ func TestS3Checksums(t *testing.T) {
 	}
 }
 
-// regionalStore starts an S3 server that rejects requests that are signed for another region.
 func regionalStore(t *testing.T, region string, refuse func(w http.ResponseWriter)) *httptest.Server {
 	t.Helper()
 	content := pattern(3*testRange + 1)

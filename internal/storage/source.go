@@ -30,8 +30,7 @@ type Source interface {
 type Object struct {
 	// Name is the slash-separated path relative to the model's folder.
 	Name string
-	// Key identifies the object in the source.
-	Key string
+	Key  string
 	// Size is in bytes, or unknownSize.
 	Size int64
 	// Version changes with the object's content. It is empty if the store has no versions.
@@ -45,7 +44,6 @@ type Object struct {
 	Alone bool
 }
 
-// unknownSize is the size of an object whose server does not report one.
 const unknownSize = -1
 
 // Checksum is the checksum of a whole object. Without an algorithm, it is unknown.
@@ -83,7 +81,6 @@ func (a Algorithm) hash() hash.Hash {
 	return nil
 }
 
-// sum returns the checksum of the content.
 func (a Algorithm) sum(content io.Reader) (hash.Hash, error) {
 	digest := a.hash()
 	// The structs hide WriteTo and ReadFrom, which would not use the buffer.
@@ -132,7 +129,6 @@ func open(ctx context.Context, uri string, env Environment) (Source, error) {
 		"https://<account>.blob.core.windows.net/<container>/<path>", scheme)
 }
 
-// invalidSetting returns an error about a setting or a malformed credential.
 func invalidSetting(object, remedy, format string, args ...any) error {
 	return &Error{Kind: Invalid, Object: object, Err: fmt.Errorf(format, args...), Remedy: remedy}
 }
@@ -144,7 +140,6 @@ func invalid(object, format string, args ...any) error {
 // Environment returns the value of a variable, like os.Getenv.
 type Environment func(name string) string
 
-// isSet reports whether a boolean variable is true, in the syntax of KServe's initializer.
 func (e Environment) isSet(name string) bool {
 	switch strings.ToLower(e(name)) {
 	case "1", "true":

@@ -163,7 +163,6 @@ func TestWebServerIsDown(t *testing.T) {
 	wantKind(t, fetchInto(t, openTest(t, server.URL+"/a", noEnv), t.TempDir()), Unreachable, "connection refused")
 }
 
-// fakeHub starts a server with one repository of the Hub. Its file list has two pages.
 func fakeHub(t *testing.T, token string, content map[string][]byte) *httptest.Server {
 	t.Helper()
 	const commit = "0123abc"

@@ -5,7 +5,6 @@ package storage
 
 import "golang.org/x/sys/unix"
 
-// freeBytes returns the free bytes on a folder's volume.
 func freeBytes(folder string) (int64, error) {
 	var volume unix.Statfs_t
 	if err := unix.Statfs(folder, &volume); err != nil {

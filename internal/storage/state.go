@@ -21,7 +21,6 @@ const (
 	nextStateFile = stateFile + ".next"
 )
 
-// state is the content of the state file: what is downloaded.
 type state struct {
 	root *os.Root
 
@@ -31,17 +30,15 @@ type state struct {
 }
 
 type stateContent struct {
-	// Range is the length of the ranges in Parts.
 	Range   int64                   `json:"range"`
 	Objects map[string]*objectState `json:"objects"`
 }
 
 type objectState struct {
-	Version string `json:"version"`
-	Size    int64  `json:"size"`
-	// Parts are the numbers of the complete ranges.
-	Parts []int64 `json:"parts,omitempty"`
-	Done  bool    `json:"done,omitempty"`
+	Version string  `json:"version"`
+	Size    int64   `json:"size"`
+	Parts   []int64 `json:"parts,omitempty"`
+	Done    bool    `json:"done,omitempty"`
 }
 
 // readState reads the state of an earlier run. It ignores objects that have another version, and
@@ -77,7 +74,6 @@ func (s *state) hasFile(object Object) bool {
 	return err == nil && info.Mode().IsRegular() && (object.Size == unknownSize || info.Size() == object.Size)
 }
 
-// hasParts reports whether the partial file is long enough for the ranges in the state file.
 func (s *state) hasParts(object Object, parts []int64) bool {
 	info, err := s.root.Stat(object.Name + partialSuffix)
 	if err != nil || len(parts) == 0 {
@@ -92,14 +88,12 @@ func (s *state) isDone(object Object) bool {
 	return s.content.Objects[object.Name].Done
 }
 
-// parts returns the complete ranges of an object.
 func (s *state) parts(object Object) []int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.content.Objects[object.Name].Parts)
 }
 
-// markPart marks a range as complete.
 func (s *state) markPart(object Object, part int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +127,6 @@ func (s *state) markDone(object Object, isValid bool) error {
 	return s.writeThrottled()
 }
 
-// missing returns the number of bytes that are not downloaded.
 func (s *state) missing(objects []Object) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +150,6 @@ func (s *state) save() error {
 	return s.write()
 }
 
-// write replaces the state file.
 func (s *state) write() error {
 	data, err := json.Marshal(s.content)
 	if err != nil {
@@ -166,7 +158,6 @@ func (s *state) write() error {
 	return errors.Join(s.root.WriteFile(nextStateFile, data, 0o600), s.root.Rename(nextStateFile, stateFile))
 }
 
-// remove removes the state file and all partial files.
 func (s *state) remove() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

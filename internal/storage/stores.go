@@ -65,7 +65,6 @@ func openGCS(ctx context.Context, rest string, env Environment) (Source, error) 
 	return source, nil
 }
 
-// googleClient returns a client with the configured credentials, or an anonymous one.
 func googleClient(ctx context.Context, env Environment) (client *gcp.HTTPClient, getCredentials func(context.Context) error, err error) {
 	transport := redirectRefuser{newTransport(trust{})} // The client would send its token to any host.
 	client = gcp.NewAnonymousHTTPClient(transport)
@@ -120,7 +119,6 @@ func hasNoAccount(tokens gcp.TokenSource) bool {
 
 const googleRemedy = "put the file that Google gives, unchanged, under the secret's key gcloud-application-credentials.json"
 
-// checkGoogleCredentials returns clearer errors about the file than the client does.
 func checkGoogleCredentials(path string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -144,8 +142,6 @@ func checkGoogleCredentials(path string) error {
 	return nil
 }
 
-// azureHosts matches the hosts of Azure Blob Storage. The second form is for accounts in a DNS
-// zone.
 var azureHosts = regexp.MustCompile(`^([^.]+)(\.blob\.core\.windows\.net|\.z\d+\.blob\.storage\.azure\.net)$`)
 
 var azureFilesHosts = regexp.MustCompile(`^[^.]+(\.file\.core\.windows\.net|\.z\d+\.file\.storage\.azure\.net)$`)
@@ -194,7 +190,6 @@ func openAzure(ctx context.Context, uri string, env Environment) (Source, error)
 	return source, nil
 }
 
-// azure holds the settings of a client for Azure Blob Storage.
 type azure struct {
 	uri, account, container, signature string
 	env                                Environment
@@ -245,7 +240,6 @@ func azureOptions() azcore.ClientOptions {
 	}
 }
 
-// credential returns the token credential, or nil if none is configured.
 func (a azure) credential() (azcore.TokenCredential, error) {
 	if token := strings.TrimSpace(a.env("AZURE_ACCESS_TOKEN")); token != "" {
 		seconds, err := strconv.ParseInt(a.env("AZURE_ACCESS_EXPIRES_ON_SECONDS"), 10, 64)
@@ -272,7 +266,6 @@ func (a azure) credential() (azcore.TokenCredential, error) {
 	return credential, nil
 }
 
-// fixedToken is a token from the environment.
 type fixedToken string
 
 // GetToken implements [azcore.TokenCredential].

@@ -24,11 +24,9 @@ const (
 	idleTimeout = time.Minute
 )
 
-// trust configures the verification of server certificates.
 type trust struct {
 	skipVerify bool
-	// roots are the certificate authorities. Nil means the system's.
-	roots *x509.CertPool
+	roots      *x509.CertPool
 }
 
 // newTransport returns the transport for all stores. A response may take hours, as long as data
@@ -116,7 +114,6 @@ func firstByte(text, unit string) int64 {
 	return number
 }
 
-// wrongRange is the error for a response with another range than the requested one.
 type wrongRange struct{ requested, got string }
 
 func (e wrongRange) Error() string {
@@ -144,7 +141,6 @@ func (t idleTimeoutTransport) RoundTrip(request *http.Request) (*http.Response, 
 	return response, nil
 }
 
-// idleError is the error for a response that has stopped.
 type idleError struct {
 	host    string
 	timeout time.Duration

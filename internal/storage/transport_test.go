@@ -78,7 +78,6 @@ func TestStoreIsDown(t *testing.T) {
 	}
 }
 
-// emptyBucket writes S3's response for an empty bucket.
 func emptyBucket(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, `<?xml version="1.0"?><ListBucketResult><Name>bucket</Name><KeyCount>0</KeyCount></ListBucketResult>`)
 }

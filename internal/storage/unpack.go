@@ -21,10 +21,8 @@ import (
 	"syscall"
 )
 
-// archiveSuffixes are the suffixes of archives that are unpacked.
 var archiveSuffixes = []string{".tar", ".tar.gz", ".tgz", ".zip"}
 
-// isArchive reports whether an object's name is that of an archive.
 func isArchive(name string) bool {
 	return slices.ContainsFunc(archiveSuffixes, func(suffix string) bool { return strings.HasSuffix(strings.ToLower(name), suffix) })
 }
@@ -48,7 +46,6 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// unpacker unpacks an archive into the folder.
 type unpacker struct {
 	*fetch
 	ctx       context.Context
@@ -179,7 +176,6 @@ func (u *unpacker) zipEntry(entry *zip.File) error {
 	return errors.Join(u.file(entry.Name, content), content.Close())
 }
 
-// checkEntry validates the name of an entry, and enforces the limit on their number.
 func (u *unpacker) checkEntry(name string) (string, error) {
 	if err := u.ctx.Err(); err != nil {
 		return "", err

@@ -15,7 +15,6 @@ import (
 	"testing"
 )
 
-// singleObject is a source whose URI names the object.
 type singleObject struct{ *fakeStore }
 
 func (a singleObject) List(ctx context.Context) ([]Object, error) {
@@ -30,7 +29,6 @@ func archiveOf(name string, content []byte) Source {
 	return singleObject{&fakeStore{content: map[string][]byte{name: content}}}
 }
 
-// tarOf returns an archive of the headers. Files contain their own names.
 func tarOf(t *testing.T, headers ...tar.Header) []byte {
 	t.Helper()
 	var out bytes.Buffer

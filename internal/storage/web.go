@@ -20,7 +20,6 @@ import (
 	"strings"
 )
 
-// client is an HTTP client with fixed headers.
 type client struct {
 	http   *http.Client
 	header http.Header
@@ -55,7 +54,6 @@ func (c *client) checkRedirect(request *http.Request, via []*http.Request) error
 	return nil
 }
 
-// addressOf parses the URL of a web server.
 func addressOf(text string) (*url.URL, error) {
 	address, err := url.Parse(text)
 	switch {
@@ -67,14 +65,12 @@ func addressOf(text string) (*url.URL, error) {
 	return address, nil
 }
 
-// originOf returns the scheme, host and port of a URL.
 func originOf(address *url.URL) string {
 	scheme := strings.ToLower(address.Scheme)
 	port := cmp.Or(address.Port(), map[string]string{"http": "80", "https": "443"}[scheme])
 	return scheme + "://" + net.JoinHostPort(strings.ToLower(address.Hostname()), port)
 }
 
-// withoutHeaders returns a client for servers that must not receive the headers.
 func (c *client) withoutHeaders() *client { return &client{http: c.http, header: http.Header{}} }
 
 func (c *client) do(ctx context.Context, method, address string, header http.Header) (*http.Response, error) {
@@ -98,7 +94,6 @@ func (c *client) do(ctx context.Context, method, address string, header http.Hea
 	return response, nil
 }
 
-// newResponseError returns the error that a response describes in its body or headers.
 func (c *client) newResponseError(request *http.Request, response *http.Response) error {
 	const maxBody = 8 << 10
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxBody)) // An incomplete body is not an error of its own.
@@ -163,7 +158,6 @@ func (c *client) Close() error {
 	return nil
 }
 
-// web is a single object at a URL.
 type web struct {
 	*client
 	uri string
@@ -242,7 +236,6 @@ func totalOf(contentRange string) int64 {
 	return size
 }
 
-// name returns the last path segment.
 func (w *web) name() string {
 	parsed, err := url.Parse(w.uri)
 	if err != nil {

@@ -11,14 +11,12 @@ import (
 	"strings"
 )
 
-// comments is a set of texts with normalized white space.
 type comments map[string]bool
 
 func (c comments) contain(text string) bool {
 	return c[normalizeSpace(text)]
 }
 
-// commentsIn returns the doc comments of the types and fields in the folders' Go packages.
 func commentsIn(dirs []string) (comments, error) {
 	found := comments{}
 	for _, dir := range dirs {
@@ -57,7 +55,6 @@ func (c comments) add(group *ast.CommentGroup) {
 	}
 }
 
-// withoutMarkers removes the markers for generators.
 func withoutMarkers(comment string) string {
 	var kept []string
 	for line := range strings.Lines(comment) {

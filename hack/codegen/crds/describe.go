@@ -45,10 +45,8 @@ func unwrap(text string) string {
 	return strings.Join(paragraphs, "\n\n")
 }
 
-// maxSentence is the length at which a sentence is truncated.
 const maxSentence = 120
 
-// abbreviations end with a full stop that does not end a sentence.
 var abbreviations = []string{"e.g.", "i.e.", "etc.", "vs."}
 
 func firstSentence(text string) string {

@@ -19,7 +19,6 @@ type schema = apiextensionsv1.JSONSchemaProps
 // with the types.
 const versionAnnotation = "controller-gen.kubebuilder.io/version"
 
-// servingContainer is the default name of a predictor's container.
 const servingContainer = "kserve-container"
 
 // frameworks are the legacy predictor fields for model.
@@ -122,7 +121,6 @@ func acceptKServesStatus(status *schema) error {
 	)
 }
 
-// dropDefaults removes the list type atomic, which is the default.
 func dropDefaults(s *schema) {
 	if s.XListType != nil && *s.XListType == "atomic" {
 		s.XListType = nil
@@ -180,7 +178,6 @@ func makeNameOptional(s *schema) error {
 	return nil
 }
 
-// edit changes the schema of the property at a path.
 func edit(s *schema, change func(*schema) error, path ...string) error {
 	if len(path) == 0 {
 		return change(s)
@@ -196,7 +193,6 @@ func edit(s *schema, change func(*schema) error, path ...string) error {
 	return nil
 }
 
-// forEachChild changes the schema's direct subschemas.
 func forEachChild(s *schema, change func(*schema)) {
 	for name, property := range s.Properties {
 		change(&property)

@@ -98,7 +98,6 @@ func decode(text []byte) (*apiextensionsv1.CustomResourceDefinition, error) {
 	return crd, yaml.UnmarshalStrict(text, crd)
 }
 
-// encode returns a CRD in YAML, without its status.
 func encode(crd *apiextensionsv1.CustomResourceDefinition) ([]byte, error) {
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(crd)
 	if err != nil {
