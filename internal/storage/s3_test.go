@@ -136,31 +136,31 @@ func TestAmazonHosts(t *testing.T) {
 	for name, tc := range map[string]struct {
 		endpoint, region, bucket string
 		virtual                  bool
-		told                     string
+		redirect                 string
 		want                     string
 	}{
-		"none":                                {region: "eu-west-1", want: "https://s3.eu-west-1.amazonaws.com/models/a"},
-		"none, told another region":           {region: "us-east-1", told: "eu-west-1", want: "https://s3.eu-west-1.amazonaws.com/models/a"},
-		"global":                              {endpoint: "https://s3.amazonaws.com", region: "us-east-1", want: "https://s3.amazonaws.com/models/a"},
-		"global, with a region":               {endpoint: "https://s3.amazonaws.com", region: "us-east-2", want: "https://models.s3.amazonaws.com/a"},
-		"global, with a region, in the clear": {endpoint: "http://s3.amazonaws.com", region: "us-east-2", want: "http://models.s3.amazonaws.com/a"},
-		"global, told a region":               {endpoint: "https://s3.amazonaws.com", region: "us-east-1", told: "us-east-2", want: "https://models.s3.amazonaws.com/a"},
-		"global, told a region, with dots": {
-			endpoint: "https://s3.amazonaws.com", region: "us-east-2", told: "us-east-2", bucket: "my.models", want: "https://s3.us-east-2.amazonaws.com/my.models/a",
+		"none":                             {region: "eu-west-1", want: "https://s3.eu-west-1.amazonaws.com/models/a"},
+		"none, redirected":                 {region: "us-east-1", redirect: "eu-west-1", want: "https://s3.eu-west-1.amazonaws.com/models/a"},
+		"global":                           {endpoint: "https://s3.amazonaws.com", region: "us-east-1", want: "https://s3.amazonaws.com/models/a"},
+		"global, with a region":            {endpoint: "https://s3.amazonaws.com", region: "us-east-2", want: "https://models.s3.amazonaws.com/a"},
+		"global, with a region, over HTTP": {endpoint: "http://s3.amazonaws.com", region: "us-east-2", want: "http://models.s3.amazonaws.com/a"},
+		"global, redirected":               {endpoint: "https://s3.amazonaws.com", region: "us-east-1", redirect: "us-east-2", want: "https://models.s3.amazonaws.com/a"},
+		"global, redirected, with dots": {
+			endpoint: "https://s3.amazonaws.com", region: "us-east-2", redirect: "us-east-2", bucket: "my.models", want: "https://s3.us-east-2.amazonaws.com/my.models/a",
 		},
-		"global, told the region it had not": {
-			endpoint: "https://s3.amazonaws.com", region: "us-east-2", told: "us-east-1", want: "https://s3.us-east-1.amazonaws.com/models/a",
+		"global, redirected to us-east-1": {
+			endpoint: "https://s3.amazonaws.com", region: "us-east-2", redirect: "us-east-1", want: "https://s3.us-east-1.amazonaws.com/models/a",
 		},
-		"of a region, told another": {
-			endpoint: "https://s3.eu-west-1.amazonaws.com", region: "eu-west-1", told: "us-east-2", want: "https://s3.us-east-2.amazonaws.com/models/a",
+		"regional, redirected": {
+			endpoint: "https://s3.eu-west-1.amazonaws.com", region: "eu-west-1", redirect: "us-east-2", want: "https://s3.us-east-2.amazonaws.com/models/a",
 		},
-		"of a region, in the clear": {
-			endpoint: "http://s3.eu-west-1.amazonaws.com", region: "eu-west-1", told: "us-east-2", want: "http://s3.us-east-2.amazonaws.com/models/a",
+		"regional, redirected, over HTTP": {
+			endpoint: "http://s3.eu-west-1.amazonaws.com", region: "eu-west-1", redirect: "us-east-2", want: "http://s3.us-east-2.amazonaws.com/models/a",
 		},
-		"another store's":                {endpoint: "http://minio:9000", region: "us-east-2", want: "http://minio:9000/models/a"},
-		"another store's, told a region": {endpoint: "http://minio:9000", region: "us-east-2", told: "eu-west-1", want: "http://minio:9000/models/a"},
-		"a name that is only like it":    {endpoint: "https://s3.amazonaws.com.example.com", region: "us-east-2", want: "https://s3.amazonaws.com.example.com/models/a"},
-		"virtual, by the switch":         {endpoint: "https://minio:9000", region: "us-east-2", virtual: true, want: "https://models.minio:9000/a"},
+		"another store":             {endpoint: "http://minio:9000", region: "us-east-2", want: "http://minio:9000/models/a"},
+		"another store, redirected": {endpoint: "http://minio:9000", region: "us-east-2", redirect: "eu-west-1", want: "http://minio:9000/models/a"},
+		"a similar name":            {endpoint: "https://s3.amazonaws.com.example.com", region: "us-east-2", want: "https://s3.amazonaws.com.example.com/models/a"},
+		"virtual-hosted style":      {endpoint: "https://minio:9000", region: "us-east-2", virtual: true, want: "https://models.minio:9000/a"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": tc.endpoint, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"})
@@ -176,8 +176,8 @@ func TestAmazonHosts(t *testing.T) {
 			if !ok {
 				t.Fatal("the source is not an s3Source")
 			}
-			if tc.told != "" {
-				source.redirect(tc.told)
+			if tc.redirect != "" {
+				source.redirect(tc.redirect)
 			}
 			signed, err := s3.NewPresignClient(source.client()).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: new("a")})
 			if err != nil {
@@ -186,7 +186,7 @@ func TestAmazonHosts(t *testing.T) {
 			if got, _, _ := strings.Cut(signed.URL, "?"); got != tc.want {
 				t.Errorf("the URL is %s, want %s", got, tc.want)
 			}
-			if region := cmp.Or(tc.told, tc.region); !strings.Contains(signed.URL, "%2F"+region+"%2Fs3") {
+			if region := cmp.Or(tc.redirect, tc.region); !strings.Contains(signed.URL, "%2F"+region+"%2Fs3") {
 				t.Errorf("the URL is not signed for %s: %s", region, signed.URL)
 			}
 		})
