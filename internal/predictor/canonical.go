@@ -17,20 +17,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// canonical writes an API object so that equal objects, and only they, give
-// equal bytes, in this version and in every later one:
+// canonical encodes an API object so that two objects have the same encoding if and only if they are
+// equal. The encoding must never change between versions:
 //
-//   - Fields go by their names in JSON, in alphabetical order.
-//   - A field that is empty is left out, so that a field may be added. Behind a
-//     pointer only nil is empty: "automountServiceAccountToken: false" and
-//     "namespaceSelector: {}" say something.
-//   - A quantity is written as the number that it is.
-//   - What the API server fills in is left out, so that it makes no difference
-//     whether it has done so.
+//   - Fields are sorted by their JSON names.
+//   - Empty fields are omitted, so that fields can be added to the API. A pointer is empty only if it
+//     is nil: "automountServiceAccountToken: false" and "namespaceSelector: {}" have a meaning.
+//   - A quantity is encoded as a number, without its unit.
+//   - Defaults that the API server fills in are omitted.
 //
-// The form is bencoding: unlike JSON it has no escapes and no choice of
-// spelling, hence nothing that a later version of a library could do
-// differently.
+// The encoding is bencode. Unlike JSON, it has exactly one form for each value, so the result does
+// not depend on the version of a library.
 func canonical(value any) []byte {
 	return appendValue(nil, reflect.ValueOf(value))
 }
@@ -44,7 +41,7 @@ func appendValue(out []byte, v reflect.Value) []byte {
 			return appendText(out, x.StrVal)
 		}
 		return appendInt(out, int64(x.IntVal))
-	case json.Marshaler: // Times, and the managed fields of a volume claim's template.
+	case json.Marshaler: // For example metav1.Time and metav1.FieldsV1.
 		if v.Kind() != reflect.Pointer {
 			return appendMarshaled(out, x)
 		}
@@ -107,14 +104,13 @@ func appendStruct(out []byte, v reflect.Value) []byte {
 	return append(out, 'e')
 }
 
-// collectFields finds the fields that are not empty, those of inlined structs
-// among them.
+// collectFields adds the fields that are not empty, including those of inlined structs.
 func collectFields(fields map[string]reflect.Value, v reflect.Value) {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		switch {
-		case !field.IsExported() || name == "-" || isEmpty(v.Field(i)) || isFilledIn(v, name, v.Field(i)):
+		case !field.IsExported() || name == "-" || isEmpty(v.Field(i)) || isSchemaDefault(v, name, v.Field(i)):
 		case field.Anonymous && name == "":
 			collectFields(fields, v.Field(i))
 		default:
@@ -123,9 +119,8 @@ func collectFields(fields map[string]reflect.Value, v reflect.Value) {
 	}
 }
 
-// filledIn are the defaults in the CRDs: what the API server writes into an
-// object whose author said nothing.
-var filledIn = map[reflect.Type]map[string]any{
+// schemaDefaults holds the defaults of the CRDs' schemas.
+var schemaDefaults = map[reflect.Type]map[string]any{
 	reflect.TypeFor[corev1.ContainerPort]():         {"protocol": corev1.ProtocolTCP},
 	reflect.TypeFor[corev1.GRPCAction]():            {"service": ""},
 	reflect.TypeFor[corev1.FileKeySelector]():       {"optional": false},
@@ -135,8 +130,8 @@ var filledIn = map[reflect.Type]map[string]any{
 	reflect.TypeFor[corev1.ScaleIOVolumeSource]():   {"storageMode": "ThinProvisioned", "fsType": "xfs"},
 }
 
-func isFilledIn(parent reflect.Value, name string, v reflect.Value) bool {
-	value, ok := filledIn[parent.Type()][name]
+func isSchemaDefault(parent reflect.Value, name string, v reflect.Value) bool {
+	value, ok := schemaDefaults[parent.Type()][name]
 	return ok && reflect.Indirect(v).Interface() == value
 }
 

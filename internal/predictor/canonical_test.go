@@ -141,7 +141,7 @@ func TestDefaultsOfTheSchemaDoNotCount(t *testing.T) {
 				t.Fatalf("%s: %v", path, err)
 			}
 			if form := string(canonical(filled.Elem().Interface())); form != "de" {
-				t.Errorf("%s of %s counts where the API server fills it in (%s); add it to filledIn", path, parent, text)
+				t.Errorf("%s of %s counts where the API server fills it in (%s); add it to schemaDefaults", path, parent, text)
 			}
 		})
 		if found == 0 {

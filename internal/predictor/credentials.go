@@ -11,57 +11,56 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// CredentialsNeed says what [Resolved.Render] has to know of the namespace. It
-// is zero for a model that is not downloaded.
+// CredentialsNeed names the objects that [Resolved.Render] needs in its [Credentials]. It is empty for
+// a model that is not downloaded.
 type CredentialsNeed struct {
-	// ServiceAccount is the service account whose annotations count, and whose
-	// secrets count unless Secret is set.
+	// ServiceAccount is the service account whose annotations are used, and whose Secrets are used
+	// unless Secret is set.
 	ServiceAccount string
-	// Secret is a secret that counts by its name.
+	// Secret is a Secret that the InferenceService names.
 	Secret string
 }
 
-// Credentials are what is known of credentials for storage. They hold no
-// secret values: pods refer to secrets, they do not contain them.
+// Credentials describes the credentials for storage. It contains no secret values: pods refer to
+// Secrets instead.
 type Credentials struct {
 	// ServiceAccountAnnotations are those of CredentialsNeed.ServiceAccount.
 	ServiceAccountAnnotations map[string]string
-	// ServiceAccountSecrets are the secrets that it lists, in its order.
+	// ServiceAccountSecrets are the Secrets that the service account lists, in its order.
 	ServiceAccountSecrets []Secret
-	// Secret is CredentialsNeed.Secret; nil if it does not exist.
+	// Secret is CredentialsNeed.Secret. It is nil if the Secret does not exist.
 	Secret *Secret
 }
 
-// Secret is what may be known of a secret.
+// Secret describes a Secret without its secret values.
 type Secret struct {
 	Name        string
 	Annotations map[string]string
-	// Keys are the names of its data.
-	Keys []string
-	// Public are the values that are no secret: addresses and switches.
+	Keys        []string
+	// Public holds the values that are not secret, such as addresses and switches.
 	Public map[string]string
-	// Storage describes the values that are entries of a storage-config secret.
+	// Storage holds the entries of a storage-config Secret.
 	Storage map[string]StorageEntry
 }
 
-// StorageEntry is what is no secret of an entry in a storage-config secret.
+// StorageEntry is the part of an entry of a storage-config Secret that is not secret.
 type StorageEntry struct {
 	Type              string `json:"type"`
 	Bucket            string `json:"bucket"`
 	CABundleConfigMap string `json:"cabundle_configmap"`
 }
 
-// publicKeys are the keys of secrets whose values are no secret and have to be
-// known: they end up in names, or in other values.
-var publicKeys = []string{
+// nonSecretKeys are the keys of a Secret whose values are not secret. They become part of names or of
+// other values.
+var nonSecretKeys = []string{
 	keyHTTPSHost,
 	envS3Endpoint, envS3UseHTTPS, envAWSRegion, envS3VerifySSL, envS3UseVirtualBucket, envS3UseAccelerate,
 	envS3Anonymous, envAWSCABundle, envAWSCABundleConfigMap,
 }
 
-// SecretOf takes from a secret what may be known of it, and nothing else.
+// SecretOf returns the description of a Secret.
 func SecretOf(secret *corev1.Secret) Secret {
-	known := Secret{
+	description := Secret{
 		Name:        secret.Name,
 		Annotations: maps.Clone(secret.Annotations),
 		Keys:        slices.Sorted(maps.Keys(secret.Data)),
@@ -69,25 +68,25 @@ func SecretOf(secret *corev1.Secret) Secret {
 		Storage:     map[string]StorageEntry{},
 	}
 	for key, value := range secret.Data {
-		if slices.Contains(publicKeys, key) {
-			known.Public[key] = string(value)
+		if slices.Contains(nonSecretKeys, key) {
+			description.Public[key] = string(value)
 		}
 		var entry StorageEntry
 		if json.Unmarshal(value, &entry) == nil {
-			known.Storage[key] = entry
+			description.Storage[key] = entry
 		}
 	}
-	return known
+	return description
 }
 
 func (s Secret) has(key string) bool {
 	return slices.Contains(s.Keys, key)
 }
 
-// reference is a variable that takes its value from the secret.
-func (s Secret) reference(variable, key string) corev1.EnvVar {
+// variable returns an environment variable whose value is a key of the Secret.
+func (s Secret) variable(name, key string) corev1.EnvVar {
 	return corev1.EnvVar{
-		Name: variable,
+		Name: name,
 		ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
 			LocalObjectReference: corev1.LocalObjectReference{Name: s.Name},
 			Key:                  key,

@@ -37,7 +37,7 @@ var credentialVariables = []string{
 // DownloadOf returns what the storage initializer in the pods of a revision is
 // given; nil where there is none.
 func DownloadOf(template *corev1.PodTemplateSpec) *Download {
-	index := initializerIn(template)
+	index := initializerIndex(template)
 	if index < 0 {
 		return nil
 	}
@@ -69,7 +69,7 @@ func (r *Resolved) Download(template *corev1.PodTemplateSpec, credentials Creden
 // ReplaceIn gives the storage initializer in the pods of a revision this instead
 // of what it was given. A volume that the user brings stays.
 func (d *Download) ReplaceIn(template *corev1.PodTemplateSpec) {
-	index := initializerIn(template)
+	index := initializerIndex(template)
 	if index < 0 {
 		return
 	}
@@ -118,7 +118,7 @@ func (d *Download) volumeSources() []string {
 }
 
 // Digest stands for all of it.
-func (d *Download) Digest() string { return digest(d) }
+func (d *Download) Digest() string { return hash(d) }
 
 // Secrets lists the Secrets that it refers to.
 func (d *Download) Secrets() []string {
@@ -152,20 +152,20 @@ func (d *Download) SecretsOfAccount(template *corev1.PodTemplateSpec) []string {
 // NamesSecret reports whether the credentials are in a Secret that the spec names
 // itself, by a storage key or by the annotation.
 func (d *Download) NamesSecret(template *corev1.PodTemplateSpec, annotation string) bool {
-	return template.Annotations[annotation] != "" || valueOf(d.Env, envStorageOverrideConfig) != "" ||
+	return template.Annotations[annotation] != "" || envValue(d.Env, envStorageOverrideConfig) != "" ||
 		slices.ContainsFunc(d.Env, func(v corev1.EnvVar) bool { return v.Name == envStorageConfig })
 }
 
 // SecretsUsed lists those of the Secrets that a revision would refer to that was
 // made with them now.
 func SecretsUsed(secrets []Secret, settings CredentialSettings) []string {
-	making := &initializer{}
+	builder := &initializer{}
 	for _, secret := range secrets {
-		making.useSecret(secret, settings)
+		builder.useSecret(secret, settings)
 	}
-	return (&Download{Env: making.env, Volumes: making.volumes}).Secrets()
+	return (&Download{Env: builder.env, Volumes: builder.volumes}).Secrets()
 }
 
-func initializerIn(template *corev1.PodTemplateSpec) int {
+func initializerIndex(template *corev1.PodTemplateSpec) int {
 	return slices.IndexFunc(template.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == InitializerName })
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// withoutEffect are annotations of KServe's that Serinus accepts and does not act on, each with the reason.
-var withoutEffect = map[string]string{
+// ineffectiveAnnotations maps KServe's annotations that Serinus accepts but ignores to the reason.
+var ineffectiveAnnotations = map[string]string{
 	"serving.kserve.io/enable-metric-aggregation": "there is no queue-proxy that aggregates metrics; scrape the pods",
 	"serving.kserve.io/gpu-resource-types":        "resources are passed on as they are written; remove it",
 	"serving.kserve.io/nodegroup":                 "model caches (LocalModelCache) are not supported",
@@ -32,7 +32,7 @@ var withoutEffect = map[string]string{
 	annotationServerType:                          "it belongs on the serving runtime",
 }
 
-// kserveLabels are labels that KServe, or the operator, writes on what it makes.
+// kserveLabels are set by KServe or by the operator on the objects that they create.
 var kserveLabels = []string{
 	v1beta1.LabelInferenceService,
 	v1beta1.LabelRevision,
@@ -40,24 +40,23 @@ var kserveLabels = []string{
 	"serving.kserve.io/kind",
 }
 
-// predictorFields are fields that users write as annotations.
+// predictorFields are fields that users mistake for annotations.
 var predictorFields = []string{
 	"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "containerConcurrency", "timeout", "deploymentStrategy",
 	"model.runtime", "model.runtimeVersion", "model.storageUri", "model.protocolVersion",
 }
 
-// place is a map of labels or annotations in an InferenceService.
-type place struct {
-	field  string
-	values map[string]string
-	labels bool
-	// onPredictor says that the values are for the pods only.
+// metadataMap is one of the maps of labels or annotations of an InferenceService.
+type metadataMap struct {
+	field       string
+	values      map[string]string
+	labels      bool
 	onPredictor bool
 }
 
-func placesOf(isvc *v1beta1.InferenceService) []place {
+func metadataMaps(isvc *v1beta1.InferenceService) []metadataMap {
 	predictor := isvc.Spec.Predictor
-	return []place{
+	return []metadataMap{
 		{field: "metadata.annotations", values: isvc.Annotations},
 		{field: "metadata.labels", values: isvc.Labels, labels: true},
 		{field: predictorField + ".annotations", values: predictor.Annotations, onPredictor: true},
@@ -65,19 +64,20 @@ func placesOf(isvc *v1beta1.InferenceService) []place {
 	}
 }
 
-// WithoutEffect lists the accepted settings of an InferenceService that have no effect, each with the reason, in a stable
-// order. Misleading ones are refused at admission, but an object can be older than that rule.
+// WithoutEffect returns the fields, labels and annotations of an InferenceService that have no effect,
+// with the reason, in a stable order. Admission rejects the misleading ones, but a stored object can
+// be older than that rule.
 func WithoutEffect(isvc *v1beta1.InferenceService, settings Settings) []Problem {
-	var found []Problem
-	add := func(field, message string) { found = append(found, Problem{Field: field, Message: message}) }
+	var problems []Problem
+	add := func(field, message string) { problems = append(problems, Problem{Field: field, Message: message}) }
 	standard := settings.Mode != v1beta1.DeploymentModeKnative
 	if isvc.Spec.CanaryTrafficPercent != nil {
 		add("spec.canaryTrafficPercent", "has no effect; write "+percentField)
 	}
-	for _, place := range placesOf(isvc) {
-		for _, key := range slices.Sorted(maps.Keys(place.values)) {
-			if reason := whyIgnored(isvc, key, place, settings); reason != "" {
-				add(fmt.Sprintf("%s[%s]", place.field, key), "has no effect"+reason)
+	for _, m := range metadataMaps(isvc) {
+		for _, key := range slices.Sorted(maps.Keys(m.values)) {
+			if reason := ignoredReason(isvc, key, m, settings); reason != "" {
+				add(fmt.Sprintf("%s[%s]", m.field, key), "has no effect"+reason)
 			}
 		}
 	}
@@ -87,84 +87,86 @@ func WithoutEffect(isvc *v1beta1.InferenceService, settings Settings) []Problem 
 	if problem := StrategyProblem(isvc.Spec.Predictor.DeploymentStrategy); standard && problem != nil {
 		add(problem.Field, "has no effect, as Kubernetes refuses it; "+problem.Message)
 	}
-	return found
+	return problems
 }
 
-// whyIgnored returns why a label or annotation has no effect, as the end of a sentence; empty where it has one, or is not
-// for Serinus to judge.
-func whyIgnored(isvc *v1beta1.InferenceService, key string, place place, settings Settings) string {
+// ignoredReason returns the reason why a label or annotation has no effect, as the end of a sentence.
+// It returns "" if the key has an effect or does not concern Serinus.
+func ignoredReason(isvc *v1beta1.InferenceService, key string, m metadataMap, settings Settings) string {
 	domain, _, _ := strings.Cut(key, "/")
 	knative := settings.Mode == v1beta1.DeploymentModeKnative
 	switch {
-	case key == settings.Credentials.StorageSecretNameAnnotation && !place.labels:
+	case key == settings.Credentials.StorageSecretNameAnnotation && !m.labels:
 		return ""
-	case rightSpelling(key) != "":
-		return "; write " + rightSpelling(key)
-	case misplaced(key, place) != "":
-		return " here; write it in " + misplaced(key, place)
-	case place.labels:
+	case correctKey(key) != "":
+		return "; write " + correctKey(key)
+	case correctField(key, m) != "":
+		return " here; write it in " + correctField(key, m)
+	case m.labels:
 		return ""
-	case withoutEffect[key] != "":
-		return ": " + withoutEffect[key]
+	case ineffectiveAnnotations[key] != "":
+		return ": " + ineffectiveAnnotations[key]
 	case inKServeDomain(key) && !isKnown(key):
-		return fieldInstead(key)
+		return fieldHint(key)
 	case strings.HasSuffix(domain, ".keda.sh") && isvc.Annotations[v1beta1.AnnotationAutoscalerClass] != string(v1beta1.AutoscalerClassExternal):
 		return ": KEDA is not supported; for a ScaledObject of your own, set " + v1beta1.AnnotationAutoscalerClass + ": external"
-	case !knative && isKnatives(domain) && key != v1beta1.AnnotationProgressDeadline:
+	case !knative && isKnativeDomain(domain) && key != v1beta1.AnnotationProgressDeadline:
 		if domain == "autoscaling.knative.dev" {
 			return " in Standard mode, where Knative does not scale; write minReplicas, maxReplicas, scaleMetric and scaleTarget in " + predictorField
 		}
 		return " in Standard mode, which does not use Knative"
-	case knative && slices.Contains(knativeBounds, key):
+	case knative && slices.Contains(knativeScaleAnnotations, key):
 		return "; write minReplicas and maxReplicas in " + predictorField
 	}
 	return ""
 }
 
-// knativeBounds are Knative's annotations that the fields of the predictor replace.
-var knativeBounds = []string{
+// knativeScaleAnnotations are Knative's annotations that minReplicas and maxReplicas replace.
+var knativeScaleAnnotations = []string{
 	"autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/minScale",
 	"autoscaling.knative.dev/max-scale", "autoscaling.knative.dev/maxScale",
 }
 
-func isKnatives(domain string) bool {
+func isKnativeDomain(domain string) bool {
 	return strings.HasSuffix(domain, ".knative.dev") || strings.HasSuffix(domain, ".knative.openshift.io")
 }
 
-// misplaced returns where a key belongs that is right but in the wrong map; empty where it is in the right one.
-func misplaced(key string, place place) string {
+// correctField returns the field in which a key has an effect. It returns "" if m is that field.
+func correctField(key string, m metadataMap) string {
 	forOperator := slices.Contains(operatorAnnotations, key)
 	switch {
-	case slices.Contains(visibilityLabels, key) && (!place.labels || place.onPredictor):
+	case slices.Contains(visibilityLabels, key) && (!m.labels || m.onPredictor):
 		return "metadata.labels"
-	case forOperator && (place.labels || place.onPredictor):
+	case forOperator && (m.labels || m.onPredictor):
 		return "metadata.annotations"
-	case slices.Contains(podAnnotations, key) && place.labels:
-		return strings.TrimSuffix(place.field, "labels") + "annotations"
+	case slices.Contains(podAnnotations, key) && m.labels:
+		return strings.TrimSuffix(m.field, "labels") + "annotations"
 	}
 	return ""
 }
 
-// fieldInstead says of an unknown annotation in KServe's domain which field has its name.
-func fieldInstead(key string) string {
+// fieldHint returns the reason for an unknown annotation in KServe's domain. It suggests the predictor
+// field with the same name, if there is one.
+func fieldHint(key string) string {
 	for _, field := range predictorFields {
-		if normalName(key) == normalName(field[strings.LastIndex(field, ".")+1:]) {
+		if normalizedName(key) == normalizedName(field[strings.LastIndex(field, ".")+1:]) {
 			return "; write " + predictorField + "." + field
 		}
 	}
 	return ": it is not an annotation that Serinus acts on"
 }
 
-// MisplacedPercent returns the label, annotation or field in which a percent has no effect; nil where there is none.
+// MisplacedPercent returns an error if a label, an annotation or spec.canaryTrafficPercent sets a
+// percent, which has an effect only in the predictor. Otherwise it returns nil.
 func MisplacedPercent(isvc *v1beta1.InferenceService) *Error {
-	const message = "a percent has no effect here, so that no new revision is made; write " + percentField
+	const message = "a percent has no effect here, so no new revision is created; write " + percentField
 	if isvc.Spec.CanaryTrafficPercent != nil {
 		return invalid("spec.canaryTrafficPercent", message)
 	}
-	for _, place := range placesOf(isvc) {
-		for _, key := range slices.Sorted(maps.Keys(place.values)) {
-			if rightSpelling(key) == percentField {
-				return invalid(fmt.Sprintf("%s[%s]", place.field, key), message)
+	for _, m := range metadataMaps(isvc) {
+		for _, key := range slices.Sorted(maps.Keys(m.values)) {
+			if correctKey(key) == percentField {
+				return invalid(fmt.Sprintf("%s[%s]", m.field, key), message)
 			}
 		}
 	}

@@ -144,7 +144,7 @@ func TestMisspeltKeysMakeNoRevision(t *testing.T) {
 			t.Errorf("%s makes a revision", key)
 		}
 		// As a version that did not know the misspelling has recorded it.
-		with.Identity.Annotations.Inherited = map[string]string{key: digest("true")}
+		with.Identity.Annotations.Inherited = map[string]string{key: hash("true")}
 		if !with.Identity.Equal(plain.Identity) {
 			t.Errorf("a revision that was recorded with %s is not that of the same spec any more", key)
 		}

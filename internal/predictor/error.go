@@ -9,16 +9,16 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Error is a predictor that cannot be run as it is written. Only a user can
-// mend it. Its text is stable: the same inputs give the same words.
+// Error reports a predictor that cannot run until a user changes it. The same inputs always produce
+// the same text.
 type Error struct {
-	// Reason is what status.modelStatus.lastFailureInfo gets.
+	// Reason is reported in status.modelStatus.lastFailureInfo.
 	Reason v1beta1.FailureReason
-	// Field is the path of what is wrong.
+	// Field is the path of the invalid field.
 	Field string
-	// Message says what is wrong and what to write.
+	// Message describes the problem and how to fix it.
 	Message string
-	// InSecret says that a change of a secret can mend it, which nobody hears of.
+	// InSecret reports that a change of a Secret can fix the error. Secrets are not watched.
 	InSecret bool
 }
 

@@ -12,93 +12,90 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Identity is what one revision is told from another by. It is stored with a
-// revision, and holds nothing but names and digests.
+// Identity distinguishes one revision from another. It is stored with the revision and contains only
+// names and hashes.
 type Identity struct {
-	// Predictor is a digest of the spec.
+	// Predictor is the hash of the predictor's spec.
 	Predictor string `json:"predictor"`
-	// Runtime is a digest of the serving runtime that was chosen.
+	// Runtime is the hash of the selected serving runtime.
 	Runtime string `json:"runtime,omitempty"`
-	// RequestedRuntime is the serving runtime that the spec names. It tells specs
-	// apart, not revisions: to name the runtime that had been picked anyway changes
-	// nothing.
+	// RequestedRuntime is the serving runtime that the spec names. It distinguishes specs, not
+	// revisions: naming the runtime that was picked anyway does not create a revision.
 	RequestedRuntime string `json:"requestedRuntime,omitempty"`
-	// Scaling is a digest of how the revision scales, where that is part of it: Knative keeps it with the revision.
-	Scaling     string  `json:"scaling,omitempty"`
-	Labels      Digests `json:"labels,omitzero"`
-	Annotations Digests `json:"annotations,omitzero"`
+	// Scaling is the hash of the scaling annotations. It is set in Knative mode only, where they are
+	// part of the revision.
+	Scaling     string       `json:"scaling,omitempty"`
+	Labels      HashedValues `json:"labels,omitzero"`
+	Annotations HashedValues `json:"annotations,omitzero"`
 }
 
-// Digests are labels, or annotations, with a digest in place of each value.
-type Digests struct {
-	// Inherited are from the metadata of the InferenceService.
+// HashedValues holds labels or annotations with a hash in place of each value.
+type HashedValues struct {
+	// Inherited holds those of the InferenceService's metadata.
 	Inherited map[string]string `json:"inherited,omitempty"`
-	// Own are from its predictor, and win.
+	// Own holds those of the predictor. They override Inherited.
 	Own map[string]string `json:"own,omitempty"`
-	// Excluded is the setting under which the digests were taken.
+	// Excluded is the setting that was in effect when the hashes were computed.
 	Excluded []string `json:"excluded,omitempty"`
 }
 
-// Equal tells whether two identities are those of the same revision. Labels and
-// annotations that were excluded when either was made do not count, so that to
-// exclude one, or no longer to, makes no revision.
+// Equal reports whether two identities belong to the same revision. It ignores labels and annotations
+// that are excluded in either, so that a change of the exclusions does not create a revision.
 func (i Identity) Equal(other Identity) bool {
-	return i.Runtime == other.Runtime && i.equalButForRuntime(other)
+	return i.Runtime == other.Runtime && i.equalExceptRuntime(other)
 }
 
-// EqualSpec is like [Identity.Equal] but compares the serving runtime that the
-// spec names, not the one that was chosen.
+// EqualSpec is like [Identity.Equal], but compares the requested serving runtime instead of the
+// selected one.
 func (i Identity) EqualSpec(other Identity) bool {
-	return i.RequestedRuntime == other.RequestedRuntime && i.equalButForRuntime(other)
+	return i.RequestedRuntime == other.RequestedRuntime && i.equalExceptRuntime(other)
 }
 
-// EqualModel reports whether both run the same, whatever labels and annotations propagate to the pods.
+// EqualModel reports whether two identities differ at most in their labels and annotations.
 func (i Identity) EqualModel(other Identity) bool {
 	return i.Predictor == other.Predictor && i.Runtime == other.Runtime && i.Scaling == other.Scaling
 }
 
-// DiffersInScaling reports whether two identities differ only in how the revision scales.
+// DiffersInScaling reports whether two identities differ only in their scaling.
 func (i Identity) DiffersInScaling(other Identity) bool {
 	scaling := other.Scaling
 	other.Scaling = i.Scaling
 	return scaling != i.Scaling && i.Equal(other)
 }
 
-func (i Identity) equalButForRuntime(other Identity) bool {
+func (i Identity) equalExceptRuntime(other Identity) bool {
 	return i.Predictor == other.Predictor && i.Scaling == other.Scaling &&
 		i.Labels.equal(other.Labels, unpropagatedLabels) &&
 		i.Annotations.equal(other.Annotations, unpropagatedAnnotations)
 }
 
-func (d Digests) equal(other Digests, unpropagated []string) bool {
+func (d HashedValues) equal(other HashedValues, unpropagated []string) bool {
 	excluded := [][]string{d.Excluded, other.Excluded}
 	return maps.Equal(d.effective(unpropagated, excluded...), other.effective(unpropagated, excluded...))
 }
 
-// effective returns the digests of what propagates. To apply what never
-// propagates once more lets a later version extend that list without making
-// revisions.
-func (d Digests) effective(unpropagated []string, excluded ...[]string) map[string]string {
+// effective returns the hashes of the keys that propagate. It applies the unpropagated list again, so
+// that a later version can extend that list without creating revisions.
+func (d HashedValues) effective(unpropagated []string, excluded ...[]string) map[string]string {
 	return union(
 		without(d.Inherited, append(excluded, unpropagated)...),
 		without(d.Own, excluded...),
 	)
 }
 
-func digestsOf(v values, excluded []string) Digests {
-	return Digests{Inherited: digestEach(v.inherited), Own: digestEach(v.own), Excluded: excluded}
+func hashesOf(v values, excluded []string) HashedValues {
+	return HashedValues{Inherited: hashEach(v.inherited), Own: hashEach(v.own), Excluded: excluded}
 }
 
-func digestEach(m map[string]string) map[string]string {
+func hashEach(m map[string]string) map[string]string {
 	result := make(map[string]string, len(m))
 	for key, value := range m {
-		result[key] = digest(value)
+		result[key] = hash(value)
 	}
 	return result
 }
 
-// identified is what an identity comes down to in one digest.
-type identified struct {
+type hashInput struct {
 	Predictor        string            `json:"predictor"`
 	Runtime          string            `json:"runtime"`
 	RequestedRuntime string            `json:"requestedRuntime"`
@@ -107,8 +104,8 @@ type identified struct {
 	Annotations      map[string]string `json:"annotations"`
 }
 
-func (i Identity) inputs() string {
-	return digest(identified{
+func (i Identity) hash() string {
+	return hash(hashInput{
 		Predictor:   i.Predictor,
 		Runtime:     i.Runtime,
 		Scaling:     i.Scaling,
@@ -117,8 +114,8 @@ func (i Identity) inputs() string {
 	})
 }
 
-func (i Identity) specInputs() string {
-	return digest(identified{
+func (i Identity) specHash() string {
+	return hash(hashInput{
 		Predictor:        i.Predictor,
 		RequestedRuntime: i.RequestedRuntime,
 		Scaling:          i.Scaling,
@@ -127,15 +124,15 @@ func (i Identity) specInputs() string {
 	})
 }
 
-// inputsOf returns the part of a normalised predictor that makes revisions.
-func inputsOf(spec v1beta1.PredictorSpec) v1beta1.PredictorSpec {
+// hashedSpec returns the fields of a normalised predictor that are part of the hash.
+func hashedSpec(spec v1beta1.PredictorSpec) v1beta1.PredictorSpec {
 	spec.CanaryTrafficPercent = nil
 	spec.MinReplicas = nil
 	spec.MaxReplicas = 0
 	spec.ScaleTarget = nil
 	spec.ScaleMetric = nil
 	spec.DeploymentStrategy = nil
-	// These are compared one by one.
+	// Hashed key by key.
 	spec.Labels = nil
 	spec.Annotations = nil
 	if spec.Model != nil {
@@ -146,41 +143,41 @@ func inputsOf(spec v1beta1.PredictorSpec) v1beta1.PredictorSpec {
 	return spec
 }
 
-// runtimeInputs is the part of a serving runtime that reaches the pods.
-type runtimeInputs struct {
+// hashedRuntime is the part of a serving runtime that affects the pods.
+type hashedRuntime struct {
 	Name       string                          `json:"name"`
 	ServerType string                          `json:"serverType"`
 	Pod        *v1alpha1.ServingRuntimePodSpec `json:"pod"`
 }
 
-// inputs returns what is written in the runtime, not what this package makes
-// of it: the server type that a name stands for is this package's knowledge,
-// which may grow.
-func (r *runtime) inputs() runtimeInputs {
-	return runtimeInputs{Name: r.ref.Name, ServerType: r.annotations[annotationServerType], Pod: uncorrected(r.ref.Name, &r.spec.ServingRuntimePodSpec)}
+// hashedFields uses the annotation for the server type and not serverType, whose table of names may
+// grow in a later version.
+func (r *runtime) hashedFields() hashedRuntime {
+	return hashedRuntime{Name: r.ref.Name, ServerType: r.annotations[annotationServerType], Pod: withoutFixes(r.ref.Name, &r.spec.ServingRuntimePodSpec)}
 }
 
-// corrections are annotations that runtimes were shipped with, and what stands in their place now, by runtime. They tell
-// Prometheus where to look.
-var corrections = map[string]map[string]struct{ was, is string }{
+// annotationFixes lists, by runtime, annotations for Prometheus that earlier versions shipped with
+// wrong values.
+var annotationFixes = map[string]map[string]struct{ before, after string }{
 	"kserve-mlserver":           {annotationMetricsPort: {"8080", "8082"}},
 	"kserve-tensorflow-serving": {annotationMetricsPath: {"/metrics", "/monitoring/prometheus/metrics"}},
 }
 
-// uncorrected returns a pod as it was before the corrections: an upgrade that brings them must load no model again.
-func uncorrected(runtime string, pod *v1alpha1.ServingRuntimePodSpec) *v1alpha1.ServingRuntimePodSpec {
-	for annotation, value := range corrections[runtime] {
-		if pod.Annotations[annotation] == value.is {
-			corrected := *pod
-			corrected.Annotations = union(pod.Annotations, map[string]string{annotation: value.was})
-			pod = &corrected
+// withoutFixes reverts annotationFixes before hashing, so that an upgrade that ships them does not
+// reload any model.
+func withoutFixes(runtime string, pod *v1alpha1.ServingRuntimePodSpec) *v1alpha1.ServingRuntimePodSpec {
+	for annotation, value := range annotationFixes[runtime] {
+		if pod.Annotations[annotation] == value.after {
+			reverted := *pod
+			reverted.Annotations = union(pod.Annotations, map[string]string{annotation: value.before})
+			pod = &reverted
 		}
 	}
 	return pod
 }
 
-// digest returns 16 hexadecimal digits that stand for a value.
-func digest(value any) string {
+// hash returns the first 64 bits of the SHA-256 hash of the canonical form, as 16 hexadecimal digits.
+func hash(value any) string {
 	sum := sha256.Sum256(canonical(value))
 	return hex.EncodeToString(sum[:8])
 }

@@ -33,7 +33,7 @@ const (
 	envCABundleMountDir = "CA_BUNDLE_VOLUME_MOUNT_POINT"
 )
 
-// initializer is the container that downloads the model, in the making.
+// initializer is the container that downloads the model, in the builder.
 type initializer struct {
 	env     []corev1.EnvVar
 	envFrom []corev1.EnvFromSource
@@ -46,27 +46,27 @@ type initializer struct {
 // initializer returns the container that downloads the model, and the volumes
 // that it needs beside the model's own.
 func (r *Resolved) initializer(pod *corev1.PodSpec, credentials Credentials) (corev1.Container, []corev1.Volume, *Error) {
-	making := &initializer{}
-	uri, err := making.authenticate(r, credentials)
+	builder := &initializer{}
+	uri, err := builder.authenticate(r, credentials)
 	if err != nil {
 		err.InSecret = true
 		return corev1.Container{}, nil, err
 	}
-	making.useServersEnvironment(&pod.Containers[0], uri)
-	making.trustCABundle()
-	making.tuneDownload(uri)
-	making.add(r.settings.StorageInitializer.Env)
+	builder.useServerEnvironment(&pod.Containers[0], uri)
+	builder.trustCABundle()
+	builder.tuneDownload(uri)
+	builder.add(r.settings.StorageInitializer.Env)
 	return corev1.Container{
 		Name:                     InitializerName,
 		Image:                    r.settings.StorageInitializer.Image,
 		Args:                     []string{uri, modelPath},
-		Env:                      making.env,
-		EnvFrom:                  making.envFrom,
+		Env:                      builder.env,
+		EnvFrom:                  builder.envFrom,
 		Resources:                *r.settings.StorageInitializer.Resources.DeepCopy(),
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
-		VolumeMounts:             append([]corev1.VolumeMount{{Name: downloadVolume, MountPath: modelPath}}, making.mounts...),
-		SecurityContext:          restricted(pod, r.initializerUID()),
-	}, making.volumes, nil
+		VolumeMounts:             append([]corev1.VolumeMount{{Name: downloadVolume, MountPath: modelPath}}, builder.mounts...),
+		SecurityContext:          restrictedSecurityContext(pod, r.initializerUID()),
+	}, builder.volumes, nil
 }
 
 // initializerUID returns the user of the container. The annotation serves
@@ -80,9 +80,9 @@ func (r *Resolved) initializerUID() *int64 {
 	return r.settings.StorageInitializer.UID
 }
 
-// restricted returns a security context that the restricted pod security
+// restrictedSecurityContext returns a security context that the restricted pod security
 // standard admits, as far as the pod's own settings leave that possible.
-func restricted(pod *corev1.PodSpec, uid *int64) *corev1.SecurityContext {
+func restrictedSecurityContext(pod *corev1.PodSpec, uid *int64) *corev1.SecurityContext {
 	context := &corev1.SecurityContext{
 		AllowPrivilegeEscalation: new(false),
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
@@ -106,7 +106,7 @@ func (i *initializer) authenticate(r *Resolved, credentials Credentials) (string
 		return i.useStorageSpec(r, need.Secret, credentials.Secret)
 	}
 	settings := r.settings.Credentials
-	if account := credentials.ServiceAccountAnnotations; saysS3(account) {
+	if account := credentials.ServiceAccountAnnotations; configuresS3(account) {
 		i.env = append(i.env, s3Environment(account, nil, settings.S3)...)
 		// A secret says more than the account that lists it.
 		settings.S3 = settings.S3.under(account)
@@ -138,12 +138,12 @@ func (i *initializer) useStorageSpec(r *Resolved, secretName string, secret *Sec
 	}
 	if spec.StorageKey != nil && !found {
 		return "", invalid(field+".key", "%q is not a key of secret %s; its keys are %s",
-			key, secretName, listed("and", secret.Keys))
+			key, secretName, joinWords("and", secret.Keys))
 	}
 	entry := StorageEntry{Type: spec.Parameters["type"], Bucket: spec.Parameters["bucket"]}
 	if found {
 		i.hasSecret = true
-		i.env = append(i.env, secret.reference(envStorageConfig, key))
+		i.env = append(i.env, secret.variable(envStorageConfig, key))
 		i.complete(&entry, secret.Storage[key])
 	}
 	if len(spec.Parameters) > 0 {
@@ -191,9 +191,9 @@ func completeURI(uri string, entry StorageEntry, field string) (string, *Error) 
 		return uri, nil
 	case entry.Type == "":
 		return "", invalid(field, "does not say what type of storage it is; write parameters.type: s3, or put \"type\" into the entry of the secret")
-	case !slices.Contains(specTypes, entry.Type):
+	case !slices.Contains(storageSpecTypes, entry.Type):
 		return "", invalid(field, "type %q is not supported here, in parameters or in the entry of the secret; write one of %s, or use storageUri",
-			entry.Type, listed("or", specTypes))
+			entry.Type, joinWords("or", storageSpecTypes))
 	case entry.Type == "s3" && entry.Bucket == "":
 		return "", invalid(field, "does not name the bucket; write parameters.bucket, or put \"bucket\" into the entry of the secret")
 	case entry.Type == "s3":
@@ -206,12 +206,12 @@ func completeURI(uri string, entry StorageEntry, field string) (string, *Error) 
 // trustCABundle mounts the ConfigMap with certificates that the credentials
 // name.
 func (i *initializer) trustCABundle() {
-	configMap := valueOf(i.env, envAWSCABundleConfigMap)
+	configMap := envValue(i.env, envAWSCABundleConfigMap)
 	if configMap == "" {
 		return
 	}
 	directory := caBundlePath
-	if bundle := valueOf(i.env, envAWSCABundle); bundle != "" {
+	if bundle := envValue(i.env, envAWSCABundle); bundle != "" {
 		directory = path.Dir(bundle)
 	}
 	i.env = addVariable(i.env, corev1.EnvVar{Name: envCABundleConfig, Value: configMap})
@@ -252,7 +252,7 @@ func (i *initializer) mount(volume corev1.Volume, directory string) {
 	i.mounts = append(i.mounts, corev1.VolumeMount{Name: volume.Name, MountPath: directory, ReadOnly: true})
 }
 
-func valueOf(env []corev1.EnvVar, name string) string {
+func envValue(env []corev1.EnvVar, name string) string {
 	index := slices.IndexFunc(env, func(v corev1.EnvVar) bool { return v.Name == name })
 	if index < 0 {
 		return ""

@@ -15,37 +15,36 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// mergePods merges the pod fields of a predictor over those of a runtime, all
-// but the containers.
+// mergePods merges the pod fields of a predictor, except its containers, over those of a runtime.
 func mergePods(base corev1.PodSpec, overlay v1beta1.PodSpec) (corev1.PodSpec, *Error) {
 	overlay.Containers = nil
-	base.Volumes = except(base.Volumes, overlay.Volumes, func(v corev1.Volume) string { return v.Name })
-	base.ResourceClaims = except(base.ResourceClaims, overlay.ResourceClaims,
+	base.Volumes = withoutNamed(base.Volumes, overlay.Volumes, func(v corev1.Volume) string { return v.Name })
+	base.ResourceClaims = withoutNamed(base.ResourceClaims, overlay.ResourceClaims,
 		func(c corev1.PodResourceClaim) string { return c.Name })
 	return merge(base, overlay, predictorField)
 }
 
-// mergeContainers merges the container of a model over that of a runtime. Its
-// args come after the runtime's, because servers take the last of two.
+// mergeContainers merges the container of a model over that of a runtime. The model's args come last,
+// because model servers use the last of two conflicting flags.
 func mergeContainers(base, overlay corev1.Container) (corev1.Container, *Error) {
 	base = *base.DeepCopy()
-	makeRoom(&base, &overlay)
+	dropReplaced(&base, &overlay)
 	merged, err := merge(base, overlay, modelField)
 	if err != nil {
 		return merged, err
 	}
 	merged.Name = base.Name
 	merged.Args = slices.Concat(base.Args, overlay.Args)
-	// The first port serves, and the overlay decides.
-	place := func(port corev1.ContainerPort) int {
+	// The first port serves the model, so the overlay's ports come first.
+	position := func(port corev1.ContainerPort) int {
 		index := slices.IndexFunc(overlay.Ports, func(p corev1.ContainerPort) bool { return p.ContainerPort == port.ContainerPort })
 		if index < 0 {
 			return len(overlay.Ports)
 		}
 		return index
 	}
-	slices.SortStableFunc(merged.Ports, func(a, b corev1.ContainerPort) int { return place(a) - place(b) })
-	settle(&merged.Resources, overlay.Resources)
+	slices.SortStableFunc(merged.Ports, func(a, b corev1.ContainerPort) int { return position(a) - position(b) })
+	alignResources(&merged.Resources, overlay.Resources)
 	return merged, nil
 }
 
@@ -69,10 +68,9 @@ func merge[Base, Overlay any](base Base, overlay Overlay, path string) (Base, *E
 	return merged, nil
 }
 
-// makeRoom takes out of a runtime's container what the overlay replaces as a
-// whole. A merge would otherwise mix two sources of one thing: a value with a
-// reference, one kind of probe with another.
-func makeRoom(base, overlay *corev1.Container) {
+// dropReplaced removes from a runtime's container what the overlay replaces as a whole. Otherwise a
+// merge could combine exclusive fields, such as value and valueFrom, or two kinds of probe handler.
+func dropReplaced(base, overlay *corev1.Container) {
 	for i, variable := range base.Env {
 		if slices.ContainsFunc(overlay.Env, func(v corev1.EnvVar) bool { return v.Name == variable.Name }) {
 			base.Env[i] = corev1.EnvVar{Name: variable.Name}
@@ -81,7 +79,7 @@ func makeRoom(base, overlay *corev1.Container) {
 	base.Ports = slices.DeleteFunc(base.Ports, func(port corev1.ContainerPort) bool {
 		return port.Name != "" && slices.ContainsFunc(overlay.Ports, func(p corev1.ContainerPort) bool { return p.Name == port.Name })
 	})
-	base.VolumeMounts = except(base.VolumeMounts, overlay.VolumeMounts, func(m corev1.VolumeMount) string { return m.MountPath })
+	base.VolumeMounts = withoutNamed(base.VolumeMounts, overlay.VolumeMounts, func(m corev1.VolumeMount) string { return m.MountPath })
 	for _, probes := range [][2]*corev1.Probe{
 		{base.LivenessProbe, overlay.LivenessProbe},
 		{base.ReadinessProbe, overlay.ReadinessProbe},
@@ -101,39 +99,37 @@ func makeRoom(base, overlay *corev1.Container) {
 	}
 }
 
-// except returns the items of base that have no namesake in overlay.
-func except[T any](base, overlay []T, name func(T) string) []T {
+// withoutNamed returns the items of base whose names do not occur in overlay.
+func withoutNamed[T any](base, overlay []T, name func(T) string) []T {
 	return slices.DeleteFunc(slices.Clone(base), func(item T) bool {
 		return slices.ContainsFunc(overlay, func(other T) bool { return name(other) == name(item) })
 	})
 }
 
-// settle lets what the overlay says of a resource prevail: where it gives only
-// a limit or only a request, the other one, which then is the runtime's, is
-// moved as far as it contradicts.
-func settle(merged *corev1.ResourceRequirements, overlay corev1.ResourceRequirements) {
+// alignResources adjusts a request or limit that comes from the runtime if it is inconsistent with the
+// overlay's limit or request for the same resource.
+func alignResources(merged *corev1.ResourceRequirements, overlay corev1.ResourceRequirements) {
 	for name, limit := range overlay.Limits {
-		if _, said := overlay.Requests[name]; !said && contradict(name, merged.Requests, limit, 1) {
+		if _, isSet := overlay.Requests[name]; !isSet && conflicts(name, merged.Requests, limit, 1) {
 			merged.Requests[name] = limit
 		}
 	}
 	for name, request := range overlay.Requests {
-		if _, said := overlay.Limits[name]; !said && contradict(name, merged.Limits, request, -1) {
+		if _, isSet := overlay.Limits[name]; !isSet && conflicts(name, merged.Limits, request, -1) {
 			merged.Limits[name] = request
 		}
 	}
 }
 
-// contradict tells whether an inherited quantity is on the wrong side of the
-// given one. Of devices and the like, neither side is right: their request must
-// equal their limit.
-func contradict(name corev1.ResourceName, inherited corev1.ResourceList, given resource.Quantity, wrong int) bool {
+// conflicts reports whether the inherited quantity compares to the overlay's as invalidOrder says.
+// Requests and limits of extended resources must be equal.
+func conflicts(name corev1.ResourceName, inherited corev1.ResourceList, overlay resource.Quantity, invalidOrder int) bool {
 	quantity, ok := inherited[name]
 	if !ok {
 		return false
 	}
-	order := compareQuantities(quantity, given)
-	return order == wrong || order != 0 && strings.Contains(string(name), "/")
+	order := compareQuantities(quantity, overlay)
+	return order == invalidOrder || order != 0 && strings.Contains(string(name), "/")
 }
 
 func setQuantity(list corev1.ResourceList, name corev1.ResourceName, quantity resource.Quantity) corev1.ResourceList {
@@ -144,7 +140,7 @@ func setQuantity(list corev1.ResourceList, name corev1.ResourceName, quantity re
 	return list
 }
 
-// setVariable sets a variable, in its old place if it had one.
+// setVariable adds a variable or replaces the one with the same name.
 func setVariable(env []corev1.EnvVar, variable corev1.EnvVar) []corev1.EnvVar {
 	index := slices.IndexFunc(env, func(v corev1.EnvVar) bool { return v.Name == variable.Name })
 	if index < 0 {
@@ -154,7 +150,7 @@ func setVariable(env []corev1.EnvVar, variable corev1.EnvVar) []corev1.EnvVar {
 	return env
 }
 
-// addVariable adds a variable unless there is one of its name.
+// addVariable adds a variable unless one with the same name exists.
 func addVariable(env []corev1.EnvVar, variable corev1.EnvVar) []corev1.EnvVar {
 	if slices.ContainsFunc(env, func(v corev1.EnvVar) bool { return v.Name == variable.Name }) {
 		return env

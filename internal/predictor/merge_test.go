@@ -353,7 +353,7 @@ func TestTemplatesOfUsersAreLeftAlone(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: args (-want +got):\n%s", text, diff)
 		}
-		if got := valueOf(revision.Template.Spec.Containers[0].Env, "TEMPLATE"); got != text {
+		if got := envValue(revision.Template.Spec.Containers[0].Env, "TEMPLATE"); got != text {
 			t.Errorf("the variable is %q, want %q", got, text)
 		}
 	}

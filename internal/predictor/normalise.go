@@ -18,11 +18,11 @@ const (
 	modelField     = "spec.predictor.model"
 )
 
-// framework is a field of KServe's from before there was model.
+// framework is one of KServe's legacy fields, which spec.predictor.model replaces.
 type framework struct {
 	field  string
 	format string
-	// protocol is what the field means where it names none.
+	// protocol is the field's default protocol.
 	protocol *v1beta1.ProtocolVersion
 	model    *v1beta1.PredictorExtensionSpec
 }
@@ -44,23 +44,22 @@ func frameworks(spec *v1beta1.PredictorSpec) []framework {
 	return slices.DeleteFunc(all, func(f framework) bool { return f.model == nil })
 }
 
-// protocolOfFormat is what model.protocolVersion means where it is absent, for
-// the formats that have a protocol of their own.
-var protocolOfFormat = map[string]v1beta1.ProtocolVersion{
+// defaultProtocols holds the formats whose default for model.protocolVersion is not v1.
+var defaultProtocols = map[string]v1beta1.ProtocolVersion{
 	"triton": v1beta1.ProtocolV2,
 	"vLLM":   v1beta1.ProtocolV2,
 }
 
-// normalise returns a copy of a predictor with everything that can be written
-// in several ways written in one: a model is in model, and the container that
-// serves is the first and has its name.
-func normalise(given v1beta1.PredictorSpec) (v1beta1.PredictorSpec, *Error) {
-	spec := *given.DeepCopy()
-	if err := exactlyOne(&spec); err != nil {
+// normalise returns a copy of a predictor in a form that does not depend on how it was written. A
+// model is always in the field model. Otherwise the serving container is the first container and is
+// named kserve-container.
+func normalise(original v1beta1.PredictorSpec) (v1beta1.PredictorSpec, *Error) {
+	spec := *original.DeepCopy()
+	if err := checkExactlyOne(&spec); err != nil {
 		return spec, err
 	}
 	for _, legacy := range frameworks(&spec) {
-		model, err := patched(legacy.asModel(), spec.Model)
+		model, err := patchModel(legacy.asModel(), spec.Model)
 		if err != nil {
 			return spec, invalid(modelField, "cannot be read together with %s.%s: %v", predictorField, legacy.field, err)
 		}
@@ -80,9 +79,9 @@ func normalise(given v1beta1.PredictorSpec) (v1beta1.PredictorSpec, *Error) {
 	return spec, normaliseContainers(spec.Containers)
 }
 
-// exactlyOne refuses a predictor that does not say what serves. A model may stand beside one framework field: an update
-// adds it to an object that was created with that field.
-func exactlyOne(spec *v1beta1.PredictorSpec) *Error {
+// checkExactlyOne rejects a predictor without a unique model server. A model is allowed next to one
+// framework field: a patch can add it to an object that was created with that field.
+func checkExactlyOne(spec *v1beta1.PredictorSpec) *Error {
 	var legacy []string
 	for _, framework := range frameworks(spec) {
 		legacy = append(legacy, framework.field)
@@ -90,7 +89,7 @@ func exactlyOne(spec *v1beta1.PredictorSpec) *Error {
 	hasModel := spec.Model != nil || len(legacy) > 0
 	switch {
 	case !hasModel && len(spec.Containers) == 0:
-		return invalid(predictorField, "says nothing to serve; set model, or containers for a model server of your own")
+		return invalid(predictorField, "no model server is set; set model, or set containers to run your own model server")
 	case len(legacy) > 1:
 		return invalid(predictorField, "%s are set; keep one of them", strings.Join(legacy, " and "))
 	case hasModel && slices.ContainsFunc(spec.Containers, isServing):
@@ -112,8 +111,8 @@ func (f framework) asModel() *v1beta1.ModelSpec {
 	return model
 }
 
-// patched returns a model after the merge patch that another one is, if there is one.
-func patched(model, patch *v1beta1.ModelSpec) (*v1beta1.ModelSpec, error) {
+// patchModel applies patch to a model as a JSON merge patch. A nil patch has no effect.
+func patchModel(model, patch *v1beta1.ModelSpec) (*v1beta1.ModelSpec, error) {
 	if patch == nil {
 		return model, nil
 	}
@@ -151,7 +150,7 @@ func normaliseModel(model *v1beta1.ModelSpec) *Error {
 		model.Storage.StorageKey = nil
 	}
 	if model.ProtocolVersion == nil {
-		if protocol, ok := protocolOfFormat[model.ModelFormat.Name]; ok {
+		if protocol, ok := defaultProtocols[model.ModelFormat.Name]; ok {
 			model.ProtocolVersion = &protocol
 		}
 	}
@@ -166,7 +165,7 @@ func normaliseContainers(containers []corev1.Container) *Error {
 		serving = 0
 		containers[0].Name = v1beta1.ServingContainerName
 	default:
-		return invalid(predictorField+".containers", "none of them is called %s; give this name to the one that serves",
+		return invalid(predictorField+".containers", "no container is named %s; give this name to the container that serves the model",
 			v1beta1.ServingContainerName)
 	}
 	first := containers[serving]

@@ -36,14 +36,14 @@ func (r *Resolved) placeholders() placeholders {
 	}
 }
 
-// maxFilledIn bounds what the placeholders of a container come to. The API
+// maxExpandedSize bounds what the placeholders of a container come to. The API
 // server stores no pod of that size.
-const maxFilledIn = 1 << 20
+const maxExpandedSize = 1 << 20
 
-// fillIn replaces the placeholders in all texts of a container.
-func (r *Resolved) fillIn(container *corev1.Container, values placeholders) *Error {
-	room := maxFilledIn
-	err := eachText(reflect.ValueOf(container).Elem(), "", func(path, text string) (string, error) {
+// expandPlaceholders replaces the placeholders in all texts of a container.
+func (r *Resolved) expandPlaceholders(container *corev1.Container, values placeholders) *Error {
+	room := maxExpandedSize
+	err := replaceStrings(reflect.ValueOf(container).Elem(), "", func(path, text string) (string, error) {
 		if !strings.Contains(text, "{{") {
 			return text, nil
 		}
@@ -63,28 +63,28 @@ func (r *Resolved) fillIn(container *corev1.Container, values placeholders) *Err
 }
 
 func (p placeholders) fill(text string, room int) (string, error) {
-	parsed, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"index": lookUp}).Parse(text)
+	parsed, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"index": lookup}).Parse(text)
 	if err != nil {
-		return "", errors.New(lastPart(err, ": "))
+		return "", errors.New(shortMessage(err, ": "))
 	}
-	if err := onlyPlaceholders(parsed); err != nil {
+	if err := checkPlaceholders(parsed); err != nil {
 		return "", err
 	}
-	filled := &bounded{room: room}
+	filled := &limitedBuffer{room: room}
 	if err := parsed.Execute(filled, p); err != nil {
-		return "", errors.New(lastPart(err, ">: "))
+		return "", errors.New(shortMessage(err, ">: "))
 	}
 	return filled.text.String(), nil
 }
 
-// onlyPlaceholders refuses a template that is more than text with placeholders.
+// checkPlaceholders refuses a template that is more than text with placeholders.
 // Users write it and the operator runs it, for all namespaces: a loop would take
 // all of its time or memory.
-func onlyPlaceholders(parsed *template.Template) error {
+func checkPlaceholders(parsed *template.Template) error {
 	for _, node := range parsed.Root.Nodes {
 		if _, isText := node.(*parse.TextNode); !isText && !isPlaceholder(node) {
 			return fmt.Errorf(`%q is not a placeholder; write {{.Name}}, {{.Namespace}}, {{.Labels.x}}, {{.Annotations.x}}, `+
-				`{{index .Labels "x"}} or {{index .Annotations "x"}}`, beginning(node.String()))
+				`{{index .Labels "x"}} or {{index .Annotations "x"}}`, truncate(node.String()))
 		}
 	}
 	return nil
@@ -109,8 +109,8 @@ func isPlaceholder(node parse.Node) bool {
 	}
 }
 
-// beginning is what of a text a message can hold.
-func beginning(text string) string {
+// truncate is what of a text a message can hold.
+func truncate(text string) string {
 	const enough = 40
 	runes := []rune(text)
 	if len(runes) <= enough {
@@ -119,30 +119,30 @@ func beginning(text string) string {
 	return string(runes[:enough]) + "…"
 }
 
-// bounded is a text that has a greatest length.
-type bounded struct {
+// limitedBuffer is a text that has a greatest length.
+type limitedBuffer struct {
 	text strings.Builder
 	room int
 }
 
-func (b *bounded) Write(text []byte) (int, error) {
+func (b *limitedBuffer) Write(text []byte) (int, error) {
 	if len(text) > b.room-b.text.Len() {
-		return 0, fmt.Errorf("the placeholders come to more than %d bytes, which no pod can hold; use fewer, or shorter values", maxFilledIn)
+		return 0, fmt.Errorf("the placeholders come to more than %d bytes, which no pod can hold; use fewer, or shorter values", maxExpandedSize)
 	}
 	return b.text.Write(text)
 }
 
-// lastPart returns an error of a template without where in the template it
+// shortMessage returns an error of a template without where in the template it
 // happened, and without the names of Go types.
-func lastPart(err error, separator string) string {
+func shortMessage(err error, separator string) string {
 	parts := strings.Split(err.Error(), separator)
 	message, _, _ := strings.Cut(parts[len(parts)-1], " in type ")
 	return message
 }
 
-// lookUp stands in for the function index, which passes over missing keys in
+// lookup stands in for the function index, which passes over missing keys in
 // silence.
-func lookUp(m map[string]string, key string) (string, error) {
+func lookup(m map[string]string, key string) (string, error) {
 	value, ok := m[key]
 	if !ok {
 		return "", fmt.Errorf("there is no key %q", key)
@@ -159,11 +159,11 @@ func (p placeholders) known() string {
 	for _, key := range slices.Sorted(maps.Keys(p.Annotations)) {
 		names = append(names, fmt.Sprintf("annotation %q", key))
 	}
-	return listed("and", names)
+	return joinWords("and", names)
 }
 
-// eachText replaces every text within a value, which it finds by its path.
-func eachText(v reflect.Value, path string, replace func(path, text string) (string, error)) error {
+// replaceStrings replaces every text within a value, which it finds by its path.
+func replaceStrings(v reflect.Value, path string, replace func(path, text string) (string, error)) error {
 	switch v.Kind() {
 	case reflect.String:
 		text, err := replace(path, v.String())
@@ -175,10 +175,10 @@ func eachText(v reflect.Value, path string, replace func(path, text string) (str
 		if v.IsNil() {
 			return nil
 		}
-		return eachText(v.Elem(), path, replace)
+		return replaceStrings(v.Elem(), path, replace)
 	case reflect.Slice:
 		for i := range v.Len() {
-			if err := eachText(v.Index(i), fmt.Sprintf("%s[%d]", path, i), replace); err != nil {
+			if err := replaceStrings(v.Index(i), fmt.Sprintf("%s[%d]", path, i), replace); err != nil {
 				return err
 			}
 		}
@@ -188,7 +188,7 @@ func eachText(v reflect.Value, path string, replace func(path, text string) (str
 			if !field.IsExported() {
 				continue
 			}
-			if err := eachText(v.Field(i), fieldPath(path, field), replace); err != nil {
+			if err := replaceStrings(v.Field(i), fieldPath(path, field), replace); err != nil {
 				return err
 			}
 		}

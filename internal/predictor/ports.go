@@ -88,9 +88,9 @@ func (r *Resolved) checkPorts(container corev1.Container) *Error {
 	return nil
 }
 
-// keepOnePort leaves one port in the pod, and gives it a name that Knative knows. A model server behind a transformer is
+// limitToOnePort leaves one port in the pod, and gives it a name that Knative knows. A model server behind a transformer is
 // reached inside the pod, whatever ports it lists.
-func (r *Resolved) keepOnePort(containers []corev1.Container) *Error {
+func (r *Resolved) limitToOnePort(containers []corev1.Container) *Error {
 	entry := entryContainer(containers)
 	for i := range containers {
 		container := &containers[i]
@@ -105,7 +105,7 @@ func (r *Resolved) keepOnePort(containers []corev1.Container) *Error {
 	}
 	if len(entry.Ports) > 1 {
 		return invalid(r.portsField(*entry), "container %s lists the ports %s, and in %s mode only one can be reached; write the one that serves there, and no other",
-			entry.Name, listed("and", numbers(entry.Ports)), v1beta1.DeploymentModeKnative)
+			entry.Name, joinWords("and", numbers(entry.Ports)), v1beta1.DeploymentModeKnative)
 	}
 	if len(entry.Ports) == 0 {
 		if len(containers) > 1 {
@@ -113,12 +113,12 @@ func (r *Resolved) keepOnePort(containers []corev1.Container) *Error {
 		}
 		return nil
 	}
-	nameForKnative(entry)
+	renamePortForKnative(entry)
 	return nil
 }
 
-// nameForKnative gives the only port of a container a name that Knative knows. A probe that names the port gets its number.
-func nameForKnative(container *corev1.Container) {
+// renamePortForKnative gives the only port of a container a name that Knative knows. A probe that names the port gets its number.
+func renamePortForKnative(container *corev1.Container) {
 	port := &container.Ports[0]
 	given := port.Name
 	switch {

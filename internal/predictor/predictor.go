@@ -8,10 +8,8 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Runtimes are the serving runtimes that an InferenceService could use, in any
-// order.
+// Runtimes holds the serving runtimes that are available to an InferenceService, in any order.
 type Runtimes struct {
-	// Namespaced are those of its namespace.
 	Namespaced []*v1alpha1.ServingRuntime
 	Cluster    []*v1alpha1.ClusterServingRuntime
 }
@@ -25,52 +23,48 @@ const (
 	ClusterServingRuntimeKind RuntimeKind = "ClusterServingRuntime"
 )
 
-// RuntimeRef names a serving runtime. It is zero for a predictor that brings
-// its own containers.
+// RuntimeRef refers to a serving runtime. It is empty for a predictor with custom containers.
 type RuntimeRef struct {
 	Kind RuntimeKind `json:"kind,omitempty"`
 	Name string      `json:"name,omitempty"`
 }
 
-// Resolved is what an InferenceService asks for: which revision, and with which
-// serving runtime.
+// Resolved is the revision that an InferenceService asks for.
 type Resolved struct {
-	// Inputs is the identity of the revision: 16 lower-case hexadecimal digits.
+	// Inputs is the hash of the revision: 16 lower-case hexadecimal digits. It is empty if no
+	// serving runtime can be used.
 	Inputs string
-	// SpecInputs is the identity without the chosen runtime. It changes only when
-	// the InferenceService does.
+	// SpecInputs is the hash without the selected runtime. It changes only when the
+	// InferenceService changes.
 	SpecInputs string
-	// Identity is what both are made of. To find a revision among those that were
-	// made earlier, [Identity.Equal] is the better measure: it forgives a change of
-	// the settings.
+	// Identity holds the values that both hashes are computed from. To match a revision in the
+	// history, use [Identity.Equal]: it tolerates a change of the excluded labels and annotations.
 	Identity Identity
-	// Runtime is the serving runtime that was chosen.
+	// Runtime is the selected serving runtime.
 	Runtime RuntimeRef
-	// RuntimeGone says that there are no Inputs only because the serving runtime is
-	// missing or disabled.
+	// RuntimeGone reports that Inputs is empty because the serving runtime is missing or disabled.
 	RuntimeGone bool
 
 	name      string
 	namespace string
 	spec      v1beta1.PredictorSpec // Normalised.
-	written   v1beta1.PredictorSpec // As the user wrote it.
+	original  v1beta1.PredictorSpec // As the user wrote it.
 	source    source
 	metadata  metadata
-	// changeCause is the user's note on the last change.
+	// changeCause is the value of AnnotationChangeCause.
 	changeCause string
 
-	scaling  map[string]string // Nil where it is no part of a revision.
-	runtime  *runtime          // Nil for a predictor with its own containers.
+	scaling  map[string]string // Nil in Standard mode.
+	runtime  *runtime          // Nil for a predictor with custom containers.
 	settings Settings
 }
 
-// Resolve finds out which revision an InferenceService asks for. Every error is
-// an [*Error]. Where only the serving runtime cannot be had, the answer is not
-// nil: it then holds SpecInputs, and tells by them whether a revision that was
-// made earlier is still the one that the InferenceService asks for.
+// Resolve returns the revision that an InferenceService asks for. Every error is an [*Error]. If
+// only the serving runtime cannot be used, Resolve returns a result as well as the error. Its
+// SpecInputs then tells whether an existing revision still matches the InferenceService.
 func Resolve(isvc *v1beta1.InferenceService, runtimes Runtimes, settings Settings) (*Resolved, error) {
 	if problems := Validate(isvc); len(problems) > 0 {
-		return nil, asError(problems)
+		return nil, errorFromProblems(problems)
 	}
 	spec, err := normalise(isvc.Spec.Predictor)
 	if err != nil {
@@ -84,7 +78,7 @@ func Resolve(isvc *v1beta1.InferenceService, runtimes Runtimes, settings Setting
 		name:        isvc.Name,
 		namespace:   isvc.Namespace,
 		spec:        spec,
-		written:     isvc.Spec.Predictor,
+		original:    isvc.Spec.Predictor,
 		source:      source,
 		metadata:    propagated(isvc, settings),
 		changeCause: isvc.Annotations[AnnotationChangeCause],
@@ -93,27 +87,25 @@ func Resolve(isvc *v1beta1.InferenceService, runtimes Runtimes, settings Setting
 	if settings.Mode == v1beta1.DeploymentModeKnative {
 		resolved.scaling = knativeScaling(isvc)
 	}
-	var chosen *runtime
+	var selected *runtime
 	if spec.Model != nil {
-		chosen, err = choose(spec.Model, isvc.Namespace, runtimes)
+		selected, err = selectRuntime(spec.Model, isvc.Namespace, runtimes)
 	}
-	return resolved, resolved.use(chosen, err)
+	return resolved, resolved.setRuntime(selected, err)
 }
 
-// KeepRuntime has the model served by the runtime of an earlier revision of the
-// same spec, whatever would be picked today. A spec that names its runtime needs
-// the runtime of that name, of whichever kind. Where the runtime cannot be had,
-// what was resolved keeps its SpecInputs only, as after [Resolve].
+// KeepRuntime selects the runtime of an existing revision with the same spec instead of picking one.
+// If the spec names its runtime, any runtime with that name is accepted, of either kind. If the
+// runtime cannot be used, r has only SpecInputs, as after [Resolve].
 func (r *Resolved) KeepRuntime(ref RuntimeRef, runtimes Runtimes) error {
-	chosen, err := keep(ref, r.spec.Model, r.namespace, runtimes)
-	failed := r.use(chosen, err)
-	r.RuntimeGone = r.RuntimeGone || failed != nil && !runtimes.has(ref)
-	return failed
+	selected, err := existingRuntime(ref, r.spec.Model, r.namespace, runtimes)
+	failure := r.setRuntime(selected, err)
+	r.RuntimeGone = r.RuntimeGone || failure != nil && !runtimes.has(ref)
+	return failure
 }
 
-// use completes what was resolved by its serving runtime, or by why there is none.
-func (r *Resolved) use(chosen *runtime, err *Error) error {
-	r.identify(chosen)
+func (r *Resolved) setRuntime(selected *runtime, err *Error) error {
+	r.setIdentity(selected)
 	r.RuntimeGone = err != nil && (err.Reason == v1beta1.RuntimeNotRecognized || err.Reason == v1beta1.RuntimeDisabled)
 	if err != nil {
 		return err
@@ -121,27 +113,26 @@ func (r *Resolved) use(chosen *runtime, err *Error) error {
 	return nil
 }
 
-// identify fills in everything that tells one revision from another.
-func (r *Resolved) identify(chosen *runtime) {
+func (r *Resolved) setIdentity(selected *runtime) {
 	r.Identity = Identity{
-		Predictor:   digest(inputsOf(r.spec)),
-		Labels:      digestsOf(r.metadata.labels, r.settings.ExcludedLabels),
-		Annotations: digestsOf(r.metadata.annotations, r.settings.ExcludedAnnotations),
+		Predictor:   hash(hashedSpec(r.spec)),
+		Labels:      hashesOf(r.metadata.labels, r.settings.ExcludedLabels),
+		Annotations: hashesOf(r.metadata.annotations, r.settings.ExcludedAnnotations),
 	}
 	if r.scaling != nil {
-		r.Identity.Scaling = digest(r.scaling)
+		r.Identity.Scaling = hash(r.scaling)
 	}
 	if r.spec.Model != nil && r.spec.Model.Runtime != nil {
 		r.Identity.RequestedRuntime = *r.spec.Model.Runtime
 	}
-	r.SpecInputs = r.Identity.specInputs()
+	r.SpecInputs = r.Identity.specHash()
 	r.runtime, r.Runtime, r.Inputs = nil, RuntimeRef{}, ""
-	if chosen != nil {
-		r.runtime = chosen
-		r.Runtime = chosen.ref
-		r.Identity.Runtime = digest(chosen.inputs())
+	if selected != nil {
+		r.runtime = selected
+		r.Runtime = selected.ref
+		r.Identity.Runtime = hash(selected.hashedFields())
 	}
-	if chosen != nil || r.spec.Model == nil {
-		r.Inputs = r.Identity.inputs()
+	if selected != nil || r.spec.Model == nil {
+		r.Inputs = r.Identity.hash()
 	}
 }

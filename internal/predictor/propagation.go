@@ -11,7 +11,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Keys of KServe's that this package reads and that are no part of the API.
+// Keys of KServe that are not part of the API package.
 const (
 	annotationGKEAccelerator        = "serving.kserve.io/gke-accelerator"
 	annotationStorageInitializerUID = "serving.kserve.io/storage-initializer-uid"
@@ -21,9 +21,9 @@ const (
 	annotationModelFormat           = "modelFormat"
 )
 
-// bookkeeping is what tools of deployment write on what they deploy. It says
-// nothing about a pod and can change without any change of the model.
-var bookkeeping = []string{
+// toolKeys are written by deployment tools. They do not affect pods and can change although the model
+// does not.
+var toolKeys = []string{
 	"kubectl.kubernetes.io/*",
 	"kubernetes.io/change-cause",
 	"deployment.kubernetes.io/*",
@@ -47,7 +47,7 @@ var bookkeeping = []string{
 	"skaffold.dev/*",
 }
 
-// unpropagatedLabels control the operator, or are set by it.
+// unpropagatedLabels configure the operator or are set by it.
 var unpropagatedLabels = append([]string{
 	v1beta1.LabelInferenceService,
 	v1beta1.LabelRevision,
@@ -55,9 +55,9 @@ var unpropagatedLabels = append([]string{
 	v1beta1.LabelNetworkVisibility,
 	v1beta1.LabelKnativeNetworkVisibility,
 	"internal.serving.kserve.io/*",
-}, bookkeeping...)
+}, toolKeys...)
 
-// unpropagatedAnnotations control the operator.
+// unpropagatedAnnotations configure the operator.
 var unpropagatedAnnotations = append([]string{
 	v1beta1.AnnotationDeploymentMode,
 	v1beta1.AnnotationStop,
@@ -78,33 +78,31 @@ var unpropagatedAnnotations = append([]string{
 	"autoscaling.knative.dev/maxScale",
 	annotationModelFormat,
 	"serinus.io/*",
-}, bookkeeping...)
+}, toolKeys...)
 
-// Matches tells whether a pattern of the settings stands for a key.
+// Matches reports whether a key matches a pattern of the settings.
 func Matches(key, pattern string) bool {
 	return matches(key, []string{pattern})
 }
 
-// metadata are the labels and annotations that reach the pods.
+// metadata holds the labels and annotations that propagate to the pods.
 type metadata struct {
 	labels      values
 	annotations values
 }
 
-// values are labels, or annotations, by where they come from.
+// values holds labels or annotations by their origin.
 type values struct {
-	// inherited are from the metadata of the InferenceService.
-	inherited map[string]string
-	// own are from its predictor, and win.
-	own map[string]string
+	inherited map[string]string // From the InferenceService's metadata.
+	own       map[string]string // From its predictor. They override inherited.
 }
 
 func (v values) effective() map[string]string {
 	return union(v.inherited, v.own)
 }
 
-// propagated returns the labels and annotations that reach the pods. Those
-// that the predictor names itself are kept from them by the settings only.
+// propagated returns the labels and annotations that propagate to the pods. Only the settings can
+// exclude those that the predictor sets itself.
 func propagated(isvc *v1beta1.InferenceService, settings Settings) metadata {
 	predictor := isvc.Spec.Predictor
 	return metadata{
@@ -119,12 +117,12 @@ func propagated(isvc *v1beta1.InferenceService, settings Settings) metadata {
 	}
 }
 
-// without returns the entries of m that no pattern matches. A misspelt key of KServe's has no effect, and so makes no
-// revision either.
+// without returns the entries of m that no pattern matches. It also drops misspelled keys of KServe:
+// they have no effect, so they must not create a revision.
 func without(m map[string]string, patterns ...[]string) map[string]string {
 	rest := map[string]string{}
 	for key, value := range m {
-		if rightSpelling(key) == "" && !slices.ContainsFunc(patterns, func(p []string) bool { return matches(key, p) }) {
+		if correctKey(key) == "" && !slices.ContainsFunc(patterns, func(p []string) bool { return matches(key, p) }) {
 			rest[key] = value
 		}
 	}
@@ -140,8 +138,7 @@ func matches(key string, patterns []string) bool {
 	})
 }
 
-// union returns what all maps hold; where two hold the same key, the later
-// wins.
+// union merges maps. Later maps override earlier ones.
 func union(all ...map[string]string) map[string]string {
 	result := map[string]string{}
 	for _, m := range all {

@@ -18,8 +18,8 @@ const (
 	// quantity can be older than that rule, and one such as 1e999999999 is small
 	// until somebody computes with it.
 	maxExponent = 99
-	// maxWrittenOut is the largest exponent that a number is written out with.
-	maxWrittenOut = 1000
+	// maxExpandedExponent is the largest exponent that a number is written out with.
+	maxExpandedExponent = 1000
 )
 
 // exponent is that of a quantity as it is kept: a number times a power of ten.
@@ -30,7 +30,7 @@ func exponent(q resource.Quantity) int64 {
 // compareQuantities is Quantity.Cmp for all exponents. Between two that are
 // beyond bounds it may see no difference.
 func compareQuantities(a, b resource.Quantity) int {
-	if max(exponent(a), exponent(b)) > maxWrittenOut {
+	if max(exponent(a), exponent(b)) > maxExpandedExponent {
 		return cmp.Compare(a.AsApproximateFloat64(), b.AsApproximateFloat64())
 	}
 	return a.Cmp(b)
@@ -44,12 +44,12 @@ func rational(q resource.Quantity) string {
 	if number.Sign() == 0 {
 		return "0"
 	}
-	if scale > maxWrittenOut || scale < -maxWrittenOut {
+	if scale > maxExpandedExponent || scale < -maxExpandedExponent {
 		// Only what fits into 64 bits can have such an exponent.
-		number, scale = withoutZeros(number, scale)
+		number, scale = trimZeros(number, scale)
 	}
 	switch {
-	case scale > maxWrittenOut || scale < -maxWrittenOut:
+	case scale > maxExpandedExponent || scale < -maxExpandedExponent:
 		return fmt.Sprintf("%se%d", number, scale)
 	case scale < 0:
 		return new(big.Rat).SetFrac(number, powerOfTen(-scale)).RatString()
@@ -62,8 +62,8 @@ func powerOfTen(n int64) *big.Int {
 	return new(big.Int).Exp(big.NewInt(10), big.NewInt(n), nil)
 }
 
-// withoutZeros moves the zeros at the end of a number into its exponent.
-func withoutZeros(number *big.Int, scale int64) (*big.Int, int64) {
+// trimZeros moves the zeros at the end of a number into its exponent.
+func trimZeros(number *big.Int, scale int64) (*big.Int, int64) {
 	ten := big.NewInt(10)
 	for {
 		quotient, rest := new(big.Int).QuoRem(number, ten, new(big.Int))
@@ -74,17 +74,17 @@ func withoutZeros(number *big.Int, scale int64) (*big.Int, int64) {
 	}
 }
 
-// excessive finds the first quantity within a value that is larger than the
+// findOversized finds the first quantity within a value that is larger than the
 // CRDs allow.
-func excessive(v reflect.Value, path string) *Problem {
+func findOversized(v reflect.Value, path string) *Problem {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return excessive(v.Elem(), path)
+			return findOversized(v.Elem(), path)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			if problem := excessive(v.Index(i), fmt.Sprintf("%s[%d]", path, i)); problem != nil {
+			if problem := findOversized(v.Index(i), fmt.Sprintf("%s[%d]", path, i)); problem != nil {
 				return problem
 			}
 		}
@@ -92,20 +92,20 @@ func excessive(v reflect.Value, path string) *Problem {
 		keys := v.MapKeys()
 		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
 		for _, key := range keys {
-			if problem := excessive(v.MapIndex(key), fmt.Sprintf("%s[%s]", path, key)); problem != nil {
+			if problem := findOversized(v.MapIndex(key), fmt.Sprintf("%s[%s]", path, key)); problem != nil {
 				return problem
 			}
 		}
 	case reflect.Struct:
 		if quantity, ok := reflect.TypeAssert[resource.Quantity](v); ok {
-			return excessiveQuantity(quantity, path)
+			return checkQuantity(quantity, path)
 		}
 		for i := range v.NumField() {
 			field := v.Type().Field(i)
 			if !field.IsExported() {
 				continue
 			}
-			if problem := excessive(v.Field(i), fieldPath(path, field)); problem != nil {
+			if problem := findOversized(v.Field(i), fieldPath(path, field)); problem != nil {
 				return problem
 			}
 		}
@@ -114,7 +114,7 @@ func excessive(v reflect.Value, path string) *Problem {
 	return nil
 }
 
-func excessiveQuantity(quantity resource.Quantity, path string) *Problem {
+func checkQuantity(quantity resource.Quantity, path string) *Problem {
 	if exponent(quantity) <= maxExponent {
 		return nil
 	}

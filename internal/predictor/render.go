@@ -75,17 +75,17 @@ func (r *Resolved) template(credentials Credentials) (corev1.PodTemplateSpec, *E
 
 // pod returns the pod as the runtime and the predictor describe it.
 func (r *Resolved) pod() (corev1.PodSpec, *Error) {
-	pod, err := r.describedPod()
+	pod, err := r.mergedPod()
 	if err != nil {
 		return pod, err
 	}
 	if r.settings.Mode == v1beta1.DeploymentModeKnative {
-		return pod, r.keepOnePort(pod.Containers)
+		return pod, r.limitToOnePort(pod.Containers)
 	}
 	return pod, r.checkPorts(*entryContainer(pod.Containers))
 }
 
-func (r *Resolved) describedPod() (corev1.PodSpec, *Error) {
+func (r *Resolved) mergedPod() (corev1.PodSpec, *Error) {
 	if r.runtime == nil {
 		own := r.spec.PodSpec.DeepCopy()
 		return own.AsCore(), nil
@@ -119,7 +119,7 @@ func (r *Resolved) runtimeContainers() ([]corev1.Container, *Error) {
 	for _, container := range r.runtime.spec.Containers {
 		container = *container.DeepCopy()
 		if isServing(container) || isTransformer(container) {
-			if err := r.fillIn(&container, placeholders); err != nil {
+			if err := r.expandPlaceholders(&container, placeholders); err != nil {
 				return nil, err
 			}
 		}
@@ -214,7 +214,7 @@ func withDefaults(given, defaults corev1.ResourceRequirements) corev1.ResourceRe
 // names.
 func (r *Resolved) selectAccelerator(pod *corev1.PodSpec) {
 	accelerator, set := r.metadata.annotations.effective()[annotationGKEAccelerator]
-	if set && slices.ContainsFunc(pod.Containers, wantsGPU) {
+	if set && slices.ContainsFunc(pod.Containers, requestsGPU) {
 		pod.NodeSelector = union(pod.NodeSelector, map[string]string{gkeAcceleratorLabel: accelerator})
 	}
 }

@@ -27,37 +27,36 @@ func (r *runtime) String() string {
 	return fmt.Sprintf("%s %q", r.ref.Kind, r.ref.Name)
 }
 
-// all returns the runtimes in the order in which they are considered: those of
-// the namespace first, and among equals the one that speaks the lowest
-// protocol, then the newest, then by name.
+// all returns the runtimes in the order of preference: first those of the namespace, then by lowest
+// protocol, newest first, and by name.
 func (r Runtimes) all() []*runtime {
 	var namespaced, cluster []*runtime
-	for _, found := range r.Namespaced {
+	for _, object := range r.Namespaced {
 		namespaced = append(namespaced, &runtime{
-			ref:         RuntimeRef{Kind: ServingRuntimeKind, Name: found.Name},
-			annotations: found.Annotations,
-			created:     found.CreationTimestamp.Time,
-			spec:        &found.Spec,
+			ref:         RuntimeRef{Kind: ServingRuntimeKind, Name: object.Name},
+			annotations: object.Annotations,
+			created:     object.CreationTimestamp.Time,
+			spec:        &object.Spec,
 		})
 	}
-	for _, found := range r.Cluster {
+	for _, object := range r.Cluster {
 		cluster = append(cluster, &runtime{
-			ref:         RuntimeRef{Kind: ClusterServingRuntimeKind, Name: found.Name},
-			annotations: found.Annotations,
-			created:     found.CreationTimestamp.Time,
-			spec:        &found.Spec,
+			ref:         RuntimeRef{Kind: ClusterServingRuntimeKind, Name: object.Name},
+			annotations: object.Annotations,
+			created:     object.CreationTimestamp.Time,
+			spec:        &object.Spec,
 		})
 	}
-	slices.SortFunc(namespaced, considerFirst)
-	slices.SortFunc(cluster, considerFirst)
+	slices.SortFunc(namespaced, compareRuntimes)
+	slices.SortFunc(cluster, compareRuntimes)
 	return append(namespaced, cluster...)
 }
 
 func (r Runtimes) has(ref RuntimeRef) bool {
-	return slices.ContainsFunc(r.all(), func(found *runtime) bool { return found.ref == ref })
+	return slices.ContainsFunc(r.all(), func(candidate *runtime) bool { return candidate.ref == ref })
 }
 
-func considerFirst(a, b *runtime) int {
+func compareRuntimes(a, b *runtime) int {
 	return cmp.Or(
 		cmp.Compare(lowestProtocol(a.spec), lowestProtocol(b.spec)),
 		b.created.Compare(a.created),
@@ -80,81 +79,81 @@ func lowestProtocol(spec *v1alpha1.ServingRuntimeSpec) int {
 	return lowest
 }
 
-// choose returns the serving runtime for a model.
-func choose(model *v1beta1.ModelSpec, namespace string, runtimes Runtimes) (*runtime, *Error) {
+// selectRuntime returns the serving runtime for a model.
+func selectRuntime(model *v1beta1.ModelSpec, namespace string, runtimes Runtimes) (*runtime, *Error) {
 	all := runtimes.all()
-	choice := pick
+	find := pickRuntime
 	if model.Runtime != nil {
-		choice = named
+		find = requestedRuntime
 	}
-	return usable(choice(model, namespace, all))
+	return checkQuantities(find(model, namespace, all))
 }
 
-// usable refuses a runtime with quantities that no pod can have.
-func usable(chosen *runtime, err *Error) (*runtime, *Error) {
+// checkQuantities returns an error if the selected runtime has quantities that are too large.
+func checkQuantities(selected *runtime, err *Error) (*runtime, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	if problem := excessive(reflect.ValueOf(chosen.spec.ServingRuntimePodSpec), "spec"); problem != nil {
-		return nil, invalid(modelField, "%s cannot be used: %s", chosen, problem)
+	if problem := findOversized(reflect.ValueOf(selected.spec.ServingRuntimePodSpec), "spec"); problem != nil {
+		return nil, invalid(modelField, "%s cannot be used: %s", selected, problem)
 	}
-	return chosen, nil
+	return selected, nil
 }
 
-// named returns the runtime that the spec names.
-func named(model *v1beta1.ModelSpec, namespace string, all []*runtime) (*runtime, *Error) {
+// requestedRuntime returns the runtime that the spec names.
+func requestedRuntime(model *v1beta1.ModelSpec, namespace string, all []*runtime) (*runtime, *Error) {
 	name := *model.Runtime
 	index := slices.IndexFunc(all, func(r *runtime) bool { return r.ref.Name == name })
 	if index < 0 {
-		return nil, notThere(name, namespace, all)
+		return nil, requestedNotFound(name, namespace, all)
 	}
-	if refusal := refuseNamed(all[index], model); refusal != nil {
-		return nil, refusal.asError()
+	if rejection := checkRequested(all[index], model); rejection != nil {
+		return nil, rejection.errorForRequested()
 	}
 	return all[index], nil
 }
 
-// keep returns the runtime that an earlier revision of the same model has.
-func keep(ref RuntimeRef, model *v1beta1.ModelSpec, namespace string, runtimes Runtimes) (*runtime, *Error) {
+// existingRuntime returns the runtime of an existing revision of the same model.
+func existingRuntime(ref RuntimeRef, model *v1beta1.ModelSpec, namespace string, runtimes Runtimes) (*runtime, *Error) {
 	all := runtimes.all()
 	index := slices.IndexFunc(all, func(r *runtime) bool { return r.ref == ref })
 	if model.Runtime != nil {
 		if index >= 0 {
-			all = all[index : index+1] // Not a namesake of the other kind.
+			all = all[index : index+1] // Ignore a runtime of the other kind with the same name.
 		}
-		return usable(named(model, namespace, all))
+		return checkQuantities(requestedRuntime(model, namespace, all))
 	}
 	if index < 0 {
-		return nil, pickedIsGone(ref, all)
+		return nil, pickedNotFound(ref, all)
 	}
-	if refusal := refusePicked(all[index], model); refusal != nil {
-		return nil, refusal.asErrorOfPicked()
+	if rejection := checkPicked(all[index], model); rejection != nil {
+		return nil, rejection.errorForPicked()
 	}
-	return usable(all[index], nil)
+	return checkQuantities(all[index], nil)
 }
 
-// pick returns the runtime that serves the model best.
-func pick(model *v1beta1.ModelSpec, namespace string, all []*runtime) (*runtime, *Error) {
-	var serving []*runtime
-	var refusals []*refusal
+// pickRuntime returns the preferred runtime that may be picked for the model.
+func pickRuntime(model *v1beta1.ModelSpec, namespace string, all []*runtime) (*runtime, *Error) {
+	var candidates []*runtime
+	var rejections []*rejection
 	for _, r := range all {
-		if refused := refuse(r, model); refused != nil {
-			refusals = append(refusals, refused)
+		if rejected := checkAutoSelect(r, model); rejected != nil {
+			rejections = append(rejections, rejected)
 			continue
 		}
-		serving = append(serving, r)
+		candidates = append(candidates, r)
 	}
-	if len(serving) == 0 {
-		return nil, nothingServes(model, namespace, refusals)
+	if len(candidates) == 0 {
+		return nil, noSupportingRuntime(model, namespace, rejections)
 	}
-	// Between equals the order of considerFirst holds.
-	slices.SortStableFunc(serving, func(a, b *runtime) int {
+	// The sort is stable: ties keep the order of compareRuntimes.
+	slices.SortStableFunc(candidates, func(a, b *runtime) int {
 		return cmp.Or(
 			cmp.Compare(a.ref.Kind.rank(), b.ref.Kind.rank()),
 			cmp.Compare(priority(b.spec, model.ModelFormat.Name), priority(a.spec, model.ModelFormat.Name)),
 		)
 	})
-	return serving[0], nil
+	return candidates[0], nil
 }
 
 func (k RuntimeKind) rank() int {
@@ -164,9 +163,8 @@ func (k RuntimeKind) rank() int {
 	return 1
 }
 
-// priority returns the priority of a runtime for a format; one that names none
-// comes after all that do. As in KServe it is that of the first entry of the
-// format, whatever its version.
+// priority returns the priority of a runtime for a format. A runtime without a priority comes last.
+// Like KServe, it uses the first entry for the format and ignores the version.
 func priority(spec *v1alpha1.ServingRuntimeSpec, format string) int32 {
 	index := slices.IndexFunc(spec.SupportedModelFormats, func(f v1alpha1.SupportedModelFormat) bool {
 		return f.Name == format

@@ -32,14 +32,14 @@ func knativeScaling(isvc *v1beta1.InferenceService) map[string]string {
 	if metric == "" && isvc.Annotations[v1beta1.AnnotationAutoscalerClass] == string(v1beta1.AutoscalerClassHPA) {
 		metric = v1beta1.MetricCPU
 	}
-	byPod := metric == v1beta1.MetricCPU || metric == v1beta1.MetricMemory
+	isResourceMetric := metric == v1beta1.MetricCPU || metric == v1beta1.MetricMemory
 	if metric != "" {
 		scaling[autoscaling.MetricAnnotationKey] = string(metric)
 	}
-	if _, chosen := union(isvc.Annotations, isvc.Spec.Predictor.Annotations)[autoscaling.ClassAnnotationKey]; byPod && !chosen {
+	if _, chosen := union(isvc.Annotations, isvc.Spec.Predictor.Annotations)[autoscaling.ClassAnnotationKey]; isResourceMetric && !chosen {
 		scaling[autoscaling.ClassAnnotationKey] = autoscaling.HPA
 	}
-	if target := isvc.Annotations[v1beta1.AnnotationTargetUtilizationPercentage]; target != "" && byPod {
+	if target := isvc.Annotations[v1beta1.AnnotationTargetUtilizationPercentage]; target != "" && isResourceMetric {
 		scaling[autoscaling.TargetAnnotationKey] = target
 	}
 	if spec.ScaleTarget != nil {

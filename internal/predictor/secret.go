@@ -72,8 +72,8 @@ func (i *initializer) useSecret(secret Secret, settings CredentialSettings) {
 	gcsKey := cmp.Or(settings.GCS.CredentialFileName, keyGCSCredentials)
 	switch {
 	case secret.has(s3Key):
-		i.set(secret.reference(envAWSAccessKeyID, cmp.Or(settings.S3.AccessKeyIDName, keyAWSAccessKeyID)))
-		i.set(secret.reference(envAWSSecretAccessKey, s3Key))
+		i.set(secret.variable(envAWSAccessKeyID, cmp.Or(settings.S3.AccessKeyIDName, keyAWSAccessKeyID)))
+		i.set(secret.variable(envAWSSecretAccessKey, s3Key))
 		i.set(s3Environment(secret.Annotations, secret.Public, settings.S3)...)
 	case secret.has(gcsKey):
 		i.mount(secret.volume(gcsVolume), gcsPath)
@@ -81,11 +81,11 @@ func (i *initializer) useSecret(secret Secret, settings CredentialSettings) {
 	case slices.ContainsFunc(azureKeys, secret.has):
 		i.useAzure(secret)
 	case secret.has(keyHTTPSHost) && secret.has(keyHTTPSHeaders):
-		i.set(secret.reference(secret.Public[keyHTTPSHost]+"-headers", keyHTTPSHeaders))
+		i.set(secret.variable(secret.Public[keyHTTPSHost]+"-headers", keyHTTPSHeaders))
 	case secret.has(keyHDFSNameNode):
 		i.mount(secret.volume(hdfsVolume), hdfsPath)
 	case secret.has(keyHFToken):
-		i.set(secret.reference(keyHFToken, keyHFToken))
+		i.set(secret.variable(keyHFToken, keyHFToken))
 	default:
 		return
 	}
@@ -96,9 +96,9 @@ func (i *initializer) useAzure(secret Secret) {
 	for _, variable := range azureVariables {
 		switch {
 		case variable.oldKey != "" && secret.has(variable.oldKey):
-			i.set(secret.reference(variable.name, variable.oldKey))
+			i.set(secret.variable(variable.name, variable.oldKey))
 		case secret.has(variable.name):
-			i.set(secret.reference(variable.name, variable.name))
+			i.set(secret.variable(variable.name, variable.name))
 		}
 	}
 }

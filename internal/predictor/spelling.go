@@ -13,8 +13,8 @@ import (
 
 const percentField = predictorField + ".canaryTrafficPercent"
 
-// operatorAnnotations count in the metadata of an InferenceService only, podAnnotations in its predictor too.
 var (
+	// operatorAnnotations have an effect only in the metadata of an InferenceService.
 	operatorAnnotations = []string{
 		v1beta1.AnnotationDeploymentMode,
 		v1beta1.AnnotationEnableTagRouting,
@@ -24,6 +24,7 @@ var (
 		v1beta1.AnnotationMetrics,
 		v1beta1.AnnotationTargetUtilizationPercentage,
 	}
+	// podAnnotations also have an effect in the predictor.
 	podAnnotations = []string{
 		v1beta1.AnnotationEnablePrometheusScraping,
 		v1beta1.AnnotationStorageSecretName,
@@ -37,30 +38,30 @@ var (
 	visibilityLabels = []string{v1beta1.LabelNetworkVisibility, v1beta1.LabelKnativeNetworkVisibility}
 )
 
-// spellings are the keys that another key can be a misspelling of, by their normalised names, and the field that the
-// percent belongs in. The names of metrics port and path are too short and too common.
-var spellings = func() map[string]string {
-	all := map[string]string{normalName("canaryTrafficPercent"): percentField}
+// keyByName maps normalized names to the keys that users misspell, and the percent to its field. It
+// excludes the keys for the metrics port and path, whose names are too short and too common.
+var keyByName = func() map[string]string {
+	all := map[string]string{normalizedName("canaryTrafficPercent"): percentField}
 	for _, key := range slices.Concat(operatorAnnotations, podAnnotations, visibilityLabels[:1]) {
 		if key != annotationMetricsPort && key != annotationMetricsPath {
-			all[normalName(key)] = key
+			all[normalizedName(key)] = key
 		}
 	}
 	return all
 }()
 
-// kserveDomain matches the domains of KServe's keys, and what users take for them.
+// kserveDomain matches the domains of KServe's keys and common mistakes for them.
 var kserveDomain = regexp.MustCompile(`^(([a-z0-9-]+\.)?kserve\.(io|org|com)|serving\.kubeflow\.org)$`)
 
-// inKServeDomain reports whether a label or annotation claims to be KServe's. Those of internal.serving.kserve.io, which
-// KServe writes itself, are not among them.
+// inKServeDomain reports whether a key appears to be KServe's. It does not match
+// internal.serving.kserve.io, which only KServe itself writes.
 func inKServeDomain(key string) bool {
 	domain, _, found := strings.Cut(key, "/")
 	return found && kserveDomain.MatchString(strings.ToLower(domain))
 }
 
-// normalName is the name of a key without its domain, case and separators.
-func normalName(key string) string {
+// normalizedName returns the name of a key in lower case, without its domain and separators.
+func normalizedName(key string) string {
 	_, name, found := strings.Cut(key, "/")
 	if !found {
 		name = key
@@ -68,46 +69,47 @@ func normalName(key string) string {
 	return strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(name))
 }
 
-// rightSpelling returns what the author of a misspelt label or annotation meant: a key, or the field of the percent. It is
-// empty for a key that is no misspelling. The ValidatingAdmissionPolicy in config/admission has the same rules.
-func rightSpelling(key string) string {
-	name := normalName(key)
-	if name == normalName("canaryTrafficPercent") {
+// correctKey returns the key that a misspelled label or annotation stands for, or percentField. It
+// returns "" if the key is not a misspelling. The ValidatingAdmissionPolicy in config/admission has
+// the same rules.
+func correctKey(key string) string {
+	name := normalizedName(key)
+	if name == normalizedName("canaryTrafficPercent") {
 		return percentField
 	}
 	if !inKServeDomain(key) || isKnown(key) {
 		return ""
 	}
-	if right := spellings[name]; right != "" {
-		return right
+	if correct := keyByName[name]; correct != "" {
+		return correct
 	}
 	if strings.HasPrefix(name, "storageinitializer") {
-		return "" // Too close to each other: cpu, memory and uid.
+		return "" // The keys for cpu, memory and uid are too similar.
 	}
-	for _, known := range spellingsInOrder {
+	for _, known := range sortedNames {
 		if similar(name, known) {
-			return spellings[known]
+			return keyByName[known]
 		}
 	}
 	return ""
 }
 
-var spellingsInOrder = func() []string {
+var sortedNames = func() []string {
 	var all []string
-	for name := range spellings {
+	for name := range keyByName {
 		all = append(all, name)
 	}
 	slices.Sort(all)
 	return all
 }()
 
-// isKnown reports whether a key is KServe's own, whether Serinus acts on it or not.
+// isKnown reports whether a key exists in KServe, even if Serinus ignores it.
 func isKnown(key string) bool {
 	return slices.Contains(operatorAnnotations, key) || slices.Contains(podAnnotations, key) ||
-		slices.Contains(visibilityLabels, key) || withoutEffect[key] != "" || slices.Contains(kserveLabels, key)
+		slices.Contains(visibilityLabels, key) || ineffectiveAnnotations[key] != "" || slices.Contains(kserveLabels, key)
 }
 
-// similar reports whether a few adjacent characters at most tell a name from a known one.
+// similar reports whether two names differ in at most a few adjacent characters.
 func similar(name, known string) bool {
 	window := 3
 	switch {

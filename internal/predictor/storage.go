@@ -62,18 +62,18 @@ type source struct {
 // downloadSchemes are those that the storage initializer knows.
 var downloadSchemes = []string{"gs", "s3", "http", "https", "hf", "file", "hdfs", "webhdfs"}
 
-// specTypes are the types of storage that a storage spec can name, as in KServe:
+// storageSpecTypes are the types of storage that a storage spec can name, as in KServe:
 // those with credentials in a storage-config secret.
-var specTypes = []string{"s3", "hdfs", "webhdfs"}
+var storageSpecTypes = []string{"s3", "hdfs", "webhdfs"}
 
 // supportedStorage is the list for messages.
 const supportedStorage = "write one of gs://, s3://, hf://, pvc://, oci://, oci+native://, https://, http://, hdfs://, webhdfs://, file://, " +
 	"https://<account>.blob.core.windows.net/<container>/<path>, or a local path"
 
 var (
-	azureBlob  = regexp.MustCompile(`^https://[^/]+\.blob\.core\.windows\.net/.+`)
-	imageName  = regexp.MustCompile(`^[\w.\-]+(:\d+)?(/[\w.\-]+)*(:[\w.\-]+)?(@[\w]+:[0-9a-fA-F]+)?$`)
-	emptyModel = source{}
+	azureBlob = regexp.MustCompile(`^https://[^/]+\.blob\.core\.windows\.net/.+`)
+	imageName = regexp.MustCompile(`^[\w.\-]+(:\d+)?(/[\w.\-]+)*(:[\w.\-]+)?(@[\w]+:[0-9a-fA-F]+)?$`)
+	noModel   = source{}
 )
 
 // sourceOf finds out where the model of a normalised predictor comes from.
@@ -85,15 +85,15 @@ func sourceOf(spec *v1beta1.PredictorSpec) (source, *Error) {
 	model := spec.Model
 	switch {
 	case model.StorageURI != nil && model.Storage != nil && model.Storage.Path != nil:
-		return emptyModel, invalid(storageField+".path", "%q: the model is already named by storageUri; remove one of the two", *model.Storage.Path)
+		return noModel, invalid(storageField+".path", "%q: the model is already named by storageUri; remove one of the two", *model.Storage.Path)
 	case model.StorageURI != nil:
 		return parseSource(uriField, *model.StorageURI)
 	case model.Storage != nil && (model.Storage.Path == nil || *model.Storage.Path == ""):
-		return emptyModel, invalid(storageField+".path", "is not set; write the path of the model in its bucket, or use storageUri")
+		return noModel, invalid(storageField+".path", "is not set; write the path of the model in its bucket, or use storageUri")
 	case model.Storage != nil:
 		return source{kind: download, uri: schemePlaceholder + "://" + strings.TrimPrefix(*model.Storage.Path, "/")}, nil
 	default:
-		return emptyModel, nil
+		return noModel, nil
 	}
 }
 
@@ -105,38 +105,38 @@ func customSource(serving corev1.Container) (source, *Error) {
 			return parseSource(predictorField+".containers["+serving.Name+"].env["+envCustomStorageURI+"]", variable.Value)
 		}
 	}
-	return emptyModel, nil
+	return noModel, nil
 }
 
 func parseSource(field, uri string) (source, *Error) {
 	scheme, rest, isURI := strings.Cut(uri, "://")
 	switch {
 	case uri == "":
-		return emptyModel, invalid(field, "is empty; %s", supportedStorage)
+		return noModel, invalid(field, "is empty; %s", supportedStorage)
 	case !isURI:
 		return parseLocal(field, uri)
 	case rest == "":
-		return emptyModel, invalid(field, "%q names nothing; write what follows %s://", uri, scheme)
+		return noModel, invalid(field, "%q names nothing; write what follows %s://", uri, scheme)
 	case scheme == "pvc":
 		return parseClaim(field, uri, rest)
 	case scheme == "oci" || scheme == "oci+native":
 		if !imageName.MatchString(rest) {
-			return emptyModel, invalid(field, "%q: %q is not the name of an image; write oci://registry/repository:tag", uri, rest)
+			return noModel, invalid(field, "%q: %q is not the name of an image; write oci://registry/repository:tag", uri, rest)
 		}
 		return source{kind: image, reference: rest}, nil
 	case scheme == "modelscope":
-		return emptyModel, invalid(field, "%q: downloads from ModelScope are not supported; copy the model to a store that is, "+
+		return noModel, invalid(field, "%q: downloads from ModelScope are not supported; copy the model to a store that is, "+
 			"or to a volume that pvc://<claim>/<path> names", uri)
 	case isAzureFiles(uri):
-		return emptyModel, invalid(field, "%q: downloads from Azure Files are not supported; make a PersistentVolumeClaim of the share "+
+		return noModel, invalid(field, "%q: downloads from Azure Files are not supported; make a PersistentVolumeClaim of the share "+
 			"and write pvc://<claim>/<path>, or move the model to Azure Blob Storage", uri)
 	case strings.Contains(uri, azureBlobHost) && !azureBlob.MatchString(uri):
-		return emptyModel, invalid(field, "%q is not an address in Azure Blob Storage; "+
+		return noModel, invalid(field, "%q is not an address in Azure Blob Storage; "+
 			"write https://<account>.blob.core.windows.net/<container>/<path>", uri)
 	case slices.Contains(downloadSchemes, scheme):
 		return source{kind: download, uri: uri}, nil
 	default:
-		return emptyModel, invalid(field, "%q: storage %s:// is not supported; %s", uri, scheme, supportedStorage)
+		return noModel, invalid(field, "%q: storage %s:// is not supported; %s", uri, scheme, supportedStorage)
 	}
 }
 
@@ -152,7 +152,7 @@ func isAzureFiles(uri string) bool {
 func parseLocal(field, uri string) (source, *Error) {
 	scheme, _, _ := strings.Cut(uri, ":")
 	if scheme != uri && slices.Contains(append([]string{"pvc", "oci", "modelscope"}, downloadSchemes...), scheme) {
-		return emptyModel, invalid(field, "%q lacks its slashes; write %s://…", uri, scheme)
+		return noModel, invalid(field, "%q lacks its slashes; write %s://…", uri, scheme)
 	}
 	return source{kind: download, uri: uri}, nil
 }
@@ -160,10 +160,10 @@ func parseLocal(field, uri string) (source, *Error) {
 func parseClaim(field, uri, rest string) (source, *Error) {
 	name, folder, _ := strings.Cut(rest, "/")
 	if mistakes := validation.IsDNS1123Subdomain(name); len(mistakes) > 0 {
-		return emptyModel, invalid(field, "%q: %q is not the name of a PersistentVolumeClaim; write pvc://<claim>/<path>", uri, name)
+		return noModel, invalid(field, "%q: %q is not the name of a PersistentVolumeClaim; write pvc://<claim>/<path>", uri, name)
 	}
 	if slices.Contains(strings.Split(folder, "/"), "..") {
-		return emptyModel, invalid(field, "%q: a path in a volume cannot contain ..", uri)
+		return noModel, invalid(field, "%q: a path in a volume cannot contain ..", uri)
 	}
 	return source{kind: claim, claim: name, path: strings.Trim(path.Clean("/"+folder), "/")}, nil
 }

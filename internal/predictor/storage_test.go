@@ -205,16 +205,16 @@ model: {modelFormat: {name: sklearn}, storageUri: "gs://b/p", volumeMounts: [{na
 // TestTwoSecretsForOneKindOfStorage: variables of the later secret hold, but
 // nothing can be mounted twice at one place.
 func TestTwoSecretsForOneKindOfStorage(t *testing.T) {
-	var making initializer
+	var builder initializer
 	for _, name := range []string{"first", "second"} {
-		making.useSecret(Secret{Name: name, Keys: []string{keyGCSCredentials}}, CredentialSettings{})
-		making.useSecret(Secret{Name: name, Keys: []string{keyHFToken}}, CredentialSettings{})
+		builder.useSecret(Secret{Name: name, Keys: []string{keyGCSCredentials}}, CredentialSettings{})
+		builder.useSecret(Secret{Name: name, Keys: []string{keyHFToken}}, CredentialSettings{})
 	}
-	if len(making.mounts) != 1 || len(making.volumes) != 1 || making.volumes[0].Secret.SecretName != "first" {
-		t.Errorf("got mounts %+v and volumes %+v, want those of the first secret", making.mounts, making.volumes)
+	if len(builder.mounts) != 1 || len(builder.volumes) != 1 || builder.volumes[0].Secret.SecretName != "first" {
+		t.Errorf("got mounts %+v and volumes %+v, want those of the first secret", builder.mounts, builder.volumes)
 	}
-	if len(making.env) != 2 || making.env[1].ValueFrom.SecretKeyRef.Name != "second" {
-		t.Errorf("got variables %+v, want the token of the second secret", making.env)
+	if len(builder.env) != 2 || builder.env[1].ValueFrom.SecretKeyRef.Name != "second" {
+		t.Errorf("got variables %+v, want the token of the second secret", builder.env)
 	}
 }
 
@@ -421,10 +421,10 @@ func TestConfiguredVariablesYieldToCredentials(t *testing.T) {
 		t.Fatal(refused)
 	}
 	env := revision.Template.Spec.InitContainers[0].Env
-	if got := valueOf(env, "AWS_ENDPOINT_URL"); got != "http://everywhere" {
+	if got := envValue(env, "AWS_ENDPOINT_URL"); got != "http://everywhere" {
 		t.Errorf("AWS_ENDPOINT_URL is %q", got)
 	}
-	if got := valueOf(env, "STORAGE_CONFIG"); got == "configured" {
+	if got := envValue(env, "STORAGE_CONFIG"); got == "configured" {
 		t.Error("the entry of the secret is hidden by the configuration")
 	}
 }

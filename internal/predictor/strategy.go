@@ -37,8 +37,8 @@ func StrategyProblem(strategy *appsv1.DeploymentStrategy) *Problem {
 	if strategy.RollingUpdate == nil {
 		return nil
 	}
-	surge, isSurge := amount(strategy.RollingUpdate.MaxSurge)
-	unavailable, isUnavailable := amount(strategy.RollingUpdate.MaxUnavailable)
+	surge, isSurge := parseAmount(strategy.RollingUpdate.MaxSurge)
+	unavailable, isUnavailable := parseAmount(strategy.RollingUpdate.MaxUnavailable)
 	const number = "write a whole number without quotes, such as 0 or 1, or a percentage, such as 25%"
 	switch {
 	case !isSurge:
@@ -53,8 +53,8 @@ func StrategyProblem(strategy *appsv1.DeploymentStrategy) *Problem {
 	return nil
 }
 
-// amount reads a number or a percentage. An absent one is Kubernetes' default, 25%.
-func amount(value *intstr.IntOrString) (number int, ok bool) {
+// parseAmount reads a number or a percentage. An absent one is Kubernetes' default, 25%.
+func parseAmount(value *intstr.IntOrString) (number int, ok bool) {
 	switch {
 	case value == nil:
 		return 25, true

@@ -21,13 +21,12 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Problem is one thing that is wrong with an InferenceService.
+// Problem describes an invalid field of an InferenceService.
 type Problem struct {
-	// Field is its path.
+	// Field is the path of the field.
 	Field string
-	// Value is what is written there.
 	Value string
-	// Message says what is wrong with it and what to write.
+	// Message describes the problem and how to fix it.
 	Message string
 }
 
@@ -35,11 +34,9 @@ func (p Problem) String() string {
 	return p.Field + ": " + p.Message
 }
 
-// Validate finds what is wrong with an InferenceService by itself. It looks for
-// what a schema cannot hold, the values of annotations above all, and once more
-// for what the schema does hold: an object can be older than its schema. The
-// deployment mode is not among them; it is the business of who runs the
-// predictor.
+// Validate returns the problems of an InferenceService that do not depend on other objects. It also
+// repeats the rules of the schema, because a stored object can be older than the schema. It does not
+// validate the deployment mode.
 func Validate(isvc *v1beta1.InferenceService) []Problem {
 	return slices.Concat(
 		unsupportedProblems(isvc.Spec),
@@ -60,7 +57,7 @@ func unsupportedProblems(spec v1beta1.InferenceServiceSpec) []Problem {
 	return problems
 }
 
-func asError(problems []Problem) *Error {
+func errorFromProblems(problems []Problem) *Error {
 	messages := []string{problems[0].Message}
 	for _, problem := range problems[1:] {
 		messages = append(messages, problem.String())
@@ -68,19 +65,19 @@ func asError(problems []Problem) *Error {
 	return invalid(problems[0].Field, "%s", strings.Join(messages, "; "))
 }
 
-// annotationRule says which values an annotation can have.
+// annotationRule restricts the values of an annotation.
 type annotationRule struct {
 	key string
-	// expected says what to write where accepts refuses a value.
+	// expected describes a valid value, for messages.
 	expected string
 	accepts  func(string) bool
 }
 
-// annotationRules are in the order in which problems are reported.
+// annotationRules is in the order in which problems are reported.
 var annotationRules = slices.Concat(operatorAnnotationRules, podAnnotationRules)
 
-// operatorAnnotationRules are for those that the operator reads from the
-// metadata of an InferenceService only.
+// operatorAnnotationRules covers the annotations that the operator reads only from the metadata of an
+// InferenceService.
 var operatorAnnotationRules = []annotationRule{
 	{v1beta1.AnnotationEnableTagRouting, trueOrFalse, isTrueOrFalse},
 	{v1beta1.AnnotationStop, trueOrFalse, isTrueOrFalse},
@@ -102,8 +99,8 @@ var operatorAnnotationRules = []annotationRule{
 	},
 }
 
-// podAnnotationRules are for those that shape pods. They count in the metadata
-// of an InferenceService and in its predictor.
+// podAnnotationRules covers the annotations that affect pods. They are read from the metadata of an
+// InferenceService and from its predictor.
 var podAnnotationRules = []annotationRule{
 	{v1beta1.AnnotationEnablePrometheusScraping, trueOrFalse, isTrueOrFalse},
 	{v1beta1.AnnotationStorageReadonly, trueOrFalse, isTrueOrFalse},
@@ -155,20 +152,20 @@ func annotationProblems(path string, annotations map[string]string, rules []anno
 	return problems
 }
 
-// metadataProblems checks what the pods will have as labels and annotations.
-// The API server knows these rules, but not that they hold for these fields.
+// metadataProblems validates the predictor's labels and annotations. The API server does not, because
+// they are not in an object's metadata.
 func metadataProblems(predictor v1beta1.PredictorSpec) []Problem {
 	path := field.NewPath("spec", "predictor")
-	mistakes := append(
+	errs := append(
 		metav1validation.ValidateLabels(predictor.Labels, path.Child("labels")),
 		apivalidation.ValidateAnnotations(predictor.Annotations, path.Child("annotations"))...,
 	)
 	var problems []Problem
-	for _, mistake := range mistakes {
+	for _, err := range errs {
 		problems = append(problems, Problem{
-			Field:   mistake.Field,
-			Value:   fmt.Sprint(mistake.BadValue),
-			Message: fmt.Sprintf("%q: pods cannot have it: %s", fmt.Sprint(mistake.BadValue), mistake.Detail),
+			Field:   err.Field,
+			Value:   fmt.Sprint(err.BadValue),
+			Message: fmt.Sprintf("%q: pods cannot have it: %s", fmt.Sprint(err.BadValue), err.Detail),
 		})
 	}
 	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.String(), b.String()) })
@@ -187,16 +184,17 @@ func numberProblems(spec v1beta1.ComponentExtensionSpec) []Problem {
 			Message: fmt.Sprintf("%d: %s", *value, expected),
 		})
 	}
-	least, most := int64(1), int64(spec.MaxReplicas)
+	minReplicas, maxReplicas := int64(1), int64(spec.MaxReplicas)
 	if spec.MinReplicas != nil {
-		least = int64(*spec.MinReplicas)
+		minReplicas = int64(*spec.MinReplicas)
 	}
 	check("canaryTrafficPercent", spec.CanaryTrafficPercent, 0, 100,
 		"write the share of the newest revision as 0 to 100, or remove it to promote that revision")
-	check("minReplicas", &least, 0, math.MaxInt32, "write 0 or more")
-	check("maxReplicas", &most, 0, math.MaxInt32, "write 0 or more")
-	if most > 0 && spec.MinReplicas != nil {
-		check("minReplicas", &least, math.MinInt32, most, fmt.Sprintf("is above maxReplicas (%d); lower the one or raise the other", most))
+	check("minReplicas", &minReplicas, 0, math.MaxInt32, "write 0 or more")
+	check("maxReplicas", &maxReplicas, 0, math.MaxInt32, "write 0 or more")
+	if maxReplicas > 0 && spec.MinReplicas != nil {
+		check("minReplicas", &minReplicas, math.MinInt32, maxReplicas,
+			fmt.Sprintf("is above maxReplicas (%d); lower the one or raise the other", maxReplicas))
 	}
 	check("containerConcurrency", spec.ContainerConcurrency, 0, math.MaxInt64,
 		"write how many requests one replica may handle at the same time, or 0 for no limit")
@@ -204,8 +202,8 @@ func numberProblems(spec v1beta1.ComponentExtensionSpec) []Problem {
 	return problems
 }
 
-// environmentProblems refuses PYTHONPATH as KServe does: with it, code out of a
-// model's own storage would take the place of the server's.
+// environmentProblems rejects PYTHONPATH, as KServe does: it would let files in the model's storage
+// replace the server's own code.
 func environmentProblems(predictor v1beta1.PredictorSpec) []Problem {
 	var problems []Problem
 	check := func(path string, env []corev1.EnvVar) {
@@ -231,10 +229,9 @@ func environmentProblems(predictor v1beta1.PredictorSpec) []Problem {
 	return problems
 }
 
-// quantityProblems refuses what could not even be compared with another
-// quantity.
+// quantityProblems rejects quantities that are too large to compute with.
 func quantityProblems(predictor v1beta1.PredictorSpec) []Problem {
-	if problem := excessive(reflect.ValueOf(predictor), predictorField); problem != nil {
+	if problem := findOversized(reflect.ValueOf(predictor), predictorField); problem != nil {
 		return []Problem{*problem}
 	}
 	return nil

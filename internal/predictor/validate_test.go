@@ -171,7 +171,7 @@ func TestPredictorIsRefused(t *testing.T) {
 		field, message string
 	}{
 		"nothing to serve": {
-			"{minReplicas: 1}", predictor, "says nothing to serve; set model, or containers for a model server of your own",
+			"{minReplicas: 1}", predictor, "no model server is set; set model, or set containers to run your own model server",
 		},
 		"a model and containers": {
 			"{model: {modelFormat: {name: a}}, containers: [{name: kserve-container}]}", containers,
@@ -193,7 +193,7 @@ func TestPredictorIsRefused(t *testing.T) {
 		},
 		"containers, none of which serves": {
 			"{containers: [{name: a}, {name: b}]}", containers,
-			"none of them is called kserve-container; give this name to the one that serves",
+			"no container is named kserve-container; give this name to the container that serves the model",
 		},
 		"two places for one model": {
 			"{model: {modelFormat: {name: a}, storageUri: gs://b, storage: {path: p}}}", "spec.predictor.model.storage.path",

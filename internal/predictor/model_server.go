@@ -25,9 +25,9 @@ const (
 	vllmServer        serverType = "vllmserver"
 )
 
-// serverTypes are those of KServe's runtimes, for when a runtime does not say
+// serverTypeByRuntime are those of KServe's runtimes, for when a runtime does not say
 // its own in an annotation.
-var serverTypes = map[string]serverType{
+var serverTypeByRuntime = map[string]serverType{
 	"kserve-mlserver":           mlServer,
 	"kserve-tritonserver":       triton,
 	"kserve-torchserve":         torchServe,
@@ -40,7 +40,7 @@ func (r *runtime) serverType() serverType {
 	if named := r.annotations[annotationServerType]; named != "" {
 		return serverType(named)
 	}
-	return serverTypes[r.ref.Name]
+	return serverTypeByRuntime[r.ref.Name]
 }
 
 // mlServerClasses are MLServer's implementations of model formats.
@@ -116,12 +116,12 @@ func imageFor(container corev1.Container, runtimeVersion *string, server serverT
 	}
 	switch server {
 	case tensorflowServing, torchServe, huggingFaceServer:
-		if wantsGPU(container) && !strings.HasSuffix(tag, "-gpu") {
+		if requestsGPU(container) && !strings.HasSuffix(tag, "-gpu") {
 			return repository + ":" + tag + "-gpu"
 		}
 	case vllmServer:
 		// This one is published for GPUs, and for CPUs in a repository of its own.
-		if !wantsGPU(container) && !strings.HasSuffix(repository, "-cpu") {
+		if !requestsGPU(container) && !strings.HasSuffix(repository, "-cpu") {
 			return repository + "-cpu:" + tag
 		}
 	case mlServer, triton:
@@ -140,9 +140,9 @@ func splitImage(image string) (repository, tag string) {
 	return image[:colon], image[colon+1:]
 }
 
-// wantsGPU tells whether a container asks for a GPU of NVIDIA's, for which the
+// requestsGPU tells whether a container asks for a GPU of NVIDIA's, for which the
 // images are built, or for a slice of one.
-func wantsGPU(container corev1.Container) bool {
+func requestsGPU(container corev1.Container) bool {
 	return slices.ContainsFunc(limitNames(container), func(name string) bool {
 		return name == "nvidia.com/gpu" || strings.HasPrefix(name, "nvidia.com/mig")
 	})

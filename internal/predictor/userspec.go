@@ -9,32 +9,32 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// AnnotationChangeCause says, as on a Deployment, why a revision was made.
+// AnnotationChangeCause holds the reason for a change, as on a Deployment.
 const AnnotationChangeCause = "kubernetes.io/change-cause"
 
-// UserSpec is what a user wrote to get a revision. It is kept with the revision
-// for people who read the history, compare two revisions or go back to one. It
-// must stay readable: fields are added, never renamed.
+// UserSpec is the part of an InferenceService that created a revision. It is stored with the
+// revision so that users can inspect the revision history, compare two revisions, or return to one.
+// Later versions must be able to read it: fields may be added but never renamed.
 type UserSpec struct {
-	// Predictor is spec.predictor without canaryTrafficPercent. It is kept as
-	// text, so that a later version reads it whatever becomes of the types.
+	// Predictor is spec.predictor without canaryTrafficPercent. It is raw JSON so that a change of
+	// the Go types cannot make it unreadable.
 	Predictor json.RawMessage `json:"predictor,omitempty"`
-	// RequestedRuntime is the serving runtime that it names.
+	// RequestedRuntime is the serving runtime that the spec names.
 	RequestedRuntime string `json:"requestedRuntime,omitempty"`
-	// Labels and Annotations are those of the InferenceService that reach the pods.
+	// Labels and Annotations are those of the InferenceService that propagate to the pods.
 	Labels      map[string]string `json:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// ModelURI is where the model comes from; empty where the image holds it.
+	// ModelURI is the location of the model. It is empty if the image contains the model.
 	ModelURI string `json:"modelURI,omitempty"`
-	// ChangeCause is the annotation of that name.
+	// ChangeCause is the value of AnnotationChangeCause.
 	ChangeCause string `json:"changeCause,omitempty"`
 }
 
-// UserSpec returns what the user wrote to get the revision with these pods.
+// UserSpec returns the user's spec for the revision with the given pod template.
 func (r *Resolved) UserSpec(template *corev1.PodTemplateSpec) (*UserSpec, error) {
-	written := r.written
-	written.CanaryTrafficPercent = nil
-	text, err := json.Marshal(written)
+	spec := r.original
+	spec.CanaryTrafficPercent = nil
+	text, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -48,14 +48,14 @@ func (r *Resolved) UserSpec(template *corev1.PodTemplateSpec) (*UserSpec, error)
 	}, nil
 }
 
-// modelURI returns the URI that the user wrote. A storage spec has none; then the
-// download has it.
+// modelURI returns the URI in the user's spec. For a storage spec, which has no URI, it returns the
+// argument of the storage initializer.
 func (r *Resolved) modelURI(template *corev1.PodTemplateSpec) string {
 	if r.spec.Model != nil && r.spec.Model.StorageURI != nil {
 		return *r.spec.Model.StorageURI
 	}
 	if r.spec.Model == nil {
-		return valueOf(r.spec.Containers[0].Env, envCustomStorageURI)
+		return envValue(r.spec.Containers[0].Env, envCustomStorageURI)
 	}
 	if download := DownloadOf(template); download != nil && len(download.Args) > 0 {
 		return download.Args[0]

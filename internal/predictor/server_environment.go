@@ -31,9 +31,9 @@ var fileVariables = []string{
 	envGoogleCredentials, "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", envAWSCABundle,
 }
 
-// useServersEnvironment gives the container the credentials that the model server has in its environment. A Secret of the
+// useServerEnvironment gives the container the credentials that the model server has in its environment. A Secret of the
 // service account, or of the spec, is meant for downloads: beside it, the server's credentials are not.
-func (i *initializer) useServersEnvironment(server *corev1.Container, uri string) {
+func (i *initializer) useServerEnvironment(server *corev1.Container, uri string) {
 	scheme, _, _ := strings.Cut(uri, "://")
 	understood := serverVariables[scheme]
 	if i.hasSecret || len(understood) == 0 {
@@ -48,8 +48,8 @@ func (i *initializer) useServersEnvironment(server *corev1.Container, uri string
 		}
 		i.set(*variable.DeepCopy())
 	}
-	if endpoint := valueOf(i.env, envS3Endpoint); endpoint != "" {
-		for _, variable := range s3Endpoint(endpoint, valueOf(i.env, envS3UseHTTPS)) {
+	if endpoint := envValue(i.env, envS3Endpoint); endpoint != "" {
+		for _, variable := range s3Endpoint(endpoint, envValue(i.env, envS3UseHTTPS)) {
 			i.env = addVariable(i.env, variable)
 		}
 	}
@@ -88,8 +88,8 @@ func (s S3Settings) under(annotations map[string]string) S3Settings {
 	return s
 }
 
-// saysS3 reports whether a service account says how to reach S3.
-func saysS3(annotations map[string]string) bool {
+// configuresS3 reports whether a service account says how to reach S3.
+func configuresS3(annotations map[string]string) bool {
 	for key := range annotations {
 		if key == annotationAWSRole || strings.HasPrefix(key, annotationDomain+"s3-") {
 			return true
