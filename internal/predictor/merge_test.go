@@ -224,7 +224,7 @@ func TestVersionOfAnImageWithADigest(t *testing.T) {
 }
 
 func TestPlaceholdersThatCannotBeFilledIn(t *testing.T) {
-	const known = `; what can be used is .Name, .Namespace, and of the labels and annotations that propagate to pods label "team", annotation "modelFormat" and annotation "purpose"`
+	const known = `; available are .Name, .Namespace, and these labels and annotations that propagate to pods: label "team", annotation "modelFormat" and annotation "purpose"`
 	cases := map[string]struct{ runtime, want string }{
 		"a label": {
 			`[{name: kserve-container, args: [a, "--team={{.Labels.tema}}"]}]`,
@@ -256,7 +256,7 @@ func TestPlaceholdersThatCannotBeFilledIn(t *testing.T) {
 			_, err := resolve(t, isvc, cluster(runtime)).Render(Credentials{})
 			wantError(t, err, Error{
 				Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model",
-				Message: `a placeholder in container kserve-container of ClusterServingRuntime "sklearn" cannot be filled in: ` + test.want + known,
+				Message: `a placeholder in container kserve-container of ClusterServingRuntime "sklearn" cannot be expanded: ` + test.want + known,
 			})
 		})
 	}
@@ -266,7 +266,7 @@ func TestPlaceholdersThatCannotBeFilledIn(t *testing.T) {
 // that the operator runs. Each of these would take its time or its memory.
 func TestOnlyPlaceholdersAreFilledIn(t *testing.T) {
 	const what = ` is not a placeholder; write {{.Name}}, {{.Namespace}}, {{.Labels.x}}, {{.Annotations.x}}, ` +
-		`{{index .Labels "x"}} or {{index .Annotations "x"}}; what can be used is .Name, .Namespace, and of the labels`
+		`{{index .Labels "x"}} or {{index .Annotations "x"}}; available are .Name, .Namespace, and these labels`
 	cases := map[string]struct{ text, want string }{
 		"a loop that fills the memory": {`{{range 4000000000}}AAAA{{end}}`, `"{{range 4000000000}}AAAA{{end}}"`},
 		"a loop that does not end":     {`{{range 9223372036854775807}}{{end}}`, `"{{range 9223372036854775807}}{{end}}"`},
@@ -364,7 +364,7 @@ func TestTemplatesOfUsersAreLeftAlone(t *testing.T) {
 func TestPlaceholdersCannotMultiplyALongValue(t *testing.T) {
 	isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}}")
 	isvc.Annotations = map[string]string{"long": strings.Repeat("x", 1<<18)}
-	const want = "the placeholders come to more than 1048576 bytes"
+	const want = "the placeholders expand to more than 1048576 bytes"
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
 	runtime.Spec.Containers[0].Args = []string{strings.Repeat("{{.Annotations.long}}", 50_000)}
 	wantPlaceholderError(t, isvc, runtime, "args[0]: "+want)

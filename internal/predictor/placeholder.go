@@ -16,9 +16,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// placeholders are the values for {{.Name}}, {{.Namespace}}, {{.Labels.x}} and
-// {{.Annotations.x}}. Only what propagates can be used: the rest may change
-// without making a revision.
+// placeholders holds the values for {{.Name}}, {{.Namespace}}, {{.Labels.x}} and {{.Annotations.x}}.
+// It contains only the labels and annotations that propagate, because a change of the others does not
+// create a revision.
 type placeholders struct {
 	Name        string
 	Namespace   string
@@ -36,33 +36,33 @@ func (r *Resolved) placeholders() placeholders {
 	}
 }
 
-// maxExpandedSize bounds what the placeholders of a container come to. The API
-// server stores no pod of that size.
+// maxExpandedSize limits the size of a container's expanded placeholders. The API server does not
+// store a pod of that size.
 const maxExpandedSize = 1 << 20
 
-// expandPlaceholders replaces the placeholders in all texts of a container.
+// expandPlaceholders replaces the placeholders in all strings of a container.
 func (r *Resolved) expandPlaceholders(container *corev1.Container, values placeholders) *Error {
-	room := maxExpandedSize
+	remaining := maxExpandedSize
 	err := replaceStrings(reflect.ValueOf(container).Elem(), "", func(path, text string) (string, error) {
 		if !strings.Contains(text, "{{") {
 			return text, nil
 		}
-		filled, err := values.fill(text, room)
+		expanded, err := values.expand(text, remaining)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", path, err)
 		}
-		room -= len(filled)
-		return filled, nil
+		remaining -= len(expanded)
+		return expanded, nil
 	})
 	if err != nil {
-		return invalid(modelField, "a placeholder in container %s of %s cannot be filled in: %v; "+
-			"what can be used is .Name, .Namespace, and of the labels and annotations that propagate to pods %s",
-			container.Name, r.runtime, err, values.known())
+		return invalid(modelField, "a placeholder in container %s of %s cannot be expanded: %v; "+
+			"available are .Name, .Namespace, and these labels and annotations that propagate to pods: %s",
+			container.Name, r.runtime, err, values.available())
 	}
 	return nil
 }
 
-func (p placeholders) fill(text string, room int) (string, error) {
+func (p placeholders) expand(text string, limit int) (string, error) {
 	parsed, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"index": lookup}).Parse(text)
 	if err != nil {
 		return "", errors.New(shortMessage(err, ": "))
@@ -70,16 +70,15 @@ func (p placeholders) fill(text string, room int) (string, error) {
 	if err := checkPlaceholders(parsed); err != nil {
 		return "", err
 	}
-	filled := &limitedBuffer{room: room}
-	if err := parsed.Execute(filled, p); err != nil {
+	expanded := &limitedBuffer{limit: limit}
+	if err := parsed.Execute(expanded, p); err != nil {
 		return "", errors.New(shortMessage(err, ">: "))
 	}
-	return filled.text.String(), nil
+	return expanded.text.String(), nil
 }
 
-// checkPlaceholders refuses a template that is more than text with placeholders.
-// Users write it and the operator runs it, for all namespaces: a loop would take
-// all of its time or memory.
+// checkPlaceholders rejects a template that contains anything but text and placeholders. Users write
+// the template and the operator executes it: a loop could exhaust the operator's CPU or memory.
 func checkPlaceholders(parsed *template.Template) error {
 	for _, node := range parsed.Root.Nodes {
 		if _, isText := node.(*parse.TextNode); !isText && !isPlaceholder(node) {
@@ -90,8 +89,7 @@ func checkPlaceholders(parsed *template.Template) error {
 	return nil
 }
 
-// isPlaceholder tells whether a node is a field, or a look-up of one key in a
-// field.
+// isPlaceholder reports whether a node is a field or an index expression with one constant key.
 func isPlaceholder(node parse.Node) bool {
 	action, ok := node.(*parse.ActionNode)
 	if !ok || len(action.Pipe.Decl) > 0 || len(action.Pipe.Cmds) != 1 {
@@ -109,39 +107,37 @@ func isPlaceholder(node parse.Node) bool {
 	}
 }
 
-// truncate is what of a text a message can hold.
 func truncate(text string) string {
-	const enough = 40
+	const maxRunes = 40
 	runes := []rune(text)
-	if len(runes) <= enough {
+	if len(runes) <= maxRunes {
 		return text
 	}
-	return string(runes[:enough]) + "…"
+	return string(runes[:maxRunes]) + "…"
 }
 
-// limitedBuffer is a text that has a greatest length.
+// limitedBuffer is a writer that fails when its text exceeds the limit.
 type limitedBuffer struct {
-	text strings.Builder
-	room int
+	text  strings.Builder
+	limit int
 }
 
 func (b *limitedBuffer) Write(text []byte) (int, error) {
-	if len(text) > b.room-b.text.Len() {
-		return 0, fmt.Errorf("the placeholders come to more than %d bytes, which no pod can hold; use fewer, or shorter values", maxExpandedSize)
+	if len(text) > b.limit-b.text.Len() {
+		return 0, fmt.Errorf("the placeholders expand to more than %d bytes, which is too large for a pod; use fewer placeholders, or shorter values", maxExpandedSize)
 	}
 	return b.text.Write(text)
 }
 
-// shortMessage returns an error of a template without where in the template it
-// happened, and without the names of Go types.
+// shortMessage returns the message of a template's error without its position and without the names of
+// Go types.
 func shortMessage(err error, separator string) string {
 	parts := strings.Split(err.Error(), separator)
 	message, _, _ := strings.Cut(parts[len(parts)-1], " in type ")
 	return message
 }
 
-// lookup stands in for the function index, which passes over missing keys in
-// silence.
+// lookup replaces the built-in function index, which ignores missing keys.
 func lookup(m map[string]string, key string) (string, error) {
 	value, ok := m[key]
 	if !ok {
@@ -150,8 +146,8 @@ func lookup(m map[string]string, key string) (string, error) {
 	return value, nil
 }
 
-// known lists what can be used.
-func (p placeholders) known() string {
+// available lists the labels and annotations, for messages.
+func (p placeholders) available() string {
 	var names []string
 	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
 		names = append(names, fmt.Sprintf("label %q", key))
@@ -162,7 +158,7 @@ func (p placeholders) known() string {
 	return joinWords("and", names)
 }
 
-// replaceStrings replaces every text within a value, which it finds by its path.
+// replaceStrings calls replace for every string within a value, with the path of its field.
 func replaceStrings(v reflect.Value, path string, replace func(path, text string) (string, error)) error {
 	switch v.Kind() {
 	case reflect.String:
@@ -192,7 +188,7 @@ func replaceStrings(v reflect.Value, path string, replace func(path, text string
 				return err
 			}
 		}
-	default: // A container has no texts in maps: only quantities.
+	default: // The only maps of a container hold quantities.
 	}
 	return nil
 }

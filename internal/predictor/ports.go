@@ -17,20 +17,21 @@ import (
 )
 
 const (
-	// defaultPort is where a server listens that names no port.
+	// defaultPort is the port of a container that lists none.
 	defaultPort = 8080
-	// servicePort and servicePortName are those under which a Service leads to the port that serves.
+	// servicePort and servicePortName belong to the Service port for the first container port.
 	servicePort     = 80
 	servicePortName = "http"
 
 	appProtocolH2C = "kubernetes.io/h2c"
 
-	// The names that Knative knows a port by.
+	// The port names that Knative accepts.
 	knativeHTTP = "http1"
 	knativeH2C  = "h2c"
 )
 
-// entryContainer returns the container that takes the requests.
+// entryContainer returns the container that receives the requests: the transformer if there is one,
+// otherwise the serving container.
 func entryContainer(containers []corev1.Container) *corev1.Container {
 	return &containers[max(slices.IndexFunc(containers, isTransformer), 0)]
 }
@@ -42,7 +43,7 @@ func firstPort(container corev1.Container) corev1.ContainerPort {
 	return container.Ports[0]
 }
 
-// appProtocol goes by the name of a port, as in Knative and KServe.
+// appProtocol derives the application protocol from the name of a port, like Knative and KServe.
 func appProtocol(port corev1.ContainerPort) string {
 	if strings.Contains(port.Name, "grpc") || strings.Contains(port.Name, "h2c") {
 		return appProtocolH2C
@@ -50,8 +51,8 @@ func appProtocol(port corev1.ContainerPort) string {
 	return ""
 }
 
-// additionalPorts returns what a Service has to say of the ports beside the first. As in KServe, each is reached by its
-// own number.
+// additionalPorts returns the Service ports for all container ports but the first. Like in KServe, each
+// has the number of the container port.
 func additionalPorts(container corev1.Container) []corev1.ServicePort {
 	var ports []corev1.ServicePort
 	for _, port := range container.Ports[min(1, len(container.Ports)):] {
@@ -77,19 +78,19 @@ func additionalPorts(container corev1.Container) []corev1.ServicePort {
 	return ports
 }
 
-// checkPorts refuses a port that no Service could lead to.
+// checkPorts rejects an additional port that conflicts with the Service's own port.
 func (r *Resolved) checkPorts(container corev1.Container) *Error {
 	for _, port := range additionalPorts(container) {
 		if port.Port == servicePort && port.Protocol == corev1.ProtocolTCP {
-			return invalid(r.portsField(container), "port %d comes after port %d, and the Service leads its own port %d to the first; write %d first",
+			return invalid(r.portsField(container), "port %d is listed after port %d, but port %d of the Service forwards to the first port; list %d first",
 				servicePort, container.Ports[0].ContainerPort, servicePort, servicePort)
 		}
 	}
 	return nil
 }
 
-// limitToOnePort leaves one port in the pod, and gives it a name that Knative knows. A model server behind a transformer is
-// reached inside the pod, whatever ports it lists.
+// limitToOnePort leaves one port in the pod, with a name that Knative accepts. The ports of a model
+// server behind a transformer are dropped: the transformer reaches it within the pod.
 func (r *Resolved) limitToOnePort(containers []corev1.Container) *Error {
 	entry := entryContainer(containers)
 	for i := range containers {
@@ -104,8 +105,8 @@ func (r *Resolved) limitToOnePort(containers []corev1.Container) *Error {
 		container.Ports = nil
 	}
 	if len(entry.Ports) > 1 {
-		return invalid(r.portsField(*entry), "container %s lists the ports %s, and in %s mode only one can be reached; write the one that serves there, and no other",
-			entry.Name, joinWords("and", numbers(entry.Ports)), v1beta1.DeploymentModeKnative)
+		return invalid(r.portsField(*entry), "container %s lists the ports %s, and in %s mode only one can be reached; set this field to the port that serves requests",
+			entry.Name, joinWords("and", portNumbers(entry.Ports)), v1beta1.DeploymentModeKnative)
 	}
 	if len(entry.Ports) == 0 {
 		if len(containers) > 1 {
@@ -117,34 +118,35 @@ func (r *Resolved) limitToOnePort(containers []corev1.Container) *Error {
 	return nil
 }
 
-// renamePortForKnative gives the only port of a container a name that Knative knows. A probe that names the port gets its number.
+// renamePortForKnative gives the only port of a container a name that Knative accepts. Probes that refer
+// to the old name get the port's number.
 func renamePortForKnative(container *corev1.Container) {
 	port := &container.Ports[0]
-	given := port.Name
+	oldName := port.Name
 	switch {
-	case given == "" || given == knativeHTTP || given == knativeH2C:
+	case oldName == "" || oldName == knativeHTTP || oldName == knativeH2C:
 		return
 	case appProtocol(*port) != "":
 		port.Name = knativeH2C
 	default:
 		port.Name = knativeHTTP
 	}
-	byNumber := func(reference *intstr.IntOrString) {
-		if reference.Type == intstr.String && reference.StrVal == given {
+	useNumber := func(reference *intstr.IntOrString) {
+		if reference.Type == intstr.String && reference.StrVal == oldName {
 			*reference = intstr.FromInt32(port.ContainerPort)
 		}
 	}
 	for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe, container.StartupProbe} {
 		if probe != nil && probe.HTTPGet != nil {
-			byNumber(&probe.HTTPGet.Port)
+			useNumber(&probe.HTTPGet.Port)
 		}
 		if probe != nil && probe.TCPSocket != nil {
-			byNumber(&probe.TCPSocket.Port)
+			useNumber(&probe.TCPSocket.Port)
 		}
 	}
 }
 
-// portsField is where a user says which ports a container has.
+// portsField returns the path of the field in which a user can set the container's ports.
 func (r *Resolved) portsField(container corev1.Container) string {
 	if r.spec.Model != nil && isServing(container) {
 		return modelField + ".ports"
@@ -152,10 +154,10 @@ func (r *Resolved) portsField(container corev1.Container) string {
 	return fmt.Sprintf("%s.containers[%s].ports", predictorField, container.Name)
 }
 
-func numbers(ports []corev1.ContainerPort) []string {
-	var all []string
+func portNumbers(ports []corev1.ContainerPort) []string {
+	var numbers []string
 	for _, port := range ports {
-		all = append(all, strconv.Itoa(int(port.ContainerPort)))
+		numbers = append(numbers, strconv.Itoa(int(port.ContainerPort)))
 	}
-	return all
+	return numbers
 }

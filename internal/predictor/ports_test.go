@@ -105,7 +105,7 @@ func TestPortOfTheServiceItselfMustBeFirst(t *testing.T) {
 		_, err := resolve(t, isvcFrom(t, predictor), runtimeWithPorts(t, "[]", "")).Render(Credentials{})
 		wantError(t, err, Error{
 			Reason: v1beta1.InvalidPredictorSpec, Field: field,
-			Message: "port 80 comes after port 8080, and the Service leads its own port 80 to the first; write 80 first",
+			Message: "port 80 is listed after port 8080, but port 80 of the Service forwards to the first port; list 80 first",
 		})
 	}
 }
@@ -135,13 +135,13 @@ func TestKnativeGetsOnePort(t *testing.T) {
 		},
 		"two of the runtime": {
 			"model: {modelFormat: {name: sklearn}}", runtimeWithPorts(t, two, ""), "",
-			"spec.predictor.model.ports: container kserve-container lists the ports 8080 and 9000, and in Knative mode only one can be reached; write the one that serves there, and no other",
+			"spec.predictor.model.ports: container kserve-container lists the ports 8080 and 9000, and in Knative mode only one can be reached; set this field to the port that serves requests",
 		},
 		"two of a container": {
 			"containers: [{name: kserve-container, ports: " + two + "}]",
 			Runtimes{},
 			"",
-			"spec.predictor.containers[kserve-container].ports: container kserve-container lists the ports 8080 and 9000, and in Knative mode only one can be reached; write the one that serves there, and no other",
+			"spec.predictor.containers[kserve-container].ports: container kserve-container lists the ports 8080 and 9000, and in Knative mode only one can be reached; set this field to the port that serves requests",
 		},
 		"behind a transformer": {
 			"model: {modelFormat: {name: sklearn}}\ncontainers: [{name: transformer-container, ports: [{containerPort: 8081}]}, {name: metrics}]",

@@ -14,21 +14,19 @@ import (
 )
 
 const (
-	// maxExponent is the largest exponent that the CRDs let a quantity have. A
-	// quantity can be older than that rule, and one such as 1e999999999 is small
-	// until somebody computes with it.
+	// maxExponent is the largest exponent of a quantity that the CRDs allow. A stored quantity can be
+	// older than that rule. One such as 1e999999999 is small until it is used in a computation.
 	maxExponent = 99
-	// maxExpandedExponent is the largest exponent that a number is written out with.
+	// maxExpandedExponent is the largest exponent of a number that rational writes without one.
 	maxExpandedExponent = 1000
 )
 
-// exponent is that of a quantity as it is kept: a number times a power of ten.
+// exponent returns the exponent of a quantity's internal form, an integer times a power of ten.
 func exponent(q resource.Quantity) int64 {
 	return -int64(q.AsDec().Scale())
 }
 
-// compareQuantities is Quantity.Cmp for all exponents. Between two that are
-// beyond bounds it may see no difference.
+// compareQuantities is like Quantity.Cmp, but safe for very large exponents, where it is approximate.
 func compareQuantities(a, b resource.Quantity) int {
 	if max(exponent(a), exponent(b)) > maxExpandedExponent {
 		return cmp.Compare(a.AsApproximateFloat64(), b.AsApproximateFloat64())
@@ -36,8 +34,8 @@ func compareQuantities(a, b resource.Quantity) int {
 	return a.Cmp(b)
 }
 
-// rational returns a quantity as a fraction in lowest terms: there is just one
-// for each number. A number of more than a thousand digits is not written out.
+// rational returns a quantity as a fraction in lowest terms, so that equal quantities have equal
+// results. A number of more than a thousand digits is written with an exponent.
 func rational(q resource.Quantity) string {
 	decimal := q.AsDec()
 	number, scale := decimal.UnscaledBig(), -int64(decimal.Scale())
@@ -45,7 +43,7 @@ func rational(q resource.Quantity) string {
 		return "0"
 	}
 	if scale > maxExpandedExponent || scale < -maxExpandedExponent {
-		// Only what fits into 64 bits can have such an exponent.
+		// Numbers with such an exponent fit into 64 bits, so trimZeros is fast.
 		number, scale = trimZeros(number, scale)
 	}
 	switch {
@@ -62,7 +60,7 @@ func powerOfTen(n int64) *big.Int {
 	return new(big.Int).Exp(big.NewInt(10), big.NewInt(n), nil)
 }
 
-// trimZeros moves the zeros at the end of a number into its exponent.
+// trimZeros moves the trailing zeros of a number into its exponent.
 func trimZeros(number *big.Int, scale int64) (*big.Int, int64) {
 	ten := big.NewInt(10)
 	for {
@@ -74,8 +72,8 @@ func trimZeros(number *big.Int, scale int64) (*big.Int, int64) {
 	}
 }
 
-// findOversized finds the first quantity within a value that is larger than the
-// CRDs allow.
+// findOversized returns a problem for the first quantity within a value that is larger than the CRDs
+// allow.
 func findOversized(v reflect.Value, path string) *Problem {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -109,7 +107,7 @@ func findOversized(v reflect.Value, path string) *Problem {
 				return problem
 			}
 		}
-	default: // What is left holds no quantities.
+	default: // Other kinds cannot contain a quantity.
 	}
 	return nil
 }
@@ -121,6 +119,6 @@ func checkQuantity(quantity resource.Quantity, path string) *Problem {
 	return &Problem{
 		Field:   path,
 		Value:   quantity.String(),
-		Message: fmt.Sprintf("%s is more than there can be; write a quantity such as 500m or 2Gi", quantity.String()),
+		Message: fmt.Sprintf("%s is too large; write a quantity such as 500m or 2Gi", quantity.String()),
 	}
 }

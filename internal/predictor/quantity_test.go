@@ -102,7 +102,7 @@ func TestQuantitiesBeyondBoundsAreRefused(t *testing.T) {
 		_, err := Resolve(isvcFrom(t, test.predictor), cluster(runtime), defaultSettings())
 		wantError(t, err, Error{
 			Reason: v1beta1.InvalidPredictorSpec, Field: test.field,
-			Message: huge + " is more than there can be; write a quantity such as 500m or 2Gi",
+			Message: huge + " is too large; write a quantity such as 500m or 2Gi",
 		})
 	}
 
@@ -112,7 +112,7 @@ func TestQuantitiesBeyondBoundsAreRefused(t *testing.T) {
 		wantError(t, err, Error{
 			Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model",
 			Message: `ClusterServingRuntime "sklearn" cannot be used: spec.containers[0].resources.limits[memory]: ` +
-				huge + " is more than there can be; write a quantity such as 500m or 2Gi",
+				huge + " is too large; write a quantity such as 500m or 2Gi",
 		})
 		if resolved == nil || resolved.SpecInputs == "" || resolved.Inputs != "" {
 			t.Errorf("the answer is %+v", resolved)

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// transformerContainerName is the container that, where there is one, stands
-	// before the serving container in the same pod.
+	// transformerContainerName is an optional container that receives the requests and calls the serving
+	// container in the same pod.
 	transformerContainerName = "transformer-container"
 
 	labelApp                = "app"
@@ -26,8 +26,8 @@ const (
 	componentPredictor = "predictor"
 )
 
-// Render builds what the revision runs. Every error is an [*Error]. It may be
-// called only on what [Resolve] returned without an error.
+// Render builds the revision's pods. Every error is an [*Error]. Render must not be called if
+// [Resolve] returned an error.
 func (r *Resolved) Render(credentials Credentials) (Revision, error) {
 	template, err := r.template(credentials)
 	if err != nil {
@@ -47,8 +47,9 @@ func (r *Resolved) Render(credentials Credentials) (Revision, error) {
 	}, nil
 }
 
-// Pod returns the pod that [Resolved.Render] begins with. Its error is why that must fail whatever the credentials are. Only a
-// new revision has to pass: what an earlier version has rendered runs on.
+// Pod returns the pod to which [Resolved.Render] adds the model and the defaults. If it fails, Render
+// fails with any credentials. Only new revisions need this check: existing revisions keep the pods
+// that an earlier version rendered.
 func (r *Resolved) Pod() (corev1.PodSpec, error) {
 	pod, err := r.pod()
 	if err != nil {
@@ -62,7 +63,7 @@ func (r *Resolved) template(credentials Credentials) (corev1.PodTemplateSpec, *E
 	if err != nil {
 		return corev1.PodTemplateSpec{}, err
 	}
-	r.completeContainers(&pod)
+	r.setContainerDefaults(&pod)
 	r.selectAccelerator(&pod)
 	if err := r.provideModel(&pod, credentials); err != nil {
 		return corev1.PodTemplateSpec{}, err
@@ -73,7 +74,6 @@ func (r *Resolved) template(credentials Credentials) (corev1.PodTemplateSpec, *E
 	return template, nil
 }
 
-// pod returns the pod as the runtime and the predictor describe it.
 func (r *Resolved) pod() (corev1.PodSpec, *Error) {
 	pod, err := r.mergedPod()
 	if err != nil {
@@ -87,8 +87,8 @@ func (r *Resolved) pod() (corev1.PodSpec, *Error) {
 
 func (r *Resolved) mergedPod() (corev1.PodSpec, *Error) {
 	if r.runtime == nil {
-		own := r.spec.PodSpec.DeepCopy()
-		return own.AsCore(), nil
+		podSpec := r.spec.PodSpec.DeepCopy()
+		return podSpec.AsCore(), nil
 	}
 	spec := r.runtime.spec.ServingRuntimePodSpec
 	pod, err := mergePods(corev1.PodSpec{
@@ -108,9 +108,10 @@ func (r *Resolved) mergedPod() (corev1.PodSpec, *Error) {
 	return pod, err
 }
 
-// runtimeContainers returns the containers of the runtime, with those of the predictor merged over their namesakes: the
-// serving one, then the transformer, then the other ones of the runtime and of the predictor. Only the runtime's text
-// is a template.
+// runtimeContainers merges the containers of the predictor over those of the runtime with the same
+// names. The serving container comes first, then the transformer, then the others. Placeholders are
+// expanded in the runtime's containers only: text such as a chat template in the predictor may
+// contain braces.
 func (r *Resolved) runtimeContainers() ([]corev1.Container, *Error) {
 	server, placeholders := r.serverDefaults()
 	server.Name = v1beta1.ServingContainerName
@@ -123,17 +124,17 @@ func (r *Resolved) runtimeContainers() ([]corev1.Container, *Error) {
 				return nil, err
 			}
 		}
-		namesake := slices.IndexFunc(overlays, func(c corev1.Container) bool { return c.Name == container.Name })
-		if namesake >= 0 {
-			if r.settings.Mode == v1beta1.DeploymentModeKnative && len(overlays[namesake].Ports) > 0 {
-				container.Ports = nil // There is room for one.
+		index := slices.IndexFunc(overlays, func(c corev1.Container) bool { return c.Name == container.Name })
+		if index >= 0 {
+			if r.settings.Mode == v1beta1.DeploymentModeKnative && len(overlays[index].Ports) > 0 {
+				container.Ports = nil // Knative allows only one port.
 			}
-			merged, err := mergeContainers(container, overlays[namesake])
+			merged, err := mergeContainers(container, overlays[index])
 			if err != nil {
 				return nil, err
 			}
 			container = merged
-			overlays = slices.Delete(overlays, namesake, namesake+1)
+			overlays = slices.Delete(overlays, index, index+1)
 		}
 		containers = append(containers, container)
 	}
@@ -142,7 +143,7 @@ func (r *Resolved) runtimeContainers() ([]corev1.Container, *Error) {
 			r.runtime, v1beta1.ServingContainerName)
 	}
 	containers = append(containers, overlays...)
-	slices.SortStableFunc(containers, func(a, b corev1.Container) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortStableFunc(containers, func(a, b corev1.Container) int { return cmp.Compare(containerOrder(a), containerOrder(b)) })
 	image, err := r.image(containers[0])
 	containers[0].Image = image
 	return containers, err
@@ -152,8 +153,7 @@ func isTransformer(container corev1.Container) bool {
 	return container.Name == transformerContainerName
 }
 
-// rank orders the containers of a pod.
-func rank(container corev1.Container) int {
+func containerOrder(container corev1.Container) int {
 	switch {
 	case isServing(container):
 		return 0
@@ -164,8 +164,7 @@ func rank(container corev1.Container) int {
 	}
 }
 
-// completeContainers adds to the containers what nobody has to write.
-func (r *Resolved) completeContainers(pod *corev1.PodSpec) {
+func (r *Resolved) setContainerDefaults(pod *corev1.PodSpec) {
 	entry := entryContainer(pod.Containers)
 	for i := range pod.Containers {
 		container := &pod.Containers[i]
@@ -173,14 +172,14 @@ func (r *Resolved) completeContainers(pod *corev1.PodSpec) {
 		if !isServing(*container) && !isTransformer(*container) {
 			continue
 		}
-		// Knative probes only the container that takes the requests.
+		// Knative allows a readiness probe only on the container that receives the requests.
 		if container.ReadinessProbe == nil && (container == entry || r.settings.Mode != v1beta1.DeploymentModeKnative) {
 			container.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
 				TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(firstPort(*container).ContainerPort)},
 			}}
 		}
 		if container.TerminationMessagePolicy == "" {
-			// The end of the log is what the status of a failed model quotes.
+			// The status of a failed model quotes the end of the log.
 			container.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 		}
 	}
@@ -188,30 +187,28 @@ func (r *Resolved) completeContainers(pod *corev1.PodSpec) {
 	serving.Resources = withDefaults(serving.Resources, r.settings.Resources)
 }
 
-// withDefaults adds the defaults of those resources about which nothing is
-// said, neither as a request nor as a limit.
-func withDefaults(given, defaults corev1.ResourceRequirements) corev1.ResourceRequirements {
-	said := func(name corev1.ResourceName) bool {
-		_, requested := given.Requests[name]
-		_, limited := given.Limits[name]
+// withDefaults adds the defaults of the resources that have neither a request nor a limit.
+func withDefaults(resources, defaults corev1.ResourceRequirements) corev1.ResourceRequirements {
+	isSet := func(name corev1.ResourceName) bool {
+		_, requested := resources.Requests[name]
+		_, limited := resources.Limits[name]
 		return requested || limited
 	}
-	complete := *given.DeepCopy()
+	result := *resources.DeepCopy()
 	for name, quantity := range defaults.Requests {
-		if !said(name) {
-			complete.Requests = setQuantity(complete.Requests, name, quantity)
+		if !isSet(name) {
+			result.Requests = setQuantity(result.Requests, name, quantity)
 		}
 	}
 	for name, quantity := range defaults.Limits {
-		if !said(name) {
-			complete.Limits = setQuantity(complete.Limits, name, quantity)
+		if !isSet(name) {
+			result.Limits = setQuantity(result.Limits, name, quantity)
 		}
 	}
-	return complete
+	return result
 }
 
-// selectAccelerator asks for nodes with the kind of GPU that the annotation
-// names.
+// selectAccelerator adds a node selector for the kind of GPU that the annotation names.
 func (r *Resolved) selectAccelerator(pod *corev1.PodSpec) {
 	accelerator, set := r.metadata.annotations.effective()[annotationGKEAccelerator]
 	if set && slices.ContainsFunc(pod.Containers, requestsGPU) {
@@ -222,7 +219,7 @@ func (r *Resolved) selectAccelerator(pod *corev1.PodSpec) {
 func (r *Resolved) podLabels() map[string]string {
 	labels := union(r.runtimeMetadata(func(m *runtime) map[string]string { return m.spec.Labels }, r.settings.ExcludedLabels),
 		r.metadata.labels.effective())
-	// KServe's selectors find the pods by this one. As in KServe, it is the user's to set in Knative mode only.
+	// KServe's selectors use this label. Like in KServe, users can override it in Knative mode only.
 	app := map[string]string{labelApp: "isvc." + r.name + "-" + componentPredictor}
 	if r.settings.Mode == v1beta1.DeploymentModeKnative {
 		labels = union(app, labels)
@@ -236,16 +233,15 @@ func (r *Resolved) podLabels() map[string]string {
 	})
 }
 
-// runtimeMetadata returns labels or annotations of the runtime, if there is one.
-func (r *Resolved) runtimeMetadata(of func(*runtime) map[string]string, excluded []string) map[string]string {
+func (r *Resolved) runtimeMetadata(get func(*runtime) map[string]string, excluded []string) map[string]string {
 	if r.runtime == nil {
 		return nil
 	}
-	return without(of(r.runtime), excluded)
+	return without(get(r.runtime), excluded)
 }
 
-// podAnnotations returns the annotations of the pods. With the annotation for
-// it, Prometheus is told where to scrape: the runtime knows.
+// podAnnotations returns the annotations of the pods. If scraping is enabled, it adds Prometheus'
+// annotations from the port and path that the runtime declares.
 func (r *Resolved) podAnnotations(port int32) map[string]string {
 	annotations := union(r.runtimeMetadata(func(m *runtime) map[string]string { return m.spec.Annotations }, r.settings.ExcludedAnnotations),
 		r.metadata.annotations.effective(), r.scaling)
