@@ -11,31 +11,31 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 )
 
-// Download is what the storage initializer of a revision is given. It is stored
-// beside the revision where it has been replaced, and must stay readable: fields
-// are added, never renamed.
+// Download is the configuration of a revision's storage initializer. If it has been replaced, it is
+// stored with the revision. Later versions must be able to read it: fields may be added but never
+// renamed.
 type Download struct {
 	Args         []string               `json:"args,omitempty"`
 	Env          []corev1.EnvVar        `json:"env,omitempty"`
 	EnvFrom      []corev1.EnvFromSource `json:"envFrom,omitempty"`
 	VolumeMounts []corev1.VolumeMount   `json:"volumeMounts,omitempty"`
-	// Volumes are those with credentials.
+	// Volumes are the volumes that contain credentials.
 	Volumes []corev1.Volume `json:"volumes,omitempty"`
 }
 
-// credentialVolumes are the volumes of the pod that hold credentials.
+// credentialVolumes are the names of the volumes that contain credentials.
 var credentialVolumes = []string{gcsVolume, hdfsVolume, caBundleVolume}
 
-// credentialVariables are the variables that come out of a Secret or a service
-// account and are no secret. All others of the kind refer to a Secret.
+// credentialVariables are the variables whose values, which are not secret, come from a Secret or a
+// service account. All other credential variables refer to a Secret.
 var credentialVariables = []string{
 	envAWSEndpointURL, envAWSRegion, envAWSCABundle, envAWSCABundleConfigMap,
 	envS3Endpoint, envS3UseHTTPS, envS3VerifySSL, envS3UseVirtualBucket, envS3UseAccelerate, envS3Anonymous,
 	envGoogleCredentials,
 }
 
-// DownloadOf returns what the storage initializer in the pods of a revision is
-// given; nil where there is none.
+// DownloadOf returns the configuration of the storage initializer in a revision's pod template. It
+// returns nil if there is no storage initializer.
 func DownloadOf(template *corev1.PodTemplateSpec) *Download {
 	index := initializerIndex(template)
 	if index < 0 {
@@ -51,14 +51,14 @@ func DownloadOf(template *corev1.PodTemplateSpec) *Download {
 	return download
 }
 
-// Download returns what the storage initializer in the pods of a revision is
-// given with these credentials; nil for a model that is not downloaded. It needs
-// no serving runtime. Every error is an [*Error].
+// Download returns the configuration of the storage initializer in a revision's pod template with the
+// given credentials. It returns nil for a model that is not downloaded. It does not need a serving
+// runtime. Every error is an [*Error].
 func (r *Resolved) Download(template *corev1.PodTemplateSpec, credentials Credentials) (*Download, error) {
 	if r.NeedsCredentials() == (CredentialsNeed{}) {
 		return nil, nil
 	}
-	container, volumes, err := r.initializer(&template.Spec, credentials)
+	container, volumes, err := r.storageInitializer(&template.Spec, credentials)
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +66,8 @@ func (r *Resolved) Download(template *corev1.PodTemplateSpec, credentials Creden
 	return &Download{Args: container.Args, Env: container.Env, EnvFrom: container.EnvFrom, VolumeMounts: container.VolumeMounts, Volumes: volumes}, nil
 }
 
-// ReplaceIn gives the storage initializer in the pods of a revision this instead
-// of what it was given. A volume that the user brings stays.
+// ReplaceIn replaces the configuration of the storage initializer in a revision's pod template. It
+// keeps volumes that the user provides.
 func (d *Download) ReplaceIn(template *corev1.PodTemplateSpec) {
 	index := initializerIndex(template)
 	if index < 0 {
@@ -83,8 +83,8 @@ func (d *Download) ReplaceIn(template *corev1.PodTemplateSpec) {
 	}
 }
 
-// SameCredentials reports whether both get the same model with the same
-// credentials. What the operator's configuration adds beside them does not count.
+// SameCredentials reports whether both download the same model with the same credentials. It ignores
+// variables from the operator's configuration.
 func (d *Download) SameCredentials(other *Download) bool {
 	return slices.Equal(d.Args, other.Args) &&
 		equality.Semantic.DeepEqual(d.credentials(), other.credentials()) &&
@@ -93,73 +93,72 @@ func (d *Download) SameCredentials(other *Download) bool {
 }
 
 func (d *Download) credentials() []corev1.EnvVar {
-	var found []corev1.EnvVar
+	var variables []corev1.EnvVar
 	for _, variable := range d.Env {
 		if variable.ValueFrom != nil || slices.Contains(credentialVariables, variable.Name) {
-			found = append(found, variable)
+			variables = append(variables, variable)
 		}
 	}
-	return found
+	return variables
 }
 
-// volumeSources leaves out what the API server adds to a volume.
+// volumeSources returns the sources of the volumes without the defaults that the API server sets.
 func (d *Download) volumeSources() []string {
-	var found []string
+	var sources []string
 	for _, volume := range d.Volumes {
 		switch {
 		case volume.Secret != nil:
-			found = append(found, volume.Name+"=secret/"+volume.Secret.SecretName)
+			sources = append(sources, volume.Name+"=secret/"+volume.Secret.SecretName)
 		case volume.ConfigMap != nil:
-			found = append(found, volume.Name+"=configmap/"+volume.ConfigMap.Name)
+			sources = append(sources, volume.Name+"=configmap/"+volume.ConfigMap.Name)
 		}
 	}
-	slices.Sort(found)
-	return found
+	slices.Sort(sources)
+	return sources
 }
 
-// Digest stands for all of it.
+// Digest returns the hash of the configuration.
 func (d *Download) Digest() string { return hash(d) }
 
-// Secrets lists the Secrets that it refers to.
+// Secrets returns the names of the Secrets that the configuration refers to.
 func (d *Download) Secrets() []string {
-	var found []string
+	var names []string
 	for _, variable := range d.Env {
 		if variable.ValueFrom != nil && variable.ValueFrom.SecretKeyRef != nil {
-			found = append(found, variable.ValueFrom.SecretKeyRef.Name)
+			names = append(names, variable.ValueFrom.SecretKeyRef.Name)
 		}
 	}
 	for _, source := range d.volumeSources() {
 		if _, name, ok := strings.Cut(source, "=secret/"); ok {
-			found = append(found, name)
+			names = append(names, name)
 		}
 	}
-	slices.Sort(found)
-	return slices.Compact(found)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
-// SecretsOfAccount is like Secrets, without those that the user refers to in the
-// variables of a container.
+// SecretsOfAccount is like Secrets, but ignores the environment variables that the user has set in a
+// container.
 func (d *Download) SecretsOfAccount(template *corev1.PodTemplateSpec) []string {
 	rest := *d
 	rest.Env = slices.DeleteFunc(slices.Clone(d.Env), func(variable corev1.EnvVar) bool {
 		return slices.ContainsFunc(template.Spec.Containers, func(container corev1.Container) bool {
-			return slices.ContainsFunc(container.Env, func(own corev1.EnvVar) bool { return equality.Semantic.DeepEqual(own, variable) })
+			return slices.ContainsFunc(container.Env, func(other corev1.EnvVar) bool { return equality.Semantic.DeepEqual(other, variable) })
 		})
 	})
 	return rest.Secrets()
 }
 
-// NamesSecret reports whether the credentials are in a Secret that the spec names
-// itself, by a storage key or by the annotation.
+// NamesSecret reports whether the InferenceService itself names the Secret with the credentials, with a
+// storage spec or with the annotation.
 func (d *Download) NamesSecret(template *corev1.PodTemplateSpec, annotation string) bool {
 	return template.Annotations[annotation] != "" || envValue(d.Env, envStorageOverrideConfig) != "" ||
 		slices.ContainsFunc(d.Env, func(v corev1.EnvVar) bool { return v.Name == envStorageConfig })
 }
 
-// SecretsUsed lists those of the Secrets that a revision would refer to that was
-// made with them now.
+// SecretsUsed returns the names of the given Secrets that a new revision would refer to.
 func SecretsUsed(secrets []Secret, settings CredentialSettings) []string {
-	builder := &initializer{}
+	builder := &initializerBuilder{}
 	for _, secret := range secrets {
 		builder.useSecret(secret, settings)
 	}

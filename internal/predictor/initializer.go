@@ -21,7 +21,6 @@ const (
 )
 
 const (
-	xx                   = "storage-initializer"
 	defaultStorageSecret = "storage-config"
 
 	envStorageConfig         = "STORAGE_CONFIG"
@@ -33,20 +32,20 @@ const (
 	envCABundleMountDir = "CA_BUNDLE_VOLUME_MOUNT_POINT"
 )
 
-// initializer is the container that downloads the model, in the builder.
-type initializer struct {
+// initializerBuilder collects the environment, mounts and volumes of the storage initializer.
+type initializerBuilder struct {
 	env     []corev1.EnvVar
 	envFrom []corev1.EnvFromSource
 	mounts  []corev1.VolumeMount
 	volumes []corev1.Volume
-	// hasSecret says that credentials of the service account, or of the spec, are used.
+	// hasSecret reports that a Secret of the service account or of the spec is used.
 	hasSecret bool
 }
 
-// initializer returns the container that downloads the model, and the volumes
-// that it needs beside the model's own.
-func (r *Resolved) initializer(pod *corev1.PodSpec, credentials Credentials) (corev1.Container, []corev1.Volume, *Error) {
-	builder := &initializer{}
+// storageInitializer returns the container that downloads the model and the volumes that it needs in
+// addition to the model's volume.
+func (r *Resolved) storageInitializer(pod *corev1.PodSpec, credentials Credentials) (corev1.Container, []corev1.Volume, *Error) {
+	builder := &initializerBuilder{}
 	uri, err := builder.authenticate(r, credentials)
 	if err != nil {
 		err.InSecret = true
@@ -55,7 +54,7 @@ func (r *Resolved) initializer(pod *corev1.PodSpec, credentials Credentials) (co
 	builder.useServerEnvironment(&pod.Containers[0], uri)
 	builder.trustCABundle()
 	builder.tuneDownload(uri)
-	builder.add(r.settings.StorageInitializer.Env)
+	builder.addDefaults(r.settings.StorageInitializer.Env)
 	return corev1.Container{
 		Name:                     InitializerName,
 		Image:                    r.settings.StorageInitializer.Image,
@@ -69,8 +68,8 @@ func (r *Resolved) initializer(pod *corev1.PodSpec, credentials Credentials) (co
 	}, builder.volumes, nil
 }
 
-// initializerUID returns the user of the container. The annotation serves
-// meshes whose proxy lets only its own user through before it has started.
+// initializerUID returns the user ID of the container. The annotation is for service meshes whose proxy
+// lets only its own user ID connect before the proxy has started.
 func (r *Resolved) initializerUID() *int64 {
 	if annotated, set := r.metadata.annotations.effective()[annotationStorageInitializerUID]; set {
 		if uid, err := strconv.ParseInt(annotated, 10, 64); err == nil {
@@ -80,8 +79,8 @@ func (r *Resolved) initializerUID() *int64 {
 	return r.settings.StorageInitializer.UID
 }
 
-// restrictedSecurityContext returns a security context that the restricted pod security
-// standard admits, as far as the pod's own settings leave that possible.
+// restrictedSecurityContext returns a security context that complies with the restricted Pod Security
+// Standard unless the container runs as root.
 func restrictedSecurityContext(pod *corev1.PodSpec, uid *int64) *corev1.SecurityContext {
 	context := &corev1.SecurityContext{
 		AllowPrivilegeEscalation: new(false),
@@ -98,22 +97,21 @@ func restrictedSecurityContext(pod *corev1.PodSpec, uid *int64) *corev1.Security
 	return context
 }
 
-// authenticate gives the container the credentials, and returns what it is to
-// download.
-func (i *initializer) authenticate(r *Resolved, credentials Credentials) (string, *Error) {
+// authenticate adds the credentials to the container and returns the URI to download.
+func (b *initializerBuilder) authenticate(r *Resolved, credentials Credentials) (string, *Error) {
 	need := r.NeedsCredentials()
 	if r.hasStorageSpec() {
-		return i.useStorageSpec(r, need.Secret, credentials.Secret)
+		return b.useStorageSpec(r, need.Secret, credentials.Secret)
 	}
 	settings := r.settings.Credentials
 	if account := credentials.ServiceAccountAnnotations; configuresS3(account) {
-		i.env = append(i.env, s3Environment(account, nil, settings.S3)...)
-		// A secret says more than the account that lists it.
-		settings.S3 = settings.S3.under(account)
+		b.env = append(b.env, s3Environment(account, nil, settings.S3)...)
+		// Secrets override the service account that lists them.
+		settings.S3 = settings.S3.withAnnotations(account)
 	}
 	if need.Secret == "" {
 		for _, secret := range credentials.ServiceAccountSecrets {
-			i.useSecret(secret, settings)
+			b.useSecret(secret, settings)
 		}
 		return r.source.uri, nil
 	}
@@ -121,13 +119,13 @@ func (i *initializer) authenticate(r *Resolved, credentials Credentials) (string
 		return "", invalid(fmt.Sprintf("metadata.annotations[%s]", r.settings.Credentials.StorageSecretNameAnnotation),
 			"%q: there is no such secret in namespace %s; create it, or remove the annotation", need.Secret, r.namespace)
 	}
-	i.useSecret(*credentials.Secret, settings)
+	b.useSecret(*credentials.Secret, settings)
 	return r.source.uri, nil
 }
 
-// useStorageSpec takes the credentials, and what is missing of the URI, from an
-// entry of a storage-config secret and from the parameters in the spec.
-func (i *initializer) useStorageSpec(r *Resolved, secretName string, secret *Secret) (string, *Error) {
+// useStorageSpec takes the credentials and the missing parts of the URI from the spec's parameters and
+// from an entry of a storage-config Secret.
+func (b *initializerBuilder) useStorageSpec(r *Resolved, secretName string, secret *Secret) (string, *Error) {
 	const field = modelField + ".storage"
 	spec := r.spec.Model.Storage
 	key := storageKey(spec.StorageKey, spec.Parameters["type"])
@@ -142,22 +140,22 @@ func (i *initializer) useStorageSpec(r *Resolved, secretName string, secret *Sec
 	}
 	entry := StorageEntry{Type: spec.Parameters["type"], Bucket: spec.Parameters["bucket"]}
 	if found {
-		i.hasSecret = true
-		i.env = append(i.env, secret.variable(envStorageConfig, key))
-		i.complete(&entry, secret.Storage[key])
+		b.hasSecret = true
+		b.env = append(b.env, secret.variable(envStorageConfig, key))
+		b.completeEntry(&entry, secret.Storage[key])
 	}
 	if len(spec.Parameters) > 0 {
 		parameters, err := json.Marshal(spec.Parameters) // Sorted by key.
 		if err != nil {
 			return "", invalid(field+".parameters", "%v", err)
 		}
-		i.env = append(i.env, corev1.EnvVar{Name: envStorageOverrideConfig, Value: string(parameters)})
+		b.env = append(b.env, corev1.EnvVar{Name: envStorageOverrideConfig, Value: string(parameters)})
 	}
 	return completeURI(r.source.uri, entry, field)
 }
 
-// storageKey returns the entry of the secret that counts: the named one, or
-// else the default one for the type of storage.
+// storageKey returns the key of the Secret's entry to use. It defaults to the entry for the storage
+// type.
 func storageKey(named *string, storageType string) string {
 	switch {
 	case named != nil:
@@ -169,8 +167,8 @@ func storageKey(named *string, storageType string) string {
 	}
 }
 
-// complete takes from the secret what the parameters leave open.
-func (i *initializer) complete(entry *StorageEntry, stored StorageEntry) {
+// completeEntry takes the values that the parameters do not set from the Secret's entry.
+func (b *initializerBuilder) completeEntry(entry *StorageEntry, stored StorageEntry) {
 	if entry.Type == "" {
 		entry.Type = stored.Type
 	}
@@ -178,16 +176,15 @@ func (i *initializer) complete(entry *StorageEntry, stored StorageEntry) {
 		entry.Bucket = stored.Bucket
 	}
 	if stored.CABundleConfigMap != "" {
-		i.env = append(i.env, corev1.EnvVar{Name: envAWSCABundleConfigMap, Value: stored.CABundleConfigMap})
+		b.env = append(b.env, corev1.EnvVar{Name: envAWSCABundleConfigMap, Value: stored.CABundleConfigMap})
 	}
 }
 
-// completeURI puts the type of storage, and where there is one the bucket, into
-// a URI that lacks them.
+// completeURI replaces schemePlaceholder in a URI with the storage type and, for S3, the bucket.
 func completeURI(uri string, entry StorageEntry, field string) (string, *Error) {
-	modelPath, lacks := strings.CutPrefix(uri, schemePlaceholder+"://")
+	modelPath, incomplete := strings.CutPrefix(uri, schemePlaceholder+"://")
 	switch {
-	case !lacks:
+	case !incomplete:
 		return uri, nil
 	case entry.Type == "":
 		return "", invalid(field, "does not say what type of storage it is; write parameters.type: s3, or put \"type\" into the entry of the secret")
@@ -203,53 +200,50 @@ func completeURI(uri string, entry StorageEntry, field string) (string, *Error) 
 	}
 }
 
-// trustCABundle mounts the ConfigMap with certificates that the credentials
-// name.
-func (i *initializer) trustCABundle() {
-	configMap := envValue(i.env, envAWSCABundleConfigMap)
+// trustCABundle mounts the ConfigMap with CA certificates that the credentials name.
+func (b *initializerBuilder) trustCABundle() {
+	configMap := envValue(b.env, envAWSCABundleConfigMap)
 	if configMap == "" {
 		return
 	}
 	directory := caBundlePath
-	if bundle := envValue(i.env, envAWSCABundle); bundle != "" {
+	if bundle := envValue(b.env, envAWSCABundle); bundle != "" {
 		directory = path.Dir(bundle)
 	}
-	i.env = addVariable(i.env, corev1.EnvVar{Name: envCABundleConfig, Value: configMap})
-	i.env = addVariable(i.env, corev1.EnvVar{Name: envCABundleMountDir, Value: directory})
+	b.env = addVariable(b.env, corev1.EnvVar{Name: envCABundleConfig, Value: configMap})
+	b.env = addVariable(b.env, corev1.EnvVar{Name: envCABundleMountDir, Value: directory})
 	volume := corev1.Volume{Name: caBundleVolume}
 	volume.ConfigMap = &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: configMap}}
-	i.mount(volume, directory)
+	b.mount(volume, directory)
 }
 
-// tuneDownload sets what makes the client of the Hugging Face Hub fast.
-func (i *initializer) tuneDownload(uri string) {
+// tuneDownload enables the fast transfer modes of the Hugging Face Hub's client.
+func (b *initializerBuilder) tuneDownload(uri string) {
 	if !strings.HasPrefix(uri, "hf://") {
 		return
 	}
-	fast := map[string]string{
+	b.addDefaults(map[string]string{
 		"HF_HUB_ENABLE_HF_TRANSFER":        "1",
 		"HF_XET_HIGH_PERFORMANCE":          "1",
 		"HF_XET_NUM_CONCURRENT_RANGE_GETS": "8",
-	}
-	i.add(fast)
+	})
 }
 
-// add adds variables that nothing else has set.
-func (i *initializer) add(variables map[string]string) {
+// addDefaults adds the variables that are not set yet.
+func (b *initializerBuilder) addDefaults(variables map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		i.env = addVariable(i.env, corev1.EnvVar{Name: name, Value: variables[name]})
+		b.env = addVariable(b.env, corev1.EnvVar{Name: name, Value: variables[name]})
 	}
 }
 
-// mount mounts a volume unless there is one of its name: of two secrets for the
-// same kind of storage, which both are mounted at the same place, the first one
-// holds.
-func (i *initializer) mount(volume corev1.Volume, directory string) {
-	if slices.ContainsFunc(i.volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
+// mount mounts a volume unless one with the same name is mounted. If two Secrets are for the same kind
+// of storage, the first one is used, because both have the same mount path.
+func (b *initializerBuilder) mount(volume corev1.Volume, directory string) {
+	if slices.ContainsFunc(b.volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
 		return
 	}
-	i.volumes = append(i.volumes, volume)
-	i.mounts = append(i.mounts, corev1.VolumeMount{Name: volume.Name, MountPath: directory, ReadOnly: true})
+	b.volumes = append(b.volumes, volume)
+	b.mounts = append(b.mounts, corev1.VolumeMount{Name: volume.Name, MountPath: directory, ReadOnly: true})
 }
 
 func envValue(env []corev1.EnvVar, name string) string {

@@ -12,8 +12,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// serverType is a kind of model server that needs more than its runtime can
-// say.
+// serverType is a kind of model server that needs settings that its runtime cannot express.
 type serverType string
 
 const (
@@ -25,8 +24,7 @@ const (
 	vllmServer        serverType = "vllmserver"
 )
 
-// serverTypeByRuntime are those of KServe's runtimes, for when a runtime does not say
-// its own in an annotation.
+// serverTypeByRuntime holds the server types of KServe's runtimes that do not have the annotation.
 var serverTypeByRuntime = map[string]serverType{
 	"kserve-mlserver":           mlServer,
 	"kserve-tritonserver":       triton,
@@ -43,7 +41,7 @@ func (r *runtime) serverType() serverType {
 	return serverTypeByRuntime[r.ref.Name]
 }
 
-// mlServerClasses are MLServer's implementations of model formats.
+// mlServerClasses holds MLServer's implementation of each model format.
 var mlServerClasses = map[string]string{
 	"sklearn":  "mlserver_sklearn.SKLearnModel",
 	"xgboost":  "mlserver_xgboost.XGBoostModel",
@@ -51,8 +49,8 @@ var mlServerClasses = map[string]string{
 	"mlflow":   "mlserver_mlflow.MLflowRuntime",
 }
 
-// serverDefaults returns the container of the model with what its kind of
-// server needs, and the values for placeholders that its runtime may use.
+// serverDefaults returns the model's container with the defaults for its type of server, and the values
+// for the placeholders in its runtime.
 func (r *Resolved) serverDefaults() (corev1.Container, placeholders) {
 	container := *r.spec.Model.Container.DeepCopy()
 	values := r.placeholders()
@@ -63,8 +61,8 @@ func (r *Resolved) serverDefaults() (corev1.Container, placeholders) {
 
 	switch r.runtime.serverType() {
 	case mlServer:
-		class, known := mlServerClasses[r.spec.Model.ModelFormat.Name]
-		if !known {
+		class, ok := mlServerClasses[r.spec.Model.ModelFormat.Name]
+		if !ok {
 			class = mlServerClasses["sklearn"]
 		}
 		values.Labels["modelClass"] = class
@@ -86,13 +84,13 @@ func (r *Resolved) serverDefaults() (corev1.Container, placeholders) {
 		}
 		add("PROTOCOL_VERSION", string(protocol))
 	case tensorflowServing, huggingFaceServer, vllmServer:
-		// They differ in their images only.
+		// Only their images depend on the type.
 	}
 	return container, values
 }
 
-// image returns the image of the serving container: with the tag that the model names, or else the build for the hardware
-// that it asks for. An image that is pinned by its digest has no tag that would count.
+// image returns the image of the serving container. It rejects a runtimeVersion if the image is pinned
+// by a digest, because a tag would have no effect.
 func (r *Resolved) image(container corev1.Container) (string, *Error) {
 	runtimeVersion := r.spec.Model.RuntimeVersion
 	if !strings.Contains(container.Image, "@") {
@@ -105,7 +103,8 @@ func (r *Resolved) image(container corev1.Container) (string, *Error) {
 	return container.Image, nil
 }
 
-// imageFor returns an image with the tag that the model names, or else the build for the hardware that it asks for.
+// imageFor returns the image with the runtimeVersion as its tag, or the build for the requested
+// hardware.
 func imageFor(container corev1.Container, runtimeVersion *string, server serverType) string {
 	repository, tag := splitImage(container.Image)
 	if runtimeVersion != nil {
@@ -120,18 +119,18 @@ func imageFor(container corev1.Container, runtimeVersion *string, server serverT
 			return repository + ":" + tag + "-gpu"
 		}
 	case vllmServer:
-		// This one is published for GPUs, and for CPUs in a repository of its own.
+		// The image is for GPUs. The build for CPUs has its own repository.
 		if !requestsGPU(container) && !strings.HasSuffix(repository, "-cpu") {
 			return repository + "-cpu:" + tag
 		}
 	case mlServer, triton:
-		// One image serves all hardware.
+		// One image supports all hardware.
 	}
 	return container.Image
 }
 
-// splitImage splits off the tag of an image. A colon before the last slash
-// belongs to a registry's port.
+// splitImage splits the name of an image at its tag. A colon before the last slash belongs to the
+// registry's port.
 func splitImage(image string) (repository, tag string) {
 	colon := strings.LastIndex(image, ":")
 	if colon <= strings.LastIndex(image, "/") {
@@ -140,8 +139,8 @@ func splitImage(image string) (repository, tag string) {
 	return image[:colon], image[colon+1:]
 }
 
-// requestsGPU tells whether a container asks for a GPU of NVIDIA's, for which the
-// images are built, or for a slice of one.
+// requestsGPU reports whether a container requests an NVIDIA GPU or a MIG slice of one. The GPU images
+// support no other vendor.
 func requestsGPU(container corev1.Container) bool {
 	return slices.ContainsFunc(limitNames(container), func(name string) bool {
 		return name == "nvidia.com/gpu" || strings.HasPrefix(name, "nvidia.com/mig")

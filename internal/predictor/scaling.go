@@ -11,11 +11,10 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// knativeScaling returns the annotations by which Knative scales a revision. It is never nil.
+// knativeScaling returns Knative's annotations for the scaling of a revision. The result is never nil.
 //
-// As in KServe, minReplicas is 1 where it is absent: who wants a model to scale to zero says so. Knative's own
-// autoscaler counts requests; CPU and memory are for the one by HorizontalPodAutoscaler, so the metric chooses between
-// them, unless the user does.
+// Like in KServe, minReplicas defaults to 1, so scaling to zero is opt-in. Knative's own autoscaler
+// supports only request metrics, so CPU and memory select the HPA class unless the user sets a class.
 func knativeScaling(isvc *v1beta1.InferenceService) map[string]string {
 	spec := isvc.Spec.Predictor.ComponentExtensionSpec
 	scaling := map[string]string{autoscaling.MinScaleAnnotationKey: "1"}
@@ -36,7 +35,7 @@ func knativeScaling(isvc *v1beta1.InferenceService) map[string]string {
 	if metric != "" {
 		scaling[autoscaling.MetricAnnotationKey] = string(metric)
 	}
-	if _, chosen := union(isvc.Annotations, isvc.Spec.Predictor.Annotations)[autoscaling.ClassAnnotationKey]; isResourceMetric && !chosen {
+	if _, hasClass := union(isvc.Annotations, isvc.Spec.Predictor.Annotations)[autoscaling.ClassAnnotationKey]; isResourceMetric && !hasClass {
 		scaling[autoscaling.ClassAnnotationKey] = autoscaling.HPA
 	}
 	if target := isvc.Annotations[v1beta1.AnnotationTargetUtilizationPercentage]; target != "" && isResourceMetric {

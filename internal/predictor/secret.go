@@ -11,8 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// What secrets hold, and the variables that the storage initializer reads. The
-// names are KServe's and those of the clients behind it.
+// The keys of Secrets and the environment variables of the storage initializer. The names are those
+// of KServe and of its storage clients.
 const (
 	annotationAWSRole = "eks.amazonaws.com/role-arn"
 	annotationDomain  = "serving.kserve.io/"
@@ -47,9 +47,8 @@ const (
 	hdfsPath   = "/var/secrets/kserve-hdfscreds"
 )
 
-// azureVariables are the variables that hold credentials for Azure, with the
-// older key of a secret that may hold their value.
-var azureVariables = []struct{ name, oldKey string }{
+// azureVariables are the variables for Azure, each with a legacy key that a Secret may have instead.
+var azureVariables = []struct{ name, legacyKey string }{
 	{"AZURE_SUBSCRIPTION_ID", "AZ_SUBSCRIPTION_ID"},
 	{"AZURE_TENANT_ID", "AZ_TENANT_ID"},
 	{"AZURE_CLIENT_ID", "AZ_CLIENT_ID"},
@@ -61,52 +60,51 @@ var azureVariables = []struct{ name, oldKey string }{
 	{"AZURE_SERVICE_URL", ""},
 }
 
-// azureKeys are those by which a secret is one for Azure.
+// azureKeys are the keys that identify a Secret with credentials for Azure.
 var azureKeys = []string{"AZ_CLIENT_ID", "AZURE_CLIENT_ID", "AZURE_ACCESS_TOKEN", keyAzureStorageAccess}
 
-// useSecret gives the container what a secret holds. The kind of storage that
-// the secret is for shows in its keys; a secret of another kind, such as one
-// for pulling images, is passed over.
-func (i *initializer) useSecret(secret Secret, settings CredentialSettings) {
+// useSecret adds the credentials in a Secret to the container. The Secret's keys determine the kind of
+// storage. Other Secrets, such as image pull secrets, are ignored.
+func (b *initializerBuilder) useSecret(secret Secret, settings CredentialSettings) {
 	s3Key := cmp.Or(settings.S3.SecretAccessKeyName, keyAWSSecretAccessKey)
 	gcsKey := cmp.Or(settings.GCS.CredentialFileName, keyGCSCredentials)
 	switch {
 	case secret.has(s3Key):
-		i.set(secret.variable(envAWSAccessKeyID, cmp.Or(settings.S3.AccessKeyIDName, keyAWSAccessKeyID)))
-		i.set(secret.variable(envAWSSecretAccessKey, s3Key))
-		i.set(s3Environment(secret.Annotations, secret.Public, settings.S3)...)
+		b.setEnv(secret.variable(envAWSAccessKeyID, cmp.Or(settings.S3.AccessKeyIDName, keyAWSAccessKeyID)))
+		b.setEnv(secret.variable(envAWSSecretAccessKey, s3Key))
+		b.setEnv(s3Environment(secret.Annotations, secret.Public, settings.S3)...)
 	case secret.has(gcsKey):
-		i.mount(secret.volume(gcsVolume), gcsPath)
-		i.set(corev1.EnvVar{Name: envGoogleCredentials, Value: gcsPath + gcsKey})
+		b.mount(secret.volume(gcsVolume), gcsPath)
+		b.setEnv(corev1.EnvVar{Name: envGoogleCredentials, Value: gcsPath + gcsKey})
 	case slices.ContainsFunc(azureKeys, secret.has):
-		i.useAzure(secret)
+		b.useAzure(secret)
 	case secret.has(keyHTTPSHost) && secret.has(keyHTTPSHeaders):
-		i.set(secret.variable(secret.Public[keyHTTPSHost]+"-headers", keyHTTPSHeaders))
+		b.setEnv(secret.variable(secret.Public[keyHTTPSHost]+"-headers", keyHTTPSHeaders))
 	case secret.has(keyHDFSNameNode):
-		i.mount(secret.volume(hdfsVolume), hdfsPath)
+		b.mount(secret.volume(hdfsVolume), hdfsPath)
 	case secret.has(keyHFToken):
-		i.set(secret.variable(keyHFToken, keyHFToken))
+		b.setEnv(secret.variable(keyHFToken, keyHFToken))
 	default:
 		return
 	}
-	i.hasSecret = true
+	b.hasSecret = true
 }
 
-func (i *initializer) useAzure(secret Secret) {
+func (b *initializerBuilder) useAzure(secret Secret) {
 	for _, variable := range azureVariables {
 		switch {
-		case variable.oldKey != "" && secret.has(variable.oldKey):
-			i.set(secret.variable(variable.name, variable.oldKey))
+		case variable.legacyKey != "" && secret.has(variable.legacyKey):
+			b.setEnv(secret.variable(variable.name, variable.legacyKey))
 		case secret.has(variable.name):
-			i.set(secret.variable(variable.name, variable.name))
+			b.setEnv(secret.variable(variable.name, variable.name))
 		}
 	}
 }
 
-// set sets variables; of two secrets that set the same one, the later wins.
-func (i *initializer) set(variables ...corev1.EnvVar) {
+// setEnv sets variables. Later Secrets override earlier ones.
+func (b *initializerBuilder) setEnv(variables ...corev1.EnvVar) {
 	for _, variable := range variables {
-		i.env = setVariable(i.env, variable)
+		b.env = setVariable(b.env, variable)
 	}
 }
 
@@ -116,8 +114,8 @@ func (s Secret) volume(name string) corev1.Volume {
 	return volume
 }
 
-// s3Environment returns the variables for S3 that are no secret. An annotation
-// decides, then a key of the secret, then the settings.
+// s3Environment returns the variables for S3 that are not secret. Annotations override the keys of the
+// Secret, which override the settings.
 func s3Environment(annotations, public map[string]string, settings S3Settings) []corev1.EnvVar {
 	value := func(annotation, key, setting string) string {
 		if annotated, set := annotations[annotationDomain+annotation]; set {
@@ -142,9 +140,8 @@ func s3Environment(annotations, public map[string]string, settings S3Settings) [
 	return slices.DeleteFunc(variables, func(v corev1.EnvVar) bool { return v.Value == "" })
 }
 
-// s3Endpoint returns the variables that name a server of S3 other than
-// Amazon's. A scheme in the address decides over the switch; without either it
-// is https.
+// s3Endpoint returns the variables for an S3 endpoint other than Amazon's. A scheme in the endpoint
+// overrides useHTTPS. The default is https.
 func s3Endpoint(endpoint, useHTTPS string) []corev1.EnvVar {
 	if endpoint == "" {
 		return nil

@@ -10,8 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// serverVariables are the variables of a model server that are about the store of its model too, by the scheme of the
-// store. The storage initializer understands them.
+// serverVariables are the environment variables of a model server that the storage initializer also
+// supports, by URI scheme.
 var serverVariables = map[string][]string{
 	"hf": {keyHFToken, "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT"},
 	"gs": {envGoogleCredentials},
@@ -26,56 +26,57 @@ var serverVariables = map[string][]string{
 	},
 }
 
-// fileVariables hold the path of a file.
+// fileVariables are the variables that contain the path of a file.
 var fileVariables = []string{
 	envGoogleCredentials, "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", envAWSCABundle,
 }
 
-// useServerEnvironment gives the container the credentials that the model server has in its environment. A Secret of the
-// service account, or of the spec, is meant for downloads: beside it, the server's credentials are not.
-func (i *initializer) useServerEnvironment(server *corev1.Container, uri string) {
+// useServerEnvironment copies the credentials in the model server's environment to the container. It
+// does nothing if a Secret of the service account or of the spec is used, because that Secret is
+// meant for downloads.
+func (b *initializerBuilder) useServerEnvironment(server *corev1.Container, uri string) {
 	scheme, _, _ := strings.Cut(uri, "://")
-	understood := serverVariables[scheme]
-	if i.hasSecret || len(understood) == 0 {
+	supported := serverVariables[scheme]
+	if b.hasSecret || len(supported) == 0 {
 		return
 	}
 	for _, variable := range server.Env {
-		if !slices.Contains(understood, variable.Name) || variable.Value == "" && variable.ValueFrom == nil {
+		if !slices.Contains(supported, variable.Name) || variable.Value == "" && variable.ValueFrom == nil {
 			continue
 		}
-		if slices.Contains(fileVariables, variable.Name) && !i.mountFile(server, variable.Value) {
+		if slices.Contains(fileVariables, variable.Name) && !b.mountFile(server, variable.Value) {
 			continue
 		}
-		i.set(*variable.DeepCopy())
+		b.setEnv(*variable.DeepCopy())
 	}
-	if endpoint := envValue(i.env, envS3Endpoint); endpoint != "" {
-		for _, variable := range s3Endpoint(endpoint, envValue(i.env, envS3UseHTTPS)) {
-			i.env = addVariable(i.env, variable)
+	if endpoint := envValue(b.env, envS3Endpoint); endpoint != "" {
+		for _, variable := range s3Endpoint(endpoint, envValue(b.env, envS3UseHTTPS)) {
+			b.env = addVariable(b.env, variable)
 		}
 	}
 	for _, source := range server.EnvFrom {
 		if source.SecretRef != nil {
-			i.envFrom = append(i.envFrom, *source.DeepCopy())
+			b.envFrom = append(b.envFrom, *source.DeepCopy())
 		}
 	}
 }
 
-// mountFile mounts what the server mounts at the path of a file, and reports whether it mounts anything there.
-func (i *initializer) mountFile(server *corev1.Container, file string) bool {
+// mountFile copies the server's mount that contains a file. It reports whether there is one.
+func (b *initializerBuilder) mountFile(server *corev1.Container, file string) bool {
 	for _, mount := range server.VolumeMounts {
 		if mount.MountPath == modelPath || file != mount.MountPath && !strings.HasPrefix(file, strings.TrimSuffix(mount.MountPath, "/")+"/") {
 			continue
 		}
-		if !slices.ContainsFunc(i.mounts, func(m corev1.VolumeMount) bool { return m.MountPath == mount.MountPath }) {
-			i.mounts = append(i.mounts, *mount.DeepCopy())
+		if !slices.ContainsFunc(b.mounts, func(m corev1.VolumeMount) bool { return m.MountPath == mount.MountPath }) {
+			b.mounts = append(b.mounts, *mount.DeepCopy())
 		}
 		return true
 	}
 	return false
 }
 
-// under returns the settings with what the annotations of a service account say in their place.
-func (s S3Settings) under(annotations map[string]string) S3Settings {
+// withAnnotations returns the settings after applying the annotations of a service account.
+func (s S3Settings) withAnnotations(annotations map[string]string) S3Settings {
 	for name, setting := range map[string]*string{
 		"s3-endpoint": &s.Endpoint, "s3-usehttps": &s.UseHTTPS, "s3-region": &s.Region, "s3-verifyssl": &s.VerifySSL,
 		"s3-usevirtualbucket": &s.UseVirtualBucket, "s3-useaccelerate": &s.UseAccelerate, "s3-useanoncredential": &s.UseAnonymousCredential,
@@ -88,7 +89,7 @@ func (s S3Settings) under(annotations map[string]string) S3Settings {
 	return s
 }
 
-// configuresS3 reports whether a service account says how to reach S3.
+// configuresS3 reports whether a service account has annotations for S3.
 func configuresS3(annotations map[string]string) bool {
 	for key := range annotations {
 		if key == annotationAWSRole || strings.HasPrefix(key, annotationDomain+"s3-") {

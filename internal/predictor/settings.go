@@ -9,39 +9,39 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Settings are the operator's settings that shape pods. They are read when a
-// revision is made and are no part of its identity.
+// Settings are the operator's settings that affect pods. They are applied when a revision is created
+// and are not part of its identity.
 type Settings struct {
-	// Mode is how the pods are run. It never changes for one InferenceService, and is empty for the Standard one.
+	// Mode is the deployment mode. It never changes for an InferenceService. Empty means Standard.
 	Mode               v1beta1.DeploymentMode
 	StorageInitializer StorageInitializer
-	// Resources are what the serving container gets of each resource that neither
-	// the InferenceService nor the serving runtime says anything about.
+	// Resources are the serving container's defaults for resources that neither the InferenceService
+	// nor the serving runtime sets.
 	Resources corev1.ResourceRequirements
-	// ExcludedLabels and ExcludedAnnotations do not propagate to pods. An entry is
-	// a key, or a prefix followed by "*".
+	// ExcludedLabels and ExcludedAnnotations do not propagate to pods. An entry is a key or a prefix
+	// followed by "*".
 	ExcludedLabels      []string
 	ExcludedAnnotations []string
 	Credentials         CredentialSettings
 }
 
-// StorageInitializer is the init container that fetches a model.
+// StorageInitializer configures the init container that downloads a model.
 type StorageInitializer struct {
 	Image     string
 	Resources corev1.ResourceRequirements
-	// UID is the user that it runs as; nil leaves that to the image.
+	// UID is the user ID of the container. If nil, the image's user is used.
 	UID *int64
-	// Env are variables, by name. Those that credentials set win.
+	// Env holds environment variables by name. Credentials override them.
 	Env map[string]string
 }
 
-// CredentialSettings say how secrets hold credentials for storage. They are
-// the credentials block of KServe's configuration.
+// CredentialSettings describes the Secrets with credentials for storage. It corresponds to the
+// credentials block of KServe's configuration.
 type CredentialSettings struct {
-	// StorageSpecSecretName is the secret that storage.key is a key of.
+	// StorageSpecSecretName is the Secret that contains storage.key.
 	StorageSpecSecretName string
-	// StorageSecretNameAnnotation is the annotation with which an InferenceService
-	// names another secret.
+	// StorageSecretNameAnnotation is the annotation with which an InferenceService names another
+	// Secret.
 	StorageSecretNameAnnotation string
 	GCS                         GCSSettings
 	S3                          S3Settings
@@ -49,18 +49,18 @@ type CredentialSettings struct {
 
 // GCSSettings are for Google Cloud Storage.
 type GCSSettings struct {
-	// CredentialFileName is the key under which a secret holds a key file.
+	// CredentialFileName is the key of a Secret that contains a key file.
 	CredentialFileName string
 }
 
-// S3Settings are for S3. All but the first two are what holds where neither a
-// secret nor a service account says anything; empty leaves it to the client.
+// S3Settings are for S3.
 type S3Settings struct {
-	// AccessKeyIDName and SecretAccessKeyName are the keys under which a secret
-	// holds an access key.
+	// AccessKeyIDName and SecretAccessKeyName are the keys of a Secret that contain an access key.
 	AccessKeyIDName     string
 	SecretAccessKeyName string
 
+	// Defaults for values that neither a Secret nor a service account sets. If empty, the client's
+	// default applies.
 	Endpoint               string
 	UseHTTPS               string
 	Region                 string
@@ -72,8 +72,8 @@ type S3Settings struct {
 	CABundle               string
 }
 
-// ShapingAnnotations are the annotations that pods are made by. One that is
-// excluded from the pods has no effect, so it cannot be.
+// ShapingAnnotations returns the annotations that affect pods. They cannot be excluded from
+// propagation, because they would have no effect.
 func ShapingAnnotations(storageSecretName string) []string {
 	return []string{
 		v1beta1.AnnotationEnablePrometheusScraping,

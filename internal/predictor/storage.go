@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// modelPath is where servers find the model.
+	// modelPath is the directory from which servers load the model.
 	modelPath = "/mnt/models"
 
 	downloadVolume = "kserve-provision-location"
 	claimVolume    = "kserve-pvc-source"
 	imageVolume    = "kserve-oci-source"
-	// imageFolder is where an image holds a model.
+	// imageFolder is the directory of the model in an OCI image.
 	imageFolder = "models"
 
 	envCustomStorageURI = "STORAGE_URI"
@@ -33,40 +33,33 @@ const (
 	azureFilesHost      = ".file.core.windows.net"
 )
 
-// sourceKind is a way for a model to get to its server.
 type sourceKind int
 
 const (
-	// noSource: the image holds the model, or the server fetches it by itself.
-	noSource sourceKind = iota
-	// download: an init container fetches it into a volume.
-	download
-	// claim: it is on a volume that exists.
-	claim
-	// image: it is in an image, which is mounted.
-	image
+	noSource sourceKind = iota // The server's image contains the model, or the server downloads it.
+	download                   // The storage initializer downloads the model.
+	claim                      // A PersistentVolumeClaim contains the model.
+	image                      // An OCI image that is mounted as a volume contains the model.
 )
 
-// source is where a model comes from.
+// source is the location of a model.
 type source struct {
 	kind sourceKind
-	// uri is what is downloaded. Its scheme may be schemePlaceholder: then
-	// the storage spec knows it.
+	// uri is the URI to download. Its scheme is schemePlaceholder until the storage spec is resolved.
 	uri string
-	// claim and path are a volume claim and a folder in it.
+	// claim is the name of a PersistentVolumeClaim and path a directory in it.
 	claim, path string
-	// reference is an image.
+	// reference is the name of an OCI image.
 	reference string
 }
 
-// downloadSchemes are those that the storage initializer knows.
+// downloadSchemes are the schemes that the storage initializer supports.
 var downloadSchemes = []string{"gs", "s3", "http", "https", "hf", "file", "hdfs", "webhdfs"}
 
-// storageSpecTypes are the types of storage that a storage spec can name, as in KServe:
-// those with credentials in a storage-config secret.
+// storageSpecTypes are the storage types that a storage spec can have, as in KServe: those with
+// credentials in a storage-config Secret.
 var storageSpecTypes = []string{"s3", "hdfs", "webhdfs"}
 
-// supportedStorage is the list for messages.
 const supportedStorage = "write one of gs://, s3://, hf://, pvc://, oci://, oci+native://, https://, http://, hdfs://, webhdfs://, file://, " +
 	"https://<account>.blob.core.windows.net/<container>/<path>, or a local path"
 
@@ -76,7 +69,7 @@ var (
 	noModel   = source{}
 )
 
-// sourceOf finds out where the model of a normalised predictor comes from.
+// sourceOf returns the location of a normalised predictor's model.
 func sourceOf(spec *v1beta1.PredictorSpec) (source, *Error) {
 	if spec.Model == nil {
 		return customSource(spec.Containers[0])
@@ -97,8 +90,7 @@ func sourceOf(spec *v1beta1.PredictorSpec) (source, *Error) {
 	}
 }
 
-// customSource finds the model of a container of the user's own, which names it
-// in a variable.
+// customSource returns the location in a custom container's environment variable.
 func customSource(serving corev1.Container) (source, *Error) {
 	for _, variable := range serving.Env {
 		if variable.Name == envCustomStorageURI && variable.Value != "" {
@@ -116,7 +108,7 @@ func parseSource(field, uri string) (source, *Error) {
 	case !isURI:
 		return parseLocal(field, uri)
 	case rest == "":
-		return noModel, invalid(field, "%q names nothing; write what follows %s://", uri, scheme)
+		return noModel, invalid(field, "%q is incomplete; write a location after %s://", uri, scheme)
 	case scheme == "pvc":
 		return parseClaim(field, uri, rest)
 	case scheme == "oci" || scheme == "oci+native":
@@ -125,8 +117,8 @@ func parseSource(field, uri string) (source, *Error) {
 		}
 		return source{kind: image, reference: rest}, nil
 	case scheme == "modelscope":
-		return noModel, invalid(field, "%q: downloads from ModelScope are not supported; copy the model to a store that is, "+
-			"or to a volume that pvc://<claim>/<path> names", uri)
+		return noModel, invalid(field, "%q: downloads from ModelScope are not supported; copy the model to a supported store, "+
+			"or to a PersistentVolumeClaim and write pvc://<claim>/<path>", uri)
 	case isAzureFiles(uri):
 		return noModel, invalid(field, "%q: downloads from Azure Files are not supported; make a PersistentVolumeClaim of the share "+
 			"and write pvc://<claim>/<path>, or move the model to Azure Blob Storage", uri)
@@ -140,26 +132,26 @@ func parseSource(field, uri string) (source, *Error) {
 	}
 }
 
-// isAzureFiles reports whether a URI is a folder in Azure Files, for which there is no listing over plain HTTPS. A file
-// with a signature in its address is a download like any other.
+// isAzureFiles reports whether a URI is a directory in Azure Files, which cannot be listed over plain
+// HTTPS. A single file with a signature in its URL can be downloaded like any other.
 func isAzureFiles(uri string) bool {
 	address, err := url.Parse(uri)
 	return err == nil && address.Scheme == "https" && strings.HasSuffix(address.Hostname(), azureFilesHost) && !address.Query().Has("sig")
 }
 
-// parseLocal takes a path in the storage initializer's own image, but not a URI
-// that lacks its slashes.
+// parseLocal parses a path in the storage initializer's image. It rejects a URI without slashes after
+// its scheme.
 func parseLocal(field, uri string) (source, *Error) {
 	scheme, _, _ := strings.Cut(uri, ":")
 	if scheme != uri && slices.Contains(append([]string{"pvc", "oci", "modelscope"}, downloadSchemes...), scheme) {
-		return noModel, invalid(field, "%q lacks its slashes; write %s://…", uri, scheme)
+		return noModel, invalid(field, "%q has no // after its scheme; write %s://…", uri, scheme)
 	}
 	return source{kind: download, uri: uri}, nil
 }
 
 func parseClaim(field, uri, rest string) (source, *Error) {
 	name, folder, _ := strings.Cut(rest, "/")
-	if mistakes := validation.IsDNS1123Subdomain(name); len(mistakes) > 0 {
+	if errs := validation.IsDNS1123Subdomain(name); len(errs) > 0 {
 		return noModel, invalid(field, "%q: %q is not the name of a PersistentVolumeClaim; write pvc://<claim>/<path>", uri, name)
 	}
 	if slices.Contains(strings.Split(folder, "/"), "..") {
@@ -168,7 +160,7 @@ func parseClaim(field, uri, rest string) (source, *Error) {
 	return source{kind: claim, claim: name, path: strings.Trim(path.Clean("/"+folder), "/")}, nil
 }
 
-// NeedsCredentials says what [Resolved.Render] has to know of the namespace.
+// NeedsCredentials returns the objects that the credentials for [Resolved.Render] are made of.
 func (r *Resolved) NeedsCredentials() CredentialsNeed {
 	if r.source.kind != download || hasInitializer(r.spec.InitContainers) {
 		return CredentialsNeed{}
@@ -184,7 +176,7 @@ func (r *Resolved) hasStorageSpec() bool {
 	return r.spec.Model != nil && r.spec.Model.Storage != nil
 }
 
-// provideModel gives the model to the server.
+// provideModel mounts the model into the pod's containers.
 func (r *Resolved) provideModel(pod *corev1.PodSpec, credentials Credentials) *Error {
 	switch r.source.kind {
 	case noSource:
@@ -207,7 +199,7 @@ func (r *Resolved) provideModel(pod *corev1.PodSpec, credentials Credentials) *E
 	if err := r.mountModel(pod, volume, ""); err != nil {
 		return err
 	}
-	initializer, volumes, err := r.initializer(pod, credentials)
+	initializer, volumes, err := r.storageInitializer(pod, credentials)
 	if err != nil {
 		return err
 	}
@@ -218,13 +210,13 @@ func (r *Resolved) provideModel(pod *corev1.PodSpec, credentials Credentials) *E
 	return nil
 }
 
-// hasInitializer tells whether the user brings their own, and with it all that
-// it needs.
+// hasInitializer reports whether the user provides a storage initializer. Serinus then adds neither
+// volumes nor credentials.
 func hasInitializer(containers []corev1.Container) bool {
 	return slices.ContainsFunc(containers, func(c corev1.Container) bool { return c.Name == InitializerName })
 }
 
-// mountModel mounts the model's volume into the containers that want it.
+// mountModel mounts the model's volume into the serving container and the transformer.
 func (r *Resolved) mountModel(pod *corev1.PodSpec, volume corev1.Volume, subPath string) *Error {
 	pod.Volumes = addVolume(pod.Volumes, volume)
 	for i := range pod.Containers {
@@ -263,9 +255,8 @@ func mountAt(container *corev1.Container, mountPath string) *corev1.VolumeMount 
 	return &container.VolumeMounts[index]
 }
 
-// addVolume adds a volume unless there is one of its name. One that the user
-// brings is kept, for example an ephemeral one for models that are larger than
-// a node's disk.
+// addVolume adds a volume unless one with the same name exists. This lets users provide the volume,
+// for example an ephemeral volume for a model that is larger than a node's disk.
 func addVolume(volumes []corev1.Volume, volume corev1.Volume) []corev1.Volume {
 	if slices.ContainsFunc(volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
 		return volumes

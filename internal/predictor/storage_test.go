@@ -51,14 +51,14 @@ func TestStorageIsRefused(t *testing.T) {
 		"":                           `is empty; ` + supported,
 		"ftp://host/model":           `"ftp://host/model": storage ftp:// is not supported; ` + supported,
 		"oci+fetch://registry/model": `"oci+fetch://registry/model": storage oci+fetch:// is not supported; ` + supported,
-		"modelscope://owner/model":   `"modelscope://owner/model": downloads from ModelScope are not supported; copy the model to a store that is, or to a volume that pvc://<claim>/<path> names`,
-		"modelscope:/owner/model":    `"modelscope:/owner/model" lacks its slashes; write modelscope://…`,
+		"modelscope://owner/model":   `"modelscope://owner/model": downloads from ModelScope are not supported; copy the model to a supported store, or to a PersistentVolumeClaim and write pvc://<claim>/<path>`,
+		"modelscope:/owner/model":    `"modelscope:/owner/model" has no // after its scheme; write modelscope://…`,
 		"https://a.file.core.windows.net/share/model": `"https://a.file.core.windows.net/share/model": downloads from Azure Files are not supported; ` +
 			"make a PersistentVolumeClaim of the share and write pvc://<claim>/<path>, or move the model to Azure Blob Storage",
 		"S3://bucket/path":                `"S3://bucket/path": storage S3:// is not supported; ` + supported,
-		"s3:/bucket/path":                 `"s3:/bucket/path" lacks its slashes; write s3://…`,
-		"pvc:claim":                       `"pvc:claim" lacks its slashes; write pvc://…`,
-		"gs://":                           `"gs://" names nothing; write what follows gs://`,
+		"s3:/bucket/path":                 `"s3:/bucket/path" has no // after its scheme; write s3://…`,
+		"pvc:claim":                       `"pvc:claim" has no // after its scheme; write pvc://…`,
+		"gs://":                           `"gs://" is incomplete; write a location after gs://`,
 		"pvc://Claim/path":                `"pvc://Claim/path": "Claim" is not the name of a PersistentVolumeClaim; write pvc://<claim>/<path>`,
 		"pvc:///path":                     `"pvc:///path": "" is not the name of a PersistentVolumeClaim; write pvc://<claim>/<path>`,
 		"pvc://claim/../other":            `"pvc://claim/../other": a path in a volume cannot contain ..`,
@@ -205,7 +205,7 @@ model: {modelFormat: {name: sklearn}, storageUri: "gs://b/p", volumeMounts: [{na
 // TestTwoSecretsForOneKindOfStorage: variables of the later secret hold, but
 // nothing can be mounted twice at one place.
 func TestTwoSecretsForOneKindOfStorage(t *testing.T) {
-	var builder initializer
+	var builder initializerBuilder
 	for _, name := range []string{"first", "second"} {
 		builder.useSecret(Secret{Name: name, Keys: []string{keyGCSCredentials}}, CredentialSettings{})
 		builder.useSecret(Secret{Name: name, Keys: []string{keyHFToken}}, CredentialSettings{})

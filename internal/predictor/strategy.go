@@ -16,8 +16,8 @@ const strategyField = predictorField + ".deploymentStrategy"
 
 var percentage = regexp.MustCompile(`^\d+%$`)
 
-// StrategyProblem returns why Kubernetes would refuse a deploymentStrategy; nil where it would not. The CRD refuses the
-// same values, but an object can be older than that rule, and its revisions must still come up.
+// StrategyProblem returns the reason why Kubernetes would reject a deploymentStrategy, or nil. The CRD
+// has the same rules, but a stored object can be older, and its revisions must still start.
 func StrategyProblem(strategy *appsv1.DeploymentStrategy) *Problem {
 	if strategy == nil {
 		return nil
@@ -53,7 +53,7 @@ func StrategyProblem(strategy *appsv1.DeploymentStrategy) *Problem {
 	return nil
 }
 
-// parseAmount reads a number or a percentage. An absent one is Kubernetes' default, 25%.
+// parseAmount parses a number or a percentage. Nil means Kubernetes' default of 25%.
 func parseAmount(value *intstr.IntOrString) (number int, ok bool) {
 	switch {
 	case value == nil:
