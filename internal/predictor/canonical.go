@@ -17,12 +17,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// canonical encodes an API object so that two objects have the same encoding if and only if they are
-// equal. The encoding must never change between versions:
+// canonical encodes an API object so that two objects have the same encoding if and only if they
+// are equal. The encoding must never change between versions:
 //
 //   - Fields are sorted by their JSON names.
-//   - Empty fields are omitted, so that fields can be added to the API. A pointer is empty only if it
-//     is nil: "automountServiceAccountToken: false" and "namespaceSelector: {}" have a meaning.
+//   - Empty fields are omitted, so that fields can be added to the API. A pointer is empty only if
+//     it is nil: "automountServiceAccountToken: false" and "namespaceSelector: {}" have a meaning.
 //   - A quantity is encoded as a number, without its unit.
 //   - Defaults that the API server fills in are omitted.
 //

@@ -11,8 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// CredentialsNeed names the objects that [Resolved.Render] needs in its [Credentials]. It is empty for
-// a model that is not downloaded.
+// CredentialsNeed names the objects that [Resolved.Render] needs in its [Credentials]. It is empty
+// for a model that is not downloaded.
 type CredentialsNeed struct {
 	// ServiceAccount is the service account whose annotations are used, and whose Secrets are used
 	// unless Secret is set.
@@ -50,8 +50,8 @@ type StorageEntry struct {
 	CABundleConfigMap string `json:"cabundle_configmap"`
 }
 
-// nonSecretKeys are the keys of a Secret whose values are not secret. They become part of names or of
-// other values.
+// nonSecretKeys are the keys of a Secret whose values are not secret. They become part of names or
+// of other values.
 var nonSecretKeys = []string{
 	keyHTTPSHost,
 	envS3Endpoint, envS3UseHTTPS, envAWSRegion, envS3VerifySSL, envS3UseVirtualBucket, envS3UseAccelerate,

@@ -51,9 +51,9 @@ func DownloadOf(template *corev1.PodTemplateSpec) *Download {
 	return download
 }
 
-// Download returns the configuration of the storage initializer in a revision's pod template with the
-// given credentials. It returns nil for a model that is not downloaded. It does not need a serving
-// runtime. Every error is an [*Error].
+// Download returns the configuration of the storage initializer in a revision's pod template with
+// the given credentials. It returns nil for a model that is not downloaded. It does not need a
+// serving runtime. Every error is an [*Error].
 func (r *Resolved) Download(template *corev1.PodTemplateSpec, credentials Credentials) (*Download, error) {
 	if r.NeedsCredentials() == (CredentialsNeed{}) {
 		return nil, nil
@@ -83,8 +83,8 @@ func (d *Download) ReplaceIn(template *corev1.PodTemplateSpec) {
 	}
 }
 
-// SameCredentials reports whether both download the same model with the same credentials. It ignores
-// variables from the operator's configuration.
+// SameCredentials reports whether both download the same model with the same credentials. It
+// ignores variables from the operator's configuration.
 func (d *Download) SameCredentials(other *Download) bool {
 	return slices.Equal(d.Args, other.Args) &&
 		equality.Semantic.DeepEqual(d.credentials(), other.credentials()) &&
@@ -137,8 +137,8 @@ func (d *Download) Secrets() []string {
 	return slices.Compact(names)
 }
 
-// SecretsOfAccount is like Secrets, but ignores the environment variables that the user has set in a
-// container.
+// SecretsOfAccount is like Secrets, but ignores the environment variables that the user has set in
+// a container.
 func (d *Download) SecretsOfAccount(template *corev1.PodTemplateSpec) []string {
 	rest := *d
 	rest.Env = slices.DeleteFunc(slices.Clone(d.Env), func(variable corev1.EnvVar) bool {
@@ -149,8 +149,8 @@ func (d *Download) SecretsOfAccount(template *corev1.PodTemplateSpec) []string {
 	return rest.Secrets()
 }
 
-// NamesSecret reports whether the InferenceService itself names the Secret with the credentials, with a
-// storage spec or with the annotation.
+// NamesSecret reports whether the InferenceService itself names the Secret with the credentials,
+// with a storage spec or with the annotation.
 func (d *Download) NamesSecret(template *corev1.PodTemplateSpec, annotation string) bool {
 	return template.Annotations[annotation] != "" || envValue(d.Env, envStorageOverrideConfig) != "" ||
 		slices.ContainsFunc(d.Env, func(v corev1.EnvVar) bool { return v.Name == envStorageConfig })

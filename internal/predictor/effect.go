@@ -64,9 +64,9 @@ func metadataMaps(isvc *v1beta1.InferenceService) []metadataMap {
 	}
 }
 
-// WithoutEffect returns the fields, labels and annotations of an InferenceService that have no effect,
-// with the reason, in a stable order. Admission rejects the misleading ones, but a stored object can
-// be older than that rule.
+// WithoutEffect returns the fields, labels and annotations of an InferenceService that have no
+// effect, with the reason, in a stable order. Admission rejects the misleading ones, but a stored
+// object can be older than that rule.
 func WithoutEffect(isvc *v1beta1.InferenceService, settings Settings) []Problem {
 	var problems []Problem
 	add := func(field, message string) { problems = append(problems, Problem{Field: field, Message: message}) }
@@ -90,8 +90,8 @@ func WithoutEffect(isvc *v1beta1.InferenceService, settings Settings) []Problem 
 	return problems
 }
 
-// ignoredReason returns the reason why a label or annotation has no effect, as the end of a sentence.
-// It returns "" if the key has an effect or does not concern Serinus.
+// ignoredReason returns the reason why a label or annotation has no effect, as the end of a
+// sentence. It returns "" if the key has an effect or does not concern Serinus.
 func ignoredReason(isvc *v1beta1.InferenceService, key string, m metadataMap, settings Settings) string {
 	domain, _, _ := strings.Cut(key, "/")
 	knative := settings.Mode == v1beta1.DeploymentModeKnative
@@ -145,8 +145,8 @@ func correctField(key string, m metadataMap) string {
 	return ""
 }
 
-// fieldHint returns the reason for an unknown annotation in KServe's domain. It suggests the predictor
-// field with the same name, if there is one.
+// fieldHint returns the reason for an unknown annotation in KServe's domain. It suggests the
+// predictor field with the same name, if there is one.
 func fieldHint(key string) string {
 	for _, field := range predictorFields {
 		if normalizedName(key) == normalizedName(field[strings.LastIndex(field, ".")+1:]) {

@@ -12,8 +12,8 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Identity distinguishes one revision from another. It is stored with the revision and contains only
-// names and hashes.
+// Identity distinguishes one revision from another. It is stored with the revision and contains
+// only names and hashes.
 type Identity struct {
 	// Predictor is the hash of the predictor's spec.
 	Predictor string `json:"predictor"`
@@ -22,8 +22,8 @@ type Identity struct {
 	// RequestedRuntime is the serving runtime that the spec names. It distinguishes specs, not
 	// revisions: naming the runtime that was picked anyway does not create a revision.
 	RequestedRuntime string `json:"requestedRuntime,omitempty"`
-	// Scaling is the hash of the scaling annotations. It is set in Knative mode only, where they are
-	// part of the revision.
+	// Scaling is the hash of the scaling annotations. It is set in Knative mode only, where they
+	// are part of the revision.
 	Scaling     string       `json:"scaling,omitempty"`
 	Labels      HashedValues `json:"labels,omitzero"`
 	Annotations HashedValues `json:"annotations,omitzero"`
@@ -39,8 +39,9 @@ type HashedValues struct {
 	Excluded []string `json:"excluded,omitempty"`
 }
 
-// Equal reports whether two identities belong to the same revision. It ignores labels and annotations
-// that are excluded in either, so that a change of the exclusions does not create a revision.
+// Equal reports whether two identities belong to the same revision. It ignores labels and
+// annotations that are excluded in either, so that a change of the exclusions does not create a
+// revision.
 func (i Identity) Equal(other Identity) bool {
 	return i.Runtime == other.Runtime && i.equalExceptRuntime(other)
 }
@@ -74,8 +75,8 @@ func (d HashedValues) equal(other HashedValues, unpropagated []string) bool {
 	return maps.Equal(d.effective(unpropagated, excluded...), other.effective(unpropagated, excluded...))
 }
 
-// effective returns the hashes of the keys that propagate. It applies the unpropagated list again, so
-// that a later version can extend that list without creating revisions.
+// effective returns the hashes of the keys that propagate. It applies the unpropagated list again,
+// so that a later version can extend that list without creating revisions.
 func (d HashedValues) effective(unpropagated []string, excluded ...[]string) map[string]string {
 	return union(
 		without(d.Inherited, append(excluded, unpropagated)...),
@@ -176,7 +177,8 @@ func withoutFixes(runtime string, pod *v1alpha1.ServingRuntimePodSpec) *v1alpha1
 	return pod
 }
 
-// hash returns the first 64 bits of the SHA-256 hash of the canonical form, as 16 hexadecimal digits.
+// hash returns the first 64 bits of the SHA-256 hash of the canonical form, as 16 hexadecimal
+// digits.
 func hash(value any) string {
 	sum := sha256.Sum256(canonical(value))
 	return hex.EncodeToString(sum[:8])

@@ -42,8 +42,8 @@ type initializerBuilder struct {
 	hasSecret bool
 }
 
-// storageInitializer returns the container that downloads the model and the volumes that it needs in
-// addition to the model's volume.
+// storageInitializer returns the container that downloads the model and the volumes that it needs
+// in addition to the model's volume.
 func (r *Resolved) storageInitializer(pod *corev1.PodSpec, credentials Credentials) (corev1.Container, []corev1.Volume, *Error) {
 	builder := &initializerBuilder{}
 	uri, err := builder.authenticate(r, credentials)
@@ -68,8 +68,8 @@ func (r *Resolved) storageInitializer(pod *corev1.PodSpec, credentials Credentia
 	}, builder.volumes, nil
 }
 
-// initializerUID returns the user ID of the container. The annotation is for service meshes whose proxy
-// lets only its own user ID connect before the proxy has started.
+// initializerUID returns the user ID of the container. The annotation is for service meshes whose
+// proxy lets only its own user ID connect before the proxy has started.
 func (r *Resolved) initializerUID() *int64 {
 	if annotated, set := r.metadata.annotations.effective()[annotationStorageInitializerUID]; set {
 		if uid, err := strconv.ParseInt(annotated, 10, 64); err == nil {
@@ -79,8 +79,8 @@ func (r *Resolved) initializerUID() *int64 {
 	return r.settings.StorageInitializer.UID
 }
 
-// restrictedSecurityContext returns a security context that complies with the restricted Pod Security
-// Standard unless the container runs as root.
+// restrictedSecurityContext returns a security context that complies with the restricted Pod
+// Security Standard unless the container runs as root.
 func restrictedSecurityContext(pod *corev1.PodSpec, uid *int64) *corev1.SecurityContext {
 	context := &corev1.SecurityContext{
 		AllowPrivilegeEscalation: new(false),
@@ -123,8 +123,8 @@ func (b *initializerBuilder) authenticate(r *Resolved, credentials Credentials) 
 	return r.source.uri, nil
 }
 
-// useStorageSpec takes the credentials and the missing parts of the URI from the spec's parameters and
-// from an entry of a storage-config Secret.
+// useStorageSpec takes the credentials and the missing parts of the URI from the spec's parameters
+// and from an entry of a storage-config Secret.
 func (b *initializerBuilder) useStorageSpec(r *Resolved, secretName string, secret *Secret) (string, *Error) {
 	const field = modelField + ".storage"
 	spec := r.spec.Model.Storage
@@ -236,8 +236,8 @@ func (b *initializerBuilder) addDefaults(variables map[string]string) {
 	}
 }
 
-// mount mounts a volume unless one with the same name is mounted. If two Secrets are for the same kind
-// of storage, the first one is used, because both have the same mount path.
+// mount mounts a volume unless one with the same name is mounted. If two Secrets are for the same
+// kind of storage, the first one is used, because both have the same mount path.
 func (b *initializerBuilder) mount(volume corev1.Volume, directory string) {
 	if slices.ContainsFunc(b.volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
 		return

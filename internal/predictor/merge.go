@@ -24,8 +24,8 @@ func mergePods(base corev1.PodSpec, overlay v1beta1.PodSpec) (corev1.PodSpec, *E
 	return merge(base, overlay, predictorField)
 }
 
-// mergeContainers merges the container of a model over that of a runtime. The model's args come last,
-// because model servers use the last of two conflicting flags.
+// mergeContainers merges the container of a model over that of a runtime. The model's args come
+// last, because model servers use the last of two conflicting flags.
 func mergeContainers(base, overlay corev1.Container) (corev1.Container, *Error) {
 	base = *base.DeepCopy()
 	dropReplaced(&base, &overlay)
@@ -106,8 +106,8 @@ func withoutNamed[T any](base, overlay []T, name func(T) string) []T {
 	})
 }
 
-// alignResources adjusts a request or limit that comes from the runtime if it is inconsistent with the
-// overlay's limit or request for the same resource.
+// alignResources adjusts a request or limit that comes from the runtime if it is inconsistent with
+// the overlay's limit or request for the same resource.
 func alignResources(merged *corev1.ResourceRequirements, overlay corev1.ResourceRequirements) {
 	for name, limit := range overlay.Limits {
 		if _, isSet := overlay.Requests[name]; !isSet && conflicts(name, merged.Requests, limit, 1) {

@@ -192,7 +192,8 @@ func TestImages(t *testing.T) {
 	}
 }
 
-// TestVersionOfAnImageWithADigest: two revisions that differ in nothing but runtimeVersion would be the same one.
+// TestVersionOfAnImageWithADigest: two revisions that differ in nothing but runtimeVersion would be
+// the same one.
 func TestVersionOfAnImageWithADigest(t *testing.T) {
 	for _, image := range []string{"example.com:5000/server@sha256:0123", "server:1@sha256:0123"} {
 		t.Run(image, func(t *testing.T) {
@@ -326,7 +327,8 @@ func TestPlaceholdersThatAreFilledIn(t *testing.T) {
 	}
 }
 
-// TestTemplatesOfUsersAreLeftAlone: chat templates are Jinja, and prompts of some servers are Go templates.
+// TestTemplatesOfUsersAreLeftAlone: chat templates are Jinja, and prompts of some servers are Go
+// templates.
 func TestTemplatesOfUsersAreLeftAlone(t *testing.T) {
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
 	runtime.Spec.Containers[0].Args = []string{"--name={{.Name}}"}

@@ -49,8 +49,8 @@ var mlServerClasses = map[string]string{
 	"mlflow":   "mlserver_mlflow.MLflowRuntime",
 }
 
-// serverDefaults returns the model's container with the defaults for its type of server, and the values
-// for the placeholders in its runtime.
+// serverDefaults returns the model's container with the defaults for its type of server, and the
+// values for the placeholders in its runtime.
 func (r *Resolved) serverDefaults() (corev1.Container, placeholders) {
 	container := *r.spec.Model.Container.DeepCopy()
 	values := r.placeholders()
@@ -89,8 +89,8 @@ func (r *Resolved) serverDefaults() (corev1.Container, placeholders) {
 	return container, values
 }
 
-// image returns the image of the serving container. It rejects a runtimeVersion if the image is pinned
-// by a digest, because a tag would have no effect.
+// image returns the image of the serving container. It rejects a runtimeVersion if the image is
+// pinned by a digest, because a tag would have no effect.
 func (r *Resolved) image(container corev1.Container) (string, *Error) {
 	runtimeVersion := r.spec.Model.RuntimeVersion
 	if !strings.Contains(container.Image, "@") {
@@ -139,8 +139,8 @@ func splitImage(image string) (repository, tag string) {
 	return image[:colon], image[colon+1:]
 }
 
-// requestsGPU reports whether a container requests an NVIDIA GPU or a MIG slice of one. The GPU images
-// support no other vendor.
+// requestsGPU reports whether a container requests an NVIDIA GPU or a MIG slice of one. The GPU
+// images support no other vendor.
 func requestsGPU(container corev1.Container) bool {
 	return slices.ContainsFunc(limitNames(container), func(name string) bool {
 		return name == "nvidia.com/gpu" || strings.HasPrefix(name, "nvidia.com/mig")

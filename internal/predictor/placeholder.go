@@ -16,9 +16,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// placeholders holds the values for {{.Name}}, {{.Namespace}}, {{.Labels.x}} and {{.Annotations.x}}.
-// It contains only the labels and annotations that propagate, because a change of the others does not
-// create a revision.
+// placeholders holds the values for {{.Name}}, {{.Namespace}}, {{.Labels.x}} and
+// {{.Annotations.x}}. It contains only the labels and annotations that propagate, because a change
+// of the others does not create a revision.
 type placeholders struct {
 	Name        string
 	Namespace   string
@@ -77,8 +77,9 @@ func (p placeholders) expand(text string, limit int) (string, error) {
 	return expanded.text.String(), nil
 }
 
-// checkPlaceholders rejects a template that contains anything but text and placeholders. Users write
-// the template and the operator executes it: a loop could exhaust the operator's CPU or memory.
+// checkPlaceholders rejects a template that contains anything but text and placeholders. Users
+// write the template and the operator executes it: a loop could exhaust the operator's CPU or
+// memory.
 func checkPlaceholders(parsed *template.Template) error {
 	for _, node := range parsed.Root.Nodes {
 		if _, isText := node.(*parse.TextNode); !isText && !isPlaceholder(node) {
@@ -129,8 +130,8 @@ func (b *limitedBuffer) Write(text []byte) (int, error) {
 	return b.text.Write(text)
 }
 
-// shortMessage returns the message of a template's error without its position and without the names of
-// Go types.
+// shortMessage returns the message of a template's error without its position and without the names
+// of Go types.
 func shortMessage(err error, separator string) string {
 	parts := strings.Split(err.Error(), separator)
 	message, _, _ := strings.Cut(parts[len(parts)-1], " in type ")

@@ -51,8 +51,8 @@ func appProtocol(port corev1.ContainerPort) string {
 	return ""
 }
 
-// additionalPorts returns the Service ports for all container ports but the first. Like in KServe, each
-// has the number of the container port.
+// additionalPorts returns the Service ports for all container ports but the first. Like in KServe,
+// each has the number of the container port.
 func additionalPorts(container corev1.Container) []corev1.ServicePort {
 	var ports []corev1.ServicePort
 	for _, port := range container.Ports[min(1, len(container.Ports)):] {
@@ -118,8 +118,8 @@ func (r *Resolved) limitToOnePort(containers []corev1.Container) *Error {
 	return nil
 }
 
-// renamePortForKnative gives the only port of a container a name that Knative accepts. Probes that refer
-// to the old name get the port's number.
+// renamePortForKnative gives the only port of a container a name that Knative accepts. Probes that
+// refer to the old name get the port's number.
 func renamePortForKnative(container *corev1.Container) {
 	port := &container.Ports[0]
 	oldName := port.Name

@@ -94,9 +94,9 @@ func Resolve(isvc *v1beta1.InferenceService, runtimes Runtimes, settings Setting
 	return resolved, resolved.setRuntime(selected, err)
 }
 
-// KeepRuntime selects the runtime of an existing revision with the same spec instead of picking one.
-// If the spec names its runtime, any runtime with that name is accepted, of either kind. If the
-// runtime cannot be used, r has only SpecInputs, as after [Resolve].
+// KeepRuntime selects the runtime of an existing revision with the same spec instead of picking
+// one. If the spec names its runtime, any runtime with that name is accepted, of either kind. If
+// the runtime cannot be used, r has only SpecInputs, as after [Resolve].
 func (r *Resolved) KeepRuntime(ref RuntimeRef, runtimes Runtimes) error {
 	selected, err := existingRuntime(ref, r.spec.Model, r.namespace, runtimes)
 	failure := r.setRuntime(selected, err)

@@ -21,8 +21,8 @@ const (
 	annotationModelFormat           = "modelFormat"
 )
 
-// toolKeys are written by deployment tools. They do not affect pods and can change although the model
-// does not.
+// toolKeys are written by deployment tools. They do not affect pods and can change although the
+// model does not.
 var toolKeys = []string{
 	"kubectl.kubernetes.io/*",
 	"kubernetes.io/change-cause",
@@ -117,8 +117,8 @@ func propagated(isvc *v1beta1.InferenceService, settings Settings) metadata {
 	}
 }
 
-// without returns the entries of m that no pattern matches. It also drops misspelled keys of KServe:
-// they have no effect, so they must not create a revision.
+// without returns the entries of m that no pattern matches. It also drops misspelled keys of
+// KServe: they have no effect, so they must not create a revision.
 func without(m map[string]string, patterns ...[]string) map[string]string {
 	rest := map[string]string{}
 	for key, value := range m {

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// maxExponent is the largest exponent of a quantity that the CRDs allow. A stored quantity can be
-	// older than that rule. One such as 1e999999999 is small until it is used in a computation.
+	// maxExponent is the largest exponent of a quantity that the CRDs allow. A stored quantity can
+	// be older than that rule. One such as 1e999999999 is small until it is used in a computation.
 	maxExponent = 99
 	// maxExpandedExponent is the largest exponent of a number that rational writes without one.
 	maxExpandedExponent = 1000
@@ -26,7 +26,8 @@ func exponent(q resource.Quantity) int64 {
 	return -int64(q.AsDec().Scale())
 }
 
-// compareQuantities is like Quantity.Cmp, but safe for very large exponents, where it is approximate.
+// compareQuantities is like Quantity.Cmp, but safe for very large exponents, where it is
+// approximate.
 func compareQuantities(a, b resource.Quantity) int {
 	if max(exponent(a), exponent(b)) > maxExpandedExponent {
 		return cmp.Compare(a.AsApproximateFloat64(), b.AsApproximateFloat64())
@@ -72,8 +73,8 @@ func trimZeros(number *big.Int, scale int64) (*big.Int, int64) {
 	}
 }
 
-// findOversized returns a problem for the first quantity within a value that is larger than the CRDs
-// allow.
+// findOversized returns a problem for the first quantity within a value that is larger than the
+// CRDs allow.
 func findOversized(v reflect.Value, path string) *Problem {
 	switch v.Kind() {
 	case reflect.Pointer:

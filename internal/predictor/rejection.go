@@ -27,8 +27,8 @@ type rejection struct {
 }
 
 // checkRequested checks a runtime that the spec names. It returns nil if the runtime can be used.
-// Such a runtime does not need autoSelect, and any of its protocols is accepted unless the spec sets
-// one.
+// Such a runtime does not need autoSelect, and any of its protocols is accepted unless the spec
+// sets one.
 func checkRequested(r *runtime, model *v1beta1.ModelSpec) *rejection {
 	if rejected := checkFit(r, model); rejected != nil {
 		return rejected
@@ -39,8 +39,8 @@ func checkRequested(r *runtime, model *v1beta1.ModelSpec) *rejection {
 	return nil
 }
 
-// checkPicked checks a runtime that was picked for an existing revision. It returns nil if the runtime
-// can still be used. Such a runtime no longer needs autoSelect.
+// checkPicked checks a runtime that was picked for an existing revision. It returns nil if the
+// runtime can still be used. Such a runtime no longer needs autoSelect.
 func checkPicked(r *runtime, model *v1beta1.ModelSpec) *rejection {
 	if rejected := checkFit(r, model); rejected != nil {
 		return rejected

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// transformerContainerName is an optional container that receives the requests and calls the serving
-	// container in the same pod.
+	// transformerContainerName is an optional container that receives the requests and calls the
+	// serving container in the same pod.
 	transformerContainerName = "transformer-container"
 
 	labelApp                = "app"
@@ -47,9 +47,9 @@ func (r *Resolved) Render(credentials Credentials) (Revision, error) {
 	}, nil
 }
 
-// Pod returns the pod to which [Resolved.Render] adds the model and the defaults. If it fails, Render
-// fails with any credentials. Only new revisions need this check: existing revisions keep the pods
-// that an earlier version rendered.
+// Pod returns the pod to which [Resolved.Render] adds the model and the defaults. If it fails,
+// Render fails with any credentials. Only new revisions need this check: existing revisions keep
+// the pods that an earlier version rendered.
 func (r *Resolved) Pod() (corev1.PodSpec, error) {
 	pod, err := r.pod()
 	if err != nil {
@@ -219,7 +219,8 @@ func (r *Resolved) selectAccelerator(pod *corev1.PodSpec) {
 func (r *Resolved) podLabels() map[string]string {
 	labels := union(r.runtimeMetadata(func(m *runtime) map[string]string { return m.spec.Labels }, r.settings.ExcludedLabels),
 		r.metadata.labels.effective())
-	// KServe's selectors use this label. Like in KServe, users can override it in Knative mode only.
+	// KServe's selectors use this label. Like in KServe, users can override it in Knative mode
+	// only.
 	app := map[string]string{labelApp: "isvc." + r.name + "-" + componentPredictor}
 	if r.settings.Mode == v1beta1.DeploymentModeKnative {
 		labels = union(app, labels)

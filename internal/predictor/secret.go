@@ -47,7 +47,8 @@ const (
 	hdfsPath   = "/var/secrets/kserve-hdfscreds"
 )
 
-// azureVariables are the variables for Azure, each with a legacy key that a Secret may have instead.
+// azureVariables are the variables for Azure, each with a legacy key that a Secret may have
+// instead.
 var azureVariables = []struct{ name, legacyKey string }{
 	{"AZURE_SUBSCRIPTION_ID", "AZ_SUBSCRIPTION_ID"},
 	{"AZURE_TENANT_ID", "AZ_TENANT_ID"},
@@ -63,8 +64,8 @@ var azureVariables = []struct{ name, legacyKey string }{
 // azureKeys are the keys that identify a Secret with credentials for Azure.
 var azureKeys = []string{"AZ_CLIENT_ID", "AZURE_CLIENT_ID", "AZURE_ACCESS_TOKEN", keyAzureStorageAccess}
 
-// useSecret adds the credentials in a Secret to the container. The Secret's keys determine the kind of
-// storage. Other Secrets, such as image pull secrets, are ignored.
+// useSecret adds the credentials in a Secret to the container. The Secret's keys determine the kind
+// of storage. Other Secrets, such as image pull secrets, are ignored.
 func (b *initializerBuilder) useSecret(secret Secret, settings CredentialSettings) {
 	s3Key := cmp.Or(settings.S3.SecretAccessKeyName, keyAWSSecretAccessKey)
 	gcsKey := cmp.Or(settings.GCS.CredentialFileName, keyGCSCredentials)
@@ -114,8 +115,8 @@ func (s Secret) volume(name string) corev1.Volume {
 	return volume
 }
 
-// s3Environment returns the variables for S3 that are not secret. Annotations override the keys of the
-// Secret, which override the settings.
+// s3Environment returns the variables for S3 that are not secret. Annotations override the keys of
+// the Secret, which override the settings.
 func s3Environment(annotations, public map[string]string, settings S3Settings) []corev1.EnvVar {
 	value := func(annotation, key, setting string) string {
 		if annotated, set := annotations[annotationDomain+annotation]; set {

@@ -31,8 +31,8 @@ var fileVariables = []string{
 	envGoogleCredentials, "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", envAWSCABundle,
 }
 
-// useServerEnvironment copies the credentials in the model server's environment to the container. It
-// does nothing if a Secret of the service account or of the spec is used, because that Secret is
+// useServerEnvironment copies the credentials in the model server's environment to the container.
+// It does nothing if a Secret of the service account or of the spec is used, because that Secret is
 // meant for downloads.
 func (b *initializerBuilder) useServerEnvironment(server *corev1.Container, uri string) {
 	scheme, _, _ := strings.Cut(uri, "://")

@@ -9,17 +9,17 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Settings are the operator's settings that affect pods. They are applied when a revision is created
-// and are not part of its identity.
+// Settings are the operator's settings that affect pods. They are applied when a revision is
+// created and are not part of its identity.
 type Settings struct {
 	// Mode is the deployment mode. It never changes for an InferenceService. Empty means Standard.
 	Mode               v1beta1.DeploymentMode
 	StorageInitializer StorageInitializer
-	// Resources are the serving container's defaults for resources that neither the InferenceService
-	// nor the serving runtime sets.
+	// Resources are the serving container's defaults for resources that neither the
+	// InferenceService nor the serving runtime sets.
 	Resources corev1.ResourceRequirements
-	// ExcludedLabels and ExcludedAnnotations do not propagate to pods. An entry is a key or a prefix
-	// followed by "*".
+	// ExcludedLabels and ExcludedAnnotations do not propagate to pods. An entry is a key or a
+	// prefix followed by "*".
 	ExcludedLabels      []string
 	ExcludedAnnotations []string
 	Credentials         CredentialSettings

@@ -45,7 +45,8 @@ const (
 // source is the location of a model.
 type source struct {
 	kind sourceKind
-	// uri is the URI to download. Its scheme is schemePlaceholder until the storage spec is resolved.
+	// uri is the URI to download. Its scheme is schemePlaceholder until the storage spec is
+	// resolved.
 	uri string
 	// claim is the name of a PersistentVolumeClaim and path a directory in it.
 	claim, path string
@@ -132,15 +133,15 @@ func parseSource(field, uri string) (source, *Error) {
 	}
 }
 
-// isAzureFiles reports whether a URI is a directory in Azure Files, which cannot be listed over plain
-// HTTPS. A single file with a signature in its URL can be downloaded like any other.
+// isAzureFiles reports whether a URI is a directory in Azure Files, which cannot be listed over
+// plain HTTPS. A single file with a signature in its URL can be downloaded like any other.
 func isAzureFiles(uri string) bool {
 	address, err := url.Parse(uri)
 	return err == nil && address.Scheme == "https" && strings.HasSuffix(address.Hostname(), azureFilesHost) && !address.Query().Has("sig")
 }
 
-// parseLocal parses a path in the storage initializer's image. It rejects a URI without slashes after
-// its scheme.
+// parseLocal parses a path in the storage initializer's image. It rejects a URI without slashes
+// after its scheme.
 func parseLocal(field, uri string) (source, *Error) {
 	scheme, _, _ := strings.Cut(uri, ":")
 	if scheme != uri && slices.Contains(append([]string{"pvc", "oci", "modelscope"}, downloadSchemes...), scheme) {

@@ -296,7 +296,8 @@ func TestS3Endpoint(t *testing.T) {
 	}
 }
 
-// TestServersCredentialsReachTheDownload: KServe's page on gated models puts the token into model.env.
+// TestServersCredentialsReachTheDownload: KServe's page on gated models puts the token into
+// model.env.
 func TestServersCredentialsReachTheDownload(t *testing.T) {
 	const hub = "{secretKeyRef: {name: hub, key: token}}"
 	account := func(secret Secret, annotations map[string]string) Credentials {

@@ -16,8 +16,8 @@ const strategyField = predictorField + ".deploymentStrategy"
 
 var percentage = regexp.MustCompile(`^\d+%$`)
 
-// StrategyProblem returns the reason why Kubernetes would reject a deploymentStrategy, or nil. The CRD
-// has the same rules, but a stored object can be older, and its revisions must still start.
+// StrategyProblem returns the reason why Kubernetes would reject a deploymentStrategy, or nil. The
+// CRD has the same rules, but a stored object can be older, and its revisions must still start.
 func StrategyProblem(strategy *appsv1.DeploymentStrategy) *Problem {
 	if strategy == nil {
 		return nil

@@ -35,8 +35,8 @@ func (p Problem) String() string {
 }
 
 // Validate returns the problems of an InferenceService that do not depend on other objects. It also
-// repeats the rules of the schema, because a stored object can be older than the schema. It does not
-// validate the deployment mode.
+// repeats the rules of the schema, because a stored object can be older than the schema. It does
+// not validate the deployment mode.
 func Validate(isvc *v1beta1.InferenceService) []Problem {
 	return slices.Concat(
 		unsupportedProblems(isvc.Spec),
@@ -76,8 +76,8 @@ type annotationRule struct {
 // annotationRules is in the order in which problems are reported.
 var annotationRules = slices.Concat(operatorAnnotationRules, podAnnotationRules)
 
-// operatorAnnotationRules covers the annotations that the operator reads only from the metadata of an
-// InferenceService.
+// operatorAnnotationRules covers the annotations that the operator reads only from the metadata of
+// an InferenceService.
 var operatorAnnotationRules = []annotationRule{
 	{v1beta1.AnnotationEnableTagRouting, trueOrFalse, isTrueOrFalse},
 	{v1beta1.AnnotationStop, trueOrFalse, isTrueOrFalse},
@@ -152,8 +152,8 @@ func annotationProblems(path string, annotations map[string]string, rules []anno
 	return problems
 }
 
-// metadataProblems validates the predictor's labels and annotations. The API server does not, because
-// they are not in an object's metadata.
+// metadataProblems validates the predictor's labels and annotations. The API server does not,
+// because they are not in an object's metadata.
 func metadataProblems(predictor v1beta1.PredictorSpec) []Problem {
 	path := field.NewPath("spec", "predictor")
 	errs := append(

@@ -216,8 +216,8 @@ func TestPredictorIsRefused(t *testing.T) {
 	}
 }
 
-// TestModelBesideAFramework: KServe turns the framework field into model when the object is created, and a later patch of
-// model is merged into that.
+// TestModelBesideAFramework: KServe turns the framework field into model when the object is
+// created, and a later patch of model is merged into that.
 func TestModelBesideAFramework(t *testing.T) {
 	runtimes := cluster(runtimeFrom(t, "sklearn", sklearnRuntime))
 	both := resolve(t, isvcFrom(t, `{
