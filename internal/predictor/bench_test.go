@@ -5,7 +5,7 @@ package predictor
 
 import "testing"
 
-// BenchmarkResolve is what every look at an InferenceService costs.
+// BenchmarkResolve measures the cost per reconciliation.
 func BenchmarkResolve(b *testing.B) {
 	isvc, runtimes := isvcFrom(b, irisPredictor), cluster(runtimeFrom(b, "sklearn", sklearnRuntime))
 	b.ReportAllocs()
@@ -14,7 +14,7 @@ func BenchmarkResolve(b *testing.B) {
 	}
 }
 
-// BenchmarkRender is what each new revision costs.
+// BenchmarkRender measures the cost per new revision.
 func BenchmarkRender(b *testing.B) {
 	resolved := resolve(b, isvcFrom(b, irisPredictor), cluster(runtimeFrom(b, "sklearn", sklearnRuntime)))
 	b.ReportAllocs()

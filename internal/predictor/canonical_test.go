@@ -32,44 +32,43 @@ func TestCanonicalForm(t *testing.T) {
 		Port     intstr.IntOrString `json:"port"`
 	}
 	cases := map[string]struct {
-		given any
-		want  string
+		object any
+		want   string
 	}{
-		"empty":                       {Object{}, "de"},
-		"text by its length":          {Object{Text: "grün"}, "d4:text5:grüne"},
-		"zero behind a pointer":       {Object{Number: new(int32(0))}, "d6:numberi0ee"},
-		"keys in order":               {Object{Map: map[string]string{"b": "", "a": "x"}}, "d3:mapd1:a1:x1:b0:ee"},
-		"list in the order it has":    {Object{List: []string{"b", "a"}}, "d4:listl1:b1:aee"},
-		"thousandths":                 {Object{Quantity: resource.MustParse("1500m")}, "d8:quantity3:3/2e"},
-		"binary multiples":            {Object{Quantity: resource.MustParse("2Gi")}, "d8:quantity10:2147483648e"},
-		"a port by number":            {Object{Port: intstr.FromInt32(80)}, "d4:porti80ee"},
-		"a port by name":              {Object{Port: intstr.FromString("80")}, "d4:port2:80e"},
-		"inlined":                     {struct{ Object }{Object{Text: "x"}}, "d4:text1:xe"},
-		"a struct that says nothing":  {corev1.Container{Resources: corev1.ResourceRequirements{}}, "de"},
-		"a pointer that says nothing": {corev1.Container{SecurityContext: &corev1.SecurityContext{}}, "d15:securityContextdee"},
+		"empty":                      {Object{}, "de"},
+		"text with its length":       {Object{Text: "grün"}, "d4:text5:grüne"},
+		"zero behind a pointer":      {Object{Number: new(int32(0))}, "d6:numberi0ee"},
+		"keys are sorted":            {Object{Map: map[string]string{"b": "", "a": "x"}}, "d3:mapd1:a1:x1:b0:ee"},
+		"a list keeps its order":     {Object{List: []string{"b", "a"}}, "d4:listl1:b1:aee"},
+		"a fraction":                 {Object{Quantity: resource.MustParse("1500m")}, "d8:quantity3:3/2e"},
+		"a binary unit":              {Object{Quantity: resource.MustParse("2Gi")}, "d8:quantity10:2147483648e"},
+		"port number":                {Object{Port: intstr.FromInt32(80)}, "d4:porti80ee"},
+		"port name":                  {Object{Port: intstr.FromString("80")}, "d4:port2:80e"},
+		"inlined struct":             {struct{ Object }{Object{Text: "x"}}, "d4:text1:xe"},
+		"empty struct":               {corev1.Container{Resources: corev1.ResourceRequirements{}}, "de"},
+		"pointer to an empty struct": {corev1.Container{SecurityContext: &corev1.SecurityContext{}}, "d15:securityContextdee"},
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := string(canonical(test.given)); got != test.want {
+			if got := string(canonical(test.object)); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
 	}
 }
 
-// TestEveryFieldHasACanonicalForm fails when the API gets a field of a kind
-// that canonical does not know.
-func TestEveryFieldHasACanonicalForm(t *testing.T) {
-	for _, inputs := range []any{v1beta1.PredictorSpec{}, v1alpha1.ServingRuntimePodSpec{}} {
-		filled := reflect.New(reflect.TypeOf(inputs)).Elem()
+// TestCanonicalSupportsEveryField fails if the API gets a field of an unsupported kind.
+func TestCanonicalSupportsEveryField(t *testing.T) {
+	for _, object := range []any{v1beta1.PredictorSpec{}, v1alpha1.ServingRuntimePodSpec{}} {
+		filled := reflect.New(reflect.TypeOf(object)).Elem()
 		fill(filled)
 		if form := canonical(filled.Interface()); len(form) < 5_000 {
-			t.Errorf("%T: the form of an object with every field set is %d bytes long", inputs, len(form))
+			t.Errorf("%T: the encoding of an object with every field set has only %d bytes", object, len(form))
 		}
 	}
 }
 
-// fill sets every field.
+// fill sets every field of a value.
 func fill(v reflect.Value) {
 	switch v.Interface().(type) {
 	case resource.Quantity:
@@ -114,9 +113,9 @@ func fill(v reflect.Value) {
 	}
 }
 
-// TestDefaultsOfTheSchemaDoNotCount reads the CRDs: what the API server fills
-// in must make no difference, or a new default would load every model again.
-func TestDefaultsOfTheSchemaDoNotCount(t *testing.T) {
+// TestCanonicalOmitsSchemaDefaults reads the CRDs. A default that changes the hash would reload
+// every model.
+func TestCanonicalOmitsSchemaDefaults(t *testing.T) {
 	schemas := map[string]struct {
 		path []string
 		root reflect.Type
@@ -129,11 +128,11 @@ func TestDefaultsOfTheSchemaDoNotCount(t *testing.T) {
 		for _, name := range schema.path {
 			root = root.Properties[name]
 		}
-		found := 0
+		defaults := 0
 		root.eachDefault("", schema.root, func(path string, parent reflect.Type, name string, value json.RawMessage) {
-			found++
+			defaults++
 			if parent == reflect.TypeFor[corev1.Container]() && name == "name" {
-				return // Seen to by normalise.
+				return // Handled by normalise.
 			}
 			filled := reflect.New(parent)
 			text := fmt.Sprintf("{%q: %s}", name, value)
@@ -141,16 +140,16 @@ func TestDefaultsOfTheSchemaDoNotCount(t *testing.T) {
 				t.Fatalf("%s: %v", path, err)
 			}
 			if form := string(canonical(filled.Elem().Interface())); form != "de" {
-				t.Errorf("%s of %s counts where the API server fills it in (%s); add it to schemaDefaults", path, parent, text)
+				t.Errorf("%s of %s changes the hash if the API server sets its default (%s); add it to schemaDefaults", path, parent, text)
 			}
 		})
-		if found == 0 {
-			t.Errorf("%s: no defaults found; is the schema still where this test looks?", file)
+		if defaults == 0 {
+			t.Errorf("%s: no defaults found; has the schema moved?", file)
 		}
 	}
 }
 
-// schema is what this test needs of an OpenAPI schema.
+// schema is a part of an OpenAPI schema.
 type schema struct {
 	Properties map[string]*schema `json:"properties"`
 	Items      *schema            `json:"items"`
@@ -178,8 +177,7 @@ func readSchema(t *testing.T, path string) *schema {
 	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
 }
 
-// eachDefault visits the defaults in a schema, each with the Go type whose
-// field it fills in.
+// eachDefault visits the defaults in a schema, each with the Go type of the parent.
 func (s *schema) eachDefault(path string, t reflect.Type, visit func(path string, parent reflect.Type, name string, value json.RawMessage)) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -199,7 +197,7 @@ func (s *schema) eachDefault(path string, t reflect.Type, visit func(path string
 	}
 }
 
-// fieldNamed finds a field by its name in JSON, and the struct that declares it.
+// fieldNamed returns the types of the field with a JSON name and of the struct that declares it.
 func fieldNamed(t reflect.Type, name string) (field, parent reflect.Type) {
 	if t.Kind() != reflect.Struct {
 		return nil, nil

@@ -18,7 +18,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// These tests read what the project ships: config/runtimes and config/samples.
+// The tests in this file cover config/runtimes and config/samples.
 
 const (
 	runtimesFolder = "../../config/runtimes"
@@ -40,8 +40,8 @@ func shippedRuntimes(t *testing.T) Runtimes {
 
 func TestShippedRuntimesServeTheirFormats(t *testing.T) {
 	runtimes := shippedRuntimes(t)
-	// By format and protocol; as in KServe, MLServer comes before the servers of
-	// one framework in protocol v2.
+	// The keys are a format, a protocol and a version, or a predictor. Like in KServe, MLServer has
+	// priority over the framework's own server for protocol v2.
 	cases := map[string]string{
 		"sklearn":                  "kserve-sklearnserver",
 		"sklearn v2":               "kserve-mlserver",
@@ -76,11 +76,11 @@ func TestShippedRuntimesServeTheirFormats(t *testing.T) {
 		"{pmml: {}}":               "kserve-pmmlserver",
 		"sklearn v1 version \"1\"": "kserve-sklearnserver",
 	}
-	for asked, want := range cases {
-		t.Run(asked, func(t *testing.T) {
-			predictor := asked
-			if !strings.HasPrefix(asked, "{") {
-				predictor = modelOf(asked)
+	for request, want := range cases {
+		t.Run(request, func(t *testing.T) {
+			predictor := request
+			if !strings.HasPrefix(request, "{") {
+				predictor = modelOf(request)
 			}
 			resolved := resolve(t, isvcFrom(t, predictor), runtimes)
 			if resolved.Runtime.Name != want {
@@ -93,9 +93,9 @@ func TestShippedRuntimesServeTheirFormats(t *testing.T) {
 	}
 }
 
-// modelOf spells out a format, a protocol and a version.
-func modelOf(asked string) string {
-	words := strings.Fields(asked)
+// modelOf returns a predictor for a format, a protocol and a version.
+func modelOf(request string) string {
+	words := strings.Fields(request)
 	model := "modelFormat: {name: " + words[0]
 	if len(words) > 3 {
 		model += ", version: " + words[3]
@@ -141,7 +141,7 @@ func checkShippedContainer(t *testing.T, runtime string, container corev1.Contai
 	case context == nil, context.AllowPrivilegeEscalation == nil, *context.AllowPrivilegeEscalation,
 		context.Capabilities == nil, !slices.Contains(context.Capabilities.Drop, "ALL"),
 		context.SeccompProfile == nil, context.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault:
-		t.Errorf("%s: not restricted: %+v", runtime, context)
+		t.Errorf("%s: security context is not restricted: %+v", runtime, context)
 	case runtime != "kserve-vllmserver" && (context.RunAsNonRoot == nil || !*context.RunAsNonRoot):
 		t.Errorf("%s: may run as root", runtime)
 	}
@@ -152,16 +152,16 @@ func checkShippedContainer(t *testing.T, runtime string, container corev1.Contai
 	}
 }
 
-// TestMetricsAreWhereTheServersHaveThem: with scraping switched on, Prometheus asks there.
-func TestMetricsAreWhereTheServersHaveThem(t *testing.T) {
-	other := map[string][2]string{ // Than the port that serves, and /metrics.
+// TestShippedMetricsEndpoints checks the ports and paths that Prometheus scrapes.
+func TestShippedMetricsEndpoints(t *testing.T) {
+	exceptions := map[string][2]string{
 		"kserve-mlserver":           {"8082", "/metrics"},
 		"kserve-tensorflow-serving": {"8080", "/monitoring/prometheus/metrics"},
 		"kserve-torchserve":         {"8082", "/metrics"},
 		"kserve-tritonserver":       {"8002", "/metrics"},
 	}
 	for _, runtime := range shippedRuntimes(t).Cluster {
-		want, ok := other[runtime.Name]
+		want, ok := exceptions[runtime.Name]
 		if !ok {
 			want = [2]string{"8080", "/metrics"}
 		}
@@ -172,13 +172,13 @@ func TestMetricsAreWhereTheServersHaveThem(t *testing.T) {
 	}
 }
 
-// TestCorrectedRuntimesMakeNoRevisions: an upgrade brings them into clusters where models run.
-func TestCorrectedRuntimesMakeNoRevisions(t *testing.T) {
+// TestFixedRuntimesDoNotCreateRevisions: an upgrade that ships the fixes must not reload models.
+func TestFixedRuntimesDoNotCreateRevisions(t *testing.T) {
 	for format, before := range map[string]map[string]string{
 		"sklearn v2": {annotationMetricsPort: "8080", annotationMetricsPath: "/metrics"},
 		"tensorflow": {annotationMetricsPort: "8080", annotationMetricsPath: "/metrics"},
 	} {
-		inputs := func(annotations map[string]string) string {
+		hashWith := func(annotations map[string]string) string {
 			runtimes := shippedRuntimes(t)
 			name := resolve(t, isvcFrom(t, modelOf(format)), runtimes).Runtime.Name
 			for _, runtime := range runtimes.Cluster {
@@ -188,16 +188,16 @@ func TestCorrectedRuntimesMakeNoRevisions(t *testing.T) {
 			}
 			return resolve(t, isvcFrom(t, modelOf(format)), runtimes).Inputs
 		}
-		if inputs(nil) != inputs(before) {
-			t.Errorf("%s: the runtime as it is shipped makes another revision than it did", format)
+		if hashWith(nil) != hashWith(before) {
+			t.Errorf("%s: the fixed runtime creates another revision", format)
 		}
-		if inputs(nil) == inputs(map[string]string{annotationMetricsPort: "9999", annotationMetricsPath: "/metrics"}) {
-			t.Errorf("%s: a change of an administrator makes no revision", format)
+		if hashWith(nil) == hashWith(map[string]string{annotationMetricsPort: "9999", annotationMetricsPath: "/metrics"}) {
+			t.Errorf("%s: an administrator's change does not create a revision", format)
 		}
 	}
 }
 
-// TestShippedImages: an image that changes is a decision, for it reaches every
+// TestShippedImages pins the images. A change of an image creates a revision of every
 // InferenceService that uses the runtime.
 func TestShippedImages(t *testing.T) {
 	want := map[string]string{
@@ -224,16 +224,16 @@ func TestShippedImages(t *testing.T) {
 	}
 }
 
-// TestRuntimesThatLoadForLongSaySo: their own startup probes, or their
-// downloads, take longer than a revision has by default.
-func TestRuntimesThatLoadForLongSaySo(t *testing.T) {
+// TestProgressDeadlineOfSlowRuntimes: the startup probes or downloads of these runtimes take longer
+// than the default deadline.
+func TestProgressDeadlineOfSlowRuntimes(t *testing.T) {
 	for _, format := range []string{"vLLM", "huggingface"} {
 		revision, err := resolve(t, isvcFrom(t, modelOf(format)), shippedRuntimes(t)).Render(Credentials{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := revision.Template.Annotations[v1beta1.AnnotationProgressDeadline]; got != "35m" {
-			t.Errorf("%s: the deadline is %q", format, got)
+			t.Errorf("%s: got deadline %q, want 35m", format, got)
 		}
 		isvc := isvcFrom(t, modelOf(format))
 		isvc.Annotations = map[string]string{v1beta1.AnnotationProgressDeadline: "2h"}
@@ -242,18 +242,18 @@ func TestRuntimesThatLoadForLongSaySo(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := revision.Template.Annotations[v1beta1.AnnotationProgressDeadline]; got != "2h" {
-			t.Errorf("%s: the deadline is %q, and the user asked for 2h", format, got)
+			t.Errorf("%s: got deadline %q, want the user's 2h", format, got)
 		}
 	}
 }
 
 func TestSamplesRender(t *testing.T) {
-	found := 0
+	samples := 0
 	err := filepath.WalkDir(samplesFolder, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".yaml" {
 			return err
 		}
-		found++
+		samples++
 		t.Run(strings.TrimPrefix(path, samplesFolder+"/"), func(t *testing.T) {
 			docs := readDocuments(t, path)
 			runtimes := shippedRuntimes(t)
@@ -265,14 +265,14 @@ func TestSamplesRender(t *testing.T) {
 		})
 		return nil
 	})
-	if err != nil || found == 0 {
-		t.Fatalf("%d samples: %v", found, err)
+	if err != nil || samples == 0 {
+		t.Fatalf("%d samples: %v", samples, err)
 	}
 }
 
-// TestSeedStepsMakeTheRevisionsOfTheSeed: the canary is revision 2, promoting
-// it and going back are no revisions, and tag routing is revision 3.
-func TestSeedStepsMakeTheRevisionsOfTheSeed(t *testing.T) {
+// TestRevisionsOfTheSampleSteps: the canary is revision 2 and tag routing is revision 3. Promotion
+// and rollback do not create a revision.
+func TestRevisionsOfTheSampleSteps(t *testing.T) {
 	runtimes := shippedRuntimes(t)
 	steps := []struct {
 		file     string

@@ -16,17 +16,17 @@ import (
 func TestWithoutEffect(t *testing.T) {
 	const mode = v1beta1.DeploymentModeStandard
 	tests := map[string]struct {
-		given func(*v1beta1.InferenceService)
-		mode  v1beta1.DeploymentMode
-		want  []string
+		edit func(*v1beta1.InferenceService)
+		mode v1beta1.DeploymentMode
+		want []string
 	}{
 		"nothing": {},
-		"the percent beside the predictor": {
-			given: func(isvc *v1beta1.InferenceService) { isvc.Spec.CanaryTrafficPercent = new(intstr.FromInt32(10)) },
-			want:  []string{"spec.canaryTrafficPercent: has no effect; write spec.predictor.canaryTrafficPercent"},
+		"percent outside the predictor": {
+			edit: func(isvc *v1beta1.InferenceService) { isvc.Spec.CanaryTrafficPercent = new(intstr.FromInt32(10)) },
+			want: []string{"spec.canaryTrafficPercent: has no effect; write spec.predictor.canaryTrafficPercent"},
 		},
-		"the percent as annotations and labels": {
-			given: func(isvc *v1beta1.InferenceService) {
+		"percent as annotation and label": {
+			edit: func(isvc *v1beta1.InferenceService) {
 				isvc.Annotations = map[string]string{"serving.kserve.io/canaryTrafficPercent": "10"}
 				isvc.Spec.Predictor.Labels = map[string]string{"canary-traffic-percent": "10"}
 			},
@@ -35,24 +35,24 @@ func TestWithoutEffect(t *testing.T) {
 				"spec.predictor.labels[canary-traffic-percent]: has no effect; write spec.predictor.canaryTrafficPercent",
 			},
 		},
-		"misspelt annotations": {
-			given: annotatedWith("serving.kserve.io/enable-tag-routng", "serving.kserve.io/Stop", "kserve.io/deploymentmode"),
+		"misspelled annotations": {
+			edit: annotatedWith("serving.kserve.io/enable-tag-routng", "serving.kserve.io/Stop", "kserve.io/deploymentmode"),
 			want: []string{
 				"metadata.annotations[kserve.io/deploymentmode]: has no effect; write serving.kserve.io/deploymentMode",
 				"metadata.annotations[serving.kserve.io/Stop]: has no effect; write serving.kserve.io/stop",
 				"metadata.annotations[serving.kserve.io/enable-tag-routng]: has no effect; write serving.kserve.io/enable-tag-routing",
 			},
 		},
-		"annotations of KServe's that nothing acts on": {
-			given: annotatedWith("serving.kserve.io/gpu-resource-types", "serving.kserve.io/storage-initializer-memory", "serving.kserve.io/minReplicas"),
+		"KServe annotations that Serinus ignores": {
+			edit: annotatedWith("serving.kserve.io/gpu-resource-types", "serving.kserve.io/storage-initializer-memory", "serving.kserve.io/minReplicas"),
 			want: []string{
 				"metadata.annotations[serving.kserve.io/gpu-resource-types]: has no effect: resources are passed on as they are written; remove it",
 				"metadata.annotations[serving.kserve.io/minReplicas]: has no effect; write spec.predictor.minReplicas",
 				"metadata.annotations[serving.kserve.io/storage-initializer-memory]: has no effect: it is not an annotation that Serinus acts on",
 			},
 		},
-		"annotations that count elsewhere": {
-			given: func(isvc *v1beta1.InferenceService) {
+		"annotations in the wrong field": {
+			edit: func(isvc *v1beta1.InferenceService) {
 				isvc.Labels = map[string]string{v1beta1.AnnotationStop: "true"}
 				isvc.Annotations = map[string]string{v1beta1.LabelNetworkVisibility: "cluster-local"}
 				isvc.Spec.Predictor.Annotations = map[string]string{v1beta1.AnnotationStop: "true", v1beta1.AnnotationStorageReadonly: "true"}
@@ -64,7 +64,7 @@ func TestWithoutEffect(t *testing.T) {
 			},
 		},
 		"Knative's scaling in Standard mode": {
-			given: func(isvc *v1beta1.InferenceService) {
+			edit: func(isvc *v1beta1.InferenceService) {
 				isvc.Annotations = map[string]string{"autoscaling.knative.dev/target": "1", v1beta1.AnnotationProgressDeadline: "20m"}
 				isvc.Spec.Predictor.MinReplicas = new(int32(0))
 			},
@@ -76,7 +76,7 @@ func TestWithoutEffect(t *testing.T) {
 			},
 		},
 		"Knative's scaling in Knative mode": {
-			given: func(isvc *v1beta1.InferenceService) {
+			edit: func(isvc *v1beta1.InferenceService) {
 				isvc.Annotations = map[string]string{"autoscaling.knative.dev/target": "1", "autoscaling.knative.dev/min-scale": "2"}
 				isvc.Spec.Predictor.MinReplicas = new(int32(0))
 			},
@@ -84,14 +84,14 @@ func TestWithoutEffect(t *testing.T) {
 			want: []string{"metadata.annotations[autoscaling.knative.dev/min-scale]: has no effect; write minReplicas and maxReplicas in spec.predictor"},
 		},
 		"a strategy that Kubernetes refuses": {
-			given: func(isvc *v1beta1.InferenceService) {
+			edit: func(isvc *v1beta1.InferenceService) {
 				isvc.Spec.Predictor.DeploymentStrategy = rolling(new(intstr.FromString("1")), new(intstr.FromString("0")))
 			},
 			want: []string{"spec.predictor.deploymentStrategy.rollingUpdate.maxSurge: has no effect, as Kubernetes refuses it; " +
 				"write a whole number without quotes, such as 0 or 1, or a percentage, such as 25%"},
 		},
-		"what others have words for": {
-			given: func(isvc *v1beta1.InferenceService) {
+		"keys of other tools": {
+			edit: func(isvc *v1beta1.InferenceService) {
 				isvc.Annotations = map[string]string{"team.example.com/stop": "x", "internal.serving.kserve.io/agent": "x", "sidecar.istio.io/inject": "true"}
 				isvc.Labels = map[string]string{"serving.kserve.io/team": "b", "canary": "x"}
 			},
@@ -100,8 +100,8 @@ func TestWithoutEffect(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			isvc := &v1beta1.InferenceService{}
-			if test.given != nil {
-				test.given(isvc)
+			if test.edit != nil {
+				test.edit(isvc)
 			}
 			settings := defaultSettings()
 			settings.Mode = test.mode
@@ -125,8 +125,8 @@ func annotatedWith(keys ...string) func(*v1beta1.InferenceService) {
 	}
 }
 
-// A misspelt annotation has no effect, and so must not be one of a revision either.
-func TestMisspeltKeysMakeNoRevision(t *testing.T) {
+// A misspelled annotation has no effect, so it must not create a revision.
+func TestMisspelledKeysDoNotCreateRevisions(t *testing.T) {
 	resolve := func(change func(*v1beta1.InferenceService)) *Resolved {
 		t.Helper()
 		isvc := isvcFrom(t, "containers: [{name: kserve-container, image: server:1}]")
@@ -141,16 +141,16 @@ func TestMisspeltKeysMakeNoRevision(t *testing.T) {
 	for _, key := range []string{"serving.kserve.io/enable-tag-routng", "serving.kserve.io/canaryTrafficPercent", "serving.kserve.io/gpu-resource-types"} {
 		with := resolve(annotatedWith(key))
 		if with.Inputs != plain.Inputs {
-			t.Errorf("%s makes a revision", key)
+			t.Errorf("%s creates a revision", key)
 		}
-		// As a version that did not know the misspelling has recorded it.
+		// An earlier version that did not know the misspelling may have stored it.
 		with.Identity.Annotations.Inherited = map[string]string{key: hash("true")}
 		if !with.Identity.Equal(plain.Identity) {
-			t.Errorf("a revision that was recorded with %s is not that of the same spec any more", key)
+			t.Errorf("a stored revision with %s no longer matches the same spec", key)
 		}
 	}
 	if resolve(annotatedWith("example.com/note")).Inputs == plain.Inputs {
-		t.Error("an annotation of the user's own makes no revision")
+		t.Error("a custom annotation does not create a revision")
 	}
 }
 
@@ -175,27 +175,27 @@ func TestStrategyProblem(t *testing.T) {
 	number := func(n int32) *intstr.IntOrString { return new(intstr.FromInt32(n)) }
 	text := func(s string) *intstr.IntOrString { return new(intstr.FromString(s)) }
 	tests := map[string]struct {
-		given     *appsv1.DeploymentStrategy
+		strategy  *appsv1.DeploymentStrategy
 		wantField string
 	}{
-		"none":                       {},
-		"empty":                      {given: &appsv1.DeploymentStrategy{}},
-		"no surge":                   {given: rolling(number(0), number(1))},
-		"no surge, the other absent": {given: rolling(number(0), nil)},
-		"percentages":                {given: rolling(text("150%"), text("100%"))},
-		"Recreate":                   {given: &appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}},
-		"Recreate and an update": {
-			given: &appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{}}, wantField: ".rollingUpdate",
+		"none":                        {},
+		"empty":                       {strategy: &appsv1.DeploymentStrategy{}},
+		"no surge":                    {strategy: rolling(number(0), number(1))},
+		"no surge, no maxUnavailable": {strategy: rolling(number(0), nil)},
+		"percentages":                 {strategy: rolling(text("150%"), text("100%"))},
+		"Recreate":                    {strategy: &appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}},
+		"Recreate and rollingUpdate": {
+			strategy: &appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{}}, wantField: ".rollingUpdate",
 		},
-		"an unknown type": {given: &appsv1.DeploymentStrategy{Type: "BlueGreen"}, wantField: ".type"},
-		"quoted":          {given: rolling(number(1), text("0")), wantField: ".rollingUpdate.maxUnavailable"},
-		"negative":        {given: rolling(number(-1), nil), wantField: ".rollingUpdate.maxSurge"},
-		"more than all":   {given: rolling(nil, text("101%")), wantField: ".rollingUpdate.maxUnavailable"},
-		"both zero":       {given: rolling(text("0%"), number(0)), wantField: ".rollingUpdate"},
+		"an unknown type": {strategy: &appsv1.DeploymentStrategy{Type: "BlueGreen"}, wantField: ".type"},
+		"quoted":          {strategy: rolling(number(1), text("0")), wantField: ".rollingUpdate.maxUnavailable"},
+		"negative":        {strategy: rolling(number(-1), nil), wantField: ".rollingUpdate.maxSurge"},
+		"above 100%":      {strategy: rolling(nil, text("101%")), wantField: ".rollingUpdate.maxUnavailable"},
+		"both zero":       {strategy: rolling(text("0%"), number(0)), wantField: ".rollingUpdate"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := StrategyProblem(test.given)
+			got := StrategyProblem(test.strategy)
 			switch {
 			case got == nil && test.wantField == "":
 			case got == nil || test.wantField == "" || got.Field != strategyField+test.wantField:

@@ -21,7 +21,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// documents are the objects of a YAML file, as an API server would hold them.
+// documents holds the objects of a YAML file.
 type documents struct {
 	isvc     *v1beta1.InferenceService
 	runtimes Runtimes
@@ -90,7 +90,7 @@ func (d *documents) add(t *testing.T, path string, document []byte) {
 	}
 }
 
-// credentials looks up what Render asks for.
+// credentials returns the credentials that Render needs.
 func (d *documents) credentials(need CredentialsNeed) Credentials {
 	var credentials Credentials
 	for _, account := range d.accounts {
@@ -117,7 +117,7 @@ func (d *documents) secret(name string) *Secret {
 	return nil
 }
 
-// defaultSettings are those of an installation that changed nothing.
+// defaultSettings returns the settings of an installation with the default configuration.
 func defaultSettings() Settings {
 	quantities := func(cpu, memory string) corev1.ResourceList {
 		return corev1.ResourceList{
@@ -148,7 +148,7 @@ func defaultSettings() Settings {
 	}
 }
 
-// isvcFrom reads the spec of a predictor.
+// isvcFrom returns an InferenceService with a predictor in YAML.
 func isvcFrom(t testing.TB, predictor string) *v1beta1.InferenceService {
 	t.Helper()
 	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "iris"}}
@@ -158,7 +158,7 @@ func isvcFrom(t testing.TB, predictor string) *v1beta1.InferenceService {
 	return isvc
 }
 
-// runtimeFrom reads the spec of a serving runtime.
+// runtimeFrom returns a serving runtime with a spec in YAML.
 func runtimeFrom(t testing.TB, name, spec string) *v1alpha1.ClusterServingRuntime {
 	t.Helper()
 	runtime := &v1alpha1.ClusterServingRuntime{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -172,7 +172,6 @@ func cluster(runtimes ...*v1alpha1.ClusterServingRuntime) Runtimes {
 	return Runtimes{Cluster: runtimes}
 }
 
-// namespaced makes a runtime one of the namespace.
 func namespaced(runtime *v1alpha1.ClusterServingRuntime) *v1alpha1.ServingRuntime {
 	return &v1alpha1.ServingRuntime{ObjectMeta: runtime.ObjectMeta, Spec: runtime.Spec}
 }

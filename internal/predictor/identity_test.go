@@ -18,45 +18,44 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// TestGoldenIdentities pins identities that clusters hold in their records. A
-// value in this table is never changed: an operator that computed another one
-// would load every model again.
-func TestGoldenIdentities(t *testing.T) {
+// TestGoldenHashes pins hashes that are stored in clusters. Never change a value in this table: an
+// operator that computes a different hash reloads every model.
+func TestGoldenHashes(t *testing.T) {
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
 	runtime.Annotations = map[string]string{annotationServerType: "sklearnserver"}
 	cases := map[string]struct {
 		predictor   string
 		labels      map[string]string
 		annotations map[string]string
-		wantInputs  string
+		wantHash    string
 		wantSpec    string
 	}{
 		"a model": {
-			predictor:  `{model: {modelFormat: {name: sklearn}, storageUri: "gs://kfserving-examples/models/sklearn/1.0/model"}}`,
-			wantInputs: "37ce1b39158af0fa",
-			wantSpec:   "2d1a391e41749165",
+			predictor: `{model: {modelFormat: {name: sklearn}, storageUri: "gs://kfserving-examples/models/sklearn/1.0/model"}}`,
+			wantHash:  "37ce1b39158af0fa",
+			wantSpec:  "2d1a391e41749165",
 		},
 		"another model": {
-			predictor:  `{model: {modelFormat: {name: sklearn}, storageUri: "gs://kfserving-examples/models/sklearn/1.0/model-2"}}`,
-			wantInputs: "4012bd6e32cef638",
-			wantSpec:   "e7e98688cc077092",
+			predictor: `{model: {modelFormat: {name: sklearn}, storageUri: "gs://kfserving-examples/models/sklearn/1.0/model-2"}}`,
+			wantHash:  "4012bd6e32cef638",
+			wantSpec:  "e7e98688cc077092",
 		},
 		"tag routing": {
 			predictor:   `{model: {modelFormat: {name: sklearn}, storageUri: "gs://kfserving-examples/models/sklearn/1.0/model-2"}}`,
 			annotations: map[string]string{v1beta1.AnnotationEnableTagRouting: "true"},
-			wantInputs:  "1099569dc544a0a5",
+			wantHash:    "1099569dc544a0a5",
 			wantSpec:    "b6f390fbae1497be",
 		},
 		"a legacy field": {
-			predictor:  `{huggingface: {storageUri: "hf://org/model"}}`,
-			wantInputs: "24692db8f32c5d63",
-			wantSpec:   "734760bcf301b1a8",
+			predictor: `{huggingface: {storageUri: "hf://org/model"}}`,
+			wantHash:  "24692db8f32c5d63",
+			wantSpec:  "734760bcf301b1a8",
 		},
 		"a container": {
-			predictor:  `{containers: [{name: kserve-container, image: "example.com/server:1", ports: [{containerPort: 8080, protocol: TCP}]}]}`,
-			labels:     map[string]string{"team": "blue"},
-			wantInputs: "dca677dd2366c15e",
-			wantSpec:   "dca677dd2366c15e",
+			predictor: `{containers: [{name: kserve-container, image: "example.com/server:1", ports: [{containerPort: 8080, protocol: TCP}]}]}`,
+			labels:    map[string]string{"team": "blue"},
+			wantHash:  "dca677dd2366c15e",
+			wantSpec:  "dca677dd2366c15e",
 		},
 		"many fields": {
 			predictor: `
@@ -88,7 +87,7 @@ automountServiceAccountToken: false
 terminationGracePeriodSeconds: 0`,
 			labels:      map[string]string{"team": "blue", "app.kubernetes.io/instance": "x"},
 			annotations: map[string]string{"purpose": "test", "serving.kserve.io/stop": "false"},
-			wantInputs:  "f608ff96880e7438",
+			wantHash:    "f608ff96880e7438",
 			wantSpec:    "9eddfac4052a4728",
 		},
 	}
@@ -97,9 +96,9 @@ terminationGracePeriodSeconds: 0`,
 			isvc := isvcFrom(t, test.predictor)
 			isvc.Labels, isvc.Annotations = test.labels, test.annotations
 			resolved := resolve(t, isvc, cluster(runtime))
-			if resolved.Inputs != test.wantInputs || resolved.SpecInputs != test.wantSpec {
+			if resolved.Inputs != test.wantHash || resolved.SpecInputs != test.wantSpec {
 				t.Errorf("got  Inputs %s, SpecInputs %s\nwant Inputs %s, SpecInputs %s",
-					resolved.Inputs, resolved.SpecInputs, test.wantInputs, test.wantSpec)
+					resolved.Inputs, resolved.SpecInputs, test.wantHash, test.wantSpec)
 			}
 		})
 	}
@@ -121,143 +120,143 @@ containers:
 
 const irisPredictor = `{model: {modelFormat: {name: sklearn}, storageUri: "gs://models/iris", args: [--a], env: [{name: A, value: b}]}}`
 
-// given is what a revision comes from.
-type given struct {
+// hashedObjects are the objects that a hash depends on.
+type hashedObjects struct {
 	isvc     *v1beta1.InferenceService
 	runtime  *v1alpha1.ClusterServingRuntime
 	settings Settings
 }
 
-func TestWhatMakesARevision(t *testing.T) {
-	makes := map[string]func(*given){
-		"storageUri":     func(g *given) { g.isvc.Spec.Predictor.Model.StorageURI = new("gs://models/other") },
-		"an argument":    func(g *given) { g.isvc.Spec.Predictor.Model.Args = []string{"--b"} },
-		"a variable":     func(g *given) { g.isvc.Spec.Predictor.Model.Env[0].Value = "c" },
-		"runtimeVersion": func(g *given) { g.isvc.Spec.Predictor.Model.RuntimeVersion = new("2") },
-		"timeout":        func(g *given) { g.isvc.Spec.Predictor.TimeoutSeconds = new(int64(5)) },
-		"a label":        func(g *given) { g.isvc.Labels["team"] = "red" },
-		"a new label":    func(g *given) { g.isvc.Labels["new"] = "" },
-		"an annotation":  func(g *given) { g.isvc.Annotations["purpose"] = "prod" },
-		"tag routing": func(g *given) {
-			g.isvc.Annotations[v1beta1.AnnotationEnableTagRouting] = "true"
+func TestWhichChangesCreateARevision(t *testing.T) {
+	creates := map[string]func(*hashedObjects){
+		"storageUri":     func(o *hashedObjects) { o.isvc.Spec.Predictor.Model.StorageURI = new("gs://models/other") },
+		"an argument":    func(o *hashedObjects) { o.isvc.Spec.Predictor.Model.Args = []string{"--b"} },
+		"a variable":     func(o *hashedObjects) { o.isvc.Spec.Predictor.Model.Env[0].Value = "c" },
+		"runtimeVersion": func(o *hashedObjects) { o.isvc.Spec.Predictor.Model.RuntimeVersion = new("2") },
+		"timeout":        func(o *hashedObjects) { o.isvc.Spec.Predictor.TimeoutSeconds = new(int64(5)) },
+		"a label":        func(o *hashedObjects) { o.isvc.Labels["team"] = "red" },
+		"a new label":    func(o *hashedObjects) { o.isvc.Labels["new"] = "" },
+		"an annotation":  func(o *hashedObjects) { o.isvc.Annotations["purpose"] = "prod" },
+		"tag routing": func(o *hashedObjects) {
+			o.isvc.Annotations[v1beta1.AnnotationEnableTagRouting] = "true"
 		},
-		"the secret for storage": func(g *given) {
-			g.isvc.Annotations[v1beta1.AnnotationStorageSecretName] = "mine"
+		"the storage secret": func(o *hashedObjects) {
+			o.isvc.Annotations[v1beta1.AnnotationStorageSecretName] = "mine"
 		},
-		"a label of the predictor": func(g *given) {
-			g.isvc.Spec.Predictor.Labels = map[string]string{"app.kubernetes.io/instance": "wanted"}
+		"a label of the predictor": func(o *hashedObjects) {
+			o.isvc.Spec.Predictor.Labels = map[string]string{"app.kubernetes.io/instance": "wanted"}
 		},
-		"false where nothing was said": func(g *given) {
-			g.isvc.Spec.Predictor.AutomountServiceAccountToken = new(false)
+		"false instead of absent": func(o *hashedObjects) {
+			o.isvc.Spec.Predictor.AutomountServiceAccountToken = new(false)
 		},
-		"the runtime's image":       func(g *given) { g.runtime.Spec.Containers[0].Image = "other:1" },
-		"the runtime's labels":      func(g *given) { g.runtime.Spec.Labels["server"] = "x" },
-		"the runtime's server type": func(g *given) { g.runtime.Annotations[annotationServerType] = "mlserver" },
-		"the runtime's name":        func(g *given) { g.runtime.Name = "other" },
+		"the runtime's image":       func(o *hashedObjects) { o.runtime.Spec.Containers[0].Image = "other:1" },
+		"the runtime's labels":      func(o *hashedObjects) { o.runtime.Spec.Labels["server"] = "x" },
+		"the runtime's server type": func(o *hashedObjects) { o.runtime.Annotations[annotationServerType] = "mlserver" },
+		"the runtime's name":        func(o *hashedObjects) { o.runtime.Name = "other" },
 	}
-	makesNone := map[string]func(*given){
-		"nothing":              func(*given) {},
-		"canaryTrafficPercent": func(g *given) { g.isvc.Spec.Predictor.CanaryTrafficPercent = new(int64(0)) },
-		"minReplicas":          func(g *given) { g.isvc.Spec.Predictor.MinReplicas = new(int32(3)) },
-		"stop":                 func(g *given) { g.isvc.Annotations[v1beta1.AnnotationStop] = "true" },
-		"the deployment mode":  func(g *given) { g.isvc.Annotations[v1beta1.AnnotationDeploymentMode] = "Standard" },
-		"the autoscaler": func(g *given) {
-			g.isvc.Annotations[v1beta1.AnnotationAutoscalerClass] = "external"
-			g.isvc.Annotations[v1beta1.AnnotationMetrics] = "memory"
-			g.isvc.Annotations[v1beta1.AnnotationTargetUtilizationPercentage] = "50"
-			g.isvc.Annotations["autoscaling.knative.dev/min-scale"] = "2"
+	createsNone := map[string]func(*hashedObjects){
+		"nothing":              func(*hashedObjects) {},
+		"canaryTrafficPercent": func(o *hashedObjects) { o.isvc.Spec.Predictor.CanaryTrafficPercent = new(int64(0)) },
+		"minReplicas":          func(o *hashedObjects) { o.isvc.Spec.Predictor.MinReplicas = new(int32(3)) },
+		"stop":                 func(o *hashedObjects) { o.isvc.Annotations[v1beta1.AnnotationStop] = "true" },
+		"the deployment mode":  func(o *hashedObjects) { o.isvc.Annotations[v1beta1.AnnotationDeploymentMode] = "Standard" },
+		"the autoscaler": func(o *hashedObjects) {
+			o.isvc.Annotations[v1beta1.AnnotationAutoscalerClass] = "external"
+			o.isvc.Annotations[v1beta1.AnnotationMetrics] = "memory"
+			o.isvc.Annotations[v1beta1.AnnotationTargetUtilizationPercentage] = "50"
+			o.isvc.Annotations["autoscaling.knative.dev/min-scale"] = "2"
 		},
-		"no automatic updates": func(g *given) { g.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] = "true" },
-		"visibility":           func(g *given) { g.isvc.Labels[v1beta1.LabelNetworkVisibility] = "cluster-local" },
-		"what the operator itself sets": func(g *given) {
-			g.isvc.Labels[v1beta1.LabelInferenceService] = "x"
-			g.isvc.Labels[v1beta1.LabelRevision] = "x"
-			g.isvc.Labels[v1beta1.LabelComponent] = "x"
+		"no automatic updates": func(o *hashedObjects) { o.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] = "true" },
+		"visibility":           func(o *hashedObjects) { o.isvc.Labels[v1beta1.LabelNetworkVisibility] = "cluster-local" },
+		"labels that the operator sets": func(o *hashedObjects) {
+			o.isvc.Labels[v1beta1.LabelInferenceService] = "x"
+			o.isvc.Labels[v1beta1.LabelRevision] = "x"
+			o.isvc.Labels[v1beta1.LabelComponent] = "x"
 		},
-		"what KServe leaves behind": func(g *given) {
-			g.isvc.Annotations["modelFormat"] = "sklearn"
-			g.isvc.Annotations["internal.serving.kserve.io/localmodel-sourceuri"] = "x"
-			g.isvc.Labels["internal.serving.kserve.io/localmodel"] = "x"
+		"KServe's internal keys": func(o *hashedObjects) {
+			o.isvc.Annotations["modelFormat"] = "sklearn"
+			o.isvc.Annotations["internal.serving.kserve.io/localmodel-sourceuri"] = "x"
+			o.isvc.Labels["internal.serving.kserve.io/localmodel"] = "x"
 		},
-		"kubectl": func(g *given) { g.isvc.Annotations["kubectl.kubernetes.io/last-applied-configuration"] = "{}" },
-		"Argo CD": func(g *given) {
-			g.isvc.Annotations["argocd.argoproj.io/tracking-id"] = "x"
-			g.isvc.Labels["app.kubernetes.io/instance"] = "x"
+		"kubectl": func(o *hashedObjects) { o.isvc.Annotations["kubectl.kubernetes.io/last-applied-configuration"] = "{}" },
+		"Argo CD": func(o *hashedObjects) {
+			o.isvc.Annotations["argocd.argoproj.io/tracking-id"] = "x"
+			o.isvc.Labels["app.kubernetes.io/instance"] = "x"
 		},
-		"Flux": func(g *given) {
-			g.isvc.Labels["kustomize.toolkit.fluxcd.io/name"] = "x"
-			g.isvc.Annotations["kustomize.toolkit.fluxcd.io/reconcile"] = "x"
+		"Flux": func(o *hashedObjects) {
+			o.isvc.Labels["kustomize.toolkit.fluxcd.io/name"] = "x"
+			o.isvc.Annotations["kustomize.toolkit.fluxcd.io/reconcile"] = "x"
 		},
-		"Helm": func(g *given) {
-			g.isvc.Labels["app.kubernetes.io/managed-by"] = "Helm"
-			g.isvc.Labels["helm.sh/chart"] = "models-1.2.3"
-			g.isvc.Labels["velero.io/restore-name"] = "x"
-			g.isvc.Labels["skaffold.dev/run-id"] = "x"
-			g.isvc.Annotations["meta.helm.sh/release-name"] = "x"
+		"Helm": func(o *hashedObjects) {
+			o.isvc.Labels["app.kubernetes.io/managed-by"] = "Helm"
+			o.isvc.Labels["helm.sh/chart"] = "models-1.2.3"
+			o.isvc.Labels["velero.io/restore-name"] = "x"
+			o.isvc.Labels["skaffold.dev/run-id"] = "x"
+			o.isvc.Annotations["meta.helm.sh/release-name"] = "x"
 		},
-		"what the settings exclude": func(g *given) {
-			g.isvc.Labels["cost.example.com/center"] = "1"
-			g.isvc.Annotations["note"] = "x"
-			g.isvc.Spec.Predictor.Annotations = map[string]string{"note": "y"}
+		"excluded keys": func(o *hashedObjects) {
+			o.isvc.Labels["cost.example.com/center"] = "1"
+			o.isvc.Annotations["note"] = "x"
+			o.isvc.Spec.Predictor.Annotations = map[string]string{"note": "y"}
 		},
-		"nil and empty": func(g *given) {
-			g.isvc.Spec.Predictor.NodeSelector = map[string]string{}
-			g.isvc.Spec.Predictor.Model.Ports = nil
-			g.isvc.Spec.Predictor.Model.Command = []string{}
+		"nil and empty": func(o *hashedObjects) {
+			o.isvc.Spec.Predictor.NodeSelector = map[string]string{}
+			o.isvc.Spec.Predictor.Model.Ports = nil
+			o.isvc.Spec.Predictor.Model.Command = []string{}
 		},
-		"a label that moves to the predictor": func(g *given) {
-			delete(g.isvc.Labels, "team")
-			g.isvc.Spec.Predictor.Labels = map[string]string{"team": "blue"}
+		"a label that moves to the predictor": func(o *hashedObjects) {
+			delete(o.isvc.Labels, "team")
+			o.isvc.Spec.Predictor.Labels = map[string]string{"team": "blue"}
 		},
-		"the runtime that is picked anyway, named": func(g *given) {
-			g.isvc.Spec.Predictor.Model.Runtime = new("sklearn")
+		"naming the runtime that is picked anyway": func(o *hashedObjects) {
+			o.isvc.Spec.Predictor.Model.Runtime = new("sklearn")
 		},
-		"the name of the container": func(g *given) {
-			g.isvc.Spec.Predictor.Model.Name = v1beta1.ServingContainerName
+		"the name of the container": func(o *hashedObjects) {
+			o.isvc.Spec.Predictor.Model.Name = v1beta1.ServingContainerName
 		},
-		"the default protocol of a port": func(g *given) {
-			g.runtime.Spec.Containers[0].Ports[0].Protocol = ""
+		"the default protocol of a port": func(o *hashedObjects) {
+			o.runtime.Spec.Containers[0].Ports[0].Protocol = ""
 		},
-		"another spelling of a quantity": func(g *given) {
-			g.runtime.Spec.Containers[0].Resources.Requests["cpu"] = resource.MustParse("1000m")
+		"a quantity in another unit": func(o *hashedObjects) {
+			o.runtime.Spec.Containers[0].Resources.Requests["cpu"] = resource.MustParse("1000m")
 		},
-		"who else may use the runtime": func(g *given) {
-			g.runtime.Spec.SupportedModelFormats = append(g.runtime.Spec.SupportedModelFormats, v1alpha1.SupportedModelFormat{Name: "xgboost"})
-			g.runtime.Spec.SupportedModelFormats[0].Priority = new(int32(7))
-			g.runtime.Spec.ProtocolVersions = append(g.runtime.Spec.ProtocolVersions, v1beta1.ProtocolGRPCV2)
+		"other formats and protocols of the runtime": func(o *hashedObjects) {
+			o.runtime.Spec.SupportedModelFormats = append(o.runtime.Spec.SupportedModelFormats, v1alpha1.SupportedModelFormat{Name: "xgboost"})
+			o.runtime.Spec.SupportedModelFormats[0].Priority = new(int32(7))
+			o.runtime.Spec.ProtocolVersions = append(o.runtime.Spec.ProtocolVersions, v1beta1.ProtocolGRPCV2)
 		},
-		"the runtime's metadata": func(g *given) {
-			g.runtime.ResourceVersion = "7"
-			g.runtime.Generation = 7
-			g.runtime.CreationTimestamp = metav1.Unix(7, 0)
-			g.runtime.Labels = map[string]string{"x": "y"}
-			g.runtime.Annotations["x"] = "y"
+		"the runtime's metadata": func(o *hashedObjects) {
+			o.runtime.ResourceVersion = "7"
+			o.runtime.Generation = 7
+			o.runtime.CreationTimestamp = metav1.Unix(7, 0)
+			o.runtime.Labels = map[string]string{"x": "y"}
+			o.runtime.Annotations["x"] = "y"
 		},
-		"the settings": func(g *given) {
-			g.settings.StorageInitializer.Image = "other:1"
-			g.settings.StorageInitializer.UID = new(int64(7))
-			g.settings.StorageInitializer.Env = map[string]string{"A": "b"}
-			g.settings.Resources.Limits = nil
-			g.settings.Credentials.S3.Endpoint = "minio"
+		"the settings": func(o *hashedObjects) {
+			o.settings.StorageInitializer.Image = "other:1"
+			o.settings.StorageInitializer.UID = new(int64(7))
+			o.settings.StorageInitializer.Env = map[string]string{"A": "b"}
+			o.settings.Resources.Limits = nil
+			o.settings.Credentials.S3.Endpoint = "minio"
 		},
-		"an exclusion of what is not there": func(g *given) {
-			g.settings.ExcludedLabels = append(g.settings.ExcludedLabels, "other.example.com/*")
+		"an exclusion without a matching key": func(o *hashedObjects) {
+			o.settings.ExcludedLabels = append(o.settings.ExcludedLabels, "other.example.com/*")
 		},
 	}
-	before := inputsAfter(t, func(*given) {})
-	for name, edit := range makes {
-		if after := inputsAfter(t, edit); after == before {
-			t.Errorf("%s: should make a revision", name)
+	before := hashAfter(t, func(*hashedObjects) {})
+	for name, edit := range creates {
+		if after := hashAfter(t, edit); after == before {
+			t.Errorf("%s: should create a revision", name)
 		}
 	}
-	for name, edit := range makesNone {
-		if after := inputsAfter(t, edit); after != before {
-			t.Errorf("%s: should make no revision", name)
+	for name, edit := range createsNone {
+		if after := hashAfter(t, edit); after != before {
+			t.Errorf("%s: should not create a revision", name)
 		}
 	}
 }
 
-func inputsAfter(t *testing.T, edit func(*given)) string {
+func hashAfter(t *testing.T, edit func(*hashedObjects)) string {
 	t.Helper()
 	isvc := isvcFrom(t, irisPredictor)
 	isvc.Labels = map[string]string{"team": "blue"}
@@ -267,9 +266,9 @@ func inputsAfter(t *testing.T, edit func(*given)) string {
 	settings := defaultSettings()
 	settings.ExcludedLabels = []string{"cost.example.com/*"}
 	settings.ExcludedAnnotations = []string{"note"}
-	g := &given{isvc: isvc, runtime: runtime, settings: settings}
-	edit(g)
-	resolved, err := Resolve(g.isvc, cluster(g.runtime), g.settings)
+	objects := &hashedObjects{isvc: isvc, runtime: runtime, settings: settings}
+	edit(objects)
+	resolved, err := Resolve(objects.isvc, cluster(objects.runtime), objects.settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,9 +278,9 @@ func inputsAfter(t *testing.T, edit func(*given)) string {
 	return resolved.Inputs
 }
 
-// TestSpecInputsKnowNothingOfTheRuntime: with them a revision stays while its
-// runtime changes, or goes.
-func TestSpecInputsKnowNothingOfTheRuntime(t *testing.T) {
+// TestSpecInputsDoNotDependOnTheRuntime matters when the runtime of a revision changes or is
+// deleted.
+func TestSpecInputsDoNotDependOnTheRuntime(t *testing.T) {
 	isvc := isvcFrom(t, irisPredictor)
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
 	before := resolve(t, isvc, cluster(runtime))
@@ -293,28 +292,27 @@ func TestSpecInputsKnowNothingOfTheRuntime(t *testing.T) {
 			before.SpecInputs, after.SpecInputs, before.Inputs, after.Inputs)
 	}
 	if !before.Identity.EqualSpec(after.Identity) || before.Identity.Equal(after.Identity) {
-		t.Error("after a change of the runtime, the identities should be equal but for the runtime")
+		t.Error("after a change of the runtime, only the specs should be equal")
 	}
 
-	gone, err := Resolve(isvc, Runtimes{}, defaultSettings())
-	if err == nil || gone == nil {
-		t.Fatalf("without the runtime: got %v, %v; want both an answer and an error", gone, err)
+	missing, err := Resolve(isvc, Runtimes{}, defaultSettings())
+	if err == nil || missing == nil {
+		t.Fatalf("without the runtime: got %v, %v; want a result and an error", missing, err)
 	}
-	if gone.SpecInputs != before.SpecInputs || gone.Inputs != "" {
-		t.Errorf("without the runtime: SpecInputs %s, Inputs %q; want %s and none", gone.SpecInputs, gone.Inputs, before.SpecInputs)
+	if missing.SpecInputs != before.SpecInputs || missing.Inputs != "" {
+		t.Errorf("without the runtime: SpecInputs %s, Inputs %q; want %s and none", missing.SpecInputs, missing.Inputs, before.SpecInputs)
 	}
 
 	isvc.Spec.Predictor.Model.Runtime = new("sklearn")
 	named := resolve(t, isvc, cluster(runtime))
 	if named.SpecInputs == before.SpecInputs || before.Identity.EqualSpec(named.Identity) {
-		t.Error("to name a runtime is a change of the spec")
+		t.Error("naming a runtime should change the spec")
 	}
 }
 
-// TestExclusionsMakeNoRevisions: the settings may change in both directions
-// while revisions run.
-func TestExclusionsMakeNoRevisions(t *testing.T) {
-	with := func(excluded []string, labels map[string]string) Identity {
+// TestExclusionsDoNotCreateRevisions adds and removes excluded keys while revisions exist.
+func TestExclusionsDoNotCreateRevisions(t *testing.T) {
+	identityOf := func(excluded []string, labels map[string]string) Identity {
 		isvc := isvcFrom(t, irisPredictor)
 		isvc.Labels = labels
 		isvc.Annotations = labels
@@ -325,40 +323,40 @@ func TestExclusionsMakeNoRevisions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return stored(t, resolved.Identity)
+		return roundTrip(t, resolved.Identity)
 	}
 	exclude := []string{"example.com/*"}
 	labelled := map[string]string{"example.com/owner": "me", "team": "blue"}
 	relabelled := map[string]string{"example.com/owner": "you", "team": "blue"}
-	otherwise := map[string]string{"example.com/owner": "me", "team": "red"}
+	otherTeam := map[string]string{"example.com/owner": "me", "team": "red"}
 
 	cases := map[string]struct {
-		made, now Identity
-		want      bool
+		stored, current Identity
+		want            bool
 	}{
-		"unchanged":                      {with(nil, labelled), with(nil, labelled), true},
-		"excluded now":                   {with(nil, labelled), with(exclude, labelled), true},
-		"excluded now, and changed":      {with(nil, labelled), with(exclude, relabelled), true},
-		"no longer excluded":             {with(exclude, labelled), with(nil, labelled), true},
-		"no longer excluded and changed": {with(exclude, labelled), with(nil, relabelled), true},
-		"never excluded and changed":     {with(nil, labelled), with(nil, relabelled), false},
-		"another one changed":            {with(exclude, labelled), with(exclude, otherwise), false},
-		"all excluded":                   {with([]string{"*"}, labelled), with([]string{"*"}, otherwise), true},
+		"unchanged":                      {identityOf(nil, labelled), identityOf(nil, labelled), true},
+		"excluded now":                   {identityOf(nil, labelled), identityOf(exclude, labelled), true},
+		"excluded now, and changed":      {identityOf(nil, labelled), identityOf(exclude, relabelled), true},
+		"no longer excluded":             {identityOf(exclude, labelled), identityOf(nil, labelled), true},
+		"no longer excluded and changed": {identityOf(exclude, labelled), identityOf(nil, relabelled), true},
+		"never excluded and changed":     {identityOf(nil, labelled), identityOf(nil, relabelled), false},
+		"another one changed":            {identityOf(exclude, labelled), identityOf(exclude, otherTeam), false},
+		"all excluded":                   {identityOf([]string{"*"}, labelled), identityOf([]string{"*"}, otherTeam), true},
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := test.made.Equal(test.now); got != test.want {
+			if got := test.stored.Equal(test.current); got != test.want {
 				t.Errorf("Equal: got %v, want %v", got, test.want)
 			}
-			if got := test.now.Equal(test.made); got != test.want {
-				t.Errorf("Equal, the other way round: got %v, want %v", got, test.want)
+			if got := test.current.Equal(test.stored); got != test.want {
+				t.Errorf("Equal, reversed: got %v, want %v", got, test.want)
 			}
 		})
 	}
 }
 
-// stored returns an identity as it comes back out of a record.
-func stored(t *testing.T, identity Identity) Identity {
+// roundTrip encodes and decodes an identity as the revision history does.
+func roundTrip(t *testing.T, identity Identity) Identity {
 	t.Helper()
 	text, err := json.Marshal(identity)
 	if err != nil {
@@ -371,24 +369,23 @@ func stored(t *testing.T, identity Identity) Identity {
 	return read
 }
 
-// TestEveryFieldOfThePredictorIsDecidedOn fails when the API gets a field: it
-// then says whether the field makes revisions.
-func TestEveryFieldOfThePredictorIsDecidedOn(t *testing.T) {
-	makesNone := []string{
+// TestFieldsThatDoNotCreateRevisions fails if the API gets another such field.
+func TestFieldsThatDoNotCreateRevisions(t *testing.T) {
+	want := []string{
 		"annotations", "canaryTrafficPercent", "deploymentStrategy", "labels",
 		"maxReplicas", "minReplicas", "scaleMetric", "scaleTarget",
 	}
-	var found []string
+	var got []string
 	for name, index := range fieldsOf(reflect.TypeFor[v1beta1.PredictorSpec](), nil) {
 		var spec v1beta1.PredictorSpec
 		fill(reflect.ValueOf(&spec).Elem().FieldByIndex(index))
 		if string(canonical(hashedSpec(spec))) == "de" {
-			found = append(found, name)
+			got = append(got, name)
 		}
 	}
-	slices.Sort(found)
-	if !slices.Equal(found, makesNone) {
-		t.Errorf("these fields make no revision: %v; want %v", found, makesNone)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("fields that do not create a revision: got %v, want %v", got, want)
 	}
 }
 

@@ -27,9 +27,8 @@ func containerFrom(t *testing.T, text string) corev1.Container {
 	return container
 }
 
-// TestContainersAreMerged covers the rules one by one; how they work together
-// is in testdata/render/everything-merged.
-func TestContainersAreMerged(t *testing.T) {
+// TestMergeContainers tests each rule alone. The golden file everything-merged combines them.
+func TestMergeContainers(t *testing.T) {
 	cases := map[string]struct{ runtime, model, want string }{
 		"args come after the runtime's": {"{args: [a, b]}", "{args: [c]}", "{args: [a, b, c]}"},
 		"a command replaces":            {"{command: [a, b]}", "{command: [c]}", "{command: [c]}"},
@@ -62,7 +61,7 @@ func TestContainersAreMerged(t *testing.T) {
 			"{readinessProbe: {exec: {command: [a]}}}",
 			"{readinessProbe: {exec: {command: [a]}, periodSeconds: 7}}",
 		},
-		"the times of a probe alone": {
+		"only the timing of a probe": {
 			"{startupProbe: {httpGet: {path: /, port: 1}, periodSeconds: 7}}",
 			"{startupProbe: {periodSeconds: 8}}",
 			"{startupProbe: {httpGet: {path: /, port: 1}, periodSeconds: 8}}",
@@ -72,7 +71,7 @@ func TestContainersAreMerged(t *testing.T) {
 			"{lifecycle: {preStop: {sleep: {seconds: 5}}}}",
 			"{lifecycle: {preStop: {sleep: {seconds: 5}}, postStart: {sleep: {seconds: 1}}}}",
 		},
-		"mounts by their path": {
+		"mounts by path": {
 			"{volumeMounts: [{name: a, mountPath: /a, readOnly: true}]}",
 			"{volumeMounts: [{name: b, mountPath: /a}]}",
 			"{volumeMounts: [{name: b, mountPath: /a}]}",
@@ -97,12 +96,12 @@ func TestContainersAreMerged(t *testing.T) {
 			"{resources: {limits: {cpu: 4}}}",
 			"{resources: {requests: {cpu: 1}, limits: {cpu: 4}}}",
 		},
-		"of devices, requests follow limits": {
+		"requests of devices equal their limits": {
 			"{resources: {requests: {nvidia.com/gpu: 1}, limits: {nvidia.com/gpu: 1}}}",
 			"{resources: {limits: {nvidia.com/gpu: 2}}}",
 			"{resources: {requests: {nvidia.com/gpu: 2}, limits: {nvidia.com/gpu: 2}}}",
 		},
-		"what both give stays as given": {
+		"a request and a limit of the model": {
 			"{resources: {requests: {cpu: 1}, limits: {cpu: 1}}}",
 			"{resources: {requests: {cpu: 3}, limits: {cpu: 2}}}",
 			"{resources: {requests: {cpu: 3}, limits: {cpu: 2}}}",
@@ -136,17 +135,17 @@ func TestContainersAreMerged(t *testing.T) {
 
 func TestDefaultResources(t *testing.T) {
 	const defaults = "{resources: {requests: {cpu: 1, memory: 2Gi}, limits: {cpu: 1, memory: 2Gi}}}"
-	cases := map[string]struct{ given, want string }{
-		"nothing said":           {"{}", defaults},
-		"a limit of one":         {"{resources: {limits: {cpu: 500m}}}", "{resources: {requests: {memory: 2Gi}, limits: {cpu: 500m, memory: 2Gi}}}"},
-		"a request of one":       {"{resources: {requests: {memory: 64Gi}}}", "{resources: {requests: {cpu: 1, memory: 64Gi}, limits: {cpu: 1}}}"},
-		"of something else":      {"{resources: {limits: {nvidia.com/gpu: 1}}}", "{resources: {requests: {cpu: 1, memory: 2Gi}, limits: {cpu: 1, memory: 2Gi, nvidia.com/gpu: 1}}}"},
-		"everything said":        {"{resources: {requests: {cpu: 2}, limits: {memory: 1Gi}}}", "{resources: {requests: {cpu: 2}, limits: {memory: 1Gi}}}"},
-		"a zero is said as well": {"{resources: {requests: {cpu: 0, memory: 0}}}", "{resources: {requests: {cpu: 0, memory: 0}}}"},
+	cases := map[string]struct{ container, want string }{
+		"nothing set":          {"{}", defaults},
+		"one limit":            {"{resources: {limits: {cpu: 500m}}}", "{resources: {requests: {memory: 2Gi}, limits: {cpu: 500m, memory: 2Gi}}}"},
+		"one request":          {"{resources: {requests: {memory: 64Gi}}}", "{resources: {requests: {cpu: 1, memory: 64Gi}, limits: {cpu: 1}}}"},
+		"another resource":     {"{resources: {limits: {nvidia.com/gpu: 1}}}", "{resources: {requests: {cpu: 1, memory: 2Gi}, limits: {cpu: 1, memory: 2Gi, nvidia.com/gpu: 1}}}"},
+		"everything set":       {"{resources: {requests: {cpu: 2}, limits: {memory: 1Gi}}}", "{resources: {requests: {cpu: 2}, limits: {memory: 1Gi}}}"},
+		"a zero counts as set": {"{resources: {requests: {cpu: 0, memory: 0}}}", "{resources: {requests: {cpu: 0, memory: 0}}}"},
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := withDefaults(containerFrom(t, test.given).Resources, containerFrom(t, defaults).Resources)
+			got := withDefaults(containerFrom(t, test.container).Resources, containerFrom(t, defaults).Resources)
 			if diff := cmp.Diff(containerFrom(t, test.want).Resources, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -163,23 +162,23 @@ func TestImages(t *testing.T) {
 		resources string
 		want      string
 	}{
-		"as it is":                        {"server:1", nil, "", "{}", "server:1"},
-		"a version for a tag":             {"server:1", new("2"), "", "{}", "server:2"},
-		"a version where there is no tag": {"server", new("2"), "", "{}", "server:2"},
-		"a port is no tag":                {"registry:5000/server", new("2"), "", "{}", "registry:5000/server:2"},
-		"a port and a tag":                {"registry:5000/server:1", new("2"), "", "{}", "registry:5000/server:2"},
-		"TensorFlow on a GPU":             {"tf:2", nil, tensorflowServing, gpu, "tf:2-gpu"},
-		"TorchServe on a slice of one":    {"torch:2", nil, torchServe, slice, "torch:2-gpu"},
-		"Hugging Face on a GPU":           {"hf:2", nil, huggingFaceServer, gpu, "hf:2-gpu"},
-		"the build for GPUs already":      {"hf:2-gpu", nil, huggingFaceServer, gpu, "hf:2-gpu"},
-		"no tag to add to":                {"hf", nil, huggingFaceServer, gpu, "hf"},
-		"a version is the whole tag":      {"hf:2", new("3"), huggingFaceServer, gpu, "hf:3"},
-		"without a GPU":                   {"hf:2", nil, huggingFaceServer, "{}", "hf:2"},
-		"one image for all hardware":      {"triton:2", nil, triton, gpu, "triton:2"},
-		"another server":                  {"mine:2", nil, "mine", gpu, "mine:2"},
-		"vLLM on a GPU":                   {"vllm/vllm-openai:1", nil, vllmServer, gpu, "vllm/vllm-openai:1"},
-		"vLLM without":                    {"vllm/vllm-openai:1", nil, vllmServer, "{}", "vllm/vllm-openai-cpu:1"},
-		"vLLM for CPUs already":           {"vllm/vllm-openai-cpu:1", nil, vllmServer, "{}", "vllm/vllm-openai-cpu:1"},
+		"unchanged":                     {"server:1", nil, "", "{}", "server:1"},
+		"a version replaces the tag":    {"server:1", new("2"), "", "{}", "server:2"},
+		"a version without a tag":       {"server", new("2"), "", "{}", "server:2"},
+		"a port is no tag":              {"registry:5000/server", new("2"), "", "{}", "registry:5000/server:2"},
+		"a port and a tag":              {"registry:5000/server:1", new("2"), "", "{}", "registry:5000/server:2"},
+		"TensorFlow on a GPU":           {"tf:2", nil, tensorflowServing, gpu, "tf:2-gpu"},
+		"TorchServe on a MIG slice":     {"torch:2", nil, torchServe, slice, "torch:2-gpu"},
+		"Hugging Face on a GPU":         {"hf:2", nil, huggingFaceServer, gpu, "hf:2-gpu"},
+		"already the build for GPUs":    {"hf:2-gpu", nil, huggingFaceServer, gpu, "hf:2-gpu"},
+		"no tag":                        {"hf", nil, huggingFaceServer, gpu, "hf"},
+		"a version has no suffix added": {"hf:2", new("3"), huggingFaceServer, gpu, "hf:3"},
+		"without a GPU":                 {"hf:2", nil, huggingFaceServer, "{}", "hf:2"},
+		"one image for all hardware":    {"triton:2", nil, triton, gpu, "triton:2"},
+		"another server":                {"mine:2", nil, "mine", gpu, "mine:2"},
+		"vLLM on a GPU":                 {"vllm/vllm-openai:1", nil, vllmServer, gpu, "vllm/vllm-openai:1"},
+		"vLLM without a GPU":            {"vllm/vllm-openai:1", nil, vllmServer, "{}", "vllm/vllm-openai-cpu:1"},
+		"vLLM already for CPUs":         {"vllm/vllm-openai-cpu:1", nil, vllmServer, "{}", "vllm/vllm-openai-cpu:1"},
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -192,9 +191,9 @@ func TestImages(t *testing.T) {
 	}
 }
 
-// TestVersionOfAnImageWithADigest: two revisions that differ in nothing but runtimeVersion would be
-// the same one.
-func TestVersionOfAnImageWithADigest(t *testing.T) {
+// TestRuntimeVersionOfPinnedImage rejects a runtimeVersion that would have no effect. Revisions
+// that differ only in it would run the same image.
+func TestRuntimeVersionOfPinnedImage(t *testing.T) {
 	for _, image := range []string{"example.com:5000/server@sha256:0123", "server:1@sha256:0123"} {
 		t.Run(image, func(t *testing.T) {
 			runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
@@ -205,26 +204,26 @@ func TestVersionOfAnImageWithADigest(t *testing.T) {
 				t.Errorf("without runtimeVersion: image %s, error %v", revision.Template.Spec.Containers[0].Image, err)
 			}
 
-			refused := func(isvc *v1beta1.InferenceService, runtime *v1alpha1.ClusterServingRuntime) {
+			wantRejected := func(isvc *v1beta1.InferenceService, runtime *v1alpha1.ClusterServingRuntime) {
 				t.Helper()
 				resolved := resolve(t, isvc, cluster(runtime))
-				_, rendering := resolved.Render(Credentials{})
-				_, describing := resolved.Pod()
-				for _, err := range []error{rendering, describing} {
+				_, renderErr := resolved.Render(Credentials{})
+				_, podErr := resolved.Pod()
+				for _, err := range []error{renderErr, podErr} {
 					wantError(t, err, Error{
 						Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.model.runtimeVersion",
 						Message: fmt.Sprintf(`"v2" cannot be applied: the image %s is pinned by a digest; remove runtimeVersion, or name the image by a tag in ClusterServingRuntime "sklearn" or in model.image`, image),
 					})
 				}
 			}
-			refused(isvcFrom(t, "model: {modelFormat: {name: sklearn}, runtimeVersion: v2}"), runtime)
-			refused(isvcFrom(t, "sklearn: {runtimeVersion: v2}"), runtime)
-			refused(isvcFrom(t, "model: {modelFormat: {name: sklearn}, runtimeVersion: v2, image: '"+image+"'}"), runtimeFrom(t, "sklearn", sklearnRuntime))
+			wantRejected(isvcFrom(t, "model: {modelFormat: {name: sklearn}, runtimeVersion: v2}"), runtime)
+			wantRejected(isvcFrom(t, "sklearn: {runtimeVersion: v2}"), runtime)
+			wantRejected(isvcFrom(t, "model: {modelFormat: {name: sklearn}, runtimeVersion: v2, image: '"+image+"'}"), runtimeFrom(t, "sklearn", sklearnRuntime))
 		})
 	}
 }
 
-func TestPlaceholdersThatCannotBeFilledIn(t *testing.T) {
+func TestInvalidPlaceholders(t *testing.T) {
 	const known = `; available are .Name, .Namespace, and these labels and annotations that propagate to pods: label "team", annotation "modelFormat" and annotation "purpose"`
 	cases := map[string]struct{ runtime, want string }{
 		"a label": {
@@ -243,7 +242,7 @@ func TestPlaceholdersThatCannotBeFilledIn(t *testing.T) {
 			`[{name: kserve-container, readinessProbe: {httpGet: {path: "/{{.Model}}", port: 80}}}]`,
 			"readinessProbe.httpGet.path: can't evaluate field Model",
 		},
-		"no template": {
+		"invalid syntax": {
 			`[{name: kserve-container, args: ["{{.Name"]}]`,
 			"args[0]: unclosed action",
 		},
@@ -263,32 +262,32 @@ func TestPlaceholdersThatCannotBeFilledIn(t *testing.T) {
 	}
 }
 
-// TestOnlyPlaceholdersAreFilledIn: what users write must not become a program
-// that the operator runs. Each of these would take its time or its memory.
-func TestOnlyPlaceholdersAreFilledIn(t *testing.T) {
-	const what = ` is not a placeholder; write {{.Name}}, {{.Namespace}}, {{.Labels.x}}, {{.Annotations.x}}, ` +
+// TestTemplateActionsAreRejected: a template must not be able to exhaust the operator's CPU or
+// memory.
+func TestTemplateActionsAreRejected(t *testing.T) {
+	const reason = ` is not a placeholder; write {{.Name}}, {{.Namespace}}, {{.Labels.x}}, {{.Annotations.x}}, ` +
 		`{{index .Labels "x"}} or {{index .Annotations "x"}}; available are .Name, .Namespace, and these labels`
 	cases := map[string]struct{ text, want string }{
-		"a loop that fills the memory": {`{{range 4000000000}}AAAA{{end}}`, `"{{range 4000000000}}AAAA{{end}}"`},
-		"a loop that does not end":     {`{{range 9223372036854775807}}{{end}}`, `"{{range 9223372036854775807}}{{end}}"`},
+		"a loop with output":           {`{{range 4000000000}}AAAA{{end}}`, `"{{range 4000000000}}AAAA{{end}}"`},
+		"an endless loop":              {`{{range 9223372036854775807}}{{end}}`, `"{{range 9223372036854775807}}{{end}}"`},
 		"a condition":                  {`{{if .Name}}a{{end}}`, `"{{if .Name}}a{{end}}"`},
 		"a scope":                      {`{{with .Name}}{{.}}{{end}}`, `"{{with .Name}}{{.}}{{end}}"`},
-		"a template of its own name":   {`{{define ""}}{{range 9}}a{{end}}{{end}}`, `"{{range 9}}a{{end}}"`},
+		"a template with its own name": {`{{define ""}}{{range 9}}a{{end}}{{end}}`, `"{{range 9}}a{{end}}"`},
 		"a template in a template":     {`{{define "a"}}{{template "a"}}{{end}}{{template "a"}}`, `"{{template \"a\"}}"`},
 		"a pipeline":                   {`{{.Name | printf "%9999999s"}}`, `"{{.Name | printf \"%9999999s\"}}"`},
 		"a function":                   {`{{printf "%0*d" 4000000000 1}}`, `"{{printf \"%0*d\" 4000000000 1}}"`},
-		"a text":                       {`{{"a"}}`, `"{{\"a\"}}"`},
+		"a string":                     {`{{"a"}}`, `"{{\"a\"}}"`},
 		"a variable":                   {`{{$x := .Name}}`, `"{{$x := .Name}}"`},
-		"everything":                   {`{{.}}`, `"{{.}}"`},
-		"a key that is computed":       {`{{index .Labels (printf "%9999999s" "a")}}`, `"{{index .Labels (printf \"%9999999s\" \"a\")…"`},
-		"a look-up in a look-up":       {`{{index .Labels "a" "b"}}`, `"{{index .Labels \"a\" \"b\"}}"`},
+		"the dot":                      {`{{.}}`, `"{{.}}"`},
+		"a computed key":               {`{{index .Labels (printf "%9999999s" "a")}}`, `"{{index .Labels (printf \"%9999999s\" \"a\")…"`},
+		"a nested index":               {`{{index .Labels "a" "b"}}`, `"{{index .Labels \"a\" \"b\"}}"`},
 	}
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
-			held := runtime.DeepCopy()
-			held.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "A", Value: test.text}}
-			wantPlaceholderError(t, isvcFrom(t, "model: {modelFormat: {name: sklearn}}"), held, test.want+what)
+			edited := runtime.DeepCopy()
+			edited.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "A", Value: test.text}}
+			wantPlaceholderError(t, isvcFrom(t, "model: {modelFormat: {name: sklearn}}"), edited, test.want+reason)
 		})
 	}
 }
@@ -302,7 +301,7 @@ func wantPlaceholderError(t *testing.T, isvc *v1beta1.InferenceService, runtime 
 	}
 }
 
-func TestPlaceholdersThatAreFilledIn(t *testing.T) {
+func TestValidPlaceholders(t *testing.T) {
 	isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}}")
 	isvc.Labels = map[string]string{"team": "blue", "example.com/team": "red"}
 	isvc.Annotations = map[string]string{"purpose": "test"}
@@ -327,9 +326,9 @@ func TestPlaceholdersThatAreFilledIn(t *testing.T) {
 	}
 }
 
-// TestTemplatesOfUsersAreLeftAlone: chat templates are Jinja, and prompts of some servers are Go
+// TestUserTemplatesAreNotExpanded: chat templates are Jinja, and the prompts of some servers are Go
 // templates.
-func TestTemplatesOfUsersAreLeftAlone(t *testing.T) {
+func TestUserTemplatesAreNotExpanded(t *testing.T) {
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
 	runtime.Spec.Containers[0].Args = []string{"--name={{.Name}}"}
 	runtime.Spec.Containers = append(runtime.Spec.Containers, corev1.Container{Name: "transformer-container", Args: []string{"--of={{.Name}}"}})
@@ -361,9 +360,9 @@ func TestTemplatesOfUsersAreLeftAlone(t *testing.T) {
 	}
 }
 
-// TestPlaceholdersCannotMultiplyALongValue: a spec of a megabyte that names a
-// value of a quarter of one again and again would come to gigabytes.
-func TestPlaceholdersCannotMultiplyALongValue(t *testing.T) {
+// TestExpandedPlaceholdersAreLimited: a spec of 1 MiB with many references to a value of 256 KiB
+// would expand to gigabytes.
+func TestExpandedPlaceholdersAreLimited(t *testing.T) {
 	isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}}")
 	isvc.Annotations = map[string]string{"long": strings.Repeat("x", 1<<18)}
 	const want = "the placeholders expand to more than 1048576 bytes"

@@ -14,14 +14,14 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// runtimeWithPorts is a runtime whose serving container lists these ports.
+// runtimeWithPorts returns a runtime with the given ports in its serving container.
 func runtimeWithPorts(t *testing.T, ports, more string) Runtimes {
 	t.Helper()
 	return cluster(runtimeFrom(t, "sklearn",
 		"supportedModelFormats: [{name: sklearn, autoSelect: true}]\ncontainers: [{name: kserve-container, ports: "+ports+"}"+more+"]"))
 }
 
-func TestEveryPortOfTheEntryIsReached(t *testing.T) {
+func TestServicePorts(t *testing.T) {
 	const transformer = ", {name: transformer-container, ports: [{containerPort: 9090}, {containerPort: 9091}]}"
 	cases := map[string]struct {
 		predictor   string
@@ -40,38 +40,38 @@ func TestEveryPortOfTheEntryIsReached(t *testing.T) {
 			Runtimes{},
 			9000, "kubernetes.io/h2c", "[{name: http-8080, protocol: TCP, port: 8080, targetPort: 8080}]",
 		},
-		"without names, one of them twice": {
+		"without names, with a duplicate": {
 			"containers: [{ports: [{containerPort: 8080}, {containerPort: 53, protocol: UDP}, {containerPort: 53}, {containerPort: 53}]}]",
 			Runtimes{},
 			8080, "", "[{name: udp-53, protocol: UDP, port: 53, targetPort: 53}, {name: tcp-53, protocol: TCP, port: 53, targetPort: 53}]",
 		},
-		"of the runtime": {
+		"the runtime's ports": {
 			"model: {modelFormat: {name: sklearn}}", runtimeWithPorts(t, "[{containerPort: 8080}, {name: grpc, containerPort: 8033}]", ""),
 			8080, "", "[{name: grpc, protocol: TCP, port: 8033, targetPort: 8033, appProtocol: kubernetes.io/h2c}]",
 		},
-		"the model's port serves, though the runtime lists it second": {
+		"the model's port serves, the runtime lists it second": {
 			"model: {modelFormat: {name: sklearn}, ports: [{name: h2c, containerPort: 9000}]}",
 			runtimeWithPorts(t, "[{name: http, containerPort: 8080}, {name: h2c, containerPort: 9000}]", ""),
 			9000, "kubernetes.io/h2c", "[{name: http-8080, protocol: TCP, port: 8080, targetPort: 8080}]",
 		},
-		"the model's port serves, though the runtime does not list it": {
+		"the model's port serves, the runtime does not list it": {
 			"model: {modelFormat: {name: sklearn}, ports: [{containerPort: 9000}]}", runtimeWithPorts(t, "[{name: http, containerPort: 8080}]", ""),
 			9000, "", "[{name: http-8080, protocol: TCP, port: 8080, targetPort: 8080}]",
 		},
-		"a port of the same name takes the runtime's place": {
+		"a port with the same name replaces the runtime's": {
 			"model: {modelFormat: {name: sklearn}, ports: [{name: http, containerPort: 9000}]}", runtimeWithPorts(t, "[{name: http, containerPort: 8080}]", ""),
 			9000, "", "",
 		},
-		"the order of the model": {
+		"the model's order": {
 			"model: {modelFormat: {name: sklearn}, ports: [{containerPort: 3}, {containerPort: 2}]}",
 			runtimeWithPorts(t, "[{containerPort: 1}, {containerPort: 2}]", ""),
 			3, "", "[{name: tcp-2, protocol: TCP, port: 2, targetPort: 2}, {name: tcp-1, protocol: TCP, port: 1, targetPort: 1}]",
 		},
-		"of the transformer": {
+		"the transformer's ports": {
 			"model: {modelFormat: {name: sklearn}}", runtimeWithPorts(t, "[{containerPort: 8080}, {containerPort: 8081}]", transformer),
 			9090, "", "[{name: tcp-9091, protocol: TCP, port: 9091, targetPort: 9091}]",
 		},
-		"none is listed": {"model: {modelFormat: {name: sklearn}}", runtimeWithPorts(t, "[]", ""), 8080, "", ""},
+		"no ports": {"model: {modelFormat: {name: sklearn}}", runtimeWithPorts(t, "[]", ""), 8080, "", ""},
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestEveryPortOfTheEntryIsReached(t *testing.T) {
 	}
 }
 
-func TestPortOfTheServiceItselfMustBeFirst(t *testing.T) {
+func TestPort80MustBeFirst(t *testing.T) {
 	for predictor, field := range map[string]string{
 		"containers: [{name: kserve-container, ports: [{containerPort: 8080}, {containerPort: 80}]}]": "spec.predictor.containers[kserve-container].ports",
 		"model: {modelFormat: {name: sklearn}, ports: [{containerPort: 8080}, {containerPort: 80}]}":  "spec.predictor.model.ports",
@@ -110,8 +110,8 @@ func TestPortOfTheServiceItselfMustBeFirst(t *testing.T) {
 	}
 }
 
-// TestKnativeGetsOnePort: Knative refuses a pod with two ports, and all names of a port but two.
-func TestKnativeGetsOnePort(t *testing.T) {
+// TestKnativePorts: Knative rejects a pod with two ports, and all but two port names.
+func TestKnativePorts(t *testing.T) {
 	const two = "[{name: http, containerPort: 8080}, {name: grpc, containerPort: 9000}]"
 	cases := map[string]struct {
 		predictor string
@@ -123,21 +123,21 @@ func TestKnativeGetsOnePort(t *testing.T) {
 		"one": {
 			"model: {modelFormat: {name: sklearn}}", runtimeWithPorts(t, "[{containerPort: 8080, name: h2c}]", ""), "[[{containerPort: 8080, name: h2c}]]", "",
 		},
-		"one by another name": {
+		"another name": {
 			"model: {modelFormat: {name: sklearn}}", runtimeWithPorts(t, "[{containerPort: 8080, name: http}]", ""), "[[{containerPort: 8080, name: http1}]]", "",
 		},
-		"one for gRPC by another name": {
+		"another name for gRPC": {
 			"containers: [{name: kserve-container, ports: [{containerPort: 9000, name: grpc-port}]}]", Runtimes{}, "[[{containerPort: 9000, name: h2c}]]", "",
 		},
-		"the model's takes the place of the runtime's": {
+		"the model's port replaces the runtime's": {
 			"model: {modelFormat: {name: sklearn}, ports: [{name: h2c, containerPort: 9000}]}", runtimeWithPorts(t, two, ""),
 			"[[{containerPort: 9000, name: h2c}]]", "",
 		},
-		"two of the runtime": {
+		"two in the runtime": {
 			"model: {modelFormat: {name: sklearn}}", runtimeWithPorts(t, two, ""), "",
 			"spec.predictor.model.ports: container kserve-container lists the ports 8080 and 9000, and in Knative mode only one can be reached; set this field to the port that serves requests",
 		},
-		"two of a container": {
+		"two in a container": {
 			"containers: [{name: kserve-container, ports: " + two + "}]",
 			Runtimes{},
 			"",
@@ -147,11 +147,11 @@ func TestKnativeGetsOnePort(t *testing.T) {
 			"model: {modelFormat: {name: sklearn}}\ncontainers: [{name: transformer-container, ports: [{containerPort: 8081}]}, {name: metrics}]",
 			runtimeWithPorts(t, two, ""), "[[], [{containerPort: 8081}], []]", "",
 		},
-		"behind a transformer that lists none": {
+		"behind a transformer without ports": {
 			"model: {modelFormat: {name: sklearn}}\ncontainers: [{name: transformer-container}]",
 			runtimeWithPorts(t, "[]", ""), "[[], [{containerPort: 8080}]]", "",
 		},
-		"of a container beside the one that serves": {
+		"in a sidecar": {
 			"containers: [{name: kserve-container, ports: [{containerPort: 8080}]}, {name: metrics, ports: [{containerPort: 9090}]}]",
 			Runtimes{},
 			"",
@@ -191,13 +191,13 @@ func TestKnativeGetsOnePort(t *testing.T) {
 				t.Errorf("ports (-want +got):\n%s", diff)
 			}
 			if probed != 1 {
-				t.Errorf("%d containers have a readiness probe, and Knative takes one of the container that serves only", probed)
+				t.Errorf("got readiness probes on %d containers; Knative allows one", probed)
 			}
 		})
 	}
 }
 
-func TestProbesFollowARenamedPort(t *testing.T) {
+func TestProbesOfARenamedPort(t *testing.T) {
 	settings := defaultSettings()
 	settings.Mode = v1beta1.DeploymentModeKnative
 	resolved, err := Resolve(isvcFrom(t, "containers: [{name: kserve-container, ports: [{containerPort: 8081, name: rest}], "+
@@ -211,9 +211,9 @@ func TestProbesFollowARenamedPort(t *testing.T) {
 	}
 	container := revision.Template.Spec.Containers[0]
 	if got := container.ReadinessProbe.HTTPGet.Port.String(); got != "8081" {
-		t.Errorf("the readiness probe asks port %s", got)
+		t.Errorf("readiness probe: got port %s, want 8081", got)
 	}
 	if got := container.LivenessProbe.TCPSocket.Port.String(); got != "8081" {
-		t.Errorf("the liveness probe asks port %s", got)
+		t.Errorf("liveness probe: got port %s, want 8081", got)
 	}
 }

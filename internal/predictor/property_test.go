@@ -19,23 +19,20 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// The properties of an identity, on InferenceServices and serving runtimes of
-// every shape.
-
-func TestIdentityDoesNotDependOnSpelling(t *testing.T) {
+func TestEquivalentFormsHaveTheSameIdentity(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		isvc, runtime := drawModel(t), drawRuntime(t)
 		before := identity(t, isvc, runtime)
 
-		respelled, respelledRuntime := isvc.DeepCopy(), runtime.DeepCopy()
-		respell(t, reflect.ValueOf(&respelled.Spec).Elem())
-		respell(t, reflect.ValueOf(&respelledRuntime.Spec).Elem())
-		wantSame(t, "another spelling", before, identity(t, respelled, respelledRuntime))
-		wantSame(t, "the way through the API server", before, identity(t, throughJSON(t, isvc), throughJSON(t, runtime)))
+		rewritten, rewrittenRuntime := isvc.DeepCopy(), runtime.DeepCopy()
+		rewrite(t, reflect.ValueOf(&rewritten.Spec).Elem())
+		rewrite(t, reflect.ValueOf(&rewrittenRuntime.Spec).Elem())
+		wantSame(t, "equivalent form", before, identity(t, rewritten, rewrittenRuntime))
+		wantSame(t, "JSON round trip", before, identity(t, jsonRoundTrip(t, isvc), jsonRoundTrip(t, runtime)))
 	})
 }
 
-func TestIdentityOfAFrameworkIsThatOfItsModel(t *testing.T) {
+func TestFrameworkFieldHasTheIdentityOfItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		isvc, runtime := drawModel(t), drawRuntime(t)
 		isvc.Spec.Predictor.Model.Runtime = nil
@@ -48,7 +45,7 @@ func TestIdentityOfAFrameworkIsThatOfItsModel(t *testing.T) {
 	})
 }
 
-func TestScalingAndReleasingMakeNoRevision(t *testing.T) {
+func TestScalingAndReleaseFieldsDoNotCreateRevisions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		isvc, runtime := drawModel(t), drawRuntime(t)
 		changed := isvc.DeepCopy()
@@ -59,52 +56,51 @@ func TestScalingAndReleasingMakeNoRevision(t *testing.T) {
 		predictor.ScaleTarget = rapid.Ptr(rapid.Int32Range(1, 100), true).Draw(t, "scaleTarget")
 		predictor.ScaleMetric = rapid.Ptr(rapid.SampledFrom([]v1beta1.ScaleMetric{"cpu", "memory"}), true).Draw(t, "scaleMetric")
 		predictor.DeploymentStrategy = rapid.Ptr(rapid.Just(appsv1.DeploymentStrategy{Type: "Recreate"}), true).Draw(t, "strategy")
-		wantSame(t, "scaling and releasing", identity(t, isvc, runtime), identity(t, changed, runtime))
+		wantSame(t, "scaling and release fields", identity(t, isvc, runtime), identity(t, changed, runtime))
 	})
 }
 
-func TestEveryOtherChangeMakesARevision(t *testing.T) {
+func TestOtherChangesCreateRevisions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		isvc, runtime := drawModel(t), drawRuntime(t)
 		changed, changedRuntime := isvc.DeepCopy(), runtime.DeepCopy()
-		what := rapid.SampledFrom([]struct {
+		change := rapid.SampledFrom([]struct {
 			name string
 			edit func(*v1beta1.PredictorSpec, *v1alpha1.ServingRuntimeSpec)
 		}{
-			{"an argument more", func(p *v1beta1.PredictorSpec, _ *v1alpha1.ServingRuntimeSpec) {
+			{"another argument", func(p *v1beta1.PredictorSpec, _ *v1alpha1.ServingRuntimeSpec) {
 				p.Model.Args = append(p.Model.Args, "")
 			}},
-			{"a variable more", func(p *v1beta1.PredictorSpec, _ *v1alpha1.ServingRuntimeSpec) {
+			{"another variable", func(p *v1beta1.PredictorSpec, _ *v1alpha1.ServingRuntimeSpec) {
 				p.Model.Env = append(p.Model.Env, corev1.EnvVar{Name: "MORE"})
 			}},
 			{"another model", func(p *v1beta1.PredictorSpec, _ *v1alpha1.ServingRuntimeSpec) { *p.Model.StorageURI += "x" }},
-			{"a little more memory", func(p *v1beta1.PredictorSpec, _ *v1alpha1.ServingRuntimeSpec) {
+			{"one more byte of memory", func(p *v1beta1.PredictorSpec, _ *v1alpha1.ServingRuntimeSpec) {
 				more := p.Model.Resources.Requests["memory"].DeepCopy()
 				more.Add(resource.MustParse("1"))
 				p.Model.Resources.Requests = corev1.ResourceList{"memory": more}
 			}},
-			{"a label more", func(p *v1beta1.PredictorSpec, _ *v1alpha1.ServingRuntimeSpec) {
+			{"another label", func(p *v1beta1.PredictorSpec, _ *v1alpha1.ServingRuntimeSpec) {
 				p.Labels = union(p.Labels, map[string]string{"more": ""})
 			}},
-			{"an argument more for the runtime", func(_ *v1beta1.PredictorSpec, r *v1alpha1.ServingRuntimeSpec) {
+			{"another argument of the runtime", func(_ *v1beta1.PredictorSpec, r *v1alpha1.ServingRuntimeSpec) {
 				r.Containers[0].Args = append(r.Containers[0].Args, "")
 			}},
-			{"a label more for the runtime", func(_ *v1beta1.PredictorSpec, r *v1alpha1.ServingRuntimeSpec) {
+			{"another label of the runtime", func(_ *v1beta1.PredictorSpec, r *v1alpha1.ServingRuntimeSpec) {
 				r.Labels = union(r.Labels, map[string]string{"more": ""})
 			}},
-		}).Draw(t, "what")
-		what.edit(&changed.Spec.Predictor, &changedRuntime.Spec)
+		}).Draw(t, "change")
+		change.edit(&changed.Spec.Predictor, &changedRuntime.Spec)
 
 		before, after := identity(t, isvc, runtime), identity(t, changed, changedRuntime)
 		if before.Inputs == after.Inputs || before.Identity.Equal(after.Identity) {
-			t.Errorf("%s: no new revision", what.name)
+			t.Errorf("%s: no new revision", change.name)
 		}
 	})
 }
 
-// TestTwoWaysToCompareAgree: under unchanged settings, Inputs and Identity say
-// the same.
-func TestTwoWaysToCompareAgree(t *testing.T) {
+// TestHashesAgreeWithIdentities holds as long as the settings do not change.
+func TestHashesAgreeWithIdentities(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		runtime := drawRuntime(t)
 		first := drawModel(t)
@@ -114,10 +110,10 @@ func TestTwoWaysToCompareAgree(t *testing.T) {
 		}
 		a, b := identity(t, first, runtime), identity(t, second, runtime)
 		if (a.Inputs == b.Inputs) != a.Identity.Equal(b.Identity) {
-			t.Errorf("Inputs say %v, the identities say %v", a.Inputs == b.Inputs, a.Identity.Equal(b.Identity))
+			t.Errorf("equal Inputs: %v, equal identities: %v", a.Inputs == b.Inputs, a.Identity.Equal(b.Identity))
 		}
 		if (a.SpecInputs == b.SpecInputs) != a.Identity.EqualSpec(b.Identity) {
-			t.Errorf("SpecInputs say %v, the identities say %v", a.SpecInputs == b.SpecInputs, a.Identity.EqualSpec(b.Identity))
+			t.Errorf("equal SpecInputs: %v, equal specs of the identities: %v", a.SpecInputs == b.SpecInputs, a.Identity.EqualSpec(b.Identity))
 		}
 	})
 }
@@ -131,13 +127,13 @@ func identity(t *rapid.T, isvc *v1beta1.InferenceService, runtime *v1alpha1.Clus
 	return resolved
 }
 
-func wantSame(t *rapid.T, what string, before, after *Resolved) {
+func wantSame(t *rapid.T, name string, before, after *Resolved) {
 	t.Helper()
 	if before.Inputs != after.Inputs || before.SpecInputs != after.SpecInputs {
-		t.Errorf("%s: Inputs %s → %s, SpecInputs %s → %s", what, before.Inputs, after.Inputs, before.SpecInputs, after.SpecInputs)
+		t.Errorf("%s: Inputs %s → %s, SpecInputs %s → %s", name, before.Inputs, after.Inputs, before.SpecInputs, after.SpecInputs)
 	}
 	if !before.Identity.Equal(after.Identity) || !before.Identity.EqualSpec(after.Identity) {
-		t.Errorf("%s: the identities differ", what)
+		t.Errorf("%s: the identities differ", name)
 	}
 }
 
@@ -201,8 +197,8 @@ func drawContainer(t *rapid.T) corev1.Container {
 	return container
 }
 
-// throughJSON sends an object on the way that it takes through an API server.
-func throughJSON[T any](t *rapid.T, object *T) *T {
+// jsonRoundTrip encodes and decodes an object like the API server.
+func jsonRoundTrip[T any](t *rapid.T, object *T) *T {
 	text, err := json.Marshal(object)
 	if err != nil {
 		t.Fatal(err)
@@ -214,19 +210,18 @@ func throughJSON[T any](t *rapid.T, object *T) *T {
 	return &read
 }
 
-// respell writes an object differently without changing what it says: empty
-// where there was nil and the other way round, what the API server would fill
-// in, and quantities in other units.
-func respell(t *rapid.T, v reflect.Value) {
+// rewrite changes a value to an equivalent form: nil or empty, with or without the API server's
+// defaults, and with quantities in other units.
+func rewrite(t *rapid.T, v reflect.Value) {
 	switch x := v.Interface().(type) {
 	case corev1.Protocol:
-		if x == "" && rapid.Bool().Draw(t, "fill in") {
+		if x == "" && rapid.Bool().Draw(t, "set default") {
 			v.Set(reflect.ValueOf(corev1.ProtocolTCP))
 		}
 		return
 	case corev1.ResourceList:
 		for name, quantity := range x {
-			x[name] = respelled(t, quantity)
+			x[name] = inAnotherUnit(t, quantity)
 		}
 		return
 	}
@@ -234,29 +229,29 @@ func respell(t *rapid.T, v reflect.Value) {
 	case reflect.Struct:
 		for _, field := range v.Fields() {
 			if field.CanSet() {
-				respell(t, field)
+				rewrite(t, field)
 			}
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
-			respell(t, v.Elem())
+			rewrite(t, v.Elem())
 		}
 	case reflect.Slice:
 		if v.Len() == 0 {
-			switchNil(t, v, reflect.MakeSlice(v.Type(), 0, 0))
+			nilOrEmpty(t, v, reflect.MakeSlice(v.Type(), 0, 0))
 		}
 		for i := range v.Len() {
-			respell(t, v.Index(i))
+			rewrite(t, v.Index(i))
 		}
 	case reflect.Map:
 		if v.Len() == 0 {
-			switchNil(t, v, reflect.MakeMap(v.Type()))
+			nilOrEmpty(t, v, reflect.MakeMap(v.Type()))
 		}
-	default: // There is one way to write it.
+	default: // There is only one form.
 	}
 }
 
-func switchNil(t *rapid.T, v, empty reflect.Value) {
+func nilOrEmpty(t *rapid.T, v, empty reflect.Value) {
 	if rapid.Bool().Draw(t, "nil") {
 		v.SetZero()
 		return
@@ -264,6 +259,6 @@ func switchNil(t *rapid.T, v, empty reflect.Value) {
 	v.Set(empty)
 }
 
-func respelled(t *rapid.T, quantity resource.Quantity) resource.Quantity {
+func inAnotherUnit(t *rapid.T, quantity resource.Quantity) resource.Quantity {
 	return resource.MustParse(fmt.Sprint(quantity.MilliValue(), rapid.SampledFrom([]string{"m", "000u", "e-3"}).Draw(t, "unit")))
 }

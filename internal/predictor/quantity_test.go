@@ -12,8 +12,8 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-func TestQuantitiesAreComparedAsNumbers(t *testing.T) {
-	same := [][]string{
+func TestRationalOfEqualQuantities(t *testing.T) {
+	equal := [][]string{
 		{"1", "1000m", "1e0", "0.001k", "1.0"},
 		{"1Gi", "1024Mi", "1073741824", "1048576Ki"},
 		{"100m", "0.1", "100e-3"},
@@ -27,7 +27,7 @@ func TestQuantitiesAreComparedAsNumbers(t *testing.T) {
 		{"1e999999999", "10e999999998"},
 	}
 	seen := map[string]string{}
-	for _, spellings := range same {
+	for _, spellings := range equal {
 		first := rational(resource.MustParse(spellings[0]))
 		for _, spelling := range spellings {
 			if got := rational(resource.MustParse(spelling)); got != first {
@@ -41,10 +41,9 @@ func TestQuantitiesAreComparedAsNumbers(t *testing.T) {
 	}
 }
 
-// TestALongNumberIsWrittenAsBefore: no bound may change the identity of what
-// could be run.
-func TestALongNumberIsWrittenAsBefore(t *testing.T) {
-	for given, want := range map[string]string{
+// TestGoldenRationals pins the encoding of quantities, which is part of stored hashes.
+func TestGoldenRationals(t *testing.T) {
+	for quantity, want := range map[string]string{
 		"0":        "0",
 		"0e999999": "0",
 		"-1500m":   "-3/2",
@@ -53,14 +52,14 @@ func TestALongNumberIsWrittenAsBefore(t *testing.T) {
 		"5e-9":     "1/200000000",
 		"1e2000":   "1e2000",
 	} {
-		if got := rational(resource.MustParse(given)); got != want {
-			t.Errorf("%s is %s, want %s", given, got, want)
+		if got := rational(resource.MustParse(quantity)); got != want {
+			t.Errorf("%s is %s, want %s", quantity, got, want)
 		}
 	}
 }
 
-// TestWritingANumberLeavesItAlone: it is in a cache that all share.
-func TestWritingANumberLeavesItAlone(t *testing.T) {
+// TestRationalDoesNotModifyTheQuantity: the quantity belongs to a shared cache.
+func TestRationalDoesNotModifyTheQuantity(t *testing.T) {
 	quantity := resource.MustParse("12345678901234567890k")
 	before := quantity.DeepCopy()
 	rational(quantity)
@@ -69,7 +68,7 @@ func TestWritingANumberLeavesItAlone(t *testing.T) {
 	}
 }
 
-func TestQuantitiesOfAnySizeAreCompared(t *testing.T) {
+func TestCompareQuantities(t *testing.T) {
 	for _, test := range []struct {
 		a, b string
 		want int
@@ -88,9 +87,8 @@ func TestQuantitiesOfAnySizeAreCompared(t *testing.T) {
 	}
 }
 
-// TestQuantitiesBeyondBoundsAreRefused: an object can be older than the rule of
-// its schema, and nothing must compute with it.
-func TestQuantitiesBeyondBoundsAreRefused(t *testing.T) {
+// TestOversizedQuantitiesAreRejected: a stored object can be older than the limit in its schema.
+func TestOversizedQuantitiesAreRejected(t *testing.T) {
 	const huge = "1e999999999"
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
 	for _, test := range []struct{ predictor, field string }{
@@ -115,7 +113,7 @@ func TestQuantitiesBeyondBoundsAreRefused(t *testing.T) {
 				huge + " is too large; write a quantity such as 500m or 2Gi",
 		})
 		if resolved == nil || resolved.SpecInputs == "" || resolved.Inputs != "" {
-			t.Errorf("the answer is %+v", resolved)
+			t.Errorf("got %+v, want SpecInputs only", resolved)
 		}
 	}
 }

@@ -17,8 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files in testdata instead of comparing with them")
 
-// TestRender compares what each file in testdata/render asks for with what is
-// rendered. The identity is not compared here: it has a test of its own.
+// TestRender compares the rendered revisions with the golden files in testdata/render. It ignores
+// the identity, which other tests cover.
 func TestRender(t *testing.T) {
 	inputs, err := filepath.Glob("testdata/render/*.in.yaml")
 	if err != nil || len(inputs) == 0 {
@@ -60,8 +60,7 @@ func compareGolden(t *testing.T, path string, got any) {
 	}
 }
 
-// TestRenderIsRepeatable: a record that is read back is what was stored, and to
-// render twice changes nothing.
+// TestRenderIsRepeatable also covers a round trip through the revision history.
 func TestRenderIsRepeatable(t *testing.T) {
 	docs := readDocuments(t, "testdata/render/everything-merged.in.yaml")
 	resolved := resolve(t, docs.isvc, docs.runtimes)
@@ -90,19 +89,19 @@ func TestRenderIsRepeatable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(stored, again) || !bytes.Equal(stored, reread) {
-		t.Errorf("three times the same revision, three texts:\n%s\n%s\n%s", stored, again, reread)
+		t.Errorf("first, second and decoded revision differ:\n%s\n%s\n%s", stored, again, reread)
 	}
 }
 
-// TestRenderLeavesItsInputsAlone: they come out of a cache that all share.
-func TestRenderLeavesItsInputsAlone(t *testing.T) {
+// TestRenderDoesNotModifyItsInputs: the inputs belong to a shared cache.
+func TestRenderDoesNotModifyItsInputs(t *testing.T) {
 	docs := readDocuments(t, "testdata/render/everything-merged.in.yaml")
 	isvc, runtime := docs.isvc.DeepCopy(), docs.runtimes.Cluster[0].DeepCopy()
 	revision, err := resolve(t, docs.isvc, docs.runtimes).Render(Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What was rendered is the caller's, to change as they like.
+	// The caller may modify the result.
 	for i := range revision.Template.Spec.Containers {
 		container := &revision.Template.Spec.Containers[i]
 		container.Image = "changed"

@@ -13,13 +13,13 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// serving returns a runtime that has nothing but what selection looks at.
+// serving returns a runtime with only the fields that affect the selection.
 func serving(t *testing.T, name, spec string) *v1alpha1.ClusterServingRuntime {
 	t.Helper()
 	return runtimeFrom(t, name, "containers: [{name: kserve-container, image: x}]\n"+spec)
 }
 
-func TestRuntimeIsPicked(t *testing.T) {
+func TestRuntimeSelection(t *testing.T) {
 	const serves = "supportedModelFormats: [{name: sklearn, autoSelect: true}]"
 	created := func(runtime *v1alpha1.ClusterServingRuntime, second int64) *v1alpha1.ClusterServingRuntime {
 		runtime.CreationTimestamp = metav1.Unix(second, 0)
@@ -43,12 +43,12 @@ func TestRuntimeIsPicked(t *testing.T) {
 			),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"any version where none is asked for": {
+		"any version if the model has none": {
 			"{modelFormat: {name: sklearn}}",
 			cluster(serving(t, "a", `supportedModelFormats: [{name: sklearn, version: "1", autoSelect: true}]`)),
 			RuntimeRef{ClusterServingRuntimeKind, "a"},
 		},
-		"of the namespace before the cluster, whatever its priority": {
+		"namespace before cluster, regardless of priority": {
 			"{modelFormat: {name: sklearn}}",
 			Runtimes{
 				Cluster:    []*v1alpha1.ClusterServingRuntime{serving(t, "a", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 9}]")},
@@ -70,7 +70,7 @@ func TestRuntimeIsPicked(t *testing.T) {
 			cluster(serving(t, "a", serves), serving(t, "b", "supportedModelFormats: [{name: sklearn, autoSelect: true, priority: 1}]")),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"priority of the format, not of another": {
+		"priority of the requested format": {
 			"{modelFormat: {name: sklearn}}",
 			cluster(
 				serving(t, "a", "supportedModelFormats: [{name: xgboost, autoSelect: true, priority: 9}, {name: sklearn, autoSelect: true, priority: 1}]"),
@@ -78,32 +78,32 @@ func TestRuntimeIsPicked(t *testing.T) {
 			),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"the lowest protocol among equals": {
+		"tie: lowest protocol": {
 			"{modelFormat: {name: sklearn}, protocolVersion: v2}",
 			cluster(serving(t, "a", serves+"\nprotocolVersions: [grpc-v2, v2]"), serving(t, "b", serves+"\nprotocolVersions: [v2, v1]")),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"named protocols before any": {
+		"listed protocols before none": {
 			"{modelFormat: {name: sklearn}}",
 			cluster(serving(t, "a", serves), serving(t, "b", serves+"\nprotocolVersions: [v1]")),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"the newest among equals": {
+		"tie: newest": {
 			"{modelFormat: {name: sklearn}}",
 			cluster(created(serving(t, "a", serves), 1), created(serving(t, "b", serves), 2)),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"by name among equals": {
+		"tie: name": {
 			"{modelFormat: {name: sklearn}}",
 			cluster(serving(t, "b", serves), serving(t, "a", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "a"},
 		},
-		"protocol v1 where none is asked for": {
+		"protocol v1 by default": {
 			"{modelFormat: {name: sklearn}}",
 			cluster(serving(t, "a", serves+"\nprotocolVersions: [v2]"), serving(t, "b", serves+"\nprotocolVersions: [v1]")),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"protocol v2 for Triton": {
+		"protocol v2 by default for Triton": {
 			"{modelFormat: {name: triton}}",
 			cluster(
 				serving(t, "a", "supportedModelFormats: [{name: triton, autoSelect: true}]\nprotocolVersions: [v1]"),
@@ -111,27 +111,27 @@ func TestRuntimeIsPicked(t *testing.T) {
 			),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"not a disabled one": {
+		"not disabled": {
 			"{modelFormat: {name: sklearn}}",
 			cluster(serving(t, "a", serves+"\ndisabled: true"), serving(t, "b", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"not one for several models": {
+		"not multiModel": {
 			"{modelFormat: {name: sklearn}}",
 			cluster(serving(t, "a", serves+"\nmultiModel: true"), serving(t, "b", serves+"\nmultiModel: false")),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"not one that spreads over nodes": {
+		"not workerSpec": {
 			"{modelFormat: {name: sklearn}}",
 			cluster(serving(t, "a", serves+"\nworkerSpec: {}"), serving(t, "b", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"not one that must be named": {
+		"not without autoSelect": {
 			"{modelFormat: {name: sklearn}}",
 			cluster(serving(t, "a", "supportedModelFormats: [{name: sklearn}]"), serving(t, "b", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"by the version that may be picked": {
+		"not a version without autoSelect": {
 			"{modelFormat: {name: sklearn, version: \"1\"}}",
 			cluster(
 				serving(t, "a", `supportedModelFormats: [{name: sklearn, version: "1"}, {name: sklearn, version: "2", autoSelect: true}]`),
@@ -139,12 +139,12 @@ func TestRuntimeIsPicked(t *testing.T) {
 			),
 			RuntimeRef{ClusterServingRuntimeKind, "b"},
 		},
-		"named": {
+		"requested": {
 			"{modelFormat: {name: sklearn}, runtime: a}",
 			cluster(serving(t, "a", "supportedModelFormats: [{name: sklearn}]"), serving(t, "b", serves)),
 			RuntimeRef{ClusterServingRuntimeKind, "a"},
 		},
-		"named, and of the namespace": {
+		"requested, in namespace and cluster": {
 			"{modelFormat: {name: sklearn}, runtime: a}",
 			Runtimes{
 				Cluster:    []*v1alpha1.ClusterServingRuntime{serving(t, "a", serves)},
@@ -152,7 +152,7 @@ func TestRuntimeIsPicked(t *testing.T) {
 			},
 			RuntimeRef{ServingRuntimeKind, "a"},
 		},
-		"named, where the spec leaves the protocol to it": {
+		"requested, without a protocol in the spec": {
 			"{modelFormat: {name: sklearn}, runtime: a}",
 			cluster(serving(t, "a", serves+"\nprotocolVersions: [v2]")),
 			RuntimeRef{ClusterServingRuntimeKind, "a"},
@@ -168,7 +168,7 @@ func TestRuntimeIsPicked(t *testing.T) {
 	}
 }
 
-func TestRuntimeIsRefused(t *testing.T) {
+func TestRuntimeIsRejected(t *testing.T) {
 	mlserver := serving(t, "mlserver", `
 supportedModelFormats: [{name: sklearn, version: "1", autoSelect: true}, {name: mlflow, version: "1", autoSelect: true}]
 protocolVersions: [v2]`)
@@ -188,30 +188,30 @@ protocolVersions: [v1, v2]`)
 		runtimes Runtimes
 		want     Error
 	}{
-		"there are none": {
+		"no runtimes": {
 			"{modelFormat: {name: sklearn}}",
 			Runtimes{},
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "sklearn" with protocol v1 (protocolVersion is not set): ` +
 				"there is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; install one"},
 		},
-		"nobody knows the format": {
+		"unknown format": {
 			"{modelFormat: {name: sklaern}}",
 			cluster(xgboost, mlserver),
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "sklaern" with protocol v1 (protocolVersion is not set): ` +
 				"mlserver and xgbserver serve other formats; write mlflow, sklearn or xgboost in modelFormat.name, or install a serving runtime for sklaern"},
 		},
-		"only the case is wrong": {
+		"wrong case": {
 			"{modelFormat: {name: MLflow}}",
 			cluster(xgboost, mlserver),
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "MLflow" with protocol v1 (protocolVersion is not set): ` +
 				`ClusterServingRuntime "mlserver" does not serve MLflow, but mlflow (write modelFormat.name: mlflow); xgbserver: other formats`},
 		},
-		"named, and only the case is wrong": {
+		"requested, wrong case": {
 			"{modelFormat: {name: MLflow}, runtime: mlserver}",
 			cluster(xgboost, mlserver),
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: format + ".name", Message: `ClusterServingRuntime "mlserver" does not serve MLflow, but mlflow; write modelFormat.name: mlflow`},
 		},
-		"each for its own reason": {
+		"every reason": {
 			"{modelFormat: {name: sklearn, version: \"9\"}, protocolVersion: grpc-v2}",
 			cluster(mlserver, sklearn, unversioned, manual, disabled, several, spread, xgboost),
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "sklearn" version "9" with protocol grpc-v2: ` +
@@ -224,30 +224,30 @@ protocolVersions: [v1, v2]`)
 				`ClusterServingRuntime "unversioned" serves sklearn without naming a version (remove modelFormat.version); ` +
 				"xgbserver: other formats"},
 		},
-		"the protocol": {
+		"protocol": {
 			"{modelFormat: {name: mlflow}}",
 			cluster(mlserver),
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: format, Message: `no serving runtime serves format "mlflow" with protocol v1 (protocolVersion is not set): ` +
 				`ClusterServingRuntime "mlserver" speaks v2, not v1 (write model.protocolVersion: v2)`},
 		},
-		"named and not there": {
+		"requested, missing": {
 			"{modelFormat: {name: sklearn}, runtime: sklearnsrv}",
 			cluster(mlserver, sklearn),
 			Error{Reason: v1beta1.RuntimeNotRecognized, Field: runtime, Message: `"sklearnsrv" is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; ` +
 				"write mlserver or sklearnserver, or remove the field to have a runtime picked"},
 		},
-		"named where there are none": {
+		"requested, no runtimes": {
 			"{modelFormat: {name: sklearn}, runtime: sklearnserver}",
 			Runtimes{},
 			Error{Reason: v1beta1.RuntimeNotRecognized, Field: runtime, Message: `"sklearnserver" is neither a ServingRuntime in namespace models nor a ClusterServingRuntime; ` +
 				"there are no serving runtimes at all; install one"},
 		},
-		"named and disabled": {
+		"requested, disabled": {
 			"{modelFormat: {name: sklearn}, runtime: disabled}",
 			cluster(disabled, sklearn),
 			Error{Reason: v1beta1.RuntimeDisabled, Field: runtime, Message: `ClusterServingRuntime "disabled" is disabled; have it enabled, or remove the field to have a runtime picked`},
 		},
-		"named, and the one of the namespace is disabled": {
+		"requested, disabled in the namespace": {
 			"{modelFormat: {name: sklearn}, runtime: disabled}",
 			Runtimes{
 				Namespaced: []*v1alpha1.ServingRuntime{namespaced(disabled)},
@@ -255,12 +255,12 @@ protocolVersions: [v1, v2]`)
 			},
 			Error{Reason: v1beta1.RuntimeDisabled, Field: runtime, Message: `ServingRuntime "disabled" is disabled; have it enabled, or remove the field to have a runtime picked`},
 		},
-		"named, and of another format": {
+		"requested, other format": {
 			"{modelFormat: {name: sklearn}, runtime: xgbserver}",
 			cluster(xgboost),
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "xgbserver" does not serve sklearn, but xgboost; name a runtime that serves it, or remove the field to have a runtime picked`},
 		},
-		"named, and the case of the format is wrong": {
+		"requested, wrong case, no other runtime": {
 			"{modelFormat: {name: SKLearn}, runtime: sklearnserver}",
 			cluster(sklearn),
 			Error{
@@ -268,19 +268,19 @@ protocolVersions: [v1, v2]`)
 				Message: `ClusterServingRuntime "sklearnserver" does not serve SKLearn, but sklearn; write modelFormat.name: sklearn`,
 			},
 		},
-		"named, and of another version": {
+		"requested, other version": {
 			"{modelFormat: {name: sklearn, version: \"2\"}, runtime: sklearnserver}",
 			cluster(sklearn),
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "sklearnserver" serves sklearn in version "0" or "1", not in "2"; ` +
 				"write that in modelFormat.version, or remove the field to have a runtime picked"},
 		},
-		"named, and of another protocol": {
+		"requested, other protocol": {
 			"{modelFormat: {name: sklearn}, runtime: mlserver, protocolVersion: v1}",
 			cluster(mlserver),
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "mlserver" speaks v2, not v1; ` +
 				"write model.protocolVersion: v2, or remove the field to have a runtime picked"},
 		},
-		"named, and for several models": {
+		"requested, multiModel": {
 			"{modelFormat: {name: sklearn}, runtime: several}",
 			cluster(several),
 			Error{Reason: v1beta1.NoSupportingRuntime, Field: runtime, Message: `ClusterServingRuntime "several" is for several models at a time (multiModel), which is not supported; ` +

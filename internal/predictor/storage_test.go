@@ -44,7 +44,7 @@ func TestStorageSchemes(t *testing.T) {
 	}
 }
 
-func TestStorageIsRefused(t *testing.T) {
+func TestStorageURIIsRejected(t *testing.T) {
 	const supported = "write one of gs://, s3://, hf://, pvc://, oci://, oci+native://, https://, http://, hdfs://, webhdfs://, file://, " +
 		"https://<account>.blob.core.windows.net/<container>/<path>, or a local path"
 	cases := map[string]string{
@@ -71,7 +71,7 @@ func TestStorageIsRefused(t *testing.T) {
 	}
 }
 
-func TestStorageSpecIsRefused(t *testing.T) {
+func TestStorageSpecIsRejected(t *testing.T) {
 	secret := new(SecretOf(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "storage-config"},
 		Data: map[string][]byte{
@@ -107,7 +107,7 @@ func TestStorageSpecIsRefused(t *testing.T) {
 			"{key: no-type, path: iris}", secret,
 			Error{Field: field, Message: `does not say what type of storage it is; write parameters.type: s3, or put "type" into the entry of the secret`},
 		},
-		"an entry that is no JSON": {
+		"an entry that is not JSON": {
 			"{key: not-json, path: iris}", secret,
 			Error{Field: field, Message: `does not say what type of storage it is; write parameters.type: s3, or put "type" into the entry of the secret`},
 		},
@@ -115,11 +115,11 @@ func TestStorageSpecIsRefused(t *testing.T) {
 			"{key: unknown, path: iris}", secret,
 			Error{Field: field, Message: `type "ftp" is not supported here, in parameters or in the entry of the secret; write one of s3, hdfs or webhdfs, or use storageUri`},
 		},
-		"a type that needs no such secret": {
+		"a type without a storage-config Secret": {
 			"{path: iris, parameters: {type: gs}}", nil,
 			Error{Field: field, Message: `type "gs" is not supported here, in parameters or in the entry of the secret; write one of s3, hdfs or webhdfs, or use storageUri`},
 		},
-		"an empty key is none": {
+		"an empty key": {
 			"{key: \"\", path: iris}", secret,
 			Error{Field: field, Message: `does not say what type of storage it is; write parameters.type: s3, or put "type" into the entry of the secret`},
 		},
@@ -153,11 +153,11 @@ func TestNeedsCredentials(t *testing.T) {
 		"an image":               {"{model: {modelFormat: {name: sklearn}, storageUri: oci://i}}", "", CredentialsNeed{}},
 		"a download":             {"{model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "", CredentialsNeed{ServiceAccount: "default"}},
 		"a service account":      {"{serviceAccountName: runner, model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "", CredentialsNeed{ServiceAccount: "runner"}},
-		"its old field":          {"{serviceAccount: runner, model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "", CredentialsNeed{ServiceAccount: "runner"}},
+		"the deprecated field":   {"{serviceAccount: runner, model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "", CredentialsNeed{ServiceAccount: "runner"}},
 		"a secret by annotation": {"{model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "mine", CredentialsNeed{ServiceAccount: "default", Secret: "mine"}},
 		"a storage spec":         {"{model: {modelFormat: {name: sklearn}, storage: {path: p}}}", "", CredentialsNeed{Secret: "storage-config"}},
-		"both":                   {"{model: {modelFormat: {name: sklearn}, storage: {path: p}}}", "mine", CredentialsNeed{Secret: "mine"}},
-		"an initializer of one's own": {
+		"both of them":           {"{model: {modelFormat: {name: sklearn}, storage: {path: p}}}", "mine", CredentialsNeed{Secret: "mine"}},
+		"a custom initializer": {
 			"{initContainers: [{name: storage-initializer}], model: {modelFormat: {name: sklearn}, storageUri: gs://b}}", "mine", CredentialsNeed{},
 		},
 		"a container": {"{containers: [{name: kserve-container, image: i}]}", "", CredentialsNeed{}},
@@ -191,7 +191,7 @@ func TestNamedSecretIsMissing(t *testing.T) {
 	})
 }
 
-func TestModelPathIsTaken(t *testing.T) {
+func TestModelPathIsAlreadyMounted(t *testing.T) {
 	isvc := isvcFrom(t, `
 volumes: [{name: mine, emptyDir: {}}]
 model: {modelFormat: {name: sklearn}, storageUri: "gs://b/p", volumeMounts: [{name: mine, mountPath: /mnt/models}]}`)
@@ -202,8 +202,8 @@ model: {modelFormat: {name: sklearn}, storageUri: "gs://b/p", volumeMounts: [{na
 	})
 }
 
-// TestTwoSecretsForOneKindOfStorage: variables of the later secret hold, but
-// nothing can be mounted twice at one place.
+// TestTwoSecretsForOneKindOfStorage: for variables the last Secret is used. For mounts it is the
+// first, because a path can be mounted only once.
 func TestTwoSecretsForOneKindOfStorage(t *testing.T) {
 	var builder initializerBuilder
 	for _, name := range []string{"first", "second"} {
@@ -218,9 +218,8 @@ func TestTwoSecretsForOneKindOfStorage(t *testing.T) {
 	}
 }
 
-// TestSecretsStaySecret: nothing that is known of a secret holds a value of it,
-// but for the few that are named here.
-func TestSecretsStaySecret(t *testing.T) {
+// TestSecretOfContainsNoSecretValues allows only the few values that are not secret.
+func TestSecretOfContainsNoSecretValues(t *testing.T) {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "s", Annotations: map[string]string{"a": "b"}},
 		Type:       corev1.SecretTypeOpaque,
@@ -234,8 +233,8 @@ func TestSecretsStaySecret(t *testing.T) {
 			"S3_ENDPOINT":                         []byte("minio:9000"),
 		},
 	}
-	known := SecretOf(secret)
-	text, err := json.Marshal(known)
+	description := SecretOf(secret)
+	text, err := json.Marshal(description)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,10 +242,10 @@ func TestSecretsStaySecret(t *testing.T) {
 		t.Errorf("a secret value is in %s", text)
 	}
 	want := map[string]string{"https-host": "models.example.com", "S3_ENDPOINT": "minio:9000"}
-	if diff := cmp.Diff(want, known.Public); diff != "" {
+	if diff := cmp.Diff(want, description.Public); diff != "" {
 		t.Errorf("public values, -want +got:\n%s", diff)
 	}
-	if got := known.Storage["minio"]; got != (StorageEntry{Type: "s3", Bucket: "models"}) {
+	if got := description.Storage["minio"]; got != (StorageEntry{Type: "s3", Bucket: "models"}) {
 		t.Errorf("the storage entry is %+v", got)
 	}
 }
@@ -257,27 +256,27 @@ func TestS3Endpoint(t *testing.T) {
 		settings            S3Settings
 		want                map[string]string
 	}{
-		"nothing said": {want: map[string]string{}},
+		"nothing set": {want: map[string]string{}},
 		"https by default": {
 			annotations: map[string]string{"serving.kserve.io/s3-endpoint": " minio:9000 "},
 			want:        map[string]string{envS3Endpoint: "minio:9000", envAWSEndpointURL: "https://minio:9000"},
 		},
-		"http by the switch": {
+		"http with UseHTTPS": {
 			annotations: map[string]string{"serving.kserve.io/s3-endpoint": "minio:9000"},
 			settings:    S3Settings{UseHTTPS: "0"},
 			want:        map[string]string{envS3UseHTTPS: "0", envS3Endpoint: "minio:9000", envAWSEndpointURL: "http://minio:9000"},
 		},
-		"the scheme before the switch": {
+		"the scheme before UseHTTPS": {
 			settings: S3Settings{Endpoint: "HTTP://minio:9000", UseHTTPS: "1"},
 			want:     map[string]string{envS3UseHTTPS: "0", envS3Endpoint: "minio:9000", envAWSEndpointURL: "http://minio:9000"},
 		},
-		"the annotation before the key before the setting": {
+		"annotation before key before setting": {
 			annotations: map[string]string{"serving.kserve.io/s3-region": "annotated"},
 			public:      map[string]string{envAWSRegion: "stored", envS3VerifySSL: "stored"},
 			settings:    S3Settings{Region: "set", VerifySSL: "set", UseAccelerate: "set", UseAnonymousCredential: "set"},
 			want:        map[string]string{envAWSRegion: "annotated", envS3VerifySSL: "stored", envS3UseAccelerate: "set", envS3Anonymous: "set"},
 		},
-		"an empty annotation takes the setting back": {
+		"an empty annotation overrides the setting": {
 			annotations: map[string]string{"serving.kserve.io/s3-region": ""},
 			settings:    S3Settings{Region: "set"},
 			want:        map[string]string{},
@@ -296,9 +295,9 @@ func TestS3Endpoint(t *testing.T) {
 	}
 }
 
-// TestServersCredentialsReachTheDownload: KServe's page on gated models puts the token into
-// model.env.
-func TestServersCredentialsReachTheDownload(t *testing.T) {
+// TestStorageInitializerUsesServerCredentials: KServe's documentation puts the token for gated
+// models into model.env.
+func TestStorageInitializerUsesServerCredentials(t *testing.T) {
 	const hub = "{secretKeyRef: {name: hub, key: token}}"
 	account := func(secret Secret, annotations map[string]string) Credentials {
 		credentials := Credentials{ServiceAccountAnnotations: annotations}
@@ -310,34 +309,34 @@ func TestServersCredentialsReachTheDownload(t *testing.T) {
 	cases := map[string]struct {
 		predictor   string
 		credentials Credentials
-		want        string // Of the init container.
+		want        string // Fields of the init container.
 	}{
 		"a token for the Hub": {
 			"{model: {modelFormat: {name: sklearn}, storageUri: 'hf://a/b', env: [{name: HF_TOKEN, valueFrom: " + hub + "}, {name: HF_HUB_OFFLINE, value: '1'}]}}",
 			Credentials{},
 			"env: [{name: HF_TOKEN, valueFrom: " + hub + "}]",
 		},
-		"of a framework field": {
+		"a token in a framework field": {
 			"{huggingface: {storageUri: 'hf://a/b', env: [{name: HUGGING_FACE_HUB_TOKEN, value: x}]}}",
 			Credentials{},
 			"env: [{name: HUGGING_FACE_HUB_TOKEN, value: x}]",
 		},
-		"of a container": {
+		"a token in a custom container": {
 			"{containers: [{name: mine, env: [{name: STORAGE_URI, value: 'hf://a/b'}, {name: HF_TOKEN, value: x}]}]}",
 			Credentials{},
 			"env: [{name: HF_TOKEN, value: x}]",
 		},
-		"a whole secret": {
+		"a Secret in envFrom": {
 			"{model: {modelFormat: {name: sklearn}, storageUri: 'hf://a/b', envFrom: [{configMapRef: {name: a}}, {secretRef: {name: hub}, prefix: HF_}]}}",
 			Credentials{},
 			"envFrom: [{secretRef: {name: hub}, prefix: HF_}]",
 		},
-		"the Secret of the service account is for downloads": {
+		"the service account's Secret has priority": {
 			"{model: {modelFormat: {name: sklearn}, storageUri: 'hf://a/b', env: [{name: HF_TOKEN, value: x}], envFrom: [{secretRef: {name: other}}]}}",
 			account(Secret{Name: "hub", Keys: []string{"HF_TOKEN"}}, nil),
 			"env: [{name: HF_TOKEN, valueFrom: {secretKeyRef: {name: hub, key: HF_TOKEN}}}]",
 		},
-		"a Secret for pulling images is not": {
+		"an image pull secret is ignored": {
 			"{model: {modelFormat: {name: sklearn}, storageUri: 'hf://a/b', env: [{name: HF_TOKEN, value: x}]}}",
 			account(Secret{Name: "pull", Keys: []string{".dockerconfigjson"}}, nil),
 			"env: [{name: HF_TOKEN, value: x}]",
@@ -361,14 +360,14 @@ func TestServersCredentialsReachTheDownload(t *testing.T) {
 			Credentials{},
 			"{}",
 		},
-		"a service account that assumes no role": {
+		"a service account without a role": {
 			"{model: {modelFormat: {name: sklearn}, storageUri: 's3://a/b'}}",
 			account(Secret{}, map[string]string{
 				"serving.kserve.io/s3-endpoint": "minio", "serving.kserve.io/s3-usehttps": "0", "serving.kserve.io/s3-region": "r",
 			}),
 			"env: [{name: S3_USE_HTTPS, value: '0'}, {name: S3_ENDPOINT, value: minio}, {name: AWS_ENDPOINT_URL, value: 'http://minio'}, {name: AWS_DEFAULT_REGION, value: r}]",
 		},
-		"a Secret says more than the account that lists it": {
+		"a Secret overrides its service account": {
 			"{model: {modelFormat: {name: sklearn}, storageUri: 's3://a/b'}}",
 			account(
 				Secret{Name: "s3", Keys: []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, Annotations: map[string]string{"serving.kserve.io/s3-region": "own"}},
@@ -406,26 +405,26 @@ func TestServersCredentialsReachTheDownload(t *testing.T) {
 	}
 }
 
-func TestConfiguredVariablesYieldToCredentials(t *testing.T) {
+func TestCredentialsOverrideConfiguredVariables(t *testing.T) {
 	isvc := isvcFrom(t, "model: {modelFormat: {name: sklearn}, storageUri: \"s3://bucket/model\", storage: {key: minio}}")
 	settings := defaultSettings()
 	settings.StorageInitializer.Env = map[string]string{"AWS_ENDPOINT_URL": "http://everywhere", "STORAGE_CONFIG": "configured"}
-	resolved, refused := Resolve(isvc, shippedRuntimes(t), settings)
-	if refused != nil {
-		t.Fatal(refused)
+	resolved, err := Resolve(isvc, shippedRuntimes(t), settings)
+	if err != nil {
+		t.Fatal(err)
 	}
 	secret := SecretOf(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "storage-config"}, Data: map[string][]byte{"minio": []byte(`{"type": "s3"}`)},
 	})
-	revision, refused := resolved.Render(Credentials{Secret: &secret})
-	if refused != nil {
-		t.Fatal(refused)
+	revision, err := resolved.Render(Credentials{Secret: &secret})
+	if err != nil {
+		t.Fatal(err)
 	}
 	env := revision.Template.Spec.InitContainers[0].Env
 	if got := envValue(env, "AWS_ENDPOINT_URL"); got != "http://everywhere" {
 		t.Errorf("AWS_ENDPOINT_URL is %q", got)
 	}
 	if got := envValue(env, "STORAGE_CONFIG"); got == "configured" {
-		t.Error("the entry of the secret is hidden by the configuration")
+		t.Error("the configuration overrides the entry of the Secret")
 	}
 }

@@ -19,7 +19,7 @@ func TestValidate(t *testing.T) {
 		annotations map[string]string
 		want        []string
 	}{
-		"nothing wrong": {
+		"valid": {
 			predictor: valid + "\ncontainerConcurrency: 0\ntimeout: 0\nminReplicas: 0\ncanaryTrafficPercent: 0\nlabels: {a: b}",
 			annotations: map[string]string{
 				v1beta1.AnnotationEnableTagRouting: "true", v1beta1.AnnotationStop: "false", v1beta1.AnnotationDisableAutoUpdate: "true",
@@ -27,7 +27,7 @@ func TestValidate(t *testing.T) {
 				v1beta1.AnnotationStorageReadonly: "false", annotationStorageInitializerUID: "1337", "anything": "else",
 			},
 		},
-		"switches": {
+		"booleans": {
 			predictor: valid,
 			annotations: map[string]string{
 				v1beta1.AnnotationEnableTagRouting:         "yes",
@@ -57,24 +57,24 @@ func TestValidate(t *testing.T) {
 				`metadata.annotations[serving.kserve.io/targetUtilizationPercentage]: "101": write a whole number from 1 to 100, or use spec.predictor.scaleTarget instead`,
 			},
 		},
-		"a percentage that is none": {
+		"invalid utilization": {
 			predictor:   valid,
 			annotations: map[string]string{v1beta1.AnnotationTargetUtilizationPercentage: "70%"},
 			want: []string{
 				`metadata.annotations[serving.kserve.io/targetUtilizationPercentage]: "70%": write a whole number from 1 to 100, or use spec.predictor.scaleTarget instead`,
 			},
 		},
-		"a deadline that is none": {
+		"invalid deadline": {
 			predictor:   valid,
 			annotations: map[string]string{v1beta1.AnnotationProgressDeadline: "twenty minutes"},
 			want:        []string{`metadata.annotations[serving.knative.dev/progress-deadline]: "twenty minutes": write a duration of at least a second, such as 20m`},
 		},
-		"a secret that is none": {
+		"invalid Secret name": {
 			predictor:   valid,
 			annotations: map[string]string{v1beta1.AnnotationStorageSecretName: ""},
 			want:        []string{`metadata.annotations[serving.kserve.io/storageSecretName]: "": write the name of a secret`},
 		},
-		"what shapes pods, in the predictor": {
+		"annotations of the predictor": {
 			predictor: valid + `
 annotations:
   serving.kserve.io/enable-prometheus-scraping: "yes"
@@ -91,7 +91,7 @@ annotations:
 				`spec.predictor.annotations[serving.knative.dev/progress-deadline]: "600": write a duration of at least a second, such as 20m`,
 			},
 		},
-		"a user that is none": {
+		"invalid user ID": {
 			predictor:   valid,
 			annotations: map[string]string{annotationStorageInitializerUID: "-1"},
 			want:        []string{`metadata.annotations[serving.kserve.io/storage-initializer-uid]: "-1": write the number of a user`},
@@ -114,7 +114,7 @@ annotations:
 				"spec.predictor.timeout: -1: write a number of seconds, or 0 for the gateway's own limit",
 			},
 		},
-		"minimum above maximum": {
+		"minReplicas above maxReplicas": {
 			predictor: valid + "\nminReplicas: 3\nmaxReplicas: 2",
 			want:      []string{"spec.predictor.minReplicas: 3: is above maxReplicas (2); lower the one or raise the other"},
 		},
@@ -130,7 +130,7 @@ annotations:
 			predictor: "{containers: [{name: kserve-container, env: [{name: PYTHONPATH, value: /mnt/models}]}]}",
 			want:      []string{"spec.predictor.containers[kserve-container].env[PYTHONPATH]: remove it; it would let files beside the model take the place of the server's own code"},
 		},
-		"fields that are not supported": {
+		"unsupported fields": {
 			predictor: valid + "\nlogger: {}\nstorageUris: [{}]",
 			want: []string{
 				"spec.predictor.logger: is not supported; remove it",
@@ -153,7 +153,7 @@ annotations:
 	}
 }
 
-// shortened cuts off what another library's version may word differently.
+// shortened removes the part of a message that comes from a library.
 func shortened(text string) string {
 	ours, _, cut := strings.Cut(text, "pods cannot have it: ")
 	if !cut {
@@ -162,15 +162,14 @@ func shortened(text string) string {
 	return ours + "pods cannot have it: …"
 }
 
-// TestPredictorIsRefused: what Resolve finds wrong with a spec, whichever the
-// serving runtimes are.
-func TestPredictorIsRefused(t *testing.T) {
+// TestInvalidPredictor covers the errors that do not depend on the serving runtimes.
+func TestInvalidPredictor(t *testing.T) {
 	const predictor, containers = "spec.predictor", "spec.predictor.containers"
 	cases := map[string]struct {
 		predictor      string
 		field, message string
 	}{
-		"nothing to serve": {
+		"no model server": {
 			"{minReplicas: 1}", predictor, "no model server is set; set model, or set containers to run your own model server",
 		},
 		"a model and containers": {
@@ -187,15 +186,15 @@ func TestPredictorIsRefused(t *testing.T) {
 		"two frameworks": {
 			"{sklearn: {}, xgboost: {}}", predictor, "sklearn and xgboost are set; keep one of them",
 		},
-		"a name for the container of a model": {
+		"a container name in the model": {
 			"{model: {modelFormat: {name: a}, name: server}}", "spec.predictor.model.name",
 			`"server": the container of a model is always called kserve-container; remove the field`,
 		},
-		"containers, none of which serves": {
+		"no serving container": {
 			"{containers: [{name: a}, {name: b}]}", containers,
 			"no container is named kserve-container; give this name to the container that serves the model",
 		},
-		"two places for one model": {
+		"two locations of the model": {
 			"{model: {modelFormat: {name: a}, storageUri: gs://b, storage: {path: p}}}", "spec.predictor.model.storage.path",
 			`"p": the model is already named by storageUri; remove one of the two`,
 		},
@@ -210,15 +209,15 @@ func TestPredictorIsRefused(t *testing.T) {
 			resolved, err := Resolve(isvcFrom(t, test.predictor), Runtimes{}, defaultSettings())
 			wantError(t, err, Error{Reason: v1beta1.InvalidPredictorSpec, Field: test.field, Message: test.message})
 			if resolved != nil {
-				t.Error("an answer came with the error, though the spec itself is wrong")
+				t.Error("got a result as well as an error for an invalid spec")
 			}
 		})
 	}
 }
 
-// TestModelBesideAFramework: KServe turns the framework field into model when the object is
-// created, and a later patch of model is merged into that.
-func TestModelBesideAFramework(t *testing.T) {
+// TestModelAndFrameworkField: KServe moves the framework field to model when the object is created. A
+// client that patches model afterwards expects a merge.
+func TestModelAndFrameworkField(t *testing.T) {
 	runtimes := cluster(runtimeFrom(t, "sklearn", sklearnRuntime))
 	both := resolve(t, isvcFrom(t, `{
 		sklearn: {name: kserve-container, storageUri: 'gs://b/1', args: [--a], env: [{name: A, value: a}], resources: {limits: {cpu: 1, memory: 1Gi}}},

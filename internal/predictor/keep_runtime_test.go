@@ -12,32 +12,32 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// TestARuntimeIsKept: the runtime of an earlier revision, not the one that would be picked today.
-func TestARuntimeIsKept(t *testing.T) {
+// TestKeepRuntime keeps the runtime of an existing revision although another one is preferred.
+func TestKeepRuntime(t *testing.T) {
 	const serves, field = "supportedModelFormats: [{name: sklearn, autoSelect: true}]", "spec.predictor.model.modelFormat"
 	kept := RuntimeRef{ClusterServingRuntimeKind, "ours"}
 	ours := func(spec string) *v1alpha1.ClusterServingRuntime { return serving(t, "ours", spec) }
 	preferred := []*v1alpha1.ServingRuntime{namespaced(serving(t, "theirs", serves)), namespaced(ours(serves))}
 	for name, test := range map[string]struct {
-		model string
-		ours  *v1alpha1.ClusterServingRuntime
-		want  *Error
-		gone  bool
+		model       string
+		ours        *v1alpha1.ClusterServingRuntime
+		want        *Error
+		unavailable bool
 	}{
-		"beside others that are preferred":       {model: "{modelFormat: {name: sklearn}}", ours: ours(serves)},
-		"that is not to be picked any more":      {model: "{modelFormat: {name: sklearn}}", ours: ours("supportedModelFormats: [{name: sklearn}]")},
-		"that the spec names, beside a namesake": {model: "{modelFormat: {name: sklearn}, runtime: ours}", ours: ours(serves)},
-		"that is missing": {
-			model: "{modelFormat: {name: sklearn}}", gone: true,
+		"others are preferred":                 {model: "{modelFormat: {name: sklearn}}", ours: ours(serves)},
+		"no longer has autoSelect":             {model: "{modelFormat: {name: sklearn}}", ours: ours("supportedModelFormats: [{name: sklearn}]")},
+		"requested, another has the same name": {model: "{modelFormat: {name: sklearn}, runtime: ours}", ours: ours(serves)},
+		"missing": {
+			model: "{modelFormat: {name: sklearn}}", unavailable: true,
 			want: &Error{Reason: v1beta1.NoSupportingRuntime, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, does not exist any more; ` +
 				"create it again, or name another in model.runtime, such as ours or theirs"},
 		},
-		"that is disabled": {
-			model: "{modelFormat: {name: sklearn}}", ours: ours(serves + "\ndisabled: true"), gone: true,
+		"disabled": {
+			model: "{modelFormat: {name: sklearn}}", ours: ours(serves + "\ndisabled: true"), unavailable: true,
 			want: &Error{Reason: v1beta1.RuntimeDisabled, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, is disabled; ` +
 				"have it enabled, or name another in model.runtime"},
 		},
-		"that serves other formats by now": {
+		"no longer serves the format": {
 			model: "{modelFormat: {name: sklearn}}", ours: ours("supportedModelFormats: [{name: xgboost}]"),
 			want: &Error{Reason: v1beta1.NoSupportingRuntime, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, does not serve sklearn, but xgboost; ` +
 				"have the format added to it, or name another in model.runtime"},
@@ -56,17 +56,17 @@ func TestARuntimeIsKept(t *testing.T) {
 			if test.want != nil {
 				wantError(t, err, *test.want)
 			} else if err != nil || resolved.Runtime != kept {
-				t.Errorf("it keeps %v (%v)", resolved.Runtime, err)
+				t.Errorf("got runtime %v, error %v; want %v", resolved.Runtime, err, kept)
 			}
-			if resolved.RuntimeGone != test.gone || (resolved.Inputs == "") != (test.want != nil) {
-				t.Errorf("gone: %t, inputs: %q", resolved.RuntimeGone, resolved.Inputs)
+			if resolved.RuntimeGone != test.unavailable || (resolved.Inputs == "") != (test.want != nil) {
+				t.Errorf("got RuntimeGone %t, Inputs %q", resolved.RuntimeGone, resolved.Inputs)
 			}
 		})
 	}
 }
 
-// TestADownloadIsReplaced without what the user and the configuration have given beside it.
-func TestADownloadIsReplaced(t *testing.T) {
+// TestReplaceDownload replaces the credentials and keeps the user's volumes.
+func TestReplaceDownload(t *testing.T) {
 	secret := func(name string) Secret {
 		return Secret{Name: name, Keys: []string{keyGCSCredentials}}
 	}
@@ -75,30 +75,30 @@ func TestADownloadIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	given := func(secrets ...Secret) Credentials { return Credentials{ServiceAccountSecrets: secrets} }
-	revision, err := resolved.Render(given(secret("old")))
+	credentials := func(secrets ...Secret) Credentials { return Credentials{ServiceAccountSecrets: secrets} }
+	revision, err := resolved.Render(credentials(secret("old")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := DownloadOf(&revision.Template)
-	again, err := resolved.Download(&revision.Template, given(secret("old")))
+	again, err := resolved.Download(&revision.Template, credentials(secret("old")))
 	if err != nil || !again.SameCredentials(before) {
 		t.Fatalf("the same credentials differ: %v, %v (%v)", before, again, err)
 	}
-	renewed, err := resolved.Download(&revision.Template, given(secret("new")))
+	renewed, err := resolved.Download(&revision.Template, credentials(secret("new")))
 	if err != nil || renewed.SameCredentials(before) {
 		t.Fatalf("other credentials do not differ: %v (%v)", renewed, err)
 	}
 	revision.Template.Spec.Volumes = append(revision.Template.Spec.Volumes, corev1.Volume{Name: "mine"})
 	renewed.ReplaceIn(&revision.Template)
 	if got := DownloadOf(&revision.Template); !got.SameCredentials(renewed) || len(got.Secrets()) != 1 || got.Secrets()[0] != "new" {
-		t.Errorf("it downloads with %v", got)
+		t.Errorf("after the replacement: got %v, want the new Secret", got)
 	}
-	rendered, err := resolved.Render(given(secret("new")))
+	rendered, err := resolved.Render(credentials(secret("new")))
 	if err != nil || len(rendered.Template.Spec.Volumes)+1 != len(revision.Template.Spec.Volumes) {
-		t.Errorf("volumes are %v (%v)", revision.Template.Spec.Volumes, err)
+		t.Errorf("got volumes %v, error %v", revision.Template.Spec.Volumes, err)
 	}
 	if used := SecretsUsed([]Secret{secret("new"), {Name: "pull", Keys: []string{".dockerconfigjson"}}}, defaultSettings().Credentials); len(used) != 1 {
-		t.Errorf("it would use %v", used)
+		t.Errorf("got Secrets %v, want only the new one", used)
 	}
 }
