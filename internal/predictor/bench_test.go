@@ -5,7 +5,6 @@ package predictor
 
 import "testing"
 
-// BenchmarkResolve measures the cost per reconciliation.
 func BenchmarkResolve(b *testing.B) {
 	isvc, runtimes := isvcFrom(b, irisPredictor), cluster(runtimeFrom(b, "sklearn", sklearnRuntime))
 	b.ReportAllocs()
@@ -14,7 +13,6 @@ func BenchmarkResolve(b *testing.B) {
 	}
 }
 
-// BenchmarkRender measures the cost per new revision.
 func BenchmarkRender(b *testing.B) {
 	resolved := resolve(b, isvcFrom(b, irisPredictor), cluster(runtimeFrom(b, "sklearn", sklearnRuntime)))
 	b.ReportAllocs()

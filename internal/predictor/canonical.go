@@ -104,7 +104,6 @@ func appendStruct(out []byte, v reflect.Value) []byte {
 	return append(out, 'e')
 }
 
-// collectFields adds the fields that are not empty, including those of inlined structs.
 func collectFields(fields map[string]reflect.Value, v reflect.Value) {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
@@ -119,7 +118,6 @@ func collectFields(fields map[string]reflect.Value, v reflect.Value) {
 	}
 }
 
-// schemaDefaults holds the defaults of the CRDs' schemas.
 var schemaDefaults = map[reflect.Type]map[string]any{
 	reflect.TypeFor[corev1.ContainerPort]():         {"protocol": corev1.ProtocolTCP},
 	reflect.TypeFor[corev1.GRPCAction]():            {"service": ""},

@@ -68,7 +68,6 @@ func TestCanonicalSupportsEveryField(t *testing.T) {
 	}
 }
 
-// fill sets every field of a value.
 func fill(v reflect.Value) {
 	switch v.Interface().(type) {
 	case resource.Quantity:
@@ -149,7 +148,6 @@ func TestCanonicalOmitsSchemaDefaults(t *testing.T) {
 	}
 }
 
-// schema is a part of an OpenAPI schema.
 type schema struct {
 	Properties map[string]*schema `json:"properties"`
 	Items      *schema            `json:"items"`
@@ -177,7 +175,6 @@ func readSchema(t *testing.T, path string) *schema {
 	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
 }
 
-// eachDefault visits the defaults in a schema, each with the Go type of the parent.
 func (s *schema) eachDefault(path string, t reflect.Type, visit func(path string, parent reflect.Type, name string, value json.RawMessage)) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -197,7 +194,6 @@ func (s *schema) eachDefault(path string, t reflect.Type, visit func(path string
 	}
 }
 
-// fieldNamed returns the types of the field with a JSON name and of the struct that declares it.
 func fieldNamed(t reflect.Type, name string) (field, parent reflect.Type) {
 	if t.Kind() != reflect.Struct {
 		return nil, nil

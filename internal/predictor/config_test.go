@@ -18,8 +18,6 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// The tests in this file cover config/runtimes and config/samples.
-
 const (
 	runtimesFolder = "../../config/runtimes"
 	samplesFolder  = "../../config/samples"
@@ -40,7 +38,7 @@ func shippedRuntimes(t *testing.T) Runtimes {
 
 func TestShippedRuntimesServeTheirFormats(t *testing.T) {
 	runtimes := shippedRuntimes(t)
-	// The keys are a format, a protocol and a version, or a predictor. Like in KServe, MLServer has
+	// The keys are a format, a protocol and a version, or a predictor. As in KServe, MLServer has
 	// priority over the framework's own server for protocol v2.
 	cases := map[string]string{
 		"sklearn":                  "kserve-sklearnserver",
@@ -93,7 +91,6 @@ func TestShippedRuntimesServeTheirFormats(t *testing.T) {
 	}
 }
 
-// modelOf returns a predictor for a format, a protocol and a version.
 func modelOf(request string) string {
 	words := strings.Fields(request)
 	model := "modelFormat: {name: " + words[0]
@@ -152,7 +149,6 @@ func checkShippedContainer(t *testing.T, runtime string, container corev1.Contai
 	}
 }
 
-// TestShippedMetricsEndpoints checks the ports and paths that Prometheus scrapes.
 func TestShippedMetricsEndpoints(t *testing.T) {
 	exceptions := map[string][2]string{
 		"kserve-mlserver":           {"8082", "/metrics"},

@@ -83,7 +83,6 @@ func (s Secret) has(key string) bool {
 	return slices.Contains(s.Keys, key)
 }
 
-// variable returns an environment variable whose value is a key of the Secret.
 func (s Secret) variable(name, key string) corev1.EnvVar {
 	return corev1.EnvVar{
 		Name: name,

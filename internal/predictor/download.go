@@ -23,7 +23,6 @@ type Download struct {
 	Volumes []corev1.Volume `json:"volumes,omitempty"`
 }
 
-// credentialVolumes are the names of the volumes that contain credentials.
 var credentialVolumes = []string{gcsVolume, hdfsVolume, caBundleVolume}
 
 // credentialVariables are the variables whose values, which are not secret, come from a Secret or a
@@ -137,8 +136,7 @@ func (d *Download) Secrets() []string {
 	return slices.Compact(names)
 }
 
-// SecretsOfAccount is like Secrets, but ignores the environment variables that the user has set in
-// a container.
+// SecretsOfAccount is like Secrets, but ignores variables that the user has set in a container.
 func (d *Download) SecretsOfAccount(template *corev1.PodTemplateSpec) []string {
 	rest := *d
 	rest.Env = slices.DeleteFunc(slices.Clone(d.Env), func(variable corev1.EnvVar) bool {

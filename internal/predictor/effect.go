@@ -46,7 +46,6 @@ var predictorFields = []string{
 	"model.runtime", "model.runtimeVersion", "model.storageUri", "model.protocolVersion",
 }
 
-// metadataMap is one of the maps of labels or annotations of an InferenceService.
 type metadataMap struct {
 	field       string
 	values      map[string]string
@@ -121,7 +120,6 @@ func ignoredReason(isvc *v1beta1.InferenceService, key string, m metadataMap, se
 	return ""
 }
 
-// knativeScaleAnnotations are Knative's annotations that minReplicas and maxReplicas replace.
 var knativeScaleAnnotations = []string{
 	"autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/minScale",
 	"autoscaling.knative.dev/max-scale", "autoscaling.knative.dev/maxScale",
@@ -145,8 +143,6 @@ func correctField(key string, m metadataMap) string {
 	return ""
 }
 
-// fieldHint returns the reason for an unknown annotation in KServe's domain. It suggests the
-// predictor field with the same name, if there is one.
 func fieldHint(key string) string {
 	for _, field := range predictorFields {
 		if normalizedName(key) == normalizedName(field[strings.LastIndex(field, ".")+1:]) {

@@ -14,8 +14,7 @@ import (
 type Error struct {
 	// Reason is reported in status.modelStatus.lastFailureInfo.
 	Reason v1beta1.FailureReason
-	// Field is the path of the invalid field.
-	Field string
+	Field  string
 	// Message describes the problem and how to fix it.
 	Message string
 	// InSecret reports that a change of a Secret can fix the error. Secrets are not watched.

@@ -21,7 +21,6 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// documents holds the objects of a YAML file.
 type documents struct {
 	isvc     *v1beta1.InferenceService
 	runtimes Runtimes
@@ -90,7 +89,6 @@ func (d *documents) add(t *testing.T, path string, document []byte) {
 	}
 }
 
-// credentials returns the credentials that Render needs.
 func (d *documents) credentials(need CredentialsNeed) Credentials {
 	var credentials Credentials
 	for _, account := range d.accounts {
@@ -117,7 +115,6 @@ func (d *documents) secret(name string) *Secret {
 	return nil
 }
 
-// defaultSettings returns the settings of an installation with the default configuration.
 func defaultSettings() Settings {
 	quantities := func(cpu, memory string) corev1.ResourceList {
 		return corev1.ResourceList{
@@ -148,7 +145,6 @@ func defaultSettings() Settings {
 	}
 }
 
-// isvcFrom returns an InferenceService with a predictor in YAML.
 func isvcFrom(t testing.TB, predictor string) *v1beta1.InferenceService {
 	t.Helper()
 	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "iris"}}
@@ -158,7 +154,6 @@ func isvcFrom(t testing.TB, predictor string) *v1beta1.InferenceService {
 	return isvc
 }
 
-// runtimeFrom returns a serving runtime with a spec in YAML.
 func runtimeFrom(t testing.TB, name, spec string) *v1alpha1.ClusterServingRuntime {
 	t.Helper()
 	runtime := &v1alpha1.ClusterServingRuntime{ObjectMeta: metav1.ObjectMeta{Name: name}}

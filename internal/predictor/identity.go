@@ -15,7 +15,6 @@ import (
 // Identity distinguishes one revision from another. It is stored with the revision and contains
 // only names and hashes.
 type Identity struct {
-	// Predictor is the hash of the predictor's spec.
 	Predictor string `json:"predictor"`
 	// Runtime is the hash of the selected serving runtime.
 	Runtime string `json:"runtime,omitempty"`
@@ -125,7 +124,6 @@ func (i Identity) specHash() string {
 	})
 }
 
-// hashedSpec returns the fields of a normalised predictor that are part of the hash.
 func hashedSpec(spec v1beta1.PredictorSpec) v1beta1.PredictorSpec {
 	spec.CanaryTrafficPercent = nil
 	spec.MinReplicas = nil
@@ -144,7 +142,6 @@ func hashedSpec(spec v1beta1.PredictorSpec) v1beta1.PredictorSpec {
 	return spec
 }
 
-// hashedRuntime is the part of a serving runtime that affects the pods.
 type hashedRuntime struct {
 	Name       string                          `json:"name"`
 	ServerType string                          `json:"serverType"`

@@ -120,7 +120,6 @@ containers:
 
 const irisPredictor = `{model: {modelFormat: {name: sklearn}, storageUri: "gs://models/iris", args: [--a], env: [{name: A, value: b}]}}`
 
-// hashedObjects are the objects that a hash depends on.
 type hashedObjects struct {
 	isvc     *v1beta1.InferenceService
 	runtime  *v1alpha1.ClusterServingRuntime
@@ -278,8 +277,6 @@ func hashAfter(t *testing.T, edit func(*hashedObjects)) string {
 	return resolved.Inputs
 }
 
-// TestSpecInputsDoNotDependOnTheRuntime matters when the runtime of a revision changes or is
-// deleted.
 func TestSpecInputsDoNotDependOnTheRuntime(t *testing.T) {
 	isvc := isvcFrom(t, irisPredictor)
 	runtime := runtimeFrom(t, "sklearn", sklearnRuntime)
@@ -310,7 +307,6 @@ func TestSpecInputsDoNotDependOnTheRuntime(t *testing.T) {
 	}
 }
 
-// TestExclusionsDoNotCreateRevisions adds and removes excluded keys while revisions exist.
 func TestExclusionsDoNotCreateRevisions(t *testing.T) {
 	identityOf := func(excluded []string, labels map[string]string) Identity {
 		isvc := isvcFrom(t, irisPredictor)
@@ -355,7 +351,6 @@ func TestExclusionsDoNotCreateRevisions(t *testing.T) {
 	}
 }
 
-// roundTrip encodes and decodes an identity as the revision history does.
 func roundTrip(t *testing.T, identity Identity) Identity {
 	t.Helper()
 	text, err := json.Marshal(identity)

@@ -32,7 +32,6 @@ const (
 	envCABundleMountDir = "CA_BUNDLE_VOLUME_MOUNT_POINT"
 )
 
-// initializerBuilder collects the environment, mounts and volumes of the storage initializer.
 type initializerBuilder struct {
 	env     []corev1.EnvVar
 	envFrom []corev1.EnvFromSource
@@ -154,8 +153,6 @@ func (b *initializerBuilder) useStorageSpec(r *Resolved, secretName string, secr
 	return completeURI(r.source.uri, entry, field)
 }
 
-// storageKey returns the key of the Secret's entry to use. It defaults to the entry for the storage
-// type.
 func storageKey(named *string, storageType string) string {
 	switch {
 	case named != nil:
@@ -167,7 +164,6 @@ func storageKey(named *string, storageType string) string {
 	}
 }
 
-// completeEntry takes the values that the parameters do not set from the Secret's entry.
 func (b *initializerBuilder) completeEntry(entry *StorageEntry, stored StorageEntry) {
 	if entry.Type == "" {
 		entry.Type = stored.Type
@@ -200,7 +196,6 @@ func completeURI(uri string, entry StorageEntry, field string) (string, *Error) 
 	}
 }
 
-// trustCABundle mounts the ConfigMap with CA certificates that the credentials name.
 func (b *initializerBuilder) trustCABundle() {
 	configMap := envValue(b.env, envAWSCABundleConfigMap)
 	if configMap == "" {
@@ -217,7 +212,6 @@ func (b *initializerBuilder) trustCABundle() {
 	b.mount(volume, directory)
 }
 
-// tuneDownload enables the fast transfer modes of the Hugging Face Hub's client.
 func (b *initializerBuilder) tuneDownload(uri string) {
 	if !strings.HasPrefix(uri, "hf://") {
 		return
@@ -229,7 +223,6 @@ func (b *initializerBuilder) tuneDownload(uri string) {
 	})
 }
 
-// addDefaults adds the variables that are not set yet.
 func (b *initializerBuilder) addDefaults(variables map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		b.env = addVariable(b.env, corev1.EnvVar{Name: name, Value: variables[name]})

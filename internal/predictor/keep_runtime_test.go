@@ -65,7 +65,6 @@ func TestKeepRuntime(t *testing.T) {
 	}
 }
 
-// TestReplaceDownload replaces the credentials and keeps the user's volumes.
 func TestReplaceDownload(t *testing.T) {
 	secret := func(name string) Secret {
 		return Secret{Name: name, Keys: []string{keyGCSCredentials}}

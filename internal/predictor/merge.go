@@ -99,7 +99,6 @@ func dropReplaced(base, overlay *corev1.Container) {
 	}
 }
 
-// withoutNamed returns the items of base whose names do not occur in overlay.
 func withoutNamed[T any](base, overlay []T, name func(T) string) []T {
 	return slices.DeleteFunc(slices.Clone(base), func(item T) bool {
 		return slices.ContainsFunc(overlay, func(other T) bool { return name(other) == name(item) })

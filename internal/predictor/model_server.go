@@ -24,7 +24,8 @@ const (
 	vllmServer        serverType = "vllmserver"
 )
 
-// serverTypeByRuntime holds the server types of KServe's runtimes that do not have the annotation.
+// serverTypeByRuntime holds the server types of KServe's runtimes, for runtimes without the
+// annotation.
 var serverTypeByRuntime = map[string]serverType{
 	"kserve-mlserver":           mlServer,
 	"kserve-tritonserver":       triton,
@@ -41,7 +42,6 @@ func (r *runtime) serverType() serverType {
 	return serverTypeByRuntime[r.ref.Name]
 }
 
-// mlServerClasses holds MLServer's implementation of each model format.
 var mlServerClasses = map[string]string{
 	"sklearn":  "mlserver_sklearn.SKLearnModel",
 	"xgboost":  "mlserver_xgboost.XGBoostModel",
@@ -89,8 +89,7 @@ func (r *Resolved) serverDefaults() (corev1.Container, placeholders) {
 	return container, values
 }
 
-// image returns the image of the serving container. It rejects a runtimeVersion if the image is
-// pinned by a digest, because a tag would have no effect.
+// image rejects a runtimeVersion if the image is pinned by a digest: a tag would have no effect.
 func (r *Resolved) image(container corev1.Container) (string, *Error) {
 	runtimeVersion := r.spec.Model.RuntimeVersion
 	if !strings.Contains(container.Image, "@") {
@@ -103,8 +102,6 @@ func (r *Resolved) image(container corev1.Container) (string, *Error) {
 	return container.Image, nil
 }
 
-// imageFor returns the image with the runtimeVersion as its tag, or the build for the requested
-// hardware.
 func imageFor(container corev1.Container, runtimeVersion *string, server serverType) string {
 	repository, tag := splitImage(container.Image)
 	if runtimeVersion != nil {
@@ -129,8 +126,7 @@ func imageFor(container corev1.Container, runtimeVersion *string, server serverT
 	return container.Image
 }
 
-// splitImage splits the name of an image at its tag. A colon before the last slash belongs to the
-// registry's port.
+// splitImage splits off the tag. A colon before the last slash belongs to the registry's port.
 func splitImage(image string) (repository, tag string) {
 	colon := strings.LastIndex(image, ":")
 	if colon <= strings.LastIndex(image, "/") {
@@ -139,8 +135,7 @@ func splitImage(image string) (repository, tag string) {
 	return image[:colon], image[colon+1:]
 }
 
-// requestsGPU reports whether a container requests an NVIDIA GPU or a MIG slice of one. The GPU
-// images support no other vendor.
+// requestsGPU reports whether a container requests an NVIDIA GPU, for which the images are built.
 func requestsGPU(container corev1.Container) bool {
 	return slices.ContainsFunc(limitNames(container), func(name string) bool {
 		return name == "nvidia.com/gpu" || strings.HasPrefix(name, "nvidia.com/mig")

@@ -40,7 +40,6 @@ func (r *Resolved) placeholders() placeholders {
 // store a pod of that size.
 const maxExpandedSize = 1 << 20
 
-// expandPlaceholders replaces the placeholders in all strings of a container.
 func (r *Resolved) expandPlaceholders(container *corev1.Container, values placeholders) *Error {
 	remaining := maxExpandedSize
 	err := replaceStrings(reflect.ValueOf(container).Elem(), "", func(path, text string) (string, error) {
@@ -90,7 +89,6 @@ func checkPlaceholders(parsed *template.Template) error {
 	return nil
 }
 
-// isPlaceholder reports whether a node is a field or an index expression with one constant key.
 func isPlaceholder(node parse.Node) bool {
 	action, ok := node.(*parse.ActionNode)
 	if !ok || len(action.Pipe.Decl) > 0 || len(action.Pipe.Cmds) != 1 {
@@ -117,7 +115,6 @@ func truncate(text string) string {
 	return string(runes[:maxRunes]) + "…"
 }
 
-// limitedBuffer is a writer that fails when its text exceeds the limit.
 type limitedBuffer struct {
 	text  strings.Builder
 	limit int
@@ -147,7 +144,6 @@ func lookup(m map[string]string, key string) (string, error) {
 	return value, nil
 }
 
-// available lists the labels and annotations, for messages.
 func (p placeholders) available() string {
 	var names []string
 	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {

@@ -51,8 +51,7 @@ func appProtocol(port corev1.ContainerPort) string {
 	return ""
 }
 
-// additionalPorts returns the Service ports for all container ports but the first. Like in KServe,
-// each has the number of the container port.
+// additionalPorts returns the Service ports for all container ports but the first.
 func additionalPorts(container corev1.Container) []corev1.ServicePort {
 	var ports []corev1.ServicePort
 	for _, port := range container.Ports[min(1, len(container.Ports)):] {
@@ -78,7 +77,6 @@ func additionalPorts(container corev1.Container) []corev1.ServicePort {
 	return ports
 }
 
-// checkPorts rejects an additional port that conflicts with the Service's own port.
 func (r *Resolved) checkPorts(container corev1.Container) *Error {
 	for _, port := range additionalPorts(container) {
 		if port.Port == servicePort && port.Protocol == corev1.ProtocolTCP {
@@ -118,8 +116,7 @@ func (r *Resolved) limitToOnePort(containers []corev1.Container) *Error {
 	return nil
 }
 
-// renamePortForKnative gives the only port of a container a name that Knative accepts. Probes that
-// refer to the old name get the port's number.
+// renamePortForKnative also changes probes that refer to the old name to the port's number.
 func renamePortForKnative(container *corev1.Container) {
 	port := &container.Ports[0]
 	oldName := port.Name
@@ -146,7 +143,6 @@ func renamePortForKnative(container *corev1.Container) {
 	}
 }
 
-// portsField returns the path of the field in which a user can set the container's ports.
 func (r *Resolved) portsField(container corev1.Container) string {
 	if r.spec.Model != nil && isServing(container) {
 		return modelField + ".ports"

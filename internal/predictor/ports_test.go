@@ -14,7 +14,6 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// runtimeWithPorts returns a runtime with the given ports in its serving container.
 func runtimeWithPorts(t *testing.T, ports, more string) Runtimes {
 	t.Helper()
 	return cluster(runtimeFrom(t, "sklearn",

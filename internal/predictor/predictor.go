@@ -40,18 +40,16 @@ type Resolved struct {
 	// Identity holds the values that both hashes are computed from. To match a revision in the
 	// history, use [Identity.Equal]: it tolerates a change of the excluded labels and annotations.
 	Identity Identity
-	// Runtime is the selected serving runtime.
-	Runtime RuntimeRef
+	Runtime  RuntimeRef
 	// RuntimeGone reports that Inputs is empty because the serving runtime is missing or disabled.
 	RuntimeGone bool
 
-	name      string
-	namespace string
-	spec      v1beta1.PredictorSpec // Normalised.
-	original  v1beta1.PredictorSpec // As the user wrote it.
-	source    source
-	metadata  metadata
-	// changeCause is the value of AnnotationChangeCause.
+	name        string
+	namespace   string
+	spec        v1beta1.PredictorSpec // Normalised.
+	original    v1beta1.PredictorSpec // As the user wrote it.
+	source      source
+	metadata    metadata
 	changeCause string
 
 	scaling  map[string]string // Nil in Standard mode.

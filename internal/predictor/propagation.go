@@ -47,7 +47,6 @@ var toolKeys = []string{
 	"skaffold.dev/*",
 }
 
-// unpropagatedLabels configure the operator or are set by it.
 var unpropagatedLabels = append([]string{
 	v1beta1.LabelInferenceService,
 	v1beta1.LabelRevision,
@@ -57,7 +56,6 @@ var unpropagatedLabels = append([]string{
 	"internal.serving.kserve.io/*",
 }, toolKeys...)
 
-// unpropagatedAnnotations configure the operator.
 var unpropagatedAnnotations = append([]string{
 	v1beta1.AnnotationDeploymentMode,
 	v1beta1.AnnotationStop,
@@ -85,13 +83,11 @@ func Matches(key, pattern string) bool {
 	return matches(key, []string{pattern})
 }
 
-// metadata holds the labels and annotations that propagate to the pods.
 type metadata struct {
 	labels      values
 	annotations values
 }
 
-// values holds labels or annotations by their origin.
 type values struct {
 	inherited map[string]string // From the InferenceService's metadata.
 	own       map[string]string // From its predictor. They override inherited.

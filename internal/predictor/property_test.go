@@ -197,7 +197,6 @@ func drawContainer(t *rapid.T) corev1.Container {
 	return container
 }
 
-// jsonRoundTrip encodes and decodes an object like the API server.
 func jsonRoundTrip[T any](t *rapid.T, object *T) *T {
 	text, err := json.Marshal(object)
 	if err != nil {

@@ -21,7 +21,6 @@ const (
 	maxExpandedExponent = 1000
 )
 
-// exponent returns the exponent of a quantity's internal form, an integer times a power of ten.
 func exponent(q resource.Quantity) int64 {
 	return -int64(q.AsDec().Scale())
 }
@@ -61,7 +60,6 @@ func powerOfTen(n int64) *big.Int {
 	return new(big.Int).Exp(big.NewInt(10), big.NewInt(n), nil)
 }
 
-// trimZeros moves the trailing zeros of a number into its exponent.
 func trimZeros(number *big.Int, scale int64) (*big.Int, int64) {
 	ten := big.NewInt(10)
 	for {

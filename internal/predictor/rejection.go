@@ -83,7 +83,6 @@ func checkAutoSelect(r *runtime, model *v1beta1.ModelSpec) *rejection {
 	return checkProtocol(r, protocolOrV1(model))
 }
 
-// checkSupported rejects a runtime that cannot be used for any model.
 func checkSupported(r *runtime) *rejection {
 	switch {
 	case isTrue(r.spec.Disabled):
@@ -106,7 +105,6 @@ func checkSupported(r *runtime) *rejection {
 	}
 }
 
-// rejectFormat returns the rejection of a runtime that does not list the format.
 func rejectFormat(r *runtime, name string) *rejection {
 	rejected := &rejection{
 		runtime: r, reason: v1beta1.NoSupportingRuntime,
@@ -135,7 +133,6 @@ func formatNames(spec *v1alpha1.ServingRuntimeSpec) []string {
 	return names
 }
 
-// checkVersion rejects a runtime if none of its entries for the format has the requested version.
 func checkVersion(r *runtime, requested v1beta1.ModelFormat, formats []v1alpha1.SupportedModelFormat) *rejection {
 	var versions []string
 	for _, format := range formats {
@@ -191,7 +188,6 @@ func formatsNamed(spec *v1alpha1.ServingRuntimeSpec, name string) []v1alpha1.Sup
 	return formats
 }
 
-// errorForRequested returns the error for a runtime that the spec names.
 func (f *rejection) errorForRequested() *Error {
 	remedy := f.remedy
 	if remedy == "" {
@@ -209,7 +205,6 @@ func (f *rejection) errorForRequested() *Error {
 	}
 }
 
-// errorForPicked returns the error for a runtime that was picked for an existing revision.
 func (f *rejection) errorForPicked() *Error {
 	remedy := f.remedy
 	if remedy == "" {
@@ -222,8 +217,6 @@ func (f *rejection) errorForPicked() *Error {
 	}
 }
 
-// pickedNotFound returns the error for a runtime that was picked for an existing revision and has
-// been deleted.
 func pickedNotFound(ref RuntimeRef, all []*runtime) *Error {
 	remedy := "create it again, or install another and name that one in model.runtime"
 	if len(all) > 0 {
@@ -244,7 +237,6 @@ func names(all []*runtime) []string {
 	return slices.Sorted(maps.Keys(unique))
 }
 
-// requestedNotFound returns the error for a runtime that the spec names and that does not exist.
 func requestedNotFound(name, namespace string, all []*runtime) *Error {
 	remedy := "there are no serving runtimes at all; install one"
 	if len(all) > 0 {
@@ -258,8 +250,6 @@ func requestedNotFound(name, namespace string, all []*runtime) *Error {
 	}
 }
 
-// noSupportingRuntime returns the error for a model for which no runtime can be picked. Its message
-// names every runtime.
 func noSupportingRuntime(model *v1beta1.ModelSpec, namespace string, rejections []*rejection) *Error {
 	fail := func(format string, args ...any) *Error {
 		return &Error{
@@ -295,7 +285,6 @@ func noSupportingRuntime(model *v1beta1.ModelSpec, namespace string, rejections 
 	return fail(": %s", reasons)
 }
 
-// describeRequirements returns what the model requires of a runtime, for messages.
 func describeRequirements(model *v1beta1.ModelSpec) string {
 	description := fmt.Sprintf("format %q", model.ModelFormat.Name)
 	if model.ModelFormat.Version != nil {
@@ -308,7 +297,6 @@ func describeRequirements(model *v1beta1.ModelSpec) string {
 	return description
 }
 
-// joinWords joins words with commas and a conjunction before the last one.
 func joinWords(conjunction string, words []string) string {
 	last := len(words) - 1
 	if last < 1 {

@@ -15,8 +15,7 @@ import (
 )
 
 const (
-	// transformerContainerName is an optional container that receives the requests and calls the
-	// serving container in the same pod.
+	// An optional container that receives the requests instead of the serving container.
 	transformerContainerName = "transformer-container"
 
 	labelApp                = "app"
@@ -208,7 +207,6 @@ func withDefaults(resources, defaults corev1.ResourceRequirements) corev1.Resour
 	return result
 }
 
-// selectAccelerator adds a node selector for the kind of GPU that the annotation names.
 func (r *Resolved) selectAccelerator(pod *corev1.PodSpec) {
 	accelerator, set := r.metadata.annotations.effective()[annotationGKEAccelerator]
 	if set && slices.ContainsFunc(pod.Containers, requestsGPU) {
@@ -219,8 +217,7 @@ func (r *Resolved) selectAccelerator(pod *corev1.PodSpec) {
 func (r *Resolved) podLabels() map[string]string {
 	labels := union(r.runtimeMetadata(func(m *runtime) map[string]string { return m.spec.Labels }, r.settings.ExcludedLabels),
 		r.metadata.labels.effective())
-	// KServe's selectors use this label. Like in KServe, users can override it in Knative mode
-	// only.
+	// KServe's selectors use this label. As in KServe, only Knative mode lets users override it.
 	app := map[string]string{labelApp: "isvc." + r.name + "-" + componentPredictor}
 	if r.settings.Mode == v1beta1.DeploymentModeKnative {
 		labels = union(app, labels)

@@ -60,7 +60,6 @@ func compareGolden(t *testing.T, path string, got any) {
 	}
 }
 
-// TestRenderIsRepeatable also covers a round trip through the revision history.
 func TestRenderIsRepeatable(t *testing.T) {
 	docs := readDocuments(t, "testdata/render/everything-merged.in.yaml")
 	resolved := resolve(t, docs.isvc, docs.runtimes)
@@ -101,7 +100,6 @@ func TestRenderDoesNotModifyItsInputs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The caller may modify the result.
 	for i := range revision.Template.Spec.Containers {
 		container := &revision.Template.Spec.Containers[i]
 		container.Image = "changed"

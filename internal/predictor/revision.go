@@ -17,8 +17,7 @@ type Revision struct {
 	Template corev1.PodTemplateSpec `json:"template"`
 	// Port is the container port that serves predictions.
 	Port int32 `json:"port"`
-	// AppProtocol is the application protocol of Port: kubernetes.io/h2c for gRPC, empty for
-	// HTTP/1.1.
+	// AppProtocol is kubernetes.io/h2c for gRPC and empty for HTTP/1.1.
 	AppProtocol string `json:"appProtocol,omitempty"`
 	// AdditionalPorts are the Service ports for the container's other ports. Revisions that were
 	// created before this field existed have none.

@@ -79,7 +79,6 @@ func lowestProtocol(spec *v1alpha1.ServingRuntimeSpec) int {
 	return lowest
 }
 
-// selectRuntime returns the serving runtime for a model.
 func selectRuntime(model *v1beta1.ModelSpec, namespace string, runtimes Runtimes) (*runtime, *Error) {
 	all := runtimes.all()
 	find := pickRuntime
@@ -89,7 +88,6 @@ func selectRuntime(model *v1beta1.ModelSpec, namespace string, runtimes Runtimes
 	return checkQuantities(find(model, namespace, all))
 }
 
-// checkQuantities returns an error if the selected runtime has quantities that are too large.
 func checkQuantities(selected *runtime, err *Error) (*runtime, *Error) {
 	if err != nil {
 		return nil, err
@@ -100,7 +98,6 @@ func checkQuantities(selected *runtime, err *Error) (*runtime, *Error) {
 	return selected, nil
 }
 
-// requestedRuntime returns the runtime that the spec names.
 func requestedRuntime(model *v1beta1.ModelSpec, namespace string, all []*runtime) (*runtime, *Error) {
 	name := *model.Runtime
 	index := slices.IndexFunc(all, func(r *runtime) bool { return r.ref.Name == name })
@@ -132,7 +129,6 @@ func existingRuntime(ref RuntimeRef, model *v1beta1.ModelSpec, namespace string,
 	return checkQuantities(all[index], nil)
 }
 
-// pickRuntime returns the preferred runtime that may be picked for the model.
 func pickRuntime(model *v1beta1.ModelSpec, namespace string, all []*runtime) (*runtime, *Error) {
 	var candidates []*runtime
 	var rejections []*rejection
@@ -164,7 +160,7 @@ func (k RuntimeKind) rank() int {
 }
 
 // priority returns the priority of a runtime for a format. A runtime without a priority comes last.
-// Like KServe, it uses the first entry for the format and ignores the version.
+// As KServe does, it uses the first entry for the format and ignores the version.
 func priority(spec *v1alpha1.ServingRuntimeSpec, format string) int32 {
 	index := slices.IndexFunc(spec.SupportedModelFormats, func(f v1alpha1.SupportedModelFormat) bool {
 		return f.Name == format

@@ -13,7 +13,6 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// serving returns a runtime with only the fields that affect the selection.
 func serving(t *testing.T, name, spec string) *v1alpha1.ClusterServingRuntime {
 	t.Helper()
 	return runtimeFrom(t, name, "containers: [{name: kserve-container, image: x}]\n"+spec)

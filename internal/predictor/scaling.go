@@ -11,12 +11,9 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// knativeScaling returns Knative's annotations for the scaling of a revision. The result is never
-// nil.
-//
-// Like in KServe, minReplicas defaults to 1, so scaling to zero is opt-in. Knative's own autoscaler
-// supports only request metrics, so CPU and memory select the HPA class unless the user sets a
-// class.
+// knativeScaling returns Knative's scaling annotations. As in KServe, minReplicas defaults to 1, so
+// scaling to zero is opt-in. Knative's own autoscaler supports only request metrics, so CPU and
+// memory select the HPA class unless the user sets a class.
 func knativeScaling(isvc *v1beta1.InferenceService) map[string]string {
 	spec := isvc.Spec.Predictor.ComponentExtensionSpec
 	scaling := map[string]string{autoscaling.MinScaleAnnotationKey: "1"}

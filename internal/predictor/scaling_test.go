@@ -54,7 +54,6 @@ func TestKnativeScaling(t *testing.T) {
 	}
 }
 
-// The replica bounds are part of a revision in Knative mode only.
 func TestReplicaBoundsCreateRevisionsInKnativeModeOnly(t *testing.T) {
 	isvc := &v1beta1.InferenceService{}
 	isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/v1"}}

@@ -47,8 +47,7 @@ const (
 	hdfsPath   = "/var/secrets/kserve-hdfscreds"
 )
 
-// azureVariables are the variables for Azure, each with a legacy key that a Secret may have
-// instead.
+// azureVariables are the variables for Azure. A Secret may have the legacy key instead.
 var azureVariables = []struct{ name, legacyKey string }{
 	{"AZURE_SUBSCRIPTION_ID", "AZ_SUBSCRIPTION_ID"},
 	{"AZURE_TENANT_ID", "AZ_TENANT_ID"},
@@ -61,7 +60,6 @@ var azureVariables = []struct{ name, legacyKey string }{
 	{"AZURE_SERVICE_URL", ""},
 }
 
-// azureKeys are the keys that identify a Secret with credentials for Azure.
 var azureKeys = []string{"AZ_CLIENT_ID", "AZURE_CLIENT_ID", "AZURE_ACCESS_TOKEN", keyAzureStorageAccess}
 
 // useSecret adds the credentials in a Secret to the container. The Secret's keys determine the kind

@@ -26,7 +26,6 @@ var serverVariables = map[string][]string{
 	},
 }
 
-// fileVariables are the variables that contain the path of a file.
 var fileVariables = []string{
 	envGoogleCredentials, "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", envAWSCABundle,
 }
@@ -75,7 +74,6 @@ func (b *initializerBuilder) mountFile(server *corev1.Container, file string) bo
 	return false
 }
 
-// withAnnotations returns the settings after applying the annotations of a service account.
 func (s S3Settings) withAnnotations(annotations map[string]string) S3Settings {
 	for name, setting := range map[string]*string{
 		"s3-endpoint": &s.Endpoint, "s3-usehttps": &s.UseHTTPS, "s3-region": &s.Region, "s3-verifyssl": &s.VerifySSL,
@@ -89,7 +87,6 @@ func (s S3Settings) withAnnotations(annotations map[string]string) S3Settings {
 	return s
 }
 
-// configuresS3 reports whether a service account has annotations for S3.
 func configuresS3(annotations map[string]string) bool {
 	for key := range annotations {
 		if key == annotationAWSRole || strings.HasPrefix(key, annotationDomain+"s3-") {

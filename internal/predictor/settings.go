@@ -40,8 +40,7 @@ type StorageInitializer struct {
 type CredentialSettings struct {
 	// StorageSpecSecretName is the Secret that contains storage.key.
 	StorageSpecSecretName string
-	// StorageSecretNameAnnotation is the annotation with which an InferenceService names another
-	// Secret.
+	// StorageSecretNameAnnotation lets an InferenceService name another Secret.
 	StorageSecretNameAnnotation string
 	GCS                         GCSSettings
 	S3                          S3Settings

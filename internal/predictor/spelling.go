@@ -53,14 +53,12 @@ var keyByName = func() map[string]string {
 // kserveDomain matches the domains of KServe's keys and common mistakes for them.
 var kserveDomain = regexp.MustCompile(`^(([a-z0-9-]+\.)?kserve\.(io|org|com)|serving\.kubeflow\.org)$`)
 
-// inKServeDomain reports whether a key appears to be KServe's. It does not match
-// internal.serving.kserve.io, which only KServe itself writes.
+// inKServeDomain does not match internal.serving.kserve.io, which only KServe itself writes.
 func inKServeDomain(key string) bool {
 	domain, _, found := strings.Cut(key, "/")
 	return found && kserveDomain.MatchString(strings.ToLower(domain))
 }
 
-// normalizedName returns the name of a key in lower case, without its domain and separators.
 func normalizedName(key string) string {
 	_, name, found := strings.Cut(key, "/")
 	if !found {
@@ -103,7 +101,7 @@ var sortedNames = func() []string {
 	return all
 }()
 
-// isKnown reports whether a key exists in KServe, even if Serinus ignores it.
+// isKnown reports whether a key is KServe's, even if Serinus ignores it.
 func isKnown(key string) bool {
 	return slices.Contains(operatorAnnotations, key) || slices.Contains(podAnnotations, key) ||
 		slices.Contains(visibilityLabels, key) || ineffectiveAnnotations[key] != "" || slices.Contains(kserveLabels, key)

@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	// modelPath is the directory from which servers load the model.
 	modelPath = "/mnt/models"
 
 	downloadVolume = "kserve-provision-location"
@@ -42,19 +41,15 @@ const (
 	image                      // An OCI image that is mounted as a volume contains the model.
 )
 
-// source is the location of a model.
 type source struct {
 	kind sourceKind
-	// uri is the URI to download. Its scheme is schemePlaceholder until the storage spec is
-	// resolved.
+	// uri has schemePlaceholder as its scheme until the storage spec is resolved.
 	uri string
 	// claim is the name of a PersistentVolumeClaim and path a directory in it.
 	claim, path string
-	// reference is the name of an OCI image.
-	reference string
+	reference   string
 }
 
-// downloadSchemes are the schemes that the storage initializer supports.
 var downloadSchemes = []string{"gs", "s3", "http", "https", "hf", "file", "hdfs", "webhdfs"}
 
 // storageSpecTypes are the storage types that a storage spec can have, as in KServe: those with
@@ -70,7 +65,6 @@ var (
 	noModel   = source{}
 )
 
-// sourceOf returns the location of a normalised predictor's model.
 func sourceOf(spec *v1beta1.PredictorSpec) (source, *Error) {
 	if spec.Model == nil {
 		return customSource(spec.Containers[0])
@@ -91,7 +85,6 @@ func sourceOf(spec *v1beta1.PredictorSpec) (source, *Error) {
 	}
 }
 
-// customSource returns the location in a custom container's environment variable.
 func customSource(serving corev1.Container) (source, *Error) {
 	for _, variable := range serving.Env {
 		if variable.Name == envCustomStorageURI && variable.Value != "" {
@@ -177,7 +170,6 @@ func (r *Resolved) hasStorageSpec() bool {
 	return r.spec.Model != nil && r.spec.Model.Storage != nil
 }
 
-// provideModel mounts the model into the pod's containers.
 func (r *Resolved) provideModel(pod *corev1.PodSpec, credentials Credentials) *Error {
 	switch r.source.kind {
 	case noSource:
@@ -217,7 +209,6 @@ func hasInitializer(containers []corev1.Container) bool {
 	return slices.ContainsFunc(containers, func(c corev1.Container) bool { return c.Name == InitializerName })
 }
 
-// mountModel mounts the model's volume into the serving container and the transformer.
 func (r *Resolved) mountModel(pod *corev1.PodSpec, volume corev1.Volume, subPath string) *Error {
 	pod.Volumes = addVolume(pod.Volumes, volume)
 	for i := range pod.Containers {

@@ -218,7 +218,6 @@ func TestTwoSecretsForOneKindOfStorage(t *testing.T) {
 	}
 }
 
-// TestSecretOfContainsNoSecretValues allows only the few values that are not secret.
 func TestSecretOfContainsNoSecretValues(t *testing.T) {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "s", Annotations: map[string]string{"a": "b"}},

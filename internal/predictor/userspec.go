@@ -18,15 +18,13 @@ const AnnotationChangeCause = "kubernetes.io/change-cause"
 type UserSpec struct {
 	// Predictor is spec.predictor without canaryTrafficPercent. It is raw JSON so that a change of
 	// the Go types cannot make it unreadable.
-	Predictor json.RawMessage `json:"predictor,omitempty"`
-	// RequestedRuntime is the serving runtime that the spec names.
-	RequestedRuntime string `json:"requestedRuntime,omitempty"`
+	Predictor        json.RawMessage `json:"predictor,omitempty"`
+	RequestedRuntime string          `json:"requestedRuntime,omitempty"`
 	// Labels and Annotations are those of the InferenceService that propagate to the pods.
 	Labels      map[string]string `json:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// ModelURI is the location of the model. It is empty if the image contains the model.
-	ModelURI string `json:"modelURI,omitempty"`
-	// ChangeCause is the value of AnnotationChangeCause.
+	ModelURI    string `json:"modelURI,omitempty"`
 	ChangeCause string `json:"changeCause,omitempty"`
 }
 

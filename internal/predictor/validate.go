@@ -23,7 +23,6 @@ import (
 
 // Problem describes an invalid field of an InferenceService.
 type Problem struct {
-	// Field is the path of the field.
 	Field string
 	Value string
 	// Message describes the problem and how to fix it.
@@ -65,7 +64,6 @@ func errorFromProblems(problems []Problem) *Error {
 	return invalid(problems[0].Field, "%s", strings.Join(messages, "; "))
 }
 
-// annotationRule restricts the values of an annotation.
 type annotationRule struct {
 	key string
 	// expected describes a valid value, for messages.
@@ -76,8 +74,7 @@ type annotationRule struct {
 // annotationRules is in the order in which problems are reported.
 var annotationRules = slices.Concat(operatorAnnotationRules, podAnnotationRules)
 
-// operatorAnnotationRules covers the annotations that the operator reads only from the metadata of
-// an InferenceService.
+// operatorAnnotationRules apply only to the metadata of an InferenceService.
 var operatorAnnotationRules = []annotationRule{
 	{v1beta1.AnnotationEnableTagRouting, trueOrFalse, isTrueOrFalse},
 	{v1beta1.AnnotationStop, trueOrFalse, isTrueOrFalse},
@@ -99,8 +96,7 @@ var operatorAnnotationRules = []annotationRule{
 	},
 }
 
-// podAnnotationRules covers the annotations that affect pods. They are read from the metadata of an
-// InferenceService and from its predictor.
+// podAnnotationRules also apply to the predictor.
 var podAnnotationRules = []annotationRule{
 	{v1beta1.AnnotationEnablePrometheusScraping, trueOrFalse, isTrueOrFalse},
 	{v1beta1.AnnotationStorageReadonly, trueOrFalse, isTrueOrFalse},
@@ -229,7 +225,6 @@ func environmentProblems(predictor v1beta1.PredictorSpec) []Problem {
 	return problems
 }
 
-// quantityProblems rejects quantities that are too large to compute with.
 func quantityProblems(predictor v1beta1.PredictorSpec) []Problem {
 	if problem := findOversized(reflect.ValueOf(predictor), predictorField); problem != nil {
 		return []Problem{*problem}

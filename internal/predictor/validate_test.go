@@ -162,7 +162,6 @@ func shortened(text string) string {
 	return ours + "pods cannot have it: …"
 }
 
-// TestInvalidPredictor covers the errors that do not depend on the serving runtimes.
 func TestInvalidPredictor(t *testing.T) {
 	const predictor, containers = "spec.predictor", "spec.predictor.containers"
 	cases := map[string]struct {
@@ -215,8 +214,8 @@ func TestInvalidPredictor(t *testing.T) {
 	}
 }
 
-// TestModelAndFrameworkField: KServe moves the framework field to model when the object is created. A
-// client that patches model afterwards expects a merge.
+// TestModelAndFrameworkField: KServe moves the framework field to model when the object is created.
+// A client that patches model afterwards expects a merge.
 func TestModelAndFrameworkField(t *testing.T) {
 	runtimes := cluster(runtimeFrom(t, "sklearn", sklearnRuntime))
 	both := resolve(t, isvcFrom(t, `{
