@@ -11,8 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// CredentialsNeed names the objects that [Resolved.Render] needs in its [Credentials]. It is empty
-// for a model that is not downloaded.
+// CredentialsNeed names the objects whose credentials [Resolved.Render] needs. It is empty for a
+// model that is not downloaded.
 type CredentialsNeed struct {
 	// ServiceAccount is the service account whose annotations are used, and whose Secrets are used
 	// unless Secret is set.

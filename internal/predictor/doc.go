@@ -22,7 +22,7 @@
 //     and from its predictor.
 //
 // The operator's settings and this package's code are not inputs: an upgrade or a configuration
-// change does not restart running models. Equivalent spellings, such as nil and empty or "1000m"
+// change does not restart running models. Equivalent values, such as nil and empty or "1000m"
 // and "1", have the same hash. A field that is added to the API later does not change the hash of
 // an object that does not set it.
 //

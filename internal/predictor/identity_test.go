@@ -143,7 +143,7 @@ func TestWhichChangesCreateARevision(t *testing.T) {
 			o.isvc.Annotations[v1beta1.AnnotationStorageSecretName] = "mine"
 		},
 		"a label of the predictor": func(o *hashedObjects) {
-			o.isvc.Spec.Predictor.Labels = map[string]string{"app.kubernetes.io/instance": "wanted"}
+			o.isvc.Spec.Predictor.Labels = map[string]string{"app.kubernetes.io/instance": "x"}
 		},
 		"false instead of absent": func(o *hashedObjects) {
 			o.isvc.Spec.Predictor.AutomountServiceAccountToken = new(false)

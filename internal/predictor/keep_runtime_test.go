@@ -15,48 +15,48 @@ import (
 // TestKeepRuntime keeps the runtime of an existing revision although another one is preferred.
 func TestKeepRuntime(t *testing.T) {
 	const serves, field = "supportedModelFormats: [{name: sklearn, autoSelect: true}]", "spec.predictor.model.modelFormat"
-	kept := RuntimeRef{ClusterServingRuntimeKind, "ours"}
-	ours := func(spec string) *v1alpha1.ClusterServingRuntime { return serving(t, "ours", spec) }
-	preferred := []*v1alpha1.ServingRuntime{namespaced(serving(t, "theirs", serves)), namespaced(ours(serves))}
+	ref := RuntimeRef{ClusterServingRuntimeKind, "existing"}
+	existing := func(spec string) *v1alpha1.ClusterServingRuntime { return serving(t, "existing", spec) }
+	preferred := []*v1alpha1.ServingRuntime{namespaced(serving(t, "other", serves)), namespaced(existing(serves))}
 	for name, test := range map[string]struct {
 		model       string
-		ours        *v1alpha1.ClusterServingRuntime
+		existing    *v1alpha1.ClusterServingRuntime
 		want        *Error
 		unavailable bool
 	}{
-		"others are preferred":                 {model: "{modelFormat: {name: sklearn}}", ours: ours(serves)},
-		"no longer has autoSelect":             {model: "{modelFormat: {name: sklearn}}", ours: ours("supportedModelFormats: [{name: sklearn}]")},
-		"requested, another has the same name": {model: "{modelFormat: {name: sklearn}, runtime: ours}", ours: ours(serves)},
+		"others are preferred":                 {model: "{modelFormat: {name: sklearn}}", existing: existing(serves)},
+		"no longer has autoSelect":             {model: "{modelFormat: {name: sklearn}}", existing: existing("supportedModelFormats: [{name: sklearn}]")},
+		"requested, another has the same name": {model: "{modelFormat: {name: sklearn}, runtime: existing}", existing: existing(serves)},
 		"missing": {
 			model: "{modelFormat: {name: sklearn}}", unavailable: true,
-			want: &Error{Reason: v1beta1.NoSupportingRuntime, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, does not exist any more; ` +
-				"create it again, or name another in model.runtime, such as ours or theirs"},
+			want: &Error{Reason: v1beta1.NoSupportingRuntime, Field: field, Message: `ClusterServingRuntime "existing", which was picked for this model, does not exist any more; ` +
+				"create it again, or name another in model.runtime, such as existing or other"},
 		},
 		"disabled": {
-			model: "{modelFormat: {name: sklearn}}", ours: ours(serves + "\ndisabled: true"), unavailable: true,
-			want: &Error{Reason: v1beta1.RuntimeDisabled, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, is disabled; ` +
+			model: "{modelFormat: {name: sklearn}}", existing: existing(serves + "\ndisabled: true"), unavailable: true,
+			want: &Error{Reason: v1beta1.RuntimeDisabled, Field: field, Message: `ClusterServingRuntime "existing", which was picked for this model, is disabled; ` +
 				"have it enabled, or name another in model.runtime"},
 		},
 		"no longer serves the format": {
-			model: "{modelFormat: {name: sklearn}}", ours: ours("supportedModelFormats: [{name: xgboost}]"),
-			want: &Error{Reason: v1beta1.NoSupportingRuntime, Field: field, Message: `ClusterServingRuntime "ours", which was picked for this model, does not serve sklearn, but xgboost; ` +
+			model: "{modelFormat: {name: sklearn}}", existing: existing("supportedModelFormats: [{name: xgboost}]"),
+			want: &Error{Reason: v1beta1.NoSupportingRuntime, Field: field, Message: `ClusterServingRuntime "existing", which was picked for this model, does not serve sklearn, but xgboost; ` +
 				"have the format added to it, or name another in model.runtime"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runtimes := Runtimes{Namespaced: preferred}
-			if test.ours != nil {
-				runtimes.Cluster = []*v1alpha1.ClusterServingRuntime{test.ours}
+			if test.existing != nil {
+				runtimes.Cluster = []*v1alpha1.ClusterServingRuntime{test.existing}
 			}
 			resolved, err := Resolve(isvcFrom(t, "model: "+test.model), runtimes, defaultSettings())
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = resolved.KeepRuntime(kept, runtimes)
+			err = resolved.KeepRuntime(ref, runtimes)
 			if test.want != nil {
 				wantError(t, err, *test.want)
-			} else if err != nil || resolved.Runtime != kept {
-				t.Errorf("got runtime %v, error %v; want %v", resolved.Runtime, err, kept)
+			} else if err != nil || resolved.Runtime != ref {
+				t.Errorf("got runtime %v, error %v; want %v", resolved.Runtime, err, ref)
 			}
 			if resolved.RuntimeGone != test.unavailable || (resolved.Inputs == "") != (test.want != nil) {
 				t.Errorf("got RuntimeGone %t, Inputs %q", resolved.RuntimeGone, resolved.Inputs)

@@ -27,17 +27,17 @@ func TestRationalOfEqualQuantities(t *testing.T) {
 		{"1e999999999", "10e999999998"},
 	}
 	seen := map[string]string{}
-	for _, spellings := range equal {
-		first := rational(resource.MustParse(spellings[0]))
-		for _, spelling := range spellings {
-			if got := rational(resource.MustParse(spelling)); got != first {
-				t.Errorf("%s is %s, but %s is %s", spelling, got, spellings[0], first)
+	for _, forms := range equal {
+		first := rational(resource.MustParse(forms[0]))
+		for _, form := range forms {
+			if got := rational(resource.MustParse(form)); got != first {
+				t.Errorf("%s is %s, but %s is %s", form, got, forms[0], first)
 			}
 		}
 		if other, clash := seen[first]; clash {
-			t.Errorf("%s and %s are both %s", other, spellings[0], first)
+			t.Errorf("%s and %s are both %s", other, forms[0], first)
 		}
-		seen[first] = spellings[0]
+		seen[first] = forms[0]
 	}
 }
 

@@ -154,7 +154,7 @@ func parseClaim(field, uri, rest string) (source, *Error) {
 	return source{kind: claim, claim: name, path: strings.Trim(path.Clean("/"+folder), "/")}, nil
 }
 
-// NeedsCredentials returns the objects that the credentials for [Resolved.Render] are made of.
+// NeedsCredentials returns the names of the objects whose credentials [Resolved.Render] needs.
 func (r *Resolved) NeedsCredentials() CredentialsNeed {
 	if r.source.kind != download || hasInitializer(r.spec.InitContainers) {
 		return CredentialsNeed{}

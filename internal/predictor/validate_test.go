@@ -155,11 +155,11 @@ annotations:
 
 // shortened removes the part of a message that comes from a library.
 func shortened(text string) string {
-	ours, _, cut := strings.Cut(text, "pods cannot have it: ")
-	if !cut {
+	prefix, _, ok := strings.Cut(text, "pods cannot have it: ")
+	if !ok {
 		return text
 	}
-	return ours + "pods cannot have it: …"
+	return prefix + "pods cannot have it: …"
 }
 
 func TestInvalidPredictor(t *testing.T) {
