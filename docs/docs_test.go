@@ -426,7 +426,7 @@ func TestPropagationIsExplained(t *testing.T) {
 
 func TestRecordIsExplained(t *testing.T) {
 	var explained []string
-	for _, row := range rows(section(t, read(t, "docs/concepts.md"), "The rollout record")) {
+	for _, row := range rows(section(t, read(t, "docs/concepts.md"), "The rollout state")) {
 		for _, span := range codeSpan.FindAllStringSubmatch(row[0], -1) {
 			explained = append(explained, span[1])
 		}
@@ -439,7 +439,7 @@ func TestRecordIsExplained(t *testing.T) {
 	slices.Sort(explained)
 	slices.Sort(inCode)
 	if !slices.Equal(explained, inCode) {
-		t.Errorf("docs/concepts.md explains %v of the rollout record, and it has %v", explained, inCode)
+		t.Errorf("docs/concepts.md explains %v of the rollout state, and it has %v", explained, inCode)
 	}
 }
 
