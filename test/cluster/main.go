@@ -1,8 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Cluster runs Kubernetes clusters on this machine, as far as trying and
-// testing the operator needs one, and the demo on top of them:
+// Cluster runs local Kubernetes clusters for trying and testing the operator, and the demo:
 //
 //	go run ./test/cluster up [--level simulated|control-plane|pods|node|knative] [--operator] [--detach]
 //	go run ./test/cluster prepare [--level …] [--operator]
@@ -10,8 +9,8 @@
 //	go run ./test/cluster kubeconfig
 //	go run ./test/cluster demo
 //
-// It needs Linux and Go, but neither root nor containers; only the levels pods,
-// node and knative, which run real pods, need root.
+// It needs Linux and Go. The levels pods, node and knative run real pods and need root. The other
+// levels need neither root nor containers.
 package main
 
 import (
@@ -39,27 +38,27 @@ import (
 const usage = `Usage: cluster VERB [flags]
 
   up          start a cluster; --detach leaves it running in the background
-  prepare     build and install what a cluster needs, and leave
-  down        end it, or clean up behind one that was killed
-  kubeconfig  print the path of its kubeconfig
-  demo        walk through a canary release on a cluster of its own
+  prepare     build and install what a cluster needs, without starting it
+  down        stop the cluster, or clean up after one that was killed
+  kubeconfig  print the path of the cluster's kubeconfig
+  demo        walk through a canary release on a separate cluster
 
 "cluster VERB --help" shows the flags.
 `
 
-// errUsage makes the program end with what the flag package said.
+// errUsage ends the program with exit code 2. The flag package has printed the reason.
 var errUsage = errors.New("usage")
 
-// exitCode ends the program without a word: all has been said.
+// exitCode ends the program with this code and prints nothing more.
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func main() {
 	isolated.Enter()
-	logf.SetLogger(logr.Discard()) // What matters is told to the user, not logged.
+	logf.SetLogger(logr.Discard()) // The user sees progress lines instead.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
+	context.AfterFunc(ctx, stop) // A second signal ends the program immediately.
 	err := run(ctx, os.Args[1:])
 	var code exitCode
 	switch {
@@ -107,23 +106,23 @@ func run(ctx context.Context, args []string) error {
 		}
 		return runDemo(ctx, root, out)
 	}
-	fmt.Fprintf(os.Stderr, "There is no verb %q.\n\n%s", verb, usage)
+	fmt.Fprintf(os.Stderr, "Unknown verb %q.\n\n%s", verb, usage)
 	return errUsage
 }
 
-// runDemo runs the demo on a real node where there can be one.
+// runDemo runs the demo on a real node if this machine supports one, otherwise on simulated nodes.
 func runDemo(ctx context.Context, root checkout.Root, out *console.Console) error {
 	if isolated.Inside() {
 		return demo.Run(ctx, root, out, local.Pods)
 	}
 	o := upOptions{level: local.Pods, dir: demo.Dir(root), withOperator: true}
 	if err := local.NodeSupported(); err != nil {
-		out.Line("The pods of this demo are simulated, and answer no requests: %v.\n", err)
+		out.Line("The pods of this demo are simulated and answer no requests: %v.\n", err)
 		o.level = local.Simulated
 	}
 	demo.Heading(out, "Build")
 	if _, err := local.Down(o.dir); err != nil {
-		return fmt.Errorf("cleaning up behind a demo that was killed: %w", err)
+		return fmt.Errorf("cleaning up after a demo that was killed: %w", err)
 	}
 	begin := time.Now()
 	if err := prepare(ctx, root, out, o); err != nil {
@@ -133,22 +132,20 @@ func runDemo(ctx context.Context, root checkout.Root, out *console.Console) erro
 	if o.level == local.Simulated {
 		return demo.Run(ctx, root, out, o.level)
 	}
-	return cleanUpBehind(o.dir, func() (int, error) { return isolated.Run(os.Args[1:]) })
+	return runAndCleanUp(o.dir, func() (int, error) { return isolated.Run(os.Args[1:]) })
 }
 
-// parse reads flags; nothing else is expected.
 func parse(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return errUsage
 	}
 	if flags.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "What is %q? No arguments are expected.\n", strings.Join(flags.Args(), " "))
+		fmt.Fprintf(os.Stderr, "Unexpected arguments: %q.\n", strings.Join(flags.Args(), " "))
 		return errUsage
 	}
 	return nil
 }
 
-// dirFlag says which cluster is meant.
 func dirFlag(flags *flag.FlagSet, root checkout.Root) *string {
 	return flags.String("dir", filepath.Join(string(root), "bin", "local-cluster"), "the `folder` of the cluster")
 }
@@ -161,7 +158,7 @@ func down(root checkout.Root, out *console.Console, args []string) error {
 	}
 	found, err := local.Down(*dir)
 	if err != nil {
-		return fmt.Errorf("ending the cluster: %w", err)
+		return fmt.Errorf("stopping the cluster: %w", err)
 	}
 	if found {
 		out.Line("The cluster is down. Its logs are in %s.", filepath.Join(*dir, "logs"))
@@ -182,7 +179,7 @@ func kubeconfig(root checkout.Root, args []string) error {
 		return err
 	}
 	if !running {
-		return fmt.Errorf("no cluster runs in %s: start one with `make cluster-up`", *dir)
+		return fmt.Errorf("no cluster is running in %s: start one with `make cluster-up`", *dir)
 	}
 	fmt.Println(filepath.Join(*dir, "kubeconfig"))
 	return nil

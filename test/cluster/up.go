@@ -25,33 +25,33 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/operator"
 )
 
-// upOptions are the flags of the verb up.
+// upOptions are the flags of the verbs up and prepare.
 type upOptions struct {
 	level        local.Level
 	dir          string
 	nodes        int
 	withOperator bool
 	detach       bool
-	// images are archives that the real node gets.
+	// images are image archives to load into the real node.
 	images []string
-	// supervise is set in the process that stays behind when up is detached.
+	// supervise marks the background process of a detached cluster.
 	supervise bool
 }
 
 func parseUp(root checkout.Root, verb string, args []string) (upOptions, error) {
 	var o upOptions
 	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
-	level := flags.String("level", string(local.Simulated), "how much of a cluster: "+strings.Join(local.LevelNames(), " or ")+"; pods, node and knative run real pods and need root")
+	level := flags.String("level", string(local.Simulated), "how much of a cluster to run: "+strings.Join(local.LevelNames(), " or ")+"; the levels pods, node and knative run real pods and need root")
 	dir := dirFlag(flags, root)
 	flags.IntVar(&o.nodes, "nodes", 3, "the number of nodes at level simulated")
-	flags.BoolVar(&o.withOperator, "operator", false, "install and run the operator of this repository, too")
+	flags.BoolVar(&o.withOperator, "operator", false, "also install and run the operator of this repository")
 	flags.BoolVar(&o.detach, "detach", false, "leave the cluster running in the background")
-	flags.Func("image", "an `archive` (docker save) for the real node, which has no registry; can be repeated", func(archive string) error {
+	flags.Func("image", "an image `archive` (docker save) to load into the real node, which has no registry; can be repeated", func(archive string) error {
 		path, err := filepath.Abs(archive)
 		o.images = append(o.images, path)
 		return err
 	})
-	flags.BoolVar(&o.supervise, "supervise", false, "used by --detach")
+	flags.BoolVar(&o.supervise, "supervise", false, "for internal use by --detach")
 	if err := parse(flags, args); err != nil {
 		return o, err
 	}
@@ -70,21 +70,21 @@ func up(ctx context.Context, root checkout.Root, out *console.Console, args []st
 	case o.supervise && (!o.level.RunsPods() || isolated.Inside()):
 		return superviseDetached(ctx, root, o)
 	case o.supervise:
-		return isolate(o, inheritedReport())
+		return runInNamespaces(o, inheritedReport())
 	case isolated.Inside():
-		return runInFront(ctx, root, out, o)
+		return runInForeground(ctx, root, out, o)
 	}
 	running, err := local.Running(o.dir)
 	if err != nil {
 		return err
 	}
 	if running {
-		out.Line("The cluster is running already.")
+		out.Line("The cluster is already running.")
 		printAccess(out, root, o)
 		return nil
 	}
 	if _, err := local.Down(o.dir); err != nil {
-		return fmt.Errorf("cleaning up behind a cluster that was killed: %w", err)
+		return fmt.Errorf("cleaning up after a cluster that was killed: %w", err)
 	}
 	if err := prepare(ctx, root, out, o); err != nil {
 		return err
@@ -93,14 +93,13 @@ func up(ctx context.Context, root checkout.Root, out *console.Console, args []st
 	case o.detach:
 		return detach(ctx, root, out, o, args)
 	case o.level.RunsPods():
-		return isolate(o)
+		return runInNamespaces(o)
 	}
-	return runInFront(ctx, root, out, o)
+	return runInForeground(ctx, root, out, o)
 }
 
-// prepare does all that needs a network or takes long. What Debian's packages are
-// needed for waits for the network and the disk, and so goes on while programs are
-// compiled.
+// prepare does everything that needs a network or takes long. Installing packages waits for the
+// network and the disk, so it runs while programs are compiled.
 func prepare(ctx context.Context, root checkout.Root, out *console.Console, o upOptions) error {
 	var group errgroup.Group
 	group.Go(func() error { return installPackages(ctx, root, out, o) })
@@ -126,30 +125,30 @@ func installPackages(ctx context.Context, root checkout.Root, out *console.Conso
 	return root.PackImages(ctx, models.ServerImage)
 }
 
-// isolate does what this program was asked for in namespaces of its own, and
-// cleans up if it could not do so itself. Inside, the files follow the entrances.
-func isolate(o upOptions, files ...*os.File) error {
-	entrances, err := local.NewEntrances()
+// runInNamespaces runs this program again in separate namespaces and then cleans up. It passes on
+// the sockets of the forwarded ports, followed by the files.
+func runInNamespaces(o upOptions, files ...*os.File) error {
+	ports, err := local.NewForwardedPorts()
 	if err != nil {
 		return err
 	}
-	doors, err := entrances.Files()
+	sockets, err := ports.Files()
 	if err != nil {
 		return err
 	}
-	entrances.Close() // So that they are closed when the cluster is down.
-	return cleanUpBehind(o.dir, func() (int, error) {
-		code, err := isolated.Run(os.Args[1:], append(doors, files...)...)
-		for _, file := range append(doors, files...) {
+	ports.Close() // Otherwise the ports would stay open when the cluster is down.
+	return runAndCleanUp(o.dir, func() (int, error) {
+		code, err := isolated.Run(os.Args[1:], append(sockets, files...)...)
+		for _, file := range append(sockets, files...) {
 			_ = file.Close()
 		}
 		return code, err
 	})
 }
 
-// cleanUpBehind ends what a run in namespaces of its own has left of its cluster,
-// and passes its exit code on.
-func cleanUpBehind(dir string, run func() (code int, err error)) error {
+// runAndCleanUp calls run, removes what is left of the cluster, and returns the exit code of run as
+// an error.
+func runAndCleanUp(dir string, run func() (code int, err error)) error {
 	code, err := run()
 	if _, down := local.Down(dir); down != nil {
 		err = errors.Join(err, fmt.Errorf("cleaning up: %w", down))
@@ -160,18 +159,18 @@ func cleanUpBehind(dir string, run func() (code int, err error)) error {
 	return err
 }
 
-// entrances are those that isolate has handed in.
-func entrances() (*local.Entrances, error) {
+// forwardedPorts returns the ports that runInNamespaces has passed on.
+func forwardedPorts() (*local.ForwardedPorts, error) {
 	if !isolated.Inside() {
-		return nil, nil //nolint:nilnil // Outside, clusters have none.
+		return nil, nil //nolint:nilnil // A cluster outside of namespaces needs no forwarded ports.
 	}
-	return local.EntrancesFrom(isolated.File(0), isolated.File(1))
+	return local.ForwardedPortsFrom(isolated.File(0), isolated.File(1))
 }
 
-func runInFront(ctx context.Context, root checkout.Root, out *console.Console, o upOptions) error {
+func runInForeground(ctx context.Context, root checkout.Root, out *console.Console, o upOptions) error {
 	return runCluster(ctx, root, o, func(line string) { out.Line("%s", line) }, func() {
 		printAccess(out, root, o)
-		out.Line("Control-C ends it.")
+		out.Line("Press Control-C to stop it.")
 	})
 }
 
@@ -189,15 +188,15 @@ func build(ctx context.Context, root checkout.Root, o upOptions) error {
 	return root.PackImages(ctx, images...)
 }
 
-// runCluster keeps a cluster up until the context ends, which is the good end,
-// or a process of it does.
+// runCluster runs a cluster until the context ends, which is not an error, or until one of its
+// processes fails.
 func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress func(string), ready func()) (err error) {
-	ways, err := entrances()
+	ports, err := forwardedPorts()
 	if err != nil {
 		return err
 	}
 	c, err := local.Start(ctx, local.Options{
-		Level: o.level, Tools: root.Tools(), Images: root.Images(), Dir: o.dir, Nodes: o.nodes, Entrances: ways, Progress: progress,
+		Level: o.level, Tools: root.Tools(), Images: root.Images(), Dir: o.dir, Nodes: o.nodes, ForwardedPorts: ports, Progress: progress,
 	})
 	if err != nil {
 		return err
@@ -214,7 +213,7 @@ func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress f
 		}
 	}
 	if port := c.GatewayPort(); port != 0 {
-		progress(fmt.Sprintf("%-24s takes requests at http://127.0.0.1:%d", "the gateway", port))
+		progress(fmt.Sprintf("%-24s accepts requests at http://127.0.0.1:%d", "the gateway", port))
 	}
 	ready()
 	select {
@@ -225,8 +224,8 @@ func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress f
 	}
 }
 
-// startOperator starts the operator and, on a real node, what it needs to run the
-// models of the walkthrough there.
+// startOperator starts the operator. On a real node it also sets up what the models of the
+// walkthrough need.
 func startOperator(ctx context.Context, c *local.Cluster, root checkout.Root, level local.Level, progress func(string)) error {
 	if !level.RunsPods() {
 		return operator.Start(ctx, c, root, nil, progress)
@@ -244,8 +243,8 @@ func startOperator(ctx context.Context, c *local.Cluster, root checkout.Root, le
 	return nil
 }
 
-// detach starts this program once more, in a session of its own, and shows what
-// it reports until the cluster is ready.
+// detach starts this program again in a new session and prints its progress until the cluster is
+// ready.
 func detach(ctx context.Context, root checkout.Root, out *console.Console, o upOptions, args []string) error {
 	report, reportEnd, err := os.Pipe()
 	if err != nil {
@@ -255,7 +254,7 @@ func detach(ctx context.Context, root checkout.Root, out *console.Console, o upO
 	logPath := filepath.Join(o.dir, "logs", "supervisor.log")
 	supervisor, err := startSupervisor(logPath, reportEnd, args)
 	if err != nil {
-		return fmt.Errorf("starting the process that stays behind: %w", err)
+		return fmt.Errorf("starting the background process: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = supervisor.Process.Signal(syscall.SIGTERM) })
 	defer stop()
@@ -264,7 +263,7 @@ func detach(ctx context.Context, root checkout.Root, out *console.Console, o upO
 	for lines.Scan() {
 		if lines.Text() == readyLine {
 			printAccess(out, root, o)
-			out.Line("`make cluster-down` ends it.")
+			out.Line("To stop it, run `make cluster-down`.")
 			return supervisor.Process.Release()
 		}
 		out.Line("%s", lines.Text())
@@ -297,15 +296,15 @@ func startSupervisor(logPath string, report *os.File, args []string) (*exec.Cmd,
 	return supervisor, supervisor.Start()
 }
 
-// readyLine tells the process in front that it may leave.
+// readyLine tells the foreground process that the cluster is ready.
 const readyLine = "READY"
 
-// superviseDetached is the process that stays behind. It reports through a file
-// that it was started with until the cluster is ready, and to its log always.
+// superviseDetached runs the cluster in the background process. It writes progress to its log and,
+// until the cluster is ready, to the file that detach reads.
 func superviseDetached(ctx context.Context, root checkout.Root, o upOptions) error {
 	report := inheritedReport()
 	if report == nil {
-		return errors.New("--supervise is for --detach alone")
+		return errors.New("--supervise is for internal use by --detach")
 	}
 	progress := func(line string) {
 		fmt.Println(line)
@@ -321,23 +320,22 @@ func superviseDetached(ctx context.Context, root checkout.Root, o upOptions) err
 	return err
 }
 
-// inheritedReport is the file that detach reads.
+// inheritedReport returns the file that detach reads.
 func inheritedReport() *os.File {
-	const afterEntrances = 2
+	const afterSockets = 2
 	if isolated.Inside() {
-		return isolated.File(afterEntrances)
+		return isolated.File(afterSockets)
 	}
 	const firstExtraFile = 3
 	return os.NewFile(firstExtraFile, "report")
 }
 
-// printAccess tells how to reach the cluster.
 func printAccess(out *console.Console, root checkout.Root, o upOptions) {
 	out.Line("")
 	out.Line("To use it:")
 	out.Line("")
 	out.Line("    %s", out.Styled(console.Command, "export KUBECONFIG="+filepath.Join(o.dir, "kubeconfig")))
-	out.Line("    %s", out.Styled(console.Command, "export PATH="+root.Tools()+":$PATH")+"   # for a kubectl of its version")
+	out.Line("    %s", out.Styled(console.Command, "export PATH="+root.Tools()+":$PATH")+"   # for a kubectl of the same version")
 	out.Line("")
 	out.Line("The logs are in %s.", filepath.Join(o.dir, "logs"))
 }

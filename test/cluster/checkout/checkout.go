@@ -1,8 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package checkout builds what the cluster needs out of the repository that the
-// program is run in.
+// Package checkout builds the programs and images of a local cluster from the repository that
+// contains the working folder.
 package checkout
 
 import (
@@ -15,43 +15,43 @@ import (
 	"strings"
 )
 
-// Root is the top folder of the repository.
+// Root is the root folder of the repository.
 type Root string
 
-// Find returns the repository that the working folder is in.
+// Find returns the root of the repository that contains the working folder.
 func Find(ctx context.Context) (Root, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/serinus-io/serinus")
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("this must be run inside the repository, with Go in PATH: %w\n%s", err, complaints.String())
+		return "", fmt.Errorf("this must be run inside the repository, with Go in PATH: %w\n%s", err, stderr.String())
 	}
 	return Root(strings.TrimSpace(string(out))), nil
 }
 
-// Path returns the path of something in the repository.
+// Path returns a path below the root of the repository.
 func (r Root) Path(elements ...string) string {
 	return filepath.Join(append([]string{string(r)}, elements...)...)
 }
 
-// Tools is the folder of the programs that BuildTools makes.
+// Tools returns the folder that BuildTools writes programs to.
 func (r Root) Tools() string { return r.Path("bin", "tools") }
 
-// BuildTools makes sure that the programs are in the folder of the tools.
+// BuildTools builds the programs of hack/build-tools that are missing or out of date.
 func (r Root) BuildTools(ctx context.Context, names ...string) error {
 	return r.run(ctx, "building", "./hack/build-tools", names)
 }
 
-// Images is the folder of the images that PackImages makes.
+// Images returns the folder that PackImages writes images to.
 func (r Root) Images() string { return r.Path("bin", "images") }
 
-// PackImages makes sure that the images of test/images are packed.
+// PackImages builds the images of test/images that are missing or out of date.
 func (r Root) PackImages(ctx context.Context, names ...string) error {
 	return r.run(ctx, "packing the images", "./test/images", names)
 }
 
-// run runs a program of the repository, which tells the user what it does.
+// run runs a program of the repository. The program reports its progress on stderr.
 func (r Root) run(ctx context.Context, doing, program string, names []string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"run", program}, names...)...)
 	cmd.Dir = string(r)

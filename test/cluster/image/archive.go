@@ -14,14 +14,14 @@ import (
 	"os"
 )
 
-// manifest names the parts of an archive.
+// manifest is the manifest.json of an image archive.
 type manifest struct {
 	Config   string   `json:"Config"`
 	RepoTags []string `json:"RepoTags"`
 	Layers   []string `json:"Layers"`
 }
 
-// Write writes the image into an archive as `docker save` does.
+// Write writes the image to an archive in the format of `docker save`.
 func (i Image) Write(archive string) (err error) {
 	layers, err := i.measure()
 	if err != nil {

@@ -1,9 +1,9 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package image packs container images without a container tool: programs that
-// need nothing but the kernel, and root file systems that something else made.
-// Equal contents make equal images, and none has to fit into memory.
+// Package image builds container images without a container tool. An image contains a static
+// program, other files, or a root file system from a tar archive. Builds are reproducible: equal
+// contents make equal images. Layers are streamed, so images can be larger than memory.
 package image
 
 import (
@@ -12,34 +12,33 @@ import (
 	"runtime"
 )
 
-// Image is what a container is started from.
+// Image describes a container image.
 type Image struct {
-	// Name has a tag, such as dev.local/pause:1.
+	// Name includes a tag, such as dev.local/pause:1.
 	Name       string
 	Entrypoint []string
-	// Env are variables, as NAME=value.
+	// Env are the environment variables, as NAME=value.
 	Env []string
-	// Dir is the working directory, / by default.
+	// Dir is the working directory. The default is /.
 	Dir string
-	// User is numeric, so that the kubelet sees that it is not root; by default one
-	// that no machine has.
+	// User is numeric so that the kubelet can verify that it is not root. The default is 65532:65532.
 	User string
-	// Layers make up the file system, the lowest first.
+	// Layers are the layers of the file system, the lowest first.
 	Layers []Layer
 }
 
-// program is the path of the only file of an image for a program.
+// program is the path of the program in images that contain nothing else.
 const program = "program"
 
-// nobody is no user of the machine.
-const nobody = "65532:65532"
+// defaultUser has no account in the image or on the machine.
+const defaultUser = "65532:65532"
 
-// Program is the image of one program, which is linked statically.
+// Program returns an image that contains only one statically linked program.
 func Program(name, path string) Image {
 	return Image{Name: name, Entrypoint: []string{"/" + program}, Layers: []Layer{Files{program: path}}}
 }
 
-// config is the configuration of an image, as far as there is something to say.
+// config is the image configuration of the OCI specification.
 type config struct {
 	Architecture string  `json:"architecture"`
 	OS           string  `json:"os"`
@@ -59,8 +58,7 @@ type rootFS struct {
 	DiffIDs []string `json:"diff_ids"`
 }
 
-// ID is what a container runtime calls the image by when it has no name: a digest
-// of all that is in it.
+// ID returns the image ID that container runtimes use, a digest of the image's contents.
 func (i Image) ID() (string, error) {
 	layers, err := i.measure()
 	if err != nil {
@@ -70,7 +68,7 @@ func (i Image) ID() (string, error) {
 	return sum(configuration), err
 }
 
-// measure reads the layers once: the digest of one stands before it in an archive.
+// measure reads the layers once because an archive names each layer by its digest.
 func (i Image) measure() ([]measured, error) {
 	layers := make([]measured, 0, len(i.Layers))
 	for _, layer := range i.Layers {
@@ -90,7 +88,7 @@ func (i Image) configuration(layers []measured) ([]byte, error) {
 		RootFS: rootFS{Type: "layers"},
 	}
 	if c.Config.User == "" {
-		c.Config.User = nobody
+		c.Config.User = defaultUser
 	}
 	for _, layer := range layers {
 		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, "sha256:"+layer.digest)

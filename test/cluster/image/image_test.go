@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-func TestArchiveHoldsTheProgramUnderItsName(t *testing.T) {
-	files := unpack(t, written(t, "#!the program"))
+func TestArchiveContainsProgram(t *testing.T) {
+	files := unpack(t, archiveOf(t, "#!the program"))
 
 	var contents []manifest
 	decode(t, files["manifest.json"], &contents)
@@ -38,21 +38,20 @@ func TestArchiveHoldsTheProgramUnderItsName(t *testing.T) {
 	}
 }
 
-func TestEqualProgramsMakeEqualArchives(t *testing.T) {
-	if !bytes.Equal(written(t, "one"), written(t, "one")) {
+func TestArchiveIsReproducible(t *testing.T) {
+	if !bytes.Equal(archiveOf(t, "one"), archiveOf(t, "one")) {
 		t.Error("the archives differ")
 	}
 }
 
-func TestProgramThatIsMissing(t *testing.T) {
+func TestMissingProgram(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	err := Program("dev.local/one:1", missing).Write(filepath.Join(t.TempDir(), "one.tar"))
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
-		t.Errorf("got %v, want that %s is missing", err, missing)
+		t.Errorf("got %v, want an error that %s does not exist", err, missing)
 	}
 }
 
-// A layer that something else made is taken as it is, below the files.
 func TestLayersAreInOrder(t *testing.T) {
 	dir := t.TempDir()
 	lower, file, archive := filepath.Join(dir, "rootfs.tar"), filepath.Join(dir, "server.py"), filepath.Join(dir, "one.tar")
@@ -89,8 +88,8 @@ func TestLayersAreInOrder(t *testing.T) {
 	}
 }
 
-// written is the archive with a program of this content.
-func written(t *testing.T, content string) []byte {
+// archiveOf returns the archive of an image whose program has this content.
+func archiveOf(t *testing.T, content string) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	path, archive := filepath.Join(dir, "program"), filepath.Join(dir, "one.tar")

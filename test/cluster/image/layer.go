@@ -16,28 +16,26 @@ import (
 	"slices"
 )
 
-// Layer is a part of a file system.
+// Layer is a layer of an image's file system.
 type Layer interface {
-	// open returns the layer as a tar archive, which is the same each time.
+	// open returns the layer as a tar archive. Each call returns the same content.
 	open() (io.ReadCloser, error)
 }
 
-// Archive is the path of a file that is a layer as it is: a tar archive, not
-// compressed.
+// Archive is the path of an uncompressed tar archive that becomes a layer without changes.
 type Archive string
 
 func (a Archive) open() (io.ReadCloser, error) { return os.Open(string(a)) }
 
-// Files are copied from the machine. The key is the path in the image, without
-// the leading slash; the value that of the file.
+// Files are files to copy from the machine, by their path in the image without the leading slash.
 type Files map[string]string
 
-// open archives the files while they are read. Of a file's mode, whether it can
-// be executed is kept, and its time is not.
+// open archives the files. It keeps the executable bit of each file but no other mode and no times,
+// so that archives are reproducible.
 func (f Files) open() (io.ReadCloser, error) {
 	for inside := range f {
 		if !fs.ValidPath(inside) || inside == "." {
-			return nil, fmt.Errorf("%q is no path of a file in an image: write one like app/server.py", inside)
+			return nil, fmt.Errorf("%q is not a valid path of a file in an image: use a relative path such as app/server.py", inside)
 		}
 	}
 	reader, writer := io.Pipe()
@@ -78,7 +76,7 @@ func addFile(archive *tar.Writer, inside, path string) error {
 	return err
 }
 
-// measured is a layer that was read once.
+// measured is a layer with its digest and size.
 type measured struct {
 	Layer
 	digest string
@@ -96,7 +94,7 @@ func measure(layer Layer) (m measured, err error) {
 	return measured{Layer: layer, digest: hex.EncodeToString(hash.Sum(nil)), size: size}, err
 }
 
-// copy puts the layer into an archive, provided it still is what was measured.
+// copy writes the layer to an archive and fails if the layer has changed since it was measured.
 func (m measured) copy(archive *tar.Writer, name string) error {
 	content, err := m.open()
 	if err != nil {
@@ -112,7 +110,7 @@ func (m measured) copy(archive *tar.Writer, name string) error {
 	case err != nil && !errors.Is(err, tar.ErrWriteTooLong):
 		return err
 	case err != nil, size != m.size, hex.EncodeToString(hash.Sum(nil)) != m.digest:
-		return errors.New("a file has changed while it was packed: try again")
+		return errors.New("a file changed while the image was being built: try again")
 	}
 	return nil
 }

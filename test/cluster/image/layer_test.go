@@ -20,28 +20,28 @@ func file(t *testing.T, content string) string {
 	return path
 }
 
-func TestFilesStayInsideTheImage(t *testing.T) {
+func TestFilesRejectsInvalidPaths(t *testing.T) {
 	source := file(t, "content")
 	for _, inside := range []string{"../escape", "a/../../escape", "/etc/passwd", "a//b", "a/", ".", ""} {
 		archive := filepath.Join(t.TempDir(), "one.tar")
 		err := Image{Name: "dev.local/one:1", Layers: []Layer{Files{inside: source}}}.Write(archive)
-		if err == nil || !strings.Contains(err.Error(), "no path of a file in an image") {
+		if err == nil || !strings.Contains(err.Error(), "not a valid path of a file in an image") {
 			t.Errorf("%q: got %v", inside, err)
 		}
 		if _, err := os.Stat(archive); !os.IsNotExist(err) {
-			t.Errorf("%q: an archive is left", inside)
+			t.Errorf("%q: the archive was written", inside)
 		}
 	}
 }
 
-func TestFolderIsNoFile(t *testing.T) {
+func TestFolderIsNotAFile(t *testing.T) {
 	_, err := Program("dev.local/one:1", t.TempDir()).ID()
 	if err == nil || !strings.Contains(err.Error(), "is not a file") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestIDStandsForAllThatIsInAnImage(t *testing.T) {
+func TestIDDependsOnAllContents(t *testing.T) {
 	one := file(t, "one")
 	base := func() Image {
 		return Image{Name: "dev.local/one:1", Entrypoint: []string{"/a"}, Layers: []Layer{Files{"a": one}}}
@@ -69,25 +69,25 @@ func TestIDStandsForAllThatIsInAnImage(t *testing.T) {
 		"layers":     func(i *Image) { i.Layers = append(i.Layers, Archive(one)) },
 	} {
 		if id(change) == unchanged {
-			t.Errorf("a change of %s does not show", what)
+			t.Errorf("a change of %s does not change the ID", what)
 		}
 	}
 }
 
-// changing is a layer that is another one each time.
-type changing struct{ contents []string }
+// changingLayer is a layer that has different content each time it is opened.
+type changingLayer struct{ contents []string }
 
-func (c *changing) open() (io.ReadCloser, error) {
+func (c *changingLayer) open() (io.ReadCloser, error) {
 	content := c.contents[0]
 	c.contents = c.contents[1:]
 	return io.NopCloser(strings.NewReader(content)), nil
 }
 
-func TestLayerThatChangesWhileItIsPacked(t *testing.T) {
+func TestLayerChangesDuringBuild(t *testing.T) {
 	for name, second := range map[string]string{"other content": "two", "longer": "longer", "shorter": "o"} {
-		layer := &changing{contents: []string{"one", second}}
+		layer := &changingLayer{contents: []string{"one", second}}
 		err := Image{Name: "dev.local/one:1", Layers: []Layer{layer}}.Write(filepath.Join(t.TempDir(), "one.tar"))
-		if err == nil || !strings.Contains(err.Error(), "has changed while it was packed") {
+		if err == nil || !strings.Contains(err.Error(), "changed while the image was being built") {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

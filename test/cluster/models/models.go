@@ -1,9 +1,9 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package models gives a real node what the models of the walkthrough are served
-// from: an object store that has them under the names of KServe's own examples,
-// a storage initializer that fetches from it, and a runtime that serves them.
+// Package models sets up a real node to serve the models of the walkthrough. It provides an object
+// store with the models under the names of KServe's examples, a storage initializer that downloads
+// from it, and a serving runtime.
 package models
 
 import (
@@ -18,26 +18,26 @@ import (
 	"github.com/serinus-io/serinus/test/storage/servers"
 )
 
-// Tools are the programs that it takes, beside those of the node.
+// Tools are the required programs in addition to those of the node.
 var Tools = []string{"fake-gcs-server"}
 
-// Store is the folder with the models, in one folder for each bucket.
+// Store returns the folder with the models. It has one subfolder for each bucket.
 func Store(root checkout.Root) string { return root.Path("bin", "images", "store") }
 
-// The images that it takes. The server's is packed out of Debian's packages.
+// The required images. ServerImage is built from Debian packages.
 const (
 	InitializerImage = "storage-initializer"
 	ServerImage      = "sklearnserver"
 )
 
-// InstallCommand makes the runtime use the image that the node has.
+// InstallCommand configures the serving runtime to use the image that is loaded into the node.
 const InstallCommand = "kubectl apply --server-side --force-conflicts -k test/cluster/config/node"
 
-// port is where the store is, in the network of the node.
+// port is the port of the object store on the node.
 const port = 9023
 
-// Serve loads the images and starts the store. It returns how the operator is to
-// be set.
+// Serve loads the images and starts the object store. It returns the settings that the operator
+// needs.
 func Serve(ctx context.Context, c *local.Cluster, root checkout.Root) (operator.Settings, error) {
 	for _, image := range []string{InitializerImage, ServerImage} {
 		if err := c.LoadImage(ctx, root.Path("bin", "images", image+".tar")); err != nil {
@@ -49,7 +49,7 @@ func Serve(ctx context.Context, c *local.Cluster, root checkout.Root) (operator.
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the object store does not start; its log is %s", process.Log()))
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the object store has not started after a minute; its log is %s", process.Log()))
 	defer cancel()
 	settings := operator.Settings{"storageInitializer": {"image": "dev.local/storage-initializer:1", "env": server.Env}}
 	return settings, process.Await(ctx, server.Ready)

@@ -1,9 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package operator runs the operator of this repository beside a local cluster
-// with what it would have inside: its own ServiceAccount, and no more rights
-// than the roles that come with it.
+// Package operator runs the operator of this repository outside of a local cluster, as the
+// ServiceAccount and with the roles that it has inside a cluster.
 package operator
 
 import (
@@ -22,28 +21,28 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/local"
 )
 
-// Who the operator is.
+// The operator's namespace and ServiceAccount.
 const (
 	Namespace      = "serinus-system"
 	ServiceAccount = "serinus-controller-manager"
 )
 
-// Process is an operator that runs.
+// Process is a running operator.
 type Process struct {
 	*local.Process
-	// Metrics is the address and port of its metrics.
+	// Metrics is the address and port of the metrics endpoint.
 	Metrics string
 }
 
-// InstallCommands set up in a cluster what `make deploy` does, except for the
-// Deployment. They are meant for the top folder of the repository.
+// InstallCommands are the commands that install what `make deploy` installs, except the Deployment.
+// They must run in the root folder of the repository.
 var InstallCommands = []string{
 	"kubectl apply --server-side -k test/cluster/config",
 	"kubectl wait --for=condition=Established crd --all --timeout=60s",
 	"kubectl apply --server-side -k config/runtimes",
 }
 
-// Start installs all that the operator needs, and launches it.
+// Start installs everything that the operator needs and launches it.
 func Start(ctx context.Context, c *local.Cluster, root checkout.Root, settings Settings, progress func(line string)) error {
 	begin := time.Now()
 	if err := Install(ctx, c, root); err != nil {
@@ -56,7 +55,7 @@ func Start(ctx context.Context, c *local.Cluster, root checkout.Root, settings S
 	return nil
 }
 
-// Install sets up in a cluster all that the operator needs.
+// Install installs everything that the operator needs in a cluster.
 func Install(ctx context.Context, c *local.Cluster, root checkout.Root) error {
 	for _, command := range InstallCommands {
 		if out, err := Shell(ctx, c, root, command).CombinedOutput(); err != nil {
@@ -66,8 +65,8 @@ func Install(ctx context.Context, c *local.Cluster, root checkout.Root) error {
 	return nil
 }
 
-// Shell prepares a command line for which the cluster is the current one, and
-// whose kubectl is of its version.
+// Shell returns a shell command with the cluster's kubeconfig, and with the kubectl of the
+// cluster's version in PATH.
 func Shell(ctx context.Context, c *local.Cluster, root checkout.Root, command string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.Dir = string(root)
@@ -78,17 +77,17 @@ func Shell(ctx context.Context, c *local.Cluster, root checkout.Root, command st
 	return cmd
 }
 
-// Settings are values for keys of the configuration, by section: what differs
-// from the file that is shipped. Keys outside of all sections are under "".
+// Settings are overrides of the default configuration file, by section and key. The section ""
+// holds top-level keys.
 type Settings map[string]map[string]any
 
-// Launch starts the program bin/manager, and waits until it works. Its log and its
-// configuration file have the name, as there may be several.
+// Launch starts bin/manager and waits until it is ready. The name is that of its log and its
+// configuration file; several operators can run at the same time.
 func Launch(ctx context.Context, c *local.Cluster, root checkout.Root, name string, settings Settings) (*Process, error) {
 	return LaunchProgram(ctx, c, root, root.Path("bin", "manager"), name, settings)
 }
 
-// LaunchProgram is Launch for a program that is somewhere else.
+// LaunchProgram is like Launch for a program in another place.
 func LaunchProgram(ctx context.Context, c *local.Cluster, root checkout.Root, program, name string, settings Settings) (*Process, error) {
 	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, Namespace, ServiceAccount)
 	if err != nil {
@@ -103,13 +102,13 @@ func LaunchProgram(ctx context.Context, c *local.Cluster, root checkout.Root, pr
 		return nil, err
 	}
 	config := filepath.Join(filepath.Dir(c.Kubeconfig()), name+".yaml")
-	// What cannot hold outside of a pod: the addresses, and where the lease is.
-	outside := Settings{
+	// The defaults of these settings assume that the operator runs in a pod.
+	overrides := Settings{
 		"health":         {"bindAddress": health},
 		"metrics":        {"bindAddress": metrics},
 		"leaderElection": {"namespace": Namespace},
 	}
-	if err := writeConfig(root, config, outside, settings); err != nil {
+	if err := writeConfig(root, config, overrides, settings); err != nil {
 		return nil, fmt.Errorf("writing the operator's configuration: %w", err)
 	}
 	process, err := c.Run(name, program, "--config="+config, "--kubeconfig="+kubeconfig)
@@ -121,14 +120,14 @@ func LaunchProgram(ctx context.Context, c *local.Cluster, root checkout.Root, pr
 	return &Process{Process: process, Metrics: metrics}, process.Await(ctx, "http://"+health+"/readyz")
 }
 
-// writeConfig takes the configuration that is shipped and changes settings of it.
+// writeConfig writes the default configuration with some settings overridden.
 func writeConfig(root checkout.Root, path string, changes ...Settings) error {
-	shipped, err := os.ReadFile(root.Path("config", "manager", "config.yaml"))
+	defaults, err := os.ReadFile(root.Path("config", "manager", "config.yaml"))
 	if err != nil {
 		return err
 	}
 	var config map[string]any
-	if err := yaml.Unmarshal(shipped, &config); err != nil {
+	if err := yaml.Unmarshal(defaults, &config); err != nil {
 		return err
 	}
 	for _, settings := range changes {

@@ -3,9 +3,8 @@
 
 //go:build unix
 
-// Pause is the first process of every pod: it keeps the pod's namespaces for the
-// containers, and collects the orphans of those that share it. It does nothing
-// until it is asked to end.
+// Pause is the first process of every pod. It keeps the pod's namespaces alive and reaps orphaned
+// processes of containers that share its PID namespace.
 package main
 
 import (
@@ -25,7 +24,7 @@ func main() {
 	}
 }
 
-// reap collects all processes that have ended: one signal may stand for several.
+// reap reaps all processes that have exited because one signal can stand for several.
 func reap() {
 	for {
 		if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
