@@ -18,30 +18,28 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// fieldOwner owns what is applied to the cluster by the cluster's own means.
 const fieldOwner = client.FieldOwner("serinus-local-cluster")
 
-// Apply applies objects in their order. It waits for kinds that are only just
-// being defined.
+// Apply applies objects in order. It retries while the kind of an object is not registered yet.
 func (c *Cluster) Apply(ctx context.Context, objects []*unstructured.Unstructured) error {
 	for _, object := range objects {
-		var refusal error
+		var applyErr error
 		err := poll(ctx, func(ctx context.Context) error {
 			err := c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), fieldOwner, client.ForceOwnership)
 			if apimeta.IsNoMatchError(err) {
 				return err
 			}
-			refusal = err
+			applyErr = err
 			return nil
 		})
-		if err := errors.Join(err, refusal); err != nil {
+		if err := errors.Join(err, applyErr); err != nil {
 			return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
 		}
 	}
 	return nil
 }
 
-// Decode reads the objects of a YAML file.
+// Decode returns the objects of a YAML file.
 func Decode(manifest []byte) ([]*unstructured.Unstructured, error) {
 	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifest)))
 	var objects []*unstructured.Unstructured

@@ -15,11 +15,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// condition returns nil once it holds, and until then an error that says what
-// is missing.
+// condition returns nil if it holds, otherwise an error that describes what is missing.
 type condition func(context.Context) error
 
-// poll waits until the condition holds.
+// poll waits until the condition holds or the context ends.
 func poll(ctx context.Context, holds condition) error {
 	const interval = 100 * time.Millisecond
 	for {
@@ -37,8 +36,7 @@ func poll(ctx context.Context, holds condition) error {
 	}
 }
 
-// healthy holds if the address answers with 200. What listens there has made
-// its own certificate if it has one at all.
+// healthy holds if the URL answers with status 200. It accepts self-signed certificates.
 func healthy(url string) condition {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	client := &http.Client{Transport: transport}
@@ -59,8 +57,8 @@ func healthy(url string) condition {
 	}
 }
 
-// apiServerReady holds once the API server has done all that it does at first,
-// its own roles and priorities included.
+// apiServerReady holds once the API server has run its post-start hooks, which create its default
+// roles and priority classes.
 func apiServerReady(config *rest.Config) condition {
 	return func(ctx context.Context) error {
 		clients, err := kubernetes.NewForConfig(config)

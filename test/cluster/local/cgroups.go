@@ -13,15 +13,14 @@ import (
 	"time"
 )
 
-// cgroupRoot is where the control groups of the machine are. Unlike the rest of
-// a node, they have no namespace of their own here: all that a node makes is
-// below one group, which has the name of the cluster's data folder.
+// cgroupRoot is the mount point of the machine's cgroups. A node has no cgroup namespace, so it
+// creates all its cgroups below one group that is named after the cluster's data folder.
 const cgroupRoot = "/sys/fs/cgroup"
 
 func cgroupOf(dataDir string) string { return filepath.Base(dataDir) }
 
-// hierarchies returns the folders below which there are control groups: one with
-// version 2, one for each kind with version 1.
+// hierarchies returns the roots of the cgroup hierarchies: one in cgroup v2, one for each controller
+// in cgroup v1.
 func hierarchies(root string) ([]string, error) {
 	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
 		return []string{root}, nil
@@ -31,7 +30,7 @@ func hierarchies(root string) ([]string, error) {
 		return nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("no control groups found in %s", root)
+		return nil, fmt.Errorf("no cgroups found in %s", root)
 	}
 	var folders []string
 	for _, file := range files {
@@ -40,22 +39,22 @@ func hierarchies(root string) ([]string, error) {
 	return folders, nil
 }
 
-// makeCgroups makes the group that all pods are below.
-func makeCgroups(name string) error {
+// createCgroups creates the parent group of all pods.
+func createCgroups(name string) error {
 	folders, err := hierarchies(cgroupRoot)
 	if err != nil {
 		return err
 	}
 	for _, folder := range folders {
 		if err := os.Mkdir(filepath.Join(folder, name), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("making a control group: %w", err)
+			return fmt.Errorf("creating a cgroup: %w", err)
 		}
 	}
 	return delegate(cgroupRoot)
 }
 
-// delegate lets groups below the root of version 2 have the controllers that
-// kubelet asks for. With version 1 there is nothing to do.
+// delegate enables the controllers that the kubelet needs for the groups below the root. Cgroup v1
+// does not need it.
 func delegate(root string) error {
 	available, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,24 +68,24 @@ func delegate(root string) error {
 			continue
 		}
 		if err := os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+"+controller), 0); err != nil {
-			return fmt.Errorf("handing controller %s to a control group: %w", controller, err)
+			return fmt.Errorf("enabling the cgroup controller %s: %w", controller, err)
 		}
 	}
 	return nil
 }
 
-// removeCgroups removes the group with all below it. Processes that have been
-// killed leave it a moment later.
+// removeCgroups removes the group and all groups below it. It retries because killed processes leave
+// their group with a delay.
 func removeCgroups(root, name string) error {
-	const patience, interval = 20 * time.Second, 20 * time.Millisecond
+	const timeout, interval = 20 * time.Second, 20 * time.Millisecond
 	if !strings.HasPrefix(name, tempPrefix) {
-		return nil // It is not ours.
+		return nil // It does not belong to a cluster.
 	}
 	folders, err := hierarchies(root)
 	if err != nil {
-		return nil //nolint:nilerr // Without control groups there is none to remove.
+		return nil //nolint:nilerr // Without cgroups there is nothing to remove.
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(interval) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(interval) {
 		var errs []error
 		for _, folder := range folders {
 			errs = append(errs, removeGroup(filepath.Join(folder, name)))
@@ -97,8 +96,8 @@ func removeCgroups(root, name string) error {
 	}
 }
 
-// removeGroup removes one group, after those below it. What else its folder
-// shows are no files, and they go with it.
+// removeGroup removes a group after the groups below it. The kernel removes the interface files in
+// its folder.
 func removeGroup(group string) error {
 	entries, err := os.ReadDir(group)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -116,7 +115,7 @@ func removeGroup(group string) error {
 		}
 	}
 	if err := os.Remove(group); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing a control group: %w", err)
+		return fmt.Errorf("removing a cgroup: %w", err)
 	}
 	return nil
 }

@@ -20,32 +20,29 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 )
 
-// Options say what cluster to start.
+// Options configure a cluster.
 type Options struct {
-	// Level says how much of a cluster to start.
 	Level Level
-	// Tools is the folder of the programs, usually bin/tools of the repository.
+	// Tools is the folder of the programs, usually bin/tools in the repository.
 	Tools string
-	// Images is the folder of the images that the level needs, usually bin/images of
-	// the repository.
+	// Images is the folder of the images that the level needs, usually bin/images in the repository.
 	Images string
-	// Dir is where the kubeconfig, the certificates and the logs go. Without it,
-	// a temporary folder is made, which Stop removes.
+	// Dir is the folder for the kubeconfig, the certificates and the logs. The default is a temporary
+	// folder that Stop removes.
 	Dir string
-	// Nodes is the number of simulated nodes; 3 if it is 0.
+	// Nodes is the number of simulated nodes. The default is 3.
 	Nodes int
-	// Hosts are names, with their addresses, that the DNS of a real node knows
-	// beside those of the cluster.
+	// Hosts are additional names and addresses in the DNS of a real node.
 	Hosts map[string]string
-	// Entrances lead into a cluster on a real node from outside of its namespaces.
-	Entrances *Entrances
-	// APIServerFlags are added to those of kube-apiserver.
+	// ForwardedPorts make a cluster on a real node reachable from outside of its namespaces.
+	ForwardedPorts *ForwardedPorts
+	// APIServerFlags are additional flags of kube-apiserver.
 	APIServerFlags []string
-	// Progress is called for each thing that works, with a line for the user.
+	// Progress is called with a line for the user whenever a part of the cluster is ready.
 	Progress func(line string)
 }
 
-// Cluster is a cluster that runs.
+// Cluster is a running cluster.
 type Cluster struct {
 	options   Options
 	dir       string
@@ -68,24 +65,24 @@ type Cluster struct {
 	stopErr     error
 }
 
-// startTimeout bounds how long one part may take to do its work. It is generous
-// because a first start competes with compilers.
+// startTimeout bounds how long one part takes to become ready. It is generous because a first start
+// competes with compilers.
 const startTimeout = 3 * time.Minute
 
-// Start starts a cluster and returns once it works. The context bounds the
-// start alone; the cluster runs until Stop is called or the program ends. If
-// the start fails, nothing of the cluster is left running, but its logs stay.
+// Start starts a cluster and returns once it is ready. The context applies to the start only; the
+// cluster runs until Stop is called or the program ends. If the start fails, Start stops all
+// processes of the cluster and keeps the logs.
 func Start(ctx context.Context, options Options) (*Cluster, error) {
 	if err := supported(); err != nil {
 		return nil, err
 	}
 	if options.Level.RunsPods() && !isolated.Inside() {
-		return nil, errors.New("a cluster on a real node must be started in namespaces of its own: see package isolated")
+		return nil, errors.New("a cluster on a real node must be started in separate namespaces: see package isolated")
 	}
 	if err := options.complete(); err != nil {
 		return nil, err
 	}
-	removeRemains()
+	removeLeftovers()
 	c, err := newCluster(options)
 	if err != nil {
 		return nil, err
@@ -97,7 +94,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	return c, nil
 }
 
-// complete fills in the defaults and checks the rest.
+// complete sets the defaults and validates the options.
 func (o *Options) complete() error {
 	if _, err := ParseLevel(string(o.Level)); err != nil {
 		return err
@@ -109,23 +106,23 @@ func (o *Options) complete() error {
 		o.Progress = func(string) {}
 	}
 	for _, name := range o.Level.Tools() {
-		if err := present(filepath.Join(o.Tools, name), "build it with `go run ./hack/build-tools "+name+"`"); err != nil {
+		if err := requireFile(filepath.Join(o.Tools, name), "build it with `go run ./hack/build-tools "+name+"`"); err != nil {
 			return err
 		}
 	}
 	for _, name := range o.Level.Images() {
-		if err := present(o.image(name), "pack it with `go run ./test/images "+name+"`"); err != nil {
+		if err := requireFile(o.image(name), "build it with `go run ./test/images "+name+"`"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// image is the archive of an image that the level needs.
+// image returns the path of an image's archive.
 func (o *Options) image(name string) string { return filepath.Join(o.Images, name+".tar") }
 
-// present tells what to do if a file is missing.
-func present(path, remedy string) error {
+// requireFile returns an error that names the remedy if the file does not exist.
+func requireFile(path, remedy string) error {
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is not in %s: %s", filepath.Base(path), filepath.Dir(path), remedy)
@@ -135,8 +132,8 @@ func present(path, remedy string) error {
 
 func newCluster(options Options) (*Cluster, error) {
 	c := &Cluster{options: options, begin: time.Now()}
-	if err := c.makeFolders(); err != nil {
-		return nil, fmt.Errorf("making the folders of the cluster: %w", err)
+	if err := c.createFolders(); err != nil {
+		return nil, fmt.Errorf("creating the folders of the cluster: %w", err)
 	}
 	c.processes = newProcesses(c.LogDir(), c.dataDir, c.writeState)
 	var err error
@@ -146,9 +143,9 @@ func newCluster(options Options) (*Cluster, error) {
 	return c, nil
 }
 
-// makeFolders claims the folder of the cluster before it writes anything there,
-// and records at once what will have to be cleaned up.
-func (c *Cluster) makeFolders() (err error) {
+// createFolders locks the folder of the cluster before it writes anything there. It then writes the
+// state that a later cleanup needs.
+func (c *Cluster) createFolders() (err error) {
 	if c.dataDir, err = os.MkdirTemp("", tempPrefix); err != nil {
 		return err
 	}
@@ -190,7 +187,7 @@ func (c *Cluster) startPart(ctx context.Context, p part) error {
 	return nil
 }
 
-// Stop ends the cluster and removes its data. Calling it again does no harm.
+// Stop stops the cluster and removes its data. It can be called several times.
 func (c *Cluster) Stop() error {
 	c.stopOnce.Do(func() { c.stopErr = c.stop() })
 	return c.stopErr
@@ -198,7 +195,7 @@ func (c *Cluster) Stop() error {
 
 func (c *Cluster) stop() error {
 	c.processes.stop()
-	if err := c.leaveNode(); err != nil {
+	if err := c.cleanUpNode(); err != nil {
 		return errors.Join(fmt.Errorf("cleaning up the node: %w", err), c.lock.Close())
 	}
 	if c.ownsDir && !c.keepLogs {
@@ -207,23 +204,22 @@ func (c *Cluster) stop() error {
 	return errors.Join(removeAllButLogs(c.dir, c.dataDir), c.lock.Close())
 }
 
-// Failed delivers an error if a process of the cluster ends that should not.
+// Failed returns a channel that receives an error if a process of the cluster exits unexpectedly.
 func (c *Cluster) Failed() <-chan error { return c.processes.failed }
 
-// Config connects to the cluster as its administrator, without rate limits.
+// Config returns a client configuration for the cluster's administrator without rate limits.
 func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }
 
-// Kubeconfig is the file that lets an administrator in.
+// Kubeconfig returns the path of the administrator's kubeconfig.
 func (c *Cluster) Kubeconfig() string { return filepath.Join(c.dir, "kubeconfig") }
 
-// LogDir holds one log for each process.
+// LogDir returns the folder with one log for each process.
 func (c *Cluster) LogDir() string { return filepath.Join(c.dir, "logs") }
 
-// Tool returns the path of one of the programs that the cluster was given.
+// Tool returns the path of a program in the Tools folder.
 func (c *Cluster) Tool(name string) string { return filepath.Join(c.options.Tools, name) }
 
-// GatewayPort is the port on 127.0.0.1 where the gateway takes requests; it is
-// 0 at a level without a gateway.
+// GatewayPort returns the gateway's port on 127.0.0.1, or 0 at a level without a gateway.
 func (c *Cluster) GatewayPort() int { return c.gatewayPort }
 
 func (c *Cluster) pkiDir() string { return filepath.Join(c.dir, "pki") }

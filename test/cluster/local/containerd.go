@@ -22,8 +22,7 @@ const (
 	pausePackage     = "github.com/serinus-io/serinus/test/cluster/image/pause"
 )
 
-// containerdConfig: it may not lower the chances of being killed of its own
-// processes everywhere, so that it does not try.
+// containerdConfig leaves OOM scores alone because a container may not be allowed to lower them.
 var containerdConfig = template.Must(template.New("containerd.toml").Parse(`version = 3
 root = "{{.Root}}"
 state = "{{.State}}"
@@ -56,8 +55,8 @@ BinaryName = "{{.Runc}}"
 SystemdCgroup = false
 `))
 
-// podNetwork gives each pod a pair of devices of its own and no bridge to the
-// others: all that it sends is routed by the node, where kube-proxy sees it.
+// podNetwork connects each pod to the node with a veth pair and without a bridge, so that the node
+// routes all traffic of a pod and kube-proxy's rules apply to it.
 const podNetwork = `{
   "cniVersion": "1.0.0",
   "name": "pods",
@@ -79,7 +78,7 @@ func startContainerd(ctx context.Context, c *Cluster) error {
 		return err
 	}
 	process, err := c.processes.start("containerd", c.Tool("containerd"), []string{"--config=" + config},
-		"PATH="+c.options.Tools+string(os.PathListSeparator)+searchPath()) // It looks for its shim there.
+		"PATH="+c.options.Tools+string(os.PathListSeparator)+searchPath()) // containerd looks up its shim in PATH.
 	if err != nil {
 		return err
 	}
@@ -120,8 +119,9 @@ func (c *Cluster) writeContainerdConfig(ctx context.Context) (path string, err e
 	return path, os.WriteFile(path, config.Bytes(), 0o600)
 }
 
-// chooseSnapshotter tries whether the data folder can be a layer of an overlay.
-// It cannot if it is on one itself, as in a container. Then layers are copied.
+// chooseSnapshotter returns overlayfs if the data folder can be a layer of an overlay, otherwise
+// native, which copies layers. A folder that is on an overlay itself, as in a container, cannot be a
+// layer.
 func (c *Cluster) chooseSnapshotter(ctx context.Context) string {
 	trial := filepath.Join(c.dataDir, "overlay")
 	folder := func(name string) string { return filepath.Join(trial, name) }
@@ -140,7 +140,7 @@ func (c *Cluster) chooseSnapshotter(ctx context.Context) string {
 	return "overlayfs"
 }
 
-// loadPause builds the image that every pod needs first.
+// loadPause builds and loads the pause image, which every pod needs.
 func (c *Cluster) loadPause(ctx context.Context) error {
 	program := filepath.Join(c.dataDir, "pause")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, pausePackage)
@@ -155,18 +155,17 @@ func (c *Cluster) loadPause(ctx context.Context) error {
 	return c.LoadImage(ctx, archive)
 }
 
-// LoadImage brings the images of an archive (as `docker save` writes them, or in
-// the layout of OCI) to the real node. It has no registry to pull from: pods
-// that use them must not have the pull policy Always, which is the default for
-// the tag latest.
+// LoadImage loads the images of an archive, in the format of `docker save` or in the OCI layout, into
+// the real node. The node has no registry, so pods that use the images must not have the pull policy
+// Always, which is the default for the tag latest.
 func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	if !c.options.Level.RunsPods() {
-		return fmt.Errorf("a cluster of level %s takes no images", c.options.Level)
+		return fmt.Errorf("cannot load images into a cluster of level %s, which runs no pods", c.options.Level)
 	}
 	return c.ctr(ctx, "images", "import", "--local", "--snapshotter="+c.node.snapshotter, archive)
 }
 
-// ctr runs a command of containerd in the namespace of Kubernetes.
+// ctr runs a ctr command in containerd's namespace for Kubernetes.
 func (c *Cluster) ctr(ctx context.Context, args ...string) error {
 	return system(ctx, c.Tool("ctr"), append([]string{"--address=" + containerdSocket, "--namespace=k8s.io"}, args...)...)
 }

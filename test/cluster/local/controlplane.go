@@ -16,8 +16,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// startEtcd starts a store that never waits for the disk: its data are not
-// meant to survive.
+// startEtcd starts etcd without fsync because its data need not survive a crash.
 func startEtcd(ctx context.Context, c *Cluster) error {
 	ports, err := freePorts(2)
 	if err != nil {
@@ -53,7 +52,7 @@ func startAPIServer(ctx context.Context, c *Cluster) error {
 	placement := []string{
 		"--bind-address=127.0.0.1",
 		"--advertise-address=127.0.0.1",
-		"--endpoint-reconciler-type=none", // The Service kubernetes may not have a loopback address.
+		"--endpoint-reconciler-type=none", // Endpoints must not have loopback addresses.
 		"--authorization-mode=RBAC",
 	}
 	if c.options.Level.RunsPods() {
@@ -67,7 +66,7 @@ func startAPIServer(ctx context.Context, c *Cluster) error {
 		"--service-cluster-ip-range=" + serviceCIDR,
 		"--allow-privileged",
 		"--client-ca-file=" + c.pki.path("ca.crt"),
-		"--requestheader-client-ca-file=" + c.pki.path("ca.crt"), // The scheduler and the controllers ask for it.
+		"--requestheader-client-ca-file=" + c.pki.path("ca.crt"), // The scheduler and the controllers require it.
 		"--requestheader-allowed-names=front-proxy-client",
 		"--requestheader-username-headers=X-Remote-User",
 		"--requestheader-group-headers=X-Remote-Group",
@@ -93,15 +92,15 @@ func startAPIServer(ctx context.Context, c *Cluster) error {
 	return c.connect()
 }
 
-// apiPort is the port of the API server on every address that it has.
+// apiPort returns the port for the API server.
 func (c *Cluster) apiPort() (int, error) {
-	if c.options.Entrances != nil {
-		return c.options.Entrances.apiPort(), nil
+	if c.options.ForwardedPorts != nil {
+		return c.options.ForwardedPorts.apiPort(), nil
 	}
 	return freePort()
 }
 
-// connect makes the client that the further parts set up their objects with.
+// connect creates the client that other parts use to create their objects.
 func (c *Cluster) connect() error {
 	scheme := runtime.NewScheme()
 	if err := gatewayv1.Install(scheme); err != nil {

@@ -14,12 +14,11 @@ import (
 	"strings"
 )
 
-// emptyZone answers that there is no such name to whatever nobody else knows:
-// names of the world lead nowhere here, and programs learn it at once.
+// emptyZone makes CoreDNS answer NXDOMAIN for all names outside of the cluster, which are unreachable
+// anyway, so that programs do not wait for a timeout.
 const emptyZone = "$ORIGIN .\n@ 30 IN SOA node.invalid. nobody.invalid. 1 30 30 30 30\n@ 30 IN NS node.invalid.\n"
 
-// startDNS starts the DNS of the cluster on the node, with a Service that leads
-// there.
+// startDNS starts CoreDNS on the node and creates the Service kube-dns for it.
 func startDNS(ctx context.Context, c *Cluster) error {
 	kubeconfig, err := c.componentKubeconfig("coredns", "system:masters")
 	if err != nil {
@@ -39,13 +38,13 @@ func startDNS(ctx context.Context, c *Cluster) error {
 	if err != nil {
 		return err
 	}
-	if err := c.makeDNSService(ctx); err != nil {
+	if err := c.createDNSService(ctx); err != nil {
 		return err
 	}
 	return process.await(ctx, healthy("http://"+dnsReady+"/ready"))
 }
 
-// dnsReady is where CoreDNS tells whether it knows the cluster.
+// dnsReady is the address of CoreDNS's readiness endpoint.
 const dnsReady = "127.0.0.1:8181"
 
 func corefile(hosts, kubeconfig, zone string) string {
@@ -67,7 +66,7 @@ func corefile(hosts, kubeconfig, zone string) string {
 `, nodeAddress, dnsReady, hosts, kubeconfig, zone)
 }
 
-// hostsFile lists names in the format of /etc/hosts.
+// hostsFile returns names and addresses in the format of /etc/hosts.
 func hostsFile(hosts map[string]string) string {
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(hosts)) {
@@ -76,7 +75,7 @@ func hostsFile(hosts map[string]string) string {
 	return text.String()
 }
 
-func (c *Cluster) makeDNSService(ctx context.Context) error {
+func (c *Cluster) createDNSService(ctx context.Context) error {
 	manifest, err := manifests.ReadFile("manifests/dns.yaml")
 	if err != nil {
 		return err

@@ -1,18 +1,16 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package local runs a Kubernetes cluster of its own on the loopback
-// interface: for the demo, for benchmarks and to play with.
+// Package local runs local Kubernetes clusters for the demo, benchmarks and experiments.
 //
 //	c, err := local.Start(ctx, local.Options{Level: local.Simulated})
 //	if err != nil { … }
 //	defer c.Stop()
 //
-// Nothing needs root, nothing is reachable from outside, and nothing is left
-// behind: every process dies with the program that started it, however that
-// program ends. The programs come from hack/build-tools.
+// A cluster listens on the loopback interface only. Its processes die with the program that started
+// them, even if that program is killed. hack/build-tools builds the programs.
 //
-// A level says how much of a cluster there is. A new level is one more line in
-// the table of levels, made of parts, each of which starts one thing and waits
-// until it works.
+// A level determines which parts of a cluster run. The levels control-plane and simulated do not need
+// root. To add a level, add a line to the table levels. Each part in that table starts one component
+// and waits until it is ready.
 package local

@@ -20,30 +20,29 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The Gateway of manifests/gateway.yaml.
+// The Gateway in manifests/gateway.yaml.
 const (
 	gatewayNamespace = "kserve"
 	gatewayName      = "kserve-ingress-gateway"
 )
 
-// gatewayAPIModule holds the definitions of the Gateway API.
+// gatewayAPIModule contains the CRDs of the Gateway API.
 const gatewayAPIModule = "sigs.k8s.io/gateway-api"
 
-// startGateway installs the Gateway API, starts Traefik, and waits until it has
-// taken over the Gateway.
+// startGateway installs the Gateway API, starts Traefik, and waits until the Gateway is programmed.
 func startGateway(ctx context.Context, c *Cluster) error {
 	ports, err := freePorts(2)
 	if err != nil {
 		return err
 	}
 	c.gatewayPort = ports[0]
-	if c.options.Entrances != nil {
-		c.gatewayPort = c.options.Entrances.gatewayPort()
+	if c.options.ForwardedPorts != nil {
+		c.gatewayPort = c.options.ForwardedPorts.gatewayPort()
 	}
 	if err := c.installGatewayAPI(ctx); err != nil {
 		return err
 	}
-	if err := c.makeGateway(ctx); err != nil {
+	if err := c.createGateway(ctx); err != nil {
 		return err
 	}
 	process, err := c.startTraefik(ports[1])
@@ -53,8 +52,8 @@ func startGateway(ctx context.Context, c *Cluster) error {
 	return process.await(ctx, c.gatewayProgrammed)
 }
 
-// installGatewayAPI applies the definitions out of the Go module, in exactly
-// the version that the operator is built with.
+// installGatewayAPI applies the CRDs from the Go module in the version that the operator is built
+// with.
 func (c *Cluster) installGatewayAPI(ctx context.Context) error {
 	dir, err := moduleDir(ctx, gatewayAPIModule)
 	if err != nil {
@@ -62,39 +61,39 @@ func (c *Cluster) installGatewayAPI(ctx context.Context) error {
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "config", "crd", "standard", "*.yaml"))
 	if err != nil || len(files) == 0 {
-		return errors.Join(fmt.Errorf("no definitions of the Gateway API found in %s", dir), err)
+		return errors.Join(fmt.Errorf("no CRDs of the Gateway API found in %s", dir), err)
 	}
 	for _, file := range files {
 		manifest, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}
-		definitions, err := Decode(manifest)
+		crds, err := Decode(manifest)
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		if err := c.Apply(ctx, definitions); err != nil {
+		if err := c.Apply(ctx, crds); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// moduleDir returns where a module that this repository depends on is stored.
+// moduleDir returns the folder of a Go module that this repository depends on.
 func moduleDir(ctx context.Context, module string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("locating module %s (the working folder must be inside the repository): %w: %s", module, err, complaints.String())
+		return "", fmt.Errorf("locating module %s (the working folder must be inside the repository): %w: %s", module, err, stderr.String())
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-// makeGateway makes the Gateway, with the port that Traefik listens on: by the
-// port it knows its own.
-func (c *Cluster) makeGateway(ctx context.Context) error {
+// createGateway creates the Gateway with the port that Traefik listens on, because Traefik matches
+// listeners to its entry points by port.
+func (c *Cluster) createGateway(ctx context.Context) error {
 	manifest, err := manifests.ReadFile("manifests/gateway.yaml")
 	if err != nil {
 		return err
@@ -113,7 +112,7 @@ func (c *Cluster) startTraefik(adminPort int) (*process, error) {
 		return nil, err
 	}
 	web, address := loopback(c.gatewayPort), "127.0.0.1"
-	if c.options.Level.RunsPods() { // Pods ask it, too.
+	if c.options.Level.RunsPods() { // Pods must reach it, too.
 		web, address = fmt.Sprintf(":%d", c.gatewayPort), nodeAddress
 	}
 	config, err := yaml.Marshal(map[string]any{
@@ -139,7 +138,7 @@ func (c *Cluster) startTraefik(adminPort int) (*process, error) {
 	return c.processes.start("traefik", c.Tool("traefik"), []string{"--configfile=" + path}, "KUBECONFIG="+kubeconfig)
 }
 
-// gatewayProgrammed holds once Traefik has taken over our Gateway.
+// gatewayProgrammed holds once Traefik has programmed the Gateway.
 func (c *Cluster) gatewayProgrammed(ctx context.Context) error {
 	var class gatewayv1.GatewayClass
 	if err := c.client.Get(ctx, client.ObjectKey{Name: "traefik"}, &class); err != nil {

@@ -20,18 +20,17 @@ import (
 
 const knativeNamespace = "knative-serving"
 
-// knativeImages are those of Knative's own pods, and of the proxy beside each
-// container of a revision.
+// knativeImages are the images of Knative's components and of the queue-proxy.
 var knativeImages = []string{"knative-controller", "knative-webhook", "knative-activator", "knative-autoscaler", "knative-queue"}
 
-// PrepareKnative downloads what the level Knative is made of beside programs and
-// images. It must be called outside of the namespaces, which have no network.
+// PrepareKnative downloads the manifests that the level Knative needs. Call it outside of the
+// namespaces, which have no network.
 func PrepareKnative(ctx context.Context) error {
 	_, err := knativeDirs(ctx)
 	return err
 }
 
-// startKnative installs Knative Serving, and waits until it takes Services.
+// startKnative installs Knative Serving and waits until it admits Services.
 func startKnative(ctx context.Context, c *Cluster) error {
 	objects, err := knativeObjects(ctx)
 	if err != nil {
@@ -51,7 +50,7 @@ func startKnative(ctx context.Context, c *Cluster) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	// A pod whose image was not there would look for it again only after a while.
+	// The kubelet would retry a missing image only after a back-off, so the images come first.
 	if err := c.Apply(ctx, objects[first:]); err != nil {
 		return err
 	}
@@ -60,7 +59,7 @@ func startKnative(ctx context.Context, c *Cluster) error {
 			return err
 		}
 	}
-	return poll(ctx, c.knativeAnswers)
+	return poll(ctx, c.knativeReady)
 }
 
 func (c *Cluster) deploymentAvailable(namespace, name string) condition {
@@ -84,8 +83,8 @@ func isAvailable(d *appsv1.Deployment) bool {
 	return d.Status.ObservedGeneration == d.Generation && d.Status.AvailableReplicas == *d.Spec.Replicas
 }
 
-// knativeAnswers holds once Knative's webhooks admit a Service.
-func (c *Cluster) knativeAnswers(ctx context.Context) error {
+// knativeReady holds once Knative's webhooks admit a Service.
+func (c *Cluster) knativeReady(ctx context.Context) error {
 	service := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "serving.knative.dev/v1", "kind": "Service",
 		"metadata": map[string]any{"namespace": "default", "name": "trial"},
@@ -96,8 +95,8 @@ func (c *Cluster) knativeAnswers(ctx context.Context) error {
 	return c.client.Create(ctx, service, client.DryRunAll)
 }
 
-// startKnativeIngress starts the controller that leads Knative's Ingresses over
-// the gateway, and gives pods a name for the gateway.
+// startKnativeIngress starts the controller that serves Knative's Ingresses through the gateway, and
+// creates a Service by which pods reach the gateway.
 func startKnativeIngress(ctx context.Context, c *Cluster) error {
 	manifest, err := manifests.ReadFile("manifests/knative-gateway.yaml")
 	if err != nil {
@@ -134,13 +133,13 @@ func startKnativeIngress(ctx context.Context, c *Cluster) error {
 	if err := process.await(ctx, healthy("http://"+loopback(port)+"/readyz")); err != nil {
 		return err
 	}
-	return c.AllowEntrances(ctx, "kserve-test") // Where the quickstart is played.
+	return c.AllowHostRoutes(ctx, "kserve-test") // The namespace of the quickstart.
 }
 
-// AllowEntrances lets the InferenceServices of a namespace be reached by their own
-// hosts in Knative mode, as an administrator does: HTTPRoutes of the namespace may
-// then lead to Knative's ingress.
-func (c *Cluster) AllowEntrances(ctx context.Context, namespace string) error {
+// AllowHostRoutes creates a ReferenceGrant that allows HTTPRoutes of a namespace to refer to Knative's
+// ingress. InferenceServices in Knative mode need it to be reachable by their own host. In production
+// an administrator creates it.
+func (c *Cluster) AllowHostRoutes(ctx context.Context, namespace string) error {
 	manifest, err := manifests.ReadFile("manifests/knative-grant.yaml")
 	if err != nil {
 		return err

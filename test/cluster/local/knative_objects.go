@@ -20,9 +20,8 @@ import (
 	"github.com/serinus-io/serinus/test/knative/ingress"
 )
 
-// knativeFiles are the manifests of Knative Serving, by the module that has them.
-// Within the module of Knative Serving, some of them are links to files of the
-// other two, which a module cannot have.
+// knativeFiles are the manifests of Knative Serving by Go module. Knative's repository links to the
+// manifests of the other two modules, but a Go module cannot contain symbolic links.
 var knativeFiles = []struct {
 	module string
 	globs  []string
@@ -36,11 +35,11 @@ var knativeFiles = []struct {
 	{"knative.dev/caching", []string{"config/*.yaml"}},
 }
 
-// knativeConfig is what is set in Knative's ConfigMaps. What waits in production
-// is brief, as tests wait for it.
+// knativeConfig are the settings in Knative's ConfigMaps. Periods are short because tests wait for
+// them.
 var knativeConfig = map[string]map[string]string{
 	"config-autoscaler": {
-		"stable-window":              "6s", // The least that there may be.
+		"stable-window":              "6s", // The minimum.
 		"scale-to-zero-grace-period": "6s",
 	},
 	"config-deployment": {
@@ -52,23 +51,22 @@ var knativeConfig = map[string]map[string]string{
 	"config-domain":          {"example.com": ""},
 	"config-features":        {"kubernetes.podspec-init-containers": "enabled"},
 	"config-leader-election": {"lease-duration": "15s", "renew-deadline": "10s", "retry-period": "2s"},
-	// Without «disabled», the activator may take to probing the address of a revision's Service instead of its pods. When
-	// a revision comes back while its last pod drains, it goes on asking that one, over a connection that it has kept,
-	// and holds all requests for as long as it drains.
+	// Unless mesh-compatibility-mode is "disabled", the activator may probe the address of a revision's
+	// Service instead of its pods. If a revision scales up again while its last pod drains, the activator
+	// keeps probing that pod over an existing connection, and holds all requests until the drain ends.
 	"config-network": {"ingress-class": ingress.Class, "mesh-compatibility-mode": "disabled"},
 }
 
-// order is that of Knative's objects by their kind: what a program looks for when
-// it starts comes before it. Kinds that are not here are left out: autoscalers and
-// budgets of pods of which there is one each.
-var order = []string{
+// kindOrder is the order in which Knative's objects are applied, so that programs find everything that
+// they need when they start. Kinds that are not listed are not applied: autoscalers and disruption
+// budgets make no sense for single pods.
+var kindOrder = []string{
 	"Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding",
 	"CustomResourceDefinition", "ConfigMap", "Secret", "Service",
 	"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Deployment",
 }
 
-// knativeObjects returns the objects of Knative Serving, as they are for a cluster
-// on one small node.
+// knativeObjects returns the objects of Knative Serving, adapted to a cluster with one small node.
 func knativeObjects(ctx context.Context) ([]*unstructured.Unstructured, error) {
 	dirs, err := knativeDirs(ctx)
 	if err != nil {
@@ -84,11 +82,11 @@ func knativeObjects(ctx context.Context) ([]*unstructured.Unstructured, error) {
 			all = append(all, objects...)
 		}
 	}
-	return arrange(all)
+	return prepareObjects(all)
 }
 
-// knativeDirs tells where the modules are, of the versions that Knative's programs
-// are built with. It downloads those that are not there.
+// knativeDirs returns the folders of the modules in the versions that Knative's programs are built
+// with. It downloads missing modules.
 func knativeDirs(ctx context.Context) (map[string]string, error) {
 	root, err := moduleDir(ctx, "github.com/serinus-io/serinus")
 	if err != nil {
@@ -101,11 +99,11 @@ func knativeDirs(ctx context.Context) (map[string]string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(root, "hack", "tools", "knative")
 	cmd.Env = append(os.Environ(), "GOWORK=off")
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("downloading the modules of Knative: %w: %s%s", err, out, complaints.String())
+		return nil, fmt.Errorf("downloading the modules of Knative: %w: %s%s", err, out, stderr.String())
 	}
 	dirs := map[string]string{}
 	for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {
@@ -121,7 +119,7 @@ func knativeDirs(ctx context.Context) (map[string]string, error) {
 func decodeFiles(glob string) ([]*unstructured.Unstructured, error) {
 	files, err := filepath.Glob(glob)
 	if err != nil || len(files) == 0 {
-		return nil, errors.Join(fmt.Errorf("there are no manifests %s", glob), err)
+		return nil, errors.Join(fmt.Errorf("no manifests found in %s", glob), err)
 	}
 	var all []*unstructured.Unstructured
 	for _, file := range files {
@@ -138,9 +136,9 @@ func decodeFiles(glob string) ([]*unstructured.Unstructured, error) {
 	return all, nil
 }
 
-// arrange makes Knative's objects what they are to be here, and sorts them.
-func arrange(all []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
-	all = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool { return !slices.Contains(order, o.GetKind()) })
+// prepareObjects configures, filters and sorts Knative's objects.
+func prepareObjects(all []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	all = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool { return !slices.Contains(kindOrder, o.GetKind()) })
 	configured := 0
 	for _, object := range all {
 		var err error
@@ -151,30 +149,30 @@ func arrange(all []*unstructured.Unstructured) ([]*unstructured.Unstructured, er
 				err = configure(object, settings)
 			}
 		case "Deployment":
-			err = shrink(object)
+			err = adaptDeployment(object)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
 		}
 	}
 	if configured != len(knativeConfig) {
-		return nil, fmt.Errorf("%d of %d ConfigMaps of Knative are there", configured, len(knativeConfig))
+		return nil, fmt.Errorf("%d of %d ConfigMaps of Knative found", configured, len(knativeConfig))
 	}
 	slices.SortStableFunc(all, func(a, b *unstructured.Unstructured) int {
-		return slices.Index(order, a.GetKind()) - slices.Index(order, b.GetKind())
+		return slices.Index(kindOrder, a.GetKind()) - slices.Index(kindOrder, b.GetKind())
 	})
 	return all, nil
 }
 
-// configure changes settings, and leaves out the example, which is for readers.
+// configure replaces the data of a ConfigMap, including its example, with settings.
 func configure(configMap *unstructured.Unstructured, settings map[string]string) error {
 	unstructured.RemoveNestedField(configMap.Object, "metadata", "annotations", "knative.dev/example-checksum")
 	return unstructured.SetNestedStringMap(configMap.Object, settings, "data")
 }
 
-// shrink makes a Deployment use an image of the node, ask for as little of the
-// machine as it needs at most times, and tell at once that it is ready.
-func shrink(deployment *unstructured.Unstructured) error {
+// adaptDeployment makes a Deployment use an image that is loaded into the node, request few resources,
+// and become ready quickly.
+func adaptDeployment(deployment *unstructured.Unstructured) error {
 	path := []string{"spec", "template", "spec", "containers"}
 	containers, _, err := unstructured.NestedSlice(deployment.Object, path...)
 	if err != nil {
@@ -188,7 +186,7 @@ func shrink(deployment *unstructured.Unstructured) error {
 		image, ok := container["image"].(string)
 		program, found := strings.CutPrefix(image, "ko://knative.dev/serving/cmd/")
 		if !ok || !found {
-			return fmt.Errorf("the image %q is none that is built from Knative's sources", image)
+			return fmt.Errorf("the image %q is not built from Knative's sources", image)
 		}
 		container["image"] = "dev.local/knative-" + program + ":1"
 		if probe, ok := container["readinessProbe"].(map[string]any); ok {

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// What is made of the manifests of the pinned version can run on a node without a registry.
+// The objects of the pinned version can run on a node without a registry.
 func TestKnativeObjects(t *testing.T) {
 	objects, err := knativeObjects(t.Context())
 	if err != nil {
@@ -30,19 +30,19 @@ func TestKnativeObjects(t *testing.T) {
 			images = append(images, strings.TrimSuffix(strings.TrimPrefix(image, "dev.local/"), ":1"))
 		}
 		if text := fmt.Sprint(object.Object); strings.Contains(text, "ko://") {
-			t.Errorf("%s %s has an image that nobody builds", object.GetKind(), object.GetName())
+			t.Errorf("%s %s has an image that is not built", object.GetKind(), object.GetName())
 		}
 		if data, found, _ := unstructured.NestedStringMap(object.Object, "data"); found && object.GetName() == "config-network" && data["ingress-class"] == "" {
-			t.Errorf("Ingresses have no class: %v", data)
+			t.Errorf("config-network has no ingress class: %v", data)
 		}
 	}
-	images = append(images, "knative-queue") // It is named in a ConfigMap.
+	images = append(images, "knative-queue") // A ConfigMap refers to it.
 	slices.Sort(images)
 	if want := slices.Sorted(slices.Values(knativeImages)); !slices.Equal(images, want) {
 		t.Errorf("the images are %v, want %v", images, want)
 	}
-	if definitions := count(kinds, "CustomResourceDefinition"); definitions != 12 {
-		t.Errorf("there are %d definitions of kinds, want 12", definitions)
+	if crds := count(kinds, "CustomResourceDefinition"); crds != 12 {
+		t.Errorf("got %d CRDs, want 12", crds)
 	}
 	if hooks, first := slices.Index(kinds, "ValidatingWebhookConfiguration"), slices.Index(kinds, "Deployment"); hooks < 0 || first < hooks || count(kinds[first:], "Deployment") != len(kinds)-first {
 		t.Errorf("Deployments are not last: %v", kinds)
@@ -64,7 +64,7 @@ func count(kinds []string, kind string) int {
 	return n
 }
 
-func TestArrangeTellsWhatHasChangedInKnative(t *testing.T) {
+func TestPrepareObjectsRejectsUnknownManifests(t *testing.T) {
 	deployment := func(image string) *unstructured.Unstructured {
 		return &unstructured.Unstructured{Object: map[string]any{
 			"kind": "Deployment", "metadata": map[string]any{"name": "controller"},
@@ -75,7 +75,7 @@ func TestArrangeTellsWhatHasChangedInKnative(t *testing.T) {
 		`Deployment controller: the image "example.org/other:1"`: deployment("example.org/other:1"),
 		"0 of 6 ConfigMaps": deployment("ko://knative.dev/serving/cmd/controller"),
 	} {
-		if _, err := arrange([]*unstructured.Unstructured{object}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := prepareObjects([]*unstructured.Unstructured{object}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
 		}
 	}

@@ -18,7 +18,6 @@ import (
 
 const contextName = "serinus-local"
 
-// writeKubeconfig writes a file that lets the user in.
 func (c *Cluster) writeKubeconfig(path string, user clientcmdapi.AuthInfo) error {
 	config := clientcmdapi.NewConfig()
 	config.Clusters[contextName] = &clientcmdapi.Cluster{Server: c.server, CertificateAuthorityData: c.pki.authority()}
@@ -31,7 +30,7 @@ func (c *Cluster) writeKubeconfig(path string, user clientcmdapi.AuthInfo) error
 	return nil
 }
 
-// componentKubeconfig writes a kubeconfig for a part of the cluster itself.
+// componentKubeconfig writes a kubeconfig for a component of the cluster and returns its path.
 func (c *Cluster) componentKubeconfig(user string, groups ...string) (path string, err error) {
 	id, err := c.pki.client(user, groups...)
 	if err != nil {
@@ -41,9 +40,8 @@ func (c *Cluster) componentKubeconfig(user string, groups ...string) (path strin
 	return path, c.writeKubeconfig(path, clientcmdapi.AuthInfo{ClientCertificateData: id.cert, ClientKeyData: id.key})
 }
 
-// ServiceAccountKubeconfig writes a kubeconfig with a token of the
-// ServiceAccount, requested as a pod's would be, and returns its path. Who uses
-// it may do what the ServiceAccount may do, and no more.
+// ServiceAccountKubeconfig writes a kubeconfig with a token of the ServiceAccount and returns its
+// path.
 func (c *Cluster) ServiceAccountKubeconfig(ctx context.Context, namespace, name string) (path string, err error) {
 	clients, err := kubernetes.NewForConfig(c.config)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// apiServerOnNode places the API server where pods reach it, and lets it ask the
-// kubelet for logs and commands.
+// apiServerOnNode returns the flags that make the API server reachable from pods and let it connect to
+// the kubelet and to extension API servers.
 func (c *Cluster) apiServerOnNode() ([]string, error) {
 	toKubelet, err := c.clientFiles("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
 	if err != nil {
@@ -27,7 +27,7 @@ func (c *Cluster) apiServerOnNode() ([]string, error) {
 		return nil, err
 	}
 	return []string{
-		"--bind-address=0.0.0.0", // Of its own network.
+		"--bind-address=0.0.0.0", // In the cluster's network namespace.
 		"--advertise-address=" + nodeAddress,
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
@@ -51,7 +51,7 @@ func (c *Cluster) clientFiles(name, user string, groups ...string) (files, error
 	return f, errors.Join(c.pki.write(name+".crt", id.cert), c.pki.write(name+".key", id.key))
 }
 
-// startKubelet starts the node itself, and waits until it takes pods.
+// startKubelet starts the kubelet and waits until its node is ready.
 func startKubelet(ctx context.Context, c *Cluster) error {
 	kubeconfig, err := c.componentKubeconfig("system:node:"+nodeName, "system:nodes")
 	if err != nil {
@@ -77,8 +77,8 @@ func startKubelet(ctx context.Context, c *Cluster) error {
 	return process.await(ctx, nodeReady(clients, nodeName))
 }
 
-// kubeletConfig: what protects a machine from its pods is off, as the machine is
-// not the node's alone; and what waits in production is brief, as tests wait for it.
+// kubeletConfig turns off what manages the resources of the whole machine, because the machine does
+// not belong to the node alone. Periods are short because tests wait for them.
 func (c *Cluster) kubeletConfig() map[string]any {
 	return map[string]any{
 		"apiVersion":               "kubelet.config.k8s.io/v1beta1",
@@ -119,7 +119,6 @@ func (c *Cluster) kubeletConfig() map[string]any {
 	}
 }
 
-// startKubeProxy starts what makes the addresses of Services work.
 func startKubeProxy(ctx context.Context, c *Cluster) error {
 	kubeconfig, err := c.componentKubeconfig("system:kube-proxy")
 	if err != nil {
@@ -137,7 +136,7 @@ func startKubeProxy(ctx context.Context, c *Cluster) error {
 		"metricsBindAddress": "127.0.0.1:10249",
 		"oomScoreAdj":        0,
 		"nftables":           map[string]any{"minSyncPeriod": "100ms", "syncPeriod": "30s"},
-		"conntrack":          map[string]any{"maxPerCore": 0, "min": 0}, // They are limits of the whole machine.
+		"conntrack":          map[string]any{"maxPerCore": 0, "min": 0}, // Do not change limits of the whole machine.
 	})
 	if err != nil {
 		return err

@@ -10,50 +10,47 @@ import (
 	"strings"
 )
 
-// Level says how much of a cluster runs.
+// Level determines which parts of a cluster run.
 type Level string
 
 const (
-	// ControlPlane is etcd and kube-apiserver, which is all that a controller
-	// needs to write objects and to watch them. Nothing acts on them.
+	// ControlPlane is etcd and kube-apiserver. A controller can write and watch objects, but no other
+	// controller acts on them.
 	ControlPlane Level = "control-plane"
-	// Simulated adds the controllers and the scheduler of Kubernetes, nodes that
-	// only pretend to run pods (KWOK), and a gateway (Traefik) that takes over
-	// Gateway API routes. Its pods become ready but answer no requests.
+	// Simulated adds the controllers and the scheduler of Kubernetes, simulated nodes (KWOK), and a
+	// gateway (Traefik) that serves routes of the Gateway API. Pods become ready but answer no requests.
 	Simulated Level = "simulated"
-	// Pods has, instead of simulated nodes, one that runs pods: kubelet, containerd
-	// and kube-proxy, in namespaces of their own. It is what the demo needs. It needs
-	// root; NodeSupported tells what is missing.
+	// Pods has one real node instead of simulated ones: kubelet, containerd and kube-proxy in separate
+	// namespaces. The demo uses it. It needs root; NodeSupported reports what is missing.
 	Pods Level = "pods"
-	// Node adds DNS for the pods and the metrics that autoscalers read.
+	// Node adds DNS and the resource metrics that autoscalers use.
 	Node Level = "node"
-	// Knative adds Knative Serving in pods of the real node, and a controller that
-	// leads its Ingresses over the gateway.
+	// Knative adds Knative Serving, and a controller that serves its Ingresses through the gateway.
 	Knative Level = "knative"
 )
 
 // RunsPods reports whether the level has a real node.
 func (l Level) RunsPods() bool { return l == Pods || l == Node || l == Knative }
 
-// part is one thing that a level is made of.
+// part is a component of a cluster.
 type part struct {
 	name string
-	// tools are the programs it needs, by their names in hack/build-tools.
+	// tools are the required programs, by their names in hack/build-tools.
 	tools []string
-	// images are those it needs, by their names in test/images.
+	// images are the required images, by their names in test/images.
 	images []string
-	// start returns once the part does its work.
+	// start starts the part and returns once it is ready.
 	start func(context.Context, *Cluster) error
 }
 
-// levels lists the parts of each level in steps: those of one step start at
-// the same time, after those of the step before.
+// levels lists the parts of each level in steps. The parts of a step start concurrently, after those
+// of the previous step.
 var levels = map[Level][][]part{
 	ControlPlane: controlPlane,
 	Simulated:    slices.Concat(controlPlane, simulation),
-	Pods:         slices.Concat(ground, controlPlane, realNode),
-	Node:         slices.Concat(ground, controlPlane, realNode, services),
-	Knative:      slices.Concat(ground, controlPlane, realNode, services, knativeServing),
+	Pods:         slices.Concat(nodeNetwork, controlPlane, realNode),
+	Node:         slices.Concat(nodeNetwork, controlPlane, realNode, services),
+	Knative:      slices.Concat(nodeNetwork, controlPlane, realNode, services, knativeServing),
 }
 
 var (
@@ -72,8 +69,8 @@ var (
 		gateway,
 	}}
 
-	ground   = [][]part{{{name: "network", start: startNetwork}}}
-	realNode = [][]part{
+	nodeNetwork = [][]part{{{name: "network", start: startNetwork}}}
+	realNode    = [][]part{
 		{
 			controllers,
 			scheduler,
@@ -96,15 +93,15 @@ var (
 	}
 )
 
-// ParseLevel returns the level of that name.
+// ParseLevel returns the level with the name.
 func ParseLevel(name string) (Level, error) {
 	if _, ok := levels[Level(name)]; ok {
 		return Level(name), nil
 	}
-	return "", fmt.Errorf("there is no level %q of a cluster: choose %s", name, strings.Join(LevelNames(), " or "))
+	return "", fmt.Errorf("unknown level %q of a cluster: choose %s", name, strings.Join(LevelNames(), " or "))
 }
 
-// LevelNames lists the levels, the smallest first.
+// LevelNames returns the names of the levels, the smallest first.
 func LevelNames() []string {
 	all := []Level{ControlPlane, Simulated, Pods, Node, Knative}
 	names := make([]string, 0, len(all))
@@ -114,7 +111,7 @@ func LevelNames() []string {
 	return names
 }
 
-// Tools lists the programs that the level needs, kubectl for the user included.
+// Tools returns the programs that the level needs, including kubectl.
 func (l Level) Tools() []string {
 	tools := []string{"kubectl"}
 	for _, step := range levels[l] {
@@ -125,7 +122,7 @@ func (l Level) Tools() []string {
 	return tools
 }
 
-// Images lists the images that the level needs.
+// Images returns the images that the level needs.
 func (l Level) Images() []string {
 	var images []string
 	for _, step := range levels[l] {

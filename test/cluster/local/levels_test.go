@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Whatever a level needs is asked for before anything of it starts, with the command that makes it.
-func TestOptionsSayWhatIsMissing(t *testing.T) {
+// Missing programs and images are reported before anything starts, with the command that builds them.
+func TestOptionsReportMissingFiles(t *testing.T) {
 	options := Options{Level: Knative, Tools: t.TempDir(), Images: t.TempDir()}
 	complete := func(want string) {
 		t.Helper()

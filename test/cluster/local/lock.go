@@ -11,8 +11,7 @@ import (
 	"syscall"
 )
 
-// lock claims the folder for one cluster. The system gives it up when the
-// program ends.
+// lock locks the folder for one cluster. The kernel releases the lock when the program ends.
 func lock(dir string) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -14,11 +14,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// metricsPort is the one that manifests/metrics.yaml leads to.
+// metricsPort is the port in manifests/metrics.yaml.
 const metricsPort = 4443
 
-// startMetrics starts what horizontal autoscalers learn the use of pods from, and
-// waits until the API server answers for it.
+// startMetrics starts metrics-server, which horizontal autoscalers need, and waits until the API
+// server serves its API.
 func startMetrics(ctx context.Context, c *Cluster) error {
 	kubeconfig, err := c.componentKubeconfig("metrics-server", "system:masters")
 	if err != nil {
@@ -32,7 +32,7 @@ func startMetrics(ctx context.Context, c *Cluster) error {
 		fmt.Sprintf("--secure-port=%d", metricsPort),
 		"--cert-dir=" + filepath.Join(c.dataDir, "metrics-server"),
 		"--kubelet-preferred-address-types=InternalIP",
-		"--kubelet-insecure-tls", // The kubelet has made its certificate itself.
+		"--kubelet-insecure-tls", // The kubelet's certificate is self-signed.
 		"--metric-resolution=10s",
 		"--kubelet-request-timeout=5s",
 	})
@@ -53,7 +53,7 @@ func startMetrics(ctx context.Context, c *Cluster) error {
 	return process.await(ctx, c.metricsServed)
 }
 
-// metricsServed holds once the API server has found the extension available.
+// metricsServed holds once the APIService of the metrics is available.
 func (c *Cluster) metricsServed(ctx context.Context) error {
 	service := &unstructured.Unstructured{}
 	service.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiregistration.k8s.io", Version: "v1", Kind: "APIService"})

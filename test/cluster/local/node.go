@@ -15,9 +15,8 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 )
 
-// The addresses of a cluster. Those of the node and its pods are set aside for
-// measurements between networks (RFC 2544) and are not routed anywhere; its
-// network is its own in any case.
+// The addresses of a cluster. The addresses of the node and its pods are in the range that is
+// reserved for network benchmarks (RFC 2544) and is not routed.
 const (
 	serviceCIDR       = "10.96.0.0/16"
 	apiServiceAddress = "10.96.0.1"
@@ -27,25 +26,23 @@ const (
 	nodePodCIDR       = "198.19.0.0/16"
 )
 
-// NodeAddress is the address of the real node: what listens there, pods can
-// reach.
+// NodeAddress is the address of the real node. Pods can connect to it.
 const NodeAddress = nodeAddress
 
-// node is what the real node needs to know of itself.
+// node is the state of the real node.
 type node struct {
-	// mounts are those that were there before it.
+	// mounts are the mounts that existed before the node was set up.
 	mounts []mount
-	// snapshotter is how containerd lays the layers of images over each other.
+	// snapshotter is the snapshotter that containerd uses.
 	snapshotter string
 }
 
-// machineFolders are used by kubelet, containerd and CNI whatever one tells
-// them. In the mounts of the cluster they are folders of its own; on the machine
-// they stay empty.
+// machineFolders are used by the kubelet, containerd and CNI regardless of their configuration. In the
+// cluster's mount namespace they are replaced by bind mounts, so that they stay empty on the machine.
 var machineFolders = []string{"/var/lib/kubelet", "/var/lib/cni", "/var/log/containers"}
 
-// kernelSettings are what kubelet would change, for the whole machine, if it did
-// not find them.
+// kernelSettings are the sysctls that the kubelet would set for the whole machine if it found other
+// values.
 var kernelSettings = map[string]string{
 	"vm/overcommit_memory":      "1",
 	"vm/panic_on_oom":           "0",
@@ -55,24 +52,24 @@ var kernelSettings = map[string]string{
 	"kernel/keys/root_maxbytes": "25000000",
 }
 
-// startNetwork prepares the namespaces: folders that cover those of the machine,
-// and one device with the node's address, which all that is not here is sent to.
-// There it ends.
+// startNetwork sets up the namespaces: bind mounts over folders and sysctls of the machine, cgroups,
+// and a network device with the node's address. The default route leads to that device, so packets to
+// other networks go nowhere.
 func startNetwork(ctx context.Context, c *Cluster) error {
 	var err error
 	if c.node.mounts, err = readMounts(); err != nil {
 		return err
 	}
-	if c.options.Entrances != nil {
-		c.options.Entrances.serve()
+	if c.options.ForwardedPorts != nil {
+		c.options.ForwardedPorts.serve()
 	}
-	if err := c.coverFolders(ctx); err != nil {
-		return fmt.Errorf("covering folders of the machine: %w", err)
+	if err := c.mountFolders(ctx); err != nil {
+		return fmt.Errorf("mounting over folders of the machine: %w", err)
 	}
-	if err := c.coverKernelSettings(ctx); err != nil {
-		return fmt.Errorf("covering settings of the kernel: %w", err)
+	if err := c.mountKernelSettings(ctx); err != nil {
+		return fmt.Errorf("mounting over kernel settings: %w", err)
 	}
-	if err := makeCgroups(cgroupOf(c.dataDir)); err != nil {
+	if err := createCgroups(cgroupOf(c.dataDir)); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
@@ -88,11 +85,11 @@ func startNetwork(ctx context.Context, c *Cluster) error {
 	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)
 }
 
-// nodeDevice is a bridge because every kernel that can run pods has bridges.
+// nodeDevice is a bridge because every kernel that can run pods supports bridges.
 const nodeDevice = "node"
 
-func (c *Cluster) coverFolders(ctx context.Context) error {
-	if err := c.coverResolver(ctx); err != nil {
+func (c *Cluster) mountFolders(ctx context.Context) error {
+	if err := c.mountResolverConfig(ctx); err != nil {
 		return err
 	}
 	for _, folder := range machineFolders {
@@ -107,12 +104,12 @@ func (c *Cluster) coverFolders(ctx context.Context) error {
 	return nil
 }
 
-// coverResolver makes programs on the node ask the DNS of the cluster. It covers
-// /run with an empty folder, too, where /etc/resolv.conf may be a link into.
-func (c *Cluster) coverResolver(ctx context.Context) error {
+// mountResolverConfig makes programs on the node use the cluster's DNS. It also mounts an empty file
+// system on /run, which /etc/resolv.conf may link into.
+func (c *Cluster) mountResolverConfig(ctx context.Context) error {
 	target, err := filepath.EvalSymlinks("/etc/resolv.conf")
 	if err != nil {
-		target = "" // Nobody uses it.
+		target = "" // There is no such file.
 	}
 	if err := system(ctx, "mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"); err != nil {
 		return err
@@ -134,7 +131,7 @@ func (c *Cluster) coverResolver(ctx context.Context) error {
 
 func (c *Cluster) resolverConfig() string { return filepath.Join(c.dataDir, "resolv.conf") }
 
-func (c *Cluster) coverKernelSettings(ctx context.Context) error {
+func (c *Cluster) mountKernelSettings(ctx context.Context) error {
 	for name, value := range kernelSettings {
 		own := filepath.Join(c.dataDir, "machine", "sys", name)
 		if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
@@ -150,17 +147,17 @@ func (c *Cluster) coverKernelSettings(ctx context.Context) error {
 	return nil
 }
 
-// leaveNode ends what the processes of the node have started, and takes back
-// what they and startNetwork have made. Most of it would go with the namespaces;
-// but the program may live on and start the next cluster.
-func (c *Cluster) leaveNode() error {
+// cleanUpNode kills the processes that the node's processes have started, and undoes what they and
+// startNetwork have set up. The end of the namespaces would undo most of it, but the program may go on
+// and start another cluster.
+func (c *Cluster) cleanUpNode() error {
 	if c.node.mounts == nil {
 		return nil
 	}
-	if c.options.Entrances != nil {
-		c.options.Entrances.Close()
+	if c.options.ForwardedPorts != nil {
+		c.options.ForwardedPorts.Close()
 	}
-	err := errors.Join(isolated.EndOrphans(), unmountAllBut(c.node.mounts))
+	err := errors.Join(isolated.KillOrphans(), unmountAllExcept(c.node.mounts))
 	if err != nil {
 		return err
 	}
@@ -168,17 +165,18 @@ func (c *Cluster) leaveNode() error {
 }
 
 func resetNetwork() error {
-	return errors.Join(systemAlways("ip", "link", "delete", nodeDevice), systemAlways("nft", "flush", "ruleset"))
+	return errors.Join(systemNoContext("ip", "link", "delete", nodeDevice), systemNoContext("nft", "flush", "ruleset"))
 }
 
-// removeNode removes what a node makes outside of its namespaces and its data folder. The machine's folders stay: to
-// remove one takes it from under the mount of every other cluster, whose kubelet then writes on the machine.
+// removeNode removes what a node creates outside of its namespaces and its data folder. It keeps
+// machineFolders: removing one would break the mount of every other cluster, whose kubelet would then
+// write to the machine.
 func removeNode(dataDir string) error {
 	return removeCgroups(cgroupRoot, cgroupOf(dataDir))
 }
 
-// mount is a mount, as /proc/self/mountinfo numbers and places it.
-type mount struct{ id, place string }
+// mount is the ID and the mount point of a mount in /proc/self/mountinfo.
+type mount struct{ id, point string }
 
 func readMounts() ([]mount, error) {
 	data, err := os.ReadFile("/proc/self/mountinfo")
@@ -189,21 +187,21 @@ func readMounts() ([]mount, error) {
 }
 
 func parseMounts(text string) []mount {
-	const id, place = 0, 4
+	const id, point = 0, 4
 	var mounts []mount
 	for line := range strings.Lines(text) {
-		if fields := strings.Fields(line); len(fields) > place {
-			mounts = append(mounts, mount{id: fields[id], place: unescape.Replace(fields[place])})
+		if fields := strings.Fields(line); len(fields) > point {
+			mounts = append(mounts, mount{id: fields[id], point: unescape.Replace(fields[point])})
 		}
 	}
 	return mounts
 }
 
-// unescape reads what the kernel writes for characters that separate fields.
+// unescape decodes the kernel's escapes for characters that separate fields.
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// unmountAllBut takes away the mounts that are not among these, the latest first.
-func unmountAllBut(kept []mount) error {
+// unmountAllExcept unmounts all other mounts, the latest first.
+func unmountAllExcept(kept []mount) error {
 	all, err := readMounts()
 	if err != nil {
 		return err
@@ -211,7 +209,7 @@ func unmountAllBut(kept []mount) error {
 	var errs []error
 	for _, m := range slices.Backward(all) {
 		if !slices.Contains(kept, m) {
-			errs = append(errs, systemAlways("umount", "--lazy", "--no-canonicalize", m.place))
+			errs = append(errs, systemNoContext("umount", "--lazy", "--no-canonicalize", m.point))
 		}
 	}
 	return errors.Join(errs...)

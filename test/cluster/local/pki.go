@@ -19,8 +19,7 @@ import (
 	"time"
 )
 
-// pki is the certificate authority of one cluster. It lives as long as the
-// cluster, and its files are readable by its user alone.
+// pki is the certificate authority of one cluster. Its files are readable only by their owner.
 type pki struct {
 	dir  string
 	cert *x509.Certificate
@@ -30,7 +29,7 @@ type pki struct {
 // identity is a certificate and its key, in PEM.
 type identity struct{ cert, key []byte }
 
-// pkiLifetime is longer than anybody leaves a cluster running.
+// pkiLifetime is longer than any local cluster runs.
 const pkiLifetime = 365 * 24 * time.Hour
 
 func newPKI(dir string) (*pki, error) {
@@ -43,7 +42,7 @@ func newPKI(dir string) (*pki, error) {
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("making the certificate authority: %w", err)
+		return nil, fmt.Errorf("creating the certificate authority: %w", err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -53,7 +52,7 @@ func newPKI(dir string) (*pki, error) {
 	return p, p.write("ca.crt", p.authority())
 }
 
-// authority is the certificate that all others are checked against, in PEM.
+// authority returns the CA certificate in PEM.
 func (p *pki) authority() []byte { return encode("CERTIFICATE", p.cert.Raw) }
 
 func (p *pki) path(name string) string { return filepath.Join(p.dir, name) }
@@ -71,7 +70,7 @@ func (p *pki) server() (identity, error) {
 	return p.issue(template)
 }
 
-// client issues a certificate that authenticates a user.
+// client issues a client certificate for a user.
 func (p *pki) client(user string, groups ...string) (identity, error) {
 	template := newTemplate(pkix.Name{CommonName: user, Organization: groups})
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
@@ -91,8 +90,7 @@ func (p *pki) issue(template *x509.Certificate) (identity, error) {
 	return identity{cert: encode("CERTIFICATE", der), key: keyPEM}, err
 }
 
-// writeTokenKeys makes the pair of keys that signs and checks the tokens of
-// ServiceAccounts.
+// writeTokenKeys creates the key pair that signs and verifies ServiceAccount tokens.
 func (p *pki) writeTokenKeys() error {
 	key, err := newKey()
 	if err != nil {
@@ -115,7 +113,7 @@ func (p *pki) writeTokenKeys() error {
 func newKey() (crypto.Signer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
+		return nil, fmt.Errorf("generating a key: %w", err)
 	}
 	return key, nil
 }

@@ -10,9 +10,8 @@ import (
 	"net"
 )
 
-// freePorts returns ports of the loopback interface that nobody uses. They lie
-// below the range from which the system serves outgoing connections, so that
-// none of those takes one before the process that it is meant for.
+// freePorts returns unused ports of the loopback interface. They are below the ephemeral port range,
+// so that an outgoing connection cannot take one before the intended process listens on it.
 func freePorts(n int) ([]int, error) {
 	listeners, err := listenOnFreePorts(n)
 	if err != nil {
@@ -26,7 +25,6 @@ func freePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
-// listenOnFreePorts listens on such ports.
 func listenOnFreePorts(n int) ([]*net.TCPListener, error) {
 	const first, last, attempts = 20000, 32000, 1000
 	var listeners []*net.TCPListener

@@ -16,17 +16,17 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 )
 
-// pluginFolders are where systems keep the plugins of CNI.
+// pluginFolders are the folders where distributions install CNI plugins.
 var pluginFolders = []string{"/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"}
 
-// findPlugins returns the folder of the plugins that pods' networks are made by.
+// findPlugins returns the folder with the required CNI plugins.
 func findPlugins() (string, error) {
 	for _, folder := range pluginFolders {
 		if hasPlugin(folder, "ptp") && hasPlugin(folder, "host-local") {
 			return folder, nil
 		}
 	}
-	return "", fmt.Errorf("the CNI plugins ptp and host-local are in none of %s", strings.Join(pluginFolders, ", "))
+	return "", fmt.Errorf("the CNI plugins ptp and host-local are not in any of %s", strings.Join(pluginFolders, ", "))
 }
 
 func hasPlugin(folder, name string) bool {
@@ -34,9 +34,9 @@ func hasPlugin(folder, name string) bool {
 	return err == nil
 }
 
-// requirement is something that the system has to have for a real node.
+// requirement is something that the system must provide for a real node.
 type requirement struct {
-	// name is the program, and pkg the Debian package that has it.
+	// name is the program and pkg the Debian package that contains it.
 	name, pkg string
 	missing   func() bool
 }
@@ -60,16 +60,15 @@ func requirements() []requirement {
 	}
 }
 
-func missing() []requirement {
+func missingRequirements() []requirement {
 	return slices.DeleteFunc(requirements(), func(r requirement) bool { return !r.missing() })
 }
 
-// NodeSupported tells why there cannot be a real node on this machine, if there
-// cannot.
+// NodeSupported returns an error with the reason if this machine cannot run a real node.
 func NodeSupported() error {
 	err := nodeSupported()
 	if err != nil {
-		return fmt.Errorf("no real node can run here: %w; the level %q simulates nodes and needs nothing of the kind", err, Simulated)
+		return fmt.Errorf("this machine cannot run a real node: %w; the level %q simulates nodes and has no such requirements", err, Simulated)
 	}
 	return nil
 }
@@ -84,18 +83,18 @@ func nodeSupported() error {
 	if err := cgroupsWritable(); err != nil {
 		return err
 	}
-	lacking := missing()
-	if len(lacking) == 0 {
+	missing := missingRequirements()
+	if len(missing) == 0 {
 		return nil
 	}
 	if _, err := findProgram("apt-get"); err != nil {
-		return fmt.Errorf("%s, and there is no apt-get to install it with: install what your system has in place of the Debian packages %s",
-			describe(lacking), strings.Join(packages(lacking), ", "))
+		return fmt.Errorf("%s, and there is no apt-get: install your system's equivalents of the Debian packages %s",
+			describe(missing), strings.Join(packages(missing), ", "))
 	}
 	return nil
 }
 
-// cgroupsWritable tries to make a control group, which containers often may not.
+// cgroupsWritable tries to create a cgroup, which is often not permitted in a container.
 func cgroupsWritable() error {
 	folders, err := hierarchies(cgroupRoot)
 	if err != nil {
@@ -103,15 +102,14 @@ func cgroupsWritable() error {
 	}
 	trial, err := os.MkdirTemp(folders[0], tempPrefix)
 	if err != nil {
-		return fmt.Errorf("control groups cannot be made (in a container, they take --privileged): %w", err)
+		return fmt.Errorf("cannot create cgroups (in a container, this needs --privileged): %w", err)
 	}
 	return os.Remove(trial)
 }
 
-// PrepareNode readies the machine for a real node: it removes what killed
-// clusters have left, and installs the Debian packages that are missing. It must
-// be called outside of the namespaces, which have no network. The log of the
-// installation goes into the folder.
+// PrepareNode prepares the machine for a real node. It removes leftovers of killed clusters and
+// installs missing Debian packages, with a log in logDir. Call it outside of the namespaces, which
+// have no network.
 func PrepareNode(ctx context.Context, logDir string, progress func(line string)) error {
 	if isolated.Inside() {
 		return errInside
@@ -119,24 +117,24 @@ func PrepareNode(ctx context.Context, logDir string, progress func(line string))
 	if err := NodeSupported(); err != nil {
 		return err
 	}
-	removeRemains()
-	lacking := missing()
-	if len(lacking) == 0 {
+	removeLeftovers()
+	missing := missingRequirements()
+	if len(missing) == 0 {
 		return nil
 	}
-	progress(fmt.Sprintf("installing %s", strings.Join(packages(lacking), ", ")))
+	progress(fmt.Sprintf("installing %s", strings.Join(packages(missing), ", ")))
 	log := filepath.Join(logDir, "packages.log")
-	if err := install(ctx, log, packages(lacking)); err != nil {
-		return fmt.Errorf("installing packages (the log is %s): %w; try `apt-get install %s`", log, err, strings.Join(packages(lacking), " "))
+	if err := install(ctx, log, packages(missing)); err != nil {
+		return fmt.Errorf("installing packages (the log is %s): %w; try `apt-get install %s`", log, err, strings.Join(packages(missing), " "))
 	}
-	if lacking = missing(); len(lacking) > 0 {
-		return fmt.Errorf("%s, though its package is installed", describe(lacking))
+	if missing = missingRequirements(); len(missing) > 0 {
+		return fmt.Errorf("%s, although its package is installed", describe(missing))
 	}
 	return nil
 }
 
-// install installs packages by the lists that the machine has, and fetches new
-// lists only if these do not do.
+// install installs packages. It updates the package lists only if the installation fails with the
+// current ones.
 func install(ctx context.Context, log string, names []string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
 		return err
@@ -166,17 +164,17 @@ func apt(ctx context.Context, log *os.File, args ...string) error {
 	return nil
 }
 
-func describe(lacking []requirement) string {
-	names := make([]string, 0, len(lacking))
-	for _, r := range lacking {
+func describe(missing []requirement) string {
+	names := make([]string, 0, len(missing))
+	for _, r := range missing {
 		names = append(names, r.name)
 	}
 	return strings.Join(names, ", ") + " is missing"
 }
 
-func packages(lacking []requirement) []string {
-	names := make([]string, 0, len(lacking))
-	for _, r := range lacking {
+func packages(missing []requirement) []string {
+	names := make([]string, 0, len(missing))
+	for _, r := range missing {
 		names = append(names, r.pkg)
 	}
 	return names

@@ -21,11 +21,10 @@ import (
 // processes are the running programs of one cluster.
 type processes struct {
 	logDir, workDir string
-	// record is told which processes run, each time one is added.
-	record func([]processState) error
-	// spawn runs functions on one thread of the system that lives until all
-	// processes have ended: the system kills them when their parent dies, and
-	// takes for the parent not the program but the thread that started them.
+	// save stores the states of the running processes whenever they change.
+	save func([]processState) error
+	// spawn runs functions on one OS thread that lives until all processes have ended. The kernel sends
+	// the parent-death signal when the thread that started a process ends, not when the program does.
 	spawn  chan func()
 	failed chan error
 
@@ -34,21 +33,20 @@ type processes struct {
 	stopping bool
 }
 
-// process is one of them.
 type process struct {
 	state  processState
 	log    string
 	cmd    *exec.Cmd
 	exited chan struct{}
-	// ready is what was awaited of it.
+	// ready is the condition that await was last called with.
 	ready condition
-	// dismissed says that the process is meant to end; the lock of processes guards it.
-	dismissed bool
+	// stopping is set when the process is expected to end. The mutex of processes guards it.
+	stopping bool
 }
 
-func newProcesses(logDir, workDir string, record func([]processState) error) *processes {
+func newProcesses(logDir, workDir string, save func([]processState) error) *processes {
 	ps := &processes{
-		logDir: logDir, workDir: workDir, record: record,
+		logDir: logDir, workDir: workDir, save: save,
 		spawn: make(chan func()), failed: make(chan error, 1),
 	}
 	go func() {
@@ -60,23 +58,23 @@ func newProcesses(logDir, workDir string, record func([]processState) error) *pr
 	return ps
 }
 
-// start starts a program whose output goes into a log of its name.
+// start starts a program whose output goes to the log <name>.log.
 func (ps *processes) start(name, path string, args []string, env ...string) (*process, error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.stopping {
-		return nil, errors.New("the cluster is being stopped")
+		return nil, errors.New("the cluster is stopping")
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(ps.environment(), env...)
 	return ps.launch(name, cmd, os.O_TRUNC)
 }
 
-// launch starts a command; the flag says what becomes of an earlier log.
+// launch starts a command. The flag is an additional flag for opening the log.
 func (ps *processes) launch(name string, cmd *exec.Cmd, logFlag int) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(ps.logDir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|logFlag, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("making the log of %s: %w", name, err)
+		return nil, fmt.Errorf("creating the log of %s: %w", name, err)
 	}
 	defer log.Close()
 	p := &process{log: log.Name(), cmd: cmd, exited: make(chan struct{})}
@@ -92,41 +90,40 @@ func (ps *processes) launch(name string, cmd *exec.Cmd, logFlag int) (*process, 
 	p.state = identify(name, p.cmd.Process.Pid)
 	ps.running = append(ps.running, p)
 	go ps.watch(p)
-	return p, ps.recordRunning()
+	return p, ps.saveRunning()
 }
 
-// environment is the same on every machine, so that no proxy, no configuration
-// in a home folder and no cluster of the user's own gets in.
+// environment returns a minimal environment, so that the user's proxy settings, configuration files
+// and kubeconfig have no effect.
 func (ps *processes) environment() []string {
 	return []string{"HOME=" + ps.workDir, "TMPDIR=" + ps.workDir, "PATH=" + searchPath()}
 }
 
-func (ps *processes) recordRunning() error {
+func (ps *processes) saveRunning() error {
 	states := make([]processState, 0, len(ps.running))
 	for _, p := range ps.running {
 		states = append(states, p.state)
 	}
-	return ps.record(states)
+	return ps.save(states)
 }
 
-// watch waits for the process to end, which only stop and dismiss may bring about.
+// watch waits for the process to end and reports a failure unless stop or end was called.
 func (ps *processes) watch(p *process) {
-	_ = p.cmd.Wait() // How it ended is in its state.
+	_ = p.cmd.Wait() // The exit status is in cmd.ProcessState.
 	close(p.exited)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if ps.stopping || p.dismissed {
+	if ps.stopping || p.stopping {
 		return
 	}
 	select {
-	case ps.failed <- p.ended():
-	default: // The first failure is the one that counts.
+	case ps.failed <- p.unexpectedEnd():
+	default: // Only the first failure is reported.
 	}
 }
 
-// stop ends all processes with all that they started, and returns when they are
-// gone. They are asked first, but their data are thrown away anyhow: there is
-// no reason to wait for long.
+// stop terminates all processes and their process groups and returns when they have ended. The grace
+// period is short because their data are discarded anyway.
 func (ps *processes) stop() {
 	ps.mu.Lock()
 	if ps.stopping {
@@ -141,12 +138,12 @@ func (ps *processes) stop() {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	}
 	const grace = 3 * time.Second
-	patience, cancel := context.WithTimeout(context.Background(), grace)
+	graceCtx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	for _, p := range running {
 		select {
 		case <-p.exited:
-		case <-patience.Done():
+		case <-graceCtx.Done():
 		}
 	}
 	for _, p := range running {
@@ -156,14 +153,14 @@ func (ps *processes) stop() {
 	close(ps.spawn)
 }
 
-// dismiss sends one process a signal that is to end it, and returns when it is
-// gone. If that takes too long, the end of all processes will be its end.
-func (ps *processes) dismiss(ctx context.Context, p *process, signal syscall.Signal) error {
+// end sends one process a signal and returns when it has ended. If it does not end before the context
+// does, stop kills it later.
+func (ps *processes) end(ctx context.Context, p *process, signal syscall.Signal) error {
 	ps.mu.Lock()
-	p.dismissed = true
+	p.stopping = true
 	ps.mu.Unlock()
 	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("sending %s the signal to end: %w", p.state.Name, err)
+		return fmt.Errorf("sending a signal to %s: %w", p.state.Name, err)
 	}
 	select {
 	case <-p.exited:
@@ -176,23 +173,22 @@ func (ps *processes) dismiss(ctx context.Context, p *process, signal syscall.Sig
 		return nil
 	}
 	ps.running = slices.DeleteFunc(ps.running, func(other *process) bool { return other == p })
-	return ps.recordRunning()
+	return ps.saveRunning()
 }
 
-// restart ends the process of that name and starts it anew, as it was started
-// and with the same log.
+// restart ends the named process and starts it again with the same arguments. It appends to the log.
 func (ps *processes) restart(ctx context.Context, name string) (*process, error) {
 	old, err := ps.find(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := ps.dismiss(ctx, old, syscall.SIGTERM); err != nil {
+	if err := ps.end(ctx, old, syscall.SIGTERM); err != nil {
 		return nil, err
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.stopping {
-		return nil, errors.New("the cluster is being stopped")
+		return nil, errors.New("the cluster is stopping")
 	}
 	cmd := exec.Command(old.cmd.Path, old.cmd.Args[1:]...)
 	cmd.Env = old.cmd.Env
@@ -211,11 +207,10 @@ func (ps *processes) find(name string) (*process, error) {
 			return p, nil
 		}
 	}
-	return nil, fmt.Errorf("no process %s runs", name)
+	return nil, fmt.Errorf("no process %s is running", name)
 }
 
-// await waits until the condition holds, or the process has ended, after which
-// it never will.
+// await waits until the condition holds. It fails when the process ends.
 func (p *process) await(ctx context.Context, holds condition) error {
 	p.ready = holds
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -223,24 +218,23 @@ func (p *process) await(ctx context.Context, holds condition) error {
 	go func() {
 		select {
 		case <-p.exited:
-			cancel(p.ended())
+			cancel(p.unexpectedEnd())
 		case <-ctx.Done():
 		}
 	}()
 	err := poll(ctx, holds)
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, p.lastWords())
+		return fmt.Errorf("%w\n%s", err, p.logTail())
 	}
 	return nil
 }
 
-// ended tells that the process has ended, and what it said last.
-func (p *process) ended() error {
+func (p *process) unexpectedEnd() error {
 	return fmt.Errorf("%s ended unexpectedly (%s); its log is %s", p.state.Name, p.cmd.ProcessState, p.log)
 }
 
-// lastWords returns the end of the log.
-func (p *process) lastWords() string {
+// logTail returns the last lines of the log.
+func (p *process) logTail() string {
 	const lines = 12
 	data, err := os.ReadFile(p.log)
 	if err != nil {
@@ -250,14 +244,14 @@ func (p *process) lastWords() string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// Process is a program that runs beside a cluster.
+// Process is an additional program of a cluster.
 type Process struct {
 	ps *processes
 	p  *process
 }
 
-// Run starts a program that ends with the cluster, at the latest. Its output
-// goes into a log of that name; if it ends by itself, the cluster has failed.
+// Run starts a program that ends with the cluster at the latest. Its output goes to the log <name>.log.
+// If the program ends by itself, Failed reports it.
 func (c *Cluster) Run(name, path string, args ...string) (*Process, error) {
 	p, err := c.processes.start(name, path, args)
 	if err != nil {
@@ -266,8 +260,8 @@ func (c *Cluster) Run(name, path string, args ...string) (*Process, error) {
 	return &Process{ps: c.processes, p: p}, nil
 }
 
-// Restart ends one of the cluster's own processes, such as kubelet or traefik
-// (its log has its name), and returns once it does its work again.
+// Restart restarts one of the cluster's processes, such as kubelet or traefik, and returns once it is
+// ready again. The name is that of its log.
 func (c *Cluster) Restart(ctx context.Context, name string) error {
 	p, err := c.processes.restart(ctx, name)
 	if err != nil {
@@ -279,20 +273,19 @@ func (c *Cluster) Restart(ctx context.Context, name string) error {
 	return p.await(ctx, p.ready)
 }
 
-// Await waits until the address answers with 200.
+// Await waits until the URL answers with status 200.
 func (p *Process) Await(ctx context.Context, url string) error {
 	return p.p.await(ctx, healthy(url))
 }
 
-// PID is the number of the process.
+// PID returns the process ID.
 func (p *Process) PID() int { return p.p.state.PID }
 
-// Stop asks the program to end, and returns when it has. The cluster goes on.
-func (p *Process) Stop(ctx context.Context) error { return p.ps.dismiss(ctx, p.p, syscall.SIGTERM) }
+// Stop terminates the program gracefully and returns when it has ended. The cluster keeps running.
+func (p *Process) Stop(ctx context.Context) error { return p.ps.end(ctx, p.p, syscall.SIGTERM) }
 
-// Kill ends the program as a power failure would, with no chance to do anything
-// more, and returns when it is gone. The cluster goes on.
-func (p *Process) Kill(ctx context.Context) error { return p.ps.dismiss(ctx, p.p, syscall.SIGKILL) }
+// Kill kills the program with SIGKILL and returns when it has ended. The cluster keeps running.
+func (p *Process) Kill(ctx context.Context) error { return p.ps.end(ctx, p.p, syscall.SIGKILL) }
 
-// Log is the file with the output of the program.
+// Log returns the path of the program's log.
 func (p *Process) Log() string { return p.p.log }

@@ -7,9 +7,9 @@ import "syscall"
 
 func supported() error { return nil }
 
-// attributes make a process the leader of a group of its own, so that a
-// Control-C in the terminal reaches the program alone, which then ends things
-// in order; and they make the system kill it when the program dies.
+// attributes put a process into its own process group, so that a Control-C in the terminal reaches
+// only this program, which then stops its processes in order. They also make the kernel kill the
+// process when this program dies.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func supported() error {
-	return errors.New("the local cluster needs Linux: only there are its processes sure to end with it; run it in a Linux virtual machine or container")
+	return errors.New("the local cluster needs Linux, which guarantees that its processes end with it: run it in a Linux virtual machine or container")
 }
 
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }

@@ -20,10 +20,10 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/internal/proc"
 )
 
-// A test that is run again as a program of its own finds its folder here.
+// helperDir is the environment variable with the cluster folder of TestHelperThatIsKilled.
 const helperDir = "SERINUS_TEST_HELPER_DIR"
 
-// newTestCluster is a cluster of sleeping programs.
+// newTestCluster returns a cluster without processes.
 func newTestCluster(t *testing.T, dir string) *Cluster {
 	t.Helper()
 	c, err := newCluster(Options{Level: ControlPlane, Dir: dir})
@@ -47,7 +47,6 @@ func sleeper(t *testing.T, c *Cluster, name string) *process {
 	return p
 }
 
-// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -67,25 +66,25 @@ func TestStopEndsAllProcesses(t *testing.T) {
 	c := newTestCluster(t, t.TempDir())
 	one, two := sleeper(t, c, "one"), sleeper(t, c, "two")
 	if !one.state.Alive() || !two.state.Alive() {
-		t.Fatal("the processes do not run")
+		t.Fatal("the processes are not running")
 	}
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	if one.state.Alive() || two.state.Alive() {
-		t.Error("a process is left")
+		t.Error("a process is still running")
 	}
 	if _, err := os.Stat(c.dataDir); !os.IsNotExist(err) {
-		t.Errorf("the data are left: %v", err)
+		t.Errorf("the data were not removed: %v", err)
 	}
 	select {
 	case err := <-c.Failed():
-		t.Errorf("being stopped counts as a failure: %v", err)
+		t.Errorf("Stop was reported as a failure: %v", err)
 	default:
 	}
 }
 
-func TestProcessThatEndsIsAFailure(t *testing.T) {
+func TestEndOfAProcessIsReported(t *testing.T) {
 	c := newTestCluster(t, t.TempDir())
 	if _, err := c.processes.start("brief", "/bin/sh", []string{"-c", "exit 3"}); err != nil {
 		t.Fatal(err)
@@ -96,11 +95,11 @@ func TestProcessThatEndsIsAFailure(t *testing.T) {
 			t.Errorf("got %q, want it to say %q", err, want)
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("the end of the process was not noticed")
+		t.Error("the end of the process was not reported")
 	}
 }
 
-func TestAwaitGivesUpOnAProcessThatEnded(t *testing.T) {
+func TestAwaitFailsWhenTheProcessEnds(t *testing.T) {
 	c := newTestCluster(t, t.TempDir())
 	p, err := c.processes.start("brief", "/bin/sh", []string{"-c", "echo the port is taken; exit 1"})
 	if err != nil {
@@ -108,18 +107,18 @@ func TestAwaitGivesUpOnAProcessThatEnded(t *testing.T) {
 	}
 	err = p.await(t.Context(), func(context.Context) error { return errors.New("not ready") })
 	if err == nil || !strings.Contains(err.Error(), "the port is taken") {
-		t.Errorf("got %v, want the last words of the process", err)
+		t.Errorf("got %v, want the end of the log", err)
 	}
 }
 
-func TestFolderHoldsOneCluster(t *testing.T) {
+func TestFolderIsLockedByOneCluster(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestCluster(t, dir)
 	if _, err := newCluster(Options{Level: ControlPlane, Dir: dir}); err == nil || !strings.Contains(err.Error(), "another cluster is using the folder") {
-		t.Errorf("got %v, want a refusal", err)
+		t.Errorf("got %v, want an error that the folder is in use", err)
 	}
 	if running, err := Running(dir); !running || err != nil {
-		t.Errorf("the refusal has harmed the first cluster: running %t, %v", running, err)
+		t.Errorf("the second cluster has affected the first one: running %t, %v", running, err)
 	}
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
@@ -130,18 +129,18 @@ func TestFolderHoldsOneCluster(t *testing.T) {
 	}
 }
 
-// TestHelperThatIsKilled is the program of the tests below, not a test.
+// TestHelperThatIsKilled is a helper program of the tests below.
 func TestHelperThatIsKilled(t *testing.T) {
 	dir := os.Getenv(helperDir)
 	if dir == "" {
-		t.Skip("it is run by other tests")
+		t.Skip("used by other tests")
 	}
 	c := newTestCluster(t, dir)
 	fmt.Println("PID", sleeper(t, c, "victim").state.PID)
 	select {} // Until it is killed.
 }
 
-// killedHelper returns a process that a program had started which was killed.
+// killedHelper runs TestHelperThatIsKilled, kills it, and returns a process that it has started.
 func killedHelper(t *testing.T, dir string) processState {
 	t.Helper()
 	helper := exec.Command(os.Args[0], "-test.run=^TestHelperThatIsKilled$")
@@ -179,7 +178,7 @@ func TestProcessesDieWithAKilledProgram(t *testing.T) {
 	}
 }
 
-func TestNextStartRemovesTheDataOfAKilledProgram(t *testing.T) {
+func TestRemoveLeftoversOfAKilledProgram(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	dir := t.TempDir()
 	killedHelper(t, dir)
@@ -188,16 +187,16 @@ func TestNextStartRemovesTheDataOfAKilledProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	running := newTestCluster(t, t.TempDir())
-	removeRemains()
+	removeLeftovers()
 	if _, err := os.Stat(left.DataDir); !os.IsNotExist(err) {
-		t.Errorf("the data of the killed program are left: %v", err)
+		t.Errorf("the data of the killed program were not removed: %v", err)
 	}
 	if _, err := os.Stat(running.dataDir); err != nil {
-		t.Errorf("the data of a running cluster are gone: %v", err)
+		t.Errorf("the data of a running cluster were removed: %v", err)
 	}
 }
 
-func TestDownCleansUpBehindAKilledProgram(t *testing.T) {
+func TestDownCleansUpAfterAKilledProgram(t *testing.T) {
 	dir := t.TempDir()
 	killedHelper(t, dir)
 	left, err := readState(dir)
@@ -205,55 +204,55 @@ func TestDownCleansUpBehindAKilledProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	if running, err := Running(dir); running || err != nil {
-		t.Errorf("running %t, %v; want that nothing runs", running, err)
+		t.Errorf("running %t, %v; want false", running, err)
 	}
 	if found, err := Down(dir); !found || err != nil {
-		t.Errorf("found %t, %v; want that it has cleaned up", found, err)
+		t.Errorf("found %t, %v; want true", found, err)
 	}
 	for _, path := range []string{left.DataDir, filepath.Join(dir, stateFile), filepath.Join(dir, "pki")} {
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
-			t.Errorf("%s is left: %v", path, err)
+			t.Errorf("%s was not removed: %v", path, err)
 		}
 	}
 	if found, err := Down(dir); found || err != nil {
-		t.Errorf("found %t, %v; want that nothing is left to do", found, err)
+		t.Errorf("found %t, %v; want false", found, err)
 	}
 }
 
-func TestDownSparesStrangers(t *testing.T) {
-	stranger := exec.Command("/bin/sleep", "600")
-	if err := stranger.Start(); err != nil {
+func TestTerminateChecksTheStartTime(t *testing.T) {
+	other := exec.Command("/bin/sleep", "600")
+	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		_ = stranger.Process.Kill()
-		_ = stranger.Wait()
+		_ = other.Process.Kill()
+		_ = other.Wait()
 	}()
-	impostor := processState{Name: "etcd", Identity: proc.Identity{PID: stranger.Process.Pid, Start: "1"}}
-	impostor.terminate(time.Second)
-	if !identify("sleep", stranger.Process.Pid).Alive() {
-		t.Error("a process was ended that only has the same number")
+	reused := processState{Name: "etcd", Identity: proc.Identity{PID: other.Process.Pid, Start: "1"}}
+	reused.terminate(time.Second)
+	if !identify("sleep", other.Process.Pid).Alive() {
+		t.Error("another process with the same PID was terminated")
 	}
 }
 
-func TestRestartedProcessIsAnotherOneWithTheSameLog(t *testing.T) {
+func TestRestartAppendsToTheLog(t *testing.T) {
 	c := newTestCluster(t, t.TempDir())
 	p, err := c.processes.start("speaker", "/bin/sh", []string{"-c", "echo I am here; exec sleep 600"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := func(times int) condition {
+	logged := func(times int) condition {
 		return func(context.Context) error {
-			if got := strings.Count(p.lastWords(), "I am here"); got != times {
-				return fmt.Errorf("said %d times, want %d", got, times)
+			if got := strings.Count(p.logTail(), "I am here"); got != times {
+				return fmt.Errorf("logged %d times, want %d", got, times)
 			}
 			return nil
 		}
 	}
-	if err := p.await(t.Context(), said(1)); err != nil {
+	if err := p.await(t.Context(), logged(1)); err != nil {
 		t.Fatal(err)
 	}
-	p.ready = said(2) // It is awaited again.
+	p.ready = logged(2) // Restart waits for it.
 	if err := c.Restart(t.Context(), "speaker"); err != nil {
 		t.Fatal(err)
 	}
@@ -262,14 +261,14 @@ func TestRestartedProcessIsAnotherOneWithTheSameLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p.state.Alive() || !again.state.Alive() || again.state.PID == p.state.PID {
-		t.Errorf("%+v has not taken the place of %+v", again.state, p.state)
+		t.Errorf("%+v has not replaced %+v", again.state, p.state)
 	}
-	if err := c.Restart(t.Context(), "stranger"); err == nil {
-		t.Error("something was restarted that never ran")
+	if err := c.Restart(t.Context(), "unknown"); err == nil {
+		t.Error("an unknown process was restarted")
 	}
 	select {
 	case err := <-c.Failed():
-		t.Errorf("a restart counts as a failure: %v", err)
+		t.Errorf("a restart was reported as a failure: %v", err)
 	default:
 	}
 }

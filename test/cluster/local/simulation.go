@@ -21,8 +21,8 @@ import (
 //go:embed manifests
 var manifests embed.FS
 
-// podCIDR is set aside for measurements between networks (RFC 2544): it is not
-// routed, so that a request to a simulated pod reaches nobody else's machine.
+// podCIDR is reserved for network benchmarks (RFC 2544) and is not routed, so that a request to a
+// simulated pod cannot reach another machine.
 const podCIDR = "198.18.0.1/16"
 
 func startControllerManager(ctx context.Context, c *Cluster) error {
@@ -30,7 +30,7 @@ func startControllerManager(ctx context.Context, c *Cluster) error {
 		"--use-service-account-credentials",
 		"--service-account-private-key-file="+c.pki.path("tokens.key"),
 		"--root-ca-file="+c.pki.path("ca.crt"),
-		"--node-monitor-grace-period=5m", // A machine that compiles forgets to send heartbeats.
+		"--node-monitor-grace-period=5m", // Heartbeats can be late on a busy machine.
 		"--concurrent-deployment-syncs=20",
 		"--concurrent-replicaset-syncs=20",
 		"--concurrent-service-endpoint-syncs=20",
@@ -43,8 +43,8 @@ func startScheduler(ctx context.Context, c *Cluster) error {
 	return c.startKubernetes(ctx, "kube-scheduler")
 }
 
-// startKubernetes starts one of the programs of Kubernetes that act on objects,
-// under the name that Kubernetes' own roles are bound to.
+// startKubernetes starts kube-controller-manager or kube-scheduler as the user system:<name>, which
+// Kubernetes' default roles are bound to.
 func (c *Cluster) startKubernetes(ctx context.Context, name string, args ...string) error {
 	port, err := freePort()
 	if err != nil {
@@ -70,7 +70,7 @@ func (c *Cluster) startKubernetes(ctx context.Context, name string, args ...stri
 	return process.await(ctx, healthy("https://"+loopback(port)+"/healthz"))
 }
 
-// startNodes makes nodes that KWOK plays, and waits until they are ready.
+// startNodes creates nodes that KWOK simulates and waits until they are ready.
 func startNodes(ctx context.Context, c *Cluster) error {
 	stages, err := manifests.ReadFile("manifests/stages.yaml")
 	if err != nil {
@@ -107,13 +107,13 @@ func startNodes(ctx context.Context, c *Cluster) error {
 	for i := range c.options.Nodes {
 		name := fmt.Sprintf("node-%d", i+1)
 		if _, err := clients.CoreV1().Nodes().Create(ctx, simulatedNode(name), metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("making node %s: %w", name, err)
+			return fmt.Errorf("creating node %s: %w", name, err)
 		}
 	}
 	return process.await(ctx, nodesReady(clients))
 }
 
-// simulatedNode has room for many models, accelerators included.
+// simulatedNode returns a node with capacity for many models, including GPUs.
 func simulatedNode(name string) *corev1.Node {
 	resources := corev1.ResourceList{
 		corev1.ResourceCPU:              resource.MustParse("64"),

@@ -17,11 +17,10 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 )
 
-// tempPrefix begins the names of all temporary folders of clusters.
+// tempPrefix is the prefix of all temporary folders of clusters.
 const tempPrefix = "serinus-cluster-"
 
-// state is what a later run needs to know of a cluster: to find it, and to
-// clean up behind it if it was killed.
+// state is what a later run needs to find a cluster, or to clean up after it if it was killed.
 type state struct {
 	Level      Level          `json:"level"`
 	Supervisor processState   `json:"supervisor"`
@@ -30,7 +29,6 @@ type state struct {
 	OwnsDir    bool           `json:"ownsDir"`
 }
 
-// processState is a process by its name.
 type processState struct {
 	Name string `json:"name"`
 	proc.Identity
@@ -46,10 +44,10 @@ func (c *Cluster) statePath() string { return filepath.Join(c.dir, stateFile) }
 
 func (c *Cluster) writeState(running []processState) error {
 	supervisor := identify("supervisor", os.Getpid())
-	if isolated.Inside() { // The numbers of processes mean nothing outside.
-		outside := isolated.TheOutside()
-		supervisor.Identity = outside.Program
-		running = []processState{{Name: "namespaces", Identity: outside.First}}
+	if isolated.Inside() { // PIDs of the namespace have no meaning outside of it.
+		host := isolated.Host()
+		supervisor.Identity = host.Program
+		running = []processState{{Name: "namespaces", Identity: host.Init}}
 	}
 	data, err := json.MarshalIndent(state{
 		Level:      c.options.Level,
@@ -61,20 +59,20 @@ func (c *Cluster) writeState(running []processState) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{writeWhole(c.statePath(), data)}
-	if c.dataDir != c.dir { // So that it is known whose data they are.
-		errs = append(errs, writeWhole(filepath.Join(c.dataDir, stateFile), data))
+	errs := []error{writeAtomically(c.statePath(), data)}
+	if c.dataDir != c.dir { // removeLeftovers must know which cluster the data belong to.
+		errs = append(errs, writeAtomically(filepath.Join(c.dataDir, stateFile), data))
 	}
 	return errors.Join(errs...)
 }
 
-// writeWhole writes a file so that nobody ever reads a part of it.
-func writeWhole(path string, data []byte) error {
-	fresh := path + ".new"
-	if err := os.WriteFile(fresh, data, 0o600); err != nil {
-		return fmt.Errorf("recording the state of the cluster: %w", err)
+// writeAtomically replaces a file so that readers never see part of it.
+func writeAtomically(path string, data []byte) error {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, data, 0o600); err != nil {
+		return fmt.Errorf("writing the state of the cluster: %w", err)
 	}
-	return os.Rename(fresh, path)
+	return os.Rename(temporary, path)
 }
 
 func readState(dir string) (state, error) {
@@ -89,8 +87,7 @@ func readState(dir string) (state, error) {
 	return s, nil
 }
 
-// Running reports whether the program that started the cluster of this folder
-// is still there.
+// Running reports whether the program that started the cluster in this folder is still running.
 func Running(dir string) (bool, error) {
 	if isolated.Inside() {
 		return false, errInside
@@ -102,11 +99,11 @@ func Running(dir string) (bool, error) {
 	return err == nil && s.Supervisor.Alive(), err
 }
 
-// errInside: what is recorded are processes as they are seen from outside.
-var errInside = errors.New("whether a cluster runs cannot be told in namespaces of its own: ask outside")
+// errInside is returned inside of the namespaces because the state contains PIDs of the host.
+var errInside = errors.New("this must be called outside of the cluster's namespaces")
 
-// Down ends the cluster of this folder, whoever started it, and removes what a
-// killed one left behind. It reports whether there was anything to do.
+// Down stops the cluster in this folder and removes its data. It also cleans up after a cluster that
+// was killed. It reports whether there was anything to do.
 func Down(dir string) (found bool, err error) {
 	if isolated.Inside() {
 		return false, errInside
@@ -128,8 +125,7 @@ func Down(dir string) (found bool, err error) {
 	return true, removeAllButLogs(dir, s.DataDir)
 }
 
-// removeAllButLogs removes what a cluster leaves in its folders, except for
-// what may be worth reading.
+// removeAllButLogs removes everything except the logs from the folders of a cluster.
 func removeAllButLogs(dir, dataDir string) error {
 	var errs []error
 	for _, name := range []string{stateFile, "kubeconfig", "pki", "etcd"} {
@@ -141,11 +137,11 @@ func removeAllButLogs(dir, dataDir string) error {
 	return errors.Join(errs...)
 }
 
-// removeRemains removes the data of clusters whose programs were killed. It is
-// a courtesy: what cannot be removed may well belong to somebody else.
-func removeRemains() {
+// removeLeftovers removes the data of clusters whose programs were killed. It ignores errors because
+// the data may belong to another user.
+func removeLeftovers() {
 	if isolated.Inside() {
-		return // Whose programs were killed cannot be seen from here.
+		return // PIDs of the host are not visible here.
 	}
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*"))
 	if err != nil {
@@ -160,11 +156,11 @@ func removeRemains() {
 	}
 }
 
-// terminate ends what is left of the cluster's processes, the one first that
-// ends the others in good order.
+// terminate terminates the remaining processes of the cluster, starting with the supervisor, which
+// stops the others in order.
 func (s state) terminate() {
 	const grace = 30 * time.Second
-	if s.Supervisor.PID != os.Getpid() { // It cleans up itself.
+	if s.Supervisor.PID != os.Getpid() { // This program cleans up itself.
 		s.Supervisor.terminate(grace)
 	}
 	for _, p := range s.Processes {
@@ -172,7 +168,7 @@ func (s state) terminate() {
 	}
 }
 
-// terminate asks the process to end, and ends it after the grace period.
+// terminate sends SIGTERM to the process, and SIGKILL after the grace period.
 func (p processState) terminate(grace time.Duration) {
 	signals := []struct {
 		signal syscall.Signal

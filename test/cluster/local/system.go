@@ -12,16 +12,16 @@ import (
 	"strings"
 )
 
-// systemFolders hold what root needs. They are often missing in PATH.
+// systemFolders are often missing from the PATH of a normal user.
 var systemFolders = []string{"/usr/local/sbin", "/usr/sbin", "/sbin"}
 
-// searchPath is PATH with the folders of the system.
+// searchPath returns PATH with the system folders appended.
 func searchPath() string {
 	folders := filepath.SplitList(os.Getenv("PATH"))
 	return strings.Join(append(folders, systemFolders...), string(os.PathListSeparator))
 }
 
-// findProgram returns the path of a program of the system.
+// findProgram looks up a program in PATH and in the system folders.
 func findProgram(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err == nil {
@@ -35,7 +35,7 @@ func findProgram(name string) (string, error) {
 	return "", err
 }
 
-// system runs a program of the system.
+// system runs a program of the operating system.
 func system(ctx context.Context, name string, args ...string) error {
 	path, err := findProgram(name)
 	if err != nil {
@@ -44,8 +44,8 @@ func system(ctx context.Context, name string, args ...string) error {
 	return runSystem(exec.CommandContext(ctx, path, args...), name, args)
 }
 
-// systemAlways runs one that cleans up: no end of a context keeps it from that.
-func systemAlways(name string, args ...string) error {
+// systemNoContext is like system but cannot be cancelled. Use it for cleanup.
+func systemNoContext(name string, args ...string) error {
 	path, err := findProgram(name)
 	if err != nil {
 		return err
