@@ -1,18 +1,17 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package isolated runs a program in Linux namespaces of its own: network,
-// mounts, processes, IPC and host name. Nothing in them can be reached from
-// outside or reaches out, and when the program ends, however it does, the kernel
-// ends every process in them and takes away their mounts and network devices.
+// Package isolated runs a program in separate Linux namespaces for network, mounts, processes, IPC and
+// host name. The program has no network connection to the outside. When it ends, even by a signal, the
+// kernel kills every process in the namespaces and removes their mounts and network devices.
 //
-// A program enters them by being started again. In one that has nothing to do
-// outside, a test for example, this is all:
+// The program enters the namespaces by starting itself again. A program that does everything inside,
+// for example a test, needs only this:
 //
 //	func TestMain(m *testing.M) { isolated.Main(m.Run) }
 //
-// One that has to do something before, such as building or downloading, calls
-// Enter first of all and chooses the arguments of the run inside itself:
+// A program that must do something outside first, such as building or downloading, calls Enter at its
+// start and chooses the arguments of the second run:
 //
 //	func main() {
 //		isolated.Enter()
@@ -24,11 +23,10 @@
 //		…
 //	}
 //
-// There are three processes: the one that calls Run and waits, the first process
-// of the namespaces, which passes on signals and collects orphans, and the
-// program. The namespaces end with the second, which the kernel kills when the
-// first one dies.
+// There are three processes. The first one calls Run and waits. The second one is the init process of
+// the namespaces, which forwards signals and reaps orphans. The third one is the program. The kernel
+// kills the init process when the first process dies, and the namespaces end with the init process.
 //
-// It needs root. Control groups and files are shared with the machine: whoever
-// makes some removes them.
+// The package needs root. Cgroups and files are shared with the machine, so the program must remove
+// those that it creates.
 package isolated

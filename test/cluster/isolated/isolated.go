@@ -11,56 +11,53 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/internal/proc"
 )
 
-// variable tells a program what Run or the first process has started it for.
+// variable is the environment variable by which Run and the init process tell a program its role.
 const variable = "SERINUS_ISOLATED"
 
-// asFirst is its value for the first process of the namespaces. For the program
-// it is what is outside.
-const asFirst = "first"
+// asInit is the value of the variable for the init process. For the program, the value is a
+// HostProcesses in JSON.
+const asInit = "init"
 
 var (
-	// entered says that Enter has been called: a program that does not would run
-	// itself for ever.
+	// entered is set by Enter. A program that does not call Enter would start itself in an endless loop.
 	entered bool
-	// outside is what stays outside of the namespaces of this program.
-	outside *Outside
+	// host is nil outside of the namespaces.
+	host *HostProcesses
 )
 
-// Outside names processes by the numbers that they have outside.
-type Outside struct {
-	// Program is the one that called Run. All ends with it.
+// HostProcesses are processes of the namespaces by their PIDs on the host.
+type HostProcesses struct {
+	// Program is the process that called Run. The namespaces end with it.
 	Program proc.Identity `json:"program"`
-	// First is the first process of the namespaces. Once it is gone, so is every
-	// other process in them.
-	First proc.Identity `json:"first"`
+	// Init is the init process of the namespaces. All other processes in them end with it.
+	Init proc.Identity `json:"init"`
 }
 
-// Enter must be called before the program does anything else. In the program
-// that a user starts it does nothing.
+// Enter must be called before the program does anything else. It does nothing in the program that a
+// user starts.
 func Enter() {
 	entered = true
 	value, found := os.LookupEnv(variable)
 	if !found {
 		return
 	}
-	if value == asFirst {
-		os.Exit(first())
+	if value == asInit {
+		os.Exit(initMain())
 	}
-	_ = os.Unsetenv(variable) // Programs that this one starts are none of this.
-	outside = &Outside{}
-	if err := json.Unmarshal([]byte(value), outside); err != nil {
+	_ = os.Unsetenv(variable) // Child processes must not inherit it.
+	host = &HostProcesses{}
+	if err := json.Unmarshal([]byte(value), host); err != nil {
 		fail(fmt.Errorf("%s: %w", variable, err))
 	}
 }
 
-// Inside reports whether the program runs in namespaces of its own.
-func Inside() bool { return outside != nil }
+// Inside reports whether the program runs in separate namespaces.
+func Inside() bool { return host != nil }
 
-// TheOutside returns what is outside of the namespaces that the program runs in.
-func TheOutside() Outside { return *outside }
+// Host returns the processes of the namespaces as the host sees them. It must be called inside.
+func Host() HostProcesses { return *host }
 
-// Main runs the program in namespaces of its own, with the same arguments, and
-// exits with its code.
+// Main runs the program in separate namespaces with the same arguments and exits with its exit code.
 func Main(program func() int) {
 	Enter()
 	if Inside() {

@@ -27,7 +27,7 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/internal/proc"
 )
 
-// The test binary is the isolated program, too; the variable says which.
+// programName is the environment variable that makes the test binary run one of the programs.
 const programName = "SERINUS_TEST_ISOLATED_PROGRAM"
 
 var programs = map[string]func() (int, error){
@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// command prepares the program, to be run by the user who runs the test.
+// command returns a command that runs one of the programs.
 func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	if err := Supported(); err != nil {
@@ -67,7 +67,6 @@ func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// output runs the program to its end.
 func output(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	out, err := cmd.Output()
@@ -77,7 +76,7 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 	return string(out)
 }
 
-// look prints what there is inside.
+// look prints what is visible inside of the namespaces.
 func look() (int, error) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -94,14 +93,13 @@ func look() (int, error) {
 	return 0, nil
 }
 
-func TestNothingOfTheMachineIsInside(t *testing.T) {
+func TestMachineIsNotVisibleInside(t *testing.T) {
 	want := "device lo up true\nprocesses 2\narguments [one two]\nvariable \"\"\n"
 	if diff := cmp.Diff(want, output(t, command(t, "look", "one", "two"))); diff != "" {
 		t.Errorf("inside (-want +got):\n%s", diff)
 	}
 }
 
-// die ends by a signal.
 func die() (int, error) {
 	signal.Reset(syscall.SIGTERM)
 	return 0, errors.Join(syscall.Kill(os.Getpid(), syscall.SIGKILL), errors.New("still here"))
@@ -120,7 +118,7 @@ func TestExitCodeIsThatOfTheProgram(t *testing.T) {
 	}
 }
 
-// mountOver mounts over a folder and shows it.
+// mountOver mounts over a folder and prints whether the mount is visible.
 func mountOver() (int, error) {
 	if err := syscall.Mount("tmpfs", os.Args[1], "tmpfs", 0, ""); err != nil {
 		return 0, err
@@ -140,17 +138,17 @@ func TestMountsStayInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	if bytes.Contains(mounts, []byte(folder)) {
-		t.Error("the mount is seen outside")
+		t.Error("the mount is visible outside")
 	}
 }
 
-// readFile reads the file that the program was started with.
+// readFile copies the first file that Run passes on.
 func readFile() (int, error) {
 	_, err := io.Copy(os.Stdout, File(0))
 	return 0, err
 }
 
-func TestFilesAreHandedIn(t *testing.T) {
+func TestFilesArePassedOn(t *testing.T) {
 	if err := Supported(); err != nil {
 		t.Skip(err)
 	}
@@ -182,7 +180,7 @@ func TestFilesAreHandedIn(t *testing.T) {
 	}
 }
 
-// leaveOrphans makes processes whose parents are gone, and ends them.
+// leaveOrphans creates orphaned processes and kills them.
 func leaveOrphans() (int, error) {
 	if err := exec.Command("sh", "-c", "sleep 600 & setsid sleep 600 & setsid sh -c 'sleep 600; true' &").Run(); err != nil {
 		return 0, err
@@ -191,27 +189,27 @@ func leaveOrphans() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = EndOrphans()
+	err = KillOrphans()
 	entries, globErr := filepath.Glob("/proc/[0-9]*")
 	fmt.Printf("some %t, left %d\n", len(before) > 1, len(entries)-2)
 	return 0, errors.Join(err, globErr)
 }
 
-func TestOrphansEnd(t *testing.T) {
+func TestKillOrphans(t *testing.T) {
 	if got := output(t, command(t, "orphans")); got != "some true, left 0\n" {
 		t.Errorf("got %q", got)
 	}
 }
 
-// wait starts a process that nobody looks after, tells which from the outside it
-// depends on, and waits for signals and lines.
+// wait starts an orphan, prints the PID of the init process on the host, and waits for signals and
+// lines.
 func wait() (int, error) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	if err := exec.Command("sh", "-c", "setsid sleep 600 &").Run(); err != nil {
 		return 0, err
 	}
-	fmt.Println(TheOutside().First.PID)
+	fmt.Println(Host().Init.PID)
 	go func() {
 		lines := bufio.NewScanner(os.Stdin)
 		for lines.Scan() {
@@ -226,7 +224,7 @@ func wait() (int, error) {
 	return 0, nil
 }
 
-// waiting is a program that waits, with the processes in its namespaces.
+// waiting is a running wait program with the processes in its namespaces.
 type waiting struct {
 	cmd   *exec.Cmd
 	out   *bufio.Scanner
@@ -265,7 +263,7 @@ func startWaiting(t *testing.T) waiting {
 		pids = append(pids[1:], children...)
 	}
 	if len(w.inner) != 3 {
-		t.Fatalf("there are %v, want the first process, the program and the one that nobody looks after", w.inner)
+		t.Fatalf("got %v, want the init process, the program and the orphan", w.inner)
 	}
 	return w
 }
@@ -273,7 +271,7 @@ func startWaiting(t *testing.T) waiting {
 func (w waiting) line(t *testing.T) string {
 	t.Helper()
 	if !w.out.Scan() {
-		t.Fatalf("the program says nothing more: %v", w.out.Err())
+		t.Fatalf("the program prints nothing more: %v", w.out.Err())
 	}
 	return w.out.Text()
 }
@@ -282,7 +280,7 @@ func (w waiting) left() []proc.Identity {
 	return slices.DeleteFunc(slices.Clone(w.inner), func(i proc.Identity) bool { return !i.Alive() })
 }
 
-func TestSignalsReachTheProgramOnce(t *testing.T) {
+func TestSignalsAreForwardedOnce(t *testing.T) {
 	w := startWaiting(t)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		if err := w.cmd.Process.Signal(s); err != nil {
@@ -294,18 +292,18 @@ func TestSignalsReachTheProgramOnce(t *testing.T) {
 	}
 }
 
-func TestAllEndsWithTheProgram(t *testing.T) {
+func TestProcessesEndWithTheProgram(t *testing.T) {
 	w := startWaiting(t)
 	if _, err := io.WriteString(w.in, "end\n"); err != nil {
 		t.Fatal(err)
 	}
 	_ = w.cmd.Wait()
 	if left := w.left(); len(left) > 0 {
-		t.Errorf("%v are left", left)
+		t.Errorf("%v are still running", left)
 	}
 }
 
-func TestAllEndsWhenTheOuterProcessIsKilled(t *testing.T) {
+func TestProcessesEndWhenTheOuterProcessIsKilled(t *testing.T) {
 	w := startWaiting(t)
 	if err := w.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -313,16 +311,16 @@ func TestAllEndsWhenTheOuterProcessIsKilled(t *testing.T) {
 	deadline := time.Now().Add(20 * time.Second)
 	for len(w.left()) > 0 {
 		if time.Now().After(deadline) {
-			t.Fatalf("%v are left", w.left())
+			t.Fatalf("%v are still running", w.left())
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-func TestProgramThatNeverEntersIsNotRunForEver(t *testing.T) {
+func TestRunRequiresEnter(t *testing.T) {
 	entered = false
 	defer func() { entered = true }()
 	if _, err := Run(nil); err == nil || !strings.Contains(err.Error(), "isolated.Enter") {
-		t.Errorf("got %v, want a refusal", err)
+		t.Errorf("got %v, want an error", err)
 	}
 }

@@ -13,15 +13,14 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/internal/proc"
 )
 
-// EndOrphans kills the processes in the namespaces that have outlived who
-// started them, with all that they leave in turn, and returns when they are
-// gone. It is for programs that want to go on.
-func EndOrphans() error {
-	const patience, interval = 20 * time.Second, 10 * time.Millisecond
+// KillOrphans kills the orphaned processes in the namespaces, including those that become orphans
+// meanwhile, and returns when they have ended. Use it in programs that continue to run.
+func KillOrphans() error {
+	const timeout, interval = 20 * time.Second, 10 * time.Millisecond
 	if !Inside() {
-		return nil // Orphans outside are somebody else's.
+		return nil // Orphans on the host do not belong to this program.
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(interval) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(interval) {
 		orphans, err := proc.Children(1)
 		if err != nil {
 			return err

@@ -10,21 +10,21 @@ import (
 	"os"
 )
 
-var errNotLinux = errors.New("namespaces are a matter of Linux")
+var errNotLinux = errors.New("namespaces need Linux")
 
-// Supported tells why namespaces cannot be made here, if they cannot.
+// Supported returns an error with the reason if namespaces cannot be created here.
 func Supported() error { return errNotLinux }
 
 // Run works on Linux only.
 func Run([]string, ...*os.File) (code int, err error) { return 0, errNotLinux }
 
-// EndOrphans works on Linux only.
-func EndOrphans() error { return nil }
+// KillOrphans works on Linux only.
+func KillOrphans() error { return nil }
 
-// File returns one of the files that Run was given, by its place.
+// File returns the file with the index in the arguments of Run.
 func File(int) *os.File { return nil }
 
-func first() int {
+func initMain() int {
 	fail(errNotLinux)
 	return 1
 }

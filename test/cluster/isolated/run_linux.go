@@ -18,33 +18,32 @@ import (
 
 const namespaces = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
 
-// passedOn are the signals by which people and programs end or wake a program.
-var passedOn = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
+// forwardedSignals are the signals that Run forwards to the program.
+var forwardedSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
 
-// start is what the first process has to know. It waits for it: only then does
-// the kernel surely end it together with the one outside.
+// start contains the parameters of the init process. The init process waits for them, because only
+// then is its parent-death signal certain to be set.
 type start struct {
-	Outside Outside `json:"outside"`
-	// Files is how many files the program is given.
+	Host HostProcesses `json:"host"`
+	// Files is the number of files to pass on to the program.
 	Files int `json:"files"`
 }
 
-// Supported tells why namespaces cannot be made here, if they cannot.
+// Supported returns an error with the reason if namespaces cannot be created here.
 func Supported() error {
 	if os.Geteuid() != 0 {
-		return errors.New("namespaces of its own take root")
+		return errors.New("creating namespaces needs root")
 	}
 	try := exec.Command("true")
 	try.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
 	if err := try.Run(); err != nil {
-		return fmt.Errorf("namespaces cannot be made here (in a container, they take --privileged): %w", err)
+		return fmt.Errorf("cannot create namespaces (in a container, this needs --privileged): %w", err)
 	}
 	return nil
 }
 
-// Run runs this very program with the arguments in namespaces of its own, waits
-// for its end and returns its exit code. The program must call Enter. It gets the
-// files, and every signal that would end it.
+// Run runs this program again in separate namespaces with the arguments and the files, waits for its
+// end and returns its exit code. The program must call Enter. Run forwards signals that would end it.
 func Run(args []string, files ...*os.File) (code int, err error) {
 	if !entered {
 		return 0, errors.New("this program does not call isolated.Enter")
@@ -57,30 +56,30 @@ func Run(args []string, files ...*os.File) (code int, err error) {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), variable+"="+asFirst)
+	cmd.Env = append(os.Environ(), variable+"="+asInit)
 	cmd.ExtraFiles = append([]*os.File{reader}, files...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: namespaces,
 		Pdeathsig:  syscall.SIGKILL,
-		Setpgid:    true, // A Control-C in the terminal comes once, from here.
+		Setpgid:    true, // Otherwise a Control-C in the terminal would arrive twice.
 	}
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, passedOn...)
+	signal.Notify(signals, forwardedSignals...)
 	defer signal.Stop(signals)
 
-	runtime.LockOSThread() // The kernel takes the thread for the parent.
+	runtime.LockOSThread() // The parent-death signal is sent when this thread ends.
 	defer runtime.UnlockOSThread()
 	err = cmd.Start()
 	_ = reader.Close()
 	if err != nil {
-		return 0, fmt.Errorf("making namespaces (it takes root): %w", err)
+		return 0, fmt.Errorf("creating namespaces (needs root): %w", err)
 	}
 	ended := make(chan struct{})
 	defer close(ended)
-	go passOn(signals, cmd.Process.Pid, ended)
+	go forwardSignals(signals, cmd.Process.Pid, ended)
 	err = json.NewEncoder(writer).Encode(start{
-		Outside: Outside{Program: proc.Identify(os.Getpid()), First: proc.Identify(cmd.Process.Pid)},
-		Files:   len(files),
+		Host:  HostProcesses{Program: proc.Identify(os.Getpid()), Init: proc.Identify(cmd.Process.Pid)},
+		Files: len(files),
 	})
 	if err != nil {
 		_ = cmd.Process.Kill()
@@ -88,7 +87,7 @@ func Run(args []string, files ...*os.File) (code int, err error) {
 	return exitCode(cmd, errors.Join(cmd.Wait(), err))
 }
 
-// exitCode is that of the program, which is no error whatever it is.
+// exitCode returns the exit code of the program. A non-zero exit code is not an error.
 func exitCode(cmd *exec.Cmd, err error) (int, error) {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok {
@@ -98,7 +97,7 @@ func exitCode(cmd *exec.Cmd, err error) (int, error) {
 	return 0, err
 }
 
-// codeOf gives a program that a signal has ended the code that shells give it.
+// codeOf returns the exit code that a shell would report, which is 128 + n after signal n.
 func codeOf(status syscall.WaitStatus) int {
 	if status.Signaled() {
 		return 128 + int(status.Signal())
@@ -106,8 +105,8 @@ func codeOf(status syscall.WaitStatus) int {
 	return status.ExitStatus()
 }
 
-// passOn sends the signals to the process until it has ended.
-func passOn(signals <-chan os.Signal, pid int, ended <-chan struct{}) {
+// forwardSignals forwards signals to the process until it has ended.
+func forwardSignals(signals <-chan os.Signal, pid int, ended <-chan struct{}) {
 	for {
 		select {
 		case s := <-signals:

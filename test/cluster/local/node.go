@@ -200,7 +200,7 @@ func parseMounts(text string) []mount {
 // unescape decodes the kernel's escapes for characters that separate fields.
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// unmountAllExcept unmounts all other mounts, the latest first.
+// unmountAllExcept unmounts all mounts but the kept ones, the latest first.
 func unmountAllExcept(kept []mount) error {
 	all, err := readMounts()
 	if err != nil {

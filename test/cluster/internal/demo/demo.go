@@ -1,8 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package demo walks through a canary release on a cluster that it starts for
-// the purpose, and checks that each command prints what it is meant to print.
+// Package demo walks through a canary release on a cluster that it starts, and checks that each
+// command prints the documented output.
 package demo
 
 import (
@@ -22,24 +22,23 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
-// patience is how long a command may take to print what it is meant to.
-const patience = 90 * time.Second
+// outputTimeout bounds how long a command takes to print the expected output.
+const outputTimeout = 90 * time.Second
 
-// demo is one run.
 type demo struct {
 	root    checkout.Root
 	out     *console.Console
 	level   local.Level
 	cluster *local.Cluster
-	// folder is where the commands of a real node are run, beside their input.
+	// folder is the working folder of the commands on a real node. It contains their input.
 	folder string
 	prober *prober.Prober
 }
 
-// Dir is the folder of the demo's cluster.
+// Dir returns the folder of the demo's cluster.
 func Dir(root checkout.Root) string { return root.Path("bin", "demo") }
 
-// Run does the whole demo on a cluster of a level, and cleans up behind it.
+// Run runs the demo on a cluster of the level and stops the cluster.
 func Run(ctx context.Context, root checkout.Root, out *console.Console, level local.Level) (err error) {
 	begin := time.Now()
 	steps, err := parseScript(walkthrough)
@@ -62,7 +61,7 @@ func Run(ctx context.Context, root checkout.Root, out *console.Console, level lo
 		if s.nodeOnly && !level.RunsPods() {
 			continue
 		}
-		if err := d.do(ctx, s); err != nil {
+		if err := d.runStep(ctx, s); err != nil {
 			return errors.Join(err, fmt.Errorf("the logs are in %s", d.cluster.LogDir()))
 		}
 		if s.want.form != "" {
@@ -70,7 +69,7 @@ func Run(ctx context.Context, root checkout.Root, out *console.Console, level lo
 		}
 	}
 	Heading(d.out, "Done")
-	if err := d.countRequests(); err != nil {
+	if err := d.checkRequests(); err != nil {
 		return err
 	}
 	d.out.Line("%s", d.out.Styled(console.Good, fmt.Sprintf("All %d outputs are as documented. It took %s.",
@@ -79,7 +78,7 @@ func Run(ctx context.Context, root checkout.Root, out *console.Console, level lo
 	return nil
 }
 
-// Heading begins a part of what the user sees.
+// Heading prints a heading.
 func Heading(out *console.Console, text string) {
 	out.Line("%s", out.Styled(console.Title, "━━ "+text+" "+strings.Repeat("━", max(0, 70-len(text)))))
 	out.Line("")
@@ -95,8 +94,7 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 	return err
 }
 
-// untilClusterFails ends the context with the reason if the cluster or the
-// operator breaks down.
+// untilClusterFails returns a context that ends with the cause if the cluster or the operator fails.
 func (d *demo) untilClusterFails(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
@@ -116,12 +114,12 @@ func (d *demo) installOperator(ctx context.Context) error {
 		if settings, err = models.Serve(ctx, d.cluster, d.root); err != nil {
 			return err
 		}
-		d.out.Line("%-24s are in the object store of the node\n", "models")
+		d.out.Line("%-24s available in the node's object store\n", "models")
 		commands = append(slices.Clone(commands), models.InstallCommand)
 	}
 	Heading(d.out, "Install the operator")
 	for _, command := range commands {
-		d.command(command)
+		d.printCommand(command)
 		out, err := operator.Shell(ctx, d.cluster, d.root, command).CombinedOutput()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -129,27 +127,27 @@ func (d *demo) installOperator(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w\n%s", command, err, out)
 		}
-		d.out.Line("%s\n", d.out.Styled(console.Faint, abridged(string(out))))
+		d.out.Line("%s\n", d.out.Styled(console.Faint, firstLines(string(out))))
 	}
 	if _, err := operator.Launch(ctx, d.cluster, d.root, "operator", settings); err != nil {
 		return err
 	}
-	d.out.Line("The operator runs as the ServiceAccount that was just made, with no other rights.\n")
+	d.out.Line("The operator runs as the ServiceAccount that was just created, with no other permissions.\n")
 	return nil
 }
 
-// abridged returns the first lines of a long output.
-func abridged(output string) string {
-	const enough = 4
+// firstLines returns the first lines of a long output.
+func firstLines(output string) string {
+	const limit = 4
 	lines := strings.Split(strings.TrimSpace(output), "\n")
-	if len(lines) <= enough+1 {
+	if len(lines) <= limit+1 {
 		return strings.Join(lines, "\n")
 	}
-	return strings.Join(lines[:enough], "\n") + fmt.Sprintf("\n… and %d more", len(lines)-enough)
+	return strings.Join(lines[:limit], "\n") + fmt.Sprintf("\n… and %d more", len(lines)-limit)
 }
 
-// do runs the command of a step until it prints what it is meant to.
-func (d *demo) do(ctx context.Context, s step) error {
+// runStep runs the command of a step until it prints the expected output.
+func (d *demo) runStep(ctx context.Context, s step) error {
 	if s.heading != "" {
 		Heading(d.out, s.heading)
 	}
@@ -157,12 +155,12 @@ func (d *demo) do(ctx context.Context, s step) error {
 		d.out.Line("%s\n", s.prose)
 	}
 	if s.shares != nil {
-		return d.measure(ctx, s.shares)
+		return d.measureShares(ctx, s.shares)
 	}
-	d.command(s.command)
+	d.printCommand(s.command)
 	output, err := d.await(ctx, s)
-	d.out.Cleared()
-	d.out.Line("%s", s.want.shown(output))
+	d.out.ClearStatus()
+	d.out.Line("%s", s.want.display(output))
 	if err != nil {
 		return err
 	}
@@ -173,7 +171,7 @@ func (d *demo) do(ctx context.Context, s step) error {
 	return nil
 }
 
-// await repeats a command while its output is not yet as it should be.
+// await repeats a command until its output is as expected.
 func (d *demo) await(ctx context.Context, s step) (output string, err error) {
 	const interval = 200 * time.Millisecond
 	for begin := time.Now(); ; {
@@ -190,10 +188,10 @@ func (d *demo) await(ctx context.Context, s step) (output string, err error) {
 			return output, nil
 		}
 		waited := time.Since(begin)
-		if waited > patience {
-			return output, d.disappointment(s.want, differences)
+		if waited > outputTimeout {
+			return output, d.mismatchError(s.want, differences)
 		}
-		d.out.Passing("waiting for it, %s: %s", waited.Round(time.Second), differences[0])
+		d.out.Status("waiting for the expected output, %s: %s", waited.Round(time.Second), differences[0])
 		select {
 		case <-ctx.Done():
 			return output, context.Cause(ctx)
@@ -202,7 +200,6 @@ func (d *demo) await(ctx context.Context, s step) (output string, err error) {
 	}
 }
 
-// shell prepares the command of a step.
 func (d *demo) shell(ctx context.Context, s step) *exec.Cmd {
 	cmd := operator.Shell(ctx, d.cluster, d.root, s.command)
 	if s.nodeOnly {
@@ -212,18 +209,18 @@ func (d *demo) shell(ctx context.Context, s step) *exec.Cmd {
 	return cmd
 }
 
-// disappointment describes an output that did not become what it should be.
-func (d *demo) disappointment(want expectation, differences []string) error {
+// mismatchError describes the differences between the output and the expected output.
+func (d *demo) mismatchError(want expectation, differences []string) error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s\n\n", d.out.Styled(console.Bad, fmt.Sprintf("✗ the output is not as documented, even after %s", patience)))
-	fmt.Fprintf(&text, "It should be:\n\n%s\n\nThe differences:\n\n", want.text)
+	fmt.Fprintf(&text, "%s\n\n", d.out.Styled(console.Bad, fmt.Sprintf("✗ the output is not as documented after %s", outputTimeout)))
+	fmt.Fprintf(&text, "Expected output:\n\n%s\n\nDifferences:\n\n", want.text)
 	for _, difference := range differences {
 		fmt.Fprintf(&text, "  %s\n", difference)
 	}
 	return errors.New(text.String())
 }
 
-// command prints a command so that it can be copied, a here-document and all.
-func (d *demo) command(text string) {
+// printCommand prints a command so that it can be copied, including its here-document.
+func (d *demo) printCommand(text string) {
 	d.out.Line("%s%s", d.out.Styled(console.Faint, "$ "), d.out.Styled(console.Command, text))
 }

@@ -9,11 +9,10 @@ import (
 	"strings"
 )
 
-// walkthrough is a page that people can read and the demo can do: a block "sh"
-// is a command, and what follows it as "table" or "excerpt" is what it has to
-// print, sooner or later. A block "shares" is the percent of the requests that
-// each revision has to get from then on. It, and a block "sh node", are for a
-// real node alone, where there is somebody to answer requests.
+// walkthrough is a page for readers and for the demo. A block "sh" is a command. A block "table" or
+// "excerpt" after it is the output that the command must eventually print. A block "shares" contains
+// the percentage of requests that each revision must receive from then on. Blocks "shares" and
+// "sh node" run only on a real node, whose pods answer requests.
 //
 //go:embed walkthrough.md
 var walkthrough string
@@ -23,19 +22,19 @@ type step struct {
 	heading, prose string
 	command        string
 	want           expectation
-	// shares are the percent of requests by revision.
+	// shares is the percentage of requests by revision.
 	shares map[string]int
-	// nodeOnly steps need pods that run.
+	// nodeOnly steps need a real node.
 	nodeOnly bool
 }
 
-// expectation is what a command has to print.
+// expectation is the expected output of a command.
 type expectation struct {
-	// form is "table", "excerpt", or empty if anything will do.
+	// form is "table", "excerpt", or empty if any output is accepted.
 	form, text string
 }
 
-// parseScript reads the steps of a page in Markdown.
+// parseScript returns the steps of a page in Markdown.
 func parseScript(page string) ([]step, error) {
 	var (
 		steps          []step
@@ -72,51 +71,51 @@ func parseScript(page string) ([]step, error) {
 			case len(steps) > 0 && (language == "table" || language == "excerpt"):
 				steps[len(steps)-1].want = expectation{form: language, text: block}
 			default:
-				return nil, fmt.Errorf("line %d: a block %q has no meaning here", number, language)
+				return nil, fmt.Errorf("line %d: unexpected block %q", number, language)
 			}
 		}
 	}
 	return steps, nil
 }
 
-// parseShares reads lines of a revision and its percent.
+// parseShares parses lines with a revision and its percentage.
 func parseShares(block string) (map[string]int, error) {
 	shares := map[string]int{}
 	for line := range strings.Lines(block) {
 		var revision string
 		var percent int
 		if _, err := fmt.Sscanf(line, "%s %d %%", &revision, &percent); err != nil {
-			return nil, fmt.Errorf("%q is no revision with its percent", line)
+			return nil, fmt.Errorf("%q is not a revision with a percentage", line)
 		}
 		shares[revision] = percent
 	}
 	return shares, nil
 }
 
-func indexOf(lines []string, wanted string) int {
+func indexOf(lines []string, want string) int {
 	for i, line := range lines {
-		if line == wanted {
+		if line == want {
 			return i
 		}
 	}
 	return -1
 }
 
-// differences tells how the output of a command is not what is expected.
+// differences returns the differences between the expected output and the output.
 func (e expectation) differences(output string) []string {
 	switch e.form {
 	case "table":
 		return tableDifferences(e.text, output)
 	case "excerpt":
 		if e.excerptOf(output) == "" {
-			return []string{"the output has no such part"}
+			return []string{"the output does not contain the excerpt"}
 		}
 	}
 	return nil
 }
 
-// shown is the part of the output that matters to the reader.
-func (e expectation) shown(output string) string {
+// display returns the part of the output to show to the user.
+func (e expectation) display(output string) string {
 	if e.form == "excerpt" {
 		if found := e.excerptOf(output); found != "" {
 			return "…\n" + found + "\n…"
@@ -125,20 +124,20 @@ func (e expectation) shown(output string) string {
 	return strings.TrimRight(output, "\n")
 }
 
-// excerptOf returns the lines of the output that are those of the excerpt,
-// however deep they are indented; it is empty if they are not there.
+// excerptOf returns the lines of the output that equal the excerpt apart from their indentation, or ""
+// if there are none.
 func (e expectation) excerptOf(output string) string {
 	want := strings.Split(e.text, "\n")
 	have := strings.Split(output, "\n")
 	for i := range len(have) - len(want) + 1 {
-		if found := have[i : i+len(want)]; sameApartFromIndent(want, found) {
+		if found := have[i : i+len(want)]; equalExceptIndent(want, found) {
 			return strings.Join(found, "\n")
 		}
 	}
 	return ""
 }
 
-func sameApartFromIndent(want, have []string) bool {
+func equalExceptIndent(want, have []string) bool {
 	indent, ok := strings.CutSuffix(have[0], want[0])
 	if !ok || strings.TrimSpace(indent) != "" {
 		return false

@@ -25,11 +25,11 @@ func TestParseScript(t *testing.T) {
 	}
 }
 
-func TestParseScriptRefuses(t *testing.T) {
+func TestParseScriptErrors(t *testing.T) {
 	for name, tc := range map[string]struct{ given, want string }{
-		"a block without an end":               {"```sh\nls\n", "line 1: the block has no end"},
-		"a block that it does not know":        {"text\n```go\nx\n```\n", `line 2: a block "go" has no meaning here`},
-		"an expectation that no command is of": {"```table\nx\n```\n", `line 1: a block "table" has no meaning here`},
+		"a block without an end":           {"```sh\nls\n", "line 1: the block has no end"},
+		"an unknown block":                 {"text\n```go\nx\n```\n", `line 2: unexpected block "go"`},
+		"an expectation without a command": {"```table\nx\n```\n", `line 1: unexpected block "table"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := parseScript(tc.given); err == nil || err.Error() != tc.want {
@@ -39,7 +39,7 @@ func TestParseScriptRefuses(t *testing.T) {
 	}
 }
 
-// Every change of the walkthrough is followed by a look at what came of it.
+// Each kubectl apply of the walkthrough is followed by a command with an expected output.
 func TestWalkthroughChecksEachChange(t *testing.T) {
 	steps, err := parseScript(walkthrough)
 	if err != nil {
@@ -50,7 +50,7 @@ func TestWalkthroughChecksEachChange(t *testing.T) {
 			continue
 		}
 		if i+1 == len(steps) || steps[i+1].want.form == "" {
-			t.Errorf("no output is expected after:\n%s", s.command)
+			t.Errorf("no command with an expected output follows:\n%s", s.command)
 		}
 	}
 }
@@ -65,7 +65,7 @@ func TestExcerpt(t *testing.T) {
 		"at the very end":       {"status:\n  traffic:\n  - percent: 10\n    tag: latest", true},
 		"with another value":    {"  traffic:\n  - percent: 20\n    tag: latest", false},
 		"with a line in it":     {"  traffic:\n  - percent: 10\n    x: y\n    tag: latest", false},
-		"with a torn indent":    {"  traffic:\n- percent: 10\n    tag: latest", false},
+		"with uneven indents":   {"  traffic:\n- percent: 10\n    tag: latest", false},
 		"of another key's tail": {"  nottraffic:\n  - percent: 10\n    tag: latest", false},
 		"in too short a text":   {"traffic:", false},
 	} {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// table is what kubectl prints. Cells may be empty, and so the columns are told
-// apart by where their titles begin.
+// table is a table in kubectl's output. Cells can be empty, so columns are separated by the positions
+// of their titles.
 type table struct {
 	titles []string
 	rows   [][]string
@@ -37,11 +37,11 @@ func parseTable(text string) table {
 	return t
 }
 
-// podSuffix is what Kubernetes makes up for a pod of a Deployment.
+// podSuffix matches the generated suffix of a Deployment's pod.
 var podSuffix = regexp.MustCompile(`-[a-z0-9]{6,10}-[a-z0-9]{5}$`)
 
-// fixed returns the part of a cell that is the same in each run.
-func fixed(title, cell string) string {
+// stablePart returns the part of a cell that is the same in each run.
+func stablePart(title, cell string) string {
 	switch title {
 	case "AGE":
 		return ""
@@ -51,8 +51,8 @@ func fixed(title, cell string) string {
 	return cell
 }
 
-// tableDifferences tells where two tables differ in more than their spacing,
-// ages and generated names.
+// tableDifferences returns the differences between two tables apart from spacing, ages and generated
+// names.
 func tableDifferences(want, have string) []string {
 	w, h := parseTable(want), parseTable(have)
 	if !slices.Equal(w.titles, h.titles) {
@@ -64,7 +64,7 @@ func tableDifferences(want, have string) []string {
 	var differences []string
 	for i := range w.rows {
 		for j, title := range w.titles {
-			wantCell, haveCell := fixed(title, w.rows[i][j]), fixed(title, h.rows[i][j])
+			wantCell, haveCell := stablePart(title, w.rows[i][j]), stablePart(title, h.rows[i][j])
 			if wantCell != haveCell {
 				differences = append(differences, fmt.Sprintf("row %d, %s: %q, want %q", i+1, title, haveCell, wantCell))
 			}

@@ -21,21 +21,21 @@ import (
 const (
 	host = "sklearn-iris.kserve-test.example.com"
 	path = "/v1/models/sklearn-iris"
-	// enough is how many requests tell a share, within so many points.
-	enough, points = 1000, 5
-	// rate is how many requests a second are sent for as long as the demo lasts.
+	// minRequests is the number of requests that measure a share within tolerance percentage points.
+	minRequests, tolerance = 1000, 5
+	// rate is the number of requests per second.
 	rate = 200
-	// gatewayLag is how long Traefik may take to do what it says it does.
+	// gatewayLag is how long Traefik may take to serve a route that it has accepted.
 	gatewayLag = 500 * time.Millisecond
 )
 
-// sendRequests sends requests from now until the end, once the gateway answers.
+// sendRequests waits until the gateway answers and then sends requests until the end of the demo.
 func (d *demo) sendRequests(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(d.folder, "iris-input.json"), []byte(seed.Input), 0o600); err != nil {
 		return err
 	}
 	gateway := fmt.Sprintf("127.0.0.1:%d", d.cluster.GatewayPort())
-	if err := untilAnswered(ctx, gateway); err != nil {
+	if err := waitForGateway(ctx, gateway); err != nil {
 		return err
 	}
 	var err error
@@ -46,9 +46,9 @@ func (d *demo) sendRequests(ctx context.Context) error {
 	return err
 }
 
-// untilAnswered waits until the gateway does what it has said it does.
-func untilAnswered(ctx context.Context, gateway string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// waitForGateway waits until the gateway serves the route.
+func waitForGateway(ctx context.Context, gateway string) error {
+	ctx, cancel := context.WithTimeout(ctx, outputTimeout)
 	defer cancel()
 	for {
 		err := prober.Answers(ctx, gateway, host, path)
@@ -63,34 +63,34 @@ func untilAnswered(ctx context.Context, gateway string) error {
 	}
 }
 
-// measure sends enough requests to tell the shares, and shows them.
-func (d *demo) measure(ctx context.Context, want map[string]int) error {
+// measureShares measures, prints and checks the share of each revision.
+func (d *demo) measureShares(ctx context.Context, want map[string]int) error {
 	if d.prober == nil {
 		if err := d.sendRequests(ctx); err != nil {
 			return err
 		}
 	}
 	from := d.prober.Mark("").At + gatewayLag
-	if err := d.prober.Until(ctx, enough+int(gatewayLag.Seconds()*rate)); err != nil {
+	if err := d.prober.Until(ctx, minRequests+int(gatewayLag.Seconds()*rate)); err != nil {
 		return err
 	}
 	window := d.prober.Results().Window("now", from, d.prober.Now())
 	summary := window.Summary()
-	d.out.Line("Of %d requests, this is the share of each revision:\n", summary.Requests)
+	d.out.Line("The share of each revision in %d requests:\n", summary.Requests)
 	for _, revision := range slices.Sorted(maps.Keys(want)) {
 		share := summary.Share(revision)
 		d.out.Line("  %s %6.1f %%  %s", revision, 100*share, strings.Repeat("█", int(40*share+0.5)))
 	}
 	d.out.Line("")
-	if err := prober.SharesWithin(window, want, points, enough); err != nil {
+	if err := prober.SharesWithin(window, want, tolerance, minRequests); err != nil {
 		return err
 	}
-	d.out.Line("%s\n", d.out.Styled(console.Good, fmt.Sprintf("✓ as documented, within %d points", points)))
+	d.out.Line("%s\n", d.out.Styled(console.Good, fmt.Sprintf("✓ as documented, within %d percentage points", tolerance)))
 	return nil
 }
 
-// countRequests ends the requests, of which none may have failed.
-func (d *demo) countRequests() error {
+// checkRequests stops the requests and checks that none of them failed.
+func (d *demo) checkRequests() error {
 	if d.prober == nil {
 		return nil
 	}

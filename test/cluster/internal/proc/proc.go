@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package proc looks up processes of the system.
+// Package proc reads the state of processes from /proc.
 package proc
 
 import (
@@ -12,16 +12,14 @@ import (
 	"strings"
 )
 
-// Identity identifies a process for good. Numbers of processes are used again;
-// the number together with the time of the start is not.
+// Identity identifies a process. The kernel reuses PIDs, so it includes the start time.
 type Identity struct {
 	PID int `json:"pid"`
-	// Start is in ticks since the system has started. It is empty if there is no
-	// such process.
+	// Start is in clock ticks since boot. It is empty if there is no such process.
 	Start string `json:"start"`
 }
 
-// Identify looks a process up.
+// Identify returns the identity of the process with the PID.
 func Identify(pid int) Identity {
 	s, err := readStatus(pid)
 	if err != nil || s.zombie {
@@ -30,13 +28,12 @@ func Identify(pid int) Identity {
 	return Identity{PID: pid, Start: s.start}
 }
 
-// Alive reports whether the process still runs.
+// Alive reports whether the process is still running.
 func (i Identity) Alive() bool {
 	return i.PID > 0 && i.Start != "" && Identify(i.PID).Start == i.Start
 }
 
-// Children lists the processes that have this parent, those included that have
-// ended and that it has not collected yet.
+// Children returns the PIDs of a process's children, including zombies.
 func Children(parent int) ([]int, error) {
 	entries, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -48,7 +45,7 @@ func Children(parent int) ([]int, error) {
 		if err != nil {
 			continue
 		}
-		// What cannot be read has ended meanwhile.
+		// An error means that the process has ended meanwhile.
 		if s, err := readStatus(pid); err == nil && s.parent == parent {
 			children = append(children, pid)
 		}
@@ -70,18 +67,18 @@ func readStatus(pid int) (status, error) {
 	return parseStatus(string(data))
 }
 
-// parseStatus reads /proc/PID/stat. The name of the program, in parentheses, may
-// hold anything. After it come the state, the parent and, eighteen fields on,
-// the start.
+// parseStatus parses the content of /proc/PID/stat. The name of the program is in parentheses and can
+// contain any character. The fields after it begin with the state and the parent; the start time is
+// the 20th.
 func parseStatus(text string) (status, error) {
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	const state, parent, start = 0, 1, 19
 	if len(fields) <= start {
-		return status{}, fmt.Errorf("%q is not the status of a process", text)
+		return status{}, fmt.Errorf("%q is not in the format of /proc/PID/stat", text)
 	}
 	number, err := strconv.Atoi(fields[parent])
 	if err != nil {
-		return status{}, fmt.Errorf("the parent in the status of a process: %w", err)
+		return status{}, fmt.Errorf("parsing the parent PID of a process: %w", err)
 	}
 	return status{parent: number, zombie: fields[state] == "Z", start: fields[start]}, nil
 }

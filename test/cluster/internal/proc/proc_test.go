@@ -19,11 +19,11 @@ func TestParseStatus(t *testing.T) {
 		want  status
 		fails bool
 	}{
-		"plain name":                      {given: "42 (etcd) S 7" + rest, want: status{parent: 7, start: "12345"}},
-		"name with blanks and parens":     {given: "42 (a) b (c) R 1" + rest, want: status{parent: 1, start: "12345"}},
-		"ended, but nobody has asked yet": {given: "42 (etcd) Z 7" + rest, want: status{parent: 7, zombie: true, start: "12345"}},
-		"cut short":                       {given: "42 (etcd) S 7 8", fails: true},
-		"empty":                           {given: "", fails: true},
+		"plain name":                  {given: "42 (etcd) S 7" + rest, want: status{parent: 7, start: "12345"}},
+		"name with blanks and parens": {given: "42 (a) b (c) R 1" + rest, want: status{parent: 1, start: "12345"}},
+		"zombie":                      {given: "42 (etcd) Z 7" + rest, want: status{parent: 7, zombie: true, start: "12345"}},
+		"cut short":                   {given: "42 (etcd) S 7 8", fails: true},
+		"empty":                       {given: "", fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := parseStatus(test.given)
@@ -34,7 +34,7 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
-func TestChildIsFoundWhileItRuns(t *testing.T) {
+func TestChildren(t *testing.T) {
 	child := exec.Command("/bin/sleep", "600")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
@@ -52,6 +52,6 @@ func TestChildIsFoundWhileItRuns(t *testing.T) {
 	}
 	_ = child.Wait()
 	if identity.Alive() {
-		t.Error("a process is alive that was killed")
+		t.Error("the process is alive after it was killed")
 	}
 }

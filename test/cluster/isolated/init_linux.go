@@ -14,14 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// firstFile is the number of the first file that a program is given beside the
-// standard ones.
-const firstFile = 3
+// firstExtraFile is the first file descriptor after the standard ones.
+const firstExtraFile = 3
 
-// first is the first process of the namespaces. It returns the exit code of the
-// program, and when it ends, so does all that is left.
-func first() int {
-	code, err := runFirst()
+// initMain is the main function of the namespaces' init process. It returns the exit code of the
+// program. When the init process ends, the kernel kills all other processes in the namespaces.
+func initMain() int {
+	code, err := runInit()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "isolated:", err)
 		return 1
@@ -29,51 +28,51 @@ func first() int {
 	return code
 }
 
-func runFirst() (int, error) {
+func runInit() (int, error) {
 	if os.Getpid() != 1 {
-		return 0, fmt.Errorf("%s=%s is for the first process of a namespace only", variable, asFirst)
+		return 0, fmt.Errorf("%s=%s is only for the init process of a PID namespace", variable, asInit)
 	}
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, passedOn...) // What comes early is not lost.
+	signal.Notify(signals, forwardedSignals...) // Early signals must not be lost.
 	begin, err := readStart()
 	if err != nil {
 		return 0, err
 	}
-	if err := furnish(); err != nil {
+	if err := setUpNamespaces(); err != nil {
 		return 0, err
 	}
 	program, err := startProgram(begin)
 	if err != nil {
 		return 0, err
 	}
-	go passOn(signals, program, nil)
+	go forwardSignals(signals, program, nil)
 	return reap(program)
 }
 
 func readStart() (start, error) {
 	var s start
-	syscall.CloseOnExec(firstFile)
-	pipe := os.NewFile(firstFile, "start")
+	syscall.CloseOnExec(firstExtraFile)
+	pipe := os.NewFile(firstExtraFile, "start")
 	if pipe == nil {
-		return s, errors.New("it is not known what to start")
+		return s, errors.New("the file with the start parameters is missing")
 	}
 	defer pipe.Close()
 	if err := json.NewDecoder(pipe).Decode(&s); err != nil {
-		return s, fmt.Errorf("learning what to start: %w", err)
+		return s, fmt.Errorf("reading the start parameters: %w", err)
 	}
 	return s, nil
 }
 
-// furnish gives the namespaces what every program expects.
-func furnish() error {
+// setUpNamespaces makes mounts private, mounts /proc and enables the loopback interface.
+func setUpNamespaces() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("keeping mounts from the machine: %w", err)
+		return fmt.Errorf("making mounts private: %w", err)
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
 	if err := loopbackUp(); err != nil {
-		return fmt.Errorf("switching the loopback interface on: %w", err)
+		return fmt.Errorf("enabling the loopback interface: %w", err)
 	}
 	return nil
 }
@@ -92,19 +91,18 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, device)
 }
 
-// startProgram starts this program once more, as what it is for the user, and
-// returns its number.
+// startProgram starts the program and returns its PID.
 func startProgram(begin start) (pid int, err error) {
-	outside, err := json.Marshal(begin.Outside)
+	host, err := json.Marshal(begin.Host)
 	if err != nil {
 		return 0, err
 	}
-	if err := os.Setenv(variable, string(outside)); err != nil {
+	if err := os.Setenv(variable, string(host)); err != nil {
 		return 0, err
 	}
 	files := []uintptr{0, 1, 2}
 	for i := range begin.Files {
-		inherited := firstFile + 1 + i
+		inherited := firstExtraFile + 1 + i
 		syscall.CloseOnExec(inherited)
 		files = append(files, uintptr(inherited))
 	}
@@ -115,8 +113,8 @@ func startProgram(begin start) (pid int, err error) {
 	return pid, nil
 }
 
-// reap collects every process that has ended, orphans included, until the
-// program has.
+// reap reaps processes, including orphans, until the program has ended. It returns the program's exit
+// code.
 func reap(program int) (code int, err error) {
 	for {
 		var status syscall.WaitStatus
@@ -131,9 +129,9 @@ func reap(program int) (code int, err error) {
 	}
 }
 
-// File returns one of the files that Run was given, by its place.
-func File(place int) *os.File {
-	number := firstFile + place
-	syscall.CloseOnExec(number)
-	return os.NewFile(uintptr(number), fmt.Sprintf("inherited-%d", place))
+// File returns the file with the index in the arguments of Run.
+func File(index int) *os.File {
+	descriptor := firstExtraFile + index
+	syscall.CloseOnExec(descriptor)
+	return os.NewFile(uintptr(descriptor), fmt.Sprintf("inherited-%d", index))
 }
