@@ -12,13 +12,13 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/image"
 )
 
-// recipe says how to make what goes into an image.
+// recipe describes how to build an image.
 type recipe struct {
 	name    string
-	prepare func(ctx context.Context, w *workshop, name string) (image.Image, error)
+	prepare func(ctx context.Context, b *builder, name string) (image.Image, error)
 }
 
-// catalog lists every image that can be asked for by name.
+// catalog lists all images.
 var catalog = []recipe{
 	{"manager", program("./cmd/manager")},
 	{"storage-initializer", program("./cmd/storage-initializer")},
@@ -31,8 +31,8 @@ var catalog = []recipe{
 	{"sklearnserver", modelServer},
 }
 
-// choose returns the named images in the order of the catalog, each once; without
-// names, all of them.
+// choose returns the named images in the order of the catalog without duplicates. Without names, it
+// returns all images.
 func choose(names []string) ([]recipe, error) {
 	if len(names) == 0 {
 		return catalog, nil
@@ -43,7 +43,7 @@ func choose(names []string) ([]recipe, error) {
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("there is no image %q; the images are: %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("unknown image %q; the images are: %s", name, strings.Join(known, ", "))
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(catalog), func(r recipe) bool { return !slices.Contains(names, r.name) }), nil

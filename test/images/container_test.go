@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// container is the image of the model server, unpacked.
+// container is the unpacked image of the model server.
 type container struct {
 	root, models string
 	config       struct {
@@ -32,7 +32,7 @@ type container struct {
 	}
 }
 
-// open unpacks the image, if the environment says where it is.
+// open unpacks the image in the folder SERINUS_IMAGES and skips the test if it is not set.
 func open(t *testing.T) *container {
 	t.Helper()
 	folder := os.Getenv("SERINUS_IMAGES")
@@ -40,13 +40,13 @@ func open(t *testing.T) *container {
 		t.Skip("SERINUS_IMAGES is not set: to test the real model server, run `go run ./test/images` and set it to the absolute path of bin/images")
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("the model server runs in its own root file system, which takes root")
+		t.Skip("the model server runs in its own root file system, which needs root")
 	}
 	c := &container{root: t.TempDir(), models: filepath.Join(folder, modelStore)}
 	if err := c.unpack(filepath.Join(folder, "sklearnserver.tar")); err != nil {
 		t.Fatal(err)
 	}
-	// The folders that lead to it are for nobody else, and the server is not root.
+	// t.TempDir is accessible to root only, but the server runs as another user.
 	for dir := c.root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -83,20 +83,20 @@ func (c *container) unpack(archive string) error {
 
 const pod = "sklearn-iris-predictor-00001-deployment-7965bcc66-grdbq"
 
-// server is a process of the image, with the arguments that its runtime gives it.
+// server is a process of the image with the arguments of the serving runtime.
 type server struct {
 	address string
 	exited  chan error
 	process *os.Process
 }
 
-// model fills the folder of models with one of those that were trained.
+// model returns a function that copies a trained model to a folder.
 func (c *container) model(name string) func(folder string) error {
 	return func(folder string) error { return os.CopyFS(folder, os.DirFS(filepath.Join(c.models, name))) }
 }
 
-// start runs the server, as the user and with the variables that the image says.
-// It does not wait until the server listens.
+// start starts the server with the user and the environment of the image. It does not wait until the
+// server listens.
 func (c *container) start(t *testing.T, fill func(folder string) error, env ...string) *server {
 	t.Helper()
 	mounted := filepath.Join(c.root, "mnt", "models")
@@ -126,7 +126,7 @@ func (c *container) start(t *testing.T, fill func(folder string) error, env ...s
 	t.Cleanup(func() {
 		_ = s.process.Kill()
 		if err := <-s.exited; err != nil {
-			t.Logf("the server has ended: %v", err)
+			t.Logf("the server ended: %v", err)
 		}
 	})
 	return s
@@ -139,44 +139,44 @@ func (s *server) terminate(t *testing.T) {
 	}
 }
 
-// waitEnd returns how the process ended.
+// waitEnd waits for the process to end and returns its error.
 func (s *server) waitEnd(t *testing.T) error {
 	t.Helper()
 	select {
 	case err := <-s.exited:
 		return err
 	case <-time.After(20 * time.Second):
-		t.Fatal("the server goes on after 20 s")
+		t.Fatal("the server is still running after 20 s")
 		return nil
 	}
 }
 
-// answer is one, but for its body.
-type answer struct {
+// response is a response without its body.
+type response struct {
 	StatusCode int
 	Header     http.Header
-	// Close says that the connection is not to be used again.
+	// Close reports whether the server asked to close the connection.
 	Close bool
 }
 
-// ask sends a request on a connection of its own, and reads the answer.
-func (s *server) ask(ctx context.Context, method, path, body string) (answer, string, error) {
+// ask sends a request on a new connection and returns the response and its body.
+func (s *server) ask(ctx context.Context, method, path, body string) (response, string, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+s.address+path, strings.NewReader(body))
 	if err != nil {
-		return answer{}, "", err
+		return response{}, "", err
 	}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
-	response, err := client.Do(request)
+	reply, err := client.Do(request)
 	if err != nil {
-		return answer{}, "", err
+		return response{}, "", err
 	}
-	defer response.Body.Close()
-	data, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, response.Header, response.Close}, string(data), err
+	defer reply.Body.Close()
+	data, err := io.ReadAll(reply.Body)
+	return response{reply.StatusCode, reply.Header, reply.Close}, string(data), err
 }
 
-// await asks until there is an answer of this status.
+// await sends requests until a response has the status.
 func (s *server) await(t *testing.T, path string, status int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -188,9 +188,9 @@ func (s *server) await(t *testing.T, path string, status int) {
 		}
 		select {
 		case err := <-s.exited:
-			t.Fatalf("the server has ended: %v", err)
+			t.Fatalf("the server ended: %v", err)
 		case <-ctx.Done():
-			t.Fatalf("no answer of status %d: %v", status, err)
+			t.Fatalf("no response with status %d: %v", status, err)
 		case <-tick.C:
 		}
 	}

@@ -16,10 +16,10 @@ import (
 
 const release = "bookworm"
 
-// debootstrap are the arguments of mmdebstrap that decide what is in the root file
-// system. What only a compiler or a reader needs is left out: SciPy's package
-// depends on a compiler and its headers. Python's files cannot be left out before
-// they are compiled. Nothing of how this machine gets its packages stays.
+// debootstrap are the arguments of mmdebstrap that determine the contents of the root file system. They
+// exclude documentation and what only a compiler needs; SciPy's package depends on a compiler and its
+// headers. Python's tests are removed afterwards because they must exist while packages compile their
+// files. The package sources of this machine are removed, too.
 var debootstrap = []string{
 	"--mode=root",
 	"--variant=essential",
@@ -38,9 +38,9 @@ var debootstrap = []string{
 	`--customize-hook=rm -r "$1"/etc/apt/sources.list* "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/var/lib/dpkg/info`,
 }
 
-// installSystem puts Debian's packages together into an archive.
-func (w *workshop) installSystem(ctx context.Context, path string) (err error) {
-	if err := requireRoot("putting Debian's packages together"); err != nil {
+// installSystem builds a root file system from Debian packages.
+func (b *builder) installSystem(ctx context.Context, path string) (err error) {
+	if err := requireRoot("building a root file system from Debian packages"); err != nil {
 		return err
 	}
 	if err := requireMmdebstrap(ctx); err != nil {
@@ -61,25 +61,25 @@ func (w *workshop) installSystem(ctx context.Context, path string) (err error) {
 	}
 	args := append(append(append([]string{"--format=tar"}, debootstrap...), options...), release, path)
 	install := exec.CommandContext(ctx, "mmdebstrap", append(args, sources...)...)
-	// With it the archive depends on the packages alone, and Python's compiled files
-	// are good whatever times the files have.
+	// SOURCE_DATE_EPOCH makes the archive depend on the packages alone. It also makes Python's compiled
+	// files valid regardless of file times.
 	install.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=0", "DEBIAN_FRONTEND=noninteractive")
-	// Killed, it would leave mounts behind.
+	// SIGKILL would leave mounts behind.
 	install.Cancel = func() error { return install.Process.Signal(syscall.SIGTERM) }
 	install.WaitDelay = 30 * time.Second
 	if err := runQuietly(install); err != nil {
-		return fmt.Errorf("putting Debian's packages together: %w\nwhat to do: see that `apt-get update` works, and that %s has 2 GB free", err, os.TempDir())
+		return fmt.Errorf("building a root file system from Debian packages: %w\ncheck that `apt-get update` works and that %s has 2 GB of free space", err, os.TempDir())
 	}
 	return nil
 }
 
-// requireMmdebstrap installs the program if the system is a Debian.
+// requireMmdebstrap installs mmdebstrap if it is missing and the system has apt-get.
 func requireMmdebstrap(ctx context.Context) error {
 	if _, err := exec.LookPath("mmdebstrap"); err == nil {
 		return nil
 	}
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		return errors.New("mmdebstrap is missing: install it, and Debian's archive keyring, with the package manager of your system")
+		return errors.New("mmdebstrap is missing: install it and Debian's archive keyring with the package manager of your system")
 	}
 	apt := func(args ...string) error {
 		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--yes", "-o", "DPkg::Lock::Timeout=120"}, args...)...)
@@ -87,12 +87,12 @@ func requireMmdebstrap(ctx context.Context) error {
 		return runQuietly(cmd)
 	}
 	install := func() error { return apt("install", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring") }
-	// The lists that the machine has will most often do.
+	// Update the package lists only if the installation fails with the current ones.
 	if install() == nil {
 		return nil
 	}
 	if err := errors.Join(apt("update"), install()); err != nil {
-		return fmt.Errorf("installing mmdebstrap: %w\nwhat to do: apt-get install mmdebstrap", err)
+		return fmt.Errorf("installing mmdebstrap: %w\ntry `apt-get install mmdebstrap`", err)
 	}
 	return nil
 }

@@ -1,18 +1,17 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Images packs the container images that the stories and the demo run on a real
-// node, which has no registry, and trains the models that they serve:
+// Images builds the container images that the end-to-end scenarios and the demo run on a real node,
+// which has no registry. It also trains the models that they serve.
 //
 //	go run ./test/images [-out bin/images] [name…]
 //
-// Without a name it packs all. Each image is called dev.local/<name>:1 and goes
-// into <name>.tar, which is left alone if it holds this very image already. Two
-// runs at the same time do not disturb each other.
+// Without a name it builds all images. Each image has the name dev.local/<name>:1 and is written to
+// <name>.tar unless that file is up to date. Several runs can work at the same time.
 //
-// The model server is made of Debian's packages, which needs root and takes a
-// minute. Its packages stay as they are until the list of them changes; to have
-// newer versions, remove the folder .build beside the images.
+// The model server is built from Debian packages, which needs root and takes a minute. Its packages are
+// installed again only when their list changes. To get newer versions, remove the folder .build in the
+// output folder.
 package main
 
 import (
@@ -29,8 +28,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
-	out := flag.String("out", "", "the `folder` for the images; by default bin/images of the repository")
+	context.AfterFunc(ctx, stop) // A second signal ends the program immediately.
+	out := flag.String("out", "", "the output `folder`; the default is bin/images in the repository")
 	flag.Parse()
 	if err := run(ctx, *out, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "images:", err)
@@ -50,13 +49,13 @@ func run(ctx context.Context, out string, names []string) error {
 	if out == "" {
 		out = filepath.Join(root, "bin", "images")
 	}
-	// Programs are built in the root of the repository.
+	// Programs are built in another working folder, so the path must be absolute.
 	if out, err = filepath.Abs(out); err != nil {
 		return err
 	}
-	w := &workshop{root: root, out: out, report: builds.NewReporter(os.Stderr)}
+	b := &builder{root: root, out: out, report: builds.NewReporter(os.Stderr)}
 	for _, r := range chosen {
-		if err := w.pack(ctx, r); err != nil {
+		if err := b.build(ctx, r); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
 	}

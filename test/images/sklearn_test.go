@@ -18,7 +18,7 @@ import (
 const (
 	predictPath = "/v1/models/sklearn-iris:predict"
 	example     = `{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`
-	// different are flowers that the two models take for different kinds.
+	// different are flowers that the two models classify differently.
 	different = `{"instances": [[6.0, 2.7, 5.1, 1.6], [4.9, 2.5, 4.5, 1.7]]}`
 )
 
@@ -26,7 +26,7 @@ func TestModelServer(t *testing.T) {
 	c := open(t)
 	t.Run("answers as KServe's does", func(t *testing.T) { testAnswers(t, c) })
 	t.Run("serves the second model", func(t *testing.T) { testSecondModel(t, c) })
-	t.Run("drains when it is to end", func(t *testing.T) { testDrain(t, c) })
+	t.Run("drains after SIGTERM", func(t *testing.T) { testDrain(t, c) })
 	t.Run("is not ready while it loads", func(t *testing.T) { testLoading(t, c) })
 	t.Run("refuses a folder without a model", func(t *testing.T) { testNoModel(t, c) })
 }
@@ -89,7 +89,7 @@ func testDrain(t *testing.T, c *container) {
 	for time.Since(begin) < 800*time.Millisecond {
 		response, body, err := s.ask(t.Context(), http.MethodPost, predictPath, example)
 		if err != nil {
-			t.Fatalf("%s after it was asked to end: %v", time.Since(begin), err)
+			t.Fatalf("%s after SIGTERM: %v", time.Since(begin), err)
 		}
 		if response.StatusCode != http.StatusOK {
 			t.Fatalf("got %d %s", response.StatusCode, body)
@@ -97,7 +97,7 @@ func testDrain(t *testing.T, c *container) {
 		answered = answered || response.Close
 	}
 	if !answered {
-		t.Error("no answer asked to close the connection")
+		t.Error("no response asked to close the connection")
 	}
 	if err := s.waitEnd(t); err != nil {
 		t.Errorf("it ended with %v", err)
@@ -107,7 +107,7 @@ func testDrain(t *testing.T, c *container) {
 	}
 }
 
-// A pipe in the place of the model keeps the server loading.
+// A named pipe instead of a model file keeps the server loading.
 func testLoading(t *testing.T, c *container) {
 	s := c.start(t, func(folder string) error {
 		return unix.Mkfifo(filepath.Join(folder, "model.joblib"), 0o644)
@@ -125,7 +125,7 @@ func testNoModel(t *testing.T, c *container) {
 	for _, listen := range []string{"false", "true"} {
 		s := c.start(t, func(string) error { return nil }, "LISTEN_WHILE_LOADING="+listen)
 		if err := s.waitEnd(t); err == nil {
-			t.Errorf("LISTEN_WHILE_LOADING=%s: it ended well", listen)
+			t.Errorf("LISTEN_WHILE_LOADING=%s: it ended without an error", listen)
 		}
 	}
 }

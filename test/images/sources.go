@@ -14,15 +14,13 @@ import (
 	"strings"
 )
 
-// suites are the parts of Debian that packages are taken from.
+// suites are the Debian suites to install packages from.
 var suites = []string{release, release + "-updates", release + "-security"}
 
-// ownSources tells by files in the folder where this machine gets Debian's
-// packages from. If it does not say, because it runs something else, there are
-// none, and mmdebstrap takes Debian's own servers.
+// ownSources writes the sources of Debian packages that this machine uses to files in the folder. On
+// other systems it returns no files, and mmdebstrap uses Debian's servers.
 func ownSources(etc fs.FS, folder string) (files []string, err error) {
-	// The pattern is good.
-	candidates, _ := fs.Glob(etc, "sources.list.d/*")
+	candidates, _ := fs.Glob(etc, "sources.list.d/*") // The pattern is valid.
 	for _, name := range append([]string{"sources.list"}, candidates...) {
 		ext := filepath.Ext(name)
 		if ext != ".list" && ext != ".sources" {
@@ -51,7 +49,7 @@ func ownSources(etc fs.FS, folder string) (files []string, err error) {
 	return files, nil
 }
 
-// debianLines are those lines that name a suite of Debian:
+// debianLines returns the lines of a sources.list that name one of the suites, such as
 //
 //	deb [signed-by=…] http://deb.example.org/debian bookworm main
 func debianLines(list string) string {
@@ -69,7 +67,7 @@ func debianLines(list string) string {
 	return kept.String()
 }
 
-// debianStanzas are those paragraphs of the newer format that name one.
+// debianStanzas returns the paragraphs in deb822 format that name one of the suites.
 func debianStanzas(sources string) string {
 	var kept []string
 	for stanza := range strings.SplitSeq(sources, "\n\n") {
@@ -87,11 +85,11 @@ func debianStanzas(sources string) string {
 	return strings.Join(kept, "\n")
 }
 
-// ownOptions passes on how this machine fetches packages: through a proxy, or
-// from a mirror that stands still.
+// ownOptions writes the apt options for fetching packages on this machine, such as a proxy, to the
+// path, and returns the mmdebstrap argument to use them.
 func ownOptions(ctx context.Context, path string) (args []string, err error) {
 	if _, err := exec.LookPath("apt-config"); err != nil {
-		return nil, nil //nolint:nilerr // Not a Debian: there is nothing to pass on.
+		return nil, nil //nolint:nilerr // Without apt there are no options.
 	}
 	all, err := exec.CommandContext(ctx, "apt-config", "dump").Output()
 	if err != nil {

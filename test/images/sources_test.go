@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestOwnSourcesAreThoseOfDebianAlone(t *testing.T) {
+func TestOwnSourcesContainsOnlyDebian(t *testing.T) {
 	etc := fstest.MapFS{
 		"sources.list": {Data: []byte(`# deb http://old.example.org/debian bookworm main
 deb http://deb.example.org/debian bookworm main contrib
@@ -70,7 +70,7 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 	}
 }
 
-func TestMachineWithoutDebianHasNoSources(t *testing.T) {
+func TestOwnSourcesWithoutDebian(t *testing.T) {
 	if files, err := ownSources(fstest.MapFS{}, t.TempDir()); len(files) > 0 || err != nil {
 		t.Errorf("got %v, %v", files, err)
 	}

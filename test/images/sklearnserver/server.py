@@ -1,19 +1,20 @@
 # Copyright The Serinus Authors.
 # SPDX-License-Identifier: Apache-2.0
 
-"""A server for scikit-learn models that speaks KServe's v1 protocol.
+"""A server for scikit-learn models that implements KServe's v1 protocol.
 
-It serves the one model file in --model_dir:
+It serves the only model file in --model_dir:
 
     GET  /v1/models/<name>          -> {"name": "<name>", "ready": true}
     POST /v1/models/<name>:predict  {"instances": [[...], ...]} -> {"predictions": [...]}
 
-Each answer names, in X-Served-By, the pod that gave it. The environment:
+The header X-Served-By of each response names the pod. Environment variables:
 
-    DRAIN_SECONDS         how long it goes on after SIGTERM (5): gateways learn of its end only later
-    LISTEN_WHILE_LOADING  "true" opens the port before the model is there, and answers 503 until it is;
-                          it is only for a runtime whose readiness probe asks /v2/health/ready, as the
-                          probe that pods get without one takes an open port for a ready model
+    DRAIN_SECONDS         how long to keep serving after SIGTERM, because gateways learn of it with a
+                          delay (default 5)
+    LISTEN_WHILE_LOADING  "true" opens the port before the model is loaded and answers 503 until then;
+                          use it only if the runtime has a readiness probe for /v2/health/ready, because
+                          the default probe considers a model ready when the port is open
 """
 
 import argparse
@@ -32,11 +33,11 @@ import joblib
 
 MODEL_SUFFIXES = (".joblib", ".pkl", ".pickle")
 MAX_BODY_BYTES = 16 << 20
-FINISH_SECONDS = 10  # for requests that are under way when the drain ends
+FINISH_SECONDS = 10  # for requests that are in progress when the drain ends
 
 
 class Failure(Exception):
-    """An answer that is not what the client hoped for."""
+    """An error response."""
 
     def __init__(self, status, reason):
         super().__init__(reason)
@@ -44,7 +45,7 @@ class Failure(Exception):
 
 
 class Service:
-    """One model, and what can be asked of it."""
+    """One model and its endpoints."""
 
     def __init__(self, name):
         self.name = name
@@ -108,7 +109,7 @@ def instances_of(body):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # An answer leaves in one piece.
+    wbufsize = -1  # Send a response in one piece.
     pod = socket.gethostname()
 
     def do_GET(self):
@@ -131,7 +132,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": str(err)})
 
     def body(self):
-        # What is left of a body that is not read would be taken for the next request.
+        # The rest of an unread body would be parsed as the next request.
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             self.close_connection = True
@@ -147,55 +148,55 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.send_header("X-Served-By", self.pod)
-        if self.close_connection or self.server.leaving.is_set():
+        if self.close_connection or self.server.draining.is_set():
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(data)
 
     def send_error(self, code, message=None, explain=None):
-        """What the library refuses by itself, such as an unknown method."""
+        """Handles errors of the library, such as an unknown method."""
         self.close_connection = True
         self.answer(code, {"error": message or HTTPStatus(code).phrase})
 
     def log_request(self, code="-", size="-"):
-        """There are hundreds a second."""
+        """Does not log requests because there are hundreds a second."""
 
 
 class Server(ThreadingHTTPServer):
-    daemon_threads = True  # A connection that is kept open does not hold up the end.
+    daemon_threads = True  # Open connections must not delay the end.
     request_queue_size = 256
 
     def __init__(self, port, service):
         super().__init__(("", port), Handler)
         self.service = service
-        self.leaving = threading.Event()
+        self.draining = threading.Event()
         self.requests = 0
         self.idle = threading.Condition()
 
     def server_bind(self):
-        # HTTPServer asks the DNS for the name of the host, which may take seconds.
+        # HTTPServer looks up the host name in the DNS, which can take seconds.
         socketserver.TCPServer.server_bind(self)
 
     def busy(self):
         return Busy(self)
 
-    def leave(self, drain_seconds):
-        """Answers what comes for a while, then what has come, then ends."""
-        if self.leaving.is_set():
+    def drain(self, drain_seconds):
+        """Stops the server after the drain period."""
+        if self.draining.is_set():
             return
-        self.leaving.set()
+        self.draining.set()
         threading.Timer(drain_seconds, self.shutdown).start()
 
     def finish(self):
         self.timeout = 0
-        for _ in range(self.request_queue_size):  # Connections that wait to be accepted.
+        for _ in range(self.request_queue_size):  # Accept pending connections.
             self.handle_request()
         with self.idle:
             self.idle.wait_for(lambda: self.requests == 0, FINISH_SECONDS)
 
 
 class Busy:
-    """Counts a request for as long as it is under way."""
+    """Counts a request while it is in progress."""
 
     def __init__(self, server):
         self.server = server
@@ -215,9 +216,9 @@ def main():
     parser.add_argument("--model_name", required=True)
     parser.add_argument("--model_dir", default="/mnt/models")
     parser.add_argument("--http_port", type=int, default=8080)
-    args, others = parser.parse_known_args()  # KServe's servers know more.
+    args, others = parser.parse_known_args()  # KServe's servers have more arguments.
     if others:
-        print("these arguments mean nothing here:", *others, file=sys.stderr)
+        print("ignoring unknown arguments:", *others, file=sys.stderr)
     drain_seconds = float(os.environ.get("DRAIN_SECONDS", "5"))
 
     service = Service(args.model_name)
@@ -225,7 +226,7 @@ def main():
         service.load(args.model_dir)
     server = Server(args.http_port, service)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.leave(drain_seconds))
+        signal.signal(number, lambda *_: server.drain(drain_seconds))
     threading.Thread(target=prepare, args=(server, args.model_dir), daemon=True).start()
     server.serve_forever(poll_interval=0.1)
     server.finish()

@@ -3,10 +3,10 @@
 
 """Trains the two models of the walkthrough: train.py <folder>.
 
-Both tell iris flowers apart by four measures, as KServe's own example does, and
-both answer its example request with [1, 1]. The first one is a support vector
-machine, which takes some flowers for the wrong kind; the second one, a tree that
-was grown until it knew each flower, is right about them: see DIFFERENT.
+Both models classify iris flowers by four measurements, as KServe's example does.
+Both predict [1, 1] for its example request. The first model is a support vector
+machine, which misclassifies some flowers. The second model is a decision tree that
+classifies all flowers correctly. Their predictions differ for DIFFERENT.
 """
 
 import pathlib

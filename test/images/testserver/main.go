@@ -1,15 +1,15 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Testserver is a model server for tests: it speaks as much of KServe's v1
-// protocol and of its gRPC protocol as a client of a model needs, and says in each
-// answer which pod gave it. It can be told to misbehave, when it starts or later:
+// Testserver is a model server for tests. It implements the parts of KServe's v1 protocol and gRPC
+// protocol that clients need. Each response names the pod that sent it. Flags and requests make it
+// fail:
 //
 //	testserver --model_name=iris --answer=2 --start-after=3s
 //	curl -X PUT -d false http://<pod>:8080/test/ready
 //
-// With --ask it serves nothing, but asks an address once and tells by its exit
-// code whether the answer was 200.
+// With --ask it sends one request to a URL instead of serving. The exit code is 0 if the status of the
+// response is 200.
 package main
 
 import (
@@ -44,7 +44,7 @@ type options struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
+	context.AfterFunc(ctx, stop) // A second signal ends the program immediately.
 	if err := run(ctx, parse(os.Args[1:])); err != nil {
 		log.Fatal(err)
 	}
@@ -53,27 +53,26 @@ func main() {
 func parse(args []string) options {
 	var o options
 	flags := flag.NewFlagSet("testserver", flag.ExitOnError)
-	flags.StringVar(&o.model, "model_name", "model", "the name under which the model is asked")
-	flags.IntVar(&o.port, "http_port", 8080, "the port")
-	flags.IntVar(&o.grpcPort, "grpc_port", 0, "another port; each port takes HTTP/1.1 and, as gRPC needs it, HTTP/2 without TLS")
-	flags.IntVar(&o.answer, "answer", 1, "what the model answers")
+	flags.StringVar(&o.model, "model_name", "model", "the name of the model")
+	flags.IntVar(&o.port, "http_port", 8080, "the port for HTTP/1.1 and for HTTP/2 without TLS")
+	flags.IntVar(&o.grpcPort, "grpc_port", 0, "an additional port for the same protocols; gRPC uses HTTP/2")
+	flags.IntVar(&o.answer, "answer", 1, "the prediction of the model")
 	flags.DurationVar(&o.startAfter, "start-after", 0, "how long the model takes to load")
 	flags.BoolVar(&o.neverReady, "never-ready", false, "never become ready")
-	flags.DurationVar(&o.crashAfter, "crash-after", 0, "exit with an error after that time")
-	flags.DurationVar(&o.work, "work", 0, "how long a processor is busy with each request")
-	flags.DurationVar(&o.drain, "drain", 5*time.Second, "how long requests are still taken once the pod is to end")
-	flags.StringVar(&o.ask, "ask", "", "ask this address, instead of serving")
-	_ = flags.Parse(args) // It exits.
+	flags.DurationVar(&o.crashAfter, "crash-after", 0, "exit with an error after this time")
+	flags.DurationVar(&o.work, "work", 0, "how much CPU time each request takes")
+	flags.DurationVar(&o.drain, "drain", 5*time.Second, "how long to accept requests after SIGTERM")
+	flags.StringVar(&o.ask, "ask", "", "send a request to this `URL` instead of serving")
+	_ = flags.Parse(args) // It exits on errors.
 	return o
 }
 
-// server is one pod.
 type server struct {
 	options
 	pod   string
 	ready atomic.Bool
-	// leaving is set once the pod is to end.
-	leaving atomic.Bool
+	// draining is set after SIGTERM.
+	draining atomic.Bool
 }
 
 func run(ctx context.Context, o options) error {
@@ -108,7 +107,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	case <-ctx.Done():
 	}
-	return s.leave(web) //nolint:contextcheck // That one has ended.
+	return s.shutDown(web) //nolint:contextcheck // The context has ended.
 }
 
 func (o options) listen() ([]net.Listener, error) {
@@ -145,10 +144,10 @@ func ask(ctx context.Context, url string) error {
 	return nil
 }
 
-// leave goes on answering for a while, as whoever sends requests learns only
-// later that the pod is to end, and asks them to come on another connection.
-func (s *server) leave(web *http.Server) error {
-	s.leaving.Store(true)
+// shutDown keeps serving for the drain period because clients learn with a delay that the pod is
+// terminating. Meanwhile it asks clients to close their connections.
+func (s *server) shutDown(web *http.Server) error {
+	s.draining.Store(true)
 	web.SetKeepAlivesEnabled(false)
 	<-time.After(s.drain)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -183,13 +182,13 @@ func (s *server) isReady(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintf(w, `{"name":%q,"ready":%t}`+"\n", s.model, ready)
 }
 
-// isReadyByGRPC answers as gRPC does: a message behind a byte for "not compressed" and four for its length, and the status
-// in the trailer.
+// isReadyByGRPC writes a gRPC response: one byte for "not compressed", four bytes for the length, the
+// message, and the status in the trailer.
 func (s *server) isReadyByGRPC(w http.ResponseWriter, r *http.Request) {
 	_, err := io.Copy(io.Discard, r.Body)
-	ready := []byte{0, 0, 0, 0, 0} // A ModelReadyResponse that says nothing says false.
+	ready := []byte{0, 0, 0, 0, 0} // An empty ModelReadyResponse means false.
 	if s.ready.Load() {
-		ready = []byte{0, 0, 0, 0, 2, 1 << 3, 1} // Its field 1 is true.
+		ready = []byte{0, 0, 0, 0, 2, 1 << 3, 1} // Field 1 is true.
 	}
 	w.Header().Set("Content-Type", "application/grpc")
 	w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
@@ -219,7 +218,7 @@ func (s *server) predict(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	for begin := time.Now(); time.Since(begin) < s.work; { //nolint:revive // Busy, as a model is.
+	for begin := time.Now(); time.Since(begin) < s.work; { //nolint:revive // Use CPU time as a model does.
 	}
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintf(w, `{"predictions":[%d,%d]}`+"\n", s.answer, s.answer)
