@@ -40,7 +40,7 @@ type request struct {
 	Completed     metav1.MicroTime `json:"stageTimestamp"`
 }
 
-// resource is what the request is about, with the subresource.
+// resource returns the resource and subresource of the request.
 func (r *request) resource() string {
 	if r.ObjectRef.Subresource != "" {
 		return r.ObjectRef.Resource + "/" + r.ObjectRef.Subresource
@@ -48,26 +48,27 @@ func (r *request) resource() string {
 	return r.ObjectRef.Resource
 }
 
-// elects tells whether the request is about the operator's Lease, or is the event that says who has it.
-func (r *request) elects() bool {
+// isLeaderElection reports whether the request concerns the operator's Lease, or is the event that
+// names its holder.
+func (r *request) isLeaderElection() bool {
 	return r.ObjectRef.Resource == "leases" || r.ObjectRef.Resource == "events" && r.ObjectRef.Namespace == operatorNamespace
 }
 
 func (r *request) failed() bool { return r.ResponseStatus.Code >= http.StatusBadRequest }
 
-// writes tells whether the request is meant to change an object. The reviews that the metrics endpoint asks for change
-// none; leader election does not count.
+// writes reports whether the request changes an object. The reviews of the metrics endpoint change
+// no object. Leader election does not count.
 func (r *request) writes() bool {
 	switch r.ObjectRef.APIGroup {
 	case "authentication.k8s.io", "authorization.k8s.io":
 		return false
 	}
-	return !r.elects() && slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
+	return !r.isLeaderElection() && slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
 }
 
-// auditPolicy has everything recorded that the operator asks for, and what the user and the bare client write. In the
-// namespaces that creation is compared in the bodies are recorded, too, whoever writes, so that the bare client can
-// send the same and both bear the same cost.
+// auditPolicy logs all requests of the operator, and the writes of the user and the bare client. In
+// the replayed namespaces it logs the bodies of writes, so that the bare client can send the same.
+// It logs those of the bare client too, so that both have the same overhead.
 func auditPolicy(replayed []string) ([]byte, error) {
 	writes := []string{"create", "update", "patch", "delete"}
 	writers := []string{operatorUser, userOf(bareAccount)}
@@ -84,7 +85,8 @@ func auditPolicy(replayed []string) ([]byte, error) {
 	})
 }
 
-// auditLog reads the log while it is being written. The API server answers a request only once it is logged.
+// auditLog reads the log while it is written. The API server responds to a request only after it is
+// logged.
 type auditLog struct {
 	file   *os.File
 	reader *bufio.Reader
@@ -99,8 +101,8 @@ func openAuditLog(path string) (*auditLog, error) {
 	return &auditLog{file: file, reader: bufio.NewReaderSize(file, 1<<20)}, nil
 }
 
-// since returns what was logged since the last call.
-func (l *auditLog) since() ([]*request, error) {
+// next returns the entries that were logged since the last call.
+func (l *auditLog) next() ([]*request, error) {
 	var found []*request
 	for {
 		line, err := l.reader.ReadBytes('\n')
@@ -120,34 +122,32 @@ func (l *auditLog) since() ([]*request, error) {
 	}
 }
 
-// by keeps the requests of a user.
-func by(requests []*request, user string) []*request {
+func byUser(requests []*request, user string) []*request {
 	return filter(requests, func(r *request) bool { return r.User.Username == user })
 }
 
-// filter keeps what holds.
-func filter[T any](all []T, holds func(T) bool) []T {
+func filter[T any](all []T, keep func(T) bool) []T {
 	var kept []T
 	for _, one := range all {
-		if holds(one) {
+		if keep(one) {
 			kept = append(kept, one)
 		}
 	}
 	return kept
 }
 
-// kindOfRequest is a row of a table of requests.
-type kindOfRequest struct{ resource, verb string }
+// requestKind is a row of a table of requests.
+type requestKind struct{ resource, verb string }
 
-// tally counts requests by resource and verb, failed ones apart.
-func tally(requests []*request) map[kindOfRequest]int {
-	counts := map[kindOfRequest]int{}
+// tally counts requests by resource and verb. It counts failed requests separately.
+func tally(requests []*request) map[requestKind]int {
+	counts := map[requestKind]int{}
 	for _, r := range requests {
 		verb := r.Verb
 		if r.failed() {
 			verb = fmt.Sprintf("%s → %d", r.Verb, r.ResponseStatus.Code)
 		}
-		counts[kindOfRequest{r.resource(), verb}]++
+		counts[requestKind{r.resource(), verb}]++
 	}
 	return counts
 }

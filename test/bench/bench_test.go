@@ -14,10 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// A few InferenceServices show that every phase still works. How fast and how large things are, they do not show.
-func TestBenchmarkRunsThrough(t *testing.T) {
+// The benchmark runs through with a few InferenceServices. This does not check durations and
+// memory.
+func TestBenchmark(t *testing.T) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS does not say where etcd, kube-apiserver and kubectl are")
+		t.Skip("KUBEBUILDER_ASSETS is not set to a folder with etcd, kube-apiserver and kubectl")
 	}
 	report, err := run(t.Context(), options{
 		services: 10, grown: 20, rounds: 1, pace: 100 * time.Millisecond, settle: 2 * time.Second, dir: t.TempDir(),
@@ -36,7 +37,7 @@ func TestBenchmarkRunsThrough(t *testing.T) {
 			t.Errorf("at %d, a change of percent costs %v route and %v status writes", s.services, s.shift.routes, s.shift.statuses)
 		}
 		if writes := len(s.settled) + len(s.restarted); writes != 0 {
-			t.Errorf("at %d, there are %d writes when there is nothing to write", s.services, writes)
+			t.Errorf("at %d, there are %d writes without a change", s.services, writes)
 		}
 		if s.memory.resident == 0 || s.memory.peak < s.memory.resident {
 			t.Errorf("at %d, memory is %+v", s.services, s.memory)
@@ -48,8 +49,8 @@ func TestBenchmarkRunsThrough(t *testing.T) {
 	}
 }
 
-// written is a request of the operator's, or of the user's.
-func written(user, verb, resource, subresource, name string, second int64) *request {
+// newRequest returns an entry of the audit log.
+func newRequest(user, verb, resource, subresource, name string, second int64) *request {
 	r := &request{Verb: verb, Completed: metav1.NewMicroTime(time.Unix(second, 0))}
 	r.User.Username = user
 	r.ObjectRef.Resource, r.ObjectRef.Subresource, r.ObjectRef.Name = resource, subresource, name
@@ -59,27 +60,27 @@ func written(user, verb, resource, subresource, name string, second int64) *requ
 func TestShiftCountsWrites(t *testing.T) {
 	changed := func(name string) []*request {
 		return []*request{
-			written(userOf(userAccount), "patch", "inferenceservices", "", name, 1),
-			written(operatorUser, "patch", "httproutes", "", name, 3),
-			written(operatorUser, "create", "events", "", name+".1", 3),
-			written(operatorUser, "patch", "inferenceservices", "status", name, 4),
+			newRequest(userOf(userAccount), "patch", "inferenceservices", "", name, 1),
+			newRequest(operatorUser, "patch", "httproutes", "", name, 3),
+			newRequest(operatorUser, "create", "events", "", name+".1", 3),
+			newRequest(operatorUser, "patch", "inferenceservices", "status", name, 4),
 		}
 	}
-	refused := written(operatorUser, "patch", "inferenceservices", "status", "a", 5)
+	refused := newRequest(operatorUser, "patch", "inferenceservices", "status", "a", 5)
 	refused.ResponseStatus.Code = 409
 	tests := map[string]struct {
 		more      []*request
 		wantExact bool
 	}{
-		"one of each":         {wantExact: true},
-		"reads":               {more: []*request{written(operatorUser, "get", "httproutes", "", "a", 2)}, wantExact: true},
-		"writes of others":    {more: []*request{written(userOf(bareAccount), "patch", "httproutes", "", "a", 2)}, wantExact: true},
-		"renewal of a lease":  {more: []*request{written(operatorUser, "update", "leases", "", "serinus", 2)}, wantExact: true},
-		"a second route":      {more: []*request{written(operatorUser, "patch", "httproutes", "", "a", 5)}},
-		"a second status":     {more: []*request{written(operatorUser, "patch", "inferenceservices", "status", "b", 5)}},
-		"a refused write":     {more: []*request{refused}},
-		"another kind":        {more: []*request{written(operatorUser, "patch", "deployments", "", "a", 5)}},
-		"a bystander's route": {more: []*request{written(operatorUser, "patch", "httproutes", "", "c", 5)}},
+		"one of each":        {wantExact: true},
+		"reads":              {more: []*request{newRequest(operatorUser, "get", "httproutes", "", "a", 2)}, wantExact: true},
+		"writes of others":   {more: []*request{newRequest(userOf(bareAccount), "patch", "httproutes", "", "a", 2)}, wantExact: true},
+		"renewal of a lease": {more: []*request{newRequest(operatorUser, "update", "leases", "", "serinus", 2)}, wantExact: true},
+		"a second route":     {more: []*request{newRequest(operatorUser, "patch", "httproutes", "", "a", 5)}},
+		"a second status":    {more: []*request{newRequest(operatorUser, "patch", "inferenceservices", "status", "b", 5)}},
+		"a refused write":    {more: []*request{refused}},
+		"another kind":       {more: []*request{newRequest(operatorUser, "patch", "deployments", "", "a", 5)}},
+		"an unrelated route": {more: []*request{newRequest(operatorUser, "patch", "httproutes", "", "c", 5)}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -92,22 +93,22 @@ func TestShiftCountsWrites(t *testing.T) {
 				t.Errorf("exact is %t, want %t: routes %v, statuses %v", got, test.wantExact, s.routes, s.statuses)
 			}
 			if got := percentile(s.latency, 0.5); got != 2*time.Second {
-				t.Errorf("from spec to route it takes %s, want 2s", got)
+				t.Errorf("the latency from spec to route is %s, want 2s", got)
 			}
 		})
 	}
 }
 
-func TestShiftNeedsTheChanges(t *testing.T) {
+func TestShiftRequiresChangesInTheAuditLog(t *testing.T) {
 	var s shift
 	if err := s.read(nil, []types.NamespacedName{{Name: "a"}}); err == nil {
-		t.Error("a change that is not in the audit log is counted")
+		t.Error("a change that is not in the audit log was counted")
 	}
 }
 
-func TestReportFailsOnWhatIsMissed(t *testing.T) {
+func TestReportFailsOnMissedLimits(t *testing.T) {
 	exact := shift{routes: map[int]int{1: 0}, statuses: map[int]int{1: 0}}
-	stray := []*request{written(operatorUser, "patch", "httproutes", "", "a", 1)}
+	stray := []*request{newRequest(operatorUser, "patch", "httproutes", "", "a", 1)}
 	fine := comparison{operator: 3 * time.Second, bareWritten: 2 * time.Second, bareSettled: 2 * time.Second}
 	tests := map[string]struct {
 		compared comparison
@@ -118,11 +119,11 @@ func TestReportFailsOnWhatIsMissed(t *testing.T) {
 		"slow creation":     {compared: comparison{operator: 4 * time.Second, bareWritten: 2 * time.Second}, stage: stage{services: sizeOfLimit}},
 		"settled write":     {compared: fine, stage: stage{services: sizeOfLimit, settled: stray}},
 		"write on restart":  {compared: fine, stage: stage{services: sizeOfLimit, restarted: stray}},
-		"write on resync":   {compared: fine, stage: stage{services: sizeOfLimit, resyncPasses: 1, resynced: stray}},
+		"write on resync":   {compared: fine, stage: stage{services: sizeOfLimit, resyncReconciliations: 1, resynced: stray}},
 		"settled memory":    {compared: fine, stage: stage{services: sizeOfLimit, memory: memory{resident: limitMemory + 1}}},
 		"peak memory":       {compared: fine, stage: stage{services: sizeOfLimit, memory: memory{peak: limitMemory + 1}}},
-		"memory at a start": {compared: fine, stage: stage{services: sizeOfLimit, restartMemory: memory{peak: limitMemory + 1}}},
-		"more of more":      {compared: fine, stage: stage{services: sizeOfLimitGrown, memory: memory{peak: limitMemoryGrown}}, wantPass: true},
+		"memory at restart": {compared: fine, stage: stage{services: sizeOfLimit, restartMemory: memory{peak: limitMemory + 1}}},
+		"grown limits":      {compared: fine, stage: stage{services: sizeOfLimitGrown, memory: memory{peak: limitMemoryGrown}}, wantPass: true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -132,8 +133,8 @@ func TestReportFailsOnWhatIsMissed(t *testing.T) {
 			if got := r.passed(); got != test.wantPass {
 				t.Errorf("passed is %t, want %t:\n%s", got, test.wantPass, r.markdown())
 			}
-			if says := strings.Contains(r.markdown(), "**missed**"); says == test.wantPass {
-				t.Errorf("the table says otherwise:\n%s", r.markdown())
+			if missed := strings.Contains(r.markdown(), "**missed**"); missed == test.wantPass {
+				t.Errorf("the table does not match:\n%s", r.markdown())
 			}
 		})
 	}
@@ -150,7 +151,7 @@ func TestPercentile(t *testing.T) {
 		}
 	}
 	if got := percentile(nil, 0.5); got != 0 {
-		t.Errorf("of nothing it is %d", got)
+		t.Errorf("percentile of an empty list is %d, want 0", got)
 	}
 }
 

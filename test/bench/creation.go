@@ -27,25 +27,27 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// warmUp is how many InferenceServices are made before anything is measured.
+// warmUp is the number of InferenceServices of the warm-up round.
 const warmUp = 20
 
-// The two namespaces of a round, whose names have the same length. Round 0 warms up.
-func operatorsNamespace(round int) string { return fmt.Sprintf("compared-%02d-a", round) }
-func baresNamespace(round int) string     { return fmt.Sprintf("compared-%02d-b", round) }
+// The two namespaces of a round. Their names have the same length, so that requests have the same
+// size. Round 0 is the warm-up.
+func operatorNamespaceOf(round int) string { return fmt.Sprintf("compared-%02d-a", round) }
+func bareNamespaceOf(round int) string     { return fmt.Sprintf("compared-%02d-b", round) }
 
-func (b *bench) comparedNamespaces() []string {
+func (b *bench) creationNamespaces() []string {
 	var all []string
 	for round := range b.options.rounds + 1 {
-		all = append(all, operatorsNamespace(round), baresNamespace(round))
+		all = append(all, operatorNamespaceOf(round), bareNamespaceOf(round))
 	}
 	return all
 }
 
-// comparison is what one round of creation has shown.
+// comparison is the result of one round of creation.
 type comparison struct {
-	// operator is the time until the last InferenceService was Ready. bare is the time until the last write of the bare
-	// client, and until the peers were done with what it wrote, too.
+	// operator is the time until the last InferenceService was Ready. bareWritten is the time until
+	// the last write of the bare client, and bareSettled until the fake controllers were done with
+	// its objects.
 	operator, bareWritten, bareSettled time.Duration
 	writes, bareWrites                 []*request
 	reads                              []*request
@@ -54,8 +56,9 @@ type comparison struct {
 func (c comparison) ratio() float64        { return c.operator.Seconds() / c.bareWritten.Seconds() }
 func (c comparison) settledRatio() float64 { return c.operator.Seconds() / c.bareSettled.Seconds() }
 
-// compareCreation has the operator make InferenceServices Ready, then a bare client send the same writes. Each round
-// begins with an empty cluster and a new process of the operator.
+// compareCreation compares the time in which the operator makes InferenceServices Ready with the
+// time in which a bare client sends the same writes. Each round starts with an empty cluster and a
+// new process of the operator.
 func (b *bench) compareCreation(ctx context.Context) error {
 	if b.options.rounds == 0 {
 		return nil
@@ -70,7 +73,7 @@ func (b *bench) compareCreation(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("round %d: %w", round, err)
 		}
-		b.say("round %d: %d Ready in %.1fs with %d writes; a bare client needs %.1fs for %d writes, %.1fs with its peers; ratio %.2f, %.2f",
+		b.logf("round %d: %d Ready in %.1fs with %d writes; a bare client needs %.1fs for %d writes, %.1fs with the fake controllers; ratio %.2f, %.2f",
 			round, count, result.operator.Seconds(), len(result.writes), result.bareWritten.Seconds(), len(result.bareWrites),
 			result.bareSettled.Seconds(), result.ratio(), result.settledRatio())
 		if round > 0 {
@@ -83,17 +86,17 @@ func (b *bench) compareCreation(ctx context.Context) error {
 
 func (b *bench) compareOnce(ctx context.Context, round, count int) (comparison, error) {
 	var result comparison
-	if err := b.launch(ctx, nil); err != nil {
+	if err := b.launchOperator(ctx, nil); err != nil {
 		return result, err
 	}
 	if _, err := b.idle(ctx); err != nil {
 		return result, err
 	}
-	if _, err := b.audit.since(); err != nil {
+	if _, err := b.audit.next(); err != nil {
 		return result, err
 	}
-	wanted := names(operatorsNamespace(round), 0, count)
-	took, err := b.makeReady(ctx, wanted)
+	created := names(operatorNamespaceOf(round), 0, count)
+	took, err := b.makeReady(ctx, created)
 	if err != nil {
 		return result, err
 	}
@@ -101,25 +104,25 @@ func (b *bench) compareOnce(ctx context.Context, round, count int) (comparison, 
 	if _, err := b.idle(ctx); err != nil {
 		return result, err
 	}
-	if err := b.dismiss(ctx); err != nil {
+	if err := b.stopOperator(ctx); err != nil {
 		return result, err
 	}
-	requests, err := b.audit.since()
+	requests, err := b.audit.next()
 	if err != nil {
 		return result, err
 	}
-	requests = by(requests, operatorUser)
+	requests = byUser(requests, operatorUser)
 	result.writes = filter(requests, (*request).writes)
 	result.reads = filter(requests, func(r *request) bool { return r.Verb == "get" && r.ObjectRef.Resource != "" })
-	if err := b.replay(ctx, &result, wanted, baresNamespace(round)); err != nil {
+	if err := b.replay(ctx, &result, created, bareNamespaceOf(round)); err != nil {
 		return result, fmt.Errorf("replaying: %w", err)
 	}
-	if requests, err = b.audit.since(); err != nil {
+	if requests, err = b.audit.next(); err != nil {
 		return result, err
 	}
-	result.bareWrites = filter(by(requests, userOf(bareAccount)), (*request).writes)
-	for _, namespace := range []string{operatorsNamespace(round), baresNamespace(round)} {
-		if err := b.empty(ctx, namespace); err != nil {
+	result.bareWrites = filter(byUser(requests, userOf(bareAccount)), (*request).writes)
+	for _, namespace := range []string{operatorNamespaceOf(round), bareNamespaceOf(round)} {
+		if err := b.deleteAll(ctx, namespace); err != nil {
 			return result, fmt.Errorf("cleaning up: %w", err)
 		}
 	}
@@ -127,18 +130,18 @@ func (b *bench) compareOnce(ctx context.Context, round, count int) (comparison, 
 }
 
 // makeReady creates InferenceServices and waits until all are Ready.
-func (b *bench) makeReady(ctx context.Context, wanted []types.NamespacedName) (time.Duration, error) {
-	expected := b.tracker.expect(wanted, ready)
+func (b *bench) makeReady(ctx context.Context, created []types.NamespacedName) (time.Duration, error) {
+	expected := b.tracker.expect(created, isReady)
 	begin := time.Now()
-	if err := b.create(ctx, wanted); err != nil {
+	if err := b.create(ctx, created); err != nil {
 		return 0, err
 	}
 	end, err := b.tracker.await(ctx, expected)
 	return end.Sub(begin), err
 }
 
-// replay sends, for the same InferenceServices in another namespace, the writes that the operator sent, in the same
-// order for each of them. As before, the user creates the InferenceServices and somebody else writes what follows.
+// replay creates the same InferenceServices in another namespace as the user and sends the writes
+// of the operator as the bare client, in the same order for each InferenceService.
 func (b *bench) replay(ctx context.Context, result *comparison, originals []types.NamespacedName, namespace string) error {
 	scripts := b.scripts(result.writes, originals)
 	created := make(chan types.NamespacedName, len(originals))
@@ -146,10 +149,10 @@ func (b *bench) replay(ctx context.Context, result *comparison, originals []type
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(created)
-		makers, ctx := errgroup.WithContext(ctx)
-		makers.SetLimit(concurrency)
+		creators, ctx := errgroup.WithContext(ctx)
+		creators.SetLimit(concurrency)
 		for _, name := range originals {
-			makers.Go(func() error {
+			creators.Go(func() error {
 				isvc := inferenceService(types.NamespacedName{Namespace: namespace, Name: name.Name})
 				if err := b.user.Create(ctx, isvc); err != nil {
 					return err
@@ -162,7 +165,7 @@ func (b *bench) replay(ctx context.Context, result *comparison, originals []type
 				return nil
 			})
 		}
-		return makers.Wait()
+		return creators.Wait()
 	})
 	for range concurrency {
 		group.Go(func() error {
@@ -180,8 +183,8 @@ func (b *bench) replay(ctx context.Context, result *comparison, originals []type
 		return err
 	}
 	result.bareWritten = time.Since(begin)
-	err := wait.PollUntilContextTimeout(context.WithoutCancel(ctx), 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		return b.peers.settled(ctx, namespace, len(originals), len(originals))
+	err := wait.PollUntilContextTimeout(context.WithoutCancel(ctx), 50*time.Millisecond, waitTimeout, true, func(ctx context.Context) (bool, error) {
+		return b.controllers.settled(ctx, namespace, len(originals), len(originals))
 	})
 	result.bareSettled = time.Since(begin)
 	return err
@@ -194,7 +197,8 @@ type write struct {
 	object  func() client.Object
 }
 
-// scripts sorts the operator's writes by InferenceService, whose name begins the name of all that belongs to it.
+// scripts groups the operator's writes by InferenceService, whose name is a prefix of the names of
+// its objects.
 func (b *bench) scripts(requests []*request, originals []types.NamespacedName) map[string][]*write {
 	length := len(serviceName(0))
 	sorted := slices.Clone(requests)
@@ -210,7 +214,7 @@ func (b *bench) scripts(requests []*request, originals []types.NamespacedName) m
 	return scripts
 }
 
-// withoutVersion is the body of a request, which must not depend on the version or the UID of another object.
+// withoutVersion returns the body of a request without the resource version and the UID.
 func withoutVersion(r *request) []byte {
 	var body map[string]any
 	if err := json.Unmarshal(r.RequestObject, &body); err != nil {
@@ -227,7 +231,7 @@ func withoutVersion(r *request) []byte {
 	return changed
 }
 
-// kindOf makes objects of the kind that a request is about.
+// kindOf returns a function that creates objects of the kind of a request.
 func (b *bench) kindOf(r *request) func() client.Object {
 	resource := schema.GroupVersionResource{Group: r.ObjectRef.APIGroup, Version: r.ObjectRef.APIVersion, Resource: r.ObjectRef.Resource}
 	return func() client.Object {
@@ -235,20 +239,20 @@ func (b *bench) kindOf(r *request) func() client.Object {
 		if err != nil {
 			return nil
 		}
-		made, err := b.bare.Scheme().New(kind)
+		instance, err := b.bare.Scheme().New(kind)
 		if err != nil {
 			return nil
 		}
-		object, _ := made.(client.Object)
+		object, _ := instance.(client.Object)
 		return object
 	}
 }
 
-// send sends the request to another namespace.
+// send sends the request again for another namespace.
 func (w *write) send(ctx context.Context, to client.Client, namespace string) error {
 	object := w.object()
 	if object == nil {
-		return fmt.Errorf("the operator writes %s, which this program does not know", w.request.resource())
+		return fmt.Errorf("the operator writes %s, whose kind is not in the scheme of this program", w.request.resource())
 	}
 	if err := w.try(ctx, to, namespace, object); err != nil {
 		return fmt.Errorf("%s %s %s: %w", w.request.Verb, w.request.resource(), w.request.ObjectRef.Name, err)
@@ -284,8 +288,8 @@ func (w *write) try(ctx context.Context, to client.Client, namespace string, obj
 	}
 }
 
-// empty deletes all that is made for InferenceServices. There is no garbage collector.
-func (b *bench) empty(ctx context.Context, namespace string) error {
+// deleteAll deletes InferenceServices and their objects. The cluster has no garbage collector.
+func (b *bench) deleteAll(ctx context.Context, namespace string) error {
 	for _, kind := range []client.Object{
 		&v1beta1.InferenceService{}, &gatewayv1.HTTPRoute{}, &appsv1.Deployment{}, &appsv1.ControllerRevision{},
 		&autoscalingv2.HorizontalPodAutoscaler{}, &discoveryv1.EndpointSlice{}, &eventsv1.Event{},

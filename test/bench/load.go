@@ -14,21 +14,23 @@ import (
 )
 
 const (
-	// concurrency is how many requests the user has under way when InferenceServices are made, and the bare client for
-	// what is theirs. It is the number that the operator works on at a time (controller.concurrency).
+	// concurrency is the number of concurrent requests of the user and of the bare client. It
+	// equals the operator's default of controller.concurrency.
 	concurrency = 8
-	// canaryPercent is what a canary gets at first.
+	// canaryPercent is the initial percent of a canary.
 	canaryPercent = 10
-	// canaryOneIn is how many InferenceServices there are for each canary.
+	// canaryOneIn is the number of InferenceServices for each canary.
 	canaryOneIn = 10
 )
 
-// serviceName has the same length for every number, so that requests can be matched and sizes are the same.
+// serviceName returns names of the same length, so that requests can be matched by prefix and have
+// the same size.
 func serviceName(i int) string { return fmt.Sprintf("%s%05d", servicePrefix, i) }
 
 const servicePrefix = "sklearn-iris-"
 
-// names are those of the InferenceServices from one number up to another.
+// names returns the names of the InferenceServices from one number up to, but not including,
+// another.
 func names(namespace string, from, to int) []types.NamespacedName {
 	var all []types.NamespacedName
 	for i := from; i < to; i++ {
@@ -37,16 +39,16 @@ func names(namespace string, from, to int) []types.NamespacedName {
 	return all
 }
 
-// canaries are every tenth of them.
-func canaries(of []types.NamespacedName) []types.NamespacedName {
+// canaries returns every tenth InferenceService.
+func canaries(all []types.NamespacedName) []types.NamespacedName {
 	var some []types.NamespacedName
-	for i := 0; i < len(of); i += canaryOneIn {
-		some = append(some, of[i])
+	for i := 0; i < len(all); i += canaryOneIn {
+		some = append(some, all[i])
 	}
 	return some
 }
 
-// inferenceService is the one of the first example, in the words of a user.
+// inferenceService returns the InferenceService of the first example.
 func inferenceService(name types.NamespacedName) *unstructured.Unstructured {
 	isvc := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "serving.kserve.io/v1beta1",
@@ -61,14 +63,14 @@ func inferenceService(name types.NamespacedName) *unstructured.Unstructured {
 	return isvc
 }
 
-// canaryPatch asks for a new model at a tenth of the traffic.
+// canaryPatch sets a new model and a percent of 10.
 const canaryPatch = `{"spec": {"predictor": {"canaryTrafficPercent": 10, "model": {"storageUri": "gs://kfserving-examples/models/sklearn/1.0/model-2"}}}}`
 
 func percentPatch(percent int64) string {
 	return fmt.Sprintf(`{"spec": {"predictor": {"canaryTrafficPercent": %d}}}`, percent)
 }
 
-// create makes InferenceServices as the user.
+// create creates InferenceServices as the user.
 func (b *bench) create(ctx context.Context, all []types.NamespacedName) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)

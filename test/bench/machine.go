@@ -16,7 +16,7 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/local"
 )
 
-// machine is what everything ran on.
+// machine describes the machine and the versions of a run.
 type machine struct {
 	processor, memory, kernel string
 	cores                     int
@@ -45,7 +45,7 @@ func thisMachine(ctx context.Context, cluster *local.Cluster) machine {
 	return m
 }
 
-// installedMemory is what the machine has.
+// installedMemory returns the size of the machine's memory.
 func installedMemory() string {
 	var kibibytes int64
 	total := field("/proc/meminfo", "MemTotal")
@@ -55,7 +55,7 @@ func installedMemory() string {
 	return fmt.Sprintf("%.1f GiB", float64(kibibytes)/(1<<20))
 }
 
-// field is the value of the first line of a file of /proc that begins with a key.
+// field returns the value of the first line of a file in /proc that has the key.
 func field(path, key string) string {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -8,10 +8,9 @@
 //	go run ./test/bench -services=50 -grown=100 -rounds=1 -settle=10s
 //	go run ./test/bench -update                  # writes docs/benchmark.md
 //
-// etcd and kube-apiserver are real. The operator runs as its own process, as
-// its ServiceAccount with its generated role, on the configuration that is
-// shipped. What a cluster would do with its objects is played by peers in this
-// process: they make pods that are ready at once, and take routes over.
+// etcd and kube-apiserver are real. The operator runs in its own process with its ServiceAccount,
+// its generated role and the default configuration. Fake controllers in this process act on its
+// objects: they create pods that are ready immediately, and accept routes.
 package main
 
 import (
@@ -28,7 +27,7 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/checkout"
 )
 
-// options are what the flags say.
+// options are the values of the flags.
 type options struct {
 	services int
 	grown    int
@@ -42,18 +41,18 @@ type options struct {
 
 func main() {
 	var o options
-	flag.IntVar(&o.services, "services", 1000, "InferenceServices at first")
-	flag.IntVar(&o.grown, "grown", 5000, "InferenceServices in the end; 0 to measure at -services alone")
-	flag.IntVar(&o.rounds, "rounds", 3, "how often creation is compared with a bare client; the median counts; 0 to leave it out")
-	flag.DurationVar(&o.pace, "pace", 200*time.Millisecond, "time from one change of a percent to the next")
-	flag.DurationVar(&o.settle, "settle", time.Minute, "how long nothing must be written once all is settled")
-	flag.DurationVar(&o.resync, "resync", time.Minute, "controller.resyncPeriod of the run that looks at resyncs, a minute or more; 0 to leave it out")
+	flag.IntVar(&o.services, "services", 1000, "the number of InferenceServices in the first stage")
+	flag.IntVar(&o.grown, "grown", 5000, "the number of InferenceServices in the second stage; 0 to skip it")
+	flag.IntVar(&o.rounds, "rounds", 3, "how often to compare creation with a bare client; the report uses the median; 0 to skip it")
+	flag.DurationVar(&o.pace, "pace", 200*time.Millisecond, "the time between two changes of a percent")
+	flag.DurationVar(&o.settle, "settle", time.Minute, "how long to check that a settled operator writes nothing")
+	flag.DurationVar(&o.resync, "resync", time.Minute, "controller.resyncPeriod for measuring resyncs, at least a minute; 0 to skip it")
 	flag.BoolVar(&o.update, "update", false, "write docs/benchmark.md")
-	flag.StringVar(&o.dir, "dir", "", "keep logs, the audit log included, in this folder")
+	flag.StringVar(&o.dir, "dir", "", "keep the logs and the audit log in this `folder`")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
+	context.AfterFunc(ctx, stop) // A second signal ends the program immediately.
 	report, err := run(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -65,7 +64,7 @@ func main() {
 	}
 }
 
-// run measures everything, and prints the report.
+// run runs the benchmark and prints the report.
 func run(ctx context.Context, o options) (_ *report, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -80,7 +79,7 @@ func run(ctx context.Context, o options) (_ *report, err error) {
 	}
 	defer func() { err = errors.Join(err, b.stop()) }()
 	if err := b.measure(ctx); err != nil {
-		return nil, errors.Join(err, b.operatorsLastWords())
+		return nil, errors.Join(err, b.operatorLogTail())
 	}
 	text := b.report.markdown()
 	fmt.Println()
@@ -97,21 +96,21 @@ func run(ctx context.Context, o options) (_ *report, err error) {
 func (o options) check() error {
 	switch {
 	case o.services < 10:
-		return fmt.Errorf("-services=%d: at least 10 are needed, so that a tenth is something", o.services)
+		return fmt.Errorf("-services=%d: must be at least 10, because every tenth InferenceService is a canary", o.services)
 	case o.grown != 0 && o.grown <= o.services:
-		return fmt.Errorf("-grown=%d is not more than -services=%d", o.grown, o.services)
+		return fmt.Errorf("-grown=%d: must be more than -services=%d", o.grown, o.services)
 	case o.rounds < 0:
-		return fmt.Errorf("-rounds=%d is less than none", o.rounds)
+		return fmt.Errorf("-rounds=%d: must not be negative", o.rounds)
 	}
 	return nil
 }
 
-// measure goes through all phases.
+// measure runs all phases.
 func (b *bench) measure(ctx context.Context) error {
 	if err := b.compareCreation(ctx); err != nil {
 		return fmt.Errorf("comparing creation with a bare client: %w", err)
 	}
-	if err := b.launch(ctx, nil); err != nil {
+	if err := b.launchOperator(ctx, nil); err != nil {
 		return err
 	}
 	sizes := []int{b.options.services}
@@ -126,10 +125,10 @@ func (b *bench) measure(ctx context.Context) error {
 	return nil
 }
 
-// progress prints what goes on, with the time since the start.
+// progress prints progress lines with the time since the start.
 type progress struct{ begin time.Time }
 
-func (p *progress) say(format string, args ...any) {
+func (p *progress) logf(format string, args ...any) {
 	text := strings.TrimRight(fmt.Sprintf(format, args...), "\n")
 	fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(p.begin).Seconds(), text)
 }

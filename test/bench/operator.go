@@ -21,16 +21,16 @@ import (
 	clusteroperator "github.com/serinus-io/serinus/test/cluster/operator"
 )
 
-// operator is the operator's process.
+// operator is a running operator process.
 type operator struct {
 	process *local.Process
-	metrics string // The address of its metrics.
+	metrics string // The URL of its metrics.
 	token   string
 }
 
-// launch starts the operator and waits until it is ready and its metrics can be read. It runs on the configuration that is shipped, in which only
-// what cannot hold outside of a pod is changed, and what the settings say.
-func (b *bench) launch(ctx context.Context, settings clusteroperator.Settings) error {
+// launchOperator starts the operator with the default configuration and the settings. It waits
+// until the operator is ready and serves metrics.
+func (b *bench) launchOperator(ctx context.Context, settings clusteroperator.Settings) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the operator is not ready after a minute"))
 	defer cancel()
 	started, err := clusteroperator.LaunchProgram(ctx, b.cluster, b.root, b.manager, "operator", settings)
@@ -40,34 +40,34 @@ func (b *bench) launch(ctx context.Context, settings clusteroperator.Settings) e
 	if err != nil {
 		return err
 	}
-	var refusal error
+	var metricsErr error
 	err = wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		_, refusal = b.operator.activity(ctx)
-		return refusal == nil, nil
+		_, metricsErr = b.operator.activity(ctx)
+		return metricsErr == nil, nil
 	})
 	if err != nil {
-		return errors.Join(refusal, context.Cause(ctx))
+		return errors.Join(metricsErr, context.Cause(ctx))
 	}
 	return nil
 }
 
-// dismiss stops the operator as the kubelet would.
-func (b *bench) dismiss(ctx context.Context) error {
+// stopOperator terminates the operator gracefully, as the kubelet does.
+func (b *bench) stopOperator(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("still running after a minute"))
 	defer cancel()
 	return b.operator.process.Stop(ctx)
 }
 
-// relaunch stops the operator and starts another one.
-func (b *bench) relaunch(ctx context.Context, settings clusteroperator.Settings) error {
-	if err := b.dismiss(ctx); err != nil {
+// restartOperator replaces the operator by a new process.
+func (b *bench) restartOperator(ctx context.Context, settings clusteroperator.Settings) error {
+	if err := b.stopOperator(ctx); err != nil {
 		return err
 	}
-	return b.launch(ctx, settings)
+	return b.launchOperator(ctx, settings)
 }
 
-// operatorsLastWords are the end of the operator's log, for when something went wrong.
-func (b *bench) operatorsLastWords() error {
+// operatorLogTail returns an error with the end of the operator's log.
+func (b *bench) operatorLogTail() error {
 	if b.operator == nil {
 		return nil
 	}
@@ -77,23 +77,23 @@ func (b *bench) operatorsLastWords() error {
 	}
 	const lines = 15
 	all := strings.Split(strings.TrimSpace(string(data)), "\n")
-	return fmt.Errorf("the operator said last:\n%s", strings.Join(all[max(0, len(all)-lines):], "\n"))
+	return fmt.Errorf("the end of the operator's log:\n%s", strings.Join(all[max(0, len(all)-lines):], "\n"))
 }
 
-// activity is what the operator is doing, by its metrics.
+// activity is the operator's activity according to its metrics.
 type activity struct {
-	passes        int // Since it was started.
-	queued, inUse int
+	reconciliations       int // Since the start of the process.
+	queued, activeWorkers int
 }
 
-// activity reads the operator's metrics, as Prometheus would: over HTTPS with a token.
+// activity reads the operator's metrics over HTTPS with a token, as Prometheus does.
 func (o *operator) activity(ctx context.Context) (activity, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, o.metrics, http.NoBody)
 	if err != nil {
 		return activity{}, err
 	}
 	request.Header.Set("Authorization", "Bearer "+o.token)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // The operator signs for itself.
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // The certificate is self-signed.
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
@@ -105,9 +105,9 @@ func (o *operator) activity(ctx context.Context) (activity, error) {
 	}
 	var found activity
 	into := map[string]*int{
-		"controller_runtime_reconcile_total{": &found.passes,
+		"controller_runtime_reconcile_total{": &found.reconciliations,
 		"workqueue_depth{":                    &found.queued,
-		"controller_runtime_active_workers{":  &found.inUse,
+		"controller_runtime_active_workers{":  &found.activeWorkers,
 	}
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
@@ -122,29 +122,30 @@ func (o *operator) activity(ctx context.Context) (activity, error) {
 }
 
 const (
-	// quiet is for how long nothing may happen until the operator counts as idle. It is longer than the settlePeriod.
-	quiet = 3 * time.Second
-	// patience bounds every wait.
-	patience = 20 * time.Minute
+	// idlePeriod is how long the operator must do nothing to count as idle. It is longer than the
+	// operator's settlePeriod.
+	idlePeriod = 3 * time.Second
+	// waitTimeout bounds every wait.
+	waitTimeout = 20 * time.Minute
 )
 
-// idle waits until the operator has not worked on anything for a while, and returns how often it has.
-func (b *bench) idle(ctx context.Context) (passes int, err error) {
+// idle waits until the operator is idle and returns its number of reconciliations.
+func (b *bench) idle(ctx context.Context) (reconciliations int, err error) {
 	last, since := -1, time.Now()
-	err = wait.PollUntilContextTimeout(ctx, time.Second, patience, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, time.Second, waitTimeout, true, func(ctx context.Context) (bool, error) {
 		now, err := b.operator.activity(ctx)
 		if err != nil {
 			return false, err
 		}
-		if now.passes != last || now.queued+now.inUse > 0 {
-			last, since = now.passes, time.Now()
+		if now.reconciliations != last || now.queued+now.activeWorkers > 0 {
+			last, since = now.reconciliations, time.Now()
 		}
-		return time.Since(since) >= quiet, nil
+		return time.Since(since) >= idlePeriod, nil
 	})
 	return last, err
 }
 
-// memory is what a process has in use, in bytes.
+// memory is the memory usage of a process in bytes.
 type memory struct{ resident, peak, anonymous int64 }
 
 func (o *operator) memory() (memory, error) {
@@ -169,7 +170,7 @@ func (o *operator) memory() (memory, error) {
 		}
 	}
 	if found.resident == 0 || found.peak == 0 {
-		return memory{}, fmt.Errorf("/proc/%d/status tells no VmRSS and VmHWM", o.process.PID())
+		return memory{}, fmt.Errorf("/proc/%d/status has no VmRSS and VmHWM", o.process.PID())
 	}
 	return found, nil
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/local"
 )
 
-// The limits.
+// The limits and the numbers of InferenceServices that they apply to.
 const (
 	limitRatio       = 1.5
 	limitMemory      = 120 << 20 // At 1,000 InferenceServices.
@@ -24,7 +24,7 @@ const (
 	sizeOfLimitGrown = 5000
 )
 
-// report is everything that was measured.
+// report contains all measurements.
 type report struct {
 	options  options
 	machine  machine
@@ -40,11 +40,11 @@ func (r *report) creation(all []comparison) {
 	r.compared = slices.SortedFunc(slices.Values(all), func(a, b comparison) int { return cmp.Compare(a.ratio(), b.ratio()) })
 }
 
-// median is the round with the median ratio.
+// median returns the round with the median ratio.
 func (r *report) median() comparison { return r.compared[len(r.compared)/2] }
 
-// last is the number of InferenceServices that there are.
-func (r *report) last() int {
+// currentServices returns the number of InferenceServices of the last stage.
+func (r *report) currentServices() int {
 	if len(r.stages) == 0 {
 		return 0
 	}
@@ -57,7 +57,7 @@ type row struct {
 	missed                bool
 }
 
-func (r row) verdict() string {
+func (r row) result() string {
 	switch {
 	case r.limit == "":
 		return ""
@@ -88,55 +88,55 @@ func (r *report) creationRows() []row {
 			what: "ratio", measured: fmt.Sprintf("%.2f", median.ratio()),
 			limit: fmt.Sprintf("≤ %.1f", limitRatio), missed: median.ratio() > limitRatio,
 		},
-		{what: "a bare client, until its peers are done, too", measured: fmt.Sprintf("%s (ratio %.2f)", seconds(median.bareSettled), median.settledRatio())},
+		{what: "a bare client, until the fake controllers are done", measured: fmt.Sprintf("%s (ratio %.2f)", seconds(median.bareSettled), median.settledRatio())},
 	}
 }
 
 func (s *stage) rows() []row {
 	at := "at " + thousands(s.services) + ": "
 	var limit string
-	var most int64
+	var maxBytes int64
 	switch {
 	case s.services <= sizeOfLimit:
-		most = limitMemory
+		maxBytes = limitMemory
 	case s.services <= sizeOfLimitGrown:
-		most = limitMemoryGrown
+		maxBytes = limitMemoryGrown
 	}
-	if most > 0 {
-		limit = "≤ " + mebibytes(most)
+	if maxBytes > 0 {
+		limit = "≤ " + mebibytes(maxBytes)
 	}
 	none := func(what string, writes []*request) row {
 		return row{what: at + what, measured: fmt.Sprintf("%d writes", len(writes)), limit: "0 writes", missed: len(writes) > 0}
 	}
-	memory := func(what, measured string, most int64, bytes int64) row {
-		return row{what: at + what, measured: measured, limit: limit, missed: most > 0 && bytes > most}
+	memory := func(what, measured string, maxBytes int64, bytes int64) row {
+		return row{what: at + what, measured: measured, limit: limit, missed: maxBytes > 0 && bytes > maxBytes}
 	}
 	shift := s.shift
 	rows := []row{
-		{what: fmt.Sprintf("%s%s more created, until all are Ready", at, thousands(s.services-s.madeFrom)), measured: seconds(s.made)},
-		{what: fmt.Sprintf("%s%s of them released as canaries, until 10/90 is Ready", at, thousands((s.services-s.madeFrom)/canaryOneIn)), measured: seconds(s.canariesMade)},
+		{what: fmt.Sprintf("%s%s more created, until all are Ready", at, thousands(s.services-s.previousServices)), measured: seconds(s.createDuration)},
+		{what: fmt.Sprintf("%s%s of them released as canaries, until 10/90 is Ready", at, thousands((s.services-s.previousServices)/canaryOneIn)), measured: seconds(s.canaryDuration)},
 		{
 			what:     at + "a change of percent",
-			measured: fmt.Sprintf("%s route and %s status writes each", each(shift.routes), each(shift.statuses)),
+			measured: fmt.Sprintf("%s route and %s status writes each", distribution(shift.routes), distribution(shift.statuses)),
 			limit:    "1 and 1, no other", missed: !shift.exact(),
 		},
-		{what: at + "from the spec's acknowledgement to the route's", measured: percentiles(shift.latency)},
+		{what: at + "from the change of the spec to the change of the route", measured: percentiles(shift.latency)},
 		{what: at + "round trip of a bare write of a route", measured: percentiles(shift.bare)},
 		none("a settled minute", s.settled),
-		none(fmt.Sprintf("a restart of the operator (%s passes)", thousands(s.restartPasses)), s.restarted),
-		memory("resident memory, settled", mebibytes(s.memory.resident), most, s.memory.resident),
-		memory("resident memory, peak", mebibytes(s.memory.peak), most, s.memory.peak),
+		none(fmt.Sprintf("a restart of the operator (%s reconciliations)", thousands(s.restartReconciliations)), s.restarted),
+		memory("resident memory, settled", mebibytes(s.memory.resident), maxBytes, s.memory.resident),
+		memory("resident memory, peak", mebibytes(s.memory.peak), maxBytes, s.memory.peak),
 		memory("resident memory after a restart, and its peak",
-			mebibytes(s.restartMemory.resident)+", "+mebibytes(s.restartMemory.peak), most, s.restartMemory.peak),
+			mebibytes(s.restartMemory.resident)+", "+mebibytes(s.restartMemory.peak), maxBytes, s.restartMemory.peak),
 	}
-	if s.resyncPasses > 0 {
-		rows = append(rows, none(fmt.Sprintf("%d resyncs (%s passes)", resyncs, thousands(s.resyncPasses)), s.resynced))
+	if s.resyncReconciliations > 0 {
+		rows = append(rows, none(fmt.Sprintf("%d resyncs (%s reconciliations)", resyncs, thousands(s.resyncReconciliations)), s.resynced))
 	}
 	return rows
 }
 
-// each words how often something happened in each of several cases.
-func each(times map[int]int) string {
+// distribution describes how many InferenceServices had each number of writes.
+func distribution(times map[int]int) string {
 	if len(times) == 1 {
 		for n := range times {
 			return fmt.Sprint(n)
@@ -153,7 +153,7 @@ func (r *report) passed() bool {
 	return !slices.ContainsFunc(r.rows(), func(r row) bool { return r.missed })
 }
 
-// markdown is the whole report.
+// markdown returns the report as Markdown.
 func (r *report) markdown() string {
 	var out strings.Builder
 	out.WriteString("# Benchmark\n\n")
@@ -161,7 +161,7 @@ func (r *report) markdown() string {
 	out.WriteString(r.machine.markdown())
 	out.WriteString("\n| what | measured | limit | |\n|---|---|---|---|\n")
 	for _, row := range r.rows() {
-		fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", row.what, row.measured, row.limit, row.verdict())
+		fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", row.what, row.measured, row.limit, row.result())
 	}
 	out.WriteString(r.explanation())
 	return out.String()
@@ -169,24 +169,24 @@ func (r *report) markdown() string {
 
 func (r *report) explanation() string {
 	var out strings.Builder
-	out.WriteString("\n" + how + "\n")
+	out.WriteString("\n" + method + "\n")
 	if len(r.compared) > 0 {
-		out.WriteString(r.creationExplained())
+		out.WriteString(r.creationSection())
 	}
 	for _, s := range r.stages {
-		fmt.Fprintf(&out, "\n## A change of percent, %s times at %s\n\n%s\n", thousands(s.shift.changes), thousands(s.services), howPercent)
+		fmt.Fprintf(&out, "\n## A change of percent, %s times at %s\n\n%s\n", thousands(s.shift.changes), thousands(s.services), percentMethod)
 		out.WriteString(requestTable([]string{"operator", "for each"},
 			func(n []int) string { return fmt.Sprintf("%d | %.2f", n[0], float64(n[0])/float64(s.shift.changes)) },
 			tally(filter(s.shift.requests, func(r *request) bool {
-				return r.Verb != "watch" && !r.elects() && !strings.HasSuffix(r.ObjectRef.Resource, "reviews") && r.ObjectRef.Resource != ""
+				return r.Verb != "watch" && !r.isLeaderElection() && !strings.HasSuffix(r.ObjectRef.Resource, "reviews") && r.ObjectRef.Resource != ""
 			}))))
 	}
 	return out.String()
 }
 
-func (r *report) creationExplained() string {
+func (r *report) creationSection() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "## Creation\n\n%s\n", howCreation)
+	fmt.Fprintf(&out, "## Creation\n\n%s\n", creationMethod)
 	var ratios []string
 	for _, c := range r.compared {
 		ratios = append(ratios, fmt.Sprintf("%.2f", c.ratio()))
@@ -202,43 +202,42 @@ func (r *report) creationExplained() string {
 	return out.String()
 }
 
-const how = `## How it is measured
+const method = `## How it is measured
 
-etcd and kube-apiserver are real and run on this machine, beside this program and
-the operator; everybody shares its cores. The operator is its own process, built as
-for a release, as its ServiceAccount with its generated role, on the configuration
-that is shipped: only its addresses and the namespace of its Lease are changed.
-Leader election is on; its Lease, and the event that says who has it, are not counted
-as writes, and neither are the reviews of tokens when the metrics are read. All else
-that changes an object is, events included where nothing is to be written at all.
-Requests are counted in the API server's audit log.
+etcd and kube-apiserver are real. They run on one machine together with the operator and
+the benchmark and share its cores. The operator runs in its own process with a release
+build, its ServiceAccount and its generated role. It uses the default configuration except
+for its addresses and the namespace of its Lease. Leader election is on.
 
-The InferenceServices are those of the first example (sklearn, one ClusterServingRuntime
-picked among those that are shipped), each with one replica. What a cluster does with
-Deployments and routes is done by peers in this program, with one ready pod for each
-replica, one EndpointSlice, one status of the Deployment and one of each generation of
-a route.
+Requests are counted in the API server's audit log. Every request that changes an object
+counts as a write, including events where no writes are allowed. Writes of the Lease, the
+event that names its holder, and token reviews for reading metrics do not count.
 
-Memory is VmRSS and VmHWM of the operator's process; the limit holds for both.
+The InferenceServices are those of the first example (sklearn, with one of the default
+ClusterServingRuntimes), each with one replica. Fake controllers in the benchmark act on
+Deployments and routes. They create one ready pod for each replica and one EndpointSlice,
+update the status of a Deployment once, and that of a route once for each generation.
+
+Memory is VmRSS and VmHWM of the operator's process. The limit applies to both.
 `
 
-const howCreation = `Eight requests at a time create the InferenceServices; the clock stops when the last one
-is Ready. Then, with the operator stopped, the same is created in another namespace, and
-a bare client that works on eight InferenceServices at a time sends for each of them the
-very writes that the operator sent, in the same order and with the same bodies, taken
-from the audit log; only the names of the namespace, UIDs and resource versions differ.
-The clock stops with its last answer. The same peers are at work in both cases.
+const creationMethod = `The InferenceServices are created with eight concurrent requests. The time ends when the
+last one is Ready. Then the operator is stopped and the same InferenceServices are created
+in another namespace. For each of them a bare client sends the writes of the operator from
+the audit log, in the same order and with the same bodies except for namespaces, UIDs and
+resource versions. It works on eight InferenceServices at a time. The time ends with its
+last response. The same fake controllers run in both cases.
 `
 
-const howPercent = `The percent of one canary after the other is changed at a steady pace, in turn with a
+const percentMethod = `The percent of one canary after another is changed at a steady pace, alternating with a
 write of a route of the same size by a bare client. Times are from the API server's
-acknowledgement of the spec to its acknowledgement of the route. An event tells the user
-of the shift of traffic; it is listed, and is not one of the two writes.
+response to the change of the spec to its response to the change of the route. The event
+about the traffic shift is listed but is not one of the two writes.
 `
 
-// requestTable counts requests in columns.
-func requestTable(columns []string, cells func([]int) string, counts ...map[kindOfRequest]int) string {
-	kinds := map[kindOfRequest]bool{}
+// requestTable returns a table of requests by resource and verb.
+func requestTable(columns []string, cells func([]int) string, counts ...map[requestKind]int) string {
+	kinds := map[requestKind]bool{}
 	for _, count := range counts {
 		for kind := range count {
 			kinds[kind] = true
@@ -246,7 +245,7 @@ func requestTable(columns []string, cells func([]int) string, counts ...map[kind
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "| resource | verb | %s |\n|---|---|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
-	for _, kind := range slices.SortedFunc(maps.Keys(kinds), func(a, b kindOfRequest) int {
+	for _, kind := range slices.SortedFunc(maps.Keys(kinds), func(a, b requestKind) int {
 		return cmp.Or(cmp.Compare(a.resource, b.resource), cmp.Compare(a.verb, b.verb))
 	}) {
 		n := make([]int, len(counts))
@@ -264,7 +263,7 @@ func milliseconds(d time.Duration) string {
 }
 func mebibytes(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }
 
-// thousands writes a number with commas.
+// thousands formats a number with commas.
 func thousands(n int) string {
 	digits := fmt.Sprint(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {

@@ -19,39 +19,39 @@ import (
 	clusteroperator "github.com/serinus-io/serinus/test/cluster/operator"
 )
 
-// resyncs is how often everything is looked at again.
+// resyncs is the number of resyncs to measure.
 const resyncs = 2
 
-// routesNamespace holds the route that bare writes are measured on.
+// routesNamespace contains the route for measuring bare writes.
 const routesNamespace = "routes"
 
-// stage is what was measured at one number of InferenceServices.
+// stage contains the measurements at one number of InferenceServices.
 type stage struct {
-	madeFrom, services int
-	made, canariesMade time.Duration
+	previousServices, services     int
+	createDuration, canaryDuration time.Duration
 
 	shift shift
 
-	// Writes of the operator while nothing is to be written, and how often it has looked at an InferenceService.
-	settled, restarted, resynced []*request
-	restartPasses, resyncPasses  int
+	// Writes of the operator without a change of a spec, and the number of its reconciliations.
+	settled, restarted, resynced                  []*request
+	restartReconciliations, resyncReconciliations int
 
 	memory, restartMemory memory
 }
 
-// shift is what changes of a percent have cost.
+// shift contains the measurements of changes of a percent.
 type shift struct {
 	changes  int
-	requests []*request // All that the operator asked for.
-	// perService counts, for each kind of request, in how many InferenceServices it was sent how often.
+	requests []*request // All requests of the operator.
+	// routes and statuses are the numbers of InferenceServices by their number of writes.
 	routes, statuses map[int]int
-	latency          []time.Duration // From the acknowledgement of the spec to that of the route.
+	latency          []time.Duration // From the response to the spec's change to that to the route's.
 	bare             []time.Duration // The round trip of a bare write of a route.
 }
 
-// measureAt grows to a number of InferenceServices and measures there.
+// measureAt grows the cluster to a number of InferenceServices and measures.
 func (b *bench) measureAt(ctx context.Context, size int) error {
-	s := &stage{services: size, madeFrom: b.report.last()}
+	s := &stage{services: size, previousServices: b.report.currentServices()}
 	if err := b.grow(ctx, s); err != nil {
 		return err
 	}
@@ -61,17 +61,17 @@ func (b *bench) measureAt(ctx context.Context, size int) error {
 		}
 	}
 	b.report.stages = append(b.report.stages, s)
-	return b.relaunch(ctx, nil)
+	return b.restartOperator(ctx, nil)
 }
 
-// grow makes InferenceServices, and then a tenth of all of them canaries.
+// grow creates InferenceServices and then changes every tenth to a canary release.
 func (b *bench) grow(ctx context.Context, s *stage) (err error) {
-	added := names(mainNamespace, s.madeFrom, s.services)
-	s.made, err = b.makeReady(ctx, added)
+	added := names(mainNamespace, s.previousServices, s.services)
+	s.createDuration, err = b.makeReady(ctx, added)
 	if err != nil {
 		return fmt.Errorf("creating: %w", err)
 	}
-	b.say("%d more are Ready after %.1fs", len(added), s.made.Seconds())
+	b.logf("%d more are Ready after %.1fs", len(added), s.createDuration.Seconds())
 	if _, err := b.idle(ctx); err != nil {
 		return err
 	}
@@ -85,8 +85,8 @@ func (b *bench) grow(ctx context.Context, s *stage) (err error) {
 	if err != nil {
 		return fmt.Errorf("releasing canaries: %w", err)
 	}
-	s.canariesMade = end.Sub(begin)
-	b.say("%d of them are canaries at 10/90 after %.1fs", len(released), s.canariesMade.Seconds())
+	s.canaryDuration = end.Sub(begin)
+	b.logf("%d of them are canaries at 10/90 after %.1fs", len(released), s.canaryDuration.Seconds())
 	return nil
 }
 
@@ -101,11 +101,11 @@ func (b *bench) shiftPercents(ctx context.Context, s *stage) error {
 	if _, err := b.idle(ctx); err != nil {
 		return err
 	}
-	if _, err := b.audit.since(); err != nil {
+	if _, err := b.audit.next(); err != nil {
 		return err
 	}
 	expected := b.tracker.expect(all, splitAt(percent))
-	tick := time.NewTicker(b.options.pace / 2) // In turn, a percent is changed and a bare write is measured.
+	tick := time.NewTicker(b.options.pace / 2) // Alternate between a change of a percent and a bare write.
 	defer tick.Stop()
 	for i, name := range all {
 		<-tick.C
@@ -125,24 +125,24 @@ func (b *bench) shiftPercents(ctx context.Context, s *stage) error {
 	if _, err := b.idle(ctx); err != nil {
 		return err
 	}
-	requests, err := b.audit.since()
+	requests, err := b.audit.next()
 	if err != nil {
 		return err
 	}
 	if err := s.shift.read(requests, all); err != nil {
 		return err
 	}
-	b.say("%d percents changed: %v writes of routes and %v of statuses for each; spec to route %s, a bare write %s",
+	b.logf("%d percents changed: %v writes of routes and %v of statuses each; spec to route %s, a bare write %s",
 		len(all), s.shift.routes, s.shift.statuses, percentiles(s.shift.latency), percentiles(s.shift.bare))
 	return nil
 }
 
-// read takes out of the audit log what the changes have cost.
+// read computes the measurements from the audit log.
 func (s *shift) read(requests []*request, all []types.NamespacedName) error {
 	s.changes = len(all)
-	s.requests = by(requests, operatorUser)
+	s.requests = byUser(requests, operatorUser)
 	asked := map[string]time.Time{}
-	for _, r := range by(requests, userOf(userAccount)) {
+	for _, r := range byUser(requests, userOf(userAccount)) {
 		if r.resource() == "inferenceservices" && r.Verb == "patch" {
 			asked[r.ObjectRef.Name] = r.Completed.Time
 		}
@@ -169,19 +169,20 @@ func (s *shift) read(requests []*request, all []types.NamespacedName) error {
 	return nil
 }
 
-// exact tells whether each change cost one write of the route, one of the status, and no other but events.
+// exact reports whether each change caused one write of the route, one of the status, and no others
+// except events.
 func (s *shift) exact() bool {
 	all := filter(s.requests, func(r *request) bool { return r.writes() && r.ObjectRef.Resource != "events" })
 	return s.routes[1] == s.changes && s.statuses[1] == s.changes && len(all) == 2*s.changes
 }
 
-// route is a route that nobody but the peers cares for.
+// route is a route that does not belong to an InferenceService.
 type route struct{ object *gatewayv1.HTTPRoute }
 
-// bareRoute makes a route like that of a canary.
-func (b *bench) bareRoute(ctx context.Context, like types.NamespacedName) (*route, error) {
+// bareRoute creates a copy of a canary's route.
+func (b *bench) bareRoute(ctx context.Context, original types.NamespacedName) (*route, error) {
 	var found gatewayv1.HTTPRoute
-	if err := b.admin.Get(ctx, like, &found); err != nil {
+	if err := b.admin.Get(ctx, original, &found); err != nil {
 		return nil, err
 	}
 	object := &gatewayv1.HTTPRoute{Spec: found.Spec}
@@ -192,7 +193,7 @@ func (b *bench) bareRoute(ctx context.Context, like types.NamespacedName) (*rout
 	return bare, err
 }
 
-// write changes the weights and returns how long the API server took to answer.
+// write changes the weights and returns the response time of the API server.
 func (r *route) write(ctx context.Context, writer client.Client, i int) (time.Duration, error) {
 	object := r.object.DeepCopy()
 	refs := object.Spec.Rules[0].BackendRefs
@@ -203,97 +204,98 @@ func (r *route) write(ctx context.Context, writer client.Client, i int) (time.Du
 	return time.Since(begin), err
 }
 
-// settle looks on while nothing happens.
+// settle counts the writes of a settled operator.
 func (b *bench) settle(ctx context.Context, s *stage) (err error) {
 	if _, err := b.idle(ctx); err != nil {
 		return err
 	}
-	if _, err := b.audit.since(); err != nil {
+	if _, err := b.audit.next(); err != nil {
 		return err
 	}
-	b.say("looking on for %s", b.options.settle)
+	b.logf("checking for %s that nothing is written", b.options.settle)
 	select {
 	case <-time.After(b.options.settle):
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	requests, err := b.audit.since()
+	requests, err := b.audit.next()
 	if err != nil {
 		return err
 	}
-	s.settled = filter(by(requests, operatorUser), (*request).writes)
+	s.settled = filter(byUser(requests, operatorUser), (*request).writes)
 	s.memory, err = b.operator.memory()
-	b.say("%d writes in %s; %s in use, at most %s", len(s.settled), b.options.settle, mebibytes(s.memory.resident), mebibytes(s.memory.peak))
+	b.logf("%d writes in %s; %s in use, at most %s", len(s.settled), b.options.settle, mebibytes(s.memory.resident), mebibytes(s.memory.peak))
 	return err
 }
 
-// restart replaces the operator.
+// restart measures a restart of the operator.
 func (b *bench) restart(ctx context.Context, s *stage) (err error) {
-	if err := b.relaunch(ctx, nil); err != nil {
+	if err := b.restartOperator(ctx, nil); err != nil {
 		return err
 	}
-	if s.restartPasses, err = b.idleAfter(ctx, s.services); err != nil {
+	if s.restartReconciliations, err = b.idleAfter(ctx, s.services); err != nil {
 		return err
 	}
-	requests, err := b.audit.since()
+	requests, err := b.audit.next()
 	if err != nil {
 		return err
 	}
-	s.restarted = filter(by(requests, operatorUser), (*request).writes)
+	s.restarted = filter(byUser(requests, operatorUser), (*request).writes)
 	s.restartMemory, err = b.operator.memory()
-	b.say("%d writes over a restart, with %d passes; %s in use, at most %s", len(s.restarted), s.restartPasses,
+	b.logf("%d writes during a restart with %d reconciliations; %s in use, at most %s", len(s.restarted), s.restartReconciliations,
 		mebibytes(s.restartMemory.resident), mebibytes(s.restartMemory.peak))
 	return err
 }
 
-// resync runs the operator with a short resyncPeriod until every InferenceService must have been looked at twice more.
+// resync runs the operator with a short resyncPeriod until every InferenceService must have been
+// reconciled twice.
 func (b *bench) resync(ctx context.Context, s *stage) error {
 	if b.options.resync == 0 {
 		return nil
 	}
-	if err := b.relaunch(ctx, clusteroperator.Settings{"controller": {"resyncPeriod": b.options.resync.String()}}); err != nil {
+	if err := b.restartOperator(ctx, clusteroperator.Settings{"controller": {"resyncPeriod": b.options.resync.String()}}); err != nil {
 		return err
 	}
 	before, err := b.idleAfter(ctx, s.services)
 	if err != nil {
 		return err
 	}
-	b.say("waiting for %d resyncs", resyncs)
-	after, err := b.passesAfter(ctx, before+resyncs*s.services)
+	b.logf("waiting for %d resyncs", resyncs)
+	after, err := b.waitForReconciliations(ctx, before+resyncs*s.services)
 	if err != nil {
 		return err
 	}
-	requests, err := b.audit.since()
+	requests, err := b.audit.next()
 	if err != nil {
 		return err
 	}
-	s.resyncPasses = after - before
-	s.resynced = filter(by(requests, operatorUser), (*request).writes)
-	b.say("%d writes over resyncs, with %d passes", len(s.resynced), s.resyncPasses)
+	s.resyncReconciliations = after - before
+	s.resynced = filter(byUser(requests, operatorUser), (*request).writes)
+	b.logf("%d writes during resyncs with %d reconciliations", len(s.resynced), s.resyncReconciliations)
 	return nil
 }
 
-// idleAfter waits until the operator has looked at everything at least once, and has nothing to do any more.
-func (b *bench) idleAfter(ctx context.Context, passes int) (int, error) {
-	if _, err := b.passesAfter(ctx, passes); err != nil {
+// idleAfter waits until the operator has made a number of reconciliations and is idle.
+func (b *bench) idleAfter(ctx context.Context, reconciliations int) (int, error) {
+	if _, err := b.waitForReconciliations(ctx, reconciliations); err != nil {
 		return 0, err
 	}
 	return b.idle(ctx)
 }
 
-func (b *bench) passesAfter(ctx context.Context, passes int) (int, error) {
+func (b *bench) waitForReconciliations(ctx context.Context, reconciliations int) (int, error) {
 	var last activity
-	err := wait.PollUntilContextTimeout(ctx, time.Second, patience, true, func(ctx context.Context) (_ bool, err error) {
+	err := wait.PollUntilContextTimeout(ctx, time.Second, waitTimeout, true, func(ctx context.Context) (_ bool, err error) {
 		last, err = b.operator.activity(ctx)
-		return last.passes >= passes, err
+		return last.reconciliations >= reconciliations, err
 	})
 	if err != nil {
-		err = errors.Join(err, fmt.Errorf("the operator has made %d passes of %d", last.passes, passes))
+		err = errors.Join(err, fmt.Errorf("the operator has made %d of %d reconciliations", last.reconciliations, reconciliations))
 	}
-	return last.passes, err
+	return last.reconciliations, err
 }
 
-// percentile is the duration that this share of all does not exceed.
+// percentile returns the duration that this share of all durations does not exceed.
 func percentile(all []time.Duration, share float64) time.Duration {
 	if len(all) == 0 {
 		return 0

@@ -21,22 +21,22 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// tracker knows every InferenceService as the API server last told it.
+// tracker watches InferenceServices.
 type tracker struct {
-	mu      sync.Mutex
-	known   map[types.NamespacedName]*v1beta1.InferenceService
-	waiting []*expectation
+	mu           sync.Mutex
+	latest       map[types.NamespacedName]*v1beta1.InferenceService
+	expectations []*expectation
 }
 
-// expectation is something that shall come true of some InferenceServices.
+// expectation is a condition that each of several InferenceServices must meet once.
 type expectation struct {
-	of    map[types.NamespacedName]bool // Those of which it is not true yet.
-	holds func(*v1beta1.InferenceService) bool
-	met   chan struct{}
+	pending map[types.NamespacedName]bool
+	holds   func(*v1beta1.InferenceService) bool
+	met     chan struct{}
 }
 
 func startTracker(ctx context.Context, config *rest.Config) (*tracker, error) {
-	t := &tracker{known: map[types.NamespacedName]*v1beta1.InferenceService{}}
+	t := &tracker{latest: map[types.NamespacedName]*v1beta1.InferenceService{}}
 	objects, err := cache.New(config, cache.Options{Scheme: newScheme(), DefaultTransform: cache.TransformStripManagedFields()})
 	if err != nil {
 		return nil, err
@@ -47,14 +47,14 @@ func startTracker(ctx context.Context, config *rest.Config) (*tracker, error) {
 		return nil, err
 	}
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { t.saw(object) },
-		UpdateFunc: func(_, object any) { t.saw(object) },
-		DeleteFunc: func(object any) { t.lost(object) },
+		AddFunc:    func(object any) { t.update(object) },
+		UpdateFunc: func(_, object any) { t.update(object) },
+		DeleteFunc: func(object any) { t.remove(object) },
 	})
 	return t, err
 }
 
-func (t *tracker) saw(object any) {
+func (t *tracker) update(object any) {
 	isvc, ok := object.(*v1beta1.InferenceService)
 	if !ok {
 		return
@@ -62,51 +62,52 @@ func (t *tracker) saw(object any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := client.ObjectKeyFromObject(isvc)
-	t.known[key] = isvc
-	for _, e := range t.waiting {
-		e.look(key, isvc)
+	t.latest[key] = isvc
+	for _, e := range t.expectations {
+		e.check(key, isvc)
 	}
 }
 
-func (t *tracker) lost(object any) {
+func (t *tracker) remove(object any) {
 	key, err := toolscache.DeletionHandlingObjectToName(object)
 	if err != nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.known, key.AsNamespacedName())
+	delete(t.latest, key.AsNamespacedName())
 }
 
-func (e *expectation) look(key types.NamespacedName, isvc *v1beta1.InferenceService) {
-	if e.of[key] && e.holds(isvc) {
-		delete(e.of, key)
-		if len(e.of) == 0 {
+func (e *expectation) check(key types.NamespacedName, isvc *v1beta1.InferenceService) {
+	if e.pending[key] && e.holds(isvc) {
+		delete(e.pending, key)
+		if len(e.pending) == 0 {
 			close(e.met)
 		}
 	}
 }
 
-// expect begins to wait for something to come true of InferenceServices, each at some moment from now on.
+// expect adds an expectation for InferenceServices. Each of them must meet it at some time from now
+// on.
 func (t *tracker) expect(names []types.NamespacedName, holds func(*v1beta1.InferenceService) bool) *expectation {
-	e := &expectation{of: map[types.NamespacedName]bool{}, holds: holds, met: make(chan struct{})}
+	e := &expectation{pending: map[types.NamespacedName]bool{}, holds: holds, met: make(chan struct{})}
 	for _, name := range names {
-		e.of[name] = true
+		e.pending[name] = true
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.waiting = append(slices.DeleteFunc(t.waiting, func(old *expectation) bool { return len(old.of) == 0 }), e)
+	t.expectations = append(slices.DeleteFunc(t.expectations, func(old *expectation) bool { return len(old.pending) == 0 }), e)
 	for _, name := range names {
-		if isvc := t.known[name]; isvc != nil {
-			e.look(name, isvc)
+		if isvc := t.latest[name]; isvc != nil {
+			e.check(name, isvc)
 		}
 	}
 	return e
 }
 
-// await waits for an expectation, and returns when it was met.
+// await waits until an expectation is met and returns the time.
 func (t *tracker) await(ctx context.Context, e *expectation) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	select {
 	case <-e.met:
@@ -115,33 +116,34 @@ func (t *tracker) await(ctx context.Context, e *expectation) (time.Time, error) 
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for name := range e.of {
+	for name := range e.pending {
 		example := "it does not exist"
-		if isvc := t.known[name]; isvc != nil {
+		if isvc := t.latest[name]; isvc != nil {
 			example = fmt.Sprintf("its conditions are %v", isvc.Status.Conditions)
 		}
-		return time.Time{}, fmt.Errorf("waited for %d InferenceServices in vain (%w); of %s, %s", len(e.of), ctx.Err(), name, example)
+		return time.Time{}, fmt.Errorf("timed out waiting for %d InferenceServices (%w); for example %s: %s", len(e.pending), ctx.Err(), name, example)
 	}
 	return time.Now(), nil
 }
 
-// uid is that of an InferenceService.
+// uid returns the UID of an InferenceService.
 func (t *tracker) uid(name types.NamespacedName) types.UID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if isvc := t.known[name]; isvc != nil {
+	if isvc := t.latest[name]; isvc != nil {
 		return isvc.UID
 	}
 	return ""
 }
 
-// ready tells whether an InferenceService is Ready as it is specified now.
-func ready(isvc *v1beta1.InferenceService) bool {
+// isReady reports whether an InferenceService is Ready at its current generation.
+func isReady(isvc *v1beta1.InferenceService) bool {
 	condition := apimeta.FindStatusCondition(isvc.Status.Conditions, v1beta1.ConditionReady)
 	return condition != nil && condition.Status == metav1.ConditionTrue && isvc.Status.ObservedGeneration == isvc.Generation
 }
 
-// splitAt holds once a canary is ready and has this percent, and the previous revision the rest.
+// splitAt returns a condition that holds if an InferenceService is Ready, its canary has the
+// percent, and the previous revision has the rest.
 func splitAt(percent int64) func(*v1beta1.InferenceService) bool {
 	return func(isvc *v1beta1.InferenceService) bool {
 		var latest, previous int64
@@ -154,6 +156,6 @@ func splitAt(percent int64) func(*v1beta1.InferenceService) bool {
 				previous = *target.Percent
 			}
 		}
-		return ready(isvc) && latest == percent && previous == 100-percent
+		return isReady(isvc) && latest == percent && previous == 100-percent
 	}
 }

@@ -83,8 +83,8 @@ func TestPoliciesGoByTheConfiguredMode(t *testing.T) {
 	}
 }
 
-// newPolicies compiles the policies of config/admission. The function that it returns evaluates a request, and returns the
-// messages of its refusals.
+// newPolicies compiles the policies of config/admission. The function that it returns evaluates a
+// request, and returns the messages of its refusals.
 func newPolicies(t *testing.T, configuration string) func(t *testing.T, object, old *unstructured.Unstructured) string {
 	t.Helper()
 	compiled := make([]func(context.Context, *testing.T, *admission.VersionedAttributes) []string, 0, 2)

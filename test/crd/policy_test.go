@@ -122,8 +122,8 @@ var acceptedByPolicies = map[string]policyCase{
 	"a path":               {given: predictorWith("model", model("/mnt/models"))},
 }
 
-// The policies are installed as they are shipped, but for the failure policy: a rule that cannot be evaluated must fail
-// here.
+// The policies are installed as they are shipped, but for the failure policy: a rule that cannot be
+// evaluated must fail here.
 var _ = Describe("The admission policies", Ordered, func() {
 	var settings *corev1.ConfigMap
 
@@ -153,8 +153,8 @@ var _ = Describe("The admission policies", Ordered, func() {
 		})
 	}
 
-	// This comes before a test that takes the policies away: the API server does not follow the parameters of policies that
-	// it meets for the second time.
+	// This comes before a test that takes the policies away: the API server does not follow the
+	// parameters of policies that it meets for the second time.
 	It("go by the mode that an object runs in, then by its annotation, then by the configuration", func(ctx SpecContext) {
 		limited := predictorWith("containerConcurrency", int64(4))
 		live := inNamespace(ctx, newInferenceService("live", nil))

@@ -56,8 +56,8 @@ func (b *builder) ensure(ctx context.Context, p builds.Product, key string, task
 	})
 }
 
-// program returns a function that builds the image of a program of this repository. It always runs the
-// compiler because only the compiler knows whether the program is up to date.
+// program returns a function that builds the image of a program of this repository. It always runs
+// the compiler because only the compiler knows whether the program is up to date.
 func program(pkg string) func(context.Context, *builder, string) (image.Image, error) {
 	return func(ctx context.Context, b *builder, name string) (image.Image, error) {
 		binary := builds.Product{Name: name, Path: b.private("programs", name), Private: b.private()}
@@ -87,7 +87,8 @@ func tool(ctx context.Context, b *builder, name string) (image.Image, error) {
 	return image.Program(imageName(name), filepath.Join(b.root, "bin", "tools", name)), nil
 }
 
-// runQuietly runs a program without showing its output. If it fails, the error contains the last lines.
+// runQuietly runs a program without showing its output. If it fails, the error contains the last
+// lines.
 func runQuietly(cmd *exec.Cmd) error {
 	const limit = 15
 	out, err := cmd.CombinedOutput()

@@ -95,8 +95,8 @@ func (c *container) model(name string) func(folder string) error {
 	return func(folder string) error { return os.CopyFS(folder, os.DirFS(filepath.Join(c.models, name))) }
 }
 
-// start starts the server with the user and the environment of the image. It does not wait until the
-// server listens.
+// start starts the server with the user and the environment of the image. It does not wait until
+// the server listens.
 func (c *container) start(t *testing.T, fill func(folder string) error, env ...string) *server {
 	t.Helper()
 	mounted := filepath.Join(c.root, "mnt", "models")

@@ -16,10 +16,10 @@ import (
 
 const release = "bookworm"
 
-// debootstrap are the arguments of mmdebstrap that determine the contents of the root file system. They
-// exclude documentation and what only a compiler needs; SciPy's package depends on a compiler and its
-// headers. Python's tests are removed afterwards because they must exist while packages compile their
-// files. The package sources of this machine are removed, too.
+// debootstrap are the arguments of mmdebstrap that determine the contents of the root file system.
+// They exclude documentation and what only a compiler needs; SciPy's package depends on a compiler
+// and its headers. Python's tests are removed afterwards because they must exist while packages
+// compile their files. The package sources of this machine are removed, too.
 var debootstrap = []string{
 	"--mode=root",
 	"--variant=essential",
@@ -61,8 +61,8 @@ func (b *builder) installSystem(ctx context.Context, path string) (err error) {
 	}
 	args := append(append(append([]string{"--format=tar"}, debootstrap...), options...), release, path)
 	install := exec.CommandContext(ctx, "mmdebstrap", append(args, sources...)...)
-	// SOURCE_DATE_EPOCH makes the archive depend on the packages alone. It also makes Python's compiled
-	// files valid regardless of file times.
+	// SOURCE_DATE_EPOCH makes the archive depend on the packages alone. It also makes Python's
+	// compiled files valid regardless of file times.
 	install.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=0", "DEBIAN_FRONTEND=noninteractive")
 	// SIGKILL would leave mounts behind.
 	install.Cancel = func() error { return install.Process.Signal(syscall.SIGTERM) }

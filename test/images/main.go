@@ -9,9 +9,9 @@
 // Without a name it builds all images. Each image has the name dev.local/<name>:1 and is written to
 // <name>.tar unless that file is up to date. Several runs can work at the same time.
 //
-// The model server is built from Debian packages, which needs root and takes a minute. Its packages are
-// installed again only when their list changes. To get newer versions, remove the folder .build in the
-// output folder.
+// The model server is built from Debian packages, which needs root and takes a minute. Its packages
+// are installed again only when their list changes. To get newer versions, remove the folder .build
+// in the output folder.
 package main
 
 import (

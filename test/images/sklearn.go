@@ -24,8 +24,8 @@ import (
 const (
 	serverSources = "test/images/sklearnserver"
 	python        = "/usr/bin/python3"
-	// modelStore is the folder of the models below the folder of images. The models have the names of
-	// KServe's examples, gs://kfserving-examples/models/sklearn/1.0/….
+	// modelStore is the folder of the models below the folder of images. The models have the names
+	// of KServe's examples, gs://kfserving-examples/models/sklearn/1.0/….
 	modelStore = "store/kfserving-examples/models/sklearn/1.0"
 )
 

@@ -17,8 +17,8 @@ import (
 // suites are the Debian suites to install packages from.
 var suites = []string{release, release + "-updates", release + "-security"}
 
-// ownSources writes the sources of Debian packages that this machine uses to files in the folder. On
-// other systems it returns no files, and mmdebstrap uses Debian's servers.
+// ownSources writes the sources of Debian packages that this machine uses to files in the folder.
+// On other systems it returns no files, and mmdebstrap uses Debian's servers.
 func ownSources(etc fs.FS, folder string) (files []string, err error) {
 	candidates, _ := fs.Glob(etc, "sources.list.d/*") // The pattern is valid.
 	for _, name := range append([]string{"sources.list"}, candidates...) {

@@ -23,15 +23,18 @@ import (
 const (
 	// streams is how many the storage initializer has by default; the plain copy has as many.
 	streams = 8
-	// rounds is how often the two are timed, in turns, so that what else the machine does meets both.
+	// rounds is how often the two are timed, in turns, so that what else the machine does meets
+	// both.
 	rounds = 5
-	// sets is how often they may be timed in all: a machine that is busy with something else gets another chance.
+	// sets is how often they may be timed in all: a machine that is busy with something else gets
+	// another chance.
 	sets = 3
 	// atLeast is the part of the speed of a plain copy that is required.
 	atLeast = 0.8
 )
 
-// Checksums, ranges and the record of what has arrived may not cost more than a fifth of the speed of the store itself.
+// Checksums, ranges and the record of what has arrived may not cost more than a fifth of the speed
+// of the store itself.
 func TestSpeedIsThatOfTheStore(t *testing.T) {
 	objects := map[string][]byte{}
 	total := 0

@@ -21,7 +21,8 @@ type Image struct {
 	Env []string
 	// Dir is the working directory. The default is /.
 	Dir string
-	// User is numeric so that the kubelet can verify that it is not root. The default is 65532:65532.
+	// User is numeric so that the kubelet can verify that it is not root. The default is
+	// 65532:65532.
 	User string
 	// Layers are the layers of the file system, the lowest first.
 	Layers []Layer

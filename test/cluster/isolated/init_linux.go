@@ -113,8 +113,8 @@ func startProgram(begin start) (pid int, err error) {
 	return pid, nil
 }
 
-// reap reaps processes, including orphans, until the program has ended. It returns the program's exit
-// code.
+// reap reaps processes, including orphans, until the program has ended. It returns the program's
+// exit code.
 func reap(program int) (code int, err error) {
 	for {
 		var status syscall.WaitStatus

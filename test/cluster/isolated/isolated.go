@@ -19,7 +19,8 @@ const variable = "SERINUS_ISOLATED"
 const asInit = "init"
 
 var (
-	// entered is set by Enter. A program that does not call Enter would start itself in an endless loop.
+	// entered is set by Enter. A program that does not call Enter would start itself in an endless
+	// loop.
 	entered bool
 	// host is nil outside of the namespaces.
 	host *HostProcesses
@@ -57,7 +58,8 @@ func Inside() bool { return host != nil }
 // Host returns the processes of the namespaces as the host sees them. It must be called inside.
 func Host() HostProcesses { return *host }
 
-// Main runs the program in separate namespaces with the same arguments and exits with its exit code.
+// Main runs the program in separate namespaces with the same arguments and exits with its exit
+// code.
 func Main(program func() int) {
 	Enter()
 	if Inside() {

@@ -42,8 +42,9 @@ func Supported() error {
 	return nil
 }
 
-// Run runs this program again in separate namespaces with the arguments and the files, waits for its
-// end and returns its exit code. The program must call Enter. Run forwards signals that would end it.
+// Run runs this program again in separate namespaces with the arguments and the files, waits for
+// its end and returns its exit code. The program must call Enter. Run forwards signals that would
+// end it.
 func Run(args []string, files ...*os.File) (code int, err error) {
 	if !entered {
 		return 0, errors.New("this program does not call isolated.Enter")

@@ -19,8 +19,8 @@ const cgroupRoot = "/sys/fs/cgroup"
 
 func cgroupOf(dataDir string) string { return filepath.Base(dataDir) }
 
-// hierarchies returns the roots of the cgroup hierarchies: one in cgroup v2, one for each controller
-// in cgroup v1.
+// hierarchies returns the roots of the cgroup hierarchies: one in cgroup v2, one for each
+// controller in cgroup v1.
 func hierarchies(root string) ([]string, error) {
 	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
 		return []string{root}, nil
@@ -74,8 +74,8 @@ func delegate(root string) error {
 	return nil
 }
 
-// removeCgroups removes the group and all groups below it. It retries because killed processes leave
-// their group with a delay.
+// removeCgroups removes the group and all groups below it. It retries because killed processes
+// leave their group with a delay.
 func removeCgroups(root, name string) error {
 	const timeout, interval = 20 * time.Second, 20 * time.Millisecond
 	if !strings.HasPrefix(name, tempPrefix) {

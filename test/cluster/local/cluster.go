@@ -25,10 +25,11 @@ type Options struct {
 	Level Level
 	// Tools is the folder of the programs, usually bin/tools in the repository.
 	Tools string
-	// Images is the folder of the images that the level needs, usually bin/images in the repository.
+	// Images is the folder of the images that the level needs, usually bin/images in the
+	// repository.
 	Images string
-	// Dir is the folder for the kubeconfig, the certificates and the logs. The default is a temporary
-	// folder that Stop removes.
+	// Dir is the folder for the kubeconfig, the certificates and the logs. The default is a
+	// temporary folder that Stop removes.
 	Dir string
 	// Nodes is the number of simulated nodes. The default is 3.
 	Nodes int

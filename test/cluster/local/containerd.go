@@ -120,8 +120,8 @@ func (c *Cluster) writeContainerdConfig(ctx context.Context) (path string, err e
 }
 
 // chooseSnapshotter returns overlayfs if the data folder can be a layer of an overlay, otherwise
-// native, which copies layers. A folder that is on an overlay itself, as in a container, cannot be a
-// layer.
+// native, which copies layers. A folder that is on an overlay itself, as in a container, cannot be
+// a layer.
 func (c *Cluster) chooseSnapshotter(ctx context.Context) string {
 	trial := filepath.Join(c.dataDir, "overlay")
 	folder := func(name string) string { return filepath.Join(trial, name) }
@@ -155,9 +155,9 @@ func (c *Cluster) loadPause(ctx context.Context) error {
 	return c.LoadImage(ctx, archive)
 }
 
-// LoadImage loads the images of an archive, in the format of `docker save` or in the OCI layout, into
-// the real node. The node has no registry, so pods that use the images must not have the pull policy
-// Always, which is the default for the tag latest.
+// LoadImage loads the images of an archive, in the format of `docker save` or in the OCI layout,
+// into the real node. The node has no registry, so pods that use the images must not have the pull
+// policy Always, which is the default for the tag latest.
 func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	if !c.options.Level.RunsPods() {
 		return fmt.Errorf("cannot load images into a cluster of level %s, which runs no pods", c.options.Level)

@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// emptyZone makes CoreDNS answer NXDOMAIN for all names outside of the cluster, which are unreachable
-// anyway, so that programs do not wait for a timeout.
+// emptyZone makes CoreDNS answer NXDOMAIN for all names outside of the cluster, which are
+// unreachable anyway, so that programs do not wait for a timeout.
 const emptyZone = "$ORIGIN .\n@ 30 IN SOA node.invalid. nobody.invalid. 1 30 30 30 30\n@ 30 IN NS node.invalid.\n"
 
 // startDNS starts CoreDNS on the node and creates the Service kube-dns for it.

@@ -10,7 +10,7 @@
 // A cluster listens on the loopback interface only. Its processes die with the program that started
 // them, even if that program is killed. hack/build-tools builds the programs.
 //
-// A level determines which parts of a cluster run. The levels control-plane and simulated do not need
-// root. To add a level, add a line to the table levels. Each part in that table starts one component
-// and waits until it is ready.
+// A level determines which parts of a cluster run. The levels control-plane and simulated do not
+// need root. To add a level, add a line to the table levels. Each part in that table starts one
+// component and waits until it is ready.
 package local

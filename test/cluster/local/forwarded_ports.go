@@ -11,9 +11,9 @@ import (
 	"os"
 )
 
-// ForwardedPorts are ports on the machine's loopback interface that forward to the API server and the
-// gateway of a cluster in separate namespaces. The port numbers are the same inside, so that one
-// kubeconfig works on both sides.
+// ForwardedPorts are ports on the machine's loopback interface that forward to the API server and
+// the gateway of a cluster in separate namespaces. The port numbers are the same inside, so that
+// one kubeconfig works on both sides.
 //
 // A socket belongs to the network namespace that it was created in. Therefore create the sockets
 // outside, pass them on as files, and serve them inside:

@@ -95,8 +95,8 @@ func (c *Cluster) knativeReady(ctx context.Context) error {
 	return c.client.Create(ctx, service, client.DryRunAll)
 }
 
-// startKnativeIngress starts the controller that serves Knative's Ingresses through the gateway, and
-// creates a Service by which pods reach the gateway.
+// startKnativeIngress starts the controller that serves Knative's Ingresses through the gateway,
+// and creates a Service by which pods reach the gateway.
 func startKnativeIngress(ctx context.Context, c *Cluster) error {
 	manifest, err := manifests.ReadFile("manifests/knative-gateway.yaml")
 	if err != nil {
@@ -136,9 +136,9 @@ func startKnativeIngress(ctx context.Context, c *Cluster) error {
 	return c.AllowHostRoutes(ctx, "kserve-test") // The namespace of the quickstart.
 }
 
-// AllowHostRoutes creates a ReferenceGrant that allows HTTPRoutes of a namespace to refer to Knative's
-// ingress. InferenceServices in Knative mode need it to be reachable by their own host. In production
-// an administrator creates it.
+// AllowHostRoutes creates a ReferenceGrant that allows HTTPRoutes of a namespace to refer to
+// Knative's ingress. InferenceServices in Knative mode need it to be reachable by their own host.
+// In production an administrator creates it.
 func (c *Cluster) AllowHostRoutes(ctx context.Context, namespace string) error {
 	manifest, err := manifests.ReadFile("manifests/knative-grant.yaml")
 	if err != nil {

@@ -51,15 +51,16 @@ var knativeConfig = map[string]map[string]string{
 	"config-domain":          {"example.com": ""},
 	"config-features":        {"kubernetes.podspec-init-containers": "enabled"},
 	"config-leader-election": {"lease-duration": "15s", "renew-deadline": "10s", "retry-period": "2s"},
-	// Unless mesh-compatibility-mode is "disabled", the activator may probe the address of a revision's
-	// Service instead of its pods. If a revision scales up again while its last pod drains, the activator
-	// keeps probing that pod over an existing connection, and holds all requests until the drain ends.
+	// Unless mesh-compatibility-mode is "disabled", the activator may probe the address of a
+	// revision's Service instead of its pods. If a revision scales up again while its last pod
+	// drains, the activator keeps probing that pod over an existing connection, and holds all
+	// requests until the drain ends.
 	"config-network": {"ingress-class": ingress.Class, "mesh-compatibility-mode": "disabled"},
 }
 
-// kindOrder is the order in which Knative's objects are applied, so that programs find everything that
-// they need when they start. Kinds that are not listed are not applied: autoscalers and disruption
-// budgets make no sense for single pods.
+// kindOrder is the order in which Knative's objects are applied, so that programs find everything
+// that they need when they start. Kinds that are not listed are not applied: autoscalers and
+// disruption budgets make no sense for single pods.
 var kindOrder = []string{
 	"Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding",
 	"CustomResourceDefinition", "ConfigMap", "Secret", "Service",
@@ -170,8 +171,8 @@ func configure(configMap *unstructured.Unstructured, settings map[string]string)
 	return unstructured.SetNestedStringMap(configMap.Object, settings, "data")
 }
 
-// adaptDeployment makes a Deployment use an image that is loaded into the node, request few resources,
-// and become ready quickly.
+// adaptDeployment makes a Deployment use an image that is loaded into the node, request few
+// resources, and become ready quickly.
 func adaptDeployment(deployment *unstructured.Unstructured) error {
 	path := []string{"spec", "template", "spec", "containers"}
 	containers, _, err := unstructured.NestedSlice(deployment.Object, path...)

@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// apiServerOnNode returns the flags that make the API server reachable from pods and let it connect to
-// the kubelet and to extension API servers.
+// apiServerOnNode returns the flags that make the API server reachable from pods and let it connect
+// to the kubelet and to extension API servers.
 func (c *Cluster) apiServerOnNode() ([]string, error) {
 	toKubelet, err := c.clientFiles("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
 	if err != nil {

@@ -14,14 +14,15 @@ import (
 type Level string
 
 const (
-	// ControlPlane is etcd and kube-apiserver. A controller can write and watch objects, but no other
-	// controller acts on them.
+	// ControlPlane is etcd and kube-apiserver. A controller can write and watch objects, but no
+	// other controller acts on them.
 	ControlPlane Level = "control-plane"
 	// Simulated adds the controllers and the scheduler of Kubernetes, simulated nodes (KWOK), and a
-	// gateway (Traefik) that serves routes of the Gateway API. Pods become ready but answer no requests.
+	// gateway (Traefik) that serves routes of the Gateway API. Pods become ready but answer no
+	// requests.
 	Simulated Level = "simulated"
-	// Pods has one real node instead of simulated ones: kubelet, containerd and kube-proxy in separate
-	// namespaces. The demo uses it. It needs root; NodeSupported reports what is missing.
+	// Pods has one real node instead of simulated ones: kubelet, containerd and kube-proxy in
+	// separate namespaces. The demo uses it. It needs root; NodeSupported reports what is missing.
 	Pods Level = "pods"
 	// Node adds DNS and the resource metrics that autoscalers use.
 	Node Level = "node"
@@ -43,8 +44,8 @@ type part struct {
 	start func(context.Context, *Cluster) error
 }
 
-// levels lists the parts of each level in steps. The parts of a step start concurrently, after those
-// of the previous step.
+// levels lists the parts of each level in steps. The parts of a step start concurrently, after
+// those of the previous step.
 var levels = map[Level][][]part{
 	ControlPlane: controlPlane,
 	Simulated:    slices.Concat(controlPlane, simulation),

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// Missing programs and images are reported before anything starts, with the command that builds them.
+// Missing programs and images are reported before anything starts, with the command that builds
+// them.
 func TestOptionsReportMissingFiles(t *testing.T) {
 	options := Options{Level: Knative, Tools: t.TempDir(), Images: t.TempDir()}
 	complete := func(want string) {

@@ -37,8 +37,9 @@ type node struct {
 	snapshotter string
 }
 
-// machineFolders are used by the kubelet, containerd and CNI regardless of their configuration. In the
-// cluster's mount namespace they are replaced by bind mounts, so that they stay empty on the machine.
+// machineFolders are used by the kubelet, containerd and CNI regardless of their configuration. In
+// the cluster's mount namespace they are replaced by bind mounts, so that they stay empty on the
+// machine.
 var machineFolders = []string{"/var/lib/kubelet", "/var/lib/cni", "/var/log/containers"}
 
 // kernelSettings are the sysctls that the kubelet would set for the whole machine if it found other
@@ -52,9 +53,9 @@ var kernelSettings = map[string]string{
 	"kernel/keys/root_maxbytes": "25000000",
 }
 
-// startNetwork sets up the namespaces: bind mounts over folders and sysctls of the machine, cgroups,
-// and a network device with the node's address. The default route leads to that device, so packets to
-// other networks go nowhere.
+// startNetwork sets up the namespaces: bind mounts over folders and sysctls of the machine,
+// cgroups, and a network device with the node's address. The default route leads to that device, so
+// packets to other networks go nowhere.
 func startNetwork(ctx context.Context, c *Cluster) error {
 	var err error
 	if c.node.mounts, err = readMounts(); err != nil {
@@ -104,8 +105,8 @@ func (c *Cluster) mountFolders(ctx context.Context) error {
 	return nil
 }
 
-// mountResolverConfig makes programs on the node use the cluster's DNS. It also mounts an empty file
-// system on /run, which /etc/resolv.conf may link into.
+// mountResolverConfig makes programs on the node use the cluster's DNS. It also mounts an empty
+// file system on /run, which /etc/resolv.conf may link into.
 func (c *Cluster) mountResolverConfig(ctx context.Context) error {
 	target, err := filepath.EvalSymlinks("/etc/resolv.conf")
 	if err != nil {
@@ -148,8 +149,8 @@ func (c *Cluster) mountKernelSettings(ctx context.Context) error {
 }
 
 // cleanUpNode kills the processes that the node's processes have started, and undoes what they and
-// startNetwork have set up. The end of the namespaces would undo most of it, but the program may go on
-// and start another cluster.
+// startNetwork have set up. The end of the namespaces would undo most of it, but the program may go
+// on and start another cluster.
 func (c *Cluster) cleanUpNode() error {
 	if c.node.mounts == nil {
 		return nil
@@ -169,8 +170,8 @@ func resetNetwork() error {
 }
 
 // removeNode removes what a node creates outside of its namespaces and its data folder. It keeps
-// machineFolders: removing one would break the mount of every other cluster, whose kubelet would then
-// write to the machine.
+// machineFolders: removing one would break the mount of every other cluster, whose kubelet would
+// then write to the machine.
 func removeNode(dataDir string) error {
 	return removeCgroups(cgroupRoot, cgroupOf(dataDir))
 }

@@ -10,8 +10,8 @@ import (
 	"net"
 )
 
-// freePorts returns unused ports of the loopback interface. They are below the ephemeral port range,
-// so that an outgoing connection cannot take one before the intended process listens on it.
+// freePorts returns unused ports of the loopback interface. They are below the ephemeral port
+// range, so that an outgoing connection cannot take one before the intended process listens on it.
 func freePorts(n int) ([]int, error) {
 	listeners, err := listenOnFreePorts(n)
 	if err != nil {

@@ -23,8 +23,9 @@ type processes struct {
 	logDir, workDir string
 	// save stores the states of the running processes whenever they change.
 	save func([]processState) error
-	// spawn runs functions on one OS thread that lives until all processes have ended. The kernel sends
-	// the parent-death signal when the thread that started a process ends, not when the program does.
+	// spawn runs functions on one OS thread that lives until all processes have ended. The kernel
+	// sends the parent-death signal when the thread that started a process ends, not when the
+	// program does.
 	spawn  chan func()
 	failed chan error
 
@@ -122,8 +123,8 @@ func (ps *processes) watch(p *process) {
 	}
 }
 
-// stop terminates all processes and their process groups and returns when they have ended. The grace
-// period is short because their data are discarded anyway.
+// stop terminates all processes and their process groups and returns when they have ended. The
+// grace period is short because their data are discarded anyway.
 func (ps *processes) stop() {
 	ps.mu.Lock()
 	if ps.stopping {
@@ -153,8 +154,8 @@ func (ps *processes) stop() {
 	close(ps.spawn)
 }
 
-// end sends one process a signal and returns when it has ended. If it does not end before the context
-// does, stop kills it later.
+// end sends one process a signal and returns when it has ended. If it does not end before the
+// context does, stop kills it later.
 func (ps *processes) end(ctx context.Context, p *process, signal syscall.Signal) error {
 	ps.mu.Lock()
 	p.stopping = true
@@ -176,7 +177,8 @@ func (ps *processes) end(ctx context.Context, p *process, signal syscall.Signal)
 	return ps.saveRunning()
 }
 
-// restart ends the named process and starts it again with the same arguments. It appends to the log.
+// restart ends the named process and starts it again with the same arguments. It appends to the
+// log.
 func (ps *processes) restart(ctx context.Context, name string) (*process, error) {
 	old, err := ps.find(name)
 	if err != nil {
@@ -250,8 +252,8 @@ type Process struct {
 	p  *process
 }
 
-// Run starts a program that ends with the cluster at the latest. Its output goes to the log <name>.log.
-// If the program ends by itself, Failed reports it.
+// Run starts a program that ends with the cluster at the latest. Its output goes to the log
+// <name>.log. If the program ends by itself, Failed reports it.
 func (c *Cluster) Run(name, path string, args ...string) (*Process, error) {
 	p, err := c.processes.start(name, path, args)
 	if err != nil {
@@ -260,8 +262,8 @@ func (c *Cluster) Run(name, path string, args ...string) (*Process, error) {
 	return &Process{ps: c.processes, p: p}, nil
 }
 
-// Restart restarts one of the cluster's processes, such as kubelet or traefik, and returns once it is
-// ready again. The name is that of its log.
+// Restart restarts one of the cluster's processes, such as kubelet or traefik, and returns once it
+// is ready again. The name is that of its log.
 func (c *Cluster) Restart(ctx context.Context, name string) error {
 	p, err := c.processes.restart(ctx, name)
 	if err != nil {

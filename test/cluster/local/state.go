@@ -102,8 +102,8 @@ func Running(dir string) (bool, error) {
 // errInside is returned inside of the namespaces because the state contains PIDs of the host.
 var errInside = errors.New("this must be called outside of the cluster's namespaces")
 
-// Down stops the cluster in this folder and removes its data. It also cleans up after a cluster that
-// was killed. It reports whether there was anything to do.
+// Down stops the cluster in this folder and removes its data. It also cleans up after a cluster
+// that was killed. It reports whether there was anything to do.
 func Down(dir string) (found bool, err error) {
 	if isolated.Inside() {
 		return false, errInside
@@ -137,8 +137,8 @@ func removeAllButLogs(dir, dataDir string) error {
 	return errors.Join(errs...)
 }
 
-// removeLeftovers removes the data of clusters whose programs were killed. It ignores errors because
-// the data may belong to another user.
+// removeLeftovers removes the data of clusters whose programs were killed. It ignores errors
+// because the data may belong to another user.
 func removeLeftovers() {
 	if isolated.Inside() {
 		return // PIDs of the host are not visible here.

@@ -8,8 +8,8 @@
 //	testserver --model_name=iris --answer=2 --start-after=3s
 //	curl -X PUT -d false http://<pod>:8080/test/ready
 //
-// With --ask it sends one request to a URL instead of serving. The exit code is 0 if the status of the
-// response is 200.
+// With --ask it sends one request to a URL instead of serving. The exit code is 0 if the status of
+// the response is 200.
 package main
 
 import (
@@ -182,8 +182,8 @@ func (s *server) isReady(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintf(w, `{"name":%q,"ready":%t}`+"\n", s.model, ready)
 }
 
-// isReadyByGRPC writes a gRPC response: one byte for "not compressed", four bytes for the length, the
-// message, and the status in the trailer.
+// isReadyByGRPC writes a gRPC response: one byte for "not compressed", four bytes for the length,
+// the message, and the status in the trailer.
 func (s *server) isReadyByGRPC(w http.ResponseWriter, r *http.Request) {
 	_, err := io.Copy(io.Discard, r.Body)
 	ready := []byte{0, 0, 0, 0, 0} // An empty ModelReadyResponse means false.

@@ -61,7 +61,8 @@ func (r *hopReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ct
 	return ctrl.Result{}, nil
 }
 
-// hopObjects are the Service of a hop, with the port that the Service of the revision has, and where it leads.
+// hopObjects are the Service of a hop, with the port that the Service of the revision has, and
+// where it leads.
 func hopObjects(revision *corev1.Service, port *corev1.ServicePort, address string, hopPort int) (*corev1.Service, *discoveryv1.EndpointSlice) {
 	meta := metav1.ObjectMeta{
 		Namespace: revision.Namespace, Name: hopName(revision.Name),

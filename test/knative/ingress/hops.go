@@ -90,8 +90,8 @@ func (h *hops) end(revision types.NamespacedName) {
 	}
 }
 
-// newServer keeps connections of the gateway open for as long as the gateway does: so it never closes one on which
-// the gateway is just sending a request.
+// newServer keeps connections of the gateway open for as long as the gateway does: so it never
+// closes one on which the gateway is just sending a request.
 func newServer(revision types.NamespacedName, to target) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
@@ -99,7 +99,8 @@ func newServer(revision types.NamespacedName, to target) *http.Server {
 	return &http.Server{Handler: answerProbes(newProxy(revision, to)), Protocols: protocols, ReadHeaderTimeout: time.Minute}
 }
 
-// answerProbes answers our own probes: with what the rule of the gateway that they came by has put into a header.
+// answerProbes answers our own probes: with what the rule of the gateway that they came by has put
+// into a header.
 func answerProbes(others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(header.ProbeKey) != probeValue {
@@ -110,8 +111,8 @@ func answerProbes(others http.Handler) http.Handler {
 	})
 }
 
-// connecting gives each request a transport of its own. In HTTP/2 one without keep-alive still lets a request onto the
-// connection of another, which ends with that.
+// connecting gives each request a transport of its own. In HTTP/2 one without keep-alive still lets
+// a request onto the connection of another, which ends with that.
 type connecting func() http.RoundTripper
 
 // RoundTrip implements http.RoundTripper.
@@ -137,9 +138,9 @@ func newTransport(h2c bool) http.RoundTripper {
 	return one()
 }
 
-// newProxy passes requests on as they are, with the headers that tell the revision. Each gets a connection of its own,
-// for which kube-proxy chooses an endpoint: one that was kept would stay with an endpoint that is leaving, and with the
-// activator when it has left the path.
+// newProxy passes requests on as they are, with the headers that tell the revision. Each gets a
+// connection of its own, for which kube-proxy chooses an endpoint: one that was kept would stay
+// with an endpoint that is leaving, and with the activator when it has left the path.
 func newProxy(revision types.NamespacedName, to target) http.Handler {
 	destination := &url.URL{Scheme: "http", Host: to.host}
 	return &httputil.ReverseProxy{

@@ -48,7 +48,8 @@ func NewScheme() (*runtime.Scheme, error) {
 	return s, nil
 }
 
-// SetUp makes the manager serve Ingresses by the gateway, through hops at an address where the gateway reaches them.
+// SetUp makes the manager serve Ingresses by the gateway, through hops at an address where the
+// gateway reaches them.
 func SetUp(mgr ctrl.Manager, gateway Gateway, hopAddress string) error {
 	w := writer{mgr.GetClient()}
 	if err := (&hopReconciler{writer: w, hops: newHops(hopAddress)}).setUp(mgr); err != nil {

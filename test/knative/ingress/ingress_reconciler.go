@@ -29,7 +29,8 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// probeInterval is how often the gateway is asked whether it serves what it has confirmed, which takes it a moment.
+// probeInterval is how often the gateway is asked whether it serves what it has confirmed, which
+// takes it a moment.
 const probeInterval = 50 * time.Millisecond
 
 // ingressReconciler turns Ingresses into HTTPRoutes.
@@ -57,7 +58,8 @@ func (r *ingressReconciler) setUp(mgr ctrl.Manager) error {
 		Complete(reconcile.AsReconciler(r.Client, r))
 }
 
-// waitingIn are the Ingresses that are not ready, in the namespace of a Service: it may be the hop that they wait for.
+// waitingIn are the Ingresses that are not ready, in the namespace of a Service: it may be the hop
+// that they wait for.
 func (r *ingressReconciler) waitingIn(ctx context.Context, service client.Object) []reconcile.Request {
 	var all netv1alpha1.IngressList
 	if err := r.List(ctx, &all, client.InNamespace(service.GetNamespace())); err != nil {
@@ -155,7 +157,8 @@ func (r *ingressReconciler) missingHop(ctx context.Context, routes []*gatewayv1.
 	return "", nil
 }
 
-// write applies the HTTPRoutes, which are then as the cluster has them, and deletes those that are no more.
+// write applies the HTTPRoutes, which are then as the cluster has them, and deletes those that are
+// no more.
 func (r *ingressReconciler) write(ctx context.Context, ingress *netv1alpha1.Ingress, routes []*gatewayv1.HTTPRoute) error {
 	for _, route := range routes {
 		if err := r.apply(ctx, route); err != nil {

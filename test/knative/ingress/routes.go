@@ -25,8 +25,8 @@ const (
 	revisionHeader  = "Knative-Serving-Revision"
 )
 
-// Routes makes the HTTPRoutes of an Ingress, one for each of its rules, which attach to the gateway. What they cannot
-// express is an error.
+// Routes makes the HTTPRoutes of an Ingress, one for each of its rules, which attach to the
+// gateway. What they cannot express is an error.
 func Routes(ingress *netv1alpha1.Ingress, gateway gatewayv1.ParentReference) ([]*gatewayv1.HTTPRoute, error) {
 	if len(ingress.Spec.TLS) > 0 || ingress.Spec.HTTPOption == netv1alpha1.HTTPOptionRedirected {
 		return nil, errors.New("the gateway of the tests has no certificates: leave external-domain-tls and http-protocol of config-network as they are")
@@ -42,7 +42,8 @@ func Routes(ingress *netv1alpha1.Ingress, gateway gatewayv1.ParentReference) ([]
 	return routes, nil
 }
 
-// routeOf makes the HTTPRoute of a rule. It has the name of the rule's first host, which no other rule has.
+// routeOf makes the HTTPRoute of a rule. It has the name of the rule's first host, which no other
+// rule has.
 func routeOf(ingress *netv1alpha1.Ingress, rule *netv1alpha1.IngressRule, gateway gatewayv1.ParentReference) (*gatewayv1.HTTPRoute, error) {
 	if len(rule.Hosts) == 0 || rule.HTTP == nil || len(rule.HTTP.Paths) == 0 {
 		return nil, errors.New("it has no hosts or no paths")

@@ -49,7 +49,8 @@ func (c *Console) Line(format string, args ...any) {
 	fmt.Fprintf(c.out, format+"\n", args...)
 }
 
-// Status shows a line that the next call replaces. It prints nothing unless the console is a terminal.
+// Status shows a line that the next call replaces. It prints nothing unless the console is a
+// terminal.
 func (c *Console) Status(format string, args ...any) {
 	if c.terminal {
 		fmt.Fprintf(c.out, "\r\x1b[K"+c.Styled(Faint, format), args...)

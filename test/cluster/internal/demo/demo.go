@@ -94,7 +94,8 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 	return err
 }
 
-// untilClusterFails returns a context that ends with the cause if the cluster or the operator fails.
+// untilClusterFails returns a context that ends with the cause if the cluster or the operator
+// fails.
 func (d *demo) untilClusterFails(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {

@@ -10,9 +10,9 @@ import (
 )
 
 // walkthrough is a page for readers and for the demo. A block "sh" is a command. A block "table" or
-// "excerpt" after it is the output that the command must eventually print. A block "shares" contains
-// the percentage of requests that each revision must receive from then on. Blocks "shares" and
-// "sh node" run only on a real node, whose pods answer requests.
+// "excerpt" after it is the output that the command must eventually print. A block "shares"
+// contains the percentage of requests that each revision must receive from then on. Blocks "shares"
+// and "sh node" run only on a real node, whose pods answer requests.
 //
 //go:embed walkthrough.md
 var walkthrough string
@@ -124,8 +124,8 @@ func (e expectation) display(output string) string {
 	return strings.TrimRight(output, "\n")
 }
 
-// excerptOf returns the lines of the output that equal the excerpt apart from their indentation, or ""
-// if there are none.
+// excerptOf returns the lines of the output that equal the excerpt apart from their indentation, or
+// "" if there are none.
 func (e expectation) excerptOf(output string) string {
 	want := strings.Split(e.text, "\n")
 	have := strings.Split(output, "\n")

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// table is a table in kubectl's output. Cells can be empty, so columns are separated by the positions
-// of their titles.
+// table is a table in kubectl's output. Cells can be empty, so columns are separated by the
+// positions of their titles.
 type table struct {
 	titles []string
 	rows   [][]string
@@ -51,8 +51,8 @@ func stablePart(title, cell string) string {
 	return cell
 }
 
-// tableDifferences returns the differences between two tables apart from spacing, ages and generated
-// names.
+// tableDifferences returns the differences between two tables apart from spacing, ages and
+// generated names.
 func tableDifferences(want, have string) []string {
 	w, h := parseTable(want), parseTable(have)
 	if !slices.Equal(w.titles, h.titles) {

@@ -21,7 +21,8 @@ import (
 const (
 	host = "sklearn-iris.kserve-test.example.com"
 	path = "/v1/models/sklearn-iris"
-	// minRequests is the number of requests that measure a share within tolerance percentage points.
+	// minRequests is the number of requests that measure a share within tolerance percentage
+	// points.
 	minRequests, tolerance = 1000, 5
 	// rate is the number of requests per second.
 	rate = 200

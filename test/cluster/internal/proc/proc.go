@@ -67,9 +67,9 @@ func readStatus(pid int) (status, error) {
 	return parseStatus(string(data))
 }
 
-// parseStatus parses the content of /proc/PID/stat. The name of the program is in parentheses and can
-// contain any character. The fields after it begin with the state and the parent; the start time is
-// the 20th.
+// parseStatus parses the content of /proc/PID/stat. The name of the program is in parentheses and
+// can contain any character. The fields after it begin with the state and the parent; the start
+// time is the 20th.
 func parseStatus(text string) (status, error) {
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	const state, parent, start = 0, 1, 19

@@ -1,7 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Controller serves the Ingresses of Knative on a local cluster, which starts it: see package ingress.
+// Controller serves the Ingresses of Knative on a local cluster, which starts it: see package
+// ingress.
 package main
 
 import (

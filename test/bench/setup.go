@@ -34,12 +34,12 @@ import (
 	clusteroperator "github.com/serinus-io/serinus/test/cluster/operator"
 )
 
-// Each of those who write has a ServiceAccount of its own, so that the audit log tells them apart.
+// Each writer has its own ServiceAccount, so that the audit log distinguishes them.
 const (
-	accountNamespace = "bench"
-	userAccount      = "user"  // Creates InferenceServices, and changes them.
-	bareAccount      = "bare"  // Writes what the operator would.
-	peersAccount     = "peers" // Do what a cluster does.
+	accountNamespace   = "bench"
+	userAccount        = "user"        // Creates and changes InferenceServices.
+	bareAccount        = "bare"        // Sends the writes of the operator.
+	controllersAccount = "controllers" // Runs the fake controllers.
 
 	operatorNamespace = clusteroperator.Namespace
 	operatorAccount   = clusteroperator.ServiceAccount
@@ -50,10 +50,11 @@ func userOf(account string) string {
 	return "system:serviceaccount:" + accountNamespace + ":" + account
 }
 
-// mainNamespace holds the InferenceServices that everything but creation is measured on.
+// mainNamespace contains the InferenceServices for all measurements except the comparison of
+// creation.
 const mainNamespace = "models"
 
-// bench is a cluster with everything in it but InferenceServices.
+// bench is a running benchmark.
 type bench struct {
 	*progress
 	options options
@@ -61,38 +62,38 @@ type bench struct {
 	dir     string
 	ownsDir bool
 
-	cluster *local.Cluster
-	audit   *auditLog
-	peers   *peers
-	tracker *tracker
-	// admin sets things up and cleans up; user and bare are watched by the audit log.
+	cluster     *local.Cluster
+	audit       *auditLog
+	controllers *fakeControllers
+	tracker     *tracker
+	// admin sets up and cleans up. The audit log contains the writes of user and bare.
 	admin, user, bare client.Client
-	// userToken lets the metrics be read.
+	// userToken authorizes reading the operator's metrics.
 	userToken string
 
-	manager  string // The operator's program.
-	operator *operator
-	report   *report
-	endPeers context.CancelFunc
+	manager         string // The operator's program.
+	operator        *operator
+	report          *report
+	stopControllers context.CancelFunc
 }
 
-// command runs a program and returns what it prints.
+// command runs a program and returns its standard output.
 func command(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
-	var out, complaints bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaints
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, complaints.String())
+		return "", fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
 	}
-	return out.String(), nil
+	return stdout.String(), nil
 }
 
-// start builds the operator and sets up the cluster.
+// start builds the operator and sets up the cluster without InferenceServices.
 func start(ctx context.Context, o options, root checkout.Root) (*bench, error) {
-	b := &bench{options: o, root: root, progress: &progress{begin: time.Now()}, dir: o.dir, endPeers: func() {}}
+	b := &bench{options: o, root: root, progress: &progress{begin: time.Now()}, dir: o.dir, stopControllers: func() {}}
 	ctrl.SetLogger(zap.New(zap.WriteTo(os.Stderr), zap.Level(zapcore.ErrorLevel)))
-	for _, step := range []func(context.Context) error{b.makeFolder, b.build, b.startCluster, b.install, b.connect} {
+	for _, step := range []func(context.Context) error{b.createFolder, b.build, b.startCluster, b.install, b.connect} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, b.stop())
 		}
@@ -100,7 +101,7 @@ func start(ctx context.Context, o options, root checkout.Root) (*bench, error) {
 	return b, nil
 }
 
-func (b *bench) makeFolder(context.Context) (err error) {
+func (b *bench) createFolder(context.Context) (err error) {
 	if b.dir != "" {
 		b.dir, err = filepath.Abs(b.dir)
 		return errors.Join(err, os.MkdirAll(b.dir, 0o700))
@@ -110,15 +111,15 @@ func (b *bench) makeFolder(context.Context) (err error) {
 	return err
 }
 
-// build makes the operator as `make build` does, in a place where nobody replaces it half-way.
+// build builds the operator as `make build` does, but to a path that other builds do not overwrite.
 func (b *bench) build(ctx context.Context) error {
-	b.say("building the operator")
+	b.logf("building the operator")
 	b.manager = filepath.Join(b.dir, "manager")
 	_, err := command(ctx, string(b.root), "env", "CGO_ENABLED=0", "go", "build", "-ldflags=-s -w", "-o", b.manager, "./cmd/manager")
 	return err
 }
 
-// tools is the folder of etcd, kube-apiserver and kubectl.
+// tools returns the folder of etcd, kube-apiserver and kubectl.
 func (b *bench) tools() string {
 	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
 		return assets
@@ -127,7 +128,7 @@ func (b *bench) tools() string {
 }
 
 func (b *bench) startCluster(ctx context.Context) error {
-	policy, err := auditPolicy(b.comparedNamespaces())
+	policy, err := auditPolicy(b.creationNamespaces())
 	if err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ func (b *bench) startCluster(ctx context.Context) error {
 			"--audit-policy-file=" + policyPath, "--audit-log-path=" + logPath,
 			"--audit-log-mode=blocking", "--audit-log-maxsize=100000",
 		},
-		Progress: func(line string) { b.say("%s", line) },
+		Progress: func(line string) { b.logf("%s", line) },
 	})
 	if err != nil {
 		return err
@@ -152,7 +153,8 @@ func (b *bench) startCluster(ctx context.Context) error {
 	return err
 }
 
-// install applies what is shipped, except for the pods of the operator, which runs beside the cluster.
+// install applies the manifests of the operator except its Deployment, because the operator runs
+// outside of the cluster.
 func (b *bench) install(ctx context.Context) error {
 	kubectl := func(args ...string) error {
 		args = append([]string{"--kubeconfig=" + b.cluster.Kubeconfig()}, args...)
@@ -181,7 +183,7 @@ func (b *bench) install(ctx context.Context) error {
 	return nil
 }
 
-// newScheme knows every kind that anybody here writes.
+// newScheme returns a scheme with all kinds that this program writes.
 func newScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
@@ -190,18 +192,18 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// connect makes a client for each of those who write, and starts the peers.
+// connect creates a client for each writer and starts the fake controllers.
 func (b *bench) connect(ctx context.Context) (err error) {
 	if b.admin, err = client.New(b.cluster.Config(), client.Options{Scheme: newScheme()}); err != nil {
 		return err
 	}
-	if err := b.makeNamespace(ctx, accountNamespace); err != nil {
+	if err := b.createNamespace(ctx, accountNamespace); err != nil {
 		return err
 	}
 	configs := map[string]*rest.Config{}
-	for _, account := range []string{userAccount, bareAccount, peersAccount} {
+	for _, account := range []string{userAccount, bareAccount, controllersAccount} {
 		if configs[account], err = b.account(ctx, account); err != nil {
-			return fmt.Errorf("making ServiceAccount %q: %w", account, err)
+			return fmt.Errorf("creating ServiceAccount %q: %w", account, err)
 		}
 	}
 	if b.user, err = client.New(configs[userAccount], client.Options{Scheme: newScheme()}); err != nil {
@@ -211,19 +213,19 @@ func (b *bench) connect(ctx context.Context) (err error) {
 		return err
 	}
 	b.userToken = configs[userAccount].BearerToken
-	for _, namespace := range append(b.comparedNamespaces(), mainNamespace, routesNamespace) {
-		if err := b.makeNamespace(ctx, namespace); err != nil {
+	for _, namespace := range append(b.creationNamespaces(), mainNamespace, routesNamespace) {
+		if err := b.createNamespace(ctx, namespace); err != nil {
 			return err
 		}
 	}
 	b.report = newReport(ctx, b.options, b.cluster)
-	return b.startWatchers(ctx, configs[peersAccount])
+	return b.startWatchers(ctx, configs[controllersAccount])
 }
 
 func (b *bench) startWatchers(ctx context.Context, config *rest.Config) (err error) {
-	ctx, b.endPeers = context.WithCancel(context.WithoutCancel(ctx))
-	if b.peers, err = startPeers(ctx, config); err != nil {
-		return fmt.Errorf("starting the peers: %w", err)
+	ctx, b.stopControllers = context.WithCancel(context.WithoutCancel(ctx))
+	if b.controllers, err = startFakeControllers(ctx, config); err != nil {
+		return fmt.Errorf("starting the fake controllers: %w", err)
 	}
 	if b.tracker, err = startTracker(ctx, config); err != nil {
 		return fmt.Errorf("watching InferenceServices: %w", err)
@@ -231,7 +233,8 @@ func (b *bench) startWatchers(ctx context.Context, config *rest.Config) (err err
 	return nil
 }
 
-// account makes a ServiceAccount that may do everything, and connects as it without rate limits.
+// account creates a ServiceAccount with the role cluster-admin and returns its client configuration
+// without rate limits.
 func (b *bench) account(ctx context.Context, name string) (*rest.Config, error) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: accountNamespace}}
 	binding := &rbacv1.ClusterRoleBinding{
@@ -254,18 +257,19 @@ func (b *bench) account(ctx context.Context, name string) (*rest.Config, error) 
 	return config, nil
 }
 
-// makeNamespace makes a namespace in which pods can be made: nobody else makes its ServiceAccount.
-func (b *bench) makeNamespace(ctx context.Context, name string) error {
+// createNamespace creates a namespace and its default ServiceAccount, which pods need and no
+// controller creates.
+func (b *bench) createNamespace(ctx context.Context, name string) error {
 	return errors.Join(
 		b.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}),
 		b.admin.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: name}}),
 	)
 }
 
-// stop ends everything, and removes what nobody asked to keep.
+// stop stops the cluster and removes temporary files.
 func (b *bench) stop() error {
 	var failures []error
-	b.endPeers()
+	b.stopControllers()
 	if b.cluster != nil {
 		failures = append(failures, b.cluster.Stop())
 	}

@@ -28,16 +28,16 @@ import (
 	internalcontroller "github.com/serinus-io/serinus/internal/controller"
 )
 
-// peerConcurrency is how many objects of a kind the peers work on at a time.
-const peerConcurrency = 16
+// controllerConcurrency is MaxConcurrentReconciles of each fake controller.
+const controllerConcurrency = 16
 
-// peers do what a cluster does with the objects of the operator, in as few writes as can be: for a Deployment one pod
-// for each replica with a status, one EndpointSlice and one status; for an HTTPRoute one status at each generation.
-// Every pod is ready at once. Nothing is ever taken away.
-type peers struct{ client client.Client }
+// fakeControllers act on the operator's objects with as few writes as possible. For a Deployment
+// they create one ready pod for each replica and one EndpointSlice, and update the status once. For
+// an HTTPRoute they update the status once for each generation. They never delete objects.
+type fakeControllers struct{ client client.Client }
 
-// startPeers returns once the peers have seen what there is.
-func startPeers(ctx context.Context, config *rest.Config) (*peers, error) {
+// startFakeControllers starts the controllers and returns once their caches are synced.
+func startFakeControllers(ctx context.Context, config *rest.Config) (*fakeControllers, error) {
 	scheme, err := internalcontroller.NewScheme()
 	if err != nil {
 		return nil, err
@@ -50,15 +50,15 @@ func startPeers(ctx context.Context, config *rest.Config) (*peers, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &peers{client: mgr.GetClient()}
-	concurrently := controller.Options{MaxConcurrentReconciles: peerConcurrency}
+	c := &fakeControllers{client: mgr.GetClient()}
+	concurrently := controller.Options{MaxConcurrentReconciles: controllerConcurrency}
 	err = ctrl.NewControllerManagedBy(mgr).For(&appsv1.Deployment{}).WithOptions(concurrently).
-		Complete(reconcile.AsReconciler(mgr.GetClient(), reconcile.ObjectReconciler[*appsv1.Deployment](workloads{p})))
+		Complete(reconcile.AsReconciler(mgr.GetClient(), reconcile.ObjectReconciler[*appsv1.Deployment](deploymentController{c})))
 	if err != nil {
 		return nil, err
 	}
 	err = ctrl.NewControllerManagedBy(mgr).For(&gatewayv1.HTTPRoute{}).WithOptions(concurrently).
-		Complete(reconcile.AsReconciler(mgr.GetClient(), reconcile.ObjectReconciler[*gatewayv1.HTTPRoute](gateway{p})))
+		Complete(reconcile.AsReconciler(mgr.GetClient(), reconcile.ObjectReconciler[*gatewayv1.HTTPRoute](routeController{c})))
 	if err != nil {
 		return nil, err
 	}
@@ -66,15 +66,16 @@ func startPeers(ctx context.Context, config *rest.Config) (*peers, error) {
 	if !mgr.GetCache().WaitForCacheSync(ctx) {
 		return nil, context.Cause(ctx)
 	}
-	return p, nil
+	return c, nil
 }
 
-// settled tells whether the peers are done with so many Deployments and routes of a namespace.
-func (p *peers) settled(ctx context.Context, namespace string, deployments, routes int) (bool, error) {
+// settled reports whether a namespace has these numbers of Deployments and HTTPRoutes, all up to
+// date.
+func (c *fakeControllers) settled(ctx context.Context, namespace string, deployments, routes int) (bool, error) {
 	var runs appsv1.DeploymentList
 	var routed gatewayv1.HTTPRouteList
 	for _, list := range []client.ObjectList{&runs, &routed} {
-		if err := p.client.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		if err := c.client.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 			return false, err
 		}
 	}
@@ -84,30 +85,30 @@ func (p *peers) settled(ctx context.Context, namespace string, deployments, rout
 		}
 	}
 	for i := range routed.Items {
-		if !takenOver(&routed.Items[i]) {
+		if !isAccepted(&routed.Items[i]) {
 			return false, nil
 		}
 	}
 	return len(runs.Items) == deployments && len(routed.Items) == routes, nil
 }
 
-// workloads runs Deployments.
-type workloads struct{ *peers }
+// deploymentController creates the pods and endpoints of Deployments.
+type deploymentController struct{ *fakeControllers }
 
-func (w workloads) Reconcile(ctx context.Context, deployment *appsv1.Deployment) (ctrl.Result, error) {
+func (c deploymentController) Reconcile(ctx context.Context, deployment *appsv1.Deployment) (ctrl.Result, error) {
 	if deployment.Status.ObservedGeneration == deployment.Generation || deployment.DeletionTimestamp != nil {
 		return ctrl.Result{}, nil
 	}
 	replicas := *deployment.Spec.Replicas
 	for i := range replicas {
-		if err := w.run(ctx, podOf(deployment, i)); err != nil {
-			return ctrl.Result{}, fmt.Errorf("running a pod: %w", err)
+		if err := c.createPod(ctx, podOf(deployment, i)); err != nil {
+			return ctrl.Result{}, fmt.Errorf("creating a pod: %w", err)
 		}
 	}
 	slice := endpointsOf(deployment)
-	err := w.client.Create(ctx, slice)
+	err := c.client.Create(ctx, slice)
 	if apierrors.IsAlreadyExists(err) {
-		err = w.client.Update(ctx, slice)
+		err = c.client.Update(ctx, slice)
 	}
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("publishing endpoints: %w", err)
@@ -121,20 +122,20 @@ func (w workloads) Reconcile(ctx context.Context, deployment *appsv1.Deployment)
 			{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: "NewReplicaSetAvailable", LastUpdateTime: metav1.Now()},
 		},
 	}
-	return ctrl.Result{}, client.IgnoreNotFound(w.client.Status().Patch(ctx, deployment, client.MergeFrom(before)))
+	return ctrl.Result{}, client.IgnoreNotFound(c.client.Status().Patch(ctx, deployment, client.MergeFrom(before)))
 }
 
-// run makes a pod and has it be ready, in two writes as a kubelet's.
-func (w workloads) run(ctx context.Context, pod *corev1.Pod) error {
+// createPod creates a pod and updates its status, which takes two writes as in a real cluster.
+func (c deploymentController) createPod(ctx context.Context, pod *corev1.Pod) error {
 	status := pod.Status
-	if err := w.client.Create(ctx, pod); err != nil {
+	if err := c.client.Create(ctx, pod); err != nil {
 		if apierrors.IsAlreadyExists(err) {
 			return nil
 		}
 		return err
 	}
 	pod.Status = status
-	return w.client.Status().Update(ctx, pod)
+	return c.client.Status().Update(ctx, pod)
 }
 
 func podOf(deployment *appsv1.Deployment, i int32) *corev1.Pod {
@@ -175,13 +176,13 @@ func podOf(deployment *appsv1.Deployment, i int32) *corev1.Pod {
 	return pod
 }
 
-// podAddress is the address of every pod: nobody connects.
+// podAddress is the address of every pod. Nothing connects to it.
 const podAddress = "10.0.0.1"
 
 func endpointsOf(deployment *appsv1.Deployment) *discoveryv1.EndpointSlice {
 	service := deployment.Labels[v1beta1.LabelRevision]
 	labels := map[string]string{discoveryv1.LabelServiceName: service, discoveryv1.LabelManagedBy: "bench"}
-	maps.Copy(labels, deployment.Labels) // The Service has the same, and a Service's go on to its slices.
+	maps.Copy(labels, deployment.Labels) // The Service has these labels, and slices inherit the labels of their Service.
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta:  metav1.ObjectMeta{Name: service, Namespace: deployment.Namespace, Labels: labels},
 		AddressType: discoveryv1.AddressTypeIPv4,
@@ -199,11 +200,11 @@ func endpointsOf(deployment *appsv1.Deployment) *discoveryv1.EndpointSlice {
 	return slice
 }
 
-// gateway takes routes over.
-type gateway struct{ *peers }
+// routeController accepts HTTPRoutes.
+type routeController struct{ *fakeControllers }
 
-func (g gateway) Reconcile(ctx context.Context, route *gatewayv1.HTTPRoute) (ctrl.Result, error) {
-	if takenOver(route) || route.DeletionTimestamp != nil {
+func (c routeController) Reconcile(ctx context.Context, route *gatewayv1.HTTPRoute) (ctrl.Result, error) {
+	if isAccepted(route) || route.DeletionTimestamp != nil {
 		return ctrl.Result{}, nil
 	}
 	before := route.DeepCopy()
@@ -217,10 +218,10 @@ func (g gateway) Reconcile(ctx context.Context, route *gatewayv1.HTTPRoute) (ctr
 		}
 	}
 	route.Status.Parents = parents
-	return ctrl.Result{}, client.IgnoreNotFound(g.client.Status().Patch(ctx, route, client.MergeFrom(before)))
+	return ctrl.Result{}, client.IgnoreNotFound(c.client.Status().Patch(ctx, route, client.MergeFrom(before)))
 }
 
-func takenOver(route *gatewayv1.HTTPRoute) bool {
+func isAccepted(route *gatewayv1.HTTPRoute) bool {
 	for _, parent := range route.Status.Parents {
 		for _, condition := range parent.Conditions {
 			if condition.ObservedGeneration != route.Generation {
