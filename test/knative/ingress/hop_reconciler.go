@@ -21,7 +21,7 @@ import (
 
 const h2c = "kubernetes.io/h2c"
 
-// hopReconciler keeps a hop for each Service that Knative makes for a revision.
+// hopReconciler opens and closes the hops of revisions.
 type hopReconciler struct {
 	writer
 	hops *hops
@@ -34,17 +34,17 @@ func (r *hopReconciler) setUp(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("hops").For(&corev1.Service{}, builder.WithPredicates(ofRevisions)).Complete(r)
 }
 
-// Reconcile opens the hop of a revision, and tells the gateway by a Service where it is.
+// Reconcile opens the hop of a revision, and creates a Service and an EndpointSlice for it.
 func (r *hopReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var revision corev1.Service
 	if err := r.Get(ctx, request.NamespacedName, &revision); apierrors.IsNotFound(err) {
-		r.hops.close(request.NamespacedName) // What tells of it goes with its owner.
+		r.hops.close(request.NamespacedName) // Its Service and EndpointSlice are garbage-collected.
 		return ctrl.Result{}, nil
 	} else if err != nil {
 		return ctrl.Result{}, err
 	}
-	port := &revision.Spec.Ports[0] // The others are for TLS, which is off.
-	hopPort, err := r.hops.lead(ctx, request.NamespacedName, target{
+	port := &revision.Spec.Ports[0] // Other ports are for TLS, which is disabled.
+	hopPort, err := r.hops.ensure(ctx, request.NamespacedName, upstream{
 		host: net.JoinHostPort(revision.Spec.ClusterIP, strconv.Itoa(int(port.Port))),
 		h2c:  port.AppProtocol != nil && *port.AppProtocol == h2c,
 	})
@@ -52,7 +52,7 @@ func (r *hopReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ct
 		return ctrl.Result{}, err
 	}
 	service, slice := hopObjects(&revision, port, r.hops.address, hopPort)
-	// Whoever finds the Service finds where it leads.
+	// The EndpointSlice comes first, so that the Service is usable as soon as it exists.
 	for _, object := range []client.Object{slice, service} {
 		if err := r.apply(ctx, object); err != nil {
 			return ctrl.Result{}, err
@@ -61,8 +61,8 @@ func (r *hopReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ct
 	return ctrl.Result{}, nil
 }
 
-// hopObjects are the Service of a hop, with the port that the Service of the revision has, and
-// where it leads.
+// hopObjects returns the Service of a hop, which has the port of the revision's Service, and its
+// EndpointSlice.
 func hopObjects(revision *corev1.Service, port *corev1.ServicePort, address string, hopPort int) (*corev1.Service, *discoveryv1.EndpointSlice) {
 	meta := metav1.ObjectMeta{
 		Namespace: revision.Namespace, Name: hopName(revision.Name),

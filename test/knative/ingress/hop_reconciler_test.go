@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-func TestHopFollowsTheServiceOfARevision(t *testing.T) {
+func TestHopReconcilerFollowsServiceOfRevision(t *testing.T) {
 	c := newCluster(t, irisIngress())
 	r := &hopReconciler{writer: writer{c.api}, hops: newHops("127.0.0.1")}
 	revision := &corev1.Service{
@@ -31,8 +31,8 @@ func TestHopFollowsTheServiceOfARevision(t *testing.T) {
 	}
 	reconcile()
 	port := r.hops.active[iris1].port
-	if to := (target{host: "10.96.0.7:81", h2c: true}); r.hops.active[iris1].target != to {
-		t.Errorf("it leads to %+v, want %+v", r.hops.active[iris1].target, to)
+	if to := (upstream{host: "10.96.0.7:81", h2c: true}); r.hops.active[iris1].upstream != to {
+		t.Errorf("the hop forwards to %+v, want %+v", r.hops.active[iris1].upstream, to)
 	}
 	var service corev1.Service
 	var slice discoveryv1.EndpointSlice
@@ -40,7 +40,7 @@ func TestHopFollowsTheServiceOfARevision(t *testing.T) {
 	for _, object := range []client.Object{&service, &slice} {
 		c.must(c.api.Get(t.Context(), hop, object))
 		if !metav1.IsControlledBy(object, revision) {
-			t.Errorf("the %T does not go with the Service of the revision", object)
+			t.Errorf("the %T is not controlled by the Service of the revision", object)
 		}
 	}
 	if p := service.Spec.Ports[0]; p.Port != 81 || p.Name != "http2" || *p.AppProtocol != "kubernetes.io/h2c" {
@@ -51,11 +51,11 @@ func TestHopFollowsTheServiceOfARevision(t *testing.T) {
 	}
 	reconcile()
 	if again := r.hops.active[iris1].port; again != port {
-		t.Errorf("it has moved from port %d to %d", port, again)
+		t.Errorf("the port has changed from %d to %d", port, again)
 	}
 	c.must(c.api.Delete(t.Context(), revision))
 	reconcile()
 	if len(r.hops.active) > 0 {
-		t.Error("it is still open")
+		t.Error("the hop is still open")
 	}
 }

@@ -21,10 +21,10 @@ import (
 
 var iris1 = types.NamespacedName{Namespace: "ml", Name: "iris-00001"}
 
-// open opens the hop of a revision to a server, and returns where it is.
+// open opens a hop to a server and returns its URL.
 func open(t *testing.T, hops *hops, server *httptest.Server) string {
 	t.Helper()
-	port, err := hops.lead(t.Context(), iris1, target{host: server.Listener.Addr().String(), h2c: server.Config.Protocols != nil})
+	port, err := hops.ensure(t.Context(), iris1, upstream{host: server.Listener.Addr().String(), h2c: server.Config.Protocols != nil})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,15 +39,15 @@ func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	return server
 }
 
-// answer is what the gateway gets.
-type answer struct {
+// response is a response of a hop.
+type response struct {
 	status  int
 	headers http.Header
 	body    string
 }
 
-// ask sends a request as the gateway does.
-func ask(t *testing.T, url string, headers map[string]string) answer {
+// ask sends a request to a hop.
+func ask(t *testing.T, url string, headers map[string]string) response {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader("question"))
 	if err != nil {
@@ -57,19 +57,19 @@ func ask(t *testing.T, url string, headers map[string]string) answer {
 	for name, value := range headers {
 		request.Header.Set(name, value)
 	}
-	response, err := http.DefaultClient.Do(request)
+	reply, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	defer reply.Body.Close()
+	body, err := io.ReadAll(reply.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, string(body)}
+	return response{reply.StatusCode, reply.Header, string(body)}
 }
 
-func TestHopAddsTheRevisionAndNothingElse(t *testing.T) {
+func TestHopChangesOnlyTheRevisionHeaders(t *testing.T) {
 	var host string
 	var got http.Header
 	server := serve(t, func(_ http.ResponseWriter, r *http.Request) { host, got = r.Host, r.Header })
@@ -89,24 +89,24 @@ func TestHopAddsTheRevisionAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestHopAnswersOurProbesAlone(t *testing.T) {
+func TestHopAnswersOnlyOurProbes(t *testing.T) {
 	server := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "from the revision") })
 	hop := open(t, newHops("127.0.0.1"), server)
 	for value, want := range map[string]string{probeValue: "", "probe": "from the revision"} {
 		got := ask(t, hop, map[string]string{header.ProbeKey: value, header.HashKey: "content"})
-		if told := got.headers.Get(header.HashKey); got.body != want || (told == "content") != (value == probeValue) {
-			t.Errorf("a probe %q is answered with %q and %q", value, told, got.body)
+		if hash := got.headers.Get(header.HashKey); got.body != want || (hash == "content") != (value == probeValue) {
+			t.Errorf("the response to the probe %q has the hash %q and the body %q", value, hash, got.body)
 		}
 	}
 }
 
-// What a revision says reaches the client while the revision goes on.
-func TestHopPassesStreamsOn(t *testing.T) {
-	heard := make(chan struct{})
+// A client receives each part of a response as soon as the revision has sent it.
+func TestHopForwardsStreams(t *testing.T) {
+	received := make(chan struct{})
 	server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "first")
 		_ = http.NewResponseController(w).Flush()
-		<-heard
+		<-received
 		fmt.Fprintln(w, "second")
 	})
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, open(t, newHops("127.0.0.1"), server), http.NoBody)
@@ -124,13 +124,13 @@ func TestHopPassesStreamsOn(t *testing.T) {
 			t.Fatalf("got %q, %v; want %q", lines.Text(), lines.Err(), want)
 		}
 		if want == "first" {
-			close(heard)
+			close(received)
 		}
 	}
 }
 
-// Behind the address of a Service there may be another endpoint for each request.
-func TestHopKeepsNoConnection(t *testing.T) {
+// A new connection for each request lets kube-proxy choose an endpoint each time.
+func TestHopReusesNoConnection(t *testing.T) {
 	clients := map[string]bool{}
 	server := serve(t, func(_ http.ResponseWriter, r *http.Request) { clients[r.RemoteAddr] = true })
 	hop := open(t, newHops("127.0.0.1"), server)
@@ -142,7 +142,7 @@ func TestHopKeepsNoConnection(t *testing.T) {
 	}
 }
 
-func TestHopSpeaksHTTP2WhereTheRevisionDoes(t *testing.T) {
+func TestHopUsesHTTP2IfTheRevisionDoes(t *testing.T) {
 	var protocol string
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { protocol = r.Proto }))
 	server.Config.Protocols = &http.Protocols{}
@@ -150,11 +150,11 @@ func TestHopSpeaksHTTP2WhereTheRevisionDoes(t *testing.T) {
 	server.Start()
 	t.Cleanup(server.Close)
 	if got := ask(t, open(t, newHops("127.0.0.1"), server), nil); got.status != http.StatusOK || protocol != "HTTP/2.0" {
-		t.Errorf("the revision is asked in %q, and answers %d: %s", protocol, got.status, got.body)
+		t.Errorf("the protocol is %q, and the response %d: %s", protocol, got.status, got.body)
 	}
 }
 
-func TestHopLosesNoRequestInHTTP2(t *testing.T) {
+func TestHopLosesNoRequestWithHTTP2(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	server.Config.Protocols = &http.Protocols{}
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
@@ -184,17 +184,17 @@ func TestHopStaysUntilItIsClosed(t *testing.T) {
 	server, hops := serve(t, func(http.ResponseWriter, *http.Request) {}), newHops("127.0.0.1")
 	hop := open(t, hops, server)
 	if again := open(t, hops, server); again != hop {
-		t.Errorf("asked for again, it has moved from %s to %s", hop, again)
+		t.Errorf("the URL has changed from %s to %s", hop, again)
 	}
 	hops.close(iris1)
 	connection, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(hop, "http://"))
 	if err == nil {
 		_ = connection.Close()
-		t.Error("it is still open")
+		t.Error("the hop is still open")
 	}
 }
 
-func TestHopTellsWhoDoesNotAnswer(t *testing.T) {
+func TestHopErrorNamesTheRevision(t *testing.T) {
 	server := serve(t, nil)
 	hop := open(t, newHops("127.0.0.1"), server)
 	server.Close()

@@ -17,16 +17,15 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// Class is the class of the Ingresses that are turned into HTTPRoutes.
+// Class is the class of the Ingresses that the controller serves.
 const Class = "serinus-test.ingress.networking.knative.dev"
 
-// Gateway is the one that serves Ingresses.
+// Gateway identifies the Gateway that serves Ingresses.
 type Gateway struct {
-	// Namespace and Name are those of the Gateway.
 	Namespace, Name string
-	// Address is where it takes requests.
+	// Address is the address and port for probes.
 	Address string
-	// Internal is the name of the Service that leads to it from inside the cluster.
+	// Internal is the DNS name of its Service inside the cluster.
 	Internal string
 }
 
@@ -37,7 +36,7 @@ func (g Gateway) reference() gatewayv1.ParentReference {
 	}
 }
 
-// NewScheme has the kinds that are read and written.
+// NewScheme returns a scheme with all kinds that the controller reads and writes.
 func NewScheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, netv1alpha1.AddToScheme, gatewayv1.Install} {
@@ -48,8 +47,8 @@ func NewScheme() (*runtime.Scheme, error) {
 	return s, nil
 }
 
-// SetUp makes the manager serve Ingresses by the gateway, through hops at an address where the
-// gateway reaches them.
+// SetUp adds the controllers to the manager. Hops listen on hopAddress, which the gateway must be
+// able to reach.
 func SetUp(mgr ctrl.Manager, gateway Gateway, hopAddress string) error {
 	w := writer{mgr.GetClient()}
 	if err := (&hopReconciler{writer: w, hops: newHops(hopAddress)}).setUp(mgr); err != nil {
@@ -58,12 +57,11 @@ func SetUp(mgr ctrl.Manager, gateway Gateway, hopAddress string) error {
 	return newIngressReconciler(w, gateway).setUp(mgr)
 }
 
-// writer writes whole objects.
 type writer struct{ client.Client }
 
 const fieldOwner = client.FieldOwner("serinus-test-ingress")
 
-// apply makes an object what it says, and fills in what else the cluster says of it.
+// apply applies an object and updates it from the response.
 func (w writer) apply(ctx context.Context, object client.Object) error {
 	intent, err := objects.IntentOf(object, w.Scheme())
 	if err != nil {

@@ -29,11 +29,10 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// probeInterval is how often the gateway is asked whether it serves what it has confirmed, which
-// takes it a moment.
+// probeInterval is the interval of probes until the gateway serves an accepted HTTPRoute.
 const probeInterval = 50 * time.Millisecond
 
-// ingressReconciler turns Ingresses into HTTPRoutes.
+// ingressReconciler translates Ingresses to HTTPRoutes.
 type ingressReconciler struct {
 	writer
 	gateway Gateway
@@ -54,27 +53,27 @@ func (r *ingressReconciler) setUp(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("ingresses").
 		For(&netv1alpha1.Ingress{}, builder.WithPredicates(ours)).
 		Owns(&gatewayv1.HTTPRoute{}).
-		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.waitingIn)).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.enqueueUnready)).
 		Complete(reconcile.AsReconciler(r.Client, r))
 }
 
-// waitingIn are the Ingresses that are not ready, in the namespace of a Service: it may be the hop
-// that they wait for.
-func (r *ingressReconciler) waitingIn(ctx context.Context, service client.Object) []reconcile.Request {
+// enqueueUnready enqueues the Ingresses in the namespace of a Service that are not ready. They may
+// be waiting for the Service of a hop.
+func (r *ingressReconciler) enqueueUnready(ctx context.Context, service client.Object) []reconcile.Request {
 	var all netv1alpha1.IngressList
 	if err := r.List(ctx, &all, client.InNamespace(service.GetNamespace())); err != nil {
-		return nil // There is no cache any more: the program ends.
+		return nil // The cache has been stopped because the program ends.
 	}
-	var waiting []reconcile.Request
+	var unready []reconcile.Request
 	for i := range all.Items {
 		if !all.Items[i].IsReady() {
-			waiting = append(waiting, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&all.Items[i])})
+			unready = append(unready, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&all.Items[i])})
 		}
 	}
-	return waiting
+	return unready
 }
 
-// Reconcile writes the HTTPRoutes of an Ingress, and says that it is ready when they are served.
+// Reconcile writes the HTTPRoutes of an Ingress and marks it as ready when they are served.
 func (r *ingressReconciler) Reconcile(ctx context.Context, ingress *netv1alpha1.Ingress) (ctrl.Result, error) {
 	if !ingress.DeletionTimestamp.IsZero() || ingress.Annotations[networking.IngressClassAnnotationKey] != Class {
 		return ctrl.Result{}, nil
@@ -84,19 +83,19 @@ func (r *ingressReconciler) Reconcile(ctx context.Context, ingress *netv1alpha1.
 	ingress.Status.ObservedGeneration = ingress.Generation
 	result, err := r.serve(ctx, ingress)
 	if err != nil && !errors.Is(err, reconcile.TerminalError(nil)) {
-		waits(ingress, "Failed", err.Error()) // What it was ready for is not what it asks for now.
+		markNotReady(ingress, "Failed", err.Error()) // It may have been ready at an earlier generation.
 	}
 	if equality.Semantic.DeepEqual(before.Status, ingress.Status) {
 		return result, err
 	}
-	written := r.Status().Patch(ctx, ingress, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	if apierrors.IsConflict(written) { // It was looked at as it was before.
-		result, written = ctrl.Result{RequeueAfter: probeInterval}, nil
+	patchErr := r.Status().Patch(ctx, ingress, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsConflict(patchErr) { // The cache was stale.
+		result, patchErr = ctrl.Result{RequeueAfter: probeInterval}, nil
 	}
-	return result, errors.Join(err, written)
+	return result, errors.Join(err, patchErr)
 }
 
-// serve brings about what the Ingress asks for, and marks in its status how far that is.
+// serve writes the HTTPRoutes of the Ingress and updates its conditions.
 func (r *ingressReconciler) serve(ctx context.Context, ingress *netv1alpha1.Ingress) (ctrl.Result, error) {
 	routes, err := Routes(ingress, r.gateway.reference())
 	if err != nil {
@@ -107,8 +106,8 @@ func (r *ingressReconciler) serve(ctx context.Context, ingress *netv1alpha1.Ingr
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if missing != "" { // Its arrival will wake us.
-		waits(ingress, "HopMissing", fmt.Sprintf("Waiting for the Service %s", missing))
+	if missing != "" { // Its creation triggers another reconciliation.
+		markNotReady(ingress, "HopMissing", fmt.Sprintf("Waiting for the Service %s", missing))
 		return ctrl.Result{}, nil
 	}
 	if err := r.write(ctx, ingress, routes); err != nil {
@@ -116,14 +115,14 @@ func (r *ingressReconciler) serve(ctx context.Context, ingress *netv1alpha1.Ingr
 	}
 	ingress.Status.MarkNetworkConfigured()
 	for _, route := range routes {
-		if fault := confirmed(route); fault != nil { // The gateway's word will wake us.
-			waits(ingress, "RouteNotConfirmed", fmt.Sprintf("HTTPRoute %s: %v", route.Name, fault))
+		if err := accepted(route); err != nil { // A change of its status triggers another reconciliation.
+			markNotReady(ingress, "RouteNotAccepted", fmt.Sprintf("HTTPRoute %s: %v", route.Name, err))
 			return ctrl.Result{}, nil
 		}
 	}
 	for _, route := range routes {
 		if !r.served(ctx, route) {
-			waits(ingress, "RouteNotServed", fmt.Sprintf("The gateway does not serve the HTTPRoute %s yet", route.Name))
+			markNotReady(ingress, "RouteNotServed", fmt.Sprintf("The gateway does not serve the HTTPRoute %s yet", route.Name))
 			return ctrl.Result{RequeueAfter: probeInterval}, nil
 		}
 	}
@@ -134,13 +133,13 @@ func (r *ingressReconciler) serve(ctx context.Context, ingress *netv1alpha1.Ingr
 	return ctrl.Result{}, nil
 }
 
-// waits says that the split is not served yet, which is not a failure.
-func waits(ingress *netv1alpha1.Ingress, reason, message string) {
+// markNotReady marks the Ingress as not ready, which is not a failure.
+func markNotReady(ingress *netv1alpha1.Ingress, reason, message string) {
 	ingress.Status.MarkLoadBalancerNotReady()
 	ingress.Status.MarkIngressNotReady(reason, message)
 }
 
-// missingHop is the name of a Service that the routes lead to and that is not there yet.
+// missingHop returns the name of a backend Service that does not exist yet, or "".
 func (r *ingressReconciler) missingHop(ctx context.Context, routes []*gatewayv1.HTTPRoute) (string, error) {
 	for _, route := range routes {
 		for i := range route.Spec.Rules {
@@ -157,8 +156,8 @@ func (r *ingressReconciler) missingHop(ctx context.Context, routes []*gatewayv1.
 	return "", nil
 }
 
-// write applies the HTTPRoutes, which are then as the cluster has them, and deletes those that are
-// no more.
+// write applies the HTTPRoutes, updates them from the responses, and deletes the Ingress's other
+// HTTPRoutes.
 func (r *ingressReconciler) write(ctx context.Context, ingress *netv1alpha1.Ingress, routes []*gatewayv1.HTTPRoute) error {
 	for _, route := range routes {
 		if err := r.apply(ctx, route); err != nil {
@@ -171,8 +170,8 @@ func (r *ingressReconciler) write(ctx context.Context, ingress *netv1alpha1.Ingr
 	}
 	for i := range all.Items {
 		old := &all.Items[i]
-		wanted := slices.ContainsFunc(routes, func(route *gatewayv1.HTTPRoute) bool { return route.Name == old.Name })
-		if wanted || !metav1.IsControlledBy(old, ingress) {
+		desired := slices.ContainsFunc(routes, func(route *gatewayv1.HTTPRoute) bool { return route.Name == old.Name })
+		if desired || !metav1.IsControlledBy(old, ingress) {
 			continue
 		}
 		if err := client.IgnoreNotFound(r.Delete(ctx, old)); err != nil {
@@ -182,8 +181,9 @@ func (r *ingressReconciler) write(ctx context.Context, ingress *netv1alpha1.Ingr
 	return nil
 }
 
-// confirmed returns nil once the gateway has said that it takes over the HTTPRoute as it is.
-func confirmed(route *gatewayv1.HTTPRoute) error {
+// accepted returns nil if the gateway has accepted the HTTPRoute at its generation and has resolved
+// its references.
+func accepted(route *gatewayv1.HTTPRoute) error {
 	for i := range route.Status.Parents {
 		for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
 			condition := apimeta.FindStatusCondition(route.Status.Parents[i].Conditions, string(kind))
@@ -196,12 +196,12 @@ func confirmed(route *gatewayv1.HTTPRoute) error {
 		}
 	}
 	if len(route.Status.Parents) == 0 {
-		return errors.New("no gateway has taken it over")
+		return errors.New("no gateway has reported a status")
 	}
 	return nil
 }
 
-// served asks the gateway whether it serves the HTTPRoute as it is.
+// served reports whether the gateway serves the current content of the HTTPRoute.
 func (r *ingressReconciler) served(ctx context.Context, route *gatewayv1.HTTPRoute) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.gateway.Address+"/", http.NoBody)
 	if err != nil {
@@ -209,10 +209,10 @@ func (r *ingressReconciler) served(ctx context.Context, route *gatewayv1.HTTPRou
 	}
 	request.Host = string(route.Spec.Hostnames[0])
 	request.Header.Set(header.ProbeKey, probeValue)
-	answer, err := r.probes.Do(request)
+	response, err := r.probes.Do(request)
 	if err != nil {
 		return false
 	}
-	defer answer.Body.Close()
-	return answer.Header.Get(header.HashKey) == contentOf(route)
+	defer response.Body.Close()
+	return response.Header.Get(header.HashKey) == hashOf(route)
 }

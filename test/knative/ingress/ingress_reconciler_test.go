@@ -27,15 +27,15 @@ import (
 	gatewayapply "sigs.k8s.io/gateway-api/applyconfiguration"
 )
 
-// cluster has one Ingress, and a gateway that does only what it is told to.
+// cluster has one Ingress and a fake gateway.
 type cluster struct {
 	t          *testing.T
 	api        client.Client
 	reconciler *ingressReconciler
-	// serving is the content of the HTTPRoutes that the gateway serves, by host.
+	// serving contains the hashes of the HTTPRoutes that the gateway serves, by host.
 	serving map[string]string
-	// refusal is why nothing can be applied; nil where it can.
-	refusal error
+	// applyErr is the error of Apply, or nil.
+	applyErr error
 }
 
 func newCluster(t *testing.T, ingress *netv1alpha1.Ingress) *cluster {
@@ -51,8 +51,8 @@ func newCluster(t *testing.T, ingress *netv1alpha1.Ingress) *cluster {
 	c := &cluster{t: t, serving: map[string]string{}}
 	c.api = fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
 		Apply: func(ctx context.Context, server client.WithWatch, applied runtime.ApplyConfiguration, options ...client.ApplyOption) error {
-			if c.refusal != nil {
-				return c.refusal
+			if c.applyErr != nil {
+				return c.applyErr
 			}
 			return server.Apply(ctx, applied, options...)
 		},
@@ -70,7 +70,7 @@ func newCluster(t *testing.T, ingress *netv1alpha1.Ingress) *cluster {
 	return c
 }
 
-// reconcile looks at the Ingress, and returns it as it is then.
+// reconcile reconciles the Ingress and returns its new state.
 func (c *cluster) reconcile() (*netv1alpha1.Ingress, ctrl.Result) {
 	c.t.Helper()
 	result, err := c.reconciler.Reconcile(c.t.Context(), c.ingress())
@@ -101,16 +101,16 @@ func (c *cluster) routes() []gatewayv1.HTTPRoute {
 	return all.Items
 }
 
-// makeHops makes the Services that shares lead to.
-func (c *cluster) makeHops(revisions ...string) {
+// createHops creates the Services of hops.
+func (c *cluster) createHops(revisions ...string) {
 	c.t.Helper()
 	for _, revision := range revisions {
 		c.must(c.api.Create(c.t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: hopName(revision)}}))
 	}
 }
 
-// confirm makes the gateway say that it resolves all HTTPRoutes, or not.
-func (c *cluster) confirm(resolved metav1.ConditionStatus) {
+// accept makes the gateway accept all HTTPRoutes with this status of ResolvedRefs.
+func (c *cluster) accept(resolved metav1.ConditionStatus) {
 	c.t.Helper()
 	for _, route := range c.routes() {
 		parent := gatewayv1.RouteParentStatus{ParentRef: gateway.reference(), ControllerName: "example.org/gateway"}
@@ -118,7 +118,7 @@ func (c *cluster) confirm(resolved metav1.ConditionStatus) {
 			gatewayv1.RouteConditionAccepted: metav1.ConditionTrue, gatewayv1.RouteConditionResolvedRefs: resolved,
 		} {
 			apimeta.SetStatusCondition(&parent.Conditions, metav1.Condition{
-				Type: string(kind), Status: status, Reason: "Told", ObservedGeneration: route.Generation,
+				Type: string(kind), Status: status, Reason: "Test", ObservedGeneration: route.Generation,
 			})
 		}
 		route.Status.Parents = []gatewayv1.RouteParentStatus{parent}
@@ -126,15 +126,15 @@ func (c *cluster) confirm(resolved metav1.ConditionStatus) {
 	}
 }
 
-// takeOver makes the gateway serve all HTTPRoutes as they are.
-func (c *cluster) takeOver() {
+// serveRoutes makes the gateway serve the current content of all HTTPRoutes.
+func (c *cluster) serveRoutes() {
 	c.t.Helper()
 	for _, route := range c.routes() {
-		c.serving[string(route.Spec.Hostnames[0])] = contentOf(&route)
+		c.serving[string(route.Spec.Hostnames[0])] = hashOf(&route)
 	}
 }
 
-// Each thing that an Ingress needs is missing once, in turn.
+// Each step provides one more thing that the Ingress needs.
 func TestIngressIsReadyWhenItsSplitIsServed(t *testing.T) {
 	c := newCluster(t, irisIngress())
 	for _, step := range []struct {
@@ -143,48 +143,48 @@ func TestIngressIsReadyWhenItsSplitIsServed(t *testing.T) {
 		wantRoutes int
 	}{
 		{func() {}, "HopMissing", 0},
-		{func() { c.makeHops("iris-00001") }, "HopMissing", 0},
-		{func() { c.makeHops("iris-00002") }, "RouteNotConfirmed", 3},
-		{func() { c.confirm(metav1.ConditionFalse) }, "RouteNotConfirmed", 3},
-		{func() { c.confirm(metav1.ConditionTrue) }, "RouteNotServed", 3},
-		{c.takeOver, "", 3},
+		{func() { c.createHops("iris-00001") }, "HopMissing", 0},
+		{func() { c.createHops("iris-00002") }, "RouteNotAccepted", 3},
+		{func() { c.accept(metav1.ConditionFalse) }, "RouteNotAccepted", 3},
+		{func() { c.accept(metav1.ConditionTrue) }, "RouteNotServed", 3},
+		{c.serveRoutes, "", 3},
 	} {
 		step.after()
 		ingress, result := c.reconcile()
 		ready := ingress.Status.GetCondition(netv1alpha1.IngressConditionReady)
 		if ready.Reason != step.wantReason || ready.IsTrue() != (step.wantReason == "") || ingress.Status.ObservedGeneration != ingress.Generation {
-			t.Fatalf("of generation %d it says %+v, want the reason %q", ingress.Status.ObservedGeneration, ready, step.wantReason)
+			t.Fatalf("at generation %d the condition is %+v, want the reason %q", ingress.Status.ObservedGeneration, ready, step.wantReason)
 		}
 		if routes := c.routes(); len(routes) != step.wantRoutes {
 			t.Errorf("%s: there are %d HTTPRoutes, want %d", step.wantReason, len(routes), step.wantRoutes)
 		}
-		if waits := result.RequeueAfter > 0; waits != (step.wantReason == "RouteNotServed") {
-			t.Errorf("%s: it looks again after %s; only what the gateway serves is not watched", step.wantReason, result.RequeueAfter)
+		if requeued := result.RequeueAfter > 0; requeued != (step.wantReason == "RouteNotServed") {
+			t.Errorf("%s: requeued after %s; only what the gateway serves cannot be watched", step.wantReason, result.RequeueAfter)
 		}
 	}
 	if at := c.ingress().Status.PrivateLoadBalancer.Ingress; len(at) != 1 || at[0].DomainInternal != gateway.Internal {
-		t.Errorf("the cluster finds it at %+v", at)
+		t.Errorf("the private load balancer is %+v", at)
 	}
 }
 
-// ready brings an Ingress to where it is served.
-func ready(t *testing.T, changes ...func(*netv1alpha1.Ingress)) *cluster {
+// readyCluster returns a cluster whose Ingress is ready.
+func readyCluster(t *testing.T, changes ...func(*netv1alpha1.Ingress)) *cluster {
 	t.Helper()
 	c := newCluster(t, irisIngress(changes...))
-	c.makeHops("iris-00001", "iris-00002")
+	c.createHops("iris-00001", "iris-00002")
 	c.reconcile()
-	c.confirm(metav1.ConditionTrue)
-	c.takeOver()
+	c.accept(metav1.ConditionTrue)
+	c.serveRoutes()
 	if ingress, _ := c.reconcile(); !ingress.IsReady() {
-		t.Fatalf("it is not ready: %+v", ingress.Status)
+		t.Fatalf("the Ingress is not ready: %+v", ingress.Status)
 	}
 	return c
 }
 
 func TestIngressIsNotReadyWhileTheGatewayServesTheOldSplit(t *testing.T) {
-	c := ready(t)
+	c := readyCluster(t)
 	ingress := c.ingress()
-	ingress.Spec.Rules = ingress.Spec.Rules[:2] // The tag goes, too.
+	ingress.Spec.Rules = ingress.Spec.Rules[:2] // Without the tag.
 	for i := range ingress.Spec.Rules {
 		ingress.Spec.Rules[i].HTTP.Paths[0].Splits = []netv1alpha1.IngressBackendSplit{share("iris-00002", 100)}
 	}
@@ -193,66 +193,65 @@ func TestIngressIsNotReadyWhileTheGatewayServesTheOldSplit(t *testing.T) {
 
 	got, _ := c.reconcile()
 	if got.IsReady() || got.Status.GetCondition(netv1alpha1.IngressConditionReady).Reason != "RouteNotServed" {
-		t.Errorf("it says %+v", got.Status)
+		t.Errorf("the status is %+v", got.Status)
 	}
 	if routes := c.routes(); len(routes) != 2 {
 		t.Errorf("there are %d HTTPRoutes, want 2 without the tag", len(routes))
 	}
-	c.takeOver()
+	c.serveRoutes()
 	if got, _ := c.reconcile(); !got.IsReady() {
-		t.Errorf("it is not ready: %+v", got.Status)
+		t.Errorf("the Ingress is not ready: %+v", got.Status)
 	}
 }
 
 func TestIngressIsNotReadyWhileItsRoutesCannotBeWritten(t *testing.T) {
-	c := ready(t)
+	c := readyCluster(t)
 	ingress := c.ingress()
 	path(ingress).Splits = []netv1alpha1.IngressBackendSplit{share("iris-00002", 100)}
 	ingress.Generation++
 	c.must(c.api.Update(t.Context(), ingress))
 
-	c.refusal = errors.New("the quota is used up")
-	if _, err := c.reconciler.Reconcile(t.Context(), c.ingress()); !errors.Is(err, c.refusal) {
+	c.applyErr = errors.New("the quota is exceeded")
+	if _, err := c.reconciler.Reconcile(t.Context(), c.ingress()); !errors.Is(err, c.applyErr) {
 		t.Errorf("error is %v", err)
 	}
 	ready := c.ingress().Status.GetCondition(netv1alpha1.IngressConditionReady)
-	if ready.IsTrue() || !strings.Contains(ready.Message, c.refusal.Error()) {
-		t.Errorf("it says %+v", ready)
+	if ready.IsTrue() || !strings.Contains(ready.Message, c.applyErr.Error()) {
+		t.Errorf("the condition is %+v", ready)
 	}
-	c.refusal = nil
+	c.applyErr = nil
 	c.reconcile()
-	c.takeOver()
+	c.serveRoutes()
 	if got, _ := c.reconcile(); !got.IsReady() {
-		t.Errorf("it is not ready: %+v", got.Status)
+		t.Errorf("the Ingress is not ready: %+v", got.Status)
 	}
 }
 
-func TestIngressThatCannotBeServedSaysWhy(t *testing.T) {
+func TestUnsupportedIngressFails(t *testing.T) {
 	c := newCluster(t, irisIngress(func(i *netv1alpha1.Ingress) { path(i).RewriteHost = "other" }))
 	if _, err := c.reconciler.Reconcile(t.Context(), c.ingress()); err == nil {
-		t.Error("there is no error")
+		t.Error("got no error")
 	}
-	if said := c.ingress().Status.GetCondition(netv1alpha1.IngressConditionReady); !said.IsFalse() || !strings.Contains(said.Message, "rewrites the host") {
-		t.Errorf("it says %+v", said)
+	if ready := c.ingress().Status.GetCondition(netv1alpha1.IngressConditionReady); !ready.IsFalse() || !strings.Contains(ready.Message, "rewrites the host") {
+		t.Errorf("the condition is %+v", ready)
 	}
 }
 
-func TestIngressOfAnotherClassIsLeftAlone(t *testing.T) {
+func TestIngressOfAnotherClassIsIgnored(t *testing.T) {
 	c := newCluster(t, irisIngress(func(i *netv1alpha1.Ingress) { i.Annotations = nil }))
-	c.makeHops("iris-00001", "iris-00002")
+	c.createHops("iris-00001", "iris-00002")
 	if got, _ := c.reconcile(); got.Status.ObservedGeneration != 0 || len(c.routes()) != 0 {
-		t.Errorf("it says %+v, and has %d HTTPRoutes", got.Status, len(c.routes()))
+		t.Errorf("the status is %+v, and there are %d HTTPRoutes", got.Status, len(c.routes()))
 	}
 }
 
-// A new hop wakes those who may wait for it.
-func TestHopWakesIngressesThatAreNotReady(t *testing.T) {
+func TestHopEnqueuesUnreadyIngresses(t *testing.T) {
 	hop := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ml"}}
-	waiting, served := newCluster(t, irisIngress()), ready(t)
-	if got := waiting.reconciler.waitingIn(t.Context(), hop); len(got) != 1 || got[0].Name != "iris" {
-		t.Errorf("it wakes %v", got)
+	unready, served := newCluster(t, irisIngress()), readyCluster(t)
+	if got := unready.reconciler.enqueueUnready(t.Context(), hop); len(got) != 1 || got[0].Name != "iris" {
+		t.Errorf("enqueued %v", got)
 	}
-	if got := served.reconciler.waitingIn(t.Context(), hop); len(got) != 0 {
-		t.Errorf("it wakes %v, which is ready", got)
+	if got := served.reconciler.enqueueUnready(t.Context(), hop); len(got) != 0 {
+		t.Errorf("enqueued %v, which is ready", got)
 	}
 }

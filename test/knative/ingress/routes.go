@@ -19,17 +19,17 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// The headers by which a hop tells the activator which revision is meant.
+// The headers that name the revision to the activator.
 const (
 	namespaceHeader = "Knative-Serving-Namespace"
 	revisionHeader  = "Knative-Serving-Revision"
 )
 
-// Routes makes the HTTPRoutes of an Ingress, one for each of its rules, which attach to the
-// gateway. What they cannot express is an error.
+// Routes returns an HTTPRoute for each rule of an Ingress, attached to the gateway. It returns an
+// error for features that HTTPRoutes cannot express.
 func Routes(ingress *netv1alpha1.Ingress, gateway gatewayv1.ParentReference) ([]*gatewayv1.HTTPRoute, error) {
 	if len(ingress.Spec.TLS) > 0 || ingress.Spec.HTTPOption == netv1alpha1.HTTPOptionRedirected {
-		return nil, errors.New("the gateway of the tests has no certificates: leave external-domain-tls and http-protocol of config-network as they are")
+		return nil, errors.New("the gateway of the tests has no certificates: keep the defaults of external-domain-tls and http-protocol in config-network")
 	}
 	routes := make([]*gatewayv1.HTTPRoute, 0, len(ingress.Spec.Rules))
 	for i := range ingress.Spec.Rules {
@@ -42,8 +42,7 @@ func Routes(ingress *netv1alpha1.Ingress, gateway gatewayv1.ParentReference) ([]
 	return routes, nil
 }
 
-// routeOf makes the HTTPRoute of a rule. It has the name of the rule's first host, which no other
-// rule has.
+// routeOf returns the HTTPRoute of a rule. Its name is the first host of the rule, which is unique.
 func routeOf(ingress *netv1alpha1.Ingress, rule *netv1alpha1.IngressRule, gateway gatewayv1.ParentReference) (*gatewayv1.HTTPRoute, error) {
 	if len(rule.Hosts) == 0 || rule.HTTP == nil || len(rule.HTTP.Paths) == 0 {
 		return nil, errors.New("it has no hosts or no paths")
@@ -53,11 +52,11 @@ func routeOf(ingress *netv1alpha1.Ingress, rule *netv1alpha1.IngressRule, gatewa
 		spec.Hostnames = append(spec.Hostnames, gatewayv1.Hostname(host))
 	}
 	for i := range rule.HTTP.Paths {
-		made, err := ruleOf(ingress.Namespace, &rule.HTTP.Paths[i])
+		routeRule, err := ruleOf(ingress.Namespace, &rule.HTTP.Paths[i])
 		if err != nil {
 			return nil, fmt.Errorf("path %d: %w", i, err)
 		}
-		spec.Rules = append(spec.Rules, made)
+		spec.Rules = append(spec.Rules, routeRule)
 	}
 	probes, err := probeRule(spec)
 	if err != nil {
@@ -73,11 +72,11 @@ func routeOf(ingress *netv1alpha1.Ingress, rule *netv1alpha1.IngressRule, gatewa
 	}, nil
 }
 
-// ruleOf makes the rule for a path, whose shares become weights.
+// ruleOf returns the rule of a path. The percentages of its splits become weights.
 func ruleOf(namespace string, path *netv1alpha1.HTTPIngressPath) (gatewayv1.HTTPRouteRule, error) {
 	var rule gatewayv1.HTTPRouteRule
 	if path.RewriteHost != "" {
-		return rule, errors.New("it rewrites the host, as a DomainMapping does: the ingress of the tests does not")
+		return rule, errors.New("it rewrites the host, as a DomainMapping does: the ingress controller of the tests does not support it")
 	}
 	if path.Path != "" || len(path.Headers) > 0 {
 		rule.Matches = []gatewayv1.HTTPRouteMatch{{Path: prefix(path.Path), Headers: exactly(path.Headers)}}
@@ -93,23 +92,23 @@ func ruleOf(namespace string, path *netv1alpha1.HTTPIngressPath) (gatewayv1.HTTP
 		rule.BackendRefs = append(rule.BackendRefs, backend)
 	}
 	if len(rule.BackendRefs) == 0 {
-		return rule, errors.New("it has no shares")
+		return rule, errors.New("it has no splits")
 	}
 	return rule, nil
 }
 
-// backendOf makes the backend of a share: the hop of its revision.
+// backendOf returns the backend of a split, which is the hop of its revision.
 func backendOf(namespace string, split *netv1alpha1.IngressBackendSplit, only bool) (gatewayv1.HTTPBackendRef, error) {
 	revision := split.ServiceName
 	if split.ServiceNamespace != namespace {
-		return gatewayv1.HTTPBackendRef{}, fmt.Errorf("the Service %s is in namespace %q: an HTTPRoute leads to its own", revision, split.ServiceNamespace)
+		return gatewayv1.HTTPBackendRef{}, fmt.Errorf("the Service %s is in namespace %q: it must be in the namespace of the Ingress", revision, split.ServiceNamespace)
 	}
 	if !maps.Equal(split.AppendHeaders, hopHeaders(namespace, revision)) {
-		return gatewayv1.HTTPBackendRef{}, fmt.Errorf("the share of %s has the headers %v; a hop adds %v", revision, split.AppendHeaders, hopHeaders(namespace, revision))
+		return gatewayv1.HTTPBackendRef{}, fmt.Errorf("the split of %s has the headers %v; a hop adds %v", revision, split.AppendHeaders, hopHeaders(namespace, revision))
 	}
-	percent := int32(split.Percent) //nolint:gosec // Of 100.
+	percent := int32(split.Percent) //nolint:gosec // At most 100.
 	if only {
-		percent = 100 // Which is what its absence means.
+		percent = 100 // The default of Knative's API.
 	}
 	backend := gatewayv1.HTTPBackendRef{}
 	backend.Name, backend.Weight = gatewayv1.ObjectName(hopName(revision)), &percent
@@ -117,27 +116,29 @@ func backendOf(namespace string, split *netv1alpha1.IngressBackendSplit, only bo
 	return backend, nil
 }
 
-// probeRule makes the rule by which the gateway tells what it serves of all that comes before it.
+// probeRule returns the rule for probes. It adds a hash of the other rules as a header.
 func probeRule(spec gatewayv1.HTTPRouteSpec) (gatewayv1.HTTPRouteRule, error) {
 	content, err := json.Marshal(spec)
 	if err != nil {
 		return gatewayv1.HTTPRouteRule{}, err
 	}
 	digest := sha256.Sum256(content)
-	answers := *spec.Rules[0].BackendRefs[0].DeepCopy()
-	answers.Weight = nil // It may have no share.
+	backend := *spec.Rules[0].BackendRefs[0].DeepCopy()
+	backend.Weight = nil // Its weight can be 0.
 	return gatewayv1.HTTPRouteRule{
 		Matches:     []gatewayv1.HTTPRouteMatch{{Headers: exactly(map[string]netv1alpha1.HeaderMatch{header.ProbeKey: {Exact: probeValue}})}},
 		Filters:     []gatewayv1.HTTPRouteFilter{setHeaders(map[string]string{header.HashKey: hex.EncodeToString(digest[:8])})},
-		BackendRefs: []gatewayv1.HTTPBackendRef{answers},
+		BackendRefs: []gatewayv1.HTTPBackendRef{backend},
 	}, nil
 }
 
-// probeValue tells our probes from those of Knative's activator, which no hop may answer.
+// probeValue distinguishes this controller's probes from those of Knative's activator, which hops
+// must forward.
 const probeValue = "serinus-test"
 
-// contentOf is what a probe is answered with where the gateway serves the HTTPRoute as it is.
-func contentOf(route *gatewayv1.HTTPRoute) string {
+// hashOf returns the hash that a probe returns if the gateway serves the HTTPRoute's current
+// content.
+func hashOf(route *gatewayv1.HTTPRoute) string {
 	probes := route.Spec.Rules[len(route.Spec.Rules)-1]
 	return probes.Filters[0].RequestHeaderModifier.Set[0].Value
 }

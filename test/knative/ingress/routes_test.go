@@ -21,7 +21,8 @@ var update = flag.Bool("update", false, "write the golden files")
 
 var gateway = Gateway{Namespace: "kserve", Name: "gateway", Internal: "gateway.kserve.svc.cluster.local"}
 
-// irisIngress is what Knative makes for two revisions, of which the newer one has a tag.
+// irisIngress returns an Ingress as Knative creates it for two revisions and a tag on the newer
+// one.
 func irisIngress(changes ...func(*netv1alpha1.Ingress)) *netv1alpha1.Ingress {
 	split := []netv1alpha1.IngressBackendSplit{share("iris-00001", 90), share("iris-00002", 10)}
 	tagged := []netv1alpha1.IngressBackendSplit{share("iris-00002", 0)}
@@ -101,15 +102,15 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-func TestRoutesRefuseWhatTheyCannotExpress(t *testing.T) {
+func TestRoutesErrors(t *testing.T) {
 	for want, change := range map[string]func(*netv1alpha1.Ingress){
-		"no certificates":       func(i *netv1alpha1.Ingress) { i.Spec.TLS = []netv1alpha1.IngressTLS{{}} },
-		"leave external-domain": func(i *netv1alpha1.Ingress) { i.Spec.HTTPOption = netv1alpha1.HTTPOptionRedirected },
-		"rewrites the host":     func(i *netv1alpha1.Ingress) { path(i).RewriteHost = "other" },
-		`in namespace "other"`:  func(i *netv1alpha1.Ingress) { path(i).Splits[0].ServiceNamespace = "other" },
-		"has the headers":       func(i *netv1alpha1.Ingress) { path(i).Splits[0].AppendHeaders = map[string]string{"a": "b"} },
-		"no shares":             func(i *netv1alpha1.Ingress) { path(i).Splits = nil },
-		"no hosts":              func(i *netv1alpha1.Ingress) { i.Spec.Rules[0].Hosts = nil },
+		"no certificates":      func(i *netv1alpha1.Ingress) { i.Spec.TLS = []netv1alpha1.IngressTLS{{}} },
+		"keep the defaults":    func(i *netv1alpha1.Ingress) { i.Spec.HTTPOption = netv1alpha1.HTTPOptionRedirected },
+		"rewrites the host":    func(i *netv1alpha1.Ingress) { path(i).RewriteHost = "other" },
+		`in namespace "other"`: func(i *netv1alpha1.Ingress) { path(i).Splits[0].ServiceNamespace = "other" },
+		"has the headers":      func(i *netv1alpha1.Ingress) { path(i).Splits[0].AppendHeaders = map[string]string{"a": "b"} },
+		"no splits":            func(i *netv1alpha1.Ingress) { path(i).Splits = nil },
+		"no hosts":             func(i *netv1alpha1.Ingress) { i.Spec.Rules[0].Hosts = nil },
 	} {
 		if _, err := Routes(irisIngress(change), gateway.reference()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
@@ -117,27 +118,27 @@ func TestRoutesRefuseWhatTheyCannotExpress(t *testing.T) {
 	}
 }
 
-// A probe tells one content from another, and nothing else changes its answer.
-func TestContentIsThatOfTheRoute(t *testing.T) {
-	contents := func(change func(*netv1alpha1.Ingress)) []string {
+// The hash of a route changes with its content and with nothing else.
+func TestHashDependsOnlyOnContent(t *testing.T) {
+	hashes := func(change func(*netv1alpha1.Ingress)) []string {
 		routes, err := Routes(irisIngress(change), gateway.reference())
 		if err != nil {
 			t.Fatal(err)
 		}
 		var all []string
 		for _, route := range routes {
-			all = append(all, contentOf(route))
+			all = append(all, hashOf(route))
 		}
 		return all
 	}
-	before := contents(func(i *netv1alpha1.Ingress) { i.Generation++ })
-	after := contents(func(i *netv1alpha1.Ingress) {
+	before := hashes(func(i *netv1alpha1.Ingress) { i.Generation++ })
+	after := hashes(func(i *netv1alpha1.Ingress) {
 		path(i).Splits = []netv1alpha1.IngressBackendSplit{share("iris-00001", 80), share("iris-00002", 20)}
 	})
 	if before[0] == after[0] {
-		t.Errorf("another split has the same content %s", after[0])
+		t.Errorf("another split has the same hash %s", after[0])
 	}
 	if diff := cmp.Diff(before[1:], after[1:]); diff != "" {
-		t.Errorf("the other HTTPRoutes have another content (-before +after):\n%s", diff)
+		t.Errorf("the hashes of the other HTTPRoutes have changed (-before +after):\n%s", diff)
 	}
 }

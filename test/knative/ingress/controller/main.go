@@ -1,8 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Controller serves the Ingresses of Knative on a local cluster, which starts it: see package
-// ingress.
+// Controller is the ingress controller for Knative on local clusters. See package ingress.
 package main
 
 import (
@@ -30,13 +29,13 @@ func main() {
 	var o options
 	flag.StringVar(&o.gateway.Namespace, "gateway-namespace", "", "the namespace of the Gateway")
 	flag.StringVar(&o.gateway.Name, "gateway-name", "", "the name of the Gateway")
-	flag.StringVar(&o.gateway.Address, "gateway-address", "", "the address and port where the gateway takes requests")
-	flag.StringVar(&o.gateway.Internal, "gateway-service", "", "the name in DNS of the Service that leads to the gateway")
-	flag.StringVar(&o.address, "address", "", "the address of this program for the gateway")
-	flag.StringVar(&o.health, "health", "", "the address and port where /readyz is answered")
+	flag.StringVar(&o.gateway.Address, "gateway-address", "", "the address and port of the gateway")
+	flag.StringVar(&o.gateway.Internal, "gateway-service", "", "the DNS name of the gateway's Service")
+	flag.StringVar(&o.address, "address", "", "the IP address that hops listen on, which the gateway must be able to reach")
+	flag.StringVar(&o.health, "health", "", "the address and port of the health endpoint /readyz")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
+	context.AfterFunc(ctx, stop) // A second signal ends the program immediately.
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "ingress controller:", err)
 		os.Exit(1)
