@@ -24,7 +24,7 @@ const (
 )
 
 var _ = Describe("The columns of an InferenceService", func() {
-	It("are KServe's, and two more where they are asked for", func(ctx SpecContext) {
+	It("are KServe's columns and two more in wide output", func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
 		create(ctx, namespace, nil)
 
@@ -50,7 +50,7 @@ var _ = Describe("The columns of an InferenceService", func() {
 		}))
 	})
 
-	DescribeTable("are what the status says", func(ctx SpecContext, traffic []v1beta1.TrafficTarget, want ...any) {
+	DescribeTable("come from the status", func(ctx SpecContext, traffic []v1beta1.TrafficTarget, want ...any) {
 		namespace := newNamespace(ctx)
 		create(ctx, namespace, traffic)
 		cells := table(ctx, namespace).Rows[0].Cells
@@ -78,8 +78,8 @@ var _ = Describe("The columns of an InferenceService", func() {
 			"sklearn-iris", url, "True", float64(100), float64(0), stable, canary, "age", "Stable", "Serving"),
 	)
 
-	// The tables as people know them from KServe's own documentation.
-	DescribeTable("are printed by kubectl as KServe's are", func(ctx SpecContext, traffic []v1beta1.TrafficTarget, want ...string) {
+	// The expected tables are in the format of KServe's documentation.
+	DescribeTable("are printed by kubectl as in KServe's documentation", func(ctx SpecContext, traffic []v1beta1.TrafficTarget, want ...string) {
 		namespace := newNamespace(ctx)
 		create(ctx, namespace, traffic)
 		out := run("get", "isvc", "-n", namespace, "sklearn-iris")
@@ -106,7 +106,7 @@ var _ = Describe("The columns of an InferenceService", func() {
 			"sklearn-iris   http://sklearn-iris.kserve-test.example.com   True    100    0        sklearn-iris-predictor-00001   sklearn-iris-predictor-00002   <age>"),
 	)
 
-	It("of a serving runtime say what it serves", func() {
+	It("of a serving runtime show its model formats", func() {
 		run("apply", "-f", "testdata/accepted/serving-runtimes.yaml", "--namespace", "default")
 		DeferCleanup(func() { run("delete", "-f", "testdata/accepted/serving-runtimes.yaml", "--namespace", "default") })
 
@@ -115,7 +115,7 @@ var _ = Describe("The columns of an InferenceService", func() {
 		Expect(strings.Fields(lines[1])[:4]).To(Equal([]string{"kserve-mlserver", "true", "sklearn", "kserve-container"}))
 	})
 
-	It("of a ScaleTarget say what is asked for, and it is scaled like a Deployment", func(ctx SpecContext) {
+	It("of a ScaleTarget show its replicas, and kubectl scale works", func(ctx SpecContext) {
 		target := &scalingv1alpha1.ScaleTarget{
 			ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(ctx), Name: "sklearn-iris-predictor"},
 			Spec:       scalingv1alpha1.ScaleTargetSpec{Replicas: 1},
@@ -134,8 +134,8 @@ var _ = Describe("The columns of an InferenceService", func() {
 	})
 })
 
-// create makes an InferenceService whose status has this traffic, and all that
-// comes with it.
+// create creates an InferenceService. If traffic is not nil, it also sets a status with this
+// traffic.
 func create(ctx SpecContext, namespace string, traffic []v1beta1.TrafficTarget) {
 	GinkgoHelper()
 	isvc := &v1beta1.InferenceService{
@@ -167,7 +167,7 @@ func create(ctx SpecContext, namespace string, traffic []v1beta1.TrafficTarget) 
 	Expect(api.Status().Update(ctx, isvc)).To(Succeed())
 }
 
-// table is what the API server sends to kubectl get.
+// table returns the table that the API server sends to kubectl get.
 func table(ctx SpecContext, namespace string) metav1.Table {
 	GinkgoHelper()
 	clients, err := kubernetes.NewForConfig(server.Config)
@@ -178,8 +178,8 @@ func table(ctx SpecContext, namespace string) metav1.Table {
 		DoRaw(ctx)
 	Expect(err).NotTo(HaveOccurred())
 
-	var answer metav1.Table
-	Expect(json.Unmarshal(body, &answer)).To(Succeed())
-	Expect(answer.Kind).To(Equal("Table"))
-	return answer
+	var result metav1.Table
+	Expect(json.Unmarshal(body, &result)).To(Succeed())
+	Expect(result.Kind).To(Equal("Table"))
+	return result
 }

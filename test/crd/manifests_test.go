@@ -30,36 +30,34 @@ type manifest struct {
 	name   string
 	text   []byte
 	object *unstructured.Unstructured
-	want   []complaint
+	want   []validationError
 }
 
-// complaint is one thing that the API server says against an object.
-type complaint struct {
+// validationError is an error of the API server's validation.
+type validationError struct {
 	field   string
 	message string
 }
 
-func (c complaint) String() string { return c.field + ": " + c.message }
+func (e validationError) String() string { return e.field + ": " + e.message }
 
-// strictDecoding stands for the field of a complaint about fields that the
-// schema does not have.
+// strictDecoding is the field of validation errors about unknown fields.
 const strictDecoding = "strict decoding error"
 
-// rulesSkipped is what the API server adds to a complaint about a type: rules on
-// values come after those on types.
+// rulesSkipped is part of an error that the API server adds when it has not evaluated the validation
+// rules because of errors about types.
 const rulesSkipped = "some validation rules were not checked because the object was invalid"
 
-// unexpected compares what was said with what should be, and is empty if the
-// two agree. Messages are compared by their end, because they begin with the
-// value.
-func unexpected(got, want []complaint) string {
+// diffErrors returns the differences between the errors, or "" if there are none. It compares only
+// the end of messages because they begin with the value.
+func diffErrors(got, want []validationError) string {
 	var report strings.Builder
 	missing := slices.Clone(want)
 	for _, g := range got {
 		if strings.Contains(g.message, rulesSkipped) {
 			continue
 		}
-		i := slices.IndexFunc(missing, func(w complaint) bool {
+		i := slices.IndexFunc(missing, func(w validationError) bool {
 			return w.field == g.field && strings.HasSuffix(g.message, w.message)
 		})
 		if i < 0 {
@@ -138,7 +136,7 @@ func parseManifest(path string, document []byte) (manifest, error) {
 		if !ok {
 			return m, fmt.Errorf("%q is not <field>: <message>", text)
 		}
-		m.want = append(m.want, complaint{field: field, message: message})
+		m.want = append(m.want, validationError{field: field, message: message})
 	}
 	return m, nil
 }
@@ -152,7 +150,7 @@ func mustReadManifests(t *testing.T, folder string) []manifest {
 	return all
 }
 
-// crdFiles are the CustomResourceDefinitions that are shipped, as written.
+// crdFiles returns the contents of the generated CRD files by name.
 func crdFiles(t *testing.T) map[string][]byte {
 	t.Helper()
 	entries, err := crd.Bases.ReadDir("bases")

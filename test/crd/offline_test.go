@@ -23,8 +23,8 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// maxSize leaves room below the 262,144 bytes that the annotations of an object
-// may take: a client-side kubectl apply puts the whole manifest into one.
+// maxSize is below the limit of 262,144 bytes for the annotations of an object, because a
+// client-side kubectl apply stores the whole manifest in an annotation.
 const maxSize = 250_000
 
 func TestCRDsFitIntoAnAnnotation(t *testing.T) {
@@ -46,8 +46,8 @@ func TestCRDsFitIntoAnAnnotation(t *testing.T) {
 	}
 }
 
-// TestExponentsAreShort: to read a quantity such as 1e-999999999 takes all the
-// memory of whoever reads it.
+// TestExponentsAreShort checks the pattern of quantities because parsing a quantity such as
+// 1e-999999999 exhausts the memory.
 func TestExponentsAreShort(t *testing.T) {
 	const quantity = `^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]{1,2}))?$`
 	for name, text := range crdFiles(t) {
@@ -61,13 +61,13 @@ func TestExponentsAreShort(t *testing.T) {
 			}
 		}
 		if found == 0 && strings.HasPrefix(name, v1beta1.GroupVersion.Group) {
-			t.Errorf("%s: no quantities were found", name)
+			t.Errorf("%s: no quantities found", name)
 		}
 	}
 }
 
-// TestCRDsAreValid covers what only the API server would say otherwise, such as
-// a rule that does not compile or that may cost too much.
+// TestCRDsAreValid finds errors that the API server would report, such as a rule that does not
+// compile or that exceeds the cost limit.
 func TestCRDsAreValid(t *testing.T) {
 	for name, text := range crdFiles(t) {
 		t.Run(name, func(t *testing.T) {
@@ -83,8 +83,8 @@ func TestAcceptedOffline(t *testing.T) {
 	validators := newValidators(t)
 	for _, m := range mustReadManifests(t, "accepted") {
 		t.Run(m.name, func(t *testing.T) {
-			_, complaints := validators[m.object.GetKind()].create(t.Context(), m.object)
-			if report := unexpected(complaints, nil); report != "" {
+			_, validationErrors := validators[m.object.GetKind()].create(t.Context(), m.object)
+			if report := diffErrors(validationErrors, nil); report != "" {
 				t.Error(report)
 			}
 		})
@@ -98,21 +98,21 @@ func TestRejectedOffline(t *testing.T) {
 			if len(m.want) == 0 {
 				t.Fatal("the manifest has no line that begins with \"# want: \"")
 			}
-			_, complaints := validators[m.object.GetKind()].create(t.Context(), m.object)
-			if report := unexpected(complaints, m.want); report != "" {
+			_, validationErrors := validators[m.object.GetKind()].create(t.Context(), m.object)
+			if report := diffErrors(validationErrors, m.want); report != "" {
 				t.Error(report)
 			}
 		})
 	}
 }
 
-// TestEveryRuleHasAManifest: a rule that no rejected manifest breaks is not
-// tested.
+// TestEveryRuleHasAManifest checks that at least one rejected manifest violates each validation
+// rule.
 func TestEveryRuleHasAManifest(t *testing.T) {
-	broken := map[string]bool{}
+	violated := map[string]bool{}
 	for _, m := range mustReadManifests(t, "rejected") {
 		for _, want := range m.want {
-			broken[want.message] = true
+			violated[want.message] = true
 		}
 	}
 	rules := map[string]bool{}
@@ -125,8 +125,8 @@ func TestEveryRuleHasAManifest(t *testing.T) {
 		t.Fatal("the CRDs have no rules")
 	}
 	for message := range rules {
-		if !broken[message] {
-			t.Errorf("no manifest in testdata/rejected breaks the rule that answers %q", message)
+		if !violated[message] {
+			t.Errorf("no manifest in testdata/rejected violates the rule with the message %q", message)
 		}
 	}
 }
@@ -146,16 +146,15 @@ func collectRules(rules map[string]bool, schema *apiextensionsv1.JSONSchemaProps
 	}
 }
 
-// TestTypesKeepEveryField decodes what the API server would store into the Go
-// types and back: a field that the schema has and a type has not would be lost
-// on the way to the operator.
+// TestTypesKeepEveryField decodes objects as the API server would store them into the Go types and
+// encodes them again. The operator would lose a field that is in the schema but not in the Go type.
 func TestTypesKeepEveryField(t *testing.T) {
 	validators := newValidators(t)
 	for _, m := range mustReadManifests(t, "accepted") {
 		t.Run(m.name, func(t *testing.T) {
-			stored, complaints := validators[m.object.GetKind()].create(t.Context(), m.object)
-			if len(complaints) > 0 {
-				t.Fatal(complaints)
+			stored, validationErrors := validators[m.object.GetKind()].create(t.Context(), m.object)
+			if len(validationErrors) > 0 {
+				t.Fatal(validationErrors)
 			}
 			typed := map[string]any{
 				"InferenceService":      &v1beta1.InferenceService{},
@@ -170,34 +169,34 @@ func TestTypesKeepEveryField(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, loss := range lost("", stored.Object, encoded) {
-				t.Error(loss)
+			for _, field := range lostFields("", stored.Object, encoded) {
+				t.Error(field)
 			}
 		})
 	}
 }
 
-// lost names the values that were given and are not kept, apart from empty ones.
-func lost(path string, given, kept any) []string {
+// lostFields returns the paths of non-empty given values that are not kept.
+func lostFields(path string, given, kept any) []string {
 	switch given := given.(type) {
 	case map[string]any:
 		keptMap, _ := kept.(map[string]any)
-		var losses []string
+		var lost []string
 		for name, value := range given {
-			losses = append(losses, lost(path+"."+name, value, keptMap[name])...)
+			lost = append(lost, lostFields(path+"."+name, value, keptMap[name])...)
 		}
-		return losses
+		return lost
 	case []any:
 		keptList, _ := kept.([]any)
-		var losses []string
+		var lost []string
 		for i, value := range given {
 			var keptValue any
 			if i < len(keptList) {
 				keptValue = keptList[i]
 			}
-			losses = append(losses, lost(fmt.Sprintf("%s[%d]", path, i), value, keptValue)...)
+			lost = append(lost, lostFields(fmt.Sprintf("%s[%d]", path, i), value, keptValue)...)
 		}
-		return losses
+		return lost
 	case nil:
 		return nil
 	default:
@@ -214,23 +213,23 @@ func isZero(value any) bool {
 
 func TestNameLength(t *testing.T) {
 	validators := newValidators(t)
-	for length, wantRefused := range map[int]bool{1: false, v1beta1.MaxNameLength: false, v1beta1.MaxNameLength + 1: true, 63: true} {
+	for length, wantRejected := range map[int]bool{1: false, v1beta1.MaxNameLength: false, v1beta1.MaxNameLength + 1: true, 63: true} {
 		t.Run(strconv.Itoa(length), func(t *testing.T) {
 			name := strings.Repeat("a", length)
-			_, complaints := validators["InferenceService"].create(t.Context(), newInferenceService(name, nil))
-			if refused := len(complaints) > 0; refused != wantRefused {
-				t.Errorf("refused = %v, want %v; %v", refused, wantRefused, complaints)
+			_, validationErrors := validators["InferenceService"].create(t.Context(), newInferenceService(name, nil))
+			if rejected := len(validationErrors) > 0; rejected != wantRejected {
+				t.Errorf("rejected = %v, want %v; %v", rejected, wantRejected, validationErrors)
 			}
 			for _, derived := range []string{"latest-" + name + "-predictor", name + "-predictor-100000"} {
-				if tooLong := len(derived) > 63; tooLong != wantRefused {
-					t.Errorf("%s is %d characters long, and refused = %v", derived, len(derived), wantRefused)
+				if tooLong := len(derived) > 63; tooLong != wantRejected {
+					t.Errorf("%s is %d characters long, and rejected = %v", derived, len(derived), wantRejected)
 				}
 			}
 		})
 	}
 }
 
-// TestUnnamedContainerServes covers the one default that the schema has.
+// TestUnnamedContainerServes covers the only default in the schema.
 func TestUnnamedContainerServes(t *testing.T) {
 	validators := newValidators(t)
 	given := &unstructured.Unstructured{Object: map[string]any{
@@ -241,9 +240,9 @@ func TestUnnamedContainerServes(t *testing.T) {
 			"containers": []any{map[string]any{"image": "example.com/server:1"}},
 		}},
 	}}
-	stored, complaints := validators["InferenceService"].create(t.Context(), given)
-	if len(complaints) > 0 {
-		t.Fatal(complaints)
+	stored, validationErrors := validators["InferenceService"].create(t.Context(), given)
+	if len(validationErrors) > 0 {
+		t.Fatal(validationErrors)
 	}
 	containers, _, err := unstructured.NestedSlice(stored.Object, "spec", "predictor", "containers")
 	if err != nil {
@@ -255,13 +254,14 @@ func TestUnnamedContainerServes(t *testing.T) {
 	}
 }
 
-// TestPercentIsNeverDefaulted: an absent percent is the order to promote.
+// TestPercentIsNeverDefaulted checks that an absent percent stays absent, because it means
+// promotion.
 func TestPercentIsNeverDefaulted(t *testing.T) {
 	validators := newValidators(t)
 	given := newInferenceService("iris", nil)
-	stored, complaints := validators["InferenceService"].create(t.Context(), given)
-	if len(complaints) > 0 {
-		t.Fatal(complaints)
+	stored, validationErrors := validators["InferenceService"].create(t.Context(), given)
+	if len(validationErrors) > 0 {
+		t.Fatal(validationErrors)
 	}
 	if diff := cmp.Diff(given.Object, stored.Object); diff != "" {
 		t.Errorf("the API server would change the object (-given +stored):\n%s", diff)

@@ -25,12 +25,12 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// TestPoliciesOffline evaluates the rules with the API server's own library.
+// TestPoliciesOffline evaluates the policies with the API server's library.
 func TestPoliciesOffline(t *testing.T) {
 	evaluate := newPolicies(t, "deploymentMode: Standard\n")
-	for name, test := range refusedByPolicies {
-		t.Run("refuse "+name, func(t *testing.T) {
-			got := evaluate(t, test.given.of(newInferenceService("iris", nil)), nil)
+	for name, test := range rejectedByPolicies {
+		t.Run("reject "+name, func(t *testing.T) {
+			got := evaluate(t, test.given.applyTo(newInferenceService("iris", nil)), nil)
 			if !strings.Contains(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
@@ -38,18 +38,18 @@ func TestPoliciesOffline(t *testing.T) {
 	}
 	for name, test := range acceptedByPolicies {
 		t.Run("accept "+name, func(t *testing.T) {
-			isvc := test.given.of(newInferenceService("iris", nil))
+			isvc := test.given.applyTo(newInferenceService("iris", nil))
 			if got := evaluate(t, isvc, nil); got != "" {
-				t.Errorf("refused: %s", got)
+				t.Errorf("rejected: %s", got)
 			}
 		})
 	}
-	for name, test := range refusedByPolicies {
-		t.Run("accept what was stored with "+name, func(t *testing.T) {
-			stored := test.given.of(newInferenceService("iris", nil))
-			changed := predictorWith("canaryTrafficPercent", int64(0)).of(stored.DeepCopy())
+	for name, test := range rejectedByPolicies {
+		t.Run("accept an update of a stored object with "+name, func(t *testing.T) {
+			stored := test.given.applyTo(newInferenceService("iris", nil))
+			changed := predictorWith("canaryTrafficPercent", int64(0)).applyTo(stored.DeepCopy())
 			if got := evaluate(t, changed, stored); got != "" {
-				t.Errorf("refused: %s", got)
+				t.Errorf("rejected: %s", got)
 			}
 		})
 	}
@@ -57,16 +57,16 @@ func TestPoliciesOffline(t *testing.T) {
 		if m.object.GetKind() == "InferenceService" && !strings.Contains(string(m.text), "concurrency") && !strings.Contains(string(m.text), "containerConcurrency") {
 			t.Run("accept "+m.name, func(t *testing.T) {
 				if got := evaluate(t, m.object, nil); got != "" {
-					t.Errorf("refused: %s", got)
+					t.Errorf("rejected: %s", got)
 				}
 			})
 		}
 	}
 }
 
-func TestPoliciesGoByTheConfiguredMode(t *testing.T) {
+func TestPoliciesFollowTheConfiguredMode(t *testing.T) {
 	limited := predictorWith("containerConcurrency", int64(4))
-	for configuration, wantRefused := range map[string]bool{
+	for configuration, wantRejected := range map[string]bool{
 		"": true,
 		"kind: OperatorConfiguration\ndeploymentMode: Standard\n":  true,
 		"# deploymentMode: Knative\n":                              true,
@@ -76,15 +76,15 @@ func TestPoliciesGoByTheConfiguredMode(t *testing.T) {
 		`{"apiVersion": "v1", "deploymentMode": "Knative"}`:        false,
 		"ingress:\n  domain: example.com\ndeploymentMode: Knative": false,
 	} {
-		got := newPolicies(t, configuration)(t, limited.of(newInferenceService("iris", nil)), nil)
-		if (got != "") != wantRefused {
-			t.Errorf("with %q: refused = %q, want %t", configuration, got, wantRefused)
+		got := newPolicies(t, configuration)(t, limited.applyTo(newInferenceService("iris", nil)), nil)
+		if (got != "") != wantRejected {
+			t.Errorf("with %q: rejected = %q, want %t", configuration, got, wantRejected)
 		}
 	}
 }
 
-// newPolicies compiles the policies of config/admission. The function that it returns evaluates a
-// request, and returns the messages of its refusals.
+// newPolicies compiles the policies of config/admission. It returns a function that evaluates a
+// request and returns the messages of violated rules.
 func newPolicies(t *testing.T, configuration string) func(t *testing.T, object, old *unstructured.Unstructured) string {
 	t.Helper()
 	compiled := make([]func(context.Context, *testing.T, *admission.VersionedAttributes) []string, 0, 2)
@@ -152,32 +152,32 @@ func compilePolicy(
 		if policy.Spec.ParamKind != nil {
 			bindings.VersionedParams = params
 		}
-		results, left, err := ruleEvaluator.ForInput(ctx, attributes, request, bindings, nil, celconfig.RuntimeCELCostBudget)
+		results, budget, err := ruleEvaluator.ForInput(ctx, attributes, request, bindings, nil, celconfig.RuntimeCELCostBudget)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%s: cost %d", policy.Name, celconfig.RuntimeCELCostBudget-left)
-		said, _, err := messageEvaluator.ForInput(ctx, attributes, request, bindings, nil, celconfig.RuntimeCELCostBudget)
+		t.Logf("%s: cost %d", policy.Name, celconfig.RuntimeCELCostBudget-budget)
+		messageResults, _, err := messageEvaluator.ForInput(ctx, attributes, request, bindings, nil, celconfig.RuntimeCELCostBudget)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var refusals []string
+		var rejections []string
 		for i, result := range results {
 			switch {
 			case result.Error != nil:
 				t.Fatalf("%s: %s: %v", policy.Name, policy.Spec.Validations[i].Expression, result.Error)
 			case result.EvalResult.Value() == true:
-			case said[i].Error != nil:
-				t.Fatalf("%s: %s: %v", policy.Name, policy.Spec.Validations[i].MessageExpression, said[i].Error)
+			case messageResults[i].Error != nil:
+				t.Fatalf("%s: %s: %v", policy.Name, policy.Spec.Validations[i].MessageExpression, messageResults[i].Error)
 			default:
-				refusals = append(refusals, said[i].EvalResult.Value().(string))
+				rejections = append(rejections, messageResults[i].EvalResult.Value().(string))
 			}
 		}
-		return refusals
+		return rejections
 	}
 }
 
-// messageExpression is a rule whose value is a text.
+// messageExpression is a CEL expression whose result is a string.
 type messageExpression struct{ expression string }
 
 func (m *messageExpression) GetExpression() string      { return m.expression }

@@ -24,14 +24,14 @@ import (
 
 const policyFolder = "../../config/admission"
 
-// policyCase is an InferenceService that a request creates.
+// policyCase is a change to an InferenceService before it is created.
 type policyCase struct {
 	given change
-	// want is a part of the refusal.
+	// want is a part of the error message.
 	want string
 }
 
-var refusedByPolicies = map[string]policyCase{
+var rejectedByPolicies = map[string]policyCase{
 	"the percent as an annotation": {
 		annotated("serving.kserve.io/canaryTrafficPercent", "10"),
 		"metadata.annotations[serving.kserve.io/canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent",
@@ -40,7 +40,7 @@ var refusedByPolicies = map[string]policyCase{
 		annotated("canaryTrafficPercent", "10"),
 		"metadata.annotations[canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent",
 	},
-	"the percent in other words": {
+	"the percent by another name": {
 		annotated("serving.kserve.io/canary-traffic-percentage", "10"),
 		"has no effect: write spec.predictor.canaryTrafficPercent",
 	},
@@ -56,9 +56,9 @@ var refusedByPolicies = map[string]policyCase{
 		predictorWith("labels", map[string]any{"canaryTrafficPercent": "10"}),
 		"spec.predictor.labels[canaryTrafficPercent] has no effect: write spec.predictor.canaryTrafficPercent",
 	},
-	"a letter too few":   {annotated("serving.kserve.io/enable-tag-routng", "true"), "write serving.kserve.io/enable-tag-routing"},
-	"another case":       {annotated("serving.kserve.io/Stop", "true"), "write serving.kserve.io/stop"},
-	"no capital":         {annotated("serving.kserve.io/deploymentmode", "Standard"), "write serving.kserve.io/deploymentMode"},
+	"a missing letter":   {annotated("serving.kserve.io/enable-tag-routng", "true"), "write serving.kserve.io/enable-tag-routing"},
+	"wrong case":         {annotated("serving.kserve.io/Stop", "true"), "write serving.kserve.io/stop"},
+	"lower case":         {annotated("serving.kserve.io/deploymentmode", "Standard"), "write serving.kserve.io/deploymentMode"},
 	"hyphens":            {annotated("serving.kserve.io/autoscaler-class", "none"), "write serving.kserve.io/autoscalerClass"},
 	"another domain":     {annotated("kserve.io/stop", "true"), "write serving.kserve.io/stop"},
 	"KFServing's domain": {annotated("serving.kubeflow.org/autoscalerClass", "hpa"), "write serving.kserve.io/autoscalerClass"},
@@ -76,7 +76,7 @@ var refusedByPolicies = map[string]policyCase{
 	"an annotation for ModelMesh": {annotated("serving.kserve.io/secretKey", "s3"), "it is for ModelMesh, which is not supported"},
 	"KEDA":                        {annotated(v1beta1.AnnotationAutoscalerClass, "keda"), "write hpa, external or none; keda is not supported"},
 	"an annotation for KEDA":      {annotated("autoscaling.keda.sh/paused-replicas", "1"), "KEDA is not supported"},
-	"a value that is none": {
+	"an invalid value": {
 		annotated(v1beta1.AnnotationEnableTagRouting, "yes"),
 		`metadata.annotations[serving.kserve.io/enable-tag-routing]: write "true" or "false"`,
 	},
@@ -88,18 +88,18 @@ var refusedByPolicies = map[string]policyCase{
 	"concurrency as an annotation": {annotated(v1beta1.AnnotationMetrics, "concurrency"), "[serving.kserve.io/metrics]: nothing in Standard mode"},
 	"a limit of requests":          {predictorWith("containerConcurrency", int64(4)), "spec.predictor.containerConcurrency: nothing in Standard mode"},
 	"a strategy in Knative mode": {
-		both(annotated(v1beta1.AnnotationDeploymentMode, "Serverless"), predictorWith("deploymentStrategy", map[string]any{"type": "Recreate"})),
+		combined(annotated(v1beta1.AnnotationDeploymentMode, "Serverless"), predictorWith("deploymentStrategy", map[string]any{"type": "Recreate"})),
 		"spec.predictor.deploymentStrategy: in Knative mode",
 	},
 	"an autoscaler in Knative mode": {
-		both(annotated(v1beta1.AnnotationDeploymentMode, "Knative"), annotated(v1beta1.AnnotationAutoscalerClass, "external")),
+		combined(annotated(v1beta1.AnnotationDeploymentMode, "Knative"), annotated(v1beta1.AnnotationAutoscalerClass, "external")),
 		"in Knative mode Knative scales",
 	},
 }
 
 var acceptedByPolicies = map[string]policyCase{
-	"nothing": {given: both()},
-	"each annotation with a value of its own": {given: both(
+	"nothing": {given: combined()},
+	"each annotation with a valid value": {given: combined(
 		annotated(v1beta1.AnnotationDeploymentMode, "RawDeployment"), annotated(v1beta1.AnnotationEnableTagRouting, "true"),
 		annotated(v1beta1.AnnotationStop, "false"), annotated(v1beta1.AnnotationDisableAutoUpdate, "true"),
 		annotated(v1beta1.AnnotationAutoscalerClass, "hpa"), annotated(v1beta1.AnnotationMetrics, "memory"),
@@ -107,23 +107,23 @@ var acceptedByPolicies = map[string]policyCase{
 		annotated(v1beta1.AnnotationStorageSecretName, "store.2026"), annotated(v1beta1.AnnotationStorageReadonly, "false"),
 		annotated(v1beta1.AnnotationProgressDeadline, "1h30m"), annotated("serving.kserve.io/storage-initializer-uid", "1337"),
 		labelled(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))},
-	"annotations of KServe's without effect": {given: both(
+	"annotations of KServe's without effect": {given: combined(
 		annotated("serving.kserve.io/enable-metric-aggregation", "true"), annotated("serving.kserve.io/gpu-resource-types", `["example.com/gpu"]`),
 		annotated("serving.kserve.io/storage-initializer-memory", "1Gi"), annotated("serving.kserve.io/own-note", "1"),
 		annotated("internal.serving.kserve.io/storage-initializer-sourceuri", "gs://bucket/model"))},
 	"Knative's annotations": {given: annotated("autoscaling.knative.dev/target", "10")},
-	"the words of others": {given: both(
+	"keys of other domains": {given: combined(
 		annotated("team.example.com/stop", "never"), annotated("example.com/canary", "10"), labelled("stop", "1"), labelled("canary", "true"))},
-	"KEDA's annotations with an autoscaler of the user's own": {given: both(
+	"KEDA's annotations with an autoscaler of the user's own": {given: combined(
 		annotated(v1beta1.AnnotationAutoscalerClass, "external"), annotated("autoscaling.keda.sh/paused", "true"))},
-	"requests per second in Knative mode": {given: both(annotated(v1beta1.AnnotationDeploymentMode, "Serverless"),
+	"requests per second in Knative mode": {given: combined(annotated(v1beta1.AnnotationDeploymentMode, "Serverless"),
 		predictorWith("scaleMetric", "rps"), predictorWith("containerConcurrency", int64(4)))},
 	"no limit of requests": {given: predictorWith("containerConcurrency", int64(0))},
 	"a path":               {given: predictorWith("model", model("/mnt/models"))},
 }
 
-// The policies are installed as they are shipped, but for the failure policy: a rule that cannot be
-// evaluated must fail here.
+// The policies are installed unchanged except for the failure policy, so that errors in rules fail
+// the tests.
 var _ = Describe("The admission policies", Ordered, func() {
 	var settings *corev1.ConfigMap
 
@@ -140,22 +140,22 @@ var _ = Describe("The admission policies", Ordered, func() {
 		DeferCleanup(unbind)
 	})
 
-	for name, test := range refusedByPolicies {
-		It("refuse "+name, func(ctx SpecContext) {
-			isvc := inNamespace(ctx, test.given.of(newInferenceService("iris", nil)))
+	for name, test := range rejectedByPolicies {
+		It("reject "+name, func(ctx SpecContext) {
+			isvc := inNamespace(ctx, test.given.applyTo(newInferenceService("iris", nil)))
 			Expect(api.Create(ctx, isvc, client.DryRunAll)).To(MatchError(ContainSubstring(test.want)))
 		})
 	}
 	for name, test := range acceptedByPolicies {
 		It("accept "+name, func(ctx SpecContext) {
-			isvc := inNamespace(ctx, test.given.of(newInferenceService("iris", nil)))
+			isvc := inNamespace(ctx, test.given.applyTo(newInferenceService("iris", nil)))
 			Expect(api.Create(ctx, isvc, client.DryRunAll)).To(Succeed())
 		})
 	}
 
-	// This comes before a test that takes the policies away: the API server does not follow the
-	// parameters of policies that it meets for the second time.
-	It("go by the mode that an object runs in, then by its annotation, then by the configuration", func(ctx SpecContext) {
+	// This test must run before a test that deletes the bindings: after they are created again, the
+	// API server does not observe changes of the parameters.
+	It("use the mode of the status, then of the annotation, then of the configuration", func(ctx SpecContext) {
 		limited := predictorWith("containerConcurrency", int64(4))
 		live := inNamespace(ctx, newInferenceService("live", nil))
 		Expect(api.Create(ctx, live)).To(Succeed())
@@ -165,9 +165,9 @@ var _ = Describe("The admission policies", Ordered, func() {
 		settings.Data["config.yaml"] = "kind: OperatorConfiguration\ndeploymentMode: Knative\n"
 		Expect(api.Update(ctx, settings)).To(Succeed())
 		Eventually(func() error {
-			return api.Create(ctx, inNamespace(ctx, limited.of(newInferenceService("new", nil))), client.DryRunAll)
+			return api.Create(ctx, inNamespace(ctx, limited.applyTo(newInferenceService("new", nil))), client.DryRunAll)
 		}).Should(Succeed())
-		Expect(api.Create(ctx, inNamespace(ctx, both(limited, annotated(v1beta1.AnnotationDeploymentMode, "Standard")).of(newInferenceService("new", nil))), client.DryRunAll)).
+		Expect(api.Create(ctx, inNamespace(ctx, combined(limited, annotated(v1beta1.AnnotationDeploymentMode, "Standard")).applyTo(newInferenceService("new", nil))), client.DryRunAll)).
 			To(MatchError(ContainSubstring("spec.predictor.containerConcurrency")))
 		Expect(api.Patch(ctx, live.DeepCopy(), merge(`{"spec": {"predictor": {"containerConcurrency": 4}}}`))).
 			To(MatchError(ContainSubstring("spec.predictor.containerConcurrency")))
@@ -178,21 +178,21 @@ var _ = Describe("The admission policies", Ordered, func() {
 		settings.Data["config.yaml"] = "deploymentMode: Standard\n"
 		Expect(api.Update(ctx, settings)).To(Succeed())
 		Eventually(func() error {
-			return api.Create(ctx, inNamespace(ctx, limited.of(newInferenceService("new", nil))), client.DryRunAll)
+			return api.Create(ctx, inNamespace(ctx, limited.applyTo(newInferenceService("new", nil))), client.DryRunAll)
 		}).ShouldNot(Succeed())
 	})
 
-	It("agree with the operator on which storage there is", func(ctx SpecContext) {
+	It("agree with the operator on supported storage", func(ctx SpecContext) {
 		for _, scheme := range []string{
 			"gs", "s3", "hf", "pvc", "oci", "oci+native", "oci+fetch", "https", "http", "hdfs", "webhdfs", "file", "ftp", "abfs", "modelscope", "S3",
 		} {
-			isvc := inNamespace(ctx, predictorWith("model", model(scheme+"://host/model")).of(newInferenceService("iris", nil)))
+			isvc := inNamespace(ctx, predictorWith("model", model(scheme+"://host/model")).applyTo(newInferenceService("iris", nil)))
 			typed := &v1beta1.InferenceService{}
 			text, err := isvc.MarshalJSON()
 			Expect(err).NotTo(HaveOccurred())
 			Expect(yaml.Unmarshal(text, typed)).To(Succeed())
-			_, refusal := predictor.Resolve(typed, predictor.Runtimes{}, predictor.Settings{})
-			supported := !strings.Contains(refusal.Error(), "not supported")
+			_, resolveErr := predictor.Resolve(typed, predictor.Runtimes{}, predictor.Settings{})
+			supported := !strings.Contains(resolveErr.Error(), "not supported")
 			if err := api.Create(ctx, isvc, client.DryRunAll); supported {
 				Expect(err).NotTo(HaveOccurred(), scheme)
 			} else {
@@ -223,22 +223,22 @@ var _ = Describe("The admission policies", Ordered, func() {
 		}
 	})
 
-	Describe("for an object from before them", func() {
+	Describe("for an object that is older than the policies", func() {
 		var stored *unstructured.Unstructured
 
 		BeforeEach(func(ctx SpecContext) {
 			unbind(ctx)
-			stored = inNamespace(ctx, both(
+			stored = inNamespace(ctx, combined(
 				annotated("serving.kserve.io/canaryTrafficPercent", "10"), annotated("serving.kserve.io/Stop", "true"),
 				annotated(v1beta1.AnnotationAutoscalerClass, "keda"), predictorWith("model", model("ftp://host/model")),
 				predictorWith("containerConcurrency", int64(4)), predictorWith("scaleMetric", "rps"),
-			).of(newInferenceService("old", nil)))
+			).applyTo(newInferenceService("old", nil)))
 			stored.SetFinalizers([]string{"example.com/hold"})
 			Expect(api.Create(ctx, stored)).To(Succeed())
 			install(ctx)
 		})
 
-		It("refuse only what a request adds", func(ctx SpecContext) {
+		It("reject only what a request adds", func(ctx SpecContext) {
 			By("setting the percent to 0")
 			Expect(api.Patch(ctx, stored, merge(`{"spec": {"predictor": {"canaryTrafficPercent": 0}}}`))).To(Succeed())
 			By("changing its model's resources and a label")
@@ -257,7 +257,7 @@ var _ = Describe("The admission policies", Ordered, func() {
 				Expect(api.Patch(ctx, stored.DeepCopy(), merge(patch))).To(MatchError(ContainSubstring(want)), patch)
 			}
 
-			By("deleting it, whatever is changed in it then")
+			By("changing it while it is being deleted")
 			Expect(api.Delete(ctx, stored)).To(Succeed())
 			Expect(api.Patch(ctx, stored, merge(`{"metadata": {"finalizers": null, "annotations": {"serving.kserve.io/Stop": "true"}}}`))).To(Succeed())
 			Eventually(func() error { return api.Get(ctx, client.ObjectKeyFromObject(stored), stored) }).ShouldNot(Succeed())
@@ -265,19 +265,19 @@ var _ = Describe("The admission policies", Ordered, func() {
 	})
 })
 
-// install creates the policies, or binds them again, and waits until the API server goes by them.
+// install creates the policies or their bindings and waits until the API server enforces them.
 func install(ctx SpecContext) {
 	GinkgoHelper()
 	for _, object := range policies() {
 		Expect(client.IgnoreAlreadyExists(api.Create(ctx, object))).To(Succeed())
 	}
-	for _, broken := range []change{annotated("serving.kserve.io/Stop", "true"), predictorWith("containerConcurrency", int64(4))} {
-		isvc := inNamespace(ctx, broken.of(newInferenceService("probe", nil)))
+	for _, violation := range []change{annotated("serving.kserve.io/Stop", "true"), predictorWith("containerConcurrency", int64(4))} {
+		isvc := inNamespace(ctx, violation.applyTo(newInferenceService("probe", nil)))
 		Eventually(func() error { return api.Create(ctx, isvc.DeepCopy(), client.DryRunAll) }).ShouldNot(Succeed())
 	}
 }
 
-// unbind suspends the policies and waits until the API server does not go by them any more.
+// unbind deletes the bindings and waits until the API server does not enforce the policies.
 func unbind(ctx SpecContext) {
 	GinkgoHelper()
 	for _, object := range policies() {
@@ -285,11 +285,11 @@ func unbind(ctx SpecContext) {
 			Expect(client.IgnoreNotFound(api.Delete(ctx, object))).To(Succeed())
 		}
 	}
-	isvc := inNamespace(ctx, both(annotated("serving.kserve.io/Stop", "true"), predictorWith("containerConcurrency", int64(4))).of(newInferenceService("probe", nil)))
+	isvc := inNamespace(ctx, combined(annotated("serving.kserve.io/Stop", "true"), predictorWith("containerConcurrency", int64(4))).applyTo(newInferenceService("probe", nil)))
 	Eventually(func() error { return api.Create(ctx, isvc.DeepCopy(), client.DryRunAll) }).Should(Succeed())
 }
 
-// policies reads the shipped policies, and lets their failures show.
+// policies returns the policies and bindings of config/admission with the failure policy Fail.
 func policies() []client.Object {
 	GinkgoHelper()
 	var all []client.Object
@@ -308,15 +308,15 @@ func policies() []client.Object {
 	return all
 }
 
-// change is what a test does to an InferenceService.
+// change is a change to an InferenceService.
 type change func(*unstructured.Unstructured)
 
-func (c change) of(isvc *unstructured.Unstructured) *unstructured.Unstructured {
+func (c change) applyTo(isvc *unstructured.Unstructured) *unstructured.Unstructured {
 	c(isvc)
 	return isvc
 }
 
-func both(changes ...change) change {
+func combined(changes ...change) change {
 	return func(isvc *unstructured.Unstructured) {
 		for _, c := range changes {
 			c(isvc)

@@ -27,17 +27,17 @@ import (
 
 func TestAPIServer(t *testing.T) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set; it names a folder with etcd, kube-apiserver and kubectl, which make test builds")
+		t.Skip("KUBEBUILDER_ASSETS is not set to a folder with etcd, kube-apiserver and kubectl; `make test` builds them")
 	}
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(time.Minute) // A machine can be busy.
+	SetDefaultEventuallyTimeout(time.Minute) // The machine can be busy.
 	RunSpecs(t, "CRDs on an API server")
 }
 
 var (
 	server *envtest.Environment
 	api    client.Client
-	// kubectl runs the real program, as an administrator.
+	// kubectl runs the real kubectl as an administrator.
 	kubectl interface {
 		Run(args ...string) (stdout, stderr io.Reader, err error)
 	}
@@ -58,7 +58,7 @@ var _ = BeforeSuite(func() {
 	Expect(err).NotTo(HaveOccurred())
 	api = client.WithFieldValidation(api, metav1.FieldValidationStrict)
 
-	user, err := server.AddUser(envtest.User{Name: "somebody", Groups: []string{"system:masters"}}, nil)
+	user, err := server.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
 	Expect(err).NotTo(HaveOccurred())
 	kubectl, err = user.Kubectl()
 	Expect(err).NotTo(HaveOccurred())
@@ -74,7 +74,7 @@ func newScheme() *runtime.Scheme {
 	return s
 }
 
-// newNamespace makes a namespace for one test.
+// newNamespace creates a namespace with a generated name.
 func newNamespace(ctx SpecContext) string {
 	GinkgoHelper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "crd-"}}

@@ -28,10 +28,10 @@ var _ = Describe("The API server", func() {
 		panic(err)
 	}
 	for _, m := range accepted {
-		It("accepts "+m.name+" and keeps all of it", func(ctx SpecContext) {
+		It("accepts "+m.name+" and keeps all fields", func(ctx SpecContext) {
 			stored := inNamespace(ctx, m.object)
 			Expect(api.Create(ctx, stored, client.DryRunAll)).To(Succeed())
-			Expect(lost("spec", m.object.Object["spec"], stored.Object["spec"])).To(BeEmpty())
+			Expect(lostFields("spec", m.object.Object["spec"], stored.Object["spec"])).To(BeEmpty())
 		})
 	}
 
@@ -43,17 +43,17 @@ var _ = Describe("The API server", func() {
 		It("rejects "+m.name, func(ctx SpecContext) {
 			err := api.Create(ctx, inNamespace(ctx, m.object), client.DryRunAll)
 			Expect(err).To(HaveOccurred())
-			Expect(unexpected(complaintsOf(err), m.want)).To(BeEmpty())
+			Expect(diffErrors(validationErrorsOf(err), m.want)).To(BeEmpty())
 		})
 	}
 
-	// KServe's own status has fields and conditions that ours does not have.
-	It("takes an object that was exported from KServe with its status", func(ctx SpecContext) {
+	// KServe's status has fields and conditions that are not in our CRD.
+	It("accepts an object that was exported from KServe with its status", func(ctx SpecContext) {
 		out := run("apply", "--namespace", newNamespace(ctx), "-f", "testdata/exported-from-kserve.yaml")
 		Expect(out).To(ContainSubstring("created"))
 	})
 
-	It("takes a model beside the framework field that an InferenceService was created with", func(ctx SpecContext) {
+	It("accepts an additional model in an InferenceService with a framework field", func(ctx SpecContext) {
 		patch := func(isvc *unstructured.Unstructured, text string) error {
 			return api.Patch(ctx, isvc, client.RawPatch(types.MergePatchType, []byte(text)))
 		}
@@ -69,7 +69,7 @@ var _ = Describe("The API server", func() {
 		By("changing other fields afterwards")
 		Expect(patch(isvc, `{"spec": {"predictor": {"canaryTrafficPercent": 10, "model": {"args": ["--b"]}}}}`)).To(Succeed())
 
-		By("refusing what would have no effect, or would make two models")
+		By("rejecting changes that would have no effect or add a second model")
 		for _, text := range []string{
 			`{"spec": {"predictor": {"sklearn": {"storageUri": "gs://bucket/model-3"}}}}`,
 			`{"spec": {"predictor": {"xgboost": {"storageUri": "gs://bucket/model-3"}}}}`,
@@ -81,16 +81,16 @@ var _ = Describe("The API server", func() {
 		Expect(patch(isvc.DeepCopy(), `{"spec": {"predictor": {"sklearn": null}}}`)).To(Succeed())
 	})
 
-	It("takes the CRDs from a client-side kubectl apply", func() {
+	It("accepts the CRDs from a client-side kubectl apply", func() {
 		out := run("apply", "-f", crdFolder)
 		Expect(strings.Count(out, "configured")).To(Equal(4), out)
 	})
 
 	DescribeTable("lets kubectl explain a field", func(field string, want ...string) {
-		// The API server publishes the schema of a CRD a moment after it takes it.
+		// The API server publishes the schema of a CRD with a delay.
 		var out string
 		Eventually(func() (err error) {
-			out, err = tryToRun("explain", field)
+			out, err = tryRun("explain", field)
 			return err
 		}).Should(Succeed())
 		for _, text := range want {
@@ -112,11 +112,10 @@ var _ = Describe("The API server", func() {
 	)
 })
 
-// An InferenceService that was stored under KServe's CRD can break every rule of
-// ours. It must stay possible to change what is right in it, to write its
-// status and to delete it.
-var _ = Describe("An InferenceService from before the CRD", func() {
-	It("can still be changed, reported on and deleted", func(ctx SpecContext) {
+// An InferenceService that was stored under KServe's CRD can violate any of our rules. Users must
+// still be able to change its valid fields, write its status and delete it.
+var _ = Describe("An InferenceService that is older than the CRD", func() {
+	It("can be updated and deleted", func(ctx SpecContext) {
 		ours := &apiextensionsv1.CustomResourceDefinition{}
 		Expect(api.Get(ctx, types.NamespacedName{Name: "inferenceservices.serving.kserve.io"}, ours)).To(Succeed())
 		withoutRules := ours.DeepCopy()
@@ -148,17 +147,17 @@ var _ = Describe("An InferenceService from before the CRD", func() {
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"spec": {"predictor": {"canaryTrafficPercent": 20}}}`))
 		Expect(api.Patch(ctx, old, patch)).To(Succeed())
 
-		By("refusing a change for the worse")
+		By("rejecting changes that add violations")
 		worse := client.RawPatch(types.MergePatchType, []byte(`{"spec": {"predictor": {"canaryTrafficPercent": 200}}}`))
-		Expect(complaintsOf(api.Patch(ctx, old.DeepCopy(), worse))).NotTo(BeEmpty())
+		Expect(validationErrorsOf(api.Patch(ctx, old.DeepCopy(), worse))).NotTo(BeEmpty())
 		worse = client.RawPatch(types.MergePatchType, []byte(`{"spec": {"predictor": {"logger": {"mode": "all"}}}}`))
-		Expect(complaintsOf(api.Patch(ctx, old.DeepCopy(), worse))).To(HaveLen(1))
+		Expect(validationErrorsOf(api.Patch(ctx, old.DeepCopy(), worse))).To(HaveLen(1))
 		worse = client.RawPatch(types.MergePatchType, []byte(`{"spec": {"canaryTrafficPercent": 20}}`))
-		Expect(complaintsOf(api.Patch(ctx, old.DeepCopy(), worse))).To(HaveLen(1))
+		Expect(validationErrorsOf(api.Patch(ctx, old.DeepCopy(), worse))).To(HaveLen(1))
 		worse = client.RawPatch(types.MergePatchType, []byte(`{"spec": {"predictor": {"deploymentStrategy": {"rollingUpdate": {"maxSurge": "2"}}}}}`))
-		Expect(complaintsOf(api.Patch(ctx, old.DeepCopy(), worse))).NotTo(BeEmpty())
+		Expect(validationErrorsOf(api.Patch(ctx, old.DeepCopy(), worse))).NotTo(BeEmpty())
 
-		By("reading it as the operator does")
+		By("decoding it into the Go type")
 		typed := &v1beta1.InferenceService{}
 		Expect(api.Get(ctx, client.ObjectKeyFromObject(old), typed)).To(Succeed())
 		Expect(typed.Spec.Predictor.CanaryTrafficPercent).To(HaveValue(BeEquivalentTo(20)))
@@ -179,7 +178,7 @@ var _ = Describe("An InferenceService from before the CRD", func() {
 	})
 })
 
-// restore puts our CRD back and waits until the API server goes by it.
+// restore restores our CRD and waits until the API server enforces it.
 func restore(ctx SpecContext, ours *apiextensionsv1.CustomResourceDefinition) {
 	GinkgoHelper()
 	current := &apiextensionsv1.CustomResourceDefinition{}
@@ -202,35 +201,35 @@ func inNamespace(ctx SpecContext, object *unstructured.Unstructured) *unstructur
 
 var unknownField = regexp.MustCompile(`unknown field "[^"]+"`)
 
-func complaintsOf(err error) []complaint {
+func validationErrorsOf(err error) []validationError {
 	GinkgoHelper()
 	status, ok := errors.AsType[*apierrors.StatusError](err)
 	Expect(ok).To(BeTrue(), "%v", err)
-	var complaints []complaint
+	var validationErrors []validationError
 	if strings.Contains(err.Error(), strictDecoding) {
 		for _, field := range unknownField.FindAllString(err.Error(), -1) {
-			complaints = append(complaints, complaint{field: strictDecoding, message: field})
+			validationErrors = append(validationErrors, validationError{field: strictDecoding, message: field})
 		}
-		return complaints
+		return validationErrors
 	}
 	for _, cause := range status.ErrStatus.Details.Causes {
-		complaints = append(complaints, complaint{field: cause.Field, message: cause.Message})
+		validationErrors = append(validationErrors, validationError{field: cause.Field, message: cause.Message})
 	}
-	return complaints
+	return validationErrors
 }
 
 func run(args ...string) string {
 	GinkgoHelper()
-	out, err := tryToRun(args...)
+	out, err := tryRun(args...)
 	Expect(err).NotTo(HaveOccurred())
 	return out
 }
 
-func tryToRun(args ...string) (string, error) {
+func tryRun(args ...string) (string, error) {
 	stdout, stderr, err := kubectl.Run(args...)
 	if err != nil {
-		problems, _ := io.ReadAll(stderr)
-		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, problems)
+		errorOutput, _ := io.ReadAll(stderr)
+		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, errorOutput)
 	}
 	out, err := io.ReadAll(stdout)
 	return string(out), err

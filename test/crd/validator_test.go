@@ -22,15 +22,14 @@ import (
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 )
 
-// validator answers as the API server does when an object is created with
-// strict field validation.
+// validator validates objects as the API server does with strict field validation.
 type validator struct {
 	structural *structuralschema.Structural
 	schema     apiservervalidation.SchemaValidator
 	rules      *cel.Validator
 }
 
-// newValidators makes a validator for each kind that is shipped.
+// newValidators returns a validator for each kind.
 func newValidators(t *testing.T) map[string]*validator {
 	t.Helper()
 	validators := map[string]*validator{}
@@ -71,8 +70,8 @@ func internalCRD(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition) *a
 	return internal
 }
 
-// create returns the object as it would be stored and what is said against it.
-func (v *validator) create(ctx context.Context, given *unstructured.Unstructured) (*unstructured.Unstructured, []complaint) {
+// create returns the object as the API server would store it and the validation errors.
+func (v *validator) create(ctx context.Context, given *unstructured.Unstructured) (*unstructured.Unstructured, []validationError) {
 	object := given.DeepCopy()
 	unknown := pruning.PruneWithOptions(object.Object, v.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
 	if len(unknown) > 0 {
@@ -83,28 +82,27 @@ func (v *validator) create(ctx context.Context, given *unstructured.Unstructured
 
 	errs := apiservervalidation.ValidateCustomResource(nil, object.Object, v.schema)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, v.structural, object.Object)...)
-	if !slices.ContainsFunc(errs, blocksRules) {
-		broken, _ := v.rules.Validate(ctx, nil, v.structural, object.Object, nil, celconfig.RuntimeCELCostBudget)
-		errs = append(errs, broken...)
+	if !slices.ContainsFunc(errs, skipsRules) {
+		violations, _ := v.rules.Validate(ctx, nil, v.structural, object.Object, nil, celconfig.RuntimeCELCostBudget)
+		errs = append(errs, violations...)
 	}
-	complaints := make([]complaint, 0, len(errs))
+	validationErrors := make([]validationError, 0, len(errs))
 	for _, err := range errs {
-		complaints = append(complaints, complaint{field: err.Field, message: err.ErrorBody()})
+		validationErrors = append(validationErrors, validationError{field: err.Field, message: err.ErrorBody()})
 	}
-	return object, complaints
+	return object, validationErrors
 }
 
-func unknownFields(paths []string) []complaint {
-	complaints := make([]complaint, 0, len(paths))
+func unknownFields(paths []string) []validationError {
+	validationErrors := make([]validationError, 0, len(paths))
 	for _, path := range paths {
-		complaints = append(complaints, complaint{field: strictDecoding, message: fmt.Sprintf("unknown field %q", path)})
+		validationErrors = append(validationErrors, validationError{field: strictDecoding, message: fmt.Sprintf("unknown field %q", path)})
 	}
-	return complaints
+	return validationErrors
 }
 
-// blocksRules says whether the API server does not come to the rules after an
-// error.
-func blocksRules(err *field.Error) bool {
+// skipsRules reports whether the API server does not evaluate validation rules after the error.
+func skipsRules(err *field.Error) bool {
 	switch err.Type {
 	case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
 		return true

@@ -19,8 +19,8 @@
 // # When an Ingress is ready
 //
 // Knative reports a Route as ready once its Ingress is ready, and clients rely on the split being
-// served then. Traefik accepts an HTTPRoute before it serves it. Therefore each HTTPRoute has a rule
-// for probes that adds a header with a hash of the HTTPRoute's content, and the hop returns that
-// header. An Ingress is ready when all of its HTTPRoutes are accepted at their generation and probes
-// through the gateway return their hashes.
+// served then. Traefik accepts an HTTPRoute before it serves it. Therefore each HTTPRoute has a
+// rule for probes that adds a header with a hash of the HTTPRoute's content, and the hop returns
+// that header. An Ingress is ready when all of its HTTPRoutes are accepted at their generation and
+// probes through the gateway return their hashes.
 package ingress
