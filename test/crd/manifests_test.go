@@ -44,8 +44,8 @@ func (e validationError) String() string { return e.field + ": " + e.message }
 // strictDecoding is the field of validation errors about unknown fields.
 const strictDecoding = "strict decoding error"
 
-// rulesSkipped is part of an error that the API server adds when it has not evaluated the validation
-// rules because of errors about types.
+// rulesSkipped is part of an error that the API server adds when it has not evaluated the
+// validation rules because of errors about types.
 const rulesSkipped = "some validation rules were not checked because the object was invalid"
 
 // diffErrors returns the differences between the errors, or "" if there are none. It compares only

@@ -1,9 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package seed holds the walkthrough of the document that the project implements,
-// word for word: what it applies, and what it has kubectl print. The first
-// manifest is not in it, as it begins with a model that serves.
+// Package seed contains the manifests and the expected output of the seed document, word for word.
+// The document starts with a serving model, so it does not contain the manifest First.
 package seed
 
 import (
@@ -11,7 +10,7 @@ import (
 	"strings"
 )
 
-// What the document applies, in its order.
+// The manifests in the order of the document.
 const (
 	First = `
 apiVersion: "serving.kserve.io/v1beta1"
@@ -80,7 +79,7 @@ spec:
 `
 )
 
-// Request is how the document asks the revision that has the tag latest.
+// Request is the document's request to the revision with the tag latest.
 const Request = `
 curl -v \
   -H "Host: latest-sklearn-iris-predictor.kserve-test.example.com" \
@@ -88,10 +87,11 @@ curl -v \
   -d @./iris-input.json
 `
 
-// Input is what KServe's first example has in iris-input.json: two flowers, by four measures each.
+// Input is the content of iris-input.json in KServe's first example, two flowers with four
+// measurements each.
 const Input = `{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}`
 
-// What kubectl then prints.
+// The output of kubectl after each manifest.
 const (
 	FirstTable = `
 NAME           URL                                           READY   PREV   LATEST   PREVROLLEDOUTREVISION   LATESTREADYREVISION            AGE
@@ -126,10 +126,10 @@ traffic:
 
 var age = regexp.MustCompile(`(?m)\S+$`)
 
-// WithoutAge takes the last column of each row off a table.
+// WithoutAge returns the table without its last column.
 func WithoutAge(table string) string { return age.ReplaceAllString(strings.TrimSpace(table), "") }
 
-// Unindented is YAML with what is below status.components.predictor at the margin.
+// Unindented returns YAML with the indentation of status.components.predictor removed.
 func Unindented(text string) string {
 	return strings.ReplaceAll(text, "\n      ", "\n")
 }

@@ -21,52 +21,51 @@ import (
 )
 
 const (
-	// streams is how many the storage initializer has by default; the plain copy has as many.
+	// streams is the default number of concurrent downloads of the storage initializer. The plain
+	// copy uses the same.
 	streams = 8
-	// rounds is how often the two are timed, in turns, so that what else the machine does meets
+	// rounds is how often both are timed. They alternate so that other load on the machine affects
 	// both.
 	rounds = 5
-	// sets is how often they may be timed in all: a machine that is busy with something else gets
-	// another chance.
-	sets = 3
-	// atLeast is the part of the speed of a plain copy that is required.
-	atLeast = 0.8
+	// attempts is the maximum number of measurements, because the machine can be busy.
+	attempts = 3
+	// minRatio is the required ratio to the speed of a plain copy.
+	minRatio = 0.8
 )
 
-// Checksums, ranges and the record of what has arrived may not cost more than a fifth of the speed
-// of the store itself.
-func TestSpeedIsThatOfTheStore(t *testing.T) {
+// Checksums, ranges and the saved progress must not cost more than a fifth of the speed.
+func TestSpeed(t *testing.T) {
 	objects := map[string][]byte{}
 	total := 0
 	for i := range 16 {
-		objects[fmt.Sprintf("large/%d.bin", i)] = noise(32 << 20)
+		objects[fmt.Sprintf("large/%d.bin", i)] = randomBytes(32 << 20)
 	}
 	for i := range 64 {
-		objects[fmt.Sprintf("large/small/%d.json", i)] = noise(16 << 10)
+		objects[fmt.Sprintf("large/small/%d.json", i)] = randomBytes(16 << 10)
 	}
 	for _, content := range objects {
 		total += len(content)
 	}
-	if memory := "/dev/shm"; isFolder(memory) { // There is no disk in the way that writes back when it likes.
+	if memory := "/dev/shm"; isFolder(memory) { // Avoid the disk, whose write-back disturbs the measurement.
 		t.Setenv("TMPDIR", memory)
 	}
 	everyStore(t, objects, func(t *testing.T, s store) {
 		speed := func(took time.Duration) float64 { return float64(total) / (1 << 20) / took.Seconds() }
-		for range sets {
-			plain, ours := s.race(t, objects)
+		for range attempts {
+			plain, ours := s.compareSpeed(t, objects)
 			ratio := float64(plain) / float64(ours)
-			t.Logf("%d MiB: a plain copy %.0f MiB/s, the storage initializer %.0f MiB/s, start of the program included: %.0f %%",
+			t.Logf("%d MiB: a plain copy %.0f MiB/s, the storage initializer including its start %.0f MiB/s: %.0f %%",
 				total>>20, speed(plain), speed(ours), 100*ratio)
-			if ratio >= atLeast {
+			if ratio >= minRatio {
 				return
 			}
 		}
-		t.Errorf("it has less than %.0f %% of the speed of a plain copy, %d times", 100*atLeast, sets)
+		t.Errorf("less than %.0f %% of the speed of a plain copy in %d attempts", 100*minRatio, attempts)
 	})
 }
 
-// race times a plain copy and the storage initializer in turns, and returns the median of each.
-func (s store) race(t *testing.T, objects map[string][]byte) (plain, ours time.Duration) {
+// compareSpeed times a plain copy and the storage initializer and returns the median of each.
+func (s store) compareSpeed(t *testing.T, objects map[string][]byte) (plain, ours time.Duration) {
 	t.Helper()
 	var plains, all []time.Duration
 	for range rounds {
@@ -84,7 +83,7 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// timed takes the time of filling an empty folder.
+// timed returns how long it takes to fill an empty folder.
 func timed(t *testing.T, fill func(dir string) error) time.Duration {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
@@ -93,7 +92,7 @@ func timed(t *testing.T, fill func(dir string) error) time.Duration {
 		t.Fatal(err)
 	}
 	took := time.Since(begin)
-	if err := os.RemoveAll(dir); err != nil { // Room for the next.
+	if err := os.RemoveAll(dir); err != nil { // Free the space for the next run.
 		t.Fatal(err)
 	}
 	return took
@@ -104,7 +103,7 @@ func median(all []time.Duration) time.Duration {
 	return sorted[len(sorted)/2]
 }
 
-// copyPlainly reads each object in one stream, and holds it against nothing.
+// copyPlainly downloads each object in one stream without checks.
 func (s store) copyPlainly(ctx context.Context, objects map[string][]byte, dir string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(streams)
@@ -145,9 +144,9 @@ func (s store) read(ctx context.Context, client *s3.Client, name string) (io.Rea
 	if err != nil {
 		return nil, err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, err
 	}
-	return answer.Body, nil
+	return response.Body, nil
 }

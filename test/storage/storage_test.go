@@ -1,8 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package storage tests the storage initializer, as the program that it is,
-// against real object stores.
+// Package storage tests the storage initializer as a program with real object stores.
 package storage
 
 import (
@@ -30,9 +29,9 @@ import (
 )
 
 const (
-	top      = "../.."
-	patience = 30 * time.Second
-	bucket   = "models"
+	root    = "../.."
+	timeout = 30 * time.Second
+	bucket  = "models"
 )
 
 // initializer is the path of the program under test.
@@ -54,20 +53,20 @@ func build(m *testing.M) (code int, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	initializer = filepath.Join(dir, "storage-initializer")
-	out, err := exec.Command("go", "build", "-o", initializer, top+"/cmd/storage-initializer").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", initializer, root+"/cmd/storage-initializer").CombinedOutput()
 	if err != nil {
 		return 1, fmt.Errorf("building the storage initializer: %w\n%s", err, out)
 	}
 	return m.Run(), nil
 }
 
-// store is a server with objects in its bucket.
+// store is a running object store.
 type store struct {
 	servers.Server
 	scheme string
 }
 
-// everyStore runs a test with the same objects in a store of each kind.
+// everyStore runs a test with each kind of store, which contains the objects.
 func everyStore(t *testing.T, objects map[string][]byte, test func(t *testing.T, s store)) {
 	t.Helper()
 	t.Run("gs", func(t *testing.T) { test(t, startGCS(t, objects)) })
@@ -112,16 +111,16 @@ func (s store) s3Client() *s3.Client {
 	})
 }
 
-// start runs the server until the test has ended.
+// start starts the server, which runs until the test ends.
 func (s store) start(t *testing.T) {
 	t.Helper()
-	program := filepath.Join(top, "bin", "tools", s.Program)
+	program := filepath.Join(root, "bin", "tools", s.Program)
 	if _, err := os.Stat(program); err != nil {
 		t.Fatalf("%s is not built: run `go run ./hack/build-tools %s`", s.Program, s.Program)
 	}
-	var said bytes.Buffer
+	var output bytes.Buffer
 	server := exec.Command(program, s.Args...)
-	server.Stdout, server.Stderr = &said, &said
+	server.Stdout, server.Stderr = &output, &output
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +129,7 @@ func (s store) start(t *testing.T) {
 		_ = server.Wait()
 	})
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
 		last = isReady(ctx, s.Ready)
 		return last == nil, nil
 	})
@@ -144,13 +143,13 @@ func isReady(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return errors.New(answer.Status)
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
 	}
 	return nil
 }
@@ -169,7 +168,8 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// command prepares a run of the program, with no other environment than what leads to the store.
+// command returns a command that runs the storage initializer with only the store's environment,
+// and the path of its termination message.
 func (s store) command(t *testing.T, name, into string, more ...string) (cmd *exec.Cmd, message string) {
 	t.Helper()
 	message = filepath.Join(t.TempDir(), "termination-log")
@@ -213,8 +213,8 @@ func wantFiles(t *testing.T, dir string, want map[string][]byte) {
 			return err
 		}
 		got, err := os.ReadFile(path)
-		if content, wanted := want[name]; !wanted || !bytes.Equal(got, content) {
-			t.Errorf("%s has %d bytes, wanted are %d", name, len(got), len(content))
+		if content, expected := want[name]; !expected || !bytes.Equal(got, content) {
+			t.Errorf("%s has %d bytes or another content, want %d bytes", name, len(got), len(content))
 		}
 		return err
 	})
@@ -223,15 +223,15 @@ func wantFiles(t *testing.T, dir string, want map[string][]byte) {
 	}
 }
 
-func noise(length int) []byte {
+func randomBytes(length int) []byte {
 	content := make([]byte, length)
 	_, _ = rand.Read(content)
 	return content
 }
 
-func TestModelIsFetched(t *testing.T) {
-	files := map[string][]byte{"model.joblib": noise(5000), "sub/deep/weights.bin": noise(40 << 20), "empty": {}}
-	objects := map[string][]byte{"sklearn/1.0/model-2/other": noise(10)}
+func TestDownload(t *testing.T) {
+	files := map[string][]byte{"model.joblib": randomBytes(5000), "sub/deep/weights.bin": randomBytes(40 << 20), "empty": {}}
+	objects := map[string][]byte{"sklearn/1.0/model-2/other": randomBytes(10)}
 	for name, content := range files {
 		objects["sklearn/1.0/model/"+name] = content
 	}
@@ -240,71 +240,71 @@ func TestModelIsFetched(t *testing.T) {
 		s.fetch(t, "sklearn/1.0/model", dir)
 		wantFiles(t, dir, files)
 
-		alone := t.TempDir()
-		s.fetch(t, "sklearn/1.0/model/model.joblib", alone)
-		wantFiles(t, alone, map[string][]byte{"model.joblib": files["model.joblib"]})
+		single := t.TempDir()
+		s.fetch(t, "sklearn/1.0/model/model.joblib", single)
+		wantFiles(t, single, map[string][]byte{"model.joblib": files["model.joblib"]})
 	})
 }
 
-func TestKilledRunGoesOn(t *testing.T) {
-	files := map[string][]byte{"weights.bin": noise(512 << 20)}
+func TestDownloadResumesAfterKill(t *testing.T) {
+	files := map[string][]byte{"weights.bin": randomBytes(512 << 20)}
 	everyStore(t, map[string][]byte{"large/weights.bin": files["weights.bin"]}, func(t *testing.T, s store) {
 		dir := t.TempDir()
 		first, _ := s.command(t, "large", dir, "-workers=1")
 		if err := first.Start(); err != nil {
 			t.Fatal(err)
 		}
-		err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, patience, true, func(context.Context) (bool, error) {
+		err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, timeout, true, func(context.Context) (bool, error) {
 			state, err := os.ReadFile(filepath.Join(dir, ".storage-initializer.json"))
 			return err == nil && bytes.Contains(state, []byte("parts")), nil
 		})
 		if err != nil {
-			t.Fatalf("nothing arrives: %v", err)
+			t.Fatalf("nothing was downloaded: %v", err)
 		}
 		if err := first.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		if err := first.Wait(); err == nil {
-			t.Fatal("it was not killed in time")
+			t.Fatal("the first run ended before it was killed")
 		}
-		if said := s.fetch(t, "large", dir); !strings.Contains(said, "were downloaded by an earlier run") {
-			t.Errorf("the second run begins anew:\n%s", said)
+		if out := s.fetch(t, "large", dir); !strings.Contains(out, "were downloaded by an earlier run") {
+			t.Errorf("the second run did not resume:\n%s", out)
 		}
 		wantFiles(t, dir, files)
 	})
 }
 
-func TestWhatIsMissingIsNamed(t *testing.T) {
-	everyStore(t, map[string][]byte{"model/a": noise(10)}, func(t *testing.T, s store) {
+func TestMissingObjectIsReported(t *testing.T) {
+	everyStore(t, map[string][]byte{"model/a": randomBytes(10)}, func(t *testing.T, s store) {
 		for name, uri := range map[string]string{"an object": bucket + "/not/there", "a bucket": "no-such-bucket/model"} {
 			t.Run(name, func(t *testing.T) {
-				if said := s.refusedURI(t, s.scheme+"://"+uri); !strings.HasPrefix(said, s.scheme+"://"+uri+": missing: ") {
-					t.Errorf("it says %q", said)
+				if message := s.failedURI(t, s.scheme+"://"+uri); !strings.HasPrefix(message, s.scheme+"://"+uri+": missing: ") {
+					t.Errorf("the termination message is %q", message)
 				}
 			})
 		}
 	})
 }
 
-// refusedURI runs the program, which is to fail, and returns its termination message.
-func (s store) refusedURI(t *testing.T, uri string, env ...string) string {
+// failedURI runs the program, which must fail, and returns its termination message.
+func (s store) failedURI(t *testing.T, uri string, env ...string) string {
 	t.Helper()
-	cmd, message := s.command(t, "x", t.TempDir())
+	cmd, messagePath := s.command(t, "x", t.TempDir())
 	cmd.Args[len(cmd.Args)-2] = uri
 	cmd.Env = append(cmd.Env, env...)
 	var exit *exec.ExitError
 	if out, err := cmd.CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Fatalf("got %v, want exit code 1\n%s", err, out)
 	}
-	said, err := os.ReadFile(message)
+	message, err := os.ReadFile(messagePath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(said)
+	return string(message)
 }
 
-func TestWrongCredentialsAreSaid(t *testing.T) {
-	s := startS3(t, map[string][]byte{"model/a": noise(10)})
+func TestInvalidCredentialsAreReported(t *testing.T) {
+	s := startS3(t, map[string][]byte{"model/a": randomBytes(10)})
 	for name, c := range map[string]struct{ env, advice string }{
 		"a wrong key": {
 			"AWS_SECRET_ACCESS_KEY=wrong",
@@ -316,9 +316,9 @@ func TestWrongCredentialsAreSaid(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			said := s.refusedURI(t, "s3://"+bucket+"/model", c.env)
-			if !strings.HasPrefix(said, "s3://"+bucket+"/model: forbidden: ") || !strings.HasSuffix(said, c.advice) {
-				t.Errorf("it says %q", said)
+			message := s.failedURI(t, "s3://"+bucket+"/model", c.env)
+			if !strings.HasPrefix(message, "s3://"+bucket+"/model: forbidden: ") || !strings.HasSuffix(message, c.advice) {
+				t.Errorf("the termination message is %q", message)
 			}
 		})
 	}

@@ -1,23 +1,23 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package servers knows how to start the object stores that tests fetch models
-// from: real ones, over a folder of the machine.
+// Package servers describes how to start real object stores for tests, with their objects in a
+// folder.
 package servers
 
-// Server is a program that serves objects over HTTP.
+// Server describes an object store that serves HTTP.
 type Server struct {
-	// Program is its name in hack/build-tools.
+	// Program is the name of the program in hack/build-tools.
 	Program string
 	Args    []string
-	// URL is where it is reached, and Ready answers with 200 once it works.
+	// URL is the base URL. Ready is a URL that responds with status 200 once the server is ready.
 	URL, Ready string
-	// Env is what a client of it needs to know, as the storage initializer takes it.
+	// Env contains the environment variables that the storage initializer needs.
 	Env map[string]string
 }
 
-// GCS serves the folders in a folder as buckets of Google Cloud Storage. It
-// reads them when it starts, and nobody has to log in.
+// GCS returns a server that serves the subfolders of a folder as buckets of Google Cloud Storage.
+// It reads them at its start and needs no credentials.
 func GCS(folder, host, port string) Server {
 	address := host + ":" + port
 	return Server{
@@ -31,14 +31,14 @@ func GCS(folder, host, port string) Server {
 	}
 }
 
-// The account of the S3 store.
+// The credentials of the S3 server.
 const (
 	AccessKey = "serinus"
 	SecretKey = "serinus-secret"
 )
 
-// S3 serves the folders in a folder as buckets of S3, and keeps what it has to
-// know of its objects in another.
+// S3 returns a server that serves the subfolders of a folder as buckets of S3. It stores the
+// metadata of objects in another folder.
 func S3(folder, metadata, host, port string) Server {
 	address := host + ":" + port
 	return Server{
