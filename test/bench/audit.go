@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// request is an entry of the API server's audit log.
 type request struct {
 	Verb       string `json:"verb"`
 	RequestURI string `json:"requestURI"`
@@ -40,7 +39,6 @@ type request struct {
 	Completed     metav1.MicroTime `json:"stageTimestamp"`
 }
 
-// resource returns the resource and subresource of the request.
 func (r *request) resource() string {
 	if r.ObjectRef.Subresource != "" {
 		return r.ObjectRef.Resource + "/" + r.ObjectRef.Subresource
@@ -101,7 +99,6 @@ func openAuditLog(path string) (*auditLog, error) {
 	return &auditLog{file: file, reader: bufio.NewReaderSize(file, 1<<20)}, nil
 }
 
-// next returns the entries that were logged since the last call.
 func (l *auditLog) next() ([]*request, error) {
 	var found []*request
 	for {
@@ -136,7 +133,6 @@ func filter[T any](all []T, keep func(T) bool) []T {
 	return kept
 }
 
-// requestKind is a row of a table of requests.
 type requestKind struct{ resource, verb string }
 
 // tally counts requests by resource and verb. It counts failed requests separately.

@@ -49,7 +49,6 @@ func TestBenchmark(t *testing.T) {
 	}
 }
 
-// newRequest returns an entry of the audit log.
 func newRequest(user, verb, resource, subresource, name string, second int64) *request {
 	r := &request{Verb: verb, Completed: metav1.NewMicroTime(time.Unix(second, 0))}
 	r.User.Username = user

@@ -27,7 +27,6 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// warmUp is the number of InferenceServices of the warm-up round.
 const warmUp = 20
 
 // The two namespaces of a round. Their names have the same length, so that requests have the same
@@ -43,7 +42,6 @@ func (b *bench) creationNamespaces() []string {
 	return all
 }
 
-// comparison is the result of one round of creation.
 type comparison struct {
 	// operator is the time until the last InferenceService was Ready. bareWritten is the time until
 	// the last write of the bare client, and bareSettled until the fake controllers were done with
@@ -129,7 +127,6 @@ func (b *bench) compareOnce(ctx context.Context, round, count int) (comparison, 
 	return result, nil
 }
 
-// makeReady creates InferenceServices and waits until all are Ready.
 func (b *bench) makeReady(ctx context.Context, created []types.NamespacedName) (time.Duration, error) {
 	expected := b.tracker.expect(created, isReady)
 	begin := time.Now()
@@ -190,7 +187,6 @@ func (b *bench) replay(ctx context.Context, result *comparison, originals []type
 	return err
 }
 
-// write is a request that can be sent again.
 type write struct {
 	request *request
 	body    []byte
@@ -214,7 +210,6 @@ func (b *bench) scripts(requests []*request, originals []types.NamespacedName) m
 	return scripts
 }
 
-// withoutVersion returns the body of a request without the resource version and the UID.
 func withoutVersion(r *request) []byte {
 	var body map[string]any
 	if err := json.Unmarshal(r.RequestObject, &body); err != nil {
@@ -231,7 +226,6 @@ func withoutVersion(r *request) []byte {
 	return changed
 }
 
-// kindOf returns a function that creates objects of the kind of a request.
 func (b *bench) kindOf(r *request) func() client.Object {
 	resource := schema.GroupVersionResource{Group: r.ObjectRef.APIGroup, Version: r.ObjectRef.APIVersion, Resource: r.ObjectRef.Resource}
 	return func() client.Object {
@@ -248,7 +242,6 @@ func (b *bench) kindOf(r *request) func() client.Object {
 	}
 }
 
-// send sends the request again for another namespace.
 func (w *write) send(ctx context.Context, to client.Client, namespace string) error {
 	object := w.object()
 	if object == nil {

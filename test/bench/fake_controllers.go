@@ -28,7 +28,6 @@ import (
 	internalcontroller "github.com/serinus-io/serinus/internal/controller"
 )
 
-// controllerConcurrency is MaxConcurrentReconciles of each fake controller.
 const controllerConcurrency = 16
 
 // fakeControllers act on the operator's objects with as few writes as possible. For a Deployment
@@ -36,7 +35,6 @@ const controllerConcurrency = 16
 // an HTTPRoute they update the status once for each generation. They never delete objects.
 type fakeControllers struct{ client client.Client }
 
-// startFakeControllers starts the controllers and returns once their caches are synced.
 func startFakeControllers(ctx context.Context, config *rest.Config) (*fakeControllers, error) {
 	scheme, err := internalcontroller.NewScheme()
 	if err != nil {
@@ -92,7 +90,6 @@ func (c *fakeControllers) settled(ctx context.Context, namespace string, deploym
 	return len(runs.Items) == deployments && len(routed.Items) == routes, nil
 }
 
-// deploymentController creates the pods and endpoints of Deployments.
 type deploymentController struct{ *fakeControllers }
 
 func (c deploymentController) Reconcile(ctx context.Context, deployment *appsv1.Deployment) (ctrl.Result, error) {
@@ -176,7 +173,6 @@ func podOf(deployment *appsv1.Deployment, i int32) *corev1.Pod {
 	return pod
 }
 
-// podAddress is the address of every pod. Nothing connects to it.
 const podAddress = "10.0.0.1"
 
 func endpointsOf(deployment *appsv1.Deployment) *discoveryv1.EndpointSlice {
@@ -200,7 +196,6 @@ func endpointsOf(deployment *appsv1.Deployment) *discoveryv1.EndpointSlice {
 	return slice
 }
 
-// routeController accepts HTTPRoutes.
 type routeController struct{ *fakeControllers }
 
 func (c routeController) Reconcile(ctx context.Context, route *gatewayv1.HTTPRoute) (ctrl.Result, error) {

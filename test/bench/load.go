@@ -16,8 +16,7 @@ import (
 const (
 	// concurrency is the number of concurrent requests of the user and of the bare client. It
 	// equals the operator's default of controller.concurrency.
-	concurrency = 8
-	// canaryPercent is the initial percent of a canary.
+	concurrency   = 8
 	canaryPercent = 10
 	// canaryOneIn is the number of InferenceServices for each canary.
 	canaryOneIn = 10
@@ -29,8 +28,6 @@ func serviceName(i int) string { return fmt.Sprintf("%s%05d", servicePrefix, i) 
 
 const servicePrefix = "sklearn-iris-"
 
-// names returns the names of the InferenceServices from one number up to, but not including,
-// another.
 func names(namespace string, from, to int) []types.NamespacedName {
 	var all []types.NamespacedName
 	for i := from; i < to; i++ {
@@ -39,7 +36,6 @@ func names(namespace string, from, to int) []types.NamespacedName {
 	return all
 }
 
-// canaries returns every tenth InferenceService.
 func canaries(all []types.NamespacedName) []types.NamespacedName {
 	var some []types.NamespacedName
 	for i := 0; i < len(all); i += canaryOneIn {
@@ -48,7 +44,6 @@ func canaries(all []types.NamespacedName) []types.NamespacedName {
 	return some
 }
 
-// inferenceService returns the InferenceService of the first example.
 func inferenceService(name types.NamespacedName) *unstructured.Unstructured {
 	isvc := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "serving.kserve.io/v1beta1",
@@ -63,14 +58,12 @@ func inferenceService(name types.NamespacedName) *unstructured.Unstructured {
 	return isvc
 }
 
-// canaryPatch sets a new model and a percent of 10.
 const canaryPatch = `{"spec": {"predictor": {"canaryTrafficPercent": 10, "model": {"storageUri": "gs://kfserving-examples/models/sklearn/1.0/model-2"}}}}`
 
 func percentPatch(percent int64) string {
 	return fmt.Sprintf(`{"spec": {"predictor": {"canaryTrafficPercent": %d}}}`, percent)
 }
 
-// create creates InferenceServices as the user.
 func (b *bench) create(ctx context.Context, all []types.NamespacedName) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
@@ -80,7 +73,6 @@ func (b *bench) create(ctx context.Context, all []types.NamespacedName) error {
 	return group.Wait()
 }
 
-// change patches InferenceServices as the user.
 func (b *bench) change(ctx context.Context, all []types.NamespacedName, patch string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)

@@ -16,7 +16,6 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/local"
 )
 
-// machine describes the machine and the versions of a run.
 type machine struct {
 	processor, memory, kernel string
 	cores                     int
@@ -45,7 +44,6 @@ func thisMachine(ctx context.Context, cluster *local.Cluster) machine {
 	return m
 }
 
-// installedMemory returns the size of the machine's memory.
 func installedMemory() string {
 	var kibibytes int64
 	total := field("/proc/meminfo", "MemTotal")
@@ -55,7 +53,6 @@ func installedMemory() string {
 	return fmt.Sprintf("%.1f GiB", float64(kibibytes)/(1<<20))
 }
 
-// field returns the value of the first line of a file in /proc that has the key.
 func field(path, key string) string {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -27,7 +27,6 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/checkout"
 )
 
-// options are the values of the flags.
 type options struct {
 	services int
 	grown    int
@@ -64,7 +63,6 @@ func main() {
 	}
 }
 
-// run runs the benchmark and prints the report.
 func run(ctx context.Context, o options) (_ *report, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -105,7 +103,6 @@ func (o options) check() error {
 	return nil
 }
 
-// measure runs all phases.
 func (b *bench) measure(ctx context.Context) error {
 	if err := b.compareCreation(ctx); err != nil {
 		return fmt.Errorf("comparing creation with a bare client: %w", err)
@@ -125,7 +122,6 @@ func (b *bench) measure(ctx context.Context) error {
 	return nil
 }
 
-// progress prints progress lines with the time since the start.
 type progress struct{ begin time.Time }
 
 func (p *progress) logf(format string, args ...any) {

@@ -21,7 +21,6 @@ import (
 	clusteroperator "github.com/serinus-io/serinus/test/cluster/operator"
 )
 
-// operator is a running operator process.
 type operator struct {
 	process *local.Process
 	metrics string // The URL of its metrics.
@@ -58,7 +57,6 @@ func (b *bench) stopOperator(ctx context.Context) error {
 	return b.operator.process.Stop(ctx)
 }
 
-// restartOperator replaces the operator by a new process.
 func (b *bench) restartOperator(ctx context.Context, settings clusteroperator.Settings) error {
 	if err := b.stopOperator(ctx); err != nil {
 		return err
@@ -66,7 +64,6 @@ func (b *bench) restartOperator(ctx context.Context, settings clusteroperator.Se
 	return b.launchOperator(ctx, settings)
 }
 
-// operatorLogTail returns an error with the end of the operator's log.
 func (b *bench) operatorLogTail() error {
 	if b.operator == nil {
 		return nil
@@ -80,7 +77,6 @@ func (b *bench) operatorLogTail() error {
 	return fmt.Errorf("the end of the operator's log:\n%s", strings.Join(all[max(0, len(all)-lines):], "\n"))
 }
 
-// activity is the operator's activity according to its metrics.
 type activity struct {
 	reconciliations       int // Since the start of the process.
 	queued, activeWorkers int
@@ -124,8 +120,7 @@ func (o *operator) activity(ctx context.Context) (activity, error) {
 const (
 	// idlePeriod is how long the operator must do nothing to count as idle. It is longer than the
 	// operator's settlePeriod.
-	idlePeriod = 3 * time.Second
-	// waitTimeout bounds every wait.
+	idlePeriod  = 3 * time.Second
 	waitTimeout = 20 * time.Minute
 )
 
@@ -145,7 +140,6 @@ func (b *bench) idle(ctx context.Context) (reconciliations int, err error) {
 	return last, err
 }
 
-// memory is the memory usage of a process in bytes.
 type memory struct{ resident, peak, anonymous int64 }
 
 func (o *operator) memory() (memory, error) {

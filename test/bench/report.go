@@ -24,7 +24,6 @@ const (
 	sizeOfLimitGrown = 5000
 )
 
-// report contains all measurements.
 type report struct {
 	options  options
 	machine  machine
@@ -40,10 +39,8 @@ func (r *report) creation(all []comparison) {
 	r.compared = slices.SortedFunc(slices.Values(all), func(a, b comparison) int { return cmp.Compare(a.ratio(), b.ratio()) })
 }
 
-// median returns the round with the median ratio.
 func (r *report) median() comparison { return r.compared[len(r.compared)/2] }
 
-// currentServices returns the number of InferenceServices of the last stage.
 func (r *report) currentServices() int {
 	if len(r.stages) == 0 {
 		return 0
@@ -51,7 +48,6 @@ func (r *report) currentServices() int {
 	return r.stages[len(r.stages)-1].services
 }
 
-// row is a line of the table.
 type row struct {
 	what, measured, limit string
 	missed                bool
@@ -153,7 +149,6 @@ func (r *report) passed() bool {
 	return !slices.ContainsFunc(r.rows(), func(r row) bool { return r.missed })
 }
 
-// markdown returns the report as Markdown.
 func (r *report) markdown() string {
 	var out strings.Builder
 	out.WriteString("# Benchmark\n\n")
@@ -235,7 +230,6 @@ response to the change of the spec to its response to the change of the route. T
 about the traffic shift is listed but is not one of the two writes.
 `
 
-// requestTable returns a table of requests by resource and verb.
 func requestTable(columns []string, cells func([]int) string, counts ...map[requestKind]int) string {
 	kinds := map[requestKind]bool{}
 	for _, count := range counts {
@@ -263,7 +257,6 @@ func milliseconds(d time.Duration) string {
 }
 func mebibytes(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }
 
-// thousands formats a number with commas.
 func thousands(n int) string {
 	digits := fmt.Sprint(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {

@@ -19,13 +19,10 @@ import (
 	clusteroperator "github.com/serinus-io/serinus/test/cluster/operator"
 )
 
-// resyncs is the number of resyncs to measure.
 const resyncs = 2
 
-// routesNamespace contains the route for measuring bare writes.
 const routesNamespace = "routes"
 
-// stage contains the measurements at one number of InferenceServices.
 type stage struct {
 	previousServices, services     int
 	createDuration, canaryDuration time.Duration
@@ -39,7 +36,6 @@ type stage struct {
 	memory, restartMemory memory
 }
 
-// shift contains the measurements of changes of a percent.
 type shift struct {
 	changes  int
 	requests []*request // All requests of the operator.
@@ -49,7 +45,6 @@ type shift struct {
 	bare             []time.Duration // The round trip of a bare write of a route.
 }
 
-// measureAt grows the cluster to a number of InferenceServices and measures.
 func (b *bench) measureAt(ctx context.Context, size int) error {
 	s := &stage{services: size, previousServices: b.report.currentServices()}
 	if err := b.grow(ctx, s); err != nil {
@@ -64,7 +59,6 @@ func (b *bench) measureAt(ctx context.Context, size int) error {
 	return b.restartOperator(ctx, nil)
 }
 
-// grow creates InferenceServices and then changes every tenth to a canary release.
 func (b *bench) grow(ctx context.Context, s *stage) (err error) {
 	added := names(mainNamespace, s.previousServices, s.services)
 	s.createDuration, err = b.makeReady(ctx, added)
@@ -90,7 +84,6 @@ func (b *bench) grow(ctx context.Context, s *stage) (err error) {
 	return nil
 }
 
-// shiftPercents changes the percent of each canary, one at a time.
 func (b *bench) shiftPercents(ctx context.Context, s *stage) error {
 	all := canaries(names(mainNamespace, 0, s.services))
 	percent := int64(canaryPercent * (len(b.report.stages) + 2))
@@ -137,7 +130,6 @@ func (b *bench) shiftPercents(ctx context.Context, s *stage) error {
 	return nil
 }
 
-// read computes the measurements from the audit log.
 func (s *shift) read(requests []*request, all []types.NamespacedName) error {
 	s.changes = len(all)
 	s.requests = byUser(requests, operatorUser)
@@ -179,7 +171,6 @@ func (s *shift) exact() bool {
 // route is a route that does not belong to an InferenceService.
 type route struct{ object *gatewayv1.HTTPRoute }
 
-// bareRoute creates a copy of a canary's route.
 func (b *bench) bareRoute(ctx context.Context, original types.NamespacedName) (*route, error) {
 	var found gatewayv1.HTTPRoute
 	if err := b.admin.Get(ctx, original, &found); err != nil {
@@ -193,7 +184,6 @@ func (b *bench) bareRoute(ctx context.Context, original types.NamespacedName) (*
 	return bare, err
 }
 
-// write changes the weights and returns the response time of the API server.
 func (r *route) write(ctx context.Context, writer client.Client, i int) (time.Duration, error) {
 	object := r.object.DeepCopy()
 	refs := object.Spec.Rules[0].BackendRefs
@@ -204,7 +194,6 @@ func (r *route) write(ctx context.Context, writer client.Client, i int) (time.Du
 	return time.Since(begin), err
 }
 
-// settle counts the writes of a settled operator.
 func (b *bench) settle(ctx context.Context, s *stage) (err error) {
 	if _, err := b.idle(ctx); err != nil {
 		return err
@@ -228,7 +217,6 @@ func (b *bench) settle(ctx context.Context, s *stage) (err error) {
 	return err
 }
 
-// restart measures a restart of the operator.
 func (b *bench) restart(ctx context.Context, s *stage) (err error) {
 	if err := b.restartOperator(ctx, nil); err != nil {
 		return err

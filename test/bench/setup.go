@@ -54,7 +54,6 @@ func userOf(account string) string {
 // creation.
 const mainNamespace = "models"
 
-// bench is a running benchmark.
 type bench struct {
 	*progress
 	options options
@@ -68,8 +67,7 @@ type bench struct {
 	tracker     *tracker
 	// admin sets up and cleans up. The audit log contains the writes of user and bare.
 	admin, user, bare client.Client
-	// userToken authorizes reading the operator's metrics.
-	userToken string
+	userToken         string
 
 	manager         string // The operator's program.
 	operator        *operator
@@ -77,7 +75,6 @@ type bench struct {
 	stopControllers context.CancelFunc
 }
 
-// command runs a program and returns its standard output.
 func command(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
@@ -111,7 +108,8 @@ func (b *bench) createFolder(context.Context) (err error) {
 	return err
 }
 
-// build builds the operator as `make build` does, but to a path that other builds do not overwrite.
+// build compiles the operator as `make build` does, but to a path that other builds do not
+// overwrite.
 func (b *bench) build(ctx context.Context) error {
 	b.logf("building the operator")
 	b.manager = filepath.Join(b.dir, "manager")
@@ -119,7 +117,6 @@ func (b *bench) build(ctx context.Context) error {
 	return err
 }
 
-// tools returns the folder of etcd, kube-apiserver and kubectl.
 func (b *bench) tools() string {
 	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
 		return assets
@@ -183,7 +180,6 @@ func (b *bench) install(ctx context.Context) error {
 	return nil
 }
 
-// newScheme returns a scheme with all kinds that this program writes.
 func newScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
@@ -192,7 +188,6 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// connect creates a client for each writer and starts the fake controllers.
 func (b *bench) connect(ctx context.Context) (err error) {
 	if b.admin, err = client.New(b.cluster.Config(), client.Options{Scheme: newScheme()}); err != nil {
 		return err
@@ -266,7 +261,6 @@ func (b *bench) createNamespace(ctx context.Context, name string) error {
 	)
 }
 
-// stop stops the cluster and removes temporary files.
 func (b *bench) stop() error {
 	var failures []error
 	b.stopControllers()

@@ -21,7 +21,6 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// tracker watches InferenceServices.
 type tracker struct {
 	mu           sync.Mutex
 	latest       map[types.NamespacedName]*v1beta1.InferenceService
@@ -105,7 +104,6 @@ func (t *tracker) expect(names []types.NamespacedName, holds func(*v1beta1.Infer
 	return e
 }
 
-// await waits until an expectation is met and returns the time.
 func (t *tracker) await(ctx context.Context, e *expectation) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
@@ -126,7 +124,6 @@ func (t *tracker) await(ctx context.Context, e *expectation) (time.Time, error) 
 	return time.Now(), nil
 }
 
-// uid returns the UID of an InferenceService.
 func (t *tracker) uid(name types.NamespacedName) types.UID {
 	t.mu.Lock()
 	defer t.mu.Unlock()

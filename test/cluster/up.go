@@ -25,15 +25,13 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/operator"
 )
 
-// upOptions are the flags of the verbs up and prepare.
 type upOptions struct {
 	level        local.Level
 	dir          string
 	nodes        int
 	withOperator bool
 	detach       bool
-	// images are image archives to load into the real node.
-	images []string
+	images       []string
 	// supervise marks the background process of a detached cluster.
 	supervise bool
 }
@@ -159,7 +157,6 @@ func runAndCleanUp(dir string, run func() (code int, err error)) error {
 	return err
 }
 
-// forwardedPorts returns the ports that runInNamespaces has passed on.
 func forwardedPorts() (*local.ForwardedPorts, error) {
 	if !isolated.Inside() {
 		return nil, nil //nolint:nilnil // A cluster outside of namespaces needs no forwarded ports.
@@ -224,8 +221,6 @@ func runCluster(ctx context.Context, root checkout.Root, o upOptions, progress f
 	}
 }
 
-// startOperator starts the operator. On a real node it also sets up what the models of the
-// walkthrough need.
 func startOperator(ctx context.Context, c *local.Cluster, root checkout.Root, level local.Level, progress func(string)) error {
 	if !level.RunsPods() {
 		return operator.Start(ctx, c, root, nil, progress)
@@ -320,7 +315,6 @@ func superviseDetached(ctx context.Context, root checkout.Root, o upOptions) err
 	return err
 }
 
-// inheritedReport returns the file that detach reads.
 func inheritedReport() *os.File {
 	const afterSockets = 2
 	if isolated.Inside() {

@@ -167,7 +167,6 @@ func create(ctx SpecContext, namespace string, traffic []v1beta1.TrafficTarget) 
 	Expect(api.Status().Update(ctx, isvc)).To(Succeed())
 }
 
-// table returns the table that the API server sends to kubectl get.
 func table(ctx SpecContext, namespace string) metav1.Table {
 	GinkgoHelper()
 	clients, err := kubernetes.NewForConfig(server.Config)

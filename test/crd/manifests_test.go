@@ -25,7 +25,6 @@ import (
 
 const crdFolder = "../../config/crd/bases"
 
-// manifest is one object in a file of testdata.
 type manifest struct {
 	name   string
 	text   []byte
@@ -33,7 +32,6 @@ type manifest struct {
 	want   []validationError
 }
 
-// validationError is an error of the API server's validation.
 type validationError struct {
 	field   string
 	message string
@@ -150,7 +148,6 @@ func mustReadManifests(t *testing.T, folder string) []manifest {
 	return all
 }
 
-// crdFiles returns the contents of the generated CRD files by name.
 func crdFiles(t *testing.T) map[string][]byte {
 	t.Helper()
 	entries, err := crd.Bases.ReadDir("bases")

@@ -177,7 +177,6 @@ func compilePolicy(
 	}
 }
 
-// messageExpression is a CEL expression whose result is a string.
 type messageExpression struct{ expression string }
 
 func (m *messageExpression) GetExpression() string      { return m.expression }

@@ -24,11 +24,9 @@ import (
 
 const policyFolder = "../../config/admission"
 
-// policyCase is a change to an InferenceService before it is created.
 type policyCase struct {
 	given change
-	// want is a part of the error message.
-	want string
+	want  string
 }
 
 var rejectedByPolicies = map[string]policyCase{
@@ -308,7 +306,6 @@ func policies() []client.Object {
 	return all
 }
 
-// change is a change to an InferenceService.
 type change func(*unstructured.Unstructured)
 
 func (c change) applyTo(isvc *unstructured.Unstructured) *unstructured.Unstructured {

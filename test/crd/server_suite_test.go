@@ -35,9 +35,8 @@ func TestAPIServer(t *testing.T) {
 }
 
 var (
-	server *envtest.Environment
-	api    client.Client
-	// kubectl runs the real kubectl as an administrator.
+	server  *envtest.Environment
+	api     client.Client
 	kubectl interface {
 		Run(args ...string) (stdout, stderr io.Reader, err error)
 	}
@@ -74,7 +73,6 @@ func newScheme() *runtime.Scheme {
 	return s
 }
 
-// newNamespace creates a namespace with a generated name.
 func newNamespace(ctx SpecContext) string {
 	GinkgoHelper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "crd-"}}

@@ -178,7 +178,7 @@ var _ = Describe("An InferenceService that is older than the CRD", func() {
 	})
 })
 
-// restore restores our CRD and waits until the API server enforces it.
+// restore installs our CRD again and waits until the API server enforces it.
 func restore(ctx SpecContext, ours *apiextensionsv1.CustomResourceDefinition) {
 	GinkgoHelper()
 	current := &apiextensionsv1.CustomResourceDefinition{}

@@ -29,7 +29,6 @@ type validator struct {
 	rules      *cel.Validator
 }
 
-// newValidators returns a validator for each kind.
 func newValidators(t *testing.T) map[string]*validator {
 	t.Helper()
 	validators := map[string]*validator{}
@@ -57,7 +56,6 @@ func newValidator(t *testing.T, schema *apiextensions.JSONSchemaProps) *validato
 	}
 }
 
-// internalCRD converts a CRD into the type that the API server validates.
 func internalCRD(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition) *apiextensions.CustomResourceDefinition {
 	t.Helper()
 	internal := &apiextensions.CustomResourceDefinition{}

@@ -17,19 +17,16 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/image"
 )
 
-// builder builds images.
 type builder struct {
 	// root is the folder of the repository and out the output folder.
 	root, out string
 	report    *builds.Reporter
 }
 
-// private returns a path in the folder for intermediate files.
 func (b *builder) private(elements ...string) string {
 	return filepath.Join(append([]string{b.out, ".build"}, elements...)...)
 }
 
-// build brings the archive of an image up to date.
 func (b *builder) build(ctx context.Context, r recipe) error {
 	built, err := r.prepare(ctx, b, r.name)
 	if err != nil {
@@ -76,7 +73,6 @@ func program(pkg string) func(context.Context, *builder, string) (image.Image, e
 	}
 }
 
-// tool builds the image of a third-party program, which hack/build-tools pins and builds.
 func tool(ctx context.Context, b *builder, name string) (image.Image, error) {
 	build := exec.CommandContext(ctx, "go", "run", "./hack/build-tools", name)
 	build.Dir = b.root

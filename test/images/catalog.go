@@ -12,13 +12,11 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/image"
 )
 
-// recipe describes how to build an image.
 type recipe struct {
 	name    string
 	prepare func(ctx context.Context, b *builder, name string) (image.Image, error)
 }
 
-// catalog lists all images.
 var catalog = []recipe{
 	{"manager", program("./cmd/manager")},
 	{"storage-initializer", program("./cmd/storage-initializer")},

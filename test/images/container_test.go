@@ -21,7 +21,6 @@ import (
 	"time"
 )
 
-// container is the unpacked image of the model server.
 type container struct {
 	root, models string
 	config       struct {
@@ -90,7 +89,6 @@ type server struct {
 	process *os.Process
 }
 
-// model returns a function that copies a trained model to a folder.
 func (c *container) model(name string) func(folder string) error {
 	return func(folder string) error { return os.CopyFS(folder, os.DirFS(filepath.Join(c.models, name))) }
 }
@@ -139,7 +137,6 @@ func (s *server) terminate(t *testing.T) {
 	}
 }
 
-// waitEnd waits for the process to end and returns its error.
 func (s *server) waitEnd(t *testing.T) error {
 	t.Helper()
 	select {
@@ -151,7 +148,6 @@ func (s *server) waitEnd(t *testing.T) error {
 	}
 }
 
-// response is a response without its body.
 type response struct {
 	StatusCode int
 	Header     http.Header
@@ -159,7 +155,6 @@ type response struct {
 	Close bool
 }
 
-// ask sends a request on a new connection and returns the response and its body.
 func (s *server) ask(ctx context.Context, method, path, body string) (response, string, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+s.address+path, strings.NewReader(body))
 	if err != nil {
@@ -176,7 +171,6 @@ func (s *server) ask(ctx context.Context, method, path, body string) (response, 
 	return response{reply.StatusCode, reply.Header, reply.Close}, string(data), err
 }
 
-// await sends requests until a response has the status.
 func (s *server) await(t *testing.T, path string, status int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -38,7 +38,6 @@ var debootstrap = []string{
 	`--customize-hook=rm -r "$1"/etc/apt/sources.list* "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/var/lib/dpkg/info`,
 }
 
-// installSystem builds a root file system from Debian packages.
 func (b *builder) installSystem(ctx context.Context, path string) (err error) {
 	if err := requireRoot("building a root file system from Debian packages"); err != nil {
 		return err
@@ -73,7 +72,6 @@ func (b *builder) installSystem(ctx context.Context, path string) (err error) {
 	return nil
 }
 
-// requireMmdebstrap installs mmdebstrap if it is missing and the system has apt-get.
 func requireMmdebstrap(ctx context.Context) error {
 	if _, err := exec.LookPath("mmdebstrap"); err == nil {
 		return nil

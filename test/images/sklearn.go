@@ -35,7 +35,6 @@ var pythonEnv = []string{
 	"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "JOBLIB_MULTIPROCESSING=0", "PYTHONDONTWRITEBYTECODE=1",
 }
 
-// modelServer builds the image of the scikit-learn model server and trains the models.
 func modelServer(ctx context.Context, b *builder, name string) (image.Image, error) {
 	key := digest(runtime.GOARCH, strings.Join(debootstrap, "\n"))
 	system := builds.Product{Name: name + ".rootfs", Path: b.private(name + ".rootfs.tar"), Private: b.private()}

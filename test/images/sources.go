@@ -14,7 +14,6 @@ import (
 	"strings"
 )
 
-// suites are the Debian suites to install packages from.
 var suites = []string{release, release + "-updates", release + "-security"}
 
 // ownSources writes the sources of Debian packages that this machine uses to files in the folder.
@@ -67,7 +66,6 @@ func debianLines(list string) string {
 	return kept.String()
 }
 
-// debianStanzas returns the paragraphs in deb822 format that name one of the suites.
 func debianStanzas(sources string) string {
 	var kept []string
 	for stanza := range strings.SplitSeq(sources, "\n\n") {

@@ -29,7 +29,6 @@ const (
 	rounds = 5
 	// attempts is the maximum number of measurements, because the machine can be busy.
 	attempts = 3
-	// minRatio is the required ratio to the speed of a plain copy.
 	minRatio = 0.8
 )
 
@@ -64,7 +63,6 @@ func TestSpeed(t *testing.T) {
 	})
 }
 
-// compareSpeed times a plain copy and the storage initializer and returns the median of each.
 func (s store) compareSpeed(t *testing.T, objects map[string][]byte) (plain, ours time.Duration) {
 	t.Helper()
 	var plains, all []time.Duration
@@ -83,7 +81,6 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// timed returns how long it takes to fill an empty folder.
 func timed(t *testing.T, fill func(dir string) error) time.Duration {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")

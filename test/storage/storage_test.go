@@ -34,7 +34,6 @@ const (
 	bucket  = "models"
 )
 
-// initializer is the path of the program under test.
 var initializer string
 
 func TestMain(m *testing.M) {
@@ -60,13 +59,11 @@ func build(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// store is a running object store.
 type store struct {
 	servers.Server
 	scheme string
 }
 
-// everyStore runs a test with each kind of store, which contains the objects.
 func everyStore(t *testing.T, objects map[string][]byte, test func(t *testing.T, s store)) {
 	t.Helper()
 	t.Run("gs", func(t *testing.T) { test(t, startGCS(t, objects)) })
@@ -111,7 +108,6 @@ func (s store) s3Client() *s3.Client {
 	})
 }
 
-// start starts the server, which runs until the test ends.
 func (s store) start(t *testing.T) {
 	t.Helper()
 	program := filepath.Join(root, "bin", "tools", s.Program)

@@ -51,7 +51,6 @@ func (r Root) PackImages(ctx context.Context, names ...string) error {
 	return r.run(ctx, "packing the images", "./test/images", names)
 }
 
-// run runs a program of the repository. The program reports its progress on stderr.
 func (r Root) run(ctx context.Context, doing, program string, names []string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"run", program}, names...)...)
 	cmd.Dir = string(r)

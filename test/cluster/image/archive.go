@@ -14,7 +14,6 @@ import (
 	"os"
 )
 
-// manifest is the manifest.json of an image archive.
 type manifest struct {
 	Config   string   `json:"Config"`
 	RepoTags []string `json:"RepoTags"`

@@ -28,7 +28,6 @@ type Image struct {
 	Layers []Layer
 }
 
-// program is the path of the program in images that contain nothing else.
 const program = "program"
 
 // defaultUser has no account in the image or on the machine.

@@ -88,7 +88,6 @@ func TestLayersAreInOrder(t *testing.T) {
 	}
 }
 
-// archiveOf returns the archive of an image whose program has this content.
 func archiveOf(t *testing.T, content string) []byte {
 	t.Helper()
 	dir := t.TempDir()

@@ -76,7 +76,6 @@ func addFile(archive *tar.Writer, inside, path string) error {
 	return err
 }
 
-// measured is a layer with its digest and size.
 type measured struct {
 	Layer
 	digest string

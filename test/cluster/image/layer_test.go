@@ -74,7 +74,6 @@ func TestIDDependsOnAllContents(t *testing.T) {
 	}
 }
 
-// changingLayer is a layer that has different content each time it is opened.
 type changingLayer struct{ contents []string }
 
 func (c *changingLayer) open() (io.ReadCloser, error) {

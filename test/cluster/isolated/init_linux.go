@@ -63,7 +63,6 @@ func readStart() (start, error) {
 	return s, nil
 }
 
-// setUpNamespaces makes mounts private, mounts /proc and enables the loopback interface.
 func setUpNamespaces() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
@@ -91,7 +90,6 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, device)
 }
 
-// startProgram starts the program and returns its PID.
 func startProgram(begin start) (pid int, err error) {
 	host, err := json.Marshal(begin.Host)
 	if err != nil {
@@ -113,8 +111,8 @@ func startProgram(begin start) (pid int, err error) {
 	return pid, nil
 }
 
-// reap reaps processes, including orphans, until the program has ended. It returns the program's
-// exit code.
+// reap waits for child processes, including orphans, until the program has ended. It returns the
+// program's exit code.
 func reap(program int) (code int, err error) {
 	for {
 		var status syscall.WaitStatus

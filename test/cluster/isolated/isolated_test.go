@@ -27,7 +27,6 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/internal/proc"
 )
 
-// programName is the environment variable that makes the test binary run one of the programs.
 const programName = "SERINUS_TEST_ISOLATED_PROGRAM"
 
 var programs = map[string]func() (int, error){
@@ -55,7 +54,6 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// command returns a command that runs one of the programs.
 func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	if err := Supported(); err != nil {
@@ -76,7 +74,6 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 	return string(out)
 }
 
-// look prints what is visible inside of the namespaces.
 func look() (int, error) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -118,7 +115,6 @@ func TestExitCodeIsThatOfTheProgram(t *testing.T) {
 	}
 }
 
-// mountOver mounts over a folder and prints whether the mount is visible.
 func mountOver() (int, error) {
 	if err := syscall.Mount("tmpfs", os.Args[1], "tmpfs", 0, ""); err != nil {
 		return 0, err
@@ -142,7 +138,6 @@ func TestMountsStayInside(t *testing.T) {
 	}
 }
 
-// readFile copies the first file that Run passes on.
 func readFile() (int, error) {
 	_, err := io.Copy(os.Stdout, File(0))
 	return 0, err
@@ -180,7 +175,6 @@ func TestFilesArePassedOn(t *testing.T) {
 	}
 }
 
-// leaveOrphans creates orphaned processes and kills them.
 func leaveOrphans() (int, error) {
 	if err := exec.Command("sh", "-c", "sleep 600 & setsid sleep 600 & setsid sh -c 'sleep 600; true' &").Run(); err != nil {
 		return 0, err
@@ -224,7 +218,6 @@ func wait() (int, error) {
 	return 0, nil
 }
 
-// waiting is a running wait program with the processes in its namespaces.
 type waiting struct {
 	cmd   *exec.Cmd
 	out   *bufio.Scanner

@@ -18,7 +18,6 @@ import (
 
 const namespaces = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
 
-// forwardedSignals are the signals that Run forwards to the program.
 var forwardedSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
 
 // start contains the parameters of the init process. The init process waits for them, because only
@@ -106,7 +105,6 @@ func codeOf(status syscall.WaitStatus) int {
 	return status.ExitStatus()
 }
 
-// forwardSignals forwards signals to the process until it has ended.
 func forwardSignals(signals <-chan os.Signal, pid int, ended <-chan struct{}) {
 	for {
 		select {

@@ -18,7 +18,6 @@ import (
 // condition returns nil if it holds, otherwise an error that describes what is missing.
 type condition func(context.Context) error
 
-// poll waits until the condition holds or the context ends.
 func poll(ctx context.Context, holds condition) error {
 	const interval = 100 * time.Millisecond
 	for {

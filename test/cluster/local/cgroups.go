@@ -39,7 +39,6 @@ func hierarchies(root string) ([]string, error) {
 	return folders, nil
 }
 
-// createCgroups creates the parent group of all pods.
 func createCgroups(name string) error {
 	folders, err := hierarchies(cgroupRoot)
 	if err != nil {

@@ -95,7 +95,6 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	return c, nil
 }
 
-// complete sets the defaults and validates the options.
 func (o *Options) complete() error {
 	if _, err := ParseLevel(string(o.Level)); err != nil {
 		return err
@@ -119,10 +118,8 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// image returns the path of an image's archive.
 func (o *Options) image(name string) string { return filepath.Join(o.Images, name+".tar") }
 
-// requireFile returns an error that names the remedy if the file does not exist.
 func requireFile(path, remedy string) error {
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

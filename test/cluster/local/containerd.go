@@ -165,7 +165,6 @@ func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	return c.ctr(ctx, "images", "import", "--local", "--snapshotter="+c.node.snapshotter, archive)
 }
 
-// ctr runs a ctr command in containerd's namespace for Kubernetes.
 func (c *Cluster) ctr(ctx context.Context, args ...string) error {
 	return system(ctx, c.Tool("ctr"), append([]string{"--address=" + containerdSocket, "--namespace=k8s.io"}, args...)...)
 }

@@ -92,7 +92,6 @@ func startAPIServer(ctx context.Context, c *Cluster) error {
 	return c.connect()
 }
 
-// apiPort returns the port for the API server.
 func (c *Cluster) apiPort() (int, error) {
 	if c.options.ForwardedPorts != nil {
 		return c.options.ForwardedPorts.apiPort(), nil
@@ -100,7 +99,6 @@ func (c *Cluster) apiPort() (int, error) {
 	return freePort()
 }
 
-// connect creates the client that other parts use to create their objects.
 func (c *Cluster) connect() error {
 	scheme := runtime.NewScheme()
 	if err := gatewayv1.Install(scheme); err != nil {

@@ -18,7 +18,6 @@ import (
 // unreachable anyway, so that programs do not wait for a timeout.
 const emptyZone = "$ORIGIN .\n@ 30 IN SOA node.invalid. nobody.invalid. 1 30 30 30 30\n@ 30 IN NS node.invalid.\n"
 
-// startDNS starts CoreDNS on the node and creates the Service kube-dns for it.
 func startDNS(ctx context.Context, c *Cluster) error {
 	kubeconfig, err := c.componentKubeconfig("coredns", "system:masters")
 	if err != nil {
@@ -44,7 +43,6 @@ func startDNS(ctx context.Context, c *Cluster) error {
 	return process.await(ctx, healthy("http://"+dnsReady+"/ready"))
 }
 
-// dnsReady is the address of CoreDNS's readiness endpoint.
 const dnsReady = "127.0.0.1:8181"
 
 func corefile(hosts, kubeconfig, zone string) string {
@@ -66,7 +64,6 @@ func corefile(hosts, kubeconfig, zone string) string {
 `, nodeAddress, dnsReady, hosts, kubeconfig, zone)
 }
 
-// hostsFile returns names and addresses in the format of /etc/hosts.
 func hostsFile(hosts map[string]string) string {
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(hosts)) {

@@ -26,10 +26,8 @@ const (
 	gatewayName      = "kserve-ingress-gateway"
 )
 
-// gatewayAPIModule contains the CRDs of the Gateway API.
 const gatewayAPIModule = "sigs.k8s.io/gateway-api"
 
-// startGateway installs the Gateway API, starts Traefik, and waits until the Gateway is programmed.
 func startGateway(ctx context.Context, c *Cluster) error {
 	ports, err := freePorts(2)
 	if err != nil {
@@ -79,7 +77,6 @@ func (c *Cluster) installGatewayAPI(ctx context.Context) error {
 	return nil
 }
 
-// moduleDir returns the folder of a Go module that this repository depends on.
 func moduleDir(ctx context.Context, module string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module)
 	var stderr bytes.Buffer
@@ -138,7 +135,6 @@ func (c *Cluster) startTraefik(adminPort int) (*process, error) {
 	return c.processes.start("traefik", c.Tool("traefik"), []string{"--configfile=" + path}, "KUBECONFIG="+kubeconfig)
 }
 
-// gatewayProgrammed holds once Traefik has programmed the Gateway.
 func (c *Cluster) gatewayProgrammed(ctx context.Context) error {
 	var class gatewayv1.GatewayClass
 	if err := c.client.Get(ctx, client.ObjectKey{Name: "traefik"}, &class); err != nil {

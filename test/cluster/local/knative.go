@@ -20,7 +20,6 @@ import (
 
 const knativeNamespace = "knative-serving"
 
-// knativeImages are the images of Knative's components and of the queue-proxy.
 var knativeImages = []string{"knative-controller", "knative-webhook", "knative-activator", "knative-autoscaler", "knative-queue"}
 
 // PrepareKnative downloads the manifests that the level Knative needs. Call it outside of the
@@ -30,7 +29,6 @@ func PrepareKnative(ctx context.Context) error {
 	return err
 }
 
-// startKnative installs Knative Serving and waits until it admits Services.
 func startKnative(ctx context.Context, c *Cluster) error {
 	objects, err := knativeObjects(ctx)
 	if err != nil {
@@ -83,7 +81,6 @@ func isAvailable(d *appsv1.Deployment) bool {
 	return d.Status.ObservedGeneration == d.Generation && d.Status.AvailableReplicas == *d.Spec.Replicas
 }
 
-// knativeReady holds once Knative's webhooks admit a Service.
 func (c *Cluster) knativeReady(ctx context.Context) error {
 	service := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "serving.knative.dev/v1", "kind": "Service",

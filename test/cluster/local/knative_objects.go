@@ -67,7 +67,6 @@ var kindOrder = []string{
 	"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Deployment",
 }
 
-// knativeObjects returns the objects of Knative Serving, adapted to a cluster with one small node.
 func knativeObjects(ctx context.Context) ([]*unstructured.Unstructured, error) {
 	dirs, err := knativeDirs(ctx)
 	if err != nil {
@@ -137,7 +136,6 @@ func decodeFiles(glob string) ([]*unstructured.Unstructured, error) {
 	return all, nil
 }
 
-// prepareObjects configures, filters and sorts Knative's objects.
 func prepareObjects(all []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	all = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool { return !slices.Contains(kindOrder, o.GetKind()) })
 	configured := 0

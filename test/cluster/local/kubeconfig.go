@@ -30,7 +30,6 @@ func (c *Cluster) writeKubeconfig(path string, user clientcmdapi.AuthInfo) error
 	return nil
 }
 
-// componentKubeconfig writes a kubeconfig for a component of the cluster and returns its path.
 func (c *Cluster) componentKubeconfig(user string, groups ...string) (path string, err error) {
 	id, err := c.pki.client(user, groups...)
 	if err != nil {

@@ -39,7 +39,6 @@ func (c *Cluster) apiServerOnNode() ([]string, error) {
 	}, nil
 }
 
-// files are the paths of a certificate and its key.
 type files struct{ cert, key string }
 
 func (c *Cluster) clientFiles(name, user string, groups ...string) (files, error) {
@@ -51,7 +50,6 @@ func (c *Cluster) clientFiles(name, user string, groups ...string) (files, error
 	return f, errors.Join(c.pki.write(name+".crt", id.cert), c.pki.write(name+".key", id.key))
 }
 
-// startKubelet starts the kubelet and waits until its node is ready.
 func startKubelet(ctx context.Context, c *Cluster) error {
 	kubeconfig, err := c.componentKubeconfig("system:node:"+nodeName, "system:nodes")
 	if err != nil {
@@ -148,7 +146,6 @@ func startKubeProxy(ctx context.Context, c *Cluster) error {
 	return process.await(ctx, healthy("http://"+health+"/healthz"))
 }
 
-// writeConfig writes the configuration of a component and returns its path.
 func (c *Cluster) writeConfig(name string, config map[string]any) (path string, err error) {
 	data, err := yaml.Marshal(config)
 	if err != nil {

@@ -33,15 +33,12 @@ const (
 // RunsPods reports whether the level has a real node.
 func (l Level) RunsPods() bool { return l == Pods || l == Node || l == Knative }
 
-// part is a component of a cluster.
 type part struct {
 	name string
-	// tools are the required programs, by their names in hack/build-tools.
-	tools []string
-	// images are the required images, by their names in test/images.
+	// tools are names in hack/build-tools, and images names in test/images.
+	tools  []string
 	images []string
-	// start starts the part and returns once it is ready.
-	start func(context.Context, *Cluster) error
+	start  func(context.Context, *Cluster) error
 }
 
 // levels lists the parts of each level in steps. The parts of a step start concurrently, after

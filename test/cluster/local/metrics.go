@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// metricsPort is the port in manifests/metrics.yaml.
 const metricsPort = 4443
 
 // startMetrics starts metrics-server, which horizontal autoscalers need, and waits until the API
@@ -53,7 +52,6 @@ func startMetrics(ctx context.Context, c *Cluster) error {
 	return process.await(ctx, c.metricsServed)
 }
 
-// metricsServed holds once the APIService of the metrics is available.
 func (c *Cluster) metricsServed(ctx context.Context) error {
 	service := &unstructured.Unstructured{}
 	service.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiregistration.k8s.io", Version: "v1", Kind: "APIService"})

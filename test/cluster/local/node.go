@@ -29,11 +29,9 @@ const (
 // NodeAddress is the address of the real node. Pods can connect to it.
 const NodeAddress = nodeAddress
 
-// node is the state of the real node.
 type node struct {
 	// mounts are the mounts that existed before the node was set up.
-	mounts []mount
-	// snapshotter is the snapshotter that containerd uses.
+	mounts      []mount
 	snapshotter string
 }
 
@@ -176,7 +174,6 @@ func removeNode(dataDir string) error {
 	return removeCgroups(cgroupRoot, cgroupOf(dataDir))
 }
 
-// mount is the ID and the mount point of a mount in /proc/self/mountinfo.
 type mount struct{ id, point string }
 
 func readMounts() ([]mount, error) {

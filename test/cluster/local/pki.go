@@ -26,7 +26,6 @@ type pki struct {
 	key  crypto.Signer
 }
 
-// identity is a certificate and its key, in PEM.
 type identity struct{ cert, key []byte }
 
 // pkiLifetime is longer than any local cluster runs.
@@ -52,7 +51,6 @@ func newPKI(dir string) (*pki, error) {
 	return p, p.write("ca.crt", p.authority())
 }
 
-// authority returns the CA certificate in PEM.
 func (p *pki) authority() []byte { return encode("CERTIFICATE", p.cert.Raw) }
 
 func (p *pki) path(name string) string { return filepath.Join(p.dir, name) }
@@ -61,7 +59,6 @@ func (p *pki) write(name string, data []byte) error {
 	return os.WriteFile(p.path(name), data, 0o600)
 }
 
-// server issues the certificate of the API server.
 func (p *pki) server() (identity, error) {
 	template := newTemplate(pkix.Name{CommonName: "kube-apiserver"})
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -70,7 +67,6 @@ func (p *pki) server() (identity, error) {
 	return p.issue(template)
 }
 
-// client issues a client certificate for a user.
 func (p *pki) client(user string, groups ...string) (identity, error) {
 	template := newTemplate(pkix.Name{CommonName: user, Organization: groups})
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
@@ -90,7 +86,6 @@ func (p *pki) issue(template *x509.Certificate) (identity, error) {
 	return identity{cert: encode("CERTIFICATE", der), key: keyPEM}, err
 }
 
-// writeTokenKeys creates the key pair that signs and verifies ServiceAccount tokens.
 func (p *pki) writeTokenKeys() error {
 	key, err := newKey()
 	if err != nil {

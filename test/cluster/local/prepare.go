@@ -16,10 +16,8 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 )
 
-// pluginFolders are the folders where distributions install CNI plugins.
 var pluginFolders = []string{"/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"}
 
-// findPlugins returns the folder with the required CNI plugins.
 func findPlugins() (string, error) {
 	for _, folder := range pluginFolders {
 		if hasPlugin(folder, "ptp") && hasPlugin(folder, "host-local") {
@@ -34,7 +32,6 @@ func hasPlugin(folder, name string) bool {
 	return err == nil
 }
 
-// requirement is something that the system must provide for a real node.
 type requirement struct {
 	// name is the program and pkg the Debian package that contains it.
 	name, pkg string

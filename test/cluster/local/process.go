@@ -18,7 +18,6 @@ import (
 	"time"
 )
 
-// processes are the running programs of one cluster.
 type processes struct {
 	logDir, workDir string
 	// save stores the states of the running processes whenever they change.
@@ -59,7 +58,6 @@ func newProcesses(logDir, workDir string, save func([]processState) error) *proc
 	return ps
 }
 
-// start starts a program whose output goes to the log <name>.log.
 func (ps *processes) start(name, path string, args []string, env ...string) (*process, error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -235,7 +233,6 @@ func (p *process) unexpectedEnd() error {
 	return fmt.Errorf("%s ended unexpectedly (%s); its log is %s", p.state.Name, p.cmd.ProcessState, p.log)
 }
 
-// logTail returns the last lines of the log.
 func (p *process) logTail() string {
 	const lines = 12
 	data, err := os.ReadFile(p.log)

@@ -20,10 +20,8 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/internal/proc"
 )
 
-// helperDir is the environment variable with the cluster folder of TestHelperThatIsKilled.
 const helperDir = "SERINUS_TEST_HELPER_DIR"
 
-// newTestCluster returns a cluster without processes.
 func newTestCluster(t *testing.T, dir string) *Cluster {
 	t.Helper()
 	c, err := newCluster(Options{Level: ControlPlane, Dir: dir})

@@ -70,7 +70,6 @@ func (c *Cluster) startKubernetes(ctx context.Context, name string, args ...stri
 	return process.await(ctx, healthy("https://"+loopback(port)+"/healthz"))
 }
 
-// startNodes creates nodes that KWOK simulates and waits until they are ready.
 func startNodes(ctx context.Context, c *Cluster) error {
 	stages, err := manifests.ReadFile("manifests/stages.yaml")
 	if err != nil {
@@ -113,7 +112,6 @@ func startNodes(ctx context.Context, c *Cluster) error {
 	return process.await(ctx, nodesReady(clients))
 }
 
-// simulatedNode returns a node with capacity for many models, including GPUs.
 func simulatedNode(name string) *corev1.Node {
 	resources := corev1.ResourceList{
 		corev1.ResourceCPU:              resource.MustParse("64"),

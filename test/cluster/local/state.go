@@ -17,7 +17,6 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/isolated"
 )
 
-// tempPrefix is the prefix of all temporary folders of clusters.
 const tempPrefix = "serinus-cluster-"
 
 // state is what a later run needs to find a cluster, or to clean up after it if it was killed.
@@ -156,7 +155,7 @@ func removeLeftovers() {
 	}
 }
 
-// terminate terminates the remaining processes of the cluster, starting with the supervisor, which
+// terminate ends the remaining processes of the cluster, starting with the supervisor, which
 // stops the others in order.
 func (s state) terminate() {
 	const grace = 30 * time.Second
@@ -168,7 +167,6 @@ func (s state) terminate() {
 	}
 }
 
-// terminate sends SIGTERM to the process, and SIGKILL after the grace period.
 func (p processState) terminate(grace time.Duration) {
 	signals := []struct {
 		signal syscall.Signal

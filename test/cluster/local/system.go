@@ -15,13 +15,11 @@ import (
 // systemFolders are often missing from the PATH of a normal user.
 var systemFolders = []string{"/usr/local/sbin", "/usr/sbin", "/sbin"}
 
-// searchPath returns PATH with the system folders appended.
 func searchPath() string {
 	folders := filepath.SplitList(os.Getenv("PATH"))
 	return strings.Join(append(folders, systemFolders...), string(os.PathListSeparator))
 }
 
-// findProgram looks up a program in PATH and in the system folders.
 func findProgram(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err == nil {
@@ -35,7 +33,6 @@ func findProgram(name string) (string, error) {
 	return "", err
 }
 
-// system runs a program of the operating system.
 func system(ctx context.Context, name string, args ...string) error {
 	path, err := findProgram(name)
 	if err != nil {

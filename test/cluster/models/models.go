@@ -33,7 +33,6 @@ const (
 // InstallCommand configures the serving runtime to use the image that is loaded into the node.
 const InstallCommand = "kubectl apply --server-side --force-conflicts -k test/cluster/config/node"
 
-// port is the port of the object store on the node.
 const port = 9023
 
 // Serve loads the images and starts the object store. It returns the settings that the operator

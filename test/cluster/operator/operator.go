@@ -120,7 +120,6 @@ func LaunchProgram(ctx context.Context, c *local.Cluster, root checkout.Root, pr
 	return &Process{Process: process, Metrics: metrics}, process.Await(ctx, "http://"+health+"/readyz")
 }
 
-// writeConfig writes the default configuration with some settings overridden.
 func writeConfig(root checkout.Root, path string, changes ...Settings) error {
 	defaults, err := os.ReadFile(root.Path("config", "manager", "config.yaml"))
 	if err != nil {

@@ -69,9 +69,8 @@ func parse(args []string) options {
 
 type server struct {
 	options
-	pod   string
-	ready atomic.Bool
-	// draining is set after SIGTERM.
+	pod      string
+	ready    atomic.Bool
 	draining atomic.Bool
 }
 

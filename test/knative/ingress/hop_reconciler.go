@@ -21,7 +21,6 @@ import (
 
 const h2c = "kubernetes.io/h2c"
 
-// hopReconciler opens and closes the hops of revisions.
 type hopReconciler struct {
 	writer
 	hops *hops

@@ -19,9 +19,7 @@ import (
 	"knative.dev/networking/pkg/http/header"
 )
 
-// hops manages the hops of all revisions.
 type hops struct {
-	// address is the IP address that hops listen on.
 	address string
 
 	mu     sync.Mutex
@@ -36,9 +34,7 @@ type hop struct {
 	port     int
 }
 
-// upstream is the Service that a hop forwards requests to.
 type upstream struct {
-	// host is the address and port of the Service.
 	host string
 	// h2c is set if the Service uses HTTP/2 without TLS.
 	h2c bool
@@ -75,7 +71,6 @@ func (h *hops) ensure(ctx context.Context, revision types.NamespacedName, to ups
 	return opened.port, nil
 }
 
-// close closes the hop of a deleted revision.
 func (h *hops) close(revision types.NamespacedName) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -21,7 +21,6 @@ import (
 
 var iris1 = types.NamespacedName{Namespace: "ml", Name: "iris-00001"}
 
-// open opens a hop to a server and returns its URL.
 func open(t *testing.T, hops *hops, server *httptest.Server) string {
 	t.Helper()
 	port, err := hops.ensure(t.Context(), iris1, upstream{host: server.Listener.Addr().String(), h2c: server.Config.Protocols != nil})
@@ -39,14 +38,12 @@ func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	return server
 }
 
-// response is a response of a hop.
 type response struct {
 	status  int
 	headers http.Header
 	body    string
 }
 
-// ask sends a request to a hop.
 func ask(t *testing.T, url string, headers map[string]string) response {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader("question"))

@@ -29,10 +29,8 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// probeInterval is the interval of probes until the gateway serves an accepted HTTPRoute.
 const probeInterval = 50 * time.Millisecond
 
-// ingressReconciler translates Ingresses to HTTPRoutes.
 type ingressReconciler struct {
 	writer
 	gateway Gateway
@@ -95,7 +93,6 @@ func (r *ingressReconciler) Reconcile(ctx context.Context, ingress *netv1alpha1.
 	return result, errors.Join(err, patchErr)
 }
 
-// serve writes the HTTPRoutes of the Ingress and updates its conditions.
 func (r *ingressReconciler) serve(ctx context.Context, ingress *netv1alpha1.Ingress) (ctrl.Result, error) {
 	routes, err := Routes(ingress, r.gateway.reference())
 	if err != nil {

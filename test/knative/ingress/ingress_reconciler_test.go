@@ -27,14 +27,12 @@ import (
 	gatewayapply "sigs.k8s.io/gateway-api/applyconfiguration"
 )
 
-// cluster has one Ingress and a fake gateway.
 type cluster struct {
 	t          *testing.T
 	api        client.Client
 	reconciler *ingressReconciler
 	// serving contains the hashes of the HTTPRoutes that the gateway serves, by host.
-	serving map[string]string
-	// applyErr is the error of Apply, or nil.
+	serving  map[string]string
 	applyErr error
 }
 
@@ -70,7 +68,6 @@ func newCluster(t *testing.T, ingress *netv1alpha1.Ingress) *cluster {
 	return c
 }
 
-// reconcile reconciles the Ingress and returns its new state.
 func (c *cluster) reconcile() (*netv1alpha1.Ingress, ctrl.Result) {
 	c.t.Helper()
 	result, err := c.reconciler.Reconcile(c.t.Context(), c.ingress())
@@ -101,7 +98,6 @@ func (c *cluster) routes() []gatewayv1.HTTPRoute {
 	return all.Items
 }
 
-// createHops creates the Services of hops.
 func (c *cluster) createHops(revisions ...string) {
 	c.t.Helper()
 	for _, revision := range revisions {
@@ -167,7 +163,6 @@ func TestIngressIsReadyWhenItsSplitIsServed(t *testing.T) {
 	}
 }
 
-// readyCluster returns a cluster whose Ingress is ready.
 func readyCluster(t *testing.T, changes ...func(*netv1alpha1.Ingress)) *cluster {
 	t.Helper()
 	c := newCluster(t, irisIngress(changes...))

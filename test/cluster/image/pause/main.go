@@ -24,7 +24,7 @@ func main() {
 	}
 }
 
-// reap reaps all processes that have exited because one signal can stand for several.
+// reap waits for all processes that have exited. One signal can stand for several.
 func reap() {
 	for {
 		if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {

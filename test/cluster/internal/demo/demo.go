@@ -22,7 +22,6 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
-// outputTimeout bounds how long a command takes to print the expected output.
 const outputTimeout = 90 * time.Second
 
 type demo struct {
@@ -137,7 +136,6 @@ func (d *demo) installOperator(ctx context.Context) error {
 	return nil
 }
 
-// firstLines returns the first lines of a long output.
 func firstLines(output string) string {
 	const limit = 4
 	lines := strings.Split(strings.TrimSpace(output), "\n")
@@ -147,7 +145,6 @@ func firstLines(output string) string {
 	return strings.Join(lines[:limit], "\n") + fmt.Sprintf("\n… and %d more", len(lines)-limit)
 }
 
-// runStep runs the command of a step until it prints the expected output.
 func (d *demo) runStep(ctx context.Context, s step) error {
 	if s.heading != "" {
 		Heading(d.out, s.heading)
@@ -172,7 +169,6 @@ func (d *demo) runStep(ctx context.Context, s step) error {
 	return nil
 }
 
-// await repeats a command until its output is as expected.
 func (d *demo) await(ctx context.Context, s step) (output string, err error) {
 	const interval = 200 * time.Millisecond
 	for begin := time.Now(); ; {
@@ -210,7 +206,6 @@ func (d *demo) shell(ctx context.Context, s step) *exec.Cmd {
 	return cmd
 }
 
-// mismatchError describes the differences between the output and the expected output.
 func (d *demo) mismatchError(want expectation, differences []string) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s\n\n", d.out.Styled(console.Bad, fmt.Sprintf("✗ the output is not as documented after %s", outputTimeout)))
@@ -221,7 +216,6 @@ func (d *demo) mismatchError(want expectation, differences []string) error {
 	return errors.New(text.String())
 }
 
-// printCommand prints a command so that it can be copied, including its here-document.
 func (d *demo) printCommand(text string) {
 	d.out.Line("%s%s", d.out.Styled(console.Faint, "$ "), d.out.Styled(console.Command, text))
 }

@@ -17,24 +17,20 @@ import (
 //go:embed walkthrough.md
 var walkthrough string
 
-// step is one command of the walkthrough.
 type step struct {
 	heading, prose string
 	command        string
 	want           expectation
-	// shares is the percentage of requests by revision.
-	shares map[string]int
+	shares         map[string]int
 	// nodeOnly steps need a real node.
 	nodeOnly bool
 }
 
-// expectation is the expected output of a command.
 type expectation struct {
 	// form is "table", "excerpt", or empty if any output is accepted.
 	form, text string
 }
 
-// parseScript returns the steps of a page in Markdown.
 func parseScript(page string) ([]step, error) {
 	var (
 		steps          []step
@@ -78,7 +74,6 @@ func parseScript(page string) ([]step, error) {
 	return steps, nil
 }
 
-// parseShares parses lines with a revision and its percentage.
 func parseShares(block string) (map[string]int, error) {
 	shares := map[string]int{}
 	for line := range strings.Lines(block) {
@@ -101,7 +96,6 @@ func indexOf(lines []string, want string) int {
 	return -1
 }
 
-// differences returns the differences between the expected output and the output.
 func (e expectation) differences(output string) []string {
 	switch e.form {
 	case "table":
@@ -114,7 +108,6 @@ func (e expectation) differences(output string) []string {
 	return nil
 }
 
-// display returns the part of the output to show to the user.
 func (e expectation) display(output string) string {
 	if e.form == "excerpt" {
 		if found := e.excerptOf(output); found != "" {

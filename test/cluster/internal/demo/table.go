@@ -37,10 +37,8 @@ func parseTable(text string) table {
 	return t
 }
 
-// podSuffix matches the generated suffix of a Deployment's pod.
 var podSuffix = regexp.MustCompile(`-[a-z0-9]{6,10}-[a-z0-9]{5}$`)
 
-// stablePart returns the part of a cell that is the same in each run.
 func stablePart(title, cell string) string {
 	switch title {
 	case "AGE":

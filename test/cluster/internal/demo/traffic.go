@@ -24,13 +24,11 @@ const (
 	// minRequests is the number of requests that measure a share within tolerance percentage
 	// points.
 	minRequests, tolerance = 1000, 5
-	// rate is the number of requests per second.
-	rate = 200
+	rate                   = 200
 	// gatewayLag is how long Traefik may take to serve a route that it has accepted.
 	gatewayLag = 500 * time.Millisecond
 )
 
-// sendRequests waits until the gateway answers and then sends requests until the end of the demo.
 func (d *demo) sendRequests(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(d.folder, "iris-input.json"), []byte(seed.Input), 0o600); err != nil {
 		return err
@@ -47,7 +45,6 @@ func (d *demo) sendRequests(ctx context.Context) error {
 	return err
 }
 
-// waitForGateway waits until the gateway serves the route.
 func waitForGateway(ctx context.Context, gateway string) error {
 	ctx, cancel := context.WithTimeout(ctx, outputTimeout)
 	defer cancel()
@@ -64,7 +61,6 @@ func waitForGateway(ctx context.Context, gateway string) error {
 	}
 }
 
-// measureShares measures, prints and checks the share of each revision.
 func (d *demo) measureShares(ctx context.Context, want map[string]int) error {
 	if d.prober == nil {
 		if err := d.sendRequests(ctx); err != nil {
@@ -90,7 +86,6 @@ func (d *demo) measureShares(ctx context.Context, want map[string]int) error {
 	return nil
 }
 
-// checkRequests stops the requests and checks that none of them failed.
 func (d *demo) checkRequests() error {
 	if d.prober == nil {
 		return nil
