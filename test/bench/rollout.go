@@ -125,7 +125,7 @@ func (b *bench) shiftPercents(ctx context.Context, s *stage) error {
 	if err := s.shift.read(requests, all); err != nil {
 		return err
 	}
-	b.logf("%d percents changed: %v writes of routes and %v of statuses each; spec to route %s, a bare write %s",
+	b.logf("%d changes of a percent: %v writes of routes and %v of statuses each; spec to route %s, a bare write %s",
 		len(all), s.shift.routes, s.shift.statuses, percentiles(s.shift.latency), percentiles(s.shift.bare))
 	return nil
 }
