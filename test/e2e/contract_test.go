@@ -237,7 +237,7 @@ func (c *contractCluster) tell(now sight) (waits bool) {
 			c.must(client.IgnoreNotFound(c.Server.Delete(c.T.Context(), pod, client.GracePeriodSeconds(0))))
 			waits = true
 		case pods.IsReady(pod) != ready:
-			_ = tellPod(c.T.Context(), pod, ready) // It may not listen yet.
+			_ = setPodReady(c.T.Context(), pod, ready) // It may not listen yet.
 			waits = true
 		}
 	}
@@ -417,7 +417,7 @@ func (c *contractCluster) SetDeaf(deaf bool) {
 
 func (c *contractCluster) eventually(what string, holds func() bool) {
 	c.T.Helper()
-	err := wait.PollUntilContextTimeout(c.T.Context(), 100*time.Millisecond, patience, true, func(context.Context) (bool, error) { return holds(), nil })
+	err := wait.PollUntilContextTimeout(c.T.Context(), 100*time.Millisecond, defaultTimeout, true, func(context.Context) (bool, error) { return holds(), nil })
 	if err != nil {
 		c.T.Fatalf("waiting until %s: %v", what, err)
 	}

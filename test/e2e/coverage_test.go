@@ -16,10 +16,11 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 )
 
-// inCI selects a scenario for `make e2e SCENARIOS=ci`, which CI plays.
+// inCI selects a scenario for `make e2e SCENARIOS=ci`, which runs in CI.
 var inCI = Label("ci")
 
-// rules names the rules of the contract that a scenario is about. Rows are named in its text.
+// rules labels a scenario with the rules of the contract that it covers. The rows are named in the
+// scenario's text.
 func rules(numbers ...int) Labels {
 	var labels Labels
 	for _, number := range numbers {
@@ -29,22 +30,23 @@ func rules(numbers ...int) Labels {
 }
 
 const (
-	// lastRow is the last row of the contract's table that scenarios must cover in each mode. There is a row 9b, too, and
-	// row 22 is about Deployments.
+	// lastRow is the last row of the contract's table. Scenarios must cover rows 1 to 22 and row 9b in
+	// each mode, except that row 22 applies only to Deployments.
 	lastRow = 22
-	// lastRule is the last rule that requests can show. The later rules are about writes and messages.
+	// lastRule is the last rule that is visible in traffic. The later rules are about writes and messages.
 	lastRule = 7
 )
 
-// TestScenariosForCI checks that the scenarios that CI plays cover each row and each rule in each mode. It needs no cluster.
+// TestScenariosForCI checks that the scenarios that run in CI cover each row and each rule in each mode.
+// It needs no cluster.
 func TestScenariosForCI(t *testing.T) {
 	covered := map[mode]map[string]bool{inStandard: {}, inKnative: {}}
 	for _, spec := range PreviewSpecs("Canary releases under traffic").SpecReports {
 		if !slices.Contains(spec.Labels(), "ci") {
 			continue
 		}
-		in := inKnative // KServe's chapter, too.
-		if slices.Contains(spec.ContainerHierarchyTexts, chapterOf(inStandard)) {
+		in := inKnative // Also the section about KServe.
+		if slices.Contains(spec.ContainerHierarchyTexts, sectionOf(inStandard)) {
 			in = inStandard
 		}
 		for _, what := range append(rowsIn(spec.FullText()), spec.Labels()...) {
@@ -58,12 +60,12 @@ func TestScenariosForCI(t *testing.T) {
 		}
 		for _, row := range rows {
 			if !what["row "+row] && (row != "22" || in == inStandard) {
-				t.Errorf("no scenario that CI plays covers row %s in %s", row, chapterOf(in))
+				t.Errorf("no scenario that runs in CI covers row %s in %s", row, sectionOf(in))
 			}
 		}
 		for rule := 1; rule <= lastRule; rule++ {
 			if !what[fmt.Sprintf("rule %d", rule)] {
-				t.Errorf("no scenario that CI plays covers rule %d in %s", rule, chapterOf(in))
+				t.Errorf("no scenario that runs in CI covers rule %d in %s", rule, sectionOf(in))
 			}
 		}
 	}

@@ -28,9 +28,9 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
-var _ = told("a rollout goes on", modes, func(m mode) {
+var _ = describeInModes("a rollout goes on", modes, func(m mode) {
 	It("although the operator is killed twenty times at random moments", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		const kills = 20
 		dice := rand.New(rand.NewPCG(uint64(GinkgoRandomSeed()), 0)) //nolint:gosec // It is to be repeated.
 		killed := make(chan struct{})
@@ -40,89 +40,89 @@ var _ = told("a rollout goes on", modes, func(m mode) {
 			for range kills {
 				<-time.After(time.Duration(dice.IntN(1500)) * time.Millisecond) // The moment is what is random.
 				Expect(operators[0].Kill(ctx)).To(Succeed())
-				operators[0] = launch(ctx, one()[0])
+				operators[0] = launchOperator(ctx, singleOperator()[0])
 			}
 		}()
 		stable := 1
-		for going(killed) {
+		for isOpen(killed) {
 			canary := stable + 1
 			s.apply(fmt.Sprintf("canary %d of 10 %%", canary), model(canary), percent(10))
-			s.settles(iris, split{stable: 90, canary: 10})
+			s.awaitSplit(iris, split{stable: 90, canary: 10})
 			s.apply("50 %", model(canary), percent(50))
-			s.settles(iris, split{stable: 50, canary: 50})
+			s.awaitSplit(iris, split{stable: 50, canary: 50})
 			s.apply("promotion", model(canary))
-			s.settles(iris, split{canary: 100})
+			s.awaitSplit(iris, split{canary: 100})
 			s.apply("rollback", model(canary), percent(0))
-			s.settles(iris, split{stable: 100, canary: 0})
+			s.awaitSplit(iris, split{stable: 100, canary: 0})
 			s.apply("promotion again", model(canary))
-			s.settles(iris, split{canary: 100})
+			s.awaitSplit(iris, split{canary: 100})
 			stable = canary
 		}
-		s.serves(split{stable: 100})
-	}, inCI, rules(7), SpecTimeout(perStory))
+		s.expectSplit(split{stable: 100})
+	}, inCI, rules(7), SpecTimeout(scenarioTimeout))
 
 	It("although what it is made of is deleted by hand", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1), replicas(2, 2))
+		s := startScenario(ctx, m, model(1), replicas(2, 2))
 		s.apply("canary of 20 %", model(2), replicas(2, 2), percent(20))
-		s.serves(split{1: 80, 2: 20})
+		s.expectSplit(split{1: 80, 2: 20})
 		record := &appsv1.ControllerRevision{ObjectMeta: s.meta(revision(2))}
 		for _, object := range slices.Concat([]client.Object{record}, s.workload(2), []client.Object{s.route()}) {
 			s.prober.Mark(fmt.Sprintf("%T deleted", object))
 			s.journal.Excuse(object)
-			s.mayFail("until what was deleted is there again", func() { s.replaces(object) })
-			s.serves(split{1: 80, 2: 20})
+			s.allowFailures("until what was deleted is there again", func() { s.replaceObject(object) })
+			s.expectSplit(split{1: 80, 2: 20})
 		}
-	}, SpecTimeout(perStory))
+	}, SpecTimeout(scenarioTimeout))
 })
 
 // What elects an operator, the kubelet and the gateway know nothing of modes.
-var _ = told("a rollout goes on", []mode{inStandard}, func(m mode) {
+var _ = describeInModes("a rollout goes on", []mode{inStandard}, func(m mode) {
 	It("although the elected one of two operators is killed", func(ctx SpecContext) {
-		restartOperators(ctx, pair())
-		s := begin(ctx, m, model(1))
+		restartOperators(ctx, twoOperators())
+		s := startScenario(ctx, m, model(1))
 		first := s.leader()
 		slow := model(2, "--start-after=2s")
 		s.apply("canary of 20 %", slow, percent(20))
 		Expect(operators[0].Kill(ctx)).To(Succeed()) // It was there first.
 		operators = operators[1:]
-		s.serves(split{1: 80, 2: 20})
+		s.expectSplit(split{1: 80, 2: 20})
 		Expect(s.leader()).NotTo(Equal(first), "the one that was killed was not the leader")
 		s.apply("promotion", slow)
-		s.serves(split{2: 100})
-	}, SpecTimeout(perStory))
+		s.expectSplit(split{2: 100})
+	}, SpecTimeout(scenarioTimeout))
 
 	It("although the kubelet restarts", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 20 %", model(2), percent(20))
-		s.serves(split{1: 80, 2: 20})
-		before, err := s.uids(2)
+		s.expectSplit(split{1: 80, 2: 20})
+		before, err := s.podUIDs(2)
 		Expect(err).NotTo(HaveOccurred())
-		s.holds(split{1: 80, 2: 20}, func() {
+		s.checkSplitDuring(split{1: 80, 2: 20}, func() {
 			restarted := s.prober.Now()
 			Expect(cluster.Restart(ctx, "kubelet")).To(Succeed())
-			Expect(s.prober.Until(ctx, 2*enough)).To(Succeed())
-			s.mayFailUnready("while the kubelet, being new, calls the pods unready", restarted)
+			Expect(s.prober.Until(ctx, 2*minRequests)).To(Succeed())
+			s.allowFailuresWhileUnready("while the kubelet, being new, calls the pods unready", restarted)
 		})
-		Expect(s.uids(2)).To(Equal(before))
+		Expect(s.podUIDs(2)).To(Equal(before))
 		s.apply("promotion", model(2))
-		s.serves(split{2: 100})
-	}, SpecTimeout(perStory))
+		s.expectSplit(split{2: 100})
+	}, SpecTimeout(scenarioTimeout))
 
 	It("although the gateway restarts: requests fail only while it is down", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 20 %", model(2), percent(20))
-		s.serves(split{1: 80, 2: 20})
+		s.expectSplit(split{1: 80, 2: 20})
 		s.prober.Mark("the gateway restarts")
-		s.mayFail("while the gateway is down", func() {
+		s.allowFailures("while the gateway is down", func() {
 			Expect(cluster.Restart(ctx, "traefik")).To(Succeed())
-			Eventually(s.answers).WithArguments(s.targets[0]).Should(Succeed())
+			Eventually(s.checkModelReady).WithArguments(s.targets[0]).Should(Succeed())
 		})
-		s.serves(split{1: 80, 2: 20})
-	}, SpecTimeout(perStory))
+		s.expectSplit(split{1: 80, 2: 20})
+	}, SpecTimeout(scenarioTimeout))
 })
 
 // going tells whether something has not ended.
-func going(ended <-chan struct{}) bool {
+func isOpen(ended <-chan struct{}) bool {
 	select {
 	case <-ended:
 		return false
@@ -132,7 +132,7 @@ func going(ended <-chan struct{}) bool {
 }
 
 // leader is who holds the lease of the operators.
-func (s *story) leader() string {
+func (s *scenario) leader() string {
 	GinkgoHelper()
 	lease := &coordinationv1.Lease{}
 	key := types.NamespacedName{Namespace: "serinus-system", Name: config.LeaseName}
@@ -142,16 +142,16 @@ func (s *story) leader() string {
 }
 
 // answers asks once, beside the prober, whether the model is ready.
-func (s *story) answers(t prober.Target) error {
+func (s *scenario) checkModelReady(t prober.Target) error {
 	return prober.Answers(s.ctx, gateway(), t.Host, strings.TrimSuffix(t.Path, ":predict"))
 }
 
-func (s *story) meta(name string) metav1.ObjectMeta {
+func (s *scenario) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: s.namespace, Name: name}
 }
 
 // replaces deletes an object, and waits until another one has taken its place and all is as it was.
-func (s *story) replaces(object client.Object) {
+func (s *scenario) replaceObject(object client.Object) {
 	GinkgoHelper()
 	key := client.ObjectKeyFromObject(object)
 	Expect(api.Get(s.ctx, key, object)).To(Succeed())
@@ -163,13 +163,13 @@ func (s *story) replaces(object client.Object) {
 	}).ShouldNot(BeElementOf(old, types.UID("")))
 	Eventually(func() (bool, error) {
 		err := api.Get(s.ctx, key, object)
-		return isUp(object), err
+		return isReady(object), err
 	}).Should(BeTrue())
-	s.settles(iris, split{1: 80, 2: 20})
+	s.awaitSplit(iris, split{1: 80, 2: 20})
 }
 
 // isUp tells whether an object runs what it is to run.
-func isUp(object client.Object) bool {
+func isReady(object client.Object) bool {
 	switch object := object.(type) {
 	case *appsv1.Deployment:
 		return object.Status.ObservedGeneration == object.Generation && object.Status.ReadyReplicas == *object.Spec.Replicas
@@ -182,7 +182,7 @@ func isUp(object client.Object) bool {
 }
 
 // workload is what a revision runs as.
-func (s *story) workload(n int) []client.Object {
+func (s *scenario) workload(n int) []client.Object {
 	if s.mode == inKnative {
 		return []client.Object{&servingv1.Revision{ObjectMeta: s.meta(revision(n))}}
 	}
@@ -192,7 +192,7 @@ func (s *story) workload(n int) []client.Object {
 }
 
 // route is what splits the traffic.
-func (s *story) route() client.Object {
+func (s *scenario) route() client.Object {
 	if s.mode == inKnative {
 		return &servingv1.Service{ObjectMeta: s.meta(backend.PredictorName(iris))}
 	}

@@ -31,47 +31,47 @@ const (
 	// grpcPort is where the models of these scenarios take gRPC.
 	grpcPort = 9000
 	// modelReady is a call of KServe's Open Inference Protocol.
-	modelReady = "/inference.GRPCInferenceService/ModelReady"
+	modelReadyMethod = "/inference.GRPCInferenceService/ModelReady"
 )
 
 // askModel is a ModelReadyRequest for the model iris, in the framing of gRPC, and modelIsReady is what ModelReadyResponse is
 // with it.
 var (
-	askModel     = append([]byte{0, 0, 0, 0, 6, 1<<3 | 2, 4}, iris...)
-	modelIsReady = []byte{0, 0, 0, 0, 2, 1 << 3, 1}
+	modelReadyRequest  = append([]byte{0, 0, 0, 0, 6, 1<<3 | 2, 4}, iris...)
+	modelReadyResponse = []byte{0, 0, 0, 0, 2, 1 << 3, 1}
 )
 
-var _ = told("a model that speaks gRPC", modes, func(m mode) {
+var _ = describeInModes("a model that speaks gRPC", modes, func(m mode) {
 	It("is rolled out and back like any other", func(ctx SpecContext) {
-		s := stage(ctx, m, storyNamespace(), iris)
-		s.create(iris, model(1), servesGRPC())
-		s.settles(iris, split{1: 100})
+		s := newScenario(ctx, m, scenarioNamespace(), iris)
+		s.create(iris, model(1), grpcOnly())
+		s.awaitSplit(iris, split{1: 100})
 		s.probeGRPC()
-		s.serves(split{1: 100})
-		s.apply("canary of 20 %", model(2), servesGRPC(), percent(20))
-		s.serves(split{1: 80, 2: 20})
-		s.apply("promotion", model(2), servesGRPC())
-		s.serves(split{2: 100})
-		s.apply("rollback", model(2), servesGRPC(), percent(0))
-		s.serves(split{1: 100, 2: 0})
-	}, inCI, SpecTimeout(perStory))
+		s.expectSplit(split{1: 100})
+		s.apply("canary of 20 %", model(2), grpcOnly(), percent(20))
+		s.expectSplit(split{1: 80, 2: 20})
+		s.apply("promotion", model(2), grpcOnly())
+		s.expectSplit(split{2: 100})
+		s.apply("rollback", model(2), grpcOnly(), percent(0))
+		s.expectSplit(split{1: 100, 2: 0})
+	}, inCI, SpecTimeout(scenarioTimeout))
 })
 
 // In Knative mode a second port is refused by name.
-var _ = told("a model with a second port", []mode{inStandard}, func(m mode) {
+var _ = describeInModes("a model with a second port", []mode{inStandard}, func(m mode) {
 	It("is reached there by the Service of the predictor", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1), alsoServesGRPC())
-		s.apply("canary of 20 %", model(2), alsoServesGRPC(), percent(20))
-		s.serves(split{1: 80, 2: 20})
-		Expect(s.askService()).To(Equal(revision(1)), "the stable has the largest share")
-		s.apply("promotion", model(2), alsoServesGRPC())
-		s.serves(split{2: 100})
-		Eventually(s.askService).Should(Equal(revision(2)))
-	}, SpecTimeout(perStory))
+		s := startScenario(ctx, m, model(1), httpAndGRPC())
+		s.apply("canary of 20 %", model(2), httpAndGRPC(), percent(20))
+		s.expectSplit(split{1: 80, 2: 20})
+		Expect(s.callPredictorService()).To(Equal(revision(1)), "the stable has the largest share")
+		s.apply("promotion", model(2), httpAndGRPC())
+		s.expectSplit(split{2: 100})
+		Eventually(s.callPredictorService).Should(Equal(revision(2)))
+	}, SpecTimeout(scenarioTimeout))
 })
 
 // servesGRPC has a model take gRPC on its only port.
-func servesGRPC() manifest {
+func grpcOnly() option {
 	return func(isvc *v1beta1.InferenceService) {
 		container := &isvc.Spec.Predictor.Containers[0]
 		container.Args = append(container.Args, fmt.Sprintf("--http_port=%d", grpcPort))
@@ -81,7 +81,7 @@ func servesGRPC() manifest {
 }
 
 // alsoServesGRPC has a model take gRPC on a second port.
-func alsoServesGRPC() manifest {
+func httpAndGRPC() option {
 	return func(isvc *v1beta1.InferenceService) {
 		container := &isvc.Spec.Predictor.Containers[0]
 		container.Args = append(container.Args, fmt.Sprintf("--grpc_port=%d", grpcPort))
@@ -90,11 +90,11 @@ func alsoServesGRPC() manifest {
 }
 
 // probeGRPC sends calls from now until the end. Before, it waits until the gateway does what it has said it does.
-func (s *story) probeGRPC() {
+func (s *scenario) probeGRPC() {
 	GinkgoHelper()
 	t := s.target(iris, rate)
-	Eventually(askGRPC).WithArguments(s.ctx, gateway(), t.Host).Should(Equal(revision(1)))
-	t.HTTP2, t.Path, t.Body, t.Header = true, modelReady, askModel, headerOfGRPC()
+	Eventually(callModelReady).WithArguments(s.ctx, gateway(), t.Host).Should(Equal(revision(1)))
+	t.HTTP2, t.Path, t.Body, t.Header = true, modelReadyMethod, modelReadyRequest, grpcHeader()
 	t.Revision = func(answer *http.Response, _ []byte) string {
 		if answer.Trailer.Get("Grpc-Status") != "0" {
 			return ""
@@ -102,7 +102,7 @@ func (s *story) probeGRPC() {
 		return prober.ServedBy(answer, nil)
 	}
 	t.Check = func(body []byte) error {
-		if !bytes.Equal(body, modelIsReady) {
+		if !bytes.Equal(body, modelReadyResponse) {
 			return errors.New("the model does not say that it is ready")
 		}
 		return nil
@@ -110,12 +110,12 @@ func (s *story) probeGRPC() {
 	s.send(t)
 }
 
-func headerOfGRPC() http.Header {
+func grpcHeader() http.Header {
 	return http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}}
 }
 
 // askService calls the Service that has KServe's name for the predictor, and returns the revision that answers.
-func (s *story) askService() (string, error) {
+func (s *scenario) callPredictorService() (string, error) {
 	service := &corev1.Service{}
 	if err := api.Get(s.ctx, s.key(backend.PredictorName(iris)), service); err != nil {
 		return "", err
@@ -123,18 +123,18 @@ func (s *story) askService() (string, error) {
 	if !slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == grpcPort }) {
 		return "", fmt.Errorf("Service %s has the ports %v", service.Name, service.Spec.Ports)
 	}
-	return askGRPC(s.ctx, net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(grpcPort)), iris)
+	return callModelReady(s.ctx, net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(grpcPort)), iris)
 }
 
 // askGRPC makes one call, and returns the revision that answers that the model is ready.
-func askGRPC(ctx context.Context, address, host string) (string, error) {
+func callModelReady(ctx context.Context, address, host string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+modelReady, bytes.NewReader(askModel))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+modelReadyMethod, bytes.NewReader(modelReadyRequest))
 	if err != nil {
 		return "", err
 	}
-	request.Host, request.Header = host, headerOfGRPC()
+	request.Host, request.Header = host, grpcHeader()
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: &protocols, DisableKeepAlives: true}
@@ -147,7 +147,7 @@ func askGRPC(ctx context.Context, address, host string) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
-	case answer.StatusCode != http.StatusOK || answer.Trailer.Get("Grpc-Status") != "0" || !bytes.Equal(body, modelIsReady):
+	case answer.StatusCode != http.StatusOK || answer.Trailer.Get("Grpc-Status") != "0" || !bytes.Equal(body, modelReadyResponse):
 		return "", fmt.Errorf("it answers %s, with the trailer %v and the body %q", answer.Status, answer.Trailer, body)
 	}
 	return prober.ServedBy(answer, body), nil

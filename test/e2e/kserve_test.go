@@ -25,107 +25,107 @@ import (
 
 const (
 	// kserveChapter is the heading of the stories of this file.
-	kserveChapter = "Where KServe sends requests astray"
+	kserveSection = "Where KServe sends requests astray"
 	kserveText    = "KServe's traffic follows the latest ready revision, and its history is kept in the status alone. What came of that was measured " +
 		"with KServe at aaac4e29 on Knative Serving 0.50, behind the same gateway. What is called *read* follows from its code and its issues. " +
 		"The stories are told in Knative mode."
 )
 
 // In each story, KServe sends requests to a revision that must not have any, or forgets which one to go back to.
-var _ = Describe(kserveChapter, func() {
+var _ = Describe(kserveSection, func() {
 	Describe("a rollout", func() {
 		// KServe #2130: the traffic is «the latest ready revision 20 %», and until 3 is ready that is 2.
 		It("gives a rejected revision nothing while the next canary loads (row 14)", func(ctx SpecContext) {
-			s := begin(ctx, inKnative, model(1))
-			s.kserve = "the rejected revision got 40 of 200 requests until the next was ready (#2130)"
+			s := startScenario(ctx, inKnative, model(1))
+			s.kserveBehavior = "the rejected revision got 40 of 200 requests until the next was ready (#2130)"
 			s.apply("canary of 20 %", model(2), percent(20))
-			s.serves(split{1: 80, 2: 20})
+			s.expectSplit(split{1: 80, 2: 20})
 			s.apply("rollback", model(2), percent(0))
-			s.serves(split{1: 100, 2: 0})
+			s.expectSplit(split{1: 100, 2: 0})
 			rejected := s.prober.Now()
 			s.apply("the next canary", model(3, "--start-after=8s"), percent(20))
-			s.settles(iris, split{1: 100})
-			s.goesOnServing(split{1: 100})
-			s.serves(split{1: 80, 3: 20})
-			s.serveNothingSince(rejected, 2)
-		}, inCI, rules(6), SpecTimeout(perStory))
+			s.awaitSplit(iris, split{1: 100})
+			s.checkSplit(split{1: 100})
+			s.expectSplit(split{1: 80, 3: 20})
+			s.checkNoRequestsSince(rejected, 2)
+		}, inCI, rules(6), SpecTimeout(scenarioTimeout))
 
 		// KServe makes a third revision of the first one's spec, and until that is ready, the latest ready one is the canary.
 		It("takes a canary's share away at once when the spec goes back to the stable's (row 15)", func(ctx SpecContext) {
-			s := begin(ctx, inKnative, model(1, "--start-after=5s"))
-			s.kserve = "the canary that was being withdrawn got 200 of 200 requests until the stable's model was loaded again, " +
+			s := startScenario(ctx, inKnative, model(1, "--start-after=5s"))
+			s.kserveBehavior = "the canary that was being withdrawn got 200 of 200 requests until the stable's model was loaded again, " +
 				"and a rollback would then have led to the canary"
-			stable, err := s.uids(1)
+			stable, err := s.podUIDs(1)
 			Expect(err).NotTo(HaveOccurred())
 			s.apply("canary of 20 %", model(2), percent(20))
-			s.serves(split{1: 80, 2: 20})
+			s.expectSplit(split{1: 80, 2: 20})
 			s.apply("the stable's spec again", model(1, "--start-after=5s"))
-			s.serves(split{1: 100})
-			Expect(s.uids(1)).To(Equal(stable), "the stable's pods were replaced")
+			s.expectSplit(split{1: 100})
+			Expect(s.podUIDs(1)).To(Equal(stable), "the stable's pods were replaced")
 			s.apply("the next canary", model(3), percent(20))
-			s.serves(split{1: 80, 3: 20})
-		}, inCI, SpecTimeout(perStory))
+			s.expectSplit(split{1: 80, 3: 20})
+		}, inCI, SpecTimeout(scenarioTimeout))
 
 		// KServe #1968: it takes the step back out of statuses that need not be about the spec that it looks at.
 		It("goes back by one promotion and no further while Knative's statuses are stale", func(ctx SpecContext) {
-			s := begin(ctx, inKnative, model(1))
-			s.kserve = "read: a status that is behind takes the rollback one release too far (#1968)"
+			s := startScenario(ctx, inKnative, model(1))
+			s.kserveBehavior = "read: a status that is behind takes the rollback one release too far (#1968)"
 			s.apply("promotion of 2", model(2))
-			s.serves(split{2: 100})
+			s.expectSplit(split{2: 100})
 			s.apply("canary of 20 %", model(3), percent(20))
-			s.serves(split{2: 80, 3: 20})
+			s.expectSplit(split{2: 80, 3: 20})
 			promoted := s.prober.Now()
-			s.whileKnativeIsAway(func() {
+			s.withoutKnativeController(func() {
 				for range 2 {
 					s.apply("promotion of 3", model(3))
-					s.seen()
+					s.awaitObserved()
 					s.apply("rollback", model(3), percent(0))
-					s.seen()
+					s.awaitObserved()
 				}
 			})
-			s.serves(split{2: 100, 3: 0})
+			s.expectSplit(split{2: 100, 3: 0})
 			for range 3 {
 				s.apply("promotion of 3 and at once a rollback", model(3))
 				s.apply("rollback", model(3), percent(0))
 			}
-			s.serves(split{2: 100, 3: 0})
+			s.expectSplit(split{2: 100, 3: 0})
 			s.apply("promotion of 3", model(3))
-			s.serves(split{3: 100})
-			s.serveNothingSince(promoted, 1)
-		}, SpecTimeout(perStory))
+			s.expectSplit(split{3: 100})
+			s.checkNoRequestsSince(promoted, 1)
+		}, SpecTimeout(scenarioTimeout))
 
 		// KServe's history is in the status, and nowhere else.
 		It("loses no history with the status, and moves no traffic", func(ctx SpecContext) {
-			s := begin(ctx, inKnative, model(1))
-			s.kserve = "all traffic went to the canary (305 of 319 requests in 8 s), and there was nothing left to go back to"
+			s := startScenario(ctx, inKnative, model(1))
+			s.kserveBehavior = "all traffic went to the canary (305 of 319 requests in 8 s), and there was nothing left to go back to"
 			s.apply("canary of 20 %", model(2), percent(20))
-			s.serves(split{1: 80, 2: 20})
-			s.holds(split{1: 80, 2: 20}, func() { s.losesItsStatus(split{1: 80, 2: 20}) })
+			s.expectSplit(split{1: 80, 2: 20})
+			s.checkSplitDuring(split{1: 80, 2: 20}, func() { s.wipeStatus(split{1: 80, 2: 20}) })
 			s.apply("promotion", model(2))
-			s.serves(split{2: 100})
-			s.holds(split{2: 100}, func() { s.losesItsStatus(split{2: 100}) })
+			s.expectSplit(split{2: 100})
+			s.checkSplitDuring(split{2: 100}, func() { s.wipeStatus(split{2: 100}) })
 			s.apply("rollback", model(2), percent(0))
-			s.serves(split{1: 100, 2: 0})
-		}, SpecTimeout(perStory))
+			s.expectSplit(split{1: 100, 2: 0})
+		}, SpecTimeout(scenarioTimeout))
 
 		It("costs two writes for a change of percent, and none in a settled minute", func(ctx SpecContext) {
-			s := begin(ctx, inKnative, model(1))
-			s.kserve = "a change of percent cost 18 writes"
+			s := startScenario(ctx, inKnative, model(1))
+			s.kserveBehavior = "a change of percent cost 18 writes"
 			s.apply("canary of 20 %", model(2), percent(20))
-			s.serves(split{1: 80, 2: 20})
+			s.expectSplit(split{1: 80, 2: 20})
 			changed := time.Now()
 			s.apply("30 %", model(2), percent(30))
-			s.serves(split{1: 70, 2: 30})
-			Expect(s.writes(changed)).To(ConsistOf("Knative Service", "status"))
-			settled := time.Now()
-			s.holds(split{1: 70, 2: 30}, func() { Expect(s.prober.Until(ctx, 60*rate)).To(Succeed()) })
-			Expect(s.writes(settled)).To(BeEmpty())
-		}, SpecTimeout(perStory))
+			s.expectSplit(split{1: 70, 2: 30})
+			Expect(s.writesSince(changed)).To(ConsistOf("Knative Service", "status"))
+			settledWindow := time.Now()
+			s.checkSplitDuring(split{1: 70, 2: 30}, func() { Expect(s.prober.Until(ctx, 60*rate)).To(Succeed()) })
+			Expect(s.writesSince(settledWindow)).To(BeEmpty())
+		}, SpecTimeout(scenarioTimeout))
 	})
 })
 
 // writes lists what the operator has written since a moment: statuses of its own, and of what it makes all but those.
-func (s *story) writes(since time.Time) []string {
+func (s *scenario) writesSince(since time.Time) []string {
 	var writes []string
 	last := map[types.UID]client.Object{}
 	for _, entry := range s.journal.Entries() {
@@ -158,7 +158,7 @@ func (s *story) writes(since time.Time) []string {
 }
 
 // serveNothingSince holds that a revision has answered no request that was sent since then.
-func (s *story) serveNothingSince(since time.Duration, n int) {
+func (s *scenario) checkNoRequestsSince(since time.Duration, n int) {
 	GinkgoHelper()
 	results := s.prober.Results()
 	window := results.Window("since it has no share", since+gatewayLag, results.End)
@@ -166,7 +166,7 @@ func (s *story) serveNothingSince(since time.Duration, n int) {
 }
 
 // seen waits until the operator has acted on the spec as it is.
-func (s *story) seen() {
+func (s *scenario) awaitObserved() {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		isvc, err := s.isvc(s.name)
@@ -176,7 +176,7 @@ func (s *story) seen() {
 }
 
 // losesItsStatus wipes the status, waits until it tells of the split again, and goes on for long enough to tell a share.
-func (s *story) losesItsStatus(want split) {
+func (s *scenario) wipeStatus(want split) {
 	GinkgoHelper()
 	Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		isvc, err := s.isvc(s.name)
@@ -186,21 +186,21 @@ func (s *story) losesItsStatus(want split) {
 		isvc.Status = v1beta1.InferenceServiceStatus{}
 		return api.Status().Update(s.ctx, isvc)
 	})).To(Succeed())
-	s.settles(s.name, want)
-	Expect(s.prober.Until(s.ctx, enough+int(gatewayLag.Seconds()*rate))).To(Succeed())
+	s.awaitSplit(s.name, want)
+	Expect(s.prober.Until(s.ctx, minRequests+int(gatewayLag.Seconds()*rate))).To(Succeed())
 }
 
 // whileKnativeIsAway has Knative's controller not run while something is done, so that none of its statuses changes.
-func (s *story) whileKnativeIsAway(while func()) {
+func (s *scenario) withoutKnativeController(do func()) {
 	GinkgoHelper()
 	s.prober.Mark("Knative's controller is away")
-	s.runKnative(0)
-	defer s.runKnative(1)
-	while()
+	s.scaleKnativeController(0)
+	defer s.scaleKnativeController(1)
+	do()
 }
 
 // runKnative has so many pods of Knative's controller run.
-func (s *story) runKnative(replicas int32) {
+func (s *scenario) scaleKnativeController(replicas int32) {
 	GinkgoHelper()
 	key := types.NamespacedName{Namespace: "knative-serving", Name: "controller"}
 	controller := &appsv1.Deployment{}

@@ -23,47 +23,48 @@ import (
 	"github.com/serinus-io/serinus/test/journal"
 )
 
-// In Knative mode nobody but Knative counts replicas.
-var _ = told("a rollout under load", []mode{inStandard}, func(m mode) {
-	It("waits for the replicas that the autoscaler had given the stable", func(ctx SpecContext) {
-		const most = 3
-		busy := func(version int) []manifest {
-			return []manifest{model(version, "--work=2ms"), requestsCPU("100m"), replicas(1, most), scaledByCPU(50)}
+// In Knative mode only Knative determines the number of replicas.
+var _ = describeInModes("a rollout under load", []mode{inStandard}, func(m mode) {
+	It("waits for replicas in proportion to what the autoscaler gave the stable", func(ctx SpecContext) {
+		const maximum = 3
+		busy := func(version int) []option {
+			return []option{model(version, "--work=2ms"), cpuRequest("100m"), replicas(1, maximum), cpuTarget(50)}
 		}
-		s := begin(ctx, m, busy(1)...)
-		Eventually(s.readyPods).WithArguments(1).WithTimeout(2 * patience).Should(Equal(most))
+		s := startScenario(ctx, m, busy(1)...)
+		Eventually(s.readyPods).WithArguments(1).WithTimeout(2 * defaultTimeout).Should(Equal(maximum))
 		s.apply("canary of 40 %", append(busy(2), percent(40))...)
-		s.serves(split{1: 60, 2: 40})
-		Expect(s.readyWhen(2, "2:40 1:60")).To(BeNumerically(">=", 2), "40 %% of 3 take 2")
+		s.expectSplit(split{1: 60, 2: 40})
+		Expect(s.readyEndpointsAt(2, "2:40 1:60")).To(BeNumerically(">=", 2), "40 %% of 3 take 2")
 		s.apply("promotion", busy(2)...)
-		s.serves(split{2: 100})
-		Expect(s.readyWhen(2, "2:100")).To(Equal(most))
-	}, SpecTimeout(perStory))
+		s.expectSplit(split{2: 100})
+		Expect(s.readyEndpointsAt(2, "2:100")).To(Equal(maximum))
+	}, SpecTimeout(scenarioTimeout))
 
-	It("has the replicas that a HorizontalPodAutoscaler of the user's had given the stable, and is scaled by it then", func(ctx SpecContext) {
+	It("gets the replicas that the user's HorizontalPodAutoscaler gave the stable, and is then scaled by it", func(ctx SpecContext) {
 		external := annotation(v1beta1.AnnotationAutoscalerClass, string(v1beta1.AutoscalerClassExternal))
-		s := begin(ctx, m, model(1), external)
-		own := s.autoscaler(3)
-		Expect(api.Create(ctx, own)).To(Succeed())
-		Eventually(s.readyPods).WithArguments(1).WithTimeout(2 * patience).Should(Equal(3))
+		s := startScenario(ctx, m, model(1), external)
+		hpa := s.newHPA(3)
+		Expect(api.Create(ctx, hpa)).To(Succeed())
+		Eventually(s.readyPods).WithArguments(1).WithTimeout(2 * defaultTimeout).Should(Equal(3))
 		s.apply("canary of 40 %", model(2), external, percent(40))
-		s.serves(split{1: 60, 2: 40})
-		Expect(s.readyWhen(2, "2:40 1:60")).To(BeNumerically(">=", 2), "40 %% of 3 take 2")
+		s.expectSplit(split{1: 60, 2: 40})
+		Expect(s.readyEndpointsAt(2, "2:40 1:60")).To(BeNumerically(">=", 2), "40 %% of 3 take 2")
 		s.apply("promotion", model(2), external)
-		s.serves(split{2: 100})
-		Expect(s.readyWhen(2, "2:100")).To(BeNumerically(">=", 3))
-		s.holds(split{2: 100}, func() {
-			own.Spec.MinReplicas, own.Spec.MaxReplicas = new(int32(1)), 1
-			Expect(api.Update(ctx, own)).To(Succeed())
-			Eventually(s.readyPods).WithArguments(2).WithTimeout(2 * patience).Should(Equal(1))
+		s.expectSplit(split{2: 100})
+		Expect(s.readyEndpointsAt(2, "2:100")).To(BeNumerically(">=", 3))
+		s.checkSplitDuring(split{2: 100}, func() {
+			hpa.Spec.MinReplicas, hpa.Spec.MaxReplicas = new(int32(1)), 1
+			Expect(api.Update(ctx, hpa)).To(Succeed())
+			Eventually(s.readyPods).WithArguments(2).WithTimeout(2 * defaultTimeout).Should(Equal(1))
 		})
-	}, SpecTimeout(perStory))
+	}, SpecTimeout(scenarioTimeout))
 })
 
-// autoscaler keeps a number of replicas. It is told once what to scale.
-func (s *story) autoscaler(replicas int32) *autoscalingv2.HorizontalPodAutoscaler {
+// newHPA returns an autoscaler that keeps a number of replicas. Its target is the ScaleTarget, whose name
+// does not change with the revision.
+func (s *scenario) newHPA(replicas int32) *autoscalingv2.HorizontalPodAutoscaler {
 	return &autoscalingv2.HorizontalPodAutoscaler{
-		ObjectMeta: s.meta("own"),
+		ObjectMeta: s.meta("user-hpa"),
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{
 				APIVersion: scalingv1alpha1.GroupVersion.String(), Kind: "ScaleTarget", Name: backend.PredictorName(iris),
@@ -80,55 +81,55 @@ func (s *story) autoscaler(replicas int32) *autoscalingv2.HorizontalPodAutoscale
 	}
 }
 
-var _ = told("a rollout under load", modes, func(m mode) {
-	It("is one of ten at the same time", func(ctx SpecContext) {
-		const services, each = 10, rate / 10 // Together, as many as elsewhere.
-		s := stage(ctx, m, storyNamespace(), "")
+var _ = describeInModes("a rollout under load", modes, func(m mode) {
+	It("runs alongside nine others", func(ctx SpecContext) {
+		const services, ratePerService = 10, rate / 10
+		s := newScenario(ctx, m, scenarioNamespace(), "")
 		var names []string
 		for i := range services {
 			name := fmt.Sprintf("%s-%d", iris, i)
 			names = append(names, name)
 			s.create(name, model(1))
 		}
-		all := func(want split, do func(isvc string)) {
+		changeAll := func(want split, change func(isvc string)) {
 			GinkgoHelper()
 			for _, name := range names {
-				do(name)
+				change(name)
 			}
 			for _, name := range names {
-				s.settles(name, want)
+				s.awaitSplit(name, want)
 			}
 		}
-		all(split{1: 100}, func(string) {})
+		changeAll(split{1: 100}, func(string) {})
 		var targets []prober.Target
 		for _, name := range names {
-			targets = append(targets, s.target(name, each))
+			targets = append(targets, s.target(name, ratePerService))
 		}
 		s.probe(targets...)
-		all(split{1: 90, 2: 10}, func(isvc string) { s.replace(isvc, model(2), percent(10)) })
-		s.holdsForAll(split{1: 90, 2: 10}, enough)
-		all(split{2: 100}, func(isvc string) { s.replace(isvc, model(2)) })
-		s.holdsForAll(split{2: 100}, 5*each)
-	}, SpecTimeout(2*perStory))
+		changeAll(split{1: 90, 2: 10}, func(isvc string) { s.replace(isvc, model(2), percent(10)) })
+		s.checkSplitOfAll(split{1: 90, 2: 10}, minRequests)
+		changeAll(split{2: 100}, func(isvc string) { s.replace(isvc, model(2)) })
+		s.checkSplitOfAll(split{2: 100}, 5*ratePerService)
+	}, SpecTimeout(2*scenarioTimeout))
 })
 
-// requestsCPU changes how much of a processor a pod asks for.
-func requestsCPU(amount string) manifest {
+// cpuRequest sets the CPU request of the pods.
+func cpuRequest(amount string) option {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse(amount)
 	}
 }
 
-// scaledByCPU has an autoscaler keep the pods as busy as a percent of what they ask for.
-func scaledByCPU(percent int32) manifest {
+// cpuTarget scales by CPU utilization, to a percent of the CPU request.
+func cpuTarget(percent int32) option {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.ScaleMetric = new(v1beta1.MetricCPU)
 		isvc.Spec.Predictor.ScaleTarget = &percent
 	}
 }
 
-// readyWhen counts the ready endpoints that a revision had when a split was first written.
-func (s *story) readyWhen(n int, split string) (int, error) {
+// readyEndpointsAt returns how many ready endpoints a revision had when a split was first written.
+func (s *scenario) readyEndpointsAt(n int, split string) (int, error) {
 	ready := map[string]int{}
 	for _, entry := range s.journal.Entries() {
 		switch object := entry.Object.(type) {
@@ -142,7 +143,7 @@ func (s *story) readyWhen(n int, split string) (int, error) {
 				}
 			}
 		case *gatewayv1.HTTPRoute:
-			if found, err := journal.SplitOf(iris, object); err == nil && object.Name == iris && found.String() == split {
+			if current, err := journal.SplitOf(iris, object); err == nil && object.Name == iris && current.String() == split {
 				total := 0
 				for _, count := range ready {
 					total += count
@@ -154,15 +155,15 @@ func (s *story) readyWhen(n int, split string) (int, error) {
 	return 0, fmt.Errorf("%s was never written", split)
 }
 
-// holdsForAll holds that every target serves a split, over so many requests to each from now on.
-func (s *story) holdsForAll(want split, requests int) {
+// checkSplitOfAll sends a number of requests to each target to check that all serve a split.
+func (s *scenario) checkSplitOfAll(want split, requests int) {
 	GinkgoHelper()
 	from := s.prober.Mark(want.String()).At + gatewayLag
 	Expect(s.prober.Until(s.ctx, requests+int(gatewayLag.Seconds()*s.targets[0].Rate)+1)).To(Succeed())
 	to := s.prober.Now()
 	for _, t := range s.targets {
 		s.phases = append(s.phases, phase{
-			name: t.Name + " " + want.String(), target: t.Name, want: want, from: from, to: to, enough: requests,
+			name: t.Name + " " + want.String(), target: t.Name, want: want, from: from, to: to, minRequests: requests,
 		})
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/knative"
 )
 
-// mode is how the predictors of a story are run.
+// mode is the deployment mode of a scenario's InferenceServices.
 type mode = v1beta1.DeploymentMode
 
 const (
@@ -20,23 +20,24 @@ const (
 	inKnative  = v1beta1.DeploymentModeKnative
 )
 
-// modes are those in which a story is told that says why not in the other.
+// modes are the modes of a scenario unless a comment on it gives the reason for only one.
 var modes = []mode{inStandard, inKnative}
 
-// told has stories about something told in each of some modes. The chapters of the report are by mode.
-func told(about string, in []mode, tell func(mode)) bool {
+// describeInModes registers scenarios in each of the given modes. The report has one section per mode.
+func describeInModes(subject string, in []mode, body func(mode)) bool {
 	for _, m := range in {
-		Describe(chapterOf(m), func() {
-			Describe(about, func() { tell(m) })
+		Describe(sectionOf(m), func() {
+			Describe(subject, func() { body(m) })
 		})
 	}
 	return true
 }
 
-// chapterOf is the heading of the stories in a mode.
-func chapterOf(m mode) string { return string(m) + " mode" }
+// sectionOf returns the heading of a mode's section in the report.
+func sectionOf(m mode) string { return string(m) + " mode" }
 
-// revisionLabel is the label by which pods name their revision. Those that KServe has left have Knative's alone.
+// revisionLabel returns the pod label that names the revision. Pods of revisions that KServe created have
+// only Knative's label.
 func revisionLabel(m mode) string {
 	if m == inKnative {
 		return knative.RevisionLabel

@@ -17,57 +17,58 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/operator"
 )
 
-// How the operator is set in the stories, where it is not as shipped.
+// Settings of the operator that differ from the defaults.
 const (
-	// drainPeriod is shorter than the default of 60 seconds, so that a story sees the end of a revision.
+	// drainPeriod is 60 s by default. Scenarios wait for the end of a revision.
 	drainPeriod = 5 * time.Second
-	// capacityHold is shorter than the default of 5 minutes, so that a story sees the autoscaler take over again.
+	// capacityHold is 5 min by default. Scenarios wait until the autoscaler scales again.
 	capacityHold = 10 * time.Second
-	// progressDeadline is shorter than the default of 10 minutes, so that a story sees a revision fail.
+	// progressDeadline is 10 min by default. Scenarios wait until a revision fails.
 	progressDeadline = 15 * time.Second
 )
 
-// one is an operator that need not be elected.
-func one() []operator.Settings {
+// singleOperator returns settings for one operator without leader election.
+func singleOperator() []operator.Settings {
 	return []operator.Settings{{"leaderElection": {"enabled": false}}}
 }
 
-// pair are two operators, of which one is elected: sooner than by default.
-func pair() []operator.Settings {
+// twoOperators returns settings for two operators with fast leader election.
+func twoOperators() []operator.Settings {
 	quick := operator.Settings{"leaderElection": {"leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "1s"}}
 	return []operator.Settings{quick, quick}
 }
 
-// byDefault is an operator that runs in a mode what says nothing of it, as the manifests of the document do not.
-func byDefault(m mode) operator.Settings {
+// withDefaultMode returns settings for an operator with a default deployment mode. The documented
+// manifests do not set the mode.
+func withDefaultMode(m mode) operator.Settings {
 	return operator.Settings{"": {"deploymentMode": string(m)}, "leaderElection": {"enabled": false}}
 }
 
-// everywhere is how all operators of the stories are set.
-var everywhere = operator.Settings{"rollout": {
+// commonSettings apply to the operators of all scenarios.
+var commonSettings = operator.Settings{"rollout": {
 	"drainPeriod": drainPeriod.String(), "capacityHold": capacityHold.String(), "progressDeadline": progressDeadline.String(),
 }}
 
-// operators are those that run, and launched is how many ever did: each has a log of its own.
+// operators are the running operators. launchCount numbers their logs.
 var (
-	operators []*operator.Process
-	launched  int
+	operators   []*operator.Process
+	launchCount int
 )
 
 func startOperators(ctx context.Context, settings []operator.Settings) {
 	GinkgoHelper()
 	Expect(operators).To(BeEmpty())
-	for _, own := range settings {
-		operators = append(operators, launch(ctx, own))
+	for _, each := range settings {
+		operators = append(operators, launchOperator(ctx, each))
 	}
 }
 
-func launch(ctx context.Context, settings operator.Settings) *operator.Process {
+func launchOperator(ctx context.Context, settings operator.Settings) *operator.Process {
 	GinkgoHelper()
-	launched++
+	launchCount++
 	settings = maps.Clone(settings)
-	maps.Copy(settings, everywhere)
-	started, err := operator.Launch(ctx, cluster, root, fmt.Sprintf("operator-%d", launched), settings)
+	maps.Copy(settings, commonSettings)
+	started, err := operator.Launch(ctx, cluster, root, fmt.Sprintf("operator-%d", launchCount), settings)
 	Expect(err).NotTo(HaveOccurred())
 	return started
 }
@@ -80,13 +81,13 @@ func stopOperators(ctx context.Context) {
 	operators = nil
 }
 
-// restartOperators has others run until the story has ended.
+// restartOperators replaces the operators until the end of the scenario.
 func restartOperators(ctx context.Context, settings []operator.Settings) {
 	GinkgoHelper()
 	stopOperators(ctx)
 	DeferCleanup(func(ctx SpecContext) {
 		stopOperators(ctx)
-		startOperators(ctx, one())
+		startOperators(ctx, singleOperator())
 	})
 	startOperators(ctx, settings)
 }

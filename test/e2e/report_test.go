@@ -23,16 +23,16 @@ import (
 )
 
 // stories are those that have been played, with their places in the code.
-var stories []placed
+var finished []finishedScenario
 
-type placed struct {
-	report.Story
+type finishedScenario struct {
+	report.Scenario
 	spec SpecReport
 }
 
 // chapter is the heading that a story comes under, and subject what it is about.
-func (p placed) chapter() string { return p.spec.ContainerHierarchyTexts[0] }
-func (p placed) subject() string { return p.spec.ContainerHierarchyTexts[1] }
+func (p finishedScenario) section() string { return p.spec.ContainerHierarchyTexts[0] }
+func (p finishedScenario) subject() string { return p.spec.ContainerHierarchyTexts[1] }
 
 // subjects are what the stories are about, in the order of the report: Ginkgo plays them in any.
 var subjects = []string{
@@ -40,39 +40,39 @@ var subjects = []string{
 }
 
 // chapters are the stories as they are told.
-func chapters() []report.Chapter {
-	slices.SortFunc(stories, func(a, b placed) int {
+func sections() []report.Section {
+	slices.SortFunc(finished, func(a, b finishedScenario) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(subjects, a.subject()), slices.Index(subjects, b.subject())),
 			cmp.Compare(a.spec.LeafNodeLocation.LineNumber, b.spec.LeafNodeLocation.LineNumber),
 		)
 	})
-	all := []report.Chapter{{Title: chapterOf(inStandard)}, {Title: chapterOf(inKnative)}, {Title: kserveChapter, Text: kserveText}}
+	all := []report.Section{{Title: sectionOf(inStandard)}, {Title: sectionOf(inKnative)}, {Title: kserveSection, Text: kserveText}}
 	for i := range all {
-		for _, one := range stories {
-			if one.chapter() == all[i].Title {
-				all[i].Stories = append(all[i].Stories, one.Story)
+		for _, one := range finished {
+			if one.section() == all[i].Title {
+				all[i].Scenarios = append(all[i].Scenarios, one.Scenario)
 			}
 		}
 	}
-	return slices.DeleteFunc(all, func(c report.Chapter) bool { return len(c.Stories) == 0 })
+	return slices.DeleteFunc(all, func(c report.Section) bool { return len(c.Scenarios) == 0 })
 }
 
 var _ = ReportAfterSuite("the report", func(ctx SpecContext, _ Report) {
-	if len(stories) == 0 {
+	if len(finished) == 0 {
 		return
 	}
 	r := report.Report{
-		Command: "make e2e E2E_ARGS=-update", Date: time.Now(), Machine: report.ThisMachine(), Chapters: chapters(),
+		Command: "make e2e E2E_ARGS=-update", Date: time.Now(), Machine: report.ThisMachine(), Sections: sections(),
 		Versions: versions(ctx), Settings: settings(),
 	}
-	path := place("traffic.md")
+	path := reportPath("traffic.md")
 	Expect(os.WriteFile(path, []byte(r.Markdown()), 0o644)).To(Succeed())
 	tell(fmt.Sprintf("\nThe report is in %s.", path))
 })
 
 // place is where a part of the report goes: into docs/, or beside the logs.
-func place(elements ...string) string {
+func reportPath(elements ...string) string {
 	top := root.Path("bin", "e2e", "report")
 	if *update {
 		top = root.Path("docs")

@@ -18,187 +18,187 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
-var _ = told("a rollout", modes, func(m mode) {
+var _ = describeInModes("a rollout", modes, func(m mode) {
 	It("begins with one revision whatever the percent, and keeps to it while the next one loads (rows 1, 2 and 3)", func(ctx SpecContext) {
-		s := stage(ctx, m, storyNamespace(), iris)
+		s := newScenario(ctx, m, scenarioNamespace(), iris)
 		s.create(iris, model(1, "--start-after=4s"), percent(10))
-		s.condition(v1beta1.ConditionRoutesReady, metav1.ConditionUnknown, status.ReasonNoRevisionReady)
+		s.awaitCondition(v1beta1.ConditionRoutesReady, metav1.ConditionUnknown, status.ReasonNoRevisionReady)
 		Expect(s.isvc(iris)).To(WithTransform(reported, BeEmpty()))
-		s.settles(iris, split{1: 100})
+		s.awaitSplit(iris, split{1: 100})
 		s.probe(s.target(iris, rate))
 		s.apply("the next one", model(2, "--start-after=8s"), percent(10))
-		s.settles(iris, split{1: 100})
-		s.goesOnServing(split{1: 100})
-		s.serves(split{1: 90, 2: 10})
-	}, inCI, rules(2), SpecTimeout(perStory))
+		s.awaitSplit(iris, split{1: 100})
+		s.checkSplit(split{1: 100})
+		s.expectSplit(split{1: 90, 2: 10})
+	}, inCI, rules(2), SpecTimeout(scenarioTimeout))
 
 	It("is promoted on the pods that the canary has (rows 4 and 6)", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))
-		s.serves(split{1: 90, 2: 10})
-		canary, err := s.uids(2)
+		s.expectSplit(split{1: 90, 2: 10})
+		canary, err := s.podUIDs(2)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(canary).To(HaveLen(1))
 
 		s.apply("promotion", model(2))
-		s.serves(split{2: 100})
-		Expect(s.uids(2)).To(Equal(canary), "the canary's pods were replaced")
-		Eventually(s.uids).WithArguments(1).Should(BeEmpty())
-	}, inCI, rules(4, 5), SpecTimeout(perStory))
+		s.expectSplit(split{2: 100})
+		Expect(s.podUIDs(2)).To(Equal(canary), "the canary's pods were replaced")
+		Eventually(s.podUIDs).WithArguments(1).Should(BeEmpty())
+	}, inCI, rules(4, 5), SpecTimeout(scenarioTimeout))
 
 	It("goes from 10 to 50 to 100 %, and the canary's share never falls (rows 5 and 7)", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1), replicas(2, 2))
+		s := startScenario(ctx, m, model(1), replicas(2, 2))
 		if m == inStandard {
 			s.picture, s.title = "traffic-steps", "10, 50 and 100 %"
 		}
 		from := s.prober.Now()
 		s.apply("10 %", model(2), replicas(2, 2), percent(10))
-		s.serves(split{1: 90, 2: 10})
+		s.expectSplit(split{1: 90, 2: 10})
 		s.apply("50 %", model(2), replicas(2, 2), percent(50))
-		s.serves(split{1: 50, 2: 50})
+		s.expectSplit(split{1: 50, 2: 50})
 		s.apply("100 %", model(2), replicas(2, 2), percent(100))
-		s.serves(split{2: 100})
+		s.expectSplit(split{2: 100})
 
 		results := s.prober.Results()
-		Expect(prober.ShareRises(results.Window("all steps", from, results.End).Buckets(s.bucket()), revision(2))).To(Succeed())
-	}, inCI, rules(1), SpecTimeout(perStory))
+		Expect(prober.ShareRises(results.Window("all steps", from, results.End).Buckets(s.bucketWidth()), revision(2))).To(Succeed())
+	}, inCI, rules(1), SpecTimeout(scenarioTimeout))
 
 	It("is rolled back while the canary runs (row 8)", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 20 %", model(2), percent(20))
-		s.serves(split{1: 80, 2: 20})
+		s.expectSplit(split{1: 80, 2: 20})
 		s.apply("rollback", model(2), percent(0))
-		s.serves(split{1: 100, 2: 0})
-	}, inCI, SpecTimeout(perStory))
+		s.expectSplit(split{1: 100, 2: 0})
+	}, inCI, SpecTimeout(scenarioTimeout))
 
 	It("is rolled back after the promotion, to a revision that was scaled away, and tried again (rows 9 and 10)", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1, "--start-after=2s"))
+		s := startScenario(ctx, m, model(1, "--start-after=2s"))
 		s.apply("canary of 10 %", model(2), percent(10))
-		s.serves(split{1: 90, 2: 10})
+		s.expectSplit(split{1: 90, 2: 10})
 		s.apply("promotion", model(2))
-		s.serves(split{2: 100})
-		Eventually(s.uids).WithArguments(1).Should(BeEmpty())
+		s.expectSplit(split{2: 100})
+		Eventually(s.podUIDs).WithArguments(1).Should(BeEmpty())
 		s.apply("rollback", model(2), percent(0))
-		s.serves(split{1: 100, 2: 0})
+		s.expectSplit(split{1: 100, 2: 0})
 		s.apply("promotion again", model(2))
-		s.serves(split{2: 100})
+		s.expectSplit(split{2: 100})
 		s.apply("10 % of it", model(2), percent(10))
-		s.serves(split{1: 90, 2: 10})
-	}, inCI, rules(3), SpecTimeout(perStory))
+		s.expectSplit(split{1: 90, 2: 10})
+	}, inCI, rules(3), SpecTimeout(scenarioTimeout))
 
 	It("is rolled back by a change that edits an annotation, too (row 9b)", func(ctx SpecContext) {
 		note := annotation("example.com/note", "bad answers")
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		s.apply("promotion", model(2))
-		s.serves(split{2: 100})
-		Eventually(s.uids).WithArguments(1).Should(BeEmpty())
+		s.expectSplit(split{2: 100})
+		Eventually(s.podUIDs).WithArguments(1).Should(BeEmpty())
 		s.apply("rollback, with a note", model(2), note, percent(0))
-		s.serves(split{1: 100, 3: 0})
-		s.hasPhase(rollout.RolledBack)
-	}, inCI, SpecTimeout(perStory))
+		s.expectSplit(split{1: 100, 3: 0})
+		s.awaitPhase(rollout.RolledBack)
+	}, inCI, SpecTimeout(scenarioTimeout))
 
 	It("is not rolled back by the percent of another model: that is a preview", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		s.apply("promotion", model(2))
-		s.serves(split{2: 100})
+		s.expectSplit(split{2: 100})
 		s.apply("a third model, with 0 %", model(3), percent(0))
-		s.serves(split{2: 100, 3: 0})
-		s.hasPhase(rollout.Preview)
+		s.expectSplit(split{2: 100, 3: 0})
+		s.awaitPhase(rollout.Preview)
 		s.apply("10 % of it", model(3), percent(10))
-		s.serves(split{2: 90, 3: 10})
-	}, SpecTimeout(perStory))
+		s.expectSplit(split{2: 90, 3: 10})
+	}, SpecTimeout(scenarioTimeout))
 
 	It("is not rolled back where no earlier revision is left, and says so (row 11)", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		s.apply("promotion", model(2))
-		s.serves(split{2: 100})
-		Eventually(s.uids).WithArguments(1).Should(BeEmpty())
-		s.asleep(func() { s.forget(1) }) // Else the operator could hear of the percent before it hears of the loss.
+		s.expectSplit(split{2: 100})
+		Eventually(s.podUIDs).WithArguments(1).Should(BeEmpty())
+		s.withoutOperator(func() { s.deleteRevision(1) }) // Else the operator could hear of the percent before it hears of the loss.
 		s.apply("rollback", model(2), percent(10))
-		s.condition(v1beta1.ConditionRoutesReady, metav1.ConditionFalse, status.ReasonNothingToRollBackTo)
-		s.goesOnServing(split{2: 100})
-	}, inCI, SpecTimeout(perStory))
+		s.awaitCondition(v1beta1.ConditionRoutesReady, metav1.ConditionFalse, status.ReasonNothingToRollBackTo)
+		s.checkSplit(split{2: 100})
+	}, inCI, SpecTimeout(scenarioTimeout))
 
 	It("is superseded: what was a canary gets nothing more (rows 12 and 13)", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))
-		s.serves(split{1: 90, 2: 10})
+		s.expectSplit(split{1: 90, 2: 10})
 		s.apply("the next canary", model(3, "--start-after=8s"), percent(30))
-		s.settles(iris, split{1: 100})
-		s.goesOnServing(split{1: 100})
-		s.serves(split{1: 70, 3: 30})
-	}, inCI, rules(6), SpecTimeout(perStory))
+		s.awaitSplit(iris, split{1: 100})
+		s.checkSplit(split{1: 100})
+		s.expectSplit(split{1: 70, 3: 30})
+	}, inCI, rules(6), SpecTimeout(scenarioTimeout))
 
 	if m == inStandard { // In Knative mode these are two of KServe's holes: see kserve_test.go.
 		It("is superseded after a rollback: what was rejected stays so (row 14)", func(ctx SpecContext) {
-			s := begin(ctx, m, model(1))
+			s := startScenario(ctx, m, model(1))
 			s.apply("canary of 10 %", model(2), percent(10))
-			s.serves(split{1: 90, 2: 10})
+			s.expectSplit(split{1: 90, 2: 10})
 			s.apply("rollback", model(2), percent(0))
-			s.serves(split{1: 100, 2: 0})
+			s.expectSplit(split{1: 100, 2: 0})
 			s.apply("the next canary", model(3, "--start-after=8s"), percent(20))
-			s.settles(iris, split{1: 100})
-			s.goesOnServing(split{1: 100})
-			s.serves(split{1: 80, 3: 20})
-		}, inCI, rules(6), SpecTimeout(perStory))
+			s.awaitSplit(iris, split{1: 100})
+			s.checkSplit(split{1: 100})
+			s.expectSplit(split{1: 80, 3: 20})
+		}, inCI, rules(6), SpecTimeout(scenarioTimeout))
 
 		It("is aborted by the stable's own spec (row 15)", func(ctx SpecContext) {
-			s := begin(ctx, m, model(1))
-			stable, err := s.uids(1)
+			s := startScenario(ctx, m, model(1))
+			stable, err := s.podUIDs(1)
 			Expect(err).NotTo(HaveOccurred())
 			s.apply("canary of 20 %", model(2), percent(20))
-			s.serves(split{1: 80, 2: 20})
+			s.expectSplit(split{1: 80, 2: 20})
 			s.apply("the stable's spec again", model(1))
-			s.serves(split{1: 100})
-			Expect(s.uids(1)).To(Equal(stable), "the stable's pods were replaced")
-			Eventually(s.uids).WithArguments(2).Should(BeEmpty())
-		}, inCI, SpecTimeout(perStory))
+			s.expectSplit(split{1: 100})
+			Expect(s.podUIDs(1)).To(Equal(stable), "the stable's pods were replaced")
+			Eventually(s.podUIDs).WithArguments(2).Should(BeEmpty())
+		}, inCI, SpecTimeout(scenarioTimeout))
 	}
 
 	It("is aborted by the stable's own spec with the percent left in (row 16)", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))
-		s.serves(split{1: 90, 2: 10})
+		s.expectSplit(split{1: 90, 2: 10})
 		s.apply("promotion", model(2))
-		s.serves(split{2: 100})
+		s.expectSplit(split{2: 100})
 		s.apply("the next canary", model(3), percent(10))
-		s.serves(split{2: 90, 3: 10})
+		s.expectSplit(split{2: 90, 3: 10})
 		s.apply("the stable's spec again", model(2), percent(10))
-		s.serves(split{2: 100})
-	}, inCI, SpecTimeout(perStory))
+		s.expectSplit(split{2: 100})
+	}, inCI, SpecTimeout(scenarioTimeout))
 
 	It("is stopped in the middle, and resumed with the same shares", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1))
+		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 20 %", model(2), percent(20))
-		s.serves(split{1: 80, 2: 20})
-		s.mayFail("while it is stopped", func() {
+		s.expectSplit(split{1: 80, 2: 20})
+		s.allowFailures("while it is stopped", func() {
 			s.apply("stop", model(2), percent(20), annotation(v1beta1.AnnotationStop, "true"))
-			s.condition(v1beta1.ConditionStopped, metav1.ConditionTrue, status.ReasonStopped)
-			Eventually(s.uids).WithArguments(1).Should(BeEmpty())
-			Eventually(s.uids).WithArguments(2).Should(BeEmpty())
+			s.awaitCondition(v1beta1.ConditionStopped, metav1.ConditionTrue, status.ReasonStopped)
+			Eventually(s.podUIDs).WithArguments(1).Should(BeEmpty())
+			Eventually(s.podUIDs).WithArguments(2).Should(BeEmpty())
 			s.apply("resume", model(2), percent(20))
-			s.settles(iris, split{1: 80, 2: 20})
+			s.awaitSplit(iris, split{1: 80, 2: 20})
 		})
-		s.goesOnServing(split{1: 80, 2: 20})
-	}, SpecTimeout(perStory))
+		s.checkSplit(split{1: 80, 2: 20})
+	}, SpecTimeout(scenarioTimeout))
 })
 
 // hasPhase waits until the status names a phase.
-func (s *story) hasPhase(want rollout.Phase) {
+func (s *scenario) awaitPhase(want rollout.Phase) {
 	GinkgoHelper()
 	Eventually(s.isvc).WithArguments(s.name).Should(HaveField("Status.Phase", BeEquivalentTo(want)))
 }
 
 // asleep has the operator not look for as long as something takes.
-func (s *story) asleep(while func()) {
+func (s *scenario) withoutOperator(do func()) {
 	GinkgoHelper()
 	stopOperators(s.ctx)
-	defer func() { startOperators(s.ctx, one()) }()
-	while()
+	defer func() { startOperators(s.ctx, singleOperator()) }()
+	do()
 }
 
 // forget deletes all that a revision that has been retired could be brought back from.
-func (s *story) forget(n int) {
+func (s *scenario) deleteRevision(n int) {
 	GinkgoHelper()
 	for _, object := range append(s.workload(n), &appsv1.ControllerRevision{ObjectMeta: s.meta(revision(n))}) {
 		Expect(client.IgnoreNotFound(api.Delete(s.ctx, object))).To(Succeed())

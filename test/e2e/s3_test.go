@@ -26,10 +26,10 @@ import (
 )
 
 // How pods get their models is the same in both modes.
-var _ = told("a rollout", []mode{inStandard}, func(m mode) {
+var _ = describeInModes("a rollout", []mode{inStandard}, func(m mode) {
 	It("takes its models from S3, with the credentials of its service account", func(ctx SpecContext) {
 		store := startS3(ctx)
-		s := stage(ctx, m, storyNamespace(), "sklearn-iris")
+		s := newScenario(ctx, m, scenarioNamespace(), "sklearn-iris")
 		Expect(api.Create(ctx, &corev1.Secret{
 			ObjectMeta: s.meta("s3"),
 			StringData: map[string]string{
@@ -43,18 +43,18 @@ var _ = told("a rollout", []mode{inStandard}, func(m mode) {
 		s.sh("kubectl create rolebinding serinus-credentials-reader -n " + s.namespace +
 			" --clusterrole=serinus-credentials-reader --serviceaccount=serinus-system:serinus-controller-manager")
 
-		s.create(s.name, downloaded("s3://kfserving-examples/models/sklearn/1.0/model"), account("models"))
-		s.settles(s.name, split{1: 100})
+		s.create(s.name, storageURI("s3://kfserving-examples/models/sklearn/1.0/model"), serviceAccount("models"))
+		s.awaitSplit(s.name, split{1: 100})
 		requests := s.target(s.name, rate)
 		requests.Path = "/v1/models/sklearn-iris:predict"
 		s.probe(requests)
-		s.apply("canary of 20 %", downloaded("s3://kfserving-examples/models/sklearn/1.0/model-2"), account("models"), percent(20))
-		s.serves(split{1: 80, 2: 20})
-	}, SpecTimeout(perStory))
+		s.apply("canary of 20 %", storageURI("s3://kfserving-examples/models/sklearn/1.0/model-2"), serviceAccount("models"), percent(20))
+		s.expectSplit(split{1: 80, 2: 20})
+	}, SpecTimeout(scenarioTimeout))
 })
 
 // account has the pods run as a ServiceAccount.
-func account(name string) manifest {
+func serviceAccount(name string) option {
 	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ServiceAccountName = name }
 }
 

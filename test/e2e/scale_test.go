@@ -10,36 +10,36 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// In Standard mode nothing is scaled to zero that requests can come to.
-var _ = told("a service that may scale to zero", []mode{inKnative}, func(m mode) {
+// Standard mode never scales a revision with a share to zero.
+var _ = describeInModes("a service that may scale to zero", []mode{inKnative}, func(m mode) {
 	fromZero := replicas(0, 1)
 
-	It("is woken by a request, and so is its canary", func(ctx SpecContext) {
-		s := stage(ctx, m, storyNamespace(), iris)
+	It("is scaled up by a request, and so is its canary", func(ctx SpecContext) {
+		s := newScenario(ctx, m, scenarioNamespace(), iris)
 		s.create(iris, model(1), fromZero)
-		s.settles(iris, split{1: 100})
-		s.sleeps(1)
+		s.awaitSplit(iris, split{1: 100})
+		s.awaitScaledToZero(1)
 		s.send(s.target(iris, rate))
-		s.serves(split{1: 100})
+		s.expectSplit(split{1: 100})
 		s.apply("canary of 0 %", model(2), fromZero, percent(0))
-		s.serves(split{1: 100, 2: 0})
-		s.sleeps(2)
+		s.expectSplit(split{1: 100, 2: 0})
+		s.awaitScaledToZero(2)
 		s.apply("20 %", model(2), fromZero, percent(20))
-		s.serves(split{1: 80, 2: 20})
-	}, SpecTimeout(perStory))
+		s.expectSplit(split{1: 80, 2: 20})
+	}, SpecTimeout(scenarioTimeout))
 
 	It("is rolled back to a revision without pods, and no request fails (row 9)", func(ctx SpecContext) {
-		s := begin(ctx, m, model(1, "--start-after=2s"), fromZero)
+		s := startScenario(ctx, m, model(1, "--start-after=2s"), fromZero)
 		s.apply("promotion", model(2), fromZero)
-		s.serves(split{2: 100})
-		s.sleeps(1)
+		s.expectSplit(split{2: 100})
+		s.awaitScaledToZero(1)
 		s.apply("rollback", model(2), fromZero, percent(0))
-		s.serves(split{1: 100, 2: 0})
-	}, SpecTimeout(perStory))
+		s.expectSplit(split{1: 100, 2: 0})
+	}, SpecTimeout(scenarioTimeout))
 })
 
-// sleeps waits until Knative has scaled a revision to zero.
-func (s *story) sleeps(n int) {
+// awaitScaledToZero waits until Knative has scaled a revision to zero.
+func (s *scenario) awaitScaledToZero(n int) {
 	GinkgoHelper()
-	Eventually(s.uids).WithArguments(n).WithTimeout(2 * patience).Should(BeEmpty())
+	Eventually(s.podUIDs).WithArguments(n).WithTimeout(2 * defaultTimeout).Should(BeEmpty())
 }

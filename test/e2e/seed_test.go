@@ -20,28 +20,28 @@ import (
 	"github.com/serinus-io/serinus/test/seed"
 )
 
-var _ = told("the walkthrough", modes, func(m mode) {
+var _ = describeInModes("the walkthrough", modes, func(m mode) {
 	It("of the document prints its tables and answers its request, with real models (row 20)", func(ctx SpecContext) {
 		containers := "1"
 		if m == inKnative {
 			containers = "2" // As the document prints it: there is Knative's proxy, too.
-			restartOperators(ctx, []operator.Settings{byDefault(m)})
+			restartOperators(ctx, []operator.Settings{withDefaultMode(m)})
 		}
-		s := stage(ctx, m, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kserve-test"}}, "sklearn-iris")
+		s := newScenario(ctx, m, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kserve-test"}}, "sklearn-iris")
 		if m == inStandard {
 			s.picture, s.title = "traffic-walkthrough", "The walkthrough, with real models"
 		}
 		s.kubectl(seed.First)
-		s.prints(seed.FirstTable)
+		s.awaitTable(seed.FirstTable)
 		irisRequests := s.target(s.name, rate)
 		irisRequests.Path = "/v1/models/sklearn-iris:predict"
 		s.probe(irisRequests)
-		s.serves(split{1: 100})
+		s.expectSplit(split{1: 100})
 
 		s.prober.Mark("canary of 10 %")
 		s.kubectl(seed.Canary)
-		s.prints(seed.CanaryTable)
-		s.serves(split{1: 90, 2: 10})
+		s.awaitTable(seed.CanaryTable)
+		s.expectSplit(split{1: 90, 2: 10})
 		pods := s.sh("kubectl get pod -n kserve-test")
 		Expect(strings.Split(strings.TrimSpace(pods), "\n")).To(HaveExactElements(
 			MatchRegexp(`^NAME +READY +STATUS +RESTARTS +AGE$`),
@@ -51,40 +51,40 @@ var _ = told("the walkthrough", modes, func(m mode) {
 
 		s.prober.Mark("promotion")
 		s.kubectl(seed.Promotion)
-		s.prints(seed.PromotionTable)
-		s.serves(split{2: 100})
+		s.awaitTable(seed.PromotionTable)
+		s.expectSplit(split{2: 100})
 
 		s.prober.Mark("rollback")
 		s.kubectl(seed.Rollback)
-		s.prints(seed.RollbackTable)
-		s.serves(split{1: 100, 2: 0})
+		s.awaitTable(seed.RollbackTable)
+		s.expectSplit(split{1: 100, 2: 0})
 
 		s.prober.Mark("tags")
 		s.kubectl(seed.Tags)
 		Eventually(func() string {
 			return seed.Unindented(s.sh("kubectl get isvc -n kserve-test sklearn-iris -oyaml"))
 		}).Should(ContainSubstring(strings.TrimSpace(seed.TagTraffic)))
-		s.serves(split{1: 90, 3: 10})
+		s.expectSplit(split{1: 90, 3: 10})
 		for tag, revision := range map[string]int{"latest": 3, "prev": 1} {
-			answer := s.asks(strings.ReplaceAll(seed.Request, "latest-", tag+"-"), seed.Input)
+			answer := s.runRequest(strings.ReplaceAll(seed.Request, "latest-", tag+"-"), seed.Input)
 			Expect(answer).To(SatisfyAll(
 				ContainSubstring(`{"predictions": [1, 1]}`), ContainSubstring("X-Served-By: "+revisionOf(s.name, revision)+"-")))
 		}
 		// Flowers that the two models take for different kinds.
 		const different = `{"instances": [[6.0, 2.7, 5.1, 1.6], [4.9, 2.5, 4.5, 1.7]]}`
-		Expect(s.asks(seed.Request, different)).To(ContainSubstring(`{"predictions": [1, 2]}`))
-		Expect(s.asks(strings.ReplaceAll(seed.Request, "latest-", "prev-"), different)).To(ContainSubstring(`{"predictions": [2, 1]}`))
-	}, inCI, SpecTimeout(perStory))
+		Expect(s.runRequest(seed.Request, different)).To(ContainSubstring(`{"predictions": [1, 2]}`))
+		Expect(s.runRequest(strings.ReplaceAll(seed.Request, "latest-", "prev-"), different)).To(ContainSubstring(`{"predictions": [2, 1]}`))
+	}, inCI, SpecTimeout(scenarioTimeout))
 })
 
 // kubectl applies a manifest as a user does.
-func (s *story) kubectl(manifest string) {
+func (s *scenario) kubectl(manifest string) {
 	GinkgoHelper()
 	s.sh("kubectl apply -n " + s.namespace + " -f - <<EOF\n" + manifest + "EOF")
 }
 
 // sh runs a command line for which the cluster is the current one, and returns what it says.
-func (s *story) sh(command string) string {
+func (s *scenario) sh(command string) string {
 	GinkgoHelper()
 	out, err := operator.Shell(s.ctx, cluster, root, command).CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), "%s\n%s", command, out)
@@ -92,7 +92,7 @@ func (s *story) sh(command string) string {
 }
 
 // prints waits until kubectl prints the document's table, but for the age.
-func (s *story) prints(table string) {
+func (s *scenario) awaitTable(table string) {
 	GinkgoHelper()
 	Eventually(func() string {
 		return seed.WithoutAge(s.sh("kubectl get isvc -n " + s.namespace + " " + s.name))
@@ -100,7 +100,7 @@ func (s *story) prints(table string) {
 }
 
 // asks runs the document's own command line, in a folder with the input.
-func (s *story) asks(request, input string) string {
+func (s *scenario) runRequest(request, input string) string {
 	GinkgoHelper()
 	folder := GinkgoT().TempDir()
 	Expect(os.WriteFile(filepath.Join(folder, "iris-input.json"), []byte(input), 0o600)).To(Succeed())

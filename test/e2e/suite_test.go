@@ -37,33 +37,30 @@ import (
 )
 
 const (
-	// patience is how long a story waits for something to come about.
-	patience = time.Minute
-	// pollingInterval is how often it looks.
+	defaultTimeout  = time.Minute
 	pollingInterval = 50 * time.Millisecond
-	// perStory bounds a story.
-	perStory = 5 * time.Minute
+	scenarioTimeout = 5 * time.Minute
 )
 
 var update = flag.Bool("update", false, "write the report into docs/")
 
-// What every story shares.
+// Shared by all scenarios.
 var (
 	root    checkout.Root
 	cluster *local.Cluster
-	// api is the administrator's client.
+	// api is a client with administrator permissions.
 	api client.WithWatch
 )
 
-// TestMain starts the tests again in namespaces of their own, and cleans up
-// behind them if they could not. TestScenariosForCI alone runs where it is.
+// TestMain restarts the test binary in its own Linux namespaces and cleans up afterwards.
+// TestScenariosForCI needs no cluster and runs directly.
 func TestMain(m *testing.M) {
 	isolated.Enter()
 	flag.Parse()
 	if isolated.Inside() || flag.Lookup("test.run").Value.String() == "^TestScenariosForCI$" {
 		os.Exit(m.Run())
 	}
-	code, err := outside()
+	code, err := runIsolated()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		code = 1
@@ -71,7 +68,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func outside() (code int, err error) {
+func runIsolated() (code int, err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root, err = checkout.Find(ctx)
@@ -79,33 +76,32 @@ func outside() (code int, err error) {
 		return 1, err
 	}
 	if _, err := local.Down(dir()); err != nil {
-		return 1, fmt.Errorf("cleaning up behind a run that was killed: %w", err)
+		return 1, fmt.Errorf("cleaning up after an earlier run: %w", err)
 	}
-	progress := func(line string) { fmt.Fprintln(os.Stderr, line) }
-	if err := local.PrepareNode(ctx, filepath.Join(dir(), "logs"), progress); err != nil {
+	if err := local.PrepareNode(ctx, filepath.Join(dir(), "logs"), printProgress); err != nil {
 		return 1, err
 	}
 	if err := local.PrepareKnative(ctx); err != nil {
 		return 1, err
 	}
 	code, err = isolated.Run(os.Args[1:])
-	_, left := local.Down(dir())
-	return code, errors.Join(err, left)
+	_, downErr := local.Down(dir())
+	return code, errors.Join(err, downErr)
 }
 
-// dir is where the cluster's logs stay.
+// dir returns the directory that keeps the cluster's logs.
 func dir() string { return root.Path("bin", "e2e") }
 
-func TestStories(t *testing.T) {
+func TestScenarios(t *testing.T) {
 	RegisterFailHandler(Fail)
 	suite, reporter := GinkgoConfiguration()
 	suite.Timeout = 45 * time.Minute
-	reporter.NoColor = true // Under go test there is no terminal.
+	reporter.NoColor = true // Output of go test is not a terminal.
 	RunSpecs(t, "Canary releases under traffic", suite, reporter)
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	SetDefaultEventuallyTimeout(patience)
+	SetDefaultEventuallyTimeout(defaultTimeout)
 	SetDefaultEventuallyPollingInterval(pollingInterval)
 	EnforceDefaultTimeoutsWhenUsingContexts()
 	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter)))
@@ -116,18 +112,19 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		DeferCleanup(func() error { return cluster.Stop() })
 	}
 	Expect(err).NotTo(HaveOccurred())
-	begin := time.Now()
+	start := time.Now()
 	served, err := models.Serve(ctx, cluster, root)
 	Expect(err).NotTo(HaveOccurred())
-	maps.Copy(everywhere, served)
-	tell(fmt.Sprintf("%-24s ready after %.1fs more", "models", time.Since(begin).Seconds()))
+	maps.Copy(commonSettings, served)
+	printProgress(fmt.Sprintf("%-24s ready after %.1fs more", "models", time.Since(start).Seconds()))
 	Expect(operator.Shell(ctx, cluster, root, models.InstallCommand).Run()).To(Succeed())
-	begin = time.Now()
-	startOperators(ctx, one())
-	tell(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(begin).Seconds()))
+	start = time.Now()
+	startOperators(ctx, singleOperator())
+	printProgress(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(start).Seconds()))
 }, NodeTimeout(5*time.Minute))
 
-// startCluster starts a cluster with Knative and the test server, on which an operator can be run.
+// startCluster starts a cluster with Knative, loads the test server's image and prepares the cluster
+// for the operator.
 func startCluster(ctx context.Context) (*local.Cluster, client.WithWatch, error) {
 	var err error
 	root, err = checkout.Find(ctx)
@@ -135,33 +132,33 @@ func startCluster(ctx context.Context) (*local.Cluster, client.WithWatch, error)
 		return nil, nil, err
 	}
 	started, err := local.Start(ctx, local.Options{
-		Level: local.Knative, Tools: root.Tools(), Images: root.Images(), Dir: dir(), Progress: tell,
+		Level: local.Knative, Tools: root.Tools(), Images: root.Images(), Dir: dir(), Progress: printProgress,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := started.LoadImage(ctx, filepath.Join(root.Images(), "testserver.tar")); err != nil {
-		return started, nil, fmt.Errorf("%w; `make e2e` packs the images first", err)
+		return started, nil, fmt.Errorf("%w; run `make e2e`, which packs the images first", err)
 	}
 	if err := operator.Install(ctx, started, root); err != nil {
 		return started, nil, err
 	}
-	known, err := newScheme()
+	clientScheme, err := newScheme()
 	if err != nil {
 		return started, nil, err
 	}
-	administrator, err := client.NewWithWatch(started.Config(), client.Options{Scheme: known})
+	administrator, err := client.NewWithWatch(started.Config(), client.Options{Scheme: clientScheme})
 	return started, administrator, err
 }
 
-// The summary of a run names the scenarios that failed, and whoever sees only the end of the output wants to know why.
+// Ginkgo's own summary names the failed scenarios but not the reasons.
 var _ = ReportAfterSuite("failures", func(run Report) {
 	for _, spec := range run.SpecReports.WithState(types.SpecStateFailureStates) {
-		tell(fmt.Sprintf("\nFAILED: %s\n%s", spec.FullText(), firstLines(spec.FailureMessage())))
+		printProgress(fmt.Sprintf("\nFAILED: %s\n%s", spec.FullText(), firstLines(spec.FailureMessage())))
 	}
 })
 
-// firstLines are as many lines as say what is wrong; what comes after is how Go prints the error.
+// firstLines returns the first lines of a failure message. The rest is a dump of the error value.
 func firstLines(text string) string {
 	const lines, width = 5, 400
 	var kept []string
@@ -175,17 +172,17 @@ func firstLines(text string) string {
 	return strings.Join(kept, "\n")
 }
 
-// gateway is where the gateway takes requests.
+// gateway returns the address of the gateway.
 func gateway() string { return fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()) }
 
-// tell shows a line to whoever waits for the tests.
-func tell(line string) { fmt.Fprintln(os.Stderr, line) }
+// printProgress prints a line to stderr.
+func printProgress(line string) { fmt.Fprintln(os.Stderr, line) }
 
-// newScheme knows what the operator does, and all of Kubernetes' own.
+// newScheme returns the operator's scheme with all built-in types of Kubernetes.
 func newScheme() (*runtime.Scheme, error) {
-	known, err := controller.NewScheme()
+	clientScheme, err := controller.NewScheme()
 	if err != nil {
 		return nil, err
 	}
-	return known, scheme.AddToScheme(known)
+	return clientScheme, scheme.AddToScheme(clientScheme)
 }

@@ -22,29 +22,29 @@ import (
 )
 
 // verdict holds a whole story against what is wanted of every story.
-func (s *story) verdict(name string, results prober.Results) (report.Story, []error) {
+func (s *scenario) evaluate(name string, results prober.Results) (report.Scenario, []error) {
 	all := results.All()
-	line := report.Play(name, all)
-	faults := []error{s.errorsAreExcused(results)}
-	for _, e := range s.excuses {
+	line := report.NewScenario(name, all)
+	faults := []error{s.checkErrors(results)}
+	for _, e := range s.outages {
 		if prober.NoErrors(results.Window(e.why, e.from, e.to)) != nil {
-			line.Excused = e.why
+			line.Outage = e.why
 		}
 	}
-	line.Phases = together(s.phases, results)
+	line.Phases = mergePhases(s.phases, results)
 	for _, p := range s.phases {
-		faults = append(faults, prober.SharesWithin(p.window(results), p.want.of(p.target), points, p.enough))
+		faults = append(faults, prober.SharesWithin(p.window(results), p.want.of(p.target), tolerance, p.minRequests))
 	}
 	for _, target := range s.targets {
 		decisions, err := s.decisions(target.Name, results)
 		faults = append(faults, err)
-		faults = append(faults, weigh(&line, target.Name, decisions)...)
+		faults = append(faults, addDecisions(&line, target.Name, decisions)...)
 	}
 	return line, faults
 }
 
 // together tells the phases, with the answers of services that went through one at the same time added up by revision.
-func together(phases []phase, results prober.Results) []report.Phase {
+func mergePhases(phases []phase, results prober.Results) []report.Phase {
 	var told []report.Phase
 	from := time.Duration(-1)
 	for _, p := range phases {
@@ -63,9 +63,9 @@ func together(phases []phase, results prober.Results) []report.Phase {
 const anyService = "service"
 
 // errorsAreExcused holds if every request that failed was due when it may.
-func (s *story) errorsAreExcused(results prober.Results) error {
+func (s *scenario) checkErrors(results prober.Results) error {
 	var from time.Duration
-	for _, e := range s.excuses {
+	for _, e := range s.outages {
 		if w := results.Window("before: "+e.why, from, e.from); len(w.Requests) > 0 {
 			if err := prober.NoErrors(w); err != nil {
 				return err
@@ -80,23 +80,23 @@ func (s *story) errorsAreExcused(results prober.Results) error {
 type decision struct {
 	before, after rollout.Split
 	// whole begins with the write, and settled once the gateway must serve it: it is empty if it never said that it does.
-	whole, settled prober.Window
+	window, settledWindow prober.Window
 }
 
 // decisions are those that were taken about an InferenceService under traffic.
-func (s *story) decisions(isvc string, results prober.Results) ([]decision, error) {
+func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, error) {
 	var all []decision
 	var last rollout.Split
-	own, reports := results.Of(isvc), s.reportsOfGateway(results)
-	begins, takenOver := time.Duration(0), time.Duration(-1)
+	own, reports := results.Of(isvc), s.acceptanceTimes(results)
+	begins, accepted := time.Duration(0), time.Duration(-1)
 	endAt := func(end time.Duration) {
 		if len(all) == 0 {
 			return
 		}
 		d := &all[len(all)-1]
-		d.whole = own.Window(d.after.String(), begins, end)
-		if takenOver >= 0 {
-			d.settled = own.Window(d.after.String(), endOfPass(reports, takenOver)+gatewayLag, end)
+		d.window = own.Window(d.after.String(), begins, end)
+		if accepted >= 0 {
+			d.settledWindow = own.Window(d.after.String(), lastOfBatch(reports, accepted)+gatewayLag, end)
 		}
 	}
 	for _, entry := range s.journal.Entries() {
@@ -114,10 +114,10 @@ func (s *story) decisions(isvc string, results prober.Results) ([]decision, erro
 		if split.String() != last.String() {
 			endAt(at)
 			all = append(all, decision{before: last, after: split})
-			begins, takenOver, last = at, -1, split
+			begins, accepted, last = at, -1, split
 		}
-		if takenOver < 0 && journal.TakenOver(entry.Object) {
-			takenOver = at
+		if accepted < 0 && journal.TakenOver(entry.Object) {
+			accepted = at
 		}
 	}
 	endAt(results.End)
@@ -125,7 +125,7 @@ func (s *story) decisions(isvc string, results prober.Results) ([]decision, erro
 }
 
 // reportsOfGateway are the moments when a route, of whatever service, was first said to be taken over as it is.
-func (s *story) reportsOfGateway(results prober.Results) []time.Duration {
+func (s *scenario) acceptanceTimes(results prober.Results) []time.Duration {
 	var reports []time.Duration
 	taken := map[types.UID]bool{}
 	for _, entry := range s.journal.Entries() {
@@ -140,7 +140,7 @@ func (s *story) reportsOfGateway(results prober.Results) []time.Duration {
 
 // endOfPass is the last report of a gateway's pass. Traefik goes through all routes and says of one after the other that
 // it has taken it over, a few a second where there are many, before it puts anything in place.
-func endOfPass(reports []time.Duration, last time.Duration) time.Duration {
+func lastOfBatch(reports []time.Duration, last time.Duration) time.Duration {
 	for _, at := range reports {
 		if at > last && at <= last+gatewayLag {
 			last = at
@@ -150,7 +150,7 @@ func endOfPass(reports []time.Duration, last time.Duration) time.Duration {
 }
 
 // weigh adds to a story what came of its decisions, and finds fault with requests to revisions that had no share.
-func weigh(line *report.Story, isvc string, decisions []decision) []error {
+func addDecisions(line *report.Scenario, isvc string, decisions []decision) []error {
 	var faults []error
 	everServed := map[rollout.Number]bool{}
 	for _, d := range decisions {
@@ -161,12 +161,12 @@ func weigh(line *report.Story, isvc string, decisions []decision) []error {
 	for _, d := range decisions {
 		for n := range everServed {
 			revision := revisionOf(isvc, int(n))
-			if d.after.Percent(n) == 0 && len(d.settled.Requests) > 0 {
-				line.Reject(d.settled, revision)
-				faults = append(faults, prober.NoRequestsTo(d.settled, revision))
+			if d.after.Percent(n) == 0 && len(d.settledWindow.Requests) > 0 {
+				line.AddRejected(d.settledWindow, revision)
+				faults = append(faults, prober.NoRequestsTo(d.settledWindow, revision))
 			}
-			if took, moved := d.took(n, revision); moved {
-				line.Decide(took)
+			if took, moved := d.gap(n, revision); moved {
+				line.AddGap(took)
 			}
 		}
 	}
@@ -175,21 +175,21 @@ func weigh(line *report.Story, isvc string, decisions []decision) []error {
 
 // took is how long it was until the traffic of a revision followed a decision that gives it its first share or takes
 // its last.
-func (d decision) took(n rollout.Number, revision string) (time.Duration, bool) {
+func (d decision) gap(n rollout.Number, revision string) (time.Duration, bool) {
 	before, after := d.before.Percent(n), d.after.Percent(n)
 	switch {
-	case d.whole.From == 0 || len(d.whole.Requests) == 0:
+	case d.window.From == 0 || len(d.window.Requests) == 0:
 		return 0, false // It was decided before there were requests.
 	case before == 0 && after > 0:
-		return d.whole.UntilFirst(revision)
+		return d.window.UntilFirst(revision)
 	case before > 0 && after == 0:
-		return d.whole.UntilLast(revision)
+		return d.window.UntilLast(revision)
 	}
 	return 0, false
 }
 
 // draw makes the picture of a story that has one.
-func (s *story) draw() {
+func (s *scenario) drawTimeline() {
 	if s.picture == "" {
 		return
 	}
@@ -197,5 +197,5 @@ func (s *story) draw() {
 	note := fmt.Sprintf("%d requests a second, half of them on new connections", rate)
 	svg, err := timeline.Of(s.title, note, results, time.Second).SVG()
 	Expect(err).NotTo(HaveOccurred())
-	Expect(os.WriteFile(place("images", s.picture+".svg"), []byte(svg), 0o644)).To(Succeed())
+	Expect(os.WriteFile(reportPath("images", s.picture+".svg"), []byte(svg), 0o644)).To(Succeed())
 }

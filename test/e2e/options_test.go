@@ -17,14 +17,14 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// testServer is the image of test/images/testserver.
+// testServer is the image that test/images builds from testserver.
 const testServer = "dev.local/testserver:1"
 
-// manifest says one thing about an InferenceService.
-type manifest func(*v1beta1.InferenceService)
+// option sets a part of an InferenceService.
+type option func(*v1beta1.InferenceService)
 
-// model runs a version of a model, which behaves as the flags of the test server say.
-func model(version int, flags ...string) manifest {
+// model runs the test server with the given flags. Its predictions identify the version.
+func model(version int, flags ...string) option {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Containers = []corev1.Container{{
 			Name:  "kserve-container",
@@ -42,13 +42,12 @@ func model(version int, flags ...string) manifest {
 	}
 }
 
-// runs changes the image.
-func runs(image string) manifest {
-	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Containers[0].Image = image }
+func image(name string) option {
+	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Containers[0].Image = name }
 }
 
-// downloaded runs a model out of the store.
-func downloaded(uri string) manifest {
+// storageURI runs a model from the object store.
+func storageURI(uri string) option {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{
 			ModelFormat:            v1beta1.ModelFormat{Name: "sklearn"},
@@ -57,22 +56,22 @@ func downloaded(uri string) manifest {
 	}
 }
 
-func percent(p int64) manifest {
+func percent(p int64) option {
 	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.CanaryTrafficPercent = &p }
 }
 
-func replicas(least, most int32) manifest {
+func replicas(minimum, maximum int32) option {
 	return func(isvc *v1beta1.InferenceService) {
-		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &least, most
+		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &minimum, maximum
 	}
 }
 
-func annotation(key, value string) manifest {
+func annotation(key, value string) option {
 	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
 }
 
-// predictions finds fault with an answer that is none of a model.
-func predictions(body []byte) error {
+// checkPredictions reports whether a body is a model's answer to seed.Input.
+func checkPredictions(body []byte) error {
 	var answer struct{ Predictions []int }
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return err

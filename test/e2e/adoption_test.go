@@ -23,16 +23,16 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 )
 
-var _ = told("a service of KServe's", []mode{inKnative}, func(m mode) {
+var _ = describeInModes("a service of KServe's", []mode{inKnative}, func(m mode) {
 	It("is taken over with a canary: no share changes, and no pod", func(ctx SpecContext) {
 		stopOperators(ctx)
 		DeferCleanup(func(ctx SpecContext) {
 			if len(operators) == 0 { // It did not get as far.
-				startOperators(ctx, one())
+				startOperators(ctx, singleOperator())
 			}
 		})
-		s := unwatched(ctx, m, storyNamespace(), iris)
-		s.leftByKServe(percent(20))
+		s := newUnwatchedScenario(ctx, m, scenarioNamespace(), iris)
+		s.createAsKServe(percent(20))
 		s.watch()
 		s.journal.ExcuseWrite(s.service(Default))
 		left, err := s.isvc(iris)
@@ -40,71 +40,71 @@ var _ = told("a service of KServe's", []mode{inKnative}, func(m mode) {
 		s.journal.ExcuseWrite(left)
 		before := s.template()
 		s.probe(targetAt(iris, backend.PredictorName(iris)+"."+s.namespace+".example.com", rate))
-		stable, err := s.uids(1)
+		stable, err := s.podUIDs(1)
 		Expect(err).NotTo(HaveOccurred())
-		canary, err := s.uids(2)
+		canary, err := s.podUIDs(2)
 		Expect(err).NotTo(HaveOccurred())
 
-		s.holds(split{1: 80, 2: 20}, func() {
+		s.checkSplitDuring(split{1: 80, 2: 20}, func() {
 			s.prober.Mark("the operator starts")
-			startOperators(ctx, one())
+			startOperators(ctx, singleOperator())
 			Eventually(s.isvc).WithArguments(iris).ShouldNot(HaveField("Status.Phase", BeEmpty()), "KServe's status has no phase, ours has")
-			s.settles(iris, split{1: 80, 2: 20})
-			s.withoutFinalizers()
-			Expect(s.prober.Until(ctx, 2*enough)).To(Succeed())
+			s.awaitSplit(iris, split{1: 80, 2: 20})
+			s.removeFinalizers()
+			Expect(s.prober.Until(ctx, 2*minRequests)).To(Succeed())
 		})
-		Expect(s.uids(1)).To(Equal(stable), "the stable's pods were replaced")
-		Expect(s.uids(2)).To(Equal(canary), "the canary's pods were replaced")
+		Expect(s.podUIDs(1)).To(Equal(stable), "the stable's pods were replaced")
+		Expect(s.podUIDs(2)).To(Equal(canary), "the canary's pods were replaced")
 		Expect(s.template()).To(Equal(before), "the template was changed")
 
 		s.apply("promotion", model(2))
-		s.serves(split{2: 100})
-		Expect(s.uids(2)).To(Equal(canary), "the canary's pods were replaced")
+		s.expectSplit(split{2: 100})
+		Expect(s.podUIDs(2)).To(Equal(canary), "the canary's pods were replaced")
 		s.apply("the next canary", model(3), percent(10))
-		s.serves(split{2: 90, 3: 10})
+		s.expectSplit(split{2: 90, 3: 10})
 		s.apply("its promotion", model(3))
-		s.serves(split{3: 100})
+		s.expectSplit(split{3: 100})
 		s.apply("rollback", model(3), percent(0))
-		s.serves(split{2: 100, 3: 0})
-	}, SpecTimeout(perStory))
+		s.expectSplit(split{2: 100, 3: 0})
+	}, SpecTimeout(scenarioTimeout))
 })
 
 // leftByKServe has Knative serve a service as KServe makes it, whose second model is a canary.
-func (s *story) leftByKServe(canary manifest) {
+func (s *scenario) createAsKServe(canary option) {
 	GinkgoHelper()
-	isvc := s.isvcOf(iris, []manifest{model(2), canary})
+	isvc := s.isvcOf(iris, []option{model(2), canary})
 	isvc.Finalizers = []string{"inferenceservice.finalizers"}
 	Expect(api.Create(s.ctx, isvc)).To(Succeed())
 
 	service := &servingv1.Service{ObjectMeta: s.meta(backend.PredictorName(iris))}
 	service.Labels = map[string]string{v1beta1.LabelInferenceService: iris, v1beta1.LabelComponent: string(v1beta1.PredictorComponent)}
 	service.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(isvc, v1beta1.GroupVersion.WithKind("InferenceService"))}
-	service.Spec.Template = s.templateOfKServe(model(1))
+	service.Spec.Template = s.kserveTemplate(model(1))
 	service.Spec.Traffic = []servingv1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100))}}
 	Expect(api.Create(s.ctx, service)).To(Succeed())
-	s.knativeServes(split{1: 100})
+	s.awaitKnativeSplit(split{1: 100})
 
 	Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		if err := api.Get(s.ctx, client.ObjectKeyFromObject(service), service); err != nil {
 			return err
 		}
-		service.Spec.Template = s.templateOfKServe(model(2))
+		service.Spec.Template = s.kserveTemplate(model(2))
 		service.Spec.Traffic = []servingv1.TrafficTarget{
 			{LatestRevision: new(true), Percent: new(int64(20))},
 			{LatestRevision: new(false), Percent: new(int64(80)), RevisionName: revision(1), Tag: "prev"},
 		}
 		return api.Update(s.ctx, service)
 	})).To(Succeed())
-	s.knativeServes(split{1: 80, 2: 20})
-	s.asUnderKServesCRD(func() {
+	s.awaitKnativeSplit(split{1: 80, 2: 20})
+	s.withKServesStatusSchema(func() {
 		Eventually(func() error {
-			return api.Status().Patch(s.ctx, isvc, client.RawPatch(types.MergePatchType, []byte(s.statusOfKServe())))
+			return api.Status().Patch(s.ctx, isvc, client.RawPatch(types.MergePatchType, []byte(s.kserveStatus())))
 		}).Should(Succeed())
 	})
 }
 
 // asUnderKServesCRD does something while conditions need not have all that ours must have. Watches do not survive it.
-func (s *story) asUnderKServesCRD(do func()) {
+func (s *scenario) withKServesStatusSchema(do func()) {
 	GinkgoHelper()
 	require := func(fields string) {
 		GinkgoHelper()
@@ -117,8 +117,8 @@ func (s *story) asUnderKServesCRD(do func()) {
 }
 
 // templateOfKServe is what KServe makes of a model: without a name, and without anything that we write.
-func (s *story) templateOfKServe(runs manifest) servingv1.RevisionTemplateSpec {
-	isvc := s.isvcOf(iris, []manifest{runs})
+func (s *scenario) kserveTemplate(runs option) servingv1.RevisionTemplateSpec {
+	isvc := s.isvcOf(iris, []option{runs})
 	template := servingv1.RevisionTemplateSpec{ObjectMeta: metav1.ObjectMeta{
 		Labels: map[string]string{v1beta1.LabelInferenceService: iris, v1beta1.LabelComponent: string(v1beta1.PredictorComponent)},
 		Annotations: map[string]string{
@@ -131,7 +131,7 @@ func (s *story) templateOfKServe(runs manifest) servingv1.RevisionTemplateSpec {
 }
 
 // statusOfKServe is the status that KServe leaves, with conditions that have no reason.
-func (s *story) statusOfKServe() string {
+func (s *scenario) kserveStatus() string {
 	const status = `{"status": {
 		"address": {"url": "http://iris.NAMESPACE.svc.cluster.local"},
 		"components": {"predictor": {
@@ -170,7 +170,7 @@ func (s *story) statusOfKServe() string {
 }
 
 // knativeServes waits until Knative says that it serves a split.
-func (s *story) knativeServes(want split) {
+func (s *scenario) awaitKnativeSplit(want split) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		service := s.service(g)
@@ -183,20 +183,20 @@ func (s *story) knativeServes(want split) {
 	}).Should(Succeed())
 }
 
-func (s *story) service(g Gomega) *servingv1.Service {
+func (s *scenario) service(g Gomega) *servingv1.Service {
 	service := &servingv1.Service{}
 	g.Expect(api.Get(s.ctx, s.key(backend.PredictorName(iris)), service)).To(Succeed())
 	return service
 }
 
 // template is that of the Knative Service.
-func (s *story) template() servingv1.RevisionTemplateSpec {
+func (s *scenario) template() servingv1.RevisionTemplateSpec {
 	GinkgoHelper()
 	return s.service(Default).Spec.Template
 }
 
 // withoutFinalizers takes off what KServe alone would remove, as docs/knative.md tells to.
-func (s *story) withoutFinalizers() {
+func (s *scenario) removeFinalizers() {
 	GinkgoHelper()
 	s.sh(fmt.Sprintf(`kubectl patch isvc -n %s %s --type merge -p '{"metadata":{"finalizers":null}}'`, s.namespace, iris))
 }
