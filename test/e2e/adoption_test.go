@@ -23,11 +23,11 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 )
 
-var _ = describeInModes("a service of KServe's", []mode{inKnative}, func(m mode) {
-	It("is taken over with a canary: no share changes, and no pod", func(ctx SpecContext) {
+var _ = describeInModes("a service created by KServe", []mode{inKnative}, func(m mode) {
+	It("is adopted with a canary, without a change of shares or pods", func(ctx SpecContext) {
 		stopOperators(ctx)
 		DeferCleanup(func(ctx SpecContext) {
-			if len(operators) == 0 { // It did not get as far.
+			if len(operators) == 0 { // The scenario failed before it started the operator.
 				startOperators(ctx, singleOperator())
 			}
 		})
@@ -35,9 +35,9 @@ var _ = describeInModes("a service of KServe's", []mode{inKnative}, func(m mode)
 		s.createAsKServe(percent(20))
 		s.watch()
 		s.journal.ExcuseWrite(s.service(Default))
-		left, err := s.isvc(iris)
+		isvc, err := s.isvc(iris)
 		Expect(err).NotTo(HaveOccurred())
-		s.journal.ExcuseWrite(left)
+		s.journal.ExcuseWrite(isvc)
 		before := s.template()
 		s.probe(targetAt(iris, backend.PredictorName(iris)+"."+s.namespace+".example.com", rate))
 		stable, err := s.podUIDs(1)
@@ -48,7 +48,7 @@ var _ = describeInModes("a service of KServe's", []mode{inKnative}, func(m mode)
 		s.checkSplitDuring(split{1: 80, 2: 20}, func() {
 			s.prober.Mark("the operator starts")
 			startOperators(ctx, singleOperator())
-			Eventually(s.isvc).WithArguments(iris).ShouldNot(HaveField("Status.Phase", BeEmpty()), "KServe's status has no phase, ours has")
+			Eventually(s.isvc).WithArguments(iris).ShouldNot(HaveField("Status.Phase", BeEmpty()), "KServe's status has no phase")
 			s.awaitSplit(iris, split{1: 80, 2: 20})
 			s.removeFinalizers()
 			Expect(s.prober.Until(ctx, 2*minRequests)).To(Succeed())
@@ -69,7 +69,8 @@ var _ = describeInModes("a service of KServe's", []mode{inKnative}, func(m mode)
 	}, SpecTimeout(scenarioTimeout))
 })
 
-// leftByKServe has Knative serve a service as KServe makes it, whose second model is a canary.
+// createAsKServe creates the objects that KServe leaves for a service whose second model is a
+// canary.
 func (s *scenario) createAsKServe(canary option) {
 	GinkgoHelper()
 	isvc := s.isvcOf(iris, []option{model(2), canary})
@@ -103,7 +104,8 @@ func (s *scenario) createAsKServe(canary option) {
 	})
 }
 
-// asUnderKServesCRD does something while conditions need not have all that ours must have. Watches do not survive it.
+// withKServesStatusSchema runs do while the CRD requires only the condition fields that KServe's
+// CRD requires. Changing the CRD ends all watches.
 func (s *scenario) withKServesStatusSchema(do func()) {
 	GinkgoHelper()
 	require := func(fields string) {
@@ -116,9 +118,10 @@ func (s *scenario) withKServesStatusSchema(do func()) {
 	do()
 }
 
-// templateOfKServe is what KServe makes of a model: without a name, and without anything that we write.
-func (s *scenario) kserveTemplate(runs option) servingv1.RevisionTemplateSpec {
-	isvc := s.isvcOf(iris, []option{runs})
+// kserveTemplate returns the template that KServe creates: without a name and without Serinus's
+// fields.
+func (s *scenario) kserveTemplate(predictor option) servingv1.RevisionTemplateSpec {
+	isvc := s.isvcOf(iris, []option{predictor})
 	template := servingv1.RevisionTemplateSpec{ObjectMeta: metav1.ObjectMeta{
 		Labels: map[string]string{v1beta1.LabelInferenceService: iris, v1beta1.LabelComponent: string(v1beta1.PredictorComponent)},
 		Annotations: map[string]string{
@@ -130,7 +133,7 @@ func (s *scenario) kserveTemplate(runs option) servingv1.RevisionTemplateSpec {
 	return template
 }
 
-// statusOfKServe is the status that KServe leaves, with conditions that have no reason.
+// kserveStatus returns a status as KServe writes it. Its conditions have no reason.
 func (s *scenario) kserveStatus() string {
 	const status = `{"status": {
 		"address": {"url": "http://iris.NAMESPACE.svc.cluster.local"},
@@ -169,7 +172,7 @@ func (s *scenario) kserveStatus() string {
 	return strings.NewReplacer("NAMESPACE", s.namespace, "CONDITIONS", strings.Join(conditions, ", ")).Replace(status)
 }
 
-// knativeServes waits until Knative says that it serves a split.
+// awaitKnativeSplit waits until the Knative Service reports a split as served.
 func (s *scenario) awaitKnativeSplit(want split) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -189,13 +192,12 @@ func (s *scenario) service(g Gomega) *servingv1.Service {
 	return service
 }
 
-// template is that of the Knative Service.
 func (s *scenario) template() servingv1.RevisionTemplateSpec {
 	GinkgoHelper()
 	return s.service(Default).Spec.Template
 }
 
-// withoutFinalizers takes off what KServe alone would remove, as docs/knative.md tells to.
+// removeFinalizers removes KServe's finalizers, as docs/knative.md instructs.
 func (s *scenario) removeFinalizers() {
 	GinkgoHelper()
 	s.sh(fmt.Sprintf(`kubectl patch isvc -n %s %s --type merge -p '{"metadata":{"finalizers":null}}'`, s.namespace, iris))

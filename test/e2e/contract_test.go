@@ -42,10 +42,11 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// TestContractOnKnative holds the backend of Knative mode against what every backend must do, with the real Knative
-// Serving and real pods, and without traffic. The parts are played side by side: most of the time they wait for Knative.
+// TestContractOnKnative runs the contract of all backends against the Knative backend, with the
+// real Knative Serving and real pods, but without traffic. The parts run in parallel, because they
+// wait for Knative most of the time.
 func TestContractOnKnative(t *testing.T) {
-	ctrl.SetLogger(logr.Discard()) // Knative warns of every template.
+	ctrl.SetLogger(logr.Discard()) // Knative logs a warning about every template.
 	running, server, err := startCluster(t.Context())
 	if running != nil {
 		t.Cleanup(func() {
@@ -65,7 +66,8 @@ func TestContractOnKnative(t *testing.T) {
 	})
 }
 
-// withoutAdmissionPolicies lets values in that only objects from before the policies can have.
+// withoutAdmissionPolicies removes the operator's admission policies. The contract stores values
+// that the policies reject.
 func withoutAdmissionPolicies(t *testing.T, server client.Client) {
 	t.Helper()
 	var bindings admissionv1.ValidatingAdmissionPolicyBindingList
@@ -81,64 +83,67 @@ func withoutAdmissionPolicies(t *testing.T, server client.Client) {
 	}
 }
 
-// quiet is for how long nothing must happen before Knative counts as done.
-const quiet = time.Second
+// quietPeriod is the time without changes after which Knative counts as settled.
+const quietPeriod = time.Second
 
-// contractCluster is a namespace with one InferenceService, whose pods are ready when they are told to be.
+// contractCluster is a namespace with one InferenceService. The test sets the readiness of its
+// pods.
 type contractCluster struct {
 	knativetest.Hands
-	backend *knative.Backend
-	broken  map[rollout.Number]bool
-	deaf    bool
-	// seen is what there was when Knative was last waited for.
+	backend      *knative.Backend
+	failing      map[rollout.Number]bool
+	unresponsive bool
+	// lastSnapshot is the state at the end of the last CatchUp.
 	seen string
 
 	writes int
-	// fails is how many writes it is until one fails, with failure; 0 if none does.
-	fails   int
-	failure error
+	// writesUntilFailure counts down to the write that fails with failure. It is 0 if no write
+	// fails.
+	writesUntilFailure int
+	failure            error
 }
 
 func newContractCluster(t *testing.T, server client.WithWatch) *contractCluster {
 	t.Helper()
-	c := &contractCluster{Hands: knativetest.Hands{T: t, Server: server, Name: iris}, broken: map[rollout.Number]bool{}}
+	c := &contractCluster{Hands: knativetest.Hands{T: t, Server: server, Name: iris}, failing: map[rollout.Number]bool{}}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "contract-"}}
 	c.must(server.Create(t.Context(), namespace))
 	c.Namespace = namespace.Name
 	t.Cleanup(func() { c.must(server.Delete(context.WithoutCancel(t.Context()), namespace)) })
 	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: iris}}
 	isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/v1"}}
-	runHere(isvc)
+	useTestServer(isvc)
 	c.must(server.Create(t.Context(), isvc))
 	c.backend = &knative.Backend{
 		Store:           objects.Store{Client: interceptor.NewClient(server, c.funcs()), Live: server, Scheme: server.Scheme()},
 		Config:          config.Default(),
 		Installed:       func() bool { return true },
-		RoutesInstalled: func() bool { return false }, // The hosts that Knative knows nothing of are not part of the contract.
+		RoutesInstalled: func() bool { return false }, // Host routes are not part of the contract.
 	}
 	return c
 }
 
-// runHere has the models of the contract run the test server, which becomes ready once it is told to.
-func runHere(isvc *v1beta1.InferenceService) {
+// useTestServer replaces the contract's models by the test server, whose readiness the test sets.
+func useTestServer(isvc *v1beta1.InferenceService) {
 	for i := range isvc.Spec.Predictor.Containers {
 		container := &isvc.Spec.Predictor.Containers[i]
 		if container.Image == testServer {
 			continue
 		}
-		said := &v1beta1.InferenceService{}
-		model(1, "--model_name="+path.Base(container.Image), "--never-ready", "--drain=0s")(said)
-		*container = said.Spec.Predictor.Containers[0]
+		template := &v1beta1.InferenceService{}
+		model(1, "--model_name="+path.Base(container.Image), "--never-ready", "--drain=0s")(template)
+		*container = template.Spec.Predictor.Containers[0]
 		container.ReadinessProbe.HTTPGet.Path = "/v2/health/ready"
 	}
 }
 
-// funcs count the writes of the backend, and fail them. What it lists by an index of the operator's cache is looked for.
+// funcs counts the backend's writes and makes them fail. It also emulates the index of the
+// operator's cache.
 func (c *contractCluster) funcs() interceptor.Funcs {
 	writing := func(do func() error) error {
 		c.writes++
-		c.fails--
-		if c.fails == 0 {
+		c.writesUntilFailure--
+		if c.writesUntilFailure == 0 {
 			return c.failure
 		}
 		return do()
@@ -163,21 +168,21 @@ func (c *contractCluster) funcs() interceptor.Funcs {
 }
 
 func listByIndex(ctx context.Context, server client.Reader, list client.ObjectList, options []client.ListOption) error {
-	asked := client.ListOptions{}
-	asked.ApplyOptions(options)
+	listOptions := client.ListOptions{}
+	listOptions.ApplyOptions(options)
 	name := ""
-	if asked.FieldSelector != nil {
-		name, _ = asked.FieldSelector.RequiresExactMatch(objects.IndexByInferenceService)
+	if listOptions.FieldSelector != nil {
+		name, _ = listOptions.FieldSelector.RequiresExactMatch(objects.IndexByInferenceService)
 	}
-	asked.FieldSelector = nil
-	if err := server.List(ctx, list, &asked); err != nil || name == "" {
+	listOptions.FieldSelector = nil
+	if err := server.List(ctx, list, &listOptions); err != nil || name == "" {
 		return err
 	}
-	found, err := apimeta.ExtractList(list)
+	items, err := apimeta.ExtractList(list)
 	if err != nil {
 		return err
 	}
-	return apimeta.SetList(list, slices.DeleteFunc(found, func(item runtime.Object) bool {
+	return apimeta.SetList(list, slices.DeleteFunc(items, func(item runtime.Object) bool {
 		object, is := item.(client.Object)
 		return !is || !slices.Contains(objects.InferenceServiceOf(object), name)
 	}))
@@ -194,7 +199,7 @@ func (c *contractCluster) InferenceService() *v1beta1.InferenceService {
 
 func (c *contractCluster) Update(isvc *v1beta1.InferenceService) {
 	c.T.Helper()
-	runHere(isvc)
+	useTestServer(isvc)
 	knativetest.Edit(c.Hands, iris, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
 		stored.Spec, stored.Labels, stored.Annotations = isvc.Spec, isvc.Labels, isvc.Annotations
 	})
@@ -202,79 +207,83 @@ func (c *contractCluster) Update(isvc *v1beta1.InferenceService) {
 
 func (c *contractCluster) Writes() int { return c.writes }
 
-func (c *contractCluster) FailWrite(number int, err error) { c.fails, c.failure = number, err }
+func (c *contractCluster) FailWrite(number int, err error) {
+	c.writesUntilFailure, c.failure = number, err
+}
 
-func (c *contractCluster) SetBroken(n rollout.Number, broken bool) { c.broken[n] = broken }
+func (c *contractCluster) SetBroken(n rollout.Number, failing bool) { c.failing[n] = failing }
 
-// CatchUp waits until Knative has nothing more to do. As soon as something has happened, it is enough that for a while
-// nothing more does: what is left may be up to the backend. While nothing can be taken over, nothing retires.
+// CatchUp waits until Knative has settled, and reports whether anything changed. If something
+// changed, a quiet period is enough, because the rest may depend on the backend. While the gateway
+// is unresponsive, no revision can retire.
 func (c *contractCluster) CatchUp() bool {
 	c.T.Helper()
-	changed, since, now := false, time.Now(), sight{}
+	changed, since, now := false, time.Now(), snapshot{}
 	err := wait.PollUntilContextTimeout(c.T.Context(), 100*time.Millisecond, 2*time.Minute, true, func(context.Context) (bool, error) {
-		now = c.look()
-		waits := c.tell(now)
-		if said := now.String(); said != c.seen {
-			c.seen, changed, since = said, true, time.Now()
+		now = c.takeSnapshot()
+		pending := c.setReadiness(now)
+		if text := now.String(); text != c.lastSnapshot {
+			c.lastSnapshot, changed, since = text, true, time.Now()
 		}
-		return !waits && time.Since(since) > quiet && (changed || c.deaf || !now.retires()), nil
+		return !pending && time.Since(since) > quietPeriod && (changed || c.unresponsive || !now.isRetiring()), nil
 	})
 	if err != nil {
-		c.T.Fatalf("Knative does not come to an end: %v; there is %s", err, now)
+		c.T.Fatalf("Knative does not settle: %v; current state:\n%s", err, now)
 	}
 	return changed
 }
 
-// tell has the pods be ready, but for those of broken revisions, and tells whether any is not yet as it is to be.
-func (c *contractCluster) tell(now sight) (waits bool) {
+// setReadiness makes the pods ready, except those of failing revisions. It reports whether changes
+// are pending.
+func (c *contractCluster) setReadiness(now snapshot) (pending bool) {
 	c.T.Helper()
 	for _, pod := range now.pods {
 		n := backend.RevisionNumber(iris, pod.Labels[serving.RevisionLabelKey])
-		ready := !c.broken[n]
+		ready := !c.failing[n]
 		switch {
 		case pod.DeletionTimestamp != nil:
-			// Knative's proxy would wait for requests for half a minute more.
+			// Otherwise Knative's queue-proxy waits 30 s for requests.
 			c.must(client.IgnoreNotFound(c.Server.Delete(c.T.Context(), pod, client.GracePeriodSeconds(0))))
-			waits = true
+			pending = true
 		case pods.IsReady(pod) != ready:
-			_ = setPodReady(c.T.Context(), pod, ready) // It may not listen yet.
-			waits = true
+			_ = setPodReady(c.T.Context(), pod, ready) // Fails while the container starts.
+			pending = true
 		}
 	}
-	return waits || now.loads(c.broken) || !c.deaf && now.isBehind()
+	return pending || now.isScaling(c.failing) || !c.unresponsive && now.isRoutePending()
 }
 
-// sight is what there is of Knative's in the namespace.
-type sight struct {
-	service   *servingv1.Service
-	revisions map[string]*servingv1.Revision
-	scalers   []*autoscalingv1alpha1.PodAutoscaler
-	pods      []*corev1.Pod
+// snapshot holds Knative's objects in the namespace.
+type snapshot struct {
+	service     *servingv1.Service
+	revisions   map[string]*servingv1.Revision
+	autoscalers []*autoscalingv1alpha1.PodAutoscaler
+	pods        []*corev1.Pod
 }
 
-func (c *contractCluster) look() sight {
+func (c *contractCluster) takeSnapshot() snapshot {
 	c.T.Helper()
-	now := sight{revisions: map[string]*servingv1.Revision{}}
+	now := snapshot{revisions: map[string]*servingv1.Revision{}}
 	service := &servingv1.Service{}
 	if c.has(backend.PredictorName(iris), service) {
 		now.service = service
 	}
-	var made servingv1.RevisionList
-	c.must(c.Server.List(c.T.Context(), &made, client.InNamespace(c.Namespace)))
-	for _, one := range objects.Pointers(made.Items) {
-		now.revisions[one.Name] = one
+	var revisions servingv1.RevisionList
+	c.must(c.Server.List(c.T.Context(), &revisions, client.InNamespace(c.Namespace)))
+	for _, revision := range objects.Pointers(revisions.Items) {
+		now.revisions[revision.Name] = revision
 	}
-	var scalers autoscalingv1alpha1.PodAutoscalerList
-	c.must(c.Server.List(c.T.Context(), &scalers, client.InNamespace(c.Namespace)))
-	now.scalers, now.pods = objects.Pointers(scalers.Items), c.Pods()
+	var list autoscalingv1alpha1.PodAutoscalerList
+	c.must(c.Server.List(c.T.Context(), &list, client.InNamespace(c.Namespace)))
+	now.autoscalers, now.pods = objects.Pointers(list.Items), c.Pods()
 	return now
 }
 
-// String tells one sight from another.
-func (s sight) String() string {
-	var said []string
+// String identifies the version of every object.
+func (s snapshot) String() string {
+	var lines []string
 	add := func(object client.Object) {
-		said = append(said, fmt.Sprintf("%T %s version %s", object, object.GetName(), object.GetResourceVersion()))
+		lines = append(lines, fmt.Sprintf("%T %s version %s", object, object.GetName(), object.GetResourceVersion()))
 	}
 	if s.service != nil {
 		add(s.service)
@@ -282,46 +291,46 @@ func (s sight) String() string {
 	for _, name := range slices.Sorted(maps.Keys(s.revisions)) {
 		add(s.revisions[name])
 	}
-	for _, scaler := range s.scalers {
-		add(scaler)
+	for _, autoscaler := range s.autoscalers {
+		add(autoscaler)
 	}
 	for _, pod := range s.pods {
 		add(pod)
 	}
-	return strings.Join(said, "\n")
+	return strings.Join(lines, "\n")
 }
 
-// loads tells whether there is to be a pod that is not there, or what is there is to go.
-func (s sight) loads(broken map[rollout.Number]bool) bool {
-	runs := map[string]int32{}
+// isScaling reports whether pods are yet to be created or deleted.
+func (s snapshot) isScaling(failing map[rollout.Number]bool) bool {
+	podCounts := map[string]int32{}
 	for _, pod := range s.pods {
-		runs[pod.Labels[serving.RevisionLabelKey]]++
+		podCounts[pod.Labels[serving.RevisionLabelKey]]++
 		if s.revisions[pod.Labels[serving.RevisionLabelKey]] == nil {
 			return true
 		}
 	}
-	for _, scaler := range s.scalers {
-		if scaler.Status.ObservedGeneration != scaler.Generation {
+	for _, autoscaler := range s.autoscalers {
+		if autoscaler.Status.ObservedGeneration != autoscaler.Generation {
 			return true
 		}
 	}
-	for name, made := range s.revisions {
-		switch desired := made.Status.DesiredReplicas; {
-		case s.service == nil, made.DeletionTimestamp != nil, made.Status.ObservedGeneration != made.Generation:
+	for name, revision := range s.revisions {
+		switch desired := revision.Status.DesiredReplicas; {
+		case s.service == nil, revision.DeletionTimestamp != nil, revision.Status.ObservedGeneration != revision.Generation:
 			return true
-		case !made.IsReady() && !made.IsFailed() && !broken[backend.RevisionNumber(iris, name)]:
+		case !revision.IsReady() && !revision.IsFailed() && !failing[backend.RevisionNumber(iris, name)]:
 			return true
-		case desired != nil && *desired != runs[name]:
+		case desired != nil && *desired != podCounts[name]:
 			return true
-		case !made.IsReady() && runs[name] == 0:
+		case !revision.IsReady() && podCounts[name] == 0:
 			return true
 		}
 	}
 	return false
 }
 
-// isBehind tells whether the Knative Service does not say yet what becomes of what it was told.
-func (s sight) isBehind() bool {
+// isRoutePending reports whether Knative has yet to observe or route the Knative Service's spec.
+func (s snapshot) isRoutePending() bool {
 	if s.service == nil {
 		return false
 	}
@@ -329,43 +338,44 @@ func (s sight) isBehind() bool {
 		return true
 	}
 	for _, target := range s.service.Spec.Traffic {
-		if made := s.revisions[target.RevisionName]; made == nil || !made.IsReady() {
-			return false // It waits for that.
+		if revision := s.revisions[target.RevisionName]; revision == nil || !revision.IsReady() {
+			return false // The route waits for this revision.
 		}
 	}
 	return !s.service.Status.GetCondition(servingv1.ServiceConditionRoutesReady).IsTrue()
 }
 
-// retires tells whether Knative is yet to take a revision down, or to say that it has.
-func (s sight) retires() bool {
+// isRetiring reports whether Knative has yet to scale down an unrouted revision or to report that
+// it is unrouted.
+func (s snapshot) isRetiring() bool {
 	for _, pod := range s.pods {
-		if made := s.revisions[pod.Labels[serving.RevisionLabelKey]]; made != nil && made.IsReady() && !s.names(made.Name) {
+		if revision := s.revisions[pod.Labels[serving.RevisionLabelKey]]; revision != nil && revision.IsReady() && !s.routesTo(revision.Name) {
 			return true
 		}
 	}
-	for _, made := range s.revisions {
-		if made.GetRoutingState() != servingv1.RoutingStateReserve && made.IsReady() && !s.names(made.Name) {
+	for _, revision := range s.revisions {
+		if revision.GetRoutingState() != servingv1.RoutingStateReserve && revision.IsReady() && !s.routesTo(revision.Name) {
 			return true
 		}
 	}
 	return false
 }
 
-func (s sight) names(revision string) bool {
+func (s snapshot) routesTo(revision string) bool {
 	return s.service != nil && slices.ContainsFunc(slices.Concat(s.service.Spec.Traffic, s.service.Status.Traffic),
 		func(target servingv1.TrafficTarget) bool { return target.RevisionName == revision })
 }
 
 func (c *contractCluster) LoseWorkload(n rollout.Number) {
 	c.T.Helper()
-	lost, ran := &servingv1.Revision{}, c.Instances(n)
+	lost, uids := &servingv1.Revision{}, c.Instances(n)
 	c.get(revision(int(n)), lost)
 	c.must(c.Server.Delete(c.T.Context(), lost))
 	c.eventually("the revision and its pods are gone", func() bool {
-		now := c.look()
-		c.tell(now)
-		there := now.revisions[lost.Name]
-		return (there == nil || there.UID != lost.UID) && !slices.ContainsFunc(now.pods, func(pod *corev1.Pod) bool { return slices.Contains(ran, string(pod.UID)) })
+		now := c.takeSnapshot()
+		c.setReadiness(now)
+		current := now.revisions[lost.Name]
+		return (current == nil || current.UID != lost.UID) && !slices.ContainsFunc(now.pods, func(pod *corev1.Pod) bool { return slices.Contains(uids, string(pod.UID)) })
 	})
 }
 
@@ -374,18 +384,19 @@ func (c *contractCluster) LoseRoute() {
 	lost := &servingv1.Service{}
 	c.get(backend.PredictorName(iris), lost)
 	c.must(c.Server.Delete(c.T.Context(), lost))
-	c.eventually("the Knative Service and all that is of it are gone", func() bool {
-		now := c.look()
-		c.tell(now)
+	c.eventually("the Knative Service and its objects are gone", func() bool {
+		now := c.takeSnapshot()
+		c.setReadiness(now)
 		return now.service == nil && len(now.revisions) == 0 && len(now.pods) == 0
 	})
 }
 
-// SetDeaf has the API server refuse what Knative's ingress writes in the namespace, so that nothing comes of it.
-func (c *contractCluster) SetDeaf(deaf bool) {
+// SetDeaf makes the API server reject all HTTPRoutes in the namespace, so that Knative's ingress
+// cannot route.
+func (c *contractCluster) SetDeaf(unresponsive bool) {
 	c.T.Helper()
-	c.deaf = deaf
-	here := &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: c.Namespace}}}
+	c.unresponsive = unresponsive
+	inNamespace := &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: c.Namespace}}}
 	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace}}
 	policy.Spec.MatchConstraints = &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
 		RuleWithOperations: admissionv1.RuleWithOperations{
@@ -395,23 +406,23 @@ func (c *contractCluster) SetDeaf(deaf bool) {
 			},
 		},
 	}}}
-	policy.Spec.Validations = []admissionv1.Validation{{Expression: "false", Message: "the gateway is deaf"}}
+	policy.Spec.Validations = []admissionv1.Validation{{Expression: "false", Message: "the gateway is unresponsive"}}
 	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace}}
 	binding.Spec = admissionv1.ValidatingAdmissionPolicyBindingSpec{
-		PolicyName: policy.Name, MatchResources: here, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+		PolicyName: policy.Name, MatchResources: inNamespace, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
 	}
 	for _, object := range []client.Object{policy, binding} {
-		if deaf {
+		if unresponsive {
 			c.must(c.Server.Create(c.T.Context(), object))
 			c.T.Cleanup(func() { c.must(client.IgnoreNotFound(c.Server.Delete(context.WithoutCancel(c.T.Context()), object))) })
 			continue
 		}
 		c.must(c.Server.Delete(c.T.Context(), object))
 	}
-	c.eventually("the API server has heard of it", func() bool {
+	c.eventually("the API server enforces the policy", func() bool {
 		probe := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: "probe"}}
 		err := c.Server.Create(c.T.Context(), probe, client.DryRunAll)
-		return (err != nil) == deaf
+		return (err != nil) == unresponsive
 	})
 }
 

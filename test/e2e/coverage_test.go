@@ -30,15 +30,16 @@ func rules(numbers ...int) Labels {
 }
 
 const (
-	// lastRow is the last row of the contract's table. Scenarios must cover rows 1 to 22 and row 9b in
-	// each mode, except that row 22 applies only to Deployments.
+	// lastRow is the last row of the contract's table. Scenarios must cover rows 1 to 22 and row 9b
+	// in each mode, except that row 22 applies only to Deployments.
 	lastRow = 22
-	// lastRule is the last rule that is visible in traffic. The later rules are about writes and messages.
+	// lastRule is the last rule that is visible in traffic. The later rules are about writes and
+	// messages.
 	lastRule = 7
 )
 
-// TestScenariosForCI checks that the scenarios that run in CI cover each row and each rule in each mode.
-// It needs no cluster.
+// TestScenariosForCI checks that the scenarios that run in CI cover each row and each rule in each
+// mode. It needs no cluster.
 func TestScenariosForCI(t *testing.T) {
 	covered := map[mode]map[string]bool{inStandard: {}, inKnative: {}}
 	for _, spec := range PreviewSpecs("Canary releases under traffic").SpecReports {

@@ -28,17 +28,17 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
-var _ = describeInModes("a rollout goes on", modes, func(m mode) {
+var _ = describeInModes("a rollout continues", modes, func(m mode) {
 	It("although the operator is killed twenty times at random moments", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		const kills = 20
-		dice := rand.New(rand.NewPCG(uint64(GinkgoRandomSeed()), 0)) //nolint:gosec // It is to be repeated.
+		dice := rand.New(rand.NewPCG(uint64(GinkgoRandomSeed()), 0)) //nolint:gosec // Reproducible with Ginkgo's seed.
 		killed := make(chan struct{})
 		go func() {
 			defer GinkgoRecover()
 			defer close(killed)
 			for range kills {
-				<-time.After(time.Duration(dice.IntN(1500)) * time.Millisecond) // The moment is what is random.
+				<-time.After(time.Duration(dice.IntN(1500)) * time.Millisecond)
 				Expect(operators[0].Kill(ctx)).To(Succeed())
 				operators[0] = launchOperator(ctx, singleOperator()[0])
 			}
@@ -61,32 +61,32 @@ var _ = describeInModes("a rollout goes on", modes, func(m mode) {
 		s.expectSplit(split{stable: 100})
 	}, inCI, rules(7), SpecTimeout(scenarioTimeout))
 
-	It("although what it is made of is deleted by hand", func(ctx SpecContext) {
+	It("although its objects are deleted by hand", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1), replicas(2, 2))
 		s.apply("canary of 20 %", model(2), replicas(2, 2), percent(20))
 		s.expectSplit(split{1: 80, 2: 20})
-		record := &appsv1.ControllerRevision{ObjectMeta: s.meta(revision(2))}
-		for _, object := range slices.Concat([]client.Object{record}, s.workload(2), []client.Object{s.route()}) {
+		history := &appsv1.ControllerRevision{ObjectMeta: s.meta(revision(2))}
+		for _, object := range slices.Concat([]client.Object{history}, s.workload(2), []client.Object{s.route()}) {
 			s.prober.Mark(fmt.Sprintf("%T deleted", object))
 			s.journal.Excuse(object)
-			s.allowFailures("until what was deleted is there again", func() { s.replaceObject(object) })
+			s.allowFailures("until the deleted object is recreated", func() { s.replaceObject(object) })
 			s.expectSplit(split{1: 80, 2: 20})
 		}
 	}, SpecTimeout(scenarioTimeout))
 })
 
-// What elects an operator, the kubelet and the gateway know nothing of modes.
-var _ = describeInModes("a rollout goes on", []mode{inStandard}, func(m mode) {
-	It("although the elected one of two operators is killed", func(ctx SpecContext) {
+// Leader election, the kubelet and the gateway do not depend on the mode.
+var _ = describeInModes("a rollout continues", []mode{inStandard}, func(m mode) {
+	It("although the leader of two operators is killed", func(ctx SpecContext) {
 		restartOperators(ctx, twoOperators())
 		s := startScenario(ctx, m, model(1))
 		first := s.leader()
 		slow := model(2, "--start-after=2s")
 		s.apply("canary of 20 %", slow, percent(20))
-		Expect(operators[0].Kill(ctx)).To(Succeed()) // It was there first.
+		Expect(operators[0].Kill(ctx)).To(Succeed()) // It started first and became the leader.
 		operators = operators[1:]
 		s.expectSplit(split{1: 80, 2: 20})
-		Expect(s.leader()).NotTo(Equal(first), "the one that was killed was not the leader")
+		Expect(s.leader()).NotTo(Equal(first), "the killed operator was not the leader")
 		s.apply("promotion", slow)
 		s.expectSplit(split{2: 100})
 	}, SpecTimeout(scenarioTimeout))
@@ -101,7 +101,7 @@ var _ = describeInModes("a rollout goes on", []mode{inStandard}, func(m mode) {
 			restarted := s.prober.Now()
 			Expect(cluster.Restart(ctx, "kubelet")).To(Succeed())
 			Expect(s.prober.Until(ctx, 2*minRequests)).To(Succeed())
-			s.allowFailuresWhileUnready("while the kubelet, being new, calls the pods unready", restarted)
+			s.allowFailuresWhileUnready("while the restarted kubelet reports the pods as unready", restarted)
 		})
 		Expect(s.podUIDs(2)).To(Equal(before))
 		s.apply("promotion", model(2))
@@ -121,17 +121,16 @@ var _ = describeInModes("a rollout goes on", []mode{inStandard}, func(m mode) {
 	}, SpecTimeout(scenarioTimeout))
 })
 
-// going tells whether something has not ended.
-func isOpen(ended <-chan struct{}) bool {
+func isOpen(done <-chan struct{}) bool {
 	select {
-	case <-ended:
+	case <-done:
 		return false
 	default:
 		return true
 	}
 }
 
-// leader is who holds the lease of the operators.
+// leader returns the holder of the operators' lease.
 func (s *scenario) leader() string {
 	GinkgoHelper()
 	lease := &coordinationv1.Lease{}
@@ -141,7 +140,7 @@ func (s *scenario) leader() string {
 	return *lease.Spec.HolderIdentity
 }
 
-// answers asks once, beside the prober, whether the model is ready.
+// checkModelReady sends one request, apart from the prober's, to check that the model is ready.
 func (s *scenario) checkModelReady(t prober.Target) error {
 	return prober.Answers(s.ctx, gateway(), t.Host, strings.TrimSuffix(t.Path, ":predict"))
 }
@@ -150,7 +149,8 @@ func (s *scenario) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: s.namespace, Name: name}
 }
 
-// replaces deletes an object, and waits until another one has taken its place and all is as it was.
+// replaceObject deletes an object, and waits until a new one is ready and the split is served
+// again.
 func (s *scenario) replaceObject(object client.Object) {
 	GinkgoHelper()
 	key := client.ObjectKeyFromObject(object)
@@ -168,7 +168,7 @@ func (s *scenario) replaceObject(object client.Object) {
 	s.awaitSplit(iris, split{1: 80, 2: 20})
 }
 
-// isUp tells whether an object runs what it is to run.
+// isReady reports whether a workload or a Knative Service is ready. Other objects always are.
 func isReady(object client.Object) bool {
 	switch object := object.(type) {
 	case *appsv1.Deployment:
@@ -181,7 +181,7 @@ func isReady(object client.Object) bool {
 	return true
 }
 
-// workload is what a revision runs as.
+// workload returns the objects that run a revision.
 func (s *scenario) workload(n int) []client.Object {
 	if s.mode == inKnative {
 		return []client.Object{&servingv1.Revision{ObjectMeta: s.meta(revision(n))}}
@@ -191,7 +191,7 @@ func (s *scenario) workload(n int) []client.Object {
 	}
 }
 
-// route is what splits the traffic.
+// route returns the object that splits the traffic.
 func (s *scenario) route() client.Object {
 	if s.mode == inKnative {
 		return &servingv1.Service{ObjectMeta: s.meta(backend.PredictorName(iris))}

@@ -21,82 +21,86 @@ import (
 	"github.com/serinus-io/serinus/test/journal"
 )
 
-// verdict holds a whole story against what is wanted of every story.
+// evaluate applies the checks that are common to all scenarios. It returns the line of the report
+// and the failures.
 func (s *scenario) evaluate(name string, results prober.Results) (report.Scenario, []error) {
 	all := results.All()
 	line := report.NewScenario(name, all)
-	faults := []error{s.checkErrors(results)}
-	for _, e := range s.outages {
-		if prober.NoErrors(results.Window(e.why, e.from, e.to)) != nil {
-			line.Outage = e.why
+	failures := []error{s.checkErrors(results)}
+	for _, o := range s.outages {
+		if prober.NoErrors(results.Window(o.why, o.from, o.to)) != nil {
+			line.Outage = o.why
 		}
 	}
 	line.Phases = mergePhases(s.phases, results)
 	for _, p := range s.phases {
-		faults = append(faults, prober.SharesWithin(p.window(results), p.want.of(p.target), tolerance, p.minRequests))
+		failures = append(failures, prober.SharesWithin(p.window(results), p.want.of(p.target), tolerance, p.minRequests))
 	}
 	for _, target := range s.targets {
 		decisions, err := s.decisions(target.Name, results)
-		faults = append(faults, err)
-		faults = append(faults, addDecisions(&line, target.Name, decisions)...)
+		failures = append(failures, err)
+		failures = append(failures, addDecisions(&line, target.Name, decisions)...)
 	}
-	return line, faults
+	return line, failures
 }
 
-// together tells the phases, with the answers of services that went through one at the same time added up by revision.
+// mergePhases returns the phases for the report. Phases of different services that began at the
+// same time become one phase with the sum of their answers.
 func mergePhases(phases []phase, results prober.Results) []report.Phase {
-	var told []report.Phase
+	var merged []report.Phase
 	from := time.Duration(-1)
 	for _, p := range phases {
 		if p.from != from {
-			told = append(told, report.Phase{Name: p.name, Want: p.want.of(anyService), Answers: map[string]int{}})
+			merged = append(merged, report.Phase{Name: p.name, Want: p.want.of(anyService), Answers: map[string]int{}})
 			from = p.from
 		}
 		for revision, answers := range p.window(results).Answers() {
-			told[len(told)-1].Answers[anyService+strings.TrimPrefix(revision, p.target)] += answers
+			merged[len(merged)-1].Answers[anyService+strings.TrimPrefix(revision, p.target)] += answers
 		}
 	}
-	return told
+	return merged
 }
 
-// anyService stands for the name of a service.
+// anyService replaces the name of the service in a merged phase.
 const anyService = "service"
 
-// errorsAreExcused holds if every request that failed was due when it may.
+// checkErrors checks that every failed request was due during an outage.
 func (s *scenario) checkErrors(results prober.Results) error {
 	var from time.Duration
-	for _, e := range s.outages {
-		if w := results.Window("before: "+e.why, from, e.from); len(w.Requests) > 0 {
+	for _, o := range s.outages {
+		if w := results.Window("before: "+o.why, from, o.from); len(w.Requests) > 0 {
 			if err := prober.NoErrors(w); err != nil {
 				return err
 			}
 		}
-		from = e.to
+		from = o.to
 	}
-	return prober.NoErrors(results.Window("all that remains", from, results.End))
+	return prober.NoErrors(results.Window("after the last outage", from, results.End))
 }
 
-// decision is a split that was written, with the requests that were due until the next one was.
+// decision is a split that the operator wrote, and the requests that were due until it wrote the
+// next one.
 type decision struct {
 	before, after rollout.Split
-	// whole begins with the write, and settled once the gateway must serve it: it is empty if it never said that it does.
+	// window begins with the write. settledWindow begins when the gateway must serve the split, and
+	// is empty if the gateway never accepted it.
 	window, settledWindow prober.Window
 }
 
-// decisions are those that were taken about an InferenceService under traffic.
+// decisions returns the operator's decisions about an InferenceService.
 func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, error) {
 	var all []decision
 	var last rollout.Split
-	own, reports := results.Of(isvc), s.acceptanceTimes(results)
-	begins, accepted := time.Duration(0), time.Duration(-1)
+	own, acceptances := results.Of(isvc), s.acceptanceTimes(results)
+	begin, accepted := time.Duration(0), time.Duration(-1)
 	endAt := func(end time.Duration) {
 		if len(all) == 0 {
 			return
 		}
 		d := &all[len(all)-1]
-		d.window = own.Window(d.after.String(), begins, end)
+		d.window = own.Window(d.after.String(), begin, end)
 		if accepted >= 0 {
-			d.settledWindow = own.Window(d.after.String(), lastOfBatch(reports, accepted)+gatewayLag, end)
+			d.settledWindow = own.Window(d.after.String(), lastOfBatch(acceptances, accepted)+gatewayLag, end)
 		}
 	}
 	for _, entry := range s.journal.Entries() {
@@ -104,7 +108,7 @@ func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, e
 			continue
 		}
 		if _, err := journal.RecordOf(entry.Object); err != nil {
-			continue // It is not ours yet.
+			continue // The operator has not adopted the route yet.
 		}
 		split, err := journal.SplitOf(isvc, entry.Object)
 		if err != nil {
@@ -114,7 +118,7 @@ func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, e
 		if split.String() != last.String() {
 			endAt(at)
 			all = append(all, decision{before: last, after: split})
-			begins, accepted, last = at, -1, split
+			begin, accepted, last = at, -1, split
 		}
 		if accepted < 0 && journal.TakenOver(entry.Object) {
 			accepted = at
@@ -124,24 +128,25 @@ func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, e
 	return all, nil
 }
 
-// reportsOfGateway are the moments when a route, of whatever service, was first said to be taken over as it is.
+// acceptanceTimes returns when the gateway accepted a version of any service's route.
 func (s *scenario) acceptanceTimes(results prober.Results) []time.Duration {
-	var reports []time.Duration
-	taken := map[types.UID]bool{}
+	var times []time.Duration
+	accepted := map[types.UID]bool{}
 	for _, entry := range s.journal.Entries() {
 		now := !entry.Deleted && journal.TakenOver(entry.Object)
-		if now && !taken[entry.Object.GetUID()] {
-			reports = append(reports, entry.At.Sub(results.Started))
+		if now && !accepted[entry.Object.GetUID()] {
+			times = append(times, entry.At.Sub(results.Started))
 		}
-		taken[entry.Object.GetUID()] = now
+		accepted[entry.Object.GetUID()] = now
 	}
-	return reports
+	return times
 }
 
-// endOfPass is the last report of a gateway's pass. Traefik goes through all routes and says of one after the other that
-// it has taken it over, a few a second where there are many, before it puts anything in place.
-func lastOfBatch(reports []time.Duration, last time.Duration) time.Duration {
-	for _, at := range reports {
+// lastOfBatch returns the last acceptance in the batch that includes the given one. Traefik reports
+// the routes of a batch one after the other, a few per second if there are many, before it loads
+// any of them.
+func lastOfBatch(acceptances []time.Duration, last time.Duration) time.Duration {
+	for _, at := range acceptances {
 		if at > last && at <= last+gatewayLag {
 			last = at
 		}
@@ -149,9 +154,10 @@ func lastOfBatch(reports []time.Duration, last time.Duration) time.Duration {
 	return last
 }
 
-// weigh adds to a story what came of its decisions, and finds fault with requests to revisions that had no share.
+// addDecisions adds the effects of the decisions to the report. It fails on requests to revisions
+// that had no share.
 func addDecisions(line *report.Scenario, isvc string, decisions []decision) []error {
-	var faults []error
+	var failures []error
 	everServed := map[rollout.Number]bool{}
 	for _, d := range decisions {
 		for _, share := range d.after.Shares() {
@@ -163,23 +169,23 @@ func addDecisions(line *report.Scenario, isvc string, decisions []decision) []er
 			revision := revisionOf(isvc, int(n))
 			if d.after.Percent(n) == 0 && len(d.settledWindow.Requests) > 0 {
 				line.AddRejected(d.settledWindow, revision)
-				faults = append(faults, prober.NoRequestsTo(d.settledWindow, revision))
+				failures = append(failures, prober.NoRequestsTo(d.settledWindow, revision))
 			}
-			if took, moved := d.gap(n, revision); moved {
-				line.AddGap(took)
+			if gap, moved := d.gap(n, revision); moved {
+				line.AddGap(gap)
 			}
 		}
 	}
-	return faults
+	return failures
 }
 
-// took is how long it was until the traffic of a revision followed a decision that gives it its first share or takes
-// its last.
+// gap returns the time until the traffic followed a decision that gives the revision its first
+// share or takes its last.
 func (d decision) gap(n rollout.Number, revision string) (time.Duration, bool) {
 	before, after := d.before.Percent(n), d.after.Percent(n)
 	switch {
 	case d.window.From == 0 || len(d.window.Requests) == 0:
-		return 0, false // It was decided before there were requests.
+		return 0, false // The decision precedes the first request.
 	case before == 0 && after > 0:
 		return d.window.UntilFirst(revision)
 	case before > 0 && after == 0:
@@ -188,7 +194,7 @@ func (d decision) gap(n rollout.Number, revision string) (time.Duration, bool) {
 	return 0, false
 }
 
-// draw makes the picture of a story that has one.
+// drawTimeline draws the timeline of a scenario that has a picture.
 func (s *scenario) drawTimeline() {
 	if s.picture == "" {
 		return

@@ -26,13 +26,13 @@ import (
 )
 
 var _ = describeInModes("a canary", modes, func(m mode) {
-	DescribeTable("gets no request, with a percent and without (row 17), if",
-		func(ctx SpecContext, reason string, broken ...option) {
+	DescribeTable("gets no requests, with or without a percent (row 17), if",
+		func(ctx SpecContext, reason string, options ...option) {
 			s := startScenario(ctx, m, model(1))
-			s.apply("a canary that fails", slices.Concat(broken, []option{percent(50)})...)
+			s.apply("a canary that fails", slices.Concat(options, []option{percent(50)})...)
 			s.awaitCondition(v1beta1.ConditionLatestDeploymentReady, metav1.ConditionFalse, reason)
 			s.expectSplit(split{1: 100})
-			s.apply("its promotion", broken...)
+			s.apply("its promotion", options...)
 			s.expectSplit(split{1: 100})
 			s.awaitCondition(v1beta1.ConditionReady, metav1.ConditionFalse, reason)
 
@@ -46,10 +46,10 @@ var _ = describeInModes("a canary", modes, func(m mode) {
 		Entry("its model cannot be downloaded", SpecTimeout(scenarioTimeout), "ModelDownloadFailed", storageURI("gs://kfserving-examples/not/there")),
 	)
 
-	It("that cannot be downloaded says which object is missing", func(ctx SpecContext) {
+	It("whose model cannot be downloaded reports the missing object", func(ctx SpecContext) {
 		const uri = "gs://kfserving-examples/not/there"
 		s := startScenario(ctx, m, model(1))
-		s.apply("a canary that is not there", storageURI(uri), percent(50))
+		s.apply("a canary whose model is missing", storageURI(uri), percent(50))
 		Eventually(func(g Gomega) {
 			isvc, err := s.isvc(s.name)
 			g.Expect(err).NotTo(HaveOccurred())
@@ -59,7 +59,7 @@ var _ = describeInModes("a canary", modes, func(m mode) {
 		s.expectSplit(split{1: 100})
 	}, SpecTimeout(scenarioTimeout))
 
-	It("that loses all pods at 10 % gets nothing until it has one again (row 18)", func(ctx SpecContext) {
+	It("that loses all ready pods at 10 % gets no requests until one is ready again (row 18)", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))
 		s.expectSplit(split{1: 90, 2: 10})
@@ -76,7 +76,7 @@ var _ = describeInModes("a canary", modes, func(m mode) {
 		s.expectSplit(split{1: 90, 2: 10})
 	}, inCI, rules(2), SpecTimeout(scenarioTimeout))
 
-	It("gets no more than was asked while the stable is not ready (row 19)", func(ctx SpecContext) {
+	It("gets no more than the requested percent while the stable is not ready (row 19)", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))
 		s.expectSplit(split{1: 90, 2: 10})
@@ -92,7 +92,7 @@ var _ = describeInModes("a canary", modes, func(m mode) {
 		Expect(s.journal.Splits(iris)).To(Equal([]string{"1:100", "2:10 1:90"}))
 	}, inCI, rules(2), SpecTimeout(scenarioTimeout))
 
-	It("keeps its share while the stable could not take it back (row 21)", func(ctx SpecContext) {
+	It("keeps its share while the stable has no ready replica to take it back (row 21)", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 50 %", model(2), percent(50))
 		s.expectSplit(split{1: 50, 2: 50})
@@ -110,12 +110,12 @@ var _ = describeInModes("a canary", modes, func(m mode) {
 		Expect(s.journal.Splits(iris)).To(Equal([]string{"1:100", "2:50 1:50", "2:0 1:100"}))
 	}, inCI, rules(2), SpecTimeout(scenarioTimeout))
 
-	It("is promoted by whoever has lost the stable (row 21)", func(ctx SpecContext) {
+	It("can be promoted after the stable is lost (row 21)", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 50 %", model(2), percent(50))
 		s.expectSplit(split{1: 50, 2: 50})
-		s.prober.Mark("the stable is deleted for good")
-		s.allowFailures("while half of the requests go to what is lost", func() {
+		s.prober.Mark("the stable and its history are deleted")
+		s.allowFailures("while half of the requests go to the lost stable", func() {
 			s.withoutOperator(func() {
 				for _, object := range s.workload(1) {
 					s.journal.Excuse(object)
@@ -131,8 +131,8 @@ var _ = describeInModes("a canary", modes, func(m mode) {
 	}, SpecTimeout(scenarioTimeout))
 })
 
-// tellPods has the pods of a revision say that they are ready, or that they are not. It waits for one that is yet to start:
-// Knative asks for more of them when requests pile up.
+// setPodsReady sets whether the pods of a revision report that they are ready. It waits for pods
+// that are still starting: Knative adds pods when requests queue up.
 func (s *scenario) setPodsReady(n int, ready bool) {
 	GinkgoHelper()
 	pods, err := s.pods(n)
@@ -143,7 +143,7 @@ func (s *scenario) setPodsReady(n int, ready bool) {
 	}
 }
 
-// tellPod tells one of them. One that is gone by now says nothing any more.
+// setPodReady sets the readiness of a pod by its name. A pod that no longer exists is ignored.
 func (s *scenario) setPodReady(name string, ready bool) error {
 	pod := &corev1.Pod{}
 	if err := api.Get(s.ctx, s.key(name), pod); err != nil {
@@ -152,24 +152,24 @@ func (s *scenario) setPodReady(name string, ready bool) error {
 	return setPodReady(s.ctx, pod, ready)
 }
 
-// tellPod has a pod of the test server say that it is ready, or that it is not.
+// setPodReady sets whether a pod of the test server reports that it is ready.
 func setPodReady(ctx context.Context, pod *corev1.Pod, ready bool) error {
 	url := fmt.Sprintf("http://%s:8080/test/ready", pod.Status.PodIP)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPut, url, strings.NewReader(strconv.FormatBool(ready)))
 	if err != nil {
 		return err
 	}
-	answer, err := (&http.Client{Timeout: time.Second}).Do(request)
+	response, err := (&http.Client{Timeout: time.Second}).Do(request)
 	if err != nil {
 		return err
 	}
-	if answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("pod %s answers %s", pod.Name, answer.Status)
+	if response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("pod %s responds with %s", pod.Name, response.Status)
 	}
-	return errors.Join(err, answer.Body.Close())
+	return errors.Join(err, response.Body.Close())
 }
 
-// replacesPods deletes the pods of a revision, and waits until as many others are ready.
+// replacePods deletes the pods of a revision and waits until as many new pods are ready.
 func (s *scenario) replacePods(n int) {
 	GinkgoHelper()
 	before, err := s.pods(n)
@@ -181,17 +181,16 @@ func (s *scenario) replacePods(n int) {
 	Eventually(func() (int, error) { return s.readyPodsExcept(n, before) }).Should(Equal(len(before)))
 }
 
-// readyPods counts the ready pods of a revision.
 func (s *scenario) readyPods(n int) (int, error) { return s.readyPodsExcept(n, nil) }
 
-// readyOthers counts the ready pods of a revision that are not among those.
+// readyPodsExcept counts the ready pods of a revision that are not among the given pods.
 func (s *scenario) readyPodsExcept(n int, before []corev1.Pod) (int, error) {
 	pods, err := s.pods(n)
 	return len(slices.DeleteFunc(pods, func(pod corev1.Pod) bool {
-		known := slices.ContainsFunc(before, func(old corev1.Pod) bool { return old.UID == pod.UID })
+		old := slices.ContainsFunc(before, func(b corev1.Pod) bool { return b.UID == pod.UID })
 		ready := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 		})
-		return known || !ready
+		return old || !ready
 	})), err
 }

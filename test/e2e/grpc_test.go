@@ -28,21 +28,20 @@ import (
 )
 
 const (
-	// grpcPort is where the models of these scenarios take gRPC.
 	grpcPort = 9000
-	// modelReady is a call of KServe's Open Inference Protocol.
+	// modelReadyMethod is a method of the Open Inference Protocol.
 	modelReadyMethod = "/inference.GRPCInferenceService/ModelReady"
 )
 
-// askModel is a ModelReadyRequest for the model iris, in the framing of gRPC, and modelIsReady is what ModelReadyResponse is
-// with it.
+// modelReadyRequest is a ModelReadyRequest for the model iris in gRPC framing. modelReadyResponse
+// is the ModelReadyResponse that says that the model is ready.
 var (
 	modelReadyRequest  = append([]byte{0, 0, 0, 0, 6, 1<<3 | 2, 4}, iris...)
 	modelReadyResponse = []byte{0, 0, 0, 0, 2, 1 << 3, 1}
 )
 
-var _ = describeInModes("a model that speaks gRPC", modes, func(m mode) {
-	It("is rolled out and back like any other", func(ctx SpecContext) {
+var _ = describeInModes("a model that serves gRPC", modes, func(m mode) {
+	It("is rolled out and rolled back like any other model", func(ctx SpecContext) {
 		s := newScenario(ctx, m, scenarioNamespace(), iris)
 		s.create(iris, model(1), grpcOnly())
 		s.awaitSplit(iris, split{1: 100})
@@ -57,9 +56,9 @@ var _ = describeInModes("a model that speaks gRPC", modes, func(m mode) {
 	}, inCI, SpecTimeout(scenarioTimeout))
 })
 
-// In Knative mode a second port is refused by name.
+// Knative mode rejects a second port.
 var _ = describeInModes("a model with a second port", []mode{inStandard}, func(m mode) {
-	It("is reached there by the Service of the predictor", func(ctx SpecContext) {
+	It("is reached on that port through the Service of the predictor", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1), httpAndGRPC())
 		s.apply("canary of 20 %", model(2), httpAndGRPC(), percent(20))
 		s.expectSplit(split{1: 80, 2: 20})
@@ -70,7 +69,7 @@ var _ = describeInModes("a model with a second port", []mode{inStandard}, func(m
 	}, SpecTimeout(scenarioTimeout))
 })
 
-// servesGRPC has a model take gRPC on its only port.
+// grpcOnly serves gRPC on the only port of the model.
 func grpcOnly() option {
 	return func(isvc *v1beta1.InferenceService) {
 		container := &isvc.Spec.Predictor.Containers[0]
@@ -80,7 +79,7 @@ func grpcOnly() option {
 	}
 }
 
-// alsoServesGRPC has a model take gRPC on a second port.
+// httpAndGRPC serves gRPC on a second port.
 func httpAndGRPC() option {
 	return func(isvc *v1beta1.InferenceService) {
 		container := &isvc.Spec.Predictor.Containers[0]
@@ -89,21 +88,22 @@ func httpAndGRPC() option {
 	}
 }
 
-// probeGRPC sends calls from now until the end. Before, it waits until the gateway does what it has said it does.
+// probeGRPC waits until the gateway routes to the model, and then sends calls until the scenario
+// ends.
 func (s *scenario) probeGRPC() {
 	GinkgoHelper()
 	t := s.target(iris, rate)
 	Eventually(callModelReady).WithArguments(s.ctx, gateway(), t.Host).Should(Equal(revision(1)))
 	t.HTTP2, t.Path, t.Body, t.Header = true, modelReadyMethod, modelReadyRequest, grpcHeader()
-	t.Revision = func(answer *http.Response, _ []byte) string {
-		if answer.Trailer.Get("Grpc-Status") != "0" {
+	t.Revision = func(response *http.Response, _ []byte) string {
+		if response.Trailer.Get("Grpc-Status") != "0" {
 			return ""
 		}
-		return prober.ServedBy(answer, nil)
+		return prober.ServedBy(response, nil)
 	}
 	t.Check = func(body []byte) error {
 		if !bytes.Equal(body, modelReadyResponse) {
-			return errors.New("the model does not say that it is ready")
+			return errors.New("the response does not say that the model is ready")
 		}
 		return nil
 	}
@@ -114,7 +114,8 @@ func grpcHeader() http.Header {
 	return http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}}
 }
 
-// askService calls the Service that has KServe's name for the predictor, and returns the revision that answers.
+// callPredictorService calls the Service that has KServe's name for the predictor, and returns the
+// revision that answers.
 func (s *scenario) callPredictorService() (string, error) {
 	service := &corev1.Service{}
 	if err := api.Get(s.ctx, s.key(backend.PredictorName(iris)), service); err != nil {
@@ -126,7 +127,8 @@ func (s *scenario) callPredictorService() (string, error) {
 	return callModelReady(s.ctx, net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(grpcPort)), iris)
 }
 
-// askGRPC makes one call, and returns the revision that answers that the model is ready.
+// callModelReady makes one call and returns the revision that answers. It fails unless the model is
+// ready.
 func callModelReady(ctx context.Context, address, host string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -138,17 +140,17 @@ func callModelReady(ctx context.Context, address, host string) (string, error) {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: &protocols, DisableKeepAlives: true}
-	answer, err := transport.RoundTrip(request)
+	response, err := transport.RoundTrip(request)
 	if err != nil {
 		return "", err
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
 	switch {
 	case err != nil:
 		return "", err
-	case answer.StatusCode != http.StatusOK || answer.Trailer.Get("Grpc-Status") != "0" || !bytes.Equal(body, modelReadyResponse):
-		return "", fmt.Errorf("it answers %s, with the trailer %v and the body %q", answer.Status, answer.Trailer, body)
+	case response.StatusCode != http.StatusOK || response.Trailer.Get("Grpc-Status") != "0" || !bytes.Equal(body, modelReadyResponse):
+		return "", fmt.Errorf("ModelReady: status %s, trailer %v, body %q", response.Status, response.Trailer, body)
 	}
-	return prober.ServedBy(answer, body), nil
+	return prober.ServedBy(response, body), nil
 }

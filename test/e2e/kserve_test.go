@@ -24,20 +24,22 @@ import (
 )
 
 const (
-	// kserveChapter is the heading of the stories of this file.
-	kserveSection = "Where KServe sends requests astray"
-	kserveText    = "KServe's traffic follows the latest ready revision, and its history is kept in the status alone. What came of that was measured " +
-		"with KServe at aaac4e29 on Knative Serving 0.50, behind the same gateway. What is called *read* follows from its code and its issues. " +
-		"The stories are told in Knative mode."
+	// kserveSection is the heading of this file's scenarios in the report.
+	kserveSection = "Where KServe misroutes requests"
+	kserveText    = "KServe's traffic follows the latest ready revision, and KServe keeps its history only in the status. The last column was measured " +
+		"with KServe at aaac4e29 on Knative Serving 0.50, behind the same gateway. Entries marked *read* follow from KServe's code and issues. " +
+		"All scenarios run in Knative mode."
 )
 
-// In each story, KServe sends requests to a revision that must not have any, or forgets which one to go back to.
+// In each of these scenarios KServe sends requests to a revision that must get none, or loses the
+// revision to roll back to.
 var _ = Describe(kserveSection, func() {
 	Describe("a rollout", func() {
-		// KServe #2130: the traffic is «the latest ready revision 20 %», and until 3 is ready that is 2.
-		It("gives a rejected revision nothing while the next canary loads (row 14)", func(ctx SpecContext) {
+		// KServe #2130: KServe gives 20 % to the latest ready revision, which is 2 until 3 is
+		// ready.
+		It("sends no requests to a rejected revision while the next canary loads (row 14)", func(ctx SpecContext) {
 			s := startScenario(ctx, inKnative, model(1))
-			s.kserveBehavior = "the rejected revision got 40 of 200 requests until the next was ready (#2130)"
+			s.kserveBehavior = "the rejected revision got 40 of 200 requests until the next one was ready (#2130)"
 			s.apply("canary of 20 %", model(2), percent(20))
 			s.expectSplit(split{1: 80, 2: 20})
 			s.apply("rollback", model(2), percent(0))
@@ -50,11 +52,12 @@ var _ = Describe(kserveSection, func() {
 			s.checkNoRequestsSince(rejected, 2)
 		}, inCI, rules(6), SpecTimeout(scenarioTimeout))
 
-		// KServe makes a third revision of the first one's spec, and until that is ready, the latest ready one is the canary.
-		It("takes a canary's share away at once when the spec goes back to the stable's (row 15)", func(ctx SpecContext) {
+		// KServe creates a third revision from the first one's spec. Until it is ready, the canary
+		// is the latest ready revision.
+		It("withdraws the canary's share at once when the spec returns to the stable's (row 15)", func(ctx SpecContext) {
 			s := startScenario(ctx, inKnative, model(1, "--start-after=5s"))
-			s.kserveBehavior = "the canary that was being withdrawn got 200 of 200 requests until the stable's model was loaded again, " +
-				"and a rollback would then have led to the canary"
+			s.kserveBehavior = "the withdrawn canary got 200 of 200 requests until the stable's model was loaded again, " +
+				"and a rollback would then have returned to the canary"
 			stable, err := s.podUIDs(1)
 			Expect(err).NotTo(HaveOccurred())
 			s.apply("canary of 20 %", model(2), percent(20))
@@ -66,10 +69,10 @@ var _ = Describe(kserveSection, func() {
 			s.expectSplit(split{1: 80, 3: 20})
 		}, inCI, SpecTimeout(scenarioTimeout))
 
-		// KServe #1968: it takes the step back out of statuses that need not be about the spec that it looks at.
-		It("goes back by one promotion and no further while Knative's statuses are stale", func(ctx SpecContext) {
+		// KServe #1968: KServe derives the rollback from statuses that may belong to an older spec.
+		It("undoes exactly one promotion while Knative's statuses are stale", func(ctx SpecContext) {
 			s := startScenario(ctx, inKnative, model(1))
-			s.kserveBehavior = "read: a status that is behind takes the rollback one release too far (#1968)"
+			s.kserveBehavior = "read: a stale status takes the rollback one release too far (#1968)"
 			s.apply("promotion of 2", model(2))
 			s.expectSplit(split{2: 100})
 			s.apply("canary of 20 %", model(3), percent(20))
@@ -85,7 +88,7 @@ var _ = Describe(kserveSection, func() {
 			})
 			s.expectSplit(split{2: 100, 3: 0})
 			for range 3 {
-				s.apply("promotion of 3 and at once a rollback", model(3))
+				s.apply("promotion of 3, rolled back at once", model(3))
 				s.apply("rollback", model(3), percent(0))
 			}
 			s.expectSplit(split{2: 100, 3: 0})
@@ -94,10 +97,10 @@ var _ = Describe(kserveSection, func() {
 			s.checkNoRequestsSince(promoted, 1)
 		}, SpecTimeout(scenarioTimeout))
 
-		// KServe's history is in the status, and nowhere else.
-		It("loses no history with the status, and moves no traffic", func(ctx SpecContext) {
+		// KServe keeps its history only in the status.
+		It("keeps its history and its traffic when the status is wiped", func(ctx SpecContext) {
 			s := startScenario(ctx, inKnative, model(1))
-			s.kserveBehavior = "all traffic went to the canary (305 of 319 requests in 8 s), and there was nothing left to go back to"
+			s.kserveBehavior = "all traffic went to the canary (305 of 319 requests in 8 s), and no revision was left to roll back to"
 			s.apply("canary of 20 %", model(2), percent(20))
 			s.expectSplit(split{1: 80, 2: 20})
 			s.checkSplitDuring(split{1: 80, 2: 20}, func() { s.wipeStatus(split{1: 80, 2: 20}) })
@@ -108,23 +111,24 @@ var _ = Describe(kserveSection, func() {
 			s.expectSplit(split{1: 100, 2: 0})
 		}, SpecTimeout(scenarioTimeout))
 
-		It("costs two writes for a change of percent, and none in a settled minute", func(ctx SpecContext) {
+		It("needs two writes for a change of percent, and none in a settled minute", func(ctx SpecContext) {
 			s := startScenario(ctx, inKnative, model(1))
-			s.kserveBehavior = "a change of percent cost 18 writes"
+			s.kserveBehavior = "a change of percent needed 18 writes"
 			s.apply("canary of 20 %", model(2), percent(20))
 			s.expectSplit(split{1: 80, 2: 20})
 			changed := time.Now()
 			s.apply("30 %", model(2), percent(30))
 			s.expectSplit(split{1: 70, 2: 30})
 			Expect(s.writesSince(changed)).To(ConsistOf("Knative Service", "status"))
-			settledWindow := time.Now()
+			settled := time.Now()
 			s.checkSplitDuring(split{1: 70, 2: 30}, func() { Expect(s.prober.Until(ctx, 60*rate)).To(Succeed()) })
-			Expect(s.writesSince(settledWindow)).To(BeEmpty())
+			Expect(s.writesSince(settled)).To(BeEmpty())
 		}, SpecTimeout(scenarioTimeout))
 	})
 })
 
-// writes lists what the operator has written since a moment: statuses of its own, and of what it makes all but those.
+// writesSince lists the operator's writes since a time: the status of the InferenceService, and
+// everything but the status of other objects.
 func (s *scenario) writesSince(since time.Time) []string {
 	var writes []string
 	last := map[types.UID]client.Object{}
@@ -157,15 +161,15 @@ func (s *scenario) writesSince(since time.Time) []string {
 	return writes
 }
 
-// serveNothingSince holds that a revision has answered no request that was sent since then.
+// checkNoRequestsSince checks that a revision has answered no request that was sent after a time.
 func (s *scenario) checkNoRequestsSince(since time.Duration, n int) {
 	GinkgoHelper()
 	results := s.prober.Results()
-	window := results.Window("since it has no share", since+gatewayLag, results.End)
+	window := results.Window("without a share", since+gatewayLag, results.End)
 	Expect(prober.NoRequestsTo(window, revision(n))).To(Succeed())
 }
 
-// seen waits until the operator has acted on the spec as it is.
+// awaitObserved waits until the operator has observed the current spec.
 func (s *scenario) awaitObserved() {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -175,7 +179,8 @@ func (s *scenario) awaitObserved() {
 	}).Should(Succeed())
 }
 
-// losesItsStatus wipes the status, waits until it tells of the split again, and goes on for long enough to tell a share.
+// wipeStatus wipes the status, waits until it reports the split again, and sends enough requests to
+// check the shares.
 func (s *scenario) wipeStatus(want split) {
 	GinkgoHelper()
 	Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
@@ -190,16 +195,17 @@ func (s *scenario) wipeStatus(want split) {
 	Expect(s.prober.Until(s.ctx, minRequests+int(gatewayLag.Seconds()*rate))).To(Succeed())
 }
 
-// whileKnativeIsAway has Knative's controller not run while something is done, so that none of its statuses changes.
+// withoutKnativeController stops Knative's controller while do runs, so that Knative's statuses do
+// not change.
 func (s *scenario) withoutKnativeController(do func()) {
 	GinkgoHelper()
-	s.prober.Mark("Knative's controller is away")
+	s.prober.Mark("Knative's controller is stopped")
 	s.scaleKnativeController(0)
 	defer s.scaleKnativeController(1)
 	do()
 }
 
-// runKnative has so many pods of Knative's controller run.
+// scaleKnativeController scales Knative's controller and waits for its pods.
 func (s *scenario) scaleKnativeController(replicas int32) {
 	GinkgoHelper()
 	key := types.NamespacedName{Namespace: "knative-serving", Name: "controller"}

@@ -60,8 +60,8 @@ var _ = describeInModes("a rollout under load", []mode{inStandard}, func(m mode)
 	}, SpecTimeout(scenarioTimeout))
 })
 
-// newHPA returns an autoscaler that keeps a number of replicas. Its target is the ScaleTarget, whose name
-// does not change with the revision.
+// newHPA returns an autoscaler that keeps a number of replicas. Its target is the ScaleTarget,
+// whose name does not change with the revision.
 func (s *scenario) newHPA(replicas int32) *autoscalingv2.HorizontalPodAutoscaler {
 	return &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: s.meta("user-hpa"),

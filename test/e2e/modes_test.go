@@ -23,7 +23,8 @@ const (
 // modes are the modes of a scenario unless a comment on it gives the reason for only one.
 var modes = []mode{inStandard, inKnative}
 
-// describeInModes registers scenarios in each of the given modes. The report has one section per mode.
+// describeInModes registers scenarios in each of the given modes. The report has one section per
+// mode.
 func describeInModes(subject string, in []mode, body func(mode)) bool {
 	for _, m := range in {
 		Describe(sectionOf(m), func() {
@@ -36,8 +37,8 @@ func describeInModes(subject string, in []mode, body func(mode)) bool {
 // sectionOf returns the heading of a mode's section in the report.
 func sectionOf(m mode) string { return string(m) + " mode" }
 
-// revisionLabel returns the pod label that names the revision. Pods of revisions that KServe created have
-// only Knative's label.
+// revisionLabel returns the pod label that names the revision. Pods of revisions that KServe
+// created have only Knative's label.
 func revisionLabel(m mode) string {
 	if m == inKnative {
 		return knative.RevisionLabel

@@ -70,7 +70,7 @@ func annotation(key, value string) option {
 	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
 }
 
-// checkPredictions reports whether a body is a model's answer to seed.Input.
+// checkPredictions checks that a body is a model's answer to seed.Input.
 func checkPredictions(body []byte) error {
 	var answer struct{ Predictions []int }
 	if err := json.Unmarshal(body, &answer); err != nil {

@@ -22,7 +22,7 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/report"
 )
 
-// stories are those that have been played, with their places in the code.
+// finished are the scenarios that have run.
 var finished []finishedScenario
 
 type finishedScenario struct {
@@ -30,16 +30,15 @@ type finishedScenario struct {
 	spec SpecReport
 }
 
-// chapter is the heading that a story comes under, and subject what it is about.
-func (p finishedScenario) section() string { return p.spec.ContainerHierarchyTexts[0] }
-func (p finishedScenario) subject() string { return p.spec.ContainerHierarchyTexts[1] }
+// section returns the heading of the scenario's section, and subject the text of its container.
+func (f finishedScenario) section() string { return f.spec.ContainerHierarchyTexts[0] }
+func (f finishedScenario) subject() string { return f.spec.ContainerHierarchyTexts[1] }
 
-// subjects are what the stories are about, in the order of the report: Ginkgo plays them in any.
+// subjects is the order of the scenarios in the report. Ginkgo runs them in random order.
 var subjects = []string{
-	"the walkthrough", "a rollout", "a canary", "a service that may scale to zero", "a service of KServe's", "a rollout goes on", "a rollout under load",
+	"the walkthrough", "a rollout", "a canary", "a service that may scale to zero", "a service created by KServe", "a rollout continues", "a rollout under load",
 }
 
-// chapters are the stories as they are told.
 func sections() []report.Section {
 	slices.SortFunc(finished, func(a, b finishedScenario) int {
 		return cmp.Or(
@@ -49,13 +48,13 @@ func sections() []report.Section {
 	})
 	all := []report.Section{{Title: sectionOf(inStandard)}, {Title: sectionOf(inKnative)}, {Title: kserveSection, Text: kserveText}}
 	for i := range all {
-		for _, one := range finished {
-			if one.section() == all[i].Title {
-				all[i].Scenarios = append(all[i].Scenarios, one.Scenario)
+		for _, f := range finished {
+			if f.section() == all[i].Title {
+				all[i].Scenarios = append(all[i].Scenarios, f.Scenario)
 			}
 		}
 	}
-	return slices.DeleteFunc(all, func(c report.Section) bool { return len(c.Scenarios) == 0 })
+	return slices.DeleteFunc(all, func(s report.Section) bool { return len(s.Scenarios) == 0 })
 }
 
 var _ = ReportAfterSuite("the report", func(ctx SpecContext, _ Report) {
@@ -68,10 +67,11 @@ var _ = ReportAfterSuite("the report", func(ctx SpecContext, _ Report) {
 	}
 	path := reportPath("traffic.md")
 	Expect(os.WriteFile(path, []byte(r.Markdown()), 0o644)).To(Succeed())
-	tell(fmt.Sprintf("\nThe report is in %s.", path))
+	printProgress(fmt.Sprintf("\nThe report is in %s.", path))
 })
 
-// place is where a part of the report goes: into docs/, or beside the logs.
+// reportPath returns the path of a part of the report: in docs/ with -update, otherwise next to the
+// logs.
 func reportPath(elements ...string) string {
 	top := root.Path("bin", "e2e", "report")
 	if *update {
@@ -82,17 +82,17 @@ func reportPath(elements ...string) string {
 	return path
 }
 
-// settings are what was set otherwise than by default.
+// settings returns sentences about the settings that differ from the defaults.
 func settings() string {
-	return fmt.Sprintf("The operator waits %s instead of 60 s before it scales a revision down that has no share any more, holds capacity for %s "+
-		"instead of 5 min, and gives a revision up after %s instead of 10 min. Traefik's providersThrottleDuration is 100 ms instead of 2 s; "+
-		"%s after it says that it has taken a route over, or the last of those that it looks at together, it must have. "+
-		"Knative's stable-window and scale-to-zero-grace-period are 6 s instead of 60 s and 30 s, its mesh-compatibility-mode is disabled. "+
-		"Clients send %d requests a second in each story.",
+	return fmt.Sprintf("The operator's drainPeriod is %s instead of 60 s, its capacityHold %s instead of 5 min, and its progressDeadline "+
+		"%s instead of 10 min. Traefik's providersThrottleDuration is 100 ms instead of 2 s. "+
+		"Traefik must serve a route %s after it reports the last route of a batch as accepted. "+
+		"Knative's stable-window and scale-to-zero-grace-period are 6 s instead of 60 s and 30 s, and its mesh-compatibility-mode is disabled. "+
+		"Clients send %d requests per second in each scenario.",
 		drainPeriod, capacityHold, progressDeadline, gatewayLag, rate)
 }
 
-// versions are of what took part.
+// versions returns the versions of the programs that the scenarios run with.
 func versions(ctx context.Context) []report.Version {
 	var all []report.Version
 	list := exec.CommandContext(ctx, "go", "run", "./hack/build-tools", "-list")

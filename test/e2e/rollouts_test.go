@@ -19,20 +19,20 @@ import (
 )
 
 var _ = describeInModes("a rollout", modes, func(m mode) {
-	It("begins with one revision whatever the percent, and keeps to it while the next one loads (rows 1, 2 and 3)", func(ctx SpecContext) {
+	It("starts with one revision regardless of the percent, and keeps serving it while the next one loads (rows 1, 2 and 3)", func(ctx SpecContext) {
 		s := newScenario(ctx, m, scenarioNamespace(), iris)
 		s.create(iris, model(1, "--start-after=4s"), percent(10))
 		s.awaitCondition(v1beta1.ConditionRoutesReady, metav1.ConditionUnknown, status.ReasonNoRevisionReady)
 		Expect(s.isvc(iris)).To(WithTransform(reported, BeEmpty()))
 		s.awaitSplit(iris, split{1: 100})
 		s.probe(s.target(iris, rate))
-		s.apply("the next one", model(2, "--start-after=8s"), percent(10))
+		s.apply("the next revision", model(2, "--start-after=8s"), percent(10))
 		s.awaitSplit(iris, split{1: 100})
 		s.checkSplit(split{1: 100})
 		s.expectSplit(split{1: 90, 2: 10})
 	}, inCI, rules(2), SpecTimeout(scenarioTimeout))
 
-	It("is promoted on the pods that the canary has (rows 4 and 6)", func(ctx SpecContext) {
+	It("promotes the canary without replacing its pods (rows 4 and 6)", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))
 		s.expectSplit(split{1: 90, 2: 10})
@@ -71,7 +71,7 @@ var _ = describeInModes("a rollout", modes, func(m mode) {
 		s.expectSplit(split{1: 100, 2: 0})
 	}, inCI, SpecTimeout(scenarioTimeout))
 
-	It("is rolled back after the promotion, to a revision that was scaled away, and tried again (rows 9 and 10)", func(ctx SpecContext) {
+	It("is rolled back after the promotion to a revision that was scaled to zero, and is then retried (rows 9 and 10)", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1, "--start-after=2s"))
 		s.apply("canary of 10 %", model(2), percent(10))
 		s.expectSplit(split{1: 90, 2: 10})
@@ -86,7 +86,7 @@ var _ = describeInModes("a rollout", modes, func(m mode) {
 		s.expectSplit(split{1: 90, 2: 10})
 	}, inCI, rules(3), SpecTimeout(scenarioTimeout))
 
-	It("is rolled back by a change that edits an annotation, too (row 9b)", func(ctx SpecContext) {
+	It("is rolled back by a change that also edits an annotation (row 9b)", func(ctx SpecContext) {
 		note := annotation("example.com/note", "bad answers")
 		s := startScenario(ctx, m, model(1))
 		s.apply("promotion", model(2))
@@ -97,7 +97,7 @@ var _ = describeInModes("a rollout", modes, func(m mode) {
 		s.awaitPhase(rollout.RolledBack)
 	}, inCI, SpecTimeout(scenarioTimeout))
 
-	It("is not rolled back by the percent of another model: that is a preview", func(ctx SpecContext) {
+	It("is previewed, not rolled back, if a percent of 0 arrives together with another model", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		s.apply("promotion", model(2))
 		s.expectSplit(split{2: 100})
@@ -108,18 +108,18 @@ var _ = describeInModes("a rollout", modes, func(m mode) {
 		s.expectSplit(split{2: 90, 3: 10})
 	}, SpecTimeout(scenarioTimeout))
 
-	It("is not rolled back where no earlier revision is left, and says so (row 11)", func(ctx SpecContext) {
+	It("is not rolled back if no previous revision is left, and reports this (row 11)", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		s.apply("promotion", model(2))
 		s.expectSplit(split{2: 100})
 		Eventually(s.podUIDs).WithArguments(1).Should(BeEmpty())
-		s.withoutOperator(func() { s.deleteRevision(1) }) // Else the operator could hear of the percent before it hears of the loss.
+		s.withoutOperator(func() { s.deleteRevision(1) }) // The operator must not observe the percent before the deletion.
 		s.apply("rollback", model(2), percent(10))
 		s.awaitCondition(v1beta1.ConditionRoutesReady, metav1.ConditionFalse, status.ReasonNothingToRollBackTo)
 		s.checkSplit(split{2: 100})
 	}, inCI, SpecTimeout(scenarioTimeout))
 
-	It("is superseded: what was a canary gets nothing more (rows 12 and 13)", func(ctx SpecContext) {
+	It("is superseded: the old canary gets no more requests (rows 12 and 13)", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))
 		s.expectSplit(split{1: 90, 2: 10})
@@ -129,8 +129,8 @@ var _ = describeInModes("a rollout", modes, func(m mode) {
 		s.expectSplit(split{1: 70, 3: 30})
 	}, inCI, rules(6), SpecTimeout(scenarioTimeout))
 
-	if m == inStandard { // In Knative mode these are two of KServe's holes: see kserve_test.go.
-		It("is superseded after a rollback: what was rejected stays so (row 14)", func(ctx SpecContext) {
+	if m == inStandard { // For Knative mode see kserve_test.go: KServe fails in both cases.
+		It("is superseded after a rollback: the rejected revision stays rejected (row 14)", func(ctx SpecContext) {
 			s := startScenario(ctx, m, model(1))
 			s.apply("canary of 10 %", model(2), percent(10))
 			s.expectSplit(split{1: 90, 2: 10})
@@ -142,7 +142,7 @@ var _ = describeInModes("a rollout", modes, func(m mode) {
 			s.expectSplit(split{1: 80, 3: 20})
 		}, inCI, rules(6), SpecTimeout(scenarioTimeout))
 
-		It("is aborted by the stable's own spec (row 15)", func(ctx SpecContext) {
+		It("is aborted by returning to the stable's spec (row 15)", func(ctx SpecContext) {
 			s := startScenario(ctx, m, model(1))
 			stable, err := s.podUIDs(1)
 			Expect(err).NotTo(HaveOccurred())
@@ -155,7 +155,7 @@ var _ = describeInModes("a rollout", modes, func(m mode) {
 		}, inCI, SpecTimeout(scenarioTimeout))
 	}
 
-	It("is aborted by the stable's own spec with the percent left in (row 16)", func(ctx SpecContext) {
+	It("is aborted by returning to the stable's spec with the percent unchanged (row 16)", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 10 %", model(2), percent(10))
 		s.expectSplit(split{1: 90, 2: 10})
@@ -167,7 +167,7 @@ var _ = describeInModes("a rollout", modes, func(m mode) {
 		s.expectSplit(split{2: 100})
 	}, inCI, SpecTimeout(scenarioTimeout))
 
-	It("is stopped in the middle, and resumed with the same shares", func(ctx SpecContext) {
+	It("is stopped midway and resumed with the same shares", func(ctx SpecContext) {
 		s := startScenario(ctx, m, model(1))
 		s.apply("canary of 20 %", model(2), percent(20))
 		s.expectSplit(split{1: 80, 2: 20})
@@ -183,13 +183,12 @@ var _ = describeInModes("a rollout", modes, func(m mode) {
 	}, SpecTimeout(scenarioTimeout))
 })
 
-// hasPhase waits until the status names a phase.
 func (s *scenario) awaitPhase(want rollout.Phase) {
 	GinkgoHelper()
 	Eventually(s.isvc).WithArguments(s.name).Should(HaveField("Status.Phase", BeEquivalentTo(want)))
 }
 
-// asleep has the operator not look for as long as something takes.
+// withoutOperator stops the operator while do runs.
 func (s *scenario) withoutOperator(do func()) {
 	GinkgoHelper()
 	stopOperators(s.ctx)
@@ -197,7 +196,8 @@ func (s *scenario) withoutOperator(do func()) {
 	do()
 }
 
-// forget deletes all that a revision that has been retired could be brought back from.
+// deleteRevision deletes the workload and the ControllerRevision of a revision, so that it cannot
+// be restored.
 func (s *scenario) deleteRevision(n int) {
 	GinkgoHelper()
 	for _, object := range append(s.workload(n), &appsv1.ControllerRevision{ObjectMeta: s.meta(revision(n))}) {

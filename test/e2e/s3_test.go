@@ -25,9 +25,9 @@ import (
 	"github.com/serinus-io/serinus/test/storage/servers"
 )
 
-// How pods get their models is the same in both modes.
+// Both modes download models in the same way.
 var _ = describeInModes("a rollout", []mode{inStandard}, func(m mode) {
-	It("takes its models from S3, with the credentials of its service account", func(ctx SpecContext) {
+	It("downloads its models from S3 with the credentials of its service account", func(ctx SpecContext) {
 		store := startS3(ctx)
 		s := newScenario(ctx, m, scenarioNamespace(), "sklearn-iris")
 		Expect(api.Create(ctx, &corev1.Secret{
@@ -45,20 +45,19 @@ var _ = describeInModes("a rollout", []mode{inStandard}, func(m mode) {
 
 		s.create(s.name, storageURI("s3://kfserving-examples/models/sklearn/1.0/model"), serviceAccount("models"))
 		s.awaitSplit(s.name, split{1: 100})
-		requests := s.target(s.name, rate)
-		requests.Path = "/v1/models/sklearn-iris:predict"
-		s.probe(requests)
+		target := s.target(s.name, rate)
+		target.Path = "/v1/models/sklearn-iris:predict"
+		s.probe(target)
 		s.apply("canary of 20 %", storageURI("s3://kfserving-examples/models/sklearn/1.0/model-2"), serviceAccount("models"), percent(20))
 		s.expectSplit(split{1: 80, 2: 20})
 	}, SpecTimeout(scenarioTimeout))
 })
 
-// account has the pods run as a ServiceAccount.
 func serviceAccount(name string) option {
 	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ServiceAccountName = name }
 }
 
-// startS3 serves the models by S3, too, until the story has ended.
+// startS3 starts an S3 server with the models. It stops at the end of the scenario.
 func startS3(ctx context.Context) servers.Server {
 	GinkgoHelper()
 	store := servers.S3(GinkgoT().TempDir(), GinkgoT().TempDir(), local.NodeAddress, "9024")

@@ -38,13 +38,13 @@ const (
 	iris = "iris"
 	// rate is the number of requests per second.
 	rate = 200
-	// minRequests is the number of requests after which a share is checked, and tolerance the allowed
-	// deviation in percentage points.
+	// minRequests is the number of requests after which a share is checked, and tolerance the
+	// allowed deviation in percentage points.
 	minRequests = 600
 	tolerance   = 5
 	// gatewayLag is the time from the gateway's report that it accepted a route until it routes
-	// accordingly. Traefik reports first; then it waits for its providersThrottleDuration and loads the
-	// configuration.
+	// accordingly. Traefik reports first; then it waits for its providersThrottleDuration and loads
+	// the configuration.
 	gatewayLag = time.Second
 )
 
@@ -107,8 +107,8 @@ func revisionOf(isvc string, n int) string { return fmt.Sprintf("%s-predictor-%0
 
 func revision(n int) string { return revisionOf(iris, n) }
 
-// startScenario creates a namespace with an InferenceService, waits until it serves and starts to send
-// requests to it.
+// startScenario creates a namespace with an InferenceService, waits until it serves and starts to
+// send requests to it.
 func startScenario(ctx SpecContext, m mode, options ...option) *scenario {
 	GinkgoHelper()
 	s := newScenario(ctx, m, scenarioNamespace(), iris)
@@ -151,8 +151,8 @@ func newUnwatchedScenario(ctx SpecContext, m mode, namespace *corev1.Namespace, 
 }
 
 // expediteDeletion kills the pods of a terminating namespace and updates the namespace, so that the
-// namespace controller reconciles it now. By itself the controller waits for half of the pods' grace
-// period.
+// namespace controller reconciles it now. By itself the controller waits for half of the pods'
+// grace period.
 func expediteDeletion(ctx context.Context, name string) error {
 	if err := api.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(name), client.GracePeriodSeconds(1)); err != nil {
 		return err
@@ -187,7 +187,8 @@ func targetAt(isvc, host string, rate float64) prober.Target {
 	}
 }
 
-// probe waits until the gateway routes to the targets, and then sends requests until the scenario ends.
+// probe waits until the gateway routes to the targets, and then sends requests until the scenario
+// ends.
 func (s *scenario) probe(targets ...prober.Target) {
 	GinkgoHelper()
 	for _, t := range targets {
@@ -222,8 +223,8 @@ func (s *scenario) isvcOf(name string, options []option) *v1beta1.InferenceServi
 	return isvc
 }
 
-// apply replaces the InferenceService's spec and metadata, and marks the time on the timeline with the
-// given name.
+// apply replaces the InferenceService's spec and metadata, and marks the time on the timeline with
+// the given name.
 func (s *scenario) apply(name string, options ...option) {
 	GinkgoHelper()
 	s.prober.Mark(name)
@@ -304,8 +305,8 @@ func (s *scenario) checkSplit(want split) {
 	})
 }
 
-// checkSplitDuring checks that a split is served while do runs. The check itself is done at the end of
-// the scenario, because requests may hang until the scenario has repaired what it broke.
+// checkSplitDuring checks that a split is served while do runs. The check itself is done at the end
+// of the scenario, because requests may hang until the scenario has repaired what it broke.
 func (s *scenario) checkSplitDuring(want split, do func()) {
 	GinkgoHelper()
 	from := s.prober.Mark(want.String()).At + gatewayLag
@@ -341,8 +342,8 @@ func (s *scenario) allowFailures(why string, do func()) {
 	s.outages = append(s.outages, outage{why: why, from: from, to: s.prober.Now() + gatewayLag})
 }
 
-// allowFailuresWhileUnready allows requests to fail while any pod was reported as unready, and until the
-// gateway has noticed that all are ready again.
+// allowFailuresWhileUnready allows requests to fail while any pod was reported as unready, and
+// until the gateway has noticed that all are ready again.
 func (s *scenario) allowFailuresWhileUnready(why string, since time.Duration) {
 	GinkgoHelper()
 	started := s.prober.Results().Started
@@ -392,10 +393,10 @@ func (s *scenario) finish(ctx context.Context, name string) {
 	if s.prober == nil {
 		return // The scenario failed before it sent requests.
 	}
-	line, faults := s.evaluate(name, s.prober.Stop())
-	faults = append(faults, s.journal.Check())
-	for _, fault := range faults {
-		if fault != nil {
+	line, failures := s.evaluate(name, s.prober.Stop())
+	failures = append(failures, s.journal.Check())
+	for _, failure := range failures {
+		if failure != nil {
 			AddReportEntry("what happened", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
 			line.Fault = "see the log"
 		}
@@ -407,15 +408,15 @@ func (s *scenario) finish(ctx context.Context, name string) {
 	finished = append(finished, finishedScenario{line, CurrentSpecReport()})
 	s.drawTimeline()
 	s.cleanUp(ctx)
-	for _, fault := range faults {
-		Expect(fault).NotTo(HaveOccurred())
+	for _, failure := range failures {
+		Expect(failure).NotTo(HaveOccurred())
 	}
 	printProgress(progressLine(s.mode, line))
 }
 
 // cleanUp deletes the InferenceServices before the namespace. A terminating namespace keeps other
-// objects until its pods are gone, which can take minutes. Their deletion would then keep the gateway
-// busy during the next scenario, where it took more than half a second to load a route.
+// objects until its pods are gone, which can take minutes. Their deletion would then keep the
+// gateway busy during the next scenario, where it took more than half a second to load a route.
 func (s *scenario) cleanUp(ctx context.Context) {
 	GinkgoHelper()
 	Expect(api.DeleteAllOf(ctx, &v1beta1.InferenceService{}, client.InNamespace(s.namespace))).To(Succeed())

@@ -21,10 +21,10 @@ import (
 )
 
 var _ = describeInModes("the walkthrough", modes, func(m mode) {
-	It("of the document prints its tables and answers its request, with real models (row 20)", func(ctx SpecContext) {
+	It("prints the documented tables and answers the documented request, with real models (row 20)", func(ctx SpecContext) {
 		containers := "1"
 		if m == inKnative {
-			containers = "2" // As the document prints it: there is Knative's proxy, too.
+			containers = "2" // Including Knative's queue-proxy, as in the document.
 			restartOperators(ctx, []operator.Settings{withDefaultMode(m)})
 		}
 		s := newScenario(ctx, m, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kserve-test"}}, "sklearn-iris")
@@ -33,9 +33,9 @@ var _ = describeInModes("the walkthrough", modes, func(m mode) {
 		}
 		s.kubectl(seed.First)
 		s.awaitTable(seed.FirstTable)
-		irisRequests := s.target(s.name, rate)
-		irisRequests.Path = "/v1/models/sklearn-iris:predict"
-		s.probe(irisRequests)
+		target := s.target(s.name, rate)
+		target.Path = "/v1/models/sklearn-iris:predict"
+		s.probe(target)
 		s.expectSplit(split{1: 100})
 
 		s.prober.Mark("canary of 10 %")
@@ -66,24 +66,24 @@ var _ = describeInModes("the walkthrough", modes, func(m mode) {
 		}).Should(ContainSubstring(strings.TrimSpace(seed.TagTraffic)))
 		s.expectSplit(split{1: 90, 3: 10})
 		for tag, revision := range map[string]int{"latest": 3, "prev": 1} {
-			answer := s.runRequest(strings.ReplaceAll(seed.Request, "latest-", tag+"-"), seed.Input)
-			Expect(answer).To(SatisfyAll(
+			response := s.runRequest(strings.ReplaceAll(seed.Request, "latest-", tag+"-"), seed.Input)
+			Expect(response).To(SatisfyAll(
 				ContainSubstring(`{"predictions": [1, 1]}`), ContainSubstring("X-Served-By: "+revisionOf(s.name, revision)+"-")))
 		}
-		// Flowers that the two models take for different kinds.
+		// The two models classify these flowers differently.
 		const different = `{"instances": [[6.0, 2.7, 5.1, 1.6], [4.9, 2.5, 4.5, 1.7]]}`
 		Expect(s.runRequest(seed.Request, different)).To(ContainSubstring(`{"predictions": [1, 2]}`))
 		Expect(s.runRequest(strings.ReplaceAll(seed.Request, "latest-", "prev-"), different)).To(ContainSubstring(`{"predictions": [2, 1]}`))
 	}, inCI, SpecTimeout(scenarioTimeout))
 })
 
-// kubectl applies a manifest as a user does.
+// kubectl applies a manifest with kubectl.
 func (s *scenario) kubectl(manifest string) {
 	GinkgoHelper()
 	s.sh("kubectl apply -n " + s.namespace + " -f - <<EOF\n" + manifest + "EOF")
 }
 
-// sh runs a command line for which the cluster is the current one, and returns what it says.
+// sh runs a shell command with the cluster's kubeconfig and returns its output.
 func (s *scenario) sh(command string) string {
 	GinkgoHelper()
 	out, err := operator.Shell(s.ctx, cluster, root, command).CombinedOutput()
@@ -91,7 +91,7 @@ func (s *scenario) sh(command string) string {
 	return string(out)
 }
 
-// prints waits until kubectl prints the document's table, but for the age.
+// awaitTable waits until kubectl prints the documented table, apart from the age.
 func (s *scenario) awaitTable(table string) {
 	GinkgoHelper()
 	Eventually(func() string {
@@ -99,7 +99,7 @@ func (s *scenario) awaitTable(table string) {
 	}).Should(Equal(seed.WithoutAge(table)))
 }
 
-// asks runs the document's own command line, in a folder with the input.
+// runRequest runs the documented command in a directory that holds the input.
 func (s *scenario) runRequest(request, input string) string {
 	GinkgoHelper()
 	folder := GinkgoT().TempDir()

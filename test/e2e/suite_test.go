@@ -123,8 +123,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	printProgress(fmt.Sprintf("%-24s ready after %.1fs more", "operator", time.Since(start).Seconds()))
 }, NodeTimeout(5*time.Minute))
 
-// startCluster starts a cluster with Knative, loads the test server's image and prepares the cluster
-// for the operator.
+// startCluster starts a cluster with Knative, loads the test server's image and prepares the
+// cluster for the operator.
 func startCluster(ctx context.Context) (*local.Cluster, client.WithWatch, error) {
 	var err error
 	root, err = checkout.Find(ctx)
