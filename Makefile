@@ -127,9 +127,9 @@ test-bench: requirements assets ## test the benchmark with a few InferenceServic
 .PHONY: e2e
 e2e: requirements ## run canary releases with real pods under traffic, on a dedicated node (needs root)
 	@rm -f $(BIN)/times
-	@$(MAKE) e2e-tools e2e-contract e2e-stories e2e-node e2e-images; status=$$?; hack/times $(BIN)/times; exit $$status
+	@$(MAKE) e2e-tools e2e-contract e2e-scenarios e2e-node e2e-images; status=$$?; hack/times $(BIN)/times; exit $$status
 
-.PHONY: e2e-tools e2e-contract e2e-stories e2e-node e2e-images
+.PHONY: e2e-tools e2e-contract e2e-scenarios e2e-node e2e-images
 e2e-tools:
 	@$(timed) "tools and images" sh -c '$(build_tools) -own-version=$(VERSION) cluster fake-gcs-server versitygw && $(BIN)/cluster prepare --level=knative --operator && go run ./test/images'
 
@@ -137,8 +137,8 @@ e2e-tools:
 e2e-contract:
 	@$(timed) "contract on Knative" go test -count=1 -parallel=8 -timeout=20m ./test/e2e -run='^TestContractOnKnative$$'
 
-e2e-stories:
-	@$(timed) "scenarios under traffic" go test -v -count=1 -timeout=60m ./test/e2e -run='^TestStories$$' $(scenarios) $(E2E_ARGS)
+e2e-scenarios:
+	@$(timed) "scenarios under traffic" go test -v -count=1 -timeout=60m ./test/e2e -run='^TestScenarios$$' $(scenarios) $(E2E_ARGS)
 
 e2e-node:
 	@$(timed) "tests of the real node" go test -count=1 -timeout=20m ./test/e2e/node

@@ -493,7 +493,7 @@ func TestBenchmarkWasMet(t *testing.T) {
 func TestStoriesWentWell(t *testing.T) {
 	told := 0
 	for _, row := range rows(read(t, "docs/traffic.md")) {
-		if len(row) < 8 || row[0] == "story" || strings.HasPrefix(row[0], "**all") {
+		if len(row) < 8 || row[0] == "scenario" || strings.HasPrefix(row[0], "**all") {
 			continue
 		}
 		if row[7] != "ok" || row[5] != "0" {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Machine is what everything ran on.
+// Machine describes the machine that the scenarios ran on.
 type Machine struct {
 	Processor string `json:"processor"`
 	Cores     int    `json:"cores"`
@@ -22,7 +22,7 @@ type Machine struct {
 
 const unknown = "unknown"
 
-// ThisMachine reads what Linux tells.
+// ThisMachine returns a description of this machine. It reads /proc.
 func ThisMachine() Machine {
 	m := Machine{
 		Processor: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(),
@@ -34,7 +34,7 @@ func ThisMachine() Machine {
 	return m
 }
 
-// field is the value of the first line of a file of /proc that begins with a key.
+// field returns the value of the first line with the given key in a file such as /proc/cpuinfo.
 func field(path, key string) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -48,7 +48,7 @@ func field(path, key string) string {
 	return unknown
 }
 
-// bytes reads "24689764 kB"; what it cannot read is 0.
+// bytes parses a size such as "24689764 kB". It returns 0 if it cannot.
 func bytes(value string) int64 {
 	kibibytes, err := strconv.ParseInt(strings.TrimSuffix(value, " kB"), 10, 64)
 	if err != nil {

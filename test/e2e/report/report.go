@@ -1,10 +1,10 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report writes what stories under real traffic have shown as a table:
-// what was asked of each, and what the prober saw.
+// Package report writes the results of scenarios under traffic as Markdown tables: the expected
+// shares and what the prober observed.
 //
-// The same report gives the same bytes.
+// Equal reports give equal bytes.
 package report
 
 import (
@@ -19,83 +19,84 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
-// Report is all stories, and what they were played on.
+// Report holds all scenarios and the platform that they ran on.
 type Report struct {
-	// Command makes the report.
+	// Command is the command that writes the report.
 	Command string    `json:"command"`
 	Date    time.Time `json:"date"`
 	Machine Machine   `json:"machine"`
-	// Versions are of what took part, in the order in which they are listed.
+	// Versions are listed in this order.
 	Versions []Version `json:"versions"`
-	// Settings are sentences on what was set otherwise than by default.
+	// Settings holds sentences about the settings that differ from the defaults.
 	Settings string    `json:"settings,omitempty"`
-	Chapters []Chapter `json:"chapters"`
+	Sections []Section `json:"sections"`
 }
 
-// Chapter is stories that belong together, with a table of their own.
-type Chapter struct {
+// Section is a table of scenarios with a heading.
+type Section struct {
 	Title string `json:"title"`
-	// Text is what is to be said before the table.
-	Text    string  `json:"text,omitempty"`
-	Stories []Story `json:"stories"`
+	// Text precedes the table.
+	Text      string     `json:"text,omitempty"`
+	Scenarios []Scenario `json:"scenarios"`
 }
 
-// Version is that of a program.
+// Version is the version of a program.
 type Version struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 }
 
-// Story is a line of the table.
-type Story struct {
+// Scenario is a row of a table.
+type Scenario struct {
 	Name     string `json:"name"`
 	Requests int    `json:"requests"`
 	Errors   int    `json:"errors"`
-	// Excused says why there may be errors. A story with errors and without an excuse has failed.
-	Excused string  `json:"excused,omitempty"`
-	Phases  []Phase `json:"phases"`
-	// Rejected is how many requests revisions got that must have got none.
+	// Outage is the reason why requests were allowed to fail. A scenario with errors and without an
+	// outage has failed.
+	Outage string  `json:"outage,omitempty"`
+	Phases []Phase `json:"phases"`
+	// Rejected is the number of requests to revisions without a share.
 	Rejected int `json:"rejected"`
-	// Gap is the longest time between a decision and its traffic. Nothing is said where no decision was made.
+	// Gap is the longest time between a decision and its traffic. It is nil without a decision.
 	Gap *time.Duration `json:"gap,omitempty"`
-	// Elsewhere is what another operator does in the same case, where that is known.
-	Elsewhere string `json:"elsewhere,omitempty"`
-	// Fault is what else was not as it should be.
+	// KServe describes what KServe does in the same case, if it is known.
+	KServe string `json:"kserve,omitempty"`
+	// Fault describes any other failure.
 	Fault string `json:"fault,omitempty"`
 }
 
-// Phase is a part of a story with one split.
+// Phase is a part of a scenario with one split.
 type Phase struct {
 	Name string `json:"name"`
-	// Want is the percent by revision.
+	// Want is the expected percent by revision.
 	Want map[string]int `json:"want"`
-	// Answers are by revision.
+	// Answers is the number of answers by revision.
 	Answers map[string]int `json:"answers"`
 }
 
-// Play begins a story with what the prober saw in all.
-func Play(name string, all prober.Window) Story {
+// NewScenario returns a scenario with the totals of a window over all its requests.
+func NewScenario(name string, all prober.Window) Scenario {
 	summary := all.Summary()
-	return Story{Name: name, Requests: summary.Requests, Errors: summary.Failed()}
+	return Scenario{Name: name, Requests: summary.Requests, Errors: summary.Failed()}
 }
 
-// Reject adds the requests of a window to a revision that must have got none,
-// but not those that were still under way at its end: prober.NoRequestsTo says why.
-func (s *Story) Reject(w prober.Window, revision string) {
+// AddRejected adds the requests of a window to a revision without a share. Like
+// prober.NoRequestsTo, it ignores requests that were in flight at the end of the window.
+func (s *Scenario) AddRejected(w prober.Window, revision string) {
 	s.Rejected += len(prober.RequestsTo(w, revision))
 }
 
-// Decide adds the time from a decision to its traffic, of which the longest is reported.
-func (s *Story) Decide(took time.Duration) {
-	if s.Gap == nil || took > *s.Gap {
-		s.Gap = &took
+// AddGap adds the time from a decision to its traffic. The report shows the longest.
+func (s *Scenario) AddGap(gap time.Duration) {
+	if s.Gap == nil || gap > *s.Gap {
+		s.Gap = &gap
 	}
 }
 
-// failed says what is wrong with a story, if anything.
-func (s Story) failed() string {
+// failure returns why the scenario failed, or "".
+func (s Scenario) failure() string {
 	var faults []string
-	if s.Errors > 0 && s.Excused == "" {
+	if s.Errors > 0 && s.Outage == "" {
 		faults = append(faults, "errors")
 	}
 	if s.Rejected > 0 {
@@ -107,43 +108,44 @@ func (s Story) failed() string {
 	return strings.Join(faults, ", ")
 }
 
-// Passed tells whether no story failed, and that there is one.
+// Passed reports whether there are scenarios and none failed.
 func (r Report) Passed() bool {
-	all := r.stories()
-	return len(all) > 0 && !slices.ContainsFunc(all, func(s Story) bool { return s.failed() != "" })
+	all := r.scenarios()
+	return len(all) > 0 && !slices.ContainsFunc(all, func(s Scenario) bool { return s.failure() != "" })
 }
 
-func (r Report) stories() []Story {
-	var all []Story
-	for _, chapter := range r.Chapters {
-		all = append(all, chapter.Stories...)
+func (r Report) scenarios() []Scenario {
+	var all []Scenario
+	for _, section := range r.Sections {
+		all = append(all, section.Scenarios...)
 	}
 	return all
 }
 
-// Markdown is the whole report.
+// Markdown returns the report.
 func (r Report) Markdown() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "# Stories under traffic\n\nWritten by `%s`, which fails if a story does. Do not edit.\n\n", r.Command)
+	fmt.Fprintf(&out, "# Scenarios under traffic\n\nGenerated by `%s`, which fails if a scenario fails. Do not edit.\n\n", r.Command)
 	out.WriteString(r.platform())
-	for _, chapter := range r.Chapters {
-		out.WriteString(chapter.markdown())
+	for _, section := range r.Sections {
+		out.WriteString(section.markdown())
 	}
-	all := sum(r.stories())
-	fmt.Fprintf(&out, "\nAll %d stories together: %s requests, %s errors, %s requests to rejected revisions, longest gap %s.\n",
-		all.stories, thousands(all.requests), thousands(all.errors), thousands(all.rejected), gap(all.gap))
-	out.WriteString("\n" + how)
+	all := sum(r.scenarios())
+	fmt.Fprintf(&out, "\nAll %d scenarios: %s requests, %s errors, %s requests to rejected revisions, longest gap %s.\n",
+		all.scenarios, thousands(all.requests), thousands(all.errors), thousands(all.rejected), gap(all.gap))
+	out.WriteString("\n" + method)
 	return out.String()
 }
 
-// markdown is a chapter with its table. Where another operator is known to do otherwise, that is the last column.
-func (c Chapter) markdown() string {
+// markdown returns the section with its table. The last column about KServe is left out if it is
+// empty.
+func (c Section) markdown() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "\n## %s\n\n", c.Title)
 	if c.Text != "" {
 		fmt.Fprintf(&out, "%s\n\n", c.Text)
 	}
-	compares := slices.ContainsFunc(c.Stories, func(s Story) bool { return s.Elsewhere != "" })
+	compares := slices.ContainsFunc(c.Scenarios, func(s Scenario) bool { return s.KServe != "" })
 	row := func(cells, last string) {
 		if compares {
 			cells += " " + last + " |"
@@ -152,53 +154,54 @@ func (c Chapter) markdown() string {
 	}
 	row(header, "what KServe does")
 	row(alignment, "---")
-	for _, story := range c.Stories {
-		row(story.row(), cell(story.Elsewhere))
+	for _, scenario := range c.Scenarios {
+		row(scenario.row(), cell(scenario.KServe))
 	}
-	all := sum(c.Stories)
+	all := sum(c.Scenarios)
 	row(fmt.Sprintf("| **all %d** | %s | %s | | | %s | %s | |",
-		all.stories, thousands(all.requests), thousands(all.errors), thousands(all.rejected), gap(all.gap)), "")
+		all.scenarios, thousands(all.requests), thousands(all.errors), thousands(all.rejected), gap(all.gap)), "")
 	return out.String()
 }
 
-// total is what stories come to together.
+// total holds the totals of several scenarios.
 type total struct {
-	stories, requests, errors, rejected int
-	gap                                 *time.Duration
+	scenarios, requests, errors, rejected int
+	gap                                   *time.Duration
 }
 
-func sum(stories []Story) total {
-	all := total{stories: len(stories)}
-	for _, story := range stories {
-		all.requests += story.Requests
-		all.errors += story.Errors
-		all.rejected += story.Rejected
-		if story.Gap != nil && (all.gap == nil || *story.Gap > *all.gap) {
-			all.gap = story.Gap
+func sum(scenarios []Scenario) total {
+	all := total{scenarios: len(scenarios)}
+	for _, scenario := range scenarios {
+		all.requests += scenario.Requests
+		all.errors += scenario.Errors
+		all.rejected += scenario.Rejected
+		if scenario.Gap != nil && (all.gap == nil || *scenario.Gap > *all.gap) {
+			all.gap = scenario.Gap
 		}
 	}
 	return all
 }
 
 const (
-	header    = "| story | requests | errors | shares wanted, % | shares seen, % | requests to rejected revisions | longest gap between decision and traffic | |"
+	header    = "| scenario | requests | errors | expected shares, % | observed shares, % | requests to rejected revisions | longest gap between decision and traffic | |"
 	alignment = "|---|---:|---:|---|---|---:|---:|---|"
 )
 
-const how = `## How it is measured
+const method = `## How it is measured
 
-Clients send requests through the gateway at a constant rate for as long as a story lasts, some over connections that are kept
-alive, the others over a new connection each. When a request is due is fixed in advance: a slow answer does not make the next
-request later. Each answer names the pod that gave it, and so the revision. An error is whatever is not a right answer of
-status 200 by a known revision within the time limit; no request is repeated.
+Clients send requests through the gateway at a constant rate for the whole scenario, some over kept-alive connections, the
+others over a new connection each. The times at which requests are due are fixed in advance: a slow response does not delay
+the next request. Each response names the pod that served it, and thereby the revision. An error is anything but a correct
+response with status 200 from a known revision within the time limit. No request is retried.
 
-Shares are of answers, each phase on a line of its own, the newest revision last. A request counts by the time at which it was
-due. So the shares of a phase, and the requests to a rejected revision, are of requests that were sent after the phase began,
-the first one included; only what was under way when it ended is not held against the revision. The gap is the time from a
-decision until the first answer of the revision that was decided for, or until the last request to the one decided against.
+The shares are shares of the correct responses. Each phase is on its own line, with the newest revision last. A request counts
+by the time at which it was due. The shares of a phase and the requests to rejected revisions therefore include every request
+that was sent after the phase began. Requests that were in flight when the phase ended do not count as requests to a rejected
+revision. The gap is the time from a decision until the first response from the revision that gained traffic, or until the
+last request to the revision that lost it.
 `
 
-// platform is a paragraph on the machine, and a list of versions.
+// platform returns a paragraph on the machine, the versions and the settings.
 func (r Report) platform() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s; %s.\n", r.Machine, r.Date.UTC().Format(time.DateOnly))
@@ -215,26 +218,26 @@ func (r Report) platform() string {
 	return out.String()
 }
 
-func (s Story) row() string {
+func (s Scenario) row() string {
 	errors := thousands(s.Errors)
-	if s.Errors > 0 && s.Excused != "" {
-		errors += " (" + cell(s.Excused) + ")"
+	if s.Errors > 0 && s.Outage != "" {
+		errors += " (" + cell(s.Outage) + ")"
 	}
-	var want, seen []string
+	var want, observed []string
 	for _, phase := range s.Phases {
 		revisions := phase.revisions()
 		want = append(want, phase.join(revisions, func(revision string) string { return fmt.Sprint(phase.Want[revision]) }))
-		seen = append(seen, phase.join(revisions, phase.percent))
+		observed = append(observed, phase.join(revisions, phase.percent))
 	}
-	verdict := "ok"
-	if fault := s.failed(); fault != "" {
-		verdict = "**failed**: " + cell(fault)
+	result := "ok"
+	if fault := s.failure(); fault != "" {
+		result = "**failed**: " + cell(fault)
 	}
 	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s |", cell(s.Name), thousands(s.Requests), errors,
-		strings.Join(want, "<br>"), strings.Join(seen, "<br>"), thousands(s.Rejected), gap(s.Gap), verdict)
+		strings.Join(want, "<br>"), strings.Join(observed, "<br>"), thousands(s.Rejected), gap(s.Gap), result)
 }
 
-// revisions are those that were to answer or did, the oldest first.
+// revisions returns the revisions with an expected share or answers, the oldest first.
 func (p Phase) revisions() []string {
 	all := map[string]bool{}
 	for revision := range p.Want {
@@ -243,14 +246,14 @@ func (p Phase) revisions() []string {
 	for revision := range p.Answers {
 		all[revision] = true
 	}
-	// A number of more digits is greater.
+	// The number with more digits is greater.
 	return slices.SortedFunc(maps.Keys(all), func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
 }
 
-func (Phase) join(revisions []string, words func(string) string) string {
+func (Phase) join(revisions []string, format func(string) string) string {
 	all := make([]string, 0, len(revisions))
 	for _, revision := range revisions {
-		all = append(all, words(revision))
+		all = append(all, format(revision))
 	}
 	return strings.Join(all, " : ")
 }
@@ -263,7 +266,7 @@ func (p Phase) percent(revision string) string {
 	if all == 0 {
 		return "–"
 	}
-	// Nothing and everything are said without a fraction, and nothing else is.
+	// Only exactly 0 % and 100 % have no decimals, so that a single request is not rounded away.
 	switch n := p.Answers[revision]; n {
 	case 0, all:
 		return fmt.Sprint(100 * n / all)
@@ -283,12 +286,12 @@ func gap(d *time.Duration) string {
 	return fmt.Sprintf("%.2f s", d.Seconds())
 }
 
-// cell is a text that a cell of a table can hold.
+// cell escapes a text for a table cell.
 func cell(text string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", `\|`)
 }
 
-// thousands writes a number with commas.
+// thousands formats a number with thousands separators.
 func thousands(n int) string {
 	digits := fmt.Sprint(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {

@@ -23,8 +23,7 @@ const (
 	second = "sklearn-iris-predictor-00002"
 )
 
-// given is what a machine and its programs could be.
-func given(stories ...Story) Report {
+func given(scenarios ...Scenario) Report {
 	return Report{
 		Command: "make e2e",
 		Date:    time.Date(2026, 11, 24, 23, 30, 0, 0, time.FixedZone("", -3600)),
@@ -32,12 +31,13 @@ func given(stories ...Story) Report {
 		Versions: []Version{
 			{"Kubernetes", "v1.37.2"}, {"Traefik", "v3.6.0"}, {"Serinus", "v0.2.0-3-gabcdef0"},
 		},
-		Chapters: []Chapter{{Title: "A chapter", Stories: stories}},
+		Sections: []Section{{Title: "A section", Scenarios: scenarios}},
 	}
 }
 
-// seen are so many requests, 10 ms apart, each revision's in a row.
-func seen(name string, from time.Duration, counts map[string]int) prober.Window {
+// window returns a window of requests 10 ms apart, with the given number per revision. The revision
+// "" stands for errors.
+func window(name string, from time.Duration, counts map[string]int) prober.Window {
 	w := prober.Window{Name: name, From: from, To: from}
 	for _, revision := range []string{first, second, ""} {
 		for range counts[revision] {
@@ -56,48 +56,48 @@ func phase(w prober.Window, want map[string]int) Phase {
 	return Phase{Name: w.Name, Want: want, Answers: w.Answers()}
 }
 
-func rollout() Story {
-	ten := seen("10 %", 0, map[string]int{first: 903, second: 97})
-	fifty := seen("50 %", ten.To, map[string]int{first: 499, second: 501})
-	all := seen("all", 0, map[string]int{first: 1402, second: 598})
-	story := Play("promotion: 10 → 50 → 100 %", all)
-	story.Phases = []Phase{
+func rollout() Scenario {
+	ten := window("10 %", 0, map[string]int{first: 903, second: 97})
+	fifty := window("50 %", ten.To, map[string]int{first: 499, second: 501})
+	all := window("all", 0, map[string]int{first: 1402, second: 598})
+	scenario := NewScenario("promotion: 10 → 50 → 100 %", all)
+	scenario.Phases = []Phase{
 		phase(ten, map[string]int{first: 90, second: 10}),
 		phase(fifty, map[string]int{first: 50, second: 50}),
-		phase(seen("100 %", 0, map[string]int{second: 1000}), map[string]int{first: 0, second: 100}),
+		phase(window("100 %", 0, map[string]int{second: 1000}), map[string]int{first: 0, second: 100}),
 	}
-	story.Decide(410 * time.Millisecond)
-	story.Decide(1234 * time.Millisecond)
-	story.Decide(20 * time.Millisecond)
-	return story
+	scenario.AddGap(410 * time.Millisecond)
+	scenario.AddGap(1234 * time.Millisecond)
+	scenario.AddGap(20 * time.Millisecond)
+	return scenario
 }
 
-func restart() Story {
-	story := Play("gateway | restart", seen("all", 0, map[string]int{first: 12_000, "": 12}))
-	story.Excused = "while it is down"
-	story.Phases = append(story.Phases, phase(seen("all", 0, map[string]int{first: 12_000}), map[string]int{first: 100}))
-	return story
+func restart() Scenario {
+	scenario := NewScenario("gateway | restart", window("all", 0, map[string]int{first: 12_000, "": 12}))
+	scenario.Outage = "while it is down"
+	scenario.Phases = append(scenario.Phases, phase(window("all", 0, map[string]int{first: 12_000}), map[string]int{first: 100}))
+	return scenario
 }
 
-// compared is a report with a second chapter, on what others do in the same cases.
-func compared(story Story) Report {
+// compared returns a report with a second section that compares with KServe.
+func compared(scenario Scenario) Report {
 	report := given(restart())
-	story.Elsewhere = "200 of 200 requests | to the canary"
-	report.Chapters = append(report.Chapters, Chapter{Title: "Others", Text: "Measured elsewhere.", Stories: []Story{story}})
+	scenario.KServe = "200 of 200 requests | to the canary"
+	report.Sections = append(report.Sections, Section{Title: "Others", Text: "Measured elsewhere.", Scenarios: []Scenario{scenario}})
 	return report
 }
 
 func TestMarkdown(t *testing.T) {
-	rejected := Play("rollback of a running canary", seen("all", 0, map[string]int{first: 1998, second: 2}))
-	rejected.Reject(seen("rolled back", 0, map[string]int{first: 1000, second: 2}), second)
-	rejected.Phases = append(rejected.Phases, phase(seen("rolled back", 0, map[string]int{first: 1998, second: 2}), map[string]int{first: 100}))
-	broken := Play("a canary that crashes", seen("all", 0, map[string]int{first: 1, "": 3}))
-	broken.Phases = append(broken.Phases, phase(seen("nothing", 0, nil), map[string]int{first: 100}))
-	broken.Fault = "silent for 3.000 s"
+	rejected := NewScenario("rollback of a running canary", window("all", 0, map[string]int{first: 1998, second: 2}))
+	rejected.AddRejected(window("rolled back", 0, map[string]int{first: 1000, second: 2}), second)
+	rejected.Phases = append(rejected.Phases, phase(window("rolled back", 0, map[string]int{first: 1998, second: 2}), map[string]int{first: 100}))
+	crashing := NewScenario("a canary that crashes", window("all", 0, map[string]int{first: 1, "": 3}))
+	crashing.Phases = append(crashing.Phases, phase(window("nothing", 0, nil), map[string]int{first: 100}))
+	crashing.Fault = "no answer for 3.000 s"
 
 	for name, report := range map[string]Report{
 		"passed":   given(rollout(), restart()),
-		"failed":   given(rollout(), rejected, broken),
+		"failed":   given(rollout(), rejected, crashing),
 		"compared": compared(rollout()),
 		"empty":    {Command: "make e2e", Machine: Machine{Processor: unknown, Kernel: unknown, Go: "go1.26.0"}},
 	} {
@@ -106,9 +106,9 @@ func TestMarkdown(t *testing.T) {
 				t.Errorf("passed: %v", passed)
 			}
 			have := report.Markdown()
-			for range 20 { // Maps come in any order.
+			for range 20 { // The order of maps is random.
 				if report.Markdown() != have {
-					t.Fatal("written again, it is not the same")
+					t.Fatal("Markdown() is not deterministic")
 				}
 			}
 			file := filepath.Join("testdata", name+".md")
@@ -129,19 +129,18 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
-// TestRejectAgreesWithTheAssertion: the report counts what NoRequestsTo finds fault with.
-func TestRejectAgreesWithTheAssertion(t *testing.T) {
-	w := seen("rolled back", 0, map[string]int{first: 5, second: 3})
-	w.Requests[7].Latency = 11 * time.Millisecond // Still under way at the end.
-	var story Story
-	story.Reject(w, second)
-	if err := prober.NoRequestsTo(w, second); story.Rejected != 2 || err == nil || !strings.Contains(err.Error(), "got 2 of 8 requests") {
-		t.Errorf("%d rejected; %v", story.Rejected, err)
+// AddRejected must count exactly the requests that NoRequestsTo rejects.
+func TestAddRejectedAgreesWithNoRequestsTo(t *testing.T) {
+	w := window("rolled back", 0, map[string]int{first: 5, second: 3})
+	w.Requests[7].Latency = 11 * time.Millisecond // In flight at the end.
+	var scenario Scenario
+	scenario.AddRejected(w, second)
+	if err := prober.NoRequestsTo(w, second); scenario.Rejected != 2 || err == nil || !strings.Contains(err.Error(), "got 2 of 8 requests") {
+		t.Errorf("%d rejected; %v", scenario.Rejected, err)
 	}
 }
 
-// TestSharesAreNotRoundedToNothing: one request is not no request.
-func TestSharesAreNotRoundedToNothing(t *testing.T) {
+func TestSharesAreNotRoundedToZero(t *testing.T) {
 	phase := Phase{Answers: map[string]int{first: 9999, second: 1}}
 	if have := phase.percent(second) + ", " + phase.percent(first) + ", " + phase.percent("third"); have != "0.01, 99.99, 0" {
 		t.Error(have)
