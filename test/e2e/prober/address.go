@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// testRanges are the addresses that a network of a test's own can have: nobody
-// else is reached at them by accident.
+// testRanges are the address ranges of private and test networks. A request to them cannot reach a
+// public service by accident.
 var testRanges = []netip.Prefix{
 	netip.MustParsePrefix("127.0.0.0/8"),
 	netip.MustParsePrefix("10.0.0.0/8"),
@@ -28,16 +28,15 @@ var testRanges = []netip.Prefix{
 	netip.MustParsePrefix("2001:db8::/32"), // Documentation.
 }
 
-// An allowed prefix may hold the pods of a cluster, but not all private networks.
+// An allowed prefix may cover the pods of a cluster, but not all private networks.
 const (
 	widestIPv4 = 16
 	widestIPv6 = 48
 )
 
-// permitted parses the address of a gateway, and refuses it unless it is on
-// loopback or within one of the prefixes that the caller allows. Host names are
-// refused: what they mean is for others to say.
-func permitted(gateway string, allowed []netip.Prefix) (netip.AddrPort, error) {
+// parseGateway parses the address of a gateway. The address must be on loopback or within an
+// allowed prefix. Host names are rejected, because DNS decides what they resolve to.
+func parseGateway(gateway string, allowed []netip.Prefix) (netip.AddrPort, error) {
 	parsed, err := netip.ParseAddrPort(gateway)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("gateway %q: want an IP address and a port, such as 127.0.0.1:8080: %w", gateway, err)
@@ -50,8 +49,8 @@ func permitted(gateway string, allowed []netip.Prefix) (netip.AddrPort, error) {
 	address := parsed.Addr().Unmap()
 	within := func(prefix netip.Prefix) bool { return prefix.Contains(address.WithZone("")) }
 	if !address.IsLoopback() && !slices.ContainsFunc(allowed, within) {
-		return netip.AddrPort{}, fmt.Errorf("gateway %s is neither on loopback nor within the allowed prefixes %v: nothing is sent to it; "+
-			"if it is a test's own address, allow it", gateway, allowed)
+		return netip.AddrPort{}, fmt.Errorf("gateway %s is neither on loopback nor within the allowed prefixes %v; "+
+			"if it belongs to the test, allow its network", gateway, allowed)
 	}
 	if parsed.Port() == 0 {
 		return netip.AddrPort{}, fmt.Errorf("gateway %s: port 0 cannot be connected to", gateway)
@@ -59,10 +58,10 @@ func permitted(gateway string, allowed []netip.Prefix) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(address, parsed.Port()), nil
 }
 
-// checkPrefix refuses to allow what could be somebody else's.
+// checkPrefix rejects prefixes that can include hosts outside of the test.
 func checkPrefix(prefix netip.Prefix) error {
-	inside := func(own netip.Prefix) bool {
-		return own.Bits() <= prefix.Bits() && own.Contains(prefix.Addr())
+	inside := func(outer netip.Prefix) bool {
+		return outer.Bits() <= prefix.Bits() && outer.Contains(prefix.Addr())
 	}
 	if !prefix.IsValid() || !slices.ContainsFunc(testRanges, inside) {
 		return fmt.Errorf("prefix %s cannot be allowed: it is not in a range for private networks or tests", prefix)

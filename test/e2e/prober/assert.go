@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// Each assertion returns nil, or an error that tells the figures. None holds of a
-// window without requests: where nothing was asked, nothing is shown.
+// Each assertion returns nil or an error with the figures. A window without requests fails every
+// assertion.
 
-// NoErrors holds if every request was answered as it should be.
+// NoErrors checks that every request was answered.
 func NoErrors(w Window) error {
-	if err := notEmpty(w); err != nil {
+	if err := checkNotEmpty(w); err != nil {
 		return err
 	}
 	failed := w.Errors()
@@ -29,7 +29,7 @@ func NoErrors(w Window) error {
 	var examples strings.Builder
 	for i, failure := range w.Failures {
 		if i == shown {
-			fmt.Fprintf(&examples, "\n  and %d more kept", len(w.Failures)-shown)
+			fmt.Fprintf(&examples, "\n  and %d more", len(w.Failures)-shown)
 			break
 		}
 		fmt.Fprintf(&examples, "\n  %s", failure)
@@ -37,20 +37,19 @@ func NoErrors(w Window) error {
 	return fmt.Errorf("%s: %d of %d requests failed%s, want none%s", w.title(), sum(failed), len(w.Requests), kinds(failed), examples.String())
 }
 
-// RequestsTo are the requests of a window that must be held against a revision
-// that was to get none.
+// RequestsTo returns the requests of a window that a revision answered. If the revision must get
+// none, these are the violations.
 //
-// A request that was due, and so sent, after the window began must not reach the
-// revision: no tolerance there, whatever was under way at the time. A request that
-// was still under way when the window ended may have been routed after that, and
-// proves nothing.
+// Every request in the window was sent after the window began, so there is no tolerance at its
+// beginning. Requests that were in flight when the window ended are left out: the gateway may have
+// routed them later.
 func RequestsTo(w Window, revision string) []Request {
 	return filter(w.Requests, func(r Request) bool { return r.Revision == revision && r.Done() <= w.To })
 }
 
-// NoRequestsTo holds if a revision got none of the requests that RequestsTo tells of.
+// NoRequestsTo checks that RequestsTo returns no request.
 func NoRequestsTo(w Window, revision string) error {
-	if err := notEmpty(w); err != nil {
+	if err := checkNotEmpty(w); err != nil {
 		return err
 	}
 	reached := RequestsTo(w, revision)
@@ -60,41 +59,41 @@ func NoRequestsTo(w Window, revision string) error {
 	first, last := reached[0].Due-w.From, reached[len(reached)-1].Due-w.From
 	message := fmt.Sprintf("%s: %s got %d of %d requests, want none: the first %s after the beginning, the last %s",
 		w.title(), revision, len(reached), len(w.Requests), milliseconds(first), milliseconds(last))
-	if underWay := w.Answers()[revision] - len(reached); underWay > 0 {
-		message += fmt.Sprintf(" (and %d more that were under way at the end, which do not count)", underWay)
+	if inFlight := w.Answers()[revision] - len(reached); inFlight > 0 {
+		message += fmt.Sprintf(" (and %d more that were in flight at the end, which do not count)", inFlight)
 	}
 	return errors.New(message)
 }
 
-// SharesWithin holds if at least so many requests were answered and each
-// revision's share of them is within so many points of the percent that is wanted.
-// A revision of which 0 % is wanted, or nothing said, must have answered none.
+// SharesWithin checks that at least atLeast requests were answered, and that each revision's share
+// of the answers is within the given percentage points of the wanted percent. A revision with a
+// wanted percent of 0 or none must have answered no request.
 //
-// Five points over 1,000 answers are 3.2 standard deviations for a gateway that
-// draws at random at 50 %, and more for other percents: one run in 600 would fail
-// there without a fault, and none for a gateway that takes turns.
+// For a gateway that picks backends at random, 5 points over 1,000 answers are 3.2 standard
+// deviations at 50 %, and more at other percents: one run in 600 fails by chance. A gateway that
+// uses weighted round-robin does not fail by chance.
 func SharesWithin(w Window, want map[string]int, points float64, atLeast int) error {
-	if err := notEmpty(w); err != nil {
+	if err := checkNotEmpty(w); err != nil {
 		return err
 	}
 	s := w.Summary()
 	if answered := sum(s.Answers); answered < atLeast {
-		return fmt.Errorf("%s: %d answers are too few to tell shares, want %d", w.title(), answered, atLeast)
+		return fmt.Errorf("%s: %d answers are too few to compare shares, want %d", w.title(), answered, atLeast)
 	}
-	var faults []string
+	var failures []string
 	for _, revision := range slices.Sorted(maps.Keys(union(want, s.Answers))) {
 		percent := 100 * s.Share(revision)
 		switch {
 		case want[revision] == 0 && s.Answers[revision] > 0:
-			faults = append(faults, fmt.Sprintf("%s answered %d, want none", revision, s.Answers[revision]))
-		case math.Abs(percent-float64(want[revision])) > points+1e-9: // A share of exactly so many points off is within.
-			faults = append(faults, fmt.Sprintf("%s has %.1f %%, want %d %% ± %g", revision, percent, want[revision], points))
+			failures = append(failures, fmt.Sprintf("%s answered %d, want none", revision, s.Answers[revision]))
+		case math.Abs(percent-float64(want[revision])) > points+1e-9: // Tolerates rounding errors.
+			failures = append(failures, fmt.Sprintf("%s has %.1f %%, want %d %% ± %g", revision, percent, want[revision], points))
 		}
 	}
-	if len(faults) == 0 {
+	if len(failures) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: of %d answers, %s", w.title(), sum(s.Answers), strings.Join(faults, "; "))
+	return fmt.Errorf("%s: of %d answers, %s", w.title(), sum(s.Answers), strings.Join(failures, "; "))
 }
 
 func union(a, b map[string]int) map[string]int {
@@ -106,20 +105,19 @@ func union(a, b map[string]int) map[string]int {
 	return both
 }
 
-// falseAlarm is how probable it is at most that ShareRises fails where no share fell.
-const falseAlarm = 1e-4
+// falseAlarmRate is the maximum probability that ShareRises fails although no share fell.
+const falseAlarmRate = 1e-4
 
-// ShareRises holds if there is no evidence that a revision's share fell from one
-// of the windows to a later one.
+// ShareRises checks that there is no evidence that a revision's share fell from one window to a
+// later one.
 //
-// A gateway that draws at random at a constant percent gives shares that go up
-// and down. So for every two windows the question is (Fisher's exact test): given
-// how many of the requests of both the revision answered, how probable is it that
-// the earlier window has so many of them or more, if its share was no greater?
-// Below 1 in 10,000, divided by the number of pairs, the share has fallen. Where a
-// gateway takes turns rather than draws, the test is as sound, for such shares
-// stray less. To show that a share of 50 % fell to 40 % takes about 800 requests in
-// both windows, with a few pairs.
+// The observed shares of a gateway that picks backends at random vary. ShareRises therefore applies
+// Fisher's exact test to every pair of windows: given the total number of the revision's answers in
+// both, how probable is it that the earlier window has at least as many as observed, if its share
+// was not greater? If the probability is below 1 in 10,000 divided by the number of pairs, the
+// share has fallen. Shares of a gateway that uses weighted round-robin vary less, so the test holds
+// for them too. With a few pairs, both windows need about 800 requests to detect a fall from 50 %
+// to 40 %.
 func ShareRises(windows []Window, revision string) error {
 	if len(windows) < 2 {
 		return fmt.Errorf("%s: %d windows, want at least 2 to compare", revision, len(windows))
@@ -136,8 +134,8 @@ func ShareRises(windows []Window, revision string) error {
 	for later := range windows {
 		for earlier := range later {
 			p := fisher(got[earlier], all[earlier], got[later], all[later])
-			if p < falseAlarm/float64(pairs) {
-				return fmt.Errorf("%s: the share of %s fell to %.1f %% (%d of %d), from %.1f %% (%d of %d) in %s; by chance in %.1g of cases",
+			if p < falseAlarmRate/float64(pairs) {
+				return fmt.Errorf("%s: the share of %s fell to %.1f %% (%d of %d), from %.1f %% (%d of %d) in %s; the probability by chance is %.1g",
 					windows[later].title(), revision, 100*float64(got[later])/float64(all[later]), got[later], all[later],
 					100*float64(got[earlier])/float64(all[earlier]), got[earlier], all[earlier], windows[earlier].title(), p)
 			}
@@ -146,8 +144,8 @@ func ShareRises(windows []Window, revision string) error {
 	return nil
 }
 
-// fisher is how probable it is that, of the a+b hits among n+m draws, a or more
-// are among the n: the tail of the hypergeometric distribution.
+// fisher returns the probability that of the a+b hits among n+m draws, a or more are among the
+// first n. It is the tail of the hypergeometric distribution.
 func fisher(a, n, b, m int) float64 {
 	hits := a + b
 	total := 0.0
@@ -157,7 +155,7 @@ func fisher(a, n, b, m int) float64 {
 	return min(total, 1)
 }
 
-// logChoose is the logarithm of the number of ways to choose k of n.
+// logChoose returns the logarithm of the binomial coefficient of n and k.
 func logChoose(n, k int) float64 {
 	if k < 0 || k > n {
 		return math.Inf(-1)
@@ -169,10 +167,10 @@ func logChoose(n, k int) float64 {
 	return factorial(n) - factorial(k) - factorial(n-k)
 }
 
-// FirstWithin holds if a revision answered a request of the window no later than
-// a limit after the window's beginning.
+// FirstWithin checks that a revision answered a request of the window within a limit after the
+// window's beginning.
 func FirstWithin(w Window, revision string, limit time.Duration) error {
-	if err := notEmpty(w); err != nil {
+	if err := checkNotEmpty(w); err != nil {
 		return err
 	}
 	first, found := w.UntilFirst(revision)
@@ -185,13 +183,14 @@ func FirstWithin(w Window, revision string, limit time.Duration) error {
 	return nil
 }
 
-// LastWithin holds if a revision got no request that was due later than a limit after the window's beginning.
+// LastWithin checks that a revision got no request that was due later than a limit after the
+// window's beginning.
 func LastWithin(w Window, revision string, limit time.Duration) error {
-	if err := notEmpty(w); err != nil {
+	if err := checkNotEmpty(w); err != nil {
 		return err
 	}
 	if w.To-w.From < limit {
-		return fmt.Errorf("%s: lasted for less than the limit of %s", w.title(), limit)
+		return fmt.Errorf("%s: is shorter than the limit of %s", w.title(), limit)
 	}
 	if last, found := w.UntilLast(revision); found && last > limit {
 		return fmt.Errorf("%s: the last request to %s was sent after %s, want none after %s; it got %d of %d", w.title(), revision,
@@ -200,20 +199,20 @@ func LastWithin(w Window, revision string, limit time.Duration) error {
 	return nil
 }
 
-// NoSilence holds if there was never a longer time without an answer.
-func NoSilence(w Window, limit time.Duration) error {
-	if err := notEmpty(w); err != nil {
+// GapsWithin checks that there was no longer period without an answer.
+func GapsWithin(w Window, limit time.Duration) error {
+	if err := checkNotEmpty(w); err != nil {
 		return err
 	}
-	if silence, since := w.Silence(); silence > limit {
-		return fmt.Errorf("%s: no answer for %s from %s on, want no longer than %s", w.title(), seconds(silence), seconds(since), limit)
+	if gap, since := w.LongestGap(); gap > limit {
+		return fmt.Errorf("%s: no answer for %s from %s on, want no longer than %s", w.title(), seconds(gap), seconds(since), limit)
 	}
 	return nil
 }
 
-func notEmpty(w Window) error {
+func checkNotEmpty(w Window) error {
 	if len(w.Requests) == 0 {
-		return fmt.Errorf("%s: no requests, and so nothing is shown", w.title())
+		return fmt.Errorf("%s: no requests to check", w.title())
 	}
 	return nil
 }

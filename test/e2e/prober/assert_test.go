@@ -15,17 +15,17 @@ import (
 
 const ms = time.Millisecond
 
-// window is from 10 to 20 seconds.
+// window returns a window from 10 s to 20 s.
 func window(requests ...Request) Window {
 	return Window{Name: "10 %", From: 10 * time.Second, To: 20 * time.Second, Requests: requests}
 }
 
-// at is a request due so long after the beginning of the window, that a revision answered.
+// at returns a request with a time relative to the beginning of the window.
 func at(due, latency time.Duration, revision string) Request {
 	return Request{Target: "iris", Due: 10*time.Second + due, Latency: latency, Revision: revision}
 }
 
-// answers are so many, spread over the window, by revisions.
+// answers returns a window with evenly spread answers of the first and the second revision.
 func answers(ones, twos int) Window {
 	var requests []Request
 	for i := range ones + twos {
@@ -50,41 +50,41 @@ func TestAssertions(t *testing.T) {
 	}
 	half := map[string]int{first: 50, second: 50}
 
-	for name, given := range map[string]struct {
+	for name, test := range map[string]struct {
 		err  error
-		want string // Nothing, or what the error says.
+		want string // Part of the error, or empty.
 	}{
-		"no errors":            {NoErrors(window(at(0, ms, first), at(10*ms, ms, second))), ""},
-		"no errors of nothing": {NoErrors(window()), `"10 %" (10.000 s to 20.000 s): no requests, and so nothing is shown`},
+		"no errors":                    {NoErrors(window(at(0, ms, first), at(10*ms, ms, second))), ""},
+		"no errors in an empty window": {NoErrors(window()), `"10 %" (10.000 s to 20.000 s): no requests to check`},
 		"errors, with examples": {NoErrors(withErrors), "\"10 %\" (10.000 s to 20.000 s): 3 of 4 requests failed (2 refused, 1 timeout), want none\n" +
 			"  timeout to iris at 10.020 s, after 10000.0 ms, on a kept-alive connection: context deadline exceeded\n" +
 			"  refused to iris at 10.030 s, after 1.0 ms, on a new connection: connect: connection refused"},
 
-		"no requests to a revision":    {NoRequestsTo(window(at(0, ms, first)), second), ""},
-		"no requests of nothing":       {NoRequestsTo(window(), second), "no requests, and so nothing is shown"},
-		"a request at the very mark":   {NoRequestsTo(window(at(0, ms, second), at(1500*ms, ms, first)), second), `"10 %" (10.000 s to 20.000 s): ` + second + " got 1 of 2 requests, want none: the first 0.0 ms after the beginning, the last 0.0 ms"},
-		"answered just before the end": {NoRequestsTo(window(at(9990*ms, 10*ms, second)), second), second + " got 1 of 1 requests"},
-		"under way at the end":         {NoRequestsTo(window(at(9990*ms, 10*ms+1, second)), second), ""},
-		"both":                         {NoRequestsTo(window(at(500*ms, ms, second), at(9990*ms, 20*ms, second)), second), second + " got 1 of 2 requests, want none: the first 500.0 ms after the beginning, the last 500.0 ms (and 1 more that were under way at the end, which do not count)"},
-		"errors are nobody's":          {NoRequestsTo(withErrors, second), ""},
+		"no requests to a revision":      {NoRequestsTo(window(at(0, ms, first)), second), ""},
+		"no requests in an empty window": {NoRequestsTo(window(), second), "no requests to check"},
+		"a request at the mark":          {NoRequestsTo(window(at(0, ms, second), at(1500*ms, ms, first)), second), `"10 %" (10.000 s to 20.000 s): ` + second + " got 1 of 2 requests, want none: the first 0.0 ms after the beginning, the last 0.0 ms"},
+		"answered just before the end":   {NoRequestsTo(window(at(9990*ms, 10*ms, second)), second), second + " got 1 of 1 requests"},
+		"in flight at the end":           {NoRequestsTo(window(at(9990*ms, 10*ms+1, second)), second), ""},
+		"before and at the end":          {NoRequestsTo(window(at(500*ms, ms, second), at(9990*ms, 20*ms, second)), second), second + " got 1 of 2 requests, want none: the first 500.0 ms after the beginning, the last 500.0 ms (and 1 more that were in flight at the end, which do not count)"},
+		"errors have no revision":        {NoRequestsTo(withErrors, second), ""},
 
 		"shares as wanted":               {SharesWithin(answers(500, 500), half, 5, 1000), ""},
 		"shares exactly 5 points off":    {SharesWithin(answers(550, 450), half, 5, 1000), ""},
 		"shares just over 5 points off":  {SharesWithin(answers(551, 449), half, 5, 1000), `"10 %" (10.000 s to 20.000 s): of 1000 answers, ` + first + " has 55.1 %, want 50 % ± 5; " + second + " has 44.9 %, want 50 % ± 5"},
-		"one answer too few":             {SharesWithin(answers(500, 499), half, 5, 1000), "999 answers are too few to tell shares, want 1000"},
-		"errors do not make up for it":   {SharesWithin(withErrors, half, 5, 2), "1 answers are too few"},
+		"one answer too few":             {SharesWithin(answers(500, 499), half, 5, 1000), "999 answers are too few to compare shares, want 1000"},
+		"errors do not count as answers": {SharesWithin(withErrors, half, 5, 2), "1 answers are too few"},
 		"a revision that was to get 0 %": {SharesWithin(answers(999, 1), map[string]int{first: 100, second: 0}, 5, 1000), second + " answered 1, want none"},
-		"one that nobody spoke of":       {SharesWithin(answers(999, 1), map[string]int{first: 100}, 5, 1000), second + " answered 1, want none"},
+		"an unexpected revision":         {SharesWithin(answers(999, 1), map[string]int{first: 100}, 5, 1000), second + " answered 1, want none"},
 		"one that did not answer":        {SharesWithin(answers(1000, 0), map[string]int{first: 90, second: 10}, 5, 1000), first + " has 100.0 %, want 90 % ± 5; " + second + " has 0.0 %, want 10 % ± 5"},
-		"nothing wanted":                 {SharesWithin(answers(1000, 0), nil, 5, 1000), first + " answered 1000, want none"},
+		"no expected share":              {SharesWithin(answers(1000, 0), nil, 5, 1000), first + " answered 1000, want none"},
 
 		"shares that rise":             {ShareRises([]Window{answers(900, 100), answers(500, 500), answers(0, 1000)}, second), ""},
-		"shares that stay by chance":   {ShareRises([]Window{answers(890, 110), answers(910, 90), answers(500, 500)}, second), ""},
+		"shares that vary by chance":   {ShareRises([]Window{answers(890, 110), answers(910, 90), answers(500, 500)}, second), ""},
 		"a share that fell":            {ShareRises([]Window{answers(900, 100), answers(500, 500), answers(620, 380)}, second), "the share of " + second + " fell to 38.0 % (380 of 1000), from 50.0 % (500 of 1000)"},
 		"a share that fell to nothing": {ShareRises([]Window{answers(900, 100), answers(1000, 0)}, second), "the share of " + second + " fell to 0.0 % (0 of 1000), from 10.0 % (100 of 1000)"},
-		"a fall not beside each other": {ShareRises([]Window{answers(500, 500), answers(530, 470), answers(620, 380)}, second), "from 50.0 % (500 of 1000)"},
+		"a fall over several windows":  {ShareRises([]Window{answers(500, 500), answers(530, 470), answers(620, 380)}, second), "from 50.0 % (500 of 1000)"},
 		"a fall of few requests":       {ShareRises([]Window{answers(0, 4), answers(4, 0)}, second), ""},
-		"a fall of a few more":         {ShareRises([]Window{answers(0, 9), answers(9, 0)}, second), "by chance in 2e-05 of cases"},
+		"a fall of a few more":         {ShareRises([]Window{answers(0, 9), answers(9, 0)}, second), "the probability by chance is 2e-05"},
 		"one window":                   {ShareRises([]Window{answers(1, 1)}, second), "1 windows, want at least 2 to compare"},
 		"a window without answers":     {ShareRises([]Window{answers(1, 1), window(failed)}, second), "no answers"},
 
@@ -94,27 +94,27 @@ func TestAssertions(t *testing.T) {
 		"last in time":               {LastWithin(window(at(50*ms, ms, first), at(60*ms, ms, second)), first, 50*ms), ""},
 		"last too late":              {LastWithin(window(at(50*ms+1, ms, first), at(60*ms, ms, second)), first, 50*ms), "the last request to " + first + " was sent after 0.050 s, want none after 50ms; it got 1 of 2"},
 		"last never":                 {LastWithin(window(at(50*ms, ms, second)), first, 50*ms), ""},
-		"last of too short a window": {LastWithin(window(at(50*ms, ms, second)), first, 11*time.Second), "lasted for less than the limit of 11s"},
+		"last of too short a window": {LastWithin(window(at(50*ms, ms, second)), first, 11*time.Second), "is shorter than the limit of 11s"},
 
-		"answers without a gap":    {NoSilence(answers(100, 0), 110*ms), ""},
-		"a gap just short enough":  {NoSilence(window(at(0, ms, first), at(5*time.Second, ms, first)), 5*time.Second), ""},
-		"a gap just too long":      {NoSilence(window(at(0, ms, first), at(5*time.Second, 2*ms, first)), 5*time.Second), "no answer for 5.001 s from 10.001 s on, want no longer than 5s"},
-		"a gap at the beginning":   {NoSilence(window(at(6*time.Second, 0, first)), 5*time.Second), "no answer for 6.000 s from 10.000 s on"},
-		"errors are not answers":   {NoSilence(window(at(0, ms, first), failed), 9*time.Second), "no answer for 9.999 s from 10.001 s on"},
-		"answers after the window": {NoSilence(window(at(0, ms, first), at(9*time.Second, 5*time.Second, first)), 9*time.Second), "no answer for 9.999 s"},
+		"answers without a gap":    {GapsWithin(answers(100, 0), 110*ms), ""},
+		"a gap just short enough":  {GapsWithin(window(at(0, ms, first), at(5*time.Second, ms, first)), 5*time.Second), ""},
+		"a gap just too long":      {GapsWithin(window(at(0, ms, first), at(5*time.Second, 2*ms, first)), 5*time.Second), "no answer for 5.001 s from 10.001 s on, want no longer than 5s"},
+		"a gap at the beginning":   {GapsWithin(window(at(6*time.Second, 0, first)), 5*time.Second), "no answer for 6.000 s from 10.000 s on"},
+		"errors are not answers":   {GapsWithin(window(at(0, ms, first), failed), 9*time.Second), "no answer for 9.999 s from 10.001 s on"},
+		"answers after the window": {GapsWithin(window(at(0, ms, first), at(9*time.Second, 5*time.Second, first)), 9*time.Second), "no answer for 9.999 s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			switch {
-			case given.want == "" && given.err != nil:
-				t.Errorf("%v, want nothing", given.err)
-			case given.want != "" && (given.err == nil || !strings.Contains(given.err.Error(), given.want)):
-				t.Errorf("%v, want it to say\n%s", given.err, given.want)
+			case test.want == "" && test.err != nil:
+				t.Errorf("%v, want no error", test.err)
+			case test.want != "" && (test.err == nil || !strings.Contains(test.err.Error(), test.want)):
+				t.Errorf("%v, want an error that contains\n%s", test.err, test.want)
 			}
 		})
 	}
 }
 
-// TestFisher compares with the definition: all ways to draw are counted.
+// TestFisher compares with an exhaustive count of all draws.
 func TestFisher(t *testing.T) {
 	choose := func(n, k int) float64 {
 		ways := 1.0
@@ -142,8 +142,8 @@ func TestFisher(t *testing.T) {
 	}
 }
 
-// TestShareRisesAgainstChance: a gateway that draws at random gives no alarm for
-// shares that stay or rise, and one for a share that falls by ten points.
+// TestShareRisesAgainstChance: a gateway that draws at random gives no alarm for shares that stay
+// or rise, and one for a share that falls by ten points.
 func TestShareRisesAgainstChance(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	draw := func(percent, n int) Window {
@@ -175,7 +175,7 @@ func TestShareRisesAgainstChance(t *testing.T) {
 		}
 	}
 	if n := alarms(1500, 10, 50, 40); n < runs*9/10 {
-		t.Errorf("a fall from 50 to 40 %% was found in %d of %d runs", n, runs)
+		t.Errorf("a fall from 50 to 40 %% was detected in %d of %d runs", n, runs)
 	}
 }
 
@@ -190,7 +190,7 @@ func TestSummary(t *testing.T) {
 		requests = append(requests, request)
 	}
 	slow := at(9999*ms, time.Minute, "")
-	slow.Error = TimedOut // Its latency is not one of an answer.
+	slow.Error = TimedOut // Its latency must not count.
 	have := window(append(requests, slow)...).Summary()
 	want := Summary{
 		Name: "10 %", From: 10 * time.Second, To: 20 * time.Second, Requests: 201,

@@ -18,56 +18,57 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// With a fake clock, nothing takes time but what is told to, and so every figure
-// is exact.
+// These tests run with a fake clock, so all times are exact.
 
 const (
 	first  = "iris-predictor-00001"
 	second = "iris-predictor-00002"
 )
 
-// wires is a network within a test: it connects those who dial to those who accept.
-type wires struct {
+// pipeNetwork is an in-memory network.
+type pipeNetwork struct {
 	waiting chan net.Conn
 	closing sync.Once
 	closed  chan struct{}
-	dialled atomic.Int32
+	dialed  atomic.Int32
 }
 
-func newWires() *wires { return &wires{waiting: make(chan net.Conn), closed: make(chan struct{})} }
+func newPipeNetwork() *pipeNetwork {
+	return &pipeNetwork{waiting: make(chan net.Conn), closed: make(chan struct{})}
+}
 
-func (w *wires) dial(ctx context.Context) (net.Conn, error) {
-	w.dialled.Add(1)
-	here, there := net.Pipe()
+func (n *pipeNetwork) dial(ctx context.Context) (net.Conn, error) {
+	n.dialed.Add(1)
+	client, server := net.Pipe()
 	select {
-	case w.waiting <- there:
-		return here, nil
-	case <-w.closed:
+	case n.waiting <- server:
+		return client, nil
+	case <-n.closed:
 	case <-ctx.Done():
 	}
 	return nil, io.ErrClosedPipe
 }
 
-func (w *wires) Accept() (net.Conn, error) {
+func (n *pipeNetwork) Accept() (net.Conn, error) {
 	select {
-	case conn := <-w.waiting:
+	case conn := <-n.waiting:
 		return conn, nil
-	case <-w.closed:
+	case <-n.closed:
 		return nil, net.ErrClosed
 	}
 }
 
-func (w *wires) Close() error {
-	w.closing.Do(func() { close(w.closed) })
+func (n *pipeNetwork) Close() error {
+	n.closing.Do(func() { close(n.closed) })
 	return nil
 }
 
-func (w *wires) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 88, 0, 1), Port: 80} }
+func (n *pipeNetwork) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 88, 0, 1), Port: 80} }
 
-// serve has a gateway at 10.88.0.1:80 that answers until the test ends.
-func serve(t *testing.T, handler http.HandlerFunc) (*wires, Config) {
+// serve starts a gateway at 10.88.0.1:80 that runs until the test ends.
+func serve(t *testing.T, handler http.HandlerFunc) (*pipeNetwork, Config) {
 	t.Helper()
-	network := newWires()
+	network := newPipeNetwork()
 	var handling sync.WaitGroup
 	server := &http.Server{ReadHeaderTimeout: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handling.Add(1)
@@ -87,8 +88,8 @@ func serve(t *testing.T, handler http.HandlerFunc) (*wires, Config) {
 	return network, config(network)
 }
 
-// config is for one target on a network of the test.
-func config(network *wires) Config {
+// config returns a config for one target on the network.
+func config(network *pipeNetwork) Config {
 	return Config{
 		Gateway: "10.88.0.1:80", Allowed: prefixes("10.88.0.0/24"),
 		Targets: []Target{{Host: "iris.example.com", Path: "/v1/models/iris:predict", Body: []byte(`{}`)}},
@@ -96,15 +97,15 @@ func config(network *wires) Config {
 	}
 }
 
-// answer is given by a pod of a revision.
+// answer responds like a pod of a revision.
 func answer(w http.ResponseWriter, revision string) {
 	w.Header().Set(ServedByHeader, revision+"-deployment-7965bcc66-grdbq")
 	fmt.Fprint(w, `{"predictions": [1, 1]}`)
 }
 
-// hang answers nothing until the client gives up.
+// hang does not respond until the client gives up.
 func hang(_ http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // Or else the server does not see the client go.
+	_, _ = io.Copy(io.Discard, r.Body) // The server detects a closed connection only after it has read the body.
 	<-r.Context().Done()
 }
 
@@ -146,7 +147,7 @@ func TestStallDoesNotLowerTheRate(t *testing.T) {
 			due := time.Duration(i) * 10 * time.Millisecond
 			latency := time.Duration(0)
 			if due >= begins && due < ends {
-				latency = ends - due // From when it was due, though it may have waited for a connection.
+				latency = ends - due // From when it was due, including the wait for a connection.
 			}
 			if request.Due != due || request.Latency != latency || request.Error != "" {
 				t.Errorf("request %d: %+v, want it due at %s with a latency of %s", i, request, due, latency)
@@ -155,7 +156,8 @@ func TestStallDoesNotLowerTheRate(t *testing.T) {
 				t.Errorf("request %d, on a new connection, was not sent at %s", i, due)
 			}
 		}
-		// 4 kept-alive connections were taken by the stall; those who waited for them came after it, at once.
+		// The stall held 4 kept-alive connections. The requests that waited for them are sent when
+		// it ends.
 		if want := 1 + 100 - 4; arrivals[ends] != want {
 			t.Errorf("%d requests arrived when the stall was over, want %d", arrivals[ends], want)
 		}
@@ -164,8 +166,8 @@ func TestStallDoesNotLowerTheRate(t *testing.T) {
 		if summary.P50 != 1000*time.Millisecond || summary.Max != 2*time.Second {
 			t.Errorf("latency in the stall: %s", summary)
 		}
-		if silence, since := results.All().Silence(); silence != ends-990*time.Millisecond || since != 990*time.Millisecond {
-			t.Errorf("no answers for %s from %s on", silence, since)
+		if gap, since := results.All().LongestGap(); gap != ends-990*time.Millisecond || since != 990*time.Millisecond {
+			t.Errorf("no answers for %s from %s on", gap, since)
 		}
 	})
 }
@@ -173,7 +175,7 @@ func TestStallDoesNotLowerTheRate(t *testing.T) {
 func TestTimeoutCountsFromWhenARequestWasDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := serve(t, hang)
-		c.Targets[0].KeptAlive = 1 // All but one wait for it.
+		c.Targets[0].KeptAlive = 1 // All other requests wait for it.
 		c.MaxRequests = 200
 		p := start(t, c)
 		<-p.Done()
@@ -192,15 +194,14 @@ func TestTimeoutCountsFromWhenARequestWasDue(t *testing.T) {
 	})
 }
 
-// TestShiftIsExact: a request that is under way when traffic shifts belongs to
-// what was before, on both sides of the shift.
+// TestShiftIsExact checks that a request in flight during a shift counts for the window before it.
 func TestShiftIsExact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var revision atomic.Value
 		revision.Store(first)
 		_, c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(25 * time.Millisecond)
-			answer(w, revision.Load().(string)) // Routed late: three requests under way see the shift.
+			answer(w, revision.Load().(string)) // Requests that are in flight at the shift reach the new revision.
 		})
 		p := start(t, c)
 		begun := p.Mark("begun")
@@ -226,7 +227,7 @@ func TestShiftIsExact(t *testing.T) {
 			}
 		}
 		if err := NoRequestsTo(after, second); err == nil {
-			t.Error("100 requests are none")
+			t.Error("NoRequestsTo() = nil with 100 requests")
 		}
 		if took, found := after.UntilFirst(second); !found || took != 25*time.Millisecond {
 			t.Errorf("the first answer after the shift came after %s", took)
@@ -234,11 +235,11 @@ func TestShiftIsExact(t *testing.T) {
 	})
 }
 
-func TestWindowsMeetWithoutGapOrOverlap(t *testing.T) {
+func TestWindowsHaveNoGapOrOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := serve(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, first) })
 		p := start(t, c)
-		for _, name := range []string{"a", "b", "b"} { // A name may come again.
+		for _, name := range []string{"a", "b", "b"} { // Names need not be unique.
 			time.Sleep(500 * time.Millisecond)
 			p.Mark(name)
 		}
@@ -265,7 +266,7 @@ func TestWindowsMeetWithoutGapOrOverlap(t *testing.T) {
 		}
 		var last []int
 		for _, w := range results.Windows()[3].Buckets(120 * time.Millisecond) {
-			last = append(last, len(w.Requests)) // What remains, 15 ms, is not worth a bucket.
+			last = append(last, len(w.Requests)) // The remainder of 15 ms is added to the last bucket.
 		}
 		if diff := cmp.Diff([]int{12, 14}, last); diff != "" {
 			t.Errorf("buckets of the last window (-want +got):\n%s", diff)
@@ -282,7 +283,7 @@ func TestUntil(t *testing.T) {
 				time.Sleep(300 * time.Millisecond)
 				answer(w, second)
 			case time.Since(begin) < time.Second:
-				w.WriteHeader(http.StatusBadGateway) // A request that fails is one, too.
+				w.WriteHeader(http.StatusBadGateway) // Failed requests count.
 			default:
 				answer(w, first)
 			}
@@ -306,7 +307,7 @@ func TestUntil(t *testing.T) {
 		p.Mark("phase")
 		check(p.Until(t.Context(), 100, "iris.example.com"))
 		at(1490 * time.Millisecond)
-		// The second stream's requests are due at 50 ms and every 100 ms then.
+		// The second stream's requests are due at 50 ms and every 100 ms after that.
 		check(p.Until(t.Context(), 20))
 		at(550*time.Millisecond + 1900*time.Millisecond + 300*time.Millisecond)
 		check(p.UntilServedBy(t.Context(), first, 300))
@@ -319,15 +320,15 @@ func TestUntil(t *testing.T) {
 		if err := p.Until(ctx, 11, "iris.example.com"); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
-		want = `prober: there is no target "nobody"`
-		if err := p.Until(t.Context(), 1, "nobody"); err == nil || err.Error() != want {
+		want = `prober: no target is named "missing"`
+		if err := p.Until(t.Context(), 1, "missing"); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	})
 }
 
 func TestLimits(t *testing.T) {
-	for name, given := range map[string]struct {
+	for name, test := range map[string]struct {
 		limit    func(*Config)
 		requests int
 		want     string
@@ -342,30 +343,29 @@ func TestLimits(t *testing.T) {
 					seen.Add(1)
 					answer(w, first)
 				})
-				given.limit(&c)
+				test.limit(&c)
 				p := start(t, c)
-				want := fmt.Sprintf(`prober: ended by %s with %d of 1000 requests done since "start"`, given.want, given.requests)
+				want := fmt.Sprintf(`prober: stopped by %s with %d of 1000 requests done since "start"`, test.want, test.requests)
 				if err := p.Until(t.Context(), 1000); err == nil || err.Error() != want {
 					t.Errorf("%v, want %s", err, want)
 				}
 				time.Sleep(time.Minute)
 				results := p.Stop()
-				if n := int(seen.Load()); n != given.requests || len(results.Requests) != n || results.Limit != given.want {
-					t.Errorf("%d requests seen, %d in the results, ended by %q; want %d, ended by %q",
-						n, len(results.Requests), results.Limit, given.requests, given.want)
+				if n := int(seen.Load()); n != test.requests || len(results.Requests) != n || results.Limit != test.want {
+					t.Errorf("%d requests seen, %d in the results, stopped by %q; want %d, stopped by %q",
+						n, len(results.Requests), results.Limit, test.requests, test.want)
 				}
 			})
 		})
 	}
 }
 
-// TestStopLosesNothing: what is under way when the prober stops, or its context
-// ends, is answered and counted.
-func TestStopLosesNothing(t *testing.T) {
+// Requests in flight when the prober stops, or its context ends, are answered and counted.
+func TestStopWaitsForRequestsInFlight(t *testing.T) {
 	for name, stop := range map[string]func(*Prober, context.CancelFunc){
-		"told to":            func(p *Prober, _ context.CancelFunc) { p.Stop() },
-		"its context ends":   func(_ *Prober, cancel context.CancelFunc) { cancel() },
-		"while it is looked": func(p *Prober, _ context.CancelFunc) { p.Results(); p.Stop() },
+		"Stop":                func(p *Prober, _ context.CancelFunc) { p.Stop() },
+		"the context ends":    func(_ *Prober, cancel context.CancelFunc) { cancel() },
+		"Results before Stop": func(p *Prober, _ context.CancelFunc) { p.Results(); p.Stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -395,7 +395,7 @@ func TestStopLosesNothing(t *testing.T) {
 	}
 }
 
-func TestResultsAreOfAllThatIsDue(t *testing.T) {
+func TestResultsWaitForAllDueRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(2 * time.Second)
@@ -413,9 +413,8 @@ func TestResultsAreOfAllThatIsDue(t *testing.T) {
 	})
 }
 
-// TestStreamsAreApart: a service that stalls does not hold up the one beside it,
-// and each has its rate.
-func TestStreamsAreApart(t *testing.T) {
+// A stalled service does not delay the requests to other services.
+func TestStreamsAreIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.Host == "stalls.example.com" {
@@ -425,25 +424,25 @@ func TestStreamsAreApart(t *testing.T) {
 		})
 		c.Targets = []Target{
 			{Name: "stalls", Host: "stalls.example.com", Rate: 200, KeptAlive: 1},
-			{Name: "well", Host: "well.example.com", Rate: 20},
-			{Name: "better", Host: "better.example.com", Rate: 2.5},
+			{Name: "steady", Host: "steady.example.com", Rate: 20},
+			{Name: "slow", Host: "slow.example.com", Rate: 2.5},
 		}
 		p := start(t, c)
 		time.Sleep(2 * time.Second)
 		results := p.Stop()
-		for target, want := range map[string]int{"stalls": 400, "well": 40, "better": 5} {
+		for target, want := range map[string]int{"stalls": 400, "steady": 40, "slow": 5} {
 			of := results.Of(target)
 			if len(of.Requests) != want {
 				t.Errorf("%s: %d requests in 2 seconds, want %d", target, len(of.Requests), want)
 			}
 			if longest := of.All().Latency(1); target != "stalls" && longest != 0 {
-				t.Errorf("%s was held up for %s", target, longest)
+				t.Errorf("%s was delayed by %s", target, longest)
 			}
 		}
 	})
 }
 
-// TestPoolIsBounded: requests on kept connections wait rather than open more.
+// Requests over kept-alive connections wait instead of opening more connections.
 func TestPoolIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network, c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -455,7 +454,7 @@ func TestPoolIsBounded(t *testing.T) {
 		p := start(t, c)
 		<-p.Done()
 		results := p.Stop()
-		if n := network.dialled.Load(); n != 3 {
+		if n := network.dialed.Load(); n != 3 {
 			t.Errorf("%d connections, want 3", n)
 		}
 		if last := results.Requests[19]; last.Error != "" || last.Done() != 7020*time.Millisecond-10*time.Millisecond {
@@ -464,7 +463,7 @@ func TestPoolIsBounded(t *testing.T) {
 	})
 }
 
-// TestNoProxy: the environment does not change where a request goes, or what it says.
+// Proxy settings in the environment have no effect.
 func TestNoProxy(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://192.0.2.1:3128")
 	t.Setenv("http_proxy", "http://192.0.2.1:3128")

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// What a Config or a Target leaves out.
+// Defaults and limits of a Config and a Target.
 const (
-	DefaultRate          = 100 // Requests a second, for each target.
+	DefaultRate          = 100 // Requests per second for each target.
 	DefaultTimeout       = 10 * time.Second
 	DefaultMaxDuration   = 30 * time.Minute
 	DefaultMaxRequests   = 500_000
@@ -25,30 +25,31 @@ const (
 	DefaultKeptAlive     = 16
 	defaultNewShare      = 0.5
 	maxNewConnections    = 512
-	maxRate              = 5000 // Of all targets together.
-	idleConnectionsLive  = 15 * time.Second
+	maxRate              = 5000 // Requests per second for all targets together.
+	idleConnTimeout      = 15 * time.Second
 	maxBody              = 1 << 20
-	maxTextOfExample     = 300
+	maxErrorText         = 300
 	defaultContentType   = "application/json"
 	defaultPath          = "/"
 	contentTypeHeaderKey = "Content-Type"
 )
 
-// Config says where to, how much and for how long.
+// Config configures a Prober.
 type Config struct {
 	// Gateway is the address that all requests are sent to, such as 127.0.0.1:8080.
 	Gateway string
-	// Allowed are the networks, besides loopback, in which the gateway may be.
-	// They must be private networks of the test's own.
+	// Allowed are networks, in addition to loopback, that may contain the gateway. They must be
+	// private networks of the test.
 	Allowed []netip.Prefix
-	// Targets get a stream of requests each.
+	// Targets each get a stream of requests.
 	Targets []Target
-	// Timeout is how long a request may take, from when it was due to the end of its answer.
+	// Timeout is the maximum time from when a request is due to the end of its response.
 	Timeout time.Duration
-	// MaxDuration and MaxRequests end the prober if nobody else does. The requests of all targets are counted together.
+	// MaxDuration and MaxRequests stop the prober. MaxRequests counts the requests of all targets.
 	MaxDuration time.Duration
 	MaxRequests int
-	// MaxExamples is how many errors of each kind are kept with their text, for each target. All are counted.
+	// MaxExamples is how many errors of each kind are kept with their text for each target. All
+	// errors are counted.
 	MaxExamples int
 
 	// dial replaces the network in tests.
@@ -57,31 +58,32 @@ type Config struct {
 
 // Target is a service that gets a stream of requests.
 type Target struct {
-	// Name tells targets apart in results; by default it is the host.
+	// Name identifies the target in results. It defaults to the host.
 	Name string
 	// Host is the host name that the gateway routes by.
 	Host string
 	Path string
-	// Body is sent with each request, as JSON unless Header says otherwise.
+	// Body is the body of each request. The content type defaults to JSON.
 	Body   []byte
 	Header http.Header
-	// Rate is how many requests are sent a second.
+	// Rate is the number of requests per second.
 	Rate float64
-	// NewConnections is the share of requests, from 0 to 1, that open a connection of their own; nil stands for half. The
-	// others share KeptAlive connections at most, and wait for one where all are busy.
+	// NewConnections is the share of requests, from 0 to 1, that open a new connection. It defaults
+	// to 0.5. The others share at most KeptAlive connections and wait if all are busy.
 	NewConnections *float64
 	KeptAlive      int
-	// HTTP2 says that the requests are in HTTP/2 from the first byte, without TLS, as those of gRPC are.
+	// HTTP2 sends the requests over HTTP/2 without TLS and with prior knowledge, as gRPC does.
 	HTTP2 bool
-	// Revision names the revision that gave an answer of 200, or nobody (""), which is an error. By default it is ServedBy.
-	Revision func(answer *http.Response, body []byte) string
-	// Check finds fault with the body of an answer of 200. By default every body is right.
+	// Revision returns the revision that sent a response with status 200. An empty name is an
+	// error. It defaults to ServedBy.
+	Revision func(response *http.Response, body []byte) string
+	// Check checks the body of a response with status 200. By default every body is correct.
 	Check func(body []byte) error
 }
 
-// completed is the config with its defaults, or what is wrong with it.
-func (c Config) completed() (Config, netip.AddrPort, error) {
-	gateway, err := permitted(c.Gateway, c.Allowed)
+// withDefaults validates the config and returns it with defaults.
+func (c Config) withDefaults() (Config, netip.AddrPort, error) {
+	gateway, err := parseGateway(c.Gateway, c.Allowed)
 	if err != nil {
 		return c, gateway, err
 	}
@@ -99,25 +101,25 @@ func (c Config) completed() (Config, netip.AddrPort, error) {
 	names := map[string]bool{}
 	rate := 0.0
 	for _, given := range c.Targets {
-		target, err := given.completed()
+		target, err := given.withDefaults()
 		if err != nil {
 			return c, gateway, err
 		}
 		if names[target.Name] {
-			return c, gateway, fmt.Errorf("two targets are called %q: give each a name of its own", target.Name)
+			return c, gateway, fmt.Errorf("two targets have the name %q; give each its own name", target.Name)
 		}
 		names[target.Name] = true
 		rate += target.Rate
 		targets = append(targets, target)
 	}
 	if rate > maxRate {
-		return c, gateway, fmt.Errorf("%.0f requests a second are too many: at most %d, of all targets together", rate, maxRate)
+		return c, gateway, fmt.Errorf("%.0f requests per second are too many; use at most %d for all targets together", rate, maxRate)
 	}
 	c.Targets = targets
 	return c, gateway, nil
 }
 
-func (t Target) completed() (Target, error) {
+func (t Target) withDefaults() (Target, error) {
 	if t.Host == "" {
 		return t, errors.New("a target has no host")
 	}
@@ -141,12 +143,12 @@ func (t Target) completed() (Target, error) {
 	switch {
 	case t.Path[0] != '/':
 		return t, fmt.Errorf("target %s: path %q does not begin with a slash", t.Name, t.Path)
-	case !(t.Rate > 0): // Nor is it NaN.
-		return t, fmt.Errorf("target %s: a rate of %v requests a second; want more than 0", t.Name, t.Rate)
+	case !(t.Rate > 0): // Also rejects NaN.
+		return t, fmt.Errorf("target %s: the rate is %v requests per second; use more than 0", t.Name, t.Rate)
 	case !(*t.NewConnections >= 0 && *t.NewConnections <= 1):
-		return t, fmt.Errorf("target %s: a share of %v of new connections; want 0 to 1", t.Name, *t.NewConnections)
+		return t, fmt.Errorf("target %s: the share of new connections is %v; use 0 to 1", t.Name, *t.NewConnections)
 	case t.KeptAlive < 0:
-		return t, fmt.Errorf("target %s: %d kept connections; want at least 1", t.Name, t.KeptAlive)
+		return t, fmt.Errorf("target %s: %d kept-alive connections; use at least 1", t.Name, t.KeptAlive)
 	}
 	return t, nil
 }

@@ -15,36 +15,36 @@ import (
 	"time"
 )
 
-// Kind says what is wrong with a request's outcome.
+// Kind classifies the error of a request.
 type Kind string
 
-// Kinds of errors. An answer with another status than 200 is of the kind that StatusKind names.
+// Kinds of errors. StatusKind returns the kind for a status other than 200.
 const (
-	// Refused: nobody listens at the gateway's address.
+	// Refused means that the gateway refused the connection.
 	Refused Kind = "refused"
-	// Reset: the connection was torn down before the answer was complete.
+	// Reset means that the connection was reset before the response was complete.
 	Reset Kind = "reset"
-	// Closed: the connection was closed in good order before the answer was complete.
+	// Closed means that the connection was closed before the response was complete.
 	Closed Kind = "closed"
-	// TimedOut: no complete answer in time, be it for want of a connection.
+	// TimedOut means that there was no complete response in time. Waiting for a connection counts.
 	TimedOut Kind = "timeout"
-	// Unreachable: there is no way to the gateway.
+	// Unreachable means that there is no route to the gateway's address.
 	Unreachable Kind = "unreachable"
-	// WrongBody: an answer of 200 with a body that the target's Check refuses.
+	// WrongBody means that the target's Check rejected the body of a response with status 200.
 	WrongBody Kind = "wrong body"
-	// Unattributed: an answer of 200 from nobody knows which revision.
+	// Unattributed means that a response with status 200 did not identify its revision.
 	Unattributed Kind = "no revision"
-	// Other is what the text of the error says.
+	// Other is any other error. Its text has the details.
 	Other Kind = "other"
 )
 
-// StatusKind is the kind of an answer with a status other than 200.
+// StatusKind returns the kind of a response with a status other than 200.
 func StatusKind(status int) Kind { return Kind(fmt.Sprintf("HTTP %d", status)) }
 
 // Failure is an example of an error.
 type Failure struct {
 	Target string `json:"target"`
-	// Due is when the request was due, After how much later it had failed.
+	// Due is when the request was due, and After how much later it failed.
 	Due   time.Duration `json:"due"`
 	After time.Duration `json:"after"`
 	Kind  Kind          `json:"kind"`
@@ -61,7 +61,7 @@ func (f Failure) String() string {
 		f.Kind, f.Target, seconds(f.Due), milliseconds(f.After), connection, f.Text)
 }
 
-// kindOf classifies the error of a request that got no complete answer.
+// kindOf classifies the error of a request without a complete response.
 func kindOf(err error) Kind {
 	var network net.Error
 	switch {
@@ -74,7 +74,7 @@ func kindOf(err error) Kind {
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return Unreachable
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe),
-		// The transport exports no value for it.
+		// net/http exports no value for this error.
 		strings.Contains(err.Error(), "server closed idle connection"):
 		return Closed
 	case errors.As(err, &network) && network.Timeout():
@@ -84,11 +84,11 @@ func kindOf(err error) Kind {
 	}
 }
 
-// abridged is the beginning of a text, on one line.
-func abridged(text string) string {
+// truncate returns the beginning of a text on one line.
+func truncate(text string) string {
 	text = strings.ToValidUTF8(strings.Join(strings.Fields(text), " "), "�")
-	if runes := []rune(text); len(runes) > maxTextOfExample {
-		return string(runes[:maxTextOfExample]) + "…"
+	if runes := []rune(text); len(runes) > maxErrorText {
+		return string(runes[:maxErrorText]) + "…"
 	}
 	return text
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What follows runs over TCP on loopback.
+// These tests run over TCP on loopback.
 
 func prefixes(texts ...string) []netip.Prefix {
 	var all []netip.Prefix
@@ -32,8 +32,8 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// few sends some requests fast, and returns the results.
-func few(t *testing.T, gateway string, target Target, timeout time.Duration, n int) Results {
+// sendRequests sends n requests and returns the results.
+func sendRequests(t *testing.T, gateway string, target Target, timeout time.Duration, n int) Results {
 	t.Helper()
 	target.Host, target.Rate = "iris.example.com", 400
 	p := start(t, Config{Gateway: gateway, Targets: []Target{target}, Timeout: timeout, MaxRequests: n, MaxExamples: 3})
@@ -41,7 +41,7 @@ func few(t *testing.T, gateway string, target Target, timeout time.Duration, n i
 	return p.Stop()
 }
 
-// listen has each connection handled, and waits for all when the test ends.
+// listen handles connections until the test ends.
 func listen(t *testing.T, handle func(*net.TCPConn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,7 +68,6 @@ func listen(t *testing.T, handle func(*net.TCPConn)) string {
 	return listener.Addr().String()
 }
 
-// readRequest returns when a whole request has come.
 func readRequest(conn net.Conn) error {
 	request, err := http.ReadRequest(bufio.NewReader(conn))
 	if err != nil {
@@ -77,7 +76,7 @@ func readRequest(conn net.Conn) error {
 	return request.Body.Close()
 }
 
-func handled(t *testing.T, handler http.HandlerFunc) string {
+func listenHTTP(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
@@ -85,14 +84,14 @@ func handled(t *testing.T, handler http.HandlerFunc) string {
 }
 
 func TestErrorKinds(t *testing.T) {
-	for name, given := range map[string]struct {
+	for name, test := range map[string]struct {
 		gateway func(*testing.T) string
 		target  Target
 		timeout time.Duration
 		want    Kind
 		text    string
 	}{
-		"nobody listens": {
+		"no listener": {
 			gateway: func(t *testing.T) string {
 				listener, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
@@ -116,7 +115,7 @@ func TestErrorKinds(t *testing.T) {
 			gateway: func(t *testing.T) string { return listen(t, func(conn *net.TCPConn) { _ = readRequest(conn) }) },
 			want:    Closed, text: "EOF",
 		},
-		"half an answer": {
+		"half a response": {
 			gateway: func(t *testing.T) string {
 				return listen(t, func(conn *net.TCPConn) {
 					_ = readRequest(conn)
@@ -125,16 +124,16 @@ func TestErrorKinds(t *testing.T) {
 			},
 			want: Closed, text: "after 4 bytes of the body: unexpected EOF",
 		},
-		"no answer in time": {
+		"no response in time": {
 			gateway: func(t *testing.T) string {
-				return handled(t, hang)
+				return listenHTTP(t, hang)
 			},
 			timeout: 50 * time.Millisecond,
 			want:    TimedOut, text: "deadline exceeded",
 		},
-		"half an answer in time": {
+		"half a response in time": {
 			gateway: func(t *testing.T) string {
-				return handled(t, func(w http.ResponseWriter, r *http.Request) {
+				return listenHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 					fmt.Fprint(w, "half")
 					w.(http.Flusher).Flush()
 					hang(w, r)
@@ -154,15 +153,15 @@ func TestErrorKinds(t *testing.T) {
 		},
 		"502": {
 			gateway: func(t *testing.T) string {
-				return handled(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no\nupstream", http.StatusBadGateway) })
+				return listenHTTP(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no\nupstream", http.StatusBadGateway) })
 			},
 			want: "HTTP 502", text: "502 Bad Gateway: no upstream",
 		},
-		"404": {gateway: func(t *testing.T) string { return handled(t, http.NotFound) }, want: "HTTP 404", text: "404 Not Found: 404 page not found"},
+		"404": {gateway: func(t *testing.T) string { return listenHTTP(t, http.NotFound) }, want: "HTTP 404", text: "404 Not Found: 404 page not found"},
 		"a redirect": {
 			gateway: func(t *testing.T) string {
-				elsewhere := handled(t, func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") })
-				return handled(t, func(w http.ResponseWriter, r *http.Request) {
+				elsewhere := listenHTTP(t, func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") })
+				return listenHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 					http.Redirect(w, r, "http://"+elsewhere, http.StatusTemporaryRedirect)
 				})
 			},
@@ -170,7 +169,7 @@ func TestErrorKinds(t *testing.T) {
 		},
 		"a wrong body": {
 			gateway: func(t *testing.T) string {
-				return handled(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, first) })
+				return listenHTTP(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, first) })
 			},
 			target: Target{Check: func(body []byte) error {
 				if !strings.Contains(string(body), "[1, 2]") {
@@ -180,9 +179,9 @@ func TestErrorKinds(t *testing.T) {
 			}},
 			want: WrongBody, text: `want [1, 2]: {"predictions": [1, 1]}`,
 		},
-		"a body without end": {
+		"an endless body": {
 			gateway: func(t *testing.T) string {
-				return handled(t, func(w http.ResponseWriter, _ *http.Request) {
+				return listenHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
 					for _, err := w.Write(make([]byte, 1<<16)); err == nil; {
 						_, err = w.Write(make([]byte, 1<<16))
 					}
@@ -190,9 +189,9 @@ func TestErrorKinds(t *testing.T) {
 			},
 			want: WrongBody, text: "more than 1048576 bytes",
 		},
-		"an answer by nobody": {
+		"no revision": {
 			gateway: func(t *testing.T) string {
-				return handled(t, func(w http.ResponseWriter, _ *http.Request) {
+				return listenHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
 					w.Header().Set(ServedByHeader, "traefik-7965bcc66-grdbq")
 					fmt.Fprint(w, "hello")
 				})
@@ -202,19 +201,19 @@ func TestErrorKinds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			const n = 8
-			results := few(t, given.gateway(t), given.target, given.timeout, n)
-			if diff := cmp.Diff(map[Kind]int{given.want: n}, results.All().Errors()); diff != "" {
+			results := sendRequests(t, test.gateway(t), test.target, test.timeout, n)
+			if diff := cmp.Diff(map[Kind]int{test.want: n}, results.All().Errors()); diff != "" {
 				t.Errorf("errors (-want +got):\n%s\n%v", diff, results.Failures)
 			}
 			if len(results.Failures) != 3 {
 				t.Errorf("%d examples, want 3", len(results.Failures))
 			}
 			for _, failure := range results.Failures {
-				if failure.Kind != given.want || !strings.Contains(failure.Text, given.text) || failure.After <= 0 {
-					t.Errorf("%s, want it to say %q", failure, given.text)
+				if failure.Kind != test.want || !strings.Contains(failure.Text, test.text) || failure.After <= 0 {
+					t.Errorf("%s, want %q in it", failure, test.text)
 				}
 			}
-			// Each kind of connection meets the error.
+			// The error occurs on both kinds of connections.
 			for _, opens := range []bool{false, true} {
 				if !slices.ContainsFunc(results.Requests, func(r Request) bool { return r.New == opens }) {
 					t.Errorf("no request with New = %v", opens)
@@ -224,29 +223,29 @@ func TestErrorKinds(t *testing.T) {
 	}
 }
 
-// TestConnections counts on the server's side what the two kinds of requests do.
+// TestConnections counts connections on the server.
 func TestConnections(t *testing.T) {
 	const n = 120
-	for name, given := range map[string]struct {
+	for name, test := range map[string]struct {
 		share              *float64
 		opened, keptAtMost int
 	}{
-		"all kept alive":             {share: new(0.0), opened: 0, keptAtMost: 4},
-		"all new":                    {share: new(1.0), opened: n, keptAtMost: 0},
-		"a quarter new":              {share: new(0.25), opened: n / 4, keptAtMost: 4},
-		"half, if nothing is said":   {opened: n / 2, keptAtMost: 4},
-		"a share that is no divisor": {share: new(0.7), opened: 84, keptAtMost: 4},
+		"all kept alive":  {share: new(0.0), opened: 0, keptAtMost: 4},
+		"all new":         {share: new(1.0), opened: n, keptAtMost: 0},
+		"a quarter new":   {share: new(0.25), opened: n / 4, keptAtMost: 4},
+		"half by default": {opened: n / 2, keptAtMost: 4},
+		"a share of 70 %": {share: new(0.7), opened: 84, keptAtMost: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var mu sync.Mutex
 			requests := map[string]int{} // By connection.
-			gateway := handled(t, func(w http.ResponseWriter, r *http.Request) {
+			gateway := listenHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 				mu.Lock()
 				requests[r.RemoteAddr]++
 				mu.Unlock()
 				answer(w, first)
 			})
-			results := few(t, gateway, Target{NewConnections: given.share, KeptAlive: 4}, 0, n)
+			results := sendRequests(t, gateway, Target{NewConnections: test.share, KeptAlive: 4}, 0, n)
 			if err := NoErrors(results.All()); err != nil {
 				t.Fatal(err)
 			}
@@ -256,11 +255,11 @@ func TestConnections(t *testing.T) {
 					opened++
 				}
 			}
-			if opened != given.opened {
-				t.Errorf("%d requests count as new, want %d", opened, given.opened)
+			if opened != test.opened {
+				t.Errorf("%d requests count as new, want %d", opened, test.opened)
 			}
-			if few, many := given.opened, given.opened+given.keptAtMost; len(requests) < few || len(requests) > many {
-				t.Errorf("the server saw %d connections, want %d to %d", len(requests), few, many)
+			if least, most := test.opened, test.opened+test.keptAtMost; len(requests) < least || len(requests) > most {
+				t.Errorf("the server saw %d connections, want %d to %d", len(requests), least, most)
 			}
 			single := 0
 			for _, n := range requests {
@@ -268,14 +267,15 @@ func TestConnections(t *testing.T) {
 					single++
 				}
 			}
-			if single < given.opened || given.opened < n && len(requests) == single {
-				t.Errorf("%d of %d connections had one request, want %d at least, and not all if any are kept", single, len(requests), given.opened)
+			if single < test.opened || test.opened < n && len(requests) == single {
+				t.Errorf("%d of %d connections had one request, want at least %d, and not all if any are kept alive", single, len(requests), test.opened)
 			}
 		})
 	}
 }
 
-// TestHTTP2: as gRPC does, it speaks HTTP/2 from the first byte, and the trailer is known once the body is read.
+// TestHTTP2 checks that requests use HTTP/2 with prior knowledge, as gRPC does, and that Revision
+// can read the trailer.
 func TestHTTP2(t *testing.T) {
 	var connections atomic.Int64
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -293,8 +293,8 @@ func TestHTTP2(t *testing.T) {
 	t.Cleanup(server.Close)
 
 	const n = 20
-	trailer := func(answer *http.Response, _ []byte) string { return answer.Trailer.Get("Proto") }
-	results := few(t, server.Listener.Addr().String(), Target{HTTP2: true, Revision: trailer}, time.Second, n)
+	trailer := func(response *http.Response, _ []byte) string { return response.Trailer.Get("Proto") }
+	results := sendRequests(t, server.Listener.Addr().String(), Target{HTTP2: true, Revision: trailer}, time.Second, n)
 	if err := NoErrors(results.All()); err != nil {
 		t.Fatal(err)
 	}
@@ -302,13 +302,12 @@ func TestHTTP2(t *testing.T) {
 		t.Errorf("the answers are %v", got)
 	}
 	if got := connections.Load(); got < n/2 {
-		t.Errorf("there were %d connections; half of the %d requests open one", got, n)
+		t.Errorf("%d connections, want one for half of the %d requests", got, n)
 	}
 }
 
-// TestNothingIsRepeated: a request that meets a connection which the gateway
-// closes is an error, and is not sent again behind the scenes.
-func TestNothingIsRepeated(t *testing.T) {
+// A request on a connection that the gateway closes is an error and is not retried.
+func TestRequestsAreNotRetried(t *testing.T) {
 	var seen atomic.Int32
 	gateway := listen(t, func(conn *net.TCPConn) {
 		reader := bufio.NewReader(conn)
@@ -324,7 +323,7 @@ func TestNothingIsRepeated(t *testing.T) {
 			}
 		}
 	})
-	results := few(t, gateway, Target{NewConnections: new(0.0), KeptAlive: 1}, 0, 40)
+	results := sendRequests(t, gateway, Target{NewConnections: new(0.0), KeptAlive: 1}, 0, 40)
 	if seen.Load() != 40 {
 		t.Errorf("the gateway saw %d requests, want 40", seen.Load())
 	}
@@ -333,48 +332,48 @@ func TestNothingIsRepeated(t *testing.T) {
 	}
 }
 
-func TestRefusedAddresses(t *testing.T) {
-	for name, given := range map[string]struct {
+func TestRejectedAddresses(t *testing.T) {
+	for name, test := range map[string]struct {
 		gateway string
 		allowed []string
 		want    string
 	}{
-		"a public address":                  {"8.8.8.8:80", nil, "neither on loopback nor within the allowed prefixes"},
-		"a public IPv6 address":             {"[2600::1]:80", nil, "neither on loopback nor within the allowed prefixes"},
-		"a private one that nobody allowed": {"10.88.0.1:80", nil, "neither on loopback nor within the allowed prefixes"},
-		"one beside the allowed":            {"10.88.1.1:80", []string{"10.88.0.0/24"}, "neither on loopback nor within the allowed prefixes"},
-		"one that is mapped":                {"[::ffff:8.8.8.8]:80", nil, "neither on loopback nor within the allowed prefixes"},
-		"any address":                       {"0.0.0.0:80", nil, "neither on loopback nor within the allowed prefixes"},
-		"a host name":                       {"localhost:80", nil, "want an IP address and a port"},
-		"no port":                           {"127.0.0.1", nil, "want an IP address and a port"},
-		"port 0":                            {"127.0.0.1:0", nil, "port 0 cannot be connected to"},
-		"a public prefix":                   {"8.8.8.8:80", []string{"8.8.8.0/24"}, "not in a range for private networks or tests"},
-		"everything":                        {"8.8.8.8:80", []string{"0.0.0.0/0"}, "not in a range for private networks or tests"},
-		"everything private":                {"10.88.0.1:80", []string{"10.0.0.0/8"}, "name the test's own network, of /16 or less"},
-		"everything private in IPv6":        {"[fd00::1]:80", []string{"fd00::/8"}, "name the test's own network, of /48 or less"},
-		"one bad prefix beside a good one":  {"10.88.0.1:80", []string{"10.88.0.0/24", "1.0.0.0/8"}, "not in a range for private networks or tests"},
+		"a public address":                 {"8.8.8.8:80", nil, "neither on loopback nor within the allowed prefixes"},
+		"a public IPv6 address":            {"[2600::1]:80", nil, "neither on loopback nor within the allowed prefixes"},
+		"a private address not allowed":    {"10.88.0.1:80", nil, "neither on loopback nor within the allowed prefixes"},
+		"outside the allowed network":      {"10.88.1.1:80", []string{"10.88.0.0/24"}, "neither on loopback nor within the allowed prefixes"},
+		"an IPv4-mapped address":           {"[::ffff:8.8.8.8]:80", nil, "neither on loopback nor within the allowed prefixes"},
+		"the unspecified address":          {"0.0.0.0:80", nil, "neither on loopback nor within the allowed prefixes"},
+		"a host name":                      {"localhost:80", nil, "want an IP address and a port"},
+		"no port":                          {"127.0.0.1", nil, "want an IP address and a port"},
+		"port 0":                           {"127.0.0.1:0", nil, "port 0 cannot be connected to"},
+		"a public prefix":                  {"8.8.8.8:80", []string{"8.8.8.0/24"}, "not in a range for private networks or tests"},
+		"all networks":                     {"8.8.8.8:80", []string{"0.0.0.0/0"}, "not in a range for private networks or tests"},
+		"all private networks":             {"10.88.0.1:80", []string{"10.0.0.0/8"}, "name the test's own network, of /16 or less"},
+		"all private IPv6 networks":        {"[fd00::1]:80", []string{"fd00::/8"}, "name the test's own network, of /48 or less"},
+		"one bad prefix beside a good one": {"10.88.0.1:80", []string{"10.88.0.0/24", "1.0.0.0/8"}, "not in a range for private networks or tests"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := Start(t.Context(), Config{
-				Gateway: given.gateway, Allowed: prefixes(given.allowed...), Targets: []Target{{Host: "iris.example.com"}},
+				Gateway: test.gateway, Allowed: prefixes(test.allowed...), Targets: []Target{{Host: "iris.example.com"}},
 				dial: func(context.Context) (net.Conn, error) {
-					t.Error("connected all the same")
+					t.Error("connected to a rejected address")
 					return nil, net.ErrClosed
 				},
 			})
 			if err == nil {
 				p.Stop()
-				t.Fatal("accepted")
+				t.Fatal("Start() accepted the address")
 			}
-			if !strings.Contains(err.Error(), given.want) {
-				t.Errorf("%v, want it to say %q", err, given.want)
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v, want %q in it", err, test.want)
 			}
 		})
 	}
 }
 
-func TestPermittedAddresses(t *testing.T) {
-	for _, given := range []struct{ gateway, allowed, want string }{
+func TestAllowedAddresses(t *testing.T) {
+	for _, test := range []struct{ gateway, allowed, want string }{
 		{"127.0.0.1:8080", "", "127.0.0.1:8080"},
 		{"127.12.0.1:8080", "", "127.12.0.1:8080"},
 		{"[::1]:8080", "", "[::1]:8080"},
@@ -385,34 +384,34 @@ func TestPermittedAddresses(t *testing.T) {
 		{"[fe80::1%br0]:80", "fe80::/64", "[fe80::1%br0]:80"},
 	} {
 		var allowed []netip.Prefix
-		if given.allowed != "" {
-			allowed = prefixes(given.allowed)
+		if test.allowed != "" {
+			allowed = prefixes(test.allowed)
 		}
-		if have, err := permitted(given.gateway, allowed); err != nil || have.String() != given.want {
-			t.Errorf("%s with %s allowed: %s, %v; want %s", given.gateway, given.allowed, have, err, given.want)
+		if have, err := parseGateway(test.gateway, allowed); err != nil || have.String() != test.want {
+			t.Errorf("%s with %s allowed: %s, %v; want %s", test.gateway, test.allowed, have, err, test.want)
 		}
 	}
 }
 
-func TestRefusedConfigs(t *testing.T) {
-	for name, given := range map[string]struct {
-		spoil func(*Config)
-		want  string
+func TestRejectedConfigs(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   string
 	}{
 		"no target":      {func(c *Config) { c.Targets = nil }, "no target"},
 		"no host":        {func(c *Config) { c.Targets[0].Host = "" }, "a target has no host"},
-		"twins":          {func(c *Config) { c.Targets = append(c.Targets, c.Targets[0]) }, `two targets are called "a.example.com"`},
-		"a rate below 0": {func(c *Config) { c.Targets[0].Rate = -1 }, "a rate of -1 requests a second"},
-		"too many":       {func(c *Config) { c.Targets[0].Rate = 5001 }, "5001 requests a second are too many"},
+		"duplicates":     {func(c *Config) { c.Targets = append(c.Targets, c.Targets[0]) }, `two targets have the name "a.example.com"`},
+		"a rate below 0": {func(c *Config) { c.Targets[0].Rate = -1 }, "the rate is -1 requests per second"},
+		"too many":       {func(c *Config) { c.Targets[0].Rate = 5001 }, "5001 requests per second are too many"},
 		"a path":         {func(c *Config) { c.Targets[0].Path = "v1" }, `path "v1" does not begin with a slash`},
-		"a share of 50":  {func(c *Config) { c.Targets[0].NewConnections = new(50.0) }, "a share of 50 of new connections; want 0 to 1"},
+		"a share of 50":  {func(c *Config) { c.Targets[0].NewConnections = new(50.0) }, "the share of new connections is 50; use 0 to 1"},
 		"no time":        {func(c *Config) { c.MaxDuration = -1 }, "limits must be positive"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config{Gateway: "127.0.0.1:1", Targets: []Target{{Host: "a.example.com"}}}
-			given.spoil(&c)
-			if _, err := Start(t.Context(), c); err == nil || !strings.Contains(err.Error(), given.want) {
-				t.Errorf("%v, want it to say %q", err, given.want)
+			test.change(&c)
+			if _, err := Start(t.Context(), c); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v, want %q in it", err, test.want)
 			}
 		})
 	}

@@ -1,13 +1,15 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package prober sends requests through a gateway without a pause while a story
-// plays, and knows of each which revision answered it.
+// Package prober sends requests through a gateway continuously and records which revision answered
+// each.
 //
-// The clients are open-loop: when a request is due is fixed before the first is
-// sent. A slow answer neither delays nor saves the requests behind it, and
-// latency counts from when a request was due, so that a stall shows in all
-// requests that it held up and not only in the one that met it.
+// The clients are open-loop: the times at which requests are due are fixed in advance. A slow
+// response does not delay the next requests. Latency counts from when a request was due, so a stall
+// is visible in every request that it delayed.
+//
+// An answer is a complete response with status 200 from a known revision that passes the target's
+// check. Anything else is an error.
 //
 //	p, err := prober.Start(ctx, prober.Config{Gateway: "127.0.0.1:8080", Targets: []prober.Target{{Host: "iris.example.com"}}})
 //	decision := p.Mark("10 %")
@@ -17,22 +19,19 @@
 //
 // # Time
 //
-// A request counts by the time when it was due. It is never sent before, and so
-// one that counts for a window was sent after the window began. One that was due
-// before a mark and is answered after it counts for what was before the mark,
-// whoever answers it: it was under way when the world changed.
+// A request counts by the time when it was due. It is never sent earlier, so every request in a
+// window was sent after the window began. A request that was in flight at a mark counts for the
+// window before the mark.
 //
-// # Nothing is smoothed over
+// # No retries
 //
-// A request is sent once. Redirects are not followed, proxies of the environment
-// not used, and no request is repeated on another connection. Whatever is not a
-// complete, right answer of 200 by a known revision is an error.
+// A request is sent once. The prober does not follow redirects, does not use a proxy from the
+// environment, and does not retry a request on another connection.
 //
 // # Limits
 //
-// The prober connects to one address, on loopback or in a network that the caller
-// allows and that is a private one, and to no other whatever it is told. It ends
-// by itself after a time and a number of requests.
+// The prober connects only to its gateway, which must be on loopback or in a private network that
+// the caller allows. It stops after a maximum time or a maximum number of requests.
 package prober
 
 import (
@@ -45,44 +44,44 @@ import (
 	"time"
 )
 
-// Prober sends requests from Start until Stop, or until it meets a limit.
+// Prober sends requests from Start until Stop or until it reaches a limit.
 type Prober struct {
-	config  Config
-	streams []*stream
-	start   time.Time
-	end     context.CancelCauseFunc
-	sending sync.WaitGroup // The streams.
-	flying  sync.WaitGroup // Their requests.
+	config   Config
+	streams  []*stream
+	start    time.Time
+	end      context.CancelCauseFunc
+	sending  sync.WaitGroup // The streams.
+	inFlight sync.WaitGroup // Their requests.
 
-	mu        sync.Mutex
-	marks     []Mark
-	served    map[string]int // Answers by revision to what was due since the last mark.
-	sent      int
-	ended     time.Duration // When no more requests were sent.
-	limit     string
-	over      bool
-	happening chan struct{} // Closed, and replaced, when something has happened.
+	mu      sync.Mutex
+	marks   []Mark
+	served  map[string]int // Answers by revision to requests due since the last mark.
+	sent    int
+	ended   time.Duration // When the last stream stopped sending.
+	limit   string
+	over    bool
+	changed chan struct{} // Closed and replaced on every change.
 }
 
-// Mark is a point in the life of a prober.
+// Mark is a named point in time.
 type Mark struct {
 	Name string `json:"name"`
 	// At is the time since the prober started.
 	At time.Duration `json:"at"`
 }
 
-// limitReached is why a prober ended by itself.
+// limitReached is the cause of a prober's end at a limit.
 type limitReached string
 
 func (l limitReached) Error() string { return string(l) }
 
-// errStopped is why a prober ended when it was told to.
+// errStopped is the cause of a prober's end by Stop.
 var errStopped = errors.New("stopped")
 
-// Start sends the first requests. It refuses a gateway that the config does not
-// allow before it connects to anything.
+// Start starts a prober. It returns an error, without connecting, if the config does not allow the
+// gateway.
 func Start(ctx context.Context, config Config) (*Prober, error) {
-	config, gateway, err := config.completed()
+	config, gateway, err := config.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("prober: %w", err)
 	}
@@ -90,9 +89,9 @@ func Start(ctx context.Context, config Config) (*Prober, error) {
 		dialer := net.Dialer{Timeout: config.Timeout}
 		config.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", gateway.String()) }
 	}
-	p := &Prober{config: config, served: map[string]int{}, happening: make(chan struct{})}
+	p := &Prober{config: config, served: map[string]int{}, changed: make(chan struct{})}
 	for i, target := range config.Targets {
-		// Streams of one rate take turns.
+		// Streams of the same rate alternate.
 		p.streams = append(p.streams, newStream(p, target, gateway, float64(i)/float64(len(config.Targets))))
 	}
 	ctx, p.end = context.WithCancelCause(ctx)
@@ -108,33 +107,34 @@ func Start(ctx context.Context, config Config) (*Prober, error) {
 	return p, nil
 }
 
-// Mark puts a point on the timeline, which begins a new window.
+// Mark begins a new window now.
 func (p *Prober) Mark(name string) Mark {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	mark := Mark{Name: name, At: p.Now()}
 	p.marks = append(p.marks, mark)
 	clear(p.served)
-	p.happened()
+	p.notify()
 	return mark
 }
 
-// Now is the time since the prober started, by which requests and marks are told.
+// Now returns the time since the prober started. The times of requests and marks are relative to
+// it.
 func (p *Prober) Now() time.Duration { return time.Since(p.start) }
 
-// Until waits until n requests that were due since the last mark are done, well
-// or badly, for each of the targets that are named, or for each target if none is.
+// Until waits until n requests that were due since the last mark are done, successful or not, for
+// each of the given targets. Without targets it waits for all.
 func (p *Prober) Until(ctx context.Context, n int, targets ...string) error {
 	streams, err := p.named(targets)
 	if err != nil {
 		return err
 	}
 	fewest := func() int {
-		least := n
+		done := n
 		for _, s := range streams {
-			least = min(least, s.doneSince(p.lastMark().At))
+			done = min(done, s.doneSince(p.lastMark().At))
 		}
-		return least
+		return done
 	}
 	return p.await(ctx, func() bool { return fewest() >= n }, func() string {
 		return fmt.Sprintf("%d of %d requests done since %q", fewest(), n, p.lastMark().Name)
@@ -144,32 +144,32 @@ func (p *Prober) Until(ctx context.Context, n int, targets ...string) error {
 // UntilServedBy waits until a revision has answered n requests that were due since the last mark.
 func (p *Prober) UntilServedBy(ctx context.Context, revision string, n int) error {
 	return p.await(ctx, func() bool { return p.served[revision] >= n }, func() string {
-		return fmt.Sprintf("%d of %d requests answered by %s since %q, those of all: %v", p.served[revision], n, revision, p.lastMark().Name, p.served)
+		return fmt.Sprintf("%d of %d requests answered by %s since %q; all answers: %v", p.served[revision], n, revision, p.lastMark().Name, p.served)
 	})
 }
 
-// Results is what has become of all requests that are due by now. It waits for
-// those that are under way, which takes the timeout of a request at most.
+// Results returns the outcome of all requests that are due by now. It waits for requests in flight,
+// which takes at most the timeout of a request.
 func (p *Prober) Results() Results {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	until := p.Now()
-	missing := func(s *stream) bool { return !s.doneUntil(until) }
-	for slices.ContainsFunc(p.streams, missing) { // Every request ends, and so does this.
-		happening := p.happening
+	pending := func(s *stream) bool { return !s.doneUntil(until) }
+	for slices.ContainsFunc(p.streams, pending) { // Terminates, because every request times out.
+		changed := p.changed
 		p.mu.Unlock()
-		<-happening
+		<-changed
 		p.mu.Lock()
 	}
 	return p.results(until)
 }
 
-// Stop sends no more, waits for what is under way, closes all connections and
-// returns the results. To stop again is harmless.
+// Stop stops sending, waits for requests in flight, closes all connections and returns the results.
+// It can be called again.
 func (p *Prober) Stop() Results {
 	p.end(errStopped)
 	p.sending.Wait()
-	p.flying.Wait()
+	p.inFlight.Wait()
 	for _, s := range p.streams {
 		s.kept.CloseIdleConnections()
 		s.fresh.CloseIdleConnections()
@@ -177,7 +177,7 @@ func (p *Prober) Stop() Results {
 	return p.Results()
 }
 
-// Done is closed when no more requests are sent.
+// Done returns a channel that is closed when no more requests are sent.
 func (p *Prober) Done() <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -187,52 +187,52 @@ func (p *Prober) Done() <-chan struct{} {
 	return done
 }
 
-// await waits until something is true, which is asked under the lock.
+// await waits until a condition holds. It evaluates the condition under the lock.
 func (p *Prober) await(ctx context.Context, holds func() bool, progress func() string) error {
 	for {
 		p.mu.Lock()
-		met, over, state, happening := holds(), p.finished(), progress(), p.happening
+		met, over, state, changed := holds(), p.finished(), progress(), p.changed
 		limit := p.limit
 		p.mu.Unlock()
 		switch {
 		case met:
 			return nil
 		case over && limit != "":
-			return fmt.Errorf("prober: ended by %s with %s", limit, state)
+			return fmt.Errorf("prober: stopped by %s with %s", limit, state)
 		case over:
-			return fmt.Errorf("prober: was stopped with %s", state)
+			return fmt.Errorf("prober: stopped with %s", state)
 		}
 		select {
-		case <-happening:
+		case <-changed:
 		case <-ctx.Done():
 			return fmt.Errorf("prober: %s: %w", state, context.Cause(ctx))
 		}
 	}
 }
 
-// What follows is called under the lock.
+// The caller of the following functions holds the lock.
 
-// finished tells that nothing will happen any more.
+// finished reports whether all requests of all streams are done and no more will be sent.
 func (p *Prober) finished() bool {
 	return !slices.ContainsFunc(p.streams, func(s *stream) bool { return !s.finished() })
 }
 
-// happened wakes up all who wait.
-func (p *Prober) happened() {
-	close(p.happening)
-	p.happening = make(chan struct{})
+// notify wakes up all waiting callers.
+func (p *Prober) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
-// lastMark is the start if there is no mark.
+// lastMark returns the last mark, or the start if there is none.
 func (p *Prober) lastMark() Mark {
 	if len(p.marks) == 0 {
-		return Mark{Name: beginning}
+		return Mark{Name: startMark}
 	}
 	return p.marks[len(p.marks)-1]
 }
 
-// ends takes down why no more is sent.
-func (p *Prober) ends(cause error) {
+// recordEnd records why the prober stopped sending.
+func (p *Prober) recordEnd(cause error) {
 	if p.over {
 		return
 	}
@@ -249,7 +249,7 @@ func (p *Prober) results(until time.Duration) Results {
 	}
 	for _, s := range p.streams {
 		r.Targets = append(r.Targets, s.target.Name)
-		if s.ended { // Perhaps it was behind its time.
+		if s.ended { // It may have been behind schedule.
 			r.End = min(r.End, s.due(len(s.requests)))
 		}
 	}
@@ -265,7 +265,7 @@ func (p *Prober) results(until time.Duration) Results {
 	return r
 }
 
-// named are the streams of some targets.
+// named returns the streams of the given targets.
 func (p *Prober) named(targets []string) ([]*stream, error) {
 	if len(targets) == 0 {
 		return p.streams, nil
@@ -274,7 +274,7 @@ func (p *Prober) named(targets []string) ([]*stream, error) {
 	for _, target := range targets {
 		i := slices.IndexFunc(p.streams, func(s *stream) bool { return s.target.Name == target })
 		if i < 0 {
-			return nil, fmt.Errorf("prober: there is no target %q", target)
+			return nil, fmt.Errorf("prober: no target is named %q", target)
 		}
 		streams = append(streams, p.streams[i])
 	}

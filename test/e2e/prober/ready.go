@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Answers asks a gateway once, beside a prober, and tells what is wrong if the
-// answer is not 200. Until it is, there is no use in sending requests.
+// Answers sends one request to a gateway and returns an error unless the status is 200. Callers
+// wait for success before they start a prober.
 func Answers(ctx context.Context, gateway, host, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -20,13 +20,13 @@ func Answers(ctx context.Context, gateway, host, path string) error {
 		return err
 	}
 	request.Host = host
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the gateway answers %s", answer.Status)
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the gateway responds with %s", response.Status)
 	}
 	return nil
 }

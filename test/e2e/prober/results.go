@@ -14,33 +14,34 @@ import (
 	"time"
 )
 
-// beginning names what was before the first mark.
-const beginning = "start"
+// startMark is the name of the window before the first mark.
+const startMark = "start"
 
-// Request is a request and what became of it.
+// Request is a request and its outcome.
 type Request struct {
 	Target string
-	// Due is when it was to be sent, since the prober started: the time by which it counts.
+	// Due is when the request was scheduled, relative to the prober's start. Windows go by it.
 	Due time.Duration
-	// Late is how much later the prober came to send it. More than a few milliseconds tell of a machine that is too busy.
+	// Late is how much later the prober sent it. More than a few milliseconds indicate an
+	// overloaded machine.
 	Late time.Duration
-	// Latency is the time from Due to the end of the answer, or to the error.
+	// Latency is the time from Due to the end of the response or to the error.
 	Latency time.Duration
-	// New requests had a connection of their own.
+	// New reports whether the request opened a new connection.
 	New bool
-	// Revision is who answered, or empty if Error is not.
+	// Revision is the revision that answered. It is empty if Error is set.
 	Revision string
 	Error    Kind
 }
 
-// Done is when the request was answered or had failed.
+// Done returns when the request was answered or had failed.
 func (r Request) Done() time.Duration { return r.Due + r.Latency }
 
-// Results is what became of all requests that were due before End.
+// Results holds all requests that were due before End.
 type Results struct {
 	Started time.Time
 	End     time.Duration
-	// Limit is what made the prober end by itself, if it did.
+	// Limit is the limit that stopped the prober, if any.
 	Limit    string
 	Targets  []string
 	Marks    []Mark
@@ -53,7 +54,7 @@ func (r *Results) sort() {
 	slices.SortStableFunc(r.Failures, func(a, b Failure) int { return cmp.Compare(a.Due, b.Due) })
 }
 
-// Of is the results of one target alone.
+// Of returns the results of one target.
 func (r Results) Of(target string) Results {
 	r.Targets = []string{target}
 	r.Requests = filter(r.Requests, func(request Request) bool { return request.Target == target })
@@ -63,15 +64,15 @@ func (r Results) Of(target string) Results {
 
 func filter[T any](all []T, keep func(T) bool) []T {
 	var kept []T
-	for _, one := range all {
-		if keep(one) {
-			kept = append(kept, one)
+	for _, item := range all {
+		if keep(item) {
+			kept = append(kept, item)
 		}
 	}
 	return kept
 }
 
-// Window is the requests that were due from one time up to, but not at, another.
+// Window holds the requests that were due from From until before To.
 type Window struct {
 	Name     string
 	From, To time.Duration
@@ -79,12 +80,12 @@ type Window struct {
 	Failures []Failure
 }
 
-// Window cuts a window out.
+// Window returns the requests that were due from one time until before another.
 func (r Results) Window(name string, from, to time.Duration) Window {
 	return Window{To: r.End, Requests: r.Requests, Failures: r.Failures}.cut(name, from, to)
 }
 
-// cut is a part of a window.
+// cut returns a part of the window.
 func (w Window) cut(name string, from, to time.Duration) Window {
 	to = max(from, min(to, w.To))
 	index := func(at time.Duration) int {
@@ -96,20 +97,20 @@ func (w Window) cut(name string, from, to time.Duration) Window {
 	}
 }
 
-// All is one window of everything.
+// All returns one window with all requests.
 func (r Results) All() Window { return r.Window("all", 0, r.End) }
 
-// Since is what was due since a mark.
+// Since returns the window from a mark to the end.
 func (r Results) Since(mark Mark) Window { return r.Window(mark.Name, mark.At, r.End) }
 
-// Between is what was due from one mark up to another.
+// Between returns the window from one mark to another.
 func (r Results) Between(from, to Mark) Window { return r.Window(from.Name, from.At, to.At) }
 
-// Windows are those between marks, each named by the mark that begins it.
+// Windows returns the windows between marks, each with the name of the mark at its beginning.
 func (r Results) Windows() []Window {
 	marks := r.Marks
 	if len(marks) == 0 || marks[0].At > 0 {
-		marks = append([]Mark{{Name: beginning}}, marks...)
+		marks = append([]Mark{{Name: startMark}}, marks...)
 	}
 	windows := make([]Window, 0, len(marks))
 	for i, mark := range marks {
@@ -122,11 +123,11 @@ func (r Results) Windows() []Window {
 	return windows
 }
 
-// Buckets are windows of one width, from the start on.
+// Buckets returns windows of equal width from the start on.
 func (r Results) Buckets(width time.Duration) []Window { return r.All().Buckets(width) }
 
-// Buckets cuts the window into windows of one width. What remains at the end is
-// one of its own, or a part of the last where it is less than half of one.
+// Buckets splits the window into windows of equal width. A remainder of at least half the width is
+// a bucket of its own. A smaller one is added to the last bucket.
 func (w Window) Buckets(width time.Duration) []Window {
 	var buckets []Window
 	for from := w.From; from < w.To; {
@@ -140,7 +141,7 @@ func (w Window) Buckets(width time.Duration) []Window {
 	return buckets
 }
 
-// Answers is how many requests each revision answered.
+// Answers returns the number of requests that each revision answered.
 func (w Window) Answers() map[string]int {
 	answers := map[string]int{}
 	for i := range w.Requests {
@@ -151,7 +152,7 @@ func (w Window) Answers() map[string]int {
 	return answers
 }
 
-// Errors is how many errors there were of each kind.
+// Errors returns the number of errors of each kind.
 func (w Window) Errors() map[Kind]int {
 	errors := map[Kind]int{}
 	for i := range w.Requests {
@@ -162,10 +163,9 @@ func (w Window) Errors() map[Kind]int {
 	return errors
 }
 
-// Latency is the latency that a part of the answers, from 0 to 1, did not exceed.
-// Errors do not count: what they took says how they failed.
-func (w Window) Latency(part float64) time.Duration {
-	return quantile(w.latencies(), part)
+// Latency returns the quantile, from 0 to 1, of the latencies of the answers. Errors do not count.
+func (w Window) Latency(q float64) time.Duration {
+	return quantile(w.latencies(), q)
 }
 
 func (w Window) latencies() []time.Duration {
@@ -179,18 +179,18 @@ func (w Window) latencies() []time.Duration {
 	return all
 }
 
-// quantile is by the nearest rank: a value that was measured, never one between two.
-func quantile(sorted []time.Duration, part float64) time.Duration {
+// quantile returns a quantile by the nearest-rank method, which never interpolates.
+func quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0
 	}
-	rank := int(math.Ceil(part * float64(len(sorted))))
+	rank := int(math.Ceil(q * float64(len(sorted))))
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
-// UntilFirst is the time from the window's beginning until the first answer of a
-// revision to a request of the window, and whether there is one: from a decision
-// to its traffic.
+// UntilFirst returns the time from the window's beginning until a revision's first answer in the
+// window, and whether there is one. For a window that begins with a decision it is the time until
+// the revision gets traffic.
 func (w Window) UntilFirst(revision string) (time.Duration, bool) {
 	first, found := time.Duration(math.MaxInt64), false
 	for i := range w.Requests {
@@ -204,9 +204,9 @@ func (w Window) UntilFirst(revision string) (time.Duration, bool) {
 	return first, true
 }
 
-// UntilLast is the time from the window's beginning until the last request of
-// the window that a revision got was due, and whether it got any: from a decision
-// against a revision until it is left alone. RequestsTo says which count.
+// UntilLast returns the time from the window's beginning until the last request to a revision was
+// due, and whether there is one. For a window that begins with a decision it is the time until the
+// revision gets no more traffic. It counts the requests that RequestsTo returns.
 func (w Window) UntilLast(revision string) (time.Duration, bool) {
 	all := RequestsTo(w, revision)
 	if len(all) == 0 {
@@ -215,9 +215,9 @@ func (w Window) UntilLast(revision string) (time.Duration, bool) {
 	return all[len(all)-1].Due - w.From, true
 }
 
-// Silence is the longest time within the window without an answer to one of its
-// requests, and when it began. The window's beginning and end bound it.
-func (w Window) Silence() (longest, since time.Duration) {
+// LongestGap returns the longest period within the window without an answer to one of its requests,
+// and when it began.
+func (w Window) LongestGap() (longest, since time.Duration) {
 	var answered []time.Duration
 	for i := range w.Requests {
 		if w.Requests[i].Error == "" {
@@ -235,7 +235,7 @@ func (w Window) Silence() (longest, since time.Duration) {
 	return longest, since
 }
 
-// Summary is a window in figures.
+// Summary holds the figures of a window.
 type Summary struct {
 	Name     string         `json:"name"`
 	From     time.Duration  `json:"from"`
@@ -247,11 +247,11 @@ type Summary struct {
 	P90      time.Duration  `json:"p90"`
 	P99      time.Duration  `json:"p99"`
 	Max      time.Duration  `json:"max"`
-	// Late is how far the prober was behind its time at most.
+	// Late is the maximum of the requests' Late.
 	Late time.Duration `json:"late"`
 }
 
-// Summary sums the window up.
+// Summary returns the figures of the window.
 func (w Window) Summary() Summary {
 	latencies := w.latencies()
 	s := Summary{
@@ -264,10 +264,10 @@ func (w Window) Summary() Summary {
 	return s
 }
 
-// Failed is the number of all errors.
+// Failed returns the number of errors.
 func (s Summary) Failed() int { return sum(s.Errors) }
 
-// Share is the part of the answers, from 0 to 1, that a revision gave.
+// Share returns a revision's share of the answers, from 0 to 1.
 func (s Summary) Share(revision string) float64 {
 	if all := sum(s.Answers); all > 0 {
 		return float64(s.Answers[revision]) / float64(all)
@@ -275,7 +275,7 @@ func (s Summary) Share(revision string) float64 {
 	return 0
 }
 
-// Revisions are all that answered, by name.
+// Revisions returns the revisions that answered, sorted by name.
 func (s Summary) Revisions() []string { return slices.Sorted(maps.Keys(s.Answers)) }
 
 func sum[K comparable](counts map[K]int) int {
@@ -286,7 +286,7 @@ func sum[K comparable](counts map[K]int) int {
 	return total
 }
 
-// String is one line, for logs and messages.
+// String returns the summary on one line.
 func (s Summary) String() string {
 	return fmt.Sprintf("%q from %s to %s: %d requests, %d errors%s; %s; latency p50 %s, p90 %s, p99 %s, max %s",
 		s.Name, seconds(s.From), seconds(s.To), s.Requests, s.Failed(), kinds(s.Errors), s.shares(),
@@ -304,7 +304,7 @@ func (s Summary) shares() string {
 	return strings.Join(shares, ", ")
 }
 
-// kinds lists errors by kind, in brackets.
+// kinds lists errors by kind in parentheses.
 func kinds(errors map[Kind]int) string {
 	if len(errors) == 0 {
 		return ""

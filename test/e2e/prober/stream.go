@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// stream is the requests to one target. Streams share nothing but the lock of
-// their prober: one that stalls does not hold up the others.
+// stream sends the requests to one target. Streams share only the prober's lock, so a stalled
+// stream does not delay the others.
 type stream struct {
 	prober      *Prober
 	target      Target
@@ -28,21 +28,22 @@ type stream struct {
 	kept, fresh *http.Transport
 
 	// Guarded by the prober's lock.
-	requests []slot // By due time, those under way included.
-	done     int    // All before are done.
-	ended    bool   // No more are sent.
+	requests []slot // By due time, including those in flight.
+	done     int    // The requests before this index are done.
+	ended    bool   // No more requests are sent.
 	failures []Failure
 	examples map[Kind]int
-	names    map[string]string // Revisions, so that no answer's header is kept in memory for its name.
+	names    map[string]string // Interned names of revisions: a name would keep its response's header alive.
 }
 
-// slot is a request from when it is sent.
+// slot is a request that was sent.
 type slot struct {
 	Request
 	done bool
 }
 
-// newStream is a stream whose first request is due after a part of the time between two.
+// newStream returns a stream whose first request is due after the given part of the interval
+// between requests.
 func newStream(p *Prober, target Target, gateway netip.AddrPort, part float64) *stream {
 	return &stream{
 		prober: p,
@@ -57,15 +58,15 @@ func newStream(p *Prober, target Target, gateway netip.AddrPort, part float64) *
 			ProtoMajor: 1, ProtoMinor: 1,
 			ContentLength: int64(len(target.Body)),
 		},
-		kept:     transport(p.config.dial, target.KeptAlive, true, target.HTTP2),
-		fresh:    transport(p.config.dial, maxNewConnections, false, target.HTTP2),
+		kept:     newTransport(p.config.dial, target.KeptAlive, true, target.HTTP2),
+		fresh:    newTransport(p.config.dial, maxNewConnections, false, target.HTTP2),
 		examples: map[Kind]int{},
 		names:    map[string]string{},
 	}
 }
 
-// transport never connects to another address than the one that dial does.
-func transport(dial func(context.Context) (net.Conn, error), connections int, kept, http2 bool) *http.Transport {
+// newTransport returns a transport that connects only through dial.
+func newTransport(dial func(context.Context) (net.Conn, error), connections int, kept, http2 bool) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(!http2)
 	protocols.SetUnencryptedHTTP2(http2)
@@ -77,26 +78,27 @@ func transport(dial func(context.Context) (net.Conn, error), connections int, ke
 		DisableCompression:  true,
 		MaxConnsPerHost:     connections,
 		MaxIdleConnsPerHost: connections,
-		// Before a gateway closes it, for a request could meet that.
-		IdleConnTimeout: idleConnectionsLive,
+		// Shorter than the gateway's idle timeout: a request on a connection that the gateway is
+		// closing would fail.
+		IdleConnTimeout: idleConnTimeout,
 	}
 }
 
-// due is when request number i is sent, counted from the prober's start.
+// due returns when request i is sent, relative to the prober's start.
 func (s *stream) due(i int) time.Duration {
 	return s.offset + time.Duration(math.Round(float64(i)/s.target.Rate*float64(time.Second)))
 }
 
-// opens tells whether request number i opens a connection of its own. Those that do are spread evenly.
+// opens reports whether request i opens a new connection. Such requests are spread evenly.
 func (s *stream) opens(i int) bool {
 	share := *s.target.NewConnections
 	return math.Floor(float64(i+1)*share) > math.Floor(float64(i)*share)
 }
 
-// run sends each request when it is due. Where the process had no processor, it
-// makes up for the time lost, so that the number of requests is right.
+// run sends each request when it is due. If the process was not scheduled for a while, it sends the
+// overdue requests at once, so that the total number of requests is correct.
 func (s *stream) run(ctx context.Context) {
-	lasting := context.WithoutCancel(ctx) // What is under way when the stream ends is not broken off.
+	requestCtx := context.WithoutCancel(ctx) // Requests in flight are not canceled when the stream ends.
 	pacer := time.NewTimer(0)
 	defer pacer.Stop()
 	for i := 0; ; i++ {
@@ -110,11 +112,11 @@ func (s *stream) run(ctx context.Context) {
 		if !s.admit(ctx, due, opens) {
 			return
 		}
-		s.prober.flying.Go(func() { s.probe(lasting, i, due, opens) })
+		s.prober.inFlight.Go(func() { s.probe(requestCtx, i, due, opens) })
 	}
 }
 
-// admit takes a request down as under way, unless there are to be no more.
+// admit records a request as in flight. It returns false if no more requests are to be sent.
 func (s *stream) admit(ctx context.Context, due time.Duration, opens bool) bool {
 	p := s.prober
 	p.mu.Lock()
@@ -124,8 +126,8 @@ func (s *stream) admit(ctx context.Context, due time.Duration, opens bool) bool 
 	}
 	if ctx.Err() != nil {
 		s.ended = true
-		p.ends(context.Cause(ctx))
-		p.happened()
+		p.recordEnd(context.Cause(ctx))
+		p.notify()
 		return false
 	}
 	p.sent++
@@ -133,21 +135,22 @@ func (s *stream) admit(ctx context.Context, due time.Duration, opens bool) bool 
 	return true
 }
 
-// probe sends a request and takes down what becomes of it.
+// probe sends a request and records its outcome.
 func (s *stream) probe(ctx context.Context, i int, due time.Duration, opens bool) {
 	start := s.prober.start
 	late := time.Since(start) - due
 	ctx, cancel := context.WithDeadline(ctx, start.Add(due+s.prober.config.Timeout))
 	defer cancel()
-	through := s.kept
+	transport := s.kept
 	switch {
 	case opens && s.target.HTTP2:
-		// A transport lets a request onto the connection of another, even one that is to end with that.
-		through = transport(s.prober.config.dial, 1, false, true)
+		// An HTTP/2 transport would multiplex requests onto one connection, even with keep-alives
+		// disabled.
+		transport = newTransport(s.prober.config.dial, 1, false, true)
 	case opens:
-		through = s.fresh
+		transport = s.fresh
 	}
-	revision, kind, text := s.exchange(ctx, through)
+	revision, kind, text := s.exchange(ctx, transport)
 	latency := time.Since(start) - due
 
 	p := s.prober
@@ -156,39 +159,40 @@ func (s *stream) probe(ctx context.Context, i int, due time.Duration, opens bool
 	request := &s.requests[i]
 	request.done, request.Late, request.Latency, request.Error = true, late, latency, kind
 	if kind == "" {
-		request.Revision = s.known(revision)
+		request.Revision = s.intern(revision)
 		if due >= p.lastMark().At {
 			p.served[request.Revision]++
 		}
 	} else if s.examples[kind] < p.config.MaxExamples {
 		s.examples[kind]++
 		s.failures = append(s.failures, Failure{
-			Target: s.target.Name, Due: due, After: latency, Kind: kind, Text: abridged(text), New: opens,
+			Target: s.target.Name, Due: due, After: latency, Kind: kind, Text: truncate(text), New: opens,
 		})
 	}
 	for s.done < len(s.requests) && s.requests[s.done].done {
 		s.done++
 	}
-	p.happened()
+	p.notify()
 }
 
-// exchange returns the revision that answered, or the kind of error and what it says.
+// exchange sends a request. It returns the revision that answered, or the kind and the text of the
+// error.
 func (s *stream) exchange(ctx context.Context, transport *http.Transport) (revision string, kind Kind, text string) {
 	request := s.request.WithContext(ctx)
-	// Without GetBody the transport does not repeat a request.
+	// Without GetBody the transport does not retry a request.
 	request.Body = io.NopCloser(bytes.NewReader(s.target.Body))
-	answer, err := transport.RoundTrip(request)
+	response, err := transport.RoundTrip(request)
 	if err != nil {
 		return "", kindOf(err), err.Error()
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode < http.StatusOK { // The gateway speaks another protocol from here on.
-		return "", StatusKind(answer.StatusCode), answer.Status
+	defer response.Body.Close()
+	if response.StatusCode < http.StatusOK { // Switching Protocols.
+		return "", StatusKind(response.StatusCode), response.Status
 	}
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	switch {
-	case answer.StatusCode != http.StatusOK:
-		return "", StatusKind(answer.StatusCode), answer.Status + ": " + string(body)
+	case response.StatusCode != http.StatusOK:
+		return "", StatusKind(response.StatusCode), response.Status + ": " + string(body)
 	case err != nil:
 		return "", kindOf(err), fmt.Sprintf("after %d bytes of the body: %v", len(body), err)
 	case len(body) > maxBody:
@@ -199,18 +203,18 @@ func (s *stream) exchange(ctx context.Context, transport *http.Transport) (revis
 			return "", WrongBody, fmt.Sprintf("%v: %s", err, body)
 		}
 	}
-	revision = s.target.Revision(answer, body)
+	revision = s.target.Revision(response, body)
 	if revision == "" {
-		return "", Unattributed, fmt.Sprintf("headers %v, body %s", answer.Header, body)
+		return "", Unattributed, fmt.Sprintf("headers %v, body %s", response.Header, body)
 	}
 	return revision, "", ""
 }
 
-// What follows is called under the prober's lock.
+// The caller of the following functions holds the prober's lock.
 
-// known returns the name of a revision as it was seen first.
-func (s *stream) known(revision string) string {
-	if name, known := s.names[revision]; known {
+// intern returns the first copy of a revision's name.
+func (s *stream) intern(revision string) string {
+	if name, found := s.names[revision]; found {
 		return name
 	}
 	name := strings.Clone(revision)
@@ -218,7 +222,8 @@ func (s *stream) known(revision string) string {
 	return name
 }
 
-// doneSince counts the requests that were due since a time and are done. Those behind one that is held up do count.
+// doneSince counts the requests that were due since a time and are done, including those behind a
+// request that is still in flight.
 func (s *stream) doneSince(since time.Duration) int {
 	done := 0
 	for _, request := range s.requests[sort.Search(len(s.requests), func(i int) bool { return s.requests[i].Due >= since }):] {
@@ -229,10 +234,10 @@ func (s *stream) doneSince(since time.Duration) int {
 	return done
 }
 
-// doneUntil tells whether all requests due before a time are done.
+// doneUntil reports whether all requests due before a time are done.
 func (s *stream) doneUntil(until time.Duration) bool {
 	return s.finished() || s.due(s.done) >= until
 }
 
-// finished tells that nothing more will become known.
+// finished reports whether all requests are done and no more will be sent.
 func (s *stream) finished() bool { return s.ended && s.done == len(s.requests) }
