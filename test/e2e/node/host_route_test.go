@@ -14,82 +14,83 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
-// An InferenceService in Knative mode is reached by its own host once an administrator lets the gateway lead to Knative's
-// ingress. Until then the status gives its predictor's, and what is missing. By either, no rollout loses a request.
-func TestAnInferenceServiceInKnativeModeHasItsOwnHost(t *testing.T) {
+// An InferenceService in Knative mode is served at its own host once a ReferenceGrant allows the
+// route to Knative's ingress. Until then the status has the predictor's URL and reports the missing
+// grant. Rollouts lose no request at either host.
+func TestHostRouteInKnativeMode(t *testing.T) {
 	if err := local.NodeSupported(); err != nil {
 		t.Skip(err)
 	}
 	const (
-		own, predictor = "hello.entrance.example.com", "hello-predictor.entrance.example.com"
+		own, predictor = "hello.host-route.example.com", "hello-predictor.host-route.example.com"
 		path           = "/v1/models/model:predict"
 	)
-	c := up(t, local.Knative, "--operator")
-	c.apply(t, "testdata/entrance/1-first.yaml")
-	c.isReady(t)
-	c.hasURL(t, "http://"+predictor)
-	c.says(t, "IngressReady", "True RefNotPermitted")
+	c := startCluster(t, local.Knative, "--operator")
+	c.apply(t, "testdata/host-route/1-first.yaml")
+	c.awaitReady(t)
+	c.awaitURL(t, "http://"+predictor)
+	c.expectCondition(t, "IngressReady", "True RefNotPermitted")
 
-	c.apply(t, "testdata/entrance/2-grant.yaml")
-	c.hasURL(t, "http://"+own)
-	c.says(t, "IngressReady", "True Ready")
+	c.apply(t, "testdata/host-route/2-grant.yaml")
+	c.awaitURL(t, "http://"+own)
+	c.expectCondition(t, "IngressReady", "True Ready")
 	p := c.probe(t, prober.Target{Host: own, Path: path, Rate: rate}, prober.Target{Host: predictor, Path: path, Rate: rate})
-	p.serves(t, map[string]int{first: 100})
-	before := c.kubectl(t, "get", "httproute", "-n=entrance", "hello", "-o=jsonpath={.metadata.resourceVersion}")
+	p.expectSplit(t, map[string]int{first: 100})
+	before := c.kubectl(t, "get", "httproute", "-n=host-route", "hello", "-o=jsonpath={.metadata.resourceVersion}")
 
-	c.apply(t, "testdata/entrance/3-canary.yaml")
-	c.isReady(t)
-	p.serves(t, map[string]int{first: 80, second: 20})
-	c.apply(t, "testdata/entrance/4-promoted.yaml")
-	c.isReady(t)
-	p.serves(t, map[string]int{second: 100})
+	c.apply(t, "testdata/host-route/3-canary.yaml")
+	c.awaitReady(t)
+	p.expectSplit(t, map[string]int{first: 80, second: 20})
+	c.apply(t, "testdata/host-route/4-promoted.yaml")
+	c.awaitReady(t)
+	p.expectSplit(t, map[string]int{second: 100})
 	if err := prober.NoErrors(p.Stop().All()); err != nil {
 		t.Error(err)
 	}
-	c.hasURL(t, "http://"+own)
-	if after := c.kubectl(t, "get", "httproute", "-n=entrance", "hello", "-o=jsonpath={.metadata.resourceVersion}"); after != before {
-		t.Errorf("the rollout has written the HTTPRoute of the host: its version was %s, and is %s", before, after)
+	c.awaitURL(t, "http://"+own)
+	if after := c.kubectl(t, "get", "httproute", "-n=host-route", "hello", "-o=jsonpath={.metadata.resourceVersion}"); after != before {
+		t.Errorf("the rollout changed the host route: resourceVersion was %s, is %s", before, after)
 	}
 
-	c.kubectl(t, "delete", "inferenceservice", "-n=entrance", "hello")
-	eventually(t, "no HTTPRoute of the host", func(context.Context) error {
-		if left := c.kubectl(t, "get", "httproute", "-n=entrance", "hello", "--ignore-not-found", "-o=name"); left != "" {
-			return fmt.Errorf("there is %s", left)
+	c.kubectl(t, "delete", "inferenceservice", "-n=host-route", "hello")
+	eventually(t, "the host route to be deleted", func(context.Context) error {
+		if left := c.kubectl(t, "get", "httproute", "-n=host-route", "hello", "--ignore-not-found", "-o=name"); left != "" {
+			return fmt.Errorf("found %s", left)
 		}
 		return nil
 	})
 }
 
-// isReady waits until the InferenceService is as its spec says.
-func (c *cluster) isReady(t *testing.T) {
+// awaitReady waits until the InferenceService is ready for its current spec.
+func (c *cluster) awaitReady(t *testing.T) {
 	t.Helper()
 	const path = `-o=jsonpath={.metadata.generation} {.status.observedGeneration} {.status.conditions[?(@.type=="Ready")].status}`
 	eventually(t, "the InferenceService to be ready", func(context.Context) error {
 		var generation, observed int
 		var ready string
-		said := c.kubectl(t, "get", "inferenceservice", "-n=entrance", "hello", path)
-		if _, err := fmt.Sscan(said, &generation, &observed, &ready); err != nil || observed != generation || ready != "True" {
-			return fmt.Errorf("its generations and Ready are %q", said)
+		output := c.kubectl(t, "get", "inferenceservice", "-n=host-route", "hello", path)
+		if _, err := fmt.Sscan(output, &generation, &observed, &ready); err != nil || observed != generation || ready != "True" {
+			return fmt.Errorf("generation, observedGeneration and Ready are %q", output)
 		}
 		return nil
 	})
 }
 
-func (c *cluster) hasURL(t *testing.T, want string) {
+func (c *cluster) awaitURL(t *testing.T, want string) {
 	t.Helper()
 	eventually(t, want, func(context.Context) error {
-		if url := c.kubectl(t, "get", "inferenceservice", "-n=entrance", "hello", "-o=jsonpath={.status.url}"); url != want {
+		if url := c.kubectl(t, "get", "inferenceservice", "-n=host-route", "hello", "-o=jsonpath={.status.url}"); url != want {
 			return fmt.Errorf("the URL is %s", url)
 		}
 		return nil
 	})
 }
 
-// says holds that a condition of the InferenceService has a status and a reason.
-func (c *cluster) says(t *testing.T, condition, want string) {
+// expectCondition checks the status and the reason of a condition.
+func (c *cluster) expectCondition(t *testing.T, condition, want string) {
 	t.Helper()
 	path := fmt.Sprintf(`-o=jsonpath={range .status.conditions[?(@.type==%q)]}{.status} {.reason}{end}`, condition)
-	if got := c.kubectl(t, "get", "inferenceservice", "-n=entrance", "hello", path); got != want {
+	if got := c.kubectl(t, "get", "inferenceservice", "-n=host-route", "hello", path); got != want {
 		t.Errorf("%s is %s, want %s", condition, got, want)
 	}
 }

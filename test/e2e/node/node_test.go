@@ -3,8 +3,8 @@
 
 //go:build linux
 
-// Package node tests the real node of the local cluster as a user has it: with
-// the program that starts and ends it, from outside of its namespaces.
+// Package node tests the real node of the local cluster from outside of its namespaces, with the
+// program that starts and stops it.
 package node
 
 import (
@@ -29,30 +29,30 @@ import (
 )
 
 const (
-	top      = "../../.."
-	patience = 90 * time.Second
+	repoRoot = "../../.."
+	timeout  = 90 * time.Second
 )
 
-// The node runs pods, which reach each other through Services and DNS and can be reached through the gateway.
+// Pods reach each other through Services and DNS, and clients reach them through the gateway.
 func TestPodsServe(t *testing.T) {
-	c := up(t, local.Node)
+	c := startCluster(t, local.Node)
 	c.apply(t, "testdata/server.yaml")
 	c.kubectl(t, "wait", "--for=condition=Available", "deployment/server", "--timeout=60s")
 	c.kubectl(t, "wait", "--for=condition=Complete", "job/client", "--timeout=60s")
 	gateway := c.gateway(t)
-	eventually(t, "an answer through the gateway", func(ctx context.Context) error {
+	eventually(t, "a response through the gateway", func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+gateway+"/", http.NoBody)
 		if err != nil {
 			return err
 		}
 		request.Host = "server.example.com"
-		answer, err := http.DefaultClient.Do(request)
+		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			return err
 		}
-		defer answer.Body.Close()
-		if pod := answer.Header.Get("X-Served-By"); answer.StatusCode != http.StatusOK || !strings.HasPrefix(pod, "server-") {
-			return fmt.Errorf("%s from %q", answer.Status, pod)
+		defer response.Body.Close()
+		if pod := response.Header.Get("X-Served-By"); response.StatusCode != http.StatusOK || !strings.HasPrefix(pod, "server-") {
+			return fmt.Errorf("%s from %q", response.Status, pod)
 		}
 		return nil
 	})
@@ -64,40 +64,39 @@ func TestPodsServe(t *testing.T) {
 		return nil
 	})
 	c.down(t)
-	c.leavesNothing(t)
+	c.expectNothingLeft(t)
 }
 
-// However the cluster ends, nothing of it is left.
-func TestEndsWithoutTrace(t *testing.T) {
+func TestNothingIsLeftBehind(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, c *cluster){
 		"interrupted": func(t *testing.T, c *cluster) { c.signal(t, syscall.SIGINT) },
-		"killed, and cleaned up behind": func(t *testing.T, c *cluster) {
+		"killed, then cleaned up": func(t *testing.T, c *cluster) {
 			c.signal(t, syscall.SIGKILL)
 			c.down(t)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := up(t, local.Node)
+			c := startCluster(t, local.Node)
 			c.apply(t, "testdata/server.yaml")
 			c.kubectl(t, "wait", "--for=condition=Available", "deployment/server", "--timeout=60s")
 			end(t, c)
-			c.leavesNothing(t)
+			c.expectNothingLeft(t)
 		})
 	}
 }
 
-// cluster is one that runs in the background.
+// cluster is a cluster that runs in the background.
 type cluster struct {
-	// dir is its own, and temp the one where it makes its data folder.
+	// dir is the cluster's directory. The cluster creates its data directory in temp.
 	dir, temp string
-	// devices are the network devices that were there before it.
+	// devices are the network devices that existed before the cluster started.
 	devices []string
 }
 
-func up(t *testing.T, level local.Level, flags ...string) *cluster {
+func startCluster(t *testing.T, level local.Level, flags ...string) *cluster {
 	t.Helper()
 	c := &cluster{dir: t.TempDir(), temp: t.TempDir(), devices: devices(t)}
-	archive, err := filepath.Abs(filepath.Join(top, "bin", "images", "testserver.tar"))
+	archive, err := filepath.Abs(filepath.Join(repoRoot, "bin", "images", "testserver.tar"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,14 +108,14 @@ func up(t *testing.T, level local.Level, flags ...string) *cluster {
 	return c
 }
 
-// command prepares one of the repository's programs.
+// command returns a command for one of the repository's programs.
 func (c *cluster) command(name string, args ...string) *exec.Cmd {
 	path := filepath.Join("bin", "tools", name)
 	if name == "cluster" {
 		path = filepath.Join("bin", name)
 	}
 	cmd := exec.Command("./"+path, args...)
-	cmd.Dir = top
+	cmd.Dir = repoRoot
 	cmd.Env = append(os.Environ(), "TMPDIR="+c.temp, "KUBECONFIG="+filepath.Join(c.dir, "kubeconfig"))
 	return cmd
 }
@@ -124,16 +123,16 @@ func (c *cluster) command(name string, args ...string) *exec.Cmd {
 func (c *cluster) kubectl(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := c.command("kubectl", args...)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, complaints.String())
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
 	}
 	return string(out)
 }
 
-// gateway is where the gateway takes requests.
+// gateway returns the address of the gateway.
 func (c *cluster) gateway(t *testing.T) string {
 	t.Helper()
 	return "127.0.0.1:" + c.kubectl(t, "get", "gateway", "-n=kserve", "kserve-ingress-gateway", "-o=jsonpath={.spec.listeners[0].port}")
@@ -151,11 +150,11 @@ func (c *cluster) apply(t *testing.T, file string) {
 func (c *cluster) down(t *testing.T) {
 	t.Helper()
 	if out, err := c.command("cluster", "down", "--dir="+c.dir).CombinedOutput(); err != nil {
-		t.Fatalf("ending the cluster: %v\n%s", err, out)
+		t.Fatalf("stopping the cluster: %v\n%s", err, out)
 	}
 }
 
-// signal sends the process that stays behind a signal, and waits until it is gone.
+// signal sends a signal to the supervisor and waits until it exits.
 func (c *cluster) signal(t *testing.T, signal syscall.Signal) {
 	t.Helper()
 	pid := c.supervisor(t)
@@ -164,13 +163,13 @@ func (c *cluster) signal(t *testing.T, signal syscall.Signal) {
 	}
 	eventually(t, "the end of the supervisor", func(context.Context) error {
 		if syscall.Kill(pid, 0) == nil && !isZombie(pid) {
-			return fmt.Errorf("process %d is still there", pid)
+			return fmt.Errorf("process %d still exists", pid)
 		}
 		return nil
 	})
 }
 
-// supervisor is the process that all others of the cluster end with: the one of that command line whose parent is not.
+// supervisor returns the parent of the cluster's processes. Its own parent is not among them.
 func (c *cluster) supervisor(t *testing.T) int {
 	t.Helper()
 	all := processes(t, "--dir="+c.dir)
@@ -183,9 +182,9 @@ func (c *cluster) supervisor(t *testing.T) int {
 	return 0
 }
 
-// leavesNothing holds that no process, mount, control group, network device or file of the cluster is left. What it was
-// made of may take a moment to go when the cluster was killed.
-func (c *cluster) leavesNothing(t *testing.T) {
+// expectNothingLeft checks that no process, mount, control group, network device or file of the
+// cluster is left. After a kill their removal can take a moment.
+func (c *cluster) expectNothingLeft(t *testing.T) {
 	t.Helper()
 	eventually(t, "nothing to be left", func(context.Context) error {
 		for what, left := range map[string][]string{
@@ -206,7 +205,7 @@ func (c *cluster) leavesNothing(t *testing.T) {
 func eventually(t *testing.T, what string, holds func(ctx context.Context) error) {
 	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
 		last = holds(ctx)
 		return last == nil, nil
 	})
@@ -228,14 +227,14 @@ func devices(t *testing.T) []string {
 	return names
 }
 
-// processes lists those whose command line has one of the words.
+// processes returns the processes whose command line contains one of the words.
 func processes(t *testing.T, words ...string) []int {
 	t.Helper()
 	var found []int
 	for _, path := range glob(t, "/proc/[0-9]*/cmdline") {
 		line, err := os.ReadFile(path)
 		if err != nil {
-			continue // It has just ended.
+			continue // The process has exited.
 		}
 		if slices.ContainsFunc(words, func(word string) bool { return bytes.Contains(line, []byte(word)) }) {
 			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && pid != os.Getpid() {
@@ -246,7 +245,7 @@ func processes(t *testing.T, words ...string) []int {
 	return found
 }
 
-// statOf is what /proc tells of a process after its name: its state, its parent and more.
+// statOf returns the fields of /proc/PID/stat after the name: state, parent and so on.
 func statOf(pid int) []string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

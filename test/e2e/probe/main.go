@@ -1,13 +1,13 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Probe sends requests through a gateway at a constant rate and shows, second by
-// second, which revisions answer:
+// Probe sends requests through a gateway at a constant rate and prints every second which revisions
+// answered:
 //
 //	go run ./test/e2e/probe -gateway 127.0.0.1:8080 -host sklearn-iris.kserve-test.example.com \
 //	    -path /v1/models/sklearn-iris:predict -data @iris-input.json
 //
-// It ends after -for, or with Ctrl-C, and exits with 1 if a request failed.
+// It stops after the duration -for or on Ctrl-C, and exits with 1 if a request failed.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/serinus-io/serinus/test/seed"
 )
 
-// errFailed says that requests failed, of which the user was told.
+// errFailed is returned if requests failed.
 var errFailed = errors.New("requests failed")
 
 type options struct {
@@ -37,7 +37,7 @@ type options struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
+	context.AfterFunc(ctx, stop) // A second signal terminates the program immediately.
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		os.Exit(0)
@@ -56,24 +56,24 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("probe", flag.ContinueOnError)
 	target := prober.Target{NewConnections: new(0.5)}
 	flags.StringVar(&o.config.Gateway, "gateway", "127.0.0.1:8080", "address and port that all requests are sent to")
-	flags.Func("allow", "network in which the gateway may be, such as 10.88.0.0/24; without it, only loopback", func(value string) error {
+	flags.Func("allow", "network that may contain the gateway, such as 10.88.0.0/24; only loopback is allowed by default", func(value string) error {
 		prefix, err := netip.ParsePrefix(value)
 		o.config.Allowed = append(o.config.Allowed, prefix)
 		return err
 	})
 	flags.StringVar(&target.Host, "host", "", "host name of the InferenceService or of a tag")
 	flags.StringVar(&target.Path, "path", "/v1/models/sklearn-iris:predict", "path of the requests")
-	data := flags.String("data", seed.Input, "body of the requests, or @ and the name of a file")
-	flags.Float64Var(&target.Rate, "rate", prober.DefaultRate, "requests a second")
-	flags.Float64Var(target.NewConnections, "new", 0.5, "share of requests that open a connection of their own")
-	flags.DurationVar(&o.config.Timeout, "timeout", prober.DefaultTimeout, "how long a request may take")
-	flags.DurationVar(&o.config.MaxDuration, "for", time.Minute, "when to end")
-	flags.StringVar(&o.picture, "svg", "", "file for a picture of the shares over time")
+	data := flags.String("data", seed.Input, "body of the requests, or @ followed by the name of a file")
+	flags.Float64Var(&target.Rate, "rate", prober.DefaultRate, "requests per second")
+	flags.Float64Var(target.NewConnections, "new", 0.5, "share of requests that open a new connection")
+	flags.DurationVar(&o.config.Timeout, "timeout", prober.DefaultTimeout, "timeout of a request")
+	flags.DurationVar(&o.config.MaxDuration, "for", time.Minute, "how long to send requests")
+	flags.StringVar(&o.picture, "svg", "", "SVG file to write with the shares over time")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	if target.Host == "" {
-		return o, errors.New("-host is missing: kubectl get isvc shows it as the URL")
+		return o, errors.New("-host is missing; kubectl get isvc shows it in the URL column")
 	}
 	target.Body = []byte(*data)
 	if file, is := strings.CutPrefix(*data, "@"); is {
@@ -107,7 +107,7 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
-// watch prints a line for each second, once all its requests are done.
+// watch prints a line for each second when its requests are done.
 func watch(p *prober.Prober) {
 	fmt.Printf("%8s %9s %7s %10s %10s  %s\n", "TIME", "REQUESTS", "ERRORS", "P50", "MAX", "SHARES")
 	seconds := time.NewTicker(time.Second)
@@ -136,7 +136,7 @@ func printLine(s prober.Summary) {
 }
 
 func draw(file string, results prober.Results) error {
-	results.Marks = nil // Those of each second are for the table.
+	results.Marks = nil // They mark every second, for the table only.
 	svg, err := timeline.Of("Shares of revisions", "", results, time.Second).SVG()
 	if err != nil {
 		return err

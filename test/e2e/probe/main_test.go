@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// probe runs the command for 50 requests against a server on loopback.
+// probe runs the command for 50 requests against a local server.
 func probe(t *testing.T, handler http.HandlerFunc, args ...string) error {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -27,7 +27,7 @@ func probe(t *testing.T, handler http.HandlerFunc, args ...string) error {
 	return run(t.Context(), o)
 }
 
-func TestProbeDrawsWhatItSaw(t *testing.T) {
+func TestProbeWritesThePicture(t *testing.T) {
 	picture := filepath.Join(t.TempDir(), "shares.svg")
 	err := probe(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Served-By", "iris-predictor-00001-deployment-7965bcc66-grdbq")
@@ -41,13 +41,13 @@ func TestProbeDrawsWhatItSaw(t *testing.T) {
 	}
 }
 
-func TestProbeFailsWithRequests(t *testing.T) {
+func TestProbeFailsIfRequestsFail(t *testing.T) {
 	if err := probe(t, http.NotFound); !errors.Is(err, errFailed) || !strings.Contains(err.Error(), "50 of 50 requests failed (50 HTTP 404)") {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestProbeNeedsAHost(t *testing.T) {
+func TestProbeRequiresAHost(t *testing.T) {
 	if _, err := parse(nil); err == nil || !strings.Contains(err.Error(), "-host is missing") {
 		t.Errorf("%v", err)
 	}

@@ -142,8 +142,8 @@ func TestFisher(t *testing.T) {
 	}
 }
 
-// TestShareRisesAgainstChance: a gateway that draws at random gives no alarm for shares that stay
-// or rise, and one for a share that falls by ten points.
+// TestShareRisesAgainstChance simulates a gateway that picks backends at random. Constant and
+// rising shares must pass, and a fall by ten points must be detected.
 func TestShareRisesAgainstChance(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	draw := func(percent, n int) Window {

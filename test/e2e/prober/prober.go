@@ -57,7 +57,7 @@ type Prober struct {
 	marks   []Mark
 	served  map[string]int // Answers by revision to requests due since the last mark.
 	sent    int
-	ended   time.Duration // When the last stream stopped sending.
+	ended   time.Duration // When the prober stopped sending.
 	limit   string
 	over    bool
 	changed chan struct{} // Closed and replaced on every change.

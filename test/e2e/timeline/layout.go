@@ -16,26 +16,26 @@ import (
 
 // Sizes, in pixels.
 const (
-	width         = 960
-	left, right   = 58, 24
-	legendTop     = 82
-	lane          = 19 // Of labels of marks.
-	sharesHeight  = 230
-	loadHeight    = 54
-	between       = 40
-	below         = 40
-	characterWide = 7.3 // Of bold text, on average; a little more than it is.
-	aboveShares   = 12
+	width          = 960
+	left, right    = 58, 24
+	legendTop      = 82
+	lane           = 19 // Height of a lane of mark labels.
+	sharesHeight   = 230
+	loadHeight     = 54
+	panelGap       = 40
+	bottomMargin   = 40
+	characterWidth = 7.3 // Average of bold text, rounded up.
+	markOffset     = 12
 )
 
-// color is that of a revision on light and on dark pages.
+// color holds a revision's colors on light and dark pages.
 type color struct {
 	Light, LightLine, LightText string
 	Dark, DarkLine, DarkText    string
 }
 
-// palette begins with blue for what was there, and yellow for the first canary.
-// They can be told apart by those who see few colours.
+// palette starts with blue for the first revision and yellow for the first canary, which people
+// with color blindness can distinguish.
 var palette = []color{
 	{"#80ccff", "#0969da", "#0a3069", "#194b8c", "#4493f8", "#cae8ff"},
 	{"#f6d55c", "#bf8700", "#4d2d00", "#8a6109", "#e3b341", "#fff8c5"},
@@ -50,11 +50,11 @@ type rectangle struct{ X, Y, W, H float64 }
 func (r rectangle) bottom() float64 { return r.Y + r.H }
 func (r rectangle) right() float64  { return r.X + r.W }
 
-// caption is a text at a place, of the colour of a revision where it has one.
+// caption is a text at a position. Color is the index of a revision's color.
 type caption struct {
 	X, Y         float64
 	Text         string
-	Color, Under int // Under is the colour of the area that it stands on.
+	Color, Under int // Under is the color of the area below the text.
 }
 
 type area struct {
@@ -69,11 +69,11 @@ type line struct {
 	Text           string
 }
 
-// layout is a chart in pixels.
+// layout holds the pixel positions of a chart's elements.
 type layout struct {
 	Width, Height, Left          int
 	Title, Subtitle, Description string
-	Verdict                      string
+	ErrorText                    string
 	Failed                       bool
 	Palette                      []color
 	Legend, Inside               []caption
@@ -91,25 +91,25 @@ type layout struct {
 func newLayout(c Chart) *layout {
 	l := &layout{
 		Width: width, Left: left, Title: c.Title, Subtitle: c.subtitle(), Description: c.description(),
-		Verdict: c.verdict(), Failed: c.Total.Failed() > 0,
-		chart: c, buckets: c.drawn(), revisions: c.revisions(),
+		ErrorText: c.errorText(), Failed: c.Total.Failed() > 0,
+		chart: c, buckets: c.mergedBuckets(), revisions: c.revisions(),
 	}
 	l.Palette = palette[:min(len(palette), max(1, len(l.revisions)))]
-	legendBottom := l.layLegend()
+	legendBottom := l.addLegend()
 	l.Shares = rectangle{X: left, W: width - left - right, H: sharesHeight}
-	lanes := l.layMarks()
+	lanes := l.addMarks()
 	l.Shares.Y = legendBottom + 14 + lane*float64(lanes)
-	l.Load = rectangle{X: left, Y: l.Shares.bottom() + between, W: l.Shares.W, H: loadHeight}
-	l.Height = int(l.Load.bottom()) + below
+	l.Load = rectangle{X: left, Y: l.Shares.bottom() + panelGap, W: l.Shares.W, H: loadHeight}
+	l.Height = int(l.Load.bottom()) + bottomMargin
 	for i := range l.Marks {
 		mark := &l.Marks[i]
 		mark.Top += l.Shares.Y
 		mark.TextY += l.Shares.Y
 		mark.Bottom = l.Load.bottom()
 	}
-	l.layAreas()
-	l.layLoad()
-	l.layAxes()
+	l.addAreas()
+	l.addLoad()
+	l.addAxes()
 	return l
 }
 
@@ -119,17 +119,17 @@ func (l *layout) x(at time.Duration) float64 {
 	return l.Shares.X + l.Shares.W*float64(at)/float64(l.end())
 }
 
-// y is the height of a share from 0 to 1.
+// y returns the coordinate of a share from 0 to 1.
 func (l *layout) y(share float64) float64 { return l.Shares.bottom() - l.Shares.H*share }
 
 func (l *layout) color(revision int) int { return revision % len(palette) }
 
-// layLegend returns where the legend ends.
-func (l *layout) layLegend() float64 {
+// addLegend returns the y coordinate of the end of the legend.
+func (l *layout) addLegend() float64 {
 	x, y := float64(left), float64(legendTop)
 	for i, revision := range l.revisions {
 		text := fmt.Sprintf("%s answered %s", revision, thousands(l.chart.Total.Answers[revision]))
-		room := 0.82*wide(text) + 22 // It is not bold.
+		room := 0.82*textWidth(text) + 22 // The text is not bold.
 		if x > left && x+room > width-right {
 			x, y = left, y+20
 		}
@@ -139,31 +139,31 @@ func (l *layout) layLegend() float64 {
 	return y
 }
 
-// label is where the text of a mark lies.
+// label is the position of a mark's text.
 type label struct {
-	mark     float64 // Where the line is.
+	mark     float64 // The x coordinate of the line.
 	from, to float64
 	lane     int
-	ends     bool // Left of its line, because there is no room to the right.
+	ends     bool // The text is left of its line, because there is no room to the right.
 }
 
-// layMarks puts the labels into lanes above the plot, and returns how many those
-// are. Heights are counted from the plot, which has no place yet.
-func (l *layout) layMarks() int {
+// addMarks places the labels in lanes above the plot and returns the number of lanes. The heights
+// are relative to the plot, whose position is not known yet.
+func (l *layout) addMarks() int {
 	labels := make([]label, len(l.chart.Marks))
 	for i, mark := range l.chart.Marks {
 		x := l.x(min(mark.At, l.end()))
-		room := wide(mark.Name) + 2
+		room := textWidth(mark.Name) + 2
 		labels[i] = label{mark: x, from: x, to: x + room}
 		if x+room > width-8 {
 			labels[i] = label{mark: x, from: x - room, to: x, ends: true}
 		}
 	}
-	arrange(labels)
+	assignLanes(labels)
 	lanes := 0
 	for i, label := range labels {
 		lanes = max(lanes, label.lane+1)
-		height := -float64(label.lane)*lane - aboveShares
+		height := -float64(label.lane)*lane - markOffset
 		placed := line{X: label.mark, Top: height, TextX: label.mark + 7, TextY: height + 4, Text: l.chart.Marks[i].Name, End: label.ends}
 		if label.ends {
 			placed.TextX = label.mark - 7
@@ -173,12 +173,13 @@ func (l *layout) layMarks() int {
 	return lanes
 }
 
-// arrange chooses lanes such that no line, which leads down from its label,
-// crosses another label: a label is above those whose lines it covers.
-func arrange(labels []label) {
+// assignLanes assigns lanes so that no line, which runs down from its label, crosses another label.
+// A label is above the labels whose lines it would cover.
+func assignLanes(labels []label) {
 	for j := range slices.Backward(labels) {
 		for i := range j {
-			// A line within a label that ends at its own: the two cannot be told apart unless both do.
+			// The line of i would run into label j, which is left of its line. Place label i left
+			// of its line too.
 			if labels[j].ends && !labels[i].ends && labels[i].mark > labels[j].from {
 				room := labels[i].to - labels[i].from
 				labels[i] = label{mark: labels[i].mark, from: labels[i].mark - room, to: labels[i].mark, ends: true}
@@ -201,9 +202,9 @@ func arrange(labels []label) {
 	}
 }
 
-// layAreas stacks the shares, the newest revision at the bottom, where its share
-// can be read off the axis. There is nothing where nobody answered.
-func (l *layout) layAreas() {
+// addAreas stacks the shares. The newest revision is at the bottom, where the axis shows its share.
+// Periods without answers have no area.
+func (l *layout) addAreas() {
 	runs := l.runs()
 	for i := range l.revisions {
 		var fill, edge path
@@ -216,7 +217,7 @@ func (l *layout) layAreas() {
 					bottom = append(bottom, point{at, l.y(low)})
 				}
 			}
-			if i > 0 { // The oldest is the rest, and needs no edge.
+			if i > 0 { // The oldest fills the rest and needs no edge.
 				edge.lineAbove(top, bottom)
 			}
 			slices.Reverse(bottom)
@@ -225,11 +226,11 @@ func (l *layout) layAreas() {
 		l.Areas = append(l.Areas, area{Color: l.color(i), Fill: fill.String(), Line: edge.String()})
 	}
 	for _, phase := range l.chart.Phases {
-		l.layInside(phase)
+		l.addShareLabels(phase)
 	}
 }
 
-// runs are stretches of buckets with answers.
+// runs returns the consecutive buckets with answers.
 func (l *layout) runs() [][]prober.Summary {
 	var runs [][]prober.Summary
 	for i, bucket := range l.buckets {
@@ -244,8 +245,8 @@ func (l *layout) runs() [][]prober.Summary {
 	return runs
 }
 
-// corners are where bucket n of a run is drawn: in its middle, and at its edge
-// where the run or a phase has one. So a share jumps at a mark, and not before.
+// corners returns the x coordinates of bucket n of a run: its middle, and its edges at the ends of
+// the run and of a phase. A share thus changes abruptly at a mark and not before it.
 func (l *layout) corners(run []prober.Summary, n int) []float64 {
 	b := run[n]
 	corners := []float64{l.x((b.From + b.To) / 2)}
@@ -258,12 +259,12 @@ func (l *layout) corners(run []prober.Summary, n int) []float64 {
 	return corners
 }
 
-// begins tells whether a phase does at a time.
+// begins reports whether a phase begins at a time.
 func (l *layout) begins(at time.Duration) bool {
 	return slices.ContainsFunc(l.chart.Phases, func(phase prober.Summary) bool { return phase.From == at })
 }
 
-// stack is where the share of a revision begins and ends.
+// stack returns the lower and the upper end of a revision's area.
 func (l *layout) stack(s prober.Summary, revision int) (low, high float64) {
 	for _, newer := range l.revisions[revision+1:] {
 		low += s.Share(newer)
@@ -271,12 +272,12 @@ func (l *layout) stack(s prober.Summary, revision int) (low, high float64) {
 	return low, low + s.Share(l.revisions[revision])
 }
 
-// layInside writes what share each revision had in a phase into its area, where
-// there is room: with the revision's number, or without.
-func (l *layout) layInside(phase prober.Summary) {
+// addShareLabels labels the areas of a phase with the shares, and with the revision's number if
+// there is room.
+func (l *layout) addShareLabels(phase prober.Summary) {
 	const (
-		high  = 0.14 // Room for text.
-		apart = 0.40 // Room for the text of the one below, too.
+		high  = 0.14 // Minimum share for a text.
+		apart = 0.40 // Minimum share for two texts.
 		above = 8
 	)
 	from, to := l.x(phase.From), l.x(phase.To)
@@ -286,27 +287,27 @@ func (l *layout) layInside(phase prober.Summary) {
 		if share == 1 {
 			percent = "100 %"
 		}
-		text := short(revision) + " · " + percent
-		if wide(text) > to-from {
+		text := shortName(revision) + " · " + percent
+		if textWidth(text) > to-from {
 			text = percent
 		}
-		if share == 0 || wide(text) > to-from {
+		if share == 0 || textWidth(text) > to-from {
 			continue
 		}
 		low, top := l.stack(phase, i)
 		at := caption{X: (from + to) / 2, Y: l.y((low+top)/2) + 4.5, Text: text, Color: l.color(i), Under: l.color(i)}
 		if share < high {
-			// Above its area, in that of the next older one.
+			// Place the text above the area, in that of the next older revision.
 			if i == 0 || phase.Share(l.revisions[i-1]) < apart {
 				continue
 			}
-			at.Y, at.Under = l.y(l.peak(i, at.X, wide(text)/2))-above, l.color(i-1)
+			at.Y, at.Under = l.y(l.peak(i, at.X, textWidth(text)/2))-above, l.color(i-1)
 		}
 		l.Inside = append(l.Inside, at)
 	}
 }
 
-// peak is the highest that the top of a revision's area gets, so far around a place.
+// peak returns the maximum of the upper end of a revision's area near an x coordinate.
 func (l *layout) peak(revision int, x, around float64) float64 {
 	peak := 0.0
 	for _, b := range l.buckets {
@@ -318,14 +319,14 @@ func (l *layout) peak(revision int, x, around float64) float64 {
 	return peak
 }
 
-// wide is how much room a text needs.
-func wide(text string) float64 { return characterWide*float64(len([]rune(text))) + 12 }
+// textWidth returns the width of a text with a margin.
+func textWidth(text string) float64 { return characterWidth*float64(len([]rune(text))) + 12 }
 
-// layLoad draws requests per second, those that failed in red at the bottom, high
-// enough to be seen.
-func (l *layout) layLoad() {
+// addLoad draws the requests per second. Failed requests are at the bottom, with a minimum height
+// so that a single one is visible.
+func (l *layout) addLoad() {
 	const visible = 4
-	top := l.most()
+	top := l.loadAxisMax()
 	var answered, failed path
 	for _, b := range l.buckets {
 		high := func(n int) float64 { return l.Load.H * min(1, rate(n, b)/top) }
@@ -344,9 +345,9 @@ func (l *layout) layLoad() {
 
 func rate(n int, b prober.Summary) float64 { return float64(n) / (b.To - b.From).Seconds() }
 
-// most is the top of the axis of requests per second: the least round number above all buckets. A last bucket that is
-// much shorter than the rest does not count.
-func (l *layout) most() float64 {
+// loadAxisMax returns the upper end of the axis of requests per second: the smallest round number
+// above all buckets. It ignores a last bucket that is much shorter than the others.
+func (l *layout) loadAxisMax() float64 {
 	most := 0.0
 	for i, b := range l.buckets {
 		if i == 0 || b.To-b.From > (l.buckets[0].To-l.buckets[0].From)/2 {
@@ -365,14 +366,14 @@ func (l *layout) most() float64 {
 	return 15 * magnitude
 }
 
-func (l *layout) layAxes() {
+func (l *layout) addAxes() {
 	var grid, axis path
 	for _, percent := range []int{0, 25, 50, 75, 100} {
 		y := l.y(float64(percent) / 100)
 		grid.line([]point{{l.Shares.X, y}, {l.Shares.right(), y}})
 		l.YTicks = append(l.YTicks, caption{X: l.Shares.X - 8, Y: y + 4, Text: fmt.Sprintf("%d %%", percent)})
 	}
-	for _, at := range []struct{ part, value float64 }{{0, 0}, {1, l.most()}} {
+	for _, at := range []struct{ part, value float64 }{{0, 0}, {1, l.loadAxisMax()}} {
 		y := l.Load.bottom() - l.Load.H*at.part
 		l.YTicks = append(l.YTicks, caption{X: l.Load.X - 8, Y: y + 4, Text: strconv.FormatFloat(at.value, 'f', -1, 64)})
 	}
@@ -380,12 +381,12 @@ func (l *layout) layAxes() {
 	for at := time.Duration(0); at <= l.end(); at += tick(l.end()) {
 		x := l.x(at)
 		axis.line([]point{{x, l.Load.bottom()}, {x, l.Load.bottom() + 5}})
-		l.XTicks = append(l.XTicks, caption{X: x, Y: l.Load.bottom() + 20, Text: clock(at)})
+		l.XTicks = append(l.XTicks, caption{X: x, Y: l.Load.bottom() + 20, Text: formatTime(at)})
 	}
 	l.Grid, l.Axis = grid.String(), axis.String()
 }
 
-// tick is the time between two ticks.
+// tick returns the time between two ticks.
 func tick(end time.Duration) time.Duration {
 	const most = 12
 	steps := []time.Duration{
@@ -403,7 +404,7 @@ func tick(end time.Duration) time.Duration {
 
 type point struct{ x, y float64 }
 
-// path is what is drawn by one SVG path.
+// path builds the data of an SVG path.
 type path struct{ strings.Builder }
 
 func (p *path) line(points []point) {
@@ -416,19 +417,19 @@ func (p *path) line(points []point) {
 	}
 }
 
-// lineAbove draws the top of an area, where the area is not empty.
+// lineAbove draws the upper edge of an area where the area is not empty.
 func (p *path) lineAbove(top, bottom []point) {
-	var drawn []point
+	var points []point
 	for i := range top {
 		filled := func(j int) bool { return j >= 0 && j < len(top) && top[j].y != bottom[j].y }
 		if filled(i) || filled(i-1) || filled(i+1) {
-			drawn = append(drawn, top[i])
+			points = append(points, top[i])
 			continue
 		}
-		p.line(drawn)
-		drawn = nil
+		p.line(points)
+		points = nil
 	}
-	p.line(drawn)
+	p.line(points)
 }
 
 func (p *path) polygon(points []point) {
@@ -440,7 +441,7 @@ func (p *path) bar(from, to, bottom, top float64) {
 	fmt.Fprintf(p, "M%s %sV%sH%sV%sZ", number(from), number(bottom), number(top), number(to), number(bottom))
 }
 
-// number is a coordinate, to a tenth of a pixel.
+// number formats a coordinate to a tenth of a pixel.
 func number(x float64) string {
 	return strconv.FormatFloat(math.Round(x*10)/10, 'f', -1, 64)
 }

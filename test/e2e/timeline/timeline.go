@@ -1,13 +1,11 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package timeline draws what the prober saw of one story: the share of each
-// revision over time, with the story's marks, and below it the requests and the
-// errors.
+// Package timeline draws the prober's results as a picture: the share of each revision over time
+// with the marks, and below it the requests and the errors.
 //
-// A picture is one SVG file with nothing to load, that says in words what it
-// shows, in colours for light and for dark pages. The same chart gives the same
-// bytes.
+// A picture is a self-contained SVG file with a text description and with colors for light and dark
+// pages. Equal charts give equal bytes.
 package timeline
 
 import (
@@ -23,20 +21,20 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/prober"
 )
 
-// Chart is what a picture shows.
+// Chart holds the data of a picture.
 type Chart struct {
 	Title string `json:"title"`
-	// Note says how the requests were sent.
+	// Note describes how the requests were sent.
 	Note    string           `json:"note,omitempty"`
 	Total   prober.Summary   `json:"total"`
-	Phases  []prober.Summary `json:"phases"`  // Between marks; told in the description.
-	Buckets []prober.Summary `json:"buckets"` // Drawn.
+	Phases  []prober.Summary `json:"phases"` // Between marks, for the description.
+	Buckets []prober.Summary `json:"buckets"`
 	Marks   []prober.Mark    `json:"marks"`
 }
 
-// Of charts results in buckets of a width, which begin anew at each mark: what
-// was before a mark is never drawn behind it. A second suits most stories; below
-// some fifty requests a bucket, a share that is constant looks restless.
+// Of returns a chart of the results in buckets of the given width. Buckets start anew at each mark,
+// so that requests before a mark are never drawn after it. A width of one second suits most
+// scenarios. With fewer than about 50 requests per bucket, constant shares appear to fluctuate.
 func Of(title, note string, results prober.Results, width time.Duration) Chart {
 	c := Chart{
 		Title: title, Note: note, Total: results.All().Summary(), Marks: results.Marks,
@@ -60,13 +58,13 @@ func summaries(windows []prober.Window) []prober.Summary {
 var source string
 
 var picture = texttemplate.Must(texttemplate.New("timeline").Funcs(texttemplate.FuncMap{
-	"text": template.HTMLEscapeString, // What it escapes, it escapes for XML, too.
+	"text": template.HTMLEscapeString, // Its output is also valid in XML.
 	"n":    number,
 	"add":  func(a, b float64) float64 { return a + b },
 	"sub":  func(a, b int) int { return a - b },
 }).Parse(source))
 
-// SVG is the picture.
+// SVG returns the picture.
 func (c Chart) SVG() (string, error) {
 	if len(c.Buckets) == 0 || c.Total.Requests == 0 {
 		return "", fmt.Errorf("timeline %q: no requests to draw", c.Title)
@@ -78,29 +76,29 @@ func (c Chart) SVG() (string, error) {
 	return out.String(), nil
 }
 
-// mostBuckets are as many as can be told apart; mostShares, of all revisions
-// together, keep the file small.
+// maxBuckets is the number of buckets that can be distinguished. maxShares, over all revisions,
+// keeps the file small.
 const (
-	mostBuckets = 240
-	mostShares  = 400
+	maxBuckets = 240
+	maxShares  = 400
 )
 
-// drawn are the buckets, put together where there are too many.
-func (c Chart) drawn() []prober.Summary {
-	most := max(1, min(mostBuckets, mostShares/max(1, len(c.Total.Answers))))
-	together := (len(c.Buckets) + most - 1) / most
-	var drawn []prober.Summary
+// mergedBuckets returns the buckets to draw. It merges adjacent buckets if there are too many.
+func (c Chart) mergedBuckets() []prober.Summary {
+	most := max(1, min(maxBuckets, maxShares/max(1, len(c.Total.Answers))))
+	chunkSize := (len(c.Buckets) + most - 1) / most
+	var merged []prober.Summary
 	for _, phase := range c.Phases {
 		inside := slices.DeleteFunc(slices.Clone(c.Buckets), func(b prober.Summary) bool { return b.From < phase.From || b.To > phase.To })
-		for chunk := range slices.Chunk(inside, together) {
-			drawn = append(drawn, joined(chunk))
+		for chunk := range slices.Chunk(inside, chunkSize) {
+			merged = append(merged, merge(chunk))
 		}
 	}
-	return drawn
+	return merged
 }
 
-// joined is the counts of several buckets.
-func joined(buckets []prober.Summary) prober.Summary {
+// merge adds up the counts of adjacent buckets.
+func merge(buckets []prober.Summary) prober.Summary {
 	one := prober.Summary{From: buckets[0].From, To: buckets[len(buckets)-1].To, Errors: map[prober.Kind]int{}, Answers: map[string]int{}}
 	for _, bucket := range buckets {
 		one.Requests += bucket.Requests
@@ -114,9 +112,9 @@ func joined(buckets []prober.Summary) prober.Summary {
 	return one
 }
 
-// subtitle is the figures of the whole.
+// subtitle returns the total figures.
 func (c Chart) subtitle() string {
-	figures := []string{fmt.Sprintf("%s requests in %s", thousands(c.Total.Requests), clock(c.Total.To-c.Total.From))}
+	figures := []string{fmt.Sprintf("%s requests in %s", thousands(c.Total.Requests), formatTime(c.Total.To-c.Total.From))}
 	if c.Note != "" {
 		figures = append(figures, c.Note)
 	}
@@ -124,8 +122,8 @@ func (c Chart) subtitle() string {
 	return strings.Join(figures, " · ")
 }
 
-// verdict is about errors.
-func (c Chart) verdict() string {
+// errorText returns the number of errors in words.
+func (c Chart) errorText() string {
 	failed := c.Total.Failed()
 	switch failed {
 	case 0:
@@ -136,15 +134,15 @@ func (c Chart) verdict() string {
 	return thousands(failed) + " errors"
 }
 
-// description tells all phases, for those who cannot see them.
+// description describes all phases for screen readers.
 func (c Chart) description() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "Share of each revision over time. %s; %s.", c.subtitle(), c.verdict())
+	fmt.Fprintf(&out, "Share of each revision over time. %s; %s.", c.subtitle(), c.errorText())
 	for _, phase := range c.Phases {
-		if phase.Requests == 0 { // Two marks at once.
+		if phase.Requests == 0 { // Two marks at the same time.
 			continue
 		}
-		fmt.Fprintf(&out, " From %s (%s): ", clock(phase.From), phase.Name)
+		fmt.Fprintf(&out, " From %s (%s): ", formatTime(phase.From), phase.Name)
 		for i, revision := range phase.Revisions() {
 			if i > 0 {
 				out.WriteString(", ")
@@ -159,11 +157,11 @@ func (c Chart) description() string {
 	return out.String()
 }
 
-// revisions are all that answered, the oldest first.
+// revisions returns all revisions that answered, the oldest first.
 func (c Chart) revisions() []string { return slices.Sorted(maps.Keys(c.Total.Answers)) }
 
-// short is the number of a revision, if its name ends with one.
-func short(revision string) string {
+// shortName returns the part of a revision's name after the last hyphen, which is its number.
+func shortName(revision string) string {
 	if i := strings.LastIndex(revision, "-"); i >= 0 && i < len(revision)-1 {
 		return revision[i+1:]
 	}
@@ -177,8 +175,8 @@ func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.0f ms", float64(d.Microseconds())/1000)
 }
 
-// clock is a time that reads well on an axis.
-func clock(d time.Duration) string {
+// formatTime formats a time for an axis.
+func formatTime(d time.Duration) string {
 	if d < 3*time.Minute {
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
 	}
@@ -186,7 +184,7 @@ func clock(d time.Duration) string {
 	return fmt.Sprintf("%d:%02d min", whole/60, whole%60)
 }
 
-// thousands writes a number with commas.
+// thousands formats a number with thousands separators.
 func thousands(n int) string {
 	digits := fmt.Sprint(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {

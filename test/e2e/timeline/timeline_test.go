@@ -29,13 +29,13 @@ import (
 
 var (
 	update = flag.Bool("update", false, "write the pictures in testdata instead of comparing with them")
-	record = flag.Bool("record", false, "play the stories in testdata anew, which takes two minutes, and write down what the prober sees")
+	record = flag.Bool("record", false, "run the scenarios in testdata again, which takes two minutes, and record the prober's results")
 )
 
-// most is how large a picture may be.
-const most = 60_000
+// maxSize is the maximum size of a picture in bytes.
+const maxSize = 60_000
 
-// gateway is a real server that draws a revision by weight for each request.
+// gateway is an HTTP server that picks a revision by weight for each request.
 type gateway struct {
 	mu      sync.Mutex
 	weights map[string]int
@@ -71,25 +71,24 @@ func (g *gateway) set(s step) {
 	g.weights, g.down = s.weights, s.down
 }
 
-// step is a phase of a story: a mark, and from then on some weights.
+// step is a phase of a scenario: a mark and the weights after it.
 type step struct {
 	mark    string
 	weights map[string]int
 	down    bool
-	lasts   float64 // Parts of the story.
+	lasts   float64 // In units of runScenario's parameter.
 }
 
 func revision(n int) string { return fmt.Sprintf("sklearn-iris-predictor-%05d", n) }
 
-// stories are played against a gateway.
-var stories = map[string]struct {
+var scenarios = map[string]struct {
 	title string
 	steps []step
 }{
 	"rollout": {"A canary of model-2: 10 %, 50 %, promoted, and rolled back", []step{
 		{weights: map[string]int{revision(1): 100}, lasts: 6},
 		{mark: "apply model-2, 10 %", weights: map[string]int{revision(1): 100}, lasts: 4},
-		{mark: "gateway took over", weights: map[string]int{revision(1): 90, revision(2): 10}, lasts: 12},
+		{mark: "route accepted", weights: map[string]int{revision(1): 90, revision(2): 10}, lasts: 12},
 		{mark: "50 %", weights: map[string]int{revision(1): 50, revision(2): 50}, lasts: 12},
 		{mark: "promote", weights: map[string]int{revision(2): 100}, lasts: 10},
 		{mark: "roll back", weights: map[string]int{revision(1): 100}, lasts: 8},
@@ -103,8 +102,8 @@ var stories = map[string]struct {
 	}},
 }
 
-// play has the prober watch a story, a part of which takes so long.
-func play(t *testing.T, title string, steps []step, part time.Duration) Chart {
+// runScenario runs the steps against a gateway. The unit is the duration of a step that lasts 1.
+func runScenario(t *testing.T, title string, steps []step, unit time.Duration) Chart {
 	t.Helper()
 	g := &gateway{weights: steps[0].weights}
 	server := httptest.NewServer(g)
@@ -121,7 +120,7 @@ func play(t *testing.T, title string, steps []step, part time.Duration) Chart {
 			p.Mark(s.mark)
 		}
 		g.set(s)
-		n := prober.DefaultRate * s.lasts * part.Seconds()
+		n := prober.DefaultRate * s.lasts * unit.Seconds()
 		if err := p.Until(t.Context(), int(n)); err != nil {
 			t.Fatal(err)
 		}
@@ -133,8 +132,8 @@ func TestRecord(t *testing.T) {
 	if !*record {
 		t.Skip("writes testdata, with -record")
 	}
-	for name, story := range stories {
-		chart := play(t, story.title, story.steps, time.Second)
+	for name, scenario := range scenarios {
+		chart := runScenario(t, scenario.title, scenario.steps, time.Second)
 		text, err := json.MarshalIndent(chart, "", " ")
 		if err != nil {
 			t.Fatal(err)
@@ -145,7 +144,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// recorded is what the prober saw of a story once.
+// recorded returns the recorded chart of a scenario.
 func recorded(t *testing.T, name string) Chart {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name+".json"))
@@ -160,7 +159,7 @@ func recorded(t *testing.T, name string) Chart {
 }
 
 func TestPictures(t *testing.T) {
-	for name := range stories {
+	for name := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			have := draw(t, recorded(t, name))
 			file := filepath.Join("testdata", name+".svg")
@@ -175,13 +174,13 @@ func TestPictures(t *testing.T) {
 				t.Fatalf("%v; write it with go test ./test/e2e/timeline -update", err)
 			}
 			if diff := cmp.Diff(string(want), have); diff != "" {
-				t.Errorf("%s is another picture; if it is the right one, run with -update (-want +got):\n%s", file, diff)
+				t.Errorf("%s differs; if the new picture is correct, run with -update (-want +got):\n%s", file, diff)
 			}
 		})
 	}
 }
 
-// draw returns a picture that is as it should be, whatever it shows.
+// draw returns a picture and checks its general properties.
 func draw(t *testing.T, c Chart) string {
 	t.Helper()
 	svg, err := c.SVG()
@@ -189,14 +188,14 @@ func draw(t *testing.T, c Chart) string {
 		t.Fatal(err)
 	}
 	if again, _ := c.SVG(); again != svg {
-		t.Error("drawn twice, it is not the same")
+		t.Error("SVG() is not deterministic")
 	}
-	if len(svg) > most {
-		t.Errorf("%d bytes, want %d at most", len(svg), most)
+	if len(svg) > maxSize {
+		t.Errorf("%d bytes, want at most %d", len(svg), maxSize)
 	}
-	for _, odd := range []string{"NaN", "Inf", "%!", "<script", "http://", "https://", "url("} {
-		if strings.Contains(strings.ReplaceAll(svg, "http://www.w3.org/2000/svg", ""), odd) {
-			t.Errorf("there is %q in it", odd)
+	for _, forbidden := range []string{"NaN", "Inf", "%!", "<script", "http://", "https://", "url("} {
+		if strings.Contains(strings.ReplaceAll(svg, "http://www.w3.org/2000/svg", ""), forbidden) {
+			t.Errorf("the picture contains %q", forbidden)
 		}
 	}
 	elements := map[string]int{}
@@ -218,30 +217,30 @@ func draw(t *testing.T, c Chart) string {
 	return svg
 }
 
-// TestPlayedStory: what is recorded once can be seen at any time.
-func TestPlayedStory(t *testing.T) {
-	chart := play(t, "Short", stories["rollout"].steps, 50*time.Millisecond)
+// TestRunScenario checks that -record can record a scenario.
+func TestRunScenario(t *testing.T) {
+	chart := runScenario(t, "Short", scenarios["rollout"].steps, 50*time.Millisecond)
 	if n := chart.Total.Failed(); n > 0 {
 		t.Errorf("%d errors: %v", n, chart.Total.Errors)
 	}
 	svg := draw(t, chart)
-	for _, mark := range []string{"apply model-2, 10 %", "gateway took over", "promote"} {
+	for _, mark := range []string{"apply model-2, 10 %", "route accepted", "promote"} {
 		if !strings.Contains(svg, ">"+mark+"</text>") {
 			t.Errorf("the mark %q is missing", mark)
 		}
 	}
 	if !strings.Contains(svg, "no errors") {
-		t.Error("it does not say that there are no errors")
+		t.Error("the picture does not contain \"no errors\"")
 	}
 }
 
-func TestNothingToDraw(t *testing.T) {
+func TestNoRequests(t *testing.T) {
 	if _, err := (Chart{Title: "Nothing"}).SVG(); err == nil || err.Error() != `timeline "Nothing": no requests to draw` {
 		t.Errorf("%v", err)
 	}
 }
 
-// requests are some at a constant rate that one revision after the other answers.
+// requests returns results of n requests at a constant rate, answered by the revisions in turn.
 func requests(n int, rate float64, revisions ...string) prober.Results {
 	var r prober.Results
 	for i := range n {
@@ -252,7 +251,7 @@ func requests(n int, rate float64, revisions ...string) prober.Results {
 	return r
 }
 
-func TestOddCharts(t *testing.T) {
+func TestUnusualCharts(t *testing.T) {
 	many := requests(20_000, 10, "a-predictor-00001", "a-predictor-00002", "a-predictor-00003", "a-predictor-00004",
 		"a-predictor-00005", "a-predictor-00006", "a-predictor-00007", "a-predictor-00008")
 	for i := range 30 {
@@ -264,39 +263,38 @@ func TestOddCharts(t *testing.T) {
 	for i := range failed.Requests {
 		failed.Requests[i].Error = prober.Refused
 	}
-	for name, given := range map[string]struct {
+	for name, test := range map[string]struct {
 		results prober.Results
 		want    []string
 	}{
-		"one request":         {requests(1, 1, "a"), []string{"1 requests in", "no errors"}},
-		"hours, many marks":   {many, []string{"a-predictor-00008 answered 2,500", "mark number 29", ">30:00 min<"}},
-		"names full of signs": {hostile, []string{"&lt;&amp;&#34;&gt; answered 100", "&#34;10 %&#34; &lt;b&gt; &amp; more"}},
-		"nothing but errors":  {failed, []string{"100 errors", `class="error" d="M`}},
+		"one request":        {requests(1, 1, "a"), []string{"1 requests in", "no errors"}},
+		"hours, many marks":  {many, []string{"a-predictor-00008 answered 2,500", "mark number 29", ">30:00 min<"}},
+		"special characters": {hostile, []string{"&lt;&amp;&#34;&gt; answered 100", "&#34;10 %&#34; &lt;b&gt; &amp; more"}},
+		"only errors":        {failed, []string{"100 errors", `class="error" d="M`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			svg := draw(t, Of(name, "", given.results, 500*time.Millisecond))
-			for _, want := range given.want {
+			svg := draw(t, Of(name, "", test.results, 500*time.Millisecond))
+			for _, want := range test.want {
 				if !strings.Contains(svg, want) {
-					t.Errorf("there is no %q in it", want)
+					t.Errorf("the picture does not contain %q", want)
 				}
 			}
 		})
 	}
 }
 
-// TestSingleErrorIsVisible: one of many requests is drawn high enough to be seen.
 func TestSingleErrorIsVisible(t *testing.T) {
 	r := requests(2000, 1000, "a")
 	r.Requests[777].Revision, r.Requests[777].Error = "", prober.Reset
 	l := newLayout(Of("One", "", r, 500*time.Millisecond))
 	want := fmt.Sprintf("V%s", number(l.Load.bottom()-4))
-	if !strings.Contains(l.Errors, want) || l.Verdict != "1 error" {
-		t.Errorf("errors are drawn as %q, want %s in it; %s", l.Errors, want, l.Verdict)
+	if !strings.Contains(l.Errors, want) || l.ErrorText != "1 error" {
+		t.Errorf("errors are drawn as %q, want %s in it; %s", l.Errors, want, l.ErrorText)
 	}
 }
 
-// TestLabelsKeepApart: no label covers another, or the line of another mark.
-func TestLabelsKeepApart(t *testing.T) {
+// No label may cover the line of another mark.
+func TestLabelsDoNotOverlap(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 2000 {
 		var r prober.Results
@@ -309,9 +307,9 @@ func TestLabelsKeepApart(t *testing.T) {
 		slices.SortFunc(r.Marks, func(a, b prober.Mark) int { return int(a.At - b.At) })
 		l := newLayout(Of("Marks", "", r, time.Second))
 		for i, a := range l.Marks {
-			from, to := a.TextX, a.TextX+characterWide*float64(len(a.Text))
+			from, to := a.TextX, a.TextX+characterWidth*float64(len(a.Text))
 			if a.End {
-				from, to = a.TextX-characterWide*float64(len(a.Text)), a.TextX
+				from, to = a.TextX-characterWidth*float64(len(a.Text)), a.TextX
 			}
 			if from < 0 || to > width {
 				t.Fatalf("%v: label %d reaches from %.0f to %.0f", r.Marks, i, from, to)
