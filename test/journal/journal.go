@@ -1,8 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package journal records all that happens in a namespace, in the order in which the API server made it happen, and
-// holds it against the rules that hold at every moment of a rollout.
+// Package journal records all changes in a namespace in the order of the API server, and checks
+// them against the rules that hold at every moment of a rollout.
 package journal
 
 import (
@@ -31,20 +31,20 @@ import (
 
 // Entry is one change of one object.
 type Entry struct {
-	// Version is the resource version of the change. Those of all kinds come from one counter.
+	// Version is the resource version of the change. All kinds share one counter.
 	Version uint64
-	// At is when the change was heard of.
+	// At is when the journal received the change.
 	At time.Time
-	// Object is as it is after the change, or as it was before it was deleted.
+	// Object is the object after the change, or its last state if it was deleted.
 	Object  client.Object
 	Deleted bool
 }
 
-// Journal records what happens in one namespace.
+// Journal records the changes in one namespace.
 type Journal struct {
 	client    client.WithWatch
 	namespace string
-	began     time.Time
+	started   time.Time
 	kinds     []client.ObjectList
 	watches   []watch.Interface
 
@@ -53,7 +53,8 @@ type Journal struct {
 	excused map[string]bool
 }
 
-// kinds lists what is recorded: of Knative's kinds and the Gateway API's those that the cluster has.
+// kinds returns the kinds to record. Kinds of Knative and the Gateway API are left out if they are
+// not installed.
 func kinds(c client.Client) ([]client.ObjectList, error) {
 	lists := []client.ObjectList{
 		&v1beta1.InferenceServiceList{}, &appsv1.ControllerRevisionList{}, &appsv1.DeploymentList{}, &corev1.ServiceList{},
@@ -68,59 +69,59 @@ func kinds(c client.Client) ([]client.ObjectList, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("looking for %T: %w", list, err)
+			return nil, fmt.Errorf("looking up %T: %w", list, err)
 		}
 		lists = append(lists, list)
 	}
 	return lists, nil
 }
 
-// Start records from now on, until Stop.
+// Start starts recording. Stop ends it.
 func Start(ctx context.Context, c client.WithWatch, namespace string) (*Journal, error) {
-	j := &Journal{client: c, namespace: namespace, began: time.Now(), excused: map[string]bool{}}
+	j := &Journal{client: c, namespace: namespace, started: time.Now(), excused: map[string]bool{}}
 	var err error
 	if j.kinds, err = kinds(c); err != nil {
 		return nil, err
 	}
 	for _, list := range j.kinds {
-		// A watch without a version begins with what there is.
-		watching, err := c.Watch(ctx, list, client.InNamespace(namespace))
+		// A watch without a resource version starts with the existing objects.
+		watcher, err := c.Watch(ctx, list, client.InNamespace(namespace))
 		if err != nil {
 			j.Stop()
 			return nil, fmt.Errorf("watching %T: %w", list, err)
 		}
-		j.watches = append(j.watches, watching)
-		go j.record(watching)
+		j.watches = append(j.watches, watcher)
+		go j.record(watcher)
 	}
 	return j, nil
 }
 
 // Stop ends the recording.
 func (j *Journal) Stop() {
-	for _, watching := range j.watches {
-		watching.Stop()
+	for _, watcher := range j.watches {
+		watcher.Stop()
 	}
 }
 
-func (j *Journal) record(watching watch.Interface) {
-	for happened := range watching.ResultChan() {
-		object, ok := happened.Object.(client.Object)
-		if !ok || happened.Type == watch.Bookmark {
+func (j *Journal) record(watcher watch.Interface) {
+	for event := range watcher.ResultChan() {
+		object, ok := event.Object.(client.Object)
+		if !ok || event.Type == watch.Bookmark {
 			continue
 		}
 		version, err := strconv.ParseUint(object.GetResourceVersion(), 10, 64)
 		if err != nil {
-			panic(fmt.Sprintf("the API server has sent the resource version %q", object.GetResourceVersion()))
+			panic(fmt.Sprintf("invalid resource version %q", object.GetResourceVersion()))
 		}
 		j.mu.Lock()
 		j.entries = append(j.entries, Entry{
-			Version: version, At: time.Now(), Object: object, Deleted: happened.Type == watch.Deleted,
+			Version: version, At: time.Now(), Object: object, Deleted: event.Type == watch.Deleted,
 		})
 		j.mu.Unlock()
 	}
 }
 
-// Entries lists what has happened, in order.
+// Entries returns the changes in order.
 func (j *Journal) Entries() []Entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -129,15 +130,16 @@ func (j *Journal) Entries() []Entry {
 	return sorted
 }
 
-// Excuse says that it is somebody else who scales or deletes an object: it breaks no rule from now on.
+// Excuse exempts an object that the test itself scales or deletes: from now on, that violates no
+// rule.
 func (j *Journal) Excuse(object client.Object) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.excused[identify(object)] = true
+	j.excused[keyOf(object)] = true
 }
 
-// ExcuseWrite says that it was somebody else who made an object what it is now: that breaks no rule. What is made of it
-// later does.
+// ExcuseWrite exempts the last write of an object, which the test itself made. Later writes are
+// checked.
 func (j *Journal) ExcuseWrite(object client.Object) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -153,12 +155,12 @@ func (j *Journal) isExcusedWrite(version uint64) bool {
 func (j *Journal) isExcused(object client.Object) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.excused[identify(object)]
+	return j.excused[keyOf(object)]
 }
 
-func identify(object client.Object) string { return fmt.Sprintf("%T %s", object, object.GetName()) }
+func keyOf(object client.Object) string { return fmt.Sprintf("%T %s", object, object.GetName()) }
 
-// CatchUp waits until the journal knows all that is there. It needs everybody who writes to have stopped.
+// CatchUp waits until the journal has received all changes. The writers must have stopped.
 func (j *Journal) CatchUp(ctx context.Context) error {
 	var behind string
 	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
@@ -167,16 +169,16 @@ func (j *Journal) CatchUp(ctx context.Context) error {
 		return behind == "", err
 	})
 	if err != nil && behind != "" {
-		return fmt.Errorf("the journal does not know what has become of %s: %w", behind, err)
+		return fmt.Errorf("the journal has not received the last change of %s: %w", behind, err)
 	}
 	return err
 }
 
-// behind names an object that is not as the journal knows it.
+// behind returns the key of an object whose current version the journal has not received.
 func (j *Journal) behind(ctx context.Context) (string, error) {
 	known := map[string]string{}
 	for _, entry := range j.Entries() {
-		key := identify(entry.Object)
+		key := keyOf(entry.Object)
 		known[key] = entry.Object.GetResourceVersion()
 		if entry.Deleted {
 			delete(known, key)
@@ -193,9 +195,9 @@ func (j *Journal) behind(ctx context.Context) (string, error) {
 		for _, item := range items {
 			object, ok := item.(client.Object)
 			if !ok {
-				return "", fmt.Errorf("%T is no object", item)
+				return "", fmt.Errorf("%T is not an object", item)
 			}
-			key := identify(object)
+			key := keyOf(object)
 			if known[key] != object.GetResourceVersion() {
 				return key, nil
 			}

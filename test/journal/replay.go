@@ -25,10 +25,10 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Check holds all that has happened against the rules, and names each breach with the moment at which it came about.
+// Check returns all violations of the rules, each with the change that caused it.
 func (j *Journal) Check() error {
-	var breaches []error
-	worlds := map[string]*world{}
+	var violations []error
+	models := map[string]*model{}
 	entries := j.Entries()
 	for _, entry := range entries {
 		name := entry.Object.GetLabels()[v1beta1.LabelInferenceService]
@@ -38,22 +38,22 @@ func (j *Journal) Check() error {
 		if name == "" || isForeign(entry.Object) {
 			continue
 		}
-		if worlds[name] == nil {
-			worlds[name] = newWorld(name, j.isExcused)
-			worlds[name].knative = slices.ContainsFunc(entries, func(e Entry) bool { return isKnative(e.Object) && IsRoute(name, e.Object) })
+		if models[name] == nil {
+			models[name] = newModel(name, j.isExcused)
+			models[name].knative = slices.ContainsFunc(entries, func(e Entry) bool { return isKnative(e.Object) && IsRoute(name, e.Object) })
 		}
-		found := worlds[name].take(entry)
+		caused := models[name].apply(entry)
 		if j.isExcusedWrite(entry.Version) {
 			continue
 		}
-		for _, breach := range found {
-			breaches = append(breaches, fmt.Errorf("%s: %s\n%w", name, line(j.began, entry), breach))
+		for _, violation := range caused {
+			violations = append(violations, fmt.Errorf("%s: %s\n%w", name, formatEntry(j.started, entry), violation))
 		}
 	}
-	return errors.Join(breaches...)
+	return errors.Join(violations...)
 }
 
-// isForeign tells whether an object, whatever its name and its labels, is somebody else's.
+// isForeign reports whether an object has a controller other than an InferenceService.
 func isForeign(object client.Object) bool {
 	switch object.(type) {
 	case *appsv1.Deployment, *corev1.Service, *gatewayv1.HTTPRoute, *servingv1.Service:
@@ -63,7 +63,7 @@ func isForeign(object client.Object) bool {
 	return false
 }
 
-// Splits lists the splits that the route of an InferenceService has had, in order: «2:10 1:90».
+// Splits returns the splits of an InferenceService's route in order, such as "2:10 1:90".
 func (j *Journal) Splits(isvc string) []string {
 	var splits []string
 	for _, entry := range j.Entries() {
@@ -71,15 +71,15 @@ func (j *Journal) Splits(isvc string) []string {
 			continue
 		}
 		split, err := SplitOf(isvc, entry.Object)
-		said := split.String()
+		text := split.String()
 		switch {
 		case err != nil:
-			said = err.Error()
+			text = err.Error()
 		case split.IsEmpty() && len(splits) == 0 && isKnative(entry.Object):
-			continue // It is only being made.
+			continue // Knative has not served a revision yet.
 		}
-		if len(splits) == 0 || splits[len(splits)-1] != said {
-			splits = append(splits, said)
+		if len(splits) == 0 || splits[len(splits)-1] != text {
+			splits = append(splits, text)
 		}
 	}
 	return splits
@@ -90,7 +90,8 @@ func isKnative(route client.Object) bool {
 	return is
 }
 
-// Given lists the splits that the route of an InferenceService was given, in order, but for those of excused writes.
+// Given returns the splits of all writes of an InferenceService's route in order, except excused
+// writes.
 func (j *Journal) Given(isvc string) []string {
 	var splits []string
 	generation := int64(0)
@@ -121,94 +122,93 @@ func revisionNumber(isvc, name string) rollout.Number {
 	return number
 }
 
-// world is what there is of one InferenceService at one moment.
-type world struct {
-	isvc     string
-	knative  bool          // Whether the traffic is split by a Knative Service.
-	split    rollout.Split // Of the main route, as it was last written.
-	routes   map[string]client.Object
-	ready    map[rollout.Number]int
-	pods     map[rollout.Number]map[string]bool // Of Knative's revisions, the ready ones.
-	replicas map[rollout.Number]int
-	there    map[rollout.Number]bool // What a route can name: Services, or Knative's Revisions.
-	fromZero map[rollout.Number]bool // Revisions that come up with a request.
-	served   map[string]bool         // Splits that the gateway has taken over at some time.
-	deleted  bool
-	excused  func(client.Object) bool
+// model is the state of one InferenceService and its objects at one moment.
+type model struct {
+	isvc           string
+	knative        bool          // Whether a Knative Service splits the traffic.
+	split          rollout.Split // The last written split of the main route.
+	routes         map[string]client.Object
+	ready          map[rollout.Number]int
+	pods           map[rollout.Number]map[string]bool // The ready pods of Knative's revisions.
+	replicas       map[rollout.Number]int
+	backends       map[rollout.Number]bool // The Services or Knative Revisions that exist.
+	scalesFromZero map[rollout.Number]bool // Revisions that scale up on a request.
+	served         map[string]bool         // Splits that the gateway has ever accepted.
+	deleted        bool
+	excused        func(client.Object) bool
 }
 
-func newWorld(isvc string, excused func(client.Object) bool) *world {
-	return &world{
-		isvc:     isvc,
-		routes:   map[string]client.Object{},
-		ready:    map[rollout.Number]int{},
-		pods:     map[rollout.Number]map[string]bool{},
-		replicas: map[rollout.Number]int{},
-		there:    map[rollout.Number]bool{},
-		fromZero: map[rollout.Number]bool{},
-		served:   map[string]bool{rollout.Split{}.String(): true},
-		excused:  excused,
+func newModel(isvc string, excused func(client.Object) bool) *model {
+	return &model{
+		isvc:           isvc,
+		routes:         map[string]client.Object{},
+		ready:          map[rollout.Number]int{},
+		pods:           map[rollout.Number]map[string]bool{},
+		replicas:       map[rollout.Number]int{},
+		backends:       map[rollout.Number]bool{},
+		scalesFromZero: map[rollout.Number]bool{},
+		served:         map[string]bool{rollout.Split{}.String(): true},
+		excused:        excused,
 	}
 }
 
-// take goes on to the next moment, and returns the rules that are broken then.
-func (w *world) take(entry Entry) []error {
+// apply applies a change and returns the violations that it causes.
+func (m *model) apply(entry Entry) []error {
 	switch object := entry.Object.(type) {
 	case *servingv1.Service:
-		return w.takeRoute(object, entry.Deleted)
+		return m.applyRoute(object, entry.Deleted)
 	case *v1beta1.InferenceService:
-		w.deleted = entry.Deleted
-		return w.takeStatus(object)
+		m.deleted = entry.Deleted
+		return m.applyStatus(object)
 	}
-	if w.knative {
-		return w.takeFromKnative(entry)
+	if m.knative {
+		return m.applyKnative(entry)
 	}
 	switch object := entry.Object.(type) {
 	case *discoveryv1.EndpointSlice:
-		w.ready[revisionNumber(w.isvc, object.Labels[discoveryv1.LabelServiceName])] = readyEndpoints(object, entry.Deleted)
+		m.ready[revisionNumber(m.isvc, object.Labels[discoveryv1.LabelServiceName])] = readyEndpoints(object, entry.Deleted)
 	case *corev1.Service:
-		return w.takeBackend(revisionNumber(w.isvc, object.Name), object, entry.Deleted)
+		return m.applyBackend(revisionNumber(m.isvc, object.Name), object, entry.Deleted)
 	case *appsv1.Deployment:
-		return w.takeDeployment(object, entry.Deleted)
+		return m.applyDeployment(object, entry.Deleted)
 	case *gatewayv1.HTTPRoute:
-		return w.takeRoute(object, entry.Deleted)
+		return m.applyRoute(object, entry.Deleted)
 	}
 	return nil
 }
 
-// takeFromKnative takes what happens to Knative's own objects. What it makes of Services, of Deployments and of routes is
-// its own affair.
-func (w *world) takeFromKnative(entry Entry) []error {
+// applyKnative applies a change in Knative mode. Knative's Services, Deployments and HTTPRoutes are
+// not subject to the rules.
+func (m *model) applyKnative(entry Entry) []error {
 	switch object := entry.Object.(type) {
 	case *servingv1.Revision:
-		number := revisionNumber(w.isvc, object.Name)
-		w.fromZero[number] = object.IsReady() && leastReplicas(object) == "0"
-		return w.takeBackend(number, object, entry.Deleted)
+		number := revisionNumber(m.isvc, object.Name)
+		m.scalesFromZero[number] = object.IsReady() && minScale(object) == "0"
+		return m.applyBackend(number, object, entry.Deleted)
 	case *corev1.Pod:
-		number := revisionOfPod(w.isvc, object.Labels)
-		if w.pods[number] == nil {
-			w.pods[number] = map[string]bool{}
+		number := revisionOfPod(m.isvc, object.Labels)
+		if m.pods[number] == nil {
+			m.pods[number] = map[string]bool{}
 		}
-		delete(w.pods[number], object.Name)
+		delete(m.pods[number], object.Name)
 		if !entry.Deleted && object.DeletionTimestamp == nil && pods.IsReady(object) {
-			w.pods[number][object.Name] = true
+			m.pods[number][object.Name] = true
 		}
-		w.ready[number] = len(w.pods[number])
+		m.ready[number] = len(m.pods[number])
 	}
 	return nil
 }
 
-func leastReplicas(revision *servingv1.Revision) string {
-	_, least, _ := autoscaling.MinScaleAnnotation.Get(revision.Annotations)
-	return least
+func minScale(revision *servingv1.Revision) string {
+	_, value, _ := autoscaling.MinScaleAnnotation.Get(revision.Annotations)
+	return value
 }
 
-// takeBackend takes what becomes of what a route can name.
-func (w *world) takeBackend(number rollout.Number, object client.Object, deleted bool) []error {
-	gone := w.there[number] && deleted
-	w.there[number] = !deleted
-	if gone && !w.excused(object) {
-		return w.checkUnrouted(number, fmt.Sprintf("its %T is deleted", object))
+func (m *model) applyBackend(number rollout.Number, object client.Object, deleted bool) []error {
+	gone := m.backends[number] && deleted
+	m.backends[number] = !deleted
+	if gone && !m.excused(object) {
+		return m.checkUnrouted(number, fmt.Sprintf("its %T is deleted", object))
 	}
 	return nil
 }
@@ -223,184 +223,187 @@ func readyEndpoints(slice *discoveryv1.EndpointSlice, deleted bool) int {
 	return ready
 }
 
-func (w *world) takeDeployment(deployment *appsv1.Deployment, deleted bool) []error {
-	number := revisionNumber(w.isvc, strings.TrimSuffix(deployment.Name, "-deployment"))
-	before, now := w.replicas[number], 1
+func (m *model) applyDeployment(deployment *appsv1.Deployment, deleted bool) []error {
+	number := revisionNumber(m.isvc, strings.TrimSuffix(deployment.Name, "-deployment"))
+	before, now := m.replicas[number], 1
 	if deployment.Spec.Replicas != nil {
 		now = int(*deployment.Spec.Replicas)
 	}
 	if deleted {
 		now = 0
 	}
-	w.replicas[number] = now
-	if before > 0 && now == 0 && !w.excused(deployment) && !w.makesRoom(number) {
-		return w.checkUnrouted(number, "it is scaled to nothing")
+	m.replicas[number] = now
+	if before > 0 && now == 0 && !m.excused(deployment) && !m.isReplaced(number) {
+		return m.checkUnrouted(number, "it is scaled to zero")
 	}
 	return nil
 }
 
-// makesRoom reports whether a revision is down so that another can have its node, which the record says before (row 22).
-func (w *world) makesRoom(number rollout.Number) bool {
-	route := w.routes[w.main()]
+// isReplaced reports whether the rollout state allows the revision to be down, so that another can
+// use its node (row 22).
+func (m *model) isReplaced(number rollout.Number) bool {
+	route := m.routes[m.mainRoute()]
 	if route == nil {
 		return false
 	}
-	record, err := RecordOf(route)
+	state, err := RecordOf(route)
 	if err != nil {
-		return false // Said when the route was written.
+		return false // Reported when the route was written.
 	}
-	switch record.Replacement {
+	switch state.Replacement {
 	case rollout.Replacing:
-		return number == record.Stable
+		return number == state.Stable
 	case rollout.ReplacementFailed:
-		return number == record.Target
+		return number == state.Target
 	}
 	return false
 }
 
-// checkUnrouted is rule 4: nothing is deleted or scaled while a route can still point at it.
-func (w *world) checkUnrouted(number rollout.Number, what string) []error {
-	if w.deleted {
-		return nil // Everything goes with the InferenceService.
+// checkUnrouted checks rule 4: a revision is deleted or scaled down only if no route can point at
+// it.
+func (m *model) checkUnrouted(number rollout.Number, what string) []error {
+	if m.deleted {
+		return nil // The garbage collector deletes everything.
 	}
-	var breaches []error
-	for name, route := range w.routes {
+	var violations []error
+	for name, route := range m.routes {
 		if service, is := route.(*servingv1.Service); is {
-			if named(w.isvc, service)[number] {
-				breaches = append(breaches, fmt.Errorf("rule 4: revision %d is named by Knative Service %s when %s", number, name, what))
+			if namedRevisions(m.isvc, service)[number] {
+				violations = append(violations, fmt.Errorf("rule 4: revision %d: %s while Knative Service %s names it", number, what, name))
 			}
 			continue
 		}
-		split, err := SplitOf(w.isvc, route)
+		split, err := SplitOf(m.isvc, route)
 		switch {
 		case err != nil:
-			breaches = append(breaches, err)
+			violations = append(violations, err)
 		case split.Has(number):
-			breaches = append(breaches, fmt.Errorf("rule 4: revision %d is in HTTPRoute %s (%s) when %s", number, name, split, what))
+			violations = append(violations, fmt.Errorf("rule 4: revision %d: %s while HTTPRoute %s (%s) names it", number, what, name, split))
 		case !TakenOver(route):
-			breaches = append(breaches, fmt.Errorf("rule 4: the gateway has not taken HTTPRoute %s over when %s of revision %d", name, what, number))
+			violations = append(violations, fmt.Errorf("rule 4: revision %d: %s before the gateway has accepted HTTPRoute %s", number, what, name))
 		}
 	}
-	return breaches
+	return violations
 }
 
-// main is the name of the route that splits the traffic. The others are of tags.
-func (w *world) main() string {
-	if w.knative {
-		return w.isvc + "-predictor"
+// mainRoute returns the name of the route that splits the traffic. The other routes are for tags.
+func (m *model) mainRoute() string {
+	if m.knative {
+		return m.isvc + "-predictor"
 	}
-	return w.isvc
+	return m.isvc
 }
 
-func (w *world) takeRoute(route client.Object, deleted bool) []error {
+func (m *model) applyRoute(route client.Object, deleted bool) []error {
 	name := route.GetName()
-	before := w.routes[name]
-	w.routes[name] = route
+	before := m.routes[name]
+	m.routes[name] = route
 	if deleted {
-		delete(w.routes, name)
+		delete(m.routes, name)
 		return nil
 	}
-	split, err := SplitOf(w.isvc, route)
-	if err == nil && TakenOver(route) && name == w.main() {
-		w.served[split.String()] = true
+	split, err := SplitOf(m.isvc, route)
+	if err == nil && TakenOver(route) && name == m.mainRoute() {
+		m.served[split.String()] = true
 	}
 	if before != nil && before.GetGeneration() == route.GetGeneration() &&
-		before.GetAnnotations()[annotationRecord] == route.GetAnnotations()[annotationRecord] {
-		return nil // Only its status has changed.
+		before.GetAnnotations()[annotationRolloutState] == route.GetAnnotations()[annotationRolloutState] {
+		return nil // Only the status changed.
 	}
 	if err != nil {
 		return []error{fmt.Errorf("rule 1: %w", err)}
 	}
-	var breaches []error
-	if servesAnybody(route) {
-		breaches = w.checkThere(name, split, before)
+	var violations []error
+	if hasTraffic(route) {
+		violations = m.checkBackendsExist(name, split, before)
 	}
-	if name != w.main() {
-		return breaches
+	if name != m.mainRoute() {
+		return violations
 	}
-	breaches = append(breaches, w.checkRecord(route, split)...)
-	if !recordsWhatIs(before, route) {
-		breaches = append(breaches, w.checkReady(split)...)
+	violations = append(violations, m.checkRolloutState(route, split)...)
+	if !recordsServedTraffic(before, route) {
+		violations = append(violations, m.checkReady(split)...)
 	}
-	w.split = split
-	return breaches
+	m.split = split
+	return violations
 }
 
-// servesAnybody tells whether a route can lead to anybody. A Knative Service that is made says who is to serve, and serves
-// nobody until Knative has made who that is.
-func servesAnybody(route client.Object) bool {
+// hasTraffic reports whether a route can send requests to a revision. A new Knative Service cannot
+// until Knative has created the revisions that it names.
+func hasTraffic(route client.Object) bool {
 	service, is := route.(*servingv1.Service)
 	return !is || len(service.Status.Traffic) > 0
 }
 
-// recordsWhatIs tells whether a Knative Service gets its record for traffic that Knative already serves. It names its first
-// revision when it is made, and Knative alone chooses when that is served.
-func recordsWhatIs(before, route client.Object) bool {
+// recordsServedTraffic reports whether a write only adds the rollout state for traffic that Knative
+// already serves. Knative decides when it serves the first revision of a new Knative Service.
+func recordsServedTraffic(before, route client.Object) bool {
 	last, was := before.(*servingv1.Service)
 	service, is := route.(*servingv1.Service)
-	return was && is && servesAnybody(last) && equality.Semantic.DeepEqual(last.Spec.Traffic, service.Spec.Traffic)
+	return was && is && hasTraffic(last) && equality.Semantic.DeepEqual(last.Spec.Traffic, service.Spec.Traffic)
 }
 
-// checkThere is rule 4, upwards: what a route comes to name is there. A Knative Service need not name who gets nothing.
-func (w *world) checkThere(name string, split rollout.Split, before client.Object) []error {
+// checkBackendsExist checks rule 4: the revisions that a route names exist. A Knative Service need
+// not name revisions with 0 %.
+func (m *model) checkBackendsExist(name string, split rollout.Split, before client.Object) []error {
 	var last rollout.Split
 	if before != nil {
-		last, _ = SplitOf(w.isvc, before) // Said when it was written.
+		last, _ = SplitOf(m.isvc, before) // Reported when it was written.
 	}
-	var breaches []error
+	var violations []error
 	for _, share := range split.Shares() {
-		named := share.Percent > 0 || !w.knative
-		if named && !last.Has(share.Revision) && !w.there[share.Revision] {
-			breaches = append(breaches, fmt.Errorf("rule 4: route %s names revision %d, which has no Service or Knative Revision", name, share.Revision))
+		isNamed := share.Percent > 0 || !m.knative
+		if isNamed && !last.Has(share.Revision) && !m.backends[share.Revision] {
+			violations = append(violations, fmt.Errorf("rule 4: route %s names revision %d, which has no Service or Knative Revision", name, share.Revision))
 		}
 	}
-	return breaches
+	return violations
 }
 
-// checkRecord is rule 7: record and weights are one write.
-func (w *world) checkRecord(route client.Object, split rollout.Split) []error {
-	record, err := RecordOf(route)
-	if err != nil && w.knative && split.IsEmpty() {
-		return nil // There is a Knative Service before anybody is served.
+// checkRolloutState checks rule 7: the rollout state and the weights are written together.
+func (m *model) checkRolloutState(route client.Object, split rollout.Split) []error {
+	state, err := RecordOf(route)
+	if err != nil && m.knative && split.IsEmpty() {
+		return nil // The Knative Service precedes the first split.
 	}
 	if err != nil {
 		return []error{fmt.Errorf("rule 7: %w", err)}
 	}
-	if !record.Split.Equal(split) {
-		return []error{fmt.Errorf("rule 7: the record says %s and the route does %s", record.Split, split)}
+	if !state.Split.Equal(split) {
+		return []error{fmt.Errorf("rule 7: the rollout state has the split %s, but the route has %s", state.Split, split)}
 	}
 	return nil
 }
 
-// checkReady is rule 2: who gets a first share can serve, unless nobody who has one can.
-func (w *world) checkReady(split rollout.Split) []error {
-	serving := w.split.IsEmpty()
-	for _, share := range w.split.Shares() {
-		serving = serving || share.Percent > 0 && w.canServe(share.Revision)
+// checkReady checks rule 2: a revision that gets a first share can serve, unless no revision with a
+// share can.
+func (m *model) checkReady(split rollout.Split) []error {
+	serving := m.split.IsEmpty()
+	for _, share := range m.split.Shares() {
+		serving = serving || share.Percent > 0 && m.canServe(share.Revision)
 	}
-	var breaches []error
+	var violations []error
 	for _, share := range split.Shares() {
-		if share.Percent > 0 && w.split.Percent(share.Revision) == 0 && !w.canServe(share.Revision) && serving {
-			breaches = append(breaches, fmt.Errorf("rule 2: revision %d gets %d %% and has no ready endpoint", share.Revision, share.Percent))
+		if share.Percent > 0 && m.split.Percent(share.Revision) == 0 && !m.canServe(share.Revision) && serving {
+			violations = append(violations, fmt.Errorf("rule 2: revision %d gets %d %% and has no ready endpoint", share.Revision, share.Percent))
 		}
 	}
-	return breaches
+	return violations
 }
 
-func (w *world) canServe(number rollout.Number) bool {
-	return w.ready[number] > 0 || w.fromZero[number]
+func (m *model) canServe(number rollout.Number) bool {
+	return m.ready[number] > 0 || m.scalesFromZero[number]
 }
 
-// takeStatus looks at what users are told.
-func (w *world) takeStatus(isvc *v1beta1.InferenceService) []error {
-	var breaches []error
+func (m *model) applyStatus(isvc *v1beta1.InferenceService) []error {
+	var violations []error
 	status := isvc.Status
 	if status.ObservedGeneration > isvc.Generation {
-		breaches = append(breaches, fmt.Errorf("rule 9: the status is about generation %d of %d", status.ObservedGeneration, isvc.Generation))
+		violations = append(violations, fmt.Errorf("rule 9: the status has observed generation %d, but the latest is %d", status.ObservedGeneration, isvc.Generation))
 	}
 	for _, condition := range status.Conditions {
 		if condition.ObservedGeneration != status.ObservedGeneration {
-			breaches = append(breaches, fmt.Errorf("rule 9: condition %s is about generation %d, and the status about %d",
+			violations = append(violations, fmt.Errorf("rule 9: condition %s has observed generation %d, but the status has %d",
 				condition.Type, condition.ObservedGeneration, status.ObservedGeneration))
 		}
 	}
@@ -411,31 +414,31 @@ func (w *world) takeStatus(isvc *v1beta1.InferenceService) []error {
 	split, err := rollout.NewSplit(shares...)
 	switch {
 	case err != nil:
-		breaches = append(breaches, fmt.Errorf("rule 1: the status reports a split that is none: %w", err))
-	case !w.served[split.String()]:
-		breaches = append(breaches, fmt.Errorf("rule 4: the status reports %s, which the gateway has never served", split))
+		violations = append(violations, fmt.Errorf("rule 1: the status reports an invalid split: %w", err))
+	case !m.served[split.String()]:
+		violations = append(violations, fmt.Errorf("rule 4: the status reports %s, which the gateway has never served", split))
 	case apimeta.IsStatusConditionTrue(status.Conditions, v1beta1.ConditionReady) && status.ObservedGeneration == isvc.Generation:
-		breaches = append(breaches, w.checkRealised(isvc, split)...)
+		violations = append(violations, m.checkReadyCondition(isvc, split)...)
 	}
-	return breaches
+	return violations
 }
 
-// checkRealised is rule 9: Ready is never True for a spec that has not been acted on.
-func (w *world) checkRealised(isvc *v1beta1.InferenceService, reported rollout.Split) []error {
-	route := w.routes[w.main()]
+// checkReadyCondition checks rule 9: Ready is never True for a spec that has not been acted on.
+func (m *model) checkReadyCondition(isvc *v1beta1.InferenceService, reported rollout.Split) []error {
+	route := m.routes[m.mainRoute()]
 	if route == nil {
-		return []error{errors.New("rule 9: Ready is True and there is no route")}
+		return []error{errors.New("rule 9: Ready is True, but there is no route")}
 	}
-	if !reported.Equal(w.split) {
-		return []error{fmt.Errorf("rule 9: Ready is True, the status reports %s, and the route does %s", reported, w.split)}
+	if !reported.Equal(m.split) {
+		return []error{fmt.Errorf("rule 9: Ready is True and the status reports %s, but the route has %s", reported, m.split)}
 	}
-	record, err := RecordOf(route)
+	state, err := RecordOf(route)
 	if err != nil {
-		return nil // Said when the route was written.
+		return nil // Reported when the route was written.
 	}
-	asked, acted := isvc.Spec.Predictor.CanaryTrafficPercent, record.Percent
-	if (asked == nil) != (acted == nil) || asked != nil && int(*asked) != *acted {
-		return []error{fmt.Errorf("rule 9: Ready is True, and the percent that was acted on is not that of generation %d", isvc.Generation)}
+	desired, observed := isvc.Spec.Predictor.CanaryTrafficPercent, state.Percent
+	if (desired == nil) != (observed == nil) || desired != nil && int(*desired) != *observed {
+		return []error{fmt.Errorf("rule 9: Ready is True, but the percent in the rollout state is not that of generation %d", isvc.Generation)}
 	}
 	return nil
 }

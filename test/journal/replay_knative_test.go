@@ -18,31 +18,31 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// knative is the Knative Service of a generation with the traffic of a split, of which Knative serves what it was told in
-// an older or the same generation, and a record of it.
+// knative returns a Knative Service with a generation, the generation that Knative serves, and a
+// rollout state with a split. The traffic is that of the split unless shares are given.
 func knative(generation, served int64, split rollout.Split, shares ...rollout.Share) *servingv1.Service {
-	made := &servingv1.Service{ObjectMeta: objectMeta("iris-predictor")}
-	made.Generation = generation
-	made.Annotations = map[string]string{
-		annotationRecord: rollout.Record{Stable: 1, Target: 2, Percent: new(10), Split: split, Highest: 3}.Encode(),
+	object := &servingv1.Service{ObjectMeta: objectMeta("iris-predictor")}
+	object.Generation = generation
+	object.Annotations = map[string]string{
+		annotationRolloutState: rollout.Record{Stable: 1, Target: 2, Percent: new(10), Split: split, Highest: 3}.Encode(),
 	}
 	if shares == nil {
 		shares = split.Shares()
 	}
 	for _, share := range shares {
-		made.Spec.Traffic = append(made.Spec.Traffic, servingv1.TrafficTarget{
+		object.Spec.Traffic = append(object.Spec.Traffic, servingv1.TrafficTarget{
 			RevisionName: service(int(share.Revision)).Name, Percent: new(int64(share.Percent)),
 		})
 	}
-	made.Status.ObservedGeneration = served
-	made.Status.Traffic = made.Spec.Traffic
-	made.Status.Conditions = duckv1.Conditions{{Type: servingv1.ServiceConditionRoutesReady, Status: corev1.ConditionTrue}}
-	return made
+	object.Status.ObservedGeneration = served
+	object.Status.Traffic = object.Spec.Traffic
+	object.Status.Conditions = duckv1.Conditions{{Type: servingv1.ServiceConditionRoutesReady, Status: corev1.ConditionTrue}}
+	return object
 }
 
-func made(n int, least string) *servingv1.Revision {
+func knativeRevision(n int, minScale string) *servingv1.Revision {
 	revision := &servingv1.Revision{ObjectMeta: objectMeta(service(n).Name)}
-	revision.Annotations = map[string]string{"autoscaling.knative.dev/min-scale": least}
+	revision.Annotations = map[string]string{"autoscaling.knative.dev/min-scale": minScale}
 	revision.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionReady, Status: corev1.ConditionTrue}}
 	return revision
 }
@@ -54,87 +54,86 @@ func pod(n int, ready corev1.ConditionStatus) *corev1.Pod {
 	return pod
 }
 
-func TestCheckOfKnative(t *testing.T) {
+func TestCheckKnative(t *testing.T) {
 	canary := split(t, rollout.Share{Revision: 2, Percent: 10}, rollout.Share{Revision: 1, Percent: 90})
 	rejected := split(t, rollout.Share{Revision: 2, Percent: 0}, rollout.Share{Revision: 1, Percent: 100})
 	begin := changes(
-		knative(1, 1, rollout.Split{}, rollout.Share{Revision: 1, Percent: 100}), made(1, "1"), pod(1, "True"),
-		knative(2, 2, rollout.All(1)), made(2, "1"), pod(2, "True"),
+		knative(1, 1, rollout.Split{}, rollout.Share{Revision: 1, Percent: 100}), knativeRevision(1, "1"), pod(1, "True"),
+		knative(2, 2, rollout.All(1)), knativeRevision(2, "1"), pod(2, "True"),
 	)
-	spoiled := knative(3, 3, canary)
-	spoiled.Annotations = knative(1, 1, rollout.All(1)).Annotations
+	mismatched := knative(3, 3, canary)
+	mismatched.Annotations = knative(1, 1, rollout.All(1)).Annotations
 	unnamed := knative(3, 3, canary)
 	unnamed.Spec.Traffic[0].RevisionName = ""
 	theirs := knative(3, 3, rollout.All(2))
 	theirs.OwnerReferences = []metav1.OwnerReference{{Kind: "Website", Name: "web", Controller: new(true)}}
 
-	testBreaches(t, begin, map[string]breachTest{
+	testCheck(t, begin, map[string]checkTest{
 		"a canary": {changes(knative(3, 2, canary), knative(3, 3, canary), isvc(10, "True", canary)), ""},
-		"one that is left out, not being ready": {
+		"an unready revision with 0 % left out": {
 			changes(knative(3, 3, rejected, rollout.Share{Revision: 1, Percent: 100}), isvc(10, "True", rejected)), "",
 		},
-		"one that is named with nothing, to be brought back": {
+		"a restored revision named with 0 %": {
 			changes(knative(3, 3, rollout.All(1), rollout.Share{Revision: 2}, rollout.Share{Revision: 1, Percent: 100})), "",
 		},
-		"traffic to the latest revision":                    {changes(unnamed), "rule 1"},
-		"percents that do not sum to 100":                   {changes(knative(3, 3, canary, rollout.Share{Revision: 2, Percent: 10})), "rule 1"},
-		"a share for who is not ready":                      {changes(pod(2, "False"), knative(3, 3, canary)), "rule 2"},
-		"a share for who comes up with a request":           {changes(made(2, "0"), pod(2, "False"), knative(3, 3, canary)), ""},
-		"a share for a revision that Knative has not made":  {changes(knative(3, 3, rollout.All(3))), "rule 4"},
-		"a revision deleted while it is named":              {append(changes(knative(3, 3, canary)), Entry{Object: made(2, "1"), Deleted: true}), "rule 4"},
-		"a revision deleted while its name is still served": {append(changes(knative(3, 3, canary), stillServed(knative(4, 3, rollout.All(1)), canary)), Entry{Object: made(2, "1"), Deleted: true}), "rule 4"},
-		"a revision deleted when nobody names it":           {append(changes(knative(3, 3, rollout.All(1))), Entry{Object: made(2, "1"), Deleted: true}), ""},
-		"a Knative Service that is made again, before its revisions are": {
-			append([]Entry{{Object: knative(2, 2, rollout.All(1)), Deleted: true}, {Object: made(1, "1"), Deleted: true}}, changes(servingNobody(knative(1, 0, rollout.All(1))))...), "",
+		"traffic to the latest revision":        {changes(unnamed), "rule 1"},
+		"percents that do not sum to 100":       {changes(knative(3, 3, canary, rollout.Share{Revision: 2, Percent: 10})), "rule 1"},
+		"a share for an unready revision":       {changes(pod(2, "False"), knative(3, 3, canary)), "rule 2"},
+		"a share for a revision scaled to zero": {changes(knativeRevision(2, "0"), pod(2, "False"), knative(3, 3, canary)), ""},
+		"a share for a missing revision":        {changes(knative(3, 3, rollout.All(3))), "rule 4"},
+		"a named revision deleted":              {append(changes(knative(3, 3, canary)), Entry{Object: knativeRevision(2, "1"), Deleted: true}), "rule 4"},
+		"a still served revision deleted":       {append(changes(knative(3, 3, canary), withServedTraffic(knative(4, 3, rollout.All(1)), canary)), Entry{Object: knativeRevision(2, "1"), Deleted: true}), "rule 4"},
+		"an unnamed revision deleted":           {append(changes(knative(3, 3, rollout.All(1))), Entry{Object: knativeRevision(2, "1"), Deleted: true}), ""},
+		"a Knative Service recreated before its revisions": {
+			append([]Entry{{Object: knative(2, 2, rollout.All(1)), Deleted: true}, {Object: knativeRevision(1, "1"), Deleted: true}}, changes(withoutStatus(knative(1, 0, rollout.All(1))))...), "",
 		},
-		"one that comes back beside the first": {
+		"a revision restored next to the first one": {
 			changes(knative(1, 0, rollout.Split{}, rollout.Share{Revision: 2}, rollout.Share{Revision: 1, Percent: 100})), "",
 		},
-		"a record that says something else":                         {changes(spoiled), "rule 7"},
-		"a status that runs ahead of Knative":                       {changes(knative(3, 2, canary), isvc(10, "Unknown", canary)), "rule 4"},
+		"a rollout state with another split":                        {changes(mismatched), "rule 7"},
+		"a status with a split that is not served":                  {changes(knative(3, 2, canary), isvc(10, "Unknown", canary)), "rule 4"},
 		"ready with another split than that of the Knative Service": {changes(knative(3, 3, canary), isvc(10, "True", rollout.All(1))), "rule 9"},
-		"somebody else's Knative Service":                           {changes(theirs), ""},
+		"a foreign Knative Service":                                 {changes(theirs), ""},
 	})
 }
 
-// Of what was there before the journal began, the Knative Service may have been written last.
-func TestCheckOfKnativeFromTheMiddle(t *testing.T) {
-	testBreaches(t, changes(made(1, "1"), pod(1, "True")), map[string]breachTest{
-		"a Knative Service of a revision that is there": {changes(knative(2, 2, rollout.All(1))), ""},
-		"a Knative Service of one that is not":          {changes(knative(2, 2, rollout.All(2))), "rule 4"},
+// The last change before the journal started may be that of the Knative Service.
+func TestCheckKnativeFromTheMiddle(t *testing.T) {
+	testCheck(t, changes(knativeRevision(1, "1"), pod(1, "True")), map[string]checkTest{
+		"a Knative Service of an existing revision": {changes(knative(2, 2, rollout.All(1))), ""},
+		"a Knative Service of a missing revision":   {changes(knative(2, 2, rollout.All(2))), "rule 4"},
 	})
 }
 
-// Knative serves the first revision when it likes, and its pod can cease to be ready before that is recorded.
-func TestCheckOfTheFirstRecordOfKnative(t *testing.T) {
+// The pod of the first revision may become unready after Knative serves it and before the operator
+// writes the rollout state.
+func TestCheckFirstKnativeSplit(t *testing.T) {
 	begin := changes(
-		knative(1, 1, rollout.Split{}, rollout.Share{Revision: 1, Percent: 100}), made(1, "1"), pod(1, "True"), pod(1, "False"), made(2, "1"),
+		knative(1, 1, rollout.Split{}, rollout.Share{Revision: 1, Percent: 100}), knativeRevision(1, "1"), pod(1, "True"), pod(1, "False"), knativeRevision(2, "1"),
 	)
-	testBreaches(t, begin, map[string]breachTest{
-		"what Knative serves already":          {changes(knative(1, 1, rollout.All(1))), ""},
+	testCheck(t, begin, map[string]checkTest{
+		"the revision that Knative serves":     {changes(knative(1, 1, rollout.All(1))), ""},
 		"another revision, which is not ready": {changes(knative(2, 1, rollout.All(2))), "rule 2"},
 		"another revision, which is ready":     {changes(pod(2, "True"), knative(2, 1, rollout.All(2))), ""},
 	})
 }
 
-// servingNobody is a Knative Service that has only been made.
-func servingNobody(service *servingv1.Service) *servingv1.Service {
+func withoutStatus(service *servingv1.Service) *servingv1.Service {
 	service.Status = servingv1.ServiceStatus{}
 	return service
 }
 
-// stillServed has Knative still serve another split.
-func stillServed(service *servingv1.Service, split rollout.Split) *servingv1.Service {
+func withServedTraffic(service *servingv1.Service, split rollout.Split) *servingv1.Service {
 	service.Status.Traffic = knative(0, 0, split).Spec.Traffic
 	return service
 }
 
 func TestIsRoute(t *testing.T) {
 	own := route(1, 1, rollout.All(1))
-	unrecorded := route(1, 1, rollout.All(1))
-	unrecorded.Annotations = nil
-	entrance := route(1, 1, rollout.All(1))
-	entrance.Spec.Rules[0].Filters = []gatewayv1.HTTPRouteFilter{{
+	withoutState := route(1, 1, rollout.All(1))
+	withoutState.Annotations = nil
+	hostRoute := route(1, 1, rollout.All(1))
+	hostRoute.Spec.Rules[0].Filters = []gatewayv1.HTTPRouteFilter{{
 		URLRewrite: &gatewayv1.HTTPURLRewriteFilter{Hostname: new(gatewayv1.PreciseHostname("iris-predictor.default.svc.cluster.local"))},
 	}}
 	tag := route(1, 1, rollout.All(1))
@@ -143,12 +142,12 @@ func TestIsRoute(t *testing.T) {
 		object client.Object
 		want   bool
 	}{
-		"an HTTPRoute":                            {own, true},
-		"an HTTPRoute without a record":           {unrecorded, true},
-		"an HTTPRoute that leads to another host": {entrance, false},
-		"an HTTPRoute of a tag":                   {tag, false},
-		"a Knative Service":                       {knative(1, 1, rollout.All(1)), true},
-		"a Service":                               {service(1), false},
+		"an HTTPRoute":                         {own, true},
+		"an HTTPRoute without a rollout state": {withoutState, true},
+		"an HTTPRoute that rewrites the host":  {hostRoute, false},
+		"an HTTPRoute of a tag":                {tag, false},
+		"a Knative Service":                    {knative(1, 1, rollout.All(1)), true},
+		"a Service":                            {service(1), false},
 	} {
 		if got := IsRoute("iris", test.object); got != test.want {
 			t.Errorf("IsRoute() of %s = %t, want %t", name, got, test.want)

@@ -21,8 +21,6 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// A journal of a canary that breaks no rule, and ways to spoil it.
-
 func objectMeta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: name, Labels: map[string]string{v1beta1.LabelInferenceService: "iris"}}
 }
@@ -47,53 +45,53 @@ func endpoints(n int, ready ...bool) *discoveryv1.EndpointSlice {
 	return slice
 }
 
-// route is the route of a generation with a split; the gateway has taken over an older or the same generation.
-func route(generation, takenOver int64, split rollout.Split) *gatewayv1.HTTPRoute {
-	made := &gatewayv1.HTTPRoute{ObjectMeta: objectMeta("iris")}
-	made.Generation = generation
-	record := rollout.Record{Stable: 1, Target: 2, Percent: new(10), Split: split, Highest: 2}
-	made.Annotations = map[string]string{annotationRecord: record.Encode()}
+// route returns an HTTPRoute with a generation, the generation that the gateway has accepted, and a
+// split.
+func route(generation, accepted int64, split rollout.Split) *gatewayv1.HTTPRoute {
+	object := &gatewayv1.HTTPRoute{ObjectMeta: objectMeta("iris")}
+	object.Generation = generation
+	state := rollout.Record{Stable: 1, Target: 2, Percent: new(10), Split: split, Highest: 2}
+	object.Annotations = map[string]string{annotationRolloutState: state.Encode()}
 	rule := gatewayv1.HTTPRouteRule{}
 	for _, share := range split.Shares() {
 		ref := gatewayv1.HTTPBackendRef{}
 		ref.Name, ref.Weight = gatewayv1.ObjectName(service(int(share.Revision)).Name), new(int32(share.Percent))
 		rule.BackendRefs = append(rule.BackendRefs, ref)
 	}
-	made.Spec.Rules = []gatewayv1.HTTPRouteRule{rule}
-	made.Status.Parents = []gatewayv1.RouteParentStatus{{Conditions: []metav1.Condition{
-		{Type: string(gatewayv1.RouteConditionAccepted), Status: "True", ObservedGeneration: takenOver},
-		{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: "True", ObservedGeneration: takenOver},
+	object.Spec.Rules = []gatewayv1.HTTPRouteRule{rule}
+	object.Status.Parents = []gatewayv1.RouteParentStatus{{Conditions: []metav1.Condition{
+		{Type: string(gatewayv1.RouteConditionAccepted), Status: "True", ObservedGeneration: accepted},
+		{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: "True", ObservedGeneration: accepted},
 	}}}
-	return made
+	return object
 }
 
-// isvc is the InferenceService with what it reports.
 func isvc(percent int64, ready metav1.ConditionStatus, split rollout.Split) *v1beta1.InferenceService {
-	made := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Name: "iris", Generation: 1}}
-	made.Spec.Predictor.CanaryTrafficPercent = &percent
-	made.Status.ObservedGeneration = 1
-	made.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionReady, Status: ready, ObservedGeneration: 1}}
+	object := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Name: "iris", Generation: 1}}
+	object.Spec.Predictor.CanaryTrafficPercent = &percent
+	object.Status.ObservedGeneration = 1
+	object.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionReady, Status: ready, ObservedGeneration: 1}}
 	component := v1beta1.ComponentStatusSpec{}
 	for _, share := range split.Shares() {
 		component.Traffic = append(component.Traffic, v1beta1.TrafficTarget{
 			RevisionName: service(int(share.Revision)).Name, Percent: new(int64(share.Percent)),
 		})
 	}
-	made.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: component}
-	return made
+	object.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: component}
+	return object
 }
 
 func split(t *testing.T, shares ...rollout.Share) rollout.Split {
 	t.Helper()
-	made, err := rollout.NewSplit(shares...)
+	object, err := rollout.NewSplit(shares...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return made
+	return object
 }
 
 func replay(entries []Entry) error {
-	j := &Journal{began: time.Unix(0, 0), excused: map[string]bool{}}
+	j := &Journal{started: time.Unix(0, 0), excused: map[string]bool{}}
 	for i, entry := range entries {
 		entry.Version, entry.At = uint64(i), time.Unix(int64(i), 0)
 		j.entries = append(j.entries, entry)
@@ -109,22 +107,22 @@ func changes(objects ...client.Object) []Entry {
 	return entries
 }
 
-// breachTest is what happens after the beginning, and which rule that breaks; none where it is empty.
-type breachTest struct {
-	then []Entry
-	want string
+// checkTest has changes that follow the initial ones, and the rule that they violate, if any.
+type checkTest struct {
+	changes []Entry
+	want    string
 }
 
-func testBreaches(t *testing.T, begin []Entry, tests map[string]breachTest) {
+func testCheck(t *testing.T, begin []Entry, tests map[string]checkTest) {
 	t.Helper()
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := replay(append(append([]Entry{}, begin...), test.then...))
+			err := replay(append(append([]Entry{}, begin...), test.changes...))
 			switch {
 			case test.want == "" && err != nil:
-				t.Errorf("Check() = %v, want no breach", err)
+				t.Errorf("Check() = %v, want no violation", err)
 			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
-				t.Errorf("Check() = %v, want a breach of %s", err, test.want)
+				t.Errorf("Check() = %v, want a violation of %s", err, test.want)
 			}
 		})
 	}
@@ -136,20 +134,20 @@ func TestCheck(t *testing.T) {
 		service(1), deployment(1, 1), endpoints(1, true), route(1, 0, rollout.All(1)), route(1, 1, rollout.All(1)),
 		service(2), deployment(2, 1), endpoints(2, true),
 	)
-	spoiledRecord := route(2, 1, canary)
-	spoiledRecord.Annotations = route(1, 1, rollout.All(1)).Annotations
-	noRecord := route(2, 1, canary)
-	noRecord.Annotations = nil
+	mismatched := route(2, 1, canary)
+	mismatched.Annotations = route(1, 1, rollout.All(1)).Annotations
+	missing := route(2, 1, canary)
+	missing.Annotations = nil
 	uneven := route(2, 1, canary)
 	uneven.Spec.Rules[0].BackendRefs[0].Weight = new(int32(11))
-	making := func(replacement rollout.Replacement) *gatewayv1.HTTPRoute {
+	replacing := func(replacement rollout.Replacement) *gatewayv1.HTTPRoute {
 		route := route(1, 1, rollout.All(1))
-		record, err := RecordOf(route)
+		state, err := RecordOf(route)
 		if err != nil {
 			t.Fatal(err)
 		}
-		record.Replacement = replacement
-		route.Annotations = map[string]string{annotationRecord: record.Encode()}
+		state.Replacement = replacement
+		route.Annotations = map[string]string{annotationRolloutState: state.Encode()}
 		return route
 	}
 	tag := route(1, 1, rollout.All(2))
@@ -157,39 +155,39 @@ func TestCheck(t *testing.T) {
 	mixed := isvc(10, "True", rollout.All(1))
 	mixed.Status.Conditions[0].ObservedGeneration = 0
 
-	testBreaches(t, begin, map[string]breachTest{
+	testCheck(t, begin, map[string]checkTest{
 		"a canary": {
 			changes(route(2, 1, canary), route(2, 2, canary), isvc(10, "True", canary)), "",
 		},
-		"weights that do not sum to 100": {changes(uneven), "rule 1"},
-		"a share for who is not ready":   {changes(endpoints(2, false), route(2, 1, canary)), "rule 2"},
-		"a first share for who is not ready while nobody is": {
+		"weights that do not sum to 100":  {changes(uneven), "rule 1"},
+		"a share for an unready revision": {changes(endpoints(2, false), route(2, 1, canary)), "rule 2"},
+		"a first share for an unready revision while no revision is ready": {
 			changes(endpoints(1, false), endpoints(2, false), route(2, 1, canary)), "",
 		},
-		"a share that stays with who is not ready any more": {
+		"an unchanged share of a revision that became unready": {
 			changes(route(2, 2, canary), endpoints(1, false), route(3, 2, canary)), "",
 		},
-		"a route to a Service that is not there": {
+		"a route to a missing Service": {
 			append(changes(service(2)), Entry{Object: service(2), Deleted: true}, Entry{Object: route(2, 1, canary)}), "rule 4",
 		},
-		"a revision scaled away in the split":              {changes(route(2, 2, canary), deployment(1, 0)), "rule 4"},
-		"a revision scaled away under a tag":               {changes(tag, deployment(2, 0)), "rule 4"},
-		"a revision scaled away before the route is taken": {changes(route(2, 2, canary), route(3, 2, rollout.All(1)), deployment(2, 0)), "rule 4"},
-		"a revision scaled away in order":                  {changes(route(2, 2, canary), route(3, 3, rollout.All(1)), deployment(2, 0)), ""},
-		"a stable that makes room":                         {changes(making(rollout.Replacing), deployment(1, 0)), ""},
-		"a stable that made room in vain":                  {changes(making(rollout.ReplacementFailed), deployment(1, 0)), "rule 4"},
-		"a Service deleted in the split":                   {append(changes(route(2, 2, canary)), Entry{Object: service(2), Deleted: true}), "rule 4"},
-		"a Deployment deleted in the split":                {append(changes(route(2, 2, canary)), Entry{Object: deployment(2, 1), Deleted: true}), "rule 4"},
-		"what goes with the InferenceService": {
+		"a routed revision scaled to zero":                       {changes(route(2, 2, canary), deployment(1, 0)), "rule 4"},
+		"a tagged revision scaled to zero":                       {changes(tag, deployment(2, 0)), "rule 4"},
+		"a revision scaled to zero before the route is accepted": {changes(route(2, 2, canary), route(3, 2, rollout.All(1)), deployment(2, 0)), "rule 4"},
+		"a revision scaled to zero after the route is accepted":  {changes(route(2, 2, canary), route(3, 3, rollout.All(1)), deployment(2, 0)), ""},
+		"a stable that is being replaced":                        {changes(replacing(rollout.Replacing), deployment(1, 0)), ""},
+		"a stable down after a failed replacement":               {changes(replacing(rollout.ReplacementFailed), deployment(1, 0)), "rule 4"},
+		"the Service of a routed revision deleted":               {append(changes(route(2, 2, canary)), Entry{Object: service(2), Deleted: true}), "rule 4"},
+		"the Deployment of a routed revision deleted":            {append(changes(route(2, 2, canary)), Entry{Object: deployment(2, 1), Deleted: true}), "rule 4"},
+		"objects deleted with the InferenceService": {
 			append(changes(route(2, 2, canary), isvc(10, "True", canary)),
 				Entry{Object: isvc(10, "True", canary), Deleted: true}, Entry{Object: deployment(2, 1), Deleted: true}), "",
 		},
-		"a record that says something else":         {changes(spoiledRecord), "rule 7"},
-		"a route without a record":                  {changes(noRecord), "rule 7"},
-		"a status that runs ahead of the gateway":   {changes(route(2, 1, canary), isvc(10, "Unknown", canary)), "rule 4"},
-		"ready for a percent that was not seen":     {changes(route(2, 2, canary), isvc(50, "True", canary)), "rule 9"},
-		"ready with another split than the route's": {changes(route(2, 2, canary), isvc(10, "True", rollout.All(1))), "rule 9"},
-		"conditions of another generation":          {changes(mixed), "rule 9"},
+		"a rollout state with another split":         {changes(mismatched), "rule 7"},
+		"a route without a rollout state":            {changes(missing), "rule 7"},
+		"a status with a split that is not accepted": {changes(route(2, 1, canary), isvc(10, "Unknown", canary)), "rule 4"},
+		"ready for a percent that was not observed":  {changes(route(2, 2, canary), isvc(50, "True", canary)), "rule 9"},
+		"ready with another split than the route's":  {changes(route(2, 2, canary), isvc(10, "True", rollout.All(1))), "rule 9"},
+		"conditions of another generation":           {changes(mixed), "rule 9"},
 	})
 }
 
@@ -198,16 +196,16 @@ func TestCheckExcuses(t *testing.T) {
 	j.entries = append(changes(service(1), endpoints(1, true), deployment(1, 1), route(1, 1, rollout.All(1))),
 		Entry{Object: deployment(1, 1), Deleted: true})
 	if err := j.Check(); err == nil {
-		t.Error("Check() finds nothing wrong with a Deployment that is deleted while it serves")
+		t.Error("Check() = nil for a deleted Deployment that was routed to")
 	}
 	j.Excuse(deployment(1, 1))
 	if err := j.Check(); err != nil {
-		t.Errorf("Check() = %v, after the deletion was excused", err)
+		t.Errorf("Check() = %v after the deletion was excused", err)
 	}
 }
 
-// TestCheckLeavesOutWhatIsSomebodyElses, under our names and labels though it be.
-func TestCheckLeavesOutWhatIsSomebodyElses(t *testing.T) {
+// Foreign objects may have the operator's names and labels.
+func TestCheckIgnoresForeignObjects(t *testing.T) {
 	theirs := route(1, 1, rollout.All(2))
 	theirs.OwnerReferences = []metav1.OwnerReference{{Kind: "Website", Name: "web", Controller: new(true)}}
 	j := &Journal{excused: map[string]bool{}}
@@ -217,7 +215,7 @@ func TestCheckLeavesOutWhatIsSomebodyElses(t *testing.T) {
 	}
 	theirs.OwnerReferences = nil
 	if err := j.Check(); err == nil {
-		t.Error("Check() leaves out a route that nobody else controls")
+		t.Error("Check() = nil for a route without a foreign owner")
 	}
 }
 
@@ -228,15 +226,15 @@ func TestCheckExcusesWrites(t *testing.T) {
 	j := &Journal{excused: map[string]bool{}}
 	j.entries = append(changes(service(1), endpoints(1, true), route(1, 1, rollout.All(1)), service(2)), Entry{Object: theirs, Version: 42})
 	if err := j.Check(); err == nil {
-		t.Error("Check() finds nothing wrong with a share for a revision that cannot serve")
+		t.Error("Check() = nil for a share of a revision that cannot serve")
 	}
 	j.ExcuseWrite(theirs)
 	if err := j.Check(); err != nil {
-		t.Errorf("Check() = %v, after the write was excused", err)
+		t.Errorf("Check() = %v after the write was excused", err)
 	}
 	j.entries = append(j.entries, Entry{Object: route(4, 1, rollout.All(1)), Version: 43}, Entry{Object: ours, Version: 44})
 	if err := j.Check(); err == nil {
-		t.Error("Check() excuses the same mistake in a later write")
+		t.Error("Check() = nil for a later write with the same violation")
 	}
 }
 
@@ -248,7 +246,7 @@ func TestGiven(t *testing.T) {
 	j.entries = changes(route(1, 0, rollout.All(1)), route(1, 1, rollout.All(1)))
 	j.entries = append(j.entries,
 		Entry{Object: theirs, Version: 42},
-		Entry{Object: route(2, 2, rollout.All(2)), Version: 43}, // The gateway takes it over.
+		Entry{Object: route(2, 2, rollout.All(2)), Version: 43}, // The gateway accepts it.
 		Entry{Object: route(3, 2, canary), Version: 44})
 	j.ExcuseWrite(theirs)
 	if diff := cmp.Diff([]string{"1:100", "2:10 1:90"}, j.Given("iris")); diff != "" {

@@ -16,11 +16,12 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// annotationRecord holds the rollout record, on the object that splits the traffic.
-const annotationRecord = "rollout.serinus.io/record"
+// annotationRolloutState holds the rollout state on the object that splits the traffic.
+const annotationRolloutState = "rollout.serinus.io/record"
 
-// IsRoute tells whether an object splits the traffic of an InferenceService: its HTTPRoute or, in Knative mode, a Knative
-// Service. An HTTPRoute that asks somebody else for another host leads to that one.
+// IsRoute reports whether an object splits the traffic of an InferenceService: its HTTPRoute or, in
+// Knative mode, its Knative Service. An HTTPRoute that rewrites the host does not: it forwards to
+// Knative's ingress.
 func IsRoute(isvc string, object client.Object) bool {
 	switch object := object.(type) {
 	case *gatewayv1.HTTPRoute:
@@ -39,7 +40,7 @@ func rewritesHost(route *gatewayv1.HTTPRoute) bool {
 	})
 }
 
-// SplitOf is what a route of an InferenceService does with requests.
+// SplitOf returns the split of an InferenceService's route.
 func SplitOf(isvc string, route client.Object) (rollout.Split, error) {
 	switch route := route.(type) {
 	case *gatewayv1.HTTPRoute:
@@ -47,7 +48,7 @@ func SplitOf(isvc string, route client.Object) (rollout.Split, error) {
 	case *servingv1.Service:
 		return splitOfService(isvc, route)
 	}
-	return rollout.Split{}, fmt.Errorf("%T is no route", route)
+	return rollout.Split{}, fmt.Errorf("%T is not a route", route)
 }
 
 func splitOfHTTPRoute(isvc string, route *gatewayv1.HTTPRoute) (rollout.Split, error) {
@@ -56,7 +57,7 @@ func splitOfHTTPRoute(isvc string, route *gatewayv1.HTTPRoute) (rollout.Split, e
 		for _, ref := range rule.BackendRefs {
 			number := revisionNumber(isvc, string(ref.Name))
 			if number == 0 || ref.Weight == nil {
-				return rollout.Split{}, fmt.Errorf("HTTPRoute %s leads to %q, which is no revision with a weight", route.Name, ref.Name)
+				return rollout.Split{}, fmt.Errorf("HTTPRoute %s routes to %q, which is not a revision with a weight", route.Name, ref.Name)
 			}
 			shares = append(shares, rollout.Share{Revision: number, Percent: int(*ref.Weight)})
 		}
@@ -64,25 +65,26 @@ func splitOfHTTPRoute(isvc string, route *gatewayv1.HTTPRoute) (rollout.Split, e
 	return rollout.NewSplit(shares...)
 }
 
-// splitOfService leaves out who is named with nothing and is not in the record: a revision that is being brought back. And
-// it puts in who is in the record with nothing and is not named: Knative lets nobody name a revision that is not ready.
-// As long as its record says that nobody is served, a Knative Service is being made, and has no split.
+// splitOfService leaves out revisions with 0 % that the rollout state does not have: they are being
+// restored. It adds revisions that the rollout state has with 0 % and the Knative Service does not
+// name, because Knative rejects revisions that are not ready. While the split in the rollout state
+// is empty, a new Knative Service has no split.
 func splitOfService(isvc string, service *servingv1.Service) (rollout.Split, error) {
-	record, _ := RecordOf(service) // One that cannot be read says that nobody is served.
-	given := slices.DeleteFunc(slices.Clone(service.Spec.Traffic), func(t servingv1.TrafficTarget) bool { return t.Percent != nil && *t.Percent == 0 })
-	if record.Split.IsEmpty() && len(given) <= 1 {
+	state, _ := RecordOf(service) // An invalid rollout state counts as an empty split.
+	traffic := slices.DeleteFunc(slices.Clone(service.Spec.Traffic), func(t servingv1.TrafficTarget) bool { return t.Percent != nil && *t.Percent == 0 })
+	if state.Split.IsEmpty() && len(traffic) <= 1 {
 		return rollout.Split{}, nil
 	}
 	shares := map[rollout.Number]int{}
-	for _, share := range record.Split.Shares() {
+	for _, share := range state.Split.Shares() {
 		if share.Percent == 0 {
 			shares[share.Revision] = 0
 		}
 	}
-	for _, target := range given {
+	for _, target := range traffic {
 		number := revisionNumber(isvc, target.RevisionName)
 		if number == 0 || target.Percent == nil {
-			return rollout.Split{}, fmt.Errorf("service %s of Knative leads to %q, which is no revision with a percent", service.Name, target.RevisionName)
+			return rollout.Split{}, fmt.Errorf("Knative Service %s routes to %q, which is not a revision with a percent", service.Name, target.RevisionName)
 		}
 		shares[number] += int(*target.Percent)
 	}
@@ -93,16 +95,16 @@ func splitOfService(isvc string, service *servingv1.Service) (rollout.Split, err
 	return rollout.NewSplit(all...)
 }
 
-// RecordOf is the rollout record on a route.
+// RecordOf returns the rollout state on a route.
 func RecordOf(route client.Object) (rollout.Record, error) {
-	text, found := route.GetAnnotations()[annotationRecord]
+	text, found := route.GetAnnotations()[annotationRolloutState]
 	if !found {
-		return rollout.Record{}, fmt.Errorf("%T %s has no rollout record", route, route.GetName())
+		return rollout.Record{}, fmt.Errorf("%T %s has no rollout state", route, route.GetName())
 	}
 	return rollout.DecodeRecord(text)
 }
 
-// TakenOver reports whether those who serve a route say that they serve it as it is.
+// TakenOver reports whether the gateway or Knative has accepted the route's current generation.
 func TakenOver(route client.Object) bool {
 	switch route := route.(type) {
 	case *gatewayv1.HTTPRoute:
@@ -113,7 +115,6 @@ func TakenOver(route client.Object) bool {
 	return false
 }
 
-// isAccepted reports whether every gateway says that it serves the route as it is.
 func isAccepted(route *gatewayv1.HTTPRoute) bool {
 	for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
 		for _, parent := range route.Status.Parents {
@@ -126,22 +127,21 @@ func isAccepted(route *gatewayv1.HTTPRoute) bool {
 	return len(route.Status.Parents) > 0
 }
 
-// isServed reports whether Knative says that it serves the Knative Service as it is.
 func isServed(service *servingv1.Service) bool {
 	if service.Status.ObservedGeneration != service.Generation || len(service.Status.Traffic) != len(service.Spec.Traffic) {
 		return false
 	}
-	for i, asked := range service.Spec.Traffic {
+	for i, desired := range service.Spec.Traffic {
 		served := service.Status.Traffic[i]
-		if served.RevisionName != asked.RevisionName || *served.Percent != *asked.Percent || served.Tag != asked.Tag {
+		if served.RevisionName != desired.RevisionName || *served.Percent != *desired.Percent || served.Tag != desired.Tag {
 			return false
 		}
 	}
 	return service.Status.GetCondition(servingv1.ServiceConditionRoutesReady).IsTrue()
 }
 
-// named are the revisions that a Knative Service names in its spec, or still in its status.
-func named(isvc string, service *servingv1.Service) map[rollout.Number]bool {
+// namedRevisions returns the revisions in the spec or the status of a Knative Service.
+func namedRevisions(isvc string, service *servingv1.Service) map[rollout.Number]bool {
 	names := map[rollout.Number]bool{}
 	for _, targets := range [][]servingv1.TrafficTarget{service.Spec.Traffic, service.Status.Traffic} {
 		for _, target := range targets {
@@ -151,7 +151,7 @@ func named(isvc string, service *servingv1.Service) map[rollout.Number]bool {
 	return names
 }
 
-// revisionOfPod is the revision that a pod of Knative's is of; 0 for any other pod.
+// revisionOfPod returns the revision of a pod in Knative mode, or 0.
 func revisionOfPod(isvc string, labels map[string]string) rollout.Number {
 	return revisionNumber(isvc, labels[serving.RevisionLabelKey])
 }

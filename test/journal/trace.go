@@ -19,34 +19,34 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Trace tells what has happened, one change a line, for people.
+// Trace returns a readable list of the changes, one per line.
 func (j *Journal) Trace() string {
 	var trace strings.Builder
 	for _, entry := range j.Entries() {
-		trace.WriteString(line(j.began, entry))
+		trace.WriteString(formatEntry(j.started, entry))
 		trace.WriteByte('\n')
 	}
 	return trace.String()
 }
 
-func line(began time.Time, entry Entry) string {
+func formatEntry(started time.Time, entry Entry) string {
 	kind := strings.TrimPrefix(fmt.Sprintf("%T", entry.Object), "*")
 	kind = kind[strings.LastIndex(kind, ".")+1:]
 	what := describe(entry.Object)
 	if entry.Deleted {
 		what = "deleted"
 	}
-	return fmt.Sprintf("%7.3fs %6d  %-18s %-52s %s", entry.At.Sub(began).Seconds(), entry.Version, kind, entry.Object.GetName(), what)
+	return fmt.Sprintf("%7.3fs %6d  %-18s %-52s %s", entry.At.Sub(started).Seconds(), entry.Version, kind, entry.Object.GetName(), what)
 }
 
 func describe(object any) string {
 	switch object := object.(type) {
 	case *v1beta1.InferenceService:
-		return describeService(object)
+		return describeInferenceService(object)
 	case *gatewayv1.HTTPRoute:
 		return describeRoute(object)
 	case *servingv1.Service:
-		return describeKnative(object)
+		return describeKnativeService(object)
 	case *servingv1.Revision:
 		return fmt.Sprintf("%s %s", object.GetRoutingState(), describeCondition(object.Status.GetCondition(servingv1.RevisionConditionReady)))
 	case *appsv1.Deployment:
@@ -67,22 +67,22 @@ func describe(object any) string {
 	return ""
 }
 
-func describeService(isvc *v1beta1.InferenceService) string {
+func describeInferenceService(isvc *v1beta1.InferenceService) string {
 	status := isvc.Status
-	var words []string
+	var parts []string
 	for _, target := range status.Components[v1beta1.PredictorComponent].Traffic {
-		words = append(words, fmt.Sprintf("%s:%d", target.RevisionName, *target.Percent))
+		parts = append(parts, fmt.Sprintf("%s:%d", target.RevisionName, *target.Percent))
 	}
 	for _, condition := range status.Conditions {
 		if condition.Type == v1beta1.ConditionReady {
-			words = append(words, fmt.Sprintf("Ready=%s (%s: %s)", condition.Status, condition.Reason, condition.Message))
+			parts = append(parts, fmt.Sprintf("Ready=%s (%s: %s)", condition.Status, condition.Reason, condition.Message))
 		}
 	}
 	percent := "-"
 	if p := isvc.Spec.Predictor.CanaryTrafficPercent; p != nil {
 		percent = fmt.Sprint(*p)
 	}
-	return fmt.Sprintf("gen %d/%d p=%s %s %s", status.ObservedGeneration, isvc.Generation, percent, status.Phase, strings.Join(words, " "))
+	return fmt.Sprintf("gen %d/%d p=%s %s %s", status.ObservedGeneration, isvc.Generation, percent, status.Phase, strings.Join(parts, " "))
 }
 
 func describeRoute(route *gatewayv1.HTTPRoute) string {
@@ -97,25 +97,25 @@ func describeRoute(route *gatewayv1.HTTPRoute) string {
 	return describeSplit(route, weights)
 }
 
-func describeKnative(service *servingv1.Service) string {
+func describeKnativeService(service *servingv1.Service) string {
 	var shares []string
 	for _, target := range service.Spec.Traffic {
 		shares = append(shares, fmt.Sprintf("%s:%d", target.RevisionName, *target.Percent))
 	}
-	return "casts " + service.Spec.Template.Name + ", " + describeSplit(service, shares)
+	return "template " + service.Spec.Template.Name + ", " + describeSplit(service, shares)
 }
 
 func describeSplit(route client.Object, shares []string) string {
-	accepted := "not taken over"
+	accepted := "not accepted"
 	if TakenOver(route) {
-		accepted = "taken over"
+		accepted = "accepted"
 	}
-	return fmt.Sprintf("gen %d, %s: %s %s", route.GetGeneration(), accepted, strings.Join(shares, " "), route.GetAnnotations()[annotationRecord])
+	return fmt.Sprintf("gen %d, %s: %s %s", route.GetGeneration(), accepted, strings.Join(shares, " "), route.GetAnnotations()[annotationRolloutState])
 }
 
 func describeCondition(condition *apis.Condition) string {
 	if condition == nil {
-		return "not seen"
+		return "Ready is missing"
 	}
 	return fmt.Sprintf("Ready=%s (%s: %s)", condition.Status, condition.Reason, condition.Message)
 }
