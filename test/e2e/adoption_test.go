@@ -172,7 +172,6 @@ func (s *scenario) kserveStatus() string {
 	return strings.NewReplacer("NAMESPACE", s.namespace, "CONDITIONS", strings.Join(conditions, ", ")).Replace(status)
 }
 
-// awaitKnativeSplit waits until the Knative Service reports a split as served.
 func (s *scenario) awaitKnativeSplit(want split) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -197,7 +196,6 @@ func (s *scenario) template() servingv1.RevisionTemplateSpec {
 	return s.service(Default).Spec.Template
 }
 
-// removeFinalizers removes KServe's finalizers, as docs/knative.md instructs.
 func (s *scenario) removeFinalizers() {
 	GinkgoHelper()
 	s.sh(fmt.Sprintf(`kubectl patch isvc -n %s %s --type merge -p '{"metadata":{"finalizers":null}}'`, s.namespace, iris))

@@ -83,7 +83,6 @@ func withoutAdmissionPolicies(t *testing.T, server client.Client) {
 	}
 }
 
-// quietPeriod is the time without changes after which Knative counts as settled.
 const quietPeriod = time.Second
 
 // contractCluster is a namespace with one InferenceService. The test sets the readiness of its
@@ -93,8 +92,7 @@ type contractCluster struct {
 	backend      *knative.Backend
 	failing      map[rollout.Number]bool
 	unresponsive bool
-	// lastSnapshot is the state at the end of the last CatchUp.
-	seen string
+	lastSnapshot string
 
 	writes int
 	// writesUntilFailure counts down to the write that fails with failure. It is 0 if no write
@@ -253,7 +251,6 @@ func (c *contractCluster) setReadiness(now snapshot) (pending bool) {
 	return pending || now.isScaling(c.failing) || !c.unresponsive && now.isRoutePending()
 }
 
-// snapshot holds Knative's objects in the namespace.
 type snapshot struct {
 	service     *servingv1.Service
 	revisions   map[string]*servingv1.Revision
@@ -279,7 +276,6 @@ func (c *contractCluster) takeSnapshot() snapshot {
 	return now
 }
 
-// String identifies the version of every object.
 func (s snapshot) String() string {
 	var lines []string
 	add := func(object client.Object) {
@@ -300,7 +296,6 @@ func (s snapshot) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// isScaling reports whether pods are yet to be created or deleted.
 func (s snapshot) isScaling(failing map[rollout.Number]bool) bool {
 	podCounts := map[string]int32{}
 	for _, pod := range s.pods {

@@ -72,7 +72,6 @@ func TestScenariosForCI(t *testing.T) {
 	}
 }
 
-// rowsIn returns the rows that a text names as "(row 8)" or "(rows 1, 2 and 3)".
 func rowsIn(text string) []string {
 	var rows []string
 	for _, named := range regexp.MustCompile(`\(rows? ([^)]*)\)`).FindAllStringSubmatch(text, -1) {

@@ -130,7 +130,6 @@ func isOpen(done <-chan struct{}) bool {
 	}
 }
 
-// leader returns the holder of the operators' lease.
 func (s *scenario) leader() string {
 	GinkgoHelper()
 	lease := &coordinationv1.Lease{}
@@ -149,8 +148,6 @@ func (s *scenario) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: s.namespace, Name: name}
 }
 
-// replaceObject deletes an object, and waits until a new one is ready and the split is served
-// again.
 func (s *scenario) replaceObject(object client.Object) {
 	GinkgoHelper()
 	key := client.ObjectKeyFromObject(object)
@@ -168,7 +165,6 @@ func (s *scenario) replaceObject(object client.Object) {
 	s.awaitSplit(iris, split{1: 80, 2: 20})
 }
 
-// isReady reports whether a workload or a Knative Service is ready. Other objects always are.
 func isReady(object client.Object) bool {
 	switch object := object.(type) {
 	case *appsv1.Deployment:
@@ -181,7 +177,6 @@ func isReady(object client.Object) bool {
 	return true
 }
 
-// workload returns the objects that run a revision.
 func (s *scenario) workload(n int) []client.Object {
 	if s.mode == inKnative {
 		return []client.Object{&servingv1.Revision{ObjectMeta: s.meta(revision(n))}}
@@ -191,7 +186,6 @@ func (s *scenario) workload(n int) []client.Object {
 	}
 }
 
-// route returns the object that splits the traffic.
 func (s *scenario) route() client.Object {
 	if s.mode == inKnative {
 		return &servingv1.Service{ObjectMeta: s.meta(backend.PredictorName(iris))}

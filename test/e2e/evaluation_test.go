@@ -61,10 +61,8 @@ func mergePhases(phases []phase, results prober.Results) []report.Phase {
 	return merged
 }
 
-// anyService replaces the name of the service in a merged phase.
 const anyService = "service"
 
-// checkErrors checks that every failed request was due during an outage.
 func (s *scenario) checkErrors(results prober.Results) error {
 	var from time.Duration
 	for _, o := range s.outages {
@@ -87,7 +85,6 @@ type decision struct {
 	window, settledWindow prober.Window
 }
 
-// decisions returns the operator's decisions about an InferenceService.
 func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, error) {
 	var all []decision
 	var last rollout.Split
@@ -128,7 +125,6 @@ func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, e
 	return all, nil
 }
 
-// acceptanceTimes returns when the gateway accepted a version of any service's route.
 func (s *scenario) acceptanceTimes(results prober.Results) []time.Duration {
 	var times []time.Duration
 	accepted := map[types.UID]bool{}
@@ -194,7 +190,6 @@ func (d decision) gap(n rollout.Number, revision string) (time.Duration, bool) {
 	return 0, false
 }
 
-// drawTimeline draws the timeline of a scenario that has a picture.
 func (s *scenario) drawTimeline() {
 	if s.picture == "" {
 		return

@@ -143,7 +143,6 @@ func (s *scenario) setPodsReady(n int, ready bool) {
 	}
 }
 
-// setPodReady sets the readiness of a pod by its name. A pod that no longer exists is ignored.
 func (s *scenario) setPodReady(name string, ready bool) error {
 	pod := &corev1.Pod{}
 	if err := api.Get(s.ctx, s.key(name), pod); err != nil {
@@ -152,7 +151,6 @@ func (s *scenario) setPodReady(name string, ready bool) error {
 	return setPodReady(s.ctx, pod, ready)
 }
 
-// setPodReady sets whether a pod of the test server reports that it is ready.
 func setPodReady(ctx context.Context, pod *corev1.Pod, ready bool) error {
 	url := fmt.Sprintf("http://%s:8080/test/ready", pod.Status.PodIP)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPut, url, strings.NewReader(strconv.FormatBool(ready)))
@@ -169,7 +167,6 @@ func setPodReady(ctx context.Context, pod *corev1.Pod, ready bool) error {
 	return errors.Join(err, response.Body.Close())
 }
 
-// replacePods deletes the pods of a revision and waits until as many new pods are ready.
 func (s *scenario) replacePods(n int) {
 	GinkgoHelper()
 	before, err := s.pods(n)
@@ -183,7 +180,6 @@ func (s *scenario) replacePods(n int) {
 
 func (s *scenario) readyPods(n int) (int, error) { return s.readyPodsExcept(n, nil) }
 
-// readyPodsExcept counts the ready pods of a revision that are not among the given pods.
 func (s *scenario) readyPodsExcept(n int, before []corev1.Pod) (int, error) {
 	pods, err := s.pods(n)
 	return len(slices.DeleteFunc(pods, func(pod corev1.Pod) bool {

@@ -28,8 +28,7 @@ import (
 )
 
 const (
-	grpcPort = 9000
-	// modelReadyMethod is a method of the Open Inference Protocol.
+	grpcPort         = 9000
 	modelReadyMethod = "/inference.GRPCInferenceService/ModelReady"
 )
 
@@ -69,7 +68,6 @@ var _ = describeInModes("a model with a second port", []mode{inStandard}, func(m
 	}, SpecTimeout(scenarioTimeout))
 })
 
-// grpcOnly serves gRPC on the only port of the model.
 func grpcOnly() option {
 	return func(isvc *v1beta1.InferenceService) {
 		container := &isvc.Spec.Predictor.Containers[0]
@@ -79,7 +77,6 @@ func grpcOnly() option {
 	}
 }
 
-// httpAndGRPC serves gRPC on a second port.
 func httpAndGRPC() option {
 	return func(isvc *v1beta1.InferenceService) {
 		container := &isvc.Spec.Predictor.Containers[0]

@@ -24,7 +24,6 @@ import (
 )
 
 const (
-	// kserveSection is the heading of this file's scenarios in the report.
 	kserveSection = "Where KServe misroutes requests"
 	kserveText    = "KServe's traffic follows the latest ready revision, and KServe keeps its history only in the status. The last column was measured " +
 		"with KServe at aaac4e29 on Knative Serving 0.50, behind the same gateway. Entries marked *read* follow from KServe's code and issues. " +
@@ -161,7 +160,6 @@ func (s *scenario) writesSince(since time.Time) []string {
 	return writes
 }
 
-// checkNoRequestsSince checks that a revision has answered no request that was sent after a time.
 func (s *scenario) checkNoRequestsSince(since time.Duration, n int) {
 	GinkgoHelper()
 	results := s.prober.Results()
@@ -169,7 +167,6 @@ func (s *scenario) checkNoRequestsSince(since time.Duration, n int) {
 	Expect(prober.NoRequestsTo(window, revision(n))).To(Succeed())
 }
 
-// awaitObserved waits until the operator has observed the current spec.
 func (s *scenario) awaitObserved() {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -179,8 +176,6 @@ func (s *scenario) awaitObserved() {
 	}).Should(Succeed())
 }
 
-// wipeStatus wipes the status, waits until it reports the split again, and sends enough requests to
-// check the shares.
 func (s *scenario) wipeStatus(want split) {
 	GinkgoHelper()
 	Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
@@ -205,7 +200,6 @@ func (s *scenario) withoutKnativeController(do func()) {
 	do()
 }
 
-// scaleKnativeController scales Knative's controller and waits for its pods.
 func (s *scenario) scaleKnativeController(replicas int32) {
 	GinkgoHelper()
 	key := types.NamespacedName{Namespace: "knative-serving", Name: "controller"}

@@ -113,7 +113,6 @@ var _ = describeInModes("a rollout under load", modes, func(m mode) {
 	}, SpecTimeout(2*scenarioTimeout))
 })
 
-// cpuRequest sets the CPU request of the pods.
 func cpuRequest(amount string) option {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse(amount)
@@ -155,7 +154,6 @@ func (s *scenario) readyEndpointsAt(n int, split string) (int, error) {
 	return 0, fmt.Errorf("%s was never written", split)
 }
 
-// checkSplitOfAll sends a number of requests to each target to check that all serve a split.
 func (s *scenario) checkSplitOfAll(want split, requests int) {
 	GinkgoHelper()
 	from := s.prober.Mark(want.String()).At + gatewayLag

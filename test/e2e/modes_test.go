@@ -12,7 +12,6 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/knative"
 )
 
-// mode is the deployment mode of a scenario's InferenceServices.
 type mode = v1beta1.DeploymentMode
 
 const (
@@ -34,7 +33,6 @@ func describeInModes(subject string, in []mode, body func(mode)) bool {
 	return true
 }
 
-// sectionOf returns the heading of a mode's section in the report.
 func sectionOf(m mode) string { return string(m) + " mode" }
 
 // revisionLabel returns the pod label that names the revision. Pods of revisions that KServe

@@ -27,12 +27,10 @@ const (
 	progressDeadline = 15 * time.Second
 )
 
-// singleOperator returns settings for one operator without leader election.
 func singleOperator() []operator.Settings {
 	return []operator.Settings{{"leaderElection": {"enabled": false}}}
 }
 
-// twoOperators returns settings for two operators with fast leader election.
 func twoOperators() []operator.Settings {
 	quick := operator.Settings{"leaderElection": {"leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "1s"}}
 	return []operator.Settings{quick, quick}
@@ -44,7 +42,6 @@ func withDefaultMode(m mode) operator.Settings {
 	return operator.Settings{"": {"deploymentMode": string(m)}, "leaderElection": {"enabled": false}}
 }
 
-// commonSettings apply to the operators of all scenarios.
 var commonSettings = operator.Settings{"rollout": {
 	"drainPeriod": drainPeriod.String(), "capacityHold": capacityHold.String(), "progressDeadline": progressDeadline.String(),
 }}
@@ -81,7 +78,6 @@ func stopOperators(ctx context.Context) {
 	operators = nil
 }
 
-// restartOperators replaces the operators until the end of the scenario.
 func restartOperators(ctx context.Context, settings []operator.Settings) {
 	GinkgoHelper()
 	stopOperators(ctx)

@@ -17,7 +17,6 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// testServer is the image that test/images builds from testserver.
 const testServer = "dev.local/testserver:1"
 
 // option sets a part of an InferenceService.
@@ -70,7 +69,6 @@ func annotation(key, value string) option {
 	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
 }
 
-// checkPredictions checks that a body is a model's answer to seed.Input.
 func checkPredictions(body []byte) error {
 	var answer struct{ Predictions []int }
 	if err := json.Unmarshal(body, &answer); err != nil {

@@ -22,7 +22,6 @@ import (
 	"github.com/serinus-io/serinus/test/e2e/report"
 )
 
-// finished are the scenarios that have run.
 var finished []finishedScenario
 
 type finishedScenario struct {
@@ -82,7 +81,6 @@ func reportPath(elements ...string) string {
 	return path
 }
 
-// settings returns sentences about the settings that differ from the defaults.
 func settings() string {
 	return fmt.Sprintf("The operator's drainPeriod is %s instead of 60 s, its capacityHold %s instead of 5 min, and its progressDeadline "+
 		"%s instead of 10 min. Traefik's providersThrottleDuration is 100 ms instead of 2 s. "+
@@ -92,7 +90,6 @@ func settings() string {
 		drainPeriod, capacityHold, progressDeadline, gatewayLag, rate)
 }
 
-// versions returns the versions of the programs that the scenarios run with.
 func versions(ctx context.Context) []report.Version {
 	var all []report.Version
 	list := exec.CommandContext(ctx, "go", "run", "./hack/build-tools", "-list")

@@ -188,7 +188,6 @@ func (s *scenario) awaitPhase(want rollout.Phase) {
 	Eventually(s.isvc).WithArguments(s.name).Should(HaveField("Status.Phase", BeEquivalentTo(want)))
 }
 
-// withoutOperator stops the operator while do runs.
 func (s *scenario) withoutOperator(do func()) {
 	GinkgoHelper()
 	stopOperators(s.ctx)

@@ -57,7 +57,6 @@ func serviceAccount(name string) option {
 	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ServiceAccountName = name }
 }
 
-// startS3 starts an S3 server with the models. It stops at the end of the scenario.
 func startS3(ctx context.Context) servers.Server {
 	GinkgoHelper()
 	store := servers.S3(GinkgoT().TempDir(), GinkgoT().TempDir(), local.NodeAddress, "9024")

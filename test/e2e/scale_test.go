@@ -38,7 +38,6 @@ var _ = describeInModes("a service that may scale to zero", []mode{inKnative}, f
 	}, SpecTimeout(scenarioTimeout))
 })
 
-// awaitScaledToZero waits until Knative has scaled a revision to zero.
 func (s *scenario) awaitScaledToZero(n int) {
 	GinkgoHelper()
 	Eventually(s.podUIDs).WithArguments(n).WithTimeout(2 * defaultTimeout).Should(BeEmpty())

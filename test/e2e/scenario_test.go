@@ -34,9 +34,7 @@ import (
 )
 
 const (
-	// iris is the name of the InferenceService in most scenarios.
 	iris = "iris"
-	// rate is the number of requests per second.
 	rate = 200
 	// minRequests is the number of requests after which a share is checked, and tolerance the
 	// allowed deviation in percentage points.
@@ -48,19 +46,16 @@ const (
 	gatewayLag = time.Second
 )
 
-// scenario is a namespace whose InferenceService receives requests.
 type scenario struct {
 	ctx       context.Context
 	namespace string
 	mode      mode
-	// name is the name of the InferenceService.
-	name    string
-	journal *journal.Journal
-	prober  *prober.Prober
-	targets []prober.Target
-	// phases are the expected splits.
-	phases  []phase
-	outages []outage
+	name      string
+	journal   *journal.Journal
+	prober    *prober.Prober
+	targets   []prober.Target
+	phases    []phase
+	outages   []outage
 	// kserveBehavior describes what KServe does in the same case.
 	kserveBehavior string
 	// picture is the file name of the timeline, and title its title. Without a picture there is no
@@ -68,7 +63,6 @@ type scenario struct {
 	picture, title string
 }
 
-// phase is a period with one expected split.
 type phase struct {
 	name        string
 	target      string
@@ -77,13 +71,11 @@ type phase struct {
 	minRequests int
 }
 
-// outage is a period in which requests may fail.
 type outage struct {
 	why      string
 	from, to time.Duration
 }
 
-// split maps the number of each revision to its percent.
 type split map[int]int
 
 func (s split) String() string {
@@ -94,7 +86,6 @@ func (s split) String() string {
 	return strings.Join(shares, " ")
 }
 
-// of returns the split by the names of the InferenceService's revisions.
 func (s split) of(isvc string) map[string]int {
 	named := map[string]int{}
 	for n, percent := range s {
@@ -123,7 +114,6 @@ func scenarioNamespace() *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "scenario-"}}
 }
 
-// newScenario creates a namespace and records the changes in it.
 func newScenario(ctx SpecContext, m mode, namespace *corev1.Namespace, isvc string) *scenario {
 	GinkgoHelper()
 	s := newUnwatchedScenario(ctx, m, namespace, isvc)
@@ -131,7 +121,6 @@ func newScenario(ctx SpecContext, m mode, namespace *corev1.Namespace, isvc stri
 	return s
 }
 
-// newUnwatchedScenario creates a namespace.
 func newUnwatchedScenario(ctx SpecContext, m mode, namespace *corev1.Namespace, isvc string) *scenario {
 	GinkgoHelper()
 	s := &scenario{ctx: ctx, mode: m, name: isvc}
@@ -162,7 +151,6 @@ func expediteDeletion(ctx context.Context, name string) error {
 	return client.IgnoreNotFound(api.Patch(ctx, namespace, client.RawPatch(types.MergePatchType, changed)))
 }
 
-// watch starts to record the changes in the namespace.
 func (s *scenario) watch() {
 	GinkgoHelper()
 	recorded, err := journal.Start(context.WithoutCancel(s.ctx), api, s.namespace)
@@ -170,7 +158,6 @@ func (s *scenario) watch() {
 	s.journal = recorded
 }
 
-// target returns a target for the prober at the URL in the InferenceService's status.
 func (s *scenario) target(isvc string, rate float64) prober.Target {
 	GinkgoHelper()
 	current, err := s.isvc(isvc)
@@ -180,7 +167,6 @@ func (s *scenario) target(isvc string, rate float64) prober.Target {
 	return targetAt(isvc, at.Host, rate)
 }
 
-// targetAt returns a target for the prober at a host of the InferenceService.
 func targetAt(isvc, host string, rate float64) prober.Target {
 	return prober.Target{
 		Name: isvc, Host: host, Path: "/v1/models/iris:predict", Rate: rate, Body: []byte(seed.Input), Check: checkPredictions,
@@ -197,7 +183,6 @@ func (s *scenario) probe(targets ...prober.Target) {
 	s.send(targets...)
 }
 
-// send sends requests until the scenario ends.
 func (s *scenario) send(targets ...prober.Target) {
 	GinkgoHelper()
 	s.targets = targets
@@ -223,8 +208,6 @@ func (s *scenario) isvcOf(name string, options []option) *v1beta1.InferenceServi
 	return isvc
 }
 
-// apply replaces the InferenceService's spec and metadata, and marks the time on the timeline with
-// the given name.
 func (s *scenario) apply(name string, options ...option) {
 	GinkgoHelper()
 	s.prober.Mark(name)
@@ -276,7 +259,6 @@ func (s *scenario) splitTimeout() time.Duration {
 	return defaultTimeout
 }
 
-// reported returns the split in the status.
 func reported(isvc *v1beta1.InferenceService) string {
 	shares := split{}
 	for _, share := range isvc.Status.Components[v1beta1.PredictorComponent].Traffic {
@@ -289,14 +271,12 @@ func reported(isvc *v1beta1.InferenceService) string {
 	return shares.String()
 }
 
-// expectSplit waits for a split and checks it.
 func (s *scenario) expectSplit(want split) {
 	GinkgoHelper()
 	s.awaitSplit(s.name, want)
 	s.checkSplit(want)
 }
 
-// checkSplit sends enough requests to check that a split is served.
 func (s *scenario) checkSplit(want split) {
 	GinkgoHelper()
 	s.checkSplitDuring(want, func() {
@@ -367,7 +347,6 @@ func (s *scenario) allowFailuresWhileUnready(why string, since time.Duration) {
 	}
 }
 
-// pods lists the pods of a revision that are not terminating.
 func (s *scenario) pods(n int) ([]corev1.Pod, error) {
 	var list corev1.PodList
 	err := api.List(s.ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels{revisionLabel(s.mode): revisionOf(s.name, n)})
@@ -385,7 +364,6 @@ func (s *scenario) podUIDs(n int) ([]types.UID, error) {
 	return uids, err
 }
 
-// finish evaluates the scenario, adds it to the report and cleans up.
 func (s *scenario) finish(ctx context.Context, name string) {
 	if s.journal != nil {
 		defer s.journal.Stop()
@@ -427,5 +405,4 @@ func progressLine(m mode, line report.Scenario) string {
 	return fmt.Sprintf("%-8s %-100s %7d requests", m, line.Name, line.Requests)
 }
 
-// bucketWidth returns the time in which minRequests requests are sent.
 func (s *scenario) bucketWidth() time.Duration { return minRequests * time.Second / rate }

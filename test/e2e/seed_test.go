@@ -77,7 +77,6 @@ var _ = describeInModes("the walkthrough", modes, func(m mode) {
 	}, inCI, SpecTimeout(scenarioTimeout))
 })
 
-// kubectl applies a manifest with kubectl.
 func (s *scenario) kubectl(manifest string) {
 	GinkgoHelper()
 	s.sh("kubectl apply -n " + s.namespace + " -f - <<EOF\n" + manifest + "EOF")
@@ -91,7 +90,6 @@ func (s *scenario) sh(command string) string {
 	return string(out)
 }
 
-// awaitTable waits until kubectl prints the documented table, apart from the age.
 func (s *scenario) awaitTable(table string) {
 	GinkgoHelper()
 	Eventually(func() string {

@@ -48,8 +48,7 @@ var update = flag.Bool("update", false, "write the report into docs/")
 var (
 	root    checkout.Root
 	cluster *local.Cluster
-	// api is a client with administrator permissions.
-	api client.WithWatch
+	api     client.WithWatch
 )
 
 // TestMain restarts the test binary in its own Linux namespaces and cleans up afterwards.
@@ -89,7 +88,6 @@ func runIsolated() (code int, err error) {
 	return code, errors.Join(err, downErr)
 }
 
-// dir returns the directory that keeps the cluster's logs.
 func dir() string { return root.Path("bin", "e2e") }
 
 func TestScenarios(t *testing.T) {
@@ -172,13 +170,10 @@ func firstLines(text string) string {
 	return strings.Join(kept, "\n")
 }
 
-// gateway returns the address of the gateway.
 func gateway() string { return fmt.Sprintf("127.0.0.1:%d", cluster.GatewayPort()) }
 
-// printProgress prints a line to stderr.
 func printProgress(line string) { fmt.Fprintln(os.Stderr, line) }
 
-// newScheme returns the operator's scheme with all built-in types of Kubernetes.
 func newScheme() (*runtime.Scheme, error) {
 	clientScheme, err := controller.NewScheme()
 	if err != nil {

@@ -53,8 +53,6 @@ type Journal struct {
 	excused map[string]bool
 }
 
-// kinds returns the kinds to record. Kinds of Knative and the Gateway API are left out if they are
-// not installed.
 func kinds(c client.Client) ([]client.ObjectList, error) {
 	lists := []client.ObjectList{
 		&v1beta1.InferenceServiceList{}, &appsv1.ControllerRevisionList{}, &appsv1.DeploymentList{}, &corev1.ServiceList{},

@@ -53,7 +53,6 @@ func (j *Journal) Check() error {
 	return errors.Join(violations...)
 }
 
-// isForeign reports whether an object has a controller other than an InferenceService.
 func isForeign(object client.Object) bool {
 	switch object.(type) {
 	case *appsv1.Deployment, *corev1.Service, *gatewayv1.HTTPRoute, *servingv1.Service:
@@ -122,7 +121,6 @@ func revisionNumber(isvc, name string) rollout.Number {
 	return number
 }
 
-// model is the state of one InferenceService and its objects at one moment.
 type model struct {
 	isvc           string
 	knative        bool          // Whether a Knative Service splits the traffic.
@@ -152,7 +150,6 @@ func newModel(isvc string, excused func(client.Object) bool) *model {
 	}
 }
 
-// apply applies a change and returns the violations that it causes.
 func (m *model) apply(entry Entry) []error {
 	switch object := entry.Object.(type) {
 	case *servingv1.Service:
@@ -286,7 +283,6 @@ func (m *model) checkUnrouted(number rollout.Number, what string) []error {
 	return violations
 }
 
-// mainRoute returns the name of the route that splits the traffic. The other routes are for tags.
 func (m *model) mainRoute() string {
 	if m.knative {
 		return m.isvc + "-predictor"

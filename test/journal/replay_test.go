@@ -107,7 +107,6 @@ func changes(objects ...client.Object) []Entry {
 	return entries
 }
 
-// checkTest has changes that follow the initial ones, and the rule that they violate, if any.
 type checkTest struct {
 	changes []Entry
 	want    string

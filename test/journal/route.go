@@ -16,7 +16,6 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// annotationRolloutState holds the rollout state on the object that splits the traffic.
 const annotationRolloutState = "rollout.serinus.io/record"
 
 // IsRoute reports whether an object splits the traffic of an InferenceService: its HTTPRoute or, in
@@ -140,7 +139,6 @@ func isServed(service *servingv1.Service) bool {
 	return service.Status.GetCondition(servingv1.ServiceConditionRoutesReady).IsTrue()
 }
 
-// namedRevisions returns the revisions in the spec or the status of a Knative Service.
 func namedRevisions(isvc string, service *servingv1.Service) map[rollout.Number]bool {
 	names := map[rollout.Number]bool{}
 	for _, targets := range [][]servingv1.TrafficTarget{service.Spec.Traffic, service.Status.Traffic} {
@@ -151,7 +149,6 @@ func namedRevisions(isvc string, service *servingv1.Service) map[rollout.Number]
 	return names
 }
 
-// revisionOfPod returns the revision of a pod in Knative mode, or 0.
 func revisionOfPod(isvc string, labels map[string]string) rollout.Number {
 	return revisionNumber(isvc, labels[serving.RevisionLabelKey])
 }

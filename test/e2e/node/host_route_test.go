@@ -61,7 +61,6 @@ func TestHostRouteInKnativeMode(t *testing.T) {
 	})
 }
 
-// awaitReady waits until the InferenceService is ready for its current spec.
 func (c *cluster) awaitReady(t *testing.T) {
 	t.Helper()
 	const path = `-o=jsonpath={.metadata.generation} {.status.observedGeneration} {.status.conditions[?(@.type=="Ready")].status}`
@@ -86,7 +85,6 @@ func (c *cluster) awaitURL(t *testing.T, want string) {
 	})
 }
 
-// expectCondition checks the status and the reason of a condition.
 func (c *cluster) expectCondition(t *testing.T, condition, want string) {
 	t.Helper()
 	path := fmt.Sprintf(`-o=jsonpath={range .status.conditions[?(@.type==%q)]}{.status} {.reason}{end}`, condition)

@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	// host is the host of the Knative Service in testdata.
 	host   = "hello-predictor.default.example.com"
 	first  = "hello-predictor-00001"
 	second = "hello-predictor-00002"
@@ -69,13 +68,11 @@ func TestKnativeSplitsAndScales(t *testing.T) {
 	c.expectNothingLeft(t)
 }
 
-// awaitKnativeReady waits until the Knative Service is ready.
 func (c *cluster) awaitKnativeReady(t *testing.T) {
 	t.Helper()
 	c.kubectl(t, "wait", "--for=condition=Ready", "ksvc/hello-predictor", "--timeout=60s")
 }
 
-// pods returns kubectl's list of a revision's pods.
 func (c *cluster) pods(t *testing.T, revision string) string {
 	t.Helper()
 	return c.kubectl(t, "get", "pods", "--no-headers", "-l=serving.knative.dev/revision="+revision)
@@ -90,7 +87,6 @@ func (c *cluster) expectRunning(t *testing.T, revision string) {
 	}
 }
 
-// clients send requests continuously.
 type clients struct{ *prober.Prober }
 
 func (c *cluster) probe(t *testing.T, targets ...prober.Target) clients {
@@ -105,7 +101,6 @@ func (c *cluster) probe(t *testing.T, targets ...prober.Target) clients {
 	return clients{started}
 }
 
-// expectSplit sends minRequests requests and checks their shares.
 func (p clients) expectSplit(t *testing.T, want map[string]int) prober.Mark {
 	t.Helper()
 	now := p.Mark(fmt.Sprint(want))

@@ -33,7 +33,6 @@ const (
 	timeout  = 90 * time.Second
 )
 
-// Pods reach each other through Services and DNS, and clients reach them through the gateway.
 func TestPodsServe(t *testing.T) {
 	c := startCluster(t, local.Node)
 	c.apply(t, "testdata/server.yaml")
@@ -85,12 +84,10 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
-// cluster is a cluster that runs in the background.
 type cluster struct {
 	// dir is the cluster's directory. The cluster creates its data directory in temp.
 	dir, temp string
-	// devices are the network devices that existed before the cluster started.
-	devices []string
+	devices   []string
 }
 
 func startCluster(t *testing.T, level local.Level, flags ...string) *cluster {
@@ -108,7 +105,6 @@ func startCluster(t *testing.T, level local.Level, flags ...string) *cluster {
 	return c
 }
 
-// command returns a command for one of the repository's programs.
 func (c *cluster) command(name string, args ...string) *exec.Cmd {
 	path := filepath.Join("bin", "tools", name)
 	if name == "cluster" {
@@ -132,7 +128,6 @@ func (c *cluster) kubectl(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// gateway returns the address of the gateway.
 func (c *cluster) gateway(t *testing.T) string {
 	t.Helper()
 	return "127.0.0.1:" + c.kubectl(t, "get", "gateway", "-n=kserve", "kserve-ingress-gateway", "-o=jsonpath={.spec.listeners[0].port}")
@@ -154,7 +149,6 @@ func (c *cluster) down(t *testing.T) {
 	}
 }
 
-// signal sends a signal to the supervisor and waits until it exits.
 func (c *cluster) signal(t *testing.T, signal syscall.Signal) {
 	t.Helper()
 	pid := c.supervisor(t)
@@ -227,7 +221,6 @@ func devices(t *testing.T) []string {
 	return names
 }
 
-// processes returns the processes whose command line contains one of the words.
 func processes(t *testing.T, words ...string) []int {
 	t.Helper()
 	var found []int

@@ -27,7 +27,6 @@ import (
 	"github.com/serinus-io/serinus/test/seed"
 )
 
-// errFailed is returned if requests failed.
 var errFailed = errors.New("requests failed")
 
 type options struct {
@@ -107,7 +106,6 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
-// watch prints a line for each second when its requests are done.
 func watch(p *prober.Prober) {
 	fmt.Printf("%8s %9s %7s %10s %10s  %s\n", "TIME", "REQUESTS", "ERRORS", "P50", "MAX", "SHARES")
 	seconds := time.NewTicker(time.Second)

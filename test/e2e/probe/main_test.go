@@ -14,7 +14,6 @@ import (
 	"testing"
 )
 
-// probe runs the command for 50 requests against a local server.
 func probe(t *testing.T, handler http.HandlerFunc, args ...string) error {
 	t.Helper()
 	server := httptest.NewServer(handler)

@@ -155,7 +155,6 @@ func fisher(a, n, b, m int) float64 {
 	return min(total, 1)
 }
 
-// logChoose returns the logarithm of the binomial coefficient of n and k.
 func logChoose(n, k int) float64 {
 	if k < 0 || k > n {
 		return math.Inf(-1)

@@ -15,17 +15,14 @@ import (
 
 const ms = time.Millisecond
 
-// window returns a window from 10 s to 20 s.
 func window(requests ...Request) Window {
 	return Window{Name: "10 %", From: 10 * time.Second, To: 20 * time.Second, Requests: requests}
 }
 
-// at returns a request with a time relative to the beginning of the window.
 func at(due, latency time.Duration, revision string) Request {
 	return Request{Target: "iris", Due: 10*time.Second + due, Latency: latency, Revision: revision}
 }
 
-// answers returns a window with evenly spread answers of the first and the second revision.
 func answers(ones, twos int) Window {
 	var requests []Request
 	for i := range ones + twos {
@@ -114,7 +111,6 @@ func TestAssertions(t *testing.T) {
 	}
 }
 
-// TestFisher compares with an exhaustive count of all draws.
 func TestFisher(t *testing.T) {
 	choose := func(n, k int) float64 {
 		ways := 1.0

@@ -25,7 +25,6 @@ const (
 	second = "iris-predictor-00002"
 )
 
-// pipeNetwork is an in-memory network.
 type pipeNetwork struct {
 	waiting chan net.Conn
 	closing sync.Once
@@ -88,7 +87,6 @@ func serve(t *testing.T, handler http.HandlerFunc) (*pipeNetwork, Config) {
 	return network, config(network)
 }
 
-// config returns a config for one target on the network.
 func config(network *pipeNetwork) Config {
 	return Config{
 		Gateway: "10.88.0.1:80", Allowed: prefixes("10.88.0.0/24"),
@@ -97,13 +95,11 @@ func config(network *pipeNetwork) Config {
 	}
 }
 
-// answer responds like a pod of a revision.
 func answer(w http.ResponseWriter, revision string) {
 	w.Header().Set(ServedByHeader, revision+"-deployment-7965bcc66-grdbq")
 	fmt.Fprint(w, `{"predictions": [1, 1]}`)
 }
 
-// hang does not respond until the client gives up.
 func hang(_ http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body) // The server detects a closed connection only after it has read the body.
 	<-r.Context().Done()
@@ -307,7 +303,6 @@ func TestUntil(t *testing.T) {
 		p.Mark("phase")
 		check(p.Until(t.Context(), 100, "iris.example.com"))
 		at(1490 * time.Millisecond)
-		// The second stream's requests are due at 50 ms and every 100 ms after that.
 		check(p.Until(t.Context(), 20))
 		at(550*time.Millisecond + 1900*time.Millisecond + 300*time.Millisecond)
 		check(p.UntilServedBy(t.Context(), first, 300))
@@ -442,7 +437,6 @@ func TestStreamsAreIndependent(t *testing.T) {
 	})
 }
 
-// Requests over kept-alive connections wait instead of opening more connections.
 func TestPoolIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network, c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -463,7 +457,6 @@ func TestPoolIsBounded(t *testing.T) {
 	})
 }
 
-// Proxy settings in the environment have no effect.
 func TestNoProxy(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://192.0.2.1:3128")
 	t.Setenv("http_proxy", "http://192.0.2.1:3128")

@@ -41,7 +41,6 @@ type Config struct {
 	// Allowed are networks, in addition to loopback, that may contain the gateway. They must be
 	// private networks of the test.
 	Allowed []netip.Prefix
-	// Targets each get a stream of requests.
 	Targets []Target
 	// Timeout is the maximum time from when a request is due to the end of its response.
 	Timeout time.Duration
@@ -52,7 +51,6 @@ type Config struct {
 	// errors are counted.
 	MaxExamples int
 
-	// dial replaces the network in tests.
 	dial func(context.Context) (net.Conn, error)
 }
 
@@ -66,8 +64,7 @@ type Target struct {
 	// Body is the body of each request. The content type defaults to JSON.
 	Body   []byte
 	Header http.Header
-	// Rate is the number of requests per second.
-	Rate float64
+	Rate   float64
 	// NewConnections is the share of requests, from 0 to 1, that open a new connection. It defaults
 	// to 0.5. The others share at most KeptAlive connections and wait if all are busy.
 	NewConnections *float64
@@ -81,7 +78,6 @@ type Target struct {
 	Check func(body []byte) error
 }
 
-// withDefaults validates the config and returns it with defaults.
 func (c Config) withDefaults() (Config, netip.AddrPort, error) {
 	gateway, err := parseGateway(c.Gateway, c.Allowed)
 	if err != nil {

@@ -61,7 +61,6 @@ func (f Failure) String() string {
 		f.Kind, f.Target, seconds(f.Due), milliseconds(f.After), connection, f.Text)
 }
 
-// kindOf classifies the error of a request without a complete response.
 func kindOf(err error) Kind {
 	var network net.Error
 	switch {
@@ -84,7 +83,6 @@ func kindOf(err error) Kind {
 	}
 }
 
-// truncate returns the beginning of a text on one line.
 func truncate(text string) string {
 	text = strings.ToValidUTF8(strings.Join(strings.Fields(text), " "), "�")
 	if runes := []rune(text); len(runes) > maxErrorText {

@@ -22,8 +22,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// These tests run over TCP on loopback.
-
 func prefixes(texts ...string) []netip.Prefix {
 	var all []netip.Prefix
 	for _, text := range texts {
@@ -32,7 +30,6 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// sendRequests sends n requests and returns the results.
 func sendRequests(t *testing.T, gateway string, target Target, timeout time.Duration, n int) Results {
 	t.Helper()
 	target.Host, target.Rate = "iris.example.com", 400
@@ -41,7 +38,6 @@ func sendRequests(t *testing.T, gateway string, target Target, timeout time.Dura
 	return p.Stop()
 }
 
-// listen handles connections until the test ends.
 func listen(t *testing.T, handle func(*net.TCPConn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -213,7 +209,6 @@ func TestErrorKinds(t *testing.T) {
 					t.Errorf("%s, want %q in it", failure, test.text)
 				}
 			}
-			// The error occurs on both kinds of connections.
 			for _, opens := range []bool{false, true} {
 				if !slices.ContainsFunc(results.Requests, func(r Request) bool { return r.New == opens }) {
 					t.Errorf("no request with New = %v", opens)
@@ -223,7 +218,6 @@ func TestErrorKinds(t *testing.T) {
 	}
 }
 
-// TestConnections counts connections on the server.
 func TestConnections(t *testing.T) {
 	const n = 120
 	for name, test := range map[string]struct {

@@ -70,12 +70,10 @@ type Mark struct {
 	At time.Duration `json:"at"`
 }
 
-// limitReached is the cause of a prober's end at a limit.
 type limitReached string
 
 func (l limitReached) Error() string { return string(l) }
 
-// errStopped is the cause of a prober's end by Stop.
 var errStopped = errors.New("stopped")
 
 // Start starts a prober. It returns an error, without connecting, if the config does not allow the
@@ -187,7 +185,6 @@ func (p *Prober) Done() <-chan struct{} {
 	return done
 }
 
-// await waits until a condition holds. It evaluates the condition under the lock.
 func (p *Prober) await(ctx context.Context, holds func() bool, progress func() string) error {
 	for {
 		p.mu.Lock()
@@ -212,18 +209,15 @@ func (p *Prober) await(ctx context.Context, holds func() bool, progress func() s
 
 // The caller of the following functions holds the lock.
 
-// finished reports whether all requests of all streams are done and no more will be sent.
 func (p *Prober) finished() bool {
 	return !slices.ContainsFunc(p.streams, func(s *stream) bool { return !s.finished() })
 }
 
-// notify wakes up all waiting callers.
 func (p *Prober) notify() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// lastMark returns the last mark, or the start if there is none.
 func (p *Prober) lastMark() Mark {
 	if len(p.marks) == 0 {
 		return Mark{Name: startMark}
@@ -231,7 +225,6 @@ func (p *Prober) lastMark() Mark {
 	return p.marks[len(p.marks)-1]
 }
 
-// recordEnd records why the prober stopped sending.
 func (p *Prober) recordEnd(cause error) {
 	if p.over {
 		return
@@ -265,7 +258,6 @@ func (p *Prober) results(until time.Duration) Results {
 	return r
 }
 
-// named returns the streams of the given targets.
 func (p *Prober) named(targets []string) ([]*stream, error) {
 	if len(targets) == 0 {
 		return p.streams, nil

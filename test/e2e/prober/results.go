@@ -14,7 +14,6 @@ import (
 	"time"
 )
 
-// startMark is the name of the window before the first mark.
 const startMark = "start"
 
 // Request is a request and its outcome.
@@ -39,9 +38,8 @@ func (r Request) Done() time.Duration { return r.Due + r.Latency }
 
 // Results holds all requests that were due before End.
 type Results struct {
-	Started time.Time
-	End     time.Duration
-	// Limit is the limit that stopped the prober, if any.
+	Started  time.Time
+	End      time.Duration
 	Limit    string
 	Targets  []string
 	Marks    []Mark
@@ -85,7 +83,6 @@ func (r Results) Window(name string, from, to time.Duration) Window {
 	return Window{To: r.End, Requests: r.Requests, Failures: r.Failures}.cut(name, from, to)
 }
 
-// cut returns a part of the window.
 func (w Window) cut(name string, from, to time.Duration) Window {
 	to = max(from, min(to, w.To))
 	index := func(at time.Duration) int {
@@ -179,7 +176,7 @@ func (w Window) latencies() []time.Duration {
 	return all
 }
 
-// quantile returns a quantile by the nearest-rank method, which never interpolates.
+// quantile uses the nearest-rank method: its result is always a measured value.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0
@@ -304,7 +301,6 @@ func (s Summary) shares() string {
 	return strings.Join(shares, ", ")
 }
 
-// kinds lists errors by kind in parentheses.
 func kinds(errors map[Kind]int) string {
 	if len(errors) == 0 {
 		return ""

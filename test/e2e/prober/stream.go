@@ -36,7 +36,6 @@ type stream struct {
 	names    map[string]string // Interned names of revisions: a name would keep its response's header alive.
 }
 
-// slot is a request that was sent.
 type slot struct {
 	Request
 	done bool
@@ -65,7 +64,6 @@ func newStream(p *Prober, target Target, gateway netip.AddrPort, part float64) *
 	}
 }
 
-// newTransport returns a transport that connects only through dial.
 func newTransport(dial func(context.Context) (net.Conn, error), connections int, kept, http2 bool) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(!http2)
@@ -84,7 +82,6 @@ func newTransport(dial func(context.Context) (net.Conn, error), connections int,
 	}
 }
 
-// due returns when request i is sent, relative to the prober's start.
 func (s *stream) due(i int) time.Duration {
 	return s.offset + time.Duration(math.Round(float64(i)/s.target.Rate*float64(time.Second)))
 }
@@ -116,7 +113,6 @@ func (s *stream) run(ctx context.Context) {
 	}
 }
 
-// admit records a request as in flight. It returns false if no more requests are to be sent.
 func (s *stream) admit(ctx context.Context, due time.Duration, opens bool) bool {
 	p := s.prober
 	p.mu.Lock()
@@ -135,7 +131,6 @@ func (s *stream) admit(ctx context.Context, due time.Duration, opens bool) bool 
 	return true
 }
 
-// probe sends a request and records its outcome.
 func (s *stream) probe(ctx context.Context, i int, due time.Duration, opens bool) {
 	start := s.prober.start
 	late := time.Since(start) - due
@@ -212,7 +207,6 @@ func (s *stream) exchange(ctx context.Context, transport *http.Transport) (revis
 
 // The caller of the following functions holds the prober's lock.
 
-// intern returns the first copy of a revision's name.
 func (s *stream) intern(revision string) string {
 	if name, found := s.names[revision]; found {
 		return name
@@ -234,10 +228,8 @@ func (s *stream) doneSince(since time.Duration) int {
 	return done
 }
 
-// doneUntil reports whether all requests due before a time are done.
 func (s *stream) doneUntil(until time.Duration) bool {
 	return s.finished() || s.due(s.done) >= until
 }
 
-// finished reports whether all requests are done and no more will be sent.
 func (s *stream) finished() bool { return s.ended && s.done == len(s.requests) }

@@ -34,7 +34,6 @@ func ThisMachine() Machine {
 	return m
 }
 
-// field returns the value of the first line with the given key in a file such as /proc/cpuinfo.
 func field(path, key string) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -48,7 +47,6 @@ func field(path, key string) string {
 	return unknown
 }
 
-// bytes parses a size such as "24689764 kB". It returns 0 if it cannot.
 func bytes(value string) int64 {
 	kibibytes, err := strconv.ParseInt(strings.TrimSuffix(value, " kB"), 10, 64)
 	if err != nil {

@@ -21,11 +21,9 @@ import (
 
 // Report holds all scenarios and the platform that they ran on.
 type Report struct {
-	// Command is the command that writes the report.
-	Command string    `json:"command"`
-	Date    time.Time `json:"date"`
-	Machine Machine   `json:"machine"`
-	// Versions are listed in this order.
+	Command  string    `json:"command"`
+	Date     time.Time `json:"date"`
+	Machine  Machine   `json:"machine"`
 	Versions []Version `json:"versions"`
 	// Settings holds sentences about the settings that differ from the defaults.
 	Settings string    `json:"settings,omitempty"`
@@ -34,8 +32,7 @@ type Report struct {
 
 // Section is a table of scenarios with a heading.
 type Section struct {
-	Title string `json:"title"`
-	// Text precedes the table.
+	Title     string     `json:"title"`
 	Text      string     `json:"text,omitempty"`
 	Scenarios []Scenario `json:"scenarios"`
 }
@@ -69,8 +66,7 @@ type Scenario struct {
 type Phase struct {
 	Name string `json:"name"`
 	// Want is the expected percent by revision.
-	Want map[string]int `json:"want"`
-	// Answers is the number of answers by revision.
+	Want    map[string]int `json:"want"`
 	Answers map[string]int `json:"answers"`
 }
 
@@ -93,7 +89,6 @@ func (s *Scenario) AddGap(gap time.Duration) {
 	}
 }
 
-// failure returns why the scenario failed, or "".
 func (s Scenario) failure() string {
 	var faults []string
 	if s.Errors > 0 && s.Outage == "" {
@@ -163,7 +158,6 @@ func (c Section) markdown() string {
 	return out.String()
 }
 
-// total holds the totals of several scenarios.
 type total struct {
 	scenarios, requests, errors, rejected int
 	gap                                   *time.Duration
@@ -201,7 +195,6 @@ revision. The gap is the time from a decision until the first response from the 
 last request to the revision that lost it.
 `
 
-// platform returns a paragraph on the machine, the versions and the settings.
 func (r Report) platform() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s; %s.\n", r.Machine, r.Date.UTC().Format(time.DateOnly))
@@ -237,7 +230,6 @@ func (s Scenario) row() string {
 		strings.Join(want, "<br>"), strings.Join(observed, "<br>"), thousands(s.Rejected), gap(s.Gap), result)
 }
 
-// revisions returns the revisions with an expected share or answers, the oldest first.
 func (p Phase) revisions() []string {
 	all := map[string]bool{}
 	for revision := range p.Want {
@@ -286,12 +278,10 @@ func gap(d *time.Duration) string {
 	return fmt.Sprintf("%.2f s", d.Seconds())
 }
 
-// cell escapes a text for a table cell.
 func cell(text string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", `\|`)
 }
 
-// thousands formats a number with thousands separators.
 func thousands(n int) string {
 	digits := fmt.Sprint(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {

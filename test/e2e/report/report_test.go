@@ -79,7 +79,6 @@ func restart() Scenario {
 	return scenario
 }
 
-// compared returns a report with a second section that compares with KServe.
 func compared(scenario Scenario) Report {
 	report := given(restart())
 	scenario.KServe = "200 of 200 requests | to the canary"

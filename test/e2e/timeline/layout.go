@@ -28,7 +28,6 @@ const (
 	markOffset     = 12
 )
 
-// color holds a revision's colors on light and dark pages.
 type color struct {
 	Light, LightLine, LightText string
 	Dark, DarkLine, DarkText    string
@@ -69,7 +68,6 @@ type line struct {
 	Text           string
 }
 
-// layout holds the pixel positions of a chart's elements.
 type layout struct {
 	Width, Height, Left          int
 	Title, Subtitle, Description string
@@ -119,12 +117,10 @@ func (l *layout) x(at time.Duration) float64 {
 	return l.Shares.X + l.Shares.W*float64(at)/float64(l.end())
 }
 
-// y returns the coordinate of a share from 0 to 1.
 func (l *layout) y(share float64) float64 { return l.Shares.bottom() - l.Shares.H*share }
 
 func (l *layout) color(revision int) int { return revision % len(palette) }
 
-// addLegend returns the y coordinate of the end of the legend.
 func (l *layout) addLegend() float64 {
 	x, y := float64(left), float64(legendTop)
 	for i, revision := range l.revisions {
@@ -139,7 +135,6 @@ func (l *layout) addLegend() float64 {
 	return y
 }
 
-// label is the position of a mark's text.
 type label struct {
 	mark     float64 // The x coordinate of the line.
 	from, to float64
@@ -230,7 +225,6 @@ func (l *layout) addAreas() {
 	}
 }
 
-// runs returns the consecutive buckets with answers.
 func (l *layout) runs() [][]prober.Summary {
 	var runs [][]prober.Summary
 	for i, bucket := range l.buckets {
@@ -259,12 +253,10 @@ func (l *layout) corners(run []prober.Summary, n int) []float64 {
 	return corners
 }
 
-// begins reports whether a phase begins at a time.
 func (l *layout) begins(at time.Duration) bool {
 	return slices.ContainsFunc(l.chart.Phases, func(phase prober.Summary) bool { return phase.From == at })
 }
 
-// stack returns the lower and the upper end of a revision's area.
 func (l *layout) stack(s prober.Summary, revision int) (low, high float64) {
 	for _, newer := range l.revisions[revision+1:] {
 		low += s.Share(newer)
@@ -307,7 +299,6 @@ func (l *layout) addShareLabels(phase prober.Summary) {
 	}
 }
 
-// peak returns the maximum of the upper end of a revision's area near an x coordinate.
 func (l *layout) peak(revision int, x, around float64) float64 {
 	peak := 0.0
 	for _, b := range l.buckets {
@@ -319,7 +310,6 @@ func (l *layout) peak(revision int, x, around float64) float64 {
 	return peak
 }
 
-// textWidth returns the width of a text with a margin.
 func textWidth(text string) float64 { return characterWidth*float64(len([]rune(text))) + 12 }
 
 // addLoad draws the requests per second. Failed requests are at the bottom, with a minimum height
@@ -386,7 +376,6 @@ func (l *layout) addAxes() {
 	l.Grid, l.Axis = grid.String(), axis.String()
 }
 
-// tick returns the time between two ticks.
 func tick(end time.Duration) time.Duration {
 	const most = 12
 	steps := []time.Duration{
@@ -404,7 +393,6 @@ func tick(end time.Duration) time.Duration {
 
 type point struct{ x, y float64 }
 
-// path builds the data of an SVG path.
 type path struct{ strings.Builder }
 
 func (p *path) line(points []point) {
@@ -441,7 +429,6 @@ func (p *path) bar(from, to, bottom, top float64) {
 	fmt.Fprintf(p, "M%s %sV%sH%sV%sZ", number(from), number(bottom), number(top), number(to), number(bottom))
 }
 
-// number formats a coordinate to a tenth of a pixel.
 func number(x float64) string {
 	return strconv.FormatFloat(math.Round(x*10)/10, 'f', -1, 64)
 }

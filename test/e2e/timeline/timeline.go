@@ -83,7 +83,6 @@ const (
 	maxShares  = 400
 )
 
-// mergedBuckets returns the buckets to draw. It merges adjacent buckets if there are too many.
 func (c Chart) mergedBuckets() []prober.Summary {
 	most := max(1, min(maxBuckets, maxShares/max(1, len(c.Total.Answers))))
 	chunkSize := (len(c.Buckets) + most - 1) / most
@@ -97,7 +96,6 @@ func (c Chart) mergedBuckets() []prober.Summary {
 	return merged
 }
 
-// merge adds up the counts of adjacent buckets.
 func merge(buckets []prober.Summary) prober.Summary {
 	one := prober.Summary{From: buckets[0].From, To: buckets[len(buckets)-1].To, Errors: map[prober.Kind]int{}, Answers: map[string]int{}}
 	for _, bucket := range buckets {
@@ -112,7 +110,6 @@ func merge(buckets []prober.Summary) prober.Summary {
 	return one
 }
 
-// subtitle returns the total figures.
 func (c Chart) subtitle() string {
 	figures := []string{fmt.Sprintf("%s requests in %s", thousands(c.Total.Requests), formatTime(c.Total.To-c.Total.From))}
 	if c.Note != "" {
@@ -122,7 +119,6 @@ func (c Chart) subtitle() string {
 	return strings.Join(figures, " · ")
 }
 
-// errorText returns the number of errors in words.
 func (c Chart) errorText() string {
 	failed := c.Total.Failed()
 	switch failed {
@@ -134,7 +130,6 @@ func (c Chart) errorText() string {
 	return thousands(failed) + " errors"
 }
 
-// description describes all phases for screen readers.
 func (c Chart) description() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "Share of each revision over time. %s; %s.", c.subtitle(), c.errorText())
@@ -157,7 +152,6 @@ func (c Chart) description() string {
 	return out.String()
 }
 
-// revisions returns all revisions that answered, the oldest first.
 func (c Chart) revisions() []string { return slices.Sorted(maps.Keys(c.Total.Answers)) }
 
 // shortName returns the part of a revision's name after the last hyphen, which is its number.
@@ -175,7 +169,6 @@ func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.0f ms", float64(d.Microseconds())/1000)
 }
 
-// formatTime formats a time for an axis.
 func formatTime(d time.Duration) string {
 	if d < 3*time.Minute {
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
@@ -184,7 +177,6 @@ func formatTime(d time.Duration) string {
 	return fmt.Sprintf("%d:%02d min", whole/60, whole%60)
 }
 
-// thousands formats a number with thousands separators.
 func thousands(n int) string {
 	digits := fmt.Sprint(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {

@@ -32,7 +32,6 @@ var (
 	record = flag.Bool("record", false, "run the scenarios in testdata again, which takes two minutes, and record the prober's results")
 )
 
-// maxSize is the maximum size of a picture in bytes.
 const maxSize = 60_000
 
 // gateway is an HTTP server that picks a revision by weight for each request.
@@ -71,7 +70,6 @@ func (g *gateway) set(s step) {
 	g.weights, g.down = s.weights, s.down
 }
 
-// step is a phase of a scenario: a mark and the weights after it.
 type step struct {
 	mark    string
 	weights map[string]int
@@ -144,7 +142,6 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// recorded returns the recorded chart of a scenario.
 func recorded(t *testing.T, name string) Chart {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name+".json"))
@@ -180,7 +177,6 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// draw returns a picture and checks its general properties.
 func draw(t *testing.T, c Chart) string {
 	t.Helper()
 	svg, err := c.SVG()
@@ -217,7 +213,6 @@ func draw(t *testing.T, c Chart) string {
 	return svg
 }
 
-// TestRunScenario checks that -record can record a scenario.
 func TestRunScenario(t *testing.T) {
 	chart := runScenario(t, "Short", scenarios["rollout"].steps, 50*time.Millisecond)
 	if n := chart.Total.Failed(); n > 0 {
