@@ -35,7 +35,7 @@ import (
 
 const (
 	iris = "iris"
-	rate = 200
+	rate = 200 // Requests per second.
 	// minRequests is the number of requests after which a share is checked, and tolerance the
 	// allowed deviation in percentage points.
 	minRequests = 600
@@ -71,11 +71,13 @@ type phase struct {
 	minRequests int
 }
 
+// outage is a period in which requests may fail.
 type outage struct {
 	why      string
 	from, to time.Duration
 }
 
+// split maps the number of a revision to its percent.
 type split map[int]int
 
 func (s split) String() string {
@@ -208,6 +210,7 @@ func (s *scenario) isvcOf(name string, options []option) *v1beta1.InferenceServi
 	return isvc
 }
 
+// apply replaces the spec and the metadata, and marks the time with a name.
 func (s *scenario) apply(name string, options ...option) {
 	GinkgoHelper()
 	s.prober.Mark(name)
