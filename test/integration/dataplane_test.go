@@ -30,7 +30,7 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 		s := begin(ctx, chosen)
 		s.serve()
 		clients := s.sendRequests()
-		s.gateway.Stall(true)
+		s.gateway.SetStalled(true)
 		programmed(ctx, outer, metav1.ConditionFalse)
 		names := `Gateway "` + outer.Name + `" in namespace "kserve" reports that its configuration is not in effect`
 		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionFalse, "GatewayNotProgrammed", names))
@@ -42,7 +42,7 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 		Consistently(s.isRunning, 10*s.config.Rollout.DrainPeriod.Duration).WithArguments(1).Should(BeTrue())
 		s.prints("False", "", "100", "", revision(1)) // Nobody is told of a split that nobody gets.
 
-		s.gateway.Stall(false)
+		s.gateway.SetStalled(false)
 		programmed(ctx, outer, metav1.ConditionTrue)
 		s.prints("True", "", "100", "", revision(2))
 		s.runs(2)
@@ -54,13 +54,13 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 		s := begin(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
 		s.serve()
 		clients := s.sendRequests()
-		s.gateway.Lag(1500 * time.Millisecond) // Half of the drain, as half a minute is of the default.
+		s.gateway.SetLag(1500 * time.Millisecond) // Half of the drain, as half a minute is of the default.
 		s.apply(model(2))
 		s.prints("True", "", "100", "", revision(2))
 		s.runs(2)
 		s.apply(model(2), percent(0))
 		s.prints("True", "100", "0", revision(1), revision(2))
-		Eventually(func() map[string]int32 { return s.gateway.Sends(s.key(iris)) }).Should(Equal(map[string]int32{revision(1): 100}))
+		Eventually(func() map[string]int32 { return s.gateway.Weights(s.key(iris)) }).Should(Equal(map[string]int32{revision(1): 100}))
 		Expect(clients.failed()).To(BeEmpty())
 	})
 
@@ -68,7 +68,7 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 		s := begin(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
 		s.serve()
 		clients := s.sendRequests()
-		s.gatewayTurns(peers.Ignores())
+		s.gatewayTurns(peers.Unresponsive())
 		s.apply(model(2), percent(10))
 		s.splits("2:10 1:90")
 		s.apply(model(2))
@@ -77,8 +77,8 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 		s.splits("3:100")
 		s.settles()
 		s.runs(1, 2, 3) // Any of the routes may be the one that is in effect.
-		s.gateway.Lag(1500 * time.Millisecond)
-		s.gatewayTurns(peers.Accepts())
+		s.gateway.SetLag(1500 * time.Millisecond)
+		s.gatewayTurns(peers.Accepting())
 		s.prints("True", "", "100", "", revision(3))
 		s.runs(3)
 		Eventually(clients.answered).WithArguments(revision(3)).Should(BeNumerically(">", 0))
@@ -91,7 +91,7 @@ var _ = Describe("a gateway that never acts", func() {
 		s := begin(ctx)
 		s.serve()
 		clients := s.sendRequests()
-		s.gatewayTurns(peers.Ignores())
+		s.gatewayTurns(peers.Unresponsive())
 		s.apply(model(2))
 		s.splits("2:100")
 		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionUnknown, "WaitingForGateway",
@@ -152,7 +152,7 @@ var _ = Describe("a route that is changed beside its split", func() {
 		s.settles()
 		before, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
-		s.gatewayTurns(peers.Ignores())
+		s.gatewayTurns(peers.Unresponsive())
 		s.apply(model(1), label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))
 		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionUnknown, "WaitingForGateway", ""))
 		Consistently(func(g Gomega) {
@@ -160,7 +160,7 @@ var _ = Describe("a route that is changed beside its split", func() {
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(isvc.Status.URL).To(Equal(before.Status.URL))
 		}, time.Second).Should(Succeed())
-		s.gatewayTurns(peers.Accepts())
+		s.gatewayTurns(peers.Accepting())
 		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionTrue, "Ready", ""))
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
@@ -256,7 +256,7 @@ func (s *story) meanwhile(do func(context.Context)) (stop func()) {
 }
 
 func (s *story) request(ctx context.Context, sent *requests) {
-	for revision := range s.gateway.Sends(s.key(iris)) {
+	for revision := range s.gateway.Weights(s.key(iris)) {
 		var slices discoveryv1.EndpointSliceList
 		err := api.List(ctx, &slices, client.InNamespace(s.namespace), client.MatchingLabels{discoveryv1.LabelServiceName: revision})
 		if err != nil {

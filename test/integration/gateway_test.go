@@ -26,7 +26,7 @@ var _ = Describe("a gateway", func() {
 		s.apply(model(2), percent(10))
 		s.prints("True", "90", "10", revision(1), revision(2))
 		s.settles()
-		s.gatewayTurns(peers.Accepts().After(700 * time.Millisecond))
+		s.gatewayTurns(peers.Accepting().After(700 * time.Millisecond))
 		before := len(s.operator.wire.Writes())
 		s.apply(model(2), percent(50))
 		s.prints("True", "50", "50", revision(1), revision(2))
@@ -39,7 +39,7 @@ var _ = Describe("a gateway", func() {
 
 	It("that takes longer than the settle period is waited for in the status", func(ctx SpecContext) {
 		s := canary(ctx)
-		s.gatewayTurns(peers.Accepts().After(2 * time.Second))
+		s.gatewayTurns(peers.Accepting().After(2 * time.Second))
 		s.apply(model(2), percent(50))
 		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionUnknown, "WaitingForGateway", "waiting for the gateway to serve 50 % on "+revision(2)))
 		s.prints("Unknown", "90", "10", revision(1), revision(2))
@@ -48,10 +48,10 @@ var _ = Describe("a gateway", func() {
 
 	It("that withdraws what it has taken over changes no split", func(ctx SpecContext) {
 		s := canary(ctx)
-		s.gatewayTurns(peers.Refuses(gatewayv1.RouteReasonNotAllowedByListeners, "no listener takes routes from this namespace"))
+		s.gatewayTurns(peers.Rejecting(gatewayv1.RouteReasonNotAllowedByListeners, "no listener takes routes from this namespace"))
 		s.prints("False", "90", "10", revision(1), revision(2))
 		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionFalse, "NotAllowedByListeners", "no listener takes routes from this namespace"))
-		s.gatewayTurns(peers.Accepts())
+		s.gatewayTurns(peers.Accepting())
 		s.prints("True", "90", "10", revision(1), revision(2))
 		s.history("1:100", "2:10 1:90")
 
@@ -59,14 +59,14 @@ var _ = Describe("a gateway", func() {
 		tagged := annotation(v1beta1.AnnotationEnableTagRouting, "true")
 		s.apply(model(2), percent(10), tagged)
 		s.prints("True", "90", "10", revision(1), revision(3))
-		s.gatewayTurns(peers.Ignores())
+		s.gatewayTurns(peers.Unresponsive())
 		Expect(api.Delete(ctx, &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.namespace, Name: "latest-" + iris + "-predictor",
 		}})).To(Succeed())
 		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionUnknown, "WaitingForGateway", ""))
 		s.tagged(map[string]string{"latest": "3:100", "prev": "1:100"})
 		s.prints("Unknown", "90", "10", revision(1), revision(3))
-		s.gatewayTurns(peers.Accepts())
+		s.gatewayTurns(peers.Accepting())
 		s.prints("True", "90", "10", revision(1), revision(3))
 	})
 })

@@ -22,16 +22,16 @@ const lag = 300 * time.Millisecond
 
 // Whatever Knative reports, and of what generation, a rollout must take the same way.
 var _ = Describe("Knative's reports", func() {
-	for name, manner := range map[string]peers.Manner{
-		"say the new traffic, and only later that it is ready": peers.Late(lag),
-		"are those of the generation before":                   peers.Behind(lag),
-		"call the old traffic that of the new generation":      peers.Ahead(lag),
-		"call the new traffic that of the generation before":   peers.Unversioned(lag),
-		"are right, and then once more the old ones":           peers.Relapsing(lag),
+	for name, statusLag := range map[string]peers.StatusLag{
+		"say the new traffic, and only later that it is ready": peers.ReadyLate(lag),
+		"are those of the generation before":                   peers.Stale(lag),
+		"call the old traffic that of the new generation":      peers.StaleTraffic(lag),
+		"call the new traffic that of the generation before":   peers.StaleGeneration(lag),
+		"are right, and then once more the old ones":           peers.StaleAgain(lag),
 	} {
 		It("change no step of a rollout when they "+name, func(ctx SpecContext) {
 			s := begin(ctx, inKnativeMode)
-			s.knative.Report(s.namespace, manner)
+			s.knative.SetStatusLag(s.namespace, statusLag)
 			s.serve()
 			s.apply(model(2), percent(10))
 			s.prints("True", "90", "10", revision(1), revision(2))
@@ -53,7 +53,7 @@ var _ = Describe("Knative's reports", func() {
 		// to the release before the last one (its issue 1968).
 		It("have a rollback go back one release and no further when they "+name, func(ctx SpecContext) {
 			s := begin(ctx, inKnativeMode)
-			s.knative.Report(s.namespace, manner)
+			s.knative.SetStatusLag(s.namespace, statusLag)
 			s.serve()
 			for n := 2; n <= 3; n++ {
 				s.apply(model(n))

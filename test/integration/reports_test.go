@@ -127,7 +127,7 @@ var _ = Describe("modelStatus", func() {
 	})
 
 	for name, failure := range map[string]struct {
-		script   peers.Script
+		script   peers.PodBehavior
 		reason   v1beta1.FailureReason
 		message  string
 		exitCode int32
@@ -137,7 +137,7 @@ var _ = Describe("modelStatus", func() {
 		"that crashes":                {peers.Crash(2, "loading\nno such file: model.joblib\n"), v1beta1.ModelLoadFailed, "exit code 2: no such file: model.joblib", 2, true},
 		"that cannot be downloaded":   {peers.InitCrash(1, "Traceback\n404 Not Found\n"), v1beta1.ModelLoadFailed, "404 Not Found", 1, true},
 		"that is too big":             {peers.OutOfMemory(), v1beta1.ModelLoadFailed, "raise resources.limits.memory", 137, true},
-		"that does not make the time": {peers.Overdue(), v1beta1.RuntimeUnhealthy, "no pod became ready within 10m0s", 0, false},
+		"that does not make the time": {peers.DeadlineExceeded(), v1beta1.RuntimeUnhealthy, "no pod became ready within 10m0s", 0, false},
 	} {
 		It("gives the cause of a model "+name+", and clears it", func(ctx SpecContext) {
 			s := stable(ctx)

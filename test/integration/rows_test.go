@@ -421,13 +421,13 @@ var _ = inBothModes("row 16: 3 is a canary of 2 and the spec returns to 2's inpu
 
 var _ = inBothModes("row 17: 2 never becomes ready", func(mode option) {
 	for name, failure := range map[string]struct {
-		script          peers.Script
+		script          peers.PodBehavior
 		reason, message string
 	}{
 		"the image cannot be pulled":     {peers.ImagePullError("manifest unknown"), "ImagePullFailed", "cannot pull the image"},
 		"the container crashes":          {peers.Crash(1, "loading\nno such file: model.joblib\n"), "ContainerCrashed", "exit code 1"},
 		"the model cannot be downloaded": {peers.InitCrash(1, "404 Not Found\n"), "ModelDownloadFailed", "storageUri"},
-		"it does not make the deadline":  {peers.Overdue(), "ProgressDeadlineExceeded", "raise the deadline"},
+		"it does not make the deadline":  {peers.DeadlineExceeded(), "ProgressDeadlineExceeded", "raise the deadline"},
 		"it needs more memory":           {peers.OutOfMemory(), "OutOfMemory", "resources.limits.memory"},
 	} {
 		for percents, says := range map[string][]manifest{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
@@ -450,11 +450,11 @@ var _ = inBothModes("row 17: 2 never becomes ready", func(mode option) {
 
 var _ = inBothModes("rule 12: a model has to wait", func(mode option) {
 	for what, wait := range map[string]struct {
-		script peers.Script
+		script peers.PodBehavior
 		says   string
 	}{
 		"a node":                          {peers.Unschedulable("0/3 nodes are available: 3 Insufficient cpu."), "waiting for a node: Insufficient cpu"},
-		"a quota":                         {peers.Refused("exceeded quota: team"), "exceeded quota: team"},
+		"a quota":                         {peers.CreateFails("exceeded quota: team"), "exceeded quota: team"},
 		"a registry that does not answer": {peers.ImagePullError("dial tcp 10.0.0.1:443: i/o timeout"), "pulling the image"},
 		"its model to load":               {peers.NotReady(), "within 10m0s"},
 	} {
@@ -593,8 +593,8 @@ var _ = Describe("row 22: no node has room for 2 beside 1, and the deploymentStr
 		Type:          appsv1.RollingUpdateDeploymentStrategyType,
 		RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(0)), MaxUnavailable: new(intstr.FromInt32(1))},
 	})
-	noRoom := func(since time.Duration) peers.Script {
-		return peers.UnschedulableSince(since, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+	noRoom := func(since time.Duration) peers.PodBehavior {
+		return peers.UnschedulableFor(since, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
 	}
 	// replacing takes 1 down for 2, which has found no node for a minute.
 	replacing := func(ctx SpecContext, how manifest) *story {

@@ -218,13 +218,13 @@ func (s *story) try(says ...manifest) error {
 func revision(n int) string { return fmt.Sprintf("%s-predictor-%05d", iris, n) }
 
 // becomes sets what becomes of the pods of a revision, whether it is there yet or not.
-func (s *story) becomes(n int, script peers.Script) {
-	s.workloads.Play(types.NamespacedName{Namespace: s.namespace, Name: revision(n) + "-deployment"}, script)
+func (s *story) becomes(n int, script peers.PodBehavior) {
+	s.workloads.SetBehavior(types.NamespacedName{Namespace: s.namespace, Name: revision(n) + "-deployment"}, script)
 }
 
 // gatewayTurns sets what the gateway makes of all routes.
-func (s *story) gatewayTurns(verdict peers.Verdict) {
-	s.gateway.Play(types.NamespacedName{Namespace: s.namespace}, verdict)
+func (s *story) gatewayTurns(verdict peers.RouteBehavior) {
+	s.gateway.SetBehavior(types.NamespacedName{Namespace: s.namespace}, verdict)
 }
 
 func (s *story) key(name string) client.ObjectKey {

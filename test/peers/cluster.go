@@ -25,27 +25,29 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// Cluster is all peers together.
+// Cluster runs all fake controllers of a cluster.
 type Cluster struct {
 	Workloads *Workloads
 	Gateway   *Gateway
-	// Knative is nil where the cluster has none.
+	// Knative is nil unless Options.Knative is set.
 	Knative *Knative
 
 	manager manager.Manager
 }
 
-// Options are about how the peers work.
+// Options configures a Cluster.
 type Options struct {
-	// Namespaces are where the peers work; everywhere if there are none.
+	// Namespaces lists the namespaces to act on. The default is all namespaces.
 	Namespaces []string
-	// Concurrency is how many objects of a kind each peer works on at a time. The default is 1.
+	// Concurrency is the number of objects that each controller reconciles at a time. The default
+	// is 1.
 	Concurrency int
-	// Knative has Knative Serving played, too. The cluster must have its CRDs.
+	// Knative enables the fake of Knative Serving. Its CRDs must be installed.
 	Knative bool
 }
 
-// New makes the peers of the cluster that kube leads to. They do nothing before [Cluster.Run].
+// New returns fake controllers for the cluster that kube connects to. They start with
+// [Cluster.Run].
 func New(ctx context.Context, kube *rest.Config, options Options) (*Cluster, error) {
 	scheme, err := newScheme()
 	if err != nil {
@@ -55,12 +57,12 @@ func New(ctx context.Context, kube *rest.Config, options Options) (*Cluster, err
 	kube.QPS = -1
 	mgr, err := ctrl.NewManager(kube, manager.Options{
 		Scheme:     scheme,
-		Cache:      cache.Options{DefaultNamespaces: only(options.Namespaces)},
+		Cache:      cache.Options{DefaultNamespaces: cacheConfigFor(options.Namespaces)},
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true), MaxConcurrentReconciles: max(1, options.Concurrency)},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the manager of the peers: %w", err)
+		return nil, fmt.Errorf("creating the manager of the fake controllers: %w", err)
 	}
 	cluster := &Cluster{Workloads: newWorkloads(mgr), Gateway: newGateway(mgr), manager: mgr}
 	setups := []func(context.Context, manager.Manager) error{
@@ -78,13 +80,13 @@ func New(ctx context.Context, kube *rest.Config, options Options) (*Cluster, err
 	return cluster, nil
 }
 
-// Run plays until the context ends.
+// Run runs the controllers until the context is done.
 func (c *Cluster) Run(ctx context.Context) error { return c.manager.Start(ctx) }
 
-// requestsFor asks to look at every object of a list.
+// requestsFor returns a request for each object in a list.
 func requestsFor(ctx context.Context, c client.Client, list client.ObjectList, options ...client.ListOption) []reconcile.Request {
 	if err := c.List(ctx, list, options...); err != nil {
-		return nil // The cache is not filled yet: everything is looked at anyway.
+		return nil // The cache is not synced yet; each object is enqueued once it is.
 	}
 	var requests []reconcile.Request
 	_ = apimeta.EachListItem(list, func(item runtime.Object) error {
@@ -96,15 +98,15 @@ func requestsFor(ctx context.Context, c client.Client, list client.ObjectList, o
 	return requests
 }
 
-func only(namespaces []string) map[string]cache.Config {
-	var chosen map[string]cache.Config
+func cacheConfigFor(namespaces []string) map[string]cache.Config {
+	var namespaceConfig map[string]cache.Config
 	for _, namespace := range namespaces {
-		if chosen == nil {
-			chosen = map[string]cache.Config{}
+		if namespaceConfig == nil {
+			namespaceConfig = map[string]cache.Config{}
 		}
-		chosen[namespace] = cache.Config{}
+		namespaceConfig[namespace] = cache.Config{}
 	}
-	return chosen
+	return namespaceConfig
 }
 
 func newScheme() (*runtime.Scheme, error) {
@@ -114,7 +116,7 @@ func newScheme() (*runtime.Scheme, error) {
 		autoscalingv1alpha1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
-			return nil, fmt.Errorf("building the scheme of the peers: %w", err)
+			return nil, fmt.Errorf("building the scheme of the fake controllers: %w", err)
 		}
 	}
 	return scheme, nil

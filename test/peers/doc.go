@@ -1,11 +1,12 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package peers plays the rest of a cluster for an API server that stands alone: what makes pods out of Deployments
-// and runs them, what makes EndpointSlices out of Services, and a gateway that takes HTTPRoutes over.
+// Package peers runs fake controllers against an API server without a cluster. They create and run
+// the pods of Deployments, create the EndpointSlices of Services and accept HTTPRoutes. A fake of
+// Knative Serving is optional.
 //
-// By default everything works at once. A test tells the peers what shall go wrong, where and when, with
-// [Workloads.Play] and [Gateway.Play]; a script holds from then on, also for what is made later. The peers act on
-// watches only and keep no state of their own but the scripts, so that they can be stopped and started like the
-// controllers that they stand for.
+// By default everything succeeds at once. Tests inject failures and delays with
+// [Workloads.SetBehavior] and [Gateway.SetBehavior]. A behavior also applies to objects that are
+// created later. The controllers react to watch events only, so they can be stopped and restarted
+// like real controllers.
 package peers

@@ -24,10 +24,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// indexBySelector indexes Services by each label that they select by, as key=value.
+// indexBySelector indexes Services by each label of their selector, as key=value.
 const indexBySelector = "selector"
 
-// endpoints makes one EndpointSlice out of each Service.
+// endpoints creates one EndpointSlice for each Service.
 type endpoints struct{ client client.Client }
 
 func (e *endpoints) setup(ctx context.Context, mgr manager.Manager) error {
@@ -49,39 +49,39 @@ func (e *endpoints) setup(ctx context.Context, mgr manager.Manager) error {
 		Named("peer-endpoints").
 		For(&corev1.Service{}).
 		Owns(&discoveryv1.EndpointSlice{}).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(e.selecting)).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(e.servicesFor)).
 		Complete(reconcile.Func(e.reconcile))
 	if err != nil {
-		return fmt.Errorf("setting up the endpoints: %w", err)
+		return fmt.Errorf("setting up the fake EndpointSlice controller: %w", err)
 	}
 	return nil
 }
 
-// selecting are the Services that may select a pod.
-func (e *endpoints) selecting(ctx context.Context, pod client.Object) []reconcile.Request {
-	found := map[reconcile.Request]bool{}
+// servicesFor returns requests for the Services that may select a pod.
+func (e *endpoints) servicesFor(ctx context.Context, pod client.Object) []reconcile.Request {
+	requests := map[reconcile.Request]bool{}
 	for key, value := range pod.GetLabels() {
 		var list corev1.ServiceList
 		err := e.client.List(ctx, &list, client.InNamespace(pod.GetNamespace()), client.MatchingFields{indexBySelector: key + "=" + value})
 		if err != nil {
-			return nil // The manager stops.
+			return nil // The manager is stopping.
 		}
 		for i := range list.Items {
-			found[reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}] = true
+			requests[reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}] = true
 		}
 	}
-	return slices.Collect(maps.Keys(found))
+	return slices.Collect(maps.Keys(requests))
 }
 
 func (e *endpoints) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	err := e.play(ctx, request)
+	err := e.sync(ctx, request)
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
 		return reconcile.Result{RequeueAfter: retryPeriod}, nil
 	}
 	return reconcile.Result{}, err
 }
 
-func (e *endpoints) play(ctx context.Context, request reconcile.Request) error {
+func (e *endpoints) sync(ctx context.Context, request reconcile.Request) error {
 	var slice discoveryv1.EndpointSlice
 	key := client.ObjectKey{Namespace: request.Namespace, Name: sliceName(request.Name)}
 	err := e.client.Get(ctx, key, &slice)
@@ -104,21 +104,22 @@ func (e *endpoints) play(ctx context.Context, request reconcile.Request) error {
 	if err != nil {
 		return err
 	}
-	wanted := sliceOf(&service, pods.Items)
+	desired := newSlice(&service, pods.Items)
 	if !exists {
-		return e.client.Create(ctx, wanted)
+		return e.client.Create(ctx, desired)
 	}
-	if equality.Semantic.DeepEqual(slice.Labels, wanted.Labels) && equality.Semantic.DeepEqual(slice.Endpoints, wanted.Endpoints) &&
-		equality.Semantic.DeepEqual(slice.Ports, wanted.Ports) && metav1.IsControlledBy(&slice, &service) {
+	if equality.Semantic.DeepEqual(slice.Labels, desired.Labels) && equality.Semantic.DeepEqual(slice.Endpoints, desired.Endpoints) &&
+		equality.Semantic.DeepEqual(slice.Ports, desired.Ports) && metav1.IsControlledBy(&slice, &service) {
 		return nil
 	}
-	slice.Labels, slice.OwnerReferences = wanted.Labels, wanted.OwnerReferences
-	slice.Endpoints, slice.Ports = wanted.Endpoints, wanted.Ports
+	slice.Labels, slice.OwnerReferences = desired.Labels, desired.OwnerReferences
+	slice.Endpoints, slice.Ports = desired.Endpoints, desired.Ports
 	return e.client.Update(ctx, &slice)
 }
 
-// sliceOf is the slice of a Service, with its labels, as the real controller makes it.
-func sliceOf(service *corev1.Service, pods []corev1.Pod) *discoveryv1.EndpointSlice {
+// newSlice returns the EndpointSlice of a Service. Like the real controller, it copies the
+// Service's labels.
+func newSlice(service *corev1.Service, pods []corev1.Pod) *discoveryv1.EndpointSlice {
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: service.Namespace,

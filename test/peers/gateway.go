@@ -25,57 +25,60 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// GatewayController is the name under which the gateway reports.
+// GatewayController is the controller name in the status of routes.
 const GatewayController gatewayv1.GatewayController = "peers.serinus.io/gateway"
 
-// indexByBackend indexes HTTPRoutes by the Services that they lead to.
+// indexByBackend indexes HTTPRoutes by their backend Services.
 const indexByBackend = "backend"
 
-// Verdict is what a gateway makes of a route.
-type Verdict struct {
-	ignores         bool
+// RouteBehavior describes how the gateway handles a route.
+type RouteBehavior struct {
+	unresponsive    bool
 	reason, message string
 	delay           time.Duration
 }
 
-// Accepts takes a route over at once. It is what happens without a script. A route to a Service that does not exist
-// is accepted, but its references are not resolved.
-func Accepts() Verdict { return Verdict{} }
+// Accepting accepts routes at once. It is the default behavior. If a backend Service does not
+// exist, the route is accepted and ResolvedRefs is False.
+func Accepting() RouteBehavior { return RouteBehavior{} }
 
-// Refuses reports that a route is not accepted.
-func Refuses(reason gatewayv1.RouteConditionReason, message string) Verdict {
-	return Verdict{reason: string(reason), message: message}
+// Rejecting sets Accepted to False.
+func Rejecting(reason gatewayv1.RouteConditionReason, message string) RouteBehavior {
+	return RouteBehavior{reason: string(reason), message: message}
 }
 
-// Ignores does nothing, like a gateway that is down. What it said earlier stays.
-func Ignores() Verdict { return Verdict{ignores: true} }
+// Unresponsive leaves routes and their status as they are, like a gateway that is down.
+func Unresponsive() RouteBehavior { return RouteBehavior{unresponsive: true} }
 
-// After is the same, this long after each generation of a route was first seen.
-func (v Verdict) After(delay time.Duration) Verdict {
-	v.delay = delay
-	return v
+// After returns a behavior that starts after a delay since each generation of a route was first
+// seen.
+func (b RouteBehavior) After(delay time.Duration) RouteBehavior {
+	b.delay = delay
+	return b
 }
 
-// Gateway takes HTTPRoutes over, for every Gateway that they name.
+// Gateway accepts HTTPRoutes on behalf of every Gateway that they refer to.
 type Gateway struct {
-	client client.Client
-	nudges chan event.GenericEvent
+	client  client.Client
+	changes chan event.GenericEvent
 
-	mu       sync.Mutex
-	verdicts map[types.NamespacedName]Verdict
-	seen     map[routeGeneration]time.Time
-	// lag is how long after its acceptance a route is in effect; a stalled data plane keeps what it has.
+	mu        sync.Mutex
+	behaviors map[types.NamespacedName]RouteBehavior
+	firstSeen map[routeGeneration]time.Time
+	// lag is the time between the acceptance of a route and its effect in the data plane. While
+	// stalled is set, the data plane keeps its configuration.
 	lag     time.Duration
 	stalled bool
-	// accepted are the weights of each route, oldest first, with when they are in effect; the first may be in effect.
-	accepted map[types.NamespacedName][]weights
+	// accepted holds the accepted weights of each route, oldest first. Only the first may be in
+	// effect.
+	accepted map[types.NamespacedName][]routeWeights
 }
 
-// weights are those of the Services behind one generation of a route.
-type weights struct {
-	generation int64
-	from       time.Time
-	services   map[string]int32
+// routeWeights are the weights of the Services behind one generation of a route.
+type routeWeights struct {
+	generation  int64
+	effectiveAt time.Time
+	services    map[string]int32
 }
 
 type routeGeneration struct {
@@ -85,44 +88,45 @@ type routeGeneration struct {
 
 func newGateway(mgr manager.Manager) *Gateway {
 	return &Gateway{
-		client:   mgr.GetClient(),
-		nudges:   make(chan event.GenericEvent, 1024),
-		verdicts: map[types.NamespacedName]Verdict{},
-		seen:     map[routeGeneration]time.Time{},
-		accepted: map[types.NamespacedName][]weights{},
+		client:    mgr.GetClient(),
+		changes:   make(chan event.GenericEvent, 1024),
+		behaviors: map[types.NamespacedName]RouteBehavior{},
+		firstSeen: map[routeGeneration]time.Time{},
+		accepted:  map[types.NamespacedName][]routeWeights{},
 	}
 }
 
-// Lag has the data plane follow this long after the gateway accepts a route, as after a restart of its controller.
-func (g *Gateway) Lag(lag time.Duration) {
+// SetLag delays the data plane after the gateway accepts a route, as after a restart of its
+// controller.
+func (g *Gateway) SetLag(lag time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lag = lag
 }
 
-// Stall has the data plane keep the configuration that it has, as if it refused a new one, or no longer does.
-func (g *Gateway) Stall(stalled bool) {
+// SetStalled makes the data plane keep its configuration, as if it rejected every new one.
+func (g *Gateway) SetStalled(stalled bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.stalled = stalled
 }
 
-// Sends returns the weights by which the data plane sends requests to the Services behind a route now.
-func (g *Gateway) Sends(route types.NamespacedName) map[string]int32 {
+// Weights returns the weights of the Services behind a route that are in effect in the data plane.
+func (g *Gateway) Weights(route types.NamespacedName) map[string]int32 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	all := g.accepted[route]
-	for !g.stalled && len(all) > 1 && time.Now().After(all[1].from) {
+	for !g.stalled && len(all) > 1 && time.Now().After(all[1].effectiveAt) {
 		all = all[1:]
 	}
 	g.accepted[route] = all
-	if len(all) == 0 || time.Now().Before(all[0].from) {
+	if len(all) == 0 || time.Now().Before(all[0].effectiveAt) {
 		return nil
 	}
 	return all[0].services
 }
 
-// configure gives the data plane a route that was accepted.
+// configure passes an accepted route to the data plane.
 func (g *Gateway) configure(route *gatewayv1.HTTPRoute) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -131,40 +135,40 @@ func (g *Gateway) configure(route *gatewayv1.HTTPRoute) {
 	if len(all) > 0 && all[len(all)-1].generation == route.Generation {
 		return
 	}
-	made := weights{generation: route.Generation, from: time.Now().Add(g.lag), services: map[string]int32{}}
+	next := routeWeights{generation: route.Generation, effectiveAt: time.Now().Add(g.lag), services: map[string]int32{}}
 	for _, rule := range route.Spec.Rules {
 		for _, ref := range rule.BackendRefs {
 			if ref.Weight == nil || *ref.Weight > 0 {
-				made.services[string(ref.Name)] = 1
+				next.services[string(ref.Name)] = 1
 				if ref.Weight != nil {
-					made.services[string(ref.Name)] = *ref.Weight
+					next.services[string(ref.Name)] = *ref.Weight
 				}
 			}
 		}
 	}
-	g.accepted[key] = append(all, made)
+	g.accepted[key] = append(all, next)
 }
 
-// Play sets what the gateway makes of a route, whether it is there yet or not. An empty name stands for every route of
-// the namespace that has no verdict of its own.
-func (g *Gateway) Play(route types.NamespacedName, verdict Verdict) {
+// SetBehavior sets how the gateway handles a route, also if the route does not exist yet. An empty
+// name applies to every route of the namespace without a behavior of its own.
+func (g *Gateway) SetBehavior(route types.NamespacedName, behavior RouteBehavior) {
 	g.mu.Lock()
-	g.verdicts[route] = verdict
+	g.behaviors[route] = behavior
 	g.mu.Unlock()
-	g.nudges <- event.GenericEvent{Object: &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
+	g.changes <- event.GenericEvent{Object: &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
 		Namespace: route.Namespace, Name: route.Name,
 	}}}
 }
 
-func (g *Gateway) verdict(route types.NamespacedName) Verdict {
+func (g *Gateway) behavior(route types.NamespacedName) RouteBehavior {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, key := range []types.NamespacedName{route, {Namespace: route.Namespace}} {
-		if verdict, ok := g.verdicts[key]; ok {
-			return verdict
+		if behavior, ok := g.behaviors[key]; ok {
+			return behavior
 		}
 	}
-	return Accepts()
+	return Accepting()
 }
 
 func (g *Gateway) setup(ctx context.Context, mgr manager.Manager) error {
@@ -184,15 +188,15 @@ func (g *Gateway) setup(ctx context.Context, mgr manager.Manager) error {
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, service client.Object) []reconcile.Request {
 			return g.routes(ctx, service.GetNamespace(), client.MatchingFields{indexByBackend: service.GetName()})
 		})).
-		WatchesRawSource(source.Channel(g.nudges, handler.EnqueueRequestsFromMapFunc(g.nudged))).
+		WatchesRawSource(source.Channel(g.changes, handler.EnqueueRequestsFromMapFunc(g.requests))).
 		Complete(reconcile.Func(g.reconcile))
 	if err != nil {
-		return fmt.Errorf("setting up the gateway: %w", err)
+		return fmt.Errorf("setting up the fake gateway: %w", err)
 	}
 	return nil
 }
 
-func (g *Gateway) nudged(ctx context.Context, object client.Object) []reconcile.Request {
+func (g *Gateway) requests(ctx context.Context, object client.Object) []reconcile.Request {
 	if object.GetName() != "" {
 		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(object)}}
 	}
@@ -208,22 +212,22 @@ func (g *Gateway) reconcile(ctx context.Context, request reconcile.Request) (rec
 	if err := g.client.Get(ctx, request.NamespacedName, &route); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	verdict := g.verdict(request.NamespacedName)
-	if verdict.ignores {
+	behavior := g.behavior(request.NamespacedName)
+	if behavior.unresponsive {
 		return reconcile.Result{}, nil
 	}
-	if wait := g.age(&route, verdict.delay); wait > 0 {
+	if wait := g.remainingDelay(&route, behavior.delay); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	resolved, err := g.resolve(ctx, &route)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if verdict.reason == "" {
+	if behavior.reason == "" {
 		g.configure(&route)
 	}
 	before := route.Status.DeepCopy()
-	report(&route, verdict.condition(), resolved)
+	setConditions(&route, behavior.condition(), resolved)
 	if equality.Semantic.DeepEqual(before, &route.Status) {
 		return reconcile.Result{}, nil
 	}
@@ -234,21 +238,21 @@ func (g *Gateway) reconcile(ctx context.Context, request reconcile.Request) (rec
 	return reconcile.Result{}, err
 }
 
-// age is how long it takes until this generation of the route is as old as that.
-func (g *Gateway) age(route *gatewayv1.HTTPRoute, delay time.Duration) time.Duration {
+// remainingDelay returns the time until this generation of the route is as old as the delay.
+func (g *Gateway) remainingDelay(route *gatewayv1.HTTPRoute, delay time.Duration) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	key := routeGeneration{route.UID, route.Generation}
-	if _, ok := g.seen[key]; !ok {
-		g.seen[key] = time.Now()
+	if _, ok := g.firstSeen[key]; !ok {
+		g.firstSeen[key] = time.Now()
 	}
-	return delay - time.Since(g.seen[key])
+	return delay - time.Since(g.firstSeen[key])
 }
 
-func (v Verdict) condition() metav1.Condition {
-	if v.reason != "" {
+func (b RouteBehavior) condition() metav1.Condition {
+	if b.reason != "" {
 		return metav1.Condition{
-			Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionFalse, Reason: v.reason, Message: v.message,
+			Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionFalse, Reason: b.reason, Message: b.message,
 		}
 	}
 	return metav1.Condition{
@@ -256,7 +260,7 @@ func (v Verdict) condition() metav1.Condition {
 	}
 }
 
-// resolve looks for the Services behind the route.
+// resolve returns the ResolvedRefs condition. It is False if a backend Service does not exist.
 func (g *Gateway) resolve(ctx context.Context, route *gatewayv1.HTTPRoute) (metav1.Condition, error) {
 	for _, backend := range backendsOf(route) {
 		err := g.client.Get(ctx, client.ObjectKey{Namespace: route.Namespace, Name: backend}, &corev1.Service{})
@@ -275,14 +279,14 @@ func (g *Gateway) resolve(ctx context.Context, route *gatewayv1.HTTPRoute) (meta
 	}, nil
 }
 
-// report says the same for every Gateway that the route names.
-func report(route *gatewayv1.HTTPRoute, conditions ...metav1.Condition) {
+// setConditions sets the conditions for every Gateway that the route refers to.
+func setConditions(route *gatewayv1.HTTPRoute, conditions ...metav1.Condition) {
 	var parents []gatewayv1.RouteParentStatus
 	for _, ref := range route.Spec.ParentRefs {
 		parent := gatewayv1.RouteParentStatus{ParentRef: ref, ControllerName: GatewayController}
-		for _, said := range route.Status.Parents {
-			if equality.Semantic.DeepEqual(said.ParentRef, ref) {
-				parent.Conditions = said.Conditions
+		for _, existing := range route.Status.Parents {
+			if equality.Semantic.DeepEqual(existing.ParentRef, ref) {
+				parent.Conditions = existing.Conditions
 			}
 		}
 		for _, condition := range conditions {

@@ -35,82 +35,83 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
-// Knative makes revisions out of Knative Services and Deployments out of revisions, scales them, and says what is served,
-// as Knative Serving does: its statuses are made by the code that Knative's own controllers make them with. There are no
-// Configurations and no Routes in between, and nobody has any requests.
+// Knative is a fake of Knative Serving. It creates revisions for Knative Services and Deployments
+// for revisions, scales them, and writes the statuses with the code of Knative's own controllers.
+// There are no Configurations, no Routes and no requests.
 type Knative struct {
-	client client.Client
-	nudges chan event.GenericEvent
+	client  client.Client
+	changes chan event.GenericEvent
 
-	mu      sync.Mutex
-	manners map[string]Manner
-	down    map[string]bool
-	reports map[types.UID]saying
-	// initialized are the revisions that have had their initial scale, which Knative keeps in PodAutoscalers.
+	mu           sync.Mutex
+	lags         map[string]StatusLag
+	stopped      map[string]bool
+	observations map[types.UID]observation
+	// initialized holds the revisions that have reached their initial scale. Knative keeps this in
+	// PodAutoscalers.
 	initialized map[types.UID]bool
 }
 
-// saying is what was said of a generation, and of the one before.
-type saying struct {
+// observation records when a generation was first observed, and the status before it.
+type observation struct {
 	generation int64
 	since      time.Time
-	before     servingv1.ServiceStatus
+	previous   servingv1.ServiceStatus
 }
 
 func newKnative(mgr manager.Manager) *Knative {
 	return &Knative{
-		client:      mgr.GetClient(),
-		nudges:      make(chan event.GenericEvent, 1024),
-		manners:     map[string]Manner{},
-		down:        map[string]bool{},
-		reports:     map[types.UID]saying{},
-		initialized: map[types.UID]bool{},
+		client:       mgr.GetClient(),
+		changes:      make(chan event.GenericEvent, 1024),
+		lags:         map[string]StatusLag{},
+		stopped:      map[string]bool{},
+		observations: map[types.UID]observation{},
+		initialized:  map[types.UID]bool{},
 	}
 }
 
-// Report sets how Knative reports on the Knative Services of a namespace.
-func (k *Knative) Report(namespace string, manner Manner) {
+// SetStatusLag sets how the status of the Knative Services in a namespace lags.
+func (k *Knative) SetStatusLag(namespace string, lag StatusLag) {
 	k.mu.Lock()
-	k.manners[namespace] = manner
+	k.lags[namespace] = lag
 	k.mu.Unlock()
 }
 
-// Stop has Knative do nothing any more in a namespace, until it is started again.
-func (k *Knative) Stop(namespace string) { k.set(namespace, true) }
+// Stop stops Knative in a namespace until Start is called.
+func (k *Knative) Stop(namespace string) { k.setStopped(namespace, true) }
 
-// Start undoes Stop.
-func (k *Knative) Start(namespace string) { k.set(namespace, false) }
+// Start reverts Stop.
+func (k *Knative) Start(namespace string) { k.setStopped(namespace, false) }
 
-func (k *Knative) set(namespace string, down bool) {
+func (k *Knative) setStopped(namespace string, stopped bool) {
 	k.mu.Lock()
-	k.down[namespace] = down
+	k.stopped[namespace] = stopped
 	k.mu.Unlock()
-	k.nudges <- event.GenericEvent{Object: &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}}
+	k.changes <- event.GenericEvent{Object: &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}}
 }
 
-func (k *Knative) isDown(namespace string) bool {
+func (k *Knative) isStopped(namespace string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.down[namespace]
+	return k.stopped[namespace]
 }
 
 func (k *Knative) setup(_ context.Context, mgr manager.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("peer-knative").
 		For(&servingv1.Service{}).
-		Watches(&servingv1.Revision{}, handler.EnqueueRequestsFromMapFunc(service)).
-		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(service)).
-		Watches(&autoscalingv1alpha1.PodAutoscaler{}, handler.EnqueueRequestsFromMapFunc(service)).
-		WatchesRawSource(source.Channel(k.nudges, handler.EnqueueRequestsFromMapFunc(k.services))).
+		Watches(&servingv1.Revision{}, handler.EnqueueRequestsFromMapFunc(serviceRequests)).
+		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(serviceRequests)).
+		Watches(&autoscalingv1alpha1.PodAutoscaler{}, handler.EnqueueRequestsFromMapFunc(serviceRequests)).
+		WatchesRawSource(source.Channel(k.changes, handler.EnqueueRequestsFromMapFunc(k.allServiceRequests))).
 		Complete(reconcile.Func(k.reconcile))
 	if err != nil {
-		return fmt.Errorf("setting up Knative: %w", err)
+		return fmt.Errorf("setting up the fake of Knative Serving: %w", err)
 	}
 	return nil
 }
 
-// service is the Knative Service that an object of Knative's is of.
-func service(_ context.Context, object client.Object) []reconcile.Request {
+// serviceRequests returns a request for the Knative Service that an object belongs to.
+func serviceRequests(_ context.Context, object client.Object) []reconcile.Request {
 	name := object.GetLabels()[serving.ServiceLabelKey]
 	if name == "" {
 		return nil
@@ -118,69 +119,69 @@ func service(_ context.Context, object client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}}}
 }
 
-func (k *Knative) services(ctx context.Context, object client.Object) []reconcile.Request {
+func (k *Knative) allServiceRequests(ctx context.Context, object client.Object) []reconcile.Request {
 	return requestsFor(ctx, k.client, &servingv1.ServiceList{}, client.InNamespace(object.GetNamespace()))
 }
 
 func (k *Knative) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	if k.isDown(request.Namespace) {
+	if k.isStopped(request.Namespace) {
 		return reconcile.Result{}, nil
 	}
-	wait, err := k.play(ctx, request.NamespacedName)
+	wait, err := k.sync(ctx, request.NamespacedName)
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
 		return reconcile.Result{RequeueAfter: retryPeriod}, nil
 	}
 	return reconcile.Result{RequeueAfter: wait}, err
 }
 
-// play does what there is to do for one Knative Service, and tells when to look again; 0 when something else has to
-// happen first.
-func (k *Knative) play(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
-	asked := &servingv1.Service{}
-	if err := k.client.Get(ctx, key, asked); client.IgnoreNotFound(err) != nil {
+// sync reconciles one Knative Service. It returns when to requeue, or 0 to wait for a change.
+func (k *Knative) sync(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+	service := &servingv1.Service{}
+	if err := k.client.Get(ctx, key, service); client.IgnoreNotFound(err) != nil {
 		return 0, err
 	}
-	revisions, err := k.revisions(ctx, key, asked.UID)
+	revisions, err := k.revisions(ctx, key, service.UID)
 	if err != nil {
 		return 0, err
 	}
-	if err := k.sweep(ctx, key, revisions); err != nil || asked.UID == "" {
+	if err := k.pruneDeployments(ctx, key, revisions); err != nil || service.UID == "" {
 		return 0, err
 	}
-	if name := asked.Spec.Template.Name; name != "" && revisions[name] == nil {
-		return 0, k.client.Create(ctx, revisionOf(asked))
+	if name := service.Spec.Template.Name; name != "" && revisions[name] == nil {
+		return 0, k.client.Create(ctx, newRevision(service))
 	}
 	for _, name := range slices.Sorted(maps.Keys(revisions)) {
-		if err := k.run(ctx, asked, revisions[name]); err != nil {
+		if err := k.syncRevision(ctx, service, revisions[name]); err != nil {
 			return 0, err
 		}
 	}
-	return k.report(ctx, asked, revisions)
+	return k.updateServiceStatus(ctx, service, revisions)
 }
 
-// revisions are those of one Knative Service, by name. Those of one that is gone are deleted.
+// revisions returns the revisions of a Knative Service by name. It deletes those of a deleted
+// Knative Service.
 func (k *Knative) revisions(ctx context.Context, key types.NamespacedName, uid types.UID) (map[string]*servingv1.Revision, error) {
 	var list servingv1.RevisionList
 	err := k.client.List(ctx, &list, client.InNamespace(key.Namespace), client.MatchingLabels{serving.ServiceLabelKey: key.Name})
 	if err != nil {
 		return nil, err
 	}
-	there := map[string]*servingv1.Revision{}
+	current := map[string]*servingv1.Revision{}
 	for i := range list.Items {
 		revision := &list.Items[i]
 		if uid != "" && revision.Labels[serving.ServiceUIDLabelKey] == string(uid) {
-			there[revision.Name] = revision
+			current[revision.Name] = revision
 			continue
 		}
 		if err := k.client.Delete(ctx, revision); client.IgnoreNotFound(err) != nil {
 			return nil, err
 		}
 	}
-	return there, nil
+	return current, nil
 }
 
-// sweep deletes the Deployments of revisions that are gone.
-func (k *Knative) sweep(ctx context.Context, key types.NamespacedName, revisions map[string]*servingv1.Revision) error {
+// pruneDeployments deletes the Deployments of deleted revisions.
+func (k *Knative) pruneDeployments(ctx context.Context, key types.NamespacedName, revisions map[string]*servingv1.Revision) error {
 	var list appsv1.DeploymentList
 	err := k.client.List(ctx, &list, client.InNamespace(key.Namespace), client.MatchingLabels{serving.ServiceLabelKey: key.Name})
 	if err != nil {
@@ -199,75 +200,71 @@ func (k *Knative) sweep(ctx context.Context, key types.NamespacedName, revisions
 	return nil
 }
 
-// revisionOf casts the revision that the template asks for.
-func revisionOf(asked *servingv1.Service) *servingv1.Revision {
-	template := asked.Spec.Template.DeepCopy()
-	made := &servingv1.Revision{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
-	made.Namespace = asked.Namespace
+func newRevision(service *servingv1.Service) *servingv1.Revision {
+	template := service.Spec.Template.DeepCopy()
+	revision := &servingv1.Revision{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
+	revision.Namespace = service.Namespace
 	for key, value := range map[string]string{
-		serving.ServiceLabelKey: asked.Name, serving.ServiceUIDLabelKey: string(asked.UID),
-		serving.ConfigurationLabelKey: asked.Name, serving.ConfigurationGenerationLabelKey: strconv.FormatInt(asked.Generation, 10),
+		serving.ServiceLabelKey: service.Name, serving.ServiceUIDLabelKey: string(service.UID),
+		serving.ConfigurationLabelKey: service.Name, serving.ConfigurationGenerationLabelKey: strconv.FormatInt(service.Generation, 10),
 	} {
-		metav1.SetMetaDataLabel(&made.ObjectMeta, key, value)
+		metav1.SetMetaDataLabel(&revision.ObjectMeta, key, value)
 	}
-	made.SetRoutingState(servingv1.RoutingStatePending, time.Now())
-	return made
+	revision.SetRoutingState(servingv1.RoutingStatePending, time.Now())
+	return revision
 }
 
-// run says on a revision whether it is routed to, scales it, and says how it is.
-func (k *Knative) run(ctx context.Context, asked *servingv1.Service, revision *servingv1.Revision) error {
-	if err := k.mark(ctx, asked, revision); err != nil {
+func (k *Knative) syncRevision(ctx context.Context, service *servingv1.Service, revision *servingv1.Revision) error {
+	if err := k.setRoutingState(ctx, service, revision); err != nil {
 		return err
 	}
 	deployment := &appsv1.Deployment{}
 	err := k.client.Get(ctx, client.ObjectKey{Namespace: revision.Namespace, Name: revision.Name + "-deployment"}, deployment)
 	if apierrors.IsNotFound(err) {
-		return k.client.Create(ctx, deploymentOf(revision))
+		return k.client.Create(ctx, newDeployment(revision))
 	}
 	if err != nil {
 		return err
 	}
-	wanted := k.scale(revision)
-	if *deployment.Spec.Replicas != wanted {
-		deployment.Spec.Replicas = &wanted
+	desired := k.desiredScale(revision)
+	if *deployment.Spec.Replicas != desired {
+		deployment.Spec.Replicas = &desired
 		if err := k.client.Update(ctx, deployment); err != nil {
 			return err
 		}
 	}
-	if err := k.autoscale(ctx, revision, deployment); err != nil {
+	if err := k.syncAutoscaler(ctx, revision, deployment); err != nil {
 		return err
 	}
-	return k.judge(ctx, revision, deployment)
+	return k.updateRevisionStatus(ctx, revision, deployment)
 }
 
-// autoscale says on the autoscaler of a revision how it scales it.
-func (k *Knative) autoscale(ctx context.Context, revision *servingv1.Revision, deployment *appsv1.Deployment) error {
-	scaler, wanted := &autoscalingv1alpha1.PodAutoscaler{}, scalerOf(revision)
+func (k *Knative) syncAutoscaler(ctx context.Context, revision *servingv1.Revision, deployment *appsv1.Deployment) error {
+	scaler, desired := &autoscalingv1alpha1.PodAutoscaler{}, newAutoscaler(revision)
 	err := k.client.Get(ctx, client.ObjectKeyFromObject(revision), scaler)
 	switch {
 	case apierrors.IsNotFound(err):
-		return k.client.Create(ctx, wanted)
+		return k.client.Create(ctx, desired)
 	case err != nil:
 		return err
-	case !metav1.IsControlledBy(scaler, revision): // There is nobody to collect garbage.
+	case !metav1.IsControlledBy(scaler, revision): // No garbage collector runs.
 		return k.client.Delete(ctx, scaler)
-	case scaler.Spec.Reachability != wanted.Spec.Reachability:
-		scaler.Spec = wanted.Spec
+	case scaler.Spec.Reachability != desired.Spec.Reachability:
+		scaler.Spec = desired.Spec
 		return k.client.Update(ctx, scaler)
 	}
-	before := scaler.Status.DeepCopy()
-	scaler.Status = *k.autoscaler(revision, deployment)
+	previous := scaler.Status.DeepCopy()
+	scaler.Status = *k.autoscalerStatus(revision, deployment)
 	scaler.Status.ObservedGeneration = scaler.Generation
-	if equality.Semantic.DeepEqual(*before, scaler.Status) {
+	if equality.Semantic.DeepEqual(*previous, scaler.Status) {
 		return nil
 	}
 	return k.client.Status().Update(ctx, scaler)
 }
 
-// scalerOf is the autoscaler of a revision.
-func scalerOf(revision *servingv1.Revision) *autoscalingv1alpha1.PodAutoscaler {
+func newAutoscaler(revision *servingv1.Revision) *autoscalingv1alpha1.PodAutoscaler {
 	return &autoscalingv1alpha1.PodAutoscaler{
-		ObjectMeta: partOf(revision, revision.Name),
+		ObjectMeta: metadataFor(revision, revision.Name),
 		Spec: autoscalingv1alpha1.PodAutoscalerSpec{
 			ScaleTargetRef: corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: revision.Name + "-deployment"},
 			ProtocolType:   networking.ProtocolHTTP1,
@@ -276,7 +273,7 @@ func scalerOf(revision *servingv1.Revision) *autoscalingv1alpha1.PodAutoscaler {
 	}
 }
 
-// Reachability is what Knative tells the autoscaler of a revision that has not failed.
+// Reachability returns what Knative tells the autoscaler of a revision that has not failed.
 func Reachability(revision *servingv1.Revision) autoscalingv1alpha1.ReachabilityType {
 	switch revision.GetRoutingState() {
 	case servingv1.RoutingStateActive:
@@ -288,8 +285,8 @@ func Reachability(revision *servingv1.Revision) autoscalingv1alpha1.Reachability
 	}
 }
 
-// partOf is what Knative says on an object that it makes of a revision.
-func partOf(revision *servingv1.Revision, name string) metav1.ObjectMeta {
+// metadataFor returns the metadata of an object that Knative creates for a revision.
+func metadataFor(revision *servingv1.Revision, name string) metav1.ObjectMeta {
 	labels := maps.Clone(revision.Labels)
 	delete(labels, serving.RoutingStateLabelKey)
 	labels[serving.RevisionLabelKey], labels[serving.RevisionUID] = revision.Name, string(revision.UID)
@@ -299,9 +296,9 @@ func partOf(revision *servingv1.Revision, name string) metav1.ObjectMeta {
 	}
 }
 
-// mark labels a revision by whether a route names it.
-func (k *Knative) mark(ctx context.Context, asked *servingv1.Service, revision *servingv1.Revision) error {
-	named := slices.ContainsFunc(slices.Concat(asked.Spec.Traffic, asked.Status.Traffic), func(target servingv1.TrafficTarget) bool {
+// setRoutingState labels a revision depending on whether a route refers to it.
+func (k *Knative) setRoutingState(ctx context.Context, service *servingv1.Service, revision *servingv1.Revision) error {
+	named := slices.ContainsFunc(slices.Concat(service.Spec.Traffic, service.Status.Traffic), func(target servingv1.TrafficTarget) bool {
 		return target.RevisionName == revision.Name
 	})
 	state := revision.GetRoutingState()
@@ -318,9 +315,10 @@ func (k *Knative) mark(ctx context.Context, asked *servingv1.Service, revision *
 	return k.client.Update(ctx, revision)
 }
 
-// deploymentOf runs the initial scale of a revision, with the proxy that Knative puts beside the model.
-func deploymentOf(revision *servingv1.Revision) *appsv1.Deployment {
-	meta := partOf(revision, revision.Name+"-deployment")
+// newDeployment returns a Deployment at the revision's initial scale, with the queue-proxy
+// container.
+func newDeployment(revision *servingv1.Revision) *appsv1.Deployment {
+	meta := metadataFor(revision, revision.Name+"-deployment")
 	pods := revision.Spec.PodSpec.DeepCopy()
 	pods.Containers = append(pods.Containers, corev1.Container{Name: "queue-proxy", Image: "queue"})
 	for i := range pods.Containers {
@@ -342,27 +340,27 @@ func initialScale(revision *servingv1.Revision) int32 {
 	return scaleAnnotation(revision.Annotations, autoscaling.InitialScaleAnnotation.Get, 1)
 }
 
-func leastScale(revision *servingv1.Revision) int32 {
+func minScale(revision *servingv1.Revision) int32 {
 	return scaleAnnotation(revision.Annotations, autoscaling.MinScaleAnnotation.Get, 0)
 }
 
-func scaleAnnotation(all map[string]string, get func(map[string]string) (string, string, bool), otherwise int32) int32 {
+func scaleAnnotation(all map[string]string, get func(map[string]string) (string, string, bool), fallback int32) int32 {
 	_, value, _ := get(all)
 	if scale, err := strconv.ParseInt(value, 10, 32); err == nil {
 		return int32(scale)
 	}
-	return otherwise
+	return fallback
 }
 
-// scale is how many pods Knative's autoscaler wants of a revision. There are never any requests.
-func (k *Knative) scale(revision *servingv1.Revision) int32 {
+// desiredScale returns the scale that Knative's autoscaler chooses without requests.
+func (k *Knative) desiredScale(revision *servingv1.Revision) int32 {
 	switch {
 	case !k.isInitialized(revision):
-		return max(initialScale(revision), leastScale(revision))
+		return max(initialScale(revision), minScale(revision))
 	case revision.GetRoutingState() == servingv1.RoutingStateReserve:
 		return 0
 	default:
-		return leastScale(revision)
+		return minScale(revision)
 	}
 }
 
@@ -372,9 +370,8 @@ func (k *Knative) isInitialized(revision *servingv1.Revision) bool {
 	return k.initialized[revision.UID] || revision.GetRoutingState() == servingv1.RoutingStateReserve
 }
 
-// judge says how a revision is.
-func (k *Knative) judge(ctx context.Context, revision *servingv1.Revision, deployment *appsv1.Deployment) error {
-	before := revision.Status.DeepCopy()
+func (k *Knative) updateRevisionStatus(ctx context.Context, revision *servingv1.Revision, deployment *appsv1.Deployment) error {
+	previous := revision.Status.DeepCopy()
 	if deployment.Status.ReadyReplicas >= initialScale(revision) && deployment.Status.ReadyReplicas > 0 {
 		k.mu.Lock()
 		k.initialized[revision.UID] = true
@@ -390,14 +387,14 @@ func (k *Knative) judge(ctx context.Context, revision *servingv1.Revision, deplo
 	if deployment.Status.ReadyReplicas > 0 {
 		status.MarkContainerHealthyTrue()
 	}
-	status.PropagateAutoscalerStatus(k.autoscaler(revision, deployment))
-	if equality.Semantic.DeepEqual(*before, revision.Status) {
+	status.PropagateAutoscalerStatus(k.autoscalerStatus(revision, deployment))
+	if equality.Semantic.DeepEqual(*previous, revision.Status) {
 		return nil
 	}
 	return k.client.Status().Update(ctx, revision)
 }
 
-// propagatePods says on a revision why its pods do not serve.
+// propagatePods reports on a revision why its pods are not ready.
 func (k *Knative) propagatePods(ctx context.Context, status *servingv1.RevisionStatus, deployment *appsv1.Deployment) error {
 	if *deployment.Spec.Replicas == 0 || deployment.Status.AvailableReplicas > 0 {
 		return nil
@@ -415,19 +412,18 @@ func (k *Knative) propagatePods(ctx context.Context, status *servingv1.RevisionS
 		}
 	}
 	for _, container := range pods.Items[0].Status.ContainerStatuses {
-		if ended := container.LastTerminationState.Terminated; ended != nil && container.Name != "queue-proxy" {
-			status.MarkContainerHealthyFalse(servingv1.ExitCodeReason(ended.ExitCode), servingv1.RevisionContainerExitingMessage(ended.Message))
+		if terminated := container.LastTerminationState.Terminated; terminated != nil && container.Name != "queue-proxy" {
+			status.MarkContainerHealthyFalse(servingv1.ExitCodeReason(terminated.ExitCode), servingv1.RevisionContainerExitingMessage(terminated.Message))
 			break
 		}
 	}
 	return nil
 }
 
-// autoscaler is what Knative's autoscaler says of a revision.
-func (k *Knative) autoscaler(revision *servingv1.Revision, deployment *appsv1.Deployment) *autoscalingv1alpha1.PodAutoscalerStatus {
-	wanted, ready := *deployment.Spec.Replicas, deployment.Status.ReadyReplicas
+func (k *Knative) autoscalerStatus(revision *servingv1.Revision, deployment *appsv1.Deployment) *autoscalingv1alpha1.PodAutoscalerStatus {
+	desired, ready := *deployment.Spec.Replicas, deployment.Status.ReadyReplicas
 	status := &autoscalingv1alpha1.PodAutoscalerStatus{
-		ServiceName: revision.Name, DesiredScale: &wanted, ActualScale: new(ready),
+		ServiceName: revision.Name, DesiredScale: &desired, ActualScale: new(ready),
 	}
 	status.InitializeConditions()
 	if k.isInitialized(revision) {
@@ -439,9 +435,9 @@ func (k *Knative) autoscaler(revision *servingv1.Revision, deployment *appsv1.De
 		status.MarkSKSNotReady("No ready endpoints")
 	}
 	switch {
-	case wanted == 0:
+	case desired == 0:
 		status.MarkInactive("NoTraffic", "The target is not receiving traffic.")
-	case ready >= max(1, leastScale(revision)):
+	case ready >= max(1, minScale(revision)):
 		status.MarkActive()
 	default:
 		status.MarkActivating("Queued", "Requests to the target are being buffered as resources are provisioned.")
@@ -449,65 +445,65 @@ func (k *Knative) autoscaler(revision *servingv1.Revision, deployment *appsv1.De
 	return status
 }
 
-// report says on a Knative Service what is served, in the manner that is set.
-func (k *Knative) report(ctx context.Context, asked *servingv1.Service, revisions map[string]*servingv1.Revision) (time.Duration, error) {
-	said := *asked.Status.DeepCopy()
-	report := k.hear(asked)
-	manner, age := k.manner(asked.Namespace), time.Since(report.since)
-	status, wait := k.right(asked, revisions), manner.delay-age
-	if manner.relapses {
-		// First what is right, for as long as then what is not.
-		wait += manner.delay
+// updateServiceStatus writes the status of a Knative Service, with the status lag of its namespace.
+func (k *Knative) updateServiceStatus(ctx context.Context, service *servingv1.Service, revisions map[string]*servingv1.Revision) (time.Duration, error) {
+	before := *service.Status.DeepCopy()
+	observed := k.observe(service)
+	lag, age := k.lag(service.Namespace), time.Since(observed.since)
+	status, wait := k.currentStatus(service, revisions), lag.delay-age
+	if lag.staleAgain {
+		// The current status is reported first, and the stale one for the same time afterwards.
+		wait += lag.delay
 	}
 	switch {
 	case wait <= 0:
 		wait = 0
-	case manner.relapses && wait > manner.delay:
-		wait -= manner.delay
-	case report.before.ObservedGeneration > 0:
-		status = manner.early(report.before, status)
+	case lag.staleAgain && wait > lag.delay:
+		wait -= lag.delay
+	case observed.previous.ObservedGeneration > 0:
+		status = lag.stale(observed.previous, status)
 	}
-	if equality.Semantic.DeepEqual(said, status) {
+	if equality.Semantic.DeepEqual(before, status) {
 		return wait, nil
 	}
-	asked.Status = status
-	return wait, k.client.Status().Update(ctx, asked)
+	service.Status = status
+	return wait, k.client.Status().Update(ctx, service)
 }
 
-func (k *Knative) manner(namespace string) Manner {
+func (k *Knative) lag(namespace string) StatusLag {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.manners[namespace]
+	return k.lags[namespace]
 }
 
-// hear notes when a generation was first seen, and what was said of the one before.
-func (k *Knative) hear(asked *servingv1.Service) saying {
+func (k *Knative) observe(service *servingv1.Service) observation {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	known := k.reports[asked.UID]
-	if known.generation != asked.Generation {
-		known = saying{generation: asked.Generation, since: time.Now(), before: *asked.Status.DeepCopy()}
-		k.reports[asked.UID] = known
+	observed := k.observations[service.UID]
+	if observed.generation != service.Generation {
+		observed = observation{generation: service.Generation, since: time.Now(), previous: *service.Status.DeepCopy()}
+		k.observations[service.UID] = observed
 	}
-	return known
+	return observed
 }
 
-// right is the status that is right. Where a revision that is asked for cannot be routed to, the traffic stays as it is.
-func (k *Knative) right(asked *servingv1.Service, revisions map[string]*servingv1.Revision) servingv1.ServiceStatus {
-	status := *asked.Status.DeepCopy()
+// currentStatus returns the status without lag. If a requested revision is not routable, the
+// traffic stays unchanged.
+func (k *Knative) currentStatus(service *servingv1.Service, revisions map[string]*servingv1.Revision) servingv1.ServiceStatus {
+	status := *service.Status.DeepCopy()
 	status.InitializeConditions()
-	status.ObservedGeneration = asked.Generation
-	configuration := configurationOf(asked, revisions[asked.Spec.Template.Name])
+	status.ObservedGeneration = service.Generation
+	configuration := configurationStatus(service, revisions[service.Spec.Template.Name])
 	status.PropagateConfigurationStatus(&configuration)
 	route := servingv1.RouteStatus{RouteStatusFields: *status.RouteStatusFields.DeepCopy()}
 	route.InitializeConditions()
-	assign(&route, asked, revisions)
+	assignTraffic(&route, service, revisions)
 	status.PropagateRouteStatus(&route)
 	return status
 }
 
-func configurationOf(asked *servingv1.Service, latest *servingv1.Revision) servingv1.ConfigurationStatus {
-	status := servingv1.ConfigurationStatus{ConfigurationStatusFields: *asked.Status.ConfigurationStatusFields.DeepCopy()}
+func configurationStatus(service *servingv1.Service, latest *servingv1.Revision) servingv1.ConfigurationStatus {
+	status := servingv1.ConfigurationStatus{ConfigurationStatusFields: *service.Status.ConfigurationStatusFields.DeepCopy()}
 	status.InitializeConditions()
 	if latest == nil {
 		return status
@@ -522,9 +518,9 @@ func configurationOf(asked *servingv1.Service, latest *servingv1.Revision) servi
 	return status
 }
 
-// assign routes to the revisions that are asked for, if it can to all of them.
-func assign(route *servingv1.RouteStatus, asked *servingv1.Service, revisions map[string]*servingv1.Revision) {
-	for _, target := range asked.Spec.Traffic {
+// assignTraffic routes to the requested revisions if all of them are routable.
+func assignTraffic(route *servingv1.RouteStatus, service *servingv1.Service, revisions map[string]*servingv1.Revision) {
+	for _, target := range service.Spec.Traffic {
 		switch revision := revisions[target.RevisionName]; {
 		case revision == nil:
 			route.MarkMissingTrafficTarget("Revision", target.RevisionName)
@@ -539,12 +535,12 @@ func assign(route *servingv1.RouteStatus, asked *servingv1.Service, revisions ma
 	}
 	route.MarkTrafficAssigned()
 	route.MarkTLSNotEnabled(servingv1.ExternalDomainTLSNotEnabledMessage)
-	route.URL = apis.HTTP(asked.Name + "." + asked.Namespace + ".example.com")
-	route.Address = &duckv1.Addressable{URL: apis.HTTP(asked.Name + "." + asked.Namespace + ".svc.cluster.local")}
+	route.URL = apis.HTTP(service.Name + "." + service.Namespace + ".example.com")
+	route.Address = &duckv1.Addressable{URL: apis.HTTP(service.Name + "." + service.Namespace + ".svc.cluster.local")}
 	route.Traffic = nil
-	for _, target := range asked.Spec.Traffic {
+	for _, target := range service.Spec.Traffic {
 		if target.Tag != "" {
-			target.URL = apis.HTTP(target.Tag + "-" + asked.Name + "." + asked.Namespace + ".example.com")
+			target.URL = apis.HTTP(target.Tag + "-" + service.Name + "." + service.Namespace + ".example.com")
 		}
 		route.Traffic = append(route.Traffic, target)
 	}

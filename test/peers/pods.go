@@ -12,20 +12,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// podState is the status that a kubelet, or a scheduler, gives a pod. It is a function of the pod alone, so that the
-// same status is written once.
+// podState returns the status that a kubelet or a scheduler gives a pod. It depends on nothing
+// else, so that the same status is written only once.
 type podState func(*corev1.Pod) corev1.PodStatus
 
 func running(pod *corev1.Pod) corev1.PodStatus {
-	return onNode(pod, corev1.PodRunning, initEnded(pod), each(pod, true, runningState))
+	return onNode(pod, corev1.PodRunning, initContainerStatuses(pod), containerStatuses(pod, true, runningState))
 }
 
 func loading(pod *corev1.Pod) corev1.PodStatus {
-	return onNode(pod, corev1.PodRunning, initEnded(pod), each(pod, false, runningState))
+	return onNode(pod, corev1.PodRunning, initContainerStatuses(pod), containerStatuses(pod, false, runningState))
 }
 
-// overdue loads since long ago.
-func overdue(pod *corev1.Pod) corev1.PodStatus {
+func loadingForTooLong(pod *corev1.Pod) corev1.PodStatus {
 	status := loading(pod)
 	for i := range status.Conditions {
 		status.Conditions[i].LastTransitionTime = metav1.Unix(1_000_000_000, 0)
@@ -35,7 +34,7 @@ func overdue(pod *corev1.Pod) corev1.PodStatus {
 
 func crashing(exitCode int32, reason, log string) podState {
 	return func(pod *corev1.Pod) corev1.PodStatus {
-		return onNode(pod, corev1.PodRunning, initEnded(pod), restarting(each(pod, false, nil), exitCode, reason, log))
+		return onNode(pod, corev1.PodRunning, initContainerStatuses(pod), inBackOff(containerStatuses(pod, false, nil), exitCode, reason, log))
 	}
 }
 
@@ -44,38 +43,38 @@ func crashingInit(exitCode int32, log string) podState {
 		if len(pod.Spec.InitContainers) == 0 {
 			return loading(pod)
 		}
-		statuses := initEnded(pod)
-		restarting(statuses[:1], exitCode, "Error", log)
-		return onNode(pod, corev1.PodPending, statuses, each(pod, false, waiting("PodInitializing", "")))
+		statuses := initContainerStatuses(pod)
+		inBackOff(statuses[:1], exitCode, "Error", log)
+		return onNode(pod, corev1.PodPending, statuses, containerStatuses(pod, false, waiting("PodInitializing", "")))
 	}
 }
 
 func pulling(cause string) podState {
 	return func(pod *corev1.Pod) corev1.PodStatus {
-		statuses := each(pod, false, nil)
+		statuses := containerStatuses(pod, false, nil)
 		for i := range statuses {
 			message := fmt.Sprintf("Back-off pulling image %q: ErrImagePull: %s", statuses[i].Image, cause)
 			statuses[i].State = waiting("ImagePullBackOff", message)(pod)
 		}
-		return onNode(pod, corev1.PodPending, initEnded(pod), statuses)
+		return onNode(pod, corev1.PodPending, initContainerStatuses(pod), statuses)
 	}
 }
 
-func unschedulable(message string, since time.Duration) podState {
+func unschedulable(message string, duration time.Duration) podState {
 	return func(pod *corev1.Pod) corev1.PodStatus {
 		return corev1.PodStatus{
 			Phase:    corev1.PodPending,
 			QOSClass: pod.Status.QOSClass,
 			Conditions: []corev1.PodCondition{{
 				Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
-				LastTransitionTime: metav1.NewTime(pod.CreationTimestamp.Add(-since)),
+				LastTransitionTime: metav1.NewTime(pod.CreationTimestamp.Add(-duration)),
 				Reason:             corev1.PodReasonUnschedulable, Message: message,
 			}},
 		}
 	}
 }
 
-// onNode is the status of a pod that a node has taken.
+// onNode returns the status of a scheduled pod.
 func onNode(pod *corev1.Pod, phase corev1.PodPhase, initContainers, containers []corev1.ContainerStatus) corev1.PodStatus {
 	initialized, ready := phase == corev1.PodRunning, true
 	for _, status := range containers {
@@ -91,23 +90,23 @@ func onNode(pod *corev1.Pod, phase corev1.PodPhase, initContainers, containers [
 		StartTime:             &pod.CreationTimestamp,
 	}
 	for _, condition := range []struct {
-		kind  corev1.PodConditionType
-		holds bool
+		conditionType corev1.PodConditionType
+		isTrue        bool
 	}{
 		{corev1.PodScheduled, true}, {corev1.PodInitialized, initialized}, {corev1.ContainersReady, ready}, {corev1.PodReady, ready},
 	} {
 		value := corev1.ConditionFalse
-		if condition.holds {
+		if condition.isTrue {
 			value = corev1.ConditionTrue
 		}
 		status.Conditions = append(status.Conditions, corev1.PodCondition{
-			Type: condition.kind, Status: value, LastTransitionTime: pod.CreationTimestamp,
+			Type: condition.conditionType, Status: value, LastTransitionTime: pod.CreationTimestamp,
 		})
 	}
 	return status
 }
 
-// containerState is what a container of a pod is doing.
+// containerState returns the state of a pod's containers.
 type containerState func(*corev1.Pod) corev1.ContainerState
 
 func runningState(pod *corev1.Pod) corev1.ContainerState {
@@ -120,8 +119,7 @@ func waiting(reason, message string) containerState {
 	}
 }
 
-// each has all containers of a pod do the same.
-func each(pod *corev1.Pod, ready bool, state containerState) []corev1.ContainerStatus {
+func containerStatuses(pod *corev1.Pod, ready bool, state containerState) []corev1.ContainerStatus {
 	statuses := make([]corev1.ContainerStatus, len(pod.Spec.Containers))
 	for i, container := range pod.Spec.Containers {
 		statuses[i] = corev1.ContainerStatus{Name: container.Name, Image: container.Image, Ready: ready, Started: new(ready)}
@@ -132,33 +130,33 @@ func each(pod *corev1.Pod, ready bool, state containerState) []corev1.ContainerS
 	return statuses
 }
 
-func initEnded(pod *corev1.Pod) []corev1.ContainerStatus {
+func initContainerStatuses(pod *corev1.Pod) []corev1.ContainerStatus {
 	var statuses []corev1.ContainerStatus
 	for _, container := range pod.Spec.InitContainers {
 		statuses = append(statuses, corev1.ContainerStatus{
 			Name: container.Name, Image: container.Image, Ready: true, Started: new(false),
-			State: corev1.ContainerState{Terminated: ended(pod.CreationTimestamp, 0, "Completed", "")},
+			State: corev1.ContainerState{Terminated: terminated(pod.CreationTimestamp, 0, "Completed", "")},
 		})
 	}
 	return statuses
 }
 
-// restarting has containers wait for their next start after a crash.
-func restarting(statuses []corev1.ContainerStatus, exitCode int32, reason, log string) []corev1.ContainerStatus {
+// inBackOff makes containers wait for a restart after a crash.
+func inBackOff(statuses []corev1.ContainerStatus, exitCode int32, reason, log string) []corev1.ContainerStatus {
 	for i := range statuses {
 		statuses[i].Ready = false
 		statuses[i].RestartCount = 3
 		statuses[i].State = waiting("CrashLoopBackOff", "back-off 40s restarting failed container")(nil)
-		statuses[i].LastTerminationState.Terminated = ended(metav1.Unix(1_000_000_000, 0), exitCode, reason, log)
+		statuses[i].LastTerminationState.Terminated = terminated(metav1.Unix(1_000_000_000, 0), exitCode, reason, log)
 	}
 	return statuses
 }
 
-func ended(at metav1.Time, exitCode int32, reason, log string) *corev1.ContainerStateTerminated {
+func terminated(at metav1.Time, exitCode int32, reason, log string) *corev1.ContainerStateTerminated {
 	return &corev1.ContainerStateTerminated{ExitCode: exitCode, Reason: reason, Message: log, StartedAt: at, FinishedAt: at}
 }
 
-// addressOf is an address of the pod's own, as good as any where nobody connects.
+// addressOf returns a unique address. Nothing connects to it.
 func addressOf(pod *corev1.Pod) string {
 	sum := digest(string(pod.UID))
 	return fmt.Sprintf("10.%d.%d.%d", byte(sum>>16), byte(sum>>8), byte(sum))

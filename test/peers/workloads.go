@@ -33,48 +33,48 @@ import (
 // indexByDeployment indexes pods by the Deployment that controls them.
 const indexByDeployment = "deployment"
 
-// retryPeriod is when to try again after somebody else was faster to write.
+// retryPeriod is the delay before a retry after a conflicting write.
 const retryPeriod = 10 * time.Millisecond
 
-// Workloads makes pods out of Deployments, without ReplicaSets in between, and runs them.
+// Workloads creates and runs the pods of Deployments, without ReplicaSets.
 //
-// Like the real thing it replaces the pods when the pod template changes, so that a test can tell by the pods' UIDs
-// that they were left alone.
+// Like the real controllers, it replaces the pods when the pod template changes. Unchanged UIDs
+// therefore show that pods were kept.
 type Workloads struct {
-	client client.Client
-	nudges chan event.GenericEvent
+	client  client.Client
+	changes chan event.GenericEvent
 
-	mu      sync.Mutex
-	scripts map[types.NamespacedName]Script
-	seen    map[types.UID]time.Time
+	mu        sync.Mutex
+	behaviors map[types.NamespacedName]PodBehavior
+	firstSeen map[types.UID]time.Time
 }
 
 func newWorkloads(mgr manager.Manager) *Workloads {
 	return &Workloads{
-		client:  mgr.GetClient(),
-		nudges:  make(chan event.GenericEvent, 1024),
-		scripts: map[types.NamespacedName]Script{},
-		seen:    map[types.UID]time.Time{},
+		client:    mgr.GetClient(),
+		changes:   make(chan event.GenericEvent, 1024),
+		behaviors: map[types.NamespacedName]PodBehavior{},
+		firstSeen: map[types.UID]time.Time{},
 	}
 }
 
-// Play sets what becomes of the pods of a Deployment, whether it is there yet or not. An empty name stands for every
-// Deployment of the namespace that has no script of its own.
-func (w *Workloads) Play(deployment types.NamespacedName, script Script) {
+// SetBehavior sets what happens to the pods of a Deployment, also if it does not exist yet. An
+// empty name applies to every Deployment of the namespace without a behavior of its own.
+func (w *Workloads) SetBehavior(deployment types.NamespacedName, behavior PodBehavior) {
 	w.mu.Lock()
-	w.scripts[deployment] = script
+	w.behaviors[deployment] = behavior
 	w.mu.Unlock()
-	w.nudges <- event.GenericEvent{Object: &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
+	w.changes <- event.GenericEvent{Object: &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
 		Namespace: deployment.Namespace, Name: deployment.Name,
 	}}}
 }
 
-func (w *Workloads) script(deployment types.NamespacedName) Script {
+func (w *Workloads) behavior(deployment types.NamespacedName) PodBehavior {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, key := range []types.NamespacedName{deployment, {Namespace: deployment.Namespace}} {
-		if script, ok := w.scripts[key]; ok {
-			return script
+		if behavior, ok := w.behaviors[key]; ok {
+			return behavior
 		}
 	}
 	return Ready()
@@ -94,15 +94,15 @@ func (w *Workloads) setup(ctx context.Context, mgr manager.Manager) error {
 		Named("peer-workloads").
 		For(&appsv1.Deployment{}).
 		Owns(&corev1.Pod{}).
-		WatchesRawSource(source.Channel(w.nudges, handler.EnqueueRequestsFromMapFunc(w.nudged))).
+		WatchesRawSource(source.Channel(w.changes, handler.EnqueueRequestsFromMapFunc(w.requests))).
 		Complete(reconcile.Func(w.reconcile))
 	if err != nil {
-		return fmt.Errorf("setting up the workloads: %w", err)
+		return fmt.Errorf("setting up the fake Deployment controller: %w", err)
 	}
 	return nil
 }
 
-func (w *Workloads) nudged(ctx context.Context, object client.Object) []reconcile.Request {
+func (w *Workloads) requests(ctx context.Context, object client.Object) []reconcile.Request {
 	if object.GetName() != "" {
 		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(object)}}
 	}
@@ -110,50 +110,50 @@ func (w *Workloads) nudged(ctx context.Context, object client.Object) []reconcil
 }
 
 func (w *Workloads) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	wait, err := w.play(ctx, request.NamespacedName)
+	wait, err := w.sync(ctx, request.NamespacedName)
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
 		return reconcile.Result{RequeueAfter: retryPeriod}, nil
 	}
 	return reconcile.Result{RequeueAfter: wait}, err
 }
 
-// play brings a Deployment a step on, and tells when the next one is due; 0 when something else has to happen first.
-func (w *Workloads) play(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
-	var found corev1.PodList
-	if err := w.client.List(ctx, &found, client.InNamespace(key.Namespace), client.MatchingFields{indexByDeployment: key.Name}); err != nil {
+// sync reconciles one Deployment. It returns when to requeue, or 0 to wait for a change.
+func (w *Workloads) sync(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+	var pods corev1.PodList
+	if err := w.client.List(ctx, &pods, client.InNamespace(key.Namespace), client.MatchingFields{indexByDeployment: key.Name}); err != nil {
 		return 0, err
 	}
 	var deployment appsv1.Deployment
 	if err := w.client.Get(ctx, key, &deployment); err != nil {
 		if apierrors.IsNotFound(err) {
-			return 0, w.deletePods(ctx, found.Items, nil)
+			return 0, w.deletePods(ctx, pods.Items, nil)
 		}
 		return 0, err
 	}
-	script := w.script(key)
-	wanted := wantedPods(&deployment)
-	if err := w.deletePods(ctx, found.Items, wanted); err != nil {
+	behavior := w.behavior(key)
+	desired := desiredPods(&deployment)
+	if err := w.deletePods(ctx, pods.Items, desired); err != nil {
 		return 0, err
 	}
-	var there []*corev1.Pod
-	for i := range found.Items {
-		if pod := &found.Items[i]; wanted[pod.Name] != nil && pod.DeletionTimestamp == nil {
-			there = append(there, pod)
-			delete(wanted, pod.Name)
+	var current []*corev1.Pod
+	for i := range pods.Items {
+		if pod := &pods.Items[i]; desired[pod.Name] != nil && pod.DeletionTimestamp == nil {
+			current = append(current, pod)
+			delete(desired, pod.Name)
 		}
 	}
-	if script.refusal == "" {
-		for _, pod := range wanted {
+	if behavior.createError == "" {
+		for _, pod := range desired {
 			if err := w.client.Create(ctx, pod); err != nil {
 				return 0, err
 			}
 		}
 	}
-	wait, err := w.run(ctx, there, script)
+	wait, err := w.updatePods(ctx, current, behavior)
 	if err != nil {
 		return 0, err
 	}
-	return wait, w.report(ctx, &deployment, there, script)
+	return wait, w.updateStatus(ctx, &deployment, current, behavior)
 }
 
 func (w *Workloads) deletePods(ctx context.Context, pods []corev1.Pod, except map[string]*corev1.Pod) error {
@@ -168,25 +168,24 @@ func (w *Workloads) deletePods(ctx context.Context, pods []corev1.Pod, except ma
 	return nil
 }
 
-// run has the pods do what the script says.
-func (w *Workloads) run(ctx context.Context, pods []*corev1.Pod, script Script) (time.Duration, error) {
+func (w *Workloads) updatePods(ctx context.Context, pods []*corev1.Pod, behavior PodBehavior) (time.Duration, error) {
 	var next time.Duration
-	// A pod that is ready stays so as long as it may.
+	// Ready pods stay ready as long as the behavior allows it.
 	slices.SortStableFunc(pods, func(a, b *corev1.Pod) int { return cmp.Compare(rank(a), rank(b)) })
 	for i, pod := range pods {
-		state, wait := script.otherwise, w.age(pod, script.delay)
-		if i < script.ready {
+		state, wait := behavior.rest, w.remainingDelay(pod, behavior.delay)
+		if i < behavior.maxReady {
 			state = running
 		}
 		if wait > 0 {
 			state, next = loading, max(wait, next)
 		}
-		wanted := state(pod)
-		wanted.ObservedGeneration = pod.Status.ObservedGeneration
-		if equality.Semantic.DeepEqual(pod.Status, wanted) {
+		desired := state(pod)
+		desired.ObservedGeneration = pod.Status.ObservedGeneration
+		if equality.Semantic.DeepEqual(pod.Status, desired) {
 			continue
 		}
-		pod.Status = wanted
+		pod.Status = desired
 		if err := w.client.Status().Update(ctx, pod); err != nil {
 			return 0, err
 		}
@@ -201,33 +200,32 @@ func rank(pod *corev1.Pod) int {
 	return 1
 }
 
-// age is how long it takes until a pod is as old as that.
-func (w *Workloads) age(pod *corev1.Pod, delay time.Duration) time.Duration {
+// remainingDelay returns the time until a pod is as old as the delay.
+func (w *Workloads) remainingDelay(pod *corev1.Pod, delay time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, ok := w.seen[pod.UID]; !ok {
-		w.seen[pod.UID] = time.Now()
+	if _, ok := w.firstSeen[pod.UID]; !ok {
+		w.firstSeen[pod.UID] = time.Now()
 	}
-	return delay - time.Since(w.seen[pod.UID])
+	return delay - time.Since(w.firstSeen[pod.UID])
 }
 
-// report writes the status of the Deployment.
-func (w *Workloads) report(ctx context.Context, deployment *appsv1.Deployment, pods []*corev1.Pod, script Script) error {
+func (w *Workloads) updateStatus(ctx context.Context, deployment *appsv1.Deployment, pods []*corev1.Pod, behavior PodBehavior) error {
 	ready := 0
 	for _, pod := range pods {
 		if isReady(pod) {
 			ready++
 		}
 	}
-	wanted := replicasOf(deployment)
+	desired := replicasOf(deployment)
 	status := appsv1.DeploymentStatus{
 		ObservedGeneration:  deployment.Generation,
 		Replicas:            int32(len(pods)),
 		UpdatedReplicas:     int32(len(pods)),
 		ReadyReplicas:       int32(ready),
 		AvailableReplicas:   int32(ready),
-		UnavailableReplicas: int32(max(0, wanted-ready)),
-		Conditions:          deploymentConditions(deployment, ready >= wanted, script),
+		UnavailableReplicas: int32(max(0, desired-ready)),
+		Conditions:          deploymentConditions(deployment, ready >= desired, behavior),
 	}
 	if equality.Semantic.DeepEqual(deployment.Status, status) {
 		return nil
@@ -236,39 +234,39 @@ func (w *Workloads) report(ctx context.Context, deployment *appsv1.Deployment, p
 	return w.client.Status().Update(ctx, deployment)
 }
 
-func deploymentConditions(deployment *appsv1.Deployment, available bool, script Script) []appsv1.DeploymentCondition {
-	condition := func(kind appsv1.DeploymentConditionType, holds bool, reason, message string) appsv1.DeploymentCondition {
-		made := appsv1.DeploymentCondition{
-			Type: kind, Status: corev1.ConditionFalse, Reason: reason, Message: message,
+func deploymentConditions(deployment *appsv1.Deployment, available bool, behavior PodBehavior) []appsv1.DeploymentCondition {
+	condition := func(conditionType appsv1.DeploymentConditionType, isTrue bool, reason, message string) appsv1.DeploymentCondition {
+		c := appsv1.DeploymentCondition{
+			Type: conditionType, Status: corev1.ConditionFalse, Reason: reason, Message: message,
 			LastUpdateTime: deployment.CreationTimestamp, LastTransitionTime: deployment.CreationTimestamp,
 		}
-		if holds {
-			made.Status = corev1.ConditionTrue
+		if isTrue {
+			c.Status = corev1.ConditionTrue
 		}
-		return made
+		return c
 	}
 	conditions := []appsv1.DeploymentCondition{condition(appsv1.DeploymentAvailable, available, "MinimumReplicas", "")}
 	switch {
-	case script.overdue:
+	case behavior.deadlineExceeded:
 		conditions = append(conditions, condition(appsv1.DeploymentProgressing, false, "ProgressDeadlineExceeded", "has timed out progressing"))
 	case available:
 		conditions = append(conditions, condition(appsv1.DeploymentProgressing, true, "NewReplicaSetAvailable", ""))
 	default:
 		conditions = append(conditions, condition(appsv1.DeploymentProgressing, true, "ReplicaSetUpdated", ""))
 	}
-	if script.refusal != "" {
-		conditions = append(conditions, condition(appsv1.DeploymentReplicaFailure, true, "FailedCreate", script.refusal))
+	if behavior.createError != "" {
+		conditions = append(conditions, condition(appsv1.DeploymentReplicaFailure, true, "FailedCreate", behavior.createError))
 	}
 	return conditions
 }
 
-// wantedPods are the pods that a Deployment should have, by name. The names look generated and are not: to make one
-// that is there already, and not in the cache yet, fails.
-func wantedPods(deployment *appsv1.Deployment) map[string]*corev1.Pod {
-	wanted := map[string]*corev1.Pod{}
+// desiredPods returns the pods of a Deployment by name. The names are deterministic, so that
+// creating a pod that is not in the cache yet fails.
+func desiredPods(deployment *appsv1.Deployment) map[string]*corev1.Pod {
+	desired := map[string]*corev1.Pod{}
 	template, err := json.Marshal(deployment.Spec.Template)
 	if err != nil {
-		panic(fmt.Sprintf("encoding a pod template that the API server has sent: %v", err))
+		panic(fmt.Sprintf("marshaling a pod template of the API server: %v", err))
 	}
 	hash := rand.SafeEncodeString(strconv.FormatUint(uint64(digest(string(template))), 10))
 	for i := range min(replicasOf(deployment), math.MaxInt16) {
@@ -281,9 +279,9 @@ func wantedPods(deployment *appsv1.Deployment) map[string]*corev1.Pod {
 		pod.OwnerReferences = []metav1.OwnerReference{
 			*metav1.NewControllerRef(deployment, appsv1.SchemeGroupVersion.WithKind("Deployment")),
 		}
-		wanted[pod.Name] = pod
+		desired[pod.Name] = pod
 	}
-	return wanted
+	return desired
 }
 
 func replicasOf(deployment *appsv1.Deployment) int {
