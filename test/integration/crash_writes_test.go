@@ -42,18 +42,18 @@ var _ = Describe("an operator that dies after a write", func() {
 func (s *story) live(told life, course course, writes, deaths int) {
 	GinkgoHelper()
 	for i, c := range told.chapters {
-		s.operator.wire.Play(wire.DieAfter(writes))
+		s.operator.wire.Inject(wire.CrashAfter(writes))
 		s.apply(append(slices.Clone(c.says), told.replicas)...)
 		for died := 0; died < deaths && s.diesBefore(c, course[i]); {
 			died++
 			s.stopOperator()
 			next := wire.New()
 			if died < deaths {
-				next.Play(wire.DieAfter(writes))
+				next.Inject(wire.CrashAfter(writes))
 			}
 			s.start(next)
 		}
-		s.operator.wire.Play(nil)
+		s.operator.wire.Inject(nil)
 		s.reaches(c)
 		s.becomesWorld(course[i].world, "after the "+c.name)
 	}
@@ -66,7 +66,7 @@ func (s *story) diesBefore(c chapter, end ending) bool {
 	died := false
 	Eventually(func() (bool, error) {
 		select {
-		case <-s.operator.wire.Died():
+		case <-s.operator.wire.Crashed():
 			died = true
 			return true, nil
 		default:

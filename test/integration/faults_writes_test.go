@@ -18,17 +18,17 @@ import (
 
 // faults are the ways in which the API server fails a write.
 var faults = []struct {
-	name string
-	fate wire.Fate
+	name  string
+	fault wire.Fault
 	// unknown says that the operator does not get to know what its write has come to.
 	unknown bool
 }{
-	{"answers with a conflict", wire.Answered(http.StatusConflict, metav1.StatusReasonConflict, "the object has been modified; please apply your changes to the latest version and try again"), false},
-	{"has too many requests", wire.Answered(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "the server has received too many requests"), false},
-	{"fails", wire.Answered(http.StatusInternalServerError, metav1.StatusReasonInternalError, "etcdserver: no leader"), false},
-	{"is not available", wire.Answered(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "apiserver is shutting down"), false},
-	{"does nothing until the client gives up", wire.Cut().TimedOut(), false},
-	{"does it and does not answer until the client gives up", wire.AnswerLost().TimedOut(), true},
+	{"answers with a conflict", wire.ErrorResponse(http.StatusConflict, metav1.StatusReasonConflict, "the object has been modified; please apply your changes to the latest version and try again"), false},
+	{"has too many requests", wire.ErrorResponse(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "the server has received too many requests"), false},
+	{"fails", wire.ErrorResponse(http.StatusInternalServerError, metav1.StatusReasonInternalError, "etcdserver: no leader"), false},
+	{"is not available", wire.ErrorResponse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "apiserver is shutting down"), false},
+	{"does nothing until the client gives up", wire.RequestLost().TimedOut(), false},
+	{"does it and does not answer until the client gives up", wire.ResponseLost().TimedOut(), true},
 }
 
 // once has the n-th write of a chapter meet a fate, and everyOther each write whose turn is odd.
@@ -36,13 +36,13 @@ func once(n int) func(turn int) bool { return func(turn int) bool { return turn 
 func everyOther(turn int) bool       { return turn%2 == 1 }
 
 // meeting has the writes whose turn it is meet a fate.
-func meeting(fate wire.Fate, isTurn func(turn int) bool) wire.Script {
+func meeting(fault wire.Fault, isTurn func(turn int) bool) wire.Injector {
 	turn := 0
-	return func(wire.Write) wire.Fate {
+	return func(wire.Write) wire.Fault {
 		if turn++; isTurn(turn) {
-			return fate
+			return fault
 		}
-		return wire.Through()
+		return wire.NoFault()
 	}
 }
 
@@ -57,7 +57,7 @@ var _ = Describe("an API server that fails a write", func() {
 			try := func(when string, isTurn func(int) bool) {
 				trials = append(trials, trial{
 					name: fmt.Sprintf("%s in which the API server %s %s", name, fault.name, when),
-					tell: func(s *story) { s.endure(told, course, fault.fate, fault.unknown, isTurn) },
+					tell: func(s *story) { s.endure(told, course, fault.fault, fault.unknown, isTurn) },
 				})
 			}
 			for n := 1; n <= course.most(); n++ {
@@ -71,15 +71,15 @@ var _ = Describe("an API server that fails a write", func() {
 
 // endure tells a life in which writes fail. Each chapter must end as if none had, after not many more writes, and with
 // the same announced.
-func (s *story) endure(told life, course course, fate wire.Fate, unknown bool, isTurn func(int) bool) {
+func (s *story) endure(told life, course course, fault wire.Fault, unknown bool, isTurn func(int) bool) {
 	GinkgoHelper()
 	for i, c := range told.chapters {
 		before := len(s.operator.wire.Writes())
-		s.operator.wire.Play(meeting(fate, isTurn))
+		s.operator.wire.Inject(meeting(fault, isTurn))
 		s.apply(append(slices.Clone(c.says), told.replicas)...)
 		s.reaches(c)
 		s.becomesWorld(course[i].world, "after the "+c.name)
-		s.operator.wire.Play(nil)
+		s.operator.wire.Inject(nil)
 		Expect(len(s.operator.wire.Writes())-before).To(BeNumerically("<=", 2*course[i].writes+5), "writes of the %s", c.name)
 		if !unknown {
 			Eventually(s.transitions).Should(Equal(course[i].announced), "what is announced of the %s", c.name)
@@ -97,12 +97,12 @@ var _ = Describe("an API server that goes on failing writes of one kind", func()
 				s.apply(model(1), scaling)
 				s.prints("True", "", "100", "", revision(1))
 				s.settles()
-				fails := wire.Answered(http.StatusInternalServerError, metav1.StatusReasonInternalError, "failed calling webhook \"example.com\"")
-				s.operator.wire.Play(func(write wire.Write) wire.Fate {
+				fails := wire.ErrorResponse(http.StatusInternalServerError, metav1.StatusReasonInternalError, "failed calling webhook \"example.com\"")
+				s.operator.wire.Inject(func(write wire.Write) wire.Fault {
 					if write.Resource == resource {
 						return fails
 					}
-					return wire.Through()
+					return wire.NoFault()
 				})
 				s.apply(model(2), percent(10), scaling)
 				s.prints("False", "", "100", "", revision(1))
@@ -110,7 +110,7 @@ var _ = Describe("an API server that goes on failing writes of one kind", func()
 				s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "NotApplied", "goes on by itself once the API server takes it"))
 				s.announces("NotApplied")
 				s.history("1:100")
-				s.operator.wire.Play(nil)
+				s.operator.wire.Inject(nil)
 				s.prints("True", "90", "10", revision(1), revision(2))
 				s.history("1:100", "2:10 1:90")
 			}})

@@ -19,7 +19,7 @@ var _ = Describe("an operator that hears late", func() {
 	} {
 		It("of "+resource+" comes to the same end as one that does not, by no other way", func(ctx SpecContext) {
 			s := begin(ctx)
-			s.operator.wire.Lag(resource, 200*time.Millisecond)
+			s.operator.wire.DelayWatch(resource, 200*time.Millisecond)
 			tagged := annotation(v1beta1.AnnotationEnableTagRouting, "true")
 			s.apply(model(1), tagged)
 			s.prints("True", "", "100", "", revision(1))

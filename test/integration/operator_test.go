@@ -67,7 +67,7 @@ func startOperator(cfg *config.Config, namespace string, through *wire.Wire) (*o
 	started := &operator{wire: through, cancel: cancel, ended: make(chan error, 1), before: before}
 	go func() {
 		select {
-		case <-through.Died():
+		case <-through.Crashed():
 			cancel()
 		case <-ctx.Done():
 		}

@@ -1,8 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire stands between a client and the API server. It keeps a list of what the client writes, and lets writes
-// fail in every way in which a network, an API server or the client's own process can fail.
+// Package wire intercepts the requests of one client to the API server. It records the writes and
+// injects faults of the network, the API server or the client's process.
 package wire
 
 import (
@@ -23,23 +23,24 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 )
 
-// ErrCut is what a client is told of a request that never got through, or whose answer was lost.
-var ErrCut = errors.New("the connection was cut")
+// ErrConnectionLost is the client's error if a request or its response was lost.
+var ErrConnectionLost = errors.New("connection lost")
 
-// Write is one request that asks the API server to change something.
+// Write is a request that changes an object.
 type Write struct {
 	// Verb is create, update, patch, delete or deletecollection.
 	Verb        string
 	Resource    string
 	Subresource string
 	Namespace   string
-	// Name is empty for what is created: it is not in the URL then.
+	// Name is empty for create requests, whose URL has no name.
 	Name string
-	// Code is the HTTP status that the client saw; 0 when it saw none.
+	// Code is the HTTP status of the response, or 0 if the client got no response.
 	Code int
 }
 
-// String says what is written: «patch inferenceservices/status sklearn-iris».
+// String returns the verb, the resource and the name, as in "patch inferenceservices/status
+// sklearn-iris".
 func (w Write) String() string {
 	resource := w.Resource
 	if w.Subresource != "" {
@@ -48,117 +49,116 @@ func (w Write) String() string {
 	return strings.TrimSpace(w.Verb + " " + resource + " " + w.Name)
 }
 
-// Fate is what becomes of a write.
-type Fate struct {
-	delay          time.Duration
-	code           int
-	reason         metav1.StatusReason
-	message        string
-	cut, lost, die bool
-	timedOut       bool
+// Fault describes what happens to a write.
+type Fault struct {
+	delay                            time.Duration
+	code                             int
+	reason                           metav1.StatusReason
+	message                          string
+	requestLost, responseLost, crash bool
+	timedOut                         bool
 }
 
-// Through lets a write through.
-func Through() Fate { return Fate{} }
+// NoFault passes a write to the API server.
+func NoFault() Fault { return Fault{} }
 
-// Answered has the API server answer with an error instead of doing what is asked.
-func Answered(code int, reason metav1.StatusReason, message string) Fate {
-	return Fate{code: code, reason: reason, message: message}
+// ErrorResponse returns an error to the client instead of passing the write to the API server.
+func ErrorResponse(code int, reason metav1.StatusReason, message string) Fault {
+	return Fault{code: code, reason: reason, message: message}
 }
 
-// Cut loses the request: nothing is done.
-func Cut() Fate { return Fate{cut: true} }
+// RequestLost drops the request.
+func RequestLost() Fault { return Fault{requestLost: true} }
 
-// AnswerLost loses the answer: it is done, and the client does not know.
-func AnswerLost() Fate { return Fate{lost: true} }
+// ResponseLost passes the write to the API server and drops the response.
+func ResponseLost() Fault { return Fault{responseLost: true} }
 
-// Fatal is the last that the client does: the write is done, its answer is not heard, and no request gets through any
-// more.
-func Fatal() Fate { return Fate{lost: true, die: true} }
+// ClientCrash passes the write to the API server and drops the response and all later requests.
+func ClientCrash() Fault { return Fault{responseLost: true, crash: true} }
 
-// Late is the same, later.
-func (f Fate) Late(delay time.Duration) Fate {
+// Delayed returns a fault that happens after a delay.
+func (f Fault) Delayed(delay time.Duration) Fault {
 	f.delay = delay
 	return f
 }
 
-// TimedOut is the same, but where the client hears nothing, it gives up waiting.
-func (f Fate) TimedOut() Fate {
+// TimedOut returns a fault whose error is a timeout if the request or the response is lost.
+func (f Fault) TimedOut() Fault {
 	f.timedOut = true
 	return f
 }
 
-// silence is what a client is told that hears nothing.
-func (f Fate) silence() error {
+func (f Fault) lostErr() error {
 	if f.timedOut {
 		return context.DeadlineExceeded
 	}
-	return ErrCut
+	return ErrConnectionLost
 }
 
-// Script decides the fate of each write but those of events. It is called for one write at a time.
-type Script func(Write) Fate
+// Injector returns the fault for each write except those of Events. It is called for one write at a
+// time.
+type Injector func(Write) Fault
 
-// DieAfter lets so many writes through, the last of which is fatal.
-func DieAfter(writes int) Script {
-	return func(Write) Fate {
+// CrashAfter crashes the client with the given number of writes.
+func CrashAfter(writes int) Injector {
+	return func(Write) Fault {
 		if writes--; writes <= 0 {
-			return Fatal()
+			return ClientCrash()
 		}
-		return Through()
+		return NoFault()
 	}
 }
 
-// Wire is what a client talks through.
+// Wire is a transport that records the writes of one client and injects faults.
 type Wire struct {
-	mu     sync.Mutex
-	script Script
-	writes []Write
-	last   time.Time
-	lags   map[string]time.Duration
-	dead   bool
-	died   chan struct{}
+	mu          sync.Mutex
+	injector    Injector
+	writes      []Write
+	lastWrite   time.Time
+	watchDelays map[string]time.Duration
+	crashed     bool
+	crashedCh   chan struct{}
 }
 
-// New makes a wire that lets everything through.
+// New returns a Wire without faults.
 func New() *Wire {
-	return &Wire{died: make(chan struct{}), last: time.Now(), lags: map[string]time.Duration{}}
+	return &Wire{crashedCh: make(chan struct{}), lastWrite: time.Now(), watchDelays: map[string]time.Duration{}}
 }
 
-// Wrap puts the wire before a transport. It is meant for rest.Config.Wrap.
+// Wrap returns a transport that goes through the wire. It is meant for rest.Config.Wrap.
 func (w *Wire) Wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) { return w.send(r, next) })
 }
 
-// Play decides the fate of the writes from now on; nil lets them through.
-func (w *Wire) Play(script Script) {
+// Inject sets the injector for the writes from now on. With nil there are no faults.
+func (w *Wire) Inject(injector Injector) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.script = script
+	w.injector = injector
 }
 
-// Lag has the client hear of changes of a resource late: what it caches is as old as that.
-func (w *Wire) Lag(resource string, delay time.Duration) {
+// DelayWatch delays the watch events of a resource, so that the client's cache is stale.
+func (w *Wire) DelayWatch(resource string, delay time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lags[resource] = delay
+	w.watchDelays[resource] = delay
 }
 
-func (w *Wire) lag(resource string) time.Duration {
+func (w *Wire) watchDelay(resource string) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.lags[resource]
+	return w.watchDelays[resource]
 }
 
-// lateBody is the stream of a watch that is read late.
-type lateBody struct {
+// delayedBody is the delayed stream of a watch.
+type delayedBody struct {
 	io.ReadCloser
 	ctx   context.Context //nolint:containedctx // It is the request's, and ends with the stream.
 	delay func() time.Duration
 }
 
-// Read waits with what it has read.
-func (b lateBody) Read(p []byte) (int, error) {
+// Read reads, and then waits for the delay.
+func (b delayedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if waitErr := wait(b.ctx, b.delay()); waitErr != nil && err == nil {
 		err = waitErr
@@ -166,7 +166,6 @@ func (b lateBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// wait waits, unless the context ends before.
 func wait(ctx context.Context, delay time.Duration) error {
 	if delay <= 0 {
 		return nil
@@ -181,26 +180,26 @@ func wait(ctx context.Context, delay time.Duration) error {
 	}
 }
 
-// Writes lists the writes so far, but for those of events, in the order in which they were answered.
+// Writes returns the writes so far except those of Events, in the order of their responses.
 func (w *Wire) Writes() []Write {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.writes)
 }
 
-// Idle is how long ago the last write was answered.
+// Idle returns the time since the response to the last write.
 func (w *Wire) Idle() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return time.Since(w.last)
+	return time.Since(w.lastWrite)
 }
 
-// Died is closed after a fatal write.
-func (w *Wire) Died() <-chan struct{} { return w.died }
+// Crashed returns a channel that is closed after [ClientCrash].
+func (w *Wire) Crashed() <-chan struct{} { return w.crashedCh }
 
 type roundTripper func(*http.Request) (*http.Response, error)
 
-// RoundTrip makes the function a transport.
+// RoundTrip implements http.RoundTripper.
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func (w *Wire) send(r *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -208,63 +207,63 @@ func (w *Wire) send(r *http.Request, next http.RoundTripper) (*http.Response, er
 	if err != nil {
 		return nil, err
 	}
-	fate, alive := w.fate(write, isWrite)
-	if !alive {
-		return nil, ErrCut
+	fault, running := w.fault(write, isWrite)
+	if !running {
+		return nil, ErrConnectionLost
 	}
-	response, err := fate.meet(r, next)
+	response, err := fault.roundTrip(r, next)
 	if write.Verb == "watch" && err == nil {
-		response.Body = lateBody{response.Body, r.Context(), func() time.Duration { return w.lag(write.Resource) }}
+		response.Body = delayedBody{response.Body, r.Context(), func() time.Duration { return w.watchDelay(write.Resource) }}
 	}
-	if fate.die {
-		close(w.died)
+	if fault.crash {
+		close(w.crashedCh)
 	}
 	if isWrite && write.Resource != "events" {
 		if response != nil {
 			write.Code = response.StatusCode
 		}
 		w.mu.Lock()
-		w.writes, w.last = append(w.writes, write), time.Now()
+		w.writes, w.lastWrite = append(w.writes, write), time.Now()
 		w.mu.Unlock()
 	}
 	return response, err
 }
 
-// fate decides what becomes of a request, and whether the client still lives to send it.
-func (w *Wire) fate(write Write, isWrite bool) (Fate, bool) {
+// fault returns the fault for a request, and false if the client has crashed.
+func (w *Wire) fault(write Write, isWrite bool) (Fault, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.dead {
-		return Fate{}, false
+	if w.crashed {
+		return Fault{}, false
 	}
-	if !isWrite || w.script == nil || write.Resource == "events" {
-		return Through(), true
+	if !isWrite || w.injector == nil || write.Resource == "events" {
+		return NoFault(), true
 	}
-	fate := w.script(write)
-	w.dead = fate.die
-	return fate, true
+	fault := w.injector(write)
+	w.crashed = fault.crash
+	return fault, true
 }
 
-func (f Fate) meet(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+func (f Fault) roundTrip(r *http.Request, next http.RoundTripper) (*http.Response, error) {
 	if err := wait(r.Context(), f.delay); err != nil {
 		return nil, err
 	}
 	switch {
-	case f.cut:
-		return nil, f.silence()
+	case f.requestLost:
+		return nil, f.lostErr()
 	case f.code != 0:
-		return f.answer(r)
+		return f.errorResponse(r)
 	}
 	response, err := next.RoundTrip(r)
-	if err != nil || !f.lost {
+	if err != nil || !f.responseLost {
 		return response, err
 	}
 	_, _ = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close()
-	return nil, f.silence()
+	return nil, f.lostErr()
 }
 
-func (f Fate) answer(r *http.Request) (*http.Response, error) {
+func (f Fault) errorResponse(r *http.Request) (*http.Response, error) {
 	body, err := json.Marshal(metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
 		Status:   metav1.StatusFailure, Code: int32(f.code), Reason: f.reason, Message: f.message,
@@ -286,7 +285,7 @@ var requests = request.RequestInfoFactory{
 	GrouplessAPIPrefixes: sets.NewString("api"),
 }
 
-// parse tells what a request asks for, and whether that is a change.
+// parse returns what a request refers to, and whether it is a write.
 func parse(r *http.Request) (Write, bool, error) {
 	info, err := requests.NewRequestInfo(r)
 	if err != nil {

@@ -24,17 +24,16 @@ const (
 	eventsPath = "/apis/events.k8s.io/v1/namespaces/ns/events"
 )
 
-// server counts the requests that get through to it.
-func server(t *testing.T) (string, *atomic.Int32) {
+// countingServer starts a server and returns its URL and the number of requests that it got.
+func countingServer(t *testing.T) (string, *atomic.Int32) {
 	t.Helper()
-	var heard atomic.Int32
-	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { heard.Add(1) }))
+	var received atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { received.Add(1) }))
 	t.Cleanup(s.Close)
-	return s.URL, &heard
+	return s.URL, &received
 }
 
-// ask sends one request through the wire.
-func ask(t *testing.T, w *Wire, method, url string) (int, error) {
+func send(t *testing.T, w *Wire, method, url string) (int, error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader("{}"))
 	if err != nil {
@@ -47,8 +46,8 @@ func ask(t *testing.T, w *Wire, method, url string) (int, error) {
 	return response.StatusCode, response.Body.Close()
 }
 
-func TestWritesAreListed(t *testing.T) {
-	url, _ := server(t)
+func TestWrites(t *testing.T) {
+	url, _ := countingServer(t)
 	w := New()
 	for _, request := range []struct{ method, path string }{
 		{http.MethodGet, routePath},
@@ -58,7 +57,7 @@ func TestWritesAreListed(t *testing.T) {
 		{http.MethodDelete, routePath},
 		{http.MethodGet, "/version"},
 	} {
-		if _, err := ask(t, w, request.method, url+request.path); err != nil {
+		if _, err := send(t, w, request.method, url+request.path); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,73 +71,73 @@ func TestWritesAreListed(t *testing.T) {
 	}
 }
 
-func TestFates(t *testing.T) {
+func TestFaults(t *testing.T) {
 	for name, test := range map[string]struct {
-		fate      Fate
-		wantCode  int
-		wantErr   error
-		wantHeard int32
+		fault        Fault
+		wantCode     int
+		wantErr      error
+		wantReceived int32
 	}{
-		"through":             {Through(), http.StatusOK, nil, 1},
-		"answered":            {Answered(http.StatusConflict, metav1.StatusReasonConflict, "stale"), http.StatusConflict, nil, 0},
-		"cut":                 {Cut(), 0, ErrCut, 0},
-		"answer lost":         {AnswerLost(), 0, ErrCut, 1},
-		"fatal":               {Fatal(), 0, ErrCut, 1},
-		"timed out, not done": {Cut().TimedOut(), 0, context.DeadlineExceeded, 0},
-		"timed out, done":     {AnswerLost().TimedOut(), 0, context.DeadlineExceeded, 1},
-		"late":                {Through().Late(time.Millisecond), http.StatusOK, nil, 1},
+		"no fault":                 {NoFault(), http.StatusOK, nil, 1},
+		"error response":           {ErrorResponse(http.StatusConflict, metav1.StatusReasonConflict, "stale"), http.StatusConflict, nil, 0},
+		"request lost":             {RequestLost(), 0, ErrConnectionLost, 0},
+		"response lost":            {ResponseLost(), 0, ErrConnectionLost, 1},
+		"client crash":             {ClientCrash(), 0, ErrConnectionLost, 1},
+		"request lost, timed out":  {RequestLost().TimedOut(), 0, context.DeadlineExceeded, 0},
+		"response lost, timed out": {ResponseLost().TimedOut(), 0, context.DeadlineExceeded, 1},
+		"delayed":                  {NoFault().Delayed(time.Millisecond), http.StatusOK, nil, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url, heard := server(t)
+			url, received := countingServer(t)
 			w := New()
-			w.Play(func(Write) Fate { return test.fate })
-			code, err := ask(t, w, http.MethodPatch, url+routePath)
-			if code != test.wantCode || !errors.Is(err, test.wantErr) || heard.Load() != test.wantHeard {
-				t.Errorf("the client sees %d and %v, the server hears %d; want %d, %v and %d",
-					code, err, heard.Load(), test.wantCode, test.wantErr, test.wantHeard)
+			w.Inject(func(Write) Fault { return test.fault })
+			code, err := send(t, w, http.MethodPatch, url+routePath)
+			if code != test.wantCode || !errors.Is(err, test.wantErr) || received.Load() != test.wantReceived {
+				t.Errorf("the client got %d and %v, the server got %d requests; want %d, %v and %d",
+					code, err, received.Load(), test.wantCode, test.wantErr, test.wantReceived)
 			}
 		})
 	}
 }
 
-func TestScriptsLeaveReadsAndEventsAlone(t *testing.T) {
-	url, _ := server(t)
+func TestReadsAndEventsAreNotFaulted(t *testing.T) {
+	url, _ := countingServer(t)
 	w := New()
-	w.Play(func(Write) Fate { return Cut() })
+	w.Inject(func(Write) Fault { return RequestLost() })
 	for method, path := range map[string]string{http.MethodGet: routePath, http.MethodPost: eventsPath} {
-		if code, err := ask(t, w, method, url+path); code != http.StatusOK || err != nil {
+		if code, err := send(t, w, method, url+path); code != http.StatusOK || err != nil {
 			t.Errorf("%s %s: %d, %v", method, path, code, err)
 		}
 	}
 }
 
-func TestDieAfter(t *testing.T) {
-	url, heard := server(t)
+func TestCrashAfter(t *testing.T) {
+	url, received := countingServer(t)
 	w := New()
-	w.Play(DieAfter(2))
-	if _, err := ask(t, w, http.MethodPatch, url+routePath); err != nil {
-		t.Errorf("the first write: %v", err)
+	w.Inject(CrashAfter(2))
+	if _, err := send(t, w, http.MethodPatch, url+routePath); err != nil {
+		t.Errorf("first write: %v", err)
 	}
 	select {
-	case <-w.Died():
-		t.Error("it died after the first write")
+	case <-w.Crashed():
+		t.Error("the client crashed after the first write")
 	default:
 	}
 	for _, method := range []string{http.MethodPatch, http.MethodPatch, http.MethodGet} {
-		if _, err := ask(t, w, method, url+routePath); !errors.Is(err, ErrCut) {
-			t.Errorf("%s after death: %v, want %v", method, err, ErrCut)
+		if _, err := send(t, w, method, url+routePath); !errors.Is(err, ErrConnectionLost) {
+			t.Errorf("%s after the crash: %v, want %v", method, err, ErrConnectionLost)
 		}
 	}
-	<-w.Died()
-	if heard.Load() != 2 {
-		t.Errorf("the server heard %d requests, want 2", heard.Load())
+	<-w.Crashed()
+	if received.Load() != 2 {
+		t.Errorf("the server got %d requests, want 2", received.Load())
 	}
 }
 
-func TestLag(t *testing.T) {
-	url, _ := server(t)
+func TestDelayWatch(t *testing.T) {
+	url, _ := countingServer(t)
 	w := New()
-	w.Lag("httproutes", 20*time.Millisecond)
+	w.DelayWatch("httproutes", 20*time.Millisecond)
 	for query, want := range map[string]time.Duration{"?watch=true": 20 * time.Millisecond, "": 0} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+strings.TrimSuffix(routePath, "/iris")+query, http.NoBody)
 		if err != nil {
@@ -148,12 +147,12 @@ func TestLag(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		begin := time.Now()
+		start := time.Now()
 		if _, err := io.ReadAll(response.Body); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begin); took < want {
-			t.Errorf("%q is read after %s, want %s at least", query, took, want)
+		if took := time.Since(start); took < want {
+			t.Errorf("%q was read after %s, want at least %s", query, took, want)
 		}
 		if err := response.Body.Close(); err != nil {
 			t.Fatal(err)
