@@ -20,7 +20,7 @@ import (
 )
 
 // wipe removes the status.
-func (s *story) wipe() {
+func (s *scenario) wipeStatus() {
 	GinkgoHelper()
 	isvc, err := s.isvc()
 	Expect(err).NotTo(HaveOccurred())
@@ -29,16 +29,16 @@ func (s *story) wipe() {
 }
 
 // asleep has something done while no operator runs.
-func (s *story) asleep(do func()) {
+func (s *scenario) withoutOperator(do func()) {
 	GinkgoHelper()
-	s.settles()
+	s.awaitSettled()
 	s.stopOperator()
 	do()
-	s.start(wire.New())
+	s.startOperator(wire.New())
 }
 
 // gives expects that of the splits that the route was given, those after the first ones are among these.
-func (s *story) gives(first int, splits ...string) {
+func (s *scenario) expectSplitsSince(first int, splits ...string) {
 	GinkgoHelper()
 	for _, split := range s.journal.Given(iris)[first:] {
 		Expect(split).To(BeElementOf(splits))
@@ -46,167 +46,167 @@ func (s *story) gives(first int, splits ...string) {
 }
 
 // promotes brings a story to where model 2 has taken over from model 1, whose workload is gone since.
-func (s *story) promotes() {
+func (s *scenario) setUpPromotion() {
 	GinkgoHelper()
-	s.canaries()
+	s.setUpCanary()
 	s.apply(model(2))
-	s.prints("True", "", "100", "", revision(2))
-	s.runs(2)
-	s.settles()
+	s.awaitColumns("True", "", "100", "", revision(2))
+	s.awaitRunning(2)
+	s.awaitSettled()
 }
 
 // losses are the ways in which the route's memory can be lost. Users have still been told.
-var losses = map[string]func(*story){
-	"the route is deleted":  func(s *story) { s.destroy(routeNamed(iris)) },
-	"the record is garbage": func(s *story) { s.meddle(routeNamed(iris), record("garbage")) },
-	"the record is removed": func(s *story) { s.meddle(routeNamed(iris), noRecord) },
-	"the record tells of nothing known": func(s *story) {
-		s.meddle(routeNamed(iris), record(`{"stable":7,"target":8,"percent":10,"split":{"7":90,"8":10},"highest":9}`))
+var stateLosses = map[string]func(*scenario){
+	"the route is deleted":  func(s *scenario) { s.deleteExternally(routeNamed(iris)) },
+	"the record is garbage": func(s *scenario) { s.edit(routeNamed(iris), setRolloutState("garbage")) },
+	"the record is removed": func(s *scenario) { s.edit(routeNamed(iris), removeRolloutState) },
+	"the record tells of nothing known": func(s *scenario) {
+		s.edit(routeNamed(iris), setRolloutState(`{"stable":7,"target":8,"percent":10,"split":{"7":90,"8":10},"highest":9}`))
 	},
 }
 
 var _ = Describe("a release whose record is lost", func() {
 	It("goes on where it was", func(ctx SpecContext) {
-		var trials []trial
-		for name, lose := range losses {
-			for when, losing := range map[string]func(*story){
+		var variants []variant
+		for name, lose := range stateLosses {
+			for when, losing := range map[string]func(*scenario){
 				name:                             lose,
-				name + " while no operator runs": func(s *story) { s.asleep(func() { lose(s) }) },
+				name + " while no operator runs": func(s *scenario) { s.withoutOperator(func() { lose(s) }) },
 			} {
-				trials = append(trials, trial{name: "a canary: " + when, tell: func(s *story) {
-					s.canaries()
+				variants = append(variants, variant{name: "a canary: " + when, body: func(s *scenario) {
+					s.setUpCanary()
 					given := len(s.journal.Given(iris))
 					losing(s)
-					s.remembers("S=1")
-					s.splits("2:10 1:90")
-					s.prints("True", "90", "10", revision(1), revision(2))
-					s.gives(given, "2:10 1:90")
+					s.awaitRolloutState("S=1")
+					s.awaitSplit("2:10 1:90")
+					s.awaitColumns("True", "90", "10", revision(1), revision(2))
+					s.expectSplitsSince(given, "2:10 1:90")
 					s.apply(model(2))
-					s.prints("True", "", "100", "", revision(2))
-					s.remembers("S=2 V=1")
-					s.gives(given, "2:10 1:90", "2:100")
-				}}, trial{name: "a promotion: " + when, tell: func(s *story) {
-					s.promotes()
+					s.awaitColumns("True", "", "100", "", revision(2))
+					s.awaitRolloutState("S=2 V=1")
+					s.expectSplitsSince(given, "2:10 1:90", "2:100")
+				}}, variant{name: "a promotion: " + when, body: func(s *scenario) {
+					s.setUpPromotion()
 					given := len(s.journal.Given(iris))
 					losing(s)
-					s.remembers("S=2 V=1")
-					s.prints("True", "", "100", "", revision(2))
-					s.gives(given, "2:100")
+					s.awaitRolloutState("S=2 V=1")
+					s.awaitColumns("True", "", "100", "", revision(2))
+					s.expectSplitsSince(given, "2:100")
 					s.apply(model(2), percent(0))
-					s.prints("True", "100", "0", revision(1), revision(2))
-					s.gives(given, "2:100", "2:0 1:100")
-				}}, trial{name: "a rollback: " + when, tell: func(s *story) {
-					s.promotes()
+					s.awaitColumns("True", "100", "0", revision(1), revision(2))
+					s.expectSplitsSince(given, "2:100", "2:0 1:100")
+				}}, variant{name: "a rollback: " + when, body: func(s *scenario) {
+					s.setUpPromotion()
 					s.apply(model(2), percent(0))
-					s.prints("True", "100", "0", revision(1), revision(2))
-					s.settles()
+					s.awaitColumns("True", "100", "0", revision(1), revision(2))
+					s.awaitSettled()
 					given := len(s.journal.Given(iris))
 					losing(s)
-					s.remembers("S=1")
-					s.splits("2:0 1:100")
-					s.prints("True", "100", "0", revision(1), revision(2))
-					s.becomes(3, peers.NotReady())
+					s.awaitRolloutState("S=1")
+					s.awaitSplit("2:0 1:100")
+					s.awaitColumns("True", "100", "0", revision(1), revision(2))
+					s.setPods(3, peers.NotReady())
 					s.apply(model(3), percent(20))
-					s.prints("Unknown", "", "100", "", revision(1))
-					s.becomes(3, peers.Ready())
-					s.prints("True", "80", "20", revision(1), revision(3))
-					s.gives(given, "2:0 1:100", "1:100", "3:20 1:80")
+					s.awaitColumns("Unknown", "", "100", "", revision(1))
+					s.setPods(3, peers.Ready())
+					s.awaitColumns("True", "80", "20", revision(1), revision(3))
+					s.expectSplitsSince(given, "2:0 1:100", "1:100", "3:20 1:80")
 				}})
 			}
 		}
-		together(ctx, trials)
+		runAll(ctx, variants)
 	})
 
 	It("goes on with the weights, or with what runs, when the status is lost, too", func(ctx SpecContext) {
-		together(ctx, []trial{{name: "a canary without its record", tell: func(s *story) {
-			s.canaries()
-			s.asleep(func() {
-				s.meddle(routeNamed(iris), noRecord)
-				s.wipe()
+		runAll(ctx, []variant{{name: "a canary without its record", body: func(s *scenario) {
+			s.setUpCanary()
+			s.withoutOperator(func() {
+				s.edit(routeNamed(iris), removeRolloutState)
+				s.wipeStatus()
 			})
-			s.remembers("S=1")
-			s.prints("True", "90", "10", revision(1), revision(2))
-			s.history("1:100", "2:10 1:90")
-		}}, {name: "a canary without its route", tell: func(s *story) {
-			s.canaries()
-			s.asleep(func() {
-				s.destroy(routeNamed(iris))
-				s.wipe()
+			s.awaitRolloutState("S=1")
+			s.awaitColumns("True", "90", "10", revision(1), revision(2))
+			s.awaitSplitHistory("1:100", "2:10 1:90")
+		}}, {name: "a canary without its route", body: func(s *scenario) {
+			s.setUpCanary()
+			s.withoutOperator(func() {
+				s.deleteExternally(routeNamed(iris))
+				s.wipeStatus()
 			})
-			s.remembers("S=1")
-			s.prints("True", "90", "10", revision(1), revision(2))
-			s.history("1:100", "2:10 1:90")
-		}}, {name: "a promotion without its route", tell: func(s *story) {
-			s.promotes()
-			s.asleep(func() {
-				s.destroy(routeNamed(iris))
-				s.wipe()
+			s.awaitRolloutState("S=1")
+			s.awaitColumns("True", "90", "10", revision(1), revision(2))
+			s.awaitSplitHistory("1:100", "2:10 1:90")
+		}}, {name: "a promotion without its route", body: func(s *scenario) {
+			s.setUpPromotion()
+			s.withoutOperator(func() {
+				s.deleteExternally(routeNamed(iris))
+				s.wipeStatus()
 			})
-			s.remembers("S=2")
-			s.prints("True", "", "100", "", revision(2))
-			s.history("1:100", "2:10 1:90", "2:100")
+			s.awaitRolloutState("S=2")
+			s.awaitColumns("True", "", "100", "", revision(2))
+			s.awaitSplitHistory("1:100", "2:10 1:90", "2:100")
 		}}})
 	})
 })
 
 var _ = Describe("a revision whose record and workload are deleted", func() {
-	lose := func(s *story, n int) {
+	lose := func(s *scenario, n int) {
 		GinkgoHelper()
-		s.asleep(func() { s.loses(n) })
+		s.withoutOperator(func() { s.loseRevision(n) })
 	}
 
 	It("is made again as it was, as long as the spec asks for it", func(ctx SpecContext) {
-		together(ctx, []trial{{name: "a stable", tell: func(s *story) {
+		runAll(ctx, []variant{{name: "a stable", body: func(s *scenario) {
 			s.apply(model(1))
-			s.prints("True", "", "100", "", revision(1))
-			s.settles()
-			before, err := s.world()
+			s.awaitColumns("True", "", "100", "", revision(1))
+			s.awaitSettled()
+			before, err := s.snapshot()
 			Expect(err).NotTo(HaveOccurred())
 			lose(s, 1)
-			s.becomesWorld(before, "once it is back")
-			s.history("1:100")
-		}}, {name: "a canary", tell: func(s *story) {
-			s.canaries()
-			before, err := s.world()
+			s.awaitSnapshot(before, "once it is back")
+			s.awaitSplitHistory("1:100")
+		}}, {name: "a canary", body: func(s *scenario) {
+			s.setUpCanary()
+			before, err := s.snapshot()
 			Expect(err).NotTo(HaveOccurred())
 			lose(s, 2)
-			s.becomesWorld(before, "once it is back")
+			s.awaitSnapshot(before, "once it is back")
 			Expect(s.journal.Given(iris)).To(HaveEach(BeElementOf("1:100", "2:10 1:90", "2:0 1:100")))
 		}}})
 	})
 
 	It("is not missed as the previous one before a rollback is asked for, and then the condition says so", func(ctx SpecContext) {
-		s := promoted(ctx)
-		s.asleep(func() { s.destroy(recordOf(1)) })
-		s.prints("True", "", "100", "", revision(2))
+		s := startPromotion(ctx)
+		s.withoutOperator(func() { s.deleteExternally(controllerRevisionOf(1)) })
+		s.awaitColumns("True", "", "100", "", revision(2))
 		s.apply(model(2), percent(0))
-		s.prints("False", "", "100", "", revision(2))
-		s.condition(v1beta1.ConditionRoutesReady, Be(metav1.ConditionFalse, "NothingToRollBackTo", "Remove canaryTrafficPercent, or apply the earlier model again"))
+		s.awaitColumns("False", "", "100", "", revision(2))
+		s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionFalse, "NothingToRollBackTo", "Remove canaryTrafficPercent, or apply the earlier model again"))
 		s.apply(model(1), percent(0))
-		s.prints("True", "100", "0", revision(2), revision(3))
-		s.history("1:100", "2:10 1:90", "2:100", "3:0 2:100")
+		s.awaitColumns("True", "100", "0", revision(2), revision(3))
+		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "3:0 2:100")
 	})
 
 	It("cannot be brought back as the stable of a canary, which keeps its share and no more", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := startCanary(ctx)
 		lose(s, 1)
-		s.prints("False", "90", "10", revision(1), revision(2))
-		s.settles()
-		s.silent()
-		s.splits("2:10 1:90")
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "RevisionLost",
+		s.awaitColumns("False", "90", "10", revision(1), revision(2))
+		s.awaitSettled()
+		s.expectNoWrites()
+		s.awaitSplit("2:10 1:90")
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "RevisionLost",
 			revision(1)+", which has 90 % of the traffic, is lost: its ControllerRevision and its Deployment were deleted; remove canaryTrafficPercent to promote "+revision(2)))
 
 		By("promoting the canary")
 		s.apply(model(2))
-		s.prints("True", "", "100", "", revision(2))
-		s.runs(2)
-		s.history("1:100", "2:10 1:90", "2:100")
+		s.awaitColumns("True", "", "100", "", revision(2))
+		s.awaitRunning(2)
+		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100")
 	})
 
 	It("is made anew with everything else", func(ctx SpecContext) {
-		s := canary(ctx)
-		s.asleep(func() {
+		s := startCanary(ctx)
+		s.withoutOperator(func() {
 			for _, list := range []client.ObjectList{
 				&appsv1.ControllerRevisionList{}, &appsv1.DeploymentList{}, &corev1.ServiceList{},
 				&autoscalingv2.HorizontalPodAutoscalerList{}, &gatewayv1.HTTPRouteList{},
@@ -218,7 +218,7 @@ var _ = Describe("a revision whose record and workload are deleted", func() {
 				}
 			}
 		})
-		s.prints("True", "", "100", "", revision(3))
-		s.remembers("S=3")
+		s.awaitColumns("True", "", "100", "", revision(3))
+		s.awaitRolloutState("S=3")
 	})
 })

@@ -23,12 +23,12 @@ import (
 )
 
 // squatters are objects of names that a release needs, and that are somebody else's.
-var squatters = map[string]struct {
+var conflictingObjects = map[string]struct {
 	name string
 	make func(metav1.ObjectMeta) client.Object
 	// kind is what the condition calls it, and condition where it says so.
 	kind, condition string
-	options         []option
+	options         []configOption
 	// first says that the name is needed for the first deployment already; else it is for the canary.
 	first bool
 	// printed is what users see meanwhile.
@@ -83,7 +83,7 @@ var squatters = map[string]struct {
 	},
 	"a Service of the name in the cluster": {
 		name: iris, kind: "Service", condition: v1beta1.ConditionPredictorReady, first: true,
-		options: []option{withLocalGateway},
+		options: []configOption{withLocalGateway},
 		make: func(meta metav1.ObjectMeta) client.Object {
 			return &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
 		},
@@ -93,8 +93,8 @@ var squatters = map[string]struct {
 
 // owners are those who can own an object of the name.
 var owners = map[string]struct {
-	mark func(*metav1.ObjectMeta)
-	said string
+	mark    func(*metav1.ObjectMeta)
+	message string
 }{
 	"that nobody controls": {func(*metav1.ObjectMeta) {}, "is not controlled by this InferenceService"},
 	"that somebody else controls": {
@@ -120,82 +120,82 @@ var owners = map[string]struct {
 
 var _ = Describe("an object of our name", func() {
 	It("is left alone, moves nothing, and is not waited for longer than it is there", func(ctx SpecContext) {
-		var trials []trial
-		for what, squatter := range squatters {
+		var variants []variant
+		for what, conflicting := range conflictingObjects {
 			for whose, owner := range owners {
-				trials = append(trials, trial{name: what + " " + whose, options: squatter.options, tell: func(s *story) {
-					scaling := replicas(1, 3)
-					if !squatter.first {
-						s.apply(model(1), scaling, tagged)
-						s.prints("True", "", "100", "", revision(1))
-						s.settles()
+				variants = append(variants, variant{name: what + " " + whose, options: conflicting.options, body: func(s *scenario) {
+					scaling := replicaBounds(1, 3)
+					if !conflicting.first {
+						s.apply(model(1), scaling, withTagRouting)
+						s.awaitColumns("True", "", "100", "", revision(1))
+						s.awaitSettled()
 					}
-					meta := metav1.ObjectMeta{Namespace: s.namespace, Name: squatter.name}
+					meta := metav1.ObjectMeta{Namespace: s.namespace, Name: conflicting.name}
 					owner.mark(&meta)
-					theirs := squatter.make(meta)
+					theirs := conflicting.make(meta)
 					Expect(api.Create(ctx, theirs)).To(Succeed())
 					s.journal.Excuse(theirs)
-					before := intentOf(theirs)
+					before := desiredState(theirs)
 
-					says := []manifest{model(2), percent(10), scaling, tagged}
-					ends := func() { s.prints("True", "90", "10", revision(1), revision(2)) }
-					if squatter.first {
-						says = []manifest{model(1), scaling, tagged}
-						ends = func() { s.prints("True", "", "100", "", revision(1)) }
+					options := []isvcOption{model(2), percent(10), scaling, withTagRouting}
+					ends := func() { s.awaitColumns("True", "90", "10", revision(1), revision(2)) }
+					if conflicting.first {
+						options = []isvcOption{model(1), scaling, withTagRouting}
+						ends = func() { s.awaitColumns("True", "", "100", "", revision(1)) }
 					}
-					s.apply(says...)
-					s.refuses(squatter.printed, refusal{
-						condition: squatter.condition, reason: "OwnershipConflict",
+					s.apply(options...)
+					s.awaitRefusal(conflicting.printed, refusal{
+						condition: conflicting.condition, reason: "OwnershipConflict",
 						message: fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete it (kubectl delete -n %s %s %s), or give",
-							squatter.kind, squatter.name, s.namespace, owner.said, s.namespace, strings.ToLower(squatter.kind), squatter.name),
+							conflicting.kind, conflicting.name, s.namespace, owner.message, s.namespace, strings.ToLower(conflicting.kind), conflicting.name),
 					})
-					if !squatter.first {
-						s.splits("1:100")
-						s.history("1:100")
+					if !conflicting.first {
+						s.awaitSplit("1:100")
+						s.awaitSplitHistory("1:100")
 					}
 					Expect(api.Get(ctx, client.ObjectKeyFromObject(theirs), theirs)).To(Succeed())
-					Expect(intentOf(theirs)).To(Equal(before), "it was touched")
+					Expect(desiredState(theirs)).To(Equal(before), "it was touched")
 
 					Expect(api.Delete(ctx, theirs)).To(Succeed())
 					ends()
-					if !squatter.first {
-						s.history("1:100", "2:10 1:90")
+					if !conflicting.first {
+						s.awaitSplitHistory("1:100", "2:10 1:90")
 					}
 				}})
 			}
 		}
-		tell(ctx, trials, len(trials)) // Most of the time they wait for the operator to look again.
+		runConcurrently(ctx, variants, len(variants)) // Most of the time they wait for the operator to look again.
 	})
 })
 
 var _ = Describe("what the cluster does not allow the operator", func() {
 	It("moves nothing, is said with the way out, and is done once it is allowed", func(ctx SpecContext) {
-		tell(ctx, []trial{{name: "to read a secret", tell: func(s *story) {
-			s.canaries()
+		runConcurrently(ctx, []variant{{name: "to read a secret", body: func(s *scenario) {
+			s.setUpCanary()
 			Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"}})).To(Succeed())
 			Expect(api.Create(ctx, &corev1.ServiceAccount{
 				ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"},
 				Secrets:    []corev1.ObjectReference{{Name: "minio"}},
 			})).To(Succeed())
-			s.apply(model(3), percent(20), storage("s3://models/iris"), func(isvc *v1beta1.InferenceService) {
+			s.apply(model(3), percent(20), withStorageURI("s3://models/iris"), func(isvc *v1beta1.InferenceService) {
 				isvc.Spec.Predictor.ServiceAccountName = "reader"
 			})
 			// The canary is superseded: model 3 is asked for.
-			s.refuses([4]string{"", "100", "", revision(1)}, refusal{
+			s.awaitRefusal([4]string{"", "100", "", revision(1)}, refusal{
 				condition: v1beta1.ConditionPredictorReady, reason: "CredentialsNotReadable",
 				message: `the operator may not read Secret "minio" (ServiceAccount "reader" lists it); allow it in this namespace: kubectl create rolebinding `,
 			})
-			Expect(s.records()).To(ConsistOf(revision(1), revision(2)))
+			Expect(s.revisionHistory()).To(ConsistOf(revision(1), revision(2)))
 			isvc, err := s.isvc()
 			Expect(err).NotTo(HaveOccurred())
 			_, command, _ := strings.Cut(apimeta.FindStatusCondition(isvc.Status.Conditions, v1beta1.ConditionReady).Message, "kubectl ")
 			_, err = kubectl("", strings.Fields(command)...)
 			Expect(err).NotTo(HaveOccurred())
-			s.prints("True", "80", "20", revision(1), revision(3))
-			s.history("1:100", "2:10 1:90", "1:100", "3:20 1:80")
-		}}, {name: "to make another Deployment", tell: func(s *story) {
+			s.awaitColumns("True", "80", "20", revision(1), revision(3))
+			s.awaitSplitHistory("1:100", "2:10 1:90", "1:100", "3:20 1:80")
+		}}, {name: "to make another Deployment", body: func(s *scenario) {
 			s.apply(model(1))
-			s.prints("True", "", "100", "", revision(1))
+			s.awaitColumns("True", "", "100", "", revision(1))
 			one := corev1.ResourceList{"count/deployments.apps": resource.MustParse("1")}
 			quota := &corev1.ResourceQuota{
 				ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "small"},
@@ -205,12 +205,12 @@ var _ = Describe("what the cluster does not allow the operator", func() {
 			quota.Status = corev1.ResourceQuotaStatus{Hard: one, Used: one}
 			Expect(api.Status().Update(ctx, quota)).To(Succeed())
 			s.apply(model(2), percent(10))
-			s.refuses([4]string{"", "100", "", revision(1)}, refusal{
+			s.awaitRefusal([4]string{"", "100", "", revision(1)}, refusal{
 				condition: v1beta1.ConditionPredictorReady, reason: "RefusedByAPIServer", message: "exceeded quota: small",
 			})
 			Expect(api.Delete(ctx, quota)).To(Succeed())
-			s.prints("True", "90", "10", revision(1), revision(2))
-			s.history("1:100", "2:10 1:90")
-		}}}, atOnce)
+			s.awaitColumns("True", "90", "10", revision(1), revision(2))
+			s.awaitSplitHistory("1:100", "2:10 1:90")
+		}}}, concurrency)
 	})
 })

@@ -48,32 +48,32 @@ var (
 )
 
 // refuses waits for a refusal. Users are told of it once, what they see of the traffic stays, and then there is silence.
-func (s *story) refuses(printed [4]string, wanted refusal) {
+func (s *scenario) awaitRefusal(printed [4]string, want refusal) {
 	GinkgoHelper()
-	s.prints("False", printed[0], printed[1], printed[2], printed[3])
-	said := Be(metav1.ConditionFalse, wanted.reason, wanted.message)
-	s.condition(wanted.condition, said)
-	s.condition(v1beta1.ConditionReady, said)
-	if wanted.failure != "" {
-		s.modelled(SatisfyAll(
+	s.awaitColumns("False", printed[0], printed[1], printed[2], printed[3])
+	said := BeCondition(metav1.ConditionFalse, want.reason, want.message)
+	s.awaitCondition(want.condition, said)
+	s.awaitCondition(v1beta1.ConditionReady, said)
+	if want.failure != "" {
+		s.awaitModelStatus(SatisfyAll(
 			HaveField("TransitionStatus", v1beta1.InvalidSpec),
 			HaveField("LastFailureInfo", HaveValue(SatisfyAll(
-				HaveField("Reason", wanted.failure), HaveField("Message", ContainSubstring(wanted.message)))))))
+				HaveField("Reason", want.failure), HaveField("Message", ContainSubstring(want.message)))))))
 	}
 	// What a refusal does not keep back, as the pods of a new revision, may still get on; then there is silence.
 	Eventually(s.operator.wire.Idle).Should(BeNumerically(">", 800*time.Millisecond), "the operator goes on writing")
-	s.announces(wanted.reason)
+	s.awaitEvent(want.reason)
 }
 
 // silent watches the operator for a while, and expects it to write nothing.
-func (s *story) silent() {
+func (s *scenario) expectNoWrites() {
 	GinkgoHelper()
 	before := s.operator.wire.Writes()
-	Consistently(func() []string { return s.since(len(before)) }).WithTimeout(500 * time.Millisecond).Should(BeEmpty())
+	Consistently(func() []string { return s.writesSince(len(before)) }).WithTimeout(500 * time.Millisecond).Should(BeEmpty())
 }
 
 // since lists the operator's writes but the first ones.
-func (s *story) since(first int) []string {
+func (s *scenario) writesSince(first int) []string {
 	var writes []string
 	for _, write := range s.operator.wire.Writes()[first:] {
 		writes = append(writes, write.String())
@@ -82,59 +82,59 @@ func (s *story) since(first int) []string {
 }
 
 // canaries brings a story to where model 2 gets 10 % beside model 1.
-func (s *story) canaries(also ...manifest) {
+func (s *scenario) setUpCanary(also ...isvcOption) {
 	GinkgoHelper()
-	s.apply(append([]manifest{model(1)}, also...)...)
-	s.prints("True", "", "100", "", revision(1))
-	s.apply(append([]manifest{model(2), percent(10)}, also...)...)
-	s.prints("True", "90", "10", revision(1), revision(2))
-	s.settles()
+	s.apply(append([]isvcOption{model(1)}, also...)...)
+	s.awaitColumns("True", "", "100", "", revision(1))
+	s.apply(append([]isvcOption{model(2), percent(10)}, also...)...)
+	s.awaitColumns("True", "90", "10", revision(1), revision(2))
+	s.awaitSettled()
 }
 
 // set changes the model.
-func set(change func(*v1beta1.ModelSpec)) manifest {
+func changeModel(change func(*v1beta1.ModelSpec)) isvcOption {
 	return func(isvc *v1beta1.InferenceService) { change(isvc.Spec.Predictor.Model) }
 }
 
-func runtimeNamed(name string) manifest {
-	return set(func(model *v1beta1.ModelSpec) { model.Runtime = &name })
+func withRuntime(name string) isvcOption {
+	return changeModel(func(model *v1beta1.ModelSpec) { model.Runtime = &name })
 }
 
-func storage(uri string) manifest {
-	return set(func(model *v1beta1.ModelSpec) { model.StorageURI = &uri })
+func withStorageURI(uri string) isvcOption {
+	return changeModel(func(model *v1beta1.ModelSpec) { model.StorageURI = &uri })
 }
 
 // badSpecs cannot be run, and are stored all the same.
 var badSpecs = map[string]struct {
-	says manifest
-	want refusal
+	option isvcOption
+	want   refusal
 }{
 	"an unknown model format": {
-		set(func(model *v1beta1.ModelSpec) { model.ModelFormat.Name = "no-such-format" }),
+		changeModel(func(model *v1beta1.ModelSpec) { model.ModelFormat.Name = "no-such-format" }),
 		noRuntime(v1beta1.NoSupportingRuntime, "or install a serving runtime for no-such-format"),
 	},
 	"a version of a format that nothing serves": {
-		set(func(model *v1beta1.ModelSpec) { model.ModelFormat.Version = new("99") }),
+		changeModel(func(model *v1beta1.ModelSpec) { model.ModelFormat.Version = new("99") }),
 		noRuntime(v1beta1.NoSupportingRuntime, "modelFormat.version"),
 	},
 	"a runtime that is not there": {
-		runtimeNamed("no-such-runtime"),
+		withRuntime("no-such-runtime"),
 		noRuntime(v1beta1.RuntimeNotRecognized, `spec.predictor.model.runtime: "no-such-runtime" is neither a ServingRuntime in namespace NAMESPACE nor a ClusterServingRuntime; write kserve-`),
 	},
 	"a runtime for another format": {
-		runtimeNamed("kserve-xgbserver"),
+		withRuntime("kserve-xgbserver"),
 		noRuntime(v1beta1.NoSupportingRuntime, "name a runtime that serves it, or remove the field to have a runtime picked"),
 	},
 	"a protocol that the runtime does not speak": {
-		set(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolGRPCV2) }),
+		changeModel(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolGRPCV2) }),
 		noRuntime(v1beta1.NoSupportingRuntime, "write model.protocolVersion: "),
 	},
 	"a storage scheme that is not supported": {
-		storage("ftp://models/iris"),
+		withStorageURI("ftp://models/iris"),
 		invalidSpec("InvalidPredictorSpec", `"ftp://models/iris": storage ftp:// is not supported; write one of gs://`),
 	},
 	"a storage URI without its slashes": {
-		storage("s3:models/iris"), invalidSpec("InvalidPredictorSpec", "write s3://"),
+		withStorageURI("s3:models/iris"), invalidSpec("InvalidPredictorSpec", "write s3://"),
 	},
 	"a mode that is unknown": {
 		annotation(v1beta1.AnnotationDeploymentMode, "Fast"),
@@ -172,99 +172,99 @@ var badSpecs = map[string]struct {
 
 var _ = Describe("a spec that cannot be run", func() {
 	It("moves nothing in the middle of a canary, says what to do, and is forgotten once it is mended", func(ctx SpecContext) {
-		var trials []trial
+		var variants []variant
 		for name, bad := range badSpecs {
-			trials = append(trials, trial{name: name, tell: func(s *story) {
-				s.canaries()
+			variants = append(variants, variant{name: name, body: func(s *scenario) {
+				s.setUpCanary()
 				want := bad.want
 				want.message = strings.ReplaceAll(want.message, "NAMESPACE", s.namespace)
 				before := len(s.operator.wire.Writes())
 				// A percent in a bad spec counts as little as the rest of it.
-				s.apply(model(2), percent(50), bad.says)
-				s.refuses(afterCanary, want)
-				Expect(s.since(before)).To(HaveEach("patch inferenceservices/status " + iris))
-				s.splits("2:10 1:90")
-				s.restart()
-				s.refuses(afterCanary, want)
-				Expect(s.since(0)).To(BeEmpty(), "after a restart")
+				s.apply(model(2), percent(50), bad.option)
+				s.awaitRefusal(afterCanary, want)
+				Expect(s.writesSince(before)).To(HaveEach("patch inferenceservices/status " + iris))
+				s.awaitSplit("2:10 1:90")
+				s.restartOperator()
+				s.awaitRefusal(afterCanary, want)
+				Expect(s.writesSince(0)).To(BeEmpty(), "after a restart")
 
 				s.apply(model(2), percent(10))
-				s.prints("True", "90", "10", revision(1), revision(2))
-				s.modelled(SatisfyAll(HaveField("TransitionStatus", v1beta1.UpToDate), HaveField("LastFailureInfo", BeNil())))
-				Expect(s.records()).To(ConsistOf(revision(1), revision(2)))
-				s.history("1:100", "2:10 1:90")
+				s.awaitColumns("True", "90", "10", revision(1), revision(2))
+				s.awaitModelStatus(SatisfyAll(HaveField("TransitionStatus", v1beta1.UpToDate), HaveField("LastFailureInfo", BeNil())))
+				Expect(s.revisionHistory()).To(ConsistOf(revision(1), revision(2)))
+				s.awaitSplitHistory("1:100", "2:10 1:90")
 			}})
 		}
-		together(ctx, trials)
+		runAll(ctx, variants)
 	})
 
 	It("starts nothing when it is the first, and is started once it is mended", func(ctx SpecContext) {
-		var trials []trial
+		var variants []variant
 		for name, bad := range badSpecs {
 			if bad.want.reason == "DeploymentModeChanged" {
 				continue // What is not live yet has no mode that could change.
 			}
-			trials = append(trials, trial{name: name, tell: func(s *story) {
+			variants = append(variants, variant{name: name, body: func(s *scenario) {
 				want := bad.want
 				want.message = strings.ReplaceAll(want.message, "NAMESPACE", s.namespace)
-				s.apply(model(1), percent(50), bad.says)
-				s.refuses(afterNothing, want)
-				Expect(s.since(0)).To(Equal([]string{"patch inferenceservices/status " + iris}))
+				s.apply(model(1), percent(50), bad.option)
+				s.awaitRefusal(afterNothing, want)
+				Expect(s.writesSince(0)).To(Equal([]string{"patch inferenceservices/status " + iris}))
 				s.apply(model(1))
-				s.prints("True", "", "100", "", revision(1))
-				s.history("1:100")
+				s.awaitColumns("True", "", "100", "", revision(1))
+				s.awaitSplitHistory("1:100")
 			}})
 		}
-		together(ctx, trials)
+		runAll(ctx, variants)
 	})
 
 	It("leaves what it says wrongly as it was: stopped what is stopped, tagged what is tagged", func(ctx SpecContext) {
-		together(ctx, []trial{{name: "stop", tell: func(s *story) {
-			s.canaries()
-			s.apply(model(2), percent(10), stopped)
-			s.prints("False", "", "", "", "")
-			s.splits("none")
-			s.runs()
+		runAll(ctx, []variant{{name: "stop", body: func(s *scenario) {
+			s.setUpCanary()
+			s.apply(model(2), percent(10), withStop)
+			s.awaitColumns("False", "", "", "", "")
+			s.awaitSplit("none")
+			s.awaitRunning()
 			s.apply(model(2), percent(10), annotation(v1beta1.AnnotationStop, "ture"))
-			s.condition(v1beta1.ConditionStopped, Be(metav1.ConditionTrue, "Stopped", ""))
-			s.modelled(HaveField("LastFailureInfo", HaveValue(HaveField("Message", ContainSubstring(`"ture"`)))))
-			s.settles()
-			s.splits("none")
-			s.runs()
+			s.awaitCondition(v1beta1.ConditionStopped, BeCondition(metav1.ConditionTrue, "Stopped", ""))
+			s.awaitModelStatus(HaveField("LastFailureInfo", HaveValue(HaveField("Message", ContainSubstring(`"ture"`)))))
+			s.awaitSettled()
+			s.awaitSplit("none")
+			s.awaitRunning()
 			s.apply(model(2), percent(10))
-			s.prints("True", "90", "10", revision(1), revision(2))
-			Expect(s.records()).To(ConsistOf(revision(1), revision(2)))
-		}}, {name: "enable-tag-routing", tell: func(s *story) {
+			s.awaitColumns("True", "90", "10", revision(1), revision(2))
+			Expect(s.revisionHistory()).To(ConsistOf(revision(1), revision(2)))
+		}}, {name: "enable-tag-routing", body: func(s *scenario) {
 			hosts := map[string]string{"latest": "2:100", "prev": "1:100"}
-			s.canaries(tagged)
-			s.tagged(hosts)
+			s.setUpCanary(withTagRouting)
+			s.awaitTags(hosts)
 			s.apply(model(2), percent(10), annotation(v1beta1.AnnotationEnableTagRouting, "ture"))
-			s.refuses(afterCanary, invalidSpec("InvalidPredictorSpec", `"ture"`))
-			s.tagged(hosts)
-			s.apply(model(2), percent(10), tagged)
-			s.prints("True", "90", "10", revision(1), revision(2))
-			s.history("1:100", "2:10 1:90")
-		}}, {name: "autoscalerClass", tell: func(s *story) {
-			s.canaries(replicas(1, 3))
-			before, err := s.world()
+			s.awaitRefusal(afterCanary, invalidSpec("InvalidPredictorSpec", `"ture"`))
+			s.awaitTags(hosts)
+			s.apply(model(2), percent(10), withTagRouting)
+			s.awaitColumns("True", "90", "10", revision(1), revision(2))
+			s.awaitSplitHistory("1:100", "2:10 1:90")
+		}}, {name: "autoscalerClass", body: func(s *scenario) {
+			s.setUpCanary(replicaBounds(1, 3))
+			before, err := s.snapshot()
 			Expect(err).NotTo(HaveOccurred())
-			s.apply(model(2), percent(10), replicas(1, 3), annotation(v1beta1.AnnotationAutoscalerClass, "hpq"))
-			s.refuses(afterCanary, invalidSpec("InvalidPredictorSpec", `"hpq"`))
-			s.apply(model(2), percent(10), replicas(1, 3))
-			s.prints("True", "90", "10", revision(1), revision(2))
-			s.becomesWorld(before, "once it is mended")
-			Expect(s.since(0)).NotTo(ContainElement(ContainSubstring("delete")))
+			s.apply(model(2), percent(10), replicaBounds(1, 3), annotation(v1beta1.AnnotationAutoscalerClass, "hpq"))
+			s.awaitRefusal(afterCanary, invalidSpec("InvalidPredictorSpec", `"hpq"`))
+			s.apply(model(2), percent(10), replicaBounds(1, 3))
+			s.awaitColumns("True", "90", "10", revision(1), revision(2))
+			s.awaitSnapshot(before, "once it is mended")
+			Expect(s.writesSince(0)).NotTo(ContainElement(ContainSubstring("delete")))
 		}}})
 	})
 
 	It("has a name that makes host names which DNS does not allow", func(ctx SpecContext) {
-		s := begin(ctx, func(cfg *config.Config) { cfg.Ingress.Domain = strings.Repeat("a-long-domain.", 16) + "example.com" })
+		s := startScenario(ctx, func(cfg *config.Config) { cfg.Ingress.Domain = strings.Repeat("a-long-domain.", 16) + "example.com" })
 		s.apply(model(1))
-		s.refuses(afterNothing, refusal{
+		s.awaitRefusal(afterNothing, refusal{
 			condition: v1beta1.ConditionIngressReady, reason: "HostNameInvalid", failure: v1beta1.InvalidPredictorSpec,
 			message: "give the InferenceService, or its namespace, a shorter name",
 		})
-		s.runs()
+		s.awaitRunning()
 	})
 })
 
@@ -273,9 +273,9 @@ var _ = Describe("a spec that the API server refuses", func() {
 	longName := strings.Repeat("a", 47)
 
 	It("is not stored, and nothing moves", func(ctx SpecContext) {
-		s := canary(ctx)
-		s.settles()
-		versions, writes := s.versions(), len(s.operator.wire.Writes())
+		s := startCanary(ctx)
+		s.awaitSettled()
+		versions, writes := s.resourceVersions(), len(s.operator.wire.Writes())
 		before, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		for patch, message := range map[string]string{
@@ -306,15 +306,15 @@ var _ = Describe("a spec that the API server refuses", func() {
 		after, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(after.ResourceVersion).To(Equal(before.ResourceVersion))
-		s.silent()
-		Expect(s.since(writes)).To(BeEmpty())
-		Expect(s.versions()).To(Equal(versions))
-		s.prints("True", "90", "10", revision(1), revision(2))
+		s.expectNoWrites()
+		Expect(s.writesSince(writes)).To(BeEmpty())
+		Expect(s.resourceVersions()).To(Equal(versions))
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 	})
 })
 
 // ours is a serving runtime of the namespace, for sklearn.
-func (s *story) ours() *v1alpha1.ServingRuntime {
+func (s *scenario) newServingRuntime() *v1alpha1.ServingRuntime {
 	return &v1alpha1.ServingRuntime{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "ours"},
 		Spec: v1alpha1.ServingRuntimeSpec{
@@ -328,98 +328,104 @@ func (s *story) ours() *v1alpha1.ServingRuntime {
 }
 
 // alter changes the serving runtime of the namespace.
-func (s *story) alter(change func(*v1alpha1.ServingRuntimeSpec)) {
+func (s *scenario) updateServingRuntime(change func(*v1alpha1.ServingRuntimeSpec)) {
 	GinkgoHelper()
-	runtime := s.ours()
+	runtime := s.newServingRuntime()
 	Expect(api.Get(s.ctx, client.ObjectKeyFromObject(runtime), runtime)).To(Succeed())
 	change(&runtime.Spec)
 	Expect(api.Update(s.ctx, runtime)).To(Succeed())
 }
 
 var _ = Describe("a serving runtime", func() {
-	it := runtimeNamed("ours")
-	speakingV2 := set(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolV2) })
+	it := withRuntime("ours")
+	speakingV2 := changeModel(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolV2) })
 
 	It("that becomes unfit under a canary moves nothing by itself, leaves the way back open where it is gone, and is taken again once it is fit", func(ctx SpecContext) {
-		var trials []trial
+		var variants []variant
 		for name, how := range map[string]struct {
-			spoil, mend func(*story)
+			spoil, mend func(*scenario)
 			want        refusal
 			// wayBack says that a percent counts all the same.
 			wayBack bool
 		}{
 			"deleted": {
-				func(s *story) { Expect(api.Delete(ctx, s.ours())).To(Succeed()) },
-				func(s *story) { Expect(api.Create(ctx, s.ours())).To(Succeed()) },
+				func(s *scenario) { Expect(api.Delete(ctx, s.newServingRuntime())).To(Succeed()) },
+				func(s *scenario) { Expect(api.Create(ctx, s.newServingRuntime())).To(Succeed()) },
 				noRuntime(v1beta1.RuntimeNotRecognized, `"ours" is neither a ServingRuntime in namespace`),
 				true,
 			},
 			"disabled": {
-				func(s *story) { s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = new(true) }) },
-				func(s *story) { s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = nil }) },
+				func(s *scenario) {
+					s.updateServingRuntime(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = new(true) })
+				},
+				func(s *scenario) {
+					s.updateServingRuntime(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = nil })
+				},
 				noRuntime(v1beta1.RuntimeDisabled, `ServingRuntime "ours" is disabled; have it enabled, or remove the field to have a runtime picked`),
 				true,
 			},
 			"of another protocol": {
-				func(s *story) {
-					s.alter(func(spec *v1alpha1.ServingRuntimeSpec) {
+				func(s *scenario) {
+					s.updateServingRuntime(func(spec *v1alpha1.ServingRuntimeSpec) {
 						spec.ProtocolVersions = []v1beta1.ProtocolVersion{v1beta1.ProtocolV1}
 					})
 				},
-				func(s *story) {
-					s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.ProtocolVersions = s.ours().Spec.ProtocolVersions })
+				func(s *scenario) {
+					s.updateServingRuntime(func(spec *v1alpha1.ServingRuntimeSpec) {
+						spec.ProtocolVersions = s.newServingRuntime().Spec.ProtocolVersions
+					})
 				},
 				noRuntime(v1beta1.NoSupportingRuntime, "write model.protocolVersion: v1"),
 				false,
 			},
 		} {
-			trials = append(trials, trial{name: name, tell: func(s *story) {
-				Expect(api.Create(ctx, s.ours())).To(Succeed())
-				s.canaries(it, speakingV2)
-				before, err := s.world()
+			variants = append(variants, variant{name: name, body: func(s *scenario) {
+				Expect(api.Create(ctx, s.newServingRuntime())).To(Succeed())
+				s.setUpCanary(it, speakingV2)
+				before, err := s.snapshot()
 				Expect(err).NotTo(HaveOccurred())
-				pods, err := s.pods(2)
+				pods, err := s.podUIDs(2)
 				Expect(err).NotTo(HaveOccurred())
 				how.spoil(s)
-				s.refuses(afterCanary, how.want)
+				s.awaitRefusal(afterCanary, how.want)
 				splits := []string{"1:100", "2:10 1:90"}
 				if how.wayBack {
 					By("asking for less in the meantime")
 					s.apply(model(2), percent(0), it, speakingV2)
-					s.refuses([4]string{"100", "0", revision(1), revision(2)}, how.want)
+					s.awaitRefusal([4]string{"100", "0", revision(1), revision(2)}, how.want)
 					splits = append(splits, "2:0 1:100", "2:10 1:90")
 				} else {
 					By("asking for more in the meantime")
 					s.apply(model(2), percent(80), it, speakingV2)
-					s.refuses(afterCanary, how.want)
+					s.awaitRefusal(afterCanary, how.want)
 				}
 				s.apply(model(2), percent(10), it, speakingV2)
-				s.refuses(afterCanary, how.want)
+				s.awaitRefusal(afterCanary, how.want)
 
 				how.mend(s)
-				s.prints("True", "90", "10", revision(1), revision(2))
-				s.becomesWorld(before, "once it is fit")
-				Expect(s.pods(2)).To(Equal(pods))
-				s.history(splits...)
+				s.awaitColumns("True", "90", "10", revision(1), revision(2))
+				s.awaitSnapshot(before, "once it is fit")
+				Expect(s.podUIDs(2)).To(Equal(pods))
+				s.awaitSplitHistory(splits...)
 			}})
 		}
-		together(ctx, trials)
+		runAll(ctx, variants)
 	})
 
 	It("that is not there yet is waited for", func(ctx SpecContext) {
-		s := begin(ctx)
+		s := startScenario(ctx)
 		s.apply(model(1), it)
-		s.refuses(afterNothing, noRuntime(v1beta1.RuntimeNotRecognized, `"ours" is neither`))
-		runtime := s.ours()
+		s.awaitRefusal(afterNothing, noRuntime(v1beta1.RuntimeNotRecognized, `"ours" is neither`))
+		runtime := s.newServingRuntime()
 		runtime.Spec.Disabled = new(true)
 		Expect(api.Create(ctx, runtime)).To(Succeed())
-		s.refuses(afterNothing, noRuntime(v1beta1.RuntimeDisabled, "is disabled"))
-		s.alter(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = nil })
-		s.prints("True", "", "100", "", revision(1))
+		s.awaitRefusal(afterNothing, noRuntime(v1beta1.RuntimeDisabled, "is disabled"))
+		s.updateServingRuntime(func(spec *v1alpha1.ServingRuntimeSpec) { spec.Disabled = nil })
+		s.awaitColumns("True", "", "100", "", revision(1))
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.ServingRuntimeName).To(Equal("ours"))
-		said, err := s.announced()
+		said, err := s.events()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(slices.ContainsFunc(said, func(event string) bool { return strings.HasPrefix(event, "Ready: ") })).To(BeTrue())
 	})

@@ -103,9 +103,9 @@ func statusOf(url string) (int, error) {
 }
 
 // obeys does what the message of a condition says to do with kubectl.
-func (s *story) obeys(kind string) {
+func (s *scenario) runSuggestedCommand(conditionType string) {
 	GinkgoHelper()
-	condition, err := s.conditionOf(kind)
+	condition, err := s.conditionOf(conditionType)
 	Expect(err).NotTo(HaveOccurred())
 	_, command, found := strings.Cut(condition.Message, "kubectl ")
 	Expect(found).To(BeTrue(), condition.Message)

@@ -17,65 +17,65 @@ import (
 
 var _ = Describe("an operator that dies after a write", func() {
 	It("leaves to the next one what this one would have come to, whichever write it was", func(ctx SpecContext) {
-		courses := undisturbed(ctx, lives)
-		var trials []trial
-		for name, told := range lives {
-			course := courses[name]
-			for last := 1; last <= course.most(); last++ {
-				trials = append(trials, trial{
+		baselines := recordBaselines(ctx, lifecycles)
+		var variants []variant
+		for name, l := range lifecycles {
+			baseline := baselines[name]
+			for last := 1; last <= baseline.maxWrites(); last++ {
+				variants = append(variants, variant{
 					name:    fmt.Sprintf("%s in which an operator dies after write %d of each chapter", name, last),
-					options: told.options,
-					tell:    func(s *story) { s.live(told, course, last, 1) },
+					options: l.options,
+					body:    func(s *scenario) { s.runWithCrashes(l, baseline, last, 1) },
 				})
 			}
-			trials = append(trials, trial{
-				name: name + " in which each operator dies after its first write", options: told.options,
-				tell: func(s *story) { s.live(told, course, 1, math.MaxInt) },
+			variants = append(variants, variant{
+				name: name + " in which each operator dies after its first write", options: l.options,
+				body: func(s *scenario) { s.runWithCrashes(l, baseline, 1, math.MaxInt) },
 			})
 		}
-		together(ctx, trials)
+		runAll(ctx, variants)
 	})
 })
 
 // live tells a life in which operators die after so many writes, and as many of them in each chapter. Each chapter must
 // end as if none had.
-func (s *story) live(told life, course course, writes, deaths int) {
+func (s *scenario) runWithCrashes(l lifecycle, baseline baseline, writes, crashes int) {
 	GinkgoHelper()
-	for i, c := range told.chapters {
+	for i, st := range l.steps {
 		s.operator.wire.Inject(wire.CrashAfter(writes))
-		s.apply(append(slices.Clone(c.says), told.replicas)...)
-		for died := 0; died < deaths && s.diesBefore(c, course[i]); {
-			died++
+		s.apply(append(slices.Clone(st.options), l.replicas)...)
+		for crashed := 0; crashed < crashes && s.crashesBefore(st, baseline[i]); {
+			crashed++
 			s.stopOperator()
 			next := wire.New()
-			if died < deaths {
+			if crashed < crashes {
 				next.Inject(wire.CrashAfter(writes))
 			}
-			s.start(next)
+			s.startOperator(next)
 		}
 		s.operator.wire.Inject(nil)
-		s.reaches(c)
-		s.becomesWorld(course[i].world, "after the "+c.name)
+		s.awaitStep(st)
+		s.awaitSnapshot(baseline[i].snapshot, "after the "+st.name)
 	}
-	s.livedThrough(told)
+	s.checkLifecycle(l)
 }
 
 // diesBefore waits for the operator to die, or for the end of the chapter.
-func (s *story) diesBefore(c chapter, end ending) bool {
+func (s *scenario) crashesBefore(st step, want outcome) bool {
 	GinkgoHelper()
-	died := false
+	crashed := false
 	Eventually(func() (bool, error) {
 		select {
 		case <-s.operator.wire.Crashed():
-			died = true
+			crashed = true
 			return true, nil
 		default:
 		}
 		if s.operator.wire.Idle() < 500*time.Millisecond {
 			return false, nil
 		}
-		world, err := s.world()
-		return world == end.world, err
-	}).Should(BeTrue(), "the operator neither dies nor comes to the end of the %s", c.name)
-	return died
+		snapshot, err := s.snapshot()
+		return snapshot == want.snapshot, err
+	}).Should(BeTrue(), "the operator neither dies nor comes to the end of the %s", st.name)
+	return crashed
 }

@@ -25,62 +25,62 @@ import (
 
 var _ = Describe("a gateway whose data plane does not do what it accepts", func() {
 	It("keeps the old revision while the Gateway says so, and no request fails", func(ctx SpecContext) {
-		outer, chosen := ownGateway(ctx)
-		programmed(ctx, outer, metav1.ConditionTrue)
-		s := begin(ctx, chosen)
-		s.serve()
+		outer, chosen := newGateway(ctx)
+		setProgrammed(ctx, outer, metav1.ConditionTrue)
+		s := startScenario(ctx, chosen)
+		s.setUpStable()
 		clients := s.sendRequests()
 		s.gateway.SetStalled(true)
-		programmed(ctx, outer, metav1.ConditionFalse)
+		setProgrammed(ctx, outer, metav1.ConditionFalse)
 		names := `Gateway "` + outer.Name + `" in namespace "kserve" reports that its configuration is not in effect`
-		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionFalse, "GatewayNotProgrammed", names))
-		s.prints("False", "", "100", "", revision(1))
+		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "GatewayNotProgrammed", names))
+		s.awaitColumns("False", "", "100", "", revision(1))
 
 		s.apply(model(2))
-		s.splits("2:100")
-		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionFalse, "GatewayNotProgrammed", names))
+		s.awaitSplit("2:100")
+		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "GatewayNotProgrammed", names))
 		Consistently(s.isRunning, 10*s.config.Rollout.DrainPeriod.Duration).WithArguments(1).Should(BeTrue())
-		s.prints("False", "", "100", "", revision(1)) // Nobody is told of a split that nobody gets.
+		s.awaitColumns("False", "", "100", "", revision(1)) // Nobody is told of a split that nobody gets.
 
 		s.gateway.SetStalled(false)
-		programmed(ctx, outer, metav1.ConditionTrue)
-		s.prints("True", "", "100", "", revision(2))
-		s.runs(2)
+		setProgrammed(ctx, outer, metav1.ConditionTrue)
+		s.awaitColumns("True", "", "100", "", revision(2))
+		s.awaitRunning(2)
 		Eventually(clients.answered).WithArguments(revision(2)).Should(BeNumerically(">", 0))
 		Expect(clients.failed()).To(BeEmpty())
 	})
 
 	It("that follows late is waited for by the drain, and no request fails", func(ctx SpecContext) {
-		s := begin(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
-		s.serve()
+		s := startScenario(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
+		s.setUpStable()
 		clients := s.sendRequests()
 		s.gateway.SetLag(1500 * time.Millisecond) // Half of the drain, as half a minute is of the default.
 		s.apply(model(2))
-		s.prints("True", "", "100", "", revision(2))
-		s.runs(2)
+		s.awaitColumns("True", "", "100", "", revision(2))
+		s.awaitRunning(2)
 		s.apply(model(2), percent(0))
-		s.prints("True", "100", "0", revision(1), revision(2))
+		s.awaitColumns("True", "100", "0", revision(1), revision(2))
 		Eventually(func() map[string]int32 { return s.gateway.Weights(s.key(iris)) }).Should(Equal(map[string]int32{revision(1): 100}))
 		Expect(clients.failed()).To(BeEmpty())
 	})
 
 	It("that follows late after a restart of its controller is waited for, and no request fails", func(ctx SpecContext) {
-		s := begin(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
-		s.serve()
+		s := startScenario(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
+		s.setUpStable()
 		clients := s.sendRequests()
-		s.gatewayTurns(peers.Unresponsive())
+		s.setGateway(peers.Unresponsive())
 		s.apply(model(2), percent(10))
-		s.splits("2:10 1:90")
+		s.awaitSplit("2:10 1:90")
 		s.apply(model(2))
-		s.splits("2:100")
+		s.awaitSplit("2:100")
 		s.apply(model(3))
-		s.splits("3:100")
-		s.settles()
-		s.runs(1, 2, 3) // Any of the routes may be the one that is in effect.
+		s.awaitSplit("3:100")
+		s.awaitSettled()
+		s.awaitRunning(1, 2, 3) // Any of the routes may be the one that is in effect.
 		s.gateway.SetLag(1500 * time.Millisecond)
-		s.gatewayTurns(peers.Accepting())
-		s.prints("True", "", "100", "", revision(3))
-		s.runs(3)
+		s.setGateway(peers.Accepting())
+		s.awaitColumns("True", "", "100", "", revision(3))
+		s.awaitRunning(3)
 		Eventually(clients.answered).WithArguments(revision(3)).Should(BeNumerically(">", 0))
 		Expect(clients.failed()).To(BeEmpty())
 	})
@@ -88,80 +88,80 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 
 var _ = Describe("a gateway that never acts", func() {
 	It("has nothing drained, and is named", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.serve()
+		s := startScenario(ctx)
+		s.setUpStable()
 		clients := s.sendRequests()
-		s.gatewayTurns(peers.Unresponsive())
+		s.setGateway(peers.Unresponsive())
 		s.apply(model(2))
-		s.splits("2:100")
-		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionUnknown, "WaitingForGateway",
+		s.awaitSplit("2:100")
+		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionUnknown, "WaitingForGateway",
 			`waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to accept HTTPRoute "`+iris+`"`))
-		s.prints("Unknown", "", "100", "", revision(1))
-		s.settles()
+		s.awaitColumns("Unknown", "", "100", "", revision(1))
+		s.awaitSettled()
 		Consistently(s.isRunning, 10*s.config.Rollout.DrainPeriod.Duration).WithArguments(1).Should(BeTrue())
-		s.silent()
+		s.expectNoWrites()
 		Expect(clients.failed()).To(BeEmpty())
 	})
 })
 
 var _ = Describe("a Gateway that has yet to report on a change of itself", func() {
 	It("holds drains and reports at once, and takes Ready from a settled service after a minute", func(ctx SpecContext) {
-		outer, chosen := ownGateway(ctx)
-		programmed(ctx, outer, metav1.ConditionTrue)
-		s := begin(ctx, chosen)
-		s.serve()
-		s.settles()
+		outer, chosen := newGateway(ctx)
+		setProgrammed(ctx, outer, metav1.ConditionTrue)
+		s := startScenario(ctx, chosen)
+		s.setUpStable()
+		s.awaitSettled()
 		outer.Spec.Listeners[0].Port = 8080
 		Expect(api.Update(ctx, outer)).To(Succeed())
 		changed := time.Now()
-		programmedAt(ctx, outer, outer.Generation-1, metav1.ConditionFalse)
-		waits := Be(metav1.ConditionUnknown, "WaitingForGateway", `waiting for Gateway "`+outer.Name+`" in namespace "kserve" to report`)
+		setProgrammedAt(ctx, outer, outer.Generation-1, metav1.ConditionFalse)
+		waits := BeCondition(metav1.ConditionUnknown, "WaitingForGateway", `waiting for Gateway "`+outer.Name+`" in namespace "kserve" to report`)
 
 		By("serving on")
-		s.silent()
-		s.prints("True", "", "100", "", revision(1))
+		s.expectNoWrites()
+		s.awaitColumns("True", "", "100", "", revision(1))
 		Expect(time.Since(changed)).To(BeNumerically("<", time.Minute))
-		s.conditionWithin(90*time.Second, v1beta1.ConditionIngressReady, waits)
+		s.awaitConditionWithin(90*time.Second, v1beta1.ConditionIngressReady, waits)
 		// The API server keeps whole seconds of both times.
 		Expect(time.Since(changed)).To(BeNumerically(">", 58*time.Second))
-		programmed(ctx, outer, metav1.ConditionTrue)
-		s.prints("True", "", "100", "", revision(1))
+		setProgrammed(ctx, outer, metav1.ConditionTrue)
+		s.awaitColumns("True", "", "100", "", revision(1))
 
 		By("changing the split meanwhile")
 		outer.Spec.Listeners[0].Port = 80
 		Expect(api.Update(ctx, outer)).To(Succeed())
 		s.apply(model(2))
-		s.splits("2:100")
-		s.condition(v1beta1.ConditionIngressReady, waits)
-		s.prints("Unknown", "", "100", "", revision(1))
+		s.awaitSplit("2:100")
+		s.awaitCondition(v1beta1.ConditionIngressReady, waits)
+		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		Consistently(s.isRunning, 10*s.config.Rollout.DrainPeriod.Duration).WithArguments(1).Should(BeTrue())
-		programmed(ctx, outer, metav1.ConditionTrue)
-		s.prints("True", "", "100", "", revision(2))
-		s.runs(2)
+		setProgrammed(ctx, outer, metav1.ConditionTrue)
+		s.awaitColumns("True", "", "100", "", revision(2))
+		s.awaitRunning(2)
 	})
 })
 
 var _ = Describe("a route that is changed beside its split", func() {
 	It("takes Ready, and keeps the URL, until a gateway has accepted it", func(ctx SpecContext) {
-		inner, _ := ownGateway(ctx)
+		inner, _ := newGateway(ctx)
 		local := &config.LocalGateway{
 			Namespace: "kserve", Name: inner.Name, Service: config.ServiceRef{Namespace: "kserve", Name: "local"},
 		}
-		s := begin(ctx, func(cfg *config.Config) { cfg.Ingress.LocalGateway = local })
-		s.serve()
-		s.settles()
+		s := startScenario(ctx, func(cfg *config.Config) { cfg.Ingress.LocalGateway = local })
+		s.setUpStable()
+		s.awaitSettled()
 		before, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
-		s.gatewayTurns(peers.Unresponsive())
+		s.setGateway(peers.Unresponsive())
 		s.apply(model(1), label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionUnknown, "WaitingForGateway", ""))
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionUnknown, "WaitingForGateway", ""))
 		Consistently(func(g Gomega) {
 			isvc, err := s.isvc()
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(isvc.Status.URL).To(Equal(before.Status.URL))
 		}, time.Second).Should(Succeed())
-		s.gatewayTurns(peers.Accepting())
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionTrue, "Ready", ""))
+		s.setGateway(peers.Accepting())
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionTrue, "Ready", ""))
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.URL).To(Equal("http://" + iris + "." + s.namespace + ".svc.cluster.local"))
@@ -169,7 +169,7 @@ var _ = Describe("a route that is changed beside its split", func() {
 })
 
 // ownGateway makes a Gateway for one story, as what it reports is for all whose routes it serves.
-func ownGateway(ctx context.Context) (*gatewayv1.Gateway, option) {
+func newGateway(ctx context.Context) (*gatewayv1.Gateway, configOption) {
 	GinkgoHelper()
 	outer := &gatewayv1.Gateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "gateway-" + rand.String(8)},
@@ -183,14 +183,14 @@ func ownGateway(ctx context.Context) (*gatewayv1.Gateway, option) {
 }
 
 // programmed has a Gateway report whether its configuration is in effect.
-func programmed(ctx context.Context, outer *gatewayv1.Gateway, status metav1.ConditionStatus) {
+func setProgrammed(ctx context.Context, outer *gatewayv1.Gateway, status metav1.ConditionStatus) {
 	GinkgoHelper()
 	Expect(api.Get(ctx, client.ObjectKeyFromObject(outer), outer)).To(Succeed())
-	programmedAt(ctx, outer, outer.Generation, status)
+	setProgrammedAt(ctx, outer, outer.Generation, status)
 }
 
 // programmedAt has it report on one of its generations.
-func programmedAt(ctx context.Context, outer *gatewayv1.Gateway, generation int64, status metav1.ConditionStatus) {
+func setProgrammedAt(ctx context.Context, outer *gatewayv1.Gateway, generation int64, status metav1.ConditionStatus) {
 	GinkgoHelper()
 	apimeta.SetStatusCondition(&outer.Status.Conditions, metav1.Condition{
 		Type: string(gatewayv1.GatewayConditionProgrammed), Status: status, Reason: "Test", Message: "the data plane says so",
@@ -200,7 +200,7 @@ func programmedAt(ctx context.Context, outer *gatewayv1.Gateway, generation int6
 }
 
 // isRunning reports whether a revision is asked for pods.
-func (s *story) isRunning(n int) (bool, error) {
+func (s *scenario) isRunning(n int) (bool, error) {
 	deployment := &appsv1.Deployment{}
 	err := api.Get(s.ctx, s.key(revision(n)+"-deployment"), deployment)
 	return err == nil && *deployment.Spec.Replicas > 0, client.IgnoreNotFound(err)
@@ -225,14 +225,14 @@ func (r *requests) failed() map[string]int {
 }
 
 // sendRequests has clients send requests until the end of the story.
-func (s *story) sendRequests() *requests {
+func (s *scenario) sendRequests() *requests {
 	sent := &requests{good: map[string]int{}, unserved: map[string]int{}}
-	s.meanwhile(func(ctx context.Context) { s.request(ctx, sent) })
+	s.repeat(func(ctx context.Context) { s.sendRequest(ctx, sent) })
 	return sent
 }
 
 // meanwhile does something again and again until the end of the story, or until it is stopped.
-func (s *story) meanwhile(do func(context.Context)) (stop func()) {
+func (s *scenario) repeat(do func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -251,11 +251,11 @@ func (s *story) meanwhile(do func(context.Context)) (stop func()) {
 		cancel()
 		<-done
 	}
-	s.afterwards(func(SpecContext) { stop() })
+	s.deferCleanup(func(SpecContext) { stop() })
 	return stop
 }
 
-func (s *story) request(ctx context.Context, sent *requests) {
+func (s *scenario) sendRequest(ctx context.Context, sent *requests) {
 	for revision := range s.gateway.Weights(s.key(iris)) {
 		var slices discoveryv1.EndpointSliceList
 		err := api.List(ctx, &slices, client.InNamespace(s.namespace), client.MatchingLabels{discoveryv1.LabelServiceName: revision})

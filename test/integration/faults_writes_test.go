@@ -36,7 +36,7 @@ func once(n int) func(turn int) bool { return func(turn int) bool { return turn 
 func everyOther(turn int) bool       { return turn%2 == 1 }
 
 // meeting has the writes whose turn it is meet a fate.
-func meeting(fault wire.Fault, isTurn func(turn int) bool) wire.Injector {
+func faultWhen(fault wire.Fault, isTurn func(turn int) bool) wire.Injector {
 	turn := 0
 	return func(wire.Write) wire.Fault {
 		if turn++; isTurn(turn) {
@@ -49,54 +49,54 @@ func meeting(fault wire.Fault, isTurn func(turn int) bool) wire.Injector {
 var _ = Describe("an API server that fails a write", func() {
 	It("delays a release, and changes nothing about it", func(ctx SpecContext) {
 		const name = "a life"
-		told := lives[name]
-		told.chapters = told.chapters[:4] // Up to the rollback; the others write what these write.
-		course := undisturbed(ctx, map[string]life{name: told})[name]
-		var trials []trial
-		for _, fault := range faults {
-			try := func(when string, isTurn func(int) bool) {
-				trials = append(trials, trial{
-					name: fmt.Sprintf("%s in which the API server %s %s", name, fault.name, when),
-					tell: func(s *story) { s.endure(told, course, fault.fault, fault.unknown, isTurn) },
+		l := lifecycles[name]
+		l.steps = l.steps[:4] // Up to the rollback; the others write what these write.
+		baseline := recordBaselines(ctx, map[string]lifecycle{name: l})[name]
+		var variants []variant
+		for _, f := range faults {
+			add := func(when string, isTurn func(int) bool) {
+				variants = append(variants, variant{
+					name: fmt.Sprintf("%s in which the API server %s %s", name, f.name, when),
+					body: func(s *scenario) { s.runWithFaults(l, baseline, f.fault, f.unknown, isTurn) },
 				})
 			}
-			for n := 1; n <= course.most(); n++ {
-				try(fmt.Sprintf("at write %d of each chapter", n), once(n))
+			for n := 1; n <= baseline.maxWrites(); n++ {
+				add(fmt.Sprintf("at write %d of each chapter", n), once(n))
 			}
-			try("at every other write", everyOther)
+			add("at every other write", everyOther)
 		}
-		together(ctx, trials)
+		runAll(ctx, variants)
 	})
 })
 
 // endure tells a life in which writes fail. Each chapter must end as if none had, after not many more writes, and with
 // the same announced.
-func (s *story) endure(told life, course course, fault wire.Fault, unknown bool, isTurn func(int) bool) {
+func (s *scenario) runWithFaults(l lifecycle, baseline baseline, fault wire.Fault, unknown bool, isTurn func(int) bool) {
 	GinkgoHelper()
-	for i, c := range told.chapters {
+	for i, st := range l.steps {
 		before := len(s.operator.wire.Writes())
-		s.operator.wire.Inject(meeting(fault, isTurn))
-		s.apply(append(slices.Clone(c.says), told.replicas)...)
-		s.reaches(c)
-		s.becomesWorld(course[i].world, "after the "+c.name)
+		s.operator.wire.Inject(faultWhen(fault, isTurn))
+		s.apply(append(slices.Clone(st.options), l.replicas)...)
+		s.awaitStep(st)
+		s.awaitSnapshot(baseline[i].snapshot, "after the "+st.name)
 		s.operator.wire.Inject(nil)
-		Expect(len(s.operator.wire.Writes())-before).To(BeNumerically("<=", 2*course[i].writes+5), "writes of the %s", c.name)
+		Expect(len(s.operator.wire.Writes())-before).To(BeNumerically("<=", 2*baseline[i].writes+5), "writes of the %s", st.name)
 		if !unknown {
-			Eventually(s.transitions).Should(Equal(course[i].announced), "what is announced of the %s", c.name)
+			Eventually(s.transitionEvents).Should(Equal(baseline[i].events), "what is announced of the %s", st.name)
 		}
 	}
-	s.livedThrough(told)
+	s.checkLifecycle(l)
 }
 
 var _ = Describe("an API server that goes on failing writes of one kind", func() {
 	It("is told of, moves nothing, and is gone on with once it takes them", func(ctx SpecContext) {
-		scaling := replicas(1, 3)
-		var trials []trial
+		scaling := replicaBounds(1, 3)
+		var variants []variant
 		for _, resource := range []string{"controllerrevisions", "deployments", "services", "horizontalpodautoscalers", "httproutes"} {
-			trials = append(trials, trial{name: resource, tell: func(s *story) {
+			variants = append(variants, variant{name: resource, body: func(s *scenario) {
 				s.apply(model(1), scaling)
-				s.prints("True", "", "100", "", revision(1))
-				s.settles()
+				s.awaitColumns("True", "", "100", "", revision(1))
+				s.awaitSettled()
 				fails := wire.ErrorResponse(http.StatusInternalServerError, metav1.StatusReasonInternalError, "failed calling webhook \"example.com\"")
 				s.operator.wire.Inject(func(write wire.Write) wire.Fault {
 					if write.Resource == resource {
@@ -105,16 +105,16 @@ var _ = Describe("an API server that goes on failing writes of one kind", func()
 					return wire.NoFault()
 				})
 				s.apply(model(2), percent(10), scaling)
-				s.prints("False", "", "100", "", revision(1))
-				s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "NotApplied", "failed calling webhook \"example.com\""))
-				s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "NotApplied", "goes on by itself once the API server takes it"))
-				s.announces("NotApplied")
-				s.history("1:100")
+				s.awaitColumns("False", "", "100", "", revision(1))
+				s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "NotApplied", "failed calling webhook \"example.com\""))
+				s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "NotApplied", "goes on by itself once the API server takes it"))
+				s.awaitEvent("NotApplied")
+				s.awaitSplitHistory("1:100")
 				s.operator.wire.Inject(nil)
-				s.prints("True", "90", "10", revision(1), revision(2))
-				s.history("1:100", "2:10 1:90")
+				s.awaitColumns("True", "90", "10", revision(1), revision(2))
+				s.awaitSplitHistory("1:100", "2:10 1:90")
 			}})
 		}
-		together(ctx, trials)
+		runAll(ctx, variants)
 	})
 })

@@ -21,15 +21,15 @@ import (
 
 var _ = Describe("a gateway", func() {
 	It("that is slow has one write of the status wait for it", func(ctx SpecContext) {
-		s := begin(ctx, patiently)
-		s.serve()
+		s := startScenario(ctx, withLongSettlePeriod)
+		s.setUpStable()
 		s.apply(model(2), percent(10))
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.settles()
-		s.gatewayTurns(peers.Accepting().After(700 * time.Millisecond))
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitSettled()
+		s.setGateway(peers.Accepting().After(700 * time.Millisecond))
 		before := len(s.operator.wire.Writes())
 		s.apply(model(2), percent(50))
-		s.prints("True", "50", "50", revision(1), revision(2))
+		s.awaitColumns("True", "50", "50", revision(1), revision(2))
 		var writes []string
 		for _, write := range s.operator.wire.Writes()[before:] {
 			writes = append(writes, write.String())
@@ -38,48 +38,48 @@ var _ = Describe("a gateway", func() {
 	})
 
 	It("that takes longer than the settle period is waited for in the status", func(ctx SpecContext) {
-		s := canary(ctx)
-		s.gatewayTurns(peers.Accepting().After(2 * time.Second))
+		s := startCanary(ctx)
+		s.setGateway(peers.Accepting().After(2 * time.Second))
 		s.apply(model(2), percent(50))
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionUnknown, "WaitingForGateway", "waiting for the gateway to serve 50 % on "+revision(2)))
-		s.prints("Unknown", "90", "10", revision(1), revision(2))
-		s.prints("True", "50", "50", revision(1), revision(2))
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionUnknown, "WaitingForGateway", "waiting for the gateway to serve 50 % on "+revision(2)))
+		s.awaitColumns("Unknown", "90", "10", revision(1), revision(2))
+		s.awaitColumns("True", "50", "50", revision(1), revision(2))
 	})
 
 	It("that withdraws what it has taken over changes no split", func(ctx SpecContext) {
-		s := canary(ctx)
-		s.gatewayTurns(peers.Rejecting(gatewayv1.RouteReasonNotAllowedByListeners, "no listener takes routes from this namespace"))
-		s.prints("False", "90", "10", revision(1), revision(2))
-		s.condition(v1beta1.ConditionIngressReady, Be(metav1.ConditionFalse, "NotAllowedByListeners", "no listener takes routes from this namespace"))
-		s.gatewayTurns(peers.Accepting())
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.history("1:100", "2:10 1:90")
+		s := startCanary(ctx)
+		s.setGateway(peers.Rejecting(gatewayv1.RouteReasonNotAllowedByListeners, "no listener takes routes from this namespace"))
+		s.awaitColumns("False", "90", "10", revision(1), revision(2))
+		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "NotAllowedByListeners", "no listener takes routes from this namespace"))
+		s.setGateway(peers.Accepting())
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitSplitHistory("1:100", "2:10 1:90")
 
 		By("losing the host of a tag, which somebody deletes, while the gateway is slow")
-		tagged := annotation(v1beta1.AnnotationEnableTagRouting, "true")
-		s.apply(model(2), percent(10), tagged)
-		s.prints("True", "90", "10", revision(1), revision(3))
-		s.gatewayTurns(peers.Unresponsive())
+		withTagRouting := annotation(v1beta1.AnnotationEnableTagRouting, "true")
+		s.apply(model(2), percent(10), withTagRouting)
+		s.awaitColumns("True", "90", "10", revision(1), revision(3))
+		s.setGateway(peers.Unresponsive())
 		Expect(api.Delete(ctx, &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.namespace, Name: "latest-" + iris + "-predictor",
 		}})).To(Succeed())
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionUnknown, "WaitingForGateway", ""))
-		s.tagged(map[string]string{"latest": "3:100", "prev": "1:100"})
-		s.prints("Unknown", "90", "10", revision(1), revision(3))
-		s.gatewayTurns(peers.Accepting())
-		s.prints("True", "90", "10", revision(1), revision(3))
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionUnknown, "WaitingForGateway", ""))
+		s.awaitTags(map[string]string{"latest": "3:100", "prev": "1:100"})
+		s.awaitColumns("Unknown", "90", "10", revision(1), revision(3))
+		s.setGateway(peers.Accepting())
+		s.awaitColumns("True", "90", "10", revision(1), revision(3))
 	})
 })
 
 var _ = Describe("an InferenceService that is made anew under the name of one that was deleted", func() {
 	It("waits until what the first has left is collected, and begins at 1", func(ctx SpecContext) {
-		s := promoted(ctx)
+		s := startPromotion(ctx)
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(api.Delete(ctx, isvc)).To(Succeed())
 		s.apply(model(3))
-		s.settles()
-		Eventually(s.columns).Should(PrintColumns("", "", "", "", ""))
+		s.awaitSettled()
+		Eventually(s.columns).Should(HaveColumns("", "", "", "", ""))
 
 		By("collecting them")
 		for _, list := range []client.ObjectList{
@@ -87,14 +87,14 @@ var _ = Describe("an InferenceService that is made anew under the name of one th
 		} {
 			s.collect(list, isvc)
 		}
-		s.prints("True", "", "100", "", revision(1))
-		s.remembers("S=1")
-		Expect(s.storage(1)).To(HaveSuffix("model-3"))
+		s.awaitColumns("True", "", "100", "", revision(1))
+		s.awaitRolloutState("S=1")
+		Expect(s.storageURI(1)).To(HaveSuffix("model-3"))
 	})
 })
 
 // collect deletes what an owner has left, as the garbage collector does.
-func (s *story) collect(list client.ObjectList, owner client.Object) {
+func (s *scenario) collect(list client.ObjectList, owner client.Object) {
 	GinkgoHelper()
 	Expect(api.List(s.ctx, list, client.InNamespace(s.namespace))).To(Succeed())
 	for _, object := range itemsOf(list) {
@@ -110,7 +110,7 @@ func (s *story) collect(list client.ObjectList, owner client.Object) {
 
 var _ = Describe("neighbours in a namespace", func() {
 	It("leave each other alone, however much their names have in common", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := startCanary(ctx)
 		neighbour := func(name string) *v1beta1.InferenceService {
 			made := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
 			model(7)(made)
@@ -121,16 +121,16 @@ var _ = Describe("neighbours in a namespace", func() {
 			Expect(api.Create(ctx, neighbour(name))).To(Succeed())
 		}
 		for _, name := range others {
-			Eventually(columnsOf).WithArguments(ctx, s.key(name)).Should(PrintColumns("True", "", "100", "", name+"-predictor-00001"))
+			Eventually(columnsOf).WithArguments(ctx, s.key(name)).Should(HaveColumns("True", "", "100", "", name+"-predictor-00001"))
 		}
-		s.settles()
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.runsBeside(others, 1, 2)
-		s.history("1:100", "2:10 1:90")
+		s.awaitSettled()
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitRunningBeside(others, 1, 2)
+		s.awaitSplitHistory("1:100", "2:10 1:90")
 		for _, name := range others {
 			Expect(api.Delete(ctx, neighbour(name))).To(Succeed())
 		}
 		s.apply(model(2))
-		s.prints("True", "", "100", "", revision(2))
+		s.awaitColumns("True", "", "100", "", revision(2))
 	})
 })

@@ -16,36 +16,36 @@ import (
 )
 
 var _ = Describe("the hosts of tags", func() {
-	tagged := annotation(v1beta1.AnnotationEnableTagRouting, "true")
+	withTagRouting := annotation(v1beta1.AnnotationEnableTagRouting, "true")
 
 	It("follow the split, and go with the annotation", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.apply(model(1), tagged)
-		s.prints("True", "", "100", "", revision(1))
-		s.tagged(map[string]string{"latest": "1:100"})
+		s := startScenario(ctx)
+		s.apply(model(1), withTagRouting)
+		s.awaitColumns("True", "", "100", "", revision(1))
+		s.awaitTags(map[string]string{"latest": "1:100"})
 
-		s.apply(model(2), percent(10), tagged)
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.tagged(map[string]string{"latest": "2:100", "prev": "1:100"})
+		s.apply(model(2), percent(10), withTagRouting)
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitTags(map[string]string{"latest": "2:100", "prev": "1:100"})
 
 		By("superseding the canary")
-		s.becomes(3, peers.NotReady())
-		s.apply(model(3), percent(10), tagged)
-		s.prints("Unknown", "", "100", "", revision(1))
-		s.tagged(map[string]string{"latest": "1:100"})
-		s.becomes(3, peers.Ready())
-		s.prints("True", "90", "10", revision(1), revision(3))
-		s.tagged(map[string]string{"latest": "3:100", "prev": "1:100"})
+		s.setPods(3, peers.NotReady())
+		s.apply(model(3), percent(10), withTagRouting)
+		s.awaitColumns("Unknown", "", "100", "", revision(1))
+		s.awaitTags(map[string]string{"latest": "1:100"})
+		s.setPods(3, peers.Ready())
+		s.awaitColumns("True", "90", "10", revision(1), revision(3))
+		s.awaitTags(map[string]string{"latest": "3:100", "prev": "1:100"})
 
 		By("rolling the canary back: it can still be looked at")
-		s.apply(model(3), percent(0), tagged)
-		s.prints("True", "100", "0", revision(1), revision(3))
-		s.tagged(map[string]string{"latest": "3:100", "prev": "1:100"})
+		s.apply(model(3), percent(0), withTagRouting)
+		s.awaitColumns("True", "100", "0", revision(1), revision(3))
+		s.awaitTags(map[string]string{"latest": "3:100", "prev": "1:100"})
 
 		By("turning tags off, which makes a revision")
 		s.apply(model(3), percent(10))
-		s.prints("True", "90", "10", revision(1), revision(4))
-		s.tagged(map[string]string{})
+		s.awaitColumns("True", "90", "10", revision(1), revision(4))
+		s.awaitTags(map[string]string{})
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.Components[v1beta1.PredictorComponent].Traffic).To(HaveExactElements(
@@ -70,13 +70,13 @@ func parentsOf(route *gatewayv1.HTTPRoute) []string {
 }
 
 var _ = Describe("the local gateway", func() {
-	inside := func(s *story) string { return iris + "." + s.namespace + ".svc.cluster.local" }
+	inside := func(s *scenario) string { return iris + "." + s.namespace + ".svc.cluster.local" }
 
 	It("serves the same split inside the cluster, under the address in the status", func(ctx SpecContext) {
-		s := begin(ctx, withLocalGateway)
-		s.serve()
+		s := startScenario(ctx, withLocalGateway)
+		s.setUpStable()
 		Eventually(s.route).Should(SatisfyAll(
-			SplitTraffic("1:100"), HaveHosts(append(s.hosts(), inside(s))...),
+			HaveSplit("1:100"), HaveHosts(append(s.hosts(), inside(s))...),
 			WithTransform(parentsOf, Equal([]string{"kserve/kserve-ingress-gateway", "kserve/kserve-local-gateway"}))))
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
@@ -89,9 +89,9 @@ var _ = Describe("the local gateway", func() {
 	})
 
 	It("serves alone what is kept off the outer gateway", func(ctx SpecContext) {
-		s := begin(ctx, withLocalGateway)
+		s := startScenario(ctx, withLocalGateway)
 		s.apply(model(1), label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))
-		s.prints("True", "", "100", "", revision(1))
+		s.awaitColumns("True", "", "100", "", revision(1))
 		Eventually(s.route).Should(SatisfyAll(
 			HaveHosts(inside(s)), WithTransform(parentsOf, Equal([]string{"kserve/kserve-local-gateway"}))))
 		isvc, err := s.isvc()
@@ -100,18 +100,18 @@ var _ = Describe("the local gateway", func() {
 	})
 
 	It("is missed by what is kept off the outer gateway", func(ctx SpecContext) {
-		s := begin(ctx)
+		s := startScenario(ctx)
 		s.apply(model(1), label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))
-		s.prints("False", "", "", "", "")
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "LocalGatewayNotConfigured", "ingress.localGateway"))
+		s.awaitColumns("False", "", "", "", "")
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "LocalGatewayNotConfigured", "ingress.localGateway"))
 	})
 })
 
 var _ = Describe("the timeout", func() {
 	It("is the route's", func(ctx SpecContext) {
-		s := begin(ctx)
+		s := startScenario(ctx)
 		s.apply(model(1), func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.TimeoutSeconds = new(int64(60)) })
-		s.prints("True", "", "100", "", revision(1))
+		s.awaitColumns("True", "", "100", "", revision(1))
 		Eventually(s.route).Should(HaveField("Spec.Rules", HaveExactElements(
 			HaveField("Timeouts", HaveValue(HaveField("Request", HaveValue(BeEquivalentTo("60s"))))))))
 	})

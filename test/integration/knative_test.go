@@ -30,56 +30,56 @@ var _ = Describe("Knative's reports", func() {
 		"are right, and then once more the old ones":           peers.StaleAgain(lag),
 	} {
 		It("change no step of a rollout when they "+name, func(ctx SpecContext) {
-			s := begin(ctx, inKnativeMode)
+			s := startScenario(ctx, inKnativeMode)
 			s.knative.SetStatusLag(s.namespace, statusLag)
-			s.serve()
+			s.setUpStable()
 			s.apply(model(2), percent(10))
-			s.prints("True", "90", "10", revision(1), revision(2))
+			s.awaitColumns("True", "90", "10", revision(1), revision(2))
 			s.apply(model(2))
-			s.prints("True", "", "100", "", revision(2))
-			s.runs(2)
+			s.awaitColumns("True", "", "100", "", revision(2))
+			s.awaitRunning(2)
 			s.apply(model(2), percent(0))
-			s.prints("True", "100", "0", revision(1), revision(2))
+			s.awaitColumns("True", "100", "0", revision(1), revision(2))
 			s.apply(model(3), percent(30))
-			s.prints("True", "70", "30", revision(1), revision(3))
+			s.awaitColumns("True", "70", "30", revision(1), revision(3))
 			s.apply(model(1))
-			s.prints("True", "", "100", "", revision(1))
-			s.runs(1)
-			s.remembers("S=1")
-			s.history("1:100", "2:10 1:90", "2:100", "2:0 1:100", "1:100", "3:30 1:70", "1:100")
+			s.awaitColumns("True", "", "100", "", revision(1))
+			s.awaitRunning(1)
+			s.awaitRolloutState("S=1")
+			s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "2:0 1:100", "1:100", "3:30 1:70", "1:100")
 		})
 
 		// KServe, whose status has no generations, takes the report on one release for that on the next, and rolls back
 		// to the release before the last one (its issue 1968).
 		It("have a rollback go back one release and no further when they "+name, func(ctx SpecContext) {
-			s := begin(ctx, inKnativeMode)
+			s := startScenario(ctx, inKnativeMode)
 			s.knative.SetStatusLag(s.namespace, statusLag)
-			s.serve()
+			s.setUpStable()
 			for n := 2; n <= 3; n++ {
 				s.apply(model(n))
-				s.prints("True", "", "100", "", revision(n))
+				s.awaitColumns("True", "", "100", "", revision(n))
 			}
 			s.apply(model(3), percent(0))
-			s.prints("True", "100", "0", revision(2), revision(3))
-			s.restart()
-			s.settles()
-			s.remembers("S=2")
-			s.history("1:100", "2:100", "3:100", "3:0 2:100")
+			s.awaitColumns("True", "100", "0", revision(2), revision(3))
+			s.restartOperator()
+			s.awaitSettled()
+			s.awaitRolloutState("S=2")
+			s.awaitSplitHistory("1:100", "2:100", "3:100", "3:0 2:100")
 		})
 	}
 
 	It("are waited for: a rollback that Knative has not heard of is one all the same, and the next canary is one of who it went back to", func(ctx SpecContext) {
-		s := promoted(ctx, inKnativeMode)
+		s := startPromotion(ctx, inKnativeMode)
 		s.knative.Stop(s.namespace)
 		s.apply(model(2), percent(0))
-		s.settles()
-		s.splits("2:100")
+		s.awaitSettled()
+		s.awaitSplit("2:100")
 		s.apply(model(3), percent(20))
-		s.settles()
-		s.prints("Unknown", "", "100", "", revision(2))
+		s.awaitSettled()
+		s.awaitColumns("Unknown", "", "100", "", revision(2))
 		s.knative.Start(s.namespace)
-		s.prints("True", "80", "20", revision(1), revision(3))
-		s.remembers("S=1")
+		s.awaitColumns("True", "80", "20", revision(1), revision(3))
+		s.awaitRolloutState("S=1")
 		// Revision 3 may be ready as soon as 1 is.
 		Eventually(func() []string { return s.journal.Splits(iris) }).Should(Or(
 			Equal([]string{"1:100", "2:10 1:90", "2:100", "1:100", "3:20 1:80"}),
@@ -89,79 +89,79 @@ var _ = Describe("Knative's reports", func() {
 })
 
 var _ = Describe("a revision of Knative's", func() {
-	It("is made anew once it was given up and taken down, and gets its share", func(ctx SpecContext) {
-		s := stable(ctx, inKnativeMode)
-		s.becomes(2, peers.NotReady())
+	It("is current anew once it was given up and taken down, and gets its share", func(ctx SpecContext) {
+		s := startStable(ctx, inKnativeMode)
+		s.setPods(2, peers.NotReady())
 		s.apply(model(2), percent(10))
-		s.prints("Unknown", "", "100", "", revision(1))
-		given := s.made(2)
+		s.awaitColumns("Unknown", "", "100", "", revision(1))
+		before := s.knativeRevision(2)
 
 		By("giving it up")
 		s.knative.Stop(s.namespace)
-		s.settles()
+		s.awaitSettled()
 		deployment, err := s.deployment(2)
 		Expect(err).NotTo(HaveOccurred())
 		deployment.Spec.Replicas = new(int32(0))
 		Expect(api.Update(ctx, deployment)).To(Succeed())
-		Eventually(s.pods).WithArguments(2).Should(BeEmpty())
-		failed := s.made(2)
+		Eventually(s.podUIDs).WithArguments(2).Should(BeEmpty())
+		failed := s.knativeRevision(2)
 		failed.Status.InitializeConditions()
 		failed.Status.ObservedGeneration = failed.Generation
 		failed.Status.MarkResourcesAvailableFalse(servingv1.ReasonProgressDeadlineExceeded, "Initial scale was never achieved")
 		failed.Status.DesiredReplicas = new(int32(0))
 		Expect(api.Status().Update(ctx, failed)).To(Succeed())
-		s.becomes(2, peers.Ready())
+		s.setPods(2, peers.Ready())
 		Eventually(func() error { return api.Get(ctx, s.key(revision(2)), &servingv1.Revision{}) }).ShouldNot(Succeed())
 
 		By("making it anew")
 		s.knative.Start(s.namespace)
-		s.prints("True", "90", "10", revision(1), revision(2))
-		Expect(s.made(2).UID).NotTo(Equal(given.UID))
-		s.history("1:100", "2:10 1:90")
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		Expect(s.knativeRevision(2).UID).NotTo(Equal(before.UID))
+		s.awaitSplitHistory("1:100", "2:10 1:90")
 	})
 
 	It("is protected from Knative's garbage collector as long as it is on record", func(ctx SpecContext) {
-		s := promoted(ctx, inKnativeMode)
+		s := startPromotion(ctx, inKnativeMode)
 		for _, n := range []int{1, 2} {
-			Expect(s.made(n).Annotations).To(HaveKeyWithValue("serving.knative.dev/no-gc", "true"))
+			Expect(s.knativeRevision(n).Annotations).To(HaveKeyWithValue("serving.knative.dev/no-gc", "true"))
 		}
 	})
 
-	It("that somebody deletes while it serves is made again, and its record is what it was", func(ctx SpecContext) {
-		s := canary(ctx, inKnativeMode)
-		s.settles()
-		lost := s.made(2)
+	It("that somebody deletes while it serves is current again, and its record is what it was", func(ctx SpecContext) {
+		s := startCanary(ctx, inKnativeMode)
+		s.awaitSettled()
+		lost := s.knativeRevision(2)
 		s.journal.Excuse(lost)
 		Expect(api.Delete(ctx, lost)).To(Succeed())
 		Eventually(func() (string, error) {
-			made := &servingv1.Revision{}
-			err := api.Get(ctx, s.key(revision(2)), made)
-			return string(made.UID), client.IgnoreNotFound(err)
+			current := &servingv1.Revision{}
+			err := api.Get(ctx, s.key(revision(2)), current)
+			return string(current.UID), client.IgnoreNotFound(err)
 		}).ShouldNot(BeElementOf("", string(lost.UID)))
-		s.history("1:100", "2:10 1:90", "2:0 1:100", "2:10 1:90")
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.remembers("S=1")
+		s.awaitSplitHistory("1:100", "2:10 1:90", "2:0 1:100", "2:10 1:90")
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitRolloutState("S=1")
 	})
 })
 
 var _ = Describe("an InferenceService in Knative mode", func() {
 	It("is refused a field that Knative's schema does not have, by its name, and nothing moves to another model", func(ctx SpecContext) {
-		s := stable(ctx, inKnativeMode)
+		s := startStable(ctx, inKnativeMode)
 		s.apply(model(2), func(isvc *v1beta1.InferenceService) {
 			isvc.Spec.Predictor.Hostname = "model"
 			isvc.Spec.Predictor.Model.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 5}}}
 		})
 		for _, field := range []string{"spec.predictor.hostname", "spec.predictor.model.lifecycle"} {
-			s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "InvalidPredictorSpec", field))
+			s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "InvalidPredictorSpec", field))
 		}
-		s.settles()
-		s.splits("1:100")
+		s.awaitSettled()
+		s.awaitSplit("1:100")
 		s.apply(model(1))
-		s.prints("True", "", "100", "", revision(1))
+		s.awaitColumns("True", "", "100", "", revision(1))
 	})
 
 	It("is written in such a way that the API server names a field that the installed Knative does not have", func(ctx SpecContext) {
-		s := begin(ctx, inKnativeMode)
+		s := startScenario(ctx, inKnativeMode)
 		service := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "strict"}}
 		service.Spec.Template.Spec.Containers = []corev1.Container{{Image: "a", TTY: true}}
 		err := api.Create(ctx, service, client.FieldValidation(metav1.FieldValidationStrict))
@@ -169,63 +169,63 @@ var _ = Describe("an InferenceService in Knative mode", func() {
 	})
 
 	It("is stopped, and comes back with the same shares", func(ctx SpecContext) {
-		s := canary(ctx, inKnativeMode)
+		s := startCanary(ctx, inKnativeMode)
 		stop := annotation(v1beta1.AnnotationStop, "true")
 		s.apply(model(2), percent(10), stop)
-		s.condition(v1beta1.ConditionStopped, Be(metav1.ConditionTrue, "Stopped", ""))
-		s.prints("False", "", "", "", "")
-		s.runs()
+		s.awaitCondition(v1beta1.ConditionStopped, BeCondition(metav1.ConditionTrue, "Stopped", ""))
+		s.awaitColumns("False", "", "", "", "")
+		s.awaitRunning()
 		s.apply(model(2), percent(10))
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.remembers("S=1")
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitRolloutState("S=1")
 	})
 
 	It("has the bounds of its replicas in its revisions: an edit in the middle of a canary makes another canary, and says so", func(ctx SpecContext) {
-		s := canary(ctx, inKnativeMode)
-		s.apply(model(2), percent(10), replicas(2, 2))
-		s.prints("True", "90", "10", revision(1), revision(3))
-		s.condition(v1beta1.ConditionLatestDeploymentReady, Be(metav1.ConditionTrue, "Ready",
+		s := startCanary(ctx, inKnativeMode)
+		s.apply(model(2), percent(10), replicaBounds(2, 2))
+		s.awaitColumns("True", "90", "10", revision(1), revision(3))
+		s.awaitCondition(v1beta1.ConditionLatestDeploymentReady, BeCondition(metav1.ConditionTrue, "Ready",
 			"it differs from "+revision(2)+" only in minReplicas, maxReplicas"))
-		s.condition(v1beta1.ConditionLatestDeploymentReady, Be(metav1.ConditionTrue, "Ready", revision(1)+" keeps its own"))
-		Eventually(s.pods).WithArguments(3).Should(HaveLen(2))
-		Expect(s.pods(1)).To(HaveLen(1))
-		s.history("1:100", "2:10 1:90", "1:100", "3:10 1:90")
+		s.awaitCondition(v1beta1.ConditionLatestDeploymentReady, BeCondition(metav1.ConditionTrue, "Ready", revision(1)+" keeps its own"))
+		Eventually(s.podUIDs).WithArguments(3).Should(HaveLen(2))
+		Expect(s.podUIDs(1)).To(HaveLen(1))
+		s.awaitSplitHistory("1:100", "2:10 1:90", "1:100", "3:10 1:90")
 	})
 
 	It("cannot be turned into one of Standard mode", func(ctx SpecContext) {
-		s := canary(ctx, inKnativeMode)
+		s := startCanary(ctx, inKnativeMode)
 		s.apply(model(2), percent(50), annotation(v1beta1.AnnotationDeploymentMode, "Standard"))
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "DeploymentModeChanged", "cannot change from Knative to Standard"))
-		s.splits("2:10 1:90")
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "DeploymentModeChanged", "cannot change from Knative to Standard"))
+		s.awaitSplit("2:10 1:90")
 		s.apply(model(2), percent(10))
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.history("1:100", "2:10 1:90")
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitSplitHistory("1:100", "2:10 1:90")
 	})
 
 	It("leaves a Knative Service of its name alone that is somebody else's, and says whose it is", func(ctx SpecContext) {
-		s := begin(ctx, inKnativeMode)
+		s := startScenario(ctx, inKnativeMode)
 		theirs := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris + "-predictor"}}
 		theirs.OwnerReferences = []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Website", Name: "web", UID: "1", Controller: new(true)}}
 		theirs.Spec.Template.Spec.Containers = []corev1.Container{{Image: "web"}}
 		Expect(api.Create(ctx, theirs)).To(Succeed())
 		s.apply(model(1))
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "OwnershipConflict", "Website web"))
-		s.settles()
-		there, err := s.knativeService()
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "OwnershipConflict", "Website web"))
+		s.awaitSettled()
+		service, err := s.knativeService()
 		Expect(err).NotTo(HaveOccurred())
-		Expect(there.Spec).To(Equal(theirs.Spec))
+		Expect(service.Spec).To(Equal(theirs.Spec))
 
 		By("removing it, which nobody tells the operator")
 		Expect(api.Delete(ctx, theirs)).To(Succeed())
-		s.restart()
-		s.prints("True", "", "100", "", revision(1))
+		s.restartOperator()
+		s.awaitColumns("True", "", "100", "", revision(1))
 	})
 })
 
-// made is what Knative has of a revision.
-func (s *story) made(n int) *servingv1.Revision {
+// current is what Knative has of a revision.
+func (s *scenario) knativeRevision(n int) *servingv1.Revision {
 	GinkgoHelper()
-	made := &servingv1.Revision{}
-	Expect(api.Get(s.ctx, s.key(revision(n)), made)).To(Succeed())
-	return made
+	current := &servingv1.Revision{}
+	Expect(api.Get(s.ctx, s.key(revision(n)), current)).To(Succeed())
+	return current
 }

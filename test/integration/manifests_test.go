@@ -27,23 +27,25 @@ import (
 )
 
 // often has the operator look at everything again and again, without a cause.
-func often(cfg *config.Config) { cfg.Controller.ResyncPeriod.Duration = 200 * time.Millisecond }
+func withFrequentResync(cfg *config.Config) {
+	cfg.Controller.ResyncPeriod.Duration = 200 * time.Millisecond
+}
 
 // Whatever the API server makes of what the operator applies, by its defaults and its way to write numbers, must look
 // like what the operator wants: else it would write for ever.
 var _ = Describe("a manifest", func() {
-	files, err := filepath.Glob(filepath.Join(top, "config", "samples", "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(repoRoot, "config", "samples", "*.yaml"))
 	if err != nil || len(files) == 0 {
 		panic("there are no samples")
 	}
 	files = append(files, filepath.Join("testdata", "everything.yaml"))
 	for _, name := range []string{"framework-full", "kserve-custom-container", "kserve-huggingface-s3"} {
-		files = append(files, filepath.Join(top, "test", "crd", "testdata", "accepted", name+".yaml"))
+		files = append(files, filepath.Join(repoRoot, "test", "crd", "testdata", "accepted", name+".yaml"))
 	}
 	for _, file := range files {
 		It("of "+filepath.Base(file)+" is served, and then costs no writes", func(ctx SpecContext) {
-			s := begin(ctx, often)
-			s.provide()
+			s := startScenario(ctx, withFrequentResync)
+			s.createReferencedObjects()
 			objects, err := objectsIn(file)
 			Expect(err).NotTo(HaveOccurred())
 			var services []string
@@ -60,15 +62,15 @@ var _ = Describe("a manifest", func() {
 					isvc := &v1beta1.InferenceService{}
 					err := api.Get(ctx, s.key(name), isvc)
 					return apimeta.FindStatusCondition(isvc.Status.Conditions, v1beta1.ConditionReady), err
-				}).Should(Be(metav1.ConditionTrue, "Ready", "100 %"), name)
+				}).Should(BeCondition(metav1.ConditionTrue, "Ready", "100 %"), name)
 			}
-			s.silently(2*len(services), func() {})
+			s.expectNoWritesDuring(2*len(services), func() {})
 		})
 	}
 })
 
 // provide makes what some manifests refer to, and what pods are refused without. It is the same for all.
-func (s *story) provide() {
+func (s *scenario) createReferencedObjects() {
 	GinkgoHelper()
 	for _, object := range []client.Object{
 		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "high"}, Value: 1000},
@@ -79,7 +81,7 @@ func (s *story) provide() {
 	for _, name := range []string{"reader", "sa", "s3-reader"} {
 		Expect(api.Create(s.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}})).To(Succeed())
 	}
-	s.letReadSecrets()
+	s.grantSecretAccess()
 	Expect(api.Create(s.ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "storage-config"},
 		StringData: map[string]string{"localMinIO": `{"type":"s3","access_key_id":"a","secret_access_key":"b","endpoint_url":"http://minio:9000","bucket":"models","region":"x"}`},
@@ -87,7 +89,7 @@ func (s *story) provide() {
 }
 
 // letReadSecrets lets the operator read the secrets of the namespace, as an administrator would.
-func (s *story) letReadSecrets() {
+func (s *scenario) grantSecretAccess() {
 	GinkgoHelper()
 	Expect(api.Create(s.ctx, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "credentials-reader"},
@@ -103,17 +105,17 @@ var _ = Describe("secrets", func() {
 	}
 
 	It("are not read where nobody allows it, and the condition says how to", func(ctx SpecContext) {
-		s := begin(ctx)
+		s := startScenario(ctx)
 		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"}})).To(Succeed())
 		Expect(api.Create(ctx, &corev1.ServiceAccount{
 			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"},
 			Secrets:    []corev1.ObjectReference{{Name: "minio"}},
 		})).To(Succeed())
 		s.apply(model(1), withAccount)
-		s.prints("False", "", "", "", "")
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "CredentialsNotReadable",
+		s.awaitColumns("False", "", "", "", "")
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "CredentialsNotReadable",
 			`the operator may not read Secret "minio"`))
-		s.settles()
+		s.awaitSettled()
 		writes := []string{}
 		for _, write := range s.operator.wire.Writes() {
 			writes = append(writes, write.String())
@@ -121,20 +123,20 @@ var _ = Describe("secrets", func() {
 		Expect(writes).To(Equal([]string{"patch inferenceservices/status " + iris}), "a revision that cannot be made is not numbered anew")
 
 		By("doing what the condition says")
-		s.obeys(v1beta1.ConditionReady)
-		s.restart() // It would look again by itself, only later.
-		s.prints("True", "", "100", "", revision(1))
+		s.runSuggestedCommand(v1beta1.ConditionReady)
+		s.restartOperator() // It would look again by itself, only later.
+		s.awaitColumns("True", "", "100", "", revision(1))
 	})
 
 	It("are awaited, and so is the service account: no revision is made without them", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.letReadSecrets()
+		s := startScenario(ctx)
+		s.grantSecretAccess()
 		awaited := func(message string) {
 			GinkgoHelper()
-			s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "CredentialsNotFound", message))
-			s.settles()
-			s.silent()
-			Expect(s.records()).To(BeEmpty())
+			s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "CredentialsNotFound", message))
+			s.awaitSettled()
+			s.expectNoWrites()
+			Expect(s.revisionHistory()).To(BeEmpty())
 		}
 		s.apply(model(1), withAccount)
 		awaited(`there is no ServiceAccount "reader" in namespace ` + s.namespace)
@@ -142,21 +144,21 @@ var _ = Describe("secrets", func() {
 			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"},
 			Secrets:    []corev1.ObjectReference{{Name: "minio"}},
 		})).To(Succeed())
-		s.restart()
+		s.restartOperator()
 		awaited(`ServiceAccount "reader" lists Secret "minio", and there is no such Secret`)
 		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"}})).To(Succeed())
-		s.restart()
-		s.prints("True", "", "100", "", revision(1))
+		s.restartOperator()
+		s.awaitColumns("True", "", "100", "", revision(1))
 	})
 
 	// keys are a Secret for S3 with these annotations.
-	keys := func(s *story, name string, annotations map[string]string) *corev1.Secret {
+	keys := func(s *scenario, name string, annotations map[string]string) *corev1.Secret {
 		return &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name, Annotations: annotations},
 			StringData: map[string]string{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
 		}
 	}
-	lists := func(s *story, secret string) {
+	lists := func(s *scenario, secret string) {
 		GinkgoHelper()
 		Expect(api.Create(s.ctx, keys(s, secret, nil))).To(Succeed())
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"}}
@@ -165,7 +167,7 @@ var _ = Describe("secrets", func() {
 		Expect(api.Patch(s.ctx, account, client.RawPatch(types.MergePatchType, patch))).To(Succeed())
 	}
 	// download is the environment of the storage initializer of a revision.
-	download := func(s *story, n int) func() ([]corev1.EnvVar, error) {
+	download := func(s *scenario, n int) func() ([]corev1.EnvVar, error) {
 		return func() ([]corev1.EnvVar, error) {
 			deployment, err := s.deployment(n)
 			if err != nil {
@@ -179,8 +181,8 @@ var _ = Describe("secrets", func() {
 	}
 
 	It("that are corrected are taken by a revision that could not be downloaded with them", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.letReadSecrets()
+		s := startScenario(ctx)
+		s.grantSecretAccess()
 		lists(s, "store")
 		endpoint := func(address string) {
 			GinkgoHelper()
@@ -188,62 +190,62 @@ var _ = Describe("secrets", func() {
 			Expect(api.Patch(ctx, keys(s, "store", nil), client.RawPatch(types.MergePatchType, patch))).To(Succeed())
 		}
 		endpoint("wrong:9000")
-		s.becomes(1, peers.InitCrash(1, "no such host"))
+		s.setPods(1, peers.InitCrash(1, "no such host"))
 		s.apply(model(1), withAccount)
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "ModelDownloadFailed", ""))
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "ModelDownloadFailed", ""))
 		endpoint("right:9000")
-		s.restart() // It would look again by itself, only later.
+		s.restartOperator() // It would look again by itself, only later.
 		Eventually(download(s, 1)).Should(ContainElement(corev1.EnvVar{Name: "AWS_ENDPOINT_URL", Value: "https://right:9000"}))
-		s.becomes(1, peers.Ready())
-		s.prints("True", "", "100", "", revision(1))
-		Expect(s.records()).To(ConsistOf(revision(1)))
+		s.setPods(1, peers.Ready())
+		s.awaitColumns("True", "", "100", "", revision(1))
+		Expect(s.revisionHistory()).To(ConsistOf(revision(1)))
 	})
 
 	It("that take the place of others are missed by what serves, before its pods are", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.letReadSecrets()
+		s := startScenario(ctx)
+		s.grantSecretAccess()
 		lists(s, "s3-2025")
 		s.apply(model(1), withAccount)
-		s.prints("True", "", "100", "", revision(1))
+		s.awaitColumns("True", "", "100", "", revision(1))
 		further := annotation("example.com/release", "2")
 		s.apply(model(1), withAccount, further, percent(10))
-		s.prints("True", "90", "10", revision(1), revision(2))
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		lists(s, "s3-2026")
 		Expect(api.Delete(ctx, keys(s, "s3-2025", nil))).To(Succeed())
-		s.restart() // It would look again by itself, only later.
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "CredentialsGone",
+		s.restartOperator() // It would look again by itself, only later.
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "CredentialsGone",
 			revision(1)+` refers to Secret "s3-2025", which does not exist: no new pod of it can start`))
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "CredentialsGone",
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "CredentialsGone",
 			"; it takes the place of this one once canaryTrafficPercent is removed"))
-		s.obeys(v1beta1.ConditionReady)
+		s.runSuggestedCommand(v1beta1.ConditionReady)
 		Eventually(download(s, 3)).Should(ContainElement(from("s3-2026")))
-		s.splits("3:10 1:90")
+		s.awaitSplit("3:10 1:90")
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"predictor":{"canaryTrafficPercent":null}}}`))
 		Expect(api.Patch(ctx, isvc, patch)).To(Succeed())
-		s.prints("True", "", "100", "", revision(3))
-		s.history("1:100", "2:10 1:90", "1:100", "3:10 1:90", "3:100")
+		s.awaitColumns("True", "", "100", "", revision(3))
+		s.awaitSplitHistory("1:100", "2:10 1:90", "1:100", "3:10 1:90", "3:100")
 	})
 
 	It("are missed within half a minute, and welcomed back", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.letReadSecrets()
+		s := startScenario(ctx)
+		s.grantSecretAccess()
 		lists(s, "minio")
 		s.apply(model(1), withAccount)
-		s.prints("True", "", "100", "", revision(1))
-		s.settles()
+		s.awaitColumns("True", "", "100", "", revision(1))
+		s.awaitSettled()
 
 		Expect(api.Delete(ctx, keys(s, "minio", nil))).To(Succeed())
-		s.conditionWithin(30*time.Second, v1beta1.ConditionReady, Be(metav1.ConditionFalse, "CredentialsGone", `refers to Secret "minio", which does not exist`))
-		s.splits("1:100")
+		s.awaitConditionWithin(30*time.Second, v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "CredentialsGone", `refers to Secret "minio", which does not exist`))
+		s.awaitSplit("1:100")
 		Expect(api.Create(ctx, keys(s, "minio", nil))).To(Succeed())
-		s.conditionWithin(30*time.Second, v1beta1.ConditionReady, Be(metav1.ConditionTrue, "Ready", ""))
+		s.awaitConditionWithin(30*time.Second, v1beta1.ConditionReady, BeCondition(metav1.ConditionTrue, "Ready", ""))
 	})
 })
 
 var _ = Describe("a change of the serving runtime", func() {
-	runtime := func(s *story, image string) *v1alpha1.ServingRuntime {
+	runtime := func(s *scenario, image string) *v1alpha1.ServingRuntime {
 		return &v1alpha1.ServingRuntime{
 			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "ours"},
 			Spec: v1alpha1.ServingRuntimeSpec{
@@ -254,7 +256,7 @@ var _ = Describe("a change of the serving runtime", func() {
 			},
 		}
 	}
-	update := func(ctx SpecContext, s *story, image string) {
+	update := func(ctx SpecContext, s *scenario, image string) {
 		GinkgoHelper()
 		current := &v1alpha1.ServingRuntime{}
 		Expect(api.Get(ctx, s.key("ours"), current)).To(Succeed())
@@ -263,59 +265,59 @@ var _ = Describe("a change of the serving runtime", func() {
 	}
 
 	It("makes a revision", func(ctx SpecContext) {
-		s := begin(ctx)
+		s := startScenario(ctx)
 		Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed())
-		s.serve()
+		s.setUpStable()
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.ServingRuntimeName).To(Equal("ours"))
 		update(ctx, s, "example.com/server:2")
-		s.prints("True", "", "100", "", revision(2))
-		s.remembers("S=2 V=1")
+		s.awaitColumns("True", "", "100", "", revision(2))
+		s.awaitRolloutState("S=2 V=1")
 	})
 
 	It("makes none where the user wants no automatic updates", func(ctx SpecContext) {
-		s := begin(ctx)
+		s := startScenario(ctx)
 		Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed())
 		still := annotation(v1beta1.AnnotationDisableAutoUpdate, "true")
 		s.apply(model(1), still)
-		s.prints("True", "", "100", "", revision(1))
-		s.silently(1, func() { update(ctx, s, "example.com/server:2") })
-		Expect(s.records()).To(ConsistOf(revision(1)))
+		s.awaitColumns("True", "", "100", "", revision(1))
+		s.expectNoWritesDuring(1, func() { update(ctx, s, "example.com/server:2") })
+		Expect(s.revisionHistory()).To(ConsistOf(revision(1)))
 
 		By("changing the model, too")
 		s.apply(model(2), still)
-		s.prints("True", "", "100", "", revision(2))
+		s.awaitColumns("True", "", "100", "", revision(2))
 	})
 
 	It("leaves a canary's percent in force", func(ctx SpecContext) {
-		s := begin(ctx)
+		s := startScenario(ctx)
 		Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed())
-		s.serve()
+		s.setUpStable()
 		s.apply(model(2), percent(10))
-		s.prints("True", "90", "10", revision(1), revision(2))
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		update(ctx, s, "example.com/server:2")
-		s.prints("True", "90", "10", revision(1), revision(3))
-		s.history("1:100", "2:10 1:90", "1:100", "3:10 1:90")
+		s.awaitColumns("True", "90", "10", revision(1), revision(3))
+		s.awaitSplitHistory("1:100", "2:10 1:90", "1:100", "3:10 1:90")
 	})
 
 	It("that adds one which suits better moves nothing", func(ctx SpecContext) {
-		s := canary(ctx)
-		s.silently(1, func() { Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed()) })
+		s := startCanary(ctx)
+		s.expectNoWritesDuring(1, func() { Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed()) })
 		s.apply(model(2))
-		s.prints("True", "", "100", "", revision(2))
+		s.awaitColumns("True", "", "100", "", revision(2))
 		s.apply(model(2), label("team", "b"))
-		s.prints("True", "", "100", "", revision(3))
+		s.awaitColumns("True", "", "100", "", revision(3))
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.ClusterServingRuntimeName).To(Equal("kserve-sklearnserver"))
 
 		By("asking for another model")
 		s.apply(model(3))
-		s.prints("True", "", "100", "", revision(4))
+		s.awaitColumns("True", "", "100", "", revision(4))
 		isvc, err = s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.ServingRuntimeName).To(Equal("ours"))
-		s.history("1:100", "2:10 1:90", "2:100", "3:100", "4:100")
+		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "3:100", "4:100")
 	})
 })

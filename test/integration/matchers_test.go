@@ -60,7 +60,7 @@ func columnsOf(ctx context.Context, key client.ObjectKey) (columns, error) {
 
 // PrintColumns matches the columns READY, PREV, LATEST, PREVROLLEDOUTREVISION and LATESTREADYREVISION; an empty string
 // stands for a blank.
-func PrintColumns(ready, prev, latest, prevRevision, latestRevision string) gomegatypes.GomegaMatcher {
+func HaveColumns(ready, prev, latest, prevRevision, latestRevision string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(printed columns) []string {
 		return []string{
 			printed["Ready"], printed["Prev"], printed["Latest"], printed["PrevRolledoutRevision"], printed["LatestReadyRevision"],
@@ -70,7 +70,7 @@ func PrintColumns(ready, prev, latest, prevRevision, latestRevision string) gome
 
 // SplitTraffic matches an HTTPRoute or a Knative Service by what it does with requests: «2:10 1:90», the newest revision
 // first.
-func SplitTraffic(split string) gomegatypes.GomegaMatcher {
+func HaveSplit(split string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(route client.Object) (string, error) {
 		found, err := journal.SplitOf(iris, route)
 		return found.String(), err
@@ -103,19 +103,19 @@ func HaveTags(tags map[string]string) gomegatypes.GomegaMatcher {
 
 // Remember matches an HTTPRoute or a Knative Service by the stable and the previous revision of its rollout record: «S=2 V=1», or «S=1»
 // where there is no previous.
-func Remember(record string) gomegatypes.GomegaMatcher {
+func HaveRolloutState(record string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(route client.Object) (string, error) {
 		found, err := journal.RecordOf(route)
-		said := fmt.Sprintf("S=%d", found.Stable)
+		state := fmt.Sprintf("S=%d", found.Stable)
 		if found.Previous != 0 {
-			said += fmt.Sprintf(" V=%d", found.Previous)
+			state += fmt.Sprintf(" V=%d", found.Previous)
 		}
-		return said, err
+		return state, err
 	}, Equal(record))
 }
 
 // Be matches a condition by its status, its reason and a part of its message.
-func Be(status metav1.ConditionStatus, reason, message string) gomegatypes.GomegaMatcher {
+func BeCondition(status metav1.ConditionStatus, reason, message string) gomegatypes.GomegaMatcher {
 	return SatisfyAll(Not(BeNil()),
 		HaveField("Status", status), HaveField("Reason", reason), HaveField("Message", ContainSubstring(message)))
 }

@@ -23,37 +23,37 @@ import (
 
 // elsewhere has a story told on an API server of its own, which has these CRDs beside the operator's. The operator's own
 // command runs there: what a cluster must have for it to start at all is a part of the story.
-func elsewhere(ctx SpecContext, mode option, crds ...string) *story {
+func newScenarioOnOwnServer(ctx SpecContext, mode configOption, crds ...string) *scenario {
 	GinkgoHelper()
 	SetDefaultEventuallyTimeout(time.Minute) // What the cluster has is looked at now and then.
-	DeferCleanup(SetDefaultEventuallyTimeout, patience)
-	back := shared{Kubeconfig: kubeconfig, OperatorToken: asOperator.BearerToken}
-	DeferCleanup(func() { connect(back) })
+	DeferCleanup(SetDefaultEventuallyTimeout, eventuallyTimeout)
+	original := connection{Kubeconfig: kubeconfig, OperatorToken: asOperator.BearerToken}
+	DeferCleanup(func() { connect(original) })
 	connect(startServer(ctx, crds...))
-	s := &story{ctx: ctx, namespace: newNamespace(ctx), afterwards: afterSpec, config: config.Default()}
+	s := &scenario{ctx: ctx, namespace: newNamespace(ctx), deferCleanup: afterSpec, config: config.Default()}
 	mode(s.config)
 	return s
 }
 
 var _ = Describe("a cluster without the Gateway API", Serial, func() {
 	It("runs models, says what is missing, and has traffic once it is there; if it goes and comes back, so do the shares", func(ctx SpecContext) {
-		s := elsewhere(ctx, inStandardMode)
+		s := newScenarioOnOwnServer(ctx, inStandardMode)
 		operator := launch()
 		s.apply(model(1))
-		missing := Be(metav1.ConditionFalse, "GatewayAPINotInstalled", "install its CRDs and a gateway that implements it")
-		s.condition(v1beta1.ConditionReady, missing)
-		s.prints("False", "", "", "", "")
-		s.runs(1)
+		missing := BeCondition(metav1.ConditionFalse, "GatewayAPINotInstalled", "install its CRDs and a gateway that implements it")
+		s.awaitCondition(v1beta1.ConditionReady, missing)
+		s.awaitColumns("False", "", "", "", "")
+		s.awaitRunning(1)
 
 		By("installing it")
 		_, err := envtest.InstallCRDs(administrator, envtest.CRDInstallOptions{Paths: gatewayAPI()})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(installGateway(ctx, api)).To(Succeed())
-		s.play()
-		s.prints("True", "", "100", "", revision(1))
+		s.startFakeControllers()
+		s.awaitColumns("True", "", "100", "", revision(1))
 		s.apply(model(2), percent(10))
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.splits("2:10 1:90")
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitSplit("2:10 1:90")
 
 		By("removing it, with every route, while no operator runs")
 		operator.session.Signal(syscall.SIGTERM)
@@ -70,37 +70,37 @@ var _ = Describe("a cluster without the Gateway API", Serial, func() {
 		}).ShouldNot(Succeed(), "the routes are still there")
 		Eventually(func() error { return api.List(ctx, &gatewayv1.HTTPRouteList{}) }).ShouldNot(Succeed(), "routes are still served")
 		launch()
-		s.condition(v1beta1.ConditionReady, missing)
-		s.runs(1, 2)
+		s.awaitCondition(v1beta1.ConditionReady, missing)
+		s.awaitRunning(1, 2)
 
 		By("installing it again")
 		_, err = envtest.InstallCRDs(administrator, envtest.CRDInstallOptions{Paths: gatewayAPI()})
 		Expect(err).NotTo(HaveOccurred())
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.splits("2:10 1:90")
-		s.remembers("S=1")
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitSplit("2:10 1:90")
+		s.awaitRolloutState("S=1")
 	})
 })
 
 var _ = Describe("a cluster without Knative", Serial, func() {
 	It("says what is missing, where it is asked for, and runs models once it is there", func(ctx SpecContext) {
-		s := elsewhere(ctx, inKnativeMode, gatewayAPI()...)
+		s := newScenarioOnOwnServer(ctx, inKnativeMode, gatewayAPI()...)
 		launch()
 		asked := annotation(v1beta1.AnnotationDeploymentMode, "Knative")
 		s.apply(model(1), asked)
-		s.condition(v1beta1.ConditionIngressReady, SatisfyAll(
+		s.awaitCondition(v1beta1.ConditionIngressReady, SatisfyAll(
 			HaveField("Status", metav1.ConditionFalse), HaveField("Reason", "KnativeNotInstalled"), HaveField("Message", ContainSubstring("install it")),
 		))
 		Eventually(s.isvc).Should(HaveField("Status.DeploymentMode", "Knative"))
-		Expect(s.records()).To(ConsistOf(revision(1)))
+		Expect(s.revisionHistory()).To(ConsistOf(revision(1)))
 
 		By("installing it")
 		_, err := envtest.InstallCRDs(administrator, envtest.CRDInstallOptions{Paths: knativeServing()})
 		Expect(err).NotTo(HaveOccurred())
-		s.play()
-		s.prints("True", "", "100", "", revision(1))
+		s.startFakeControllers()
+		s.awaitColumns("True", "", "100", "", revision(1))
 		s.apply(model(2), percent(10), asked)
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.splits("2:10 1:90")
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitSplit("2:10 1:90")
 	})
 })

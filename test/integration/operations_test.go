@@ -23,11 +23,11 @@ import (
 )
 
 // openStage is a stage for the operator's own command.
-func openStage(ctx SpecContext) *story {
+func newCommandScenario(ctx SpecContext) *scenario {
 	GinkgoHelper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "scenario-"}}
 	Expect(api.Create(ctx, namespace)).To(Succeed())
-	return stage(ctx, namespace.Name, afterSpec)
+	return newScenario(ctx, namespace.Name, afterSpec)
 }
 
 // leader is who holds the operator's lease; empty where nobody does.
@@ -41,7 +41,7 @@ func leader(ctx context.Context) (string, error) {
 }
 
 // token makes a ServiceAccount in the namespace of the story, and is a token of it.
-func (s *story) token(name string) string {
+func (s *scenario) token(name string) string {
 	GinkgoHelper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
 	Expect(api.Create(s.ctx, account)).To(Succeed())
@@ -54,10 +54,10 @@ func first[A, B any](a A, _ B) A { return a }
 
 var _ = Describe("two replicas of the operator", Serial, func() {
 	It("act one at a time, and the standby takes over in the middle of a canary", func(ctx SpecContext) {
-		s := openStage(ctx)
+		s := newCommandScenario(ctx)
 		leading := launch()
 		s.apply(model(1))
-		s.prints("True", "", "100", "", revision(1))
+		s.awaitColumns("True", "", "100", "", revision(1))
 		acting, err := leader(ctx)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(acting).NotTo(BeEmpty())
@@ -65,7 +65,7 @@ var _ = Describe("two replicas of the operator", Serial, func() {
 		By("having a standby, ready with warm caches")
 		standby := launch()
 		s.apply(model(2), percent(10))
-		s.prints("True", "90", "10", revision(1), revision(2))
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		Expect(leader(ctx)).To(Equal(acting))
 		Expect(standby.session.Err.Contents()).NotTo(ContainSubstring("Rollout moved on"))
 
@@ -74,8 +74,8 @@ var _ = Describe("two replicas of the operator", Serial, func() {
 		Eventually(leading.session).Should(gexec.Exit(0))
 		Eventually(leader).WithArguments(ctx).ShouldNot(Or(BeEmpty(), Equal(acting)))
 		s.apply(model(2))
-		s.prints("True", "", "100", "", revision(2))
-		s.history("1:100", "2:10 1:90", "2:100")
+		s.awaitColumns("True", "", "100", "", revision(2))
+		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100")
 
 		By("ending the second")
 		standby.session.Signal(syscall.SIGTERM)
@@ -86,10 +86,10 @@ var _ = Describe("two replicas of the operator", Serial, func() {
 
 var _ = Describe("the metrics of the operator", Serial, func() {
 	It("are for those who may read them", func(ctx SpecContext) {
-		s := openStage(ctx)
+		s := newCommandScenario(ctx)
 		p := launch()
 		s.apply(model(1))
-		s.prints("True", "", "100", "", revision(1))
+		s.awaitColumns("True", "", "100", "", revision(1))
 		insecure := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // The certificate is self-signed.
 		}}

@@ -26,17 +26,17 @@ import (
 type operator struct {
 	wire   *wire.Wire
 	cancel context.CancelFunc
-	ended  chan error
+	done   chan error
 	// before is the number of passes of those that ran before it.
-	before int
+	reconciledBefore int
 }
 
 // startOperator runs the operator as its command does, with the rights of its ServiceAccount, until it is stopped. It
 // dies when a write on the wire was fatal.
-func startOperator(cfg *config.Config, namespace string, through *wire.Wire) (*operator, error) {
+func startOperator(cfg *config.Config, namespace string, w *wire.Wire) (*operator, error) {
 	kube := rest.CopyConfig(asOperator)
 	kube.QPS = -1
-	kube.Wrap(through.Wrap)
+	kube.Wrap(w.Wrap)
 	scheme, err := controller.NewScheme()
 	if err != nil {
 		return nil, err
@@ -59,29 +59,29 @@ func startOperator(cfg *config.Config, namespace string, through *wire.Wire) (*o
 		cancel()
 		return nil, err
 	}
-	before, err := reconciles()
+	reconciledBefore, err := totalReconciliations()
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	started := &operator{wire: through, cancel: cancel, ended: make(chan error, 1), before: before}
+	o := &operator{wire: w, cancel: cancel, done: make(chan error, 1), reconciledBefore: reconciledBefore}
 	go func() {
 		select {
-		case <-through.Crashed():
+		case <-w.Crashed():
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
-	go func() { started.ended <- mgr.Start(ctx) }()
-	return started, nil
+	go func() { o.done <- mgr.Start(ctx) }()
+	return o, nil
 }
 
 // stop ends the operator and waits for it to be gone.
 func (o *operator) stop(ctx context.Context) error {
 	o.cancel()
 	select {
-	case err := <-o.ended:
-		o.ended <- nil // To be asked again does no harm.
+	case err := <-o.done:
+		o.done <- nil // To be asked again does no harm.
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("the operator does not stop: %w", ctx.Err())
@@ -89,14 +89,14 @@ func (o *operator) stop(ctx context.Context) error {
 }
 
 // passes counts how often it has looked at an InferenceService.
-func (o *operator) passes() (int, error) {
-	all, err := reconciles()
-	return all - o.before, err
+func (o *operator) reconciliations() (int, error) {
+	all, err := totalReconciliations()
+	return all - o.reconciledBefore, err
 }
 
 // reconciles counts the passes of all operators of this process, by the metric of controller-runtime, which is there
 // once one has started.
-func reconciles() (int, error) {
+func totalReconciliations() (int, error) {
 	families, err := ctrlmetrics.Registry.Gather()
 	if err != nil {
 		return 0, err

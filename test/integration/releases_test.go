@@ -23,47 +23,47 @@ import (
 
 var _ = Describe("a new model before the last one was ready", func() {
 	It("replaces a first deployment that never became ready", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.becomes(1, peers.Crash(1, "no such file"))
+		s := startScenario(ctx)
+		s.setPods(1, peers.Crash(1, "no such file"))
 		s.apply(model(1))
-		s.prints("False", "", "", "", "")
+		s.awaitColumns("False", "", "", "", "")
 		s.apply(model(2))
-		s.prints("True", "", "100", "", revision(2))
-		s.runs(2)
-		s.remembers("S=2")
-		s.history("2:100")
+		s.awaitColumns("True", "", "100", "", revision(2))
+		s.awaitRunning(2)
+		s.awaitRolloutState("S=2")
+		s.awaitSplitHistory("2:100")
 	})
 
 	It("follows a user who changes the mind faster than models load", func(ctx SpecContext) {
-		s := stable(ctx)
+		s := startStable(ctx)
 		for version := 2; version <= 5; version++ {
-			s.becomes(version, peers.NotReady())
+			s.setPods(version, peers.NotReady())
 			s.apply(model(version), percent(10))
 		}
-		s.prints("Unknown", "", "100", "", revision(1))
-		latest, err := s.records()
+		s.awaitColumns("Unknown", "", "100", "", revision(1))
+		latest, err := s.revisionHistory()
 		Expect(err).NotTo(HaveOccurred())
 		target := len(latest) // Of those that were superseded at once, none need have been made.
-		s.runs(1, target)
-		s.becomes(target, peers.Ready())
-		s.prints("True", "90", "10", revision(1), revision(target))
-		Eventually(s.storage).WithArguments(target).Should(HaveSuffix("model-5"))
+		s.awaitRunning(1, target)
+		s.setPods(target, peers.Ready())
+		s.awaitColumns("True", "90", "10", revision(1), revision(target))
+		Eventually(s.storageURI).WithArguments(target).Should(HaveSuffix("model-5"))
 	})
 
 	It("takes a second canary while the first is on its way out", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := startCanary(ctx)
 		s.apply(model(3), percent(20))
-		s.prints("True", "80", "20", revision(1), revision(3))
+		s.awaitColumns("True", "80", "20", revision(1), revision(3))
 		s.apply(model(3))
-		s.prints("True", "", "100", "", revision(3))
-		s.runs(3)
-		s.remembers("S=3 V=1")
-		s.history("1:100", "2:10 1:90", "1:100", "3:20 1:80", "3:100")
+		s.awaitColumns("True", "", "100", "", revision(3))
+		s.awaitRunning(3)
+		s.awaitRolloutState("S=3 V=1")
+		s.awaitSplitHistory("1:100", "2:10 1:90", "1:100", "3:20 1:80", "3:100")
 	})
 })
 
 // storage is the argument of the storage initializer of a revision: the model that it serves.
-func (s *story) storage(n int) (string, error) {
+func (s *scenario) storageURI(n int) (string, error) {
 	deployment := &appsv1.Deployment{}
 	if err := api.Get(s.ctx, s.key(revision(n)+"-deployment"), deployment); err != nil {
 		return "", err
@@ -78,98 +78,98 @@ func (s *story) storage(n int) (string, error) {
 
 var _ = Describe("a revision that was scaled away", func() {
 	It("comes back, and is not made anew, when the spec returns to it", func(ctx SpecContext) {
-		s := promoted(ctx)
+		s := startPromotion(ctx)
 		s.apply(model(1), percent(10))
-		s.prints("True", "90", "10", revision(2), revision(1))
-		s.splits("2:90 1:10")
-		Expect(s.records()).To(ConsistOf(revision(1), revision(2)))
-		Expect(s.storage(1)).To(HaveSuffix("model-1"))
+		s.awaitColumns("True", "90", "10", revision(2), revision(1))
+		s.awaitSplit("2:90 1:10")
+		Expect(s.revisionHistory()).To(ConsistOf(revision(1), revision(2)))
+		Expect(s.storageURI(1)).To(HaveSuffix("model-1"))
 		s.apply(model(1))
-		s.prints("True", "", "100", "", revision(1))
-		s.remembers("S=1 V=2")
-		s.runs(1)
+		s.awaitColumns("True", "", "100", "", revision(1))
+		s.awaitRolloutState("S=1 V=2")
+		s.awaitRunning(1)
 	})
 
 	It("comes back as it was, whatever has become of its serving runtime", func(ctx SpecContext) {
-		s := promoted(ctx)
+		s := startPromotion(ctx)
 		s.apply(model(2), percent(0))
-		s.prints("True", "100", "0", revision(1), revision(2))
-		Expect(s.storage(1)).To(HaveSuffix("model-1"))
+		s.awaitColumns("True", "100", "0", revision(1), revision(2))
+		Expect(s.storageURI(1)).To(HaveSuffix("model-1"))
 	})
 })
 
 var _ = Describe("the history", func() {
 	It("keeps the newest ten revisions, and those that are in use", func(ctx SpecContext) {
-		s := stable(ctx)
+		s := startStable(ctx)
 		const last = 13
 		for version := 2; version <= last; version++ {
 			s.apply(model(version), percent(10))
-			s.prints("True", "90", "10", revision(1), revision(version))
+			s.awaitColumns("True", "90", "10", revision(1), revision(version))
 		}
-		s.runs(1, last)
+		s.awaitRunning(1, last)
 		kept := []any{revision(1)}
 		for n := last - 9; n <= last; n++ {
 			kept = append(kept, revision(n))
 		}
-		Eventually(s.records).Should(ConsistOf(kept...))
+		Eventually(s.revisionHistory).Should(ConsistOf(kept...))
 
 		By("never giving a number twice")
 		s.apply(model(2), percent(10))
-		s.prints("True", "90", "10", revision(1), revision(last+1))
+		s.awaitColumns("True", "90", "10", revision(1), revision(last+1))
 	})
 })
 
 var _ = Describe("stop", func() {
-	stopped := annotation(v1beta1.AnnotationStop, "true")
+	withStop := annotation(v1beta1.AnnotationStop, "true")
 
 	It("takes everything away, and forgets nothing", func(ctx SpecContext) {
-		s := canary(ctx)
-		s.apply(model(2), percent(10), stopped)
-		s.prints("False", "", "", "", "")
-		s.condition(v1beta1.ConditionStopped, Be(metav1.ConditionTrue, "Stopped", v1beta1.AnnotationStop))
-		s.splits("none")
-		s.remembers("S=1")
-		s.runs()
+		s := startCanary(ctx)
+		s.apply(model(2), percent(10), withStop)
+		s.awaitColumns("False", "", "", "", "")
+		s.awaitCondition(v1beta1.ConditionStopped, BeCondition(metav1.ConditionTrue, "Stopped", v1beta1.AnnotationStop))
+		s.awaitSplit("none")
+		s.awaitRolloutState("S=1")
+		s.awaitRunning()
 
 		By("starting again")
 		s.apply(model(2), percent(10))
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.condition(v1beta1.ConditionStopped, Be(metav1.ConditionFalse, "Running", "not stopped"))
-		s.remembers("S=1")
-		Expect(s.records()).To(ConsistOf(revision(1), revision(2)))
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitCondition(v1beta1.ConditionStopped, BeCondition(metav1.ConditionFalse, "Running", "not stopped"))
+		s.awaitRolloutState("S=1")
+		Expect(s.revisionHistory()).To(ConsistOf(revision(1), revision(2)))
 	})
 
 	It("forgets nothing while no operator runs either", func(ctx SpecContext) {
-		s := promoted(ctx)
-		s.apply(model(2), stopped)
-		s.runs()
+		s := startPromotion(ctx)
+		s.apply(model(2), withStop)
+		s.awaitRunning()
 		s.stopOperator()
-		s.start(wire.New())
+		s.startOperator(wire.New())
 		s.apply(model(2))
-		s.prints("True", "", "100", "", revision(2))
-		s.remembers("S=2 V=1")
+		s.awaitColumns("True", "", "100", "", revision(2))
+		s.awaitRolloutState("S=2 V=1")
 		s.apply(model(2), percent(0))
-		s.prints("True", "100", "0", revision(1), revision(2))
+		s.awaitColumns("True", "100", "0", revision(1), revision(2))
 	})
 
 	It("keeps a first deployment from starting", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.apply(model(1), stopped)
-		s.prints("False", "", "", "", "")
-		s.runs()
+		s := startScenario(ctx)
+		s.apply(model(1), withStop)
+		s.awaitColumns("False", "", "", "", "")
+		s.awaitRunning()
 		s.apply(model(1))
-		s.prints("True", "", "100", "", revision(1))
+		s.awaitColumns("True", "", "100", "", revision(1))
 	})
 })
 
 var _ = Describe("replica bounds", func() {
 	It("make an autoscaler where they leave room, and no revision", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.apply(model(1), replicas(1, 5), func(isvc *v1beta1.InferenceService) {
+		s := startScenario(ctx)
+		s.apply(model(1), replicaBounds(1, 5), func(isvc *v1beta1.InferenceService) {
 			isvc.Spec.Predictor.ScaleTarget = new(int32(70))
 			isvc.Spec.Predictor.ScaleMetric = new(v1beta1.MetricMemory)
 		})
-		s.prints("True", "", "100", "", revision(1))
+		s.awaitColumns("True", "", "100", "", revision(1))
 		autoscaler := &autoscalingv2.HorizontalPodAutoscaler{}
 		Expect(api.Get(ctx, s.key(revision(1)), autoscaler)).To(Succeed())
 		Expect(autoscaler.Spec.ScaleTargetRef).To(Equal(autoscalingv2.CrossVersionObjectReference{
@@ -179,42 +179,42 @@ var _ = Describe("replica bounds", func() {
 		Expect(autoscaler.Spec.MaxReplicas).To(BeEquivalentTo(5))
 		Expect(autoscaler.Spec.Metrics).To(HaveExactElements(HaveField("Resource", SatisfyAll(
 			HaveField("Name", corev1.ResourceMemory), HaveField("Target.AverageUtilization", HaveValue(BeEquivalentTo(70)))))))
-		before, err := s.pods(1)
+		before, err := s.podUIDs(1)
 		Expect(err).NotTo(HaveOccurred())
 
 		By("raising the minimum")
-		s.apply(model(1), replicas(2, 5))
-		s.replicas(1, 2)
-		Eventually(s.pods).WithArguments(1).Should(SatisfyAll(HaveLen(2), ContainElements(before)))
+		s.apply(model(1), replicaBounds(2, 5))
+		s.awaitReplicas(1, 2)
+		Eventually(s.podUIDs).WithArguments(1).Should(SatisfyAll(HaveLen(2), ContainElements(before)))
 
 		By("leaving an autoscaler's choice alone")
-		s.autoscale(1, 4)
-		Eventually(s.pods).WithArguments(1).Should(HaveLen(4))
-		s.settles()
-		s.replicas(1, 4)
+		s.setReplicas(1, 4)
+		Eventually(s.podUIDs).WithArguments(1).Should(HaveLen(4))
+		s.awaitSettled()
+		s.awaitReplicas(1, 4)
 
 		By("leaving no room")
-		s.apply(model(1), replicas(2, 2))
-		s.replicas(1, 2)
+		s.apply(model(1), replicaBounds(2, 2))
+		s.awaitReplicas(1, 2)
 		Eventually(func() ([]string, error) {
 			var list autoscalingv2.HorizontalPodAutoscalerList
 			err := api.List(ctx, &list, client.InNamespace(s.namespace))
 			return names(&list), err
 		}).Should(BeEmpty())
-		s.prints("True", "", "100", "", revision(1))
-		Expect(s.records()).To(ConsistOf(revision(1)))
-		s.history("1:100")
+		s.awaitColumns("True", "", "100", "", revision(1))
+		Expect(s.revisionHistory()).To(ConsistOf(revision(1)))
+		s.awaitSplitHistory("1:100")
 	})
 
 	It("hold the replicas that a share was given on for a while", func(ctx SpecContext) {
-		s := begin(ctx)
-		s.apply(model(1), replicas(1, 8))
-		s.prints("True", "", "100", "", revision(1))
-		s.autoscale(1, 4)
-		Eventually(s.pods).WithArguments(1).Should(HaveLen(4))
-		s.apply(model(2), replicas(1, 8))
-		s.prints("True", "", "100", "", revision(2))
-		s.replicas(2, 4)
+		s := startScenario(ctx)
+		s.apply(model(1), replicaBounds(1, 8))
+		s.awaitColumns("True", "", "100", "", revision(1))
+		s.setReplicas(1, 4)
+		Eventually(s.podUIDs).WithArguments(1).Should(HaveLen(4))
+		s.apply(model(2), replicaBounds(1, 8))
+		s.awaitColumns("True", "", "100", "", revision(2))
+		s.awaitReplicas(2, 4)
 		floor := func() (*int32, error) {
 			autoscaler := &autoscalingv2.HorizontalPodAutoscaler{}
 			err := api.Get(ctx, s.key(revision(2)), autoscaler)
@@ -226,11 +226,11 @@ var _ = Describe("replica bounds", func() {
 
 var _ = Describe("labels and annotations", func() {
 	It("make a revision, as they reach the pods", func(ctx SpecContext) {
-		s := stable(ctx)
+		s := startStable(ctx)
 		s.apply(model(1), label("team", "flowers"))
-		s.prints("True", "", "100", "", revision(2))
+		s.awaitColumns("True", "", "100", "", revision(2))
 		s.apply(model(1), label("team", "flowers"), annotation("example.com/note", "petals"))
-		s.prints("True", "", "100", "", revision(3))
+		s.awaitColumns("True", "", "100", "", revision(3))
 		var pods corev1.PodList
 		Expect(api.List(ctx, &pods, client.InNamespace(s.namespace), client.MatchingLabels{v1beta1.LabelRevision: revision(3)})).To(Succeed())
 		Expect(pods.Items).To(HaveExactElements(SatisfyAll(
@@ -239,11 +239,11 @@ var _ = Describe("labels and annotations", func() {
 	})
 
 	It("make none where they are no business of the pods", func(ctx SpecContext) {
-		s := begin(ctx, func(cfg *config.Config) {
+		s := startScenario(ctx, func(cfg *config.Config) {
 			cfg.Propagation.ExcludedAnnotations = []string{"example.com/*"}
 			cfg.Propagation.ExcludedLabels = []string{"cost-centre"}
 		})
-		s.serve()
+		s.setUpStable()
 		s.apply(model(1),
 			annotation("kubectl.kubernetes.io/last-applied-configuration", "{}"),
 			annotation("argocd.argoproj.io/tracking-id", "iris"),
@@ -252,16 +252,16 @@ var _ = Describe("labels and annotations", func() {
 			annotation(v1beta1.AnnotationDisableAutoUpdate, "true"),
 			annotation("example.com/note", "petals"),
 			label("cost-centre", "4711"))
-		s.prints("True", "", "100", "", revision(1))
-		s.settles()
-		Expect(s.records()).To(ConsistOf(revision(1)))
-		s.history("1:100")
+		s.awaitColumns("True", "", "100", "", revision(1))
+		s.awaitSettled()
+		Expect(s.revisionHistory()).To(ConsistOf(revision(1)))
+		s.awaitSplitHistory("1:100")
 	})
 })
 
 var _ = Describe("the serving runtime", func() {
 	It("is named in the status", func(ctx SpecContext) {
-		s := stable(ctx)
+		s := startStable(ctx)
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.ClusterServingRuntimeName).To(Equal("kserve-sklearnserver"))
@@ -270,10 +270,10 @@ var _ = Describe("the serving runtime", func() {
 
 var _ = Describe("what the operator makes", func() {
 	It("goes with the InferenceService, and does not come back", func(ctx SpecContext) {
-		s := canary(ctx)
+		s := startCanary(ctx)
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
-		s.settles()
+		s.awaitSettled()
 		for _, entry := range s.journal.Entries() {
 			switch entry.Object.(type) {
 			case *appsv1.ControllerRevision, *appsv1.Deployment, *corev1.Service, *gatewayv1.HTTPRoute:
@@ -284,37 +284,37 @@ var _ = Describe("what the operator makes", func() {
 		}
 		before := len(s.operator.wire.Writes())
 		Expect(api.Delete(ctx, isvc)).To(Succeed())
-		passes, err := s.operator.passes()
+		reconciliations, err := s.operator.reconciliations()
 		Expect(err).NotTo(HaveOccurred())
 		for _, name := range []string{revision(1), revision(2)} {
 			Expect(api.Delete(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}})).To(Succeed())
 		}
-		Eventually(s.operator.passes).Should(BeNumerically(">", passes))
-		s.settles()
+		Eventually(s.operator.reconciliations).Should(BeNumerically(">", reconciliations))
+		s.awaitSettled()
 		Expect(s.operator.wire.Writes()[before:]).To(BeEmpty())
 	})
 })
 
 var _ = Describe("an InferenceService with a finalizer of KServe's", func() {
 	It("says how to complete its deletion, and serves until then", func(ctx SpecContext) {
-		s := stable(ctx)
+		s := startStable(ctx)
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":["inferenceservice.finalizers"]}}`))
 		Expect(api.Patch(ctx, isvc, patch)).To(Succeed())
-		s.settles()
+		s.awaitSettled()
 		Expect(api.Delete(ctx, isvc)).To(Succeed())
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "DeletionBlocked",
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "DeletionBlocked",
 			"inferenceservice.finalizers; only KServe removes its own, and KServe is not in this cluster"))
-		s.condition(v1beta1.ConditionReady, Be(metav1.ConditionFalse, "DeletionBlocked", "clients are served: 100 % on "+revision(1)))
-		s.announces("DeletionBlocked")
-		s.settles()
-		s.silent()
-		s.splits("1:100")
-		s.replicas(1, 1)
+		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "DeletionBlocked", "clients are served: 100 % on "+revision(1)))
+		s.awaitEvent("DeletionBlocked")
+		s.awaitSettled()
+		s.expectNoWrites()
+		s.awaitSplit("1:100")
+		s.awaitReplicas(1, 1)
 
 		By("doing as it says")
-		s.obeys(v1beta1.ConditionReady)
+		s.runSuggestedCommand(v1beta1.ConditionReady)
 		Eventually(func() error {
 			_, err := s.isvc()
 			return err

@@ -14,67 +14,67 @@ import (
 
 var _ = Describe("events", func() {
 	It("tell of each transition, once", func(ctx SpecContext) {
-		s := stable(ctx, patiently)
-		told := []string{
+		s := startStable(ctx, withLongSettlePeriod)
+		want := []string{
 			"RevisionCreated: Created revision " + revision(1),
 			"TrafficShifted: First traffic: 100 % on " + revision(1),
 			"Ready: 100 % on " + revision(1),
 		}
-		s.tells(told...)
+		s.awaitEvents(want...)
 
 		By("failing")
-		s.becomes(2, peers.Crash(3, "no such file"))
+		s.setPods(2, peers.Crash(3, "no such file"))
 		s.apply(model(2), percent(10))
-		told = append(told,
+		want = append(want,
 			"RevisionCreated: Created revision "+revision(2),
 			"RevisionFailed: "+revision(2)+`: container "kserve-container" ends with exit code 3: no such file`)
-		s.tells(told...)
+		s.awaitEvents(want...)
 
 		By("recovering")
-		s.becomes(2, peers.Ready())
-		told = append(told,
+		s.setPods(2, peers.Ready())
+		want = append(want,
 			"TrafficShifted: Shifted traffic from 100 % on "+revision(1)+" to 10 % on "+revision(2)+", 90 % on "+revision(1),
 			"RevisionRecovered: "+revision(2)+" does not fail any more",
 			"Ready: 10 % on "+revision(2)+", 90 % on "+revision(1))
-		s.tells(told...)
+		s.awaitEvents(want...)
 
 		By("promoting")
 		s.apply(model(2))
-		told = append(told,
+		want = append(want,
 			"Promoted: Promoted "+revision(2)+" over "+revision(1),
 			"TrafficShifted: Shifted traffic from 10 % on "+revision(2)+", 90 % on "+revision(1)+" to 100 % on "+revision(2))
-		s.tells(told...)
-		s.runs(2)
+		s.awaitEvents(want...)
+		s.awaitRunning(2)
 
 		By("rolling back")
 		s.apply(model(2), percent(0))
-		s.prints("True", "100", "0", revision(1), revision(2))
-		s.announces("RolledBack")
+		s.awaitColumns("True", "100", "0", revision(1), revision(2))
+		s.awaitEvent("RolledBack")
 
 		By("superseding")
-		s.becomes(3, peers.NotReady())
+		s.setPods(3, peers.NotReady())
 		s.apply(model(3), percent(20))
-		s.prints("Unknown", "", "100", "", revision(1))
-		s.announces("Superseded")
+		s.awaitColumns("Unknown", "", "100", "", revision(1))
+		s.awaitEvent("Superseded")
 
 		By("looking again")
-		said, err := s.announced()
+		before, err := s.events()
 		Expect(err).NotTo(HaveOccurred())
-		s.restart()
-		s.settles()
-		Expect(s.announced()).To(Equal(said))
+		s.restartOperator()
+		s.awaitSettled()
+		Expect(s.events()).To(Equal(before))
 	})
 })
 
 var _ = Describe("a stable that fails", func() {
 	It("is told of beside a canary that serves, once, and so is that it is over", func(ctx SpecContext) {
-		s := canary(ctx)
-		s.becomes(1, peers.Crash(3, "out of files"))
-		s.prints("False", "90", "10", revision(1), revision(2))
-		s.announces("RevisionFailed")
-		Expect(s.announced()).To(ContainElement("RevisionFailed: " + revision(1) +
+		s := startCanary(ctx)
+		s.setPods(1, peers.Crash(3, "out of files"))
+		s.awaitColumns("False", "90", "10", revision(1), revision(2))
+		s.awaitEvent("RevisionFailed")
+		Expect(s.events()).To(ContainElement("RevisionFailed: " + revision(1) +
 			`, which has 90 % of the traffic, has no ready replica: container "kserve-container" ends with exit code 3: out of files`))
-		s.modelled(SatisfyAll(
+		s.awaitModelStatus(SatisfyAll(
 			HaveField("TransitionStatus", v1beta1.UpToDate),
 			HaveField("ModelRevisionStates", HaveValue(Equal(v1beta1.ModelRevisionStates{
 				ActiveModelState: v1beta1.FailedToLoad, TargetModelState: v1beta1.Loaded,
@@ -85,27 +85,27 @@ var _ = Describe("a stable that fails", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.Phase).To(Equal(v1beta1.PhaseBlocked))
 
-		s.becomes(1, peers.NotReady())
-		s.prints("Unknown", "90", "10", revision(1), revision(2))
-		s.becomes(1, peers.Ready())
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.announces("RevisionRecovered")
-		s.announces("RevisionFailed")
-		s.modelled(HaveField("LastFailureInfo", BeNil()))
-		s.history("1:100", "2:10 1:90")
+		s.setPods(1, peers.NotReady())
+		s.awaitColumns("Unknown", "90", "10", revision(1), revision(2))
+		s.setPods(1, peers.Ready())
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitEvent("RevisionRecovered")
+		s.awaitEvent("RevisionFailed")
+		s.awaitModelStatus(HaveField("LastFailureInfo", BeNil()))
+		s.awaitSplitHistory("1:100", "2:10 1:90")
 	})
 })
 
 // tells waits until these are all the events about the InferenceService.
-func (s *story) tells(wanted ...string) {
+func (s *scenario) awaitEvents(want ...string) {
 	GinkgoHelper()
-	Eventually(s.announced).Should(ConsistOf(wanted))
+	Eventually(s.events).Should(ConsistOf(want))
 }
 
 var _ = Describe("modelStatus", func() {
 	It("says that the model is loaded", func(ctx SpecContext) {
-		s := stable(ctx)
-		s.modelled(SatisfyAll(
+		s := startStable(ctx)
+		s.awaitModelStatus(SatisfyAll(
 			HaveField("TransitionStatus", v1beta1.UpToDate),
 			HaveField("ModelRevisionStates", HaveValue(Equal(v1beta1.ModelRevisionStates{
 				ActiveModelState: v1beta1.Loaded, TargetModelState: v1beta1.Loaded,
@@ -115,10 +115,10 @@ var _ = Describe("modelStatus", func() {
 	})
 
 	It("says that the model is on its way", func(ctx SpecContext) {
-		s := stable(ctx)
-		s.becomes(2, peers.NotReady())
+		s := startStable(ctx)
+		s.setPods(2, peers.NotReady())
 		s.apply(model(2), percent(10))
-		s.modelled(SatisfyAll(
+		s.awaitModelStatus(SatisfyAll(
 			HaveField("TransitionStatus", v1beta1.InProgress),
 			HaveField("ModelRevisionStates", HaveValue(Equal(v1beta1.ModelRevisionStates{
 				ActiveModelState: v1beta1.Loaded, TargetModelState: v1beta1.Loading,
@@ -127,7 +127,7 @@ var _ = Describe("modelStatus", func() {
 	})
 
 	for name, failure := range map[string]struct {
-		script   peers.PodBehavior
+		behavior peers.PodBehavior
 		reason   v1beta1.FailureReason
 		message  string
 		exitCode int32
@@ -140,10 +140,10 @@ var _ = Describe("modelStatus", func() {
 		"that does not make the time": {peers.DeadlineExceeded(), v1beta1.RuntimeUnhealthy, "no pod became ready within 10m0s", 0, false},
 	} {
 		It("gives the cause of a model "+name+", and clears it", func(ctx SpecContext) {
-			s := stable(ctx)
-			s.becomes(2, failure.script)
+			s := startStable(ctx)
+			s.setPods(2, failure.behavior)
 			s.apply(model(2), percent(10))
-			s.modelled(SatisfyAll(
+			s.awaitModelStatus(SatisfyAll(
 				HaveField("TransitionStatus", v1beta1.BlockedByFailedLoad),
 				HaveField("ModelRevisionStates", HaveValue(Equal(v1beta1.ModelRevisionStates{
 					ActiveModelState: v1beta1.Loaded, TargetModelState: v1beta1.FailedToLoad,
@@ -155,15 +155,15 @@ var _ = Describe("modelStatus", func() {
 					HaveField("ExitCode", failure.exitCode),
 					WithTransform(func(info v1beta1.FailureInfo) bool { return info.Location != "" }, Equal(failure.located)),
 				)))))
-			s.becomes(2, peers.Ready())
-			s.prints("True", "90", "10", revision(1), revision(2))
-			s.modelled(SatisfyAll(HaveField("TransitionStatus", v1beta1.UpToDate), HaveField("LastFailureInfo", BeNil())))
+			s.setPods(2, peers.Ready())
+			s.awaitColumns("True", "90", "10", revision(1), revision(2))
+			s.awaitModelStatus(SatisfyAll(HaveField("TransitionStatus", v1beta1.UpToDate), HaveField("LastFailureInfo", BeNil())))
 		})
 	}
 })
 
 // modelled waits until modelStatus is as the matcher says.
-func (s *story) modelled(matcher gomegatypes.GomegaMatcher) {
+func (s *scenario) awaitModelStatus(matcher gomegatypes.GomegaMatcher) {
 	GinkgoHelper()
 	Eventually(func() (v1beta1.ModelStatus, error) {
 		isvc, err := s.isvc()

@@ -23,12 +23,12 @@ import (
 // external leaves the replicas to an autoscaler of the user's own.
 var external = annotation(v1beta1.AnnotationAutoscalerClass, "external")
 
-func (s *story) scaleTarget() *scalingv1alpha1.ScaleTarget {
+func (s *scenario) scaleTarget() *scalingv1alpha1.ScaleTarget {
 	return &scalingv1alpha1.ScaleTarget{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris + "-predictor"}}
 }
 
 // scale writes the scale subresource of the ScaleTarget, as an autoscaler does.
-func (s *story) scale(replicas int32) {
+func (s *scenario) setScale(replicas int32) {
 	GinkgoHelper()
 	Expect(retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		target, scale := s.scaleTarget(), &autoscalingv1.Scale{}
@@ -41,7 +41,7 @@ func (s *story) scale(replicas int32) {
 }
 
 // scales waits until an autoscaler sees that many pods of a revision, under the stable name, and that number asked for.
-func (s *story) scales(n int, asked, running int32) {
+func (s *scenario) awaitScale(n int, asked, running int32) {
 	GinkgoHelper()
 	Eventually(func() (*autoscalingv1.Scale, error) {
 		scale := &autoscalingv1.Scale{}
@@ -56,14 +56,14 @@ func (s *story) scales(n int, asked, running int32) {
 
 var _ = Describe("an external autoscaler", func() {
 	// scaledToFour has four replicas, by the stable name.
-	scaledToFour := func(ctx SpecContext) *story {
-		s := begin(ctx, inStandardMode)
+	scaledToFour := func(ctx SpecContext) *scenario {
+		s := startScenario(ctx, inStandardMode)
 		s.apply(model(1), external)
-		s.prints("True", "", "100", "", revision(1))
-		s.scales(1, 1, 1)
-		s.scale(4)
-		s.replicas(1, 4)
-		s.scales(1, 4, 4)
+		s.awaitColumns("True", "", "100", "", revision(1))
+		s.awaitScale(1, 1, 1)
+		s.setScale(4)
+		s.awaitReplicas(1, 4)
+		s.awaitScale(1, 4, 4)
 		return s
 	}
 
@@ -76,33 +76,33 @@ var _ = Describe("an external autoscaler", func() {
 		before, err := uid()
 		Expect(err).NotTo(HaveOccurred())
 		s.apply(model(2), percent(10), external)
-		s.prints("True", "90", "10", revision(1), revision(2))
-		s.scales(1, 4, 4)
+		s.awaitColumns("True", "90", "10", revision(1), revision(2))
+		s.awaitScale(1, 4, 4)
 
 		By("promoting the canary, of which one replica is not ready")
-		s.becomes(2, peers.ReadyUpTo(4))
+		s.setPods(2, peers.ReadyUpTo(4))
 		s.apply(model(2), external)
-		s.replicas(2, 5)
-		s.condition(v1beta1.ConditionRoutesReady, HaveField("Status", metav1.ConditionUnknown))
-		s.splits("2:10 1:90")
-		s.scales(1, 4, 4)
+		s.awaitReplicas(2, 5)
+		s.awaitCondition(v1beta1.ConditionRoutesReady, HaveField("Status", metav1.ConditionUnknown))
+		s.awaitSplit("2:10 1:90")
+		s.awaitScale(1, 4, 4)
 
 		By("having it ready")
-		s.becomes(2, peers.Ready())
-		s.prints("True", "", "100", "", revision(2))
-		s.scales(2, 4, 4)
-		s.replicas(2, 4)
-		s.runs(2)
+		s.setPods(2, peers.Ready())
+		s.awaitColumns("True", "", "100", "", revision(2))
+		s.awaitScale(2, 4, 4)
+		s.awaitReplicas(2, 4)
+		s.awaitRunning(2)
 
 		By("scaling on under the same name")
-		s.scale(6)
-		s.replicas(2, 6)
-		s.scales(2, 6, 6)
+		s.setScale(6)
+		s.awaitReplicas(2, 6)
+		s.awaitScale(2, 6, 6)
 		s.apply(model(2), percent(0), external)
-		s.prints("True", "100", "0", revision(1), revision(2))
-		s.scales(1, 6, 6)
+		s.awaitColumns("True", "100", "0", revision(1), revision(2))
+		s.awaitScale(1, 6, 6)
 		Expect(uid()).To(Equal(before))
-		s.settles()
+		s.awaitSettled()
 	})
 
 	It("may scale to zero, and its number outlives the operator", func(ctx SpecContext) {
@@ -110,42 +110,42 @@ var _ = Describe("an external autoscaler", func() {
 		deployment, err := s.deployment(1)
 		Expect(err).NotTo(HaveOccurred())
 		s.journal.Excuse(deployment)
-		s.scale(0)
-		s.replicas(1, 0)
-		s.scales(1, 0, 0)
-		s.restart()
-		s.settles()
-		s.replicas(1, 0)
-		s.scale(2)
-		s.replicas(1, 2)
-		s.scales(1, 2, 2)
+		s.setScale(0)
+		s.awaitReplicas(1, 0)
+		s.awaitScale(1, 0, 0)
+		s.restartOperator()
+		s.awaitSettled()
+		s.awaitReplicas(1, 0)
+		s.setScale(2)
+		s.awaitReplicas(1, 2)
+		s.awaitScale(1, 2, 2)
 	})
 
 	It("may scale the Deployment of a revision as long as the stable name is not scaled", func(ctx SpecContext) {
-		s := begin(ctx, inStandardMode)
+		s := startScenario(ctx, inStandardMode)
 		s.apply(model(1), external)
-		s.prints("True", "", "100", "", revision(1))
-		s.autoscale(1, 3)
-		s.scales(1, 3, 3)
-		s.settles()
-		s.replicas(1, 3)
+		s.awaitColumns("True", "", "100", "", revision(1))
+		s.setReplicas(1, 3)
+		s.awaitScale(1, 3, 3)
+		s.awaitSettled()
+		s.awaitReplicas(1, 3)
 
 		By("leaving the replicas to the operator")
 		s.apply(model(1))
 		Eventually(func() error { return api.Get(ctx, client.ObjectKeyFromObject(s.scaleTarget()), s.scaleTarget()) }).
 			Should(Satisfy(apierrors.IsNotFound))
-		s.replicas(1, 1)
+		s.awaitReplicas(1, 1)
 	})
 
 	It("is told when the stable name is somebody else's", func(ctx SpecContext) {
-		s := stage(ctx, newNamespace(ctx), afterSpec, inStandardMode)
+		s := newScenario(ctx, newNamespace(ctx), afterSpec, inStandardMode)
 		theirs := s.scaleTarget()
 		theirs.Spec.Replicas = 7
 		Expect(api.Create(ctx, theirs)).To(Succeed())
-		s.start(wire.New())
+		s.startOperator(wire.New())
 		s.apply(model(1), external)
-		s.prints("True", "", "100", "", revision(1))
-		s.condition(v1beta1.ConditionPredictorReady, SatisfyAll(
+		s.awaitColumns("True", "", "100", "", revision(1))
+		s.awaitCondition(v1beta1.ConditionPredictorReady, SatisfyAll(
 			HaveField("Status", metav1.ConditionTrue), HaveField("Reason", standard.ReasonScaleTargetMissing),
 			HaveField("Message", ContainSubstring("left alone")),
 		))

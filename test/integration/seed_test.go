@@ -18,14 +18,14 @@ var _ = Describe("the walkthrough of the document", Serial, func() {
 	It("prints the document's tables, run by the operator's own command and with no rights but its own", func(ctx SpecContext) {
 		const namespace = "kserve-test"
 		Expect(api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
-		s := stage(ctx, namespace, afterSpec)
+		s := newScenario(ctx, namespace, afterSpec)
 		launch()
 		apply := func(manifest string) {
 			GinkgoHelper()
 			_, err := kubectl(manifest, "apply", "-n", namespace, "-f", "-")
 			Expect(err).NotTo(HaveOccurred())
 		}
-		prints := func(table string) {
+		awaitTable := func(table string) {
 			GinkgoHelper()
 			Eventually(func() (string, error) {
 				printed, err := kubectl("", "get", "isvc", "-n", namespace, "sklearn-iris")
@@ -35,11 +35,11 @@ var _ = Describe("the walkthrough of the document", Serial, func() {
 
 		By("deploying the first model")
 		apply(seed.First)
-		prints(seed.FirstTable)
+		awaitTable(seed.FirstTable)
 
 		By("configuring a canary release")
 		apply(seed.Canary)
-		prints(seed.CanaryTable)
+		awaitTable(seed.CanaryTable)
 		pods, err := kubectl("", "get", "pod", "-n", namespace)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(strings.Split(strings.TrimSpace(pods), "\n")).To(HaveExactElements(
@@ -50,12 +50,12 @@ var _ = Describe("the walkthrough of the document", Serial, func() {
 
 		By("promoting the canary")
 		apply(seed.Promotion)
-		prints(seed.PromotionTable)
-		s.runs(2)
+		awaitTable(seed.PromotionTable)
+		s.awaitRunning(2)
 
 		By("rolling back")
 		apply(seed.Rollback)
-		prints(seed.RollbackTable)
+		awaitTable(seed.RollbackTable)
 
 		By("routing by tag")
 		apply(seed.Tags)
@@ -63,8 +63,8 @@ var _ = Describe("the walkthrough of the document", Serial, func() {
 			printed, err := kubectl("", "get", "isvc", "-n", namespace, "sklearn-iris", "-oyaml")
 			return seed.Unindented(printed), err
 		}).Should(ContainSubstring(strings.TrimSpace(seed.TagTraffic)))
-		s.tagged(map[string]string{"latest": "3:100", "prev": "1:100"})
+		s.awaitTags(map[string]string{"latest": "3:100", "prev": "1:100"})
 
-		s.history("1:100", "2:10 1:90", "2:100", "2:0 1:100", "1:100", "3:10 1:90")
+		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "2:0 1:100", "1:100", "3:10 1:90")
 	})
 })

@@ -39,9 +39,9 @@ import (
 
 const (
 	// top is the top folder of the repository.
-	top = "../.."
+	repoRoot = "../.."
 	// patience is how long a story waits for something to come about.
-	patience = 20 * time.Second
+	eventuallyTimeout = 20 * time.Second
 	// pollingInterval is how often it looks.
 	pollingInterval = 20 * time.Millisecond
 )
@@ -62,7 +62,7 @@ var (
 )
 
 // shared is what the process that starts the API server tells the others.
-type shared struct {
+type connection struct {
 	Kubeconfig    []byte
 	OperatorToken string
 }
@@ -76,21 +76,21 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	return message
 }, func(message []byte) {
 	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
-	SetDefaultEventuallyTimeout(patience)
+	SetDefaultEventuallyTimeout(eventuallyTimeout)
 	SetDefaultEventuallyPollingInterval(pollingInterval)
 	SetDefaultConsistentlyPollingInterval(pollingInterval)
 	EnforceDefaultTimeoutsWhenUsingContexts()
 
-	var made shared
-	Expect(json.Unmarshal(message, &made)).To(Succeed())
-	connect(made)
+	var data connection
+	Expect(json.Unmarshal(message, &data)).To(Succeed())
+	connect(data)
 })
 
 // startServer starts an API server with what comes with the operator and these CRDs beside it.
-func startServer(ctx context.Context, crds ...string) shared {
+func startServer(ctx context.Context, crds ...string) connection {
 	GinkgoHelper()
 	server := &envtest.Environment{
-		CRDDirectoryPaths:     append([]string{filepath.Join(top, "config", "crd", "bases")}, crds...),
+		CRDDirectoryPaths:     append([]string{filepath.Join(repoRoot, "config", "crd", "bases")}, crds...),
 		ErrorIfCRDPathMissing: true,
 	}
 	// All clients of one user share a connection, and each story has a dozen watches.
@@ -108,8 +108,8 @@ func startServer(ctx context.Context, crds ...string) shared {
 
 	admin, err := server.AddUser(envtest.User{Name: "administrator", Groups: []string{"system:masters"}}, nil)
 	Expect(err).NotTo(HaveOccurred())
-	made := shared{}
-	made.Kubeconfig, err = admin.KubeConfig()
+	data := connection{}
+	data.Kubeconfig, err = admin.KubeConfig()
 	Expect(err).NotTo(HaveOccurred())
 
 	c, err := client.New(config, client.Options{Scheme: newScheme()})
@@ -118,21 +118,21 @@ func startServer(ctx context.Context, crds ...string) shared {
 	if len(crds) > 0 {
 		Expect(installGateway(ctx, c)).To(Succeed())
 	}
-	made.OperatorToken, err = operatorToken(ctx, c)
+	data.OperatorToken, err = operatorToken(ctx, c)
 	Expect(err).NotTo(HaveOccurred())
-	return made
+	return data
 }
 
 // connect has all stories from now on told on this API server.
-func connect(made shared) {
+func connect(data connection) {
 	GinkgoHelper()
-	kubeconfig = made.Kubeconfig
+	kubeconfig = data.Kubeconfig
 	var err error
 	administrator, err = clientcmd.RESTConfigFromKubeConfig(kubeconfig)
 	Expect(err).NotTo(HaveOccurred())
 	administrator.QPS = -1
 	asOperator = rest.AnonymousClientConfig(administrator)
-	asOperator.BearerToken = made.OperatorToken
+	asOperator.BearerToken = data.OperatorToken
 	api, err = client.NewWithWatch(administrator, client.Options{Scheme: newScheme()})
 	Expect(err).NotTo(HaveOccurred())
 }
@@ -179,7 +179,7 @@ func moduleFolder(module string) string {
 // install puts into the cluster what comes with the operator.
 func install(ctx context.Context, c client.Client) error {
 	for _, folder := range []string{"config/manager/namespace.yaml", "config/rbac/*.yaml", "config/runtimes/*.yaml"} {
-		files, err := filepath.Glob(filepath.Join(top, folder))
+		files, err := filepath.Glob(filepath.Join(repoRoot, folder))
 		if err != nil || len(files) == 0 {
 			return fmt.Errorf("no file matches %s: %w", folder, err)
 		}

@@ -38,7 +38,7 @@ import (
 const iris = "sklearn-iris"
 
 // story is one namespace with an operator and a cluster of its own.
-type story struct {
+type scenario struct {
 	ctx       context.Context
 	namespace string
 	config    *config.Config
@@ -48,36 +48,36 @@ type story struct {
 	journal   *journal.Journal
 	operator  *operator
 	// afterwards has something done at the end of the story, the last first.
-	afterwards func(do func(SpecContext))
+	deferCleanup func(do func(SpecContext))
 }
 
 // option sets something in the configuration of the operator.
-type option func(*config.Config)
+type configOption func(*config.Config)
 
 // inStandardMode and inKnativeMode are how predictors run that do not say it themselves.
 func inStandardMode(cfg *config.Config) { cfg.DeploymentMode = config.Standard }
 func inKnativeMode(cfg *config.Config)  { cfg.DeploymentMode = config.Knative }
 
 // inBothModes tells stories in either mode.
-func inBothModes(text string, stories func(mode option)) bool {
-	Describe(text+", in Standard mode", func() { stories(inStandardMode) })
-	Describe(text+", in Knative mode", func() { stories(inKnativeMode) })
+func inBothModes(text string, body func(mode configOption)) bool {
+	Describe(text+", in Standard mode", func() { body(inStandardMode) })
+	Describe(text+", in Knative mode", func() { body(inKnativeMode) })
 	return true
 }
 
-func (s *story) isKnative() bool { return s.config.DeploymentMode == config.Knative }
+func (s *scenario) isKnative() bool { return s.config.DeploymentMode == config.Knative }
 
 // begin sets the stage in a namespace of the story's own, and starts the operator.
-func begin(ctx SpecContext, options ...option) *story {
+func startScenario(ctx SpecContext, options ...configOption) *scenario {
 	GinkgoHelper()
-	s := stage(ctx, newNamespace(ctx), afterSpec, options...)
-	s.start(wire.New())
+	s := newScenario(ctx, newNamespace(ctx), afterSpec, options...)
+	s.startOperator(wire.New())
 	return s
 }
 
 func newNamespace(ctx context.Context) string {
 	GinkgoHelper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "scenario-"}}
 	Expect(api.Create(ctx, namespace)).To(Succeed())
 	return namespace.Name
 }
@@ -87,9 +87,9 @@ func afterSpec(do func(SpecContext)) { DeferCleanup(do) }
 
 // stage has the journal record a namespace and the peers play in it. The periods of the operator's configuration are
 // short.
-func stage(ctx context.Context, namespace string, afterwards func(func(SpecContext)), options ...option) *story {
+func newScenario(ctx context.Context, namespace string, deferCleanup func(func(SpecContext)), options ...configOption) *scenario {
 	GinkgoHelper()
-	s := &story{ctx: ctx, namespace: namespace, config: config.Default(), afterwards: afterwards}
+	s := &scenario{ctx: ctx, namespace: namespace, config: config.Default(), deferCleanup: deferCleanup}
 	s.config.Rollout.DrainPeriod.Duration = 100 * time.Millisecond
 	s.config.Rollout.SettlePeriod.Duration = 500 * time.Millisecond
 	s.config.Rollout.CapacityHold.Duration = 500 * time.Millisecond
@@ -97,52 +97,52 @@ func stage(ctx context.Context, namespace string, afterwards func(func(SpecConte
 	for _, option := range options {
 		option(s.config)
 	}
-	recorded, err := journal.Start(context.Background(), api, s.namespace)
+	j, err := journal.Start(context.Background(), api, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
-	s.journal = recorded
-	s.afterwards(s.end)
-	s.play()
+	s.journal = j
+	s.deferCleanup(s.finish)
+	s.startFakeControllers()
 	return s
 }
 
 // play starts the peers.
-func (s *story) play() {
+func (s *scenario) startFakeControllers() {
 	GinkgoHelper()
 	cluster, err := peers.New(s.ctx, administrator, peers.Options{Namespaces: []string{s.namespace}, Knative: s.isKnative()})
 	Expect(err).NotTo(HaveOccurred())
 	s.workloads, s.gateway, s.knative = cluster.Workloads, cluster.Gateway, cluster.Knative
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- cluster.Run(ctx) }()
-	s.afterwards(func(SpecContext) {
+	done := make(chan error, 1)
+	go func() { done <- cluster.Run(ctx) }()
+	s.deferCleanup(func(SpecContext) {
 		cancel()
-		Eventually(ended).Should(Receive(BeNil()), "the peers do not stop")
+		Eventually(done).Should(Receive(BeNil()), "the fake controllers do not stop")
 	})
 }
 
 // start starts an operator that talks through the wire.
-func (s *story) start(through *wire.Wire) {
+func (s *scenario) startOperator(w *wire.Wire) {
 	GinkgoHelper()
-	started, err := startOperator(s.config, s.namespace, through)
+	o, err := startOperator(s.config, s.namespace, w)
 	Expect(err).NotTo(HaveOccurred())
-	s.operator = started
-	s.afterwards(func(ctx SpecContext) { Expect(started.stop(ctx)).To(Succeed()) })
+	s.operator = o
+	s.deferCleanup(func(ctx SpecContext) { Expect(o.stop(ctx)).To(Succeed()) })
 }
 
 // restart stops the operator and starts another one, which knows nothing of the first.
-func (s *story) restart() {
+func (s *scenario) restartOperator() {
 	GinkgoHelper()
 	s.stopOperator()
-	s.start(wire.New())
+	s.startOperator(wire.New())
 }
 
-func (s *story) stopOperator() {
+func (s *scenario) stopOperator() {
 	GinkgoHelper()
 	Expect(s.operator.stop(s.ctx)).To(Succeed())
 }
 
 // end holds the story against the rules, once nobody writes any more.
-func (s *story) end(ctx SpecContext) {
+func (s *scenario) finish(ctx SpecContext) {
 	defer s.journal.Stop()
 	Expect(api.DeleteAllOf(ctx, &v1beta1.InferenceService{}, client.InNamespace(s.namespace))).To(Succeed())
 	Expect(s.journal.CatchUp(ctx)).To(Succeed())
@@ -156,10 +156,10 @@ func (s *story) end(ctx SpecContext) {
 }
 
 // manifest says one thing about an InferenceService.
-type manifest func(*v1beta1.InferenceService)
+type isvcOption func(*v1beta1.InferenceService)
 
 // model serves a version of the model.
-func model(version int) manifest {
+func model(version int) isvcOption {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{
 			ModelFormat: v1beta1.ModelFormat{Name: "sklearn"},
@@ -170,46 +170,46 @@ func model(version int) manifest {
 	}
 }
 
-func percent(p int64) manifest {
+func percent(p int64) isvcOption {
 	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.CanaryTrafficPercent = &p }
 }
 
-func replicas(least, most int32) manifest {
+func replicaBounds(minReplicas, maxReplicas int32) isvcOption {
 	return func(isvc *v1beta1.InferenceService) {
-		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &least, most
+		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &minReplicas, maxReplicas
 	}
 }
 
-func annotation(key, value string) manifest {
+func annotation(key, value string) isvcOption {
 	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
 }
 
-func label(key, value string) manifest {
+func label(key, value string) isvcOption {
 	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataLabel(&isvc.ObjectMeta, key, value) }
 }
 
 // apply makes the InferenceService what the manifest says, and nothing else.
-func (s *story) apply(says ...manifest) {
+func (s *scenario) apply(options ...isvcOption) {
 	GinkgoHelper()
-	Expect(s.try(says...)).To(Succeed())
+	Expect(s.tryApply(options...)).To(Succeed())
 }
 
 // try is apply, for what may be refused.
-func (s *story) try(says ...manifest) error {
-	wanted := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris}}
-	for _, say := range says {
-		say(wanted)
+func (s *scenario) tryApply(options ...isvcOption) error {
+	want := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris}}
+	for _, option := range options {
+		option(want)
 	}
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		current := &v1beta1.InferenceService{}
-		err := api.Get(s.ctx, client.ObjectKeyFromObject(wanted), current)
+		err := api.Get(s.ctx, client.ObjectKeyFromObject(want), current)
 		if client.IgnoreNotFound(err) != nil {
 			return err
 		}
 		if err != nil {
-			return api.Create(s.ctx, wanted.DeepCopy())
+			return api.Create(s.ctx, want.DeepCopy())
 		}
-		current.Labels, current.Annotations, current.Spec = wanted.Labels, wanted.Annotations, wanted.Spec
+		current.Labels, current.Annotations, current.Spec = want.Labels, want.Annotations, want.Spec
 		return api.Update(s.ctx, current)
 	})
 }
@@ -218,71 +218,71 @@ func (s *story) try(says ...manifest) error {
 func revision(n int) string { return fmt.Sprintf("%s-predictor-%05d", iris, n) }
 
 // becomes sets what becomes of the pods of a revision, whether it is there yet or not.
-func (s *story) becomes(n int, script peers.PodBehavior) {
-	s.workloads.SetBehavior(types.NamespacedName{Namespace: s.namespace, Name: revision(n) + "-deployment"}, script)
+func (s *scenario) setPods(n int, behavior peers.PodBehavior) {
+	s.workloads.SetBehavior(types.NamespacedName{Namespace: s.namespace, Name: revision(n) + "-deployment"}, behavior)
 }
 
 // gatewayTurns sets what the gateway makes of all routes.
-func (s *story) gatewayTurns(verdict peers.RouteBehavior) {
-	s.gateway.SetBehavior(types.NamespacedName{Namespace: s.namespace}, verdict)
+func (s *scenario) setGateway(behavior peers.RouteBehavior) {
+	s.gateway.SetBehavior(types.NamespacedName{Namespace: s.namespace}, behavior)
 }
 
-func (s *story) key(name string) client.ObjectKey {
+func (s *scenario) key(name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: s.namespace, Name: name}
 }
 
 // isvc is the InferenceService as it is now.
-func (s *story) isvc() (*v1beta1.InferenceService, error) {
+func (s *scenario) isvc() (*v1beta1.InferenceService, error) {
 	isvc := &v1beta1.InferenceService{}
 	return isvc, api.Get(s.ctx, s.key(iris), isvc)
 }
 
 // route is the HTTPRoute that splits the traffic.
-func (s *story) route() (*gatewayv1.HTTPRoute, error) {
+func (s *scenario) route() (*gatewayv1.HTTPRoute, error) {
 	route := &gatewayv1.HTTPRoute{}
 	return route, api.Get(s.ctx, s.key(iris), route)
 }
 
 // knativeService is what splits the traffic in Knative mode.
-func (s *story) knativeService() (*servingv1.Service, error) {
+func (s *scenario) knativeService() (*servingv1.Service, error) {
 	service := &servingv1.Service{}
 	return service, api.Get(s.ctx, s.key(iris+"-predictor"), service)
 }
 
 // router is what splits the traffic.
-func (s *story) router() (client.Object, error) {
+func (s *scenario) router() (client.Object, error) {
 	if s.isKnative() {
 		return s.knativeService()
 	}
 	return s.route()
 }
 
-func (s *story) columns() (columns, error) { return columnsOf(s.ctx, s.key(iris)) }
+func (s *scenario) columns() (columns, error) { return columnsOf(s.ctx, s.key(iris)) }
 
 // prints waits until the printed columns are READY, PREV, LATEST, PREVROLLEDOUTREVISION and LATESTREADYREVISION as given,
 // for the spec as it is.
-func (s *story) prints(ready, prev, latest, prevRevision, latestRevision string) {
+func (s *scenario) awaitColumns(ready, prev, latest, prevRevision, latestRevision string) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		isvc, err := s.isvc()
 		g.Expect(err).NotTo(HaveOccurred())
-		g.Expect(isvc.Status.ObservedGeneration).To(Equal(isvc.Generation), "the operator has not seen the spec as it is")
-		g.Expect(s.columns()).To(PrintColumns(ready, prev, latest, prevRevision, latestRevision))
+		g.Expect(isvc.Status.ObservedGeneration).To(Equal(isvc.Generation), "the operator has not observed the current spec")
+		g.Expect(s.columns()).To(HaveColumns(ready, prev, latest, prevRevision, latestRevision))
 	}).Should(Succeed())
 }
 
 // splits waits until the traffic has that split, under the right hosts.
-func (s *story) splits(split string) {
+func (s *scenario) awaitSplit(split string) {
 	GinkgoHelper()
-	wanted := SplitTraffic(split)
+	want := HaveSplit(split)
 	if !s.isKnative() {
-		wanted = SatisfyAll(wanted, HaveHosts(s.hosts()...))
+		want = SatisfyAll(want, HaveHosts(s.hosts()...))
 	}
-	Eventually(s.router).Should(wanted)
+	Eventually(s.router).Should(want)
 }
 
 // hosts are those of the InferenceService and of its predictor.
-func (s *story) hosts() []string {
+func (s *scenario) hosts() []string {
 	return []string{
 		fmt.Sprintf("%s.%s.example.com", iris, s.namespace),
 		fmt.Sprintf("%s-predictor.%s.example.com", iris, s.namespace),
@@ -290,52 +290,52 @@ func (s *story) hosts() []string {
 }
 
 // remembers waits until the record, beside the split, names the stable and the previous revision: «S=2 V=1».
-func (s *story) remembers(record string) {
+func (s *scenario) awaitRolloutState(record string) {
 	GinkgoHelper()
-	Eventually(s.router).Should(Remember(record))
+	Eventually(s.router).Should(HaveRolloutState(record))
 }
 
 // history waits until these are all the splits that there have ever been.
-func (s *story) history(splits ...string) {
+func (s *scenario) awaitSplitHistory(splits ...string) {
 	GinkgoHelper()
 	Eventually(func() []string { return s.journal.Splits(iris) }).Should(Equal(splits))
 }
 
 // condition waits until a condition is as the matcher says.
-func (s *story) condition(kind string, matcher gomegatypes.GomegaMatcher) {
+func (s *scenario) awaitCondition(conditionType string, matcher gomegatypes.GomegaMatcher) {
 	GinkgoHelper()
-	s.conditionWithin(patience, kind, matcher)
+	s.awaitConditionWithin(eventuallyTimeout, conditionType, matcher)
 }
 
-func (s *story) conditionWithin(timeout time.Duration, kind string, matcher gomegatypes.GomegaMatcher) {
+func (s *scenario) awaitConditionWithin(timeout time.Duration, conditionType string, matcher gomegatypes.GomegaMatcher) {
 	GinkgoHelper()
-	Eventually(s.conditionOf).WithArguments(kind).WithTimeout(timeout).Should(matcher)
+	Eventually(s.conditionOf).WithArguments(conditionType).WithTimeout(timeout).Should(matcher)
 }
 
 // conditionOf is a condition of the InferenceService as it is now, for the spec as it is.
-func (s *story) conditionOf(kind string) (*metav1.Condition, error) {
+func (s *scenario) conditionOf(conditionType string) (*metav1.Condition, error) {
 	isvc, err := s.isvc()
 	if err == nil && isvc.Status.ObservedGeneration != isvc.Generation {
-		err = errors.New("the operator has not seen the spec as it is")
+		err = errors.New("the operator has not observed the current spec")
 	}
-	return apimeta.FindStatusCondition(isvc.Status.Conditions, kind), err
+	return apimeta.FindStatusCondition(isvc.Status.Conditions, conditionType), err
 }
 
 // runs waits until exactly these revisions have a Deployment. Knative keeps those without replicas, which do not count.
-func (s *story) runs(numbers ...int) {
+func (s *scenario) awaitRunning(numbers ...int) {
 	GinkgoHelper()
-	s.runsBeside(nil, numbers...)
+	s.awaitRunningBeside(nil, numbers...)
 }
 
 // runsBeside is runs where the first revisions of other InferenceServices run, too.
-func (s *story) runsBeside(others []string, numbers ...int) {
+func (s *scenario) awaitRunningBeside(others []string, numbers ...int) {
 	GinkgoHelper()
-	wanted := []string{}
+	want := []string{}
 	for _, n := range numbers {
-		wanted = append(wanted, revision(n)+"-deployment")
+		want = append(want, revision(n)+"-deployment")
 	}
 	for _, other := range others {
-		wanted = append(wanted, other+"-predictor-00001-deployment")
+		want = append(want, other+"-predictor-00001-deployment")
 	}
 	Eventually(func() ([]string, error) {
 		var list appsv1.DeploymentList
@@ -344,18 +344,18 @@ func (s *story) runsBeside(others []string, numbers ...int) {
 			return s.isKnative() && *deployment.Spec.Replicas == 0
 		})
 		return names(&list), err
-	}).Should(ConsistOf(wanted))
+	}).Should(ConsistOf(want))
 }
 
 // records lists the revisions that can be brought back.
-func (s *story) records() ([]string, error) {
+func (s *scenario) revisionHistory() ([]string, error) {
 	var list appsv1.ControllerRevisionList
 	err := api.List(s.ctx, &list, client.InNamespace(s.namespace))
 	return names(&list), err
 }
 
 // pods lists the UIDs of the pods of a revision.
-func (s *story) pods(n int) ([]types.UID, error) {
+func (s *scenario) podUIDs(n int) ([]types.UID, error) {
 	var list corev1.PodList
 	label := v1beta1.LabelRevision
 	if s.isKnative() {
@@ -371,10 +371,10 @@ func (s *story) pods(n int) ([]types.UID, error) {
 }
 
 // settles waits until the operator has looked, and has had nothing to write for a while.
-func (s *story) settles() {
+func (s *scenario) awaitSettled() {
 	GinkgoHelper()
-	Eventually(s.operator.passes).Should(BeNumerically(">", 0), "the operator does not look")
-	Eventually(s.operator.wire.Idle).Should(BeNumerically(">", 300*time.Millisecond), "the operator goes on writing")
+	Eventually(s.operator.reconciliations).Should(BeNumerically(">", 0), "the operator does not reconcile")
+	Eventually(s.operator.wire.Idle).Should(BeNumerically(">", 300*time.Millisecond), "the operator keeps writing")
 }
 
 func names(list client.ObjectList) []string {
@@ -391,21 +391,21 @@ func itemsOf(list client.ObjectList) []client.Object {
 	var found []client.Object
 	for _, item := range items {
 		object, ok := item.(client.Object)
-		Expect(ok).To(BeTrue(), "%T is an object", item)
+		Expect(ok).To(BeTrue(), "%T is a client.Object", item)
 		found = append(found, object)
 	}
 	return found
 }
 
-func (s *story) tagHost(tag string) string {
+func (s *scenario) tagHost(tag string) string {
 	return fmt.Sprintf("%s-%s-predictor.%s.example.com", tag, iris, s.namespace)
 }
 
 // tagged waits until there are hosts for exactly these tags, with these splits.
-func (s *story) tagged(wanted map[string]string) {
+func (s *scenario) awaitTags(want map[string]string) {
 	GinkgoHelper()
 	if s.isKnative() {
-		Eventually(s.knativeService).Should(HaveTags(wanted))
+		Eventually(s.knativeService).Should(HaveTags(want))
 		return
 	}
 	for _, tag := range []string{v1beta1.TagLatest, v1beta1.TagPrevious} {
@@ -413,43 +413,43 @@ func (s *story) tagged(wanted map[string]string) {
 			route := &gatewayv1.HTTPRoute{}
 			return route, api.Get(s.ctx, s.key(tag+"-"+iris+"-predictor"), route)
 		}
-		if split, ok := wanted[tag]; ok {
-			Eventually(read).Should(SatisfyAll(SplitTraffic(split), HaveHosts(s.tagHost(tag))))
+		if split, ok := want[tag]; ok {
+			Eventually(read).Should(SatisfyAll(HaveSplit(split), HaveHosts(s.tagHost(tag))))
 			continue
 		}
 		Eventually(func() error {
 			_, err := read()
 			return err
-		}).Should(Satisfy(apierrors.IsNotFound), "the host of tag %s is still there", tag)
+		}).Should(Satisfy(apierrors.IsNotFound), "the HTTPRoute of tag %s still exists", tag)
 	}
 }
 
 // announced lists the events about the InferenceService as «Reason: note», with those that repeat themselves once for
 // each time.
-func (s *story) announced() ([]string, error) {
+func (s *scenario) events() ([]string, error) {
 	var list eventsv1.EventList
 	if err := api.List(s.ctx, &list, client.InNamespace(s.namespace)); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(list.Items, func(a, b eventsv1.Event) int { return a.EventTime.Compare(b.EventTime.Time) })
-	var said []string
+	var events []string
 	for _, event := range list.Items {
 		times := int32(1)
 		if event.Series != nil {
 			times = event.Series.Count
 		}
 		for range times {
-			said = append(said, event.Reason+": "+event.Note)
+			events = append(events, event.Reason+": "+event.Note)
 		}
 	}
-	return said, nil
+	return events, nil
 }
 
 // announces waits for exactly one event with that reason.
-func (s *story) announces(reason string) {
+func (s *scenario) awaitEvent(reason string) {
 	GinkgoHelper()
 	Eventually(func() (int, error) {
-		said, err := s.announced()
-		return len(slices.DeleteFunc(said, func(event string) bool { return !strings.HasPrefix(event, reason+": ") })), err
+		events, err := s.events()
+		return len(slices.DeleteFunc(events, func(event string) bool { return !strings.HasPrefix(event, reason+": ") })), err
 	}).Should(Equal(1), "events of reason %s", reason)
 }

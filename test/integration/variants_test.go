@@ -14,27 +14,27 @@ import (
 )
 
 // trial is one of many stories that differ in little, each with a namespace of its own.
-type trial struct {
+type variant struct {
 	name    string
-	options []option
-	tell    func(*story)
+	options []configOption
+	body    func(*scenario)
 }
 
 // atOnce is how many trials are told at the same time. They wait more than they work.
-const atOnce = 8
+const concurrency = 8
 
 // together tells all trials. Each that fails is reported under its name, with what has happened in it.
-func together(ctx SpecContext, trials []trial) {
+func runAll(ctx SpecContext, variants []variant) {
 	GinkgoHelper()
-	tell(ctx, trials, atOnce)
+	runConcurrently(ctx, variants, concurrency)
 }
 
-func tell(ctx SpecContext, trials []trial, atOnce int) {
+func runConcurrently(ctx SpecContext, variants []variant, concurrency int) {
 	GinkgoHelper()
 	// The machine is busy with the others, and shall not be with looking whether they are ready.
 	SetDefaultEventuallyTimeout(time.Minute)
 	SetDefaultEventuallyPollingInterval(100 * time.Millisecond)
-	DeferCleanup(SetDefaultEventuallyTimeout, patience)
+	DeferCleanup(SetDefaultEventuallyTimeout, eventuallyTimeout)
 	DeferCleanup(SetDefaultEventuallyPollingInterval, pollingInterval)
 	// A spec reports its first failure only; here each trial may have one.
 	RegisterFailHandler(func(message string, skip ...int) {
@@ -42,37 +42,37 @@ func tell(ctx SpecContext, trials []trial, atOnce int) {
 		Fail(message, append(skip, 1)[0]+1)
 	})
 	DeferCleanup(func() { RegisterFailHandler(Fail) })
-	free := make(chan struct{}, atOnce)
-	var all sync.WaitGroup
-	for _, one := range trials {
+	free := make(chan struct{}, concurrency)
+	var wg sync.WaitGroup
+	for _, v := range variants {
 		free <- struct{}{}
-		all.Go(func() {
+		wg.Go(func() {
 			defer GinkgoRecover()
 			defer func() { <-free }()
-			one.run(ctx)
+			v.run(ctx)
 		})
 	}
-	all.Wait()
+	wg.Wait()
 }
 
-func (t trial) run(ctx SpecContext) {
-	var afterwards []func(SpecContext)
+func (v variant) run(ctx SpecContext) {
+	var cleanups []func(SpecContext)
 	defer func() {
-		for _, do := range afterwards {
+		for _, do := range cleanups {
 			defer do(ctx) //nolint:gocritic // All at the end: the last first, and each even if another one fails.
 		}
 	}()
-	s := stage(ctx, newNamespace(ctx), func(do func(SpecContext)) { afterwards = append(afterwards, do) })
-	for _, option := range t.options {
+	s := newScenario(ctx, newNamespace(ctx), func(do func(SpecContext)) { cleanups = append(cleanups, do) })
+	for _, option := range v.options {
 		option(s.config)
 	}
-	told := false
+	succeeded := false
 	defer func() {
-		if !told {
-			AddReportEntry(t.name, s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
+		if !succeeded {
+			AddReportEntry(v.name, s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
 		}
 	}()
-	s.start(wire.New())
-	t.tell(s)
-	told = true
+	s.startOperator(wire.New())
+	v.body(s)
+	succeeded = true
 }
