@@ -26,7 +26,8 @@ import (
 	"github.com/serinus-io/serinus/test/journal"
 )
 
-// child names one object that the operator makes of a canary with tags and room to scale.
+// child refers to an object that the operator creates for a canary with tag routing and an
+// autoscaler.
 type child struct {
 	name string
 	of   func(meta metav1.ObjectMeta) client.Object
@@ -62,7 +63,7 @@ func (s *scenario) child(c child) client.Object {
 	return c.of(metav1.ObjectMeta{Namespace: s.namespace, Name: c.name})
 }
 
-// meddle has somebody else change a child, by a JSON patch.
+// edit changes a child with a JSON patch, as an external editor does.
 func (s *scenario) edit(c child, patch string) {
 	GinkgoHelper()
 	object := s.child(c)
@@ -71,7 +72,7 @@ func (s *scenario) edit(c child, patch string) {
 	s.journal.ExcuseWrite(object)
 }
 
-// destroy has somebody else delete a child.
+// deleteExternally deletes a child, as an external editor does.
 func (s *scenario) deleteExternally(c child) {
 	GinkgoHelper()
 	object := s.child(c)
@@ -79,7 +80,6 @@ func (s *scenario) deleteExternally(c child) {
 	Expect(api.Delete(s.ctx, object)).To(Succeed())
 }
 
-// JSON patches that any child can meet.
 const (
 	removeOwner         = `[{"op":"remove","path":"/metadata/ownerReferences"}]`
 	removeLabels        = `[{"op":"remove","path":"/metadata/labels"}]`
@@ -103,24 +103,24 @@ const (
 	removeRules         = `[{"op":"remove","path":"/spec/rules"}]`
 )
 
-// weights is a patch of the weights of the canary, which comes first, and of the stable.
+// setWeights returns a patch that sets the weights of the canary, which comes first, and of the
+// stable.
 func setWeights(canary, stable int) string {
 	return fmt.Sprintf(`[{"op":"replace","path":"/spec/rules/0/backendRefs/0/weight","value":%d},{"op":"replace","path":"/spec/rules/0/backendRefs/1/weight","value":%d}]`, canary, stable)
 }
 
-// record is a patch of the rollout record.
 func setRolloutState(text string) string {
 	return fmt.Sprintf(`[{"op":"replace","path":"/metadata/annotations/rollout.serinus.io~1record","value":%q}]`, text)
 }
 
 const removeRolloutState = `[{"op":"remove","path":"/metadata/annotations/rollout.serinus.io~1record"}]`
 
-// interference is what somebody does to a child of a canary.
+// externalEdit describes how an external editor changes one child of a canary.
 type externalEdit struct {
 	child   child
-	patches []string // And then a deletion, where deleted says so.
+	patches []string // Applied one after the other; then the child is deleted if deleted is set.
 	deleted bool
-	// harmless says that no pod may be replaced, and still that no share may move either.
+	// If keepsPods is set, no pod may be replaced. If keepsSplit is set, no share may move.
 	keepsPods, keepsSplit bool
 }
 
@@ -202,12 +202,12 @@ var _ = Describe("somebody who meddles with a canary", func() {
 				Expect(err).NotTo(HaveOccurred())
 				for i, patch := range what.patches {
 					if i%3 == 2 {
-						s.restartOperator() // These are edits by hand: the count of repeated writes begins anew.
+						s.restartOperator() // Manual edits are slow; a restart resets the count of repeated writes.
 					}
 					writes := len(s.operator.wire.Writes())
 					s.edit(what.child, strings.ReplaceAll(patch, "INPUTS", written.Inputs))
 					if patch == addAnnotation {
-						s.expectNoWrites() // It is nobody's business.
+						s.expectNoWrites() // The operator ignores foreign annotations.
 						s.edit(what.child, `[{"op":"remove","path":"/metadata/annotations/example.com~1note"}]`)
 					}
 					undone(patch, writes)
@@ -248,7 +248,7 @@ var _ = Describe("a controller that changes a Deployment whenever the operator w
 			writes++
 			deployment.Spec.Template.Spec.Containers[0].Image = "mirror.example.com/server:1"
 			metav1.SetMetaDataAnnotation(&deployment.ObjectMeta, "mirror.example.com/count", strconv.Itoa(writes))
-			_ = api.Update(ctx, deployment, client.FieldOwner("mirror")) // A conflict is met again.
+			_ = api.Update(ctx, deployment, client.FieldOwner("mirror")) // The next call retries after a conflict.
 		})
 		s.awaitCondition(v1beta1.ConditionPredictorReady, HaveValue(SatisfyAll(
 			HaveField("Reason", "ChangedByAnotherWriter"),
@@ -264,7 +264,6 @@ var _ = Describe("a controller that changes a Deployment whenever the operator w
 	})
 })
 
-// writesOf counts what the operator has written of a resource.
 func (s *scenario) writesOf(resource string) int {
 	count := 0
 	for _, write := range s.operator.wire.Writes() {

@@ -19,7 +19,6 @@ import (
 	"github.com/serinus-io/serinus/test/peers"
 )
 
-// wipe removes the status.
 func (s *scenario) wipeStatus() {
 	GinkgoHelper()
 	isvc, err := s.isvc()
@@ -28,7 +27,6 @@ func (s *scenario) wipeStatus() {
 	Expect(api.Status().Patch(s.ctx, isvc, patch)).To(Succeed())
 }
 
-// asleep has something done while no operator runs.
 func (s *scenario) withoutOperator(do func()) {
 	GinkgoHelper()
 	s.awaitSettled()
@@ -37,7 +35,8 @@ func (s *scenario) withoutOperator(do func()) {
 	s.startOperator(wire.New())
 }
 
-// gives expects that of the splits that the route was given, those after the first ones are among these.
+// expectSplitsSince expects that all splits written to the route, except the first ones, are among
+// the given ones.
 func (s *scenario) expectSplitsSince(first int, splits ...string) {
 	GinkgoHelper()
 	for _, split := range s.journal.Given(iris)[first:] {
@@ -45,7 +44,7 @@ func (s *scenario) expectSplitsSince(first int, splits ...string) {
 	}
 }
 
-// promotes brings a story to where model 2 has taken over from model 1, whose workload is gone since.
+// setUpPromotion promotes model 2 and waits until the workload of model 1 is deleted.
 func (s *scenario) setUpPromotion() {
 	GinkgoHelper()
 	s.setUpCanary()
@@ -55,7 +54,7 @@ func (s *scenario) setUpPromotion() {
 	s.awaitSettled()
 }
 
-// losses are the ways in which the route's memory can be lost. Users have still been told.
+// stateLosses are the ways to lose the rollout state on the route. The status still has the split.
 var stateLosses = map[string]func(*scenario){
 	"the route is deleted":  func(s *scenario) { s.deleteExternally(routeNamed(iris)) },
 	"the record is garbage": func(s *scenario) { s.edit(routeNamed(iris), setRolloutState("garbage")) },

@@ -22,16 +22,16 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// squatters are objects of names that a release needs, and that are somebody else's.
+// conflictingObjects are objects with names that a release needs and with another owner.
 var conflictingObjects = map[string]struct {
 	name string
 	make func(metav1.ObjectMeta) client.Object
-	// kind is what the condition calls it, and condition where it says so.
+	// kind is the object's kind in the message of the condition.
 	kind, condition string
 	options         []configOption
-	// first says that the name is needed for the first deployment already; else it is for the canary.
+	// first reports whether the first deployment needs the name; otherwise the canary does.
 	first bool
-	// printed is what users see meanwhile.
+	// printed holds the expected columns during the conflict.
 	printed [4]string
 }{
 	"a Deployment": {
@@ -91,7 +91,6 @@ var conflictingObjects = map[string]struct {
 	},
 }
 
-// owners are those who can own an object of the name.
 var owners = map[string]struct {
 	mark    func(*metav1.ObjectMeta)
 	message string
@@ -164,7 +163,7 @@ var _ = Describe("an object of our name", func() {
 				}})
 			}
 		}
-		runConcurrently(ctx, variants, len(variants)) // Most of the time they wait for the operator to look again.
+		runConcurrently(ctx, variants, len(variants)) // Most of the time they wait for the operator to retry.
 	})
 })
 
@@ -180,7 +179,7 @@ var _ = Describe("what the cluster does not allow the operator", func() {
 			s.apply(model(3), percent(20), withStorageURI("s3://models/iris"), func(isvc *v1beta1.InferenceService) {
 				isvc.Spec.Predictor.ServiceAccountName = "reader"
 			})
-			// The canary is superseded: model 3 is asked for.
+			// The canary is superseded by model 3.
 			s.awaitRefusal([4]string{"", "100", "", revision(1)}, refusal{
 				condition: v1beta1.ConditionPredictorReady, reason: "CredentialsNotReadable",
 				message: `the operator may not read Secret "minio" (ServiceAccount "reader" lists it); allow it in this namespace: kubectl create rolebinding `,

@@ -22,32 +22,33 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// refusal is how the operator says that it cannot do what it is asked for.
+// refusal describes how the operator reports that it cannot act on a spec.
 type refusal struct {
 	condition, reason, message string
-	// failure is KServe's word for it in modelStatus; empty where the spec is sound.
+	// failure is the failure reason in modelStatus, or empty if the spec is valid.
 	failure v1beta1.FailureReason
 }
 
-// invalidSpec is the refusal of a spec by itself.
 func invalidSpec(reason, message string) refusal {
 	return refusal{
 		condition: v1beta1.ConditionPredictorReady, reason: reason, message: message, failure: v1beta1.InvalidPredictorSpec,
 	}
 }
 
-// noRuntime is the refusal of a spec for want of a serving runtime.
+// noRuntime returns the refusal of a spec without a usable serving runtime.
 func noRuntime(reason v1beta1.FailureReason, message string) refusal {
 	return refusal{condition: v1beta1.ConditionPredictorReady, reason: string(reason), message: message, failure: reason}
 }
 
-// afterCanary prints a canary of 10 % that goes on, and afterNothing what was never ready.
+// The columns PREV, LATEST, PREVROLLEDOUTREVISION and LATESTREADYREVISION of a canary with 10 %,
+// and of a service that was never ready.
 var (
 	afterCanary  = [4]string{"90", "10", revision(1), revision(2)}
 	afterNothing [4]string
 )
 
-// refuses waits for a refusal. Users are told of it once, what they see of the traffic stays, and then there is silence.
+// awaitRefusal waits for the conditions of a refusal with the given columns, for one event, and for
+// the end of the operator's writes.
 func (s *scenario) awaitRefusal(printed [4]string, want refusal) {
 	GinkgoHelper()
 	s.awaitColumns("False", printed[0], printed[1], printed[2], printed[3])
@@ -60,19 +61,19 @@ func (s *scenario) awaitRefusal(printed [4]string, want refusal) {
 			HaveField("LastFailureInfo", HaveValue(SatisfyAll(
 				HaveField("Reason", want.failure), HaveField("Message", ContainSubstring(want.message)))))))
 	}
-	// What a refusal does not keep back, as the pods of a new revision, may still get on; then there is silence.
+	// Work that a refusal does not block, such as the pods of a new revision, may still cause
+	// writes.
 	Eventually(s.operator.wire.Idle).Should(BeNumerically(">", 800*time.Millisecond), "the operator goes on writing")
 	s.awaitEvent(want.reason)
 }
 
-// silent watches the operator for a while, and expects it to write nothing.
+// expectNoWrites expects no writes of the operator for half a second.
 func (s *scenario) expectNoWrites() {
 	GinkgoHelper()
 	before := s.operator.wire.Writes()
 	Consistently(func() []string { return s.writesSince(len(before)) }).WithTimeout(500 * time.Millisecond).Should(BeEmpty())
 }
 
-// since lists the operator's writes but the first ones.
 func (s *scenario) writesSince(first int) []string {
 	var writes []string
 	for _, write := range s.operator.wire.Writes()[first:] {
@@ -81,7 +82,6 @@ func (s *scenario) writesSince(first int) []string {
 	return writes
 }
 
-// canaries brings a story to where model 2 gets 10 % beside model 1.
 func (s *scenario) setUpCanary(also ...isvcOption) {
 	GinkgoHelper()
 	s.apply(append([]isvcOption{model(1)}, also...)...)
@@ -91,7 +91,6 @@ func (s *scenario) setUpCanary(also ...isvcOption) {
 	s.awaitSettled()
 }
 
-// set changes the model.
 func changeModel(change func(*v1beta1.ModelSpec)) isvcOption {
 	return func(isvc *v1beta1.InferenceService) { change(isvc.Spec.Predictor.Model) }
 }
@@ -104,7 +103,7 @@ func withStorageURI(uri string) isvcOption {
 	return changeModel(func(model *v1beta1.ModelSpec) { model.StorageURI = &uri })
 }
 
-// badSpecs cannot be run, and are stored all the same.
+// badSpecs pass admission, and the operator refuses them.
 var badSpecs = map[string]struct {
 	option isvcOption
 	want   refusal
@@ -179,7 +178,7 @@ var _ = Describe("a spec that cannot be run", func() {
 				want := bad.want
 				want.message = strings.ReplaceAll(want.message, "NAMESPACE", s.namespace)
 				before := len(s.operator.wire.Writes())
-				// A percent in a bad spec counts as little as the rest of it.
+				// The percent of a refused spec must have no effect either.
 				s.apply(model(2), percent(50), bad.option)
 				s.awaitRefusal(afterCanary, want)
 				Expect(s.writesSince(before)).To(HaveEach("patch inferenceservices/status " + iris))
@@ -202,7 +201,7 @@ var _ = Describe("a spec that cannot be run", func() {
 		var variants []variant
 		for name, bad := range badSpecs {
 			if bad.want.reason == "DeploymentModeChanged" {
-				continue // What is not live yet has no mode that could change.
+				continue // Without a revision there is no mode to change from.
 			}
 			variants = append(variants, variant{name: name, body: func(s *scenario) {
 				want := bad.want
@@ -313,7 +312,6 @@ var _ = Describe("a spec that the API server refuses", func() {
 	})
 })
 
-// ours is a serving runtime of the namespace, for sklearn.
 func (s *scenario) newServingRuntime() *v1alpha1.ServingRuntime {
 	return &v1alpha1.ServingRuntime{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "ours"},
@@ -327,7 +325,6 @@ func (s *scenario) newServingRuntime() *v1alpha1.ServingRuntime {
 	}
 }
 
-// alter changes the serving runtime of the namespace.
 func (s *scenario) updateServingRuntime(change func(*v1alpha1.ServingRuntimeSpec)) {
 	GinkgoHelper()
 	runtime := s.newServingRuntime()
@@ -345,7 +342,7 @@ var _ = Describe("a serving runtime", func() {
 		for name, how := range map[string]struct {
 			spoil, mend func(*scenario)
 			want        refusal
-			// wayBack says that a percent counts all the same.
+			// wayBack reports whether the percent takes effect during the refusal.
 			wayBack bool
 		}{
 			"deleted": {

@@ -23,19 +23,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// process runs the operator's own command. It looks at all namespaces, so stories with one are
-// told while no others are.
+// process is a running manager command. It acts on all namespaces, so its scenarios are serial.
 type process struct {
 	session         *gexec.Session
 	health, metrics string
 }
 
-// build builds the command, once.
 var build = sync.OnceValues(func() (string, error) {
 	return gexec.Build("github.com/serinus-io/serinus/cmd/manager")
 })
 
-// launch starts the command with the rights of the operator's ServiceAccount, and waits until it is ready.
+// launch starts the command with the rights of the operator's ServiceAccount, and waits until it is
+// ready.
 func launch() *process {
 	GinkgoHelper()
 	program, err := build()
@@ -54,7 +53,7 @@ func launch() *process {
 	return p
 }
 
-// configFile holds what differs from the defaults: short periods, and where the lease and the endpoints are.
+// configFile writes a configuration with short periods and with the addresses of this process.
 func (p *process) configFile() string {
 	GinkgoHelper()
 	content, err := yaml.Marshal(map[string]any{
@@ -71,7 +70,7 @@ func (p *process) configFile() string {
 	return path
 }
 
-// operatorKubeconfig is a file that leads to the API server as the operator's ServiceAccount.
+// operatorKubeconfig writes a kubeconfig for the operator's ServiceAccount.
 func operatorKubeconfig() string {
 	GinkgoHelper()
 	path := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
@@ -102,7 +101,6 @@ func statusOf(url string) (int, error) {
 	return response.StatusCode, response.Body.Close()
 }
 
-// obeys does what the message of a condition says to do with kubectl.
 func (s *scenario) runSuggestedCommand(conditionType string) {
 	GinkgoHelper()
 	condition, err := s.conditionOf(conditionType)
@@ -118,7 +116,7 @@ func (s *scenario) runSuggestedCommand(conditionType string) {
 	Expect(err).NotTo(HaveOccurred())
 }
 
-// kubectl runs kubectl as a user would, and returns what it prints.
+// kubectl runs kubectl as administrator.
 func kubectl(stdin string, arguments ...string) (string, error) {
 	path := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
 	if err := os.WriteFile(path, kubeconfig, 0o600); err != nil {

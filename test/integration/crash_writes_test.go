@@ -37,8 +37,8 @@ var _ = Describe("an operator that dies after a write", func() {
 	})
 })
 
-// live tells a life in which operators die after so many writes, and as many of them in each chapter. Each chapter must
-// end as if none had.
+// runWithCrashes runs a lifecycle in which operators crash with the given write, so many times in
+// each step. Each step must have the same result as without crashes.
 func (s *scenario) runWithCrashes(l lifecycle, baseline baseline, writes, crashes int) {
 	GinkgoHelper()
 	for i, st := range l.steps {
@@ -60,7 +60,8 @@ func (s *scenario) runWithCrashes(l lifecycle, baseline baseline, writes, crashe
 	s.checkLifecycle(l)
 }
 
-// diesBefore waits for the operator to die, or for the end of the chapter.
+// crashesBefore waits until the operator crashes or the step is complete, and reports whether it
+// crashed.
 func (s *scenario) crashesBefore(st step, want outcome) bool {
 	GinkgoHelper()
 	crashed := false

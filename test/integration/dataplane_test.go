@@ -40,7 +40,7 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 		s.awaitSplit("2:100")
 		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "GatewayNotProgrammed", names))
 		Consistently(s.isRunning, 10*s.config.Rollout.DrainPeriod.Duration).WithArguments(1).Should(BeTrue())
-		s.awaitColumns("False", "", "100", "", revision(1)) // Nobody is told of a split that nobody gets.
+		s.awaitColumns("False", "", "100", "", revision(1)) // The status must not report a split that is not served.
 
 		s.gateway.SetStalled(false)
 		setProgrammed(ctx, outer, metav1.ConditionTrue)
@@ -54,7 +54,7 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 		s := startScenario(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
 		s.setUpStable()
 		clients := s.sendRequests()
-		s.gateway.SetLag(1500 * time.Millisecond) // Half of the drain, as half a minute is of the default.
+		s.gateway.SetLag(1500 * time.Millisecond) // Half of the drain period. By default that would be half a minute.
 		s.apply(model(2))
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitRunning(2)
@@ -76,7 +76,7 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 		s.apply(model(3))
 		s.awaitSplit("3:100")
 		s.awaitSettled()
-		s.awaitRunning(1, 2, 3) // Any of the routes may be the one that is in effect.
+		s.awaitRunning(1, 2, 3) // Any of the three routes may be in effect.
 		s.gateway.SetLag(1500 * time.Millisecond)
 		s.setGateway(peers.Accepting())
 		s.awaitColumns("True", "", "100", "", revision(3))
@@ -122,7 +122,7 @@ var _ = Describe("a Gateway that has yet to report on a change of itself", func(
 		s.awaitColumns("True", "", "100", "", revision(1))
 		Expect(time.Since(changed)).To(BeNumerically("<", time.Minute))
 		s.awaitConditionWithin(90*time.Second, v1beta1.ConditionIngressReady, waits)
-		// The API server keeps whole seconds of both times.
+		// The API server truncates both times to seconds.
 		Expect(time.Since(changed)).To(BeNumerically(">", 58*time.Second))
 		setProgrammed(ctx, outer, metav1.ConditionTrue)
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -168,7 +168,7 @@ var _ = Describe("a route that is changed beside its split", func() {
 	})
 })
 
-// ownGateway makes a Gateway for one story, as what it reports is for all whose routes it serves.
+// newGateway creates a Gateway for one scenario, because its conditions apply to all its routes.
 func newGateway(ctx context.Context) (*gatewayv1.Gateway, configOption) {
 	GinkgoHelper()
 	outer := &gatewayv1.Gateway{
@@ -182,14 +182,12 @@ func newGateway(ctx context.Context) (*gatewayv1.Gateway, configOption) {
 	return outer, func(cfg *config.Config) { cfg.Ingress.Gateway.Name = outer.Name }
 }
 
-// programmed has a Gateway report whether its configuration is in effect.
 func setProgrammed(ctx context.Context, outer *gatewayv1.Gateway, status metav1.ConditionStatus) {
 	GinkgoHelper()
 	Expect(api.Get(ctx, client.ObjectKeyFromObject(outer), outer)).To(Succeed())
 	setProgrammedAt(ctx, outer, outer.Generation, status)
 }
 
-// programmedAt has it report on one of its generations.
 func setProgrammedAt(ctx context.Context, outer *gatewayv1.Gateway, generation int64, status metav1.ConditionStatus) {
 	GinkgoHelper()
 	apimeta.SetStatusCondition(&outer.Status.Conditions, metav1.Condition{
@@ -199,14 +197,14 @@ func setProgrammedAt(ctx context.Context, outer *gatewayv1.Gateway, generation i
 	Expect(api.Status().Update(ctx, outer)).To(Succeed())
 }
 
-// isRunning reports whether a revision is asked for pods.
+// isRunning reports whether the Deployment of a revision has replicas.
 func (s *scenario) isRunning(n int) (bool, error) {
 	deployment := &appsv1.Deployment{}
 	err := api.Get(s.ctx, s.key(revision(n)+"-deployment"), deployment)
 	return err == nil && *deployment.Spec.Replicas > 0, client.IgnoreNotFound(err)
 }
 
-// requests are what clients send, by the revision that the data plane sends them to.
+// requests counts the requests of clients by revision.
 type requests struct {
 	mu             sync.Mutex
 	good, unserved map[string]int
@@ -224,14 +222,13 @@ func (r *requests) failed() map[string]int {
 	return r.unserved
 }
 
-// sendRequests has clients send requests until the end of the story.
 func (s *scenario) sendRequests() *requests {
 	sent := &requests{good: map[string]int{}, unserved: map[string]int{}}
 	s.repeat(func(ctx context.Context) { s.sendRequest(ctx, sent) })
 	return sent
 }
 
-// meanwhile does something again and again until the end of the story, or until it is stopped.
+// repeat calls do in the background until stop is called or the scenario ends.
 func (s *scenario) repeat(do func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -260,7 +257,7 @@ func (s *scenario) sendRequest(ctx context.Context, sent *requests) {
 		var slices discoveryv1.EndpointSliceList
 		err := api.List(ctx, &slices, client.InNamespace(s.namespace), client.MatchingLabels{discoveryv1.LabelServiceName: revision})
 		if err != nil {
-			continue // The story is over.
+			continue // The scenario has ended.
 		}
 		ready := 0
 		for i := range slices.Items {

@@ -16,11 +16,11 @@ import (
 	"github.com/serinus-io/serinus/test/integration/wire"
 )
 
-// faults are the ways in which the API server fails a write.
+// faults are the ways in which a write can fail.
 var faults = []struct {
 	name  string
 	fault wire.Fault
-	// unknown says that the operator does not get to know what its write has come to.
+	// unknown reports whether the write takes effect without the operator's knowledge.
 	unknown bool
 }{
 	{"answers with a conflict", wire.ErrorResponse(http.StatusConflict, metav1.StatusReasonConflict, "the object has been modified; please apply your changes to the latest version and try again"), false},
@@ -31,11 +31,11 @@ var faults = []struct {
 	{"does it and does not answer until the client gives up", wire.ResponseLost().TimedOut(), true},
 }
 
-// once has the n-th write of a chapter meet a fate, and everyOther each write whose turn is odd.
+// once selects the n-th write of a step, and everyOther every second write.
 func once(n int) func(turn int) bool { return func(turn int) bool { return turn == n } }
 func everyOther(turn int) bool       { return turn%2 == 1 }
 
-// meeting has the writes whose turn it is meet a fate.
+// faultWhen injects a fault into the selected writes.
 func faultWhen(fault wire.Fault, isTurn func(turn int) bool) wire.Injector {
 	turn := 0
 	return func(wire.Write) wire.Fault {
@@ -50,7 +50,7 @@ var _ = Describe("an API server that fails a write", func() {
 	It("delays a release, and changes nothing about it", func(ctx SpecContext) {
 		const name = "a life"
 		l := lifecycles[name]
-		l.steps = l.steps[:4] // Up to the rollback; the others write what these write.
+		l.steps = l.steps[:4] // Up to the rollback. The other steps make no other kinds of writes.
 		baseline := recordBaselines(ctx, map[string]lifecycle{name: l})[name]
 		var variants []variant
 		for _, f := range faults {
@@ -69,8 +69,8 @@ var _ = Describe("an API server that fails a write", func() {
 	})
 })
 
-// endure tells a life in which writes fail. Each chapter must end as if none had, after not many more writes, and with
-// the same announced.
+// runWithFaults runs a lifecycle in which writes fail. Each step must have the same result and the
+// same events as without faults, with a bounded number of additional writes.
 func (s *scenario) runWithFaults(l lifecycle, baseline baseline, fault wire.Fault, unknown bool, isTurn func(int) bool) {
 	GinkgoHelper()
 	for i, st := range l.steps {

@@ -93,7 +93,7 @@ var _ = Describe("an InferenceService that is made anew under the name of one th
 	})
 })
 
-// collect deletes what an owner has left, as the garbage collector does.
+// collect deletes the objects of an owner, as the garbage collector does.
 func (s *scenario) collect(list client.ObjectList, owner client.Object) {
 	GinkgoHelper()
 	Expect(api.List(s.ctx, list, client.InNamespace(s.namespace))).To(Succeed())

@@ -53,7 +53,6 @@ var _ = Describe("the hosts of tags", func() {
 	})
 })
 
-// withLocalGateway configures a second gateway, for requests from inside the cluster.
 func withLocalGateway(cfg *config.Config) {
 	cfg.Ingress.LocalGateway = &config.LocalGateway{
 		Namespace: "kserve", Name: "kserve-local-gateway",

@@ -17,10 +17,9 @@ import (
 	"github.com/serinus-io/serinus/test/peers"
 )
 
-// lag is how long Knative takes to report what is.
 const lag = 300 * time.Millisecond
 
-// Whatever Knative reports, and of what generation, a rollout must take the same way.
+// A rollout must take the same steps, however Knative's status lags.
 var _ = Describe("Knative's reports", func() {
 	for name, statusLag := range map[string]peers.StatusLag{
 		"say the new traffic, and only later that it is ready": peers.ReadyLate(lag),
@@ -49,8 +48,8 @@ var _ = Describe("Knative's reports", func() {
 			s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "2:0 1:100", "1:100", "3:30 1:70", "1:100")
 		})
 
-		// KServe, whose status has no generations, takes the report on one release for that on the next, and rolls back
-		// to the release before the last one (its issue 1968).
+		// KServe's status has no observedGeneration. KServe therefore mistakes the status of one
+		// release for that of the next, and rolls back too far (KServe issue 1968).
 		It("have a rollback go back one release and no further when they "+name, func(ctx SpecContext) {
 			s := startScenario(ctx, inKnativeMode)
 			s.knative.SetStatusLag(s.namespace, statusLag)
@@ -80,7 +79,7 @@ var _ = Describe("Knative's reports", func() {
 		s.knative.Start(s.namespace)
 		s.awaitColumns("True", "80", "20", revision(1), revision(3))
 		s.awaitRolloutState("S=1")
-		// Revision 3 may be ready as soon as 1 is.
+		// Revision 3 may be ready as soon as revision 1.
 		Eventually(func() []string { return s.journal.Splits(iris) }).Should(Or(
 			Equal([]string{"1:100", "2:10 1:90", "2:100", "1:100", "3:20 1:80"}),
 			Equal([]string{"1:100", "2:10 1:90", "2:100", "3:20 1:80"}),
@@ -222,7 +221,6 @@ var _ = Describe("an InferenceService in Knative mode", func() {
 	})
 })
 
-// current is what Knative has of a revision.
 func (s *scenario) knativeRevision(n int) *servingv1.Revision {
 	GinkgoHelper()
 	current := &servingv1.Revision{}

@@ -29,27 +29,27 @@ import (
 	"github.com/serinus-io/serinus/test/journal"
 )
 
-// life is all that can become of an InferenceService, one chapter after the other. It is told over and over, with
-// something else going wrong each time.
+// lifecycle is a sequence of changes to one InferenceService. It is run repeatedly, each time with
+// other faults.
 type lifecycle struct {
 	options  []configOption
 	replicas isvcOption
 	steps    []step
 }
 
-// chapter is what a user does, and what comes of it.
+// step is one change by a user, and its expected result.
 type step struct {
 	name    string
 	options []isvcOption
 	columns [5]string
-	// splits are those that the route takes on, in order. One in brackets may be left out: its moment can pass while
-	// no operator is there to see it.
+	// splits are the expected splits of the route, in order. A split in parentheses is optional: no
+	// operator may be running while it applies.
 	splits []string
 	runs   []int
 	tags   map[string]string
 }
 
-// leastReplicas is how many replicas a revision of a life must have ready before it gets a share.
+// minLifecycleReplicas is what a revision needs before it gets a share.
 const minLifecycleReplicas = 2
 
 var (
@@ -57,7 +57,7 @@ var (
 	withStop       = annotation(v1beta1.AnnotationStop, "true")
 )
 
-// lives are by name. Between them they have every flow of a release.
+// lifecycles together cover every kind of change during a release.
 var lifecycles = map[string]lifecycle{
 	"a life": {replicas: replicaBounds(minLifecycleReplicas, minLifecycleReplicas+1), steps: []step{{
 		name: "creation", options: []isvcOption{model(1)},
@@ -115,17 +115,16 @@ var lifecycles = map[string]lifecycle{
 	},
 }
 
-// course is a life as it takes its course when nothing goes wrong, by chapter.
+// baseline holds the outcome of each step of a lifecycle without faults.
 type baseline []outcome
 
-// ending is how a chapter ends, what was announced since the first one, and how many writes this one took.
+// outcome is the snapshot after a step, all events so far, and the number of the step's writes.
 type outcome struct {
 	snapshot string
 	events   []string
 	writes   int
 }
 
-// highest is the highest writes that a chapter takes.
 func (b baseline) maxWrites() int {
 	highest := 0
 	for _, o := range b {
@@ -134,7 +133,8 @@ func (b baseline) maxWrites() int {
 	return highest
 }
 
-// undisturbed tells each life once, with nothing going wrong. What it returns holds for all namespaces.
+// recordBaselines runs each lifecycle once without faults. The results are independent of the
+// namespace.
 func recordBaselines(ctx SpecContext, lifecycles map[string]lifecycle) map[string]baseline {
 	GinkgoHelper()
 	baselines := map[string]baseline{}
@@ -160,7 +160,6 @@ func recordBaselines(ctx SpecContext, lifecycles map[string]lifecycle) map[strin
 	return baselines
 }
 
-// reaches waits for the end of a chapter.
 func (s *scenario) awaitStep(st step) {
 	GinkgoHelper()
 	By(st.name + " in " + s.namespace)
@@ -171,8 +170,8 @@ func (s *scenario) awaitStep(st step) {
 	s.awaitSettled()
 }
 
-// transitions lists, sorted, what was announced of the release, apart from when it was ready, and from the shifts of a
-// rollback, which may come in parts.
+// transitionEvents returns the sorted events of the release. It omits readiness, and the traffic
+// shifts of a rollback, which may happen in parts.
 func (s *scenario) transitionEvents() ([]string, error) {
 	events, err := s.events()
 	half := fmt.Sprintf("50 %% on %s, 50 %% on %s", revision(2), revision(1))
@@ -186,8 +185,8 @@ func (s *scenario) transitionEvents() ([]string, error) {
 	return events, err
 }
 
-// livedThrough holds what has happened against the life: each split had its time, in order, and nobody got a share
-// before having the replicas for it. The journal looks after the other rules.
+// checkLifecycle checks that the route had every split in order, and that each revision had its
+// replicas before it got a share. The journal checks the other rules.
 func (s *scenario) checkLifecycle(l lifecycle) {
 	GinkgoHelper()
 	var splits []string
@@ -200,8 +199,7 @@ func (s *scenario) checkLifecycle(l lifecycle) {
 	Expect(s.sharesBeforeCapacity()).To(BeEmpty())
 }
 
-// withoutOptional says how the splits that a route had differ from those that it should have had, some of which, in
-// brackets, may be missing.
+// diffSplits returns the unexpected splits, or nothing if only optional splits are missing.
 func diffSplits(want, had []string) []string {
 	for len(want) > 0 {
 		optional := strings.HasPrefix(want[0], "(")
@@ -217,9 +215,9 @@ func diffSplits(want, had []string) []string {
 	return had
 }
 
-// premature lists the shares that revisions got before they had the replicas for it. The stable takes back at once what
-// a canary had, revisions of an InferenceService that nobody serves need not wait, and a stable that comes back gets its
-// share in parts.
+// sharesBeforeCapacity returns the shares that revisions got before they had the replicas. Exempt
+// are the stable, which takes back a canary's share at once, an InferenceService without traffic,
+// and a stable that returns in parts.
 func (s *scenario) sharesBeforeCapacity() []string {
 	var found []string
 	ready, served := map[string]int{}, rollout.Split{}
@@ -254,8 +252,8 @@ func (s *scenario) sharesBeforeCapacity() []string {
 	return found
 }
 
-// world is all that there is, as one text: what the operator has made and what it says. What differs from one telling
-// to the next, as times and names of pods and namespaces, is left out.
+// snapshot returns the objects of the operator and the status as text. It omits values that differ
+// between runs, such as times and the names of pods and namespaces.
 func (s *scenario) snapshot() (string, error) {
 	isvc, err := s.isvc()
 	if err != nil {
@@ -280,7 +278,6 @@ func (s *scenario) snapshot() (string, error) {
 	return strings.ReplaceAll(strings.Join(parts, "\n"), s.namespace, "NAMESPACE"), nil
 }
 
-// becomesWorld waits until the world is as wanted.
 func (s *scenario) awaitSnapshot(want, when string) {
 	GinkgoHelper()
 	Eventually(func() (string, error) {
@@ -289,7 +286,7 @@ func (s *scenario) awaitSnapshot(want, when string) {
 	}).Should(BeEmpty(), "how the world %s differs (-wanted +is)", when)
 }
 
-// intentOf is what an object says, without what the API server adds to it.
+// desiredState returns the parts of an object that the operator writes.
 func desiredState(item runtime.Object) map[string]any {
 	GinkgoHelper()
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(item)
@@ -300,7 +297,8 @@ func desiredState(item runtime.Object) map[string]any {
 		"ownerReferences": metadata["ownerReferences"],
 	}
 	delete(object, "status")
-	// The Deployment has the template. A record that was made anew has the defaults in it, too.
+	// The template is part of the Deployment. A recreated ControllerRevision also has defaults in
+	// it.
 	unstructured.RemoveNestedField(object, "data", "runs", "template")
 	if spec, ok := object["spec"].(map[string]any); ok {
 		delete(spec, "clusterIP")
@@ -309,11 +307,11 @@ func desiredState(item runtime.Object) map[string]any {
 	return object
 }
 
-// transient are the keys of times and generations, of what is generated, and of the record's memory of the split before:
-// that is about how long the gateway took.
+// variableKeys are the keys of times, generations and generated values. The key before, of the
+// rollout state, depends on how long the gateway took.
 var variableKeys = []string{"lastTransitionTime", "observedGeneration", "uid", "time", "location", "shiftedAt", "before", "rollout.serinus.io/idle-since"}
 
-// memories are the keys of what a rollout has been through on its way.
+// progressKeys are the keys that depend on the course of a rollout.
 var progressKeys = []string{"askedAt", "lostAt", "routed", "rollout.serinus.io/scaled-up-at"}
 
 func normalizedJSON(from any) string {
@@ -349,7 +347,7 @@ func normalize(value any) any {
 			value[i] = normalize(value[i])
 		}
 	case string:
-		var record map[string]any // Annotations hold JSON.
+		var record map[string]any // Some annotations hold JSON.
 		if json.Unmarshal([]byte(value), &record) == nil {
 			return normalize(record)
 		}

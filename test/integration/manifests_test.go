@@ -26,13 +26,13 @@ import (
 	"github.com/serinus-io/serinus/test/peers"
 )
 
-// often has the operator look at everything again and again, without a cause.
+// withFrequentResync makes the operator reconcile repeatedly without a change.
 func withFrequentResync(cfg *config.Config) {
 	cfg.Controller.ResyncPeriod.Duration = 200 * time.Millisecond
 }
 
-// Whatever the API server makes of what the operator applies, by its defaults and its way to write numbers, must look
-// like what the operator wants: else it would write for ever.
+// The operator must recognise the objects that it applied after the API server has set defaults and
+// normalised quantities. Otherwise it would write forever.
 var _ = Describe("a manifest", func() {
 	files, err := filepath.Glob(filepath.Join(repoRoot, "config", "samples", "*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -69,7 +69,7 @@ var _ = Describe("a manifest", func() {
 	}
 })
 
-// provide makes what some manifests refer to, and what pods are refused without. It is the same for all.
+// createReferencedObjects creates the objects that manifests refer to or that pods require.
 func (s *scenario) createReferencedObjects() {
 	GinkgoHelper()
 	for _, object := range []client.Object{
@@ -88,7 +88,7 @@ func (s *scenario) createReferencedObjects() {
 	})).To(Succeed())
 }
 
-// letReadSecrets lets the operator read the secrets of the namespace, as an administrator would.
+// grantSecretAccess lets the operator read the Secrets of the namespace.
 func (s *scenario) grantSecretAccess() {
 	GinkgoHelper()
 	Expect(api.Create(s.ctx, &rbacv1.RoleBinding{
@@ -124,7 +124,7 @@ var _ = Describe("secrets", func() {
 
 		By("doing what the condition says")
 		s.runSuggestedCommand(v1beta1.ConditionReady)
-		s.restartOperator() // It would look again by itself, only later.
+		s.restartOperator() // The operator would also retry without a restart, but later.
 		s.awaitColumns("True", "", "100", "", revision(1))
 	})
 
@@ -151,7 +151,7 @@ var _ = Describe("secrets", func() {
 		s.awaitColumns("True", "", "100", "", revision(1))
 	})
 
-	// keys are a Secret for S3 with these annotations.
+	// keys returns a Secret with S3 credentials.
 	keys := func(s *scenario, name string, annotations map[string]string) *corev1.Secret {
 		return &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name, Annotations: annotations},
@@ -166,7 +166,7 @@ var _ = Describe("secrets", func() {
 		patch := fmt.Appendf(nil, `{"secrets":[{"name":%q}]}`, secret)
 		Expect(api.Patch(s.ctx, account, client.RawPatch(types.MergePatchType, patch))).To(Succeed())
 	}
-	// download is the environment of the storage initializer of a revision.
+	// download returns the environment of a revision's storage initializer.
 	download := func(s *scenario, n int) func() ([]corev1.EnvVar, error) {
 		return func() ([]corev1.EnvVar, error) {
 			deployment, err := s.deployment(n)
@@ -194,7 +194,7 @@ var _ = Describe("secrets", func() {
 		s.apply(model(1), withAccount)
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "ModelDownloadFailed", ""))
 		endpoint("right:9000")
-		s.restartOperator() // It would look again by itself, only later.
+		s.restartOperator() // The operator would also retry without a restart, but later.
 		Eventually(download(s, 1)).Should(ContainElement(corev1.EnvVar{Name: "AWS_ENDPOINT_URL", Value: "https://right:9000"}))
 		s.setPods(1, peers.Ready())
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -212,7 +212,7 @@ var _ = Describe("secrets", func() {
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		lists(s, "s3-2026")
 		Expect(api.Delete(ctx, keys(s, "s3-2025", nil))).To(Succeed())
-		s.restartOperator() // It would look again by itself, only later.
+		s.restartOperator() // The operator would also retry without a restart, but later.
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "CredentialsGone",
 			revision(1)+` refers to Secret "s3-2025", which does not exist: no new pod of it can start`))
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "CredentialsGone",

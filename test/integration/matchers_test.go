@@ -22,13 +22,12 @@ import (
 	"github.com/serinus-io/serinus/test/journal"
 )
 
-// columns are what kubectl prints of an InferenceService, by the column's name.
+// columns maps the column names of kubectl get to the printed values of an InferenceService.
 type columns map[string]string
 
-// asTable asks the API server for what kubectl prints.
 const asTable = "application/json;as=Table;g=meta.k8s.io;v=v1"
 
-// columnsOf has the API server print an InferenceService.
+// columnsOf requests an InferenceService as a table.
 func columnsOf(ctx context.Context, key client.ObjectKey) (columns, error) {
 	config := rest.CopyConfig(administrator)
 	config.GroupVersion, config.APIPath = &v1beta1.GroupVersion, "/apis"
@@ -58,8 +57,8 @@ func columnsOf(ctx context.Context, key client.ObjectKey) (columns, error) {
 	return printed, nil
 }
 
-// PrintColumns matches the columns READY, PREV, LATEST, PREVROLLEDOUTREVISION and LATESTREADYREVISION; an empty string
-// stands for a blank.
+// HaveColumns matches the columns READY, PREV, LATEST, PREVROLLEDOUTREVISION and
+// LATESTREADYREVISION. An empty string stands for a blank column.
 func HaveColumns(ready, prev, latest, prevRevision, latestRevision string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(printed columns) []string {
 		return []string{
@@ -68,8 +67,8 @@ func HaveColumns(ready, prev, latest, prevRevision, latestRevision string) gomeg
 	}, Equal([]string{ready, prev, latest, prevRevision, latestRevision}))
 }
 
-// SplitTraffic matches an HTTPRoute or a Knative Service by what it does with requests: «2:10 1:90», the newest revision
-// first.
+// HaveSplit matches the split of an HTTPRoute or a Knative Service, such as "2:10 1:90" with the
+// newest revision first.
 func HaveSplit(split string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(route client.Object) (string, error) {
 		found, err := journal.SplitOf(iris, route)
@@ -77,7 +76,7 @@ func HaveSplit(split string) gomegatypes.GomegaMatcher {
 	}, Equal(split))
 }
 
-// HaveHosts matches an HTTPRoute by its host names, in order.
+// HaveHosts matches the host names of an HTTPRoute, in order.
 func HaveHosts(hosts ...string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(route *gatewayv1.HTTPRoute) []string {
 		var found []string
@@ -88,7 +87,7 @@ func HaveHosts(hosts ...string) gomegatypes.GomegaMatcher {
 	}, Equal(hosts))
 }
 
-// HaveTags matches a Knative Service by the tags that it serves, each with what it leads to.
+// HaveTags matches the tags in the status of a Knative Service, with the split of each.
 func HaveTags(tags map[string]string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(service *servingv1.Service) map[string]string {
 		found := map[string]string{}
@@ -101,8 +100,8 @@ func HaveTags(tags map[string]string) gomegatypes.GomegaMatcher {
 	}, Equal(tags))
 }
 
-// Remember matches an HTTPRoute or a Knative Service by the stable and the previous revision of its rollout record: «S=2 V=1», or «S=1»
-// where there is no previous.
+// HaveRolloutState matches the stable and the previous revision in the rollout state of an
+// HTTPRoute or a Knative Service: "S=2 V=1", or "S=1" without a previous revision.
 func HaveRolloutState(record string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(route client.Object) (string, error) {
 		found, err := journal.RecordOf(route)
@@ -114,7 +113,7 @@ func HaveRolloutState(record string) gomegatypes.GomegaMatcher {
 	}, Equal(record))
 }
 
-// Be matches a condition by its status, its reason and a part of its message.
+// BeCondition matches the status, the reason and a part of the message of a condition.
 func BeCondition(status metav1.ConditionStatus, reason, message string) gomegatypes.GomegaMatcher {
 	return SatisfyAll(Not(BeNil()),
 		HaveField("Status", status), HaveField("Reason", reason), HaveField("Message", ContainSubstring(message)))

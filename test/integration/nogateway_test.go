@@ -21,11 +21,11 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// elsewhere has a story told on an API server of its own, which has these CRDs beside the operator's. The operator's own
-// command runs there: what a cluster must have for it to start at all is a part of the story.
+// newScenarioOnOwnServer starts an API server with the operator's and the given CRDs for one
+// scenario. Such scenarios run the manager command, to test what it requires of a cluster.
 func newScenarioOnOwnServer(ctx SpecContext, mode configOption, crds ...string) *scenario {
 	GinkgoHelper()
-	SetDefaultEventuallyTimeout(time.Minute) // What the cluster has is looked at now and then.
+	SetDefaultEventuallyTimeout(time.Minute) // The operator discovers APIs periodically.
 	DeferCleanup(SetDefaultEventuallyTimeout, eventuallyTimeout)
 	original := connection{Kubeconfig: kubeconfig, OperatorToken: asOperator.BearerToken}
 	DeferCleanup(func() { connect(original) })

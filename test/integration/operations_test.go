@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// openStage is a stage for the operator's own command.
+// newCommandScenario creates a scenario for the manager command.
 func newCommandScenario(ctx SpecContext) *scenario {
 	GinkgoHelper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "scenario-"}}
@@ -30,7 +30,7 @@ func newCommandScenario(ctx SpecContext) *scenario {
 	return newScenario(ctx, namespace.Name, afterSpec)
 }
 
-// leader is who holds the operator's lease; empty where nobody does.
+// leader returns the holder of the operator's lease, or an empty string.
 func leader(ctx context.Context) (string, error) {
 	lease := &coordinationv1.Lease{}
 	err := api.Get(ctx, client.ObjectKey{Namespace: "serinus-system", Name: "serinus-controller-manager"}, lease)
@@ -40,7 +40,7 @@ func leader(ctx context.Context) (string, error) {
 	return *lease.Spec.HolderIdentity, client.IgnoreNotFound(err)
 }
 
-// token makes a ServiceAccount in the namespace of the story, and is a token of it.
+// token creates a ServiceAccount and returns a token for it.
 func (s *scenario) token(name string) string {
 	GinkgoHelper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}

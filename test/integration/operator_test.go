@@ -22,17 +22,17 @@ import (
 	"github.com/serinus-io/serinus/test/integration/wire"
 )
 
-// operator is a running operator that looks at one namespace only.
+// operator is a running operator for one namespace.
 type operator struct {
 	wire   *wire.Wire
 	cancel context.CancelFunc
 	done   chan error
-	// before is the number of passes of those that ran before it.
+	// reconciledBefore is the number of reconciliations by earlier operators.
 	reconciledBefore int
 }
 
-// startOperator runs the operator as its command does, with the rights of its ServiceAccount, until it is stopped. It
-// dies when a write on the wire was fatal.
+// startOperator runs the operator like its command, with the rights of its ServiceAccount, until it
+// is stopped or the wire crashes it.
 func startOperator(cfg *config.Config, namespace string, w *wire.Wire) (*operator, error) {
 	kube := rest.CopyConfig(asOperator)
 	kube.QPS = -1
@@ -76,26 +76,26 @@ func startOperator(cfg *config.Config, namespace string, w *wire.Wire) (*operato
 	return o, nil
 }
 
-// stop ends the operator and waits for it to be gone.
+// stop stops the operator and waits until it has ended.
 func (o *operator) stop(ctx context.Context) error {
 	o.cancel()
 	select {
 	case err := <-o.done:
-		o.done <- nil // To be asked again does no harm.
+		o.done <- nil // A second call must return, too.
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("the operator does not stop: %w", ctx.Err())
 	}
 }
 
-// passes counts how often it has looked at an InferenceService.
+// reconciliations returns how often the operator has reconciled an InferenceService.
 func (o *operator) reconciliations() (int, error) {
 	all, err := totalReconciliations()
 	return all - o.reconciledBefore, err
 }
 
-// reconciles counts the passes of all operators of this process, by the metric of controller-runtime, which is there
-// once one has started.
+// totalReconciliations returns the reconciliations of all operators in this process, from a metric
+// of controller-runtime. The metric exists once an operator has started.
 func totalReconciliations() (int, error) {
 	families, err := ctrlmetrics.Registry.Gather()
 	if err != nil {

@@ -43,7 +43,7 @@ var _ = Describe("a new model before the last one was ready", func() {
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		latest, err := s.revisionHistory()
 		Expect(err).NotTo(HaveOccurred())
-		target := len(latest) // Of those that were superseded at once, none need have been made.
+		target := len(latest) // Revisions that are superseded at once may be skipped.
 		s.awaitRunning(1, target)
 		s.setPods(target, peers.Ready())
 		s.awaitColumns("True", "90", "10", revision(1), revision(target))
@@ -62,7 +62,8 @@ var _ = Describe("a new model before the last one was ready", func() {
 	})
 })
 
-// storage is the argument of the storage initializer of a revision: the model that it serves.
+// storageURI returns the storage URI of a revision, which is an argument of its storage
+// initializer.
 func (s *scenario) storageURI(n int) (string, error) {
 	deployment := &appsv1.Deployment{}
 	if err := api.Get(s.ctx, s.key(revision(n)+"-deployment"), deployment); err != nil {

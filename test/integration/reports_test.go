@@ -96,7 +96,7 @@ var _ = Describe("a stable that fails", func() {
 	})
 })
 
-// tells waits until these are all the events about the InferenceService.
+// awaitEvents waits until these are all events of the InferenceService.
 func (s *scenario) awaitEvents(want ...string) {
 	GinkgoHelper()
 	Eventually(s.events).Should(ConsistOf(want))
@@ -162,7 +162,7 @@ var _ = Describe("modelStatus", func() {
 	}
 })
 
-// modelled waits until modelStatus is as the matcher says.
+// awaitModelStatus waits until modelStatus matches.
 func (s *scenario) awaitModelStatus(matcher gomegatypes.GomegaMatcher) {
 	GinkgoHelper()
 	Eventually(func() (v1beta1.ModelStatus, error) {

@@ -20,9 +20,9 @@ import (
 	"github.com/serinus-io/serinus/test/peers"
 )
 
-// The rows of the table «What the split is» in the contract, by their numbers.
+// The tests in this file cover the rows of the table in docs/concepts.md, section "The split".
 
-// stable has model 1 serve everything.
+// startStable starts a scenario in which model 1 has all traffic.
 func startStable(ctx SpecContext, options ...configOption) *scenario {
 	GinkgoHelper()
 	s := startScenario(ctx, options...)
@@ -36,11 +36,11 @@ func (s *scenario) setUpStable() {
 	s.awaitColumns("True", "", "100", "", revision(1))
 }
 
-// patiently has a status wait for the gateway for longer than that ever takes on a busy machine, so that each change is
-// one write.
+// withLongSettlePeriod makes the status wait for the gateway long enough even on a busy machine.
+// Each change then causes one write of the status.
 func withLongSettlePeriod(cfg *config.Config) { cfg.Rollout.SettlePeriod.Duration = 5 * time.Second }
 
-// canary has model 2 get 10 % beside model 1.
+// startCanary starts a scenario in which model 2 is a canary with 10 %.
 func startCanary(ctx SpecContext, options ...configOption) *scenario {
 	GinkgoHelper()
 	s := startStable(ctx, options...)
@@ -49,7 +49,8 @@ func startCanary(ctx SpecContext, options ...configOption) *scenario {
 	return s
 }
 
-// promoted has model 2 take over from model 1, whose workload is gone since.
+// startPromotion starts a scenario in which model 2 is promoted and the workload of model 1 is
+// deleted.
 func startPromotion(ctx SpecContext, options ...configOption) *scenario {
 	GinkgoHelper()
 	s := startCanary(ctx, options...)
@@ -203,7 +204,6 @@ var _ = inBothModes("row 9: the percent becomes 0 after the promotion of 2", fun
 	})
 })
 
-// inPhase waits until the column PHASE says so.
 func (s *scenario) awaitPhase(phase v1beta1.Phase) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -300,7 +300,6 @@ var _ = inBothModes("row 10: the percent becomes 10 after the promotion of 2", f
 	})
 })
 
-// loses deletes the record and the workload of a revision for good.
 func (s *scenario) loseRevision(n int) {
 	GinkgoHelper()
 	s.deleteExternally(controllerRevisionOf(n))
@@ -316,7 +315,7 @@ func (s *scenario) loseRevision(n int) {
 var _ = inBothModes("row 11: the percent falls below 100 after a promotion and no previous is left", func(mode configOption) {
 	It("leaves everything with 2, and says that there is nothing to go back to", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
-		s.withoutOperator(func() { // Else the operator could hear of the percent before it hears of the loss.
+		s.withoutOperator(func() { // Otherwise the operator could observe the percent before the loss.
 			s.loseRevision(1)
 		})
 		s.apply(model(2), percent(10))
@@ -534,7 +533,7 @@ var _ = inBothModes("row 20: tag routing is on", func(mode configOption) {
 	})
 })
 
-// until is a share that waits for a stable without replicas, in the words of RoutesReady.
+// waitingForStable matches RoutesReady while a share waits for a stable without ready replicas.
 func waitingForStable(share int) gomegatypes.GomegaMatcher {
 	return BeCondition(metav1.ConditionUnknown, "WaitingForReplicas", fmt.Sprintf("%s gets %d %% of the traffic once it has 1 ready replica; until then 10 %% on %s, 90 %% on %s",
 		revision(1), share, revision(2), revision(1)))
@@ -596,7 +595,8 @@ var _ = Describe("row 22: no node has room for 2 beside 1, and the deploymentStr
 	noRoom := func(since time.Duration) peers.PodBehavior {
 		return peers.UnschedulableFor(since, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
 	}
-	// replacing takes 1 down for 2, which has found no node for a minute.
+	// replacing starts a scenario in which revision 1 is scaled down for revision 2, which has been
+	// unschedulable for a minute.
 	replacing := func(ctx SpecContext, how isvcOption) *scenario {
 		GinkgoHelper()
 		s := startScenario(ctx)

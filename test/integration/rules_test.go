@@ -22,10 +22,11 @@ import (
 	"github.com/serinus-io/serinus/test/peers"
 )
 
-// The rules that hold at every moment, by their numbers, as far as a real API server has something to add to the tests
-// of the core. Rules 1, 2, 4, 7 and 9 are also held against every story by its journal.
+// The tests in this file cover the rules that hold at every moment, where a real API server adds to
+// the unit tests of the rollout package. The journal checks rules 1, 2, 4, 7 and 9 in every
+// scenario.
 
-// autoscale sets the replicas of a revision as an autoscaler does.
+// setReplicas sets the replicas of a revision, as an autoscaler does.
 func (s *scenario) setReplicas(n int, replicas int32) {
 	GinkgoHelper()
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas))
@@ -38,7 +39,7 @@ func (s *scenario) deployment(n int) (*appsv1.Deployment, error) {
 	return deployment, api.Get(s.ctx, s.key(revision(n)+"-deployment"), deployment)
 }
 
-// replicas waits until a revision asks for so many replicas.
+// awaitReplicas waits until the Deployment of a revision has the given spec.replicas.
 func (s *scenario) awaitReplicas(n int, want int32) {
 	GinkgoHelper()
 	Eventually(func() (*int32, error) {
@@ -54,7 +55,7 @@ var _ = inBothModes("rule 3: capacity first", func(mode configOption) {
 		s.awaitColumns("True", "", "100", "", revision(1))
 		s.setPods(2, peers.ReadyUpTo(2))
 		s.apply(model(2), percent(10), replicaBounds(3, 3))
-		if !s.isKnative() { // Knative calls it ready only then, and so do we.
+		if !s.isKnative() { // In Knative mode the revision is not Ready before.
 			s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionUnknown, "WaitingForReplicas", "gets 10 % of the traffic once it has 3 ready replicas"))
 		}
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
@@ -94,7 +95,7 @@ var _ = Describe("rule 3: capacity first", func() {
 		s.apply(model(2), percent(0), replicaBounds(all, all))
 		s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionUnknown, "WaitingForReplicas", revision(1)+" gets 100 % of the traffic once it has 11 ready replicas"))
 		s.awaitSettled()
-		s.awaitSplit("2:100") // 1 of 11 replicas is for 9 %, which is not worth a write.
+		s.awaitSplit("2:100") // One of 11 replicas is enough for 9 %, which is below the smallest part.
 
 		By("giving it parts as its replicas become ready")
 		s.setPods(1, peers.ReadyUpTo(2))
@@ -143,7 +144,8 @@ var _ = Describe("rule 3: capacity first", func() {
 var _ = Describe("rule 3: capacity first, where an autoscaler of the user's sets the replicas", func() {
 	external := annotation(v1beta1.AnnotationAutoscalerClass, string(v1beta1.AutoscalerClassExternal))
 	bounds := replicaBounds(1, 8)
-	// onFour has a canary of 10 % beside a stable that the autoscaler has given 4 replicas.
+	// startCanaryOfFour starts a canary with 10 % next to a stable that the autoscaler has scaled
+	// to 4 replicas.
 	startCanaryOfFour := func(ctx SpecContext, options ...configOption) *scenario {
 		GinkgoHelper()
 		s := startScenario(ctx, options...)
@@ -217,7 +219,7 @@ var _ = Describe("rule 3: capacity first, where an autoscaler of the user's sets
 	})
 })
 
-// outlivesTheHold waits until the replicas of the last shift are held no more.
+// awaitEndOfCapacityHold waits until the replicas of the last shift are no longer held.
 func (s *scenario) awaitEndOfCapacityHold() {
 	GinkgoHelper()
 	route, err := s.route()
@@ -262,7 +264,7 @@ var _ = Describe("rule 4: order", func() {
 			switch object := entry.Object.(type) {
 			case *gatewayv1.HTTPRoute:
 				if split, err := journal.SplitOf(iris, object); err == nil && split.Has(1) {
-					served = entry.At // The last moment at which a route had the revision.
+					served = entry.At // The last time that a route referred to the revision.
 				}
 			case *appsv1.Deployment:
 				if object.Name == revision(1)+"-deployment" && *object.Spec.Replicas == 0 && idle.IsZero() {
@@ -270,7 +272,7 @@ var _ = Describe("rule 4: order", func() {
 				}
 			}
 		}
-		// The journal hears of both moments a little late.
+		// The journal observes both times with a small delay.
 		Expect(idle.Sub(served)).To(BeNumerically(">", drain-50*time.Millisecond), "the time that requests had to end")
 	})
 
@@ -465,7 +467,7 @@ var _ = inBothModes("rule 8: silence", func(mode configOption) {
 	})
 })
 
-// routerName is what splits the traffic, as writes name it.
+// routerName returns the object that splits the traffic in the notation of wire.Write.
 func (s *scenario) routerName() string {
 	if s.isKnative() {
 		return "services " + iris + "-predictor"
@@ -473,8 +475,8 @@ func (s *scenario) routerName() string {
 	return "httproutes " + iris
 }
 
-// silently does something to a settled story, and expects the operator to look at it so many times at least and to write
-// nothing: no request, and no change of anything that it made.
+// expectNoWritesDuring calls do on a settled scenario. It expects at least the given number of
+// reconciliations, no writes, and no change of the operator's objects.
 func (s *scenario) expectNoWritesDuring(times int, do func()) {
 	GinkgoHelper()
 	s.awaitSettled()
@@ -495,7 +497,7 @@ func (s *scenario) expectNoWritesDuring(times int, do func()) {
 	Expect(s.resourceVersions()).To(Equal(versions))
 }
 
-// versions are the resource versions of what the operator has made.
+// resourceVersions returns the resource versions of the operator's objects.
 func (s *scenario) resourceVersions() map[string]string {
 	GinkgoHelper()
 	found := map[string]string{}

@@ -20,14 +20,14 @@ import (
 	"github.com/serinus-io/serinus/test/peers"
 )
 
-// external leaves the replicas to an autoscaler of the user's own.
+// external selects an external autoscaler.
 var external = annotation(v1beta1.AnnotationAutoscalerClass, "external")
 
 func (s *scenario) scaleTarget() *scalingv1alpha1.ScaleTarget {
 	return &scalingv1alpha1.ScaleTarget{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris + "-predictor"}}
 }
 
-// scale writes the scale subresource of the ScaleTarget, as an autoscaler does.
+// setScale updates the scale subresource of the ScaleTarget, as an autoscaler does.
 func (s *scenario) setScale(replicas int32) {
 	GinkgoHelper()
 	Expect(retry.RetryOnConflict(retry.DefaultBackoff, func() error {
@@ -40,7 +40,8 @@ func (s *scenario) setScale(replicas int32) {
 	})).To(Succeed())
 }
 
-// scales waits until an autoscaler sees that many pods of a revision, under the stable name, and that number asked for.
+// awaitScale waits until the scale subresource of the ScaleTarget has the pods of a revision and
+// these replicas in spec and status.
 func (s *scenario) awaitScale(n int, asked, running int32) {
 	GinkgoHelper()
 	Eventually(func() (*autoscalingv1.Scale, error) {
@@ -55,7 +56,7 @@ func (s *scenario) awaitScale(n int, asked, running int32) {
 }
 
 var _ = Describe("an external autoscaler", func() {
-	// scaledToFour has four replicas, by the stable name.
+	// scaledToFour starts a scenario whose ScaleTarget is scaled to 4.
 	scaledToFour := func(ctx SpecContext) *scenario {
 		s := startScenario(ctx, inStandardMode)
 		s.apply(model(1), external)

@@ -34,10 +34,9 @@ import (
 	"github.com/serinus-io/serinus/test/peers"
 )
 
-// iris is the InferenceService of the stories, as in the seed.
 const iris = "sklearn-iris"
 
-// story is one namespace with an operator and a cluster of its own.
+// scenario is a namespace with its own operator and fake controllers.
 type scenario struct {
 	ctx       context.Context
 	namespace string
@@ -47,18 +46,15 @@ type scenario struct {
 	knative   *peers.Knative
 	journal   *journal.Journal
 	operator  *operator
-	// afterwards has something done at the end of the story, the last first.
+	// deferCleanup registers a function to call at the end, in reverse order.
 	deferCleanup func(do func(SpecContext))
 }
 
-// option sets something in the configuration of the operator.
 type configOption func(*config.Config)
 
-// inStandardMode and inKnativeMode are how predictors run that do not say it themselves.
 func inStandardMode(cfg *config.Config) { cfg.DeploymentMode = config.Standard }
 func inKnativeMode(cfg *config.Config)  { cfg.DeploymentMode = config.Knative }
 
-// inBothModes tells stories in either mode.
 func inBothModes(text string, body func(mode configOption)) bool {
 	Describe(text+", in Standard mode", func() { body(inStandardMode) })
 	Describe(text+", in Knative mode", func() { body(inKnativeMode) })
@@ -67,7 +63,6 @@ func inBothModes(text string, body func(mode configOption)) bool {
 
 func (s *scenario) isKnative() bool { return s.config.DeploymentMode == config.Knative }
 
-// begin sets the stage in a namespace of the story's own, and starts the operator.
 func startScenario(ctx SpecContext, options ...configOption) *scenario {
 	GinkgoHelper()
 	s := newScenario(ctx, newNamespace(ctx), afterSpec, options...)
@@ -82,11 +77,10 @@ func newNamespace(ctx context.Context) string {
 	return namespace.Name
 }
 
-// afterSpec is for a story that is a spec of its own.
 func afterSpec(do func(SpecContext)) { DeferCleanup(do) }
 
-// stage has the journal record a namespace and the peers play in it. The periods of the operator's configuration are
-// short.
+// newScenario starts the journal and the fake controllers of a namespace. The periods in the
+// operator's configuration are short.
 func newScenario(ctx context.Context, namespace string, deferCleanup func(func(SpecContext)), options ...configOption) *scenario {
 	GinkgoHelper()
 	s := &scenario{ctx: ctx, namespace: namespace, config: config.Default(), deferCleanup: deferCleanup}
@@ -105,7 +99,6 @@ func newScenario(ctx context.Context, namespace string, deferCleanup func(func(S
 	return s
 }
 
-// play starts the peers.
 func (s *scenario) startFakeControllers() {
 	GinkgoHelper()
 	cluster, err := peers.New(s.ctx, administrator, peers.Options{Namespaces: []string{s.namespace}, Knative: s.isKnative()})
@@ -120,7 +113,6 @@ func (s *scenario) startFakeControllers() {
 	})
 }
 
-// start starts an operator that talks through the wire.
 func (s *scenario) startOperator(w *wire.Wire) {
 	GinkgoHelper()
 	o, err := startOperator(s.config, s.namespace, w)
@@ -129,7 +121,6 @@ func (s *scenario) startOperator(w *wire.Wire) {
 	s.deferCleanup(func(ctx SpecContext) { Expect(o.stop(ctx)).To(Succeed()) })
 }
 
-// restart stops the operator and starts another one, which knows nothing of the first.
 func (s *scenario) restartOperator() {
 	GinkgoHelper()
 	s.stopOperator()
@@ -141,7 +132,6 @@ func (s *scenario) stopOperator() {
 	Expect(s.operator.stop(s.ctx)).To(Succeed())
 }
 
-// end holds the story against the rules, once nobody writes any more.
 func (s *scenario) finish(ctx SpecContext) {
 	defer s.journal.Stop()
 	Expect(api.DeleteAllOf(ctx, &v1beta1.InferenceService{}, client.InNamespace(s.namespace))).To(Succeed())
@@ -155,10 +145,8 @@ func (s *scenario) finish(ctx SpecContext) {
 	}
 }
 
-// manifest says one thing about an InferenceService.
 type isvcOption func(*v1beta1.InferenceService)
 
-// model serves a version of the model.
 func model(version int) isvcOption {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{
@@ -188,13 +176,12 @@ func label(key, value string) isvcOption {
 	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataLabel(&isvc.ObjectMeta, key, value) }
 }
 
-// apply makes the InferenceService what the manifest says, and nothing else.
+// apply creates or replaces the InferenceService. Other options than the given ones are removed.
 func (s *scenario) apply(options ...isvcOption) {
 	GinkgoHelper()
 	Expect(s.tryApply(options...)).To(Succeed())
 }
 
-// try is apply, for what may be refused.
 func (s *scenario) tryApply(options ...isvcOption) error {
 	want := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris}}
 	for _, option := range options {
@@ -214,15 +201,12 @@ func (s *scenario) tryApply(options ...isvcOption) error {
 	})
 }
 
-// revision is the name of a revision.
 func revision(n int) string { return fmt.Sprintf("%s-predictor-%05d", iris, n) }
 
-// becomes sets what becomes of the pods of a revision, whether it is there yet or not.
 func (s *scenario) setPods(n int, behavior peers.PodBehavior) {
 	s.workloads.SetBehavior(types.NamespacedName{Namespace: s.namespace, Name: revision(n) + "-deployment"}, behavior)
 }
 
-// gatewayTurns sets what the gateway makes of all routes.
 func (s *scenario) setGateway(behavior peers.RouteBehavior) {
 	s.gateway.SetBehavior(types.NamespacedName{Namespace: s.namespace}, behavior)
 }
@@ -231,25 +215,22 @@ func (s *scenario) key(name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: s.namespace, Name: name}
 }
 
-// isvc is the InferenceService as it is now.
 func (s *scenario) isvc() (*v1beta1.InferenceService, error) {
 	isvc := &v1beta1.InferenceService{}
 	return isvc, api.Get(s.ctx, s.key(iris), isvc)
 }
 
-// route is the HTTPRoute that splits the traffic.
 func (s *scenario) route() (*gatewayv1.HTTPRoute, error) {
 	route := &gatewayv1.HTTPRoute{}
 	return route, api.Get(s.ctx, s.key(iris), route)
 }
 
-// knativeService is what splits the traffic in Knative mode.
 func (s *scenario) knativeService() (*servingv1.Service, error) {
 	service := &servingv1.Service{}
 	return service, api.Get(s.ctx, s.key(iris+"-predictor"), service)
 }
 
-// router is what splits the traffic.
+// router returns the object that splits the traffic.
 func (s *scenario) router() (client.Object, error) {
 	if s.isKnative() {
 		return s.knativeService()
@@ -259,8 +240,8 @@ func (s *scenario) router() (client.Object, error) {
 
 func (s *scenario) columns() (columns, error) { return columnsOf(s.ctx, s.key(iris)) }
 
-// prints waits until the printed columns are READY, PREV, LATEST, PREVROLLEDOUTREVISION and LATESTREADYREVISION as given,
-// for the spec as it is.
+// awaitColumns waits for these values of the columns READY, PREV, LATEST, PREVROLLEDOUTREVISION and
+// LATESTREADYREVISION, for the current spec.
 func (s *scenario) awaitColumns(ready, prev, latest, prevRevision, latestRevision string) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -271,7 +252,7 @@ func (s *scenario) awaitColumns(ready, prev, latest, prevRevision, latestRevisio
 	}).Should(Succeed())
 }
 
-// splits waits until the traffic has that split, under the right hosts.
+// awaitSplit waits until the route has this split and the right hosts.
 func (s *scenario) awaitSplit(split string) {
 	GinkgoHelper()
 	want := HaveSplit(split)
@@ -281,7 +262,6 @@ func (s *scenario) awaitSplit(split string) {
 	Eventually(s.router).Should(want)
 }
 
-// hosts are those of the InferenceService and of its predictor.
 func (s *scenario) hosts() []string {
 	return []string{
 		fmt.Sprintf("%s.%s.example.com", iris, s.namespace),
@@ -289,19 +269,19 @@ func (s *scenario) hosts() []string {
 	}
 }
 
-// remembers waits until the record, beside the split, names the stable and the previous revision: «S=2 V=1».
+// awaitRolloutState waits until the rollout state has this stable and previous revision, such as
+// "S=2 V=1".
 func (s *scenario) awaitRolloutState(record string) {
 	GinkgoHelper()
 	Eventually(s.router).Should(HaveRolloutState(record))
 }
 
-// history waits until these are all the splits that there have ever been.
+// awaitSplitHistory waits until the route has had exactly these splits, in order.
 func (s *scenario) awaitSplitHistory(splits ...string) {
 	GinkgoHelper()
 	Eventually(func() []string { return s.journal.Splits(iris) }).Should(Equal(splits))
 }
 
-// condition waits until a condition is as the matcher says.
 func (s *scenario) awaitCondition(conditionType string, matcher gomegatypes.GomegaMatcher) {
 	GinkgoHelper()
 	s.awaitConditionWithin(eventuallyTimeout, conditionType, matcher)
@@ -312,7 +292,7 @@ func (s *scenario) awaitConditionWithin(timeout time.Duration, conditionType str
 	Eventually(s.conditionOf).WithArguments(conditionType).WithTimeout(timeout).Should(matcher)
 }
 
-// conditionOf is a condition of the InferenceService as it is now, for the spec as it is.
+// conditionOf fails while the status is not up to date.
 func (s *scenario) conditionOf(conditionType string) (*metav1.Condition, error) {
 	isvc, err := s.isvc()
 	if err == nil && isvc.Status.ObservedGeneration != isvc.Generation {
@@ -321,13 +301,13 @@ func (s *scenario) conditionOf(conditionType string) (*metav1.Condition, error) 
 	return apimeta.FindStatusCondition(isvc.Status.Conditions, conditionType), err
 }
 
-// runs waits until exactly these revisions have a Deployment. Knative keeps those without replicas, which do not count.
+// awaitRunning waits until exactly these revisions have a Deployment. In Knative mode Deployments
+// without replicas do not count.
 func (s *scenario) awaitRunning(numbers ...int) {
 	GinkgoHelper()
 	s.awaitRunningBeside(nil, numbers...)
 }
 
-// runsBeside is runs where the first revisions of other InferenceServices run, too.
 func (s *scenario) awaitRunningBeside(others []string, numbers ...int) {
 	GinkgoHelper()
 	want := []string{}
@@ -347,14 +327,12 @@ func (s *scenario) awaitRunningBeside(others []string, numbers ...int) {
 	}).Should(ConsistOf(want))
 }
 
-// records lists the revisions that can be brought back.
 func (s *scenario) revisionHistory() ([]string, error) {
 	var list appsv1.ControllerRevisionList
 	err := api.List(s.ctx, &list, client.InNamespace(s.namespace))
 	return names(&list), err
 }
 
-// pods lists the UIDs of the pods of a revision.
 func (s *scenario) podUIDs(n int) ([]types.UID, error) {
 	var list corev1.PodList
 	label := v1beta1.LabelRevision
@@ -370,7 +348,7 @@ func (s *scenario) podUIDs(n int) ([]types.UID, error) {
 	return uids, err
 }
 
-// settles waits until the operator has looked, and has had nothing to write for a while.
+// awaitSettled waits until the operator has reconciled and has not written for a while.
 func (s *scenario) awaitSettled() {
 	GinkgoHelper()
 	Eventually(s.operator.reconciliations).Should(BeNumerically(">", 0), "the operator does not reconcile")
@@ -401,7 +379,7 @@ func (s *scenario) tagHost(tag string) string {
 	return fmt.Sprintf("%s-%s-predictor.%s.example.com", tag, iris, s.namespace)
 }
 
-// tagged waits until there are hosts for exactly these tags, with these splits.
+// awaitTags waits until exactly these tags have hosts, with these splits.
 func (s *scenario) awaitTags(want map[string]string) {
 	GinkgoHelper()
 	if s.isKnative() {
@@ -424,8 +402,8 @@ func (s *scenario) awaitTags(want map[string]string) {
 	}
 }
 
-// announced lists the events about the InferenceService as «Reason: note», with those that repeat themselves once for
-// each time.
+// events returns the events of the InferenceService as "Reason: note". An event of a series is
+// repeated as often as it occurred.
 func (s *scenario) events() ([]string, error) {
 	var list eventsv1.EventList
 	if err := api.List(s.ctx, &list, client.InNamespace(s.namespace)); err != nil {
@@ -445,7 +423,7 @@ func (s *scenario) events() ([]string, error) {
 	return events, nil
 }
 
-// announces waits for exactly one event with that reason.
+// awaitEvent waits for exactly one event with this reason.
 func (s *scenario) awaitEvent(reason string) {
 	GinkgoHelper()
 	Eventually(func() (int, error) {

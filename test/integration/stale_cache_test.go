@@ -11,8 +11,8 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// A busy API server tells of changes late, and of each kind by another stream. An operator that decides on what it has
-// heard so far must neither do harm nor tell anything that is not so; the journal says whether it does.
+// Under load, watch events arrive late, and each kind has its own stream. An operator with a stale
+// cache must not do harm or report a wrong status. The journal checks this.
 var _ = Describe("an operator that hears late", func() {
 	for _, resource := range []string{
 		"httproutes", "inferenceservices", "deployments", "services", "controllerrevisions", "endpointslices", "pods",

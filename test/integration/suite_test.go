@@ -38,12 +38,9 @@ import (
 )
 
 const (
-	// top is the top folder of the repository.
-	repoRoot = "../.."
-	// patience is how long a story waits for something to come about.
+	repoRoot          = "../.."
 	eventuallyTimeout = 20 * time.Second
-	// pollingInterval is how often it looks.
-	pollingInterval = 20 * time.Millisecond
+	pollingInterval   = 20 * time.Millisecond
 )
 
 func TestIntegration(t *testing.T) {
@@ -51,17 +48,13 @@ func TestIntegration(t *testing.T) {
 	RunSpecs(t, "The operator on an API server")
 }
 
-// What every story shares.
 var (
-	// kubeconfig is that of an administrator.
-	kubeconfig []byte
-	// administrator may do everything, and asOperator what the operator's ServiceAccount may.
+	kubeconfig                []byte
 	administrator, asOperator *rest.Config
-	// api is the administrator's client.
-	api client.WithWatch
+	api                       client.WithWatch
 )
 
-// shared is what the process that starts the API server tells the others.
+// connection is what the process that starts the API server sends to the others.
 type connection struct {
 	Kubeconfig    []byte
 	OperatorToken string
@@ -86,21 +79,23 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	connect(data)
 })
 
-// startServer starts an API server with what comes with the operator and these CRDs beside it.
+// startServer starts an API server and installs the operator's manifests and the given CRDs.
 func startServer(ctx context.Context, crds ...string) connection {
 	GinkgoHelper()
 	server := &envtest.Environment{
 		CRDDirectoryPaths:     append([]string{filepath.Join(repoRoot, "config", "crd", "bases")}, crds...),
 		ErrorIfCRDPathMissing: true,
 	}
-	// All clients of one user share a connection, and each story has a dozen watches.
+	// All clients of one user share a connection, and each scenario has a dozen watches.
 	server.ControlPlane.GetAPIServer().Configure().Append("http2-max-streams-per-connection", "1000")
-	// Every revision of every story has an address, and nobody collects them.
+	// Each revision of each scenario has a cluster IP, and no Service is deleted.
 	server.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.96.0.0/12")
-	// Some clusters check who may block the deletion of an owner, so the operator's role must allow it.
+	// Some clusters check who may block the deletion of an owner, so the operator's role must allow
+	// it.
 	server.ControlPlane.GetAPIServer().Configure().Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
 	DeferCleanup(func() error { return server.Stop() })
-	// The servers inherit it: memory is cheaper here than processor time, a tenth of which goes into collecting garbage.
+	// etcd and kube-apiserver inherit it. They spend a tenth of their CPU time on garbage
+	// collection by default, and memory is cheaper here.
 	Expect(os.Setenv("GOGC", "400")).To(Succeed())
 	config, err := server.Start()
 	Expect(os.Unsetenv("GOGC")).To(Succeed())
@@ -123,7 +118,7 @@ func startServer(ctx context.Context, crds ...string) connection {
 	return data
 }
 
-// connect has all stories from now on told on this API server.
+// connect makes later scenarios use this API server.
 func connect(data connection) {
 	GinkgoHelper()
 	kubeconfig = data.Kubeconfig
@@ -137,7 +132,6 @@ func connect(data connection) {
 	Expect(err).NotTo(HaveOccurred())
 }
 
-// newScheme knows what the operator does, and all of Kubernetes' own.
 func newScheme() *runtime.Scheme {
 	GinkgoHelper()
 	known, err := controller.NewScheme()
@@ -146,7 +140,7 @@ func newScheme() *runtime.Scheme {
 	return known
 }
 
-// gatewayAPI are the files of the CRDs of the Gateway API, in the version that the operator is built with.
+// gatewayAPI and knativeServing return CRD files of the versions in go.mod.
 func gatewayAPI() []string {
 	GinkgoHelper()
 	folder := filepath.Join(moduleFolder("sigs.k8s.io/gateway-api"), "config", "crd", "standard")
@@ -157,8 +151,6 @@ func gatewayAPI() []string {
 	}
 }
 
-// knativeServing are the files of the CRDs of Knative Serving that the operator knows, in the version that it is built
-// with.
 func knativeServing() []string {
 	GinkgoHelper()
 	folder := filepath.Join(moduleFolder("knative.dev/serving"), "config", "core", "300-resources")
@@ -176,7 +168,6 @@ func moduleFolder(module string) string {
 	return strings.TrimSpace(string(folder))
 }
 
-// install puts into the cluster what comes with the operator.
 func install(ctx context.Context, c client.Client) error {
 	for _, folder := range []string{"config/manager/namespace.yaml", "config/rbac/*.yaml", "config/runtimes/*.yaml"} {
 		files, err := filepath.Glob(filepath.Join(repoRoot, folder))
@@ -195,7 +186,6 @@ func install(ctx context.Context, c client.Client) error {
 	return nil
 }
 
-// installGateway makes the Gateway that the default configuration names.
 func installGateway(ctx context.Context, c client.Client) error {
 	gateway := &gatewayv1.Gateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"},
@@ -212,7 +202,6 @@ func installGateway(ctx context.Context, c client.Client) error {
 	return nil
 }
 
-// create creates every object in a file.
 func create(ctx context.Context, c client.Client, file string) error {
 	objects, err := objectsIn(file)
 	if err != nil {
@@ -226,7 +215,6 @@ func create(ctx context.Context, c client.Client, file string) error {
 	return nil
 }
 
-// objectsIn reads the objects in a file.
 func objectsIn(file string) ([]*unstructured.Unstructured, error) {
 	reader, err := os.Open(file)
 	if err != nil {
@@ -248,7 +236,6 @@ func objectsIn(file string) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// operatorToken is a token of the ServiceAccount that the operator runs as.
 func operatorToken(ctx context.Context, c client.Client) (string, error) {
 	account := &corev1.ServiceAccount{}
 	key := client.ObjectKey{Namespace: "serinus-system", Name: "serinus-controller-manager"}

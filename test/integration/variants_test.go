@@ -13,17 +13,18 @@ import (
 	"github.com/serinus-io/serinus/test/integration/wire"
 )
 
-// trial is one of many stories that differ in little, each with a namespace of its own.
+// variant is one of many similar scenarios in one spec. Each has its own namespace.
 type variant struct {
 	name    string
 	options []configOption
 	body    func(*scenario)
 }
 
-// atOnce is how many trials are told at the same time. They wait more than they work.
+// concurrency is the number of variants that run at the same time. They mostly wait.
 const concurrency = 8
 
-// together tells all trials. Each that fails is reported under its name, with what has happened in it.
+// runAll runs all variants. A failed variant is reported by name with the recorded changes of its
+// namespace.
 func runAll(ctx SpecContext, variants []variant) {
 	GinkgoHelper()
 	runConcurrently(ctx, variants, concurrency)
@@ -31,12 +32,12 @@ func runAll(ctx SpecContext, variants []variant) {
 
 func runConcurrently(ctx SpecContext, variants []variant, concurrency int) {
 	GinkgoHelper()
-	// The machine is busy with the others, and shall not be with looking whether they are ready.
+	// Poll less often, because the machine is busy with the other variants.
 	SetDefaultEventuallyTimeout(time.Minute)
 	SetDefaultEventuallyPollingInterval(100 * time.Millisecond)
 	DeferCleanup(SetDefaultEventuallyTimeout, eventuallyTimeout)
 	DeferCleanup(SetDefaultEventuallyPollingInterval, pollingInterval)
-	// A spec reports its first failure only; here each trial may have one.
+	// A spec reports only its first failure. Print the others here.
 	RegisterFailHandler(func(message string, skip ...int) {
 		GinkgoWriter.Println("FAILURE:", message)
 		Fail(message, append(skip, 1)[0]+1)

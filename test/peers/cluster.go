@@ -83,7 +83,6 @@ func New(ctx context.Context, kube *rest.Config, options Options) (*Cluster, err
 // Run runs the controllers until the context is done.
 func (c *Cluster) Run(ctx context.Context) error { return c.manager.Start(ctx) }
 
-// requestsFor returns a request for each object in a list.
 func requestsFor(ctx context.Context, c client.Client, list client.ObjectList, options ...client.ListOption) []reconcile.Request {
 	if err := c.List(ctx, list, options...); err != nil {
 		return nil // The cache is not synced yet; each object is enqueued once it is.

@@ -27,7 +27,6 @@ import (
 // indexBySelector indexes Services by each label of their selector, as key=value.
 const indexBySelector = "selector"
 
-// endpoints creates one EndpointSlice for each Service.
 type endpoints struct{ client client.Client }
 
 func (e *endpoints) setup(ctx context.Context, mgr manager.Manager) error {
@@ -57,7 +56,6 @@ func (e *endpoints) setup(ctx context.Context, mgr manager.Manager) error {
 	return nil
 }
 
-// servicesFor returns requests for the Services that may select a pod.
 func (e *endpoints) servicesFor(ctx context.Context, pod client.Object) []reconcile.Request {
 	requests := map[reconcile.Request]bool{}
 	for key, value := range pod.GetLabels() {

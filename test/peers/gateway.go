@@ -28,7 +28,6 @@ import (
 // GatewayController is the controller name in the status of routes.
 const GatewayController gatewayv1.GatewayController = "peers.serinus.io/gateway"
 
-// indexByBackend indexes HTTPRoutes by their backend Services.
 const indexByBackend = "backend"
 
 // RouteBehavior describes how the gateway handles a route.
@@ -74,7 +73,6 @@ type Gateway struct {
 	accepted map[types.NamespacedName][]routeWeights
 }
 
-// routeWeights are the weights of the Services behind one generation of a route.
 type routeWeights struct {
 	generation  int64
 	effectiveAt time.Time
@@ -126,7 +124,6 @@ func (g *Gateway) Weights(route types.NamespacedName) map[string]int32 {
 	return all[0].services
 }
 
-// configure passes an accepted route to the data plane.
 func (g *Gateway) configure(route *gatewayv1.HTTPRoute) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -238,7 +235,6 @@ func (g *Gateway) reconcile(ctx context.Context, request reconcile.Request) (rec
 	return reconcile.Result{}, err
 }
 
-// remainingDelay returns the time until this generation of the route is as old as the delay.
 func (g *Gateway) remainingDelay(route *gatewayv1.HTTPRoute, delay time.Duration) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()

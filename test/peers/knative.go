@@ -110,7 +110,6 @@ func (k *Knative) setup(_ context.Context, mgr manager.Manager) error {
 	return nil
 }
 
-// serviceRequests returns a request for the Knative Service that an object belongs to.
 func serviceRequests(_ context.Context, object client.Object) []reconcile.Request {
 	name := object.GetLabels()[serving.ServiceLabelKey]
 	if name == "" {
@@ -180,7 +179,6 @@ func (k *Knative) revisions(ctx context.Context, key types.NamespacedName, uid t
 	return current, nil
 }
 
-// pruneDeployments deletes the Deployments of deleted revisions.
 func (k *Knative) pruneDeployments(ctx context.Context, key types.NamespacedName, revisions map[string]*servingv1.Revision) error {
 	var list appsv1.DeploymentList
 	err := k.client.List(ctx, &list, client.InNamespace(key.Namespace), client.MatchingLabels{serving.ServiceLabelKey: key.Name})
@@ -296,7 +294,6 @@ func metadataFor(revision *servingv1.Revision, name string) metav1.ObjectMeta {
 	}
 }
 
-// setRoutingState labels a revision depending on whether a route refers to it.
 func (k *Knative) setRoutingState(ctx context.Context, service *servingv1.Service, revision *servingv1.Revision) error {
 	named := slices.ContainsFunc(slices.Concat(service.Spec.Traffic, service.Status.Traffic), func(target servingv1.TrafficTarget) bool {
 		return target.RevisionName == revision.Name
@@ -518,7 +515,6 @@ func configurationStatus(service *servingv1.Service, latest *servingv1.Revision)
 	return status
 }
 
-// assignTraffic routes to the requested revisions if all of them are routable.
 func assignTraffic(route *servingv1.RouteStatus, service *servingv1.Service, revisions map[string]*servingv1.Revision) {
 	for _, target := range service.Spec.Traffic {
 		switch revision := revisions[target.RevisionName]; {

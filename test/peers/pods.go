@@ -74,7 +74,6 @@ func unschedulable(message string, duration time.Duration) podState {
 	}
 }
 
-// onNode returns the status of a scheduled pod.
 func onNode(pod *corev1.Pod, phase corev1.PodPhase, initContainers, containers []corev1.ContainerStatus) corev1.PodStatus {
 	initialized, ready := phase == corev1.PodRunning, true
 	for _, status := range containers {
@@ -106,7 +105,6 @@ func onNode(pod *corev1.Pod, phase corev1.PodPhase, initContainers, containers [
 	return status
 }
 
-// containerState returns the state of a pod's containers.
 type containerState func(*corev1.Pod) corev1.ContainerState
 
 func runningState(pod *corev1.Pod) corev1.ContainerState {

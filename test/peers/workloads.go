@@ -30,7 +30,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
-// indexByDeployment indexes pods by the Deployment that controls them.
 const indexByDeployment = "deployment"
 
 // retryPeriod is the delay before a retry after a conflicting write.
@@ -200,7 +199,6 @@ func rank(pod *corev1.Pod) int {
 	return 1
 }
 
-// remainingDelay returns the time until a pod is as old as the delay.
 func (w *Workloads) remainingDelay(pod *corev1.Pod, delay time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
