@@ -68,7 +68,7 @@ func (s *scenario) edit(c child, patch string) {
 	GinkgoHelper()
 	object := s.child(c)
 	s.journal.Excuse(object)
-	Expect(api.Patch(s.ctx, object, client.RawPatch(types.JSONPatchType, []byte(patch)), client.FieldOwner("somebody"))).To(Succeed())
+	Expect(api.Patch(s.ctx, object, client.RawPatch(types.JSONPatchType, []byte(patch)), client.FieldOwner("external-editor"))).To(Succeed())
 	s.journal.ExcuseWrite(object)
 }
 
@@ -84,7 +84,7 @@ const (
 	removeOwner         = `[{"op":"remove","path":"/metadata/ownerReferences"}]`
 	removeLabels        = `[{"op":"remove","path":"/metadata/labels"}]`
 	removeISVCLabel     = `[{"op":"remove","path":"/metadata/labels/serving.kserve.io~1inferenceservice"}]`
-	changeManagedBy     = `[{"op":"replace","path":"/metadata/labels/app.kubernetes.io~1managed-by","value":"somebody"}]`
+	changeManagedBy     = `[{"op":"replace","path":"/metadata/labels/app.kubernetes.io~1managed-by","value":"other"}]`
 	changeComponent     = `[{"op":"replace","path":"/metadata/labels/component","value":"explainer"}]`
 	changeRevisionLabel = `[{"op":"replace","path":"/metadata/labels/serving.kserve.io~1revision","value":"` + iris + `-predictor-00001"}]`
 	addAnnotation       = `[{"op":"add","path":"/metadata/annotations/example.com~1note","value":"seen"}]`
@@ -92,7 +92,7 @@ const (
 	changeInputsHash    = `[{"op":"add","path":"/metadata/annotations/rollout.serinus.io~1inputs","value":"0123456789abcdef"}]`
 	scaleToZero         = `[{"op":"replace","path":"/spec/replicas","value":0}]`
 	changeImage         = `[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"example.com/other:1"}]`
-	changeSelector      = `[{"op":"add","path":"/spec/selector/team","value":"nobody"}]`
+	changeSelector      = `[{"op":"add","path":"/spec/selector/team","value":"other"}]`
 	selectOtherRevision = `[{"op":"replace","path":"/spec/selector/serving.kserve.io~1revision","value":"` + iris + `-predictor-00001"}]`
 	changeTargetPort    = `[{"op":"replace","path":"/spec/ports/0/targetPort","value":1}]`
 	changeReplicaBounds = `[{"op":"replace","path":"/spec/maxReplicas","value":50},{"op":"replace","path":"/spec/minReplicas","value":40}]`
@@ -141,16 +141,16 @@ var externalEdits = map[string]externalEdit{
 	"the Service of the canary": {
 		child: serviceOf(2), patches: slices.Concat(metadataPatches, []string{changeSelector, changeTargetPort, selectOtherRevision}), deleted: true, keepsPods: true,
 	},
-	"the autoscaler of the canary": {
+	"the HorizontalPodAutoscaler of the canary": {
 		child: autoscalerOf(2), patches: slices.Concat(metadataPatches, []string{changeReplicaBounds}), deleted: true, keepsPods: true, keepsSplit: true,
 	},
-	"the record of the stable": {child: controllerRevisionOf(1), patches: slices.Concat(metadataPatches, []string{changeInputsHash}), deleted: true, keepsPods: true, keepsSplit: true},
-	"the record of the canary": {child: controllerRevisionOf(2), patches: slices.Concat(metadataPatches, []string{changeInputsHash}), deleted: true, keepsPods: true, keepsSplit: true},
+	"the ControllerRevision of the stable": {child: controllerRevisionOf(1), patches: slices.Concat(metadataPatches, []string{changeInputsHash}), deleted: true, keepsPods: true, keepsSplit: true},
+	"the ControllerRevision of the canary": {child: controllerRevisionOf(2), patches: slices.Concat(metadataPatches, []string{changeInputsHash}), deleted: true, keepsPods: true, keepsSplit: true},
 	"the route": {
 		child: routeNamed(iris), deleted: true, keepsPods: true, keepsSplit: true,
 		patches: slices.Concat(metadataPatches, []string{setWeights(50, 50), setWeights(100, 0), setWeights(0, 0), removeBackend, removeRules, changeHost, changeGateway, narrowPath}),
 	},
-	"the rollout record": {
+	"the rollout state": {
 		child: routeNamed(iris), keepsPods: true, keepsSplit: true,
 		patches: []string{
 			removeRolloutState, setRolloutState(""), setRolloutState("garbage"), setRolloutState("{}"), setRolloutState("[1,2]"),
@@ -165,58 +165,58 @@ var externalEdits = map[string]externalEdit{
 			setRolloutState(`{"stable":1,"target":2,"percent":10,"inputs":"INPUTS","split":{},"highest":2}`),
 		},
 	},
-	"the host of the latest revision": {
+	"the HTTPRoute of the tag latest": {
 		child: routeNamed("latest-" + iris + "-predictor"), deleted: true, keepsPods: true, keepsSplit: true,
 		patches: slices.Concat(metadataPatches, []string{changeHost, changeGateway, narrowPath, removeRules}),
 	},
-	"the host of the previous revision": {
+	"the HTTPRoute of the tag prev": {
 		child: routeNamed("prev-" + iris + "-predictor"), deleted: true, keepsPods: true, keepsSplit: true,
 		patches: slices.Concat(metadataPatches, []string{changeHost, removeBackend}),
 	},
 }
 
-var _ = Describe("somebody who meddles with a canary", func() {
-	It("is undone, and no traffic moves beyond what was meddled with", func(ctx SpecContext) {
+var _ = Describe("an external edit of a canary's objects", func() {
+	It("is reverted, and moves no other traffic", func(ctx SpecContext) {
 		var variants []variant
 		for name, what := range externalEdits {
 			variants = append(variants, variant{name: name, body: func(s *scenario) {
 				s.setUpCanary(withTagRouting, replicaBounds(1, 3))
 				before, err := s.snapshot()
 				Expect(err).NotTo(HaveOccurred())
-				given := len(s.journal.Given(iris))
+				written := len(s.journal.Given(iris))
 				stablePods, err := s.podUIDs(1)
 				Expect(err).NotTo(HaveOccurred())
 				canaryPods, err := s.podUIDs(2)
 				Expect(err).NotTo(HaveOccurred())
 
-				undone := func(what string, writes int) {
+				expectReverted := func(what string, writes int) {
 					GinkgoHelper()
 					s.awaitSnapshot(before, "after "+what)
 					s.awaitSettled()
-					s.awaitSnapshot(before, "a while after "+what)
+					s.awaitSnapshot(before, "some time after "+what)
 					Expect(len(s.operator.wire.Writes())-writes).To(BeNumerically("<=", 12), "writes after %s", what)
 				}
 				route, err := s.route()
 				Expect(err).NotTo(HaveOccurred())
-				written, err := journal.RecordOf(route)
+				state, err := journal.RecordOf(route)
 				Expect(err).NotTo(HaveOccurred())
 				for i, patch := range what.patches {
 					if i%3 == 2 {
 						s.restartOperator() // Manual edits are slow; a restart resets the count of repeated writes.
 					}
 					writes := len(s.operator.wire.Writes())
-					s.edit(what.child, strings.ReplaceAll(patch, "INPUTS", written.Inputs))
+					s.edit(what.child, strings.ReplaceAll(patch, "INPUTS", state.Inputs))
 					if patch == addAnnotation {
 						s.expectNoWrites() // The operator ignores foreign annotations.
 						s.edit(what.child, `[{"op":"remove","path":"/metadata/annotations/example.com~1note"}]`)
 					}
-					undone(patch, writes)
+					expectReverted(patch, writes)
 				}
 				if what.deleted {
 					s.restartOperator()
 					writes := len(s.operator.wire.Writes())
 					s.deleteExternally(what.child)
-					undone("its deletion", writes)
+					expectReverted("the deletion", writes)
 				}
 				s.awaitColumns("True", "90", "10", revision(1), revision(2))
 				if what.keepsPods {
@@ -227,15 +227,15 @@ var _ = Describe("somebody who meddles with a canary", func() {
 				if !what.keepsSplit {
 					allowed = append(allowed, "2:0 1:100")
 				}
-				s.expectSplitsSince(given, allowed...)
+				s.expectSplitsSince(written, allowed...)
 			}})
 		}
 		runAll(ctx, variants)
 	})
 })
 
-var _ = Describe("a controller that changes a Deployment whenever the operator writes it", func() {
-	It("is not fought without end, and is named", func(ctx SpecContext) {
+var _ = Describe("a controller that changes a Deployment after each of the operator's writes", func() {
+	It("is named in a condition, and the operator writes less and less often", func(ctx SpecContext) {
 		s := startStable(ctx)
 		s.awaitSettled()
 		s.journal.Excuse(s.child(deploymentOf(1)))
@@ -256,7 +256,7 @@ var _ = Describe("a controller that changes a Deployment whenever the operator w
 		before := s.writesOf("deployments")
 		Consistently(func() int { return s.writesOf("deployments") - before }, 3*time.Second).Should(BeNumerically("<=", 3))
 
-		By("asking for another model meanwhile")
+		By("deploying another model in the meantime")
 		s.apply(model(2))
 		s.awaitSplit("2:100")
 		stop()

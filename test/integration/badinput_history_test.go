@@ -56,16 +56,16 @@ func (s *scenario) setUpPromotion() {
 
 // stateLosses are the ways to lose the rollout state on the route. The status still has the split.
 var stateLosses = map[string]func(*scenario){
-	"the route is deleted":  func(s *scenario) { s.deleteExternally(routeNamed(iris)) },
-	"the record is garbage": func(s *scenario) { s.edit(routeNamed(iris), setRolloutState("garbage")) },
-	"the record is removed": func(s *scenario) { s.edit(routeNamed(iris), removeRolloutState) },
-	"the record tells of nothing known": func(s *scenario) {
+	"the route is deleted":          func(s *scenario) { s.deleteExternally(routeNamed(iris)) },
+	"the rollout state is not JSON": func(s *scenario) { s.edit(routeNamed(iris), setRolloutState("garbage")) },
+	"the rollout state is removed":  func(s *scenario) { s.edit(routeNamed(iris), removeRolloutState) },
+	"the rollout state names unknown revisions": func(s *scenario) {
 		s.edit(routeNamed(iris), setRolloutState(`{"stable":7,"target":8,"percent":10,"split":{"7":90,"8":10},"highest":9}`))
 	},
 }
 
-var _ = Describe("a release whose record is lost", func() {
-	It("goes on where it was", func(ctx SpecContext) {
+var _ = Describe("a release whose rollout state is lost", func() {
+	It("continues from the status", func(ctx SpecContext) {
 		var variants []variant
 		for name, lose := range stateLosses {
 			for when, losing := range map[string]func(*scenario){
@@ -74,32 +74,32 @@ var _ = Describe("a release whose record is lost", func() {
 			} {
 				variants = append(variants, variant{name: "a canary: " + when, body: func(s *scenario) {
 					s.setUpCanary()
-					given := len(s.journal.Given(iris))
+					written := len(s.journal.Given(iris))
 					losing(s)
 					s.awaitRolloutState("S=1")
 					s.awaitSplit("2:10 1:90")
 					s.awaitColumns("True", "90", "10", revision(1), revision(2))
-					s.expectSplitsSince(given, "2:10 1:90")
+					s.expectSplitsSince(written, "2:10 1:90")
 					s.apply(model(2))
 					s.awaitColumns("True", "", "100", "", revision(2))
 					s.awaitRolloutState("S=2 V=1")
-					s.expectSplitsSince(given, "2:10 1:90", "2:100")
+					s.expectSplitsSince(written, "2:10 1:90", "2:100")
 				}}, variant{name: "a promotion: " + when, body: func(s *scenario) {
 					s.setUpPromotion()
-					given := len(s.journal.Given(iris))
+					written := len(s.journal.Given(iris))
 					losing(s)
 					s.awaitRolloutState("S=2 V=1")
 					s.awaitColumns("True", "", "100", "", revision(2))
-					s.expectSplitsSince(given, "2:100")
+					s.expectSplitsSince(written, "2:100")
 					s.apply(model(2), percent(0))
 					s.awaitColumns("True", "100", "0", revision(1), revision(2))
-					s.expectSplitsSince(given, "2:100", "2:0 1:100")
+					s.expectSplitsSince(written, "2:100", "2:0 1:100")
 				}}, variant{name: "a rollback: " + when, body: func(s *scenario) {
 					s.setUpPromotion()
 					s.apply(model(2), percent(0))
 					s.awaitColumns("True", "100", "0", revision(1), revision(2))
 					s.awaitSettled()
-					given := len(s.journal.Given(iris))
+					written := len(s.journal.Given(iris))
 					losing(s)
 					s.awaitRolloutState("S=1")
 					s.awaitSplit("2:0 1:100")
@@ -109,15 +109,15 @@ var _ = Describe("a release whose record is lost", func() {
 					s.awaitColumns("Unknown", "", "100", "", revision(1))
 					s.setPods(3, peers.Ready())
 					s.awaitColumns("True", "80", "20", revision(1), revision(3))
-					s.expectSplitsSince(given, "2:0 1:100", "1:100", "3:20 1:80")
+					s.expectSplitsSince(written, "2:0 1:100", "1:100", "3:20 1:80")
 				}})
 			}
 		}
 		runAll(ctx, variants)
 	})
 
-	It("goes on with the weights, or with what runs, when the status is lost, too", func(ctx SpecContext) {
-		runAll(ctx, []variant{{name: "a canary without its record", body: func(s *scenario) {
+	It("continues from the weights or from the running revisions if the status is also lost", func(ctx SpecContext) {
+		runAll(ctx, []variant{{name: "a canary without its rollout state", body: func(s *scenario) {
 			s.setUpCanary()
 			s.withoutOperator(func() {
 				s.edit(routeNamed(iris), removeRolloutState)
@@ -148,13 +148,13 @@ var _ = Describe("a release whose record is lost", func() {
 	})
 })
 
-var _ = Describe("a revision whose record and workload are deleted", func() {
+var _ = Describe("a revision whose ControllerRevision and workload are deleted", func() {
 	lose := func(s *scenario, n int) {
 		GinkgoHelper()
 		s.withoutOperator(func() { s.loseRevision(n) })
 	}
 
-	It("is made again as it was, as long as the spec asks for it", func(ctx SpecContext) {
+	It("is recreated unchanged while the spec asks for it", func(ctx SpecContext) {
 		runAll(ctx, []variant{{name: "a stable", body: func(s *scenario) {
 			s.apply(model(1))
 			s.awaitColumns("True", "", "100", "", revision(1))
@@ -162,19 +162,19 @@ var _ = Describe("a revision whose record and workload are deleted", func() {
 			before, err := s.snapshot()
 			Expect(err).NotTo(HaveOccurred())
 			lose(s, 1)
-			s.awaitSnapshot(before, "once it is back")
+			s.awaitSnapshot(before, "after it was recreated")
 			s.awaitSplitHistory("1:100")
 		}}, {name: "a canary", body: func(s *scenario) {
 			s.setUpCanary()
 			before, err := s.snapshot()
 			Expect(err).NotTo(HaveOccurred())
 			lose(s, 2)
-			s.awaitSnapshot(before, "once it is back")
+			s.awaitSnapshot(before, "after it was recreated")
 			Expect(s.journal.Given(iris)).To(HaveEach(BeElementOf("1:100", "2:10 1:90", "2:0 1:100")))
 		}}})
 	})
 
-	It("is not missed as the previous one before a rollback is asked for, and then the condition says so", func(ctx SpecContext) {
+	It("is reported as the missing previous revision once a rollback is requested", func(ctx SpecContext) {
 		s := startPromotion(ctx)
 		s.withoutOperator(func() { s.deleteExternally(controllerRevisionOf(1)) })
 		s.awaitColumns("True", "", "100", "", revision(2))
@@ -186,7 +186,7 @@ var _ = Describe("a revision whose record and workload are deleted", func() {
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "3:0 2:100")
 	})
 
-	It("cannot be brought back as the stable of a canary, which keeps its share and no more", func(ctx SpecContext) {
+	It("cannot be recreated as the stable, and the canary keeps its share and gets no more", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		lose(s, 1)
 		s.awaitColumns("False", "90", "10", revision(1), revision(2))
@@ -203,7 +203,7 @@ var _ = Describe("a revision whose record and workload are deleted", func() {
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100")
 	})
 
-	It("is made anew with everything else", func(ctx SpecContext) {
+	It("is redeployed under a new number if all other objects are deleted too", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		s.withoutOperator(func() {
 			for _, list := range []client.ObjectList{

@@ -81,7 +81,7 @@ var conflictingObjects = map[string]struct {
 		make:    func(meta metav1.ObjectMeta) client.Object { return &gatewayv1.HTTPRoute{ObjectMeta: meta} },
 		printed: [4]string{"", "100", "", revision(1)},
 	},
-	"a Service of the name in the cluster": {
+	"the Service for the cluster-local host": {
 		name: iris, kind: "Service", condition: v1beta1.ConditionPredictorReady, first: true,
 		options: []configOption{withLocalGateway},
 		make: func(meta metav1.ObjectMeta) client.Object {
@@ -95,8 +95,8 @@ var owners = map[string]struct {
 	mark    func(*metav1.ObjectMeta)
 	message string
 }{
-	"that nobody controls": {func(*metav1.ObjectMeta) {}, "is not controlled by this InferenceService"},
-	"that somebody else controls": {
+	"without a controller": {func(*metav1.ObjectMeta) {}, "is not controlled by this InferenceService"},
+	"of another controller": {
 		func(meta *metav1.ObjectMeta) {
 			meta.OwnerReferences = []metav1.OwnerReference{{
 				APIVersion: "example.com/v1", Kind: "Website", Name: "web", UID: "6b1f1f0e-0000-4000-8000-000000000000", Controller: new(true),
@@ -104,7 +104,7 @@ var owners = map[string]struct {
 		},
 		"is controlled by Website web",
 	},
-	"that somebody else controls, under our labels": {
+	"of another controller with the operator's labels": {
 		func(meta *metav1.ObjectMeta) {
 			meta.OwnerReferences = []metav1.OwnerReference{{
 				APIVersion: "example.com/v1", Kind: "Website", Name: "web", UID: "6b1f1f0e-0000-4000-8000-000000000000", Controller: new(true),
@@ -117,47 +117,47 @@ var owners = map[string]struct {
 	},
 }
 
-var _ = Describe("an object of our name", func() {
-	It("is left alone, moves nothing, and is not waited for longer than it is there", func(ctx SpecContext) {
+var _ = Describe("an object with a name that the operator needs", func() {
+	It("is left unchanged and blocks the release until it is deleted", func(ctx SpecContext) {
 		var variants []variant
-		for what, conflicting := range conflictingObjects {
-			for whose, owner := range owners {
-				variants = append(variants, variant{name: what + " " + whose, options: conflicting.options, body: func(s *scenario) {
+		for what, c := range conflictingObjects {
+			for ownership, owner := range owners {
+				variants = append(variants, variant{name: what + " " + ownership, options: c.options, body: func(s *scenario) {
 					scaling := replicaBounds(1, 3)
-					if !conflicting.first {
+					if !c.first {
 						s.apply(model(1), scaling, withTagRouting)
 						s.awaitColumns("True", "", "100", "", revision(1))
 						s.awaitSettled()
 					}
-					meta := metav1.ObjectMeta{Namespace: s.namespace, Name: conflicting.name}
+					meta := metav1.ObjectMeta{Namespace: s.namespace, Name: c.name}
 					owner.mark(&meta)
-					theirs := conflicting.make(meta)
-					Expect(api.Create(ctx, theirs)).To(Succeed())
-					s.journal.Excuse(theirs)
-					before := desiredState(theirs)
+					object := c.make(meta)
+					Expect(api.Create(ctx, object)).To(Succeed())
+					s.journal.Excuse(object)
+					before := desiredState(object)
 
 					options := []isvcOption{model(2), percent(10), scaling, withTagRouting}
-					ends := func() { s.awaitColumns("True", "90", "10", revision(1), revision(2)) }
-					if conflicting.first {
+					awaitEnd := func() { s.awaitColumns("True", "90", "10", revision(1), revision(2)) }
+					if c.first {
 						options = []isvcOption{model(1), scaling, withTagRouting}
-						ends = func() { s.awaitColumns("True", "", "100", "", revision(1)) }
+						awaitEnd = func() { s.awaitColumns("True", "", "100", "", revision(1)) }
 					}
 					s.apply(options...)
-					s.awaitRefusal(conflicting.printed, refusal{
-						condition: conflicting.condition, reason: "OwnershipConflict",
+					s.awaitRefusal(c.printed, refusal{
+						condition: c.condition, reason: "OwnershipConflict",
 						message: fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete it (kubectl delete -n %s %s %s), or give",
-							conflicting.kind, conflicting.name, s.namespace, owner.message, s.namespace, strings.ToLower(conflicting.kind), conflicting.name),
+							c.kind, c.name, s.namespace, owner.message, s.namespace, strings.ToLower(c.kind), c.name),
 					})
-					if !conflicting.first {
+					if !c.first {
 						s.awaitSplit("1:100")
 						s.awaitSplitHistory("1:100")
 					}
-					Expect(api.Get(ctx, client.ObjectKeyFromObject(theirs), theirs)).To(Succeed())
-					Expect(desiredState(theirs)).To(Equal(before), "it was touched")
+					Expect(api.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+					Expect(desiredState(object)).To(Equal(before), "the object was changed")
 
-					Expect(api.Delete(ctx, theirs)).To(Succeed())
-					ends()
-					if !conflicting.first {
+					Expect(api.Delete(ctx, object)).To(Succeed())
+					awaitEnd()
+					if !c.first {
 						s.awaitSplitHistory("1:100", "2:10 1:90")
 					}
 				}})
@@ -167,9 +167,9 @@ var _ = Describe("an object of our name", func() {
 	})
 })
 
-var _ = Describe("what the cluster does not allow the operator", func() {
-	It("moves nothing, is said with the way out, and is done once it is allowed", func(ctx SpecContext) {
-		runConcurrently(ctx, []variant{{name: "to read a secret", body: func(s *scenario) {
+var _ = Describe("a missing permission or quota", func() {
+	It("moves no traffic, is reported with a way to fix it, and blocks the release only until it is fixed", func(ctx SpecContext) {
+		runConcurrently(ctx, []variant{{name: "permission to read a Secret", body: func(s *scenario) {
 			s.setUpCanary()
 			Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"}})).To(Succeed())
 			Expect(api.Create(ctx, &corev1.ServiceAccount{
@@ -192,7 +192,7 @@ var _ = Describe("what the cluster does not allow the operator", func() {
 			Expect(err).NotTo(HaveOccurred())
 			s.awaitColumns("True", "80", "20", revision(1), revision(3))
 			s.awaitSplitHistory("1:100", "2:10 1:90", "1:100", "3:20 1:80")
-		}}, {name: "to make another Deployment", body: func(s *scenario) {
+		}}, {name: "quota for another Deployment", body: func(s *scenario) {
 			s.apply(model(1))
 			s.awaitColumns("True", "", "100", "", revision(1))
 			one := corev1.ResourceList{"count/deployments.apps": resource.MustParse("1")}

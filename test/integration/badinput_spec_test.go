@@ -52,9 +52,9 @@ var (
 func (s *scenario) awaitRefusal(printed [4]string, want refusal) {
 	GinkgoHelper()
 	s.awaitColumns("False", printed[0], printed[1], printed[2], printed[3])
-	said := BeCondition(metav1.ConditionFalse, want.reason, want.message)
-	s.awaitCondition(want.condition, said)
-	s.awaitCondition(v1beta1.ConditionReady, said)
+	matcher := BeCondition(metav1.ConditionFalse, want.reason, want.message)
+	s.awaitCondition(want.condition, matcher)
+	s.awaitCondition(v1beta1.ConditionReady, matcher)
 	if want.failure != "" {
 		s.awaitModelStatus(SatisfyAll(
 			HaveField("TransitionStatus", v1beta1.InvalidSpec),
@@ -63,7 +63,7 @@ func (s *scenario) awaitRefusal(printed [4]string, want refusal) {
 	}
 	// Work that a refusal does not block, such as the pods of a new revision, may still cause
 	// writes.
-	Eventually(s.operator.wire.Idle).Should(BeNumerically(">", 800*time.Millisecond), "the operator goes on writing")
+	Eventually(s.operator.wire.Idle).Should(BeNumerically(">", 800*time.Millisecond), "the operator keeps writing")
 	s.awaitEvent(want.reason)
 }
 
@@ -112,11 +112,11 @@ var badSpecs = map[string]struct {
 		changeModel(func(model *v1beta1.ModelSpec) { model.ModelFormat.Name = "no-such-format" }),
 		noRuntime(v1beta1.NoSupportingRuntime, "or install a serving runtime for no-such-format"),
 	},
-	"a version of a format that nothing serves": {
+	"an unsupported version of a format": {
 		changeModel(func(model *v1beta1.ModelSpec) { model.ModelFormat.Version = new("99") }),
 		noRuntime(v1beta1.NoSupportingRuntime, "modelFormat.version"),
 	},
-	"a runtime that is not there": {
+	"an unknown runtime": {
 		withRuntime("no-such-runtime"),
 		noRuntime(v1beta1.RuntimeNotRecognized, `spec.predictor.model.runtime: "no-such-runtime" is neither a ServingRuntime in namespace NAMESPACE nor a ClusterServingRuntime; write kserve-`),
 	},
@@ -124,44 +124,44 @@ var badSpecs = map[string]struct {
 		withRuntime("kserve-xgbserver"),
 		noRuntime(v1beta1.NoSupportingRuntime, "name a runtime that serves it, or remove the field to have a runtime picked"),
 	},
-	"a protocol that the runtime does not speak": {
+	"a protocol that the runtime does not support": {
 		changeModel(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolGRPCV2) }),
 		noRuntime(v1beta1.NoSupportingRuntime, "write model.protocolVersion: "),
 	},
-	"a storage scheme that is not supported": {
+	"an unsupported storage scheme": {
 		withStorageURI("ftp://models/iris"),
 		invalidSpec("InvalidPredictorSpec", `"ftp://models/iris": storage ftp:// is not supported; write one of gs://`),
 	},
-	"a storage URI without its slashes": {
+	"a storage URI without slashes": {
 		withStorageURI("s3:models/iris"), invalidSpec("InvalidPredictorSpec", "write s3://"),
 	},
-	"a mode that is unknown": {
+	"an unknown deployment mode": {
 		annotation(v1beta1.AnnotationDeploymentMode, "Fast"),
 		invalidSpec("DeploymentModeNotSupported", "is not supported; write Standard or Knative, or remove the annotation"),
 	},
-	"another mode": {
+	"a change of the deployment mode": {
 		annotation(v1beta1.AnnotationDeploymentMode, "Knative"),
 		invalidSpec("DeploymentModeChanged", "cannot change from Standard to Knative; write Standard or remove the annotation"),
 	},
-	"a malformed enable-tag-routing": {
+	"a malformed enable-tag-routing annotation": {
 		annotation(v1beta1.AnnotationEnableTagRouting, "yes"), invalidSpec("InvalidPredictorSpec", `"yes": write "true" or "false"`),
 	},
-	"a malformed stop": {
+	"a malformed stop annotation": {
 		annotation(v1beta1.AnnotationStop, "maybe"), invalidSpec("InvalidPredictorSpec", `"maybe": write "true" or "false"`),
 	},
-	"an autoscaler class that is not supported": {
+	"an unsupported autoscaler class": {
 		annotation(v1beta1.AnnotationAutoscalerClass, "keda"), invalidSpec("InvalidPredictorSpec", `"keda": write hpa, external or none`),
 	},
 	"an unknown metric": {
 		annotation(v1beta1.AnnotationMetrics, "latency"), invalidSpec("InvalidPredictorSpec", `"latency": write cpu, memory`),
 	},
-	"a metric that Standard mode cannot measure": {
+	"a metric that is not supported in Standard mode": {
 		annotation(v1beta1.AnnotationMetrics, "rps"), invalidSpec("InvalidPredictorSpec", `"rps": nothing in Standard mode counts requests; write cpu or memory`),
 	},
 	"a malformed targetUtilizationPercentage": {
 		annotation(v1beta1.AnnotationTargetUtilizationPercentage, "a lot"), invalidSpec("InvalidPredictorSpec", `"a lot": write a whole number from 1 to 100`),
 	},
-	"a label that no pod can have": {
+	"an invalid label for pods": {
 		func(isvc *v1beta1.InferenceService) {
 			isvc.Spec.Predictor.Labels = map[string]string{"team": "not a value"}
 		},
@@ -169,8 +169,8 @@ var badSpecs = map[string]struct {
 	},
 }
 
-var _ = Describe("a spec that cannot be run", func() {
-	It("moves nothing in the middle of a canary, says what to do, and is forgotten once it is mended", func(ctx SpecContext) {
+var _ = Describe("an invalid spec", func() {
+	It("moves no traffic during a canary, is reported with a fix, and has no effect after it is fixed", func(ctx SpecContext) {
 		var variants []variant
 		for name, bad := range badSpecs {
 			variants = append(variants, variant{name: name, body: func(s *scenario) {
@@ -197,7 +197,7 @@ var _ = Describe("a spec that cannot be run", func() {
 		runAll(ctx, variants)
 	})
 
-	It("starts nothing when it is the first, and is started once it is mended", func(ctx SpecContext) {
+	It("starts nothing as the first spec, and is deployed after it is fixed", func(ctx SpecContext) {
 		var variants []variant
 		for name, bad := range badSpecs {
 			if bad.want.reason == "DeploymentModeChanged" {
@@ -217,7 +217,7 @@ var _ = Describe("a spec that cannot be run", func() {
 		runAll(ctx, variants)
 	})
 
-	It("leaves what it says wrongly as it was: stopped what is stopped, tagged what is tagged", func(ctx SpecContext) {
+	It("leaves the setting that a malformed annotation would change as it was", func(ctx SpecContext) {
 		runAll(ctx, []variant{{name: "stop", body: func(s *scenario) {
 			s.setUpCanary()
 			s.apply(model(2), percent(10), withStop)
@@ -251,12 +251,12 @@ var _ = Describe("a spec that cannot be run", func() {
 			s.awaitRefusal(afterCanary, invalidSpec("InvalidPredictorSpec", `"hpq"`))
 			s.apply(model(2), percent(10), replicaBounds(1, 3))
 			s.awaitColumns("True", "90", "10", revision(1), revision(2))
-			s.awaitSnapshot(before, "once it is mended")
+			s.awaitSnapshot(before, "after it was fixed")
 			Expect(s.writesSince(0)).NotTo(ContainElement(ContainSubstring("delete")))
 		}}})
 	})
 
-	It("has a name that makes host names which DNS does not allow", func(ctx SpecContext) {
+	It("is refused if a host name is too long for DNS", func(ctx SpecContext) {
 		s := startScenario(ctx, func(cfg *config.Config) { cfg.Ingress.Domain = strings.Repeat("a-long-domain.", 16) + "example.com" })
 		s.apply(model(1))
 		s.awaitRefusal(afterNothing, refusal{
@@ -267,11 +267,11 @@ var _ = Describe("a spec that cannot be run", func() {
 	})
 })
 
-var _ = Describe("a spec that the API server refuses", func() {
+var _ = Describe("a spec that the API server rejects", func() {
 	const predictor = `{"spec":{"predictor":%s}}`
 	longName := strings.Repeat("a", 47)
 
-	It("is not stored, and nothing moves", func(ctx SpecContext) {
+	It("is not stored and has no effect", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		s.awaitSettled()
 		versions, writes := s.resourceVersions(), len(s.operator.wire.Writes())
@@ -334,14 +334,14 @@ func (s *scenario) updateServingRuntime(change func(*v1alpha1.ServingRuntimeSpec
 }
 
 var _ = Describe("a serving runtime", func() {
-	it := withRuntime("ours")
-	speakingV2 := changeModel(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolV2) })
+	withOurRuntime := withRuntime("ours")
+	withProtocolV2 := changeModel(func(model *v1beta1.ModelSpec) { model.ProtocolVersion = new(v1beta1.ProtocolV2) })
 
-	It("that becomes unfit under a canary moves nothing by itself, leaves the way back open where it is gone, and is taken again once it is fit", func(ctx SpecContext) {
+	It("that becomes unusable during a canary moves no traffic, permits a rollback if it is missing or disabled, and is used again once it is usable", func(ctx SpecContext) {
 		var variants []variant
 		for name, how := range map[string]struct {
-			spoil, mend func(*scenario)
-			want        refusal
+			damage, repair func(*scenario)
+			want           refusal
 			// wayBack reports whether the percent takes effect during the refusal.
 			wayBack bool
 		}{
@@ -361,7 +361,7 @@ var _ = Describe("a serving runtime", func() {
 				noRuntime(v1beta1.RuntimeDisabled, `ServingRuntime "ours" is disabled; have it enabled, or remove the field to have a runtime picked`),
 				true,
 			},
-			"of another protocol": {
+			"with another protocol": {
 				func(s *scenario) {
 					s.updateServingRuntime(func(spec *v1alpha1.ServingRuntimeSpec) {
 						spec.ProtocolVersions = []v1beta1.ProtocolVersion{v1beta1.ProtocolV1}
@@ -378,30 +378,30 @@ var _ = Describe("a serving runtime", func() {
 		} {
 			variants = append(variants, variant{name: name, body: func(s *scenario) {
 				Expect(api.Create(ctx, s.newServingRuntime())).To(Succeed())
-				s.setUpCanary(it, speakingV2)
+				s.setUpCanary(withOurRuntime, withProtocolV2)
 				before, err := s.snapshot()
 				Expect(err).NotTo(HaveOccurred())
 				pods, err := s.podUIDs(2)
 				Expect(err).NotTo(HaveOccurred())
-				how.spoil(s)
+				how.damage(s)
 				s.awaitRefusal(afterCanary, how.want)
 				splits := []string{"1:100", "2:10 1:90"}
 				if how.wayBack {
-					By("asking for less in the meantime")
-					s.apply(model(2), percent(0), it, speakingV2)
+					By("rolling back in the meantime")
+					s.apply(model(2), percent(0), withOurRuntime, withProtocolV2)
 					s.awaitRefusal([4]string{"100", "0", revision(1), revision(2)}, how.want)
 					splits = append(splits, "2:0 1:100", "2:10 1:90")
 				} else {
-					By("asking for more in the meantime")
-					s.apply(model(2), percent(80), it, speakingV2)
+					By("raising the percent in the meantime")
+					s.apply(model(2), percent(80), withOurRuntime, withProtocolV2)
 					s.awaitRefusal(afterCanary, how.want)
 				}
-				s.apply(model(2), percent(10), it, speakingV2)
+				s.apply(model(2), percent(10), withOurRuntime, withProtocolV2)
 				s.awaitRefusal(afterCanary, how.want)
 
-				how.mend(s)
+				how.repair(s)
 				s.awaitColumns("True", "90", "10", revision(1), revision(2))
-				s.awaitSnapshot(before, "once it is fit")
+				s.awaitSnapshot(before, "after it was fixed")
 				Expect(s.podUIDs(2)).To(Equal(pods))
 				s.awaitSplitHistory(splits...)
 			}})
@@ -409,9 +409,9 @@ var _ = Describe("a serving runtime", func() {
 		runAll(ctx, variants)
 	})
 
-	It("that is not there yet is waited for", func(ctx SpecContext) {
+	It("that does not exist yet can be created later", func(ctx SpecContext) {
 		s := startScenario(ctx)
-		s.apply(model(1), it)
+		s.apply(model(1), withOurRuntime)
 		s.awaitRefusal(afterNothing, noRuntime(v1beta1.RuntimeNotRecognized, `"ours" is neither`))
 		runtime := s.newServingRuntime()
 		runtime.Spec.Disabled = new(true)
@@ -422,8 +422,8 @@ var _ = Describe("a serving runtime", func() {
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.ServingRuntimeName).To(Equal("ours"))
-		said, err := s.events()
+		events, err := s.events()
 		Expect(err).NotTo(HaveOccurred())
-		Expect(slices.ContainsFunc(said, func(event string) bool { return strings.HasPrefix(event, "Ready: ") })).To(BeTrue())
+		Expect(slices.ContainsFunc(events, func(event string) bool { return strings.HasPrefix(event, "Ready: ") })).To(BeTrue())
 	})
 })

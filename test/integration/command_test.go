@@ -46,7 +46,7 @@ func launch() *process {
 	DeferCleanup(func() { p.session.Kill().Wait(10 * time.Second) })
 	Eventually(func() (int, error) {
 		if p.session.ExitCode() >= 0 {
-			return 0, StopTrying("the operator has ended: " + string(p.session.Err.Contents()))
+			return 0, StopTrying("the operator has exited: " + string(p.session.Err.Contents()))
 		}
 		return statusOf("http://" + p.health + "/readyz")
 	}).Should(Equal(http.StatusOK))

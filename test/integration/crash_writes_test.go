@@ -15,21 +15,21 @@ import (
 	"github.com/serinus-io/serinus/test/integration/wire"
 )
 
-var _ = Describe("an operator that dies after a write", func() {
-	It("leaves to the next one what this one would have come to, whichever write it was", func(ctx SpecContext) {
+var _ = Describe("an operator that crashes after a write", func() {
+	It("is continued by the next one with the same result, whichever write it was", func(ctx SpecContext) {
 		baselines := recordBaselines(ctx, lifecycles)
 		var variants []variant
 		for name, l := range lifecycles {
 			baseline := baselines[name]
 			for last := 1; last <= baseline.maxWrites(); last++ {
 				variants = append(variants, variant{
-					name:    fmt.Sprintf("%s in which an operator dies after write %d of each chapter", name, last),
+					name:    fmt.Sprintf("%s in which an operator crashes after write %d of each step", name, last),
 					options: l.options,
 					body:    func(s *scenario) { s.runWithCrashes(l, baseline, last, 1) },
 				})
 			}
 			variants = append(variants, variant{
-				name: name + " in which each operator dies after its first write", options: l.options,
+				name: name + " in which each operator crashes after its first write", options: l.options,
 				body: func(s *scenario) { s.runWithCrashes(l, baseline, 1, math.MaxInt) },
 			})
 		}
@@ -77,6 +77,6 @@ func (s *scenario) crashesBefore(st step, want outcome) bool {
 		}
 		snapshot, err := s.snapshot()
 		return snapshot == want.snapshot, err
-	}).Should(BeTrue(), "the operator neither dies nor comes to the end of the %s", st.name)
+	}).Should(BeTrue(), "the operator neither crashes nor completes the %s", st.name)
 	return crashed
 }

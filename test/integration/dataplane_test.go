@@ -23,34 +23,34 @@ import (
 	"github.com/serinus-io/serinus/test/peers"
 )
 
-var _ = Describe("a gateway whose data plane does not do what it accepts", func() {
-	It("keeps the old revision while the Gateway says so, and no request fails", func(ctx SpecContext) {
-		outer, chosen := newGateway(ctx)
-		setProgrammed(ctx, outer, metav1.ConditionTrue)
-		s := startScenario(ctx, chosen)
+var _ = Describe("a gateway whose data plane is behind", func() {
+	It("keeps the old revision running while the Gateway is not programmed, and no request fails", func(ctx SpecContext) {
+		gateway, withGateway := newGateway(ctx)
+		setProgrammed(ctx, gateway, metav1.ConditionTrue)
+		s := startScenario(ctx, withGateway)
 		s.setUpStable()
 		clients := s.sendRequests()
 		s.gateway.SetStalled(true)
-		setProgrammed(ctx, outer, metav1.ConditionFalse)
-		names := `Gateway "` + outer.Name + `" in namespace "kserve" reports that its configuration is not in effect`
-		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "GatewayNotProgrammed", names))
+		setProgrammed(ctx, gateway, metav1.ConditionFalse)
+		message := `Gateway "` + gateway.Name + `" in namespace "kserve" reports that its configuration is not in effect`
+		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "GatewayNotProgrammed", message))
 		s.awaitColumns("False", "", "100", "", revision(1))
 
 		s.apply(model(2))
 		s.awaitSplit("2:100")
-		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "GatewayNotProgrammed", names))
+		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "GatewayNotProgrammed", message))
 		Consistently(s.isRunning, 10*s.config.Rollout.DrainPeriod.Duration).WithArguments(1).Should(BeTrue())
 		s.awaitColumns("False", "", "100", "", revision(1)) // The status must not report a split that is not served.
 
 		s.gateway.SetStalled(false)
-		setProgrammed(ctx, outer, metav1.ConditionTrue)
+		setProgrammed(ctx, gateway, metav1.ConditionTrue)
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitRunning(2)
 		Eventually(clients.answered).WithArguments(revision(2)).Should(BeNumerically(">", 0))
 		Expect(clients.failed()).To(BeEmpty())
 	})
 
-	It("that follows late is waited for by the drain, and no request fails", func(ctx SpecContext) {
+	It("by less than the drain period fails no request", func(ctx SpecContext) {
 		s := startScenario(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
 		s.setUpStable()
 		clients := s.sendRequests()
@@ -64,7 +64,7 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 		Expect(clients.failed()).To(BeEmpty())
 	})
 
-	It("that follows late after a restart of its controller is waited for, and no request fails", func(ctx SpecContext) {
+	It("after a restart of its controller fails no request", func(ctx SpecContext) {
 		s := startScenario(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
 		s.setUpStable()
 		clients := s.sendRequests()
@@ -86,8 +86,8 @@ var _ = Describe("a gateway whose data plane does not do what it accepts", func(
 	})
 })
 
-var _ = Describe("a gateway that never acts", func() {
-	It("has nothing drained, and is named", func(ctx SpecContext) {
+var _ = Describe("an unresponsive gateway", func() {
+	It("blocks all drains and is named in the condition", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.setUpStable()
 		clients := s.sendRequests()
@@ -104,48 +104,48 @@ var _ = Describe("a gateway that never acts", func() {
 	})
 })
 
-var _ = Describe("a Gateway that has yet to report on a change of itself", func() {
-	It("holds drains and reports at once, and takes Ready from a settled service after a minute", func(ctx SpecContext) {
-		outer, chosen := newGateway(ctx)
-		setProgrammed(ctx, outer, metav1.ConditionTrue)
-		s := startScenario(ctx, chosen)
+var _ = Describe("a Gateway whose status is of an older generation", func() {
+	It("holds drains and reports at once, and makes a settled service not Ready after a minute", func(ctx SpecContext) {
+		gateway, withGateway := newGateway(ctx)
+		setProgrammed(ctx, gateway, metav1.ConditionTrue)
+		s := startScenario(ctx, withGateway)
 		s.setUpStable()
 		s.awaitSettled()
-		outer.Spec.Listeners[0].Port = 8080
-		Expect(api.Update(ctx, outer)).To(Succeed())
+		gateway.Spec.Listeners[0].Port = 8080
+		Expect(api.Update(ctx, gateway)).To(Succeed())
 		changed := time.Now()
-		setProgrammedAt(ctx, outer, outer.Generation-1, metav1.ConditionFalse)
-		waits := BeCondition(metav1.ConditionUnknown, "WaitingForGateway", `waiting for Gateway "`+outer.Name+`" in namespace "kserve" to report`)
+		setProgrammedAt(ctx, gateway, gateway.Generation-1, metav1.ConditionFalse)
+		waiting := BeCondition(metav1.ConditionUnknown, "WaitingForGateway", `waiting for Gateway "`+gateway.Name+`" in namespace "kserve" to report`)
 
-		By("serving on")
+		By("waiting while traffic is served")
 		s.expectNoWrites()
 		s.awaitColumns("True", "", "100", "", revision(1))
 		Expect(time.Since(changed)).To(BeNumerically("<", time.Minute))
-		s.awaitConditionWithin(90*time.Second, v1beta1.ConditionIngressReady, waits)
+		s.awaitConditionWithin(90*time.Second, v1beta1.ConditionIngressReady, waiting)
 		// The API server truncates both times to seconds.
 		Expect(time.Since(changed)).To(BeNumerically(">", 58*time.Second))
-		setProgrammed(ctx, outer, metav1.ConditionTrue)
+		setProgrammed(ctx, gateway, metav1.ConditionTrue)
 		s.awaitColumns("True", "", "100", "", revision(1))
 
-		By("changing the split meanwhile")
-		outer.Spec.Listeners[0].Port = 80
-		Expect(api.Update(ctx, outer)).To(Succeed())
+		By("changing the split in the meantime")
+		gateway.Spec.Listeners[0].Port = 80
+		Expect(api.Update(ctx, gateway)).To(Succeed())
 		s.apply(model(2))
 		s.awaitSplit("2:100")
-		s.awaitCondition(v1beta1.ConditionIngressReady, waits)
+		s.awaitCondition(v1beta1.ConditionIngressReady, waiting)
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		Consistently(s.isRunning, 10*s.config.Rollout.DrainPeriod.Duration).WithArguments(1).Should(BeTrue())
-		setProgrammed(ctx, outer, metav1.ConditionTrue)
+		setProgrammed(ctx, gateway, metav1.ConditionTrue)
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitRunning(2)
 	})
 })
 
-var _ = Describe("a route that is changed beside its split", func() {
-	It("takes Ready, and keeps the URL, until a gateway has accepted it", func(ctx SpecContext) {
-		inner, _ := newGateway(ctx)
+var _ = Describe("a route of which more than the split changes", func() {
+	It("makes the service not Ready, and keeps the URL, until a gateway has accepted it", func(ctx SpecContext) {
+		gateway, _ := newGateway(ctx)
 		local := &config.LocalGateway{
-			Namespace: "kserve", Name: inner.Name, Service: config.ServiceRef{Namespace: "kserve", Name: "local"},
+			Namespace: "kserve", Name: gateway.Name, Service: config.ServiceRef{Namespace: "kserve", Name: "local"},
 		}
 		s := startScenario(ctx, func(cfg *config.Config) { cfg.Ingress.LocalGateway = local })
 		s.setUpStable()
@@ -171,30 +171,30 @@ var _ = Describe("a route that is changed beside its split", func() {
 // newGateway creates a Gateway for one scenario, because its conditions apply to all its routes.
 func newGateway(ctx context.Context) (*gatewayv1.Gateway, configOption) {
 	GinkgoHelper()
-	outer := &gatewayv1.Gateway{
+	gateway := &gatewayv1.Gateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "gateway-" + rand.String(8)},
 		Spec: gatewayv1.GatewaySpec{
 			GatewayClassName: "peers", Listeners: []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}},
 		},
 	}
-	Expect(api.Create(ctx, outer)).To(Succeed())
-	DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, outer)).To(Succeed()) })
-	return outer, func(cfg *config.Config) { cfg.Ingress.Gateway.Name = outer.Name }
+	Expect(api.Create(ctx, gateway)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, gateway)).To(Succeed()) })
+	return gateway, func(cfg *config.Config) { cfg.Ingress.Gateway.Name = gateway.Name }
 }
 
-func setProgrammed(ctx context.Context, outer *gatewayv1.Gateway, status metav1.ConditionStatus) {
+func setProgrammed(ctx context.Context, gateway *gatewayv1.Gateway, status metav1.ConditionStatus) {
 	GinkgoHelper()
-	Expect(api.Get(ctx, client.ObjectKeyFromObject(outer), outer)).To(Succeed())
-	setProgrammedAt(ctx, outer, outer.Generation, status)
+	Expect(api.Get(ctx, client.ObjectKeyFromObject(gateway), gateway)).To(Succeed())
+	setProgrammedAt(ctx, gateway, gateway.Generation, status)
 }
 
-func setProgrammedAt(ctx context.Context, outer *gatewayv1.Gateway, generation int64, status metav1.ConditionStatus) {
+func setProgrammedAt(ctx context.Context, gateway *gatewayv1.Gateway, generation int64, status metav1.ConditionStatus) {
 	GinkgoHelper()
-	apimeta.SetStatusCondition(&outer.Status.Conditions, metav1.Condition{
-		Type: string(gatewayv1.GatewayConditionProgrammed), Status: status, Reason: "Test", Message: "the data plane says so",
+	apimeta.SetStatusCondition(&gateway.Status.Conditions, metav1.Condition{
+		Type: string(gatewayv1.GatewayConditionProgrammed), Status: status, Reason: "Test", Message: "set by the test",
 		ObservedGeneration: generation,
 	})
-	Expect(api.Status().Update(ctx, outer)).To(Succeed())
+	Expect(api.Status().Update(ctx, gateway)).To(Succeed())
 }
 
 // isRunning reports whether the Deployment of a revision has replicas.
@@ -206,24 +206,24 @@ func (s *scenario) isRunning(n int) (bool, error) {
 
 // requests counts the requests of clients by revision.
 type requests struct {
-	mu             sync.Mutex
-	good, unserved map[string]int
+	mu                  sync.Mutex
+	successes, failures map[string]int
 }
 
 func (r *requests) answered(revision string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.good[revision]
+	return r.successes[revision]
 }
 
 func (r *requests) failed() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.unserved
+	return r.failures
 }
 
 func (s *scenario) sendRequests() *requests {
-	sent := &requests{good: map[string]int{}, unserved: map[string]int{}}
+	sent := &requests{successes: map[string]int{}, failures: map[string]int{}}
 	s.repeat(func(ctx context.Context) { s.sendRequest(ctx, sent) })
 	return sent
 }
@@ -269,9 +269,9 @@ func (s *scenario) sendRequest(ctx context.Context, sent *requests) {
 		}
 		sent.mu.Lock()
 		if ready > 0 {
-			sent.good[revision]++
+			sent.successes[revision]++
 		} else {
-			sent.unserved[revision]++
+			sent.failures[revision]++
 		}
 		sent.mu.Unlock()
 	}

@@ -24,11 +24,11 @@ var faults = []struct {
 	unknown bool
 }{
 	{"answers with a conflict", wire.ErrorResponse(http.StatusConflict, metav1.StatusReasonConflict, "the object has been modified; please apply your changes to the latest version and try again"), false},
-	{"has too many requests", wire.ErrorResponse(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "the server has received too many requests"), false},
-	{"fails", wire.ErrorResponse(http.StatusInternalServerError, metav1.StatusReasonInternalError, "etcdserver: no leader"), false},
-	{"is not available", wire.ErrorResponse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "apiserver is shutting down"), false},
-	{"does nothing until the client gives up", wire.RequestLost().TimedOut(), false},
-	{"does it and does not answer until the client gives up", wire.ResponseLost().TimedOut(), true},
+	{"answers with too many requests", wire.ErrorResponse(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "the server has received too many requests"), false},
+	{"answers with an internal error", wire.ErrorResponse(http.StatusInternalServerError, metav1.StatusReasonInternalError, "etcdserver: no leader"), false},
+	{"answers that it is unavailable", wire.ErrorResponse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "apiserver is shutting down"), false},
+	{"loses the request until the client times out", wire.RequestLost().TimedOut(), false},
+	{"loses the response until the client times out", wire.ResponseLost().TimedOut(), true},
 }
 
 // once selects the n-th write of a step, and everyOther every second write.
@@ -46,9 +46,9 @@ func faultWhen(fault wire.Fault, isTurn func(turn int) bool) wire.Injector {
 	}
 }
 
-var _ = Describe("an API server that fails a write", func() {
-	It("delays a release, and changes nothing about it", func(ctx SpecContext) {
-		const name = "a life"
+var _ = Describe("a write that fails", func() {
+	It("delays a release and changes nothing else", func(ctx SpecContext) {
+		const name = "a release"
 		l := lifecycles[name]
 		l.steps = l.steps[:4] // Up to the rollback. The other steps make no other kinds of writes.
 		baseline := recordBaselines(ctx, map[string]lifecycle{name: l})[name]
@@ -61,9 +61,9 @@ var _ = Describe("an API server that fails a write", func() {
 				})
 			}
 			for n := 1; n <= baseline.maxWrites(); n++ {
-				add(fmt.Sprintf("at write %d of each chapter", n), once(n))
+				add(fmt.Sprintf("at write %d of each step", n), once(n))
 			}
-			add("at every other write", everyOther)
+			add("at every second write", everyOther)
 		}
 		runAll(ctx, variants)
 	})
@@ -82,14 +82,14 @@ func (s *scenario) runWithFaults(l lifecycle, baseline baseline, fault wire.Faul
 		s.operator.wire.Inject(nil)
 		Expect(len(s.operator.wire.Writes())-before).To(BeNumerically("<=", 2*baseline[i].writes+5), "writes of the %s", st.name)
 		if !unknown {
-			Eventually(s.transitionEvents).Should(Equal(baseline[i].events), "what is announced of the %s", st.name)
+			Eventually(s.transitionEvents).Should(Equal(baseline[i].events), "events of the %s", st.name)
 		}
 	}
 	s.checkLifecycle(l)
 }
 
-var _ = Describe("an API server that goes on failing writes of one kind", func() {
-	It("is told of, moves nothing, and is gone on with once it takes them", func(ctx SpecContext) {
+var _ = Describe("an API server that keeps rejecting writes of one kind", func() {
+	It("is reported and moves no traffic, and the release continues once it accepts them", func(ctx SpecContext) {
 		scaling := replicaBounds(1, 3)
 		var variants []variant
 		for _, resource := range []string{"controllerrevisions", "deployments", "services", "horizontalpodautoscalers", "httproutes"} {
@@ -97,10 +97,10 @@ var _ = Describe("an API server that goes on failing writes of one kind", func()
 				s.apply(model(1), scaling)
 				s.awaitColumns("True", "", "100", "", revision(1))
 				s.awaitSettled()
-				fails := wire.ErrorResponse(http.StatusInternalServerError, metav1.StatusReasonInternalError, "failed calling webhook \"example.com\"")
+				failure := wire.ErrorResponse(http.StatusInternalServerError, metav1.StatusReasonInternalError, "failed calling webhook \"example.com\"")
 				s.operator.wire.Inject(func(write wire.Write) wire.Fault {
 					if write.Resource == resource {
-						return fails
+						return failure
 					}
 					return wire.NoFault()
 				})

@@ -20,7 +20,7 @@ import (
 )
 
 var _ = Describe("a gateway", func() {
-	It("that is slow has one write of the status wait for it", func(ctx SpecContext) {
+	It("that is slow causes only one write of the status", func(ctx SpecContext) {
 		s := startScenario(ctx, withLongSettlePeriod)
 		s.setUpStable()
 		s.apply(model(2), percent(10))
@@ -37,7 +37,7 @@ var _ = Describe("a gateway", func() {
 		Expect(writes).To(Equal([]string{"patch httproutes " + iris, "patch inferenceservices/status " + iris}))
 	})
 
-	It("that takes longer than the settle period is waited for in the status", func(ctx SpecContext) {
+	It("that takes longer than the settle period is reported in the status", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		s.setGateway(peers.Accepting().After(2 * time.Second))
 		s.apply(model(2), percent(50))
@@ -46,7 +46,7 @@ var _ = Describe("a gateway", func() {
 		s.awaitColumns("True", "50", "50", revision(1), revision(2))
 	})
 
-	It("that withdraws what it has taken over changes no split", func(ctx SpecContext) {
+	It("that no longer accepts a route changes no split", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		s.setGateway(peers.Rejecting(gatewayv1.RouteReasonNotAllowedByListeners, "no listener takes routes from this namespace"))
 		s.awaitColumns("False", "90", "10", revision(1), revision(2))
@@ -55,7 +55,7 @@ var _ = Describe("a gateway", func() {
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90")
 
-		By("losing the host of a tag, which somebody deletes, while the gateway is slow")
+		By("deleting the HTTPRoute of a tag while the gateway is unresponsive")
 		withTagRouting := annotation(v1beta1.AnnotationEnableTagRouting, "true")
 		s.apply(model(2), percent(10), withTagRouting)
 		s.awaitColumns("True", "90", "10", revision(1), revision(3))
@@ -71,8 +71,8 @@ var _ = Describe("a gateway", func() {
 	})
 })
 
-var _ = Describe("an InferenceService that is made anew under the name of one that was deleted", func() {
-	It("waits until what the first has left is collected, and begins at 1", func(ctx SpecContext) {
+var _ = Describe("an InferenceService that is created again after its deletion", func() {
+	It("waits until the objects of the deleted one are collected, and starts at revision 1", func(ctx SpecContext) {
 		s := startPromotion(ctx)
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
@@ -81,7 +81,7 @@ var _ = Describe("an InferenceService that is made anew under the name of one th
 		s.awaitSettled()
 		Eventually(s.columns).Should(HaveColumns("", "", "", "", ""))
 
-		By("collecting them")
+		By("deleting the objects")
 		for _, list := range []client.ObjectList{
 			&appsv1.DeploymentList{}, &corev1.ServiceList{}, &gatewayv1.HTTPRouteList{}, &appsv1.ControllerRevisionList{},
 		} {
@@ -108,17 +108,17 @@ func (s *scenario) collect(list client.ObjectList, owner client.Object) {
 	}
 }
 
-var _ = Describe("neighbours in a namespace", func() {
-	It("leave each other alone, however much their names have in common", func(ctx SpecContext) {
+var _ = Describe("InferenceServices of one namespace", func() {
+	It("do not affect each other, however similar their names are", func(ctx SpecContext) {
 		s := startCanary(ctx)
-		neighbour := func(name string) *v1beta1.InferenceService {
-			made := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
-			model(7)(made)
-			return made
+		newNeighbor := func(name string) *v1beta1.InferenceService {
+			neighbor := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
+			model(7)(neighbor)
+			return neighbor
 		}
 		others := []string{"sklearn", "sklearn-iris-2", "sklearn-iris-predictor-00001", "sklearn-iris-predictor-predictor"}
 		for _, name := range others {
-			Expect(api.Create(ctx, neighbour(name))).To(Succeed())
+			Expect(api.Create(ctx, newNeighbor(name))).To(Succeed())
 		}
 		for _, name := range others {
 			Eventually(columnsOf).WithArguments(ctx, s.key(name)).Should(HaveColumns("True", "", "100", "", name+"-predictor-00001"))
@@ -128,7 +128,7 @@ var _ = Describe("neighbours in a namespace", func() {
 		s.awaitRunningBeside(others, 1, 2)
 		s.awaitSplitHistory("1:100", "2:10 1:90")
 		for _, name := range others {
-			Expect(api.Delete(ctx, neighbour(name))).To(Succeed())
+			Expect(api.Delete(ctx, newNeighbor(name))).To(Succeed())
 		}
 		s.apply(model(2))
 		s.awaitColumns("True", "", "100", "", revision(2))

@@ -18,7 +18,7 @@ import (
 var _ = Describe("the hosts of tags", func() {
 	withTagRouting := annotation(v1beta1.AnnotationEnableTagRouting, "true")
 
-	It("follow the split, and go with the annotation", func(ctx SpecContext) {
+	It("follow the split, and are removed with the annotation", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.apply(model(1), withTagRouting)
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -37,12 +37,12 @@ var _ = Describe("the hosts of tags", func() {
 		s.awaitColumns("True", "90", "10", revision(1), revision(3))
 		s.awaitTags(map[string]string{"latest": "3:100", "prev": "1:100"})
 
-		By("rolling the canary back: it can still be looked at")
+		By("rolling the canary back, which keeps its host")
 		s.apply(model(3), percent(0), withTagRouting)
 		s.awaitColumns("True", "100", "0", revision(1), revision(3))
 		s.awaitTags(map[string]string{"latest": "3:100", "prev": "1:100"})
 
-		By("turning tags off, which makes a revision")
+		By("removing the annotation, which creates a revision")
 		s.apply(model(3), percent(10))
 		s.awaitColumns("True", "90", "10", revision(1), revision(4))
 		s.awaitTags(map[string]string{})
@@ -71,7 +71,7 @@ func parentsOf(route *gatewayv1.HTTPRoute) []string {
 var _ = Describe("the local gateway", func() {
 	inside := func(s *scenario) string { return iris + "." + s.namespace + ".svc.cluster.local" }
 
-	It("serves the same split inside the cluster, under the address in the status", func(ctx SpecContext) {
+	It("serves the same split inside the cluster at the address in the status", func(ctx SpecContext) {
 		s := startScenario(ctx, withLocalGateway)
 		s.setUpStable()
 		Eventually(s.route).Should(SatisfyAll(
@@ -87,7 +87,7 @@ var _ = Describe("the local gateway", func() {
 			HaveField("Type", corev1.ServiceTypeExternalName), HaveField("ExternalName", "local-gateway-service.kserve.svc.cluster.local")))
 	})
 
-	It("serves alone what is kept off the outer gateway", func(ctx SpecContext) {
+	It("is the only gateway of a cluster-local InferenceService", func(ctx SpecContext) {
 		s := startScenario(ctx, withLocalGateway)
 		s.apply(model(1), label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -98,7 +98,7 @@ var _ = Describe("the local gateway", func() {
 		Expect(isvc.Status.URL).To(Equal("http://" + inside(s)))
 	})
 
-	It("is missed by what is kept off the outer gateway", func(ctx SpecContext) {
+	It("is required by a cluster-local InferenceService", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.apply(model(1), label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))
 		s.awaitColumns("False", "", "", "", "")
@@ -106,8 +106,8 @@ var _ = Describe("the local gateway", func() {
 	})
 })
 
-var _ = Describe("the timeout", func() {
-	It("is the route's", func(ctx SpecContext) {
+var _ = Describe("the timeout of the predictor", func() {
+	It("is the request timeout of the route", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.apply(model(1), func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.TimeoutSeconds = new(int64(60)) })
 		s.awaitColumns("True", "", "100", "", revision(1))

@@ -20,15 +20,15 @@ import (
 const lag = 300 * time.Millisecond
 
 // A rollout must take the same steps, however Knative's status lags.
-var _ = Describe("Knative's reports", func() {
+var _ = Describe("a stale status of Knative", func() {
 	for name, statusLag := range map[string]peers.StatusLag{
-		"say the new traffic, and only later that it is ready": peers.ReadyLate(lag),
-		"are those of the generation before":                   peers.Stale(lag),
-		"call the old traffic that of the new generation":      peers.StaleTraffic(lag),
-		"call the new traffic that of the generation before":   peers.StaleGeneration(lag),
-		"are right, and then once more the old ones":           peers.StaleAgain(lag),
+		"it reports the new traffic before it is ready":     peers.ReadyLate(lag),
+		"it is that of the previous generation":             peers.Stale(lag),
+		"it reports the old traffic for the new generation": peers.StaleTraffic(lag),
+		"it reports the new traffic for the old generation": peers.StaleGeneration(lag),
+		"it is current, and then once more the old one":     peers.StaleAgain(lag),
 	} {
-		It("change no step of a rollout when they "+name, func(ctx SpecContext) {
+		It("changes no step of a rollout if "+name, func(ctx SpecContext) {
 			s := startScenario(ctx, inKnativeMode)
 			s.knative.SetStatusLag(s.namespace, statusLag)
 			s.setUpStable()
@@ -50,7 +50,7 @@ var _ = Describe("Knative's reports", func() {
 
 		// KServe's status has no observedGeneration. KServe therefore mistakes the status of one
 		// release for that of the next, and rolls back too far (KServe issue 1968).
-		It("have a rollback go back one release and no further when they "+name, func(ctx SpecContext) {
+		It("makes a rollback return by exactly one release if "+name, func(ctx SpecContext) {
 			s := startScenario(ctx, inKnativeMode)
 			s.knative.SetStatusLag(s.namespace, statusLag)
 			s.setUpStable()
@@ -67,7 +67,7 @@ var _ = Describe("Knative's reports", func() {
 		})
 	}
 
-	It("are waited for: a rollback that Knative has not heard of is one all the same, and the next canary is one of who it went back to", func(ctx SpecContext) {
+	It("does not lose a rollback: the next canary is compared with the revision that was rolled back to", func(ctx SpecContext) {
 		s := startPromotion(ctx, inKnativeMode)
 		s.knative.Stop(s.namespace)
 		s.apply(model(2), percent(0))
@@ -87,15 +87,15 @@ var _ = Describe("Knative's reports", func() {
 	})
 })
 
-var _ = Describe("a revision of Knative's", func() {
-	It("is current anew once it was given up and taken down, and gets its share", func(ctx SpecContext) {
+var _ = Describe("a Knative Revision", func() {
+	It("is recreated after Knative gave up and scaled it down, and gets its share", func(ctx SpecContext) {
 		s := startStable(ctx, inKnativeMode)
 		s.setPods(2, peers.NotReady())
 		s.apply(model(2), percent(10))
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		before := s.knativeRevision(2)
 
-		By("giving it up")
+		By("letting Knative give up")
 		s.knative.Stop(s.namespace)
 		s.awaitSettled()
 		deployment, err := s.deployment(2)
@@ -112,21 +112,21 @@ var _ = Describe("a revision of Knative's", func() {
 		s.setPods(2, peers.Ready())
 		Eventually(func() error { return api.Get(ctx, s.key(revision(2)), &servingv1.Revision{}) }).ShouldNot(Succeed())
 
-		By("making it anew")
+		By("recreating it")
 		s.knative.Start(s.namespace)
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		Expect(s.knativeRevision(2).UID).NotTo(Equal(before.UID))
 		s.awaitSplitHistory("1:100", "2:10 1:90")
 	})
 
-	It("is protected from Knative's garbage collector as long as it is on record", func(ctx SpecContext) {
+	It("is protected from Knative's garbage collector while it is in the revision history", func(ctx SpecContext) {
 		s := startPromotion(ctx, inKnativeMode)
 		for _, n := range []int{1, 2} {
 			Expect(s.knativeRevision(n).Annotations).To(HaveKeyWithValue("serving.knative.dev/no-gc", "true"))
 		}
 	})
 
-	It("that somebody deletes while it serves is current again, and its record is what it was", func(ctx SpecContext) {
+	It("that is deleted while it serves is recreated, and the rollout state is unchanged", func(ctx SpecContext) {
 		s := startCanary(ctx, inKnativeMode)
 		s.awaitSettled()
 		lost := s.knativeRevision(2)
@@ -144,7 +144,7 @@ var _ = Describe("a revision of Knative's", func() {
 })
 
 var _ = Describe("an InferenceService in Knative mode", func() {
-	It("is refused a field that Knative's schema does not have, by its name, and nothing moves to another model", func(ctx SpecContext) {
+	It("is refused with the names of fields that Knative's schema lacks, and traffic stays on the old model", func(ctx SpecContext) {
 		s := startStable(ctx, inKnativeMode)
 		s.apply(model(2), func(isvc *v1beta1.InferenceService) {
 			isvc.Spec.Predictor.Hostname = "model"
@@ -159,15 +159,15 @@ var _ = Describe("an InferenceService in Knative mode", func() {
 		s.awaitColumns("True", "", "100", "", revision(1))
 	})
 
-	It("is written in such a way that the API server names a field that the installed Knative does not have", func(ctx SpecContext) {
+	It("is written with strict field validation, so that the API server names fields that the installed Knative lacks", func(ctx SpecContext) {
 		s := startScenario(ctx, inKnativeMode)
 		service := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "strict"}}
 		service.Spec.Template.Spec.Containers = []corev1.Container{{Image: "a", TTY: true}}
 		err := api.Create(ctx, service, client.FieldValidation(metav1.FieldValidationStrict))
-		Expect(err).To(MatchError(ContainSubstring(`unknown field "spec.template.spec.containers[0].tty"`)), "the words that the operator looks for")
+		Expect(err).To(MatchError(ContainSubstring(`unknown field "spec.template.spec.containers[0].tty"`)), "the text that the operator parses")
 	})
 
-	It("is stopped, and comes back with the same shares", func(ctx SpecContext) {
+	It("is stopped and resumed with the same shares", func(ctx SpecContext) {
 		s := startCanary(ctx, inKnativeMode)
 		stop := annotation(v1beta1.AnnotationStop, "true")
 		s.apply(model(2), percent(10), stop)
@@ -179,7 +179,7 @@ var _ = Describe("an InferenceService in Knative mode", func() {
 		s.awaitRolloutState("S=1")
 	})
 
-	It("has the bounds of its replicas in its revisions: an edit in the middle of a canary makes another canary, and says so", func(ctx SpecContext) {
+	It("has replica bounds per revision: a change during a canary creates another canary and reports this", func(ctx SpecContext) {
 		s := startCanary(ctx, inKnativeMode)
 		s.apply(model(2), percent(10), replicaBounds(2, 2))
 		s.awaitColumns("True", "90", "10", revision(1), revision(3))
@@ -191,7 +191,7 @@ var _ = Describe("an InferenceService in Knative mode", func() {
 		s.awaitSplitHistory("1:100", "2:10 1:90", "1:100", "3:10 1:90")
 	})
 
-	It("cannot be turned into one of Standard mode", func(ctx SpecContext) {
+	It("cannot change to Standard mode", func(ctx SpecContext) {
 		s := startCanary(ctx, inKnativeMode)
 		s.apply(model(2), percent(50), annotation(v1beta1.AnnotationDeploymentMode, "Standard"))
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "DeploymentModeChanged", "cannot change from Knative to Standard"))
@@ -201,21 +201,21 @@ var _ = Describe("an InferenceService in Knative mode", func() {
 		s.awaitSplitHistory("1:100", "2:10 1:90")
 	})
 
-	It("leaves a Knative Service of its name alone that is somebody else's, and says whose it is", func(ctx SpecContext) {
+	It("leaves a Knative Service of another owner unchanged, and names the owner", func(ctx SpecContext) {
 		s := startScenario(ctx, inKnativeMode)
-		theirs := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris + "-predictor"}}
-		theirs.OwnerReferences = []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Website", Name: "web", UID: "1", Controller: new(true)}}
-		theirs.Spec.Template.Spec.Containers = []corev1.Container{{Image: "web"}}
-		Expect(api.Create(ctx, theirs)).To(Succeed())
+		other := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris + "-predictor"}}
+		other.OwnerReferences = []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Website", Name: "web", UID: "1", Controller: new(true)}}
+		other.Spec.Template.Spec.Containers = []corev1.Container{{Image: "web"}}
+		Expect(api.Create(ctx, other)).To(Succeed())
 		s.apply(model(1))
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "OwnershipConflict", "Website web"))
 		s.awaitSettled()
 		service, err := s.knativeService()
 		Expect(err).NotTo(HaveOccurred())
-		Expect(service.Spec).To(Equal(theirs.Spec))
+		Expect(service.Spec).To(Equal(other.Spec))
 
-		By("removing it, which nobody tells the operator")
-		Expect(api.Delete(ctx, theirs)).To(Succeed())
+		By("deleting it, which the operator does not watch")
+		Expect(api.Delete(ctx, other)).To(Succeed())
 		s.restartOperator()
 		s.awaitColumns("True", "", "100", "", revision(1))
 	})

@@ -59,7 +59,7 @@ var (
 
 // lifecycles together cover every kind of change during a release.
 var lifecycles = map[string]lifecycle{
-	"a life": {replicas: replicaBounds(minLifecycleReplicas, minLifecycleReplicas+1), steps: []step{{
+	"a release": {replicas: replicaBounds(minLifecycleReplicas, minLifecycleReplicas+1), steps: []step{{
 		name: "creation", options: []isvcOption{model(1)},
 		columns: [5]string{"True", "", "100", "", revision(1)}, splits: []string{"1:100"}, runs: []int{1},
 	}, {
@@ -69,7 +69,7 @@ var lifecycles = map[string]lifecycle{
 		name: "promotion", options: []isvcOption{model(2)},
 		columns: [5]string{"True", "", "100", "", revision(2)}, splits: []string{"2:100"}, runs: []int{2},
 	}, {
-		name: "rollback to a revision that was scaled away", options: []isvcOption{model(2), percent(0)},
+		name: "rollback to a revision that was scaled to zero", options: []isvcOption{model(2), percent(0)},
 		columns: [5]string{"True", "100", "0", revision(1), revision(2)}, splits: []string{"(2:50 1:50)", "2:0 1:100"}, runs: []int{1, 2},
 	}, {
 		name: "supersession", options: []isvcOption{model(3), percent(20)},
@@ -78,11 +78,11 @@ var lifecycles = map[string]lifecycle{
 		name: "abort", options: []isvcOption{model(1), percent(20)},
 		columns: [5]string{"True", "", "100", "", revision(1)}, splits: []string{"1:100"}, runs: []int{1},
 	}, {
-		name: "canary with hosts for its tags", options: []isvcOption{model(1), percent(20), withTagRouting},
+		name: "canary with tag routing", options: []isvcOption{model(1), percent(20), withTagRouting},
 		columns: [5]string{"True", "80", "20", revision(1), revision(4)}, splits: []string{"4:20 1:80"}, runs: []int{1, 4},
 		tags: map[string]string{"latest": "4:100", "prev": "1:100"},
 	}, {
-		name: "promotion with hosts for its tags", options: []isvcOption{model(1), withTagRouting},
+		name: "promotion with tag routing", options: []isvcOption{model(1), withTagRouting},
 		columns: [5]string{"True", "", "100", "", revision(4)}, splits: []string{"4:100"}, runs: []int{4},
 		tags: map[string]string{"latest": "4:100"},
 	}, {
@@ -93,10 +93,10 @@ var lifecycles = map[string]lifecycle{
 		columns: [5]string{"True", "", "100", "", revision(4)}, splits: []string{"4:100"}, runs: []int{4},
 		tags: map[string]string{"latest": "4:100"},
 	}, {
-		name: "return to an early revision", options: []isvcOption{model(2)},
+		name: "return to an earlier revision", options: []isvcOption{model(2)},
 		columns: [5]string{"True", "", "100", "", revision(2)}, splits: []string{"2:100"}, runs: []int{2},
 	}}},
-	"a life in which old revisions take long to drain": {
+	"a release with a long drain period": {
 		options:  []configOption{func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 10 * time.Minute }},
 		replicas: replicaBounds(minLifecycleReplicas, minLifecycleReplicas),
 		steps: []step{{
@@ -106,10 +106,10 @@ var lifecycles = map[string]lifecycle{
 			name: "promotion", options: []isvcOption{model(2)},
 			columns: [5]string{"True", "", "100", "", revision(2)}, splits: []string{"2:100"}, runs: []int{1, 2},
 		}, {
-			name: "rollback to a revision that still runs", options: []isvcOption{model(2), percent(0)},
+			name: "rollback to a running revision", options: []isvcOption{model(2), percent(0)},
 			columns: [5]string{"True", "100", "0", revision(1), revision(2)}, splits: []string{"2:0 1:100"}, runs: []int{1, 2},
 		}, {
-			name: "another try", options: []isvcOption{model(2), percent(50)},
+			name: "second attempt", options: []isvcOption{model(2), percent(50)},
 			columns: [5]string{"True", "50", "50", revision(1), revision(2)}, splits: []string{"2:50 1:50"}, runs: []int{1, 2},
 		}},
 	},
@@ -195,7 +195,7 @@ func (s *scenario) checkLifecycle(l lifecycle) {
 	}
 	Eventually(func() []string { return s.journal.Splits(iris) }).Should(WithTransform(func(had []string) []string {
 		return diffSplits(splits, had)
-	}, BeEmpty()), "what the route has been through")
+	}, BeEmpty()), "splits of the route")
 	Expect(s.sharesBeforeCapacity()).To(BeEmpty())
 }
 
@@ -208,7 +208,7 @@ func diffSplits(want, had []string) []string {
 		case len(had) > 0 && had[0] == next:
 			had = had[1:]
 		case !optional:
-			return append([]string{"after " + next + " is missing, there are"}, had...)
+			return append([]string{"the split " + next + " is missing; the remaining splits are"}, had...)
 		}
 		want = want[1:]
 	}
@@ -238,12 +238,12 @@ func (s *scenario) sharesBeforeCapacity() []string {
 			}
 			for _, share := range split.Shares() {
 				name := revision(int(share.Revision))
-				record, err := rollout.DecodeRecord(object.Annotations["rollout.serinus.io/record"])
-				if part := err == nil && record.Returning && record.Stable == share.Revision; part && share.Percent*minLifecycleReplicas <= 100*ready[name] {
+				state, err := rollout.DecodeRecord(object.Annotations["rollout.serinus.io/record"])
+				if part := err == nil && state.Returning && state.Stable == share.Revision; part && share.Percent*minLifecycleReplicas <= 100*ready[name] {
 					continue
 				}
 				if share.Percent > 0 && served.Percent(share.Revision) == 0 && ready[name] < minLifecycleReplicas {
-					found = append(found, fmt.Sprintf("%s gives %d %% to %s, which has %d ready replicas", split, share.Percent, name, ready[name]))
+					found = append(found, fmt.Sprintf("split %s gives %d %% to %s, which has %d ready replicas", split, share.Percent, name, ready[name]))
 				}
 			}
 			served = split
@@ -283,7 +283,7 @@ func (s *scenario) awaitSnapshot(want, when string) {
 	Eventually(func() (string, error) {
 		snapshot, err := s.snapshot()
 		return cmp.Diff(want, snapshot), err
-	}).Should(BeEmpty(), "how the world %s differs (-wanted +is)", when)
+	}).Should(BeEmpty(), "snapshot %s (-want +got)", when)
 }
 
 // desiredState returns the parts of an object that the operator writes.
@@ -347,9 +347,9 @@ func normalize(value any) any {
 			value[i] = normalize(value[i])
 		}
 	case string:
-		var record map[string]any // Some annotations hold JSON.
-		if json.Unmarshal([]byte(value), &record) == nil {
-			return normalize(record)
+		var object map[string]any // Some annotations hold JSON.
+		if json.Unmarshal([]byte(value), &object) == nil {
+			return normalize(object)
 		}
 	}
 	return value

@@ -36,14 +36,14 @@ func withFrequentResync(cfg *config.Config) {
 var _ = Describe("a manifest", func() {
 	files, err := filepath.Glob(filepath.Join(repoRoot, "config", "samples", "*.yaml"))
 	if err != nil || len(files) == 0 {
-		panic("there are no samples")
+		panic("no samples found")
 	}
 	files = append(files, filepath.Join("testdata", "everything.yaml"))
 	for _, name := range []string{"framework-full", "kserve-custom-container", "kserve-huggingface-s3"} {
 		files = append(files, filepath.Join(repoRoot, "test", "crd", "testdata", "accepted", name+".yaml"))
 	}
 	for _, file := range files {
-		It("of "+filepath.Base(file)+" is served, and then costs no writes", func(ctx SpecContext) {
+		It("of "+filepath.Base(file)+" is served and then causes no writes", func(ctx SpecContext) {
 			s := startScenario(ctx, withFrequentResync)
 			s.createReferencedObjects()
 			objects, err := objectsIn(file)
@@ -98,13 +98,13 @@ func (s *scenario) grantSecretAccess() {
 	})).To(Succeed())
 }
 
-var _ = Describe("secrets", func() {
+var _ = Describe("Secrets", func() {
 	withAccount := func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.ServiceAccountName = "reader"
 		isvc.Spec.Predictor.Model.StorageURI = new("s3://models/iris")
 	}
 
-	It("are not read where nobody allows it, and the condition says how to", func(ctx SpecContext) {
+	It("cannot be read without permission, and the condition has the command that grants it", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"}})).To(Succeed())
 		Expect(api.Create(ctx, &corev1.ServiceAccount{
@@ -120,18 +120,18 @@ var _ = Describe("secrets", func() {
 		for _, write := range s.operator.wire.Writes() {
 			writes = append(writes, write.String())
 		}
-		Expect(writes).To(Equal([]string{"patch inferenceservices/status " + iris}), "a revision that cannot be made is not numbered anew")
+		Expect(writes).To(Equal([]string{"patch inferenceservices/status " + iris}), "a revision that cannot be created must not get another number")
 
-		By("doing what the condition says")
+		By("running the suggested command")
 		s.runSuggestedCommand(v1beta1.ConditionReady)
 		s.restartOperator() // The operator would also retry without a restart, but later.
 		s.awaitColumns("True", "", "100", "", revision(1))
 	})
 
-	It("are awaited, and so is the service account: no revision is made without them", func(ctx SpecContext) {
+	It("must exist, and so must the ServiceAccount, before a revision is created", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.grantSecretAccess()
-		awaited := func(message string) {
+		expectMissing := func(message string) {
 			GinkgoHelper()
 			s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "CredentialsNotFound", message))
 			s.awaitSettled()
@@ -139,13 +139,13 @@ var _ = Describe("secrets", func() {
 			Expect(s.revisionHistory()).To(BeEmpty())
 		}
 		s.apply(model(1), withAccount)
-		awaited(`there is no ServiceAccount "reader" in namespace ` + s.namespace)
+		expectMissing(`there is no ServiceAccount "reader" in namespace ` + s.namespace)
 		Expect(api.Create(ctx, &corev1.ServiceAccount{
 			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"},
 			Secrets:    []corev1.ObjectReference{{Name: "minio"}},
 		})).To(Succeed())
 		s.restartOperator()
-		awaited(`ServiceAccount "reader" lists Secret "minio", and there is no such Secret`)
+		expectMissing(`ServiceAccount "reader" lists Secret "minio", and there is no such Secret`)
 		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "minio"}})).To(Succeed())
 		s.restartOperator()
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -158,7 +158,7 @@ var _ = Describe("secrets", func() {
 			StringData: map[string]string{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
 		}
 	}
-	lists := func(s *scenario, secret string) {
+	listSecret := func(s *scenario, secret string) {
 		GinkgoHelper()
 		Expect(api.Create(s.ctx, keys(s, secret, nil))).To(Succeed())
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reader"}}
@@ -180,10 +180,10 @@ var _ = Describe("secrets", func() {
 		return SatisfyAll(HaveField("Name", "AWS_ACCESS_KEY_ID"), HaveField("ValueFrom.SecretKeyRef.Name", secret))
 	}
 
-	It("that are corrected are taken by a revision that could not be downloaded with them", func(ctx SpecContext) {
+	It("that are corrected are used by a revision whose download failed", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.grantSecretAccess()
-		lists(s, "store")
+		listSecret(s, "store")
 		endpoint := func(address string) {
 			GinkgoHelper()
 			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"serving.kserve.io/s3-endpoint":%q}}}`, address)
@@ -201,16 +201,16 @@ var _ = Describe("secrets", func() {
 		Expect(s.revisionHistory()).To(ConsistOf(revision(1)))
 	})
 
-	It("that take the place of others are missed by what serves, before its pods are", func(ctx SpecContext) {
+	It("that were replaced by others are reported for the serving revision before its pods fail", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.grantSecretAccess()
-		lists(s, "s3-2025")
+		listSecret(s, "s3-2025")
 		s.apply(model(1), withAccount)
 		s.awaitColumns("True", "", "100", "", revision(1))
-		further := annotation("example.com/release", "2")
-		s.apply(model(1), withAccount, further, percent(10))
+		nextRelease := annotation("example.com/release", "2")
+		s.apply(model(1), withAccount, nextRelease, percent(10))
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
-		lists(s, "s3-2026")
+		listSecret(s, "s3-2026")
 		Expect(api.Delete(ctx, keys(s, "s3-2025", nil))).To(Succeed())
 		s.restartOperator() // The operator would also retry without a restart, but later.
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "CredentialsGone",
@@ -228,10 +228,10 @@ var _ = Describe("secrets", func() {
 		s.awaitSplitHistory("1:100", "2:10 1:90", "1:100", "3:10 1:90", "3:100")
 	})
 
-	It("are missed within half a minute, and welcomed back", func(ctx SpecContext) {
+	It("that are deleted are reported within half a minute, and the report ends once they are back", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.grantSecretAccess()
-		lists(s, "minio")
+		listSecret(s, "minio")
 		s.apply(model(1), withAccount)
 		s.awaitColumns("True", "", "100", "", revision(1))
 		s.awaitSettled()
@@ -264,7 +264,7 @@ var _ = Describe("a change of the serving runtime", func() {
 		Expect(api.Update(ctx, current)).To(Succeed())
 	}
 
-	It("makes a revision", func(ctx SpecContext) {
+	It("creates a revision", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed())
 		s.setUpStable()
@@ -276,21 +276,21 @@ var _ = Describe("a change of the serving runtime", func() {
 		s.awaitRolloutState("S=2 V=1")
 	})
 
-	It("makes none where the user wants no automatic updates", func(ctx SpecContext) {
+	It("creates none if automatic updates are disabled", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed())
-		still := annotation(v1beta1.AnnotationDisableAutoUpdate, "true")
-		s.apply(model(1), still)
+		noAutoUpdate := annotation(v1beta1.AnnotationDisableAutoUpdate, "true")
+		s.apply(model(1), noAutoUpdate)
 		s.awaitColumns("True", "", "100", "", revision(1))
 		s.expectNoWritesDuring(1, func() { update(ctx, s, "example.com/server:2") })
 		Expect(s.revisionHistory()).To(ConsistOf(revision(1)))
 
-		By("changing the model, too")
-		s.apply(model(2), still)
+		By("changing the model too")
+		s.apply(model(2), noAutoUpdate)
 		s.awaitColumns("True", "", "100", "", revision(2))
 	})
 
-	It("leaves a canary's percent in force", func(ctx SpecContext) {
+	It("keeps the percent of a canary", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed())
 		s.setUpStable()
@@ -301,7 +301,7 @@ var _ = Describe("a change of the serving runtime", func() {
 		s.awaitSplitHistory("1:100", "2:10 1:90", "1:100", "3:10 1:90")
 	})
 
-	It("that adds one which suits better moves nothing", func(ctx SpecContext) {
+	It("that adds a better match does not affect existing revisions", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		s.expectNoWritesDuring(1, func() { Expect(api.Create(ctx, runtime(s, "example.com/server:1"))).To(Succeed()) })
 		s.apply(model(2))
@@ -312,7 +312,7 @@ var _ = Describe("a change of the serving runtime", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.ClusterServingRuntimeName).To(Equal("kserve-sklearnserver"))
 
-		By("asking for another model")
+		By("deploying another model")
 		s.apply(model(3))
 		s.awaitColumns("True", "", "100", "", revision(4))
 		isvc, err = s.isvc()

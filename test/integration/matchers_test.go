@@ -102,7 +102,7 @@ func HaveTags(tags map[string]string) gomegatypes.GomegaMatcher {
 
 // HaveRolloutState matches the stable and the previous revision in the rollout state of an
 // HTTPRoute or a Knative Service: "S=2 V=1", or "S=1" without a previous revision.
-func HaveRolloutState(record string) gomegatypes.GomegaMatcher {
+func HaveRolloutState(want string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(route client.Object) (string, error) {
 		found, err := journal.RecordOf(route)
 		state := fmt.Sprintf("S=%d", found.Stable)
@@ -110,7 +110,7 @@ func HaveRolloutState(record string) gomegatypes.GomegaMatcher {
 			state += fmt.Sprintf(" V=%d", found.Previous)
 		}
 		return state, err
-	}, Equal(record))
+	}, Equal(want))
 }
 
 // BeCondition matches the status, the reason and a part of the message of a condition.

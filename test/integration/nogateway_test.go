@@ -36,7 +36,7 @@ func newScenarioOnOwnServer(ctx SpecContext, mode configOption, crds ...string) 
 }
 
 var _ = Describe("a cluster without the Gateway API", Serial, func() {
-	It("runs models, says what is missing, and has traffic once it is there; if it goes and comes back, so do the shares", func(ctx SpecContext) {
+	It("runs models, reports what is missing, and serves once it is installed; if it is removed and installed again, the shares are restored", func(ctx SpecContext) {
 		s := newScenarioOnOwnServer(ctx, inStandardMode)
 		operator := launch()
 		s.apply(model(1))
@@ -67,7 +67,7 @@ var _ = Describe("a cluster without the Gateway API", Serial, func() {
 		Eventually(func() error {
 			_, err := s.route()
 			return err
-		}).ShouldNot(Succeed(), "the routes are still there")
+		}).ShouldNot(Succeed(), "the routes still exist")
 		Eventually(func() error { return api.List(ctx, &gatewayv1.HTTPRouteList{}) }).ShouldNot(Succeed(), "routes are still served")
 		launch()
 		s.awaitCondition(v1beta1.ConditionReady, missing)
@@ -83,7 +83,7 @@ var _ = Describe("a cluster without the Gateway API", Serial, func() {
 })
 
 var _ = Describe("a cluster without Knative", Serial, func() {
-	It("says what is missing, where it is asked for, and runs models once it is there", func(ctx SpecContext) {
+	It("reports what is missing if Knative mode is requested, and runs models once it is installed", func(ctx SpecContext) {
 		s := newScenarioOnOwnServer(ctx, inKnativeMode, gatewayAPI()...)
 		launch()
 		asked := annotation(v1beta1.AnnotationDeploymentMode, "Knative")

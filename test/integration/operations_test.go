@@ -58,34 +58,34 @@ var _ = Describe("two replicas of the operator", Serial, func() {
 		leading := launch()
 		s.apply(model(1))
 		s.awaitColumns("True", "", "100", "", revision(1))
-		acting, err := leader(ctx)
+		holder, err := leader(ctx)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(acting).NotTo(BeEmpty())
+		Expect(holder).NotTo(BeEmpty())
 
-		By("having a standby, ready with warm caches")
+		By("starting a standby")
 		standby := launch()
 		s.apply(model(2), percent(10))
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
-		Expect(leader(ctx)).To(Equal(acting))
+		Expect(leader(ctx)).To(Equal(holder))
 		Expect(standby.session.Err.Contents()).NotTo(ContainSubstring("Rollout moved on"))
 
-		By("ending the first as a kubelet does")
+		By("terminating the leader")
 		leading.session.Signal(syscall.SIGTERM)
 		Eventually(leading.session).Should(gexec.Exit(0))
-		Eventually(leader).WithArguments(ctx).ShouldNot(Or(BeEmpty(), Equal(acting)))
+		Eventually(leader).WithArguments(ctx).ShouldNot(Or(BeEmpty(), Equal(holder)))
 		s.apply(model(2))
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100")
 
-		By("ending the second")
+		By("terminating the standby")
 		standby.session.Signal(syscall.SIGTERM)
 		Eventually(standby.session).Should(gexec.Exit(0))
-		Expect(leader(ctx)).To(BeEmpty(), "the lease is not given back")
+		Expect(leader(ctx)).To(BeEmpty(), "the lease was not released")
 	})
 })
 
 var _ = Describe("the metrics of the operator", Serial, func() {
-	It("are for those who may read them", func(ctx SpecContext) {
+	It("require permission to read them", func(ctx SpecContext) {
 		s := newCommandScenario(ctx)
 		p := launch()
 		s.apply(model(1))
@@ -109,7 +109,7 @@ var _ = Describe("the metrics of the operator", Serial, func() {
 		}
 
 		Expect(first(scrape(""))).To(Equal(http.StatusUnauthorized))
-		Expect(first(scrape(s.token("somebody")))).To(Equal(http.StatusForbidden))
+		Expect(first(scrape(s.token("unprivileged")))).To(Equal(http.StatusForbidden))
 
 		Expect(api.Create(ctx, &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: s.namespace + "-metrics"},

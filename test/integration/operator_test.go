@@ -52,7 +52,7 @@ func startOperator(cfg *config.Config, namespace string, w *wire.Wire) (*operato
 		GracefulShutdownTimeout: &cfg.Controller.GracefulShutdownTimeout.Duration,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the manager: %w", err)
+		return nil, fmt.Errorf("creating the manager: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := controller.Setup(ctx, mgr, cfg, prometheus.NewRegistry(), controller.AccountOr("", "")); err != nil {

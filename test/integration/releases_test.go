@@ -21,7 +21,7 @@ import (
 	"github.com/serinus-io/serinus/test/peers"
 )
 
-var _ = Describe("a new model before the last one was ready", func() {
+var _ = Describe("a new model before the last one is ready", func() {
 	It("replaces a first deployment that never became ready", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.setPods(1, peers.Crash(1, "no such file"))
@@ -34,7 +34,7 @@ var _ = Describe("a new model before the last one was ready", func() {
 		s.awaitSplitHistory("2:100")
 	})
 
-	It("follows a user who changes the mind faster than models load", func(ctx SpecContext) {
+	It("is deployed although the spec changes faster than models load", func(ctx SpecContext) {
 		s := startStable(ctx)
 		for version := 2; version <= 5; version++ {
 			s.setPods(version, peers.NotReady())
@@ -50,7 +50,7 @@ var _ = Describe("a new model before the last one was ready", func() {
 		Eventually(s.storageURI).WithArguments(target).Should(HaveSuffix("model-5"))
 	})
 
-	It("takes a second canary while the first is on its way out", func(ctx SpecContext) {
+	It("replaces a canary", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		s.apply(model(3), percent(20))
 		s.awaitColumns("True", "80", "20", revision(1), revision(3))
@@ -77,8 +77,8 @@ func (s *scenario) storageURI(n int) (string, error) {
 	return "", nil
 }
 
-var _ = Describe("a revision that was scaled away", func() {
-	It("comes back, and is not made anew, when the spec returns to it", func(ctx SpecContext) {
+var _ = Describe("a revision that was scaled to zero", func() {
+	It("is scaled up and not recreated when the spec returns to it", func(ctx SpecContext) {
 		s := startPromotion(ctx)
 		s.apply(model(1), percent(10))
 		s.awaitColumns("True", "90", "10", revision(2), revision(1))
@@ -91,7 +91,7 @@ var _ = Describe("a revision that was scaled away", func() {
 		s.awaitRunning(1)
 	})
 
-	It("comes back as it was, whatever has become of its serving runtime", func(ctx SpecContext) {
+	It("is scaled up unchanged by a rollback", func(ctx SpecContext) {
 		s := startPromotion(ctx)
 		s.apply(model(2), percent(0))
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
@@ -99,8 +99,8 @@ var _ = Describe("a revision that was scaled away", func() {
 	})
 })
 
-var _ = Describe("the history", func() {
-	It("keeps the newest ten revisions, and those that are in use", func(ctx SpecContext) {
+var _ = Describe("the revision history", func() {
+	It("keeps the ten newest revisions and those in use", func(ctx SpecContext) {
 		s := startStable(ctx)
 		const last = 13
 		for version := 2; version <= last; version++ {
@@ -114,7 +114,7 @@ var _ = Describe("the history", func() {
 		}
 		Eventually(s.revisionHistory).Should(ConsistOf(kept...))
 
-		By("never giving a number twice")
+		By("deploying a model that is no longer in the history")
 		s.apply(model(2), percent(10))
 		s.awaitColumns("True", "90", "10", revision(1), revision(last+1))
 	})
@@ -123,7 +123,7 @@ var _ = Describe("the history", func() {
 var _ = Describe("stop", func() {
 	withStop := annotation(v1beta1.AnnotationStop, "true")
 
-	It("takes everything away, and forgets nothing", func(ctx SpecContext) {
+	It("removes routes and workloads, and keeps the rollout state", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		s.apply(model(2), percent(10), withStop)
 		s.awaitColumns("False", "", "", "", "")
@@ -132,7 +132,7 @@ var _ = Describe("stop", func() {
 		s.awaitRolloutState("S=1")
 		s.awaitRunning()
 
-		By("starting again")
+		By("resuming")
 		s.apply(model(2), percent(10))
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		s.awaitCondition(v1beta1.ConditionStopped, BeCondition(metav1.ConditionFalse, "Running", "not stopped"))
@@ -140,7 +140,7 @@ var _ = Describe("stop", func() {
 		Expect(s.revisionHistory()).To(ConsistOf(revision(1), revision(2)))
 	})
 
-	It("forgets nothing while no operator runs either", func(ctx SpecContext) {
+	It("keeps the rollout state when the operator restarts", func(ctx SpecContext) {
 		s := startPromotion(ctx)
 		s.apply(model(2), withStop)
 		s.awaitRunning()
@@ -164,7 +164,7 @@ var _ = Describe("stop", func() {
 })
 
 var _ = Describe("replica bounds", func() {
-	It("make an autoscaler where they leave room, and no revision", func(ctx SpecContext) {
+	It("create a HorizontalPodAutoscaler if they differ, and no revision", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.apply(model(1), replicaBounds(1, 5), func(isvc *v1beta1.InferenceService) {
 			isvc.Spec.Predictor.ScaleTarget = new(int32(70))
@@ -188,13 +188,13 @@ var _ = Describe("replica bounds", func() {
 		s.awaitReplicas(1, 2)
 		Eventually(s.podUIDs).WithArguments(1).Should(SatisfyAll(HaveLen(2), ContainElements(before)))
 
-		By("leaving an autoscaler's choice alone")
+		By("scaling as an autoscaler")
 		s.setReplicas(1, 4)
 		Eventually(s.podUIDs).WithArguments(1).Should(HaveLen(4))
 		s.awaitSettled()
 		s.awaitReplicas(1, 4)
 
-		By("leaving no room")
+		By("setting equal bounds")
 		s.apply(model(1), replicaBounds(2, 2))
 		s.awaitReplicas(1, 2)
 		Eventually(func() ([]string, error) {
@@ -207,7 +207,7 @@ var _ = Describe("replica bounds", func() {
 		s.awaitSplitHistory("1:100")
 	})
 
-	It("hold the replicas that a share was given on for a while", func(ctx SpecContext) {
+	It("hold the replicas that a share needed until the end of the capacity hold", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.apply(model(1), replicaBounds(1, 8))
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -216,17 +216,17 @@ var _ = Describe("replica bounds", func() {
 		s.apply(model(2), replicaBounds(1, 8))
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitReplicas(2, 4)
-		floor := func() (*int32, error) {
+		heldMinimum := func() (*int32, error) {
 			autoscaler := &autoscalingv2.HorizontalPodAutoscaler{}
 			err := api.Get(ctx, s.key(revision(2)), autoscaler)
 			return autoscaler.Spec.MinReplicas, err
 		}
-		Eventually(floor).Should(HaveValue(BeEquivalentTo(1)), "once the hold is over")
+		Eventually(heldMinimum).Should(HaveValue(BeEquivalentTo(1)), "after the capacity hold")
 	})
 })
 
 var _ = Describe("labels and annotations", func() {
-	It("make a revision, as they reach the pods", func(ctx SpecContext) {
+	It("create a revision, because they propagate to the pods", func(ctx SpecContext) {
 		s := startStable(ctx)
 		s.apply(model(1), label("team", "flowers"))
 		s.awaitColumns("True", "", "100", "", revision(2))
@@ -239,7 +239,7 @@ var _ = Describe("labels and annotations", func() {
 			HaveField("Annotations", HaveKeyWithValue("example.com/note", "petals")))))
 	})
 
-	It("make none where they are no business of the pods", func(ctx SpecContext) {
+	It("create none if they do not propagate to the pods", func(ctx SpecContext) {
 		s := startScenario(ctx, func(cfg *config.Config) {
 			cfg.Propagation.ExcludedAnnotations = []string{"example.com/*"}
 			cfg.Propagation.ExcludedLabels = []string{"cost-centre"}
@@ -269,8 +269,8 @@ var _ = Describe("the serving runtime", func() {
 	})
 })
 
-var _ = Describe("what the operator makes", func() {
-	It("goes with the InferenceService, and does not come back", func(ctx SpecContext) {
+var _ = Describe("an object of the operator", func() {
+	It("is owned by the InferenceService and is not recreated during its deletion", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
@@ -296,8 +296,8 @@ var _ = Describe("what the operator makes", func() {
 	})
 })
 
-var _ = Describe("an InferenceService with a finalizer of KServe's", func() {
-	It("says how to complete its deletion, and serves until then", func(ctx SpecContext) {
+var _ = Describe("an InferenceService with a finalizer of KServe", func() {
+	It("reports how to complete its deletion, and serves until then", func(ctx SpecContext) {
 		s := startStable(ctx)
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
@@ -314,7 +314,7 @@ var _ = Describe("an InferenceService with a finalizer of KServe's", func() {
 		s.awaitSplit("1:100")
 		s.awaitReplicas(1, 1)
 
-		By("doing as it says")
+		By("running the suggested command")
 		s.runSuggestedCommand(v1beta1.ConditionReady)
 		Eventually(func() error {
 			_, err := s.isvc()

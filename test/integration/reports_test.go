@@ -13,7 +13,7 @@ import (
 )
 
 var _ = Describe("events", func() {
-	It("tell of each transition, once", func(ctx SpecContext) {
+	It("are emitted once for each transition", func(ctx SpecContext) {
 		s := startStable(ctx, withLongSettlePeriod)
 		want := []string{
 			"RevisionCreated: Created revision " + revision(1),
@@ -57,7 +57,7 @@ var _ = Describe("events", func() {
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		s.awaitEvent("Superseded")
 
-		By("looking again")
+		By("restarting the operator")
 		before, err := s.events()
 		Expect(err).NotTo(HaveOccurred())
 		s.restartOperator()
@@ -66,8 +66,8 @@ var _ = Describe("events", func() {
 	})
 })
 
-var _ = Describe("a stable that fails", func() {
-	It("is told of beside a canary that serves, once, and so is that it is over", func(ctx SpecContext) {
+var _ = Describe("a failing stable", func() {
+	It("is reported once while the canary serves, and so is its recovery", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		s.setPods(1, peers.Crash(3, "out of files"))
 		s.awaitColumns("False", "90", "10", revision(1), revision(2))
@@ -103,7 +103,7 @@ func (s *scenario) awaitEvents(want ...string) {
 }
 
 var _ = Describe("modelStatus", func() {
-	It("says that the model is loaded", func(ctx SpecContext) {
+	It("reports that the model is loaded", func(ctx SpecContext) {
 		s := startStable(ctx)
 		s.awaitModelStatus(SatisfyAll(
 			HaveField("TransitionStatus", v1beta1.UpToDate),
@@ -114,7 +114,7 @@ var _ = Describe("modelStatus", func() {
 			HaveField("LastFailureInfo", BeNil())))
 	})
 
-	It("says that the model is on its way", func(ctx SpecContext) {
+	It("reports that the model is loading", func(ctx SpecContext) {
 		s := startStable(ctx)
 		s.setPods(2, peers.NotReady())
 		s.apply(model(2), percent(10))
@@ -133,13 +133,13 @@ var _ = Describe("modelStatus", func() {
 		exitCode int32
 		located  bool
 	}{
-		"that cannot be pulled":       {peers.ImagePullError("manifest unknown"), v1beta1.ModelLoadFailed, "manifest unknown", 0, true},
-		"that crashes":                {peers.Crash(2, "loading\nno such file: model.joblib\n"), v1beta1.ModelLoadFailed, "exit code 2: no such file: model.joblib", 2, true},
-		"that cannot be downloaded":   {peers.InitCrash(1, "Traceback\n404 Not Found\n"), v1beta1.ModelLoadFailed, "404 Not Found", 1, true},
-		"that is too big":             {peers.OutOfMemory(), v1beta1.ModelLoadFailed, "raise resources.limits.memory", 137, true},
-		"that does not make the time": {peers.DeadlineExceeded(), v1beta1.RuntimeUnhealthy, "no pod became ready within 10m0s", 0, false},
+		"whose image cannot be pulled":       {peers.ImagePullError("manifest unknown"), v1beta1.ModelLoadFailed, "manifest unknown", 0, true},
+		"that crashes":                       {peers.Crash(2, "loading\nno such file: model.joblib\n"), v1beta1.ModelLoadFailed, "exit code 2: no such file: model.joblib", 2, true},
+		"that cannot be downloaded":          {peers.InitCrash(1, "Traceback\n404 Not Found\n"), v1beta1.ModelLoadFailed, "404 Not Found", 1, true},
+		"that runs out of memory":            {peers.OutOfMemory(), v1beta1.ModelLoadFailed, "raise resources.limits.memory", 137, true},
+		"that exceeds the progress deadline": {peers.DeadlineExceeded(), v1beta1.RuntimeUnhealthy, "no pod became ready within 10m0s", 0, false},
 	} {
-		It("gives the cause of a model "+name+", and clears it", func(ctx SpecContext) {
+		It("reports the failure of a model "+name+" and clears it", func(ctx SpecContext) {
 			s := startStable(ctx)
 			s.setPods(2, failure.behavior)
 			s.apply(model(2), percent(10))

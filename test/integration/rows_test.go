@@ -62,7 +62,7 @@ func startPromotion(ctx SpecContext, options ...configOption) *scenario {
 
 var _ = inBothModes("row 1: the first deployment is not ready", func(mode configOption) {
 	for name, options := range map[string][]isvcOption{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
-		It("splits nothing, with "+name, func(ctx SpecContext) {
+		It("has no split, with "+name, func(ctx SpecContext) {
 			s := startScenario(ctx, mode)
 			s.setPods(1, peers.NotReady())
 			s.apply(options...)
@@ -75,7 +75,7 @@ var _ = inBothModes("row 1: the first deployment is not ready", func(mode config
 
 var _ = inBothModes("row 2: the first deployment is ready", func(mode configOption) {
 	for name, options := range map[string][]isvcOption{"no percent": {model(1)}, "a percent": {model(1), percent(10)}, "0 %": {model(1), percent(0)}} {
-		It("gives it everything, with "+name, func(ctx SpecContext) {
+		It("gives it all traffic, with "+name, func(ctx SpecContext) {
 			s := startScenario(ctx, mode)
 			s.apply(options...)
 			s.awaitColumns("True", "", "100", "", revision(1))
@@ -87,7 +87,7 @@ var _ = inBothModes("row 2: the first deployment is ready", func(mode configOpti
 
 var _ = inBothModes("row 3: the target is not ready", func(mode configOption) {
 	for name, options := range map[string][]isvcOption{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
-		It("leaves everything with the stable, with "+name, func(ctx SpecContext) {
+		It("leaves all traffic with the stable, with "+name, func(ctx SpecContext) {
 			s := startStable(ctx, mode)
 			s.setPods(2, peers.NotReady())
 			s.apply(options...)
@@ -145,8 +145,8 @@ var _ = inBothModes("row 6: the percent is absent and the target is ready", func
 	})
 })
 
-var _ = inBothModes("row 6: the target differs from the stable in its labels only", func(mode configOption) {
-	It("promotes it, and keeps what can be gone back to", func(ctx SpecContext) {
+var _ = inBothModes("row 6: the target differs from the stable only in its labels", func(mode configOption) {
+	It("promotes it and keeps the previous revision", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
 		owned := label("owner", "team-b")
 		s.apply(model(2), owned)
@@ -170,7 +170,7 @@ var _ = inBothModes("row 7: the percent is 100 and the target is ready", func(mo
 })
 
 var _ = inBothModes("row 8: the percent becomes 0 while 2 is a canary", func(mode configOption) {
-	It("leaves the canary in the split, with nothing", func(ctx SpecContext) {
+	It("keeps the canary in the split with 0", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
 		s.apply(model(2), percent(0))
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
@@ -181,7 +181,7 @@ var _ = inBothModes("row 8: the percent becomes 0 while 2 is a canary", func(mod
 })
 
 var _ = inBothModes("row 9: the percent becomes 0 after the promotion of 2", func(mode configOption) {
-	It("goes back to 1", func(ctx SpecContext) {
+	It("rolls back to 1", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
 		s.apply(model(2), percent(0))
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
@@ -191,7 +191,7 @@ var _ = inBothModes("row 9: the percent becomes 0 after the promotion of 2", fun
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "2:0 1:100")
 	})
 
-	It("keeps 2 serving until 1, which was scaled away, is ready again", func(ctx SpecContext) {
+	It("keeps 2 serving until 1, which was scaled to zero, is ready again", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
 		s.setPods(1, peers.NotReady())
 		s.apply(model(2), percent(0))
@@ -214,14 +214,14 @@ func (s *scenario) awaitPhase(phase v1beta1.Phase) {
 	}).Should(Succeed())
 }
 
-var _ = inBothModes("row 9b: the percent becomes 0 after the promotion of 2, together with another annotation", func(mode configOption) {
-	note := annotation("example.com/rollback-reason", "error rate")
+var _ = inBothModes("row 9b: the percent becomes 0 after the promotion of 2, together with a new annotation", func(mode configOption) {
+	withReason := annotation("example.com/rollback-reason", "error rate")
 
-	It("brings 1 back first, and then offers the revision of the annotation nothing", func(ctx SpecContext) {
+	It("brings 1 back first, and then gives 0 to the revision with the annotation", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
 		s.setPods(1, peers.NotReady())
 		s.setPods(3, peers.NotReady())
-		s.apply(model(2), percent(0), note)
+		s.apply(model(2), percent(0), withReason)
 		s.awaitColumns("Unknown", "", "100", "", revision(2))
 		s.awaitRunning(1, 2)
 		Expect(s.revisionHistory()).To(ConsistOf(revision(1), revision(2)), "3 must not compete with 1 for a node")
@@ -245,9 +245,9 @@ var _ = inBothModes("row 9b: the percent becomes 0 after the promotion of 2, tog
 		s.awaitEvent("RolledBack")
 	})
 
-	It("makes a canary of the annotation on 2 where the percent is 10", func(ctx SpecContext) {
+	It("makes the revision with the annotation a canary of 2 if the percent is 10", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
-		s.apply(model(2), percent(10), note)
+		s.apply(model(2), percent(10), withReason)
 		s.awaitColumns("True", "90", "10", revision(2), revision(3))
 		s.awaitSplit("3:10 2:90")
 		s.awaitRolloutState("S=2 V=1")
@@ -255,7 +255,7 @@ var _ = inBothModes("row 9b: the percent becomes 0 after the promotion of 2, tog
 	})
 })
 
-var _ = inBothModes("a percent of 0 that comes with another model after the promotion of 2", func(mode configOption) {
+var _ = inBothModes("a percent of 0 together with another model after the promotion of 2", func(mode configOption) {
 	preview := func(ctx SpecContext, version, number int, undo string) *scenario {
 		GinkgoHelper()
 		s := startPromotion(ctx, mode)
@@ -271,7 +271,7 @@ var _ = inBothModes("a percent of 0 that comes with another model after the prom
 		return s
 	}
 
-	It("is a preview of a new one, which the percent promotes later", func(ctx SpecContext) {
+	It("is a preview of a new model, which is promoted by removing the percent", func(ctx SpecContext) {
 		s := preview(ctx, 3, 3, "apply the spec of "+revision(1)+" without canaryTrafficPercent")
 		s.apply(model(3))
 		s.awaitColumns("True", "", "100", "", revision(3))
@@ -279,7 +279,7 @@ var _ = inBothModes("a percent of 0 that comes with another model after the prom
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "3:0 2:100", "3:100")
 	})
 
-	It("is a preview of the previous one, and the same spec without the percent undoes the promotion", func(ctx SpecContext) {
+	It("is a preview of the previous model, and removing the percent undoes the promotion", func(ctx SpecContext) {
 		s := preview(ctx, 1, 1, "remove canaryTrafficPercent")
 		s.apply(model(1))
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -313,7 +313,7 @@ func (s *scenario) loseRevision(n int) {
 }
 
 var _ = inBothModes("row 11: the percent falls below 100 after a promotion and no previous is left", func(mode configOption) {
-	It("leaves everything with 2, and says that there is nothing to go back to", func(ctx SpecContext) {
+	It("leaves all traffic with 2, and reports that there is nothing to roll back to", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
 		s.withoutOperator(func() { // Otherwise the operator could observe the percent before the loss.
 			s.loseRevision(1)
@@ -324,7 +324,7 @@ var _ = inBothModes("row 11: the percent falls below 100 after a promotion and n
 		s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionFalse, "NothingToRollBackTo", "no earlier revision is left"))
 		s.awaitEvent("NothingToRollBackTo")
 
-		By("taking the request back")
+		By("removing the percent")
 		s.apply(model(2))
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100")
@@ -332,7 +332,7 @@ var _ = inBothModes("row 11: the percent falls below 100 after a promotion and n
 })
 
 var _ = inBothModes("row 12: 2 is a canary and the spec changes to 3, which is not ready", func(mode configOption) {
-	It("takes 2 out of the traffic at once", func(ctx SpecContext) {
+	It("removes 2 from the split at once", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
 		s.setPods(3, peers.NotReady())
 		s.apply(model(3), percent(30))
@@ -344,7 +344,7 @@ var _ = inBothModes("row 12: 2 is a canary and the spec changes to 3, which is n
 })
 
 var _ = inBothModes("row 13: then 3 is ready, at 30", func(mode configOption) {
-	It("gives 3 its 30", func(ctx SpecContext) {
+	It("gives 3 its share of 30", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
 		s.setPods(3, peers.NotReady())
 		s.apply(model(3), percent(30))
@@ -371,14 +371,14 @@ var _ = inBothModes("row 14: 2 was rolled back, then the spec changes to 3 at 20
 		s.awaitRolloutState("S=1")
 	}
 
-	It("never gives 2 anything again after row 8", func(ctx SpecContext) {
+	It("never gives 2 a share again after row 8", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
 		s.apply(model(2), percent(0))
 		supersede(s)
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:0 1:100", "1:100", "3:20 1:80")
 	})
 
-	It("never gives 2 anything again after row 9", func(ctx SpecContext) {
+	It("never gives 2 a share again after row 9", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
 		s.apply(model(2), percent(0))
 		supersede(s)
@@ -388,7 +388,7 @@ var _ = inBothModes("row 14: 2 was rolled back, then the spec changes to 3 at 20
 
 var _ = inBothModes("row 15: 2 is a canary and the spec returns to 1's inputs", func(mode configOption) {
 	for name, options := range map[string][]isvcOption{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
-		It("gives everything to 1, makes no revision and retires 2, with "+name, func(ctx SpecContext) {
+		It("gives all traffic to 1, creates no revision and retires 2, with "+name, func(ctx SpecContext) {
 			s := startCanary(ctx, mode)
 			before, err := s.podUIDs(1)
 			Expect(err).NotTo(HaveOccurred())
@@ -398,13 +398,13 @@ var _ = inBothModes("row 15: 2 is a canary and the spec returns to 1's inputs", 
 			s.awaitRolloutState("S=1")
 			s.awaitRunning(1)
 			Expect(s.revisionHistory()).To(ConsistOf(revision(1), revision(2)))
-			Expect(s.podUIDs(1)).To(Equal(before), "the model that serves was loaded again")
+			Expect(s.podUIDs(1)).To(Equal(before), "the pods of the serving model were replaced")
 			s.awaitSplitHistory("1:100", "2:10 1:90", "1:100")
 		})
 	}
 })
 
-var _ = inBothModes("row 16: 3 is a canary of 2 and the spec returns to 2's inputs with the percent as it was", func(mode configOption) {
+var _ = inBothModes("row 16: 3 is a canary of 2 and the spec returns to 2's inputs with the percent unchanged", func(mode configOption) {
 	It("is an abort, not a rollback of 2", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
 		s.apply(model(3), percent(10))
@@ -423,14 +423,14 @@ var _ = inBothModes("row 17: 2 never becomes ready", func(mode configOption) {
 		behavior        peers.PodBehavior
 		reason, message string
 	}{
-		"the image cannot be pulled":     {peers.ImagePullError("manifest unknown"), "ImagePullFailed", "cannot pull the image"},
-		"the container crashes":          {peers.Crash(1, "loading\nno such file: model.joblib\n"), "ContainerCrashed", "exit code 1"},
-		"the model cannot be downloaded": {peers.InitCrash(1, "404 Not Found\n"), "ModelDownloadFailed", "storageUri"},
-		"it does not make the deadline":  {peers.DeadlineExceeded(), "ProgressDeadlineExceeded", "raise the deadline"},
-		"it needs more memory":           {peers.OutOfMemory(), "OutOfMemory", "resources.limits.memory"},
+		"the image cannot be pulled":        {peers.ImagePullError("manifest unknown"), "ImagePullFailed", "cannot pull the image"},
+		"the container crashes":             {peers.Crash(1, "loading\nno such file: model.joblib\n"), "ContainerCrashed", "exit code 1"},
+		"the model cannot be downloaded":    {peers.InitCrash(1, "404 Not Found\n"), "ModelDownloadFailed", "storageUri"},
+		"the progress deadline is exceeded": {peers.DeadlineExceeded(), "ProgressDeadlineExceeded", "raise the deadline"},
+		"it runs out of memory":             {peers.OutOfMemory(), "OutOfMemory", "resources.limits.memory"},
 	} {
 		for percents, options := range map[string][]isvcOption{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
-			It("leaves everything with 1 when "+name+", with "+percents, func(ctx SpecContext) {
+			It("leaves all traffic with 1 when "+name+", with "+percents, func(ctx SpecContext) {
 				s := startStable(ctx, mode)
 				s.setPods(2, failure.behavior)
 				s.apply(options...)
@@ -447,15 +447,15 @@ var _ = inBothModes("row 17: 2 never becomes ready", func(mode configOption) {
 	}
 })
 
-var _ = inBothModes("rule 12: a model has to wait", func(mode configOption) {
+var _ = inBothModes("rule 12: progress is not failure", func(mode configOption) {
 	for what, wait := range map[string]struct {
 		behavior peers.PodBehavior
 		message  string
 	}{
-		"a node":                          {peers.Unschedulable("0/3 nodes are available: 3 Insufficient cpu."), "waiting for a node: Insufficient cpu"},
-		"a quota":                         {peers.CreateFails("exceeded quota: team"), "exceeded quota: team"},
-		"a registry that does not answer": {peers.ImagePullError("dial tcp 10.0.0.1:443: i/o timeout"), "pulling the image"},
-		"its model to load":               {peers.NotReady(), "within 10m0s"},
+		"a node":                    {peers.Unschedulable("0/3 nodes are available: 3 Insufficient cpu."), "waiting for a node: Insufficient cpu"},
+		"a quota":                   {peers.CreateFails("exceeded quota: team"), "exceeded quota: team"},
+		"a registry that times out": {peers.ImagePullError("dial tcp 10.0.0.1:443: i/o timeout"), "pulling the image"},
+		"its model to load":         {peers.NotReady(), "within 10m0s"},
 	} {
 		awaitLoading := func(s *scenario) {
 			GinkgoHelper()
@@ -465,7 +465,7 @@ var _ = inBothModes("rule 12: a model has to wait", func(mode configOption) {
 			Expect(s.events()).NotTo(ContainElement(HavePrefix("RevisionFailed")))
 		}
 
-		It("is progress and no failure while the first one waits for "+what, func(ctx SpecContext) {
+		It("reports progress while the first revision waits for "+what, func(ctx SpecContext) {
 			s := startScenario(ctx, mode)
 			s.setPods(1, wait.behavior)
 			s.apply(model(1))
@@ -475,7 +475,7 @@ var _ = inBothModes("rule 12: a model has to wait", func(mode configOption) {
 			s.awaitColumns("True", "", "100", "", revision(1))
 		})
 
-		It("is progress and no failure while a canary waits for "+what, func(ctx SpecContext) {
+		It("reports progress while a canary waits for "+what, func(ctx SpecContext) {
 			s := startStable(ctx, mode)
 			s.setPods(2, wait.behavior)
 			s.apply(model(2), percent(10))
@@ -490,7 +490,7 @@ var _ = inBothModes("rule 12: a model has to wait", func(mode configOption) {
 })
 
 var _ = inBothModes("row 18: the canary loses every ready pod", func(mode configOption) {
-	It("gets nothing until it is ready again", func(ctx SpecContext) {
+	It("gets 0 until it is ready again", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
 		s.setPods(2, peers.NotReady())
 		s.awaitColumns("Unknown", "100", "0", revision(1), revision(2))
@@ -504,7 +504,7 @@ var _ = inBothModes("row 18: the canary loses every ready pod", func(mode config
 })
 
 var _ = inBothModes("row 19: the canary is ready and the stable is not", func(mode configOption) {
-	It("changes nothing: the canary never gets more than was asked", func(ctx SpecContext) {
+	It("changes nothing: the canary never gets more than the percent", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
 		s.setPods(1, peers.NotReady())
 		s.awaitColumns("Unknown", "90", "10", revision(1), revision(2))
@@ -516,7 +516,7 @@ var _ = inBothModes("row 19: the canary is ready and the stable is not", func(mo
 })
 
 var _ = inBothModes("row 20: tag routing is on", func(mode configOption) {
-	It("gives both entries a URL of their own, and the target the tag latest", func(ctx SpecContext) {
+	It("gives both entries a URL and the target the tag latest", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
 		s.apply(model(2), percent(10), annotation(v1beta1.AnnotationEnableTagRouting, "true"))
 		s.awaitColumns("True", "90", "10", revision(1), revision(3))
@@ -550,7 +550,7 @@ var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode con
 		"the spec returns to 1's inputs (row 15)": {[]isvcOption{model(1)}, 100, "1:100"},
 		"the percent falls":                       {[]isvcOption{model(2), percent(5)}, 95, "2:5 1:95"},
 	} {
-		It("gains nothing before it can when "+name, func(ctx SpecContext) {
+		It("gains no share before it is ready when "+name, func(ctx SpecContext) {
 			s := startCanary(ctx, mode)
 			s.setPods(1, peers.NotReady())
 			s.awaitColumns("Unknown", "90", "10", revision(1), revision(2))
@@ -565,7 +565,7 @@ var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode con
 		})
 	}
 
-	It("gains nothing when it is lost, and the condition says how to go on", func(ctx SpecContext) {
+	It("gains no share when it is lost, and the condition has the commands to continue", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
 		s.withoutOperator(func() { s.loseRevision(1) })
 		s.awaitColumns("False", "90", "10", revision(1), revision(2))
@@ -578,7 +578,7 @@ var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode con
 		s.awaitSplit("2:10 1:90")
 		s.awaitPhase(v1beta1.PhaseBlocked)
 
-		By("doing as it says")
+		By("running the suggested command")
 		s.runSuggestedCommand(v1beta1.ConditionRoutesReady)
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitRunning(2)
@@ -586,7 +586,7 @@ var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode con
 	})
 })
 
-var _ = Describe("row 22: no node has room for 2 beside 1, and the deploymentStrategy lets 1 go first", func() {
+var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentStrategy permits to replace 1", func() {
 	recreate := withStrategy(appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType})
 	noSurge := withStrategy(appsv1.DeploymentStrategy{
 		Type:          appsv1.RollingUpdateDeploymentStrategyType,
@@ -597,22 +597,22 @@ var _ = Describe("row 22: no node has room for 2 beside 1, and the deploymentStr
 	}
 	// replacing starts a scenario in which revision 1 is scaled down for revision 2, which has been
 	// unschedulable for a minute.
-	replacing := func(ctx SpecContext, how isvcOption) *scenario {
+	replacing := func(ctx SpecContext, option isvcOption) *scenario {
 		GinkgoHelper()
 		s := startScenario(ctx)
-		s.apply(model(1), how)
+		s.apply(model(1), option)
 		s.awaitColumns("True", "", "100", "", revision(1))
 		s.setPods(2, noRoom(time.Minute))
-		s.apply(model(2), how)
+		s.apply(model(2), option)
 		s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionUnknown, "Replacing", revision(1)+" is down so that "+revision(2)+" can have its node"))
 		s.awaitEvent("Replacing")
 		Eventually(s.podUIDs).WithArguments(1).Should(BeEmpty())
 		return s
 	}
 
-	for name, how := range map[string]isvcOption{"Recreate": recreate, "maxSurge 0": noSurge} {
-		It("has 2 take the place of 1 after a minute, with "+name, func(ctx SpecContext) {
-			s := replacing(ctx, how)
+	for name, option := range map[string]isvcOption{"Recreate": recreate, "maxSurge 0": noSurge} {
+		It("replaces 1 by 2 after a minute, with "+name, func(ctx SpecContext) {
+			s := replacing(ctx, option)
 			s.setPods(2, peers.Ready())
 			s.awaitColumns("True", "", "100", "", revision(2))
 			s.awaitRolloutState("S=2 V=1")
@@ -621,7 +621,7 @@ var _ = Describe("row 22: no node has room for 2 beside 1, and the deploymentStr
 		})
 	}
 
-	It("brings 1 back when 2 fails in its place, and tries 2 again only when the spec changes", func(ctx SpecContext) {
+	It("restores 1 when 2 fails, and does not retry 2 until the spec changes", func(ctx SpecContext) {
 		s := replacing(ctx, recreate)
 		s.setPods(2, peers.Crash(1, "no such file: model.joblib\n"))
 		s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionFalse, "ReplacementFailed", revision(2)+" did not become ready in the place of "+revision(1)))
@@ -641,7 +641,7 @@ var _ = Describe("row 22: no node has room for 2 beside 1, and the deploymentStr
 		s.awaitSplitHistory("1:100", "3:100")
 	})
 
-	It("interrupts nothing where 2 gets a node within the minute", func(ctx SpecContext) {
+	It("keeps 1 if 2 is scheduled within the minute", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.apply(model(1), recreate)
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -656,6 +656,6 @@ var _ = Describe("row 22: no node has room for 2 beside 1, and the deploymentStr
 	})
 })
 
-func withStrategy(how appsv1.DeploymentStrategy) isvcOption {
-	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.DeploymentStrategy = how.DeepCopy() }
+func withStrategy(strategy appsv1.DeploymentStrategy) isvcOption {
+	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.DeploymentStrategy = strategy.DeepCopy() }
 }

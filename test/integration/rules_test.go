@@ -66,7 +66,7 @@ var _ = inBothModes("rule 3: capacity first", func(mode configOption) {
 })
 
 var _ = Describe("rule 3: capacity first", func() {
-	It("brings up what a bigger share takes before it is given", func(ctx SpecContext) {
+	It("scales up before a share grows", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.apply(model(1), replicaBounds(1, 8))
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -83,7 +83,7 @@ var _ = Describe("rule 3: capacity first", func() {
 		s.awaitSplitHistory("1:100", "2:50 1:50")
 	})
 
-	It("has a revision that was scaled away ready before traffic goes back to it", func(ctx SpecContext) {
+	It("waits for a revision that was scaled to zero before traffic returns to it", func(ctx SpecContext) {
 		const all = 11
 		s := startScenario(ctx)
 		s.apply(model(1), replicaBounds(all, all))
@@ -97,7 +97,7 @@ var _ = Describe("rule 3: capacity first", func() {
 		s.awaitSettled()
 		s.awaitSplit("2:100") // One of 11 replicas is enough for 9 %, which is below the smallest part.
 
-		By("giving it parts as its replicas become ready")
+		By("shifting in parts as replicas become ready")
 		s.setPods(1, peers.ReadyUpTo(2))
 		s.awaitSplit("2:82 1:18")
 		s.awaitColumns("Unknown", "18", "82", revision(1), revision(2))
@@ -114,10 +114,10 @@ var _ = Describe("rule 3: capacity first", func() {
 			if !is {
 				continue
 			}
-			record, err := journal.RecordOf(route)
+			state, err := journal.RecordOf(route)
 			Expect(err).NotTo(HaveOccurred())
-			if len(written) == 0 || !record.ShiftedAt.Equal(written[len(written)-1]) {
-				written = append(written, record.ShiftedAt)
+			if len(written) == 0 || !state.ShiftedAt.Equal(written[len(written)-1]) {
+				written = append(written, state.ShiftedAt)
 			}
 		}
 		for i := len(written) - 2; i < len(written); i++ {
@@ -125,7 +125,7 @@ var _ = Describe("rule 3: capacity first", func() {
 		}
 	})
 
-	It("does not wait for a revision that was scaled away when the one that serves cannot", func(ctx SpecContext) {
+	It("does not wait for a revision that was scaled to zero if the serving one is not ready", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.apply(model(1), replicaBounds(2, 2))
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -141,7 +141,7 @@ var _ = Describe("rule 3: capacity first", func() {
 	})
 })
 
-var _ = Describe("rule 3: capacity first, where an autoscaler of the user's sets the replicas", func() {
+var _ = Describe("rule 3: capacity first, with an external autoscaler", func() {
 	external := annotation(v1beta1.AnnotationAutoscalerClass, string(v1beta1.AutoscalerClassExternal))
 	bounds := replicaBounds(1, 8)
 	// startCanaryOfFour starts a canary with 10 % next to a stable that the autoscaler has scaled
@@ -159,7 +159,7 @@ var _ = Describe("rule 3: capacity first, where an autoscaler of the user's sets
 		return s
 	}
 
-	It("raises the replicas that a share needs, holds them for a while, and then leaves them to it", func(ctx SpecContext) {
+	It("raises the replicas that a share needs, and holds them until the end of the capacity hold", func(ctx SpecContext) {
 		s := startCanaryOfFour(ctx, func(cfg *config.Config) { cfg.Rollout.CapacityHold.Duration = 4 * time.Second })
 		s.setPods(2, peers.ReadyUpTo(4))
 		s.apply(model(2), external, bounds)
@@ -180,7 +180,7 @@ var _ = Describe("rule 3: capacity first, where an autoscaler of the user's sets
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100")
 	})
 
-	It("stops raising what it lowers three times, and says so", func(ctx SpecContext) {
+	It("stops raising replicas that the autoscaler lowered three times, and reports this", func(ctx SpecContext) {
 		s := startCanaryOfFour(ctx)
 		s.setPods(2, peers.ReadyUpTo(1))
 		s.apply(model(2), external, bounds)
@@ -195,14 +195,14 @@ var _ = Describe("rule 3: capacity first, where an autoscaler of the user's sets
 		s.awaitReplicas(2, 1)
 		s.awaitSplit("2:10 1:90")
 
-		By("giving in")
+		By("raising the replicas as the autoscaler")
 		s.setPods(2, peers.Ready())
 		s.setReplicas(2, 5)
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100")
 	})
 
-	It("keeps a 0 that it sets", func(ctx SpecContext) {
+	It("keeps a scale of 0", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		s.apply(model(1), external, bounds)
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -224,14 +224,14 @@ func (s *scenario) awaitEndOfCapacityHold() {
 	GinkgoHelper()
 	route, err := s.route()
 	Expect(err).NotTo(HaveOccurred())
-	record, err := journal.RecordOf(route)
+	state, err := journal.RecordOf(route)
 	Expect(err).NotTo(HaveOccurred())
-	Eventually(time.Now).Should(BeTemporally(">", record.ShiftedAt.Add(s.config.Rollout.CapacityHold.Duration)))
+	Eventually(time.Now).Should(BeTemporally(">", state.ShiftedAt.Add(s.config.Rollout.CapacityHold.Duration)))
 	s.awaitSettled()
 }
 
 var _ = Describe("rule 4: order", func() {
-	It("tells users of a split once the gateway serves it, and leaves the old revision alone until then", func(ctx SpecContext) {
+	It("reports a split once the gateway serves it, and keeps the old revision until then", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		s.setGateway(peers.Unresponsive())
 		s.apply(model(2))
@@ -245,7 +245,7 @@ var _ = Describe("rule 4: order", func() {
 		s.awaitRunning(2)
 	})
 
-	It("drains a revision after the routes of all its hosts were taken over", func(ctx SpecContext) {
+	It("drains a revision after the routes of all its hosts were accepted", func(ctx SpecContext) {
 		const drain = time.Second
 		s := startScenario(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = drain })
 		withTagRouting := annotation(v1beta1.AnnotationEnableTagRouting, "true")
@@ -273,10 +273,10 @@ var _ = Describe("rule 4: order", func() {
 			}
 		}
 		// The journal observes both times with a small delay.
-		Expect(idle.Sub(served)).To(BeNumerically(">", drain-50*time.Millisecond), "the time that requests had to end")
+		Expect(idle.Sub(served)).To(BeNumerically(">", drain-50*time.Millisecond), "the time to drain")
 	})
 
-	It("does not take a revision away under the host of a tag", func(ctx SpecContext) {
+	It("does not remove a revision while the route of a tag refers to it", func(ctx SpecContext) {
 		s := startScenario(ctx)
 		withTagRouting := annotation(v1beta1.AnnotationEnableTagRouting, "true")
 		s.apply(model(1), withTagRouting)
@@ -297,7 +297,7 @@ var _ = Describe("rule 4: order", func() {
 })
 
 var _ = inBothModes("rule 5: no second load", func(mode configOption) {
-	It("promotes the canary's pods as they are", func(ctx SpecContext) {
+	It("keeps the canary's pods in a promotion", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
 		before, err := s.podUIDs(2)
 		Expect(err).NotTo(HaveOccurred())
@@ -311,7 +311,7 @@ var _ = inBothModes("rule 5: no second load", func(mode configOption) {
 })
 
 var _ = Describe("rule 5: no second load", func() {
-	It("rolls back to pods that still run as they are", func(ctx SpecContext) {
+	It("rolls back to pods that are still running", func(ctx SpecContext) {
 		s := startScenario(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = time.Minute })
 		s.setUpStable()
 		s.apply(model(2))
@@ -327,12 +327,12 @@ var _ = Describe("rule 5: no second load", func() {
 })
 
 var _ = inBothModes("rule 6: rejected stays rejected", func(mode configOption) {
-	It("gives a revision that was rolled back nothing until the spec asks for it again", func(ctx SpecContext) {
+	It("gives a revision that was rolled back no share until the spec asks for it again", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
 		s.apply(model(2), percent(0))
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
 
-		By("having it lose its pods and get them back, and the operator start again")
+		By("making its pods unready and ready again, and restarting the operator")
 		s.setPods(2, peers.NotReady())
 		s.awaitColumns("Unknown", "100", "0", revision(1), revision(2))
 		s.setPods(2, peers.Ready())
@@ -340,19 +340,19 @@ var _ = inBothModes("rule 6: rejected stays rejected", func(mode configOption) {
 		s.restartOperator()
 		s.awaitSettled()
 
-		By("having the stable lose its pods")
+		By("making the pods of the stable unready and ready again")
 		s.setPods(1, peers.NotReady())
 		s.awaitColumns("Unknown", "100", "0", revision(1), revision(2))
 		s.setPods(1, peers.Ready())
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "2:0 1:100")
 
-		By("asking for it")
+		By("setting a percent for it")
 		s.apply(model(2), percent(30))
 		s.awaitColumns("True", "70", "30", revision(1), revision(2))
 	})
 
-	It("gives a revision that was superseded nothing until the spec asks for it again", func(ctx SpecContext) {
+	It("gives a superseded revision no share until the spec asks for it again", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
 		s.apply(model(3), percent(20))
 		s.awaitColumns("True", "80", "20", revision(1), revision(3))
@@ -367,7 +367,7 @@ var _ = inBothModes("rule 6: rejected stays rejected", func(mode configOption) {
 })
 
 var _ = inBothModes("rule 7: status is derived", func(mode configOption) {
-	wipe := func(s *scenario) {
+	wipeStatus := func(s *scenario) {
 		GinkgoHelper()
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
@@ -375,13 +375,13 @@ var _ = inBothModes("rule 7: status is derived", func(mode configOption) {
 		Expect(api.Status().Patch(s.ctx, isvc, patch)).To(Succeed())
 	}
 	disruptions := map[string]func(*scenario){
-		"the status is wiped": wipe,
-		"the operator starts again": func(s *scenario) {
+		"the status is wiped": wipeStatus,
+		"the operator restarts": func(s *scenario) {
 			s.restartOperator()
 		},
 		"the status is wiped while no operator runs": func(s *scenario) {
 			s.stopOperator()
-			wipe(s)
+			wipeStatus(s)
 			s.startOperator(wire.New())
 		},
 	}
@@ -395,7 +395,7 @@ var _ = inBothModes("rule 7: status is derived", func(mode configOption) {
 			s.awaitSplitHistory("1:100", "2:10 1:90", "2:100")
 		})
 
-		It("keeps what a promotion can be undone with when "+name, func(ctx SpecContext) {
+		It("keeps the previous revision of a promotion when "+name, func(ctx SpecContext) {
 			s := startPromotion(ctx, mode)
 			disrupt(s)
 			s.awaitColumns("True", "", "100", "", revision(2))
@@ -404,7 +404,7 @@ var _ = inBothModes("rule 7: status is derived", func(mode configOption) {
 			s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "2:0 1:100")
 		})
 
-		It("keeps rejecting what was rolled back when "+name, func(ctx SpecContext) {
+		It("keeps the revision that was rolled back rejected when "+name, func(ctx SpecContext) {
 			s := startPromotion(ctx, mode)
 			s.apply(model(2), percent(0))
 			s.awaitColumns("True", "100", "0", revision(1), revision(2))
@@ -418,10 +418,10 @@ var _ = inBothModes("rule 7: status is derived", func(mode configOption) {
 var _ = inBothModes("rule 8: silence", func(mode configOption) {
 	settled := map[string]func(SpecContext, ...configOption) *scenario{"a stable": startStable, "a canary": startCanary, "a promotion": startPromotion}
 	for name, settle := range settled {
-		It("costs no writes to look again at "+name, func(ctx SpecContext) {
+		It("causes no writes on a reconciliation of "+name, func(ctx SpecContext) {
 			s := settle(ctx, mode)
 			s.expectNoWritesDuring(1, func() {
-				By("touching what is no input of a revision")
+				By("changing an annotation that does not propagate")
 				isvc, err := s.isvc()
 				Expect(err).NotTo(HaveOccurred())
 				patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"now"}}}`))
@@ -429,13 +429,13 @@ var _ = inBothModes("rule 8: silence", func(mode configOption) {
 			})
 		})
 
-		It("costs no writes to start again at "+name, func(ctx SpecContext) {
+		It("causes no writes on a restart with "+name, func(ctx SpecContext) {
 			s := settle(ctx, mode)
 			s.expectNoWritesDuring(1, func() { s.restartOperator() })
 		})
 	}
 
-	It("costs no writes to look again without a cause", func(ctx SpecContext) {
+	It("causes no writes on a resync", func(ctx SpecContext) {
 		s := startScenario(ctx, mode, withFrequentResync)
 		s.setUpStable()
 		s.apply(model(2), percent(10), annotation(v1beta1.AnnotationEnableTagRouting, "true"), replicaBounds(1, 3))
@@ -443,7 +443,7 @@ var _ = inBothModes("rule 8: silence", func(mode configOption) {
 		s.expectNoWritesDuring(5, func() {})
 	})
 
-	It("costs no writes while a problem lasts", func(ctx SpecContext) {
+	It("causes no writes while a failure lasts", func(ctx SpecContext) {
 		s := startScenario(ctx, mode, withFrequentResync)
 		s.setUpStable()
 		s.setPods(2, peers.Crash(1, "no such file"))
@@ -452,7 +452,7 @@ var _ = inBothModes("rule 8: silence", func(mode configOption) {
 		s.expectNoWritesDuring(5, func() {})
 	})
 
-	It("costs one write of the route and one of the status to change the percent", func(ctx SpecContext) {
+	It("needs one write of the route and one of the status to change the percent", func(ctx SpecContext) {
 		s := startCanary(ctx, mode, withLongSettlePeriod)
 		s.awaitSettled()
 		before := len(s.operator.wire.Writes())
@@ -488,7 +488,7 @@ func (s *scenario) expectNoWritesDuring(times int, do func()) {
 	if s.operator != operator {
 		reconciliations = 0
 	}
-	Eventually(s.operator.reconciliations).Should(BeNumerically(">=", reconciliations+times), "the operator does not look again")
+	Eventually(s.operator.reconciliations).Should(BeNumerically(">=", reconciliations+times), "the operator does not reconcile again")
 	s.awaitSettled()
 	Expect(operator.wire.Writes()[before:]).To(BeEmpty())
 	if s.operator != operator {
@@ -515,7 +515,7 @@ func (s *scenario) resourceVersions() map[string]string {
 }
 
 var _ = inBothModes("rule 9: own generation", func(mode configOption) {
-	It("says nothing about a spec that it has not seen", func(ctx SpecContext) {
+	It("reports nothing about a spec that it has not observed", func(ctx SpecContext) {
 		s := startStable(ctx, mode)
 		s.stopOperator()
 		s.apply(model(2), percent(10))
@@ -528,7 +528,7 @@ var _ = inBothModes("rule 9: own generation", func(mode configOption) {
 })
 
 var _ = Describe("rule 9: own generation", func() {
-	It("is its own, not that of the route or of a Deployment", func(ctx SpecContext) {
+	It("is that of the InferenceService, not of the route", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
@@ -549,11 +549,11 @@ var _ = Describe("rule 9: own generation", func() {
 var _ = Describe("rule 10: bad input moves nothing", func() {
 	unknownFormat := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Model.ModelFormat.Name = "no-such-format" }
 	for name, options := range map[string][]isvcOption{
-		"in the middle of a canary":         {model(2), percent(50), unknownFormat},
-		"with a promotion":                  {model(2), unknownFormat},
-		"with a rollback":                   {model(2), percent(0), unknownFormat},
-		"with a return to the stable":       {model(1), percent(10), unknownFormat},
-		"with a model that was never there": {model(3), percent(90), unknownFormat},
+		"during a canary":             {model(2), percent(50), unknownFormat},
+		"with a promotion":            {model(2), unknownFormat},
+		"with a rollback":             {model(2), percent(0), unknownFormat},
+		"with a return to the stable": {model(1), percent(10), unknownFormat},
+		"with a new model":            {model(3), percent(90), unknownFormat},
 	} {
 		It("keeps the split when the model format is unknown "+name, func(ctx SpecContext) {
 			s := startCanary(ctx)
@@ -568,7 +568,7 @@ var _ = Describe("rule 10: bad input moves nothing", func() {
 		})
 	}
 
-	It("keeps the split that is served when the gateway refuses the next one", func(ctx SpecContext) {
+	It("keeps the served split when the gateway rejects the next one", func(ctx SpecContext) {
 		s := startCanary(ctx)
 		s.setGateway(peers.Unresponsive())
 		s.apply(model(2), percent(50))
@@ -580,7 +580,7 @@ var _ = Describe("rule 10: bad input moves nothing", func() {
 		s.awaitColumns("True", "50", "50", revision(1), revision(2))
 	})
 
-	It("says which Gateway is missing", func(ctx SpecContext) {
+	It("names the missing Gateway", func(ctx SpecContext) {
 		s := startScenario(ctx, func(cfg *config.Config) { cfg.Ingress.Gateway.Name = "no-such-gateway" })
 		s.setGateway(peers.Unresponsive())
 		s.apply(model(1))

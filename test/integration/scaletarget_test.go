@@ -68,7 +68,7 @@ var _ = Describe("an external autoscaler", func() {
 		return s
 	}
 
-	It("is told one name once, for a canary, its promotion and its rollback", func(ctx SpecContext) {
+	It("scales one stable name through a canary, its promotion and its rollback", func(ctx SpecContext) {
 		s := scaledToFour(ctx)
 		uid := func() (string, error) {
 			target := s.scaleTarget()
@@ -80,7 +80,7 @@ var _ = Describe("an external autoscaler", func() {
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		s.awaitScale(1, 4, 4)
 
-		By("promoting the canary, of which one replica is not ready")
+		By("promoting the canary with one unready replica")
 		s.setPods(2, peers.ReadyUpTo(4))
 		s.apply(model(2), external)
 		s.awaitReplicas(2, 5)
@@ -88,14 +88,14 @@ var _ = Describe("an external autoscaler", func() {
 		s.awaitSplit("2:10 1:90")
 		s.awaitScale(1, 4, 4)
 
-		By("having it ready")
+		By("making it ready")
 		s.setPods(2, peers.Ready())
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitScale(2, 4, 4)
 		s.awaitReplicas(2, 4)
 		s.awaitRunning(2)
 
-		By("scaling on under the same name")
+		By("scaling by the same name")
 		s.setScale(6)
 		s.awaitReplicas(2, 6)
 		s.awaitScale(2, 6, 6)
@@ -106,7 +106,7 @@ var _ = Describe("an external autoscaler", func() {
 		s.awaitSettled()
 	})
 
-	It("may scale to zero, and its number outlives the operator", func(ctx SpecContext) {
+	It("may scale to zero, also when the operator restarts", func(ctx SpecContext) {
 		s := scaledToFour(ctx)
 		deployment, err := s.deployment(1)
 		Expect(err).NotTo(HaveOccurred())
@@ -122,7 +122,7 @@ var _ = Describe("an external autoscaler", func() {
 		s.awaitScale(1, 2, 2)
 	})
 
-	It("may scale the Deployment of a revision as long as the stable name is not scaled", func(ctx SpecContext) {
+	It("may scale the Deployment of a revision until it scales the stable name", func(ctx SpecContext) {
 		s := startScenario(ctx, inStandardMode)
 		s.apply(model(1), external)
 		s.awaitColumns("True", "", "100", "", revision(1))
@@ -138,11 +138,11 @@ var _ = Describe("an external autoscaler", func() {
 		s.awaitReplicas(1, 1)
 	})
 
-	It("is told when the stable name is somebody else's", func(ctx SpecContext) {
+	It("is reported to lack the stable name if that has another owner", func(ctx SpecContext) {
 		s := newScenario(ctx, newNamespace(ctx), afterSpec, inStandardMode)
-		theirs := s.scaleTarget()
-		theirs.Spec.Replicas = 7
-		Expect(api.Create(ctx, theirs)).To(Succeed())
+		other := s.scaleTarget()
+		other.Spec.Replicas = 7
+		Expect(api.Create(ctx, other)).To(Succeed())
 		s.startOperator(wire.New())
 		s.apply(model(1), external)
 		s.awaitColumns("True", "", "100", "", revision(1))

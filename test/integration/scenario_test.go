@@ -138,10 +138,10 @@ func (s *scenario) finish(ctx SpecContext) {
 	Expect(s.journal.CatchUp(ctx)).To(Succeed())
 	breaches := s.journal.Check()
 	if breaches != nil || CurrentSpecReport().Failed() {
-		AddReportEntry("what happened", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
+		AddReportEntry("recorded changes", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
 	}
 	if breaches != nil {
-		Fail("rules were broken:\n" + breaches.Error())
+		Fail("violated rules:\n" + breaches.Error())
 	}
 }
 
@@ -271,9 +271,9 @@ func (s *scenario) hosts() []string {
 
 // awaitRolloutState waits until the rollout state has this stable and previous revision, such as
 // "S=2 V=1".
-func (s *scenario) awaitRolloutState(record string) {
+func (s *scenario) awaitRolloutState(state string) {
 	GinkgoHelper()
-	Eventually(s.router).Should(HaveRolloutState(record))
+	Eventually(s.router).Should(HaveRolloutState(state))
 }
 
 // awaitSplitHistory waits until the route has had exactly these splits, in order.

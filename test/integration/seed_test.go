@@ -14,8 +14,8 @@ import (
 	"github.com/serinus-io/serinus/test/seed"
 )
 
-var _ = Describe("the walkthrough of the document", Serial, func() {
-	It("prints the document's tables, run by the operator's own command and with no rights but its own", func(ctx SpecContext) {
+var _ = Describe("the walkthrough of the seed document", Serial, func() {
+	It("prints the documented tables when run by the manager command with only its own rights", func(ctx SpecContext) {
 		const namespace = "kserve-test"
 		Expect(api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
 		s := newScenario(ctx, namespace, afterSpec)
@@ -57,7 +57,7 @@ var _ = Describe("the walkthrough of the document", Serial, func() {
 		apply(seed.Rollback)
 		awaitTable(seed.RollbackTable)
 
-		By("routing by tag")
+		By("enabling tag routing")
 		apply(seed.Tags)
 		Eventually(func() (string, error) {
 			printed, err := kubectl("", "get", "isvc", "-n", namespace, "sklearn-iris", "-oyaml")

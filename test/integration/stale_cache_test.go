@@ -13,11 +13,11 @@ import (
 
 // Under load, watch events arrive late, and each kind has its own stream. An operator with a stale
 // cache must not do harm or report a wrong status. The journal checks this.
-var _ = Describe("an operator that hears late", func() {
+var _ = Describe("an operator with a stale cache", func() {
 	for _, resource := range []string{
 		"httproutes", "inferenceservices", "deployments", "services", "controllerrevisions", "endpointslices", "pods",
 	} {
-		It("of "+resource+" comes to the same end as one that does not, by no other way", func(ctx SpecContext) {
+		It("of "+resource+" reaches the same results by the same steps", func(ctx SpecContext) {
 			s := startScenario(ctx)
 			s.operator.wire.DelayWatch(resource, 200*time.Millisecond)
 			withTagRouting := annotation(v1beta1.AnnotationEnableTagRouting, "true")
@@ -26,7 +26,7 @@ var _ = Describe("an operator that hears late", func() {
 			s.apply(model(2), percent(10), withTagRouting)
 			s.awaitColumns("True", "90", "10", revision(1), revision(2))
 
-			By("changing the percent faster than the operator hears of it")
+			By("changing the percent faster than the operator observes it")
 			for range 5 {
 				s.apply(model(2), percent(20), withTagRouting)
 				s.apply(model(2), percent(10), withTagRouting)
@@ -34,7 +34,7 @@ var _ = Describe("an operator that hears late", func() {
 			s.awaitColumns("True", "90", "10", revision(1), revision(2))
 			s.awaitSplit("2:10 1:90")
 
-			By("promoting, and taking it back at once")
+			By("promoting and rolling back at once")
 			s.apply(model(2), withTagRouting)
 			s.awaitSplit("2:100")
 			s.apply(model(2), percent(0), withTagRouting)

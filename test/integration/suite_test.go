@@ -240,11 +240,11 @@ func operatorToken(ctx context.Context, c client.Client) (string, error) {
 	account := &corev1.ServiceAccount{}
 	key := client.ObjectKey{Namespace: "serinus-system", Name: "serinus-controller-manager"}
 	if err := c.Get(ctx, key, account); err != nil {
-		return "", fmt.Errorf("looking for the operator's ServiceAccount: %w", err)
+		return "", fmt.Errorf("getting the operator's ServiceAccount: %w", err)
 	}
 	request := &authenticationv1.TokenRequest{}
 	if err := c.SubResource("token").Create(ctx, account, request); err != nil {
-		return "", fmt.Errorf("asking for a token of the operator: %w", err)
+		return "", fmt.Errorf("requesting a token for the operator: %w", err)
 	}
 	return request.Status.Token, nil
 }
