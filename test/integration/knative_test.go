@@ -67,7 +67,7 @@ var _ = Describe("a stale status of Knative", func() {
 		})
 	}
 
-	It("does not lose a rollback: the next canary is compared with the revision that was rolled back to", func(ctx SpecContext) {
+	It("does not lose a rollback: the next canary runs beside the revision that was rolled back to", func(ctx SpecContext) {
 		s := startPromotion(ctx, inKnativeMode)
 		s.knative.Stop(s.namespace)
 		s.apply(model(2), percent(0))

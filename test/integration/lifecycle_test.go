@@ -215,9 +215,8 @@ func diffSplits(want, had []string) []string {
 	return had
 }
 
-// sharesBeforeCapacity returns the shares that revisions got before they had the replicas. Exempt
-// are the stable, which takes back a canary's share at once, an InferenceService without traffic,
-// and a stable that returns in parts.
+// sharesBeforeCapacity returns the first shares that revisions got before they had the replicas. A
+// stable that returns in parts is exempt while its share does not exceed its ready replicas.
 func (s *scenario) sharesBeforeCapacity() []string {
 	var found []string
 	ready, served := map[string]int{}, rollout.Split{}

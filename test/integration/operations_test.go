@@ -53,7 +53,7 @@ func (s *scenario) token(name string) string {
 func first[A, B any](a A, _ B) A { return a }
 
 var _ = Describe("two replicas of the operator", Serial, func() {
-	It("act one at a time, and the standby takes over in the middle of a canary", func(ctx SpecContext) {
+	It("act one at a time, and the standby takes over during a canary", func(ctx SpecContext) {
 		s := newCommandScenario(ctx)
 		leading := launch()
 		s.apply(model(1))

@@ -586,7 +586,7 @@ var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode con
 	})
 })
 
-var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentStrategy permits to replace 1", func() {
+var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentStrategy permits replacing 1", func() {
 	recreate := withStrategy(appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType})
 	noSurge := withStrategy(appsv1.DeploymentStrategy{
 		Type:          appsv1.RollingUpdateDeploymentStrategyType,
