@@ -541,9 +541,9 @@ func waitingForStable(share int) gomegatypes.GomegaMatcher {
 
 var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode configOption) {
 	for name, test := range map[string]struct {
-		asks  []isvcOption
-		share int
-		then  string
+		options []isvcOption
+		share   int
+		then    string
 	}{
 		"the percent becomes 0 (row 8)":           {[]isvcOption{model(2), percent(0)}, 100, "2:0 1:100"},
 		"the spec changes to 3 (row 12)":          {[]isvcOption{model(3), percent(10)}, 100, "1:100"},
@@ -555,7 +555,7 @@ var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode con
 			s.setPods(1, peers.NotReady())
 			s.awaitColumns("Unknown", "90", "10", revision(1), revision(2))
 			s.setPods(3, peers.NotReady())
-			s.apply(test.asks...)
+			s.apply(test.options...)
 			s.awaitCondition(v1beta1.ConditionRoutesReady, waitingForStable(test.share))
 			s.awaitSettled()
 			s.awaitSplit("2:10 1:90")
