@@ -24,8 +24,8 @@ func TestBadInput(t *testing.T) {
 		"at rest":                         sees(remembered(2, 1, 2, nil, All(2)), 2, nil, away(1), up(2)),
 		"a canary that loads":             sees(remembered(1, 0, 2, new(10), All(1)), 2, new(10), up(1), down(2)),
 		"a canary that has become ready":  sees(remembered(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2)),
-		"a canary that has lost its pods": sees(remembered(1, 0, 2, new(10), between(2, 10, 1)), 2, new(10), up(1), down(2)),
-		"a promotion that is due":         sees(remembered(1, 0, 2, nil, between(2, 10, 1)), 2, nil, up(1), up(2)),
+		"a canary that has lost its pods": sees(remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(10), up(1), down(2)),
+		"a promotion that is due":         sees(remembered(1, 0, 2, nil, canarySplit(2, 10, 1)), 2, nil, up(1), up(2)),
 		"a rollback that is due":          sees(remembered(1, 0, 2, new(0), All(2)), 2, new(0), up(1), up(2)),
 		"nothing to undo":                 sees(&Record{Stable: 1, Target: 1, Percent: new(10), NothingToUndo: true, Split: All(1), Highest: 1}, 1, new(10), up(1)),
 	}

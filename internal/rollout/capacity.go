@@ -5,7 +5,7 @@ package rollout
 
 import "time"
 
-// need is how many ready replicas a revision must have before it gets a share, in percent.
+// need returns how many ready replicas a revision must have before it gets the given share.
 func (d *decider) need(share int) int {
 	bounds := d.Wanted.Replicas
 	if bounds.Elastic {
@@ -14,7 +14,8 @@ func (d *decider) need(share int) int {
 	return bounds.clamp(ceilDiv(share*d.serving(), 100))
 }
 
-// neededForAll is how many replicas the whole traffic needs, as far as a revision may have them.
+// neededForAll returns how many replicas all traffic needs, at most maxReplicas. Unlike
+// [decider.need] it ignores minReplicas, which does not count for a share that is given in parts.
 func (d *decider) neededForAll() int {
 	if d.Wanted.Replicas.Elastic {
 		return 1
@@ -22,8 +23,10 @@ func (d *decider) neededForAll() int {
 	return max(1, min(d.serving(), d.Wanted.Replicas.Max))
 }
 
-// capacity is how many replicas of a revision can serve a share that it gets now, and are to stay. Replicas that an
-// autoscaler has just called off serve until they stop, and after a scale from zero those of before may be about to go.
+// capacity returns how many ready replicas of a revision count for its share. Replicas above the
+// desired number do not count, because they are about to stop. For a revision without a share, no
+// replica counts while a change of the replicas is unobserved, and leftover replicas do not count
+// for leftoverPeriod after a scale from zero.
 func (d *decider) capacity(n Number) int {
 	ready := d.ready(n)
 	if d.Wanted.Replicas.Elastic || ready == 0 {
@@ -36,39 +39,41 @@ func (d *decider) capacity(n Number) int {
 	if workload.Unobserved {
 		return 0
 	}
-	if sure := workload.ScaledUpAt.Add(leftoverPeriod); d.now.Before(sure) && !workload.ScaledUpAt.After(d.now) && workload.Leftover > 0 {
-		d.wake(sure)
+	if stableAt := workload.ScaledUpAt.Add(leftoverPeriod); d.now.Before(stableAt) && !workload.ScaledUpAt.After(d.now) && workload.Leftover > 0 {
+		d.scheduleWake(stableAt)
 		ready = max(0, ready-workload.Leftover)
 	}
 	return min(ready, workload.Replicas)
 }
 
-// leftoverPeriod is how long after a scale from zero a pod of before may still be deleted for the zero.
+// leftoverPeriod is how long after a scale from zero a leftover pod may still be deleted because of
+// the scale to zero before it.
 const leftoverPeriod = 10 * time.Second
 
-// serving is how many replicas the traffic of all revisions needs: what is measured, and while replicas are held at
-// least that many, so that it is never measured at a bad moment.
+// serving returns how many replicas all traffic needs. It is never less than the held replicas, so
+// that a temporary loss of replicas does not lower it.
 func (d *decider) serving() int {
-	serving := d.measured()
+	serving := d.estimate()
 	for n := range d.before.Floors {
 		serving = max(serving, d.heldBefore(n))
 	}
 	return serving
 }
 
-// measured estimates the replicas that all traffic needs: the ready replicas of the giver divided by its share. A giver
-// that has no more than what is held for it carried everything on that alone. The estimate is never more than the
-// replicas that serve now.
-func (d *decider) measured() int {
-	giver := d.giver()
-	ready := d.ready(giver.Revision)
-	if ready <= max(d.Wanted.Replicas.least(), d.heldBefore(giver.Revision)) {
+// estimate estimates the replicas that all traffic needs: the reference revision's ready replicas
+// divided by its share, but at most the ready replicas of all revisions with a share. A reference
+// revision with no more than its minimum or its held replicas has carried all traffic with them, so
+// they are not divided by its share.
+func (d *decider) estimate() int {
+	reference := d.reference()
+	ready := d.ready(reference.Revision)
+	if ready <= max(d.Wanted.Replicas.minimum(), d.heldBefore(reference.Revision)) {
 		return ready
 	}
-	return min(ceilDiv(100*ready, giver.Percent), d.readyToServe())
+	return min(ceilDiv(100*ready, reference.Percent), d.readyToServe())
 }
 
-// readyToServe counts the ready replicas of all that have a share.
+// readyToServe counts the ready replicas of all revisions with a share.
 func (d *decider) readyToServe() int {
 	all := 0
 	for _, share := range d.before.Split.shares {
@@ -79,101 +84,108 @@ func (d *decider) readyToServe() int {
 	return all
 }
 
-// giver is the revision that tells what the traffic takes: the stable, or where that gives nothing, the one that gives
-// most; none where nobody gives any. A canary is not asked while the stable can be: replicas that were brought up for
-// a shift would ask for ever more of themselves.
-func (d *decider) giver() Share {
+// reference returns the revision from which [decider.estimate] derives the load, with its share. It
+// is the stable, or the revision with the largest share if the stable has none. A canary is not the
+// reference beside a stable with a share: replicas that were added for a shift would then raise the
+// estimate further and further.
+func (d *decider) reference() Share {
 	stable := d.before.Stable
 	if percent := d.before.Split.Percent(stable); percent > 0 {
 		return Share{stable, percent}
 	}
-	var most Share
+	var largest Share
 	for _, share := range d.before.Split.shares {
-		if share.Percent > most.Percent {
-			most = share
+		if share.Percent > largest.Percent {
+			largest = share
 		}
 	}
-	return most
+	return largest
 }
 
-// holdCapacity notes the replicas that a new split is given on, where an autoscaler could take them away: what a
-// receiver needs for its share, and what a giver has, so that it can take its share back at any moment.
+// holdCapacity sets the held replicas of a new split. With an external autoscaler, only revisions
+// that gain a share are held.
 func (d *decider) holdCapacity() {
 	if d.after.Split.Equal(d.before.Split) {
 		return
 	}
-	floors := map[Number]int{}
+	held := map[Number]int{}
 	for _, share := range d.after.Split.shares {
 		gains := share.Percent > d.before.Split.Percent(share.Revision)
 		if share.Percent > 0 && (gains || !d.Wanted.Replicas.External) {
-			floors[share.Revision] = d.heldFloor(share)
+			held[share.Revision] = d.heldReplicas(share)
 		}
 	}
-	d.after.Floors = d.worthHolding(floors)
+	d.after.Floors = d.pruneHeld(held)
 }
 
-// worthHolding leaves out what nobody could take away; nil when nothing is left. A floor that is the spec's minimum is
-// kept: the minimum may be lowered while the rollout lasts.
-func (d *decider) worthHolding(floors map[Number]int) map[Number]int {
+// pruneHeld removes entries that do not need to be held, and returns nil if none is left. An entry
+// equal to minReplicas stays, because the user may lower minReplicas during the rollout.
+func (d *decider) pruneHeld(held map[Number]int) map[Number]int {
 	bounds := d.Wanted.Replicas
-	for n, floor := range floors {
-		floors[n] = bounds.clamp(floor)
-		if bounds.Elastic || floors[n] <= 1 && !bounds.External {
-			delete(floors, n)
+	for n, replicas := range held {
+		held[n] = bounds.clamp(replicas)
+		if bounds.Elastic || held[n] <= 1 && !bounds.External {
+			delete(held, n)
 		}
 	}
-	if len(floors) == 0 {
+	if len(held) == 0 {
 		return nil
 	}
-	return floors
+	return held
 }
 
-func (d *decider) heldFloor(share Share) int {
+// heldReplicas returns how many replicas to hold for a share of the new split: those that a growing
+// canary needs for it, and otherwise those that the revision has, so that it can take back what it
+// gives away.
+func (d *decider) heldReplicas(share Share) int {
 	n, had := share.Revision, d.before.Split.Percent(share.Revision)
-	floor := max(d.ready(n), d.heldBefore(n))
+	replicas := max(d.ready(n), d.heldBefore(n))
 	switch {
 	case n == d.after.Stable && had == 0:
-		floor = d.need(100) // It may have to take the rest at once.
+		replicas = d.need(100) // It may have to take the rest at once.
 	case (n == d.target && n != d.before.Stable || d.Wanted.Replicas.External) && share.Percent > had:
-		floor = max(d.need(share.Percent), d.heldBefore(n))
+		replicas = max(d.need(share.Percent), d.heldBefore(n))
 	}
-	return floor
+	return replicas
 }
 
-// floor is the least replicas that a revision runs now.
-func (d *decider) floor(n Number) int {
-	return d.Wanted.Replicas.clamp(max(d.Wanted.Replicas.least(), d.required(n)))
+// minReplicas returns the minimum number of replicas that a revision runs now.
+func (d *decider) minReplicas(n Number) int {
+	return d.Wanted.Replicas.clamp(max(d.Wanted.Replicas.minimum(), d.required(n)))
 }
 
-// required is how many replicas a revision must have for its share, or for the one that it is about to get; 0 when
-// nothing asks for more than the spec's minimum.
+// required returns how many replicas a revision must have for its share, or for the share that it
+// is about to get. It returns 0 if the minimum of the spec is enough.
 func (d *decider) required(n Number) int {
-	floor := 0
-	if d.holds(d.after, d.programmed()) {
-		floor = d.after.Floors[n]
+	replicas := 0
+	if d.isHeld(d.after, d.programmed()) {
+		replicas = d.after.Floors[n]
 	}
 	if d.after.Split.Percent(n) == 0 {
-		// It loads with the replicas for its first share; a stable, which is brought back, for all.
+		// A target starts with the replicas for its first share, a returning stable with those for
+		// all traffic.
 		switch n {
 		case d.after.Stable:
-			floor = max(floor, d.need(100))
+			replicas = max(replicas, d.need(100))
 		case d.target:
-			if share := d.wantedShare(); share > 0 || !d.Wanted.Replicas.External {
-				floor = max(floor, d.need(share))
+			if share := d.desiredShare(); share > 0 || !d.Wanted.Replicas.External {
+				replicas = max(replicas, d.need(share))
 			}
 		}
 	}
 	if d.waiting != nil && d.waiting.Revision == n {
-		floor = max(floor, d.waiting.Need)
+		replicas = max(replicas, d.waiting.Need)
 	}
-	return floor
+	return replicas
 }
 
-// maxLowered is how often an external autoscaler may lower a held number before the operator stops raising it again.
+// maxLowered is the number of times that an external autoscaler lowers held replicas after which
+// the operator stops raising them.
 const maxLowered = 3
 
-// holdExternal plans the replicas of a workload that another autoscaler scales. They are raised for a share that the
-// revision is about to get or has just got, and are the autoscaler's in every other case.
+// holdExternal plans the replicas of a workload that an external autoscaler scales. They are raised
+// for a share that the revision is about to get or has just got. In every other case they belong to
+// the autoscaler.
 func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
 	if workload == nil || d.isScaledToZero(plan.Revision) {
 		return
@@ -200,8 +212,10 @@ func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
 	plan.Raise, plan.Floor, plan.Held = true, held, held
 }
 
-// inProportion is how many replicas a revision needs beside the one that an external autoscaler has set a number for: the
-// same for each percent of the traffic. It is 0 where no number is set, and for a revision without a share or replicas.
+// inProportion returns how many replicas a revision needs so that it has as many for each percent
+// of the traffic as the revision that the ScaleTarget scales. It returns 0 if the ScaleTarget sets
+// no number, for the scaled revision itself, and for a revision without a share or without
+// replicas.
 func (d *decider) inProportion(n Number) int {
 	asked, leader := d.Wanted.Replicas.Asked, d.scaled()
 	served := d.served()
@@ -211,8 +225,8 @@ func (d *decider) inProportion(n Number) int {
 	return ceilDiv(*asked*served.Percent(n), served.Percent(leader))
 }
 
-// followAsked plans the number that an external autoscaler has set for the revision with the largest share. Replicas that
-// are held for a shift are not taken away by it.
+// followAsked plans the number that is set on the ScaleTarget for the revision that it scales. It
+// does not go below the replicas that a shift requires, unless the autoscaler holds these back.
 func (d *decider) followAsked(plan *WorkloadPlan, workload *Workload) {
 	asked := d.Wanted.Replicas.Asked
 	if asked == nil || plan.Revision != d.scaled() {
@@ -226,43 +240,45 @@ func (d *decider) followAsked(plan *WorkloadPlan, workload *Workload) {
 	plan.Replicas = &replicas
 }
 
-// isScaledToZero reports whether an external autoscaler has taken the last replica of a target away after it had got its
-// share: that is the autoscaler's decision, and is kept.
+// isScaledToZero reports whether an external autoscaler has scaled the target to zero after it had
+// a share. The operator keeps that 0.
 func (d *decider) isScaledToZero(n Number) bool {
 	workload := d.find(n).Workload
 	return n == d.target && workload.Replicas == 0 && d.after.LostAt.After(d.after.AskedAt)
 }
 
-// heldBefore is the floor that was in force until now. One that has expired tells nothing any more: the autoscaler
-// has seen the load since.
+// heldBefore returns the replicas that were held for a revision until now. It returns 0 once the
+// hold has expired, because the autoscaler has seen the load since then.
 func (d *decider) heldBefore(n Number) int {
-	if !d.holds(d.before, d.Route.TakenOver) {
+	if !d.isHeld(d.before, d.Route.TakenOver) {
 		return 0
 	}
 	return d.before.Floors[n]
 }
 
-// holds tells whether the floors of a record are in force: while two revisions share the traffic, until the gateway
-// has moved it, and for a while after a shift. Replicas that an external autoscaler sets are held while two share only if
-// the stable comes back in parts: else what was brought up for its first part would be measured as need for the next.
-func (d *decider) holds(record Record, takenOver bool) bool {
-	shared := record.Split.isShared() && (!d.Wanted.Replicas.External || record.Returning)
-	return shared || !takenOver || d.now.Before(d.holdEnds(record))
+// isHeld reports whether the held replicas of a rollout state are in force. They are in force while
+// two revisions share the traffic, until the gateway has accepted the route, and for the capacity
+// hold after a shift. With an external autoscaler, a shared split holds replicas only while the
+// stable returns in parts. Otherwise the replicas for its first part would be taken for the need of
+// the next part.
+func (d *decider) isHeld(state Record, accepted bool) bool {
+	shared := state.Split.isShared() && (!d.Wanted.Replicas.External || state.Returning)
+	return shared || !accepted || d.now.Before(d.holdEnds(state))
 }
 
-func (d *decider) holdEnds(record Record) time.Time {
-	return record.ShiftedAt.Add(d.policy.CapacityHold)
+func (d *decider) holdEnds(state Record) time.Time {
+	return state.ShiftedAt.Add(d.policy.CapacityHold)
 }
 
-// least is the fewest replicas of a revision that runs. None would never serve again where no autoscaler sees the
-// requests that wait.
-func (b Bounds) least() int {
+// minimum returns the minimum number of replicas of a revision that runs. It is 0 only if the
+// autoscaler of the revision can scale from zero on waiting requests.
+func (b Bounds) minimum() int {
 	if b.Elastic {
 		return b.Min
 	}
 	return max(b.Min, 1)
 }
 
-func (b Bounds) clamp(replicas int) int { return max(b.least(), min(replicas, b.Max)) }
+func (b Bounds) clamp(replicas int) int { return max(b.minimum(), min(replicas, b.Max)) }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -71,7 +71,7 @@ func TestReplicasForMore(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			record := remembered(1, 0, 2, new(test.had), between(2, test.had, 1))
+			record := remembered(1, 0, 2, new(test.had), canarySplit(2, test.had, 1))
 			record.Floors = test.floors
 			seen := sees(record, 2, new(test.wanted), upWith(1, test.stable), upWith(2, test.canary))
 			seen.Wanted.Replicas = scaled
@@ -80,7 +80,7 @@ func TestReplicasForMore(t *testing.T) {
 			if diff := cmp.Diff(test.want, decision.Waiting); diff != "" {
 				t.Errorf("waits (-want +got):\n%s", diff)
 			}
-			want, floor := between(2, test.wanted, 1), 0
+			want, floor := canarySplit(2, test.wanted, 1), 0
 			if test.want != nil {
 				want, floor = record.Split, test.want.Need
 			}
@@ -107,8 +107,8 @@ func TestFirstSharesWait(t *testing.T) {
 		"the first deployment, in part":  {nil, new(10), 2, Split{}, &Waiting{Revision: 2, Percent: 100, Ready: 2, Need: 3}},
 		"the first deployment":           {nil, new(10), 3, All(2), nil},
 		"a canary of nothing, in part":   {remembered(1, 0, 2, new(0), All(1)), new(0), 2, All(1), &Waiting{Revision: 2, Percent: 0, Ready: 2, Need: 3}},
-		"a canary of nothing":            {remembered(1, 0, 2, new(0), All(1)), new(0), 3, between(2, 0, 1), nil},
-		"a canary of nothing, from some": {remembered(1, 0, 2, new(0), between(2, 10, 1)), new(0), 2, between(2, 0, 1), nil},
+		"a canary of nothing":            {remembered(1, 0, 2, new(0), All(1)), new(0), 3, canarySplit(2, 0, 1), nil},
+		"a canary of nothing, from some": {remembered(1, 0, 2, new(0), canarySplit(2, 10, 1)), new(0), 2, canarySplit(2, 0, 1), nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestALowerMinimumTakesNothingFromARollout(t *testing.T) {
 	seen := sees(record, 2, new(90), upWith(1, 5), upWith(2, 5))
 	seen.Wanted.Replicas = Bounds{Min: 5, Max: 20}
 	shifted := Decide(seen, testPolicy, testNow)
-	if got := shifted.Record.Split; !got.Equal(between(2, 90, 1)) {
+	if got := shifted.Record.Split; !got.Equal(canarySplit(2, 90, 1)) {
 		t.Fatalf("split is %s", got)
 	}
 
@@ -154,7 +154,7 @@ func TestALowerMinimumTakesNothingFromARollout(t *testing.T) {
 // TestASmallShareDoesNotMultiplyTheTraffic: a stable with 1 % that gets a replica more does not show that the traffic
 // takes a hundred times as many.
 func TestASmallShareDoesNotMultiplyTheTraffic(t *testing.T) {
-	record := remembered(1, 0, 2, new(99), between(2, 99, 1))
+	record := remembered(1, 0, 2, new(99), canarySplit(2, 99, 1))
 	seen := sees(record, 2, nil, upWith(1, 2), upWith(2, 6))
 	seen.Wanted.Replicas = scaled
 	decision := Decide(seen, testPolicy, testNow)
@@ -190,28 +190,28 @@ func TestFloorsOfAShift(t *testing.T) {
 			map[Number]int{1: 7, 2: 7},
 		},
 		"a share that goes down keeps what both have": {
-			remembered(1, 0, 2, new(50), between(2, 50, 1)),
+			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			new(20), scaled,
 			[]Revision{upWith(1, 7), upWith(2, 4)},
 			map[Number]int{1: 7, 2: 4},
 		},
 		"a stable that lost pods is held for what it had": {
-			remembered(1, 0, 2, new(50), between(2, 50, 1)),
+			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			new(20), scaled,
 			[]Revision{upWith(1, 3), upWith(2, 4)},
 			map[Number]int{1: 7, 2: 4},
 		},
 		"a promotion leaves the old stable alone": {
-			remembered(1, 0, 2, new(50), between(2, 50, 1)),
+			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			nil, scaled,
 			[]Revision{upWith(1, 7), upWith(2, 7)},
 			map[Number]int{2: 7},
 		},
 		"a canary that is sent home": {
-			remembered(1, 0, 2, new(50), between(2, 50, 1)),
+			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			new(0), scaled,
 			[]Revision{upWith(1, 7), upWith(2, 4)},
@@ -223,7 +223,7 @@ func TestFloorsOfAShift(t *testing.T) {
 			map[Number]int{1: 7, 2: 7},
 		},
 		"a canary that was growing says nothing of the traffic": {
-			remembered(1, 0, 3, new(10), between(2, 10, 1)),
+			remembered(1, 0, 3, new(10), canarySplit(2, 10, 1)),
 			map[Number]int{1: 3},
 			new(10), scaled,
 			[]Revision{upWith(1, 3), upWith(2, 3)},
@@ -257,7 +257,7 @@ func TestFloorsOfAShift(t *testing.T) {
 			nil,
 		},
 		"no shift, no change": {
-			remembered(1, 0, 2, new(50), between(2, 50, 1)),
+			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			new(50), scaled,
 			[]Revision{upWith(1, 9), upWith(2, 9)},
@@ -286,7 +286,7 @@ func TestFloorsOfAShift(t *testing.T) {
 // TestAbortWhileTheCanaryGrows: the replicas that a canary of 10 % has for its promotion are no sign of ten times as
 // much traffic when it is given up.
 func TestAbortWhileTheCanaryGrows(t *testing.T) {
-	record := remembered(1, 0, 2, nil, between(2, 10, 1))
+	record := remembered(1, 0, 2, nil, canarySplit(2, 10, 1))
 	record.Floors = map[Number]int{1: 3}
 	seen := sees(record, 1, nil, upWith(1, 3), upWith(2, 2))
 	seen.Wanted.Replicas = scaled
@@ -299,7 +299,7 @@ func TestAbortWhileTheCanaryGrows(t *testing.T) {
 // TestReplicasThatWereCalledOff can serve until they stop, but no share is given on them.
 func TestReplicasThatWereCalledOff(t *testing.T) {
 	canary := upWith(2, 4)
-	seen := sees(remembered(1, 0, 2, new(50), between(2, 0, 1)), 2, new(50), upWith(1, 7), canary)
+	seen := sees(remembered(1, 0, 2, new(50), canarySplit(2, 0, 1)), 2, new(50), upWith(1, 7), canary)
 	seen.Wanted.Replicas = scaled
 
 	canary.Workload.Replicas = 1
@@ -311,11 +311,11 @@ func TestReplicasThatWereCalledOff(t *testing.T) {
 		t.Errorf("it is to have %d replicas, want 4", floor)
 	}
 	canary.Workload.Replicas = 4
-	if split := Decide(seen, testPolicy, testNow).Record.Split; !split.Equal(between(2, 50, 1)) {
+	if split := Decide(seen, testPolicy, testNow).Record.Split; !split.Equal(canarySplit(2, 50, 1)) {
 		t.Errorf("once they are asked for again, the split is %s", split)
 	}
 	seen.Wanted.Replicas.Elastic, canary.Workload.Replicas = true, 0
-	if split := Decide(seen, testPolicy, testNow).Record.Split; !split.Equal(between(2, 50, 1)) {
+	if split := Decide(seen, testPolicy, testNow).Record.Split; !split.Equal(canarySplit(2, 50, 1)) {
 		t.Errorf("another autoscaler's count matters: the split is %s", split)
 	}
 }
@@ -362,8 +362,8 @@ func TestFloorsHold(t *testing.T) {
 		"just before the end":            {record: promoted, since: hold - time.Millisecond, want: 7, wantWake: time.Millisecond},
 		"at the end":                     {record: promoted, since: hold, want: 1},
 		"while the gateway is slow":      {record: promoted, since: 10 * hold, notTaken: true, want: 7},
-		"while two share":                {record: remembered(1, 0, 2, new(50), between(2, 50, 1)), since: 10 * hold, want: 7},
-		"no longer once one has nothing": {record: remembered(2, 1, 3, new(0), between(3, 0, 2)), since: hold, want: 1},
+		"while two share":                {record: remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)), since: 10 * hold, want: 7},
+		"no longer once one has nothing": {record: remembered(2, 1, 3, new(0), canarySplit(3, 0, 2)), since: hold, want: 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

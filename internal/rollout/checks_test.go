@@ -277,23 +277,23 @@ func (d decided) replicasFor(percent int) int {
 	if bounds.Elastic {
 		return 1
 	}
-	var giver Share
+	var reference Share
 	for _, share := range d.last().Shares() {
 		stable := d.last().Percent(d.formerStable()) > 0
-		if stable && share.Revision == d.formerStable() || !stable && share.Percent > giver.Percent {
-			giver = share
+		if stable && share.Revision == d.formerStable() || !stable && share.Percent > reference.Percent {
+			reference = share
 		}
 	}
 	least := max(1, bounds.Min)
-	serve := d.ready(giver.Revision)
-	if serve > least && serve > d.heldFor(giver.Revision) {
+	serve := d.ready(reference.Revision)
+	if serve > least && serve > d.heldFor(reference.Revision) {
 		all := 0
 		for _, share := range d.last().Shares() {
 			if share.Percent > 0 {
 				all += d.ready(share.Revision)
 			}
 		}
-		serve = min(roundUp(100*serve, giver.Percent), all)
+		serve = min(roundUp(100*serve, reference.Percent), all)
 	}
 	if record := d.seen.Route.Record; record != nil {
 		for n := range record.Floors {
@@ -311,7 +311,7 @@ func (d decided) formerStable() Number {
 		return d.seen.Route.Record.Stable
 	case record == nil:
 		return 0
-	case record.Stable == record.Target && !last.Equal(All(record.Target)) && asksForAll(record.Percent):
+	case record.Stable == record.Target && !last.Equal(All(record.Target)) && requestsPromotion(record.Percent):
 		return record.Previous // It was promoted.
 	default:
 		return record.Stable
@@ -499,7 +499,7 @@ func checkStatusIsDerived(d decided) error {
 	if d.seen.Route.Record != nil {
 		wiped := d.seen
 		wiped.Reported = Reported{}
-		if d.seen.Reported.tellsOf(d.seen.Route.Record.Split) {
+		if d.seen.Reported.reportsServed(d.seen.Route.Record.Split) {
 			wiped.Reported = Reported{Target: d.seen.Reported.Target, Split: d.seen.Reported.Split}
 		}
 		if diff := diff(d.decision, Decide(wiped, d.policy, d.now)); diff != "" {
@@ -668,7 +668,7 @@ func checkOwnGeneration(d decided) error {
 		return fmt.Errorf("the target is %d, which is not what the spec asks for", decision.Target)
 	case valid && decision.Create && target != nil:
 		return fmt.Errorf("the new target is %d, which is not new", decision.Target)
-	case decision.Programmed && (!d.seen.Route.TakenOver || !d.seen.Route.TagsTakenOver || !decision.Served.Equal(d.split()) || !decision.Tags.are(d.seen.Route.Tags)):
+	case decision.Programmed && (!d.seen.Route.TakenOver || !d.seen.Route.TagsTakenOver || !decision.Served.Equal(d.split()) || !decision.Tags.match(d.seen.Route.Tags)):
 		return errors.New("the gateway is said to serve what it has not taken over")
 	case (decision.Phase == Stopped || decision.Phase == Stopping) != wanted.Stopped:
 		return fmt.Errorf("the phase is %s", decision.Phase)

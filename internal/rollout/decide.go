@@ -9,39 +9,41 @@ import (
 	"time"
 )
 
-// Policy is what the administrator decides about all rollouts.
+// Policy holds the administrator's settings for all rollouts.
 type Policy struct {
-	// DrainPeriod is how long requests under way may take once the gateway sends no more.
+	// DrainPeriod is how long a workload keeps running to finish its requests after the gateway has
+	// stopped sending new ones.
 	DrainPeriod time.Duration
-	// CapacityHold is how long after a shift the replicas that it was made on are held against the autoscaler, which
-	// has yet to see the load that they were brought up for.
+	// CapacityHold is how long replicas are held after a shift. The autoscaler has not seen the new
+	// load yet and would scale them down.
 	CapacityHold time.Duration
-	// ProgressDeadline is how long a share may wait for its replicas before the wait is reported as a failure; 0 for
-	// any time.
+	// ProgressDeadline limits how long a share waits for its replicas before the wait is reported
+	// as a failure, and how long a replacement waits for a node. 0 means no limit.
 	ProgressDeadline time.Duration
-	// HistoryLimit is how many records are kept, beside those that are in use.
+	// HistoryLimit is how many of the newest revisions stay in the revision history. Revisions that
+	// are in use stay in any case.
 	HistoryLimit int
 }
 
-// Periods that no administrator sets.
 const (
-	// stablePeriod is how long a target that lost its readiness must have been ready before it gets its share back,
-	// and lossMemory for how long that loss counts.
+	// stablePeriod is how long a target that lost its readiness must be ready before it gets its
+	// share back. A loss counts for lossMemory.
 	stablePeriod = 15 * time.Second
 	lossMemory   = 5 * time.Minute
-	// partPeriod is the least time between two parts of a share, and leastPart the least points of one, except the last.
+	// partPeriod is the minimum time between two parts of a share, and minPart the minimum number
+	// of percentage points that a part adds. The last part may add fewer.
 	partPeriod = 10 * time.Second
-	leastPart  = 10
-	// replacePeriod is how long a target must have found no node before the stable makes room for it.
+	minPart    = 10
+	// replacePeriod is how long a target must be unschedulable before the stable makes room for it.
 	replacePeriod = 60 * time.Second
 )
 
-// Decide says what must be, given what was seen and the time. Equal arguments give equal decisions; a decision that
-// was carried out gives one that changes nothing.
-func Decide(seen Snapshot, policy Policy, now time.Time) Decision {
-	seen.Revisions = slices.SortedFunc(slices.Values(seen.Revisions), func(a, b Revision) int { return cmp.Compare(a.Number, b.Number) })
-	d := decider{Snapshot: seen, policy: policy, now: now.UTC().Truncate(time.Millisecond)}
-	d.remember()
+// Decide returns the desired state for the observed state at the given time. Equal arguments give
+// equal decisions. Once a decision has been carried out, the next one changes nothing.
+func Decide(observed Snapshot, policy Policy, now time.Time) Decision {
+	observed.Revisions = slices.SortedFunc(slices.Values(observed.Revisions), func(a, b Revision) int { return cmp.Compare(a.Number, b.Number) })
+	d := decider{Snapshot: observed, policy: policy, now: now.UTC().Truncate(time.Millisecond)}
+	d.loadState()
 	d.chooseTarget()
 	d.undoPromotion()
 	d.awaitStability()
@@ -51,31 +53,32 @@ func Decide(seen Snapshot, policy Policy, now time.Time) Decision {
 	return d.decision()
 }
 
-// decider is one run of Decide. Its steps fill it from top to bottom.
+// decider holds the intermediate results of one call of Decide.
 type decider struct {
 	Snapshot
 	policy Policy
 	now    time.Time
 
-	before  Record // What was decided last, or what can be recovered of it. Its Stable is 0 before the first promotion.
-	after   Record // What is decided now.
+	// before is the last rollout state, or what could be recovered of it. Its Stable is 0 before
+	// the first promotion. after is the new rollout state.
+	before  Record
+	after   Record
 	target  Number
 	create  bool
 	percent *int
 	waiting *Waiting
-	// deferred says that the spec asks for the rejected model under other metadata: its revision is not created before the
-	// rollback is done.
+	// deferred is true while the revision that the spec asks for is not created yet because its
+	// model is being rolled back under other metadata (row 9b).
 	deferred bool
-	// heldBack is what an external autoscaler keeps taking away.
 	heldBack *HeldBack
-	// unsettled says that the target is ready again and has not been for long enough to be trusted.
+	// unsettled is true while the target is ready again, but not yet for stablePeriod.
 	unsettled bool
-	// wakes are the times at which time alone changes the decision.
-	wakes []time.Time
+	// wakeTimes are the times at which the decision changes though nothing else has changed.
+	wakeTimes []time.Time
 }
 
-// remember begins with the record on the route, or with the best substitute.
-func (d *decider) remember() {
+// loadState starts from the rollout state on the route, or recovers it.
+func (d *decider) loadState() {
 	if d.Route.Record != nil {
 		d.before = *d.Route.Record
 	} else {
@@ -84,8 +87,8 @@ func (d *decider) remember() {
 	d.after = d.before.clone()
 }
 
-// chooseTarget finds the revision that the spec asks for, or numbers a new one. A spec that cannot be resolved asks
-// for what was asked for last.
+// chooseTarget finds the revision that the spec asks for, or assigns a number to a new one. If the
+// spec cannot be resolved, the last target and percent stay in force.
 func (d *decider) chooseTarget() {
 	if !d.Wanted.resolved() {
 		d.target, d.percent = d.before.Target, d.before.Percent
@@ -94,7 +97,7 @@ func (d *decider) chooseTarget() {
 		}
 	} else {
 		d.target, d.percent = d.Snapshot.target(), d.Wanted.Percent
-		switch d.deferred = d.mustUndoFirst(); {
+		switch d.deferred = d.mustRollBackFirst(); {
 		case d.deferred:
 			d.target = d.before.Target
 		case d.target == 0:
@@ -108,7 +111,7 @@ func (d *decider) chooseTarget() {
 		d.after.Inputs = d.find(d.target).Inputs
 	}
 	if d.target != d.before.Target {
-		// The same model under other metadata is as rejected as it was before.
+		// The same model under other metadata counts as tried if it was tried before.
 		d.after.Tried = d.percent != nil && *d.percent == 0 && d.find(d.before.Target).SameModel && d.before.hadShare()
 		d.after.LostAt = time.Time{}
 	}
@@ -121,39 +124,41 @@ func (d *decider) chooseTarget() {
 
 func samePercent(a, b *int) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// mustUndoFirst reports whether a percent of 0 came together with other labels or annotations, and nothing else, and
-// rolls back a promotion that is not undone yet (row 9b). The revision with the new metadata is created once the
-// rollback is done, so that it does not compete with the previous revision for a node.
-func (d *decider) mustUndoFirst() bool {
+// mustRollBackFirst reports whether the spec combines a percent of 0 with a change of only labels
+// or annotations, and the resulting rollback of the promotion is not complete yet (row 9b). The
+// revision with the new metadata is created after the rollback, so that it does not compete with
+// the previous revision for a node.
+func (d *decider) mustRollBackFirst() bool {
 	last := d.before.Target
 	if last == 0 || d.Snapshot.target() == last || !d.find(last).SameModel || d.percent == nil || *d.percent != 0 {
 		return false
 	}
 	if d.before.Stable == last {
-		return asksForAll(d.before.Percent) && d.canRun(d.before.Previous)
+		return requestsPromotion(d.before.Percent) && d.canRun(d.before.Previous)
 	}
 	return samePercent(d.percent, d.before.Percent) && d.before.Split.Percent(last) > 0
 }
 
-// newNumber is the number of a revision that is to be made: the next one, or the one that these inputs were given
-// before, when nothing could be made of it.
+// newNumber returns the number for a new revision. If an earlier attempt to create a revision with
+// the same hash failed, its number is used again.
 func (d *decider) newNumber() Number {
-	if given := d.before.Target; given != 0 && d.known(given) == 0 && d.before.Inputs == d.Wanted.Inputs {
-		return given
+	if assigned := d.before.Target; assigned != 0 && d.known(assigned) == 0 && d.before.Inputs == d.Wanted.Inputs {
+		return assigned
 	}
 	return max(d.highest(), d.before.Highest) + 1
 }
 
-// undoPromotion goes back to the previous revision when the percent of a target that was promoted changes from
-// «promote» to less. That the percent *changes* is what tells it from the return to a stable in the middle of a
-// canary, with the canary's percent still in the spec (row 9 against row 16).
+// undoPromotion makes the previous revision the stable again when the percent of a promoted target
+// changes from absent or 100 to less than 100 (rows 9 to 11). The percent must change: if the spec
+// returns to the stable during a canary, with the canary's percent still in it, that is an abort
+// and not a rollback (row 16).
 func (d *decider) undoPromotion() {
 	promoted := d.before.Stable != 0 && d.target == d.before.Stable && d.target == d.before.Target
-	if !promoted || asksForAll(d.percent) {
+	if !promoted || requestsPromotion(d.percent) {
 		d.after.NothingToUndo = false
 		return
 	}
-	if !asksForAll(d.before.Percent) {
+	if !requestsPromotion(d.before.Percent) {
 		return
 	}
 	if !d.canRun(d.before.Previous) {
@@ -163,15 +168,16 @@ func (d *decider) undoPromotion() {
 	d.after.Stable, d.after.Previous, d.after.NothingToUndo = d.before.Previous, 0, false
 }
 
-// asksForAll tells whether the percent asks for promotion.
-func asksForAll(percent *int) bool { return percent == nil || *percent == 100 }
+// requestsPromotion reports whether the percent asks for promotion.
+func requestsPromotion(percent *int) bool { return percent == nil || *percent == 100 }
 
+// canRun reports whether a revision runs, or can be brought back from the revision history.
 func (d *decider) canRun(n Number) bool {
 	revision := d.find(n)
 	return n != 0 && (revision.Recorded || revision.Workload != nil)
 }
 
-// chooseSplit says who gets what, by the table of states in the package comment.
+// chooseSplit returns the split by the table of states in the package comment.
 func (d *decider) chooseSplit() Split {
 	d.after.Returning = false
 	if d.Wanted.Stopped || d.target == 0 {
@@ -183,25 +189,26 @@ func (d *decider) chooseSplit() Split {
 		return All(d.target)
 	}
 	if stable == 0 {
-		return Split{} // The first deployment takes all or nothing.
+		return Split{} // The first revision gets 100 % or nothing.
 	}
-	switch given := d.stableShare(100 - share); {
-	case given < 100-share:
-		return d.inParts(given)
+	switch granted := d.stableShare(100 - share); {
+	case granted < 100-share:
+		return d.partialSplit(granted)
 	case !offered, d.deferred:
 		return All(stable)
 	default:
-		return between(d.target, share, stable)
+		return canarySplit(d.target, share, stable)
 	}
 }
 
-// targetShare is what the target gets, and whether it is offered traffic at all. A target is offered traffic from
-// the moment when it can serve, and then stays in the split, with nothing where it lost its replicas.
+// targetShare returns the share that the target gets now, and whether it is in the split. A target
+// enters the split once it has the capacity for its share. It stays there with 0 % if it then loses
+// its last ready replica.
 func (d *decider) targetShare() (share int, offered bool) {
 	if d.target == d.after.Stable {
 		return 0, false
 	}
-	share = d.wantedShare()
+	share = d.desiredShare()
 	has := d.before.Split.Percent(d.target)
 	offered = d.before.Split.Has(d.target)
 	switch ready, need := d.capacity(d.target), d.need(share); {
@@ -215,72 +222,77 @@ func (d *decider) targetShare() (share int, offered bool) {
 	}
 }
 
-// wantedShare is what the spec asks for the target while that is not the stable. A first deployment takes everything.
-func (d *decider) wantedShare() int {
-	if d.after.Stable == 0 || asksForAll(d.percent) {
+// desiredShare returns the share that the spec asks for a target that is not the stable. The first
+// revision always gets 100 %.
+func (d *decider) desiredShare() int {
+	if d.after.Stable == 0 || requestsPromotion(d.percent) {
 		return 100
 	}
 	return *d.percent
 }
 
-// stableShare returns how much of the asked share the stable gets now.
+// stableShare returns how much of the desired share the stable gets now.
 //
-// A stable that is serving takes back at once what a canary leaves: its replicas were held for that, and a rejected
-// model must not serve on while more come up. Without a ready replica it gains nothing while another revision can
-// serve (row 21). A stable that was scaled away gets its share in parts, as its replicas become ready.
-func (d *decider) stableShare(asked int) int {
+// A stable with a share and a ready replica takes everything back at once. Its replicas were held
+// for that, and a rejected model must not keep serving while more replicas start. A stable without
+// a ready replica gains nothing while another revision can serve (row 21). A stable without a share
+// gets it in parts, as its replicas become ready. If no revision in the split can serve, one ready
+// replica of the stable is enough.
+func (d *decider) stableShare(desired int) int {
 	stable := d.after.Stable
 	had := d.before.Split.Percent(stable)
 	returning := d.before.Returning && d.before.Stable == stable
 	switch {
-	case asked <= had:
-		return asked
+	case desired <= had:
+		return desired
 	case had > 0 && !d.othersServe(stable):
-		return asked
+		return desired
 	case had > 0 && !returning && d.ready(stable) > 0:
-		return asked
+		return desired
 	case had > 0 && !returning:
-		d.wait(stable, asked, 0, 1)
+		d.wait(stable, desired, 0, 1)
 		return had
 	case d.ready(stable) > 0 && !d.before.Split.IsEmpty() && d.readyToServe() == 0:
-		return asked // No revision can serve: the first replica is better than none.
+		return desired // No revision in the split can serve.
 	}
-	return d.nextPart(asked, had, returning)
+	return d.nextPart(desired, had, returning)
 }
 
-// nextPart returns the share that the ready replicas of a stable that is coming back can take.
-func (d *decider) nextPart(asked, had int, returning bool) int {
+// nextPart returns the share that the ready replicas of a returning stable can take. It never
+// returns less than the current share.
+func (d *decider) nextPart(desired, had int, returning bool) int {
 	stable := d.after.Stable
 	ready, needed := d.capacity(stable), d.neededForAll()
-	part := min(asked, 100*ready/needed)
+	part := min(desired, 100*ready/needed)
 	pause := d.before.ShiftedAt.Add(partPeriod)
 	switch {
-	case ready >= d.need(asked):
-		part = asked
+	case ready >= d.need(desired):
+		part = desired
 	case d.before.Split.IsEmpty():
-		part = 0 // Nothing is served: this is no rollback, and waits for all its replicas.
-	case part < asked && part-had < leastPart:
+		part = 0 // No revision serves, so this is not a rollback. It waits for all replicas.
+	case part < desired && part-had < minPart:
 		part = had
 	}
 	if paused := returning && d.now.Before(pause) && !d.before.ShiftedAt.After(d.now); part > had && paused {
-		d.wake(pause)
+		d.scheduleWake(pause)
 		part = had
 	}
-	d.after.Returning = part > 0 && part < asked
-	if part < asked {
-		need := max(1, ceilDiv(asked*needed, 100))
+	d.after.Returning = part > 0 && part < desired
+	if part < desired {
+		need := max(1, ceilDiv(desired*needed, 100))
 		if d.before.Split.IsEmpty() {
-			need = d.need(asked)
+			need = d.need(desired)
 		}
-		d.wait(stable, asked, ready, need)
+		d.wait(stable, desired, ready, need)
 	}
 	return part
 }
 
-// inParts is the split while the stable has not got all that it is to get. Whoever has the rest keeps it.
-func (d *decider) inParts(given int) Split {
+// partialSplit returns the split in which the stable has been granted only a part of its desired
+// share. The other revision with the largest share keeps the rest.
+func (d *decider) partialSplit(granted int) Split {
 	stable := d.after.Stable
-	if given == d.before.Split.Percent(stable) {
+	if granted == d.before.Split.Percent(stable) {
 		return d.before.Split
 	}
 	var other Share
@@ -292,10 +304,10 @@ func (d *decider) inParts(given int) Split {
 	if other.Revision == 0 {
 		return d.before.Split
 	}
-	return between(other.Revision, 100-given, stable)
+	return canarySplit(other.Revision, 100-granted, stable)
 }
 
-// wait notes which revision a share waits for.
+// wait notes for [Decision.Waiting] that a share waits until a revision has enough replicas.
 func (d *decider) wait(n Number, percent, ready, need int) {
 	d.waiting = &Waiting{Revision: n, Percent: percent, Ready: ready, Need: need}
 	if d.policy.ProgressDeadline == 0 || d.after.AskedAt.IsZero() {
@@ -303,11 +315,11 @@ func (d *decider) wait(n Number, percent, ready, need int) {
 	}
 	overdue := d.readySince(n, d.after.AskedAt).Add(d.policy.ProgressDeadline)
 	d.waiting.Overdue = !d.now.Before(overdue)
-	d.wake(overdue)
+	d.scheduleWake(overdue)
 }
 
-// readySince is since when a revision has been ready, but not before a time. A time in the future is that of another
-// clock, and does not count.
+// readySince returns the time since which a revision has been ready, but at least the given time.
+// It ignores a time in the future, which comes from a clock that is ahead.
 func (d *decider) readySince(n Number, earliest time.Time) time.Time {
 	if workload := d.find(n).Workload; workload != nil && workload.ReadySince.After(earliest) && !workload.ReadySince.After(d.now) {
 		return workload.ReadySince
@@ -322,13 +334,14 @@ func (d *decider) othersServe(n Number) bool {
 	})
 }
 
-// awaitStability keeps the share of a target that has just lost its readiness from coming and going with it: the share
-// comes back once the target has been ready for a while. It waits only while another revision serves.
+// awaitStability prevents the share of a target from following readiness that flaps. A target that
+// lost its share with its readiness counts as unready until it has been ready for stablePeriod. It
+// waits only while another revision serves.
 func (d *decider) awaitStability() {
 	lost := d.after.LostAt
-	remembered := !lost.IsZero() && !lost.After(d.now) && d.now.Before(lost.Add(lossMemory))
+	recent := !lost.IsZero() && !lost.After(d.now) && d.now.Before(lost.Add(lossMemory))
 	target := d.find(d.target)
-	if !remembered || d.target == d.after.Stable || d.before.Split.Percent(d.target) > 0 || target.Capacity() == 0 || !d.othersServe(d.target) {
+	if !recent || d.target == d.after.Stable || d.before.Split.Percent(d.target) > 0 || target.Capacity() == 0 || !d.othersServe(d.target) {
 		return
 	}
 	trusted := d.readySince(d.target, lost).Add(stablePeriod)
@@ -339,7 +352,7 @@ func (d *decider) awaitStability() {
 		return
 	}
 	d.unsettled = true
-	d.wake(trusted)
+	d.scheduleWake(trusted)
 	for i := range d.Revisions {
 		if d.Revisions[i].Number == d.target {
 			workload := *target.Workload
@@ -349,12 +362,12 @@ func (d *decider) awaitStability() {
 	}
 }
 
-// replaceStable lets the target take the place of the stable where the user allows that and the target, which has not
-// failed otherwise, finds no node (row 22). If the target does not come up there, the stable comes back, and the target is
-// not tried again.
+// replaceStable scales the stable down to make room for an unschedulable target, if the deployment
+// strategy allows it (row 22). If the target then fails, or is still unschedulable at the progress
+// deadline, the stable comes back. The target is not tried again until the spec changes.
 func (d *decider) replaceStable() {
 	workload := d.find(d.target).Workload
-	possible := d.Wanted.Replace && asksForAll(d.percent) && !d.Wanted.Stopped && !d.create && d.after.Stable != 0 &&
+	possible := d.Wanted.Replace && requestsPromotion(d.percent) && !d.Wanted.Stopped && !d.create && d.after.Stable != 0 &&
 		d.target != d.after.Stable
 	if !possible {
 		d.after.Replacement, d.after.ReplacingSince = "", time.Time{}
@@ -370,7 +383,7 @@ func (d *decider) replaceStable() {
 		switch {
 		case !unschedulable || workload.Failed:
 		case d.now.Before(at):
-			d.wake(at)
+			d.scheduleWake(at)
 		default:
 			d.after.Replacement, d.after.ReplacingSince = Replacing, d.now
 		}
@@ -380,16 +393,17 @@ func (d *decider) replaceStable() {
 		if workload.Failed || expires && !d.now.Before(overdue) {
 			d.after.Replacement = ReplacementFailed
 		} else if expires {
-			d.wake(overdue)
+			d.scheduleWake(overdue)
 		}
 	case ReplacementFailed:
 	}
 }
 
-// promote takes the split over into the record. Who gets everything by the spec's wish is the stable from then on, and
-// nobody is offered traffic beside it.
+// promote writes the split into the new rollout state. A target that gets 100 % because the spec
+// asks for promotion, or because it is the first revision, becomes the stable. Every other revision
+// then leaves the split.
 func (d *decider) promote(split Split) {
-	if split.Percent(d.target) == 100 && d.target != d.after.Stable && (d.after.Stable == 0 || asksForAll(d.percent)) {
+	if split.Percent(d.target) == 100 && d.target != d.after.Stable && (d.after.Stable == 0 || requestsPromotion(d.percent)) {
 		d.after.Previous = d.previousAfterPromotion()
 		d.after.Stable, d.after.Replacement, d.after.ReplacingSince = d.target, "", time.Time{}
 		split = All(d.target)
@@ -397,20 +411,20 @@ func (d *decider) promote(split Split) {
 	if split.Equal(d.before.Split) {
 		return
 	}
-	if had := d.before.Split.Percent(d.target); had > 0 && split.Percent(d.target) == 0 && d.wantedShare() > 0 && !d.Wanted.Stopped {
+	if had := d.before.Split.Percent(d.target); had > 0 && split.Percent(d.target) == 0 && d.desiredShare() > 0 && !d.Wanted.Stopped {
 		d.after.LostAt = d.now
 	}
 	if d.target == d.before.Target {
 		d.after.Tried = split.Percent(d.target) == 0 && d.before.hadShare()
 	}
 	d.after.Split = split
-	d.after.Routed = d.routedBefore(split)
+	d.after.Routed = d.routedOutside(split)
 	d.after.Before = d.served()
 	d.after.ShiftedAt = d.now
 }
 
-// previousAfterPromotion is what a promotion of the target can be undone to. One that changes labels and annotations
-// only does not replace the way back.
+// previousAfterPromotion returns the revision to which a promotion of the target can be rolled
+// back. A promotion that changes only labels or annotations keeps the previous revision (row 6).
 func (d *decider) previousAfterPromotion() Number {
 	relabelled := d.find(d.after.Stable).SameModel && d.after.Stable != 0
 	if relabelled && d.after.Previous != 0 && d.after.Previous != d.target {
@@ -419,8 +433,8 @@ func (d *decider) previousAfterPromotion() Number {
 	return d.after.Stable
 }
 
-// routedBefore lists the revisions out of the split that a route has named.
-func (d *decider) routedBefore(split Split) []Number {
+// routedOutside lists the revisions that are not in the split and that a route may have named.
+func (d *decider) routedOutside(split Split) []Number {
 	var routed []Number
 	for _, revision := range d.Revisions {
 		if n := revision.Number; !split.Has(n) && d.before.hasRouted(n) {
@@ -430,13 +444,14 @@ func (d *decider) routedBefore(split Split) []Number {
 	return routed
 }
 
-// served is what clients got until now. A gateway that had taken the split over and does not say so any more, as
-// something else of the route has changed or the gateway is gone, has not gone back to the split before.
+// served returns the split that clients get. A split that was reported as served counts as served
+// even if the gateway no longer confirms it: another change of the route, or the loss of the
+// gateway, does not bring the earlier split back.
 func (d *decider) served() Split {
 	switch {
 	case d.Route.ServesNobody:
 		return Split{}
-	case d.Route.TakenOver, d.Reported.tellsOf(d.before.Split):
+	case d.Route.TakenOver, d.Reported.reportsServed(d.before.Split):
 		return d.before.Split
 	}
 	return d.before.Before

@@ -8,64 +8,65 @@ import (
 	"time"
 )
 
-// Decision is what must be, as decided on one snapshot. Whoever carries it out writes in this order, so that a
-// request always finds somebody to answer it, wherever the writer dies:
+// Decision is the desired state, as decided on one snapshot. The caller must write it in this
+// order, so that every request can be answered, wherever the writer stops:
 //
-//  1. the record of the target, where Create says so,
-//  2. the workloads that are to run,
-//  3. the route, with its weights and Record in one write,
+//  1. if Create is set, the target's entry in the revision history,
+//  2. the workloads that run,
+//  3. the route, with its weights and the rollout state in one write,
 //  4. the tag hosts,
-//  5. the workloads that retire, and the records to forget.
+//  5. the workloads that retire, and the pruned entries of the revision history.
 //
-// The writes of steps 3 to 5 must fail where the object has changed since it was observed. Only step 3 changes what
-// every decision looks at, so nothing else would stop a late decision from taking down what runs again by now.
+// The writes of steps 3 to 5 must fail if the object has changed since it was observed. Otherwise a
+// late decision could scale down a workload that runs again.
 type Decision struct {
-	// Target is the revision that the spec asks for; 0 when nothing was ever asked for that could be resolved.
+	// Target is the revision that the spec asks for. It is 0 while no spec could be resolved yet.
 	Target Number
-	// Create says that the target is new: nothing of it exists yet.
+	// Create is true if the target is a new revision.
 	Create bool
-	// Record is what the route must say, and its Split what it must do. It is nil before the first revision is
-	// ready: then there is no route.
+	// Record is the desired rollout state, and its Split the desired split of the route. It is nil
+	// before the first revision is ready, when there is no route.
 	Record *Record
-	// Tags are the revisions that tag hosts must point at.
+	// Tags are the revisions that the tag hosts must point at.
 	Tags Tags
-	// Workloads says what becomes of each revision's workload, in the order of their numbers. A revision that is
-	// not named has none and needs none.
+	// Workloads plans the workload of each revision, ordered by number. A revision that is not
+	// listed has no workload and needs none.
 	Workloads []WorkloadPlan
-	// Forget names the records beyond the history limit.
+	// Forget lists the revisions to prune from the revision history.
 	Forget []Number
 
-	// Served is the split that clients get, as far as the gateway has said.
+	// Served is the split that clients get, as far as the gateway has reported it.
 	Served Split
-	// Programmed says that the gateway serves what Record says, and that this decision does not change it.
+	// Programmed is true if the gateway serves the desired split and tag hosts, and this decision
+	// changes neither.
 	Programmed bool
-	// Phase is where the rollout stands.
+	// Phase is the phase of the rollout.
 	Phase Phase
-	// HeldBack says which replicas an external autoscaler keeps taking away; nil when it does not.
+	// HeldBack is set if an external autoscaler keeps lowering the replicas that a share needs.
 	HeldBack *HeldBack
-	// Unsettled is the revision that is ready again and gets its share back once it has stayed ready; 0 for none. It
-	// counts as not ready until then.
+	// Unsettled is a revision that is ready again, but has not been ready for long enough to get
+	// its share back. It counts as not ready. 0 means that there is none.
 	Unsettled Number
-	// Waiting says what keeps the wanted split from being written; nil when nothing does.
+	// Waiting is set if the desired split cannot be written until a revision has more replicas.
 	Waiting *Waiting
-	// Transitions are what changes with the writes of this decision: announce them once those are done.
+	// Transitions are the changes that this decision makes. Announce them after the writes.
 	Transitions []Transition
-	// WakeAt is when to decide anew though nothing has changed but the time; zero for never.
+	// WakeAt is when to decide again even if nothing else has changed. Zero means never.
 	WakeAt time.Time
 }
 
-// Tags are the revisions behind the tag hosts; 0 where there is no such host.
+// Tags are the revisions behind the tag hosts. 0 means that there is no such host.
 type Tags struct {
 	Latest, Prev Number
 }
 
-// TagsOf are the tags of a split.
+// TagsOf returns the tags of a split.
 func TagsOf(split Split, target Number) Tags {
 	return Tags{Latest: Latest(split, target), Prev: Prev(split, target)}
 }
 
-// are tells whether tag hosts point at just these revisions.
-func (t Tags) are(revisions []Number) bool {
+// match reports whether the tag hosts point at exactly these revisions.
+func (t Tags) match(revisions []Number) bool {
 	for _, n := range revisions {
 		if n != t.Latest && n != t.Prev {
 			return false
@@ -74,8 +75,8 @@ func (t Tags) are(revisions []Number) bool {
 	return (t.Latest == 0 || slices.Contains(revisions, t.Latest)) && (t.Prev == 0 || slices.Contains(revisions, t.Prev))
 }
 
-// Latest is the revision that users see as the latest one in a split: the target if it is offered traffic, else the
-// only one that is.
+// Latest returns the revision that users see as the latest one of a split: the target if the split
+// names it, and otherwise the newest revision of the split.
 func Latest(split Split, target Number) Number {
 	if split.Has(target) {
 		return target
@@ -86,7 +87,7 @@ func Latest(split Split, target Number) Number {
 	return split.shares[0].Revision
 }
 
-// Prev is the revision that users see beside the latest one; 0 when that is alone.
+// Prev returns the revision that users see next to the latest one, or 0 if there is none.
 func Prev(split Split, target Number) Number {
 	latest := Latest(split, target)
 	for _, share := range split.shares {
@@ -97,85 +98,90 @@ func Prev(split Split, target Number) Number {
 	return 0
 }
 
-// WorkloadPlan is what becomes of one revision's workload.
+// WorkloadPlan is the desired state of one revision's workload.
 type WorkloadPlan struct {
 	Revision Number
 	Action   Action
-	// Floor is the least replicas of a workload that runs. Where an external autoscaler scales it, it is what a new
-	// workload begins with.
+	// Floor is the minimum number of replicas of a workload that runs. If an external autoscaler
+	// scales the workload, it is the initial number of a new workload.
 	Floor int
-	// Raise says that the replicas of a workload that an external autoscaler scales must be raised to Floor; those of
-	// any other are not to be written. Held and Lowered must be kept on the workload.
+	// Raise is true if the replicas of a workload that an external autoscaler scales must be raised
+	// to Floor. Otherwise the replicas of such a workload must not be written, unless Replicas is
+	// set. Held and Lowered must be stored on the workload.
 	Raise         bool
 	Held, Lowered int
-	// Replicas is what the workload runs, neither more nor less, because an external autoscaler has asked for it under the
-	// name that does not change with the revision; nil for every other workload.
+	// Replicas is the exact number of replicas, if it is set on the ScaleTarget. It is nil for
+	// every other workload. See [Bounds.Asked].
 	Replicas *int
-	// ScaledUpAt is when a workload that runs was last scaled up from zero; zero where it never was.
+	// ScaledUpAt is when a workload that runs was last scaled up from zero. It is zero if it never
+	// was.
 	ScaledUpAt time.Time
-	// IdleSince is when it was first seen that no route points at a workload that drains or scales down.
+	// IdleSince is when it was first observed that no route points at a workload that retires.
 	IdleSince time.Time
 }
 
-// Action is what becomes of a workload.
+// Action is the step that a workload takes.
 type Action string
 
-// A workload takes these steps from top to bottom, and goes back to Run from any of them.
+// A workload that retires takes these steps from top to bottom. It can return to Run from any of
+// them.
 const (
-	Run       Action = "Run"       // It runs, at least Floor replicas of it.
-	Keep      Action = "Keep"      // It retires, but a route may still point at it: leave it as it is.
-	Drain     Action = "Drain"     // No route points at it: finish the requests that are under way.
-	ScaleDown Action = "ScaleDown" // Its last request is over: no replicas.
-	Delete    Action = "Delete"    // Its last pod is gone.
+	Run       Action = "Run"       // It runs with at least Floor replicas.
+	Keep      Action = "Keep"      // It stays unchanged while a route may still point at it.
+	Drain     Action = "Drain"     // No route points at it. It finishes its requests.
+	ScaleDown Action = "ScaleDown" // It needs no replicas any more. It is scaled to zero.
+	Delete    Action = "Delete"    // It has no pods any more and is deleted.
 )
 
-// Phase is where a rollout stands.
+// Phase is the phase of a rollout.
 type Phase string
 
-// The phases of a rollout. "Target" and "stable" are those of the glossary.
+// The phases of a rollout.
 const (
-	Stopped    Phase = "Stopped"    // Nothing runs, by request.
-	Stopping   Phase = "Stopping"   // Nothing is to run, by request, and pods still do.
+	Stopped    Phase = "Stopped"    // The user has stopped the service, and it has no pods.
+	Stopping   Phase = "Stopping"   // The user has stopped the service, and it still has pods.
 	Loading    Phase = "Loading"    // The target is not ready.
-	Failed     Phase = "Failed"     // The target will not become ready without help.
-	Shifting   Phase = "Shifting"   // The target is ready; the share that it was given waits for capacity.
-	Canary     Phase = "Canary"     // The target has a part of the traffic.
-	RolledBack Phase = "RolledBack" // The target had traffic, and it was taken back by request.
-	Preview    Phase = "Preview"    // The target has no traffic, by request, and has had none.
+	Failed     Phase = "Failed"     // The target cannot become ready without help.
+	Shifting   Phase = "Shifting"   // The target is ready, and a share waits for replicas.
+	Canary     Phase = "Canary"     // The target is not the stable and has a share.
+	RolledBack Phase = "RolledBack" // The percent is 0, and the target has had a share.
+	Preview    Phase = "Preview"    // The percent is 0, and the target has had no share yet.
 	Stable     Phase = "Stable"     // The target is the stable.
 )
 
-// Phases lists every phase, in the order in which a rollout usually meets them.
+// Phases returns all phases, roughly in the order in which a rollout passes through them.
 func Phases() []Phase {
 	return []Phase{Loading, Shifting, Preview, Canary, Stable, RolledBack, Failed, Stopping, Stopped}
 }
 
-// Waiting says that a revision gets a share once it has the replicas for it. Ready counts those that are to stay.
+// Waiting describes a share that waits until a revision has the replicas for it.
 type Waiting struct {
-	Revision    Number
-	Percent     int
+	Revision Number
+	Percent  int
+	// Ready is the number of ready replicas that count for the share, and Need the required number.
 	Ready, Need int
-	// Overdue says that the replicas have not become ready within the progress deadline.
+	// Overdue is true if the replicas have not become ready within the progress deadline.
 	Overdue bool
 }
 
-// HeldBack says that an external autoscaler keeps a revision below the replicas that its share needs.
+// HeldBack describes a revision that an external autoscaler keeps below the replicas that its share
+// needs.
 type HeldBack struct {
 	Revision Number
 	Replicas int
 }
 
-// Transition is one thing that a decision changes, to be told to people.
+// Transition is a change that users are told about.
 type Transition struct {
 	Kind TransitionKind
-	// Revision is what it happens to, and Other the revision on its other side: that which a promotion replaces,
-	// that which a rollback returns to, that which supersedes.
+	// Revision is the revision that changes. Other is the revision that a promotion replaces, that
+	// a rollback returns to, that supersedes Revision, or that takes part in a replacement.
 	Revision, Other Number
-	// From and To are the splits of a shift.
+	// From and To are the splits before and after a shift.
 	From, To Split
 }
 
-// TransitionKind names a transition.
+// TransitionKind is the kind of a transition.
 type TransitionKind string
 
 // The transitions of a rollout.
@@ -186,6 +192,6 @@ const (
 	WasRolledBack TransitionKind = "RolledBack"
 	Superseded    TransitionKind = "Superseded"
 	NothingToUndo TransitionKind = "NothingToUndo"
-	Replaces      TransitionKind = "Replaces"          // Revision takes the place of Other, which is taken down.
-	ReplaceFailed TransitionKind = "ReplacementFailed" // Revision did not come up, and Other is back.
+	Replaces      TransitionKind = "Replaces"          // Other is scaled down to make room for Revision.
+	ReplaceFailed TransitionKind = "ReplacementFailed" // Revision did not become ready, and Other is brought back.
 )

@@ -1,17 +1,20 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rollout decides which revision of a predictor gets what share of the requests, and which revisions run.
+// Package rollout decides which revision of a predictor gets which share of the traffic, and which
+// revisions run.
 //
-// [Decide] is a pure function from a [Snapshot] of what was observed, and the time, to a [Decision] about what must
-// be. It reads nothing, writes nothing and waits for nothing; whoever calls it carries the decision out, observes
-// again, and asks again. Everything that a later decision needs to know is in the [Record], which is written together
-// with the weights: an operator that dies between any two writes, or decides twice, loses and repeats nothing.
+// [Decide] is a pure function from a [Snapshot] of the observed state, and the time, to a
+// [Decision] about the desired state. The caller carries the decision out, observes again and
+// decides again. Everything that a later decision needs is in the rollout state ([Record]), which
+// is written together with the weights. An operator that stops between any two writes, or decides
+// twice, loses nothing and repeats nothing.
 //
 // # States
 //
-// T is the target, which the spec asks for; S the stable, which was promoted last; V the previous stable; p the
-// percent. A split is written «2:10 1:90».
+// T is the target, the revision that the spec asks for. S is the stable, the revision that was
+// promoted last. V is the previous stable. p is canaryTrafficPercent. A split is written «2:10
+// 1:90».
 //
 //	 #  situation                                                  split            S  V
 //	 1  first deployment, T=1 not ready                            none             -  -
@@ -34,25 +37,27 @@
 //	17  T=2 never becomes ready, any p                             1:100            1  -
 //	18  canary 2 loses every ready pod; back once it has one       2:0 1:100        1  -
 //	19  canary ready, stable not                                   unchanged        1  -
-//	20  tag hosts, where asked for, point at the revisions of the split
+//	20  tag routing is on: tag hosts point at the revisions of the split
 //	21  a share would go to a stable that cannot serve             unchanged        1  -
-//	22  T finds no node, and the strategy lets the old one go first: S is down, then T has its place
+//	22  T is unschedulable, and the strategy allows an interruption: S makes room, then T takes its place
 //
 // # Rules
 //
-// A split is empty or sums to 100. Only a revision that can serve is given weight; the stable keeps its own while it
-// cannot. A share goes up only once its receiver has the replicas for it, and what it was given on is held against
-// the autoscaler. A workload retires only once no route points at it, after a time to drain. What was rejected, by a
-// percent of 0 or by another target, comes back only when the spec asks for it again. A spec that cannot be resolved
-// moves nothing.
+// A split is empty or sums to 100. Only a revision that can serve gets weight, but the stable keeps
+// its share while it cannot serve. A share grows only when its revision has the replicas for it,
+// and these replicas are then held against the autoscaler. A workload is scaled down only when no
+// route points at it, and after the drain period. A revision that was rejected, by a percent of 0
+// or by another target, gets traffic again only when the spec asks for it again. A spec that cannot
+// be resolved moves no traffic.
 //
 // # Example
 //
-// Revision 1 serves everything: the record says S=1 T=1 and the split is 1:100. The user applies another model with
-// p=10. Its inputs are new, so the decision is to create revision 2 and to run it; the split stays, and the record
-// notes T=2 p=10. The pods of 2 become ready: now the split is 2:10 1:90. The user removes p: once 2 has as many
-// ready replicas as the whole traffic takes, the split is 2:100, with S=2 V=1 in the same record. Once the gateway
-// says that it serves this, 1 is drained for a while, scaled down and deleted; its record stays. The user sets p=0:
-// the percent has changed from absent, the target is the stable, and V=1 can be brought back, so S becomes 1 at
-// once, while the split stays 2:100 until 1 is ready again. Then it is 2:0 1:100.
+// Revision 1 serves all traffic: the rollout state has S=1 T=1, and the split is 1:100. The user
+// applies another model with p=10. Its hash is new, so the decision is to create revision 2 and to
+// run it. The split stays, and the state has T=2 p=10. When the pods of 2 are ready, the split
+// becomes 2:10 1:90. The user removes p. When 2 has as many ready replicas as all traffic needs,
+// the split becomes 2:100, with S=2 V=1 in the same write. When the gateway has accepted it, 1 is
+// drained, scaled down and deleted, but stays in the revision history. The user sets p=0. The
+// percent has changed from absent, the target is the stable, and V=1 can be brought back, so S
+// becomes 1 at once. The split stays 2:100 until 1 is ready again. Then it becomes 2:0 1:100.
 package rollout

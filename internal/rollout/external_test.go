@@ -22,13 +22,13 @@ func scaledBy(n Number, ready, replicas, held, lowered int) Revision {
 // TestExternalAutoscaler: the operator raises the replicas of a receiver to what its share needs, and leaves every other
 // number to the autoscaler.
 func TestExternalAutoscaler(t *testing.T) {
-	canary := between(2, 10, 1)
+	canary := canarySplit(2, 10, 1)
 	shifted := func(ago time.Duration) *Record {
 		record := remembered(2, 1, 2, nil, All(2))
 		record.ShiftedAt, record.Floors = testNow.Add(-ago), map[Number]int{2: 4}
 		return record
 	}
-	lost := remembered(1, 0, 2, new(10), between(2, 0, 1))
+	lost := remembered(1, 0, 2, new(10), canarySplit(2, 0, 1))
 	lost.AskedAt, lost.LostAt = testNow.Add(-time.Hour), testNow.Add(-10*time.Minute)
 	tests := map[string]struct {
 		record         *Record
@@ -137,7 +137,7 @@ func TestAZeroOfTheExternalAutoscalerIsKept(t *testing.T) {
 
 // TestARollbackInPartsOutlastsTheHold: what was brought up for the first part is not measured as need for the next one.
 func TestARollbackInPartsOutlastsTheHold(t *testing.T) {
-	record := remembered(1, 0, 2, new(0), between(2, 17, 1))
+	record := remembered(1, 0, 2, new(0), canarySplit(2, 17, 1))
 	record.Returning, record.Floors = true, map[Number]int{1: 6, 2: 6}
 	seen := sees(record, 2, new(0), scaledBy(1, 6, 6, 6, 0), scaledBy(2, 6, 6, 0, 0))
 	seen.Wanted.Replicas = external
@@ -176,35 +176,35 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 			run(2, 1, new(3)),
 		},
 		"a canary follows in proportion, upwards": {
-			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 18, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
+			remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
 			"2:10 1:90", run(1, 1, new(18)), raised(run(2, 2, nil), 2),
 		},
 		"and not downwards": {
-			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 2, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 3, 3, 2, 0),
+			remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 2, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 3, 3, 2, 0),
 			"2:10 1:90", run(1, 1, new(2)),
 			WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2},
 		},
 		"nor from zero": {
-			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 0, 0, 0),
+			remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 0, 0, 0),
 			"2:10 1:90", run(1, 1, new(18)), run(2, 1, nil),
 		},
 		"nor against an autoscaler of its own": {
-			remembered(1, 0, 2, new(10), between(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 1, 2, 2),
+			remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 1, 2, 2),
 			"2:10 1:90", run(1, 1, new(18)),
 			WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2, Lowered: 2},
 		},
 		"on a tie it is for the stable": {
-			remembered(1, 0, 2, new(50), between(2, 50, 1)), new(50), 5, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
+			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)), new(50), 5, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
 			"2:50 1:50", run(1, 1, new(5)), raised(run(2, 5, nil), 5),
 		},
 		"a canary with more than half leads": {
-			remembered(1, 0, 2, new(60), between(2, 60, 1)), new(60), 6, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
+			remembered(1, 0, 2, new(60), canarySplit(2, 60, 1)), new(60), 6, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
 			"2:60 1:40",
 			WorkloadPlan{Revision: 1, Action: Run, Floor: 1},
 			run(2, 1, new(6)),
 		},
 		"a promotion raises its receiver first": {
-			remembered(1, 0, 2, nil, between(2, 10, 1)), nil, 4, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
+			remembered(1, 0, 2, nil, canarySplit(2, 10, 1)), nil, 4, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
 			"2:10 1:90", run(1, 1, new(4)), raised(run(2, 5, nil), 5),
 		},
 		"what is held for a shift is not taken away": {
@@ -262,7 +262,7 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 // TestTheNameFollowsTheGateway: until it has accepted a promotion, the number is still for the revision that serves.
 func TestTheNameFollowsTheGateway(t *testing.T) {
 	record := remembered(2, 1, 2, nil, All(2))
-	record.Before, record.ShiftedAt, record.Floors = between(2, 10, 1), testNow, map[Number]int{2: 5}
+	record.Before, record.ShiftedAt, record.Floors = canarySplit(2, 10, 1), testNow, map[Number]int{2: 5}
 	seen := sees(record, 2, nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 0))
 	seen.Wanted.Replicas = external
 	seen.Wanted.Replicas.Asked = new(4)

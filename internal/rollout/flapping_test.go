@@ -32,7 +32,7 @@ func TestFlappingReadiness(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			record := remembered(1, 0, 2, new(10), between(2, 0, 1))
+			record := remembered(1, 0, 2, new(10), canarySplit(2, 0, 1))
 			if test.lostAgo != 0 {
 				record.LostAt = testNow.Add(-test.lostAgo)
 			}
@@ -60,7 +60,7 @@ func TestFlappingReadiness(t *testing.T) {
 
 // TestFlapsAreFewWrites: readiness that changes each second moves the route once.
 func TestFlapsAreFewWrites(t *testing.T) {
-	record := remembered(1, 0, 2, new(10), between(2, 10, 1))
+	record := remembered(1, 0, 2, new(10), canarySplit(2, 10, 1))
 	writes := 0
 	for second := range 60 {
 		canary := up(2)

@@ -356,10 +356,10 @@ func (w *world) restingSplit() (Split, []Number) {
 	case !starts && !record.Split.Has(target):
 		return All(stable), []Number{stable, target}
 	case !starts:
-		return between(target, 0, stable), []Number{stable, target}
-	case asksForAll(w.spec.Percent):
+		return canarySplit(target, 0, stable), []Number{stable, target}
+	case requestsPromotion(w.spec.Percent):
 		return All(target), []Number{target} // Not reached: it is the stable then.
 	default:
-		return between(target, *w.spec.Percent, stable), []Number{stable, target}
+		return canarySplit(target, *w.spec.Percent, stable), []Number{stable, target}
 	}
 }

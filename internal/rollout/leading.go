@@ -3,8 +3,8 @@
 
 package rollout
 
-// Leading returns the revision with the largest share that clients get, on a tie the stable; 0 where nothing is served.
-// Before the gateway has accepted the first route, what that route says counts.
+// Leading returns the revision with the largest share of the served split, or the stable on a tie.
+// If no revision serves, the desired split counts. Leading returns 0 if that is empty too.
 func (d Decision) Leading() Number {
 	if d.Record == nil {
 		return 0
@@ -12,8 +12,8 @@ func (d Decision) Leading() Number {
 	return leading(d.Served, *d.Record)
 }
 
-// Scaled returns the revision that the name stands for which an external autoscaler can be told once: the leading one,
-// where nothing is served the stable, and before the first route the target.
+// Scaled returns the revision that the ScaleTarget stands for. It is the leading revision, the
+// stable if there is none, and the target before the first route exists.
 func (d Decision) Scaled() Number {
 	if d.Record == nil {
 		return d.Target
@@ -21,31 +21,31 @@ func (d Decision) Scaled() Number {
 	return scaledByName(d.Served, *d.Record)
 }
 
-func leading(served Split, record Record) Number {
+func leading(served Split, state Record) Number {
 	split := served
 	if split.IsEmpty() {
-		split = record.Split
+		split = state.Split
 	}
-	best, most := record.Stable, split.Percent(record.Stable)
+	leader, largest := state.Stable, split.Percent(state.Stable)
 	for _, share := range split.Shares() {
-		if share.Percent > most {
-			best, most = share.Revision, share.Percent
+		if share.Percent > largest {
+			leader, largest = share.Revision, share.Percent
 		}
 	}
-	if most == 0 {
+	if largest == 0 {
 		return 0
 	}
-	return best
+	return leader
 }
 
-func scaledByName(served Split, record Record) Number {
-	if n := leading(served, record); n != 0 {
+func scaledByName(served Split, state Record) Number {
+	if n := leading(served, state); n != 0 {
 		return n
 	}
-	return record.Stable
+	return state.Stable
 }
 
-// scaled returns the revision that Bounds.Asked is meant for.
+// scaled returns the revision that [Bounds.Asked] applies to.
 func (d *decider) scaled() Number {
 	if d.after.Stable == 0 {
 		return d.target

@@ -59,7 +59,7 @@ func TestNumbersAreNotGivenTwice(t *testing.T) {
 		"the route does not know":        {remembered(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1), away(12)}, 13},
 		"only the status remembers":      {nil, Reported{Stable: 1, Target: 4, Split: All(1)}, []Revision{up(1)}, 5},
 		"the previous is the highest":    {nil, Reported{Stable: 1, Previous: 6, Target: 1, Split: All(1)}, []Revision{up(1)}, 7},
-		"the split names the highest":    {nil, Reported{Split: between(8, 10, 1)}, []Revision{up(1)}, 9},
+		"the split names the highest":    {nil, Reported{Split: canarySplit(8, 10, 1)}, []Revision{up(1)}, 9},
 		"the last one cannot be read":    {&Record{Stable: 1, Target: 2, Inputs: inputs(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1), unreadable}, 3},
 		"the last one could not be made": {&Record{Stable: 1, Target: 2, Inputs: inputs(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1)}, 2},
 	}

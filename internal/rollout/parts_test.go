@@ -130,7 +130,7 @@ func TestTheRollbackIsToldWhenTheTrafficHasMoved(t *testing.T) {
 func TestCapacityIsNotMeasuredAtABadMoment(t *testing.T) {
 	for name, percent := range map[string]*int{"promotion": nil, "a larger share": new(50)} {
 		t.Run(name, func(t *testing.T) {
-			record := remembered(1, 0, 2, new(10), between(2, 10, 1))
+			record := remembered(1, 0, 2, new(10), canarySplit(2, 10, 1))
 			record.Floors = map[Number]int{1: 8}
 			stable := upWith(1, 8)
 			stable.Workload.Ready = 1 // A node pool is being upgraded.
@@ -199,7 +199,7 @@ func TestAWaitIsOverdue(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			record := remembered(1, 0, 2, new(50), between(2, 10, 1))
+			record := remembered(1, 0, 2, new(50), canarySplit(2, 10, 1))
 			record.Floors = map[Number]int{1: 8}
 			if test.askedAt != 0 {
 				record.AskedAt = testNow.Add(-test.askedAt)

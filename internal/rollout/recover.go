@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// recover rebuilds the record after the route or the record on it was lost, from what the route still says, then
-// from what was reported to users, then from what runs. It assumes that the spec has not changed in between, so that
-// a loss by itself never promotes and never rolls back.
+// recover rebuilds the rollout state after the route, or the state on it, was lost. It uses the
+// weights of the route, then the reported status, then the workloads that run. It assumes that the
+// spec has not changed in between, so that a loss alone never promotes and never rolls back.
 func (d *decider) recover() Record {
 	target := d.Snapshot.target()
 	if target == 0 {
@@ -19,7 +19,7 @@ func (d *decider) recover() Record {
 	split := d.recoverSplit()
 	stable := d.recoverStable(split, target)
 	if stable == 0 {
-		return Record{Highest: d.recoverHighest()} // Nothing was ever ready: this is still the first deployment.
+		return Record{Highest: d.recoverHighest()} // No revision was ever ready.
 	}
 	if target == 0 {
 		target = stable
@@ -27,7 +27,7 @@ func (d *decider) recover() Record {
 	if !split.Equal(d.Route.Split) && d.isOutdated(split, stable, target) {
 		split = Split{}
 	}
-	record := Record{
+	state := Record{
 		Version:   RecordVersion,
 		Stable:    stable,
 		Target:    target,
@@ -38,23 +38,24 @@ func (d *decider) recover() Record {
 		Split:     split,
 		Before:    d.recoverBefore(),
 		ShiftedAt: d.now,
-		Floors:    d.recoverFloors(split),
+		Floors:    d.recoverHeld(split),
 		Highest:   d.recoverHighest(),
 	}
 	if previous := d.known(d.Reported.Previous); previous != stable {
-		record.Previous = previous
+		state.Previous = previous
 	}
 	for _, revision := range d.Revisions {
-		// Which revisions a route has named is not known: each of them may have.
+		// Which revisions a route has named is unknown, so assume all of them.
 		if n := revision.Number; !split.Has(n) {
-			record.Routed = append(record.Routed, n)
+			state.Routed = append(state.Routed, n)
 		}
 	}
-	return record
+	return state
 }
 
-// recoverPercent is what was asked for the target. Where the spec does not count, it must be what a target on trial
-// has; one that has everything is on its way back to the stable.
+// recoverPercent returns the percent that the spec asked for the target. If the spec cannot be
+// resolved, it is the current share of a canary. A target with 100 % that is not the stable is
+// being rolled back, so its percent is 0.
 func (d *decider) recoverPercent(split Split, target, stable Number) *int {
 	switch {
 	case d.Wanted.resolved():
@@ -68,7 +69,8 @@ func (d *decider) recoverPercent(split Split, target, stable Number) *int {
 	}
 }
 
-// recoverSplit is the last split that is known, if all its revisions still are.
+// recoverSplit returns the split of the route, or else the reported split. A split counts only if
+// all its revisions still exist.
 func (d *decider) recoverSplit() Split {
 	for _, split := range []Split{d.Route.Split, d.Reported.Split} {
 		if !split.IsEmpty() && d.allKnown(split) {
@@ -78,9 +80,9 @@ func (d *decider) recoverSplit() Split {
 	return Split{}
 }
 
-// isOutdated tells whether a split that was only reported must not be brought back: the status may lag, so one that
-// gives to others than the stable and the target gives to who was rejected since. While the stable cannot serve, it is
-// still better than nothing.
+// isOutdated reports whether a reported split must not be restored. The status may lag: a split
+// that includes any revision other than the stable and the target may name one that has been
+// rejected since. While the stable cannot serve, such a split is still better than none.
 func (d *decider) isOutdated(split Split, stable, target Number) bool {
 	others := slices.ContainsFunc(split.shares, func(share Share) bool {
 		return share.Percent > 0 && share.Revision != stable && share.Revision != target
@@ -88,8 +90,8 @@ func (d *decider) isOutdated(split Split, stable, target Number) bool {
 	return others && d.ready(stable) > 0
 }
 
-// recoverBefore is what users were last told that they get. Whether the gateway serves what the route says is not
-// known before the record is on it again.
+// recoverBefore returns the split that was last reported as served. Whether the gateway serves the
+// route is unknown until the rollout state is on the route again.
 func (d *decider) recoverBefore() Split {
 	if d.allKnown(d.Reported.Split) {
 		return d.Reported.Split
@@ -97,17 +99,19 @@ func (d *decider) recoverBefore() Split {
 	return Split{}
 }
 
-// recoverFloors holds what there is: what shares were given on is not known.
-func (d *decider) recoverFloors(split Split) map[Number]int {
-	floors := map[Number]int{}
+// recoverHeld holds the ready replicas, because the lost numbers are unknown.
+func (d *decider) recoverHeld(split Split) map[Number]int {
+	held := map[Number]int{}
 	for _, share := range split.shares {
 		if share.Percent > 0 {
-			floors[share.Revision] = d.ready(share.Revision)
+			held[share.Revision] = d.ready(share.Revision)
 		}
 	}
-	return d.worthHolding(floors)
+	return d.pruneHeld(held)
 }
 
+// recoverStable returns the reported stable, or derives the stable from the split or from the
+// workloads that run.
 func (d *decider) recoverStable(split Split, target Number) Number {
 	if stable := d.known(d.Reported.Stable); stable != 0 {
 		return stable
@@ -121,8 +125,8 @@ func (d *decider) recoverStable(split Split, target Number) Number {
 	return d.recoverRunning(target)
 }
 
-// recoverRunning is the newest that can serve, is not on its way out and is not on trial. The one that was on trial
-// is the last choice, unless the spec asks for it: then this is still the first deployment.
+// recoverRunning returns the newest revision that can serve, does not retire and is not the target.
+// If there is none, it returns the last reported target, unless the spec still asks for it.
 func (d *decider) recoverRunning(target Number) Number {
 	var proven, tried Number
 	for _, revision := range d.Revisions {
@@ -138,8 +142,8 @@ func (d *decider) recoverRunning(target Number) Number {
 	return cmp.Or(proven, tried)
 }
 
-// recoverHighest is the highest number that anything still tells of, so that the number of a revision that was lost
-// together with the record is not given to another.
+// recoverHighest returns the highest number that is still known from anywhere, so that the number
+// of a lost revision is not assigned again.
 func (d *decider) recoverHighest() Number {
 	reported := d.Reported
 	return max(d.highest(), reported.Stable, reported.Previous, reported.Target, d.Route.Split.highest(), reported.Split.highest())
@@ -154,5 +158,5 @@ func (d *decider) allKnown(split Split) bool {
 	return true
 }
 
-// known is n if there is such a revision, else 0.
+// known returns n if revision n exists, and otherwise 0.
 func (d *decider) known(n Number) Number { return d.find(n).Number }

@@ -83,7 +83,7 @@ var withoutTimes = regexp.MustCompile(`"before":\{[^}]*\},"shiftedAt":"[^"]*",|"
 
 // TestRecover holds what is recovered from what.
 func TestRecover(t *testing.T) {
-	canary := between(2, 10, 1)
+	canary := canarySplit(2, 10, 1)
 	tests := map[string]struct {
 		target    Number // Of the spec; 0 for one that cannot be resolved.
 		percent   *int
@@ -103,7 +103,7 @@ func TestRecover(t *testing.T) {
 			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
 		},
 		"a route that somebody has promoted by hand": {
-			target: 2, route: between(2, 100, 1),
+			target: 2, route: canarySplit(2, 100, 1),
 			revisions: []Revision{down(1), down(2)},
 			want:      `{"stable":2,"previous":1,"target":2,"split":{"2":100},"highest":2}`,
 		},
@@ -170,12 +170,12 @@ func TestRecover(t *testing.T) {
 			want:      `{"stable":1,"target":7,"split":{"1":100},"highest":7}`,
 		},
 		"a status that lags gives nothing to who was rejected since": {
-			target: 3, reported: Reported{Stable: 3, Previous: 1, Target: 3, Split: between(2, 50, 1)},
+			target: 3, reported: Reported{Stable: 3, Previous: 1, Target: 3, Split: canarySplit(2, 50, 1)},
 			revisions: []Revision{up(1), up(2), up(3)},
 			want:      `{"stable":3,"previous":1,"target":3,"split":{"3":100},"highest":3}`,
 		},
 		"a status that lags is better than nothing": {
-			target: 3, reported: Reported{Stable: 3, Previous: 1, Target: 3, Split: between(2, 50, 1)},
+			target: 3, reported: Reported{Stable: 3, Previous: 1, Target: 3, Split: canarySplit(2, 50, 1)},
 			revisions: []Revision{up(1), up(2), down(3)},
 			want:      `{"stable":3,"previous":1,"target":3,"split":{"1":50,"2":50},"highest":3}`,
 		},
@@ -213,7 +213,7 @@ func TestRecover(t *testing.T) {
 			want:      `{"stable":2,"previous":1,"target":2,"percent":0,"split":{"2":100},"highest":2}`,
 		},
 		"floors: what there is, is held": {
-			target: 2, percent: new(50), bounds: scaled, route: between(2, 50, 1),
+			target: 2, percent: new(50), bounds: scaled, route: canarySplit(2, 50, 1),
 			revisions: []Revision{upWith(1, 6), upWith(2, 3)},
 			want:      `{"stable":1,"target":2,"percent":50,"split":{"1":50,"2":50},"floors":{"1":6,"2":3},"highest":2}`,
 		},
@@ -261,7 +261,7 @@ func TestRecoverWhatIsServed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen := sees(nil, 2, new(10), up(1), up(2))
-			seen.Route.Split = between(2, 10, 1)
+			seen.Route.Split = canarySplit(2, 10, 1)
 			seen.Reported = Reported{Stable: 1, Target: 2, Split: test.reported}
 			decision := Decide(seen, testPolicy, testNow)
 			if !decision.Served.Equal(test.want) || decision.Programmed {

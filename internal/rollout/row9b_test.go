@@ -83,7 +83,7 @@ func TestRowNineB(t *testing.T) {
 			remembered(2, 1, 2, nil, All(2)), 3, new(10), []Revision{up(1), same(up(2)), same(up(3))}, "3:10 2:90", 2, 1, 3, Canary,
 		},
 		"in the middle of a canary the stable takes everything": {
-			remembered(1, 0, 2, new(10), between(2, 10, 1)), 3, new(0), []Revision{up(1), same(up(2)), same(up(3))}, "3:0 1:100", 1, 0, 3, RolledBack,
+			remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), 3, new(0), []Revision{up(1), same(up(2)), same(up(3))}, "3:0 1:100", 1, 0, 3, RolledBack,
 		},
 	}
 	for name, test := range tests {
@@ -115,12 +115,12 @@ func TestALabelKeepsTheWayBack(t *testing.T) {
 
 // TestPhaseOfNoShare tells a rollback from a preview, also by a record of the first release.
 func TestPhaseOfNoShare(t *testing.T) {
-	tried := remembered(1, 0, 2, new(0), between(2, 0, 1))
+	tried := remembered(1, 0, 2, new(0), canarySplit(2, 0, 1))
 	tried.Version, tried.Tried = RecordVersion, true
-	untried := remembered(1, 0, 2, new(0), between(2, 0, 1))
-	untried.Version, untried.Before = RecordVersion, between(2, 10, 1)
-	old, oldPreview := remembered(1, 0, 2, new(0), between(2, 0, 1)), remembered(1, 0, 2, new(0), between(2, 0, 1))
-	old.Before, oldPreview.Before = between(2, 10, 1), All(1)
+	untried := remembered(1, 0, 2, new(0), canarySplit(2, 0, 1))
+	untried.Version, untried.Before = RecordVersion, canarySplit(2, 10, 1)
+	old, oldPreview := remembered(1, 0, 2, new(0), canarySplit(2, 0, 1)), remembered(1, 0, 2, new(0), canarySplit(2, 0, 1))
+	old.Before, oldPreview.Before = canarySplit(2, 10, 1), All(1)
 	for name, test := range map[string]struct {
 		record *Record
 		want   Phase
@@ -129,7 +129,7 @@ func TestPhaseOfNoShare(t *testing.T) {
 		"no share yet":                                   {untried, Preview},
 		"a share that was taken back, first release":     {old, RolledBack},
 		"no share yet, first release":                    {oldPreview, Preview},
-		"a canary whose percent becomes 0":               {remembered(1, 0, 2, new(10), between(2, 10, 1)), RolledBack},
+		"a canary whose percent becomes 0":               {remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), RolledBack},
 		"a promotion that is undone":                     {remembered(2, 1, 2, nil, All(2)), RolledBack},
 		"a new target, beside one that was rolled back":  {remembered(1, 0, 9, new(0), All(1)), Preview},
 		"a target that loads with a percent of 0 so far": {remembered(1, 0, 2, new(0), All(1)), Preview},

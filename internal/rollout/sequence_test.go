@@ -42,7 +42,7 @@ func (l *ledger) edit(inputs string, percent *int, starts bool) {
 	case target == l.stable, !starts: // Rows 3, 11, 12, 14 to 17.
 		l.split = All(l.stable)
 	default: // Rows 4, 5, 8, 9, 10 and 13.
-		l.split = between(target, *percent, l.stable)
+		l.split = canarySplit(target, *percent, l.stable)
 	}
 	l.target, l.percent = target, percent
 }

@@ -7,128 +7,142 @@ import (
 	"time"
 )
 
-// Snapshot is everything that a decision is taken on, seen at one moment.
+// Snapshot is the observed state that a decision is based on.
 type Snapshot struct {
 	Wanted Wanted
-	// Revisions are in any order.
+	// Revisions can be in any order.
 	Revisions []Revision
 	Route     Route
-	// Reported is what was last reported to users. It moves no traffic but where the route, or the record on it, was
-	// lost: then the history is recovered from it. And users who were told that a split is served are told so on.
+	// Reported is the reported status. The rollout state is recovered from it after the route, or
+	// the state on it, was lost. A split that was already reported as served stays reported.
+	// Nothing else depends on it.
 	Reported Reported
 }
 
-// Wanted is what the spec asks for.
+// Wanted is the desired state by the spec.
 type Wanted struct {
-	// Inputs identifies what the target runs. It is empty when the spec cannot be resolved, because it is invalid or
-	// its runtime is unknown: then the last target and percent stay in force, and no traffic moves on its account.
+	// Inputs is the hash of the target. It is empty if the spec cannot be resolved, because it is
+	// invalid or its runtime is unknown. The last target and percent then stay in force.
 	Inputs string
-	// Percent is canaryTrafficPercent; nil where it is absent, which asks for promotion. One that is not from 0 to 100
-	// makes the spec one that cannot be resolved.
+	// Percent is canaryTrafficPercent, or nil if it is absent, which asks for promotion. A spec
+	// with a percent outside 0 to 100 cannot be resolved.
 	Percent *int
-	// Stopped asks for no traffic and no pods, and to forget nothing.
+	// Stopped asks for no traffic and no pods. The rollout state and the revision history stay.
 	Stopped bool
-	// Tagged asks for a host name of its own for each revision in the split.
+	// Tagged asks for a tag host for each revision in the split.
 	Tagged bool
-	// Replicas bounds what each revision runs.
+	// Replicas are the bounds for the replicas of each revision.
 	Replicas Bounds
-	// Replace says that a revision may be taken down before the next one can serve: the user has asked for it with a
-	// deploymentStrategy of Recreate or without a surge.
+	// Replace allows a revision to be scaled down before the next one can serve, by a
+	// deploymentStrategy of Recreate or without surge.
 	Replace bool
 }
 
-// Bounds are the least and the most replicas of a revision.
+// Bounds are the minimum and the maximum number of replicas of a revision.
 type Bounds struct {
 	Min, Max int
-	// Elastic says that replicas are another autoscaler's business: a revision that can serve at all has the
-	// capacity for any share.
+	// Elastic is true if another autoscaler provides the replicas for any share, as Knative's does.
+	// A revision that can serve then has the capacity for any share.
 	Elastic bool
-	// External says that another autoscaler sets the replicas, and that a share still needs its number of them.
+	// External is true if an external autoscaler sets the replicas. A share still needs its number
+	// of replicas.
 	External bool
-	// Asked is the number that an external autoscaler has set under the name that does not change with the revision; nil
-	// where it scales revisions themselves. See [Decision.Scaled].
+	// Asked is the number of replicas that is set on the ScaleTarget. An external autoscaler scales
+	// the revision that [Decision.Scaled] returns through that object, whose name does not change
+	// with the revision. Asked is nil if the autoscaler scales the workloads of the revisions
+	// directly.
 	Asked *int
 }
 
-// Revision is one revision that has a record, a workload, or both.
+// Revision is a revision that is in the revision history, has a workload, or both.
 type Revision struct {
 	Number Number
+	// Inputs is the hash of the revision.
 	Inputs string
-	// SameModel says that it runs what the spec asks for under other propagated labels or annotations, or under the
-	// same. It is false while the spec cannot be resolved.
+	// SameModel is true if the revision differs from the spec at most in propagated labels and
+	// annotations. It is false while the spec cannot be resolved.
 	SameModel bool
-	// Recorded says that it can be brought back after its workload is gone.
+	// Recorded is true if the revision is in the revision history. It can then be brought back
+	// after its workload is gone.
 	Recorded bool
-	// Workload is nil when it runs nothing.
+	// Workload is nil if the revision has no workload.
 	Workload *Workload
 }
 
-// Workload is what a revision runs.
+// Workload is the observed workload of a revision.
 type Workload struct {
-	// Ready counts the replicas that can serve a request now.
+	// Ready is the number of replicas that can serve a request now.
 	Ready int
-	// Leaving says that these are being taken down: they finish the requests that they have, and must be given no others.
+	// Leaving is true if the ready replicas are terminating. They finish their requests and must
+	// not get new ones.
 	Leaving bool
-	// Replicas counts the replicas that are asked for, and Pods those that exist in any state.
+	// Replicas is the desired number of replicas, and Pods the number of pods in any state.
 	Replicas, Pods int
-	// IdleSince is when it was first seen that no route points at it any more; zero while one may.
+	// IdleSince is when it was first observed that no route points at the workload any more. It is
+	// zero while a route may.
 	IdleSince time.Time
-	// Failed says that it does not become ready without help.
+	// Failed is true if the workload cannot become ready without help.
 	Failed bool
 
-	// Unobserved says that its replicas were changed and the change has not been acted on: pods that look ready may
-	// be about to go.
+	// Unobserved is true if a change of the replicas has not been acted on yet. Pods that look
+	// ready may be about to be deleted.
 	Unobserved bool
-	// Leftover counts the ready replicas from before the last scale from zero, and ScaledUpAt is the time of that
-	// scale. Shortly after it they may be about to go.
+	// Leftover is the number of ready replicas from before the last scale from zero, which was at
+	// ScaledUpAt. Shortly after it they may be about to be deleted.
 	Leftover   int
 	ScaledUpAt time.Time
-	// ReadySince is since when at least one replica has been ready without a break; zero when that is not known.
+	// ReadySince is since when at least one replica has been ready without interruption. It is zero
+	// if that is unknown.
 	ReadySince time.Time
-	// UnschedulableSince is since when its pods have found no node; zero while they have one.
+	// UnschedulableSince is since when a pod has been unschedulable. It is zero if none is.
 	UnschedulableSince time.Time
-	// Held is the number of replicas that the operator raised it to against an external autoscaler, and Lowered how
-	// often that autoscaler has lowered them since. Both are 0 for a workload that is not held.
+	// Held is the number to which the operator has raised the replicas against an external
+	// autoscaler, and Lowered how often the autoscaler has lowered them since. Both are 0 if
+	// nothing is held.
 	Held, Lowered int
 }
 
-// Route is what splits the traffic, as it was found.
+// Route is the observed route, which splits the traffic.
 type Route struct {
-	// Record is what this package wrote last; nil when there is no route, or its record cannot be read.
+	// Record is the rollout state on the route. It is nil if there is no route, or if the state
+	// cannot be decoded.
 	Record *Record
-	// Split is read off the route's backends. It is used only when Record is nil.
+	// Split is the split by the route's weights. The rollout state is recovered from it, and a
+	// revision that it names is drained before it is scaled down.
 	Split Split
-	// TakenOver says that the gateway serves what Record says.
+	// TakenOver is true if the gateway has accepted the route with the split of Record.
 	TakenOver bool
-	// Tags are the revisions that tag hosts point at now.
+	// Tags are the revisions that the tag hosts point at.
 	Tags []Number
-	// TagsTakenOver says that the gateway serves the tag hosts as they are; where there are none, it does.
+	// TagsTakenOver is true if the gateway has accepted every tag host, and if there is none.
 	TagsTakenOver bool
-	// TagsRefused says that the gateway has answered for every tag host, and does not serve some of them.
+	// TagsRefused is true if the gateway has answered for every tag host and refuses at least one.
 	TagsRefused bool
-	// Impossible says that the cluster knows no routes: nothing can point at a revision.
+	// Impossible is true if the cluster does not have the API of the route (the Gateway API or
+	// Knative Serving), so that no route can point at a revision.
 	Impossible bool
-	// ServesNobody says that nobody is served, whatever Record says: what it is on is being made.
+	// ServesNobody is true if no revision serves, whatever Record says, because the route does not
+	// exist yet or has no backends yet.
 	ServesNobody bool
 }
 
-// Reported is the rollout as it was last reported to users.
+// Reported is the rollout as the status last reported it.
 type Reported struct {
 	Stable, Previous, Target Number
 	Split                    Split
-	// Tried says that the target was reported as rolled back.
+	// Tried is true if the target was reported as rolled back.
 	Tried bool
 }
 
-// tellsOf tells whether users were told that the split is served.
-func (r Reported) tellsOf(split Split) bool { return r.Target != 0 && r.Split.Equal(split) }
+// reportsServed reports whether the status reports the split as served.
+func (r Reported) reportsServed(split Split) bool { return r.Target != 0 && r.Split.Equal(split) }
 
-// resolved tells whether the spec asks for something that can be done.
+// resolved reports whether the spec could be resolved.
 func (w Wanted) resolved() bool { return w.Inputs != "" && isPercent(w.Percent) }
 
 func isPercent(percent *int) bool { return percent == nil || *percent >= 0 && *percent <= 100 }
 
-// Capacity counts the replicas that can be given requests.
+// Capacity returns the number of replicas that can get new requests.
 func (r Revision) Capacity() int {
 	if r.Workload == nil || r.Workload.Leaving {
 		return 0
@@ -136,12 +150,12 @@ func (r Revision) Capacity() int {
 	return r.Workload.Ready
 }
 
-// hasPods reports whether any pod of it exists or is asked for.
+// hasPods reports whether the workload has pods, or asks for some.
 func (w *Workload) hasPods() bool {
 	return w != nil && (w.Ready > 0 || w.Replicas > 0 || w.Pods > 0)
 }
 
-// find returns the revision of that number; its zero value when there is none.
+// find returns the revision with the given number, or the zero value if there is none.
 func (s Snapshot) find(n Number) Revision {
 	for _, revision := range s.Revisions {
 		if revision.Number == n {
@@ -153,22 +167,23 @@ func (s Snapshot) find(n Number) Revision {
 
 func (s Snapshot) ready(n Number) int { return s.find(n).Capacity() }
 
-// target finds the revision that has the wanted inputs; 0 when none has them yet, or when nobody knows what is wanted.
+// target returns the revision with the desired hash. It returns 0 if there is none yet, or if the
+// spec cannot be resolved.
 //
-// Several have them once an administrator has excluded from the inputs what told them apart. That must start nothing:
-// the one that was asked for last is meant, then the stable, and only then the newest.
+// Several revisions have the same hash if the administrator has excluded the metadata in which they
+// differ. That must not start a rollout, so the last target wins, then the stable, then the newest.
 func (s Snapshot) target() Number {
-	var found Number
+	var newest Number
 	if !s.Wanted.resolved() {
 		return 0
 	}
 	last, stable := s.Reported.Target, s.Reported.Stable
-	if record := s.Route.Record; record != nil {
-		last, stable = record.Target, record.Stable
+	if state := s.Route.Record; state != nil {
+		last, stable = state.Target, state.Stable
 	}
 	for _, revision := range s.Revisions {
 		if revision.Inputs == s.Wanted.Inputs {
-			found = max(found, revision.Number)
+			newest = max(newest, revision.Number)
 		}
 	}
 	for _, n := range []Number{last, stable} {
@@ -176,7 +191,7 @@ func (s Snapshot) target() Number {
 			return n
 		}
 	}
-	return found
+	return newest
 }
 
 func (s Snapshot) highest() Number {

@@ -154,7 +154,7 @@ func randomSplit(d *dice, target, stable Number) Split {
 		return All(stable)
 	case 3, 4:
 		if target != stable {
-			return between(target, pick(d, 10, 0, 50, 99, d.roll(100)), stable)
+			return canarySplit(target, pick(d, 10, 0, 50, 99, d.roll(100)), stable)
 		}
 		return All(target)
 	case 5:

@@ -10,25 +10,26 @@ import (
 	"strings"
 )
 
-// Number numbers the revisions of one predictor, from 1 on. 0 is no revision.
+// Number is the number of a revision, from 1 on. 0 stands for no revision.
 type Number int
 
-// Share is the part of the requests, in percent, that one revision gets.
+// Share is the percentage of the traffic that a revision gets.
 type Share struct {
 	Revision Number
 	Percent  int
 }
 
-// Split says which revision gets what share of the requests. It is empty, or its shares sum to 100: there is no way
-// to make one that does not. A share of 0 is a statement too: that revision is offered traffic and gets none now.
+// Split maps revisions to their shares of the traffic. It is empty, or its shares sum to 100. A
+// split can name a revision with a share of 0.
 //
-// The zero value is the empty split, which serves nobody.
+// The zero value is the empty split, by which no revision serves.
 type Split struct {
 	shares []Share // Newest revision first, each revision once.
 }
 
-// NewSplit makes a split of the shares, in any order. It refuses shares that do not sum to 100, are not from 0 to
-// 100, or name a revision twice or none.
+// NewSplit returns a split with the given shares, in any order. It returns an error if the shares
+// do not sum to 100, if a share is not from 0 to 100, if a revision is named twice, or if a number
+// is less than 1. Without shares it returns the empty split.
 func NewSplit(shares ...Share) (Split, error) {
 	if len(shares) == 0 {
 		return Split{}, nil
@@ -53,37 +54,37 @@ func NewSplit(shares ...Share) (Split, error) {
 	return Split{shares: sorted}, nil
 }
 
-// All gives everything to one revision.
+// All returns the split that gives 100 % to one revision.
 func All(n Number) Split {
 	return Split{shares: []Share{{Revision: n, Percent: 100}}}
 }
 
-// between gives the canary its percent, and the stable the rest.
-func between(canary Number, percent int, stable Number) Split {
+// canarySplit returns the split that gives the canary its percent, and the stable the rest.
+func canarySplit(canary Number, percent int, stable Number) Split {
 	split, err := NewSplit(Share{canary, percent}, Share{stable, 100 - percent})
 	if err != nil {
-		panic(err) // Only a percent out of bounds gets here, and Decide takes none.
+		panic(err) // Decide only passes a percent from 0 to 100.
 	}
 	return split
 }
 
-// Shares lists the shares, the newest revision first.
+// Shares returns the shares, newest revision first.
 func (s Split) Shares() []Share { return slices.Clone(s.shares) }
 
-// IsEmpty tells whether nobody is served.
+// IsEmpty reports whether the split names no revision.
 func (s Split) IsEmpty() bool { return len(s.shares) == 0 }
 
-// Has tells whether the revision is offered traffic, be it 0 %.
+// Has reports whether the split names the revision, even with a share of 0.
 func (s Split) Has(n Number) bool {
 	return slices.ContainsFunc(s.shares, func(share Share) bool { return share.Revision == n })
 }
 
-// isShared tells whether more than one revision gets requests.
+// isShared reports whether more than one revision has a share above 0.
 func (s Split) isShared() bool {
 	return !s.IsEmpty() && !slices.ContainsFunc(s.shares, func(share Share) bool { return share.Percent == 100 })
 }
 
-// Percent is the revision's share; 0 when it is not in the split.
+// Percent returns the revision's share. It is 0 if the split does not name the revision.
 func (s Split) Percent(n Number) int {
 	for _, share := range s.shares {
 		if share.Revision == n {
@@ -93,7 +94,7 @@ func (s Split) Percent(n Number) int {
 	return 0
 }
 
-// highest is the newest revision in the split; 0 when nobody is.
+// highest returns the newest revision of the split, or 0 if the split is empty.
 func (s Split) highest() Number {
 	if s.IsEmpty() {
 		return 0
@@ -101,10 +102,10 @@ func (s Split) highest() Number {
 	return s.shares[0].Revision
 }
 
-// Equal tells whether both name the same revisions with the same shares.
+// Equal reports whether both splits name the same revisions with the same shares.
 func (s Split) Equal(other Split) bool { return slices.Equal(s.shares, other.shares) }
 
-// String prints the split as people say it: «2:10 1:90», and «none» for the empty one.
+// String formats the split as «2:10 1:90», and the empty split as «none».
 func (s Split) String() string {
 	if s.IsEmpty() {
 		return "none"
@@ -116,7 +117,7 @@ func (s Split) String() string {
 	return strings.Join(words, " ")
 }
 
-// MarshalJSON writes the split as an object from revision to percent: {"1":90,"2":10}.
+// MarshalJSON encodes the split as an object from revision to percent: {"1":90,"2":10}.
 func (s Split) MarshalJSON() ([]byte, error) {
 	byRevision := make(map[Number]int, len(s.shares))
 	for _, share := range s.shares {
@@ -125,7 +126,8 @@ func (s Split) MarshalJSON() ([]byte, error) {
 	return json.Marshal(byRevision)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote, and refuses what NewSplit refuses.
+// UnmarshalJSON decodes what MarshalJSON encodes. It returns an error for shares that NewSplit
+// refuses.
 func (s *Split) UnmarshalJSON(data []byte) error {
 	var byRevision map[Number]int
 	if err := json.Unmarshal(data, &byRevision); err != nil {

@@ -177,7 +177,7 @@ func TestNoOtherSplits(t *testing.T) {
 					t.Errorf("a canary of %d %% makes a split", percent)
 				}
 			}()
-			between(2, percent, 1)
+			canarySplit(2, percent, 1)
 		}()
 	}
 }

@@ -15,17 +15,17 @@ func TestStableTakesBack(t *testing.T) {
 		percent        *int
 		want           Split
 	}{
-		"from a canary of 10":                  {between(2, 10, 1), 4, 1, new(0), between(2, 0, 1)},
-		"from a canary of 99":                  {between(2, 99, 1), 1, 4, new(0), between(2, 0, 1)},
-		"from a canary of 99, unready":         {between(2, 99, 1), 0, 4, new(0), between(2, 99, 1)},
-		"from a canary of 99, both unready":    {between(2, 99, 1), 0, 0, new(0), between(2, 0, 1)},
-		"a part of it":                         {between(2, 99, 1), 1, 4, new(50), between(2, 50, 1)},
-		"from a canary that has lost its pods": {between(2, 99, 1), 1, 0, new(99), between(2, 0, 1)},
-		"without a share, in part":             {All(2), 3, 4, new(0), between(2, 25, 1)},
-		"without a share":                      {All(2), 4, 4, new(0), between(2, 0, 1)},
-		"with a share of 0, in part":           {between(2, 100, 1), 3, 4, new(0), between(2, 25, 1)},
+		"from a canary of 10":                  {canarySplit(2, 10, 1), 4, 1, new(0), canarySplit(2, 0, 1)},
+		"from a canary of 99":                  {canarySplit(2, 99, 1), 1, 4, new(0), canarySplit(2, 0, 1)},
+		"from a canary of 99, unready":         {canarySplit(2, 99, 1), 0, 4, new(0), canarySplit(2, 99, 1)},
+		"from a canary of 99, both unready":    {canarySplit(2, 99, 1), 0, 0, new(0), canarySplit(2, 0, 1)},
+		"a part of it":                         {canarySplit(2, 99, 1), 1, 4, new(50), canarySplit(2, 50, 1)},
+		"from a canary that has lost its pods": {canarySplit(2, 99, 1), 1, 0, new(99), canarySplit(2, 0, 1)},
+		"without a share, in part":             {All(2), 3, 4, new(0), canarySplit(2, 25, 1)},
+		"without a share":                      {All(2), 4, 4, new(0), canarySplit(2, 0, 1)},
+		"with a share of 0, in part":           {canarySplit(2, 100, 1), 3, 4, new(0), canarySplit(2, 25, 1)},
 		"without a share, and nobody serves":   {All(2), 0, 0, new(0), All(2)},
-		"without a share, and alone ready":     {All(2), 1, 0, new(0), between(2, 0, 1)},
+		"without a share, and alone ready":     {All(2), 1, 0, new(0), canarySplit(2, 0, 1)},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -52,14 +52,14 @@ func TestALostStableGainsNothing(t *testing.T) {
 		percent *int
 		want    Split
 	}{
-		"the percent becomes 0": {2, new(0), between(2, 50, 1)},
-		"the percent falls":     {2, new(10), between(2, 50, 1)},
-		"another model loads":   {3, new(50), between(2, 50, 1)},
+		"the percent becomes 0": {2, new(0), canarySplit(2, 50, 1)},
+		"the percent falls":     {2, new(10), canarySplit(2, 50, 1)},
+		"another model loads":   {3, new(50), canarySplit(2, 50, 1)},
 		"the percent is absent": {2, nil, All(2)},
 		"the percent is 100":    {2, new(100), All(2)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			decision := Decide(sees(remembered(1, 0, 2, new(50), between(2, 50, 1)), test.target, test.percent, up(2), down(3)), testPolicy, testNow)
+			decision := Decide(sees(remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)), test.target, test.percent, up(2), down(3)), testPolicy, testNow)
 			if got := decision.Record.Split; !got.Equal(test.want) {
 				t.Errorf("the split is %s, want %s", got, test.want)
 			}

@@ -71,7 +71,7 @@ func TestResumeStableFirst(t *testing.T) {
 		"nobody is ready":                         {new(10), []Revision{down(1), down(2)}, Split{}},
 		"the canary is ready":                     {new(10), []Revision{down(1), up(2)}, Split{}},
 		"the stable is ready":                     {new(10), []Revision{up(1), down(2)}, All(1)},
-		"both are ready":                          {new(10), []Revision{up(1), up(2)}, between(2, 10, 1)},
+		"both are ready":                          {new(10), []Revision{up(1), up(2)}, canarySplit(2, 10, 1)},
 		"the target is ready, and shall have all": {nil, []Revision{down(1), up(2)}, All(2)},
 	}
 	for name, test := range tests {

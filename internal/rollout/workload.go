@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// decision gathers what was decided, and decides what follows from it: workloads, history, phase.
+// decision assembles the decision from the new rollout state, with the workloads, the pruning, the
+// phase and the transitions that follow from it.
 func (d *decider) decision() Decision {
 	decision := Decision{
 		Target:      d.target,
@@ -18,7 +19,7 @@ func (d *decider) decision() Decision {
 		Programmed:  d.programmed(),
 		Tags:        d.tags(),
 		Workloads:   d.workloads(),
-		Forget:      d.forget(),
+		Forget:      d.prune(),
 		Phase:       d.phase(),
 		Waiting:     d.waiting,
 		HeldBack:    d.heldBack,
@@ -28,21 +29,22 @@ func (d *decider) decision() Decision {
 		decision.Unsettled = d.target
 	}
 	if d.after.Stable != 0 {
-		record := d.after
-		if record.Encode() != d.before.Encode() {
-			record.Version = RecordVersion
+		state := d.after
+		if state.Encode() != d.before.Encode() {
+			state.Version = RecordVersion
 		}
-		decision.Record = &record
+		decision.Record = &state
 	}
 	decision.WakeAt = d.wakeAt(decision.Workloads)
 	return decision
 }
 
+// programmed reports whether the gateway serves the desired split and the desired tag hosts.
 func (d *decider) programmed() bool {
-	return d.routed() && d.Route.TagsTakenOver && d.tags().are(d.Route.Tags)
+	return d.routed() && d.Route.TagsTakenOver && d.tags().match(d.Route.Tags)
 }
 
-// routed tells whether clients get the split that is decided.
+// routed reports whether the gateway has accepted the desired split.
 func (d *decider) routed() bool {
 	return d.Route.TakenOver && d.after.Split.Equal(d.before.Split)
 }
@@ -54,7 +56,7 @@ func (d *decider) tags() Tags {
 	return TagsOf(d.after.Split, d.target)
 }
 
-// workloads plans every workload that there is or must be.
+// workloads plans every workload that exists or must exist.
 func (d *decider) workloads() []WorkloadPlan {
 	var plans []WorkloadPlan
 	for _, revision := range d.Revisions {
@@ -66,7 +68,7 @@ func (d *decider) workloads() []WorkloadPlan {
 		}
 	}
 	if d.create && d.runs(d.target) {
-		plans = append(plans, WorkloadPlan{Revision: d.target, Action: Run, Floor: d.floor(d.target)})
+		plans = append(plans, WorkloadPlan{Revision: d.target, Action: Run, Floor: d.minReplicas(d.target)})
 	}
 	slices.SortFunc(plans, func(a, b WorkloadPlan) int { return cmp.Compare(a.Revision, b.Revision) })
 	return plans
@@ -74,7 +76,7 @@ func (d *decider) workloads() []WorkloadPlan {
 
 // run plans a workload that runs.
 func (d *decider) run(revision Revision) WorkloadPlan {
-	plan := WorkloadPlan{Revision: revision.Number, Action: Run, Floor: d.floor(revision.Number)}
+	plan := WorkloadPlan{Revision: revision.Number, Action: Run, Floor: d.minReplicas(revision.Number)}
 	if d.Wanted.Replicas.External {
 		d.holdExternal(&plan, revision.Workload)
 		d.followAsked(&plan, revision.Workload)
@@ -90,7 +92,8 @@ func (d *decider) run(revision Revision) WorkloadPlan {
 	return plan
 }
 
-// runs tells whether a revision needs its workload: it is asked for, can be asked for at any moment, or serves.
+// runs reports whether a revision needs its workload. The target, the stable and every revision in
+// the split do.
 func (d *decider) runs(n Number) bool {
 	if d.Wanted.Stopped || d.makesRoom(n) {
 		return false
@@ -98,7 +101,8 @@ func (d *decider) runs(n Number) bool {
 	return n == d.target || n == d.after.Stable || d.after.Split.Has(n)
 }
 
-// makesRoom reports whether a revision is down so that another can have its node (row 22).
+// makesRoom reports whether a revision is scaled down so that another one can use its node (row
+// 22).
 func (d *decider) makesRoom(n Number) bool {
 	switch d.after.Replacement {
 	case Replacing:
@@ -109,9 +113,10 @@ func (d *decider) makesRoom(n Number) bool {
 	return false
 }
 
-// retire takes the next step down. No step is taken while a route may still point at the revision, and the time to
-// drain counts from when none did. A revision that no route has ever named has nothing to drain; if it is ready, a
-// decision that gives it traffic may still be on its way.
+// retire plans the next step of a workload that retires. It takes no step while a route may still
+// point at the revision. The drain period starts when no route does. A revision that no route has
+// ever named needs no drain unless it is ready: a concurrent decision may then be giving it
+// traffic.
 func (d *decider) retire(revision Revision) WorkloadPlan {
 	n, workload := revision.Number, *revision.Workload
 	plan := WorkloadPlan{Revision: n, IdleSince: workload.IdleSince}
@@ -123,34 +128,36 @@ func (d *decider) retire(revision Revision) WorkloadPlan {
 	case d.makesRoom(n) && !d.Wanted.Stopped:
 		plan.Action = ScaleDown
 	case routed && d.mayBeRouted(n), !routed && d.after.Stable != 0 && d.after.Encode() != d.before.Encode():
-		// What goes is confirmed against the route as it is, which this decision changes.
+		// Wait until the new rollout state is written. The next reconciliation then decides on the
+		// route with that state.
 		return WorkloadPlan{Revision: n, Action: Keep}
 	case (workload.Ready > 0 || routed && workload.Pods > 0) && d.now.Before(plan.IdleSince.Add(d.policy.DrainPeriod)):
 		plan.Action = Drain
 	case workload.Replicas > 0 || workload.Pods > 0, !revision.Recorded && d.inUse(n):
-		plan.Action = ScaleDown // A workload whose record was lost is the last that knows what it runs.
+		plan.Action = ScaleDown // Without an entry in the history, only the workload knows what it runs.
 	default:
 		plan.Action = Delete
 	}
 	return plan
 }
 
-// mayBeRouted tells whether a request could still be sent to a revision that is out of the split. Before the gateway
-// has taken the last write over it may serve any earlier one, so nothing is safe then. A tag host that it refuses leads
-// nowhere, however long that lasts.
+// mayBeRouted reports whether the gateway may still send requests to a revision that is not in the
+// split. Until the gateway has accepted the last write, it may serve any earlier one. A tag host
+// that the gateway refuses gets no requests, so it is not waited for.
 func (d *decider) mayBeRouted(n Number) bool {
 	if d.Route.Impossible {
 		return false
 	}
-	routes := d.Route.Record != nil || d.after.Stable != 0
+	hasRoute := d.Route.Record != nil || d.after.Stable != 0
 	answered := d.Route.TagsTakenOver || d.Route.TagsRefused
-	settled := d.routed() && answered && d.tags().are(d.Route.Tags)
-	return routes && !settled || slices.Contains(d.Route.Tags, n)
+	accepted := d.routed() && answered && d.tags().match(d.Route.Tags)
+	return hasRoute && !accepted || slices.Contains(d.Route.Tags, n)
 }
 
-// forget lists the records that are neither in use nor among the newest.
-func (d *decider) forget() []Number {
-	var forget []Number
+// prune lists the revisions to remove from the history: those that have no workload, are not in use
+// and are not among the newest.
+func (d *decider) prune() []Number {
+	var prune []Number
 	kept := 0
 	for _, revision := range slices.Backward(d.Revisions) {
 		if !revision.Recorded {
@@ -158,13 +165,13 @@ func (d *decider) forget() []Number {
 		}
 		kept++
 		if kept > d.policy.HistoryLimit && revision.Workload == nil && !d.inUse(revision.Number) {
-			forget = append(forget, revision.Number)
+			prune = append(prune, revision.Number)
 		}
 	}
-	return forget
+	return prune
 }
 
-// inUse tells whether a revision may have to run, now or later.
+// inUse reports whether a revision runs, or may have to run again.
 func (d *decider) inUse(n Number) bool {
 	return n == d.target || n == d.after.Stable || n == d.after.Previous || d.after.Split.Has(n)
 }
@@ -197,9 +204,9 @@ func (d *decider) phase() Phase {
 }
 
 func (d *decider) transitions() []Transition {
-	var found []Transition
+	var transitions []Transition
 	add := func(kind TransitionKind, revision, other Number) {
-		found = append(found, Transition{Kind: kind, Revision: revision, Other: other})
+		transitions = append(transitions, Transition{Kind: kind, Revision: revision, Other: other})
 	}
 	if d.create {
 		add(Created, d.target, 0)
@@ -223,14 +230,14 @@ func (d *decider) transitions() []Transition {
 		add(ReplaceFailed, d.target, d.after.Stable)
 	}
 	if !d.after.Split.Equal(d.before.Split) {
-		found = append(found, Transition{Kind: Shifted, From: d.before.Split, To: d.after.Split})
+		transitions = append(transitions, Transition{Kind: Shifted, From: d.before.Split, To: d.after.Split})
 	}
-	return found
+	return transitions
 }
 
-// rolledBack reports whether this decision takes the target's traffic away because the percent says so: a promotion is
-// undone to the share that was asked for, or a canary that had a share loses it. It is told when the traffic moves, not
-// when it is asked for.
+// rolledBack reports whether this decision completes a rollback of the target: a promotion is
+// undone to the percent of the spec, or a canary loses its share because the percent is 0. It is
+// true when the traffic moves, not when the percent changes.
 func (d *decider) rolledBack() bool {
 	had, has := d.before.Split.Percent(d.target), d.after.Split.Percent(d.target)
 	if d.target == d.after.Stable || d.percent == nil || has >= had || d.after.Returning || d.Wanted.Stopped {
@@ -245,25 +252,25 @@ func (d *decider) tried() bool {
 	return d.after.Tried || d.target == d.before.Target && d.before.hadShare()
 }
 
-// wake notes a time at which time alone changes the decision.
-func (d *decider) wake(at time.Time) {
+// scheduleWake adds a time at which the decision changes though nothing else has changed.
+func (d *decider) scheduleWake(at time.Time) {
 	if at.After(d.now) {
-		d.wakes = append(d.wakes, at)
+		d.wakeTimes = append(d.wakeTimes, at)
 	}
 }
 
-// wakeAt is the next moment at which time alone changes the decision.
+// wakeAt returns the next time at which the decision changes though nothing else has changed.
 func (d *decider) wakeAt(plans []WorkloadPlan) time.Time {
 	for _, plan := range plans {
 		if plan.Action == Drain {
-			d.wake(plan.IdleSince.Add(d.policy.DrainPeriod))
+			d.scheduleWake(plan.IdleSince.Add(d.policy.DrainPeriod))
 		}
 	}
 	if len(d.after.Floors) > 0 && (!d.after.Split.isShared() || d.Wanted.Replicas.External) {
-		d.wake(d.holdEnds(d.after))
+		d.scheduleWake(d.holdEnds(d.after))
 	}
-	if len(d.wakes) == 0 {
+	if len(d.wakeTimes) == 0 {
 		return time.Time{}
 	}
-	return slices.MinFunc(d.wakes, time.Time.Compare)
+	return slices.MinFunc(d.wakeTimes, time.Time.Compare)
 }

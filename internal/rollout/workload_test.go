@@ -130,7 +130,7 @@ func TestRetire(t *testing.T) {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) {
 				s.Route = Route{Impossible: true}
-				s.Reported = Reported{Stable: 1, Target: 3, Split: between(3, 10, 1)}
+				s.Reported = Reported{Stable: 1, Target: 3, Split: canarySplit(3, 10, 1)}
 			},
 			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
@@ -171,7 +171,7 @@ func TestRetire(t *testing.T) {
 			if test.idleFor > 0 {
 				revision.Workload.IdleSince = idle(test.idleFor)
 			}
-			seen := sees(remembered(1, 0, 3, new(10), between(3, 10, 1)), 3, new(10), up(1), revision, up(3))
+			seen := sees(remembered(1, 0, 3, new(10), canarySplit(3, 10, 1)), 3, new(10), up(1), revision, up(3))
 			if test.change != nil {
 				test.change(&seen)
 			}
@@ -200,12 +200,12 @@ func TestRetireBeforeTheFirstRoute(t *testing.T) {
 
 // TestARefusedTagHostKeepsNoSecret: who is served by the main route is told by the main route.
 func TestARefusedTagHostKeepsNoSecret(t *testing.T) {
-	seen := sees(remembered(1, 0, 2, new(10), between(2, 10, 1)), 2, new(10), up(1), up(2))
+	seen := sees(remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(10), up(1), up(2))
 	seen.Wanted.Tagged, seen.Route.Tags = true, []Number{1, 2}
 	seen.Route.Record.Before = All(1)
 	seen.Route.TagsTakenOver, seen.Route.TagsRefused = false, true
 	decision := Decide(seen, testPolicy, testNow)
-	if !decision.Served.Equal(between(2, 10, 1)) || decision.Programmed {
+	if !decision.Served.Equal(canarySplit(2, 10, 1)) || decision.Programmed {
 		t.Errorf("%s is said to be served, and programmed is %t", decision.Served, decision.Programmed)
 	}
 }
@@ -216,20 +216,20 @@ func TestServedStaysServed(t *testing.T) {
 	for name, test := range map[string]struct {
 		reported, want Split
 	}{
-		"it was reported":          {between(2, 10, 1), between(2, 10, 1)},
+		"it was reported":          {canarySplit(2, 10, 1), canarySplit(2, 10, 1)},
 		"it was not yet":           {All(1), All(1)},
 		"nothing was":              {Split{}, All(1)},
 		"what nobody asked for is": {All(2), All(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(remembered(1, 0, 2, new(10), between(2, 10, 1)), 2, new(30), up(1), up(2))
+			seen := sees(remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(30), up(1), up(2))
 			seen.Route.Record.Before, seen.Route.TakenOver = All(1), false
 			seen.Reported = Reported{Stable: 1, Target: 2, Split: test.reported}
 			decision := Decide(seen, testPolicy, testNow)
 			if got := decision.Served; !got.Equal(test.want) {
 				t.Errorf("%s is said to be served, want %s", got, test.want)
 			}
-			if got := decision.Record; !got.Before.Equal(test.want) || !got.Split.Equal(between(2, 30, 1)) {
+			if got := decision.Record; !got.Before.Equal(test.want) || !got.Split.Equal(canarySplit(2, 30, 1)) {
 				t.Errorf("%s is recorded as served before %s, want %s", got.Before, got.Split, test.want)
 			}
 		})
@@ -302,7 +302,7 @@ func TestForget(t *testing.T) {
 		"not the previous":                  {remembered(12, 1, 12, nil, All(12)), 12, history(12), 10, []Number{2}},
 		"not the target":                    {remembered(12, 11, 1, nil, All(12)), 1, history(12), 10, []Number{2}},
 		"not one that runs":                 {remembered(12, 11, 12, nil, All(12)), 12, replace(history(12), up(1)), 10, []Number{2}},
-		"not one that has a share still":    {remembered(11, 0, 12, new(0), between(2, 50, 1)), 12, replace(history(12), up(2)), 10, nil},
+		"not one that has a share still":    {remembered(11, 0, 12, new(0), canarySplit(2, 50, 1)), 12, replace(history(12), up(2)), 10, nil},
 		"all that are not in use":           {remembered(4, 2, 4, nil, All(4)), 4, history(4), 0, []Number{3, 1}},
 		"a workload without a record":       {remembered(2, 0, 2, nil, All(2)), 2, replace(history(2), Revision{Number: 1, Workload: &Workload{}}), 0, nil},
 		"nothing before the first is ready": {nil, 2, history(2), 1, []Number{1}},

@@ -16,7 +16,7 @@ import (
 var (
 	full = Record{
 		Stable: 2, Previous: 1, Target: 3, Percent: new(10), Inputs: "c-inputs", NothingToUndo: true,
-		Split:     between(3, 10, 2),
+		Split:     canarySplit(3, 10, 2),
 		Before:    All(2),
 		ShiftedAt: time.Date(2026, 3, 11, 12, 0, 0, 5e6, time.UTC),
 		Floors:    map[Number]int{2: 7, 3: 2},
