@@ -14,8 +14,8 @@ func (d *decider) need(share int) int {
 	return bounds.clamp(ceilDiv(share*d.serving(), 100))
 }
 
-// neededForAll returns how many replicas all traffic needs, at most maxReplicas. Unlike
-// [decider.need] it ignores minReplicas, which does not count for a share that is given in parts.
+// neededForAll returns how many replicas all traffic needs, at most maxReplicas. It ignores
+// minReplicas, which does not count for a share that is given in parts.
 func (d *decider) neededForAll() int {
 	if d.Wanted.Replicas.Elastic {
 		return 1
@@ -46,12 +46,12 @@ func (d *decider) capacity(n Number) int {
 	return min(ready, workload.Replicas)
 }
 
-// leftoverPeriod is how long after a scale from zero a leftover pod may still be deleted because of
-// the scale to zero before it.
+// leftoverPeriod is how long the earlier scale to zero may still delete pods after a scale from
+// zero.
 const leftoverPeriod = 10 * time.Second
 
-// serving returns how many replicas all traffic needs. It is never less than the held replicas, so
-// that a temporary loss of replicas does not lower it.
+// serving returns how many replicas all traffic needs: the estimate, but at least the held
+// replicas, so that a temporary loss of replicas does not count.
 func (d *decider) serving() int {
 	serving := d.estimate()
 	for n := range d.before.Floors {
@@ -60,10 +60,9 @@ func (d *decider) serving() int {
 	return serving
 }
 
-// estimate estimates the replicas that all traffic needs: the reference revision's ready replicas
-// divided by its share, but at most the ready replicas of all revisions with a share. A reference
-// revision with no more than its minimum or its held replicas has carried all traffic with them, so
-// they are not divided by its share.
+// estimate divides the reference revision's ready replicas by its share. The result is at most the
+// ready replicas of all revisions with a share. Replicas up to the minimum or the held number are
+// not divided, because they have carried all traffic.
 func (d *decider) estimate() int {
 	reference := d.reference()
 	ready := d.ready(reference.Revision)
@@ -73,7 +72,6 @@ func (d *decider) estimate() int {
 	return min(ceilDiv(100*ready, reference.Percent), d.readyToServe())
 }
 
-// readyToServe counts the ready replicas of all revisions with a share.
 func (d *decider) readyToServe() int {
 	all := 0
 	for _, share := range d.before.Split.shares {
@@ -84,10 +82,9 @@ func (d *decider) readyToServe() int {
 	return all
 }
 
-// reference returns the revision from which [decider.estimate] derives the load, with its share. It
-// is the stable, or the revision with the largest share if the stable has none. A canary is not the
-// reference beside a stable with a share: replicas that were added for a shift would then raise the
-// estimate further and further.
+// reference returns the reference revision and its share: the stable, or the revision with the
+// largest share if the stable has none. The stable comes first because the replicas that a canary
+// gets for a shift would raise the estimate further and further.
 func (d *decider) reference() Share {
 	stable := d.before.Stable
 	if percent := d.before.Split.Percent(stable); percent > 0 {
@@ -135,8 +132,7 @@ func (d *decider) pruneHeld(held map[Number]int) map[Number]int {
 }
 
 // heldReplicas returns how many replicas to hold for a share of the new split: those that a growing
-// canary needs for it, and otherwise those that the revision has, so that it can take back what it
-// gives away.
+// canary needs, and otherwise those that the revision has, so that it can take its share back.
 func (d *decider) heldReplicas(share Share) int {
 	n, had := share.Revision, d.before.Split.Percent(share.Revision)
 	replicas := max(d.ready(n), d.heldBefore(n))
@@ -149,21 +145,19 @@ func (d *decider) heldReplicas(share Share) int {
 	return replicas
 }
 
-// minReplicas returns the minimum number of replicas that a revision runs now.
 func (d *decider) minReplicas(n Number) int {
 	return d.Wanted.Replicas.clamp(max(d.Wanted.Replicas.minimum(), d.required(n)))
 }
 
-// required returns how many replicas a revision must have for its share, or for the share that it
-// is about to get. It returns 0 if the minimum of the spec is enough.
+// required returns how many replicas a revision must have for its current or next share, or 0 if
+// the minimum of the spec is enough.
 func (d *decider) required(n Number) int {
 	replicas := 0
 	if d.isHeld(d.after, d.programmed()) {
 		replicas = d.after.Floors[n]
 	}
 	if d.after.Split.Percent(n) == 0 {
-		// A target starts with the replicas for its first share, a returning stable with those for
-		// all traffic.
+		// A returning stable may have to take all traffic.
 		switch n {
 		case d.after.Stable:
 			replicas = max(replicas, d.need(100))
@@ -179,13 +173,12 @@ func (d *decider) required(n Number) int {
 	return replicas
 }
 
-// maxLowered is the number of times that an external autoscaler lowers held replicas after which
-// the operator stops raising them.
+// maxLowered is how often an external autoscaler may lower held replicas before the operator stops
+// raising them.
 const maxLowered = 3
 
-// holdExternal plans the replicas of a workload that an external autoscaler scales. They are raised
-// for a share that the revision is about to get or has just got. In every other case they belong to
-// the autoscaler.
+// holdExternal plans the replicas of a workload that an external autoscaler scales. The operator
+// raises them for a share that the revision is about to get or has just got, and only then.
 func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
 	if workload == nil || d.isScaledToZero(plan.Revision) {
 		return
@@ -212,10 +205,9 @@ func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
 	plan.Raise, plan.Floor, plan.Held = true, held, held
 }
 
-// inProportion returns how many replicas a revision needs so that it has as many for each percent
-// of the traffic as the revision that the ScaleTarget scales. It returns 0 if the ScaleTarget sets
-// no number, for the scaled revision itself, and for a revision without a share or without
-// replicas.
+// inProportion returns how many replicas a revision needs to have as many for each percent of the
+// traffic as the revision that the ScaleTarget scales. It is 0 if the ScaleTarget sets no number,
+// for the scaled revision itself, and for a revision without a share or without replicas.
 func (d *decider) inProportion(n Number) int {
 	asked, leader := d.Wanted.Replicas.Asked, d.scaled()
 	served := d.served()
@@ -241,14 +233,14 @@ func (d *decider) followAsked(plan *WorkloadPlan, workload *Workload) {
 }
 
 // isScaledToZero reports whether an external autoscaler has scaled the target to zero after it had
-// a share. The operator keeps that 0.
+// a share. The operator then keeps the 0.
 func (d *decider) isScaledToZero(n Number) bool {
 	workload := d.find(n).Workload
 	return n == d.target && workload.Replicas == 0 && d.after.LostAt.After(d.after.AskedAt)
 }
 
-// heldBefore returns the replicas that were held for a revision until now. It returns 0 once the
-// hold has expired, because the autoscaler has seen the load since then.
+// heldBefore returns the replicas that were held for a revision until now, or 0 if the hold has
+// expired.
 func (d *decider) heldBefore(n Number) int {
 	if !d.isHeld(d.before, d.Route.TakenOver) {
 		return 0
@@ -256,11 +248,10 @@ func (d *decider) heldBefore(n Number) int {
 	return d.before.Floors[n]
 }
 
-// isHeld reports whether the held replicas of a rollout state are in force. They are in force while
-// two revisions share the traffic, until the gateway has accepted the route, and for the capacity
-// hold after a shift. With an external autoscaler, a shared split holds replicas only while the
-// stable returns in parts. Otherwise the replicas for its first part would be taken for the need of
-// the next part.
+// isHeld reports whether replicas are still held: while two revisions share the traffic, until the
+// gateway has accepted the route, and for the capacity hold after a shift. With an external
+// autoscaler, a shared split holds them only while the stable returns in parts, so that the
+// estimate does not follow the replicas of its first part.
 func (d *decider) isHeld(state Record, accepted bool) bool {
 	shared := state.Split.isShared() && (!d.Wanted.Replicas.External || state.Returning)
 	return shared || !accepted || d.now.Before(d.holdEnds(state))
@@ -270,8 +261,8 @@ func (d *decider) holdEnds(state Record) time.Time {
 	return state.ShiftedAt.Add(d.policy.CapacityHold)
 }
 
-// minimum returns the minimum number of replicas of a revision that runs. It is 0 only if the
-// autoscaler of the revision can scale from zero on waiting requests.
+// minimum returns the minimum number of replicas of a revision that runs. It can be 0 only if the
+// autoscaler scales from zero when requests wait.
 func (b Bounds) minimum() int {
 	if b.Elastic {
 		return b.Min

@@ -11,17 +11,15 @@ import (
 
 // Policy holds the administrator's settings for all rollouts.
 type Policy struct {
-	// DrainPeriod is how long a workload keeps running to finish its requests after the gateway has
-	// stopped sending new ones.
+	// DrainPeriod is how long a workload has to finish its requests after the gateway sends no more.
 	DrainPeriod time.Duration
-	// CapacityHold is how long replicas are held after a shift. The autoscaler has not seen the new
-	// load yet and would scale them down.
+	// CapacityHold is how long replicas are held after a shift, until the autoscaler sees the load.
 	CapacityHold time.Duration
-	// ProgressDeadline limits how long a share waits for its replicas before the wait is reported
-	// as a failure, and how long a replacement waits for a node. 0 means no limit.
+	// ProgressDeadline limits how long a share waits for its replicas before that is reported as a
+	// failure, and how long a replacement waits for a node. 0 means no limit.
 	ProgressDeadline time.Duration
-	// HistoryLimit is how many of the newest revisions stay in the revision history. Revisions that
-	// are in use stay in any case.
+	// HistoryLimit is how many of the newest revisions stay in the revision history, apart from
+	// older ones that are in use.
 	HistoryLimit int
 }
 
@@ -53,31 +51,25 @@ func Decide(observed Snapshot, policy Policy, now time.Time) Decision {
 	return d.decision()
 }
 
-// decider holds the intermediate results of one call of Decide.
 type decider struct {
 	Snapshot
 	policy Policy
 	now    time.Time
 
-	// before is the last rollout state, or what could be recovered of it. Its Stable is 0 before
-	// the first promotion. after is the new rollout state.
-	before  Record
+	before  Record // The last rollout state, if any, or what could be recovered of it.
 	after   Record
 	target  Number
 	create  bool
 	percent *int
 	waiting *Waiting
-	// deferred is true while the revision that the spec asks for is not created yet because its
-	// model is being rolled back under other metadata (row 9b).
+	// deferred is true while a rollback delays the creation of the desired revision (row 9b).
 	deferred bool
 	heldBack *HeldBack
 	// unsettled is true while the target is ready again, but not yet for stablePeriod.
 	unsettled bool
-	// wakeTimes are the times at which the decision changes though nothing else has changed.
 	wakeTimes []time.Time
 }
 
-// loadState starts from the rollout state on the route, or recovers it.
 func (d *decider) loadState() {
 	if d.Route.Record != nil {
 		d.before = *d.Route.Record
@@ -125,9 +117,8 @@ func (d *decider) chooseTarget() {
 func samePercent(a, b *int) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // mustRollBackFirst reports whether the spec combines a percent of 0 with a change of only labels
-// or annotations, and the resulting rollback of the promotion is not complete yet (row 9b). The
-// revision with the new metadata is created after the rollback, so that it does not compete with
-// the previous revision for a node.
+// or annotations, and the rollback is not complete yet (row 9b). The revision with the new metadata
+// is created afterwards, so that it does not compete with the previous revision for a node.
 func (d *decider) mustRollBackFirst() bool {
 	last := d.before.Target
 	if last == 0 || d.Snapshot.target() == last || !d.find(last).SameModel || d.percent == nil || *d.percent != 0 {
@@ -149,9 +140,8 @@ func (d *decider) newNumber() Number {
 }
 
 // undoPromotion makes the previous revision the stable again when the percent of a promoted target
-// changes from absent or 100 to less than 100 (rows 9 to 11). The percent must change: if the spec
-// returns to the stable during a canary, with the canary's percent still in it, that is an abort
-// and not a rollback (row 16).
+// changes from absent or 100 to less than 100 (rows 9 to 11). A spec that returns to the stable
+// with the percent of a canary still in it is an abort, not a rollback (row 16).
 func (d *decider) undoPromotion() {
 	promoted := d.before.Stable != 0 && d.target == d.before.Stable && d.target == d.before.Target
 	if !promoted || requestsPromotion(d.percent) {
@@ -168,7 +158,6 @@ func (d *decider) undoPromotion() {
 	d.after.Stable, d.after.Previous, d.after.NothingToUndo = d.before.Previous, 0, false
 }
 
-// requestsPromotion reports whether the percent asks for promotion.
 func requestsPromotion(percent *int) bool { return percent == nil || *percent == 100 }
 
 // canRun reports whether a revision runs, or can be brought back from the revision history.
@@ -201,9 +190,9 @@ func (d *decider) chooseSplit() Split {
 	}
 }
 
-// targetShare returns the share that the target gets now, and whether it is in the split. A target
-// enters the split once it has the capacity for its share. It stays there with 0 % if it then loses
-// its last ready replica.
+// targetShare returns the share that the target gets now, and whether it is in the split. It enters
+// the split once it has the capacity for its share, and stays with 0 % if it loses its last
+// replica.
 func (d *decider) targetShare() (share int, offered bool) {
 	if d.target == d.after.Stable {
 		return 0, false
@@ -233,11 +222,10 @@ func (d *decider) desiredShare() int {
 
 // stableShare returns how much of the desired share the stable gets now.
 //
-// A stable with a share and a ready replica takes everything back at once. Its replicas were held
-// for that, and a rejected model must not keep serving while more replicas start. A stable without
-// a ready replica gains nothing while another revision can serve (row 21). A stable without a share
-// gets it in parts, as its replicas become ready. If no revision in the split can serve, one ready
-// replica of the stable is enough.
+// A stable with a share and a ready replica takes everything back at once, because a rejected model
+// must not keep serving while more replicas start. Without a ready replica it gains nothing while
+// another revision can serve (row 21). A stable without a share gets it in parts, as its replicas
+// become ready. If no revision in the split can serve, one ready replica of the stable is enough.
 func (d *decider) stableShare(desired int) int {
 	stable := d.after.Stable
 	had := d.before.Split.Percent(stable)
@@ -307,7 +295,6 @@ func (d *decider) partialSplit(granted int) Split {
 	return canarySplit(other.Revision, 100-granted, stable)
 }
 
-// wait notes for [Decision.Waiting] that a share waits until a revision has enough replicas.
 func (d *decider) wait(n Number, percent, ready, need int) {
 	d.waiting = &Waiting{Revision: n, Percent: percent, Ready: ready, Need: need}
 	if d.policy.ProgressDeadline == 0 || d.after.AskedAt.IsZero() {
@@ -318,8 +305,8 @@ func (d *decider) wait(n Number, percent, ready, need int) {
 	d.scheduleWake(overdue)
 }
 
-// readySince returns the time since which a revision has been ready, but at least the given time.
-// It ignores a time in the future, which comes from a clock that is ahead.
+// readySince returns since when a revision has been ready, but at least the given time. A time in
+// the future comes from a clock that is ahead and is ignored.
 func (d *decider) readySince(n Number, earliest time.Time) time.Time {
 	if workload := d.find(n).Workload; workload != nil && workload.ReadySince.After(earliest) && !workload.ReadySince.After(d.now) {
 		return workload.ReadySince
@@ -334,9 +321,9 @@ func (d *decider) othersServe(n Number) bool {
 	})
 }
 
-// awaitStability prevents the share of a target from following readiness that flaps. A target that
-// lost its share with its readiness counts as unready until it has been ready for stablePeriod. It
-// waits only while another revision serves.
+// awaitStability makes a target that lost its share with its readiness count as unready until it
+// has been ready for stablePeriod, so that its share does not flap. It waits only while another
+// revision serves.
 func (d *decider) awaitStability() {
 	lost := d.after.LostAt
 	recent := !lost.IsZero() && !lost.After(d.now) && d.now.Before(lost.Add(lossMemory))
@@ -399,9 +386,8 @@ func (d *decider) replaceStable() {
 	}
 }
 
-// promote writes the split into the new rollout state. A target that gets 100 % because the spec
-// asks for promotion, or because it is the first revision, becomes the stable. Every other revision
-// then leaves the split.
+// promote writes the split into the new rollout state. A target that gets 100 % by promotion, or as
+// the first revision, becomes the stable, and every other revision leaves the split.
 func (d *decider) promote(split Split) {
 	if split.Percent(d.target) == 100 && d.target != d.after.Stable && (d.after.Stable == 0 || requestsPromotion(d.percent)) {
 		d.after.Previous = d.previousAfterPromotion()
@@ -423,8 +409,8 @@ func (d *decider) promote(split Split) {
 	d.after.ShiftedAt = d.now
 }
 
-// previousAfterPromotion returns the revision to which a promotion of the target can be rolled
-// back. A promotion that changes only labels or annotations keeps the previous revision (row 6).
+// previousAfterPromotion returns the previous revision after a promotion of the target. If only
+// labels or annotations change, the previous revision stays (row 6).
 func (d *decider) previousAfterPromotion() Number {
 	relabelled := d.find(d.after.Stable).SameModel && d.after.Stable != 0
 	if relabelled && d.after.Previous != 0 && d.after.Previous != d.target {
@@ -444,9 +430,8 @@ func (d *decider) routedOutside(split Split) []Number {
 	return routed
 }
 
-// served returns the split that clients get. A split that was reported as served counts as served
-// even if the gateway no longer confirms it: another change of the route, or the loss of the
-// gateway, does not bring the earlier split back.
+// served returns the split that clients get. A split that was reported as served stays served, even
+// if the gateway no longer confirms it: that does not bring the earlier split back.
 func (d *decider) served() Split {
 	switch {
 	case d.Route.ServesNobody:

@@ -192,6 +192,6 @@ const (
 	WasRolledBack TransitionKind = "RolledBack"
 	Superseded    TransitionKind = "Superseded"
 	NothingToUndo TransitionKind = "NothingToUndo"
-	Replaces      TransitionKind = "Replaces"          // Other is scaled down to make room for Revision.
-	ReplaceFailed TransitionKind = "ReplacementFailed" // Revision did not become ready, and Other is brought back.
+	Replaces      TransitionKind = "Replaces"          // Other makes room for Revision.
+	ReplaceFailed TransitionKind = "ReplacementFailed" // Other comes back.
 )

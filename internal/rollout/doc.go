@@ -39,7 +39,7 @@
 //	19  canary ready, stable not                                   unchanged        1  -
 //	20  tag routing is on: tag hosts point at the revisions of the split
 //	21  a share would go to a stable that cannot serve             unchanged        1  -
-//	22  T is unschedulable, and the strategy allows an interruption: S makes room, then T takes its place
+//	22  T is unschedulable, and the strategy allows it: S makes room, then T takes its place
 //
 // # Rules
 //

@@ -45,7 +45,6 @@ func scaledByName(served Split, state Record) Number {
 	return state.Stable
 }
 
-// scaled returns the revision that [Bounds.Asked] applies to.
 func (d *decider) scaled() Number {
 	if d.after.Stable == 0 {
 		return d.target

@@ -53,9 +53,8 @@ func (d *decider) recover() Record {
 	return state
 }
 
-// recoverPercent returns the percent that the spec asked for the target. If the spec cannot be
-// resolved, it is the current share of a canary. A target with 100 % that is not the stable is
-// being rolled back, so its percent is 0.
+// recoverPercent returns the percent of the spec. If the spec cannot be resolved, it is the share
+// of the canary, or 0 if the canary has 100 %, because it is then being rolled back.
 func (d *decider) recoverPercent(split Split, target, stable Number) *int {
 	switch {
 	case d.Wanted.resolved():
@@ -69,8 +68,8 @@ func (d *decider) recoverPercent(split Split, target, stable Number) *int {
 	}
 }
 
-// recoverSplit returns the split of the route, or else the reported split. A split counts only if
-// all its revisions still exist.
+// recoverSplit returns the split of the route, or the reported one, if all its revisions still
+// exist.
 func (d *decider) recoverSplit() Split {
 	for _, split := range []Split{d.Route.Split, d.Reported.Split} {
 		if !split.IsEmpty() && d.allKnown(split) {
@@ -82,7 +81,7 @@ func (d *decider) recoverSplit() Split {
 
 // isOutdated reports whether a reported split must not be restored. The status may lag: a split
 // that includes any revision other than the stable and the target may name one that has been
-// rejected since. While the stable cannot serve, such a split is still better than none.
+// rejected since. It is still better than none while the stable cannot serve.
 func (d *decider) isOutdated(split Split, stable, target Number) bool {
 	others := slices.ContainsFunc(split.shares, func(share Share) bool {
 		return share.Percent > 0 && share.Revision != stable && share.Revision != target
@@ -90,8 +89,6 @@ func (d *decider) isOutdated(split Split, stable, target Number) bool {
 	return others && d.ready(stable) > 0
 }
 
-// recoverBefore returns the split that was last reported as served. Whether the gateway serves the
-// route is unknown until the rollout state is on the route again.
 func (d *decider) recoverBefore() Split {
 	if d.allKnown(d.Reported.Split) {
 		return d.Reported.Split
@@ -110,8 +107,6 @@ func (d *decider) recoverHeld(split Split) map[Number]int {
 	return d.pruneHeld(held)
 }
 
-// recoverStable returns the reported stable, or derives the stable from the split or from the
-// workloads that run.
 func (d *decider) recoverStable(split Split, target Number) Number {
 	if stable := d.known(d.Reported.Stable); stable != 0 {
 		return stable
@@ -142,8 +137,8 @@ func (d *decider) recoverRunning(target Number) Number {
 	return cmp.Or(proven, tried)
 }
 
-// recoverHighest returns the highest number that is still known from anywhere, so that the number
-// of a lost revision is not assigned again.
+// recoverHighest returns the highest number that is still known, so that the number of a lost
+// revision is not assigned again.
 func (d *decider) recoverHighest() Number {
 	reported := d.Reported
 	return max(d.highest(), reported.Stable, reported.Previous, reported.Target, d.Route.Split.highest(), reported.Split.highest())

@@ -41,16 +41,14 @@ type Wanted struct {
 // Bounds are the minimum and the maximum number of replicas of a revision.
 type Bounds struct {
 	Min, Max int
-	// Elastic is true if another autoscaler provides the replicas for any share, as Knative's does.
-	// A revision that can serve then has the capacity for any share.
+	// Elastic is true if an autoscaler provides the replicas for any share, as Knative's does. A
+	// revision that can serve then has enough capacity.
 	Elastic bool
 	// External is true if an external autoscaler sets the replicas. A share still needs its number
 	// of replicas.
 	External bool
-	// Asked is the number of replicas that is set on the ScaleTarget. An external autoscaler scales
-	// the revision that [Decision.Scaled] returns through that object, whose name does not change
-	// with the revision. Asked is nil if the autoscaler scales the workloads of the revisions
-	// directly.
+	// Asked is the number of replicas that is set on the ScaleTarget, which stands for the revision
+	// that [Decision.Scaled] returns. It is nil if the autoscaler scales the workloads directly.
 	Asked *int
 }
 
@@ -97,8 +95,7 @@ type Workload struct {
 	// UnschedulableSince is since when a pod has been unschedulable. It is zero if none is.
 	UnschedulableSince time.Time
 	// Held is the number to which the operator has raised the replicas against an external
-	// autoscaler, and Lowered how often the autoscaler has lowered them since. Both are 0 if
-	// nothing is held.
+	// autoscaler, or 0. Lowered is how often the autoscaler has lowered them since.
 	Held, Lowered int
 }
 
@@ -114,7 +111,7 @@ type Route struct {
 	TakenOver bool
 	// Tags are the revisions that the tag hosts point at.
 	Tags []Number
-	// TagsTakenOver is true if the gateway has accepted every tag host, and if there is none.
+	// TagsTakenOver is true if the tag hosts are those of Record and the gateway has accepted each.
 	TagsTakenOver bool
 	// TagsRefused is true if the gateway has answered for every tag host and refuses at least one.
 	TagsRefused bool
@@ -134,10 +131,8 @@ type Reported struct {
 	Tried bool
 }
 
-// reportsServed reports whether the status reports the split as served.
 func (r Reported) reportsServed(split Split) bool { return r.Target != 0 && r.Split.Equal(split) }
 
-// resolved reports whether the spec could be resolved.
 func (w Wanted) resolved() bool { return w.Inputs != "" && isPercent(w.Percent) }
 
 func isPercent(percent *int) bool { return percent == nil || *percent >= 0 && *percent <= 100 }
@@ -150,12 +145,10 @@ func (r Revision) Capacity() int {
 	return r.Workload.Ready
 }
 
-// hasPods reports whether the workload has pods, or asks for some.
 func (w *Workload) hasPods() bool {
 	return w != nil && (w.Ready > 0 || w.Replicas > 0 || w.Pods > 0)
 }
 
-// find returns the revision with the given number, or the zero value if there is none.
 func (s Snapshot) find(n Number) Revision {
 	for _, revision := range s.Revisions {
 		if revision.Number == n {

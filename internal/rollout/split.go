@@ -59,7 +59,6 @@ func All(n Number) Split {
 	return Split{shares: []Share{{Revision: n, Percent: 100}}}
 }
 
-// canarySplit returns the split that gives the canary its percent, and the stable the rest.
 func canarySplit(canary Number, percent int, stable Number) Split {
 	split, err := NewSplit(Share{canary, percent}, Share{stable, 100 - percent})
 	if err != nil {
@@ -79,7 +78,6 @@ func (s Split) Has(n Number) bool {
 	return slices.ContainsFunc(s.shares, func(share Share) bool { return share.Revision == n })
 }
 
-// isShared reports whether more than one revision has a share above 0.
 func (s Split) isShared() bool {
 	return !s.IsEmpty() && !slices.ContainsFunc(s.shares, func(share Share) bool { return share.Percent == 100 })
 }
@@ -94,7 +92,6 @@ func (s Split) Percent(n Number) int {
 	return 0
 }
 
-// highest returns the newest revision of the split, or 0 if the split is empty.
 func (s Split) highest() Number {
 	if s.IsEmpty() {
 		return 0

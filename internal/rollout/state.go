@@ -81,8 +81,8 @@ type Replacement string
 
 // The steps of a replacement.
 const (
-	Replacing         Replacement = "Replacing" // The stable is scaled down, and the target starts in its place.
-	ReplacementFailed Replacement = "Failed"    // The target did not become ready, and the stable is brought back.
+	Replacing         Replacement = "Replacing" // The stable makes room for the target.
+	ReplacementFailed Replacement = "Failed"    // The stable comes back, and the target stays down.
 )
 
 // NewerVersionError reports that a later version of the operator wrote the rollout state. The
@@ -99,7 +99,7 @@ func (e *NewerVersionError) Error() string {
 func (s Record) Encode() string {
 	data, err := json.Marshal(s)
 	if err != nil {
-		panic(fmt.Sprintf("encoding the rollout state: %v", err)) // Only a year after 9999 does not encode.
+		panic(fmt.Sprintf("encoding the rollout state: %v", err)) // Only a year above 9999.
 	}
 	return string(data)
 }

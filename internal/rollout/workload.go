@@ -9,8 +9,6 @@ import (
 	"time"
 )
 
-// decision assembles the decision from the new rollout state, with the workloads, the pruning, the
-// phase and the transitions that follow from it.
 func (d *decider) decision() Decision {
 	decision := Decision{
 		Target:      d.target,
@@ -39,7 +37,6 @@ func (d *decider) decision() Decision {
 	return decision
 }
 
-// programmed reports whether the gateway serves the desired split and the desired tag hosts.
 func (d *decider) programmed() bool {
 	return d.routed() && d.Route.TagsTakenOver && d.tags().match(d.Route.Tags)
 }
@@ -56,7 +53,6 @@ func (d *decider) tags() Tags {
 	return TagsOf(d.after.Split, d.target)
 }
 
-// workloads plans every workload that exists or must exist.
 func (d *decider) workloads() []WorkloadPlan {
 	var plans []WorkloadPlan
 	for _, revision := range d.Revisions {
@@ -74,7 +70,6 @@ func (d *decider) workloads() []WorkloadPlan {
 	return plans
 }
 
-// run plans a workload that runs.
 func (d *decider) run(revision Revision) WorkloadPlan {
 	plan := WorkloadPlan{Revision: revision.Number, Action: Run, Floor: d.minReplicas(revision.Number)}
 	if d.Wanted.Replicas.External {
@@ -92,8 +87,6 @@ func (d *decider) run(revision Revision) WorkloadPlan {
 	return plan
 }
 
-// runs reports whether a revision needs its workload. The target, the stable and every revision in
-// the split do.
 func (d *decider) runs(n Number) bool {
 	if d.Wanted.Stopped || d.makesRoom(n) {
 		return false
@@ -101,8 +94,7 @@ func (d *decider) runs(n Number) bool {
 	return n == d.target || n == d.after.Stable || d.after.Split.Has(n)
 }
 
-// makesRoom reports whether a revision is scaled down so that another one can use its node (row
-// 22).
+// makesRoom reports whether a revision is scaled down so that another can use its node (row 22).
 func (d *decider) makesRoom(n Number) bool {
 	switch d.after.Replacement {
 	case Replacing:
@@ -114,9 +106,8 @@ func (d *decider) makesRoom(n Number) bool {
 }
 
 // retire plans the next step of a workload that retires. It takes no step while a route may still
-// point at the revision. The drain period starts when no route does. A revision that no route has
-// ever named needs no drain unless it is ready: a concurrent decision may then be giving it
-// traffic.
+// point at the revision, and the drain period starts when no route does. A revision that no route
+// has ever named is drained only if it is ready, because a concurrent decision may give it traffic.
 func (d *decider) retire(revision Revision) WorkloadPlan {
 	n, workload := revision.Number, *revision.Workload
 	plan := WorkloadPlan{Revision: n, IdleSince: workload.IdleSince}
@@ -128,8 +119,7 @@ func (d *decider) retire(revision Revision) WorkloadPlan {
 	case d.makesRoom(n) && !d.Wanted.Stopped:
 		plan.Action = ScaleDown
 	case routed && d.mayBeRouted(n), !routed && d.after.Stable != 0 && d.after.Encode() != d.before.Encode():
-		// Wait until the new rollout state is written. The next reconciliation then decides on the
-		// route with that state.
+		// Wait until the new rollout state is on the route.
 		return WorkloadPlan{Revision: n, Action: Keep}
 	case (workload.Ready > 0 || routed && workload.Pods > 0) && d.now.Before(plan.IdleSince.Add(d.policy.DrainPeriod)):
 		plan.Action = Drain
@@ -142,8 +132,8 @@ func (d *decider) retire(revision Revision) WorkloadPlan {
 }
 
 // mayBeRouted reports whether the gateway may still send requests to a revision that is not in the
-// split. Until the gateway has accepted the last write, it may serve any earlier one. A tag host
-// that the gateway refuses gets no requests, so it is not waited for.
+// split. Until it has accepted the last write, it may serve any earlier one. A tag host that it
+// refuses gets no requests.
 func (d *decider) mayBeRouted(n Number) bool {
 	if d.Route.Impossible {
 		return false
@@ -235,9 +225,8 @@ func (d *decider) transitions() []Transition {
 	return transitions
 }
 
-// rolledBack reports whether this decision completes a rollback of the target: a promotion is
-// undone to the percent of the spec, or a canary loses its share because the percent is 0. It is
-// true when the traffic moves, not when the percent changes.
+// rolledBack reports whether the traffic of a rollback moves with this decision: a promotion is
+// undone to the percent of the spec, or a canary loses its share to a percent of 0.
 func (d *decider) rolledBack() bool {
 	had, has := d.before.Split.Percent(d.target), d.after.Split.Percent(d.target)
 	if d.target == d.after.Stable || d.percent == nil || has >= had || d.after.Returning || d.Wanted.Stopped {
@@ -247,19 +236,17 @@ func (d *decider) rolledBack() bool {
 	return undone && has == *d.percent || *d.percent == 0
 }
 
-// tried reports whether the target has had a share since it became the target.
 func (d *decider) tried() bool {
 	return d.after.Tried || d.target == d.before.Target && d.before.hadShare()
 }
 
-// scheduleWake adds a time at which the decision changes though nothing else has changed.
+// scheduleWake notes that the decision will change at that time.
 func (d *decider) scheduleWake(at time.Time) {
 	if at.After(d.now) {
 		d.wakeTimes = append(d.wakeTimes, at)
 	}
 }
 
-// wakeAt returns the next time at which the decision changes though nothing else has changed.
 func (d *decider) wakeAt(plans []WorkloadPlan) time.Time {
 	for _, plan := range plans {
 		if plan.Action == Drain {
