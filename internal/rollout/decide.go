@@ -173,7 +173,7 @@ func (d *decider) chooseSplit() Split {
 		return Split{}
 	}
 	stable := d.after.Stable
-	share, offered := d.targetShare()
+	share, inSplit := d.targetShare()
 	if share == 100 {
 		return All(d.target)
 	}
@@ -183,7 +183,7 @@ func (d *decider) chooseSplit() Split {
 	switch granted := d.stableShare(100 - share); {
 	case granted < 100-share:
 		return d.partialSplit(granted)
-	case !offered, d.deferred:
+	case !inSplit, d.deferred:
 		return All(stable)
 	default:
 		return canarySplit(d.target, share, stable)
@@ -193,21 +193,21 @@ func (d *decider) chooseSplit() Split {
 // targetShare returns the share that the target gets now, and whether it is in the split. It enters
 // the split once it has the capacity for its share, and stays with 0 % if it loses its last
 // replica.
-func (d *decider) targetShare() (share int, offered bool) {
+func (d *decider) targetShare() (share int, inSplit bool) {
 	if d.target == d.after.Stable {
 		return 0, false
 	}
 	share = d.desiredShare()
-	has := d.before.Split.Percent(d.target)
-	offered = d.before.Split.Has(d.target)
+	current := d.before.Split.Percent(d.target)
+	inSplit = d.before.Split.Has(d.target)
 	switch ready, need := d.capacity(d.target), d.need(share); {
 	case d.ready(d.target) == 0:
-		return 0, offered
-	case share <= has && offered, ready >= need:
+		return 0, inSplit
+	case share <= current && inSplit, ready >= need:
 		return share, true
 	default:
 		d.wait(d.target, share, ready, need)
-		return has, offered
+		return current, inSplit
 	}
 }
 
@@ -224,7 +224,7 @@ func (d *decider) desiredShare() int {
 //
 // A stable with a share and a ready replica takes everything back at once, because a rejected model
 // must not keep serving while more replicas start. Without a ready replica it gains nothing while
-// another revision can serve (row 21). A stable without a share gets it in parts, as its replicas
+// another revision can serve (row 21). A stable that had no share gets it in parts, as its replicas
 // become ready. If no revision in the split can serve, one ready replica of the stable is enough.
 func (d *decider) stableShare(desired int) int {
 	stable := d.after.Stable
@@ -246,8 +246,8 @@ func (d *decider) stableShare(desired int) int {
 	return d.nextPart(desired, had, returning)
 }
 
-// nextPart returns the share that the ready replicas of a returning stable can take. It never
-// returns less than the current share.
+// nextPart returns the share that the ready replicas of a returning stable can take, at least its
+// current share.
 func (d *decider) nextPart(desired, had int, returning bool) int {
 	stable := d.after.Stable
 	ready, needed := d.capacity(stable), d.neededForAll()

@@ -20,15 +20,14 @@ import (
 // The writes of steps 3 to 5 must fail if the object has changed since it was observed. Otherwise a
 // late decision could scale down a workload that runs again.
 type Decision struct {
-	// Target is the revision that the spec asks for. It is 0 while no spec could be resolved yet.
+	// Target is the revision that the spec asks for, or 0 while no spec could be resolved yet. Create
+	// is true if it is a new revision.
 	Target Number
-	// Create is true if the target is a new revision.
 	Create bool
 	// Record is the desired rollout state, and its Split the desired split of the route. It is nil
 	// before the first revision is ready, when there is no route.
 	Record *Record
-	// Tags are the revisions that the tag hosts must point at.
-	Tags Tags
+	Tags   Tags
 	// Workloads plans the workload of each revision, ordered by number. A revision that is not
 	// listed has no workload and needs none.
 	Workloads []WorkloadPlan
@@ -40,14 +39,12 @@ type Decision struct {
 	// Programmed is true if the gateway serves the desired split and tag hosts, and this decision
 	// changes neither.
 	Programmed bool
-	// Phase is the phase of the rollout.
-	Phase Phase
-	// HeldBack is set if an external autoscaler keeps lowering the replicas that a share needs.
-	HeldBack *HeldBack
+	Phase      Phase
+	HeldBack   *HeldBack
 	// Unsettled is a revision that is ready again, but has not been ready for long enough to get
 	// its share back. It counts as not ready. 0 means that there is none.
 	Unsettled Number
-	// Waiting is set if the desired split cannot be written until a revision has more replicas.
+	// Waiting is set while the desired split waits for the replicas of a revision.
 	Waiting *Waiting
 	// Transitions are the changes that this decision makes. Announce them after the writes.
 	Transitions []Transition
@@ -65,7 +62,6 @@ func TagsOf(split Split, target Number) Tags {
 	return Tags{Latest: Latest(split, target), Prev: Prev(split, target)}
 }
 
-// match reports whether the tag hosts point at exactly these revisions.
 func (t Tags) match(revisions []Number) bool {
 	for _, n := range revisions {
 		if n != t.Latest && n != t.Prev {

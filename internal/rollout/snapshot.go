@@ -30,8 +30,7 @@ type Wanted struct {
 	// Stopped asks for no traffic and no pods. The rollout state and the revision history stay.
 	Stopped bool
 	// Tagged asks for a tag host for each revision in the split.
-	Tagged bool
-	// Replicas are the bounds for the replicas of each revision.
+	Tagged   bool
 	Replicas Bounds
 	// Replace allows a revision to be scaled down before the next one can serve, by a
 	// deploymentStrategy of Recreate or without surge.
@@ -55,7 +54,6 @@ type Bounds struct {
 // Revision is a revision that is in the revision history, has a workload, or both.
 type Revision struct {
 	Number Number
-	// Inputs is the hash of the revision.
 	Inputs string
 	// SameModel is true if the revision differs from the spec at most in propagated labels and
 	// annotations. It is false while the spec cannot be resolved.
@@ -63,13 +61,11 @@ type Revision struct {
 	// Recorded is true if the revision is in the revision history. It can then be brought back
 	// after its workload is gone.
 	Recorded bool
-	// Workload is nil if the revision has no workload.
 	Workload *Workload
 }
 
 // Workload is the observed workload of a revision.
 type Workload struct {
-	// Ready is the number of replicas that can serve a request now.
 	Ready int
 	// Leaving is true if the ready replicas are terminating. They finish their requests and must
 	// not get new ones.
@@ -109,8 +105,7 @@ type Route struct {
 	Split Split
 	// TakenOver is true if the gateway has accepted the route with the split of Record.
 	TakenOver bool
-	// Tags are the revisions that the tag hosts point at.
-	Tags []Number
+	Tags      []Number
 	// TagsTakenOver is true if the tag hosts are those of Record and the gateway has accepted each.
 	TagsTakenOver bool
 	// TagsRefused is true if the gateway has answered for every tag host and refuses at least one.
