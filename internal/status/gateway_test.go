@@ -15,13 +15,12 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// TestRemarksOfTheGatewayAreInIngressReady, which stays True.
-func TestRemarksOfTheGatewayAreInIngressReady(t *testing.T) {
+func TestIngressReadyShowsRemarks(t *testing.T) {
 	const own = "http://sklearn-iris.kserve-test.example.com"
 	remarks := []backend.Remark{{Message: "no timeout"}, {Reason: "UnsupportedField", Message: "timeouts were ignored"}}
 	for name, observe := range map[string]func(*backend.Observation){
-		"of the route": func(o *backend.Observation) { o.RouteStatus.Remarks = remarks },
-		"of the route beside": func(o *backend.Observation) {
+		"main route": func(o *backend.Observation) { o.RouteStatus.Remarks = remarks },
+		"host route": func(o *backend.Observation) {
 			o.Entrance = &backend.Entrance{URL: own, Open: true, Route: backend.RouteStatus{Remarks: remarks}}
 		},
 	} {
@@ -41,10 +40,9 @@ func TestRemarksOfTheGatewayAreInIngressReady(t *testing.T) {
 	}
 }
 
-// TestAddressesAreNewOnceTheGatewayServesThem, and until then those that were reported.
-func TestAddressesAreNewOnceTheGatewayServesThem(t *testing.T) {
-	scene := scene{target: 1, tagged: true, ready: replicas{1: 1}, record: remembered(1, 0, 1, nil, split(1, 100))}
-	report := scene.report()
+func TestAddressesChangeOnceServed(t *testing.T) {
+	scenario := scenario{target: 1, tagged: true, ready: replicas{1: 1}, state: rolloutState(1, 0, 1, nil, split(1, 100))}
+	report := scenario.report()
 	report.InferenceService.Status = status.For(report)
 	before := report.InferenceService.Status
 
@@ -61,18 +59,18 @@ func TestAddressesAreNewOnceTheGatewayServesThem(t *testing.T) {
 	}
 	report.Decision.Programmed = false
 	if got, want := urls(status.For(report)), urls(before); !slices.Equal(got, want) {
-		t.Errorf("they are %v, want %v", got, want)
+		t.Errorf("addresses are %v, want %v", got, want)
 	}
 	report.Decision.Programmed = true
 	if got, want := urls(status.For(report)), []string{"http://elsewhere", "http://elsewhere-predictor", "http://inside", "http://elsewhere-latest"}; !slices.Equal(got, want) {
-		t.Errorf("once they are served they are %v, want %v", got, want)
+		t.Errorf("once served, addresses are %v, want %v", got, want)
 	}
 }
 
-func TestThereIsNoURLBeforeTheFirstRouteIsServed(t *testing.T) {
-	first := remembered(1, 0, 1, nil, split(1, 100))
+func TestNoURLBeforeFirstRouteIsServed(t *testing.T) {
+	first := rolloutState(1, 0, 1, nil, split(1, 100))
 	first.Before = split()
-	if got := status.For(scene{target: 1, ready: replicas{1: 1}, record: first, awaited: true}.report()); got.URL != "" {
-		t.Errorf("it is %s", got.URL)
+	if got := status.For(scenario{target: 1, ready: replicas{1: 1}, state: first, pending: true}.report()); got.URL != "" {
+		t.Errorf("URL is %s", got.URL)
 	}
 }

@@ -19,16 +19,16 @@ import (
 
 func TestSettingsIgnored(t *testing.T) {
 	conditionFor := func(ignored ...predictor.Problem) *metav1.Condition {
-		said := status.For(status.Report{InferenceService: &v1beta1.InferenceService{}, Ignored: ignored})
-		return apimeta.FindStatusCondition(said.Conditions, v1beta1.ConditionSettingsIgnored)
+		reported := status.For(status.Report{InferenceService: &v1beta1.InferenceService{}, Ignored: ignored})
+		return apimeta.FindStatusCondition(reported.Conditions, v1beta1.ConditionSettingsIgnored)
 	}
 	if got := conditionFor(); got != nil {
-		t.Errorf("without any, there is %+v", got)
+		t.Errorf("without ignored settings, the condition is %+v", got)
 	}
 
 	two := conditionFor(predictor.Problem{Field: "a", Message: "has no effect"}, predictor.Problem{Field: "b", Message: "has none either"})
 	if two == nil || two.Status != metav1.ConditionTrue || two.Message != "a: has no effect; b: has none either" {
-		t.Errorf("with two, it is %+v", two)
+		t.Errorf("with two ignored settings, the condition is %+v", two)
 	}
 
 	var many []predictor.Problem

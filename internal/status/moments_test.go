@@ -17,50 +17,51 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// TestMoments compares the status of what lies between two rows, and of what goes wrong, with testdata/moments.
+// TestMoments compares the status between two rows of the table, and during failures, with
+// testdata/moments.
 func TestMoments(t *testing.T) {
 	refused := &backend.RouteStatus{Exists: true, Refused: true, Reason: "NotAllowedByListeners", Message: `the gateway refuses HTTPRoute "sklearn-iris"`}
 	noGatewayAPI := &backend.RouteStatus{Refused: true, Reason: "GatewayAPINotInstalled", Message: "the cluster does not have the Gateway API"}
-	shifting := func(record *rollout.Record) *rollout.Record {
-		record.Before, record.ShiftedAt = rollout.All(1), now.Add(-time.Second)
-		return record
+	shifting := func(state *rollout.Record) *rollout.Record {
+		state.Before, state.ShiftedAt = rollout.All(1), now.Add(-time.Second)
+		return state
 	}
-	for name, scene := range map[string]scene{
+	for name, scenario := range map[string]scenario{
 		"created":                  {target: 1},
 		"first-fails":              {target: 1, ready: replicas{1: 0}, failing: failures{1: crash()}},
-		"first-route-awaited":      {target: 1, ready: replicas{1: 1}, record: shifting(&rollout.Record{Stable: 1, Target: 1, Split: rollout.All(1), Highest: 1}), awaited: true},
-		"first-route-refused":      {target: 1, ready: replicas{1: 1}, record: remembered(1, 0, 1, nil, split(1, 100)), refused: refused},
+		"first-route-awaited":      {target: 1, ready: replicas{1: 1}, state: shifting(&rollout.Record{Stable: 1, Target: 1, Split: rollout.All(1), Highest: 1}), pending: true},
+		"first-route-refused":      {target: 1, ready: replicas{1: 1}, state: rolloutState(1, 0, 1, nil, split(1, 100)), refused: refused},
 		"no-gateway-api":           {target: 1, ready: replicas{1: 1}, refused: noGatewayAPI},
-		"first-waits-for-replicas": {target: 1, least: 3, ready: replicas{1: 2}},
-		"canary-awaited":           {target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, record: shifting(remembered(1, 0, 2, new(10), split(2, 10, 1, 90))), awaited: true},
-		"canary-refused":           {target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90)), refused: refused},
+		"first-waits-for-replicas": {target: 1, minReplicas: 3, ready: replicas{1: 2}},
+		"canary-awaited":           {target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, state: shifting(rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))), pending: true},
+		"canary-refused":           {target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90)), refused: refused},
 		"promotion-waits-for-replicas": {
-			target: 2, least: 1, most: 9, ready: replicas{1: 4, 2: 1}, record: remembered(1, 0, 2, new(20), split(2, 20, 1, 80)),
+			target: 2, minReplicas: 1, maxReplicas: 9, ready: replicas{1: 4, 2: 1}, state: rolloutState(1, 0, 2, new(20), split(2, 20, 1, 80)),
 		},
 		"promotion-waits-and-fails": {
-			target: 2, least: 1, most: 9, ready: replicas{1: 4, 2: 1}, failing: failures{2: refusedPods()}, record: remembered(1, 0, 2, new(20), split(2, 20, 1, 80)),
+			target: 2, minReplicas: 1, maxReplicas: 9, ready: replicas{1: 4, 2: 1}, failing: failures{2: refusedPods()}, state: rolloutState(1, 0, 2, new(20), split(2, 20, 1, 80)),
 		},
 		"rollback-waits-for-the-stable": {
-			target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, record: remembered(1, 0, 2, new(0), split(2, 100)),
+			target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, state: rolloutState(1, 0, 2, new(0), split(2, 100)),
 		},
 		"rollback-cannot-get-the-stable": {
-			target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, record: remembered(1, 0, 2, new(0), split(2, 100)),
+			target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, state: rolloutState(1, 0, 2, new(0), split(2, 100)),
 		},
 		"canary-fails-while-the-stable-comes-up": {
-			target: 2, percent: new(10), ready: replicas{1: 0, 2: 0}, failing: failures{2: crash()}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90)),
+			target: 2, percent: new(10), ready: replicas{1: 0, 2: 0}, failing: failures{2: crash()}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90)),
 		},
 		"canary-and-stable-fail": {
 			target: 2, percent: new(10), ready: replicas{1: 0, 2: 0}, failing: failures{1: refusedPods(), 2: crash()},
-			record: remembered(1, 0, 2, new(10), split(2, 0, 1, 100)),
+			state: rolloutState(1, 0, 2, new(10), split(2, 0, 1, 100)),
 		},
-		"stopped":                    {target: 2, stopped: true, recorded: []rollout.Number{1, 2}, record: remembered(1, 0, 2, new(10), rollout.Split{})},
-		"resumed-waits-for-replicas": {target: 1, least: 3, ready: replicas{1: 2}, record: remembered(1, 0, 1, nil, rollout.Split{})},
+		"stopped":                    {target: 2, stopped: true, inHistory: []rollout.Number{1, 2}, state: rolloutState(1, 0, 2, new(10), rollout.Split{})},
+		"resumed-waits-for-replicas": {target: 1, minReplicas: 3, ready: replicas{1: 2}, state: rolloutState(1, 0, 1, nil, rollout.Split{})},
 		"stable-fails": {
-			target: 2, ready: replicas{2: 0}, failing: failures{2: crash()}, recorded: []rollout.Number{1}, record: remembered(2, 1, 2, nil, split(2, 100)),
+			target: 2, ready: replicas{2: 0}, failing: failures{2: crash()}, inHistory: []rollout.Number{1}, state: rolloutState(2, 1, 2, nil, split(2, 100)),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := status.For(scene.report())
+			got := status.For(scenario.report())
 			if ready := apimeta.FindStatusCondition(got.Conditions, v1beta1.ConditionReady); ready.Status == metav1.ConditionTrue {
 				t.Error("Ready is True")
 			}
@@ -69,19 +70,18 @@ func TestMoments(t *testing.T) {
 	}
 }
 
-// served is a predictor whose revision 1 serves.
-func served() scene {
-	return scene{target: 1, ready: replicas{1: 1}, record: remembered(1, 0, 1, nil, split(1, 100))}
+func served() scenario {
+	return scenario{target: 1, ready: replicas{1: 1}, state: rolloutState(1, 0, 1, nil, split(1, 100))}
 }
 
-// unresolved is one whose spec has changed to something that cannot be run.
-func unresolved() scene {
-	scene := served()
-	scene.target = 0
-	return scene
+// unresolved is a served predictor whose new spec cannot be resolved.
+func unresolved() scenario {
+	scenario := served()
+	scenario.target = 0
+	return scenario
 }
 
-// TestProblems compares the status of what only somebody else can mend with testdata/problems.
+// TestProblems compares the status with a problem with testdata/problems.
 func TestProblems(t *testing.T) {
 	runtimeMissing := &status.Problem{
 		Condition: v1beta1.ConditionPredictorReady, Reason: "NoSupportingRuntime",
@@ -99,25 +99,25 @@ func TestProblems(t *testing.T) {
 	nextRefused := served()
 	nextRefused.target = 2
 	served, unresolved := served(), unresolved()
-	unresolvedNew := scene{}
+	unresolvedNew := scenario{}
 	for name, test := range map[string]struct {
-		// scene is nil where nothing could be observed.
-		scene   *scene
-		problem *status.Problem
-		before  *v1beta1.InferenceServiceStatus
+		// scenario is nil if the service could not be observed.
+		scenario *scenario
+		problem  *status.Problem
+		before   *v1beta1.InferenceServiceStatus
 	}{
-		"spec-cannot-be-resolved":           {scene: &unresolved, problem: runtimeMissing},
-		"first-spec-cannot-be-resolved":     {scene: &unresolvedNew, problem: runtimeMissing},
-		"next-revision-is-refused":          {scene: &nextRefused, problem: refusedByServer},
-		"route-is-somebody-elses":           {scene: &served, problem: routeConflict},
+		"spec-cannot-be-resolved":           {scenario: &unresolved, problem: runtimeMissing},
+		"first-spec-cannot-be-resolved":     {scenario: &unresolvedNew, problem: runtimeMissing},
+		"next-revision-is-refused":          {scenario: &nextRefused, problem: refusedByServer},
+		"route-is-somebody-elses":           {scenario: &served, problem: routeConflict},
 		"unobserved-for-a-conflict":         {problem: conflict, before: new(status.For(served.report()))},
 		"unobserved-for-a-conflict-at-once": {problem: conflict},
 		"unobserved-for-a-route":            {problem: routeConflict, before: new(status.For(served.report()))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			report := status.Report{InferenceService: newInferenceService(), Mode: v1beta1.DeploymentModeStandard}
-			if test.scene != nil {
-				report = test.scene.report()
+			if test.scenario != nil {
+				report = test.scenario.report()
 			}
 			if test.before != nil {
 				report.InferenceService.Status = *test.before
@@ -139,7 +139,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-func TestTheServingRuntimeIsNamedByItsKind(t *testing.T) {
+func TestServingRuntimeName(t *testing.T) {
 	for kind, want := range map[predictor.RuntimeKind][2]string{
 		predictor.ServingRuntimeKind:        {"mine", ""},
 		predictor.ClusterServingRuntimeKind: {"", "mine"},
@@ -150,12 +150,12 @@ func TestTheServingRuntimeIsNamedByItsKind(t *testing.T) {
 		report.Observed.Recorded[1] = backend.Recorded{Runtime: predictor.RuntimeRef{Kind: kind, Name: "mine"}}
 		got := status.For(report)
 		if got.ServingRuntimeName != want[0] || got.ClusterServingRuntimeName != want[1] {
-			t.Errorf("of a %q it says %q and %q", kind, got.ServingRuntimeName, got.ClusterServingRuntimeName)
+			t.Errorf("for kind %q, the names are %q and %q", kind, got.ServingRuntimeName, got.ClusterServingRuntimeName)
 		}
 	}
 }
 
-func TestTheAddressInsideTheCluster(t *testing.T) {
+func TestClusterLocalAddress(t *testing.T) {
 	report := served().report()
 	report.Observed.Addresses.Local = "http://sklearn-iris.kserve-test.svc.cluster.local"
 	got := status.For(report)

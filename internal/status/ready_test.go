@@ -18,23 +18,23 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// anyScene draws a rollout that has settled, to which a few things have happened since.
-func anyScene(t *rapid.T) scene {
-	s := rapid.SampledFrom([]func() scene{
+// drawScenario draws a settled rollout with a few changes since.
+func drawScenario(t *rapid.T) scenario {
+	s := rapid.SampledFrom([]func() scenario{
 		served,
-		func() scene {
-			return scene{target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))}
+		func() scenario {
+			return scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))}
 		},
-		func() scene {
-			return scene{target: 2, ready: replicas{2: 3}, least: 3, recorded: []rollout.Number{1}, record: remembered(2, 1, 2, nil, split(2, 100))}
+		func() scenario {
+			return scenario{target: 2, ready: replicas{2: 3}, minReplicas: 3, inHistory: []rollout.Number{1}, state: rolloutState(2, 1, 2, nil, split(2, 100))}
 		},
-		func() scene {
-			return scene{target: 3, percent: new(0), ready: replicas{1: 2, 3: 1}, most: 4, record: remembered(1, 0, 3, new(0), split(3, 0, 1, 100))}
+		func() scenario {
+			return scenario{target: 3, percent: new(0), ready: replicas{1: 2, 3: 1}, maxReplicas: 4, state: rolloutState(1, 0, 3, new(0), split(3, 0, 1, 100))}
 		},
 	}).Draw(t, "settled")()
 	s.failing = failures{}
 	anyOf := func(label string) rollout.Number { return rollout.Number(rapid.IntRange(1, 3).Draw(t, label)) }
-	for _, happens := range []func(){
+	for _, change := range []func(){
 		func() { s.target = anyOf("target") - 1 },
 		func() {
 			s.percent = rapid.SampledFrom([]*int{nil, new(0), new(10), new(50), new(100)}).Draw(t, "percent")
@@ -42,39 +42,39 @@ func anyScene(t *rapid.T) scene {
 		func() { s.ready[anyOf("unready")] = 0 },
 		func() { s.ready[anyOf("ready")] = rapid.IntRange(1, 3).Draw(t, "replicas") },
 		func() { s.failing[anyOf("failing")] = crash() },
-		func() { s.least = 3 },
+		func() { s.minReplicas = 3 },
 		func() { s.tagged, s.stopped = rapid.Bool().Draw(t, "tagged"), rapid.Bool().Draw(t, "stopped") },
-		func() { s.awaited = true },
+		func() { s.pending = true },
 		func() { s.refused = &backend.RouteStatus{Exists: true, Refused: true, Reason: "No", Message: "no"} },
-		func() { s.record = nil },
+		func() { s.state = nil },
 	} {
 		if rapid.IntRange(0, 5).Draw(t, "happens") == 0 {
-			happens()
+			change()
 		}
 	}
-	for range rapid.IntRange(0, 2).Draw(t, "passes") { // As if the operator had acted on it.
-		s.record = s.report().Decision.Record
+	for range rapid.IntRange(0, 2).Draw(t, "reconciliations") {
+		s.state = s.report().Decision.Record
 	}
 	return s
 }
 
-// TestReadyIsNeverTrueForWhatHasNotBeenActedOn holds the ninth rule against anything that could be seen: Ready is True
-// for the InferenceService's own generation only, with nothing left to do and nothing in the way.
-func TestReadyIsNeverTrueForWhatHasNotBeenActedOn(t *testing.T) {
-	seenReady := 0
+// TestReadyOnlyForRealizedSpec checks rule 9: Ready is True only for the InferenceService's own
+// generation, and only if nothing is left to do.
+func TestReadyOnlyForRealizedSpec(t *testing.T) {
+	timesReady := 0
 	rapid.Check(t, func(t *rapid.T) {
 		for range 20 {
 			if isReady(t, anyReport(t)) {
-				seenReady++
+				timesReady++
 			}
 		}
 	})
-	if seenReady < 10 {
-		t.Errorf("Ready was True %d times: the test shows nothing", seenReady)
+	if timesReady < 10 {
+		t.Errorf("Ready was True only %d times", timesReady)
 	}
 }
 
-// TestAPhaseIsBlockedWhileReadyIsFalse, whoever fails: the alerts look at phases, people at conditions.
+// Alerts use the phase, so it must agree with Ready.
 func TestAPhaseIsBlockedWhileReadyIsFalse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		report := anyReport(t)
@@ -88,10 +88,10 @@ func TestAPhaseIsBlockedWhileReadyIsFalse(t *testing.T) {
 }
 
 func anyReport(t *rapid.T) status.Report {
-	scene := anyScene(t)
-	report := scene.report()
-	// A spec that cannot be resolved always comes with the reason.
-	if scene.target == 0 || rapid.IntRange(0, 5).Draw(t, "problem") == 0 {
+	scenario := drawScenario(t)
+	report := scenario.report()
+	// A spec that cannot be resolved always comes with a problem.
+	if scenario.target == 0 || rapid.IntRange(0, 5).Draw(t, "problem") == 0 {
 		report.Problem = &status.Problem{
 			Condition: rapid.SampledFrom([]string{v1beta1.ConditionPredictorReady, v1beta1.ConditionIngressReady}).Draw(t, "condition"),
 			Reason:    "Problem", Message: "a problem",
@@ -104,11 +104,11 @@ func anyReport(t *rapid.T) status.Report {
 	return report
 }
 
-// isReady tells whether Ready is True, and if so, looks for a reason why it must not be.
+// isReady reports whether Ready is True, and fails the test if it must not be.
 func isReady(t *rapid.T, report status.Report) bool {
 	got := status.For(report)
 	if got.ObservedGeneration != report.InferenceService.Generation {
-		t.Errorf("it is of generation %d", got.ObservedGeneration)
+		t.Errorf("observed generation is %d", got.ObservedGeneration)
 	}
 	for _, condition := range got.Conditions {
 		if condition.Reason == "" || condition.ObservedGeneration != report.InferenceService.Generation {
@@ -123,15 +123,15 @@ func isReady(t *rapid.T, report status.Report) bool {
 	case report.Problem != nil:
 		t.Error("there is a problem")
 	case report.Snapshot.Wanted.Inputs == "":
-		t.Error("nobody knows what is asked for")
+		t.Error("the spec is not resolved")
 	case d.Phase == rollout.Stopped:
 		t.Error("it is stopped")
 	case d.Create || len(d.Transitions) > 0:
-		t.Errorf("it has yet to move: %+v", d.Transitions)
+		t.Errorf("there are transitions: %+v", d.Transitions)
 	case d.Waiting != nil || d.Record == nil || d.Record.NothingToUndo:
-		t.Error("the wanted split cannot be written")
+		t.Error("the desired split cannot be written")
 	case !d.Programmed || !d.Served.Equal(d.Record.Split):
-		t.Errorf("%v is served, and %v is wanted", d.Served, d.Record.Split)
+		t.Errorf("%v is served, want %v", d.Served, d.Record.Split)
 	}
 	for _, share := range append(d.Served.Shares(), rollout.Share{Revision: d.Target, Percent: 1}) {
 		if share.Percent > 0 && readyReplicas(report.Observed, share.Revision) == 0 {
@@ -150,10 +150,10 @@ func readyReplicas(observed *backend.Observation, n rollout.Number) int {
 	return 0
 }
 
-// TestWire pins the names under which KServe's clients and the printer columns find things.
-func TestWire(t *testing.T) {
-	report := scene{
-		target: 2, percent: new(10), tagged: true, ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90)),
+// TestFieldNames pins the JSON field names that KServe's clients and the printer columns use.
+func TestFieldNames(t *testing.T) {
+	report := scenario{
+		target: 2, percent: new(10), tagged: true, ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90)),
 	}.report()
 	_, failed := reportFailures(crash())
 	for name, test := range map[string]struct {

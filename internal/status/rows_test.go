@@ -21,125 +21,124 @@ type (
 	failures = map[rollout.Number]backend.Failure
 )
 
-// TestRows compares the status of each row of the table of states, once it has settled, with testdata/rows. The
-// columns are those that a user sees.
+// TestRows compares the settled status of each row of the table of states with testdata/rows.
 func TestRows(t *testing.T) {
 	const blank = "– / – / – / –"
 	for name, test := range map[string]struct {
-		scene scene
-		// prev, latest, prevRolledOut and latestReady, as in the contract.
+		scenario scenario
+		// columns are PREV / LATEST / PREVROLLEDOUTREVISION / LATESTREADYREVISION.
 		columns string
 		ready   metav1.ConditionStatus
 	}{
-		"01-first-not-ready":         {scene{target: 1, ready: replicas{1: 0}}, blank, "Unknown"},
-		"01-first-not-ready-percent": {scene{target: 1, percent: new(10), ready: replicas{1: 0}}, blank, "Unknown"},
+		"01-first-not-ready":         {scenario{target: 1, ready: replicas{1: 0}}, blank, "Unknown"},
+		"01-first-not-ready-percent": {scenario{target: 1, percent: new(10), ready: replicas{1: 0}}, blank, "Unknown"},
 		"02-first": {
-			scene{target: 1, ready: replicas{1: 1}, record: remembered(1, 0, 1, nil, split(1, 100))},
+			scenario{target: 1, ready: replicas{1: 1}, state: rolloutState(1, 0, 1, nil, split(1, 100))},
 			"– / 100 / – / 1", "True",
 		},
 		"02-first-percent": {
-			scene{target: 1, percent: new(10), ready: replicas{1: 1}, record: remembered(1, 0, 1, new(10), split(1, 100))},
+			scenario{target: 1, percent: new(10), ready: replicas{1: 1}, state: rolloutState(1, 0, 1, new(10), split(1, 100))},
 			"– / 100 / – / 1", "True",
 		},
 		"03-next-not-ready": {
-			scene{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, record: remembered(1, 0, 2, new(10), split(1, 100))},
+			scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, state: rolloutState(1, 0, 2, new(10), split(1, 100))},
 			"– / 100 / – / 1", "Unknown",
 		},
 		"04-canary": {
-			scene{target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))},
+			scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))},
 			"90 / 10 / 1 / 2", "True",
 		},
 		"05-half": {
-			scene{target: 2, percent: new(50), ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(50), split(2, 50, 1, 50))},
+			scenario{target: 2, percent: new(50), ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(50), split(2, 50, 1, 50))},
 			"50 / 50 / 1 / 2", "True",
 		},
 		"06-promoted": {
-			scene{target: 2, ready: replicas{2: 1}, recorded: []rollout.Number{1}, record: remembered(2, 1, 2, nil, split(2, 100))},
+			scenario{target: 2, ready: replicas{2: 1}, inHistory: []rollout.Number{1}, state: rolloutState(2, 1, 2, nil, split(2, 100))},
 			"– / 100 / – / 2", "True",
 		},
 		"07-promoted-by-100": {
-			scene{target: 2, percent: new(100), ready: replicas{2: 1}, recorded: []rollout.Number{1}, record: remembered(2, 1, 2, new(100), split(2, 100))},
+			scenario{target: 2, percent: new(100), ready: replicas{2: 1}, inHistory: []rollout.Number{1}, state: rolloutState(2, 1, 2, new(100), split(2, 100))},
 			"– / 100 / – / 2", "True",
 		},
 		"08-canary-rolled-back": {
-			scene{target: 2, percent: new(0), ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(0), split(2, 0, 1, 100))},
+			scenario{target: 2, percent: new(0), ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(0), split(2, 0, 1, 100))},
 			"100 / 0 / 1 / 2", "True",
 		},
 		"09-promotion-rolled-back": {
-			scene{target: 2, percent: new(0), ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(0), split(2, 0, 1, 100))},
+			scenario{target: 2, percent: new(0), ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(0), split(2, 0, 1, 100))},
 			"100 / 0 / 1 / 2", "True",
 		},
 		"10-promotion-becomes-canary": {
-			scene{target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))},
+			scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))},
 			"90 / 10 / 1 / 2", "True",
 		},
 		"11-nothing-to-roll-back-to": {
-			scene{target: 2, percent: new(10), ready: replicas{2: 1}, record: nothingToUndo(remembered(2, 0, 2, new(10), split(2, 100)))},
+			scenario{target: 2, percent: new(10), ready: replicas{2: 1}, state: nothingToUndo(rolloutState(2, 0, 2, new(10), split(2, 100)))},
 			"– / 100 / – / 2", "False",
 		},
 		"12-superseded": {
-			scene{target: 3, percent: new(10), ready: replicas{1: 1, 3: 0}, recorded: []rollout.Number{2}, record: remembered(1, 0, 3, new(10), split(1, 100))},
+			scenario{target: 3, percent: new(10), ready: replicas{1: 1, 3: 0}, inHistory: []rollout.Number{2}, state: rolloutState(1, 0, 3, new(10), split(1, 100))},
 			"– / 100 / – / 1", "Unknown",
 		},
 		"13-canary-of-a-canary": {
-			scene{target: 3, percent: new(30), ready: replicas{1: 1, 3: 1}, recorded: []rollout.Number{2}, record: remembered(1, 0, 3, new(30), split(3, 30, 1, 70))},
+			scenario{target: 3, percent: new(30), ready: replicas{1: 1, 3: 1}, inHistory: []rollout.Number{2}, state: rolloutState(1, 0, 3, new(30), split(3, 30, 1, 70))},
 			"70 / 30 / 1 / 3", "True",
 		},
 		"14-after-a-rollback-not-ready": {
-			scene{target: 3, percent: new(20), ready: replicas{1: 1, 3: 0}, recorded: []rollout.Number{2}, record: remembered(1, 0, 3, new(20), split(1, 100))},
+			scenario{target: 3, percent: new(20), ready: replicas{1: 1, 3: 0}, inHistory: []rollout.Number{2}, state: rolloutState(1, 0, 3, new(20), split(1, 100))},
 			"– / 100 / – / 1", "Unknown",
 		},
 		"14-after-a-rollback": {
-			scene{target: 3, percent: new(20), ready: replicas{1: 1, 3: 1}, recorded: []rollout.Number{2}, record: remembered(1, 0, 3, new(20), split(3, 20, 1, 80))},
+			scenario{target: 3, percent: new(20), ready: replicas{1: 1, 3: 1}, inHistory: []rollout.Number{2}, state: rolloutState(1, 0, 3, new(20), split(3, 20, 1, 80))},
 			"80 / 20 / 1 / 3", "True",
 		},
 		"15-reverted": {
-			scene{target: 1, ready: replicas{1: 1}, recorded: []rollout.Number{2}, record: remembered(1, 0, 1, nil, split(1, 100))},
+			scenario{target: 1, ready: replicas{1: 1}, inHistory: []rollout.Number{2}, state: rolloutState(1, 0, 1, nil, split(1, 100))},
 			"– / 100 / – / 1", "True",
 		},
 		"16-aborted": {
-			scene{target: 2, percent: new(10), ready: replicas{2: 1}, recorded: []rollout.Number{1, 3}, record: remembered(2, 1, 2, new(10), split(2, 100))},
+			scenario{target: 2, percent: new(10), ready: replicas{2: 1}, inHistory: []rollout.Number{1, 3}, state: rolloutState(2, 1, 2, new(10), split(2, 100))},
 			"– / 100 / – / 2", "True",
 		},
 		"17-failing-canary": {
-			scene{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, failing: failures{2: crash()}, record: remembered(1, 0, 2, new(10), split(1, 100))},
+			scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, failing: failures{2: crash()}, state: rolloutState(1, 0, 2, new(10), split(1, 100))},
 			"– / 100 / – / 1", "False",
 		},
 		"17-failing-promotion": {
-			scene{target: 2, ready: replicas{1: 1, 2: 0}, failing: failures{2: refusedPods()}, record: remembered(1, 0, 2, nil, split(1, 100))},
+			scenario{target: 2, ready: replicas{1: 1, 2: 0}, failing: failures{2: refusedPods()}, state: rolloutState(1, 0, 2, nil, split(1, 100))},
 			"– / 100 / – / 1", "False",
 		},
 		"18-canary-lost-its-replicas": {
-			scene{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, record: remembered(1, 0, 2, new(10), split(2, 0, 1, 100))},
+			scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, state: rolloutState(1, 0, 2, new(10), split(2, 0, 1, 100))},
 			"100 / 0 / 1 / 2", "Unknown",
 		},
 		"18-canary-crashes": {
-			scene{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, failing: failures{2: crash()}, record: remembered(1, 0, 2, new(10), split(2, 0, 1, 100))},
+			scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, failing: failures{2: crash()}, state: rolloutState(1, 0, 2, new(10), split(2, 0, 1, 100))},
 			"100 / 0 / 1 / 2", "False",
 		},
 		"19-stable-not-ready": {
-			scene{target: 2, percent: new(10), ready: replicas{1: 0, 2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))},
+			scenario{target: 2, percent: new(10), ready: replicas{1: 0, 2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))},
 			"90 / 10 / 1 / 2", "Unknown",
 		},
 		"19-stable-crashes": {
-			scene{target: 2, percent: new(10), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))},
+			scenario{target: 2, percent: new(10), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))},
 			"90 / 10 / 1 / 2", "False",
 		},
 		"19-stable-crashes-after-a-rollback": {
-			scene{target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, record: remembered(1, 0, 2, new(0), split(2, 0, 1, 100))},
+			scenario{target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, state: rolloutState(1, 0, 2, new(0), split(2, 0, 1, 100))},
 			"100 / 0 / 1 / 2", "False",
 		},
 		"20-tagged": {
-			scene{target: 2, percent: new(10), tagged: true, ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))},
+			scenario{target: 2, percent: new(10), tagged: true, ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))},
 			"90 / 10 / 1 / 2", "True",
 		},
 		"20-tagged-alone": {
-			scene{target: 2, tagged: true, ready: replicas{2: 1}, recorded: []rollout.Number{1}, record: remembered(2, 1, 2, nil, split(2, 100))},
+			scenario{target: 2, tagged: true, ready: replicas{2: 1}, inHistory: []rollout.Number{1}, state: rolloutState(2, 1, 2, nil, split(2, 100))},
 			"– / 100 / – / 2", "True",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			report := test.scene.report()
+			report := test.scenario.report()
 			if d := report.Decision; len(d.Transitions) > 0 || d.Record != nil && !d.Programmed {
 				t.Fatalf("the row has not settled: %+v", d)
 			}
@@ -155,17 +154,16 @@ func TestRows(t *testing.T) {
 	}
 }
 
-func nothingToUndo(record *rollout.Record) *rollout.Record {
-	record.NothingToUndo = true
-	return record
+func nothingToUndo(state *rollout.Record) *rollout.Record {
+	state.NothingToUndo = true
+	return state
 }
 
 func refusedPods() backend.Failure {
 	return backend.Failure{Reason: "PodsRefused", Message: "the cluster refuses the pods: exceeded quota: small", Time: now}
 }
 
-// columnsOf are PREV / LATEST / PREVROLLEDOUT / LATESTREADY, with numbers for revisions, found as the printer finds
-// them.
+// columnsOf returns the columns that kubectl prints, with numbers for revisions.
 func columnsOf(s v1beta1.InferenceServiceStatus) string {
 	prev, latest, prevRolledOut, latestReady := "–", "–", "–", "–"
 	number := func(name string) string { return fmt.Sprint(backend.RevisionNumber("sklearn-iris", name)) }

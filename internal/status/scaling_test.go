@@ -14,14 +14,15 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// In Knative mode, more replicas in the middle of a canary are another revision. The status says so.
-func TestARevisionThatDiffersInItsScalingIsSaidToBeOne(t *testing.T) {
+// In Knative mode, a change of the replicas during a canary creates another revision. The status
+// says so.
+func TestScalingNote(t *testing.T) {
 	for name, test := range map[string]struct {
 		identities map[rollout.Number]predictor.Identity
 		stable     rollout.Number
 		want       string
 	}{
-		"a canary of more replicas": {
+		"a canary with more replicas": {
 			map[rollout.Number]predictor.Identity{1: {Predictor: "a", Scaling: "1"}, 2: {Predictor: "b", Scaling: "1"}, 3: {Predictor: "b", Scaling: "2"}},
 			1,
 			"it differs from sklearn-iris-predictor-00002 only in minReplicas, maxReplicas, scaleTarget, scaleMetric or annotations for scaling, " +
@@ -41,22 +42,22 @@ func TestARevisionThatDiffersInItsScalingIsSaidToBeOne(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, ready := range []int{0, 1} {
-				s := scene{target: 3, percent: new(10), ready: replicas{1: 1, 3: ready}, record: remembered(1, 0, 3, new(10), split(3, 10, 1, 90))}
+				s := scenario{target: 3, percent: new(10), ready: replicas{1: 1, 3: ready}, state: rolloutState(1, 0, 3, new(10), split(3, 10, 1, 90))}
 				if test.stable == 3 {
-					s = scene{target: 3, ready: replicas{3: 1}, recorded: []rollout.Number{1}, record: remembered(3, 1, 3, nil, split(3, 100))}
+					s = scenario{target: 3, ready: replicas{3: 1}, inHistory: []rollout.Number{1}, state: rolloutState(3, 1, 3, nil, split(3, 100))}
 				}
 				report := s.report()
 				for n, identity := range test.identities {
 					report.Observed.Recorded[n] = backend.Recorded{Identity: identity}
 				}
-				said := ""
+				reported := ""
 				for _, condition := range status.For(report).Conditions {
 					if condition.Type == v1beta1.ConditionLatestDeploymentReady {
-						said = condition.Message
+						reported = condition.Message
 					}
 				}
-				if !strings.Contains(said, test.want) || test.want == "" && strings.Contains(said, "differs") {
-					t.Errorf("with %d ready replicas it says %q", ready, said)
+				if !strings.Contains(reported, test.want) || test.want == "" && strings.Contains(reported, "differs") {
+					t.Errorf("with %d ready replicas the message is %q", ready, reported)
 				}
 			}
 		})

@@ -10,26 +10,26 @@ import (
 )
 
 const (
-	// messageLimit is how many characters a message may have. The schema takes more, and people do not read more.
+	// messageLimit is the maximum number of characters of a message. The schema allows more.
 	messageLimit = 1024
-	// reasonLimit is how many characters the schema takes for a reason.
+	// reasonLimit is the maximum number of characters of a reason by the schema.
 	reasonLimit = 1024
-	// reasonUnnamed stands for a reason of which the schema takes nothing.
+	// reasonUnnamed replaces a reason without any valid character.
 	reasonUnnamed = "Unnamed"
 )
 
 var (
-	reasonPattern = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`)
-	notInReason   = regexp.MustCompile(`[^A-Za-z0-9_,:]+`)
+	reasonPattern      = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`)
+	invalidReasonChars = regexp.MustCompile(`[^A-Za-z0-9_,:]+`)
 )
 
-// validReason makes the schema take a reason, which may be a gateway's or Knative's. With one reason that is refused, the
-// whole status is.
+// validReason removes what the schema does not allow in a reason, which may come from a gateway or
+// from Knative. The API server would refuse the whole status for one invalid reason.
 func validReason(reason string) string {
 	if reasonPattern.MatchString(reason) && len(reason) <= reasonLimit {
 		return reason
 	}
-	reason = notInReason.ReplaceAllString(reason, "")
+	reason = invalidReasonChars.ReplaceAllString(reason, "")
 	reason = strings.TrimLeft(reason, "0123456789_,:")
 	reason = strings.TrimRight(reason[:min(len(reason), reasonLimit)], ",:")
 	if reason == "" {
@@ -38,8 +38,8 @@ func validReason(reason string) string {
 	return reason
 }
 
-// shortened cuts a message at the limit, between two characters.
-func shortened(message string) string {
+// truncate shortens a message to messageLimit characters and makes it valid UTF-8.
+func truncate(message string) string {
 	message = strings.ToValidUTF8(message, "�")
 	if utf8.RuneCountInString(message) <= messageLimit {
 		return message

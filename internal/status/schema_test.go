@@ -17,8 +17,8 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// TestTheSchemaTakesWhateverOthersSay: with one condition that the API server refuses, users would have no status.
-func TestTheSchemaTakesWhateverOthersSay(t *testing.T) {
+// The API server refuses the whole status for one invalid condition.
+func TestConditionsAreValidForAnyReason(t *testing.T) {
 	long := strings.Repeat("ä 漢字 ", 20_000)
 	for _, reason := range []string{
 		"", "Fine", "with spaces", "9lives", "_", "ends_with_:", "a.b/c-d", "ünïcödé", "…", strings.Repeat("x", 5000), "line\nbreak", "\xff",
@@ -26,9 +26,9 @@ func TestTheSchemaTakesWhateverOthersSay(t *testing.T) {
 		for _, message := range []string{"", "short", long, "broken \xff text"} {
 			failure := backend.Failure{Reason: reason, Message: message, Detail: long, Pod: "x"}
 			reports := map[string]status.Report{
-				"failure": scene{target: 1, ready: map[rollout.Number]int{1: 0}, failing: map[rollout.Number]backend.Failure{1: failure}}.report(),
-				"route":   scene{target: 1, ready: map[rollout.Number]int{1: 1}, refused: &backend.RouteStatus{Refused: true, Reason: reason, Message: message}}.report(),
-				"problem": scene{target: 1, ready: map[rollout.Number]int{1: 1}}.report(),
+				"failure": scenario{target: 1, ready: map[rollout.Number]int{1: 0}, failing: map[rollout.Number]backend.Failure{1: failure}}.report(),
+				"route":   scenario{target: 1, ready: map[rollout.Number]int{1: 1}, refused: &backend.RouteStatus{Refused: true, Reason: reason, Message: message}}.report(),
+				"problem": scenario{target: 1, ready: map[rollout.Number]int{1: 1}}.report(),
 			}
 			problem := reports["problem"]
 			problem.Problem = &status.Problem{Condition: v1beta1.ConditionPredictorReady, Reason: reason, Message: message, Failure: v1beta1.InvalidPredictorSpec}
@@ -36,7 +36,7 @@ func TestTheSchemaTakesWhateverOthersSay(t *testing.T) {
 			for name, report := range reports {
 				got := status.For(report)
 				for _, mistake := range metav1validation.ValidateConditions(got.Conditions, field.NewPath("status", "conditions")) {
-					t.Errorf("%s: of the reason %.20q and a message of %d bytes: %.200s", name, reason, len(message), mistake)
+					t.Errorf("%s: for the reason %.20q and a message of %d bytes: %.200s", name, reason, len(message), mistake)
 				}
 				var messages []string
 				for _, condition := range got.Conditions {
@@ -53,19 +53,19 @@ func TestTheSchemaTakesWhateverOthersSay(t *testing.T) {
 				report.InferenceService = report.InferenceService.DeepCopy()
 				report.InferenceService.Status = got
 				if again := status.For(report); again.ModelStatus.LastFailureInfo != nil && again.ModelStatus.LastFailureInfo.Message != got.ModelStatus.LastFailureInfo.Message {
-					t.Errorf("%s: a second look says something else", name)
+					t.Errorf("%s: the second status differs", name)
 				}
 			}
 		}
 	}
 }
 
-func TestALongMessageIsCutBetweenCharacters(t *testing.T) {
+func TestLongMessageIsTruncated(t *testing.T) {
 	failure := backend.Failure{Reason: "Broken", Message: strings.Repeat("漢", 3000)}
-	got := status.For(scene{target: 1, ready: map[rollout.Number]int{1: 0}, failing: map[rollout.Number]backend.Failure{1: failure}}.report())
+	got := status.For(scenario{target: 1, ready: map[rollout.Number]int{1: 0}, failing: map[rollout.Number]backend.Failure{1: failure}}.report())
 	for _, condition := range got.Conditions {
 		if condition.Type == v1beta1.ConditionReady && (utf8.RuneCountInString(condition.Message) != 1024 || !strings.HasSuffix(condition.Message, "漢…")) {
-			t.Errorf("it has %d characters and ends in %q", utf8.RuneCountInString(condition.Message), condition.Message[len(condition.Message)-10:])
+			t.Errorf("the message has %d characters and ends in %q", utf8.RuneCountInString(condition.Message), condition.Message[len(condition.Message)-10:])
 		}
 	}
 }

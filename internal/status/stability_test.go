@@ -21,20 +21,20 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// failingScene is a canary that fails with the last of the given failures; the status is that after all of them.
+// reportFailures returns the statuses before and after the last of the given failures of a canary.
 func reportFailures(failed ...backend.Failure) (before, after v1beta1.InferenceServiceStatus) {
 	for _, failure := range failed {
-		scene := scene{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, failing: failures{2: failure}, record: remembered(1, 0, 2, new(10), split(1, 100))}
-		report := scene.report()
+		scenario := scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, failing: failures{2: failure}, state: rolloutState(1, 0, 2, new(10), split(1, 100))}
+		report := scenario.report()
 		report.InferenceService.Status = after
 		before, after = after, status.For(report)
 	}
 	return before, after
 }
 
-// TestASecondLookSaysTheSame: what is computed again from its own result does not change, not even in its order.
-func TestASecondLookSaysTheSame(t *testing.T) {
-	report := scene{target: 2, percent: new(10), tagged: true, ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))}.report()
+// TestStatusIsIdempotent: a status that is computed again from its own result does not change.
+func TestStatusIsIdempotent(t *testing.T) {
+	report := scenario{target: 2, percent: new(10), tagged: true, ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))}.report()
 	first := status.For(report)
 	report.InferenceService.Status = *first.DeepCopy()
 	second := status.For(report)
@@ -42,18 +42,18 @@ func TestASecondLookSaysTheSame(t *testing.T) {
 		t.Errorf("-first +second:\n%s", diff)
 	}
 	if !equality.Semantic.DeepEqual(first, second) {
-		t.Error("it would be written again")
+		t.Error("the status would be written again")
 	}
 
 	slices.Reverse(report.InferenceService.Status.Conditions)
 	third := status.For(report)
 	if diff := cmp.Diff(first, third); diff != "" {
-		t.Errorf("the order depends on what was there (-first +third):\n%s", diff)
+		t.Errorf("the order depends on the reported conditions (-first +third):\n%s", diff)
 	}
 }
 
-// TestNothingOfTheInputIsChanged: the status that is there belongs to the cache.
-func TestNothingOfTheInputIsChanged(t *testing.T) {
+// TestInputIsNotModified: the reported status belongs to the cache.
+func TestInputIsNotModified(t *testing.T) {
 	report := served().report()
 	report.InferenceService.Status = status.For(report)
 	before := report.InferenceService.DeepCopy()
@@ -66,8 +66,8 @@ func TestNothingOfTheInputIsChanged(t *testing.T) {
 	}
 }
 
-// TestACrashLoopIsReportedOnce: each crash has its own time, pod and last line, and the status keeps those of the first.
-func TestACrashLoopIsReportedOnce(t *testing.T) {
+// TestCrashLoopIsReportedOnce: the status keeps the time, pod and last log line of the first crash.
+func TestCrashLoopIsReportedOnce(t *testing.T) {
 	again := crash()
 	again.Time, again.Pod, again.Detail = now.Add(time.Hour), "another-pod", "no such model: attempt 2"
 	before, after := reportFailures(crash(), again)
@@ -79,29 +79,29 @@ func TestACrashLoopIsReportedOnce(t *testing.T) {
 	}
 }
 
-// TestAnotherFailureIsReported: another cause, or the same one of another revision, takes the place of the first.
+// TestAnotherFailureIsReported: another cause, or another revision, replaces the first failure.
 func TestAnotherFailureIsReported(t *testing.T) {
 	outOfMemory := crash()
 	outOfMemory.Reason, outOfMemory.Message, outOfMemory.ExitCode = "OutOfMemory", "needs more memory", 137
 	_, after := reportFailures(crash(), outOfMemory)
 	if got := after.ModelStatus.LastFailureInfo; got.Message != "needs more memory: no such model" || got.ExitCode != 137 {
-		t.Errorf("of another cause it says %+v", got)
+		t.Errorf("for another cause, the failure is %+v", got)
 	}
 
 	_, first := reportFailures(crash())
-	next := scene{target: 3, percent: new(10), ready: replicas{1: 1, 3: 0}, failing: failures{3: crash()}, record: remembered(1, 0, 3, new(10), split(1, 100))}
+	next := scenario{target: 3, percent: new(10), ready: replicas{1: 1, 3: 0}, failing: failures{3: crash()}, state: rolloutState(1, 0, 3, new(10), split(1, 100))}
 	report := next.report()
 	report.InferenceService.Status = first
 	if got := status.For(report).ModelStatus.LastFailureInfo; got.ModelRevisionName != "sklearn-iris-predictor-00003" {
-		t.Errorf("of another revision it says %+v", got)
+		t.Errorf("for another revision, the failure is %+v", got)
 	}
 }
 
-// crashingStable is one that has most of the traffic and crashes, beside a canary that serves.
-func crashingStable(failure *backend.Failure, percent int) scene {
-	s := scene{
+// crashingStable is a stable that crashes next to a canary that serves.
+func crashingStable(failure *backend.Failure, percent int) scenario {
+	s := scenario{
 		target: 2, percent: new(percent), ready: replicas{1: 0, 2: 1}, failing: failures{},
-		record: remembered(1, 0, 2, new(percent), split(2, percent, 1, 100-percent)),
+		state: rolloutState(1, 0, 2, new(percent), split(2, percent, 1, 100-percent)),
 	}
 	if failure != nil {
 		s.failing[1] = *failure
@@ -109,8 +109,8 @@ func crashingStable(failure *backend.Failure, percent int) scene {
 	return s
 }
 
-// TestTheCrashLoopOfAServingRevisionIsReportedOnce, with its last line, though the model that is asked for is loaded.
-func TestTheCrashLoopOfAServingRevisionIsReportedOnce(t *testing.T) {
+// A crash loop of the stable is reported although the target is loaded.
+func TestCrashLoopOfServingRevisionIsReportedOnce(t *testing.T) {
 	for _, percent := range []int{0, 10} {
 		report := crashingStable(new(crash()), percent).report()
 		first := status.For(report)
@@ -119,10 +119,10 @@ func TestTheCrashLoopOfAServingRevisionIsReportedOnce(t *testing.T) {
 			t.Fatalf("failure is %+v", info)
 		}
 		if model.TransitionStatus != v1beta1.UpToDate || model.ModelRevisionStates.TargetModelState != v1beta1.Loaded || model.ModelCopies.FailedCopies != 0 {
-			t.Errorf("of the target it says %+v", model)
+			t.Errorf("for the target, the model status is %+v", model)
 		}
 		if active := model.ModelRevisionStates.ActiveModelState; active != v1beta1.FailedToLoad {
-			t.Errorf("what is served is %s", active)
+			t.Errorf("the active model state is %s", active)
 		}
 		again := crash()
 		again.Time, again.Pod, again.Detail = now.Add(time.Hour), "another-pod", "no such model: attempt 2"
@@ -134,73 +134,72 @@ func TestTheCrashLoopOfAServingRevisionIsReportedOnce(t *testing.T) {
 	}
 }
 
-// TestAFailureIsKeptUntilTheRevisionIsReady: what has been pulled at last has yet to load, and may fail again.
-func TestAFailureIsKeptUntilTheRevisionIsReady(t *testing.T) {
-	canary := func(ready int) scene {
-		return scene{target: 2, percent: new(10), ready: replicas{1: 1, 2: ready}, record: remembered(1, 0, 2, new(10), split(1, 100))}
+// TestFailureStaysUntilRevisionIsReady: a revision that starts again may fail again.
+func TestFailureStaysUntilRevisionIsReady(t *testing.T) {
+	canary := func(ready int) scenario {
+		return scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: ready}, state: rolloutState(1, 0, 2, new(10), split(1, 100))}
 	}
 	_, failed := reportFailures(crash())
 	for name, test := range map[string]struct {
-		failed               v1beta1.InferenceServiceStatus
-		comesUp, ready, gone scene
-		transition           v1beta1.TransitionStatus
+		failed                v1beta1.InferenceServiceStatus
+		starting, ready, gone scenario
+		transition            v1beta1.TransitionStatus
 	}{
-		"the target":      {failed, canary(0), canary(1), served(), v1beta1.InProgress},
-		"one that serves": {status.For(crashingStable(new(crash()), 10).report()), crashingStable(nil, 10), canary(1), served(), v1beta1.UpToDate},
+		"the target":             {failed, canary(0), canary(1), served(), v1beta1.InProgress},
+		"a revision that serves": {status.For(crashingStable(new(crash()), 10).report()), crashingStable(nil, 10), canary(1), served(), v1beta1.UpToDate},
 	} {
 		t.Run(name, func(t *testing.T) {
-			look := func(scene scene) v1beta1.ModelStatus {
-				report := scene.report()
+			compute := func(scenario scenario) v1beta1.ModelStatus {
+				report := scenario.report()
 				report.InferenceService.Status = test.failed
 				return *status.For(report).ModelStatus
 			}
-			comesUp := look(test.comesUp)
-			if diff := cmp.Diff(test.failed.ModelStatus.LastFailureInfo, comesUp.LastFailureInfo); diff != "" {
-				t.Errorf("while it comes up (-before +after):\n%s", diff)
+			starting := compute(test.starting)
+			if diff := cmp.Diff(test.failed.ModelStatus.LastFailureInfo, starting.LastFailureInfo); diff != "" {
+				t.Errorf("while it starts (-before +after):\n%s", diff)
 			}
-			if comesUp.TransitionStatus != test.transition {
-				t.Errorf("while it comes up, the transition is %s", comesUp.TransitionStatus)
+			if starting.TransitionStatus != test.transition {
+				t.Errorf("while it starts, the transition is %s", starting.TransitionStatus)
 			}
-			for _, over := range []scene{test.ready, test.gone} {
-				if got := look(over).LastFailureInfo; got != nil {
-					t.Errorf("once it is over, failure is %+v", got)
+			for _, over := range []scenario{test.ready, test.gone} {
+				if got := compute(over).LastFailureInfo; got != nil {
+					t.Errorf("afterwards, failure is %+v", got)
 				}
 			}
 		})
 	}
 }
 
-// TestWhoFailsIsReadFromAStatus: this is how it is known what has been announced.
-func TestWhoFailsIsReadFromAStatus(t *testing.T) {
+func TestFailing(t *testing.T) {
 	_, failed := reportFailures(crash())
-	remembers := *failed.DeepCopy()
-	remembers.Conditions = nil
+	earlier := *failed.DeepCopy()
+	earlier.Conditions = nil
 	problem := served().report()
 	problem.Problem = &status.Problem{Condition: v1beta1.ConditionPredictorReady, Reason: "OwnershipConflict", Message: `Service "sklearn-iris-predictor-00001" is controlled by Deployment web`}
-	stopped := scene{target: 2, stopped: true, recorded: []rollout.Number{1, 2}, record: remembered(1, 0, 2, new(10), rollout.Split{})}
-	lost := scene{target: 2, percent: new(10), ready: replicas{2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))}
+	stopped := scenario{target: 2, stopped: true, inHistory: []rollout.Number{1, 2}, state: rolloutState(1, 0, 2, new(10), rollout.Split{})}
+	lost := scenario{target: 2, percent: new(10), ready: replicas{2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))}
 	both := crashingStable(new(crash()), 0)
 	both.ready[2], both.failing[2] = 0, refusedPods()
-	awaited := scene{target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, record: remembered(1, 0, 2, new(0), split(2, 100))}
+	pending := scenario{target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, state: rolloutState(1, 0, 2, new(0), split(2, 100))}
 	for name, test := range map[string]struct {
-		said v1beta1.InferenceServiceStatus
-		want map[rollout.Number]string
+		reported v1beta1.InferenceServiceStatus
+		want     map[rollout.Number]string
 	}{
-		"nothing is said yet":                {v1beta1.InferenceServiceStatus{}, map[rollout.Number]string{}},
-		"all is well":                        {status.For(served().report()), map[rollout.Number]string{}},
-		"the target":                         {failed, map[rollout.Number]string{2: "ContainerCrashed"}},
-		"the target did":                     {remembers, map[rollout.Number]string{2: ""}},
-		"one that serves":                    {status.For(crashingStable(new(crash()), 10).report()), map[rollout.Number]string{1: "ContainerCrashed"}},
-		"one that serves, and the target":    {status.For(both.report()), map[rollout.Number]string{1: "ContainerCrashed", 2: "PodsRefused"}},
-		"one that is to be gone back to":     {status.For(awaited.report()), map[rollout.Number]string{1: "ContainerCrashed"}},
-		"one that is lost":                   {status.For(lost.report()), map[rollout.Number]string{1: "RevisionLost"}},
-		"one that comes up":                  {status.For(crashingStable(nil, 10).report()), map[rollout.Number]string{}},
-		"a problem that is not a revision's": {status.For(problem), map[rollout.Number]string{}},
-		"what is stopped":                    {status.For(stopped.report()), map[rollout.Number]string{}},
+		"empty status":                           {v1beta1.InferenceServiceStatus{}, map[rollout.Number]string{}},
+		"no failure":                             {status.For(served().report()), map[rollout.Number]string{}},
+		"the target":                             {failed, map[rollout.Number]string{2: "ContainerCrashed"}},
+		"the target, earlier":                    {earlier, map[rollout.Number]string{2: ""}},
+		"a revision that serves":                 {status.For(crashingStable(new(crash()), 10).report()), map[rollout.Number]string{1: "ContainerCrashed"}},
+		"a revision that serves, and the target": {status.For(both.report()), map[rollout.Number]string{1: "ContainerCrashed", 2: "PodsRefused"}},
+		"the stable of a rollback":               {status.For(pending.report()), map[rollout.Number]string{1: "ContainerCrashed"}},
+		"a lost revision":                        {status.For(lost.report()), map[rollout.Number]string{1: "RevisionLost"}},
+		"a revision that starts":                 {status.For(crashingStable(nil, 10).report()), map[rollout.Number]string{}},
+		"a problem without a revision":           {status.For(problem), map[rollout.Number]string{}},
+		"stopped":                                {status.For(stopped.report()), map[rollout.Number]string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := map[rollout.Number]string{}
-			for n, condition := range status.Failing("sklearn-iris", test.said) {
+			for n, condition := range status.Failing("sklearn-iris", test.reported) {
 				got[n] = ""
 				if condition != nil {
 					got[n] = condition.Reason
@@ -213,15 +212,15 @@ func TestWhoFailsIsReadFromAStatus(t *testing.T) {
 	}
 }
 
-func TestAFailureIsClearedOnceItIsOver(t *testing.T) {
+func TestFailureIsCleared(t *testing.T) {
 	_, failed := reportFailures(crash())
-	for name, scene := range map[string]scene{
-		"it serves":        {target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, record: remembered(1, 0, 2, new(10), split(2, 10, 1, 90))},
-		"it is superseded": {target: 3, percent: new(10), ready: replicas{1: 1, 3: 0}, record: remembered(1, 0, 3, new(10), split(1, 100))},
-		"it is withdrawn":  served(),
+	for name, scenario := range map[string]scenario{
+		"ready":      {target: 2, percent: new(10), ready: replicas{1: 1, 2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))},
+		"superseded": {target: 3, percent: new(10), ready: replicas{1: 1, 3: 0}, state: rolloutState(1, 0, 3, new(10), split(1, 100))},
+		"aborted":    served(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			report := scene.report()
+			report := scenario.report()
 			report.InferenceService.Status = failed
 			got := status.For(report)
 			if got.ModelStatus.LastFailureInfo != nil {
@@ -231,17 +230,17 @@ func TestAFailureIsClearedOnceItIsOver(t *testing.T) {
 	}
 }
 
-// TestFailuresThatAreNotOfAPod have no place, and are the runtime's.
-func TestFailuresThatAreNotOfAPod(t *testing.T) {
+// A failure without a pod has no location and is reported for the runtime.
+func TestFailureWithoutPod(t *testing.T) {
 	_, after := reportFailures(refusedPods())
 	if got := after.ModelStatus.LastFailureInfo; got.Reason != v1beta1.RuntimeUnhealthy || got.Location != "" {
 		t.Errorf("failure is %+v", got)
 	}
 }
 
-// TestConditionsOfOthersGo: an object that KServe ran has conditions of KServe's. They would stay for ever as they are,
-// and the API server refuses those that have no reason.
-func TestConditionsOfOthersGo(t *testing.T) {
+// TestForeignConditionsAreRemoved: KServe's conditions on an adopted object would never change
+// again, and the API server refuses those without a reason.
+func TestForeignConditionsAreRemoved(t *testing.T) {
 	report := served().report()
 	since := metav1.NewTime(now.Add(-time.Hour))
 	report.InferenceService.Status.Conditions = []metav1.Condition{
@@ -265,20 +264,20 @@ func TestConditionsOfOthersGo(t *testing.T) {
 		t.Errorf("conditions are %v, want %v", types, want)
 	}
 	if ready := apimeta.FindStatusCondition(got.Conditions, v1beta1.ConditionReady); !ready.LastTransitionTime.Equal(&since) {
-		t.Errorf("Ready, which was True before, is so since %v", ready.LastTransitionTime)
+		t.Errorf("Ready was True before, and its transition time is %v", ready.LastTransitionTime)
 	}
 	if routes := apimeta.FindStatusCondition(got.Conditions, v1beta1.ConditionRoutesReady); routes.LastTransitionTime.Equal(&since) {
-		t.Error("RoutesReady, which was not True before, is so since then")
+		t.Error("RoutesReady was False before, and its transition time has not changed")
 	}
 }
 
-// TestWithoutAnObservationNothingIsMadeUp: what is reported of revisions and traffic stays, and no condition claims what
-// nobody has seen.
-func TestWithoutAnObservationNothingIsMadeUp(t *testing.T) {
-	stopped := scene{target: 1, stopped: true, recorded: []rollout.Number{1}, record: remembered(1, 0, 1, nil, rollout.Split{})}
-	for name, scene := range map[string]scene{"it served": served(), "it was stopped": stopped} {
+// TestReportedStatusStaysWithoutObservation: reported revisions and traffic stay, and conditions
+// that depend on an observation are Unknown.
+func TestReportedStatusStaysWithoutObservation(t *testing.T) {
+	stopped := scenario{target: 1, stopped: true, inHistory: []rollout.Number{1}, state: rolloutState(1, 0, 1, nil, rollout.Split{})}
+	for name, scenario := range map[string]scenario{"served": served(), "stopped": stopped} {
 		t.Run(name, func(t *testing.T) {
-			before := status.For(scene.report())
+			before := status.For(scenario.report())
 			report := status.Report{InferenceService: newInferenceService(), Mode: v1beta1.DeploymentModeStandard}
 			report.InferenceService.Status = before
 			report.Problem = &status.Problem{Condition: v1beta1.ConditionIngressReady, Reason: "OwnershipConflict", Message: "somebody else's"}
@@ -292,7 +291,7 @@ func TestWithoutAnObservationNothingIsMadeUp(t *testing.T) {
 			for _, condition := range got.Conditions {
 				claims := condition.Status != metav1.ConditionUnknown
 				if claims && condition.Type != v1beta1.ConditionIngressReady && condition.Type != v1beta1.ConditionReady {
-					t.Errorf("%s claims to be %s: %s", condition.Type, condition.Status, condition.Message)
+					t.Errorf("%s is %s: %s", condition.Type, condition.Status, condition.Message)
 				}
 			}
 		})

@@ -1,13 +1,13 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package status tells users where a rollout stands: a pure function from what was observed and decided to the status
-// of an InferenceService.
+// Package status computes the status of an InferenceService from the observed state and the
+// decision.
 //
-// The status is computed anew each time. Of the one before it keeps only what is about time: since when a condition
-// holds, and which crash of a crash loop was reported first, for as long as the revision has not been ready since.
-// Messages are functions of the state, without times or generated names, so that a problem which repeats itself writes
-// nothing.
+// It computes the status anew each time. It keeps from the last one the transition times of the
+// conditions, and the first failure of a crash loop until the revision is ready. What could not be
+// observed stays as it was reported. Messages contain no times and no generated names, so that a
+// problem that repeats itself causes no write.
 package status
 
 import (
@@ -23,42 +23,39 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Report is what a status is computed from.
+// Report is the input from which a status is computed.
 type Report struct {
-	// InferenceService is the object, with the status that it has now.
+	// InferenceService is the object with its current status.
 	InferenceService *v1beta1.InferenceService
-	// Mode is how the predictor is run.
-	Mode v1beta1.DeploymentMode
-	// Observed and Decision are those of this pass; Observed is nil where nothing could be observed, and then what is
-	// reported of revisions and traffic stays as it is.
+	Mode             v1beta1.DeploymentMode
+	// Observed is nil if this reconciliation could not observe the service. The reported revisions
+	// and traffic then stay.
 	Observed *backend.Observation
 	Snapshot rollout.Snapshot
 	Decision rollout.Decision
-	// Written is what has become of the decision.
+	// Outcome is what has been written of the decision.
 	Outcome backend.Outcome
-	// Problem is what only somebody else can mend; nil where there is none.
+	// Problem blocks the rollout and cannot be resolved by the operator.
 	Problem *Problem
-	// Notices are what users must know and what keeps nothing from being served. Each is added to its condition while that
-	// is True.
+	// Notices do not block the rollout. Each is added to its condition while that is True.
 	Notices []backend.Finding
-	// Detour is why the InferenceService could not be given its own host, while its predictor is reached by another; nil
-	// where nothing kept it from that.
+	// Detour is a host problem: it affects only the InferenceService's own host name, and the
+	// predictor's URL still works.
 	Detour *Problem
-	// Ignored is what the InferenceService has without effect.
+	// Ignored are the settings of the InferenceService that have no effect.
 	Ignored []predictor.Problem
 }
 
-// Problem is something that keeps the spec from being realised and that shows in neither pods nor routes.
+// Problem describes something that neither the pods nor the routes show.
 type Problem struct {
-	// Condition is the one that it makes False.
-	Condition string
-	// Reason is a word for the condition, Message says what is wrong and what to do.
+	// Condition is the type of the condition to which the problem belongs.
+	Condition       string
 	Reason, Message string
-	// Failure is KServe's word for it; empty where the spec itself is sound.
+	// Failure is KServe's failure reason. It is empty if the spec itself is valid.
 	Failure v1beta1.FailureReason
 }
 
-// For computes the status.
+// For returns the status.
 func For(report Report) v1beta1.InferenceServiceStatus {
 	r := reporter{Report: report, name: report.InferenceService.Name}
 	if report.Observed != nil {
@@ -78,13 +75,13 @@ func For(report Report) v1beta1.InferenceServiceStatus {
 		status.Phase = v1beta1.PhaseBlocked
 	}
 	status.ModelStatus = r.modelStatus(report.InferenceService.Status.ModelStatus)
-	status.Conditions = since(report.InferenceService.Status.Conditions, conditions)
+	status.Conditions = withTransitionTimes(report.InferenceService.Status.Conditions, conditions)
 	return status
 }
 
-// since gives each condition the time from which it has its status, which is all that is taken over from the conditions
-// before. Those of another operator go.
-func since(before, conditions []metav1.Condition) []metav1.Condition {
+// withTransitionTimes keeps the transition time of each condition whose status has not changed. It
+// drops conditions that another operator has set.
+func withTransitionTimes(before, conditions []metav1.Condition) []metav1.Condition {
 	var dated []metav1.Condition
 	for _, condition := range conditions {
 		if old := apimeta.FindStatusCondition(before, condition.Type); old != nil && old.Status == condition.Status {
@@ -95,7 +92,6 @@ func since(before, conditions []metav1.Condition) []metav1.Condition {
 	return dated
 }
 
-// reporter computes the parts of one status.
 type reporter struct {
 	Report
 	name string
@@ -108,8 +104,8 @@ func (r *reporter) revision(n rollout.Number) string {
 	return backend.RevisionName(r.name, n)
 }
 
-// served is the split that clients get. One that was reported as served is served until the gateway takes another one
-// over: a gateway that withdraws its word, or a tag's host that has yet to be taken over, sends no request elsewhere.
+// served returns the split that clients get. A split that was reported as served stays reported
+// while it is the split of the rollout state, even if the gateway no longer confirms it.
 func (r *reporter) served() rollout.Split {
 	route, reported := r.Snapshot.Route, r.Snapshot.Reported.Split
 	if route.Record != nil && !reported.IsEmpty() && reported.Equal(route.Record.Split) {
@@ -118,17 +114,16 @@ func (r *reporter) served() rollout.Split {
 	return r.Decision.Served
 }
 
-// nothingToUndo tells whether the spec asks for a rollback, and there is nothing to go back to.
 func (r *reporter) nothingToUndo() bool {
 	return r.Decision.Record != nil && r.Decision.Record.NothingToUndo
 }
 
-// stopped reports whether nothing is to run, whether or not the last pod has gone.
+// stopped reports whether the user has stopped the service, even if pods still run.
 func (r *reporter) stopped() bool {
 	return r.Decision.Phase == rollout.Stopped || r.Decision.Phase == rollout.Stopping
 }
 
-// ready counts the replicas of a revision that can serve.
+// ready returns the number of replicas of a revision that can serve.
 func (r *reporter) ready(n rollout.Number) int {
 	if n == r.Decision.Unsettled {
 		return 0
@@ -148,13 +143,13 @@ func (r *reporter) failure(n rollout.Number) *backend.Failure {
 	return r.Observed.Details[n].Failure
 }
 
-// obstacle is what keeps a revision from having more replicas, though some of its pods may serve.
-func (r *reporter) obstacle(n rollout.Number) *backend.Failure {
+// podFailure returns why a revision does not get more replicas, even if some of its pods serve.
+func (r *reporter) podFailure(n rollout.Number) *backend.Failure {
 	return r.Observed.Details[n].Failure
 }
 
-// phase is the phase in the words of the API. It is Blocked while Ready is False, whoever fails: that is what alerts look
-// at.
+// phase returns the phase of the API. It is Blocked while Ready is False, because alerts use the
+// phase.
 func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
 	if r.Problem != nil || !r.stopped() && apimeta.IsStatusConditionFalse(conditions, v1beta1.ConditionReady) {
 		return v1beta1.PhaseBlocked
@@ -183,7 +178,7 @@ func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
 	return ""
 }
 
-// url is empty until there is a route that answers.
+// url returns the URL, or "" if there is no route.
 func (r *reporter) url(url string) string {
 	impossible := r.Observed.RouteStatus.Refused && !r.Observed.RouteStatus.Exists
 	if r.Decision.Record == nil || impossible {
@@ -192,7 +187,8 @@ func (r *reporter) url(url string) string {
 	return url
 }
 
-// addresses are the present ones once the gateway serves them, and until then those that were reported.
+// addresses returns the current addresses once the gateway serves them, and the reported ones
+// before.
 func (r *reporter) addresses() backend.Addresses {
 	reported := r.InferenceService.Status
 	if r.Decision.Programmed || reported.URL == "" && !r.Decision.Served.IsEmpty() {
@@ -213,7 +209,7 @@ func (r *reporter) addresses() backend.Addresses {
 	return addresses
 }
 
-// IsSettled reports whether the split and the URL that are wanted are those that were reported as served.
+// IsSettled reports whether the status already reports the desired split and URL as served.
 func IsSettled(isvc *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision) bool {
 	if decision.Record == nil || !decision.Record.Split.Equal(intent.Reported(isvc).Split) || isvc.Status.URL != observed.Addresses.URL {
 		return false
@@ -244,24 +240,24 @@ func (r *reporter) component() v1beta1.ComponentStatusSpec {
 	return component
 }
 
-// rolledOut is the history as the route remembers it now. A promotion that could not be written has not come about; and
-// where there is no route, what was reported is the only memory that there is.
+// rolledOut returns the stable and the previous revision by the rollout state on the route. A
+// promotion counts only once it has been written. Without a route, the reported revisions stay.
 func (r *reporter) rolledOut() (stable, previous rollout.Number) {
-	decided, seen, reported := r.Decision.Record, r.Snapshot.Route.Record, r.Snapshot.Reported
+	decided, observed, reported := r.Decision.Record, r.Snapshot.Route.Record, r.Snapshot.Reported
 	switch {
 	case decided == nil:
 		return 0, 0
 	case r.Outcome.Route:
 		return decided.Stable, decided.Previous
-	case seen != nil:
-		return seen.Stable, seen.Previous
+	case observed != nil:
+		return observed.Stable, observed.Previous
 	default:
 		return reported.Stable, reported.Previous
 	}
 }
 
-// created is the target, once it is made. To report one that could not be made would use its number up: the next pass
-// would take it for a revision that was lost, and number the target anew, for ever.
+// created returns the target once it has been created. If a target that could not be created were
+// reported, the next reconciliation would take it for a lost revision and assign another number.
 func (r *reporter) created() rollout.Number {
 	if r.Decision.Create && !r.Outcome.Target {
 		return 0
@@ -269,8 +265,8 @@ func (r *reporter) created() rollout.Number {
 	return r.Decision.Target
 }
 
-// traffic lists the split that clients get, the latest revision first. KServe's clients find the two by latestRevision
-// and by the tag prev; a tag has a URL where there is a host for it.
+// traffic returns the served split, latest revision first. KServe's clients find its entries by
+// latestRevision and by the tag prev.
 func (r *reporter) traffic(served rollout.Split) []v1beta1.TrafficTarget {
 	var targets []v1beta1.TrafficTarget
 	tagged := r.Snapshot.Wanted.Tagged
@@ -300,7 +296,6 @@ func (r *reporter) traffic(served rollout.Split) []v1beta1.TrafficTarget {
 	return targets
 }
 
-// runtime names the serving runtime that the target uses, by its kind.
 func (r *reporter) runtime() (namespaced, cluster string) {
 	switch runtime := r.Observed.Recorded[r.Decision.Target].Runtime; runtime.Kind {
 	case predictor.ServingRuntimeKind:
@@ -311,7 +306,7 @@ func (r *reporter) runtime() (namespaced, cluster string) {
 	return "", ""
 }
 
-// modelStatus is the state of the model in KServe's words.
+// modelStatus returns KServe's status of the model.
 func (r *reporter) modelStatus(before *v1beta1.ModelStatus) *v1beta1.ModelStatus {
 	if r.Observed == nil || r.invalid() {
 		status := before.DeepCopy()
@@ -321,7 +316,7 @@ func (r *reporter) modelStatus(before *v1beta1.ModelStatus) *v1beta1.ModelStatus
 		if r.invalid() {
 			status.TransitionStatus = v1beta1.InvalidSpec
 			status.ModelRevisionStates = r.invalidStates(before)
-			status.LastFailureInfo = keepFirst(before, v1beta1.FailureInfo{Reason: r.Problem.Failure, Message: r.Problem.Message}, r.Problem.Message)
+			status.LastFailureInfo = keepFirstFailure(before, v1beta1.FailureInfo{Reason: r.Problem.Failure, Message: r.Problem.Message}, r.Problem.Message)
 		}
 		return status
 	}
@@ -345,7 +340,8 @@ func (r *reporter) modelStatus(before *v1beta1.ModelStatus) *v1beta1.ModelStatus
 	return status
 }
 
-// invalidStates are the states of the models while the spec is invalid: as in KServe, what it asks for has failed to load.
+// invalidStates returns the model states while the spec is invalid. As in KServe, its model counts
+// as failed to load.
 func (r *reporter) invalidStates(before *v1beta1.ModelStatus) *v1beta1.ModelRevisionStates {
 	states := &v1beta1.ModelRevisionStates{TargetModelState: v1beta1.FailedToLoad}
 	switch {
@@ -359,7 +355,8 @@ func (r *reporter) invalidStates(before *v1beta1.ModelStatus) *v1beta1.ModelRevi
 
 func (r *reporter) invalid() bool { return r.Problem != nil && r.Problem.Failure != "" }
 
-// activeState is Loaded while everything that has traffic can serve, and else the state of what cannot.
+// activeState returns Loaded if every revision with traffic can serve, and otherwise the state of
+// the first revision that cannot.
 func (r *reporter) activeState() v1beta1.ModelState {
 	var active v1beta1.ModelState
 	for _, share := range r.Decision.Served.Shares() {
@@ -373,7 +370,7 @@ func (r *reporter) activeState() v1beta1.ModelState {
 	return active
 }
 
-// state trusts the endpoints over the pods: what cannot be reached is not loaded.
+// state returns Loaded only for a revision with a ready endpoint, whatever the pods say.
 func (r *reporter) state(n rollout.Number) v1beta1.ModelState {
 	state := r.Observed.Details[n].State
 	switch {
@@ -387,11 +384,10 @@ func (r *reporter) state(n rollout.Number) v1beta1.ModelState {
 	return state
 }
 
-// lastFailure is why a revision cannot serve: the target, or else another one that is needed. It stays until that one is
-// ready. Between two tries it may look as if it came up, and whoever asks whether it has recovered finds here that it
-// has not.
+// lastFailure returns why a required revision cannot serve. It stays until the revision is ready,
+// because between two restarts a crash loop looks as if the revision was starting.
 func (r *reporter) lastFailure(before *v1beta1.ModelStatus) *v1beta1.FailureInfo {
-	for _, n := range r.needed() {
+	for _, n := range r.requiredRevisions() {
 		if failure := r.failure(n); failure != nil {
 			return r.failureInfo(before, n, *failure)
 		}
@@ -399,7 +395,7 @@ func (r *reporter) lastFailure(before *v1beta1.ModelStatus) *v1beta1.FailureInfo
 	if before == nil || before.LastFailureInfo == nil {
 		return nil
 	}
-	for _, n := range r.needed() {
+	for _, n := range r.requiredRevisions() {
 		if r.ready(n) == 0 && before.LastFailureInfo.ModelRevisionName == r.revision(n) {
 			return before.LastFailureInfo.DeepCopy()
 		}
@@ -407,22 +403,22 @@ func (r *reporter) lastFailure(before *v1beta1.ModelStatus) *v1beta1.FailureInfo
 	return nil
 }
 
-// needed are the revisions that must be able to serve: the target, those that have traffic, and the one that is to get
-// some.
-func (r *reporter) needed() []rollout.Number {
-	var needed []rollout.Number
+// requiredRevisions lists the revisions that must be able to serve: the target, those with traffic,
+// and the one that a share waits for.
+func (r *reporter) requiredRevisions() []rollout.Number {
+	var revisions []rollout.Number
 	if r.Decision.Target != 0 {
-		needed = append(needed, r.Decision.Target)
+		revisions = append(revisions, r.Decision.Target)
 	}
 	for _, share := range r.Decision.Served.Shares() {
 		if share.Percent > 0 {
-			needed = append(needed, share.Revision)
+			revisions = append(revisions, share.Revision)
 		}
 	}
 	if r.Decision.Waiting != nil {
-		needed = append(needed, r.Decision.Waiting.Revision)
+		revisions = append(revisions, r.Decision.Waiting.Revision)
 	}
-	return needed
+	return revisions
 }
 
 func (r *reporter) failureInfo(before *v1beta1.ModelStatus, n rollout.Number, failure backend.Failure) *v1beta1.FailureInfo {
@@ -442,14 +438,14 @@ func (r *reporter) failureInfo(before *v1beta1.ModelStatus, n rollout.Number, fa
 	if !failure.Time.IsZero() {
 		info.Time = new(metav1.NewTime(failure.Time))
 	}
-	return keepFirst(before, info, failure.Message)
+	return keepFirstFailure(before, info, failure.Message)
 }
 
-// keepFirst keeps what was reported of the first crash of a crash loop, told by the part of the message that is the
-// same for each. Every crash has its own time and last line, and a status that followed them would be written at every
-// restart, for ever.
-func keepFirst(before *v1beta1.ModelStatus, info v1beta1.FailureInfo, stable string) *v1beta1.FailureInfo {
-	info.Message, stable = shortened(info.Message), strings.TrimSuffix(shortened(stable), "…")
+// keepFirstFailure keeps the reported failure if the new one differs only in its time, pod and last
+// log line, as each crash of a crash loop does. Otherwise every restart would cause a write. The
+// parameter stable is the part of the message that does not change.
+func keepFirstFailure(before *v1beta1.ModelStatus, info v1beta1.FailureInfo, stable string) *v1beta1.FailureInfo {
+	info.Message, stable = truncate(info.Message), strings.TrimSuffix(truncate(stable), "…")
 	if before == nil || before.LastFailureInfo == nil {
 		return &info
 	}

@@ -27,66 +27,66 @@ var update = flag.Bool("update", false, "write the statuses to testdata/")
 
 var now = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
-// scene is what is seen of a predictor: what its spec asks for, what runs, and what the route says. Revisions are
-// numbered from 1, and the inputs of revision 1 are "a".
-type scene struct {
+// scenario describes an observed predictor: its spec, its workloads and its route. Revisions are
+// numbered from 1, and the hash of revision 1 is "a".
+type scenario struct {
 	target  rollout.Number
 	percent *int
 	tagged  bool
 	stopped bool
-	// least and most are the bounds of replicas; 0 is 1.
-	least, most int
+	// minReplicas and maxReplicas default to 1.
+	minReplicas, maxReplicas int
 
-	// ready has the ready replicas of each revision that runs.
+	// ready holds the ready replicas of each revision that runs.
 	ready map[rollout.Number]int
-	// recorded are those that do not run and can be brought back.
-	recorded []rollout.Number
-	failing  map[rollout.Number]backend.Failure
+	// inHistory are revisions without a workload.
+	inHistory []rollout.Number
+	failing   map[rollout.Number]backend.Failure
 
-	record *rollout.Record
-	// awaited says that the gateway has yet to take the route over.
-	awaited bool
+	state *rollout.Record
+	// pending is true if the gateway has not accepted the route yet.
+	pending bool
 	refused *backend.RouteStatus
 }
 
-func inputs(n rollout.Number) string { return string(rune('a' + n - 1)) }
+func hashOf(n rollout.Number) string { return string(rune('a' + n - 1)) }
 
-// split makes a split of pairs of revision and percent.
+// split returns the split of pairs of revision and percent.
 func split(pairs ...int) rollout.Split {
 	var shares []rollout.Share
 	for pair := range slices.Chunk(pairs, 2) {
 		shares = append(shares, rollout.Share{Revision: rollout.Number(pair[0]), Percent: pair[1]})
 	}
-	made, err := rollout.NewSplit(shares...)
+	created, err := rollout.NewSplit(shares...)
 	if err != nil {
 		panic(err) // The test is wrong.
 	}
-	return made
+	return created
 }
 
-// remembered is the record of a rollout that was written a while ago.
-func remembered(stable, previous, target rollout.Number, percent *int, served rollout.Split) *rollout.Record {
+// rolloutState returns a rollout state that was written an hour ago.
+func rolloutState(stable, previous, target rollout.Number, percent *int, served rollout.Split) *rollout.Record {
 	return &rollout.Record{
 		Stable: stable, Previous: previous, Target: target, Percent: percent,
 		Split: served, Before: served, ShiftedAt: now.Add(-time.Hour), Highest: max(stable, previous, target),
 	}
 }
 
-func (s scene) wanted() rollout.Wanted {
-	wanted := rollout.Wanted{
-		Inputs: inputs(s.target), Percent: s.percent, Stopped: s.stopped, Tagged: s.tagged,
-		Replicas: rollout.Bounds{Min: max(s.least, 1), Max: max(s.least, s.most, 1)},
+func (s scenario) desired() rollout.Wanted {
+	desired := rollout.Wanted{
+		Inputs: hashOf(s.target), Percent: s.percent, Stopped: s.stopped, Tagged: s.tagged,
+		Replicas: rollout.Bounds{Min: max(s.minReplicas, 1), Max: max(s.minReplicas, s.maxReplicas, 1)},
 	}
 	if s.target == 0 {
-		wanted.Inputs = ""
+		desired.Inputs = ""
 	}
-	return wanted
+	return desired
 }
 
-func (s scene) observation() *backend.Observation {
+func (s scenario) observation() *backend.Observation {
 	observed := &backend.Observation{
-		Route:       rollout.Route{Record: s.record, TagsTakenOver: true, TakenOver: !s.awaited && s.refused == nil && s.record != nil},
-		RouteStatus: backend.RouteStatus{Exists: s.record != nil},
+		Route:       rollout.Route{Record: s.state, TagsTakenOver: true, TakenOver: !s.pending && s.refused == nil && s.state != nil},
+		RouteStatus: backend.RouteStatus{Exists: s.state != nil},
 		Recorded:    map[rollout.Number]backend.Recorded{},
 		Details:     map[rollout.Number]backend.Revision{},
 		Addresses: backend.Addresses{
@@ -98,8 +98,8 @@ func (s scene) observation() *backend.Observation {
 	if s.refused != nil {
 		observed.RouteStatus = *s.refused
 	}
-	if s.record != nil {
-		observed.Route.Split = s.record.Split
+	if s.state != nil {
+		observed.Route.Split = s.state.Split
 	}
 	if tags := rollout.TagsOf(observed.Route.Split, s.target); s.tagged {
 		for _, n := range []rollout.Number{tags.Prev, tags.Latest} {
@@ -111,8 +111,8 @@ func (s scene) observation() *backend.Observation {
 	for _, n := range slices.Sorted(maps.Keys(s.ready)) {
 		s.addRunning(observed, n)
 	}
-	for _, n := range s.recorded {
-		observed.Revisions = append(observed.Revisions, rollout.Revision{Number: n, Inputs: inputs(n), Recorded: true})
+	for _, n := range s.inHistory {
+		observed.Revisions = append(observed.Revisions, rollout.Revision{Number: n, Inputs: hashOf(n), Recorded: true})
 	}
 	for _, revision := range observed.Revisions {
 		observed.Recorded[revision.Number] = backend.Recorded{
@@ -123,7 +123,7 @@ func (s scene) observation() *backend.Observation {
 	return observed
 }
 
-func (s scene) addRunning(observed *backend.Observation, n rollout.Number) {
+func (s scenario) addRunning(observed *backend.Observation, n rollout.Number) {
 	ready := s.ready[n]
 	detail := backend.Revision{State: v1beta1.Loaded, Pods: max(ready, 1)}
 	if ready == 0 {
@@ -137,15 +137,15 @@ func (s scene) addRunning(observed *backend.Observation, n rollout.Number) {
 	}
 	observed.Details[n] = detail
 	observed.Revisions = append(observed.Revisions, rollout.Revision{
-		Number: n, Inputs: inputs(n), Recorded: true,
+		Number: n, Inputs: hashOf(n), Recorded: true,
 		Workload: &rollout.Workload{Ready: ready, Replicas: max(ready, 1), Pods: max(ready, 1), Failed: detail.Failure != nil && ready == 0},
 	})
 }
 
-// report is what the scene's status is computed from, with the core's own decision.
-func (s scene) report() status.Report {
+// report returns the input of the status, with the decision of the rollout package.
+func (s scenario) report() status.Report {
 	observed := s.observation()
-	snapshot := rollout.Snapshot{Wanted: s.wanted(), Revisions: observed.Revisions, Route: observed.Route}
+	snapshot := rollout.Snapshot{Wanted: s.desired(), Revisions: observed.Revisions, Route: observed.Route}
 	return status.Report{
 		InferenceService: newInferenceService(),
 		Mode:             v1beta1.DeploymentModeStandard,
@@ -160,7 +160,6 @@ func newInferenceService() *v1beta1.InferenceService {
 	return &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "sklearn-iris", Generation: 7}}
 }
 
-// crash is a crash loop of the serving container.
 func crash() backend.Failure {
 	return backend.Failure{
 		Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`, Detail: "no such model",
@@ -168,13 +167,13 @@ func crash() backend.Failure {
 	}
 }
 
-// compareWithGolden compares a status, but for its times of transition, with a file in testdata.
+// compareWithGolden compares a status without its transition times with a file in testdata.
 func compareWithGolden(t *testing.T, file string, got v1beta1.InferenceServiceStatus) {
 	t.Helper()
 	got = *got.DeepCopy()
 	for i, condition := range got.Conditions {
 		if condition.LastTransitionTime.IsZero() {
-			t.Errorf("condition %s has no time of transition", condition.Type)
+			t.Errorf("condition %s has no transition time", condition.Type)
 		}
 		if condition.ObservedGeneration != 7 {
 			t.Errorf("condition %s is of generation %d", condition.Type, condition.ObservedGeneration)

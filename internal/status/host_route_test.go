@@ -14,34 +14,34 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// TestAnInferenceServiceIsReadyWithoutItsOwnHost, as long as its predictor is reached; users are told what is missing.
-func TestAnInferenceServiceIsReadyWithoutItsOwnHost(t *testing.T) {
+// A problem with the InferenceService's own host does not make it unready.
+func TestReadyWithoutHostRoute(t *testing.T) {
 	const own, predictor = "http://sklearn-iris.kserve-test.example.com", "http://sklearn-iris-predictor.kserve-test.example.com"
 	refused := backend.RouteStatus{Exists: true, Refused: true, Reason: "RefNotPermitted", Message: "it needs a ReferenceGrant"}
 	for name, test := range map[string]struct {
-		entrance                         *backend.Entrance
-		detour                           *status.Problem
+		hostRoute                        *backend.Entrance
+		hostProblem                      *status.Problem
 		wantURL, wantReason, wantMessage string
 	}{
-		"there is none":         {nil, nil, own, "Ready", "the gateway serves " + own},
-		"the gateway serves it": {&backend.Entrance{URL: own, Open: true}, nil, own, "Ready", "the gateway serves " + own},
-		"the gateway has yet to say": {
+		"no host route": {nil, nil, own, "Ready", "the gateway serves " + own},
+		"accepted":      {&backend.Entrance{URL: own, Open: true}, nil, own, "Ready", "the gateway serves " + own},
+		"pending": {
 			&backend.Entrance{URL: own}, nil,
 			predictor, "Ready", "the gateway serves " + predictor + ", and has yet to accept the route of " + own,
 		},
-		"the gateway refuses it": {
+		"refused": {
 			&backend.Entrance{URL: own, Route: refused}, nil,
 			predictor, "RefNotPermitted", "the gateway serves " + predictor + ", but not " + own + ": it needs a ReferenceGrant",
 		},
-		"it is somebody else's": {
+		"controlled by another owner": {
 			&backend.Entrance{URL: own}, &status.Problem{Condition: v1beta1.ConditionIngressReady, Reason: "OwnershipConflict", Message: "it is web's"},
 			predictor, "OwnershipConflict", "the gateway serves " + predictor + ", but not " + own + ": it is web's",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			report := served().report()
-			report.Observed.Entrance, report.Detour = test.entrance, test.detour
-			report.Observed.Addresses.URL = test.wantURL // The backend sees to that.
+			report.Observed.Entrance, report.Detour = test.hostRoute, test.hostProblem
+			report.Observed.Addresses.URL = test.wantURL // The backend does this.
 			got := status.For(report)
 			if got.URL != test.wantURL {
 				t.Errorf("the URL is %s", got.URL)
