@@ -21,19 +21,19 @@ var badInputs = map[string]func(*Wanted){
 // TestBadInput: the spec that was there before goes on, in all that it was about to come to.
 func TestBadInput(t *testing.T) {
 	situations := map[string]Snapshot{
-		"at rest":                         sees(remembered(2, 1, 2, nil, All(2)), 2, nil, away(1), up(2)),
-		"a canary that loads":             sees(remembered(1, 0, 2, new(10), All(1)), 2, new(10), up(1), down(2)),
-		"a canary that has become ready":  sees(remembered(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2)),
-		"a canary that has lost its pods": sees(remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(10), up(1), down(2)),
-		"a promotion that is due":         sees(remembered(1, 0, 2, nil, canarySplit(2, 10, 1)), 2, nil, up(1), up(2)),
-		"a rollback that is due":          sees(remembered(1, 0, 2, new(0), All(2)), 2, new(0), up(1), up(2)),
-		"nothing to undo":                 sees(&Record{Stable: 1, Target: 1, Percent: new(10), NothingToUndo: true, Split: All(1), Highest: 1}, 1, new(10), up(1)),
+		"at rest":                         newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, nil, withoutWorkload(1), up(2)),
+		"a canary that loads":             newSnapshot(rolloutState(1, 0, 2, new(10), All(1)), 2, new(10), up(1), down(2)),
+		"a canary that has become ready":  newSnapshot(rolloutState(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2)),
+		"a canary that has lost its pods": newSnapshot(rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(10), up(1), down(2)),
+		"a promotion that is due":         newSnapshot(rolloutState(1, 0, 2, nil, canarySplit(2, 10, 1)), 2, nil, up(1), up(2)),
+		"a rollback that is due":          newSnapshot(rolloutState(1, 0, 2, new(0), All(2)), 2, new(0), up(1), up(2)),
+		"nothing to undo":                 newSnapshot(&Record{Stable: 1, Target: 1, Percent: new(10), NothingToUndo: true, Split: All(1), Highest: 1}, 1, new(10), up(1)),
 	}
-	for situation, seen := range situations {
-		want := Decide(seen, testPolicy, testNow)
+	for situation, observed := range situations {
+		want := Decide(observed, testPolicy, testNow)
 		for name, spoil := range badInputs {
 			t.Run(situation+": "+name, func(t *testing.T) {
-				bad := seen
+				bad := observed
 				spoil(&bad.Wanted)
 				if diff := cmp.Diff(want, Decide(bad, testPolicy, testNow), splitsByShares); diff != "" {
 					t.Errorf("decision (-with the spec before +with this one):\n%s", diff)
@@ -47,22 +47,22 @@ func TestBadInput(t *testing.T) {
 func TestBadInputBeforeTheFirstIsReady(t *testing.T) {
 	for name, spoil := range badInputs {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(nil, 2, nil, away(1), down(2))
-			spoil(&seen.Wanted)
-			decision := Decide(seen, testPolicy, testNow)
+			observed := newSnapshot(nil, 2, nil, withoutWorkload(1), down(2))
+			spoil(&observed.Wanted)
+			decision := Decide(observed, testPolicy, testNow)
 			want := []WorkloadPlan{{Revision: 2, Action: Run, Floor: 1}}
 			if diff := cmp.Diff(want, decision.Workloads); diff != "" || decision.Target != 2 || decision.Create || decision.Record != nil {
 				t.Errorf("target is %d, created %t, with record %+v; workloads (-want +got):\n%s", decision.Target, decision.Create, decision.Record, diff)
 			}
 
-			seen.Revisions[1] = up(2)
-			record := Decide(seen, testPolicy, testNow).Record
-			if record == nil || record.Stable != 2 || !record.Split.Equal(All(2)) || record.Inputs != inputs(2) {
-				t.Errorf("once it is ready, the record is %+v", record)
+			observed.Revisions[1] = up(2)
+			state := Decide(observed, testPolicy, testNow).Record
+			if state == nil || state.Stable != 2 || !state.Split.Equal(All(2)) || state.Inputs != hashOf(2) {
+				t.Errorf("once it is ready, the record is %+v", state)
 			}
 
-			seen.Revisions = nil
-			decision = Decide(seen, testPolicy, testNow)
+			observed.Revisions = nil
+			decision = Decide(observed, testPolicy, testNow)
 			if diff := cmp.Diff(Decision{Phase: Loading}, decision, splitsByShares); diff != "" {
 				t.Errorf("with nothing there, the decision is not to do nothing (-want +got):\n%s", diff)
 			}

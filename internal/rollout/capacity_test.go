@@ -41,9 +41,9 @@ func TestReplicasToLoadWith(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(remembered(1, 0, 2, test.percent, All(1)), 2, test.percent, upWith(1, test.serving), down(2))
-			seen.Wanted.Replicas = test.bounds
-			if got := planOf(Decide(seen, testPolicy, testNow), 2).Floor; got != test.want {
+			observed := newSnapshot(rolloutState(1, 0, 2, test.percent, All(1)), 2, test.percent, upWith(1, test.serving), down(2))
+			observed.Wanted.Replicas = test.bounds
+			if got := planOf(Decide(observed, testPolicy, testNow), 2).Floor; got != test.want {
 				t.Errorf("it loads with %d replicas, want %d", got, test.want)
 			}
 		})
@@ -56,39 +56,39 @@ func TestReplicasForMore(t *testing.T) {
 	tests := map[string]struct {
 		had, wanted    int
 		stable, canary int
-		floors         map[Number]int
+		held           map[Number]int
 		want           *Waiting
 	}{
-		"on what is held for the stable":                 {had: 20, wanted: 50, stable: 5, canary: 1, floors: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 3}},
-		"on more than that":                              {had: 20, wanted: 50, stable: 6, canary: 1, floors: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4}},
+		"on what is held for the stable":                 {had: 20, wanted: 50, stable: 5, canary: 1, held: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 3}},
+		"on more than that":                              {had: 20, wanted: 50, stable: 6, canary: 1, held: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4}},
 		"on nothing held":                                {had: 20, wanted: 50, stable: 4, canary: 1, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 3}},
 		"one replica is the least, whatever its part is": {had: 20, wanted: 50, stable: 1, canary: 1},
-		"it has enough":                                  {had: 20, wanted: 50, stable: 5, canary: 3, floors: map[Number]int{1: 5}},
-		"its own replicas ask for no more":               {had: 90, wanted: 95, stable: 5, canary: 5, floors: map[Number]int{1: 5, 2: 5}},
-		"never more than the most":                       {had: 90, wanted: 95, stable: 9, canary: 5, floors: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 95, Ready: 5, Need: 10}},
+		"it has enough":                                  {had: 20, wanted: 50, stable: 5, canary: 3, held: map[Number]int{1: 5}},
+		"its own replicas ask for no more":               {had: 90, wanted: 95, stable: 5, canary: 5, held: map[Number]int{1: 5, 2: 5}},
+		"never more than the most":                       {had: 90, wanted: 95, stable: 9, canary: 5, held: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 95, Ready: 5, Need: 10}},
 		"less needs nothing":                             {had: 50, wanted: 20, stable: 5, canary: 1},
 		"the same needs nothing":                         {had: 50, wanted: 50, stable: 5, canary: 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			record := remembered(1, 0, 2, new(test.had), canarySplit(2, test.had, 1))
-			record.Floors = test.floors
-			seen := sees(record, 2, new(test.wanted), upWith(1, test.stable), upWith(2, test.canary))
-			seen.Wanted.Replicas = scaled
-			decision := Decide(seen, testPolicy, testNow)
+			state := rolloutState(1, 0, 2, new(test.had), canarySplit(2, test.had, 1))
+			state.Floors = test.held
+			observed := newSnapshot(state, 2, new(test.wanted), upWith(1, test.stable), upWith(2, test.canary))
+			observed.Wanted.Replicas = scaled
+			decision := Decide(observed, testPolicy, testNow)
 
 			if diff := cmp.Diff(test.want, decision.Waiting); diff != "" {
 				t.Errorf("waits (-want +got):\n%s", diff)
 			}
-			want, floor := canarySplit(2, test.wanted, 1), 0
+			want, minReplicas := canarySplit(2, test.wanted, 1), 0
 			if test.want != nil {
-				want, floor = record.Split, test.want.Need
+				want, minReplicas = state.Split, test.want.Need
 			}
 			if !decision.Record.Split.Equal(want) {
 				t.Errorf("split is %s, want %s", decision.Record.Split, want)
 			}
-			if got := planOf(decision, 2).Floor; got < floor {
-				t.Errorf("it is to have %d replicas while it waits for %d", got, floor)
+			if got := planOf(decision, 2).Floor; got < minReplicas {
+				t.Errorf("it is to have %d replicas while it waits for %d", got, minReplicas)
 			}
 		})
 	}
@@ -98,7 +98,7 @@ func TestReplicasForMore(t *testing.T) {
 func TestFirstSharesWait(t *testing.T) {
 	bounds := Bounds{Min: 3, Max: 3}
 	tests := map[string]struct {
-		record  *Record
+		state   *Record
 		percent *int
 		ready   int
 		split   Split
@@ -106,18 +106,18 @@ func TestFirstSharesWait(t *testing.T) {
 	}{
 		"the first deployment, in part":  {nil, new(10), 2, Split{}, &Waiting{Revision: 2, Percent: 100, Ready: 2, Need: 3}},
 		"the first deployment":           {nil, new(10), 3, All(2), nil},
-		"a canary of nothing, in part":   {remembered(1, 0, 2, new(0), All(1)), new(0), 2, All(1), &Waiting{Revision: 2, Percent: 0, Ready: 2, Need: 3}},
-		"a canary of nothing":            {remembered(1, 0, 2, new(0), All(1)), new(0), 3, canarySplit(2, 0, 1), nil},
-		"a canary of nothing, from some": {remembered(1, 0, 2, new(0), canarySplit(2, 10, 1)), new(0), 2, canarySplit(2, 0, 1), nil},
+		"a canary of nothing, in part":   {rolloutState(1, 0, 2, new(0), All(1)), new(0), 2, All(1), &Waiting{Revision: 2, Percent: 0, Ready: 2, Need: 3}},
+		"a canary of nothing":            {rolloutState(1, 0, 2, new(0), All(1)), new(0), 3, canarySplit(2, 0, 1), nil},
+		"a canary of nothing, from some": {rolloutState(1, 0, 2, new(0), canarySplit(2, 10, 1)), new(0), 2, canarySplit(2, 0, 1), nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(test.record, 2, test.percent, upWith(1, 3), upWith(2, test.ready))
-			if test.record == nil {
-				seen.Revisions[0] = away(1)
+			observed := newSnapshot(test.state, 2, test.percent, upWith(1, 3), upWith(2, test.ready))
+			if test.state == nil {
+				observed.Revisions[0] = withoutWorkload(1)
 			}
-			seen.Wanted.Replicas = bounds
-			d := decided{decision: Decide(seen, testPolicy, testNow)}
+			observed.Wanted.Replicas = bounds
+			d := evaluation{decision: Decide(observed, testPolicy, testNow)}
 			if diff := cmp.Diff(test.want, d.decision.Waiting); diff != "" || !d.split().Equal(test.split) {
 				t.Errorf("split is %s, want %s; it waits (-want +got):\n%s", d.split(), test.split, diff)
 			}
@@ -128,25 +128,25 @@ func TestFirstSharesWait(t *testing.T) {
 // TestALowerMinimumTakesNothingFromARollout: what the shares were given on stays, for both, and the traffic does not seem
 // to take more than it did.
 func TestALowerMinimumTakesNothingFromARollout(t *testing.T) {
-	record := remembered(1, 0, 2, new(90), All(1))
-	seen := sees(record, 2, new(90), upWith(1, 5), upWith(2, 5))
-	seen.Wanted.Replicas = Bounds{Min: 5, Max: 20}
-	shifted := Decide(seen, testPolicy, testNow)
+	state := rolloutState(1, 0, 2, new(90), All(1))
+	observed := newSnapshot(state, 2, new(90), upWith(1, 5), upWith(2, 5))
+	observed.Wanted.Replicas = Bounds{Min: 5, Max: 20}
+	shifted := Decide(observed, testPolicy, testNow)
 	if got := shifted.Record.Split; !got.Equal(canarySplit(2, 90, 1)) {
 		t.Fatalf("split is %s", got)
 	}
 
-	seen.Route.Record = shifted.Record
-	seen.Wanted.Replicas.Min = 1
+	observed.Route.Record = shifted.Record
+	observed.Wanted.Replicas.Min = 1
 	for name, percent := range map[string]*int{"as it is": new(90), "promoted": nil} {
-		seen.Wanted.Percent = percent
-		decision := Decide(seen, testPolicy, testNow.Add(time.Hour))
+		observed.Wanted.Percent = percent
+		decision := Decide(observed, testPolicy, testNow.Add(time.Hour))
 		if plan := planOf(decision, 2); plan.Floor != 5 || decision.Waiting != nil {
 			t.Errorf("%s: the canary runs %d or more, and %v is waited for", name, plan.Floor, decision.Waiting)
 		}
 	}
-	seen.Wanted.Percent = new(90)
-	if plan := planOf(Decide(seen, testPolicy, testNow.Add(time.Hour)), 1); plan.Floor != 5 {
+	observed.Wanted.Percent = new(90)
+	if plan := planOf(Decide(observed, testPolicy, testNow.Add(time.Hour)), 1); plan.Floor != 5 {
 		t.Errorf("the stable, which may have to take everything back, runs %d or more", plan.Floor)
 	}
 }
@@ -154,10 +154,10 @@ func TestALowerMinimumTakesNothingFromARollout(t *testing.T) {
 // TestASmallShareDoesNotMultiplyTheTraffic: a stable with 1 % that gets a replica more does not show that the traffic
 // takes a hundred times as many.
 func TestASmallShareDoesNotMultiplyTheTraffic(t *testing.T) {
-	record := remembered(1, 0, 2, new(99), canarySplit(2, 99, 1))
-	seen := sees(record, 2, nil, upWith(1, 2), upWith(2, 6))
-	seen.Wanted.Replicas = scaled
-	decision := Decide(seen, testPolicy, testNow)
+	state := rolloutState(1, 0, 2, new(99), canarySplit(2, 99, 1))
+	observed := newSnapshot(state, 2, nil, upWith(1, 2), upWith(2, 6))
+	observed.Wanted.Replicas = scaled
+	decision := Decide(observed, testPolicy, testNow)
 	if want := (&Waiting{Revision: 2, Percent: 100, Ready: 6, Need: 8}); cmp.Diff(want, decision.Waiting) != "" {
 		t.Errorf("it waits for %v, want %v: as many as serve now", decision.Waiting, want)
 	}
@@ -167,97 +167,97 @@ func TestASmallShareDoesNotMultiplyTheTraffic(t *testing.T) {
 // could take it away.
 func TestFloorsOfAShift(t *testing.T) {
 	tests := map[string]struct {
-		record    *Record
-		floors    map[Number]int
+		state     *Record
+		held      map[Number]int
 		percent   *int
 		bounds    Bounds
 		revisions []Revision
 		want      map[Number]int
 	}{
 		"a small canary": {
-			remembered(1, 0, 2, new(10), All(1)), nil, new(10), scaled,
+			rolloutState(1, 0, 2, new(10), All(1)), nil, new(10), scaled,
 			[]Revision{upWith(1, 7), upWith(2, 1)},
 			map[Number]int{1: 7},
 		},
 		"a large canary, and more pods than it needs": {
-			remembered(1, 0, 2, new(50), All(1)), nil, new(50), scaled,
+			rolloutState(1, 0, 2, new(50), All(1)), nil, new(50), scaled,
 			[]Revision{upWith(1, 7), upWith(2, 6)},
 			map[Number]int{1: 7, 2: 4},
 		},
 		"all but a little": {
-			remembered(1, 0, 2, new(99), All(1)), nil, new(99), scaled,
+			rolloutState(1, 0, 2, new(99), All(1)), nil, new(99), scaled,
 			[]Revision{upWith(1, 7), upWith(2, 7)},
 			map[Number]int{1: 7, 2: 7},
 		},
 		"a share that goes down keeps what both have": {
-			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)),
+			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			new(20), scaled,
 			[]Revision{upWith(1, 7), upWith(2, 4)},
 			map[Number]int{1: 7, 2: 4},
 		},
 		"a stable that lost pods is held for what it had": {
-			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)),
+			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			new(20), scaled,
 			[]Revision{upWith(1, 3), upWith(2, 4)},
 			map[Number]int{1: 7, 2: 4},
 		},
 		"a promotion leaves the old stable alone": {
-			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)),
+			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			nil, scaled,
 			[]Revision{upWith(1, 7), upWith(2, 7)},
 			map[Number]int{2: 7},
 		},
 		"a canary that is sent home": {
-			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)),
+			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			new(0), scaled,
 			[]Revision{upWith(1, 7), upWith(2, 4)},
 			map[Number]int{1: 7},
 		},
 		"a stable that was brought back may have to take all": {
-			remembered(1, 0, 2, new(50), All(2)), nil, new(50), scaled,
+			rolloutState(1, 0, 2, new(50), All(2)), nil, new(50), scaled,
 			[]Revision{upWith(1, 4), upWith(2, 7)},
 			map[Number]int{1: 7, 2: 7},
 		},
 		"a canary that was growing says nothing of the traffic": {
-			remembered(1, 0, 3, new(10), canarySplit(2, 10, 1)),
+			rolloutState(1, 0, 3, new(10), canarySplit(2, 10, 1)),
 			map[Number]int{1: 3},
 			new(10), scaled,
 			[]Revision{upWith(1, 3), upWith(2, 3)},
 			map[Number]int{1: 3},
 		},
 		"the first deployment": {
-			nil, nil, nil, scaled, []Revision{away(1), upWith(2, 1)}, nil,
+			nil, nil, nil, scaled, []Revision{withoutWorkload(1), upWith(2, 1)}, nil,
 		},
 		"within the bounds": {
-			remembered(1, 0, 2, new(50), All(1)), nil, new(50),
+			rolloutState(1, 0, 2, new(50), All(1)), nil, new(50),
 			Bounds{Min: 1, Max: 5},
 			[]Revision{upWith(1, 7), upWith(2, 4)},
 			map[Number]int{1: 5, 2: 4},
 		},
 		"no autoscaler": {
-			remembered(1, 0, 2, new(50), All(1)), nil, new(50),
+			rolloutState(1, 0, 2, new(50), All(1)), nil, new(50),
 			Bounds{Min: 3, Max: 3},
 			[]Revision{upWith(1, 3), upWith(2, 3)},
 			map[Number]int{1: 3, 2: 3}, // The minimum may be lowered before the rollout is over.
 		},
 		"one replica each": {
-			remembered(1, 0, 2, new(50), All(1)), nil, new(50),
+			rolloutState(1, 0, 2, new(50), All(1)), nil, new(50),
 			Bounds{Min: 1, Max: 1},
 			[]Revision{up(1), up(2)},
 			nil,
 		},
 		"another autoscaler": {
-			remembered(1, 0, 2, new(50), All(1)), nil, new(50),
+			rolloutState(1, 0, 2, new(50), All(1)), nil, new(50),
 			Bounds{Min: 1, Max: 10, Elastic: true},
 			[]Revision{upWith(1, 3), upWith(2, 3)},
 			nil,
 		},
 		"no shift, no change": {
-			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)),
+			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			new(50), scaled,
 			[]Revision{upWith(1, 9), upWith(2, 9)},
@@ -266,17 +266,17 @@ func TestFloorsOfAShift(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if test.record != nil {
-				test.record.Floors = test.floors
+			if test.state != nil {
+				test.state.Floors = test.held
 			}
-			given := maps.Clone(test.floors)
-			seen := sees(test.record, 2, test.percent, test.revisions...)
-			seen.Wanted.Replicas = test.bounds
-			got := Decide(seen, testPolicy, testNow).Record.Floors
+			given := maps.Clone(test.held)
+			observed := newSnapshot(test.state, 2, test.percent, test.revisions...)
+			observed.Wanted.Replicas = test.bounds
+			got := Decide(observed, testPolicy, testNow).Record.Floors
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("floors (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(given, test.floors); diff != "" {
+			if diff := cmp.Diff(given, test.held); diff != "" {
 				t.Errorf("the record that was seen has changed:\n%s", diff)
 			}
 		})
@@ -286,11 +286,11 @@ func TestFloorsOfAShift(t *testing.T) {
 // TestAbortWhileTheCanaryGrows: the replicas that a canary of 10 % has for its promotion are no sign of ten times as
 // much traffic when it is given up.
 func TestAbortWhileTheCanaryGrows(t *testing.T) {
-	record := remembered(1, 0, 2, nil, canarySplit(2, 10, 1))
-	record.Floors = map[Number]int{1: 3}
-	seen := sees(record, 1, nil, upWith(1, 3), upWith(2, 2))
-	seen.Wanted.Replicas = scaled
-	decision := Decide(seen, testPolicy, testNow)
+	state := rolloutState(1, 0, 2, nil, canarySplit(2, 10, 1))
+	state.Floors = map[Number]int{1: 3}
+	observed := newSnapshot(state, 1, nil, upWith(1, 3), upWith(2, 2))
+	observed.Wanted.Replicas = scaled
+	decision := Decide(observed, testPolicy, testNow)
 	if diff := cmp.Diff(map[Number]int{1: 3}, decision.Record.Floors); diff != "" || planOf(decision, 1).Floor != 3 {
 		t.Errorf("the stable is to have %d replicas; floors (-want +got):\n%s", planOf(decision, 1).Floor, diff)
 	}
@@ -299,23 +299,23 @@ func TestAbortWhileTheCanaryGrows(t *testing.T) {
 // TestReplicasThatWereCalledOff can serve until they stop, but no share is given on them.
 func TestReplicasThatWereCalledOff(t *testing.T) {
 	canary := upWith(2, 4)
-	seen := sees(remembered(1, 0, 2, new(50), canarySplit(2, 0, 1)), 2, new(50), upWith(1, 7), canary)
-	seen.Wanted.Replicas = scaled
+	observed := newSnapshot(rolloutState(1, 0, 2, new(50), canarySplit(2, 0, 1)), 2, new(50), upWith(1, 7), canary)
+	observed.Wanted.Replicas = scaled
 
 	canary.Workload.Replicas = 1
-	decision := Decide(seen, testPolicy, testNow)
+	decision := Decide(observed, testPolicy, testNow)
 	if diff := cmp.Diff(&Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4}, decision.Waiting); diff != "" {
 		t.Errorf("waits (-want +got):\n%s", diff)
 	}
-	if floor := planOf(decision, 2).Floor; floor != 4 {
-		t.Errorf("it is to have %d replicas, want 4", floor)
+	if minReplicas := planOf(decision, 2).Floor; minReplicas != 4 {
+		t.Errorf("it is to have %d replicas, want 4", minReplicas)
 	}
 	canary.Workload.Replicas = 4
-	if split := Decide(seen, testPolicy, testNow).Record.Split; !split.Equal(canarySplit(2, 50, 1)) {
+	if split := Decide(observed, testPolicy, testNow).Record.Split; !split.Equal(canarySplit(2, 50, 1)) {
 		t.Errorf("once they are asked for again, the split is %s", split)
 	}
-	seen.Wanted.Replicas.Elastic, canary.Workload.Replicas = true, 0
-	if split := Decide(seen, testPolicy, testNow).Record.Split; !split.Equal(canarySplit(2, 50, 1)) {
+	observed.Wanted.Replicas.Elastic, canary.Workload.Replicas = true, 0
+	if split := Decide(observed, testPolicy, testNow).Record.Split; !split.Equal(canarySplit(2, 50, 1)) {
 		t.Errorf("another autoscaler's count matters: the split is %s", split)
 	}
 }
@@ -328,14 +328,14 @@ func TestReplicasThatLeave(t *testing.T) {
 		return revision
 	}
 	for name, test := range map[string]struct {
-		seen Snapshot
-		want Split
+		observed Snapshot
+		want     Split
 	}{
-		"a rollback":           {sees(remembered(2, 1, 2, nil, All(2)), 2, new(0), leaving(1), up(2)), All(2)},
-		"a return to a canary": {sees(remembered(1, 0, 1, nil, All(1)), 2, new(20), up(1), leaving(2)), All(1)},
+		"a rollback":           {newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, new(0), leaving(1), up(2)), All(2)},
+		"a return to a canary": {newSnapshot(rolloutState(1, 0, 1, nil, All(1)), 2, new(20), up(1), leaving(2)), All(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			decision := Decide(test.seen, testPolicy, testNow)
+			decision := Decide(test.observed, testPolicy, testNow)
 			if !decision.Record.Split.Equal(test.want) {
 				t.Errorf("the split is %s, want %s", decision.Record.Split, test.want)
 			}
@@ -350,32 +350,32 @@ func TestReplicasThatLeave(t *testing.T) {
 // after; then the autoscaler has seen the load.
 func TestFloorsHold(t *testing.T) {
 	hold := testPolicy.CapacityHold
-	promoted := remembered(2, 1, 2, nil, All(2))
+	promoted := rolloutState(2, 1, 2, nil, All(2))
 	tests := map[string]struct {
-		record   *Record
+		state    *Record
 		since    time.Duration
 		notTaken bool
 		want     int
 		wantWake time.Duration // After now; 0 for never.
 	}{
-		"right after a shift":            {record: promoted, want: 7, wantWake: hold},
-		"just before the end":            {record: promoted, since: hold - time.Millisecond, want: 7, wantWake: time.Millisecond},
-		"at the end":                     {record: promoted, since: hold, want: 1},
-		"while the gateway is slow":      {record: promoted, since: 10 * hold, notTaken: true, want: 7},
-		"while two share":                {record: remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)), since: 10 * hold, want: 7},
-		"no longer once one has nothing": {record: remembered(2, 1, 3, new(0), canarySplit(3, 0, 2)), since: hold, want: 1},
+		"right after a shift":            {state: promoted, want: 7, wantWake: hold},
+		"just before the end":            {state: promoted, since: hold - time.Millisecond, want: 7, wantWake: time.Millisecond},
+		"at the end":                     {state: promoted, since: hold, want: 1},
+		"while the gateway is slow":      {state: promoted, since: 10 * hold, notTaken: true, want: 7},
+		"while two share":                {state: rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)), since: 10 * hold, want: 7},
+		"no longer once one has nothing": {state: rolloutState(2, 1, 3, new(0), canarySplit(3, 0, 2)), since: hold, want: 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			record := *test.record
-			record.Floors, record.ShiftedAt = map[Number]int{2: 7}, testNow.Add(-test.since)
-			seen := sees(&record, record.Target, record.Percent, upWith(1, 1), upWith(2, 7), upWith(3, 1))
-			seen.Wanted.Replicas = scaled
-			seen.Route.TakenOver = !test.notTaken
-			seen.Revisions = slices.DeleteFunc(seen.Revisions, func(r Revision) bool {
-				return r.Number != record.Stable && r.Number != record.Target // Nothing that drains wakes it.
+			state := *test.state
+			state.Floors, state.ShiftedAt = map[Number]int{2: 7}, testNow.Add(-test.since)
+			observed := newSnapshot(&state, state.Target, state.Percent, upWith(1, 1), upWith(2, 7), upWith(3, 1))
+			observed.Wanted.Replicas = scaled
+			observed.Route.TakenOver = !test.notTaken
+			observed.Revisions = slices.DeleteFunc(observed.Revisions, func(r Revision) bool {
+				return r.Number != state.Stable && r.Number != state.Target // Nothing that drains wakes it.
 			})
-			decision := Decide(seen, testPolicy, testNow)
+			decision := Decide(observed, testPolicy, testNow)
 			if got := planOf(decision, 2).Floor; got != test.want {
 				t.Errorf("the floor is %d, want %d", got, test.want)
 			}
@@ -393,10 +393,10 @@ func TestFloorsHold(t *testing.T) {
 // TestFloorsAreForgotten: a floor that has expired is no reason to hold as much again with the next shift; else each
 // rollout would begin with the replicas of the busiest hour ever.
 func TestFloorsAreForgotten(t *testing.T) {
-	record := remembered(2, 1, 3, new(10), All(2))
-	record.Floors = map[Number]int{2: 9}
-	seen := sees(record, 3, new(10), away(1), upWith(2, 3), upWith(3, 1))
-	seen.Wanted.Replicas = scaled
+	state := rolloutState(2, 1, 3, new(10), All(2))
+	state.Floors = map[Number]int{2: 9}
+	observed := newSnapshot(state, 3, new(10), withoutWorkload(1), upWith(2, 3), upWith(3, 1))
+	observed.Wanted.Replicas = scaled
 	for name, test := range map[string]struct {
 		since time.Duration
 		want  map[Number]int
@@ -405,8 +405,8 @@ func TestFloorsAreForgotten(t *testing.T) {
 		"in force": {testPolicy.CapacityHold - time.Second, map[Number]int{2: 9}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			record.ShiftedAt = testNow.Add(-test.since)
-			got := Decide(seen, testPolicy, testNow).Record.Floors
+			state.ShiftedAt = testNow.Add(-test.since)
+			got := Decide(observed, testPolicy, testNow).Record.Floors
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("floors (-want +got):\n%s", diff)
 			}
@@ -420,28 +420,28 @@ func TestFloorsAreForgotten(t *testing.T) {
 func TestNobodyIsOverloaded(t *testing.T) {
 	t.Parallel()
 	check(t, 3, 60, 200, func(t *rapid.T, bytes []byte) {
-		h := &history{world: newWorld(), dice: &dice{bytes}}
-		h.witness.watched = []int{3}
-		h.load = 1 + h.dice.roll(9)
-		h.spec.Replicas = pick(h.dice, Bounds{Min: 1, Max: 12}, Bounds{Min: 2, Max: 9})
-		h.story = &story{}
+		h := &randomRollout{simulation: newSimulation(), choices: &choices{bytes}}
+		h.checker.checkedRules = []int{3}
+		h.load = 1 + h.choices.intn(9)
+		h.spec.Replicas = pick(h.choices, Bounds{Min: 1, Max: 12}, Bounds{Min: 2, Max: 9})
+		h.trace = &trace{}
 		h.settle()
-		most := max(h.spec.Replicas.Min, h.load)
-		for !h.dice.spent() {
-			h.calmStep()
+		maxReplicas := max(h.spec.Replicas.Min, h.load)
+		for !h.choices.exhausted() {
+			h.stepWithoutFaults()
 			for _, share := range h.gateway.main.serves.Shares() {
 				need := roundUp(h.load*share.Percent, 100)
 				got := h.readyPods(share.Revision)
-				if h.witness.last.Stable == share.Revision {
+				if h.checker.last.Stable == share.Revision {
 					got = max(got, h.deployments[share.Revision].replicas) // It takes back at once, and grows to that, however late.
 				}
 				if got < need {
-					t.Fatalf("revision %d gets %d%% of a load of %d with %d replicas\n%s", share.Revision, share.Percent, h.load, got, h.story)
+					t.Fatalf("revision %d gets %d%% of a load of %d with %d replicas\n%s", share.Revision, share.Percent, h.load, got, h.trace)
 				}
 			}
 			for _, n := range numbers(h.deployments) {
-				if got := h.deployments[n].replicas; got > most {
-					t.Fatalf("revision %d has %d replicas under a load of %d\n%s", n, got, h.load, h.story)
+				if got := h.deployments[n].replicas; got > maxReplicas {
+					t.Fatalf("revision %d has %d replicas under a load of %d\n%s", n, got, h.load, h.trace)
 				}
 			}
 		}
@@ -449,22 +449,22 @@ func TestNobodyIsOverloaded(t *testing.T) {
 }
 
 // calmStep is a step of a history in which nothing fails.
-func (h *history) calmStep() {
-	switch h.dice.roll(8) {
+func (h *randomRollout) stepWithoutFaults() {
+	switch h.choices.intn(8) {
 	case 0, 1:
-		h.pass()
+		h.reconcile()
 	case 2, 3:
 		h.pods()
 	case 4:
 		h.pickUp()
 		h.serve()
-		h.say()
+		h.accept()
 	case 5:
 		h.autoscaleAll()
 	case 6:
-		h.advance(pick(h.dice, time.Second, h.policy.DrainPeriod, h.policy.CapacityHold))
+		h.advance(pick(h.choices, time.Second, h.policy.DrainPeriod, h.policy.CapacityHold))
 	case 7:
-		n, percent := Number(1+h.dice.roll(3)), pick(h.dice, new(10), nil, new(50), new(0), new(90))
-		h.edit("asks for "+inputs(n)+", percent "+percentText(percent), model(n, percent))
+		n, percent := Number(1+h.choices.intn(3)), pick(h.choices, new(10), nil, new(50), new(0), new(90))
+		h.edit("asks for "+hashOf(n)+", percent "+percentText(percent), model(n, percent))
 	}
 }

@@ -20,15 +20,15 @@ import (
 // about what requests meet on the way, is in simulator_test.go.
 
 // decided is a decision with all that it was taken on.
-type decided struct {
-	seen     Snapshot
+type evaluation struct {
+	observed Snapshot
 	policy   Policy
 	now      time.Time
 	decision Decision
 }
 
 // String tells the whole case to a person.
-func (d decided) String() string {
+func (d evaluation) String() string {
 	var text strings.Builder
 	show := func(what string, value any) {
 		data, err := json.Marshal(value)
@@ -38,18 +38,18 @@ func (d decided) String() string {
 		fmt.Fprintf(&text, "  %-10s %s\n", what, data)
 	}
 	show("policy", d.policy)
-	show("wanted", d.seen.Wanted)
-	for _, revision := range d.seen.Revisions {
+	show("wanted", d.observed.Wanted)
+	for _, revision := range d.observed.Revisions {
 		show("revision", revision)
 	}
-	show("route", d.seen.Route)
-	show("reported", d.seen.Reported)
+	show("route", d.observed.Route)
+	show("reported", d.observed.Reported)
 	show("decided", d.decision)
 	return text.String()
 }
 
 // rules lists the ten rules by number.
-var rules = [...]func(decided) error{
+var rules = [...]func(evaluation) error{
 	1:  checkSum,
 	2:  checkReadyOnly,
 	3:  checkCapacityFirst,
@@ -63,7 +63,7 @@ var rules = [...]func(decided) error{
 }
 
 // split is what the decision wants on the route.
-func (d decided) split() Split {
+func (d evaluation) split() Split {
 	if d.decision.Record == nil {
 		return Split{}
 	}
@@ -71,7 +71,7 @@ func (d decided) split() Split {
 }
 
 // stable is who is the stable by this decision.
-func (d decided) stable() Number {
+func (d evaluation) stable() Number {
 	if d.decision.Record == nil {
 		return 0
 	}
@@ -79,11 +79,11 @@ func (d decided) stable() Number {
 }
 
 // last is the split that was written before this decision, or the best that is known about it.
-func (d decided) last() Split {
-	if d.seen.Route.Record != nil {
-		return d.seen.Route.Record.Split
+func (d evaluation) last() Split {
+	if d.observed.Route.Record != nil {
+		return d.observed.Route.Record.Split
 	}
-	route, reported := d.seen.Route.Split, d.seen.Reported.Split
+	route, reported := d.observed.Route.Split, d.observed.Reported.Split
 	switch {
 	case !route.IsEmpty() && d.knows(route):
 		return route
@@ -93,16 +93,16 @@ func (d decided) last() Split {
 	return Split{}
 }
 
-func (d decided) knows(split Split) bool {
+func (d evaluation) knows(split Split) bool {
 	return !slices.ContainsFunc(split.Shares(), func(share Share) bool { return d.revision(share.Revision) == nil })
 }
 
 // isOutdated tells whether a split that was only reported gives to others than the stable, which can serve, and the
 // target that was reported with it.
-func (d decided) isOutdated(split Split) bool {
-	target, stable := d.decision.Target, d.seen.Reported.Stable
-	if d.decision.Create || !d.seen.Wanted.valid() {
-		target = d.seen.Reported.Target
+func (d evaluation) isOutdated(split Split) bool {
+	target, stable := d.decision.Target, d.observed.Reported.Stable
+	if d.decision.Create || !d.observed.Wanted.valid() {
+		target = d.observed.Reported.Target
 	}
 	if d.revision(target) == nil {
 		target = 0
@@ -118,8 +118,8 @@ func (d decided) isOutdated(split Split) bool {
 	return others && d.ready(stable) > 0
 }
 
-func (d decided) revision(n Number) *Revision {
-	for _, revision := range d.seen.Revisions {
+func (d evaluation) revision(n Number) *Revision {
+	for _, revision := range d.observed.Revisions {
 		if revision.Number == n {
 			return &revision
 		}
@@ -127,7 +127,7 @@ func (d decided) revision(n Number) *Revision {
 	return nil
 }
 
-func (d decided) ready(n Number) int {
+func (d evaluation) ready(n Number) int {
 	if revision := d.revision(n); revision != nil {
 		return revision.Capacity()
 	}
@@ -135,14 +135,14 @@ func (d decided) ready(n Number) int {
 }
 
 // capacity is how many replicas of a revision can serve and are to stay.
-func (d decided) capacity(n Number) int {
-	if d.seen.Wanted.Replicas.Elastic || d.ready(n) == 0 {
+func (d evaluation) capacity(n Number) int {
+	if d.observed.Wanted.Replicas.Elastic || d.ready(n) == 0 {
 		return d.ready(n)
 	}
 	return min(d.ready(n), d.revision(n).Workload.Replicas)
 }
 
-func (d decided) plan(n Number) WorkloadPlan {
+func (d evaluation) plan(n Number) WorkloadPlan {
 	for _, plan := range d.decision.Workloads {
 		if plan.Revision == n {
 			return plan
@@ -152,7 +152,7 @@ func (d decided) plan(n Number) WorkloadPlan {
 }
 
 // nobodyServed tells whether traffic was split, and nobody that it went to can serve now.
-func (d decided) nobodyServed() bool {
+func (d evaluation) noneServes() bool {
 	for _, share := range d.last().Shares() {
 		if share.Percent > 0 && d.ready(share.Revision) > 0 {
 			return false
@@ -162,7 +162,7 @@ func (d decided) nobodyServed() bool {
 }
 
 // Rule 1: a split sums to 100 or is empty, and names each revision once.
-func checkSum(d decided) error {
+func checkSum(d evaluation) error {
 	for what, split := range map[string]Split{"written": d.split(), "served": d.decision.Served} {
 		if rebuilt, err := NewSplit(split.Shares()...); err != nil || !rebuilt.Equal(split) {
 			return fmt.Errorf("the split to be %s, %s, is none: %w", what, split, err)
@@ -174,7 +174,7 @@ func checkSum(d decided) error {
 // Rule 2: a revision that gets weight can serve. The stable alone may be unready: it keeps what it has, and takes back
 // what a canary leaves while no other revision can serve (row 21). Beside that, a share on a revision that cannot serve
 // can only be one that waits, unchanged, for the stable.
-func checkReadyOnly(d decided) error {
+func checkReadyOnly(d evaluation) error {
 	last, split, stable := d.last(), d.split(), d.stable()
 	for _, share := range split.Shares() {
 		n := share.Revision
@@ -190,7 +190,7 @@ func checkReadyOnly(d decided) error {
 }
 
 // anotherServes reports whether a revision other than n had a share and can serve it.
-func (d decided) anotherServes(n Number) bool {
+func (d evaluation) anotherServes(n Number) bool {
 	return slices.ContainsFunc(d.last().Shares(), func(share Share) bool {
 		return share.Revision != n && share.Percent > 0 && d.ready(share.Revision) > 0
 	})
@@ -200,11 +200,11 @@ func (d decided) anotherServes(n Number) bool {
 // within its bounds and not fewer than one. The exceptions are those of rule 2: a stable that serves takes back what a
 // canary leaves at once, and one that was scaled away needs one replica when no revision can serve. Otherwise a stable
 // that comes back gets at most what its ready replicas can take of the whole.
-func checkCapacityFirst(d decided) error {
+func checkCapacityFirst(d evaluation) error {
 	last, split := d.last(), d.split()
 	for _, share := range split.Shares() {
 		n := share.Revision
-		if share.Percent <= last.Percent(n) || n == d.stable() && (d.takesBack() || d.ready(n) > 0 && d.nobodyServed()) {
+		if share.Percent <= last.Percent(n) || n == d.stable() && (d.takesBack() || d.ready(n) > 0 && d.noneServes()) {
 			continue
 		}
 		if n == d.stable() && share.Percent <= 100*d.capacity(n)/d.replicasForAll() {
@@ -220,8 +220,8 @@ func checkCapacityFirst(d decided) error {
 
 // checkAsked is the end of rule 3: a number that an autoscaler has set under the stable name is that of the revision with
 // the largest share, on a tie of the stable. Only what a shift needs is more. No other revision has fewer replicas for it.
-func checkAsked(d decided) error {
-	bounds, served := d.seen.Wanted.Replicas, d.decision.Served
+func checkAsked(d evaluation) error {
+	bounds, served := d.observed.Wanted.Replicas, d.decision.Served
 	if served.IsEmpty() {
 		served = d.split()
 	}
@@ -252,28 +252,28 @@ func checkAsked(d decided) error {
 }
 
 // takesBack reports whether the stable had its share before, and not only a part of one that it is to get.
-func (d decided) takesBack() bool {
+func (d evaluation) takesBack() bool {
 	return d.last().Percent(d.stable()) > 0 && (!d.returning() || !d.anotherServes(d.stable()))
 }
 
 // returning reports whether the stable was getting its share in parts until now.
-func (d decided) returning() bool {
-	record := d.seen.Route.Record
-	return record != nil && record.Returning && record.Stable == d.stable()
+func (d evaluation) returning() bool {
+	state := d.observed.Route.Record
+	return state != nil && state.Returning && state.Stable == d.stable()
 }
 
 // replicasForAll is what the whole traffic needs, without regard to the least that the spec asks for.
-func (d decided) replicasForAll() int {
-	bounds := d.seen.Wanted.Replicas
-	d.seen.Wanted.Replicas.Min = 0
+func (d evaluation) replicasForAll() int {
+	bounds := d.observed.Wanted.Replicas
+	d.observed.Wanted.Replicas.Min = 0
 	return min(d.replicasFor(100), max(1, bounds.Max))
 }
 
 // replicasFor is rule 3's formula. «Replicas that serve now» is what the stable shows, or where it has no share, who
 // has the largest one: its ready replicas, over its part of the traffic, but no more than all who have a share show. Up
 // to the replicas that are held for it, it had them when it carried everything.
-func (d decided) replicasFor(percent int) int {
-	bounds := d.seen.Wanted.Replicas
+func (d evaluation) replicasFor(percent int) int {
+	bounds := d.observed.Wanted.Replicas
 	if bounds.Elastic {
 		return 1
 	}
@@ -284,9 +284,9 @@ func (d decided) replicasFor(percent int) int {
 			reference = share
 		}
 	}
-	least := max(1, bounds.Min)
+	minimum := max(1, bounds.Min)
 	serve := d.ready(reference.Revision)
-	if serve > least && serve > d.heldFor(reference.Revision) {
+	if serve > minimum && serve > d.heldFor(reference.Revision) {
 		all := 0
 		for _, share := range d.last().Shares() {
 			if share.Percent > 0 {
@@ -295,37 +295,37 @@ func (d decided) replicasFor(percent int) int {
 		}
 		serve = min(roundUp(100*serve, reference.Percent), all)
 	}
-	if record := d.seen.Route.Record; record != nil {
-		for n := range record.Floors {
+	if state := d.observed.Route.Record; state != nil {
+		for n := range state.Floors {
 			serve = max(serve, d.heldFor(n))
 		}
 	}
-	return max(least, min(roundUp(percent*serve, 100), bounds.Max))
+	return max(minimum, min(roundUp(percent*serve, 100), bounds.Max))
 }
 
 // formerStable is the stable until this decision, as far as it is known or was recovered.
-func (d decided) formerStable() Number {
-	record, last := d.decision.Record, d.last()
+func (d evaluation) formerStable() Number {
+	state, last := d.decision.Record, d.last()
 	switch {
-	case d.seen.Route.Record != nil:
-		return d.seen.Route.Record.Stable
-	case record == nil:
+	case d.observed.Route.Record != nil:
+		return d.observed.Route.Record.Stable
+	case state == nil:
 		return 0
-	case record.Stable == record.Target && !last.Equal(All(record.Target)) && requestsPromotion(record.Percent):
-		return record.Previous // It was promoted.
+	case state.Stable == state.Target && !last.Equal(All(state.Target)) && requestsPromotion(state.Percent):
+		return state.Previous // It was promoted.
 	default:
-		return record.Stable
+		return state.Stable
 	}
 }
 
 // heldFor is the floor that is in force for a revision when the decision is taken. One that was lost is what it has.
-func (d decided) heldFor(n Number) int {
-	record := d.seen.Route.Record
+func (d evaluation) heldFor(n Number) int {
+	state := d.observed.Route.Record
 	switch {
-	case record == nil:
+	case state == nil:
 		return d.ready(n)
-	case d.inForce(*record):
-		return record.Floors[n]
+	case d.inForce(*state):
+		return state.Floors[n]
 	}
 	return 0
 }
@@ -333,14 +333,14 @@ func (d decided) heldFor(n Number) int {
 // inForce tells whether a record's floors hold: while two share the traffic, until the gateway has taken the split
 // over, and for the time of CapacityHold after a shift. With an external autoscaler, two that share the traffic are enough
 // only while the stable comes back in parts.
-func (d decided) inForce(record Record) bool {
+func (d evaluation) inForce(state Record) bool {
 	sharing := 0
-	for _, share := range record.Split.Shares() {
+	for _, share := range state.Split.Shares() {
 		if share.Percent > 0 {
 			sharing++
 		}
 	}
-	return sharing > 1 && (!d.seen.Wanted.Replicas.External || record.Returning) || !d.seen.Route.TakenOver || d.now.Sub(record.ShiftedAt) < d.policy.CapacityHold
+	return sharing > 1 && (!d.observed.Wanted.Replicas.External || state.Returning) || !d.observed.Route.TakenOver || d.now.Sub(state.ShiftedAt) < d.policy.CapacityHold
 }
 
 func roundUp(a, b int) int {
@@ -354,7 +354,7 @@ func roundUp(a, b int) int {
 // Rule 4: what a route or a tag host points at, or may still point at, is left alone, and what has pods is drained for
 // the whole of its time before it is scaled down, ready or not. What no route has named may go at once, and so may what
 // makes room for another revision by the user's wish.
-func checkOrder(d decided) error {
+func checkOrder(d evaluation) error {
 	for _, plan := range d.decision.Workloads {
 		if plan.Action == Run || plan.Action == Keep {
 			continue
@@ -381,69 +381,69 @@ func checkOrder(d decided) error {
 }
 
 // makesRoom reports whether a revision is taken down for another one on the same node.
-func (d decided) makesRoom(n Number) bool {
-	record := d.decision.Record
-	if record == nil || d.seen.Wanted.Stopped {
+func (d evaluation) makesRoom(n Number) bool {
+	state := d.decision.Record
+	if state == nil || d.observed.Wanted.Stopped {
 		return false
 	}
-	return record.Replacement == Replacing && n != record.Target || record.Replacement == ReplacementFailed && n == record.Target
+	return state.Replacement == Replacing && n != state.Target || state.Replacement == ReplacementFailed && n == state.Target
 }
 
 // wasRouted reports whether a route has ever named a revision, as far as that is known.
-func (d decided) wasRouted(n Number) bool {
-	record := d.seen.Route.Record
+func (d evaluation) wasRouted(n Number) bool {
+	state := d.observed.Route.Record
 	switch {
-	case d.seen.Route.Split.Has(n), slices.Contains(d.seen.Route.Tags, n), d.last().Has(n):
+	case d.observed.Route.Split.Has(n), slices.Contains(d.observed.Route.Tags, n), d.last().Has(n):
 		return true
-	case record == nil:
+	case state == nil:
 		return d.decision.Record != nil && !d.isFirst()
-	case record.Version < RecordVersion:
+	case state.Version < RecordVersion:
 		return true
 	}
-	return record.Before.Has(n) || slices.Contains(record.Routed, n)
+	return state.Before.Has(n) || slices.Contains(state.Routed, n)
 }
 
 // isFirst reports whether the decision gives the first traffic ever.
-func (d decided) isFirst() bool {
+func (d evaluation) isFirst() bool {
 	return d.last().IsEmpty() && slices.ContainsFunc(d.decision.Transitions, func(t Transition) bool { return t.Kind == Shifted && t.From.IsEmpty() })
 }
 
 // routed says how a request could still get to a revision; it is empty when none can.
-func (d decided) routed(n Number) string {
-	record := d.seen.Route.Record
+func (d evaluation) routed(n Number) string {
+	state := d.observed.Route.Record
 	switch {
-	case d.seen.Route.Impossible:
+	case d.observed.Route.Impossible:
 		return ""
 	case d.split().Percent(n) > 0:
 		return "the route is to give it a share"
-	case slices.Contains(d.seen.Route.Tags, n):
+	case slices.Contains(d.observed.Route.Tags, n):
 		return "a tag host points at it"
 	case d.decision.Tags.Latest == n || d.decision.Tags.Prev == n:
 		return "a tag host is to point at it"
-	case record == nil && d.decision.Record == nil:
+	case state == nil && d.decision.Record == nil:
 		return "" // There never was a route.
 	case !d.last().Equal(d.split()):
 		return "the route changes"
-	case !d.seen.Route.TakenOver:
+	case !d.observed.Route.TakenOver:
 		return "the gateway has not taken the route over"
-	case !d.seen.Route.TagsTakenOver && !d.seen.Route.TagsRefused:
+	case !d.observed.Route.TagsTakenOver && !d.observed.Route.TagsRefused:
 		return "the gateway has not said what it makes of the tag hosts"
 	}
 	return ""
 }
 
 // Rule 5: the target, the stable and whoever serves run on, with no fewer replicas than the spec's least.
-func checkNoSecondLoad(d decided) error {
-	if d.seen.Wanted.Stopped {
+func checkNoSecondLoad(d evaluation) error {
+	if d.observed.Wanted.Stopped {
 		return nil
 	}
-	for n := Number(1); n <= manyRevisions+1; n++ {
+	for n := Number(1); n <= maxRevisions+1; n++ {
 		needed := n == d.decision.Target || n == d.stable() || d.split().Percent(n) > 0
 		exists := d.revision(n) != nil || d.decision.Create && n == d.decision.Target
 		if d.makesRoom(n) {
 			continue
 		}
-		if plan := d.plan(n); needed && exists && (plan.Action != Run || plan.Floor < d.seen.Wanted.Replicas.Min) {
+		if plan := d.plan(n); needed && exists && (plan.Action != Run || plan.Floor < d.observed.Wanted.Replicas.Min) {
 			return fmt.Errorf("revision %d is needed, and its workload is to %s at %d", n, plan.Action, plan.Floor)
 		}
 	}
@@ -452,7 +452,7 @@ func checkNoSecondLoad(d decided) error {
 
 // Rule 6: whom the spec does not ask for gets no more than before, and nothing once the stable can take it; and who
 // is the stable changes by a promotion or by its undoing only.
-func checkRejectedStaysRejected(d decided) error {
+func checkRejectedStaysRejected(d evaluation) error {
 	last, split, stable := d.last(), d.split(), d.stable()
 	for _, share := range split.Shares() {
 		n := share.Revision
@@ -467,14 +467,14 @@ func checkRejectedStaysRejected(d decided) error {
 			return fmt.Errorf("revision %d has a share in %s; the target is %d and the stable %d", n, split, d.decision.Target, stable)
 		}
 	}
-	if record := d.seen.Route.Record; record != nil {
-		return d.checkSuccession(*record)
+	if state := d.observed.Route.Record; state != nil {
+		return d.checkSuccession(*state)
 	}
 	return nil
 }
 
 // checkSuccession holds how the stable and the previous may change from one record to the next.
-func (d decided) checkSuccession(before Record) error {
+func (d evaluation) checkSuccession(before Record) error {
 	after := *d.decision.Record
 	all := func(percent *int) bool { return percent == nil || *percent == 100 }
 	previous := before.Stable
@@ -495,12 +495,12 @@ func (d decided) checkSuccession(before Record) error {
 
 // Rule 7: what was reported decides nothing while there is a record, but that users are told on of a split that they
 // were told of. And the record tells the next life of the operator all that this one knows.
-func checkStatusIsDerived(d decided) error {
-	if d.seen.Route.Record != nil {
-		wiped := d.seen
+func checkStatusIsDerived(d evaluation) error {
+	if d.observed.Route.Record != nil {
+		wiped := d.observed
 		wiped.Reported = Reported{}
-		if d.seen.Reported.reportsServed(d.seen.Route.Record.Split) {
-			wiped.Reported = Reported{Target: d.seen.Reported.Target, Split: d.seen.Reported.Split}
+		if d.observed.Reported.reportsServed(d.observed.Route.Record.Split) {
+			wiped.Reported = Reported{Target: d.observed.Reported.Target, Split: d.observed.Reported.Split}
 		}
 		if diff := diff(d.decision, Decide(wiped, d.policy, d.now)); diff != "" {
 			return fmt.Errorf("without what was reported it is decided otherwise (-with +without):\n%s", diff)
@@ -521,11 +521,11 @@ func checkStatusIsDerived(d decided) error {
 
 // Rule 8: the same decision is taken again on the same things, in whatever order they are listed; once it is carried
 // out, there is nothing more to do; and until it says to wake, time alone changes nothing.
-func checkSilence(d decided) error {
-	shuffled := d.seen
-	shuffled.Revisions = slices.Clone(d.seen.Revisions)
+func checkSilence(d evaluation) error {
+	shuffled := d.observed
+	shuffled.Revisions = slices.Clone(d.observed.Revisions)
 	slices.Reverse(shuffled.Revisions)
-	shuffled.Route.Tags = slices.Clone(d.seen.Route.Tags)
+	shuffled.Route.Tags = slices.Clone(d.observed.Route.Tags)
 	slices.Reverse(shuffled.Route.Tags)
 	if diff := diff(d.decision, Decide(shuffled, d.policy, d.now)); diff != "" {
 		return fmt.Errorf("in another order it is decided otherwise (-first +second):\n%s", diff)
@@ -535,14 +535,14 @@ func checkSilence(d decided) error {
 
 // mostSteps is how many decisions are carried out until nothing is left to do, where each shows more than was seen
 // before.
-const mostSteps = 3
+const maxSteps = 3
 
 // checkSettles carries a decision out, with pods and a gateway that do nothing, and expects the next to be silent.
-func checkSettles(d decided) error {
-	next := Decide(carriedOut(d.seen, d.decision), d.policy, d.now)
-	for step := 1; step < mostSteps && d.showsMore(); step++ {
-		d.seen, d.decision = carriedOut(d.seen, d.decision), next
-		next = Decide(carriedOut(d.seen, d.decision), d.policy, d.now)
+func checkSettles(d evaluation) error {
+	next := Decide(applied(d.observed, d.decision), d.policy, d.now)
+	for step := 1; step < maxSteps && d.showsMore(); step++ {
+		d.observed, d.decision = applied(d.observed, d.decision), next
+		next = Decide(applied(d.observed, d.decision), d.policy, d.now)
 	}
 	if len(next.Transitions) > 0 || next.Create {
 		return fmt.Errorf("carried out, it asks for more: %v", next.Transitions)
@@ -555,8 +555,8 @@ func checkSettles(d decided) error {
 
 // showsMore tells whether a decision, once it is carried out, can show more than was seen before, so that another step
 // follows.
-func (d decided) showsMore() bool {
-	bounds, had := d.seen.Wanted.Replicas, d.last().Percent(d.stable())
+func (d evaluation) showsMore() bool {
+	bounds, had := d.observed.Wanted.Replicas, d.last().Percent(d.stable())
 	switch {
 	case d.defers():
 		return true // Once the rollback is done, the revision with the new metadata is created.
@@ -576,24 +576,24 @@ func (d decided) showsMore() bool {
 }
 
 // servedOnMoreThan tells whether anyone who had a share has more replicas than that.
-func (d decided) servedOnMoreThan(replicas int) bool {
+func (d evaluation) servedOnMoreThan(replicas int) bool {
 	return slices.ContainsFunc(d.last().Shares(), func(share Share) bool {
 		return share.Percent > 0 && d.ready(share.Revision) > replicas
 	})
 }
 
 // carriedOut is what is seen right after a decision was carried out, before any pod or gateway has moved.
-func carriedOut(seen Snapshot, decision Decision) Snapshot {
-	after := seen
-	after.Revisions = slices.Clone(seen.Revisions)
+func applied(observed Snapshot, decision Decision) Snapshot {
+	after := observed
+	after.Revisions = slices.Clone(observed.Revisions)
 	if decision.Create {
-		after.Revisions = append(after.Revisions, Revision{Number: decision.Target, Inputs: seen.Wanted.Inputs, Recorded: true})
+		after.Revisions = append(after.Revisions, Revision{Number: decision.Target, Inputs: observed.Wanted.Inputs, Recorded: true})
 	}
 	for i := range after.Revisions {
 		revision := &after.Revisions[i]
 		for _, plan := range decision.Workloads {
 			if plan.Revision == revision.Number {
-				revision.Workload = plan.carriedOut(revision.Workload)
+				revision.Workload = plan.applied(revision.Workload)
 			}
 		}
 		if slices.Contains(decision.Forget, revision.Number) {
@@ -602,7 +602,7 @@ func carriedOut(seen Snapshot, decision Decision) Snapshot {
 	}
 	after.Revisions = slices.DeleteFunc(after.Revisions, func(r Revision) bool { return !r.Recorded && r.Workload == nil })
 	if decision.Record != nil {
-		after.Route.TakenOver = seen.Route.TakenOver && seen.Route.Record != nil && seen.Route.Record.Split.Equal(decision.Record.Split)
+		after.Route.TakenOver = observed.Route.TakenOver && observed.Route.Record != nil && observed.Route.Record.Split.Equal(decision.Record.Split)
 		after.Route.Record = decision.Record
 	}
 	after.Route.Tags = nil
@@ -615,7 +615,7 @@ func carriedOut(seen Snapshot, decision Decision) Snapshot {
 }
 
 // carriedOut is what a workload is right after its plan was carried out.
-func (p WorkloadPlan) carriedOut(workload *Workload) *Workload {
+func (p WorkloadPlan) applied(workload *Workload) *Workload {
 	after := Workload{}
 	if workload != nil {
 		after = *workload
@@ -637,11 +637,11 @@ func (p WorkloadPlan) carriedOut(workload *Workload) *Workload {
 }
 
 // checkTimeIsIdle expects that nothing but time changes nothing before the moment that the decision names.
-func checkTimeIsIdle(d decided) error {
+func checkTimeIsIdle(d evaluation) error {
 	// Tag hosts that have moved free workloads, which are then marked with the time: that takes a step more.
-	after, next := d.seen, d.decision
-	for range mostSteps {
-		after = carriedOut(after, next)
+	after, next := d.observed, d.decision
+	for range maxSteps {
+		after = applied(after, next)
 		next = Decide(after, d.policy, d.now)
 	}
 	later := d.now.Add(24 * time.Hour)
@@ -659,8 +659,8 @@ func checkTimeIsIdle(d decided) error {
 
 // Rule 9: what is said to be so is about the spec that was seen. A phase that calls the spec realised, with a split
 // that the gateway serves, comes only when it is that spec's revision that has that spec's share.
-func checkOwnGeneration(d decided) error {
-	wanted, decision := d.seen.Wanted, d.decision
+func checkOwnGeneration(d evaluation) error {
+	wanted, decision := d.observed.Wanted, d.decision
 	target := d.revision(decision.Target)
 	valid := wanted.valid()
 	switch {
@@ -668,34 +668,34 @@ func checkOwnGeneration(d decided) error {
 		return fmt.Errorf("the target is %d, which is not what the spec asks for", decision.Target)
 	case valid && decision.Create && target != nil:
 		return fmt.Errorf("the new target is %d, which is not new", decision.Target)
-	case decision.Programmed && (!d.seen.Route.TakenOver || !d.seen.Route.TagsTakenOver || !decision.Served.Equal(d.split()) || !decision.Tags.match(d.seen.Route.Tags)):
+	case decision.Programmed && (!d.observed.Route.TakenOver || !d.observed.Route.TagsTakenOver || !decision.Served.Equal(d.split()) || !decision.Tags.match(d.observed.Route.Tags)):
 		return errors.New("the gateway is said to serve what it has not taken over")
 	case (decision.Phase == Stopped || decision.Phase == Stopping) != wanted.Stopped:
 		return fmt.Errorf("the phase is %s", decision.Phase)
 	}
-	if record := decision.Record; record != nil && target != nil && record.Inputs != "" && record.Inputs != target.Inputs {
-		return fmt.Errorf("the record says that revision %d runs %s; it runs %s", record.Target, record.Inputs, target.Inputs)
+	if state := decision.Record; state != nil && target != nil && state.Inputs != "" && state.Inputs != target.Inputs {
+		return fmt.Errorf("the record says that revision %d runs %s; it runs %s", state.Target, state.Inputs, target.Inputs)
 	}
 	return checkPhase(d, valid)
 }
 
 // defers reports whether the target is a model that is rolled back first, before its new metadata gets a revision.
-func (d decided) defers() bool {
-	target, wanted, before := d.revision(d.decision.Target), d.seen.Wanted, d.seen.Route.Record
+func (d evaluation) defers() bool {
+	target, wanted, before := d.revision(d.decision.Target), d.observed.Wanted, d.observed.Route.Record
 	return target != nil && target.SameModel && wanted.Percent != nil && *wanted.Percent == 0 &&
 		d.stable() != d.decision.Target && (d.last().Percent(d.decision.Target) > 0 || d.last().IsEmpty() ||
 		before != nil && before.Stable == d.decision.Target)
 }
 
 // checkPhase holds what each phase promises about the split.
-func checkPhase(d decided, valid bool) error {
-	share, percent := d.split().Percent(d.decision.Target), d.seen.Wanted.Percent
+func checkPhase(d evaluation, valid bool) error {
+	share, percent := d.split().Percent(d.decision.Target), d.observed.Wanted.Percent
 	var kept bool
 	switch ready := d.ready(d.decision.Target); d.decision.Phase {
 	case Stopping:
 		kept = d.split().IsEmpty()
 	case Stopped:
-		kept = d.split().IsEmpty() && !slices.ContainsFunc(d.seen.Revisions, func(r Revision) bool {
+		kept = d.split().IsEmpty() && !slices.ContainsFunc(d.observed.Revisions, func(r Revision) bool {
 			return r.Workload != nil && (r.Workload.Pods > 0 || r.Workload.Ready > 0 || r.Workload.Replicas > 0)
 		})
 	case Loading, Failed:
@@ -716,22 +716,22 @@ func checkPhase(d decided, valid bool) error {
 }
 
 // Rule 10: a spec that cannot be resolved is as if the last one that could were still there, whatever percent it has.
-func checkBadInputMovesNothing(d decided) error {
-	record := d.seen.Route.Record
-	if record == nil {
+func checkBadInputMovesNothing(d evaluation) error {
+	state := d.observed.Route.Record
+	if state == nil {
 		return nil
 	}
-	last := d.revision(record.Target)
+	last := d.revision(state.Target)
 	if last == nil {
 		return nil
 	}
-	good, bad := d.seen, d.seen
-	good.Wanted.Inputs, good.Wanted.Percent = last.Inputs, record.Percent
+	good, bad := d.observed, d.observed
+	good.Wanted.Inputs, good.Wanted.Percent = last.Inputs, state.Percent
 	want := Decide(good, d.policy, d.now)
 	for name, wanted := range map[string]Wanted{
-		"that cannot be resolved": {Inputs: "", Percent: d.seen.Wanted.Percent},
-		"with a percent of -1":    {Inputs: d.seen.Wanted.Inputs, Percent: new(-1)},
-		"with a percent of 101":   {Inputs: d.seen.Wanted.Inputs, Percent: new(101)},
+		"that cannot be resolved": {Inputs: "", Percent: d.observed.Wanted.Percent},
+		"with a percent of -1":    {Inputs: d.observed.Wanted.Inputs, Percent: new(-1)},
+		"with a percent of 101":   {Inputs: d.observed.Wanted.Inputs, Percent: new(101)},
 	} {
 		bad.Wanted.Inputs, bad.Wanted.Percent = wanted.Inputs, wanted.Percent
 		if diff := diff(want, Decide(bad, d.policy, d.now)); diff != "" {

@@ -18,7 +18,7 @@ import (
 
 // crashScenes are rollouts, each as the specs that a user asks for one after the other. Whatever is to be done for one
 // is done before the next.
-var crashScenes = map[string][]func(*spec){
+var crashScenarios = map[string][]func(*spec){
 	"first deployment":     {},
 	"canary":               {model(2, new(10)), percent(50)},
 	"canary with tags":     {func(s *spec) { s.Tagged = true }, model(2, new(10)), percent(20)},
@@ -38,7 +38,7 @@ var crashScenes = map[string][]func(*spec){
 }
 
 func model(n Number, percent *int) func(*spec) {
-	return func(s *spec) { s.Inputs, s.Percent = inputs(n), percent }
+	return func(s *spec) { s.Inputs, s.Percent = hashOf(n), percent }
 }
 
 // percent asks for a percent: an int, a *int, or nil for none.
@@ -61,30 +61,30 @@ func autoscaled(s *spec) { s.Replicas = Bounds{Min: 1, Max: 10} }
 
 // playScene plays a scene with an operator of so many writes' life, followed by one that lives for ever: at once, or
 // after the peers have moved on.
-func playScene(scene []func(*spec), life int, successor succession) *world {
-	w := newWorld()
-	w.life, w.successor, w.load, w.broken = life, successor, 4, inputs(5)
-	w.policy.HistoryLimit = 3
-	w.story = &story{}
-	w.settle()
-	for _, change := range scene {
-		w.edit("edits the spec", change)
-		w.settle()
+func playScenario(scenario []func(*spec), writesLeft int, restart restartTime) *simulation {
+	sim := newSimulation()
+	sim.writesLeft, sim.restart, sim.load, sim.failingHash = writesLeft, restart, 4, hashOf(5)
+	sim.policy.HistoryLimit = 3
+	sim.trace = &trace{}
+	sim.settle()
+	for _, change := range scenario {
+		sim.edit("edits the spec", change)
+		sim.settle()
 	}
-	return w
+	return sim
 }
 
 func TestCrashes(t *testing.T) {
-	for name, scene := range crashScenes {
-		undisturbed := playScene(scene, forEver, atOnce)
-		if breaches := undisturbed.witness.breaches; len(breaches) > 0 {
-			t.Fatalf("undisturbed: %v\n%s", breaches, undisturbed.story)
+	for name, scenario := range crashScenarios {
+		undisturbed := playScenario(scenario, unlimited, atOnce)
+		if violations := undisturbed.checker.violations; len(violations) > 0 {
+			t.Fatalf("undisturbed: %v\n%s", violations, undisturbed.trace)
 		}
-		for _, successor := range []succession{atOnce, later} {
-			t.Run(name+", replaced "+string(successor), func(t *testing.T) {
+		for _, restart := range []restartTime{atOnce, later} {
+			t.Run(name+", replaced "+string(restart), func(t *testing.T) {
 				t.Parallel()
-				for life := range undisturbed.story.count("operator") {
-					testCrash(t, undisturbed, playScene(scene, life, successor), life)
+				for writesLeft := range undisturbed.trace.count("operator") {
+					testCrash(t, undisturbed, playScenario(scenario, writesLeft, restart), writesLeft)
 				}
 			})
 		}
@@ -93,30 +93,30 @@ func TestCrashes(t *testing.T) {
 
 // testCrash expects that a world is as if the operator had not died in it. Only how it got there may differ where its
 // peers have moved while there was no operator.
-func testCrash(t *testing.T, undisturbed, crashed *world, life int) {
+func testCrash(t *testing.T, undisturbed, crashed *simulation, writesLeft int) {
 	t.Helper()
-	if breaches := crashed.witness.breaches; len(breaches) > 0 {
-		t.Fatalf("dying after %d writes breaks rules: %v\n%s", life, breaches, crashed.story)
+	if violations := crashed.checker.violations; len(violations) > 0 {
+		t.Fatalf("dying after %d writes breaks rules: %v\n%s", writesLeft, violations, crashed.trace)
 	}
-	if crashed.story.count("operator dies") != 1 {
-		t.Fatalf("the operator did not die after %d writes:\n%s", life, crashed.story)
+	if crashed.trace.count("operator crashes") != 1 {
+		t.Fatalf("the operator did not die after %d writes:\n%s", writesLeft, crashed.trace)
 	}
 	if diff := cmp.Diff(undisturbed.String(), crashed.String()); diff != "" {
-		t.Errorf("after %d writes it ends otherwise (-undisturbed +crashed):\n%s\n%s", life, diff, crashed.story)
+		t.Errorf("after %d writes it ends otherwise (-undisturbed +crashed):\n%s\n%s", writesLeft, diff, crashed.trace)
 	}
-	if crashed.successor != atOnce {
+	if crashed.restart != atOnce {
 		return
 	}
-	if diff := cmp.Diff(undisturbed.story.splits(), crashed.story.splits()); diff != "" {
-		t.Errorf("after %d writes it gets there by other splits (-undisturbed +crashed):\n%s\n%s", life, diff, crashed.story)
+	if diff := cmp.Diff(undisturbed.trace.splits(), crashed.trace.splits()); diff != "" {
+		t.Errorf("after %d writes it gets there by other splits (-undisturbed +crashed):\n%s\n%s", writesLeft, diff, crashed.trace)
 	}
-	if extra := exceeding(crashed.announcements(), undisturbed.announcements()); len(extra) > 0 {
-		t.Errorf("after %d writes it announces twice: %v\n%s", life, extra, crashed.story)
+	if extra := difference(crashed.announcements(), undisturbed.announcements()); len(extra) > 0 {
+		t.Errorf("after %d writes it announces twice: %v\n%s", writesLeft, extra, crashed.trace)
 	}
 }
 
 // exceeding gives what is in a list more often than in another.
-func exceeding(list, other []string) []string {
+func difference(list, other []string) []string {
 	var extra []string
 	other = slices.Clone(other)
 	for _, item := range list {
@@ -130,7 +130,7 @@ func exceeding(list, other []string) []string {
 }
 
 // count tells how many lines of a story begin with these words.
-func (s *story) count(words string) int {
+func (s *trace) count(words string) int {
 	count := 0
 	for _, line := range s.lines {
 		if strings.HasPrefix(line.who+" "+line.what, words) {
@@ -141,7 +141,7 @@ func (s *story) count(words string) int {
 }
 
 // splits are the splits that the gateway served, one after the other.
-func (s *story) splits() []string {
+func (s *trace) splits() []string {
 	var served []string
 	for _, line := range s.lines {
 		served = append(served, line.served)
@@ -150,20 +150,20 @@ func (s *story) splits() []string {
 }
 
 // String tells all that is in a world, but for times, versions and ids, and what was known at those times.
-func (w *world) String() string {
+func (sim *simulation) String() string {
 	var text strings.Builder
-	record := Record{}
-	if w.route != nil {
-		record, _ = DecodeRecord(w.route.record)
-		record.ShiftedAt, record.Before, record.AskedAt, record.Routed = time.Time{}, Split{}, time.Time{}, nil
+	state := Record{}
+	if sim.route != nil {
+		state, _ = DecodeRecord(sim.route.state)
+		state.ShiftedAt, state.Before, state.AskedAt, state.Routed = time.Time{}, Split{}, time.Time{}, nil
 	}
-	fmt.Fprintf(&text, "records %v\nrecord %s\nreported %+v\n", w.records, record.Encode(), w.reported)
-	if w.hosts != nil {
-		fmt.Fprintf(&text, "hosts %+v\n", w.hosts.says)
+	fmt.Fprintf(&text, "records %v\nrecord %s\nreported %+v\n", sim.history, state.Encode(), sim.reported)
+	if sim.hosts != nil {
+		fmt.Fprintf(&text, "hosts %+v\n", sim.hosts.desired)
 	}
-	for _, n := range numbers(w.deployments) {
-		d := w.deployments[n]
-		fmt.Fprintf(&text, "workload %d: %s, %d or more, %d ready of %d\n", n, d.inputs, d.floor, d.count(ready), d.replicas)
+	for _, n := range numbers(sim.deployments) {
+		d := sim.deployments[n]
+		fmt.Fprintf(&text, "workload %d: %s, %d or more, %d ready of %d\n", n, d.hash, d.minReplicas, d.count(ready), d.replicas)
 	}
 	return text.String()
 }

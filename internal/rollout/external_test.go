@@ -24,14 +24,14 @@ func scaledBy(n Number, ready, replicas, held, lowered int) Revision {
 func TestExternalAutoscaler(t *testing.T) {
 	canary := canarySplit(2, 10, 1)
 	shifted := func(ago time.Duration) *Record {
-		record := remembered(2, 1, 2, nil, All(2))
-		record.ShiftedAt, record.Floors = testNow.Add(-ago), map[Number]int{2: 4}
-		return record
+		state := rolloutState(2, 1, 2, nil, All(2))
+		state.ShiftedAt, state.Floors = testNow.Add(-ago), map[Number]int{2: 4}
+		return state
 	}
-	lost := remembered(1, 0, 2, new(10), canarySplit(2, 0, 1))
+	lost := rolloutState(1, 0, 2, new(10), canarySplit(2, 0, 1))
 	lost.AskedAt, lost.LostAt = testNow.Add(-time.Hour), testNow.Add(-10*time.Minute)
 	tests := map[string]struct {
-		record         *Record
+		state          *Record
 		percent        *int
 		stable, canary Revision
 
@@ -40,58 +40,58 @@ func TestExternalAutoscaler(t *testing.T) {
 		wantHeld  *HeldBack
 	}{
 		"a promotion needs what carries the whole traffic: four replicas carry 90 %": {
-			remembered(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
+			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
 			"2:10 1:90",
 			WorkloadPlan{Floor: 5, Raise: true, Held: 5},
 			nil,
 		},
 		"they are there": {
-			remembered(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 0),
+			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 0),
 			"2:100",
 			WorkloadPlan{Floor: 5, Held: 5},
 			nil,
 		},
 		"they are raised, and not ready yet": {
-			remembered(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 5, 5, 0),
+			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 5, 5, 0),
 			"2:10 1:90",
 			WorkloadPlan{Floor: 5, Held: 5},
 			nil,
 		},
 		"the autoscaler has lowered them once": {
-			remembered(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 5, 0),
+			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 5, 0),
 			"2:10 1:90",
 			WorkloadPlan{Floor: 5, Raise: true, Held: 5, Lowered: 1},
 			nil,
 		},
 		"and twice": {
-			remembered(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 5, 1),
+			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 5, 1),
 			"2:10 1:90",
 			WorkloadPlan{Floor: 5, Raise: true, Held: 5, Lowered: 2},
 			nil,
 		},
 		"and three times: the operator stops": {
-			remembered(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 5, 2),
+			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 5, 2),
 			"2:10 1:90",
 			WorkloadPlan{Floor: 5, Held: 5, Lowered: 2},
 			&HeldBack{Revision: 2, Replicas: 5},
 		},
 		"the autoscaler gives in": {
-			remembered(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 2),
+			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 2),
 			"2:100",
 			WorkloadPlan{Floor: 5, Held: 5, Lowered: 2},
 			nil,
 		},
 		"they are held after the shift": {
-			shifted(time.Minute), nil, away(1), scaledBy(2, 1, 1, 4, 0),
+			shifted(time.Minute), nil, withoutWorkload(1), scaledBy(2, 1, 1, 4, 0),
 			"2:100",
 			WorkloadPlan{Floor: 4, Raise: true, Held: 4, Lowered: 1},
 			nil,
 		},
 		"and not for longer than the capacity hold": {
-			shifted(testPolicy.CapacityHold), nil, away(1), scaledBy(2, 1, 1, 4, 0), "2:100", WorkloadPlan{Floor: 1}, nil,
+			shifted(testPolicy.CapacityHold), nil, withoutWorkload(1), scaledBy(2, 1, 1, 4, 0), "2:100", WorkloadPlan{Floor: 1}, nil,
 		},
 		"a share of nothing raises nothing": {
-			remembered(1, 0, 2, new(0), canary), new(0), scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
+			rolloutState(1, 0, 2, new(0), canary), new(0), scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
 			"2:0 1:100",
 			WorkloadPlan{Floor: 1},
 			nil,
@@ -100,14 +100,14 @@ func TestExternalAutoscaler(t *testing.T) {
 			lost, new(10), scaledBy(1, 4, 4, 0, 0), scaledBy(2, 0, 0, 0, 0), "2:0 1:100", WorkloadPlan{Floor: 1}, nil,
 		},
 		"a new canary begins with what its share needs": {
-			remembered(1, 0, 2, new(50), All(1)), new(50), scaledBy(1, 4, 4, 0, 0), away(2), "1:100", WorkloadPlan{Floor: 2}, nil,
+			rolloutState(1, 0, 2, new(50), All(1)), new(50), scaledBy(1, 4, 4, 0, 0), withoutWorkload(2), "1:100", WorkloadPlan{Floor: 2}, nil,
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(test.record, 2, test.percent, test.stable, test.canary)
-			seen.Wanted.Replicas = external
-			decision := Decide(seen, testPolicy, testNow)
+			observed := newSnapshot(test.state, 2, test.percent, test.stable, test.canary)
+			observed.Wanted.Replicas = external
+			decision := Decide(observed, testPolicy, testNow)
 			if got := decision.Record.Split.String(); got != test.wantSplit {
 				t.Errorf("the split is %s, want %s", got, test.wantSplit)
 			}
@@ -118,7 +118,7 @@ func TestExternalAutoscaler(t *testing.T) {
 			if diff := cmp.Diff(test.wantHeld, decision.HeldBack); diff != "" {
 				t.Errorf("held back (-want +got):\n%s", diff)
 			}
-			if plan := planOf(decision, 1); plan.Raise && decision.Record.Split.Percent(1) <= test.record.Split.Percent(1) {
+			if plan := planOf(decision, 1); plan.Raise && decision.Record.Split.Percent(1) <= test.state.Split.Percent(1) {
 				t.Errorf("the replicas of the stable are to be written: %+v", plan)
 			}
 		})
@@ -127,9 +127,9 @@ func TestExternalAutoscaler(t *testing.T) {
 
 // TestAZeroOfTheExternalAutoscalerIsKept: a stable that was scaled to zero keeps its share and its number.
 func TestAZeroOfTheExternalAutoscalerIsKept(t *testing.T) {
-	seen := sees(remembered(1, 0, 1, nil, All(1)), 1, nil, scaledBy(1, 0, 0, 0, 0))
-	seen.Wanted.Replicas = external
-	decision := Decide(seen, testPolicy, testNow)
+	observed := newSnapshot(rolloutState(1, 0, 1, nil, All(1)), 1, nil, scaledBy(1, 0, 0, 0, 0))
+	observed.Wanted.Replicas = external
+	decision := Decide(observed, testPolicy, testNow)
 	if plan := planOf(decision, 1); plan.Raise || plan.Action != Run || !decision.Record.Split.Equal(All(1)) {
 		t.Errorf("the plan is %+v, the split %s", plan, decision.Record.Split)
 	}
@@ -137,11 +137,11 @@ func TestAZeroOfTheExternalAutoscalerIsKept(t *testing.T) {
 
 // TestARollbackInPartsOutlastsTheHold: what was brought up for the first part is not measured as need for the next one.
 func TestARollbackInPartsOutlastsTheHold(t *testing.T) {
-	record := remembered(1, 0, 2, new(0), canarySplit(2, 17, 1))
-	record.Returning, record.Floors = true, map[Number]int{1: 6, 2: 6}
-	seen := sees(record, 2, new(0), scaledBy(1, 6, 6, 6, 0), scaledBy(2, 6, 6, 0, 0))
-	seen.Wanted.Replicas = external
-	decision := Decide(seen, testPolicy, testNow)
+	state := rolloutState(1, 0, 2, new(0), canarySplit(2, 17, 1))
+	state.Returning, state.Floors = true, map[Number]int{1: 6, 2: 6}
+	observed := newSnapshot(state, 2, new(0), scaledBy(1, 6, 6, 6, 0), scaledBy(2, 6, 6, 0, 0))
+	observed.Wanted.Replicas = external
+	decision := Decide(observed, testPolicy, testNow)
 	if got := decision.Record.Split.String(); got != "2:0 1:100" || planOf(decision, 1).Floor != 6 {
 		t.Errorf("the split is %s, and the plan %+v", got, planOf(decision, 1))
 	}
@@ -149,19 +149,19 @@ func TestARollbackInPartsOutlastsTheHold(t *testing.T) {
 
 // TestAnAutoscalerIsToldOnce: a number under the stable name is for the revision with the largest share.
 func TestAnAutoscalerIsToldOnce(t *testing.T) {
-	hold := func(record *Record, ago time.Duration, floors map[Number]int) *Record {
-		record.ShiftedAt, record.Floors = testNow.Add(-ago), floors
-		return record
+	hold := func(state *Record, ago time.Duration, held map[Number]int) *Record {
+		state.ShiftedAt, state.Floors = testNow.Add(-ago), held
+		return state
 	}
-	run := func(n Number, floor int, replicas *int) WorkloadPlan {
-		return WorkloadPlan{Revision: n, Action: Run, Floor: floor, Replicas: replicas}
+	run := func(n Number, minReplicas int, replicas *int) WorkloadPlan {
+		return WorkloadPlan{Revision: n, Action: Run, Floor: minReplicas, Replicas: replicas}
 	}
 	raised := func(plan WorkloadPlan, to int) WorkloadPlan {
 		plan.Raise, plan.Floor, plan.Held = true, to, to
 		return plan
 	}
 	tests := map[string]struct {
-		record         *Record
+		state          *Record
 		percent        *int
 		asked          int
 		stable, canary Revision
@@ -170,69 +170,69 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 		wantStable, wantCanary WorkloadPlan // The zero plan where the revision does not run.
 	}{
 		"before the first route it is for the target": {
-			nil, nil, 3, away(1), scaledBy(2, 0, 1, 0, 0),
+			nil, nil, 3, withoutWorkload(1), scaledBy(2, 0, 1, 0, 0),
 			"",
 			WorkloadPlan{},
 			run(2, 1, new(3)),
 		},
 		"a canary follows in proportion, upwards": {
-			remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
+			rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
 			"2:10 1:90", run(1, 1, new(18)), raised(run(2, 2, nil), 2),
 		},
 		"and not downwards": {
-			remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 2, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 3, 3, 2, 0),
+			rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 2, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 3, 3, 2, 0),
 			"2:10 1:90", run(1, 1, new(2)),
 			WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2},
 		},
 		"nor from zero": {
-			remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 0, 0, 0),
+			rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 0, 0, 0),
 			"2:10 1:90", run(1, 1, new(18)), run(2, 1, nil),
 		},
 		"nor against an autoscaler of its own": {
-			remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 1, 2, 2),
+			rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 1, 2, 2),
 			"2:10 1:90", run(1, 1, new(18)),
 			WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2, Lowered: 2},
 		},
 		"on a tie it is for the stable": {
-			remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)), new(50), 5, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
+			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)), new(50), 5, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
 			"2:50 1:50", run(1, 1, new(5)), raised(run(2, 5, nil), 5),
 		},
 		"a canary with more than half leads": {
-			remembered(1, 0, 2, new(60), canarySplit(2, 60, 1)), new(60), 6, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
+			rolloutState(1, 0, 2, new(60), canarySplit(2, 60, 1)), new(60), 6, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
 			"2:60 1:40",
 			WorkloadPlan{Revision: 1, Action: Run, Floor: 1},
 			run(2, 1, new(6)),
 		},
 		"a promotion raises its receiver first": {
-			remembered(1, 0, 2, nil, canarySplit(2, 10, 1)), nil, 4, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
+			rolloutState(1, 0, 2, nil, canarySplit(2, 10, 1)), nil, 4, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
 			"2:10 1:90", run(1, 1, new(4)), raised(run(2, 5, nil), 5),
 		},
 		"what is held for a shift is not taken away": {
-			hold(remembered(2, 1, 2, nil, All(2)), time.Minute, map[Number]int{2: 5}), nil, 4, away(1), scaledBy(2, 5, 5, 5, 0),
+			hold(rolloutState(2, 1, 2, nil, All(2)), time.Minute, map[Number]int{2: 5}), nil, 4, withoutWorkload(1), scaledBy(2, 5, 5, 5, 0),
 			"2:100",
 			WorkloadPlan{},
 			WorkloadPlan{Revision: 2, Action: Run, Floor: 5, Held: 5, Replicas: new(5)},
 		},
 		"until the hold is over": {
-			hold(remembered(2, 1, 2, nil, All(2)), testPolicy.CapacityHold, map[Number]int{2: 5}), nil, 4, away(1), scaledBy(2, 5, 5, 5, 0),
+			hold(rolloutState(2, 1, 2, nil, All(2)), testPolicy.CapacityHold, map[Number]int{2: 5}), nil, 4, withoutWorkload(1), scaledBy(2, 5, 5, 5, 0),
 			"2:100",
 			WorkloadPlan{},
 			run(2, 1, new(4)),
 		},
 		"a zero is kept": {
-			remembered(2, 1, 2, nil, All(2)), nil, 0, away(1), scaledBy(2, 0, 0, 0, 0),
+			rolloutState(2, 1, 2, nil, All(2)), nil, 0, withoutWorkload(1), scaledBy(2, 0, 0, 0, 0),
 			"2:100",
 			WorkloadPlan{},
 			run(2, 1, new(0)),
 		},
 		"a zero does not take away what is held": {
-			hold(remembered(2, 1, 2, nil, All(2)), time.Minute, map[Number]int{2: 5}), nil, 0, away(1), scaledBy(2, 5, 5, 5, 0),
+			hold(rolloutState(2, 1, 2, nil, All(2)), time.Minute, map[Number]int{2: 5}), nil, 0, withoutWorkload(1), scaledBy(2, 5, 5, 5, 0),
 			"2:100",
 			WorkloadPlan{},
 			WorkloadPlan{Revision: 2, Action: Run, Floor: 5, Held: 5, Replicas: new(5)},
 		},
 		"the maximum of the spec does not bound it": {
-			remembered(2, 1, 2, nil, All(2)), nil, 40, away(1), scaledBy(2, 10, 10, 0, 0),
+			rolloutState(2, 1, 2, nil, All(2)), nil, 40, withoutWorkload(1), scaledBy(2, 10, 10, 0, 0),
 			"2:100",
 			WorkloadPlan{},
 			run(2, 1, new(40)),
@@ -240,12 +240,12 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(test.record, 2, test.percent, test.stable, test.canary)
-			seen.Wanted.Replicas = external
-			seen.Wanted.Replicas.Asked = &test.asked
-			decision := Decide(seen, testPolicy, testNow)
-			if record := decision.Record; record != nil && record.Split.String() != test.wantSplit {
-				t.Errorf("the split is %s, want %s", record.Split, test.wantSplit)
+			observed := newSnapshot(test.state, 2, test.percent, test.stable, test.canary)
+			observed.Wanted.Replicas = external
+			observed.Wanted.Replicas.Asked = &test.asked
+			decision := Decide(observed, testPolicy, testNow)
+			if state := decision.Record; state != nil && state.Split.String() != test.wantSplit {
+				t.Errorf("the split is %s, want %s", state.Split, test.wantSplit)
 			}
 			for n, want := range map[Number]WorkloadPlan{1: test.wantStable, 2: test.wantCanary} {
 				if diff := cmp.Diff(want, planOf(decision, n)); diff != "" {
@@ -261,27 +261,27 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 
 // TestTheNameFollowsTheGateway: until it has accepted a promotion, the number is still for the revision that serves.
 func TestTheNameFollowsTheGateway(t *testing.T) {
-	record := remembered(2, 1, 2, nil, All(2))
-	record.Before, record.ShiftedAt, record.Floors = canarySplit(2, 10, 1), testNow, map[Number]int{2: 5}
-	seen := sees(record, 2, nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 0))
-	seen.Wanted.Replicas = external
-	seen.Wanted.Replicas.Asked = new(4)
-	seen.Route.TakenOver = false
-	if decision := Decide(seen, testPolicy, testNow); decision.Scaled() != 1 || planOf(decision, 2).Replicas != nil {
+	state := rolloutState(2, 1, 2, nil, All(2))
+	state.Before, state.ShiftedAt, state.Floors = canarySplit(2, 10, 1), testNow, map[Number]int{2: 5}
+	observed := newSnapshot(state, 2, nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 0))
+	observed.Wanted.Replicas = external
+	observed.Wanted.Replicas.Asked = new(4)
+	observed.Route.TakenOver = false
+	if decision := Decide(observed, testPolicy, testNow); decision.Scaled() != 1 || planOf(decision, 2).Replicas != nil {
 		t.Errorf("before it is accepted, revision %d is scaled, and the plan is %+v", decision.Scaled(), planOf(decision, 2))
 	}
-	seen.Route.TakenOver = true
-	if decision := Decide(seen, testPolicy, testNow); decision.Scaled() != 2 || *planOf(decision, 2).Replicas != 5 {
+	observed.Route.TakenOver = true
+	if decision := Decide(observed, testPolicy, testNow); decision.Scaled() != 2 || *planOf(decision, 2).Replicas != 5 {
 		t.Errorf("once it is accepted, revision %d is scaled, and the plan is %+v", decision.Scaled(), planOf(decision, 2))
 	}
 }
 
 // TestAStoppedServiceComesBackWithWhatIsAsked: where nothing is served, the name stands for the stable.
 func TestAStoppedServiceComesBackWithWhatIsAsked(t *testing.T) {
-	seen := sees(remembered(1, 0, 1, nil, Split{}), 1, nil, scaledBy(1, 0, 0, 0, 0))
-	seen.Wanted.Replicas = external
-	seen.Wanted.Replicas.Asked = new(4)
-	decision := Decide(seen, testPolicy, testNow)
+	observed := newSnapshot(rolloutState(1, 0, 1, nil, Split{}), 1, nil, scaledBy(1, 0, 0, 0, 0))
+	observed.Wanted.Replicas = external
+	observed.Wanted.Replicas.Asked = new(4)
+	decision := Decide(observed, testPolicy, testNow)
 	if plan := planOf(decision, 1); decision.Scaled() != 1 || plan.Replicas == nil || *plan.Replicas != 4 {
 		t.Errorf("revision %d is scaled, and the plan is %+v", decision.Scaled(), plan)
 	}

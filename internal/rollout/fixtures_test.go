@@ -6,7 +6,7 @@ package rollout
 import "time"
 
 // remembered is a record that was written an hour ago.
-func remembered(stable, previous, target Number, percent *int, split Split) *Record {
+func rolloutState(stable, previous, target Number, percent *int, split Split) *Record {
 	return &Record{
 		Stable: stable, Previous: previous, Target: target, Percent: percent,
 		Split: split, Before: split, ShiftedAt: testNow.Add(-time.Hour), Highest: 9,
@@ -14,15 +14,15 @@ func remembered(stable, previous, target Number, percent *int, split Split) *Rec
 }
 
 // sees is a snapshot of a route that the gateway has taken over, and of these revisions, with one replica each.
-func sees(record *Record, target Number, percent *int, revisions ...Revision) Snapshot {
-	seen := Snapshot{
-		Wanted:    Wanted{Inputs: inputs(target), Percent: percent, Replicas: Bounds{Min: 1, Max: 1}},
+func newSnapshot(state *Record, target Number, percent *int, revisions ...Revision) Snapshot {
+	observed := Snapshot{
+		Wanted:    Wanted{Inputs: hashOf(target), Percent: percent, Replicas: Bounds{Min: 1, Max: 1}},
 		Revisions: revisions,
 	}
-	if record != nil {
-		seen.Route = Route{Record: record, Split: record.Split, TakenOver: true, TagsTakenOver: true}
+	if state != nil {
+		observed.Route = Route{Record: state, Split: state.Split, TakenOver: true, TagsTakenOver: true}
 	}
-	return seen
+	return observed
 }
 
 // upWith is a revision with so many replicas, all of which can serve.
@@ -35,10 +35,10 @@ func upWith(n Number, replicas int) Revision {
 // retiring is a revision that is idle since some time before now.
 func retiring(n Number, workload Workload, idleFor time.Duration) Revision {
 	workload.IdleSince = testNow.Add(-idleFor)
-	return Revision{Number: n, Inputs: inputs(n), Recorded: true, Workload: &workload}
+	return Revision{Number: n, Inputs: hashOf(n), Recorded: true, Workload: &workload}
 }
 
 // planOf is what a decision plans for a revision; the zero plan when it is not named.
 func planOf(decision Decision, n Number) WorkloadPlan {
-	return decided{decision: decision}.plan(n)
+	return evaluation{decision: decision}.plan(n)
 }

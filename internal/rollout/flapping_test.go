@@ -28,23 +28,23 @@ func TestFlappingReadiness(t *testing.T) {
 		"another revision is asked for":                {lostAgo: time.Second, change: func(s *Snapshot) { s.Route.Record.Target = 3 }, want: "2:10 1:90"},
 		"its percent is nothing: it is not waited":     {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = new(0) }, want: "2:0 1:100", wantWake: 14 * time.Second},
 		"the promotion waits for its stability, too":   {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = nil }, want: "2:0 1:100", wantWake: 14 * time.Second},
-		"the stable has just lost its own: unaffected": {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Inputs = inputs(1) }, want: "1:100"},
+		"the stable has just lost its own: unaffected": {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(1) }, want: "1:100"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			record := remembered(1, 0, 2, new(10), canarySplit(2, 0, 1))
+			state := rolloutState(1, 0, 2, new(10), canarySplit(2, 0, 1))
 			if test.lostAgo != 0 {
-				record.LostAt = testNow.Add(-test.lostAgo)
+				state.LostAt = testNow.Add(-test.lostAgo)
 			}
 			canary := up(2)
 			if test.readyFor != 0 {
 				canary.Workload.ReadySince = testNow.Add(-test.readyFor)
 			}
-			seen := sees(record, 2, new(10), up(1), canary)
+			observed := newSnapshot(state, 2, new(10), up(1), canary)
 			if test.change != nil {
-				test.change(&seen)
+				test.change(&observed)
 			}
-			decision := Decide(seen, testPolicy, testNow)
+			decision := Decide(observed, testPolicy, testNow)
 			if got := decision.Record.Split.String(); got != test.want {
 				t.Errorf("the split is %s, want %s", got, test.want)
 			}
@@ -60,17 +60,17 @@ func TestFlappingReadiness(t *testing.T) {
 
 // TestFlapsAreFewWrites: readiness that changes each second moves the route once.
 func TestFlapsAreFewWrites(t *testing.T) {
-	record := remembered(1, 0, 2, new(10), canarySplit(2, 10, 1))
+	state := rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1))
 	writes := 0
 	for second := range 60 {
 		canary := up(2)
 		canary.Workload.Ready = second % 2
 		canary.Workload.ReadySince = testNow.Add(time.Duration(second) * time.Second)
-		decision := Decide(sees(record, 2, new(10), up(1), canary), testPolicy, testNow.Add(time.Duration(second)*time.Second))
-		if decision.Record.Encode() != record.Encode() {
+		decision := Decide(newSnapshot(state, 2, new(10), up(1), canary), testPolicy, testNow.Add(time.Duration(second)*time.Second))
+		if decision.Record.Encode() != state.Encode() {
 			writes++
 		}
-		record = decision.Record
+		state = decision.Record
 	}
 	if writes != 1 {
 		t.Errorf("%d writes of the route in a minute, want 1", writes)

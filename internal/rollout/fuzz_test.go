@@ -29,7 +29,7 @@ func randomBytes(random *rand.Rand, length int) []byte {
 func FuzzDecide(f *testing.F) {
 	seeds(f, 120)
 	f.Fuzz(func(t *testing.T, bytes []byte) {
-		d := randomDecision(&dice{bytes})
+		d := randomDecision(&choices{bytes})
 		for rule, check := range rules {
 			if check == nil {
 				continue
@@ -48,7 +48,7 @@ func FuzzDecide(f *testing.F) {
 func FuzzRollout(f *testing.F) {
 	seeds(f, 300)
 	f.Fuzz(func(t *testing.T, bytes []byte) {
-		reportBreaches(t, playHistory(bytes, nil), 0, bytes)
+		reportViolations(t, playRandomRollout(bytes, nil), 0, bytes)
 	})
 }
 
@@ -64,11 +64,11 @@ func FuzzDecodeRecord(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		record, err := DecodeRecord(text)
+		state, err := DecodeRecord(text)
 		if err != nil {
 			return
 		}
-		canonical := record.Encode()
+		canonical := state.Encode()
 		again, err := DecodeRecord(canonical)
 		if err != nil {
 			t.Fatalf("%s is not read again: %v", canonical, err)
@@ -76,10 +76,10 @@ func FuzzDecodeRecord(f *testing.F) {
 		if twice := again.Encode(); twice != canonical {
 			t.Errorf("%s is written again as %s", canonical, twice)
 		}
-		seen := sees(&record, 2, new(10), upWith(1, 3), up(2), away(3))
-		seen.Wanted.Replicas = scaled
-		d := decided{seen, testPolicy, testNow, Decide(seen, testPolicy, testNow)}
-		for _, check := range []func(decided) error{checkSum, checkReadyOnly, checkOrder, checkNoSecondLoad, checkStatusIsDerived} {
+		observed := newSnapshot(&state, 2, new(10), upWith(1, 3), up(2), withoutWorkload(3))
+		observed.Wanted.Replicas = scaled
+		d := evaluation{observed, testPolicy, testNow, Decide(observed, testPolicy, testNow)}
+		for _, check := range []func(evaluation) error{checkSum, checkReadyOnly, checkOrder, checkNoSecondLoad, checkStatusIsDerived} {
 			if err := check(d); err != nil {
 				t.Errorf("%v\n%v", err, d)
 			}

@@ -20,7 +20,7 @@ import (
 var update = flag.Bool("update", false, "write the stories of this run to testdata")
 
 // story is what happened in a world, line by line, for a person to read.
-type story struct {
+type trace struct {
 	// brief leaves out what only matters to find out what went wrong.
 	brief bool
 	lines []line
@@ -33,32 +33,32 @@ type line struct {
 	served, written, workloads string
 }
 
-func (s *story) add(w *world, who, what string) {
+func (s *trace) add(sim *simulation, who, what string) {
 	if s.brief && (strings.HasPrefix(what, "picks up") || strings.HasPrefix(what, "says") || strings.HasPrefix(what, "makes")) {
 		return
 	}
 	written := "-"
-	if w.route != nil {
-		written = w.route.says.String()
+	if sim.route != nil {
+		written = sim.route.desired.String()
 	}
 	s.lines = append(s.lines, line{
-		at: w.now.Sub(testNow), who: who, what: what,
-		served: w.gateway.main.serves.String(), written: written, workloads: w.workloadsText(),
+		at: sim.now.Sub(testNow), who: who, what: what,
+		served: sim.gateway.main.serves.String(), written: written, workloads: sim.workloadsText(),
 	})
 }
 
 // workloadsText tells how many pods of each revision are ready, of how many that are asked for.
-func (w *world) workloadsText() string {
+func (sim *simulation) workloadsText() string {
 	var words []string
-	for _, n := range numbers(w.deployments) {
-		d := w.deployments[n]
+	for _, n := range numbers(sim.deployments) {
+		d := sim.deployments[n]
 		words = append(words, fmt.Sprintf("%d: %d/%d", n, d.count(ready), d.replicas))
 	}
 	return strings.Join(words, "  ")
 }
 
 // String is the story as a table. What a user does begins a paragraph.
-func (s *story) String() string {
+func (s *trace) String() string {
 	rows := [][]string{{"TIME", "WHO", "WHAT", "SERVED", "WRITTEN", "READY PODS"}}
 	for _, l := range s.lines {
 		clock := fmt.Sprintf("%d:%02d", int(l.at.Minutes()), int(l.at.Seconds())%60)
@@ -88,27 +88,27 @@ func (s *story) String() string {
 type script struct {
 	about string
 	// begin sets the world up.
-	begin func(*world)
+	begin func(*simulation)
 	// gatewayTakes is how long the gateway takes to serve what was written; not less than two seconds.
-	gatewayTakes time.Duration
-	acts         []act
+	gatewayDelay time.Duration
+	steps        []step
 	ends         time.Duration
 }
 
-type act struct {
+type step struct {
 	at time.Duration
-	do func(*world)
+	do func(*simulation)
 }
 
 // asks is a user's edit of the spec.
-func asks(at time.Duration, what string, change func(*spec)) act {
-	return act{at: at, do: func(w *world) { w.edit(what, change) }}
+func edits(at time.Duration, what string, change func(*spec)) step {
+	return step{at: at, do: func(sim *simulation) { sim.edit(what, change) }}
 }
 
 // gets prints what kubectl get prints.
-func gets(at time.Duration) act {
-	return act{at: at, do: func(w *world) {
-		split, target := w.reported.Split, w.reported.Target
+func kubectlGet(at time.Duration) step {
+	return step{at: at, do: func(sim *simulation) {
+		split, target := sim.reported.Split, sim.reported.Target
 		latest, prev := Latest(split, target), Prev(split, target)
 		column := func(name string, shown bool, value any) string {
 			if !shown {
@@ -116,7 +116,7 @@ func gets(at time.Duration) act {
 			}
 			return fmt.Sprintf("%s=%v", name, value)
 		}
-		w.tell("kubectl", "%s", strings.Join([]string{
+		sim.log("kubectl", "%s", strings.Join([]string{
 			column("PREV", prev != 0, split.Percent(prev)), column("LATEST", latest != 0, split.Percent(latest)),
 			column("PREVROLLEDOUT", prev != 0, prev), column("LATESTREADY", latest != 0, latest),
 		}, " "))
@@ -134,23 +134,23 @@ const (
 
 // director plays a script, second by second. The operator acts only when something has changed, or when it has asked
 // to be woken.
-type director struct {
-	*world
+type scriptRunner struct {
+	*simulation
 	script
-	heard  int
-	wakeAt time.Time
+	handled int
+	wakeAt  time.Time
 }
 
-func (s script) play() *world {
-	d := &director{world: newWorld(), script: s}
-	d.story, d.broken = &story{brief: true}, inputs(5)
+func (s script) play() *simulation {
+	d := &scriptRunner{simulation: newSimulation(), script: s}
+	d.trace, d.failingHash = &trace{brief: true}, hashOf(5)
 	if s.begin != nil {
-		s.begin(d.world)
+		s.begin(d.simulation)
 	}
-	acts := s.acts
+	steps := s.steps
 	for second := time.Duration(0); second <= s.ends; second += time.Second {
-		for ; len(acts) > 0 && acts[0].at == second; acts = acts[1:] {
-			acts[0].do(d.world)
+		for ; len(steps) > 0 && steps[0].at == second; steps = steps[1:] {
+			steps[0].do(d.simulation)
 			d.operate()
 		}
 		d.movePods()
@@ -163,24 +163,24 @@ func (s script) play() *world {
 		d.operate()
 		d.advance(time.Second)
 	}
-	return d.world
+	return d.simulation
 }
 
-func (d *director) operate() {
-	for d.told != d.heard || !d.wakeAt.IsZero() && !d.now.Before(d.wakeAt) {
-		d.heard = d.told
-		_, d.wakeAt = d.pass()
+func (d *scriptRunner) operate() {
+	for d.events != d.handled || !d.wakeAt.IsZero() && !d.now.Before(d.wakeAt) {
+		d.handled = d.events
+		_, d.wakeAt = d.reconcile()
 	}
 }
 
-func (d *director) movePods() {
+func (d *scriptRunner) movePods() {
 	for _, n := range numbers(d.deployments) {
 		d.deploy(n)
 		for _, pod := range slices.Clone(d.deployments[n].pods) {
 			age := d.now.Sub(pod.since)
 			switch {
 			case pod.state == starting && age >= deadline:
-				d.giveUp(n)
+				d.exceedDeadline(n)
 			case pod.state == starting && age >= modelLoads:
 				d.start(n)
 			case pod.state == stopping && age >= podStops:
@@ -190,15 +190,15 @@ func (d *director) movePods() {
 	}
 }
 
-func (d *director) moveGateway() {
+func (d *scriptRunner) moveGateway() {
 	for d.pickUp() {
 	}
-	takes := max(d.gatewayTakes, 2*time.Second)
-	if d.gateway.main.takes(d.now) < takes && d.gateway.hosts.takes(d.now) < takes {
+	delay := max(d.gatewayDelay, 2*time.Second)
+	if d.gateway.main.pendingFor(d.now) < delay && d.gateway.hosts.pendingFor(d.now) < delay {
 		return
 	}
 	for busy := true; busy; {
-		busy = d.serve() || d.say()
+		busy = d.serve() || d.accept()
 	}
 }
 
@@ -207,100 +207,100 @@ var scripts = map[string]script{
 	"walkthrough": {
 		about: "The walkthrough of the document: deploy, canary, promote, roll back to a revision that was scaled away, tags.",
 		ends:  31 * time.Minute,
-		acts: []act{
-			asks(0, "applies model a", model(1, nil)),
-			gets(79 * time.Second),
-			asks(9*time.Minute, "applies model b, percent 10", model(2, new(10))),
-			gets(11 * time.Minute),
-			asks(17*time.Minute, "removes the percent", percent(nil)),
-			gets(18 * time.Minute),
-			asks(20*time.Minute, "sets percent 0", percent(0)),
-			gets(22 * time.Minute),
-			asks(28*time.Minute, "turns tags on (annotation: model c), percent 10", func(s *spec) {
+		steps: []step{
+			edits(0, "applies model a", model(1, nil)),
+			kubectlGet(79 * time.Second),
+			edits(9*time.Minute, "applies model b, percent 10", model(2, new(10))),
+			kubectlGet(11 * time.Minute),
+			edits(17*time.Minute, "removes the percent", percent(nil)),
+			kubectlGet(18 * time.Minute),
+			edits(20*time.Minute, "sets percent 0", percent(0)),
+			kubectlGet(22 * time.Minute),
+			edits(28*time.Minute, "turns tags on (annotation: model c), percent 10", func(s *spec) {
 				model(3, new(10))(s)
 				s.Tagged = true
 			}),
-			gets(30 * time.Minute),
+			kubectlGet(30 * time.Minute),
 		},
 	},
 	"failing-canary": {
 		about: "A canary that never starts gets nothing; a canary that loses its pods loses its share until they are back.",
 		ends:  12 * time.Minute,
-		acts: []act{
-			asks(0, "applies model a", model(1, nil)),
-			asks(2*time.Minute, "applies model e, which never starts, percent 20", model(5, new(20))),
-			gets(5 * time.Minute),
-			asks(6*time.Minute, "applies model b, percent 20", model(2, new(20))),
-			gets(8 * time.Minute),
-			{at: 9 * time.Minute, do: func(w *world) { w.crash(3) }},
-			gets(9*time.Minute + 20*time.Second),
-			gets(11 * time.Minute),
+		steps: []step{
+			edits(0, "applies model a", model(1, nil)),
+			edits(2*time.Minute, "applies model e, which never starts, percent 20", model(5, new(20))),
+			kubectlGet(5 * time.Minute),
+			edits(6*time.Minute, "applies model b, percent 20", model(2, new(20))),
+			kubectlGet(8 * time.Minute),
+			{at: 9 * time.Minute, do: func(sim *simulation) { sim.crash(3) }},
+			kubectlGet(9*time.Minute + 20*time.Second),
+			kubectlGet(11 * time.Minute),
 		},
 	},
 	"supersession": {
 		about: "A canary at 10 is superseded: it gets nothing from then on, also while its successor loads.",
 		ends:  8 * time.Minute,
-		acts: []act{
-			asks(0, "applies model a", model(1, nil)),
-			asks(2*time.Minute, "applies model b, percent 10", model(2, new(10))),
-			asks(4*time.Minute, "applies model c, percent 30", model(3, new(30))),
-			gets(4*time.Minute + 10*time.Second),
-			gets(6 * time.Minute),
+		steps: []step{
+			edits(0, "applies model a", model(1, nil)),
+			edits(2*time.Minute, "applies model b, percent 10", model(2, new(10))),
+			edits(4*time.Minute, "applies model c, percent 30", model(3, new(30))),
+			kubectlGet(4*time.Minute + 10*time.Second),
+			kubectlGet(6 * time.Minute),
 		},
 	},
 	"abort": {
 		about: "In the middle of a canary at 10 the spec returns to the stable, with the percent still there: no rollback.",
 		ends:  10 * time.Minute,
-		acts: []act{
-			asks(0, "applies model a", model(1, nil)),
-			asks(2*time.Minute, "applies model b", model(2, nil)),
-			asks(5*time.Minute, "applies model c, percent 10", model(3, new(10))),
-			gets(6 * time.Minute),
-			asks(7*time.Minute, "applies model b again, percent 10", model(2, new(10))),
-			gets(8 * time.Minute),
+		steps: []step{
+			edits(0, "applies model a", model(1, nil)),
+			edits(2*time.Minute, "applies model b", model(2, nil)),
+			edits(5*time.Minute, "applies model c, percent 10", model(3, new(10))),
+			kubectlGet(6 * time.Minute),
+			edits(7*time.Minute, "applies model b again, percent 10", model(2, new(10))),
+			kubectlGet(8 * time.Minute),
 		},
 	},
 	"autoscaled-promotion": {
 		about: "Five replicas' worth of traffic is promoted in steps; each share waits for its replicas, which are then held.",
 		ends:  16 * time.Minute,
-		begin: func(w *world) {
-			w.load = 5
-			autoscaled(&w.spec)
+		begin: func(sim *simulation) {
+			sim.load = 5
+			autoscaled(&sim.spec)
 		},
-		acts: []act{
-			asks(0, "applies model a", model(1, nil)),
-			asks(3*time.Minute, "applies model b, percent 20", model(2, new(20))),
-			asks(6*time.Minute, "sets percent 50", percent(50)),
-			asks(9*time.Minute, "removes the percent", percent(nil)),
-			gets(10 * time.Minute),
-			{at: 11 * time.Minute, do: func(w *world) {
-				w.load = 2
-				w.tell("traffic", "falls to what two replicas take")
+		steps: []step{
+			edits(0, "applies model a", model(1, nil)),
+			edits(3*time.Minute, "applies model b, percent 20", model(2, new(20))),
+			edits(6*time.Minute, "sets percent 50", percent(50)),
+			edits(9*time.Minute, "removes the percent", percent(nil)),
+			kubectlGet(10 * time.Minute),
+			{at: 11 * time.Minute, do: func(sim *simulation) {
+				sim.load = 2
+				sim.log("traffic", "falls to what two replicas take")
 			}},
 		},
 	},
 	"slow-gateway": {
 		about:        "A promotion is undone while the gateway takes 90 seconds for each route: nothing retires before it is done.",
 		ends:         10 * time.Minute,
-		gatewayTakes: 90 * time.Second,
-		acts: []act{
-			asks(0, "applies model a", model(1, nil)),
-			asks(3*time.Minute, "applies model b", model(2, nil)),
-			asks(4*time.Minute, "sets percent 0", percent(0)),
-			gets(5 * time.Minute),
-			gets(7 * time.Minute),
+		gatewayDelay: 90 * time.Second,
+		steps: []step{
+			edits(0, "applies model a", model(1, nil)),
+			edits(3*time.Minute, "applies model b", model(2, nil)),
+			edits(4*time.Minute, "sets percent 0", percent(0)),
+			kubectlGet(5 * time.Minute),
+			kubectlGet(7 * time.Minute),
 		},
 	},
 	"stop-and-resume": {
 		about: "A canary is stopped and resumed: nothing is forgotten.",
 		ends:  9 * time.Minute,
-		acts: []act{
-			asks(0, "applies model a", model(1, nil)),
-			asks(2*time.Minute, "applies model b, percent 10", model(2, new(10))),
-			asks(4*time.Minute, "stops it", stop(true)),
-			gets(5 * time.Minute),
-			asks(6*time.Minute, "resumes it", stop(false)),
-			gets(7 * time.Minute),
+		steps: []step{
+			edits(0, "applies model a", model(1, nil)),
+			edits(2*time.Minute, "applies model b, percent 10", model(2, new(10))),
+			edits(4*time.Minute, "stops it", stop(true)),
+			kubectlGet(5 * time.Minute),
+			edits(6*time.Minute, "resumes it", stop(false)),
+			kubectlGet(7 * time.Minute),
 		},
 	},
 }
@@ -309,11 +309,11 @@ var scripts = map[string]script{
 func TestGolden(t *testing.T) {
 	for name, script := range scripts {
 		t.Run(name, func(t *testing.T) {
-			w := script.play()
-			for _, b := range w.witness.breaches {
+			sim := script.play()
+			for _, b := range sim.checker.violations {
 				t.Errorf("rule %d: %s", b.rule, b.how)
 			}
-			got := script.about + "\n\n" + w.story.String()
+			got := script.about + "\n\n" + sim.trace.String()
 			file := filepath.Join("testdata", name+".golden")
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {

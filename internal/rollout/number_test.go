@@ -9,20 +9,20 @@ import "testing"
 // quota says so. It is numbered once, not once for each time that it is tried, and a route that says so already is not
 // written again. Other inputs get another number, as nobody knows whether the first one was not made after all.
 func TestNumberOfATargetThatCouldNotBeMade(t *testing.T) {
-	seen := Snapshot{
-		Wanted:    Wanted{Inputs: inputs(2), Percent: new(10), Replicas: Bounds{Min: 1, Max: 1}},
+	observed := Snapshot{
+		Wanted:    Wanted{Inputs: hashOf(2), Percent: new(10), Replicas: Bounds{Min: 1, Max: 1}},
 		Revisions: []Revision{up(1)},
 		Route: Route{TakenOver: true, TagsTakenOver: true, Record: &Record{
-			Stable: 1, Target: 1, Inputs: inputs(1), Split: All(1), Before: All(1), ShiftedAt: testNow, Highest: 1,
+			Stable: 1, Target: 1, Inputs: hashOf(1), Split: All(1), Before: All(1), ShiftedAt: testNow, Highest: 1,
 		}},
 	}
-	first := Decide(seen, testPolicy, testNow)
+	first := Decide(observed, testPolicy, testNow)
 	if !first.Create || first.Target != 2 {
 		t.Fatalf("target is %d, created %t", first.Target, first.Create)
 	}
 
-	seen.Route.Record = first.Record
-	again := Decide(seen, testPolicy, testNow.Add(1))
+	observed.Route.Record = first.Record
+	again := Decide(observed, testPolicy, testNow.Add(1))
 	if !again.Create || again.Target != 2 {
 		t.Errorf("when it is tried again, the target is %d, created %t", again.Target, again.Create)
 	}
@@ -30,15 +30,15 @@ func TestNumberOfATargetThatCouldNotBeMade(t *testing.T) {
 		t.Errorf("when it is tried again, the record becomes %s, was %s", got, want)
 	}
 
-	seen.Wanted.Inputs = ""
-	seen.Route.Record = Decide(seen, testPolicy, testNow.Add(2)).Record
-	seen.Wanted.Inputs = inputs(2)
-	if after := Decide(seen, testPolicy, testNow.Add(3)); after.Target != 2 {
+	observed.Wanted.Inputs = ""
+	observed.Route.Record = Decide(observed, testPolicy, testNow.Add(2)).Record
+	observed.Wanted.Inputs = hashOf(2)
+	if after := Decide(observed, testPolicy, testNow.Add(3)); after.Target != 2 {
 		t.Errorf("after a spec that could not be resolved, the target is %d", after.Target)
 	}
 
-	seen.Wanted.Inputs = inputs(3)
-	other := Decide(seen, testPolicy, testNow.Add(4))
+	observed.Wanted.Inputs = hashOf(3)
+	other := Decide(observed, testPolicy, testNow.Add(4))
 	if !other.Create || other.Target != 3 {
 		t.Errorf("with other inputs, the target is %d, created %t", other.Target, other.Create)
 	}
@@ -48,26 +48,26 @@ func TestNumberOfATargetThatCouldNotBeMade(t *testing.T) {
 func TestNumbersAreNotGivenTwice(t *testing.T) {
 	unreadable := Revision{Number: 2, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
 	tests := map[string]struct {
-		record    *Record
+		state     *Record
 		reported  Reported
 		revisions []Revision
 		want      Number
 	}{
 		"the first":                      {nil, Reported{}, nil, 1},
 		"before the first route":         {nil, Reported{}, []Revision{down(1)}, 2},
-		"only the route remembers":       {remembered(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1)}, 10},
-		"the route does not know":        {remembered(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1), away(12)}, 13},
+		"only the route remembers":       {rolloutState(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1)}, 10},
+		"the route does not know":        {rolloutState(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1), withoutWorkload(12)}, 13},
 		"only the status remembers":      {nil, Reported{Stable: 1, Target: 4, Split: All(1)}, []Revision{up(1)}, 5},
 		"the previous is the highest":    {nil, Reported{Stable: 1, Previous: 6, Target: 1, Split: All(1)}, []Revision{up(1)}, 7},
 		"the split names the highest":    {nil, Reported{Split: canarySplit(8, 10, 1)}, []Revision{up(1)}, 9},
-		"the last one cannot be read":    {&Record{Stable: 1, Target: 2, Inputs: inputs(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1), unreadable}, 3},
-		"the last one could not be made": {&Record{Stable: 1, Target: 2, Inputs: inputs(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1)}, 2},
+		"the last one cannot be read":    {&Record{Stable: 1, Target: 2, Inputs: hashOf(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1), unreadable}, 3},
+		"the last one could not be made": {&Record{Stable: 1, Target: 2, Inputs: hashOf(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1)}, 2},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(test.record, 26, nil, test.revisions...)
-			seen.Reported = test.reported
-			decision := Decide(seen, testPolicy, testNow)
+			observed := newSnapshot(test.state, 26, nil, test.revisions...)
+			observed.Reported = test.reported
+			decision := Decide(observed, testPolicy, testNow)
 			if !decision.Create || decision.Target != test.want {
 				t.Errorf("target is %d, created %t, want %d", decision.Target, decision.Create, test.want)
 			}
@@ -77,7 +77,7 @@ func TestNumbersAreNotGivenTwice(t *testing.T) {
 			if highest := decision.Record.Highest; highest < test.want {
 				t.Errorf("the highest number is said to be %d", highest)
 			}
-			if decision.Record.Inputs != inputs(26) {
+			if decision.Record.Inputs != hashOf(26) {
 				t.Errorf("the number is said to be for %s", decision.Record.Inputs)
 			}
 		})
@@ -87,24 +87,24 @@ func TestNumbersAreNotGivenTwice(t *testing.T) {
 // TestInputsThatBecameTheSameStartNothing: an administrator excludes what told two revisions apart. The one that was
 // asked for last stays the target, though another, which was rejected, is newer.
 func TestInputsThatBecameTheSameStartNothing(t *testing.T) {
-	rejected := Revision{Number: 2, Inputs: inputs(1), Recorded: true}
-	stable := Revision{Number: 3, Inputs: inputs(1), Recorded: true, Workload: up(3).Workload}
+	rejected := Revision{Number: 2, Inputs: hashOf(1), Recorded: true}
+	stable := Revision{Number: 3, Inputs: hashOf(1), Recorded: true, Workload: up(3).Workload}
 	tests := map[string]struct {
-		record    *Record
+		state     *Record
 		reported  Reported
 		revisions []Revision
 		want      Number
 	}{
-		"the last target":            {remembered(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1), rejected}, 1},
+		"the last target":            {rolloutState(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1), rejected}, 1},
 		"the last target, reported":  {nil, Reported{Stable: 1, Target: 1, Split: All(1)}, []Revision{up(1), rejected}, 1},
-		"the stable before the rest": {remembered(1, 0, 9, nil, All(1)), Reported{}, []Revision{up(1), rejected, stable}, 1},
-		"the newest, where neither":  {remembered(9, 0, 9, nil, All(9)), Reported{}, []Revision{rejected, stable, up(9)}, 3},
+		"the stable before the rest": {rolloutState(1, 0, 9, nil, All(1)), Reported{}, []Revision{up(1), rejected, stable}, 1},
+		"the newest, where neither":  {rolloutState(9, 0, 9, nil, All(9)), Reported{}, []Revision{rejected, stable, up(9)}, 3},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(test.record, 1, nil, test.revisions...)
-			seen.Reported = test.reported
-			if got := Decide(seen, testPolicy, testNow).Target; got != test.want {
+			observed := newSnapshot(test.state, 1, nil, test.revisions...)
+			observed.Reported = test.reported
+			if got := Decide(observed, testPolicy, testNow).Target; got != test.want {
 				t.Errorf("target is %d, want %d", got, test.want)
 			}
 		})
@@ -113,11 +113,11 @@ func TestInputsThatBecameTheSameStartNothing(t *testing.T) {
 
 // TestHighestIsKept: numbers of revisions that somebody else has made, or that were forgotten, stay given.
 func TestHighestIsKept(t *testing.T) {
-	record := remembered(1, 0, 1, nil, All(1))
-	if got := Decide(sees(record, 1, nil, up(1), away(12)), testPolicy, testNow).Record.Highest; got != 12 {
+	state := rolloutState(1, 0, 1, nil, All(1))
+	if got := Decide(newSnapshot(state, 1, nil, up(1), withoutWorkload(12)), testPolicy, testNow).Record.Highest; got != 12 {
 		t.Errorf("the highest is %d, want 12", got)
 	}
-	if got := Decide(sees(record, 1, nil, up(1)), testPolicy, testNow).Record.Highest; got != 9 {
+	if got := Decide(newSnapshot(state, 1, nil, up(1)), testPolicy, testNow).Record.Highest; got != 9 {
 		t.Errorf("the highest is %d, want 9", got)
 	}
 }

@@ -11,12 +11,12 @@ import (
 )
 
 // undone is a snapshot of a promotion of 2 that is being undone, of a model that needs eight replicas.
-func undone(record *Record, percent, ready int) Snapshot {
+func undone(state *Record, percent, ready int) Snapshot {
 	back := upWith(1, 8)
 	back.Workload.Ready = ready
-	seen := sees(record, 2, new(percent), back, upWith(2, 8))
-	seen.Wanted.Replicas = scaled
-	return seen
+	observed := newSnapshot(state, 2, new(percent), back, upWith(2, 8))
+	observed.Wanted.Replicas = scaled
+	return observed
 }
 
 // TestRollbackInParts brings the previous revision back, replica by replica.
@@ -50,17 +50,17 @@ func TestRollbackInParts(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			record, now := remembered(2, 1, 2, nil, All(2)), testNow
+			state, now := rolloutState(2, 1, 2, nil, All(2)), testNow
 			for i, step := range test.steps {
 				now = now.Add(step.after)
-				decision := Decide(undone(record, test.percent, step.ready), testPolicy, now)
+				decision := Decide(undone(state, test.percent, step.ready), testPolicy, now)
 				if got := decision.Record.Split.String(); got != step.want {
 					t.Fatalf("step %d: the split is %s, want %s", i, got, step.want)
 				}
 				if decision.Record.Stable != 1 {
 					t.Errorf("step %d: the stable is %d", i, decision.Record.Stable)
 				}
-				record = decision.Record
+				state = decision.Record
 			}
 		})
 	}
@@ -70,9 +70,9 @@ func TestRollbackInParts(t *testing.T) {
 func TestPartsIgnoreTheMinimum(t *testing.T) {
 	back := upWith(1, 8)
 	back.Workload.Ready = 1
-	seen := sees(remembered(2, 1, 2, nil, All(2)), 2, new(0), back, upWith(2, 2))
-	seen.Wanted.Replicas = Bounds{Min: 8, Max: 10}
-	if got := Decide(seen, testPolicy, testNow).Record.Split.String(); got != "2:50 1:50" {
+	observed := newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, new(0), back, upWith(2, 2))
+	observed.Wanted.Replicas = Bounds{Min: 8, Max: 10}
+	if got := Decide(observed, testPolicy, testNow).Record.Split.String(); got != "2:50 1:50" {
 		t.Errorf("the split is %s", got)
 	}
 }
@@ -80,15 +80,15 @@ func TestPartsIgnoreTheMinimum(t *testing.T) {
 // TestAPartIsNoShareToTakeBackFrom: while the stable gets its share in parts, a change of mind does not give it the rest
 // on too few replicas, and a superseding revision waits.
 func TestAPartIsNoShareToTakeBackFrom(t *testing.T) {
-	part := Decide(undone(remembered(2, 1, 2, nil, All(2)), 0, 2), testPolicy, testNow).Record
+	part := Decide(undone(rolloutState(2, 1, 2, nil, All(2)), 0, 2), testPolicy, testNow).Record
 	later := testNow.Add(time.Minute)
 	for name, test := range map[string]struct {
 		change func(*Snapshot)
 		want   string
 	}{
 		"another percent":             {func(s *Snapshot) { s.Wanted.Percent = new(50) }, "2:75 1:25"},
-		"another model":               {func(s *Snapshot) { s.Wanted.Inputs = inputs(3) }, "2:75 1:25"},
-		"the stable's own model":      {func(s *Snapshot) { s.Wanted.Inputs = inputs(1) }, "2:75 1:25"},
+		"another model":               {func(s *Snapshot) { s.Wanted.Inputs = hashOf(3) }, "2:75 1:25"},
+		"the stable's own model":      {func(s *Snapshot) { s.Wanted.Inputs = hashOf(1) }, "2:75 1:25"},
 		"no percent: it is promoted":  {func(s *Snapshot) { s.Wanted.Percent = nil }, "2:100"},
 		"the other one cannot serve":  {func(s *Snapshot) { s.Revisions[1].Workload.Ready = 0 }, "2:0 1:100"},
 		"the stable has none left":    {func(s *Snapshot) { s.Revisions[0].Workload.Ready = 0 }, "2:75 1:25"},
@@ -96,9 +96,9 @@ func TestAPartIsNoShareToTakeBackFrom(t *testing.T) {
 		"a spec that is not resolved": {func(s *Snapshot) { s.Wanted.Inputs = "" }, "2:75 1:25"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			seen := undone(part, 0, 2)
-			test.change(&seen)
-			if got := Decide(seen, testPolicy, later).Record.Split.String(); got != test.want {
+			observed := undone(part, 0, 2)
+			test.change(&observed)
+			if got := Decide(observed, testPolicy, later).Record.Split.String(); got != test.want {
 				t.Errorf("the split is %s, want %s", got, test.want)
 			}
 		})
@@ -107,22 +107,22 @@ func TestAPartIsNoShareToTakeBackFrom(t *testing.T) {
 
 // TestTheRollbackIsToldWhenTheTrafficHasMoved, not when it is asked for.
 func TestTheRollbackIsToldWhenTheTrafficHasMoved(t *testing.T) {
-	told := func(d Decision) (told bool) {
+	announced := func(d Decision) (announced bool) {
 		for _, transition := range d.Transitions {
-			told = told || transition.Kind == WasRolledBack
+			announced = announced || transition.Kind == WasRolledBack
 		}
-		return told
+		return announced
 	}
-	record, now := remembered(2, 1, 2, nil, All(2)), testNow
+	state, now := rolloutState(2, 1, 2, nil, All(2)), testNow
 	for _, step := range []struct {
 		ready int
 		want  bool
 	}{{0, false}, {4, false}, {8, true}, {8, false}} {
-		decision := Decide(undone(record, 0, step.ready), testPolicy, now)
-		if got := told(decision); got != step.want {
+		decision := Decide(undone(state, 0, step.ready), testPolicy, now)
+		if got := announced(decision); got != step.want {
 			t.Errorf("with %d ready replicas of 8 at %s: told %t, want %t", step.ready, decision.Record.Split, got, step.want)
 		}
-		record, now = decision.Record, now.Add(time.Minute)
+		state, now = decision.Record, now.Add(time.Minute)
 	}
 }
 
@@ -130,14 +130,14 @@ func TestTheRollbackIsToldWhenTheTrafficHasMoved(t *testing.T) {
 func TestCapacityIsNotMeasuredAtABadMoment(t *testing.T) {
 	for name, percent := range map[string]*int{"promotion": nil, "a larger share": new(50)} {
 		t.Run(name, func(t *testing.T) {
-			record := remembered(1, 0, 2, new(10), canarySplit(2, 10, 1))
-			record.Floors = map[Number]int{1: 8}
+			state := rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1))
+			state.Floors = map[Number]int{1: 8}
 			stable := upWith(1, 8)
 			stable.Workload.Ready = 1 // A node pool is being upgraded.
-			seen := sees(record, 2, percent, stable, upWith(2, 1))
-			seen.Wanted.Replicas = scaled
-			decision := Decide(seen, testPolicy, testNow)
-			if !decision.Record.Split.Equal(record.Split) {
+			observed := newSnapshot(state, 2, percent, stable, upWith(2, 1))
+			observed.Wanted.Replicas = scaled
+			decision := Decide(observed, testPolicy, testNow)
+			if !decision.Record.Split.Equal(state.Split) {
 				t.Errorf("the split is %s on one replica", decision.Record.Split)
 			}
 			want := ceilDiv(8*decision.Waiting.Percent, 100)
@@ -169,7 +169,7 @@ func TestReplicasThatMayBeAboutToGo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			back := upWith(1, 1)
 			back.Workload = &test.workload
-			decision := Decide(sees(remembered(2, 1, 2, nil, All(2)), 2, new(0), back, up(2)), testPolicy, testNow)
+			decision := Decide(newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, new(0), back, up(2)), testPolicy, testNow)
 			if got := decision.Record.Split.String(); got != test.want {
 				t.Errorf("the split is %s, want %s", got, test.want)
 			}
@@ -199,18 +199,18 @@ func TestAWaitIsOverdue(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			record := remembered(1, 0, 2, new(50), canarySplit(2, 10, 1))
-			record.Floors = map[Number]int{1: 8}
+			state := rolloutState(1, 0, 2, new(50), canarySplit(2, 10, 1))
+			state.Floors = map[Number]int{1: 8}
 			if test.askedAt != 0 {
-				record.AskedAt = testNow.Add(-test.askedAt)
+				state.AskedAt = testNow.Add(-test.askedAt)
 			}
 			canary := upWith(2, 1)
 			if test.readySince != 0 {
 				canary.Workload.ReadySince = testNow.Add(-test.readySince)
 			}
-			seen := sees(record, 2, new(50), upWith(1, 8), canary)
-			seen.Wanted.Replicas = scaled
-			decision := Decide(seen, policy, testNow)
+			observed := newSnapshot(state, 2, new(50), upWith(1, 8), canary)
+			observed.Wanted.Replicas = scaled
+			decision := Decide(observed, policy, testNow)
 			want := &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4, Overdue: test.want}
 			if diff := cmp.Diff(want, decision.Waiting); diff != "" {
 				t.Errorf("waits (-want +got):\n%s", diff)

@@ -12,19 +12,19 @@ import (
 )
 
 // losses are what can happen to the memory of a rollout at rest.
-var losses = map[string]func(*world){
-	"the record is garbled":                          func(w *world) { w.garble("garbage") },
-	"the route is deleted":                           func(w *world) { w.deleteRoute() },
-	"the status is wiped":                            func(w *world) { w.wipeReport() },
-	"the record is garbled, and the status is wiped": func(w *world) { w.garble(""); w.wipeReport() },
-	"the route is deleted, and the status is wiped":  func(w *world) { w.deleteRoute(); w.wipeReport() },
+var losses = map[string]func(*simulation){
+	"the record is garbled":                          func(sim *simulation) { sim.overwriteState("garbage") },
+	"the route is deleted":                           func(sim *simulation) { sim.deleteRoute() },
+	"the status is wiped":                            func(sim *simulation) { sim.wipeStatus() },
+	"the record is garbled, and the status is wiped": func(sim *simulation) { sim.overwriteState(""); sim.wipeStatus() },
+	"the route is deleted, and the status is wiped":  func(sim *simulation) { sim.deleteRoute(); sim.wipeStatus() },
 }
 
 // TestLossesMoveNothing: whatever a rollout has come to rest at, the loss of its memory moves no traffic. From the
 // route or from the status all of its history is recovered; from what runs alone, who serves what.
 func TestLossesMoveNothing(t *testing.T) {
 	tagged := func(s *spec) { s.Tagged = true }
-	scenes := map[string][]func(*spec){
+	scenarios := map[string][]func(*spec){
 		"first deployment":                 {},
 		"first deployment with a percent":  {percent(10)},
 		"canary":                           {model(2, new(10))},
@@ -40,20 +40,20 @@ func TestLossesMoveNothing(t *testing.T) {
 		"return to the first":              {model(2, nil), model(1, nil)},
 		"return to the first, as a canary": {model(2, nil), model(1, new(20))},
 	}
-	for sceneName, scene := range scenes {
+	for scenarioName, scenario := range scenarios {
 		for lossName, lose := range losses {
-			t.Run(sceneName+": "+lossName, func(t *testing.T) {
+			t.Run(scenarioName+": "+lossName, func(t *testing.T) {
 				t.Parallel()
-				w := playScene(scene, forEver, later)
-				before, err := DecodeRecord(w.route.record)
+				sim := playScenario(scenario, unlimited, later)
+				before, err := DecodeRecord(sim.route.state)
 				if err != nil {
 					t.Fatal(err)
 				}
-				told := len(w.story.lines)
+				logged := len(sim.trace.lines)
 
-				lose(w)
-				w.settle()
-				after, err := DecodeRecord(w.route.record)
+				lose(sim)
+				sim.settle()
+				after, err := DecodeRecord(sim.route.state)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -66,11 +66,11 @@ func TestLossesMoveNothing(t *testing.T) {
 					after.Previous, after.Tried = before.Previous, before.Tried // Nothing tells that any more.
 				}
 				if diff := cmp.Diff(before, after, splitsByShares); diff != "" {
-					t.Errorf("the record changes (-before +after):\n%s\n%s", diff, w.story)
+					t.Errorf("the record changes (-before +after):\n%s\n%s", diff, sim.trace)
 				}
-				for _, line := range w.story.lines[told:] {
+				for _, line := range sim.trace.lines[logged:] {
 					if line.served != before.Split.String() {
-						t.Errorf("%s is served in between:\n%s", line.served, w.story)
+						t.Errorf("%s is served in between:\n%s", line.served, sim.trace)
 					}
 				}
 			})
@@ -110,7 +110,7 @@ func TestRecover(t *testing.T) {
 		"the status, where there is no route": {
 			target: 2, percent: new(10),
 			reported:  Reported{Stable: 1, Previous: 3, Target: 2, Split: canary},
-			revisions: []Revision{up(1), up(2), away(3)},
+			revisions: []Revision{up(1), up(2), withoutWorkload(3)},
 			want:      `{"stable":1,"previous":3,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":3}`,
 		},
 		"the status, where the route leads to nobody that is known": {
@@ -151,7 +151,7 @@ func TestRecover(t *testing.T) {
 		},
 		"only the target runs: it is as if it was the first": {
 			target: 2, percent: new(10),
-			revisions: []Revision{away(1), up(2)},
+			revisions: []Revision{withoutWorkload(1), up(2)},
 			want:      `{"stable":2,"target":2,"percent":10,"split":{"2":100},"highest":2}`,
 		},
 		"a previous that is gone": {
@@ -193,13 +193,13 @@ func TestRecover(t *testing.T) {
 		"a spec that cannot be resolved: the stable is the target": {
 			percent:   new(10),
 			reported:  Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
-			revisions: []Revision{away(1), up(2)},
+			revisions: []Revision{withoutWorkload(1), up(2)},
 			want:      `{"stable":2,"previous":1,"target":2,"percent":10,"split":{"2":100},"highest":2}`,
 		},
 		"a percent that is none, and no rollback for it": {
 			target: 2, percent: new(-1),
 			reported:  Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
-			revisions: []Revision{away(1), up(2)},
+			revisions: []Revision{withoutWorkload(1), up(2)},
 			want:      `{"stable":2,"previous":1,"target":2,"split":{"2":100},"highest":2}`,
 		},
 		"a spec that cannot be resolved, and nothing else that is known": {
@@ -226,19 +226,19 @@ func TestRecover(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(nil, test.target, test.percent, test.revisions...)
+			observed := newSnapshot(nil, test.target, test.percent, test.revisions...)
 			if test.target == 0 {
-				seen.Wanted.Inputs = ""
+				observed.Wanted.Inputs = ""
 			}
 			if test.bounds != (Bounds{}) {
-				seen.Wanted.Replicas = test.bounds
+				observed.Wanted.Replicas = test.bounds
 			}
-			seen.Route.Split, seen.Reported = test.route, test.reported
+			observed.Route.Split, observed.Reported = test.route, test.reported
 			got := ""
-			if record := Decide(seen, testPolicy, testNow).Record; record != nil {
-				got = withoutTimes.ReplaceAllString(record.Encode(), "")
-				if want := inputs(record.Target); record.Inputs != want {
-					t.Errorf("target %d is said to run %s", record.Target, record.Inputs)
+			if state := Decide(observed, testPolicy, testNow).Record; state != nil {
+				got = withoutTimes.ReplaceAllString(state.Encode(), "")
+				if want := hashOf(state.Target); state.Inputs != want {
+					t.Errorf("target %d is said to run %s", state.Target, state.Inputs)
 				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -260,10 +260,10 @@ func TestRecoverWhatIsServed(t *testing.T) {
 		"nothing was reported":                    {Split{}, Split{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(nil, 2, new(10), up(1), up(2))
-			seen.Route.Split = canarySplit(2, 10, 1)
-			seen.Reported = Reported{Stable: 1, Target: 2, Split: test.reported}
-			decision := Decide(seen, testPolicy, testNow)
+			observed := newSnapshot(nil, 2, new(10), up(1), up(2))
+			observed.Route.Split = canarySplit(2, 10, 1)
+			observed.Reported = Reported{Stable: 1, Target: 2, Split: test.reported}
+			decision := Decide(observed, testPolicy, testNow)
 			if !decision.Served.Equal(test.want) || decision.Programmed {
 				t.Errorf("served is %s, programmed %t, want %s and false", decision.Served, decision.Programmed, test.want)
 			}

@@ -24,17 +24,17 @@ func gone(n Number) Revision {
 // TestReplacement is row 22: on a cluster with room for one revision, and a deploymentStrategy that lets the old one go first,
 // the target takes the place of the stable.
 func TestReplacement(t *testing.T) {
-	replacing := func(state Replacement) *Record {
-		record := remembered(1, 0, 2, nil, All(1))
-		record.Version, record.Replacement, record.ReplacingSince = RecordVersion, state, testNow.Add(-time.Minute)
-		return record
+	replacing := func(replacement Replacement) *Record {
+		state := rolloutState(1, 0, 2, nil, All(1))
+		state.Version, state.Replacement, state.ReplacingSince = RecordVersion, replacement, testNow.Add(-time.Minute)
+		return state
 	}
 	failing := func(revision Revision) Revision {
 		revision.Workload.Failed = true
 		return revision
 	}
 	tests := map[string]struct {
-		record         *Record
+		state          *Record
 		stable, target Revision
 		change         func(*Snapshot)
 
@@ -44,69 +44,69 @@ func TestReplacement(t *testing.T) {
 		wantPhase        Phase
 	}{
 		"no node for less than a minute": {
-			record: replacing(""), stable: up(1), target: unschedulable(2, 59*time.Second),
+			state: replacing(""), stable: up(1), target: unschedulable(2, 59*time.Second),
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"no node for a minute": {
-			record: replacing(""), stable: up(1), target: unschedulable(2, time.Minute),
+			state: replacing(""), stable: up(1), target: unschedulable(2, time.Minute),
 			want: Replacing, wantSplit: "1:100", wantOld: ScaleDown, wantNew: Run, wantPhase: Loading,
 		},
 		"the strategy does not allow it": {
-			record: replacing(""), stable: up(1), target: unschedulable(2, time.Hour),
+			state: replacing(""), stable: up(1), target: unschedulable(2, time.Hour),
 			change:    func(s *Snapshot) { s.Wanted.Replace = false },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"a canary": {
-			record: replacing(""), stable: up(1), target: unschedulable(2, time.Hour),
+			state: replacing(""), stable: up(1), target: unschedulable(2, time.Hour),
 			change:    func(s *Snapshot) { s.Wanted.Percent = new(10) },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"it has failed otherwise: the stable is not taken down for it": {
-			record: replacing(""), stable: up(1), target: failing(unschedulable(2, time.Hour)),
+			state: replacing(""), stable: up(1), target: failing(unschedulable(2, time.Hour)),
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Failed,
 		},
 		"it loads, and is not unschedulable": {
-			record: replacing(""), stable: up(1), target: down(2), wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
+			state: replacing(""), stable: up(1), target: down(2), wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"the stable is gone, and the target loads": {
-			record: replacing(Replacing), stable: gone(1), target: down(2),
+			state: replacing(Replacing), stable: gone(1), target: down(2),
 			want: Replacing, wantSplit: "1:100", wantOld: ScaleDown, wantNew: Run, wantPhase: Loading,
 		},
 		"the target is ready: it is promoted": {
-			record: replacing(Replacing), stable: gone(1), target: up(2), wantSplit: "2:100", wantOld: Keep, wantNew: Run, wantPhase: Stable,
+			state: replacing(Replacing), stable: gone(1), target: up(2), wantSplit: "2:100", wantOld: Keep, wantNew: Run, wantPhase: Stable,
 		},
 		"the target fails: the stable comes back": {
-			record: replacing(Replacing), stable: gone(1), target: failing(down(2)),
+			state: replacing(Replacing), stable: gone(1), target: failing(down(2)),
 			want: ReplacementFailed, wantSplit: "1:100", wantOld: Run, wantNew: ScaleDown, wantPhase: Failed,
 		},
 		"the target is not tried again": {
-			record: replacing(ReplacementFailed), stable: up(1), target: gone(2),
+			state: replacing(ReplacementFailed), stable: up(1), target: gone(2),
 			want: ReplacementFailed, wantSplit: "1:100", wantOld: Run, wantNew: ScaleDown, wantPhase: Failed,
 		},
 		"the spec changes: the new target is tried": {
-			record: replacing(ReplacementFailed), stable: up(1), target: down(2),
+			state: replacing(ReplacementFailed), stable: up(1), target: down(2),
 			change:    func(s *Snapshot) { s.Route.Record.Target = 3 },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"the percent changes: the target is tried as a canary": {
-			record: replacing(ReplacementFailed), stable: up(1), target: gone(2),
+			state: replacing(ReplacementFailed), stable: up(1), target: gone(2),
 			change:    func(s *Snapshot) { s.Wanted.Percent = new(10) },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"the spec returns to the stable": {
-			record: replacing(Replacing), stable: gone(1), target: unschedulable(2, time.Hour),
-			change:    func(s *Snapshot) { s.Wanted.Inputs = inputs(1) },
+			state: replacing(Replacing), stable: gone(1), target: unschedulable(2, time.Hour),
+			change:    func(s *Snapshot) { s.Wanted.Inputs = hashOf(1) },
 			wantSplit: "1:100", wantOld: Run, wantNew: Keep, wantPhase: Loading,
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(test.record, 2, nil, test.stable, test.target)
-			seen.Wanted.Replace = true
+			observed := newSnapshot(test.state, 2, nil, test.stable, test.target)
+			observed.Wanted.Replace = true
 			if test.change != nil {
-				test.change(&seen)
+				test.change(&observed)
 			}
-			decision := Decide(seen, testPolicy, testNow)
+			decision := Decide(observed, testPolicy, testNow)
 			if got := decision.Record.Replacement; got != test.want {
 				t.Errorf("the replacement is %q, want %q", got, test.want)
 			}
@@ -127,16 +127,16 @@ func TestReplacement(t *testing.T) {
 func TestReplacementThatFindsNoNode(t *testing.T) {
 	policy := testPolicy
 	policy.ProgressDeadline = 10 * time.Minute
-	record := remembered(1, 0, 2, nil, All(1))
-	seen := sees(record, 2, nil, up(1), unschedulable(2, time.Hour))
-	seen.Wanted.Replace = true
-	begun := Decide(seen, policy, testNow)
-	seen.Route.Record, seen.Revisions[0] = begun.Record, gone(1)
-	waits := Decide(seen, policy, testNow.Add(time.Minute))
+	state := rolloutState(1, 0, 2, nil, All(1))
+	observed := newSnapshot(state, 2, nil, up(1), unschedulable(2, time.Hour))
+	observed.Wanted.Replace = true
+	begun := Decide(observed, policy, testNow)
+	observed.Route.Record, observed.Revisions[0] = begun.Record, gone(1)
+	waits := Decide(observed, policy, testNow.Add(time.Minute))
 	if end := testNow.Add(10 * time.Minute); waits.Record.Replacement != Replacing || !waits.WakeAt.Equal(end) {
 		t.Errorf("after a minute: %q, and it wakes at %s, want %s", waits.Record.Replacement, waits.WakeAt, end)
 	}
-	if got := Decide(seen, policy, testNow.Add(10*time.Minute)).Record.Replacement; got != ReplacementFailed {
+	if got := Decide(observed, policy, testNow.Add(10*time.Minute)).Record.Replacement; got != ReplacementFailed {
 		t.Errorf("after ten minutes: %q", got)
 	}
 }

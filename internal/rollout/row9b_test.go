@@ -10,32 +10,32 @@ import (
 // TestRollbackWithANote is row 9b: a percent of 0 together with other labels or annotations rolls back. The revision with the
 // new metadata is created once the previous one serves everything.
 func TestRollbackWithANote(t *testing.T) {
-	w := promoted(t)
-	w.edit("sets 0 and a note", func(s *spec) { s.Inputs, s.Percent = relabelled(2), new(0) })
-	w.pass()
-	w.expect(t, "2:100", 1, 0)
-	if w.deployments[3] != nil || w.records[3] != "" {
+	sim := promoted(t)
+	sim.edit("sets 0 and a note", func(s *spec) { s.Inputs, s.Percent = relabelled(2), new(0) })
+	sim.reconcile()
+	sim.expect(t, "2:100", 1, 0)
+	if sim.deployments[3] != nil || sim.history[3] != "" {
 		t.Fatal("the revision with the note competes with the one that is brought back")
 	}
-	w.deploy(1)
-	w.start(1)
-	w.pass()
-	w.expect(t, "1:100", 1, 0)
-	w.settle()
-	w.expect(t, "3:0 1:100", 1, 0)
-	if got := w.decide().decision.Phase; got != RolledBack {
+	sim.deploy(1)
+	sim.start(1)
+	sim.reconcile()
+	sim.expect(t, "1:100", 1, 0)
+	sim.settle()
+	sim.expect(t, "3:0 1:100", 1, 0)
+	if got := sim.decide().decision.Phase; got != RolledBack {
 		t.Errorf("the phase is %s", got)
 	}
-	if w.deployments[2] != nil {
+	if sim.deployments[2] != nil {
 		t.Error("the rejected revision still runs")
 	}
 
-	w.edit("removes the note", func(s *spec) { s.Inputs = inputs(2) })
-	w.settle()
-	w.expect(t, "2:0 1:100", 1, 0)
-	w.edit("sets 10", percent(10))
-	w.settle()
-	w.expect(t, "2:10 1:90", 1, 0)
+	sim.edit("removes the note", func(s *spec) { s.Inputs = hashOf(2) })
+	sim.settle()
+	sim.expect(t, "2:0 1:100", 1, 0)
+	sim.edit("sets 10", percent(10))
+	sim.settle()
+	sim.expect(t, "2:10 1:90", 1, 0)
 }
 
 // TestRowNineB holds the decisions around row 9b.
@@ -45,7 +45,7 @@ func TestRowNineB(t *testing.T) {
 		return revision
 	}
 	tests := map[string]struct {
-		record    *Record
+		state     *Record
 		target    Number
 		percent   *int
 		revisions []Revision
@@ -56,39 +56,39 @@ func TestRowNineB(t *testing.T) {
 		wantPhase            Phase
 	}{
 		"the previous is ready: it takes everything": {
-			remembered(2, 1, 2, nil, All(2)), 3, new(0), []Revision{up(1), same(up(2))}, "1:100", 1, 0, 2, RolledBack,
+			rolloutState(2, 1, 2, nil, All(2)), 3, new(0), []Revision{up(1), same(up(2))}, "1:100", 1, 0, 2, RolledBack,
 		},
 		"the previous is down: it is brought back first": {
-			remembered(2, 1, 2, nil, All(2)), 3, new(0), []Revision{away(1), same(up(2))}, "2:100", 1, 0, 2, Shifting,
+			rolloutState(2, 1, 2, nil, All(2)), 3, new(0), []Revision{withoutWorkload(1), same(up(2))}, "2:100", 1, 0, 2, Shifting,
 		},
 		"it is brought back": {
-			remembered(1, 0, 2, new(0), All(2)), 3, new(0), []Revision{down(1), same(up(2))}, "2:100", 1, 0, 2, Shifting,
+			rolloutState(1, 0, 2, new(0), All(2)), 3, new(0), []Revision{down(1), same(up(2))}, "2:100", 1, 0, 2, Shifting,
 		},
 		"the rollback is done: the revision is created": {
-			remembered(1, 0, 2, new(0), All(1)), 10, new(0), []Revision{up(1), same(up(2))}, "1:100", 1, 0, 10, Loading,
+			rolloutState(1, 0, 2, new(0), All(1)), 10, new(0), []Revision{up(1), same(up(2))}, "1:100", 1, 0, 10, Loading,
 		},
 		"the new metadata is that of a revision that exists": {
-			remembered(2, 1, 2, nil, All(2)), 3, new(0), []Revision{away(1), same(up(2)), same(away(3))}, "2:100", 1, 0, 2, Shifting,
+			rolloutState(2, 1, 2, nil, All(2)), 3, new(0), []Revision{withoutWorkload(1), same(up(2)), same(withoutWorkload(3))}, "2:100", 1, 0, 2, Shifting,
 		},
 		"no previous is left: a preview of the new metadata": {
-			remembered(2, 0, 2, nil, All(2)), 10, new(0), []Revision{same(up(2))}, "2:100", 2, 0, 10, Loading,
+			rolloutState(2, 0, 2, nil, All(2)), 10, new(0), []Revision{same(up(2))}, "2:100", 2, 0, 10, Loading,
 		},
 		"another model: a preview": {
-			remembered(2, 1, 2, nil, All(2)), 3, new(0), []Revision{up(1), up(2), up(3)}, "3:0 2:100", 2, 1, 3, Preview,
+			rolloutState(2, 1, 2, nil, All(2)), 3, new(0), []Revision{up(1), up(2), up(3)}, "3:0 2:100", 2, 1, 3, Preview,
 		},
 		"the champion's model: a preview": {
-			remembered(2, 1, 2, nil, All(2)), 1, new(0), []Revision{up(1), up(2)}, "2:100 1:0", 2, 1, 1, Preview,
+			rolloutState(2, 1, 2, nil, All(2)), 1, new(0), []Revision{up(1), up(2)}, "2:100 1:0", 2, 1, 1, Preview,
 		},
 		"a percent of 10: a canary of the new metadata": {
-			remembered(2, 1, 2, nil, All(2)), 3, new(10), []Revision{up(1), same(up(2)), same(up(3))}, "3:10 2:90", 2, 1, 3, Canary,
+			rolloutState(2, 1, 2, nil, All(2)), 3, new(10), []Revision{up(1), same(up(2)), same(up(3))}, "3:10 2:90", 2, 1, 3, Canary,
 		},
 		"in the middle of a canary the stable takes everything": {
-			remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), 3, new(0), []Revision{up(1), same(up(2)), same(up(3))}, "3:0 1:100", 1, 0, 3, RolledBack,
+			rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), 3, new(0), []Revision{up(1), same(up(2)), same(up(3))}, "3:0 1:100", 1, 0, 3, RolledBack,
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			decision := Decide(sees(test.record, test.target, test.percent, test.revisions...), testPolicy, testNow)
+			decision := Decide(newSnapshot(test.state, test.target, test.percent, test.revisions...), testPolicy, testNow)
 			if got := decision.Record.Split.String(); got != test.wantSplit || decision.Target != test.wantTarget {
 				t.Errorf("the target is %d and the split %s, want %d and %s", decision.Target, got, test.wantTarget, test.wantSplit)
 			}
@@ -104,39 +104,39 @@ func TestRowNineB(t *testing.T) {
 
 // TestALabelKeepsTheWayBack is the end of row 6: a promotion of other labels and annotations keeps the previous.
 func TestALabelKeepsTheWayBack(t *testing.T) {
-	w := promoted(t)
-	w.edit("sets a cost label", func(s *spec) { s.Inputs = relabelled(2) })
-	w.settle()
-	w.expect(t, "3:100", 3, 1)
-	w.edit("sets 0", percent(0))
-	w.settle()
-	w.expect(t, "3:0 1:100", 1, 0)
+	sim := promoted(t)
+	sim.edit("sets a cost label", func(s *spec) { s.Inputs = relabelled(2) })
+	sim.settle()
+	sim.expect(t, "3:100", 3, 1)
+	sim.edit("sets 0", percent(0))
+	sim.settle()
+	sim.expect(t, "3:0 1:100", 1, 0)
 }
 
 // TestPhaseOfNoShare tells a rollback from a preview, also by a record of the first release.
 func TestPhaseOfNoShare(t *testing.T) {
-	tried := remembered(1, 0, 2, new(0), canarySplit(2, 0, 1))
+	tried := rolloutState(1, 0, 2, new(0), canarySplit(2, 0, 1))
 	tried.Version, tried.Tried = RecordVersion, true
-	untried := remembered(1, 0, 2, new(0), canarySplit(2, 0, 1))
+	untried := rolloutState(1, 0, 2, new(0), canarySplit(2, 0, 1))
 	untried.Version, untried.Before = RecordVersion, canarySplit(2, 10, 1)
-	old, oldPreview := remembered(1, 0, 2, new(0), canarySplit(2, 0, 1)), remembered(1, 0, 2, new(0), canarySplit(2, 0, 1))
+	old, oldPreview := rolloutState(1, 0, 2, new(0), canarySplit(2, 0, 1)), rolloutState(1, 0, 2, new(0), canarySplit(2, 0, 1))
 	old.Before, oldPreview.Before = canarySplit(2, 10, 1), All(1)
 	for name, test := range map[string]struct {
-		record *Record
-		want   Phase
+		state *Record
+		want  Phase
 	}{
 		"a share that was taken back":                    {tried, RolledBack},
 		"no share yet":                                   {untried, Preview},
 		"a share that was taken back, first release":     {old, RolledBack},
 		"no share yet, first release":                    {oldPreview, Preview},
-		"a canary whose percent becomes 0":               {remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), RolledBack},
-		"a promotion that is undone":                     {remembered(2, 1, 2, nil, All(2)), RolledBack},
-		"a new target, beside one that was rolled back":  {remembered(1, 0, 9, new(0), All(1)), Preview},
-		"a target that loads with a percent of 0 so far": {remembered(1, 0, 2, new(0), All(1)), Preview},
+		"a canary whose percent becomes 0":               {rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), RolledBack},
+		"a promotion that is undone":                     {rolloutState(2, 1, 2, nil, All(2)), RolledBack},
+		"a new target, beside one that was rolled back":  {rolloutState(1, 0, 9, new(0), All(1)), Preview},
+		"a target that loads with a percent of 0 so far": {rolloutState(1, 0, 2, new(0), All(1)), Preview},
 	} {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(test.record, 2, new(0), up(1), up(2))
-			if got := Decide(seen, testPolicy, testNow).Phase; got != test.want {
+			observed := newSnapshot(test.state, 2, new(0), up(1), up(2))
+			if got := Decide(observed, testPolicy, testNow).Phase; got != test.want {
 				t.Errorf("the phase is %s, want %s", got, test.want)
 			}
 		})

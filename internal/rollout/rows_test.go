@@ -15,10 +15,10 @@ var (
 )
 
 // inputs are the inputs of revision n in the tests of this package.
-func inputs(n Number) string { return string(rune('a'+n-1)) + "-inputs" }
+func hashOf(n Number) string { return string(rune('a'+n-1)) + "-inputs" }
 
 // relabelled are the inputs of revision n under other labels or annotations.
-func relabelled(n Number) string { return inputs(n) + "+label" }
+func relabelled(n Number) string { return hashOf(n) + "+label" }
 
 // sameModel reports whether two inputs differ in labels and annotations only.
 func sameModel(a, b string) bool {
@@ -27,16 +27,18 @@ func sameModel(a, b string) bool {
 
 // up is a revision with one replica that can serve.
 func up(n Number) Revision {
-	return Revision{Number: n, Inputs: inputs(n), Recorded: true, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
+	return Revision{Number: n, Inputs: hashOf(n), Recorded: true, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
 }
 
 // down is a revision whose pods cannot serve.
 func down(n Number) Revision {
-	return Revision{Number: n, Inputs: inputs(n), Recorded: true, Workload: &Workload{Replicas: 1, Pods: 1}}
+	return Revision{Number: n, Inputs: hashOf(n), Recorded: true, Workload: &Workload{Replicas: 1, Pods: 1}}
 }
 
 // away is a revision that was scaled away: nothing is left but its record.
-func away(n Number) Revision { return Revision{Number: n, Inputs: inputs(n), Recorded: true} }
+func withoutWorkload(n Number) Revision {
+	return Revision{Number: n, Inputs: hashOf(n), Recorded: true}
+}
 
 func split(t *testing.T, shares ...Share) Split {
 	t.Helper()
@@ -119,7 +121,7 @@ func TestRows(t *testing.T) {
 		},
 		"row 9: the previous was scaled away, and is brought back first": {
 			last:      &last{stable: 2, previous: 1, target: 2, split: All(2)},
-			revisions: []Revision{away(1), up(2)}, target: 2, percent: new(0),
+			revisions: []Revision{withoutWorkload(1), up(2)}, target: 2, percent: new(0),
 			wantSplit: All(2), wantStable: 1, wantLatest: 2,
 		},
 		"row 9: the previous is back": {
@@ -180,7 +182,7 @@ func TestRows(t *testing.T) {
 		"row 17: the canary never becomes ready": {
 			last: &last{stable: 1, target: 2, split: All(1)},
 			revisions: []Revision{up(1), {
-				Number: 2, Inputs: inputs(2), Recorded: true, Workload: &Workload{Replicas: 1, Pods: 1, Failed: true},
+				Number: 2, Inputs: hashOf(2), Recorded: true, Workload: &Workload{Replicas: 1, Pods: 1, Failed: true},
 			}}, target: 2,
 			wantSplit: All(1), wantStable: 1, wantLatest: 1,
 		},
@@ -237,17 +239,17 @@ func TestRows(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			seen := Snapshot{
-				Wanted:    Wanted{Inputs: inputs(test.target), Percent: test.percent, Replicas: Bounds{Min: 1, Max: 1}},
+			observed := Snapshot{
+				Wanted:    Wanted{Inputs: hashOf(test.target), Percent: test.percent, Replicas: Bounds{Min: 1, Max: 1}},
 				Revisions: test.revisions,
 			}
 			if l := test.last; l != nil {
-				seen.Route = Route{TakenOver: true, TagsTakenOver: true, Record: &Record{
+				observed.Route = Route{TakenOver: true, TagsTakenOver: true, Record: &Record{
 					Stable: l.stable, Previous: l.previous, Target: l.target, Percent: l.percent,
 					Split: l.split, Before: l.split, ShiftedAt: testNow.Add(-time.Hour), Highest: 3,
 				}}
 			}
-			decision := Decide(seen, testPolicy, testNow)
+			decision := Decide(observed, testPolicy, testNow)
 
 			var got Record
 			if decision.Record != nil {

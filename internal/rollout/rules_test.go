@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The ten rules of the contract, each on decisions about any snapshot, and on whole histories with peers that fail,
-// where it is checked after every write and event. checks_test.go and simulator_rules_test.go hold what each says.
+// These tests check rules 1 to 10 of the contract on decisions for random snapshots, and on random
+// rollouts after every write and event.
 
 func TestRule1Sum(t *testing.T)                   { testRule(t, 1) }
 func TestRule2ReadyOnly(t *testing.T)             { testRule(t, 2) }
@@ -27,56 +27,56 @@ func TestRule10BadInputMovesNothing(t *testing.T) { testRule(t, 10) }
 func testRule(t *testing.T, rule int) {
 	t.Run("snapshots", func(t *testing.T) {
 		check(t, 20, 0, 200, func(t *rapid.T, bytes []byte) {
-			d := randomDecision(&dice{bytes})
+			d := randomDecision(&choices{bytes})
 			if err := rules[rule](d); err != nil {
 				t.Fatalf("%v\n%v", err, d)
 			}
 		})
 	})
-	t.Run("histories", func(t *testing.T) {
+	t.Run("rollouts", func(t *testing.T) {
 		t.Parallel()
 		check(t, 3, 100, 500, func(t *rapid.T, bytes []byte) {
-			reportBreaches(t, playHistory(bytes, nil, rule), rule, bytes)
+			reportViolations(t, playRandomRollout(bytes, nil, rule), rule, bytes)
 		})
 	})
 }
 
-// reportBreaches fails a test over the breaches of a rule, or of any for 0, and tells how it came to them.
-func reportBreaches(t rapid.TB, w *world, rule int, bytes []byte) {
+// reportViolations fails a test for the violations of a rule, or of any rule for 0, with a trace.
+func reportViolations(t rapid.TB, sim *simulation, rule int, bytes []byte) {
 	t.Helper()
-	broken := w.witness.broken(rule)
-	if len(broken) == 0 {
+	violations := sim.checker.violationsOf(rule)
+	if len(violations) == 0 {
 		return
 	}
-	for _, b := range broken {
+	for _, b := range violations {
 		t.Errorf("rule %d: %s", b.rule, b.how)
 	}
-	told := &story{}
-	playHistory(bytes, told)
-	t.Errorf("this is how it came about:\n%s", told)
+	trace := &trace{}
+	playRandomRollout(bytes, trace)
+	t.Errorf("trace:\n%s", trace)
 }
 
-// TestHistoriesGoEverywhere keeps the dice honest: histories that never get to a state prove nothing about it.
-func TestHistoriesGoEverywhere(t *testing.T) {
+// Random rollouts prove nothing about a state that they never reach.
+func TestRandomRolloutsReachEveryState(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	const histories = 200
-	met := map[string]int{}
-	for range histories {
-		for what := range playHistory(randomBytes(random, 300), &story{}, 1).witness.met {
-			met[what]++
+	const rollouts = 200
+	coverage := map[string]int{}
+	for range rollouts {
+		for what := range playRandomRollout(randomBytes(random, 300), &trace{}, 1).checker.coverage {
+			coverage[what]++
 		}
 	}
 	everything := []string{
 		string(Run), string(Keep), string(Drain), string(ScaleDown), string(Delete),
 		string(Created), string(Shifted), string(Promoted), string(WasRolledBack), string(Superseded), string(NothingToUndo),
-		"waits", "forgets", "holds floors", "recovers",
+		"waits", "prunes", "holds replicas", "recovers",
 	}
 	for _, phase := range Phases() {
 		everything = append(everything, string(phase))
 	}
 	for _, what := range everything {
-		if met[what] < histories/20 {
-			t.Errorf("%d of %d histories come to %q; that is too few to learn of it", met[what], histories, what)
+		if coverage[what] < rollouts/20 {
+			t.Errorf("only %d of %d random rollouts reach %q", coverage[what], rollouts, what)
 		}
 	}
 }

@@ -12,18 +12,18 @@ import (
 
 // ledger keeps the table of states by hand, for a user who waits after each edit until all is at rest. It is the
 // contract in a few lines, without capacity, failures and time.
-type ledger struct {
+type stateTable struct {
 	numbers                  map[string]Number
 	stable, previous, target Number
 	percent                  *int
 	split                    Split
 }
 
-func (l *ledger) edit(inputs string, percent *int, starts bool) {
-	target := l.numbers[inputs]
+func (l *stateTable) edit(hash string, percent *int, starts bool) {
+	target := l.numbers[hash]
 	if target == 0 {
 		target = Number(len(l.numbers) + 1)
-		l.numbers[inputs] = target
+		l.numbers[hash] = target
 	}
 	all := func(percent *int) bool { return percent == nil || *percent == 100 }
 
@@ -51,26 +51,26 @@ func (l *ledger) edit(inputs string, percent *int, starts bool) {
 func TestSequences(t *testing.T) {
 	t.Parallel()
 	check(t, 2, 20, 60, func(t *rapid.T, bytes []byte) {
-		d := &dice{bytes}
-		w := newWorld()
-		w.broken, w.story, w.witness.watched = inputs(5), &story{}, []int{1}
-		w.spec.Replicas = pick(d, Bounds{Min: 1, Max: 1}, scaled)
-		w.load = 1 + d.roll(8)
-		l := ledger{numbers: map[string]Number{}}
-		for !d.spent() {
-			asked := pick(d, w.spec.Inputs, inputs(Number(1+d.roll(6))))
-			percent := pick(d, new(10), nil, new(0), new(100), new(50), w.spec.Percent)
-			w.edit("asks for "+asked+", percent "+percentText(percent), func(s *spec) { s.Inputs, s.Percent = asked, percent })
-			w.settle()
-			l.edit(asked, percent, !strings.Contains(w.broken, asked))
+		d := &choices{bytes}
+		sim := newSimulation()
+		sim.failingHash, sim.trace, sim.checker.checkedRules = hashOf(5), &trace{}, []int{1}
+		sim.spec.Replicas = pick(d, Bounds{Min: 1, Max: 1}, scaled)
+		sim.load = 1 + d.intn(8)
+		l := stateTable{numbers: map[string]Number{}}
+		for !d.exhausted() {
+			asked := pick(d, sim.spec.Inputs, hashOf(Number(1+d.intn(6))))
+			percent := pick(d, new(10), nil, new(0), new(100), new(50), sim.spec.Percent)
+			sim.edit("asks for "+asked+", percent "+percentText(percent), func(s *spec) { s.Inputs, s.Percent = asked, percent })
+			sim.settle()
+			l.edit(asked, percent, !strings.Contains(sim.failingHash, asked))
 
-			record := Record{}
-			if w.route != nil {
-				record, _ = DecodeRecord(w.route.record)
+			state := Record{}
+			if sim.route != nil {
+				state, _ = DecodeRecord(sim.route.state)
 			}
-			if len(w.witness.breaches) > 0 || record.Stable != l.stable || record.Previous != l.previous || !record.Split.Equal(l.split) {
+			if len(sim.checker.violations) > 0 || state.Stable != l.stable || state.Previous != l.previous || !state.Split.Equal(l.split) {
 				t.Fatalf("it comes to rest at %s with stable %d and previous %d, want %s with %d and %d %v\n%s",
-					record.Split, record.Stable, record.Previous, l.split, l.stable, l.previous, w.witness.breaches, w.story)
+					state.Split, state.Stable, state.Previous, l.split, l.stable, l.previous, sim.checker.violations, sim.trace)
 			}
 		}
 	})

@@ -8,158 +8,158 @@ import (
 	"time"
 )
 
-// intent is a decision that is to be carried out, with the versions of what it was taken on.
-type intent struct {
-	sighting
-	decided
+// pendingDecision is a decision to carry out, with the resource versions that it is based on.
+type pendingDecision struct {
+	observation
+	evaluation
 }
 
-// decide looks at the world as it is and decides.
-func (w *world) decide() intent {
-	seen := w.look()
-	d := decided{seen.Snapshot, w.policy, w.now, Decide(seen.Snapshot, w.policy, w.now)}
-	w.witness.decided(d)
-	return intent{seen, d}
+func (sim *simulation) decide() pendingDecision {
+	observed := sim.observe()
+	d := evaluation{observed.Snapshot, sim.policy, sim.now, Decide(observed.Snapshot, sim.policy, sim.now)}
+	sim.checker.checkDecision(d)
+	return pendingDecision{observed, d}
 }
 
-// pass is one reconciliation. It gives the number of writes, one more where the operator died in it, and when to come
-// back.
-func (w *world) pass() (wrote int, wakeAt time.Time) {
-	mortal := w.life
-	todo := w.decide()
-	wrote = w.carryOut(todo, w.life)
-	if died := mortal != forEver && w.life == forEver; died && w.successor == atOnce {
-		return w.pass()
+// reconcile runs one reconciliation. It returns the number of writes, plus one if the operator crashed,
+// and when to reconcile again.
+func (sim *simulation) reconcile() (wrote int, wakeAt time.Time) {
+	before := sim.writesLeft
+	pending := sim.decide()
+	wrote = sim.apply(pending, sim.writesLeft)
+	if died := before != unlimited && sim.writesLeft == unlimited; died && sim.restart == atOnce {
+		return sim.reconcile()
 	}
-	return wrote, todo.decision.WakeAt
+	return wrote, pending.decision.WakeAt
 }
 
-// succession says when an operator that has died is followed by the next.
-type succession string
+// restartTime is when the operator restarts after a crash.
+type restartTime string
 
 const (
-	later  succession = "later"
-	atOnce succession = "at once"
+	later  restartTime = "later"
+	atOnce restartTime = "at once"
 )
 
-// write is one write of the operator. It knows whether it would change anything, as a server-side apply does.
+// write is one write of the operator.
 type write struct {
-	what   func() string
+	what func() string
+	// needed returns false if the write would change nothing.
 	needed func() bool
-	// do is false when the write is refused, because what it was decided on has changed since.
+	// do returns false if the write is refused because of a conflict.
 	do func() bool
 }
 
-// forEver is the life of an operator that nobody ends.
-const forEver = -1
+// unlimited is the number of writes of an operator that does not crash.
+const unlimited = -1
 
-// carryOut makes the writes of a decision in their order. The operator gives up at the first write that is refused,
-// and dies before the one that its life is too short for; then it is replaced by another.
-func (w *world) carryOut(todo intent, life int) (wrote int) {
-	for _, write := range w.writes(todo) {
+// apply makes the writes of a decision in order. It stops at the first write that is refused, and
+// crashes when no writes are left.
+func (sim *simulation) apply(pending pendingDecision, writesLeft int) (wrote int) {
+	for _, write := range sim.writes(pending) {
 		if !write.needed() {
 			continue
 		}
 		what := write.what()
-		if life == 0 {
-			w.life = forEver
-			w.tell("operator", "dies before it %s", what)
+		if writesLeft == 0 {
+			sim.writesLeft = unlimited
+			sim.log("operator", "crashes before it %s", what)
 			return wrote + 1
 		}
 		if !write.do() {
-			w.tell("operator", "is refused: %s", what)
+			sim.log("operator", "is refused: %s", what)
 			return wrote
 		}
 		wrote++
-		if life > 0 {
-			life--
-			w.life = life
+		if writesLeft > 0 {
+			writesLeft--
+			sim.writesLeft = writesLeft
 		}
-		w.tell("operator", "%s", what)
+		sim.log("operator", "%s", what)
 	}
-	w.announced = append(w.announced, todo.decision.Transitions...)
+	sim.announced = append(sim.announced, pending.decision.Transitions...)
 	return wrote
 }
 
-// writes lists the writes of a decision in the order that Decision documents.
-func (w *world) writes(todo intent) []write {
+// writes lists the writes of a decision in the order that [Decision] documents.
+func (sim *simulation) writes(pending pendingDecision) []write {
 	var writes []write
-	if todo.decision.Create {
-		writes = append(writes, w.writeRecord(todo))
+	if pending.decision.Create {
+		writes = append(writes, sim.writeHistory(pending))
 	}
-	for _, n := range numbers(w.deployments) {
-		writes = append(writes, w.mendRecord(n))
+	for _, n := range numbers(sim.deployments) {
+		writes = append(writes, sim.repairHistory(n))
 	}
-	for _, plan := range todo.decision.Workloads {
+	for _, plan := range pending.decision.Workloads {
 		if plan.Action == Run {
-			writes = append(writes, w.writeRun(todo, plan))
+			writes = append(writes, sim.writeRun(pending, plan))
 		}
 	}
-	if todo.decision.Record != nil {
-		writes = append(writes, w.writeRoute(todo))
+	if pending.decision.Record != nil {
+		writes = append(writes, sim.writeRoute(pending))
 	}
-	writes = append(writes, w.writeHosts(todo))
-	for _, plan := range todo.decision.Workloads {
+	writes = append(writes, sim.writeHosts(pending))
+	for _, plan := range pending.decision.Workloads {
 		if plan.Action == Drain || plan.Action == ScaleDown || plan.Action == Delete {
-			writes = append(writes, w.writeRetire(todo, plan))
+			writes = append(writes, sim.writeRetire(pending, plan))
 		}
 	}
-	for _, n := range todo.decision.Forget {
+	for _, n := range pending.decision.Forget {
 		writes = append(writes, write{
 			what:   func() string { return fmt.Sprintf("forgets %d", n) },
-			needed: func() bool { return w.records[n] != "" },
-			do:     func() bool { delete(w.records, n); return true },
+			needed: func() bool { return sim.history[n] != "" },
+			do:     func() bool { delete(sim.history, n); return true },
 		})
 	}
-	return append(writes, w.writeReport(todo))
+	return append(writes, sim.writeStatus(pending))
 }
 
-func (w *world) writeRecord(todo intent) write {
-	n, inputs := todo.decision.Target, todo.seen.Wanted.Inputs
+func (sim *simulation) writeHistory(pending pendingDecision) write {
+	n, hash := pending.decision.Target, pending.observed.Wanted.Inputs
 	return write{
-		what:   func() string { return fmt.Sprintf("records %d, which runs %s", n, inputs) },
-		needed: func() bool { return w.records[n] != inputs },
+		what:   func() string { return fmt.Sprintf("records %d, which runs %s", n, hash) },
+		needed: func() bool { return sim.history[n] != hash },
 		do: func() bool {
-			if w.records[n] != "" {
+			if sim.history[n] != "" {
 				return false
 			}
-			w.witness.numbered(w, n, inputs)
-			w.records[n] = inputs
+			sim.checker.numberAssigned(sim, n, hash)
+			sim.history[n] = hash
 			return true
 		},
 	}
 }
 
-// mendRecord makes the record of a revision anew that a meddler has deleted, from what runs.
-func (w *world) mendRecord(n Number) write {
+// repairHistory recreates a revision in the history from its workload, after an external deletion.
+func (sim *simulation) repairHistory(n Number) write {
 	return write{
-		what:   func() string { return fmt.Sprintf("records %d again, which runs %s", n, w.deployments[n].inputs) },
-		needed: func() bool { return w.deployments[n] != nil && w.records[n] == "" },
-		do:     func() bool { w.records[n] = w.deployments[n].inputs; return true },
+		what:   func() string { return fmt.Sprintf("records %d again, which runs %s", n, sim.deployments[n].hash) },
+		needed: func() bool { return sim.deployments[n] != nil && sim.history[n] == "" },
+		do:     func() bool { sim.history[n] = sim.deployments[n].hash; return true },
 	}
 }
 
-func (w *world) writeRun(todo intent, plan WorkloadPlan) write {
-	n, bounds := plan.Revision, todo.seen.Wanted.Replicas
+func (sim *simulation) writeRun(pending pendingDecision, plan WorkloadPlan) write {
+	n, bounds := plan.Revision, pending.observed.Wanted.Replicas
 	autoscaled := !bounds.Elastic && bounds.Max > max(1, bounds.Min)
 	replicas := max(1, plan.Floor)
 	return write{
 		what: func() string { return fmt.Sprintf("runs %d with %d or more", n, replicas) },
 		needed: func() bool {
-			d := w.deployments[n]
-			return d == nil || d.floor != replicas || d.autoscaled != autoscaled || !d.idleSince.IsZero() ||
+			d := sim.deployments[n]
+			return d == nil || d.minReplicas != replicas || d.autoscaled != autoscaled || !d.idleSince.IsZero() ||
 				d.replicas < replicas || !autoscaled && d.replicas > replicas
 		},
 		do: func() bool {
-			d := w.deployments[n]
+			d := sim.deployments[n]
 			if d == nil {
-				if w.records[n] == "" {
-					return false // Nobody knows what it ran.
+				if sim.history[n] == "" {
+					return false // Nothing knows what the revision ran.
 				}
-				d = &deployment{id: w.nextVersion(), inputs: w.records[n]}
-				w.deployments[n] = d
+				d = &deployment{id: sim.nextVersion(), hash: sim.history[n]}
+				sim.deployments[n] = d
 			}
-			d.version, d.floor, d.autoscaled, d.idleSince = w.nextVersion(), replicas, autoscaled, time.Time{}
+			d.version, d.minReplicas, d.autoscaled, d.idleSince = sim.nextVersion(), replicas, autoscaled, time.Time{}
 			if autoscaled {
 				replicas = max(replicas, d.replicas)
 			}
@@ -169,42 +169,46 @@ func (w *world) writeRun(todo intent, plan WorkloadPlan) write {
 	}
 }
 
-// writeRoute writes the weights and the record at once, and only over the version that the decision was taken on.
-func (w *world) writeRoute(todo intent) write {
-	record := *todo.decision.Record
-	text := record.Encode()
+// writeRoute writes the weights and the rollout state at once, under an optimistic lock.
+func (sim *simulation) writeRoute(pending pendingDecision) write {
+	state := *pending.decision.Record
+	text := state.Encode()
 	return write{
 		what: func() string {
 			return fmt.Sprintf("routes %s (stable %d, previous %d, target %d, percent %s)",
-				record.Split, record.Stable, record.Previous, record.Target, percentText(record.Percent))
+				state.Split, state.Stable, state.Previous, state.Target, percentText(state.Percent))
 		},
-		needed: func() bool { return w.route == nil || w.route.record != text || !w.route.says.Equal(record.Split) },
+		needed: func() bool {
+			return sim.route == nil || sim.route.state != text || !sim.route.desired.Equal(state.Split)
+		},
 		do: func() bool {
-			if w.route.versionOrNone() != todo.route {
+			if sim.route.versionOrNone() != pending.route {
 				return false
 			}
-			w.witness.routed(w, todo.decided)
-			w.route = w.route.written(w, record.Split, !w.route.exists() || !w.route.says.Equal(record.Split))
-			w.route.record = text
+			sim.checker.routed(sim, pending.evaluation)
+			sim.route = sim.route.written(sim, state.Split, !sim.route.exists() || !sim.route.desired.Equal(state.Split))
+			sim.route.state = text
 			return true
 		},
 	}
 }
 
-func (w *world) writeHosts(todo intent) write {
-	tags := todo.decision.Tags
+func (sim *simulation) writeHosts(pending pendingDecision) write {
+	tags := pending.decision.Tags
 	return write{
-		what:   func() string { return fmt.Sprintf("points latest at %d and prev at %d", tags.Latest, tags.Prev) },
-		needed: func() bool { return w.hosts.exists() && w.hosts.says != tags || !w.hosts.exists() && tags != Tags{} },
+		what: func() string { return fmt.Sprintf("points latest at %d and prev at %d", tags.Latest, tags.Prev) },
+		needed: func() bool {
+			return sim.hosts.exists() && sim.hosts.desired != tags || !sim.hosts.exists() && tags != Tags{}
+		},
 		do: func() bool {
-			if w.hosts.versionOrNone() != todo.hosts {
+			if sim.hosts.versionOrNone() != pending.hosts {
 				return false
 			}
 			if tags == (Tags{}) {
-				w.hosts = nil
+				sim.hosts = nil
 				return true
 			}
-			w.hosts = w.hosts.written(w, tags, true)
+			sim.hosts = sim.hosts.written(sim, tags, true)
 			return true
 		},
 	}
@@ -219,40 +223,40 @@ func (r *httpRoute[T]) versionOrNone() int {
 	return r.version
 }
 
-// written is the route after a write; what routes say is in their generation, what is noted on them is not.
-func (r *httpRoute[T]) written(w *world, says T, generates bool) *httpRoute[T] {
+// written returns the route after a write. A change of the spec increases the generation, a change of
+// the annotations does not.
+func (r *httpRoute[T]) written(sim *simulation, desired T, generates bool) *httpRoute[T] {
 	if r == nil {
-		r = &httpRoute[T]{id: w.nextVersion()}
+		r = &httpRoute[T]{id: sim.nextVersion()}
 	}
-	r.version, r.says = w.nextVersion(), says
+	r.version, r.desired = sim.nextVersion(), desired
 	if generates {
 		r.generation++
 	}
 	return r
 }
 
-// writeRetire takes one step down, and only on the version that the decision was taken on: a revision that was asked
-// for again in the meantime runs.
-func (w *world) writeRetire(todo intent, plan WorkloadPlan) write {
+// writeRetire takes one step under an optimistic lock, because the revision may be needed again.
+func (sim *simulation) writeRetire(pending pendingDecision, plan WorkloadPlan) write {
 	n := plan.Revision
 	return write{
 		what: func() string { return fmt.Sprintf("retires %d: %s", n, plan.Action) },
 		needed: func() bool {
-			d := w.deployments[n]
+			d := sim.deployments[n]
 			return d != nil && (d.idleSince.IsZero() || plan.Action == ScaleDown && d.replicas > 0 || plan.Action == Delete)
 		},
 		do: func() bool {
-			d := w.deployments[n]
-			if d.version != todo.deployments[n] {
+			d := sim.deployments[n]
+			if d.version != pending.deployments[n] {
 				return false
 			}
-			w.witness.retired(w, plan)
-			d.version, d.idleSince = w.nextVersion(), plan.IdleSince
+			sim.checker.retired(sim, plan)
+			d.version, d.idleSince = sim.nextVersion(), plan.IdleSince
 			switch plan.Action {
 			case ScaleDown:
 				d.replicas = 0
 			case Delete:
-				delete(w.deployments, n)
+				delete(sim.deployments, n)
 			case Run, Keep, Drain:
 			}
 			return true
@@ -260,21 +264,20 @@ func (w *world) writeRetire(todo intent, plan WorkloadPlan) write {
 	}
 }
 
-// writeReport is the one write of the status, when all else is done.
-func (w *world) writeReport(todo intent) write {
-	report := Reported{Target: todo.decision.Target, Split: todo.decision.Served, Tried: todo.decision.Phase == RolledBack}
-	if record := todo.decision.Record; record != nil {
-		report.Stable, report.Previous = record.Stable, record.Previous
+func (sim *simulation) writeStatus(pending pendingDecision) write {
+	report := Reported{Target: pending.decision.Target, Split: pending.decision.Served, Tried: pending.decision.Phase == RolledBack}
+	if state := pending.decision.Record; state != nil {
+		report.Stable, report.Previous = state.Stable, state.Previous
 	}
 	return write{
-		what:   func() string { return fmt.Sprintf("reports %s, %s", report.Split, todo.decision.Phase) },
-		needed: func() bool { return !w.reported.equal(report) },
+		what:   func() string { return fmt.Sprintf("reports %s, %s", report.Split, pending.decision.Phase) },
+		needed: func() bool { return !sim.reported.equal(report) },
 		do: func() bool {
-			if w.reportedVersion != todo.reported {
+			if sim.reportedVersion != pending.reported {
 				return false
 			}
-			w.witness.reports(w, report)
-			w.reported, w.reportedVersion = report, w.nextVersion()
+			sim.checker.reports(sim, report)
+			sim.reported, sim.reportedVersion = report, sim.nextVersion()
 			return true
 		},
 	}

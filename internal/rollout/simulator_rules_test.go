@@ -10,77 +10,74 @@ import (
 	"time"
 )
 
-// witness remembers what the rules need to know of the past of a world, and every breach that it saw.
-type witness struct {
-	// watched are the rules that each decision is held against, by number; none means all.
-	watched  []int
-	breaches []breach
+// checker checks the rules after every decision, write and event, and collects violations.
+type checker struct {
+	// checkedRules are the numbers of the rules to check on each decision. nil means all.
+	checkedRules []int
+	violations   []violation
 
-	// met is what decisions came to: phases, transitions, steps of workloads.
-	met map[string]bool
+	// coverage holds the phases, transitions and actions of all decisions.
+	coverage map[string]bool
 
-	// last is the last record that was written, and lost says that nobody can tell it any more: neither the route nor
-	// the status.
-	last *Record
-	lost bool
-	// issued are the inputs that each number was ever given to.
-	issued map[Number]string
-	// rejected are the canaries that were superseded and not asked for since.
-	rejected map[Number]bool
-	// accepts are the splits that the gateway ever said it serves.
-	accepts []Split
-	// blamed are the revisions that lost their pods by no fault of the operator, or that the operator had to send
-	// traffic to because nobody could serve; until they are ready again.
-	blamed map[Number]bool
-	// forced are the revisions that a meddler has ever sent traffic to, and those that were there when all history was lost.
-	forced map[Number]bool
-	// servedAt is when a request was last sent to a revision, as far as one knows who listens to the gateway.
+	// last is the last rollout state that was written. historyLost is true if neither the route nor the
+	// status contains it any more.
+	last        *Record
+	historyLost bool
+	// assigned holds the hash that each number was assigned to.
+	assigned map[Number]string
+	// rejected are the canaries that were superseded and that the spec has not asked for since.
+	rejected       map[Number]bool
+	acceptedSplits []Split
+	// excused are the revisions without ready pods that may get traffic until they are ready again: they
+	// lost their pods by an injected fault, or no other revision could serve.
+	excused map[Number]bool
+	// externallyRouted are the revisions that an external editor has routed traffic to, and those that
+	// existed when the history was lost.
+	externallyRouted map[Number]bool
+	// servedAt is when the gateway last sent a request to a revision.
 	servedAt map[Number]time.Time
 }
 
-// breach is a rule that was broken, and how.
-type breach struct {
+type violation struct {
 	rule int
 	how  string
 }
 
-func newWitness() witness {
-	return witness{
-		issued: map[Number]string{}, rejected: map[Number]bool{}, blamed: map[Number]bool{}, forced: map[Number]bool{},
+func newInvariantChecker() checker {
+	return checker{
+		assigned: map[Number]string{}, rejected: map[Number]bool{}, excused: map[Number]bool{}, externallyRouted: map[Number]bool{},
 		servedAt: map[Number]time.Time{},
 	}
 }
 
-func (s *witness) breach(rule int, format string, args ...any) {
-	s.breaches = append(s.breaches, breach{rule, fmt.Sprintf(format, args...)})
+func (c *checker) addViolation(rule int, format string, args ...any) {
+	c.violations = append(c.violations, violation{rule, fmt.Sprintf(format, args...)})
 }
 
-// broken gives the breaches of one rule; of all for 0.
-func (s *witness) broken(rule int) []breach {
-	return slices.DeleteFunc(slices.Clone(s.breaches), func(b breach) bool { return rule != 0 && b.rule != rule })
+// violationsOf returns the violations of one rule, or of all rules for 0.
+func (c *checker) violationsOf(rule int) []violation {
+	return slices.DeleteFunc(slices.Clone(c.violations), func(b violation) bool { return rule != 0 && b.rule != rule })
 }
 
-// decided holds a decision against the rules for decisions.
-func (s *witness) decided(d decided) {
-	s.meet(d)
+func (c *checker) checkDecision(d evaluation) {
+	c.recordCoverage(d)
 	for rule, check := range rules {
-		if check == nil || s.watched != nil && !slices.Contains(s.watched, rule) {
+		if check == nil || c.checkedRules != nil && !slices.Contains(c.checkedRules, rule) {
 			continue
 		}
 		if err := check(d); err != nil {
-			s.breach(rule, "%v\n%v", err, d)
+			c.addViolation(rule, "%v\n%v", err, d)
 		}
 	}
 }
 
-// meet notes what a decision comes to.
-func (s *witness) meet(d decided) {
-	if s.met == nil {
+func (c *checker) recordCoverage(d evaluation) {
+	if c.coverage == nil {
 		return
 	}
-	note := func(what string, met bool) {
-		if met {
-			s.met[what] = true
+	note := func(what string, covered bool) {
+		if covered {
+			c.coverage[what] = true
 		}
 	}
 	note(string(d.decision.Phase), true)
@@ -91,21 +88,21 @@ func (s *witness) meet(d decided) {
 		note(string(plan.Action), true)
 	}
 	note("waits", d.decision.Waiting != nil)
-	note("forgets", len(d.decision.Forget) > 0)
-	note("holds floors", d.decision.Record != nil && len(d.decision.Record.Floors) > 0)
-	note("recovers", s.last != nil && d.seen.Route.Record == nil)
+	note("prunes", len(d.decision.Forget) > 0)
+	note("holds replicas", d.decision.Record != nil && len(d.decision.Record.Floors) > 0)
+	note("recovers", c.last != nil && d.observed.Route.Record == nil)
 }
 
-// verify is called after every write and every event. It asks what a request would meet now.
-func (w *world) verify() {
-	s := &w.witness
-	serves := w.gateway.main.serves
+// verify checks what a request would get now. It is called after every write and event.
+func (sim *simulation) verify() {
+	c := &sim.checker
+	serves := sim.gateway.main.serves
 	if rebuilt, err := NewSplit(serves.Shares()...); err != nil || !rebuilt.Equal(serves) {
-		s.breach(1, "the gateway serves %s", serves)
+		c.addViolation(1, "the gateway serves %s", serves)
 	}
-	for n := range w.deployments {
-		if w.readyPods(n) > 0 {
-			delete(s.blamed, n)
+	for n := range sim.deployments {
+		if sim.readyPods(n) > 0 {
+			delete(c.excused, n)
 		}
 	}
 	for _, share := range serves.Shares() {
@@ -113,164 +110,158 @@ func (w *world) verify() {
 		if share.Percent == 0 {
 			continue
 		}
-		s.servedAt[n] = w.now
-		if w.route != nil && w.readyPods(n) == 0 && !s.blamed[n] && !s.forced[n] {
-			s.breach(2, "requests are sent to revision %d, which has no ready pod, by no fault of its pods", n)
+		c.servedAt[n] = sim.now
+		if sim.route != nil && sim.readyPods(n) == 0 && !c.excused[n] && !c.externallyRouted[n] {
+			c.addViolation(2, "requests are sent to revision %d, which has no ready pod, without an injected fault", n)
 		}
 	}
-	if w.hosts != nil { // Nobody says when a host that was deleted has gone; it has the time to drain.
-		for _, n := range w.gateway.hosts.serves.revisions() {
-			s.servedAt[n] = w.now
+	if sim.hosts != nil { // The removal of a deleted host is not reported. It takes at most the drain period.
+		for _, n := range sim.gateway.hosts.serves.revisions() {
+			c.servedAt[n] = sim.now
 		}
 	}
 }
 
-// blame notes that a revision lost pods by no fault of the operator.
-func (s *witness) blame(w *world, n Number) {
-	if w.readyPods(n) == 0 {
-		s.blamed[n] = true
+func (c *checker) excuse(sim *simulation, n Number) {
+	if sim.readyPods(n) == 0 {
+		c.excused[n] = true
 	}
 }
 
-// forgotten is called when a source of the history was lost. The history is lost once the route has no record that can
-// be read and the status does not say the same.
-func (s *witness) forgotten(w *world) {
-	if w.route != nil {
-		if _, err := DecodeRecord(w.route.record); err == nil {
+// onHistoryLost is called when a source of the history was lost. The history is lost if the route has no
+// valid rollout state and the status differs from the last one.
+func (c *checker) onHistoryLost(sim *simulation) {
+	if sim.route != nil {
+		if _, err := DecodeRecord(sim.route.state); err == nil {
 			return
 		}
 	}
-	s.forgetNumbers(w)
-	if s.last == nil || w.reported.Stable != s.last.Stable || w.reported.Previous != s.last.Previous || w.reported.Target != s.last.Target {
-		s.lost = true
-		// A gateway that is behind may serve any of them later, and nobody can know that it ever had a route.
-		for n := range s.issued {
-			s.forced[n] = true
+	c.dropUnknownNumbers(sim)
+	if c.last == nil || sim.reported.Stable != c.last.Stable || sim.reported.Previous != c.last.Previous || sim.reported.Target != c.last.Target {
+		c.historyLost = true
+		// A gateway that is behind may still serve any of them.
+		for n := range c.assigned {
+			c.externallyRouted[n] = true
 		}
 	}
 }
 
-// forgetNumbers drops the numbers that nothing tells of any more: they can be given out again.
-func (s *witness) forgetNumbers(w *world) {
-	highest := max(w.reported.Stable, w.reported.Previous, w.reported.Target, w.reported.Split.highest())
-	if w.route != nil {
-		highest = max(highest, w.route.says.highest())
+// dropUnknownNumbers drops the numbers that are not known any more. They can be assigned again.
+func (c *checker) dropUnknownNumbers(sim *simulation) {
+	highest := max(sim.reported.Stable, sim.reported.Previous, sim.reported.Target, sim.reported.Split.highest())
+	if sim.route != nil {
+		highest = max(highest, sim.route.desired.highest())
 	}
-	for _, n := range slices.Concat(numbers(w.records), numbers(w.deployments)) {
+	for _, n := range slices.Concat(numbers(sim.history), numbers(sim.deployments)) {
 		highest = max(highest, n)
 	}
-	maps.DeleteFunc(s.issued, func(n Number, _ string) bool { return n > highest })
+	maps.DeleteFunc(c.assigned, func(n Number, _ string) bool { return n > highest })
 }
 
-// edited is called when the user has changed the spec.
-func (s *witness) edited(w *world) {
-	for n, inputs := range s.issued {
-		if inputs == w.spec.Inputs && !w.spec.invalid {
-			delete(s.rejected, n)
+func (c *checker) edited(sim *simulation) {
+	for n, hash := range c.assigned {
+		if hash == sim.spec.Inputs && !sim.spec.invalid {
+			delete(c.rejected, n)
 		}
 	}
 }
 
-// accepted is called when the gateway has said that it serves a split.
-func (s *witness) accepted(split Split) { s.accepts = append(s.accepts, split) }
+func (c *checker) accepted(split Split) { c.acceptedSplits = append(c.acceptedSplits, split) }
 
-// numbered is called when a number is given out.
-func (s *witness) numbered(w *world, n Number, inputs string) {
-	if s.last == nil {
-		s.forgetNumbers(w) // Before the first promotion there is no record to remember them.
+func (c *checker) numberAssigned(sim *simulation, n Number, hash string) {
+	if c.last == nil {
+		c.dropUnknownNumbers(sim) // Before the first promotion there is no rollout state.
 	}
-	if before, given := s.issued[n]; given && before != inputs {
-		s.breach(7, "number %d was given to %s, and now to %s", n, before, inputs)
+	if before, given := c.assigned[n]; given && before != hash {
+		c.addViolation(7, "number %d was assigned to %s, and now to %s", n, before, hash)
 	}
-	s.issued[n] = inputs
+	c.assigned[n] = hash
 }
 
-// routed is called when the operator writes the route.
-func (s *witness) routed(w *world, d decided) {
-	record := *d.decision.Record
-	for _, share := range record.Split.Shares() {
+func (c *checker) routed(sim *simulation, d evaluation) {
+	state := *d.decision.Record
+	for _, share := range state.Split.Shares() {
 		n := share.Revision
-		if share.Percent == 0 || w.readyPods(n) > 0 || s.blamed[n] {
+		if share.Percent == 0 || sim.readyPods(n) > 0 || c.excused[n] {
 			continue
 		}
 		if d.ready(n) > 0 {
-			s.breach(2, "%s is written; revision %d was ready when that was decided, and was taken down since", record.Split, n)
+			c.addViolation(2, "%s is written; revision %d was ready in the observation and was scaled down since", state.Split, n)
 		}
-		s.blamed[n] = true // The rules for decisions say when it may be.
+		c.excused[n] = true // checkReadyOnly checks whether this is allowed.
 	}
-	if w.route != nil && !s.last.Split.IsEmpty() && record.Split.IsEmpty() && !d.seen.Wanted.Stopped {
-		s.breach(2, "the route is emptied of %s, though nobody has asked to stop", s.last.Split)
+	if sim.route != nil && !c.last.Split.IsEmpty() && state.Split.IsEmpty() && !d.observed.Wanted.Stopped {
+		c.addViolation(2, "the route loses its split %s, but the service is not stopped", c.last.Split)
 	}
-	s.succeeded(w, d)
-	s.last, s.lost = &record, false
+	c.succeeded(sim, d)
+	c.last, c.historyLost = &state, false
 }
 
-// succeeded holds a record against the one before, whether the decision knew that or had to recover it.
-func (s *witness) succeeded(w *world, d decided) {
-	record := *d.decision.Record
-	if s.last == nil || s.lost {
-		clear(s.rejected)
+// succeeded checks a rollout state against the last one, whether the decision observed that or had to
+// recover it.
+func (c *checker) succeeded(sim *simulation, d evaluation) {
+	state := *d.decision.Record
+	if c.last == nil || c.historyLost {
+		clear(c.rejected)
 		return
 	}
-	last := *s.last
-	if n := last.Previous; w.records[n] == "" && w.deployments[n] == nil && record.Previous != n {
+	last := *c.last
+	if n := last.Previous; sim.history[n] == "" && sim.deployments[n] == nil && state.Previous != n {
 		last.Previous = 0 // It cannot be recovered.
 	}
 	if err := d.checkSuccession(last); err != nil {
-		s.breach(6, "%v", err)
+		c.addViolation(6, "%v", err)
 	}
-	if last.Target != record.Target && last.Target != last.Stable {
-		s.rejected[last.Target] = true
+	if last.Target != state.Target && last.Target != last.Stable {
+		c.rejected[last.Target] = true
 	}
-	delete(s.rejected, record.Target)
-	if record.Stable == last.Previous { // The user has undone a promotion, and so asked for what was before.
-		delete(s.rejected, record.Stable)
+	delete(c.rejected, state.Target)
+	if state.Stable == last.Previous { // By undoing a promotion the user asks for the previous revision.
+		delete(c.rejected, state.Stable)
 	}
-	if s.rejected[record.Stable] {
-		s.breach(6, "revision %d was rejected and is the stable", record.Stable)
+	if c.rejected[state.Stable] {
+		c.addViolation(6, "revision %d was rejected and is the stable", state.Stable)
 	}
-	for n := range s.rejected {
-		had := max(last.Split.Percent(n), d.last().Percent(n)) // The latter is what clients got, where the former was lost.
-		if record.Split.Percent(n) > had {
-			s.breach(6, "revision %d was rejected and goes up from %d to %d", n, had, record.Split.Percent(n))
+	for n := range c.rejected {
+		had := max(last.Split.Percent(n), d.last().Percent(n))
+		if state.Split.Percent(n) > had {
+			c.addViolation(6, "revision %d was rejected and its share grows from %d to %d", n, had, state.Split.Percent(n))
 		}
 	}
 }
 
-// retired is called when the operator takes a workload a step down.
-func (s *witness) retired(w *world, plan WorkloadPlan) {
+func (c *checker) retired(sim *simulation, plan WorkloadPlan) {
 	n := plan.Revision
-	if plan.Action == Drain || s.forced[n] {
-		return // To drain is but a mark, which the next decision takes away where it was made late.
+	if plan.Action == Drain || c.externallyRouted[n] {
+		return // Drain only sets an annotation.
 	}
-	if s.last != nil && !s.lost && !s.last.Split.IsEmpty() && (n == s.last.Target || n == s.last.Stable) {
-		s.breach(5, "revision %d is retired (%s), and is the target or the stable", n, plan.Action)
+	if c.last != nil && !c.historyLost && !c.last.Split.IsEmpty() && (n == c.last.Target || n == c.last.Stable) {
+		c.addViolation(5, "revision %d is retired (%s), and is the target or the stable", n, plan.Action)
 	}
-	main, hosts := &w.gateway.main, &w.gateway.hosts
+	main, hosts := &sim.gateway.main, &sim.gateway.hosts
 	switch {
-	case w.route == nil: // It never was, or a meddler has taken it away.
-	case s.lost && w.route.says.IsEmpty(): // It says nothing any more.
-	case w.route.says.Percent(n) > 0:
-		s.breach(4, "revision %d is taken down (%s) while the route says %s", n, plan.Action, w.route.says)
-	case w.hosts != nil && slices.Contains(w.hosts.says.revisions(), n):
-		s.breach(4, "revision %d is taken down (%s) while a tag host points at it", n, plan.Action)
+	case sim.route == nil: // It never existed, or an external editor has deleted it.
+	case c.historyLost && sim.route.desired.IsEmpty():
+	case sim.route.desired.Percent(n) > 0:
+		c.addViolation(4, "revision %d is scaled down (%s) while the route says %s", n, plan.Action, sim.route.desired)
+	case sim.hosts != nil && slices.Contains(sim.hosts.desired.revisions(), n):
+		c.addViolation(4, "revision %d is scaled down (%s) while a tag host points at it", n, plan.Action)
 	case main.serves.Percent(n) > 0 && !main.lags():
-		s.breach(4, "revision %d is taken down (%s) while the gateway sends requests to it: %s", n, plan.Action, main.serves)
-	case main.picked != nil && main.picked.says.Percent(n) > 0:
-		s.breach(4, "revision %d is taken down (%s) while the gateway is about to send requests to it: %s", n, plan.Action, main.picked.says)
-	case w.hosts != nil && slices.Contains(hosts.serves.revisions(), n) && !hosts.lags():
-		s.breach(4, "revision %d is taken down (%s) while the gateway serves a tag host from it", n, plan.Action)
-	case w.readyPods(n) > 0 && w.now.Sub(s.servedAt[n]) < w.policy.DrainPeriod-proxyLag:
-		s.breach(4, "revision %d is taken down (%s) %s after its last request", n, plan.Action, w.now.Sub(s.servedAt[n]))
+		c.addViolation(4, "revision %d is scaled down (%s) while the gateway sends requests to it: %s", n, plan.Action, main.serves)
+	case main.picked != nil && main.picked.desired.Percent(n) > 0:
+		c.addViolation(4, "revision %d is scaled down (%s) while the gateway is about to send requests to it: %s", n, plan.Action, main.picked.desired)
+	case sim.hosts != nil && slices.Contains(hosts.serves.revisions(), n) && !hosts.lags():
+		c.addViolation(4, "revision %d is scaled down (%s) while the gateway serves a tag host from it", n, plan.Action)
+	case sim.readyPods(n) > 0 && sim.now.Sub(c.servedAt[n]) < sim.policy.DrainPeriod-proxyLag:
+		c.addViolation(4, "revision %d is scaled down (%s) %s after its last request", n, plan.Action, sim.now.Sub(c.servedAt[n]))
 	}
 }
 
-// reports is called when the operator writes the status.
-func (s *witness) reports(_ *world, report Reported) {
-	if s.last == nil || s.lost || report.Split.IsEmpty() {
+func (c *checker) reports(_ *simulation, report Reported) {
+	if c.last == nil || c.historyLost || report.Split.IsEmpty() {
 		return
 	}
-	if !slices.ContainsFunc(s.accepts, report.Split.Equal) {
-		s.breach(4, "%s is reported, which the gateway has never said that it serves", report.Split)
+	if !slices.ContainsFunc(c.acceptedSplits, report.Split.Equal) {
+		c.addViolation(4, "%s is reported, but the gateway has never accepted it", report.Split)
 	}
 }

@@ -10,65 +10,63 @@ import (
 	"time"
 )
 
-// world is a cluster in memory in which whole rollouts are played: with what the operator writes there, and with the
-// peers that act on it or against it. Nothing in it moves by itself: a script or dice say who does what next, and the
-// rules are checked after every single write and event.
+// simulation is a cluster in memory that runs whole rollouts, with the operator and fake controllers.
+// Nothing moves by itself: a script or random choices decide what happens next. The rules are checked
+// after every write and event.
 //
-//	simulator_test.go           the world, and how the operator sees it
-//	simulator_operator_test.go  the operator: its writes, one by one
-//	simulator_peers_test.go     pods, autoscaler, gateway, user and meddler
-//	simulator_rules_test.go     what must be true after every write and event
-//	history_test.go             dice that play, and what is true when all is settled
-//	golden_test.go              scripts that play, and their stories
-type world struct {
+//	simulator_test.go              the cluster, and how the operator observes it
+//	simulator_operator_test.go     the operator and its writes
+//	simulator_controllers_test.go  pods, autoscaler, gateway, user and external editor
+//	simulator_rules_test.go        the rules for every write and event
+//	random_rollout_test.go         random rollouts, and the rules for a rollout at rest
+//	golden_test.go                 scripts and their traces
+type simulation struct {
 	policy Policy
 	now    time.Time
 
 	spec        spec
-	records     map[Number]string
+	history     map[Number]string
 	deployments map[Number]*deployment
 	route       *httpRoute[Split]
 	hosts       *httpRoute[Tags]
 	reported    Reported
 	gateway     gateway
 
-	// load is how many replicas the whole traffic takes.
+	// load is how many replicas all traffic needs.
 	load int
-	// broken are the inputs whose model never starts.
-	broken string
+	// failingHash contains the hashes of the models that never start.
+	failingHash string
 
-	// announced are the transitions of the decisions that were carried out to the end.
+	// announced are the transitions of the decisions that were carried out completely.
 	announced []Transition
 
-	// life is how many writes the operator has left to live, and successor says when the next one comes.
-	life      int
-	successor succession
+	// writesLeft is how many writes the operator makes before it crashes.
+	writesLeft int
+	restart    restartTime
 
-	versions        int // The last version of any object, and the last id.
-	looks           int // How often the operator has looked.
+	versions        int // The last resource version, and the last UID.
+	observations    int
 	reportedVersion int
 
-	told    int // How much was told.
-	witness witness
-	story   *story // nil where nobody reads it
+	events  int
+	checker checker
+	trace   *trace // Can be nil.
 }
 
-// spec is what the user asks for.
 type spec struct {
 	Wanted
-	// invalid says that it cannot be resolved.
+	// invalid is true if the spec cannot be resolved.
 	invalid bool
 }
 
-// deployment is a revision's workload.
 type deployment struct {
-	id, version     int
-	inputs          string
-	floor, replicas int
-	autoscaled      bool
-	idleSince       time.Time
-	failed          bool
-	pods            []pod
+	id, version           int
+	hash                  string
+	minReplicas, replicas int
+	autoscaled            bool
+	idleSince             time.Time
+	failed                bool
+	pods                  []pod
 }
 
 type pod struct {
@@ -84,90 +82,89 @@ const (
 	stopping
 )
 
-// httpRoute is a route, or the routes of all tag hosts together.
+// httpRoute is the main route, or the routes of all tag hosts together.
 type httpRoute[T any] struct {
 	id, version, generation int
-	record                  string
-	says                    T
-	// accepted is the newest generation that the gateway says it serves.
+	state                   string
+	desired                 T
+	// accepted is the newest generation that the gateway has accepted.
 	accepted int
 }
 
-func newWorld() *world {
-	return &world{
+func newSimulation() *simulation {
+	return &simulation{
 		policy:      testPolicy,
 		now:         testNow,
-		spec:        spec{Wanted: Wanted{Inputs: inputs(1), Replicas: Bounds{Min: 1, Max: 1}}},
-		records:     map[Number]string{},
+		spec:        spec{Wanted: Wanted{Inputs: hashOf(1), Replicas: Bounds{Min: 1, Max: 1}}},
+		history:     map[Number]string{},
 		deployments: map[Number]*deployment{},
 		load:        1,
-		life:        forEver,
-		witness:     newWitness(),
+		writesLeft:  unlimited,
+		checker:     newInvariantChecker(),
 	}
 }
 
-func (w *world) nextVersion() int {
-	w.versions++
-	return w.versions
+func (sim *simulation) nextVersion() int {
+	sim.versions++
+	return sim.versions
 }
 
-// sighting is a snapshot with the versions of what was seen, as they go with each write.
-type sighting struct {
+// observation is a snapshot with the resource versions of the observed objects.
+type observation struct {
 	Snapshot
 	at                     time.Time
 	route, hosts, reported int
 	deployments            map[Number]int
 }
 
-// look is the operator's view of the world at one moment.
-func (w *world) look() sighting {
-	seen := sighting{at: w.now, reported: w.reportedVersion, deployments: map[Number]int{}}
-	seen.Wanted = w.spec.Wanted
-	if w.spec.invalid {
-		seen.Wanted.Inputs = ""
+func (sim *simulation) observe() observation {
+	observed := observation{at: sim.now, reported: sim.reportedVersion, deployments: map[Number]int{}}
+	observed.Wanted = sim.spec.Wanted
+	if sim.spec.invalid {
+		observed.Wanted.Inputs = ""
 	}
-	for _, n := range numbers(w.records) {
-		seen.Revisions = append(seen.Revisions, Revision{Number: n, Inputs: w.records[n], Recorded: true, Workload: w.deployments[n].seen()})
+	for _, n := range numbers(sim.history) {
+		observed.Revisions = append(observed.Revisions, Revision{Number: n, Inputs: sim.history[n], Recorded: true, Workload: sim.deployments[n].observed()})
 	}
-	for _, n := range numbers(w.deployments) {
-		deployment := w.deployments[n]
-		seen.deployments[n] = deployment.version
-		if w.records[n] == "" {
-			seen.Revisions = append(seen.Revisions, Revision{Number: n, Inputs: deployment.inputs, Workload: deployment.seen()})
+	for _, n := range numbers(sim.deployments) {
+		deployment := sim.deployments[n]
+		observed.deployments[n] = deployment.version
+		if sim.history[n] == "" {
+			observed.Revisions = append(observed.Revisions, Revision{Number: n, Inputs: deployment.hash, Workload: deployment.observed()})
 		}
 	}
-	for i := range seen.Revisions {
-		seen.Revisions[i].SameModel = !w.spec.invalid && sameModel(seen.Revisions[i].Inputs, w.spec.Inputs)
+	for i := range observed.Revisions {
+		observed.Revisions[i].SameModel = !sim.spec.invalid && sameModel(observed.Revisions[i].Inputs, sim.spec.Inputs)
 	}
-	w.shuffle(seen.Revisions)
-	w.lookAtRoutes(&seen)
-	seen.Reported = w.reported
-	return seen
+	sim.shuffle(observed.Revisions)
+	sim.observeRoutes(&observed)
+	observed.Reported = sim.reported
+	return observed
 }
 
-// shuffle puts revisions in another order at each look, and in the same ones each time that a history is played.
-func (w *world) shuffle(revisions []Revision) {
-	w.looks++
+// shuffle orders the revisions differently for each observation, but equally for each run.
+func (sim *simulation) shuffle(revisions []Revision) {
+	sim.observations++
 	slices.SortStableFunc(revisions, func(a, b Revision) int {
-		return (int(a.Number)*7+w.looks)%11 - (int(b.Number)*7+w.looks)%11
+		return (int(a.Number)*7+sim.observations)%11 - (int(b.Number)*7+sim.observations)%11
 	})
 }
 
-func (w *world) lookAtRoutes(seen *sighting) {
-	if w.route != nil {
-		seen.route = w.route.version
-		seen.Route.Split = w.route.says
-		if record, err := DecodeRecord(w.route.record); err == nil {
-			seen.Route.Record = &record
+func (sim *simulation) observeRoutes(observed *observation) {
+	if sim.route != nil {
+		observed.route = sim.route.version
+		observed.Route.Split = sim.route.desired
+		if state, err := DecodeRecord(sim.route.state); err == nil {
+			observed.Route.Record = &state
 		}
-		told := seen.Route.Record != nil && w.route.says.Equal(seen.Route.Record.Split)
-		seen.Route.TakenOver = told && w.route.accepted == w.route.generation
+		consistent := observed.Route.Record != nil && sim.route.desired.Equal(observed.Route.Record.Split)
+		observed.Route.TakenOver = consistent && sim.route.accepted == sim.route.generation
 	}
-	seen.Route.TagsTakenOver = true
-	if w.hosts != nil {
-		seen.hosts = w.hosts.version
-		seen.Route.TagsTakenOver = w.hosts.accepted == w.hosts.generation
-		seen.Route.Tags = w.hosts.says.revisions()
+	observed.Route.TagsTakenOver = true
+	if sim.hosts != nil {
+		observed.hosts = sim.hosts.version
+		observed.Route.TagsTakenOver = sim.hosts.accepted == sim.hosts.generation
+		observed.Route.Tags = sim.hosts.desired.revisions()
 	}
 }
 
@@ -175,7 +172,7 @@ func (t Tags) revisions() []Number {
 	return slices.DeleteFunc([]Number{t.Latest, t.Prev}, func(n Number) bool { return n == 0 })
 }
 
-func (d *deployment) seen() *Workload {
+func (d *deployment) observed() *Workload {
 	if d == nil {
 		return nil
 	}
@@ -192,22 +189,20 @@ func (d *deployment) count(state podState) int {
 	return count
 }
 
-// readyPods is how many replicas of a revision can serve a request now.
-func (w *world) readyPods(n Number) int {
-	if deployment := w.deployments[n]; deployment != nil {
+func (sim *simulation) readyPods(n Number) int {
+	if deployment := sim.deployments[n]; deployment != nil {
 		return deployment.count(ready)
 	}
 	return 0
 }
 
-// numbers lists the revisions of a map in order.
 func numbers[T any](byNumber map[Number]T) []Number { return slices.Sorted(maps.Keys(byNumber)) }
 
-// tell adds a line to the story, and checks the rules: every write and event ends with it.
-func (w *world) tell(who, format string, args ...any) {
-	if w.story != nil {
-		w.story.add(w, who, fmt.Sprintf(format, args...))
+// log adds a line to the trace and checks the rules. Every write and event ends with it.
+func (sim *simulation) log(who, format string, args ...any) {
+	if sim.trace != nil {
+		sim.trace.add(sim, who, fmt.Sprintf(format, args...))
 	}
-	w.told++
-	w.verify()
+	sim.events++
+	sim.verify()
 }

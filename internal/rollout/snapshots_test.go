@@ -9,152 +9,152 @@ import (
 
 // manyRevisions is how many revisions a random snapshot can have: enough for a stable, a previous, a target, one that
 // was superseded, one that was lost and one that nobody remembers.
-const manyRevisions = 6
+const maxRevisions = 6
 
 // randomDecision decides on any snapshot.
-func randomDecision(d *dice) decided {
-	seen := randomSnapshot(d)
+func randomDecision(d *choices) evaluation {
+	observed := randomSnapshot(d)
 	policy := Policy{
 		DrainPeriod:  pick(d, testPolicy.DrainPeriod, 0),
 		CapacityHold: pick(d, testPolicy.CapacityHold, 0),
 		HistoryLimit: pick(d, 10, 0, 1, 3),
 	}
-	return decided{seen, policy, testNow, Decide(seen, policy, testNow)}
+	return evaluation{observed, policy, testNow, Decide(observed, policy, testNow)}
 }
 
 // randomSnapshot makes any snapshot that a backend could hand over, whether a rollout could get there or not. Half of
 // the records and splits fit together as a rollout leaves them; the others are what a meddler can bring about.
-func randomSnapshot(d *dice) Snapshot {
-	seen := Snapshot{Wanted: randomWanted(d)}
-	for n := Number(1); n <= manyRevisions; n++ {
+func randomSnapshot(d *choices) Snapshot {
+	observed := Snapshot{Wanted: randomWanted(d)}
+	for n := Number(1); n <= maxRevisions; n++ {
 		if revision := randomRevision(d, n); revision.Recorded || revision.Workload != nil {
-			seen.Revisions = append(seen.Revisions, revision)
+			observed.Revisions = append(observed.Revisions, revision)
 		}
 	}
-	seen.Route = randomRoute(d)
-	seen.Reported = Reported{
+	observed.Route = randomRoute(d)
+	observed.Reported = Reported{
 		Stable: randomNumber(d), Previous: randomNumber(d), Target: randomNumber(d), Split: randomSplit(d, 1, 2),
 	}
-	return seen
+	return observed
 }
 
-func randomNumber(d *dice) Number { return Number(d.roll(manyRevisions + 1)) }
+func randomNumber(d *choices) Number { return Number(d.intn(maxRevisions + 1)) }
 
-func randomPercent(d *dice) *int {
-	return pick(d, nil, new(10), new(0), new(50), new(100), new(99), new(1), new(d.roll(101)))
+func randomPercent(d *choices) *int {
+	return pick(d, nil, new(10), new(0), new(50), new(100), new(99), new(1), new(d.intn(101)))
 }
 
-func randomWanted(d *dice) Wanted {
+func randomWanted(d *choices) Wanted {
 	wanted := Wanted{
-		Inputs:  inputs(Number(d.roll(manyRevisions+1) + 1)), // The last of them belongs to no revision.
+		Inputs:  hashOf(Number(d.intn(maxRevisions+1) + 1)), // The last of them belongs to no revision.
 		Percent: randomPercent(d),
-		Stopped: d.once(12),
-		Tagged:  d.once(3),
-		Replace: d.once(4),
+		Stopped: d.oneIn(12),
+		Tagged:  d.oneIn(3),
+		Replace: d.oneIn(4),
 		Replicas: pick(d, Bounds{Min: 1, Max: 1}, Bounds{Min: 1, Max: 10}, Bounds{Min: 3, Max: 3}, Bounds{Min: 2, Max: 5},
 			Bounds{Min: 0, Max: 3}, Bounds{Min: 1, Elastic: true}, Bounds{Elastic: true}, Bounds{Min: 4, Max: 2},
 			Bounds{Min: 1, Max: 10, External: true}, Bounds{Min: 2, Max: 2, External: true},
-			Bounds{Min: 1, Max: 10, External: true, Asked: new(d.roll(8))}),
+			Bounds{Min: 1, Max: 10, External: true, Asked: new(d.intn(8))}),
 	}
-	switch d.roll(10) {
+	switch d.intn(10) {
 	case 8:
-		wanted.Percent = new(d.roll(256) - 128)
+		wanted.Percent = new(d.intn(256) - 128)
 	case 9:
 		wanted.Inputs = ""
 	}
 	return wanted
 }
 
-func randomRevision(d *dice, n Number) Revision {
-	revision := Revision{Number: n, Inputs: inputs(n), Recorded: !d.once(8)}
-	switch d.roll(8) {
+func randomRevision(d *choices, n Number) Revision {
+	revision := Revision{Number: n, Inputs: hashOf(n), Recorded: !d.oneIn(8)}
+	switch d.intn(8) {
 	case 0, 1, 2:
-		ready := 1 + d.roll(8)
-		revision.Workload = &Workload{Ready: ready, Replicas: ready + d.roll(2), Pods: ready + d.roll(3)}
+		ready := 1 + d.intn(8)
+		revision.Workload = &Workload{Ready: ready, Replicas: ready + d.intn(2), Pods: ready + d.intn(3)}
 	case 3, 4:
-		revision.Workload = &Workload{Replicas: 1, Pods: d.roll(2), Failed: d.once(2)}
+		revision.Workload = &Workload{Replicas: 1, Pods: d.intn(2), Failed: d.oneIn(2)}
 	case 5:
-		revision.Workload = &Workload{Ready: 1 + d.roll(2), Replicas: 2, Pods: 2, IdleSince: randomPast(d), Leaving: d.once(2)}
+		revision.Workload = &Workload{Ready: 1 + d.intn(2), Replicas: 2, Pods: 2, IdleSince: randomPast(d), Leaving: d.oneIn(2)}
 	case 6:
-		revision.Workload = &Workload{Pods: d.roll(2), IdleSince: randomPast(d)}
+		revision.Workload = &Workload{Pods: d.intn(2), IdleSince: randomPast(d)}
 	}
-	if revision.Workload == nil && d.once(2) {
+	if revision.Workload == nil && d.oneIn(2) {
 		revision.Recorded = false
 	}
-	revision.SameModel = d.once(4)
-	if workload := revision.Workload; workload != nil && d.once(4) {
-		workload.Unobserved, workload.Leftover, workload.ScaledUpAt = d.once(2), d.roll(2), randomPast(d)
+	revision.SameModel = d.oneIn(4)
+	if workload := revision.Workload; workload != nil && d.oneIn(4) {
+		workload.Unobserved, workload.Leftover, workload.ScaledUpAt = d.oneIn(2), d.intn(2), randomPast(d)
 		workload.ReadySince = randomPast(d)
 		if workload.Ready == 0 {
 			workload.UnschedulableSince = randomPast(d)
 		}
-		workload.Held, workload.Lowered = d.roll(4), d.roll(3)
+		workload.Held, workload.Lowered = d.intn(4), d.intn(3)
 	}
 	return revision
 }
 
-func randomPast(d *dice) time.Time {
+func randomPast(d *choices) time.Time {
 	return testNow.Add(-pick(d, 0, time.Second, testPolicy.DrainPeriod, time.Minute, testPolicy.CapacityHold, time.Hour))
 }
 
-func randomRoute(d *dice) Route {
+func randomRoute(d *choices) Route {
 	route := Route{
-		TakenOver:     !d.once(3),
-		TagsTakenOver: !d.once(4),
-		TagsRefused:   d.once(4),
-		Impossible:    d.once(12),
-		Split:         randomSplit(d, 1+Number(d.roll(manyRevisions)), 1+Number(d.roll(manyRevisions))),
+		TakenOver:     !d.oneIn(3),
+		TagsTakenOver: !d.oneIn(4),
+		TagsRefused:   d.oneIn(4),
+		Impossible:    d.oneIn(12),
+		Split:         randomSplit(d, 1+Number(d.intn(maxRevisions)), 1+Number(d.intn(maxRevisions))),
 	}
-	if d.once(3) {
-		route.Tags = []Number{1 + Number(d.roll(manyRevisions))}
+	if d.oneIn(3) {
+		route.Tags = []Number{1 + Number(d.intn(maxRevisions))}
 	}
-	if record := randomRecord(d); !d.once(4) && record.validate() == nil {
-		route.Record = &record
+	if state := randomRecord(d); !d.oneIn(4) && state.validate() == nil {
+		route.Record = &state
 	}
 	return route
 }
 
-func randomRecord(d *dice) Record {
-	stable := 1 + Number(d.roll(manyRevisions))
-	record := Record{
+func randomRecord(d *choices) Record {
+	stable := 1 + Number(d.intn(maxRevisions))
+	state := Record{
 		Stable:        stable,
 		Previous:      randomNumber(d),
-		Target:        pick(d, stable, 1+Number(d.roll(manyRevisions))),
+		Target:        pick(d, stable, 1+Number(d.intn(maxRevisions))),
 		Percent:       randomPercent(d),
-		NothingToUndo: d.once(4),
+		NothingToUndo: d.oneIn(4),
 		ShiftedAt:     randomPast(d),
-		Highest:       manyRevisions + Number(d.roll(3)),
+		Highest:       maxRevisions + Number(d.intn(3)),
 	}
-	if record.Previous == record.Stable {
-		record.Previous = 0
+	if state.Previous == state.Stable {
+		state.Previous = 0
 	}
-	record.Split = randomSplit(d, record.Target, record.Stable)
-	record.Before = pick(d, record.Split, randomSplit(d, record.Target, record.Stable))
-	if d.once(2) {
-		record.Version = RecordVersion
-		record.AskedAt, record.Tried, record.Returning = randomPast(d), d.once(2), d.once(3)
-		if d.once(3) {
-			record.LostAt = randomPast(d)
+	state.Split = randomSplit(d, state.Target, state.Stable)
+	state.Before = pick(d, state.Split, randomSplit(d, state.Target, state.Stable))
+	if d.oneIn(2) {
+		state.Version = RecordVersion
+		state.AskedAt, state.Tried, state.Returning = randomPast(d), d.oneIn(2), d.oneIn(3)
+		if d.oneIn(3) {
+			state.LostAt = randomPast(d)
 		}
-		if d.once(3) {
-			record.Routed = []Number{1 + Number(d.roll(manyRevisions))}
+		if d.oneIn(3) {
+			state.Routed = []Number{1 + Number(d.intn(maxRevisions))}
 		}
-		record.Replacement = pick(d, "", "", Replacing, ReplacementFailed)
+		state.Replacement = pick(d, "", "", Replacing, ReplacementFailed)
 	}
-	if d.once(3) {
-		record.Floors = map[Number]int{record.Stable: 1 + d.roll(8), record.Target: 1 + d.roll(8)}
+	if d.oneIn(3) {
+		state.Floors = map[Number]int{state.Stable: 1 + d.intn(8), state.Target: 1 + d.intn(8)}
 	}
-	return record
+	return state
 }
 
 // randomSplit makes a split as a rollout from the stable to the target has, or one of any two or three revisions.
-func randomSplit(d *dice, target, stable Number) Split {
-	switch d.roll(8) {
+func randomSplit(d *choices, target, stable Number) Split {
+	switch d.intn(8) {
 	case 0, 1, 2:
 		return All(stable)
 	case 3, 4:
 		if target != stable {
-			return canarySplit(target, pick(d, 10, 0, 50, 99, d.roll(100)), stable)
+			return canarySplit(target, pick(d, 10, 0, 50, 99, d.intn(100)), stable)
 		}
 		return All(target)
 	case 5:
@@ -162,8 +162,8 @@ func randomSplit(d *dice, target, stable Number) Split {
 	case 6:
 		return Split{}
 	default:
-		first := 1 + Number(d.roll(manyRevisions-2))
-		share := d.roll(101)
+		first := 1 + Number(d.intn(maxRevisions-2))
+		share := d.intn(101)
 		split, err := NewSplit(Share{first, share}, Share{first + 1, (100 - share) / 2}, Share{first + 2, 100 - share - (100-share)/2})
 		if err != nil {
 			panic(err)

@@ -67,7 +67,7 @@ func TestNewSplit(t *testing.T) {
 
 func TestSplitAnswers(t *testing.T) {
 	canary := split(t, Share{1, 90}, Share{2, 10})
-	away := split(t, Share{1, 100}, Share{2, 0})
+	withoutWorkload := split(t, Share{1, 100}, Share{2, 0})
 	tests := map[string]struct {
 		split              Split
 		empty, shared      bool
@@ -78,7 +78,7 @@ func TestSplitAnswers(t *testing.T) {
 		"none":               {split: Split{}, empty: true},
 		"all":                {split: All(1), percent1: 100, highest: 1},
 		"a canary":           {split: canary, shared: true, has2: true, percent1: 90, percent2: 10, highest: 2},
-		"a share of nothing": {split: away, has2: true, percent1: 100, highest: 2},
+		"a share of nothing": {split: withoutWorkload, has2: true, percent1: 100, highest: 2},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -134,16 +134,16 @@ func TestLatestAndPrev(t *testing.T) {
 
 // TestTags: tag hosts point at the revisions of the split that is written, where they are asked for.
 func TestTags(t *testing.T) {
-	seen := sees(remembered(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2))
-	if got := Decide(seen, testPolicy, testNow).Tags; got != (Tags{}) {
+	observed := newSnapshot(rolloutState(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2))
+	if got := Decide(observed, testPolicy, testNow).Tags; got != (Tags{}) {
 		t.Errorf("tags are %+v without being asked for", got)
 	}
-	seen.Wanted.Tagged = true
-	if got, want := Decide(seen, testPolicy, testNow).Tags, (Tags{Latest: 2, Prev: 1}); got != want {
+	observed.Wanted.Tagged = true
+	if got, want := Decide(observed, testPolicy, testNow).Tags, (Tags{Latest: 2, Prev: 1}); got != want {
 		t.Errorf("tags are %+v, want %+v", got, want)
 	}
-	seen.Wanted.Stopped = true
-	if got := Decide(seen, testPolicy, testNow).Tags; got != (Tags{}) {
+	observed.Wanted.Stopped = true
+	if got := Decide(observed, testPolicy, testNow).Tags; got != (Tags{}) {
 		t.Errorf("tags are %+v when it is stopped", got)
 	}
 }

@@ -31,9 +31,9 @@ func TestStableTakesBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			stable, canary := upWith(1, 4), upWith(2, 4)
 			stable.Workload.Ready, canary.Workload.Ready = test.stable, test.canary
-			seen := sees(remembered(1, 0, 2, test.percent, test.split), 2, test.percent, stable, canary)
-			seen.Wanted.Replicas = scaled
-			decision := Decide(seen, testPolicy, testNow)
+			observed := newSnapshot(rolloutState(1, 0, 2, test.percent, test.split), 2, test.percent, stable, canary)
+			observed.Wanted.Replicas = scaled
+			decision := Decide(observed, testPolicy, testNow)
 			if got := decision.Record.Split; !got.Equal(test.want) {
 				t.Errorf("split is %s, want %s", got, test.want)
 			}
@@ -59,7 +59,7 @@ func TestALostStableGainsNothing(t *testing.T) {
 		"the percent is 100":    {2, new(100), All(2)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			decision := Decide(sees(remembered(1, 0, 2, new(50), canarySplit(2, 50, 1)), test.target, test.percent, up(2), down(3)), testPolicy, testNow)
+			decision := Decide(newSnapshot(rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)), test.target, test.percent, up(2), down(3)), testPolicy, testNow)
 			if got := decision.Record.Split; !got.Equal(test.want) {
 				t.Errorf("the split is %s, want %s", got, test.want)
 			}

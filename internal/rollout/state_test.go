@@ -28,8 +28,8 @@ var (
 
 func TestRecordEncodes(t *testing.T) {
 	tests := map[string]struct {
-		record Record
-		want   string
+		state Record
+		want  string
 	}{
 		"everything": {full, encoded},
 		"as little as there can be": {
@@ -43,14 +43,14 @@ func TestRecordEncodes(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, test.record.Encode()); diff != "" {
+			if diff := cmp.Diff(test.want, test.state.Encode()); diff != "" {
 				t.Errorf("encoded (-want +got):\n%s", diff)
 			}
 			decoded, err := DecodeRecord(test.want)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.record, decoded, splitsByShares); diff != "" {
+			if diff := cmp.Diff(test.state, decoded, splitsByShares); diff != "" {
 				t.Errorf("decoded (-want +got):\n%s", diff)
 			}
 		})
@@ -86,11 +86,11 @@ func TestRecordRefusesToDecode(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			record, err := DecodeRecord(test.text)
+			state, err := DecodeRecord(test.text)
 			if err == nil || !strings.HasPrefix(err.Error(), "decoding the rollout record: ") || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want one that says %q", err, test.want)
 			}
-			if diff := cmp.Diff(Record{}, record, splitsByShares); diff != "" {
+			if diff := cmp.Diff(Record{}, state, splitsByShares); diff != "" {
 				t.Errorf("something is decoded all the same:\n%s", diff)
 			}
 		})
@@ -110,9 +110,9 @@ func TestRecordOfALaterVersion(t *testing.T) {
 
 // TestRecordTimes: whatever clock the operator has, a record says the time in one way.
 func TestRecordTimes(t *testing.T) {
-	seen := sees(remembered(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2))
+	observed := newSnapshot(rolloutState(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2))
 	clock := time.Date(2026, 3, 11, 13, 0, 0, 123456789, time.FixedZone("CET", 3600))
-	got := Decide(seen, testPolicy, clock).Record.ShiftedAt
+	got := Decide(observed, testPolicy, clock).Record.ShiftedAt
 	if want := time.Date(2026, 3, 11, 12, 0, 0, 123e6, time.UTC); got != want {
 		t.Errorf("it was shifted at %v, want %v", got, want)
 	}

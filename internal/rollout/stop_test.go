@@ -31,30 +31,30 @@ func TestStop(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld()
-			w.broken, w.story = inputs(5), &story{}
-			w.settle()
+			sim := newSimulation()
+			sim.failingHash, sim.trace = hashOf(5), &trace{}
+			sim.settle()
 			for _, change := range test.begin {
-				w.edit("edits the spec", change)
-				w.settle()
+				sim.edit("edits the spec", change)
+				sim.settle()
 			}
-			before, err := DecodeRecord(w.route.record)
+			before, err := DecodeRecord(sim.route.state)
 			if err != nil {
 				t.Fatal(err)
 			}
 
-			w.edit("stops", stop(true))
-			w.settle()
-			w.expect(t, "none", before.Stable, before.Previous)
-			if len(w.deployments) > 0 || !w.gateway.main.serves.IsEmpty() {
-				t.Fatalf("it is not stopped:\n%s", w.story)
+			sim.edit("stops", stop(true))
+			sim.settle()
+			sim.expect(t, "none", before.Stable, before.Previous)
+			if len(sim.deployments) > 0 || !sim.gateway.main.serves.IsEmpty() {
+				t.Fatalf("it is not stopped:\n%s", sim.trace)
 			}
 
-			w.edit("edits the spec meanwhile", test.meantime)
-			w.pass()
-			w.edit("resumes", stop(false))
-			w.rest()
-			w.expect(t, test.want, test.stable, test.previous)
+			sim.edit("edits the spec meanwhile", test.meantime)
+			sim.reconcile()
+			sim.edit("resumes", stop(false))
+			sim.runToRest()
+			sim.expect(t, test.want, test.stable, test.previous)
 		})
 	}
 }
@@ -62,7 +62,7 @@ func TestStop(t *testing.T) {
 // TestResumeStableFirst: nothing goes to a canary while the stable has yet to come back; a target that is asked for as
 // a whole does not wait for it.
 func TestResumeStableFirst(t *testing.T) {
-	stopped := func(percent *int) *Record { return remembered(1, 0, 2, percent, Split{}) }
+	stopped := func(percent *int) *Record { return rolloutState(1, 0, 2, percent, Split{}) }
 	tests := map[string]struct {
 		percent   *int
 		revisions []Revision
@@ -76,7 +76,7 @@ func TestResumeStableFirst(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			decision := Decide(sees(stopped(test.percent), 2, test.percent, test.revisions...), testPolicy, testNow)
+			decision := Decide(newSnapshot(stopped(test.percent), 2, test.percent, test.revisions...), testPolicy, testNow)
 			if got := decision.Record.Split; !got.Equal(test.want) {
 				t.Errorf("split is %s, want %s", got, test.want)
 			}
@@ -86,9 +86,9 @@ func TestResumeStableFirst(t *testing.T) {
 
 // TestStopBeforeTheFirstIsReady: there is no route to empty and none to wait for.
 func TestStopBeforeTheFirstIsReady(t *testing.T) {
-	seen := sees(nil, 1, nil, down(1))
-	seen.Wanted.Stopped = true
-	decision := Decide(seen, testPolicy, testNow)
+	observed := newSnapshot(nil, 1, nil, down(1))
+	observed.Wanted.Stopped = true
+	decision := Decide(observed, testPolicy, testNow)
 	if decision.Record != nil || decision.Phase != Stopping {
 		t.Errorf("phase is %s, with record %+v, while a pod runs", decision.Phase, decision.Record)
 	}
@@ -96,8 +96,8 @@ func TestStopBeforeTheFirstIsReady(t *testing.T) {
 		t.Errorf("plan is %+v", plan)
 	}
 
-	seen.Revisions = nil
-	if decision := Decide(seen, testPolicy, testNow); !decision.Create || decision.Target != 1 || len(decision.Workloads) > 0 {
+	observed.Revisions = nil
+	if decision := Decide(observed, testPolicy, testNow); !decision.Create || decision.Target != 1 || len(decision.Workloads) > 0 {
 		t.Errorf("a new one that is stopped: target %d, created %t, workloads %v", decision.Target, decision.Create, decision.Workloads)
 	}
 }

@@ -13,9 +13,9 @@ import (
 )
 
 // announcements are what a world's operators have told people, one after the other.
-func (w *world) announcements() []string {
+func (sim *simulation) announcements() []string {
 	var texts []string
-	for _, transition := range w.announced {
+	for _, transition := range sim.announced {
 		texts = append(texts, transition.text())
 	}
 	return texts
@@ -36,8 +36,8 @@ func (t Transition) text() string {
 func TestTransitions(t *testing.T) {
 	first := []string{"Created 1", "Shifted from none to 1:100"}
 	tests := map[string]struct {
-		scene []func(*spec)
-		want  []string
+		scenario []func(*spec)
+		want     []string
 	}{
 		"first deployment": {nil, nil},
 		"canary": {
@@ -112,7 +112,7 @@ func TestTransitions(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := playScene(test.scene, forEver, later).announcements()
+			got := playScenario(test.scenario, unlimited, later).announcements()
 			if diff := cmp.Diff(slices.Concat(first, test.want), got); diff != "" {
 				t.Errorf("transitions (-want +got):\n%s", diff)
 			}
@@ -123,23 +123,23 @@ func TestTransitions(t *testing.T) {
 // TestTransitionsTellWhatChanges: on any snapshot, a decision tells of just what is not as before.
 func TestTransitionsTellWhatChanges(t *testing.T) {
 	check(t, 20, 0, 200, func(t *rapid.T, bytes []byte) {
-		d := randomDecision(&dice{bytes})
-		told := map[TransitionKind]Transition{}
+		d := randomDecision(&choices{bytes})
+		announced := map[TransitionKind]Transition{}
 		for _, transition := range d.decision.Transitions {
-			if _, twice := told[transition.Kind]; twice {
+			if _, twice := announced[transition.Kind]; twice {
 				t.Fatalf("%s is told twice\n%v", transition.Kind, d)
 			}
-			told[transition.Kind] = transition
+			announced[transition.Kind] = transition
 		}
 		want := changes(d)
-		if diff := diff(want, told); diff != "" {
+		if diff := diff(want, announced); diff != "" {
 			t.Fatalf("transitions (-what changes +what is told):\n%s\n%v", diff, d)
 		}
 	})
 }
 
 // changes are the transitions between the records before and after a decision.
-func changes(d decided) map[TransitionKind]Transition {
+func changes(d evaluation) map[TransitionKind]Transition {
 	found := map[TransitionKind]Transition{}
 	note := func(changed bool, transition Transition) {
 		if changed {
@@ -157,14 +157,14 @@ func changes(d decided) map[TransitionKind]Transition {
 	former := d.formerStable()
 	promoted := after.Stable == target && former != target
 	note(promoted, Transition{Kind: Promoted, Revision: target, Other: former})
-	before := d.seen.Route.Record
+	before := d.observed.Route.Record
 	if before == nil {
 		return found // What else is told depends on what was recovered.
 	}
 	undone := !promoted && after.Stable != before.Stable
-	becameNothing := after.Percent != nil && *after.Percent == 0 && (before.Percent == nil || *before.Percent != 0)
-	sentHome := target != after.Stable && becameNothing && before.Split.Percent(target) > 0
-	note(undone || sentHome, Transition{Kind: WasRolledBack, Revision: target, Other: after.Stable})
+	becameZero := after.Percent != nil && *after.Percent == 0 && (before.Percent == nil || *before.Percent != 0)
+	rolledBack := target != after.Stable && becameZero && before.Split.Percent(target) > 0
+	note(undone || rolledBack, Transition{Kind: WasRolledBack, Revision: target, Other: after.Stable})
 	superseded := before.Target != target && before.Target != before.Stable && before.Split.Has(before.Target)
 	note(superseded, Transition{Kind: Superseded, Revision: before.Target, Other: target})
 	note(after.NothingToUndo && !before.NothingToUndo && !promoted, Transition{Kind: NothingToUndo, Revision: target})

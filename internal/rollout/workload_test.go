@@ -136,17 +136,17 @@ func TestRetire(t *testing.T) {
 		},
 		"it is asked for again": {
 			workload: running, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Wanted.Inputs = inputs(2) },
+			change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(2) },
 			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1},
 		},
 		"it is asked for again while its pods go": {
 			workload: Workload{Pods: 1}, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Wanted.Inputs = inputs(2) },
+			change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(2) },
 			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1, ScaledUpAt: testNow},
 		},
 		"it is asked for again when nothing is left of it": {
 			workload: Workload{}, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Wanted.Inputs = inputs(2) },
+			change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(2) },
 			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1},
 		},
 		"it is the previous, and may be asked for again: the record is enough": {
@@ -167,15 +167,15 @@ func TestRetire(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			revision := Revision{Number: 2, Inputs: inputs(2), Recorded: true, Workload: &test.workload}
+			revision := Revision{Number: 2, Inputs: hashOf(2), Recorded: true, Workload: &test.workload}
 			if test.idleFor > 0 {
 				revision.Workload.IdleSince = idle(test.idleFor)
 			}
-			seen := sees(remembered(1, 0, 3, new(10), canarySplit(3, 10, 1)), 3, new(10), up(1), revision, up(3))
+			observed := newSnapshot(rolloutState(1, 0, 3, new(10), canarySplit(3, 10, 1)), 3, new(10), up(1), revision, up(3))
 			if test.change != nil {
-				test.change(&seen)
+				test.change(&observed)
 			}
-			decision := Decide(seen, testPolicy, testNow)
+			decision := Decide(observed, testPolicy, testNow)
 			if diff := cmp.Diff(test.want, planOf(decision, 2)); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}
@@ -188,7 +188,7 @@ func TestRetire(t *testing.T) {
 
 // TestRetireBeforeTheFirstRoute: where there never was a route, nothing has to be waited for.
 func TestRetireBeforeTheFirstRoute(t *testing.T) {
-	decision := Decide(sees(nil, 2, nil, down(1), away(2)), testPolicy, testNow)
+	decision := Decide(newSnapshot(nil, 2, nil, down(1), withoutWorkload(2)), testPolicy, testNow)
 	want := []WorkloadPlan{
 		{Revision: 1, Action: ScaleDown, IdleSince: testNow},
 		{Revision: 2, Action: Run, Floor: 1},
@@ -200,11 +200,11 @@ func TestRetireBeforeTheFirstRoute(t *testing.T) {
 
 // TestARefusedTagHostKeepsNoSecret: who is served by the main route is told by the main route.
 func TestARefusedTagHostKeepsNoSecret(t *testing.T) {
-	seen := sees(remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(10), up(1), up(2))
-	seen.Wanted.Tagged, seen.Route.Tags = true, []Number{1, 2}
-	seen.Route.Record.Before = All(1)
-	seen.Route.TagsTakenOver, seen.Route.TagsRefused = false, true
-	decision := Decide(seen, testPolicy, testNow)
+	observed := newSnapshot(rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(10), up(1), up(2))
+	observed.Wanted.Tagged, observed.Route.Tags = true, []Number{1, 2}
+	observed.Route.Record.Before = All(1)
+	observed.Route.TagsTakenOver, observed.Route.TagsRefused = false, true
+	decision := Decide(observed, testPolicy, testNow)
 	if !decision.Served.Equal(canarySplit(2, 10, 1)) || decision.Programmed {
 		t.Errorf("%s is said to be served, and programmed is %t", decision.Served, decision.Programmed)
 	}
@@ -222,10 +222,10 @@ func TestServedStaysServed(t *testing.T) {
 		"what nobody asked for is": {All(2), All(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			seen := sees(remembered(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(30), up(1), up(2))
-			seen.Route.Record.Before, seen.Route.TakenOver = All(1), false
-			seen.Reported = Reported{Stable: 1, Target: 2, Split: test.reported}
-			decision := Decide(seen, testPolicy, testNow)
+			observed := newSnapshot(rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(30), up(1), up(2))
+			observed.Route.Record.Before, observed.Route.TakenOver = All(1), false
+			observed.Reported = Reported{Stable: 1, Target: 2, Split: test.reported}
+			decision := Decide(observed, testPolicy, testNow)
 			if got := decision.Served; !got.Equal(test.want) {
 				t.Errorf("%s is said to be served, want %s", got, test.want)
 			}
@@ -238,21 +238,21 @@ func TestServedStaysServed(t *testing.T) {
 
 // TestStopWithoutRoutes: where the cluster knows no routes, nothing points at what is to stop.
 func TestStopWithoutRoutes(t *testing.T) {
-	seen := sees(nil, 1, nil, up(1))
-	seen.Wanted.Stopped, seen.Route.Impossible = true, true
-	seen.Reported = Reported{Stable: 1, Target: 1, Split: All(1)}
-	if got := planOf(Decide(seen, testPolicy, testNow.Add(testPolicy.DrainPeriod)), 1).Action; got != Drain {
+	observed := newSnapshot(nil, 1, nil, up(1))
+	observed.Wanted.Stopped, observed.Route.Impossible = true, true
+	observed.Reported = Reported{Stable: 1, Target: 1, Split: All(1)}
+	if got := planOf(Decide(observed, testPolicy, testNow.Add(testPolicy.DrainPeriod)), 1).Action; got != Drain {
 		t.Errorf("it is to %s", got)
 	}
 }
 
 // TestWakeAt is the earliest of all that time alone changes.
 func TestWakeAt(t *testing.T) {
-	record := remembered(3, 1, 3, nil, All(3))
-	record.Floors, record.ShiftedAt = map[Number]int{3: 4}, testNow.Add(-time.Minute)
+	state := rolloutState(3, 1, 3, nil, All(3))
+	state.Floors, state.ShiftedAt = map[Number]int{3: 4}, testNow.Add(-time.Minute)
 	running := Workload{Ready: 1, Replicas: 1, Pods: 1}
-	seen := sees(record, 3, nil, retiring(1, running, 20*time.Second), retiring(2, running, 10*time.Second), upWith(3, 4))
-	seen.Wanted.Replicas = scaled
+	observed := newSnapshot(state, 3, nil, retiring(1, running, 20*time.Second), retiring(2, running, 10*time.Second), upWith(3, 4))
+	observed.Wanted.Replicas = scaled
 	for name, test := range map[string]struct {
 		at   time.Duration
 		want time.Duration
@@ -268,7 +268,7 @@ func TestWakeAt(t *testing.T) {
 			if test.want > 0 {
 				want = testNow.Add(test.want)
 			}
-			if got := Decide(seen, testPolicy, testNow.Add(test.at)).WakeAt; !got.Equal(want) {
+			if got := Decide(observed, testPolicy, testNow.Add(test.at)).WakeAt; !got.Equal(want) {
 				t.Errorf("it wakes at %v, want %v", got, want)
 			}
 		})
@@ -280,7 +280,7 @@ func TestForget(t *testing.T) {
 	history := func(newest Number) []Revision {
 		var revisions []Revision
 		for n := newest; n >= 1; n-- { // Any order will do.
-			revisions = append(revisions, away(n))
+			revisions = append(revisions, withoutWorkload(n))
 		}
 		return revisions
 	}
@@ -289,36 +289,36 @@ func TestForget(t *testing.T) {
 		return revisions
 	}
 	tests := map[string]struct {
-		record    *Record
+		state     *Record
 		target    Number
 		revisions []Revision
 		limit     int
 		want      []Number
 	}{
-		"as many as may be":                 {remembered(10, 9, 10, nil, All(10)), 10, history(10), 10, nil},
-		"one too many":                      {remembered(11, 10, 11, nil, All(11)), 11, history(11), 10, []Number{1}},
-		"all that are too many":             {remembered(13, 12, 13, nil, All(13)), 13, history(13), 10, []Number{3, 2, 1}},
-		"not the stable":                    {remembered(1, 0, 12, new(10), All(1)), 12, history(12), 10, []Number{2}},
-		"not the previous":                  {remembered(12, 1, 12, nil, All(12)), 12, history(12), 10, []Number{2}},
-		"not the target":                    {remembered(12, 11, 1, nil, All(12)), 1, history(12), 10, []Number{2}},
-		"not one that runs":                 {remembered(12, 11, 12, nil, All(12)), 12, replace(history(12), up(1)), 10, []Number{2}},
-		"not one that has a share still":    {remembered(11, 0, 12, new(0), canarySplit(2, 50, 1)), 12, replace(history(12), up(2)), 10, nil},
-		"all that are not in use":           {remembered(4, 2, 4, nil, All(4)), 4, history(4), 0, []Number{3, 1}},
-		"a workload without a record":       {remembered(2, 0, 2, nil, All(2)), 2, replace(history(2), Revision{Number: 1, Workload: &Workload{}}), 0, nil},
+		"as many as may be":                 {rolloutState(10, 9, 10, nil, All(10)), 10, history(10), 10, nil},
+		"one too many":                      {rolloutState(11, 10, 11, nil, All(11)), 11, history(11), 10, []Number{1}},
+		"all that are too many":             {rolloutState(13, 12, 13, nil, All(13)), 13, history(13), 10, []Number{3, 2, 1}},
+		"not the stable":                    {rolloutState(1, 0, 12, new(10), All(1)), 12, history(12), 10, []Number{2}},
+		"not the previous":                  {rolloutState(12, 1, 12, nil, All(12)), 12, history(12), 10, []Number{2}},
+		"not the target":                    {rolloutState(12, 11, 1, nil, All(12)), 1, history(12), 10, []Number{2}},
+		"not one that runs":                 {rolloutState(12, 11, 12, nil, All(12)), 12, replace(history(12), up(1)), 10, []Number{2}},
+		"not one that has a share still":    {rolloutState(11, 0, 12, new(0), canarySplit(2, 50, 1)), 12, replace(history(12), up(2)), 10, nil},
+		"all that are not in use":           {rolloutState(4, 2, 4, nil, All(4)), 4, history(4), 0, []Number{3, 1}},
+		"a workload without a record":       {rolloutState(2, 0, 2, nil, All(2)), 2, replace(history(2), Revision{Number: 1, Workload: &Workload{}}), 0, nil},
 		"nothing before the first is ready": {nil, 2, history(2), 1, []Number{1}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if test.record != nil {
-				test.record.Highest = 20
+			if test.state != nil {
+				test.state.Highest = 20
 			}
-			seen := sees(test.record, test.target, nil, test.revisions...)
-			if test.record != nil {
-				seen.Wanted.Percent = test.record.Percent
+			observed := newSnapshot(test.state, test.target, nil, test.revisions...)
+			if test.state != nil {
+				observed.Wanted.Percent = test.state.Percent
 			}
 			policy := testPolicy
 			policy.HistoryLimit = test.limit
-			if diff := cmp.Diff(test.want, Decide(seen, policy, testNow).Forget); diff != "" {
+			if diff := cmp.Diff(test.want, Decide(observed, policy, testNow).Forget); diff != "" {
 				t.Errorf("forgets (-want +got):\n%s", diff)
 			}
 		})

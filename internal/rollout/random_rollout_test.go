@@ -1,0 +1,365 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A history is a rollout in a world where dice say who does what next. It ends when the dice are spent. Then the
+// faults end too, everybody does what is left to do, and all must come to rest where the spec wants it.
+
+// history plays a history.
+type randomRollout struct {
+	*simulation
+	choices *choices
+	// delayed is what a slow operator has decided and not yet done.
+	delayed *pendingDecision
+}
+
+// playHistory plays a history, holding its decisions against the given rules; all for none. It tells its story where
+// somebody wants to read it.
+func playRandomRollout(bytes []byte, trace *trace, checkedRules ...int) *simulation {
+	h := &randomRollout{simulation: newSimulation(), choices: &choices{bytes}}
+	h.checker.checkedRules = checkedRules
+	h.failingHash, h.trace = hashOf(5), trace
+	if trace != nil {
+		h.checker.coverage = map[string]bool{}
+	}
+	h.spec.Replicas = h.someBounds()
+	h.policy.HistoryLimit = pick(h.choices, 10, 2)
+	for !h.choices.exhausted() && len(h.checker.violations) == 0 {
+		h.step()
+	}
+	if len(h.checker.violations) == 0 {
+		h.endFaults()
+		h.settle()
+		h.checkIdle()
+	}
+	return h.simulation
+}
+
+func (h *randomRollout) step() {
+	switch h.choices.intn(16) {
+	case 0, 1, 2:
+		h.reconcile()
+	case 3:
+		h.runAll()
+	case 4:
+		h.writesLeft = h.choices.intn(8)
+		h.reconcile()
+	case 5:
+		h.applyLate()
+	case 6, 7, 8:
+		h.pods()
+	case 9:
+		h.podsFail()
+	case 10, 11:
+		h.stepGateway()
+	case 12:
+		h.load = pick(h.choices, 1, 5, 12, 3)
+		h.autoscaleAll()
+	case 13:
+		h.editSpec()
+	case 14:
+		h.editExternally()
+	case 15:
+		h.advance(pick(h.choices, time.Second, proxyLag, h.policy.DrainPeriod, h.policy.CapacityHold))
+		h.log("time", "passes")
+	}
+}
+
+// everybody does a round of what there is to do, so that short histories get far too.
+func (h *randomRollout) runAll() {
+	h.reconcile()
+	h.runControllers()
+}
+
+// procrastinate lets an operator act late on what it decided earlier, which the locks of its writes must make safe. It
+// is never later than the proxies are, or than a lease lasts: a process that stops for longer has lost its leadership.
+func (h *randomRollout) applyLate() {
+	if h.delayed == nil {
+		pending := h.decide()
+		h.delayed = &pending
+		return
+	}
+	if h.now.Sub(h.delayed.at) <= proxyLag {
+		h.apply(*h.delayed, unlimited)
+	}
+	h.delayed = nil
+}
+
+// any gives one of the revisions that run something, or 0.
+func (h *randomRollout) anyRunning() Number {
+	running := numbers(h.deployments)
+	if len(running) == 0 {
+		return 0
+	}
+	return running[len(running)-1-h.choices.intn(len(running))]
+}
+
+func (h *randomRollout) pods() {
+	n := h.anyRunning()
+	h.deploy(n)
+	for range 1 + h.choices.intn(3) {
+		h.start(n)
+	}
+	h.stop(n)
+}
+
+func (h *randomRollout) podsFail() {
+	n := h.anyRunning()
+	switch h.choices.intn(3) {
+	case 0:
+		h.crash(n)
+	case 1:
+		h.lose(n)
+	case 2:
+		h.exceedDeadline(n)
+	}
+}
+
+func (h *randomRollout) stepGateway() {
+	h.pickUp()
+	switch h.choices.intn(6) {
+	case 0:
+		h.serve()
+		h.accept()
+	case 1:
+		h.serve()
+	case 2:
+		h.accept()
+	case 3:
+		h.gateway.down = !h.gateway.down
+		h.log("gateway", "is down: %t", h.gateway.down)
+	case 4:
+		h.gateway.refuses = !h.gateway.refuses
+		h.log("gateway", "refuses: %t", h.gateway.refuses)
+	}
+}
+
+func (h *randomRollout) autoscaleAll() {
+	for _, n := range numbers(h.deployments) {
+		h.autoscale(n)
+	}
+}
+
+func (h *randomRollout) someBounds() Bounds {
+	return pick(h.choices, Bounds{Min: 1, Max: 1}, Bounds{Min: 1, Max: 10}, Bounds{Min: 2, Max: 2}, Bounds{Max: 4}, Bounds{Elastic: true})
+}
+
+func (h *randomRollout) editSpec() {
+	switch h.choices.intn(8) {
+	case 0, 1, 2:
+		model := hashOf(Number(1 + h.choices.intn(6)))
+		if h.choices.oneIn(4) {
+			model = h.spec.Inputs + "+label"
+			if sameModel(h.spec.Inputs, hashOf(1)) {
+				model = hashOf(1)
+			}
+			if plain, labelled := strings.CutSuffix(h.spec.Inputs, "+label"); labelled {
+				model = plain
+			}
+		}
+		percent := pick(h.choices, new(10), nil, h.spec.Percent, new(0), new(50), new(100))
+		h.edit(fmt.Sprintf("asks for %s, percent %s", model, percentText(percent)), func(s *spec) {
+			s.Inputs, s.Percent, s.invalid = model, percent, false
+		})
+	case 3, 4:
+		percent := pick(h.choices, nil, new(0), new(50), new(10), new(100))
+		h.edit("sets the percent to "+percentText(percent), func(s *spec) { s.Percent = percent })
+	case 5:
+		h.edit("stops or resumes", func(s *spec) { s.Stopped = !s.Stopped })
+	case 6:
+		h.edit("turns tags on or off", func(s *spec) { s.Tagged = !s.Tagged })
+	case 7:
+		if h.choices.oneIn(2) {
+			bounds := h.someBounds()
+			h.edit(fmt.Sprintf("sets the replicas to %+v", bounds), func(s *spec) { s.Replicas = bounds })
+			return
+		}
+		percent := pick(h.choices, new(-1), new(0), nil)
+		h.edit("writes what cannot be resolved", func(s *spec) { s.invalid, s.Percent = true, percent })
+	}
+}
+
+func (h *randomRollout) editExternally() {
+	n := h.anyRunning()
+	h.delayed = nil // What is made anew after it was deleted has no version that a late write could be refused for.
+	switch h.choices.intn(8) {
+	case 0:
+		h.wipeStatus()
+	case 1:
+		h.deleteRoute()
+	case 2:
+		h.overwriteState(pick(h.choices, "", "{", `{"stable":1}`))
+	case 3:
+		if h.readyPods(n) > 0 {
+			h.reroute(All(n))
+		}
+	case 4:
+		h.deleteHosts()
+	case 5:
+		if n != 0 {
+			h.deleteFromHistory(n)
+		}
+	case 6:
+		if n != 0 && h.history[n] != "" {
+			h.deleteDeployment(n)
+		}
+	case 7:
+		h.scale(n, h.choices.intn(2))
+	}
+}
+
+// peers lets every peer do all that it has to do now.
+func (sim *simulation) runControllers() (moved bool) {
+	for _, n := range numbers(sim.deployments) {
+		moved = sim.deploy(n) || moved
+		for sim.start(n) || sim.stop(n) {
+			moved = true
+		}
+		if sim.deployments[n].count(ready) == 0 {
+			moved = sim.exceedDeadline(n) || moved
+		}
+	}
+	for sim.pickUp() || sim.serve() || sim.accept() {
+		moved = true
+	}
+	for _, n := range numbers(sim.deployments) {
+		moved = sim.autoscale(n) || moved
+	}
+	return moved
+}
+
+// calm ends all faults.
+func (h *randomRollout) endFaults() {
+	h.writesLeft = unlimited
+	h.gateway.down, h.gateway.refuses = false, false
+	if h.spec.invalid || !isPercent(h.spec.Percent) {
+		h.edit("mends the spec", func(s *spec) { s.invalid, s.Percent = false, nil })
+	}
+}
+
+// manyRounds is more than any rollout takes to come to rest.
+const maxRounds = 30
+
+// settle plays on until all is at rest, and expects that it is, and where.
+func (sim *simulation) settle() {
+	if sim.runToRest() {
+		for _, problem := range sim.restingProblems() {
+			sim.checker.addViolation(7, "at rest, %s", problem)
+		}
+	}
+}
+
+// rest plays on until all is at rest.
+func (sim *simulation) runToRest() bool {
+	for range maxRounds {
+		wrote, wakeAt := sim.reconcile()
+		moved := sim.runControllers()
+		switch {
+		case len(sim.checker.violations) > 0:
+			return false
+		case wrote > 0 || moved:
+		case wakeAt.IsZero():
+			return true
+		default:
+			sim.advance(wakeAt.Sub(sim.now))
+		}
+	}
+	sim.checker.addViolation(8, "after %d rounds there is still something to do", maxRounds)
+	return false
+}
+
+// disturb expects that nothing disturbs a world at rest: neither time, nor an operator that starts anew, nor one that
+// has forgotten what it reported.
+func (sim *simulation) checkIdle() {
+	sim.advance(24 * time.Hour)
+	if wrote, _ := sim.reconcile(); wrote > 0 {
+		sim.checker.addViolation(8, "a day later there are %d writes", wrote)
+	}
+	sim.wipeStatus()
+	if wrote, _ := sim.reconcile(); wrote != 1 {
+		sim.checker.addViolation(7, "after the status was wiped there are %d writes, want the status alone", wrote)
+	}
+}
+
+// misplaced lists what is not as the spec wants it, once all is at rest.
+func (sim *simulation) restingProblems() []string {
+	var problems []string
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	want, needed := sim.restingSplit()
+	if !sim.gateway.main.serves.Equal(want) {
+		problem("the gateway serves %s, want %s", sim.gateway.main.serves, want)
+	}
+	if !sim.reported.Split.Equal(want) {
+		problem("the status reports %s, want %s", sim.reported.Split, want)
+	}
+	for _, n := range numbers(sim.deployments) {
+		if !slices.Contains(needed, n) {
+			problem("revision %d still runs", n)
+		}
+	}
+	for _, n := range needed {
+		if sim.deployments[n] == nil {
+			problem("revision %d does not run", n)
+		}
+	}
+	tags := Tags{}
+	if sim.spec.Tagged {
+		tags = TagsOf(want, sim.target())
+	}
+	if sim.hosts == nil && tags != (Tags{}) || sim.hosts != nil && sim.hosts.desired != tags {
+		problem("the tag hosts are %+v, want %+v", sim.hosts, tags)
+	}
+	return problems
+}
+
+// target is the revision that runs what the spec asks for; the newest, should there be two.
+func (sim *simulation) target() Number {
+	var target Number
+	for n, hash := range sim.history {
+		if hash == sim.spec.Inputs {
+			target = max(target, n)
+		}
+	}
+	for n, deployment := range sim.deployments {
+		if deployment.hash == sim.spec.Inputs {
+			target = max(target, n)
+		}
+	}
+	return target
+}
+
+// restingSplit is the split that a rollout comes to in the end, and the revisions that run then, by the table of
+// states. Only who is the stable is taken from the record; how that changes has rules of its own.
+func (sim *simulation) restingSplit() (Split, []Number) {
+	target := sim.target()
+	starts := !strings.Contains(sim.failingHash, sim.spec.Inputs)
+	var state Record
+	if sim.route != nil {
+		state, _ = DecodeRecord(sim.route.state)
+	}
+	stable := state.Stable
+	switch {
+	case sim.spec.Stopped:
+		return Split{}, nil
+	case stable == 0: // Row 1: the first deployment is not ready, or it would be the stable.
+		return Split{}, []Number{target}
+	case target == stable:
+		return All(stable), []Number{stable}
+	case !starts && !state.Split.Has(target):
+		return All(stable), []Number{stable, target}
+	case !starts:
+		return canarySplit(target, 0, stable), []Number{stable, target}
+	case requestsPromotion(sim.spec.Percent):
+		return All(target), []Number{target} // Not reached: it is the stable then.
+	default:
+		return canarySplit(target, *sim.spec.Percent, stable), []Number{stable, target}
+	}
+}
