@@ -9,16 +9,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// badInputs are the ways in which a spec can ask for nothing that can be done.
+// badInputs are specs that cannot be resolved.
 var badInputs = map[string]func(*Wanted){
-	"inputs that cannot be resolved":                      func(w *Wanted) { w.Inputs = "" },
-	"inputs that cannot be resolved, and another percent": func(w *Wanted) { w.Inputs, w.Percent = "", new(55) },
-	"a percent below 0":                                   func(w *Wanted) { w.Percent = new(-1) },
-	"a percent above 100":                                 func(w *Wanted) { w.Percent = new(101) },
-	"other inputs, and a percent above 100":               func(w *Wanted) { w.Inputs, w.Percent = "other", new(101) },
+	"no hash":                               func(w *Wanted) { w.Inputs = "" },
+	"no hash, and another percent":          func(w *Wanted) { w.Inputs, w.Percent = "", new(55) },
+	"a percent below 0":                     func(w *Wanted) { w.Percent = new(-1) },
+	"a percent above 100":                   func(w *Wanted) { w.Percent = new(101) },
+	"another hash, and a percent above 100": func(w *Wanted) { w.Inputs, w.Percent = "other", new(101) },
 }
 
-// TestBadInput: the spec that was there before goes on, in all that it was about to come to.
+// TestBadInput: the last spec stays in force, also for a shift that is in progress.
 func TestBadInput(t *testing.T) {
 	situations := map[string]Snapshot{
 		"at rest":                         newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, nil, withoutWorkload(1), up(2)),
@@ -36,14 +36,14 @@ func TestBadInput(t *testing.T) {
 				bad := observed
 				spoil(&bad.Wanted)
 				if diff := cmp.Diff(want, Decide(bad, testPolicy, testNow), splitsByShares); diff != "" {
-					t.Errorf("decision (-with the spec before +with this one):\n%s", diff)
+					t.Errorf("decision (-last spec +bad spec):\n%s", diff)
 				}
 			})
 		}
 	}
 }
 
-// TestBadInputBeforeTheFirstIsReady: there is no record yet that could tell what was asked for; the newest revision is.
+// TestBadInputBeforeTheFirstIsReady: without a rollout state, the newest revision is the target.
 func TestBadInputBeforeTheFirstIsReady(t *testing.T) {
 	for name, spoil := range badInputs {
 		t.Run(name, func(t *testing.T) {
@@ -52,19 +52,19 @@ func TestBadInputBeforeTheFirstIsReady(t *testing.T) {
 			decision := Decide(observed, testPolicy, testNow)
 			want := []WorkloadPlan{{Revision: 2, Action: Run, Floor: 1}}
 			if diff := cmp.Diff(want, decision.Workloads); diff != "" || decision.Target != 2 || decision.Create || decision.Record != nil {
-				t.Errorf("target is %d, created %t, with record %+v; workloads (-want +got):\n%s", decision.Target, decision.Create, decision.Record, diff)
+				t.Errorf("target is %d, created %t, with rollout state %+v; workloads (-want +got):\n%s", decision.Target, decision.Create, decision.Record, diff)
 			}
 
 			observed.Revisions[1] = up(2)
 			state := Decide(observed, testPolicy, testNow).Record
 			if state == nil || state.Stable != 2 || !state.Split.Equal(All(2)) || state.Inputs != hashOf(2) {
-				t.Errorf("once it is ready, the record is %+v", state)
+				t.Errorf("once it is ready, the rollout state is %+v", state)
 			}
 
 			observed.Revisions = nil
 			decision = Decide(observed, testPolicy, testNow)
 			if diff := cmp.Diff(Decision{Phase: Loading}, decision, splitsByShares); diff != "" {
-				t.Errorf("with nothing there, the decision is not to do nothing (-want +got):\n%s", diff)
+				t.Errorf("without revisions (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -15,8 +15,9 @@ import (
 
 var scaled = Bounds{Min: 1, Max: 10}
 
-// TestReplicasToLoadWith is the formula of rule 3: a target loads with the replicas that its first share needs.
-func TestReplicasToLoadWith(t *testing.T) {
+// TestInitialReplicas checks the formula of rule 3: a target starts with the replicas for its first
+// share.
+func TestInitialReplicas(t *testing.T) {
 	tests := map[string]struct {
 		bounds  Bounds
 		serving int
@@ -28,46 +29,46 @@ func TestReplicasToLoadWith(t *testing.T) {
 		"a share that fits is not":                       {scaled, 8, new(50), 4},
 		"a promotion needs all":                          {scaled, 7, nil, 7},
 		"one hundred is a promotion":                     {scaled, 7, new(100), 7},
-		"no share needs the least":                       {Bounds{Min: 2, Max: 10}, 7, new(0), 2},
-		"never more than the most":                       {Bounds{Min: 1, Max: 5}, 7, nil, 5},
-		"never less than the least":                      {Bounds{Min: 3, Max: 10}, 7, new(10), 3},
-		"a stable that has crashed says nothing":         {scaled, 0, nil, 1},
+		"a share of 0 needs the minimum":                 {Bounds{Min: 2, Max: 10}, 7, new(0), 2},
+		"never more than the maximum":                    {Bounds{Min: 1, Max: 5}, 7, nil, 5},
+		"never less than the minimum":                    {Bounds{Min: 3, Max: 10}, 7, new(10), 3},
+		"a crashed stable does not count":                {scaled, 0, nil, 1},
 		"a fixed number":                                 {Bounds{Min: 3, Max: 3}, 3, new(10), 3},
 		"a fixed number, with some left of a larger one": {Bounds{Min: 3, Max: 3}, 8, nil, 3},
-		"the most below the least counts as the least":   {Bounds{Min: 4, Max: 2}, 8, nil, 4},
-		"with a least of none there is still one":        {Bounds{Min: 0, Max: 4}, 1, new(10), 1},
-		"another autoscaler's business":                  {Bounds{Min: 2, Elastic: true}, 7, nil, 2},
-		"another autoscaler's business, down to none":    {Bounds{Elastic: true}, 7, nil, 0},
+		"a maximum below the minimum":                    {Bounds{Min: 4, Max: 2}, 8, nil, 4},
+		"a minimum of 0 still needs one":                 {Bounds{Min: 0, Max: 4}, 1, new(10), 1},
+		"Knative scales":                                 {Bounds{Min: 2, Elastic: true}, 7, nil, 2},
+		"Knative scales to zero":                         {Bounds{Elastic: true}, 7, nil, 0},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			observed := newSnapshot(rolloutState(1, 0, 2, test.percent, All(1)), 2, test.percent, upWith(1, test.serving), down(2))
 			observed.Wanted.Replicas = test.bounds
 			if got := planOf(Decide(observed, testPolicy, testNow), 2).Floor; got != test.want {
-				t.Errorf("it loads with %d replicas, want %d", got, test.want)
+				t.Errorf("it starts with %d replicas, want %d", got, test.want)
 			}
 		})
 	}
 }
 
-// TestReplicasForMore: what serves now is told by the revision with the largest other share. Up to its floor it had
-// its replicas when it carried everything; beyond, they are for its part.
-func TestReplicasForMore(t *testing.T) {
+// TestReplicasForLargerShare: the estimate divides the ready replicas of the stable by its share,
+// but not its held replicas.
+func TestReplicasForLargerShare(t *testing.T) {
 	tests := map[string]struct {
 		had, wanted    int
 		stable, canary int
 		held           map[Number]int
 		want           *Waiting
 	}{
-		"on what is held for the stable":                 {had: 20, wanted: 50, stable: 5, canary: 1, held: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 3}},
-		"on more than that":                              {had: 20, wanted: 50, stable: 6, canary: 1, held: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4}},
-		"on nothing held":                                {had: 20, wanted: 50, stable: 4, canary: 1, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 3}},
-		"one replica is the least, whatever its part is": {had: 20, wanted: 50, stable: 1, canary: 1},
-		"it has enough":                                  {had: 20, wanted: 50, stable: 5, canary: 3, held: map[Number]int{1: 5}},
-		"its own replicas ask for no more":               {had: 90, wanted: 95, stable: 5, canary: 5, held: map[Number]int{1: 5, 2: 5}},
-		"never more than the most":                       {had: 90, wanted: 95, stable: 9, canary: 5, held: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 95, Ready: 5, Need: 10}},
-		"less needs nothing":                             {had: 50, wanted: 20, stable: 5, canary: 1},
-		"the same needs nothing":                         {had: 50, wanted: 50, stable: 5, canary: 1},
+		"the held replicas of the stable":         {had: 20, wanted: 50, stable: 5, canary: 1, held: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 3}},
+		"more than the held replicas":             {had: 20, wanted: 50, stable: 6, canary: 1, held: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4}},
+		"nothing held":                            {had: 20, wanted: 50, stable: 4, canary: 1, want: &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 3}},
+		"one replica is not divided":              {had: 20, wanted: 50, stable: 1, canary: 1},
+		"enough replicas":                         {had: 20, wanted: 50, stable: 5, canary: 3, held: map[Number]int{1: 5}},
+		"the replicas of the canary do not count": {had: 90, wanted: 95, stable: 5, canary: 5, held: map[Number]int{1: 5, 2: 5}},
+		"never more than the maximum":             {had: 90, wanted: 95, stable: 9, canary: 5, held: map[Number]int{1: 5}, want: &Waiting{Revision: 2, Percent: 95, Ready: 5, Need: 10}},
+		"a smaller share":                         {had: 50, wanted: 20, stable: 5, canary: 1},
+		"the same share":                          {had: 50, wanted: 50, stable: 5, canary: 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -88,13 +89,13 @@ func TestReplicasForMore(t *testing.T) {
 				t.Errorf("split is %s, want %s", decision.Record.Split, want)
 			}
 			if got := planOf(decision, 2).Floor; got < minReplicas {
-				t.Errorf("it is to have %d replicas while it waits for %d", got, minReplicas)
+				t.Errorf("it runs at least %d replicas while it waits for %d", got, minReplicas)
 			}
 		})
 	}
 }
 
-// TestFirstSharesWait: a first share of nothing, and the first deployment, need the least replicas too.
+// TestFirstSharesWait: a first share of 0, and the first revision, need the minimum replicas too.
 func TestFirstSharesWait(t *testing.T) {
 	bounds := Bounds{Min: 3, Max: 3}
 	tests := map[string]struct {
@@ -104,11 +105,11 @@ func TestFirstSharesWait(t *testing.T) {
 		split   Split
 		want    *Waiting
 	}{
-		"the first deployment, in part":  {nil, new(10), 2, Split{}, &Waiting{Revision: 2, Percent: 100, Ready: 2, Need: 3}},
-		"the first deployment":           {nil, new(10), 3, All(2), nil},
-		"a canary of nothing, in part":   {rolloutState(1, 0, 2, new(0), All(1)), new(0), 2, All(1), &Waiting{Revision: 2, Percent: 0, Ready: 2, Need: 3}},
-		"a canary of nothing":            {rolloutState(1, 0, 2, new(0), All(1)), new(0), 3, canarySplit(2, 0, 1), nil},
-		"a canary of nothing, from some": {rolloutState(1, 0, 2, new(0), canarySplit(2, 10, 1)), new(0), 2, canarySplit(2, 0, 1), nil},
+		"the first deployment, in part": {nil, new(10), 2, Split{}, &Waiting{Revision: 2, Percent: 100, Ready: 2, Need: 3}},
+		"the first deployment":          {nil, new(10), 3, All(2), nil},
+		"a canary of 0, in part":        {rolloutState(1, 0, 2, new(0), All(1)), new(0), 2, All(1), &Waiting{Revision: 2, Percent: 0, Ready: 2, Need: 3}},
+		"a canary of 0":                 {rolloutState(1, 0, 2, new(0), All(1)), new(0), 3, canarySplit(2, 0, 1), nil},
+		"a canary that falls to 0":      {rolloutState(1, 0, 2, new(0), canarySplit(2, 10, 1)), new(0), 2, canarySplit(2, 0, 1), nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -125,9 +126,8 @@ func TestFirstSharesWait(t *testing.T) {
 	}
 }
 
-// TestALowerMinimumTakesNothingFromARollout: what the shares were given on stays, for both, and the traffic does not seem
-// to take more than it did.
-func TestALowerMinimumTakesNothingFromARollout(t *testing.T) {
+// TestLowerMinimumDuringRollout: the held replicas stay, and the estimate does not grow.
+func TestLowerMinimumDuringRollout(t *testing.T) {
 	state := rolloutState(1, 0, 2, new(90), All(1))
 	observed := newSnapshot(state, 2, new(90), upWith(1, 5), upWith(2, 5))
 	observed.Wanted.Replicas = Bounds{Min: 5, Max: 20}
@@ -138,34 +138,34 @@ func TestALowerMinimumTakesNothingFromARollout(t *testing.T) {
 
 	observed.Route.Record = shifted.Record
 	observed.Wanted.Replicas.Min = 1
-	for name, percent := range map[string]*int{"as it is": new(90), "promoted": nil} {
+	for name, percent := range map[string]*int{"unchanged": new(90), "promoted": nil} {
 		observed.Wanted.Percent = percent
 		decision := Decide(observed, testPolicy, testNow.Add(time.Hour))
 		if plan := planOf(decision, 2); plan.Floor != 5 || decision.Waiting != nil {
-			t.Errorf("%s: the canary runs %d or more, and %v is waited for", name, plan.Floor, decision.Waiting)
+			t.Errorf("%s: the canary runs at least %d replicas, waiting for %v", name, plan.Floor, decision.Waiting)
 		}
 	}
 	observed.Wanted.Percent = new(90)
 	if plan := planOf(Decide(observed, testPolicy, testNow.Add(time.Hour)), 1); plan.Floor != 5 {
-		t.Errorf("the stable, which may have to take everything back, runs %d or more", plan.Floor)
+		t.Errorf("the stable, which may have to take everything back, runs at least %d replicas", plan.Floor)
 	}
 }
 
-// TestASmallShareDoesNotMultiplyTheTraffic: a stable with 1 % that gets a replica more does not show that the traffic
-// takes a hundred times as many.
-func TestASmallShareDoesNotMultiplyTheTraffic(t *testing.T) {
+// TestEstimateWithSmallShare: one more replica of a stable with 1 % does not raise the estimate by
+// a hundred replicas.
+func TestEstimateWithSmallShare(t *testing.T) {
 	state := rolloutState(1, 0, 2, new(99), canarySplit(2, 99, 1))
 	observed := newSnapshot(state, 2, nil, upWith(1, 2), upWith(2, 6))
 	observed.Wanted.Replicas = scaled
 	decision := Decide(observed, testPolicy, testNow)
 	if want := (&Waiting{Revision: 2, Percent: 100, Ready: 6, Need: 8}); cmp.Diff(want, decision.Waiting) != "" {
-		t.Errorf("it waits for %v, want %v: as many as serve now", decision.Waiting, want)
+		t.Errorf("it waits for %v, want %v", decision.Waiting, want)
 	}
 }
 
-// TestFloorsOfAShift: with each shift, what the receiver needs and what the giver has is noted, where an autoscaler
-// could take it away.
-func TestFloorsOfAShift(t *testing.T) {
+// TestHeldReplicasOfShift: a shift holds what a growing canary needs, and what the other revision
+// has.
+func TestHeldReplicasOfShift(t *testing.T) {
 	tests := map[string]struct {
 		state     *Record
 		held      map[Number]int
@@ -196,21 +196,21 @@ func TestFloorsOfAShift(t *testing.T) {
 			[]Revision{upWith(1, 7), upWith(2, 4)},
 			map[Number]int{1: 7, 2: 4},
 		},
-		"a stable that lost pods is held for what it had": {
+		"a stable that lost pods keeps its held replicas": {
 			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			new(20), scaled,
 			[]Revision{upWith(1, 3), upWith(2, 4)},
 			map[Number]int{1: 7, 2: 4},
 		},
-		"a promotion leaves the old stable alone": {
+		"a promotion holds nothing for the old stable": {
 			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			nil, scaled,
 			[]Revision{upWith(1, 7), upWith(2, 7)},
 			map[Number]int{2: 7},
 		},
-		"a canary that is sent home": {
+		"a canary that is rolled back": {
 			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)),
 			map[Number]int{1: 7, 2: 4},
 			new(0), scaled,
@@ -222,7 +222,7 @@ func TestFloorsOfAShift(t *testing.T) {
 			[]Revision{upWith(1, 4), upWith(2, 7)},
 			map[Number]int{1: 7, 2: 7},
 		},
-		"a canary that was growing says nothing of the traffic": {
+		"a growing canary does not count": {
 			rolloutState(1, 0, 3, new(10), canarySplit(2, 10, 1)),
 			map[Number]int{1: 3},
 			new(10), scaled,
@@ -250,7 +250,7 @@ func TestFloorsOfAShift(t *testing.T) {
 			[]Revision{up(1), up(2)},
 			nil,
 		},
-		"another autoscaler": {
+		"Knative scales": {
 			rolloutState(1, 0, 2, new(50), All(1)), nil, new(50),
 			Bounds{Min: 1, Max: 10, Elastic: true},
 			[]Revision{upWith(1, 3), upWith(2, 3)},
@@ -274,17 +274,17 @@ func TestFloorsOfAShift(t *testing.T) {
 			observed.Wanted.Replicas = test.bounds
 			got := Decide(observed, testPolicy, testNow).Record.Floors
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("floors (-want +got):\n%s", diff)
+				t.Errorf("held replicas (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(given, test.held); diff != "" {
-				t.Errorf("the record that was seen has changed:\n%s", diff)
+				t.Errorf("the observed rollout state has changed:\n%s", diff)
 			}
 		})
 	}
 }
 
-// TestAbortWhileTheCanaryGrows: the replicas that a canary of 10 % has for its promotion are no sign of ten times as
-// much traffic when it is given up.
+// TestAbortWhileTheCanaryGrows: the replicas that a canary of 10 % has for its promotion do not
+// raise the estimate tenfold when it is aborted.
 func TestAbortWhileTheCanaryGrows(t *testing.T) {
 	state := rolloutState(1, 0, 2, nil, canarySplit(2, 10, 1))
 	state.Floors = map[Number]int{1: 3}
@@ -292,12 +292,12 @@ func TestAbortWhileTheCanaryGrows(t *testing.T) {
 	observed.Wanted.Replicas = scaled
 	decision := Decide(observed, testPolicy, testNow)
 	if diff := cmp.Diff(map[Number]int{1: 3}, decision.Record.Floors); diff != "" || planOf(decision, 1).Floor != 3 {
-		t.Errorf("the stable is to have %d replicas; floors (-want +got):\n%s", planOf(decision, 1).Floor, diff)
+		t.Errorf("the stable runs at least %d replicas; held replicas (-want +got):\n%s", planOf(decision, 1).Floor, diff)
 	}
 }
 
-// TestReplicasThatWereCalledOff can serve until they stop, but no share is given on them.
-func TestReplicasThatWereCalledOff(t *testing.T) {
+// TestSurplusReplicas: replicas above the desired number serve until they stop, but do not count.
+func TestSurplusReplicas(t *testing.T) {
 	canary := upWith(2, 4)
 	observed := newSnapshot(rolloutState(1, 0, 2, new(50), canarySplit(2, 0, 1)), 2, new(50), upWith(1, 7), canary)
 	observed.Wanted.Replicas = scaled
@@ -308,20 +308,20 @@ func TestReplicasThatWereCalledOff(t *testing.T) {
 		t.Errorf("waits (-want +got):\n%s", diff)
 	}
 	if minReplicas := planOf(decision, 2).Floor; minReplicas != 4 {
-		t.Errorf("it is to have %d replicas, want 4", minReplicas)
+		t.Errorf("it runs at least %d replicas, want 4", minReplicas)
 	}
 	canary.Workload.Replicas = 4
 	if split := Decide(observed, testPolicy, testNow).Record.Split; !split.Equal(canarySplit(2, 50, 1)) {
-		t.Errorf("once they are asked for again, the split is %s", split)
+		t.Errorf("once they are desired again, the split is %s", split)
 	}
 	observed.Wanted.Replicas.Elastic, canary.Workload.Replicas = true, 0
 	if split := Decide(observed, testPolicy, testNow).Record.Split; !split.Equal(canarySplit(2, 50, 1)) {
-		t.Errorf("another autoscaler's count matters: the split is %s", split)
+		t.Errorf("with Knative, the split is %s", split)
 	}
 }
 
-// TestReplicasThatLeave look ready, and are given nothing: not by a rollback, and not by a return to a canary.
-func TestReplicasThatLeave(t *testing.T) {
+// TestTerminatingReplicas: terminating replicas look ready but get no traffic.
+func TestTerminatingReplicas(t *testing.T) {
 	leaving := func(n Number) Revision {
 		revision := upWith(n, 1)
 		revision.Workload.Leaving = true
@@ -340,15 +340,15 @@ func TestReplicasThatLeave(t *testing.T) {
 				t.Errorf("the split is %s, want %s", decision.Record.Split, test.want)
 			}
 			if planOf(decision, 1).Action != Run || planOf(decision, 2).Action != Run {
-				t.Errorf("both are to run, and the plans are %+v", decision.Workloads)
+				t.Errorf("both must run, and the plans are %+v", decision.Workloads)
 			}
 		})
 	}
 }
 
-// TestFloorsHold: floors hold while two revisions share the traffic, until the gateway has moved it, and for a while
-// after; then the autoscaler has seen the load.
-func TestFloorsHold(t *testing.T) {
+// TestHold: replicas are held while two revisions share the traffic, until the gateway has accepted
+// the route, and for the capacity hold after a shift.
+func TestHold(t *testing.T) {
 	hold := testPolicy.CapacityHold
 	promoted := rolloutState(2, 1, 2, nil, All(2))
 	tests := map[string]struct {
@@ -358,12 +358,12 @@ func TestFloorsHold(t *testing.T) {
 		want     int
 		wantWake time.Duration // After now; 0 for never.
 	}{
-		"right after a shift":            {state: promoted, want: 7, wantWake: hold},
-		"just before the end":            {state: promoted, since: hold - time.Millisecond, want: 7, wantWake: time.Millisecond},
-		"at the end":                     {state: promoted, since: hold, want: 1},
-		"while the gateway is slow":      {state: promoted, since: 10 * hold, notTaken: true, want: 7},
-		"while two share":                {state: rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)), since: 10 * hold, want: 7},
-		"no longer once one has nothing": {state: rolloutState(2, 1, 3, new(0), canarySplit(3, 0, 2)), since: hold, want: 1},
+		"right after a shift":                   {state: promoted, want: 7, wantWake: hold},
+		"just before the end":                   {state: promoted, since: hold - time.Millisecond, want: 7, wantWake: time.Millisecond},
+		"at the end":                            {state: promoted, since: hold, want: 1},
+		"while the gateway is slow":             {state: promoted, since: 10 * hold, notTaken: true, want: 7},
+		"while two revisions share the traffic": {state: rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)), since: 10 * hold, want: 7},
+		"once one has 0 %":                      {state: rolloutState(2, 1, 3, new(0), canarySplit(3, 0, 2)), since: hold, want: 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -373,11 +373,12 @@ func TestFloorsHold(t *testing.T) {
 			observed.Wanted.Replicas = scaled
 			observed.Route.TakenOver = !test.notTaken
 			observed.Revisions = slices.DeleteFunc(observed.Revisions, func(r Revision) bool {
-				return r.Number != state.Stable && r.Number != state.Target // Nothing that drains wakes it.
+				// A workload that drains would change WakeAt.
+				return r.Number != state.Stable && r.Number != state.Target
 			})
 			decision := Decide(observed, testPolicy, testNow)
 			if got := planOf(decision, 2).Floor; got != test.want {
-				t.Errorf("the floor is %d, want %d", got, test.want)
+				t.Errorf("the minimum is %d replicas, want %d", got, test.want)
 			}
 			var want time.Time
 			if test.wantWake != 0 {
@@ -390,9 +391,9 @@ func TestFloorsHold(t *testing.T) {
 	}
 }
 
-// TestFloorsAreForgotten: a floor that has expired is no reason to hold as much again with the next shift; else each
-// rollout would begin with the replicas of the busiest hour ever.
-func TestFloorsAreForgotten(t *testing.T) {
+// TestExpiredHold: expired held replicas do not count for the next shift. Otherwise each rollout
+// would start with the replicas of the highest load ever.
+func TestExpiredHold(t *testing.T) {
 	state := rolloutState(2, 1, 3, new(10), All(2))
 	state.Floors = map[Number]int{2: 9}
 	observed := newSnapshot(state, 3, new(10), withoutWorkload(1), upWith(2, 3), upWith(3, 1))
@@ -408,16 +409,15 @@ func TestFloorsAreForgotten(t *testing.T) {
 			state.ShiftedAt = testNow.Add(-test.since)
 			got := Decide(observed, testPolicy, testNow).Record.Floors
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("floors (-want +got):\n%s", diff)
+				t.Errorf("held replicas (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// TestNobodyIsOverloaded plays rollouts under a load that stays as it is, with an autoscaler that only ever scales to
-// what the gateway sends. Whatever the gateway sends at any moment, there are the replicas for it; and nobody ever has
-// more than the whole load takes.
-func TestNobodyIsOverloaded(t *testing.T) {
+// TestNoRevisionIsOverloaded: with a constant load and an autoscaler, each revision always has the
+// replicas for its share, and never more than all traffic needs.
+func TestNoRevisionIsOverloaded(t *testing.T) {
 	t.Parallel()
 	check(t, 3, 60, 200, func(t *rapid.T, bytes []byte) {
 		h := &randomRollout{simulation: newSimulation(), choices: &choices{bytes}}
@@ -433,7 +433,8 @@ func TestNobodyIsOverloaded(t *testing.T) {
 				need := roundUp(h.load*share.Percent, 100)
 				got := h.readyPods(share.Revision)
 				if h.checker.last.Stable == share.Revision {
-					got = max(got, h.deployments[share.Revision].replicas) // It takes back at once, and grows to that, however late.
+					// It takes everything back at once, before all its replicas are ready.
+					got = max(got, h.deployments[share.Revision].replicas)
 				}
 				if got < need {
 					t.Fatalf("revision %d gets %d%% of a load of %d with %d replicas\n%s", share.Revision, share.Percent, h.load, got, h.trace)
@@ -448,7 +449,7 @@ func TestNobodyIsOverloaded(t *testing.T) {
 	})
 }
 
-// calmStep is a step of a history in which nothing fails.
+// stepWithoutFaults is a random step without injected faults.
 func (h *randomRollout) stepWithoutFaults() {
 	switch h.choices.intn(8) {
 	case 0, 1:

@@ -15,11 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// This file holds the exact statement of each rule of the contract for one decision, whatever it was taken on. They
-// are written anew from the contract, not with the helpers of Decide. What a rule says about a whole rollout, and
-// about what requests meet on the way, is in simulator_test.go.
+// This file checks each rule of the contract on a single decision. The checks are written from the
+// contract, without the helpers of Decide. simulator_rules_test.go checks whole rollouts.
 
-// decided is a decision with all that it was taken on.
+// evaluation is a decision with the arguments of Decide.
 type evaluation struct {
 	observed Snapshot
 	policy   Policy
@@ -27,7 +26,6 @@ type evaluation struct {
 	decision Decision
 }
 
-// String tells the whole case to a person.
 func (d evaluation) String() string {
 	var text strings.Builder
 	show := func(what string, value any) {
@@ -38,7 +36,7 @@ func (d evaluation) String() string {
 		fmt.Fprintf(&text, "  %-10s %s\n", what, data)
 	}
 	show("policy", d.policy)
-	show("wanted", d.observed.Wanted)
+	show("desired", d.observed.Wanted)
 	for _, revision := range d.observed.Revisions {
 		show("revision", revision)
 	}
@@ -48,7 +46,7 @@ func (d evaluation) String() string {
 	return text.String()
 }
 
-// rules lists the ten rules by number.
+// rules holds the checks of rules 1 to 10.
 var rules = [...]func(evaluation) error{
 	1:  checkSum,
 	2:  checkReadyOnly,
@@ -62,7 +60,6 @@ var rules = [...]func(evaluation) error{
 	10: checkBadInputMovesNothing,
 }
 
-// split is what the decision wants on the route.
 func (d evaluation) split() Split {
 	if d.decision.Record == nil {
 		return Split{}
@@ -70,7 +67,6 @@ func (d evaluation) split() Split {
 	return d.decision.Record.Split
 }
 
-// stable is who is the stable by this decision.
 func (d evaluation) stable() Number {
 	if d.decision.Record == nil {
 		return 0
@@ -78,7 +74,7 @@ func (d evaluation) stable() Number {
 	return d.decision.Record.Stable
 }
 
-// last is the split that was written before this decision, or the best that is known about it.
+// last returns the split before this decision, or what can be recovered of it.
 func (d evaluation) last() Split {
 	if d.observed.Route.Record != nil {
 		return d.observed.Route.Record.Split
@@ -97,8 +93,8 @@ func (d evaluation) knows(split Split) bool {
 	return !slices.ContainsFunc(split.Shares(), func(share Share) bool { return d.revision(share.Revision) == nil })
 }
 
-// isOutdated tells whether a split that was only reported gives to others than the stable, which can serve, and the
-// target that was reported with it.
+// isOutdated reports whether a reported split gives traffic to revisions other than the target and
+// the stable, while the stable can serve.
 func (d evaluation) isOutdated(split Split) bool {
 	target, stable := d.decision.Target, d.observed.Reported.Stable
 	if d.decision.Create || !d.observed.Wanted.valid() {
@@ -134,7 +130,7 @@ func (d evaluation) ready(n Number) int {
 	return 0
 }
 
-// capacity is how many replicas of a revision can serve and are to stay.
+// capacity returns the ready replicas of a revision up to the desired number.
 func (d evaluation) capacity(n Number) int {
 	if d.observed.Wanted.Replicas.Elastic || d.ready(n) == 0 {
 		return d.ready(n)
@@ -151,7 +147,7 @@ func (d evaluation) plan(n Number) WorkloadPlan {
 	return WorkloadPlan{}
 }
 
-// nobodyServed tells whether traffic was split, and nobody that it went to can serve now.
+// noneServes reports whether there was a split, and none of its revisions can serve now.
 func (d evaluation) noneServes() bool {
 	for _, share := range d.last().Shares() {
 		if share.Percent > 0 && d.ready(share.Revision) > 0 {
@@ -165,15 +161,15 @@ func (d evaluation) noneServes() bool {
 func checkSum(d evaluation) error {
 	for what, split := range map[string]Split{"written": d.split(), "served": d.decision.Served} {
 		if rebuilt, err := NewSplit(split.Shares()...); err != nil || !rebuilt.Equal(split) {
-			return fmt.Errorf("the split to be %s, %s, is none: %w", what, split, err)
+			return fmt.Errorf("the %s split, %s, is invalid: %w", what, split, err)
 		}
 	}
 	return nil
 }
 
-// Rule 2: a revision that gets weight can serve. The stable alone may be unready: it keeps what it has, and takes back
-// what a canary leaves while no other revision can serve (row 21). Beside that, a share on a revision that cannot serve
-// can only be one that waits, unchanged, for the stable.
+// Rule 2: a revision with weight can serve. An unready stable keeps its share, and gains more while
+// no other revision can serve (row 21). Any other share of an unready revision waits, unchanged,
+// for the stable.
 func checkReadyOnly(d evaluation) error {
 	last, split, stable := d.last(), d.split(), d.stable()
 	for _, share := range split.Shares() {
@@ -189,17 +185,16 @@ func checkReadyOnly(d evaluation) error {
 	return nil
 }
 
-// anotherServes reports whether a revision other than n had a share and can serve it.
 func (d evaluation) anotherServes(n Number) bool {
 	return slices.ContainsFunc(d.last().Shares(), func(share Share) bool {
 		return share.Revision != n && share.Percent > 0 && d.ready(share.Revision) > 0
 	})
 }
 
-// Rule 3: a share that goes up goes to a revision with ceil(share × replicas that the traffic needs) ready replicas,
-// within its bounds and not fewer than one. The exceptions are those of rule 2: a stable that serves takes back what a
-// canary leaves at once, and one that was scaled away needs one replica when no revision can serve. Otherwise a stable
-// that comes back gets at most what its ready replicas can take of the whole.
+// Rule 3: a share grows only if its revision has ceil(share × replicas that all traffic needs)
+// ready replicas, within its bounds and at least one. A stable that serves takes everything back at
+// once. A stable without a share needs one replica if no revision can serve, and otherwise gets at
+// most the part of the traffic that its ready replicas can take.
 func checkCapacityFirst(d evaluation) error {
 	last, split := d.last(), d.split()
 	for _, share := range split.Shares() {
@@ -211,15 +206,15 @@ func checkCapacityFirst(d evaluation) error {
 			continue
 		}
 		if need := d.replicasFor(share.Percent); d.capacity(n) < need {
-			return fmt.Errorf("the share of revision %d goes up from %d to %d on %d replicas; it needs %d",
+			return fmt.Errorf("the share of revision %d grows from %d to %d with %d replicas; it needs %d",
 				n, last.Percent(n), share.Percent, d.capacity(n), need)
 		}
 	}
 	return checkAsked(d)
 }
 
-// checkAsked is the end of rule 3: a number that an autoscaler has set under the stable name is that of the revision with
-// the largest share, on a tie of the stable. Only what a shift needs is more. No other revision has fewer replicas for it.
+// checkAsked checks the part of rule 3 about the ScaleTarget: its number applies to the revision
+// with the largest share, or to the stable on a tie. Only a shift raises it.
 func checkAsked(d evaluation) error {
 	bounds, served := d.observed.Wanted.Replicas, d.decision.Served
 	if served.IsEmpty() {
@@ -232,46 +227,47 @@ func checkAsked(d evaluation) error {
 				return share.Percent > served.Percent(n) || share.Percent == served.Percent(n) && share.Revision == d.stable()
 			})
 			if bounds.Asked != nil && plan.Action == Run && largest && served.Percent(n) > 0 && len(served.Shares()) < 3 {
-				return fmt.Errorf("revision %d leads in %s and does not get the %d replicas that are asked for", n, served, *bounds.Asked)
+				return fmt.Errorf("revision %d leads in %s and does not get the %d replicas of the ScaleTarget", n, served, *bounds.Asked)
 			}
 			continue
 		}
 		for _, share := range served.Shares() {
 			if share.Percent > served.Percent(n) || share.Percent == served.Percent(n) && share.Revision == d.stable() && n != share.Revision {
-				return fmt.Errorf("revision %d gets the replicas that are asked for, and %d has the share for it", n, share.Revision)
+				return fmt.Errorf("revision %d gets the replicas of the ScaleTarget, but revision %d leads", n, share.Revision)
 			}
 		}
 		switch shifts := d.decision.Waiting != nil || d.decision.Record == nil || d.inForce(*d.decision.Record); {
 		case bounds.Asked == nil || !bounds.External:
-			return fmt.Errorf("revision %d gets %d replicas that nobody asks for", n, *plan.Replicas)
+			return fmt.Errorf("revision %d gets %d replicas without a ScaleTarget", n, *plan.Replicas)
 		case *plan.Replicas < *bounds.Asked, !shifts && served.Percent(n) > 0 && d.split().Equal(served) && *plan.Replicas != *bounds.Asked:
-			return fmt.Errorf("revision %d gets %d replicas and is asked to have %d", n, *plan.Replicas, *bounds.Asked)
+			return fmt.Errorf("revision %d gets %d replicas; the ScaleTarget has %d", n, *plan.Replicas, *bounds.Asked)
 		}
 	}
 	return nil
 }
 
-// takesBack reports whether the stable had its share before, and not only a part of one that it is to get.
+// takesBack reports whether the stable had a share, and not only a part of the share that it
+// returns to.
 func (d evaluation) takesBack() bool {
 	return d.last().Percent(d.stable()) > 0 && (!d.returning() || !d.anotherServes(d.stable()))
 }
 
-// returning reports whether the stable was getting its share in parts until now.
 func (d evaluation) returning() bool {
 	state := d.observed.Route.Record
 	return state != nil && state.Returning && state.Stable == d.stable()
 }
 
-// replicasForAll is what the whole traffic needs, without regard to the least that the spec asks for.
+// replicasForAll returns the replicas that all traffic needs, without minReplicas.
 func (d evaluation) replicasForAll() int {
 	bounds := d.observed.Wanted.Replicas
 	d.observed.Wanted.Replicas.Min = 0
 	return min(d.replicasFor(100), max(1, bounds.Max))
 }
 
-// replicasFor is rule 3's formula. «Replicas that serve now» is what the stable shows, or where it has no share, who
-// has the largest one: its ready replicas, over its part of the traffic, but no more than all who have a share show. Up
-// to the replicas that are held for it, it had them when it carried everything.
+// replicasFor is the formula of rule 3. The need of all traffic is estimated from the stable, or
+// from the revision with the largest share if the stable has none: its ready replicas divided by
+// its share, but at most the ready replicas of all revisions with a share. Held replicas are not
+// divided.
 func (d evaluation) replicasFor(percent int) int {
 	bounds := d.observed.Wanted.Replicas
 	if bounds.Elastic {
@@ -303,7 +299,7 @@ func (d evaluation) replicasFor(percent int) int {
 	return max(minimum, min(roundUp(percent*serve, 100), bounds.Max))
 }
 
-// formerStable is the stable until this decision, as far as it is known or was recovered.
+// formerStable returns the stable before this decision, as observed or recovered.
 func (d evaluation) formerStable() Number {
 	state, last := d.decision.Record, d.last()
 	switch {
@@ -318,7 +314,8 @@ func (d evaluation) formerStable() Number {
 	}
 }
 
-// heldFor is the floor that is in force for a revision when the decision is taken. One that was lost is what it has.
+// heldFor returns the replicas that are held for a revision. Without a rollout state, these are its
+// ready replicas.
 func (d evaluation) heldFor(n Number) int {
 	state := d.observed.Route.Record
 	switch {
@@ -330,9 +327,9 @@ func (d evaluation) heldFor(n Number) int {
 	return 0
 }
 
-// inForce tells whether a record's floors hold: while two share the traffic, until the gateway has taken the split
-// over, and for the time of CapacityHold after a shift. With an external autoscaler, two that share the traffic are enough
-// only while the stable comes back in parts.
+// inForce reports whether replicas are still held: while two revisions share the traffic, until the
+// gateway has accepted the route, and for the capacity hold after a shift. With an external
+// autoscaler, a shared split holds them only while the stable returns in parts.
 func (d evaluation) inForce(state Record) bool {
 	sharing := 0
 	for _, share := range state.Split.Shares() {
@@ -351,9 +348,9 @@ func roundUp(a, b int) int {
 	return quotient
 }
 
-// Rule 4: what a route or a tag host points at, or may still point at, is left alone, and what has pods is drained for
-// the whole of its time before it is scaled down, ready or not. What no route has named may go at once, and so may what
-// makes room for another revision by the user's wish.
+// Rule 4: a workload is left alone while a route or a tag host may point at it. It is drained for
+// the whole drain period before it is scaled down, ready or not. A revision that no route has named
+// may go at once, and so may a revision that makes room for another.
 func checkOrder(d evaluation) error {
 	for _, plan := range d.decision.Workloads {
 		if plan.Action == Run || plan.Action == Keep {
@@ -364,23 +361,22 @@ func checkOrder(d evaluation) error {
 			continue
 		}
 		if why := d.routed(n); why != "" {
-			return fmt.Errorf("revision %d is to %s while %s", n, plan.Action, why)
+			return fmt.Errorf("revision %d gets action %s while %s", n, plan.Action, why)
 		}
 		if plan.Action == Drain {
 			continue
 		}
 		idle := d.revision(n).Workload.IdleSince
 		if pods := d.revision(n).Workload.Pods; (d.ready(n) > 0 || pods > 0) && d.policy.DrainPeriod > 0 && (idle.IsZero() || d.now.Sub(idle) < d.policy.DrainPeriod) {
-			return fmt.Errorf("revision %d is to %s at %s; it is idle since %s", n, plan.Action, d.now, idle)
+			return fmt.Errorf("revision %d gets action %s at %s; it is idle since %s", n, plan.Action, d.now, idle)
 		}
 		if plan.Action == Delete && (d.ready(n) > 0 || d.revision(n).Workload.Pods > 0) {
-			return fmt.Errorf("revision %d is to %s with pods", n, plan.Action)
+			return fmt.Errorf("revision %d gets action %s with pods", n, plan.Action)
 		}
 	}
 	return nil
 }
 
-// makesRoom reports whether a revision is taken down for another one on the same node.
 func (d evaluation) makesRoom(n Number) bool {
 	state := d.decision.Record
 	if state == nil || d.observed.Wanted.Stopped {
@@ -389,7 +385,7 @@ func (d evaluation) makesRoom(n Number) bool {
 	return state.Replacement == Replacing && n != state.Target || state.Replacement == ReplacementFailed && n == state.Target
 }
 
-// wasRouted reports whether a route has ever named a revision, as far as that is known.
+// wasRouted reports whether a route may ever have named a revision.
 func (d evaluation) wasRouted(n Number) bool {
 	state := d.observed.Route.Record
 	switch {
@@ -403,36 +399,36 @@ func (d evaluation) wasRouted(n Number) bool {
 	return state.Before.Has(n) || slices.Contains(state.Routed, n)
 }
 
-// isFirst reports whether the decision gives the first traffic ever.
+// isFirst reports whether the decision creates the first split.
 func (d evaluation) isFirst() bool {
 	return d.last().IsEmpty() && slices.ContainsFunc(d.decision.Transitions, func(t Transition) bool { return t.Kind == Shifted && t.From.IsEmpty() })
 }
 
-// routed says how a request could still get to a revision; it is empty when none can.
+// routed says how a request could still reach a revision. It returns "" if none can.
 func (d evaluation) routed(n Number) string {
 	state := d.observed.Route.Record
 	switch {
 	case d.observed.Route.Impossible:
 		return ""
 	case d.split().Percent(n) > 0:
-		return "the route is to give it a share"
+		return "the route will give it a share"
 	case slices.Contains(d.observed.Route.Tags, n):
 		return "a tag host points at it"
 	case d.decision.Tags.Latest == n || d.decision.Tags.Prev == n:
-		return "a tag host is to point at it"
+		return "a tag host will point at it"
 	case state == nil && d.decision.Record == nil:
 		return "" // There never was a route.
 	case !d.last().Equal(d.split()):
 		return "the route changes"
 	case !d.observed.Route.TakenOver:
-		return "the gateway has not taken the route over"
+		return "the gateway has not accepted the route"
 	case !d.observed.Route.TagsTakenOver && !d.observed.Route.TagsRefused:
-		return "the gateway has not said what it makes of the tag hosts"
+		return "the gateway has not answered for the tag hosts"
 	}
 	return ""
 }
 
-// Rule 5: the target, the stable and whoever serves run on, with no fewer replicas than the spec's least.
+// Rule 5: the target, the stable and every revision with a share run with at least minReplicas.
 func checkNoSecondLoad(d evaluation) error {
 	if d.observed.Wanted.Stopped {
 		return nil
@@ -444,14 +440,14 @@ func checkNoSecondLoad(d evaluation) error {
 			continue
 		}
 		if plan := d.plan(n); needed && exists && (plan.Action != Run || plan.Floor < d.observed.Wanted.Replicas.Min) {
-			return fmt.Errorf("revision %d is needed, and its workload is to %s at %d", n, plan.Action, plan.Floor)
+			return fmt.Errorf("revision %d is needed, but its workload gets action %s with %d replicas", n, plan.Action, plan.Floor)
 		}
 	}
 	return nil
 }
 
-// Rule 6: whom the spec does not ask for gets no more than before, and nothing once the stable can take it; and who
-// is the stable changes by a promotion or by its undoing only.
+// Rule 6: a revision that the spec does not ask for gains no share, and loses it once the stable
+// can take it. The stable changes only by a promotion or its rollback.
 func checkRejectedStaysRejected(d evaluation) error {
 	last, split, stable := d.last(), d.split(), d.stable()
 	for _, share := range split.Shares() {
@@ -461,7 +457,7 @@ func checkRejectedStaysRejected(d evaluation) error {
 		}
 		returning := d.decision.Record.Returning && share.Percent <= last.Percent(n)
 		if returning || split.Equal(last) && d.ready(stable) == 0 && d.anotherServes(stable) {
-			continue // The stable gets its share in parts, or gets nothing more while it cannot serve (row 21).
+			continue // The stable returns in parts, or cannot serve (row 21).
 		}
 		if !split.Equal(last) || last.Percent(stable) > 0 && !d.returning() || d.capacity(stable) >= d.replicasFor(100) {
 			return fmt.Errorf("revision %d has a share in %s; the target is %d and the stable %d", n, split, d.decision.Target, stable)
@@ -473,19 +469,17 @@ func checkRejectedStaysRejected(d evaluation) error {
 	return nil
 }
 
-// checkSuccession holds how the stable and the previous may change from one record to the next.
+// checkSuccession checks how the stable and the previous change from one rollout state to the next.
 func (d evaluation) checkSuccession(before Record) error {
 	after := *d.decision.Record
 	all := func(percent *int) bool { return percent == nil || *percent == 100 }
 	previous := before.Stable
 	if stable := d.revision(before.Stable); stable != nil && stable.SameModel && before.Previous != 0 && before.Previous != after.Target {
-		previous = before.Previous // Other labels and annotations do not replace the way back.
+		previous = before.Previous // A change of only labels or annotations keeps the previous.
 	}
 	promoted := after.Stable == after.Target && after.Previous == previous && all(after.Percent) && after.Split.Equal(All(after.Target))
 	undone := before.Stable == before.Target && before.Target == after.Target && all(before.Percent) && !all(after.Percent) &&
 		after.Stable == before.Previous && after.Previous == 0
-	// Both at once: what was undone is asked for again, by the same decision. It cannot be, as the percent says
-	// either, so each change has one reason.
 	unchanged := after.Stable == before.Stable && after.Previous == before.Previous
 	if !promoted && !undone && !unchanged {
 		return fmt.Errorf("the stable and the previous change from %d and %d to %d and %d", before.Stable, before.Previous, after.Stable, after.Previous)
@@ -493,8 +487,8 @@ func (d evaluation) checkSuccession(before Record) error {
 	return nil
 }
 
-// Rule 7: what was reported decides nothing while there is a record, but that users are told on of a split that they
-// were told of. And the record tells the next life of the operator all that this one knows.
+// Rule 7: while there is a rollout state, the reported status decides nothing, except that a
+// reported split stays reported. The rollout state survives encoding.
 func checkStatusIsDerived(d evaluation) error {
 	if d.observed.Route.Record != nil {
 		wiped := d.observed
@@ -503,7 +497,7 @@ func checkStatusIsDerived(d evaluation) error {
 			wiped.Reported = Reported{Target: d.observed.Reported.Target, Split: d.observed.Reported.Split}
 		}
 		if diff := diff(d.decision, Decide(wiped, d.policy, d.now)); diff != "" {
-			return fmt.Errorf("without what was reported it is decided otherwise (-with +without):\n%s", diff)
+			return fmt.Errorf("without the reported status the decision differs (-with +without):\n%s", diff)
 		}
 	}
 	if d.decision.Record == nil {
@@ -511,16 +505,16 @@ func checkStatusIsDerived(d evaluation) error {
 	}
 	decoded, err := DecodeRecord(d.decision.Record.Encode())
 	if err != nil {
-		return fmt.Errorf("the record cannot be read back: %w", err)
+		return fmt.Errorf("the rollout state cannot be decoded: %w", err)
 	}
 	if diff := diff(*d.decision.Record, decoded); diff != "" {
-		return fmt.Errorf("the record reads otherwise than it was written (-written +read):\n%s", diff)
+		return fmt.Errorf("the decoded rollout state differs (-encoded +decoded):\n%s", diff)
 	}
 	return nil
 }
 
-// Rule 8: the same decision is taken again on the same things, in whatever order they are listed; once it is carried
-// out, there is nothing more to do; and until it says to wake, time alone changes nothing.
+// Rule 8: the decision does not depend on the order of the snapshot. Once it is carried out,
+// nothing is left to do. Until WakeAt, time alone changes nothing.
 func checkSilence(d evaluation) error {
 	shuffled := d.observed
 	shuffled.Revisions = slices.Clone(d.observed.Revisions)
@@ -528,16 +522,16 @@ func checkSilence(d evaluation) error {
 	shuffled.Route.Tags = slices.Clone(d.observed.Route.Tags)
 	slices.Reverse(shuffled.Route.Tags)
 	if diff := diff(d.decision, Decide(shuffled, d.policy, d.now)); diff != "" {
-		return fmt.Errorf("in another order it is decided otherwise (-first +second):\n%s", diff)
+		return fmt.Errorf("in another order the decision differs (-first +second):\n%s", diff)
 	}
 	return errors.Join(checkSettles(d), checkTimeIsIdle(d))
 }
 
-// mostSteps is how many decisions are carried out until nothing is left to do, where each shows more than was seen
-// before.
+// maxSteps is the number of decisions after which nothing may be left to do.
 const maxSteps = 3
 
-// checkSettles carries a decision out, with pods and a gateway that do nothing, and expects the next to be silent.
+// checkSettles carries a decision out, without any reaction of pods or gateway, and expects that
+// the next decision changes nothing.
 func checkSettles(d evaluation) error {
 	next := Decide(applied(d.observed, d.decision), d.policy, d.now)
 	for step := 1; step < maxSteps && d.showsMore(); step++ {
@@ -545,44 +539,44 @@ func checkSettles(d evaluation) error {
 		next = Decide(applied(d.observed, d.decision), d.policy, d.now)
 	}
 	if len(next.Transitions) > 0 || next.Create {
-		return fmt.Errorf("carried out, it asks for more: %v", next.Transitions)
+		return fmt.Errorf("once carried out, the next decision has transitions: %v", next.Transitions)
 	}
 	if diff := diff(d.decision.Record, next.Record); diff != "" {
-		return fmt.Errorf("carried out, it changes the record (-first +second):\n%s", diff)
+		return fmt.Errorf("once carried out, the next decision changes the rollout state (-first +second):\n%s", diff)
 	}
 	return nil
 }
 
-// showsMore tells whether a decision, once it is carried out, can show more than was seen before, so that another step
-// follows.
+// showsMore reports whether another step can follow, because the decision changes what later
+// decisions are based on.
 func (d evaluation) showsMore() bool {
 	bounds, had := d.observed.Wanted.Replicas, d.last().Percent(d.stable())
 	switch {
 	case d.defers():
-		return true // Once the rollback is done, the revision with the new metadata is created.
+		return true // The revision with the new metadata is created next.
 	case d.decision.Record == nil:
-		return true // There is no route to write the memory on; what runs now may tell more than what ran before.
+		return true // Without a route, the state is recovered from the workloads, which change.
 	case len(d.last().Shares()) > 2:
-		return true // Only a meddler splits by three: their parts say little of the traffic.
+		return true // Only an external editor makes such a split.
 	case had > 0 && d.split().Percent(d.stable()) > had && !bounds.Elastic && bounds.Max > max(1, bounds.Min):
-		return true // The stable takes back what it may have too few replicas for.
+		return true // The stable may have too few replicas for what it takes back.
 	case !bounds.Elastic && d.servedOnMoreThan(max(1, bounds.Min, bounds.Max)) && !d.split().Equal(d.last()):
-		return true // Who had more replicas than anyone may have gives to one with fewer, and fewer serve from then on.
+		return true // A revision with more than maxReplicas gives its share away.
 	}
 	return slices.ContainsFunc(d.decision.Workloads, func(plan WorkloadPlan) bool {
-		revision := d.revision(plan.Revision) // Replicas that were called off are asked for again.
+		revision := d.revision(plan.Revision) // Replicas are desired again before they stop.
 		return plan.Action == Run && d.ready(plan.Revision) > d.capacity(plan.Revision) && plan.Floor > revision.Workload.Replicas
 	})
 }
 
-// servedOnMoreThan tells whether anyone who had a share has more replicas than that.
 func (d evaluation) servedOnMoreThan(replicas int) bool {
 	return slices.ContainsFunc(d.last().Shares(), func(share Share) bool {
 		return share.Percent > 0 && d.ready(share.Revision) > replicas
 	})
 }
 
-// carriedOut is what is seen right after a decision was carried out, before any pod or gateway has moved.
+// applied returns the snapshot right after a decision was carried out, before any pod or gateway
+// reacts.
 func applied(observed Snapshot, decision Decision) Snapshot {
 	after := observed
 	after.Revisions = slices.Clone(observed.Revisions)
@@ -614,7 +608,6 @@ func applied(observed Snapshot, decision Decision) Snapshot {
 	return after
 }
 
-// carriedOut is what a workload is right after its plan was carried out.
 func (p WorkloadPlan) applied(workload *Workload) *Workload {
 	after := Workload{}
 	if workload != nil {
@@ -636,9 +629,9 @@ func (p WorkloadPlan) applied(workload *Workload) *Workload {
 	return &after
 }
 
-// checkTimeIsIdle expects that nothing but time changes nothing before the moment that the decision names.
+// checkTimeIsIdle checks that the decision does not change before WakeAt if nothing else changes.
 func checkTimeIsIdle(d evaluation) error {
-	// Tag hosts that have moved free workloads, which are then marked with the time: that takes a step more.
+	// A change of the tag hosts releases workloads, whose IdleSince is set one step later.
 	after, next := d.observed, d.decision
 	for range maxSteps {
 		after = applied(after, next)
@@ -647,39 +640,38 @@ func checkTimeIsIdle(d evaluation) error {
 	later := d.now.Add(24 * time.Hour)
 	if !next.WakeAt.IsZero() {
 		if !next.WakeAt.After(d.now) {
-			return fmt.Errorf("at %s it asks to be woken at %s", d.now, next.WakeAt)
+			return fmt.Errorf("at %s, WakeAt is %s", d.now, next.WakeAt)
 		}
 		later = next.WakeAt.Add(-time.Millisecond)
 	}
 	if diff := diff(next, Decide(after, d.policy, later)); diff != "" {
-		return fmt.Errorf("at %s it is decided otherwise, without being asked to wake (-before +then):\n%s", later, diff)
+		return fmt.Errorf("at %s, before WakeAt, the decision differs (-before +then):\n%s", later, diff)
 	}
 	return nil
 }
 
-// Rule 9: what is said to be so is about the spec that was seen. A phase that calls the spec realised, with a split
-// that the gateway serves, comes only when it is that spec's revision that has that spec's share.
+// Rule 9: target, phase and Programmed are about the observed spec.
 func checkOwnGeneration(d evaluation) error {
 	wanted, decision := d.observed.Wanted, d.decision
 	target := d.revision(decision.Target)
 	valid := wanted.valid()
 	switch {
 	case valid && !decision.Create && (target == nil || target.Inputs != wanted.Inputs) && !d.defers():
-		return fmt.Errorf("the target is %d, which is not what the spec asks for", decision.Target)
+		return fmt.Errorf("the target is %d, which the spec does not ask for", decision.Target)
 	case valid && decision.Create && target != nil:
 		return fmt.Errorf("the new target is %d, which is not new", decision.Target)
 	case decision.Programmed && (!d.observed.Route.TakenOver || !d.observed.Route.TagsTakenOver || !decision.Served.Equal(d.split()) || !decision.Tags.match(d.observed.Route.Tags)):
-		return errors.New("the gateway is said to serve what it has not taken over")
+		return errors.New("Programmed is true, but the gateway has not accepted the routes")
 	case (decision.Phase == Stopped || decision.Phase == Stopping) != wanted.Stopped:
 		return fmt.Errorf("the phase is %s", decision.Phase)
 	}
 	if state := decision.Record; state != nil && target != nil && state.Inputs != "" && state.Inputs != target.Inputs {
-		return fmt.Errorf("the record says that revision %d runs %s; it runs %s", state.Target, state.Inputs, target.Inputs)
+		return fmt.Errorf("in the rollout state revision %d has the hash %s; it has %s", state.Target, state.Inputs, target.Inputs)
 	}
 	return checkPhase(d, valid)
 }
 
-// defers reports whether the target is a model that is rolled back first, before its new metadata gets a revision.
+// defers reports whether the target must be rolled back before its new metadata gets a revision.
 func (d evaluation) defers() bool {
 	target, wanted, before := d.revision(d.decision.Target), d.observed.Wanted, d.observed.Route.Record
 	return target != nil && target.SameModel && wanted.Percent != nil && *wanted.Percent == 0 &&
@@ -687,7 +679,7 @@ func (d evaluation) defers() bool {
 		before != nil && before.Stable == d.decision.Target)
 }
 
-// checkPhase holds what each phase promises about the split.
+// checkPhase checks what each phase says about the split.
 func checkPhase(d evaluation, valid bool) error {
 	share, percent := d.split().Percent(d.decision.Target), d.observed.Wanted.Percent
 	var kept bool
@@ -710,12 +702,12 @@ func checkPhase(d evaluation, valid bool) error {
 		kept = ready > 0 && d.stable() == d.decision.Target && d.split().Equal(All(d.decision.Target))
 	}
 	if !kept {
-		return fmt.Errorf("the phase is %s with the split %s, %d ready and %v awaited", d.decision.Phase, d.split(), d.ready(d.decision.Target), d.decision.Waiting)
+		return fmt.Errorf("the phase is %s with the split %s, %d ready, waiting for %v", d.decision.Phase, d.split(), d.ready(d.decision.Target), d.decision.Waiting)
 	}
 	return nil
 }
 
-// Rule 10: a spec that cannot be resolved is as if the last one that could were still there, whatever percent it has.
+// Rule 10: a spec that cannot be resolved has the same effect as the last spec that could.
 func checkBadInputMovesNothing(d evaluation) error {
 	state := d.observed.Route.Record
 	if state == nil {
@@ -735,21 +727,19 @@ func checkBadInputMovesNothing(d evaluation) error {
 	} {
 		bad.Wanted.Inputs, bad.Wanted.Percent = wanted.Inputs, wanted.Percent
 		if diff := diff(want, Decide(bad, d.policy, d.now)); diff != "" {
-			return fmt.Errorf("a spec %s changes the decision (-with the last good one +with the bad one):\n%s", name, diff)
+			return fmt.Errorf("a spec %s changes the decision (-last valid spec +invalid spec):\n%s", name, diff)
 		}
 	}
 	return nil
 }
 
-// valid tells whether a spec asks for something that can be done.
 func (w Wanted) valid() bool {
 	return w.Inputs != "" && (w.Percent == nil || *w.Percent >= 0 && *w.Percent <= 100)
 }
 
-// splitsByShares lets go-cmp compare splits.
 var splitsByShares = cmp.Comparer(Split.Equal)
 
-// diff tells two things apart, and tells quickly when there is nothing to tell.
+// diff is a faster [cmp.Diff] for equal values.
 func diff[T any](a, b T) string {
 	if reflect.DeepEqual(a, b) {
 		return ""

@@ -9,9 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// choices makes random choices from bytes, which a property test draws and shrinks and a fuzzer mutates.
-// Both can so use the same seeds. After the last byte every choice is 0, which is the most ordinary one,
-// so that shrinking keeps only what matters.
+// choices makes random choices from bytes, which a property test draws and shrinks and a fuzzer
+// mutates. Both can so use the same seeds. After the last byte every choice is 0, which is the most
+// ordinary one, so that shrinking keeps only what matters.
 type choices struct {
 	bytes []byte
 }
@@ -32,8 +32,8 @@ func (d *choices) oneIn(outOf int) bool { return d.intn(outOf) == outOf-1 }
 
 func pick[T any](d *choices, options ...T) T { return options[d.intn(len(options))] }
 
-// check checks a property on random bytes of random length, the given number of times as often as rapid
-// does by default.
+// check checks a property on random bytes of random length, the given number of times as often as
+// rapid does by default.
 func check(t *testing.T, times, minBytes, maxBytes int, property func(t *rapid.T, bytes []byte)) {
 	t.Helper()
 	for range times {

@@ -12,15 +12,14 @@ import (
 
 var external = Bounds{Min: 1, Max: 10, External: true}
 
-// scaledBy is a revision whose replicas an external autoscaler has set.
+// scaledBy returns a revision whose replicas an external autoscaler has set.
 func scaledBy(n Number, ready, replicas, held, lowered int) Revision {
 	revision := upWith(n, replicas)
 	revision.Workload.Ready, revision.Workload.Held, revision.Workload.Lowered = ready, held, lowered
 	return revision
 }
 
-// TestExternalAutoscaler: the operator raises the replicas of a receiver to what its share needs, and leaves every other
-// number to the autoscaler.
+// TestExternalAutoscaler: the operator only raises the replicas of a revision for a larger share.
 func TestExternalAutoscaler(t *testing.T) {
 	canary := canarySplit(2, 10, 1)
 	shifted := func(ago time.Duration) *Record {
@@ -39,19 +38,19 @@ func TestExternalAutoscaler(t *testing.T) {
 		want      WorkloadPlan // Of the canary.
 		wantHeld  *HeldBack
 	}{
-		"a promotion needs what carries the whole traffic: four replicas carry 90 %": {
+		"a promotion needs the replicas for all traffic: four replicas serve 90 %": {
 			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
 			"2:10 1:90",
 			WorkloadPlan{Floor: 5, Raise: true, Held: 5},
 			nil,
 		},
-		"they are there": {
+		"they are ready": {
 			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 0),
 			"2:100",
 			WorkloadPlan{Floor: 5, Held: 5},
 			nil,
 		},
-		"they are raised, and not ready yet": {
+		"they are raised but not ready yet": {
 			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 5, 5, 0),
 			"2:10 1:90",
 			WorkloadPlan{Floor: 5, Held: 5},
@@ -75,7 +74,7 @@ func TestExternalAutoscaler(t *testing.T) {
 			WorkloadPlan{Floor: 5, Held: 5, Lowered: 2},
 			&HeldBack{Revision: 2, Replicas: 5},
 		},
-		"the autoscaler gives in": {
+		"the autoscaler has raised them itself": {
 			rolloutState(1, 0, 2, nil, canary), nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 2),
 			"2:100",
 			WorkloadPlan{Floor: 5, Held: 5, Lowered: 2},
@@ -90,7 +89,7 @@ func TestExternalAutoscaler(t *testing.T) {
 		"and not for longer than the capacity hold": {
 			shifted(testPolicy.CapacityHold), nil, withoutWorkload(1), scaledBy(2, 1, 1, 4, 0), "2:100", WorkloadPlan{Floor: 1}, nil,
 		},
-		"a share of nothing raises nothing": {
+		"a share of 0 raises nothing": {
 			rolloutState(1, 0, 2, new(0), canary), new(0), scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
 			"2:0 1:100",
 			WorkloadPlan{Floor: 1},
@@ -119,14 +118,14 @@ func TestExternalAutoscaler(t *testing.T) {
 				t.Errorf("held back (-want +got):\n%s", diff)
 			}
 			if plan := planOf(decision, 1); plan.Raise && decision.Record.Split.Percent(1) <= test.state.Split.Percent(1) {
-				t.Errorf("the replicas of the stable are to be written: %+v", plan)
+				t.Errorf("the plan writes the replicas of the stable: %+v", plan)
 			}
 		})
 	}
 }
 
-// TestAZeroOfTheExternalAutoscalerIsKept: a stable that was scaled to zero keeps its share and its number.
-func TestAZeroOfTheExternalAutoscalerIsKept(t *testing.T) {
+// TestScaleToZeroIsKept: a stable that an external autoscaler has scaled to zero keeps its share.
+func TestScaleToZeroIsKept(t *testing.T) {
 	observed := newSnapshot(rolloutState(1, 0, 1, nil, All(1)), 1, nil, scaledBy(1, 0, 0, 0, 0))
 	observed.Wanted.Replicas = external
 	decision := Decide(observed, testPolicy, testNow)
@@ -135,8 +134,9 @@ func TestAZeroOfTheExternalAutoscalerIsKept(t *testing.T) {
 	}
 }
 
-// TestARollbackInPartsOutlastsTheHold: what was brought up for the first part is not measured as need for the next one.
-func TestARollbackInPartsOutlastsTheHold(t *testing.T) {
+// TestRollbackInPartsOutlastsHold: the replicas for the first part do not raise the estimate for
+// the next.
+func TestRollbackInPartsOutlastsHold(t *testing.T) {
 	state := rolloutState(1, 0, 2, new(0), canarySplit(2, 17, 1))
 	state.Returning, state.Floors = true, map[Number]int{1: 6, 2: 6}
 	observed := newSnapshot(state, 2, new(0), scaledBy(1, 6, 6, 6, 0), scaledBy(2, 6, 6, 0, 0))
@@ -147,8 +147,8 @@ func TestARollbackInPartsOutlastsTheHold(t *testing.T) {
 	}
 }
 
-// TestAnAutoscalerIsToldOnce: a number under the stable name is for the revision with the largest share.
-func TestAnAutoscalerIsToldOnce(t *testing.T) {
+// TestScaleTarget: the number of the ScaleTarget applies to the revision with the largest share.
+func TestScaleTarget(t *testing.T) {
 	hold := func(state *Record, ago time.Duration, held map[Number]int) *Record {
 		state.ShiftedAt, state.Floors = testNow.Add(-ago), held
 		return state
@@ -167,9 +167,9 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 		stable, canary Revision
 
 		wantSplit              string
-		wantStable, wantCanary WorkloadPlan // The zero plan where the revision does not run.
+		wantStable, wantCanary WorkloadPlan // The zero plan if the revision does not run.
 	}{
-		"before the first route it is for the target": {
+		"before the first route it applies to the target": {
 			nil, nil, 3, withoutWorkload(1), scaledBy(2, 0, 1, 0, 0),
 			"",
 			WorkloadPlan{},
@@ -193,7 +193,7 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 			"2:10 1:90", run(1, 1, new(18)),
 			WorkloadPlan{Revision: 2, Action: Run, Floor: 1, Held: 2, Lowered: 2},
 		},
-		"on a tie it is for the stable": {
+		"on a tie it applies to the stable": {
 			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)), new(50), 5, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
 			"2:50 1:50", run(1, 1, new(5)), raised(run(2, 5, nil), 5),
 		},
@@ -203,7 +203,7 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 			WorkloadPlan{Revision: 1, Action: Run, Floor: 1},
 			run(2, 1, new(6)),
 		},
-		"a promotion raises its receiver first": {
+		"a promotion raises the target first": {
 			rolloutState(1, 0, 2, nil, canarySplit(2, 10, 1)), nil, 4, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 1, 1, 0, 0),
 			"2:10 1:90", run(1, 1, new(4)), raised(run(2, 5, nil), 5),
 		},
@@ -259,8 +259,9 @@ func TestAnAutoscalerIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestTheNameFollowsTheGateway: until it has accepted a promotion, the number is still for the revision that serves.
-func TestTheNameFollowsTheGateway(t *testing.T) {
+// TestScaleTargetFollowsTheGateway: until the gateway has accepted a promotion, the ScaleTarget
+// stands for the old stable.
+func TestScaleTargetFollowsTheGateway(t *testing.T) {
 	state := rolloutState(2, 1, 2, nil, All(2))
 	state.Before, state.ShiftedAt, state.Floors = canarySplit(2, 10, 1), testNow, map[Number]int{2: 5}
 	observed := newSnapshot(state, 2, nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 0))
@@ -276,8 +277,8 @@ func TestTheNameFollowsTheGateway(t *testing.T) {
 	}
 }
 
-// TestAStoppedServiceComesBackWithWhatIsAsked: where nothing is served, the name stands for the stable.
-func TestAStoppedServiceComesBackWithWhatIsAsked(t *testing.T) {
+// TestScaleTargetOfResumedService: if no revision serves, the ScaleTarget stands for the stable.
+func TestScaleTargetOfResumedService(t *testing.T) {
 	observed := newSnapshot(rolloutState(1, 0, 1, nil, Split{}), 1, nil, scaledBy(1, 0, 0, 0, 0))
 	observed.Wanted.Replicas = external
 	observed.Wanted.Replicas.Asked = new(4)

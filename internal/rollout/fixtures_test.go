@@ -5,7 +5,7 @@ package rollout
 
 import "time"
 
-// remembered is a record that was written an hour ago.
+// rolloutState returns a rollout state that was written an hour ago.
 func rolloutState(stable, previous, target Number, percent *int, split Split) *Record {
 	return &Record{
 		Stable: stable, Previous: previous, Target: target, Percent: percent,
@@ -13,7 +13,7 @@ func rolloutState(stable, previous, target Number, percent *int, split Split) *R
 	}
 }
 
-// sees is a snapshot of a route that the gateway has taken over, and of these revisions, with one replica each.
+// newSnapshot returns a snapshot with an accepted route and the given revisions.
 func newSnapshot(state *Record, target Number, percent *int, revisions ...Revision) Snapshot {
 	observed := Snapshot{
 		Wanted:    Wanted{Inputs: hashOf(target), Percent: percent, Replicas: Bounds{Min: 1, Max: 1}},
@@ -25,20 +25,20 @@ func newSnapshot(state *Record, target Number, percent *int, revisions ...Revisi
 	return observed
 }
 
-// upWith is a revision with so many replicas, all of which can serve.
+// upWith returns a revision with the given number of ready replicas.
 func upWith(n Number, replicas int) Revision {
 	revision := up(n)
 	revision.Workload = &Workload{Ready: replicas, Replicas: replicas, Pods: replicas}
 	return revision
 }
 
-// retiring is a revision that is idle since some time before now.
+// retiring returns a revision that has been idle for some time.
 func retiring(n Number, workload Workload, idleFor time.Duration) Revision {
 	workload.IdleSince = testNow.Add(-idleFor)
 	return Revision{Number: n, Inputs: hashOf(n), Recorded: true, Workload: &workload}
 }
 
-// planOf is what a decision plans for a revision; the zero plan when it is not named.
+// planOf returns the plan for a revision, or the zero plan if there is none.
 func planOf(decision Decision, n Number) WorkloadPlan {
 	return evaluation{decision: decision}.plan(n)
 }

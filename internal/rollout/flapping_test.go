@@ -8,27 +8,27 @@ import (
 	"time"
 )
 
-// TestFlappingReadiness: a share is taken away at once, and comes back once its revision has been ready for a while.
+// TestFlappingReadiness: a share is taken away at once, and given back after a stable interval.
 func TestFlappingReadiness(t *testing.T) {
 	tests := map[string]struct {
-		lostAgo, readyFor time.Duration // readyFor is 0 where it is not known.
+		lostAgo, readyFor time.Duration // readyFor is 0 if it is unknown.
 		change            func(*Snapshot)
 		want              string
 		wantWake          time.Duration
 	}{
-		"ready again after a second":                   {lostAgo: time.Second, want: "2:0 1:100", wantWake: 14 * time.Second},
-		"ready for a quarter of a minute":              {lostAgo: time.Minute, readyFor: 15 * time.Second, want: "2:10 1:90"},
-		"ready for less":                               {lostAgo: time.Minute, readyFor: 5 * time.Second, want: "2:0 1:100", wantWake: 10 * time.Second},
-		"back after more than five minutes":            {lostAgo: 5 * time.Minute, readyFor: time.Second, want: "2:10 1:90"},
-		"the loss is forgotten before the period":      {lostAgo: 290 * time.Second, readyFor: time.Second, want: "2:0 1:100", wantWake: 10 * time.Second},
-		"a kubelet whose clock is ahead":               {lostAgo: 15 * time.Second, readyFor: -time.Hour, want: "2:10 1:90"},
-		"an operator whose clock was ahead":            {lostAgo: -time.Hour, want: "2:10 1:90"},
-		"the stable cannot serve":                      {lostAgo: time.Second, change: func(s *Snapshot) { s.Revisions[0] = down(1) }, want: "2:10 1:90"},
-		"it has never lost its readiness":              {want: "2:10 1:90"},
-		"another revision is asked for":                {lostAgo: time.Second, change: func(s *Snapshot) { s.Route.Record.Target = 3 }, want: "2:10 1:90"},
-		"its percent is nothing: it is not waited":     {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = new(0) }, want: "2:0 1:100", wantWake: 14 * time.Second},
-		"the promotion waits for its stability, too":   {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = nil }, want: "2:0 1:100", wantWake: 14 * time.Second},
-		"the stable has just lost its own: unaffected": {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(1) }, want: "1:100"},
+		"ready again after a second":              {lostAgo: time.Second, want: "2:0 1:100", wantWake: 14 * time.Second},
+		"ready for 15 seconds":                    {lostAgo: time.Minute, readyFor: 15 * time.Second, want: "2:10 1:90"},
+		"ready for 5 seconds":                     {lostAgo: time.Minute, readyFor: 5 * time.Second, want: "2:0 1:100", wantWake: 10 * time.Second},
+		"back after more than five minutes":       {lostAgo: 5 * time.Minute, readyFor: time.Second, want: "2:10 1:90"},
+		"the loss is forgotten before the period": {lostAgo: 290 * time.Second, readyFor: time.Second, want: "2:0 1:100", wantWake: 10 * time.Second},
+		"a kubelet whose clock is ahead":          {lostAgo: 15 * time.Second, readyFor: -time.Hour, want: "2:10 1:90"},
+		"an operator whose clock was ahead":       {lostAgo: -time.Hour, want: "2:10 1:90"},
+		"the stable cannot serve":                 {lostAgo: time.Second, change: func(s *Snapshot) { s.Revisions[0] = down(1) }, want: "2:10 1:90"},
+		"it has never lost its readiness":         {want: "2:10 1:90"},
+		"another revision is asked for":           {lostAgo: time.Second, change: func(s *Snapshot) { s.Route.Record.Target = 3 }, want: "2:10 1:90"},
+		"a percent of 0":                          {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = new(0) }, want: "2:0 1:100", wantWake: 14 * time.Second},
+		"a promotion waits too":                   {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = nil }, want: "2:0 1:100", wantWake: 14 * time.Second},
+		"the target is the stable":                {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(1) }, want: "1:100"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestFlappingReadiness(t *testing.T) {
 	}
 }
 
-// TestFlapsAreFewWrites: readiness that changes each second moves the route once.
+// TestFlapsAreFewWrites: readiness that changes every second causes one write of the route.
 func TestFlapsAreFewWrites(t *testing.T) {
 	state := rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1))
 	writes := 0

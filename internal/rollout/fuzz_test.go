@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// seeds gives a fuzzer bytes that lead somewhere: histories and snapshots need many choices.
+// seeds adds long seeds, because snapshots and rollouts need many choices.
 func seeds(f *testing.F, length int) {
 	f.Add([]byte{})
 	random := rand.New(rand.NewPCG(20260311, uint64(length)))
@@ -25,7 +25,7 @@ func randomBytes(random *rand.Rand, length int) []byte {
 	return bytes
 }
 
-// FuzzDecide takes decisions on any snapshot and holds every rule against each.
+// FuzzDecide checks every rule on decisions for random snapshots.
 func FuzzDecide(f *testing.F) {
 	seeds(f, 120)
 	f.Fuzz(func(t *testing.T, bytes []byte) {
@@ -44,7 +44,7 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-// FuzzRollout plays any history and checks every rule after every write and event.
+// FuzzRollout plays random rollouts and checks every rule after every write and event.
 func FuzzRollout(f *testing.F) {
 	seeds(f, 300)
 	f.Fuzz(func(t *testing.T, bytes []byte) {
@@ -52,8 +52,8 @@ func FuzzRollout(f *testing.F) {
 	})
 }
 
-// FuzzDecodeRecord reads any text that somebody may have put on a route. What is read can be decided on, and is
-// written again in one form.
+// FuzzDecodeRecord decodes any annotation value. Decide accepts every decoded state, and it has one
+// canonical encoding.
 func FuzzDecodeRecord(f *testing.F) {
 	for _, text := range []string{
 		encoded, "", "null", "{}", "[]", `{"stable":1,"target":1,"highest":1}`,
@@ -71,10 +71,10 @@ func FuzzDecodeRecord(f *testing.F) {
 		canonical := state.Encode()
 		again, err := DecodeRecord(canonical)
 		if err != nil {
-			t.Fatalf("%s is not read again: %v", canonical, err)
+			t.Fatalf("%s cannot be decoded: %v", canonical, err)
 		}
 		if twice := again.Encode(); twice != canonical {
-			t.Errorf("%s is written again as %s", canonical, twice)
+			t.Errorf("%s is encoded as %s", canonical, twice)
 		}
 		observed := newSnapshot(&state, 2, new(10), upWith(1, 3), up(2), withoutWorkload(3))
 		observed.Wanted.Replicas = scaled

@@ -17,16 +17,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the stories of this run to testdata")
+var update = flag.Bool("update", false, "write the traces of this run to testdata")
 
-// story is what happened in a world, line by line, for a person to read.
+// trace is a readable log of a simulation.
 type trace struct {
-	// brief leaves out what only matters to find out what went wrong.
+	// brief omits the lines that are useful only for debugging.
 	brief bool
 	lines []line
 }
 
-// line is one event or write, and how the world is after it.
+// line is one event or write, with the state after it.
 type line struct {
 	at                         time.Duration
 	who, what                  string
@@ -47,7 +47,7 @@ func (s *trace) add(sim *simulation, who, what string) {
 	})
 }
 
-// workloadsText tells how many pods of each revision are ready, of how many that are asked for.
+// workloadsText lists the ready and the desired pods of each revision.
 func (sim *simulation) workloadsText() string {
 	var words []string
 	for _, n := range numbers(sim.deployments) {
@@ -57,7 +57,7 @@ func (sim *simulation) workloadsText() string {
 	return strings.Join(words, "  ")
 }
 
-// String is the story as a table. What a user does begins a paragraph.
+// String formats the trace as a table with a paragraph for each action of the user.
 func (s *trace) String() string {
 	rows := [][]string{{"TIME", "WHO", "WHAT", "SERVED", "WRITTEN", "READY PODS"}}
 	for _, l := range s.lines {
@@ -84,12 +84,11 @@ func (s *trace) String() string {
 	return text.String()
 }
 
-// script is a rollout that is played by the clock: the user acts when the script says, and the peers take their time.
+// script is a rollout with timed steps of the user and realistic delays of the fake controllers.
 type script struct {
 	about string
-	// begin sets the world up.
 	begin func(*simulation)
-	// gatewayTakes is how long the gateway takes to serve what was written; not less than two seconds.
+	// gatewayDelay is how long the gateway takes to program a route, at least two seconds.
 	gatewayDelay time.Duration
 	steps        []step
 	ends         time.Duration
@@ -100,12 +99,12 @@ type step struct {
 	do func(*simulation)
 }
 
-// asks is a user's edit of the spec.
+// edits returns a step in which the user edits the spec.
 func edits(at time.Duration, what string, change func(*spec)) step {
 	return step{at: at, do: func(sim *simulation) { sim.edit(what, change) }}
 }
 
-// gets prints what kubectl get prints.
+// kubectlGet returns a step that logs the columns of kubectl get.
 func kubectlGet(at time.Duration) step {
 	return step{at: at, do: func(sim *simulation) {
 		split, target := sim.reported.Split, sim.reported.Target
@@ -123,17 +122,15 @@ func kubectlGet(at time.Duration) step {
 	}}
 }
 
-// modelLoads is how long a model takes to load, podStops how long a pod takes to stop, and deadline how long a
-// deployment may take to become ready. The autoscaler looks at the load in turns.
 const (
-	modelLoads      = 40 * time.Second
-	podStops        = 5 * time.Second
-	deadline        = 2 * time.Minute
-	autoscalerTurns = 15 * time.Second
+	loadTime         = 40 * time.Second
+	stopTime         = 5 * time.Second
+	deadline         = 2 * time.Minute
+	autoscalerPeriod = 15 * time.Second
 )
 
-// director plays a script, second by second. The operator acts only when something has changed, or when it has asked
-// to be woken.
+// scriptRunner plays a script second by second. The operator reconciles only after an event, or at
+// WakeAt.
 type scriptRunner struct {
 	*simulation
 	script
@@ -155,7 +152,7 @@ func (s script) play() *simulation {
 		}
 		d.movePods()
 		d.moveGateway()
-		if second%autoscalerTurns == 0 {
+		if second%autoscalerPeriod == 0 {
 			for _, n := range numbers(d.deployments) {
 				d.autoscale(n)
 			}
@@ -181,9 +178,9 @@ func (d *scriptRunner) movePods() {
 			switch {
 			case pod.state == starting && age >= deadline:
 				d.exceedDeadline(n)
-			case pod.state == starting && age >= modelLoads:
+			case pod.state == starting && age >= loadTime:
 				d.start(n)
-			case pod.state == stopping && age >= podStops:
+			case pod.state == stopping && age >= stopTime:
 				d.stop(n)
 			}
 		}
@@ -202,7 +199,7 @@ func (d *scriptRunner) moveGateway() {
 	}
 }
 
-// scripts are the stories, by the names of their files.
+// scripts are the scripts by the name of their golden file.
 var scripts = map[string]script{
 	"walkthrough": {
 		about: "The walkthrough of the document: deploy, canary, promote, roll back to a revision that was scaled away, tags.",
@@ -305,7 +302,7 @@ var scripts = map[string]script{
 	},
 }
 
-// TestGolden plays the scripts and compares their stories with those in testdata, where a person can read them.
+// TestGolden compares the traces of the scripts with testdata.
 func TestGolden(t *testing.T) {
 	for name, script := range scripts {
 		t.Run(name, func(t *testing.T) {
@@ -325,7 +322,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("%s tells another story (-want +got); if it is the right one, run with -update:\n%s", file, diff)
+				t.Errorf("%s (-want +got); run with -update to accept the new trace:\n%s", file, diff)
 			}
 		})
 	}

@@ -5,10 +5,10 @@ package rollout
 
 import "testing"
 
-// TestNumberOfATargetThatCouldNotBeMade: the API server may refuse to record the target for as long as a policy or a
-// quota says so. It is numbered once, not once for each time that it is tried, and a route that says so already is not
-// written again. Other inputs get another number, as nobody knows whether the first one was not made after all.
-func TestNumberOfATargetThatCouldNotBeMade(t *testing.T) {
+// TestNumberOfUncreatedTarget: if the API server refuses to create the target, each retry uses the
+// same number and writes no route. Another hash gets another number, because the creation may have
+// succeeded unnoticed.
+func TestNumberOfUncreatedTarget(t *testing.T) {
 	observed := Snapshot{
 		Wanted:    Wanted{Inputs: hashOf(2), Percent: new(10), Replicas: Bounds{Min: 1, Max: 1}},
 		Revisions: []Revision{up(1)},
@@ -24,10 +24,10 @@ func TestNumberOfATargetThatCouldNotBeMade(t *testing.T) {
 	observed.Route.Record = first.Record
 	again := Decide(observed, testPolicy, testNow.Add(1))
 	if !again.Create || again.Target != 2 {
-		t.Errorf("when it is tried again, the target is %d, created %t", again.Target, again.Create)
+		t.Errorf("on a retry, the target is %d, created %t", again.Target, again.Create)
 	}
 	if got, want := again.Record.Encode(), first.Record.Encode(); got != want {
-		t.Errorf("when it is tried again, the record becomes %s, was %s", got, want)
+		t.Errorf("on a retry, the rollout state becomes %s, was %s", got, want)
 	}
 
 	observed.Wanted.Inputs = ""
@@ -40,12 +40,13 @@ func TestNumberOfATargetThatCouldNotBeMade(t *testing.T) {
 	observed.Wanted.Inputs = hashOf(3)
 	other := Decide(observed, testPolicy, testNow.Add(4))
 	if !other.Create || other.Target != 3 {
-		t.Errorf("with other inputs, the target is %d, created %t", other.Target, other.Create)
+		t.Errorf("with another hash, the target is %d, created %t", other.Target, other.Create)
 	}
 }
 
-// TestNumbersAreNotGivenTwice: the next number is above all that anything tells of, though records were lost.
-func TestNumbersAreNotGivenTwice(t *testing.T) {
+// TestNumbersAreNotReused: the next number is above all known numbers, even if the history was
+// lost.
+func TestNumbersAreNotReused(t *testing.T) {
 	unreadable := Revision{Number: 2, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
 	tests := map[string]struct {
 		state     *Record
@@ -53,15 +54,15 @@ func TestNumbersAreNotGivenTwice(t *testing.T) {
 		revisions []Revision
 		want      Number
 	}{
-		"the first":                      {nil, Reported{}, nil, 1},
-		"before the first route":         {nil, Reported{}, []Revision{down(1)}, 2},
-		"only the route remembers":       {rolloutState(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1)}, 10},
-		"the route does not know":        {rolloutState(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1), withoutWorkload(12)}, 13},
-		"only the status remembers":      {nil, Reported{Stable: 1, Target: 4, Split: All(1)}, []Revision{up(1)}, 5},
-		"the previous is the highest":    {nil, Reported{Stable: 1, Previous: 6, Target: 1, Split: All(1)}, []Revision{up(1)}, 7},
-		"the split names the highest":    {nil, Reported{Split: canarySplit(8, 10, 1)}, []Revision{up(1)}, 9},
-		"the last one cannot be read":    {&Record{Stable: 1, Target: 2, Inputs: hashOf(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1), unreadable}, 3},
-		"the last one could not be made": {&Record{Stable: 1, Target: 2, Inputs: hashOf(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1)}, 2},
+		"the first":                         {nil, Reported{}, nil, 1},
+		"before the first route":            {nil, Reported{}, []Revision{down(1)}, 2},
+		"only the route has it":             {rolloutState(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1)}, 10},
+		"the route does not have it":        {rolloutState(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1), withoutWorkload(12)}, 13},
+		"only the status has it":            {nil, Reported{Stable: 1, Target: 4, Split: All(1)}, []Revision{up(1)}, 5},
+		"the previous is the highest":       {nil, Reported{Stable: 1, Previous: 6, Target: 1, Split: All(1)}, []Revision{up(1)}, 7},
+		"the split names the highest":       {nil, Reported{Split: canarySplit(8, 10, 1)}, []Revision{up(1)}, 9},
+		"the last revision has no hash":     {&Record{Stable: 1, Target: 2, Inputs: hashOf(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1), unreadable}, 3},
+		"the last revision was not created": {&Record{Stable: 1, Target: 2, Inputs: hashOf(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1)}, 2},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -75,18 +76,19 @@ func TestNumbersAreNotGivenTwice(t *testing.T) {
 				return
 			}
 			if highest := decision.Record.Highest; highest < test.want {
-				t.Errorf("the highest number is said to be %d", highest)
+				t.Errorf("the highest number is %d", highest)
 			}
 			if decision.Record.Inputs != hashOf(26) {
-				t.Errorf("the number is said to be for %s", decision.Record.Inputs)
+				t.Errorf("the hash is %s", decision.Record.Inputs)
 			}
 		})
 	}
 }
 
-// TestInputsThatBecameTheSameStartNothing: an administrator excludes what told two revisions apart. The one that was
-// asked for last stays the target, though another, which was rejected, is newer.
-func TestInputsThatBecameTheSameStartNothing(t *testing.T) {
+// TestEqualHashesStartNoRollout: the administrator excludes the metadata in which two revisions
+// differ. The last target stays the target, although a rejected revision with the same hash is
+// newer.
+func TestEqualHashesStartNoRollout(t *testing.T) {
 	rejected := Revision{Number: 2, Inputs: hashOf(1), Recorded: true}
 	stable := Revision{Number: 3, Inputs: hashOf(1), Recorded: true, Workload: up(3).Workload}
 	tests := map[string]struct {
@@ -98,7 +100,7 @@ func TestInputsThatBecameTheSameStartNothing(t *testing.T) {
 		"the last target":            {rolloutState(1, 0, 1, nil, All(1)), Reported{}, []Revision{up(1), rejected}, 1},
 		"the last target, reported":  {nil, Reported{Stable: 1, Target: 1, Split: All(1)}, []Revision{up(1), rejected}, 1},
 		"the stable before the rest": {rolloutState(1, 0, 9, nil, All(1)), Reported{}, []Revision{up(1), rejected, stable}, 1},
-		"the newest, where neither":  {rolloutState(9, 0, 9, nil, All(9)), Reported{}, []Revision{rejected, stable, up(9)}, 3},
+		"the newest otherwise":       {rolloutState(9, 0, 9, nil, All(9)), Reported{}, []Revision{rejected, stable, up(9)}, 3},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +113,8 @@ func TestInputsThatBecameTheSameStartNothing(t *testing.T) {
 	}
 }
 
-// TestHighestIsKept: numbers of revisions that somebody else has made, or that were forgotten, stay given.
+// TestHighestIsKept: numbers of pruned revisions, or of revisions that others created, are not
+// reused.
 func TestHighestIsKept(t *testing.T) {
 	state := rolloutState(1, 0, 1, nil, All(1))
 	if got := Decide(newSnapshot(state, 1, nil, up(1), withoutWorkload(12)), testPolicy, testNow).Record.Highest; got != 12 {

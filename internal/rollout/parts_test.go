@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// undone is a snapshot of a promotion of 2 that is being undone, of a model that needs eight replicas.
+// undone returns a snapshot of a rollback of 2 to 1, for traffic that needs eight replicas.
 func undone(state *Record, percent, ready int) Snapshot {
 	back := upWith(1, 8)
 	back.Workload.Ready = ready
@@ -19,7 +19,7 @@ func undone(state *Record, percent, ready int) Snapshot {
 	return observed
 }
 
-// TestRollbackInParts brings the previous revision back, replica by replica.
+// TestRollbackInParts: the share of the previous revision grows with its ready replicas.
 func TestRollbackInParts(t *testing.T) {
 	type step struct {
 		after time.Duration
@@ -42,7 +42,7 @@ func TestRollbackInParts(t *testing.T) {
 			{9 * time.Second, 8, "2:0 1:100"},
 		}},
 		"a lost replica takes nothing back": {0, []step{{0, 4, "2:50 1:50"}, {time.Minute, 2, "2:50 1:50"}}},
-		"never more than is asked":          {60, []step{{0, 2, "2:75 1:25"}, {time.Minute, 3, "2:63 1:37"}, {time.Minute, 4, "2:60 1:40"}}},
+		"never more than the desired share": {60, []step{{0, 2, "2:75 1:25"}, {time.Minute, 3, "2:63 1:37"}, {time.Minute, 4, "2:60 1:40"}}},
 		"the last part may be small":        {10, []step{{0, 7, "2:13 1:87"}, {time.Minute, 8, "2:10 1:90"}}},
 		"at once where all replicas are ready": {
 			0, []step{{0, 8, "2:0 1:100"}},
@@ -66,8 +66,8 @@ func TestRollbackInParts(t *testing.T) {
 	}
 }
 
-// TestPartsIgnoreTheMinimum: one of two replicas that the traffic needs takes half, whatever minReplicas says.
-func TestPartsIgnoreTheMinimum(t *testing.T) {
+// TestPartsIgnoreMinReplicas: one of the two replicas that all traffic needs gets half of it.
+func TestPartsIgnoreMinReplicas(t *testing.T) {
 	back := upWith(1, 8)
 	back.Workload.Ready = 1
 	observed := newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, new(0), back, upWith(2, 2))
@@ -77,23 +77,23 @@ func TestPartsIgnoreTheMinimum(t *testing.T) {
 	}
 }
 
-// TestAPartIsNoShareToTakeBackFrom: while the stable gets its share in parts, a change of mind does not give it the rest
-// on too few replicas, and a superseding revision waits.
-func TestAPartIsNoShareToTakeBackFrom(t *testing.T) {
+// TestEditDuringRollbackInParts: while the stable gets its share in parts, an edit of the spec does
+// not give it the rest without the replicas.
+func TestEditDuringRollbackInParts(t *testing.T) {
 	part := Decide(undone(rolloutState(2, 1, 2, nil, All(2)), 0, 2), testPolicy, testNow).Record
 	later := testNow.Add(time.Minute)
 	for name, test := range map[string]struct {
 		change func(*Snapshot)
 		want   string
 	}{
-		"another percent":             {func(s *Snapshot) { s.Wanted.Percent = new(50) }, "2:75 1:25"},
-		"another model":               {func(s *Snapshot) { s.Wanted.Inputs = hashOf(3) }, "2:75 1:25"},
-		"the stable's own model":      {func(s *Snapshot) { s.Wanted.Inputs = hashOf(1) }, "2:75 1:25"},
-		"no percent: it is promoted":  {func(s *Snapshot) { s.Wanted.Percent = nil }, "2:100"},
-		"the other one cannot serve":  {func(s *Snapshot) { s.Revisions[1].Workload.Ready = 0 }, "2:0 1:100"},
-		"the stable has none left":    {func(s *Snapshot) { s.Revisions[0].Workload.Ready = 0 }, "2:75 1:25"},
-		"stopped":                     {func(s *Snapshot) { s.Wanted.Stopped = true }, "none"},
-		"a spec that is not resolved": {func(s *Snapshot) { s.Wanted.Inputs = "" }, "2:75 1:25"},
+		"another percent":                 {func(s *Snapshot) { s.Wanted.Percent = new(50) }, "2:75 1:25"},
+		"another model":                   {func(s *Snapshot) { s.Wanted.Inputs = hashOf(3) }, "2:75 1:25"},
+		"the model of the stable":         {func(s *Snapshot) { s.Wanted.Inputs = hashOf(1) }, "2:75 1:25"},
+		"no percent: promotion":           {func(s *Snapshot) { s.Wanted.Percent = nil }, "2:100"},
+		"the target cannot serve":         {func(s *Snapshot) { s.Revisions[1].Workload.Ready = 0 }, "2:0 1:100"},
+		"the stable has no ready replica": {func(s *Snapshot) { s.Revisions[0].Workload.Ready = 0 }, "2:75 1:25"},
+		"stopped":                         {func(s *Snapshot) { s.Wanted.Stopped = true }, "none"},
+		"a spec that is not resolved":     {func(s *Snapshot) { s.Wanted.Inputs = "" }, "2:75 1:25"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			observed := undone(part, 0, 2)
@@ -105,8 +105,8 @@ func TestAPartIsNoShareToTakeBackFrom(t *testing.T) {
 	}
 }
 
-// TestTheRollbackIsToldWhenTheTrafficHasMoved, not when it is asked for.
-func TestTheRollbackIsToldWhenTheTrafficHasMoved(t *testing.T) {
+// TestRollbackIsAnnouncedWhenTrafficMoves: the transition belongs to the last part.
+func TestRollbackIsAnnouncedWhenTrafficMoves(t *testing.T) {
 	announced := func(d Decision) (announced bool) {
 		for _, transition := range d.Transitions {
 			announced = announced || transition.Kind == WasRolledBack
@@ -120,14 +120,14 @@ func TestTheRollbackIsToldWhenTheTrafficHasMoved(t *testing.T) {
 	}{{0, false}, {4, false}, {8, true}, {8, false}} {
 		decision := Decide(undone(state, 0, step.ready), testPolicy, now)
 		if got := announced(decision); got != step.want {
-			t.Errorf("with %d ready replicas of 8 at %s: told %t, want %t", step.ready, decision.Record.Split, got, step.want)
+			t.Errorf("with %d ready replicas of 8 at %s: announced %t, want %t", step.ready, decision.Record.Split, got, step.want)
 		}
 		state, now = decision.Record, now.Add(time.Minute)
 	}
 }
 
-// TestCapacityIsNotMeasuredAtABadMoment: while replicas are held, the traffic needs at least those.
-func TestCapacityIsNotMeasuredAtABadMoment(t *testing.T) {
+// TestEstimateDuringLossOfReplicas: the estimate does not fall below the held replicas.
+func TestEstimateDuringLossOfReplicas(t *testing.T) {
 	for name, percent := range map[string]*int{"promotion": nil, "a larger share": new(50)} {
 		t.Run(name, func(t *testing.T) {
 			state := rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1))
@@ -138,32 +138,32 @@ func TestCapacityIsNotMeasuredAtABadMoment(t *testing.T) {
 			observed.Wanted.Replicas = scaled
 			decision := Decide(observed, testPolicy, testNow)
 			if !decision.Record.Split.Equal(state.Split) {
-				t.Errorf("the split is %s on one replica", decision.Record.Split)
+				t.Errorf("with one replica, the split is %s", decision.Record.Split)
 			}
 			want := ceilDiv(8*decision.Waiting.Percent, 100)
 			if decision.Waiting.Need != want || planOf(decision, 2).Floor != want {
-				t.Errorf("it waits for %+v and loads with %d, want %d", decision.Waiting, planOf(decision, 2).Floor, want)
+				t.Errorf("it waits for %+v and runs at least %d replicas, want %d", decision.Waiting, planOf(decision, 2).Floor, want)
 			}
 		})
 	}
 }
 
-// TestReplicasThatMayBeAboutToGo: after a scale from zero, replicas that look ready count once the change has been acted
-// on and no pod of before can be deleted for it.
-func TestReplicasThatMayBeAboutToGo(t *testing.T) {
+// TestReplicasAfterScaleFromZero: ready replicas count once the change has been observed and no
+// leftover pod can be deleted any more.
+func TestReplicasAfterScaleFromZero(t *testing.T) {
 	tests := map[string]struct {
 		workload Workload
 		want     string
 		wantWake time.Duration
 	}{
 		"the change has not been observed": {Workload{Ready: 1, Replicas: 1, Pods: 1, Unobserved: true}, "2:100", 0},
-		"only a pod of before": {
+		"only a leftover pod": {
 			Workload{Ready: 1, Replicas: 1, Pods: 1, Leftover: 1, ScaledUpAt: testNow.Add(-time.Second)}, "2:100", 9 * time.Second,
 		},
-		"a pod of before that has stayed": {Workload{Ready: 1, Replicas: 1, Pods: 1, Leftover: 1, ScaledUpAt: testNow.Add(-10 * time.Second)}, "2:0 1:100", 0},
-		"a new pod":                       {Workload{Ready: 1, Replicas: 1, Pods: 1, ScaledUpAt: testNow}, "2:0 1:100", 0},
-		"a new pod beside one of before":  {Workload{Ready: 2, Replicas: 1, Pods: 2, Leftover: 1, ScaledUpAt: testNow}, "2:0 1:100", 0},
-		"a clock that was ahead":          {Workload{Ready: 1, Replicas: 1, Pods: 1, Leftover: 1, ScaledUpAt: testNow.Add(time.Hour)}, "2:0 1:100", 0},
+		"a leftover pod that has stayed": {Workload{Ready: 1, Replicas: 1, Pods: 1, Leftover: 1, ScaledUpAt: testNow.Add(-10 * time.Second)}, "2:0 1:100", 0},
+		"a new pod":                      {Workload{Ready: 1, Replicas: 1, Pods: 1, ScaledUpAt: testNow}, "2:0 1:100", 0},
+		"a new pod and a leftover pod":   {Workload{Ready: 2, Replicas: 1, Pods: 2, Leftover: 1, ScaledUpAt: testNow}, "2:0 1:100", 0},
+		"a clock that was ahead":         {Workload{Ready: 1, Replicas: 1, Pods: 1, Leftover: 1, ScaledUpAt: testNow.Add(time.Hour)}, "2:0 1:100", 0},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -180,22 +180,22 @@ func TestReplicasThatMayBeAboutToGo(t *testing.T) {
 	}
 }
 
-// TestAWaitIsOverdue: a share that waits for replicas longer than the progress deadline is reported; the deadline counts
-// from when it was asked for, or from when its first replica was ready.
-func TestAWaitIsOverdue(t *testing.T) {
+// TestOverdueWait: the progress deadline of a share starts when the spec asks for it, or when the
+// first replica becomes ready.
+func TestOverdueWait(t *testing.T) {
 	policy := testPolicy
 	policy.ProgressDeadline = 10 * time.Minute
 	tests := map[string]struct {
-		askedAt, readySince time.Duration // Before now; 0 for unknown.
+		askedAt, readySince time.Duration // Before now; 0 means unknown.
 		want                bool
 		wantWake            time.Duration
 	}{
-		"asked for a minute ago":                     {askedAt: time.Minute, wantWake: 9 * time.Minute},
-		"asked for long ago":                         {askedAt: time.Hour, want: true},
-		"loaded for long, and ready since a minute":  {askedAt: time.Hour, readySince: time.Minute, wantWake: 9 * time.Minute},
-		"ready for longer than it has been asked":    {askedAt: time.Minute, readySince: time.Hour, wantWake: 9 * time.Minute},
-		"a kubelet whose clock is ahead":             {askedAt: time.Hour, readySince: -time.Hour, want: true},
-		"a record of the first release does not say": {},
+		"asked for a minute ago":                    {askedAt: time.Minute, wantWake: 9 * time.Minute},
+		"asked for an hour ago":                     {askedAt: time.Hour, want: true},
+		"asked for an hour ago, ready for a minute": {askedAt: time.Hour, readySince: time.Minute, wantWake: 9 * time.Minute},
+		"ready for longer than asked for":           {askedAt: time.Minute, readySince: time.Hour, wantWake: 9 * time.Minute},
+		"a kubelet whose clock is ahead":            {askedAt: time.Hour, readySince: -time.Hour, want: true},
+		"a state of the first release":              {},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

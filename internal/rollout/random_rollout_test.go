@@ -10,19 +10,17 @@ import (
 	"time"
 )
 
-// A history is a rollout in a world where dice say who does what next. It ends when the dice are spent. Then the
-// faults end too, everybody does what is left to do, and all must come to rest where the spec wants it.
-
-// history plays a history.
+// randomRollout is a simulation in which random choices decide what happens next. After the last
+// choice the faults end, and the rollout must come to rest in the state that the spec asks for.
 type randomRollout struct {
 	*simulation
 	choices *choices
-	// delayed is what a slow operator has decided and not yet done.
+	// delayed is a decision that a slow operator has not carried out yet.
 	delayed *pendingDecision
 }
 
-// playHistory plays a history, holding its decisions against the given rules; all for none. It tells its story where
-// somebody wants to read it.
+// playRandomRollout plays a random rollout and checks its decisions against the given rules, or
+// against all rules if none is given. The trace can be nil.
 func playRandomRollout(bytes []byte, trace *trace, checkedRules ...int) *simulation {
 	h := &randomRollout{simulation: newSimulation(), choices: &choices{bytes}}
 	h.checker.checkedRules = checkedRules
@@ -73,14 +71,14 @@ func (h *randomRollout) step() {
 	}
 }
 
-// everybody does a round of what there is to do, so that short histories get far too.
+// runAll runs the operator and the fake controllers once, so that short rollouts make progress too.
 func (h *randomRollout) runAll() {
 	h.reconcile()
 	h.runControllers()
 }
 
-// procrastinate lets an operator act late on what it decided earlier, which the locks of its writes must make safe. It
-// is never later than the proxies are, or than a lease lasts: a process that stops for longer has lost its leadership.
+// applyLate carries out an old decision, which the optimistic locks must make safe. The delay is at
+// most proxyLag, because a process that stops for longer has lost its leader election lease.
 func (h *randomRollout) applyLate() {
 	if h.delayed == nil {
 		pending := h.decide()
@@ -93,7 +91,7 @@ func (h *randomRollout) applyLate() {
 	h.delayed = nil
 }
 
-// any gives one of the revisions that run something, or 0.
+// anyRunning returns a revision with a workload, or 0.
 func (h *randomRollout) anyRunning() Number {
 	running := numbers(h.deployments)
 	if len(running) == 0 {
@@ -189,7 +187,7 @@ func (h *randomRollout) editSpec() {
 
 func (h *randomRollout) editExternally() {
 	n := h.anyRunning()
-	h.delayed = nil // What is made anew after it was deleted has no version that a late write could be refused for.
+	h.delayed = nil // A late write cannot detect that an object was deleted and created again.
 	switch h.choices.intn(8) {
 	case 0:
 		h.wipeStatus()
@@ -216,7 +214,7 @@ func (h *randomRollout) editExternally() {
 	}
 }
 
-// peers lets every peer do all that it has to do now.
+// runControllers runs every fake controller until it has nothing left to do.
 func (sim *simulation) runControllers() (moved bool) {
 	for _, n := range numbers(sim.deployments) {
 		moved = sim.deploy(n) || moved
@@ -236,19 +234,18 @@ func (sim *simulation) runControllers() (moved bool) {
 	return moved
 }
 
-// calm ends all faults.
 func (h *randomRollout) endFaults() {
 	h.writesLeft = unlimited
 	h.gateway.down, h.gateway.refuses = false, false
 	if h.spec.invalid || !isPercent(h.spec.Percent) {
-		h.edit("mends the spec", func(s *spec) { s.invalid, s.Percent = false, nil })
+		h.edit("fixes the spec", func(s *spec) { s.invalid, s.Percent = false, nil })
 	}
 }
 
-// manyRounds is more than any rollout takes to come to rest.
+// maxRounds is more rounds than any rollout takes to come to rest.
 const maxRounds = 30
 
-// settle plays on until all is at rest, and expects that it is, and where.
+// settle runs until the rollout is at rest, and checks the resting state.
 func (sim *simulation) settle() {
 	if sim.runToRest() {
 		for _, problem := range sim.restingProblems() {
@@ -257,7 +254,6 @@ func (sim *simulation) settle() {
 	}
 }
 
-// rest plays on until all is at rest.
 func (sim *simulation) runToRest() bool {
 	for range maxRounds {
 		wrote, wakeAt := sim.reconcile()
@@ -272,12 +268,12 @@ func (sim *simulation) runToRest() bool {
 			sim.advance(wakeAt.Sub(sim.now))
 		}
 	}
-	sim.checker.addViolation(8, "after %d rounds there is still something to do", maxRounds)
+	sim.checker.addViolation(8, "the rollout is not at rest after %d rounds", maxRounds)
 	return false
 }
 
-// disturb expects that nothing disturbs a world at rest: neither time, nor an operator that starts anew, nor one that
-// has forgotten what it reported.
+// checkIdle checks that neither time, nor a restart, nor the loss of the status changes a rollout
+// at rest.
 func (sim *simulation) checkIdle() {
 	sim.advance(24 * time.Hour)
 	if wrote, _ := sim.reconcile(); wrote > 0 {
@@ -285,11 +281,11 @@ func (sim *simulation) checkIdle() {
 	}
 	sim.wipeStatus()
 	if wrote, _ := sim.reconcile(); wrote != 1 {
-		sim.checker.addViolation(7, "after the status was wiped there are %d writes, want the status alone", wrote)
+		sim.checker.addViolation(7, "after the status was wiped there are %d writes, want only the status", wrote)
 	}
 }
 
-// misplaced lists what is not as the spec wants it, once all is at rest.
+// restingProblems lists the differences from the state that the spec asks for.
 func (sim *simulation) restingProblems() []string {
 	var problems []string
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
@@ -320,7 +316,7 @@ func (sim *simulation) restingProblems() []string {
 	return problems
 }
 
-// target is the revision that runs what the spec asks for; the newest, should there be two.
+// target returns the newest revision with the hash of the spec.
 func (sim *simulation) target() Number {
 	var target Number
 	for n, hash := range sim.history {
@@ -336,8 +332,8 @@ func (sim *simulation) target() Number {
 	return target
 }
 
-// restingSplit is the split that a rollout comes to in the end, and the revisions that run then, by the table of
-// states. Only who is the stable is taken from the record; how that changes has rules of its own.
+// restingSplit returns the final split and the running revisions by the table of states. It takes
+// the stable from the rollout state, because other rules check how the stable changes.
 func (sim *simulation) restingSplit() (Split, []Number) {
 	target := sim.target()
 	starts := !strings.Contains(sim.failingHash, sim.spec.Inputs)
@@ -349,7 +345,7 @@ func (sim *simulation) restingSplit() (Split, []Number) {
 	switch {
 	case sim.spec.Stopped:
 		return Split{}, nil
-	case stable == 0: // Row 1: the first deployment is not ready, or it would be the stable.
+	case stable == 0: // Row 1: the first revision is not ready.
 		return Split{}, []Number{target}
 	case target == stable:
 		return All(stable), []Number{stable}
@@ -358,7 +354,7 @@ func (sim *simulation) restingSplit() (Split, []Number) {
 	case !starts:
 		return canarySplit(target, 0, stable), []Number{stable, target}
 	case requestsPromotion(sim.spec.Percent):
-		return All(target), []Number{target} // Not reached: it is the stable then.
+		return All(target), []Number{target} // Not reached: the target is the stable then.
 	default:
 		return canarySplit(target, *sim.spec.Percent, stable), []Number{stable, target}
 	}

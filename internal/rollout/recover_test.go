@@ -11,18 +11,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// losses are what can happen to the memory of a rollout at rest.
+// losses are ways to lose the rollout state or the status of a rollout at rest.
 var losses = map[string]func(*simulation){
-	"the record is garbled":                          func(sim *simulation) { sim.overwriteState("garbage") },
-	"the route is deleted":                           func(sim *simulation) { sim.deleteRoute() },
-	"the status is wiped":                            func(sim *simulation) { sim.wipeStatus() },
-	"the record is garbled, and the status is wiped": func(sim *simulation) { sim.overwriteState(""); sim.wipeStatus() },
-	"the route is deleted, and the status is wiped":  func(sim *simulation) { sim.deleteRoute(); sim.wipeStatus() },
+	"the state is damaged":                          func(sim *simulation) { sim.overwriteState("garbage") },
+	"the route is deleted":                          func(sim *simulation) { sim.deleteRoute() },
+	"the status is wiped":                           func(sim *simulation) { sim.wipeStatus() },
+	"the state is damaged, and the status is wiped": func(sim *simulation) { sim.overwriteState(""); sim.wipeStatus() },
+	"the route is deleted, and the status is wiped": func(sim *simulation) { sim.deleteRoute(); sim.wipeStatus() },
 }
 
-// TestLossesMoveNothing: whatever a rollout has come to rest at, the loss of its memory moves no traffic. From the
-// route or from the status all of its history is recovered; from what runs alone, who serves what.
-func TestLossesMoveNothing(t *testing.T) {
+// TestLossMovesNoTraffic: after a loss in any resting state, the route or the status recovers the
+// state. The workloads alone recover the split.
+func TestLossMovesNoTraffic(t *testing.T) {
 	tagged := func(s *spec) { s.Tagged = true }
 	scenarios := map[string][]func(*spec){
 		"first deployment":                 {},
@@ -60,13 +60,13 @@ func TestLossesMoveNothing(t *testing.T) {
 				after.ShiftedAt, after.Before = before.ShiftedAt, before.Before
 				after.AskedAt, after.LostAt, after.Routed = before.AskedAt, before.LostAt, before.Routed
 				if lossName != "the status is wiped" {
-					after.NothingToUndo = before.NothingToUndo // Only the record tells that.
+					after.NothingToUndo = before.NothingToUndo // Only the rollout state has this.
 				}
 				if strings.Contains(lossName, ", and the status") {
-					after.Previous, after.Tried = before.Previous, before.Tried // Nothing tells that any more.
+					after.Previous, after.Tried = before.Previous, before.Tried // Nothing else has this.
 				}
 				if diff := cmp.Diff(before, after, splitsByShares); diff != "" {
-					t.Errorf("the record changes (-before +after):\n%s\n%s", diff, sim.trace)
+					t.Errorf("the rollout state changes (-before +after):\n%s\n%s", diff, sim.trace)
 				}
 				for _, line := range sim.trace.lines[logged:] {
 					if line.served != before.Split.String() {
@@ -78,78 +78,77 @@ func TestLossesMoveNothing(t *testing.T) {
 	}
 }
 
-// withoutTimes leaves out of a record its version, what was known when, what may have to be drained, and the inputs.
+// withoutTimes matches the fields of a state that TestRecover does not compare.
 var withoutTimes = regexp.MustCompile(`"before":\{[^}]*\},"shiftedAt":"[^"]*",|"inputs":"[^"]*",|"version":2,|"askedAt":"[^"]*",|"routed":\[[^\]]*\],`)
 
-// TestRecover holds what is recovered from what.
 func TestRecover(t *testing.T) {
 	canary := canarySplit(2, 10, 1)
 	tests := map[string]struct {
-		target    Number // Of the spec; 0 for one that cannot be resolved.
+		target    Number // Of the spec, or 0 if it cannot be resolved.
 		percent   *int
 		bounds    Bounds
 		route     Split
 		reported  Reported
 		revisions []Revision
-		want      string // The record, but for times and what was served before.
+		want      string // See withoutTimes.
 	}{
-		"nothing is known and nothing was": {
+		"the first deployment": {
 			target: 1, revisions: []Revision{down(1)},
 		},
-		"the route is worth more than the status": {
+		"the route before the status": {
 			target: 2, percent: new(10), route: canary,
 			reported:  Reported{Stable: 1, Target: 2, Split: All(1)},
 			revisions: []Revision{up(1), up(2)},
 			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
 		},
-		"a route that somebody has promoted by hand": {
+		"a route that was promoted by hand": {
 			target: 2, route: canarySplit(2, 100, 1),
 			revisions: []Revision{down(1), down(2)},
 			want:      `{"stable":2,"previous":1,"target":2,"split":{"2":100},"highest":2}`,
 		},
-		"the status, where there is no route": {
+		"the status, if there is no route": {
 			target: 2, percent: new(10),
 			reported:  Reported{Stable: 1, Previous: 3, Target: 2, Split: canary},
 			revisions: []Revision{up(1), up(2), withoutWorkload(3)},
 			want:      `{"stable":1,"previous":3,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":3}`,
 		},
-		"the status, where the route leads to nobody that is known": {
+		"the status, if the route names no known revision": {
 			target: 2, percent: new(10), route: All(7),
 			reported:  Reported{Stable: 1, Target: 2, Split: canary},
 			revisions: []Revision{up(1), up(2)},
 			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":7}`,
 		},
-		"the stable, from the route: who is beside the target": {
+		"the stable, from the route: the revision next to the target": {
 			target: 2, percent: new(10), route: canary,
 			revisions: []Revision{up(1), up(2)},
 			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
 		},
-		"the stable, from the route: who is alone": {
+		"the stable, from the route: the only revision": {
 			target: 2, percent: new(10), route: All(1),
 			revisions: []Revision{up(1), down(2)},
 			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":100},"highest":2}`,
 		},
-		"the stable, from what runs: not who is on trial": {
+		"the stable, from the workloads: not the target": {
 			target: 2, percent: new(10),
 			revisions: []Revision{up(1), up(2)},
 			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
 		},
-		"the stable, from what runs: the newest": {
+		"the stable, from the workloads: the newest": {
 			target: 4, percent: new(10),
 			revisions: []Revision{up(1), up(2), down(3), down(4)},
 			want:      `{"stable":2,"target":4,"percent":10,"split":{"2":100},"highest":4}`,
 		},
-		"the stable, from what runs: not who is on the way out": {
+		"the stable, from the workloads: not a retiring revision": {
 			target: 3, percent: new(10),
 			revisions: []Revision{up(1), retiring(2, Workload{Ready: 1, Replicas: 1, Pods: 1}, 0), down(3)},
 			want:      `{"stable":1,"target":3,"percent":10,"split":{"1":100},"highest":3}`,
 		},
-		"the stable, from what runs: who was on trial, rather than nobody": {
+		"the stable, from the workloads: else the reported target": {
 			target: 2, percent: new(10), reported: Reported{Target: 1},
 			revisions: []Revision{up(1), down(2)},
 			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":100},"highest":2}`,
 		},
-		"only the target runs: it is as if it was the first": {
+		"only the target runs: it becomes the stable": {
 			target: 2, percent: new(10),
 			revisions: []Revision{withoutWorkload(1), up(2)},
 			want:      `{"stable":2,"target":2,"percent":10,"split":{"2":100},"highest":2}`,
@@ -164,22 +163,22 @@ func TestRecover(t *testing.T) {
 			revisions: []Revision{up(2)},
 			want:      `{"stable":2,"target":2,"split":{"2":100},"highest":2}`,
 		},
-		"a number that only the status tells of": {
+		"a number that only the status has": {
 			target: 7, reported: Reported{Stable: 1, Target: 6, Split: All(1)},
 			revisions: []Revision{up(1)},
 			want:      `{"stable":1,"target":7,"split":{"1":100},"highest":7}`,
 		},
-		"a status that lags gives nothing to who was rejected since": {
+		"a status that lags: a rejected revision gets nothing": {
 			target: 3, reported: Reported{Stable: 3, Previous: 1, Target: 3, Split: canarySplit(2, 50, 1)},
 			revisions: []Revision{up(1), up(2), up(3)},
 			want:      `{"stable":3,"previous":1,"target":3,"split":{"3":100},"highest":3}`,
 		},
-		"a status that lags is better than nothing": {
+		"a status that lags, while the stable cannot serve": {
 			target: 3, reported: Reported{Stable: 3, Previous: 1, Target: 3, Split: canarySplit(2, 50, 1)},
 			revisions: []Revision{up(1), up(2), down(3)},
 			want:      `{"stable":3,"previous":1,"target":3,"split":{"1":50,"2":50},"highest":3}`,
 		},
-		"a spec that cannot be resolved: the target and percent that it had": {
+		"a spec that cannot be resolved: the reported target, and its share as percent": {
 			percent:   new(50),
 			reported:  Reported{Stable: 1, Target: 2, Split: canary},
 			revisions: []Revision{up(1), up(2)},
@@ -196,13 +195,13 @@ func TestRecover(t *testing.T) {
 			revisions: []Revision{withoutWorkload(1), up(2)},
 			want:      `{"stable":2,"previous":1,"target":2,"percent":10,"split":{"2":100},"highest":2}`,
 		},
-		"a percent that is none, and no rollback for it": {
+		"an invalid percent is no rollback": {
 			target: 2, percent: new(-1),
 			reported:  Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
 			revisions: []Revision{withoutWorkload(1), up(2)},
 			want:      `{"stable":2,"previous":1,"target":2,"split":{"2":100},"highest":2}`,
 		},
-		"a spec that cannot be resolved, and nothing else that is known": {
+		"a spec that cannot be resolved, and only workloads": {
 			revisions: []Revision{up(1), up(2)},
 			want:      `{"stable":2,"target":2,"split":{"2":100},"highest":2}`,
 		},
@@ -212,12 +211,12 @@ func TestRecover(t *testing.T) {
 			revisions: []Revision{up(1), up(2)},
 			want:      `{"stable":2,"previous":1,"target":2,"percent":0,"split":{"2":100},"highest":2}`,
 		},
-		"floors: what there is, is held": {
+		"the ready replicas are held": {
 			target: 2, percent: new(50), bounds: scaled, route: canarySplit(2, 50, 1),
 			revisions: []Revision{upWith(1, 6), upWith(2, 3)},
 			want:      `{"stable":1,"target":2,"percent":50,"split":{"1":50,"2":50},"floors":{"1":6,"2":3},"highest":2}`,
 		},
-		"a route of three backends goes on until the stable can take it": {
+		"a route with three backends stays until the stable can serve": {
 			target: 1, route: split(t, Share{3, 50}, Share{2, 30}, Share{1, 20}),
 			reported:  Reported{Stable: 4, Target: 1},
 			revisions: []Revision{down(1), up(2), up(3), down(4)},
@@ -238,26 +237,25 @@ func TestRecover(t *testing.T) {
 			if state := Decide(observed, testPolicy, testNow).Record; state != nil {
 				got = withoutTimes.ReplaceAllString(state.Encode(), "")
 				if want := hashOf(state.Target); state.Inputs != want {
-					t.Errorf("target %d is said to run %s", state.Target, state.Inputs)
+					t.Errorf("target %d has the hash %s", state.Target, state.Inputs)
 				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("record (-want +got):\n%s", diff)
+				t.Errorf("rollout state (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// TestRecoverWhatIsServed: until the record is on the route again, nobody knows what the gateway serves. Users are told
-// what they were told.
-func TestRecoverWhatIsServed(t *testing.T) {
+// TestRecoverServedSplit: until the state is on the route again, the reported split stays reported.
+func TestRecoverServedSplit(t *testing.T) {
 	for name, test := range map[string]struct {
 		reported Split
 		want     Split
 	}{
-		"what was reported":                       {All(1), All(1)},
-		"what was reported of who is gone is not": {All(7), Split{}},
-		"nothing was reported":                    {Split{}, Split{}},
+		"a reported split":                      {All(1), All(1)},
+		"a reported split with a lost revision": {All(7), Split{}},
+		"no reported split":                     {Split{}, Split{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			observed := newSnapshot(nil, 2, new(10), up(1), up(2))

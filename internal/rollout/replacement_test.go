@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// unschedulable is a revision whose pod has found no node for a time.
+// unschedulable returns a revision whose pod has been unschedulable for some time.
 func unschedulable(n Number, wait time.Duration) Revision {
 	revision := down(n)
 	revision.Workload.UnschedulableSince = testNow.Add(-wait)
@@ -21,8 +21,8 @@ func gone(n Number) Revision {
 	return revision
 }
 
-// TestReplacement is row 22: on a cluster with room for one revision, and a deploymentStrategy that lets the old one go first,
-// the target takes the place of the stable.
+// TestReplacement checks row 22: an unschedulable target takes the place of the stable, if the
+// deploymentStrategy allows it.
 func TestReplacement(t *testing.T) {
 	replacing := func(replacement Replacement) *Record {
 		state := rolloutState(1, 0, 2, nil, All(1))
@@ -43,11 +43,11 @@ func TestReplacement(t *testing.T) {
 		wantOld, wantNew Action
 		wantPhase        Phase
 	}{
-		"no node for less than a minute": {
+		"unschedulable for less than a minute": {
 			state: replacing(""), stable: up(1), target: unschedulable(2, 59*time.Second),
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
-		"no node for a minute": {
+		"unschedulable for a minute": {
 			state: replacing(""), stable: up(1), target: unschedulable(2, time.Minute),
 			want: Replacing, wantSplit: "1:100", wantOld: ScaleDown, wantNew: Run, wantPhase: Loading,
 		},
@@ -61,11 +61,11 @@ func TestReplacement(t *testing.T) {
 			change:    func(s *Snapshot) { s.Wanted.Percent = new(10) },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
-		"it has failed otherwise: the stable is not taken down for it": {
+		"the target has failed: the stable keeps running": {
 			state: replacing(""), stable: up(1), target: failing(unschedulable(2, time.Hour)),
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Failed,
 		},
-		"it loads, and is not unschedulable": {
+		"the target is scheduled and loads": {
 			state: replacing(""), stable: up(1), target: down(2), wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"the stable is gone, and the target loads": {
@@ -114,7 +114,7 @@ func TestReplacement(t *testing.T) {
 				t.Errorf("the split is %s, want %s", got, test.wantSplit)
 			}
 			if before, after := planOf(decision, 1).Action, planOf(decision, 2).Action; before != test.wantOld || after != test.wantNew {
-				t.Errorf("the stable is to %s and the target to %s, want %s and %s", before, after, test.wantOld, test.wantNew)
+				t.Errorf("the stable gets action %s and the target %s, want %s and %s", before, after, test.wantOld, test.wantNew)
 			}
 			if decision.Phase != test.wantPhase {
 				t.Errorf("the phase is %s, want %s", decision.Phase, test.wantPhase)
@@ -123,8 +123,9 @@ func TestReplacement(t *testing.T) {
 	}
 }
 
-// TestReplacementThatFindsNoNode: a target that finds no node after the stable has gone is given up at the progress deadline.
-func TestReplacementThatFindsNoNode(t *testing.T) {
+// TestReplacementThatStaysUnschedulable: the target fails if it is still unschedulable at the
+// progress deadline.
+func TestReplacementThatStaysUnschedulable(t *testing.T) {
 	policy := testPolicy
 	policy.ProgressDeadline = 10 * time.Minute
 	state := rolloutState(1, 0, 2, nil, All(1))

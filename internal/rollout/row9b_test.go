@@ -7,15 +7,16 @@ import (
 	"testing"
 )
 
-// TestRollbackWithANote is row 9b: a percent of 0 together with other labels or annotations rolls back. The revision with the
-// new metadata is created once the previous one serves everything.
-func TestRollbackWithANote(t *testing.T) {
+// TestRollbackWithAnnotation checks row 9b: a percent of 0 together with other labels or
+// annotations is a rollback. The revision with the new metadata is created once the previous
+// revision serves everything.
+func TestRollbackWithAnnotation(t *testing.T) {
 	sim := promoted(t)
-	sim.edit("sets 0 and a note", func(s *spec) { s.Inputs, s.Percent = relabelled(2), new(0) })
+	sim.edit("sets 0 and an annotation", func(s *spec) { s.Inputs, s.Percent = relabelled(2), new(0) })
 	sim.reconcile()
 	sim.expect(t, "2:100", 1, 0)
 	if sim.deployments[3] != nil || sim.history[3] != "" {
-		t.Fatal("the revision with the note competes with the one that is brought back")
+		t.Fatal("the new revision competes with the previous one")
 	}
 	sim.deploy(1)
 	sim.start(1)
@@ -30,7 +31,7 @@ func TestRollbackWithANote(t *testing.T) {
 		t.Error("the rejected revision still runs")
 	}
 
-	sim.edit("removes the note", func(s *spec) { s.Inputs = hashOf(2) })
+	sim.edit("removes the annotation", func(s *spec) { s.Inputs = hashOf(2) })
 	sim.settle()
 	sim.expect(t, "2:0 1:100", 1, 0)
 	sim.edit("sets 10", percent(10))
@@ -38,8 +39,7 @@ func TestRollbackWithANote(t *testing.T) {
 	sim.expect(t, "2:10 1:90", 1, 0)
 }
 
-// TestRowNineB holds the decisions around row 9b.
-func TestRowNineB(t *testing.T) {
+func TestRow9b(t *testing.T) {
 	same := func(revision Revision) Revision {
 		revision.SameModel = true
 		return revision
@@ -61,13 +61,13 @@ func TestRowNineB(t *testing.T) {
 		"the previous is down: it is brought back first": {
 			rolloutState(2, 1, 2, nil, All(2)), 3, new(0), []Revision{withoutWorkload(1), same(up(2))}, "2:100", 1, 0, 2, Shifting,
 		},
-		"it is brought back": {
+		"the previous is being brought back": {
 			rolloutState(1, 0, 2, new(0), All(2)), 3, new(0), []Revision{down(1), same(up(2))}, "2:100", 1, 0, 2, Shifting,
 		},
 		"the rollback is done: the revision is created": {
 			rolloutState(1, 0, 2, new(0), All(1)), 10, new(0), []Revision{up(1), same(up(2))}, "1:100", 1, 0, 10, Loading,
 		},
-		"the new metadata is that of a revision that exists": {
+		"a revision with the new metadata exists": {
 			rolloutState(2, 1, 2, nil, All(2)), 3, new(0), []Revision{withoutWorkload(1), same(up(2)), same(withoutWorkload(3))}, "2:100", 1, 0, 2, Shifting,
 		},
 		"no previous is left: a preview of the new metadata": {
@@ -76,7 +76,7 @@ func TestRowNineB(t *testing.T) {
 		"another model: a preview": {
 			rolloutState(2, 1, 2, nil, All(2)), 3, new(0), []Revision{up(1), up(2), up(3)}, "3:0 2:100", 2, 1, 3, Preview,
 		},
-		"the champion's model: a preview": {
+		"the model of the previous: a preview": {
 			rolloutState(2, 1, 2, nil, All(2)), 1, new(0), []Revision{up(1), up(2)}, "2:100 1:0", 2, 1, 1, Preview,
 		},
 		"a percent of 10: a canary of the new metadata": {
@@ -102,8 +102,9 @@ func TestRowNineB(t *testing.T) {
 	}
 }
 
-// TestALabelKeepsTheWayBack is the end of row 6: a promotion of other labels and annotations keeps the previous.
-func TestALabelKeepsTheWayBack(t *testing.T) {
+// TestLabelKeepsPrevious checks row 6: a promotion of only other labels or annotations keeps the
+// previous.
+func TestLabelKeepsPrevious(t *testing.T) {
 	sim := promoted(t)
 	sim.edit("sets a cost label", func(s *spec) { s.Inputs = relabelled(2) })
 	sim.settle()
@@ -113,8 +114,9 @@ func TestALabelKeepsTheWayBack(t *testing.T) {
 	sim.expect(t, "3:0 1:100", 1, 0)
 }
 
-// TestPhaseOfNoShare tells a rollback from a preview, also by a record of the first release.
-func TestPhaseOfNoShare(t *testing.T) {
+// TestPhaseWithoutShare: a share of 0 is a rollback or a preview, also with a state of the first
+// release.
+func TestPhaseWithoutShare(t *testing.T) {
 	tried := rolloutState(1, 0, 2, new(0), canarySplit(2, 0, 1))
 	tried.Version, tried.Tried = RecordVersion, true
 	untried := rolloutState(1, 0, 2, new(0), canarySplit(2, 0, 1))
@@ -131,7 +133,7 @@ func TestPhaseOfNoShare(t *testing.T) {
 		"no share yet, first release":                    {oldPreview, Preview},
 		"a canary whose percent becomes 0":               {rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), RolledBack},
 		"a promotion that is undone":                     {rolloutState(2, 1, 2, nil, All(2)), RolledBack},
-		"a new target, beside one that was rolled back":  {rolloutState(1, 0, 9, new(0), All(1)), Preview},
+		"a new target after a rollback":                  {rolloutState(1, 0, 9, new(0), All(1)), Preview},
 		"a target that loads with a percent of 0 so far": {rolloutState(1, 0, 2, new(0), All(1)), Preview},
 	} {
 		t.Run(name, func(t *testing.T) {

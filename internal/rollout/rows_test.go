@@ -14,28 +14,28 @@ var (
 	testPolicy = Policy{DrainPeriod: 30 * time.Second, CapacityHold: 5 * time.Minute, HistoryLimit: 10}
 )
 
-// inputs are the inputs of revision n in the tests of this package.
+// hashOf returns the hash of revision n in the tests of this package.
 func hashOf(n Number) string { return string(rune('a'+n-1)) + "-inputs" }
 
-// relabelled are the inputs of revision n under other labels or annotations.
+// relabelled returns the hash of revision n with other labels or annotations.
 func relabelled(n Number) string { return hashOf(n) + "+label" }
 
-// sameModel reports whether two inputs differ in labels and annotations only.
+// sameModel reports whether two hashes differ only in labels or annotations.
 func sameModel(a, b string) bool {
 	return strings.TrimSuffix(a, "+label") == strings.TrimSuffix(b, "+label")
 }
 
-// up is a revision with one replica that can serve.
+// up returns a revision with one ready replica.
 func up(n Number) Revision {
 	return Revision{Number: n, Inputs: hashOf(n), Recorded: true, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
 }
 
-// down is a revision whose pods cannot serve.
+// down returns a revision with one unready replica.
 func down(n Number) Revision {
 	return Revision{Number: n, Inputs: hashOf(n), Recorded: true, Workload: &Workload{Replicas: 1, Pods: 1}}
 }
 
-// away is a revision that was scaled away: nothing is left but its record.
+// withoutWorkload returns a revision that is only in the revision history.
 func withoutWorkload(n Number) Revision {
 	return Revision{Number: n, Inputs: hashOf(n), Recorded: true}
 }
@@ -49,9 +49,8 @@ func split(t *testing.T, shares ...Share) Split {
 	return split
 }
 
-// TestRows holds the table of states of the package comment, row by row.
+// TestRows checks the table of states of the package comment, row by row.
 func TestRows(t *testing.T) {
-	// last is what the record says: the stable, the previous, the target and percent that were asked for.
 	type last struct {
 		stable, previous, target Number
 		percent                  *int
@@ -67,7 +66,7 @@ func TestRows(t *testing.T) {
 		percent   *int
 
 		wantSplit            Split
-		wantStable, wantPrev Number // wantPrev is the previous of the record.
+		wantStable, wantPrev Number
 		wantLatest           Number // LATESTREADYREVISION
 	}{
 		"row 1: the first deployment is not ready": {
@@ -119,7 +118,7 @@ func TestRows(t *testing.T) {
 			revisions: []Revision{up(1), up(2)}, target: 2, percent: new(0),
 			wantSplit: canary(2, 0, 1), wantStable: 1, wantLatest: 2,
 		},
-		"row 9: the previous was scaled away, and is brought back first": {
+		"row 9: the previous has no workload, and is brought back first": {
 			last:      &last{stable: 2, previous: 1, target: 2, split: All(2)},
 			revisions: []Revision{withoutWorkload(1), up(2)}, target: 2, percent: new(0),
 			wantSplit: All(2), wantStable: 1, wantLatest: 2,
@@ -129,7 +128,7 @@ func TestRows(t *testing.T) {
 			revisions: []Revision{up(1), up(2)}, target: 2, percent: new(0),
 			wantSplit: canary(2, 0, 1), wantStable: 1, wantLatest: 2,
 		},
-		"row 9: neither the previous nor who serves is ready: who loads last must not get everything": {
+		"row 9: neither the previous nor the target is ready": {
 			last:      &last{stable: 1, target: 2, percent: new(0), split: All(2)},
 			revisions: []Revision{down(1), down(2)}, target: 2, percent: new(0),
 			wantSplit: All(2), wantStable: 1, wantLatest: 2,
@@ -144,7 +143,7 @@ func TestRows(t *testing.T) {
 			revisions: []Revision{up(2)}, target: 2, percent: new(10),
 			wantSplit: All(2), wantStable: 2, wantLatest: 2,
 		},
-		"row 11: the record of the previous is gone": {
+		"row 11: the previous is lost": {
 			last:      &last{stable: 2, previous: 1, target: 2, split: All(2)},
 			revisions: []Revision{up(2)}, target: 2, percent: new(10),
 			wantSplit: All(2), wantStable: 2, wantPrev: 1, wantLatest: 2,
@@ -154,7 +153,7 @@ func TestRows(t *testing.T) {
 			revisions: []Revision{up(1), up(2), down(3)}, target: 3, percent: new(10),
 			wantSplit: All(1), wantStable: 1, wantLatest: 1,
 		},
-		"row 13: the one that superseded is ready": {
+		"row 13: the new target is ready": {
 			last:      &last{stable: 1, target: 3, percent: new(30), split: All(1)},
 			revisions: []Revision{up(1), up(2), up(3)}, target: 3, percent: new(30),
 			wantSplit: canary(3, 30, 1), wantStable: 1, wantLatest: 3,
@@ -164,17 +163,17 @@ func TestRows(t *testing.T) {
 			revisions: []Revision{up(1), up(2), down(3)}, target: 3, percent: new(20),
 			wantSplit: All(1), wantStable: 1, wantLatest: 1,
 		},
-		"row 14: then the new one is ready": {
+		"row 14: then the new target is ready": {
 			last:      &last{stable: 1, target: 3, percent: new(20), split: All(1)},
 			revisions: []Revision{up(1), up(2), up(3)}, target: 3, percent: new(20),
 			wantSplit: canary(3, 20, 1), wantStable: 1, wantLatest: 3,
 		},
-		"row 15: the spec returns to the stable's inputs": {
+		"row 15: the spec returns to the stable": {
 			last:      &last{stable: 1, target: 2, percent: new(10), split: canary(2, 10, 1)},
 			revisions: []Revision{up(1), up(2)}, target: 1,
 			wantSplit: All(1), wantStable: 1, wantLatest: 1,
 		},
-		"row 16: the spec returns to the stable's inputs, and the percent stays": {
+		"row 16: the spec returns to the stable, and the percent stays": {
 			last:      &last{stable: 2, previous: 1, target: 3, percent: new(10), split: canary(3, 10, 2)},
 			revisions: []Revision{up(1), up(2), up(3)}, target: 2, percent: new(10),
 			wantSplit: All(2), wantStable: 2, wantPrev: 1, wantLatest: 2,

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// ledger keeps the table of states by hand, for a user who waits after each edit until all is at rest. It is the
-// contract in a few lines, without capacity, failures and time.
+// stateTable is the table of states without capacity, failures and time, for a user who waits after
+// each edit until the rollout is at rest.
 type stateTable struct {
 	numbers                  map[string]Number
 	stable, previous, target Number
@@ -27,7 +27,7 @@ func (l *stateTable) edit(hash string, percent *int, starts bool) {
 	}
 	all := func(percent *int) bool { return percent == nil || *percent == 100 }
 
-	// Rows 9, 10 and 11 against row 16: the percent of the target that is the stable goes from all to less.
+	// Rows 9 to 11, but not row 16: the percent of the stable falls from 100 or absent.
 	stays := target == l.target
 	if stays && target == l.stable && all(l.percent) && !all(percent) && l.previous != 0 {
 		l.stable, l.previous = l.previous, 0
@@ -47,7 +47,7 @@ func (l *stateTable) edit(hash string, percent *int, starts bool) {
 	l.target, l.percent = target, percent
 }
 
-// TestSequences: whatever a user asks for, one thing after the other, the rollout comes to rest where the table says.
+// TestSequences: after each edit of the spec, the rollout comes to rest in the state of the table.
 func TestSequences(t *testing.T) {
 	t.Parallel()
 	check(t, 2, 20, 60, func(t *rapid.T, bytes []byte) {
@@ -69,7 +69,7 @@ func TestSequences(t *testing.T) {
 				state, _ = DecodeRecord(sim.route.state)
 			}
 			if len(sim.checker.violations) > 0 || state.Stable != l.stable || state.Previous != l.previous || !state.Split.Equal(l.split) {
-				t.Fatalf("it comes to rest at %s with stable %d and previous %d, want %s with %d and %d %v\n%s",
+				t.Fatalf("the resting split is %s with stable %d and previous %d, want %s with %d and %d %v\n%s",
 					state.Split, state.Stable, state.Previous, l.split, l.stable, l.previous, sim.checker.violations, sim.trace)
 			}
 		}

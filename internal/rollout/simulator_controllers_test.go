@@ -180,7 +180,8 @@ func (l *routeSync[T]) accept(route *httpRoute[T], now time.Time) bool {
 		return false
 	}
 	if route != nil && route.id == l.picked.id {
-		route.accepted = l.picked.generation // The version stays, so that it does not make a stale write fail.
+		// The version stays, so that this update does not make a stale write fail.
+		route.accepted = l.picked.generation
 	}
 	l.accepted, l.lagEnds = true, now.Add(proxyLag)
 	l.finish()
@@ -270,8 +271,8 @@ func (sim *simulation) edit(what string, change func(*spec)) {
 	sim.log("user", "%s", what)
 }
 
-// The external editor. It leaves the last trace of a needed revision alone, because nothing could bring
-// that back.
+// The external editor. It leaves the last trace of a needed revision alone, because nothing could
+// bring that back.
 
 func (sim *simulation) wipeStatus() {
 	sim.reported, sim.reportedVersion = Reported{}, sim.nextVersion()

@@ -21,8 +21,8 @@ func (sim *simulation) decide() pendingDecision {
 	return pendingDecision{observed, d}
 }
 
-// reconcile runs one reconciliation. It returns the number of writes, plus one if the operator crashed,
-// and when to reconcile again.
+// reconcile runs one reconciliation. It returns the number of writes, plus one if the operator
+// crashed, and when to reconcile again.
 func (sim *simulation) reconcile() (wrote int, wakeAt time.Time) {
 	before := sim.writesLeft
 	pending := sim.decide()
@@ -223,8 +223,8 @@ func (r *httpRoute[T]) versionOrNone() int {
 	return r.version
 }
 
-// written returns the route after a write. A change of the spec increases the generation, a change of
-// the annotations does not.
+// written returns the route after a write. A change of the spec increases the generation, a change
+// of the annotations does not.
 func (r *httpRoute[T]) written(sim *simulation, desired T, generates bool) *httpRoute[T] {
 	if r == nil {
 		r = &httpRoute[T]{id: sim.nextVersion()}

@@ -19,8 +19,8 @@ type checker struct {
 	// coverage holds the phases, transitions and actions of all decisions.
 	coverage map[string]bool
 
-	// last is the last rollout state that was written. historyLost is true if neither the route nor the
-	// status contains it any more.
+	// last is the last rollout state that was written. historyLost is true if neither the route nor
+	// the status contains it any more.
 	last        *Record
 	historyLost bool
 	// assigned holds the hash that each number was assigned to.
@@ -28,8 +28,8 @@ type checker struct {
 	// rejected are the canaries that were superseded and that the spec has not asked for since.
 	rejected       map[Number]bool
 	acceptedSplits []Split
-	// excused are the revisions without ready pods that may get traffic until they are ready again: they
-	// lost their pods by an injected fault, or no other revision could serve.
+	// excused are the revisions without ready pods that may get traffic until they are ready again:
+	// they lost their pods by an injected fault, or no other revision could serve.
 	excused map[Number]bool
 	// externallyRouted are the revisions that an external editor has routed traffic to, and those that
 	// existed when the history was lost.
@@ -115,7 +115,7 @@ func (sim *simulation) verify() {
 			c.addViolation(2, "requests are sent to revision %d, which has no ready pod, without an injected fault", n)
 		}
 	}
-	if sim.hosts != nil { // The removal of a deleted host is not reported. It takes at most the drain period.
+	if sim.hosts != nil { // A deleted host is gone after the drain period.
 		for _, n := range sim.gateway.hosts.serves.revisions() {
 			c.servedAt[n] = sim.now
 		}
@@ -128,8 +128,8 @@ func (c *checker) excuse(sim *simulation, n Number) {
 	}
 }
 
-// onHistoryLost is called when a source of the history was lost. The history is lost if the route has no
-// valid rollout state and the status differs from the last one.
+// onHistoryLost is called when a source of the history was lost. The history is lost if the route
+// has no valid rollout state and the status differs from the last one.
 func (c *checker) onHistoryLost(sim *simulation) {
 	if sim.route != nil {
 		if _, err := DecodeRecord(sim.route.state); err == nil {
@@ -197,8 +197,8 @@ func (c *checker) routed(sim *simulation, d evaluation) {
 	c.last, c.historyLost = &state, false
 }
 
-// succeeded checks a rollout state against the last one, whether the decision observed that or had to
-// recover it.
+// succeeded checks a rollout state against the last one, whether the decision observed that or had
+// to recover it.
 func (c *checker) succeeded(sim *simulation, d evaluation) {
 	state := *d.decision.Record
 	if c.last == nil || c.historyLost {
@@ -216,7 +216,7 @@ func (c *checker) succeeded(sim *simulation, d evaluation) {
 		c.rejected[last.Target] = true
 	}
 	delete(c.rejected, state.Target)
-	if state.Stable == last.Previous { // By undoing a promotion the user asks for the previous revision.
+	if state.Stable == last.Previous { // The promotion was undone.
 		delete(c.rejected, state.Stable)
 	}
 	if c.rejected[state.Stable] {

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// simulation is a cluster in memory that runs whole rollouts, with the operator and fake controllers.
-// Nothing moves by itself: a script or random choices decide what happens next. The rules are checked
-// after every write and event.
+// simulation is a cluster in memory that runs whole rollouts, with the operator and fake
+// controllers. Nothing moves by itself: a script or random choices decide what happens next. The
+// rules are checked after every write and event.
 //
 //	simulator_test.go              the cluster, and how the operator observes it
 //	simulator_operator_test.go     the operator and its writes

@@ -7,11 +7,10 @@ import (
 	"time"
 )
 
-// manyRevisions is how many revisions a random snapshot can have: enough for a stable, a previous, a target, one that
-// was superseded, one that was lost and one that nobody remembers.
+// maxRevisions is the maximum number of revisions in a random snapshot: enough for a stable, a
+// previous, a target, a superseded, a lost and an unknown revision.
 const maxRevisions = 6
 
-// randomDecision decides on any snapshot.
 func randomDecision(d *choices) evaluation {
 	observed := randomSnapshot(d)
 	policy := Policy{
@@ -22,8 +21,8 @@ func randomDecision(d *choices) evaluation {
 	return evaluation{observed, policy, testNow, Decide(observed, policy, testNow)}
 }
 
-// randomSnapshot makes any snapshot that a backend could hand over, whether a rollout could get there or not. Half of
-// the records and splits fit together as a rollout leaves them; the others are what a meddler can bring about.
+// randomSnapshot returns any snapshot that a backend could observe. Half of the rollout states and
+// splits are consistent. The others need an external editor.
 func randomSnapshot(d *choices) Snapshot {
 	observed := Snapshot{Wanted: randomWanted(d)}
 	for n := Number(1); n <= maxRevisions; n++ {
@@ -46,7 +45,7 @@ func randomPercent(d *choices) *int {
 
 func randomWanted(d *choices) Wanted {
 	wanted := Wanted{
-		Inputs:  hashOf(Number(d.intn(maxRevisions+1) + 1)), // The last of them belongs to no revision.
+		Inputs:  hashOf(Number(d.intn(maxRevisions+1) + 1)), // No revision has the last hash.
 		Percent: randomPercent(d),
 		Stopped: d.oneIn(12),
 		Tagged:  d.oneIn(3),
@@ -147,7 +146,8 @@ func randomRecord(d *choices) Record {
 	return state
 }
 
-// randomSplit makes a split as a rollout from the stable to the target has, or one of any two or three revisions.
+// randomSplit returns a split of a rollout from the stable to the target, or a split of three
+// revisions.
 func randomSplit(d *choices, target, stable Number) Split {
 	switch d.intn(8) {
 	case 0, 1, 2:

@@ -17,29 +17,29 @@ func TestNewSplit(t *testing.T) {
 		want      string
 		wantError string
 	}{
-		"none":               {nil, "none", ""},
-		"all to one":         {[]Share{{1, 100}}, "1:100", ""},
-		"newest first":       {[]Share{{1, 90}, {2, 10}}, "2:10 1:90", ""},
-		"a share of nothing": {[]Share{{2, 0}, {1, 100}}, "2:0 1:100", ""},
-		"three":              {[]Share{{1, 50}, {3, 25}, {2, 25}}, "3:25 2:25 1:50", ""},
-		"too little":         {[]Share{{1, 90}, {2, 9}}, "", "a split sums to 99; it must sum to 100"},
-		"too much":           {[]Share{{1, 100}, {2, 1}}, "", "a split sums to 101; it must sum to 100"},
-		"nothing at all":     {[]Share{{1, 0}}, "", "a split sums to 0; it must sum to 100"},
-		"below nothing":      {[]Share{{1, 101}, {2, -1}}, "", "a split gives revision 2 a share of -1; a share is from 0 to 100"},
-		"more than all":      {[]Share{{2, 101}, {1, -1}}, "", "a split gives revision 2 a share of 101; a share is from 0 to 100"},
-		"one twice":          {[]Share{{1, 50}, {1, 50}}, "", "a split names revision 1 twice"},
-		"nobody":             {[]Share{{0, 100}}, "", "a split names revision 0; revisions are numbered from 1"},
-		"less than nobody":   {[]Share{{1, 50}, {-1, 50}}, "", "a split names revision -1; revisions are numbered from 1"},
+		"none":                {nil, "none", ""},
+		"all to one":          {[]Share{{1, 100}}, "1:100", ""},
+		"newest first":        {[]Share{{1, 90}, {2, 10}}, "2:10 1:90", ""},
+		"a share of 0":        {[]Share{{2, 0}, {1, 100}}, "2:0 1:100", ""},
+		"three":               {[]Share{{1, 50}, {3, 25}, {2, 25}}, "3:25 2:25 1:50", ""},
+		"less than 100":       {[]Share{{1, 90}, {2, 9}}, "", "a split sums to 99; it must sum to 100"},
+		"more than 100":       {[]Share{{1, 100}, {2, 1}}, "", "a split sums to 101; it must sum to 100"},
+		"only 0":              {[]Share{{1, 0}}, "", "a split sums to 0; it must sum to 100"},
+		"a share below 0":     {[]Share{{1, 101}, {2, -1}}, "", "a split gives revision 2 a share of -1; a share is from 0 to 100"},
+		"a share above 100":   {[]Share{{2, 101}, {1, -1}}, "", "a split gives revision 2 a share of 101; a share is from 0 to 100"},
+		"a revision twice":    {[]Share{{1, 50}, {1, 50}}, "", "a split names revision 1 twice"},
+		"revision 0":          {[]Share{{0, 100}}, "", "a split names revision 0; revisions are numbered from 1"},
+		"a negative revision": {[]Share{{1, 50}, {-1, 50}}, "", "a split names revision -1; revisions are numbered from 1"},
 		"numbers that overflow": {
 			[]Share{{math.MaxInt, 50}, {math.MinInt, 50}}, "", "a split names revision -9223372036854775808; revisions are numbered from 1",
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			given := append([]Share{}, test.shares...)
+			arguments := append([]Share{}, test.shares...)
 			split, err := NewSplit(test.shares...)
-			if diff := cmp.Diff(given, append([]Share{}, test.shares...)); diff != "" {
-				t.Errorf("the shares that were given have changed:\n%s", diff)
+			if diff := cmp.Diff(arguments, append([]Share{}, test.shares...)); diff != "" {
+				t.Errorf("the arguments have changed:\n%s", diff)
 			}
 			if test.wantError != "" {
 				if err == nil || err.Error() != test.wantError || !split.IsEmpty() {
@@ -67,7 +67,7 @@ func TestNewSplit(t *testing.T) {
 
 func TestSplitAnswers(t *testing.T) {
 	canary := split(t, Share{1, 90}, Share{2, 10})
-	withoutWorkload := split(t, Share{1, 100}, Share{2, 0})
+	withoutShare := split(t, Share{1, 100}, Share{2, 0})
 	tests := map[string]struct {
 		split              Split
 		empty, shared      bool
@@ -75,10 +75,10 @@ func TestSplitAnswers(t *testing.T) {
 		percent1, percent2 int
 		highest            Number
 	}{
-		"none":               {split: Split{}, empty: true},
-		"all":                {split: All(1), percent1: 100, highest: 1},
-		"a canary":           {split: canary, shared: true, has2: true, percent1: 90, percent2: 10, highest: 2},
-		"a share of nothing": {split: withoutWorkload, has2: true, percent1: 100, highest: 2},
+		"none":         {split: Split{}, empty: true},
+		"all":          {split: All(1), percent1: 100, highest: 1},
+		"a canary":     {split: canary, shared: true, has2: true, percent1: 90, percent2: 10, highest: 2},
+		"a share of 0": {split: withoutShare, has2: true, percent1: 100, highest: 2},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -96,14 +96,14 @@ func TestSplitAnswers(t *testing.T) {
 			if shares := s.Shares(); len(shares) > 0 {
 				shares[0].Percent = 7
 				if s.Percent(s.highest()) == 7 {
-					t.Error("whoever has the shares can change the split")
+					t.Error("a change of the returned shares changes the split")
 				}
 			}
 		})
 	}
 }
 
-// TestLatestAndPrev are the columns LATESTREADYREVISION and PREVROLLEDOUTREVISION.
+// TestLatestAndPrev checks the columns LATESTREADYREVISION and PREVROLLEDOUTREVISION.
 func TestLatestAndPrev(t *testing.T) {
 	canary := split(t, Share{1, 90}, Share{2, 10})
 	tests := map[string]struct {
@@ -111,9 +111,9 @@ func TestLatestAndPrev(t *testing.T) {
 		target       Number
 		latest, prev Number
 	}{
-		"nobody serves":                     {Split{}, 1, 0, 0},
+		"no split":                          {Split{}, 1, 0, 0},
 		"the target alone":                  {All(1), 1, 1, 0},
-		"the target is not offered traffic": {All(1), 2, 1, 0},
+		"the target is not in the split":    {All(1), 2, 1, 0},
 		"a canary":                          {canary, 2, 2, 1},
 		"a canary that is rolled back":      {split(t, Share{1, 100}, Share{2, 0}), 2, 2, 1},
 		"a return to an older revision":     {canary, 1, 1, 2},
@@ -132,11 +132,11 @@ func TestLatestAndPrev(t *testing.T) {
 	}
 }
 
-// TestTags: tag hosts point at the revisions of the split that is written, where they are asked for.
+// TestTags: if tag routing is on, tag hosts point at the revisions of the desired split.
 func TestTags(t *testing.T) {
 	observed := newSnapshot(rolloutState(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2))
 	if got := Decide(observed, testPolicy, testNow).Tags; got != (Tags{}) {
-		t.Errorf("tags are %+v without being asked for", got)
+		t.Errorf("tags are %+v without tag routing", got)
 	}
 	observed.Wanted.Tagged = true
 	if got, want := Decide(observed, testPolicy, testNow).Tags, (Tags{Latest: 2, Prev: 1}); got != want {
@@ -144,16 +144,16 @@ func TestTags(t *testing.T) {
 	}
 	observed.Wanted.Stopped = true
 	if got := Decide(observed, testPolicy, testNow).Tags; got != (Tags{}) {
-		t.Errorf("tags are %+v when it is stopped", got)
+		t.Errorf("tags are %+v when the service is stopped", got)
 	}
 }
 
-func TestSplitRefusesToDecode(t *testing.T) {
+func TestInvalidSplitIsNotDecoded(t *testing.T) {
 	for name, test := range map[string]struct{ data, want string }{
-		"a sum that is wrong": {`{"1":99}`, "a split sums to 99; it must sum to 100"},
-		"a word":              {`"1:100"`, "json: cannot unmarshal string into Go value of type map[rollout.Number]int"},
-		"no number":           {`{"one":100}`, "json: cannot unmarshal number one into Go value of type rollout.Number"},
-		"a fraction":          {`{"1":99.5,"2":0.5}`, "json: cannot unmarshal number 99.5 into Go value of type int"},
+		"a sum below 100":                 {`{"1":99}`, "a split sums to 99; it must sum to 100"},
+		"a string":                        {`"1:100"`, "json: cannot unmarshal string into Go value of type map[rollout.Number]int"},
+		"a revision that is not a number": {`{"one":100}`, "json: cannot unmarshal number one into Go value of type rollout.Number"},
+		"a fraction":                      {`{"1":99.5,"2":0.5}`, "json: cannot unmarshal number 99.5 into Go value of type int"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			decoded := All(7)
@@ -162,19 +162,18 @@ func TestSplitRefusesToDecode(t *testing.T) {
 				t.Errorf("error is %v, want %q", err, test.want)
 			}
 			if !decoded.Equal(All(7)) {
-				t.Errorf("the split becomes %s all the same", decoded)
+				t.Errorf("the split becomes %s", decoded)
 			}
 		})
 	}
 }
 
-// TestNoOtherSplits: there is no way to a split that does not sum to 100, not even by mistake.
-func TestNoOtherSplits(t *testing.T) {
+func TestCanarySplitPanicsOnInvalidPercent(t *testing.T) {
 	for _, percent := range []int{-1, 101} {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("a canary of %d %% makes a split", percent)
+					t.Errorf("a canary of %d %% has a split", percent)
 				}
 			}()
 			canarySplit(2, percent, 1)

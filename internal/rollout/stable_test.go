@@ -5,9 +5,9 @@ package rollout
 
 import "testing"
 
-// TestStableTakesBack: a stable that has a share, be it 1 %, takes the rest back in the same decision if it has a ready
-// replica, or if no other revision can serve. A stable without a share gets it in parts, or at once where no revision
-// can serve.
+// TestStableTakesBack: a stable with a share, even 1 %, takes everything back at once if it has a
+// ready replica, or if no other revision can serve. A stable without a share gets it in parts, or
+// at once if no revision can serve.
 func TestStableTakesBack(t *testing.T) {
 	tests := map[string]struct {
 		split          Split
@@ -15,17 +15,17 @@ func TestStableTakesBack(t *testing.T) {
 		percent        *int
 		want           Split
 	}{
-		"from a canary of 10":                  {canarySplit(2, 10, 1), 4, 1, new(0), canarySplit(2, 0, 1)},
-		"from a canary of 99":                  {canarySplit(2, 99, 1), 1, 4, new(0), canarySplit(2, 0, 1)},
-		"from a canary of 99, unready":         {canarySplit(2, 99, 1), 0, 4, new(0), canarySplit(2, 99, 1)},
-		"from a canary of 99, both unready":    {canarySplit(2, 99, 1), 0, 0, new(0), canarySplit(2, 0, 1)},
-		"a part of it":                         {canarySplit(2, 99, 1), 1, 4, new(50), canarySplit(2, 50, 1)},
-		"from a canary that has lost its pods": {canarySplit(2, 99, 1), 1, 0, new(99), canarySplit(2, 0, 1)},
-		"without a share, in part":             {All(2), 3, 4, new(0), canarySplit(2, 25, 1)},
-		"without a share":                      {All(2), 4, 4, new(0), canarySplit(2, 0, 1)},
-		"with a share of 0, in part":           {canarySplit(2, 100, 1), 3, 4, new(0), canarySplit(2, 25, 1)},
-		"without a share, and nobody serves":   {All(2), 0, 0, new(0), All(2)},
-		"without a share, and alone ready":     {All(2), 1, 0, new(0), canarySplit(2, 0, 1)},
+		"from a canary of 10":                    {canarySplit(2, 10, 1), 4, 1, new(0), canarySplit(2, 0, 1)},
+		"from a canary of 99":                    {canarySplit(2, 99, 1), 1, 4, new(0), canarySplit(2, 0, 1)},
+		"from a canary of 99, unready":           {canarySplit(2, 99, 1), 0, 4, new(0), canarySplit(2, 99, 1)},
+		"from a canary of 99, both unready":      {canarySplit(2, 99, 1), 0, 0, new(0), canarySplit(2, 0, 1)},
+		"a part of it":                           {canarySplit(2, 99, 1), 1, 4, new(50), canarySplit(2, 50, 1)},
+		"from a canary that has lost its pods":   {canarySplit(2, 99, 1), 1, 0, new(99), canarySplit(2, 0, 1)},
+		"without a share, in part":               {All(2), 3, 4, new(0), canarySplit(2, 25, 1)},
+		"without a share":                        {All(2), 4, 4, new(0), canarySplit(2, 0, 1)},
+		"with a share of 0, in part":             {canarySplit(2, 100, 1), 3, 4, new(0), canarySplit(2, 25, 1)},
+		"without a share, none ready":            {All(2), 0, 0, new(0), All(2)},
+		"without a share, only the stable ready": {All(2), 1, 0, new(0), canarySplit(2, 0, 1)},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -44,9 +44,9 @@ func TestStableTakesBack(t *testing.T) {
 	}
 }
 
-// TestALostStableGainsNothing: a stable without a record and a workload keeps its share, and the rest stays where it can
-// be served. A promotion goes on.
-func TestALostStableGainsNothing(t *testing.T) {
+// TestLostStableGainsNothing: a lost stable keeps its share and gains nothing. A promotion
+// proceeds.
+func TestLostStableGainsNothing(t *testing.T) {
 	for name, test := range map[string]struct {
 		target  Number
 		percent *int

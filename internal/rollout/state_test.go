@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// full is a record with everything in it, and encoded is how it looks on a route. It is read by later versions of the
-// operator: they must go on reading it.
+// full is a state of the first release with every field of that release, and encoded is its
+// encoding. Every later version must decode it.
 var (
 	full = Record{
 		Stable: 2, Previous: 1, Target: 3, Percent: new(10), Inputs: "c-inputs", NothingToUndo: true,
@@ -26,13 +26,13 @@ var (
 		`"split":{"2":90,"3":10},"before":{"2":100},"shiftedAt":"2026-03-11T12:00:00.005Z","floors":{"2":7,"3":2},"highest":4}`
 )
 
-func TestRecordEncodes(t *testing.T) {
+func TestEncode(t *testing.T) {
 	tests := map[string]struct {
 		state Record
 		want  string
 	}{
-		"everything": {full, encoded},
-		"as little as there can be": {
+		"all fields": {full, encoded},
+		"the minimum": {
 			Record{Stable: 1, Target: 1, Highest: 1},
 			`{"stable":1,"target":1,"split":{},"before":{},"shiftedAt":"0001-01-01T00:00:00Z","highest":1}`,
 		},
@@ -57,48 +57,46 @@ func TestRecordEncodes(t *testing.T) {
 	}
 }
 
-// TestRecordRefusesToDecode: what no decision could have written was edited by somebody, and is worth less than what
-// can be recovered from elsewhere.
-func TestRecordRefusesToDecode(t *testing.T) {
+func TestInvalidStateIsNotDecoded(t *testing.T) {
 	edit := func(from, to string) string { return strings.Replace(encoded, from, to, 1) }
 	tests := map[string]struct{ text, want string }{
-		"nothing":                    {"", "EOF"},
+		"empty":                      {"", "EOF"},
 		"no JSON":                    {"stable", "invalid character 's'"},
-		"half of it":                 {encoded[:40], "unexpected EOF"},
-		"more than it":               {encoded + "}", "it is followed by something else"},
-		"two of it":                  {encoded + encoded, "it is followed by something else"},
+		"truncated":                  {encoded[:40], "unexpected EOF"},
+		"trailing data":              {encoded + "}", "it is followed by something else"},
+		"two states":                 {encoded + encoded, "it is followed by something else"},
 		"a list":                     {"[]", "cannot unmarshal array"},
 		"null":                       {"null", "it names no stable revision"},
 		"no stable":                  {edit(`"stable":2`, `"stable":0`), "it names no stable revision"},
 		"no target":                  {edit(`"target":3`, `"target":-1`), "it names no target revision"},
-		"a previous below none":      {edit(`"previous":1`, `"previous":-1`), "its previous revision is -1"},
+		"a negative previous":        {edit(`"previous":1`, `"previous":-1`), "its previous revision is -1"},
 		"a previous that is stable":  {edit(`"previous":1`, `"previous":2`), "its stable and its previous revision are both 2"},
 		"a percent below 0":          {edit(`"percent":10`, `"percent":-1`), "its percent is -1"},
 		"a percent above 100":        {edit(`"percent":10`, `"percent":101`), "its percent is 101"},
 		"a split that does not sum":  {edit(`"3":10`, `"3":11`), "a split sums to 101"},
 		"a before that does not sum": {edit(`"before":{"2":100}`, `"before":{"2":1}`), "a split sums to 1"},
-		"a target that is not given": {edit(`"highest":4`, `"highest":2`), "its highest revision is 2, and it names a higher one"},
-		"a split that is not given":  {edit(`"split":{"2":90,"3":10}`, `"split":{"5":100}`), "its highest revision is 4, and it names a higher one"},
-		"a before that is not given": {edit(`"before":{"2":100}`, `"before":{"5":100}`), "its highest revision is 4, and it names a higher one"},
+		"a target above the highest": {edit(`"highest":4`, `"highest":2`), "its highest revision is 2, and it names a higher one"},
+		"a split above the highest":  {edit(`"split":{"2":90,"3":10}`, `"split":{"5":100}`), "its highest revision is 4, and it names a higher one"},
+		"a before above the highest": {edit(`"before":{"2":100}`, `"before":{"5":100}`), "its highest revision is 4, and it names a higher one"},
 		"a number without a next":    {edit(`"highest":4`, `"highest":9223372036854775807`), "leaves no number for the next"},
 		"a number that is too large": {edit(`"highest":4`, `"highest":9223372036854775808`), "cannot unmarshal number"},
-		"a time that is none":        {edit("2026-03-11", "2026-02-30"), "day out of range"},
+		"an invalid time":            {edit("2026-03-11", "2026-02-30"), "day out of range"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			state, err := DecodeRecord(test.text)
-			if err == nil || !strings.HasPrefix(err.Error(), "decoding the rollout record: ") || !strings.Contains(err.Error(), test.want) {
+			if err == nil || !strings.HasPrefix(err.Error(), "decoding the rollout state: ") || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want one that says %q", err, test.want)
 			}
 			if diff := cmp.Diff(Record{}, state, splitsByShares); diff != "" {
-				t.Errorf("something is decoded all the same:\n%s", diff)
+				t.Errorf("the result is not empty:\n%s", diff)
 			}
 		})
 	}
 }
 
-// TestRecordOfALaterVersion: a field that is not known is no reason to forget all the others.
-func TestRecordOfALaterVersion(t *testing.T) {
+// TestUnknownFieldIsIgnored: an unknown field does not make the state invalid.
+func TestUnknownFieldIsIgnored(t *testing.T) {
 	decoded, err := DecodeRecord(strings.Replace(encoded, "{", `{"step":3,`, 1))
 	if err != nil {
 		t.Fatal(err)
@@ -108,18 +106,17 @@ func TestRecordOfALaterVersion(t *testing.T) {
 	}
 }
 
-// TestRecordTimes: whatever clock the operator has, a record says the time in one way.
-func TestRecordTimes(t *testing.T) {
+// TestStateTimes: times are in UTC with millisecond precision.
+func TestStateTimes(t *testing.T) {
 	observed := newSnapshot(rolloutState(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2))
 	clock := time.Date(2026, 3, 11, 13, 0, 0, 123456789, time.FixedZone("CET", 3600))
 	got := Decide(observed, testPolicy, clock).Record.ShiftedAt
 	if want := time.Date(2026, 3, 11, 12, 0, 0, 123e6, time.UTC); got != want {
-		t.Errorf("it was shifted at %v, want %v", got, want)
+		t.Errorf("ShiftedAt is %v, want %v", got, want)
 	}
 }
 
-// TestRecordOfNoTime: a time that JSON has no words for never gets onto a route.
-func TestRecordOfNoTime(t *testing.T) {
+func TestEncodePanicsOnInvalidTime(t *testing.T) {
 	defer func() {
 		if recover() == nil {
 			t.Error("the year 10000 is encoded")

@@ -5,8 +5,8 @@ package rollout
 
 import "testing"
 
-// TestStop: whatever a rollout is at, to stop it takes all traffic and all pods away and forgets nothing; to resume it
-// brings it to where the spec wants it now.
+// TestStop: stopping in any state removes all traffic and pods and keeps the history. Resuming
+// brings the rollout to the state that the spec asks for then.
 func TestStop(t *testing.T) {
 	nothing := func(*spec) {}
 	tests := map[string]struct {
@@ -26,7 +26,7 @@ func TestStop(t *testing.T) {
 		"a promoted revision, undone meanwhile": {[]func(*spec){model(2, nil)}, percent(10), "2:10 1:90", 1, 0},
 		"a canary, superseded meanwhile":        {[]func(*spec){model(2, new(10))}, model(3, new(20)), "3:20 1:80", 1, 0},
 		"a canary, aborted meanwhile":           {[]func(*spec){model(2, new(10))}, model(1, new(10)), "1:100", 1, 0},
-		"a canary, and a spec that is nonsense": {[]func(*spec){model(2, new(10))}, func(s *spec) { s.invalid = true }, "2:10 1:90", 1, 0},
+		"a canary, and an invalid spec":         {[]func(*spec){model(2, new(10))}, func(s *spec) { s.invalid = true }, "2:10 1:90", 1, 0},
 		"with tags":                             {[]func(*spec){model(2, new(10))}, func(s *spec) { s.Tagged = true }, "2:10 1:90", 1, 0},
 	}
 	for name, test := range tests {
@@ -47,7 +47,7 @@ func TestStop(t *testing.T) {
 			sim.settle()
 			sim.expect(t, "none", before.Stable, before.Previous)
 			if len(sim.deployments) > 0 || !sim.gateway.main.serves.IsEmpty() {
-				t.Fatalf("it is not stopped:\n%s", sim.trace)
+				t.Fatalf("the service is not stopped:\n%s", sim.trace)
 			}
 
 			sim.edit("edits the spec meanwhile", test.meantime)
@@ -59,8 +59,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestResumeStableFirst: nothing goes to a canary while the stable has yet to come back; a target that is asked for as
-// a whole does not wait for it.
+// TestResumeStableFirst: a canary waits for the stable. A promotion does not.
 func TestResumeStableFirst(t *testing.T) {
 	stopped := func(percent *int) *Record { return rolloutState(1, 0, 2, percent, Split{}) }
 	tests := map[string]struct {
@@ -68,11 +67,11 @@ func TestResumeStableFirst(t *testing.T) {
 		revisions []Revision
 		want      Split
 	}{
-		"nobody is ready":                         {new(10), []Revision{down(1), down(2)}, Split{}},
-		"the canary is ready":                     {new(10), []Revision{down(1), up(2)}, Split{}},
-		"the stable is ready":                     {new(10), []Revision{up(1), down(2)}, All(1)},
-		"both are ready":                          {new(10), []Revision{up(1), up(2)}, canarySplit(2, 10, 1)},
-		"the target is ready, and shall have all": {nil, []Revision{down(1), up(2)}, All(2)},
+		"none is ready":                  {new(10), []Revision{down(1), down(2)}, Split{}},
+		"the canary is ready":            {new(10), []Revision{down(1), up(2)}, Split{}},
+		"the stable is ready":            {new(10), []Revision{up(1), down(2)}, All(1)},
+		"both are ready":                 {new(10), []Revision{up(1), up(2)}, canarySplit(2, 10, 1)},
+		"the target is ready, promotion": {nil, []Revision{down(1), up(2)}, All(2)},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -84,13 +83,12 @@ func TestResumeStableFirst(t *testing.T) {
 	}
 }
 
-// TestStopBeforeTheFirstIsReady: there is no route to empty and none to wait for.
 func TestStopBeforeTheFirstIsReady(t *testing.T) {
 	observed := newSnapshot(nil, 1, nil, down(1))
 	observed.Wanted.Stopped = true
 	decision := Decide(observed, testPolicy, testNow)
 	if decision.Record != nil || decision.Phase != Stopping {
-		t.Errorf("phase is %s, with record %+v, while a pod runs", decision.Phase, decision.Record)
+		t.Errorf("phase is %s, with rollout state %+v, while a pod runs", decision.Phase, decision.Record)
 	}
 	if plan := planOf(decision, 1); plan.Action != ScaleDown {
 		t.Errorf("plan is %+v", plan)
@@ -98,6 +96,6 @@ func TestStopBeforeTheFirstIsReady(t *testing.T) {
 
 	observed.Revisions = nil
 	if decision := Decide(observed, testPolicy, testNow); !decision.Create || decision.Target != 1 || len(decision.Workloads) > 0 {
-		t.Errorf("a new one that is stopped: target %d, created %t, workloads %v", decision.Target, decision.Create, decision.Workloads)
+		t.Errorf("a new service that is stopped: target %d, created %t, workloads %v", decision.Target, decision.Create, decision.Workloads)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// announcements are what a world's operators have told people, one after the other.
+// announcements returns the announced transitions in order.
 func (sim *simulation) announcements() []string {
 	var texts []string
 	for _, transition := range sim.announced {
@@ -32,7 +32,7 @@ func (t Transition) text() string {
 	}
 }
 
-// TestTransitions: each thing that happens in a rollout is told once.
+// TestTransitions: each transition is announced once.
 func TestTransitions(t *testing.T) {
 	first := []string{"Created 1", "Shifted from none to 1:100"}
 	tests := map[string]struct {
@@ -56,11 +56,11 @@ func TestTransitions(t *testing.T) {
 			[]func(*spec){model(2, new(10)), percent(0)},
 			[]string{"Created 2", "Shifted from 1:100 to 2:10 1:90", "RolledBack 2, 1", "Shifted from 2:10 1:90 to 2:0 1:100"},
 		},
-		"a canary of 0 is no rollback": {
+		"a canary of 0 is not a rollback": {
 			[]func(*spec){model(2, new(0)), percent(10)},
 			[]string{"Created 2", "Shifted from 1:100 to 2:0 1:100", "Shifted from 2:0 1:100 to 2:10 1:90"},
 		},
-		"less is no rollback": {
+		"a lower percent is not a rollback": {
 			[]func(*spec){model(2, new(50)), percent(10)},
 			[]string{"Created 2", "Shifted from 1:100 to 2:50 1:50", "Shifted from 2:50 1:50 to 2:10 1:90"},
 		},
@@ -83,14 +83,14 @@ func TestTransitions(t *testing.T) {
 				"Created 3", "Superseded 2, 3", "Shifted from 2:10 1:90 to 1:100", "Shifted from 1:100 to 3:30 1:70",
 			},
 		},
-		"supersession of one that was rolled back": {
+		"supersession of a rolled back revision": {
 			[]func(*spec){model(2, new(0)), model(3, new(30))},
 			[]string{
 				"Created 2", "Shifted from 1:100 to 2:0 1:100",
 				"Created 3", "Superseded 2, 3", "Shifted from 2:0 1:100 to 1:100", "Shifted from 1:100 to 3:30 1:70",
 			},
 		},
-		"one that never was offered traffic is not superseded": {
+		"a revision that was never in the split is not superseded": {
 			[]func(*spec){model(5, new(10)), model(3, new(30))},
 			[]string{"Created 2", "Created 3", "Shifted from 1:100 to 3:30 1:70"},
 		},
@@ -98,7 +98,7 @@ func TestTransitions(t *testing.T) {
 			[]func(*spec){model(2, new(10)), model(1, new(10))},
 			[]string{"Created 2", "Shifted from 1:100 to 2:10 1:90", "Superseded 2, 1", "Shifted from 2:10 1:90 to 1:100"},
 		},
-		"return to a revision that is known": {
+		"return to an earlier revision": {
 			[]func(*spec){model(2, nil), model(1, nil)},
 			[]string{"Created 2", "Promoted 2, 1", "Shifted from 1:100 to 2:100", "Promoted 1, 2", "Shifted from 2:100 to 1:100"},
 		},
@@ -120,25 +120,25 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// TestTransitionsTellWhatChanges: on any snapshot, a decision tells of just what is not as before.
-func TestTransitionsTellWhatChanges(t *testing.T) {
+// TestTransitionsAreTheChanges: on random snapshots, the transitions are exactly the changes.
+func TestTransitionsAreTheChanges(t *testing.T) {
 	check(t, 20, 0, 200, func(t *rapid.T, bytes []byte) {
 		d := randomDecision(&choices{bytes})
 		announced := map[TransitionKind]Transition{}
 		for _, transition := range d.decision.Transitions {
 			if _, twice := announced[transition.Kind]; twice {
-				t.Fatalf("%s is told twice\n%v", transition.Kind, d)
+				t.Fatalf("%s is announced twice\n%v", transition.Kind, d)
 			}
 			announced[transition.Kind] = transition
 		}
 		want := changes(d)
 		if diff := diff(want, announced); diff != "" {
-			t.Fatalf("transitions (-what changes +what is told):\n%s\n%v", diff, d)
+			t.Fatalf("transitions (-changes +announced):\n%s\n%v", diff, d)
 		}
 	})
 }
 
-// changes are the transitions between the records before and after a decision.
+// changes returns the transitions between the rollout states before and after a decision.
 func changes(d evaluation) map[TransitionKind]Transition {
 	found := map[TransitionKind]Transition{}
 	note := func(changed bool, transition Transition) {
@@ -159,7 +159,7 @@ func changes(d evaluation) map[TransitionKind]Transition {
 	note(promoted, Transition{Kind: Promoted, Revision: target, Other: former})
 	before := d.observed.Route.Record
 	if before == nil {
-		return found // What else is told depends on what was recovered.
+		return found // The others depend on the recovered state.
 	}
 	undone := !promoted && after.Stable != before.Stable
 	becameZero := after.Percent != nil && *after.Percent == 0 && (before.Percent == nil || *before.Percent != 0)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// promoted is a world at rest in which 2 was promoted over 1, and 1 was scaled away.
+// promoted returns a simulation at rest in which 2 was promoted and 1 has no workload.
 func promoted(t *testing.T) *simulation {
 	t.Helper()
 	sim := newSimulation()
@@ -20,7 +20,7 @@ func promoted(t *testing.T) *simulation {
 	return sim
 }
 
-// expect holds what is written on the route against what should be.
+// expect checks the rollout state on the route.
 func (sim *simulation) expect(t *testing.T, split string, stable, previous Number) {
 	t.Helper()
 	for _, b := range sim.checker.violations {
@@ -36,15 +36,15 @@ func (sim *simulation) expect(t *testing.T, split string, stable, previous Numbe
 	}
 }
 
-// TestUndoWhileThePreviousWarmsUp: a rollback to a revision that was scaled away takes its time. Whatever the user or
-// the pods do meanwhile, who serves goes on until somebody else can.
-func TestUndoWhileThePreviousWarmsUp(t *testing.T) {
+// TestRollbackWhileThePreviousLoads: whatever happens while the previous revision loads, the target
+// serves until another revision can.
+func TestRollbackWhileThePreviousLoads(t *testing.T) {
 	tests := map[string]struct {
 		meanwhile func(*simulation)
-		// what the route says while 1 and 3 load, once 3 is ready, and once 1 is ready too, with stable and previous.
+		// The split while 1 and 3 load, once 3 is ready, and once 1 is ready too.
 		loading, with3, with1 string
 		stable, previous      Number
-		// loadingStable and loadingPrevious are those before anything is ready.
+		// The stable and the previous while 1 and 3 load.
 		loadingStable, loadingPrevious Number
 	}{
 		"nothing else": {
@@ -55,11 +55,11 @@ func TestUndoWhileThePreviousWarmsUp(t *testing.T) {
 			meanwhile: func(sim *simulation) { sim.edit("sets 30", percent(30)) },
 			loading:   "2:100", with3: "2:100", with1: "2:30 1:70", stable: 1, loadingStable: 1,
 		},
-		"no percent: it is taken back": {
+		"no percent: the rollback is cancelled": {
 			meanwhile: func(sim *simulation) { sim.edit("removes it", percent(nil)) },
 			loading:   "2:100", with3: "2:100", with1: "2:100", stable: 2, previous: 1, loadingStable: 2, loadingPrevious: 1,
 		},
-		"one hundred: it is taken back": {
+		"100: the rollback is cancelled": {
 			meanwhile: func(sim *simulation) { sim.edit("sets 100", percent(100)) },
 			loading:   "2:100", with3: "2:100", with1: "2:100", stable: 2, previous: 1, loadingStable: 2, loadingPrevious: 1,
 		},
@@ -67,11 +67,11 @@ func TestUndoWhileThePreviousWarmsUp(t *testing.T) {
 			meanwhile: func(sim *simulation) { sim.edit("asks for 3", model(3, new(20))) },
 			loading:   "2:100", with3: "2:100", with1: "3:20 1:80", stable: 1, loadingStable: 1,
 		},
-		"another target, for all": {
+		"another target, with promotion": {
 			meanwhile: func(sim *simulation) { sim.edit("asks for 3", model(3, nil)) },
 			loading:   "2:100", with3: "3:100", with1: "3:100", stable: 3, previous: 1, loadingStable: 1,
 		},
-		"the return to 1": {
+		"return to 1": {
 			meanwhile: func(sim *simulation) { sim.edit("asks for 1", model(1, new(20))) },
 			loading:   "2:100", with3: "2:100", with1: "1:100", stable: 1, loadingStable: 1,
 		},
@@ -93,7 +93,7 @@ func TestUndoWhileThePreviousWarmsUp(t *testing.T) {
 			},
 			loading: "none", with3: "none", with1: "2:0 1:100", stable: 1, loadingStable: 1,
 		},
-		"who serves has lost its pods: whoever is back first serves": {
+		"the target loses its pods": {
 			meanwhile: func(sim *simulation) { sim.lose(2) },
 			loading:   "2:100", with3: "2:100", with1: "2:0 1:100", stable: 1, loadingStable: 1,
 		},
@@ -114,7 +114,7 @@ func TestUndoWhileThePreviousWarmsUp(t *testing.T) {
 			sim.start(3)
 			sim.reconcile()
 			if state, _ := DecodeRecord(sim.route.state); state.Split.String() != test.with3 {
-				t.Errorf("with 3 ready the route says %s, want %s", state.Split, test.with3)
+				t.Errorf("with 3 ready the split is %s, want %s", state.Split, test.with3)
 			}
 			sim.deploy(1)
 			sim.start(1)
@@ -130,8 +130,8 @@ func TestUndoWhileThePreviousWarmsUp(t *testing.T) {
 	}
 }
 
-// TestUndoTwice: what was undone can be promoted again, and undone again.
-func TestUndoTwice(t *testing.T) {
+// TestRollBackTwice: a promotion that was rolled back can be promoted and rolled back again.
+func TestRollBackTwice(t *testing.T) {
 	sim := promoted(t)
 	for range 2 {
 		sim.edit("sets 0", percent(0))
@@ -143,8 +143,9 @@ func TestUndoTwice(t *testing.T) {
 	}
 }
 
-// TestUndoStepByStep: any percent below 100 undoes a promotion, and the next one only moves the canary.
-func TestUndoStepByStep(t *testing.T) {
+// TestRollBackStepByStep: any percent below 100 undoes a promotion. The next percent only moves the
+// canary.
+func TestRollBackStepByStep(t *testing.T) {
 	sim := promoted(t)
 	for _, step := range []struct {
 		percent int
@@ -161,7 +162,7 @@ func TestUndoStepByStep(t *testing.T) {
 	}
 }
 
-// TestNothingToUndo: row 11. It is said once, for as long as it is so.
+// TestNothingToUndo checks row 11. The transition is announced once.
 func TestNothingToUndo(t *testing.T) {
 	accepted := func(observed Snapshot) (state *Record, times int) {
 		decision := Decide(observed, testPolicy, testNow)
@@ -172,7 +173,7 @@ func TestNothingToUndo(t *testing.T) {
 		}
 		return decision.Record, times
 	}
-	state := rolloutState(2, 1, 2, nil, All(2)) // The record of 1 is gone.
+	state := rolloutState(2, 1, 2, nil, All(2)) // Revision 1 is lost.
 	steps := []struct {
 		percent *int
 		want    bool
@@ -189,10 +190,10 @@ func TestNothingToUndo(t *testing.T) {
 	for i, step := range steps {
 		after, times := accepted(newSnapshot(state, 2, step.percent, up(2)))
 		if after.NothingToUndo != step.want || times != step.times {
-			t.Errorf("step %d: it is noted %t and said %d times, want %t and %d", i, after.NothingToUndo, times, step.want, step.times)
+			t.Errorf("step %d: NothingToUndo is %t and announced %d times, want %t and %d", i, after.NothingToUndo, times, step.want, step.times)
 		}
 		if !after.Split.Equal(All(2)) || after.Stable != 2 || after.Previous != 1 {
-			t.Errorf("step %d: the record is %+v", i, after)
+			t.Errorf("step %d: the rollout state is %+v", i, after)
 		}
 		state = after
 	}
@@ -200,7 +201,7 @@ func TestNothingToUndo(t *testing.T) {
 	state, _ = accepted(newSnapshot(state, 2, new(10), up(2)))
 	superseded, _ := accepted(newSnapshot(state, 3, new(10), up(2), down(3)))
 	if superseded.NothingToUndo {
-		t.Error("it is still noted when another revision is asked for")
+		t.Error("NothingToUndo is still true for another target")
 	}
 	back, times := accepted(newSnapshot(superseded, 2, new(10), up(2), down(3)))
 	if back.NothingToUndo || times != 0 {
@@ -208,18 +209,18 @@ func TestNothingToUndo(t *testing.T) {
 	}
 }
 
-// TestUndoComesToTheRecordsAid: the previous can be brought back from its record alone, from what runs alone, and not
-// from nothing.
-func TestUndoComesToTheRecordsAid(t *testing.T) {
+// TestRollbackNeedsHistoryOrWorkload: the previous can be brought back from the history or from its
+// workload.
+func TestRollbackNeedsHistoryOrWorkload(t *testing.T) {
 	unrecorded := up(1)
 	unrecorded.Recorded = false
 	for name, test := range map[string]struct {
 		previous []Revision
 		want     Number
 	}{
-		"a record":   {[]Revision{withoutWorkload(1)}, 1},
+		"history":    {[]Revision{withoutWorkload(1)}, 1},
 		"a workload": {[]Revision{unrecorded}, 1},
-		"nothing":    {nil, 2},
+		"neither":    {nil, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			observed := newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, new(0), append(test.previous, up(2))...)
@@ -230,9 +231,9 @@ func TestUndoComesToTheRecordsAid(t *testing.T) {
 	}
 }
 
-// TestOnlyAPromotionIsUndone: the percent of another target, or of one that comes with it, says nothing about the
-// stable.
-func TestOnlyAPromotionIsUndone(t *testing.T) {
+// TestOnlyPromotionIsUndone: the percent of another target, or one that comes with another target,
+// does not roll the stable back.
+func TestOnlyPromotionIsUndone(t *testing.T) {
 	tests := map[string]struct {
 		last    *Record
 		target  Number
@@ -245,7 +246,7 @@ func TestOnlyAPromotionIsUndone(t *testing.T) {
 		"row 16, and the percent stays":            {rolloutState(2, 1, 3, new(10), All(2)), 2, new(10)},
 		"the percent changes after row 16":         {rolloutState(2, 1, 2, new(10), All(2)), 2, new(0)},
 		"the percent goes after row 16":            {rolloutState(2, 1, 2, new(10), All(2)), 2, nil},
-		"from one way to say all to the other":     {rolloutState(2, 1, 2, nil, All(2)), 2, new(100)},
+		"from absent to 100":                       {rolloutState(2, 1, 2, nil, All(2)), 2, new(100)},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -10,19 +10,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestRetire holds each step on the way down of a revision that nobody needs any more: 2 was superseded by 3.
+// TestRetire checks each step of a revision that retires: 2 was superseded by 3.
 func TestRetire(t *testing.T) {
 	drain := testPolicy.DrainPeriod
 	running := Workload{Ready: 1, Replicas: 1, Pods: 1}
 	idle := func(ago time.Duration) time.Time { return testNow.Add(-ago) }
 	tests := map[string]struct {
 		workload Workload
-		idleFor  time.Duration // 0 for not yet.
+		idleFor  time.Duration // 0 means not yet.
 		change   func(*Snapshot)
 		want     WorkloadPlan
 		wantWake time.Time
 	}{
-		"it begins to drain when it is first seen idle": {
+		"it starts to drain when it is first idle": {
 			workload: running,
 			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
 			wantWake: testNow.Add(drain),
@@ -36,12 +36,12 @@ func TestRetire(t *testing.T) {
 			workload: running, idleFor: drain,
 			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(drain)},
 		},
-		"its last replica is unready: it drains all the same": {
+		"its last replica is unready: it drains too": {
 			workload: Workload{Replicas: 1, Pods: 1},
 			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
 			wantWake: testNow.Add(drain),
 		},
-		"it has no pods, and so nothing to drain": {
+		"it has no pods to drain": {
 			workload: Workload{Replicas: 1},
 			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
 		},
@@ -56,7 +56,7 @@ func TestRetire(t *testing.T) {
 			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
 			wantWake: testNow.Add(drain),
 		},
-		"no route has ever named it, and the gateway has yet to accept the route": {
+		"no route has ever named it, and the gateway has not accepted the route": {
 			workload: Workload{Replicas: 1, Pods: 1},
 			change:   func(s *Snapshot) { s.Route.Record.Version, s.Route.TakenOver = RecordVersion, false },
 			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
@@ -69,7 +69,7 @@ func TestRetire(t *testing.T) {
 			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
 			wantWake: testNow.Add(drain),
 		},
-		"its autoscaler is ahead of the drain": {
+		"its autoscaler scales it down before the drain ends": {
 			workload: Workload{Ready: 1, Leaving: true, Pods: 1}, idleFor: time.Second,
 			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: idle(time.Second)},
 			wantWake: testNow.Add(drain - time.Second),
@@ -82,7 +82,7 @@ func TestRetire(t *testing.T) {
 			workload: Workload{}, idleFor: time.Minute,
 			want: WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Minute)},
 		},
-		"the gateway has yet to take the route over": {
+		"the gateway has not accepted the route": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Route.TakenOver = false },
 			want:   WorkloadPlan{Revision: 2, Action: Keep},
@@ -97,7 +97,7 @@ func TestRetire(t *testing.T) {
 			change: func(s *Snapshot) { s.Wanted.Tagged, s.Route.Tags = true, []Number{2, 1} },
 			want:   WorkloadPlan{Revision: 2, Action: Keep},
 		},
-		"a tag host that nobody wants points at it": {
+		"a surplus tag host points at it": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Route.Tags = []Number{2} },
 			want:   WorkloadPlan{Revision: 2, Action: Keep},
@@ -107,26 +107,26 @@ func TestRetire(t *testing.T) {
 			change: func(s *Snapshot) { s.Wanted.Tagged = true },
 			want:   WorkloadPlan{Revision: 2, Action: Keep},
 		},
-		"tag hosts point where they should": {
+		"the tag hosts are up to date": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Wanted.Tagged, s.Route.Tags = true, []Number{1, 3} },
 			want:   WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
-		"the gateway has yet to answer for a tag host": {
+		"the gateway has not answered for a tag host": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) {
 				s.Wanted.Tagged, s.Route.Tags, s.Route.TagsTakenOver = true, []Number{1, 3}, false
 			},
 			want: WorkloadPlan{Revision: 2, Action: Keep},
 		},
-		"the gateway refuses a tag host: it leads nowhere": {
+		"the gateway refuses a tag host": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) {
 				s.Wanted.Tagged, s.Route.Tags, s.Route.TagsTakenOver, s.Route.TagsRefused = true, []Number{1, 3}, false, true
 			},
 			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
-		"the cluster knows no routes any more": {
+		"the Gateway API is not installed any more": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) {
 				s.Route = Route{Impossible: true}
@@ -134,32 +134,32 @@ func TestRetire(t *testing.T) {
 			},
 			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
-		"it is asked for again": {
+		"it is the target again": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(2) },
 			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1},
 		},
-		"it is asked for again while its pods go": {
+		"it is the target again while its pods stop": {
 			workload: Workload{Pods: 1}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(2) },
 			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1, ScaledUpAt: testNow},
 		},
-		"it is asked for again when nothing is left of it": {
+		"it is the target again without pods": {
 			workload: Workload{}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(2) },
 			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1},
 		},
-		"it is the previous, and may be asked for again: the record is enough": {
+		"it is the previous: the history is enough": {
 			workload: Workload{}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Route.Record.Previous = 2 },
 			want:   WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Hour)},
 		},
-		"it is the previous, and without a record": {
+		"it is the previous, and not in the history": {
 			workload: Workload{}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Route.Record.Previous, s.Revisions[1].Recorded = 2, false },
 			want:   WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
-		"nobody needs it, and it is without a record": {
+		"it is not needed, and not in the history": {
 			workload: Workload{}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Revisions[1].Recorded = false },
 			want:   WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Hour)},
@@ -186,7 +186,7 @@ func TestRetire(t *testing.T) {
 	}
 }
 
-// TestRetireBeforeTheFirstRoute: where there never was a route, nothing has to be waited for.
+// TestRetireBeforeTheFirstRoute: without a route there is nothing to wait for.
 func TestRetireBeforeTheFirstRoute(t *testing.T) {
 	decision := Decide(newSnapshot(nil, 2, nil, down(1), withoutWorkload(2)), testPolicy, testNow)
 	want := []WorkloadPlan{
@@ -194,32 +194,32 @@ func TestRetireBeforeTheFirstRoute(t *testing.T) {
 		{Revision: 2, Action: Run, Floor: 1},
 	}
 	if diff := cmp.Diff(want, decision.Workloads); diff != "" || decision.Record != nil {
-		t.Errorf("workloads (-want +got), with record %v:\n%s", decision.Record, diff)
+		t.Errorf("workloads (-want +got), with rollout state %v:\n%s", decision.Record, diff)
 	}
 }
 
-// TestARefusedTagHostKeepsNoSecret: who is served by the main route is told by the main route.
-func TestARefusedTagHostKeepsNoSecret(t *testing.T) {
+// TestServedWithRefusedTagHost: a refused tag host does not change the served split.
+func TestServedWithRefusedTagHost(t *testing.T) {
 	observed := newSnapshot(rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(10), up(1), up(2))
 	observed.Wanted.Tagged, observed.Route.Tags = true, []Number{1, 2}
 	observed.Route.Record.Before = All(1)
 	observed.Route.TagsTakenOver, observed.Route.TagsRefused = false, true
 	decision := Decide(observed, testPolicy, testNow)
 	if !decision.Served.Equal(canarySplit(2, 10, 1)) || decision.Programmed {
-		t.Errorf("%s is said to be served, and programmed is %t", decision.Served, decision.Programmed)
+		t.Errorf("served is %s, and programmed is %t", decision.Served, decision.Programmed)
 	}
 }
 
-// TestServedStaysServed: a gateway that had taken a split over and does not say so any more, as something else of the
-// route has changed or the gateway is gone, has not gone back to the split before.
+// TestServedStaysServed: a split that was reported as served stays served, even if the gateway no
+// longer confirms it.
 func TestServedStaysServed(t *testing.T) {
 	for name, test := range map[string]struct {
 		reported, want Split
 	}{
-		"it was reported":          {canarySplit(2, 10, 1), canarySplit(2, 10, 1)},
-		"it was not yet":           {All(1), All(1)},
-		"nothing was":              {Split{}, All(1)},
-		"what nobody asked for is": {All(2), All(1)},
+		"reported":                  {canarySplit(2, 10, 1), canarySplit(2, 10, 1)},
+		"not reported yet":          {All(1), All(1)},
+		"nothing reported":          {Split{}, All(1)},
+		"another split is reported": {All(2), All(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			observed := newSnapshot(rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(30), up(1), up(2))
@@ -227,26 +227,26 @@ func TestServedStaysServed(t *testing.T) {
 			observed.Reported = Reported{Stable: 1, Target: 2, Split: test.reported}
 			decision := Decide(observed, testPolicy, testNow)
 			if got := decision.Served; !got.Equal(test.want) {
-				t.Errorf("%s is said to be served, want %s", got, test.want)
+				t.Errorf("served is %s, want %s", got, test.want)
 			}
 			if got := decision.Record; !got.Before.Equal(test.want) || !got.Split.Equal(canarySplit(2, 30, 1)) {
-				t.Errorf("%s is recorded as served before %s, want %s", got.Before, got.Split, test.want)
+				t.Errorf("Before is %s for the split %s, want %s", got.Before, got.Split, test.want)
 			}
 		})
 	}
 }
 
-// TestStopWithoutRoutes: where the cluster knows no routes, nothing points at what is to stop.
+// TestStopWithoutRoutes: without the Gateway API, no route points at a workload.
 func TestStopWithoutRoutes(t *testing.T) {
 	observed := newSnapshot(nil, 1, nil, up(1))
 	observed.Wanted.Stopped, observed.Route.Impossible = true, true
 	observed.Reported = Reported{Stable: 1, Target: 1, Split: All(1)}
 	if got := planOf(Decide(observed, testPolicy, testNow.Add(testPolicy.DrainPeriod)), 1).Action; got != Drain {
-		t.Errorf("it is to %s", got)
+		t.Errorf("the action is %s", got)
 	}
 }
 
-// TestWakeAt is the earliest of all that time alone changes.
+// TestWakeAt: WakeAt is the earliest time at which the decision changes.
 func TestWakeAt(t *testing.T) {
 	state := rolloutState(3, 1, 3, nil, All(3))
 	state.Floors, state.ShiftedAt = map[Number]int{3: 4}, testNow.Add(-time.Minute)
@@ -257,11 +257,11 @@ func TestWakeAt(t *testing.T) {
 		at   time.Duration
 		want time.Duration
 	}{
-		"the first drains":       {0, 10 * time.Second},
-		"the second drains":      {10 * time.Second, 20 * time.Second},
-		"then the floor ends":    {20 * time.Second, 4 * time.Minute},
-		"then there is no more":  {4 * time.Minute, 0},
-		"however late one looks": {time.Hour, 0},
+		"the first drains":     {0, 10 * time.Second},
+		"the second drains":    {10 * time.Second, 20 * time.Second},
+		"then the hold ends":   {20 * time.Second, 4 * time.Minute},
+		"then nothing changes": {4 * time.Minute, 0},
+		"long afterwards":      {time.Hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var want time.Time
@@ -275,11 +275,11 @@ func TestWakeAt(t *testing.T) {
 	}
 }
 
-// TestForget: of the records, the newest are kept, and those that are in use.
-func TestForget(t *testing.T) {
+// TestPrune: the newest revisions, and those in use, stay in the history.
+func TestPrune(t *testing.T) {
 	history := func(newest Number) []Revision {
 		var revisions []Revision
-		for n := newest; n >= 1; n-- { // Any order will do.
+		for n := newest; n >= 1; n-- { // In any order.
 			revisions = append(revisions, withoutWorkload(n))
 		}
 		return revisions
@@ -295,17 +295,17 @@ func TestForget(t *testing.T) {
 		limit     int
 		want      []Number
 	}{
-		"as many as may be":                 {rolloutState(10, 9, 10, nil, All(10)), 10, history(10), 10, nil},
-		"one too many":                      {rolloutState(11, 10, 11, nil, All(11)), 11, history(11), 10, []Number{1}},
-		"all that are too many":             {rolloutState(13, 12, 13, nil, All(13)), 13, history(13), 10, []Number{3, 2, 1}},
-		"not the stable":                    {rolloutState(1, 0, 12, new(10), All(1)), 12, history(12), 10, []Number{2}},
-		"not the previous":                  {rolloutState(12, 1, 12, nil, All(12)), 12, history(12), 10, []Number{2}},
-		"not the target":                    {rolloutState(12, 11, 1, nil, All(12)), 1, history(12), 10, []Number{2}},
-		"not one that runs":                 {rolloutState(12, 11, 12, nil, All(12)), 12, replace(history(12), up(1)), 10, []Number{2}},
-		"not one that has a share still":    {rolloutState(11, 0, 12, new(0), canarySplit(2, 50, 1)), 12, replace(history(12), up(2)), 10, nil},
-		"all that are not in use":           {rolloutState(4, 2, 4, nil, All(4)), 4, history(4), 0, []Number{3, 1}},
-		"a workload without a record":       {rolloutState(2, 0, 2, nil, All(2)), 2, replace(history(2), Revision{Number: 1, Workload: &Workload{}}), 0, nil},
-		"nothing before the first is ready": {nil, 2, history(2), 1, []Number{1}},
+		"the limit":                          {rolloutState(10, 9, 10, nil, All(10)), 10, history(10), 10, nil},
+		"one above the limit":                {rolloutState(11, 10, 11, nil, All(11)), 11, history(11), 10, []Number{1}},
+		"three above the limit":              {rolloutState(13, 12, 13, nil, All(13)), 13, history(13), 10, []Number{3, 2, 1}},
+		"not the stable":                     {rolloutState(1, 0, 12, new(10), All(1)), 12, history(12), 10, []Number{2}},
+		"not the previous":                   {rolloutState(12, 1, 12, nil, All(12)), 12, history(12), 10, []Number{2}},
+		"not the target":                     {rolloutState(12, 11, 1, nil, All(12)), 1, history(12), 10, []Number{2}},
+		"not a revision that runs":           {rolloutState(12, 11, 12, nil, All(12)), 12, replace(history(12), up(1)), 10, []Number{2}},
+		"not a revision with a share":        {rolloutState(11, 0, 12, new(0), canarySplit(2, 50, 1)), 12, replace(history(12), up(2)), 10, nil},
+		"all revisions not in use":           {rolloutState(4, 2, 4, nil, All(4)), 4, history(4), 0, []Number{3, 1}},
+		"a workload without history":         {rolloutState(2, 0, 2, nil, All(2)), 2, replace(history(2), Revision{Number: 1, Workload: &Workload{}}), 0, nil},
+		"before the first revision is ready": {nil, 2, history(2), 1, []Number{1}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -319,7 +319,7 @@ func TestForget(t *testing.T) {
 			policy := testPolicy
 			policy.HistoryLimit = test.limit
 			if diff := cmp.Diff(test.want, Decide(observed, policy, testNow).Forget); diff != "" {
-				t.Errorf("forgets (-want +got):\n%s", diff)
+				t.Errorf("pruned (-want +got):\n%s", diff)
 			}
 		})
 	}
