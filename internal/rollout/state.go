@@ -120,7 +120,7 @@ func DecodeRecord(text string) (Record, error) {
 		return Record{}, fmt.Errorf("decoding the rollout state: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return Record{}, errors.New("decoding the rollout state: it is followed by something else")
+		return Record{}, errors.New("decoding the rollout state: unexpected data after the JSON object")
 	}
 	if err := state.validate(); err != nil {
 		return Record{}, fmt.Errorf("decoding the rollout state: %w", err)
