@@ -81,7 +81,7 @@ func TestCrashes(t *testing.T) {
 			t.Fatalf("undisturbed: %v\n%s", violations, undisturbed.trace)
 		}
 		for _, restart := range []restartTime{atOnce, later} {
-			t.Run(name+", replaced "+string(restart), func(t *testing.T) {
+			t.Run(name+", restarted "+string(restart), func(t *testing.T) {
 				t.Parallel()
 				for writesLeft := range undisturbed.trace.count("operator") {
 					testCrash(t, undisturbed, playScenario(scenario, writesLeft, restart), writesLeft)

@@ -27,7 +27,7 @@ func (sim *simulation) reconcile() (wrote int, wakeAt time.Time) {
 	before := sim.writesLeft
 	pending := sim.decide()
 	wrote = sim.apply(pending, sim.writesLeft)
-	if died := before != unlimited && sim.writesLeft == unlimited; died && sim.restart == atOnce {
+	if crashed := before != unlimited && sim.writesLeft == unlimited; crashed && sim.restart == atOnce {
 		return sim.reconcile()
 	}
 	return wrote, pending.decision.WakeAt
@@ -106,7 +106,7 @@ func (sim *simulation) writes(pending pendingDecision) []write {
 	}
 	for _, n := range pending.decision.Forget {
 		writes = append(writes, write{
-			what:   func() string { return fmt.Sprintf("forgets %d", n) },
+			what:   func() string { return fmt.Sprintf("prunes %d", n) },
 			needed: func() bool { return sim.history[n] != "" },
 			do:     func() bool { delete(sim.history, n); return true },
 		})
