@@ -23,10 +23,10 @@ func (d *decider) neededForAll() int {
 	return max(1, min(d.serving(), d.Wanted.Replicas.Max))
 }
 
-// capacity returns how many ready replicas of a revision count for its share. Replicas above the
-// desired number do not count, because they are about to stop. For a revision without a share, no
-// replica counts while a change of the replicas is unobserved, and leftover replicas do not count
-// for leftoverPeriod after a scale from zero.
+// capacity returns how many ready replicas of a revision count for its share. With [Bounds.Elastic]
+// all of them do. Otherwise replicas above the desired number do not count, because they are about
+// to stop. For a revision without a share, no replica counts while a change of the replicas is
+// unobserved, and leftover replicas do not count for leftoverPeriod after a scale from zero.
 func (d *decider) capacity(n Number) int {
 	ready := d.ready(n)
 	if d.Wanted.Replicas.Elastic || ready == 0 {
@@ -178,7 +178,8 @@ func (d *decider) required(n Number) int {
 const maxLowered = 3
 
 // holdExternal plans the replicas of a workload that an external autoscaler scales. The operator
-// raises them for a share that the revision is about to get or has just got, and only then.
+// raises them only for a share that the revision is about to get or has just got, or in proportion
+// to the ScaleTarget.
 func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
 	if workload == nil || d.isScaledToZero(plan.Revision) {
 		return
@@ -218,7 +219,8 @@ func (d *decider) inProportion(n Number) int {
 }
 
 // followAsked plans the number that is set on the ScaleTarget for the revision that it scales. It
-// does not go below the replicas that a shift requires, unless the autoscaler holds these back.
+// does not go below the replicas that a shift requires, unless the autoscaler holds these back or
+// has scaled the target to zero.
 func (d *decider) followAsked(plan *WorkloadPlan, workload *Workload) {
 	asked := d.Wanted.Replicas.Asked
 	if asked == nil || plan.Revision != d.scaled() {

@@ -148,8 +148,8 @@ func (r *reporter) podFailure(n rollout.Number) *backend.Failure {
 	return r.Observed.Details[n].Failure
 }
 
-// phase returns the phase of the API. It is Blocked while Ready is False, because alerts use the
-// phase.
+// phase returns the phase of the API. Because alerts use it, it is Blocked while there is a
+// problem, or while Ready is False and the service is not stopped.
 func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
 	if r.Problem != nil || !r.stopped() && apimeta.IsStatusConditionFalse(conditions, v1beta1.ConditionReady) {
 		return v1beta1.PhaseBlocked
