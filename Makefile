@@ -92,10 +92,12 @@ cluster-down: requirements ## stop that cluster
 
 ##@ Test
 
+# The integration tests and the benchmark wait for most of their time, so the former run beside the others.
 .PHONY: test
 test: requirements ## run all tests except the end-to-end tests
 	@rm -f $(BIN)/times
-	@$(MAKE) test-unit test-chart test-crd test-storage test-integration test-bench; status=$$?; hack/times $(BIN)/times; exit $$status
+	@$(MAKE) test-unit test-chart && $(MAKE) -j2 test-integration test-crd test-storage test-bench; \
+		status=$$?; hack/times $(BIN)/times; exit $$status
 
 .PHONY: test-unit
 test-unit: requirements ## run the unit and property tests
