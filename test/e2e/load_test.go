@@ -14,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
@@ -53,8 +55,8 @@ var _ = describeInModes("a rollout under load", []mode{inStandard}, func(m mode)
 		s.expectSplit(split{2: 100})
 		Expect(s.readyEndpointsAt(2, "2:100")).To(BeNumerically(">=", 3))
 		s.checkSplitDuring(split{2: 100}, func() {
-			hpa.Spec.MinReplicas, hpa.Spec.MaxReplicas = new(int32(1)), 1
-			Expect(api.Update(ctx, hpa)).To(Succeed())
+			one := client.RawPatch(types.MergePatchType, []byte(`{"spec": {"minReplicas": 1, "maxReplicas": 1}}`))
+			Expect(api.Patch(ctx, hpa, one)).To(Succeed())
 			Eventually(s.readyPods).WithArguments(2).WithTimeout(2 * defaultTimeout).Should(Equal(1))
 		})
 	}, SpecTimeout(scenarioTimeout))

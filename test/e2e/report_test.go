@@ -36,6 +36,7 @@ func (f finishedScenario) subject() string { return f.spec.ContainerHierarchyTex
 // subjects is the order of the scenarios in the report. Ginkgo runs them in random order.
 var subjects = []string{
 	"the walkthrough", "a rollout", "a canary", "a service that may scale to zero", "a service created by KServe", "a rollout continues", "a rollout under load",
+	"a model that leaves no room for another on its node", "a model that serves gRPC", "a model with a second port",
 }
 
 func sections() []report.Section {

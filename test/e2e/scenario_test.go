@@ -376,13 +376,8 @@ func (s *scenario) finish(ctx context.Context, name string) {
 	}
 	line, failures := s.evaluate(name, s.prober.Stop())
 	failures = append(failures, s.journal.Check())
-	for _, failure := range failures {
-		if failure != nil {
-			AddReportEntry("what happened", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
-			line.Fault = "see the log"
-		}
-	}
-	if CurrentSpecReport().Failed() {
+	if CurrentSpecReport().Failed() || errors.Join(failures...) != nil {
+		AddReportEntry("what happened", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
 		line.Fault = "see the log"
 	}
 	line.KServe = s.kserveBehavior

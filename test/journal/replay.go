@@ -302,6 +302,9 @@ func (m *model) applyRoute(route client.Object, deleted bool) []error {
 	if err == nil && TakenOver(route) && name == m.mainRoute() {
 		m.served[split.String()] = true
 	}
+	if adopted, found := servedBeforeAdoption(m.isvc, route); found {
+		m.served[adopted.String()] = true
+	}
 	if before != nil && before.GetGeneration() == route.GetGeneration() &&
 		before.GetAnnotations()[annotationRolloutState] == route.GetAnnotations()[annotationRolloutState] {
 		return nil // Only the status changed.
@@ -322,6 +325,23 @@ func (m *model) applyRoute(route client.Object, deleted bool) []error {
 	}
 	m.split = split
 	return violations
+}
+
+// servedBeforeAdoption returns the split of a Knative Service without a rollout state: what Knative serves for KServe, which
+// names the latest revision by no name.
+func servedBeforeAdoption(isvc string, route client.Object) (rollout.Split, bool) {
+	service, is := route.(*servingv1.Service)
+	if _, err := RecordOf(route); !is || err == nil {
+		return rollout.Split{}, false
+	}
+	var shares []rollout.Share
+	for _, target := range service.Status.Traffic {
+		if target.Percent != nil {
+			shares = append(shares, rollout.Share{Revision: revisionNumber(isvc, target.RevisionName), Percent: int(*target.Percent)})
+		}
+	}
+	split, err := rollout.NewSplit(shares...)
+	return split, err == nil
 }
 
 // hasTraffic reports whether a route can send requests to a revision. A new Knative Service cannot

@@ -4,6 +4,8 @@
 package journal
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -116,6 +118,22 @@ func TestCheckFirstKnativeSplit(t *testing.T) {
 		"another revision, which is not ready": {changes(knative(2, 1, rollout.All(2))), "rule 2"},
 		"another revision, which is ready":     {changes(pod(2, "True"), knative(2, 1, rollout.All(2))), ""},
 	})
+}
+
+// What KServe had served before the adoption may be reported until Knative serves it by name.
+func TestCheckAdoption(t *testing.T) {
+	canary := split(t, rollout.Share{Revision: 2, Percent: 20}, rollout.Share{Revision: 1, Percent: 80})
+	kserves := withServedTraffic(knative(1, 1, rollout.Split{}, canary.Shares()...), canary)
+	kserves.Annotations, kserves.Spec.Traffic[0].RevisionName, kserves.Spec.Traffic[0].LatestRevision = nil, "", new(true)
+	kserves.Status.Traffic = knative(0, 0, canary).Spec.Traffic
+	begin := []Entry{{Object: knativeRevision(1, "1")}, {Object: knativeRevision(2, "1")}, {Object: pod(1, "True")}, {Object: pod(2, "True")}}
+	adopted := []client.Object{knative(2, 1, canary), isvc(20, "Unknown", canary)}
+	if err := replay(append(begin, changes(adopted...)...)); !strings.Contains(fmt.Sprint(err), "rule 4") {
+		t.Errorf("a reported split that was never served: %v", err)
+	}
+	if err := replay(append(begin, changes(append([]client.Object{kserves}, adopted...)...)...)); strings.Contains(fmt.Sprint(err), "rule 4") {
+		t.Errorf("a reported split that KServe served: %v", err)
+	}
 }
 
 func withoutStatus(service *servingv1.Service) *servingv1.Service {
