@@ -53,7 +53,7 @@ func TestKServeClientsReadTheStatus(t *testing.T) {
 					Tag:            "latest",
 					URL:            "http://latest-iris-predictor.default.example.com",
 				}},
-				URL:                 "http://iris-predictor.default.example.com",
+				URL: "http://iris-predictor.default.example.com",
 			},
 		},
 		ModelStatus: &ModelStatus{TransitionStatus: UpToDate},
