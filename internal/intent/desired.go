@@ -70,6 +70,7 @@ func Bounds(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode) rollout
 		}
 	case v1beta1.AutoscalerClassNone:
 		bounds.Max = least
+	default:
 	}
 	return bounds
 }

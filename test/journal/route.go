@@ -83,7 +83,7 @@ func splitOfService(isvc string, service *servingv1.Service) (rollout.Split, err
 	for _, target := range traffic {
 		number := revisionNumber(isvc, target.RevisionName)
 		if number == 0 || target.Percent == nil {
-			return rollout.Split{}, fmt.Errorf("Knative Service %s routes to %q, which is not a revision with a percent", service.Name, target.RevisionName)
+			return rollout.Split{}, fmt.Errorf("service %s of Knative routes to %q, which is not a revision with a percent", service.Name, target.RevisionName)
 		}
 		shares[number] += int(*target.Percent)
 	}

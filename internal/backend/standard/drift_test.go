@@ -132,11 +132,11 @@ func served[T client.Object](t *testing.T, file string, into T) T {
 
 func isRealised(t *testing.T, intended, observed client.Object, how objects.Lists) bool {
 	t.Helper()
-	intent, err := objects.IntentOf(intended, newScheme(t))
+	written, err := objects.IntentOf(intended, newScheme(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	same, err := objects.Realised(intent, observed, how)
+	same, err := objects.Realised(written, observed, how)
 	if err != nil {
 		t.Fatal(err)
 	}
