@@ -96,7 +96,7 @@ cluster-down: requirements ## stop that cluster
 .PHONY: test
 test: requirements ## run all tests except the end-to-end tests
 	@rm -f $(BIN)/times
-	@$(MAKE) test-unit test-chart && $(MAKE) -j2 test-integration test-crd test-storage test-bench; \
+	@$(MAKE) test-unit test-chart && $(MAKE) -k -j2 test-integration test-crd test-storage test-bench; \
 		status=$$?; hack/times $(BIN)/times; exit $$status
 
 .PHONY: test-unit

@@ -106,7 +106,7 @@ var _ = Describe("The API server", func() {
 		Entry(nil, "isvc.spec.predictor.model", "The format of the model.", "Arguments to the entrypoint."),
 		Entry(nil, "isvc.spec.predictor.model.env", "Name of the environment variable."),
 		Entry(nil, "isvc.status", "For people; programs read the conditions."),
-		Entry(nil, "isvc.status.components.traffic", "Percent indicates that percentage based routing should be used"),
+		Entry(nil, "isvc.status.components.traffic", "Share of the requests, in percent."),
 		Entry(nil, "scaletargets", "under a name that does not change with the revision"),
 		Entry(nil, "clusterservingruntimes.spec", "The one that serves is called kserve-container"),
 	)

@@ -49,7 +49,7 @@ var _ = Describe("the hosts of tags", func() {
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.Components[v1beta1.PredictorComponent].Traffic).To(HaveExactElements(
-			SatisfyAll(HaveField("Tag", ""), HaveField("URL", BeNil())), SatisfyAll(HaveField("Tag", "prev"), HaveField("URL", BeNil()))))
+			SatisfyAll(HaveField("Tag", ""), HaveField("URL", BeEmpty())), SatisfyAll(HaveField("Tag", "prev"), HaveField("URL", BeEmpty()))))
 	})
 })
 

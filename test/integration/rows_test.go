@@ -526,8 +526,8 @@ var _ = inBothModes("row 20: tag routing is on", func(mode configOption) {
 		Expect(err).NotTo(HaveOccurred())
 		traffic := isvc.Status.Components[v1beta1.PredictorComponent].Traffic
 		Expect(traffic).To(HaveExactElements(
-			SatisfyAll(HaveField("RevisionName", revision(3)), HaveField("Tag", "latest"), HaveField("URL.String()", "http://"+s.tagHost("latest"))),
-			SatisfyAll(HaveField("RevisionName", revision(1)), HaveField("Tag", "prev"), HaveField("URL.String()", "http://"+s.tagHost("prev"))),
+			SatisfyAll(HaveField("RevisionName", revision(3)), HaveField("Tag", "latest"), HaveField("URL", "http://"+s.tagHost("latest"))),
+			SatisfyAll(HaveField("RevisionName", revision(1)), HaveField("Tag", "prev"), HaveField("URL", "http://"+s.tagHost("prev"))),
 		))
 		s.awaitTags(map[string]string{"latest": "3:100", "prev": "1:100"})
 	})
