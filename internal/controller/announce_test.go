@@ -390,8 +390,8 @@ func TestLongNotesAreCut(t *testing.T) {
 			}
 		}
 	}
-	p := &pass{Reconciler: o.reconciler, isvc: o.isvc()}
-	p.event(corev1.EventTypeNormal, "Reason", "Action", "100 % on a")
+	s := &scope{Reconciler: o.reconciler, isvc: o.isvc()}
+	s.event(corev1.EventTypeNormal, "Reason", "Action", "100 % on a")
 	if got := o.announced(); len(got) != 1 || got[0] != "Normal Reason 100 % on a" {
 		t.Errorf("percent signs are taken for formats: %v", got)
 	}
@@ -538,12 +538,12 @@ func TestTheFirstTrafficIsTimed(t *testing.T) {
 
 func TestEveryTransitionIsDescribed(t *testing.T) {
 	o := newOperator(t)
-	p := &pass{Reconciler: o.reconciler, isvc: o.isvc(), observed: &backend.Observation{}}
+	s := &scope{Reconciler: o.reconciler, isvc: o.isvc(), observed: &backend.Observation{}}
 	seen := map[string]bool{}
 	for _, kind := range []rollout.TransitionKind{
 		rollout.Created, rollout.Shifted, rollout.Promoted, rollout.WasRolledBack, rollout.Superseded, rollout.NothingToUndo,
 	} {
-		reason, note := p.describe(rollout.Transition{Kind: kind, Revision: 2, Other: 1, To: rollout.All(2)})
+		reason, note := s.describe(rollout.Transition{Kind: kind, Revision: 2, Other: 1, To: rollout.All(2)})
 		if reason == "" || note == "" || strings.Contains(note, "%!") || seen[reason] {
 			t.Errorf("%s is announced as %s: %s", kind, reason, note)
 		}

@@ -217,11 +217,11 @@ func TestWhatAnAutoscalerWritesDownIsNotWorthALook(t *testing.T) {
 		after := before.DeepCopy()
 		after.ResourceVersion = "2"
 		test.change(after)
-		if got := worthALook.Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != test.want {
+		if got := ignoreHPAStatus.Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != test.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
-	if !worthALook.Update(event.UpdateEvent{ObjectOld: &corev1.Pod{}, ObjectNew: &corev1.Pod{}}) {
+	if !ignoreHPAStatus.Update(event.UpdateEvent{ObjectOld: &corev1.Pod{}, ObjectNew: &corev1.Pod{}}) {
 		t.Error("a change of a pod is not worth a look")
 	}
 }

@@ -76,37 +76,37 @@ type Reconciler struct {
 	// Account is who the operator is to the API server.
 	Account Account
 
-	written            objects.Consistency
-	setbacks           setbacks
+	consistency        objects.Consistency
+	failureBackoff     failureBackoff
 	credentialVersions credentialVersions
 }
 
 // Reconcile takes one InferenceService one step on: as far as it can go on what is seen now.
 func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceService) (ctrl.Result, error) {
 	if !isvc.DeletionTimestamp.IsZero() {
-		r.setbacks.clear(isvc.UID)
+		r.failureBackoff.reset(isvc.UID)
 	}
-	if r.written.IsBehind(statusOf(isvc), isvc.ResourceVersion) {
-		return ctrl.Result{RequeueAfter: staleRetry}, nil
+	if r.consistency.IsBehind(statusOf(isvc), isvc.ResourceVersion) {
+		return ctrl.Result{RequeueAfter: minStaleBackoff}, nil
 	}
-	pass := &pass{Reconciler: r, isvc: isvc}
+	scope := &scope{Reconciler: r, isvc: isvc}
 	if !isvc.DeletionTimestamp.IsZero() {
-		return pass.awaitDeletion(ctx)
+		return scope.awaitDeletion(ctx)
 	}
-	err := pass.run(ctx)
+	err := scope.run(ctx)
 	if err == nil {
-		r.setbacks.clear(isvc.UID)
-		return ctrl.Result{RequeueAfter: pass.requeueAfter()}, nil
+		r.failureBackoff.reset(isvc.UID)
+		return ctrl.Result{RequeueAfter: scope.requeueAfter()}, nil
 	}
-	setback := r.setbacks.note(isvc.UID, r.Clock.Now())
-	if setback.lasts(r.Clock.Now()) {
-		if reportErr := pass.reportLasting(ctx, err); reportErr != nil {
+	failures := r.failureBackoff.next(isvc.UID, r.Clock.Now())
+	if failures.isPersistent(r.Clock.Now()) {
+		if reportErr := scope.reportPersistent(ctx, err); reportErr != nil {
 			return ctrl.Result{}, errors.Join(err, reportErr)
 		}
 	}
 	if backend.IsStale(err) {
 		logf.FromContext(ctx).V(4).Info("Decision was taken on an old view, deciding anew", "cause", err.Error())
-		return ctrl.Result{RequeueAfter: setback.retryAfter()}, nil
+		return ctrl.Result{RequeueAfter: failures.staleDelay()}, nil
 	}
 	return ctrl.Result{}, err
 }
@@ -117,15 +117,15 @@ func statusOf(isvc *v1beta1.InferenceService) objects.Target {
 }
 
 // pass is one call of Reconcile.
-type pass struct {
+type scope struct {
 	*Reconciler
 	isvc *v1beta1.InferenceService
 
 	// recovered is the mode that the status has lost; empty where nothing of the InferenceService was found.
-	recovered v1beta1.DeploymentMode
-	// versionsRead are those of the Secrets and ServiceAccounts that were read.
-	versionsRead map[reference]string
-	wanted       *predictor.Resolved
+	recoveredMode v1beta1.DeploymentMode
+	// readVersions are those of the Secrets and ServiceAccounts that were read.
+	readVersions map[reference]string
+	desired      *predictor.Resolved
 	observed     *backend.Observation
 	snapshot     rollout.Snapshot
 	decision     rollout.Decision
@@ -135,270 +135,270 @@ type pass struct {
 	problem *status.Problem
 	notices []backend.Finding
 	// detour is what keeps nothing but the InferenceService's own host from being served.
-	detour *status.Problem
-	wakeAt time.Time
+	hostProblem *status.Problem
+	requeueTime time.Time
 }
 
 // run returns transient errors only. What only a user can mend becomes a problem, and shows in the status.
-func (p *pass) run(ctx context.Context) error {
-	if err := p.recoverMode(ctx); err != nil {
+func (s *scope) run(ctx context.Context) error {
+	if err := s.recoverMode(ctx); err != nil {
 		return err
 	}
-	session, err := p.backend().Observe(ctx, p.isvc)
+	session, err := s.backend().Observe(ctx, s.isvc)
 	if err == nil {
-		p.observed = session.Observation()
+		s.observed = session.Observation()
 	}
-	if err := p.resolve(ctx); err != nil {
+	if err := s.resolve(ctx); err != nil {
 		return err
 	}
 	if err != nil {
-		if err := p.note(err); err != nil {
+		if err := s.collectProblems(err); err != nil {
 			return fmt.Errorf("observing: %w", err)
 		}
-		return p.report(ctx)
+		return s.report(ctx)
 	}
-	target, err := p.findTarget()
+	target, err := s.findTarget()
 	if err != nil {
 		return err
 	}
-	p.decide(target)
-	change, err := p.change(ctx)
+	s.decide(target)
+	change, err := s.buildChange(ctx)
 	if err != nil {
 		return err
 	}
-	revision, unrendered := p.renderTarget(ctx)
+	revision, unrendered := s.renderTarget(ctx)
 	change.Revision = revision
-	p.outcome, err = session.Apply(ctx, change)
+	s.outcome, err = session.Apply(ctx, change)
 	err = errors.Join(unrendered, err)
-	for _, contest := range p.outcome.Contests {
-		p.wake(contest.RetryAt)
+	for _, contest := range s.outcome.Contests {
+		s.requeueAt(contest.RetryAt)
 	}
-	if p.outcome.RouteChanged {
-		p.decision.Programmed = false
+	if s.outcome.RouteChanged {
+		s.decision.Programmed = false
 	} else {
-		p.settle()
+		s.tolerateGatewayUpdate()
 	}
-	p.announce(ctx, p.outcome)
-	p.noteFindings()
-	if err := p.note(err); err != nil {
+	s.announce(ctx, s.outcome)
+	s.collectFindings()
+	if err := s.collectProblems(err); err != nil {
 		// The status stays what it is, as the next pass is near. Only what lasts is reported.
 		return fmt.Errorf("applying: %w", err)
 	}
-	if err := p.reviewCredentials(ctx); err != nil {
+	if err := s.reviewCredentials(ctx); err != nil {
 		return err
 	}
-	p.credentialVersions.replace(client.ObjectKeyFromObject(p.isvc), p.versionsRead)
-	if p.settling() {
+	s.credentialVersions.replace(client.ObjectKeyFromObject(s.isvc), s.readVersions)
+	if s.awaitsGateway() {
 		return nil
 	}
-	return p.report(ctx)
+	return s.report(ctx)
 }
 
 // findTarget returns the revision that the spec asks for; none if that must not be created.
-func (p *pass) findTarget() (intent.Target, error) {
-	if p.observed.Current != 0 && p.wanted != nil && p.wanted.Inputs != "" {
-		p.observed = p.observed.WithCurrent(backend.Recorded{Identity: p.wanted.Identity, Runtime: p.wanted.Runtime})
+func (s *scope) findTarget() (intent.Target, error) {
+	if s.observed.Current != 0 && s.desired != nil && s.desired.Inputs != "" {
+		s.observed = s.observed.WithCurrent(backend.Recorded{Identity: s.desired.Identity, Runtime: s.desired.Runtime})
 	}
-	target := intent.FindTarget(p.isvc, p.observed, p.wanted)
+	target := intent.FindTarget(s.isvc, s.observed, s.desired)
 	if target.Inputs == "" {
 		return target, nil
 	}
-	if p.wanted.Inputs == "" && p.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true" {
-		p.problem = nil // A revision that is kept without its serving runtime by the user's wish has no problem with that.
+	if s.desired.Inputs == "" && s.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true" {
+		s.problem = nil // A revision that is kept without its serving runtime by the user's wish has no problem with that.
 	}
-	if target.Exists(p.observed.Revisions) {
+	if target.Exists(s.observed.Revisions) {
 		return target, nil
 	}
-	if misplaced := predictor.MisplacedPercent(p.isvc); misplaced != nil && p.problem == nil {
-		p.problem = problemOf(misplaced)
+	if misplaced := predictor.MisplacedPercent(s.isvc); misplaced != nil && s.problem == nil {
+		s.problem = problemOf(misplaced)
 		return intent.Target{}, nil // It would get all traffic.
 	}
-	if err := p.checkNew(); err != nil {
-		return intent.Target{}, p.note(err)
+	if err := s.checkNewRevision(); err != nil {
+		return intent.Target{}, s.collectProblems(err)
 	}
 	return target, nil
 }
 
 // checkNew returns why a new target cannot be rendered, or not be run in its mode. A spec that cannot be run moves no
 // traffic, so this is asked before any decision.
-func (p *pass) checkNew() error {
-	pod, err := p.wanted.Pod()
+func (s *scope) checkNewRevision() error {
+	pod, err := s.desired.Pod()
 	if err != nil {
 		return err
 	}
-	return p.backend().Check(p.isvc, p.wanted.Runtime, &pod)
+	return s.backend().Check(s.isvc, s.desired.Runtime, &pod)
 }
 
 // decide takes the decision on what was observed and what is asked for.
-func (p *pass) decide(target intent.Target) {
-	now := p.Clock.Now()
-	observed, next := p.observed.Expire(now)
-	p.observed = observed
-	p.snapshot = intent.Snapshot(p.isvc, p.mode(), observed, target)
-	p.decision = rollout.Decide(p.snapshot, p.policy(), now)
-	p.wake(next)
-	p.wake(p.decision.WakeAt)
+func (s *scope) decide(target intent.Target) {
+	now := s.Clock.Now()
+	observed, next := s.observed.Expire(now)
+	s.observed = observed
+	s.snapshot = intent.Snapshot(s.isvc, s.mode(), observed, target)
+	s.decision = rollout.Decide(s.snapshot, s.policy(), now)
+	s.requeueAt(next)
+	s.requeueAt(s.decision.WakeAt)
 }
 
 // change is what is to be written of the decision, but for a new revision.
-func (p *pass) change(ctx context.Context) (backend.Change, error) {
-	unusable, err := p.unusableHosts(ctx, p.observed.Hosts)
+func (s *scope) buildChange(ctx context.Context) (backend.Change, error) {
+	unusable, err := s.unusableHosts(ctx, s.observed.Hosts)
 	if err != nil {
 		return backend.Change{}, err
 	}
-	if err := errors.Join(p.renewCredentials(ctx), p.keepUserSpec()); err != nil {
+	if err := errors.Join(s.renewCredentials(ctx), s.keepUserSpec()); err != nil {
 		return backend.Change{}, err
 	}
 	change := backend.Change{
-		Decision: p.decision, Amended: p.amended, Replicas: p.snapshot.Wanted.Replicas, UnusableHosts: unusable,
+		Decision: s.decision, Amended: s.amended, Replicas: s.snapshot.Wanted.Replicas, UnusableHosts: unusable,
 	}
-	if current, recorded := p.observed.Recorded[p.observed.Current]; recorded {
-		change.Current = &backend.CurrentRevision{Inputs: p.wanted.Inputs, Recorded: current}
+	if current, recorded := s.observed.Recorded[s.observed.Current]; recorded {
+		change.Current = &backend.CurrentRevision{Inputs: s.desired.Inputs, Recorded: current}
 	}
 	return change, nil
 }
 
-func (p *pass) policy() rollout.Policy {
+func (s *scope) policy() rollout.Policy {
 	return rollout.Policy{
-		DrainPeriod:  p.Config.Rollout.DrainPeriod.Duration,
-		CapacityHold: p.Config.Rollout.CapacityHold.Duration,
-		HistoryLimit: int(p.Config.Rollout.RevisionHistoryLimit),
+		DrainPeriod:  s.Config.Rollout.DrainPeriod.Duration,
+		CapacityHold: s.Config.Rollout.CapacityHold.Duration,
+		HistoryLimit: int(s.Config.Rollout.RevisionHistoryLimit),
 
-		ProgressDeadline: p.Config.Rollout.ProgressDeadline.Duration,
+		ProgressDeadline: s.Config.Rollout.ProgressDeadline.Duration,
 	}
 }
 
 // note makes problems of the errors that a user must mend, and returns the others.
-func (p *pass) note(err error) error {
+func (s *scope) collectProblems(err error) error {
 	var transient []error
-	for _, leaf := range leaves(err) {
-		problem := problemOf(leaf)
+	for _, cause := range flattenErrors(err) {
+		problem := problemOf(cause)
 		if problem == nil {
-			transient = append(transient, leaf)
+			transient = append(transient, cause)
 			continue
 		}
-		if backend.IsAboutEntrance(leaf) {
-			p.detour = problem
-		} else if p.problem == nil {
-			p.problem = problem
+		if backend.IsAboutEntrance(cause) {
+			s.hostProblem = problem
+		} else if s.problem == nil {
+			s.problem = problem
 		}
-		if endsUnseen(leaf, problem) {
-			p.wake(p.Clock.Now().Add(recheckPeriod))
+		if needsRecheck(cause, problem) {
+			s.requeueAt(s.Clock.Now().Add(recheckPeriod))
 		}
 	}
 	return errors.Join(transient...)
 }
 
-// noteFindings takes over what the backend has found. Nothing tells when it ends.
-func (p *pass) noteFindings() {
-	if len(p.outcome.Findings) > 0 {
-		p.notices = append(p.notices, p.outcome.Findings...)
-		p.wake(p.Clock.Now().Add(recheckPeriod))
+// collectFindings takes over what the backend has found. Nothing tells when it ends.
+func (s *scope) collectFindings() {
+	if len(s.outcome.Findings) > 0 {
+		s.notices = append(s.notices, s.outcome.Findings...)
+		s.requeueAt(s.Clock.Now().Add(recheckPeriod))
 	}
 }
 
 // settling tells whether the gateway is about to take over what this pass, or one just before it, has written. The
 // status then waits a moment for it, so that one change is one write. It does not wait for long: the time counts from
 // the write of the route.
-func (p *pass) settling() bool {
-	record := p.decision.Record
-	if record == nil || p.decision.Programmed && !p.entering() || p.problem != nil || p.observed.RouteStatus.Refused {
+func (s *scope) awaitsGateway() bool {
+	record := s.decision.Record
+	if record == nil || s.decision.Programmed && !s.awaitsHostRoute() || s.problem != nil || s.observed.RouteStatus.Refused {
 		return false
 	}
 	// Ready that is True for this generation would be true of the route as it was.
-	ready := apimeta.FindStatusCondition(p.isvc.Status.Conditions, v1beta1.ConditionReady)
-	if !p.decision.Programmed && p.isvc.Status.ObservedGeneration == p.isvc.Generation && ready != nil && ready.Status == metav1.ConditionTrue {
+	ready := apimeta.FindStatusCondition(s.isvc.Status.Conditions, v1beta1.ConditionReady)
+	if !s.decision.Programmed && s.isvc.Status.ObservedGeneration == s.isvc.Generation && ready != nil && ready.Status == metav1.ConditionTrue {
 		return false
 	}
 	// The route may have been written by a replica whose clock is ahead of ours.
-	elapsed := p.Clock.Since(record.ShiftedAt)
-	if elapsed < 0 || elapsed >= p.Config.Rollout.SettlePeriod.Duration {
+	elapsed := s.Clock.Since(record.ShiftedAt)
+	if elapsed < 0 || elapsed >= s.Config.Rollout.SettlePeriod.Duration {
 		return false
 	}
-	p.wake(record.ShiftedAt.Add(p.Config.Rollout.SettlePeriod.Duration))
+	s.requeueAt(record.ShiftedAt.Add(s.Config.Rollout.SettlePeriod.Duration))
 	return true
 }
 
 // settle keeps the report of a settled service unchanged while a Gateway has yet to report on a change of itself, for a while.
-func (p *pass) settle() {
-	if !p.decision.Programmed && status.IsSettled(p.isvc, p.observed, p.decision) && p.tolerates(p.observed.RouteStatus) {
-		p.decision.Programmed = true
+func (s *scope) tolerateGatewayUpdate() {
+	if !s.decision.Programmed && status.IsSettled(s.isvc, s.observed, s.decision) && s.withinTolerance(s.observed.RouteStatus) {
+		s.decision.Programmed = true
 	}
-	if entrance := p.observed.Entrance; entrance != nil && entrance.Open && p.tolerates(entrance.Route) {
+	if entrance := s.observed.Entrance; entrance != nil && entrance.Open && s.withinTolerance(entrance.Route) {
 		entrance.Route.Message = ""
 	}
 }
 
 // tolerates reports whether a Gateway of the route was changed only a moment ago; see gatewayTolerance.
-func (p *pass) tolerates(route backend.RouteStatus) bool {
+func (s *scope) withinTolerance(route backend.RouteStatus) bool {
 	until := route.BehindSince.Add(gatewayTolerance)
-	if route.BehindSince.IsZero() || !p.Clock.Now().Before(until) {
+	if route.BehindSince.IsZero() || !s.Clock.Now().Before(until) {
 		return false
 	}
-	p.wake(until)
+	s.requeueAt(until)
 	return true
 }
 
 // entering tells whether the InferenceService is about to be served under its own host.
-func (p *pass) entering() bool {
-	entrance := p.observed.Entrance
-	return entrance != nil && !entrance.Open && !entrance.Route.Refused && p.detour == nil
+func (s *scope) awaitsHostRoute() bool {
+	entrance := s.observed.Entrance
+	return entrance != nil && !entrance.Open && !entrance.Route.Refused && s.hostProblem == nil
 }
 
-// reportLasting tells users what has kept failing, unless they have something to mend themselves.
-func (p *pass) reportLasting(ctx context.Context, err error) error {
+// reportPersistent tells users what has kept failing, unless they have something to mend themselves.
+func (s *scope) reportPersistent(ctx context.Context, err error) error {
 	switch {
 	case backend.IsAboutEntrance(err):
-		p.detour = lastingProblem(err)
-	case p.problem == nil:
-		p.problem = lastingProblem(err)
+		s.hostProblem = persistentProblem(err)
+	case s.problem == nil:
+		s.problem = persistentProblem(err)
 	}
-	return p.report(ctx)
+	return s.report(ctx)
 }
 
 // report writes the status, if it says anything new, and tells what has changed in it.
-func (p *pass) report(ctx context.Context) error {
-	before := p.isvc.DeepCopy()
+func (s *scope) report(ctx context.Context) error {
+	before := s.isvc.DeepCopy()
 	report := status.Report{
 		InferenceService: before,
-		Mode:             p.mode(),
-		Observed:         p.observed,
-		Decision:         p.decision,
-		Snapshot:         p.snapshot,
-		Outcome:          p.outcome,
-		Problem:          p.problem,
-		Notices:          p.notices,
-		Detour:           p.detour,
-		Ignored:          predictor.WithoutEffect(p.isvc, settings(p.Config, p.mode())),
+		Mode:             s.mode(),
+		Observed:         s.observed,
+		Decision:         s.decision,
+		Snapshot:         s.snapshot,
+		Outcome:          s.outcome,
+		Problem:          s.problem,
+		Notices:          s.notices,
+		Detour:           s.hostProblem,
+		Ignored:          predictor.WithoutEffect(s.isvc, settings(s.Config, s.mode())),
 	}
-	p.isvc.Status = status.For(report)
-	if equality.Semantic.DeepEqual(before.Status, p.isvc.Status) {
+	s.isvc.Status = status.For(report)
+	if equality.Semantic.DeepEqual(before.Status, s.isvc.Status) {
 		return nil
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := p.Client.Status().Patch(ctx, p.isvc, patch, client.FieldOwner(backend.FieldOwner)); err != nil {
+	if err := s.Client.Status().Patch(ctx, s.isvc, patch, client.FieldOwner(backend.FieldOwner)); err != nil {
 		if apierrors.IsNotFound(err) {
 			return nil // Deleted in the meantime.
 		}
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	p.written.NoteWritten(statusOf(p.isvc), p.isvc.ResourceVersion)
-	p.announceStatus(before.Status)
-	p.announceDetour(before.Status, status.Detour(report))
+	s.consistency.NoteWritten(statusOf(s.isvc), s.isvc.ResourceVersion)
+	s.announceStatus(before.Status)
+	s.announceHostProblem(before.Status, status.Detour(report))
 	return nil
 }
 
 // wake notes a time at which to look again, if it is the earliest.
-func (p *pass) wake(at time.Time) {
-	if !at.IsZero() && (p.wakeAt.IsZero() || at.Before(p.wakeAt)) {
-		p.wakeAt = at
+func (s *scope) requeueAt(at time.Time) {
+	if !at.IsZero() && (s.requeueTime.IsZero() || at.Before(s.requeueTime)) {
+		s.requeueTime = at
 	}
 }
 
-func (p *pass) requeueAfter() time.Duration {
-	if p.wakeAt.IsZero() {
+func (s *scope) requeueAfter() time.Duration {
+	if s.requeueTime.IsZero() {
 		return 0
 	}
 	// Times are kept to the millisecond; a little later is not too early.
-	return max(p.wakeAt.Sub(p.Clock.Now())+time.Millisecond, time.Millisecond)
+	return max(s.requeueTime.Sub(s.Clock.Now())+time.Millisecond, time.Millisecond)
 }

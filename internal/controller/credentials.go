@@ -20,10 +20,10 @@ import (
 // credentials reads what is known of credentials for storage, live and only when a revision is made: the operator may
 // not list secrets, and keeps none. A secret that the spec names itself takes the place of the account's. What is missing
 // is a problem: a revision that was made without its credentials would never get them.
-func (p *pass) credentials(ctx context.Context, need predictor.CredentialsNeed) (predictor.Credentials, error) {
+func (s *scope) credentials(ctx context.Context, need predictor.CredentialsNeed) (predictor.Credentials, error) {
 	var found predictor.Credentials
 	if need.ServiceAccount != "" {
-		account, err := p.serviceAccount(ctx, need.ServiceAccount)
+		account, err := s.serviceAccount(ctx, need.ServiceAccount)
 		if err != nil {
 			return found, err
 		}
@@ -32,19 +32,19 @@ func (p *pass) credentials(ctx context.Context, need predictor.CredentialsNeed) 
 			if need.Secret != "" || generatedFor(need.ServiceAccount, reference.Name) {
 				continue
 			}
-			secret, err := p.secret(ctx, reference.Name, fmt.Sprintf("ServiceAccount %q lists it", need.ServiceAccount))
+			secret, err := s.secret(ctx, reference.Name, fmt.Sprintf("ServiceAccount %q lists it", need.ServiceAccount))
 			if err != nil {
 				return found, err
 			}
 			if secret == nil {
 				return found, missingCredentials("ServiceAccount %q lists Secret %q, and there is no such Secret in namespace %s; create it, or take it out of the ServiceAccount's secrets",
-					need.ServiceAccount, reference.Name, p.isvc.Namespace)
+					need.ServiceAccount, reference.Name, s.isvc.Namespace)
 			}
 			found.ServiceAccountSecrets = append(found.ServiceAccountSecrets, *secret)
 		}
 	}
 	if need.Secret != "" {
-		secret, err := p.secret(ctx, need.Secret, "the credentials for storage are in it")
+		secret, err := s.secret(ctx, need.Secret, "the credentials for storage are in it")
 		if err != nil {
 			return found, err
 		}
@@ -58,16 +58,16 @@ func (p *pass) credentials(ctx context.Context, need predictor.CredentialsNeed) 
 const defaultServiceAccount = "default"
 
 // serviceAccount is the account that the pods run as.
-func (p *pass) serviceAccount(ctx context.Context, name string) (*corev1.ServiceAccount, error) {
+func (s *scope) serviceAccount(ctx context.Context, name string) (*corev1.ServiceAccount, error) {
 	var account corev1.ServiceAccount
-	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.isvc.Namespace, Name: name}, &account)
-	p.noteRead(kindServiceAccount, name, account.ResourceVersion, err)
+	err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.isvc.Namespace, Name: name}, &account)
+	s.trackVersion(kindServiceAccount, name, account.ResourceVersion, err)
 	switch {
 	case err == nil, apierrors.IsNotFound(err) && name == defaultServiceAccount:
 		return &account, nil
 	case apierrors.IsNotFound(err):
 		return nil, missingCredentials("spec.predictor.serviceAccountName: there is no ServiceAccount %q in namespace %s; create it, or name another",
-			name, p.isvc.Namespace)
+			name, s.isvc.Namespace)
 	default:
 		return nil, fmt.Errorf("reading ServiceAccount %q: %w", name, err)
 	}
@@ -90,10 +90,10 @@ func generatedFor(account, secret string) bool {
 }
 
 // secret is what may be known of a secret; nil if it does not exist.
-func (p *pass) secret(ctx context.Context, name, why string) (*predictor.Secret, error) {
+func (s *scope) secret(ctx context.Context, name, why string) (*predictor.Secret, error) {
 	var secret corev1.Secret
-	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.isvc.Namespace, Name: name}, &secret)
-	p.noteRead(kindSecret, name, secret.ResourceVersion, err)
+	err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.isvc.Namespace, Name: name}, &secret)
+	s.trackVersion(kindSecret, name, secret.ResourceVersion, err)
 	switch {
 	case err == nil:
 		return new(predictor.SecretOf(&secret)), nil
@@ -104,7 +104,7 @@ func (p *pass) secret(ctx context.Context, name, why string) (*predictor.Secret,
 			Condition: v1beta1.ConditionPredictorReady,
 			Reason:    reasonCredentials,
 			Message: fmt.Sprintf("the operator may not read Secret %q (%s); allow it in this namespace: kubectl create rolebinding serinus-credentials-reader -n %s --clusterrole=serinus-credentials-reader --serviceaccount=%s",
-				name, why, p.isvc.Namespace, p.Account),
+				name, why, s.isvc.Namespace, s.Account),
 		}}
 	default:
 		return nil, fmt.Errorf("reading Secret %q: %w", name, err)

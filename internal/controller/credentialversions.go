@@ -138,11 +138,11 @@ func (r *Reconciler) watchCredentials(ctx context.Context, reconcile chan<- even
 	}, credentialsPeriod)
 }
 
-// noteRead notes a reference that this pass depends on.
-func (p *pass) noteRead(kind, name, resourceVersion string, err error) {
-	if p.versionsRead == nil {
-		p.versionsRead = map[reference]string{}
+// trackVersion notes a reference that this pass depends on.
+func (s *scope) trackVersion(kind, name, resourceVersion string, err error) {
+	if s.readVersions == nil {
+		s.readVersions = map[reference]string{}
 	}
-	of := reference{kind, types.NamespacedName{Namespace: p.isvc.Namespace, Name: name}}
-	p.versionsRead[of] = versionOf(resourceVersion, err)
+	of := reference{kind, types.NamespacedName{Namespace: s.isvc.Namespace, Name: name}}
+	s.readVersions[of] = versionOf(resourceVersion, err)
 }

@@ -24,37 +24,37 @@ const kserveFinalizer = "inferenceservice.finalizers"
 
 // awaitDeletion reports what holds an InferenceService up that is being deleted. Its objects go with it, by their owner
 // references, so until then nothing of it is changed: what serves goes on serving.
-func (p *pass) awaitDeletion(ctx context.Context) (ctrl.Result, error) {
-	finalizers := slices.DeleteFunc(slices.Clone(p.isvc.Finalizers), func(finalizer string) bool {
+func (s *scope) awaitDeletion(ctx context.Context) (ctrl.Result, error) {
+	finalizers := slices.DeleteFunc(slices.Clone(s.isvc.Finalizers), func(finalizer string) bool {
 		return finalizer == metav1.FinalizerOrphanDependents || finalizer == metav1.FinalizerDeleteDependents
 	})
 	ofKServe := func(finalizer string) bool { return strings.HasSuffix(finalizer, kserveFinalizer) }
 	if len(finalizers) == 0 {
 		return ctrl.Result{}, nil
 	}
-	if waited := p.Clock.Since(p.isvc.DeletionTimestamp.Time); !slices.ContainsFunc(finalizers, ofKServe) && waited >= 0 && waited < lasting {
-		return ctrl.Result{RequeueAfter: lasting - waited}, nil // Most controllers are faster than that.
+	if waited := s.Clock.Since(s.isvc.DeletionTimestamp.Time); !slices.ContainsFunc(finalizers, ofKServe) && waited >= 0 && waited < persistentFailureAfter {
+		return ctrl.Result{RequeueAfter: persistentFailureAfter - waited}, nil // Most controllers are faster than that.
 	}
-	if err := p.recoverMode(ctx); err != nil {
+	if err := s.recoverMode(ctx); err != nil {
 		return ctrl.Result{}, err
 	}
-	session, err := p.backend().Observe(ctx, p.isvc)
-	if p.note(err) != nil {
+	session, err := s.backend().Observe(ctx, s.isvc)
+	if s.collectProblems(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("observing: %w", err)
 	}
 	if err == nil {
-		p.observed = session.Observation()
-		p.decide(intent.Target{})
+		s.observed = session.Observation()
+		s.decide(intent.Target{})
 	}
-	p.problem = &status.Problem{
+	s.problem = &status.Problem{
 		Condition: v1beta1.ConditionReady,
 		Reason:    reasonDeletionBlocked,
-		Message:   p.heldBy(finalizers, ofKServe) + p.kept() + p.freeing(ofKServe),
+		Message:   s.heldBy(finalizers, ofKServe) + s.kept() + s.freeing(ofKServe),
 	}
-	return ctrl.Result{RequeueAfter: p.requeueAfter()}, p.report(ctx)
+	return ctrl.Result{RequeueAfter: s.requeueAfter()}, s.report(ctx)
 }
 
-func (p *pass) heldBy(finalizers []string, ofKServe func(string) bool) string {
+func (s *scope) heldBy(finalizers []string, ofKServe func(string) bool) string {
 	names := strings.Join(slices.Sorted(slices.Values(finalizers)), ", ")
 	if slices.ContainsFunc(finalizers, ofKServe) {
 		return fmt.Sprintf("the deletion waits for the finalizers %s; only KServe removes its own, and KServe is not in this cluster", names)
@@ -63,21 +63,21 @@ func (p *pass) heldBy(finalizers []string, ofKServe func(string) bool) string {
 }
 
 // kept says what is left of the InferenceService meanwhile.
-func (p *pass) kept() string {
-	serves := p.observed != nil && p.observed.RouteStatus.Exists && slices.ContainsFunc(p.snapshot.Revisions, func(revision rollout.Revision) bool {
-		return p.decision.Served.Percent(revision.Number) > 0 && revision.Capacity() > 0
+func (s *scope) kept() string {
+	serves := s.observed != nil && s.observed.RouteStatus.Exists && slices.ContainsFunc(s.snapshot.Revisions, func(revision rollout.Revision) bool {
+		return s.decision.Served.Percent(revision.Number) > 0 && revision.Capacity() > 0
 	})
 	if !serves {
 		return "; until then the operator changes nothing, and no revision serves"
 	}
-	return "; until then the operator changes nothing, and clients are served: " + status.Words(p.isvc.Name, p.decision.Served)
+	return "; until then the operator changes nothing, and clients are served: " + status.Words(s.isvc.Name, s.decision.Served)
 }
 
 // freeing is the command that ends it. Finalizers of other controllers stay where KServe's are the cause.
-func (p *pass) freeing(ofKServe func(string) bool) string {
+func (s *scope) freeing(ofKServe func(string) bool) string {
 	var rest []string
-	if slices.ContainsFunc(p.isvc.Finalizers, ofKServe) {
-		rest = slices.DeleteFunc(slices.Clone(p.isvc.Finalizers), ofKServe)
+	if slices.ContainsFunc(s.isvc.Finalizers, ofKServe) {
+		rest = slices.DeleteFunc(slices.Clone(s.isvc.Finalizers), ofKServe)
 	}
 	value := "null"
 	if len(rest) > 0 {
@@ -87,8 +87,8 @@ func (p *pass) freeing(ofKServe func(string) bool) string {
 		}
 	}
 	command := fmt.Sprintf(`kubectl patch inferenceservices.serving.kserve.io -n %s %s --type=merge -p '{"metadata":{"finalizers":%s}}'`,
-		p.isvc.Namespace, p.isvc.Name, value)
-	if rest == nil && !slices.ContainsFunc(p.isvc.Finalizers, ofKServe) {
+		s.isvc.Namespace, s.isvc.Name, value)
+	if rest == nil && !slices.ContainsFunc(s.isvc.Finalizers, ofKServe) {
 		return "; where such a controller is gone, this ends it: " + command
 	}
 	return "; this ends it: " + command

@@ -35,7 +35,7 @@ func TestWhatHoldsADeletionUpIsReported(t *testing.T) {
 			says:       []string{"example.com/audit, inferenceservice.finalizers", patch + `'{"metadata":{"finalizers":["example.com/audit"]}}'`},
 		},
 		"another, for a moment":   {finalizers: []string{"example.com/audit"}, after: time.Second},
-		"another, for longer":     {finalizers: []string{"example.com/audit"}, after: lasting, says: []string{"the controllers that have set them", "where such a controller is gone", patch}},
+		"another, for longer":     {finalizers: []string{"example.com/audit"}, after: persistentFailureAfter, says: []string{"the controllers that have set them", "where such a controller is gone", patch}},
 		"the garbage collector's": {finalizers: []string{metav1.FinalizerDeleteDependents}, after: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,7 +46,7 @@ func trimGateway(object any) (any, error) {
 
 // watchGateways are the sources of the events of Gateways and GatewayClasses.
 func watchGateways(mgr manager.Manager, gateways cache.Cache) []func() source.Source {
-	attached := handler.EnqueueRequestsFromMapFunc(attachedTo(mgr.GetClient(), gateways))
+	attached := handler.EnqueueRequestsFromMapFunc(enqueueAttached(mgr.GetClient(), gateways))
 	sourceOf := func(kind client.Object) func() source.Source {
 		return func() source.Source { return source.Kind(gateways, kind, attached, gatewayChanged) }
 	}
@@ -68,8 +68,8 @@ func withoutVersion(object client.Object) client.Object {
 	return object
 }
 
-// attachedTo maps a Gateway, or a GatewayClass, to the InferenceServices whose routes attach to it.
-func attachedTo(routes, gateways client.Reader) handler.MapFunc {
+// enqueueAttached maps a Gateway, or a GatewayClass, to the InferenceServices whose routes attach to it.
+func enqueueAttached(routes, gateways client.Reader) handler.MapFunc {
 	return func(ctx context.Context, object client.Object) []reconcile.Request {
 		of := map[client.ObjectKey]bool{client.ObjectKeyFromObject(object): true}
 		if class, is := object.(*gatewayv1.GatewayClass); is {
@@ -94,7 +94,7 @@ func attachedTo(routes, gateways client.Reader) handler.MapFunc {
 		for i := range list.Items {
 			route := &list.Items[i]
 			if slices.ContainsFunc(gateway.GatewaysOf(route), func(key client.ObjectKey) bool { return of[key] }) {
-				requests = append(requests, parent(ctx, route)...)
+				requests = append(requests, enqueueOwner(ctx, route)...)
 			}
 		}
 		return requests

@@ -183,7 +183,7 @@ func TestWhoseRoutesAGatewayServes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, request := range attachedTo(server, server)(t.Context(), test.object) {
+			for _, request := range enqueueAttached(server, server)(t.Context(), test.object) {
 				got = append(got, request.Name)
 			}
 			slices.Sort(got)

@@ -106,7 +106,7 @@ func (a *optionalAPI) await(ctx context.Context) error {
 		return nil //nolint:nilerr // The manager stops.
 	}
 	log.Info("The cluster has it now")
-	return a.wakeAll()
+	return a.enqueueAllOnce()
 }
 
 // present asks for objects themselves: what the cluster says that it has is for a while more than it has, once a
@@ -129,7 +129,7 @@ func (a *optionalAPI) watch(ctx context.Context) error {
 			a.indexed = i + 1
 		}
 		if i >= a.watched {
-			if err := a.controller.Watch(source.Kind(a.mgr.GetCache(), kind, handler.EnqueueRequestsFromMapFunc(parent))); err != nil {
+			if err := a.controller.Watch(source.Kind(a.mgr.GetCache(), kind, handler.EnqueueRequestsFromMapFunc(enqueueOwner))); err != nil {
 				return fmt.Errorf("watching %T: %w", kind, err)
 			}
 			a.watched = i + 1
@@ -147,9 +147,9 @@ func (a *optionalAPI) watch(ctx context.Context) error {
 	return nil
 }
 
-// wakeAll enqueues every InferenceService once.
-func (a *optionalAPI) wakeAll() error {
+// enqueueAllOnce enqueues every InferenceService once.
+func (a *optionalAPI) enqueueAllOnce() error {
 	events := make(chan event.GenericEvent, 1)
 	events <- event.GenericEvent{Object: &v1alpha1.ClusterServingRuntime{}}
-	return a.controller.Watch(source.Channel(events, handler.EnqueueRequestsFromMapFunc(everyone(a.mgr.GetClient()))))
+	return a.controller.Watch(source.Channel(events, handler.EnqueueRequestsFromMapFunc(enqueueAll(a.mgr.GetClient()))))
 }

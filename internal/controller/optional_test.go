@@ -151,18 +151,18 @@ func TestRoutesAreWatchedOnceThereAreAny(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- c.added[0].Start(t.Context()) }()
 
-		pass := func() {
+		tick := func() {
 			time.Sleep(time.Minute) // The time of the bubble, not of the world.
 			synctest.Wait()
 		}
-		pass()
+		tick()
 		c.discovery = errTransient
-		pass()
+		tick()
 		if gateway.installed.Load() {
 			t.Error("they are said to be there")
 		}
 		c.discovery, c.watchErrs = nil, []error{errForbidden, errForbidden}
-		pass()
+		tick()
 		if !gateway.installed.Load() {
 			t.Fatal("they are not watched after it was refused at first")
 		}

@@ -64,31 +64,31 @@ func problemOf(err error) *status.Problem {
 			Failure:   invalid.Reason,
 		}
 	}
-	if refusal(err) {
+	if isRefusal(err) {
 		condition := v1beta1.ConditionPredictorReady
-		if aboutRoutes(err) {
+		if isAboutRoute(err) {
 			condition = v1beta1.ConditionIngressReady
 		}
-		return &status.Problem{Condition: condition, Reason: reasonRefused, Message: inUsersFields(backend.StableMessage(err.Error())) + "; it is tried again every 30 seconds"}
+		return &status.Problem{Condition: condition, Reason: reasonRefused, Message: withSpecFields(backend.StableMessage(err.Error())) + "; it is tried again every 30 seconds"}
 	}
 	return nil
 }
 
-// inUsersFields names, in what the API server says of a Deployment, the field that a user can change.
-func inUsersFields(message string) string {
+// withSpecFields names, in what the API server says of a Deployment, the field that a user can change.
+func withSpecFields(message string) string {
 	return strings.ReplaceAll(message, "spec.strategy", "spec.predictor.deploymentStrategy")
 }
 
-// aboutRoutes tells whether it is a route that the API server does not take.
-func aboutRoutes(err error) bool {
+// isAboutRoute tells whether it is a route that the API server does not take.
+func isAboutRoute(err error) bool {
 	answer := apierrors.APIStatus(nil)
 	return errors.As(err, &answer) && answer.Status().Details != nil && answer.Status().Details.Group == gatewayv1.GroupName
 }
 
-// endsUnseen tells whether nothing wakes us when an error that is a problem ends. A spec that cannot be run ends with the
+// needsRecheck tells whether nothing wakes us when an error that is a problem ends. A spec that cannot be run ends with the
 // spec or with a serving runtime, and both are watched; but that its host belongs to another ends with that one, and what
 // is wrong with a secret ends with the secret.
-func endsUnseen(err error, problem *status.Problem) bool {
+func needsRecheck(err error, problem *status.Problem) bool {
 	if invalid, ok := errors.AsType[*predictor.Error](err); ok {
 		return invalid.InSecret
 	}
@@ -97,7 +97,7 @@ func endsUnseen(err error, problem *status.Problem) bool {
 
 // refusal tells whether the API server refuses what we write: it is invalid, forbidden by a policy or over a quota. A
 // namespace that is going away refuses everything, and is no problem of anybody's.
-func refusal(err error) bool {
+func isRefusal(err error) bool {
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return false
 	}
@@ -105,7 +105,7 @@ func refusal(err error) bool {
 }
 
 // leaves are the errors that were joined, each with what it wraps.
-func leaves(err error) []error {
+func flattenErrors(err error) []error {
 	if err == nil {
 		return nil
 	}
@@ -115,7 +115,7 @@ func leaves(err error) []error {
 	}
 	var all []error
 	for _, inner := range joined.Unwrap() {
-		all = append(all, leaves(inner)...)
+		all = append(all, flattenErrors(inner)...)
 	}
 	return all
 }

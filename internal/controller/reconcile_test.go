@@ -37,7 +37,7 @@ var (
 func TestAnInferenceServiceThatIsDeletedIsLeftAlone(t *testing.T) {
 	o := newOperator(t)
 	isvc := o.isvc()
-	o.reconciler.setbacks.note(isvc.UID, start)
+	o.reconciler.failureBackoff.next(isvc.UID, start)
 	isvc.DeletionTimestamp = new(metav1.NewTime(start))
 	result, err := o.reconciler.Reconcile(t.Context(), isvc)
 	if result != (ctrl.Result{}) || err != nil {
@@ -46,7 +46,7 @@ func TestAnInferenceServiceThatIsDeletedIsLeftAlone(t *testing.T) {
 	if len(o.backend.decisions) > 0 || o.statusWrites > 0 {
 		t.Errorf("%d decisions, %d writes of status", len(o.backend.decisions), o.statusWrites)
 	}
-	if _, found := o.reconciler.setbacks.all.Load(isvc.UID); found {
+	if _, found := o.reconciler.failureBackoff.entries.Load(isvc.UID); found {
 		t.Error("what went wrong with it is remembered")
 	}
 }
@@ -83,7 +83,7 @@ func checkOutcome(t *testing.T, o *operator, want outcome) {
 }
 
 const (
-	quietly = staleRetry
+	quietly = minStaleBackoff
 	later   = recheckPeriod + time.Millisecond
 )
 
@@ -469,22 +469,22 @@ func TestWhatKeepsFailingIsReported(t *testing.T) {
 			o.announced()
 			o.backend.observeErr, o.backend.otherErr = test.observing, test.applying
 			writes := o.statusWrites
-			pass := func() {
+			reconcile := func() {
 				t.Helper()
 				result, err := o.reconciler.Reconcile(t.Context(), o.isvc())
 				if err == nil && result.RequeueAfter == 0 {
 					t.Error("it does not look again")
 				}
 			}
-			pass()
-			o.clock.SetTime(start.Add(lasting - time.Millisecond))
-			pass()
+			reconcile()
+			o.clock.SetTime(start.Add(persistentFailureAfter - time.Millisecond))
+			reconcile()
 			if o.statusWrites > writes {
 				t.Fatal("it is reported at once")
 			}
 			for range 3 {
 				o.clock.SetTime(o.clock.Now().Add(time.Minute))
-				pass()
+				reconcile()
 			}
 			condition := o.condition(test.condition)
 			if condition.Status != metav1.ConditionFalse || condition.Reason != "NotApplied" || !strings.Contains(condition.Message, test.says) {
@@ -504,7 +504,7 @@ func TestWhatKeepsFailingIsReported(t *testing.T) {
 			}
 			o.backend.otherErr = errTransient
 			writes = o.statusWrites
-			pass()
+			reconcile()
 			if o.statusWrites > writes {
 				t.Error("the next failure does not count from its own beginning")
 			}
@@ -531,7 +531,7 @@ func TestStaleViewsAreLookedAtMoreAndMoreSeldom(t *testing.T) {
 	o.backend.otherErr = nil
 	o.settle()
 	o.backend.otherErr = backend.ErrStale
-	if got := o.reconcile().RequeueAfter; got != staleRetry {
+	if got := o.reconcile().RequeueAfter; got != minStaleBackoff {
 		t.Errorf("after one that was not, the delay is %v", got)
 	}
 }

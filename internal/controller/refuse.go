@@ -20,13 +20,13 @@ import (
 
 // refuse finds what keeps the InferenceService from being run whatever its model is: its mode, what its mode cannot
 // do, and its host names. It returns nil where nothing does.
-func (p *pass) refuse(ctx context.Context) (*problemError, error) {
-	for _, check := range []func() *problemError{p.refuseMode, p.refuseUnsupported, p.refuseHosts} {
+func (s *scope) refuse(ctx context.Context) (*problemError, error) {
+	for _, check := range []func() *problemError{s.refuseMode, s.refuseUnsupported, s.refuseHosts} {
 		if refused := check(); refused != nil {
 			return refused, nil
 		}
 	}
-	return p.refuseSharedHosts(ctx)
+	return s.refuseSharedHosts(ctx)
 }
 
 func refusedSpec(condition, reason, message string, args ...any) *problemError {
@@ -40,37 +40,37 @@ func refusedSpec(condition, reason, message string, args ...any) *problemError {
 
 // mode is how the predictor is run: as it is run already, or as is asked for. It is empty as long as that is nothing
 // that could be done.
-func (p *pass) mode() v1beta1.DeploymentMode {
-	if live := p.liveMode(); live != "" {
+func (s *scope) mode() v1beta1.DeploymentMode {
+	if live := s.liveMode(); live != "" {
 		return live
 	}
-	if asked := p.askedMode(); p.Backends[asked] != nil {
+	if asked := s.askedMode(); s.Backends[asked] != nil {
 		return asked
 	}
 	return ""
 }
 
 // backend is that of the mode. What is run in no mode has nothing that any would find.
-func (p *pass) backend() Backend {
-	if chosen := p.Backends[p.mode()]; chosen != nil {
+func (s *scope) backend() Backend {
+	if chosen := s.Backends[s.mode()]; chosen != nil {
 		return chosen
 	}
-	return p.Backends[v1beta1.DeploymentModeStandard]
+	return s.Backends[v1beta1.DeploymentModeStandard]
 }
 
-func (p *pass) liveMode() v1beta1.DeploymentMode {
-	return cmp.Or(normaliseMode(v1beta1.DeploymentMode(p.isvc.Status.DeploymentMode)), p.recovered)
+func (s *scope) liveMode() v1beta1.DeploymentMode {
+	return cmp.Or(normaliseMode(v1beta1.DeploymentMode(s.isvc.Status.DeploymentMode)), s.recoveredMode)
 }
 
 // recoverMode finds the mode of an InferenceService whose status does not say it: the mode in which something of it runs
 // or is recorded. Where that is so in several modes, the one that is asked for is as good as any.
-func (p *pass) recoverMode(ctx context.Context) error {
-	if p.liveMode() != "" {
+func (s *scope) recoverMode(ctx context.Context) error {
+	if s.liveMode() != "" {
 		return nil
 	}
 	var found []v1beta1.DeploymentMode
-	for _, mode := range slices.Sorted(maps.Keys(p.Backends)) {
-		session, err := p.Backends[mode].Observe(ctx, p.isvc)
+	for _, mode := range slices.Sorted(maps.Keys(s.Backends)) {
+		session, err := s.Backends[mode].Observe(ctx, s.isvc)
 		switch {
 		case problemOf(err) != nil: // It is found again where it matters.
 		case err != nil:
@@ -80,17 +80,17 @@ func (p *pass) recoverMode(ctx context.Context) error {
 		}
 	}
 	if len(found) == 1 {
-		p.recovered = found[0]
+		s.recoveredMode = found[0]
 	}
 	return nil
 }
 
 // askedMode is what the annotation asks for, or the configuration where there is none.
-func (p *pass) askedMode() v1beta1.DeploymentMode {
-	if asked := p.isvc.Annotations[v1beta1.AnnotationDeploymentMode]; asked != "" {
+func (s *scope) askedMode() v1beta1.DeploymentMode {
+	if asked := s.isvc.Annotations[v1beta1.AnnotationDeploymentMode]; asked != "" {
 		return normaliseMode(v1beta1.DeploymentMode(asked))
 	}
-	return v1beta1.DeploymentMode(p.Config.DeploymentMode)
+	return v1beta1.DeploymentMode(s.Config.DeploymentMode)
 }
 
 // normaliseMode is the mode under its present name.
@@ -107,13 +107,13 @@ func normaliseMode(mode v1beta1.DeploymentMode) v1beta1.DeploymentMode {
 
 // refuseMode refuses a deployment mode that is unknown, that cannot be run, or that is not the one that the predictor
 // is run in already. A live one keeps its mode when the configured default changes.
-func (p *pass) refuseMode() *problemError {
-	asked := p.isvc.Annotations[v1beta1.AnnotationDeploymentMode]
-	mode, live := p.askedMode(), p.liveMode()
+func (s *scope) refuseMode() *problemError {
+	asked := s.isvc.Annotations[v1beta1.AnnotationDeploymentMode]
+	mode, live := s.askedMode(), s.liveMode()
 	switch {
 	case live != "" && asked == "":
 		return nil
-	case p.Backends[mode] == nil:
+	case s.Backends[mode] == nil:
 		return refusedSpec(v1beta1.ConditionPredictorReady, reasonDeploymentMode,
 			"metadata.annotations[%s]: deployment mode %q is not supported; write %s or %s, or remove the annotation",
 			v1beta1.AnnotationDeploymentMode, cmp.Or(asked, string(mode)), v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative)
@@ -126,12 +126,12 @@ func (p *pass) refuseMode() *problemError {
 }
 
 // refuseUnsupported refuses what the mode would drop in silence.
-func (p *pass) refuseUnsupported() *problemError {
-	if field, message := p.backend().Unsupported(p.isvc); field != "" {
+func (s *scope) refuseUnsupported() *problemError {
+	if field, message := s.backend().Unsupported(s.isvc); field != "" {
 		return refusedSpec(v1beta1.ConditionPredictorReady, string(v1beta1.InvalidPredictorSpec), "%s: %s", field, message)
 	}
-	label := backend.ClusterLocalLabel(p.isvc)
-	if label != "" && p.mode() == v1beta1.DeploymentModeStandard && p.Config.Ingress.LocalGateway == nil {
+	label := backend.ClusterLocalLabel(s.isvc)
+	if label != "" && s.mode() == v1beta1.DeploymentModeStandard && s.Config.Ingress.LocalGateway == nil {
 		return refusedSpec(v1beta1.ConditionPredictorReady, reasonLocalGatewayNotDefined,
 			"metadata.labels[%s]: %s needs a local gateway; remove the label, or have the administrator set ingress.localGateway in the operator's configuration",
 			label, v1beta1.VisibilityClusterLocal)
@@ -141,8 +141,8 @@ func (p *pass) refuseUnsupported() *problemError {
 
 // refuseHosts refuses names that make host names which DNS does not allow. How long a host name gets depends on the
 // operator's templates and domain, so a schema cannot tell.
-func (p *pass) refuseHosts() *problemError {
-	for _, host := range hosts(p.isvc.Name, p.isvc.Namespace, p.Config.Ingress) {
+func (s *scope) refuseHosts() *problemError {
+	for _, host := range hosts(s.isvc.Name, s.isvc.Namespace, s.Config.Ingress) {
 		if err := config.CheckHost(host); err != nil {
 			return refusedSpec(v1beta1.ConditionIngressReady, reasonHostName,
 				"metadata.name: %v; give the InferenceService, or its namespace, a shorter name, or have the administrator set a shorter ingress.domain", err)
@@ -174,9 +174,9 @@ func hostsOf(ingress config.Ingress) client.IndexerFunc {
 // «iris», the predictor of «latest-iris» is a tag of «iris», and where a template joins name and namespace by a hyphen,
 // «a-b» in «c» has the host of «a» in «b-c». A gateway that was given both would send the requests for one model to the
 // other.
-func (p *pass) refuseSharedHosts(ctx context.Context) (*problemError, error) {
-	for _, host := range hosts(p.isvc.Name, p.isvc.Namespace, p.Config.Ingress) {
-		other, err := p.olderWith(ctx, host)
+func (s *scope) refuseSharedHosts(ctx context.Context) (*problemError, error) {
+	for _, host := range hosts(s.isvc.Name, s.isvc.Namespace, s.Config.Ingress) {
+		other, err := s.olderWith(ctx, host)
 		if err != nil {
 			return nil, err
 		}
@@ -190,13 +190,13 @@ func (p *pass) refuseSharedHosts(ctx context.Context) (*problemError, error) {
 }
 
 // olderWith returns an older InferenceService that has the host; nil where there is none.
-func (p *pass) olderWith(ctx context.Context, host string) (*v1beta1.InferenceService, error) {
+func (s *scope) olderWith(ctx context.Context, host string) (*v1beta1.InferenceService, error) {
 	var others v1beta1.InferenceServiceList
-	if err := p.Client.List(ctx, &others, client.MatchingFields{indexByHost: host}, client.UnsafeDisableDeepCopy); err != nil {
+	if err := s.Client.List(ctx, &others, client.MatchingFields{indexByHost: host}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("looking for InferenceServices with the host %q: %w", host, err)
 	}
 	for i := range others.Items {
-		if other := &others.Items[i]; other.UID != p.isvc.UID && older(other, p.isvc) {
+		if other := &others.Items[i]; other.UID != s.isvc.UID && older(other, s.isvc) {
 			return other, nil
 		}
 	}
@@ -205,10 +205,10 @@ func (p *pass) olderWith(ctx context.Context, host string) (*v1beta1.InferenceSe
 
 // unusableHosts are those that the routes must not get, or keep: invalid ones, and those of older InferenceServices. A
 // refused InferenceService runs on, and after a change of the templates its next route would have them.
-func (p *pass) unusableHosts(ctx context.Context, current []string) (map[string]bool, error) {
+func (s *scope) unusableHosts(ctx context.Context, current []string) (map[string]bool, error) {
 	unusable := map[string]bool{}
-	for _, host := range append(hosts(p.isvc.Name, p.isvc.Namespace, p.Config.Ingress), current...) {
-		other, err := p.olderWith(ctx, host)
+	for _, host := range append(hosts(s.isvc.Name, s.isvc.Namespace, s.Config.Ingress), current...) {
+		other, err := s.olderWith(ctx, host)
 		if err != nil {
 			return nil, err
 		}

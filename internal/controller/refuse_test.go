@@ -47,16 +47,16 @@ func TestModes(t *testing.T) {
 			backends := map[v1beta1.DeploymentMode]Backend{
 				v1beta1.DeploymentModeStandard: newFakeBackend(), v1beta1.DeploymentModeKnative: newFakeBackend(),
 			}
-			p := &pass{Reconciler: &Reconciler{Config: config.Default(), Backends: backends}, isvc: isvc}
+			s := &scope{Reconciler: &Reconciler{Config: config.Default(), Backends: backends}, isvc: isvc}
 
 			reason := ""
-			if refused := p.refuseMode(); refused != nil {
+			if refused := s.refuseMode(); refused != nil {
 				reason = refused.Reason
 			}
 			if reason != test.wantReason {
 				t.Errorf("reason is %q, want %q", reason, test.wantReason)
 			}
-			if mode := p.mode(); mode != test.wantStatus {
+			if mode := s.mode(); mode != test.wantStatus {
 				t.Errorf("mode in the status is %q, want %q", mode, test.wantStatus)
 			}
 		})
@@ -128,7 +128,7 @@ func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 				Config: cfg,
 			}
 
-			refused, err := (&pass{Reconciler: reconciler, isvc: younger}).refuseSharedHosts(t.Context())
+			refused, err := (&scope{Reconciler: reconciler, isvc: younger}).refuseSharedHosts(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,7 +138,7 @@ func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 			if test.wantHost != "" && (refused == nil || !strings.Contains(refused.Message, test.wantHost)) {
 				t.Errorf("the younger is refused with %v, want the host %s named", refused, test.wantHost)
 			}
-			if refused, err := (&pass{Reconciler: reconciler, isvc: older}).refuseSharedHosts(t.Context()); refused != nil || err != nil {
+			if refused, err := (&scope{Reconciler: reconciler, isvc: older}).refuseSharedHosts(t.Context()); refused != nil || err != nil {
 				t.Errorf("the older is refused: %v, %v", refused, err)
 			}
 		})

@@ -20,36 +20,36 @@ import (
 // resolve finds what the spec asks for. A spec that asks for nothing that could be run becomes a problem, and wanted
 // has no inputs then: what runs, runs on, and no traffic moves. A serving runtime is picked anew only for a spec that no
 // revision on record was made from.
-func (p *pass) resolve(ctx context.Context) error {
-	refused, err := p.refuse(ctx)
+func (s *scope) resolve(ctx context.Context) error {
+	refused, err := s.refuse(ctx)
 	if err != nil {
 		return err
 	}
 	if refused != nil {
-		return p.note(refused)
+		return s.collectProblems(refused)
 	}
-	runtimes, err := p.runtimes(ctx)
+	runtimes, err := s.runtimes(ctx)
 	if err != nil {
 		return err
 	}
-	p.wanted, err = predictor.Resolve(p.isvc, runtimes, settings(p.Config, p.mode()))
-	if p.wanted != nil && p.observed != nil {
-		if ref, found := intent.RuntimeToKeep(p.isvc, p.observed, p.wanted); found {
-			err = p.wanted.KeepRuntime(ref, runtimes)
+	s.desired, err = predictor.Resolve(s.isvc, runtimes, settings(s.Config, s.mode()))
+	if s.desired != nil && s.observed != nil {
+		if ref, found := intent.RuntimeToKeep(s.isvc, s.observed, s.desired); found {
+			err = s.desired.KeepRuntime(ref, runtimes)
 		}
 	}
-	return p.note(err)
+	return s.collectProblems(err)
 }
 
 // runtimes reads the serving runtimes that the InferenceService could use, from the cache. They are shared: nobody
 // may change them.
-func (p *pass) runtimes(ctx context.Context) (predictor.Runtimes, error) {
+func (s *scope) runtimes(ctx context.Context) (predictor.Runtimes, error) {
 	var namespaced v1alpha1.ServingRuntimeList
 	var cluster v1alpha1.ClusterServingRuntimeList
-	if err := p.Client.List(ctx, &namespaced, client.InNamespace(p.isvc.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := s.Client.List(ctx, &namespaced, client.InNamespace(s.isvc.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return predictor.Runtimes{}, fmt.Errorf("listing ServingRuntimes: %w", err)
 	}
-	if err := p.Client.List(ctx, &cluster, client.UnsafeDisableDeepCopy); err != nil {
+	if err := s.Client.List(ctx, &cluster, client.UnsafeDisableDeepCopy); err != nil {
 		return predictor.Runtimes{}, fmt.Errorf("listing ClusterServingRuntimes: %w", err)
 	}
 	var found predictor.Runtimes
@@ -63,23 +63,23 @@ func (p *pass) runtimes(ctx context.Context) (predictor.Runtimes, error) {
 }
 
 // renderTarget builds the target, once, when it is new.
-func (p *pass) renderTarget(ctx context.Context) (*backend.NewRevision, error) {
-	if !p.decision.Create {
+func (s *scope) renderTarget(ctx context.Context) (*backend.NewRevision, error) {
+	if !s.decision.Create {
 		return nil, nil
 	}
-	credentials, err := p.credentials(ctx, p.wanted.NeedsCredentials())
+	credentials, err := s.credentials(ctx, s.desired.NeedsCredentials())
 	if err != nil {
 		return nil, err
 	}
-	runs, err := p.wanted.Render(credentials)
+	runs, err := s.desired.Render(credentials)
 	if err != nil {
 		return nil, err
 	}
-	user, err := p.wanted.UserSpec(&runs.Template)
+	user, err := s.desired.UserSpec(&runs.Template)
 	if err != nil {
 		return nil, err
 	}
-	return &backend.NewRevision{Inputs: p.wanted.Inputs, Mode: p.mode(), Runs: runs, User: user}, nil
+	return &backend.NewRevision{Inputs: s.desired.Inputs, Mode: s.mode(), Runs: runs, User: user}, nil
 }
 
 // settings are the operator's, as far as they shape pods.

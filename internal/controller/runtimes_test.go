@@ -285,11 +285,11 @@ func TestWhoIsLookedAtAgain(t *testing.T) {
 		got  []reconcile.Request
 		want []string
 	}{
-		"of a child":                          {parent(t.Context(), child), []string{"a/x"}},
-		"of somebody else's object":           {parent(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x"}}), nil},
-		"of a serving runtime":                {everyone(server)(t.Context(), &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "r"}}), []string{"a/x", "a/y"}},
-		"of a serving runtime nobody can use": {everyone(server)(t.Context(), &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "c", Name: "r"}}), nil},
-		"of a cluster serving runtime":        {everyone(server)(t.Context(), &v1alpha1.ClusterServingRuntime{ObjectMeta: metav1.ObjectMeta{Name: "r"}}), []string{"a/x", "a/y", "b/x"}},
+		"of a child":                          {enqueueOwner(t.Context(), child), []string{"a/x"}},
+		"of somebody else's object":           {enqueueOwner(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x"}}), nil},
+		"of a serving runtime":                {enqueueAll(server)(t.Context(), &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "r"}}), []string{"a/x", "a/y"}},
+		"of a serving runtime nobody can use": {enqueueAll(server)(t.Context(), &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "c", Name: "r"}}), nil},
+		"of a cluster serving runtime":        {enqueueAll(server)(t.Context(), &v1alpha1.ClusterServingRuntime{ObjectMeta: metav1.ObjectMeta{Name: "r"}}), []string{"a/x", "a/y", "b/x"}},
 	} {
 		var got []string
 		for _, request := range test.got {
@@ -306,7 +306,7 @@ func TestWhoIsLookedAtAgain(t *testing.T) {
 			return errTransient
 		},
 	})
-	if got := everyone(unreadable)(t.Context(), &v1alpha1.ClusterServingRuntime{}); len(got) > 0 {
+	if got := enqueueAll(unreadable)(t.Context(), &v1alpha1.ClusterServingRuntime{}); len(got) > 0 {
 		t.Errorf("of a cluster that cannot be read: %v", got)
 	}
 }

@@ -56,8 +56,8 @@ import (
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 const (
-	// slowestRetry bounds the backoff, so that a cause that is gone is noticed within a minute.
-	slowestRetry, fastestRetry = time.Minute, 10 * time.Millisecond
+	// maxBackoff bounds the backoff, so that a cause that is gone is noticed within a minute.
+	maxBackoff, minBackoff = time.Minute, 10 * time.Millisecond
 	// discoveryPeriod is how often to look for an API that the cluster did not have at the start.
 	discoveryPeriod = 10 * time.Second
 )
@@ -88,11 +88,11 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 		Live:   mgr.GetAPIReader(),
 		Backends: map[v1beta1.DeploymentMode]Backend{
 			v1beta1.DeploymentModeStandard: &standard.Backend{
-				Store: store(mgr), Config: cfg, Gateways: gateways, RoutesInstalled: gateway.installed.Load,
+				Store: newStore(mgr), Config: cfg, Gateways: gateways, RoutesInstalled: gateway.installed.Load,
 				ScaleTargetsInstalled: scaling.installed.Load,
 			},
 			v1beta1.DeploymentModeKnative: &knative.Backend{
-				Store: store(mgr), Config: cfg, Clock: clock.RealClock{}, Gateways: gateways, Installed: serving.installed.Load,
+				Store: newStore(mgr), Config: cfg, Clock: clock.RealClock{}, Gateways: gateways, Installed: serving.installed.Load,
 				RoutesInstalled: gateway.installed.Load,
 			},
 		},
@@ -108,15 +108,15 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: cfg.Controller.Concurrency,
 			EnableWarmup:            new(true),
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](fastestRetry, slowestRetry),
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minBackoff, maxBackoff),
 		})
 	for _, kind := range append(standard.Children(), standard.Peers()...) {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, kind, objects.IndexByInferenceService, objects.InferenceServiceOf); err != nil {
 			return fmt.Errorf("indexing %T: %w", kind, err)
 		}
-		build = build.Watches(kind, handler.EnqueueRequestsFromMapFunc(parent), builder.WithPredicates(worthALook))
+		build = build.Watches(kind, handler.EnqueueRequestsFromMapFunc(enqueueOwner), builder.WithPredicates(ignoreHPAStatus))
 	}
-	all := handler.EnqueueRequestsFromMapFunc(everyone(mgr.GetClient()))
+	all := handler.EnqueueRequestsFromMapFunc(enqueueAll(mgr.GetClient()))
 	build = build.
 		Watches(&v1alpha1.ServingRuntime{}, all, builder.WithPredicates(runtimeChanged)).
 		Watches(&v1alpha1.ClusterServingRuntime{}, all, builder.WithPredicates(runtimeChanged))
@@ -141,12 +141,12 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	return nil
 }
 
-func store(mgr manager.Manager) objects.Store {
+func newStore(mgr manager.Manager) objects.Store {
 	return objects.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Scheme: mgr.GetScheme()}
 }
 
-// worthALook leaves out that an autoscaler has looked at the load, which it writes down every few seconds.
-var worthALook = predicate.Funcs{UpdateFunc: func(update event.UpdateEvent) bool {
+// ignoreHPAStatus leaves out that an autoscaler has looked at the load, which it writes down every few seconds.
+var ignoreHPAStatus = predicate.Funcs{UpdateFunc: func(update event.UpdateEvent) bool {
 	before, ok := update.ObjectOld.(*autoscalingv2.HorizontalPodAutoscaler)
 	after, both := update.ObjectNew.(*autoscalingv2.HorizontalPodAutoscaler)
 	if !ok || !both || before.ResourceVersion == after.ResourceVersion {
@@ -177,9 +177,9 @@ func countPhases(reader client.Reader) map[v1beta1.Phase]int {
 	return counts
 }
 
-// parent is the InferenceService that an object belongs to, by its label: it is also found once our owner reference
+// enqueueOwner is the InferenceService that an object belongs to, by its label: it is also found once our owner reference
 // was taken off.
-func parent(_ context.Context, object client.Object) []reconcile.Request {
+func enqueueOwner(_ context.Context, object client.Object) []reconcile.Request {
 	name := object.GetLabels()[v1beta1.LabelInferenceService]
 	if name == "" {
 		return nil
@@ -187,9 +187,9 @@ func parent(_ context.Context, object client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}}}
 }
 
-// everyone is every InferenceService that a serving runtime could be for: those of its namespace, or all. Which runtime
+// enqueueAll is every InferenceService that a serving runtime could be for: those of its namespace, or all. Which runtime
 // is picked depends on all there are.
-func everyone(reader client.Reader) handler.MapFunc {
+func enqueueAll(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, runtime client.Object) []reconcile.Request {
 		var list v1beta1.InferenceServiceList
 		if err := reader.List(ctx, &list, client.InNamespace(runtime.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {

@@ -79,7 +79,7 @@ func TestAnEntranceThatKeepsFailingKeepsNobodyFromBeingReady(t *testing.T) {
 		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil {
 			t.Error("it does not look again")
 		}
-		o.clock.SetTime(o.clock.Now().Add(lasting))
+		o.clock.SetTime(o.clock.Now().Add(persistentFailureAfter))
 	}
 	o.wantDetour("NotApplied", errTransient.Error())
 }
