@@ -54,7 +54,7 @@ func TestEventsOfARollout(t *testing.T) {
 			"Normal Ready 10 % on " + r2 + ", 90 % on " + r1,
 		}},
 		{"it crashes", func() {
-			o.backend.broken[2] = crash
+			o.backend.failing[2] = crash
 			o.backend.catchUp()
 			o.settle()
 		}, []string{
@@ -64,13 +64,13 @@ func TestEventsOfARollout(t *testing.T) {
 		{"it crashes on", func() {
 			again := *crash
 			again.Detail, again.Time = "another last line", start.Add(time.Hour)
-			o.backend.broken[2] = &again
+			o.backend.failing[2] = &again
 			o.backend.catchUp()
 			o.settle()
 		}, nil},
 		{"it recovers", func() {
 			o.clock.SetTime(o.clock.Now().Add(time.Minute)) // This is no flap.
-			delete(o.backend.broken, 2)
+			delete(o.backend.failing, 2)
 			o.backend.catchUp()
 			o.settle()
 		}, []string{
@@ -93,7 +93,7 @@ func TestEventsOfARollout(t *testing.T) {
 			"Normal TrafficShifted Shifted traffic from 100 % on " + r1 + " to 20 % on " + r3 + ", 80 % on " + r1,
 		}}, // Ready was True all the time, as far as anybody was told.
 		{"the spec is malformed", func() {
-			o.edit(annotated(v1beta1.AnnotationStop, "yes"))
+			o.edit(withAnnotation(v1beta1.AnnotationStop, "yes"))
 			o.settle()
 		}, []string{`Warning InvalidPredictorSpec metadata.annotations[serving.kserve.io/stop]: "yes": write "true" or "false"`}},
 		{"and mended", func() {
@@ -101,7 +101,7 @@ func TestEventsOfARollout(t *testing.T) {
 			o.settle()
 		}, []string{"Normal Ready 20 % on " + r3 + ", 80 % on " + r1}},
 		{"stop", func() {
-			o.edit(annotated(v1beta1.AnnotationStop, "true"))
+			o.edit(withAnnotation(v1beta1.AnnotationStop, "true"))
 			o.settle()
 		}, []string{"Normal TrafficShifted Took all traffic away, which was 20 % on " + r3 + ", 80 % on " + r1}},
 		{"resume", func() {
@@ -113,7 +113,7 @@ func TestEventsOfARollout(t *testing.T) {
 		}},
 	} {
 		step.do()
-		got := o.announced()
+		got := o.newEvents()
 		if step.name == "it crashes" || step.name == "it recovers" {
 			// In which pass the pods and the traffic are seen is not of interest.
 			got, step.want = sorted(got), sorted(step.want)
@@ -124,8 +124,8 @@ func TestEventsOfARollout(t *testing.T) {
 	}
 }
 
-// failuresOf are the events that tell of failures, of all that were announced.
-func failuresOf(announced []string) []string {
+// failureEvents are the events that tell of failures, of all that were announced.
+func failureEvents(announced []string) []string {
 	return slices.DeleteFunc(announced, func(event string) bool {
 		return !strings.Contains(event, " RevisionFailed ") && !strings.Contains(event, " RevisionRecovered ")
 	})
@@ -209,28 +209,28 @@ func TestFailuresOfWhateverServes(t *testing.T) {
 			o := newOperator(t)
 			o.settle()
 			test.before(o)
-			o.announced()
+			o.newEvents()
 			for i, step := range test.steps {
 				o.clock.SetTime(o.clock.Now().Add(time.Minute)) // A loss of readiness is not a flap.
-				o.backend.broken[step.revision] = step.becomes
+				o.backend.failing[step.revision] = step.becomes
 				if step.serves {
-					delete(o.backend.broken, step.revision)
+					delete(o.backend.failing, step.revision)
 				}
 				o.backend.catchUp()
 				o.settle()
-				if diff := cmp.Diff(step.want, failuresOf(o.announced()), cmpopts.EquateEmpty()); diff != "" {
+				if diff := cmp.Diff(step.want, failureEvents(o.newEvents()), cmpopts.EquateEmpty()); diff != "" {
 					t.Fatalf("step %d (-want +got):\n%s", i, diff)
 				}
 			}
-			if got := o.failuresCounted(); got != test.counted {
+			if got := o.failureCounts(); got != test.counted {
 				t.Errorf("it counts %q, want %q", got, test.counted)
 			}
 		})
 	}
 }
 
-// failuresCounted are the reasons of failures, each with how often it was counted.
-func (o *operator) failuresCounted() string {
+// failureCounts are the reasons of failures, each with how often it was counted.
+func (o *operator) failureCounts() string {
 	o.t.Helper()
 	families, err := o.registry.Gather()
 	o.must(err)
@@ -249,13 +249,13 @@ func (o *operator) failuresCounted() string {
 func TestAFailureThatIsGivenUpDoesNotRecover(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
-	o.backend.broken[2] = crash
+	o.backend.failing[2] = crash
 	o.rollOut("v2", new(int64(10)))
-	o.announced()
-	delete(o.backend.broken, 2)
+	o.newEvents()
+	delete(o.backend.failing, 2)
 	o.backend.catchUp()
 	o.rollOut("v1", nil)
-	if got := failuresOf(o.announced()); len(got) > 0 {
+	if got := failureEvents(o.newEvents()); len(got) > 0 {
 		t.Errorf("it announces %v", got)
 	}
 }
@@ -265,23 +265,23 @@ func TestWhatFailsAtOnceIsOneEvent(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.rollOut("v2", new(int64(0)))
-	o.announced()
-	o.backend.broken[1], o.backend.broken[2] = crash, crash
+	o.newEvents()
+	o.backend.failing[1], o.backend.failing[2] = crash, crash
 	o.backend.catchUp()
 	o.settle()
 	want := []string{"Warning RevisionFailed " + r1 + ", which has 100 % of the traffic, has no ready replica: " + crash.Message + "; " + r2 + ": " + crash.Message}
-	if diff := cmp.Diff(want, failuresOf(o.announced())); diff != "" {
+	if diff := cmp.Diff(want, failureEvents(o.newEvents())); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	if got := o.failuresCounted(); got != "ContainerCrashed 2" {
+	if got := o.failureCounts(); got != "ContainerCrashed 2" {
 		t.Errorf("it counts %q", got)
 	}
-	delete(o.backend.broken, 1)
-	delete(o.backend.broken, 2)
+	delete(o.backend.failing, 1)
+	delete(o.backend.failing, 2)
 	o.backend.catchUp()
 	o.settle()
 	want = []string{"Normal RevisionRecovered " + r1 + " does not fail any more; " + r2 + " does not fail any more"}
-	if diff := cmp.Diff(want, failuresOf(o.announced())); diff != "" {
+	if diff := cmp.Diff(want, failureEvents(o.newEvents())); diff != "" {
 		t.Errorf("once they serve (-want +got):\n%s", diff)
 	}
 }
@@ -296,12 +296,12 @@ func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
 		for range 3 {
 			o.reconcile()
 		}
-		if diff := cmp.Diff([]string{"Warning RefusedByAPIServer " + errInvalid.Error() + "; it is tried again every 30 seconds"}, o.announced()); diff != "" {
+		if diff := cmp.Diff([]string{"Warning RefusedByAPIServer " + errInvalid.Error() + "; it is tried again every 30 seconds"}, o.newEvents()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		o.backend.createErr = nil
 		o.reconcile()
-		if diff := cmp.Diff([]string{"Normal RevisionCreated Created revision " + r1}, o.announced()); diff != "" {
+		if diff := cmp.Diff([]string{"Normal RevisionCreated Created revision " + r1}, o.newEvents()); diff != "" {
 			t.Errorf("once it can be made (-want +got):\n%s", diff)
 		}
 	})
@@ -310,12 +310,12 @@ func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
 		o := newOperator(t)
 		o.reconcile()
 		o.backend.catchUp()
-		o.announced()
+		o.newEvents()
 		o.backend.routeErr = errInvalid
 		for range 3 {
 			o.reconcile()
 		}
-		if diff := cmp.Diff([]string{"Warning RefusedByAPIServer " + errInvalid.Error() + "; it is tried again every 30 seconds"}, o.announced()); diff != "" {
+		if diff := cmp.Diff([]string{"Warning RefusedByAPIServer " + errInvalid.Error() + "; it is tried again every 30 seconds"}, o.newEvents()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		if shifts := o.metric("serinus_traffic_shifts_total"); shifts != "" {
@@ -327,16 +327,16 @@ func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
 		o := newOperator(t)
 		o.reconcile()
 		o.backend.catchUp()
-		o.announced()
+		o.newEvents()
 		o.backend.otherErr = errTransient
 		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil {
 			t.Error("there is no error")
 		}
 		want := []string{"Normal TrafficShifted First traffic: 100 % on " + r1}
-		if diff := cmp.Diff(want, o.announced()); diff != "" {
+		if diff := cmp.Diff(want, o.newEvents()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
-		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil || len(o.announced()) > 0 {
+		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil || len(o.newEvents()) > 0 {
 			t.Errorf("it is announced again; error is %v", err)
 		}
 	})
@@ -351,7 +351,7 @@ func TestAQuotaIsToldOfOnce(t *testing.T) {
 		o.reconcile()
 	}
 	want := []string{`Warning RefusedByAPIServer deployments.apps "x" is forbidden: exceeded quota: small, requested: count/deployments.apps=1, limited: count/deployments.apps=5; it is tried again every 30 seconds`}
-	if diff := cmp.Diff(want, o.announced()); diff != "" {
+	if diff := cmp.Diff(want, o.newEvents()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	if o.statusWrites != 1 {
@@ -362,14 +362,14 @@ func TestAQuotaIsToldOfOnce(t *testing.T) {
 func TestNothingToRollBackTo(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
-	o.announced()
+	o.newEvents()
 	o.rollOut("v1", new(int64(0)))
 	want := []string{"Warning NothingToRollBackTo canaryTrafficPercent asks to undo the promotion of " + r1 + ", but no earlier revision is left"}
-	if diff := cmp.Diff(want, o.announced()); diff != "" {
+	if diff := cmp.Diff(want, o.newEvents()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	o.reconcile()
-	if again := o.announced(); len(again) > 0 {
+	if again := o.newEvents(); len(again) > 0 {
 		t.Errorf("it is announced again: %v", again)
 	}
 }
@@ -380,7 +380,7 @@ func TestLongNotesAreCut(t *testing.T) {
 	for _, length := range []int{noteLimit - 1, noteLimit, noteLimit + 1, 3 * noteLimit} {
 		o.backend.otherErr = &backend.ConflictError{Kind: strings.Repeat("ü", length/2), Name: "x"}
 		o.reconcile()
-		for _, event := range o.announced() {
+		for _, event := range o.newEvents() {
 			_, note, found := strings.Cut(event, "Warning OwnershipConflict ")
 			if !found {
 				continue
@@ -392,7 +392,7 @@ func TestLongNotesAreCut(t *testing.T) {
 	}
 	s := &scope{Reconciler: o.reconciler, isvc: o.isvc()}
 	s.event(corev1.EventTypeNormal, "Reason", "Action", "100 % on a")
-	if got := o.announced(); len(got) != 1 || got[0] != "Normal Reason 100 % on a" {
+	if got := o.newEvents(); len(got) != 1 || got[0] != "Normal Reason 100 % on a" {
 		t.Errorf("percent signs are taken for formats: %v", got)
 	}
 }
@@ -429,13 +429,13 @@ func TestShiftsAreCountedByTheirCause(t *testing.T) {
 		{"canary", func() { o.rollOut("v2", new(int64(10))) }, ""},
 		{"less", func() { o.rollOut("v2", new(int64(5))) }, "down Canary"},
 		{"it cannot serve", func() {
-			o.backend.broken[2] = nil
+			o.backend.failing[2] = nil
 			o.backend.catchUp()
 			o.settle()
 		}, "down Readiness"},
 		{"it can again", func() {
 			o.clock.SetTime(o.clock.Now().Add(time.Minute)) // This is no flap.
-			delete(o.backend.broken, 2)
+			delete(o.backend.failing, 2)
 			o.backend.catchUp()
 			o.settle()
 		}, "up Readiness"},
@@ -443,7 +443,7 @@ func TestShiftsAreCountedByTheirCause(t *testing.T) {
 		{"rollback", func() { o.rollOut("v2", new(int64(0))) }, "down Rollback"},
 		{"promotion again", func() { o.rollOut("v2", nil) }, ""},
 		{"canary again", func() { o.rollOut("v3", new(int64(10))) }, ""},
-		{"supersession", func() { o.backend.broken[4] = nil; o.rollOut("v4", new(int64(10))) }, "down Superseded"},
+		{"supersession", func() { o.backend.failing[4] = nil; o.rollOut("v4", new(int64(10))) }, "down Superseded"},
 	} {
 		step.do()
 		now := o.metric("serinus_traffic_shifts_total")
@@ -467,7 +467,7 @@ func newIn(text, other string) []string {
 
 func TestFailuresAreCountedOnce(t *testing.T) {
 	o := newOperator(t)
-	o.backend.broken[1] = crash
+	o.backend.failing[1] = crash
 	o.settle()
 	for range 3 {
 		o.reconcile()
@@ -515,8 +515,8 @@ func TestTheFirstTrafficIsTimed(t *testing.T) {
 		seconds float64
 	}{
 		{"first deployment", rollOut("v1", nil), 42 * time.Second, 1, 42},
-		{"a stop", func() { o.edit(annotated(v1beta1.AnnotationStop, "true")); o.settle() }, time.Hour, 1, 42},
-		{"its end", func() { o.edit(annotated(v1beta1.AnnotationStop, "false")); o.settle() }, time.Hour, 1, 42},
+		{"a stop", func() { o.edit(withAnnotation(v1beta1.AnnotationStop, "true")); o.settle() }, time.Hour, 1, 42},
+		{"its end", func() { o.edit(withAnnotation(v1beta1.AnnotationStop, "false")); o.settle() }, time.Hour, 1, 42},
 		{"a canary that gets nothing yet", rollOut("v2", new(int64(0))), time.Hour, 1, 42},
 		{"it gets something", rollOut("v2", new(int64(10))), time.Hour, 1, 42},
 		{"promotion", rollOut("v2", nil), time.Hour, 1, 42},

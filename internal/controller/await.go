@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	// awaitPeriod is how long to wait for our own CRDs: less than the liveness probe allows a process that is not healthy
-	// yet.
-	awaitPeriod  = 30 * time.Second
-	awaitRecheck = 500 * time.Millisecond
+	// crdTimeout is shorter than the time that the liveness probe gives a process to become
+	// healthy.
+	crdTimeout      = 30 * time.Second
+	crdPollInterval = 500 * time.Millisecond
 )
 
-// AwaitCRDs waits until the API server serves the kinds of api/. It does not yet in the first second after their CRDs
-// were created, and [Setup] fails until then.
+// AwaitCRDs waits until the API server serves the kinds of api/. This takes up to a second after
+// their CRDs were created, and [Setup] fails until then.
 func AwaitCRDs(ctx context.Context, reader client.Reader) error {
 	log := logf.FromContext(ctx).WithName("setup")
 	for kind, list := range map[string]client.ObjectList{
@@ -35,7 +35,7 @@ func AwaitCRDs(ctx context.Context, reader client.Reader) error {
 		"ClusterServingRuntime": &v1alpha1.ClusterServingRuntimeList{},
 	} {
 		var last error
-		err := wait.PollUntilContextTimeout(ctx, awaitRecheck, awaitPeriod, true, func(ctx context.Context) (bool, error) {
+		err := wait.PollUntilContextTimeout(ctx, crdPollInterval, crdTimeout, true, func(ctx context.Context) (bool, error) {
 			err := reader.List(ctx, list, client.Limit(1))
 			if err != nil && !isUnserved(err) {
 				return false, err
@@ -50,7 +50,7 @@ func AwaitCRDs(ctx context.Context, reader client.Reader) error {
 		case err == nil || ctx.Err() != nil:
 		case wait.Interrupted(err):
 			return fmt.Errorf("the API server did not serve %s within %s: install the CRDs first (kubectl apply -k config/crd, or crds.install in the chart): %w",
-				kind, awaitPeriod, last)
+				kind, crdTimeout, last)
 		default:
 			return fmt.Errorf("looking for %s: %w", kind, err)
 		}
@@ -58,7 +58,7 @@ func AwaitCRDs(ctx context.Context, reader client.Reader) error {
 	return nil
 }
 
-// isUnserved reports whether an error is that of a CRD that is missing or was created just now.
+// isUnserved reports whether the CRD of a kind is missing or was created a moment ago.
 func isUnserved(err error) bool {
 	return apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err)
 }

@@ -43,9 +43,9 @@ func TestAwaitCRDs(t *testing.T) {
 		wantTime time.Duration
 	}{
 		"all are there":                 {},
-		"a CRD was created just now":    {given: lateReader{errs: []error{noMatch, notFound}}, wantTime: 2 * awaitRecheck},
-		"its storage is being made":     {given: lateReader{errs: []error{apierrors.NewTooManyRequests("storage is (re)initializing", 1)}}, wantTime: awaitRecheck},
-		"no CRD is installed":           {given: lateReader{lasting: noMatch}, want: "install the CRDs first", wantTime: awaitPeriod},
+		"a CRD was created just now":    {given: lateReader{errs: []error{noMatch, notFound}}, wantTime: 2 * crdPollInterval},
+		"its storage is being made":     {given: lateReader{errs: []error{apierrors.NewTooManyRequests("storage is (re)initializing", 1)}}, wantTime: crdPollInterval},
+		"no CRD is installed":           {given: lateReader{lasting: noMatch}, want: "install the CRDs first", wantTime: crdTimeout},
 		"the API server refuses to say": {given: lateReader{lasting: errors.New("forbidden")}, want: "forbidden"},
 	}
 	for name, test := range tests {

@@ -26,17 +26,18 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// CacheOptions keep the cache small: of what a cluster has it holds only what belongs to an InferenceService, of that
-// only what is read, and what many objects have in common only once.
+// CacheOptions returns options that keep the cache small. It holds only objects that belong to
+// InferenceServices and only the fields that are read, and equal values share memory.
 //
-// The kinds that are cached whole are named, and not those that are not: a cache refuses to begin with a kind that the
-// cluster does not know, and HTTPRoutes may come later.
+// ByObject lists the kinds that are cached without a label selector. It must not list kinds that
+// the cluster may lack, such as HTTPRoute: a cache does not start if the cluster lacks one of its
+// kinds.
 func CacheOptions(cfg *config.Config) cache.Options {
-	trimmer := &trimmer{lists: map[string]corev1.ResourceList{}}
+	trimmer := &trimmer{resourceLists: map[string]corev1.ResourceList{}}
 	options := cache.Options{
 		SyncPeriod:                  &cfg.Controller.ResyncPeriod.Duration,
 		DefaultTransform:            trimmer.trim,
-		DefaultLabelSelector:        labels.NewSelector().Add(ourLabel()),
+		DefaultLabelSelector:        labels.NewSelector().Add(hasInferenceServiceLabel()),
 		ReaderFailOnMissingInformer: true,
 		ByObject:                    map[client.Object]cache.ByObject{},
 	}
@@ -46,7 +47,7 @@ func CacheOptions(cfg *config.Config) cache.Options {
 	return options
 }
 
-func ourLabel() labels.Requirement {
+func hasInferenceServiceLabel() labels.Requirement {
 	requirement, err := labels.NewRequirement(v1beta1.LabelInferenceService, selection.Exists, nil)
 	if err != nil {
 		panic(err) // The key is a constant.
@@ -54,23 +55,23 @@ func ourLabel() labels.Requirement {
 	return *requirement
 }
 
-// trimmer makes objects small before they get into the cache. Once they are there, nobody changes them: whoever reads
-// the cache gets a copy, so that objects can share what is equal.
+// trimmer reduces objects before they enter the cache. Cached objects are not modified, because
+// readers get copies, so equal values can be shared.
 type trimmer struct {
 	mu sync.Mutex
-	// lists are resource lists by what is in them.
-	lists map[string]corev1.ResourceList
+	// resourceLists holds one copy of each resource list, by its content.
+	resourceLists map[string]corev1.ResourceList
 }
 
-// maxLists bounds what is kept for sharing. There are seldom more than a few.
-const maxLists = 1024
+// maxResourceLists bounds resourceLists. A cluster seldom has more than a few distinct lists.
+const maxResourceLists = 1024
 
-// trim takes off what nobody here reads.
+// trim removes the fields that the operator does not read.
 func (t *trimmer) trim(object any) (any, error) {
 	if object, ok := object.(metav1.Object); ok {
 		object.SetManagedFields(nil)
-		object.SetLabels(sharing(object.GetLabels()))
-		object.SetAnnotations(sharing(withoutLastApplied(object.GetAnnotations())))
+		object.SetLabels(internPairs(object.GetLabels()))
+		object.SetAnnotations(internPairs(withoutLastApplied(object.GetAnnotations())))
 	}
 	switch object := object.(type) {
 	case *corev1.Pod:
@@ -92,14 +93,14 @@ func (t *trimmer) trim(object any) (any, error) {
 		object.Status = autoscalingv2.HorizontalPodAutoscalerStatus{}
 	case *appsv1.Deployment:
 		if selector := object.Spec.Selector; selector != nil {
-			selector.MatchLabels = sharing(selector.MatchLabels)
+			selector.MatchLabels = internPairs(selector.MatchLabels)
 		}
-		t.shareTemplate(&object.Spec.Template)
+		t.internTemplate(&object.Spec.Template)
 	}
 	return object, nil
 }
 
-// trimMeta leaves a name, a version, an age and some labels.
+// trimMeta keeps the identity, the timestamps and the labels with these keys.
 func trimMeta(meta *metav1.ObjectMeta, keys ...string) {
 	*meta = metav1.ObjectMeta{
 		Name: meta.Name, Namespace: meta.Namespace, UID: meta.UID, ResourceVersion: meta.ResourceVersion,
@@ -109,14 +110,13 @@ func trimMeta(meta *metav1.ObjectMeta, keys ...string) {
 	maps.DeleteFunc(meta.Labels, func(key, _ string) bool { return !slices.Contains(keys, key) })
 }
 
-// trimConditions leaves what says whether a pod can serve, and how far it is.
 func trimConditions(conditions []corev1.PodCondition) []corev1.PodCondition {
 	var trimmed []corev1.PodCondition
 	for _, condition := range conditions {
 		switch condition.Type {
 		case corev1.PodReady, corev1.PodScheduled, corev1.PodReadyToStartContainers:
 			trimmed = append(trimmed, condition)
-		default: // Nobody reads the others.
+		default: // The operator does not read the others.
 		}
 	}
 	return trimmed
@@ -133,14 +133,14 @@ func trimContainers(statuses []corev1.ContainerStatus) []corev1.ContainerStatus 
 	return trimmed
 }
 
-// withoutLastApplied takes off a second copy of the whole object, which kubectl keeps for itself.
+// withoutLastApplied removes kubectl's copy of the whole object.
 func withoutLastApplied(annotations map[string]string) map[string]string {
 	delete(annotations, corev1.LastAppliedConfigAnnotation)
 	return annotations
 }
 
-// vocabulary are the strings that are in the metadata of nearly every object, by what they say.
-var vocabulary = func() map[string]string {
+// internedStrings are the strings that occur in the metadata of nearly every object.
+var internedStrings = func() map[string]string {
 	all := map[string]string{}
 	for _, text := range append(standard.Vocabulary(), discoveryv1.LabelServiceName) {
 		all[text] = text
@@ -148,39 +148,37 @@ var vocabulary = func() map[string]string {
 	return all
 }()
 
-// sharing returns the same labels, or annotations, in which what is in the vocabulary is not a copy of its own.
-func sharing(pairs map[string]string) map[string]string {
+func internPairs(pairs map[string]string) map[string]string {
 	if len(pairs) == 0 {
 		return nil
 	}
 	shared := make(map[string]string, len(pairs))
 	for key, value := range pairs {
-		shared[word(key)] = word(value)
+		shared[intern(key)] = intern(value)
 	}
 	return shared
 }
 
-func word(text string) string {
-	if known, found := vocabulary[text]; found {
+func intern(text string) string {
+	if known, found := internedStrings[text]; found {
 		return known
 	}
 	return text
 }
 
-// shareTemplate shares what most pod templates have in common: the default resources of a serving runtime and of the
-// storage initializer take more room than all the rest of a template.
-func (t *trimmer) shareTemplate(template *corev1.PodTemplateSpec) {
-	template.Labels, template.Annotations = sharing(template.Labels), sharing(template.Annotations)
+// internTemplate interns the resource lists. The default resources of a serving runtime and of the
+// storage initializer take more memory than the rest of a template.
+func (t *trimmer) internTemplate(template *corev1.PodTemplateSpec) {
+	template.Labels, template.Annotations = internPairs(template.Labels), internPairs(template.Annotations)
 	for _, containers := range [][]corev1.Container{template.Spec.InitContainers, template.Spec.Containers} {
 		for i := range containers {
 			resources := &containers[i].Resources
-			resources.Limits, resources.Requests = t.shared(resources.Limits), t.shared(resources.Requests)
+			resources.Limits, resources.Requests = t.internResources(resources.Limits), t.internResources(resources.Requests)
 		}
 	}
 }
 
-// shared returns an equal list, the same one for all that are equal.
-func (t *trimmer) shared(list corev1.ResourceList) corev1.ResourceList {
+func (t *trimmer) internResources(list corev1.ResourceList) corev1.ResourceList {
 	if len(list) == 0 {
 		return list
 	}
@@ -191,12 +189,12 @@ func (t *trimmer) shared(list corev1.ResourceList) corev1.ResourceList {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if known, found := t.lists[key.String()]; found {
+	if known, found := t.resourceLists[key.String()]; found {
 		return known
 	}
-	if len(t.lists) >= maxLists {
-		clear(t.lists) // Those that are shared already stay so.
+	if len(t.resourceLists) >= maxResourceLists {
+		clear(t.resourceLists) // Lists that are shared already stay shared.
 	}
-	t.lists[key.String()] = list
+	t.resourceLists[key.String()] = list
 	return list
 }

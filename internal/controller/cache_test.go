@@ -172,7 +172,7 @@ func TestTrimSharesWithoutChanging(t *testing.T) {
 		t.Error("equal resource lists are kept twice")
 	}
 	for key := range second.Labels {
-		if unsafe.StringData(key) != unsafe.StringData(word(key)) {
+		if unsafe.StringData(key) != unsafe.StringData(intern(key)) {
 			t.Errorf("label %q has a key of its own", key)
 		}
 	}
@@ -180,7 +180,7 @@ func TestTrimSharesWithoutChanging(t *testing.T) {
 
 func TestTrimKeepsDifferentResourcesApart(t *testing.T) {
 	trim := newTrim()
-	for n := range 2 * maxLists {
+	for n := range 2 * maxResourceLists {
 		made := deploymentOf(n)
 		made.Spec.Template.Spec.Containers[0].Resources.Limits[corev1.ResourceCPU] = *resource.NewQuantity(int64(n+1), resource.DecimalSI)
 		want := made.DeepCopy()

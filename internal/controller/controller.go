@@ -1,7 +1,9 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controller runs InferenceServices: it observes, has the core decide, applies the decision and reports.
+// Package controller reconciles InferenceServices. It observes the cluster through a backend,
+// package rollout decides, the backend applies the decision, and package status computes the
+// status.
 package controller
 
 import (
@@ -33,47 +35,51 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// recheckPeriod is how often to look again at a problem whose end nothing tells us about: the object of somebody else, or
-// a refusal of the API server.
+// recheckPeriod is how often a problem is checked again if no watch reports its end, for example a
+// conflicting object or a request that the API server refuses.
 const recheckPeriod = 30 * time.Second
 
-// gatewayTolerance is how long a Gateway that was changed may take to report on that before what it served without
-// complaint is reported as not known to be served. No revision is drained meanwhile.
+// gatewayTolerance is how long a changed Gateway may take to report its new generation before a
+// settled service is reported as not known to be served. No revision is drained meanwhile.
 const gatewayTolerance = time.Minute
 
-// Backend is a way to run predictors.
+// Backend runs predictors in one deployment mode.
 type Backend interface {
-	// Check returns why the pod of a new revision cannot be run in this way, as a *predictor.Error, or nil.
+	// Check returns why the pod of a new revision cannot run in this mode, as a *predictor.Error,
+	// or nil.
 	Check(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, pod *corev1.PodSpec) error
-	// Unsupported returns a field that would have no effect in this way, and what to do about it; empty if there is none.
+	// Unsupported returns a field that has no effect in this mode and what to do about it. It
+	// returns empty strings if there is none.
 	Unsupported(isvc *v1beta1.InferenceService) (field, message string)
-	// Observe reads. Its error is transient, or a *backend.ConflictError.
+	// Observe reads the objects of an InferenceService. Its error is transient or a
+	// *backend.ConflictError.
 	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error)
 }
 
-// Account is a service account: who the operator is.
+// Account is the ServiceAccount of the operator.
 type Account struct{ Namespace, Name string }
 
-// AccountOr returns the account of those names, or where one is empty that of an installation that changed nothing.
+// AccountOr returns the account with these names. An empty name is replaced by that of a default
+// installation.
 func AccountOr(namespace, name string) Account {
 	return Account{Namespace: cmp.Or(namespace, "serinus-system"), Name: cmp.Or(name, "serinus-controller-manager")}
 }
 
-// String is the account as kubectl create rolebinding --serviceaccount takes it.
+// String returns the account in the form that kubectl create rolebinding --serviceaccount takes.
 func (a Account) String() string { return a.Namespace + ":" + a.Name }
 
-// Reconciler runs InferenceServices.
+// Reconciler reconciles InferenceServices.
 type Reconciler struct {
-	// Client reads from the cache and writes; Live reads from the API server what is not cached.
+	// Client reads from the cache. Live reads objects that are not cached from the API server.
 	Client client.Client
 	Live   client.Reader
-	// Backends run InferenceServices, each in one mode.
+	// Backends maps each deployment mode to its backend.
 	Backends map[v1beta1.DeploymentMode]Backend
 	Config   *config.Config
 	Recorder events.EventRecorder
 	Metrics  *metrics.Metrics
 	Clock    clock.PassiveClock
-	// Account is who the operator is to the API server.
+	// Account is the operator's own ServiceAccount.
 	Account Account
 
 	consistency        objects.Consistency
@@ -81,7 +87,7 @@ type Reconciler struct {
 	credentialVersions credentialVersions
 }
 
-// Reconcile takes one InferenceService one step on: as far as it can go on what is seen now.
+// Reconcile applies one decision and updates the status.
 func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceService) (ctrl.Result, error) {
 	if !isvc.DeletionTimestamp.IsZero() {
 		r.failureBackoff.reset(isvc.UID)
@@ -105,41 +111,44 @@ func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceServi
 		}
 	}
 	if backend.IsStale(err) {
-		logf.FromContext(ctx).V(4).Info("Decision was taken on an old view, deciding anew", "cause", err.Error())
+		logf.FromContext(ctx).V(4).Info("Retrying because the cache was stale", "cause", err.Error())
 		return ctrl.Result{RequeueAfter: failures.staleDelay()}, nil
 	}
 	return ctrl.Result{}, err
 }
 
-// statusOf names an InferenceService whose status is written.
+// statusOf returns the key under which writes of the status are tracked.
 func statusOf(isvc *v1beta1.InferenceService) objects.Target {
 	return objects.Target{Kind: "InferenceService", ObjectKey: client.ObjectKeyFromObject(isvc)}
 }
 
-// pass is one call of Reconcile.
+// scope holds the state of one reconciliation.
 type scope struct {
 	*Reconciler
 	isvc *v1beta1.InferenceService
 
-	// recovered is the mode that the status has lost; empty where nothing of the InferenceService was found.
+	// recoveredMode is the deployment mode if the status has lost it. It is empty if the
+	// InferenceService has no objects.
 	recoveredMode v1beta1.DeploymentMode
-	// readVersions are those of the Secrets and ServiceAccounts that were read.
+	// readVersions maps the Secrets and ServiceAccounts that were read to their versions.
 	readVersions map[reference]string
 	desired      *predictor.Resolved
 	observed     *backend.Observation
 	snapshot     rollout.Snapshot
 	decision     rollout.Decision
-	// amended is what changes on record of a revision; nil if nothing does.
+	// amended is the change of a revision's history entry, or nil.
 	amended *backend.Amended
 	outcome backend.Outcome
 	problem *status.Problem
 	notices []backend.Finding
-	// detour is what keeps nothing but the InferenceService's own host from being served.
+	// hostProblem affects only the InferenceService's own host name. The predictor's URL still
+	// works.
 	hostProblem *status.Problem
 	requeueTime time.Time
 }
 
-// run returns transient errors only. What only a user can mend becomes a problem, and shows in the status.
+// run returns transient errors only. An error that only a user can fix becomes a problem in the
+// status.
 func (s *scope) run(ctx context.Context) error {
 	if err := s.recoverMode(ctx); err != nil {
 		return err
@@ -166,10 +175,10 @@ func (s *scope) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	revision, unrendered := s.renderTarget(ctx)
+	revision, renderErr := s.renderTarget(ctx)
 	change.Revision = revision
 	s.outcome, err = session.Apply(ctx, change)
-	err = errors.Join(unrendered, err)
+	err = errors.Join(renderErr, err)
 	for _, contest := range s.outcome.Contests {
 		s.requeueAt(contest.RetryAt)
 	}
@@ -181,7 +190,7 @@ func (s *scope) run(ctx context.Context) error {
 	s.announce(ctx, s.outcome)
 	s.collectFindings()
 	if err := s.collectProblems(err); err != nil {
-		// The status stays what it is, as the next pass is near. Only what lasts is reported.
+		// The status does not change, because a retry follows soon. Reconcile reports persistent errors.
 		return fmt.Errorf("applying: %w", err)
 	}
 	if err := s.reviewCredentials(ctx); err != nil {
@@ -194,7 +203,8 @@ func (s *scope) run(ctx context.Context) error {
 	return s.report(ctx)
 }
 
-// findTarget returns the revision that the spec asks for; none if that must not be created.
+// findTarget returns the revision that the spec asks for. It returns no target if that revision
+// must not be created.
 func (s *scope) findTarget() (intent.Target, error) {
 	if s.observed.Current != 0 && s.desired != nil && s.desired.Inputs != "" {
 		s.observed = s.observed.WithCurrent(backend.Recorded{Identity: s.desired.Identity, Runtime: s.desired.Runtime})
@@ -204,14 +214,14 @@ func (s *scope) findTarget() (intent.Target, error) {
 		return target, nil
 	}
 	if s.desired.Inputs == "" && s.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true" {
-		s.problem = nil // A revision that is kept without its serving runtime by the user's wish has no problem with that.
+		s.problem = nil // The user has asked to keep a revision whose serving runtime is missing.
 	}
 	if target.Exists(s.observed.Revisions) {
 		return target, nil
 	}
 	if misplaced := predictor.MisplacedPercent(s.isvc); misplaced != nil && s.problem == nil {
 		s.problem = problemOf(misplaced)
-		return intent.Target{}, nil // It would get all traffic.
+		return intent.Target{}, nil // Without the percent, the new revision would get all traffic.
 	}
 	if err := s.checkNewRevision(); err != nil {
 		return intent.Target{}, s.collectProblems(err)
@@ -219,8 +229,8 @@ func (s *scope) findTarget() (intent.Target, error) {
 	return target, nil
 }
 
-// checkNew returns why a new target cannot be rendered, or not be run in its mode. A spec that cannot be run moves no
-// traffic, so this is asked before any decision.
+// checkNewRevision returns why a new target cannot be rendered or cannot run in its mode. It is
+// called before the decision because an invalid spec must not move traffic.
 func (s *scope) checkNewRevision() error {
 	pod, err := s.desired.Pod()
 	if err != nil {
@@ -229,7 +239,6 @@ func (s *scope) checkNewRevision() error {
 	return s.backend().Check(s.isvc, s.desired.Runtime, &pod)
 }
 
-// decide takes the decision on what was observed and what is asked for.
 func (s *scope) decide(target intent.Target) {
 	now := s.Clock.Now()
 	observed, next := s.observed.Expire(now)
@@ -240,7 +249,7 @@ func (s *scope) decide(target intent.Target) {
 	s.requeueAt(s.decision.WakeAt)
 }
 
-// change is what is to be written of the decision, but for a new revision.
+// buildChange returns the writes that the decision needs, except for a new revision.
 func (s *scope) buildChange(ctx context.Context) (backend.Change, error) {
 	unusable, err := s.unusableHosts(ctx, s.observed.Hosts)
 	if err != nil {
@@ -268,7 +277,7 @@ func (s *scope) policy() rollout.Policy {
 	}
 }
 
-// note makes problems of the errors that a user must mend, and returns the others.
+// collectProblems turns the errors that a user must fix into problems and returns the others.
 func (s *scope) collectProblems(err error) error {
 	var transient []error
 	for _, cause := range flattenErrors(err) {
@@ -289,7 +298,7 @@ func (s *scope) collectProblems(err error) error {
 	return errors.Join(transient...)
 }
 
-// collectFindings takes over what the backend has found. Nothing tells when it ends.
+// collectFindings adds the backend's findings to the notices. No watch reports their end.
 func (s *scope) collectFindings() {
 	if len(s.outcome.Findings) > 0 {
 		s.notices = append(s.notices, s.outcome.Findings...)
@@ -297,39 +306,40 @@ func (s *scope) collectFindings() {
 	}
 }
 
-// settling tells whether the gateway is about to take over what this pass, or one just before it, has written. The
-// status then waits a moment for it, so that one change is one write. It does not wait for long: the time counts from
-// the write of the route.
+// awaitsGateway reports whether the gateway is expected to accept a route that was written within
+// the settle period. The status is then not written yet, so that one change costs one write.
 func (s *scope) awaitsGateway() bool {
-	record := s.decision.Record
-	if record == nil || s.decision.Programmed && !s.awaitsHostRoute() || s.problem != nil || s.observed.RouteStatus.Refused {
+	state := s.decision.Record
+	if state == nil || s.decision.Programmed && !s.awaitsHostRoute() || s.problem != nil || s.observed.RouteStatus.Refused {
 		return false
 	}
-	// Ready that is True for this generation would be true of the route as it was.
+	// Ready is already True for this generation, but describes the previous route.
 	ready := apimeta.FindStatusCondition(s.isvc.Status.Conditions, v1beta1.ConditionReady)
 	if !s.decision.Programmed && s.isvc.Status.ObservedGeneration == s.isvc.Generation && ready != nil && ready.Status == metav1.ConditionTrue {
 		return false
 	}
 	// The route may have been written by a replica whose clock is ahead of ours.
-	elapsed := s.Clock.Since(record.ShiftedAt)
+	elapsed := s.Clock.Since(state.ShiftedAt)
 	if elapsed < 0 || elapsed >= s.Config.Rollout.SettlePeriod.Duration {
 		return false
 	}
-	s.requeueAt(record.ShiftedAt.Add(s.Config.Rollout.SettlePeriod.Duration))
+	s.requeueAt(state.ShiftedAt.Add(s.Config.Rollout.SettlePeriod.Duration))
 	return true
 }
 
-// settle keeps the report of a settled service unchanged while a Gateway has yet to report on a change of itself, for a while.
+// tolerateGatewayUpdate keeps the status of a settled service unchanged while a changed Gateway has
+// yet to report, for at most gatewayTolerance.
 func (s *scope) tolerateGatewayUpdate() {
 	if !s.decision.Programmed && status.IsSettled(s.isvc, s.observed, s.decision) && s.withinTolerance(s.observed.RouteStatus) {
 		s.decision.Programmed = true
 	}
-	if entrance := s.observed.Entrance; entrance != nil && entrance.Open && s.withinTolerance(entrance.Route) {
-		entrance.Route.Message = ""
+	if hostRoute := s.observed.Entrance; hostRoute != nil && hostRoute.Open && s.withinTolerance(hostRoute.Route) {
+		hostRoute.Route.Message = ""
 	}
 }
 
-// tolerates reports whether a Gateway of the route was changed only a moment ago; see gatewayTolerance.
+// withinTolerance reports whether a Gateway of the route was changed less than gatewayTolerance
+// ago.
 func (s *scope) withinTolerance(route backend.RouteStatus) bool {
 	until := route.BehindSince.Add(gatewayTolerance)
 	if route.BehindSince.IsZero() || !s.Clock.Now().Before(until) {
@@ -339,13 +349,14 @@ func (s *scope) withinTolerance(route backend.RouteStatus) bool {
 	return true
 }
 
-// entering tells whether the InferenceService is about to be served under its own host.
+// awaitsHostRoute reports whether the host route is expected to be accepted soon.
 func (s *scope) awaitsHostRoute() bool {
-	entrance := s.observed.Entrance
-	return entrance != nil && !entrance.Open && !entrance.Route.Refused && s.hostProblem == nil
+	hostRoute := s.observed.Entrance
+	return hostRoute != nil && !hostRoute.Open && !hostRoute.Route.Refused && s.hostProblem == nil
 }
 
-// reportPersistent tells users what has kept failing, unless they have something to mend themselves.
+// reportPersistent reports an error that has lasted, unless there is a problem that a user must
+// fix.
 func (s *scope) reportPersistent(ctx context.Context, err error) error {
 	switch {
 	case backend.IsAboutEntrance(err):
@@ -356,7 +367,7 @@ func (s *scope) reportPersistent(ctx context.Context, err error) error {
 	return s.report(ctx)
 }
 
-// report writes the status, if it says anything new, and tells what has changed in it.
+// report writes the status if it differs and announces the differences.
 func (s *scope) report(ctx context.Context) error {
 	before := s.isvc.DeepCopy()
 	report := status.Report{
@@ -388,7 +399,7 @@ func (s *scope) report(ctx context.Context) error {
 	return nil
 }
 
-// wake notes a time at which to look again, if it is the earliest.
+// requeueAt requests a reconciliation at that time, or earlier.
 func (s *scope) requeueAt(at time.Time) {
 	if !at.IsZero() && (s.requeueTime.IsZero() || at.Before(s.requeueTime)) {
 		s.requeueTime = at
@@ -399,6 +410,6 @@ func (s *scope) requeueAfter() time.Duration {
 	if s.requeueTime.IsZero() {
 		return 0
 	}
-	// Times are kept to the millisecond; a little later is not too early.
+	// The rollout state stores times in milliseconds, so round up.
 	return max(s.requeueTime.Sub(s.Clock.Now())+time.Millisecond, time.Millisecond)
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// credentials reads what is known of credentials for storage, live and only when a revision is made: the operator may
-// not list secrets, and keeps none. A secret that the spec names itself takes the place of the account's. What is missing
-// is a problem: a revision that was made without its credentials would never get them.
+// credentials reads the storage credentials from the API server, because the operator may not list
+// Secrets. A Secret that the spec names replaces the ServiceAccount's. A missing object is a
+// problem, because a revision that was created without its credentials would never get them.
 func (s *scope) credentials(ctx context.Context, need predictor.CredentialsNeed) (predictor.Credentials, error) {
 	var found predictor.Credentials
 	if need.ServiceAccount != "" {
@@ -29,7 +29,7 @@ func (s *scope) credentials(ctx context.Context, need predictor.CredentialsNeed)
 		}
 		found.ServiceAccountAnnotations = account.Annotations
 		for _, reference := range account.Secrets {
-			if need.Secret != "" || generatedFor(need.ServiceAccount, reference.Name) {
+			if need.Secret != "" || isGeneratedFor(need.ServiceAccount, reference.Name) {
 				continue
 			}
 			secret, err := s.secret(ctx, reference.Name, fmt.Sprintf("ServiceAccount %q lists it", need.ServiceAccount))
@@ -53,11 +53,10 @@ func (s *scope) credentials(ctx context.Context, need predictor.CredentialsNeed)
 	return found, nil
 }
 
-// defaultServiceAccount is the account of pods that name none. Kubernetes makes it, and a namespace without it is just
-// being made: its pods wait for it.
+// defaultServiceAccount is the account of pods that name none. Kubernetes creates it shortly after
+// its namespace, and pods wait for it.
 const defaultServiceAccount = "default"
 
-// serviceAccount is the account that the pods run as.
 func (s *scope) serviceAccount(ctx context.Context, name string) (*corev1.ServiceAccount, error) {
 	var account corev1.ServiceAccount
 	err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.isvc.Namespace, Name: name}, &account)
@@ -73,7 +72,7 @@ func (s *scope) serviceAccount(ctx context.Context, name string) (*corev1.Servic
 	}
 }
 
-// missingCredentials is about something that is not watched.
+// missingCredentials returns a problem with an object that is not watched.
 func missingCredentials(message string, args ...any) *problemError {
 	return &problemError{status.Problem{
 		Condition: v1beta1.ConditionPredictorReady,
@@ -82,14 +81,14 @@ func missingCredentials(message string, args ...any) *problemError {
 	}}
 }
 
-// generatedFor tells whether a platform has made the secret for a service account: its token, or its access to the
-// platform's own registry. Neither opens a store of models, and many an account lists them; not being allowed to read
-// them must not keep a public model from being served.
-func generatedFor(account, secret string) bool {
+// isGeneratedFor reports whether the platform generated the secret for a service account: its
+// token, or its access to the platform's registry. Neither gives access to a model store. The
+// operator must not need permission to read them to serve a public model.
+func isGeneratedFor(account, secret string) bool {
 	return strings.HasPrefix(secret, account+"-token-") || strings.HasPrefix(secret, account+"-dockercfg-")
 }
 
-// secret is what may be known of a secret; nil if it does not exist.
+// secret returns the parts of a Secret that the operator uses, or nil if it does not exist.
 func (s *scope) secret(ctx context.Context, name, why string) (*predictor.Secret, error) {
 	var secret corev1.Secret
 	err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.isvc.Namespace, Name: name}, &secret)

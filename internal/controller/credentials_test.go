@@ -20,7 +20,7 @@ import (
 )
 
 // downloaded has the model be downloaded, and run by a service account.
-func downloaded(account string) func(*v1beta1.InferenceService) {
+func withDownload(account string) func(*v1beta1.InferenceService) {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.ServiceAccountName = account
 		isvc.Spec.Predictor.Containers[0].Env = []corev1.EnvVar{{Name: "STORAGE_URI", Value: "s3://models/iris"}}
@@ -48,7 +48,7 @@ func secret(name string, keys ...string) *corev1.Secret {
 func TestCredentialsThatAreMissing(t *testing.T) {
 	storage := func(key string) func(*v1beta1.InferenceService) {
 		return func(isvc *v1beta1.InferenceService) {
-			ofFormat("sklearn")(isvc)
+			withFormat("sklearn")(isvc)
 			isvc.Spec.Predictor.Model.Storage = &v1beta1.StorageSpec{Path: new("iris"), StorageKey: &key}
 		}
 	}
@@ -60,24 +60,24 @@ func TestCredentialsThatAreMissing(t *testing.T) {
 		missing    client.Object
 	}{
 		"the service account": {
-			asked: downloaded("runner"), wantReason: "CredentialsNotFound",
+			asked: withDownload("runner"), wantReason: "CredentialsNotFound",
 			want:    `spec.predictor.serviceAccountName: there is no ServiceAccount "runner" in namespace kserve-test; create it, or name another (the operator looks again every 30s)`,
 			missing: serviceAccount("runner"),
 		},
 		"a secret that it lists": {
-			asked: downloaded("runner"), given: []client.Object{serviceAccount("runner", "minio")}, wantReason: "CredentialsNotFound",
+			asked: withDownload("runner"), given: []client.Object{serviceAccount("runner", "minio")}, wantReason: "CredentialsNotFound",
 			want: `ServiceAccount "runner" lists Secret "minio", and there is no such Secret in namespace kserve-test; ` +
 				`create it, or take it out of the ServiceAccount's secrets (the operator looks again every 30s)`,
 			missing: secret("minio", "AWS_SECRET_ACCESS_KEY"),
 		},
 		"a secret that the default one lists": {
-			asked: downloaded(""), given: []client.Object{serviceAccount("default", "minio")}, wantReason: "CredentialsNotFound",
+			asked: withDownload(""), given: []client.Object{serviceAccount("default", "minio")}, wantReason: "CredentialsNotFound",
 			want: `ServiceAccount "default" lists Secret "minio"`, missing: secret("minio"),
 		},
 		"a secret that an annotation names": {
 			asked: func(isvc *v1beta1.InferenceService) {
-				downloaded("")(isvc)
-				annotated(v1beta1.AnnotationStorageSecretName, "minio")(isvc)
+				withDownload("")(isvc)
+				withAnnotation(v1beta1.AnnotationStorageSecretName, "minio")(isvc)
 			},
 			wantReason: "InvalidPredictorSpec", want: `"minio": there is no such secret`, missing: secret("minio"),
 		},
@@ -97,14 +97,14 @@ func TestCredentialsThatAreMissing(t *testing.T) {
 			}
 			o.settle()
 			o.edit(test.asked)
-			if result := o.reconcile(); result.RequeueAfter != later {
-				t.Errorf("it comes back after %v, want %v", result.RequeueAfter, later)
+			if result := o.reconcile(); result.RequeueAfter != afterRecheck {
+				t.Errorf("it comes back after %v, want %v", result.RequeueAfter, afterRecheck)
 			}
 			ready := o.condition(v1beta1.ConditionReady)
 			if ready.Status != metav1.ConditionFalse || ready.Reason != test.wantReason || !strings.Contains(ready.Message, test.want) {
 				t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 			}
-			if got, want := o.backend.record.Split, rollout.All(1); !got.Equal(want) || len(o.backend.revisions) != 1 {
+			if got, want := o.backend.state.Split, rollout.All(1); !got.Equal(want) || len(o.backend.revisions) != 1 {
 				t.Errorf("%d revisions, and the split is %v", len(o.backend.revisions), got)
 			}
 
@@ -133,7 +133,7 @@ func TestCredentialsThatNeedNotBeThere(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newOperator(t, downloaded(test.account))
+			o := newOperator(t, withDownload(test.account))
 			for _, object := range test.given {
 				o.must(o.server.Create(t.Context(), object))
 			}
@@ -154,7 +154,7 @@ func TestWhoMustBeAllowedToReadASecret(t *testing.T) {
 		{AccountOr("", ""), "--serviceaccount=serinus-system:serinus-controller-manager"},
 		{AccountOr("models", "canary"), "--serviceaccount=models:canary"},
 	} {
-		o := newOperator(t, downloaded("runner"))
+		o := newOperator(t, withDownload("runner"))
 		o.must(o.server.Create(t.Context(), serviceAccount("runner", "minio")))
 		o.reconciler.Account = test.account
 		o.reconciler.Live = interceptor.NewClient(o.server, interceptor.Funcs{
@@ -165,8 +165,8 @@ func TestWhoMustBeAllowedToReadASecret(t *testing.T) {
 				return server.Get(ctx, key, object, options...)
 			},
 		})
-		if result := o.reconcile(); result.RequeueAfter != later {
-			t.Errorf("it comes back after %v, want %v", result.RequeueAfter, later)
+		if result := o.reconcile(); result.RequeueAfter != afterRecheck {
+			t.Errorf("it comes back after %v, want %v", result.RequeueAfter, afterRecheck)
 		}
 		if ready := o.condition(v1beta1.ConditionReady); ready.Reason != "CredentialsNotReadable" || !strings.HasSuffix(ready.Message, test.want) {
 			t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)

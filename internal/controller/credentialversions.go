@@ -21,11 +21,11 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// credentialsPeriod is how often to look whether credentials have changed. Neither Secrets nor ServiceAccounts are watched,
-// as the operator may only get them, and users are to learn within half a minute that one is gone.
+// credentialsPeriod is how often credentials are checked for changes. The operator may get Secrets
+// and ServiceAccounts but not watch them. A missing one must be reported within 30 seconds.
 const credentialsPeriod = 20 * time.Second
 
-// reference is a Secret or a ServiceAccount.
+// reference identifies a Secret or a ServiceAccount.
 type reference struct {
 	kind string
 	types.NamespacedName
@@ -36,13 +36,14 @@ const (
 	kindServiceAccount = "ServiceAccount"
 )
 
-// What a version is of a reference that has none.
+// Versions of references that could not be read.
 const (
 	versionAbsent    = "absent"
 	versionForbidden = "forbidden"
 )
 
-// versionOf is what tells one state of an object from the next, given the outcome of reading it; empty where that says nothing.
+// versionOf returns the version of an object from the result of reading it, or an empty string if
+// the error does not tell.
 func versionOf(resourceVersion string, err error) string {
 	switch {
 	case err == nil:
@@ -56,14 +57,15 @@ func versionOf(resourceVersion string, err error) string {
 	}
 }
 
-// credentialVersions remembers the references that each InferenceService depends on, in the versions that it was last
-// reconciled with. So all that share a ServiceAccount cost one request together, and none is reconciled without a cause.
+// credentialVersions holds the versions of the references that each InferenceService was last
+// reconciled with. InferenceServices that share a ServiceAccount share one request, and only
+// changes cause reconciliations.
 type credentialVersions struct {
 	mu  sync.Mutex
 	all map[types.NamespacedName]map[reference]string
 }
 
-// replace notes what an InferenceService depends on now.
+// replace stores the references that an InferenceService depends on now.
 func (c *credentialVersions) replace(isvc types.NamespacedName, reads map[reference]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +79,8 @@ func (c *credentialVersions) replace(isvc types.NamespacedName, reads map[refere
 	c.all[isvc] = reads
 }
 
-// retain forgets the InferenceServices that do not exist any more, and returns what the others depend on.
+// retain removes the InferenceServices that no longer exist, and returns the references of the
+// others.
 func (c *credentialVersions) retain(exists map[types.NamespacedName]bool) map[types.NamespacedName]map[reference]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,8 +88,8 @@ func (c *credentialVersions) retain(exists map[types.NamespacedName]bool) map[ty
 	return maps.Clone(c.all)
 }
 
-// changedCredentials looks at each reference once, and returns the InferenceServices that were reconciled with another
-// version of one.
+// changedCredentials returns the InferenceServices that were reconciled with another version of a
+// reference. It reads each reference once.
 func (r *Reconciler) changedCredentials(ctx context.Context) ([]types.NamespacedName, error) {
 	var list v1beta1.InferenceServiceList
 	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
@@ -112,7 +115,7 @@ func (r *Reconciler) changedCredentials(ctx context.Context) ([]types.Namespaced
 	return changed, ctx.Err()
 }
 
-// currentVersion asks for nothing of a Secret but its metadata.
+// currentVersion reads only metadata, so that the data of a Secret does not leave the API server.
 func (r *Reconciler) currentVersion(ctx context.Context, read reference) string {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(read.kind))
@@ -120,12 +123,13 @@ func (r *Reconciler) currentVersion(ctx context.Context, read reference) string 
 	return versionOf(object.ResourceVersion, err)
 }
 
-// watchCredentials has the InferenceServices whose credentials change reconciled, until the context ends.
+// watchCredentials sends the InferenceServices whose credentials changed to the channel until the
+// context ends.
 func (r *Reconciler) watchCredentials(ctx context.Context, reconcile chan<- event.TypedGenericEvent[client.Object]) {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		changed, err := r.changedCredentials(ctx)
 		if err != nil && ctx.Err() == nil {
-			logf.FromContext(ctx).Error(err, "Looking for changed credentials")
+			logf.FromContext(ctx).Error(err, "Checking credentials for changes")
 		}
 		for _, isvc := range changed {
 			object := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: isvc.Namespace, Name: isvc.Name}}
@@ -138,7 +142,7 @@ func (r *Reconciler) watchCredentials(ctx context.Context, reconcile chan<- even
 	}, credentialsPeriod)
 }
 
-// trackVersion notes a reference that this pass depends on.
+// trackVersion stores the version of a reference that this reconciliation depends on.
 func (s *scope) trackVersion(kind, name, resourceVersion string, err error) {
 	if s.readVersions == nil {
 		s.readVersions = map[reference]string{}

@@ -19,11 +19,12 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// kserveFinalizer ends the finalizers of KServe and its distributions. KServe cannot be in the cluster to remove them.
+// kserveFinalizer is the suffix of the finalizers of KServe and its distributions. KServe cannot
+// run in the same cluster to remove them.
 const kserveFinalizer = "inferenceservice.finalizers"
 
-// awaitDeletion reports what holds an InferenceService up that is being deleted. Its objects go with it, by their owner
-// references, so until then nothing of it is changed: what serves goes on serving.
+// awaitDeletion reports which finalizers block a deletion. The objects are garbage collected with
+// the InferenceService, so nothing is changed until then and the revisions keep serving.
 func (s *scope) awaitDeletion(ctx context.Context) (ctrl.Result, error) {
 	finalizers := slices.DeleteFunc(slices.Clone(s.isvc.Finalizers), func(finalizer string) bool {
 		return finalizer == metav1.FinalizerOrphanDependents || finalizer == metav1.FinalizerDeleteDependents
@@ -33,7 +34,7 @@ func (s *scope) awaitDeletion(ctx context.Context) (ctrl.Result, error) {
 		return ctrl.Result{}, nil
 	}
 	if waited := s.Clock.Since(s.isvc.DeletionTimestamp.Time); !slices.ContainsFunc(finalizers, ofKServe) && waited >= 0 && waited < persistentFailureAfter {
-		return ctrl.Result{RequeueAfter: persistentFailureAfter - waited}, nil // Most controllers are faster than that.
+		return ctrl.Result{RequeueAfter: persistentFailureAfter - waited}, nil // Most controllers remove their finalizers sooner.
 	}
 	if err := s.recoverMode(ctx); err != nil {
 		return ctrl.Result{}, err
@@ -49,12 +50,12 @@ func (s *scope) awaitDeletion(ctx context.Context) (ctrl.Result, error) {
 	s.problem = &status.Problem{
 		Condition: v1beta1.ConditionReady,
 		Reason:    reasonDeletionBlocked,
-		Message:   s.heldBy(finalizers, ofKServe) + s.kept() + s.freeing(ofKServe),
+		Message:   s.describeFinalizers(finalizers, ofKServe) + s.describeServed() + s.describeUnblocking(ofKServe),
 	}
 	return ctrl.Result{RequeueAfter: s.requeueAfter()}, s.report(ctx)
 }
 
-func (s *scope) heldBy(finalizers []string, ofKServe func(string) bool) string {
+func (s *scope) describeFinalizers(finalizers []string, ofKServe func(string) bool) string {
 	names := strings.Join(slices.Sorted(slices.Values(finalizers)), ", ")
 	if slices.ContainsFunc(finalizers, ofKServe) {
 		return fmt.Sprintf("the deletion waits for the finalizers %s; only KServe removes its own, and KServe is not in this cluster", names)
@@ -62,8 +63,7 @@ func (s *scope) heldBy(finalizers []string, ofKServe func(string) bool) string {
 	return fmt.Sprintf("the deletion waits for the finalizers %s; the controllers that have set them remove them", names)
 }
 
-// kept says what is left of the InferenceService meanwhile.
-func (s *scope) kept() string {
+func (s *scope) describeServed() string {
 	serves := s.observed != nil && s.observed.RouteStatus.Exists && slices.ContainsFunc(s.snapshot.Revisions, func(revision rollout.Revision) bool {
 		return s.decision.Served.Percent(revision.Number) > 0 && revision.Capacity() > 0
 	})
@@ -73,8 +73,7 @@ func (s *scope) kept() string {
 	return "; until then the operator changes nothing, and clients are served: " + status.Words(s.isvc.Name, s.decision.Served)
 }
 
-// freeing is the command that ends it. Finalizers of other controllers stay where KServe's are the cause.
-func (s *scope) freeing(ofKServe func(string) bool) string {
+func (s *scope) describeUnblocking(ofKServe func(string) bool) string {
 	var rest []string
 	if slices.ContainsFunc(s.isvc.Finalizers, ofKServe) {
 		rest = slices.DeleteFunc(slices.Clone(s.isvc.Finalizers), ofKServe)

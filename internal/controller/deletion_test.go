@@ -41,9 +41,9 @@ func TestWhatHoldsADeletionUpIsReported(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
 			o.settle()
-			o.announced()
+			o.newEvents()
 			if test.unready {
-				o.backend.broken[1] = nil
+				o.backend.failing[1] = nil
 				o.backend.catchUp()
 			}
 			decisions, writes := len(o.backend.decisions), o.statusWrites
@@ -59,7 +59,7 @@ func TestWhatHoldsADeletionUpIsReported(t *testing.T) {
 			if len(o.backend.decisions) > decisions {
 				t.Error("it changes something of an InferenceService that is being deleted")
 			}
-			events := o.announced()
+			events := o.newEvents()
 			if len(test.says) == 0 {
 				if o.statusWrites > writes || len(events) > 0 {
 					t.Errorf("it has written %d statuses and %v", o.statusWrites-writes, events)

@@ -38,26 +38,25 @@ const (
 	eventRevisionRecovered = "RevisionRecovered"
 )
 
-// Actions of events: what the operator did when it had something to tell.
+// Actions of events.
 const (
 	actionRollout = "Rollout"
 	actionObserve = "Observe"
 )
 
-// noteLimit is how long the API server lets the note of an event be, in bytes.
+// noteLimit is the API server's limit for the note of an event, in bytes.
 const noteLimit = 1024
 
-// announce tells what the decision has changed, once that is written, and whatever has become of the rest: the next
-// decision begins where this one got to. An operator that dies in between stays silent about it; the other way round it
-// could announce what never came about.
+// announce sends the events of transitions that were written. It runs after the writes: an operator
+// that dies in between sends no event, but never announces a change that was not made.
 func (s *scope) announce(ctx context.Context, written backend.Outcome) {
 	log := logf.FromContext(ctx)
 	for _, transition := range s.decision.Transitions {
-		cameAbout := written.Route
+		done := written.Route
 		if transition.Kind == rollout.Created {
-			cameAbout = written.Target
+			done = written.Target
 		}
-		if !cameAbout {
+		if !done {
 			continue
 		}
 		reason, note := s.describe(transition)
@@ -66,12 +65,12 @@ func (s *scope) announce(ctx context.Context, written backend.Outcome) {
 			kind = corev1.EventTypeWarning
 		}
 		s.event(kind, reason, actionRollout, note)
-		log.Info("Rollout moved on", "reason", reason, "note", note)
-		s.measure(transition)
+		log.Info("Rollout progressed", "reason", reason, "note", note)
+		s.updateMetrics(transition)
 	}
 }
 
-func (s *scope) name(n rollout.Number) string {
+func (s *scope) revisionName(n rollout.Number) string {
 	if n == 0 {
 		return ""
 	}
@@ -79,7 +78,7 @@ func (s *scope) name(n rollout.Number) string {
 }
 
 func (s *scope) describe(transition rollout.Transition) (reason, note string) {
-	revision, other := s.name(transition.Revision), s.name(transition.Other)
+	revision, other := s.revisionName(transition.Revision), s.revisionName(transition.Other)
 	switch transition.Kind {
 	case rollout.Created:
 		return eventRevisionCreated, fmt.Sprintf("Created revision %s", revision)
@@ -96,34 +95,31 @@ func (s *scope) describe(transition rollout.Transition) (reason, note string) {
 	case rollout.ReplaceFailed:
 		return eventReplacementFailed, fmt.Sprintf("%s did not become ready in the place of %s, which is brought back; change the spec to try again", revision, other)
 	default:
-		return eventTrafficShifted, s.shift(transition.From, transition.To)
+		return eventTrafficShifted, s.describeShift(transition.From, transition.To)
 	}
 }
 
-// shift tells of a shift in words.
-func (s *scope) shift(from, to rollout.Split) string {
+func (s *scope) describeShift(from, to rollout.Split) string {
 	before, after := status.Words(s.isvc.Name, from), status.Words(s.isvc.Name, to)
 	switch {
 	case to.IsEmpty():
 		return "Took all traffic away, which was " + before
 	case !from.IsEmpty():
 		return fmt.Sprintf("Shifted traffic from %s to %s", before, after)
-	case s.served():
+	case s.hadTraffic():
 		return "Traffic again: " + after
 	default:
 		return "First traffic: " + after
 	}
 }
 
-// served tells whether a revision has been given traffic before, as far as anybody remembers.
-func (s *scope) served() bool {
-	route := s.snapshot.Route.Record
-	return s.snapshot.Reported.Stable != 0 || route != nil && route.Stable != 0
+// hadTraffic reports whether a revision has had traffic before, by the rollout state or the status.
+func (s *scope) hadTraffic() bool {
+	state := s.snapshot.Route.Record
+	return s.snapshot.Reported.Stable != 0 || state != nil && state.Stable != 0
 }
 
-// measure counts a shift, and times the first traffic of a revision: from its record to the write of the route that has
-// just been made.
-func (s *scope) measure(transition rollout.Transition) {
+func (s *scope) updateMetrics(transition rollout.Transition) {
 	if transition.Kind != rollout.Shifted {
 		return
 	}
@@ -135,19 +131,19 @@ func (s *scope) measure(transition rollout.Transition) {
 	}
 	s.Metrics.TrafficShifted(direction, s.shiftReason())
 	created := s.observed.Recorded[target].Created
-	if first := has > 0 && !transition.From.Has(target) && !s.broughtBack(target); first && !created.IsZero() {
+	if first := has > 0 && !transition.From.Has(target) && !s.isReactivated(target); first && !created.IsZero() {
 		s.Metrics.FirstTraffic(s.Clock.Now().Sub(created))
 	}
 }
 
-// broughtBack tells whether a revision was made for an earlier spec: it is not the newest, or was in the traffic before
-// the last shift, which was an abort or a stop.
-func (s *scope) broughtBack(n rollout.Number) bool {
-	last := s.snapshot.Route.Record
-	return s.decision.Record.Highest != n || last != nil && last.Before.Has(n)
+// isReactivated reports whether a revision was created for an earlier spec: it is not the newest,
+// or the last split before this one had it.
+func (s *scope) isReactivated(n rollout.Number) bool {
+	previous := s.snapshot.Route.Record
+	return s.decision.Record.Highest != n || previous != nil && previous.Before.Has(n)
 }
 
-// shiftReason is why traffic moved, by what else moved with it.
+// shiftReason returns why traffic moved, by the transitions that accompany the shift.
 func (s *scope) shiftReason() metrics.ShiftReason {
 	for _, transition := range s.decision.Transitions {
 		switch transition.Kind {
@@ -171,7 +167,8 @@ func samePercent(a, b *int) bool {
 	return a == nil && b == nil || a != nil && b != nil && *a == *b
 }
 
-// announceStatus tells what has changed in the status, once that is written.
+// announceStatus sends the events of the differences between two statuses. It runs after the write
+// of the status.
 func (s *scope) announceStatus(before v1beta1.InferenceServiceStatus) {
 	if s.observed != nil {
 		s.announceFailures(before)
@@ -189,7 +186,7 @@ func (s *scope) announceStatus(before v1beta1.InferenceServiceStatus) {
 	}
 }
 
-// announceContests names the writers that have begun to undo what the operator writes.
+// announceContests sends an event for each condition that began to report another writer.
 func (s *scope) announceContests(before v1beta1.InferenceServiceStatus) {
 	for _, kind := range []string{v1beta1.ConditionPredictorReady, v1beta1.ConditionRoutesReady} {
 		now := apimeta.FindStatusCondition(s.isvc.Status.Conditions, kind)
@@ -199,7 +196,6 @@ func (s *scope) announceContests(before v1beta1.InferenceServiceStatus) {
 	}
 }
 
-// announceHostProblem tells what keeps the InferenceService from being served under its own host, once the status says so.
 func (s *scope) announceHostProblem(before v1beta1.InferenceServiceStatus, problem *status.Problem) {
 	now := apimeta.FindStatusCondition(s.isvc.Status.Conditions, v1beta1.ConditionIngressReady)
 	if problem != nil && now.Status == metav1.ConditionTrue && !hadProblem(before, *now) {
@@ -207,21 +203,21 @@ func (s *scope) announceHostProblem(before v1beta1.InferenceServiceStatus, probl
 	}
 }
 
-// announceFailures tells which revisions have begun to fail and which are over it, by what the status said and says. What
-// fails at once is one event: of two that have the same reason and tell of the same state, the recorder keeps the first
-// and counts the other.
+// announceFailures sends the events of revisions that began to fail or recovered. Failures of one
+// reconciliation are one event, because the recorder merges events with the same reason and keeps
+// only the first note.
 func (s *scope) announceFailures(before v1beta1.InferenceServiceStatus) {
 	was, is := status.Failing(s.isvc.Name, before), status.Failing(s.isvc.Name, s.isvc.Status)
 	var failed, recovered []string
 	for _, n := range slices.Sorted(maps.Keys(is)) {
-		if now := is[n]; now != nil && was[n] == nil && !s.failedSo(before, n) {
+		if now := is[n]; now != nil && was[n] == nil && !s.isKnownFailure(before, n) {
 			failed = append(failed, s.withDetail(n, now.Message))
 			s.Metrics.RevisionFailed(now.Reason)
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(was)) {
-		if _, fails := is[n]; !fails && s.serves(n) {
-			recovered = append(recovered, s.name(n)+" does not fail any more")
+		if _, fails := is[n]; !fails && s.isServing(n) {
+			recovered = append(recovered, s.revisionName(n)+" does not fail any more")
 		}
 	}
 	if len(failed) > 0 {
@@ -232,16 +228,17 @@ func (s *scope) announceFailures(before v1beta1.InferenceServiceStatus) {
 	}
 }
 
-// failedSo tells whether a revision failed before for the same cause, and has not been ready since.
-func (s *scope) failedSo(before v1beta1.InferenceServiceStatus, n rollout.Number) bool {
+// isKnownFailure reports whether a revision failed before for the same cause and has not been ready
+// since.
+func (s *scope) isKnownFailure(before v1beta1.InferenceServiceStatus, n rollout.Number) bool {
 	if before.ModelStatus == nil || before.ModelStatus.LastFailureInfo == nil {
 		return false
 	}
 	info := before.ModelStatus.LastFailureInfo
-	return info.ModelRevisionName == s.name(n) && equality.Semantic.DeepEqual(info, s.isvc.Status.ModelStatus.LastFailureInfo)
+	return info.ModelRevisionName == s.revisionName(n) && equality.Semantic.DeepEqual(info, s.isvc.Status.ModelStatus.LastFailureInfo)
 }
 
-// withDetail adds what a container said last, which conditions leave out because it changes.
+// withDetail appends the last output of the container. Conditions omit it because it changes.
 func (s *scope) withDetail(n rollout.Number, message string) string {
 	failure := s.observed.Details[n].Failure
 	if failure == nil || failure.Detail == "" || !strings.HasSuffix(message, failure.Message) {
@@ -250,10 +247,9 @@ func (s *scope) withDetail(n rollout.Number, message string) string {
 	return message + ": " + failure.Detail
 }
 
-// serves tells whether a revision is wanted or has traffic, and can serve.
-func (s *scope) serves(n rollout.Number) bool {
-	record := s.decision.Record
-	if n != s.decision.Target && (record == nil || !record.Split.Has(n)) {
+func (s *scope) isServing(n rollout.Number) bool {
+	state := s.decision.Record
+	if n != s.decision.Target && (state == nil || !state.Split.Has(n)) {
 		return false
 	}
 	return slices.ContainsFunc(s.snapshot.Revisions, func(revision rollout.Revision) bool {
@@ -261,7 +257,7 @@ func (s *scope) serves(n rollout.Number) bool {
 	})
 }
 
-// hadProblem tells whether the status has said the same before.
+// hadProblem reports whether the condition had the same reason and message before.
 func hadProblem(before v1beta1.InferenceServiceStatus, now metav1.Condition) bool {
 	old := apimeta.FindStatusCondition(before.Conditions, now.Type)
 	return old != nil && old.Reason == now.Reason && old.Message == now.Message

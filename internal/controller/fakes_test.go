@@ -122,14 +122,14 @@ func (o *operator) edit(edit func(*v1beta1.InferenceService)) {
 	o.must(o.server.Update(o.t.Context(), isvc))
 }
 
-func model(image string, percent *int64) func(*v1beta1.InferenceService) {
+func withModel(image string, percent *int64) func(*v1beta1.InferenceService) {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Containers[0].Image = image
 		isvc.Spec.Predictor.CanaryTrafficPercent = percent
 	}
 }
 
-func annotated(key, value string) func(*v1beta1.InferenceService) {
+func withAnnotation(key, value string) func(*v1beta1.InferenceService) {
 	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
 }
 
@@ -157,12 +157,12 @@ func (o *operator) settle() {
 // rollOut has a user ask for a model, and waits until it is served as asked.
 func (o *operator) rollOut(image string, percent *int64) {
 	o.t.Helper()
-	o.edit(model(image, percent))
+	o.edit(withModel(image, percent))
 	o.settle()
 }
 
 // announced are the events since it was last called.
-func (o *operator) announced() []string {
+func (o *operator) newEvents() []string {
 	var all []string
 	for {
 		select {
@@ -190,20 +190,20 @@ type fakeBackend struct {
 	revisions []rollout.Revision
 	recorded  map[rollout.Number]backend.Recorded
 	details   map[rollout.Number]backend.Revision
-	record    *rollout.Record
-	takenOver bool
+	state     *rollout.Record
+	accepted  bool
 	refused   *backend.RouteStatus
-	entrance  *backend.Entrance
+	hostRoute *backend.Entrance
 	created   time.Time
 
 	// broken revisions do not become ready.
-	broken map[rollout.Number]*backend.Failure
+	failing map[rollout.Number]*backend.Failure
 	// deaf is a gateway that takes nothing over.
-	deaf bool
+	unresponsive bool
 	// behindSince is when the Gateway was changed, as long as it has yet to report on that.
 	behindSince time.Time
 	// rerouted says that the next decision changes something of the route beside the split.
-	rerouted bool
+	routeChanged bool
 	// url replaces that of the InferenceService.
 	url string
 	// hosts are those of the routes, and unusable what the controller says of them.
@@ -214,7 +214,7 @@ type fakeBackend struct {
 	// findings are what it tells of what it writes.
 	findings []backend.Finding
 	// unrunnable is why it cannot run a new revision.
-	unrunnable error
+	checkErr error
 	// amended is what it was asked to change on record.
 	amended []backend.Amended
 	// mode is the mode in which it finds something to run.
@@ -228,7 +228,7 @@ type fakeBackend struct {
 func newFakeBackend() *fakeBackend {
 	return &fakeBackend{
 		recorded: map[rollout.Number]backend.Recorded{}, details: map[rollout.Number]backend.Revision{},
-		broken: map[rollout.Number]*backend.Failure{}, created: start,
+		failing: map[rollout.Number]*backend.Failure{}, created: start,
 	}
 }
 
@@ -237,7 +237,7 @@ func (f *fakeBackend) Unsupported(isvc *v1beta1.InferenceService) (field, messag
 }
 
 func (f *fakeBackend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.PodSpec) error {
-	return f.unrunnable
+	return f.checkErr
 }
 
 func (f *fakeBackend) Observe(context.Context, *v1beta1.InferenceService) (backend.Session, error) {
@@ -246,18 +246,18 @@ func (f *fakeBackend) Observe(context.Context, *v1beta1.InferenceService) (backe
 	}
 	observed := &backend.Observation{
 		Revisions: slices.Clone(f.revisions), Recorded: maps.Clone(f.recorded), Details: maps.Clone(f.details),
-		Route:       rollout.Route{Record: f.record, TakenOver: f.takenOver, TagsTakenOver: true},
-		RouteStatus: backend.RouteStatus{Exists: f.record != nil},
+		Route:       rollout.Route{Record: f.state, TakenOver: f.accepted, TagsTakenOver: true},
+		RouteStatus: backend.RouteStatus{Exists: f.state != nil},
 		Addresses:   backend.Addresses{URL: "http://sklearn-iris", Predictor: "http://sklearn-iris-predictor", Tag: func(tag string) string { return "http://" + tag }},
-		Hosts:       f.hosts, Entrance: f.entrance, Mode: f.mode,
+		Hosts:       f.hosts, Entrance: f.hostRoute, Mode: f.mode,
 	}
-	if f.record != nil {
-		observed.Route.Split = f.record.Split
+	if f.state != nil {
+		observed.Route.Split = f.state.Split
 	}
 	if f.refused != nil {
 		observed.RouteStatus = *f.refused
 	}
-	if !f.behindSince.IsZero() && f.takenOver {
+	if !f.behindSince.IsZero() && f.accepted {
 		observed.Route.TakenOver = false
 		observed.RouteStatus.BehindSince, observed.RouteStatus.Message = f.behindSince, "waiting for the Gateway"
 	}
@@ -287,12 +287,12 @@ func (f fakeSession) Apply(_ context.Context, change backend.Change) (backend.Ou
 	for _, plan := range decision.Workloads {
 		f.plan(plan)
 	}
-	if f.rerouted {
-		f.rerouted, f.takenOver, outcome.RouteChanged = false, false, true
+	if f.routeChanged {
+		f.routeChanged, f.accepted, outcome.RouteChanged = false, false, true
 	}
 	if decision.Record != nil && f.routeErr == nil {
-		f.takenOver = f.takenOver && f.record != nil && f.record.Split.Equal(decision.Record.Split)
-		f.record = decision.Record
+		f.accepted = f.accepted && f.state != nil && f.state.Split.Equal(decision.Record.Split)
+		f.state = decision.Record
 		outcome.Route = true
 	}
 	return outcome, errors.Join(f.createErr, f.routeErr, f.otherErr)
@@ -340,7 +340,7 @@ func (f *fakeBackend) catchUp() bool {
 			continue
 		}
 		detail, ready := backend.Revision{State: v1beta1.Loaded, Pods: 1}, 1
-		if failure, broken := f.broken[revision.Number]; broken {
+		if failure, failing := f.failing[revision.Number]; failing {
 			detail.State, ready = v1beta1.Loading, 0
 			if failure != nil {
 				detail.State, detail.Failure, detail.FailedPods = v1beta1.FailedToLoad, failure, 1
@@ -350,8 +350,8 @@ func (f *fakeBackend) catchUp() bool {
 		f.revisions[i].Workload = &rollout.Workload{Ready: ready, Replicas: 1, Pods: 1, Failed: detail.Failure != nil}
 		f.details[revision.Number] = detail
 	}
-	if f.record != nil && !f.takenOver && !f.deaf {
-		f.takenOver, moved = true, true
+	if f.state != nil && !f.accepted && !f.unresponsive {
+		f.accepted, moved = true, true
 	}
 	return moved
 }

@@ -24,8 +24,8 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// newGatewayCache returns a cache of Gateways and GatewayClasses. They do not have our label, and the main cache cannot
-// name kinds that the cluster may get later.
+// newGatewayCache returns a cache of Gateways and GatewayClasses. They lack the label that the main
+// cache selects by, and the main cache cannot name kinds that the cluster may get later.
 func newGatewayCache(mgr manager.Manager, cfg *config.Config) (cache.Cache, error) {
 	return cache.New(mgr.GetConfig(), cache.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
@@ -33,7 +33,6 @@ func newGatewayCache(mgr manager.Manager, cfg *config.Config) (cache.Cache, erro
 	})
 }
 
-// trimGateway leaves of Gateways and GatewayClasses what the operator reads.
 func trimGateway(object any) (any, error) {
 	switch object := object.(type) {
 	case *gatewayv1.Gateway:
@@ -44,8 +43,8 @@ func trimGateway(object any) (any, error) {
 	return object, nil
 }
 
-// watchGateways are the sources of the events of Gateways and GatewayClasses.
-func watchGateways(mgr manager.Manager, gateways cache.Cache) []func() source.Source {
+// gatewaySources returns the event sources of Gateways and GatewayClasses.
+func gatewaySources(mgr manager.Manager, gateways cache.Cache) []func() source.Source {
 	attached := handler.EnqueueRequestsFromMapFunc(enqueueAttached(mgr.GetClient(), gateways))
 	sourceOf := func(kind client.Object) func() source.Source {
 		return func() source.Source { return source.Kind(gateways, kind, attached, gatewayChanged) }
@@ -53,8 +52,8 @@ func watchGateways(mgr manager.Manager, gateways cache.Cache) []func() source.So
 	return []func() source.Source{sourceOf(&gatewayv1.Gateway{}), sourceOf(&gatewayv1.GatewayClass{})}
 }
 
-// gatewayChanged drops updates that change nothing that is read. A Gateway counts its routes, so each new
-// InferenceService would otherwise enqueue all others.
+// gatewayChanged drops updates that change only fields that are not read. A Gateway's status counts
+// its routes, so each new InferenceService would otherwise enqueue all others.
 var gatewayChanged predicate.Predicate = predicate.Funcs{UpdateFunc: func(update event.UpdateEvent) bool {
 	return !equality.Semantic.DeepEqual(withoutVersion(update.ObjectOld), withoutVersion(update.ObjectNew))
 }}
@@ -68,12 +67,13 @@ func withoutVersion(object client.Object) client.Object {
 	return object
 }
 
-// enqueueAttached maps a Gateway, or a GatewayClass, to the InferenceServices whose routes attach to it.
+// enqueueAttached maps a Gateway or a GatewayClass to the InferenceServices whose routes attach to
+// it.
 func enqueueAttached(routes, gateways client.Reader) handler.MapFunc {
 	return func(ctx context.Context, object client.Object) []reconcile.Request {
-		of := map[client.ObjectKey]bool{client.ObjectKeyFromObject(object): true}
-		if class, is := object.(*gatewayv1.GatewayClass); is {
-			of = map[client.ObjectKey]bool{}
+		keys := map[client.ObjectKey]bool{client.ObjectKeyFromObject(object): true}
+		if class, ok := object.(*gatewayv1.GatewayClass); ok {
+			keys = map[client.ObjectKey]bool{}
 			var list gatewayv1.GatewayList
 			if err := gateways.List(ctx, &list); err != nil {
 				logf.FromContext(ctx).Error(err, "Listing the Gateways of a GatewayClass")
@@ -81,7 +81,7 @@ func enqueueAttached(routes, gateways client.Reader) handler.MapFunc {
 			}
 			for i := range list.Items {
 				if string(list.Items[i].Spec.GatewayClassName) == class.Name {
-					of[client.ObjectKeyFromObject(&list.Items[i])] = true
+					keys[client.ObjectKeyFromObject(&list.Items[i])] = true
 				}
 			}
 		}
@@ -93,7 +93,7 @@ func enqueueAttached(routes, gateways client.Reader) handler.MapFunc {
 		var requests []reconcile.Request
 		for i := range list.Items {
 			route := &list.Items[i]
-			if slices.ContainsFunc(gateway.GatewaysOf(route), func(key client.ObjectKey) bool { return of[key] }) {
+			if slices.ContainsFunc(gateway.GatewaysOf(route), func(key client.ObjectKey) bool { return keys[key] }) {
 				requests = append(requests, enqueueOwner(ctx, route)...)
 			}
 		}

@@ -26,7 +26,7 @@ func TestReadyWaitsForAChangedRoute(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	before := o.isvc().Status
-	o.backend.deaf, o.backend.rerouted, o.backend.url = true, true, "http://sklearn-iris.elsewhere"
+	o.backend.unresponsive, o.backend.routeChanged, o.backend.url = true, true, "http://sklearn-iris.elsewhere"
 	for range 3 {
 		o.reconcile()
 		now := o.isvc().Status
@@ -37,7 +37,7 @@ func TestReadyWaitsForAChangedRoute(t *testing.T) {
 			t.Errorf("the URL is %s, want %s; the traffic is %v", now.URL, before.URL, now.Components)
 		}
 	}
-	o.backend.deaf = false
+	o.backend.unresponsive = false
 	o.settle()
 	if now := o.isvc().Status; now.URL != o.backend.url || o.condition(v1beta1.ConditionReady).Status != metav1.ConditionTrue {
 		t.Errorf("once it is accepted the URL is %s, and Ready is %s", now.URL, o.condition(v1beta1.ConditionReady).Status)
@@ -50,8 +50,8 @@ func TestReadyIsNotTrueOfAShiftOfTheSameGeneration(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.rollOut("v2", new(int64(10)))
-	o.backend.deaf = true
-	o.backend.broken[2] = nil
+	o.backend.unresponsive = true
+	o.backend.failing[2] = nil
 	o.backend.catchUp() // The canary loses its pods, and its share with them.
 	o.reconcile()
 	if ready := o.condition(v1beta1.ConditionReady); ready.Status == metav1.ConditionTrue {
@@ -91,7 +91,7 @@ func TestASettledServiceStaysReadyWhileItsGatewayIsBehind(t *testing.T) {
 
 	t.Run("but a new split is not settled", func(t *testing.T) {
 		o.backend.behindSince = o.clock.Now()
-		o.edit(model("v2", nil))
+		o.edit(withModel("v2", nil))
 		for range 5 {
 			o.reconcile()
 			o.backend.catchUp()
@@ -108,18 +108,18 @@ func TestASettledServiceStaysReadyWhileItsGatewayIsBehind(t *testing.T) {
 
 func TestTheHostRouteWaitsForAGatewayThatStaysBehind(t *testing.T) {
 	o := newOperator(t)
-	o.backend.entrance = &backend.Entrance{URL: "http://own", Open: true}
+	o.backend.hostRoute = &backend.Entrance{URL: "http://own", Open: true}
 	o.settle()
 	writes := o.statusWrites
 	behind := backend.RouteStatus{Exists: true, BehindSince: o.clock.Now(), Message: "waiting for the Gateway"}
-	o.backend.entrance = &backend.Entrance{URL: "http://own", Open: true, Route: behind}
+	o.backend.hostRoute = &backend.Entrance{URL: "http://own", Open: true, Route: behind}
 	if result := o.reconcile(); result.RequeueAfter != gatewayTolerance+time.Millisecond || o.statusWrites > writes {
 		t.Errorf("it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
 	}
 	o.clock.SetTime(o.clock.Now().Add(gatewayTolerance))
-	o.backend.entrance.Route = behind
+	o.backend.hostRoute.Route = behind
 	o.reconcile()
-	o.wantDetour("Ready", "; waiting for the Gateway")
+	o.wantHostProblem("Ready", "; waiting for the Gateway")
 }
 
 // TestRoutesAreNotGivenHostsOfOlderInferenceServices, also where the InferenceService is refused for another cause, and
@@ -135,7 +135,7 @@ func TestRoutesAreNotGivenHostsOfOlderInferenceServices(t *testing.T) {
 		want   []string
 	}{
 		"that its names make":           {want: []string{shared}},
-		"while it is refused otherwise": {change: annotated(v1beta1.AnnotationDeploymentMode, "Turbo"), want: []string{shared}},
+		"while it is refused otherwise": {change: withAnnotation(v1beta1.AnnotationDeploymentMode, "Turbo"), want: []string{shared}},
 		"that it has from before": {
 			hosts: []string{"sklearn-iris-predictor-predictor.kserve-test.example.com", "free.example.com"},
 			want:  []string{"sklearn-iris-predictor-predictor.kserve-test.example.com", shared},

@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// CachesFilled is ready once everything that the controller reads is in the cache. A standby passes it too: it can
-// take over without reading the cluster first.
+// CachesFilled returns a check that passes once the caches of the controller have synced. A standby
+// passes it too, so that it can take over without reading the cluster first.
 func CachesFilled(mgr manager.Manager) healthz.Checker {
 	return func(request *http.Request) error {
 		ctx, cancel := context.WithTimeout(request.Context(), time.Second)

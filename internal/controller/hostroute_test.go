@@ -14,8 +14,8 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 )
 
-// wantDetour checks that the InferenceService is ready, and what is said of its own host.
-func (o *operator) wantDetour(reason, says string) {
+// wantHostProblem checks that the InferenceService is ready, and what is said of its own host.
+func (o *operator) wantHostProblem(reason, says string) {
 	o.t.Helper()
 	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
 		o.t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
@@ -36,16 +36,16 @@ func TestWhatKeepsOnlyTheEntranceIsToldOnce(t *testing.T) {
 		wantAfter          time.Duration
 	}{
 		"the gateway refuses it":    {route: refused, wantReason: "RefNotPermitted", saying: "it needs a ReferenceGrant"},
-		"the route is another's":    {applying: errRoute, wantReason: "OwnershipConflict", saying: errRoute.Error(), wantAfter: later},
-		"the API server refuses it": {applying: errForbidden, wantReason: "RefusedByAPIServer", saying: "forbidden", wantAfter: later},
+		"the route is another's":    {applying: errRoute, wantReason: "OwnershipConflict", saying: errRoute.Error(), wantAfter: afterRecheck},
+		"the API server refuses it": {applying: errForbidden, wantReason: "RefusedByAPIServer", saying: "forbidden", wantAfter: afterRecheck},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
-			o.backend.entrance = &backend.Entrance{URL: "http://own", Open: true}
+			o.backend.hostRoute = &backend.Entrance{URL: "http://own", Open: true}
 			o.settle()
-			o.announced()
+			o.newEvents()
 			writes := o.statusWrites
-			o.backend.entrance = &backend.Entrance{URL: "http://own", Route: test.route}
+			o.backend.hostRoute = &backend.Entrance{URL: "http://own", Route: test.route}
 			if test.applying != nil {
 				o.backend.otherErr = &backend.EntranceError{Err: test.applying}
 			}
@@ -55,16 +55,16 @@ func TestWhatKeepsOnlyTheEntranceIsToldOnce(t *testing.T) {
 				}
 				o.clock.SetTime(o.clock.Now().Add(recheckPeriod))
 			}
-			o.wantDetour(test.wantReason, "but not http://own: ")
-			o.wantDetour(test.wantReason, test.saying)
-			events := o.announced()
+			o.wantHostProblem(test.wantReason, "but not http://own: ")
+			o.wantHostProblem(test.wantReason, test.saying)
+			events := o.newEvents()
 			if o.statusWrites != writes+1 || len(events) != 1 || !strings.HasPrefix(events[0], "Warning "+test.wantReason) {
 				t.Errorf("the status is written %d times, and announced are %v", o.statusWrites-writes, events)
 			}
 
-			o.backend.entrance, o.backend.otherErr = &backend.Entrance{URL: "http://own", Open: true}, nil
+			o.backend.hostRoute, o.backend.otherErr = &backend.Entrance{URL: "http://own", Open: true}, nil
 			o.settle()
-			o.wantDetour("Ready", "the gateway serves")
+			o.wantHostProblem("Ready", "the gateway serves")
 		})
 	}
 }
@@ -73,7 +73,7 @@ func TestWhatKeepsOnlyTheEntranceIsToldOnce(t *testing.T) {
 func TestAnEntranceThatKeepsFailingKeepsNobodyFromBeingReady(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
-	o.backend.entrance = &backend.Entrance{URL: "http://own"}
+	o.backend.hostRoute = &backend.Entrance{URL: "http://own"}
 	o.backend.otherErr = &backend.EntranceError{Err: errTransient}
 	for range 3 {
 		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil {
@@ -81,13 +81,13 @@ func TestAnEntranceThatKeepsFailingKeepsNobodyFromBeingReady(t *testing.T) {
 		}
 		o.clock.SetTime(o.clock.Now().Add(persistentFailureAfter))
 	}
-	o.wantDetour("NotApplied", errTransient.Error())
+	o.wantHostProblem("NotApplied", errTransient.Error())
 }
 
 // TestTheStatusWaitsAMomentForTheEntrance, so that the first URL that users see is the one that stays.
 func TestTheStatusWaitsAMomentForTheEntrance(t *testing.T) {
 	o := newOperator(t)
-	o.backend.entrance = &backend.Entrance{URL: "http://own"}
+	o.backend.hostRoute = &backend.Entrance{URL: "http://own"}
 	o.reconcile()
 	o.backend.catchUp()
 	o.reconcile()
@@ -101,5 +101,5 @@ func TestTheStatusWaitsAMomentForTheEntrance(t *testing.T) {
 	if result := o.reconcile(); result.RequeueAfter != 0 || o.statusWrites != writes+1 {
 		t.Errorf("in the end it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
 	}
-	o.wantDetour("Ready", "has yet to accept the route of http://own")
+	o.wantHostProblem("Ready", "has yet to accept the route of http://own")
 }

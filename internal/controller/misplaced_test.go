@@ -18,13 +18,13 @@ const misplacedKey = "serving.kserve.io/canaryTrafficPercent"
 func TestAMisplacedPercentMakesNoRevision(t *testing.T) {
 	o := newOperator(t)
 	o.rollOut("v1", nil)
-	o.edit(annotated(misplacedKey, "10"))
+	o.edit(withAnnotation(misplacedKey, "10"))
 	o.rollOut("v2", nil)
 
 	if got := len(o.backend.revisions); got != 1 {
 		t.Errorf("there are %d revisions, want 1", got)
 	}
-	if got := o.backend.record.Split.Percent(1); got != 100 {
+	if got := o.backend.state.Split.Percent(1); got != 100 {
 		t.Errorf("revision 1 has %d %% of the traffic, want 100", got)
 	}
 	ready := o.condition(v1beta1.ConditionReady)
@@ -38,7 +38,7 @@ func TestAMisplacedPercentMakesNoRevision(t *testing.T) {
 		isvc.Spec.Predictor.CanaryTrafficPercent = new(int64(10))
 	})
 	o.settle()
-	if got := o.backend.record.Split.Percent(2); got != 10 {
+	if got := o.backend.state.Split.Percent(2); got != 10 {
 		t.Errorf("once the percent is where it belongs, revision 2 has %d %% of the traffic, want 10", got)
 	}
 }
@@ -48,7 +48,7 @@ func TestAStoredMisplacedPercentTakesNothingFromAnybody(t *testing.T) {
 	o := newOperator(t)
 	o.rollOut("v1", nil)
 	o.rollOut("v2", nil)
-	o.edit(annotated(misplacedKey, "10"))
+	o.edit(withAnnotation(misplacedKey, "10"))
 	o.settle()
 	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
 		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
@@ -59,7 +59,7 @@ func TestAStoredMisplacedPercentTakesNothingFromAnybody(t *testing.T) {
 	}
 
 	o.rollOut("v2", new(int64(0)))
-	if got := o.backend.record.Split.Percent(1); got != 100 {
+	if got := o.backend.state.Split.Percent(1); got != 100 {
 		t.Errorf("after a rollback revision 1 has %d %% of the traffic, want 100", got)
 	}
 }

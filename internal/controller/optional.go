@@ -28,47 +28,50 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/standard"
 )
 
-// optionalAPI watches kinds that a cluster may lack: from the start, or from when it gets them.
+// optionalAPI watches kinds that a cluster may lack. It starts the watches once the cluster serves
+// them.
 type optionalAPI struct {
-	// name is what people call it, and without what happens as long as the cluster does not have it.
-	name, without string
-	// kinds are what is watched. The cluster has the API when it answers for the list, which is of one of them.
+	// name and whenMissing are for log messages. whenMissing says what does not work without the
+	// API.
+	name, whenMissing string
+	// kinds are watched. The API is served once a request for the list succeeds.
 	kinds []client.Object
 	list  func() client.ObjectList
-	// related are other sources of events, watched with the kinds.
+	// related are further event sources, which are watched together with the kinds.
 	related []func() source.Source
 
 	mgr        manager.Manager
 	controller controller.Controller
 	installed  atomic.Bool
-	// indexed and watched count the kinds, and related sources, that are: either can be done only once for each.
+	// indexed and watched count the kinds, and related sources, that are done. Neither can be
+	// repeated.
 	indexed, watched int
 }
 
 func gatewayAPI(mgr manager.Manager, gateways cache.Cache) *optionalAPI {
 	return &optionalAPI{
-		name: "the Gateway API", without: "InferenceServices in Standard mode get no traffic until it is installed",
+		name: "the Gateway API", whenMissing: "InferenceServices in Standard mode get no traffic until it is installed",
 		kinds: []client.Object{standard.Route()}, list: func() client.ObjectList { return &gatewayv1.HTTPRouteList{} }, mgr: mgr,
-		related: watchGateways(mgr, gateways),
+		related: gatewaySources(mgr, gateways),
 	}
 }
 
 func knativeServing(mgr manager.Manager) *optionalAPI {
 	return &optionalAPI{
-		name: "Knative Serving", without: "InferenceServices in Knative mode are not run until it is installed",
+		name: "Knative Serving", whenMissing: "InferenceServices in Knative mode are not run until it is installed",
 		kinds: knative.Kinds(), list: func() client.ObjectList { return &servingv1.ServiceList{} }, mgr: mgr,
 	}
 }
 
 func scaleTargets(mgr manager.Manager) *optionalAPI {
 	return &optionalAPI{
-		name: "ScaleTarget", without: "external autoscalers can scale Deployments only until its CRD is installed",
+		name: "ScaleTarget", whenMissing: "external autoscalers can scale Deployments only until its CRD is installed",
 		kinds: []client.Object{standard.ScaleTarget()}, list: func() client.ObjectList { return &scalingv1alpha1.ScaleTargetList{} }, mgr: mgr,
 	}
 }
 
 func (a *optionalAPI) setup(ctx context.Context) error {
-	present, err := a.present(ctx)
+	present, err := a.isServed(ctx)
 	if err != nil {
 		return fmt.Errorf("looking for %s: %w", a.name, err)
 	}
@@ -78,7 +81,7 @@ func (a *optionalAPI) setup(ctx context.Context) error {
 	return a.mgr.Add(warmRunnable(a.await))
 }
 
-// warmRunnable runs whether this replica leads or not, as caches do.
+// warmRunnable runs on all replicas, also without leadership, as caches do.
 type warmRunnable func(context.Context) error
 
 // Start implements manager.Runnable.
@@ -87,17 +90,17 @@ func (r warmRunnable) Start(ctx context.Context) error { return r(ctx) }
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
 func (warmRunnable) NeedLeaderElection() bool { return false }
 
-// await looks for the API until it is there, then has every InferenceService looked at again.
+// await polls until the cluster serves the API, then enqueues every InferenceService.
 func (a *optionalAPI) await(ctx context.Context) error {
 	log := a.mgr.GetLogger().WithName("apis").WithValues("api", a.name)
-	log.Info("The cluster does not have it yet; " + a.without)
+	log.Info("The cluster does not serve the API yet; " + a.whenMissing)
 	err := wait.PollUntilContextCancel(ctx, discoveryPeriod, true, func(ctx context.Context) (bool, error) {
-		present, err := a.present(ctx)
+		present, err := a.isServed(ctx)
 		if err != nil || !present {
-			return false, nil //nolint:nilerr // The API server is out of reach for a moment; look again.
+			return false, nil //nolint:nilerr // The API server is unreachable for a moment; retry.
 		}
 		if err := a.watch(ctx); err != nil {
-			log.Error(err, "Watching what it has")
+			log.Error(err, "Watching the API")
 			return false, nil
 		}
 		return true, nil
@@ -105,13 +108,13 @@ func (a *optionalAPI) await(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // The manager stops.
 	}
-	log.Info("The cluster has it now")
+	log.Info("The cluster serves the API now")
 	return a.enqueueAllOnce()
 }
 
-// present asks for objects themselves: what the cluster says that it has is for a while more than it has, once a
-// definition is deleted, and a watch of what is not there would never be ready.
-func (a *optionalAPI) present(ctx context.Context) (bool, error) {
+// isServed lists objects instead of asking discovery. Discovery still shows a kind for a while
+// after its CRD is deleted, and a watch of that kind would never sync.
+func (a *optionalAPI) isServed(ctx context.Context) (bool, error) {
 	err := a.mgr.GetAPIReader().List(ctx, a.list(), client.Limit(1))
 	if apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 		return false, nil
@@ -119,7 +122,7 @@ func (a *optionalAPI) present(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// watch may be called again where it has failed.
+// watch adds the indexes and watches. It may be called again after an error.
 func (a *optionalAPI) watch(ctx context.Context) error {
 	for i, kind := range a.kinds {
 		if i >= a.indexed {
@@ -138,7 +141,7 @@ func (a *optionalAPI) watch(ctx context.Context) error {
 	for i, related := range a.related {
 		if len(a.kinds)+i >= a.watched {
 			if err := a.controller.Watch(related()); err != nil {
-				return fmt.Errorf("watching what belongs to %s: %w", a.name, err)
+				return fmt.Errorf("watching the related kinds of %s: %w", a.name, err)
 			}
 			a.watched++
 		}
@@ -147,7 +150,6 @@ func (a *optionalAPI) watch(ctx context.Context) error {
 	return nil
 }
 
-// enqueueAllOnce enqueues every InferenceService once.
 func (a *optionalAPI) enqueueAllOnce() error {
 	events := make(chan event.GenericEvent, 1)
 	events <- event.GenericEvent{Object: &v1alpha1.ClusterServingRuntime{}}

@@ -25,8 +25,8 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// clusterWithoutRoutes is a manager and a controller in a cluster that gets the Gateway API some day.
-type clusterWithoutRoutes struct {
+// clusterWithoutGatewayAPI is a manager and a controller in a cluster that gets the Gateway API some day.
+type clusterWithoutGatewayAPI struct {
 	manager.Manager
 	controller.Controller
 	scheme *runtime.Scheme
@@ -39,30 +39,30 @@ type clusterWithoutRoutes struct {
 	added     []manager.Runnable
 }
 
-func newClusterWithoutRoutes(t *testing.T) *clusterWithoutRoutes {
+func newClusterWithoutGatewayAPI(t *testing.T) *clusterWithoutGatewayAPI {
 	t.Helper()
 	scheme, err := NewScheme()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &clusterWithoutRoutes{scheme: scheme, discovery: &apimeta.NoKindMatchError{}}
+	return &clusterWithoutGatewayAPI{scheme: scheme, discovery: &apimeta.NoKindMatchError{}}
 }
 
-func (c *clusterWithoutRoutes) GetScheme() *runtime.Scheme           { return c.scheme }
-func (c *clusterWithoutRoutes) GetAPIReader() client.Reader          { return apiReader{cluster: c} }
-func (c *clusterWithoutRoutes) GetLogger() logr.Logger               { return logr.Discard() }
-func (c *clusterWithoutRoutes) GetCache() cache.Cache                { return nil }
-func (c *clusterWithoutRoutes) GetClient() client.Client             { return nil }
-func (c *clusterWithoutRoutes) GetFieldIndexer() client.FieldIndexer { return c }
-func (c *clusterWithoutRoutes) Add(runnable manager.Runnable) error {
+func (c *clusterWithoutGatewayAPI) GetScheme() *runtime.Scheme           { return c.scheme }
+func (c *clusterWithoutGatewayAPI) GetAPIReader() client.Reader          { return apiReader{cluster: c} }
+func (c *clusterWithoutGatewayAPI) GetLogger() logr.Logger               { return logr.Discard() }
+func (c *clusterWithoutGatewayAPI) GetCache() cache.Cache                { return nil }
+func (c *clusterWithoutGatewayAPI) GetClient() client.Client             { return nil }
+func (c *clusterWithoutGatewayAPI) GetFieldIndexer() client.FieldIndexer { return c }
+func (c *clusterWithoutGatewayAPI) Add(runnable manager.Runnable) error {
 	c.added = append(c.added, runnable)
 	return nil
 }
 
-func (c *clusterWithoutRoutes) Start(context.Context) error { return nil }
+func (c *clusterWithoutGatewayAPI) Start(context.Context) error { return nil }
 
 // IndexField refuses the second index of a name, as informers do.
-func (c *clusterWithoutRoutes) IndexField(context.Context, client.Object, string, client.IndexerFunc) error {
+func (c *clusterWithoutGatewayAPI) IndexField(context.Context, client.Object, string, client.IndexerFunc) error {
 	if c.indexed {
 		return errors.New("indexer conflict")
 	}
@@ -70,7 +70,7 @@ func (c *clusterWithoutRoutes) IndexField(context.Context, client.Object, string
 	return nil
 }
 
-func (c *clusterWithoutRoutes) Watch(source.TypedSource[reconcile.Request]) error {
+func (c *clusterWithoutGatewayAPI) Watch(source.TypedSource[reconcile.Request]) error {
 	c.watched++
 	if len(c.watchErrs) > 0 {
 		err := c.watchErrs[0]
@@ -83,7 +83,7 @@ func (c *clusterWithoutRoutes) Watch(source.TypedSource[reconcile.Request]) erro
 // apiReader finds routes where the cluster has them.
 type apiReader struct {
 	client.Reader
-	cluster *clusterWithoutRoutes
+	cluster *clusterWithoutGatewayAPI
 }
 
 func (r apiReader) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
@@ -93,14 +93,14 @@ func (r apiReader) List(_ context.Context, list client.ObjectList, _ ...client.L
 	return r.cluster.discovery
 }
 
-func (c *clusterWithoutRoutes) gateway() *optionalAPI {
+func (c *clusterWithoutGatewayAPI) gateway() *optionalAPI {
 	api := gatewayAPI(c, nil)
 	api.controller = c
 	return api
 }
 
 func TestRoutesAreWatchedFromTheStartWhereThereAreAny(t *testing.T) {
-	c := newClusterWithoutRoutes(t)
+	c := newClusterWithoutGatewayAPI(t)
 	c.discovery = nil
 	gateway := c.gateway()
 	if err := gateway.setup(t.Context()); err != nil {
@@ -114,7 +114,7 @@ func TestRoutesAreWatchedFromTheStartWhereThereAreAny(t *testing.T) {
 // A definition that has just been deleted is still among what the cluster says that it has, and a watch of its objects
 // would never be ready: only to ask for them tells.
 func TestRoutesThatHaveJustGoneAreAwaited(t *testing.T) {
-	c := newClusterWithoutRoutes(t)
+	c := newClusterWithoutGatewayAPI(t)
 	c.discovery = apierrors.NewGenericServerResponse(http.StatusNotFound, "list", schema.GroupResource{}, "", "", 0, true)
 	gateway := c.gateway()
 	if err := gateway.setup(t.Context()); err != nil {
@@ -126,7 +126,7 @@ func TestRoutesThatHaveJustGoneAreAwaited(t *testing.T) {
 }
 
 func TestAClusterThatCannotBeAskedStopsTheStart(t *testing.T) {
-	c := newClusterWithoutRoutes(t)
+	c := newClusterWithoutGatewayAPI(t)
 	c.discovery = errTransient
 	if err := c.gateway().setup(t.Context()); !errors.Is(err, errTransient) {
 		t.Errorf("error is %v", err)
@@ -137,7 +137,7 @@ func TestAClusterThatCannotBeAskedStopsTheStart(t *testing.T) {
 // them be watched yet.
 func TestRoutesAreWatchedOnceThereAreAny(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newClusterWithoutRoutes(t)
+		c := newClusterWithoutGatewayAPI(t)
 		gateway := c.gateway()
 		if err := gateway.setup(t.Context()); err != nil {
 			t.Fatal(err)
@@ -178,7 +178,7 @@ func TestRoutesAreWatchedOnceThereAreAny(t *testing.T) {
 func TestTheSearchForRoutesEndsWithTheManager(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		c := newClusterWithoutRoutes(t)
+		c := newClusterWithoutGatewayAPI(t)
 		if err := c.gateway().setup(ctx); err != nil {
 			t.Fatal(err)
 		}

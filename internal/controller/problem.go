@@ -18,7 +18,7 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// Reasons of problems, in the conditions.
+// Reasons of problems in conditions.
 const (
 	reasonOwnershipConflict      = "OwnershipConflict"
 	reasonRefused                = "RefusedByAPIServer"
@@ -36,12 +36,12 @@ const (
 	reasonDeletionBlocked        = "DeletionBlocked"
 )
 
-// problemError is a problem on its way up.
+// problemError is a problem that is returned as an error.
 type problemError struct{ status.Problem }
 
 func (e *problemError) Error() string { return e.Message }
 
-// problemOf tells what a user must mend about an error; nil where it mends itself.
+// problemOf returns the problem if a user must fix the error, or nil if a retry may succeed.
 func problemOf(err error) *status.Problem {
 	if problem, ok := errors.AsType[*problemError](err); ok {
 		return &problem.Problem
@@ -74,20 +74,20 @@ func problemOf(err error) *status.Problem {
 	return nil
 }
 
-// withSpecFields names, in what the API server says of a Deployment, the field that a user can change.
+// withSpecFields replaces fields of a Deployment in a message of the API server with those of the
+// InferenceService.
 func withSpecFields(message string) string {
 	return strings.ReplaceAll(message, "spec.strategy", "spec.predictor.deploymentStrategy")
 }
 
-// isAboutRoute tells whether it is a route that the API server does not take.
+// isAboutRoute reports whether the API server's error is about an object of the Gateway API.
 func isAboutRoute(err error) bool {
 	answer := apierrors.APIStatus(nil)
 	return errors.As(err, &answer) && answer.Status().Details != nil && answer.Status().Details.Group == gatewayv1.GroupName
 }
 
-// needsRecheck tells whether nothing wakes us when an error that is a problem ends. A spec that cannot be run ends with the
-// spec or with a serving runtime, and both are watched; but that its host belongs to another ends with that one, and what
-// is wrong with a secret ends with the secret.
+// needsRecheck reports whether no watch tells when a problem ends. Specs and serving runtimes are
+// watched. Secrets and InferenceServices with the same host are not.
 func needsRecheck(err error, problem *status.Problem) bool {
 	if invalid, ok := errors.AsType[*predictor.Error](err); ok {
 		return invalid.InSecret
@@ -95,8 +95,6 @@ func needsRecheck(err error, problem *status.Problem) bool {
 	return problem.Failure == "" || problem.Reason == reasonHostTaken
 }
 
-// refusal tells whether the API server refuses what we write: it is invalid, forbidden by a policy or over a quota. A
-// namespace that is going away refuses everything, and is no problem of anybody's.
 func isRefusal(err error) bool {
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return false
@@ -104,7 +102,6 @@ func isRefusal(err error) bool {
 	return backend.IsRefusal(err)
 }
 
-// leaves are the errors that were joined, each with what it wraps.
 func flattenErrors(err error) []error {
 	if err == nil {
 		return nil

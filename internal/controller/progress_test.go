@@ -18,9 +18,9 @@ import (
 func TestADeadlineWakesTheReconciler(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
-	o.backend.broken[2] = nil
+	o.backend.failing[2] = nil
 	o.rollOut("v2", new(int64(10)))
-	o.announced()
+	o.newEvents()
 	detail := o.backend.details[2]
 	detail.Stage, detail.LoadDeadline = "waiting for a node: Insufficient cpu", 10*time.Minute
 	o.backend.details[2] = detail
@@ -33,7 +33,7 @@ func TestADeadlineWakesTheReconciler(t *testing.T) {
 	if isvc := o.isvc(); isvc.Status.Phase != v1beta1.PhaseProgressing || isvc.Status.ModelStatus.TransitionStatus != v1beta1.InProgress {
 		t.Errorf("phase is %s, transition status %s", isvc.Status.Phase, isvc.Status.ModelStatus.TransitionStatus)
 	}
-	if events := o.announced(); len(events) > 0 {
+	if events := o.newEvents(); len(events) > 0 {
 		t.Errorf("it announces %v", events)
 	}
 
@@ -57,8 +57,8 @@ func TestADeadlineWakesTheReconciler(t *testing.T) {
 func TestAClockThatIsBehindDoesNotSilenceTheStatus(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
-	o.backend.deaf = true
-	o.edit(model("v2", nil))
+	o.backend.unresponsive = true
+	o.edit(withModel("v2", nil))
 	for range 4 {
 		o.reconcile()
 		o.backend.catchUp()
@@ -103,7 +103,7 @@ func TestTheModeOutlivesTheStatus(t *testing.T) {
 func TestAnotherWriterIsReported(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
-	o.announced()
+	o.newEvents()
 	retryAt := o.clock.Now().Add(time.Minute)
 	o.backend.contests = []backend.Contest{{
 		Kind: "Deployment", Name: "sklearn-iris-predictor-00001-deployment", Field: "spec.replicas", Writer: `the field manager "keda"`, RetryAt: retryAt,
@@ -120,7 +120,7 @@ func TestAnotherWriterIsReported(t *testing.T) {
 	if got := o.condition(v1beta1.ConditionReady); got.Status != metav1.ConditionTrue {
 		t.Errorf("Ready is %s", got.Status)
 	}
-	if events := o.announced(); len(events) != 1 || events[0] != "Warning ChangedByAnotherWriter "+want {
+	if events := o.newEvents(); len(events) != 1 || events[0] != "Warning ChangedByAnotherWriter "+want {
 		t.Errorf("events are %v", events)
 	}
 }

@@ -24,12 +24,12 @@ import (
 )
 
 var (
-	things       = schema.GroupResource{Group: "apps", Resource: "deployments"}
+	deployments  = schema.GroupResource{Group: "apps", Resource: "deployments"}
 	errTransient = apierrors.NewInternalError(errors.New("etcd is down"))
 	errThrottled = apierrors.NewTooManyRequests("slow down", 1)
 	errInvalid   = apierrors.NewInvalid(schema.GroupKind{Group: "apps", Kind: "Deployment"}, "x", nil)
-	errForbidden = apierrors.NewForbidden(things, "x", errors.New("a policy says no"))
-	errConflict  = apierrors.NewConflict(things, "x", errors.New("object was modified"))
+	errForbidden = apierrors.NewForbidden(deployments, "x", errors.New("a policy says no"))
+	errConflict  = apierrors.NewConflict(deployments, "x", errors.New("object was modified"))
 	errOwnership = &backend.ConflictError{Kind: "Service", Namespace: "kserve-test", Name: "sklearn-iris-predictor-00001", Owner: "Deployment web"}
 	errRoute     = &backend.ConflictError{Kind: "HTTPRoute", Namespace: "kserve-test", Name: "sklearn-iris"}
 )
@@ -83,8 +83,8 @@ func checkOutcome(t *testing.T, o *operator, want outcome) {
 }
 
 const (
-	quietly = minStaleBackoff
-	later   = recheckPeriod + time.Millisecond
+	afterStale   = minStaleBackoff
+	afterRecheck = recheckPeriod + time.Millisecond
 )
 
 func TestErrorsOfObserving(t *testing.T) {
@@ -93,9 +93,9 @@ func TestErrorsOfObserving(t *testing.T) {
 		want outcome
 	}{
 		"transient":                             {errTransient, outcome{wantErr: errTransient}},
-		"a stale view":                          {fmt.Errorf("x: %w", backend.ErrStale), outcome{wantAfter: quietly}},
-		"somebody else's object":                {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: later}},
-		"somebody else's route":                 {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: later}},
+		"a stale view":                          {fmt.Errorf("x: %w", backend.ErrStale), outcome{wantAfter: afterStale}},
+		"somebody else's object":                {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
+		"somebody else's route":                 {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
 		"somebody else's object, and transient": {errors.Join(errOwnership, errTransient), outcome{wantErr: errTransient}},
 		"cancelled":                             {context.Canceled, outcome{wantErr: context.Canceled}},
 	} {
@@ -113,7 +113,7 @@ func TestErrorsOfObserving(t *testing.T) {
 }
 
 func TestErrorsOfApplying(t *testing.T) {
-	namespaceGoes := apierrors.NewForbidden(things, "x", errors.New("it is being terminated"))
+	namespaceGoes := apierrors.NewForbidden(deployments, "x", errors.New("it is being terminated"))
 	namespaceGoes.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
 	for name, test := range map[string]struct {
 		err  error
@@ -123,20 +123,20 @@ func TestErrorsOfApplying(t *testing.T) {
 		"throttled":                     {errThrottled, outcome{wantErr: errThrottled}},
 		"timed out":                     {context.DeadlineExceeded, outcome{wantErr: context.DeadlineExceeded}},
 		"the namespace goes":            {namespaceGoes, outcome{wantErr: namespaceGoes}},
-		"a conflict of versions":        {fmt.Errorf("applying: %w", errConflict), outcome{wantAfter: quietly}},
-		"a stale view":                  {backend.ErrStale, outcome{wantAfter: quietly}},
-		"several stale views":           {errors.Join(backend.ErrStale, errConflict), outcome{wantAfter: quietly}},
-		"invalid":                       {fmt.Errorf("applying: %w", errInvalid), outcome{wantReason: "RefusedByAPIServer", wantAfter: later}},
-		"forbidden":                     {errForbidden, outcome{wantReason: "RefusedByAPIServer", wantAfter: later}},
-		"malformed":                     {apierrors.NewBadRequest("what?"), outcome{wantReason: "RefusedByAPIServer", wantAfter: later}},
-		"somebody else's object":        {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: later}},
-		"somebody else's route":         {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: later}},
-		"two problems":                  {errors.Join(errRoute, errInvalid), outcome{wantReason: "OwnershipConflict", wantAfter: later}},
+		"a conflict of versions":        {fmt.Errorf("applying: %w", errConflict), outcome{wantAfter: afterStale}},
+		"a stale view":                  {backend.ErrStale, outcome{wantAfter: afterStale}},
+		"several stale views":           {errors.Join(backend.ErrStale, errConflict), outcome{wantAfter: afterStale}},
+		"invalid":                       {fmt.Errorf("applying: %w", errInvalid), outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
+		"forbidden":                     {errForbidden, outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
+		"malformed":                     {apierrors.NewBadRequest("what?"), outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
+		"somebody else's object":        {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
+		"somebody else's route":         {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
+		"two problems":                  {errors.Join(errRoute, errInvalid), outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
 		"a problem and transient":       {errors.Join(errInvalid, errTransient), outcome{wantErr: errTransient}},
 		"a problem, deeper, and worse":  {errors.Join(errors.Join(nil, errInvalid), errors.Join(errTransient)), outcome{wantErr: errTransient}},
 		"a stale view and transient":    {errors.Join(backend.ErrStale, errTransient), outcome{wantErr: errTransient}},
 		"a stale view before transient": {errors.Join(errConflict, errThrottled), outcome{wantErr: errThrottled}},
-		"a problem and a stale view":    {errors.Join(errInvalid, backend.ErrStale), outcome{wantAfter: quietly}},
+		"a problem and a stale view":    {errors.Join(errInvalid, backend.ErrStale), outcome{wantAfter: afterStale}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
@@ -157,11 +157,11 @@ func TestErrorsOfApplying(t *testing.T) {
 func TestAProblemIsReportedOnce(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
-	o.announced()
+	o.newEvents()
 	o.backend.otherErr = errOwnership
 	writes := o.statusWrites
 	for range 3 {
-		if result := o.reconcile(); result.RequeueAfter != later {
+		if result := o.reconcile(); result.RequeueAfter != afterRecheck {
 			t.Errorf("it comes back after %v", result.RequeueAfter)
 		}
 		o.clock.SetTime(o.clock.Now().Add(recheckPeriod))
@@ -169,13 +169,13 @@ func TestAProblemIsReportedOnce(t *testing.T) {
 	if o.statusWrites != writes+1 {
 		t.Errorf("status is written %d times", o.statusWrites-writes)
 	}
-	if diff := cmp.Diff([]string{"Warning OwnershipConflict " + errOwnership.Error()}, o.announced()); diff != "" {
+	if diff := cmp.Diff([]string{"Warning OwnershipConflict " + errOwnership.Error()}, o.newEvents()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 
 	o.backend.otherErr = errRoute
 	o.reconcile()
-	if diff := cmp.Diff([]string{"Warning OwnershipConflict " + errRoute.Error()}, o.announced()); diff != "" {
+	if diff := cmp.Diff([]string{"Warning OwnershipConflict " + errRoute.Error()}, o.newEvents()); diff != "" {
 		t.Errorf("events of another problem (-want +got):\n%s", diff)
 	}
 }
@@ -191,9 +191,9 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 			isvc.Spec.Predictor.Containers = nil
 			isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{ModelFormat: v1beta1.ModelFormat{Name: "iris"}}
 		}, "NoSupportingRuntime", `format "iris"`},
-		"a malformed annotation": {annotated(v1beta1.AnnotationStop, "yes"), "InvalidPredictorSpec", "metadata.annotations[serving.kserve.io/stop]"},
+		"a malformed annotation": {withAnnotation(v1beta1.AnnotationStop, "yes"), "InvalidPredictorSpec", "metadata.annotations[serving.kserve.io/stop]"},
 		"a mode that is not supported": {
-			annotated(v1beta1.AnnotationDeploymentMode, "ModelMesh"), "DeploymentModeNotSupported", `deployment mode "ModelMesh" is not supported; write Standard or Knative, or remove the annotation`,
+			withAnnotation(v1beta1.AnnotationDeploymentMode, "ModelMesh"), "DeploymentModeNotSupported", `deployment mode "ModelMesh" is not supported; write Standard or Knative, or remove the annotation`,
 		},
 		"a cluster-local service without a local gateway, in Knative's words": {func(isvc *v1beta1.InferenceService) {
 			metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelKnativeNetworkVisibility, v1beta1.VisibilityClusterLocal)
@@ -204,12 +204,12 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 		"a port that no Service could lead to": {func(isvc *v1beta1.InferenceService) {
 			isvc.Spec.Predictor.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080}, {ContainerPort: 80}}
 		}, "InvalidPredictorSpec", "spec.predictor.containers[kserve-container].ports"},
-		"a percent out of bounds": {model("v2", new(int64(101))), "InvalidPredictorSpec", "spec.predictor.canaryTrafficPercent"},
+		"a percent out of bounds": {withModel("v2", new(int64(101))), "InvalidPredictorSpec", "spec.predictor.canaryTrafficPercent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
 			o.settle()
-			record := o.backend.record.Encode()
+			record := o.backend.state.Encode()
 			o.edit(test.edit)
 			result := o.reconcile()
 			if result.RequeueAfter != 0 {
@@ -222,7 +222,7 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 			if got := o.isvc().Status.ModelStatus.TransitionStatus; got != v1beta1.InvalidSpec {
 				t.Errorf("the model is %s", got)
 			}
-			if got := o.backend.record.Encode(); got != record {
+			if got := o.backend.state.Encode(); got != record {
 				t.Errorf("the record was %s and is %s", record, got)
 			}
 			if last := o.backend.decisions[len(o.backend.decisions)-1]; last.Create || len(last.Transitions) > 0 {
@@ -239,7 +239,7 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 
 // TestAModeThatIsNotSupportedIsNotAdopted: what was refused once is refused for the same reason ever after.
 func TestAModeThatIsNotSupportedIsNotAdopted(t *testing.T) {
-	o := newOperator(t, annotated(v1beta1.AnnotationDeploymentMode, "ModelMesh"))
+	o := newOperator(t, withAnnotation(v1beta1.AnnotationDeploymentMode, "ModelMesh"))
 	for range 2 {
 		o.reconcile()
 		ready := o.condition(v1beta1.ConditionReady)
@@ -247,7 +247,7 @@ func TestAModeThatIsNotSupportedIsNotAdopted(t *testing.T) {
 			t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 		}
 	}
-	if len(o.backend.revisions) > 0 || o.isvc().Status.DeploymentMode != "" || len(o.announced()) != 1 {
+	if len(o.backend.revisions) > 0 || o.isvc().Status.DeploymentMode != "" || len(o.newEvents()) != 1 {
 		t.Errorf("%d revisions, mode %q", len(o.backend.revisions), o.isvc().Status.DeploymentMode)
 	}
 }
@@ -259,7 +259,7 @@ func TestSettling(t *testing.T) {
 	t.Run("the gateway is quick", func(t *testing.T) {
 		o := newOperator(t)
 		o.rollOut("v2", nil)
-		o.edit(model("v3", new(int64(10))))
+		o.edit(withModel("v3", new(int64(10))))
 		o.reconcile()
 		o.backend.catchUp()
 		writes := o.statusWrites
@@ -277,7 +277,7 @@ func TestSettling(t *testing.T) {
 		o := newOperator(t)
 		o.reconcile()
 		o.backend.catchUp()
-		o.backend.deaf = true
+		o.backend.unresponsive = true
 		o.reconcile()
 		writes := o.statusWrites
 		o.clock.SetTime(start.Add(settle(o) - time.Millisecond))
@@ -297,7 +297,7 @@ func TestSettling(t *testing.T) {
 		o := newOperator(t)
 		o.reconcile()
 		o.backend.catchUp()
-		o.backend.deaf = true
+		o.backend.unresponsive = true
 		o.backend.refused = &backend.RouteStatus{Exists: true, Refused: true, Reason: "NotAllowed", Message: "no"}
 		o.reconcile()
 		if ready := o.condition(v1beta1.ConditionReady); ready.Reason != "NotAllowed" {
@@ -333,9 +333,9 @@ func TestItComesBackWhenTimeChangesTheDecision(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.rollOut("v2", nil)
-	o.edit(model("v1", new(int64(10)))) // Revision 1 was scaled away and runs again; back to 2, it has to drain.
+	o.edit(withModel("v1", new(int64(10)))) // Revision 1 was scaled away and runs again; back to 2, it has to drain.
 	o.settle()
-	o.edit(model("v2", nil))
+	o.edit(withModel("v2", nil))
 	var result ctrl.Result
 	for range 5 {
 		result = o.reconcile()
@@ -351,8 +351,8 @@ func TestWritesOfTheStatus(t *testing.T) {
 		err  error
 		want outcome
 	}{
-		"deleted in the meantime": {apierrors.NewNotFound(things, "x"), outcome{}},
-		"changed in the meantime": {errConflict, outcome{wantAfter: quietly}},
+		"deleted in the meantime": {apierrors.NewNotFound(deployments, "x"), outcome{}},
+		"changed in the meantime": {errConflict, outcome{wantAfter: afterStale}},
 		"failed":                  {errTransient, outcome{wantErr: errTransient}},
 		"forbidden":               {errForbidden, outcome{wantErr: errForbidden}},
 	} {
@@ -363,7 +363,7 @@ func TestWritesOfTheStatus(t *testing.T) {
 			if !errors.Is(err, test.want.wantErr) || (err == nil) != (test.want.wantErr == nil) || result.RequeueAfter != test.want.wantAfter {
 				t.Errorf("result is %+v, error %v; want %+v", result, err, test.want)
 			}
-			o.announced() // What was done is told, and nothing of the status.
+			o.newEvents() // What was done is told, and nothing of the status.
 			o.patchErr = nil
 			o.settle()
 			if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
@@ -377,7 +377,7 @@ func TestWritesOfTheStatus(t *testing.T) {
 		old := o.isvc()
 		o.edit(func(isvc *v1beta1.InferenceService) { isvc.Labels = map[string]string{"team": "iris"} })
 		result, err := o.reconciler.Reconcile(t.Context(), old)
-		if result.RequeueAfter != quietly || err != nil {
+		if result.RequeueAfter != afterStale || err != nil {
 			t.Errorf("result is %+v, error %v", result, err)
 		}
 		if got := o.isvc().Status.ObservedGeneration; got != 0 {
@@ -404,7 +404,7 @@ func TestAWipedStatusIsWrittenAgain(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.rollOut("v2", new(int64(10)))
-	o.announced()
+	o.newEvents()
 	isvc := o.isvc()
 	before := isvc.Status.DeepCopy()
 	isvc.Status = v1beta1.InferenceServiceStatus{}
@@ -414,7 +414,7 @@ func TestAWipedStatusIsWrittenAgain(t *testing.T) {
 	if diff := cmp.Diff(before.Components, after.Components); diff != "" {
 		t.Errorf("-before +after:\n%s", diff)
 	}
-	for _, event := range o.announced() {
+	for _, event := range o.newEvents() {
 		if !strings.Contains(event, "Normal Ready") {
 			t.Errorf("it announces %s", event)
 		}
@@ -436,7 +436,7 @@ func TestOnlyANewTargetIsRendered(t *testing.T) {
 			t.Errorf("revision %d has no identity", n)
 		}
 	}
-	if got, want := o.backend.record.Split, rollout.All(1); !got.Equal(want) {
+	if got, want := o.backend.state.Split, rollout.All(1); !got.Equal(want) {
 		t.Errorf("split is %v, want %v", got, want)
 	}
 }
@@ -466,7 +466,7 @@ func TestWhatKeepsFailingIsReported(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
 			o.settle()
-			o.announced()
+			o.newEvents()
 			o.backend.observeErr, o.backend.otherErr = test.observing, test.applying
 			writes := o.statusWrites
 			reconcile := func() {
@@ -490,7 +490,7 @@ func TestWhatKeepsFailingIsReported(t *testing.T) {
 			if condition.Status != metav1.ConditionFalse || condition.Reason != "NotApplied" || !strings.Contains(condition.Message, test.says) {
 				t.Errorf("%s is %s (%s): %s", test.condition, condition.Status, condition.Reason, condition.Message)
 			}
-			if events := o.announced(); o.statusWrites != writes+1 || len(events) != 1 || !strings.Contains(events[0], "Warning NotApplied") {
+			if events := o.newEvents(); o.statusWrites != writes+1 || len(events) != 1 || !strings.Contains(events[0], "Warning NotApplied") {
 				t.Errorf("the status is written %d times, and announced are %v", o.statusWrites-writes, events)
 			}
 			if diff := cmp.Diff("sklearn-iris-predictor-00001", o.isvc().Status.Components[v1beta1.PredictorComponent].LatestRolledoutRevision); diff != "" {

@@ -18,8 +18,8 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// refuse finds what keeps the InferenceService from being run whatever its model is: its mode, what its mode cannot
-// do, and its host names. It returns nil where nothing does.
+// refuse returns why the InferenceService cannot run, whatever its model is: its mode, a field that
+// the mode does not support, or its host names. It returns nil if it can run.
 func (s *scope) refuse(ctx context.Context) (*problemError, error) {
 	for _, check := range []func() *problemError{s.refuseMode, s.refuseUnsupported, s.refuseHosts} {
 		if refused := check(); refused != nil {
@@ -38,19 +38,20 @@ func refusedSpec(condition, reason, message string, args ...any) *problemError {
 	}}
 }
 
-// mode is how the predictor is run: as it is run already, or as is asked for. It is empty as long as that is nothing
-// that could be done.
+// mode returns the current deployment mode, or the requested one if the predictor does not run yet.
+// It is empty if the requested mode is not supported.
 func (s *scope) mode() v1beta1.DeploymentMode {
-	if live := s.liveMode(); live != "" {
-		return live
+	if current := s.currentMode(); current != "" {
+		return current
 	}
-	if asked := s.askedMode(); s.Backends[asked] != nil {
-		return asked
+	if requested := s.requestedMode(); s.Backends[requested] != nil {
+		return requested
 	}
 	return ""
 }
 
-// backend is that of the mode. What is run in no mode has nothing that any would find.
+// backend returns the backend of the mode. Without a mode there are no objects, so any backend will
+// do.
 func (s *scope) backend() Backend {
 	if chosen := s.Backends[s.mode()]; chosen != nil {
 		return chosen
@@ -58,23 +59,23 @@ func (s *scope) backend() Backend {
 	return s.Backends[v1beta1.DeploymentModeStandard]
 }
 
-func (s *scope) liveMode() v1beta1.DeploymentMode {
+func (s *scope) currentMode() v1beta1.DeploymentMode {
 	return cmp.Or(normaliseMode(v1beta1.DeploymentMode(s.isvc.Status.DeploymentMode)), s.recoveredMode)
 }
 
-// recoverMode finds the mode of an InferenceService whose status does not say it: the mode in which something of it runs
-// or is recorded. Where that is so in several modes, the one that is asked for is as good as any.
+// recoverMode finds the mode of an InferenceService whose status lacks it, by the objects that
+// exist. If there are objects of several modes, the requested mode is used.
 func (s *scope) recoverMode(ctx context.Context) error {
-	if s.liveMode() != "" {
+	if s.currentMode() != "" {
 		return nil
 	}
 	var found []v1beta1.DeploymentMode
 	for _, mode := range slices.Sorted(maps.Keys(s.Backends)) {
 		session, err := s.Backends[mode].Observe(ctx, s.isvc)
 		switch {
-		case problemOf(err) != nil: // It is found again where it matters.
+		case problemOf(err) != nil: // run observes again and reports the problem.
 		case err != nil:
-			return fmt.Errorf("looking for what runs in %s mode: %w", mode, err)
+			return fmt.Errorf("looking for objects of %s mode: %w", mode, err)
 		case session.Observation().Mode == mode:
 			found = append(found, mode)
 		}
@@ -85,15 +86,15 @@ func (s *scope) recoverMode(ctx context.Context) error {
 	return nil
 }
 
-// askedMode is what the annotation asks for, or the configuration where there is none.
-func (s *scope) askedMode() v1beta1.DeploymentMode {
-	if asked := s.isvc.Annotations[v1beta1.AnnotationDeploymentMode]; asked != "" {
-		return normaliseMode(v1beta1.DeploymentMode(asked))
+// requestedMode returns the mode of the annotation, or else that of the configuration.
+func (s *scope) requestedMode() v1beta1.DeploymentMode {
+	if requested := s.isvc.Annotations[v1beta1.AnnotationDeploymentMode]; requested != "" {
+		return normaliseMode(v1beta1.DeploymentMode(requested))
 	}
 	return v1beta1.DeploymentMode(s.Config.DeploymentMode)
 }
 
-// normaliseMode is the mode under its present name.
+// normaliseMode returns the current name of the mode.
 func normaliseMode(mode v1beta1.DeploymentMode) v1beta1.DeploymentMode {
 	switch mode {
 	case v1beta1.DeploymentModeRawDeployment:
@@ -105,27 +106,27 @@ func normaliseMode(mode v1beta1.DeploymentMode) v1beta1.DeploymentMode {
 	}
 }
 
-// refuseMode refuses a deployment mode that is unknown, that cannot be run, or that is not the one that the predictor
-// is run in already. A live one keeps its mode when the configured default changes.
+// refuseMode refuses a mode that is unknown, unsupported or different from the current one. A
+// running InferenceService keeps its mode when the configured default changes.
 func (s *scope) refuseMode() *problemError {
-	asked := s.isvc.Annotations[v1beta1.AnnotationDeploymentMode]
-	mode, live := s.askedMode(), s.liveMode()
+	requested := s.isvc.Annotations[v1beta1.AnnotationDeploymentMode]
+	mode, current := s.requestedMode(), s.currentMode()
 	switch {
-	case live != "" && asked == "":
+	case current != "" && requested == "":
 		return nil
 	case s.Backends[mode] == nil:
 		return refusedSpec(v1beta1.ConditionPredictorReady, reasonDeploymentMode,
 			"metadata.annotations[%s]: deployment mode %q is not supported; write %s or %s, or remove the annotation",
-			v1beta1.AnnotationDeploymentMode, cmp.Or(asked, string(mode)), v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative)
-	case live != "" && mode != live:
+			v1beta1.AnnotationDeploymentMode, cmp.Or(requested, string(mode)), v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative)
+	case current != "" && mode != current:
 		return refusedSpec(v1beta1.ConditionPredictorReady, reasonDeploymentModeChanged,
 			"metadata.annotations[%s]: the mode of a live InferenceService cannot change from %s to %s; write %s or remove the annotation, and for another mode create an InferenceService of another name",
-			v1beta1.AnnotationDeploymentMode, live, asked, live)
+			v1beta1.AnnotationDeploymentMode, current, requested, current)
 	}
 	return nil
 }
 
-// refuseUnsupported refuses what the mode would drop in silence.
+// refuseUnsupported refuses fields that would have no effect in the mode.
 func (s *scope) refuseUnsupported() *problemError {
 	if field, message := s.backend().Unsupported(s.isvc); field != "" {
 		return refusedSpec(v1beta1.ConditionPredictorReady, string(v1beta1.InvalidPredictorSpec), "%s: %s", field, message)
@@ -139,8 +140,8 @@ func (s *scope) refuseUnsupported() *problemError {
 	return nil
 }
 
-// refuseHosts refuses names that make host names which DNS does not allow. How long a host name gets depends on the
-// operator's templates and domain, so a schema cannot tell.
+// refuseHosts refuses names that lead to invalid host names. The length of a host name depends on
+// the operator's templates and domain, so the CRD's schema cannot check it.
 func (s *scope) refuseHosts() *problemError {
 	for _, host := range hosts(s.isvc.Name, s.isvc.Namespace, s.Config.Ingress) {
 		if err := config.CheckHost(host); err != nil {
@@ -151,7 +152,7 @@ func (s *scope) refuseHosts() *problemError {
 	return nil
 }
 
-// hosts are all host names of an InferenceService.
+// hosts returns all host names of an InferenceService.
 func hosts(name, namespace string, ingress config.Ingress) []string {
 	predictorName := backend.PredictorName(name)
 	return []string{
@@ -165,18 +166,18 @@ func hosts(name, namespace string, ingress config.Ingress) []string {
 // indexByHost indexes InferenceServices by their host names.
 const indexByHost = "serving.kserve.io/host"
 
-// hostsOf extracts that index.
+// hostsOf returns the index function of indexByHost.
 func hostsOf(ingress config.Ingress) client.IndexerFunc {
 	return func(object client.Object) []string { return hosts(object.GetName(), object.GetNamespace(), ingress) }
 }
 
-// refuseSharedHosts refuses a host name that an older InferenceService has: «iris-predictor» is also the predictor of
-// «iris», the predictor of «latest-iris» is a tag of «iris», and where a template joins name and namespace by a hyphen,
-// «a-b» in «c» has the host of «a» in «b-c». A gateway that was given both would send the requests for one model to the
-// other.
+// refuseSharedHosts refuses a host name that an older InferenceService has, because the gateway
+// would mix the requests of two models. Three cases lead to equal hosts: «iris-predictor» is also
+// the predictor of «iris»; the predictor of «latest-iris» is a tag of «iris»; and if a template
+// joins name and namespace by a hyphen, «a-b» in «c» has the host of «a» in «b-c».
 func (s *scope) refuseSharedHosts(ctx context.Context) (*problemError, error) {
 	for _, host := range hosts(s.isvc.Name, s.isvc.Namespace, s.Config.Ingress) {
-		other, err := s.olderWith(ctx, host)
+		other, err := s.olderWithHost(ctx, host)
 		if err != nil {
 			return nil, err
 		}
@@ -189,8 +190,8 @@ func (s *scope) refuseSharedHosts(ctx context.Context) (*problemError, error) {
 	return nil, nil
 }
 
-// olderWith returns an older InferenceService that has the host; nil where there is none.
-func (s *scope) olderWith(ctx context.Context, host string) (*v1beta1.InferenceService, error) {
+// olderWithHost returns an older InferenceService with the host, or nil.
+func (s *scope) olderWithHost(ctx context.Context, host string) (*v1beta1.InferenceService, error) {
 	var others v1beta1.InferenceServiceList
 	if err := s.Client.List(ctx, &others, client.MatchingFields{indexByHost: host}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("looking for InferenceServices with the host %q: %w", host, err)
@@ -203,12 +204,13 @@ func (s *scope) olderWith(ctx context.Context, host string) (*v1beta1.InferenceS
 	return nil, nil
 }
 
-// unusableHosts are those that the routes must not get, or keep: invalid ones, and those of older InferenceServices. A
-// refused InferenceService runs on, and after a change of the templates its next route would have them.
+// unusableHosts returns the hosts that the routes must not have: invalid ones and those of older
+// InferenceServices. A refused InferenceService keeps running, so a change of the host templates
+// could otherwise give its routes such a host.
 func (s *scope) unusableHosts(ctx context.Context, current []string) (map[string]bool, error) {
 	unusable := map[string]bool{}
 	for _, host := range append(hosts(s.isvc.Name, s.isvc.Namespace, s.Config.Ingress), current...) {
-		other, err := s.olderWith(ctx, host)
+		other, err := s.olderWithHost(ctx, host)
 		if err != nil {
 			return nil, err
 		}

@@ -116,7 +116,7 @@ func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 			}
 			older, younger := made(test.older, begin), made(test.younger, begin.Add(time.Hour))
 			for i, mode := range test.modes {
-				annotated(v1beta1.AnnotationDeploymentMode, string(mode))([]*v1beta1.InferenceService{older, younger}[i])
+				withAnnotation(v1beta1.AnnotationDeploymentMode, string(mode))([]*v1beta1.InferenceService{older, younger}[i])
 			}
 			scheme, err := NewScheme()
 			if err != nil {
@@ -150,10 +150,10 @@ func TestWhatAModeCannotRunMovesNoTraffic(t *testing.T) {
 	o := newOperator(t)
 	o.rollOut("v1", nil)
 	o.rollOut("v2", new(int64(10)))
-	before := o.backend.record.Split
-	o.backend.unrunnable = &predictor.Error{Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.hostname", Message: "Knative has no such field"}
+	before := o.backend.state.Split
+	o.backend.checkErr = &predictor.Error{Reason: v1beta1.InvalidPredictorSpec, Field: "spec.predictor.hostname", Message: "Knative has no such field"}
 	o.rollOut("v3", new(int64(10)))
-	if got := o.backend.record.Split; !got.Equal(before) || len(o.backend.revisions) != 2 {
+	if got := o.backend.state.Split; !got.Equal(before) || len(o.backend.revisions) != 2 {
 		t.Errorf("the split is %s, with %d revisions", got, len(o.backend.revisions))
 	}
 	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionFalse || !strings.Contains(ready.Message, "spec.predictor.hostname") {
@@ -161,7 +161,7 @@ func TestWhatAModeCannotRunMovesNoTraffic(t *testing.T) {
 	}
 
 	o.rollOut("v2", new(int64(0)))
-	if got := o.backend.record.Split.Percent(1); got != 100 {
+	if got := o.backend.state.Split.Percent(1); got != 100 {
 		t.Errorf("after a rollback revision 1 has %d %% of the traffic", got)
 	}
 }

@@ -19,15 +19,15 @@ import (
 	"github.com/serinus-io/serinus/internal/status"
 )
 
-// renewCredentials gives a target that has never been ready the credentials that there are now: they came, or were
-// corrected, after the revision was made.
+// renewCredentials gives a target that has never been ready the current credentials. They may have
+// been created or corrected after the revision.
 func (s *scope) renewCredentials(ctx context.Context) error {
 	target := s.decision.Target
-	made, recorded := s.observed.Recorded[target]
-	if !recorded || made.Template == nil || s.snapshot.Wanted.Inputs == "" || !s.neverReady(target) {
+	recorded, found := s.observed.Recorded[target]
+	if !found || recorded.Template == nil || s.snapshot.Wanted.Inputs == "" || !s.neverReady(target) {
 		return nil
 	}
-	current := predictor.DownloadOf(made.Template)
+	current := predictor.DownloadOf(recorded.Template)
 	if current == nil || s.desired.NeedsCredentials() == (predictor.CredentialsNeed{}) {
 		return nil
 	}
@@ -35,7 +35,7 @@ func (s *scope) renewCredentials(ctx context.Context) error {
 	if err != nil {
 		return s.collectReadableProblems(err)
 	}
-	download, err := s.desired.Download(made.Template, credentials)
+	download, err := s.desired.Download(recorded.Template, credentials)
 	if err != nil {
 		return s.collectProblems(err)
 	}
@@ -45,7 +45,7 @@ func (s *scope) renewCredentials(ctx context.Context) error {
 	return nil
 }
 
-// amend has the target amended.
+// amend adds an amendment of the target.
 func (s *scope) amend(amendment backend.Amendment) {
 	if s.amended == nil {
 		s.amended = &backend.Amended{Revision: s.decision.Target}
@@ -54,49 +54,52 @@ func (s *scope) amend(amendment backend.Amendment) {
 	s.amended.User = cmp.Or(amendment.User, s.amended.User)
 }
 
-// longestUserSpec is what fits well into an annotation.
-const longestUserSpec = 128 << 10
+// maxUserSpecBytes keeps the user's spec well below the size limit of annotations.
+const maxUserSpecBytes = 128 << 10
 
-// keepUserSpec adds what the user wrote to the record of a target that the first version has made, or of one for which the
-// user names the serving runtime now, or no longer. It waits for a change of the spec: an upgrade must not write.
+// keepUserSpec adds the user's spec to the history entry of a target that the first version of the
+// operator created, or for which the user began or ceased to name the serving runtime. It waits for
+// a change of the spec, because an upgrade of the operator must not write.
 func (s *scope) keepUserSpec() error {
-	made, recorded := s.observed.Recorded[s.decision.Target]
-	if !recorded || made.Template == nil || s.desired == nil || s.desired.Inputs == "" ||
+	recorded, found := s.observed.Recorded[s.decision.Target]
+	if !found || recorded.Template == nil || s.desired == nil || s.desired.Inputs == "" ||
 		s.isvc.Status.ObservedGeneration == s.isvc.Generation {
 		return nil
 	}
-	if made.User != nil && made.User.RequestedRuntime == s.desired.Identity.RequestedRuntime {
+	if recorded.User != nil && recorded.User.RequestedRuntime == s.desired.Identity.RequestedRuntime {
 		return nil
 	}
-	user, err := s.desired.UserSpec(made.Template)
-	if err == nil && len(user.Predictor) < longestUserSpec {
+	user, err := s.desired.UserSpec(recorded.Template)
+	if err == nil && len(user.Predictor) < maxUserSpecBytes {
 		s.amend(backend.Amendment{User: user})
 	}
 	return err
 }
 
-// neverReady reports whether a revision has not been ready since the spec asks for it. If it had been, it would be in the split.
+// neverReady reports whether a revision has not been ready since the spec asks for it. A revision
+// that was ready is or was in the split.
 func (s *scope) neverReady(n rollout.Number) bool {
 	for _, revision := range s.snapshot.Revisions {
 		if revision.Number == n && revision.Workload != nil && revision.Workload.Ready > 0 {
 			return false
 		}
 	}
-	record := s.decision.Record
-	return !s.snapshot.Wanted.Stopped && !s.decision.Served.Has(n) && (record == nil ||
-		record.Stable != n && record.Previous != n && !record.Split.Has(n) && !record.Before.Has(n))
+	state := s.decision.Record
+	return !s.snapshot.Wanted.Stopped && !s.decision.Served.Has(n) && (state == nil ||
+		state.Stable != n && state.Previous != n && !state.Split.Has(n) && !state.Before.Has(n))
 }
 
-// reviewCredentials looks whether what serves could start another pod. A revision that has served keeps its credentials;
-// users are told when a Secret of it is gone, or when its ServiceAccount lists others.
+// reviewCredentials checks whether the revisions that serve could start another pod. A revision
+// that has served keeps its credentials. The status reports a Secret that is gone and a
+// ServiceAccount that lists others.
 func (s *scope) reviewCredentials(ctx context.Context) error {
-	record := s.decision.Record
-	if record == nil || s.snapshot.Wanted.Stopped {
+	state := s.decision.Record
+	if state == nil || s.snapshot.Wanted.Stopped {
 		return nil
 	}
-	numbers := []rollout.Number{record.Stable}
-	for _, share := range record.Split.Shares() {
-		if share.Revision != record.Stable {
+	numbers := []rollout.Number{state.Stable}
+	for _, share := range state.Split.Shares() {
+		if share.Revision != state.Stable {
 			numbers = append(numbers, share.Revision)
 		}
 	}
@@ -123,7 +126,7 @@ func (s *scope) reviewRevision(ctx context.Context, n rollout.Number) error {
 	account := cmp.Or(template.Spec.ServiceAccountName, defaultServiceAccount)
 	if byAccount {
 		var err error
-		if present, err = s.listedBy(ctx, account); err != nil {
+		if present, err = s.secretsListedBy(ctx, account); err != nil {
 			return err
 		}
 	}
@@ -137,7 +140,7 @@ func (s *scope) reviewRevision(ctx context.Context, n rollout.Number) error {
 				Condition: v1beta1.ConditionPredictorReady,
 				Reason:    reasonCredentialsGone,
 				Message: fmt.Sprintf("%s refers to Secret %q, which does not exist: no new pod of it can start; create the Secret again, or %s",
-					name, secret, s.howToRenew(n, present, byAccount)),
+					name, secret, s.describeRenewal(n, present, byAccount)),
 			}}
 		}
 	}
@@ -147,21 +150,21 @@ func (s *scope) reviewRevision(ctx context.Context, n rollout.Number) error {
 			Condition: v1beta1.ConditionPredictorReady,
 			Reason:    reasonCredentialsChanged,
 			Message: fmt.Sprintf("ServiceAccount %q lists %s for storage, and %s refers to %s; to change that, %s",
-				account, secretsInWords(present), name, secretsInWords(used), s.howToRenew(n, present, byAccount)),
+				account, joinSecrets(present), name, joinSecrets(used), s.describeRenewal(n, present, byAccount)),
 		})
 	}
 	return nil
 }
 
-// listedBy lists those Secrets of a ServiceAccount that a revision made now would refer to.
-func (s *scope) listedBy(ctx context.Context, name string) ([]string, error) {
+// secretsListedBy returns the Secrets of a ServiceAccount that a new revision would refer to.
+func (s *scope) secretsListedBy(ctx context.Context, name string) ([]string, error) {
 	account, err := s.serviceAccount(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	var secrets []predictor.Secret
 	for _, reference := range account.Secrets {
-		if generatedFor(name, reference.Name) {
+		if isGeneratedFor(name, reference.Name) {
 			continue
 		}
 		secret, err := s.secret(ctx, reference.Name, fmt.Sprintf("ServiceAccount %q lists it", name))
@@ -175,8 +178,9 @@ func (s *scope) listedBy(ctx context.Context, name string) ([]string, error) {
 	return predictor.SecretsUsed(secrets, settings(s.Config, s.mode()).Credentials), nil
 }
 
-// howToRenew is what makes a revision with the Secrets that there are now, in words that are the same for the same Secrets.
-func (s *scope) howToRenew(n rollout.Number, present []string, byAccount bool) string {
+// describeRenewal returns how to create a revision with the current Secrets. The text depends on
+// the Secrets only, so that the message is stable.
+func (s *scope) describeRenewal(n rollout.Number, present []string, byAccount bool) string {
 	if !byAccount {
 		return fmt.Sprintf("name another in spec.predictor.model.storage.key or the annotation %s", s.Config.Credentials.StorageSecretNameAnnotation)
 	}
@@ -184,7 +188,7 @@ func (s *scope) howToRenew(n rollout.Number, present []string, byAccount bool) s
 		v1beta1.AnnotationCredentials: cmp.Or(strings.Join(present, ","), "none"),
 	}}}})
 	if err != nil {
-		return "change the annotations of spec.predictor" // Strings always encode.
+		return "change the annotations of spec.predictor" // Encoding strings cannot fail.
 	}
 	words := fmt.Sprintf("make a revision with the present ones: kubectl patch inferenceservice -n %s %s --type=merge -p '%s'",
 		s.isvc.Namespace, s.isvc.Name, patch)
@@ -194,14 +198,15 @@ func (s *scope) howToRenew(n rollout.Number, present []string, byAccount bool) s
 	return words
 }
 
-func secretsInWords(names []string) string {
+func joinSecrets(names []string) string {
 	if len(names) == 0 {
 		return "no Secret"
 	}
 	return "Secret " + strings.Join(names, ", ")
 }
 
-// collectReadableProblems is like note, but lets pass what the operator may not read: what runs does not depend on that.
+// collectReadableProblems is collectProblems without Secrets that the operator may not read. A
+// running revision does not depend on this permission.
 func (s *scope) collectReadableProblems(err error) error {
 	if problem, ok := errors.AsType[*problemError](err); ok && problem.Reason == reasonCredentials {
 		return nil

@@ -28,7 +28,7 @@ import (
 var s3Keys = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 // lists has the ServiceAccount list these Secrets.
-func (o *operator) lists(account string, secrets ...string) {
+func (o *operator) listSecrets(account string, secrets ...string) {
 	o.t.Helper()
 	found := serviceAccount(account, secrets...)
 	if err := o.server.Create(o.t.Context(), found); apierrors.IsAlreadyExists(err) {
@@ -44,7 +44,7 @@ func (o *operator) downloadOf(n rollout.Number) *predictor.Download {
 }
 
 // notice has the operator look at the credentials, as it does every [credentialsPeriod], and follow the change.
-func (o *operator) notice() {
+func (o *operator) reconcileChangedCredentials() {
 	o.t.Helper()
 	if changed := o.changedCredentials(); len(changed) != 1 {
 		o.t.Fatalf("it notices a change for %v", changed)
@@ -65,9 +65,9 @@ func (o *operator) changedCredentials() []types.NamespacedName {
 // TestALookAtUnchangedCredentials costs one request for each Secret and ServiceAccount, however many depend on it, and
 // reconciles nothing.
 func TestALookAtUnchangedCredentials(t *testing.T) {
-	o := newOperator(t, downloaded("runner"))
+	o := newOperator(t, withDownload("runner"))
 	o.must(o.server.Create(t.Context(), secret("store", s3Keys...)))
-	o.lists("runner", "store")
+	o.listSecrets("runner", "store")
 	o.settle()
 	const others = 20
 	own := types.NamespacedName{Namespace: "kserve-test", Name: "sklearn-iris"}
@@ -130,9 +130,9 @@ func TestCredentialsThatComeLater(t *testing.T) {
 					o.settle()
 					target = 2
 				}
-				o.backend.broken[target] = nil
+				o.backend.failing[target] = nil
 				o.edit(func(isvc *v1beta1.InferenceService) {
-					downloaded("runner")(isvc)
+					withDownload("runner")(isvc)
 					isvc.Spec.Predictor.CanaryTrafficPercent = percent
 				})
 				o.settle()
@@ -146,7 +146,7 @@ func TestCredentialsThatComeLater(t *testing.T) {
 						o.must(err)
 					}
 				}
-				o.notice()
+				o.reconcileChangedCredentials()
 				endpoint := ""
 				for _, variable := range o.downloadOf(target).Env {
 					if variable.Name == "AWS_ENDPOINT_URL" {
@@ -178,19 +178,19 @@ func TestCredentialsThatAreRotated(t *testing.T) {
 		"and the old ones stay":        {false, metav1.ConditionTrue, "CredentialsChanged", `ServiceAccount "runner" lists Secret s3-2026 for storage, and sklearn-iris-predictor-00001 refers to Secret s3-2025`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newOperator(t, downloaded("runner"))
+			o := newOperator(t, withDownload("runner"))
 			o.must(o.server.Create(t.Context(), secret("s3-2025", s3Keys...)))
-			o.lists("runner", "s3-2025")
+			o.listSecrets("runner", "s3-2025")
 			o.settle()
 			if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
 				t.Fatalf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 			}
 			o.must(o.server.Create(t.Context(), secret("s3-2026", s3Keys...)))
-			o.lists("runner", "s3-2026")
+			o.listSecrets("runner", "s3-2026")
 			if test.gone {
 				o.must(o.server.Delete(t.Context(), secret("s3-2025")))
 			}
-			o.notice()
+			o.reconcileChangedCredentials()
 			got := o.condition(v1beta1.ConditionPredictorReady)
 			if got.Status != test.status || got.Reason != test.reason || !strings.Contains(got.Message, test.want) || !strings.Contains(got.Message, command) {
 				t.Errorf("PredictorReady is %s (%s): %s", got.Status, got.Reason, got.Message)
@@ -221,9 +221,9 @@ func TestCredentialsThatAreRotated(t *testing.T) {
 
 // TestCredentialsThatMayNotBeRead take nothing from what runs already.
 func TestCredentialsThatMayNotBeRead(t *testing.T) {
-	o := newOperator(t, downloaded("runner"))
+	o := newOperator(t, withDownload("runner"))
 	o.must(o.server.Create(t.Context(), secret("minio", s3Keys...)))
-	o.lists("runner", "minio")
+	o.listSecrets("runner", "minio")
 	o.settle()
 	o.reconciler.Live = interceptor.NewClient(o.server, interceptor.Funcs{
 		Get: func(ctx context.Context, server client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
@@ -233,7 +233,7 @@ func TestCredentialsThatMayNotBeRead(t *testing.T) {
 			return server.Get(ctx, key, object, options...)
 		},
 	})
-	o.notice()
+	o.reconcileChangedCredentials()
 	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
 		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 	}
@@ -241,7 +241,7 @@ func TestCredentialsThatMayNotBeRead(t *testing.T) {
 
 // TestWhatTheUserWroteIsKept with each revision, and with one of the first version once its spec is acted on again.
 func TestWhatTheUserWroteIsKept(t *testing.T) {
-	o := newOperator(t, downloaded(""), annotated(predictor.AnnotationChangeCause, "the first"))
+	o := newOperator(t, withDownload(""), withAnnotation(predictor.AnnotationChangeCause, "the first"))
 	o.settle()
 	user := o.backend.recorded[1].User
 	if user == nil || user.ModelURI != "s3://models/iris" || user.ChangeCause != "the first" {

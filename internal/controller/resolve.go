@@ -17,9 +17,9 @@ import (
 	"github.com/serinus-io/serinus/internal/predictor"
 )
 
-// resolve finds what the spec asks for. A spec that asks for nothing that could be run becomes a problem, and wanted
-// has no inputs then: what runs, runs on, and no traffic moves. A serving runtime is picked anew only for a spec that no
-// revision on record was made from.
+// resolve resolves the spec. A spec that cannot run becomes a problem, and desired then has no
+// inputs: no traffic moves. A serving runtime is picked again only for a spec that created no
+// revision of the history.
 func (s *scope) resolve(ctx context.Context) error {
 	refused, err := s.refuse(ctx)
 	if err != nil {
@@ -41,8 +41,8 @@ func (s *scope) resolve(ctx context.Context) error {
 	return s.collectProblems(err)
 }
 
-// runtimes reads the serving runtimes that the InferenceService could use, from the cache. They are shared: nobody
-// may change them.
+// runtimes reads the serving runtimes that the InferenceService could use from the cache. They are
+// shared and must not be modified.
 func (s *scope) runtimes(ctx context.Context) (predictor.Runtimes, error) {
 	var namespaced v1alpha1.ServingRuntimeList
 	var cluster v1alpha1.ClusterServingRuntimeList
@@ -62,7 +62,6 @@ func (s *scope) runtimes(ctx context.Context) (predictor.Runtimes, error) {
 	return found, nil
 }
 
-// renderTarget builds the target, once, when it is new.
 func (s *scope) renderTarget(ctx context.Context) (*backend.NewRevision, error) {
 	if !s.decision.Create {
 		return nil, nil
@@ -82,7 +81,7 @@ func (s *scope) renderTarget(ctx context.Context) (*backend.NewRevision, error) 
 	return &backend.NewRevision{Inputs: s.desired.Inputs, Mode: s.mode(), Runs: runs, User: user}, nil
 }
 
-// settings are the operator's, as far as they shape pods.
+// settings returns the settings of the operator that affect pods.
 func settings(cfg *config.Config, mode v1beta1.DeploymentMode) predictor.Settings {
 	s3 := cfg.Credentials.S3
 	return predictor.Settings{

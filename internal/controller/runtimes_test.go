@@ -32,7 +32,7 @@ func sklearn(image string) *v1alpha1.ClusterServingRuntime {
 	return runtime
 }
 
-func ofFormat(format string) func(*v1beta1.InferenceService) {
+func withFormat(format string) func(*v1beta1.InferenceService) {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Containers = nil
 		isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{ModelFormat: v1beta1.ModelFormat{Name: format}}
@@ -40,7 +40,7 @@ func ofFormat(format string) func(*v1beta1.InferenceService) {
 }
 
 func TestTheChosenRuntimeIsReported(t *testing.T) {
-	o := newOperator(t, ofFormat("sklearn"))
+	o := newOperator(t, withFormat("sklearn"))
 	o.must(o.server.Create(t.Context(), sklearn("server:1")))
 	o.settle()
 	if got := o.isvc().Status.ClusterServingRuntimeName; got != "sklearnserver" {
@@ -61,11 +61,11 @@ func TestARuntimeThatChanges(t *testing.T) {
 	} {
 		for _, kept := range []bool{true, false} {
 			t.Run(name+map[bool]string{true: " and was to be kept"}[kept], func(t *testing.T) {
-				o := newOperator(t, ofFormat("sklearn"))
+				o := newOperator(t, withFormat("sklearn"))
 				o.must(o.server.Create(t.Context(), sklearn("server:1")))
 				o.settle()
 				if kept {
-					o.edit(annotated(v1beta1.AnnotationDisableAutoUpdate, "true"))
+					o.edit(withAnnotation(v1beta1.AnnotationDisableAutoUpdate, "true"))
 					o.settle()
 				}
 				change(o)
@@ -89,7 +89,7 @@ func TestARuntimeThatChanges(t *testing.T) {
 func TestAWayBackNeedsNoRuntime(t *testing.T) {
 	serving := func(version string, percent *int64) func(*v1beta1.InferenceService) {
 		return func(isvc *v1beta1.InferenceService) {
-			ofFormat("sklearn")(isvc)
+			withFormat("sklearn")(isvc)
 			isvc.Spec.Predictor.Model.RuntimeVersion, isvc.Spec.Predictor.CanaryTrafficPercent = &version, percent
 		}
 	}
@@ -120,12 +120,12 @@ func TestAWayBackNeedsNoRuntime(t *testing.T) {
 				o.settle()
 				lose(o)
 				o.settle()
-				if got := shares(o.backend.record.Split, 2, 1); got != "2:50 1:50" {
+				if got := shares(o.backend.state.Split, 2, 1); got != "2:50 1:50" {
 					t.Fatalf("the loss alone moves traffic: %s", got)
 				}
 				o.edit(test.way)
 				o.settle()
-				got := shares(o.backend.record.Split, 2, 1)
+				got := shares(o.backend.state.Split, 2, 1)
 				if got != test.want || len(o.backend.revisions) != 2 {
 					t.Errorf("the split is %s, want %s; %d revisions", got, test.want, len(o.backend.revisions))
 				}
@@ -156,7 +156,7 @@ func TestARuntimeThatIsAddedLater(t *testing.T) {
 	namesake.Name = "sklearnserver"
 	for name, added := range map[string]*v1alpha1.ServingRuntime{"of another name": preferred, "of the same name": namesake} {
 		t.Run(name, func(t *testing.T) {
-			o := newOperator(t, ofFormat("sklearn"))
+			o := newOperator(t, withFormat("sklearn"))
 			o.must(o.server.Create(t.Context(), sklearn("server:1")))
 			o.settle()
 			o.edit(func(isvc *v1beta1.InferenceService) {
@@ -165,7 +165,7 @@ func TestARuntimeThatIsAddedLater(t *testing.T) {
 			o.settle()
 			o.must(o.server.Create(t.Context(), added.DeepCopy()))
 			o.settle()
-			if got := shares(o.backend.record.Split, 2, 1); got != "2:10 1:90" || len(o.backend.revisions) != 2 {
+			if got := shares(o.backend.state.Split, 2, 1); got != "2:10 1:90" || len(o.backend.revisions) != 2 {
 				t.Fatalf("the split is %s; %d revisions", got, len(o.backend.revisions))
 			}
 
@@ -186,7 +186,7 @@ func TestARuntimeThatIsAddedLater(t *testing.T) {
 // TestARuntimeThatIsNamedAndNoLonger: to name the runtime that was picked makes no revision, and neither does to stop naming
 // it, also where another would be picked by then.
 func TestARuntimeThatIsNamedAndNoLonger(t *testing.T) {
-	o := newOperator(t, ofFormat("sklearn"), func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Model.Runtime = new("sklearnserver") })
+	o := newOperator(t, withFormat("sklearn"), func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Model.Runtime = new("sklearnserver") })
 	o.must(o.server.Create(t.Context(), sklearn("server:1")))
 	o.settle()
 	o.edit(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Model.Runtime = nil })
@@ -210,12 +210,12 @@ func TestAVersionOfAnImageWithADigest(t *testing.T) {
 			isvc.Spec.Predictor.CanaryTrafficPercent = percent
 		}
 	}
-	o := newOperator(t, ofFormat("sklearn"))
+	o := newOperator(t, withFormat("sklearn"))
 	o.must(o.server.Create(t.Context(), sklearn("server:1")))
 	o.settle()
 	o.edit(version("2", new(int64(10))))
 	o.settle()
-	record := o.backend.record.Encode()
+	record := o.backend.state.Encode()
 
 	pinned := &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "pinned"}, Spec: sklearn(digest).Spec}
 	o.must(o.server.Create(t.Context(), pinned))
@@ -228,17 +228,17 @@ func TestAVersionOfAnImageWithADigest(t *testing.T) {
 	if ready.Status != metav1.ConditionFalse || !strings.Contains(ready.Message, `spec.predictor.model.runtimeVersion: "3" cannot be applied`) {
 		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 	}
-	if got := o.backend.record.Encode(); got != record {
+	if got := o.backend.state.Encode(); got != record {
 		t.Errorf("the record was %s and is %s", record, got)
 	}
 }
 
 // TestKeepingARuntimeHidesNothingElse: another model without a runtime is a problem all the same.
 func TestKeepingARuntimeHidesNothingElse(t *testing.T) {
-	o := newOperator(t, ofFormat("sklearn"), annotated(v1beta1.AnnotationDisableAutoUpdate, "true"))
+	o := newOperator(t, withFormat("sklearn"), withAnnotation(v1beta1.AnnotationDisableAutoUpdate, "true"))
 	o.must(o.server.Create(t.Context(), sklearn("server:1")))
 	o.settle()
-	o.edit(ofFormat("xgboost"))
+	o.edit(withFormat("xgboost"))
 	o.settle()
 	if ready := o.condition(v1beta1.ConditionReady); ready.Reason != "NoSupportingRuntime" {
 		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
@@ -247,7 +247,7 @@ func TestKeepingARuntimeHidesNothingElse(t *testing.T) {
 
 func TestRuntimesThatCannotBeListed(t *testing.T) {
 	for _, kind := range []client.ObjectList{&v1alpha1.ServingRuntimeList{}, &v1alpha1.ClusterServingRuntimeList{}} {
-		o := newOperator(t, ofFormat("sklearn"))
+		o := newOperator(t, withFormat("sklearn"))
 		o.reconciler.Client = interceptor.NewClient(o.server, interceptor.Funcs{
 			List: func(ctx context.Context, server client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
 				if _, same := list.(*v1alpha1.ServingRuntimeList); same == isServingRuntimes(kind) && isRuntimes(list) {

@@ -20,7 +20,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// NewScheme knows every kind that the operator reads or writes, and no other.
+// NewScheme returns a scheme of the kinds that the operator reads or writes.
 func NewScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{

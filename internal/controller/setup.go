@@ -56,17 +56,18 @@ import (
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 const (
-	// maxBackoff bounds the backoff, so that a cause that is gone is noticed within a minute.
+	// maxBackoff limits the delay until the operator notices that a cause of failures is gone.
 	maxBackoff, minBackoff = time.Minute, 10 * time.Millisecond
-	// discoveryPeriod is how often to look for an API that the cluster did not have at the start.
+	// discoveryPeriod is how often the operator checks for an API that the cluster lacked at the
+	// start.
 	discoveryPeriod = 10 * time.Second
 )
 
-// Setup adds the controller to a manager whose cache was made with [CacheOptions], and its metrics to the registerer.
-// The account is who the operator is.
+// Setup adds the controller to a manager whose cache uses [CacheOptions], and its metrics to the
+// registerer. The account is the operator's own ServiceAccount.
 func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registerer prometheus.Registerer, account Account) error {
 	m, err := metrics.New(registerer, metrics.Options{
-		Rollouts:       func() map[v1beta1.Phase]int { return countPhases(mgr.GetClient()) }, //nolint:contextcheck // A scrape brings none.
+		Rollouts:       func() map[v1beta1.Phase]int { return countPhases(mgr.GetClient()) }, //nolint:contextcheck // A scrape has no context.
 		FailureReasons: append(pods.Reasons(), knative.FailureReasons()...),
 	})
 	if err != nil {
@@ -77,7 +78,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	}
 	gateways, err := newGatewayCache(mgr, cfg)
 	if err != nil {
-		return fmt.Errorf("making the cache of Gateways: %w", err)
+		return fmt.Errorf("creating the cache of Gateways: %w", err)
 	}
 	if err := mgr.Add(gateways); err != nil {
 		return fmt.Errorf("adding the cache of Gateways: %w", err)
@@ -126,14 +127,14 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 		reconciler.watchCredentials(ctx, changed)
 		return nil
 	})); err != nil {
-		return fmt.Errorf("adding the look at credentials: %w", err)
+		return fmt.Errorf("adding the check of credentials: %w", err)
 	}
-	made, err := build.Build(reconcile.AsReconciler(mgr.GetClient(), reconciler))
+	built, err := build.Build(reconcile.AsReconciler(mgr.GetClient(), reconciler))
 	if err != nil {
 		return fmt.Errorf("building the controller: %w", err)
 	}
 	for _, api := range []*optionalAPI{gateway, serving, scaling} {
-		api.controller = made
+		api.controller = built
 		if err := api.setup(ctx); err != nil {
 			return err
 		}
@@ -145,12 +146,13 @@ func newStore(mgr manager.Manager) objects.Store {
 	return objects.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Scheme: mgr.GetScheme()}
 }
 
-// ignoreHPAStatus leaves out that an autoscaler has looked at the load, which it writes down every few seconds.
+// ignoreHPAStatus drops updates that change only an HPA's status, which an autoscaler writes every
+// few seconds.
 var ignoreHPAStatus = predicate.Funcs{UpdateFunc: func(update event.UpdateEvent) bool {
 	before, ok := update.ObjectOld.(*autoscalingv2.HorizontalPodAutoscaler)
 	after, both := update.ObjectNew.(*autoscalingv2.HorizontalPodAutoscaler)
 	if !ok || !both || before.ResourceVersion == after.ResourceVersion {
-		return true // A resync is not a change, and worth a look.
+		return true // Resyncs pass.
 	}
 	intent := func(hpa *autoscalingv2.HorizontalPodAutoscaler) *autoscalingv2.HorizontalPodAutoscaler {
 		meta := hpa.ObjectMeta
@@ -160,15 +162,14 @@ var ignoreHPAStatus = predicate.Funcs{UpdateFunc: func(update event.UpdateEvent)
 	return !equality.Semantic.DeepEqual(intent(before), intent(after))
 }}
 
-// runtimeChanged tells whether a change of a serving runtime can reach the pods: one of its spec, or of its server type,
-// which is an annotation.
+// runtimeChanged keeps the changes of a serving runtime that can affect pods: its spec, and its
+// server type, which is an annotation.
 var runtimeChanged = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 
-// countPhases counts the InferenceServices in each phase, from the cache.
 func countPhases(reader client.Reader) map[v1beta1.Phase]int {
 	var list v1beta1.InferenceServiceList
 	if err := reader.List(context.Background(), &list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil // The cache is not filled yet.
+		return nil // The cache has not synced yet.
 	}
 	counts := map[v1beta1.Phase]int{}
 	for i := range list.Items {
@@ -177,8 +178,8 @@ func countPhases(reader client.Reader) map[v1beta1.Phase]int {
 	return counts
 }
 
-// enqueueOwner is the InferenceService that an object belongs to, by its label: it is also found once our owner reference
-// was taken off.
+// enqueueOwner maps an object to its InferenceService by the label. An object whose owner reference
+// was removed is found too.
 func enqueueOwner(_ context.Context, object client.Object) []reconcile.Request {
 	name := object.GetLabels()[v1beta1.LabelInferenceService]
 	if name == "" {
@@ -187,13 +188,13 @@ func enqueueOwner(_ context.Context, object client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}}}
 }
 
-// enqueueAll is every InferenceService that a serving runtime could be for: those of its namespace, or all. Which runtime
-// is picked depends on all there are.
+// enqueueAll maps a serving runtime to all InferenceServices that could use it: those of its
+// namespace, or all. The choice of a runtime depends on all that exist.
 func enqueueAll(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, runtime client.Object) []reconcile.Request {
 		var list v1beta1.InferenceServiceList
 		if err := reader.List(ctx, &list, client.InNamespace(runtime.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
-			logf.FromContext(ctx).Error(err, "Listing the InferenceServices that a serving runtime could be for")
+			logf.FromContext(ctx).Error(err, "Listing the InferenceServices that could use a serving runtime")
 			return nil
 		}
 		requests := make([]reconcile.Request, len(list.Items))

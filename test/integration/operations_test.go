@@ -67,7 +67,7 @@ var _ = Describe("two replicas of the operator", Serial, func() {
 		s.apply(model(2), percent(10))
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		Expect(leader(ctx)).To(Equal(holder))
-		Expect(standby.session.Err.Contents()).NotTo(ContainSubstring("Rollout moved on"))
+		Expect(standby.session.Err.Contents()).NotTo(ContainSubstring("Rollout progressed"))
 
 		By("terminating the leader")
 		leading.session.Signal(syscall.SIGTERM)
