@@ -31,8 +31,8 @@ const (
 
 var crash = &backend.Failure{Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`, ExitCode: 1}
 
-// TestEventsOfARollout plays a rollout and compares all that it announces, each thing once.
-func TestEventsOfARollout(t *testing.T) {
+// TestRolloutEvents plays a rollout and compares all that it announces, each thing once.
+func TestRolloutEvents(t *testing.T) {
 	o := newOperator(t)
 	for _, step := range []struct {
 		name string
@@ -131,9 +131,9 @@ func failureEvents(announced []string) []string {
 	})
 }
 
-// TestFailuresOfWhateverServes plays what happens to revisions, and compares what is announced of failures: each once,
+// TestFailureEvents plays what happens to revisions, and compares what is announced of failures: each once,
 // and that it is over once the revision can serve.
-func TestFailuresOfWhateverServes(t *testing.T) {
+func TestFailureEvents(t *testing.T) {
 	const (
 		failed1, failed2       = "Warning RevisionFailed " + r1, "Warning RevisionFailed " + r2
 		recovered1, recovered2 = "Normal RevisionRecovered " + r1 + " does not fail any more", "Normal RevisionRecovered " + r2 + " does not fail any more"
@@ -245,8 +245,8 @@ func (o *operator) failureCounts() string {
 	return strings.Join(counted, ", ")
 }
 
-// TestAFailureThatIsGivenUpDoesNotRecover: what nobody asks for any more may come up while it is taken down.
-func TestAFailureThatIsGivenUpDoesNotRecover(t *testing.T) {
+// TestAbandonedRevisionDoesNotRecover: what nobody asks for any more may come up while it is taken down.
+func TestAbandonedRevisionDoesNotRecover(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.backend.failing[2] = crash
@@ -256,12 +256,12 @@ func TestAFailureThatIsGivenUpDoesNotRecover(t *testing.T) {
 	o.backend.catchUp()
 	o.rollOut("v1", nil)
 	if got := failureEvents(o.newEvents()); len(got) > 0 {
-		t.Errorf("it announces %v", got)
+		t.Errorf("the events are %v", got)
 	}
 }
 
-// TestWhatFailsAtOnceIsOneEvent: the recorder would keep the first note only.
-func TestWhatFailsAtOnceIsOneEvent(t *testing.T) {
+// TestSimultaneousFailuresAreOneEvent: the recorder would keep the first note only.
+func TestSimultaneousFailuresAreOneEvent(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.rollOut("v2", new(int64(0)))
@@ -288,8 +288,8 @@ func TestWhatFailsAtOnceIsOneEvent(t *testing.T) {
 
 func sorted(all []string) []string { return slices.Sorted(slices.Values(all)) }
 
-// TestOnlyWhatWasWrittenIsAnnounced, and that though something else has failed.
-func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
+// TestOnlyWrittenTransitionsAreAnnounced, and that though something else has failed.
+func TestOnlyWrittenTransitionsAreAnnounced(t *testing.T) {
 	t.Run("the target cannot be made", func(t *testing.T) {
 		o := newOperator(t)
 		o.backend.createErr = errInvalid
@@ -337,13 +337,13 @@ func TestOnlyWhatWasWrittenIsAnnounced(t *testing.T) {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil || len(o.newEvents()) > 0 {
-			t.Errorf("it is announced again; error is %v", err)
+			t.Errorf("it is announced twice; error is %v", err)
 		}
 	})
 }
 
-// TestAQuotaIsToldOfOnce: how much of it others use changes all the time.
-func TestAQuotaIsToldOfOnce(t *testing.T) {
+// TestQuotaIsReportedOnce: how much of it others use changes all the time.
+func TestQuotaIsReportedOnce(t *testing.T) {
 	o := newOperator(t)
 	for _, used := range []string{"5", "6", "5"} {
 		o.backend.createErr = apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "deployments"}, "x",
@@ -370,12 +370,12 @@ func TestNothingToRollBackTo(t *testing.T) {
 	}
 	o.reconcile()
 	if again := o.newEvents(); len(again) > 0 {
-		t.Errorf("it is announced again: %v", again)
+		t.Errorf("it is announced twice: %v", again)
 	}
 }
 
-// TestLongNotesAreCut: the API server refuses notes of more than 1024 bytes.
-func TestLongNotesAreCut(t *testing.T) {
+// TestLongNotesAreTruncated: the API server refuses notes of more than 1024 bytes.
+func TestLongNotesAreTruncated(t *testing.T) {
 	o := newOperator(t)
 	for _, length := range []int{noteLimit - 1, noteLimit, noteLimit + 1, 3 * noteLimit} {
 		o.backend.otherErr = &backend.ConflictError{Kind: strings.Repeat("ü", length/2), Name: "x"}
@@ -417,7 +417,7 @@ func (o *operator) metric(name string) string {
 	return strings.Join(lines, "\n")
 }
 
-func TestShiftsAreCountedByTheirCause(t *testing.T) {
+func TestShiftMetricsByReason(t *testing.T) {
 	o := newOperator(t)
 	counted := ""
 	for _, step := range []struct {
@@ -490,9 +490,9 @@ serinus_revision_failures_total{reason="Unschedulable"} 0
 	}
 }
 
-// TestTheFirstTrafficIsTimed once for each revision, from its record to the write of the route: not for one that is
+// TestFirstTrafficMetric once for each revision, from its record to the write of the route: not for one that is
 // brought back, and not for one that was ready before its user let it have any.
-func TestTheFirstTrafficIsTimed(t *testing.T) {
+func TestFirstTrafficMetric(t *testing.T) {
 	o := newOperator(t)
 	observed := func() (count uint64, seconds float64) {
 		families, err := o.registry.Gather()

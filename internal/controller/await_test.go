@@ -17,17 +17,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// lateReader answers lists with errors, in turn, and then without.
+// lateReader answers the first lists with errs.
 type lateReader struct {
 	client.Reader
 	errs []error
-	// lasting is the answer to each list once errs are used up.
-	lasting error
+	// finalErr answers every list once errs are used up.
+	finalErr error
 }
 
 func (r *lateReader) List(context.Context, client.ObjectList, ...client.ListOption) error {
 	if len(r.errs) == 0 {
-		return r.lasting
+		return r.finalErr
 	}
 	err := r.errs[0]
 	r.errs = r.errs[1:]
@@ -42,11 +42,11 @@ func TestAwaitCRDs(t *testing.T) {
 		want     string
 		wantTime time.Duration
 	}{
-		"all are there":                 {},
-		"a CRD was created just now":    {given: lateReader{errs: []error{noMatch, notFound}}, wantTime: 2 * crdPollInterval},
-		"its storage is being made":     {given: lateReader{errs: []error{apierrors.NewTooManyRequests("storage is (re)initializing", 1)}}, wantTime: crdPollInterval},
-		"no CRD is installed":           {given: lateReader{lasting: noMatch}, want: "install the CRDs first", wantTime: crdTimeout},
-		"the API server refuses to say": {given: lateReader{lasting: errors.New("forbidden")}, want: "forbidden"},
+		"all CRDs are served":        {},
+		"a CRD was created just now": {given: lateReader{errs: []error{noMatch, notFound}}, wantTime: 2 * crdPollInterval},
+		"its storage is initialized": {given: lateReader{errs: []error{apierrors.NewTooManyRequests("storage is (re)initializing", 1)}}, wantTime: crdPollInterval},
+		"no CRD is installed":        {given: lateReader{finalErr: noMatch}, want: "install the CRDs first", wantTime: crdTimeout},
+		"the API server refuses":     {given: lateReader{finalErr: errors.New("forbidden")}, want: "forbidden"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

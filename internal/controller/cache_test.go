@@ -24,7 +24,7 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// trimmed is what of an object gets into the cache.
+// trimmed returns the object as it is cached.
 func trimmed[T any](t *testing.T, trim func(any) (any, error), object T) T {
 	t.Helper()
 	result, err := trim(object)
@@ -40,7 +40,7 @@ func trimmed[T any](t *testing.T, trim func(any) (any, error), object T) T {
 
 func newTrim() func(any) (any, error) { return CacheOptions(config.Default()).DefaultTransform }
 
-func TestTrimKeepsWhatIsReadOfPods(t *testing.T) {
+func TestTrimPods(t *testing.T) {
 	waiting := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
 	ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Message: "no model"}}
 	age := metav1.NewTime(time.Unix(1_700_000_000, 0))
@@ -89,7 +89,7 @@ func TestTrimKeepsWhatIsReadOfPods(t *testing.T) {
 	}
 }
 
-func TestTrimKeepsWhatIsReadOfEndpointSlices(t *testing.T) {
+func TestTrimEndpointSlices(t *testing.T) {
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "slice", Namespace: "models",
@@ -116,7 +116,7 @@ func TestTrimKeepsWhatIsReadOfEndpointSlices(t *testing.T) {
 	}
 }
 
-func TestTrimTakesSecondCopiesOff(t *testing.T) {
+func TestTrimRemovesManagedFieldsAndLastApplied(t *testing.T) {
 	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
 		Name:          "iris",
 		Annotations:   map[string]string{corev1.LastAppliedConfigAnnotation: "{}", v1beta1.AnnotationStop: "true"},
@@ -130,7 +130,7 @@ func TestTrimTakesSecondCopiesOff(t *testing.T) {
 	}
 }
 
-// deploymentOf is a Deployment that has nothing in common with any other but what it says.
+// deploymentOf returns a Deployment that shares no memory with other Deployments.
 func deploymentOf(n int) *appsv1.Deployment {
 	list := func() corev1.ResourceList {
 		return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("2Gi")}
@@ -155,7 +155,7 @@ func deploymentOf(n int) *appsv1.Deployment {
 	}
 }
 
-func TestTrimSharesWithoutChanging(t *testing.T) {
+func TestTrimSharesEqualValues(t *testing.T) {
 	trim := newTrim()
 	first, second := trimmed(t, trim, deploymentOf(1)), trimmed(t, trim, deploymentOf(2))
 	for n, got := range map[int]*appsv1.Deployment{1: first, 2: second} {
@@ -166,31 +166,31 @@ func TestTrimSharesWithoutChanging(t *testing.T) {
 	limits := func(d *appsv1.Deployment) corev1.ResourceList {
 		return d.Spec.Template.Spec.Containers[0].Resources.Limits
 	}
-	// Writing through one shows whether the other is the same.
+	// A write to one list shows whether the other list is the same.
 	limits(first)["shared"] = resource.MustParse("1")
 	if _, shared := limits(second)["shared"]; !shared {
-		t.Error("equal resource lists are kept twice")
+		t.Error("equal resource lists are not shared")
 	}
 	for key := range second.Labels {
 		if unsafe.StringData(key) != unsafe.StringData(intern(key)) {
-			t.Errorf("label %q has a key of its own", key)
+			t.Errorf("label key %q is not interned", key)
 		}
 	}
 }
 
-func TestTrimKeepsDifferentResourcesApart(t *testing.T) {
+func TestTrimDoesNotMixResources(t *testing.T) {
 	trim := newTrim()
 	for n := range 2 * maxResourceLists {
-		made := deploymentOf(n)
-		made.Spec.Template.Spec.Containers[0].Resources.Limits[corev1.ResourceCPU] = *resource.NewQuantity(int64(n+1), resource.DecimalSI)
-		want := made.DeepCopy()
-		if diff := cmp.Diff(want, trimmed(t, trim, made)); diff != "" {
+		deployment := deploymentOf(n)
+		deployment.Spec.Template.Spec.Containers[0].Resources.Limits[corev1.ResourceCPU] = *resource.NewQuantity(int64(n+1), resource.DecimalSI)
+		want := deployment.DeepCopy()
+		if diff := cmp.Diff(want, trimmed(t, trim, deployment)); diff != "" {
 			t.Fatalf("Deployment %d was changed (-want +got):\n%s", n, diff)
 		}
 	}
 }
 
-func TestTrimLeavesWhatIsTrimmedAlone(t *testing.T) {
+func TestTrimIsIdempotent(t *testing.T) {
 	trim := newTrim()
 	once := trimmed(t, trim, deploymentOf(1))
 	want := once.DeepCopy()
@@ -199,20 +199,19 @@ func TestTrimLeavesWhatIsTrimmedAlone(t *testing.T) {
 	}
 }
 
-// TestWhatAnAutoscalerWritesDownIsNotWorthALook, though it is often.
-func TestWhatAnAutoscalerWritesDownIsNotWorthALook(t *testing.T) {
+func TestIgnoreHPAStatus(t *testing.T) {
 	before := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "iris", ResourceVersion: "1"}}
 	for name, test := range map[string]struct {
 		change func(*autoscalingv2.HorizontalPodAutoscaler)
 		want   bool
 	}{
-		"the load":        {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Status.CurrentReplicas = 3 }, false},
-		"the bounds":      {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.MaxReplicas = 3 }, true},
-		"a label":         {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Labels = map[string]string{"a": "b"} }, true},
-		"an owner":        {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.OwnerReferences = []metav1.OwnerReference{{}} }, true},
-		"a resync":        {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.ResourceVersion = "1" }, true},
-		"a deletion":      {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.DeletionTimestamp = new(metav1.Now()) }, true},
-		"nothing we keep": {func(*autoscalingv2.HorizontalPodAutoscaler) {}, false},
+		"the load":                 {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Status.CurrentReplicas = 3 }, false},
+		"the bounds":               {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.MaxReplicas = 3 }, true},
+		"a label":                  {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Labels = map[string]string{"a": "b"} }, true},
+		"an owner":                 {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.OwnerReferences = []metav1.OwnerReference{{}} }, true},
+		"a resync":                 {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.ResourceVersion = "1" }, true},
+		"a deletion":               {func(h *autoscalingv2.HorizontalPodAutoscaler) { h.DeletionTimestamp = new(metav1.Now()) }, true},
+		"nothing that is compared": {func(*autoscalingv2.HorizontalPodAutoscaler) {}, false},
 	} {
 		after := before.DeepCopy()
 		after.ResourceVersion = "2"
@@ -222,22 +221,22 @@ func TestWhatAnAutoscalerWritesDownIsNotWorthALook(t *testing.T) {
 		}
 	}
 	if !ignoreHPAStatus.Update(event.UpdateEvent{ObjectOld: &corev1.Pod{}, ObjectNew: &corev1.Pod{}}) {
-		t.Error("a change of a pod is not worth a look")
+		t.Error("a change of a pod is dropped")
 	}
 }
 
-// TestTheCacheNeedsNoKindThatMayBeMissing: it would refuse to begin where the cluster does not know one.
-func TestTheCacheNeedsNoKindThatMayBeMissing(t *testing.T) {
+// TestCacheNamesNoOptionalKind: a cache does not start if the cluster lacks a kind of ByObject.
+func TestCacheNamesNoOptionalKind(t *testing.T) {
 	options := CacheOptions(config.Default())
 	for kind, by := range options.ByObject {
 		if _, route := kind.(*gatewayv1.HTTPRoute); route {
-			t.Error("it names HTTPRoutes")
+			t.Error("ByObject has HTTPRoutes")
 		}
 		if by.Label == nil || !by.Label.Empty() {
-			t.Errorf("%T is not cached whole", kind)
+			t.Errorf("not all objects of %T are cached", kind)
 		}
 	}
 	if options.DefaultLabelSelector.Matches(labels.Set{}) || !options.DefaultLabelSelector.Matches(labels.Set{v1beta1.LabelInferenceService: "iris"}) {
-		t.Errorf("all else is cached by %s", options.DefaultLabelSelector)
+		t.Errorf("the default label selector is %s", options.DefaultLabelSelector)
 	}
 }

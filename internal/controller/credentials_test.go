@@ -19,7 +19,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// downloaded has the model be downloaded, and run by a service account.
+// withDownload returns a change that makes the model a download under a service account.
 func withDownload(account string) func(*v1beta1.InferenceService) {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.ServiceAccountName = account
@@ -43,9 +43,9 @@ func secret(name string, keys ...string) *corev1.Secret {
 	return made
 }
 
-// TestCredentialsThatAreMissing keep a revision from being made, for it would stay without them. Nobody tells when they
-// come, so they are looked for again.
-func TestCredentialsThatAreMissing(t *testing.T) {
+// TestMissingCredentials checks that no revision is created without its credentials. They are not
+// watched, so they are checked again.
+func TestMissingCredentials(t *testing.T) {
 	storage := func(key string) func(*v1beta1.InferenceService) {
 		return func(isvc *v1beta1.InferenceService) {
 			withFormat("sklearn")(isvc)
@@ -53,39 +53,39 @@ func TestCredentialsThatAreMissing(t *testing.T) {
 		}
 	}
 	for name, test := range map[string]struct {
-		asked      func(*v1beta1.InferenceService)
+		change     func(*v1beta1.InferenceService)
 		given      []client.Object
 		wantReason string
-		want       string // The message has it.
+		want       string // A part of the message.
 		missing    client.Object
 	}{
 		"the service account": {
-			asked: withDownload("runner"), wantReason: "CredentialsNotFound",
+			change: withDownload("runner"), wantReason: "CredentialsNotFound",
 			want:    `spec.predictor.serviceAccountName: there is no ServiceAccount "runner" in namespace kserve-test; create it, or name another (the operator looks again every 30s)`,
 			missing: serviceAccount("runner"),
 		},
 		"a secret that it lists": {
-			asked: withDownload("runner"), given: []client.Object{serviceAccount("runner", "minio")}, wantReason: "CredentialsNotFound",
+			change: withDownload("runner"), given: []client.Object{serviceAccount("runner", "minio")}, wantReason: "CredentialsNotFound",
 			want: `ServiceAccount "runner" lists Secret "minio", and there is no such Secret in namespace kserve-test; ` +
 				`create it, or take it out of the ServiceAccount's secrets (the operator looks again every 30s)`,
 			missing: secret("minio", "AWS_SECRET_ACCESS_KEY"),
 		},
 		"a secret that the default one lists": {
-			asked: withDownload(""), given: []client.Object{serviceAccount("default", "minio")}, wantReason: "CredentialsNotFound",
+			change: withDownload(""), given: []client.Object{serviceAccount("default", "minio")}, wantReason: "CredentialsNotFound",
 			want: `ServiceAccount "default" lists Secret "minio"`, missing: secret("minio"),
 		},
 		"a secret that an annotation names": {
-			asked: func(isvc *v1beta1.InferenceService) {
+			change: func(isvc *v1beta1.InferenceService) {
 				withDownload("")(isvc)
 				withAnnotation(v1beta1.AnnotationStorageSecretName, "minio")(isvc)
 			},
 			wantReason: "InvalidPredictorSpec", want: `"minio": there is no such secret`, missing: secret("minio"),
 		},
 		"the secret of a storage spec": {
-			asked: storage("minio"), wantReason: "InvalidPredictorSpec", want: "there is no secret storage-config", missing: secret("storage-config", "minio"),
+			change: storage("minio"), wantReason: "InvalidPredictorSpec", want: "there is no secret storage-config", missing: secret("storage-config", "minio"),
 		},
 		"a key of that secret": {
-			asked: storage("minio"), given: []client.Object{secret("storage-config", "other")}, wantReason: "InvalidPredictorSpec",
+			change: storage("minio"), given: []client.Object{secret("storage-config", "other")}, wantReason: "InvalidPredictorSpec",
 			want: `"minio" is not a key of secret storage-config; its keys are other`, missing: secret("storage-config", "minio"),
 		},
 	} {
@@ -96,9 +96,9 @@ func TestCredentialsThatAreMissing(t *testing.T) {
 				o.must(o.server.Create(t.Context(), object))
 			}
 			o.settle()
-			o.edit(test.asked)
+			o.edit(test.change)
 			if result := o.reconcile(); result.RequeueAfter != afterRecheck {
-				t.Errorf("it comes back after %v, want %v", result.RequeueAfter, afterRecheck)
+				t.Errorf("RequeueAfter is %v, want %v", result.RequeueAfter, afterRecheck)
 			}
 			ready := o.condition(v1beta1.ConditionReady)
 			if ready.Status != metav1.ConditionFalse || ready.Reason != test.wantReason || !strings.Contains(ready.Message, test.want) {
@@ -115,20 +115,19 @@ func TestCredentialsThatAreMissing(t *testing.T) {
 			}
 			o.settle()
 			if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue || len(o.backend.revisions) != 2 {
-				t.Errorf("once it is there, %d revisions; Ready is %s (%s): %s", len(o.backend.revisions), ready.Status, ready.Reason, ready.Message)
+				t.Errorf("after the missing object is created, %d revisions; Ready is %s (%s): %s", len(o.backend.revisions), ready.Status, ready.Reason, ready.Message)
 			}
 		})
 	}
 }
 
-// TestCredentialsThatNeedNotBeThere keep nothing from being served.
-func TestCredentialsThatNeedNotBeThere(t *testing.T) {
+func TestOptionalCredentials(t *testing.T) {
 	for name, test := range map[string]struct {
 		account string
 		given   []client.Object
 	}{
 		"the default service account": {},
-		"what a platform makes for an account": {
+		"generated Secrets of a platform": {
 			account: "runner", given: []client.Object{serviceAccount("runner", "runner-token-x1", "runner-dockercfg-y2")},
 		},
 	} {
@@ -145,8 +144,9 @@ func TestCredentialsThatNeedNotBeThere(t *testing.T) {
 	}
 }
 
-// TestWhoMustBeAllowedToReadASecret: the command in the message is for the operator as it is installed.
-func TestWhoMustBeAllowedToReadASecret(t *testing.T) {
+// TestUnreadableSecretMessageNamesTheServiceAccount checks that the command in the message names
+// the installed ServiceAccount.
+func TestUnreadableSecretMessageNamesTheServiceAccount(t *testing.T) {
 	for _, test := range []struct {
 		account Account
 		want    string
@@ -166,7 +166,7 @@ func TestWhoMustBeAllowedToReadASecret(t *testing.T) {
 			},
 		})
 		if result := o.reconcile(); result.RequeueAfter != afterRecheck {
-			t.Errorf("it comes back after %v, want %v", result.RequeueAfter, afterRecheck)
+			t.Errorf("RequeueAfter is %v, want %v", result.RequeueAfter, afterRecheck)
 		}
 		if ready := o.condition(v1beta1.ConditionReady); ready.Reason != "CredentialsNotReadable" || !strings.HasSuffix(ready.Message, test.want) {
 			t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)

@@ -13,29 +13,30 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// TestWhatHoldsADeletionUpIsReported: with the command that ends it, once, and with what is served meanwhile.
-func TestWhatHoldsADeletionUpIsReported(t *testing.T) {
+// TestBlockedDeletionIsReported checks that the status names the command that ends the wait and the
+// traffic meanwhile.
+func TestBlockedDeletionIsReported(t *testing.T) {
 	const patch = "kubectl patch inferenceservices.serving.kserve.io -n kserve-test sklearn-iris --type=merge -p "
 	for name, test := range map[string]struct {
 		finalizers []string
 		after      time.Duration
 		unready    bool
-		says       []string
+		want       []string
 	}{
 		"KServe's": {
 			finalizers: []string{"inferenceservice.finalizers"},
-			says:       []string{"inferenceservice.finalizers; only KServe", "100 % on sklearn-iris-predictor-00001", patch + `'{"metadata":{"finalizers":null}}'`},
+			want:       []string{"inferenceservice.finalizers; only KServe", "100 % on sklearn-iris-predictor-00001", patch + `'{"metadata":{"finalizers":null}}'`},
 		},
 		"that of a distribution, without a ready pod": {
 			finalizers: []string{"odh.inferenceservice.finalizers"}, unready: true,
-			says: []string{"odh.inferenceservice.finalizers", "no revision serves", patch},
+			want: []string{"odh.inferenceservice.finalizers", "no revision serves", patch},
 		},
 		"KServe's beside another": {
 			finalizers: []string{"inferenceservice.finalizers", "example.com/audit"},
-			says:       []string{"example.com/audit, inferenceservice.finalizers", patch + `'{"metadata":{"finalizers":["example.com/audit"]}}'`},
+			want:       []string{"example.com/audit, inferenceservice.finalizers", patch + `'{"metadata":{"finalizers":["example.com/audit"]}}'`},
 		},
 		"another, for a moment":   {finalizers: []string{"example.com/audit"}, after: time.Second},
-		"another, for longer":     {finalizers: []string{"example.com/audit"}, after: persistentFailureAfter, says: []string{"the controllers that have set them", "where such a controller is gone", patch}},
+		"another, persistent":     {finalizers: []string{"example.com/audit"}, after: persistentFailureAfter, want: []string{"the controllers that have set them", "where such a controller is gone", patch}},
 		"the garbage collector's": {finalizers: []string{metav1.FinalizerDeleteDependents}, after: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,12 +58,12 @@ func TestWhatHoldsADeletionUpIsReported(t *testing.T) {
 			}
 			isvc = o.isvc()
 			if len(o.backend.decisions) > decisions {
-				t.Error("it changes something of an InferenceService that is being deleted")
+				t.Error("a deleted InferenceService is changed")
 			}
 			events := o.newEvents()
-			if len(test.says) == 0 {
+			if len(test.want) == 0 {
 				if o.statusWrites > writes || len(events) > 0 {
-					t.Errorf("it has written %d statuses and %v", o.statusWrites-writes, events)
+					t.Errorf("the status is written %d times, and the events are %v", o.statusWrites-writes, events)
 				}
 				return
 			}
@@ -70,9 +71,9 @@ func TestWhatHoldsADeletionUpIsReported(t *testing.T) {
 			if o.statusWrites != writes+1 || ready.Status != metav1.ConditionFalse || ready.Reason != "DeletionBlocked" || isvc.Status.Phase != v1beta1.PhaseBlocked {
 				t.Errorf("after %d writes Ready is %s (%s), phase %s", o.statusWrites-writes, ready.Status, ready.Reason, isvc.Status.Phase)
 			}
-			for _, words := range test.says {
+			for _, words := range test.want {
 				if !strings.Contains(ready.Message, words) {
-					t.Errorf("it does not say %q:\n%s", words, ready.Message)
+					t.Errorf("the message lacks %q:\n%s", words, ready.Message)
 				}
 			}
 			if len(events) != 1 || !strings.HasPrefix(events[0], "Warning DeletionBlocked ") {

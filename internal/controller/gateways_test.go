@@ -21,7 +21,7 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// TestReadyWaitsForAChangedRoute, whatever was changed in it, and the new URL with it.
+// TestReadyWaitsForAChangedRoute checks that Ready and the URL wait for any change of the route.
 func TestReadyWaitsForAChangedRoute(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
@@ -40,13 +40,13 @@ func TestReadyWaitsForAChangedRoute(t *testing.T) {
 	o.backend.unresponsive = false
 	o.settle()
 	if now := o.isvc().Status; now.URL != o.backend.url || o.condition(v1beta1.ConditionReady).Status != metav1.ConditionTrue {
-		t.Errorf("once it is accepted the URL is %s, and Ready is %s", now.URL, o.condition(v1beta1.ConditionReady).Status)
+		t.Errorf("after the route is accepted, the URL is %s, and Ready is %s", now.URL, o.condition(v1beta1.ConditionReady).Status)
 	}
 }
 
-// TestReadyIsNotTrueOfAShiftOfTheSameGeneration, not even while the status waits for a quick gateway: no client could tell
-// from the generation that it is about the route as it was.
-func TestReadyIsNotTrueOfAShiftOfTheSameGeneration(t *testing.T) {
+// TestReadyIsNotTrueDuringAShiftOfTheSameGeneration: a client could not tell from the generation
+// that the status describes the previous route.
+func TestReadyIsNotTrueDuringAShiftOfTheSameGeneration(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.rollOut("v2", new(int64(10)))
@@ -59,19 +59,20 @@ func TestReadyIsNotTrueOfAShiftOfTheSameGeneration(t *testing.T) {
 	}
 }
 
-// TestASettledServiceStaysReadyWhileItsGatewayIsBehind, for a minute, and no new split is reported meanwhile.
-func TestASettledServiceStaysReadyWhileItsGatewayIsBehind(t *testing.T) {
+// TestSettledServiceStaysReadyWhileItsGatewayLags checks that it stays ready for a minute, and that
+// no new split is reported meanwhile.
+func TestSettledServiceStaysReadyWhileItsGatewayLags(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	writes := o.statusWrites
 	o.backend.behindSince = o.clock.Now()
 	if result := o.reconcile(); result.RequeueAfter != gatewayTolerance+time.Millisecond || o.statusWrites > writes {
-		t.Errorf("it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+		t.Errorf("RequeueAfter is %v, and the status is written %d times", result.RequeueAfter, o.statusWrites-writes)
 	}
 	o.clock.SetTime(o.clock.Now().Add(gatewayTolerance - time.Second))
 	o.reconcile()
 	if o.statusWrites > writes {
-		t.Errorf("within the minute it has written %d times", o.statusWrites-writes)
+		t.Errorf("within the minute the status is written %d times", o.statusWrites-writes)
 	}
 	o.clock.SetTime(o.clock.Now().Add(time.Second))
 	for range 3 {
@@ -81,7 +82,7 @@ func TestASettledServiceStaysReadyWhileItsGatewayIsBehind(t *testing.T) {
 		t.Errorf("IngressReady is %s: %s", ingress.Status, ingress.Message)
 	}
 	if o.statusWrites != writes+1 {
-		t.Errorf("after the minute it has written %d times", o.statusWrites-writes)
+		t.Errorf("after the minute the status is written %d times", o.statusWrites-writes)
 	}
 	o.backend.behindSince = time.Time{}
 	o.settle()
@@ -106,7 +107,7 @@ func TestASettledServiceStaysReadyWhileItsGatewayIsBehind(t *testing.T) {
 	})
 }
 
-func TestTheHostRouteWaitsForAGatewayThatStaysBehind(t *testing.T) {
+func TestHostRouteWaitsForALaggingGateway(t *testing.T) {
 	o := newOperator(t)
 	o.backend.hostRoute = &backend.Entrance{URL: "http://own", Open: true}
 	o.settle()
@@ -114,7 +115,7 @@ func TestTheHostRouteWaitsForAGatewayThatStaysBehind(t *testing.T) {
 	behind := backend.RouteStatus{Exists: true, BehindSince: o.clock.Now(), Message: "waiting for the Gateway"}
 	o.backend.hostRoute = &backend.Entrance{URL: "http://own", Open: true, Route: behind}
 	if result := o.reconcile(); result.RequeueAfter != gatewayTolerance+time.Millisecond || o.statusWrites > writes {
-		t.Errorf("it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+		t.Errorf("RequeueAfter is %v, and the status is written %d times", result.RequeueAfter, o.statusWrites-writes)
 	}
 	o.clock.SetTime(o.clock.Now().Add(gatewayTolerance))
 	o.backend.hostRoute.Route = behind
@@ -122,9 +123,9 @@ func TestTheHostRouteWaitsForAGatewayThatStaysBehind(t *testing.T) {
 	o.wantHostProblem("Ready", "; waiting for the Gateway")
 }
 
-// TestRoutesAreNotGivenHostsOfOlderInferenceServices, also where the InferenceService is refused for another cause, and
-// also hosts that they have had.
-func TestRoutesAreNotGivenHostsOfOlderInferenceServices(t *testing.T) {
+// TestRoutesGetNoHostsOfOlderInferenceServices also covers a refused InferenceService and hosts of
+// its existing routes.
+func TestRoutesGetNoHostsOfOlderInferenceServices(t *testing.T) {
 	const shared = "sklearn-iris-predictor.kserve-test.example.com"
 	older := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "kserve-test", Name: "sklearn-iris-predictor", UID: types.UID("older"), CreationTimestamp: metav1.NewTime(start.Add(-time.Hour * 24)),
@@ -134,9 +135,9 @@ func TestRoutesAreNotGivenHostsOfOlderInferenceServices(t *testing.T) {
 		hosts  []string
 		want   []string
 	}{
-		"that its names make":           {want: []string{shared}},
-		"while it is refused otherwise": {change: withAnnotation(v1beta1.AnnotationDeploymentMode, "Turbo"), want: []string{shared}},
-		"that it has from before": {
+		"of its own names":                       {want: []string{shared}},
+		"while it is refused for another reason": {change: withAnnotation(v1beta1.AnnotationDeploymentMode, "Turbo"), want: []string{shared}},
+		"of its existing routes": {
 			hosts: []string{"sklearn-iris-predictor-predictor.kserve-test.example.com", "free.example.com"},
 			want:  []string{"sklearn-iris-predictor-predictor.kserve-test.example.com", shared},
 		},
@@ -158,8 +159,7 @@ func TestRoutesAreNotGivenHostsOfOlderInferenceServices(t *testing.T) {
 	}
 }
 
-// TestWhoseRoutesAGatewayServes is who is enqueued when a Gateway, or its class, changes.
-func TestWhoseRoutesAGatewayServes(t *testing.T) {
+func TestEnqueueAttached(t *testing.T) {
 	route := func(name, gateway string) *gatewayv1.HTTPRoute {
 		route := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
 			Namespace: "kserve-test", Name: name, Labels: map[string]string{v1beta1.LabelInferenceService: name},
@@ -174,12 +174,12 @@ func TestWhoseRoutesAGatewayServes(t *testing.T) {
 		object client.Object
 		want   []string
 	}{
-		"a Gateway":                    {gatewaytest.NewGateway("outer", 1), []string{"iris", "wine"}},
-		"another one":                  {other, []string{"digits"}},
-		"a Gateway without routes":     {gatewaytest.NewGateway("idle", 1), nil},
-		"a GatewayClass":               {gatewaytest.NewGatewayClass(), []string{"iris", "wine"}},
-		"a GatewayClass without any":   {&gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: "idle"}}, nil},
-		"a Gateway that is not there ": {gatewaytest.NewGateway("gone", 1), nil},
+		"a Gateway":                     {gatewaytest.NewGateway("outer", 1), []string{"iris", "wine"}},
+		"another one":                   {other, []string{"digits"}},
+		"a Gateway without routes":      {gatewaytest.NewGateway("idle", 1), nil},
+		"a GatewayClass":                {gatewaytest.NewGatewayClass(), []string{"iris", "wine"}},
+		"a GatewayClass without any":    {&gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: "idle"}}, nil},
+		"a Gateway that does not exist": {gatewaytest.NewGateway("gone", 1), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
@@ -194,9 +194,10 @@ func TestWhoseRoutesAGatewayServes(t *testing.T) {
 	}
 }
 
-// TestAGatewayThatOnlyCountsItsRoutesEnqueuesNothing: each new InferenceService would wake all others.
-func TestAGatewayThatOnlyCountsItsRoutesEnqueuesNothing(t *testing.T) {
-	made := func(changes ...func(*gatewayv1.Gateway)) client.Object {
+// TestGatewayChangedIgnoresAttachedRoutes: otherwise each new InferenceService would enqueue all
+// others.
+func TestGatewayChangedIgnoresAttachedRoutes(t *testing.T) {
+	trimmedGateway := func(changes ...func(*gatewayv1.Gateway)) client.Object {
 		gateway := gatewaytest.NewGateway("outer", 1, "http")
 		gateway.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, metav1.ConditionTrue)}
 		gateway.Status.Listeners[0].AttachedRoutes = 7
@@ -221,11 +222,11 @@ func TestAGatewayThatOnlyCountsItsRoutesEnqueuesNothing(t *testing.T) {
 		"that of a listener": {change: func(g *gatewayv1.Gateway) { g.Status.Listeners[0].Conditions = g.Status.Conditions }, want: true},
 		"its class":          {change: func(g *gatewayv1.Gateway) { g.Spec.GatewayClassName = "other" }, want: true},
 	} {
-		if got := gatewayChanged.Update(event.UpdateEvent{ObjectOld: made(), ObjectNew: made(test.change)}); got != test.want {
-			t.Errorf("%s: it wakes: %t, want %t", name, got, test.want)
+		if got := gatewayChanged.Update(event.UpdateEvent{ObjectOld: trimmedGateway(), ObjectNew: trimmedGateway(test.change)}); got != test.want {
+			t.Errorf("%s: enqueues: %t, want %t", name, got, test.want)
 		}
 	}
 	if config.Default().Rollout.DrainPeriod.Duration < 32*time.Second {
-		t.Error("the default drain ends before a data plane that follows late")
+		t.Error("the default drain period is shorter than the lag of a slow data plane")
 	}
 }

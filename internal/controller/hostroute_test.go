@@ -14,30 +14,30 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 )
 
-// wantHostProblem checks that the InferenceService is ready, and what is said of its own host.
-func (o *operator) wantHostProblem(reason, says string) {
+// wantHostProblem checks that the InferenceService is ready and that IngressReady reports the
+// problem of its own host.
+func (o *operator) wantHostProblem(reason, message string) {
 	o.t.Helper()
 	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
 		o.t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 	}
 	ingress := o.condition(v1beta1.ConditionIngressReady)
-	if ingress.Status != metav1.ConditionTrue || ingress.Reason != reason || !strings.Contains(ingress.Message, says) {
+	if ingress.Status != metav1.ConditionTrue || ingress.Reason != reason || !strings.Contains(ingress.Message, message) {
 		o.t.Errorf("IngressReady is %s (%s): %s", ingress.Status, ingress.Reason, ingress.Message)
 	}
 }
 
-// TestWhatKeepsOnlyTheEntranceIsToldOnce, and keeps nobody from being ready.
-func TestWhatKeepsOnlyTheEntranceIsToldOnce(t *testing.T) {
+func TestHostRouteProblemIsReportedOnce(t *testing.T) {
 	refused := backend.RouteStatus{Exists: true, Refused: true, Reason: "RefNotPermitted", Message: "it needs a ReferenceGrant"}
 	for name, test := range map[string]struct {
-		route              backend.RouteStatus
-		applying           error
-		wantReason, saying string
-		wantAfter          time.Duration
+		route                   backend.RouteStatus
+		applyErr                error
+		wantReason, wantMessage string
+		wantAfter               time.Duration
 	}{
-		"the gateway refuses it":    {route: refused, wantReason: "RefNotPermitted", saying: "it needs a ReferenceGrant"},
-		"the route is another's":    {applying: errRoute, wantReason: "OwnershipConflict", saying: errRoute.Error(), wantAfter: afterRecheck},
-		"the API server refuses it": {applying: errForbidden, wantReason: "RefusedByAPIServer", saying: "forbidden", wantAfter: afterRecheck},
+		"the gateway refuses it":      {route: refused, wantReason: "RefNotPermitted", wantMessage: "it needs a ReferenceGrant"},
+		"the route has another owner": {applyErr: errRoute, wantReason: "OwnershipConflict", wantMessage: errRoute.Error(), wantAfter: afterRecheck},
+		"the API server refuses it":   {applyErr: errForbidden, wantReason: "RefusedByAPIServer", wantMessage: "forbidden", wantAfter: afterRecheck},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
@@ -46,20 +46,20 @@ func TestWhatKeepsOnlyTheEntranceIsToldOnce(t *testing.T) {
 			o.newEvents()
 			writes := o.statusWrites
 			o.backend.hostRoute = &backend.Entrance{URL: "http://own", Route: test.route}
-			if test.applying != nil {
-				o.backend.otherErr = &backend.EntranceError{Err: test.applying}
+			if test.applyErr != nil {
+				o.backend.otherErr = &backend.EntranceError{Err: test.applyErr}
 			}
 			for range 3 {
 				if result := o.reconcile(); result.RequeueAfter != test.wantAfter {
-					t.Errorf("it comes back after %v, want %v", result.RequeueAfter, test.wantAfter)
+					t.Errorf("RequeueAfter is %v, want %v", result.RequeueAfter, test.wantAfter)
 				}
 				o.clock.SetTime(o.clock.Now().Add(recheckPeriod))
 			}
 			o.wantHostProblem(test.wantReason, "but not http://own: ")
-			o.wantHostProblem(test.wantReason, test.saying)
+			o.wantHostProblem(test.wantReason, test.wantMessage)
 			events := o.newEvents()
 			if o.statusWrites != writes+1 || len(events) != 1 || !strings.HasPrefix(events[0], "Warning "+test.wantReason) {
-				t.Errorf("the status is written %d times, and announced are %v", o.statusWrites-writes, events)
+				t.Errorf("the status is written %d times, and the events are %v", o.statusWrites-writes, events)
 			}
 
 			o.backend.hostRoute, o.backend.otherErr = &backend.Entrance{URL: "http://own", Open: true}, nil
@@ -69,23 +69,23 @@ func TestWhatKeepsOnlyTheEntranceIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestAnEntranceThatKeepsFailingKeepsNobodyFromBeingReady: a webhook for HTTPRoutes may be down for long.
-func TestAnEntranceThatKeepsFailingKeepsNobodyFromBeingReady(t *testing.T) {
+// TestFailingHostRouteDoesNotAffectReady covers a webhook for HTTPRoutes that is down for long.
+func TestFailingHostRouteDoesNotAffectReady(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.backend.hostRoute = &backend.Entrance{URL: "http://own"}
 	o.backend.otherErr = &backend.EntranceError{Err: errTransient}
 	for range 3 {
 		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil {
-			t.Error("it does not look again")
+			t.Error("it is not requeued")
 		}
 		o.clock.SetTime(o.clock.Now().Add(persistentFailureAfter))
 	}
 	o.wantHostProblem("NotApplied", errTransient.Error())
 }
 
-// TestTheStatusWaitsAMomentForTheEntrance, so that the first URL that users see is the one that stays.
-func TestTheStatusWaitsAMomentForTheEntrance(t *testing.T) {
+// TestStatusWaitsForTheHostRoute checks that the first URL in the status is the final one.
+func TestStatusWaitsForTheHostRoute(t *testing.T) {
 	o := newOperator(t)
 	o.backend.hostRoute = &backend.Entrance{URL: "http://own"}
 	o.reconcile()
@@ -95,11 +95,11 @@ func TestTheStatusWaitsAMomentForTheEntrance(t *testing.T) {
 	writes := o.statusWrites
 	wait := o.reconciler.Config.Rollout.SettlePeriod.Duration
 	if result := o.reconcile(); result.RequeueAfter != wait+time.Millisecond || o.statusWrites > writes {
-		t.Errorf("it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+		t.Errorf("RequeueAfter is %v, and the status is written %d times", result.RequeueAfter, o.statusWrites-writes)
 	}
 	o.clock.SetTime(o.clock.Now().Add(wait))
 	if result := o.reconcile(); result.RequeueAfter != 0 || o.statusWrites != writes+1 {
-		t.Errorf("in the end it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+		t.Errorf("at the end of the settle period, RequeueAfter is %v, and the status is written %d times", result.RequeueAfter, o.statusWrites-writes)
 	}
 	o.wantHostProblem("Ready", "has yet to accept the route of http://own")
 }

@@ -14,8 +14,8 @@ import (
 
 const misplacedKey = "serving.kserve.io/canaryTrafficPercent"
 
-// A percent that is written where it has no effect must not give a new model everything.
-func TestAMisplacedPercentMakesNoRevision(t *testing.T) {
+// TestMisplacedPercentCreatesNoRevision: without its percent, a new revision would get all traffic.
+func TestMisplacedPercentCreatesNoRevision(t *testing.T) {
 	o := newOperator(t)
 	o.rollOut("v1", nil)
 	o.edit(withAnnotation(misplacedKey, "10"))
@@ -39,12 +39,13 @@ func TestAMisplacedPercentMakesNoRevision(t *testing.T) {
 	})
 	o.settle()
 	if got := o.backend.state.Split.Percent(2); got != 10 {
-		t.Errorf("once the percent is where it belongs, revision 2 has %d %% of the traffic, want 10", got)
+		t.Errorf("after the percent is set in the spec, revision 2 has %d %% of the traffic, want 10", got)
 	}
 }
 
-// An object that was stored before with such a percent gets a message, and can be rolled back.
-func TestAStoredMisplacedPercentTakesNothingFromAnybody(t *testing.T) {
+// TestStoredMisplacedPercentKeepsTheSplit covers an object that was stored before such a percent
+// was refused.
+func TestStoredMisplacedPercentKeepsTheSplit(t *testing.T) {
 	o := newOperator(t)
 	o.rollOut("v1", nil)
 	o.rollOut("v2", nil)

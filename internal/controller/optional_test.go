@@ -25,14 +25,15 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// clusterWithoutGatewayAPI is a manager and a controller in a cluster that gets the Gateway API some day.
+// clusterWithoutGatewayAPI is a manager and a controller in a cluster that may get the Gateway API
+// later.
 type clusterWithoutGatewayAPI struct {
 	manager.Manager
 	controller.Controller
 	scheme *runtime.Scheme
-	// discovery is what looking for the routes gives: nil where they are there.
-	discovery error
-	// watchErrs are what watching gives, in turn; nil once they are used up.
+	// listErr is the result of listing HTTPRoutes. It is nil if the API server serves them.
+	listErr error
+	// watchErrs are the results of the first watches.
 	watchErrs []error
 	indexed   bool
 	watched   int
@@ -45,7 +46,7 @@ func newClusterWithoutGatewayAPI(t *testing.T) *clusterWithoutGatewayAPI {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &clusterWithoutGatewayAPI{scheme: scheme, discovery: &apimeta.NoKindMatchError{}}
+	return &clusterWithoutGatewayAPI{scheme: scheme, listErr: &apimeta.NoKindMatchError{}}
 }
 
 func (c *clusterWithoutGatewayAPI) GetScheme() *runtime.Scheme           { return c.scheme }
@@ -61,7 +62,7 @@ func (c *clusterWithoutGatewayAPI) Add(runnable manager.Runnable) error {
 
 func (c *clusterWithoutGatewayAPI) Start(context.Context) error { return nil }
 
-// IndexField refuses the second index of a name, as informers do.
+// IndexField rejects a second index of the same name, as informers do.
 func (c *clusterWithoutGatewayAPI) IndexField(context.Context, client.Object, string, client.IndexerFunc) error {
 	if c.indexed {
 		return errors.New("indexer conflict")
@@ -80,7 +81,7 @@ func (c *clusterWithoutGatewayAPI) Watch(source.TypedSource[reconcile.Request]) 
 	return nil
 }
 
-// apiReader finds routes where the cluster has them.
+// apiReader answers lists of HTTPRoutes with listErr.
 type apiReader struct {
 	client.Reader
 	cluster *clusterWithoutGatewayAPI
@@ -88,9 +89,9 @@ type apiReader struct {
 
 func (r apiReader) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
 	if _, is := list.(*gatewayv1.HTTPRouteList); !is {
-		return errors.New("looking for something else")
+		return errors.New("unexpected kind")
 	}
-	return r.cluster.discovery
+	return r.cluster.listErr
 }
 
 func (c *clusterWithoutGatewayAPI) gateway() *optionalAPI {
@@ -99,9 +100,9 @@ func (c *clusterWithoutGatewayAPI) gateway() *optionalAPI {
 	return api
 }
 
-func TestRoutesAreWatchedFromTheStartWhereThereAreAny(t *testing.T) {
+func TestGatewayAPIIsWatchedFromTheStart(t *testing.T) {
 	c := newClusterWithoutGatewayAPI(t)
-	c.discovery = nil
+	c.listErr = nil
 	gateway := c.gateway()
 	if err := gateway.setup(t.Context()); err != nil {
 		t.Fatal(err)
@@ -111,11 +112,11 @@ func TestRoutesAreWatchedFromTheStartWhereThereAreAny(t *testing.T) {
 	}
 }
 
-// A definition that has just been deleted is still among what the cluster says that it has, and a watch of its objects
-// would never be ready: only to ask for them tells.
-func TestRoutesThatHaveJustGoneAreAwaited(t *testing.T) {
+// TestRemovedGatewayAPIIsAwaited covers a CRD that was just deleted. Discovery still shows its
+// kind, but a watch of it would never sync.
+func TestRemovedGatewayAPIIsAwaited(t *testing.T) {
 	c := newClusterWithoutGatewayAPI(t)
-	c.discovery = apierrors.NewGenericServerResponse(http.StatusNotFound, "list", schema.GroupResource{}, "", "", 0, true)
+	c.listErr = apierrors.NewGenericServerResponse(http.StatusNotFound, "list", schema.GroupResource{}, "", "", 0, true)
 	gateway := c.gateway()
 	if err := gateway.setup(t.Context()); err != nil {
 		t.Fatal(err)
@@ -125,17 +126,17 @@ func TestRoutesThatHaveJustGoneAreAwaited(t *testing.T) {
 	}
 }
 
-func TestAClusterThatCannotBeAskedStopsTheStart(t *testing.T) {
+func TestSetupFailsIfTheAPIServerFails(t *testing.T) {
 	c := newClusterWithoutGatewayAPI(t)
-	c.discovery = errTransient
+	c.listErr = errTransient
 	if err := c.gateway().setup(t.Context()); !errors.Is(err, errTransient) {
 		t.Errorf("error is %v", err)
 	}
 }
 
-// TestRoutesAreWatchedOnceThereAreAny, whatever goes wrong before: the API server may be out of reach, or may not let
-// them be watched yet.
-func TestRoutesAreWatchedOnceThereAreAny(t *testing.T) {
+// TestGatewayAPIIsWatchedOnceInstalled also covers an API server that is unreachable or does not
+// serve the watches yet.
+func TestGatewayAPIIsWatchedOnceInstalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClusterWithoutGatewayAPI(t)
 		gateway := c.gateway()
@@ -146,36 +147,36 @@ func TestRoutesAreWatchedOnceThereAreAny(t *testing.T) {
 			t.Fatalf("installed: %t, %d runnables", gateway.installed.Load(), len(c.added))
 		}
 		if elected, ok := c.added[0].(manager.LeaderElectionRunnable); !ok || elected.NeedLeaderElection() {
-			t.Error("a standby does not look for them")
+			t.Error("a standby does not wait for the API")
 		}
 		done := make(chan error, 1)
 		go func() { done <- c.added[0].Start(t.Context()) }()
 
 		tick := func() {
-			time.Sleep(time.Minute) // The time of the bubble, not of the world.
+			time.Sleep(time.Minute) // Fake time of the synctest bubble.
 			synctest.Wait()
 		}
 		tick()
-		c.discovery = errTransient
+		c.listErr = errTransient
 		tick()
 		if gateway.installed.Load() {
-			t.Error("they are said to be there")
+			t.Error("the API is reported as installed")
 		}
-		c.discovery, c.watchErrs = nil, []error{errForbidden, errForbidden}
+		c.listErr, c.watchErrs = nil, []error{errForbidden, errForbidden}
 		tick()
 		if !gateway.installed.Load() {
-			t.Fatal("they are not watched after it was refused at first")
+			t.Fatal("the API is not watched after two failed watches")
 		}
 		if err := <-done; err != nil {
 			t.Errorf("error is %v", err)
 		}
-		if c.watched != 6 { // Two are refused, three are for the kinds of the API, and one wakes everybody.
+		if c.watched != 6 { // Two fail, three are for the kinds of the API, and one enqueues all InferenceServices.
 			t.Errorf("watched %d times", c.watched)
 		}
 	})
 }
 
-func TestTheSearchForRoutesEndsWithTheManager(t *testing.T) {
+func TestAwaitEndsWithTheManager(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c := newClusterWithoutGatewayAPI(t)

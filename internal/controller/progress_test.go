@@ -14,8 +14,9 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// TestADeadlineWakesTheReconciler: until it passes, a revision that loads is progress, with what it waits for.
-func TestADeadlineWakesTheReconciler(t *testing.T) {
+// TestRequeueAtTheProgressDeadline checks that a loading revision counts as progress until its
+// deadline.
+func TestRequeueAtTheProgressDeadline(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.backend.failing[2] = nil
@@ -34,14 +35,14 @@ func TestADeadlineWakesTheReconciler(t *testing.T) {
 		t.Errorf("phase is %s, transition status %s", isvc.Status.Phase, isvc.Status.ModelStatus.TransitionStatus)
 	}
 	if events := o.newEvents(); len(events) > 0 {
-		t.Errorf("it announces %v", events)
+		t.Errorf("the events are %v", events)
 	}
 
 	from := o.clock.Now().Add(10 * time.Minute)
 	detail.Pending = []backend.Pending{{From: from, Failure: backend.Failure{Reason: "ProgressDeadlineExceeded", Message: "no pod became ready within 10m0s"}}}
 	o.backend.details[2] = detail
 	if after := o.reconcile().RequeueAfter; after != 10*time.Minute+time.Millisecond {
-		t.Errorf("it looks again after %s", after)
+		t.Errorf("RequeueAfter is %s", after)
 	}
 	o.clock.SetTime(from)
 	o.reconcile()
@@ -53,8 +54,9 @@ func TestADeadlineWakesTheReconciler(t *testing.T) {
 	}
 }
 
-// TestAClockThatIsBehindDoesNotSilenceTheStatus: the route was written by a replica whose clock was an hour ahead.
-func TestAClockThatIsBehindDoesNotSilenceTheStatus(t *testing.T) {
+// TestStatusIsWrittenIfTheClockIsBehind covers a route that was written by a replica whose clock
+// was an hour ahead.
+func TestStatusIsWrittenIfTheClockIsBehind(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.backend.unresponsive = true
@@ -65,32 +67,33 @@ func TestAClockThatIsBehindDoesNotSilenceTheStatus(t *testing.T) {
 	}
 	o.clock.SetTime(o.clock.Now().Add(-time.Hour))
 	if after := o.reconcile().RequeueAfter; after > time.Minute {
-		t.Errorf("it looks again after %s", after)
+		t.Errorf("RequeueAfter is %s", after)
 	}
 	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionUnknown || ready.Reason != "WaitingForGateway" {
 		t.Errorf("Ready is %s (%s)", ready.Status, ready.Reason)
 	}
 }
 
-// TestTheModeOutlivesTheStatus: neither a wiped status nor another default moves an InferenceService to another mode.
-func TestTheModeOutlivesTheStatus(t *testing.T) {
-	for _, live := range []v1beta1.DeploymentMode{v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative} {
+// TestModeSurvivesWipedStatus checks that neither a wiped status nor another default changes the
+// mode.
+func TestModeSurvivesWipedStatus(t *testing.T) {
+	for _, current := range []v1beta1.DeploymentMode{v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative} {
 		for _, byDefault := range []v1beta1.DeploymentMode{v1beta1.DeploymentModeStandard, v1beta1.DeploymentModeKnative} {
-			t.Run(string(live)+", by default "+string(byDefault), func(t *testing.T) {
+			t.Run(string(current)+", default "+string(byDefault), func(t *testing.T) {
 				o := newOperator(t)
 				o.reconciler.Config.DeploymentMode = config.DeploymentMode(byDefault)
 				backends := map[v1beta1.DeploymentMode]*fakeBackend{
 					v1beta1.DeploymentModeStandard: newFakeBackend(), v1beta1.DeploymentModeKnative: newFakeBackend(),
 				}
 				for mode, found := range backends {
-					found.mode = live
+					found.mode = current
 					o.reconciler.Backends[mode] = found
 				}
 				o.reconcile()
-				if got := o.isvc().Status.DeploymentMode; got != string(live) {
-					t.Errorf("its mode is %s", got)
+				if got := o.isvc().Status.DeploymentMode; got != string(current) {
+					t.Errorf("the mode is %s", got)
 				}
-				if decisions := backends[live].decisions; len(decisions) != 1 {
+				if decisions := backends[current].decisions; len(decisions) != 1 {
 					t.Errorf("the backend of the mode was asked to apply %d decisions", len(decisions))
 				}
 			})
@@ -98,8 +101,8 @@ func TestTheModeOutlivesTheStatus(t *testing.T) {
 	}
 }
 
-// TestAnotherWriterIsReported: by an event, once, and in a condition that takes Ready from nobody as long as the split is
-// served.
+// TestAnotherWriterIsReported checks that there is one event and a condition, and that Ready stays
+// True while the split is served.
 func TestAnotherWriterIsReported(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
@@ -110,7 +113,7 @@ func TestAnotherWriterIsReported(t *testing.T) {
 	}}
 	for range 3 {
 		if after := o.reconcile().RequeueAfter; after != time.Minute+time.Millisecond {
-			t.Errorf("it looks again after %s", after)
+			t.Errorf("RequeueAfter is %s", after)
 		}
 	}
 	const want = `sklearn-iris-predictor-00001 is ready; spec.replicas of Deployment "sklearn-iris-predictor-00001-deployment" is changed each time by the field manager "keda"; the operator writes it again after growing pauses`

@@ -34,7 +34,7 @@ var (
 	errRoute     = &backend.ConflictError{Kind: "HTTPRoute", Namespace: "kserve-test", Name: "sklearn-iris"}
 )
 
-func TestAnInferenceServiceThatIsDeletedIsLeftAlone(t *testing.T) {
+func TestDeletedInferenceServiceIsNotChanged(t *testing.T) {
 	o := newOperator(t)
 	isvc := o.isvc()
 	o.reconciler.failureBackoff.next(isvc.UID, start)
@@ -68,7 +68,7 @@ func checkOutcome(t *testing.T, o *operator, want outcome) {
 		t.Errorf("error is %v, want %v", err, want.wantErr)
 	}
 	if result.RequeueAfter != want.wantAfter {
-		t.Errorf("it comes back after %v, want %v", result.RequeueAfter, want.wantAfter)
+		t.Errorf("RequeueAfter is %v, want %v", result.RequeueAfter, want.wantAfter)
 	}
 	if wrote := o.statusWrites > before; wrote != (want.wantReason != "") {
 		t.Fatalf("status is written: %t", wrote)
@@ -87,7 +87,7 @@ const (
 	afterRecheck = recheckPeriod + time.Millisecond
 )
 
-func TestErrorsOfObserving(t *testing.T) {
+func TestObserveErrors(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error
 		want outcome
@@ -112,7 +112,7 @@ func TestErrorsOfObserving(t *testing.T) {
 	}
 }
 
-func TestErrorsOfApplying(t *testing.T) {
+func TestApplyErrors(t *testing.T) {
 	namespaceGoes := apierrors.NewForbidden(deployments, "x", errors.New("it is being terminated"))
 	namespaceGoes.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
 	for name, test := range map[string]struct {
@@ -147,14 +147,14 @@ func TestErrorsOfApplying(t *testing.T) {
 			o.backend.otherErr = nil
 			o.settle()
 			if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
-				t.Errorf("once it is over, Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+				t.Errorf("after the error is gone, Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 			}
 		})
 	}
 }
 
-// TestAProblemIsReportedOnce: neither the status nor the event is repeated while it says the same.
-func TestAProblemIsReportedOnce(t *testing.T) {
+// TestProblemIsReportedOnce: neither the status nor the event is repeated while it says the same.
+func TestProblemIsReportedOnce(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.newEvents()
@@ -162,7 +162,7 @@ func TestAProblemIsReportedOnce(t *testing.T) {
 	writes := o.statusWrites
 	for range 3 {
 		if result := o.reconcile(); result.RequeueAfter != afterRecheck {
-			t.Errorf("it comes back after %v", result.RequeueAfter)
+			t.Errorf("RequeueAfter is %v", result.RequeueAfter)
 		}
 		o.clock.SetTime(o.clock.Now().Add(recheckPeriod))
 	}
@@ -180,8 +180,8 @@ func TestAProblemIsReportedOnce(t *testing.T) {
 	}
 }
 
-// TestASpecThatCannotBeRunMovesNothing, and is looked at again when something changes, not before.
-func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
+// TestInvalidSpecMovesNoTraffic, and is looked at again when something changes, not before.
+func TestInvalidSpecMovesNoTraffic(t *testing.T) {
 	for name, test := range map[string]struct {
 		edit       func(*v1beta1.InferenceService)
 		wantReason string
@@ -213,7 +213,7 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 			o.edit(test.edit)
 			result := o.reconcile()
 			if result.RequeueAfter != 0 {
-				t.Errorf("it comes back after %v", result.RequeueAfter)
+				t.Errorf("RequeueAfter is %v", result.RequeueAfter)
 			}
 			ready := o.condition(v1beta1.ConditionReady)
 			if ready.Status != metav1.ConditionFalse || ready.Reason != test.wantReason || !strings.Contains(ready.Message, test.want) {
@@ -223,7 +223,7 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 				t.Errorf("the model is %s", got)
 			}
 			if got := o.backend.state.Encode(); got != record {
-				t.Errorf("the record was %s and is %s", record, got)
+				t.Errorf("the rollout state was %s and is %s", record, got)
 			}
 			if last := o.backend.decisions[len(o.backend.decisions)-1]; last.Create || len(last.Transitions) > 0 {
 				t.Errorf("it decides %+v", last)
@@ -231,14 +231,14 @@ func TestASpecThatCannotBeRunMovesNothing(t *testing.T) {
 			writes := o.statusWrites
 			o.reconcile()
 			if o.statusWrites > writes {
-				t.Error("the status is written again")
+				t.Error("the status is written twice")
 			}
 		})
 	}
 }
 
-// TestAModeThatIsNotSupportedIsNotAdopted: what was refused once is refused for the same reason ever after.
-func TestAModeThatIsNotSupportedIsNotAdopted(t *testing.T) {
+// TestUnsupportedModeIsNotAdopted: what was refused once is refused for the same reason ever after.
+func TestUnsupportedModeIsNotAdopted(t *testing.T) {
 	o := newOperator(t, withAnnotation(v1beta1.AnnotationDeploymentMode, "ModelMesh"))
 	for range 2 {
 		o.reconcile()
@@ -252,8 +252,8 @@ func TestAModeThatIsNotSupportedIsNotAdopted(t *testing.T) {
 	}
 }
 
-// TestSettling: right after a shift the status waits for the gateway, so that the two are one write, and not for long.
-func TestSettling(t *testing.T) {
+// TestStatusWaitsForTheGateway: right after a shift the status waits for the gateway, so that the two are one write, and not for long.
+func TestStatusWaitsForTheGateway(t *testing.T) {
 	settle := func(o *operator) time.Duration { return o.reconciler.Config.Rollout.SettlePeriod.Duration }
 
 	t.Run("the gateway is quick", func(t *testing.T) {
@@ -264,7 +264,7 @@ func TestSettling(t *testing.T) {
 		o.backend.catchUp()
 		writes := o.statusWrites
 		if result := o.reconcile(); result.RequeueAfter != settle(o)+time.Millisecond || o.statusWrites > writes {
-			t.Errorf("after the shift it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+			t.Errorf("after the shift RequeueAfter is %v, and the status is written %d times", result.RequeueAfter, o.statusWrites-writes)
 		}
 		o.backend.catchUp()
 		o.reconcile()
@@ -282,11 +282,11 @@ func TestSettling(t *testing.T) {
 		writes := o.statusWrites
 		o.clock.SetTime(start.Add(settle(o) - time.Millisecond))
 		if result := o.reconcile(); result.RequeueAfter != 2*time.Millisecond || o.statusWrites > writes {
-			t.Errorf("just before the end it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+			t.Errorf("just before the end of the settle period, RequeueAfter is %v, and the status is written %d times", result.RequeueAfter, o.statusWrites-writes)
 		}
 		o.clock.SetTime(start.Add(settle(o)))
 		if result := o.reconcile(); result.RequeueAfter != 0 || o.statusWrites != writes+1 {
-			t.Errorf("in the end it comes back after %v, and has written %d times", result.RequeueAfter, o.statusWrites-writes)
+			t.Errorf("at the end of the settle period, RequeueAfter is %v, and the status is written %d times", result.RequeueAfter, o.statusWrites-writes)
 		}
 		if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionUnknown || ready.Reason != "WaitingForGateway" {
 			t.Errorf("Ready is %s (%s)", ready.Status, ready.Reason)
@@ -329,7 +329,7 @@ func TestSettling(t *testing.T) {
 	})
 }
 
-func TestItComesBackWhenTimeChangesTheDecision(t *testing.T) {
+func TestRequeueWhenTimeChangesTheDecision(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.rollOut("v2", nil)
@@ -342,11 +342,11 @@ func TestItComesBackWhenTimeChangesTheDecision(t *testing.T) {
 		o.backend.catchUp()
 	}
 	if want := o.reconciler.Config.Rollout.DrainPeriod.Duration; result.RequeueAfter < want-time.Second || result.RequeueAfter > want+time.Second {
-		t.Errorf("it comes back after %v, want %v", result.RequeueAfter, want)
+		t.Errorf("RequeueAfter is %v, want %v", result.RequeueAfter, want)
 	}
 }
 
-func TestWritesOfTheStatus(t *testing.T) {
+func TestStatusWrites(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error
 		want outcome
@@ -399,8 +399,8 @@ func TestWritesOfTheStatus(t *testing.T) {
 	})
 }
 
-// TestAWipedStatusIsWrittenAgain as it was, and moves nothing.
-func TestAWipedStatusIsWrittenAgain(t *testing.T) {
+// TestWipedStatusIsRestored as it was, and moves nothing.
+func TestWipedStatusIsRestored(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.rollOut("v2", new(int64(10)))
@@ -416,13 +416,13 @@ func TestAWipedStatusIsWrittenAgain(t *testing.T) {
 	}
 	for _, event := range o.newEvents() {
 		if !strings.Contains(event, "Normal Ready") {
-			t.Errorf("it announces %s", event)
+			t.Errorf("the events are %s", event)
 		}
 	}
 }
 
-// TestOnlyANewTargetIsRendered, with everything that it was resolved to.
-func TestOnlyANewTargetIsRendered(t *testing.T) {
+// TestOnlyNewTargetIsRendered, with everything that it was resolved to.
+func TestOnlyNewTargetIsRendered(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.rollOut("v2", new(int64(10)))
@@ -441,9 +441,9 @@ func TestOnlyANewTargetIsRendered(t *testing.T) {
 	}
 }
 
-// TestWhatKeepsFailingIsReported, with what the API server says, and only once it lasts; what has become of the traffic
+// TestPersistentFailureIsReported, with what the API server says, and only once it lasts; what has become of the traffic
 // is told with it. Then it is over by itself.
-func TestWhatKeepsFailingIsReported(t *testing.T) {
+func TestPersistentFailureIsReported(t *testing.T) {
 	webhook := apierrors.NewInternalError(errors.New(`failed calling webhook "pods.example.com"`))
 	about := func(group string, err *apierrors.StatusError) error {
 		answer := *err
@@ -473,7 +473,7 @@ func TestWhatKeepsFailingIsReported(t *testing.T) {
 				t.Helper()
 				result, err := o.reconciler.Reconcile(t.Context(), o.isvc())
 				if err == nil && result.RequeueAfter == 0 {
-					t.Error("it does not look again")
+					t.Error("it is not requeued")
 				}
 			}
 			reconcile()
@@ -491,7 +491,7 @@ func TestWhatKeepsFailingIsReported(t *testing.T) {
 				t.Errorf("%s is %s (%s): %s", test.condition, condition.Status, condition.Reason, condition.Message)
 			}
 			if events := o.newEvents(); o.statusWrites != writes+1 || len(events) != 1 || !strings.Contains(events[0], "Warning NotApplied") {
-				t.Errorf("the status is written %d times, and announced are %v", o.statusWrites-writes, events)
+				t.Errorf("the status is written %d times, and the events are %v", o.statusWrites-writes, events)
 			}
 			if diff := cmp.Diff("sklearn-iris-predictor-00001", o.isvc().Status.Components[v1beta1.PredictorComponent].LatestRolledoutRevision); diff != "" {
 				t.Errorf("the stable (-want +got):\n%s", diff)
@@ -500,7 +500,7 @@ func TestWhatKeepsFailingIsReported(t *testing.T) {
 			o.backend.observeErr, o.backend.otherErr = nil, nil
 			o.settle()
 			if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
-				t.Errorf("once it is over, Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
+				t.Errorf("after the error is gone, Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 			}
 			o.backend.otherErr = errTransient
 			writes = o.statusWrites
@@ -512,8 +512,8 @@ func TestWhatKeepsFailingIsReported(t *testing.T) {
 	}
 }
 
-// TestStaleViewsAreLookedAtMoreAndMoreSeldom, so that what takes a garbage collector its time costs little.
-func TestStaleViewsAreLookedAtMoreAndMoreSeldom(t *testing.T) {
+// TestStaleCacheBackoff, so that what takes a garbage collector its time costs little.
+func TestStaleCacheBackoff(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.backend.otherErr = backend.ErrStale

@@ -19,23 +19,23 @@ import (
 
 func TestModes(t *testing.T) {
 	tests := map[string]struct {
-		annotation, live string
-		wantReason       string
-		wantStatus       v1beta1.DeploymentMode
+		annotation, current string
+		wantReason          string
+		wantStatus          v1beta1.DeploymentMode
 	}{
-		"none":                                   {wantStatus: v1beta1.DeploymentModeStandard},
-		"Standard":                               {annotation: "Standard", wantStatus: v1beta1.DeploymentModeStandard},
-		"its old name":                           {annotation: "RawDeployment", wantStatus: v1beta1.DeploymentModeStandard},
-		"Knative":                                {annotation: "Knative", wantStatus: v1beta1.DeploymentModeKnative},
-		"its old name, too":                      {annotation: "Serverless", wantStatus: v1beta1.DeploymentModeKnative},
-		"a live Knative mode that KServe wrote":  {live: "Serverless", wantStatus: v1beta1.DeploymentModeKnative},
-		"Standard, while Knative is live":        {annotation: "Standard", live: "Knative", wantReason: reasonDeploymentModeChanged, wantStatus: v1beta1.DeploymentModeKnative},
-		"an unknown mode":                        {annotation: "Turbo", wantReason: reasonDeploymentMode},
-		"the live mode under its old name":       {annotation: "RawDeployment", live: "Standard", wantStatus: v1beta1.DeploymentModeStandard},
-		"a live mode that KServe wrote":          {annotation: "RawDeployment", live: "RawDeployment", wantStatus: v1beta1.DeploymentModeStandard},
-		"another than the live mode":             {annotation: "Serverless", live: "Standard", wantReason: reasonDeploymentModeChanged, wantStatus: v1beta1.DeploymentModeStandard},
-		"an unknown mode on a live object":       {annotation: "Turbo", live: "Standard", wantReason: reasonDeploymentMode, wantStatus: v1beta1.DeploymentModeStandard},
-		"the annotation of a live one taken off": {live: "Standard", wantStatus: v1beta1.DeploymentModeStandard},
+		"none":              {wantStatus: v1beta1.DeploymentModeStandard},
+		"Standard":          {annotation: "Standard", wantStatus: v1beta1.DeploymentModeStandard},
+		"its old name":      {annotation: "RawDeployment", wantStatus: v1beta1.DeploymentModeStandard},
+		"Knative":           {annotation: "Knative", wantStatus: v1beta1.DeploymentModeKnative},
+		"its old name, too": {annotation: "Serverless", wantStatus: v1beta1.DeploymentModeKnative},
+		"a current Knative mode that KServe wrote": {current: "Serverless", wantStatus: v1beta1.DeploymentModeKnative},
+		"Standard, while the mode is Knative":      {annotation: "Standard", current: "Knative", wantReason: reasonDeploymentModeChanged, wantStatus: v1beta1.DeploymentModeKnative},
+		"an unknown mode":                          {annotation: "Turbo", wantReason: reasonDeploymentMode},
+		"the current mode under its old name":      {annotation: "RawDeployment", current: "Standard", wantStatus: v1beta1.DeploymentModeStandard},
+		"a current mode that KServe wrote":         {annotation: "RawDeployment", current: "RawDeployment", wantStatus: v1beta1.DeploymentModeStandard},
+		"another than the current mode":            {annotation: "Serverless", current: "Standard", wantReason: reasonDeploymentModeChanged, wantStatus: v1beta1.DeploymentModeStandard},
+		"an unknown mode with a current mode":      {annotation: "Turbo", current: "Standard", wantReason: reasonDeploymentMode, wantStatus: v1beta1.DeploymentModeStandard},
+		"the annotation is removed":                {current: "Standard", wantStatus: v1beta1.DeploymentModeStandard},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestModes(t *testing.T) {
 			if test.annotation != "" {
 				isvc.Annotations = map[string]string{v1beta1.AnnotationDeploymentMode: test.annotation}
 			}
-			isvc.Status.DeploymentMode = test.live
+			isvc.Status.DeploymentMode = test.current
 			backends := map[v1beta1.DeploymentMode]Backend{
 				v1beta1.DeploymentModeStandard: newFakeBackend(), v1beta1.DeploymentModeKnative: newFakeBackend(),
 			}
@@ -63,12 +63,13 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestTheYoungerOfTwoWithOneHostIsRefused, whatever modes they run in: both modes give hosts at one gateway.
-func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
+// TestYoungerInferenceServiceWithTheSameHostIsRefused covers both modes, because both use hosts of
+// the same gateway.
+func TestYoungerInferenceServiceWithTheSameHostIsRefused(t *testing.T) {
 	tests := map[string]struct {
-		older, younger string // Names, in namespace «team-a» where none is given before a slash.
+		older, younger string // As namespace/name. The default namespace is «team-a».
 		template       string
-		modes          []v1beta1.DeploymentMode // Of the older and the younger; Standard where none are given.
+		modes          []v1beta1.DeploymentMode // Of the older and the younger. The default is Standard.
 		wantHost       string
 	}{
 		"the predictor of the older":   {older: "iris", younger: "iris-predictor", wantHost: "iris-predictor.team-a.example.com"},
@@ -97,7 +98,7 @@ func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-			made := func(name string, created time.Time) *v1beta1.InferenceService {
+			newService := func(name string, created time.Time) *v1beta1.InferenceService {
 				namespace, base, found := strings.Cut(name, "/")
 				if !found {
 					namespace, base = "team-a", name
@@ -114,7 +115,7 @@ func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 				}
 				cfg.Ingress.HostTemplate = template
 			}
-			older, younger := made(test.older, begin), made(test.younger, begin.Add(time.Hour))
+			older, younger := newService(test.older, begin), newService(test.younger, begin.Add(time.Hour))
 			for i, mode := range test.modes {
 				withAnnotation(v1beta1.AnnotationDeploymentMode, string(mode))([]*v1beta1.InferenceService{older, younger}[i])
 			}
@@ -145,8 +146,8 @@ func TestTheYoungerOfTwoWithOneHostIsRefused(t *testing.T) {
 	}
 }
 
-// TestWhatAModeCannotRunMovesNoTraffic: a canary is not superseded by a spec that its mode refuses.
-func TestWhatAModeCannotRunMovesNoTraffic(t *testing.T) {
+// TestUnsupportedFieldMovesNoTraffic: a spec that its mode refuses does not supersede a canary.
+func TestUnsupportedFieldMovesNoTraffic(t *testing.T) {
 	o := newOperator(t)
 	o.rollOut("v1", nil)
 	o.rollOut("v2", new(int64(10)))

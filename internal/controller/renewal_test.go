@@ -27,7 +27,7 @@ import (
 
 var s3Keys = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
-// lists has the ServiceAccount list these Secrets.
+// listSecrets makes the ServiceAccount list these Secrets.
 func (o *operator) listSecrets(account string, secrets ...string) {
 	o.t.Helper()
 	found := serviceAccount(account, secrets...)
@@ -43,15 +43,16 @@ func (o *operator) downloadOf(n rollout.Number) *predictor.Download {
 	return predictor.DownloadOf(o.backend.recorded[n].Template)
 }
 
-// notice has the operator look at the credentials, as it does every [credentialsPeriod], and follow the change.
+// reconcileChangedCredentials runs the check of every [credentialsPeriod] and reconciles the
+// InferenceService that it returns.
 func (o *operator) reconcileChangedCredentials() {
 	o.t.Helper()
 	if changed := o.changedCredentials(); len(changed) != 1 {
-		o.t.Fatalf("it notices a change for %v", changed)
+		o.t.Fatalf("changed credentials are reported for %v", changed)
 	}
 	o.settle()
 	if changed := o.changedCredentials(); len(changed) != 0 {
-		o.t.Errorf("it still notices a change for %v", changed)
+		o.t.Errorf("changed credentials are still reported for %v", changed)
 	}
 }
 
@@ -62,9 +63,9 @@ func (o *operator) changedCredentials() []types.NamespacedName {
 	return changed
 }
 
-// TestALookAtUnchangedCredentials costs one request for each Secret and ServiceAccount, however many depend on it, and
-// reconciles nothing.
-func TestALookAtUnchangedCredentials(t *testing.T) {
+// TestUnchangedCredentials checks that there is one request for each Secret and ServiceAccount, and
+// no reconciliation.
+func TestUnchangedCredentials(t *testing.T) {
 	o := newOperator(t, withDownload("runner"))
 	o.must(o.server.Create(t.Context(), secret("store", s3Keys...)))
 	o.listSecrets("runner", "store")
@@ -83,31 +84,32 @@ func TestALookAtUnchangedCredentials(t *testing.T) {
 	) error {
 		requests++
 		if _, metadata := object.(*metav1.PartialObjectMetadata); !metadata {
-			t.Errorf("it reads all of %s", key)
+			t.Errorf("the data of %s is read", key)
 		}
 		return server.Get(ctx, key, object, options...)
 	}})
 	if changed := o.changedCredentials(); len(changed) != 0 || requests != 2 {
-		t.Errorf("%d requests; it notices a change for %v", requests, changed)
+		t.Errorf("%d requests; changed credentials are reported for %v", requests, changed)
 	}
 	o.must(o.server.Delete(t.Context(), secret("store")))
 	if changed := o.changedCredentials(); len(changed) != others+1 {
-		t.Errorf("it notices that the Secret is gone for %v", changed)
+		t.Errorf("the deleted Secret is reported for %v", changed)
 	}
 	o.must(o.server.Delete(t.Context(), o.isvc()))
 	if changed := o.changedCredentials(); len(changed) != others {
-		t.Errorf("once an InferenceService is deleted, it notices a change for %v", changed)
+		t.Errorf("after the deletion of an InferenceService, changed credentials are reported for %v", changed)
 	}
 }
 
-// TestCredentialsThatComeLater: a target that has never been ready takes them by itself, without another revision.
-func TestCredentialsThatComeLater(t *testing.T) {
+// TestTargetTakesLaterCredentials checks that a target that has never been ready takes new
+// credentials without a new revision.
+func TestTargetTakesLaterCredentials(t *testing.T) {
 	wrong, right := secret("store", s3Keys...), secret("store", s3Keys...)
 	wrong.Annotations = map[string]string{"serving.kserve.io/s3-endpoint": "wrong:9000"}
 	right.Annotations = map[string]string{"serving.kserve.io/s3-endpoint": "right:9000"}
 	for name, test := range map[string]struct {
-		given, come []client.Object
-		want        string
+		given, later []client.Object
+		want         string
 	}{
 		"a Secret that is added to the account": {
 			[]client.Object{serviceAccount("runner")}, []client.Object{right, serviceAccount("runner", "store")}, "https://right:9000",
@@ -136,7 +138,7 @@ func TestCredentialsThatComeLater(t *testing.T) {
 					isvc.Spec.Predictor.CanaryTrafficPercent = percent
 				})
 				o.settle()
-				for _, object := range test.come {
+				for _, object := range test.later {
 					object := object.DeepCopyObject().(client.Object)
 					if err := o.server.Create(t.Context(), object); apierrors.IsAlreadyExists(err) {
 						object.SetResourceVersion("")
@@ -157,16 +159,16 @@ func TestCredentialsThatComeLater(t *testing.T) {
 					t.Errorf("the endpoint is %q, want %q; %d revisions", endpoint, test.want, len(o.backend.revisions))
 				}
 				if amended := len(o.backend.amended); amended != 1 {
-					t.Errorf("it was changed %d times", amended)
+					t.Errorf("the revision is amended %d times", amended)
 				}
 			})
 		}
 	}
 }
 
-// TestCredentialsThatAreRotated: what has served keeps its own, and users are told, with the command that makes a revision
-// with the others.
-func TestCredentialsThatAreRotated(t *testing.T) {
+// TestRotatedCredentials checks that a revision that has served keeps its credentials, and that the
+// status has the command that creates a revision with the new ones.
+func TestRotatedCredentials(t *testing.T) {
 	const command = `kubectl patch inferenceservice -n kserve-test sklearn-iris --type=merge -p '{"spec":{"predictor":{"annotations":{"serinus.io/credentials":"s3-2026"}}}}'`
 	for name, test := range map[string]struct {
 		gone   bool
@@ -199,12 +201,12 @@ func TestCredentialsThatAreRotated(t *testing.T) {
 				t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 			}
 			if len(o.backend.amended) > 0 || len(o.backend.revisions) != 1 {
-				t.Errorf("what has served was touched: %v, %d revisions", o.backend.amended, len(o.backend.revisions))
+				t.Errorf("a revision that has served was amended: %v, %d revisions", o.backend.amended, len(o.backend.revisions))
 			}
 			writes := o.statusWrites
 			o.settle()
 			if o.statusWrites != writes {
-				t.Error("it writes the same again")
+				t.Error("the status is written twice")
 			}
 
 			o.edit(func(isvc *v1beta1.InferenceService) {
@@ -213,14 +215,14 @@ func TestCredentialsThatAreRotated(t *testing.T) {
 			o.settle()
 			ready := o.condition(v1beta1.ConditionPredictorReady)
 			if used := o.downloadOf(2).Secrets(); len(used) != 1 || used[0] != "s3-2026" || ready.Status != metav1.ConditionTrue || ready.Reason != "Ready" {
-				t.Errorf("the command makes a revision with %v; PredictorReady is %s (%s): %s", used, ready.Status, ready.Reason, ready.Message)
+				t.Errorf("the new revision uses %v; PredictorReady is %s (%s): %s", used, ready.Status, ready.Reason, ready.Message)
 			}
 		})
 	}
 }
 
-// TestCredentialsThatMayNotBeRead take nothing from what runs already.
-func TestCredentialsThatMayNotBeRead(t *testing.T) {
+// TestUnreadableCredentials checks that a running revision does not need the permission.
+func TestUnreadableCredentials(t *testing.T) {
 	o := newOperator(t, withDownload("runner"))
 	o.must(o.server.Create(t.Context(), secret("minio", s3Keys...)))
 	o.listSecrets("runner", "minio")
@@ -239,17 +241,18 @@ func TestCredentialsThatMayNotBeRead(t *testing.T) {
 	}
 }
 
-// TestWhatTheUserWroteIsKept with each revision, and with one of the first version once its spec is acted on again.
-func TestWhatTheUserWroteIsKept(t *testing.T) {
+// TestUserSpecIsKept also covers a revision of the operator's first version, which gets the spec
+// after the next change.
+func TestUserSpecIsKept(t *testing.T) {
 	o := newOperator(t, withDownload(""), withAnnotation(predictor.AnnotationChangeCause, "the first"))
 	o.settle()
 	user := o.backend.recorded[1].User
 	if user == nil || user.ModelURI != "s3://models/iris" || user.ChangeCause != "the first" {
-		t.Fatalf("it keeps %+v", user)
+		t.Fatalf("the user's spec is %+v", user)
 	}
 	var written v1beta1.PredictorSpec
 	if err := json.Unmarshal(user.Predictor, &written); err != nil || written.Containers[0].Image != "v1" {
-		t.Errorf("it keeps %s (%v)", user.Predictor, err)
+		t.Errorf("the user's spec is %s (%v)", user.Predictor, err)
 	}
 
 	old := o.backend.recorded[1]
@@ -263,11 +266,11 @@ func TestWhatTheUserWroteIsKept(t *testing.T) {
 	o.settle()
 	o.reconcile()
 	if len(o.backend.amended) != 1 || o.backend.recorded[1].User == nil {
-		t.Errorf("it was changed %d times, and keeps %v", len(o.backend.amended), o.backend.recorded[1].User)
+		t.Errorf("the revision is amended %d times, and the user's spec is %v", len(o.backend.amended), o.backend.recorded[1].User)
 	}
 }
 
-// TestFindingsAreReported in their conditions, and take Ready from none.
+// TestFindingsAreReported checks that findings show in their conditions and do not affect Ready.
 func TestFindingsAreReported(t *testing.T) {
 	o := newOperator(t)
 	o.backend.findings = []backend.Finding{
@@ -285,7 +288,7 @@ func TestFindingsAreReported(t *testing.T) {
 		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 	}
 	if after := o.reconcile().RequeueAfter; after == 0 || after > recheckPeriod+time.Second {
-		t.Errorf("it looks again after %s", after)
+		t.Errorf("RequeueAfter is %s", after)
 	}
 	o.backend.findings = nil
 	o.settle()

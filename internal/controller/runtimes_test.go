@@ -24,7 +24,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// sklearn is a serving runtime of that image.
+// sklearn returns a serving runtime with that image.
 func sklearn(image string) *v1alpha1.ClusterServingRuntime {
 	runtime := &v1alpha1.ClusterServingRuntime{ObjectMeta: metav1.ObjectMeta{Name: "sklearnserver", Generation: 1}}
 	runtime.Spec.SupportedModelFormats = []v1alpha1.SupportedModelFormat{{Name: "sklearn", AutoSelect: new(true)}}
@@ -39,7 +39,7 @@ func withFormat(format string) func(*v1beta1.InferenceService) {
 	}
 }
 
-func TestTheChosenRuntimeIsReported(t *testing.T) {
+func TestChosenRuntimeIsReported(t *testing.T) {
 	o := newOperator(t, withFormat("sklearn"))
 	o.must(o.server.Create(t.Context(), sklearn("server:1")))
 	o.settle()
@@ -48,9 +48,9 @@ func TestTheChosenRuntimeIsReported(t *testing.T) {
 	}
 }
 
-// TestARuntimeThatChanges makes a revision, unless the user has asked for no automatic updates: then neither a change
-// nor the loss of the runtime does anything.
-func TestARuntimeThatChanges(t *testing.T) {
+// TestChangedRuntime checks that a change creates a revision. With automatic updates disabled,
+// neither a change nor the deletion of the runtime has an effect.
+func TestChangedRuntime(t *testing.T) {
 	for name, change := range map[string]func(*operator){
 		"it is updated": func(o *operator) {
 			updated := sklearn("server:2")
@@ -60,7 +60,7 @@ func TestARuntimeThatChanges(t *testing.T) {
 		"it is deleted": func(o *operator) { o.must(o.server.Delete(t.Context(), sklearn(""))) },
 	} {
 		for _, kept := range []bool{true, false} {
-			t.Run(name+map[bool]string{true: " and was to be kept"}[kept], func(t *testing.T) {
+			t.Run(name+map[bool]string{true: " with automatic updates disabled"}[kept], func(t *testing.T) {
 				o := newOperator(t, withFormat("sklearn"))
 				o.must(o.server.Create(t.Context(), sklearn("server:1")))
 				o.settle()
@@ -85,15 +85,16 @@ func TestARuntimeThatChanges(t *testing.T) {
 	}
 }
 
-// TestAWayBackNeedsNoRuntime: while the runtime is missing or disabled, percent 0 and the stable's own spec are acted on.
-func TestAWayBackNeedsNoRuntime(t *testing.T) {
+// TestRollbackNeedsNoRuntime checks that percent 0 and the stable's spec take effect while the
+// runtime is missing or disabled.
+func TestRollbackNeedsNoRuntime(t *testing.T) {
 	serving := func(version string, percent *int64) func(*v1beta1.InferenceService) {
 		return func(isvc *v1beta1.InferenceService) {
 			withFormat("sklearn")(isvc)
 			isvc.Spec.Predictor.Model.RuntimeVersion, isvc.Spec.Predictor.CanaryTrafficPercent = &version, percent
 		}
 	}
-	for lost, lose := range map[string]func(*operator){
+	for loss, lose := range map[string]func(*operator){
 		"deleted": func(o *operator) { o.must(o.server.Delete(t.Context(), sklearn(""))) },
 		"disabled": func(o *operator) {
 			disabled := sklearn("server:1")
@@ -103,16 +104,16 @@ func TestAWayBackNeedsNoRuntime(t *testing.T) {
 		},
 	} {
 		for name, test := range map[string]struct {
-			way  func(*v1beta1.InferenceService)
-			want string
+			change func(*v1beta1.InferenceService)
+			want   string
 		}{
 			"percent 0":                        {serving("2", new(int64(0))), "2:0 1:100"},
 			"a higher percent":                 {serving("2", new(int64(80))), "2:80 1:20"},
 			"the stable's spec":                {serving("1", nil), "1:100"},
 			"the stable's spec with percent 0": {serving("1", new(int64(0))), "1:100"},
-			"a model that nothing has run":     {serving("3", new(int64(0))), "2:50 1:50"},
+			"a model without a revision":       {serving("3", new(int64(0))), "2:50 1:50"},
 		} {
-			t.Run(lost+", "+name, func(t *testing.T) {
+			t.Run(loss+", "+name, func(t *testing.T) {
 				o := newOperator(t, serving("1", nil))
 				o.must(o.server.Create(t.Context(), sklearn("server:1")))
 				o.settle()
@@ -121,9 +122,9 @@ func TestAWayBackNeedsNoRuntime(t *testing.T) {
 				lose(o)
 				o.settle()
 				if got := shares(o.backend.state.Split, 2, 1); got != "2:50 1:50" {
-					t.Fatalf("the loss alone moves traffic: %s", got)
+					t.Fatalf("the loss of the runtime moves traffic: %s", got)
 				}
-				o.edit(test.way)
+				o.edit(test.change)
 				o.settle()
 				got := shares(o.backend.state.Split, 2, 1)
 				if got != test.want || len(o.backend.revisions) != 2 {
@@ -137,7 +138,7 @@ func TestAWayBackNeedsNoRuntime(t *testing.T) {
 	}
 }
 
-// shares are those of the revisions, in this order, without those that are not in the split.
+// shares formats the shares of the revisions that are in the split.
 func shares(split rollout.Split, revisions ...rollout.Number) string {
 	var words []string
 	for _, n := range revisions {
@@ -148,8 +149,9 @@ func shares(split rollout.Split, revisions ...rollout.Number) string {
 	return strings.Join(words, " ")
 }
 
-// TestARuntimeThatIsAddedLater moves no service: neither the stable's nor a canary's, nor one whose labels change.
-func TestARuntimeThatIsAddedLater(t *testing.T) {
+// TestAddedRuntime checks that the stable, a canary and a service with changed labels keep their
+// runtime.
+func TestAddedRuntime(t *testing.T) {
 	preferred := &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "experiment", Generation: 1}}
 	preferred.Spec = sklearn("experiment:1").Spec
 	namesake := preferred.DeepCopy()
@@ -183,9 +185,9 @@ func TestARuntimeThatIsAddedLater(t *testing.T) {
 	}
 }
 
-// TestARuntimeThatIsNamedAndNoLonger: to name the runtime that was picked makes no revision, and neither does to stop naming
-// it, also where another would be picked by then.
-func TestARuntimeThatIsNamedAndNoLonger(t *testing.T) {
+// TestNamingThePickedRuntime checks that naming the picked runtime, or ceasing to, creates no
+// revision, even if another runtime would be picked by then.
+func TestNamingThePickedRuntime(t *testing.T) {
 	o := newOperator(t, withFormat("sklearn"), func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Model.Runtime = new("sklearnserver") })
 	o.must(o.server.Create(t.Context(), sklearn("server:1")))
 	o.settle()
@@ -201,8 +203,8 @@ func TestARuntimeThatIsNamedAndNoLonger(t *testing.T) {
 	}
 }
 
-// TestAVersionOfAnImageWithADigest: it is refused before the canary that runs has lost its share.
-func TestAVersionOfAnImageWithADigest(t *testing.T) {
+// TestRuntimeVersionOfAnImageWithADigest checks that such a spec does not take the canary's share.
+func TestRuntimeVersionOfAnImageWithADigest(t *testing.T) {
 	const digest = "server@sha256:0123456789abcdef"
 	version := func(version string, percent *int64) func(*v1beta1.InferenceService) {
 		return func(isvc *v1beta1.InferenceService) {
@@ -215,7 +217,7 @@ func TestAVersionOfAnImageWithADigest(t *testing.T) {
 	o.settle()
 	o.edit(version("2", new(int64(10))))
 	o.settle()
-	record := o.backend.state.Encode()
+	before := o.backend.state.Encode()
 
 	pinned := &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "pinned"}, Spec: sklearn(digest).Spec}
 	o.must(o.server.Create(t.Context(), pinned))
@@ -228,13 +230,12 @@ func TestAVersionOfAnImageWithADigest(t *testing.T) {
 	if ready.Status != metav1.ConditionFalse || !strings.Contains(ready.Message, `spec.predictor.model.runtimeVersion: "3" cannot be applied`) {
 		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
 	}
-	if got := o.backend.state.Encode(); got != record {
-		t.Errorf("the record was %s and is %s", record, got)
+	if got := o.backend.state.Encode(); got != before {
+		t.Errorf("the rollout state was %s and is %s", before, got)
 	}
 }
 
-// TestKeepingARuntimeHidesNothingElse: another model without a runtime is a problem all the same.
-func TestKeepingARuntimeHidesNothingElse(t *testing.T) {
+func TestKeptRuntimeHidesNoOtherProblem(t *testing.T) {
 	o := newOperator(t, withFormat("sklearn"), withAnnotation(v1beta1.AnnotationDisableAutoUpdate, "true"))
 	o.must(o.server.Create(t.Context(), sklearn("server:1")))
 	o.settle()
@@ -245,7 +246,7 @@ func TestKeepingARuntimeHidesNothingElse(t *testing.T) {
 	}
 }
 
-func TestRuntimesThatCannotBeListed(t *testing.T) {
+func TestRuntimeListErrors(t *testing.T) {
 	for _, kind := range []client.ObjectList{&v1alpha1.ServingRuntimeList{}, &v1alpha1.ClusterServingRuntimeList{}} {
 		o := newOperator(t, withFormat("sklearn"))
 		o.reconciler.Client = interceptor.NewClient(o.server, interceptor.Funcs{
@@ -260,7 +261,7 @@ func TestRuntimesThatCannotBeListed(t *testing.T) {
 			t.Errorf("%T: error is %v", kind, err)
 		}
 		if len(o.backend.decisions) > 0 {
-			t.Errorf("%T: it decides all the same", kind)
+			t.Errorf("%T: there is a decision", kind)
 		}
 	}
 }
@@ -275,7 +276,7 @@ func isRuntimes(list client.ObjectList) bool {
 	return cluster || isServingRuntimes(list)
 }
 
-func TestWhoIsLookedAtAgain(t *testing.T) {
+func TestEnqueue(t *testing.T) {
 	isvc := func(namespace, name string) *v1beta1.InferenceService {
 		return &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	}
@@ -285,11 +286,11 @@ func TestWhoIsLookedAtAgain(t *testing.T) {
 		got  []reconcile.Request
 		want []string
 	}{
-		"of a child":                          {enqueueOwner(t.Context(), child), []string{"a/x"}},
-		"of somebody else's object":           {enqueueOwner(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x"}}), nil},
-		"of a serving runtime":                {enqueueAll(server)(t.Context(), &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "r"}}), []string{"a/x", "a/y"}},
-		"of a serving runtime nobody can use": {enqueueAll(server)(t.Context(), &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "c", Name: "r"}}), nil},
-		"of a cluster serving runtime":        {enqueueAll(server)(t.Context(), &v1alpha1.ClusterServingRuntime{ObjectMeta: metav1.ObjectMeta{Name: "r"}}), []string{"a/x", "a/y", "b/x"}},
+		"of a child":                                     {enqueueOwner(t.Context(), child), []string{"a/x"}},
+		"of an object without the label":                 {enqueueOwner(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x"}}), nil},
+		"of a serving runtime":                           {enqueueAll(server)(t.Context(), &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "r"}}), []string{"a/x", "a/y"}},
+		"of a serving runtime without InferenceServices": {enqueueAll(server)(t.Context(), &v1alpha1.ServingRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "c", Name: "r"}}), nil},
+		"of a cluster serving runtime":                   {enqueueAll(server)(t.Context(), &v1alpha1.ClusterServingRuntime{ObjectMeta: metav1.ObjectMeta{Name: "r"}}), []string{"a/x", "a/y", "b/x"}},
 	} {
 		var got []string
 		for _, request := range test.got {
@@ -307,12 +308,11 @@ func TestWhoIsLookedAtAgain(t *testing.T) {
 		},
 	})
 	if got := enqueueAll(unreadable)(t.Context(), &v1alpha1.ClusterServingRuntime{}); len(got) > 0 {
-		t.Errorf("of a cluster that cannot be read: %v", got)
+		t.Errorf("after a failed list: %v", got)
 	}
 }
 
-// TestChangesOfARuntimeThatCount: what is written in its spec, and its server type, which is an annotation.
-func TestChangesOfARuntimeThatCount(t *testing.T) {
+func TestRuntimeChanged(t *testing.T) {
 	old := sklearn("server:1")
 	for name, test := range map[string]struct {
 		edit func(*v1alpha1.ClusterServingRuntime)
@@ -328,15 +328,15 @@ func TestChangesOfARuntimeThatCount(t *testing.T) {
 		changed := old.DeepCopy()
 		test.edit(changed)
 		if got := runtimeChanged.Update(event.UpdateEvent{ObjectOld: old, ObjectNew: changed}); got != test.want {
-			t.Errorf("%s counts: %t", name, got)
+			t.Errorf("%s passes the predicate: %t", name, got)
 		}
 	}
 	if !runtimeChanged.Create(event.CreateEvent{Object: old}) || !runtimeChanged.Delete(event.DeleteEvent{Object: old}) {
-		t.Error("its creation or its deletion does not count")
+		t.Error("its creation or its deletion is dropped")
 	}
 }
 
-func TestPhasesAreCounted(t *testing.T) {
+func TestCountPhases(t *testing.T) {
 	withPhase := func(name string, phase v1beta1.Phase) *v1beta1.InferenceService {
 		isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: name}}
 		isvc.Status.Phase = phase
