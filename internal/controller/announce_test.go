@@ -31,7 +31,7 @@ const (
 
 var crash = &backend.Failure{Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`, ExitCode: 1}
 
-// TestRolloutEvents plays a rollout and compares all that it announces, each thing once.
+// TestRolloutEvents compares all events of a rollout.
 func TestRolloutEvents(t *testing.T) {
 	o := newOperator(t)
 	for _, step := range []struct {
@@ -61,7 +61,7 @@ func TestRolloutEvents(t *testing.T) {
 			"Normal TrafficShifted Shifted traffic from 10 % on " + r2 + ", 90 % on " + r1 + " to 0 % on " + r2 + ", 100 % on " + r1,
 			"Warning RevisionFailed " + r2 + ": " + crash.Message,
 		}},
-		{"it crashes on", func() {
+		{"it keeps crashing", func() {
 			again := *crash
 			again.Detail, again.Time = "another last line", start.Add(time.Hour)
 			o.backend.failing[2] = &again
@@ -69,7 +69,7 @@ func TestRolloutEvents(t *testing.T) {
 			o.settle()
 		}, nil},
 		{"it recovers", func() {
-			o.clock.SetTime(o.clock.Now().Add(time.Minute)) // This is no flap.
+			o.clock.SetTime(o.clock.Now().Add(time.Minute)) // Later than the stable interval.
 			delete(o.backend.failing, 2)
 			o.backend.catchUp()
 			o.settle()
@@ -91,12 +91,12 @@ func TestRolloutEvents(t *testing.T) {
 			"Normal Superseded Took " + r2 + " out of the traffic: the spec asks for " + r3,
 			"Normal TrafficShifted Shifted traffic from 0 % on " + r2 + ", 100 % on " + r1 + " to 100 % on " + r1,
 			"Normal TrafficShifted Shifted traffic from 100 % on " + r1 + " to 20 % on " + r3 + ", 80 % on " + r1,
-		}}, // Ready was True all the time, as far as anybody was told.
+		}}, // No status with another Ready was written.
 		{"the spec is malformed", func() {
 			o.edit(withAnnotation(v1beta1.AnnotationStop, "yes"))
 			o.settle()
 		}, []string{`Warning InvalidPredictorSpec metadata.annotations[serving.kserve.io/stop]: "yes": write "true" or "false"`}},
-		{"and mended", func() {
+		{"the spec is corrected", func() {
 			o.edit(func(isvc *v1beta1.InferenceService) { delete(isvc.Annotations, v1beta1.AnnotationStop) })
 			o.settle()
 		}, []string{"Normal Ready 20 % on " + r3 + ", 80 % on " + r1}},
@@ -115,7 +115,7 @@ func TestRolloutEvents(t *testing.T) {
 		step.do()
 		got := o.newEvents()
 		if step.name == "it crashes" || step.name == "it recovers" {
-			// In which pass the pods and the traffic are seen is not of interest.
+			// The order of the pods' and the traffic's events is not significant.
 			got, step.want = sorted(got), sorted(step.want)
 		}
 		if diff := cmp.Diff(step.want, got); diff != "" {
@@ -124,15 +124,15 @@ func TestRolloutEvents(t *testing.T) {
 	}
 }
 
-// failureEvents are the events that tell of failures, of all that were announced.
+// failureEvents returns the events about failures and recoveries.
 func failureEvents(announced []string) []string {
 	return slices.DeleteFunc(announced, func(event string) bool {
 		return !strings.Contains(event, " RevisionFailed ") && !strings.Contains(event, " RevisionRecovered ")
 	})
 }
 
-// TestFailureEvents plays what happens to revisions, and compares what is announced of failures: each once,
-// and that it is over once the revision can serve.
+// TestFailureEvents checks that each failure is announced once, and each recovery once the revision
+// can serve.
 func TestFailureEvents(t *testing.T) {
 	const (
 		failed1, failed2       = "Warning RevisionFailed " + r1, "Warning RevisionFailed " + r2
@@ -147,27 +147,27 @@ func TestFailureEvents(t *testing.T) {
 	const crashes = ": container \"kserve-container\" ends with exit code 1"
 	type step struct {
 		revision rollout.Number
-		// becomes is what keeps the revision from serving; nil where it only has yet to come up.
-		becomes *backend.Failure
+		// failure keeps the revision from serving. It is nil for a revision that is still starting.
+		failure *backend.Failure
 		serves  bool
 		want    []string
 	}
 	fails := func(n rollout.Number, failure *backend.Failure, want ...string) step {
-		return step{revision: n, becomes: failure, want: want}
+		return step{revision: n, failure: failure, want: want}
 	}
-	comesUp := func(n rollout.Number, want ...string) step { return step{revision: n, want: want} }
+	starts := func(n rollout.Number, want ...string) step { return step{revision: n, want: want} }
 	serves := func(n rollout.Number, want ...string) step { return step{revision: n, serves: true, want: want} }
 	canary := func(o *operator) { o.rollOut("v2", new(int64(10))) }
 	for name, test := range map[string]struct {
 		before func(*operator)
 		steps  []step
-		// counted are the reasons of failures, each with how often it is counted.
+		// counted lists the reasons of failures with their counts.
 		counted string
 	}{
 		"the stable beside a canary": {canary, []step{
 			fails(1, logged("out of files"), failed1+", which has 90 % of the traffic, has no ready replica"+crashes+": out of files"),
 			fails(1, logged("out of files, again")),
-			comesUp(1),
+			starts(1),
 			fails(1, logged("and again")),
 			serves(1, recovered1),
 			fails(1, crash, failed1+", which has 90 % of the traffic, has no ready replica"+crashes),
@@ -182,19 +182,19 @@ func TestFailureEvents(t *testing.T) {
 		}, "ContainerCrashed 1"},
 		"the stable alone": {func(*operator) {}, []step{
 			fails(1, crash, failed1+crashes),
-			comesUp(1),
+			starts(1),
 			serves(1, recovered1),
 		}, "ContainerCrashed 1"},
 		"an image that can be pulled at last": {canary, []step{
 			fails(2, pull, failed2+": cannot pull the image: manifest unknown"),
-			comesUp(2),
+			starts(2),
 			serves(2, recovered2),
 		}, "ImagePullFailed 1"},
 		"another cause": {canary, []step{
 			fails(2, pull, failed2+": cannot pull the image: manifest unknown"),
-			comesUp(2),
+			starts(2),
 			fails(2, crash, failed2+crashes),
-			comesUp(2),
+			starts(2),
 			serves(2, recovered2),
 		}, "ContainerCrashed 1, ImagePullFailed 1"},
 		"one after the other": {canary, []step{
@@ -203,7 +203,7 @@ func TestFailureEvents(t *testing.T) {
 			serves(1, recovered1),
 			serves(2, recovered2),
 		}, "ContainerCrashed 1, ImagePullFailed 1"},
-		"one that has yet to come up": {canary, []step{comesUp(1), serves(1), comesUp(2), serves(2)}, ""},
+		"one that is still starting": {canary, []step{starts(1), serves(1), starts(2), serves(2)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
@@ -211,8 +211,8 @@ func TestFailureEvents(t *testing.T) {
 			test.before(o)
 			o.newEvents()
 			for i, step := range test.steps {
-				o.clock.SetTime(o.clock.Now().Add(time.Minute)) // A loss of readiness is not a flap.
-				o.backend.failing[step.revision] = step.becomes
+				o.clock.SetTime(o.clock.Now().Add(time.Minute)) // Later than the stable interval.
+				o.backend.failing[step.revision] = step.failure
 				if step.serves {
 					delete(o.backend.failing, step.revision)
 				}
@@ -223,13 +223,13 @@ func TestFailureEvents(t *testing.T) {
 				}
 			}
 			if got := o.failureCounts(); got != test.counted {
-				t.Errorf("it counts %q, want %q", got, test.counted)
+				t.Errorf("failure counts are %q, want %q", got, test.counted)
 			}
 		})
 	}
 }
 
-// failureCounts are the reasons of failures, each with how often it was counted.
+// failureCounts lists the reasons of failures with their counts.
 func (o *operator) failureCounts() string {
 	o.t.Helper()
 	families, err := o.registry.Gather()
@@ -245,7 +245,7 @@ func (o *operator) failureCounts() string {
 	return strings.Join(counted, ", ")
 }
 
-// TestAbandonedRevisionDoesNotRecover: what nobody asks for any more may come up while it is taken down.
+// TestAbandonedRevisionDoesNotRecover covers a revision that becomes ready while it is scaled down.
 func TestAbandonedRevisionDoesNotRecover(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
@@ -260,7 +260,8 @@ func TestAbandonedRevisionDoesNotRecover(t *testing.T) {
 	}
 }
 
-// TestSimultaneousFailuresAreOneEvent: the recorder would keep the first note only.
+// TestSimultaneousFailuresAreOneEvent: of two events with the same reason, the recorder keeps only
+// the first note.
 func TestSimultaneousFailuresAreOneEvent(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
@@ -274,7 +275,7 @@ func TestSimultaneousFailuresAreOneEvent(t *testing.T) {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	if got := o.failureCounts(); got != "ContainerCrashed 2" {
-		t.Errorf("it counts %q", got)
+		t.Errorf("failure counts are %q", got)
 	}
 	delete(o.backend.failing, 1)
 	delete(o.backend.failing, 2)
@@ -288,9 +289,8 @@ func TestSimultaneousFailuresAreOneEvent(t *testing.T) {
 
 func sorted(all []string) []string { return slices.Sorted(slices.Values(all)) }
 
-// TestOnlyWrittenTransitionsAreAnnounced, and that though something else has failed.
 func TestOnlyWrittenTransitionsAreAnnounced(t *testing.T) {
-	t.Run("the target cannot be made", func(t *testing.T) {
+	t.Run("the target cannot be created", func(t *testing.T) {
 		o := newOperator(t)
 		o.backend.createErr = errInvalid
 		for range 3 {
@@ -302,7 +302,7 @@ func TestOnlyWrittenTransitionsAreAnnounced(t *testing.T) {
 		o.backend.createErr = nil
 		o.reconcile()
 		if diff := cmp.Diff([]string{"Normal RevisionCreated Created revision " + r1}, o.newEvents()); diff != "" {
-			t.Errorf("once it can be made (-want +got):\n%s", diff)
+			t.Errorf("after the error is gone (-want +got):\n%s", diff)
 		}
 	})
 
@@ -342,7 +342,7 @@ func TestOnlyWrittenTransitionsAreAnnounced(t *testing.T) {
 	})
 }
 
-// TestQuotaIsReportedOnce: how much of it others use changes all the time.
+// TestQuotaIsReportedOnce: the used part of a quota changes all the time.
 func TestQuotaIsReportedOnce(t *testing.T) {
 	o := newOperator(t)
 	for _, used := range []string{"5", "6", "5"} {
@@ -374,7 +374,7 @@ func TestNothingToRollBackTo(t *testing.T) {
 	}
 }
 
-// TestLongNotesAreTruncated: the API server refuses notes of more than 1024 bytes.
+// TestLongNotesAreTruncated: the API server rejects notes of more than 1,024 bytes.
 func TestLongNotesAreTruncated(t *testing.T) {
 	o := newOperator(t)
 	for _, length := range []int{noteLimit - 1, noteLimit, noteLimit + 1, 3 * noteLimit} {
@@ -386,18 +386,18 @@ func TestLongNotesAreTruncated(t *testing.T) {
 				continue
 			}
 			if len(note) > noteLimit || !utf8.ValidString(note) || note == "" {
-				t.Errorf("of %d bytes, %d are left, valid: %t", length, len(note), utf8.ValidString(note))
+				t.Errorf("a note of %d bytes has %d bytes, valid: %t", length, len(note), utf8.ValidString(note))
 			}
 		}
 	}
 	s := &scope{Reconciler: o.reconciler, isvc: o.isvc()}
 	s.event(corev1.EventTypeNormal, "Reason", "Action", "100 % on a")
 	if got := o.newEvents(); len(got) != 1 || got[0] != "Normal Reason 100 % on a" {
-		t.Errorf("percent signs are taken for formats: %v", got)
+		t.Errorf("percent signs are interpreted: %v", got)
 	}
 }
 
-// metric is what the registry says of a metric, without its zeros.
+// metric returns the label values of a metric's nonzero counters.
 func (o *operator) metric(name string) string {
 	o.t.Helper()
 	families, err := o.registry.Gather()
@@ -433,8 +433,8 @@ func TestShiftMetricsByReason(t *testing.T) {
 			o.backend.catchUp()
 			o.settle()
 		}, "down Readiness"},
-		{"it can again", func() {
-			o.clock.SetTime(o.clock.Now().Add(time.Minute)) // This is no flap.
+		{"it can serve again", func() {
+			o.clock.SetTime(o.clock.Now().Add(time.Minute)) // Later than the stable interval.
 			delete(o.backend.failing, 2)
 			o.backend.catchUp()
 			o.settle()
@@ -447,15 +447,15 @@ func TestShiftMetricsByReason(t *testing.T) {
 	} {
 		step.do()
 		now := o.metric("serinus_traffic_shifts_total")
-		if added := strings.TrimSpace(strings.Join(newIn(now, counted), ", ")); added != step.want {
-			t.Errorf("%s: it counts %q for the first time, want %q", step.name, added, step.want)
+		if added := strings.TrimSpace(strings.Join(newLines(now, counted), ", ")); added != step.want {
+			t.Errorf("%s: new counters are %q, want %q", step.name, added, step.want)
 		}
 		counted = now
 	}
 }
 
-// newIn are the lines of one text that another one lacks.
-func newIn(text, other string) []string {
+// newLines returns the lines of text that other lacks.
+func newLines(text, other string) []string {
 	var lines []string
 	for line := range strings.Lines(text) {
 		if !strings.Contains(other, strings.TrimSpace(line)) {
@@ -490,8 +490,9 @@ serinus_revision_failures_total{reason="Unschedulable"} 0
 	}
 }
 
-// TestFirstTrafficMetric once for each revision, from its record to the write of the route: not for one that is
-// brought back, and not for one that was ready before its user let it have any.
+// TestFirstTrafficMetric checks that each revision is measured once, from its creation to the write
+// of the route. A revision that is reactivated, or that was ready before its percent rose from 0,
+// is not measured.
 func TestFirstTrafficMetric(t *testing.T) {
 	o := newOperator(t)
 	observed := func() (count uint64, seconds float64) {
@@ -509,14 +510,14 @@ func TestFirstTrafficMetric(t *testing.T) {
 	for _, step := range []struct {
 		name string
 		do   func()
-		// takes is from the record of a revision that is made to the write of the route.
+		// takes is the time from the creation of a revision to the write of the route.
 		takes   time.Duration
 		count   uint64
 		seconds float64
 	}{
 		{"first deployment", rollOut("v1", nil), 42 * time.Second, 1, 42},
 		{"a stop", func() { o.edit(withAnnotation(v1beta1.AnnotationStop, "true")); o.settle() }, time.Hour, 1, 42},
-		{"its end", func() { o.edit(withAnnotation(v1beta1.AnnotationStop, "false")); o.settle() }, time.Hour, 1, 42},
+		{"the end of the stop", func() { o.edit(withAnnotation(v1beta1.AnnotationStop, "false")); o.settle() }, time.Hour, 1, 42},
 		{"a canary that gets nothing yet", rollOut("v2", new(int64(0))), time.Hour, 1, 42},
 		{"it gets something", rollOut("v2", new(int64(10))), time.Hour, 1, 42},
 		{"promotion", rollOut("v2", nil), time.Hour, 1, 42},
@@ -531,7 +532,7 @@ func TestFirstTrafficMetric(t *testing.T) {
 		o.backend.created = o.clock.Now().Add(-step.takes)
 		step.do()
 		if count, seconds := observed(); count != step.count || seconds != step.seconds {
-			t.Errorf("%s: %d are timed, with %g s in all; want %d with %g s", step.name, count, seconds, step.count, step.seconds)
+			t.Errorf("%s: %d are measured, with %g s in total; want %d with %g s", step.name, count, seconds, step.count, step.seconds)
 		}
 	}
 }

@@ -33,7 +33,7 @@ import (
 
 var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
-// operator is a reconciler of one InferenceService, with a backend that keeps everything in memory.
+// operator runs a reconciler of one InferenceService with a fake backend.
 type operator struct {
 	t          *testing.T
 	reconciler *Reconciler
@@ -42,7 +42,7 @@ type operator struct {
 	clock      *clocktesting.FakePassiveClock
 	recorder   *events.FakeRecorder
 	registry   *prometheus.Registry
-	// statusWrites counts the writes of status; patchErr answers them instead of the API server.
+	// statusWrites counts the writes of the status. A non-nil patchErr is their result.
 	statusWrites int
 	patchErr     error
 }
@@ -113,7 +113,7 @@ func (o *operator) isvc() *v1beta1.InferenceService {
 	return isvc
 }
 
-// edit edits the InferenceService as a user does.
+// edit changes the InferenceService and its generation, as a user does.
 func (o *operator) edit(edit func(*v1beta1.InferenceService)) {
 	o.t.Helper()
 	isvc := o.isvc()
@@ -133,7 +133,7 @@ func withAnnotation(key, value string) func(*v1beta1.InferenceService) {
 	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
 }
 
-// reconcile takes one step, which must not fail.
+// reconcile runs one reconciliation that must succeed.
 func (o *operator) reconcile() ctrl.Result {
 	o.t.Helper()
 	result, err := o.reconciler.Reconcile(o.t.Context(), o.isvc())
@@ -141,7 +141,7 @@ func (o *operator) reconcile() ctrl.Result {
 	return result
 }
 
-// settle takes steps, while pods start and the gateway follows, until nothing moves.
+// settle reconciles until nothing changes. Meanwhile pods start and the gateway accepts the route.
 func (o *operator) settle() {
 	o.t.Helper()
 	for range 20 {
@@ -151,17 +151,17 @@ func (o *operator) settle() {
 			return
 		}
 	}
-	o.t.Fatal("it does not settle")
+	o.t.Fatal("the status still changes after 20 reconciliations")
 }
 
-// rollOut has a user ask for a model, and waits until it is served as asked.
+// rollOut changes the model and the percent, and reconciles until nothing changes.
 func (o *operator) rollOut(image string, percent *int64) {
 	o.t.Helper()
 	o.edit(withModel(image, percent))
 	o.settle()
 }
 
-// announced are the events since it was last called.
+// newEvents returns the events since the last call.
 func (o *operator) newEvents() []string {
 	var all []string
 	for {
@@ -185,7 +185,7 @@ func (o *operator) condition(kind string) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// fakeBackend is a backend that keeps everything in memory and does at once what it is asked.
+// fakeBackend keeps its objects in memory and applies changes at once.
 type fakeBackend struct {
 	revisions []rollout.Revision
 	recorded  map[rollout.Number]backend.Recorded
@@ -196,32 +196,32 @@ type fakeBackend struct {
 	hostRoute *backend.Entrance
 	created   time.Time
 
-	// broken revisions do not become ready.
+	// failing holds the revisions that do not become ready, each with its failure or nil.
 	failing map[rollout.Number]*backend.Failure
-	// deaf is a gateway that takes nothing over.
+	// unresponsive is set for a gateway that accepts no route.
 	unresponsive bool
-	// behindSince is when the Gateway was changed, as long as it has yet to report on that.
+	// behindSince is when the Gateway was changed, until it has reported its new generation.
 	behindSince time.Time
-	// rerouted says that the next decision changes something of the route beside the split.
+	// routeChanged makes the next Apply change the route without changing the split.
 	routeChanged bool
-	// url replaces that of the InferenceService.
+	// url overrides the URL of the InferenceService.
 	url string
-	// hosts are those of the routes, and unusable what the controller says of them.
+	// hosts are the hosts of the routes. unusable are the hosts that Apply must not use.
 	hosts    []string
 	unusable map[string]bool
 
 	observeErr, createErr, routeErr, otherErr error
-	// findings are what it tells of what it writes.
+	// findings are returned by Apply.
 	findings []backend.Finding
-	// unrunnable is why it cannot run a new revision.
+	// checkErr is the result of Check.
 	checkErr error
-	// amended is what it was asked to change on record.
+	// amended are the amendments that were applied.
 	amended []backend.Amended
-	// mode is the mode in which it finds something to run.
+	// mode is the mode in which objects exist.
 	mode v1beta1.DeploymentMode
-	// contests are the objects that another writer changes.
+	// contests are returned by Apply.
 	contests []backend.Contest
-	// decisions are what it was asked to apply.
+	// decisions are the decisions that were applied.
 	decisions []rollout.Decision
 }
 
@@ -267,7 +267,6 @@ func (f *fakeBackend) Observe(context.Context, *v1beta1.InferenceService) (backe
 	return fakeSession{f, observed}, nil
 }
 
-// fakeSession is one observation of the fake backend.
 type fakeSession struct {
 	*fakeBackend
 	observed *backend.Observation
@@ -332,7 +331,8 @@ func (f *fakeBackend) plan(plan rollout.WorkloadPlan) {
 	}
 }
 
-// catchUp has pods become ready, or fail, and the gateway take the route over. It tells whether anything changed.
+// catchUp makes pods ready or failed, and the gateway accept the route. It reports whether anything
+// changed.
 func (f *fakeBackend) catchUp() bool {
 	moved := false
 	for i, revision := range f.revisions {

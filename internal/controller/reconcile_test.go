@@ -47,15 +47,15 @@ func TestDeletedInferenceServiceIsNotChanged(t *testing.T) {
 		t.Errorf("%d decisions, %d writes of status", len(o.backend.decisions), o.statusWrites)
 	}
 	if _, found := o.reconciler.failureBackoff.entries.Load(isvc.UID); found {
-		t.Error("what went wrong with it is remembered")
+		t.Error("its failures are still counted")
 	}
 }
 
-// outcome is what becomes of a pass with an error.
+// outcome is the result of a reconciliation with an error.
 type outcome struct {
-	// wantErr is the error that is returned, for the backoff; nil where there is none.
+	// wantErr is the returned error.
 	wantErr error
-	// wantReason is what Ready says of a problem; empty where the status is not written.
+	// wantReason is the reason of Ready. It is empty if the status is not written.
 	wantReason string
 	wantAfter  time.Duration
 }
@@ -92,12 +92,12 @@ func TestObserveErrors(t *testing.T) {
 		err  error
 		want outcome
 	}{
-		"transient":                             {errTransient, outcome{wantErr: errTransient}},
-		"a stale view":                          {fmt.Errorf("x: %w", backend.ErrStale), outcome{wantAfter: afterStale}},
-		"somebody else's object":                {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
-		"somebody else's route":                 {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
-		"somebody else's object, and transient": {errors.Join(errOwnership, errTransient), outcome{wantErr: errTransient}},
-		"cancelled":                             {context.Canceled, outcome{wantErr: context.Canceled}},
+		"transient":                                 {errTransient, outcome{wantErr: errTransient}},
+		"a stale cache":                             {fmt.Errorf("x: %w", backend.ErrStale), outcome{wantAfter: afterStale}},
+		"an object of another owner":                {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
+		"a route of another owner":                  {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
+		"an object of another owner, and transient": {errors.Join(errOwnership, errTransient), outcome{wantErr: errTransient}},
+		"cancelled":                                 {context.Canceled, outcome{wantErr: context.Canceled}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
@@ -106,37 +106,37 @@ func TestObserveErrors(t *testing.T) {
 			o.backend.observeErr = test.err
 			checkOutcome(t, o, test.want)
 			if diff := cmp.Diff(components, o.isvc().Status.Components); diff != "" {
-				t.Errorf("what is reported of revisions changed (-before +after):\n%s", diff)
+				t.Errorf("the reported revisions changed (-before +after):\n%s", diff)
 			}
 		})
 	}
 }
 
 func TestApplyErrors(t *testing.T) {
-	namespaceGoes := apierrors.NewForbidden(deployments, "x", errors.New("it is being terminated"))
-	namespaceGoes.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	namespaceTerminating := apierrors.NewForbidden(deployments, "x", errors.New("it is being terminated"))
+	namespaceTerminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
 	for name, test := range map[string]struct {
 		err  error
 		want outcome
 	}{
-		"transient":                     {errTransient, outcome{wantErr: errTransient}},
-		"throttled":                     {errThrottled, outcome{wantErr: errThrottled}},
-		"timed out":                     {context.DeadlineExceeded, outcome{wantErr: context.DeadlineExceeded}},
-		"the namespace goes":            {namespaceGoes, outcome{wantErr: namespaceGoes}},
-		"a conflict of versions":        {fmt.Errorf("applying: %w", errConflict), outcome{wantAfter: afterStale}},
-		"a stale view":                  {backend.ErrStale, outcome{wantAfter: afterStale}},
-		"several stale views":           {errors.Join(backend.ErrStale, errConflict), outcome{wantAfter: afterStale}},
-		"invalid":                       {fmt.Errorf("applying: %w", errInvalid), outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
-		"forbidden":                     {errForbidden, outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
-		"malformed":                     {apierrors.NewBadRequest("what?"), outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
-		"somebody else's object":        {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
-		"somebody else's route":         {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
-		"two problems":                  {errors.Join(errRoute, errInvalid), outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
-		"a problem and transient":       {errors.Join(errInvalid, errTransient), outcome{wantErr: errTransient}},
-		"a problem, deeper, and worse":  {errors.Join(errors.Join(nil, errInvalid), errors.Join(errTransient)), outcome{wantErr: errTransient}},
-		"a stale view and transient":    {errors.Join(backend.ErrStale, errTransient), outcome{wantErr: errTransient}},
-		"a stale view before transient": {errors.Join(errConflict, errThrottled), outcome{wantErr: errThrottled}},
-		"a problem and a stale view":    {errors.Join(errInvalid, backend.ErrStale), outcome{wantAfter: afterStale}},
+		"transient":                      {errTransient, outcome{wantErr: errTransient}},
+		"throttled":                      {errThrottled, outcome{wantErr: errThrottled}},
+		"timed out":                      {context.DeadlineExceeded, outcome{wantErr: context.DeadlineExceeded}},
+		"the namespace is being deleted": {namespaceTerminating, outcome{wantErr: namespaceTerminating}},
+		"a conflict of versions":         {fmt.Errorf("applying: %w", errConflict), outcome{wantAfter: afterStale}},
+		"a stale cache":                  {backend.ErrStale, outcome{wantAfter: afterStale}},
+		"several stale caches":           {errors.Join(backend.ErrStale, errConflict), outcome{wantAfter: afterStale}},
+		"invalid":                        {fmt.Errorf("applying: %w", errInvalid), outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
+		"forbidden":                      {errForbidden, outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
+		"malformed":                      {apierrors.NewBadRequest("what?"), outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
+		"an object of another owner":     {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
+		"a route of another owner":       {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
+		"two problems":                   {errors.Join(errRoute, errInvalid), outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
+		"a problem and transient":        {errors.Join(errInvalid, errTransient), outcome{wantErr: errTransient}},
+		"a nested problem and transient": {errors.Join(errors.Join(nil, errInvalid), errors.Join(errTransient)), outcome{wantErr: errTransient}},
+		"a stale cache and transient":    {errors.Join(backend.ErrStale, errTransient), outcome{wantErr: errTransient}},
+		"a stale cache before transient": {errors.Join(errConflict, errThrottled), outcome{wantErr: errThrottled}},
+		"a problem and a stale cache":    {errors.Join(errInvalid, backend.ErrStale), outcome{wantAfter: afterStale}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
@@ -153,7 +153,7 @@ func TestApplyErrors(t *testing.T) {
 	}
 }
 
-// TestProblemIsReportedOnce: neither the status nor the event is repeated while it says the same.
+// TestProblemIsReportedOnce checks that neither the status nor the event is repeated.
 func TestProblemIsReportedOnce(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
@@ -180,12 +180,13 @@ func TestProblemIsReportedOnce(t *testing.T) {
 	}
 }
 
-// TestInvalidSpecMovesNoTraffic, and is looked at again when something changes, not before.
+// TestInvalidSpecMovesNoTraffic also checks that there is no requeue, because a watch reports the
+// next change.
 func TestInvalidSpecMovesNoTraffic(t *testing.T) {
 	for name, test := range map[string]struct {
 		edit       func(*v1beta1.InferenceService)
 		wantReason string
-		want       string // The message has it.
+		want       string // A part of the message.
 	}{
 		"an unknown format": {func(isvc *v1beta1.InferenceService) {
 			isvc.Spec.Predictor.Containers = nil
@@ -201,7 +202,7 @@ func TestInvalidSpecMovesNoTraffic(t *testing.T) {
 		"a cluster-local service without a local gateway": {func(isvc *v1beta1.InferenceService) {
 			metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 		}, "LocalGatewayNotConfigured", "ingress.localGateway"},
-		"a port that no Service could lead to": {func(isvc *v1beta1.InferenceService) {
+		"a port that no Service can target": {func(isvc *v1beta1.InferenceService) {
 			isvc.Spec.Predictor.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080}, {ContainerPort: 80}}
 		}, "InvalidPredictorSpec", "spec.predictor.containers[kserve-container].ports"},
 		"a percent out of bounds": {withModel("v2", new(int64(101))), "InvalidPredictorSpec", "spec.predictor.canaryTrafficPercent"},
@@ -209,7 +210,7 @@ func TestInvalidSpecMovesNoTraffic(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
 			o.settle()
-			record := o.backend.state.Encode()
+			before := o.backend.state.Encode()
 			o.edit(test.edit)
 			result := o.reconcile()
 			if result.RequeueAfter != 0 {
@@ -222,11 +223,11 @@ func TestInvalidSpecMovesNoTraffic(t *testing.T) {
 			if got := o.isvc().Status.ModelStatus.TransitionStatus; got != v1beta1.InvalidSpec {
 				t.Errorf("the model is %s", got)
 			}
-			if got := o.backend.state.Encode(); got != record {
-				t.Errorf("the rollout state was %s and is %s", record, got)
+			if got := o.backend.state.Encode(); got != before {
+				t.Errorf("the rollout state was %s and is %s", before, got)
 			}
 			if last := o.backend.decisions[len(o.backend.decisions)-1]; last.Create || len(last.Transitions) > 0 {
-				t.Errorf("it decides %+v", last)
+				t.Errorf("the decision is %+v", last)
 			}
 			writes := o.statusWrites
 			o.reconcile()
@@ -237,7 +238,8 @@ func TestInvalidSpecMovesNoTraffic(t *testing.T) {
 	}
 }
 
-// TestUnsupportedModeIsNotAdopted: what was refused once is refused for the same reason ever after.
+// TestUnsupportedModeIsNotAdopted checks that a second reconciliation refuses the mode for the same
+// reason.
 func TestUnsupportedModeIsNotAdopted(t *testing.T) {
 	o := newOperator(t, withAnnotation(v1beta1.AnnotationDeploymentMode, "ModelMesh"))
 	for range 2 {
@@ -252,7 +254,8 @@ func TestUnsupportedModeIsNotAdopted(t *testing.T) {
 	}
 }
 
-// TestStatusWaitsForTheGateway: right after a shift the status waits for the gateway, so that the two are one write, and not for long.
+// TestStatusWaitsForTheGateway checks that the status waits for the gateway after a shift, at most
+// for the settle period, so that one change costs one write.
 func TestStatusWaitsForTheGateway(t *testing.T) {
 	settle := func(o *operator) time.Duration { return o.reconciler.Config.Rollout.SettlePeriod.Duration }
 
@@ -264,7 +267,7 @@ func TestStatusWaitsForTheGateway(t *testing.T) {
 		o.backend.catchUp()
 		writes := o.statusWrites
 		if result := o.reconcile(); result.RequeueAfter != settle(o)+time.Millisecond || o.statusWrites > writes {
-			t.Errorf("after the shift RequeueAfter is %v, and the status is written %d times", result.RequeueAfter, o.statusWrites-writes)
+			t.Errorf("after the shift, RequeueAfter is %v, and the status is written %d times", result.RequeueAfter, o.statusWrites-writes)
 		}
 		o.backend.catchUp()
 		o.reconcile()
@@ -316,7 +319,7 @@ func TestStatusWaitsForTheGateway(t *testing.T) {
 		}
 	})
 
-	t.Run("it is switched off", func(t *testing.T) {
+	t.Run("the settle period is 0", func(t *testing.T) {
 		o := newOperator(t)
 		o.reconciler.Config.Rollout.SettlePeriod.Duration = 0
 		o.reconcile()
@@ -333,7 +336,7 @@ func TestRequeueWhenTimeChangesTheDecision(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.rollOut("v2", nil)
-	o.edit(withModel("v1", new(int64(10)))) // Revision 1 was scaled away and runs again; back to 2, it has to drain.
+	o.edit(withModel("v1", new(int64(10)))) // Revision 1 runs again, so it drains when the traffic returns to revision 2.
 	o.settle()
 	o.edit(withModel("v2", nil))
 	var result ctrl.Result
@@ -363,7 +366,7 @@ func TestStatusWrites(t *testing.T) {
 			if !errors.Is(err, test.want.wantErr) || (err == nil) != (test.want.wantErr == nil) || result.RequeueAfter != test.want.wantAfter {
 				t.Errorf("result is %+v, error %v; want %+v", result, err, test.want)
 			}
-			o.newEvents() // What was done is told, and nothing of the status.
+			o.newEvents() // Drop the events of the writes that succeeded.
 			o.patchErr = nil
 			o.settle()
 			if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
@@ -372,7 +375,7 @@ func TestStatusWrites(t *testing.T) {
 		})
 	}
 
-	t.Run("on an old view", func(t *testing.T) {
+	t.Run("on a stale cache", func(t *testing.T) {
 		o := newOperator(t)
 		old := o.isvc()
 		o.edit(func(isvc *v1beta1.InferenceService) { isvc.Labels = map[string]string{"team": "iris"} })
@@ -385,7 +388,7 @@ func TestStatusWrites(t *testing.T) {
 		}
 	})
 
-	t.Run("that say nothing new", func(t *testing.T) {
+	t.Run("without a difference", func(t *testing.T) {
 		o := newOperator(t)
 		o.settle()
 		writes := o.statusWrites
@@ -399,7 +402,6 @@ func TestStatusWrites(t *testing.T) {
 	})
 }
 
-// TestWipedStatusIsRestored as it was, and moves nothing.
 func TestWipedStatusIsRestored(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
@@ -421,7 +423,6 @@ func TestWipedStatusIsRestored(t *testing.T) {
 	}
 }
 
-// TestOnlyNewTargetIsRendered, with everything that it was resolved to.
 func TestOnlyNewTargetIsRendered(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
@@ -441,24 +442,24 @@ func TestOnlyNewTargetIsRendered(t *testing.T) {
 	}
 }
 
-// TestPersistentFailureIsReported, with what the API server says, and only once it lasts; what has become of the traffic
-// is told with it. Then it is over by itself.
+// TestPersistentFailureIsReported checks that the status reports a persistent error with the API
+// server's message, and recovers.
 func TestPersistentFailureIsReported(t *testing.T) {
 	webhook := apierrors.NewInternalError(errors.New(`failed calling webhook "pods.example.com"`))
-	about := func(group string, err *apierrors.StatusError) error {
+	withGroup := func(group string, err *apierrors.StatusError) error {
 		answer := *err
 		answer.ErrStatus.Details = &metav1.StatusDetails{Group: group, Name: "x"}
 		return fmt.Errorf("applying x: %w", &answer)
 	}
-	waits := fmt.Errorf("%w: a Deployment is of another", backend.ErrStale)
+	stale := fmt.Errorf("%w: a Deployment is of another", backend.ErrStale)
 	for name, test := range map[string]struct {
-		observing, applying error
-		condition, says     string
+		observeErr, applyErr error
+		condition, want      string
 	}{
-		"a workload":     {nil, about("apps", webhook), v1beta1.ConditionPredictorReady, `failed calling webhook "pods.example.com"`},
-		"a route":        {nil, about("gateway.networking.k8s.io", errThrottled), v1beta1.ConditionIngressReady, errThrottled.Error()},
-		"a stale view":   {nil, waits, v1beta1.ConditionPredictorReady, "waiting for the cluster to catch up: a Deployment is of another"},
-		"an observation": {waits, nil, v1beta1.ConditionPredictorReady, "a Deployment is of another"},
+		"a workload":     {nil, withGroup("apps", webhook), v1beta1.ConditionPredictorReady, `failed calling webhook "pods.example.com"`},
+		"a route":        {nil, withGroup("gateway.networking.k8s.io", errThrottled), v1beta1.ConditionIngressReady, errThrottled.Error()},
+		"a stale cache":  {nil, stale, v1beta1.ConditionPredictorReady, "waiting for the cluster to catch up: a Deployment is of another"},
+		"an observation": {stale, nil, v1beta1.ConditionPredictorReady, "a Deployment is of another"},
 		"another connection each time": {
 			nil, errors.New("read tcp 10.0.0.1:4711->10.0.0.2:6443: reset"), v1beta1.ConditionPredictorReady, "read tcp 10.0.0.1->10.0.0.2:6443: reset",
 		},
@@ -467,7 +468,7 @@ func TestPersistentFailureIsReported(t *testing.T) {
 			o := newOperator(t)
 			o.settle()
 			o.newEvents()
-			o.backend.observeErr, o.backend.otherErr = test.observing, test.applying
+			o.backend.observeErr, o.backend.otherErr = test.observeErr, test.applyErr
 			writes := o.statusWrites
 			reconcile := func() {
 				t.Helper()
@@ -480,14 +481,14 @@ func TestPersistentFailureIsReported(t *testing.T) {
 			o.clock.SetTime(start.Add(persistentFailureAfter - time.Millisecond))
 			reconcile()
 			if o.statusWrites > writes {
-				t.Fatal("it is reported at once")
+				t.Fatal("the failure is reported at once")
 			}
 			for range 3 {
 				o.clock.SetTime(o.clock.Now().Add(time.Minute))
 				reconcile()
 			}
 			condition := o.condition(test.condition)
-			if condition.Status != metav1.ConditionFalse || condition.Reason != "NotApplied" || !strings.Contains(condition.Message, test.says) {
+			if condition.Status != metav1.ConditionFalse || condition.Reason != "NotApplied" || !strings.Contains(condition.Message, test.want) {
 				t.Errorf("%s is %s (%s): %s", test.condition, condition.Status, condition.Reason, condition.Message)
 			}
 			if events := o.newEvents(); o.statusWrites != writes+1 || len(events) != 1 || !strings.Contains(events[0], "Warning NotApplied") {
@@ -506,13 +507,14 @@ func TestPersistentFailureIsReported(t *testing.T) {
 			writes = o.statusWrites
 			reconcile()
 			if o.statusWrites > writes {
-				t.Error("the next failure does not count from its own beginning")
+				t.Error("the next failure is reported at once")
 			}
 		})
 	}
 }
 
-// TestStaleCacheBackoff, so that what takes a garbage collector its time costs little.
+// TestStaleCacheBackoff: the garbage collector may need time to delete an object, and retries must
+// be cheap.
 func TestStaleCacheBackoff(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
@@ -532,6 +534,6 @@ func TestStaleCacheBackoff(t *testing.T) {
 	o.settle()
 	o.backend.otherErr = backend.ErrStale
 	if got := o.reconcile().RequeueAfter; got != minStaleBackoff {
-		t.Errorf("after one that was not, the delay is %v", got)
+		t.Errorf("after a success, the delay is %v", got)
 	}
 }
