@@ -18,15 +18,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-var update = flag.Bool("update", false, "write testdata/*.golden.yaml anew")
+var update = flag.Bool("update", false, "update testdata/*.golden.yaml")
 
-func TestChartRendersWhatKustomizeBuilds(t *testing.T) {
+func TestChartMatchesKustomize(t *testing.T) {
 	tests := map[string]struct {
 		givenValues     map[string]any
 		givenComponents []string
 	}{
 		"defaults": {},
-		"with everything optional": {
+		"with all optional components": {
 			givenValues: map[string]any{
 				"monitoring":    map[string]any{"enabled": true},
 				"networkPolicy": map[string]any{"enabled": true},
@@ -39,25 +39,25 @@ func TestChartRendersWhatKustomizeBuilds(t *testing.T) {
 			want := kustomizeBuild(t, tt.givenComponents...).withoutHash(t)
 			got := mustRender(t, tt.givenValues)
 
-			// Helm makes the namespace of a release itself.
+			// Helm creates the namespace of a release itself.
 			delete(want, "Namespace <nil>/"+namespace)
-			takeOutWhatOnlyHelmNeeds(t, got)
+			removeHelmAnnotations(t, got)
 
 			if diff := cmp.Diff(want.keys(), got.keys()); diff != "" {
-				t.Fatalf("other objects (-kustomize +helm):\n%s", diff)
+				t.Fatalf("the sets of objects differ (-kustomize +helm):\n%s", diff)
 			}
 			for _, key := range want.keys() {
 				if diff := cmp.Diff(want[key], got[key]); diff != "" {
-					t.Errorf("%s differs (-kustomize +helm):\n%s", key, beginning(diff))
+					t.Errorf("%s differs (-kustomize +helm):\n%s", key, truncate(diff))
 				}
 			}
 		})
 	}
 }
 
-func takeOutWhatOnlyHelmNeeds(t *testing.T, rendered objects) {
+func removeHelmAnnotations(t *testing.T, rendered objects) {
 	t.Helper()
-	takeOut := func(metadata any, key string) {
+	remove := func(metadata any, key string) {
 		annotations, _ := at(metadata, "annotations").(map[string]any)
 		if _, ok := annotations[key]; !ok {
 			t.Errorf("the annotation %s is missing", key)
@@ -71,26 +71,26 @@ func takeOutWhatOnlyHelmNeeds(t *testing.T, rendered objects) {
 	for _, object := range rendered {
 		switch object["kind"] {
 		case "CustomResourceDefinition":
-			takeOut(at(object, "metadata"), "helm.sh/resource-policy")
+			remove(at(object, "metadata"), "helm.sh/resource-policy")
 		case "Deployment":
-			takeOut(at(object, "spec", "template", "metadata"), "checksum/config")
+			remove(at(object, "spec", "template", "metadata"), "checksum/config")
 		}
 	}
 }
 
-// beginning is what of a long text helps to find a difference.
-func beginning(text string) string {
-	const enough = 4000
-	if len(text) <= enough {
+// truncate shortens a long diff.
+func truncate(text string) string {
+	const limit = 4000
+	if len(text) <= limit {
 		return text
 	}
-	return text[:enough] + "…"
+	return text[:limit] + "…"
 }
 
-func TestCopiesInTheChartAreCurrent(t *testing.T) {
+func TestChartFilesAreCurrent(t *testing.T) {
 	want := filesOf(t, filepath.Join(chartDir, "files"))
 	copied := t.TempDir()
-	// The script works beside itself, so it is given a tree like the real one.
+	// The script writes next to itself, so it runs in a copy of the tree.
 	for _, dir := range []string{"config/crd", "config/rbac", "config/manager", "config/components", "config/admission"} {
 		if err := os.CopyFS(filepath.Join(copied, dir), os.DirFS(filepath.Join("..", dir))); err != nil {
 			t.Fatal(err)
@@ -104,7 +104,7 @@ func TestCopiesInTheChartAreCurrent(t *testing.T) {
 		t.Fatalf("sync.sh: %v\n%s", err, output)
 	}
 	if diff := cmp.Diff(want, filesOf(t, filepath.Join(chart, "files"))); diff != "" {
-		t.Errorf("run charts/serinus/sync.sh (-is +should be):\n%s", beginning(diff))
+		t.Errorf("the files are outdated; run charts/serinus/sync.sh (-current +expected):\n%s", truncate(diff))
 	}
 }
 
@@ -129,9 +129,9 @@ func filesOf(t *testing.T, dir string) map[string]string {
 	return contents
 }
 
-// TestValuesReachTheObjects renders testdata/values.yaml, in which every value
-// differs from its default, and compares what depends on them.
-func TestValuesReachTheObjects(t *testing.T) {
+// TestValuesAreRendered renders testdata/values.yaml, in which every value differs from its
+// default, and compares the objects that depend on them.
+func TestValuesAreRendered(t *testing.T) {
 	data, err := os.ReadFile("testdata/values.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -143,10 +143,10 @@ func TestValuesReachTheObjects(t *testing.T) {
 	rendered := mustRender(t, values)
 	for _, key := range rendered.keys() {
 		if strings.HasPrefix(key, "CustomResourceDefinition") {
-			t.Errorf("%s is rendered in spite of crds.install=false", key)
+			t.Errorf("%s is rendered despite crds.install=false", key)
 		}
 		if strings.HasPrefix(key, "ValidatingAdmissionPolicy") {
-			t.Errorf("%s is rendered in spite of admissionPolicies.install=false", key)
+			t.Errorf("%s is rendered despite admissionPolicies.install=false", key)
 		}
 	}
 
@@ -175,11 +175,11 @@ func TestValuesReachTheObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", golden, diff)
+		t.Errorf("%s (-want +got; -update rewrites the file):\n%s", golden, diff)
 	}
 }
 
-func TestDigestTakesThePlaceOfTheTag(t *testing.T) {
+func TestDigestReplacesTheTag(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
 	rendered := mustRender(t, map[string]any{"image": map[string]any{"tag": "v9", "digest": digest}})
 	got := at(rendered["Deployment serinus-system/serinus-controller-manager"], "spec", "template", "spec", "containers", 0, "image")
@@ -200,7 +200,7 @@ func TestConfigurationRollsTheDeployment(t *testing.T) {
 	}
 }
 
-func TestValuesThatCannotWorkAreRefused(t *testing.T) {
+func TestInvalidValuesAreRejected(t *testing.T) {
 	config := func(section, key string, value any) map[string]any {
 		return map[string]any{"config": map[string]any{section: map[string]any{key: value}}}
 	}
@@ -220,11 +220,11 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			given: config("leaderElection", "enabled", false),
 			want:  "config.leaderElection.enabled is false and replicas is above 1: two operators would act at once; set replicas to 1 or leave leader election on",
 		},
-		"metrics where the Service does not look": {
+		"a metrics port that the Service does not expect": {
 			given: config("metrics", "bindAddress", ":9090"),
 			want:  "config.metrics.bindAddress: the Service expects :8443; leave the key out, or write \"0\" for no metrics",
 		},
-		"a monitor of no metrics": {
+		"a ServiceMonitor without metrics": {
 			given: map[string]any{
 				"monitoring": map[string]any{"enabled": true},
 				"config":     map[string]any{"metrics": map[string]any{"bindAddress": "0"}},
@@ -235,15 +235,15 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			given: config("metrics", "certDir", "/certs"),
 			want:  "config.metrics.certDir: the chart mounts no certificate; leave the key out",
 		},
-		"Lease where there are no rights": {
+		"a Lease in a namespace without rights": {
 			given: config("leaderElection", "namespace", "elsewhere"),
 			want:  "config.leaderElection.namespace: the chart gives rights to the Lease in namespace serinus-system only; leave the key out",
 		},
-		"health where the probes do not look": {
+		"a health port that the probes do not expect": {
 			given: config("health", "bindAddress", ":9090"),
 			want:  "config.health.bindAddress: the probes expect :8081; leave the key out",
 		},
-		"digest that is none": {
+		"a malformed digest": {
 			given: map[string]any{"image": map[string]any{"digest": "v1"}},
 			want:  "'v1' does not match pattern",
 		},
@@ -258,7 +258,7 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 	}
 }
 
-func TestWithoutLeaderElectionOneOperatorEndsBeforeTheNextBegins(t *testing.T) {
+func TestStrategyIsRecreateWithoutLeaderElection(t *testing.T) {
 	strategy := func(values map[string]any) any {
 		return at(mustRender(t, values)["Deployment serinus-system/serinus-controller-manager"], "spec", "strategy", "type")
 	}
@@ -271,7 +271,7 @@ func TestWithoutLeaderElectionOneOperatorEndsBeforeTheNextBegins(t *testing.T) {
 	}
 }
 
-func TestMetricsAreWhereTheyAreLookedFor(t *testing.T) {
+func TestMetricsEndpointsMatch(t *testing.T) {
 	const (
 		service = "Service serinus-system/serinus-controller-manager-metrics"
 		monitor = "ServiceMonitor serinus-system/serinus-controller-manager"
@@ -283,18 +283,18 @@ func TestMetricsAreWhereTheyAreLookedFor(t *testing.T) {
 
 	plain := mustRender(t, map[string]any{"monitoring": map[string]any{"enabled": true}, "config": metrics("secure", false)})
 	if got := at(plain[service], "spec", "ports", 0, "name"); got != "http" || endpoint(plain, "port") != got || endpoint(plain, "scheme") != got {
-		t.Errorf("without TLS, the port is %v, and it is scraped at %v by %v", got, endpoint(plain, "port"), endpoint(plain, "scheme"))
+		t.Errorf("without TLS, the port is %v, and the ServiceMonitor has port %v and scheme %v", got, endpoint(plain, "port"), endpoint(plain, "scheme"))
 	}
 	if token, tls := endpoint(plain, "authorization"), endpoint(plain, "tlsConfig"); token != nil || tls != nil {
-		t.Errorf("without TLS, the token %v is sent, and %v is checked", token, tls)
+		t.Errorf("without TLS, the ServiceMonitor has authorization %v and tlsConfig %v", token, tls)
 	}
 
 	none := mustRender(t, map[string]any{"networkPolicy": map[string]any{"enabled": true}, "config": metrics("bindAddress", "0")})
 	if none[service] != nil {
-		t.Error("there is a Service of metrics that there are not")
+		t.Error("without metrics, there is a metrics Service")
 	}
 	if got := at(none["NetworkPolicy serinus-system/serinus-controller-manager"], "spec", "ingress"); got != nil {
-		t.Errorf("without metrics, the NetworkPolicy lets through %v", got)
+		t.Errorf("without metrics, the NetworkPolicy allows %v", got)
 	}
 }
 
@@ -308,7 +308,7 @@ func TestEveryModeCanBeTheDefault(t *testing.T) {
 	}
 }
 
-func TestNotesSayWhichImageDownloadsModels(t *testing.T) {
+func TestNotesNameTheStorageInitializerImage(t *testing.T) {
 	const unpublished = "models are NOT downloaded"
 	notes := func(values map[string]any) string {
 		files, err := renderFiles(t, values)
@@ -318,16 +318,16 @@ func TestNotesSayWhichImageDownloadsModels(t *testing.T) {
 		return files["serinus/templates/NOTES.txt"]
 	}
 	if got := notes(nil); !strings.Contains(got, "ghcr.io/serinus-io/storage-initializer:") || !strings.Contains(got, unpublished) {
-		t.Errorf("with the default image, which nobody can pull, the notes are\n%s", got)
+		t.Errorf("with the default image, which is not published, the notes are\n%s", got)
 	}
 	const own = "registry.example.org/storage-initializer:v1"
 	got := notes(map[string]any{"config": map[string]any{"storageInitializer": map[string]any{"image": own}}})
 	if !strings.Contains(got, own) || strings.Contains(got, unpublished) {
-		t.Errorf("with an image of one's own, the notes are\n%s", got)
+		t.Errorf("with a custom image, the notes are\n%s", got)
 	}
 }
 
-func TestChartPassesHelmsLinter(t *testing.T) {
+func TestChartPassesHelmLint(t *testing.T) {
 	for _, message := range lint.RunAll(chartDir, nil, namespace).Messages {
 		if message.Severity >= support.WarningSev {
 			t.Error(message)

@@ -34,12 +34,12 @@ const (
 	namespace = "serinus-system"
 )
 
-// objects are manifests by "kind namespace/name".
+// objects maps "kind namespace/name" to manifests.
 type objects map[string]map[string]any
 
 func (o objects) keys() []string { return slices.Sorted(maps.Keys(o)) }
 
-// kustomizeBuild builds config/default, with components if any are named.
+// kustomizeBuild builds config/default with the named components.
 func kustomizeBuild(t *testing.T, components ...string) objects {
 	t.Helper()
 	return kustomizeBuildOf(t, "default", components...)
@@ -48,7 +48,7 @@ func kustomizeBuild(t *testing.T, components ...string) objects {
 // kustomizeBuildOf builds a folder of config.
 func kustomizeBuildOf(t *testing.T, dir string, components ...string) objects {
 	t.Helper()
-	// An overlay beside a copy of config/, in memory.
+	// The overlay is next to a copy of config/ in memory.
 	files := filesys.MakeFsInMemory()
 	err := fs.WalkDir(os.DirFS(configDir), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -107,7 +107,7 @@ func render(t *testing.T, values map[string]any) (objects, error) {
 	return rendered, nil
 }
 
-// renderFiles renders every file of the chart, the notes too.
+// renderFiles renders every file of the chart, including the notes.
 func renderFiles(t *testing.T, values map[string]any) (map[string]string, error) {
 	t.Helper()
 	chart, err := loader.Load(chartDir)
@@ -149,7 +149,7 @@ func decode(t *testing.T, text []byte) objects {
 	}
 }
 
-// at returns what a path of keys and indexes leads to, or nil.
+// at returns the value at a path of keys and indexes, or nil.
 func at(value any, steps ...any) any {
 	for _, step := range steps {
 		switch step := step.(type) {
@@ -169,8 +169,8 @@ func at(value any, steps ...any) any {
 
 var configMapHash = regexp.MustCompile(`^serinus-config-[a-z0-9]{10}$`)
 
-// withoutHash takes the hash out of the name of the ConfigMap, and out of the
-// Deployment and the admission policy that name it.
+// withoutHash removes the hash from the name of the ConfigMap and from the objects that refer to
+// it.
 func (o objects) withoutHash(t *testing.T) objects {
 	t.Helper()
 	for _, key := range o.keys() {

@@ -40,8 +40,9 @@ func TestPodsAreRestricted(t *testing.T) {
 	}
 }
 
-// OpenShift's restricted-v2 refuses a pod that names a user outside the range of its namespace, and an fsGroup likewise.
-func TestNoUserIsFixedOnOpenShift(t *testing.T) {
+// TestNoFixedUserOnOpenShift: the restricted-v2 policy rejects a pod whose user or fsGroup is
+// outside the range of its namespace.
+func TestNoFixedUserOnOpenShift(t *testing.T) {
 	installed := map[string]objects{
 		"kustomize": kustomizeBuild(t, "prometheus", "network-policy"),
 		"chart":     mustRender(t, nil),
@@ -53,44 +54,45 @@ func TestNoUserIsFixedOnOpenShift(t *testing.T) {
 				continue
 			}
 			for _, field := range []string{"runAsUser", "runAsGroup", "fsGroup"} {
-				if mentions(built[key], field) {
+				if hasKey(built[key], field) {
 					t.Errorf("%s: %s sets %s", name, key, field)
 				}
 			}
 		}
 	}
 	if len(installed["runtimes"]) != len(kustomizeBuildOf(t, "runtimes")) {
-		t.Error("OpenShift has other runtimes than the rest")
+		t.Error("the OpenShift overlay has a different number of runtimes")
 	}
 }
 
-// mentions tells whether a key is anywhere in a manifest.
-func mentions(value any, key string) bool {
+// hasKey reports whether a manifest has the key at any depth.
+func hasKey(value any, key string) bool {
 	switch value := value.(type) {
 	case map[string]any:
 		for k, child := range value {
-			if k == key || mentions(child, key) {
+			if k == key || hasKey(child, key) {
 				return true
 			}
 		}
 	case []any:
-		return slices.ContainsFunc(value, func(child any) bool { return mentions(child, key) })
+		return slices.ContainsFunc(value, func(child any) bool { return hasKey(child, key) })
 	}
 	return false
 }
 
-// The Prometheus operator may forbid monitors to read files of Prometheus (arbitraryFSAccessThroughSMs), and its own token
-// belongs to an account that only its installation knows.
-func TestMetricsAreReadWithATokenOfTheirOwn(t *testing.T) {
+// TestServiceMonitorUsesADedicatedToken: the Prometheus operator may forbid monitors to read files
+// of Prometheus (arbitraryFSAccessThroughSMs), and the name of Prometheus' own ServiceAccount
+// depends on its installation.
+func TestServiceMonitorUsesADedicatedToken(t *testing.T) {
 	built := kustomizeBuild(t, "prometheus")
 	monitor := built["ServiceMonitor serinus-system/serinus-controller-manager"]
-	if mentions(monitor, "bearerTokenFile") {
-		t.Error("the ServiceMonitor reads a file of Prometheus")
+	if hasKey(monitor, "bearerTokenFile") {
+		t.Error("the ServiceMonitor reads a token file of Prometheus")
 	}
 	credentials := at(monitor, "spec", "endpoints", 0, "authorization", "credentials")
 	secret := convert[corev1.Secret](t, built[fmt.Sprintf("Secret %s/%v", namespace, at(credentials, "name"))])
 	if secret.Type != corev1.SecretTypeServiceAccountToken || at(credentials, "key") != corev1.ServiceAccountTokenKey {
-		t.Errorf("%v leads to a Secret of type %q", credentials, secret.Type)
+		t.Errorf("%v refers to a Secret of type %q", credentials, secret.Type)
 	}
 	account := secret.Annotations[corev1.ServiceAccountNameKey]
 	if built["ServiceAccount "+namespace+"/"+account] == nil {
@@ -149,7 +151,7 @@ func TestRolesHaveNoWildcards(t *testing.T) {
 	}
 }
 
-func TestRolesCannotGiveThemselvesMore(t *testing.T) {
+func TestRolesCannotEscalate(t *testing.T) {
 	for role, rules := range rules(t, kustomizeBuild(t)) {
 		for _, rule := range rules {
 			for _, verb := range []string{"bind", "escalate", "impersonate"} {
@@ -161,7 +163,6 @@ func TestRolesCannotGiveThemselvesMore(t *testing.T) {
 	}
 }
 
-// TestSecretsAreNotReadClusterWide looks at every binding that is installed.
 func TestSecretsAreNotReadClusterWide(t *testing.T) {
 	built := kustomizeBuild(t)
 	roles := rules(t, built)

@@ -1,8 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package docs_test holds the documents against the code: what they name must exist, and what users must know of must
-// be named.
+// Package docs_test compares the documentation with the code.
 package docs_test
 
 import (
@@ -33,7 +32,7 @@ import (
 
 const root = ".."
 
-// documents are the texts that people write, by their paths from the top folder.
+// documents returns the Markdown files by their paths from the repository root.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	var paths []string
@@ -71,7 +70,7 @@ var (
 	heading  = regexp.MustCompile(`(?m)^#+ (.+)$`)
 )
 
-func TestLinksLeadSomewhere(t *testing.T) {
+func TestLinksResolve(t *testing.T) {
 	for name, text := range documents(t) {
 		for _, match := range link.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
 			target := match[1]
@@ -84,7 +83,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 				path = name
 			}
 			if _, err := os.Stat(filepath.Join(root, path)); err != nil {
-				t.Errorf("%s: the link to %s leads nowhere", name, target)
+				t.Errorf("%s: the link to %s is broken", name, target)
 				continue
 			}
 			if anchor != "" && !slices.Contains(anchors(read(t, path)), anchor) {
@@ -94,7 +93,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// anchors are what a heading is called in a link.
+// anchors returns the anchors of the headings, as GitHub derives them.
 func anchors(text string) []string {
 	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 	var all []string
@@ -124,7 +123,7 @@ func TestMakeTargetsExist(t *testing.T) {
 	}
 }
 
-// commands are the lines of shell scripts, and what stands between backquotes.
+// commands returns the lines of shell blocks and the code spans.
 func commands(text string) []string {
 	var all []string
 	for _, block := range fence.FindAllStringSubmatch(text, -1) {
@@ -141,8 +140,8 @@ func commands(text string) []string {
 	return all
 }
 
-// reasonsInCode are the texts of the constants that are reasons of conditions or events.
-func reasonsInCode(t *testing.T) map[string]bool {
+// definedReasons returns the reasons of conditions and events that the code defines.
+func definedReasons(t *testing.T) map[string]bool {
 	t.Helper()
 	reasons := map[string]bool{
 		string(v1beta1.RuntimeDisabled): true, string(v1beta1.NoSupportingRuntime): true,
@@ -155,7 +154,7 @@ func reasonsInCode(t *testing.T) map[string]bool {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			for name, value := range constants(t, file) {
+			for name, value := range stringConstants(t, file) {
 				if isReason.MatchString(name) {
 					reasons[value] = true
 				}
@@ -163,13 +162,13 @@ func reasonsInCode(t *testing.T) map[string]bool {
 		}
 	}
 	if len(reasons) < 30 {
-		t.Fatalf("only %d reasons were found in the code: this test looks in the wrong places", len(reasons))
+		t.Fatalf("only %d reasons were found in the code; check the folders of this test", len(reasons))
 	}
 	return reasons
 }
 
-// constants are the constants of text in a file, by their names.
-func constants(t *testing.T, file string) map[string]string {
+// stringConstants returns the string constants of a file by name.
+func stringConstants(t *testing.T, file string) map[string]string {
 	t.Helper()
 	if strings.HasSuffix(file, "_test.go") {
 		return nil
@@ -198,31 +197,31 @@ func constants(t *testing.T, file string) map[string]string {
 	return found
 }
 
-func TestReasonsAreExplained(t *testing.T) {
+func TestReasonsAreDocumented(t *testing.T) {
 	concepts := read(t, "docs/concepts.md")
-	inCode := reasonsInCode(t)
+	inCode := definedReasons(t)
 
-	explained := map[string]bool{}
+	documented := map[string]bool{}
 	for _, title := range []string{"Reasons", "Events"} {
 		for _, row := range rows(section(t, concepts, title)) {
 			if match := regexp.MustCompile("^`([A-Za-z]+)`$").FindStringSubmatch(row[0]); match != nil {
-				explained[match[1]] = true
+				documented[match[1]] = true
 			}
 		}
 	}
 	for reason := range inCode {
-		if !explained[reason] {
-			t.Errorf("docs/concepts.md does not explain the reason %s", reason)
+		if !documented[reason] {
+			t.Errorf("docs/concepts.md does not document the reason %s", reason)
 		}
 	}
-	for reason := range explained {
+	for reason := range documented {
 		if !inCode[reason] {
-			t.Errorf("docs/concepts.md explains the reason %s, which the code does not have", reason)
+			t.Errorf("docs/concepts.md documents the reason %s, which the code does not define", reason)
 		}
 	}
 }
 
-// section is what stands under a heading of the second level.
+// section returns the text under a second-level heading.
 func section(t *testing.T, text, title string) string {
 	t.Helper()
 	_, after, found := strings.Cut(text, "\n## "+title+"\n")
@@ -233,7 +232,7 @@ func section(t *testing.T, text, title string) string {
 	return body
 }
 
-// rows are the cells of the tables in a text, headers and rulers left out.
+// rows returns the cells of all table rows without headers.
 func rows(text string) [][]string {
 	var all [][]string
 	lines := strings.Split(text, "\n")
@@ -251,7 +250,7 @@ func rows(text string) [][]string {
 	return all
 }
 
-func TestMetricsAreExplained(t *testing.T) {
+func TestMetricsAreDocumented(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	_, err := metrics.New(registry, metrics.Options{
 		Rollouts:       func() map[v1beta1.Phase]int { return nil },
@@ -270,25 +269,25 @@ func TestMetricsAreExplained(t *testing.T) {
 	}
 
 	operations := read(t, "docs/operations.md")
-	explained := map[string]bool{}
+	documented := map[string]bool{}
 	for _, row := range rows(section(t, operations, "Metrics")) {
-		explained[strings.Trim(row[0], "`")] = true
+		documented[strings.Trim(row[0], "`")] = true
 	}
-	if !maps.Equal(explained, inCode) {
-		t.Errorf("docs/operations.md explains the metrics %v, and there are %v",
-			slices.Sorted(maps.Keys(explained)), slices.Sorted(maps.Keys(inCode)))
+	if !maps.Equal(documented, inCode) {
+		t.Errorf("docs/operations.md documents the metrics %v, and the code defines %v",
+			slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(inCode)))
 	}
 	parts := regexp.MustCompile(`_(bucket|sum|count)$`)
 	for name, text := range documents(t) {
 		for _, used := range regexp.MustCompile(`\bserinus_[a-z_]+`).FindAllString(text, -1) {
 			if !inCode[used] && !inCode[parts.ReplaceAllString(used, "")] {
-				t.Errorf("%s uses the metric %s, which there is not", name, used)
+				t.Errorf("%s uses the metric %s, which does not exist", name, used)
 			}
 		}
 	}
 }
 
-func TestConfigurationKeysAreExplained(t *testing.T) {
+func TestConfigurationKeysAreDocumented(t *testing.T) {
 	data, err := json.Marshal(config.Default())
 	if err != nil {
 		t.Fatal(err)
@@ -297,35 +296,35 @@ func TestConfigurationKeysAreExplained(t *testing.T) {
 	if err := json.Unmarshal(data, &defaults); err != nil {
 		t.Fatal(err)
 	}
-	explained := map[string]string{}
+	documented := map[string]string{}
 	for _, row := range rows(section(t, read(t, "docs/operations.md"), "Configuration")) {
 		for _, span := range codeSpan.FindAllStringSubmatch(row[0], -1) {
-			explained[span[1]] = row[1]
+			documented[span[1]] = row[1]
 		}
 	}
 	keys := keysOf(reflect.TypeFor[config.Config](), "")
 	for _, key := range keys {
-		cell, found := explained[key]
+		cell, found := documented[key]
 		if !found {
-			t.Errorf("docs/operations.md does not explain the key %s", key)
-		} else if value := defaultOf(defaults, key); value != "" && !says(cell, value) {
+			t.Errorf("docs/operations.md does not document the key %s", key)
+		} else if value := defaultOf(defaults, key); value != "" && !documentsValue(cell, value) {
 			t.Errorf("docs/operations.md says that the default of %s is %s; it is %s", key, cell, value)
 		}
 	}
-	for key := range explained {
+	for key := range documented {
 		if !slices.Contains(keys, key) {
-			t.Errorf("docs/operations.md explains the key %s, which there is not", key)
+			t.Errorf("docs/operations.md documents the key %s, which does not exist", key)
 		}
 	}
 }
 
-// keysOf lists the keys of the configuration down to those that have a value, with dots between them.
+// keysOf returns the dotted keys of the configuration that have a value.
 func keysOf(kind reflect.Type, prefix string) []string {
 	if kind.Kind() == reflect.Pointer {
 		kind = kind.Elem()
 	}
-	ownForm := reflect.PointerTo(kind).Implements(reflect.TypeFor[json.Unmarshaler]())
-	if kind.Kind() != reflect.Struct || ownForm {
+	hasOwnFormat := reflect.PointerTo(kind).Implements(reflect.TypeFor[json.Unmarshaler]())
+	if kind.Kind() != reflect.Struct || hasOwnFormat {
 		return []string{strings.TrimSuffix(prefix, ".")}
 	}
 	var keys []string
@@ -336,7 +335,7 @@ func keysOf(kind reflect.Type, prefix string) []string {
 	return keys
 }
 
-// defaultOf is the default of a key, if that is a text, a number or a switch.
+// defaultOf returns the default of a key if it is a string, a number or a boolean.
 func defaultOf(defaults map[string]any, key string) string {
 	var value any = defaults
 	for part := range strings.SplitSeq(key, ".") {
@@ -355,8 +354,8 @@ func defaultOf(defaults map[string]any, key string) string {
 	}
 }
 
-// says tells whether a cell names the value; of a duration, any spelling will do.
-func says(cell, value string) bool {
+// documentsValue reports whether a cell has the value. Durations may be spelled differently.
+func documentsValue(cell, value string) bool {
 	want, err := time.ParseDuration(value)
 	for _, span := range codeSpan.FindAllStringSubmatch(cell, -1) {
 		got, gotErr := time.ParseDuration(span[1])
@@ -367,20 +366,20 @@ func says(cell, value string) bool {
 	return false
 }
 
-func TestAnnotationsAreExplained(t *testing.T) {
+func TestAnnotationsAreDocumented(t *testing.T) {
 	text := read(t, "docs/kserve-compatibility.md")
-	for name, value := range constants(t, filepath.Join(root, "api", "v1beta1", "annotations.go")) {
+	for name, value := range stringConstants(t, filepath.Join(root, "api", "v1beta1", "annotations.go")) {
 		if strings.HasPrefix(name, "Annotation") && !strings.Contains(text, "`"+value+"`") {
-			t.Errorf("docs/kserve-compatibility.md does not explain the annotation %s", value)
+			t.Errorf("docs/kserve-compatibility.md does not document the annotation %s", value)
 		}
 	}
 }
 
-// TestPropagationIsExplained compares what docs/concepts.md says does not reach the pods with the lists in the code.
-func TestPropagationIsExplained(t *testing.T) {
+// TestPropagationIsDocumented compares the labels and annotations that do not reach the pods.
+func TestPropagationIsDocumented(t *testing.T) {
 	file := filepath.Join(root, "internal", "predictor", "propagation.go")
-	names := constants(t, filepath.Join(root, "api", "v1beta1", "annotations.go"))
-	maps.Copy(names, constants(t, file))
+	names := stringConstants(t, filepath.Join(root, "api", "v1beta1", "annotations.go"))
+	maps.Copy(names, stringConstants(t, file))
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -410,25 +409,25 @@ func TestPropagationIsExplained(t *testing.T) {
 		return false
 	})
 
-	explained := map[string]bool{}
+	documented := map[string]bool{}
 	_, list, _ := strings.Cut(read(t, "docs/concepts.md"), "never reach the pods")
 	list, _, _ = strings.Cut(list, "\n| the administrator's")
 	for _, row := range rows(list) {
 		for _, span := range codeSpan.FindAllStringSubmatch(row[1], -1) {
-			explained[span[1]] = true
+			documented[span[1]] = true
 		}
 	}
-	if len(inCode) < 20 || !maps.Equal(explained, inCode) {
-		t.Errorf("docs/concepts.md says that these do not reach the pods:\n%v\nby the code, they are:\n%v",
-			slices.Sorted(maps.Keys(explained)), slices.Sorted(maps.Keys(inCode)))
+	if len(inCode) < 20 || !maps.Equal(documented, inCode) {
+		t.Errorf("docs/concepts.md lists as not propagated:\n%v\nthe code lists:\n%v",
+			slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(inCode)))
 	}
 }
 
-func TestRecordIsExplained(t *testing.T) {
-	var explained []string
+func TestRolloutStateIsDocumented(t *testing.T) {
+	var documented []string
 	for _, row := range rows(section(t, read(t, "docs/concepts.md"), "The rollout state")) {
 		for _, span := range codeSpan.FindAllStringSubmatch(row[0], -1) {
-			explained = append(explained, span[1])
+			documented = append(documented, span[1])
 		}
 	}
 	var inCode []string
@@ -436,41 +435,43 @@ func TestRecordIsExplained(t *testing.T) {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		inCode = append(inCode, name)
 	}
-	slices.Sort(explained)
+	slices.Sort(documented)
 	slices.Sort(inCode)
-	if !slices.Equal(explained, inCode) {
-		t.Errorf("docs/concepts.md explains %v of the rollout state, and it has %v", explained, inCode)
+	if !slices.Equal(documented, inCode) {
+		t.Errorf("docs/concepts.md documents the fields %v of the rollout state, and the code has %v", documented, inCode)
 	}
 }
 
-// TestRowsAreThoseOfTheCore compares the table of states with that of the core's package comment, by number and split.
-func TestRowsAreThoseOfTheCore(t *testing.T) {
-	inCore := map[string]string{}
+// TestSplitTableMatchesTheCode compares the table of splits with the package comment of
+// internal/rollout.
+func TestSplitTableMatchesTheCode(t *testing.T) {
+	inCode := map[string]string{}
 	for _, match := range regexp.MustCompile(`(?m)^//\s+(\d+b?) {2}(\S.*)$`).FindAllStringSubmatch(read(t, "internal/rollout/doc.go"), -1) {
-		inCore[match[1]] = match[2]
+		inCode[match[1]] = match[2]
 	}
-	if len(inCore) == 0 {
-		t.Fatal("the comment of internal/rollout has no table")
+	if len(inCode) == 0 {
+		t.Fatal("the package comment of internal/rollout has no table")
 	}
 	documented := map[string]bool{}
 	splits := regexp.MustCompile(`\d+:\d+( \d+:\d+)?`)
 	for _, row := range rows(section(t, read(t, "docs/concepts.md"), "The split")) {
 		documented[row[0]] = true
 		for _, split := range splits.FindAllString(row[2], -1) {
-			if !strings.Contains(inCore[row[0]], split) {
-				t.Errorf("docs/concepts.md says %s in row %s; the core says %q", split, row[0], inCore[row[0]])
+			if !strings.Contains(inCode[row[0]], split) {
+				t.Errorf("docs/concepts.md says %s in row %s; the code says %q", split, row[0], inCode[row[0]])
 			}
 		}
 	}
-	for number := range inCore {
+	for number := range inCode {
 		if !documented[number] {
 			t.Errorf("docs/concepts.md lacks row %s", number)
 		}
 	}
 }
 
-// TestBenchmarkWasMet makes sure that the published figures are of a run at both sizes that missed no limit.
-func TestBenchmarkWasMet(t *testing.T) {
+// TestBenchmarkLimitsAreMet checks that the published figures are of a run at both sizes that met
+// every limit.
+func TestBenchmarkLimitsAreMet(t *testing.T) {
 	met := map[string]bool{}
 	summary, _, _ := strings.Cut(read(t, "docs/benchmark.md"), "\n## ")
 	for _, row := range rows(summary) {
@@ -482,16 +483,16 @@ func TestBenchmarkWasMet(t *testing.T) {
 		}
 		met[row[0]] = true
 	}
-	for _, wanted := range []string{"ratio", "at 1,000: resident memory, settled", "at 5,000: resident memory, settled", "at 5,000: a change of percent"} {
-		if !met[wanted] {
-			t.Errorf("docs/benchmark.md does not measure %q against a limit", wanted)
+	for _, name := range []string{"ratio", "at 1,000: resident memory, settled", "at 5,000: resident memory, settled", "at 5,000: a change of percent"} {
+		if !met[name] {
+			t.Errorf("docs/benchmark.md does not measure %q against a limit", name)
 		}
 	}
 }
 
-// TestStoriesWentWell makes sure that the published stories are all there, and that none failed.
-func TestStoriesWentWell(t *testing.T) {
-	told := 0
+// TestTrafficScenariosPassed checks that all scenarios are published and passed.
+func TestTrafficScenariosPassed(t *testing.T) {
+	scenarios := 0
 	for _, row := range rows(read(t, "docs/traffic.md")) {
 		if len(row) < 8 || row[0] == "scenario" || strings.HasPrefix(row[0], "**all") {
 			continue
@@ -499,16 +500,16 @@ func TestStoriesWentWell(t *testing.T) {
 		if row[7] != "ok" || row[5] != "0" {
 			t.Errorf("%s: %s requests to rejected revisions, %q", row[0], row[5], row[7])
 		}
-		told++
+		scenarios++
 	}
-	const stories = 55
-	if told < stories {
-		t.Errorf("docs/traffic.md tells %d stories, want at least %d", told, stories)
+	const minScenarios = 55
+	if scenarios < minScenarios {
+		t.Errorf("docs/traffic.md lists %d scenarios, want at least %d", scenarios, minScenarios)
 	}
 }
 
-// TestWalkthroughIsThatOfTheDemo makes sure that what the README shows is what `make demo` checks.
-func TestWalkthroughIsThatOfTheDemo(t *testing.T) {
+// TestWalkthroughMatchesTheDemo checks that `make demo` covers the commands of the README.
+func TestWalkthroughMatchesTheDemo(t *testing.T) {
 	demo := read(t, "test/cluster/internal/demo/walkthrough.md")
 	blocks := fence.FindAllStringSubmatch(section(t, read(t, "README.md"), "Walkthrough"), -1)
 	if len(blocks) < 10 {
@@ -516,7 +517,7 @@ func TestWalkthroughIsThatOfTheDemo(t *testing.T) {
 	}
 	for _, block := range blocks {
 		if body := block[2]; !strings.HasPrefix(body, "curl ") && !strings.Contains(demo, "\n"+body+"\n```") {
-			t.Errorf("the demo does not check this:\n%s", body)
+			t.Errorf("make demo does not check:\n%s", body)
 		}
 	}
 }
