@@ -15,7 +15,8 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Snapshot returns what the core decides on: what was observed and what the InferenceService asks for.
+// Snapshot returns the input of the next decision: the observed state and what the InferenceService
+// asks for.
 func Snapshot(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Snapshot {
 	return rollout.Snapshot{
 		Wanted:    desired(isvc, mode, observed, target),
@@ -25,7 +26,7 @@ func Snapshot(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, obser
 	}
 }
 
-// desired reads what the spec asks for. An annotation with a malformed value keeps the current state.
+// desired reads the spec. An annotation with a malformed value keeps the current state.
 func desired(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Wanted {
 	wanted := rollout.Wanted{
 		Inputs:   target.Inputs,
@@ -41,7 +42,8 @@ func desired(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observ
 	return wanted
 }
 
-// isStopped reports whether the InferenceService is stopped now, by the rollout state, or by the status if there is none.
+// isStopped reports whether the InferenceService is stopped now, by the rollout state, or by the
+// status if there is no rollout state.
 func isStopped(isvc *v1beta1.InferenceService, state *rollout.Record) bool {
 	if state != nil {
 		return state.Split.IsEmpty()
@@ -49,8 +51,8 @@ func isStopped(isvc *v1beta1.InferenceService, state *rollout.Record) bool {
 	return apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionStopped)
 }
 
-// Bounds returns the replica bounds of each revision. In Knative mode they are those of Knative's autoscaler. In Standard
-// mode no pod can be started by a request, so 0 replicas mean 1, as in KServe.
+// Bounds returns the replica bounds of each revision. In Knative mode they are those of Knative's
+// autoscaler. In Standard mode no request can start a pod, so 0 replicas mean 1, as in KServe.
 func Bounds(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode) rollout.Bounds {
 	spec := isvc.Spec.Predictor.ComponentExtensionSpec
 	least := 1
@@ -75,7 +77,8 @@ func Bounds(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode) rollout
 	return bounds
 }
 
-// allowsReplacement reports whether a strategy lets the pods of a revision go before those of the next one are ready.
+// allowsReplacement reports whether the strategy allows the pods of a revision to stop before those
+// of the next one are ready.
 func allowsReplacement(strategy *appsv1.DeploymentStrategy) bool {
 	switch {
 	case strategy == nil:
@@ -89,7 +92,7 @@ func allowsReplacement(strategy *appsv1.DeploymentStrategy) bool {
 	return err == nil && surge == 0
 }
 
-// Reported returns what the status says of the rollout.
+// Reported returns the revisions and the split that the status reports.
 func Reported(isvc *v1beta1.InferenceService) rollout.Reported {
 	component := isvc.Status.Components[v1beta1.PredictorComponent]
 	number := func(name string) rollout.Number { return backend.RevisionNumber(isvc.Name, name) }

@@ -15,22 +15,26 @@ import (
 
 // Target says which revision the spec asks for.
 type Target struct {
-	// Inputs is the digest of the revision that the spec asks for; empty if the spec cannot be resolved.
+	// Inputs is the digest of the target's inputs. It is empty if the spec cannot be resolved.
 	Inputs string
 
-	// equal are the revisions that have the spec's inputs, and sameModel those that differ from it in labels and
-	// annotations at most.
+	// equal holds the revisions with the spec's inputs. sameModel holds those that differ from it
+	// in labels and annotations at most.
 	equal, sameModel map[rollout.Number]bool
 }
 
-// FindTarget returns the target. The resolved spec is nil, or has no inputs, if the spec cannot be resolved.
+// FindTarget returns the target. resolved is nil, or has no inputs, if the spec cannot be resolved.
 //
-// Revisions are compared by identity, not by the digest that they were created with: an administrator's change of what
-// propagates to pods changes the digest of the same inputs. With automatic updates disabled, the revision that the same
-// spec created before is kept, whatever has become of its serving runtime.
+// Revisions are compared by identity, not by the digest that they were created with. If an
+// administrator changes which labels or annotations propagate to pods, the digest of the same
+// inputs changes.
 //
-// A spec that lacks only its serving runtime asks for the revision that was created from it, which needs the runtime no
-// more. While the runtime exists but does not serve the model, this holds for a percent of 0 only.
+// With automatic updates disabled, the revision that the same spec created stays the target, even
+// if its serving runtime has changed or is gone.
+//
+// A spec that lacks only its serving runtime asks for the revision that it created, because that
+// revision no longer needs the runtime. If the runtime exists but does not serve the model, this
+// holds for a percent of 0 only.
 func FindTarget(isvc *v1beta1.InferenceService, observed *backend.Observation, resolved *predictor.Resolved) Target {
 	if resolved == nil {
 		return Target{}
@@ -56,7 +60,8 @@ func FindTarget(isvc *v1beta1.InferenceService, observed *backend.Observation, r
 	return found
 }
 
-// revisions returns the observed revisions as the core compares them with the target.
+// revisions returns the observed revisions with Inputs and SameModel set as they compare with the
+// target.
 func (t Target) revisions(observed []rollout.Revision) []rollout.Revision {
 	revisions := slices.Clone(observed)
 	for i, revision := range revisions {
@@ -68,13 +73,14 @@ func (t Target) revisions(observed []rollout.Revision) []rollout.Revision {
 	return revisions
 }
 
-// Exists reports whether one of the observed revisions is the target.
+// Exists reports whether an observed revision is the target.
 func (t Target) Exists(observed []rollout.Revision) bool {
 	return t.Inputs != "" && slices.ContainsFunc(t.revisions(observed), func(r rollout.Revision) bool { return r.Inputs == t.Inputs })
 }
 
-// RuntimeToKeep returns the serving runtime of the revision that the same spec has created, or of one from which the spec
-// differs in labels, annotations and scaling only. A runtime that was added since must not move a model.
+// RuntimeToKeep returns the serving runtime of a revision that the same spec created, or of one
+// that differs in labels, annotations and scaling only. A runtime that was added later must not
+// change the runtime of a model.
 func RuntimeToKeep(isvc *v1beta1.InferenceService, observed *backend.Observation, resolved *predictor.Resolved) (ref predictor.RuntimeRef, found bool) {
 	known := history{observed: observed, reported: Reported(isvc)}
 	n := known.first(func(r backend.Recorded) bool { return madeFrom(r, resolved.Identity) })
@@ -85,17 +91,20 @@ func RuntimeToKeep(isvc *v1beta1.InferenceService, observed *backend.Observation
 	return ref, ref.Name != ""
 }
 
-// madeFrom reports whether the revision was created from that spec, whatever has become of its serving runtime.
+// madeFrom reports whether the spec created the revision. Its serving runtime may have changed
+// since.
 func madeFrom(r backend.Recorded, spec predictor.Identity) bool {
 	return r.Identity.EqualSpec(asRequested(r, spec))
 }
 
-// hasModel reports whether the spec differs from the revision's in labels, annotations and scaling at most.
+// hasModel reports whether the spec differs from the revision in labels, annotations and scaling at
+// most.
 func hasModel(r backend.Recorded, spec predictor.Identity) bool {
 	return r.Identity.Predictor == spec.Predictor && r.Identity.RequestedRuntime == asRequested(r, spec).RequestedRuntime
 }
 
-// asRequested is the identity of a spec, in which to name the revision's serving runtime makes no difference.
+// asRequested returns the identity of the spec. Naming the revision's serving runtime explicitly
+// makes no difference to it.
 func asRequested(r backend.Recorded, spec predictor.Identity) predictor.Identity {
 	if spec.RequestedRuntime == r.Runtime.Name {
 		spec.RequestedRuntime = r.Identity.RequestedRuntime
@@ -103,13 +112,14 @@ func asRequested(r backend.Recorded, spec predictor.Identity) predictor.Identity
 	return spec
 }
 
-// history looks up revisions that there are.
+// history looks up existing revisions.
 type history struct {
 	observed *backend.Observation
 	reported rollout.Reported
 }
 
-// last returns the last target, stable and previous revision by the rollout state, or by the status if that is lost.
+// last returns the target, stable and previous revision of the rollout state, or of the status if
+// there is no rollout state.
 func (h history) last() rollout.Reported {
 	if state := h.observed.Route.Record; state != nil {
 		return rollout.Reported{Target: state.Target, Stable: state.Stable, Previous: state.Previous}
@@ -117,8 +127,8 @@ func (h history) last() rollout.Reported {
 	return h.reported
 }
 
-// first returns the recorded revision that fits: the last target before the stable, the previous and the newest. It is 0
-// if none does.
+// first returns the first recorded revision that fits, or 0. The order is the last target, the
+// stable, the previous, then from the newest to the oldest.
 func (h history) first(fits func(backend.Recorded) bool) rollout.Number {
 	last := h.last()
 	order := []rollout.Number{last.Target, last.Stable, last.Previous}
@@ -132,12 +142,12 @@ func (h history) first(fits func(backend.Recorded) bool) rollout.Number {
 	return 0
 }
 
-// existing is the target if it is that revision, whatever the spec's own digest is.
+// existing returns that revision as the target, whatever the spec's own digest is.
 func (h history) existing(n rollout.Number) Target {
 	return Target{Inputs: h.inputs(n), sameModel: h.withModel(h.observed.Recorded[n].Identity)}
 }
 
-// withModel returns the revisions that run the same model as the one of that identity.
+// withModel maps the revisions to whether they run the same model as the identity.
 func (h history) withModel(spec predictor.Identity) map[rollout.Number]bool {
 	found := map[rollout.Number]bool{}
 	for n, recorded := range h.observed.Recorded {

@@ -12,7 +12,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// wants is a resolved spec. The digests of its inputs are the settings under which they were taken, with the model.
+// wants returns a resolved spec. Its inputs name the settings, the model and the runtime.
 func wants(settings, model, runtime string) *predictor.Resolved {
 	return &predictor.Resolved{Inputs: settings + "/" + model + "/" + runtime, Identity: identity(model, runtime)}
 }
@@ -21,7 +21,7 @@ func identity(model, runtime string) predictor.Identity {
 	return predictor.Identity{Predictor: model, Runtime: runtime}
 }
 
-// withoutRuntime is a resolved spec of a model whose serving runtime is missing or disabled.
+// withoutRuntime returns a resolved spec whose serving runtime is missing or disabled.
 func withoutRuntime(model string, labels ...string) *predictor.Resolved {
 	wanted := &predictor.Resolved{Identity: identity(model, ""), RuntimeGone: true}
 	for _, label := range labels {
@@ -35,7 +35,6 @@ func naming(runtime string, wanted *predictor.Resolved) *predictor.Resolved {
 	return wanted
 }
 
-// add adds a revision of a model.
 func add(o *backend.Observation, n rollout.Number, model string) {
 	o.Revisions = append(o.Revisions, rollout.Revision{Number: n, Inputs: "older/" + model + "/" + string(rune('0'+n)), Recorded: true})
 	o.Recorded[n] = recorded(model, "r1")
@@ -45,7 +44,8 @@ func recorded(model, runtime string) backend.Recorded {
 	return backend.Recorded{Identity: identity(model, runtime), Runtime: predictor.RuntimeRef{Kind: predictor.ServingRuntimeKind, Name: runtime}}
 }
 
-// seen has revision 1 of model a and revision 2 of model b, made under older settings; b was asked for last.
+// seen returns revision 1 of model a and revision 2 of model b. Both were created under older
+// settings, and b is the last target.
 func seen() *backend.Observation {
 	return &backend.Observation{
 		Revisions: []rollout.Revision{
@@ -63,9 +63,9 @@ func TestFindTarget(t *testing.T) {
 		keepRuntime bool
 		given       func(*backend.Observation)
 		spec        []edit
-		// want is the revision that is then asked for; 0 for a new one or none.
+		// want is the existing revision that the spec asks for. It is 0 for a new revision or none.
 		want rollout.Number
-		// wantInputs are what is asked for where that is no revision that there is.
+		// wantInputs are the target's inputs if it is no existing revision.
 		wantInputs string
 	}{
 		"the spec cannot be resolved at all": {},
@@ -171,7 +171,6 @@ func TestFindTarget(t *testing.T) {
 	}
 }
 
-// TestRuntimeToKeep: a model keeps the serving runtime of the revision that the same spec has made.
 func TestRuntimeToKeep(t *testing.T) {
 	labelled := func(wanted *predictor.Resolved) *predictor.Resolved {
 		wanted.Identity.Labels.Inherited = map[string]string{"team": "0123456789abcdef"}
