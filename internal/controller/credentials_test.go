@@ -36,11 +36,11 @@ func serviceAccount(name string, secrets ...string) *corev1.ServiceAccount {
 }
 
 func secret(name string, keys ...string) *corev1.Secret {
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: name}, Data: map[string][]byte{}}
+	result := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: name}, Data: map[string][]byte{}}
 	for _, key := range keys {
-		secret.Data[key] = []byte(`{"type": "s3", "bucket": "models"}`)
+		result.Data[key] = []byte(`{"type": "s3", "bucket": "models"}`)
 	}
-	return secret
+	return result
 }
 
 // TestMissingCredentials checks that no revision is created without its credentials. They are not
