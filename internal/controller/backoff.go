@@ -16,15 +16,16 @@ import (
 )
 
 const (
-	// minStaleBackoff is the first delay after a write that was refused because the cache was stale. It doubles with every
-	// further failure, up to maxStaleBackoff.
+	// minStaleBackoff is the first delay after a write that was refused because the cache was
+	// stale. It doubles with every further failure, up to maxStaleBackoff.
 	minStaleBackoff, maxStaleBackoff = 100 * time.Millisecond, 10 * time.Second
-	// persistentFailureAfter is how long reconciliations may fail before the status reports it. Most failures are over by then.
+	// persistentFailureAfter is how long reconciliations may fail before the status reports it.
+	// Most failures are over by then.
 	persistentFailureAfter = 10 * time.Second
 )
 
-// failureBackoff counts the consecutive failed reconciliations of each InferenceService. No decision depends on it. The zero
-// value is ready to use.
+// failureBackoff counts the consecutive failed reconciliations of each InferenceService. No
+// decision depends on it. The zero value is ready to use.
 type failureBackoff struct {
 	entries sync.Map // From types.UID to backoffEntry.
 }

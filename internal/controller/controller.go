@@ -190,7 +190,8 @@ func (s *scope) run(ctx context.Context) error {
 	s.announce(ctx, s.outcome)
 	s.collectFindings()
 	if err := s.collectProblems(err); err != nil {
-		// The status does not change, because a retry follows soon. Reconcile reports persistent errors.
+		// The status does not change, because a retry follows soon. Reconcile reports persistent
+		// errors.
 		return fmt.Errorf("applying: %w", err)
 	}
 	if err := s.reviewCredentials(ctx); err != nil {
