@@ -544,7 +544,7 @@ func TestEveryTransitionIsDescribed(t *testing.T) {
 	for _, kind := range []rollout.TransitionKind{
 		rollout.Created, rollout.Shifted, rollout.Promoted, rollout.WasRolledBack, rollout.Superseded, rollout.NothingToUndo,
 	} {
-		reason, note := s.describe(rollout.Transition{Kind: kind, Revision: 2, Other: 1, To: rollout.All(2)})
+		reason, note := s.describeTransition(rollout.Transition{Kind: kind, Revision: 2, Other: 1, To: rollout.All(2)})
 		if reason == "" || note == "" || strings.Contains(note, "%!") || seen[reason] {
 			t.Errorf("%s is announced as %s: %s", kind, reason, note)
 		}

@@ -281,18 +281,18 @@ func (s *scope) policy() rollout.Policy {
 // collectProblems turns the errors that a user must fix into problems and returns the others.
 func (s *scope) collectProblems(err error) error {
 	var transient []error
-	for _, cause := range flattenErrors(err) {
-		problem := problemOf(cause)
+	for _, joined := range flattenErrors(err) {
+		problem := problemOf(joined)
 		if problem == nil {
-			transient = append(transient, cause)
+			transient = append(transient, joined)
 			continue
 		}
-		if backend.IsAboutEntrance(cause) {
+		if backend.IsAboutEntrance(joined) {
 			s.hostProblem = problem
 		} else if s.problem == nil {
 			s.problem = problem
 		}
-		if needsRecheck(cause, problem) {
+		if needsRecheck(joined, problem) {
 			s.requeueAt(s.Clock.Now().Add(recheckPeriod))
 		}
 	}

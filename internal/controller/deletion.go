@@ -29,11 +29,11 @@ func (s *scope) awaitDeletion(ctx context.Context) (ctrl.Result, error) {
 	finalizers := slices.DeleteFunc(slices.Clone(s.isvc.Finalizers), func(finalizer string) bool {
 		return finalizer == metav1.FinalizerOrphanDependents || finalizer == metav1.FinalizerDeleteDependents
 	})
-	ofKServe := func(finalizer string) bool { return strings.HasSuffix(finalizer, kserveFinalizer) }
+	isKServe := func(finalizer string) bool { return strings.HasSuffix(finalizer, kserveFinalizer) }
 	if len(finalizers) == 0 {
 		return ctrl.Result{}, nil
 	}
-	if waited := s.Clock.Since(s.isvc.DeletionTimestamp.Time); !slices.ContainsFunc(finalizers, ofKServe) && waited >= 0 && waited < persistentFailureAfter {
+	if waited := s.Clock.Since(s.isvc.DeletionTimestamp.Time); !slices.ContainsFunc(finalizers, isKServe) && waited >= 0 && waited < persistentFailureAfter {
 		return ctrl.Result{RequeueAfter: persistentFailureAfter - waited}, nil // Most controllers remove their finalizers sooner.
 	}
 	if err := s.recoverMode(ctx); err != nil {
@@ -50,14 +50,14 @@ func (s *scope) awaitDeletion(ctx context.Context) (ctrl.Result, error) {
 	s.problem = &status.Problem{
 		Condition: v1beta1.ConditionReady,
 		Reason:    reasonDeletionBlocked,
-		Message:   s.describeFinalizers(finalizers, ofKServe) + s.describeServed() + s.describeUnblocking(ofKServe),
+		Message:   s.describeFinalizers(finalizers, isKServe) + s.describeServed() + s.describeUnblocking(isKServe),
 	}
 	return ctrl.Result{RequeueAfter: s.requeueAfter()}, s.report(ctx)
 }
 
-func (s *scope) describeFinalizers(finalizers []string, ofKServe func(string) bool) string {
+func (s *scope) describeFinalizers(finalizers []string, isKServe func(string) bool) string {
 	names := strings.Join(slices.Sorted(slices.Values(finalizers)), ", ")
-	if slices.ContainsFunc(finalizers, ofKServe) {
+	if slices.ContainsFunc(finalizers, isKServe) {
 		return fmt.Sprintf("the deletion waits for the finalizers %s; only KServe removes its own, and KServe is not in this cluster", names)
 	}
 	return fmt.Sprintf("the deletion waits for the finalizers %s; the controllers that have set them remove them", names)
@@ -73,21 +73,21 @@ func (s *scope) describeServed() string {
 	return "; until then the operator changes nothing, and clients are served: " + status.Words(s.isvc.Name, s.decision.Served)
 }
 
-func (s *scope) describeUnblocking(ofKServe func(string) bool) string {
-	var rest []string
-	if slices.ContainsFunc(s.isvc.Finalizers, ofKServe) {
-		rest = slices.DeleteFunc(slices.Clone(s.isvc.Finalizers), ofKServe)
+func (s *scope) describeUnblocking(isKServe func(string) bool) string {
+	var remaining []string
+	if slices.ContainsFunc(s.isvc.Finalizers, isKServe) {
+		remaining = slices.DeleteFunc(slices.Clone(s.isvc.Finalizers), isKServe)
 	}
 	value := "null"
-	if len(rest) > 0 {
-		encoded, err := json.Marshal(rest)
+	if len(remaining) > 0 {
+		encoded, err := json.Marshal(remaining)
 		if err == nil {
 			value = string(encoded)
 		}
 	}
 	command := fmt.Sprintf(`kubectl patch inferenceservices.serving.kserve.io -n %s %s --type=merge -p '{"metadata":{"finalizers":%s}}'`,
 		s.isvc.Namespace, s.isvc.Name, value)
-	if rest == nil && !slices.ContainsFunc(s.isvc.Finalizers, ofKServe) {
+	if remaining == nil && !slices.ContainsFunc(s.isvc.Finalizers, isKServe) {
 		return "; where such a controller is gone, this ends it: " + command
 	}
 	return "; this ends it: " + command

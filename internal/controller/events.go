@@ -59,7 +59,7 @@ func (s *scope) announce(ctx context.Context, written backend.Outcome) {
 		if !done {
 			continue
 		}
-		reason, note := s.describe(transition)
+		reason, note := s.describeTransition(transition)
 		kind := corev1.EventTypeNormal
 		if transition.Kind == rollout.NothingToUndo || transition.Kind == rollout.ReplaceFailed {
 			kind = corev1.EventTypeWarning
@@ -77,7 +77,7 @@ func (s *scope) revisionName(n rollout.Number) string {
 	return backend.RevisionName(s.isvc.Name, n)
 }
 
-func (s *scope) describe(transition rollout.Transition) (reason, note string) {
+func (s *scope) describeTransition(transition rollout.Transition) (reason, note string) {
 	revision, other := s.revisionName(transition.Revision), s.revisionName(transition.Other)
 	switch transition.Kind {
 	case rollout.Created:
