@@ -246,8 +246,9 @@ func (s *scope) decide(target intent.Target) {
 	s.observed = observed
 	s.snapshot = intent.Snapshot(s.isvc, s.mode(), observed, target)
 	s.decision = rollout.Decide(s.snapshot, s.policy(), now)
-	s.requeueAt(next)
-	s.requeueAt(s.decision.WakeAt)
+	for _, at := range []time.Time{observed.WakeAt, next, s.decision.WakeAt} {
+		s.requeueAt(at)
+	}
 }
 
 // buildChange returns the writes that the decision needs, except for a new revision.

@@ -219,6 +219,8 @@ type fakeBackend struct {
 	amended []backend.Amended
 	// mode is the mode in which objects exist.
 	mode v1beta1.DeploymentMode
+	// wakeAt is when the observation changes with time alone.
+	wakeAt time.Time
 	// contests are returned by Apply.
 	contests []backend.Contest
 	// decisions are the decisions that were applied.
@@ -249,7 +251,7 @@ func (f *fakeBackend) Observe(context.Context, *v1beta1.InferenceService) (backe
 		Route:       rollout.Route{Record: f.state, TakenOver: f.accepted, TagsTakenOver: true},
 		RouteStatus: backend.RouteStatus{Exists: f.state != nil},
 		Addresses:   backend.Addresses{URL: "http://sklearn-iris", Predictor: "http://sklearn-iris-predictor", Tag: func(tag string) string { return "http://" + tag }},
-		Hosts:       f.hosts, Entrance: f.hostRoute, Mode: f.mode,
+		Hosts:       f.hosts, Entrance: f.hostRoute, Mode: f.mode, WakeAt: f.wakeAt,
 	}
 	if f.state != nil {
 		observed.Route.Split = f.state.Split

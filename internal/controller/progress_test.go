@@ -127,3 +127,12 @@ func TestAnotherWriterIsReported(t *testing.T) {
 		t.Errorf("events are %v", events)
 	}
 }
+
+func TestReconcilesAgainWhenTheObservationChanges(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.backend.wakeAt = o.clock.Now().Add(42 * time.Second)
+	if after := o.reconcile().RequeueAfter; after != 42*time.Second+time.Millisecond {
+		t.Errorf("it reconciles again after %s", after)
+	}
+}

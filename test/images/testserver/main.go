@@ -146,8 +146,7 @@ func ask(ctx context.Context, url string) error {
 // shutDown keeps serving for the drain period because clients learn with a delay that the pod is
 // terminating. Meanwhile it asks clients to close their connections.
 func (s *server) shutDown(web *http.Server) error {
-	s.draining.Store(true)
-	web.SetKeepAlivesEnabled(false)
+	s.draining.Store(true) // Idle connections stay open, because the gateway may be about to use them.
 	<-time.After(s.drain)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -168,6 +167,9 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("POST /test/crash", func(http.ResponseWriter, *http.Request) { log.Fatal("told to crash") })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Served-By", s.pod)
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
 		mux.ServeHTTP(w, r)
 	})
 }
