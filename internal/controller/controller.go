@@ -336,7 +336,9 @@ func (s *scope) tolerateGatewayUpdate() {
 		s.decision.Programmed = true
 	}
 	if hostRoute := s.observed.Entrance; hostRoute != nil && hostRoute.Open && s.withinTolerance(hostRoute.Route) {
-		hostRoute.Route.Message = ""
+		tolerated := *hostRoute
+		tolerated.Route.Message = ""
+		s.observed.Entrance = &tolerated
 	}
 }
 
