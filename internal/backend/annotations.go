@@ -3,7 +3,7 @@
 
 package backend
 
-// SwitchedOn reads an annotation that is a switch.
+// SwitchedOn returns the value of a boolean annotation; otherwise is the value of any other text.
 func SwitchedOn(annotations map[string]string, key string, otherwise bool) bool {
 	switch annotations[key] {
 	case "true":

@@ -1,8 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package backend is what the two ways to run a predictor have in common: what they observe of it, and how its
-// revisions are named. The ways themselves are in the packages below this one.
+// Package backend contains what the two deployment modes have in common: what they observe and
+// write, and the names of revisions. Its subpackages implement the modes.
 package backend
 
 import (
@@ -21,43 +21,42 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// FieldOwner owns, in server-side apply, every field that the operator writes.
+// FieldOwner is the field manager of the operator's writes.
 const FieldOwner = "serinus"
 
-// Observation is what one reconciliation has observed of an InferenceService at one moment. It says nothing of what the
-// spec asks for; see package intent.
+// Observation is what one reconciliation has observed of an InferenceService. It does not include
+// what the spec asks for; see package intent.
 type Observation struct {
-	// Revisions are those that have a history record, a workload, or both, in any order.
+	// Revisions are those that have a ControllerRevision, a workload, or both, in any order.
 	Revisions []rollout.Revision
-	// Route is what splits the traffic, and RouteStatus is what users want to know of it.
+	// Route is the object that splits the traffic, and RouteStatus its status for users.
 	Route       rollout.Route
 	RouteStatus RouteStatus
-	// TagHosts says that there are host names for tags.
+	// TagHosts reports whether there are host names for tags.
 	TagHosts bool
-	// AskedReplicas is the number that an external autoscaler has set under the name that does not change with the
-	// revision; nil if there is none.
+	// AskedReplicas is the number that an external autoscaler has set on the ScaleTarget, whose
+	// name does not change with the revision; nil if there is none.
 	AskedReplicas *int
-	// Recorded holds what is on record of each revision that can be brought back.
+	// Recorded holds the revision history: each revision that can be brought back.
 	Recorded map[rollout.Number]Recorded
-	// Details holds what users want to know of each revision that runs something.
+	// Details holds, for users, the details of each revision that runs.
 	Details map[rollout.Number]Revision
-	// Entrance is what users want to know of the way to the InferenceService by its own host, where its predictor has
-	// another one that does not need it; nil where there is none.
-	Entrance *Entrance
-	// Addresses are where clients find the predictor.
+	// Entrance is the host route of an InferenceService whose predictor has a host of its own that
+	// works without it; nil if there is none.
+	Entrance  *Entrance
 	Addresses Addresses
-	// Mode is the mode in which the observed objects run, or are recorded to run; empty if there are none.
+	// Mode is the mode of the observed objects or of the revision history; empty if there are none.
 	Mode v1beta1.DeploymentMode
-	// Current is a revision without a history record that runs what the spec asks for: KServe had created it before. It
-	// is 0 if there is none.
+	// Current is a revision without a ControllerRevision that runs what the spec asks for, because
+	// KServe created it. It is 0 if there is none.
 	Current rollout.Number
-	// WakeAt is when the observation changes with time alone; zero if it does not.
+	// WakeAt is when the observation changes without an event; zero if it does not.
 	WakeAt time.Time
-	// Hosts are those that the routes have now.
+	// Hosts are the hosts of the current routes.
 	Hosts []string
 }
 
-// WithCurrent returns the observation with a record of the current revision.
+// WithCurrent returns the observation with the current revision added to its history.
 func (o *Observation) WithCurrent(recorded Recorded) *Observation {
 	with := *o
 	with.Recorded = maps.Clone(o.Recorded)
@@ -65,65 +64,66 @@ func (o *Observation) WithCurrent(recorded Recorded) *Observation {
 	return &with
 }
 
-// Session is an observation of one InferenceService, on which one decision can be applied.
+// Session is an observation of one InferenceService, to which one decision can be applied.
 type Session interface {
 	// Observation returns what was observed. The caller may keep it and must not change it.
 	Observation() *Observation
-	// Apply writes what was decided, and nothing that is so already. Its outcome is valid beside an error.
+	// Apply writes a change and skips what is up to date. Its outcome is valid beside an error.
 	Apply(ctx context.Context, change Change) (Outcome, error)
 }
 
-// Change is what is to be written.
+// Change is what a reconciliation writes.
 type Change struct {
 	Decision rollout.Decision
-	// Revision is what the target runs, if the decision creates it. It is nil if the target cannot be rendered: the rest
-	// of the decision is written all the same.
+	// Revision is the target's content, if the decision creates the target. It is nil if the target
+	// cannot be rendered; the rest of the decision is still written.
 	Revision *NewRevision
-	// Current is what is to be recorded of [Observation.Current]; nil if there is nothing.
+	// Current is added to the revision history for [Observation.Current]; nil if there is nothing
+	// to add.
 	Current *CurrentRevision
-	// Amended is what changes on record of a revision; nil if nothing does.
+	// Amended is the change of a recorded revision; nil if there is none.
 	Amended *Amended
-	// Replicas bounds what each revision runs.
+	// Replicas bounds the replicas of each revision.
 	Replicas rollout.Bounds
-	// UnusableHosts are invalid, or belong to an older InferenceService: no route may be given one.
+	// UnusableHosts are invalid or belong to an older InferenceService. No route may use them.
 	UnusableHosts map[string]bool
 }
 
-// CurrentRevision is what a revision without a history record was created from.
+// CurrentRevision is what a revision without a ControllerRevision was created from.
 type CurrentRevision struct {
 	Inputs string
 	Recorded
 }
 
-// Recorded is what is on record of a revision.
+// Recorded is an entry of the revision history.
 type Recorded struct {
 	Identity predictor.Identity
 	Runtime  predictor.RuntimeRef
-	// Created is when the revision was made.
+	// Created is when the revision was created.
 	Created time.Time
-	// User is what the user wrote; nil where the first version has made the revision.
+	// User is the user's own spec; nil if the first version of the operator created the revision.
 	User *predictor.UserSpec
-	// Template is the revision's pods. It is shared: it must not be changed.
+	// Template is the revision's pod template. It is shared and must not be changed.
 	Template *corev1.PodTemplateSpec
 }
 
-// Revision is what a revision's pods tell.
+// Revision is what the pods of a revision report.
 type Revision struct {
-	// State is the state of the model, by the pod that is furthest.
+	// State is the state of the model, taken from the pod that has progressed furthest.
 	State v1beta1.ModelState
-	// Pods counts pods in any state, FailedPods those that will not serve without help.
+	// Pods counts pods in any state. FailedPods counts those that will not serve without help.
 	Pods, FailedPods int
-	// Failure is why the revision does not become ready; nil where it may yet.
+	// Failure is why the revision does not become ready; nil if it may still become ready.
 	Failure *Failure
-	// Stage says in words what a revision waits for that is being brought up; empty where there is nothing to say.
+	// Stage describes what a starting revision is waiting for; it may be empty.
 	Stage string
-	// LoadDeadline is how long a pod may take to become ready once it is scheduled.
+	// LoadDeadline is how long a scheduled pod may take to become ready.
 	LoadDeadline time.Duration
-	// Pending are failures that have yet to count. See [Observation.Expire].
+	// Pending are failures that do not count yet. See [Observation.Expire].
 	Pending []Pending
 }
 
-// Pending is a failure that counts from a time on, unless what it is about is ready by then.
+// Pending is a failure that counts from a given time, unless its subject is ready by then.
 type Pending struct {
 	From    time.Time
 	Failure Failure
@@ -131,71 +131,73 @@ type Pending struct {
 
 // Failure is why a revision cannot serve.
 type Failure struct {
-	// Reason is a word for a condition, such as ImagePullFailed.
+	// Reason is a condition reason, such as ImagePullFailed.
 	Reason string
-	// Message says what happened and, where we know, what mends it. It is the same for the same cause: no times, no
-	// names of pods.
+	// Message says what happened and, if known, how to fix it. The same cause has the same message:
+	// it contains no times and no pod names.
 	Message string
-	// Detail is what the container itself said last. It may differ from one crash to the next.
+	// Detail is the last output of the container. It may differ between crashes.
 	Detail string
-	// Pod is where it happened, ExitCode how the container ended, and Time when.
+	// Pod is where the failure happened, ExitCode the container's exit code, and Time when it
+	// happened.
 	Pod      string
 	ExitCode int32
 	Time     time.Time
 }
 
-// RouteStatus is how far the gateway is with a route.
+// RouteStatus is the status of a route for users.
 type RouteStatus struct {
-	// Exists says that there is a route.
+	// Exists reports whether there is a route.
 	Exists bool
-	// Refused says that the gateway does not serve its current generation, and Reason and Message why. A route that is
-	// neither refused nor taken over (see rollout.Route) is on its way; Message then says which object must report.
+	// Refused reports whether the gateway does not serve the current generation, for the Reason and
+	// Message. A route that is neither refused nor accepted is pending; Message then says which
+	// object must report.
 	Refused bool
 	Reason  string
 	Message string
-	// BehindSince is when a Gateway was changed that has accepted the route and has yet to report on that change; zero
-	// where there is none.
+	// BehindSince is when a Gateway that has accepted the route was changed without reporting on
+	// that change yet; zero if there is none.
 	BehindSince time.Time
 	// Remarks are what else users must know of a route that is served.
 	Remarks []Remark
 }
 
-// Remark is something that users must know and that keeps nothing from being served.
+// Remark is information for users about a route that is served all the same.
 type Remark struct {
-	// Reason is a word for a condition; empty where the message alone is enough.
+	// Reason is a condition reason; empty if the message alone is enough.
 	Reason  string
 	Message string
 }
 
-// AddRemark adds a remark, unless the same was made about another route.
+// AddRemark adds a remark, unless it was already made about another route.
 func (r *RouteStatus) AddRemark(remark Remark) {
 	if !slices.Contains(r.Remarks, remark) {
 		r.Remarks = append(r.Remarks, remark)
 	}
 }
 
-// Entrance is the way to an InferenceService by a host of its own, beside that of its predictor.
+// Entrance is the host route of an InferenceService, beside its predictor's.
 type Entrance struct {
-	// URL is that of the InferenceService, once the gateway serves it.
+	// URL is the InferenceService's URL, once the gateway serves it.
 	URL string
-	// Open says that the gateway serves it. One that is neither open nor refused is on its way.
-	Open bool
-	// Route is how far the gateway is with it.
+	// Open reports whether the gateway serves the route. A route that is neither open nor refused
+	// is pending.
+	Open  bool
 	Route RouteStatus
 }
 
-// Addresses are where clients find a predictor.
+// Addresses are the URLs of a predictor.
 type Addresses struct {
-	// URL is that of the InferenceService, and Predictor that of its predictor.
+	// URL is the InferenceService's, Predictor its predictor's.
 	URL, Predictor string
-	// Tag makes the URL of a tag.
+	// Tag returns the URL of a tag.
 	Tag func(tag string) string
-	// Local is the URL inside the cluster; empty where there is none.
+	// Local is the URL inside the cluster; empty if there is none.
 	Local string
 }
 
-// Expire returns the observation with the pending failures counted whose time has come, and when the next one counts;
-// zero for never.
+// Expire returns the observation with the pending failures that are due by now. It also returns
+// when the next one is due; zero if there is none.
 func (o *Observation) Expire(now time.Time) (expired *Observation, next time.Time) {
 	with := *o
 	with.Revisions, with.Details = slices.Clone(o.Revisions), maps.Clone(o.Details)
@@ -229,71 +231,75 @@ func (o *Observation) Expire(now time.Time) (expired *Observation, next time.Tim
 	return &with, next
 }
 
-// Amended names a recorded revision and the amendment that is to be stored beside its data.
+// Amended is an amendment of a recorded revision.
 type Amended struct {
 	Revision rollout.Number
 	Amendment
 }
 
-// Amendment is what may change of a revision after it was made. It must stay readable: fields are added, never renamed.
+// Amendment is what may change of a revision after its creation. It is stored: fields may be added,
+// but never renamed.
 type Amendment struct {
-	// Download is how the revision gets its model. Only that of a revision that has never been ready changes: its
-	// credentials have come, or have been corrected, since it was made.
+	// Download is how the revision downloads its model. It changes only if the revision has never
+	// been ready and its credentials were added or corrected after its creation.
 	Download *predictor.Download `json:"download,omitempty"`
-	// User is what the user wrote. It is added to revisions of the first version, which did not keep it, and follows a
-	// spec that comes to name, or no longer names, the serving runtime that it has.
+	// User is the user's own spec. It is added to revisions of the first version of the operator,
+	// which did not store it. It also follows a spec that starts or stops naming the serving
+	// runtime that the revision already has.
 	User *predictor.UserSpec `json:"user,omitempty"`
 }
 
-// Outcome is what has been written of a change, also if the rest of it failed.
+// Outcome is what has been written of a change, even if the rest has failed.
 type Outcome struct {
-	// Target says that the target was made.
+	// Target reports whether the target was created.
 	Target bool
-	// Route says that the route has the split and the record.
+	// Route reports whether the route has the desired split and rollout state.
 	Route bool
-	// RouteChanged says that the spec of a route was changed just now, so that no gateway can have accepted it yet.
+	// RouteChanged reports whether this change has written the spec of a route, so that no gateway
+	// can have accepted it yet.
 	RouteChanged bool
-	// Findings are what users must know of it.
+	// Findings are what users must know about the change.
 	Findings []Finding
 	// Contests are the objects that another writer keeps changing.
 	Contests []Contest
 }
 
-// Finding is something that users must know and that keeps nothing from being served.
+// Finding is information for users that blocks nothing.
 type Finding struct {
-	// Condition is the one that the finding is added to, while that is True.
+	// Condition is the condition that the finding is added to while it is True.
 	Condition string
-	// Reason is a word for the condition.
+	// Reason is a condition reason.
 	Reason, Message string
 }
 
-// NoteContest notes that another writer keeps changing an object.
+// NoteContest adds a contest to the outcome.
 func (o *Outcome) NoteContest(contest Contest) { o.Contests = append(o.Contests, contest) }
 
-// Contest says that another writer keeps changing what the operator writes to an object.
+// Contest describes another writer that keeps undoing the operator's writes to an object.
 type Contest struct {
 	Kind, Name string
-	// Field is what is changed, and Writer by whom, as far as that is known.
+	// Field is the field that is changed, and Writer who changes it, as far as that is known.
 	Field, Writer string
-	// RetryAt is when to look again.
+	// RetryAt is when the operator writes again.
 	RetryAt time.Time
 }
 
-// NewRevision is what a revision is made of, once.
+// NewRevision is the immutable content of a revision.
 type NewRevision struct {
-	// Inputs is the digest that the revision is found by.
+	// Inputs is the hash that identifies the revision.
 	Inputs string `json:"inputs"`
-	// Mode is the mode that it was made for; empty for one that an earlier version made.
+	// Mode is the mode that the revision was created in; empty if an earlier version of the
+	// operator created it.
 	Mode v1beta1.DeploymentMode `json:"mode,omitempty"`
-	// Runs is what its pods are, and what it was made from.
+	// Runs holds the pod template and what it was rendered from.
 	Runs predictor.Revision `json:"runs"`
-	// User is what the user wrote; nil where the first version has made the revision.
+	// User is the user's own spec; nil if the first version of the operator created the revision.
 	User *predictor.UserSpec `json:"user,omitempty"`
-	// Amendment is what has changed since. It is kept beside the rest, which cannot be changed.
+	// Amendment is what has changed since. It is stored separately, because the rest is immutable.
 	Amendment Amendment `json:"-"`
 }
 
-// Amend changes the revision.
+// Amend applies an amendment to the revision.
 func (r *NewRevision) Amend(amendment Amendment) {
 	if amendment.Download != nil {
 		r.Amendment.Download = amendment.Download
@@ -307,8 +313,7 @@ func (r *NewRevision) Amend(amendment Amendment) {
 	}
 }
 
-// DownloadDigest stands for how the revision gets its model, where that has changed since it was made; it is empty where
-// it has not.
+// DownloadDigest returns the digest of an amended download; empty if the download is unchanged.
 func (r *NewRevision) DownloadDigest() string {
 	if r.Amendment.Download == nil {
 		return ""
@@ -316,14 +321,15 @@ func (r *NewRevision) DownloadDigest() string {
 	return r.Amendment.Download.Digest()
 }
 
-// ConflictError says that an object of a name that we need is somebody else's. It is never taken over.
+// ConflictError reports an object with a name that we need and another owner. The operator never
+// adopts it.
 type ConflictError struct {
 	Kind, Namespace, Name string
-	// Owner is who controls it, such as "Deployment web"; empty where nobody does.
+	// Owner is the object's controller, such as "Deployment web"; empty if it has none.
 	Owner string
 }
 
-// Error says whose the object is and what the user can do.
+// Error returns a message with the owner and the options of the user.
 func (e *ConflictError) Error() string {
 	owner := "is not controlled by this InferenceService"
 	if e.Owner != "" {
@@ -333,8 +339,8 @@ func (e *ConflictError) Error() string {
 		e.Kind, e.Name, e.Namespace, owner, e.Namespace, strings.ToLower(e.Kind), e.Name)
 }
 
-// ClusterLocalLabel is the label, Knative's or KServe's own, by which the user keeps an InferenceService off the outer
-// gateway; empty where none does.
+// ClusterLocalLabel returns the label, Knative's or KServe's, with which the user keeps an
+// InferenceService off the external gateway; empty if there is none.
 func ClusterLocalLabel(isvc *v1beta1.InferenceService) string {
 	for _, label := range []string{v1beta1.LabelNetworkVisibility, v1beta1.LabelKnativeNetworkVisibility} {
 		if isvc.Labels[label] == v1beta1.VisibilityClusterLocal {
@@ -344,27 +350,27 @@ func ClusterLocalLabel(isvc *v1beta1.InferenceService) string {
 	return ""
 }
 
-// TaggedRevision is a tag, and the revision that it leads to.
+// TaggedRevision is a tag and its revision.
 type TaggedRevision struct {
 	Tag      string
 	Revision rollout.Number
 }
 
-// TaggedRevisions lists the tags of a decision with the revisions behind them, in a fixed order.
+// TaggedRevisions lists the tags of a decision with their revisions, in a fixed order.
 func TaggedRevisions(wanted rollout.Tags) []TaggedRevision {
 	all := []TaggedRevision{{v1beta1.TagLatest, wanted.Latest}, {v1beta1.TagPrevious, wanted.Prev}}
 	return slices.DeleteFunc(all, func(t TaggedRevision) bool { return t.Revision == 0 })
 }
 
-// PredictorName is the name of the predictor of an InferenceService.
+// PredictorName returns the name of an InferenceService's predictor.
 func PredictorName(isvc string) string { return isvc + "-predictor" }
 
-// RevisionName is the name of a revision: sklearn-iris-predictor-00001.
+// RevisionName returns the name of a revision, such as sklearn-iris-predictor-00001.
 func RevisionName(isvc string, n rollout.Number) string {
 	return fmt.Sprintf("%s-%05d", PredictorName(isvc), n)
 }
 
-// RevisionNumber is the number in a name that RevisionName made; 0 for any other name.
+// RevisionNumber parses a name from RevisionName; it returns 0 for any other name.
 func RevisionNumber(isvc, name string) rollout.Number {
 	digits, ok := strings.CutPrefix(name, PredictorName(isvc)+"-")
 	if !ok {

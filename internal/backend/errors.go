@@ -11,20 +11,22 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// ErrStale says that what was observed is older than what is, or about to go: the decision must be taken anew.
+// ErrStale reports that the observation is older than the current state. The decision must be made
+// again.
 var ErrStale = errors.New("waiting for the cluster to catch up")
 
-// EntranceError says why the way to an InferenceService by its own host could not be made. Its predictor is reached all
-// the same.
+// EntranceError reports why the host route of an InferenceService could not be written. Its
+// predictor is still reachable.
 type EntranceError struct{ Err error }
 
-// Error says what it wraps.
+// Error returns the message of the cause.
 func (e *EntranceError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *EntranceError) Unwrap() error { return e.Err }
 
-// CheckRecordVersion returns a *[rollout.NewerVersionError] where a later version of the operator wrote a rollout record.
+// CheckRecordVersion returns a *[rollout.NewerVersionError] if a later version of the operator
+// wrote the rollout state.
 func CheckRecordVersion(record string) error {
 	var newer *rollout.NewerVersionError
 	if _, err := rollout.DecodeRecord(record); errors.As(err, &newer) {
@@ -33,8 +35,8 @@ func CheckRecordVersion(record string) error {
 	return nil
 }
 
-// IsStale tells whether an error says nothing but that a decision was taken on an old view. Among errors that were
-// joined, every one must: an old view must not hide what else went wrong.
+// IsStale reports whether an error means only that a decision is based on an old view. All of
+// several joined errors must: an old view must not hide another failure.
 func IsStale(err error) bool {
 	return everyCause(err, func(err error) bool {
 		_, answer := err.(apierrors.APIStatus)
@@ -42,7 +44,7 @@ func IsStale(err error) bool {
 	})
 }
 
-// IsAboutEntrance tells whether an error says nothing but that an entrance could not be made.
+// IsAboutEntrance reports whether an error means only that a host route could not be written.
 func IsAboutEntrance(err error) bool {
 	return everyCause(err, func(err error) bool {
 		_, is := err.(*EntranceError) //nolint:errorlint // As above.
@@ -50,7 +52,8 @@ func IsAboutEntrance(err error) bool {
 	})
 }
 
-// everyCause tells whether something holds of each error that was joined into one: of itself, or of what it wraps.
+// everyCause reports whether each of several joined errors, or an error that it wraps, satisfies a
+// predicate.
 func everyCause(err error, holds func(error) bool) bool {
 	if err != nil && holds(err) {
 		return true
@@ -69,8 +72,8 @@ func everyCause(err error, holds func(error) bool) bool {
 	return false
 }
 
-// IsRefusal tells whether the API server refuses what was written: it is invalid, forbidden by a policy or over a quota,
-// and would be refused again.
+// IsRefusal reports whether the API server rejects the object itself: it is invalid, forbidden by a
+// policy or exceeds a quota, so a retry would fail, too.
 func IsRefusal(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err)
 }

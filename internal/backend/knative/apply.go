@@ -27,17 +27,18 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Apply writes what was decided, and nothing where that is so already. The writer may die after any write:
+// Apply writes a decision. It skips objects that are already up to date. The operator may stop
+// after any write:
 //
-//  1. The record of a new revision comes first. Found again, it is adopted, so no number is ever lost to two
-//     revisions.
-//  2. The Knative Service is written: the template, where a revision is to be made, and the traffic with the rollout
-//     record, all in one, under the resource version that the decision was taken on. A decision on an old view fails
-//     here. It only gives weight to what was seen ready.
-//  3. The host of the InferenceService itself is led to Knative. See [writer.writeEntrance].
-//  4. What Knative does not take down by itself retires, and old records go. The decision asks for it only when it
-//     changes no route, and it is confirmed against the API server that the Knative Service and the spec are still
-//     those that were observed.
+//  1. The ControllerRevision of a new revision is created first. A later reconciliation adopts it,
+//     so two revisions never share a number.
+//  2. The Knative Service is patched under the resource version that the decision is based on, so a
+//     decision on an old view fails here. The template (to create a revision), the traffic and the
+//     rollout state change in one write. Only revisions that were observed ready get weight.
+//  3. The HTTPRoute of the InferenceService's own host is written. See [writer.writeEntrance].
+//  4. Revisions that Knative does not take down by itself are retired, and the revision history is
+//     pruned. The decision asks for this only when no route changes. The API server must confirm
+//     that the Knative Service and the spec are still those that were observed.
 func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Outcome, error) {
 	w := &writer{session: s, Change: change}
 	w.objects = objects.Writer{Store: &s.Store, InferenceService: s.isvc, Contested: w.outcome.NoteContest}
@@ -57,7 +58,7 @@ func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Out
 	return w.outcome, errors.Join(failures...)
 }
 
-// writer carries out one change.
+// writer applies one change.
 type writer struct {
 	*session
 	backend.Change
@@ -66,7 +67,7 @@ type writer struct {
 	outcome backend.Outcome
 }
 
-// create records the target if it is new.
+// create adds the target to the revision history if it is new.
 func (w *writer) create(ctx context.Context) error {
 	if !w.Decision.Create || w.Revision == nil {
 		return nil
@@ -76,7 +77,8 @@ func (w *writer) create(ctx context.Context) error {
 	return err
 }
 
-// mendRecords puts on record what is not: what somebody has deleted the record of, and what KServe has made.
+// mendRecords restores missing ControllerRevisions: those that were deleted, and those of revisions
+// that KServe created.
 func (w *writer) mendRecords(ctx context.Context) error {
 	failures := []error{w.history.Mend(ctx)}
 	for _, n := range slices.Sorted(maps.Keys(w.found.made)) {
@@ -87,7 +89,8 @@ func (w *writer) mendRecords(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// origin is what a revision without a history record was created from, as far as that is known.
+// origin returns what a revision without a ControllerRevision was created from, as far as that is
+// known.
 func (w *writer) origin(n rollout.Number) backend.CurrentRevision {
 	if n == w.observed.Current && w.Current != nil {
 		return *w.Current
@@ -95,8 +98,9 @@ func (w *writer) origin(n rollout.Number) backend.CurrentRevision {
 	return backend.CurrentRevision{Inputs: w.found.made[n].Annotations[objects.AnnotationInputs]}
 }
 
-// writeService makes the Knative Service what it shall be. Where nobody is to be served there is none, and the record
-// waits for the next one elsewhere.
+// writeService creates, updates or deletes the Knative Service. A Knative Service cannot send its
+// traffic nowhere, so a stopped InferenceService has none, and a ControllerRevision keeps the
+// rollout state.
 func (w *writer) writeService(ctx context.Context) error {
 	current := w.found.service
 	if w.Decision.Phase == rollout.Stopped || w.Decision.Phase == rollout.Stopping {
@@ -116,8 +120,8 @@ func (w *writer) writeService(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// update writes the Knative Service. A template that is refused must not keep the traffic as it is: a canary that was
-// rejected would go on being served.
+// update writes the Knative Service. If the API server refuses the template, the traffic is written
+// without it. Otherwise a rejected canary would keep its share.
 func (w *writer) update(ctx context.Context, wanted *servingv1.Service, casting bool) error {
 	err := w.patch(ctx, wanted)
 	if casting && backend.IsRefusal(err) {
@@ -127,7 +131,7 @@ func (w *writer) update(ctx context.Context, wanted *servingv1.Service, casting 
 	return err
 }
 
-// stop deletes the Knative Service, and keeps the record first.
+// stop saves the rollout state, then deletes the Knative Service.
 func (w *writer) stop(ctx context.Context) error {
 	if record := w.Decision.Record; record != nil {
 		if err := w.history.Park(ctx, *record); err != nil {
@@ -170,7 +174,8 @@ func (w *writer) makeService(ctx context.Context) error {
 	return w.NoteWritten(made)
 }
 
-// takeBack puts our label back on a Knative Service that the cache does not show because it lacks it.
+// takeBack restores our label on a Knative Service that the cache does not show because the label
+// is missing.
 func (w *writer) takeBack(ctx context.Context, made *servingv1.Service, there objects.Presence) error {
 	if there == objects.Unlabelled {
 		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": made.Labels}})
@@ -188,8 +193,8 @@ func (w *writer) takeBack(ctx context.Context, made *servingv1.Service, there ob
 	return backend.ErrStale
 }
 
-// wantedService is the Knative Service as it shall be, and whether that casts a revision. With an error, what is wanted
-// casts none.
+// wantedService returns the desired Knative Service, and whether its template creates a revision.
+// Beside an error, the service creates none.
 func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, casting bool, err error) {
 	wanted = w.dressed(w.found.service.DeepCopy())
 	wanted.Spec.Traffic = w.traffic().targets(w.isvc.Name)
@@ -206,7 +211,7 @@ func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, 
 	}
 	if err := w.lookForRevision(ctx, w.isvc, n); err != nil {
 		if w.Decision.Record == nil || w.Decision.Record.Split.IsEmpty() {
-			return nil, false, err // Its traffic would name what is not there.
+			return nil, false, err // Its traffic would name a revision that does not exist.
 		}
 		return wanted, false, err
 	}
@@ -215,9 +220,9 @@ func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, 
 	return wanted, true, nil
 }
 
-// freeTemplate has the template ask for the stable, and reports whether it must: Knative would create a revision again
-// that is deleted while the template asks for it. Knative takes the template for the stable's as long as both specs are
-// equal, so it is read off the Revision.
+// freeTemplate makes the template name the stable, and reports whether it did. Knative recreates a
+// deleted revision while the template names it. Knative takes the template for the stable's only
+// while both specs are equal, so the spec is copied from the Revision.
 func (w *writer) freeTemplate(wanted *servingv1.Service) bool {
 	record := w.Decision.Record
 	if record == nil || !slices.ContainsFunc(w.Decision.Workloads, func(plan rollout.WorkloadPlan) bool {
@@ -234,13 +239,15 @@ func (w *writer) freeTemplate(wanted *servingv1.Service) bool {
 	return true
 }
 
-// strict has the API server refuse fields that the schema of the installed Knative does not have, which it would leave out.
+// strict makes the API server refuse fields that the installed Knative's schema lacks. Otherwise it
+// would drop them.
 const strict = client.FieldValidation(metav1.FieldValidationStrict)
 
-// annotationPassthrough has OpenShift's ingress leave TLS to the pods. It is read off the Knative Service.
+// annotationPassthrough makes OpenShift's ingress leave TLS to the pods. OpenShift reads it from
+// the Knative Service.
 const annotationPassthrough = "serving.knative.openshift.io/enablePassthrough"
 
-// dressed gives the Knative Service our labels, the reference to its owner and the record.
+// dressed sets our labels, the owner reference and the rollout state on the Knative Service.
 func (w *writer) dressed(service *servingv1.Service) *servingv1.Service {
 	meta := objects.Meta(w.isvc, service.Name, 0)
 	for key, value := range meta.Labels {
@@ -263,8 +270,8 @@ func (w *writer) dressed(service *servingv1.Service) *servingv1.Service {
 	return service
 }
 
-// mould is the revision that is to be cast next: one that is to run and that Knative does not have. The stable is the
-// first, then the others by their numbers.
+// mould returns the next revision to create: one that should run and that Knative does not have.
+// The stable comes first, then the others in the order of their numbers.
 func (w *writer) mould() (n rollout.Number, revision backend.NewRevision, missing bool) {
 	first := rollout.Number(0)
 	if w.Decision.Record != nil {
@@ -289,8 +296,8 @@ func (w *writer) template(n rollout.Number, revision backend.NewRevision) servin
 	return template
 }
 
-// traffic is who is to get what. Knative must be told somebody: as long as nobody is to be served, that is the revision
-// that will be the first, which gets nothing before it is ready.
+// traffic returns the desired traffic. Knative requires at least one entry: before any revision
+// serves, that is the first revision, which gets no requests before it is ready.
 func (w *writer) traffic() traffic {
 	split := rollout.All(w.Decision.Target)
 	if record := w.Decision.Record; record != nil {
@@ -322,14 +329,16 @@ func (w *writer) tag(n rollout.Number) string {
 	return ""
 }
 
-// mustBeReached tells whether a revision that is to run, with no traffic, must be named: Knative has taken it down, or
-// would. One that is new comes up without. But where nobody names it then, Knative soon takes it for one that retires.
+// mustBeReached reports whether a revision that should run without traffic needs an entry in the
+// traffic, because Knative has scaled it down or would do so. A new revision comes up without an
+// entry. But Knative soon treats a revision that no Route names as retired.
 func (w *writer) mustBeReached(n rollout.Number) bool {
 	down := len(w.found.pods[n]) == 0 || !w.found.isKept(w.isvc, n)
 	return w.found.isReady(n) && (down || w.found.isNamed(w.isvc, n))
 }
 
-// patch writes what differs, under the version that was observed. What Knative and others have added is left alone.
+// patch writes what differs, under the observed resource version. Fields that Knative and others
+// have added stay.
 func (w *writer) patch(ctx context.Context, wanted *servingv1.Service) error {
 	current := w.found.service
 	operations := difference(current, wanted)
@@ -339,10 +348,11 @@ func (w *writer) patch(ctx context.Context, wanted *servingv1.Service) error {
 	return w.repeat(ctx, serviceKind, current, operations, func() (string, error) { return w.send(ctx, wanted, operations) })
 }
 
-// send patches the Knative Service, and returns who has changed what was sent, as far as the answer shows it.
+// send patches the Knative Service. It returns which writer has changed the patched fields, as far
+// as the response shows it.
 func (w *writer) send(ctx context.Context, wanted *servingv1.Service, operations []operation) (writer string, err error) {
 	current := w.found.service
-	// An old version makes a conflict of the whole patch.
+	// An old resource version makes the API server reject the whole patch as a conflict.
 	patch, err := json.Marshal(append(operations, operation{"replace", "/metadata/resourceVersion", current.ResourceVersion}))
 	if err != nil {
 		return "", err
@@ -362,8 +372,8 @@ func (w *writer) send(ctx context.Context, wanted *servingv1.Service, operations
 	return "", nil
 }
 
-// repeat makes a change of an object of Knative's, unless another writer has undone the same change too often. Nothing
-// is written where there is no change.
+// repeat changes an object of Knative's, unless another writer has undone the same change too
+// often. An empty change is not written.
 func (w *writer) repeat(
 	ctx context.Context, kind string, object client.Object, change []operation, write func() (writer string, err error),
 ) error {
@@ -383,7 +393,8 @@ func (w *writer) repeat(
 	})
 }
 
-// protect keeps Knative's garbage collector from the revisions that are on record. Ours are born so.
+// protect marks the revisions in the history as no-gc. Revisions that we create already carry the
+// annotation.
 func (w *writer) protect(ctx context.Context) error {
 	var failures []error
 	for _, n := range slices.Sorted(maps.Keys(w.found.made)) {
@@ -397,7 +408,7 @@ func (w *writer) protect(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// mark changes the metadata of a Knative Revision. All else of it is Knative's.
+// mark changes the metadata of a Knative Revision. Its other fields belong to Knative.
 func (w *writer) mark(ctx context.Context, made *servingv1.Revision, metadata map[string]any) error {
 	change := []operation{{"add", "/metadata", maps.Clone(metadata)}}
 	return w.repeat(ctx, revisionKind, made, change, func() (string, error) { return "", w.sendMark(ctx, made, metadata) })
@@ -416,9 +427,10 @@ func (w *writer) sendMark(ctx context.Context, made *servingv1.Revision, metadat
 	return nil
 }
 
-// retry deletes, to have it created again, a revision that is to run and that Knative has given up. Knative never tries
-// one again, so without this a canary that was out of memory once would never get its share. The time before which it is
-// not tried again, and how often it was, are kept with its record: they outlive the revision and the operator.
+// retry deletes revisions that Knative has given up, so that they are created again. Knative never
+// retries by itself, so a canary that ran out of memory once would never get its share. The backoff
+// is stored on the ControllerRevision and survives both the Knative Revision and a restart of the
+// operator.
 func (w *writer) retry(ctx context.Context) error {
 	var failures []error
 	for _, plan := range w.Decision.Workloads {
@@ -439,8 +451,9 @@ func (w *writer) retry(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// retire takes down what Knative does not: see [writer.scaleDown]. Old records go once Knative has nothing of them: a
-// revision without a record is recorded again.
+// retire takes down revisions that Knative does not; see [writer.scaleDown]. A ControllerRevision
+// is pruned only after the Knative Revision is gone. Otherwise the Knative Revision would be
+// recorded again.
 func (w *writer) retire(ctx context.Context) error {
 	var failures []error
 	for _, plan := range w.Decision.Workloads {
@@ -462,16 +475,16 @@ func (w *writer) retire(ctx context.Context) error {
 	return errors.Join(append(failures, w.history.Forget(ctx, gone))...)
 }
 
-// scaleDown has a revision that has drained go down. Knative's own autoscaler does that once no Route names it any more.
-// But one that no Route ever named it takes for one whose turn has yet to come, and a HorizontalPodAutoscaler knows no
-// zero.
+// scaleDown scales down a drained revision. Knative's own autoscaler does so once no Route names
+// the revision. But it treats a revision that was never routed as pending, and a
+// HorizontalPodAutoscaler cannot scale to zero.
 func (w *writer) scaleDown(ctx context.Context, n rollout.Number) error {
 	made := w.found.made[n]
 	if made == nil {
 		return nil
 	}
 	if w.found.isScaledByHPA(n) {
-		return w.deleteRevision(ctx, n) // Once the template does not ask for it any more: see [writer.freeTemplate].
+		return w.deleteRevision(ctx, n) // Only once the template does not name it: see [writer.freeTemplate].
 	}
 	if made.GetRoutingState() == servingv1.RoutingStateReserve {
 		return nil
@@ -487,7 +500,8 @@ func (w *writer) scaleDown(ctx context.Context, n rollout.Number) error {
 	})
 }
 
-// deleteRevision deletes what Knative has of a revision. It would at once be cast anew where the template asks for it.
+// deleteRevision deletes a Knative Revision, unless the template names it: Knative would create it
+// again at once.
 func (w *writer) deleteRevision(ctx context.Context, n rollout.Number) error {
 	made := w.found.made[n]
 	if made == nil || w.found.casts(w.isvc, n) {
@@ -496,7 +510,8 @@ func (w *writer) deleteRevision(ctx context.Context, n rollout.Number) error {
 	return w.deleteConfirmed(ctx, made)
 }
 
-// deleteConfirmed deletes an object once it is confirmed that the decision was taken on what is.
+// deleteConfirmed deletes an object after confirming that the decision is based on the current
+// state.
 func (w *writer) deleteConfirmed(ctx context.Context, object client.Object) error {
 	if err := w.Confirm(ctx, w.isvc, w.found.service); err != nil {
 		return err

@@ -23,21 +23,23 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// entrance is the way to an InferenceService by its own host, which Knative knows nothing of: an HTTPRoute that leads to
-// Knative's ingress, and asks there for the predictor. It has nothing to do with revisions, so no rollout changes it.
+// entrance is the route for the InferenceService's own host, which Knative does not know: an
+// HTTPRoute to Knative's ingress that rewrites the host to the predictor's. It names no revisions,
+// so a rollout does not change it.
 type entrance struct {
-	// route is the HTTPRoute; nil where there is none.
+	// route is the HTTPRoute; nil if there is none.
 	route *gatewayv1.HTTPRoute
-	// gateways are those that the HTTPRoute names, or is to name.
+	// gateways are those that the HTTPRoute references or should reference.
 	gateways gateway.Gateways
-	// localService leads from inside the cluster to the local gateway; nil where there is none.
+	// localService directs requests from inside the cluster to the local gateway; nil if there is
+	// none.
 	localService *corev1.Service
-	// placeholder is the Service of the predictor's name, by which Knative leads to its ingress; nil where there is none.
-	// It has the labels of the Knative Service, so that the cache shows it.
+	// placeholder is the Service with the predictor's name by which Knative points at its ingress;
+	// nil if there is none. It has the labels of the Knative Service, so the cache shows it.
 	placeholder *corev1.Service
 }
 
-// readEntrance reads the entrance, where the cluster has what it is made of.
+// readEntrance reads the objects of the host route, if the cluster has the Gateway API.
 func (b *Backend) readEntrance(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
 	if !b.RoutesInstalled() {
 		return nil
@@ -85,14 +87,15 @@ func (b *Backend) readEntrance(ctx context.Context, isvc *v1beta1.InferenceServi
 	return nil
 }
 
-// isPlaceholder tells whether a Service is one that Knative makes for a Route.
+// isPlaceholder reports whether Knative created a Service for a Route.
 func isPlaceholder(service *corev1.Service) bool {
 	owner := metav1.GetControllerOf(service)
 	return owner != nil && owner.Kind == "Route" && strings.HasPrefix(owner.APIVersion, serving.GroupName+"/")
 }
 
-// isPrivate tells whether the predictor is kept inside the cluster: by the user, or by an administrator in Knative, whose
-// URL is then the address inside.
+// isPrivate reports whether the predictor is reachable only inside the cluster, by the user's
+// choice or by an administrator's configuration of Knative. In the latter case Knative's URL equals
+// the local address.
 func (c *children) isPrivate(isvc *v1beta1.InferenceService) bool {
 	if gateway.ClusterLocal(isvc) {
 		return true
@@ -103,17 +106,19 @@ func (c *children) isPrivate(isvc *v1beta1.InferenceService) bool {
 	return c.service.Status.URL.Host == c.service.Status.Address.URL.Host
 }
 
-// ingress is where Knative's ingress takes requests from inside the cluster.
+// ingress is the Service and port at which Knative's ingress takes requests from inside the
+// cluster.
 type ingress struct {
 	service types.NamespacedName
 	port    int32
 }
 
-// ingress reads off the placeholder where Knative's ingress is. It is nil as long as Knative has not said it, and where
-// that is no Service that a gateway can lead to, which the obstacle tells.
+// ingress returns where Knative's ingress is, according to the placeholder. It is nil until Knative
+// reports it, and if a gateway cannot route to it; obstacle then says why.
 //
-// Gateways need not follow the name in a Service of type ExternalName, and some refuse it, as whoever may write such a
-// Service could lead them anywhere. So the Service that the name means is what the HTTPRoute refers to.
+// The HTTPRoute references the Service that an ExternalName names, not the Service of type
+// ExternalName: gateways need not support that type, and some refuse it because its author could
+// redirect the gateway anywhere.
 func (c *children) ingress() (found *ingress, obstacle string) {
 	placeholder := c.entrance.placeholder
 	if c.service == nil || c.service.Status.URL == nil || placeholder == nil {
@@ -129,7 +134,7 @@ func (c *children) ingress() (found *ingress, obstacle string) {
 		service, internal := serviceOf(spec.ExternalName)
 		switch {
 		case spec.ExternalName == c.service.Status.URL.Host, service == own:
-			return nil, "" // What Knative begins with.
+			return nil, "" // Knative's initial value.
 		case !internal:
 			return nil, fmt.Sprintf("it leads to %s", spec.ExternalName)
 		}
@@ -141,7 +146,7 @@ func (c *children) ingress() (found *ingress, obstacle string) {
 	}
 }
 
-// serviceOf reads which Service a name of the cluster's DNS means: iris.kserve-test.svc, with or without a domain.
+// serviceOf parses a DNS name of a Service, such as iris.kserve-test.svc, with or without a domain.
 func serviceOf(host string) (service types.NamespacedName, internal bool) {
 	parts := strings.SplitN(host, ".", 4)
 	if len(parts) < 3 || parts[2] != "svc" {
@@ -150,8 +155,9 @@ func serviceOf(host string) (service types.NamespacedName, internal bool) {
 	return types.NamespacedName{Namespace: parts[1], Name: parts[0]}, true
 }
 
-// entranceRoute leads the hosts of the InferenceService to Knative's ingress. There it is asked for the predictor by its
-// host inside the cluster, which every ingress of Knative's serves at this place, whatever else it is configured to.
+// entranceRoute returns the HTTPRoute from the InferenceService's hosts to Knative's ingress. It
+// rewrites the host to the predictor's cluster-local one, which every ingress of Knative serves at
+// this address.
 func entranceRoute(isvc *v1beta1.InferenceService, settings config.Ingress, to ingress, host string) *gatewayv1.HTTPRoute {
 	ref := gateway.Service(to.service.Name, to.port, 1)
 	if to.service.Namespace != isvc.Namespace {
@@ -174,7 +180,8 @@ func entranceRoute(isvc *v1beta1.InferenceService, settings config.Ingress, to i
 	}
 }
 
-// wantedEntrance is the HTTPRoute as it shall be; nil where it is to stay as it is, or away.
+// wantedEntrance returns the desired HTTPRoute; nil if the current one stays as it is or is
+// deleted.
 func (b *Backend) wantedEntrance(isvc *v1beta1.InferenceService, found *children) *gatewayv1.HTTPRoute {
 	to, _ := found.ingress()
 	if to == nil || found.isPrivate(isvc) {
@@ -189,8 +196,9 @@ func (b *Backend) wantedEntrance(isvc *v1beta1.InferenceService, found *children
 	return route
 }
 
-// hostRouteTimeouts keeps the gateway from ending requests that the revisions may still answer: Knative itself holds the
-// timeout of each revision. A route that is in use is given none by an upgrade.
+// hostRouteTimeouts keeps the gateway from ending requests before the revisions do. Knative
+// enforces the timeout of each revision. An upgrade of the operator adds no timeout to a route that
+// is in use.
 func (b *Backend) hostRouteTimeouts(isvc *v1beta1.InferenceService, found *children, wanted *gatewayv1.HTTPRoute) *gatewayv1.HTTPRouteTimeouts {
 	settings, current := b.Config.Ingress, found.entrance.route
 	if current != nil && (len(current.Spec.Rules) != 1 || !equality.Semantic.DeepEqual(current.Spec.Hostnames, wanted.Spec.Hostnames) ||
@@ -209,8 +217,8 @@ func (b *Backend) hostRouteTimeouts(isvc *v1beta1.InferenceService, found *child
 	return found.entrance.gateways.RequestTimeout(settings, wanted.Spec.ParentRefs, current, ofRevisions...)
 }
 
-// entranceDetail says how far the gateway is with the entrance, for people; nil where there is to be none, and as long as
-// Knative has not said where its ingress is.
+// entranceDetail returns the status of the host route that users see. It is nil if there is no host
+// route, and until Knative reports its ingress.
 func (b *Backend) entranceDetail(isvc *v1beta1.InferenceService, found *children) (*backend.Entrance, error) {
 	if !b.RoutesInstalled() || found.service == nil || found.isPrivate(isvc) {
 		return nil, nil
@@ -235,13 +243,13 @@ func (b *Backend) entranceDetail(isvc *v1beta1.InferenceService, found *children
 	} else {
 		detail.Route = found.entrance.gateways.Detail(b.Config.Ingress, route)
 	}
-	// A URL that was reported stays while a Gateway that serves it only has yet to report on a change of itself.
+	// A reported URL stays while a Gateway that serves it has only yet to report on its own change.
 	detail.Open = acceptance.TakenOver || !detail.Route.BehindSince.IsZero() && isvc.Status.URL == detail.URL
 	return detail, nil
 }
 
-// isRealised tells whether the HTTPRoute that there is leads where it shall. What else has been added to it may stay for
-// the question: a newer Gateway API adds defaults, and all else is about to be taken off.
+// isRealised reports whether the current HTTPRoute routes as desired. It ignores additional fields:
+// a newer Gateway API adds defaults, and other additions are removed by the next write.
 func isRealised(wanted, route *gatewayv1.HTTPRoute, scheme *runtime.Scheme) (bool, error) {
 	if route == nil {
 		return false, nil
@@ -253,10 +261,10 @@ func isRealised(wanted, route *gatewayv1.HTTPRoute, scheme *runtime.Scheme) (boo
 	return objects.Realised(intent, route, objects.SharedLists)
 }
 
-// reasonNoIngress says, in the conditions, that Knative's ingress is nothing that a gateway could lead to.
+// reasonNoIngress is the condition reason for a Knative ingress that a gateway cannot route to.
 const reasonNoIngress = "IngressNotReachable"
 
-// noIngress tells why there is no HTTPRoute.
+// noIngress returns why there is no HTTPRoute.
 func noIngress(placeholder *corev1.Service, obstacle string) backend.RouteStatus {
 	return backend.RouteStatus{
 		Refused: true, Reason: reasonNoIngress,
@@ -265,7 +273,7 @@ func noIngress(placeholder *corev1.Service, obstacle string) backend.RouteStatus
 	}
 }
 
-// notPermitted tells what lets the gateway lead to another namespace.
+// notPermitted returns the status that says how to allow references to another namespace.
 func notPermitted(route *gatewayv1.HTTPRoute) backend.RouteStatus {
 	ref := route.Spec.Rules[0].BackendRefs[0]
 	namespace := objects.ValueOr(ref.Namespace, gatewayv1.Namespace(route.Namespace))
@@ -276,8 +284,9 @@ func notPermitted(route *gatewayv1.HTTPRoute) backend.RouteStatus {
 	}
 }
 
-// writeEntrance makes the entrance what it shall be. As long as nobody knows where it leads, as while the InferenceService
-// is stopped, it stays as it is. What keeps it from being written keeps nothing else: the predictor has a host of its own.
+// writeEntrance writes the host route. While the address of Knative's ingress is unknown, as when
+// the InferenceService is stopped, it leaves the route unchanged. Its failure does not block other
+// work: the predictor has a host of its own.
 func (w *writer) writeEntrance(ctx context.Context) error {
 	if !w.RoutesInstalled() {
 		return nil

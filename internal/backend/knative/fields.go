@@ -18,8 +18,8 @@ import (
 	"github.com/serinus-io/serinus/internal/predictor"
 )
 
-// schemaFile holds the fields that the CRD of Knative Services has for pods, in the version that the operator is built
-// with: true stands for a field whose inner fields Knative does not check.
+// schemaFile holds the pod fields in the CRD of Knative Services, in the version that the operator
+// is built with. The value true marks a field whose inner fields Knative does not check.
 //
 //go:embed podspec.json
 var schemaFile []byte
@@ -27,20 +27,21 @@ var schemaFile []byte
 var podSchema = func() map[string]any {
 	var schema map[string]any
 	if err := json.Unmarshal(schemaFile, &schema); err != nil {
-		panic(fmt.Sprintf("reading the schema of Knative Services: %v", err)) // It is part of the program.
+		panic(fmt.Sprintf("reading the schema of Knative Services: %v", err)) // The file is embedded.
 	}
 	return schema
 }()
 
-// fieldPath is the way to a field. An item of a list is called by its name, as in containers, [kserve-container], image.
+// fieldPath is the path of a field. A list item is identified by its name: containers,
+// [kserve-container], image.
 type fieldPath []string
 
 func (p fieldPath) String() string {
 	return strings.ReplaceAll(strings.Join(p, "."), ".[", "[")
 }
 
-// unknownFields lists the fields of a pod that Knative's schema does not have. The API server would leave them out with
-// no more than a warning.
+// unknownFields lists the fields of a pod that Knative's schema lacks. The API server would drop
+// them with only a warning.
 func unknownFields(pod corev1.PodSpec) []fieldPath {
 	return unknownIn(asMap(pod), podSchema, nil)
 }
@@ -69,7 +70,7 @@ func unknownIn(value, schema any, path fieldPath) []fieldPath {
 	return unknown
 }
 
-// itemKey calls an item of a list by its mountPath, by its name, or by its place.
+// itemKey identifies a list item by its mountPath, its name or its index.
 func itemKey(item any, index int) string {
 	fields, _ := item.(map[string]any)
 	for _, key := range []string{"mountPath", "name"} {
@@ -80,13 +81,13 @@ func itemKey(item any, index int) string {
 	return fmt.Sprintf("[%d]", index)
 }
 
-// isPlace reports whether a key of itemKey is the place of an item.
+// isPlace reports whether a key from itemKey is an index.
 func isPlace(key string) bool {
 	_, err := strconv.Atoi(strings.Trim(key, "[]"))
 	return err == nil
 }
 
-// has reports whether a value has a field. Items without a name may be at other places there.
+// has reports whether a value has a field. The indices of items without a name need not match.
 func has(value any, path fieldPath) bool {
 	if len(path) == 0 {
 		return true
@@ -106,7 +107,7 @@ func has(value any, path fieldPath) bool {
 	return false
 }
 
-// asMap is an object as JSON has it.
+// asMap returns the JSON form of an object.
 func asMap(object any) map[string]any {
 	data, err := json.Marshal(object)
 	if err != nil {
@@ -119,7 +120,7 @@ func asMap(object any) map[string]any {
 	return plain
 }
 
-// source finds who wrote a field of a revision's pods: the InferenceService, or else the serving runtime.
+// source returns where a pod field comes from: the InferenceService or the serving runtime.
 func source(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, path fieldPath) string {
 	const predictorField = "spec.predictor"
 	spec := asMap(isvc.Spec.Predictor)
@@ -131,7 +132,7 @@ func source(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, path f
 			return predictorField + "." + append(fieldPath{"containers", "[0]"}, path[2:]...).String()
 		}
 		for _, field := range slices.Sorted(maps.Keys(spec)) {
-			// The serving container is written as model, or as sklearn and the like.
+			// The serving container is written as model, or as sklearn and other frameworks.
 			if _, isObject := spec[field].(map[string]any); isObject && path[1] == "["+v1beta1.ServingContainerName+"]" && has(spec[field], path[2:]) {
 				return predictorField + "." + append(fieldPath{field}, path[2:]...).String()
 			}
@@ -146,7 +147,7 @@ func source(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, path f
 	return fmt.Sprintf("%s %q: spec.%s", runtime.Kind, runtime.Name, path)
 }
 
-// Check refuses a new revision some of whose fields Knative would leave out.
+// Check refuses a new revision with fields that Knative would drop.
 func (*Backend) Check(isvc *v1beta1.InferenceService, runtime predictor.RuntimeRef, pod *corev1.PodSpec) error {
 	unknown := unknownFields(*pod)
 	if len(unknown) == 0 {
@@ -167,8 +168,9 @@ func (*Backend) Check(isvc *v1beta1.InferenceService, runtime predictor.RuntimeR
 	}
 }
 
-// withoutUnknownFields returns a pod as Knative keeps it. Revisions of earlier versions of the operator, and of KServe, ran
-// without these fields from the start, and must be able to come back.
+// withoutUnknownFields returns a pod without the fields that Knative drops. Revisions of earlier
+// versions of the operator and of KServe have always run without these fields, and must still be
+// restorable.
 func withoutUnknownFields(pod corev1.PodSpec) corev1.PodSpec {
 	if len(unknownFields(pod)) == 0 {
 		return pod

@@ -28,27 +28,28 @@ type Backend struct {
 	objects.Store
 
 	Config *config.Config
-	// Clock tells the time; nil is the system's.
+	// Clock returns the current time; the default is the system clock.
 	Clock clock.PassiveClock
-	// Installed tells whether the cluster has Knative Serving, and the cache its objects.
+	// Installed reports whether the cluster has Knative Serving and the cache watches its objects.
 	Installed func() bool
-	// Gateways reads Gateways and GatewayClasses; nil where Client does.
+	// Gateways reads Gateways and GatewayClasses; the default is Client.
 	Gateways client.Reader
-	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
+	// RoutesInstalled reports whether the cluster has the Gateway API and the cache watches
+	// HTTPRoutes.
 	RoutesInstalled func() bool
 }
 
-// Children lists the kinds that every cluster has, of those that the backend makes.
+// Children lists the kinds that the backend creates and every cluster has.
 func Children() []client.Object {
 	return []client.Object{&appsv1.ControllerRevision{}, &corev1.Service{}}
 }
 
-// Kinds lists the kinds of Knative's that the backend reads.
+// Kinds lists the Knative kinds that the backend reads.
 func Kinds() []client.Object {
 	return []client.Object{&servingv1.Service{}, &servingv1.Revision{}, &autoscalingv1alpha1.PodAutoscaler{}}
 }
 
-// RevisionLabel is the label by which pods of Knative's name their revision.
+// RevisionLabel is the label on Knative's pods that names their revision.
 const RevisionLabel = serving.RevisionLabelKey
 
 // session is one observation of an InferenceService.
@@ -62,7 +63,7 @@ type session struct {
 // Observation returns what was observed.
 func (s *session) Observation() *backend.Observation { return s.observed }
 
-// Observe reads everything that there is of the InferenceService. It writes nothing. An error is transient, or a
+// Observe reads all objects of the InferenceService. It writes nothing. An error is transient, or a
 // [backend.ConflictError].
 func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error) {
 	found, err := b.observe(ctx, isvc)
@@ -97,8 +98,8 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	return &session{Backend: b, isvc: isvc, found: found, observed: observation}, nil
 }
 
-// mode is Knative where there is a Knative Service, or the rollout state of one that was deleted, and else what is on
-// record.
+// mode returns Knative if there is a Knative Service or the saved rollout state of a deleted one.
+// Otherwise it returns the mode in the revision history.
 func (c *children) mode() v1beta1.DeploymentMode {
 	if c.service != nil || c.Parked != nil {
 		return v1beta1.DeploymentModeKnative
@@ -106,8 +107,9 @@ func (c *children) mode() v1beta1.DeploymentMode {
 	return c.Mode()
 }
 
-// current is the newest revision of a Knative Service that was KServe's until now: it runs what the spec asks for, as
-// KServe has seen to that. Whoever hands an InferenceService over must leave its spec as it is until it was taken over.
+// current returns the newest revision of a Knative Service that KServe managed until now. KServe
+// has made sure that it runs what the spec asks for. So the spec must not change between the end of
+// KServe's management and the adoption.
 func (c *children) current(isvc *v1beta1.InferenceService) rollout.Number {
 	if c.service == nil || c.service.Annotations[objects.AnnotationRecord] != "" {
 		return 0
@@ -119,7 +121,8 @@ func (c *children) current(isvc *v1beta1.InferenceService) rollout.Number {
 	return n
 }
 
-// addresses are those that Knative gives and, once the gateway serves it, that of the InferenceService itself.
+// addresses returns Knative's addresses, and the InferenceService's own URL once the gateway serves
+// it.
 func (b *Backend) addresses(isvc *v1beta1.InferenceService, found *children, entrance *backend.Entrance) backend.Addresses {
 	all := found.addresses()
 	if entrance == nil || !entrance.Open {
@@ -132,7 +135,7 @@ func (b *Backend) addresses(isvc *v1beta1.InferenceService, found *children, ent
 	return all
 }
 
-// addresses are those that Knative gives.
+// addresses returns the addresses that Knative reports.
 func (c *children) addresses() backend.Addresses {
 	found := backend.Addresses{Tag: func(string) string { return "" }}
 	if c.service == nil {

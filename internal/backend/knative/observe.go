@@ -26,23 +26,22 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// children are the objects of one InferenceService, as found. A revision's objects are under its number.
+// children are the objects of one InferenceService. A revision's objects are keyed by its number.
 type children struct {
 	history.History
-	// service is the Knative Service; nil where there is none.
+	// service is the Knative Service; nil if there is none.
 	service *servingv1.Service
 	// made are the Knative Revisions of the Knative Service.
-	made map[rollout.Number]*servingv1.Revision
-	// scalers are their autoscalers.
+	made    map[rollout.Number]*servingv1.Revision
 	scalers map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler
 	pods    map[rollout.Number][]*corev1.Pod
 
 	entrance entrance
-	// now is when they were read.
+	// now is when the objects were read.
 	now time.Time
 }
 
-// observe reads everything that belongs to the InferenceService, from the cache.
+// observe reads all objects of the InferenceService from the cache.
 func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
 	found := &children{
 		made: map[rollout.Number]*servingv1.Revision{}, scalers: map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler{}, now: b.now(),
@@ -97,7 +96,8 @@ func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceServic
 		}
 		found.service = service
 	}
-	// From before our own last write, a spec that has changed back in the meantime looks as if it were acted on.
+	// A view from before our last write must not be used: a spec that was changed back in the
+	// meantime would look as if it had been acted on.
 	cached := found.service
 	if cached == nil {
 		cached = &servingv1.Service{}
@@ -106,7 +106,8 @@ func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceServic
 	return b.AwaitWritten(ctx, cached)
 }
 
-// readRevisions reads the revisions of the Knative Service. Those of one that was deleted go by themselves.
+// readRevisions reads the revisions of the Knative Service. Those of a deleted Knative Service are
+// garbage-collected.
 func (b *Backend) readRevisions(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
 	if found.service == nil {
 		return nil
@@ -128,7 +129,7 @@ func (b *Backend) readRevisions(ctx context.Context, isvc *v1beta1.InferenceServ
 	return nil
 }
 
-// readScalers reads the autoscalers of the revisions, which bear their names.
+// readScalers reads the PodAutoscalers, which have the names of their revisions.
 func (b *Backend) readScalers(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
 	if len(found.made) == 0 {
 		return nil
@@ -146,12 +147,13 @@ func (b *Backend) readScalers(ctx context.Context, isvc *v1beta1.InferenceServic
 	return nil
 }
 
-// belongs tells whether a Knative Revision is one of a Knative Service.
+// belongs reports whether a Knative Revision belongs to a Knative Service.
 func belongs(revision client.Object, service *servingv1.Service) bool {
 	return revision.GetLabels()[serving.ServiceUIDLabelKey] == string(service.UID)
 }
 
-// lookForRevision refuses a Knative Revision of a name that we need and that is somebody else's.
+// lookForRevision returns a conflict if a Knative Revision with the needed name belongs to another
+// Knative Service.
 func (b *Backend) lookForRevision(ctx context.Context, isvc *v1beta1.InferenceService, n rollout.Number) error {
 	wanted := &servingv1.Revision{}
 	wanted.Namespace, wanted.Name = isvc.Namespace, backend.RevisionName(isvc.Name, n)
@@ -168,7 +170,7 @@ func (b *Backend) lookForRevision(ctx context.Context, isvc *v1beta1.InferenceSe
 	return conflictOver(there)
 }
 
-// conflictOver tells whose a Knative Revision is.
+// conflictOver returns the conflict that names a Knative Revision's owner.
 func conflictOver(revision client.Object) *backend.ConflictError {
 	conflict := &backend.ConflictError{Kind: revisionKind, Namespace: revision.GetNamespace(), Name: revision.GetName()}
 	if owner := revision.GetLabels()[serving.ServiceLabelKey]; owner != "" {
@@ -203,7 +205,7 @@ func (c *children) revisions(isvc *v1beta1.InferenceService) []rollout.Revision 
 	return revisions
 }
 
-// routeOf reads the record, and whether Knative serves what it says.
+// routeOf reads the rollout state, and whether Knative serves its split.
 func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollout.Route {
 	seen := rollout.Route{Impossible: !b.Installed(), ServesNobody: found.service == nil || len(found.service.Status.Traffic) == 0}
 	if found.service == nil {
@@ -212,7 +214,7 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollo
 	traffic := readTraffic(isvc, found.service)
 	seen.Split, seen.Tags = traffic.split(), traffic.tagged()
 	record, err := rollout.DecodeRecord(found.service.Annotations[objects.AnnotationRecord])
-	// One that is to serve nobody is only being made: what it is told for that is not asked for yet.
+	// A state with an empty split belongs to a first deployment: its traffic is a placeholder.
 	carried := err == nil && (traffic.carries(record.Split) || record.Split.IsEmpty())
 	if err != nil || !carried && !found.knows(record) {
 		return seen
@@ -228,7 +230,8 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollo
 	return seen
 }
 
-// routeOfNone is that of an InferenceService without a Knative Service: nobody is served, and the record is parked.
+// routeOfNone returns the route of an InferenceService without a Knative Service: nothing is
+// served, and a ControllerRevision keeps the rollout state.
 func (c *children) routeOfNone(seen rollout.Route) rollout.Route {
 	if c.Parked == nil {
 		return seen
@@ -242,8 +245,8 @@ func (c *children) routeOfNone(seen rollout.Route) rollout.Route {
 	return seen
 }
 
-// knows tells whether there are the revisions that a record says serve. One that was written together with other shares,
-// and speaks of revisions that nobody has seen, was made up by somebody.
+// knows reports whether the revisions of a rollout state exist. If the state does not match the
+// traffic and names unknown revisions, it was not written by the operator.
 func (c *children) knows(record rollout.Record) bool {
 	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
 		if c.Records[share.Revision] == nil && c.made[share.Revision] == nil {
@@ -253,8 +256,8 @@ func (c *children) knows(record rollout.Record) bool {
 	return true
 }
 
-// hiddenTags are the revisions that tags would lead to if Knative let us name them: a revision that is offered traffic,
-// has none and is not ready is left out of the traffic, and its tag with it.
+// hiddenTags returns the revisions of tags that Knative does not let us write: a revision with a
+// share of 0 that is not ready is left out of the traffic, and so is its tag.
 func (c *children) hiddenTags(isvc *v1beta1.InferenceService, record rollout.Record, traffic traffic) []rollout.Number {
 	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(traffic.tagged()) > 0) {
 		return nil

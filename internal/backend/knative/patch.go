@@ -15,14 +15,15 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// operation is one of a JSON patch.
+// operation is an operation of a JSON patch.
 type operation struct {
 	Operation string `json:"op"`
 	Path      string `json:"path"`
 	Value     any    `json:"value,omitempty"`
 }
 
-// difference is what of a Knative Service is ours to write, and differs. To add what is there replaces it.
+// difference returns the operations for the fields that we write and that differ. The operation add
+// replaces an existing value.
 func difference(current, wanted *servingv1.Service) []operation {
 	found := slices.Concat(
 		differentPairs("/metadata/labels", current.Labels, wanted.Labels),
@@ -39,7 +40,7 @@ func difference(current, wanted *servingv1.Service) []operation {
 	return found
 }
 
-// differentPairs leaves alone what it is not told of: the cache does not show all.
+// differentPairs compares the keys of both maps only: the cache does not hold all of them.
 func differentPairs(path string, before, after map[string]string) []operation {
 	if len(before) == 0 && len(after) > 0 {
 		return []operation{{"add", path, after}}
@@ -58,19 +59,19 @@ func differentPairs(path string, before, after map[string]string) []operation {
 	return found
 }
 
-// escaped is a key as a JSON pointer has it.
+// escaped escapes a key for a JSON pointer.
 func escaped(key string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(key) }
 
 func unescaped(key string) string { return strings.NewReplacer("~1", "/", "~0", "~").Replace(key) }
 
-// contentOf is what a change says, without times; empty where it changes nothing.
+// contentOf returns the content of a change without times; empty if it changes nothing.
 func contentOf(change []operation) string {
 	if len(change) == 0 {
 		return ""
 	}
 	content, err := json.Marshal(change)
 	if err != nil {
-		return "" // It is sent as JSON, too.
+		return "" // The same data is sent as JSON.
 	}
 	return objects.WithoutTimes(string(content))
 }

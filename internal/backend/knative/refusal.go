@@ -20,11 +20,11 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// reasonNotInstalled says, in the conditions, that the cluster has no Knative Serving.
+// reasonNotInstalled is the condition reason for a cluster without Knative Serving.
 const reasonNotInstalled = "KnativeNotInstalled"
 
-// routeDetail says how far Knative is, for people. A first deployment whose revision does not get ready is not its
-// route's fault.
+// routeDetail returns the status of the route that users see. A first revision that does not become
+// ready is not a failure of the route.
 func (b *Backend) routeDetail(found *children) backend.RouteStatus {
 	if !b.Installed() {
 		return backend.RouteStatus{
@@ -49,7 +49,7 @@ func (b *Backend) routeDetail(found *children) backend.RouteStatus {
 	return detail
 }
 
-// explained adds to a refusal which of Knative's features allow the refused fields.
+// explained adds to a refusal which Knative features allow the refused fields.
 func explained(err error) error {
 	if err == nil {
 		return nil
@@ -66,7 +66,8 @@ func explained(err error) error {
 	return err
 }
 
-// explained says of a refusal of a revision which fields of the InferenceService, or of its serving runtime, it is about.
+// explained adds to a refusal of a revision which fields of the InferenceService or of its serving
+// runtime it is about.
 func (w *writer) explained(err error, n rollout.Number) error {
 	err = explained(err)
 	if err == nil || !podFields.MatchString(err.Error()) {
@@ -80,7 +81,7 @@ func (w *writer) explained(err error, n rollout.Number) error {
 	return &explainedError{text: text, err: err}
 }
 
-// explainedError is an error in other words.
+// explainedError is an error with another message.
 type explainedError struct {
 	text string
 	err  error
@@ -91,10 +92,10 @@ func (e *explainedError) Unwrap() error { return e.err }
 
 const podField = "spec.template.spec."
 
-// podFields matches the fields of a revision's pods in what the API server and Knative's webhook say.
+// podFields matches the pod fields in messages of the API server and of Knative's webhook.
 var podFields = regexp.MustCompile(`spec\.template\.spec\.[A-Za-z0-9.\[\]]*[A-Za-z0-9\]]`)
 
-// pathTo is the path of a field that is written with the places of items in their lists.
+// pathTo returns the path of a field that is written with list indices.
 func pathTo(value any, field string) fieldPath {
 	var path fieldPath
 	for step := range strings.SplitSeq(strings.ReplaceAll(field, "[", ".["), ".") {
@@ -114,7 +115,8 @@ func pathTo(value any, field string) fieldPath {
 	return path
 }
 
-// features are Knative's, by the last part of the field that needs one, or by what Knative's webhook says.
+// features maps the last part of a field, or a phrase of Knative's webhook, to the Knative feature
+// that allows it.
 var features = map[string]string{
 	"affinity":                  config.FeaturePodSpecAffinity,
 	"dnsConfig":                 config.FeaturePodSpecDNSConfig,
@@ -131,7 +133,7 @@ var features = map[string]string{
 	"shareProcessNamespace":     config.FeaturePodSpecShareProcessNamespace,
 	"tolerations":               config.FeaturePodSpecTolerations,
 	"topologySpreadConstraints": config.FeaturePodSpecTopologySpreadConstraints,
-	// Of a pod; containers may have one.
+	// The pod's; a container may have one without the feature.
 	"spec.securityContext": config.FeaturePodSpecSecurityContext,
 	"capabilities.add":     config.FeatureContainerSpecAddCapabilities,
 	"fieldRef":             config.FeaturePodSpecFieldRef,
@@ -151,7 +153,7 @@ var features = map[string]string{
 	"Ephemeral volume support is disabled":         config.FeaturePodSpecVolumesEphemeral,
 }
 
-// featuresFor lists the features of Knative's that allow what its webhook refuses.
+// featuresFor lists the Knative features that allow what the webhook refuses.
 func featuresFor(refusal string) []string {
 	found := map[string]bool{}
 	for cause, feature := range features {
@@ -167,7 +169,7 @@ func featuresFor(refusal string) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// enable is the command that enables features of Knative's.
+// enable returns the command that enables Knative features.
 func enable(features []string) string {
 	var data []string
 	for _, feature := range features {

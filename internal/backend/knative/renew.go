@@ -12,9 +12,9 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// outdated returns a revision that is to run with credentials that have come since Knative created it; 0 where there is
-// none. A Knative Revision cannot be changed, nor the template under the same name. So the template has to name another
-// revision before this one can be deleted and created anew.
+// outdated returns a revision whose credentials have changed since Knative created it; 0 if there
+// is none. Neither a Knative Revision nor the template of the same name can be changed. So the
+// template must name another revision before this one is deleted and created again.
 func (w *writer) outdated() rollout.Number {
 	for _, plan := range w.Decision.Workloads {
 		made, recorded := w.found.made[plan.Revision], w.history.Revisions[plan.Revision]
@@ -34,7 +34,8 @@ func (w *writer) isOffered(n rollout.Number) bool {
 	return record != nil && (record.Stable == n || record.Split.Has(n))
 }
 
-// templateAside returns the template of the stable while the template names a revision that is outdated.
+// templateAside returns the stable's template while the template of the Knative Service names an
+// outdated revision.
 func (w *writer) templateAside() (template servingv1.RevisionTemplateSpec, found bool) {
 	n := w.outdated()
 	if n == 0 || w.Decision.Record == nil || !w.found.casts(w.isvc, n) {
@@ -48,8 +49,8 @@ func (w *writer) templateAside() (template servingv1.RevisionTemplateSpec, found
 	return w.template(stable, revision), true
 }
 
-// renew deletes a revision that is outdated, which has never been ready. It is created anew with the next template. Where
-// nothing has ever been served, the whole Knative Service is.
+// renew deletes an outdated revision, which has never been ready. The next template creates it
+// again. If nothing has ever been served, the whole Knative Service is deleted.
 func (w *writer) renew(ctx context.Context) error {
 	n := w.outdated()
 	switch {

@@ -17,14 +17,15 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// The kinds of Knative's that we make, or have made, by the names that kubectl knows them by: others are called so, too.
+// The Knative kinds that we write, with the names that kubectl needs: other API groups have kinds
+// of the same names.
 const (
 	serviceKind  = "Service.serving.knative.dev"
 	revisionKind = "Revision.serving.knative.dev"
 )
 
-// templateOf casts a revision: its name, its pods, and how many requests each takes and for how long. Knative's own
-// garbage collector must leave it alone: which revisions are kept is decided here.
+// templateOf returns the template that creates a revision. It disables Knative's garbage
+// collection, because the operator decides which revisions are kept.
 func templateOf(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) servingv1.RevisionTemplateSpec {
 	pods := revision.Runs.Template.DeepCopy()
 	template := servingv1.RevisionTemplateSpec{
@@ -40,7 +41,7 @@ func templateOf(isvc *v1beta1.InferenceService, n rollout.Number, revision backe
 		},
 	}
 	if timeout := revision.Runs.TimeoutSeconds; timeout != nil && *timeout > 0 {
-		template.Spec.ResponseStartTimeoutSeconds = timeout // As in KServe: the whole of it may pass before the answer begins.
+		template.Spec.ResponseStartTimeoutSeconds = timeout // As in KServe: the whole timeout may pass before the response starts.
 	}
 	maps.Copy(template.Labels, pods.Labels)
 	maps.Copy(template.Labels, objects.Meta(isvc, "", n).Labels)
@@ -53,11 +54,12 @@ func templateOf(isvc *v1beta1.InferenceService, n rollout.Number, revision backe
 	return template
 }
 
-// unknownInputs stand for those of a revision that somebody else has made. No spec has them.
+// unknownInputs stands for the inputs of a revision that another writer has created. No spec has
+// this hash.
 const unknownInputs = "unknown"
 
-// revisionOf reads off a Knative Revision what it runs, where there is no record of it: somebody has deleted that, or
-// the revision is KServe's.
+// revisionOf reads a revision that has no ControllerRevision from its Knative Revision. The
+// ControllerRevision was deleted, or KServe created the revision.
 func revisionOf(made *servingv1.Revision, origin backend.CurrentRevision) backend.NewRevision {
 	revision := backend.NewRevision{Inputs: origin.Inputs}
 	if revision.Inputs == "" {
@@ -77,7 +79,7 @@ func revisionOf(made *servingv1.Revision, origin backend.CurrentRevision) backen
 	return revision
 }
 
-// without is what of labels, or annotations, has none of the prefixes.
+// without returns the labels or annotations that have none of the prefixes.
 func without(all map[string]string, prefixes ...string) map[string]string {
 	rest := maps.Clone(all)
 	maps.DeleteFunc(rest, func(key, _ string) bool {

@@ -14,7 +14,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// traffic is what a Knative Service says of who gets what, by revisions of ours.
+// traffic is the traffic of a Knative Service, by revision numbers.
 type traffic []target
 
 type target struct {
@@ -23,8 +23,8 @@ type target struct {
 	tag      string
 }
 
-// readTraffic reads what the spec of a Knative Service says. Where it does not name revisions, as KServe's does not, it
-// is what Knative says that it has made of it. Before Knative has served anything, nobody gets anything.
+// readTraffic reads the spec of a Knative Service. If the spec does not name revisions, as KServe's
+// does not, it reads the status. Before Knative has served anything, the traffic is empty.
 func readTraffic(isvc *v1beta1.InferenceService, service *servingv1.Service) traffic {
 	if len(service.Status.Traffic) == 0 {
 		return nil
@@ -47,7 +47,8 @@ func percentOf(t servingv1.TrafficTarget) int {
 	return int(*t.Percent)
 }
 
-// split is the traffic as a split of ours; the empty one where it is none. KServe may name a revision twice.
+// split converts the traffic to a split; it is empty if the traffic is not a valid split. KServe
+// may name a revision twice.
 func (t traffic) split() rollout.Split {
 	shares := map[rollout.Number]int{}
 	for _, target := range t {
@@ -64,8 +65,8 @@ func (t traffic) split() rollout.Split {
 	return split
 }
 
-// carries tells whether everybody gets what the split says. It is nothing to the split who else is named, with nothing:
-// a revision that is being brought back.
+// carries reports whether the traffic matches the split. Additional entries with a share of 0 do
+// not matter: they name revisions that are being brought back.
 func (t traffic) carries(split rollout.Split) bool {
 	given := 0
 	for _, target := range t {
@@ -86,7 +87,7 @@ func (t traffic) names(n rollout.Number) bool {
 	return slices.ContainsFunc(t, func(target target) bool { return target.revision == n })
 }
 
-// percent is what a revision gets, named once or twice.
+// percent returns the share of a revision, which may be named twice.
 func (t traffic) percent(n rollout.Number) int {
 	given := 0
 	for _, target := range t {
@@ -97,7 +98,7 @@ func (t traffic) percent(n rollout.Number) int {
 	return given
 }
 
-// tagged are the revisions that tags lead to.
+// tagged returns the revisions that have tags.
 func (t traffic) tagged() []rollout.Number {
 	var revisions []rollout.Number
 	for _, target := range t {
@@ -109,8 +110,8 @@ func (t traffic) tagged() []rollout.Number {
 	return revisions
 }
 
-// takenOver tells whether Knative serves what the Knative Service says now: it has seen it as it is, its route is
-// ready, and what it says that it serves is what it was asked for.
+// takenOver reports whether Knative serves the traffic in the spec: the generation is observed, the
+// route is ready, and the status has the same traffic.
 func takenOver(service *servingv1.Service) bool {
 	ready := service.Status.GetCondition(servingv1.ServiceConditionRoutesReady)
 	return service.Status.ObservedGeneration == service.Generation && ready.IsTrue() &&
@@ -119,7 +120,7 @@ func takenOver(service *servingv1.Service) bool {
 		})
 }
 
-// targets writes traffic as Knative takes it: newest revision first, and always by name.
+// targets converts the traffic to Knative's form, newest revision first and always by name.
 func (t traffic) targets(isvc string) []servingv1.TrafficTarget {
 	sorted := slices.SortedFunc(slices.Values(t), func(a, b target) int { return cmp.Compare(b.revision, a.revision) })
 	targets := make([]servingv1.TrafficTarget, len(sorted))

@@ -11,8 +11,8 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// Unsupported finds what the InferenceService asks for and Knative mode cannot do: the field, and what is wrong with it
-// and what to write. Both are empty where there is nothing.
+// Unsupported returns the first field that Knative mode does not support, and a message with the
+// problem and the alternative. Both are empty if there is none.
 func (*Backend) Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
 	annotations := isvc.Annotations
 	if duration := annotations[serving.RolloutDurationKey]; duration != "" {

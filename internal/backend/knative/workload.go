@@ -23,8 +23,8 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// workload is what a revision runs; nil where it runs nothing. A revision that the traffic names runs, even with no
-// replicas: it comes up with a request.
+// workload returns what a revision runs; nil if it runs nothing. A revision that the traffic names
+// counts as running even with no replicas, because a request starts it.
 func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *rollout.Workload {
 	made := c.made[n]
 	if made == nil {
@@ -49,7 +49,8 @@ func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *r
 	return workload
 }
 
-// desiredReplicas is what the autoscaler asks for. Until it has looked, what is there is what is wanted.
+// desiredReplicas returns the autoscaler's desired replicas. Before the autoscaler has reported,
+// the existing pods are the desired ones.
 func desiredReplicas(made *servingv1.Revision, found int) int {
 	if desired := made.Status.DesiredReplicas; desired != nil {
 		return int(*desired)
@@ -67,8 +68,8 @@ func (c *children) isScaledByHPA(n rollout.Number) bool {
 	return class == autoscaling.HPA
 }
 
-// isGivenUp reports whether Knative has failed to bring a revision up and has scaled it to zero. An image that it cannot
-// resolve it asks the registry for again by itself, with growing pauses.
+// isGivenUp reports whether Knative has failed to start a revision and has scaled it to zero. An
+// unresolved image does not count: Knative retries the registry by itself, with growing pauses.
 func (c *children) isGivenUp(n rollout.Number) bool {
 	made := c.made[n]
 	if made == nil || made.DeletionTimestamp != nil || !made.IsFailed() || len(c.pods[n]) > 0 {
@@ -78,21 +79,23 @@ func (c *children) isGivenUp(n rollout.Number) bool {
 	return desired != nil && *desired == 0 && !isUnresolved(made)
 }
 
-// isUnresolved reports whether Knative cannot find out which image a revision runs. Nothing of it runs then.
+// isUnresolved reports whether Knative cannot resolve the image of a revision. No pod is created
+// then.
 func isUnresolved(made *servingv1.Revision) bool {
 	condition := made.Status.GetCondition(servingv1.RevisionConditionContainerHealthy)
 	return condition.IsFalse() && condition.Reason == servingv1.ReasonContainerMissing
 }
 
-// casts tells whether the template of the Knative Service asks for this revision.
+// casts reports whether the template of the Knative Service names this revision.
 func (c *children) casts(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	return c.service != nil && c.service.Spec.Template.Name == backend.RevisionName(isvc.Name, n)
 }
 
-// isReady tells whether Knative lets a Route name the revision.
+// isReady reports whether the Knative Revision is ready, so that a Route can name it.
 func (c *children) isReady(n rollout.Number) bool { return c.made[n] != nil && c.made[n].IsReady() }
 
-// isNamed tells whether a request could be sent to a revision: the Knative Service names it, or is not yet seen not to.
+// isNamed reports whether a revision may receive requests: the spec or the status of the Knative
+// Service names it.
 func (c *children) isNamed(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	name := backend.RevisionName(isvc.Name, n)
 	return slices.ContainsFunc(slices.Concat(c.service.Spec.Traffic, c.service.Status.Traffic), func(target servingv1.TrafficTarget) bool {
@@ -100,10 +103,13 @@ func (c *children) isNamed(isvc *v1beta1.InferenceService, n rollout.Number) boo
 	})
 }
 
-// capacity is how many replicas of a revision can serve. One that has requests keeps them as long as any replica is
-// ready. One that is to get some must be what its autoscaler calls active, with its least replicas ready: Knative itself
-// would send requests to one below its initial scale. Where the least is none, a revision that could come up, or is coming
-// up, can serve: to start cold is what the user asked for, and Knative keeps the requests until then.
+// capacity returns how many replicas of a revision can serve.
+//
+//   - A revision that receives requests keeps them while any replica is ready.
+//   - A revision that is about to receive requests must be active by its PodAutoscaler and have its
+//     minimum scale ready. Knative itself would route to a revision below its initial scale.
+//   - With a minimum scale of 0, a revision that is scaled to zero or starting can serve: the user
+//     has chosen cold starts, and Knative holds the requests until a replica is ready.
 func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) int {
 	made, ready := c.made[n], pods.CountReady(c.pods[n])
 	least := leastReplicas(made)
@@ -120,28 +126,30 @@ func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) in
 	return ready
 }
 
-// isCold reports whether a revision is scaled to zero, or on its way there or back, and is not overdue.
+// isCold reports whether a revision is scaled to zero, or scaling to or from zero, within its
+// deadline.
 func (c *children) isCold(n rollout.Number) bool {
 	detail := c.detail(n)
 	overdue := slices.ContainsFunc(detail.Pending, func(pending backend.Pending) bool { return !c.now.Before(pending.From) })
 	return pods.AreCold(c.pods[n]) && detail.Failure == nil && !overdue
 }
 
-// isActive reports whether the autoscaler of a revision has the replicas that it wants. The Revision reports this, too,
-// but seconds later where Knative is busy: a revision that was given traffic then was being scaled to zero, and requests
-// waited for it to start. The generation that it reports on does not matter: an autoscaler that has just learned of a route
-// wants no fewer replicas.
+// isActive reports whether the PodAutoscaler of a revision has its desired replicas. The Revision
+// reports the same, but seconds later if Knative is busy. A revision that was given traffic in that
+// time was being scaled to zero, and requests waited for it to start. The observed generation does
+// not matter: a PodAutoscaler that has just become reachable wants no fewer replicas.
 func (c *children) isActive(n rollout.Number) bool {
 	scaler := c.scalers[n]
 	return scaler != nil && scaler.Status.IsActive()
 }
 
-// isLeaving tells whether Knative takes the pods of a revision down, which look ready for a moment longer.
+// isLeaving reports whether Knative is scaling a revision down. Its pods still look ready for a
+// moment.
 func (c *children) isLeaving(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	return len(c.pods[n]) > 0 && !c.serves(isvc, n) && !c.isKept(isvc, n)
 }
 
-// serves tells whether a revision is to get requests, and does.
+// serves reports whether a revision has a share in both the desired and the observed traffic.
 func (c *children) serves(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	served := slices.ContainsFunc(c.service.Status.Traffic, func(target servingv1.TrafficTarget) bool {
 		return target.RevisionName == backend.RevisionName(isvc.Name, n) && percentOf(target) > 0
@@ -149,8 +157,8 @@ func (c *children) serves(isvc *v1beta1.InferenceService, n rollout.Number) bool
 	return served && readTraffic(isvc, c.service).percent(n) > 0
 }
 
-// isKept tells whether Knative keeps the pods of a revision: a Route names it, or none has done so yet, and its
-// autoscaler has heard of it.
+// isKept reports whether Knative keeps the pods of a revision: a Route names it, or no Route has
+// named it yet and its PodAutoscaler treats it as reachable.
 func (c *children) isKept(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	if scaler := c.scalers[n]; scaler == nil || scaler.Spec.Reachability == autoscalingv1alpha1.ReachabilityUnreachable {
 		return false
@@ -165,7 +173,7 @@ func (c *children) isKept(isvc *v1beta1.InferenceService, n rollout.Number) bool
 	}
 }
 
-// leastReplicas are those that Knative keeps of a revision that can be reached; 0 where it may go down to none.
+// leastReplicas returns the minimum scale of a reachable revision; 0 if it may scale to zero.
 func leastReplicas(made *servingv1.Revision) int {
 	_, value, _ := autoscaling.MinScaleAnnotation.Get(made.Annotations)
 	least := 0
@@ -175,8 +183,8 @@ func leastReplicas(made *servingv1.Revision) int {
 	return least
 }
 
-// idleSince is since when no Route names a revision, which Knative keeps on it. One that no Route has ever named is idle
-// from the start.
+// idleSince returns since when no Route has named a revision, which Knative stores on the revision.
+// A revision that was never routed is idle since its creation.
 func (c *children) idleSince(isvc *v1beta1.InferenceService, n rollout.Number) time.Time {
 	made := c.made[n]
 	if c.isNamed(isvc, n) {
@@ -192,7 +200,8 @@ func (c *children) idleSince(isvc *v1beta1.InferenceService, n rollout.Number) t
 	}
 }
 
-// detail is what the pods of a revision say of it, and where they say nothing of a failure, what Knative says.
+// detail returns what the pods of a revision report. If they report no failure, Knative's
+// conditions count.
 func (c *children) detail(n rollout.Number) backend.Revision {
 	made := c.made[n]
 	if made == nil {
@@ -209,7 +218,7 @@ func (c *children) detail(n rollout.Number) backend.Revision {
 	return detail
 }
 
-// castingFailure is why Knative does not make the revision that the template asks for.
+// castingFailure returns why Knative cannot create the revision that the template names.
 func (c *children) castingFailure() *backend.Failure {
 	condition := c.service.Status.GetCondition(servingv1.ServiceConditionConfigurationsReady)
 	if c.service.Status.ObservedGeneration != c.service.Generation || !condition.IsFalse() {
@@ -222,16 +231,17 @@ func (c *children) castingFailure() *backend.Failure {
 	}
 }
 
-// Reasons of failures that are Knative's own, in the conditions.
+// Condition reasons for failures that Knative reports.
 const (
 	reasonNotMade = "RevisionNotMade"
 	reasonGivenUp = "RevisionFailed"
 )
 
-// FailureReasons lists the reasons for which a revision can fail, beside those of its pods.
+// FailureReasons lists the failure reasons of revisions, beside those of their pods.
 func FailureReasons() []string { return []string{reasonNotMade, reasonGivenUp} }
 
-// loadDeadline is how long Knative gives a pod of a revision to become ready; 0 where it does not say.
+// loadDeadline returns how long Knative gives a pod of a revision to become ready; 0 if it is not
+// set.
 func loadDeadline(made *servingv1.Revision) time.Duration {
 	deadline, err := time.ParseDuration(made.Annotations[serving.ProgressDeadlineAnnotationKey])
 	if err != nil {
@@ -240,9 +250,10 @@ func loadDeadline(made *servingv1.Revision) time.Duration {
 	return deadline
 }
 
-// revisionFailures returns why Knative calls a revision failed. Knative does so as soon as a pod has to wait for a node or
-// has ended once, and by a deadline that counts from when the revision was created. So what it says of pods is void where
-// the pods keep the time themselves, and what may resolve by itself counts only after the deadline.
+// revisionFailures returns why Knative reports a revision as failed. Knative does so as soon as a
+// pod is unschedulable or has exited once, and after a deadline that counts from the creation of
+// the revision. So its reports about pods are ignored if the pods themselves carry the times, and a
+// failure that may resolve by itself counts only after the deadline.
 func (c *children) revisionFailures(n rollout.Number) []backend.Pending {
 	made := c.made[n]
 	failure := c.revisionFailure(n)
@@ -260,7 +271,8 @@ func (c *children) revisionFailures(n rollout.Number) []backend.Pending {
 	return []backend.Pending{pending}
 }
 
-// revisionFailure is why Knative calls a revision failed; nil where it does not, or may yet bring it up by itself.
+// revisionFailure returns why Knative reports a revision as failed; nil if it does not, or if the
+// revision may still come up by itself.
 func (c *children) revisionFailure(n rollout.Number) *backend.Failure {
 	made := c.made[n]
 	if !made.IsFailed() {
@@ -300,17 +312,17 @@ func atOnce(made *servingv1.Revision) string {
 	return fmt.Sprintf(", and at once with: kubectl delete revisions.serving.knative.dev -n %s %s", made.Namespace, made.Name)
 }
 
-// passing matches what a registry that cannot be reached, or has too much to do, is reported with.
+// passing matches the errors of a registry that is unreachable or overloaded.
 var passing = regexp.MustCompile(`(?i)timeout|deadline exceeded|connection refused|connection reset|no such host|EOF|TOOMANYREQUESTS|status code (429|5\d\d)`)
 
-// mayComeUp reports whether Knative calls a revision failed because a registry does not answer, which has no deadline of
-// Knative's: it may end by itself until the revision's deadline.
+// mayComeUp reports whether a revision failed only because a registry does not respond. Knative
+// sets no deadline for this, so the revision's own progress deadline applies.
 func (c *children) mayComeUp(n rollout.Number, condition *apis.Condition) bool {
 	made := c.made[n]
 	return isUnresolved(made) && passing.MatchString(condition.Message) && c.now.Before(resolveDeadline(made))
 }
 
-// resolveDeadline is when an image must have been found.
+// resolveDeadline returns by when the image must be resolved.
 func resolveDeadline(made *servingv1.Revision) time.Time {
 	_, value, _ := serving.ProgressDeadlineAnnotation.Get(made.Annotations)
 	deadline, err := time.ParseDuration(value)
@@ -320,10 +332,11 @@ func resolveDeadline(made *servingv1.Revision) time.Time {
 	return made.CreationTimestamp.Add(deadline)
 }
 
-// knativeDeadline is Knative's progress-deadline by default.
+// knativeDeadline is Knative's default progress deadline.
 const knativeDeadline = 10 * time.Minute
 
-// wakeAt is the next moment at which a revision is treated differently with time alone.
+// wakeAt returns the next time at which the observation changes without an event; zero if there is
+// none.
 func (c *children) wakeAt() time.Time {
 	var wake time.Time
 	for n, made := range c.made {
@@ -341,7 +354,7 @@ func (c *children) wakeAt() time.Time {
 	return wake
 }
 
-// reasonOf is our word for a reason of Knative's.
+// reasonOf maps a condition reason of Knative's to ours.
 func reasonOf(reason string) string {
 	switch {
 	case reason == servingv1.ReasonContainerMissing, reason == "ErrImagePull", reason == "ImagePullBackOff":

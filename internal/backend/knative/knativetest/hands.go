@@ -1,8 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package knativetest does to the objects of Knative mode what others than the operator and Knative do to them: on any
-// API server, a fake one or one where Knative runs.
+// Package knativetest simulates users and other controllers that change the objects of Knative
+// mode. It works with any API server, fake or real.
 package knativetest
 
 import (
@@ -23,17 +23,17 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Hands are those that backendtest's Cluster has in every cluster with Knative. They fail the test where they cannot do
-// what they are asked.
+// Hands implements the part of backendtest's Cluster that is the same in every cluster with
+// Knative. Its methods fail the test on errors.
 type Hands struct {
 	T *testing.T
-	// Server is the API server, without a cache.
+	// Server is a client without a cache.
 	Server client.Client
-	// Namespace is where the InferenceService of that name is.
+	// Namespace and Name identify the InferenceService.
 	Namespace, Name string
 }
 
-// Edit changes an object, again if somebody else has changed it meanwhile.
+// Edit changes an object, and retries on conflicts.
 func Edit[T client.Object](h Hands, name string, object T, change func(T)) {
 	h.T.Helper()
 	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
@@ -47,7 +47,7 @@ func Edit[T client.Object](h Hands, name string, object T, change func(T)) {
 	}
 }
 
-// Settings are those of Knative mode.
+// Settings returns the settings of Knative mode.
 func (h Hands) Settings() predictor.Settings {
 	return predictor.Settings{Mode: v1beta1.DeploymentModeKnative}
 }
@@ -62,7 +62,7 @@ func (h Hands) Pods() []*corev1.Pod {
 	return objects.Pointers(list.Items)
 }
 
-// Instances are the UIDs of the pods of a revision, in order.
+// Instances returns the sorted UIDs of a revision's pods.
 func (h Hands) Instances(n rollout.Number) []string {
 	h.T.Helper()
 	var uids []string
@@ -83,7 +83,7 @@ func (h Hands) TouchRoute() {
 	})
 }
 
-// SetRecord writes another rollout record into the Knative Service.
+// SetRecord replaces the rollout state on the Knative Service.
 func (h Hands) SetRecord(text string) {
 	h.T.Helper()
 	Edit(h, backend.PredictorName(h.Name), &servingv1.Service{}, func(s *servingv1.Service) {
@@ -91,7 +91,8 @@ func (h Hands) SetRecord(text string) {
 	})
 }
 
-// StealRevision labels the Knative Revision as one of another Knative Service; what it returns labels it as before.
+// StealRevision labels the Knative Revision as another Knative Service's. The returned function
+// restores the labels.
 func (h Hands) StealRevision(n rollout.Number) (giveBack func()) {
 	h.T.Helper()
 	own := func(service, uid string) (before [2]string) {
@@ -105,7 +106,8 @@ func (h Hands) StealRevision(n rollout.Number) (giveBack func()) {
 	return func() { own(ours[0], ours[1]) }
 }
 
-// StealRoute has somebody else control the Knative Service; what it returns has whoever did before.
+// StealRoute makes another object control the Knative Service. The returned function restores the
+// owner.
 func (h Hands) StealRoute() (giveBack func()) {
 	h.T.Helper()
 	own := func(owners []metav1.OwnerReference) (before []metav1.OwnerReference) {
