@@ -18,41 +18,42 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// Reasons of conditions that are about Gateways.
+// Condition reasons about Gateways.
 const (
 	reasonGatewayMissing       = "GatewayNotFound"
 	reasonGatewayNotProgrammed = "GatewayNotProgrammed"
 )
 
-// Acceptance is the state of a route by its own conditions and those of its Gateways.
+// Acceptance is the state of a route, by its own conditions and those of its Gateways.
 type Acceptance struct {
-	// TakenOver reports whether every Gateway that the route names has accepted its current generation, and no
-	// Gateway or listener says that its configuration is not in effect.
+	// TakenOver reports whether every referenced Gateway has accepted the current generation, and
+	// neither a Gateway nor a listener is Programmed=False.
 	TakenOver bool
-	// Refused reports whether a Gateway refuses the current generation of the route, for the Reason and Message.
+	// Refused reports whether a Gateway refuses the current generation, for the Reason and Message.
 	Refused         bool
 	Reason, Message string
-	// remarks are what Gateways say of a route that they accept.
+	// remarks are what Gateways report about a route that they accept.
 	remarks []backend.Remark
-	// silent are the Gateways that have never reported on the route, pending those that have yet to report on its
-	// current generation.
+	// silent are the Gateways that have never reported on the route, pending those that have not
+	// reported on its current generation.
 	silent, pending []gatewayv1.ParentReference
-	// notProgrammed says which Gateway or listener reports Programmed=False.
+	// notProgrammed describes the Gateway or listener that reports Programmed=False.
 	notProgrammed string
-	// behind says which Gateway has yet to report on its own current generation, which was written at behindSince.
+	// behind describes the Gateway that has not reported on its own current generation, which was
+	// written at behindSince.
 	behind      string
 	behindSince time.Time
 }
 
-// Answered reports whether the outcome for the current generation of the route is known: it is served, or it is refused
-// by Gateways that serve what they accept.
+// Answered reports whether the outcome for the current generation is known: the route is served, or
+// it is refused by Gateways that are themselves programmed.
 func (a Acceptance) Answered() bool {
 	return a.TakenOver || a.Refused && a.notProgrammed == "" && a.behind == ""
 }
 
-// AcceptanceOf reads the conditions of a route: every Gateway that it names must report Accepted and ResolvedRefs at the
-// route's generation. Traefik and others publish an entry for each listener, and may leave old entries behind; for each
-// Gateway one good entry is enough.
+// AcceptanceOf reads the conditions of a route. Every referenced Gateway must report Accepted and
+// ResolvedRefs at the route's generation. Some implementations, such as Traefik, publish an entry
+// for each listener and may leave old entries behind. So one good entry for each Gateway is enough.
 func AcceptanceOf(route *gatewayv1.HTTPRoute) Acceptance {
 	all := Acceptance{TakenOver: len(route.Spec.ParentRefs) > 0}
 	for _, ref := range route.Spec.ParentRefs {
@@ -85,8 +86,9 @@ func acceptanceBy(route *gatewayv1.HTTPRoute, ref gatewayv1.ParentReference) Acc
 	return found
 }
 
-// problemOf returns the first condition that keeps a route from being served; nil when there is none. A condition of an
-// older generation counts as Unknown. A route that is partially invalid is served without a rule, or as it was before.
+// problemOf returns the first condition that keeps a route from being served; nil if there is none.
+// A condition of an older generation counts as Unknown. A partially invalid route counts as not
+// served: the gateway drops a rule or keeps the previous configuration.
 func problemOf(conditions []metav1.Condition, generation int64) *metav1.Condition {
 	for _, required := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
 		condition := apimeta.FindStatusCondition(conditions, string(required))
@@ -104,7 +106,7 @@ func problemOf(conditions []metav1.Condition, generation int64) *metav1.Conditio
 	return nil
 }
 
-// remarksOf returns the reasons of True conditions that say more than that the route is accepted, such as
+// remarksOf returns the reasons of True conditions that mean more than acceptance, such as
 // UnsupportedField.
 func remarksOf(conditions []metav1.Condition) []backend.Remark {
 	var remarks []backend.Remark
@@ -128,7 +130,7 @@ func remarksOf(conditions []metav1.Condition) []backend.Remark {
 	return remarks
 }
 
-// said quotes a condition of another controller, without the parts that differ from one time to the next.
+// said quotes a condition of another controller, without the parts that vary.
 func said(condition metav1.Condition) string {
 	const limit = 400
 	message := []rune(backend.StableMessage(condition.Message))
@@ -146,7 +148,8 @@ func sameParent(a, b gatewayv1.ParentReference, namespace string) bool {
 		(a.SectionName == nil || b.SectionName == nil || *a.SectionName == *b.SectionName)
 }
 
-// AcceptanceOf adds what the Gateways and listeners say that the route attaches to.
+// AcceptanceOf reads the conditions of a route and of the Gateways and listeners that it attaches
+// to.
 func (g Gateways) AcceptanceOf(route *gatewayv1.HTTPRoute) Acceptance {
 	all := AcceptanceOf(route)
 	for _, ref := range route.Spec.ParentRefs {
@@ -163,8 +166,8 @@ func (g Gateways) AcceptanceOf(route *gatewayv1.HTTPRoute) Acceptance {
 	return all
 }
 
-// follow reads the Programmed condition of a Gateway or of a listener. An implementation that does not report it, or
-// reports no generation with it, is taken at its word on the route.
+// follow evaluates the Programmed condition of a Gateway or a listener. If an implementation
+// reports no such condition, or no generation with it, the route's own conditions are enough.
 func (a *Acceptance) follow(subject string, gateway *gatewayv1.Gateway, conditions []metav1.Condition) {
 	condition := apimeta.FindStatusCondition(conditions, string(gatewayv1.GatewayConditionProgrammed))
 	switch {
@@ -183,7 +186,8 @@ func (a *Acceptance) follow(subject string, gateway *gatewayv1.Gateway, conditio
 	}
 }
 
-// Detail describes the state of routes for users: of the first that is not served, else what Gateways remark on them.
+// Detail returns the status of routes for users: that of the first route that is not served, or the
+// Gateways' remarks.
 func (g Gateways) Detail(ingress config.Ingress, routes ...*gatewayv1.HTTPRoute) backend.RouteStatus {
 	detail := backend.RouteStatus{Exists: true}
 	for _, route := range routes {
@@ -233,7 +237,8 @@ func missingGateway(ingress config.Ingress, namespace, name string) backend.Rout
 	}
 }
 
-// lastWritten returns when the spec or metadata of a Gateway last changed, by the times that the API server keeps.
+// lastWritten returns when the spec or metadata of a Gateway last changed, according to its managed
+// fields.
 func lastWritten(gateway *gatewayv1.Gateway) time.Time {
 	last := gateway.CreationTimestamp.Time
 	for _, entry := range gateway.ManagedFields {
@@ -244,7 +249,7 @@ func lastWritten(gateway *gatewayv1.Gateway) time.Time {
 	return last
 }
 
-// keyOf names the Gateway that a reference in a namespace means.
+// keyOf returns the key of the Gateway that a reference in a namespace names.
 func keyOf(ref gatewayv1.ParentReference, namespace string) client.ObjectKey {
 	return client.ObjectKey{Namespace: string(objects.ValueOr(ref.Namespace, gatewayv1.Namespace(namespace))), Name: string(ref.Name)}
 }

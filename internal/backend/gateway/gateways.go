@@ -17,15 +17,15 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// Gateways are the Gateways that routes attach to, and their classes. The zero value knows none.
+// Gateways are the Gateways that routes reference, and their classes. The zero value contains none.
 type Gateways struct {
 	gateways map[client.ObjectKey]*gatewayv1.Gateway
-	// classes are those of the Gateways, by name.
+	// classes are the classes of the Gateways, by name.
 	classes map[gatewayv1.ObjectName]*gatewayv1.GatewayClass
 }
 
-// ReadGateways reads the Gateways that the references name, and their classes. A reference of a route to its own
-// namespace names it.
+// ReadGateways reads the referenced Gateways and their classes. The references must contain
+// namespaces.
 func ReadGateways(ctx context.Context, reader client.Reader, refs ...gatewayv1.ParentReference) (Gateways, error) {
 	found := Gateways{
 		gateways: map[client.ObjectKey]*gatewayv1.Gateway{}, classes: map[gatewayv1.ObjectName]*gatewayv1.GatewayClass{},
@@ -52,7 +52,7 @@ func ReadGateways(ctx context.Context, reader client.Reader, refs ...gatewayv1.P
 	return found, nil
 }
 
-// GatewaysOf names the Gateways that a route refers to.
+// GatewaysOf returns the keys of the Gateways that a route references.
 func GatewaysOf(route *gatewayv1.HTTPRoute) []client.ObjectKey {
 	keys := make([]client.ObjectKey, len(route.Spec.ParentRefs))
 	for i, ref := range route.Spec.ParentRefs {
@@ -61,7 +61,7 @@ func GatewaysOf(route *gatewayv1.HTTPRoute) []client.ObjectKey {
 	return keys
 }
 
-// Trim leaves of a Gateway what this package reads, for caches.
+// Trim returns a Gateway with only the fields that this package reads, for caches.
 func Trim(gateway *gatewayv1.Gateway) *gatewayv1.Gateway {
 	trimmed := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{
 		Namespace: gateway.Namespace, Name: gateway.Name, UID: gateway.UID, ResourceVersion: gateway.ResourceVersion,
@@ -93,7 +93,7 @@ func onlyProgrammed(conditions []metav1.Condition) []metav1.Condition {
 	}}
 }
 
-// TrimClass leaves of a GatewayClass what this package reads, for caches.
+// TrimClass returns a GatewayClass with only the fields that this package reads, for caches.
 func TrimClass(class *gatewayv1.GatewayClass) *gatewayv1.GatewayClass {
 	trimmed := &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{
 		Name: class.Name, UID: class.UID, ResourceVersion: class.ResourceVersion, DeletionTimestamp: class.DeletionTimestamp,
@@ -114,8 +114,8 @@ func read[T client.Object](ctx context.Context, reader client.Reader, key client
 	return into, err
 }
 
-// attachedListeners returns the status of the listeners that a route attaches to by a reference. Where a Gateway reports
-// on each listener, those count that have accepted the route.
+// attachedListeners returns the status of the listeners that a reference attaches a route to. If
+// the Gateway reports on each listener, only those that have accepted the route count.
 func attachedListeners(gateway *gatewayv1.Gateway, route *gatewayv1.HTTPRoute, ref gatewayv1.ParentReference) []gatewayv1.ListenerStatus {
 	reported, accepted := acceptedSections(route, ref)
 	var attached []gatewayv1.ListenerStatus
@@ -131,8 +131,8 @@ func attachedListeners(gateway *gatewayv1.Gateway, route *gatewayv1.HTTPRoute, r
 	return attached
 }
 
-// acceptedSections reads which listeners accept the current generation of a route, and whether the Gateway reports on
-// listeners at all.
+// acceptedSections returns which listeners accept the current generation of a route, and whether
+// the Gateway reports on individual listeners.
 func acceptedSections(route *gatewayv1.HTTPRoute, ref gatewayv1.ParentReference) (reported bool, accepted map[gatewayv1.SectionName]bool) {
 	accepted = map[gatewayv1.SectionName]bool{}
 	for _, parent := range route.Status.Parents {
@@ -154,7 +154,7 @@ func isSelected(listener gatewayv1.Listener, ref gatewayv1.ParentReference) bool
 	return (ref.SectionName == nil || *ref.SectionName == listener.Name) && (ref.Port == nil || *ref.Port == listener.Port)
 }
 
-// admits reports whether a listener takes routes of this kind, namespace and hosts.
+// admits reports whether a listener allows the kind, namespace and hosts of a route.
 func admits(gateway *gatewayv1.Gateway, listener gatewayv1.Listener, status gatewayv1.ListenerStatus, route *gatewayv1.HTTPRoute) bool {
 	if slices.Contains([]gatewayv1.ProtocolType{gatewayv1.TCPProtocolType, gatewayv1.UDPProtocolType, gatewayv1.TLSProtocolType}, listener.Protocol) {
 		return false
@@ -170,7 +170,7 @@ func admits(gateway *gatewayv1.Gateway, listener gatewayv1.Listener, status gate
 			return false
 		}
 	case gatewayv1.NamespacesFromSelector:
-		if status.AttachedRoutes == 0 { // Namespaces are not watched, so whom it selects is known from this only.
+		if status.AttachedRoutes == 0 { // Namespaces are not watched, so the selector cannot be evaluated.
 			return false
 		}
 	case gatewayv1.NamespacesFromNone:

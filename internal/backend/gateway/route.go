@@ -23,16 +23,16 @@ import (
 // RouteKind is the kind of the routes.
 const RouteKind = "HTTPRoute"
 
-// RouteName is the name of the HTTPRoute that has the host of an InferenceService.
+// RouteName returns the name of the HTTPRoute for an InferenceService's host.
 func RouteName(isvc string) string { return isvc }
 
-// ClusterLocal tells whether the user keeps the InferenceService off the outer gateway.
+// ClusterLocal reports whether the user keeps the InferenceService off the external gateway.
 func ClusterLocal(isvc *v1beta1.InferenceService) bool {
 	return backend.ClusterLocalLabel(isvc) != ""
 }
 
-// Hosts are those of the names, which are the InferenceService's and its predictor's, at the outer gateway, and that of
-// the InferenceService at the local one.
+// Hosts returns the external hosts of the names, which are the InferenceService's and its
+// predictor's, and the InferenceService's host at the local gateway.
 func Hosts(isvc *v1beta1.InferenceService, ingress config.Ingress, names ...string) []gatewayv1.Hostname {
 	var hosts []gatewayv1.Hostname
 	if !ClusterLocal(isvc) {
@@ -46,12 +46,12 @@ func Hosts(isvc *v1beta1.InferenceService, ingress config.Ingress, names ...stri
 	return hosts
 }
 
-// LocalHost is the host of an InferenceService inside the cluster.
+// LocalHost returns the host of an InferenceService inside the cluster.
 func LocalHost(isvc *v1beta1.InferenceService, ingress config.Ingress) string {
 	return ingress.ClusterHost(isvc.Name, isvc.Namespace)
 }
 
-// HostsOf returns the hosts that a route has.
+// HostsOf returns the hosts of a route.
 func HostsOf(route *gatewayv1.HTTPRoute) []string {
 	hosts := make([]string, len(route.Spec.Hostnames))
 	for i, name := range route.Spec.Hostnames {
@@ -60,8 +60,9 @@ func HostsOf(route *gatewayv1.HTTPRoute) []string {
 	return hosts
 }
 
-// AvoidHosts takes the unusable hosts off a route that is about to be written: a route that was to get one keeps the
-// hosts that it has, without those. It reports whether any host is left; a route without hosts would match them all.
+// AvoidHosts removes unusable hosts from a route before it is written. If the route would get an
+// unusable host, it keeps its current hosts without the unusable ones. AvoidHosts reports whether
+// any host is left: a route without hosts would match all hosts.
 func AvoidHosts(route, current *gatewayv1.HTTPRoute, unusable map[string]bool) bool {
 	isUnusable := func(name gatewayv1.Hostname) bool { return unusable[string(name)] }
 	if !slices.ContainsFunc(route.Spec.Hostnames, isUnusable) {
@@ -74,7 +75,8 @@ func AvoidHosts(route, current *gatewayv1.HTTPRoute, unusable map[string]bool) b
 	return len(route.Spec.Hostnames) > 0
 }
 
-// IsChanged reports whether a write has changed the spec of a route; current is nil for a new one.
+// IsChanged reports whether a write has changed the spec of a route; current is nil for a new
+// route.
 func IsChanged(current *gatewayv1.HTTPRoute, written *unstructured.Unstructured) bool {
 	after := &gatewayv1.HTTPRoute{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(written.Object, after); err != nil || current == nil {
@@ -83,7 +85,7 @@ func IsChanged(current *gatewayv1.HTTPRoute, written *unstructured.Unstructured)
 	return !equality.Semantic.DeepEqual(current.Spec, after.Spec)
 }
 
-// ParentRefs are the gateways that serve an InferenceService.
+// ParentRefs returns references to the gateways of an InferenceService.
 func ParentRefs(isvc *v1beta1.InferenceService, ingress config.Ingress) []gatewayv1.ParentReference {
 	var refs []gatewayv1.ParentReference
 	if !ClusterLocal(isvc) {
@@ -95,7 +97,8 @@ func ParentRefs(isvc *v1beta1.InferenceService, ingress config.Ingress) []gatewa
 	return refs
 }
 
-// ParentRef names a Gateway, or one listener of it where the section is not empty.
+// ParentRef returns a reference to a Gateway, or to one of its listeners if the section is not
+// empty.
 func ParentRef(namespace, name, section string) gatewayv1.ParentReference {
 	ref := gatewayv1.ParentReference{
 		Group:     new(gatewayv1.Group(gatewayv1.GroupName)),
@@ -109,15 +112,16 @@ func ParentRef(namespace, name, section string) gatewayv1.ParentReference {
 	return ref
 }
 
-// Everything matches every request. It says what the API server would add by default, so that a rule that somebody has
-// narrowed can be told.
+// Everything matches all requests. It spells out the API server's default, so that a rule that was
+// narrowed by hand can be detected.
 func Everything() []gatewayv1.HTTPRouteMatch {
 	return []gatewayv1.HTTPRouteMatch{{
 		Path: &gatewayv1.HTTPPathMatch{Type: new(gatewayv1.PathMatchPathPrefix), Value: new("/")},
 	}}
 }
 
-// Service refers to a port of a Service with a weight. Like Everything, it says what the API server would add.
+// Service returns a weighted reference to a port of a Service. Like Everything, it spells out the
+// API server's defaults.
 func Service(name string, port, weight int32) gatewayv1.HTTPBackendRef {
 	return gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{
 		BackendObjectReference: gatewayv1.BackendObjectReference{
@@ -130,8 +134,8 @@ func Service(name string, port, weight int32) gatewayv1.HTTPBackendRef {
 	}}
 }
 
-// LeadLocally keeps the Service that leads the in-cluster name of the InferenceService to the local gateway. Where no
-// local gateway is configured there is none.
+// LeadLocally writes the Service that directs the in-cluster name of the InferenceService to the
+// local gateway. Without a configured local gateway, it does nothing.
 func LeadLocally(ctx context.Context, w objects.Writer, ingress config.Ingress, current client.Object) error {
 	local := ingress.LocalGateway
 	if local == nil {

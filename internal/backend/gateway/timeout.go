@@ -15,17 +15,19 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// featureRequestTimeout is the name by which a GatewayClass lists that it applies timeouts.request.
+// featureRequestTimeout is the feature of a GatewayClass that supports timeouts.request.
 const featureRequestTimeout gatewayv1.FeatureName = "HTTPRouteRequestTimeout"
 
-// reasonTimeoutNotSupported says that a timeout was written which the gateway may ignore.
+// reasonTimeoutNotSupported is the reason for a timeout that the gateway may ignore.
 const reasonTimeoutNotSupported = "RequestTimeoutNotSupported"
 
-// RequestTimeout returns the request timeout of a route to revisions with these timeouts, in seconds; a revision whose
-// timeout is nil has that of the configuration, and 0 is none. A route has one timeout for all: the longest.
+// RequestTimeout returns the request timeout of a route to revisions with the given timeouts in
+// seconds. A nil timeout stands for the configured one, and 0 for none. A route has one timeout for
+// all revisions: the longest.
 //
-// Our own default must not reach a route that is in use before its backends change: an upgrade of the operator, or of the
-// gateway, writes nothing. Current is the existing route where its backends stay, else nil.
+// The built-in default must not be added to a route in use before its backends change: an upgrade
+// of the operator or of the gateway writes nothing. Current is the existing route if its backends
+// stay, else nil.
 func (g Gateways) RequestTimeout(ingress config.Ingress, refs []gatewayv1.ParentReference, current *gatewayv1.HTTPRoute, ofRevisions ...*int64) *gatewayv1.HTTPRouteTimeouts {
 	if configured := ingress.RequestTimeout; configured != nil {
 		return longest(configured.Duration, ofRevisions)
@@ -61,8 +63,8 @@ func longest(otherwise time.Duration, ofRevisions []*int64) *gatewayv1.HTTPRoute
 	return &gatewayv1.HTTPRouteTimeouts{Request: new(duration(seconds))}
 }
 
-// duration writes seconds as the Gateway API does, which has five digits for each unit: more than that is as good as no
-// limit.
+// duration formats seconds for the Gateway API, which allows five digits for each unit. Longer
+// timeouts are cut to the largest value.
 func duration(seconds int64) gatewayv1.Duration {
 	const most = 99_999
 	if seconds <= most {
@@ -75,7 +77,7 @@ func duration(seconds int64) gatewayv1.Duration {
 	return gatewayv1.Duration(fmt.Sprintf("%dh%dm%ds", hours, seconds/60%60, seconds%60))
 }
 
-// SupportTimeouts reports whether the class of every Gateway lists the feature.
+// SupportTimeouts reports whether the class of every referenced Gateway lists the feature.
 func (g Gateways) SupportTimeouts(refs []gatewayv1.ParentReference) bool {
 	return len(refs) > 0 && !slices.ContainsFunc(refs, func(ref gatewayv1.ParentReference) bool {
 		gateway := g.gateways[keyOf(ref, "")]
@@ -89,7 +91,7 @@ func listsTimeouts(class *gatewayv1.GatewayClass) bool {
 	})
 }
 
-// timeoutRemarks says which limit requests may have where that is not the timeout of the route.
+// timeoutRemarks describes the limit of requests if it may differ from the timeout of the route.
 func (g Gateways) timeoutRemarks(ingress config.Ingress, route *gatewayv1.HTTPRoute) []backend.Remark {
 	if len(route.Spec.Rules) != 1 {
 		return nil

@@ -1,8 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package history keeps the records of revisions: what each revision runs, and what it was made from, for as long as
-// it can be brought back. Both backends keep them alike, as ControllerRevisions.
+// Package history stores the revision history as ControllerRevisions: what each revision runs, and
+// what it was rendered from, for as long as the revision can be brought back. Both backends use it.
 package history
 
 import (
@@ -26,17 +26,18 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// History is what is on record of the revisions of one InferenceService.
+// History is the revision history of one InferenceService.
 type History struct {
-	// Records are as they were found.
+	// Records are the ControllerRevisions as read.
 	Records map[rollout.Number]*appsv1.ControllerRevision
-	// Revisions are decoded from Records; what cannot be decoded is missing.
+	// Revisions are decoded from Records, without those that cannot be decoded.
 	Revisions map[rollout.Number]backend.NewRevision
-	// Parked keeps the rollout record while nothing splits the traffic; nil where nothing does. See [Writer.Park].
+	// Parked keeps the rollout state while no object splits the traffic; nil if there is no such
+	// state. See [Writer.Park].
 	Parked *appsv1.ControllerRevision
 }
 
-// Read reads the records from the cache.
+// Read reads the revision history from the cache.
 func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceService) (History, error) {
 	found := History{
 		Records:   map[rollout.Number]*appsv1.ControllerRevision{},
@@ -70,7 +71,7 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 	return found, nil
 }
 
-// Recorded tells what is on record, as an observation does.
+// Recorded returns the history in the form of an observation.
 func (h History) Recorded() map[rollout.Number]backend.Recorded {
 	all := map[rollout.Number]backend.Recorded{}
 	for n, revision := range h.Revisions {
@@ -86,7 +87,7 @@ func (h History) Recorded() map[rollout.Number]backend.Recorded {
 	return all
 }
 
-// Mode is the mode that the newest revision was made for; empty where none says so.
+// Mode returns the mode that the newest revision was created in; empty if none is recorded.
 func (h History) Mode() v1beta1.DeploymentMode {
 	for _, n := range slices.Backward(slices.Sorted(maps.Keys(h.Revisions))) {
 		if mode := h.Revisions[n].Mode; mode != "" {
@@ -96,13 +97,13 @@ func (h History) Mode() v1beta1.DeploymentMode {
 	return ""
 }
 
-// Writer writes the records of one InferenceService.
+// Writer writes the revision history of one InferenceService.
 type Writer struct {
 	History
 	objects.Writer
 }
 
-// Record puts a revision on record.
+// Record adds a revision to the history.
 func (w Writer) Record(ctx context.Context, n rollout.Number, revision backend.NewRevision) error {
 	record, err := Encode(w.InferenceService, n, revision)
 	if err != nil {
@@ -130,7 +131,8 @@ func (w Writer) Record(ctx context.Context, n rollout.Number, revision backend.N
 	return w.Send(ctx, marks)
 }
 
-// Amend stores an amendment of a recorded revision. No workload may follow it before it is stored.
+// Amend stores an amendment of a recorded revision. It must be stored before a workload is changed
+// to match.
 func (w Writer) Amend(ctx context.Context, amended *backend.Amended) error {
 	if amended == nil || w.Records[amended.Revision] == nil {
 		return nil
@@ -156,7 +158,7 @@ func (w Writer) Amend(ctx context.Context, amended *backend.Amended) error {
 	return nil
 }
 
-// Mend puts back what somebody has taken off the records that there are.
+// Mend repairs the metadata of the ControllerRevisions after manual edits.
 func (w Writer) Mend(ctx context.Context) error {
 	var failures []error
 	for _, n := range slices.Sorted(maps.Keys(w.Records)) {
@@ -165,7 +167,7 @@ func (w Writer) Mend(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// restore puts our labels and our reference back on a record that lacks any of them.
+// restore restores missing labels, annotations and the owner reference of a ControllerRevision.
 func (w Writer) restore(ctx context.Context, record *appsv1.ControllerRevision, n rollout.Number) error {
 	marks, err := w.marksOf(record, n)
 	if err != nil {
@@ -174,7 +176,7 @@ func (w Writer) restore(ctx context.Context, record *appsv1.ControllerRevision, 
 	return w.ApplyIntent(ctx, marks, &metav1.PartialObjectMetadata{ObjectMeta: record.ObjectMeta}, objects.SharedLists)
 }
 
-// marksOf is all of a record but its data, which nobody can change.
+// marksOf returns the desired metadata of a ControllerRevision, whose data is immutable.
 func (w Writer) marksOf(record *appsv1.ControllerRevision, n rollout.Number) (*unstructured.Unstructured, error) {
 	marks, err := objects.IntentOf(&appsv1.ControllerRevision{ObjectMeta: objects.Meta(w.InferenceService, record.Name, n)}, w.Store.Scheme)
 	if err != nil {
@@ -207,7 +209,7 @@ func (w Writer) marksOf(record *appsv1.ControllerRevision, n rollout.Number) (*u
 	return marks, nil
 }
 
-// Forget deletes the records of these revisions.
+// Forget deletes the ControllerRevisions of these revisions.
 func (w Writer) Forget(ctx context.Context, numbers []rollout.Number) error {
 	var failures []error
 	for _, n := range numbers {

@@ -14,7 +14,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Park keeps the rollout record where nothing splits the traffic.
+// Park stores the rollout state while no object splits the traffic.
 func (w Writer) Park(ctx context.Context, record rollout.Record) error {
 	parked := &appsv1.ControllerRevision{
 		ObjectMeta: objects.Meta(w.InferenceService, backend.PredictorName(w.InferenceService.Name), 0),

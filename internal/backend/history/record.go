@@ -18,8 +18,8 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Encode makes the durable record of a revision. The API server lets nobody change its data, so what a revision runs is
-// fixed when it is made: an upgrade of the operator renders new revisions only.
+// Encode returns the ControllerRevision of a revision. Its data is immutable, so an upgrade of the
+// operator changes the rendering of new revisions only.
 func Encode(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) (*appsv1.ControllerRevision, error) {
 	data, err := canonical(revision)
 	if err != nil {
@@ -37,8 +37,8 @@ func Encode(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.N
 	return record, nil
 }
 
-// canonical encodes with sorted keys, as the API server does when somebody applies or patches an object. With others, it
-// would take a change of a record's labels for a change of its data.
+// canonical encodes with sorted keys, as the API server does on a patch or apply. Otherwise the API
+// server would take a change of the labels for a change of the immutable data.
 func canonical(revision backend.NewRevision) ([]byte, error) {
 	data, err := json.Marshal(revision)
 	if err != nil {
@@ -51,7 +51,7 @@ func canonical(revision backend.NewRevision) ([]byte, error) {
 	return json.Marshal(plain)
 }
 
-// Decode reads what a revision runs off its record.
+// Decode returns the revision that a ControllerRevision stores.
 func Decode(record *appsv1.ControllerRevision) (backend.NewRevision, error) {
 	var revision backend.NewRevision
 	if err := json.Unmarshal(record.Data.Raw, &revision); err != nil {

@@ -12,24 +12,25 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// AnnotationRetry holds, on the record of a revision that failed for good, when it may be tried again.
+// AnnotationRetry holds the retry backoff of a failed revision on its ControllerRevision.
 const AnnotationRetry = objects.OwnPrefix + "retry"
 
-// The pause after the first retry of a revision, and the longest. Each pause is twice as long as the one before.
+// The backoff after the first retry, which doubles with each further one up to the longest.
 const (
 	firstPause   = 30 * time.Second
 	longestPause = time.Hour
 )
 
-// Retry is when a revision that failed for good may be tried again. The zero value, of a revision that was never tried
-// again, is the past.
+// Retry is the backoff of a failed revision. The zero value, for a revision that was never retried,
+// does not wait.
 type Retry struct {
-	// Tries counts how often it was tried again.
+	// Tries counts the retries.
 	Tries     int
 	NotBefore time.Time
 }
 
-// Next returns what holds once the revision is tried again now. A revision that has not failed for long begins anew.
+// Next returns the backoff after a retry at the given time. It starts over for a revision that has
+// not failed for a long time.
 func (r Retry) Next(now time.Time) Retry {
 	if now.Sub(r.NotBefore) > 2*longestPause {
 		r.Tries = 0
@@ -41,8 +42,8 @@ func (r Retry) Next(now time.Time) Retry {
 	return Retry{Tries: r.Tries + 1, NotBefore: now.Add(pause).UTC().Truncate(time.Second)}
 }
 
-// Waits reports whether it is too early to try again. No pause ends later than the longest: such a time is not
-// ours.
+// Waits reports whether it is too early for a retry. A time beyond the longest pause was not
+// written by the operator and is ignored.
 func (r Retry) Waits(now time.Time) bool {
 	wait := r.NotBefore.Sub(now)
 	return wait > 0 && wait <= longestPause
@@ -52,7 +53,7 @@ func (r Retry) encode() string {
 	return fmt.Sprintf("%d %s", r.Tries, r.NotBefore.Format(time.RFC3339))
 }
 
-// Retry reads when a revision may be tried again off its record.
+// Retry returns the backoff of a revision from its ControllerRevision.
 func (h History) Retry(n rollout.Number) Retry {
 	record := h.Records[n]
 	if record == nil {
@@ -70,7 +71,7 @@ func (h History) Retry(n rollout.Number) Retry {
 	return Retry{Tries: tries, NotBefore: notBefore.UTC()}
 }
 
-// NoteRetry keeps with the record of a revision when it may be tried again.
+// NoteRetry stores the backoff of a revision on its ControllerRevision.
 func (w Writer) NoteRetry(ctx context.Context, n rollout.Number, retry Retry) error {
 	record := w.Records[n].DeepCopy()
 	if record.Annotations == nil {
@@ -82,6 +83,6 @@ func (w Writer) NoteRetry(ctx context.Context, n rollout.Number, retry Retry) er
 	if err != nil {
 		return err
 	}
-	marks.SetUID(record.UID) // Not under the version: Mend may just have written it.
+	marks.SetUID(record.UID) // Without the resource version, because Mend may just have changed it.
 	return w.Send(ctx, marks)
 }

@@ -17,22 +17,24 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 )
 
-// Consistency remembers the version of each written object until the cache shows it. A decision that is based on an older
-// version would undo or repeat the write.
+// Consistency remembers the resource version of each written object until the cache shows it. A
+// decision that is based on an older version would undo or repeat the write.
 //
-// Nothing relies on it across restarts, because a restart begins with a fresh cache. The zero value is ready to use.
+// A restart begins with a fresh cache, so the versions need not survive it. The zero value is ready
+// to use.
 type Consistency struct {
-	versions sync.Map // From Target to the resourceVersion.
+	versions sync.Map // From Target to resourceVersion.
 }
 
-// NoteWritten takes the version that the API server has answered a write with.
+// NoteWritten stores the resource version that a write has returned.
 func (c *Consistency) NoteWritten(target Target, version string) { c.versions.Store(target, version) }
 
-// Forget stops waiting for an object.
+// Forget drops the version of an object.
 func (c *Consistency) Forget(target Target) { c.versions.Delete(target) }
 
-// IsBehind reports whether the version in the cache is older than the one that was written last. The version is empty if
-// the cache does not have the object. Versions that cannot be compared are not waited for.
+// IsBehind reports whether the cached version is older than the last written one. The cached
+// version is empty if the cache does not hold the object. Versions that cannot be compared are not
+// waited for.
 func (c *Consistency) IsBehind(target Target, cached string) bool {
 	written, found := c.versions.Load(target)
 	if !found {
@@ -49,7 +51,8 @@ func (c *Consistency) IsBehind(target Target, cached string) bool {
 	return false
 }
 
-// NoteWritten has later observations wait until the cache shows the object as it was written. See [Store.AwaitWritten].
+// NoteWritten makes later observations wait until the cache shows the written object. See
+// [Store.AwaitWritten].
 func (s *Store) NoteWritten(object client.Object) error {
 	target, err := s.targetOf(object)
 	if err == nil {
@@ -58,9 +61,9 @@ func (s *Store) NoteWritten(object client.Object) error {
 	return err
 }
 
-// AwaitWritten returns [backend.ErrStale] while the cache has not caught up with our last write of an object. The object is
-// as cached; if the cache does not have it, it has a namespace and a name only, and is not waited for once it was deleted,
-// or lost our label.
+// AwaitWritten returns [backend.ErrStale] while the cache is behind our last write of an object.
+// The object is as cached. If the cache does not hold it, only its namespace and name are set, and
+// AwaitWritten returns nil once the object was deleted or has lost our label.
 func (s *Store) AwaitWritten(ctx context.Context, object client.Object) error {
 	target, err := s.targetOf(object)
 	if err != nil || !s.written.IsBehind(target, object.GetResourceVersion()) {

@@ -1,6 +1,6 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package objects is what both backends do alike with the objects that they make of an InferenceService: name them,
-// tell whose they are, and write them, so that what is so already costs nothing and what is somebody else's stays so.
+// Package objects names, owns and writes the objects of an InferenceService for both backends.
+// Objects that are up to date cost no writes, and objects of other owners are left alone.
 package objects

@@ -11,11 +11,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// futileWrites remembers which intents an object cannot be brought nearer to by writing them: it was tried, and
-// nothing changed. A newer Gateway API may add a default that we do not know of to what we compare exactly; without
-// this, every look at such an object would write it again, for ever.
+// futileWrites remembers writes that did not change the object. A newer Gateway API may add a
+// default to a list that we compare exactly. Without this, each reconciliation would write such an
+// object again.
 //
-// It is an economy and no memory: after a restart, each of them is tried once more. The zero value is ready to use.
+// It only saves writes: after a restart, each of them is tried once more. The zero value is ready
+// to use.
 type futileWrites struct {
 	tried sync.Map // From types.UID to attempt.
 }
@@ -25,14 +26,15 @@ type attempt struct {
 	intent          string
 }
 
-// known tells whether writing the intent over the object, as it is, changes nothing.
+// known reports whether applying the intent to this version of the object is known to change
+// nothing.
 func (f *futileWrites) known(intent *unstructured.Unstructured, current client.Object) bool {
 	before, found := f.tried.Load(current.GetUID())
 	return found && before == attempt{current.GetResourceVersion(), encode(intent)}
 }
 
-// note remembers the outcome of a write, which leaves the object as it has become in the intent: whether it is still at
-// the version that it was written over.
+// note calls write, and remembers the write as futile if the resource version has not changed. The
+// write must store the resulting object in the intent.
 func (f *futileWrites) note(intent *unstructured.Unstructured, current client.Object, write func() error) error {
 	wanted := encode(intent)
 	if err := write(); err != nil {
@@ -49,7 +51,7 @@ func (f *futileWrites) note(intent *unstructured.Unstructured, current client.Ob
 func encode(intent *unstructured.Unstructured) string {
 	data, err := json.Marshal(intent.Object)
 	if err != nil {
-		return "" // It has come out of a conversion to JSON's own types.
+		return "" // The value comes from a conversion to JSON types.
 	}
 	return string(data)
 }

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
-// IntentOf is the object as server-side apply wants it: what we say of it and nothing else.
+// IntentOf returns the object as a server-side apply intent, with only the fields that we set.
 func IntentOf(object client.Object, scheme *runtime.Scheme) (*unstructured.Unstructured, error) {
 	gvk, err := apiutil.GVKForObject(object, scheme)
 	if err != nil {
@@ -34,21 +34,22 @@ func IntentOf(object client.Object, scheme *runtime.Scheme) (*unstructured.Unstr
 	return intent, nil
 }
 
-// Lists says how the lists of objects in a kind are compared.
+// Lists is how lists of objects are compared.
 type Lists bool
 
 const (
-	// ExactLists are ours as a whole: an element that somebody has added must go, and so must a field of an element,
-	// as a filter in the rule of a route. What the API server adds by default is in what we write.
+	// ExactLists compares whole lists: additional elements and additional fields of elements are
+	// removed, such as a filter in a route's rule. The intent must contain the API server's
+	// defaults.
 	ExactLists Lists = true
-	// SharedLists may have elements of others beside ours, as a sidecar or an environment variable that an admission
-	// controller adds.
+	// SharedLists allows additional elements, such as a sidecar or an environment variable that an
+	// admission controller injects.
 	SharedLists Lists = false
 )
 
-// Realised tells whether the observed object says all that the intent says, so that applying it would change
-// nothing. It compares what is there instead of remembering what was applied, so it also sees what others have done
-// to the object, and holds over restarts and upgrades.
+// Realised reports whether the observed object has all fields of the intent, so that applying it
+// would change nothing. It compares with the object instead of the last applied intent. So it
+// notices the changes of other writers, and restarts and upgrades do not matter.
 func Realised(intent *unstructured.Unstructured, observed client.Object, how Lists) (bool, error) {
 	actual, err := runtime.DefaultUnstructuredConverter.ToUnstructured(observed)
 	if err != nil {
@@ -64,8 +65,8 @@ func Realised(intent *unstructured.Unstructured, observed client.Object, how Lis
 		how.Covers(actual["spec"], wanted["spec"]) && sameSelector(actual, wanted), nil
 }
 
-// withoutUserLabels removes the labels that a child has from its InferenceService. A child without them is not written
-// just to add them, so that an upgrade of the operator writes nothing: they come with the next other change.
+// withoutUserLabels removes the labels that an object inherits from its InferenceService. They are
+// written only together with another change, so that an upgrade of the operator writes nothing.
 func withoutUserLabels(intent *unstructured.Unstructured) *unstructured.Unstructured {
 	labels := intent.GetLabels()
 	maps.DeleteFunc(labels, func(key, _ string) bool { return !slices.Contains(ownLabels, key) })
@@ -77,14 +78,15 @@ func withoutUserLabels(intent *unstructured.Unstructured) *unstructured.Unstruct
 	return reduced
 }
 
-// sameSelector tells whether nobody has narrowed the selector of a Service: with one label more it finds no pods.
+// sameSelector reports whether the selector of a Service has no additional labels: with one more
+// label it would match no pods.
 func sameSelector(actual, wanted map[string]any) bool {
 	selector, found, _ := unstructured.NestedFieldNoCopy(wanted, "spec", "selector")
 	chosen, _, _ := unstructured.NestedFieldNoCopy(actual, "spec", "selector")
 	return !found || equal(chosen, selector)
 }
 
-// Covers tells whether actual has everything that wanted has.
+// Covers reports whether actual has all fields of wanted.
 func (how Lists) Covers(actual, wanted any) bool {
 	switch wanted := wanted.(type) {
 	case nil:
@@ -115,7 +117,7 @@ func (how Lists) coversEach(actual, wanted []any) bool {
 	return slices.EqualFunc(actual, wanted, how.Covers)
 }
 
-// equal tells whether both are the same, but for what is empty.
+// equal reports whether both values are equal, treating empty and missing fields as the same.
 func equal(a, b any) bool {
 	switch a := a.(type) {
 	case map[string]any:
@@ -151,7 +153,7 @@ func (how Lists) containsAll(actual, wanted []any) bool {
 	return true
 }
 
-// IsObjects tells whether the elements of a list are objects.
+// IsObjects reports whether the elements of a list are objects.
 func IsObjects(list []any) bool {
 	if len(list) == 0 {
 		return false
@@ -160,7 +162,7 @@ func IsObjects(list []any) bool {
 	return ok
 }
 
-// IsEmpty tells whether a value is one that the API server leaves out.
+// IsEmpty reports whether the API server omits a value.
 func IsEmpty(value any) bool {
 	switch value := value.(type) {
 	case nil:

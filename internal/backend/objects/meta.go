@@ -16,29 +16,30 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// OwnPrefix begins the annotations that only this operator writes. One that is no longer wanted must go.
+// OwnPrefix is the prefix of the annotations that only the operator writes. Those that are not
+// desired are removed.
 const OwnPrefix = "rollout.serinus.io/"
 
-// Annotations of the operator's own on what it makes.
+// Annotations on the objects that the operator creates.
 const (
-	// AnnotationRecord holds the rollout record, on what splits the traffic.
+	// AnnotationRecord holds the rollout state on the object that splits the traffic.
 	AnnotationRecord = OwnPrefix + "record"
-	// AnnotationInputs is the identity of a revision, on all that belongs to it.
+	// AnnotationInputs is the hash of a revision's inputs, on all objects of the revision.
 	AnnotationInputs = OwnPrefix + "inputs"
-	// AnnotationAmended is what has changed on record of a revision since it was made.
+	// AnnotationAmended holds the [backend.Amendment] of a revision on its ControllerRevision.
 	AnnotationAmended = OwnPrefix + "amended"
-	// AnnotationDownload stands, on what runs a revision, for how a revision gets its model, where that has changed since it was made.
+	// AnnotationDownload is the digest of an amended download on the workload of a revision.
 	AnnotationDownload = OwnPrefix + "download"
 )
 
-// InferenceServiceKind is the kind of the owner of everything that the operator makes.
+// InferenceServiceKind is the kind of the owner.
 const InferenceServiceKind = "InferenceService"
 
-// IndexByInferenceService indexes every kind that a backend reads by the name of the InferenceService that the objects
-// belong to.
+// IndexByInferenceService is the name of the cache index of objects by the name of their
+// InferenceService.
 const IndexByInferenceService = "serving.kserve.io/inferenceservice"
 
-// InferenceServiceOf extracts that index.
+// InferenceServiceOf extracts the index key of an object.
 func InferenceServiceOf(object client.Object) []string {
 	if name := object.GetLabels()[v1beta1.LabelInferenceService]; name != "" {
 		return []string{name}
@@ -46,7 +47,8 @@ func InferenceServiceOf(object client.Object) []string {
 	return nil
 }
 
-// Meta names a child and makes it the InferenceService's. A child of a revision carries the revision's name.
+// Meta returns the metadata of an InferenceService's object. The object of a revision is labelled
+// with the revision's name.
 func Meta(isvc *v1beta1.InferenceService, name string, n rollout.Number) metav1.ObjectMeta {
 	labels := map[string]string{
 		v1beta1.LabelInferenceService: isvc.Name,
@@ -66,12 +68,12 @@ func Meta(isvc *v1beta1.InferenceService, name string, n rollout.Number) metav1.
 	}
 }
 
-// ownLabels are the keys of the labels that the operator gives a child.
+// ownLabels are the keys of the labels that the operator sets.
 var ownLabels = []string{
 	v1beta1.LabelInferenceService, v1beta1.LabelComponent, v1beta1.LabelManagedBy, v1beta1.LabelRevision,
 }
 
-// WithUserLabels adds the labels that the pods have from the InferenceService, as KServe does.
+// WithUserLabels adds the labels that the pods inherit from the InferenceService, as KServe does.
 func WithUserLabels(meta metav1.ObjectMeta, pods map[string]string) metav1.ObjectMeta {
 	labels := maps.Clone(pods)
 	if labels == nil {
@@ -82,7 +84,7 @@ func WithUserLabels(meta metav1.ObjectMeta, pods map[string]string) metav1.Objec
 	return meta
 }
 
-// Pointers points at each item of a list.
+// Pointers returns pointers to the items of a list.
 func Pointers[T any](items []T) []*T {
 	all := make([]*T, len(items))
 	for i := range items {
@@ -91,12 +93,12 @@ func Pointers[T any](items []T) []*T {
 	return all
 }
 
-// SortByName gives objects an order that does not change from one look to the next.
+// SortByName sorts objects by name, for a stable order.
 func SortByName[T interface{ GetName() string }](objects []T) {
 	slices.SortFunc(objects, func(a, b T) int { return cmp.Compare(a.GetName(), b.GetName()) })
 }
 
-// OrNil is the object as an interface that is nil where there is no object.
+// OrNil returns the object as an interface, which is nil for a nil pointer.
 func OrNil[T any, P interface {
 	*T
 	client.Object
@@ -107,7 +109,7 @@ func OrNil[T any, P interface {
 	return object
 }
 
-// ValueOr is what a field has that may be absent.
+// ValueOr returns the value of an optional field, or a default.
 func ValueOr[T any](pointer *T, otherwise T) T {
 	if pointer == nil {
 		return otherwise

@@ -16,9 +16,9 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Mine refuses an object that the InferenceService does not control. One that nobody controls and that carries our
-// labels is ours, orphaned: it is taken back. One that an InferenceService of the same name controlled, which was
-// deleted, is the garbage collector's: it goes by itself.
+// Mine returns a conflict unless the InferenceService controls the object. An orphan with our
+// labels is ours and is adopted again. An object of a deleted InferenceService with the same name
+// is left to the garbage collector.
 func Mine(isvc *v1beta1.InferenceService, object client.Object, kind string) error {
 	owner := metav1.GetControllerOf(object)
 	labels := object.GetLabels()
@@ -43,8 +43,9 @@ func isInferenceService(owner *metav1.OwnerReference) bool {
 	return owner.Kind == InferenceServiceKind && group == v1beta1.GroupVersion.Group
 }
 
-// Belongs tells whether an object of a name of ours is ours. One that is somebody else's is as good as none until its
-// name is needed, when it is found again and refused: it must not keep from the rest what has nothing to do with it.
+// Belongs reports whether an object with one of our names is ours. Another owner's object counts as
+// absent until its name is needed; only the write then fails with a conflict. A conflicting object
+// must not block unrelated work.
 func Belongs(isvc *v1beta1.InferenceService, object client.Object, kind string) (bool, error) {
 	err := Mine(isvc, object, kind)
 	if conflict := (*backend.ConflictError)(nil); errors.As(err, &conflict) {
@@ -53,7 +54,8 @@ func Belongs(isvc *v1beta1.InferenceService, object client.Object, kind string) 
 	return err == nil, err
 }
 
-// Collect files the children of revisions under their numbers, by their names: labels can be copied and removed.
+// Collect adds the objects of revisions to a map by their numbers. It reads the numbers from the
+// names, because labels can be copied and removed.
 func Collect[T client.Object](
 	isvc *v1beta1.InferenceService, kind string, number func(isvc, name string) rollout.Number, objects []T, into map[rollout.Number]T,
 ) error {

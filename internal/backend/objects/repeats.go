@@ -21,7 +21,8 @@ import (
 )
 
 const (
-	// freeWrites is how often the same content is written without a pause. People edit objects by hand.
+	// freeWrites is how often the same content is written without a pause. Some undone writes are
+	// normal: users edit objects by hand.
 	freeWrites = 4
 	// firstPause doubles with each further write, up to longestPause.
 	firstPause, longestPause = time.Second, 5 * time.Minute
@@ -29,17 +30,17 @@ const (
 	memory = 10 * time.Minute
 )
 
-// repeats counts how often the same content was written to an object. An admission policy that rewrites what is applied,
-// or another controller, would otherwise make the operator write without end. Other content is never held back: a new
-// split is written at once.
+// repeats counts how often the same content was written to an object. Otherwise an admission policy
+// that rewrites applied fields, or another controller, would make the operator write without end.
+// Other content is never delayed: a new split is written at once.
 //
-// It saves work and decides nothing: after a restart the count begins anew. The zero value is ready to use.
+// It only saves writes: after a restart, the count begins again. The zero value is ready to use.
 type repeats struct {
 	mu  sync.Mutex
 	all map[Target]repeat
 }
 
-// Target names an object that is written.
+// Target identifies a written object.
 type Target struct {
 	Kind string
 	client.ObjectKey
@@ -60,10 +61,10 @@ func (r repeat) pause() time.Duration {
 	return pause
 }
 
-// next is when the content may be written again.
+// next returns when the content may be written again.
 func (r repeat) next() time.Time { return r.last.Add(r.pause()) }
 
-// ends is when another writer is no longer reported that has left the content alone since.
+// ends returns when a writer that has left the content alone since then is no longer reported.
 func (r repeat) ends() time.Time { return r.last.Add(2*r.pause() + firstPause) }
 
 func (r *repeats) of(target Target, now time.Time) repeat {
@@ -76,14 +77,13 @@ func (r *repeats) of(target Target, now time.Time) repeat {
 	return found
 }
 
-// held reports whether the content was written so often that it has to wait.
+// held reports whether the next write of the content has to wait.
 func (r *repeats) held(target Target, content string, now time.Time) bool {
 	found := r.of(target, now)
 	return found.content == content && now.Before(found.next())
 }
 
-// note counts a write of the content. The other writer is looked for, by who, once the same content has been written too
-// often.
+// note counts a write of the content. It calls who once the same content was written too often.
 func (r *repeats) note(target Target, content string, now time.Time, who func() backend.Contest) {
 	found := r.of(target, now)
 	if found.content != content {
@@ -103,14 +103,14 @@ func (r *repeats) note(target Target, content string, now time.Time, who func() 
 	r.all[target] = found
 }
 
-// forget begins the count anew, for an object that we have deleted ourselves.
+// forget resets the count for an object that we have deleted.
 func (r *repeats) forget(target Target) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.all, target)
 }
 
-// contest returns who keeps undoing what is written to an object, with when to look again.
+// contest returns which writer keeps undoing our writes to an object, and when we write again.
 func (r *repeats) contest(target Target, now time.Time) (contest backend.Contest, found bool) {
 	repeat := r.of(target, now)
 	if repeat.writes < freeWrites || !now.Before(repeat.ends()) {
@@ -123,10 +123,11 @@ func (r *repeats) contest(target Target, now time.Time) (contest backend.Contest
 	return repeat.contest, true
 }
 
-// timestamps are in annotations of our own. One that another writer has taken off is decided anew, with another time.
+// timestamps occur in our own annotations. If another writer removes one, the next decision sets it
+// to another time.
 var timestamps = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`)
 
-// contentOf is what an intent says, without times.
+// contentOf returns the content of an intent without times.
 func contentOf(intent *unstructured.Unstructured) string {
 	bare := intent.DeepCopy()
 	bare.SetResourceVersion("")
@@ -140,10 +141,11 @@ func contentOf(intent *unstructured.Unstructured) string {
 	return encode(bare)
 }
 
-// WithoutTimes takes times out of what is compared over time.
+// WithoutTimes removes timestamps from content that is compared over time.
 func WithoutTimes(content string) string { return timestamps.ReplaceAllString(content, "") }
 
-// difference returns the first field of the intent that an object does not have, in the order of the alphabet.
+// difference returns the path of the first field of the intent, in alphabetical order, that the
+// object lacks.
 func difference(intent *unstructured.Unstructured, actual map[string]any, how Lists) []string {
 	for _, part := range []string{"metadata", "spec"} {
 		lists := how
@@ -196,7 +198,7 @@ func elementName(element any) string {
 	return name
 }
 
-// fieldOf writes a path as people do.
+// fieldOf formats the path of a field.
 func fieldOf(path []string) string {
 	var field strings.Builder
 	for _, step := range path {
@@ -212,8 +214,8 @@ func fieldOf(path []string) string {
 	return strings.TrimPrefix(field.String(), ".")
 }
 
-// otherWriter returns the field manager that owns a field beside us, or else the one that has written last; empty where
-// there is none.
+// otherWriter returns another field manager that owns the field, or else the one that has written
+// last; empty if there is none.
 func otherWriter(entries []metav1.ManagedFieldsEntry, path []string) string {
 	latest := func(fits func(metav1.ManagedFieldsEntry) bool) string {
 		var found metav1.ManagedFieldsEntry
@@ -233,7 +235,8 @@ func otherWriter(entries []metav1.ManagedFieldsEntry, path []string) string {
 	return ""
 }
 
-// owns reports whether a field manager owns a field, as far as that can be told without the keys of lists.
+// owns reports whether a field manager owns a field. It ignores list elements, which managed fields
+// identify by keys.
 func owns(entry metav1.ManagedFieldsEntry, path []string) bool {
 	if entry.FieldsV1 == nil {
 		return false

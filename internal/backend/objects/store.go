@@ -23,16 +23,16 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 )
 
-// Store is where objects are read and written.
+// Store reads and writes objects.
 type Store struct {
 	// Client reads from the cache and writes to the API server.
 	Client client.Client
-	// Live reads from the API server, where the cache does not show an object that is not labelled as ours, or is
-	// too old to delete on.
+	// Live reads from the API server. The cache does not hold objects without our label, and may be
+	// too old to decide on a deletion.
 	Live client.Reader
-	// Scheme knows every kind that a backend writes.
+	// Scheme knows all kinds that a backend writes.
 	Scheme *runtime.Scheme
-	// Now returns the time; nil is the clock's.
+	// Now returns the current time; the default is time.Now.
 	Now func() time.Time
 
 	written Consistency
@@ -47,7 +47,7 @@ func (s *Store) now() time.Time {
 	return s.Now()
 }
 
-// List reads from the cache what belongs to the InferenceService.
+// List reads the objects of the InferenceService from the cache.
 func (s *Store) List(ctx context.Context, isvc *v1beta1.InferenceService, list client.ObjectList) error {
 	err := s.Client.List(ctx, list, client.InNamespace(isvc.Namespace), client.MatchingFields{IndexByInferenceService: isvc.Name})
 	if err != nil {
@@ -56,14 +56,15 @@ func (s *Store) List(ctx context.Context, isvc *v1beta1.InferenceService, list c
 	return nil
 }
 
-// Confirm makes sure that the spec and an object, which may be nil, are as they were observed, before anything goes that
-// could not be had back at once. The cache alone may be older than our own last write.
+// Confirm returns [backend.ErrStale] unless the API server still has the observed version of the
+// InferenceService and of an object, which may be nil. Deletions need it, because the cache may be
+// older than our own last write.
 func (s *Store) Confirm(ctx context.Context, isvc *v1beta1.InferenceService, object client.Object) error {
 	current := &v1beta1.InferenceService{}
 	if err := s.Live.Get(ctx, client.ObjectKeyFromObject(isvc), current); err != nil {
 		return fmt.Errorf("confirming the spec: %w", err)
 	}
-	// Labels and annotations count as much as the spec, and no generation tells of them.
+	// Labels and annotations count as much as the spec, and they do not change the generation.
 	if current.UID != isvc.UID || current.ResourceVersion != isvc.ResourceVersion {
 		return backend.ErrStale
 	}
@@ -80,7 +81,7 @@ func (s *Store) Confirm(ctx context.Context, isvc *v1beta1.InferenceService, obj
 	return nil
 }
 
-// Metadata reads from the API server what an object of that kind and name has for metadata.
+// Metadata reads the metadata of an object from the API server.
 func (s *Store) Metadata(ctx context.Context, object client.Object) (*metav1.PartialObjectMetadata, error) {
 	gvk, err := apiutil.GVKForObject(object, s.Scheme)
 	if err != nil {
@@ -95,14 +96,15 @@ func (s *Store) Metadata(ctx context.Context, object client.Object) (*metav1.Par
 type Writer struct {
 	Store            *Store
 	InferenceService *v1beta1.InferenceService
-	// Written is told of everything that was applied; nil if nobody asks.
+	// Written is called with each applied object; it may be nil.
 	Written func(*unstructured.Unstructured) error
-	// Contested receives which objects another writer keeps changing; nil where nobody asks.
+	// Contested is called with each object that another writer keeps changing; it may be nil.
 	Contested func(backend.Contest)
 }
 
-// Apply makes the object what it shall be, unless it is. An object that exists is applied under the resource version
-// that was observed; one that does not is looked for first, as the cache shows only what is labelled as ours.
+// Apply applies an object unless it is up to date. An existing object is applied under the observed
+// resource version. A new one is first looked up on the API server, because the cache holds only
+// objects with our label.
 func (w Writer) Apply(ctx context.Context, made, current client.Object, how Lists) error {
 	intent, err := IntentOf(made, w.Store.Scheme)
 	if err != nil {
@@ -126,7 +128,7 @@ func (w Writer) Apply(ctx context.Context, made, current client.Object, how List
 	})
 }
 
-// ApplyIntent applies over an object that exists what the object does not say.
+// ApplyIntent applies an intent to an existing object unless it is up to date.
 func (w Writer) ApplyIntent(ctx context.Context, intent *unstructured.Unstructured, current client.Object, how Lists) error {
 	same, err := Realised(intent, current, how)
 	if err != nil || same || w.Store.futile.known(intent, current) {
@@ -138,7 +140,7 @@ func (w Writer) ApplyIntent(ctx context.Context, intent *unstructured.Unstructur
 		wanted := intent.DeepCopy()
 		err := w.Store.futile.note(intent, current, func() error {
 			intent.SetResourceVersion(current.GetResourceVersion())
-			intent.SetUID(current.GetUID()) // Else an object that was deleted in the meantime would be made anew.
+			intent.SetUID(current.GetUID()) // Otherwise a deleted object would be created again.
 			if err := w.Send(ctx, intent); err != nil {
 				return err
 			}
@@ -152,14 +154,14 @@ func targetOf(intent *unstructured.Unstructured) Target {
 	return Target{intent.GetKind(), client.ObjectKeyFromObject(intent)}
 }
 
-// Who finds out which writer keeps undoing a write.
+// Who identifies the writer that keeps undoing a write.
 type Who func(context.Context) backend.Contest
 
-// Admission is the writer that has changed what the API server answers a write with.
+// Admission is the name of a writer that changes an object before the API server stores it.
 const Admission = "an admission policy or webhook"
 
-// Repeat writes content to an object, unless the same was written so often that it has to wait. There is nothing to write
-// where the content is empty.
+// Repeat writes content to an object, unless the same content was written so often that the next
+// write has to wait. Empty content is not written.
 func (w Writer) Repeat(ctx context.Context, target Target, content string, write func() (Who, error)) error {
 	defer w.report(target)
 	if content == "" || w.Store.repeats.held(target, content, w.Store.now()) {
@@ -172,7 +174,8 @@ func (w Writer) Repeat(ctx context.Context, target Target, content string, write
 	return err
 }
 
-// Held reports whether an object is not what it is meant to be because another writer has undone the same write too often.
+// Held reports whether the next write of an object has to wait because another writer has undone
+// the same write too often.
 func (w Writer) Held(made client.Object) bool {
 	intent, err := IntentOf(made, w.Store.Scheme)
 	return err == nil && w.Store.repeats.held(targetOf(intent), contentOf(intent), w.Store.now())
@@ -185,8 +188,8 @@ func (w Writer) report(target Target) {
 	}
 }
 
-// contestOf says which field of an object is changed, and by whom. Where the answer to our own write has the field
-// already changed, that was admission control, which the managed fields do not show.
+// contestOf returns which field is changed, and by which writer. If the response to our own write
+// has another value, admission control has changed it, which managed fields do not show.
 func (w Writer) contestOf(ctx context.Context, wanted, answer *unstructured.Unstructured, before client.Object, how Lists) backend.Contest {
 	contest := backend.Contest{Kind: wanted.GetKind(), Name: wanted.GetName()}
 	if path := difference(wanted, answer.Object, how); path != nil {
@@ -203,7 +206,8 @@ func (w Writer) contestOf(ctx context.Context, wanted, answer *unstructured.Unst
 	return contest
 }
 
-// OtherWriter looks on the API server for who else writes a field of an object; the cache keeps no managed fields.
+// OtherWriter returns which other writer sets a field, according to the API server: the cache drops
+// managed fields.
 func (s *Store) OtherWriter(ctx context.Context, object client.Object, path []string) string {
 	metadata, err := s.Metadata(ctx, object)
 	if err != nil {
@@ -212,8 +216,8 @@ func (s *Store) OtherWriter(ctx context.Context, object client.Object, path []st
 	return cmp.Or(otherWriter(metadata.ManagedFields, path), "another writer")
 }
 
-// removeForged removes the annotations of our own that somebody else has written. To apply without them takes away only
-// those that we have written.
+// removeForged removes annotations with our prefix that another writer has set. Server-side apply
+// removes only those that we have set.
 func (w Writer) removeForged(ctx context.Context, object *unstructured.Unstructured, wanted map[string]string) error {
 	forged := map[string]any{}
 	for key := range object.GetAnnotations() {
@@ -237,7 +241,7 @@ func (w Writer) removeForged(ctx context.Context, object *unstructured.Unstructu
 	return nil
 }
 
-// Send writes the intent, and leaves in it what has become of the object.
+// Send applies the intent and stores the resulting object in it.
 func (w Writer) Send(ctx context.Context, intent *unstructured.Unstructured) error {
 	err := w.Store.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(intent), client.FieldOwner(backend.FieldOwner), client.ForceOwnership)
 	if err != nil {
@@ -249,22 +253,23 @@ func (w Writer) Send(ctx context.Context, intent *unstructured.Unstructured) err
 	return w.Written(intent)
 }
 
-// Create makes an object that there must not be yet.
+// Create creates an object.
 func (w Writer) Create(ctx context.Context, object client.Object) error {
 	return w.Store.Client.Create(ctx, object, client.FieldOwner(backend.FieldOwner))
 }
 
-// Presence is what there is of an object that the cache does not show.
+// Presence is the state on the API server of an object that the cache does not hold.
 type Presence int
 
-// What there may be of an object that the cache does not show.
+// Presences of an object.
 const (
 	Absent     Presence = iota
-	Labelled            // It is ours, and the cache is late.
-	Unlabelled          // It is ours, and somebody has taken our labels off.
+	Labelled            // It is ours, and the cache is behind.
+	Unlabelled          // It is ours, but our labels were removed.
 )
 
-// Look looks on the API server for an object that the cache does not show, and refuses one that is not ours.
+// Look reads an object that the cache does not hold from the API server. It returns a conflict for
+// an object that is not ours.
 func (w Writer) Look(ctx context.Context, made client.Object, kind string) (Presence, error) {
 	there, err := w.Store.Metadata(ctx, made)
 	if apierrors.IsNotFound(err) {
@@ -282,7 +287,7 @@ func (w Writer) Look(ctx context.Context, made client.Object, kind string) (Pres
 	return Unlabelled, nil
 }
 
-// Delete deletes the very object that was observed; nil where there is none.
+// Delete deletes an object in the observed version; nil is ignored.
 func (w Writer) Delete(ctx context.Context, object client.Object) error {
 	if object == nil || object.GetDeletionTimestamp() != nil {
 		return nil

@@ -1,7 +1,8 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pods reads what the pods of a revision tell: how far the model is, and why it does not get further.
+// Package pods reads the state of a revision from its pods: how far the model has loaded, and why
+// it does not progress.
 package pods
 
 import (
@@ -18,7 +19,7 @@ import (
 	"github.com/serinus-io/serinus/internal/predictor"
 )
 
-// Reasons of failures, in the conditions. The last three are those of the owner of the pods.
+// Condition reasons of failures. The owner of the pods reports the last three.
 const (
 	ReasonImagePull       = "ImagePullFailed"
 	ReasonDownload        = "ModelDownloadFailed"
@@ -30,7 +31,7 @@ const (
 	ReasonDeadline        = "ProgressDeadlineExceeded"
 )
 
-// Reasons lists the reasons for which a revision can fail.
+// Reasons lists the failure reasons of revisions.
 func Reasons() []string {
 	return []string{
 		ReasonImagePull, ReasonDownload, ReasonOutOfMemory, ReasonCrash, ReasonContainerConfig, ReasonUnschedulable,
@@ -38,15 +39,16 @@ func Reasons() []string {
 	}
 }
 
-// Overdue explains what to do about a revision that missed its deadline.
+// Overdue returns the message for a revision that missed its deadline.
 func Overdue(deadline string) string {
 	return fmt.Sprintf("no pod became ready within %s; if the model takes longer to load, raise the deadline with the annotation %s",
 		cmp.Or(deadline, "the time that Knative gives it"), v1beta1.AnnotationProgressDeadline)
 }
 
-// Detail summarises what the pods of a revision report. The deadline is how long a pod may take to become ready, counted
-// from when it was scheduled. What the owner of the pods reports counts where the pods report no failure themselves; its
-// time is when it begins to count. The pods are sorted by name, so that of several failures the same one is reported.
+// Detail summarises what the pods of a revision report. The deadline is how long a scheduled pod
+// may take to become ready. Failures that the owner of the pods reports count only if the pods
+// report none. The pods are sorted by name, so that the same one of several failures is always
+// reported.
 func Detail(pods []*corev1.Pod, deadline time.Duration, owner ...backend.Pending) backend.Revision {
 	detail := backend.Revision{State: v1beta1.Pending, Pods: len(pods), LoadDeadline: deadline}
 	ready := CountReady(pods)
@@ -65,7 +67,8 @@ func Detail(pods []*corev1.Pod, deadline time.Duration, owner ...backend.Pending
 		}
 		found := progressOf(pod)
 		detail.Pending = append(detail.Pending, found.pending(deadline, ready)...)
-		// One ready pod is enough to serve, so the furthest pod counts. Beside ready pods, it is the slowest that is awaited.
+		// One ready pod is enough to serve, so before that the furthest pod counts. After that, the
+		// slowest pod is waited for.
 		if current.stage == noStage || ready == 0 && found.stage > current.stage || ready > 0 && found.stage < current.stage {
 			current = found
 		}
@@ -88,7 +91,7 @@ func Detail(pods []*corev1.Pod, deadline time.Duration, owner ...backend.Pending
 	return detail
 }
 
-// further picks the better news: one loaded pod makes a loaded model.
+// further returns the more advanced state: one loaded pod makes the model loaded.
 func further(a, b v1beta1.ModelState) v1beta1.ModelState {
 	rank := map[v1beta1.ModelState]int{v1beta1.Pending: 0, v1beta1.FailedToLoad: 1, v1beta1.Loading: 2, v1beta1.Loaded: 3}
 	if rank[b] > rank[a] {
@@ -113,7 +116,7 @@ func stateOf(pod *corev1.Pod) (v1beta1.ModelState, *backend.Failure) {
 	return v1beta1.Pending, nil
 }
 
-// IsReady tells whether a pod takes requests, and is to go on doing so.
+// IsReady reports whether a pod takes requests and is not terminating.
 func IsReady(pod *corev1.Pod) bool {
 	if pod.DeletionTimestamp != nil {
 		return false
@@ -126,15 +129,15 @@ func IsReady(pod *corev1.Pod) bool {
 	return false
 }
 
-// AreCold reports whether a revision with these pods is scaled to zero, on its way there, or on its way back: none of the
-// pods that are to stay has been ready yet, and none has failed.
+// AreCold reports whether a revision with these pods is scaled to zero, or scaling to or from zero:
+// none of the pods that stay has been ready yet, and none has failed.
 func AreCold(pods []*corev1.Pod) bool {
 	return !slices.ContainsFunc(pods, func(pod *corev1.Pod) bool {
 		return pod.DeletionTimestamp == nil && (IsReady(pod) || podFailure(pod) != nil || hasRun(pod))
 	})
 }
 
-// hasRun reports whether a container of the pod has ended, or the pod has been ready.
+// hasRun reports whether a container of the pod has exited, or the pod has been ready.
 func hasRun(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(status corev1.ContainerStatus) bool {
 		return status.RestartCount > 0 || wasReady(pod, status)
@@ -155,12 +158,13 @@ func podFailure(pod *corev1.Pod) *backend.Failure {
 	return nil
 }
 
-// fatalExits is how often a container may end before the revision counts as failed. A first crash may be the store, the
-// database or the accelerator that was not there yet.
+// fatalExits is how many exits of a container make the revision fail. A first crash may be due to a
+// store, a database or an accelerator that was not available yet.
 const fatalExits = 3
 
-// containerFailure returns why a container cannot run without help. A container that crashed and was started again is
-// failing until it is ready: between two crashes it looks as if it ran well, and a status that believed this would flap.
+// containerFailure returns why a container cannot run without help. A restarted container counts as
+// failing until it is ready. Between two crashes it looks healthy, so the status would otherwise
+// flap.
 func containerFailure(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool) *backend.Failure {
 	if waiting := status.State.Waiting; waiting != nil {
 		if failure, lasting := waitingFailure(status, *waiting); lasting {
@@ -180,7 +184,8 @@ func containerFailure(pod *corev1.Pod, status corev1.ContainerStatus, initContai
 	return nil
 }
 
-// lastExit is how a container ended that has not been ready since; nil where it did not, or did as it should.
+// lastExit returns the last exit of a container that has not been ready since; nil if it has not
+// exited or has completed successfully.
 func lastExit(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool) *corev1.ContainerStateTerminated {
 	ended := status.State.Terminated
 	if ended == nil && !status.Ready && !wasReady(pod, status) {
@@ -192,7 +197,7 @@ func lastExit(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool
 	return ended
 }
 
-// exits counts how often a container has ended. The kubelet counts the starts after the first.
+// exits returns how often a container has exited. The kubelet counts the restarts.
 func exits(status corev1.ContainerStatus) int32 {
 	if status.State.Running != nil {
 		return status.RestartCount
@@ -200,7 +205,8 @@ func exits(status corev1.ContainerStatus) int32 {
 	return status.RestartCount + 1
 }
 
-// wasReady tells whether the pod has lost its readiness since the container runs: whatever ended it before is over.
+// wasReady reports whether the pod was ready during the current run of the container, so that
+// earlier exits no longer count.
 func wasReady(pod *corev1.Pod, status corev1.ContainerStatus) bool {
 	running := status.State.Running
 	for _, condition := range pod.Status.Conditions {
@@ -211,8 +217,8 @@ func wasReady(pod *corev1.Pod, status corev1.ContainerStatus) bool {
 	return false
 }
 
-// waitingFailure returns why a container does not start, and whether that lasts until somebody helps; nil where nothing
-// is wrong.
+// waitingFailure returns why a container does not start, and whether that lasts until a user
+// intervenes; nil if nothing is wrong.
 func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerStateWaiting) (failure *backend.Failure, lasting bool) {
 	switch waiting.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed":
@@ -233,16 +239,17 @@ func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerState
 	return nil, false
 }
 
-// saysNothing reports whether a kubelet before Kubernetes 1.32 has left out why it waits to pull an image again. It said so
-// a moment before, when the pull failed. To read otherwise now would flap, so the usual cause is assumed.
+// saysNothing reports whether the kubelet omits the cause of an image pull back-off, as before
+// Kubernetes 1.32. The cause was in the previous message, when the pull failed. The usual cause is
+// assumed, so that the status does not flap.
 func saysNothing(waiting corev1.ContainerStateWaiting, cause string) bool {
 	return waiting.Reason == "ImagePullBackOff" && cause == ""
 }
 
-// startFailure is that of a container that the runtime cannot create or start, which is mostly a command that is not
-// there. The same cause is told in several ways in turn: as the runtime's error when it is tried, and as the end of a
-// container that never ran while the kubelet waits to try again. So the message leaves the words of the runtime to the
-// detail, and no exit code is reported: the runtime makes one up.
+// startFailure returns the failure of a container that the runtime cannot create or start, mostly
+// because of a missing command. The kubelet alternates between two reports of the same cause: the
+// runtime's error, and the exit of a container that never ran. So the message omits the runtime's
+// words, which are in the detail, and the made-up exit code.
 func startFailure(container, cause string) *backend.Failure {
 	return &backend.Failure{
 		Reason:  ReasonContainerConfig,
@@ -251,7 +258,8 @@ func startFailure(container, cause string) *backend.Failure {
 	}
 }
 
-// pullCause takes the registry's own words out of the kubelet's, which says the same thing in two ways in turn.
+// pullCause extracts the registry's error from the kubelet's message, which has two alternating
+// forms.
 func pullCause(message string) string {
 	if _, cause, found := strings.Cut(message, "ErrImagePull: "); found {
 		return cause
@@ -263,7 +271,7 @@ func pullCause(message string) string {
 }
 
 func endedFailure(container string, ended corev1.ContainerStateTerminated) *backend.Failure {
-	if ended.Reason == "StartError" || ended.Reason == "ContainerCannotRun" { // containerd's word, and Docker's.
+	if ended.Reason == "StartError" || ended.Reason == "ContainerCannotRun" { // The reasons of containerd and of Docker.
 		failure := startFailure(container, ended.Message)
 		failure.Time = ended.FinishedAt.Time
 		return failure
@@ -290,7 +298,7 @@ func endedFailure(container string, ended corev1.ContainerStateTerminated) *back
 	return failure
 }
 
-// lastLine is the last line of a log that says something.
+// lastLine returns the last line of a log that is not blank.
 func lastLine(log string) string {
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	return strings.TrimSpace(lines[len(lines)-1])

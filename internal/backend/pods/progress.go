@@ -17,7 +17,7 @@ import (
 	"github.com/serinus-io/serinus/internal/predictor"
 )
 
-// stage is how far a pod is that loads a model, in the order in which a pod gets there.
+// stage is how far a pod that loads a model has progressed. The constants are in order.
 type stage int
 
 const (
@@ -29,13 +29,13 @@ const (
 	stageStarting
 )
 
-// progress is what a pod that is not ready waits for.
+// progress is what an unready pod is waiting for.
 type progress struct {
 	stage   stage
 	message string
-	// scheduled is since when the pod has had a node and was not ready; zero before.
+	// scheduled is since when the pod has had a node without being ready; zero without a node.
 	scheduled time.Time
-	// failure is what the pod fails for once its deadline has passed; nil where it is only slow.
+	// failure is how the pod fails once its deadline has passed; nil if it is only slow.
 	failure *backend.Failure
 }
 
@@ -68,7 +68,8 @@ func progressOf(pod *corev1.Pod) progress {
 
 const waitsForSandbox = "preparing its volumes and its network"
 
-// pending returns when the pod begins to count as failed, and what for; nothing as long as it has no node.
+// pending returns the failure of the pod with the time at which it counts; none while the pod has
+// no node.
 func (p progress) pending(deadline time.Duration, ready int) []backend.Pending {
 	if p.scheduled.IsZero() || deadline == 0 {
 		return nil
@@ -84,9 +85,10 @@ func (p progress) pending(deadline time.Duration, ready int) []backend.Pending {
 	return []backend.Pending{{From: from, Failure: failure}}
 }
 
-// KeepTime reports whether the pods tell by themselves when their deadline has passed: one is ready, or the scheduler has
-// said that one has to wait for a node, or since when it has one. The deadline of their owner is then void. It counts from
-// when that was created, and is reported for a moment longer when a pod has become ready after it.
+// KeepTime reports whether the pods themselves show when their deadline has passed: one is ready,
+// is unschedulable, or has a scheduling time. The deadline of their owner is then ignored. It
+// counts from the owner's creation, and is still reported for a moment after a pod has become
+// ready.
 func KeepTime(pods []*corev1.Pod) bool {
 	return slices.ContainsFunc(pods, func(pod *corev1.Pod) bool {
 		if pod.DeletionTimestamp != nil {
@@ -120,8 +122,8 @@ func unscheduled(pod *corev1.Pod) (reason string, scheduled bool) {
 	return "", len(pod.Status.InitContainerStatuses)+len(pod.Status.ContainerStatuses) > 0
 }
 
-// loadsSince is since when a pod has had a node without being ready: from when it was scheduled, or from when it lost its
-// readiness; zero where it has no node.
+// loadsSince returns since when a pod has had a node without being ready: since it was scheduled or
+// has lost its readiness; zero if it has no node.
 func loadsSince(pod *corev1.Pod) time.Time {
 	if _, scheduled := unscheduled(pod); !scheduled {
 		return time.Time{}
@@ -140,13 +142,13 @@ func loadsSince(pod *corev1.Pod) time.Time {
 	return since
 }
 
-// initialized reports whether an init container is out of the way: it has ended well, or is a sidecar that runs.
+// initialized reports whether an init container has completed, or is a running sidecar.
 func initialized(status corev1.ContainerStatus) bool {
 	ended := status.State.Terminated
 	return ended != nil && ended.ExitCode == 0 || status.State.Running != nil && status.Started != nil && *status.Started
 }
 
-// containerStage is what a container waits for, and what it fails for if that does not change.
+// containerStage returns what a container is waiting for, and its failure if the wait does not end.
 func containerStage(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool) (stage, string, *backend.Failure) {
 	if waiting := status.State.Waiting; waiting != nil {
 		failure, _ := waitingFailure(status, *waiting)
@@ -175,7 +177,7 @@ func containerStage(pod *corev1.Pod, status corev1.ContainerStatus, initContaine
 	return at, withCause(runs(status, initContainer)+", again after a failure", cause), failure
 }
 
-// startStage is how far a container is with its first start.
+// startStage returns the progress of a container's first start.
 func startStage(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool) (stage, string) {
 	switch {
 	case status.State.Running != nil && initContainer:
@@ -191,7 +193,7 @@ func startStage(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bo
 	return stageImage, fmt.Sprintf("pulling the image %q of container %q", status.Image, status.Name)
 }
 
-// runs is what a container does while it runs and is not ready.
+// runs describes what a running, unready container does.
 func runs(status corev1.ContainerStatus, initContainer bool) string {
 	switch {
 	case status.Name == predictor.InitializerName:
@@ -210,29 +212,30 @@ func withCause(message, cause string) string {
 }
 
 var (
-	// permanent matches what a registry or a store answers about a name or credentials that it does not accept.
+	// permanent matches errors of registries and stores about names or credentials that they do not
+	// accept.
 	permanent = regexp.MustCompile(`(?i)not[ _]?found|no model found|no such (image|key|bucket|file|object|model|repository|revision)|nosuch(key|bucket)|` +
 		`(name|manifest|repository|revision)[ _]unknown|does( not|n.t) exist|\bmissing: |no (match for platform|matching manifest)|` +
 		`unauthori[sz]ed|forbidden|denied|credential|permission|insufficient_scope|authentication required|requires? authentication|no basic auth|` +
 		`gated repo|expired ?token|token.{0,20}expired|invalidaccesskeyid|signaturedoesnotmatch|invalid reference format|\b40[134]\b`)
-	// transient matches what may go by itself, whatever else is said beside it.
+	// transient matches errors that may resolve by themselves. It takes precedence over permanent.
 	transient = regexp.MustCompile(`(?i)time(d )?[ -]?out|deadline exceeded|connection (refused|reset)|no such host|temporary failure|network is unreachable|` +
 		`server misbehaving|name or service not known|\bunreachable: |too ?many ?requests|rate ?limit|slow ?down|\b(429|50[0234])\b|service unavailable|unexpected EOF|failed to sync`)
 )
 
-// names matches URLs and names of images in an error. A tag can look like a status of HTTP.
+// names matches URLs and image names in an error: a tag can look like an HTTP status.
 var names = regexp.MustCompile(`"[^"\s]*[/:][^"\s]*"|\S+://\S+`)
 
-// isPermanent reports whether an error says that another attempt fails too.
+// isPermanent reports whether an error means that another attempt would fail.
 func isPermanent(cause string) bool {
 	return permanent.MatchString(names.ReplaceAllString(cause, "")) && !IsTransient(cause)
 }
 
-// IsTransient reports whether an error says that another attempt may succeed.
+// IsTransient reports whether another attempt may succeed after an error.
 func IsTransient(cause string) bool { return transient.MatchString(names.ReplaceAllString(cause, "")) }
 
-// whyNoNode takes the reasons out of the scheduler's message, which counts the nodes for each: as nodes come and go, the
-// same causes must read the same.
+// whyNoNode extracts the reasons from the scheduler's message without the node counts: as nodes
+// come and go, the same causes must have the same message.
 func whyNoNode(message string) string {
 	_, reasons, found := strings.Cut(message, "nodes are available: ")
 	if !found {

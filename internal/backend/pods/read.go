@@ -15,7 +15,8 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Read reads from the cache the pods of each revision that have not ended, sorted by name. The label says whose they are.
+// Read reads the pods of each revision that have not ended from the cache, sorted by name. The
+// label names their revision.
 func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceService, label string) (map[rollout.Number][]*corev1.Pod, error) {
 	var list corev1.PodList
 	if err := store.List(ctx, isvc, &list); err != nil {
@@ -33,7 +34,7 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 	return found, nil
 }
 
-// CountReady counts the pods that are ready and to stay.
+// CountReady counts the ready pods that are not terminating.
 func CountReady(pods []*corev1.Pod) int {
 	ready := 0
 	for _, pod := range pods {
@@ -55,7 +56,7 @@ func CountReadyBefore(pods []*corev1.Pod, at time.Time) int {
 	return ready
 }
 
-// ReadySince returns since when at least one of the pods has been ready; the zero time where none is.
+// ReadySince returns since when at least one of the pods has been ready; the zero time if none is.
 func ReadySince(pods []*corev1.Pod) time.Time {
 	var since time.Time
 	for _, pod := range pods {
@@ -69,7 +70,8 @@ func ReadySince(pods []*corev1.Pod) time.Time {
 	return since
 }
 
-// UnschedulableSince returns since when no node can run one of the pods; the zero time where every pod has a node.
+// UnschedulableSince returns since when one of the pods has been unschedulable; the zero time if
+// every pod has a node.
 func UnschedulableSince(pods []*corev1.Pod) time.Time {
 	var since time.Time
 	for _, pod := range pods {

@@ -17,18 +17,19 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// ReasonPredictorServiceMissing says, in a condition that stays True, that there is no Service with KServe's name for the
-// predictor.
+// ReasonPredictorServiceMissing is the reason of a condition that stays True although the Service
+// with KServe's name could not be created.
 const ReasonPredictorServiceMissing = "PredictorServiceMissing"
 
-// predictorPort is the port by which clients of KServe know the Service of a predictor, beside port 80.
+// predictorPort is the port that KServe's clients use for a predictor's Service, beside port 80.
 const predictorPort = 8080
 
-// predictorAddress keeps the Service that has KServe's name for the predictor. It leads to the revision with the largest
-// share that clients get, so it follows the gateway: it changes after the route was accepted, and before the revision that
-// it has led to is drained. While there is no such revision, it is not changed.
+// predictorAddress writes the Service with KServe's name for the predictor. It selects the revision
+// with the largest accepted share. So it changes after the gateway has accepted the route, and
+// before the revision that it has selected is drained. While there is no such revision, it is not
+// changed.
 //
-// Nothing depends on it but the clients that use it: where it cannot be created, that is reported and keeps nothing else.
+// Only the clients that use it depend on it. A failure to create it is reported and blocks nothing.
 func (w *writer) predictorAddress(ctx context.Context) error {
 	current := w.found.predictorService
 	if w.Decision.Record == nil || current == nil && w.isUnaddressed() {
@@ -55,13 +56,14 @@ func (w *writer) find(condition, reason, what string, err error) {
 	})
 }
 
-// isUnaddressed reports whether the first version has made the rollout record, and nothing has changed since. That version
-// knew no such Service, and an upgrade must not write: the Service comes with the next change.
+// isUnaddressed reports whether the first version of the operator wrote the rollout state and
+// nothing has changed since. That version did not create the Service, and an upgrade must not
+// write. The Service is created with the next change.
 func (w *writer) isUnaddressed() bool {
 	return w.Decision.Record.Version < rollout.RecordVersion
 }
 
-// predictorService selects the pods of one revision: a Service has no weights.
+// predictorService returns a Service for the pods of one revision: a Service has no weights.
 func predictorService(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) *corev1.Service {
 	ports := service(isvc, n, revision).Spec.Ports
 	if !slices.ContainsFunc(ports, func(p corev1.ServicePort) bool { return p.Port == predictorPort }) {

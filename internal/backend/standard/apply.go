@@ -25,19 +25,23 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Apply writes what was decided, and nothing where that is so already. The writer may die after any write:
+// Apply writes a decision. It skips objects that are already up to date. The operator may stop
+// after any write:
 //
-//  1. The record of a new revision comes first. Found again, it is adopted, so no number is ever lost to two
-//     revisions.
-//  2. Workloads come up. More capacity never hurts.
-//  3. The route is written, weights and rollout record in one, under the resource version that the decision was taken
-//     on. A decision on an old view fails here. It only gives weight to what was seen ready.
-//  4. The tag hosts follow, and the Service with KServe's name and the ScaleTarget once the gateway serves another split.
-//  5. Workloads retire, and old records go. The decision asks for it only when it changes no route, and it is
-//     confirmed against the API server that the route and the spec are still those that were observed.
+//  1. The ControllerRevision of a new revision is created first. A later reconciliation adopts it,
+//     so two revisions never share a number.
+//  2. Workloads are scaled up. Additional capacity does no harm.
+//  3. The route is written under the resource version that the decision is based on, so a decision
+//     on an old view fails here. The weights and the rollout state change in one write. Only
+//     revisions that were observed ready get weight.
+//  4. The tag routes are written. Once the gateway serves another split, so are the Service with
+//     KServe's name and the ScaleTarget.
+//  5. Workloads are retired, and the revision history is pruned. The decision asks for this only
+//     when no route changes. The API server must confirm that the route and the spec are still
+//     those that were observed.
 //
-// Steps that do not build on each other go on when one fails, so that a target that the API server refuses does not keep a
-// canary that was rejected in the traffic.
+// A failed step does not block independent ones. For example, if the API server refuses the new
+// target, a rejected canary still loses its share.
 func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Outcome, error) {
 	w := &writer{session: s, Change: change, unwritten: map[rollout.Number]error{}, replicas: map[rollout.Number]int{}}
 	w.objects = objects.Writer{Store: &s.Store, InferenceService: s.isvc, Written: w.noteWritten, Contested: w.outcome.NoteContest}
@@ -55,20 +59,20 @@ func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Out
 	return w.outcome, errors.Join(failures...)
 }
 
-// writer carries out one change.
+// writer applies one change.
 type writer struct {
 	*session
 	backend.Change
 	objects objects.Writer
 	history history.Writer
 	outcome backend.Outcome
-	// replicas are those of the workloads that run, once they are written.
+	// replicas are the desired replicas of the running workloads, once these are written.
 	replicas map[rollout.Number]int
-	// unwritten are the revisions whose workloads could not be written, with why.
+	// unwritten are the revisions whose workloads could not be written, with the errors.
 	unwritten map[rollout.Number]error
 }
 
-// create records the target if it is new.
+// create adds the target to the revision history if it is new.
 func (w *writer) create(ctx context.Context) error {
 	if !w.Decision.Create || w.Revision == nil {
 		return nil
@@ -82,11 +86,12 @@ func (w *writer) create(ctx context.Context) error {
 	return err
 }
 
-// mendRecords restores the records that somebody has deleted, and what somebody has taken off others.
+// mendRecords restores deleted ControllerRevisions, and repairs the metadata of the others.
 func (w *writer) mendRecords(ctx context.Context) error {
 	failures := []error{w.history.Mend(ctx)}
 	for _, n := range slices.Sorted(maps.Keys(w.found.deployments)) {
-		// A record that is there and cannot be read is not replaced; its Deployment runs on.
+		// A ControllerRevision that cannot be decoded is not replaced; its Deployment keeps
+		// running.
 		if w.found.Records[n] == nil {
 			failures = append(failures, w.history.Record(ctx, n, revisionOf(w.found.deployments[n], w.found.services[n])))
 		}
@@ -94,7 +99,7 @@ func (w *writer) mendRecords(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// runWorkloads brings up what runs. What retires is left for later.
+// runWorkloads writes the workloads that should run. Those that retire are written later.
 func (w *writer) runWorkloads(ctx context.Context) error {
 	var failures []error
 	for _, plan := range w.Decision.Workloads {
@@ -110,8 +115,9 @@ func (w *writer) runWorkloads(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// revision returns the recorded revision or, where its record cannot be read, what its Deployment says. Pods that serve are
-// not restarted for credentials that were recorded a moment before they became ready.
+// revision returns the revision from the history. If its ControllerRevision cannot be decoded, it
+// returns the Deployment's content. Serving pods are not restarted for credentials that were
+// recorded just before the pods became ready.
 func (w *writer) revision(n rollout.Number) (revision backend.NewRevision, known bool) {
 	revision, known = w.found.Revisions[n]
 	deployment := w.found.deployments[n]
@@ -132,7 +138,7 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 		return err
 	}
 	scaling := scalingFor(w.isvc, w.Replicas)
-	current := plan.Floor // What a new Deployment begins with.
+	current := plan.Floor // The initial replicas of a new Deployment.
 	if deployment := w.found.deployments[n]; deployment != nil {
 		current = replicasOf(deployment)
 	}
@@ -153,7 +159,7 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 	}
 }
 
-// annotatePlan keeps on a Deployment what the next decision must know of its replicas.
+// annotatePlan stores what the next decision must know of the replicas on the Deployment.
 func annotatePlan(made *appsv1.Deployment, plan rollout.WorkloadPlan) {
 	if !plan.ScaledUpAt.IsZero() {
 		made.Annotations[annotationScaledUpAt] = plan.ScaledUpAt.Format(time.RFC3339Nano)
@@ -166,8 +172,8 @@ func annotatePlan(made *appsv1.Deployment, plan rollout.WorkloadPlan) {
 	}
 }
 
-// progressDeadline is how long the revision may take to become ready; a model that is known to load slowly brings its
-// own.
+// progressDeadline returns how long the revision may take to become ready. A model that loads
+// slowly can set its own deadline.
 func (b *Backend) progressDeadline(revision backend.NewRevision) time.Duration {
 	deadline, err := time.ParseDuration(revision.Runs.Template.Annotations[v1beta1.AnnotationProgressDeadline])
 	if err != nil || deadline < time.Second {
@@ -176,7 +182,8 @@ func (b *Backend) progressDeadline(revision backend.NewRevision) time.Duration {
 	return deadline
 }
 
-// writeRoutes writes the route, then the tag hosts. A tag host that is no longer wanted goes last of them.
+// writeRoutes writes the route, then the tag routes. Tag routes that are no longer desired are
+// deleted last.
 func (w *writer) writeRoutes(ctx context.Context) error {
 	if w.Decision.Record == nil || !w.RoutesInstalled() {
 		return nil
@@ -186,7 +193,8 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	}
 	route := mainRoute(w.isvc, w.Config.Ingress, *w.Decision.Record, w.timeouts(w.found.route, w.Decision.Record.Split))
 	if !gateway.AvoidHosts(route, w.found.route, w.UnusableHosts) {
-		// The route carries the rollout record, and without a host it would have every one. This one is only its own.
+		// A route without hosts would match all hosts, but this route must stay, because it carries
+		// the rollout state. This host is the InferenceService's own.
 		route.Spec.Hostnames = []gatewayv1.Hostname{gatewayv1.Hostname(gateway.LocalHost(w.isvc, w.Config.Ingress))}
 	}
 	written, err := w.writeRoute(ctx, route, w.found.route)
@@ -215,9 +223,10 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	return nil
 }
 
-// mayShift keeps the split as it is where it must not be given. A revision without a share gets one only when its
-// workload could be written just now: one that was on its way down, and is not yet seen there, fails in that. And a
-// target gets more only when its tag hosts are not somebody else's; to take traffic away from it waits for nothing.
+// mayShift returns an error if the route must keep its split. A revision gets its first share only
+// if its workload was just written: the write fails if the workload was being scaled down and the
+// cache does not show it yet. A target gets a larger share only if no tag host has another owner. A
+// share may always be reduced.
 func (w *writer) mayShift(ctx context.Context) error {
 	now, target := rollout.Split{}, w.Decision.Target
 	if w.found.route != nil {
@@ -242,8 +251,9 @@ func (w *writer) mayShift(ctx context.Context) error {
 	return nil
 }
 
-// writeRoute writes a route where it belongs. One for a local gateway that there is none of stays where it is, and is not
-// made: it must neither lose its traffic nor be put before the public.
+// writeRoute writes a route. If its local gateway is not configured, an existing route is not
+// changed and a new one is not created: the InferenceService must neither lose its traffic nor
+// become public.
 func (w *writer) writeRoute(ctx context.Context, made, current *gatewayv1.HTTPRoute) (written bool, err error) {
 	if gateway.ClusterLocal(w.isvc) && w.Config.Ingress.LocalGateway == nil {
 		if current == nil {
@@ -260,12 +270,12 @@ func (w *writer) tagRoute(tag backend.TaggedRevision) *gatewayv1.HTTPRoute {
 	timeouts := w.timeouts(current, rollout.All(tag.Revision))
 	if w.Config.Ingress.RequestTimeout == nil && current != nil && len(current.Spec.Rules) == 1 &&
 		current.Spec.Rules[0].Timeouts == nil && splitOf(w.isvc, current).Equal(rollout.All(tag.Revision)) {
-		timeouts = nil // Earlier versions wrote none, and an upgrade writes nothing.
+		timeouts = nil // Earlier versions set no timeouts, and an upgrade writes nothing.
 	}
 	return tagRoute(w.isvc, w.Config.Ingress, tag.Tag, tag.Revision, timeouts)
 }
 
-// timeouts returns those of a route with that split.
+// timeouts returns the timeouts of a route with that split.
 func (w *writer) timeouts(current *gatewayv1.HTTPRoute, split rollout.Split) *gatewayv1.HTTPRouteTimeouts {
 	if current != nil && !splitOf(w.isvc, current).Equal(split) {
 		current = nil
@@ -278,7 +288,7 @@ func (w *writer) timeouts(current *gatewayv1.HTTPRoute, split rollout.Split) *ga
 	return w.found.gateways.RequestTimeout(w.Config.Ingress, gateway.ParentRefs(w.isvc, w.Config.Ingress), current, ofRevisions...)
 }
 
-// noteWritten notes a write, and whether it changes a route.
+// noteWritten remembers a write, and whether it has changed a route.
 func (w *writer) noteWritten(written *unstructured.Unstructured) error {
 	switch written.GetKind() {
 	case routeKind:
@@ -291,7 +301,8 @@ func (w *writer) noteWritten(written *unstructured.Unstructured) error {
 	return w.NoteWritten(written)
 }
 
-// retire takes workloads down and forgets old records, one step at a time. See [rollout.WorkloadPlan].
+// retire takes workloads down and prunes the revision history, one step at a time. See
+// [rollout.WorkloadPlan].
 func (w *writer) retire(ctx context.Context) error {
 	var steps []func(context.Context) error
 	for _, plan := range w.Decision.Workloads {
@@ -310,7 +321,7 @@ func (w *writer) retire(ctx context.Context) error {
 	return errors.Join(append(failures, w.history.Forget(ctx, w.Decision.Forget))...)
 }
 
-// quiesce notes since when a workload is idle and, once it has drained, takes its replicas away.
+// quiesce records since when a workload is idle and scales it to zero once it has drained.
 func (w *writer) quiesce(ctx context.Context, plan rollout.WorkloadPlan) error {
 	n := plan.Revision
 	current := w.found.deployments[n]
@@ -347,13 +358,13 @@ func (w *writer) deleteWorkload(ctx context.Context, n rollout.Number) error {
 	return nil
 }
 
-// confirm makes sure that the decision was taken on the route and the spec as they are.
+// confirm confirms that the decision is based on the current route and spec.
 func (w *writer) confirm(ctx context.Context) error {
 	return w.Confirm(ctx, w.isvc, objects.OrNil(w.found.route))
 }
 
-// localAddress keeps the Service that leads the in-cluster name of the InferenceService to the local gateway, once there
-// is a route.
+// localAddress writes the Service that directs the in-cluster name of the InferenceService to the
+// local gateway, once there is a route.
 func (w *writer) localAddress(ctx context.Context) error {
 	if w.Decision.Record == nil || !w.RoutesInstalled() {
 		return nil

@@ -13,14 +13,15 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/pods"
 )
 
-// revisionDetail summarises what the pods of a revision report, and its Deployment where there are no pods.
+// revisionDetail summarises what the pods of a revision report. Without pods, its Deployment's
+// conditions count.
 func revisionDetail(deployment *appsv1.Deployment, found []*corev1.Pod) backend.Revision {
 	return pods.Detail(found, deadlineOf(deployment), deploymentFailures(deployment, pods.KeepTime(found))...)
 }
 
-// deploymentFailures returns what keeps pods from being created, and the deadline that has passed without one being ready.
-// The deadline of a Deployment counts from when it was created or changed, however long its pods have waited for a node.
-// So it is void where the pods keep the time themselves.
+// deploymentFailures returns why pods cannot be created, and whether the Deployment has exceeded
+// its deadline. The deadline counts from the last change of the Deployment, even while its pods
+// wait for a node. So it is ignored if the pods themselves carry the times.
 func deploymentFailures(deployment *appsv1.Deployment, podsKeepTime bool) []backend.Pending {
 	if deployment == nil {
 		return nil

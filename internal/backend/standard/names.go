@@ -12,23 +12,24 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Annotations of the operator's own on what it makes, beside those of package objects.
+// Annotations on our objects, beside those of package objects.
 const (
-	// annotationIdleSince tells, on a Deployment, since when no route points at it.
+	// annotationIdleSince is since when no route has named a Deployment.
 	annotationIdleSince = objects.OwnPrefix + "idle-since"
 	// annotationScaledUpAt is when a Deployment was last scaled up from zero.
 	annotationScaledUpAt = objects.OwnPrefix + "scaled-up-at"
-	// annotationHeldReplicas is the number of replicas that a Deployment was raised to against an external autoscaler, and
-	// annotationLowered how often the autoscaler has lowered them since.
+	// annotationHeldReplicas is the number of replicas that a Deployment was raised to against an
+	// external autoscaler. annotationLowered is how often the autoscaler has lowered them since.
 	annotationHeldReplicas = objects.OwnPrefix + "held-replicas"
 	annotationLowered      = objects.OwnPrefix + "held-replicas-lowered"
-	// annotationCopiedReplicas is the number of replicas that the operator has copied from a Deployment to a ScaleTarget.
+	// annotationCopiedReplicas is the number of replicas that the operator has copied from a
+	// Deployment to a ScaleTarget.
 	annotationCopiedReplicas = objects.OwnPrefix + "copied-replicas"
-	// annotationRevision is what [summarise] makes of a revision, on its Deployment.
+	// annotationRevision holds the [summarise] output on a revision's Deployment.
 	annotationRevision = objects.OwnPrefix + "revision"
 )
 
-// Vocabulary lists what is the same in the metadata of every child: keys, and some values.
+// Vocabulary lists the metadata keys and values that all our objects share.
 func Vocabulary() []string {
 	return []string{
 		v1beta1.LabelInferenceService, v1beta1.LabelRevision, v1beta1.LabelComponent, v1beta1.LabelManagedBy,
@@ -41,7 +42,7 @@ func deploymentName(isvc string, n rollout.Number) string {
 	return backend.RevisionName(isvc, n) + "-deployment"
 }
 
-// deploymentNumber is the revision of a Deployment of that name; 0 for any other name.
+// deploymentNumber returns the revision of a Deployment with that name; 0 for any other name.
 func deploymentNumber(isvc, name string) rollout.Number {
 	revision, ok := strings.CutSuffix(name, "-deployment")
 	if !ok {

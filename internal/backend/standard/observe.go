@@ -27,7 +27,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// children are the objects of one InferenceService, as found. A revision's objects are under its number.
+// children are the objects of one InferenceService. A revision's objects are keyed by its number.
 type children struct {
 	history.History
 	deployments map[rollout.Number]*appsv1.Deployment
@@ -35,25 +35,25 @@ type children struct {
 	autoscalers map[rollout.Number]*autoscalingv2.HorizontalPodAutoscaler
 	pods        map[rollout.Number][]*corev1.Pod
 	endpoints   map[rollout.Number]int // Ready endpoints.
-	// localService leads from inside the cluster to the local gateway.
+	// localService directs requests from inside the cluster to the local gateway.
 	localService *corev1.Service
-	// predictorService has KServe's name and leads to one revision.
+	// predictorService has KServe's name for the predictor and selects one revision.
 	predictorService *corev1.Service
 	// scaleTarget is what an external autoscaler scales.
 	scaleTarget *scalingv1alpha1.ScaleTarget
 	route       *gatewayv1.HTTPRoute
 	tagRoutes   map[string]*gatewayv1.HTTPRoute
-	// gateways are those that the routes name, or are to name.
+	// gateways are those that the routes reference or should reference.
 	gateways gateway.Gateways
 }
 
-// routes returns the routes that exist, the main one first.
+// routes returns the existing routes, the main one first.
 func (c *children) routes() []*gatewayv1.HTTPRoute {
 	all := []*gatewayv1.HTTPRoute{c.route, c.tagRoutes[v1beta1.TagLatest], c.tagRoutes[v1beta1.TagPrevious]}
 	return slices.DeleteFunc(all, func(route *gatewayv1.HTTPRoute) bool { return route == nil })
 }
 
-// observe reads everything that belongs to the InferenceService, from the cache.
+// observe reads all objects of the InferenceService from the cache.
 func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
 	found := &children{
 		deployments: map[rollout.Number]*appsv1.Deployment{},
@@ -112,23 +112,23 @@ func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, 
 	return err
 }
 
-// ready counts the replicas of a revision that can serve. The endpoints say who gets requests; where they are late to
-// lose a pod that is going, the pod itself tells.
+// ready returns how many replicas of a revision can serve. Endpoints decide who receives requests,
+// but they may still list a terminating pod.
 func (c *children) ready(n rollout.Number) int {
 	return min(c.endpoints[n], pods.CountReady(c.pods[n]))
 }
 
-// remains tells whether there are pods that would answer for a revision that has yet to be made: those of an
-// InferenceService of the same name that was deleted go a while after all else of it.
+// remains reports whether there are pods of a revision that does not exist yet. Pods of a deleted
+// InferenceService with the same name outlive its other objects.
 func (c *children) remains(n rollout.Number) bool {
 	return c.deployments[n] == nil && (c.endpoints[n] > 0 || slices.ContainsFunc(c.pods[n], func(pod *corev1.Pod) bool {
 		return pod.DeletionTimestamp == nil
 	}))
 }
 
-// readEndpoints counts what a gateway counts: the endpoints of the revision's Service that are ready. A pod that is
-// ready and not yet an endpoint cannot be reached. In a cluster of two address families each pod has an endpoint in
-// either, and counts once.
+// readEndpoints counts the ready endpoints of each revision's Service, as a gateway does: a ready
+// pod without an endpoint is unreachable. In a dual-stack cluster, a pod has an endpoint in each
+// address family and counts once.
 func (b *Backend) readEndpoints(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
 	var list discoveryv1.EndpointSliceList
 	if err := b.List(ctx, isvc, &list); err != nil {
@@ -199,17 +199,17 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 	return err
 }
 
-// The kinds whose last write is waited for. From before the last write of a route, a spec that has changed back in the
-// meantime looks as if it were acted on: nothing would be written, and the status would call a split ready that the
-// route has just left. From before the last write of a Deployment, a revision that was scaled down looks as if it could
-// take everything.
+// Kinds whose last write must be in the cache. With an older route, a spec that was changed back in
+// the meantime would look as if it had been acted on: nothing would be written, and the status
+// would report a split that the route no longer has. With an older Deployment, a revision that was
+// scaled down would look as if it could take all traffic.
 const (
 	deploymentKind = "Deployment"
 	routeKind      = gateway.RouteKind
 )
 
-// awaitDeployments refuses a view from before our own last write of a Deployment. One that the cache does not show at
-// all is looked for when it is needed.
+// awaitDeployments returns [backend.ErrStale] if the cache is behind our last write of a
+// Deployment. A Deployment that the cache lacks is looked up when it is written.
 func (b *Backend) awaitDeployments(ctx context.Context, _ *v1beta1.InferenceService, found *children) error {
 	for _, n := range slices.Sorted(maps.Keys(found.deployments)) {
 		if err := b.AwaitWritten(ctx, found.deployments[n]); err != nil {
@@ -219,7 +219,7 @@ func (b *Backend) awaitDeployments(ctx context.Context, _ *v1beta1.InferenceServ
 	return nil
 }
 
-// awaitRoutes refuses a view from before our own last write of a route.
+// awaitRoutes returns [backend.ErrStale] if the cache is behind our last write of a route.
 func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
 	names := []string{gateway.RouteName(isvc.Name), tagRouteName(v1beta1.TagLatest, isvc.Name), tagRouteName(v1beta1.TagPrevious, isvc.Name)}
 	for _, name := range names {
@@ -235,7 +235,7 @@ func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceServic
 	return nil
 }
 
-// routeNamed is the route of that name; nil where there is none.
+// routeNamed returns the route of that name; nil if there is none.
 func (c *children) routeNamed(isvc *v1beta1.InferenceService, name string) *gatewayv1.HTTPRoute {
 	if tag := tagOfRoute(isvc, name); tag != "" {
 		return c.tagRoutes[tag]
@@ -289,7 +289,7 @@ func workloadOf(found *children, n rollout.Number) *rollout.Workload {
 		if found.services[n] == nil && found.autoscalers[n] == nil {
 			return nil
 		}
-		return &rollout.Workload{Ready: found.ready(n), Pods: len(found.pods[n])} // What is left of one.
+		return &rollout.Workload{Ready: found.ready(n), Pods: len(found.pods[n])} // Its remaining pods.
 	}
 	workload := &rollout.Workload{
 		Ready:              found.ready(n),
@@ -310,7 +310,7 @@ func workloadOf(found *children, n rollout.Number) *rollout.Workload {
 	return workload
 }
 
-// timeOf reads a time out of an annotation; the zero time where there is none.
+// timeOf parses the time in an annotation; it returns the zero time if there is none.
 func timeOf(text string) time.Time {
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
@@ -319,7 +319,7 @@ func timeOf(text string) time.Time {
 	return at
 }
 
-// numberOf reads a count out of an annotation; 0 where there is none.
+// numberOf parses the number in an annotation; it returns 0 if there is none.
 func numberOf(text string) int {
 	number, err := strconv.Atoi(text)
 	if err != nil || number < 0 {
@@ -328,8 +328,8 @@ func numberOf(text string) int {
 	return number
 }
 
-// routeOf reads the record and whether the gateway serves what it says: the main route and each tag's, as they are
-// written, at their generations.
+// routeOf reads the rollout state, and whether the gateway serves the current generations of the
+// main route and the tag routes.
 func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollout.Route {
 	seen := rollout.Route{Impossible: !b.RoutesInstalled()}
 	for _, route := range found.tagRoutes {
@@ -352,8 +352,8 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollo
 	return seen
 }
 
-// knows tells whether there are the revisions that a record says serve. One that was written together with other
-// weights, and speaks of revisions that nobody has seen, was made up by somebody.
+// knows reports whether the revisions of a rollout state exist. If the state does not match the
+// weights and names unknown revisions, it was not written by the operator.
 func (c *children) knows(record rollout.Record) bool {
 	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
 		if c.Records[share.Revision] == nil && c.deployments[share.Revision] == nil {
@@ -380,7 +380,8 @@ func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollo
 	return true
 }
 
-// tagsRefused reports whether every tag host is served or refused in its current generation, and some are refused.
+// tagsRefused reports whether the gateway has answered for the current generation of every tag
+// route and has refused at least one.
 func tagsRefused(found *children) bool {
 	refused := false
 	for _, route := range found.tagRoutes {

@@ -17,14 +17,14 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// defaultPort is where a server listens that names no port.
+// defaultPort is the port of a server that declares none.
 const defaultPort = 8080
 
-// longestSummary is what fits well into an annotation.
+// longestSummary limits the size of an annotation.
 const longestSummary = 128 << 10
 
-// summarise encodes a revision without its pod template, and without a long user spec. The Deployment carries it, so that a
-// deleted record can be restored.
+// summarise encodes a revision without its pod template, and without a long user spec. The
+// Deployment carries the result, so that a deleted ControllerRevision can be restored.
 func summarise(revision backend.NewRevision) string {
 	revision.Runs.Template = corev1.PodTemplateSpec{}
 	if revision.Amendment.User != nil || revision.User != nil && len(revision.User.Predictor) > longestSummary {
@@ -32,13 +32,13 @@ func summarise(revision backend.NewRevision) string {
 	}
 	data, err := json.Marshal(revision)
 	if err != nil {
-		panic(fmt.Sprintf("encoding a revision without its pods: %v", err)) // Strings and numbers always encode.
+		panic(fmt.Sprintf("encoding a revision without its pods: %v", err)) // Strings and numbers can always be encoded.
 	}
 	return string(data)
 }
 
-// revisionOf reads back from a Deployment and its Service what a revision is, after its record was deleted by hand.
-// The pod template keeps what the API server added to it: applied again, it restarts nothing.
+// revisionOf restores a revision from its Deployment and Service after its ControllerRevision was
+// deleted. The pod template keeps the API server's defaults, so applying it restarts no pods.
 func revisionOf(deployment *appsv1.Deployment, service *corev1.Service) backend.NewRevision {
 	var revision backend.NewRevision
 	if err := json.Unmarshal([]byte(deployment.Annotations[annotationRevision]), &revision); err != nil {
@@ -53,7 +53,7 @@ func revisionOf(deployment *appsv1.Deployment, service *corev1.Service) backend.
 	return revision
 }
 
-// portOf is where a revision serves, by its Service or, where that is gone too, by its pods.
+// portOf returns the port of a revision from its Service or, without one, from its pods.
 func portOf(deployment *appsv1.Deployment, service *corev1.Service) (port int32, appProtocol string) {
 	if service != nil && len(service.Spec.Ports) > 0 {
 		first := service.Spec.Ports[0]
@@ -67,7 +67,7 @@ func portOf(deployment *appsv1.Deployment, service *corev1.Service) (port int32,
 	return defaultPort, ""
 }
 
-// podTemplate is what the revision runs, under our labels.
+// podTemplate returns the pod template of a revision with our labels.
 func podTemplate(revision backend.NewRevision, labels map[string]string) corev1.PodTemplateSpec {
 	template := *revision.Runs.Template.DeepCopy()
 	if template.Labels == nil {
@@ -83,7 +83,8 @@ func podTemplate(revision backend.NewRevision, labels map[string]string) corev1.
 	return template
 }
 
-// roundUp rounds to thousandths as the API server does: what we write must be what we then find.
+// roundUp rounds quantities to thousandths as the API server does, so that the written value equals
+// the stored one.
 func roundUp(resources corev1.ResourceList) {
 	for name, quantity := range resources {
 		quantity.RoundUp(resource.Milli)

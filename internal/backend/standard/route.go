@@ -14,7 +14,8 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// mainRoute splits the traffic of the InferenceService's host and its predictor's, and carries the record.
+// mainRoute returns the route that splits the traffic of the InferenceService's and the predictor's
+// hosts. It carries the rollout state.
 func mainRoute(
 	isvc *v1beta1.InferenceService, ingress config.Ingress, record rollout.Record, timeouts *gatewayv1.HTTPRouteTimeouts,
 ) *gatewayv1.HTTPRoute {
@@ -30,7 +31,7 @@ func mainRoute(
 	}
 }
 
-// tagRoute leads the host of a tag to one revision.
+// tagRoute returns the route from the host of a tag to one revision.
 func tagRoute(
 	isvc *v1beta1.InferenceService, ingress config.Ingress, tag string, n rollout.Number, timeouts *gatewayv1.HTTPRouteTimeouts,
 ) *gatewayv1.HTTPRoute {
@@ -45,13 +46,13 @@ func tagRoute(
 	}
 }
 
-// rule sends every request to the split.
+// rule returns the rule that splits all requests.
 func rule(isvc *v1beta1.InferenceService, split rollout.Split, timeouts *gatewayv1.HTTPRouteTimeouts) gatewayv1.HTTPRouteRule {
 	return gatewayv1.HTTPRouteRule{Matches: gateway.Everything(), BackendRefs: backendRefs(isvc, split), Timeouts: timeouts}
 }
 
-// backendRefs names a Service and a weight for each revision of the split. For the empty split there is none, and a
-// gateway answers with an error.
+// backendRefs returns the Services and weights of a split. For the empty split there are none, and
+// a gateway responds with an error.
 func backendRefs(isvc *v1beta1.InferenceService, split rollout.Split) []gatewayv1.HTTPBackendRef {
 	var refs []gatewayv1.HTTPBackendRef
 	for _, share := range split.Shares() {
@@ -60,7 +61,7 @@ func backendRefs(isvc *v1beta1.InferenceService, split rollout.Split) []gatewayv
 	return refs
 }
 
-// splitOf reads a split back off a route; the empty one where the route's backends are not a split of ours.
+// splitOf reads the split from a route; it is empty if the backends are not a valid split.
 func splitOf(isvc *v1beta1.InferenceService, route *gatewayv1.HTTPRoute) rollout.Split {
 	if len(route.Spec.Rules) != 1 {
 		return rollout.Split{}

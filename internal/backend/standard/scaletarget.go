@@ -21,12 +21,14 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// ReasonScaleTargetMissing says, in a condition that stays True, that there is no ScaleTarget for an external autoscaler.
+// ReasonScaleTargetMissing is the reason of a condition that stays True although the ScaleTarget
+// could not be created.
 const ReasonScaleTargetMissing = "ScaleTargetMissing"
 
 const scaleTargetKind = "ScaleTarget"
 
-// ScaleTarget is the kind of the objects that external autoscalers scale, which a cluster may lack after an upgrade.
+// ScaleTarget returns the kind that external autoscalers scale. A cluster may lack it after an
+// upgrade.
 func ScaleTarget() client.Object { return &scalingv1alpha1.ScaleTarget{} }
 
 // scaleTargetsInstalled reports whether the cluster has ScaleTargets.
@@ -50,10 +52,12 @@ func (b *Backend) readScaleTarget(ctx context.Context, isvc *v1beta1.InferenceSe
 	return nil
 }
 
-// askedReplicas returns the number that an autoscaler or a person has set on the ScaleTarget. It is nil while the number is
-// the one that the operator has copied from a Deployment: then autoscalers, if there are any, scale Deployments.
+// askedReplicas returns the number that an autoscaler or a user has set on the ScaleTarget. It is
+// nil while the number is the operator's copy of a Deployment's replicas: then autoscalers, if
+// there are any, scale Deployments.
 //
-// The first other number removes the note of what was copied, so that a later number that happens to be the same counts.
+// The first other number removes the annotation of the copy, so that the same number counts if it
+// is set later.
 func (c *children) askedReplicas() *int {
 	if c.scaleTarget == nil || c.scaleTarget.Annotations[annotationCopiedReplicas] == copied(c.scaleTarget.Spec.Replicas) {
 		return nil
@@ -63,11 +67,12 @@ func (c *children) askedReplicas() *int {
 
 func copied(replicas int32) string { return strconv.Itoa(int(replicas)) }
 
-// keepScaleTarget keeps the object that an external autoscaler can be told once. Like the Service of the predictor it
-// stands for the revision with the largest share that clients get, so it follows the gateway.
+// keepScaleTarget writes the ScaleTarget, which an external autoscaler can reference across
+// revisions. Like the predictor's Service, it stands for the revision with the largest accepted
+// share.
 //
-// Nothing depends on it but the autoscaler that uses it: where it cannot be created, that is reported and keeps nothing
-// else.
+// Only an autoscaler that references it depends on it. A failure to create it is reported and
+// blocks nothing.
 func (w *writer) keepScaleTarget(ctx context.Context) error {
 	current, class := w.found.scaleTarget, autoscalerClass(w.isvc)
 	switch {
@@ -106,7 +111,7 @@ func (w *writer) keepScaleTarget(ctx context.Context) error {
 	return w.objects.Apply(ctx, made, current, objects.ExactLists)
 }
 
-// copyingScaleTarget has the number of replicas of a Deployment, and notes that this is where it is from.
+// copyingScaleTarget returns a ScaleTarget with the replicas of a Deployment, annotated as a copy.
 func copyingScaleTarget(isvc *v1beta1.InferenceService, replicas int) *scalingv1alpha1.ScaleTarget {
 	made := &scalingv1alpha1.ScaleTarget{
 		ObjectMeta: objects.Meta(isvc, backend.PredictorName(isvc.Name), 0),
@@ -116,7 +121,7 @@ func copyingScaleTarget(isvc *v1beta1.InferenceService, replicas int) *scalingv1
 	return made
 }
 
-// reportScale writes which pods are scaled, where that has changed. It returns the ScaleTarget as it is then.
+// reportScale updates the status with the pods that are scaled. It returns the updated ScaleTarget.
 func (w *writer) reportScale(ctx context.Context, current *scalingv1alpha1.ScaleTarget, n rollout.Number) (*scalingv1alpha1.ScaleTarget, error) {
 	if n == 0 {
 		return current, nil

@@ -22,7 +22,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// reasonGatewayAPIMissing says, in the conditions, that the cluster has no Gateway API.
+// reasonGatewayAPIMissing is the condition reason for a cluster without the Gateway API.
 const reasonGatewayAPIMissing = "GatewayAPINotInstalled"
 
 // Backend runs predictors in Standard mode.
@@ -30,30 +30,34 @@ type Backend struct {
 	objects.Store
 
 	Config *config.Config
-	// Gateways reads Gateways and GatewayClasses; nil where Client does.
+	// Gateways reads Gateways and GatewayClasses; the default is Client.
 	Gateways client.Reader
-	// RoutesInstalled tells whether the cluster has the Gateway API, and the cache its routes.
+	// RoutesInstalled reports whether the cluster has the Gateway API and the cache watches
+	// HTTPRoutes.
 	RoutesInstalled func() bool
-	// ScaleTargetsInstalled tells whether the cluster has ScaleTargets, and the cache holds them; nil where it does not.
+	// ScaleTargetsInstalled reports whether the cluster has ScaleTargets and the cache watches
+	// them; nil means no.
 	ScaleTargetsInstalled func() bool
 }
 
-// Children lists the kinds that the backend makes, but for routes and ScaleTargets, which a cluster may lack.
+// Children lists the kinds that the backend creates, except HTTPRoutes and ScaleTargets, which a
+// cluster may lack.
 func Children() []client.Object {
 	return []client.Object{
 		&appsv1.ControllerRevision{}, &appsv1.Deployment{}, &corev1.Service{}, &autoscalingv2.HorizontalPodAutoscaler{},
 	}
 }
 
-// Route is the kind of the routes.
+// Route returns the kind of the routes.
 func Route() client.Object { return &gatewayv1.HTTPRoute{} }
 
-// Peers lists the kinds that the cluster makes out of the children, and that tell whether a revision can serve.
+// Peers lists the kinds that other controllers create from our objects and that show whether a
+// revision can serve.
 func Peers() []client.Object {
 	return []client.Object{&corev1.Pod{}, &discoveryv1.EndpointSlice{}}
 }
 
-// Check refuses nothing: Kubernetes itself runs the pod.
+// Check accepts every pod.
 func (*Backend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.PodSpec) error {
 	return nil
 }
@@ -69,7 +73,7 @@ type session struct {
 // Observation returns what was observed.
 func (s *session) Observation() *backend.Observation { return s.observed }
 
-// Observe reads everything that there is of the InferenceService. It writes nothing. An error is transient, or a
+// Observe reads all objects of the InferenceService. It writes nothing. An error is transient, or a
 // [backend.ConflictError].
 func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error) {
 	found, err := b.observe(ctx, isvc)
@@ -105,7 +109,8 @@ func (b *Backend) observation(isvc *v1beta1.InferenceService, found *children) *
 	return observation
 }
 
-// mode is Standard where a Deployment runs or a route has a rollout state, and else what is on record.
+// mode returns Standard if there is a Deployment or a route with a rollout state. Otherwise it
+// returns the mode in the revision history.
 func (c *children) mode() v1beta1.DeploymentMode {
 	if len(c.deployments) > 0 || c.route != nil && c.route.Annotations[objects.AnnotationRecord] != "" {
 		return v1beta1.DeploymentModeStandard
@@ -131,7 +136,7 @@ func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.A
 	return found
 }
 
-// routeDetail says how far the gateway is, for people.
+// routeDetail returns the status of the routes that users see.
 func (b *Backend) routeDetail(found *children) backend.RouteStatus {
 	if !b.RoutesInstalled() {
 		return backend.RouteStatus{

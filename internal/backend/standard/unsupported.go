@@ -9,12 +9,13 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// knativeTakesIt ends a message on what needs a count of requests. The mode of a live InferenceService cannot change.
+// knativeTakesIt ends messages about features that need request metrics. The mode of an existing
+// InferenceService cannot change.
 const knativeTakesIt = "; Knative mode takes it: create an InferenceService of another name with the annotation " +
 	v1beta1.AnnotationDeploymentMode + ": " + string(v1beta1.DeploymentModeKnative)
 
-// Unsupported finds what the InferenceService asks for and Standard mode cannot do: the field, and what is wrong with
-// it and what to write. Both are empty where there is nothing.
+// Unsupported returns the first field that Standard mode does not support, and a message with the
+// problem and the alternative. Both are empty if there is none.
 func (*Backend) Unsupported(isvc *v1beta1.InferenceService) (field, message string) {
 	spec := isvc.Spec.Predictor.ComponentExtensionSpec
 	if metric := spec.ScaleMetric; metric != nil && byRequests(*metric) {

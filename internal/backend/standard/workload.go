@@ -23,21 +23,22 @@ import (
 const (
 	servicePort     = 80
 	servicePortName = "http"
-	// defaultUtilization is what the autoscaler aims at where scaleTarget is absent, in percent of the request, as in
-	// KServe.
+	// defaultUtilization is the target of the autoscaler if scaleTarget is absent, in percent of
+	// the request, as in KServe.
 	defaultUtilization = 80
 )
 
-// unknownClass stands for an autoscaler class that nobody knows. Until it is mended, whoever scales goes on.
+// unknownClass stands for an unknown autoscaler class. Until the class is corrected, the replicas
+// stay unchanged.
 const unknownClass v1beta1.AutoscalerClass = "unknown"
 
-// scaling is how the replicas of a predictor's revisions are set.
+// scaling is how the revisions of a predictor are scaled.
 type scaling struct {
 	bounds rollout.Bounds
 	class  v1beta1.AutoscalerClass
 }
 
-// scalingFor returns how revisions with these bounds are scaled.
+// scalingFor returns the scaling of revisions with these bounds.
 func scalingFor(isvc *v1beta1.InferenceService, bounds rollout.Bounds) scaling {
 	return scaling{bounds: bounds, class: autoscalerClass(isvc)}
 }
@@ -53,13 +54,13 @@ func autoscalerClass(isvc *v1beta1.InferenceService) v1beta1.AutoscalerClass {
 	}
 }
 
-// autoscaled tells whether revisions get a HorizontalPodAutoscaler.
+// autoscaled reports whether revisions get a HorizontalPodAutoscaler.
 func (s scaling) autoscaled() bool {
 	return s.class == v1beta1.AutoscalerClassHPA && s.bounds.Max > s.bounds.Min
 }
 
-// replicas is what a revision that runs asks for, given what its Deployment asks for now. An autoscaler's choice is
-// followed, as long as it is not below what the traffic needs.
+// replicas returns the desired replicas of a running revision, given its Deployment's current ones.
+// An autoscaler's choice is kept unless it is below what the traffic needs.
 func (s scaling) replicas(current int, plan rollout.WorkloadPlan) int {
 	switch {
 	case plan.Replicas != nil:
@@ -73,7 +74,7 @@ func (s scaling) replicas(current int, plan rollout.WorkloadPlan) int {
 	}
 }
 
-// replicasOf returns the replicas that a Deployment asks for. One that says nothing asks for 1.
+// replicasOf returns the desired replicas of a Deployment, which default to 1.
 func replicasOf(deployment *appsv1.Deployment) int {
 	if deployment.Spec.Replicas == nil {
 		return 1
@@ -81,12 +82,14 @@ func replicasOf(deployment *appsv1.Deployment) int {
 	return int(*deployment.Spec.Replicas)
 }
 
-// deployment runs a revision. Once it has been ready, its pod template never changes: another one is another revision.
+// deployment returns the Deployment of a revision. Once the revision has been ready, its pod
+// template never changes.
 func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision, replicas int, deadline time.Duration) *appsv1.Deployment {
 	meta := objects.Meta(isvc, deploymentName(isvc.Name, n), n)
 	meta.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs, annotationRevision: summarise(revision)}
 	if revision.Amendment.Download != nil {
-		// A variable that is only taken away would not be missed.
+		// The annotation is needed if the amendment only removes a variable, which apply would not
+		// notice.
 		meta.Annotations[objects.AnnotationDownload] = revision.DownloadDigest()
 	}
 	return &appsv1.Deployment{
@@ -101,9 +104,10 @@ func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backe
 	}
 }
 
-// strategy says Kubernetes' defaults where the user says nothing: were they left out, what the user takes back would
-// stay. A strategy that Kubernetes refuses is ignored. An object from before the rules of the CRD can have one, and must
-// still be able to bring up a revision, above all to undo a promotion.
+// strategy returns the user's strategy with Kubernetes' defaults filled in. If the defaults were
+// left out, a value that the user removes would stay. An invalid strategy is ignored: an
+// InferenceService that is older than the CRD's validation rules can have one, and must still be
+// able to scale up a revision, above all to undo a promotion.
 func strategy(isvc *v1beta1.InferenceService) appsv1.DeploymentStrategy {
 	var chosen appsv1.DeploymentStrategy
 	if asked := isvc.Spec.Predictor.DeploymentStrategy; asked != nil && predictor.StrategyProblem(asked) == nil {
@@ -130,7 +134,7 @@ func selector(isvc *v1beta1.InferenceService, n rollout.Number) map[string]strin
 	}
 }
 
-// service gives a revision the name that routes know it by.
+// service returns the Service of a revision, which routes reference.
 func service(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) *corev1.Service {
 	meta := objects.Meta(isvc, backend.RevisionName(isvc.Name, n), n)
 	meta.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs}
@@ -153,7 +157,8 @@ func service(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.
 	}
 }
 
-// autoscaler scales a revision between the floor, which the traffic needs, and the spec's maximum.
+// autoscaler returns an autoscaler between the floor, which the traffic needs, and the spec's
+// maximum.
 func autoscaler(isvc *v1beta1.InferenceService, n rollout.Number, bounds rollout.Bounds, floor int) *autoscalingv2.HorizontalPodAutoscaler {
 	return &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: objects.Meta(isvc, backend.RevisionName(isvc.Name, n), n),
@@ -179,7 +184,8 @@ func autoscaler(isvc *v1beta1.InferenceService, n rollout.Number, bounds rollout
 	}
 }
 
-// scaleMetric prefers the field to KServe's older annotation. Validation has refused what cannot be scaled by here.
+// scaleMetric prefers the field to KServe's older annotation. Validation has already refused
+// unsupported metrics.
 func scaleMetric(isvc *v1beta1.InferenceService) corev1.ResourceName {
 	metric := v1beta1.ScaleMetric(isvc.Annotations[v1beta1.AnnotationMetrics])
 	if field := isvc.Spec.Predictor.ScaleMetric; field != nil {

@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gatewaytest says what gateways say of routes.
+// Package gatewaytest builds the status that gateways report on routes.
 package gatewaytest
 
 import (
@@ -11,10 +11,10 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// since is when gateways have come to their verdicts.
+// since is the transition time of all conditions.
 var since = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
-// AcceptedBy is what every gateway of a route says when it serves that generation.
+// AcceptedBy returns the status of a route if all its gateways serve that generation.
 func AcceptedBy(route *gatewayv1.HTTPRoute, generation int64) []gatewayv1.RouteParentStatus {
 	var parents []gatewayv1.RouteParentStatus
 	for _, ref := range route.Spec.ParentRefs {
@@ -23,7 +23,8 @@ func AcceptedBy(route *gatewayv1.HTTPRoute, generation int64) []gatewayv1.RouteP
 	return parents
 }
 
-// ParentStatus is what one gateway says of a generation: whether it accepts it, and finds what it refers to.
+// ParentStatus returns the status of one gateway for a generation, with the statuses of Accepted
+// and ResolvedRefs.
 func ParentStatus(ref gatewayv1.ParentReference, generation int64, accepted, resolved metav1.ConditionStatus) gatewayv1.RouteParentStatus {
 	condition := func(kind gatewayv1.RouteConditionType, status metav1.ConditionStatus) metav1.Condition {
 		return metav1.Condition{
@@ -39,7 +40,7 @@ func ParentStatus(ref gatewayv1.ParentReference, generation int64, accepted, res
 	}
 }
 
-// Programmed is what a Gateway, or a listener, says of a generation of the Gateway's configuration.
+// Programmed returns the Programmed condition of a Gateway or a listener for a generation.
 func Programmed(generation int64, status metav1.ConditionStatus) metav1.Condition {
 	return metav1.Condition{
 		Type: string(gatewayv1.GatewayConditionProgrammed), Status: status, Reason: "Programmed" + string(status),
@@ -47,7 +48,7 @@ func Programmed(generation int64, status metav1.ConditionStatus) metav1.Conditio
 	}
 }
 
-// NewGateway is a Gateway at a generation, with one listener for each of the names.
+// NewGateway returns a Gateway at a generation, with one listener for each name.
 func NewGateway(name string, generation int64, listeners ...string) *gatewayv1.Gateway {
 	gateway := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: name, Generation: generation, CreationTimestamp: metav1.NewTime(since)}}
 	gateway.Spec.GatewayClassName = "example"
@@ -61,7 +62,7 @@ func NewGateway(name string, generation int64, listeners ...string) *gatewayv1.G
 	return gateway
 }
 
-// NewGatewayClass is the class of those Gateways, with the features that it lists.
+// NewGatewayClass returns the class of these Gateways with the supported features.
 func NewGatewayClass(features ...gatewayv1.FeatureName) *gatewayv1.GatewayClass {
 	class := &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: "example"}}
 	for _, feature := range features {
