@@ -26,9 +26,9 @@ const (
 
 // Acceptance is the state of a route, by its own conditions and those of its Gateways.
 type Acceptance struct {
-	// TakenOver reports whether every referenced Gateway has accepted the current generation, and
+	// Accepted reports whether every referenced Gateway has accepted the current generation, and
 	// neither a Gateway nor a listener is Programmed=False.
-	TakenOver bool
+	Accepted bool
 	// Refused reports whether a Gateway refuses the current generation, for the Reason and Message.
 	Refused         bool
 	Reason, Message string
@@ -48,17 +48,17 @@ type Acceptance struct {
 // Answered reports whether the outcome for the current generation is known: the route is served, or
 // it is refused by Gateways that are themselves programmed.
 func (a Acceptance) Answered() bool {
-	return a.TakenOver || a.Refused && a.notProgrammed == "" && a.behind == ""
+	return a.Accepted || a.Refused && a.notProgrammed == "" && a.behind == ""
 }
 
 // AcceptanceOf reads the conditions of a route. Every referenced Gateway must report Accepted and
 // ResolvedRefs at the route's generation. Some implementations, such as Traefik, publish an entry
 // for each listener and may leave old entries behind. So one good entry for each Gateway is enough.
 func AcceptanceOf(route *gatewayv1.HTTPRoute) Acceptance {
-	all := Acceptance{TakenOver: len(route.Spec.ParentRefs) > 0}
+	all := Acceptance{Accepted: len(route.Spec.ParentRefs) > 0}
 	for _, ref := range route.Spec.ParentRefs {
 		one := acceptanceBy(route, ref)
-		all.TakenOver = all.TakenOver && one.TakenOver
+		all.Accepted = all.Accepted && one.Accepted
 		all.silent, all.pending = append(all.silent, one.silent...), append(all.pending, one.pending...)
 		all.remarks = append(all.remarks, one.remarks...)
 		if one.Refused && !all.Refused {
@@ -77,7 +77,7 @@ func acceptanceBy(route *gatewayv1.HTTPRoute, ref gatewayv1.ParentReference) Acc
 		found.silent = nil
 		problem := problemOf(parent.Conditions, route.Generation)
 		if problem == nil {
-			return Acceptance{TakenOver: true, remarks: remarksOf(parent.Conditions)}
+			return Acceptance{Accepted: true, remarks: remarksOf(parent.Conditions)}
 		}
 		if problem.Status != metav1.ConditionUnknown && !found.Refused {
 			found = Acceptance{Refused: true, Reason: problem.Reason, Message: problem.Message}
@@ -123,15 +123,15 @@ func remarksOf(conditions []metav1.Condition) []backend.Remark {
 		if condition.Reason != "" && condition.Reason != plain {
 			remarks = append(remarks, backend.Remark{
 				Reason:  condition.Reason,
-				Message: fmt.Sprintf("the gateway reports %s", said(condition)),
+				Message: fmt.Sprintf("the gateway reports %s", quote(condition)),
 			})
 		}
 	}
 	return remarks
 }
 
-// said quotes a condition of another controller, without the parts that vary.
-func said(condition metav1.Condition) string {
+// quote quotes a condition of another controller, without the parts that vary.
+func quote(condition metav1.Condition) string {
 	const limit = 400
 	message := []rune(backend.StableMessage(condition.Message))
 	if len(message) > limit {
@@ -158,31 +158,31 @@ func (g Gateways) AcceptanceOf(route *gatewayv1.HTTPRoute) Acceptance {
 			continue
 		}
 		whole := fmt.Sprintf("Gateway %q in namespace %q", gateway.Name, gateway.Namespace)
-		all.follow(whole, gateway, gateway.Status.Conditions)
+		all.addProgrammed(whole, gateway, gateway.Status.Conditions)
 		for _, listener := range attachedListeners(gateway, route, ref) {
-			all.follow(fmt.Sprintf("listener %q of %s", listener.Name, whole), gateway, listener.Conditions)
+			all.addProgrammed(fmt.Sprintf("listener %q of %s", listener.Name, whole), gateway, listener.Conditions)
 		}
 	}
 	return all
 }
 
-// follow evaluates the Programmed condition of a Gateway or a listener. If an implementation
+// addProgrammed evaluates the Programmed condition of a Gateway or a listener. If an implementation
 // reports no such condition, or no generation with it, the route's own conditions are enough.
-func (a *Acceptance) follow(subject string, gateway *gatewayv1.Gateway, conditions []metav1.Condition) {
+func (a *Acceptance) addProgrammed(subject string, gateway *gatewayv1.Gateway, conditions []metav1.Condition) {
 	condition := apimeta.FindStatusCondition(conditions, string(gatewayv1.GatewayConditionProgrammed))
 	switch {
 	case condition == nil:
 	case condition.ObservedGeneration != 0 && condition.ObservedGeneration < gateway.Generation:
-		a.TakenOver = false
+		a.Accepted = false
 		a.behind = cmp.Or(a.behind, subject)
 		if since := lastWritten(gateway); a.behindSince.IsZero() || since.Before(a.behindSince) {
 			a.behindSince = since
 		}
 	case condition.Status == metav1.ConditionFalse:
-		a.TakenOver = false
+		a.Accepted = false
 		a.notProgrammed = cmp.Or(a.notProgrammed, fmt.Sprintf(
 			"%s reports that its configuration is not in effect (Programmed=False, %s); until it is, Serinus drains and removes nothing; "+
-				"see kubectl describe gateway -n %s %s", subject, said(*condition), gateway.Namespace, gateway.Name))
+				"see kubectl describe gateway -n %s %s", subject, quote(*condition), gateway.Namespace, gateway.Name))
 	}
 }
 

@@ -110,8 +110,8 @@ func TestAcceptanceOf(t *testing.T) {
 			route := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "sklearn-iris", Generation: generation}}
 			route.Spec.ParentRefs, route.Status.Parents = test.refs, test.parents
 			got := AcceptanceOf(route)
-			if got.TakenOver != test.wantServed || got.Refused != test.wantRefuse {
-				t.Errorf("taken over: %t, refused: %t; want %t, %t", got.TakenOver, got.Refused, test.wantServed, test.wantRefuse)
+			if got.Accepted != test.wantServed || got.Refused != test.wantRefuse {
+				t.Errorf("taken over: %t, refused: %t; want %t, %t", got.Accepted, got.Refused, test.wantServed, test.wantRefuse)
 			}
 			if got.Refused && (got.Reason == "" || got.Message == "") {
 				t.Errorf("it does not say why: %+v", got)

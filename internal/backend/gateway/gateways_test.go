@@ -141,7 +141,7 @@ func TestARouteIsServedOnlyWhileNoGatewayContradicts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			gateways, route := readGateways(t, test.gateways...), acceptedRoute(test.route...)
 			acceptance, detail := gateways.AcceptanceOf(route), gateways.Detail(config.Default().Ingress, route)
-			if got := acceptance.TakenOver; got != (test.want == served) {
+			if got := acceptance.Accepted; got != (test.want == served) {
 				t.Errorf("it is served: %t", got)
 			}
 			if got := acceptance.Answered(); got != (test.want == served) {
@@ -212,7 +212,7 @@ func TestAPartiallyInvalidRouteIsNotServed(t *testing.T) {
 			Type: "PartiallyInvalid", Status: yes, Reason: "UnsupportedValue", Message: "Fall Back to the last valid state", ObservedGeneration: 3,
 		})
 	})
-	if got := AcceptanceOf(route); got.TakenOver || !got.Refused || got.Reason != "UnsupportedValue" {
+	if got := AcceptanceOf(route); got.Accepted || !got.Refused || got.Reason != "UnsupportedValue" {
 		t.Errorf("it is %+v", got)
 	}
 }

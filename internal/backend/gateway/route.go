@@ -60,10 +60,10 @@ func HostsOf(route *gatewayv1.HTTPRoute) []string {
 	return hosts
 }
 
-// AvoidHosts removes unusable hosts from a route before it is written. If the route would get an
+// RemoveUnusableHosts removes unusable hosts from a route before it is written. If the route would get an
 // unusable host, it keeps its current hosts without the unusable ones. AvoidHosts reports whether
 // any host is left: a route without hosts would match all hosts.
-func AvoidHosts(route, current *gatewayv1.HTTPRoute, unusable map[string]bool) bool {
+func RemoveUnusableHosts(route, current *gatewayv1.HTTPRoute, unusable map[string]bool) bool {
 	isUnusable := func(name gatewayv1.Hostname) bool { return unusable[string(name)] }
 	if !slices.ContainsFunc(route.Spec.Hostnames, isUnusable) {
 		return true
@@ -112,9 +112,9 @@ func ParentRef(namespace, name, section string) gatewayv1.ParentReference {
 	return ref
 }
 
-// Everything matches all requests. It spells out the API server's default, so that a rule that was
+// MatchAll matches all requests. It spells out the API server's default, so that a rule that was
 // narrowed by hand can be detected.
-func Everything() []gatewayv1.HTTPRouteMatch {
+func MatchAll() []gatewayv1.HTTPRouteMatch {
 	return []gatewayv1.HTTPRouteMatch{{
 		Path: &gatewayv1.HTTPPathMatch{Type: new(gatewayv1.PathMatchPathPrefix), Value: new("/")},
 	}}
@@ -134,9 +134,9 @@ func Service(name string, port, weight int32) gatewayv1.HTTPBackendRef {
 	}}
 }
 
-// LeadLocally writes the Service that directs the in-cluster name of the InferenceService to the
+// WriteLocalService writes the Service that directs the in-cluster name of the InferenceService to the
 // local gateway. Without a configured local gateway, it does nothing.
-func LeadLocally(ctx context.Context, w objects.Writer, ingress config.Ingress, current client.Object) error {
+func WriteLocalService(ctx context.Context, w objects.Writer, ingress config.Ingress, current client.Object) error {
 	local := ingress.LocalGateway
 	if local == nil {
 		return w.Delete(ctx, current)

@@ -28,42 +28,42 @@ import (
 
 // History is the revision history of one InferenceService.
 type History struct {
-	// Records are the ControllerRevisions as read.
-	Records map[rollout.Number]*appsv1.ControllerRevision
-	// Revisions are decoded from Records, without those that cannot be decoded.
+	// ControllerRevisions are as read from the cache.
+	ControllerRevisions map[rollout.Number]*appsv1.ControllerRevision
+	// Revisions are decoded from ControllerRevisions, without those that cannot be decoded.
 	Revisions map[rollout.Number]backend.NewRevision
-	// Parked keeps the rollout state while no object splits the traffic; nil if there is no such
-	// state. See [Writer.Park].
-	Parked *appsv1.ControllerRevision
+	// SavedState keeps the rollout state while no object splits the traffic; nil if there is no such
+	// state. See [Writer.SaveState].
+	SavedState *appsv1.ControllerRevision
 }
 
 // Read reads the revision history from the cache.
 func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceService) (History, error) {
 	found := History{
-		Records:   map[rollout.Number]*appsv1.ControllerRevision{},
-		Revisions: map[rollout.Number]backend.NewRevision{},
+		ControllerRevisions: map[rollout.Number]*appsv1.ControllerRevision{},
+		Revisions:           map[rollout.Number]backend.NewRevision{},
 	}
 	var list appsv1.ControllerRevisionList
 	if err := store.List(ctx, isvc, &list); err != nil {
 		return History{}, err
 	}
 	all := objects.Pointers(list.Items)
-	if err := objects.Collect(isvc, "ControllerRevision", backend.RevisionNumber, all, found.Records); err != nil {
+	if err := objects.Collect(isvc, "ControllerRevision", backend.RevisionNumber, all, found.ControllerRevisions); err != nil {
 		return History{}, err
 	}
 	for _, record := range all {
 		if record.Name != backend.PredictorName(isvc.Name) {
 			continue
 		}
-		ours, err := objects.Belongs(isvc, record, "ControllerRevision")
+		ours, err := objects.IsOwned(isvc, record, "ControllerRevision")
 		if err != nil {
 			return History{}, err
 		}
 		if ours {
-			found.Parked = record
+			found.SavedState = record
 		}
 	}
-	for n, record := range found.Records {
+	for n, record := range found.ControllerRevisions {
 		if revision, err := Decode(record); err == nil {
 			found.Revisions[n] = revision
 		}
@@ -79,7 +79,7 @@ func (h History) Recorded() map[rollout.Number]backend.Recorded {
 			Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime,
 			User: revision.User, Template: &revision.Runs.Template,
 		}
-		if record := h.Records[n]; record != nil {
+		if record := h.ControllerRevisions[n]; record != nil {
 			recorded.Created = record.CreationTimestamp.Time
 		}
 		all[n] = recorded
@@ -103,8 +103,8 @@ type Writer struct {
 	objects.Writer
 }
 
-// Record adds a revision to the history.
-func (w Writer) Record(ctx context.Context, n rollout.Number, revision backend.NewRevision) error {
+// Add adds a revision to the history.
+func (w Writer) Add(ctx context.Context, n rollout.Number, revision backend.NewRevision) error {
 	record, err := Encode(w.InferenceService, n, revision)
 	if err != nil {
 		return err
@@ -117,11 +117,11 @@ func (w Writer) Record(ctx context.Context, n rollout.Number, revision backend.N
 	case !apierrors.IsAlreadyExists(err):
 		return fmt.Errorf("creating ControllerRevision %q: %w", record.Name, err)
 	}
-	there, err := w.Look(ctx, record, "ControllerRevision")
+	current, err := w.Lookup(ctx, record, "ControllerRevision")
 	if err != nil {
 		return err
 	}
-	if there != objects.Unlabelled {
+	if current != objects.Unlabelled {
 		return backend.ErrStale
 	}
 	marks, err := w.marksOf(record, n)
@@ -134,11 +134,11 @@ func (w Writer) Record(ctx context.Context, n rollout.Number, revision backend.N
 // Amend stores an amendment of a recorded revision. It must be stored before a workload is changed
 // to match.
 func (w Writer) Amend(ctx context.Context, amended *backend.Amended) error {
-	if amended == nil || w.Records[amended.Revision] == nil {
+	if amended == nil || w.ControllerRevisions[amended.Revision] == nil {
 		return nil
 	}
 	n := amended.Revision
-	revision, record := w.Revisions[n], w.Records[n].DeepCopy()
+	revision, record := w.Revisions[n], w.ControllerRevisions[n].DeepCopy()
 	revision.Amend(amended.Amendment)
 	text, err := json.Marshal(revision.Amendment)
 	if err != nil {
@@ -154,15 +154,15 @@ func (w Writer) Amend(ctx context.Context, amended *backend.Amended) error {
 	if err != nil {
 		return fmt.Errorf("patching ControllerRevision %q: %w", record.Name, err)
 	}
-	w.Revisions[n], w.Records[n] = revision, record
+	w.Revisions[n], w.ControllerRevisions[n] = revision, record
 	return nil
 }
 
-// Mend repairs the metadata of the ControllerRevisions after manual edits.
-func (w Writer) Mend(ctx context.Context) error {
+// Repair repairs the metadata of the ControllerRevisions after manual edits.
+func (w Writer) Repair(ctx context.Context) error {
 	var failures []error
-	for _, n := range slices.Sorted(maps.Keys(w.Records)) {
-		failures = append(failures, w.restore(ctx, w.Records[n], n))
+	for _, n := range slices.Sorted(maps.Keys(w.ControllerRevisions)) {
+		failures = append(failures, w.restore(ctx, w.ControllerRevisions[n], n))
 	}
 	return errors.Join(failures...)
 }
@@ -209,11 +209,11 @@ func (w Writer) marksOf(record *appsv1.ControllerRevision, n rollout.Number) (*u
 	return marks, nil
 }
 
-// Forget deletes the ControllerRevisions of these revisions.
-func (w Writer) Forget(ctx context.Context, numbers []rollout.Number) error {
+// Prune deletes the ControllerRevisions of these revisions.
+func (w Writer) Prune(ctx context.Context, numbers []rollout.Number) error {
 	var failures []error
 	for _, n := range numbers {
-		failures = append(failures, w.Delete(ctx, objects.OrNil(w.Records[n])))
+		failures = append(failures, w.Delete(ctx, objects.OrNil(w.ControllerRevisions[n])))
 	}
 	return errors.Join(failures...)
 }

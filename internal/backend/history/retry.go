@@ -55,7 +55,7 @@ func (r Retry) encode() string {
 
 // Retry returns the backoff of a revision from its ControllerRevision.
 func (h History) Retry(n rollout.Number) Retry {
-	record := h.Records[n]
+	record := h.ControllerRevisions[n]
 	if record == nil {
 		return Retry{}
 	}
@@ -73,16 +73,16 @@ func (h History) Retry(n rollout.Number) Retry {
 
 // NoteRetry stores the backoff of a revision on its ControllerRevision.
 func (w Writer) NoteRetry(ctx context.Context, n rollout.Number, retry Retry) error {
-	record := w.Records[n].DeepCopy()
+	record := w.ControllerRevisions[n].DeepCopy()
 	if record.Annotations == nil {
 		record.Annotations = map[string]string{}
 	}
 	record.Annotations[AnnotationRetry] = retry.encode()
-	w.Records[n] = record
+	w.ControllerRevisions[n] = record
 	marks, err := w.marksOf(record, n)
 	if err != nil {
 		return err
 	}
-	marks.SetUID(record.UID) // Without the resource version, because Mend may just have changed it.
+	marks.SetUID(record.UID) // Without the resource version, because Repair may just have changed it.
 	return w.Send(ctx, marks)
 }

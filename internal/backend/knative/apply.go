@@ -42,16 +42,16 @@ import (
 func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Outcome, error) {
 	w := &writer{session: s, Change: change}
 	w.objects = objects.Writer{Store: &s.Store, InferenceService: s.isvc, Contested: w.outcome.NoteContest}
-	w.history = history.Writer{History: s.found.History, Writer: w.objects}
+	w.history = history.Writer{History: s.observed.History, Writer: w.objects}
 	if err := w.history.Amend(ctx, change.Amended); err != nil {
 		return w.outcome, err
 	}
-	failures := []error{w.create(ctx), w.mendRecords(ctx)}
+	failures := []error{w.create(ctx), w.repairHistory(ctx)}
 	if !s.Installed() {
 		return w.outcome, errors.Join(failures...)
 	}
 	routed := w.writeService(ctx)
-	failures = append(failures, routed, w.protect(ctx), w.retry(ctx), w.renew(ctx), w.writeEntrance(ctx))
+	failures = append(failures, routed, w.protect(ctx), w.retry(ctx), w.renew(ctx), w.writeHostRoute(ctx))
 	if routed == nil {
 		failures = append(failures, w.retire(ctx))
 	}
@@ -72,18 +72,18 @@ func (w *writer) create(ctx context.Context) error {
 	if !w.Decision.Create || w.Revision == nil {
 		return nil
 	}
-	err := w.history.Record(ctx, w.Decision.Target, *w.Revision)
+	err := w.history.Add(ctx, w.Decision.Target, *w.Revision)
 	w.outcome.Target = err == nil
 	return err
 }
 
-// mendRecords restores missing ControllerRevisions: those that were deleted, and those of revisions
+// repairHistory restores missing ControllerRevisions: those that were deleted, and those of revisions
 // that KServe created.
-func (w *writer) mendRecords(ctx context.Context) error {
-	failures := []error{w.history.Mend(ctx)}
-	for _, n := range slices.Sorted(maps.Keys(w.found.made)) {
-		if w.found.Records[n] == nil && w.found.made[n].DeletionTimestamp == nil {
-			failures = append(failures, w.history.Record(ctx, n, revisionOf(w.found.made[n], w.origin(n))))
+func (w *writer) repairHistory(ctx context.Context) error {
+	failures := []error{w.history.Repair(ctx)}
+	for _, n := range slices.Sorted(maps.Keys(w.observed.knativeRevisions)) {
+		if w.observed.ControllerRevisions[n] == nil && w.observed.knativeRevisions[n].DeletionTimestamp == nil {
+			failures = append(failures, w.history.Add(ctx, n, revisionOf(w.observed.knativeRevisions[n], w.origin(n))))
 		}
 	}
 	return errors.Join(failures...)
@@ -92,41 +92,41 @@ func (w *writer) mendRecords(ctx context.Context) error {
 // origin returns what a revision without a ControllerRevision was created from, as far as that is
 // known.
 func (w *writer) origin(n rollout.Number) backend.CurrentRevision {
-	if n == w.observed.Current && w.Current != nil {
+	if n == w.observation.Current && w.Current != nil {
 		return *w.Current
 	}
-	return backend.CurrentRevision{Inputs: w.found.made[n].Annotations[objects.AnnotationInputs]}
+	return backend.CurrentRevision{Inputs: w.observed.knativeRevisions[n].Annotations[objects.AnnotationInputs]}
 }
 
 // writeService creates, updates or deletes the Knative Service. A Knative Service cannot send its
 // traffic nowhere, so a stopped InferenceService has none, and a ControllerRevision keeps the
 // rollout state.
 func (w *writer) writeService(ctx context.Context) error {
-	current := w.found.service
+	current := w.observed.service
 	if w.Decision.Phase == rollout.Stopped || w.Decision.Phase == rollout.Stopping {
 		return w.stop(ctx)
 	}
 	if current == nil {
-		return w.makeService(ctx)
+		return w.createService(ctx)
 	}
-	wanted, casting, err := w.wantedService(ctx)
-	if err != nil && wanted == nil {
+	desired, creates, err := w.desiredService(ctx)
+	if err != nil && desired == nil {
 		return err
 	}
-	failures := []error{err, w.update(ctx, wanted, casting)}
-	if w.found.Parked != nil && current.Annotations[objects.AnnotationRecord] != "" {
-		failures = append(failures, w.objects.Delete(ctx, w.found.Parked))
+	failures := []error{err, w.update(ctx, desired, creates)}
+	if w.observed.SavedState != nil && current.Annotations[objects.AnnotationRecord] != "" {
+		failures = append(failures, w.objects.Delete(ctx, w.observed.SavedState))
 	}
 	return errors.Join(failures...)
 }
 
 // update writes the Knative Service. If the API server refuses the template, the traffic is written
 // without it. Otherwise a rejected canary would keep its share.
-func (w *writer) update(ctx context.Context, wanted *servingv1.Service, casting bool) error {
-	err := w.patch(ctx, wanted)
-	if casting && backend.IsRefusal(err) {
-		wanted.Spec.Template = *w.found.service.Spec.Template.DeepCopy()
-		return errors.Join(err, w.patch(ctx, wanted))
+func (w *writer) update(ctx context.Context, desired *servingv1.Service, creates bool) error {
+	err := w.patch(ctx, desired)
+	if creates && backend.IsRefusal(err) {
+		desired.Spec.Template = *w.observed.service.Spec.Template.DeepCopy()
+		return errors.Join(err, w.patch(ctx, desired))
 	}
 	return err
 }
@@ -134,108 +134,108 @@ func (w *writer) update(ctx context.Context, wanted *servingv1.Service, casting 
 // stop saves the rollout state, then deletes the Knative Service.
 func (w *writer) stop(ctx context.Context) error {
 	if record := w.Decision.Record; record != nil {
-		if err := w.history.Park(ctx, *record); err != nil {
+		if err := w.history.SaveState(ctx, *record); err != nil {
 			return err
 		}
 		w.outcome.Route = true
 	}
-	if w.found.service == nil {
+	if w.observed.service == nil {
 		return nil
 	}
-	return w.deleteConfirmed(ctx, w.found.service)
+	return w.deleteConfirmed(ctx, w.observed.service)
 }
 
-func (w *writer) makeService(ctx context.Context) error {
-	n, revision, missing := w.mould()
+func (w *writer) createService(ctx context.Context) error {
+	n, revision, missing := w.nextToCreate()
 	if !missing {
 		return nil
 	}
 	meta := objects.Meta(w.isvc, backend.PredictorName(w.isvc.Name), 0)
-	made := w.dressed(&servingv1.Service{ObjectMeta: objects.WithUserLabels(meta, revision.Runs.Template.Labels)})
-	made.Spec.Template = w.template(n, revision)
-	made.Spec.Traffic = w.traffic().targets(w.isvc.Name)
-	there, err := w.objects.Look(ctx, made, serviceKind)
-	if err == nil && there != objects.Absent {
-		err = w.takeBack(ctx, made, there)
+	desired := w.withMetadata(&servingv1.Service{ObjectMeta: objects.WithUserLabels(meta, revision.Runs.Template.Labels)})
+	desired.Spec.Template = w.template(n, revision)
+	desired.Spec.Traffic = w.traffic().targets(w.isvc.Name)
+	current, err := w.objects.Lookup(ctx, desired, serviceKind)
+	if err == nil && current != objects.Absent {
+		err = w.restoreLabels(ctx, desired, current)
 	}
 	if err == nil {
-		err = w.lookForRevision(ctx, w.isvc, n)
+		err = w.checkRevisionOwner(ctx, w.isvc, n)
 	}
 	if err != nil {
 		return err
 	}
-	if err := w.Client.Create(ctx, made, client.FieldOwner(backend.FieldOwner), strict); err != nil {
+	if err := w.Client.Create(ctx, desired, client.FieldOwner(backend.FieldOwner), strict); err != nil {
 		if apierrors.IsAlreadyExists(err) {
 			return backend.ErrStale
 		}
-		return w.explained(fmt.Errorf("creating Knative Service %q: %w", made.Name, err), n)
+		return w.explain(fmt.Errorf("creating Knative Service %q: %w", desired.Name, err), n)
 	}
 	w.outcome.Route = w.Decision.Record != nil
-	return w.NoteWritten(made)
+	return w.NoteWritten(desired)
 }
 
-// takeBack restores our label on a Knative Service that the cache does not show because the label
+// restoreLabels restores our label on a Knative Service that the cache does not show because the label
 // is missing.
-func (w *writer) takeBack(ctx context.Context, made *servingv1.Service, there objects.Presence) error {
-	if there == objects.Unlabelled {
-		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": made.Labels}})
+func (w *writer) restoreLabels(ctx context.Context, desired *servingv1.Service, current objects.Ownership) error {
+	if current == objects.Unlabelled {
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": desired.Labels}})
 		if err != nil {
 			return err
 		}
-		label := []operation{{"add", "/metadata/labels", made.Labels}}
-		err = w.repeat(ctx, serviceKind, made, label, func() (string, error) {
-			return "", w.Client.Patch(ctx, made.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
+		label := []operation{{"add", "/metadata/labels", desired.Labels}}
+		err = w.repeat(ctx, serviceKind, desired, label, func() (string, error) {
+			return "", w.Client.Patch(ctx, desired.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
 		})
 		if err != nil {
-			return fmt.Errorf("labelling Knative Service %q: %w", made.Name, err)
+			return fmt.Errorf("labelling Knative Service %q: %w", desired.Name, err)
 		}
 	}
 	return backend.ErrStale
 }
 
-// wantedService returns the desired Knative Service, and whether its template creates a revision.
+// desiredService returns the desired Knative Service, and whether its template creates a revision.
 // Beside an error, the service creates none.
-func (w *writer) wantedService(ctx context.Context) (wanted *servingv1.Service, casting bool, err error) {
-	wanted = w.dressed(w.found.service.DeepCopy())
-	wanted.Spec.Traffic = w.traffic().targets(w.isvc.Name)
-	if aside, found := w.templateAside(); found {
-		wanted.Spec.Template = aside
-		return wanted, true, nil
+func (w *writer) desiredService(ctx context.Context) (desired *servingv1.Service, creates bool, err error) {
+	desired = w.withMetadata(w.observed.service.DeepCopy())
+	desired.Spec.Traffic = w.traffic().targets(w.isvc.Name)
+	if replacement, found := w.replacementTemplate(); found {
+		desired.Spec.Template = replacement
+		return desired, true, nil
 	}
-	n, revision, missing := w.mould()
+	n, revision, missing := w.nextToCreate()
 	if !missing {
-		return wanted, w.freeTemplate(wanted), nil
+		return desired, w.pointTemplateAtStable(desired), nil
 	}
-	if w.found.casts(w.isvc, n) {
-		return wanted, false, nil
+	if w.observed.templateNames(w.isvc, n) {
+		return desired, false, nil
 	}
-	if err := w.lookForRevision(ctx, w.isvc, n); err != nil {
+	if err := w.checkRevisionOwner(ctx, w.isvc, n); err != nil {
 		if w.Decision.Record == nil || w.Decision.Record.Split.IsEmpty() {
 			return nil, false, err // Its traffic would name a revision that does not exist.
 		}
-		return wanted, false, err
+		return desired, false, err
 	}
-	wanted.Spec.Template = w.template(n, revision)
-	wanted.ObjectMeta = objects.WithUserLabels(wanted.ObjectMeta, revision.Runs.Template.Labels)
-	return wanted, true, nil
+	desired.Spec.Template = w.template(n, revision)
+	desired.ObjectMeta = objects.WithUserLabels(desired.ObjectMeta, revision.Runs.Template.Labels)
+	return desired, true, nil
 }
 
-// freeTemplate makes the template name the stable, and reports whether it did. Knative recreates a
+// pointTemplateAtStable makes the template name the stable, and reports whether it did. Knative recreates a
 // deleted revision while the template names it. Knative takes the template for the stable's only
 // while both specs are equal, so the spec is copied from the Revision.
-func (w *writer) freeTemplate(wanted *servingv1.Service) bool {
+func (w *writer) pointTemplateAtStable(desired *servingv1.Service) bool {
 	record := w.Decision.Record
 	if record == nil || !slices.ContainsFunc(w.Decision.Workloads, func(plan rollout.WorkloadPlan) bool {
-		return plan.Action == rollout.ScaleDown && w.found.isScaledByHPA(plan.Revision) && w.found.casts(w.isvc, plan.Revision)
+		return plan.Action == rollout.ScaleDown && w.observed.isScaledByHPA(plan.Revision) && w.observed.templateNames(w.isvc, plan.Revision)
 	}) {
 		return false
 	}
-	made, revision := w.found.made[record.Stable], w.history.Revisions[record.Stable]
-	if made == nil || revision.Inputs == "" {
+	knativeRevision, revision := w.observed.knativeRevisions[record.Stable], w.history.Revisions[record.Stable]
+	if knativeRevision == nil || revision.Inputs == "" {
 		return false
 	}
-	wanted.Spec.Template = w.template(record.Stable, revision)
-	wanted.Spec.Template.Spec = *made.Spec.DeepCopy()
+	desired.Spec.Template = w.template(record.Stable, revision)
+	desired.Spec.Template.Spec = *knativeRevision.Spec.DeepCopy()
 	return true
 }
 
@@ -247,8 +247,8 @@ const strict = client.FieldValidation(metav1.FieldValidationStrict)
 // the Knative Service.
 const annotationPassthrough = "serving.knative.openshift.io/enablePassthrough"
 
-// dressed sets our labels, the owner reference and the rollout state on the Knative Service.
-func (w *writer) dressed(service *servingv1.Service) *servingv1.Service {
+// withMetadata sets our labels, the owner reference and the rollout state on the Knative Service.
+func (w *writer) withMetadata(service *servingv1.Service) *servingv1.Service {
 	meta := objects.Meta(w.isvc, service.Name, 0)
 	for key, value := range meta.Labels {
 		metav1.SetMetaDataLabel(&service.ObjectMeta, key, value)
@@ -258,7 +258,7 @@ func (w *writer) dressed(service *servingv1.Service) *servingv1.Service {
 	} else {
 		delete(service.Labels, v1beta1.LabelKnativeNetworkVisibility)
 	}
-	if passthrough, asked := w.isvc.Annotations[annotationPassthrough]; asked {
+	if passthrough, requested := w.isvc.Annotations[annotationPassthrough]; requested {
 		metav1.SetMetaDataAnnotation(&service.ObjectMeta, annotationPassthrough, passthrough)
 	}
 	if metav1.GetControllerOf(service) == nil {
@@ -270,15 +270,15 @@ func (w *writer) dressed(service *servingv1.Service) *servingv1.Service {
 	return service
 }
 
-// mould returns the next revision to create: one that should run and that Knative does not have.
+// nextToCreate returns the next revision to create: one that should run and that Knative does not have.
 // The stable comes first, then the others in the order of their numbers.
-func (w *writer) mould() (n rollout.Number, revision backend.NewRevision, missing bool) {
+func (w *writer) nextToCreate() (n rollout.Number, revision backend.NewRevision, missing bool) {
 	first := rollout.Number(0)
 	if w.Decision.Record != nil {
 		first = w.Decision.Record.Stable
 	}
 	for _, plan := range w.Decision.Workloads {
-		if plan.Action != rollout.Run || w.found.made[plan.Revision] != nil || missing && plan.Revision != first {
+		if plan.Action != rollout.Run || w.observed.knativeRevisions[plan.Revision] != nil || missing && plan.Revision != first {
 			continue
 		}
 		if recorded, known := w.history.Revisions[plan.Revision]; known {
@@ -306,18 +306,18 @@ func (w *writer) traffic() traffic {
 			split = rollout.All(record.Stable)
 		}
 	}
-	var wanted traffic
+	var desired traffic
 	for _, share := range split.Shares() {
-		if share.Percent > 0 || w.found.isReady(share.Revision) {
-			wanted = append(wanted, target{revision: share.Revision, percent: share.Percent, tag: w.tag(share.Revision)})
+		if share.Percent > 0 || w.observed.isReady(share.Revision) {
+			desired = append(desired, target{revision: share.Revision, percent: share.Percent, tag: w.tag(share.Revision)})
 		}
 	}
 	for _, plan := range w.Decision.Workloads {
-		if plan.Action == rollout.Run && !split.Has(plan.Revision) && w.mustBeReached(plan.Revision) {
-			wanted = append(wanted, target{revision: plan.Revision})
+		if plan.Action == rollout.Run && !split.Has(plan.Revision) && w.needsEntry(plan.Revision) {
+			desired = append(desired, target{revision: plan.Revision})
 		}
 	}
-	return wanted
+	return desired
 }
 
 func (w *writer) tag(n rollout.Number) string {
@@ -329,44 +329,44 @@ func (w *writer) tag(n rollout.Number) string {
 	return ""
 }
 
-// mustBeReached reports whether a revision that should run without traffic needs an entry in the
+// needsEntry reports whether a revision that should run without traffic needs an entry in the
 // traffic, because Knative has scaled it down or would do so. A new revision comes up without an
 // entry. But Knative soon treats a revision that no Route names as retired.
-func (w *writer) mustBeReached(n rollout.Number) bool {
-	down := len(w.found.pods[n]) == 0 || !w.found.isKept(w.isvc, n)
-	return w.found.isReady(n) && (down || w.found.isNamed(w.isvc, n))
+func (w *writer) needsEntry(n rollout.Number) bool {
+	down := len(w.observed.pods[n]) == 0 || !w.observed.isKept(w.isvc, n)
+	return w.observed.isReady(n) && (down || w.observed.mayReceiveRequests(w.isvc, n))
 }
 
 // patch writes what differs, under the observed resource version. Fields that Knative and others
 // have added stay.
-func (w *writer) patch(ctx context.Context, wanted *servingv1.Service) error {
-	current := w.found.service
-	operations := difference(current, wanted)
+func (w *writer) patch(ctx context.Context, desired *servingv1.Service) error {
+	current := w.observed.service
+	operations := difference(current, desired)
 	if len(operations) == 0 {
 		w.outcome.Route = w.Decision.Record != nil
 	}
-	return w.repeat(ctx, serviceKind, current, operations, func() (string, error) { return w.send(ctx, wanted, operations) })
+	return w.repeat(ctx, serviceKind, current, operations, func() (string, error) { return w.send(ctx, desired, operations) })
 }
 
 // send patches the Knative Service. It returns which writer has changed the patched fields, as far
 // as the response shows it.
-func (w *writer) send(ctx context.Context, wanted *servingv1.Service, operations []operation) (writer string, err error) {
-	current := w.found.service
+func (w *writer) send(ctx context.Context, desired *servingv1.Service, operations []operation) (writer string, err error) {
+	current := w.observed.service
 	// An old resource version makes the API server reject the whole patch as a conflict.
 	patch, err := json.Marshal(append(operations, operation{"replace", "/metadata/resourceVersion", current.ResourceVersion}))
 	if err != nil {
 		return "", err
 	}
-	patched := wanted.DeepCopy()
+	patched := desired.DeepCopy()
 	err = w.Client.Patch(ctx, patched, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(backend.FieldOwner), strict)
 	if err != nil {
-		return "", w.explained(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), backend.RevisionNumber(w.isvc.Name, wanted.Spec.Template.Name))
+		return "", w.explain(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), backend.RevisionNumber(w.isvc.Name, desired.Spec.Template.Name))
 	}
 	w.outcome.Route = w.Decision.Record != nil
 	if err := w.NoteWritten(patched); err != nil {
 		return "", err
 	}
-	if len(difference(patched, wanted)) > 0 {
+	if len(difference(patched, desired)) > 0 {
 		return objects.Admission, nil
 	}
 	return "", nil
@@ -378,7 +378,7 @@ func (w *writer) repeat(
 	ctx context.Context, kind string, object client.Object, change []operation, write func() (writer string, err error),
 ) error {
 	target := objects.Target{Kind: kind, ObjectKey: client.ObjectKeyFromObject(object)}
-	return w.objects.Repeat(ctx, target, contentOf(change), func() (objects.Who, error) {
+	return w.objects.Repeat(ctx, target, contentOf(change), func() (objects.FindWriter, error) {
 		other, err := write()
 		return func(ctx context.Context) backend.Contest {
 			path := strings.Split(strings.TrimPrefix(change[0].Path, "/"), "/")
@@ -397,10 +397,10 @@ func (w *writer) repeat(
 // annotation.
 func (w *writer) protect(ctx context.Context) error {
 	var failures []error
-	for _, n := range slices.Sorted(maps.Keys(w.found.made)) {
-		made := w.found.made[n]
-		if made.Annotations[serving.RevisionPreservedAnnotationKey] == "" && !slices.Contains(w.Decision.Forget, n) {
-			failures = append(failures, w.mark(ctx, made, map[string]any{
+	for _, n := range slices.Sorted(maps.Keys(w.observed.knativeRevisions)) {
+		revision := w.observed.knativeRevisions[n]
+		if revision.Annotations[serving.RevisionPreservedAnnotationKey] == "" && !slices.Contains(w.Decision.Forget, n) {
+			failures = append(failures, w.mark(ctx, revision, map[string]any{
 				"annotations": map[string]any{serving.RevisionPreservedAnnotationKey: "true"},
 			}))
 		}
@@ -409,20 +409,20 @@ func (w *writer) protect(ctx context.Context) error {
 }
 
 // mark changes the metadata of a Knative Revision. Its other fields belong to Knative.
-func (w *writer) mark(ctx context.Context, made *servingv1.Revision, metadata map[string]any) error {
+func (w *writer) mark(ctx context.Context, revision *servingv1.Revision, metadata map[string]any) error {
 	change := []operation{{"add", "/metadata", maps.Clone(metadata)}}
-	return w.repeat(ctx, revisionKind, made, change, func() (string, error) { return "", w.sendMark(ctx, made, metadata) })
+	return w.repeat(ctx, revisionKind, revision, change, func() (string, error) { return "", w.sendMark(ctx, revision, metadata) })
 }
 
-func (w *writer) sendMark(ctx context.Context, made *servingv1.Revision, metadata map[string]any) error {
-	metadata["resourceVersion"] = made.ResourceVersion
+func (w *writer) sendMark(ctx context.Context, revision *servingv1.Revision, metadata map[string]any) error {
+	metadata["resourceVersion"] = revision.ResourceVersion
 	patch, err := json.Marshal(map[string]any{"metadata": metadata})
 	if err != nil {
 		return err
 	}
-	err = w.Client.Patch(ctx, made.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
+	err = w.Client.Patch(ctx, revision.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
 	if err != nil {
-		return fmt.Errorf("marking Revision %q: %w", made.Name, err)
+		return fmt.Errorf("marking Revision %q: %w", revision.Name, err)
 	}
 	return nil
 }
@@ -435,18 +435,18 @@ func (w *writer) retry(ctx context.Context) error {
 	var failures []error
 	for _, plan := range w.Decision.Workloads {
 		n := plan.Revision
-		if plan.Action != rollout.Run || !w.found.isGivenUp(n) || w.found.Records[n] == nil {
+		if plan.Action != rollout.Run || !w.observed.isGivenUp(n) || w.observed.ControllerRevisions[n] == nil {
 			continue
 		}
-		last := w.found.Retry(n)
-		if last.Waits(w.found.now) {
+		last := w.observed.Retry(n)
+		if last.Waits(w.observed.now) {
 			continue
 		}
-		if err := w.history.NoteRetry(ctx, n, last.Next(w.found.now)); err != nil {
+		if err := w.history.NoteRetry(ctx, n, last.Next(w.observed.now)); err != nil {
 			failures = append(failures, err)
 			continue
 		}
-		failures = append(failures, w.deleteConfirmed(ctx, w.found.made[n]))
+		failures = append(failures, w.deleteConfirmed(ctx, w.observed.knativeRevisions[n]))
 	}
 	return errors.Join(failures...)
 }
@@ -467,35 +467,35 @@ func (w *writer) retire(ctx context.Context) error {
 	}
 	var gone []rollout.Number
 	for _, n := range w.Decision.Forget {
-		if w.found.made[n] == nil {
+		if w.observed.knativeRevisions[n] == nil {
 			gone = append(gone, n)
 		}
 		failures = append(failures, w.deleteRevision(ctx, n))
 	}
-	return errors.Join(append(failures, w.history.Forget(ctx, gone))...)
+	return errors.Join(append(failures, w.history.Prune(ctx, gone))...)
 }
 
 // scaleDown scales down a drained revision. Knative's own autoscaler does so once no Route names
 // the revision. But it treats a revision that was never routed as pending, and a
 // HorizontalPodAutoscaler cannot scale to zero.
 func (w *writer) scaleDown(ctx context.Context, n rollout.Number) error {
-	made := w.found.made[n]
-	if made == nil {
+	revision := w.observed.knativeRevisions[n]
+	if revision == nil {
 		return nil
 	}
-	if w.found.isScaledByHPA(n) {
-		return w.deleteRevision(ctx, n) // Only once the template does not name it: see [writer.freeTemplate].
+	if w.observed.isScaledByHPA(n) {
+		return w.deleteRevision(ctx, n) // Only once the template does not name it: see [writer.pointTemplateAtStable].
 	}
-	if made.GetRoutingState() == servingv1.RoutingStateReserve {
+	if revision.GetRoutingState() == servingv1.RoutingStateReserve {
 		return nil
 	}
-	if err := w.Confirm(ctx, w.isvc, w.found.service); err != nil {
+	if err := w.Confirm(ctx, w.isvc, w.observed.service); err != nil {
 		return err
 	}
-	return w.mark(ctx, made, map[string]any{
+	return w.mark(ctx, revision, map[string]any{
 		"labels": map[string]any{serving.RoutingStateLabelKey: string(servingv1.RoutingStateReserve)},
 		"annotations": map[string]any{
-			serving.RoutingStateModifiedAnnotationKey: servingv1.RoutingStateModifiedString(made.CreationTimestamp.Time),
+			serving.RoutingStateModifiedAnnotationKey: servingv1.RoutingStateModifiedString(revision.CreationTimestamp.Time),
 		},
 	})
 }
@@ -503,17 +503,17 @@ func (w *writer) scaleDown(ctx context.Context, n rollout.Number) error {
 // deleteRevision deletes a Knative Revision, unless the template names it: Knative would create it
 // again at once.
 func (w *writer) deleteRevision(ctx context.Context, n rollout.Number) error {
-	made := w.found.made[n]
-	if made == nil || w.found.casts(w.isvc, n) {
+	revision := w.observed.knativeRevisions[n]
+	if revision == nil || w.observed.templateNames(w.isvc, n) {
 		return nil
 	}
-	return w.deleteConfirmed(ctx, made)
+	return w.deleteConfirmed(ctx, revision)
 }
 
 // deleteConfirmed deletes an object after confirming that the decision is based on the current
 // state.
 func (w *writer) deleteConfirmed(ctx context.Context, object client.Object) error {
-	if err := w.Confirm(ctx, w.isvc, w.found.service); err != nil {
+	if err := w.Confirm(ctx, w.isvc, w.observed.service); err != nil {
 		return err
 	}
 	return w.objects.Delete(ctx, object)

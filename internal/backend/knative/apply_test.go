@@ -207,35 +207,35 @@ func TestARevisionThatMayBeColdKeepsItsShareWhileItStarts(t *testing.T) {
 		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: at(0)})
 	}
 	for name, test := range map[string]struct {
-		least string
-		pods  []*corev1.Pod
-		after time.Duration
-		want  int
+		minimum string
+		pods    []*corev1.Pod
+		after   time.Duration
+		want    int
 	}{
-		"no pods":                         {least: "0", want: 1},
-		"no pods, and one must run":       {least: "1", want: 0},
-		"a pod that starts":               {least: "0", pods: []*corev1.Pod{pod("False", 0)}, want: 1},
-		"the first of those that start":   {least: "0", pods: []*corev1.Pod{pod("True", 5), pod("False", 0)}, want: 1},
-		"a pod that goes":                 {least: "0", pods: []*corev1.Pod{pod("True", 5, going)}, want: 1},
-		"one goes, and another one comes": {least: "0", pods: []*corev1.Pod{pod("True", 5, going), pod("False", 0)}, want: 1},
-		"a pod that was ready":            {least: "0", pods: []*corev1.Pod{pod("False", 20)}, want: 0},
-		"a pod that has crashed":          {least: "0", pods: []*corev1.Pod{pod("False", 0, restarted)}, want: 0},
-		"a pod that is overdue":           {least: "0", pods: []*corev1.Pod{pod("False", 0, scheduled)}, after: time.Hour, want: 0},
-		"a pod that starts, and one must": {least: "1", pods: []*corev1.Pod{pod("False", 0)}, want: 0},
+		"no pods":                         {minimum: "0", want: 1},
+		"no pods, and one must run":       {minimum: "1", want: 0},
+		"a pod that starts":               {minimum: "0", pods: []*corev1.Pod{pod("False", 0)}, want: 1},
+		"the first of those that start":   {minimum: "0", pods: []*corev1.Pod{pod("True", 5), pod("False", 0)}, want: 1},
+		"a pod that goes":                 {minimum: "0", pods: []*corev1.Pod{pod("True", 5, going)}, want: 1},
+		"one goes, and another one comes": {minimum: "0", pods: []*corev1.Pod{pod("True", 5, going), pod("False", 0)}, want: 1},
+		"a pod that was ready":            {minimum: "0", pods: []*corev1.Pod{pod("False", 20)}, want: 0},
+		"a pod that has crashed":          {minimum: "0", pods: []*corev1.Pod{pod("False", 0, restarted)}, want: 0},
+		"a pod that is overdue":           {minimum: "0", pods: []*corev1.Pod{pod("False", 0, scheduled)}, after: time.Hour, want: 0},
+		"a pod that starts, and one must": {minimum: "1", pods: []*corev1.Pod{pod("False", 0)}, want: 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := newUser(t)
-			made := &servingv1.Revision{}
-			made.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: test.least, serving.ProgressDeadlineAnnotationKey: "10m"}
-			made.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionTrue}}
+			revision := &servingv1.Revision{}
+			revision.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: test.minimum, serving.ProgressDeadlineAnnotationKey: "10m"}
+			revision.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionTrue}}
 			service := &servingv1.Service{}
 			service.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: "sklearn-iris-predictor-00002", Percent: new(int64(100))}}
 			service.Status.Traffic = service.Spec.Traffic
-			found := &children{
-				service: service, made: map[rollout.Number]*servingv1.Revision{2: made},
+			observed := &children{
+				service: service, knativeRevisions: map[rollout.Number]*servingv1.Revision{2: revision},
 				pods: map[rollout.Number][]*corev1.Pod{2: test.pods}, now: start.Add(test.after),
 			}
-			if got := found.capacity(u.isvc(), 2); got != test.want {
+			if got := observed.capacity(u.isvc(), 2); got != test.want {
 				t.Errorf("its capacity is %d, want %d", got, test.want)
 			}
 		})
@@ -423,10 +423,10 @@ func TestWhatKnativeSaysOfAFailure(t *testing.T) {
 			u.rollOut("v1", promote)
 			u.broken[2] = true
 			u.rollOut("v2", 10)
-			made := u.revision(2)
+			knativeRevision := u.revision(2)
 			test.condition.Status = corev1.ConditionFalse
-			made.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse}, test.condition}
-			u.must(u.server.Status().Update(t.Context(), made))
+			knativeRevision.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse}, test.condition}
+			u.must(u.server.Status().Update(t.Context(), knativeRevision))
 			observed := u.observe()
 			failure := observed.Details[2].Failure
 			if failure == nil || failure.Reason != test.want || !strings.Contains(failure.Message, test.says) ||
@@ -444,7 +444,7 @@ func TestWhatKnativeSaysOfAFailure(t *testing.T) {
 func TestWhatKnativeCallsFailedTooEarly(t *testing.T) {
 	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(start)}
 	waits := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient cpu."}
-	made := func() *servingv1.Revision {
+	knativeRevision := func() *servingv1.Revision {
 		revision := &servingv1.Revision{}
 		revision.CreationTimestamp = metav1.NewTime(start)
 		revision.Annotations = map[string]string{serving.ProgressDeadlineAnnotationKey: "10m0s"}
@@ -465,12 +465,12 @@ func TestWhatKnativeCallsFailedTooEarly(t *testing.T) {
 		"the deadline, with the pods gone": {"ProgressDeadlineExceeded", "", nil, time.Minute, "ProgressDeadlineExceeded", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			revision := made()
+			revision := knativeRevision()
 			revision.Status.Conditions = duckv1.Conditions{
 				{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse},
 				{Type: servingv1.RevisionConditionResourcesAvailable, Status: corev1.ConditionFalse, Reason: test.reason, Message: test.message},
 			}
-			found := &children{made: map[rollout.Number]*servingv1.Revision{2: revision}, pods: map[rollout.Number][]*corev1.Pod{}}
+			found := &children{knativeRevisions: map[rollout.Number]*servingv1.Revision{2: revision}, pods: map[rollout.Number][]*corev1.Pod{}}
 			if test.pod != nil {
 				found.pods[2] = []*corev1.Pod{{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{*test.pod}}}}
 			}

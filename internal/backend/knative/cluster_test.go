@@ -304,14 +304,14 @@ func (c *cluster) cast(service *servingv1.Service) bool {
 	if template.Name == "" || c.has(template.Name, &servingv1.Revision{}) {
 		return false
 	}
-	made := &servingv1.Revision{ObjectMeta: *template.ObjectMeta.DeepCopy(), Spec: *template.Spec.DeepCopy()}
-	made.Namespace, made.UID, made.Generation = namespace, c.uid(), 1
-	made.CreationTimestamp = metav1.NewTime(c.now)
-	maps.Copy(made.Labels, map[string]string{
+	revision := &servingv1.Revision{ObjectMeta: *template.ObjectMeta.DeepCopy(), Spec: *template.Spec.DeepCopy()}
+	revision.Namespace, revision.UID, revision.Generation = namespace, c.uid(), 1
+	revision.CreationTimestamp = metav1.NewTime(c.now)
+	maps.Copy(revision.Labels, map[string]string{
 		serving.ServiceLabelKey: serviceName, serving.ServiceUIDLabelKey: string(service.UID), serving.ConfigurationLabelKey: serviceName,
 	})
-	made.SetRoutingState(servingv1.RoutingStatePending, c.now)
-	c.must(c.server.Create(c.t.Context(), made))
+	revision.SetRoutingState(servingv1.RoutingStatePending, c.now)
+	c.must(c.server.Create(c.t.Context(), revision))
 	return true
 }
 
@@ -322,15 +322,15 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 	if cause, unresolved := c.unresolved[n]; unresolved {
 		return c.leaveUnresolved(revision, cause)
 	}
-	wanted, least := 1, leastReplicas(revision)
+	wanted, minimum := 1, minReplicas(revision)
 	switch {
 	case c.given[n]:
 		wanted = 0
 	case revision.Annotations[autoscaling.ClassAnnotationKey] == autoscaling.HPA:
-	case revision.GetRoutingState() == servingv1.RoutingStateReserve, least == 0 && revision.IsReady():
+	case revision.GetRoutingState() == servingv1.RoutingStateReserve, minimum == 0 && revision.IsReady():
 		wanted = 0
-	case least > 0:
-		wanted = least
+	case minimum > 0:
+		wanted = minimum
 	}
 	ready := wanted
 	if most, short := c.short[n]; short {
@@ -354,7 +354,7 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 	case ready > 0:
 		set(servingv1.RevisionConditionReady, corev1.ConditionTrue)
 		set(servingv1.RevisionConditionActive, corev1.ConditionTrue)
-		if ready < least {
+		if ready < minimum {
 			set(servingv1.RevisionConditionActive, corev1.ConditionUnknown)
 		}
 	case wanted == 0:

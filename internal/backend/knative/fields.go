@@ -81,8 +81,8 @@ func itemKey(item any, index int) string {
 	return fmt.Sprintf("[%d]", index)
 }
 
-// isPlace reports whether a key from itemKey is an index.
-func isPlace(key string) bool {
+// isIndex reports whether a key from itemKey is an index.
+func isIndex(key string) bool {
 	_, err := strconv.Atoi(strings.Trim(key, "[]"))
 	return err == nil
 }
@@ -99,7 +99,7 @@ func has(value any, path fieldPath) bool {
 	case []any:
 		for i, item := range value {
 			key := itemKey(item, i)
-			if (key == path[0] || isPlace(key) && isPlace(path[0])) && has(item, path[1:]) {
+			if (key == path[0] || isIndex(key) && isIndex(path[0])) && has(item, path[1:]) {
 				return true
 			}
 		}

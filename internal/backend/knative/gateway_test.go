@@ -62,7 +62,7 @@ func (c *cluster) placehold(service *servingv1.Service) bool {
 	}
 	there := c.placeholder()
 	if there == nil {
-		made := &corev1.Service{
+		revision := &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: namespace, Name: serviceName, UID: c.uid(), Labels: maps.Clone(service.Labels),
 				OwnerReferences: []metav1.OwnerReference{{
@@ -71,7 +71,7 @@ func (c *cluster) placehold(service *servingv1.Service) bool {
 			},
 			Spec: spec,
 		}
-		c.must(c.server.Create(c.t.Context(), made))
+		c.must(c.server.Create(c.t.Context(), revision))
 		return true
 	}
 	if equality.Semantic.DeepEqual(there.Spec, spec) {
@@ -114,8 +114,8 @@ func (c *cluster) routes() []*gatewayv1.HTTPRoute {
 	return objects.Pointers(list.Items)
 }
 
-// entranceRoute is the HTTPRoute of the InferenceService; nil where there is none.
-func (c *cluster) entranceRoute() *gatewayv1.HTTPRoute {
+// buildHostRoute is the HTTPRoute of the InferenceService; nil where there is none.
+func (c *cluster) hostRoute() *gatewayv1.HTTPRoute {
 	c.t.Helper()
 	route := &gatewayv1.HTTPRoute{}
 	if !c.has(gateway.RouteName(isvcName), route) {

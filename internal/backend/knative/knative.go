@@ -55,53 +55,53 @@ const RevisionLabel = serving.RevisionLabelKey
 // session is one observation of an InferenceService.
 type session struct {
 	*Backend
-	isvc     *v1beta1.InferenceService
-	found    *children
-	observed *backend.Observation
+	isvc        *v1beta1.InferenceService
+	observed    *children
+	observation *backend.Observation
 }
 
 // Observation returns what was observed.
-func (s *session) Observation() *backend.Observation { return s.observed }
+func (s *session) Observation() *backend.Observation { return s.observation }
 
 // Observe reads all objects of the InferenceService. It writes nothing. An error is transient, or a
 // [backend.ConflictError].
 func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error) {
-	found, err := b.observe(ctx, isvc)
+	observed, err := b.observe(ctx, isvc)
 	if err != nil {
 		return nil, err
 	}
-	entrance, err := b.entranceDetail(isvc, found)
+	hostRoute, err := b.hostRouteStatus(isvc, observed)
 	if err != nil {
 		return nil, err
 	}
 	observation := &backend.Observation{
-		Revisions:   found.revisions(isvc),
-		Route:       b.routeOf(isvc, found),
-		RouteStatus: b.routeDetail(found),
-		Recorded:    found.Recorded(),
+		Revisions:   observed.revisions(isvc),
+		Route:       b.routeOf(isvc, observed),
+		RouteStatus: b.routeStatus(observed),
+		Recorded:    observed.Recorded(),
 		Details:     map[rollout.Number]backend.Revision{},
-		Entrance:    entrance,
-		Addresses:   b.addresses(isvc, found, entrance),
-		Mode:        found.mode(),
-		Current:     found.current(isvc),
-		WakeAt:      found.wakeAt(),
+		Entrance:    hostRoute,
+		Addresses:   b.addresses(isvc, observed, hostRoute),
+		Mode:        observed.mode(),
+		Current:     observed.current(isvc),
+		WakeAt:      observed.wakeAt(),
 	}
 	observation.TagHosts = len(observation.Route.Tags) > 0
-	if route := found.entrance.route; route != nil {
+	if route := observed.hostRoute.route; route != nil {
 		observation.Hosts = gateway.HostsOf(route)
 	}
 	for _, revision := range observation.Revisions {
 		if revision.Workload != nil {
-			observation.Details[revision.Number] = found.detail(revision.Number)
+			observation.Details[revision.Number] = observed.detail(revision.Number)
 		}
 	}
-	return &session{Backend: b, isvc: isvc, found: found, observed: observation}, nil
+	return &session{Backend: b, isvc: isvc, observed: observed, observation: observation}, nil
 }
 
 // mode returns Knative if there is a Knative Service or the saved rollout state of a deleted one.
 // Otherwise it returns the mode in the revision history.
 func (c *children) mode() v1beta1.DeploymentMode {
-	if c.service != nil || c.Parked != nil {
+	if c.service != nil || c.SavedState != nil {
 		return v1beta1.DeploymentModeKnative
 	}
 	return c.Mode()
@@ -115,7 +115,7 @@ func (c *children) current(isvc *v1beta1.InferenceService) rollout.Number {
 		return 0
 	}
 	n := backend.RevisionNumber(isvc.Name, c.service.Status.LatestCreatedRevisionName)
-	if made := c.made[n]; made == nil || made.Annotations[objects.AnnotationInputs] != "" || c.Records[n] != nil {
+	if revision := c.knativeRevisions[n]; revision == nil || revision.Annotations[objects.AnnotationInputs] != "" || c.ControllerRevisions[n] != nil {
 		return 0
 	}
 	return n
@@ -123,12 +123,12 @@ func (c *children) current(isvc *v1beta1.InferenceService) rollout.Number {
 
 // addresses returns Knative's addresses, and the InferenceService's own URL once the gateway serves
 // it.
-func (b *Backend) addresses(isvc *v1beta1.InferenceService, found *children, entrance *backend.Entrance) backend.Addresses {
-	all := found.addresses()
-	if entrance == nil || !entrance.Open {
+func (b *Backend) addresses(isvc *v1beta1.InferenceService, observed *children, hostRoute *backend.Entrance) backend.Addresses {
+	all := observed.addresses()
+	if hostRoute == nil || !hostRoute.Open {
 		return all
 	}
-	all.URL = entrance.URL
+	all.URL = hostRoute.URL
 	if b.Config.Ingress.LocalGateway != nil {
 		all.Local = "http://" + gateway.LocalHost(isvc, b.Config.Ingress)
 	}

@@ -31,29 +31,29 @@ type children struct {
 	history.History
 	// service is the Knative Service; nil if there is none.
 	service *servingv1.Service
-	// made are the Knative Revisions of the Knative Service.
-	made    map[rollout.Number]*servingv1.Revision
-	scalers map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler
-	pods    map[rollout.Number][]*corev1.Pod
+	// knativeRevisions are the Knative Revisions of the Knative Service.
+	knativeRevisions map[rollout.Number]*servingv1.Revision
+	scalers          map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler
+	pods             map[rollout.Number][]*corev1.Pod
 
-	entrance entrance
+	hostRoute hostRoute
 	// now is when the objects were read.
 	now time.Time
 }
 
 // observe reads all objects of the InferenceService from the cache.
 func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
-	found := &children{
-		made: map[rollout.Number]*servingv1.Revision{}, scalers: map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler{}, now: b.now(),
+	observed := &children{
+		knativeRevisions: map[rollout.Number]*servingv1.Revision{}, scalers: map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler{}, now: b.now(),
 	}
 	for _, read := range []func(context.Context, *v1beta1.InferenceService, *children) error{
-		b.readHistory, b.readService, b.readRevisions, b.readScalers, b.readPods, b.readEntrance,
+		b.readHistory, b.readService, b.readRevisions, b.readScalers, b.readPods, b.readHostRoute,
 	} {
-		if err := read(ctx, isvc, found); err != nil {
+		if err := read(ctx, isvc, observed); err != nil {
 			return nil, err
 		}
 	}
-	return found, nil
+	return observed, nil
 }
 
 func (b *Backend) now() time.Time {
@@ -63,16 +63,16 @@ func (b *Backend) now() time.Time {
 	return b.Clock.Now()
 }
 
-func (b *Backend) readHistory(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+func (b *Backend) readHistory(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	var err error
-	found.History, err = history.Read(ctx, &b.Store, isvc)
-	if err != nil || found.Parked == nil {
+	observed.History, err = history.Read(ctx, &b.Store, isvc)
+	if err != nil || observed.SavedState == nil {
 		return err
 	}
-	return backend.CheckRecordVersion(found.Parked.Annotations[objects.AnnotationRecord])
+	return backend.CheckRecordVersion(observed.SavedState.Annotations[objects.AnnotationRecord])
 }
 
-func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	if !b.Installed() {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceServic
 		if service.Name != backend.PredictorName(isvc.Name) {
 			continue
 		}
-		ours, err := objects.Belongs(isvc, service, serviceKind)
+		ours, err := objects.IsOwned(isvc, service, serviceKind)
 		if err != nil {
 			return err
 		}
@@ -94,11 +94,11 @@ func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceServic
 		if err := backend.CheckRecordVersion(service.Annotations[objects.AnnotationRecord]); err != nil {
 			return err
 		}
-		found.service = service
+		observed.service = service
 	}
 	// A view from before our last write must not be used: a spec that was changed back in the
 	// meantime would look as if it had been acted on.
-	cached := found.service
+	cached := observed.service
 	if cached == nil {
 		cached = &servingv1.Service{}
 		cached.Namespace, cached.Name = isvc.Namespace, backend.PredictorName(isvc.Name)
@@ -108,8 +108,8 @@ func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceServic
 
 // readRevisions reads the revisions of the Knative Service. Those of a deleted Knative Service are
 // garbage-collected.
-func (b *Backend) readRevisions(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
-	if found.service == nil {
+func (b *Backend) readRevisions(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
+	if observed.service == nil {
 		return nil
 	}
 	var list servingv1.RevisionList
@@ -120,18 +120,18 @@ func (b *Backend) readRevisions(ctx context.Context, isvc *v1beta1.InferenceServ
 		n := backend.RevisionNumber(isvc.Name, revision.Name)
 		switch {
 		case n == 0 || revision.DeletionTimestamp != nil:
-		case belongs(revision, found.service):
-			found.made[n] = revision
-		case revision.Labels[serving.ServiceLabelKey] != found.service.Name:
-			return conflictOver(revision)
+		case belongs(revision, observed.service):
+			observed.knativeRevisions[n] = revision
+		case revision.Labels[serving.ServiceLabelKey] != observed.service.Name:
+			return ownerConflict(revision)
 		}
 	}
 	return nil
 }
 
 // readScalers reads the PodAutoscalers, which have the names of their revisions.
-func (b *Backend) readScalers(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
-	if len(found.made) == 0 {
+func (b *Backend) readScalers(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
+	if len(observed.knativeRevisions) == 0 {
 		return nil
 	}
 	var list autoscalingv1alpha1.PodAutoscalerList
@@ -140,8 +140,8 @@ func (b *Backend) readScalers(ctx context.Context, isvc *v1beta1.InferenceServic
 	}
 	for _, scaler := range objects.Pointers(list.Items) {
 		n := backend.RevisionNumber(isvc.Name, scaler.Name)
-		if made := found.made[n]; made != nil && metav1.IsControlledBy(scaler, made) {
-			found.scalers[n] = scaler
+		if revision := observed.knativeRevisions[n]; revision != nil && metav1.IsControlledBy(scaler, revision) {
+			observed.scalers[n] = scaler
 		}
 	}
 	return nil
@@ -152,26 +152,26 @@ func belongs(revision client.Object, service *servingv1.Service) bool {
 	return revision.GetLabels()[serving.ServiceUIDLabelKey] == string(service.UID)
 }
 
-// lookForRevision returns a conflict if a Knative Revision with the needed name belongs to another
+// checkRevisionOwner returns a conflict if a Knative Revision with the needed name belongs to another
 // Knative Service.
-func (b *Backend) lookForRevision(ctx context.Context, isvc *v1beta1.InferenceService, n rollout.Number) error {
-	wanted := &servingv1.Revision{}
-	wanted.Namespace, wanted.Name = isvc.Namespace, backend.RevisionName(isvc.Name, n)
-	there, err := b.Metadata(ctx, wanted)
+func (b *Backend) checkRevisionOwner(ctx context.Context, isvc *v1beta1.InferenceService, n rollout.Number) error {
+	desired := &servingv1.Revision{}
+	desired.Namespace, desired.Name = isvc.Namespace, backend.RevisionName(isvc.Name, n)
+	current, err := b.Metadata(ctx, desired)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("looking for Revision %q: %w", wanted.Name, err)
+		return fmt.Errorf("looking for Revision %q: %w", desired.Name, err)
 	}
-	if there.Labels[serving.ServiceLabelKey] == backend.PredictorName(isvc.Name) {
-		return fmt.Errorf("%w: Revision %q is ours and not yet seen, or goes with a Knative Service that was deleted", backend.ErrStale, wanted.Name)
+	if current.Labels[serving.ServiceLabelKey] == backend.PredictorName(isvc.Name) {
+		return fmt.Errorf("%w: Revision %q is ours and not yet seen, or goes with a Knative Service that was deleted", backend.ErrStale, desired.Name)
 	}
-	return conflictOver(there)
+	return ownerConflict(current)
 }
 
-// conflictOver returns the conflict that names a Knative Revision's owner.
-func conflictOver(revision client.Object) *backend.ConflictError {
+// ownerConflict returns the conflict that names a Knative Revision's owner.
+func ownerConflict(revision client.Object) *backend.ConflictError {
 	conflict := &backend.ConflictError{Kind: revisionKind, Namespace: revision.GetNamespace(), Name: revision.GetName()}
 	if owner := revision.GetLabels()[serving.ServiceLabelKey]; owner != "" {
 		conflict.Owner = "Knative Service " + owner
@@ -179,26 +179,26 @@ func conflictOver(revision client.Object) *backend.ConflictError {
 	return conflict
 }
 
-func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	var err error
-	found.pods, err = pods.Read(ctx, &b.Store, isvc, RevisionLabel)
+	observed.pods, err = pods.Read(ctx, &b.Store, isvc, RevisionLabel)
 	return err
 }
 
 func (c *children) revisions(isvc *v1beta1.InferenceService) []rollout.Revision {
 	numbers := map[rollout.Number]bool{}
-	for n := range c.Records {
+	for n := range c.ControllerRevisions {
 		numbers[n] = true
 	}
-	for n := range c.made {
+	for n := range c.knativeRevisions {
 		numbers[n] = true
 	}
 	var revisions []rollout.Revision
 	for _, n := range slices.Sorted(maps.Keys(numbers)) {
 		recorded, found := c.Revisions[n]
 		revision := rollout.Revision{Number: n, Inputs: recorded.Inputs, Recorded: found, Workload: c.workload(isvc, n)}
-		if !found && c.made[n] != nil {
-			revision.Inputs = c.made[n].Annotations[objects.AnnotationInputs]
+		if !found && c.knativeRevisions[n] != nil {
+			revision.Inputs = c.knativeRevisions[n].Annotations[objects.AnnotationInputs]
 		}
 		revisions = append(revisions, revision)
 	}
@@ -206,50 +206,50 @@ func (c *children) revisions(isvc *v1beta1.InferenceService) []rollout.Revision 
 }
 
 // routeOf reads the rollout state, and whether Knative serves its split.
-func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollout.Route {
-	seen := rollout.Route{Impossible: !b.Installed(), ServesNobody: found.service == nil || len(found.service.Status.Traffic) == 0}
-	if found.service == nil {
-		return found.routeOfNone(seen)
+func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) rollout.Route {
+	seen := rollout.Route{Impossible: !b.Installed(), ServesNobody: observed.service == nil || len(observed.service.Status.Traffic) == 0}
+	if observed.service == nil {
+		return observed.savedRoute(seen)
 	}
-	traffic := readTraffic(isvc, found.service)
+	traffic := readTraffic(isvc, observed.service)
 	seen.Split, seen.Tags = traffic.split(), traffic.tagged()
-	record, err := rollout.DecodeRecord(found.service.Annotations[objects.AnnotationRecord])
+	record, err := rollout.DecodeRecord(observed.service.Annotations[objects.AnnotationRecord])
 	// A state with an empty split belongs to a first deployment: its traffic is a placeholder.
-	carried := err == nil && (traffic.carries(record.Split) || record.Split.IsEmpty())
-	if err != nil || !carried && !found.knows(record) {
+	carried := err == nil && (traffic.matches(record.Split) || record.Split.IsEmpty())
+	if err != nil || !carried && !observed.hasRevisionsOf(record) {
 		return seen
 	}
 	seen.Record = &record
 	if carried {
 		seen.Split = record.Split
 	}
-	seen.Tags = append(seen.Tags, found.hiddenTags(isvc, record, traffic)...)
+	seen.Tags = append(seen.Tags, observed.hiddenTags(isvc, record, traffic)...)
 	slices.Sort(seen.Tags)
-	seen.TakenOver = carried && (takenOver(found.service) || record.Split.IsEmpty())
+	seen.TakenOver = carried && (isServed(observed.service) || record.Split.IsEmpty())
 	seen.TagsTakenOver = seen.TakenOver // Tags are part of the traffic.
 	return seen
 }
 
-// routeOfNone returns the route of an InferenceService without a Knative Service: nothing is
+// savedRoute returns the route of an InferenceService without a Knative Service: nothing is
 // served, and a ControllerRevision keeps the rollout state.
-func (c *children) routeOfNone(seen rollout.Route) rollout.Route {
-	if c.Parked == nil {
-		return seen
+func (c *children) savedRoute(observed rollout.Route) rollout.Route {
+	if c.SavedState == nil {
+		return observed
 	}
-	record, err := rollout.DecodeRecord(c.Parked.Annotations[objects.AnnotationRecord])
+	record, err := rollout.DecodeRecord(c.SavedState.Annotations[objects.AnnotationRecord])
 	if err != nil {
-		return seen
+		return observed
 	}
-	seen.Record = &record
-	seen.TakenOver, seen.TagsTakenOver = record.Split.IsEmpty(), record.Split.IsEmpty()
-	return seen
+	observed.Record = &record
+	observed.TakenOver, observed.TagsTakenOver = record.Split.IsEmpty(), record.Split.IsEmpty()
+	return observed
 }
 
-// knows reports whether the revisions of a rollout state exist. If the state does not match the
+// hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not match the
 // traffic and names unknown revisions, it was not written by the operator.
-func (c *children) knows(record rollout.Record) bool {
+func (c *children) hasRevisionsOf(record rollout.Record) bool {
 	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
-		if c.Records[share.Revision] == nil && c.made[share.Revision] == nil {
+		if c.ControllerRevisions[share.Revision] == nil && c.knativeRevisions[share.Revision] == nil {
 			return false
 		}
 	}

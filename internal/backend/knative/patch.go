@@ -24,19 +24,19 @@ type operation struct {
 
 // difference returns the operations for the fields that we write and that differ. The operation add
 // replaces an existing value.
-func difference(current, wanted *servingv1.Service) []operation {
+func difference(current, desired *servingv1.Service) []operation {
 	found := slices.Concat(
-		differentPairs("/metadata/labels", current.Labels, wanted.Labels),
-		differentPairs("/metadata/annotations", current.Annotations, wanted.Annotations),
+		differentPairs("/metadata/labels", current.Labels, desired.Labels),
+		differentPairs("/metadata/annotations", current.Annotations, desired.Annotations),
 	)
 	replace := func(path string, before, after any) {
 		if !equality.Semantic.DeepEqual(before, after) {
 			found = append(found, operation{"add", path, after})
 		}
 	}
-	replace("/metadata/ownerReferences", current.OwnerReferences, wanted.OwnerReferences)
-	replace("/spec/template", current.Spec.Template, wanted.Spec.Template)
-	replace("/spec/traffic", current.Spec.Traffic, wanted.Spec.Traffic)
+	replace("/metadata/ownerReferences", current.OwnerReferences, desired.OwnerReferences)
+	replace("/spec/template", current.Spec.Template, desired.Spec.Template)
+	replace("/spec/traffic", current.Spec.Traffic, desired.Spec.Traffic)
 	return found
 }
 
@@ -47,7 +47,7 @@ func differentPairs(path string, before, after map[string]string) []operation {
 	}
 	var found []operation
 	for _, key := range slices.Sorted(maps.Keys(after)) {
-		if value, there := before[key]; !there || value != after[key] {
+		if value, current := before[key]; !current || value != after[key] {
 			found = append(found, operation{"add", path + "/" + escaped(key), after[key]})
 		}
 	}

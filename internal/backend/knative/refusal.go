@@ -23,9 +23,9 @@ import (
 // reasonNotInstalled is the condition reason for a cluster without Knative Serving.
 const reasonNotInstalled = "KnativeNotInstalled"
 
-// routeDetail returns the status of the route that users see. A first revision that does not become
+// routeStatus returns the status of the route that users see. A first revision that does not become
 // ready is not a failure of the route.
-func (b *Backend) routeDetail(found *children) backend.RouteStatus {
+func (b *Backend) routeStatus(observed *children) backend.RouteStatus {
 	if !b.Installed() {
 		return backend.RouteStatus{
 			Refused: true,
@@ -34,7 +34,7 @@ func (b *Backend) routeDetail(found *children) backend.RouteStatus {
 				"or have predictors run without it with the annotation serving.kserve.io/deploymentMode: Standard on a new InferenceService",
 		}
 	}
-	service := found.service
+	service := observed.service
 	if service == nil {
 		return backend.RouteStatus{}
 	}
@@ -49,8 +49,8 @@ func (b *Backend) routeDetail(found *children) backend.RouteStatus {
 	return detail
 }
 
-// explained adds to a refusal which Knative features allow the refused fields.
-func explained(err error) error {
+// explain adds to a refusal which Knative features allow the refused fields.
+func explain(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -66,10 +66,10 @@ func explained(err error) error {
 	return err
 }
 
-// explained adds to a refusal of a revision which fields of the InferenceService or of its serving
+// explain adds to a refusal of a revision which fields of the InferenceService or of its serving
 // runtime it is about.
-func (w *writer) explained(err error, n rollout.Number) error {
-	err = explained(err)
+func (w *writer) explain(err error, n rollout.Number) error {
+	err = explain(err)
 	if err == nil || !podFields.MatchString(err.Error()) {
 		return err
 	}

@@ -17,11 +17,11 @@ import (
 // template must name another revision before this one is deleted and created again.
 func (w *writer) outdated() rollout.Number {
 	for _, plan := range w.Decision.Workloads {
-		made, recorded := w.found.made[plan.Revision], w.history.Revisions[plan.Revision]
-		if plan.Action != rollout.Run || made == nil || made.IsReady() || w.isOffered(plan.Revision) {
+		revision, recorded := w.observed.knativeRevisions[plan.Revision], w.history.Revisions[plan.Revision]
+		if plan.Action != rollout.Run || revision == nil || revision.IsReady() || w.isOffered(plan.Revision) {
 			continue
 		}
-		if digest := recorded.DownloadDigest(); digest != "" && made.Annotations[objects.AnnotationDownload] != digest {
+		if digest := recorded.DownloadDigest(); digest != "" && revision.Annotations[objects.AnnotationDownload] != digest {
 			return plan.Revision
 		}
 	}
@@ -34,16 +34,16 @@ func (w *writer) isOffered(n rollout.Number) bool {
 	return record != nil && (record.Stable == n || record.Split.Has(n))
 }
 
-// templateAside returns the stable's template while the template of the Knative Service names an
+// replacementTemplate returns the stable's template while the template of the Knative Service names an
 // outdated revision.
-func (w *writer) templateAside() (template servingv1.RevisionTemplateSpec, found bool) {
+func (w *writer) replacementTemplate() (template servingv1.RevisionTemplateSpec, found bool) {
 	n := w.outdated()
-	if n == 0 || w.Decision.Record == nil || !w.found.casts(w.isvc, n) {
+	if n == 0 || w.Decision.Record == nil || !w.observed.templateNames(w.isvc, n) {
 		return template, false
 	}
 	stable := w.Decision.Record.Stable
 	revision, known := w.history.Revisions[stable]
-	if !known || stable == n || w.found.made[stable] == nil {
+	if !known || stable == n || w.observed.knativeRevisions[stable] == nil {
 		return template, false
 	}
 	return w.template(stable, revision), true
@@ -57,10 +57,10 @@ func (w *writer) renew(ctx context.Context) error {
 	case n == 0:
 		return nil
 	case w.Decision.Record == nil:
-		return w.deleteConfirmed(ctx, w.found.service)
-	case w.found.casts(w.isvc, n):
+		return w.deleteConfirmed(ctx, w.observed.service)
+	case w.observed.templateNames(w.isvc, n):
 		return nil
 	default:
-		return w.deleteConfirmed(ctx, w.found.made[n])
+		return w.deleteConfirmed(ctx, w.observed.knativeRevisions[n])
 	}
 }

@@ -21,8 +21,8 @@ func downloaded(isvc *v1beta1.InferenceService) {
 }
 
 // endpointOf is the variable that the storage initializer of a revision has.
-func endpointOf(made *servingv1.Revision) string {
-	for _, container := range made.Spec.InitContainers {
+func endpointOf(revision *servingv1.Revision) string {
+	for _, container := range revision.Spec.InitContainers {
 		for _, variable := range container.Env {
 			if variable.Name == "AWS_ENDPOINT_URL" {
 				return variable.Value

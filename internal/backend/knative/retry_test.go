@@ -168,7 +168,7 @@ func (u user) edit(n int, value string) {
 	u.t.Helper()
 	found, err := history.Read(u.t.Context(), &u.backend.Store, u.isvc())
 	u.must(err)
-	for number, record := range found.Records {
+	for number, record := range found.ControllerRevisions {
 		if int(number) == n {
 			record.Annotations[history.AnnotationRetry] = value
 			u.must(u.server.Update(u.t.Context(), record))
@@ -267,10 +267,10 @@ func TestARecordBeyondTheHistoryLimitIsNotDeletedAndWrittenInTurns(t *testing.T)
 	u.wantSilence()
 	found, err := history.Read(t.Context(), &u.backend.Store, u.isvc())
 	u.must(err)
-	if len(found.Records) > 11 || len(found.Records) < 10 {
-		t.Errorf("%d revisions are on record", len(found.Records))
+	if len(found.ControllerRevisions) > 11 || len(found.ControllerRevisions) < 10 {
+		t.Errorf("%d revisions are on record", len(found.ControllerRevisions))
 	}
-	if found.Records[1] != nil || u.has(backend.RevisionName(isvcName, 1), &servingv1.Revision{}) {
+	if found.ControllerRevisions[1] != nil || u.has(backend.RevisionName(isvcName, 1), &servingv1.Revision{}) {
 		t.Error("revision 1 is still there")
 	}
 }

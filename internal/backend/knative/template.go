@@ -60,22 +60,22 @@ const unknownInputs = "unknown"
 
 // revisionOf reads a revision that has no ControllerRevision from its Knative Revision. The
 // ControllerRevision was deleted, or KServe created the revision.
-func revisionOf(made *servingv1.Revision, origin backend.CurrentRevision) backend.NewRevision {
+func revisionOf(knativeRevision *servingv1.Revision, origin backend.CurrentRevision) backend.NewRevision {
 	revision := backend.NewRevision{Inputs: origin.Inputs}
 	if revision.Inputs == "" {
-		revision.Inputs = unknownInputs + "-" + made.Name
+		revision.Inputs = unknownInputs + "-" + knativeRevision.Name
 	}
 	revision.Runs.Identity, revision.Runs.Runtime = origin.Identity, origin.Runtime
-	revision.Runs.Template.Spec = *made.Spec.PodSpec.DeepCopy()
-	revision.Runs.Template.Labels = without(made.Labels, serving.GroupNamePrefix, v1beta1.LabelRevision)
-	revision.Runs.Template.Annotations = without(made.Annotations, serving.GroupNamePrefix, objects.OwnPrefix)
+	revision.Runs.Template.Spec = *knativeRevision.Spec.PodSpec.DeepCopy()
+	revision.Runs.Template.Labels = without(knativeRevision.Labels, serving.GroupNamePrefix, v1beta1.LabelRevision)
+	revision.Runs.Template.Annotations = without(knativeRevision.Annotations, serving.GroupNamePrefix, objects.OwnPrefix)
 	revision.Runs.Port = 8080
-	for _, container := range made.Spec.Containers {
+	for _, container := range knativeRevision.Spec.Containers {
 		if len(container.Ports) > 0 {
 			revision.Runs.Port = container.Ports[0].ContainerPort
 		}
 	}
-	revision.Runs.TimeoutSeconds, revision.Runs.ContainerConcurrency = made.Spec.TimeoutSeconds, made.Spec.ContainerConcurrency
+	revision.Runs.TimeoutSeconds, revision.Runs.ContainerConcurrency = knativeRevision.Spec.TimeoutSeconds, knativeRevision.Spec.ContainerConcurrency
 	return revision
 }
 

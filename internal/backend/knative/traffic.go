@@ -65,9 +65,9 @@ func (t traffic) split() rollout.Split {
 	return split
 }
 
-// carries reports whether the traffic matches the split. Additional entries with a share of 0 do
+// matches reports whether the traffic matches the split. Additional entries with a share of 0 do
 // not matter: they name revisions that are being brought back.
-func (t traffic) carries(split rollout.Split) bool {
+func (t traffic) matches(split rollout.Split) bool {
 	given := 0
 	for _, target := range t {
 		given += target.percent
@@ -110,13 +110,13 @@ func (t traffic) tagged() []rollout.Number {
 	return revisions
 }
 
-// takenOver reports whether Knative serves the traffic in the spec: the generation is observed, the
+// isServed reports whether Knative serves the traffic in the spec: the generation is observed, the
 // route is ready, and the status has the same traffic.
-func takenOver(service *servingv1.Service) bool {
+func isServed(service *servingv1.Service) bool {
 	ready := service.Status.GetCondition(servingv1.ServiceConditionRoutesReady)
 	return service.Status.ObservedGeneration == service.Generation && ready.IsTrue() &&
-		slices.EqualFunc(service.Spec.Traffic, service.Status.Traffic, func(asked, served servingv1.TrafficTarget) bool {
-			return asked.RevisionName == served.RevisionName && percentOf(asked) == percentOf(served) && asked.Tag == served.Tag
+		slices.EqualFunc(service.Spec.Traffic, service.Status.Traffic, func(requested, served servingv1.TrafficTarget) bool {
+			return requested.RevisionName == served.RevisionName && percentOf(requested) == percentOf(served) && requested.Tag == served.Tag
 		})
 }
 

@@ -57,13 +57,13 @@ func TestRefusalsOfKnativesAreExplained(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			refusal := errors.New(refused + test.refusal)
-			got := explained(refusal)
+			got := explain(refusal)
 			if !errors.Is(got, refusal) || !strings.Contains(got.Error(), test.want) || test.want == "" && got.Error() != refusal.Error() {
 				t.Errorf("error is %v", got)
 			}
 		})
 	}
-	if explained(nil) != nil {
+	if explain(nil) != nil {
 		t.Error("nothing is refused")
 	}
 }

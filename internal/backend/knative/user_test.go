@@ -128,7 +128,7 @@ func (u user) rollOut(model string, percent int64, changes ...func(*v1beta1.Infe
 func (u user) wantTraffic(want string) {
 	u.t.Helper()
 	u.wantAsked(want)
-	if !takenOver(u.service()) {
+	if !isServed(u.service()) {
 		u.t.Error("Knative does not serve it")
 	}
 }

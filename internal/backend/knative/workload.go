@@ -26,24 +26,24 @@ import (
 // workload returns what a revision runs; nil if it runs nothing. A revision that the traffic names
 // counts as running even with no replicas, because a request starts it.
 func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *rollout.Workload {
-	made := c.made[n]
-	if made == nil {
-		if c.casts(isvc, n) {
-			return &rollout.Workload{Failed: c.castingFailure() != nil}
+	revision := c.knativeRevisions[n]
+	if revision == nil {
+		if c.templateNames(isvc, n) {
+			return &rollout.Workload{Failed: c.creationFailure() != nil}
 		}
 		return nil
 	}
 	workload := &rollout.Workload{
 		Ready:     c.capacity(isvc, n),
-		Leaving:   c.isLeaving(isvc, n),
-		Replicas:  desiredReplicas(made, len(c.pods[n])),
+		Leaving:   c.isTerminating(isvc, n),
+		Replicas:  desiredReplicas(revision, len(c.pods[n])),
 		Pods:      len(c.pods[n]),
 		IdleSince: c.idleSince(isvc, n),
 		Failed:    c.detail(n).Failure != nil,
 
 		ReadySince: pods.ReadySince(c.pods[n]),
 	}
-	if made.IsReady() && !c.isNamed(isvc, n) && workload.Pods == 0 && workload.Replicas == 0 {
+	if revision.IsReady() && !c.mayReceiveRequests(isvc, n) && workload.Pods == 0 && workload.Replicas == 0 {
 		return nil
 	}
 	return workload
@@ -51,8 +51,8 @@ func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *r
 
 // desiredReplicas returns the autoscaler's desired replicas. Before the autoscaler has reported,
 // the existing pods are the desired ones.
-func desiredReplicas(made *servingv1.Revision, found int) int {
-	if desired := made.Status.DesiredReplicas; desired != nil {
+func desiredReplicas(revision *servingv1.Revision, found int) int {
+	if desired := revision.Status.DesiredReplicas; desired != nil {
 		return int(*desired)
 	}
 	return found
@@ -60,43 +60,45 @@ func desiredReplicas(made *servingv1.Revision, found int) int {
 
 // isScaledByHPA reports whether a HorizontalPodAutoscaler scales a revision.
 func (c *children) isScaledByHPA(n rollout.Number) bool {
-	made := c.made[n]
-	if made == nil {
+	revision := c.knativeRevisions[n]
+	if revision == nil {
 		return false
 	}
-	_, class, _ := autoscaling.ClassAnnotation.Get(made.Annotations)
+	_, class, _ := autoscaling.ClassAnnotation.Get(revision.Annotations)
 	return class == autoscaling.HPA
 }
 
 // isGivenUp reports whether Knative has failed to start a revision and has scaled it to zero. An
 // unresolved image does not count: Knative retries the registry by itself, with growing pauses.
 func (c *children) isGivenUp(n rollout.Number) bool {
-	made := c.made[n]
-	if made == nil || made.DeletionTimestamp != nil || !made.IsFailed() || len(c.pods[n]) > 0 {
+	revision := c.knativeRevisions[n]
+	if revision == nil || revision.DeletionTimestamp != nil || !revision.IsFailed() || len(c.pods[n]) > 0 {
 		return false
 	}
-	desired := made.Status.DesiredReplicas
-	return desired != nil && *desired == 0 && !isUnresolved(made)
+	desired := revision.Status.DesiredReplicas
+	return desired != nil && *desired == 0 && !isUnresolved(revision)
 }
 
 // isUnresolved reports whether Knative cannot resolve the image of a revision. No pod is created
 // then.
-func isUnresolved(made *servingv1.Revision) bool {
-	condition := made.Status.GetCondition(servingv1.RevisionConditionContainerHealthy)
+func isUnresolved(revision *servingv1.Revision) bool {
+	condition := revision.Status.GetCondition(servingv1.RevisionConditionContainerHealthy)
 	return condition.IsFalse() && condition.Reason == servingv1.ReasonContainerMissing
 }
 
-// casts reports whether the template of the Knative Service names this revision.
-func (c *children) casts(isvc *v1beta1.InferenceService, n rollout.Number) bool {
+// templateNames reports whether the template of the Knative Service names this revision.
+func (c *children) templateNames(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	return c.service != nil && c.service.Spec.Template.Name == backend.RevisionName(isvc.Name, n)
 }
 
 // isReady reports whether the Knative Revision is ready, so that a Route can name it.
-func (c *children) isReady(n rollout.Number) bool { return c.made[n] != nil && c.made[n].IsReady() }
+func (c *children) isReady(n rollout.Number) bool {
+	return c.knativeRevisions[n] != nil && c.knativeRevisions[n].IsReady()
+}
 
-// isNamed reports whether a revision may receive requests: the spec or the status of the Knative
+// mayReceiveRequests reports whether a revision may receive requests: the spec or the status of the Knative
 // Service names it.
-func (c *children) isNamed(isvc *v1beta1.InferenceService, n rollout.Number) bool {
+func (c *children) mayReceiveRequests(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	name := backend.RevisionName(isvc.Name, n)
 	return slices.ContainsFunc(slices.Concat(c.service.Spec.Traffic, c.service.Status.Traffic), func(target servingv1.TrafficTarget) bool {
 		return target.RevisionName == name
@@ -111,16 +113,16 @@ func (c *children) isNamed(isvc *v1beta1.InferenceService, n rollout.Number) boo
 //   - With a minimum scale of 0, a revision that is scaled to zero or starting can serve: the user
 //     has chosen cold starts, and Knative holds the requests until a replica is ready.
 func (c *children) capacity(isvc *v1beta1.InferenceService, n rollout.Number) int {
-	made, ready := c.made[n], pods.CountReady(c.pods[n])
-	least := leastReplicas(made)
+	revision, ready := c.knativeRevisions[n], pods.CountReady(c.pods[n])
+	minimum := minReplicas(revision)
 	switch {
-	case !made.IsReady():
+	case !revision.IsReady():
 		return 0
-	case least == 0 && ready == 0 && c.isCold(n):
+	case minimum == 0 && ready == 0 && c.isCold(n):
 		return 1
 	case c.serves(isvc, n):
 		return ready
-	case ready < least, !c.isActive(n):
+	case ready < minimum, !c.isActive(n):
 		return 0
 	}
 	return ready
@@ -143,9 +145,9 @@ func (c *children) isActive(n rollout.Number) bool {
 	return scaler != nil && scaler.Status.IsActive()
 }
 
-// isLeaving reports whether Knative is scaling a revision down. Its pods still look ready for a
+// isTerminating reports whether Knative is scaling a revision down. Its pods still look ready for a
 // moment.
-func (c *children) isLeaving(isvc *v1beta1.InferenceService, n rollout.Number) bool {
+func (c *children) isTerminating(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	return len(c.pods[n]) > 0 && !c.serves(isvc, n) && !c.isKept(isvc, n)
 }
 
@@ -163,7 +165,7 @@ func (c *children) isKept(isvc *v1beta1.InferenceService, n rollout.Number) bool
 	if scaler := c.scalers[n]; scaler == nil || scaler.Spec.Reachability == autoscalingv1alpha1.ReachabilityUnreachable {
 		return false
 	}
-	switch c.made[n].GetRoutingState() {
+	switch c.knativeRevisions[n].GetRoutingState() {
 	case servingv1.RoutingStateReserve:
 		return false
 	case servingv1.RoutingStateActive:
@@ -173,28 +175,28 @@ func (c *children) isKept(isvc *v1beta1.InferenceService, n rollout.Number) bool
 	}
 }
 
-// leastReplicas returns the minimum scale of a reachable revision; 0 if it may scale to zero.
-func leastReplicas(made *servingv1.Revision) int {
-	_, value, _ := autoscaling.MinScaleAnnotation.Get(made.Annotations)
-	least := 0
-	if _, err := fmt.Sscan(value, &least); err != nil {
+// minReplicas returns the minimum scale of a reachable revision; 0 if it may scale to zero.
+func minReplicas(revision *servingv1.Revision) int {
+	_, value, _ := autoscaling.MinScaleAnnotation.Get(revision.Annotations)
+	minimum := 0
+	if _, err := fmt.Sscan(value, &minimum); err != nil {
 		return 0
 	}
-	return least
+	return minimum
 }
 
 // idleSince returns since when no Route has named a revision, which Knative stores on the revision.
 // A revision that was never routed is idle since its creation.
 func (c *children) idleSince(isvc *v1beta1.InferenceService, n rollout.Number) time.Time {
-	made := c.made[n]
-	if c.isNamed(isvc, n) {
+	revision := c.knativeRevisions[n]
+	if c.mayReceiveRequests(isvc, n) {
 		return time.Time{}
 	}
-	switch made.GetRoutingState() {
+	switch revision.GetRoutingState() {
 	case servingv1.RoutingStateReserve:
-		return made.GetRoutingStateModified()
+		return revision.GetRoutingStateModified()
 	case servingv1.RoutingStatePending:
-		return made.CreationTimestamp.Time
+		return revision.CreationTimestamp.Time
 	default:
 		return time.Time{}
 	}
@@ -203,29 +205,29 @@ func (c *children) idleSince(isvc *v1beta1.InferenceService, n rollout.Number) t
 // detail returns what the pods of a revision report. If they report no failure, Knative's
 // conditions count.
 func (c *children) detail(n rollout.Number) backend.Revision {
-	made := c.made[n]
-	if made == nil {
-		detail := backend.Revision{State: v1beta1.Pending, Failure: c.castingFailure()}
+	revision := c.knativeRevisions[n]
+	if revision == nil {
+		detail := backend.Revision{State: v1beta1.Pending, Failure: c.creationFailure()}
 		if detail.Failure != nil {
 			detail.State = v1beta1.FailedToLoad
 		}
 		return detail
 	}
-	detail := pods.Detail(c.pods[n], loadDeadline(made), c.revisionFailures(n)...)
-	if made.IsReady() && leastReplicas(made) == 0 && len(c.pods[n]) == 0 {
+	detail := pods.Detail(c.pods[n], loadDeadline(revision), c.revisionFailures(n)...)
+	if revision.IsReady() && minReplicas(revision) == 0 && len(c.pods[n]) == 0 {
 		detail.State = v1beta1.Standby
 	}
 	return detail
 }
 
-// castingFailure returns why Knative cannot create the revision that the template names.
-func (c *children) castingFailure() *backend.Failure {
+// creationFailure returns why Knative cannot create the revision that the template names.
+func (c *children) creationFailure() *backend.Failure {
 	condition := c.service.Status.GetCondition(servingv1.ServiceConditionConfigurationsReady)
 	if c.service.Status.ObservedGeneration != c.service.Generation || !condition.IsFalse() {
 		return nil
 	}
 	return &backend.Failure{
-		Reason:  reasonNotMade,
+		Reason:  reasonNotCreated,
 		Message: fmt.Sprintf("Knative cannot make the revision: %s", backend.StableMessage(condition.Message)),
 		Time:    condition.LastTransitionTime.Inner.Time,
 	}
@@ -233,17 +235,17 @@ func (c *children) castingFailure() *backend.Failure {
 
 // Condition reasons for failures that Knative reports.
 const (
-	reasonNotMade = "RevisionNotMade"
-	reasonGivenUp = "RevisionFailed"
+	reasonNotCreated = "RevisionNotMade"
+	reasonFailed     = "RevisionFailed"
 )
 
 // FailureReasons lists the failure reasons of revisions, beside those of their pods.
-func FailureReasons() []string { return []string{reasonNotMade, reasonGivenUp} }
+func FailureReasons() []string { return []string{reasonNotCreated, reasonFailed} }
 
 // loadDeadline returns how long Knative gives a pod of a revision to become ready; 0 if it is not
 // set.
-func loadDeadline(made *servingv1.Revision) time.Duration {
-	deadline, err := time.ParseDuration(made.Annotations[serving.ProgressDeadlineAnnotationKey])
+func loadDeadline(revision *servingv1.Revision) time.Duration {
+	deadline, err := time.ParseDuration(revision.Annotations[serving.ProgressDeadlineAnnotationKey])
 	if err != nil {
 		return 0
 	}
@@ -255,18 +257,18 @@ func loadDeadline(made *servingv1.Revision) time.Duration {
 // the revision. So its reports about pods are ignored if the pods themselves carry the times, and a
 // failure that may resolve by itself counts only after the deadline.
 func (c *children) revisionFailures(n rollout.Number) []backend.Pending {
-	made := c.made[n]
+	revision := c.knativeRevisions[n]
 	failure := c.revisionFailure(n)
-	if failure == nil || pods.KeepTime(c.pods[n]) && failure.Reason != reasonGivenUp {
+	if failure == nil || pods.TrackDeadlines(c.pods[n]) && failure.Reason != reasonFailed {
 		return nil
 	}
 	pending := backend.Pending{Failure: *failure}
 	switch {
-	case isUnresolved(made):
+	case isUnresolved(revision):
 	case failure.Reason == pods.ReasonUnschedulable && !c.isGivenUp(n), failure.Reason == pods.ReasonPodsRefused,
 		failure.Reason == pods.ReasonImagePull && pods.IsTransient(failure.Message):
-		pending.From = made.CreationTimestamp.Add(loadDeadline(made))
-		pending.Failure.Message = strings.Replace(strings.TrimSuffix(failure.Message, triedAgain(made)), "Knative has given up", "Knative reports", 1)
+		pending.From = revision.CreationTimestamp.Add(loadDeadline(revision))
+		pending.Failure.Message = strings.Replace(strings.TrimSuffix(failure.Message, retryHint(revision)), "Knative has given up", "Knative reports", 1)
 	}
 	return []backend.Pending{pending}
 }
@@ -274,12 +276,12 @@ func (c *children) revisionFailures(n rollout.Number) []backend.Pending {
 // revisionFailure returns why Knative reports a revision as failed; nil if it does not, or if the
 // revision may still come up by itself.
 func (c *children) revisionFailure(n rollout.Number) *backend.Failure {
-	made := c.made[n]
-	if !made.IsFailed() {
+	revision := c.knativeRevisions[n]
+	if !revision.IsFailed() {
 		return nil
 	}
 	for _, kind := range []apis.ConditionType{servingv1.RevisionConditionContainerHealthy, servingv1.RevisionConditionResourcesAvailable} {
-		condition := made.Status.GetCondition(kind)
+		condition := revision.Status.GetCondition(kind)
 		if !condition.IsFalse() {
 			continue
 		}
@@ -287,14 +289,14 @@ func (c *children) revisionFailure(n rollout.Number) *backend.Failure {
 			return nil
 		}
 		failure := &backend.Failure{Reason: reasonOf(condition.Reason), Time: condition.LastTransitionTime.Inner.Time}
-		what, next := "Knative has given up", triedAgain(made)
-		if isUnresolved(made) {
-			what, next = "Knative cannot find the image", "; Knative tries again by itself, with growing pauses"+atOnce(made)
+		what, next := "Knative has given up", retryHint(revision)
+		if isUnresolved(revision) {
+			what, next = "Knative cannot find the image", "; Knative tries again by itself, with growing pauses"+retryCommand(revision)
 		}
 		cause := backend.StableMessage(condition.Message)
 		switch {
 		case failure.Reason == pods.ReasonDeadline:
-			cause = pods.Overdue(made.Annotations[serving.ProgressDeadlineAnnotationKey])
+			cause = pods.DeadlineMessage(revision.Annotations[serving.ProgressDeadlineAnnotationKey])
 		case condition.Message == "":
 			cause = condition.Reason
 		}
@@ -304,32 +306,32 @@ func (c *children) revisionFailure(n rollout.Number) *backend.Failure {
 	return nil
 }
 
-func triedAgain(made *servingv1.Revision) string {
-	return "; it is tried again, after a pause that grows with each failure" + atOnce(made)
+func retryHint(revision *servingv1.Revision) string {
+	return "; it is tried again, after a pause that grows with each failure" + retryCommand(revision)
 }
 
-func atOnce(made *servingv1.Revision) string {
-	return fmt.Sprintf(", and at once with: kubectl delete revisions.serving.knative.dev -n %s %s", made.Namespace, made.Name)
+func retryCommand(revision *servingv1.Revision) string {
+	return fmt.Sprintf(", and at once with: kubectl delete revisions.serving.knative.dev -n %s %s", revision.Namespace, revision.Name)
 }
 
-// passing matches the errors of a registry that is unreachable or overloaded.
-var passing = regexp.MustCompile(`(?i)timeout|deadline exceeded|connection refused|connection reset|no such host|EOF|TOOMANYREQUESTS|status code (429|5\d\d)`)
+// registryUnavailable matches the errors of a registry that is unreachable or overloaded.
+var registryUnavailable = regexp.MustCompile(`(?i)timeout|deadline exceeded|connection refused|connection reset|no such host|EOF|TOOMANYREQUESTS|status code (429|5\d\d)`)
 
 // mayComeUp reports whether a revision failed only because a registry does not respond. Knative
 // sets no deadline for this, so the revision's own progress deadline applies.
 func (c *children) mayComeUp(n rollout.Number, condition *apis.Condition) bool {
-	made := c.made[n]
-	return isUnresolved(made) && passing.MatchString(condition.Message) && c.now.Before(resolveDeadline(made))
+	revision := c.knativeRevisions[n]
+	return isUnresolved(revision) && registryUnavailable.MatchString(condition.Message) && c.now.Before(resolveDeadline(revision))
 }
 
 // resolveDeadline returns by when the image must be resolved.
-func resolveDeadline(made *servingv1.Revision) time.Time {
-	_, value, _ := serving.ProgressDeadlineAnnotation.Get(made.Annotations)
+func resolveDeadline(revision *servingv1.Revision) time.Time {
+	_, value, _ := serving.ProgressDeadlineAnnotation.Get(revision.Annotations)
 	deadline, err := time.ParseDuration(value)
 	if err != nil {
 		deadline = knativeDeadline
 	}
-	return made.CreationTimestamp.Add(deadline)
+	return revision.CreationTimestamp.Add(deadline)
 }
 
 // knativeDeadline is Knative's default progress deadline.
@@ -339,13 +341,13 @@ const knativeDeadline = 10 * time.Minute
 // none.
 func (c *children) wakeAt() time.Time {
 	var wake time.Time
-	for n, made := range c.made {
+	for n, revision := range c.knativeRevisions {
 		at := time.Time{}
 		switch {
 		case c.isGivenUp(n):
 			at = c.Retry(n).NotBefore
-		case made.IsFailed() && isUnresolved(made):
-			at = resolveDeadline(made)
+		case revision.IsFailed() && isUnresolved(revision):
+			at = resolveDeadline(revision)
 		}
 		if at.After(c.now) && (wake.IsZero() || at.Before(wake)) {
 			wake = at
@@ -368,5 +370,5 @@ func reasonOf(reason string) string {
 	case reason == "FailedCreate":
 		return pods.ReasonPodsRefused
 	}
-	return reasonGivenUp
+	return reasonFailed
 }

@@ -36,12 +36,12 @@ func (f *futileWrites) known(intent *unstructured.Unstructured, current client.O
 // note calls write, and remembers the write as futile if the resource version has not changed. The
 // write must store the resulting object in the intent.
 func (f *futileWrites) note(intent *unstructured.Unstructured, current client.Object, write func() error) error {
-	wanted := encode(intent)
+	desired := encode(intent)
 	if err := write(); err != nil {
 		return err
 	}
 	if intent.GetResourceVersion() == current.GetResourceVersion() {
-		f.tried.Store(current.GetUID(), attempt{current.GetResourceVersion(), wanted})
+		f.tried.Store(current.GetUID(), attempt{current.GetResourceVersion(), desired})
 	} else {
 		f.tried.Delete(current.GetUID())
 	}

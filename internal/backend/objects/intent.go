@@ -47,22 +47,22 @@ const (
 	SharedLists Lists = false
 )
 
-// Realised reports whether the observed object has all fields of the intent, so that applying it
+// IsUpToDate reports whether the observed object has all fields of the intent, so that applying it
 // would change nothing. It compares with the object instead of the last applied intent. So it
 // notices the changes of other writers, and restarts and upgrades do not matter.
-func Realised(intent *unstructured.Unstructured, observed client.Object, how Lists) (bool, error) {
+func IsUpToDate(intent *unstructured.Unstructured, observed client.Object, how Lists) (bool, error) {
 	actual, err := runtime.DefaultUnstructuredConverter.ToUnstructured(observed)
 	if err != nil {
 		return false, fmt.Errorf("converting %q: %w", observed.GetName(), err)
 	}
 	for key := range observed.GetAnnotations() {
-		if _, wanted := intent.GetAnnotations()[key]; strings.HasPrefix(key, OwnPrefix) && !wanted {
+		if _, desired := intent.GetAnnotations()[key]; strings.HasPrefix(key, OwnPrefix) && !desired {
 			return false, nil
 		}
 	}
-	wanted := withoutUserLabels(intent).Object
-	return SharedLists.Covers(actual["metadata"], wanted["metadata"]) &&
-		how.Covers(actual["spec"], wanted["spec"]) && sameSelector(actual, wanted), nil
+	desired := withoutUserLabels(intent).Object
+	return SharedLists.Covers(actual["metadata"], desired["metadata"]) &&
+		how.Covers(actual["spec"], desired["spec"]) && sameSelector(actual, desired), nil
 }
 
 // withoutUserLabels removes the labels that an object inherits from its InferenceService. They are
@@ -80,20 +80,20 @@ func withoutUserLabels(intent *unstructured.Unstructured) *unstructured.Unstruct
 
 // sameSelector reports whether the selector of a Service has no additional labels: with one more
 // label it would match no pods.
-func sameSelector(actual, wanted map[string]any) bool {
-	selector, found, _ := unstructured.NestedFieldNoCopy(wanted, "spec", "selector")
+func sameSelector(actual, desired map[string]any) bool {
+	selector, found, _ := unstructured.NestedFieldNoCopy(desired, "spec", "selector")
 	chosen, _, _ := unstructured.NestedFieldNoCopy(actual, "spec", "selector")
 	return !found || equal(chosen, selector)
 }
 
 // Covers reports whether actual has all fields of wanted.
-func (how Lists) Covers(actual, wanted any) bool {
-	switch wanted := wanted.(type) {
+func (how Lists) Covers(actual, desired any) bool {
+	switch desired := desired.(type) {
 	case nil:
 		return true
 	case map[string]any:
 		actual, _ := actual.(map[string]any)
-		for key, value := range wanted {
+		for key, value := range desired {
 			if _, found := actual[key]; !found && !IsEmpty(value) || !how.Covers(actual[key], value) {
 				return false
 			}
@@ -101,20 +101,20 @@ func (how Lists) Covers(actual, wanted any) bool {
 		return true
 	case []any:
 		actual, _ := actual.([]any)
-		if how == SharedLists && IsObjects(wanted) {
-			return how.containsAll(actual, wanted)
+		if how == SharedLists && IsObjects(desired) {
+			return how.containsAll(actual, desired)
 		}
-		return how.coversEach(actual, wanted)
+		return how.coversEach(actual, desired)
 	default:
-		return reflect.DeepEqual(actual, wanted)
+		return reflect.DeepEqual(actual, desired)
 	}
 }
 
-func (how Lists) coversEach(actual, wanted []any) bool {
+func (how Lists) coversEach(actual, desired []any) bool {
 	if how == ExactLists {
-		return equal(actual, wanted)
+		return equal(actual, desired)
 	}
-	return slices.EqualFunc(actual, wanted, how.Covers)
+	return slices.EqualFunc(actual, desired, how.Covers)
 }
 
 // equal reports whether both values are equal, treating empty and missing fields as the same.
@@ -140,8 +140,8 @@ func equalButEmpty(a, b map[string]any) bool {
 	return true
 }
 
-func (how Lists) containsAll(actual, wanted []any) bool {
-	for _, element := range wanted {
+func (how Lists) containsAll(actual, desired []any) bool {
+	for _, element := range desired {
 		found := false
 		for _, candidate := range actual {
 			found = found || how.Covers(candidate, element)

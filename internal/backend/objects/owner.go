@@ -16,10 +16,10 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Mine returns a conflict unless the InferenceService controls the object. An orphan with our
+// CheckOwner returns a conflict unless the InferenceService controls the object. An orphan with our
 // labels is ours and is adopted again. An object of a deleted InferenceService with the same name
 // is left to the garbage collector.
-func Mine(isvc *v1beta1.InferenceService, object client.Object, kind string) error {
+func CheckOwner(isvc *v1beta1.InferenceService, object client.Object, kind string) error {
 	owner := metav1.GetControllerOf(object)
 	labels := object.GetLabels()
 	switch {
@@ -43,11 +43,11 @@ func isInferenceService(owner *metav1.OwnerReference) bool {
 	return owner.Kind == InferenceServiceKind && group == v1beta1.GroupVersion.Group
 }
 
-// Belongs reports whether an object with one of our names is ours. Another owner's object counts as
+// IsOwned reports whether an object with one of our names is ours. Another owner's object counts as
 // absent until its name is needed; only the write then fails with a conflict. A conflicting object
 // must not block unrelated work.
-func Belongs(isvc *v1beta1.InferenceService, object client.Object, kind string) (bool, error) {
-	err := Mine(isvc, object, kind)
+func IsOwned(isvc *v1beta1.InferenceService, object client.Object, kind string) (bool, error) {
+	err := CheckOwner(isvc, object, kind)
 	if conflict := (*backend.ConflictError)(nil); errors.As(err, &conflict) {
 		return false, nil
 	}
@@ -64,7 +64,7 @@ func Collect[T client.Object](
 		if n == 0 {
 			continue
 		}
-		ours, err := Belongs(isvc, object, kind)
+		ours, err := IsOwned(isvc, object, kind)
 		if err != nil {
 			return err
 		}

@@ -159,21 +159,21 @@ func difference(intent *unstructured.Unstructured, actual map[string]any, how Li
 	return nil
 }
 
-func (how Lists) difference(actual, wanted any) []string {
-	if how.Covers(actual, wanted) {
+func (how Lists) difference(actual, desired any) []string {
+	if how.Covers(actual, desired) {
 		return nil
 	}
-	switch wanted := wanted.(type) {
+	switch desired := desired.(type) {
 	case map[string]any:
 		actual, _ := actual.(map[string]any)
-		for _, key := range slices.Sorted(maps.Keys(wanted)) {
-			if path := how.difference(actual[key], wanted[key]); path != nil {
+		for _, key := range slices.Sorted(maps.Keys(desired)) {
+			if path := how.difference(actual[key], desired[key]); path != nil {
 				return append([]string{key}, path...)
 			}
 		}
 	case []any:
 		actual, _ := actual.([]any)
-		for i, element := range wanted {
+		for i, element := range desired {
 			var same any
 			if i < len(actual) {
 				same = actual[i]

@@ -87,9 +87,9 @@ func (s *Store) Metadata(ctx context.Context, object client.Object) (*metav1.Par
 	if err != nil {
 		return nil, err
 	}
-	there := &metav1.PartialObjectMetadata{}
-	there.SetGroupVersionKind(gvk)
-	return there, s.Live.Get(ctx, client.ObjectKeyFromObject(object), there)
+	current := &metav1.PartialObjectMetadata{}
+	current.SetGroupVersionKind(gvk)
+	return current, s.Live.Get(ctx, client.ObjectKeyFromObject(object), current)
 }
 
 // Writer writes the objects of one InferenceService.
@@ -105,15 +105,15 @@ type Writer struct {
 // Apply applies an object unless it is up to date. An existing object is applied under the observed
 // resource version. A new one is first looked up on the API server, because the cache holds only
 // objects with our label.
-func (w Writer) Apply(ctx context.Context, made, current client.Object, how Lists) error {
-	intent, err := IntentOf(made, w.Store.Scheme)
+func (w Writer) Apply(ctx context.Context, desired, current client.Object, how Lists) error {
+	intent, err := IntentOf(desired, w.Store.Scheme)
 	if err != nil {
 		return err
 	}
 	if current != nil {
 		return w.ApplyIntent(ctx, intent, current, how)
 	}
-	there, err := w.Look(ctx, made, intent.GetKind())
+	there, err := w.Lookup(ctx, desired, intent.GetKind())
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (w Writer) Apply(ctx context.Context, made, current client.Object, how List
 		return backend.ErrStale
 	}
 	target, content := targetOf(intent), contentOf(intent)
-	return w.Repeat(ctx, target, content, func() (Who, error) {
+	return w.Repeat(ctx, target, content, func() (FindWriter, error) {
 		return func(context.Context) backend.Contest {
 			return backend.Contest{Kind: target.Kind, Name: target.Name, Writer: "another writer deletes it"}
 		}, w.Send(ctx, intent)
@@ -130,23 +130,23 @@ func (w Writer) Apply(ctx context.Context, made, current client.Object, how List
 
 // ApplyIntent applies an intent to an existing object unless it is up to date.
 func (w Writer) ApplyIntent(ctx context.Context, intent *unstructured.Unstructured, current client.Object, how Lists) error {
-	same, err := Realised(intent, current, how)
+	same, err := IsUpToDate(intent, current, how)
 	if err != nil || same || w.Store.futile.known(intent, current) {
 		w.report(targetOf(intent))
 		return err
 	}
 	target, content := targetOf(intent), contentOf(intent)
-	return w.Repeat(ctx, target, content, func() (Who, error) {
-		wanted := intent.DeepCopy()
+	return w.Repeat(ctx, target, content, func() (FindWriter, error) {
+		desired := intent.DeepCopy()
 		err := w.Store.futile.note(intent, current, func() error {
 			intent.SetResourceVersion(current.GetResourceVersion())
 			intent.SetUID(current.GetUID()) // Otherwise a deleted object would be created again.
 			if err := w.Send(ctx, intent); err != nil {
 				return err
 			}
-			return w.removeForged(ctx, intent, wanted.GetAnnotations())
+			return w.removeForged(ctx, intent, desired.GetAnnotations())
 		})
-		return func(ctx context.Context) backend.Contest { return w.contestOf(ctx, wanted, intent, current, how) }, err
+		return func(ctx context.Context) backend.Contest { return w.contestOf(ctx, desired, intent, current, how) }, err
 	})
 }
 
@@ -154,15 +154,15 @@ func targetOf(intent *unstructured.Unstructured) Target {
 	return Target{intent.GetKind(), client.ObjectKeyFromObject(intent)}
 }
 
-// Who identifies the writer that keeps undoing a write.
-type Who func(context.Context) backend.Contest
+// FindWriter identifies the writer that keeps undoing a write.
+type FindWriter func(context.Context) backend.Contest
 
 // Admission is the name of a writer that changes an object before the API server stores it.
 const Admission = "an admission policy or webhook"
 
 // Repeat writes content to an object, unless the same content was written so often that the next
 // write has to wait. Empty content is not written.
-func (w Writer) Repeat(ctx context.Context, target Target, content string, write func() (Who, error)) error {
+func (w Writer) Repeat(ctx context.Context, target Target, content string, write func() (FindWriter, error)) error {
 	defer w.report(target)
 	if content == "" || w.Store.repeats.held(target, content, w.Store.now()) {
 		return nil
@@ -176,8 +176,8 @@ func (w Writer) Repeat(ctx context.Context, target Target, content string, write
 
 // Held reports whether the next write of an object has to wait because another writer has undone
 // the same write too often.
-func (w Writer) Held(made client.Object) bool {
-	intent, err := IntentOf(made, w.Store.Scheme)
+func (w Writer) Held(desired client.Object) bool {
+	intent, err := IntentOf(desired, w.Store.Scheme)
 	return err == nil && w.Store.repeats.held(targetOf(intent), contentOf(intent), w.Store.now())
 }
 
@@ -190,9 +190,9 @@ func (w Writer) report(target Target) {
 
 // contestOf returns which field is changed, and by which writer. If the response to our own write
 // has another value, admission control has changed it, which managed fields do not show.
-func (w Writer) contestOf(ctx context.Context, wanted, answer *unstructured.Unstructured, before client.Object, how Lists) backend.Contest {
-	contest := backend.Contest{Kind: wanted.GetKind(), Name: wanted.GetName()}
-	if path := difference(wanted, answer.Object, how); path != nil {
+func (w Writer) contestOf(ctx context.Context, desired, answer *unstructured.Unstructured, before client.Object, how Lists) backend.Contest {
+	contest := backend.Contest{Kind: desired.GetKind(), Name: desired.GetName()}
+	if path := difference(desired, answer.Object, how); path != nil {
 		contest.Field, contest.Writer = fieldOf(path), Admission
 		return contest
 	}
@@ -200,7 +200,7 @@ func (w Writer) contestOf(ctx context.Context, wanted, answer *unstructured.Unst
 	if err != nil {
 		return contest
 	}
-	path := difference(wanted, observed, how)
+	path := difference(desired, observed, how)
 	contest.Field = fieldOf(path)
 	contest.Writer = w.Store.OtherWriter(ctx, answer, path)
 	return contest
@@ -218,10 +218,10 @@ func (s *Store) OtherWriter(ctx context.Context, object client.Object, path []st
 
 // removeForged removes annotations with our prefix that another writer has set. Server-side apply
 // removes only those that we have set.
-func (w Writer) removeForged(ctx context.Context, object *unstructured.Unstructured, wanted map[string]string) error {
+func (w Writer) removeForged(ctx context.Context, object *unstructured.Unstructured, desired map[string]string) error {
 	forged := map[string]any{}
 	for key := range object.GetAnnotations() {
-		if _, ours := wanted[key]; !ours && strings.HasPrefix(key, OwnPrefix) {
+		if _, ours := desired[key]; !ours && strings.HasPrefix(key, OwnPrefix) {
 			forged[key] = nil
 		}
 	}
@@ -258,30 +258,30 @@ func (w Writer) Create(ctx context.Context, object client.Object) error {
 	return w.Store.Client.Create(ctx, object, client.FieldOwner(backend.FieldOwner))
 }
 
-// Presence is the state on the API server of an object that the cache does not hold.
-type Presence int
+// Ownership is the state on the API server of an object that the cache does not hold.
+type Ownership int
 
 // Presences of an object.
 const (
-	Absent     Presence = iota
-	Labelled            // It is ours, and the cache is behind.
-	Unlabelled          // It is ours, but our labels were removed.
+	Absent     Ownership = iota
+	Labelled             // It is ours, and the cache is behind.
+	Unlabelled           // It is ours, but our labels were removed.
 )
 
-// Look reads an object that the cache does not hold from the API server. It returns a conflict for
+// Lookup reads an object that the cache does not hold from the API server. It returns a conflict for
 // an object that is not ours.
-func (w Writer) Look(ctx context.Context, made client.Object, kind string) (Presence, error) {
-	there, err := w.Store.Metadata(ctx, made)
+func (w Writer) Lookup(ctx context.Context, desired client.Object, kind string) (Ownership, error) {
+	current, err := w.Store.Metadata(ctx, desired)
 	if apierrors.IsNotFound(err) {
 		return Absent, nil
 	}
 	if err != nil {
-		return Absent, fmt.Errorf("looking for %s %q: %w", kind, made.GetName(), err)
+		return Absent, fmt.Errorf("looking for %s %q: %w", kind, desired.GetName(), err)
 	}
-	if err := Mine(w.InferenceService, there, kind); err != nil {
+	if err := CheckOwner(w.InferenceService, current, kind); err != nil {
 		return Absent, err
 	}
-	if there.Labels[v1beta1.LabelInferenceService] == w.InferenceService.Name {
+	if current.Labels[v1beta1.LabelInferenceService] == w.InferenceService.Name {
 		return Labelled, nil
 	}
 	return Unlabelled, nil

@@ -39,8 +39,8 @@ func Reasons() []string {
 	}
 }
 
-// Overdue returns the message for a revision that missed its deadline.
-func Overdue(deadline string) string {
+// DeadlineMessage returns the message for a revision that missed its deadline.
+func DeadlineMessage(deadline string) string {
 	return fmt.Sprintf("no pod became ready within %s; if the model takes longer to load, raise the deadline with the annotation %s",
 		cmp.Or(deadline, "the time that Knative gives it"), v1beta1.AnnotationProgressDeadline)
 }
@@ -227,7 +227,7 @@ func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerState
 			Reason:  ReasonImagePull,
 			Message: fmt.Sprintf("cannot pull the image %q of container %q; check its name and the imagePullSecrets", status.Image, status.Name),
 			Detail:  cause,
-		}, waiting.Reason == "InvalidImageName" || isPermanent(cause) || saysNothing(waiting, cause)
+		}, waiting.Reason == "InvalidImageName" || isPermanent(cause) || omitsCause(waiting, cause)
 	case "CreateContainerConfigError":
 		return &backend.Failure{
 			Reason:  ReasonContainerConfig,
@@ -239,10 +239,10 @@ func waitingFailure(status corev1.ContainerStatus, waiting corev1.ContainerState
 	return nil, false
 }
 
-// saysNothing reports whether the kubelet omits the cause of an image pull back-off, as before
+// omitsCause reports whether the kubelet omits the cause of an image pull back-off, as before
 // Kubernetes 1.32. The cause was in the previous message, when the pull failed. The usual cause is
 // assumed, so that the status does not flap.
-func saysNothing(waiting corev1.ContainerStateWaiting, cause string) bool {
+func omitsCause(waiting corev1.ContainerStateWaiting, cause string) bool {
 	return waiting.Reason == "ImagePullBackOff" && cause == ""
 }
 

@@ -40,7 +40,7 @@ type progress struct {
 }
 
 func progressOf(pod *corev1.Pod) progress {
-	found := progress{scheduled: loadsSince(pod)}
+	found := progress{scheduled: loadingSince(pod)}
 	if reason, scheduled := unscheduled(pod); !scheduled {
 		found.stage, found.message = stageScheduling, "waiting for a node"+reason
 		return found
@@ -75,7 +75,7 @@ func (p progress) pending(deadline time.Duration, ready int) []backend.Pending {
 		return nil
 	}
 	from := p.scheduled.Add(deadline)
-	failure := backend.Failure{Reason: ReasonDeadline, Message: Overdue(deadline.String()), Time: from}
+	failure := backend.Failure{Reason: ReasonDeadline, Message: DeadlineMessage(deadline.String()), Time: from}
 	switch {
 	case p.failure != nil:
 		failure = *p.failure
@@ -85,11 +85,11 @@ func (p progress) pending(deadline time.Duration, ready int) []backend.Pending {
 	return []backend.Pending{{From: from, Failure: failure}}
 }
 
-// KeepTime reports whether the pods themselves show when their deadline has passed: one is ready,
+// TrackDeadlines reports whether the pods themselves show when their deadline has passed: one is ready,
 // is unschedulable, or has a scheduling time. The deadline of their owner is then ignored. It
 // counts from the owner's creation, and is still reported for a moment after a pod has become
 // ready.
-func KeepTime(pods []*corev1.Pod) bool {
+func TrackDeadlines(pods []*corev1.Pod) bool {
 	return slices.ContainsFunc(pods, func(pod *corev1.Pod) bool {
 		if pod.DeletionTimestamp != nil {
 			return false
@@ -100,7 +100,7 @@ func KeepTime(pods []*corev1.Pod) bool {
 		waits := slices.ContainsFunc(pod.Status.Conditions, func(condition corev1.PodCondition) bool {
 			return condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse
 		})
-		return waits || !loadsSince(pod).IsZero()
+		return waits || !loadingSince(pod).IsZero()
 	})
 }
 
@@ -114,7 +114,7 @@ func unscheduled(pod *corev1.Pod) (reason string, scheduled bool) {
 		case condition.Reason == corev1.PodReasonSchedulingGated:
 			return ": the pod has scheduling gates", false
 		case condition.Message != "":
-			return ": " + whyNoNode(condition.Message), false
+			return ": " + unschedulableReasons(condition.Message), false
 		default:
 			return "", false
 		}
@@ -122,9 +122,9 @@ func unscheduled(pod *corev1.Pod) (reason string, scheduled bool) {
 	return "", len(pod.Status.InitContainerStatuses)+len(pod.Status.ContainerStatuses) > 0
 }
 
-// loadsSince returns since when a pod has had a node without being ready: since it was scheduled or
+// loadingSince returns since when a pod has had a node without being ready: since it was scheduled or
 // has lost its readiness; zero if it has no node.
-func loadsSince(pod *corev1.Pod) time.Time {
+func loadingSince(pod *corev1.Pod) time.Time {
 	if _, scheduled := unscheduled(pod); !scheduled {
 		return time.Time{}
 	}
@@ -234,9 +234,9 @@ func isPermanent(cause string) bool {
 // IsTransient reports whether another attempt may succeed after an error.
 func IsTransient(cause string) bool { return transient.MatchString(names.ReplaceAllString(cause, "")) }
 
-// whyNoNode extracts the reasons from the scheduler's message without the node counts: as nodes
+// unschedulableReasons extracts the reasons from the scheduler's message without the node counts: as nodes
 // come and go, the same causes must have the same message.
-func whyNoNode(message string) string {
+func unschedulableReasons(message string) string {
 	_, reasons, found := strings.Cut(message, "nodes are available: ")
 	if !found {
 		return backend.StableMessage(message)

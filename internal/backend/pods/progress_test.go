@@ -98,11 +98,11 @@ func TestTheDeadlineCountsFromTheNode(t *testing.T) {
 		"no node yet": {pods: []*corev1.Pod{unschedulable("0/1 nodes are available: 1 Insufficient cpu.")}},
 		"a node after a quarter of an hour": {
 			pods: []*corev1.Pod{scheduledAt(900, running())},
-			want: []backend.Pending{{From: at(900).Add(deadline), Failure: backend.Failure{Reason: ReasonDeadline, Message: Overdue("10m0s")}}},
+			want: []backend.Pending{{From: at(900).Add(deadline), Failure: backend.Failure{Reason: ReasonDeadline, Message: DeadlineMessage("10m0s")}}},
 		},
 		"readiness was lost later": {
 			pods: []*corev1.Pod{unready(scheduledAt(900, running()), 5000)},
-			want: []backend.Pending{{From: at(5000).Add(deadline), Failure: backend.Failure{Reason: ReasonDeadline, Message: Overdue("10m0s")}}},
+			want: []backend.Pending{{From: at(5000).Add(deadline), Failure: backend.Failure{Reason: ReasonDeadline, Message: DeadlineMessage("10m0s")}}},
 		},
 		"an image that cannot be pulled": {
 			pods: []*corev1.Pod{scheduledAt(900, podOf(server(waitsFor("ErrImagePull", "i/o timeout"))))},
@@ -110,7 +110,7 @@ func TestTheDeadlineCountsFromTheNode(t *testing.T) {
 		},
 		"another pod is ready": {
 			pods: []*corev1.Pod{made(scheduledAt(900, running())), scheduledAt(900, running())},
-			want: []backend.Pending{{From: at(900).Add(deadline), Failure: backend.Failure{Reason: ReasonDeadline, Message: strings.Replace(Overdue("10m0s"), "no pod became", "a pod did not become", 1)}}},
+			want: []backend.Pending{{From: at(900).Add(deadline), Failure: backend.Failure{Reason: ReasonDeadline, Message: strings.Replace(DeadlineMessage("10m0s"), "no pod became", "a pod did not become", 1)}}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestPodsKeepTime(t *testing.T) {
 		"ready":              {pods: []*corev1.Pod{made(podOf(server(runsSince(5))))}, want: true},
 		"leaving":            {pods: []*corev1.Pod{leaving}},
 	} {
-		if got := KeepTime(test.pods); got != test.want {
+		if got := TrackDeadlines(test.pods); got != test.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}

@@ -24,15 +24,15 @@ const ReasonPredictorServiceMissing = "PredictorServiceMissing"
 // predictorPort is the port that KServe's clients use for a predictor's Service, beside port 80.
 const predictorPort = 8080
 
-// predictorAddress writes the Service with KServe's name for the predictor. It selects the revision
+// writePredictorService writes the Service with KServe's name for the predictor. It selects the revision
 // with the largest accepted share. So it changes after the gateway has accepted the route, and
 // before the revision that it has selected is drained. While there is no such revision, it is not
 // changed.
 //
 // Only the clients that use it depend on it. A failure to create it is reported and blocks nothing.
-func (w *writer) predictorAddress(ctx context.Context) error {
-	current := w.found.predictorService
-	if w.Decision.Record == nil || current == nil && w.isUnaddressed() {
+func (w *writer) writePredictorService(ctx context.Context) error {
+	current := w.observed.predictorService
+	if w.Decision.Record == nil || current == nil && w.predatesPredictorService() {
 		return nil
 	}
 	n := w.Decision.Leading()
@@ -43,23 +43,23 @@ func (w *writer) predictorAddress(ctx context.Context) error {
 	err := w.objects.Apply(ctx, predictorService(w.isvc, n, revision), objects.OrNil(current), objects.SharedLists)
 	conflict := (*backend.ConflictError)(nil)
 	if current == nil && (errors.As(err, &conflict) || backend.IsRefusal(err)) {
-		w.find(v1beta1.ConditionIngressReady, ReasonPredictorServiceMissing, "there is no Service for it of KServe's name", err)
+		w.addFinding(v1beta1.ConditionIngressReady, ReasonPredictorServiceMissing, "there is no Service for it of KServe's name", err)
 		return nil
 	}
 	return err
 }
 
-// find adds a finding about an object that could not be created.
-func (w *writer) find(condition, reason, what string, err error) {
+// addFinding adds a finding about an object that could not be created.
+func (w *writer) addFinding(condition, reason, what string, err error) {
 	w.outcome.Findings = append(w.outcome.Findings, backend.Finding{
 		Condition: condition, Reason: reason, Message: what + ": " + backend.StableMessage(err.Error()),
 	})
 }
 
-// isUnaddressed reports whether the first version of the operator wrote the rollout state and
+// predatesPredictorService reports whether the first version of the operator wrote the rollout state and
 // nothing has changed since. That version did not create the Service, and an upgrade must not
 // write. The Service is created with the next change.
-func (w *writer) isUnaddressed() bool {
+func (w *writer) predatesPredictorService() bool {
 	return w.Decision.Record.Version < rollout.RecordVersion
 }
 

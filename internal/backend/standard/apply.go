@@ -45,14 +45,14 @@ import (
 func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Outcome, error) {
 	w := &writer{session: s, Change: change, unwritten: map[rollout.Number]error{}, replicas: map[rollout.Number]int{}}
 	w.objects = objects.Writer{Store: &s.Store, InferenceService: s.isvc, Written: w.noteWritten, Contested: w.outcome.NoteContest}
-	w.history = history.Writer{History: s.found.History, Writer: w.objects}
+	w.history = history.Writer{History: s.observed.History, Writer: w.objects}
 	if err := w.history.Amend(ctx, change.Amended); err != nil {
 		return w.outcome, err
 	}
-	failures := []error{w.create(ctx), w.mendRecords(ctx), w.runWorkloads(ctx)}
+	failures := []error{w.create(ctx), w.repairHistory(ctx), w.runWorkloads(ctx)}
 	routed := w.writeRoutes(ctx)
-	addressed := w.predictorAddress(ctx)
-	failures = append(failures, routed, w.localAddress(ctx), addressed, w.keepScaleTarget(ctx))
+	addressed := w.writePredictorService(ctx)
+	failures = append(failures, routed, w.writeLocalService(ctx), addressed, w.writeScaleTarget(ctx))
 	if routed == nil && addressed == nil {
 		failures = append(failures, w.retire(ctx))
 	}
@@ -77,23 +77,23 @@ func (w *writer) create(ctx context.Context) error {
 	if !w.Decision.Create || w.Revision == nil {
 		return nil
 	}
-	if w.found.remains(w.Decision.Target) {
+	if w.observed.hasLeftoverPods(w.Decision.Target) {
 		return fmt.Errorf("%w: pods of an earlier %s are still there, and go by themselves unless somebody has cut them loose",
 			backend.ErrStale, backend.RevisionName(w.isvc.Name, w.Decision.Target))
 	}
-	err := w.history.Record(ctx, w.Decision.Target, *w.Revision)
+	err := w.history.Add(ctx, w.Decision.Target, *w.Revision)
 	w.outcome.Target = err == nil
 	return err
 }
 
-// mendRecords restores deleted ControllerRevisions, and repairs the metadata of the others.
-func (w *writer) mendRecords(ctx context.Context) error {
-	failures := []error{w.history.Mend(ctx)}
-	for _, n := range slices.Sorted(maps.Keys(w.found.deployments)) {
+// repairHistory restores deleted ControllerRevisions, and repairs the metadata of the others.
+func (w *writer) repairHistory(ctx context.Context) error {
+	failures := []error{w.history.Repair(ctx)}
+	for _, n := range slices.Sorted(maps.Keys(w.observed.deployments)) {
 		// A ControllerRevision that cannot be decoded is not replaced; its Deployment keeps
 		// running.
-		if w.found.Records[n] == nil {
-			failures = append(failures, w.history.Record(ctx, n, revisionOf(w.found.deployments[n], w.found.services[n])))
+		if w.observed.ControllerRevisions[n] == nil {
+			failures = append(failures, w.history.Add(ctx, n, revisionOf(w.observed.deployments[n], w.observed.services[n])))
 		}
 	}
 	return errors.Join(failures...)
@@ -119,56 +119,56 @@ func (w *writer) runWorkloads(ctx context.Context) error {
 // returns the Deployment's content. Serving pods are not restarted for credentials that were
 // recorded just before the pods became ready.
 func (w *writer) revision(n rollout.Number) (revision backend.NewRevision, known bool) {
-	revision, known = w.found.Revisions[n]
-	deployment := w.found.deployments[n]
-	late := revision.Amendment.Download != nil && deployment != nil && w.found.ready(n) > 0 &&
+	revision, known = w.observed.Revisions[n]
+	deployment := w.observed.deployments[n]
+	late := revision.Amendment.Download != nil && deployment != nil && w.observed.ready(n) > 0 &&
 		deployment.Annotations[objects.AnnotationDownload] != revision.DownloadDigest()
 	if known && !late {
 		return revision, true
 	}
 	if deployment != nil {
-		return revisionOf(deployment, w.found.services[n]), true
+		return revisionOf(deployment, w.observed.services[n]), true
 	}
 	return backend.NewRevision{}, false
 }
 
 func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision backend.NewRevision) error {
 	n := plan.Revision
-	if err := w.objects.Apply(ctx, service(w.isvc, n, revision), objects.OrNil(w.found.services[n]), objects.SharedLists); err != nil {
+	if err := w.objects.Apply(ctx, service(w.isvc, n, revision), objects.OrNil(w.observed.services[n]), objects.SharedLists); err != nil {
 		return err
 	}
 	scaling := scalingFor(w.isvc, w.Replicas)
 	current := plan.Floor // The initial replicas of a new Deployment.
-	if deployment := w.found.deployments[n]; deployment != nil {
+	if deployment := w.observed.deployments[n]; deployment != nil {
 		current = replicasOf(deployment)
 	}
 	replicas := scaling.replicas(current, plan)
-	made := deployment(w.isvc, n, revision, replicas, w.progressDeadline(revision))
-	annotatePlan(made, plan)
-	if err := w.objects.Apply(ctx, made, objects.OrNil(w.found.deployments[n]), objects.SharedLists); err != nil {
+	desired := deployment(w.isvc, n, revision, replicas, w.progressDeadline(revision))
+	annotatePlan(desired, plan)
+	if err := w.objects.Apply(ctx, desired, objects.OrNil(w.observed.deployments[n]), objects.SharedLists); err != nil {
 		return err
 	}
 	w.replicas[n] = replicas
 	switch {
 	case scaling.autoscaled():
-		return w.objects.Apply(ctx, autoscaler(w.isvc, n, scaling.bounds, plan.Floor), objects.OrNil(w.found.autoscalers[n]), objects.ExactLists)
+		return w.objects.Apply(ctx, autoscaler(w.isvc, n, scaling.bounds, plan.Floor), objects.OrNil(w.observed.autoscalers[n]), objects.ExactLists)
 	case scaling.class == unknownClass:
 		return nil
 	default:
-		return w.objects.Delete(ctx, objects.OrNil(w.found.autoscalers[n]))
+		return w.objects.Delete(ctx, objects.OrNil(w.observed.autoscalers[n]))
 	}
 }
 
 // annotatePlan stores what the next decision must know of the replicas on the Deployment.
-func annotatePlan(made *appsv1.Deployment, plan rollout.WorkloadPlan) {
+func annotatePlan(desired *appsv1.Deployment, plan rollout.WorkloadPlan) {
 	if !plan.ScaledUpAt.IsZero() {
-		made.Annotations[annotationScaledUpAt] = plan.ScaledUpAt.Format(time.RFC3339Nano)
+		desired.Annotations[annotationScaledUpAt] = plan.ScaledUpAt.Format(time.RFC3339Nano)
 	}
 	if plan.Held > 0 {
-		made.Annotations[annotationHeldReplicas] = strconv.Itoa(plan.Held)
+		desired.Annotations[annotationHeldReplicas] = strconv.Itoa(plan.Held)
 	}
 	if plan.Lowered > 0 {
-		made.Annotations[annotationLowered] = strconv.Itoa(plan.Lowered)
+		desired.Annotations[annotationLowered] = strconv.Itoa(plan.Lowered)
 	}
 }
 
@@ -191,30 +191,30 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	if err := w.mayShift(ctx); err != nil {
 		return err
 	}
-	route := mainRoute(w.isvc, w.Config.Ingress, *w.Decision.Record, w.timeouts(w.found.route, w.Decision.Record.Split))
-	if !gateway.AvoidHosts(route, w.found.route, w.UnusableHosts) {
+	route := mainRoute(w.isvc, w.Config.Ingress, *w.Decision.Record, w.timeouts(w.observed.route, w.Decision.Record.Split))
+	if !gateway.RemoveUnusableHosts(route, w.observed.route, w.UnusableHosts) {
 		// A route without hosts would match all hosts, but this route must stay, because it carries
 		// the rollout state. This host is the InferenceService's own.
 		route.Spec.Hostnames = []gatewayv1.Hostname{gatewayv1.Hostname(gateway.LocalHost(w.isvc, w.Config.Ingress))}
 	}
-	written, err := w.writeRoute(ctx, route, w.found.route)
+	written, err := w.writeRoute(ctx, route, w.observed.route)
 	if err != nil {
 		return err
 	}
 	w.outcome.Route = written
-	wanted := map[string]bool{}
+	desired := map[string]bool{}
 	for _, tag := range backend.TaggedRevisions(w.Decision.Tags) {
 		route := w.tagRoute(tag)
-		if !gateway.AvoidHosts(route, w.found.tagRoutes[tag.Tag], w.UnusableHosts) {
+		if !gateway.RemoveUnusableHosts(route, w.observed.tagRoutes[tag.Tag], w.UnusableHosts) {
 			continue
 		}
-		wanted[tag.Tag] = true
-		if _, err := w.writeRoute(ctx, route, w.found.tagRoutes[tag.Tag]); err != nil {
+		desired[tag.Tag] = true
+		if _, err := w.writeRoute(ctx, route, w.observed.tagRoutes[tag.Tag]); err != nil {
 			return err
 		}
 	}
-	for tag, route := range w.found.tagRoutes {
-		if !wanted[tag] {
+	for tag, route := range w.observed.tagRoutes {
+		if !desired[tag] {
 			if err := w.objects.Delete(ctx, route); err != nil {
 				return err
 			}
@@ -229,8 +229,8 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 // share may always be reduced.
 func (w *writer) mayShift(ctx context.Context) error {
 	now, target := rollout.Split{}, w.Decision.Target
-	if w.found.route != nil {
-		now = splitOf(w.isvc, w.found.route)
+	if w.observed.route != nil {
+		now = splitOf(w.isvc, w.observed.route)
 	}
 	for _, share := range w.Decision.Record.Split.Shares() {
 		if err := w.unwritten[share.Revision]; err != nil && share.Percent > 0 && now.Percent(share.Revision) == 0 {
@@ -241,10 +241,10 @@ func (w *writer) mayShift(ctx context.Context) error {
 		return nil
 	}
 	for _, tag := range backend.TaggedRevisions(w.Decision.Tags) {
-		if w.found.tagRoutes[tag.Tag] != nil {
+		if w.observed.tagRoutes[tag.Tag] != nil {
 			continue
 		}
-		if _, err := w.objects.Look(ctx, w.tagRoute(tag), routeKind); err != nil {
+		if _, err := w.objects.Lookup(ctx, w.tagRoute(tag), routeKind); err != nil {
 			return err
 		}
 	}
@@ -254,19 +254,19 @@ func (w *writer) mayShift(ctx context.Context) error {
 // writeRoute writes a route. If its local gateway is not configured, an existing route is not
 // changed and a new one is not created: the InferenceService must neither lose its traffic nor
 // become public.
-func (w *writer) writeRoute(ctx context.Context, made, current *gatewayv1.HTTPRoute) (written bool, err error) {
+func (w *writer) writeRoute(ctx context.Context, desired, current *gatewayv1.HTTPRoute) (written bool, err error) {
 	if gateway.ClusterLocal(w.isvc) && w.Config.Ingress.LocalGateway == nil {
 		if current == nil {
 			return false, nil
 		}
-		made.Spec.ParentRefs, made.Spec.Hostnames = current.Spec.ParentRefs, current.Spec.Hostnames
+		desired.Spec.ParentRefs, desired.Spec.Hostnames = current.Spec.ParentRefs, current.Spec.Hostnames
 	}
-	err = w.objects.Apply(ctx, made, objects.OrNil(current), objects.ExactLists)
-	return err == nil && !w.objects.Held(made), err
+	err = w.objects.Apply(ctx, desired, objects.OrNil(current), objects.ExactLists)
+	return err == nil && !w.objects.Held(desired), err
 }
 
 func (w *writer) tagRoute(tag backend.TaggedRevision) *gatewayv1.HTTPRoute {
-	current := w.found.tagRoutes[tag.Tag]
+	current := w.observed.tagRoutes[tag.Tag]
 	timeouts := w.timeouts(current, rollout.All(tag.Revision))
 	if w.Config.Ingress.RequestTimeout == nil && current != nil && len(current.Spec.Rules) == 1 &&
 		current.Spec.Rules[0].Timeouts == nil && splitOf(w.isvc, current).Equal(rollout.All(tag.Revision)) {
@@ -285,14 +285,14 @@ func (w *writer) timeouts(current *gatewayv1.HTTPRoute, split rollout.Split) *ga
 		revision, _ := w.revision(share.Revision)
 		ofRevisions = append(ofRevisions, revision.Runs.TimeoutSeconds)
 	}
-	return w.found.gateways.RequestTimeout(w.Config.Ingress, gateway.ParentRefs(w.isvc, w.Config.Ingress), current, ofRevisions...)
+	return w.observed.gateways.RequestTimeout(w.Config.Ingress, gateway.ParentRefs(w.isvc, w.Config.Ingress), current, ofRevisions...)
 }
 
 // noteWritten remembers a write, and whether it has changed a route.
 func (w *writer) noteWritten(written *unstructured.Unstructured) error {
 	switch written.GetKind() {
 	case routeKind:
-		current := w.found.routeNamed(w.isvc, written.GetName())
+		current := w.observed.routeNamed(w.isvc, written.GetName())
 		w.outcome.RouteChanged = w.outcome.RouteChanged || gateway.IsChanged(current, written)
 	case deploymentKind:
 	default:
@@ -309,7 +309,7 @@ func (w *writer) retire(ctx context.Context) error {
 		switch plan.Action {
 		case rollout.Run, rollout.Keep:
 		case rollout.Drain, rollout.ScaleDown:
-			steps = append(steps, func(ctx context.Context) error { return w.quiesce(ctx, plan) })
+			steps = append(steps, func(ctx context.Context) error { return w.drain(ctx, plan) })
 		case rollout.Delete:
 			steps = append(steps, func(ctx context.Context) error { return w.deleteWorkload(ctx, plan.Revision) })
 		}
@@ -318,13 +318,13 @@ func (w *writer) retire(ctx context.Context) error {
 	for _, step := range steps {
 		failures = append(failures, step(ctx))
 	}
-	return errors.Join(append(failures, w.history.Forget(ctx, w.Decision.Forget))...)
+	return errors.Join(append(failures, w.history.Prune(ctx, w.Decision.Forget))...)
 }
 
-// quiesce records since when a workload is idle and scales it to zero once it has drained.
-func (w *writer) quiesce(ctx context.Context, plan rollout.WorkloadPlan) error {
+// drain records since when a workload is idle and scales it to zero once it has drained.
+func (w *writer) drain(ctx context.Context, plan rollout.WorkloadPlan) error {
 	n := plan.Revision
-	current := w.found.deployments[n]
+	current := w.observed.deployments[n]
 	if current == nil {
 		return nil
 	}
@@ -334,14 +334,14 @@ func (w *writer) quiesce(ctx context.Context, plan rollout.WorkloadPlan) error {
 		if err := w.confirm(ctx); err != nil {
 			return err
 		}
-		if err := w.objects.Delete(ctx, objects.OrNil(w.found.autoscalers[n])); err != nil {
+		if err := w.objects.Delete(ctx, objects.OrNil(w.observed.autoscalers[n])); err != nil {
 			return err
 		}
 		replicas = 0
 	}
-	made := deployment(w.isvc, n, revision, replicas, w.progressDeadline(revision))
-	made.Annotations[annotationIdleSince] = plan.IdleSince.Format(time.RFC3339Nano)
-	return w.objects.Apply(ctx, made, current, objects.SharedLists)
+	desired := deployment(w.isvc, n, revision, replicas, w.progressDeadline(revision))
+	desired.Annotations[annotationIdleSince] = plan.IdleSince.Format(time.RFC3339Nano)
+	return w.objects.Apply(ctx, desired, current, objects.SharedLists)
 }
 
 func (w *writer) deleteWorkload(ctx context.Context, n rollout.Number) error {
@@ -349,7 +349,7 @@ func (w *writer) deleteWorkload(ctx context.Context, n rollout.Number) error {
 		return err
 	}
 	for _, object := range []client.Object{
-		objects.OrNil(w.found.autoscalers[n]), objects.OrNil(w.found.deployments[n]), objects.OrNil(w.found.services[n]),
+		objects.OrNil(w.observed.autoscalers[n]), objects.OrNil(w.observed.deployments[n]), objects.OrNil(w.observed.services[n]),
 	} {
 		if err := w.objects.Delete(ctx, object); err != nil {
 			return err
@@ -360,14 +360,14 @@ func (w *writer) deleteWorkload(ctx context.Context, n rollout.Number) error {
 
 // confirm confirms that the decision is based on the current route and spec.
 func (w *writer) confirm(ctx context.Context) error {
-	return w.Confirm(ctx, w.isvc, objects.OrNil(w.found.route))
+	return w.Confirm(ctx, w.isvc, objects.OrNil(w.observed.route))
 }
 
-// localAddress writes the Service that directs the in-cluster name of the InferenceService to the
+// writeLocalService writes the Service that directs the in-cluster name of the InferenceService to the
 // local gateway, once there is a route.
-func (w *writer) localAddress(ctx context.Context) error {
+func (w *writer) writeLocalService(ctx context.Context) error {
 	if w.Decision.Record == nil || !w.RoutesInstalled() {
 		return nil
 	}
-	return gateway.LeadLocally(ctx, w.objects, w.Config.Ingress, objects.OrNil(w.found.localService))
+	return gateway.WriteLocalService(ctx, w.objects, w.Config.Ingress, objects.OrNil(w.observed.localService))
 }

@@ -430,7 +430,7 @@ func (c *cluster) takeOver() bool {
 	moved := false
 	for _, object := range c.list(&gatewayv1.HTTPRouteList{}) {
 		route := object.(*gatewayv1.HTTPRoute)
-		if gateway.AcceptanceOf(route).TakenOver {
+		if gateway.AcceptanceOf(route).Accepted {
 			continue
 		}
 		route.Status.Parents = gatewaytest.AcceptedBy(route, route.Generation)

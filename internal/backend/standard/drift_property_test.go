@@ -103,7 +103,7 @@ func TestRealisedHoldsForNothingThatIsTaken(t *testing.T) {
 				if err := runtime.DefaultUnstructuredConverter.FromUnstructured(actual.Object, observed); err != nil {
 					rt.Skip("the kind has no such value")
 				}
-				same, err := objects.Realised(intent, observed, test.how)
+				same, err := objects.IsUpToDate(intent, observed, test.how)
 				if err != nil {
 					rt.Fatal(err)
 				}

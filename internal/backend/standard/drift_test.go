@@ -136,7 +136,7 @@ func isRealised(t *testing.T, intended, observed client.Object, how objects.List
 	if err != nil {
 		t.Fatal(err)
 	}
-	same, err := objects.Realised(written, observed, how)
+	same, err := objects.IsUpToDate(written, observed, how)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // revisionDetail summarises what the pods of a revision report. Without pods, its Deployment's
 // conditions count.
 func revisionDetail(deployment *appsv1.Deployment, found []*corev1.Pod) backend.Revision {
-	return pods.Detail(found, deadlineOf(deployment), deploymentFailures(deployment, pods.KeepTime(found))...)
+	return pods.Detail(found, deadlineOf(deployment), deploymentFailures(deployment, pods.TrackDeadlines(found))...)
 }
 
 // deploymentFailures returns why pods cannot be created, and whether the Deployment has exceeded
@@ -38,7 +38,7 @@ func deploymentFailures(deployment *appsv1.Deployment, podsKeepTime bool) []back
 		case condition.Type == appsv1.DeploymentProgressing && condition.Reason == "ProgressDeadlineExceeded" && !podsKeepTime:
 			overdue = []backend.Pending{{Failure: backend.Failure{
 				Reason:  pods.ReasonDeadline,
-				Message: pods.Overdue(deadlineOf(deployment).String()),
+				Message: pods.DeadlineMessage(deadlineOf(deployment).String()),
 				Time:    condition.LastTransitionTime.Time,
 			}}}
 		}

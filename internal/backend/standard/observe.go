@@ -55,7 +55,7 @@ func (c *children) routes() []*gatewayv1.HTTPRoute {
 
 // observe reads all objects of the InferenceService from the cache.
 func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
-	found := &children{
+	observed := &children{
 		deployments: map[rollout.Number]*appsv1.Deployment{},
 		services:    map[rollout.Number]*corev1.Service{},
 		autoscalers: map[rollout.Number]*autoscalingv2.HorizontalPodAutoscaler{},
@@ -65,20 +65,20 @@ func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	for _, read := range []func(context.Context, *v1beta1.InferenceService, *children) error{
 		b.readHistory, b.readWorkloads, b.readScaleTarget, b.readPods, b.readEndpoints, b.readRoutes, b.awaitDeployments,
 	} {
-		if err := read(ctx, isvc, found); err != nil {
+		if err := read(ctx, isvc, observed); err != nil {
 			return nil, err
 		}
 	}
-	return found, nil
+	return observed, nil
 }
 
-func (b *Backend) readHistory(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+func (b *Backend) readHistory(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	var err error
-	found.History, err = history.Read(ctx, &b.Store, isvc)
+	observed.History, err = history.Read(ctx, &b.Store, isvc)
 	return err
 }
 
-func (b *Backend) readWorkloads(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+func (b *Backend) readWorkloads(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	var deployments appsv1.DeploymentList
 	var services corev1.ServiceList
 	var autoscalers autoscalingv2.HorizontalPodAutoscalerList
@@ -89,26 +89,26 @@ func (b *Backend) readWorkloads(ctx context.Context, isvc *v1beta1.InferenceServ
 	}
 	for _, service := range objects.Pointers(services.Items) {
 		switch {
-		case objects.Mine(isvc, service, "Service") != nil:
+		case objects.CheckOwner(isvc, service, "Service") != nil:
 		case service.Name == isvc.Name:
-			found.localService = service
+			observed.localService = service
 		case service.Name == backend.PredictorName(isvc.Name):
-			found.predictorService = service
+			observed.predictorService = service
 		}
 	}
-	err := objects.Collect(isvc, deploymentKind, deploymentNumber, objects.Pointers(deployments.Items), found.deployments)
+	err := objects.Collect(isvc, deploymentKind, deploymentNumber, objects.Pointers(deployments.Items), observed.deployments)
 	if err == nil {
-		err = objects.Collect(isvc, "Service", backend.RevisionNumber, objects.Pointers(services.Items), found.services)
+		err = objects.Collect(isvc, "Service", backend.RevisionNumber, objects.Pointers(services.Items), observed.services)
 	}
 	if err == nil {
-		err = objects.Collect(isvc, "HorizontalPodAutoscaler", backend.RevisionNumber, objects.Pointers(autoscalers.Items), found.autoscalers)
+		err = objects.Collect(isvc, "HorizontalPodAutoscaler", backend.RevisionNumber, objects.Pointers(autoscalers.Items), observed.autoscalers)
 	}
 	return err
 }
 
-func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	var err error
-	found.pods, err = pods.Read(ctx, &b.Store, isvc, v1beta1.LabelRevision)
+	observed.pods, err = pods.Read(ctx, &b.Store, isvc, v1beta1.LabelRevision)
 	return err
 }
 
@@ -118,9 +118,9 @@ func (c *children) ready(n rollout.Number) int {
 	return min(c.endpoints[n], pods.CountReady(c.pods[n]))
 }
 
-// remains reports whether there are pods of a revision that does not exist yet. Pods of a deleted
+// hasLeftoverPods reports whether there are pods of a revision that does not exist yet. Pods of a deleted
 // InferenceService with the same name outlive its other objects.
-func (c *children) remains(n rollout.Number) bool {
+func (c *children) hasLeftoverPods(n rollout.Number) bool {
 	return c.deployments[n] == nil && (c.endpoints[n] > 0 || slices.ContainsFunc(c.pods[n], func(pod *corev1.Pod) bool {
 		return pod.DeletionTimestamp == nil
 	}))
@@ -129,7 +129,7 @@ func (c *children) remains(n rollout.Number) bool {
 // readEndpoints counts the ready endpoints of each revision's Service, as a gateway does: a ready
 // pod without an endpoint is unreachable. In a dual-stack cluster, a pod has an endpoint in each
 // address family and counts once.
-func (b *Backend) readEndpoints(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+func (b *Backend) readEndpoints(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	var list discoveryv1.EndpointSliceList
 	if err := b.List(ctx, isvc, &list); err != nil {
 		return err
@@ -148,12 +148,12 @@ func (b *Backend) readEndpoints(ctx context.Context, isvc *v1beta1.InferenceServ
 		}
 	}
 	for of, count := range ready {
-		found.endpoints[of.revision] = max(found.endpoints[of.revision], count)
+		observed.endpoints[of.revision] = max(observed.endpoints[of.revision], count)
 	}
 	return nil
 }
 
-func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	if !b.RoutesInstalled() {
 		return nil
 	}
@@ -167,27 +167,27 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 		if tag == "" && route.Name != gateway.RouteName(isvc.Name) {
 			continue
 		}
-		if ours, err := objects.Belongs(isvc, route, routeKind); err != nil {
+		if ours, err := objects.IsOwned(isvc, route, routeKind); err != nil {
 			return err
 		} else if !ours {
 			continue
 		}
 		if tag == "" {
-			found.route = route
+			observed.route = route
 		} else {
-			found.tagRoutes[tag] = route
+			observed.tagRoutes[tag] = route
 		}
 	}
-	if found.route != nil {
-		if err := backend.CheckRecordVersion(found.route.Annotations[objects.AnnotationRecord]); err != nil {
+	if observed.route != nil {
+		if err := backend.CheckRecordVersion(observed.route.Annotations[objects.AnnotationRecord]); err != nil {
 			return err
 		}
 	}
-	if err := b.awaitRoutes(ctx, isvc, found); err != nil {
+	if err := b.awaitRoutes(ctx, isvc, observed); err != nil {
 		return err
 	}
 	refs := gateway.ParentRefs(isvc, b.Config.Ingress)
-	for _, route := range found.routes() {
+	for _, route := range observed.routes() {
 		refs = append(refs, route.Spec.ParentRefs...)
 	}
 	reader := b.Gateways
@@ -195,7 +195,7 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 		reader = b.Client
 	}
 	var err error
-	found.gateways, err = gateway.ReadGateways(ctx, reader, refs...)
+	observed.gateways, err = gateway.ReadGateways(ctx, reader, refs...)
 	return err
 }
 
@@ -210,9 +210,9 @@ const (
 
 // awaitDeployments returns [backend.ErrStale] if the cache is behind our last write of a
 // Deployment. A Deployment that the cache lacks is looked up when it is written.
-func (b *Backend) awaitDeployments(ctx context.Context, _ *v1beta1.InferenceService, found *children) error {
-	for _, n := range slices.Sorted(maps.Keys(found.deployments)) {
-		if err := b.AwaitWritten(ctx, found.deployments[n]); err != nil {
+func (b *Backend) awaitDeployments(ctx context.Context, _ *v1beta1.InferenceService, observed *children) error {
+	for _, n := range slices.Sorted(maps.Keys(observed.deployments)) {
+		if err := b.AwaitWritten(ctx, observed.deployments[n]); err != nil {
 			return err
 		}
 	}
@@ -220,10 +220,10 @@ func (b *Backend) awaitDeployments(ctx context.Context, _ *v1beta1.InferenceServ
 }
 
 // awaitRoutes returns [backend.ErrStale] if the cache is behind our last write of a route.
-func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	names := []string{gateway.RouteName(isvc.Name), tagRouteName(v1beta1.TagLatest, isvc.Name), tagRouteName(v1beta1.TagPrevious, isvc.Name)}
 	for _, name := range names {
-		route := found.routeNamed(isvc, name)
+		route := observed.routeNamed(isvc, name)
 		if route == nil {
 			route = &gatewayv1.HTTPRoute{}
 			route.Namespace, route.Name = isvc.Namespace, name
@@ -252,66 +252,66 @@ func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {
 	return ""
 }
 
-func revisionsOf(found *children) []rollout.Revision {
+func revisionsOf(observed *children) []rollout.Revision {
 	numbers := map[rollout.Number]bool{}
-	for n := range found.Records {
+	for n := range observed.ControllerRevisions {
 		numbers[n] = true
 	}
-	for n := range found.deployments {
+	for n := range observed.deployments {
 		numbers[n] = true
 	}
 	var revisions []rollout.Revision
 	for _, n := range slices.Sorted(maps.Keys(numbers)) {
-		_, recorded := found.Revisions[n]
+		_, recorded := observed.Revisions[n]
 		revisions = append(revisions, rollout.Revision{
 			Number:   n,
-			Inputs:   inputsOf(found, n),
+			Inputs:   inputsOf(observed, n),
 			Recorded: recorded,
-			Workload: workloadOf(found, n),
+			Workload: workloadOf(observed, n),
 		})
 	}
 	return revisions
 }
 
-func inputsOf(found *children, n rollout.Number) string {
-	if revision, ok := found.Revisions[n]; ok {
+func inputsOf(observed *children, n rollout.Number) string {
+	if revision, ok := observed.Revisions[n]; ok {
 		return revision.Inputs
 	}
-	if deployment := found.deployments[n]; deployment != nil {
+	if deployment := observed.deployments[n]; deployment != nil {
 		return deployment.Annotations[objects.AnnotationInputs]
 	}
 	return ""
 }
 
-func workloadOf(found *children, n rollout.Number) *rollout.Workload {
-	deployment := found.deployments[n]
+func workloadOf(observed *children, n rollout.Number) *rollout.Workload {
+	deployment := observed.deployments[n]
 	if deployment == nil {
-		if found.services[n] == nil && found.autoscalers[n] == nil {
+		if observed.services[n] == nil && observed.autoscalers[n] == nil {
 			return nil
 		}
-		return &rollout.Workload{Ready: found.ready(n), Pods: len(found.pods[n])} // Its remaining pods.
+		return &rollout.Workload{Ready: observed.ready(n), Pods: len(observed.pods[n])} // Its remaining pods.
 	}
 	workload := &rollout.Workload{
-		Ready:              found.ready(n),
+		Ready:              observed.ready(n),
 		Replicas:           replicasOf(deployment),
-		Pods:               len(found.pods[n]),
-		Failed:             revisionDetail(deployment, found.pods[n]).Failure != nil,
+		Pods:               len(observed.pods[n]),
+		Failed:             revisionDetail(deployment, observed.pods[n]).Failure != nil,
 		Unobserved:         deployment.Status.ObservedGeneration < deployment.Generation,
-		IdleSince:          timeOf(deployment.Annotations[annotationIdleSince]),
-		ScaledUpAt:         timeOf(deployment.Annotations[annotationScaledUpAt]),
-		ReadySince:         pods.ReadySince(found.pods[n]),
-		UnschedulableSince: pods.UnschedulableSince(found.pods[n]),
-		Held:               numberOf(deployment.Annotations[annotationHeldReplicas]),
-		Lowered:            numberOf(deployment.Annotations[annotationLowered]),
+		IdleSince:          parseTime(deployment.Annotations[annotationIdleSince]),
+		ScaledUpAt:         parseTime(deployment.Annotations[annotationScaledUpAt]),
+		ReadySince:         pods.ReadySince(observed.pods[n]),
+		UnschedulableSince: pods.UnschedulableSince(observed.pods[n]),
+		Held:               parseNumber(deployment.Annotations[annotationHeldReplicas]),
+		Lowered:            parseNumber(deployment.Annotations[annotationLowered]),
 	}
 	if !workload.ScaledUpAt.IsZero() {
-		workload.Leftover = pods.CountReadyBefore(found.pods[n], workload.ScaledUpAt)
+		workload.Leftover = pods.CountReadyBefore(observed.pods[n], workload.ScaledUpAt)
 	}
 	return workload
 }
 
-// timeOf parses the time in an annotation; it returns the zero time if there is none.
-func timeOf(text string) time.Time {
+// parseTime parses the time in an annotation; it returns the zero time if there is none.
+func parseTime(text string) time.Time {
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
 		return time.Time{}
@@ -319,8 +319,8 @@ func timeOf(text string) time.Time {
 	return at
 }
 
-// numberOf parses the number in an annotation; it returns 0 if there is none.
-func numberOf(text string) int {
+// parseNumber parses the number in an annotation; it returns 0 if there is none.
+func parseNumber(text string) int {
 	number, err := strconv.Atoi(text)
 	if err != nil || number < 0 {
 		return 0
@@ -330,50 +330,50 @@ func numberOf(text string) int {
 
 // routeOf reads the rollout state, and whether the gateway serves the current generations of the
 // main route and the tag routes.
-func (b *Backend) routeOf(isvc *v1beta1.InferenceService, found *children) rollout.Route {
+func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) rollout.Route {
 	seen := rollout.Route{Impossible: !b.RoutesInstalled()}
-	for _, route := range found.tagRoutes {
+	for _, route := range observed.tagRoutes {
 		for _, share := range splitOf(isvc, route).Shares() {
 			seen.Tags = append(seen.Tags, share.Revision)
 		}
 	}
 	slices.Sort(seen.Tags)
-	if found.route == nil {
+	if observed.route == nil {
 		return seen
 	}
-	seen.Split = splitOf(isvc, found.route)
-	record, err := rollout.DecodeRecord(found.route.Annotations[objects.AnnotationRecord])
-	if err != nil || !seen.Split.Equal(record.Split) && !found.knows(record) {
+	seen.Split = splitOf(isvc, observed.route)
+	record, err := rollout.DecodeRecord(observed.route.Annotations[objects.AnnotationRecord])
+	if err != nil || !seen.Split.Equal(record.Split) && !observed.hasRevisionsOf(record) {
 		return seen
 	}
 	seen.Record = &record
-	seen.TakenOver = seen.Split.Equal(record.Split) && found.gateways.AcceptanceOf(found.route).TakenOver
-	seen.TagsTakenOver, seen.TagsRefused = tagsTakenOver(isvc, found, record), tagsRefused(found)
+	seen.TakenOver = seen.Split.Equal(record.Split) && observed.gateways.AcceptanceOf(observed.route).Accepted
+	seen.TagsTakenOver, seen.TagsRefused = tagsTakenOver(isvc, observed, record), tagsRefused(observed)
 	return seen
 }
 
-// knows reports whether the revisions of a rollout state exist. If the state does not match the
+// hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not match the
 // weights and names unknown revisions, it was not written by the operator.
-func (c *children) knows(record rollout.Record) bool {
+func (c *children) hasRevisionsOf(record rollout.Record) bool {
 	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
-		if c.Records[share.Revision] == nil && c.deployments[share.Revision] == nil {
+		if c.ControllerRevisions[share.Revision] == nil && c.deployments[share.Revision] == nil {
 			return false
 		}
 	}
 	return true
 }
 
-func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollout.Record) bool {
-	wanted := backend.TaggedRevisions(rollout.TagsOf(record.Split, record.Target))
-	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(found.tagRoutes) > 0) {
-		wanted = nil
+func tagsTakenOver(isvc *v1beta1.InferenceService, observed *children, record rollout.Record) bool {
+	desired := backend.TaggedRevisions(rollout.TagsOf(record.Split, record.Target))
+	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(observed.tagRoutes) > 0) {
+		desired = nil
 	}
-	if len(wanted) != len(found.tagRoutes) {
+	if len(desired) != len(observed.tagRoutes) {
 		return false
 	}
-	for _, tag := range wanted {
-		route := found.tagRoutes[tag.Tag]
-		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.Revision)) || !found.gateways.AcceptanceOf(route).TakenOver {
+	for _, tag := range desired {
+		route := observed.tagRoutes[tag.Tag]
+		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.Revision)) || !observed.gateways.AcceptanceOf(route).Accepted {
 			return false
 		}
 	}
@@ -382,10 +382,10 @@ func tagsTakenOver(isvc *v1beta1.InferenceService, found *children, record rollo
 
 // tagsRefused reports whether the gateway has answered for the current generation of every tag
 // route and has refused at least one.
-func tagsRefused(found *children) bool {
+func tagsRefused(observed *children) bool {
 	refused := false
-	for _, route := range found.tagRoutes {
-		acceptance := found.gateways.AcceptanceOf(route)
+	for _, route := range observed.tagRoutes {
+		acceptance := observed.gateways.AcceptanceOf(route)
 		if !acceptance.Answered() {
 			return false
 		}

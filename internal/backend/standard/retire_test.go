@@ -27,7 +27,7 @@ func promoteAndAwaitGateway(c *cluster) {
 		_, err := c.pass()
 		c.must(err)
 		c.others()
-		if c.served().Equal(rollout.All(2)) && gateway.AcceptanceOf(c.route()).TakenOver {
+		if c.served().Equal(rollout.All(2)) && gateway.AcceptanceOf(c.route()).Accepted {
 			return
 		}
 	}

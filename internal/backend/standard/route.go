@@ -48,7 +48,7 @@ func tagRoute(
 
 // rule returns the rule that splits all requests.
 func rule(isvc *v1beta1.InferenceService, split rollout.Split, timeouts *gatewayv1.HTTPRouteTimeouts) gatewayv1.HTTPRouteRule {
-	return gatewayv1.HTTPRouteRule{Matches: gateway.Everything(), BackendRefs: backendRefs(isvc, split), Timeouts: timeouts}
+	return gatewayv1.HTTPRouteRule{Matches: gateway.MatchAll(), BackendRefs: backendRefs(isvc, split), Timeouts: timeouts}
 }
 
 // backendRefs returns the Services and weights of a split. For the empty split there are none, and

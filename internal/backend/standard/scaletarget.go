@@ -36,7 +36,7 @@ func (b *Backend) scaleTargetsInstalled() bool {
 	return b.ScaleTargetsInstalled != nil && b.ScaleTargetsInstalled()
 }
 
-func (b *Backend) readScaleTarget(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+func (b *Backend) readScaleTarget(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	if !b.scaleTargetsInstalled() {
 		return nil
 	}
@@ -45,20 +45,20 @@ func (b *Backend) readScaleTarget(ctx context.Context, isvc *v1beta1.InferenceSe
 		return err
 	}
 	for _, target := range objects.Pointers(list.Items) {
-		if target.Name == backend.PredictorName(isvc.Name) && objects.Mine(isvc, target, scaleTargetKind) == nil {
-			found.scaleTarget = target
+		if target.Name == backend.PredictorName(isvc.Name) && objects.CheckOwner(isvc, target, scaleTargetKind) == nil {
+			observed.scaleTarget = target
 		}
 	}
 	return nil
 }
 
-// askedReplicas returns the number that an autoscaler or a user has set on the ScaleTarget. It is
+// requestedReplicas returns the number that an autoscaler or a user has set on the ScaleTarget. It is
 // nil while the number is the operator's copy of a Deployment's replicas: then autoscalers, if
 // there are any, scale Deployments.
 //
 // The first other number removes the annotation of the copy, so that the same number counts if it
 // is set later.
-func (c *children) askedReplicas() *int {
+func (c *children) requestedReplicas() *int {
 	if c.scaleTarget == nil || c.scaleTarget.Annotations[annotationCopiedReplicas] == copied(c.scaleTarget.Spec.Replicas) {
 		return nil
 	}
@@ -67,20 +67,20 @@ func (c *children) askedReplicas() *int {
 
 func copied(replicas int32) string { return strconv.Itoa(int(replicas)) }
 
-// keepScaleTarget writes the ScaleTarget, which an external autoscaler can reference across
+// writeScaleTarget writes the ScaleTarget, which an external autoscaler can reference across
 // revisions. Like the predictor's Service, it stands for the revision with the largest accepted
 // share.
 //
 // Only an autoscaler that references it depends on it. A failure to create it is reported and
 // blocks nothing.
-func (w *writer) keepScaleTarget(ctx context.Context) error {
-	current, class := w.found.scaleTarget, autoscalerClass(w.isvc)
+func (w *writer) writeScaleTarget(ctx context.Context) error {
+	current, class := w.observed.scaleTarget, autoscalerClass(w.isvc)
 	switch {
 	case !w.scaleTargetsInstalled(), class == unknownClass:
 		return nil
 	case class != v1beta1.AutoscalerClassExternal:
 		return w.objects.Delete(ctx, objects.OrNil(current))
-	case current == nil && w.Decision.Record != nil && w.isUnaddressed():
+	case current == nil && w.Decision.Record != nil && w.predatesPredictorService():
 		return nil
 	}
 	n := w.Decision.Scaled()
@@ -89,9 +89,9 @@ func (w *writer) keepScaleTarget(ctx context.Context) error {
 		if !runs {
 			return nil
 		}
-		err := w.objects.Apply(ctx, copyingScaleTarget(w.isvc, replicas), nil, objects.ExactLists)
+		err := w.objects.Apply(ctx, scaleTargetCopy(w.isvc, replicas), nil, objects.ExactLists)
 		if conflict := (*backend.ConflictError)(nil); errors.As(err, &conflict) || backend.IsRefusal(err) {
-			w.find(v1beta1.ConditionPredictorReady, ReasonScaleTargetMissing, "there is no ScaleTarget for an external autoscaler", err)
+			w.addFinding(v1beta1.ConditionPredictorReady, ReasonScaleTargetMissing, "there is no ScaleTarget for an external autoscaler", err)
 			return nil
 		}
 		return err
@@ -100,25 +100,25 @@ func (w *writer) keepScaleTarget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	asked := w.found.askedReplicas() != nil
+	asked := w.observed.requestedReplicas() != nil
 	if asked || !runs {
 		replicas = int(current.Spec.Replicas)
 	}
-	made := copyingScaleTarget(w.isvc, replicas)
+	desired := scaleTargetCopy(w.isvc, replicas)
 	if asked {
-		made.Annotations = nil
+		desired.Annotations = nil
 	}
-	return w.objects.Apply(ctx, made, current, objects.ExactLists)
+	return w.objects.Apply(ctx, desired, current, objects.ExactLists)
 }
 
-// copyingScaleTarget returns a ScaleTarget with the replicas of a Deployment, annotated as a copy.
-func copyingScaleTarget(isvc *v1beta1.InferenceService, replicas int) *scalingv1alpha1.ScaleTarget {
-	made := &scalingv1alpha1.ScaleTarget{
+// scaleTargetCopy returns a ScaleTarget with the replicas of a Deployment, annotated as a copy.
+func scaleTargetCopy(isvc *v1beta1.InferenceService, replicas int) *scalingv1alpha1.ScaleTarget {
+	desired := &scalingv1alpha1.ScaleTarget{
 		ObjectMeta: objects.Meta(isvc, backend.PredictorName(isvc.Name), 0),
 		Spec:       scalingv1alpha1.ScaleTargetSpec{Replicas: int32(replicas)},
 	}
-	made.Annotations = map[string]string{annotationCopiedReplicas: copied(made.Spec.Replicas)}
-	return made
+	desired.Annotations = map[string]string{annotationCopiedReplicas: copied(desired.Spec.Replicas)}
+	return desired
 }
 
 // reportScale updates the status with the pods that are scaled. It returns the updated ScaleTarget.
@@ -132,7 +132,7 @@ func (w *writer) reportScale(ctx context.Context, current *scalingv1alpha1.Scale
 		Selector:     labels.SelectorFromSet(selector(w.isvc, n)).String(),
 		RevisionName: backend.RevisionName(w.isvc.Name, n),
 	}
-	if deployment := w.found.deployments[n]; deployment != nil {
+	if deployment := w.observed.deployments[n]; deployment != nil {
 		*reported.Status.Replicas = deployment.Status.Replicas
 	}
 	if equality.Semantic.DeepEqual(current.Status, reported.Status) {

@@ -65,45 +65,45 @@ func (*Backend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.P
 // session is one observation of an InferenceService.
 type session struct {
 	*Backend
-	isvc     *v1beta1.InferenceService
-	found    *children
-	observed *backend.Observation
+	isvc        *v1beta1.InferenceService
+	observed    *children
+	observation *backend.Observation
 }
 
 // Observation returns what was observed.
-func (s *session) Observation() *backend.Observation { return s.observed }
+func (s *session) Observation() *backend.Observation { return s.observation }
 
 // Observe reads all objects of the InferenceService. It writes nothing. An error is transient, or a
 // [backend.ConflictError].
 func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error) {
-	found, err := b.observe(ctx, isvc)
+	observed, err := b.observe(ctx, isvc)
 	if err != nil {
 		return nil, err
 	}
-	return &session{Backend: b, isvc: isvc, found: found, observed: b.observation(isvc, found)}, nil
+	return &session{Backend: b, isvc: isvc, observed: observed, observation: b.newObservation(isvc, observed)}, nil
 }
 
-func (b *Backend) observation(isvc *v1beta1.InferenceService, found *children) *backend.Observation {
+func (b *Backend) newObservation(isvc *v1beta1.InferenceService, observed *children) *backend.Observation {
 	observation := &backend.Observation{
-		Revisions:     revisionsOf(found),
-		Route:         b.routeOf(isvc, found),
-		RouteStatus:   b.routeDetail(found),
-		TagHosts:      len(found.tagRoutes) > 0,
-		AskedReplicas: found.askedReplicas(),
-		Recorded:      found.Recorded(),
+		Revisions:     revisionsOf(observed),
+		Route:         b.routeOf(isvc, observed),
+		RouteStatus:   b.routeStatus(observed),
+		TagHosts:      len(observed.tagRoutes) > 0,
+		AskedReplicas: observed.requestedReplicas(),
+		Recorded:      observed.Recorded(),
 		Details:       map[rollout.Number]backend.Revision{},
 		Addresses:     addresses(isvc, b.Config.Ingress),
-		Mode:          found.mode(),
+		Mode:          observed.mode(),
 	}
-	if found.predictorService != nil && observation.Addresses.Local == "" {
+	if observed.predictorService != nil && observation.Addresses.Local == "" {
 		observation.Addresses.Local = "http://" + b.Config.Ingress.ClusterHost(backend.PredictorName(isvc.Name), isvc.Namespace)
 	}
 	for _, revision := range observation.Revisions {
 		if revision.Workload != nil {
-			observation.Details[revision.Number] = revisionDetail(found.deployments[revision.Number], found.pods[revision.Number])
+			observation.Details[revision.Number] = revisionDetail(observed.deployments[revision.Number], observed.pods[revision.Number])
 		}
 	}
-	for _, route := range found.routes() {
+	for _, route := range observed.routes() {
 		observation.Hosts = append(observation.Hosts, gateway.HostsOf(route)...)
 	}
 	return observation
@@ -136,8 +136,8 @@ func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.A
 	return found
 }
 
-// routeDetail returns the status of the routes that users see.
-func (b *Backend) routeDetail(found *children) backend.RouteStatus {
+// routeStatus returns the status of the routes that users see.
+func (b *Backend) routeStatus(observed *children) backend.RouteStatus {
 	if !b.RoutesInstalled() {
 		return backend.RouteStatus{
 			Refused: true,
@@ -145,8 +145,8 @@ func (b *Backend) routeDetail(found *children) backend.RouteStatus {
 			Message: "the cluster does not have the Gateway API (HTTPRoute of gateway.networking.k8s.io/v1); install its CRDs and a gateway that implements it, see https://gateway-api.sigs.k8s.io/guides/",
 		}
 	}
-	if found.route == nil {
+	if observed.route == nil {
 		return backend.RouteStatus{}
 	}
-	return found.gateways.Detail(b.Config.Ingress, found.routes()...)
+	return observed.gateways.Detail(b.Config.Ingress, observed.routes()...)
 }

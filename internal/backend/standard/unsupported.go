@@ -9,9 +9,9 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// knativeTakesIt ends messages about features that need request metrics. The mode of an existing
+// useKnativeMode ends messages about features that need request metrics. The mode of an existing
 // InferenceService cannot change.
-const knativeTakesIt = "; Knative mode takes it: create an InferenceService of another name with the annotation " +
+const useKnativeMode = "; Knative mode takes it: create an InferenceService of another name with the annotation " +
 	v1beta1.AnnotationDeploymentMode + ": " + string(v1beta1.DeploymentModeKnative)
 
 // Unsupported returns the first field that Standard mode does not support, and a message with the
@@ -28,7 +28,7 @@ func (*Backend) Unsupported(isvc *v1beta1.InferenceService) (field, message stri
 	if limit := spec.ContainerConcurrency; limit != nil && *limit > 0 {
 		return "spec.predictor.containerConcurrency", fmt.Sprintf(
 			"%d: nothing in %s mode counts the requests of a replica; remove it, and limit them in the model server%s",
-			*limit, v1beta1.DeploymentModeStandard, knativeTakesIt)
+			*limit, v1beta1.DeploymentModeStandard, useKnativeMode)
 	}
 	return "", ""
 }
@@ -39,5 +39,5 @@ func byRequests(metric v1beta1.ScaleMetric) bool {
 
 func unscalable(metric v1beta1.ScaleMetric) string {
 	return fmt.Sprintf("%q: nothing in %s mode counts requests; write %s or %s%s",
-		metric, v1beta1.DeploymentModeStandard, v1beta1.MetricCPU, v1beta1.MetricMemory, knativeTakesIt)
+		metric, v1beta1.DeploymentModeStandard, v1beta1.MetricCPU, v1beta1.MetricMemory, useKnativeMode)
 }

@@ -23,10 +23,10 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// entrance is the route for the InferenceService's own host, which Knative does not know: an
+// hostRoute is the route for the InferenceService's own host, which Knative does not know: an
 // HTTPRoute to Knative's ingress that rewrites the host to the predictor's. It names no revisions,
 // so a rollout does not change it.
-type entrance struct {
+type hostRoute struct {
 	// route is the HTTPRoute; nil if there is none.
 	route *gatewayv1.HTTPRoute
 	// gateways are those that the HTTPRoute references or should reference.
@@ -39,8 +39,8 @@ type entrance struct {
 	placeholder *corev1.Service
 }
 
-// readEntrance reads the objects of the host route, if the cluster has the Gateway API.
-func (b *Backend) readEntrance(ctx context.Context, isvc *v1beta1.InferenceService, found *children) error {
+// readHostRoute reads the objects of the host route, if the cluster has the Gateway API.
+func (b *Backend) readHostRoute(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	if !b.RoutesInstalled() {
 		return nil
 	}
@@ -52,16 +52,16 @@ func (b *Backend) readEntrance(ctx context.Context, isvc *v1beta1.InferenceServi
 		if route.Name != gateway.RouteName(isvc.Name) {
 			continue
 		}
-		ours, err := objects.Belongs(isvc, route, gateway.RouteKind)
+		ours, err := objects.IsOwned(isvc, route, gateway.RouteKind)
 		if err != nil {
 			return err
 		}
 		if ours {
-			found.entrance.route = route
+			observed.hostRoute.route = route
 		}
 	}
 	refs := gateway.ParentRefs(isvc, b.Config.Ingress)
-	if route := found.entrance.route; route != nil {
+	if route := observed.hostRoute.route; route != nil {
 		refs = append(refs, route.Spec.ParentRefs...)
 	}
 	reader := b.Gateways
@@ -69,7 +69,7 @@ func (b *Backend) readEntrance(ctx context.Context, isvc *v1beta1.InferenceServi
 		reader = b.Client
 	}
 	var err error
-	if found.entrance.gateways, err = gateway.ReadGateways(ctx, reader, refs...); err != nil {
+	if observed.hostRoute.gateways, err = gateway.ReadGateways(ctx, reader, refs...); err != nil {
 		return err
 	}
 	var services corev1.ServiceList
@@ -78,10 +78,10 @@ func (b *Backend) readEntrance(ctx context.Context, isvc *v1beta1.InferenceServi
 	}
 	for _, service := range objects.Pointers(services.Items) {
 		switch {
-		case service.Name == isvc.Name && objects.Mine(isvc, service, "Service") == nil:
-			found.entrance.localService = service
+		case service.Name == isvc.Name && objects.CheckOwner(isvc, service, "Service") == nil:
+			observed.hostRoute.localService = service
 		case service.Name == backend.PredictorName(isvc.Name) && isPlaceholder(service):
-			found.entrance.placeholder = service
+			observed.hostRoute.placeholder = service
 		}
 	}
 	return nil
@@ -120,7 +120,7 @@ type ingress struct {
 // ExternalName: gateways need not support that type, and some refuse it because its author could
 // redirect the gateway anywhere.
 func (c *children) ingress() (found *ingress, obstacle string) {
-	placeholder := c.entrance.placeholder
+	placeholder := c.hostRoute.placeholder
 	if c.service == nil || c.service.Status.URL == nil || placeholder == nil {
 		return nil, ""
 	}
@@ -155,10 +155,10 @@ func serviceOf(host string) (service types.NamespacedName, internal bool) {
 	return types.NamespacedName{Namespace: parts[1], Name: parts[0]}, true
 }
 
-// entranceRoute returns the HTTPRoute from the InferenceService's hosts to Knative's ingress. It
+// buildHostRoute returns the HTTPRoute from the InferenceService's hosts to Knative's ingress. It
 // rewrites the host to the predictor's cluster-local one, which every ingress of Knative serves at
 // this address.
-func entranceRoute(isvc *v1beta1.InferenceService, settings config.Ingress, to ingress, host string) *gatewayv1.HTTPRoute {
+func buildHostRoute(isvc *v1beta1.InferenceService, settings config.Ingress, to ingress, host string) *gatewayv1.HTTPRoute {
 	ref := gateway.Service(to.service.Name, to.port, 1)
 	if to.service.Namespace != isvc.Namespace {
 		ref.Namespace = new(gatewayv1.Namespace(to.service.Namespace))
@@ -169,7 +169,7 @@ func entranceRoute(isvc *v1beta1.InferenceService, settings config.Ingress, to i
 			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: gateway.ParentRefs(isvc, settings)},
 			Hostnames:       gateway.Hosts(isvc, settings, isvc.Name),
 			Rules: []gatewayv1.HTTPRouteRule{{
-				Matches: gateway.Everything(),
+				Matches: gateway.MatchAll(),
 				Filters: []gatewayv1.HTTPRouteFilter{{
 					Type:       gatewayv1.HTTPRouteFilterURLRewrite,
 					URLRewrite: &gatewayv1.HTTPURLRewriteFilter{Hostname: new(gatewayv1.PreciseHostname(host))},
@@ -180,85 +180,85 @@ func entranceRoute(isvc *v1beta1.InferenceService, settings config.Ingress, to i
 	}
 }
 
-// wantedEntrance returns the desired HTTPRoute; nil if the current one stays as it is or is
+// desiredHostRoute returns the desired HTTPRoute; nil if the current one stays as it is or is
 // deleted.
-func (b *Backend) wantedEntrance(isvc *v1beta1.InferenceService, found *children) *gatewayv1.HTTPRoute {
-	to, _ := found.ingress()
-	if to == nil || found.isPrivate(isvc) {
+func (b *Backend) desiredHostRoute(isvc *v1beta1.InferenceService, observed *children) *gatewayv1.HTTPRoute {
+	to, _ := observed.ingress()
+	if to == nil || observed.isPrivate(isvc) {
 		return nil
 	}
 	host := b.Config.Ingress.ClusterHost(backend.PredictorName(isvc.Name), isvc.Namespace)
-	if address := found.service.Status.Address; address != nil && address.URL != nil {
+	if address := observed.service.Status.Address; address != nil && address.URL != nil {
 		host = address.URL.Host
 	}
-	route := entranceRoute(isvc, b.Config.Ingress, *to, host)
-	route.Spec.Rules[0].Timeouts = b.hostRouteTimeouts(isvc, found, route)
+	route := buildHostRoute(isvc, b.Config.Ingress, *to, host)
+	route.Spec.Rules[0].Timeouts = b.hostRouteTimeouts(isvc, observed, route)
 	return route
 }
 
 // hostRouteTimeouts keeps the gateway from ending requests before the revisions do. Knative
 // enforces the timeout of each revision. An upgrade of the operator adds no timeout to a route that
 // is in use.
-func (b *Backend) hostRouteTimeouts(isvc *v1beta1.InferenceService, found *children, wanted *gatewayv1.HTTPRoute) *gatewayv1.HTTPRouteTimeouts {
-	settings, current := b.Config.Ingress, found.entrance.route
-	if current != nil && (len(current.Spec.Rules) != 1 || !equality.Semantic.DeepEqual(current.Spec.Hostnames, wanted.Spec.Hostnames) ||
-		!equality.Semantic.DeepEqual(current.Spec.Rules[0].BackendRefs, wanted.Spec.Rules[0].BackendRefs)) {
+func (b *Backend) hostRouteTimeouts(isvc *v1beta1.InferenceService, observed *children, desired *gatewayv1.HTTPRoute) *gatewayv1.HTTPRouteTimeouts {
+	settings, current := b.Config.Ingress, observed.hostRoute.route
+	if current != nil && (len(current.Spec.Rules) != 1 || !equality.Semantic.DeepEqual(current.Spec.Hostnames, desired.Spec.Hostnames) ||
+		!equality.Semantic.DeepEqual(current.Spec.Rules[0].BackendRefs, desired.Spec.Rules[0].BackendRefs)) {
 		current = nil
 	}
 	if settings.RequestTimeout == nil {
-		if current != nil && current.Spec.Rules[0].Timeouts == nil || current == nil && !found.entrance.gateways.SupportTimeouts(wanted.Spec.ParentRefs) {
+		if current != nil && current.Spec.Rules[0].Timeouts == nil || current == nil && !observed.hostRoute.gateways.SupportTimeouts(desired.Spec.ParentRefs) {
 			return nil
 		}
 	}
 	var ofRevisions []*int64
-	for _, share := range readTraffic(isvc, found.service).split().Shares() {
-		ofRevisions = append(ofRevisions, found.Revisions[share.Revision].Runs.TimeoutSeconds)
+	for _, share := range readTraffic(isvc, observed.service).split().Shares() {
+		ofRevisions = append(ofRevisions, observed.Revisions[share.Revision].Runs.TimeoutSeconds)
 	}
-	return found.entrance.gateways.RequestTimeout(settings, wanted.Spec.ParentRefs, current, ofRevisions...)
+	return observed.hostRoute.gateways.RequestTimeout(settings, desired.Spec.ParentRefs, current, ofRevisions...)
 }
 
-// entranceDetail returns the status of the host route that users see. It is nil if there is no host
+// hostRouteStatus returns the status of the host route that users see. It is nil if there is no host
 // route, and until Knative reports its ingress.
-func (b *Backend) entranceDetail(isvc *v1beta1.InferenceService, found *children) (*backend.Entrance, error) {
-	if !b.RoutesInstalled() || found.service == nil || found.isPrivate(isvc) {
+func (b *Backend) hostRouteStatus(isvc *v1beta1.InferenceService, observed *children) (*backend.Entrance, error) {
+	if !b.RoutesInstalled() || observed.service == nil || observed.isPrivate(isvc) {
 		return nil, nil
 	}
 	detail := &backend.Entrance{URL: b.Config.Ingress.URL(b.Config.Ingress.Host(isvc.Name, isvc.Namespace))}
-	wanted, route := b.wantedEntrance(isvc, found), found.entrance.route
-	if wanted == nil {
-		_, obstacle := found.ingress()
+	desired, route := b.desiredHostRoute(isvc, observed), observed.hostRoute.route
+	if desired == nil {
+		_, obstacle := observed.ingress()
 		if obstacle == "" {
 			return nil, nil
 		}
-		detail.Route = noIngress(found.entrance.placeholder, obstacle)
+		detail.Route = noIngress(observed.hostRoute.placeholder, obstacle)
 		return detail, nil
 	}
-	same, err := isRealised(wanted, route, b.Scheme)
+	same, err := isRealised(desired, route, b.Scheme)
 	if err != nil || !same {
 		return detail, err
 	}
-	acceptance := found.entrance.gateways.AcceptanceOf(route)
+	acceptance := observed.hostRoute.gateways.AcceptanceOf(route)
 	if acceptance.Refused && acceptance.Reason == string(gatewayv1.RouteReasonRefNotPermitted) {
 		detail.Route = notPermitted(route)
 	} else {
-		detail.Route = found.entrance.gateways.Detail(b.Config.Ingress, route)
+		detail.Route = observed.hostRoute.gateways.Detail(b.Config.Ingress, route)
 	}
 	// A reported URL stays while a Gateway that serves it has only yet to report on its own change.
-	detail.Open = acceptance.TakenOver || !detail.Route.BehindSince.IsZero() && isvc.Status.URL == detail.URL
+	detail.Open = acceptance.Accepted || !detail.Route.BehindSince.IsZero() && isvc.Status.URL == detail.URL
 	return detail, nil
 }
 
 // isRealised reports whether the current HTTPRoute routes as desired. It ignores additional fields:
 // a newer Gateway API adds defaults, and other additions are removed by the next write.
-func isRealised(wanted, route *gatewayv1.HTTPRoute, scheme *runtime.Scheme) (bool, error) {
+func isRealised(desired, route *gatewayv1.HTTPRoute, scheme *runtime.Scheme) (bool, error) {
 	if route == nil {
 		return false, nil
 	}
-	intent, err := objects.IntentOf(wanted, scheme)
+	intent, err := objects.IntentOf(desired, scheme)
 	if err != nil {
 		return false, err
 	}
-	return objects.Realised(intent, route, objects.SharedLists)
+	return objects.IsUpToDate(intent, route, objects.SharedLists)
 }
 
 // reasonNoIngress is the condition reason for a Knative ingress that a gateway cannot route to.
@@ -284,25 +284,25 @@ func notPermitted(route *gatewayv1.HTTPRoute) backend.RouteStatus {
 	}
 }
 
-// writeEntrance writes the host route. While the address of Knative's ingress is unknown, as when
+// writeHostRoute writes the host route. While the address of Knative's ingress is unknown, as when
 // the InferenceService is stopped, it leaves the route unchanged. Its failure does not block other
 // work: the predictor has a host of its own.
-func (w *writer) writeEntrance(ctx context.Context) error {
+func (w *writer) writeHostRoute(ctx context.Context) error {
 	if !w.RoutesInstalled() {
 		return nil
 	}
-	there, wanted := w.found.entrance, w.wantedEntrance(w.isvc, w.found)
+	current, desired := w.observed.hostRoute, w.desiredHostRoute(w.isvc, w.observed)
 	var err error
 	switch {
-	case w.found.isPrivate(w.isvc):
-		if err = w.objects.Delete(ctx, objects.OrNil(there.route)); err == nil {
-			err = w.objects.Delete(ctx, objects.OrNil(there.localService))
+	case w.observed.isPrivate(w.isvc):
+		if err = w.objects.Delete(ctx, objects.OrNil(current.route)); err == nil {
+			err = w.objects.Delete(ctx, objects.OrNil(current.localService))
 		}
-	case wanted != nil && !gateway.AvoidHosts(wanted, there.route, w.UnusableHosts):
-		err = w.objects.Delete(ctx, objects.OrNil(there.route))
-	case wanted != nil:
-		if err = w.objects.Apply(ctx, wanted, objects.OrNil(there.route), objects.ExactLists); err == nil {
-			err = gateway.LeadLocally(ctx, w.objects, w.Config.Ingress, objects.OrNil(there.localService))
+	case desired != nil && !gateway.RemoveUnusableHosts(desired, current.route, w.UnusableHosts):
+		err = w.objects.Delete(ctx, objects.OrNil(current.route))
+	case desired != nil:
+		if err = w.objects.Apply(ctx, desired, objects.OrNil(current.route), objects.ExactLists); err == nil {
+			err = gateway.WriteLocalService(ctx, w.objects, w.Config.Ingress, objects.OrNil(current.localService))
 		}
 	}
 	if err != nil {

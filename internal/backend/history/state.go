@@ -14,12 +14,12 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Park stores the rollout state while no object splits the traffic.
-func (w Writer) Park(ctx context.Context, record rollout.Record) error {
-	parked := &appsv1.ControllerRevision{
+// SaveState stores the rollout state while no object splits the traffic.
+func (w Writer) SaveState(ctx context.Context, record rollout.Record) error {
+	saved := &appsv1.ControllerRevision{
 		ObjectMeta: objects.Meta(w.InferenceService, backend.PredictorName(w.InferenceService.Name), 0),
 		Data:       runtime.RawExtension{Raw: []byte("{}")},
 	}
-	parked.Annotations = map[string]string{objects.AnnotationRecord: record.Encode()}
-	return w.Apply(ctx, parked, objects.OrNil(w.Parked), objects.SharedLists)
+	saved.Annotations = map[string]string{objects.AnnotationRecord: record.Encode()}
+	return w.Apply(ctx, saved, objects.OrNil(w.SavedState), objects.SharedLists)
 }

@@ -73,7 +73,7 @@ func (u user) wantURL(want string) *backend.Entrance {
 // wantEntrance checks where the host of the InferenceService leads.
 func (u user) wantEntrance(namespace, service string) *gatewayv1.HTTPRoute {
 	u.t.Helper()
-	route := u.entranceRoute()
+	route := u.hostRoute()
 	if route == nil {
 		u.t.Fatal("there is no HTTPRoute")
 	}
@@ -105,21 +105,21 @@ func TestTheHostOfTheInferenceServiceLeadsToKnativesIngress(t *testing.T) {
 	if !metav1.IsControlledBy(route, u.isvc()) || route.Labels[v1beta1.LabelInferenceService] != isvcName {
 		t.Errorf("it is not the InferenceService's: %v", route.ObjectMeta)
 	}
-	if entrance := u.wantURL(ownURL); !entrance.Open || entrance.URL != ownURL || entrance.Route.Refused {
-		t.Errorf("users are told %+v", entrance)
+	if hostRoute := u.wantURL(ownURL); !hostRoute.Open || hostRoute.URL != ownURL || hostRoute.Route.Refused {
+		t.Errorf("users are told %+v", hostRoute)
 	}
 }
 
 func TestNoRolloutTouchesTheEntrance(t *testing.T) {
 	u := newUserWithGateway(t)
 	u.rollOut("v1", promote)
-	before := u.entranceRoute().ResourceVersion
+	before := u.hostRoute().ResourceVersion
 	for _, percent := range []int64{10, 50, promote, 0, 20} {
 		u.rollOut("v2", percent)
 		u.wantURL(ownURL)
 	}
 	u.rollOut("v1", promote)
-	if u.entranceRoute().ResourceVersion != before {
+	if u.hostRoute().ResourceVersion != before {
 		t.Error("it was written")
 	}
 }
@@ -155,7 +155,7 @@ func TestWhereKnativesIngressIs(t *testing.T) {
 				u.wantURL(ownURL)
 				return
 			}
-			if u.entranceRoute() != nil {
+			if u.hostRoute() != nil {
 				t.Error("there is an HTTPRoute")
 			}
 			told := u.wantURL(predictorURL).Route
@@ -172,8 +172,8 @@ func TestTheURLIsThePredictorsUntilTheGatewayServesTheOther(t *testing.T) {
 	u.gateway.deaf = true
 	u.must(u.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"}}))
 	u.rollOut("v1", promote)
-	if entrance := u.wantURL(predictorURL); entrance.Open || entrance.Route.Refused {
-		t.Errorf("users are told %+v", entrance)
+	if hostRoute := u.wantURL(predictorURL); hostRoute.Open || hostRoute.Route.Refused {
+		t.Errorf("users are told %+v", hostRoute)
 	}
 	u.gateway.deaf = false
 	u.knative()
@@ -184,8 +184,8 @@ func TestTheURLIsThePredictorsUntilTheGatewayServesTheOther(t *testing.T) {
 		u.gateway.deaf = true
 		u.gateway.ingress.ExternalName = "elsewhere.istio-system.svc.cluster.local"
 		u.knative()
-		if entrance := u.wantURL(predictorURL); entrance.Open {
-			t.Errorf("users are told %+v", entrance)
+		if hostRoute := u.wantURL(predictorURL); hostRoute.Open {
+			t.Errorf("users are told %+v", hostRoute)
 		}
 		u.settle()
 		u.wantURL(predictorURL)
@@ -278,7 +278,7 @@ func TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed(t *testing.T) {
 // TestTheTimeoutOfTheHostRoute must not end what a revision may still answer, and a route in use gets none by an upgrade.
 func TestTheTimeoutOfTheHostRoute(t *testing.T) {
 	timeout := func(u user) string {
-		timeouts := u.entranceRoute().Spec.Rules[0].Timeouts
+		timeouts := u.hostRoute().Spec.Rules[0].Timeouts
 		if timeouts == nil {
 			return ""
 		}
@@ -348,7 +348,7 @@ func TestAnUnusableHostStaysOffTheHostRoute(t *testing.T) {
 			_, err := observed.Session.Apply(t.Context(), change)
 			u.must(err)
 			got := ""
-			if route := u.entranceRoute(); route != nil {
+			if route := u.hostRoute(); route != nil {
 				got = string(route.Spec.Hostnames[0])
 			}
 			if got != test.want {
@@ -362,11 +362,11 @@ func TestAPrivatePredictorHasNoEntrance(t *testing.T) {
 	t.Run("from the start", func(t *testing.T) {
 		u := newUserWithGateway(t)
 		u.rollOut("v1", promote, clusterLocal)
-		if u.entranceRoute() != nil {
+		if u.hostRoute() != nil {
 			t.Error("there is an HTTPRoute")
 		}
-		if entrance := u.wantURL(insideURL); entrance != nil {
-			t.Errorf("users are told %+v", entrance)
+		if hostRoute := u.wantURL(insideURL); hostRoute != nil {
+			t.Errorf("users are told %+v", hostRoute)
 		}
 	})
 	t.Run("from now on", func(t *testing.T) {
@@ -376,7 +376,7 @@ func TestAPrivatePredictorHasNoEntrance(t *testing.T) {
 		if _, _, err := u.pass(); err != nil && !backend.IsStale(err) {
 			t.Fatal(err)
 		}
-		if u.entranceRoute() != nil {
+		if u.hostRoute() != nil {
 			t.Error("there is an HTTPRoute")
 		}
 		u.settle()
@@ -394,10 +394,10 @@ func TestAPrivatePredictorHasNoEntrance(t *testing.T) {
 		service := u.service()
 		service.Status.URL = apis.HTTP("sklearn-iris-predictor.kserve-test.svc.cluster.local")
 		u.must(u.server.Status().Update(t.Context(), service))
-		if entrance := u.wantURL(insideURL); entrance != nil {
-			t.Errorf("users are told %+v", entrance)
+		if hostRoute := u.wantURL(insideURL); hostRoute != nil {
+			t.Errorf("users are told %+v", hostRoute)
 		}
-		if u.entranceRoute() != nil {
+		if u.hostRoute() != nil {
 			t.Error("there is an HTTPRoute")
 		}
 	})
@@ -406,7 +406,7 @@ func TestAPrivatePredictorHasNoEntrance(t *testing.T) {
 func TestTheEntranceStaysWhileTheInferenceServiceIsStopped(t *testing.T) {
 	u := newUserWithGateway(t)
 	u.rollOut("v1", promote)
-	uid := u.entranceRoute().UID
+	uid := u.hostRoute().UID
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) {
 		metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, v1beta1.AnnotationStop, "true")
 	})
@@ -419,7 +419,7 @@ func TestTheEntranceStaysWhileTheInferenceServiceIsStopped(t *testing.T) {
 		t.Errorf("the URL is %q, and users are told %+v", observed.Addresses.URL, observed.Entrance)
 	}
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) { isvc.Annotations = nil })
-	if route := u.entranceRoute(); route == nil || route.UID != uid {
+	if route := u.hostRoute(); route == nil || route.UID != uid {
 		t.Error("the HTTPRoute is gone")
 	}
 	u.wantURL(ownURL)
@@ -444,7 +444,7 @@ func TestTheRouteOfSomebodyElseIsLeftAlone(t *testing.T) {
 		t.Errorf("it says: %v", last)
 	}
 	u.wantTraffic("1:100")
-	if got := u.entranceRoute(); got.UID != "else" || len(got.Spec.Hostnames) > 0 {
+	if got := u.hostRoute(); got.UID != "else" || len(got.Spec.Hostnames) > 0 {
 		t.Errorf("it is now %v", got)
 	}
 	observed, _, _ := u.pass()
@@ -480,8 +480,8 @@ func TestAnEntranceThatIsRefusedKeepsNothingElse(t *testing.T) {
 func TestTheEntranceComesWithTheGatewayAPI(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	if entrance := u.wantURL(predictorURL); entrance != nil {
-		t.Errorf("users are told %+v", entrance)
+	if hostRoute := u.wantURL(predictorURL); hostRoute != nil {
+		t.Errorf("users are told %+v", hostRoute)
 	}
 	u.gateway = &gatewayHands{ingress: ingressByName}
 	u.knative()
@@ -499,7 +499,7 @@ func TestAServiceThatOnlyHasTheNameOfThePlaceholderIsNotFollowed(t *testing.T) {
 	}))
 	u.gateway.ingress.ExternalName = "secrets.vault.svc.cluster.local" // Else Knative's hands would change it.
 	u.rollOut("v1", promote)
-	if u.entranceRoute() != nil {
+	if u.hostRoute() != nil {
 		t.Error("there is an HTTPRoute")
 	}
 }
