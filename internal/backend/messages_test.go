@@ -29,8 +29,8 @@ func TestTheSameCauseReadsTheSame(t *testing.T) {
 	}
 }
 
-// The names of pods are taken out of messages however long the name of the InferenceService is: the API server cuts them,
-// and Knative puts a hash into the name of a Deployment that would be too long.
+// Pod names are removed for any length of the InferenceService's name: the API server truncates
+// long names, and Knative puts a hash into a long Deployment name.
 func TestTheSameCauseReadsTheSameForNamesOfAnyLength(t *testing.T) {
 	for length := 1; length <= 53; length++ {
 		isvc := strings.Repeat("sentiment-analysis-", 3)[:length-1] + "x"
@@ -52,7 +52,7 @@ func TestTheSameCauseReadsTheSameForNamesOfAnyLength(t *testing.T) {
 						t.Errorf("got %s", got)
 					}
 				}
-				// The names of other objects stay: they tell what to look at.
+				// Names of other objects stay, because they say what to look at.
 				for _, name := range []string{revision, deployment, kmeta.ChildName(revision, "-private")} {
 					if got := StableMessage("see " + name); got != "see "+name {
 						t.Errorf("got %s of %s", got, name)

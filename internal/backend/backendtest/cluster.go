@@ -12,49 +12,49 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Backend is what the contract is about, as the controller uses it.
+// Backend is the backend under test, in the form that the controller uses.
 type Backend interface {
 	Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error)
 }
 
-// Cluster is a backend in a cluster of its own, which holds one InferenceService and nothing else. Its hands fail the
-// test where they cannot do what they are asked.
+// Cluster is a backend in a cluster with exactly one InferenceService. Its methods fail the test on
+// errors.
 type Cluster interface {
-	// Backend is the one under test. What it reads shows all that was written before.
+	// Backend returns the backend under test. Its reads show all previous writes.
 	Backend() Backend
-	// InferenceService is the one that the cluster holds, as it is now.
+	// InferenceService returns the current InferenceService.
 	InferenceService() *v1beta1.InferenceService
-	// Update stores it with another spec, labels or annotations, as a user does.
+	// Update updates the spec, labels or annotations, as a user does.
 	Update(isvc *v1beta1.InferenceService)
 
-	// Settings are those that the backend's revisions are rendered with.
+	// Settings returns the settings for rendering the backend's revisions.
 	Settings() predictor.Settings
 
-	// CatchUp has the rest of the cluster do what it has to do about what was written: pods start and stop, and the
-	// gateway takes the routes over. It tells whether there was anything to do.
+	// CatchUp makes the other controllers react to the writes: pods start and stop, and the gateway
+	// accepts the routes. It reports whether anything changed.
 	CatchUp() bool
-	// SetBroken keeps the pods of a revision from being ready, or no longer does.
+	// SetBroken sets whether the pods of a revision fail to become ready.
 	SetBroken(n rollout.Number, broken bool)
-	// SetDeaf keeps the gateway from taking anything over, or no longer does.
+	// SetDeaf sets whether the gateway is unresponsive and accepts nothing.
 	SetDeaf(deaf bool)
-	// Instances identifies the pods of a revision.
+	// Instances returns identifiers of the pods of a revision.
 	Instances(n rollout.Number) []string
 
-	// Writes counts what the backend has written, or tried to.
+	// Writes returns how many writes the backend has made or tried.
 	Writes() int
-	// FailWrite has the write of that number, counted from now and from 1, fail with an error; 0 has none fail.
+	// FailWrite makes one of the next writes fail, by its number from 1; 0 makes none fail.
 	FailWrite(number int, err error)
 
-	// LoseWorkload removes what a revision runs, at once, but not its record.
+	// LoseWorkload removes a revision's workload at once, but not its ControllerRevision.
 	LoseWorkload(n rollout.Number)
-	// LoseRoute removes what splits the traffic, and with it the rollout record.
+	// LoseRoute removes the object that splits the traffic, with the rollout state.
 	LoseRoute()
-	// TouchRoute changes what splits the traffic, without changing how.
+	// TouchRoute changes the object that splits the traffic, but not the split.
 	TouchRoute()
-	// SetRecord has somebody write another rollout record.
+	// SetRecord replaces the rollout state.
 	SetRecord(text string)
-	// StealRevision makes an object of a revision, and StealRoute what splits the traffic, somebody else's; what they
-	// return gives it back.
+	// StealRevision gives an object of a revision another owner. StealRoute does so for the object
+	// that splits the traffic. The returned functions restore the owner.
 	StealRevision(n rollout.Number) (giveBack func())
 	StealRoute() (giveBack func())
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Contract checks that a backend does what every backend must. It is given a cluster of its own for each part.
+// Contract checks the requirements for all backends. Each part uses a new cluster.
 func Contract(t *testing.T, newCluster func(*testing.T) Cluster) {
 	for _, part := range []struct {
 		name  string
@@ -42,7 +42,7 @@ func Contract(t *testing.T, newCluster func(*testing.T) Cluster) {
 	}
 }
 
-// trafficOf is a split as the status lists it.
+// trafficOf returns a split in the form of the status.
 func trafficOf(split rollout.Split, name func(rollout.Number) string) []v1beta1.TrafficTarget {
 	var targets []v1beta1.TrafficTarget
 	for _, share := range split.Shares() {

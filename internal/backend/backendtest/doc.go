@@ -1,13 +1,14 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package backendtest holds what every backend must do, whatever a revision is to it and however it splits traffic.
+// Package backendtest contains the tests that every backend must pass, independent of its workloads
+// and routes.
 //
-// A backend passes it with one test:
+// A backend needs one test function:
 //
 //	func TestContract(t *testing.T) { backendtest.Contract(t, newCluster) }
 //
-// where newCluster makes a [Cluster]: the backend in a cluster of its own, and the hands that do what users and the
-// rest of a cluster do. The decisions are the core's own. What is particular to one backend, such as the objects that
-// it writes, is tested beside it.
+// The function newCluster returns a [Cluster]: the backend in a new cluster, and the driver that
+// simulates users and other controllers. The decisions are those of package rollout. What is
+// specific to one backend, such as its objects, is tested in its own package.
 package backendtest

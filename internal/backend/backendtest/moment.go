@@ -10,20 +10,20 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Moment is one observation, with what is asked for at that time.
+// Moment is an observation with the intent at the same time.
 type Moment struct {
 	*backend.Observation
 	Session  backend.Session
 	Snapshot rollout.Snapshot
 }
 
-// At returns the moment of a session in which the spec asks for a target.
+// At returns the moment of a session with the given target.
 func At(session backend.Session, isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, target intent.Target) Moment {
 	observed := session.Observation()
 	return Moment{observed, session, intent.Snapshot(isvc, mode, observed, target)}
 }
 
-// Change is what a decision writes, without a new revision.
+// Change returns what a decision writes, without a new revision.
 func (m Moment) Change(decision rollout.Decision) backend.Change {
 	return backend.Change{Decision: decision, Replicas: m.Snapshot.Wanted.Replicas}
 }

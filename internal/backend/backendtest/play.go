@@ -17,20 +17,20 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// promote is the percent of a spec that has none.
+// promote stands for an absent percent.
 const promote = -1
 
-// play is a user of the cluster, and the controller between the user and the backend.
+// play drives a cluster as its user, and as the controller between the user and the backend.
 type play struct {
 	Cluster
 	t      *testing.T
 	policy rollout.Policy
 	now    time.Time
-	// reported is what the status says; the cluster does not keep it.
+	// reported is the current status, which the cluster does not store.
 	reported v1beta1.InferenceServiceStatus
-	// rendered counts how often a revision was rendered.
+	// rendered counts the rendered revisions.
 	rendered int
-	// lost are the revisions that have lost what they ran, and do not run again yet.
+	// lost are the revisions whose lost workloads are not running again yet.
 	lost map[rollout.Number]bool
 }
 
@@ -45,7 +45,7 @@ func newPlay(t *testing.T, newCluster func(*testing.T) Cluster) *play {
 	}
 }
 
-// edit has the user edit the InferenceService.
+// edit edits the InferenceService as a user does.
 func (p *play) edit(edit func(*v1beta1.InferenceService)) {
 	p.t.Helper()
 	isvc := p.InferenceService()
@@ -53,7 +53,7 @@ func (p *play) edit(edit func(*v1beta1.InferenceService)) {
 	p.Update(isvc)
 }
 
-// apply has the user apply a spec: a model, and the percent that it shall get.
+// apply applies a spec with a model and its percent.
 func (p *play) apply(model string, percent int64) {
 	p.t.Helper()
 	p.edit(func(isvc *v1beta1.InferenceService) {
@@ -65,7 +65,7 @@ func (p *play) apply(model string, percent int64) {
 	})
 }
 
-// rollOut has the user apply a spec, and waits until it has settled.
+// rollOut applies a spec and waits until the cluster has settled.
 func (p *play) rollOut(model string, percent int64) {
 	p.t.Helper()
 	p.apply(model, percent)
@@ -81,7 +81,7 @@ func annotate(key, value string) func(*v1beta1.InferenceService) {
 	}
 }
 
-// isvc is the InferenceService with the status that was reported last.
+// isvc returns the InferenceService with the last reported status.
 func (p *play) isvc() *v1beta1.InferenceService {
 	p.t.Helper()
 	isvc := p.InferenceService()
@@ -137,7 +137,7 @@ func (p *play) carryOut(observed Moment, decision rollout.Decision) (backend.Out
 	return observed.Session.Apply(p.t.Context(), change)
 }
 
-// pass observes, decides and applies once.
+// pass runs one reconciliation: it observes, decides and applies.
 func (p *play) pass() (Moment, rollout.Decision, error) {
 	p.t.Helper()
 	observed, err := p.tryToObserve()
@@ -149,14 +149,14 @@ func (p *play) pass() (Moment, rollout.Decision, error) {
 	return observed, decision, err
 }
 
-// settle passes until nothing is left to do but to wait for the user, and looks at each step whether it may be.
+// settle reconciles until nothing is left to do, and checks the invariants at each step.
 func (p *play) settle() {
 	p.t.Helper()
 	p.settleDespite(p.mustApply)
 }
 
-// mustApply judges what became of a pass. Where others write, too, a pass may have been decided on what was; it is tried
-// again.
+// mustApply checks the result of a reconciliation. If other controllers write too, a reconciliation
+// may be based on an old view, and is tried again.
 func (p *play) mustApply(err error) {
 	p.t.Helper()
 	if err != nil && !backend.IsStale(err) {
@@ -164,7 +164,7 @@ func (p *play) mustApply(err error) {
 	}
 }
 
-// settleDespite does so though some passes fail.
+// settleDespite settles even if some reconciliations fail.
 func (p *play) settleDespite(judge func(error)) rollout.Decision {
 	p.t.Helper()
 	for range 60 {
@@ -187,7 +187,7 @@ func (p *play) settleDespite(judge func(error)) rollout.Decision {
 	return rollout.Decision{}
 }
 
-// inspect looks for what must hold at every Moment.
+// inspect checks the invariants of every moment.
 func (p *play) inspect(observed Moment, decision rollout.Decision) {
 	p.t.Helper()
 	record := observed.Route.Record
@@ -210,14 +210,15 @@ func (p *play) inspect(observed Moment, decision rollout.Decision) {
 	}
 }
 
-// lose has somebody remove what a revision runs. It keeps its share where nobody else can serve, until it is back.
+// lose removes the workload of a revision. If no other revision can serve, the revision keeps its
+// share until it is back.
 func (p *play) lose(n rollout.Number) {
 	p.t.Helper()
 	p.LoseWorkload(n)
 	p.lost[n] = true
 }
 
-// report notes what the status of the decision would tell of the rollout.
+// report stores what the status reports of a decision.
 func (p *play) report(decision rollout.Decision) {
 	p.t.Helper()
 	name := func(n rollout.Number) string {
@@ -234,7 +235,7 @@ func (p *play) report(decision rollout.Decision) {
 	p.reported.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: component}
 }
 
-// wantSplit checks what clients get once all is settled.
+// wantSplit checks the split that is served.
 func (p *play) wantSplit(shares ...int) {
 	p.t.Helper()
 	var all []rollout.Share
@@ -254,7 +255,7 @@ func (p *play) wantSplit(shares ...int) {
 	}
 }
 
-// wantRunning checks which revisions run.
+// wantRunning checks which revisions are running.
 func (p *play) wantRunning(want ...rollout.Number) {
 	p.t.Helper()
 	var got []rollout.Number

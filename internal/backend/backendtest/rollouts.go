@@ -72,7 +72,7 @@ func rollback(p *play) {
 	p.wantRunning(2)
 	p.SetBroken(1, true)
 	p.rollOut("v2", 0)
-	p.wantSplit(2, 100) // Until the previous one is up again.
+	p.wantSplit(2, 100) // Until the previous revision is ready again.
 	p.wantRunning(1, 2)
 	p.SetBroken(1, false)
 	p.settle()

@@ -31,8 +31,8 @@ func silence(p *play) {
 	}
 }
 
-// failingWrites fails the first, the second or the third write of every pass of a whole rollout. It must come to the
-// same ends.
+// failingWrites fails the first, second or third write of every reconciliation in a whole rollout.
+// The results must be the same.
 func failingWrites(p *play) {
 	failure := apierrors.NewInternalError(errors.New("etcd is down"))
 	p.rollOut("v1", promote)
@@ -107,8 +107,8 @@ func staleViews(p *play) {
 	p.wantRunning(2)
 }
 
-// passUntil passes until that is to become of a revision, and gives the decision that says so. A cluster may take a
-// step by itself: then it is not reached.
+// passUntil reconciles until a decision has the action for a revision, and returns that decision
+// unapplied. It reports false if the cluster takes the step by itself.
 func (p *play) passUntil(n rollout.Number, action rollout.Action) (observed Moment, decision rollout.Decision, reached bool) {
 	p.t.Helper()
 	for range 60 {
@@ -160,7 +160,7 @@ func ownership(p *play) {
 	}
 }
 
-// observedSplit is the split, empty where the backend refuses to observe.
+// observedSplit returns the split; it is empty if the backend cannot observe.
 func (p *play) observedSplit() rollout.Split {
 	p.t.Helper()
 	observed, err := p.tryToObserve()

@@ -18,7 +18,8 @@ const (
 	unknown = metav1.ConditionUnknown
 )
 
-// outerRef and localRef are the gateways of the routes in these tests; the outer one has several listeners.
+// outerRef and localRef are the gateways of the routes in these tests. The external one has several
+// listeners.
 var (
 	outerRef = ParentRef("kserve", "kserve-ingress-gateway", "")
 	localRef = ParentRef("kserve", "kserve-local-gateway", "http")
@@ -29,7 +30,7 @@ func withSection(ref gatewayv1.ParentReference, section string) gatewayv1.Parent
 	return ref
 }
 
-// TestAcceptanceOf reads what gateways say of a route at generation 3.
+// TestAcceptanceOf uses a route at generation 3.
 func TestAcceptanceOf(t *testing.T) {
 	const generation = 3
 	both := []gatewayv1.ParentReference{outerRef, localRef}

@@ -19,7 +19,7 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// acceptedRoute is a route that both of its Gateways accept.
+// acceptedRoute returns a route that both of its Gateways accept.
 func acceptedRoute(changes ...func(*gatewayv1.HTTPRoute)) *gatewayv1.HTTPRoute {
 	route := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "sklearn-iris", Generation: 3}}
 	route.Spec.ParentRefs = []gatewayv1.ParentReference{outerRef, localRef}
@@ -32,7 +32,7 @@ func acceptedRoute(changes ...func(*gatewayv1.HTTPRoute)) *gatewayv1.HTTPRoute {
 	return route
 }
 
-// readGateways reads them as the cache shows them.
+// readGateways reads the Gateways in the form that the cache holds.
 func readGateways(t *testing.T, objects ...client.Object) Gateways {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -56,7 +56,7 @@ func readGateways(t *testing.T, objects ...client.Object) Gateways {
 	return found
 }
 
-// outer is the outer Gateway at generation 2.
+// outer returns the external Gateway at generation 2.
 func outer(changes ...func(*gatewayv1.Gateway)) *gatewayv1.Gateway {
 	gateway := gatewaytest.NewGateway("kserve-ingress-gateway", 2, "http", "https")
 	for _, change := range changes {
@@ -69,7 +69,7 @@ func says(conditions ...metav1.Condition) func(*gatewayv1.Gateway) {
 	return func(gateway *gatewayv1.Gateway) { gateway.Status.Conditions = conditions }
 }
 
-// listener changes a listener of the Gateway, and has it report Programmed=False.
+// failingListener changes a listener of the Gateway and sets Programmed=False.
 func failingListener(name string, changes ...func(*gatewayv1.Listener)) func(*gatewayv1.Gateway) {
 	return func(gateway *gatewayv1.Gateway) {
 		for i := range gateway.Spec.Listeners {
@@ -93,8 +93,8 @@ func withHost(host gatewayv1.Hostname) func(*gatewayv1.Listener) {
 	return func(listener *gatewayv1.Listener) { listener.Hostname = &host }
 }
 
-// TestARouteIsServedOnlyWhileNoGatewayContradicts: what the Gateway and its listeners say of their own configuration counts
-// as much as the conditions of the route.
+// TestARouteIsServedOnlyWhileNoGatewayContradicts: the Gateway's and the listeners' own conditions
+// count as much as those of the route.
 func TestARouteIsServedOnlyWhileNoGatewayContradicts(t *testing.T) {
 	acceptedByHTTPOnly := func(route *gatewayv1.HTTPRoute) {
 		route.Status.Parents = []gatewayv1.RouteParentStatus{
@@ -174,7 +174,8 @@ func withRoutes(gateway *gatewayv1.Gateway) {
 	}
 }
 
-// TestARefusalOfAGatewayThatIsNotProgrammedAnswersNothing: it may still serve an earlier generation of the route.
+// TestARefusalOfAGatewayThatIsNotProgrammedAnswersNothing: it may still serve an earlier generation
+// of the route.
 func TestARefusalOfAGatewayThatIsNotProgrammedAnswersNothing(t *testing.T) {
 	refused := acceptedRoute(func(route *gatewayv1.HTTPRoute) {
 		route.Status.Parents[0] = gatewaytest.ParentStatus(outerRef, 3, no, yes)
@@ -189,7 +190,7 @@ func TestARefusalOfAGatewayThatIsNotProgrammedAnswersNothing(t *testing.T) {
 	}
 }
 
-// TestAGatewayIsBehindSinceItsLastChange, by the times of the API server, which the cache keeps.
+// TestAGatewayIsBehindSinceItsLastChange, according to the managed fields in the cache.
 func TestAGatewayIsBehindSinceItsLastChange(t *testing.T) {
 	created := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 	written := func(after time.Duration, subresource string) metav1.ManagedFieldsEntry {
@@ -205,7 +206,8 @@ func TestAGatewayIsBehindSinceItsLastChange(t *testing.T) {
 	}
 }
 
-// TestAPartiallyInvalidRouteIsNotServed: a gateway then drops the rule, or serves the route as it was.
+// TestAPartiallyInvalidRouteIsNotServed: the gateway drops the rule or keeps the previous
+// configuration.
 func TestAPartiallyInvalidRouteIsNotServed(t *testing.T) {
 	route := acceptedRoute(func(route *gatewayv1.HTTPRoute) {
 		route.Status.Parents[0].Conditions = append(route.Status.Parents[0].Conditions, metav1.Condition{

@@ -17,7 +17,7 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// TestTimeoutsAreAsTheGatewayAPIWritesThem: at most five digits to a unit.
+// TestTimeoutsAreAsTheGatewayAPIWritesThem: at most five digits for each unit.
 func TestTimeoutsAreAsTheGatewayAPIWritesThem(t *testing.T) {
 	pattern := regexp.MustCompile(`^(\d{1,5}(h|m|s|ms)){1,4}$`)
 	for seconds, want := range map[int64]gatewayv1.Duration{
@@ -35,7 +35,8 @@ func withTimeout(text gatewayv1.Duration) func(*gatewayv1.HTTPRoute) {
 	}
 }
 
-// TestRequestTimeout: there is one route for all revisions, and some gateways refuse a route with a timeout.
+// TestRequestTimeout: there is one route for all revisions, and some gateways refuse a route with a
+// timeout.
 func TestRequestTimeout(t *testing.T) {
 	seconds := func(all ...int64) []*int64 {
 		var own []*int64
@@ -106,7 +107,7 @@ func TestOneGatewayWithoutTimeoutsIsEnoughForNone(t *testing.T) {
 	}
 }
 
-// TestUsersAreToldWhichLimitRequestsHave where it is not that of the route.
+// TestUsersAreToldWhichLimitRequestsHave if it differs from the route's timeout.
 func TestUsersAreToldWhichLimitRequestsHave(t *testing.T) {
 	lists, listsNot := gatewaytest.NewGatewayClass(featureRequestTimeout), gatewaytest.NewGatewayClass()
 	for name, test := range map[string]struct {

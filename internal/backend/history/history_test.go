@@ -11,7 +11,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// TestTheModeIsOnRecord: restored from a backup, an InferenceService has its history and nothing else.
+// TestTheModeIsOnRecord: an InferenceService that is restored from a backup has only its history.
 func TestTheModeIsOnRecord(t *testing.T) {
 	history := History{Revisions: map[rollout.Number]backend.NewRevision{1: {Mode: v1beta1.DeploymentModeKnative}, 2: {}}}
 	if got := history.Mode(); got != v1beta1.DeploymentModeKnative {

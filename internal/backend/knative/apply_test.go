@@ -36,7 +36,7 @@ func TestAChangeOfPercentIsOneWrite(t *testing.T) {
 	u.wantTraffic("2:30 1:70")
 }
 
-// The template is a mould: to go back to a revision that there is changes the traffic alone.
+// Returning to an existing revision changes the traffic only.
 func TestARevertLeavesTheTemplateAlone(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -53,7 +53,8 @@ func TestARevertLeavesTheTemplateAlone(t *testing.T) {
 	u.wantTraffic("3:20 1:80")
 }
 
-// KServe #2130: after a rollback, the rejected revision gets its share again while the next canary loads.
+// See KServe #2130: after a rollback, the rejected revision gets its share again while the next
+// canary loads.
 func TestARejectedRevisionGetsNothingWhileTheNextLoads(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -68,7 +69,7 @@ func TestARejectedRevisionGetsNothingWhileTheNextLoads(t *testing.T) {
 	u.wantTraffic("3:20 1:80")
 }
 
-// A revision that was scaled away is named without traffic until it is up, and only then gets some.
+// A revision that was scaled to zero is named with a share of 0 until it is ready.
 func TestThePreviousRevisionIsWarmedBeforeItGetsTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -87,8 +88,9 @@ func TestThePreviousRevisionIsWarmedBeforeItGetsTraffic(t *testing.T) {
 	u.wantTraffic("2:0 1:100")
 }
 
-// Knative takes a revision down once no Route names it, and its pods look ready for a moment longer. Whoever sent them
-// everything then would have Knative's activator hold the requests until there are others.
+// Knative scales a revision down once no Route names it, and its pods look ready for a moment
+// longer. If they got the traffic then, Knative's activator would hold the requests until new pods
+// are ready.
 func TestAPreviousRevisionThatIsTakenDownIsNamedBeforeItGetsTraffic(t *testing.T) {
 	for name, seen := range map[string]func(*servingv1.Revision){
 		"seen":         func(r *servingv1.Revision) { r.SetRoutingState(servingv1.RoutingStateReserve, start) },
@@ -117,8 +119,8 @@ func TestAPreviousRevisionThatIsTakenDownIsNamedBeforeItGetsTraffic(t *testing.T
 	}
 }
 
-// A Route does not move while it names a revision that Knative calls failed, be it with nothing: the canary would keep
-// its share.
+// A Route does not change while it names a failed revision, even with a share of 0. The canary
+// would keep its share.
 func TestACanaryThatKnativeCallsFailedIsLeftOut(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -133,7 +135,8 @@ func TestACanaryThatKnativeCallsFailedIsLeftOut(t *testing.T) {
 	u.wantTraffic("2:10 1:90")
 }
 
-// Knative calls a revision ready once its first replica is, and would send it everything (knative/serving #16649).
+// Knative reports a revision as ready with its first replica, and would send it all requests
+// (knative/serving #16649).
 func TestARevisionGetsNothingBeforeItsLeastReplicasAreThere(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -148,14 +151,14 @@ func TestARevisionGetsNothingBeforeItsLeastReplicasAreThere(t *testing.T) {
 	u.settle()
 	u.wantTraffic("2:10 1:90")
 
-	u.short[2] = 1 // It has a share, and serves it.
+	u.short[2] = 1 // It has a share and keeps it.
 	u.knative()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
 }
 
-// Knative takes a revision that no Route names down. Where it is busy, its autoscaler hears seconds later than others that
-// one does again, and takes the revision down in the meantime.
+// Knative scales down a revision that no Route names. Under load, its PodAutoscaler learns seconds
+// later that a Route names the revision again, and scales it down in the meantime.
 func TestARevisionGetsNothingBeforeItsAutoscalerKeepsIt(t *testing.T) {
 	for name, behind := range map[string]lag{"it has not heard": unheard, "it has yet to act on it": undone} {
 		t.Run(name, func(t *testing.T) {
@@ -176,18 +179,18 @@ func TestARevisionGetsNothingBeforeItsAutoscalerKeepsIt(t *testing.T) {
 	}
 }
 
-// Where the least replicas are none, to start cold is what the user asked for.
+// With a minimum scale of 0, the user has chosen cold starts.
 func TestARevisionThatMayBeColdGetsTrafficCold(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote, atLeast(0))
 	u.rollOut("v2", promote, atLeast(0))
-	u.broken[1] = true // Would it be warmed, it would be waited for in vain.
+	u.broken[1] = true // The test would hang if it waited for the revision.
 	u.rollOut("v2", 0, atLeast(0))
 	u.wantTraffic("2:0 1:100")
 }
 
-// A canary that is scaled to zero keeps its share while Knative brings it up for a request and takes it down again, and loses
-// it with the readiness of a pod that had been ready.
+// A canary that is scaled to zero keeps its share while Knative scales it from and to zero. It
+// loses the share if a pod loses its readiness.
 func TestARevisionThatMayBeColdKeepsItsShareWhileItStarts(t *testing.T) {
 	at := func(seconds int) metav1.Time { return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second)) }
 	pod := func(ready corev1.ConditionStatus, since int, edits ...func(*corev1.Pod)) *corev1.Pod {
@@ -242,7 +245,7 @@ func TestARevisionThatMayBeColdKeepsItsShareWhileItStarts(t *testing.T) {
 	}
 }
 
-// Knative takes a revision that no Route ever named for one whose turn has yet to come, and keeps its replicas for ever.
+// Knative treats a revision that was never routed as pending, and keeps its replicas.
 func TestARevisionThatWasNeverRoutedGoesDown(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -257,7 +260,8 @@ func TestARevisionThatWasNeverRoutedGoesDown(t *testing.T) {
 	}
 }
 
-// A HorizontalPodAutoscaler knows no zero: the revision must go, and comes back from its record.
+// A HorizontalPodAutoscaler cannot scale to zero, so the revision is deleted. It is restored from
+// its ControllerRevision.
 func TestARevisionScaledByPodsIsDeletedAndComesBack(t *testing.T) {
 	u := newUser(t)
 	byCPU := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ScaleMetric = new(v1beta1.MetricCPU) }
@@ -283,7 +287,7 @@ func TestBoundsMakeARevision(t *testing.T) {
 	}
 }
 
-// How many requests a pod takes at a time, for how long, and with how many pods it starts, is for Knative to see to.
+// Knative enforces the concurrency, the timeout and the initial scale.
 func TestLimitsOfRequestsReachTheRevision(t *testing.T) {
 	u := newUser(t)
 	knativetest.Edit(u.hands(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
@@ -321,7 +325,7 @@ func TestRevisionsAreKeptFromKnativesGarbageCollector(t *testing.T) {
 	}
 }
 
-// What Knative's webhook refuses must not keep a canary that was rejected in the traffic.
+// A template that Knative's webhook refuses must not keep a rejected canary in the traffic.
 func TestARefusedTemplateDoesNotKeepTheTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -338,7 +342,7 @@ func TestARefusedTemplateDoesNotKeepTheTraffic(t *testing.T) {
 	u.wantTraffic("1:100")
 }
 
-// TestTakingOverFromKServe begins with what KServe leaves of a canary.
+// TestTakingOverFromKServe starts with a canary of KServe's.
 func TestTakingOverFromKServe(t *testing.T) {
 	u := newUser(t)
 	u.kserve(map[rollout.Number]string{1: "v1", 2: "v2"}, []servingv1.TrafficTarget{
@@ -377,7 +381,7 @@ func TestTakingOverFromKServe(t *testing.T) {
 	u.wantTraffic("3:20 1:80")
 }
 
-// TestALateStatusMovesNothing: statuses come late and of older generations.
+// TestALateStatusMovesNothing delays the status and returns older generations.
 func TestALateStatusMovesNothing(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -406,7 +410,7 @@ func TestALateStatusMovesNothing(t *testing.T) {
 	}
 }
 
-// TestWhatKnativeSaysOfAFailure: a revision that Knative calls failed is one, with Knative's words and the way out.
+// TestWhatKnativeSaysOfAFailure expects Knative's message and the way to recover.
 func TestWhatKnativeSaysOfAFailure(t *testing.T) {
 	for name, test := range map[string]struct {
 		condition apis.Condition
@@ -440,7 +444,8 @@ func TestWhatKnativeSaysOfAFailure(t *testing.T) {
 	}
 }
 
-// TestWhatKnativeCallsFailedTooEarly: a pod that waits for a node or for a quota, or that has ended once, is progress.
+// TestWhatKnativeCallsFailedTooEarly expects progress for a pod that waits for a node or for quota,
+// or that has exited once.
 func TestWhatKnativeCallsFailedTooEarly(t *testing.T) {
 	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(start)}
 	waits := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient cpu."}

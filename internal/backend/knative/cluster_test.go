@@ -53,51 +53,51 @@ const (
 
 var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
-// write is one write of the backend.
 type write struct{ verb, kind, name string }
 
 func (w write) String() string { return w.verb + " " + w.kind + " " + w.name }
 
-// lag is how far an autoscaler is behind its revision.
+// lag is how far a PodAutoscaler lags behind its revision.
 type lag int
 
 const (
-	// unheard has not heard whether a route names the revision.
+	// unheard does not know yet whether a route names the revision.
 	unheard lag = iota + 1
-	// undone has yet to act on it, and says what it was before.
+	// undone knows it, but has not acted on it: it still reports the previous state.
 	undone
 )
 
-// cluster is an API server that holds one InferenceService, and hands that do what Knative does.
+// cluster is a fake API server with one InferenceService, and a fake of Knative's controllers.
 type cluster struct {
-	// amended is what the next pass changes on record.
+	// amended is the amendment of the next reconciliation.
 	amended *backend.Amended
 	t       *testing.T
 	scheme  *runtime.Scheme
-	// server is what everybody but the backend reads and writes through.
+	// server is the client of everyone but the backend.
 	server  client.WithWatch
 	backend *Backend
-	// writes are what the backend has written, or tried to.
+	// writes are the backend's attempted writes.
 	writes []write
-	// intercept is called before each write of the backend, which it lets through or answers itself.
+	// intercept is called for each write of the backend. It may return its own result.
 	intercept func(w write, do func() error) error
 	// broken are the revisions whose pods do not become ready.
 	broken map[rollout.Number]bool
-	// short are the revisions of which no more pods become ready than that.
+	// short limits how many pods of a revision become ready.
 	short map[rollout.Number]int
-	// failed are the revisions that Knative calls failed.
+	// failed are the revisions that Knative reports as failed.
 	failed map[rollout.Number]bool
-	// unresolved are the revisions whose image Knative cannot find, with what the registry answers.
+	// unresolved are the revisions whose image Knative cannot resolve, with the registry's error.
 	unresolved map[rollout.Number]string
 	// given are the revisions that Knative has given up: failed, and scaled to zero.
 	given map[rollout.Number]bool
-	// lag is how far the autoscalers of revisions are behind.
+	// lag is the lag of the revisions' PodAutoscalers.
 	lag map[rollout.Number]lag
-	// refuseTemplates is what Knative's webhook says of any other template; nil where it takes all.
+	// refuseTemplates is the error of Knative's webhook for any changed template; nil if it accepts
+	// all.
 	refuseTemplates error
-	// deaf is a Knative that sees nothing any more.
+	// deaf makes Knative unresponsive.
 	deaf bool
-	// gateway is what the cluster has of the Gateway API; nil where it has none.
+	// gateway is the fake Gateway API; nil if it is not installed.
 	gateway *gatewayHands
 	now     time.Time
 	uids    int
@@ -140,13 +140,13 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-// clusterClock is the time in a cluster.
+// clusterClock is the clock of a cluster.
 type clusterClock struct{ *cluster }
 
 func (c clusterClock) Now() time.Time                  { return c.now }
 func (c clusterClock) Since(t time.Time) time.Duration { return c.now.Sub(t) }
 
-// funcs note the backend's writes, and let them be intercepted.
+// funcs records and intercepts the backend's writes.
 func (c *cluster) funcs() interceptor.Funcs {
 	writing := func(verb string, object client.Object, do func() error) error {
 		kind := object.GetObjectKind().GroupVersionKind().Kind
@@ -192,7 +192,7 @@ func (c *cluster) uid() types.UID {
 	return types.UID(fmt.Sprintf("uid-%d", c.uids))
 }
 
-// apply does what the fake leaves to the API server: UIDs and generations.
+// apply sets UIDs and generations, which the fake client does not.
 func (c *cluster) apply(ctx context.Context, object client.Object, do func() error) error {
 	read := func() *unstructured.Unstructured {
 		found := &unstructured.Unstructured{}
@@ -219,7 +219,7 @@ func (c *cluster) apply(ctx context.Context, object client.Object, do func() err
 	return c.server.Update(ctx, after)
 }
 
-// patch does what the fake leaves to the API server: generations.
+// patch sets generations, which the fake client does not.
 func (c *cluster) patch(ctx context.Context, object client.Object, patch client.Patch, options []client.PatchOption) error {
 	data, err := patch.Data(object)
 	c.must(err)
@@ -246,7 +246,7 @@ func (c *cluster) isvc() *v1beta1.InferenceService {
 	return isvc
 }
 
-// knative does what Knative and the gateway do about what was written, and tells whether there was anything to do.
+// knative reacts to the writes as Knative and the gateway do. It reports whether anything changed.
 func (c *cluster) knative() bool {
 	c.t.Helper()
 	moved := c.takeOver()
@@ -264,7 +264,7 @@ func (c *cluster) knative() bool {
 	return c.label(service) || moved
 }
 
-// collectGarbage removes what was of objects that are gone.
+// collectGarbage deletes objects without an owner.
 func (c *cluster) collectGarbage() bool {
 	c.t.Helper()
 	moved := false
@@ -297,7 +297,7 @@ func (c *cluster) collectGarbage() bool {
 	return moved
 }
 
-// cast makes the revision that the template asks for.
+// cast creates the revision that the template names.
 func (c *cluster) cast(service *servingv1.Service) bool {
 	c.t.Helper()
 	template := service.Spec.Template
@@ -315,7 +315,7 @@ func (c *cluster) cast(service *servingv1.Service) bool {
 	return true
 }
 
-// run gives a revision the pods that its autoscaler asks for, and says how it is.
+// run creates the desired pods of a revision and sets its status.
 func (c *cluster) run(revision *servingv1.Revision) bool {
 	c.t.Helper()
 	n := backend.RevisionNumber(isvcName, revision.Name)
@@ -375,7 +375,8 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 	return true
 }
 
-// leaveUnresolved does what Knative does about a revision whose image it cannot find: it makes nothing of it.
+// leaveUnresolved sets the status of a revision whose image cannot be resolved. It creates nothing
+// else.
 func (c *cluster) leaveUnresolved(revision *servingv1.Revision, cause string) bool {
 	c.t.Helper()
 	before := revision.Status.DeepCopy()
@@ -391,7 +392,7 @@ func (c *cluster) leaveUnresolved(revision *servingv1.Revision, cause string) bo
 	return true
 }
 
-// autoscale has the autoscaler of a revision hear of it, and say what it has come to.
+// autoscale updates the PodAutoscaler of a revision and its status.
 func (c *cluster) autoscale(revision *servingv1.Revision, active *apis.Condition) bool {
 	c.t.Helper()
 	reachability, scaler := peers.Reachability(revision), &autoscalingv1alpha1.PodAutoscaler{}
@@ -460,7 +461,7 @@ func (c *cluster) setPods(revision *servingv1.Revision, count, ready int) bool {
 	return moved
 }
 
-// route serves what the Knative Service asks for, as soon as all that it names is ready.
+// route serves the traffic of the Knative Service once all named revisions are ready.
 func (c *cluster) route(service *servingv1.Service) bool {
 	c.t.Helper()
 	status := *service.Status.DeepCopy()
@@ -495,7 +496,7 @@ func (c *cluster) route(service *servingv1.Service) bool {
 	return true
 }
 
-// label says on each revision whether a route names it.
+// label sets the routing state of each revision.
 func (c *cluster) label(service *servingv1.Service) bool {
 	c.t.Helper()
 	moved := false
@@ -545,7 +546,7 @@ func (c *cluster) has(name string, into client.Object) bool {
 	return !apierrors.IsNotFound(err)
 }
 
-// hands are those of somebody else.
+// hands returns the driver for other writers.
 func (c *cluster) hands() knativetest.Hands {
 	return knativetest.Hands{T: c.t, Server: c.server, Namespace: namespace, Name: isvcName}
 }
@@ -563,8 +564,8 @@ func (c *cluster) must(err error) {
 	}
 }
 
-// kserve leaves a Knative Service as KServe makes it: without names of ours, and with traffic that follows the newest
-// revision. Its models are by their revisions' numbers.
+// kserve creates a Knative Service as KServe does: without our labels, and with traffic that
+// follows the latest revision. The models are keyed by revision numbers.
 func (c *cluster) kserve(models map[rollout.Number]string, traffic []servingv1.TrafficTarget, reported v1beta1.ComponentStatusSpec) {
 	c.t.Helper()
 	isvc := c.isvc()

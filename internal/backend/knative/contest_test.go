@@ -16,8 +16,8 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// TestAnotherWriterOfTheKnativeServiceIsNotFoughtWithoutEnd: what it changes each time is written after growing pauses.
-// Other content, such as a new split, is written at once.
+// TestAnotherWriterOfTheKnativeServiceIsNotFoughtWithoutEnd expects growing pauses for the
+// contested content, and none for other content, such as a new split.
 func TestAnotherWriterOfTheKnativeServiceIsNotFoughtWithoutEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		field  string
@@ -74,7 +74,8 @@ func TestForeignAnnotationsOfRecordsCostOneWrite(t *testing.T) {
 	}
 }
 
-// TestTheModeIsKnownWithoutAStatus: the Knative Service shows it, or the rollout state of one that was deleted.
+// TestTheModeIsKnownWithoutAStatus reads the mode from the Knative Service or from the saved
+// rollout state.
 func TestTheModeIsKnownWithoutAStatus(t *testing.T) {
 	u := newUser(t)
 	mode := func() v1beta1.DeploymentMode {

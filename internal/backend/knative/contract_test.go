@@ -28,7 +28,7 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// contractCluster is a cluster with the hands that the contract asks for.
+// contractCluster implements the cluster of the contract tests.
 type contractCluster struct {
 	knativetest.Hands
 	c *cluster

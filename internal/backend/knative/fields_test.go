@@ -35,7 +35,8 @@ import (
 
 var update = flag.Bool("update", false, "write podspec.json")
 
-// crdOfKnative is the schema of the pods in Knative Services, in the version that the operator is built with.
+// crdOfKnative returns the pod schema in the CRD of Knative Services, in the version that the
+// operator is built with.
 func crdOfKnative(t *testing.T) apiextensionsv1.JSONSchemaProps {
 	t.Helper()
 	folder, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "knative.dev/serving").Output()
@@ -54,7 +55,7 @@ func crdOfKnative(t *testing.T) apiextensionsv1.JSONSchemaProps {
 	return spec.Properties["template"].Properties["spec"]
 }
 
-// fieldsOf is a schema as podspec.json has it.
+// fieldsOf returns a schema in the form of podspec.json.
 func fieldsOf(schema apiextensionsv1.JSONSchemaProps) any {
 	if schema.Items != nil {
 		return fieldsOf(*schema.Items.Schema)
@@ -85,7 +86,7 @@ func TestTheSchemaIsThatOfTheVersionThatWeAreBuiltWith(t *testing.T) {
 	}
 }
 
-// filled is a pod in which every field is set, down to a depth that holds all that Knative checks.
+// filled returns a pod with every field set, as deep as Knative validates.
 func filled(t *testing.T) corev1.PodSpec {
 	t.Helper()
 	var pod corev1.PodSpec
@@ -125,11 +126,12 @@ func fill(value reflect.Value, depth int) {
 		value.SetBool(true)
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		value.SetInt(1)
-	default: // The rest stays as it is.
+	default:
 	}
 }
 
-// The API server is asked what it would leave out of a pod that has every field there is. Each of these is refused.
+// TestEveryFieldThatKnativeLacksIsRefused compares with the API server's pruning of a pod that has
+// every field.
 func TestEveryFieldThatKnativeLacksIsRefused(t *testing.T) {
 	pod := filled(t)
 	pruned := asMap(pod)
@@ -156,7 +158,7 @@ func TestEveryFieldThatKnativeLacksIsRefused(t *testing.T) {
 	}
 }
 
-// prune does what the API server does, and lists what it leaves out.
+// prune prunes unknown fields as the API server does, and lists them.
 func prune(t *testing.T, pod map[string]any) []string {
 	t.Helper()
 	v1 := crdOfKnative(t)
@@ -173,7 +175,7 @@ func prune(t *testing.T, pod map[string]any) []string {
 	return lost
 }
 
-// rendered is the first revision of an InferenceService.
+// rendered returns the first revision of an InferenceService.
 func rendered(t *testing.T, isvc *v1beta1.InferenceService, runtime v1alpha1.ServingRuntimeSpec) backend.NewRevision {
 	t.Helper()
 	runtimes := predictor.Runtimes{Namespaced: []*v1alpha1.ServingRuntime{{ObjectMeta: metav1.ObjectMeta{Name: "lab", Namespace: namespace}, Spec: runtime}}}
@@ -257,7 +259,7 @@ func TestAFieldThatKnativeLacksIsRefusedByTheNameThatItsAuthorGaveIt(t *testing.
 	}
 }
 
-// What the installed Knative refuses is said in terms of the InferenceService.
+// A refusal by the installed Knative names the fields of the InferenceService.
 func TestWhatKnativeRefusesIsSaidOfTheUsersFields(t *testing.T) {
 	for refusal, want := range map[string][]string{
 		`strict decoding error: unknown field "spec.template.spec.containers[0].workingDir"`: {`"spec.predictor.containers[kserve-container].workingDir"`, "the installed Knative"},
@@ -297,7 +299,8 @@ func TestWhatKnativeRefusesIsSaidOfTheUsersFields(t *testing.T) {
 	}
 }
 
-// Knative's own webhook is asked what it says while a feature is off. What allows it is named.
+// TestEveryFeatureThatKnativeAsksForIsNamed runs Knative's own webhook with each feature off. The
+// message must name the feature.
 func TestEveryFeatureThatKnativeAsksForIsNamed(t *testing.T) {
 	off, err := servingconfig.NewFeaturesConfigFromMap(map[string]string{
 		servingconfig.FeaturePodSpecEmptyDir: "disabled", "multi-container": "disabled",

@@ -18,17 +18,17 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// gatewayHands are what a cluster with the Gateway API does beside Knative.
+// gatewayHands are the fake controllers of the Gateway API.
 type gatewayHands struct {
-	// ingress is the placeholder Service as Knative makes it, once it has an ingress that serves.
+	// ingress is the spec of the placeholder Service once Knative has an ingress.
 	ingress corev1.ServiceSpec
-	// forbidden says that no ReferenceGrant lets a route lead to another namespace.
+	// forbidden means that no ReferenceGrant allows routes to other namespaces.
 	forbidden bool
-	// deaf is a gateway that says nothing any more.
+	// deaf makes the gateway unresponsive.
 	deaf bool
 }
 
-// An ingress of Knative's is known by a name of the cluster, or by an address.
+// Knative's ingress has a cluster-local name or an address.
 var (
 	ingressByName = corev1.ServiceSpec{
 		Type: corev1.ServiceTypeExternalName, ExternalName: "knative-local-gateway.istio-system.svc.cluster.local",
@@ -39,7 +39,7 @@ var (
 	}
 )
 
-// placeholder is the Service that Knative makes for the predictor; nil where there is none.
+// placeholder returns the Service that Knative creates for the predictor; nil if there is none.
 func (c *cluster) placeholder() *corev1.Service {
 	c.t.Helper()
 	service := &corev1.Service{}
@@ -49,8 +49,8 @@ func (c *cluster) placeholder() *corev1.Service {
 	return service
 }
 
-// placehold keeps the Service that leads to Knative's ingress: first to the predictor's own host, and once that is
-// served, to the ingress.
+// placehold updates the Service that points at Knative's ingress. It names the predictor's own host
+// until that is served.
 func (c *cluster) placehold(service *servingv1.Service) bool {
 	c.t.Helper()
 	if c.gateway == nil {
@@ -82,7 +82,7 @@ func (c *cluster) placehold(service *servingv1.Service) bool {
 	return true
 }
 
-// takeOver has the gateway say of each route what it makes of it.
+// takeOver updates the gateway's status of each route.
 func (c *cluster) takeOver() bool {
 	c.t.Helper()
 	if c.gateway == nil || c.gateway.deaf {
@@ -114,7 +114,7 @@ func (c *cluster) routes() []*gatewayv1.HTTPRoute {
 	return objects.Pointers(list.Items)
 }
 
-// buildHostRoute is the HTTPRoute of the InferenceService; nil where there is none.
+// hostRoute returns the HTTPRoute of the InferenceService; nil if there is none.
 func (c *cluster) hostRoute() *gatewayv1.HTTPRoute {
 	c.t.Helper()
 	route := &gatewayv1.HTTPRoute{}

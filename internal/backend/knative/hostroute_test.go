@@ -33,7 +33,7 @@ const (
 	otherNamespace = "istio-system"
 )
 
-// newUserWithGateway is a user of a cluster that has the Gateway API, too.
+// newUserWithGateway returns a user of a cluster with the Gateway API.
 func newUserWithGateway(t *testing.T, changes ...func(*cluster)) user {
 	t.Helper()
 	u := newUser(t)
@@ -54,7 +54,8 @@ func clusterLocal(isvc *v1beta1.InferenceService) {
 	metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 }
 
-// wantURL checks by which URL the InferenceService is reached, and returns what else is said of its own.
+// wantURL checks the reported URL of the InferenceService, and returns the status of its host
+// route.
 func (u user) wantURL(want string) *backend.Entrance {
 	u.t.Helper()
 	observed, _, err := u.pass()
@@ -70,7 +71,7 @@ func (u user) wantURL(want string) *backend.Entrance {
 	return observed.Entrance
 }
 
-// wantEntrance checks where the host of the InferenceService leads.
+// wantEntrance checks the Service that the host route references.
 func (u user) wantEntrance(namespace, service string) *gatewayv1.HTTPRoute {
 	u.t.Helper()
 	route := u.hostRoute()
@@ -166,7 +167,7 @@ func TestWhereKnativesIngressIs(t *testing.T) {
 	}
 }
 
-// TestTheURLIsThePredictorsUntilTheGatewayServesTheOther: what the status gives must answer.
+// TestTheURLIsThePredictorsUntilTheGatewayServesTheOther: the reported URL must always respond.
 func TestTheURLIsThePredictorsUntilTheGatewayServesTheOther(t *testing.T) {
 	u := newUserWithGateway(t)
 	u.gateway.deaf = true
@@ -240,7 +241,8 @@ func TestWhatIsMissingForTheEntranceIsTold(t *testing.T) {
 	}
 }
 
-// TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed: an HTTPRoute that is accepted need not be served.
+// TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed: an accepted HTTPRoute is not always
+// served.
 func TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed(t *testing.T) {
 	u := newUserWithGateway(t)
 	outer := gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")
@@ -275,7 +277,8 @@ func TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed(t *testing.T) {
 	})
 }
 
-// TestTheTimeoutOfTheHostRoute must not end what a revision may still answer, and a route in use gets none by an upgrade.
+// TestTheTimeoutOfTheHostRoute: the route must not end requests before the revisions do, and an
+// upgrade must not add a timeout.
 func TestTheTimeoutOfTheHostRoute(t *testing.T) {
 	timeout := func(u user) string {
 		timeouts := u.hostRoute().Spec.Rules[0].Timeouts
@@ -324,7 +327,7 @@ func TestTheTimeoutOfTheHostRoute(t *testing.T) {
 	}
 }
 
-// TestAnUnusableHostStaysOffTheHostRoute, which goes where it has no other.
+// TestAnUnusableHostStaysOffTheHostRoute: a route with no other host is deleted.
 func TestAnUnusableHostStaysOffTheHostRoute(t *testing.T) {
 	const before, after = "sklearn-iris.kserve-test.example.com", "sklearn-iris.kserve-test.example.org"
 	for name, test := range map[string]struct {
@@ -457,7 +460,7 @@ func TestTheRouteOfSomebodyElseIsLeftAlone(t *testing.T) {
 	u.wantURL(ownURL)
 }
 
-// TestAnEntranceThatIsRefusedKeepsNothingElse: the API server may refuse the HTTPRoute, and the rollout goes on.
+// TestAnEntranceThatIsRefusedKeepsNothingElse: a refused HTTPRoute must not block the rollout.
 func TestAnEntranceThatIsRefusedKeepsNothingElse(t *testing.T) {
 	u := newUserWithGateway(t)
 	refusal := apierrors.NewForbidden(gatewayv1.Resource("httproutes"), isvcName, errors.New("by a policy"))
@@ -497,7 +500,7 @@ func TestAServiceThatOnlyHasTheNameOfThePlaceholderIsNotFollowed(t *testing.T) {
 		},
 		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "secrets.vault.svc.cluster.local"},
 	}))
-	u.gateway.ingress.ExternalName = "secrets.vault.svc.cluster.local" // Else Knative's hands would change it.
+	u.gateway.ingress.ExternalName = "secrets.vault.svc.cluster.local" // Otherwise the fake Knative would change it.
 	u.rollOut("v1", promote)
 	if u.hostRoute() != nil {
 		t.Error("there is an HTTPRoute")

@@ -15,12 +15,12 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// downloaded has the model be downloaded.
+// downloaded configures a model that is downloaded.
 func downloaded(isvc *v1beta1.InferenceService) {
 	isvc.Spec.Predictor.Containers[0].Env = []corev1.EnvVar{{Name: "STORAGE_URI", Value: "s3://models/iris"}}
 }
 
-// endpointOf is the variable that the storage initializer of a revision has.
+// endpointOf returns the storage endpoint of a revision's storage initializer.
 func endpointOf(revision *servingv1.Revision) string {
 	for _, container := range revision.Spec.InitContainers {
 		for _, variable := range container.Env {
@@ -32,7 +32,7 @@ func endpointOf(revision *servingv1.Revision) string {
 	return ""
 }
 
-// renewed gives a revision on record another endpoint.
+// renewed returns an amendment with another endpoint.
 func (u user) renewed(n rollout.Number) *backend.Amended {
 	u.t.Helper()
 	observed := u.observe()
@@ -41,8 +41,8 @@ func (u user) renewed(n rollout.Number) *backend.Amended {
 	return &backend.Amended{Revision: n, Amendment: backend.Amendment{Download: &download}}
 }
 
-// TestCredentialsThatComeLater: a Knative Revision cannot be changed, so one that has never been ready is created anew
-// under its name, and what serves is not touched.
+// TestCredentialsThatComeLater expects a revision that has never been ready to be created again
+// under its name, because a Knative Revision is immutable. Serving revisions must not change.
 func TestCredentialsThatComeLater(t *testing.T) {
 	for name, test := range map[string]struct {
 		n      rollout.Number

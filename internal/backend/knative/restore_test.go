@@ -16,7 +16,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// restore loses everything, and brings back what docs/operations.md says to keep, as it says to.
+// restore deletes everything and follows the restore procedure in docs/operations.md.
 func (u user) restore() {
 	u.t.Helper()
 	isvc, service := u.isvc(), u.service()
@@ -42,7 +42,7 @@ func (u user) restore() {
 		u.must(u.server.Create(u.t.Context(), stripped(&records.Items[i], 0), client.FieldOwner("kubectl")))
 	}
 	u.must(u.server.Create(u.t.Context(), stripped(service, 1), client.FieldOwner("kubectl")))
-	u.knative() // It does not wait for the InferenceService.
+	u.knative() // Knative does not wait for the InferenceService.
 	u.must(u.server.Create(u.t.Context(), stripped(isvc, 1), client.FieldOwner("kubectl")))
 	u.restart()
 }

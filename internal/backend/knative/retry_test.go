@@ -19,7 +19,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// deletions counts how often the backend has deleted objects of a kind.
+// deletions counts the backend's deletions of a kind.
 func (u user) deletions(kind string) int {
 	count := 0
 	for _, w := range u.writes {
@@ -30,7 +30,7 @@ func (u user) deletions(kind string) int {
 	return count
 }
 
-// passes reconciles that often, and lets Knative catch up after each.
+// passes reconciles several times, and lets Knative catch up after each.
 func (u user) passes(count int) {
 	u.t.Helper()
 	for range count {
@@ -41,8 +41,8 @@ func (u user) passes(count int) {
 	}
 }
 
-// Knative itself asks the registry again for an image that it cannot find, with growing pauses, which it forgets with the
-// revision.
+// Knative retries an unresolved image by itself, with a backoff that is lost if the revision is
+// deleted.
 func TestARevisionWhoseImageCannotBeFoundIsLeftToKnative(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -107,7 +107,8 @@ func TestARevisionThatNoNodeHasRoomForIsNoFailureUntilItIsGivenUp(t *testing.T) 
 	}
 }
 
-// What Knative has given up is tried again with growing pauses, which a restart of the operator does not shorten.
+// Revisions that Knative has given up are retried with a backoff that survives a restart of the
+// operator.
 func TestARevisionThatIsGivenUpIsTriedAgainWithGrowingPauses(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -144,7 +145,7 @@ func TestARevisionThatIsGivenUpIsTriedAgainWithGrowingPauses(t *testing.T) {
 	u.wantSilence()
 }
 
-// A time that no pause of ours reaches, or that cannot be read, must not keep a revision down.
+// An unreadable or too late time must not block the retries.
 func TestAnEditedPauseDoesNotKeepARevisionDown(t *testing.T) {
 	for _, value := range []string{"1 2999-01-01T00:00:00Z", "soon", ""} {
 		t.Run(value, func(t *testing.T) {
@@ -163,7 +164,7 @@ func TestAnEditedPauseDoesNotKeepARevisionDown(t *testing.T) {
 	}
 }
 
-// edit writes a pause on the record of a revision.
+// edit writes a backoff to the ControllerRevision of a revision.
 func (u user) edit(n int, value string) {
 	u.t.Helper()
 	found, err := history.Read(u.t.Context(), &u.backend.Store, u.isvc())
@@ -176,7 +177,7 @@ func (u user) edit(n int, value string) {
 	}
 }
 
-// restart gives the backend no memory.
+// restart replaces the backend, as a restart of the operator does.
 func (u user) restart() {
 	old := u.backend
 	u.backend = &Backend{
@@ -200,7 +201,8 @@ func (u user) wantSilence() {
 
 func byCPU(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ScaleMetric = new(v1beta1.MetricCPU) }
 
-// A HorizontalPodAutoscaler knows no zero, and Knative creates again what the template asks for.
+// A HorizontalPodAutoscaler cannot scale to zero, and Knative recreates the revision that the
+// template names.
 func TestAnAbortedCanaryThatIsScaledByPodsGoesAndComesBack(t *testing.T) {
 	for name, broken := range map[string]bool{"which serves": false, "which never became ready": true} {
 		t.Run(name, func(t *testing.T) {
@@ -231,7 +233,7 @@ func TestAnAbortedCanaryThatIsScaledByPodsGoesAndComesBack(t *testing.T) {
 	}
 }
 
-// A template that Knative's webhook refuses leaves the aborted canary up, and the traffic where it shall be.
+// If Knative's webhook refuses the template, the aborted canary keeps running without traffic.
 func TestAnAbortedCanaryWhoseTemplateCannotBeReplacedGetsNothing(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote, byCPU)
@@ -246,7 +248,8 @@ func TestAnAbortedCanaryWhoseTemplateCannotBeReplacedGetsNothing(t *testing.T) {
 	u.wantTraffic("1:100")
 }
 
-// The template may ask for a revision beyond the history limit: for a stable that was lost and created again.
+// The template may name a revision beyond the history limit: a stable that was lost and created
+// again.
 func TestARecordBeyondTheHistoryLimitIsNotDeletedAndWrittenInTurns(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
@@ -262,7 +265,7 @@ func TestARecordBeyondTheHistoryLimitIsNotDeletedAndWrittenInTurns(t *testing.T)
 	u.wantTraffic("0:100")
 	u.wantSilence()
 
-	u.rollOut("v12", promote) // The template asks for another one, and all that is old goes.
+	u.rollOut("v12", promote) // The template names another revision, and all old ones are deleted.
 	u.rollOut("v13", promote)
 	u.wantSilence()
 	found, err := history.Read(t.Context(), &u.backend.Store, u.isvc())

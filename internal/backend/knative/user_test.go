@@ -21,7 +21,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// user applies specs to a cluster, and sees to it that they are carried out.
+// user applies specs to a cluster and runs the reconciliations.
 type user struct{ *cluster }
 
 func newUser(t *testing.T) user {
@@ -29,7 +29,7 @@ func newUser(t *testing.T) user {
 	return user{newCluster(t)}
 }
 
-// promote is the percent of a spec that has none.
+// promote stands for an absent percent.
 const promote = -1
 
 func (u user) apply(model string, percent int64, changes ...func(*v1beta1.InferenceService)) {
@@ -47,7 +47,7 @@ func (u user) apply(model string, percent int64, changes ...func(*v1beta1.Infere
 	})
 }
 
-// pass observes, decides and applies once.
+// pass runs one reconciliation: it observes, decides and applies.
 func (u user) pass() (backendtest.Moment, rollout.Decision, error) {
 	u.t.Helper()
 	observed, decision, _, err := u.carryOut()
@@ -83,7 +83,7 @@ func (u user) carryOut() (backendtest.Moment, rollout.Decision, backend.Outcome,
 	return observed, decision, outcome, err
 }
 
-// observe only looks. Nothing is asked for.
+// observe observes without an intent.
 func (u user) observe() backendtest.Moment {
 	u.t.Helper()
 	isvc := u.isvc()
@@ -92,7 +92,8 @@ func (u user) observe() backendtest.Moment {
 	return backendtest.At(session, isvc, v1beta1.DeploymentModeKnative, intent.Target{})
 }
 
-// settle passes, and lets Knative catch up, until nothing is left to do. It returns the writes of the backend.
+// settle reconciles, and lets Knative catch up, until nothing is left to do. It returns the
+// backend's writes.
 func (u user) settle() []write {
 	u.t.Helper()
 	before := len(u.writes)
@@ -124,7 +125,8 @@ func (u user) rollOut(model string, percent int64, changes ...func(*v1beta1.Infe
 	return u.settle()
 }
 
-// wantTraffic checks what the Knative Service asks for, as «2:10 1:90», and that Knative serves that.
+// wantTraffic checks that the Knative Service has this traffic, such as «2:10 1:90», and that
+// Knative serves it.
 func (u user) wantTraffic(want string) {
 	u.t.Helper()
 	u.wantAsked(want)
@@ -133,7 +135,7 @@ func (u user) wantTraffic(want string) {
 	}
 }
 
-// wantAsked checks what the Knative Service asks for.
+// wantAsked checks the traffic in the spec of the Knative Service.
 func (u user) wantAsked(want string) {
 	u.t.Helper()
 	got := ""

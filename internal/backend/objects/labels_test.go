@@ -21,7 +21,7 @@ func TestUserLabels(t *testing.T) {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
 
-	// A child from before must not be written only for them.
+	// An existing object must not be written only for these labels.
 	intent := &unstructured.Unstructured{Object: map[string]any{}}
 	intent.SetLabels(meta.Labels)
 	if diff := cmp.Diff(own, withoutUserLabels(intent).GetLabels()); diff != "" {

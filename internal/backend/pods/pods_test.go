@@ -27,7 +27,7 @@ const (
 
 var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
-// at is a time, in seconds after the start of the tests.
+// at returns a time, in seconds after the start of the tests.
 func at(seconds int) metav1.Time {
 	return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second))
 }
@@ -46,7 +46,7 @@ func endedAt(seconds int, exitCode int32, reason, log string) corev1.ContainerSt
 	}}
 }
 
-// server is the status of the serving container; a state before the present one makes it restarted.
+// server returns the status of the serving container; with a previous state, it was restarted.
 func server(now corev1.ContainerState, before ...corev1.ContainerState) corev1.ContainerStatus {
 	status := corev1.ContainerStatus{Name: v1beta1.ServingContainerName, Image: imageName, State: now, RestartCount: int32(len(before))}
 	for _, state := range before {
@@ -55,7 +55,7 @@ func server(now corev1.ContainerState, before ...corev1.ContainerState) corev1.C
 	return status
 }
 
-// often makes a container one that has ended twice before.
+// often sets a restart count of two.
 func often(status corev1.ContainerStatus) corev1.ContainerStatus {
 	status.RestartCount = 2
 	return status
@@ -224,8 +224,8 @@ func leaving(pod *corev1.Pod) *corev1.Pod {
 	return pod
 }
 
-// TestAVerdictIsConstantForOneCause plays what the kubelet says of a container over time. Whoever reads the status at
-// any moment reads the same.
+// TestAVerdictIsConstantForOneCause replays the kubelet's reports of a container over time. The
+// failure must be the same at any time.
 func TestAVerdictIsConstantForOneCause(t *testing.T) {
 	const (
 		pulling = `failed to pull and unpack image "registry.example.com/iris:v2": not found`
@@ -315,7 +315,7 @@ func TestAVerdictIsConstantForOneCause(t *testing.T) {
 	}
 }
 
-// TestAStageIsConstantForOneCause: what a revision waits for reads the same as long as it is the same.
+// TestAStageIsConstantForOneCause: the same wait has the same message.
 func TestAStageIsConstantForOneCause(t *testing.T) {
 	for name, phases := range map[string][]*corev1.Pod{
 		"no node, while nodes come and go": {

@@ -22,7 +22,7 @@ func scheduledAt(seconds int, pod *corev1.Pod) *corev1.Pod {
 	return pod
 }
 
-// TestOnlyWhatCannotResolveByItselfFailsAtOnce: everything else is progress, with what is waited for, until its deadline.
+// TestOnlyWhatCannotResolveByItselfFailsAtOnce: everything else is progress until its deadline.
 func TestOnlyWhatCannotResolveByItselfFailsAtOnce(t *testing.T) {
 	loaded := initializer(endedAt(3, 0, "Completed", ""))
 	pulling := func(cause string) *corev1.Pod {
@@ -31,7 +31,8 @@ func TestOnlyWhatCannotResolveByItselfFailsAtOnce(t *testing.T) {
 	download := func(log string) *corev1.Pod { return podOf(initializer(endedAt(10, 1, "Error", log))) }
 	for name, test := range map[string]struct {
 		pod *corev1.Pod
-		// fails is the reason of the failure; stage is what is waited for where there is none.
+		// fails is the reason of the failure; stage is what the pod is waiting for if there is
+		// none.
 		fails, stage string
 	}{
 		"an image name that is none":        {pod: podOf(server(waitsFor("InvalidImageName", "couldn't parse image name"))), fails: ReasonImagePull},
@@ -88,7 +89,7 @@ func TestOnlyWhatCannotResolveByItselfFailsAtOnce(t *testing.T) {
 	}
 }
 
-// TestTheDeadlineCountsFromTheNode: a pod that waits for a node has all its time to load once it has one.
+// TestTheDeadlineCountsFromTheNode: the load deadline starts once the pod is scheduled.
 func TestTheDeadlineCountsFromTheNode(t *testing.T) {
 	running := func() *corev1.Pod { return podOf(server(runsSince(905))) }
 	for name, test := range map[string]struct {
@@ -127,7 +128,8 @@ func TestTheDeadlineCountsFromTheNode(t *testing.T) {
 	}
 }
 
-// TestPodsKeepTime: the deadline of their owner is void once they say how far they are, above all that one is ready.
+// TestPodsKeepTime: the owner's deadline is ignored once the pods report their progress, especially
+// once one is ready.
 func TestPodsKeepTime(t *testing.T) {
 	leaving := made(podOf(server(runsSince(5))))
 	leaving.DeletionTimestamp = new(at(900))
@@ -148,7 +150,8 @@ func TestPodsKeepTime(t *testing.T) {
 	}
 }
 
-// TestTheStageIsThatOfThePodThatIsWaitedFor: without a ready pod that is the furthest, and beside one the slowest.
+// TestTheStageIsThatOfThePodThatIsWaitedFor: the furthest pod without a ready pod, the slowest
+// beside one.
 func TestTheStageIsThatOfThePodThatIsWaitedFor(t *testing.T) {
 	waits, runs := unschedulable("0/1 nodes are available: 1 Insufficient cpu."), podOf(server(runsSince(5)))
 	if got := Detail([]*corev1.Pod{waits, runs}, deadline).Stage; !strings.HasPrefix(got, "starting") {

@@ -21,13 +21,14 @@ const (
 	unknown = metav1.ConditionUnknown
 )
 
-// outerRef and localRef are the gateways of the routes in these tests; the outer one has several listeners.
+// outerRef and localRef are the gateways of the routes in these tests. The external one has several
+// listeners.
 var (
 	outerRef = gateway.ParentRef("kserve", "kserve-ingress-gateway", "")
 	localRef = gateway.ParentRef("kserve", "kserve-local-gateway", "http")
 )
 
-// TestARouteIsTakenOver: the route that splits the traffic, and the tag hosts beside it, each as they are written.
+// TestARouteIsTakenOver checks the main route and the tag routes.
 func TestARouteIsTakenOver(t *testing.T) {
 	for name, test := range map[string]struct {
 		edit                                func(c *cluster)
@@ -90,7 +91,7 @@ func TestARouteIsTakenOver(t *testing.T) {
 	}
 }
 
-// refuse has the gateway refuse a route as it is.
+// refuse makes the gateway refuse a route in its current generation.
 func (c *cluster) refuse(name string) {
 	c.t.Helper()
 	route := &gatewayv1.HTTPRoute{}

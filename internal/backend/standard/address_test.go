@@ -22,7 +22,8 @@ import (
 
 const predictorName = isvcName + "-predictor"
 
-// leadsTo is the revision that the Service with KServe's name selects; 0 where there is no Service.
+// leadsTo returns the revision that the Service with KServe's name selects; 0 if there is no
+// Service.
 func (c *cluster) leadsTo() rollout.Number {
 	c.t.Helper()
 	service := &corev1.Service{}
@@ -63,7 +64,8 @@ func TestThePredictorServiceLeadsToTheLargestShare(t *testing.T) {
 	}
 }
 
-// TestThePredictorServiceFollowsTheGateway: it changes once the route is accepted, and before what it led to is drained.
+// TestThePredictorServiceFollowsTheGateway: the Service changes after the route is accepted, and
+// before the old revision is drained.
 func TestThePredictorServiceFollowsTheGateway(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
@@ -87,7 +89,8 @@ func TestThePredictorServiceFollowsTheGateway(t *testing.T) {
 	}
 }
 
-// TestNothingIsDrainedThatThePredictorServiceLeadsTo, while the API server does not take its change.
+// TestNothingIsDrainedThatThePredictorServiceLeadsTo while the API server refuses to change the
+// Service.
 func TestNothingIsDrainedThatThePredictorServiceLeadsTo(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
@@ -113,7 +116,7 @@ func TestNothingIsDrainedThatThePredictorServiceLeadsTo(t *testing.T) {
 	}
 }
 
-// TestAPredictorServiceThatCannotBeCreated keeps nothing else, and is reported.
+// TestAPredictorServiceThatCannotBeCreated: the failure is reported and blocks nothing.
 func TestAPredictorServiceThatCannotBeCreated(t *testing.T) {
 	for name, given := range map[string]func(*cluster){
 		"it is the user's own": func(c *cluster) {
@@ -156,7 +159,8 @@ func TestAPredictorServiceThatCannotBeCreated(t *testing.T) {
 	}
 }
 
-// TestASettledInferenceServiceOfAnEarlierVersion gets the Service with its next change, not by an upgrade.
+// TestASettledInferenceServiceOfAnEarlierVersion: the Service is created with the next change, not
+// by an upgrade.
 func TestASettledInferenceServiceOfAnEarlierVersion(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)

@@ -26,7 +26,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// failures are the answers of an API server that does not do what it is asked.
+// failures are errors of the API server.
 var failures = []error{
 	apierrors.NewConflict(schema.GroupResource{Resource: "things"}, "x", errors.New("object was modified")),
 	apierrors.NewTooManyRequests("slow down", 1),
@@ -35,29 +35,30 @@ var failures = []error{
 	apierrors.NewInvalid(schema.GroupKind{Kind: "Thing"}, "x", nil),
 }
 
-// step is what the spec asks for at a time; a negative percent is none.
+// step is a change of the spec; a negative percent stands for an absent one.
 type step struct {
 	inputs  string
 	percent int64
 }
 
-// script is a rollout with all that can happen in one.
+// script is a rollout with every kind of transition.
 var script = []step{{"a", -1}, {"b", 10}, {"b", -1}, {"b", 0}, {"c", 20}, {"b", 20}, {"c", -1}}
 
-// fault is a write that fails, by its number from 1: before it is done or, if its answer is lost, after.
+// fault is an injected failure of a write, by its number from 1. The write fails before it is
+// stored or, with a lost response, after.
 type fault struct {
 	number int
 	err    error
 	lost   bool
 }
 
-// player plays the script.
+// player runs the script.
 type player struct {
 	*cluster
 	fault  fault
 	wrote  int
 	failed bool
-	// serves is what the gateway serves: the route as it was when it took it over last.
+	// serves is the split that the gateway serves: that of the route it has accepted last.
 	serves rollout.Split
 }
 
@@ -87,7 +88,7 @@ func (p *player) write(w write, do func() error) error {
 	return nil
 }
 
-// play plays one step of the script to its end.
+// play runs one step of the script to its end.
 func (p *player) play(step step) {
 	p.t.Helper()
 	p.ask(step.inputs, step.percent)
@@ -114,7 +115,7 @@ func (p *player) play(step step) {
 	p.t.Fatalf("does not settle: %v", p.writes)
 }
 
-// look looks whether a request still finds somebody to answer it.
+// look checks that every request still reaches a ready revision.
 func (p *player) look(after write) {
 	p.t.Helper()
 	var written rollout.Split
@@ -140,7 +141,7 @@ func (p *player) canServe(n rollout.Number) bool {
 		p.has(backend.RevisionName(isvcName, n), &corev1.Service{})
 }
 
-// world is everything that there is, but for what the API server counts.
+// world returns all objects, without the fields that the API server maintains.
 func (c *cluster) world() map[string]any {
 	c.t.Helper()
 	world := map[string]any{}
@@ -161,7 +162,7 @@ func (c *cluster) world() map[string]any {
 			}
 			if route, ok := object.(*gatewayv1.HTTPRoute); ok && route.Name == isvcName {
 				record := c.record()
-				record.Before, record.ShiftedAt, record.AskedAt = rollout.Split{}, time.Time{}, time.Time{} // How it came about.
+				record.Before, record.ShiftedAt, record.AskedAt = rollout.Split{}, time.Time{}, time.Time{} // The times and the path to this state may differ.
 				record.Routed, record.LostAt = nil, time.Time{}
 				metadata["annotations"] = record
 			}
@@ -173,8 +174,8 @@ func (c *cluster) world() map[string]any {
 
 func worldDiff(want, got map[string]any) string { return cmp.Diff(want, got) }
 
-// TestAnyWriteMayFail fails each write of a rollout in turn. The next passes must get where a rollout without failures
-// gets in that step, and never pass through a state in which a request finds nobody.
+// TestAnyWriteMayFail fails each write of a rollout in turn. The next reconciliations must reach
+// the same result as without failures, and no request may fail in between.
 func TestAnyWriteMayFail(t *testing.T) {
 	undisturbed := newPlayer(t, fault{})
 	number := 0
@@ -204,8 +205,8 @@ func TestAnyWriteMayFail(t *testing.T) {
 	}
 }
 
-// TestStepsThatDoNotBuildOnEachOtherGoOn: what the API server refuses of a new target must not keep a canary that was
-// superseded in the traffic.
+// TestStepsThatDoNotBuildOnEachOtherGoOn: a refused target must not keep a superseded canary in the
+// traffic.
 func TestStepsThatDoNotBuildOnEachOtherGoOn(t *testing.T) {
 	for _, kind := range []string{"ControllerRevision", "Service", "Deployment"} {
 		t.Run("the "+kind+" of the target is refused", func(t *testing.T) {

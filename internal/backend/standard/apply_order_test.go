@@ -12,7 +12,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-// TestOrderOfWrites plays a whole rollout and compares what is written, in its order.
+// TestOrderOfWrites compares the writes of a whole rollout in their order.
 func TestOrderOfWrites(t *testing.T) {
 	c := newCluster(t, annotated(v1beta1.AnnotationEnableTagRouting, "true"), scaled(1, 3))
 	for _, step := range []struct {

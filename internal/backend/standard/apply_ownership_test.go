@@ -25,13 +25,14 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// child is one object of ours.
+// child is one of our objects.
 type child struct {
 	kind, name string
 	empty      func() client.Object
 }
 
-// childrenOfACanary is one child of each kind of a canary with tags and an autoscaler, of revision 2.
+// childrenOfACanary are one object of each kind of revision 2, a canary with tags and an
+// autoscaler.
 var childrenOfACanary = []child{
 	{"ControllerRevision", "sklearn-iris-predictor-00002", func() client.Object { return &appsv1.ControllerRevision{} }},
 	{"Service", "sklearn-iris-predictor-00002", func() client.Object { return &corev1.Service{} }},
@@ -43,7 +44,7 @@ var childrenOfACanary = []child{
 	{"Service", "sklearn-iris", func() client.Object { return &corev1.Service{} }},
 }
 
-// newCanary is a cluster in which revision 2 has 10 %, with everything that a revision can have.
+// newCanary returns a cluster in which revision 2 has 10 % and objects of every kind.
 func newCanary(t *testing.T) *cluster {
 	t.Helper()
 	c := newCluster(t, annotated(v1beta1.AnnotationEnableTagRouting, "true"), scaled(1, 3))
@@ -202,7 +203,7 @@ func isConflict(err error) bool {
 	return errors.As(err, &conflict)
 }
 
-// TestObjectsThatOnlyLookLikeOurs: a copy under another name, labels and all, is nothing to us.
+// TestObjectsThatOnlyLookLikeOurs: a copy under another name is ignored, even with our labels.
 func TestObjectsThatOnlyLookLikeOurs(t *testing.T) {
 	for _, child := range childrenOfACanary {
 		for name, owners := range map[string][]metav1.OwnerReference{
@@ -213,7 +214,7 @@ func TestObjectsThatOnlyLookLikeOurs(t *testing.T) {
 				c := newCanary(t)
 				original := child.empty()
 				c.get(child.name, original)
-				// It sorts once before and once behind the original.
+				// One sorts before the original, the other after it.
 				for _, name := range []string{"aaa", "zzz"} {
 					look := child.empty()
 					c.get(child.name, look)
@@ -272,8 +273,8 @@ func TestOrphansAreTakenBack(t *testing.T) {
 	}
 }
 
-// TestObjectsOfAnEarlierLife: after the InferenceService was deleted and created anew, the garbage collector is about
-// to remove what the first one has left. That is nobody's conflict.
+// TestObjectsOfAnEarlierLife: objects of a deleted InferenceService with the same name are left to
+// the garbage collector. They are no conflict.
 func TestObjectsOfAnEarlierLife(t *testing.T) {
 	for _, child := range childrenOfACanary {
 		t.Run(child.kind+" "+child.name, func(t *testing.T) {
@@ -297,8 +298,8 @@ func TestObjectsOfAnEarlierLife(t *testing.T) {
 	}
 }
 
-// TestPodsOfAnEarlierLife: they go last of all that a deleted InferenceService has left. Until then they would answer
-// for the first revision of the one that was made anew.
+// TestPodsOfAnEarlierLife: pods of a deleted InferenceService outlive its other objects, and must
+// not count for the first revision of a new one.
 func TestPodsOfAnEarlierLife(t *testing.T) {
 	for name, leave := range map[string]func(*cluster){
 		"a pod": func(c *cluster) { c.must(c.server.Create(c.t.Context(), newPod(1, "earlier", true))) },

@@ -21,7 +21,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// decided observes and decides, as one pass does before it writes.
+// decided observes and decides without applying.
 func (c *cluster) decided() (backendtest.Moment, rollout.Decision) {
 	c.t.Helper()
 	observed, err := c.observe()
@@ -29,7 +29,8 @@ func (c *cluster) decided() (backendtest.Moment, rollout.Decision) {
 	return observed, c.decide(observed)
 }
 
-// passUntil passes until a decision has the action for the revision, and gives that decision unapplied.
+// passUntil reconciles until a decision has the action for the revision, and returns that decision
+// unapplied.
 func (c *cluster) passUntil(n rollout.Number, action rollout.Action) (backendtest.Moment, rollout.Decision) {
 	c.t.Helper()
 	for range 20 {
@@ -67,8 +68,8 @@ func TestADecisionOnAnOldRouteIsRefused(t *testing.T) {
 	}
 }
 
-// TestNothingGoesOnAnOldView: between a look at the cache and the removal of a workload, the route or the spec may have
-// brought it back.
+// TestNothingGoesOnAnOldView: between the read from the cache and the removal of a workload, the
+// route or the spec may have brought the workload back.
 func TestNothingGoesOnAnOldView(t *testing.T) {
 	touched := func(o client.Object) { annotate(o, "touched", "yes") }
 	for name, change := range map[string]func(*cluster){
@@ -112,8 +113,8 @@ func TestNothingGoesOnAnOldView(t *testing.T) {
 	}
 }
 
-// TestNoTrafficToWhatIsOnItsWayDown: the pass before has scaled revision 1 down, and the cache does not show it yet, when
-// the user wants it back.
+// TestNoTrafficToWhatIsOnItsWayDown: the user wants revision 1 back while the cache does not show
+// yet that it was scaled down.
 func TestNoTrafficToWhatIsOnItsWayDown(t *testing.T) {
 	for name, stale := range map[string]func(*cluster){
 		"somebody else has scaled it down": func(*cluster) {},
@@ -154,7 +155,8 @@ func TestNoTrafficToWhatIsOnItsWayDown(t *testing.T) {
 	}
 }
 
-// TestARouteThatLostOurLabelIsNotAwaited: nobody will ever show it to us. It is found again when it is to be written.
+// TestARouteThatLostOurLabelIsNotAwaited: the cache will never show it. It is looked up when it is
+// written.
 func TestARouteThatLostOurLabelIsNotAwaited(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
@@ -174,7 +176,8 @@ func TestARouteThatLostOurLabelIsNotAwaited(t *testing.T) {
 	}
 }
 
-// TestNothingIsMadeAnewThatWasDeleted: a write under an old view fails also where the object is gone since.
+// TestNothingIsMadeAnewThatWasDeleted: a write based on an old view must fail if the object was
+// deleted.
 func TestNothingIsMadeAnewThatWasDeleted(t *testing.T) {
 	c := newCanary(t)
 	c.ask("b", -1)
@@ -188,7 +191,7 @@ func TestNothingIsMadeAnewThatWasDeleted(t *testing.T) {
 	}
 }
 
-// TestWhatTheCacheDoesNotShowYet: the second of two passes may not see what the first has made.
+// TestWhatTheCacheDoesNotShowYet: a reconciliation may not see the objects of the one before.
 func TestWhatTheCacheDoesNotShowYet(t *testing.T) {
 	for _, child := range childrenOfACanary {
 		t.Run(child.kind+" "+child.name, func(t *testing.T) {
@@ -226,7 +229,7 @@ func TestSettledCostsNoWrites(t *testing.T) {
 				}
 				c.now = c.now.Add(c.policy.CapacityHold)
 			}
-			// An upgrade: another process, with other settings that shape new pods only.
+			// An upgrade: a new process, whose other settings affect new pods only.
 			c.backend = &Backend{
 				Store:           objects.Store{Client: c.backend.Client, Live: c.backend.Live, Scheme: c.scheme},
 				Config:          newConfig(localGateway),
@@ -243,8 +246,8 @@ func TestSettledCostsNoWrites(t *testing.T) {
 	}
 }
 
-// TestMendsWhatOthersDid: each child that is edited or deleted by hand is as it was before, soon, and the split has not
-// moved in between.
+// TestMendsWhatOthersDid: objects that are edited or deleted by hand are restored, and the split
+// does not change.
 func TestMendsWhatOthersDid(t *testing.T) {
 	for name, meddle := range map[string]func(*cluster){
 		"a Deployment is scaled to nothing": func(c *cluster) {
@@ -282,7 +285,7 @@ func TestMendsWhatOthersDid(t *testing.T) {
 			record := c.record()
 			c.remove(child.name, child.empty())
 			if child.name == isvcName {
-				c.report(record) // Without the route, what was reported to users tells the history.
+				c.report(record) // Without the route, the history comes from the reported status.
 			}
 			c.settle()
 			if diff := worldDiff(want, c.world()); diff != "" {

@@ -42,29 +42,28 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// write is one write of the backend.
 type write struct{ verb, kind, name string }
 
 func (w write) String() string { return w.verb + " " + w.kind + " " + w.name }
 
-// cluster is an API server that holds one InferenceService, with hands that do what else happens in a cluster.
+// cluster is a fake API server with one InferenceService, and fakes of the other controllers.
 type cluster struct {
 	t      *testing.T
 	scheme *runtime.Scheme
-	// server is what everybody but the backend reads and writes through.
+	// server is the client of everyone but the backend.
 	server  client.WithWatch
 	backend *Backend
 	policy  rollout.Policy
 	now     time.Time
-	// inputs are what the spec asks for; a string of the test's own choice.
+	// inputs stands for the inputs of the spec.
 	inputs string
-	// writes are what the backend has written, or tried to.
+	// writes are the backend's attempted writes.
 	writes []write
-	// intercept is called before each write of the backend, which it lets through or answers itself.
+	// intercept is called for each write of the backend. It may return its own result.
 	intercept func(w write, do func() error) error
 	// unready are the revisions whose pods do not become ready.
 	unready map[rollout.Number]bool
-	// deaf is a gateway that takes nothing over.
+	// deaf makes the gateway unresponsive.
 	deaf bool
 	uids int
 }
@@ -109,7 +108,7 @@ func newServer(t *testing.T, scheme *runtime.Scheme, found ...client.Object) cli
 	return builder.Build()
 }
 
-// funcs note the backend's writes, and let them be intercepted.
+// funcs records and intercepts the backend's writes.
 func (c *cluster) funcs() interceptor.Funcs {
 	writing := func(verb string, object client.Object, do func() error) error {
 		kind := object.GetObjectKind().GroupVersionKind().Kind
@@ -153,7 +152,7 @@ func (c *cluster) funcs() interceptor.Funcs {
 	}
 }
 
-// apply does what the fake leaves to the API server: UIDs and generations.
+// apply sets UIDs and generations, which the fake client does not.
 func (c *cluster) apply(ctx context.Context, object client.Object, do func() error) error {
 	read := func() *unstructured.Unstructured {
 		found := &unstructured.Unstructured{}
@@ -181,7 +180,7 @@ func (c *cluster) apply(ctx context.Context, object client.Object, do func() err
 	return c.server.Update(ctx, after)
 }
 
-// pass observes, decides and applies once.
+// pass runs one reconciliation: it observes, decides and applies.
 func (c *cluster) pass() (rollout.Decision, error) {
 	c.t.Helper()
 	observed, err := c.observe()
@@ -212,7 +211,7 @@ func (c *cluster) applyDecision(observed backendtest.Moment, decision rollout.De
 	return err
 }
 
-// carryOut applies a decision, with the edits to what the controller would ask for.
+// carryOut applies a decision, with edits to the change.
 func (c *cluster) carryOut(observed backendtest.Moment, decision rollout.Decision, edits ...func(*backend.Change)) (backend.Outcome, error) {
 	c.t.Helper()
 	change := observed.Change(decision)
@@ -228,8 +227,8 @@ func (c *cluster) carryOut(observed backendtest.Moment, decision rollout.Decisio
 	return observed.Session.Apply(c.t.Context(), change)
 }
 
-// settle passes, and lets the rest of the cluster catch up, until nothing is written any more and no time is waited
-// for. It returns the writes.
+// settle reconciles, and lets the other controllers catch up, until there are no more writes and
+// nothing to wait for. It returns the writes.
 func (c *cluster) settle() []write {
 	c.t.Helper()
 	before := len(c.writes)
@@ -251,7 +250,8 @@ func (c *cluster) settle() []write {
 	return nil
 }
 
-// rollOut has the spec ask for other inputs and another percent, and settles; a negative percent is none.
+// rollOut sets the inputs and the percent of the spec, and settles; a negative percent stands for
+// an absent one.
 func (c *cluster) rollOut(inputs string, percent int64) []write {
 	c.t.Helper()
 	c.ask(inputs, percent)
@@ -288,8 +288,8 @@ func (c *cluster) editSpec(edit func(*v1beta1.InferenceService)) {
 	c.must(c.server.Update(c.t.Context(), isvc))
 }
 
-// others is what happens beside the backend: pods and endpoints come and go, and the gateway takes routes over. It
-// tells whether anything did.
+// others runs the other controllers: pods and endpoints are updated, and the gateway accepts
+// routes. It reports whether anything changed.
 func (c *cluster) others() bool {
 	c.t.Helper()
 	moved := c.garbageCollect()
@@ -302,7 +302,7 @@ func (c *cluster) others() bool {
 	return moved
 }
 
-// numbered are the revisions that have a Deployment, a Service or pods.
+// numbered returns the revisions that have a Deployment, a Service or pods.
 func (c *cluster) numbered() []rollout.Number {
 	c.t.Helper()
 	found := map[rollout.Number]bool{}
@@ -316,7 +316,7 @@ func (c *cluster) numbered() []rollout.Number {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// garbageCollect removes what was of objects that are gone.
+// garbageCollect deletes objects without an owner.
 func (c *cluster) garbageCollect() bool {
 	c.t.Helper()
 	moved := false
@@ -329,7 +329,7 @@ func (c *cluster) garbageCollect() bool {
 	return moved
 }
 
-// runPods gives a revision the pods and endpoints that its Deployment asks for.
+// runPods creates the desired pods and endpoints of a revision.
 func (c *cluster) runPods(n rollout.Number) bool {
 	c.t.Helper()
 	wanted, observes := 0, false
@@ -349,7 +349,7 @@ func (c *cluster) runPods(n rollout.Number) bool {
 	return c.setPods(n, wanted, ready) || observes
 }
 
-// setPods gives a revision that many pods, and that many of them that are ready.
+// setPods sets the numbers of pods and of ready pods of a revision.
 func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
 	c.t.Helper()
 	moved := false
@@ -393,7 +393,7 @@ func newPod(n rollout.Number, name string, ready bool) *corev1.Pod {
 	return pod
 }
 
-// setEndpoints gives the Service of a revision, if there is one, that many ready endpoints.
+// setEndpoints sets the number of ready endpoints of a revision's Service, if there is one.
 func (c *cluster) setEndpoints(n rollout.Number, ready int) bool {
 	c.t.Helper()
 	service, slice := &corev1.Service{}, &discoveryv1.EndpointSlice{}
@@ -424,7 +424,7 @@ func (c *cluster) setEndpoints(n rollout.Number, ready int) bool {
 	return true
 }
 
-// takeOver has the gateway accept all routes as they are.
+// takeOver makes the gateway accept all routes.
 func (c *cluster) takeOver() bool {
 	c.t.Helper()
 	moved := false
@@ -440,7 +440,6 @@ func (c *cluster) takeOver() bool {
 	return moved
 }
 
-// route is the main route.
 func (c *cluster) route() *gatewayv1.HTTPRoute {
 	c.t.Helper()
 	route := &gatewayv1.HTTPRoute{}
@@ -448,7 +447,7 @@ func (c *cluster) route() *gatewayv1.HTTPRoute {
 	return route
 }
 
-// served is the split of the main route.
+// served returns the split of the main route.
 func (c *cluster) served() rollout.Split {
 	c.t.Helper()
 	return splitOf(c.isvc(), c.route())
@@ -461,7 +460,7 @@ func (c *cluster) record() rollout.Record {
 	return record
 }
 
-// report tells users the history that a record holds, in the status.
+// report stores the history of a rollout state in the status.
 func (c *cluster) report(record rollout.Record) {
 	c.t.Helper()
 	name := func(n rollout.Number) string {
@@ -502,7 +501,7 @@ func (c *cluster) has(name string, into client.Object) bool {
 	return !apierrors.IsNotFound(err)
 }
 
-// edit changes an object of the API server, as somebody else does.
+// edit changes an object as another writer.
 func edit[T client.Object](c *cluster, name string, object T, change func(T)) {
 	c.t.Helper()
 	c.get(name, object)
@@ -554,7 +553,7 @@ func asObjects[T any, P interface {
 	return all
 }
 
-// names lists what there is of a kind.
+// names lists the names of the objects of a kind.
 func (c *cluster) names(list client.ObjectList) []string {
 	c.t.Helper()
 	var names []string
@@ -571,7 +570,7 @@ func (c *cluster) must(err error) {
 	}
 }
 
-// said puts writes one to a line.
+// said formats writes, one on each line.
 func said(writes []write) string {
 	var lines strings.Builder
 	for _, w := range writes {

@@ -17,8 +17,8 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// TestAnotherWriterIsNotFoughtWithoutEnd: what another writer changes each time is written after growing pauses, and is
-// reported with the field. Other content, such as a new split, is written at once.
+// TestAnotherWriterIsNotFoughtWithoutEnd expects growing pauses for the contested content, and a
+// report with the field. Other content, such as a new split, is written at once.
 func TestAnotherWriterIsNotFoughtWithoutEnd(t *testing.T) {
 	for kind, test := range map[string]struct {
 		field  string
@@ -67,7 +67,7 @@ func TestAnotherWriterIsNotFoughtWithoutEnd(t *testing.T) {
 
 			c.intercept = nil
 			c.ask("b", 10)
-			for range 10 { // At the same moment, in a pause.
+			for range 10 { // At the same time, within a pause.
 				_, err := c.pass()
 				c.must(err)
 				c.others()
@@ -79,7 +79,8 @@ func TestAnotherWriterIsNotFoughtWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestForeignAnnotationsCostOneWrite: one that looks like ours is removed, from every kind of object.
+// TestForeignAnnotationsCostOneWrite: annotations with our prefix are removed from objects of every
+// kind.
 func TestForeignAnnotationsCostOneWrite(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
@@ -101,7 +102,8 @@ func TestForeignAnnotationsCostOneWrite(t *testing.T) {
 	}
 }
 
-// TestTheModeIsKnownWithoutAStatus: what runs shows it, and what is on record where nothing runs.
+// TestTheModeIsKnownWithoutAStatus reads the mode from the running objects or from the revision
+// history.
 func TestTheModeIsKnownWithoutAStatus(t *testing.T) {
 	c := newCluster(t)
 	mode := func() v1beta1.DeploymentMode {

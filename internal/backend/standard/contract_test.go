@@ -27,7 +27,7 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// contractCluster is a cluster with the hands that the contract asks for.
+// contractCluster implements the cluster of the contract tests.
 type contractCluster struct{ c *cluster }
 
 func (h contractCluster) Backend() backendtest.Backend                { return h.c.backend }

@@ -20,21 +20,21 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// traffic sends requests through a gateway whose data plane need not do what its controller reports.
+// traffic sends requests through a gateway whose data plane may lag behind its controller.
 type traffic struct {
 	*cluster
-	// lag is how long after the controller accepts a route the data plane follows.
+	// lag is how long the data plane lags behind the acceptance of a route.
 	lag time.Duration
-	// stuck is a data plane that takes no new configuration.
+	// stuck makes the data plane ignore new configuration.
 	stuck bool
 
 	configured []routed
 	served     rollout.Split
-	// answered and failed count requests by the revision that they were sent to.
+	// answered and failed count requests by their revisions.
 	answered, failed map[rollout.Number]int
 }
 
-// routed is a split that the controller has accepted, and when.
+// routed is an accepted split, with the time of its acceptance.
 type routed struct {
 	split rollout.Split
 	at    time.Time
@@ -51,10 +51,9 @@ func newTraffic(t *testing.T, lag time.Duration) *traffic {
 	return g
 }
 
-// split is what the route says.
 func (g *traffic) split() rollout.Split { return splitOf(g.isvc(), g.route()) }
 
-// run lets time pass, in which the operator works, the cluster follows, and clients send requests.
+// run advances the time, while the operator and the cluster work and clients send requests.
 func (g *traffic) run(until time.Duration) {
 	g.t.Helper()
 	for end := g.now.Add(until); g.now.Before(end); g.now = g.now.Add(tick) {
@@ -67,7 +66,7 @@ func (g *traffic) run(until time.Duration) {
 	}
 }
 
-// follow is the data plane.
+// follow updates the data plane.
 func (g *traffic) follow() {
 	g.t.Helper()
 	now := g.split()
@@ -81,7 +80,7 @@ func (g *traffic) follow() {
 	}
 }
 
-// request sends a request to each revision that the data plane gives traffic.
+// request sends a request to each revision with a share in the data plane.
 func (g *traffic) request() {
 	g.t.Helper()
 	for _, share := range g.served.Shares() {
@@ -97,7 +96,7 @@ func (g *traffic) request() {
 	}
 }
 
-// programmed has the Gateway report on a generation of its configuration, which is at another.
+// programmed sets the Programmed condition of the Gateway at a generation.
 func (g *traffic) programmed(generation int64, condition *metav1.Condition) {
 	g.t.Helper()
 	reported := gatewaytest.NewGateway("kserve-ingress-gateway", generation, "http")
@@ -127,14 +126,15 @@ func (g *traffic) wantNoFailures() {
 	}
 }
 
-// TestNoRequestFailsBehindADataPlaneThatFollowsLate, as after a restart of its controller, which accepts routes at once.
+// TestNoRequestFailsBehindADataPlaneThatFollowsLate: after a restart, a gateway's controller
+// accepts routes before its data plane follows.
 func TestNoRequestFailsBehindADataPlaneThatFollowsLate(t *testing.T) {
 	rollouts := func(g *traffic) {
 		g.ask("b", 20)
 		g.run(time.Minute)
 		g.ask("b", -1) // Promotion.
 		g.run(4 * time.Minute)
-		g.ask("b", 0) // The promotion is undone: the previous revision was scaled away.
+		g.ask("b", 0) // The promotion is undone after the previous revision was scaled down.
 		g.run(4 * time.Minute)
 		g.ask("c", -1)
 		g.run(4 * time.Minute)
@@ -159,8 +159,8 @@ func TestNoRequestFailsBehindADataPlaneThatFollowsLate(t *testing.T) {
 	})
 }
 
-// TestNothingRetiresWhileTheGatewayIsNotProgrammed: its controller accepts each generation of the route, and its data
-// plane serves the one before.
+// TestNothingRetiresWhileTheGatewayIsNotProgrammed: the gateway accepts each generation of the
+// route while its data plane serves the one before.
 func TestNothingRetiresWhileTheGatewayIsNotProgrammed(t *testing.T) {
 	refused := gatewaytest.Programmed(1, no)
 	for name, report := range map[string]func(g *traffic){
@@ -208,7 +208,7 @@ func TestNothingRetiresWhileTheGatewayIsNotProgrammed(t *testing.T) {
 	}
 }
 
-// TestTagHostsNeedAGatewayThatIsProgrammed, as the route beside them does.
+// TestTagHostsNeedAGatewayThatIsProgrammed, like the main route.
 func TestTagHostsNeedAGatewayThatIsProgrammed(t *testing.T) {
 	c := newCanary(t)
 	local := gatewaytest.NewGateway("kserve-local-gateway", 1, "http")
@@ -227,7 +227,8 @@ func TestTagHostsNeedAGatewayThatIsProgrammed(t *testing.T) {
 	}
 }
 
-// TestAChangedRouteIsTold, whatever was changed in it: no gateway can have accepted it yet.
+// TestAChangedRouteIsTold: after any change of its spec, no gateway can have accepted the route
+// yet.
 func TestAChangedRouteIsTold(t *testing.T) {
 	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	for name, test := range map[string]struct {
@@ -264,7 +265,7 @@ func TestAChangedRouteIsTold(t *testing.T) {
 	}
 }
 
-// TestHostsThatCannotBeUsed stay off the routes; a route keeps the others that it has, and is never without any.
+// TestHostsThatCannotBeUsed: a route keeps its other hosts, and is never without a host.
 func TestHostsThatCannotBeUsed(t *testing.T) {
 	const own, tag = "sklearn-iris.kserve-test.example.org", "latest-sklearn-iris-predictor.kserve-test.example.org"
 	for name, test := range map[string]struct {
@@ -341,8 +342,8 @@ func observedHosts(route *gatewayv1.HTTPRoute) []string {
 	return hosts
 }
 
-// TestADefaultTimeoutReachesARouteWithItsWeights, and no sooner: an upgrade of the operator, or of the gateway, writes
-// nothing.
+// TestADefaultTimeoutReachesARouteWithItsWeights, not with an upgrade of the operator or of the
+// gateway.
 func TestADefaultTimeoutReachesARouteWithItsWeights(t *testing.T) {
 	c := newCanary(t)
 	for _, name := range []string{"kserve-ingress-gateway", "kserve-local-gateway"} {

@@ -20,7 +20,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// everyIntent is one intent of each kind, with an empty object to read what was made of it into.
+// everyIntent returns an intent of each kind, with an empty object for the result.
 func everyIntent(t *testing.T) map[string]struct {
 	intended client.Object
 	empty    func() client.Object
@@ -39,8 +39,8 @@ func everyIntent(t *testing.T) map[string]struct {
 	}
 }
 
-// TestRealisedHoldsForWhateverIsAdded: whatever the API server defaults and admission controllers add beside what we
-// say, and in whatever order they leave lists of objects, nothing is written again.
+// TestRealisedHoldsForWhateverIsAdded: fields that the API server or admission controllers add must
+// not cause a write, in any order of list elements.
 func TestRealisedHoldsForWhateverIsAdded(t *testing.T) {
 	for kind, test := range everyIntent(t) {
 		t.Run(kind, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestRealisedHoldsForWhateverIsAdded(t *testing.T) {
 	}
 }
 
-// enriched adds to a value what others may add.
+// enriched adds fields to a value as other writers may do.
 func enriched(rt *rapid.T, value any, how objects.Lists) any {
 	switch value := value.(type) {
 	case map[string]any:
@@ -86,7 +86,8 @@ func enriched(rt *rapid.T, value any, how objects.Lists) any {
 	}
 }
 
-// TestRealisedHoldsForNothingThatIsTaken: whatever single thing that we say is changed or removed, it is written again.
+// TestRealisedHoldsForNothingThatIsTaken: any single field of ours that is changed or removed must
+// cause a write.
 func TestRealisedHoldsForNothingThatIsTaken(t *testing.T) {
 	for kind, test := range everyIntent(t) {
 		t.Run(kind, func(t *testing.T) {
@@ -95,7 +96,8 @@ func TestRealisedHoldsForNothingThatIsTaken(t *testing.T) {
 				if err != nil {
 					rt.Fatal(err)
 				}
-				// The labels from the InferenceService are written only along with other changes.
+				// The labels from the InferenceService are written only together with other
+				// changes.
 				intent.SetLabels(objects.Meta(newInferenceService(), "", 2).Labels)
 				actual := intent.DeepCopy()
 				where := damage(rt, actual.Object)
@@ -115,7 +117,7 @@ func TestRealisedHoldsForNothingThatIsTaken(t *testing.T) {
 	}
 }
 
-// damage changes or removes one value of an object, and says which.
+// damage changes or removes one value of an object, and returns which.
 func damage(rt *rapid.T, object map[string]any) string {
 	var places []string
 	var change []func()
@@ -152,7 +154,7 @@ func damage(rt *rapid.T, object map[string]any) string {
 	return places[i]
 }
 
-// another is another value of the same type; nil for what has others in it.
+// another returns another value of the same type; nil for a container of values.
 func another(value any) any {
 	switch value := value.(type) {
 	case string:

@@ -26,8 +26,8 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// The objects of testdata/served are what a kube-apiserver 1.37 made of these intents, with the CRDs of the Gateway
-// API 1.6: its defaults are in them, and its way to write quantities.
+// The objects in testdata/served are the results of these intents on kube-apiserver 1.37 with the
+// CRDs of the Gateway API 1.6. They contain its defaults and its form of quantities.
 
 func intendedDeployment() *appsv1.Deployment {
 	return deployment(newInferenceService(), 2, newRevision(withAllKindsOfFields), 3, 10*time.Minute)
@@ -58,7 +58,7 @@ func intendedStoppedRoute() *gatewayv1.HTTPRoute {
 	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, rollout.Record{Stable: 1, Target: 2}, nil)
 }
 
-// withAllKindsOfFields makes a revision whose pods have a field for each kind of default that the API server knows.
+// withAllKindsOfFields adds a field for each kind of default that the API server sets in pods.
 func withAllKindsOfFields(r *backend.NewRevision) {
 	pod := &r.Runs.Template.Spec
 	server := &pod.Containers[0]
@@ -117,7 +117,7 @@ func withAllKindsOfFields(r *backend.NewRevision) {
 	pod.DNSConfig = &corev1.PodDNSConfig{Options: []corev1.PodDNSConfigOption{{Name: "ndots", Value: new("2")}}}
 }
 
-// served reads what the API server has made of an intent.
+// served reads the API server's result of an intent.
 func served[T client.Object](t *testing.T, file string, into T) T {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "served", file+".yaml"))
@@ -163,7 +163,7 @@ func TestWhatTheAPIServerMakesOfAnIntentIsRealised(t *testing.T) {
 	}
 }
 
-// drift is what somebody else does to an object, and whether that must be undone.
+// drift is a change by another writer, and whether it must be undone.
 type drift[T any] struct {
 	edit   func(T)
 	undone bool
@@ -182,7 +182,7 @@ func checkDrift[T client.Object](t *testing.T, intended T, read func(*testing.T)
 	}
 }
 
-// everyDrift is what can be done to the metadata of every object of ours.
+// everyDrift returns the changes of metadata that apply to every object.
 func everyDrift[T client.Object]() map[string]drift[T] {
 	return map[string]drift[T]{
 		"a label of ours is removed": {undone: true, edit: func(o T) { delete(o.GetLabels(), v1beta1.LabelManagedBy) }},

@@ -19,12 +19,12 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// at is a moment of these tests.
+// at returns a time in the tests.
 func at(seconds int) metav1.Time {
 	return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second))
 }
 
-// ofServer is a pod whose server is in a state.
+// ofServer returns a pod with the state of its server container.
 func ofServer(state corev1.ContainerState) *corev1.Pod {
 	pod := newPod(2, "sklearn-iris-predictor-00002-deployment-5d4b9c6f7-x2x9z", false)
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: v1beta1.ServingContainerName, State: state}}
@@ -58,10 +58,10 @@ func TestWhatADeploymentTells(t *testing.T) {
 	for name, test := range map[string]struct {
 		conditions []appsv1.DeploymentCondition
 		pods       []*corev1.Pod
-		// after is how long after the start of the tests it is looked at.
+		// after is the time since the start of the test.
 		after time.Duration
 		want  *backend.Failure
-		// stage is what it waits for where there is no failure yet.
+		// stage is what the pod is waiting for if there is no failure.
 		stage string
 	}{
 		"nothing":                        {},

@@ -20,7 +20,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// The InferenceService of the tests, as in the seed document.
+// The InferenceService of the tests.
 const (
 	isvcName  = "sklearn-iris"
 	namespace = "kserve-test"
@@ -28,7 +28,7 @@ const (
 
 var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
-// change says in what an object differs from the usual one.
+// change modifies a fixture.
 type change[T any] func(*T)
 
 func changed[T any](object T, changes []change[T]) T {
@@ -57,14 +57,14 @@ func labelledAs(key, value string) change[v1beta1.InferenceService] {
 	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataLabel(&isvc.ObjectMeta, key, value) }
 }
 
-// scaled sets the replica bounds; a maximum of 0 is none.
+// scaled sets the replica bounds; a maximum of 0 stands for an absent one.
 func scaled(least, most int32) change[v1beta1.InferenceService] {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &least, most
 	}
 }
 
-// newRevision is a revision as the predictor renders it: one model, downloaded, served by one container.
+// newRevision returns a rendered revision with one downloaded model and one container.
 func newRevision(changes ...change[backend.NewRevision]) backend.NewRevision {
 	quantities := corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("1.5Gi"),
@@ -104,7 +104,7 @@ func newRevision(changes ...change[backend.NewRevision]) backend.NewRevision {
 	}, changes)
 }
 
-// newScheme knows the kinds that the backend reads and writes.
+// newScheme returns a scheme with the kinds that the backend reads and writes.
 func newScheme(t *testing.T) *runtime.Scheme {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -121,7 +121,7 @@ func newConfig(changes ...change[config.Config]) *config.Config {
 	return &cfg
 }
 
-// localGateway is a gateway for requests from inside the cluster.
+// localGateway adds a gateway for requests from inside the cluster.
 func localGateway(cfg *config.Config) {
 	cfg.Ingress.LocalGateway = &config.LocalGateway{
 		Namespace: "kserve", Name: "kserve-local-gateway", SectionName: "http",
@@ -133,7 +133,7 @@ func requestTimeout(text gatewayv1.Duration) *gatewayv1.HTTPRouteTimeouts {
 	return &gatewayv1.HTTPRouteTimeouts{Request: &text}
 }
 
-// split reads «2:10 1:90» as pairs of revision and percent.
+// split parses pairs of revision and percent.
 func split(t *testing.T, shares ...int) rollout.Split {
 	t.Helper()
 	var all []rollout.Share

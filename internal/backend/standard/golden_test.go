@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write what the builders make to testdata/")
 
-// compareWithGolden compares objects, as they are applied, with those of a file in testdata.
+// compareWithGolden compares the intents of objects with a file in testdata.
 func compareWithGolden(t *testing.T, intended ...client.Object) {
 	t.Helper()
 	var documents [][]byte

@@ -31,7 +31,7 @@ var schemeParts = []func(*runtime.Scheme) error{
 	gatewayv1.Install, scalingv1alpha1.AddToScheme,
 }
 
-// TestObjectsOfARevision compares what a revision is made of with testdata/objects.
+// TestObjectsOfARevision compares the objects of a revision with testdata/objects.
 func TestObjectsOfARevision(t *testing.T) {
 	slow := func(r *backend.NewRevision) {
 		r.Runs.Template.Annotations = map[string]string{v1beta1.AnnotationProgressDeadline: "35m"}
@@ -44,7 +44,7 @@ func TestObjectsOfARevision(t *testing.T) {
 		replicas int
 	}{
 		"revision": {replicas: 1},
-		// The annotation comes before the configuration.
+		// The annotation takes precedence over the configuration.
 		"revision-deadline-by-annotation":    {replicas: 1, config: []change[config.Config]{patient}, revision: []change[backend.NewRevision]{slow}},
 		"revision-deadline-by-configuration": {replicas: 1, config: []change[config.Config]{patient}},
 		"revision-grpc": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
@@ -55,7 +55,8 @@ func TestObjectsOfARevision(t *testing.T) {
 				Name: "h2c", Protocol: corev1.ProtocolTCP, Port: 9000, TargetPort: intstr.FromInt32(9000), AppProtocol: new("kubernetes.io/h2c"),
 			}}
 		}}},
-		// Before additional ports were recorded, none was served: an upgrade must not write a Service anew.
+		// Earlier versions did not record additional ports: an upgrade must not rewrite the
+		// Service.
 		"revision-two-ports-of-an-earlier-version": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
 			r.Runs.Template.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080}, {Name: "h2c", ContainerPort: 9000}}
 		}}},
@@ -71,7 +72,8 @@ func TestObjectsOfARevision(t *testing.T) {
 			}
 		}}},
 	}
-	// An object from before the rules of the CRD can hold what Kubernetes refuses, and its revisions come up all the same.
+	// An InferenceService that is older than the CRD's validation rules can have an invalid
+	// strategy. Its revisions must come up all the same.
 	for name, strategy := range map[string]appsv1.DeploymentStrategy{
 		"quoted": {RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromString("1")), MaxUnavailable: new(intstr.FromString("0"))}},
 		"zero":   {RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(0)), MaxUnavailable: new(intstr.FromInt32(0))}},

@@ -51,14 +51,15 @@ func TestARecordKeepsWhatARevisionRuns(t *testing.T) {
 	}
 }
 
-// decodedFrom is a revision after its pods went through a Deployment, which rounds quantities.
+// decodedFrom returns a revision restored from its Deployment, which rounds quantities.
 func decodedFrom(t *testing.T, made *appsv1.Deployment, revision backend.NewRevision) backend.NewRevision {
 	t.Helper()
 	revision.Runs.Template.Spec = made.Spec.Template.Spec
 	return revision
 }
 
-// TestARecordThatCannotBeRead: no decision could have been taken on one that says nothing of its pods.
+// TestARecordThatCannotBeRead: no decision may be based on a ControllerRevision without a pod
+// template.
 func TestARecordThatCannotBeRead(t *testing.T) {
 	for name, data := range map[string]string{
 		"no JSON":      `{`,
@@ -77,7 +78,7 @@ func TestARecordThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// TestARevisionWithAnUnreadableRecord runs on, is looked after, and goes when its time has come.
+// TestARevisionWithAnUnreadableRecord keeps running, is repaired, and is retired when it is due.
 func TestARevisionWithAnUnreadableRecord(t *testing.T) {
 	spoil := func(c *cluster, n rollout.Number) {
 		edit(c, backend.RevisionName(isvcName, n), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{}`) })
@@ -119,7 +120,7 @@ func TestARevisionWithAnUnreadableRecord(t *testing.T) {
 	})
 }
 
-// TestRecoveryOfARevision reads a revision off a Deployment that says nothing of it but its pods.
+// TestRecoveryOfARevision restores a revision from a Deployment without our annotations.
 func TestRecoveryOfARevision(t *testing.T) {
 	older := func(revision backend.NewRevision) *appsv1.Deployment {
 		made := deployment(newInferenceService(), 2, revision, 1, 0)

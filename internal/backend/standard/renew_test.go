@@ -16,7 +16,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// variables are those of the storage initializer of a revision.
+// variables returns the environment of a revision's storage initializer.
 func (c *cluster) variables(n rollout.Number) []corev1.EnvVar {
 	c.t.Helper()
 	deployment := &appsv1.Deployment{}
@@ -24,7 +24,7 @@ func (c *cluster) variables(n rollout.Number) []corev1.EnvVar {
 	return deployment.Spec.Template.Spec.InitContainers[0].Env
 }
 
-// amend has one pass amend a recorded revision.
+// amend runs one reconciliation with an amendment.
 func (c *cluster) amend(amended backend.Amended) error {
 	c.t.Helper()
 	observed, err := c.observe()
@@ -39,8 +39,8 @@ func download(variables ...corev1.EnvVar) *predictor.Download {
 	return download
 }
 
-// TestCredentialsThatComeLater reach the pods of a target that has never been ready, also where a variable only goes, and
-// stay after everything but the API server has forgotten them.
+// TestCredentialsThatComeLater: amended credentials reach the pods of a target that has never been
+// ready, even if a variable is only removed. They survive a restart.
 func TestCredentialsThatComeLater(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
@@ -70,7 +70,8 @@ func TestCredentialsThatComeLater(t *testing.T) {
 	}
 }
 
-// TestPodsThatServeAreNotRestartedForCredentials that were recorded a moment before they became ready.
+// TestPodsThatServeAreNotRestartedForCredentials that were recorded just before the pods became
+// ready.
 func TestPodsThatServeAreNotRestartedForCredentials(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
@@ -81,7 +82,7 @@ func TestPodsThatServeAreNotRestartedForCredentials(t *testing.T) {
 	}
 }
 
-// TestWhatTheUserWroteIsKept with the revision, and added beside the rest of a record that lacks it.
+// TestWhatTheUserWroteIsKept with the revision, and added to a ControllerRevision that lacks it.
 func TestWhatTheUserWroteIsKept(t *testing.T) {
 	user := &predictor.UserSpec{
 		Predictor: json.RawMessage(`{"model":{"modelFormat":{"name":"sklearn"}}}`), RequestedRuntime: "ours",
@@ -104,7 +105,7 @@ func TestWhatTheUserWroteIsKept(t *testing.T) {
 	before := len(c.writes)
 	c.must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{User: user}}))
 	c.settle()
-	if writes := c.writes[before:]; len(writes) > 1 { // The Deployment's summary of the revision; the cluster notes no patches.
+	if writes := c.writes[before:]; len(writes) > 1 { // The summary on the Deployment. The cluster does not record patches.
 		t.Errorf("it has written\n%s", said(writes))
 	}
 	observed, err := c.observe()

@@ -18,7 +18,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// promoteAndAwaitGateway promotes 2, until the gateway has accepted the route.
+// promoteAndAwaitGateway promotes revision 2 and waits until the gateway has accepted the route.
 func promoteAndAwaitGateway(c *cluster) {
 	c.t.Helper()
 	c.settle()
@@ -34,7 +34,7 @@ func promoteAndAwaitGateway(c *cluster) {
 	c.t.Fatal("2 is not promoted")
 }
 
-// TestTheDrainIsNotSkipped where the last replica is unready at the moment when the gateway lets go of it.
+// TestTheDrainIsNotSkipped if the last replica is unready when the gateway stops using it.
 func TestTheDrainIsNotSkipped(t *testing.T) {
 	c := newCluster(t)
 	promoteAndAwaitGateway(c)
@@ -55,7 +55,8 @@ func TestTheDrainIsNotSkipped(t *testing.T) {
 	}
 }
 
-// TestRollbackRightAfterTheScaleDown: pods that are about to be deleted for the scale-down look ready, and get nothing.
+// TestRollbackRightAfterTheScaleDown: pods that are about to be deleted still look ready and must
+// get no traffic.
 func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 	for name, observes := range map[string]bool{"the Deployment controller is behind": false, "the ReplicaSet controller is behind": true} {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +104,7 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 	}
 }
 
-// TestNeverRoutedCanariesGo while no gateway has confirmed the route: no request can get to them.
+// TestNeverRoutedCanariesGo while no gateway has accepted the route: no request can reach them.
 func TestNeverRoutedCanariesGo(t *testing.T) {
 	c := newCluster(t)
 	c.deaf = true
@@ -133,7 +134,7 @@ func TestNeverRoutedCanariesGo(t *testing.T) {
 	}
 }
 
-// TestStoppedIsSaidOnceNoPodRuns: while the gateway does not confirm, pods run on.
+// TestStoppedIsSaidOnceNoPodRuns: while the gateway does not accept the route, pods keep running.
 func TestStoppedIsSaidOnceNoPodRuns(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
@@ -155,7 +156,8 @@ func TestStoppedIsSaidOnceNoPodRuns(t *testing.T) {
 	}
 }
 
-// TestALaterVersionsRolloutStateIsLeftAlone: the observation fails, and says what to do.
+// TestALaterVersionsRolloutStateIsLeftAlone: the observation fails with a message that says what to
+// do.
 func TestALaterVersionsRolloutStateIsLeftAlone(t *testing.T) {
 	c := newCluster(t)
 	c.settle()

@@ -58,8 +58,9 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestAClusterLocalServiceStaysWhereItIsWithoutALocalGateway: neither may the label take a live service out of
-// everybody's reach, nor may the loss of the local gateway put a private one before the public.
+// TestAClusterLocalServiceStaysWhereItIsWithoutALocalGateway: the label must not make a serving
+// InferenceService unreachable, and the loss of the local gateway must not make a private one
+// public.
 func TestAClusterLocalServiceStaysWhereItIsWithoutALocalGateway(t *testing.T) {
 	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	attachments := func(c *cluster) map[string]gatewayv1.HTTPRouteSpec {

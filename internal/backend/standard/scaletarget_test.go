@@ -18,7 +18,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// scaledExternally is a cluster whose InferenceService has an autoscaler of the user's own.
+// scaledExternally returns a cluster whose InferenceService has an external autoscaler.
 func scaledExternally(t *testing.T) *cluster {
 	t.Helper()
 	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
@@ -34,19 +34,19 @@ func (c *cluster) scaleTarget() *scalingv1alpha1.ScaleTarget {
 	return target
 }
 
-// scale sets a number as an autoscaler does that knows the stable name.
+// scale sets the replicas of the ScaleTarget, as an autoscaler does that references it.
 func (c *cluster) scale(replicas int32) {
 	c.t.Helper()
 	edit(c, predictorName, &scalingv1alpha1.ScaleTarget{}, func(target *scalingv1alpha1.ScaleTarget) { target.Spec.Replicas = replicas })
 }
 
-// scaleDeployment sets a number as an autoscaler does that scales one revision.
+// scaleDeployment sets the replicas of a Deployment, as an autoscaler of one revision does.
 func (c *cluster) scaleDeployment(n rollout.Number, replicas int32) {
 	c.t.Helper()
 	edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
 }
 
-// standsFor checks which revision the ScaleTarget stands for, with how many replicas asked for and running.
+// standsFor checks the revision of the ScaleTarget, and its desired and current replicas.
 func (c *cluster) standsFor(n rollout.Number, asked, running int32) {
 	c.t.Helper()
 	target, name := c.scaleTarget(), backend.RevisionName(isvcName, n)
@@ -58,7 +58,7 @@ func (c *cluster) standsFor(n rollout.Number, asked, running int32) {
 	}
 }
 
-// TestTheScaleTargetFollowsADeploymentThatIsScaledItself: nothing flows back until the ScaleTarget is scaled.
+// TestTheScaleTargetFollowsADeploymentThatIsScaledItself until the ScaleTarget is scaled.
 func TestTheScaleTargetFollowsADeploymentThatIsScaledItself(t *testing.T) {
 	c := scaledExternally(t)
 	c.standsFor(1, 1, 1)
@@ -80,8 +80,8 @@ func TestTheScaleTargetFollowsADeploymentThatIsScaledItself(t *testing.T) {
 	}
 }
 
-// TestTheDeploymentFollowsTheScaleTarget once it is scaled: upwards, downwards, to zero, and also to a number that was
-// copied before.
+// TestTheDeploymentFollowsTheScaleTarget once it is scaled: up, down, to zero, and to a number that
+// was copied before.
 func TestTheDeploymentFollowsTheScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	for _, replicas := range []int32{4, 1, 0, 3, 2} {
@@ -98,7 +98,8 @@ func TestTheDeploymentFollowsTheScaleTarget(t *testing.T) {
 	c.standsFor(1, 2, 2)
 }
 
-// TestTwoAutoscalers, of the ScaleTarget and of a Deployment, make the operator write a few times only, and are reported.
+// TestTwoAutoscalers, of the ScaleTarget and of a Deployment, cause only a few writes and are
+// reported.
 func TestTwoAutoscalers(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(2)
@@ -121,7 +122,8 @@ func TestTwoAutoscalers(t *testing.T) {
 	}
 }
 
-// TestTheScaleTargetIsToldOnce: an autoscaler goes on with the same name after a promotion, and after its undoing.
+// TestTheScaleTargetIsToldOnce: an autoscaler keeps its reference across a promotion and a
+// rollback.
 func TestTheScaleTargetIsToldOnce(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(4)
@@ -146,7 +148,7 @@ func TestTheScaleTargetIsToldOnce(t *testing.T) {
 		_, err := c.pass()
 		c.must(err)
 	}
-	c.standsFor(2, 4, 5) // They are held for the shift.
+	c.standsFor(2, 4, 5) // They are held during the shift.
 	c.settle()
 	c.standsFor(2, 4, 4)
 
@@ -182,7 +184,7 @@ func TestTheScaleTargetComesAndGoesWithItsClass(t *testing.T) {
 	c.standsFor(1, 3, 3)
 }
 
-// TestADeletedScaleTarget comes back, and the Deployment can be scaled itself again.
+// TestADeletedScaleTarget is created again, and then follows the Deployment.
 func TestADeletedScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(3)
@@ -195,7 +197,7 @@ func TestADeletedScaleTarget(t *testing.T) {
 	c.standsFor(1, 5, 5)
 }
 
-// TestAStoppedServiceKeepsItsScaleTarget, and comes back with what is asked for.
+// TestAStoppedServiceKeepsItsScaleTarget, and restarts with its replicas.
 func TestAStoppedServiceKeepsItsScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(3)
@@ -210,7 +212,7 @@ func TestAStoppedServiceKeepsItsScaleTarget(t *testing.T) {
 	c.standsFor(1, 3, 3)
 }
 
-// TestAScaleTargetThatCannotBeCreated keeps nothing else, and is reported.
+// TestAScaleTargetThatCannotBeCreated: the failure is reported and blocks nothing.
 func TestAScaleTargetThatCannotBeCreated(t *testing.T) {
 	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
 	c.backend.ScaleTargetsInstalled = func() bool { return true }
@@ -229,7 +231,7 @@ func TestAScaleTargetThatCannotBeCreated(t *testing.T) {
 	}
 }
 
-// TestAClusterWithoutScaleTargets: revisions are scaled themselves.
+// TestAClusterWithoutScaleTargets: autoscalers scale the Deployments.
 func TestAClusterWithoutScaleTargets(t *testing.T) {
 	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
 	writes := c.settle()
@@ -242,7 +244,7 @@ func TestAClusterWithoutScaleTargets(t *testing.T) {
 	}
 }
 
-// TestAnUpgradeCreatesNoScaleTarget: it comes with the next change.
+// TestAnUpgradeCreatesNoScaleTarget: it is created with the next change.
 func TestAnUpgradeCreatesNoScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.remove(predictorName, &scalingv1alpha1.ScaleTarget{})

@@ -93,7 +93,7 @@ func TestTheAutoscalerComesAndGoesWithItsBounds(t *testing.T) {
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{}
 	c.get(name, hpa)
 
-	// The autoscaler wants more, and gets it.
+	// The autoscaler's choice is kept.
 	edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(2)) })
 	if writes := c.settle(); len(writes) > 0 {
 		t.Errorf("against the autoscaler it writes %v", writes)
@@ -116,7 +116,7 @@ func TestTheAutoscalerComesAndGoesWithItsBounds(t *testing.T) {
 	}
 }
 
-// TestAnExternalAutoscalerIsLeftAlone, also where it scales to none.
+// TestAnExternalAutoscalerIsLeftAlone, even if it scales to zero.
 func TestAnExternalAutoscalerIsLeftAlone(t *testing.T) {
 	c := newCluster(t, scaled(1, 5), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
 	c.settle()
@@ -128,8 +128,9 @@ func TestAnExternalAutoscalerIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestAnExternalAutoscalerIsRaisedForAShare: a promotion from four replicas brings its receiver up to what the traffic needs,
-// holds that for a while, and does not fight with an autoscaler that does not give in.
+// TestAnExternalAutoscalerIsRaisedForAShare: a promotion from four replicas raises the receiver to
+// what the traffic needs, holds it for a while, and gives in to an autoscaler that keeps lowering
+// it.
 func TestAnExternalAutoscalerIsRaisedForAShare(t *testing.T) {
 	scaleTo := func(c *cluster, n rollout.Number, replicas int32) {
 		edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
@@ -163,7 +164,7 @@ func TestAnExternalAutoscalerIsRaisedForAShare(t *testing.T) {
 		for range 10 {
 			_, err := c.pass()
 			c.must(err)
-			scaleTo(c, 2, 1) // Before a pod is there.
+			scaleTo(c, 2, 1) // Before a pod exists.
 		}
 		if raised := len(c.writes) - writes; raised > 4 || c.served().String() != "2:10 1:90" {
 			t.Errorf("%d writes against it, and the split is %s", raised, c.served())
@@ -174,8 +175,8 @@ func TestAnExternalAutoscalerIsRaisedForAShare(t *testing.T) {
 	})
 }
 
-// TestAMalformedAutoscalerClass is reported to the user, and until it is mended scales nothing: who scales cannot be
-// known.
+// TestAMalformedAutoscalerClass is reported and leaves the replicas unchanged, because the intended
+// autoscaler is unknown.
 func TestAMalformedAutoscalerClass(t *testing.T) {
 	for _, class := range []string{"hpa", "external", "none"} {
 		t.Run(class, func(t *testing.T) {
@@ -199,7 +200,7 @@ func TestAMalformedAutoscalerClass(t *testing.T) {
 	}
 }
 
-// TestEndpointsThatCount: what a gateway can send requests to, each once.
+// TestEndpointsThatCount: each reachable pod counts once.
 func TestEndpointsThatCount(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
