@@ -11,7 +11,7 @@ import (
 	"knative.dev/pkg/kmeta"
 )
 
-func TestTheSameCauseReadsTheSame(t *testing.T) {
+func TestStableMessage(t *testing.T) {
 	id, digest := strings.Repeat("0123456789abcdef", 4), "sha256:"+strings.Repeat("a1", 32)
 	for message, want := range map[string]string{
 		"": "",
@@ -31,7 +31,7 @@ func TestTheSameCauseReadsTheSame(t *testing.T) {
 
 // Pod names are removed for any length of the InferenceService's name: the API server truncates
 // long names, and Knative puts a hash into a long Deployment name.
-func TestTheSameCauseReadsTheSameForNamesOfAnyLength(t *testing.T) {
+func TestStableMessageForNamesOfAnyLength(t *testing.T) {
 	for length := 1; length <= 53; length++ {
 		isvc := strings.Repeat("sentiment-analysis-", 3)[:length-1] + "x"
 		revision := RevisionName(isvc, 2)
@@ -63,7 +63,7 @@ func TestTheSameCauseReadsTheSameForNamesOfAnyLength(t *testing.T) {
 	}
 }
 
-func TestNamesOfOthersStay(t *testing.T) {
+func TestStableMessageKeepsOtherNames(t *testing.T) {
 	for _, name := range []string{strings.Repeat("a", 63), strings.Repeat("secret-", 9), strings.Repeat("0123456789abcdef", 3) + "-secret"} {
 		if got := StableMessage("see " + name); got != "see "+name {
 			t.Errorf("got %s of %s", got, name)

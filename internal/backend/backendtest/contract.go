@@ -14,14 +14,14 @@ import (
 func Contract(t *testing.T, newCluster func(*testing.T) Cluster) {
 	for _, part := range []struct {
 		name  string
-		check func(*play)
+		check func(*driver)
 	}{
 		{"a first deployment gets all traffic once it is ready", firstDeployment},
 		{"a canary gets its share once it is ready", canary},
 		{"a promotion loads nothing twice, and the old revision retires", promotion},
 		{"a rollback brings the previous revision back before it is routed to", rollback},
 		{"a superseded canary loses its traffic at once", supersession},
-		{"a canary that cannot serve gets nothing", brokenCanary},
+		{"a canary that cannot serve gets nothing", failingCanary},
 		{"a revision that is on record is adopted", adoption},
 		{"a record outlives what it was made for", recordsOutliveWorkloads},
 		{"what is lost is made again", losses},
@@ -31,8 +31,8 @@ func Contract(t *testing.T, newCluster func(*testing.T) Cluster) {
 		{"any write may fail", failingWrites},
 		{"a decision on an old view is refused", staleViews},
 		{"objects of somebody else are left alone", ownership},
-		{"a record that somebody has spoilt is not trusted", spoiltRecord},
-		{"without the gateway nothing moves or retires", deafGateway},
+		{"a record that somebody has spoilt is not trusted", invalidState},
+		{"without the gateway nothing moves or retires", unresponsiveGateway},
 		{"it tells what was written", written},
 		{"a wiped status moves nothing", statusIsWiped},
 		{"it observes what runs", observesWorkloads},

@@ -10,7 +10,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-func statusIsWiped(p *play) {
+func statusIsWiped(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", promote)
 	p.rollOut("v2", 30)
@@ -19,7 +19,7 @@ func statusIsWiped(p *play) {
 	p.wantSplit(2, 30, 1, 70)
 }
 
-func observesWorkloads(p *play) {
+func observesWorkloads(p *driver) {
 	p.SetBroken(1, true)
 	p.rollOut("v1", promote)
 	observed := p.observe()
@@ -44,7 +44,7 @@ func observesWorkloads(p *play) {
 	}
 
 	p.apply("v2", promote)
-	observed, _, reached := p.passUntil(1, rollout.ScaleDown)
+	observed, _, reached := p.reconcileUntil(1, rollout.ScaleDown)
 	if !reached {
 		return
 	}
@@ -55,7 +55,7 @@ func observesWorkloads(p *play) {
 	}
 }
 
-func observesAddresses(p *play) {
+func observesAddresses(p *driver) {
 	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "true"))
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)

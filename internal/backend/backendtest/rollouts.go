@@ -12,7 +12,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-func firstDeployment(p *play) {
+func firstDeployment(p *driver) {
 	p.SetBroken(1, true)
 	p.rollOut("v1", 10)
 	if route := p.observe().Route; route.Record != nil || !route.Split.IsEmpty() {
@@ -29,7 +29,7 @@ func firstDeployment(p *play) {
 	}
 }
 
-func canary(p *play) {
+func canary(p *driver) {
 	p.rollOut("v1", promote)
 	p.SetBroken(2, true)
 	p.rollOut("v2", 10)
@@ -50,7 +50,7 @@ func canary(p *play) {
 	}
 }
 
-func promotion(p *play) {
+func promotion(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	canary := p.Instances(2)
@@ -66,7 +66,7 @@ func promotion(p *play) {
 	}
 }
 
-func rollback(p *play) {
+func rollback(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", promote)
 	p.wantRunning(2)
@@ -86,7 +86,7 @@ func rollback(p *play) {
 	p.wantRunning(2)
 }
 
-func supersession(p *play) {
+func supersession(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	p.SetBroken(3, true)
@@ -99,7 +99,7 @@ func supersession(p *play) {
 	p.wantRecorded(1, 2, 3)
 }
 
-func brokenCanary(p *play) {
+func failingCanary(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	p.SetBroken(2, true)
@@ -110,7 +110,7 @@ func brokenCanary(p *play) {
 	p.wantSplit(2, 10, 1, 90)
 }
 
-func adoption(p *play) {
+func adoption(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", promote)
 	p.rollOut("v3", promote)
@@ -123,7 +123,7 @@ func adoption(p *play) {
 	}
 }
 
-func recordsOutliveWorkloads(p *play) {
+func recordsOutliveWorkloads(p *driver) {
 	p.rollOut("v1", promote)
 	made := p.observe().Recorded[1]
 	p.rollOut("v2", promote)
@@ -137,7 +137,7 @@ func recordsOutliveWorkloads(p *play) {
 	}
 }
 
-func losses(p *play) {
+func losses(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	p.lose(1)
@@ -157,7 +157,7 @@ func losses(p *play) {
 	}
 }
 
-func tagging(p *play) {
+func tagging(p *driver) {
 	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "true"))
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
@@ -184,7 +184,7 @@ func tagging(p *play) {
 	}
 }
 
-func stopping(p *play) {
+func stopping(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 20)
 	p.edit(annotate(v1beta1.AnnotationStop, "true"))
@@ -200,7 +200,7 @@ func stopping(p *play) {
 	p.wantRunning(1, 2)
 }
 
-func spoiltRecord(p *play) {
+func invalidState(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	for _, text := range []string{"", "{", "null", `{"stable":2}`} {
@@ -216,7 +216,7 @@ func spoiltRecord(p *play) {
 	}
 }
 
-func deafGateway(p *play) {
+func unresponsiveGateway(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	p.SetDeaf(true)
@@ -232,7 +232,7 @@ func deafGateway(p *play) {
 	p.wantRunning(2)
 }
 
-func written(p *play) {
+func written(p *driver) {
 	p.SetBroken(1, true)
 	p.apply("v1", promote)
 	observed := p.observe()

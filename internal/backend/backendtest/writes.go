@@ -12,7 +12,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-func silence(p *play) {
+func silence(p *driver) {
 	for _, step := range []struct {
 		model   string
 		percent int64
@@ -21,7 +21,7 @@ func silence(p *play) {
 		before := p.Writes()
 		for range 2 {
 			p.now = p.now.Add(p.policy.CapacityHold)
-			if _, decision, err := p.pass(); err != nil || !decision.WakeAt.IsZero() {
+			if _, decision, err := p.reconcile(); err != nil || !decision.WakeAt.IsZero() {
 				p.t.Errorf("at %s with %d: it wakes at %v, error is %v", step.model, step.percent, decision.WakeAt, err)
 			}
 		}
@@ -33,7 +33,7 @@ func silence(p *play) {
 
 // failingWrites fails the first, second or third write of every reconciliation in a whole rollout.
 // The results must be the same.
-func failingWrites(p *play) {
+func failingWrites(p *driver) {
 	failure := apierrors.NewInternalError(errors.New("etcd is down"))
 	p.rollOut("v1", promote)
 	for _, step := range []struct {
@@ -49,7 +49,7 @@ func failingWrites(p *play) {
 			}
 			before := p.Writes()
 			p.FailWrite(1+i%3, failure)
-			_, decision, err := p.pass()
+			_, decision, err := p.reconcile()
 			switch {
 			case errors.Is(err, failure):
 				failed++
@@ -75,7 +75,7 @@ func failingWrites(p *play) {
 	p.wantRunning(1)
 }
 
-func staleViews(p *play) {
+func staleViews(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	p.apply("v2", 50)
@@ -90,7 +90,7 @@ func staleViews(p *play) {
 
 	p.apply("v2", promote)
 	for _, action := range []rollout.Action{rollout.ScaleDown, rollout.Delete} {
-		observed, decision, reached := p.passUntil(1, action)
+		observed, decision, reached := p.reconcileUntil(1, action)
 		if !reached {
 			continue
 		}
@@ -107,9 +107,9 @@ func staleViews(p *play) {
 	p.wantRunning(2)
 }
 
-// passUntil reconciles until a decision has the action for a revision, and returns that decision
+// reconcileUntil reconciles until a decision has the action for a revision, and returns that decision
 // unapplied. It reports false if the cluster takes the step by itself.
-func (p *play) passUntil(n rollout.Number, action rollout.Action) (observed Moment, decision rollout.Decision, reached bool) {
+func (p *driver) reconcileUntil(n rollout.Number, action rollout.Action) (observed Moment, decision rollout.Decision, reached bool) {
 	p.t.Helper()
 	for range 60 {
 		observed := p.observe()
@@ -134,7 +134,7 @@ func (p *play) passUntil(n rollout.Number, action rollout.Action) (observed Mome
 	return Moment{}, rollout.Decision{}, false
 }
 
-func ownership(p *play) {
+func ownership(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	for what, steal := range map[string]func() func(){
@@ -144,7 +144,7 @@ func ownership(p *play) {
 	} {
 		giveBack := steal()
 		split := p.observedSplit()
-		_, _, err := p.pass()
+		_, _, err := p.reconcile()
 		var conflict *backend.ConflictError
 		if !errors.As(err, &conflict) || backend.IsStale(err) {
 			p.t.Errorf("%s is somebody else's: error is %v", what, err)
@@ -161,7 +161,7 @@ func ownership(p *play) {
 }
 
 // observedSplit returns the split; it is empty if the backend cannot observe.
-func (p *play) observedSplit() rollout.Split {
+func (p *driver) observedSplit() rollout.Split {
 	p.t.Helper()
 	observed, err := p.tryToObserve()
 	if err != nil {

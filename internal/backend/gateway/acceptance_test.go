@@ -18,11 +18,11 @@ const (
 	unknown = metav1.ConditionUnknown
 )
 
-// outerRef and localRef are the gateways of the routes in these tests. The external one has several
+// externalRef and localRef are the gateways of the routes in these tests. The external one has several
 // listeners.
 var (
-	outerRef = ParentRef("kserve", "kserve-ingress-gateway", "")
-	localRef = ParentRef("kserve", "kserve-local-gateway", "http")
+	externalRef = ParentRef("kserve", "kserve-ingress-gateway", "")
+	localRef    = ParentRef("kserve", "kserve-local-gateway", "http")
 )
 
 func withSection(ref gatewayv1.ParentReference, section string) gatewayv1.ParentReference {
@@ -33,59 +33,59 @@ func withSection(ref gatewayv1.ParentReference, section string) gatewayv1.Parent
 // TestAcceptanceOf uses a route at generation 3.
 func TestAcceptanceOf(t *testing.T) {
 	const generation = 3
-	both := []gatewayv1.ParentReference{outerRef, localRef}
-	outer := both[:1]
+	both := []gatewayv1.ParentReference{externalRef, localRef}
+	externalGateway := both[:1]
 	for name, test := range map[string]struct {
 		refs                   []gatewayv1.ParentReference
 		parents                []gatewayv1.RouteParentStatus
 		wantServed, wantRefuse bool
 	}{
-		"nobody has said anything": {refs: outer},
-		"accepted":                 {refs: outer, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(outerRef, 3, yes, yes)}, wantServed: true},
-		"not accepted":             {refs: outer, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(outerRef, 3, no, yes)}, wantRefuse: true},
-		"not resolved":             {refs: outer, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(outerRef, 3, yes, no)}, wantRefuse: true},
-		"undecided":                {refs: outer, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(outerRef, 3, unknown, yes)}},
+		"nobody has said anything": {refs: externalGateway},
+		"accepted":                 {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, yes, yes)}, wantServed: true},
+		"not accepted":             {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, no, yes)}, wantRefuse: true},
+		"not resolved":             {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, yes, no)}, wantRefuse: true},
+		"undecided":                {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, unknown, yes)}},
 		"accepted as it was": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(outerRef, 2, yes, yes)},
+			refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 2, yes, yes)},
 		},
 		"refused as it was": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(outerRef, 2, no, yes)},
+			refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 2, no, yes)},
 		},
 		"accepted, the references as they were": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{{
-				ParentRef: outerRef,
+			refs: externalGateway, parents: []gatewayv1.RouteParentStatus{{
+				ParentRef: externalRef,
 				Conditions: []metav1.Condition{
-					gatewaytest.ParentStatus(outerRef, 3, yes, yes).Conditions[0], gatewaytest.ParentStatus(outerRef, 2, yes, yes).Conditions[1],
+					gatewaytest.ParentStatus(externalRef, 3, yes, yes).Conditions[0], gatewaytest.ParentStatus(externalRef, 2, yes, yes).Conditions[1],
 				},
 			}},
 		},
 		"without a word on the references": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{{ParentRef: outerRef, Conditions: gatewaytest.ParentStatus(outerRef, 3, yes, yes).Conditions[:1]}},
+			refs: externalGateway, parents: []gatewayv1.RouteParentStatus{{ParentRef: externalRef, Conditions: gatewaytest.ParentStatus(externalRef, 3, yes, yes).Conditions[:1]}},
 		},
 		"accepted by another gateway": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(ParentRef("kserve", "other", ""), 3, yes, yes)},
+			refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(ParentRef("kserve", "other", ""), 3, yes, yes)},
 		},
 		"accepted by the namesake in another namespace": {
-			refs: outer, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(ParentRef("other", "kserve-ingress-gateway", ""), 3, yes, yes)},
+			refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(ParentRef("other", "kserve-ingress-gateway", ""), 3, yes, yes)},
 		},
 		"one listener accepts, one refuses": {
-			refs: outer, wantServed: true, parents: []gatewayv1.RouteParentStatus{
-				gatewaytest.ParentStatus(withSection(outerRef, "https"), 3, no, yes), gatewaytest.ParentStatus(withSection(outerRef, "http"), 3, yes, yes),
+			refs: externalGateway, wantServed: true, parents: []gatewayv1.RouteParentStatus{
+				gatewaytest.ParentStatus(withSection(externalRef, "https"), 3, no, yes), gatewaytest.ParentStatus(withSection(externalRef, "http"), 3, yes, yes),
 			},
 		},
 		"every listener refuses": {
-			refs: outer, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{
-				gatewaytest.ParentStatus(withSection(outerRef, "https"), 3, no, yes), gatewaytest.ParentStatus(withSection(outerRef, "http"), 3, yes, no),
+			refs: externalGateway, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{
+				gatewaytest.ParentStatus(withSection(externalRef, "https"), 3, no, yes), gatewaytest.ParentStatus(withSection(externalRef, "http"), 3, yes, no),
 			},
 		},
 		"one listener refuses, one has yet to say": {
-			refs: outer, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{
-				gatewaytest.ParentStatus(withSection(outerRef, "https"), 3, no, yes), gatewaytest.ParentStatus(withSection(outerRef, "http"), 2, yes, yes),
+			refs: externalGateway, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{
+				gatewaytest.ParentStatus(withSection(externalRef, "https"), 3, no, yes), gatewaytest.ParentStatus(withSection(externalRef, "http"), 2, yes, yes),
 			},
 		},
 		"an entry of an earlier life refuses": {
-			refs: outer, wantServed: true, parents: []gatewayv1.RouteParentStatus{
-				gatewaytest.ParentStatus(outerRef, 1, no, no), gatewaytest.ParentStatus(outerRef, 3, yes, yes),
+			refs: externalGateway, wantServed: true, parents: []gatewayv1.RouteParentStatus{
+				gatewaytest.ParentStatus(externalRef, 1, no, no), gatewaytest.ParentStatus(externalRef, 3, yes, yes),
 			},
 		},
 		"accepted by another listener than the one asked for": {
@@ -95,16 +95,16 @@ func TestAcceptanceOf(t *testing.T) {
 			refs: both[1:], wantServed: true, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(ParentRef("kserve", "kserve-local-gateway", ""), 3, yes, yes)},
 		},
 		"accepted by both": {
-			refs: both, wantServed: true, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(localRef, 3, yes, yes), gatewaytest.ParentStatus(outerRef, 3, yes, yes)},
+			refs: both, wantServed: true, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(localRef, 3, yes, yes), gatewaytest.ParentStatus(externalRef, 3, yes, yes)},
 		},
 		"accepted by one of both": {
-			refs: both, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(outerRef, 3, yes, yes)},
+			refs: both, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, yes, yes)},
 		},
 		"accepted by the one and refused by the other": {
-			refs: both, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(outerRef, 3, yes, yes), gatewaytest.ParentStatus(localRef, 3, no, yes)},
+			refs: both, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, yes, yes), gatewaytest.ParentStatus(localRef, 3, no, yes)},
 		},
 		"awaited by the one and refused by the other": {
-			refs: both, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(outerRef, 2, yes, yes), gatewaytest.ParentStatus(localRef, 3, no, yes)},
+			refs: both, wantRefuse: true, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 2, yes, yes), gatewaytest.ParentStatus(localRef, 3, no, yes)},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,7 +22,7 @@ import (
 // acceptedRoute returns a route that both of its Gateways accept.
 func acceptedRoute(changes ...func(*gatewayv1.HTTPRoute)) *gatewayv1.HTTPRoute {
 	route := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "sklearn-iris", Generation: 3}}
-	route.Spec.ParentRefs = []gatewayv1.ParentReference{outerRef, localRef}
+	route.Spec.ParentRefs = []gatewayv1.ParentReference{externalRef, localRef}
 	route.Spec.Hostnames = []gatewayv1.Hostname{"sklearn-iris.kserve-test.example.com"}
 	route.Spec.Rules = []gatewayv1.HTTPRouteRule{{}}
 	route.Status.Parents = gatewaytest.AcceptedBy(route, 3)
@@ -39,7 +39,7 @@ func readGateways(t *testing.T, objects ...client.Object) Gateways {
 	if err := gatewayv1.Install(scheme); err != nil {
 		t.Fatal(err)
 	}
-	found, err := ReadGateways(t.Context(), fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(), outerRef, localRef)
+	found, err := ReadGateways(t.Context(), fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(), externalRef, localRef)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,8 +56,8 @@ func readGateways(t *testing.T, objects ...client.Object) Gateways {
 	return found
 }
 
-// outer returns the external Gateway at generation 2.
-func outer(changes ...func(*gatewayv1.Gateway)) *gatewayv1.Gateway {
+// externalGateway returns the external Gateway at generation 2.
+func externalGateway(changes ...func(*gatewayv1.Gateway)) *gatewayv1.Gateway {
 	gateway := gatewaytest.NewGateway("kserve-ingress-gateway", 2, "http", "https")
 	for _, change := range changes {
 		change(gateway)
@@ -93,13 +93,13 @@ func withHost(host gatewayv1.Hostname) func(*gatewayv1.Listener) {
 	return func(listener *gatewayv1.Listener) { listener.Hostname = &host }
 }
 
-// TestARouteIsServedOnlyWhileNoGatewayContradicts: the Gateway's and the listeners' own conditions
+// TestRouteNeedsProgrammedGateways: the Gateway's and the listeners' own conditions
 // count as much as those of the route.
-func TestARouteIsServedOnlyWhileNoGatewayContradicts(t *testing.T) {
+func TestRouteNeedsProgrammedGateways(t *testing.T) {
 	acceptedByHTTPOnly := func(route *gatewayv1.HTTPRoute) {
 		route.Status.Parents = []gatewayv1.RouteParentStatus{
-			gatewaytest.ParentStatus(withSection(outerRef, "http"), 3, yes, yes),
-			gatewaytest.ParentStatus(withSection(outerRef, "https"), 3, no, yes),
+			gatewaytest.ParentStatus(withSection(externalRef, "http"), 3, yes, yes),
+			gatewaytest.ParentStatus(withSection(externalRef, "https"), 3, no, yes),
 			gatewaytest.ParentStatus(localRef, 3, yes, yes),
 		}
 	}
@@ -115,28 +115,28 @@ func TestARouteIsServedOnlyWhileNoGatewayContradicts(t *testing.T) {
 		wantSays string
 	}{
 		"the Gateways are not known":                   {},
-		"the Gateway reports nothing":                  {gateways: []client.Object{outer()}},
-		"the Gateway is programmed":                    {gateways: []client.Object{outer(says(gatewaytest.Programmed(2, yes)))}},
-		"the Gateway has no controller":                {gateways: []client.Object{outer(says(gatewaytest.Programmed(0, unknown)))}},
-		"the Gateway reports no generations":           {gateways: []client.Object{outer(says(gatewaytest.Programmed(0, yes)))}},
-		"the Gateway is not programmed":                {gateways: []client.Object{outer(says(gatewaytest.Programmed(2, no)))}, want: contradicted, wantSays: `Gateway "kserve-ingress-gateway" in namespace "kserve" reports`},
-		"the Gateway was not, and has been changed":    {gateways: []client.Object{outer(says(gatewaytest.Programmed(1, no)))}, want: behind, wantSays: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to report`},
-		"the Gateway was programmed before its change": {gateways: []client.Object{outer(says(gatewaytest.Programmed(1, yes)))}, want: behind, wantSays: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to report`},
+		"the Gateway reports nothing":                  {gateways: []client.Object{externalGateway()}},
+		"the Gateway is programmed":                    {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(2, yes)))}},
+		"the Gateway has no controller":                {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(0, unknown)))}},
+		"the Gateway reports no generations":           {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(0, yes)))}},
+		"the Gateway is not programmed":                {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(2, no)))}, want: contradicted, wantSays: `Gateway "kserve-ingress-gateway" in namespace "kserve" reports`},
+		"the Gateway was not, and has been changed":    {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(1, no)))}, want: behind, wantSays: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to report`},
+		"the Gateway was programmed before its change": {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(1, yes)))}, want: behind, wantSays: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to report`},
 		"the local Gateway is not programmed": {
-			gateways: []client.Object{outer(), localGateway(says(gatewaytest.Programmed(1, no)))}, want: contradicted, wantSays: `Gateway "kserve-local-gateway"`,
+			gateways: []client.Object{externalGateway(), localGateway(says(gatewaytest.Programmed(1, no)))}, want: contradicted, wantSays: `Gateway "kserve-local-gateway"`,
 		},
-		"a listener is not programmed":                  {gateways: []client.Object{outer(failingListener("https"))}, want: contradicted, wantSays: `listener "https" of Gateway "kserve-ingress-gateway"`},
-		"a listener of the host is not":                 {gateways: []client.Object{outer(failingListener("https", withHost("*.example.com")))}, want: contradicted, wantSays: `listener "https"`},
-		"a listener of another host is not":             {gateways: []client.Object{outer(failingListener("https", withHost("*.example.org")))}},
-		"a listener for other namespaces is not":        {gateways: []client.Object{outer(failingListener("https", admitting(gatewayv1.NamespacesFromSame)))}},
-		"a listener for selected namespaces is not":     {gateways: []client.Object{outer(failingListener("https", admitting(gatewayv1.NamespacesFromSelector)))}},
-		"a listener for other kinds is not":             {gateways: []client.Object{outer(failingListener("https", admitting(gatewayv1.NamespacesFromAll, gatewayv1.RouteGroupKind{Kind: "GRPCRoute"})))}},
-		"a listener for another protocol is not":        {gateways: []client.Object{outer(failingListener("https", func(l *gatewayv1.Listener) { l.Protocol = gatewayv1.TCPProtocolType }))}},
-		"a listener that refuses the route is not":      {gateways: []client.Object{outer(failingListener("https"))}, route: []func(*gatewayv1.HTTPRoute){acceptedByHTTPOnly}},
-		"the one listener that takes the route is not":  {gateways: []client.Object{outer(failingListener("http"))}, route: []func(*gatewayv1.HTTPRoute){acceptedByHTTPOnly}, want: contradicted, wantSays: `listener "http"`},
+		"a listener is not programmed":                  {gateways: []client.Object{externalGateway(failingListener("https"))}, want: contradicted, wantSays: `listener "https" of Gateway "kserve-ingress-gateway"`},
+		"a listener of the host is not":                 {gateways: []client.Object{externalGateway(failingListener("https", withHost("*.example.com")))}, want: contradicted, wantSays: `listener "https"`},
+		"a listener of another host is not":             {gateways: []client.Object{externalGateway(failingListener("https", withHost("*.example.org")))}},
+		"a listener for other namespaces is not":        {gateways: []client.Object{externalGateway(failingListener("https", admitting(gatewayv1.NamespacesFromSame)))}},
+		"a listener for selected namespaces is not":     {gateways: []client.Object{externalGateway(failingListener("https", admitting(gatewayv1.NamespacesFromSelector)))}},
+		"a listener for other kinds is not":             {gateways: []client.Object{externalGateway(failingListener("https", admitting(gatewayv1.NamespacesFromAll, gatewayv1.RouteGroupKind{Kind: "GRPCRoute"})))}},
+		"a listener for another protocol is not":        {gateways: []client.Object{externalGateway(failingListener("https", func(l *gatewayv1.Listener) { l.Protocol = gatewayv1.TCPProtocolType }))}},
+		"a listener that refuses the route is not":      {gateways: []client.Object{externalGateway(failingListener("https"))}, route: []func(*gatewayv1.HTTPRoute){acceptedByHTTPOnly}},
+		"the one listener that takes the route is not":  {gateways: []client.Object{externalGateway(failingListener("http"))}, route: []func(*gatewayv1.HTTPRoute){acceptedByHTTPOnly}, want: contradicted, wantSays: `listener "http"`},
 		"another listener of the local Gateway is not":  {gateways: []client.Object{localGateway(failingListener("https"))}},
 		"the listener that the route names is not":      {gateways: []client.Object{localGateway(failingListener("http"))}, want: contradicted, wantSays: `listener "http" of Gateway "kserve-local-gateway"`},
-		"a listener for selected namespaces has routes": {gateways: []client.Object{outer(failingListener("https", admitting(gatewayv1.NamespacesFromSelector)), withRoutes)}, want: contradicted, wantSays: `listener "https"`},
+		"a listener for selected namespaces has routes": {gateways: []client.Object{externalGateway(failingListener("https", admitting(gatewayv1.NamespacesFromSelector)), withRoutes)}, want: contradicted, wantSays: `listener "https"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			gateways, route := readGateways(t, test.gateways...), acceptedRoute(test.route...)
@@ -174,29 +174,29 @@ func withRoutes(gateway *gatewayv1.Gateway) {
 	}
 }
 
-// TestARefusalOfAGatewayThatIsNotProgrammedAnswersNothing: it may still serve an earlier generation
+// TestRefusalByUnprogrammedGateway: it may still serve an earlier generation
 // of the route.
-func TestARefusalOfAGatewayThatIsNotProgrammedAnswersNothing(t *testing.T) {
+func TestRefusalByUnprogrammedGateway(t *testing.T) {
 	refused := acceptedRoute(func(route *gatewayv1.HTTPRoute) {
-		route.Status.Parents[0] = gatewaytest.ParentStatus(outerRef, 3, no, yes)
+		route.Status.Parents[0] = gatewaytest.ParentStatus(externalRef, 3, no, yes)
 	})
-	if !readGateways(t, outer(says(gatewaytest.Programmed(2, yes)))).AcceptanceOf(refused).Answered() {
+	if !readGateways(t, externalGateway(says(gatewaytest.Programmed(2, yes)))).AcceptanceOf(refused).Answered() {
 		t.Error("a refusal is no answer")
 	}
 	for _, condition := range []metav1.Condition{gatewaytest.Programmed(2, no), gatewaytest.Programmed(1, yes)} {
-		if readGateways(t, outer(says(condition))).AcceptanceOf(refused).Answered() {
+		if readGateways(t, externalGateway(says(condition))).AcceptanceOf(refused).Answered() {
 			t.Errorf("it is answered while the Gateway is %+v", condition)
 		}
 	}
 }
 
-// TestAGatewayIsBehindSinceItsLastChange, according to the managed fields in the cache.
-func TestAGatewayIsBehindSinceItsLastChange(t *testing.T) {
+// TestBehindSinceLastChange, according to the managed fields in the cache.
+func TestBehindSinceLastChange(t *testing.T) {
 	created := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 	written := func(after time.Duration, subresource string) metav1.ManagedFieldsEntry {
 		return metav1.ManagedFieldsEntry{Time: new(metav1.NewTime(created.Add(after))), Subresource: subresource}
 	}
-	gateway := Trim(outer(says(gatewaytest.Programmed(1, yes)), func(g *gatewayv1.Gateway) {
+	gateway := Trim(externalGateway(says(gatewaytest.Programmed(1, yes)), func(g *gatewayv1.Gateway) {
 		g.CreationTimestamp = metav1.NewTime(created)
 		g.ManagedFields = []metav1.ManagedFieldsEntry{written(time.Hour, ""), written(time.Minute, ""), written(2*time.Hour, "status")}
 	}))
@@ -206,9 +206,9 @@ func TestAGatewayIsBehindSinceItsLastChange(t *testing.T) {
 	}
 }
 
-// TestAPartiallyInvalidRouteIsNotServed: the gateway drops the rule or keeps the previous
+// TestPartiallyInvalidRoute: the gateway drops the rule or keeps the previous
 // configuration.
-func TestAPartiallyInvalidRouteIsNotServed(t *testing.T) {
+func TestPartiallyInvalidRoute(t *testing.T) {
 	route := acceptedRoute(func(route *gatewayv1.HTTPRoute) {
 		route.Status.Parents[0].Conditions = append(route.Status.Parents[0].Conditions, metav1.Condition{
 			Type: "PartiallyInvalid", Status: yes, Reason: "UnsupportedValue", Message: "Fall Back to the last valid state", ObservedGeneration: 3,
@@ -219,7 +219,7 @@ func TestAPartiallyInvalidRouteIsNotServed(t *testing.T) {
 	}
 }
 
-func TestReasonsOfTrueConditionsReachUsers(t *testing.T) {
+func TestRemarksOfTrueConditions(t *testing.T) {
 	route := acceptedRoute(func(route *gatewayv1.HTTPRoute) {
 		for i := range route.Status.Parents {
 			route.Status.Parents[i].Conditions[0].Reason = "UnsupportedField"

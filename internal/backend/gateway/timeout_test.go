@@ -17,8 +17,8 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// TestTimeoutsAreAsTheGatewayAPIWritesThem: at most five digits for each unit.
-func TestTimeoutsAreAsTheGatewayAPIWritesThem(t *testing.T) {
+// TestTimeoutFormat: at most five digits for each unit.
+func TestTimeoutFormat(t *testing.T) {
 	pattern := regexp.MustCompile(`^(\d{1,5}(h|m|s|ms)){1,4}$`)
 	for seconds, want := range map[int64]gatewayv1.Duration{
 		1: "1s", 60: "60s", 99_999: "99999s", 100_000: "27h46m40s", 359_996_400: "99999h", 1 << 62: "99999h",
@@ -83,9 +83,9 @@ func TestRequestTimeout(t *testing.T) {
 			if test.class == listed {
 				class = gatewaytest.NewGatewayClass(featureRequestTimeout)
 			}
-			gateways := readGateways(t, outer(), localGateway(), class)
+			gateways := readGateways(t, externalGateway(), localGateway(), class)
 			ingress := config.Ingress{RequestTimeout: test.configured}
-			got := gateways.RequestTimeout(ingress, []gatewayv1.ParentReference{outerRef, localRef}, test.current, test.own...)
+			got := gateways.RequestTimeout(ingress, []gatewayv1.ParentReference{externalRef, localRef}, test.current, test.own...)
 			switch {
 			case got == nil && test.want != "", got != nil && *got.Request != test.want:
 				t.Errorf("it is %v, want %q", got, test.want)
@@ -94,21 +94,21 @@ func TestRequestTimeout(t *testing.T) {
 	}
 }
 
-// TestOneGatewayWithoutTimeoutsIsEnoughForNone: it might refuse the route.
-func TestOneGatewayWithoutTimeoutsIsEnoughForNone(t *testing.T) {
+// TestTimeoutsNeedAllGateways: it might refuse the route.
+func TestTimeoutsNeedAllGateways(t *testing.T) {
 	other := localGateway()
 	other.Spec.GatewayClassName = "other"
-	gateways := readGateways(t, outer(), other, gatewaytest.NewGatewayClass(featureRequestTimeout))
-	if got := gateways.RequestTimeout(config.Ingress{}, []gatewayv1.ParentReference{outerRef, localRef}, nil, nil); got != nil {
+	gateways := readGateways(t, externalGateway(), other, gatewaytest.NewGatewayClass(featureRequestTimeout))
+	if got := gateways.RequestTimeout(config.Ingress{}, []gatewayv1.ParentReference{externalRef, localRef}, nil, nil); got != nil {
 		t.Errorf("it is %v", *got.Request)
 	}
-	if got := gateways.RequestTimeout(config.Ingress{}, []gatewayv1.ParentReference{outerRef}, nil, nil); got == nil {
+	if got := gateways.RequestTimeout(config.Ingress{}, []gatewayv1.ParentReference{externalRef}, nil, nil); got == nil {
 		t.Error("there is none for the Gateway that lists it")
 	}
 }
 
-// TestUsersAreToldWhichLimitRequestsHave if it differs from the route's timeout.
-func TestUsersAreToldWhichLimitRequestsHave(t *testing.T) {
+// TestTimeoutRemarks if it differs from the route's timeout.
+func TestTimeoutRemarks(t *testing.T) {
 	lists, listsNot := gatewaytest.NewGatewayClass(featureRequestTimeout), gatewaytest.NewGatewayClass()
 	for name, test := range map[string]struct {
 		class                *gatewayv1.GatewayClass
@@ -125,7 +125,7 @@ func TestUsersAreToldWhichLimitRequestsHave(t *testing.T) {
 		"the route was changed by another writer": {class: listsNot, route: acceptedRoute(func(r *gatewayv1.HTTPRoute) { r.Spec.Rules = nil })},
 	} {
 		t.Run(name, func(t *testing.T) {
-			objects := []client.Object{outer()}
+			objects := []client.Object{externalGateway()}
 			if test.class != nil {
 				objects = append(objects, test.class)
 			}

@@ -37,7 +37,7 @@ func TestAChangeOfPercentIsOneWrite(t *testing.T) {
 }
 
 // Returning to an existing revision changes the traffic only.
-func TestARevertLeavesTheTemplateAlone(t *testing.T) {
+func TestRollbackKeepsTheTemplate(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.rollOut("v2", 10)
@@ -55,7 +55,7 @@ func TestARevertLeavesTheTemplateAlone(t *testing.T) {
 
 // See KServe #2130: after a rollback, the rejected revision gets its share again while the next
 // canary loads.
-func TestARejectedRevisionGetsNothingWhileTheNextLoads(t *testing.T) {
+func TestRejectedRevisionStaysAtZero(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.rollOut("v2", 20)
@@ -70,7 +70,7 @@ func TestARejectedRevisionGetsNothingWhileTheNextLoads(t *testing.T) {
 }
 
 // A revision that was scaled to zero is named with a share of 0 until it is ready.
-func TestThePreviousRevisionIsWarmedBeforeItGetsTraffic(t *testing.T) {
+func TestPreviousRevisionIsReadyBeforeTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.rollOut("v2", promote)
@@ -91,7 +91,7 @@ func TestThePreviousRevisionIsWarmedBeforeItGetsTraffic(t *testing.T) {
 // Knative scales a revision down once no Route names it, and its pods look ready for a moment
 // longer. If they got the traffic then, Knative's activator would hold the requests until new pods
 // are ready.
-func TestAPreviousRevisionThatIsTakenDownIsNamedBeforeItGetsTraffic(t *testing.T) {
+func TestTerminatingRevisionIsNamedBeforeTraffic(t *testing.T) {
 	for name, seen := range map[string]func(*servingv1.Revision){
 		"seen":         func(r *servingv1.Revision) { r.SetRoutingState(servingv1.RoutingStateReserve, start) },
 		"not yet seen": func(*servingv1.Revision) {},
@@ -101,18 +101,18 @@ func TestAPreviousRevisionThatIsTakenDownIsNamedBeforeItGetsTraffic(t *testing.T
 			u.rollOut("v1", promote)
 			u.rollOut("v2", 10)
 			u.apply("v2", promote)
-			_, _, err := u.pass()
+			_, _, err := u.reconcile()
 			u.must(err)
 			service := u.service()
 			u.route(service)
-			knativetest.Edit(u.hands(), "sklearn-iris-predictor-00001", &servingv1.Revision{}, seen)
+			knativetest.Edit(u.driver(), "sklearn-iris-predictor-00001", &servingv1.Revision{}, seen)
 			u.apply("v2", 0)
-			_, _, err = u.pass()
+			_, _, err = u.reconcile()
 			u.must(err)
 			if u.replicas(1) != 1 {
 				t.Fatalf("it has %d pods already", u.replicas(1))
 			}
-			u.wantAsked("2:100 1:0")
+			u.wantSpecTraffic("2:100 1:0")
 			u.settle()
 			u.wantTraffic("2:0 1:100")
 		})
@@ -121,7 +121,7 @@ func TestAPreviousRevisionThatIsTakenDownIsNamedBeforeItGetsTraffic(t *testing.T
 
 // A Route does not change while it names a failed revision, even with a share of 0. The canary
 // would keep its share.
-func TestACanaryThatKnativeCallsFailedIsLeftOut(t *testing.T) {
+func TestFailedCanaryIsLeftOutOfTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.rollOut("v2", 10)
@@ -137,21 +137,21 @@ func TestACanaryThatKnativeCallsFailedIsLeftOut(t *testing.T) {
 
 // Knative reports a revision as ready with its first replica, and would send it all requests
 // (knative/serving #16649).
-func TestARevisionGetsNothingBeforeItsLeastReplicasAreThere(t *testing.T) {
+func TestMinReplicasBeforeTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.short[2] = 2
+	u.maxReady[2] = 2
 	u.rollOut("v2", 10, atLeast(3))
 	if !u.revision(2).IsReady() {
 		t.Fatal("Knative does not call it ready")
 	}
 	u.wantTraffic("1:100")
-	delete(u.short, 2)
+	delete(u.maxReady, 2)
 	u.knative()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
 
-	u.short[2] = 1 // It has a share and keeps it.
+	u.maxReady[2] = 1 // It has a share and keeps it.
 	u.knative()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
@@ -159,7 +159,7 @@ func TestARevisionGetsNothingBeforeItsLeastReplicasAreThere(t *testing.T) {
 
 // Knative scales down a revision that no Route names. Under load, its PodAutoscaler learns seconds
 // later that a Route names the revision again, and scales it down in the meantime.
-func TestARevisionGetsNothingBeforeItsAutoscalerKeepsIt(t *testing.T) {
+func TestActiveAutoscalerBeforeTraffic(t *testing.T) {
 	for name, behind := range map[string]lag{"it has not heard": unheard, "it has yet to act on it": undone} {
 		t.Run(name, func(t *testing.T) {
 			u := newUser(t)
@@ -180,7 +180,7 @@ func TestARevisionGetsNothingBeforeItsAutoscalerKeepsIt(t *testing.T) {
 }
 
 // With a minimum scale of 0, the user has chosen cold starts.
-func TestARevisionThatMayBeColdGetsTrafficCold(t *testing.T) {
+func TestColdRevisionGetsTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote, atLeast(0))
 	u.rollOut("v2", promote, atLeast(0))
@@ -191,7 +191,7 @@ func TestARevisionThatMayBeColdGetsTrafficCold(t *testing.T) {
 
 // A canary that is scaled to zero keeps its share while Knative scales it from and to zero. It
 // loses the share if a pod loses its readiness.
-func TestARevisionThatMayBeColdKeepsItsShareWhileItStarts(t *testing.T) {
+func TestColdRevisionKeepsItsShareWhileStarting(t *testing.T) {
 	at := func(seconds int) metav1.Time { return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second)) }
 	pod := func(ready corev1.ConditionStatus, since int, edits ...func(*corev1.Pod)) *corev1.Pod {
 		pod := &corev1.Pod{Status: corev1.PodStatus{
@@ -246,7 +246,7 @@ func TestARevisionThatMayBeColdKeepsItsShareWhileItStarts(t *testing.T) {
 }
 
 // Knative treats a revision that was never routed as pending, and keeps its replicas.
-func TestARevisionThatWasNeverRoutedGoesDown(t *testing.T) {
+func TestNeverRoutedRevisionScalesDown(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.broken[2] = true
@@ -262,7 +262,7 @@ func TestARevisionThatWasNeverRoutedGoesDown(t *testing.T) {
 
 // A HorizontalPodAutoscaler cannot scale to zero, so the revision is deleted. It is restored from
 // its ControllerRevision.
-func TestARevisionScaledByPodsIsDeletedAndComesBack(t *testing.T) {
+func TestHPARevisionIsDeletedAndRestored(t *testing.T) {
 	u := newUser(t)
 	byCPU := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ScaleMetric = new(v1beta1.MetricCPU) }
 	u.rollOut("v1", promote, byCPU)
@@ -277,7 +277,7 @@ func TestARevisionScaledByPodsIsDeletedAndComesBack(t *testing.T) {
 	u.wantTraffic("2:0 1:100")
 }
 
-func TestBoundsMakeARevision(t *testing.T) {
+func TestReplicaBoundsCreateARevision(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.rollOut("v1", promote, atLeast(3))
@@ -288,9 +288,9 @@ func TestBoundsMakeARevision(t *testing.T) {
 }
 
 // Knative enforces the concurrency, the timeout and the initial scale.
-func TestLimitsOfRequestsReachTheRevision(t *testing.T) {
+func TestRequestLimits(t *testing.T) {
 	u := newUser(t)
-	knativetest.Edit(u.hands(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
+	knativetest.Edit(u.driver(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
 		isvc.Annotations = map[string]string{autoscaling.InitialScaleAnnotationKey: "2"}
 	})
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) {
@@ -314,7 +314,7 @@ func TestLimitsOfRequestsReachTheRevision(t *testing.T) {
 	}
 }
 
-func TestRevisionsAreKeptFromKnativesGarbageCollector(t *testing.T) {
+func TestRevisionsAreMarkedNoGC(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.rollOut("v2", promote)
@@ -326,7 +326,7 @@ func TestRevisionsAreKeptFromKnativesGarbageCollector(t *testing.T) {
 }
 
 // A template that Knative's webhook refuses must not keep a rejected canary in the traffic.
-func TestARefusedTemplateDoesNotKeepTheTraffic(t *testing.T) {
+func TestTrafficChangesDespiteRefusedTemplate(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.rollOut("v2", 10)
@@ -334,7 +334,7 @@ func TestARefusedTemplateDoesNotKeepTheTraffic(t *testing.T) {
 		"validation failed: must not set the field(s): spec.template.spec.initContainers")
 	u.refuseTemplates = refusal
 	u.apply("v3", 20)
-	_, _, err := u.pass()
+	_, _, err := u.reconcile()
 	if !errors.Is(err, refusal) || !strings.Contains(err.Error(), `kubectl patch configmap -n knative-serving config-features`) {
 		t.Errorf("error is %v", err)
 	}
@@ -342,8 +342,8 @@ func TestARefusedTemplateDoesNotKeepTheTraffic(t *testing.T) {
 	u.wantTraffic("1:100")
 }
 
-// TestTakingOverFromKServe starts with a canary of KServe's.
-func TestTakingOverFromKServe(t *testing.T) {
+// TestAdoptionFromKServe starts with a canary of KServe's.
+func TestAdoptionFromKServe(t *testing.T) {
 	u := newUser(t)
 	u.kserve(map[rollout.Number]string{1: "v1", 2: "v2"}, []servingv1.TrafficTarget{
 		{LatestRevision: new(true), Percent: new(int64(10))},
@@ -353,11 +353,11 @@ func TestTakingOverFromKServe(t *testing.T) {
 		LatestRolledoutRevision: "sklearn-iris-predictor-00001",
 	})
 	u.apply("v2", 10)
-	before, template := u.hands().Pods(), u.service().Spec.Template
+	before, template := u.driver().Pods(), u.service().Spec.Template
 	u.settle()
 
 	u.wantTraffic("2:10 1:90")
-	if after := u.hands().Pods(); len(after) != len(before) || after[0].UID != before[0].UID || after[1].UID != before[1].UID {
+	if after := u.driver().Pods(); len(after) != len(before) || after[0].UID != before[0].UID || after[1].UID != before[1].UID {
 		t.Error("the pods are others")
 	}
 	service := u.service()
@@ -381,8 +381,8 @@ func TestTakingOverFromKServe(t *testing.T) {
 	u.wantTraffic("3:20 1:80")
 }
 
-// TestALateStatusMovesNothing delays the status and returns older generations.
-func TestALateStatusMovesNothing(t *testing.T) {
+// TestStaleStatusMovesNoTraffic delays the status and returns older generations.
+func TestStaleStatusMovesNoTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.rollOut("v2", 10)
@@ -399,7 +399,7 @@ func TestALateStatusMovesNothing(t *testing.T) {
 			late(service)
 			u.must(u.server.Status().Update(t.Context(), service))
 			before := len(u.writes)
-			observed, decision, err := u.pass()
+			observed, decision, err := u.reconcile()
 			if err != nil || observed.Route.TakenOver || decision.Programmed || len(u.writes) > before {
 				t.Errorf("taken over: %t, programmed: %t, wrote %v, %v", observed.Route.TakenOver, decision.Programmed, u.writes[before:], err)
 			}
@@ -410,8 +410,8 @@ func TestALateStatusMovesNothing(t *testing.T) {
 	}
 }
 
-// TestWhatKnativeSaysOfAFailure expects Knative's message and the way to recover.
-func TestWhatKnativeSaysOfAFailure(t *testing.T) {
+// TestRevisionFailures expects Knative's message and the way to recover.
+func TestRevisionFailures(t *testing.T) {
 	for name, test := range map[string]struct {
 		condition apis.Condition
 		want      string
@@ -444,9 +444,9 @@ func TestWhatKnativeSaysOfAFailure(t *testing.T) {
 	}
 }
 
-// TestWhatKnativeCallsFailedTooEarly expects progress for a pod that waits for a node or for quota,
+// TestPrematureFailures expects progress for a pod that waits for a node or for quota,
 // or that has exited once.
-func TestWhatKnativeCallsFailedTooEarly(t *testing.T) {
+func TestPrematureFailures(t *testing.T) {
 	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(start)}
 	waits := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient cpu."}
 	knativeRevision := func() *servingv1.Revision {
@@ -496,11 +496,11 @@ func TestWhatKnativeCallsFailedTooEarly(t *testing.T) {
 	}
 }
 
-func TestWithoutKnativeNothingIsWrittenButRecords(t *testing.T) {
+func TestWithoutKnativeOnlyHistoryIsWritten(t *testing.T) {
 	u := newUser(t)
 	u.backend.Installed = func() bool { return false }
 	u.apply("v1", promote)
-	observed, _, err := u.pass()
+	observed, _, err := u.reconcile()
 	if err != nil || observed.RouteStatus.Reason != reasonNotInstalled {
 		t.Errorf("reason is %q, error is %v", observed.RouteStatus.Reason, err)
 	}

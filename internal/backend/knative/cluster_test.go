@@ -82,23 +82,23 @@ type cluster struct {
 	intercept func(w write, do func() error) error
 	// broken are the revisions whose pods do not become ready.
 	broken map[rollout.Number]bool
-	// short limits how many pods of a revision become ready.
-	short map[rollout.Number]int
+	// maxReady limits how many pods of a revision become ready.
+	maxReady map[rollout.Number]int
 	// failed are the revisions that Knative reports as failed.
 	failed map[rollout.Number]bool
 	// unresolved are the revisions whose image Knative cannot resolve, with the registry's error.
 	unresolved map[rollout.Number]string
-	// given are the revisions that Knative has given up: failed, and scaled to zero.
-	given map[rollout.Number]bool
+	// givenUp are the revisions that Knative has given up: failed, and scaled to zero.
+	givenUp map[rollout.Number]bool
 	// lag is the lag of the revisions' PodAutoscalers.
 	lag map[rollout.Number]lag
 	// refuseTemplates is the error of Knative's webhook for any changed template; nil if it accepts
 	// all.
 	refuseTemplates error
-	// deaf makes Knative unresponsive.
-	deaf bool
+	// unresponsive makes Knative unresponsive.
+	unresponsive bool
 	// gateway is the fake Gateway API; nil if it is not installed.
-	gateway *gatewayHands
+	gateway *fakeGateway
 	now     time.Time
 	uids    int
 }
@@ -115,7 +115,7 @@ func newCluster(t *testing.T) *cluster {
 			t.Fatal(add)
 		}
 	}
-	c := &cluster{t: t, scheme: scheme, broken: map[rollout.Number]bool{}, short: map[rollout.Number]int{}, failed: map[rollout.Number]bool{}, unresolved: map[rollout.Number]string{}, given: map[rollout.Number]bool{}, lag: map[rollout.Number]lag{}, now: start}
+	c := &cluster{t: t, scheme: scheme, broken: map[rollout.Number]bool{}, maxReady: map[rollout.Number]int{}, failed: map[rollout.Number]bool{}, unresolved: map[rollout.Number]string{}, givenUp: map[rollout.Number]bool{}, lag: map[rollout.Number]lag{}, now: start}
 	builder := fake.NewClientBuilder().WithScheme(scheme).
 		WithObjects(&v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: isvcName, UID: "5e7a0b6e-0000-4000-8000-000000000001", Generation: 1,
@@ -249,18 +249,18 @@ func (c *cluster) isvc() *v1beta1.InferenceService {
 // knative reacts to the writes as Knative and the gateway do. It reports whether anything changed.
 func (c *cluster) knative() bool {
 	c.t.Helper()
-	moved := c.takeOver()
+	moved := c.acceptRoutes()
 	moved = c.collectGarbage() || moved
 	service := &servingv1.Service{}
-	if !c.has(serviceName, service) || c.deaf {
+	if !c.has(serviceName, service) || c.unresponsive {
 		return moved
 	}
-	moved = c.cast(service) || moved
+	moved = c.createRevision(service) || moved
 	for _, revision := range c.revisions() {
 		moved = c.run(revision) || moved
 	}
 	moved = c.route(service) || moved
-	moved = c.placehold(service) || moved
+	moved = c.updatePlaceholder(service) || moved
 	return c.label(service) || moved
 }
 
@@ -288,7 +288,7 @@ func (c *cluster) collectGarbage() bool {
 		c.must(c.server.Delete(c.t.Context(), c.placeholder()))
 		moved = true
 	}
-	for _, pod := range c.hands().Pods() {
+	for _, pod := range c.driver().Pods() {
 		if !revisions[pod.Labels[serving.RevisionLabelKey]] {
 			c.must(c.server.Delete(c.t.Context(), pod))
 			moved = true
@@ -297,8 +297,8 @@ func (c *cluster) collectGarbage() bool {
 	return moved
 }
 
-// cast creates the revision that the template names.
-func (c *cluster) cast(service *servingv1.Service) bool {
+// createRevision creates the revision that the template names.
+func (c *cluster) createRevision(service *servingv1.Service) bool {
 	c.t.Helper()
 	template := service.Spec.Template
 	if template.Name == "" || c.has(template.Name, &servingv1.Revision{}) {
@@ -324,7 +324,7 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 	}
 	wanted, minimum := 1, minReplicas(revision)
 	switch {
-	case c.given[n]:
+	case c.givenUp[n]:
 		wanted = 0
 	case revision.Annotations[autoscaling.ClassAnnotationKey] == autoscaling.HPA:
 	case revision.GetRoutingState() == servingv1.RoutingStateReserve, minimum == 0 && revision.IsReady():
@@ -333,7 +333,7 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 		wanted = minimum
 	}
 	ready := wanted
-	if most, short := c.short[n]; short {
+	if most, maxReady := c.maxReady[n]; maxReady {
 		ready = min(ready, most)
 	}
 	if c.broken[n] || c.failed[n] {
@@ -348,7 +348,7 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 		status.Conditions = append(status.Conditions, apis.Condition{Type: kind, Status: value})
 	}
 	switch {
-	case c.failed[n], c.given[n]:
+	case c.failed[n], c.givenUp[n]:
 		set(servingv1.RevisionConditionReady, corev1.ConditionFalse)
 		set(servingv1.RevisionConditionActive, corev1.ConditionUnknown)
 	case ready > 0:
@@ -426,7 +426,7 @@ func (c *cluster) setPods(revision *servingv1.Revision, count, ready int) bool {
 	c.t.Helper()
 	moved := false
 	there := map[string]*corev1.Pod{}
-	for _, pod := range c.hands().Pods() {
+	for _, pod := range c.driver().Pods() {
 		if pod.Labels[serving.RevisionLabelKey] == revision.Name {
 			there[pod.Name] = pod
 		}
@@ -546,8 +546,8 @@ func (c *cluster) has(name string, into client.Object) bool {
 	return !apierrors.IsNotFound(err)
 }
 
-// hands returns the driver for other writers.
-func (c *cluster) hands() knativetest.Hands {
+// driver returns the driver for other writers.
+func (c *cluster) driver() knativetest.Hands {
 	return knativetest.Hands{T: c.t, Server: c.server, Namespace: namespace, Name: isvcName}
 }
 
@@ -582,7 +582,7 @@ func (c *cluster) kserve(models map[rollout.Number]string, traffic []servingv1.T
 			Name: backend.RevisionName(isvcName, n), Labels: maps.Clone(labels), Annotations: map[string]string{autoscaling.MinScaleAnnotationKey: "1"},
 		}}
 		template.Spec.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
-		c.cast(&servingv1.Service{ObjectMeta: service.ObjectMeta, Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: template}}})
+		c.createRevision(&servingv1.Service{ObjectMeta: service.ObjectMeta, Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: template}}})
 		template.Name = ""
 		if n == newest {
 			service.Spec.Template = template

@@ -16,9 +16,9 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// TestAnotherWriterOfTheKnativeServiceIsNotFoughtWithoutEnd expects growing pauses for the
+// TestContestedKnativeService expects growing pauses for the
 // contested content, and none for other content, such as a new split.
-func TestAnotherWriterOfTheKnativeServiceIsNotFoughtWithoutEnd(t *testing.T) {
+func TestContestedKnativeService(t *testing.T) {
 	for name, test := range map[string]struct {
 		field  string
 		change func(*servingv1.Service)
@@ -30,7 +30,7 @@ func TestAnotherWriterOfTheKnativeServiceIsNotFoughtWithoutEnd(t *testing.T) {
 			u := newUser(t)
 			u.backend.Now = func() time.Time { return u.now }
 			u.rollOut("v1", promote)
-			change := func() { knativetest.Edit(u.hands(), serviceName, &servingv1.Service{}, test.change) }
+			change := func() { knativetest.Edit(u.driver(), serviceName, &servingv1.Service{}, test.change) }
 			change()
 			u.intercept = func(w write, do func() error) error {
 				err := do()
@@ -57,16 +57,16 @@ func TestAnotherWriterOfTheKnativeServiceIsNotFoughtWithoutEnd(t *testing.T) {
 	}
 }
 
-func TestForeignAnnotationsOfRecordsCostOneWrite(t *testing.T) {
+func TestForeignHistoryAnnotationsCostOneWrite(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	knativetest.Edit(u.hands(), backend.RevisionName(isvcName, 1), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) {
+	knativetest.Edit(u.driver(), backend.RevisionName(isvcName, 1), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) {
 		r.Annotations[objects.OwnPrefix+"note"] = "x"
 	})
 	u.settle()
 	before := len(u.writes)
 	for range 5 {
-		_, _, err := u.pass()
+		_, _, err := u.reconcile()
 		u.must(err)
 	}
 	if n := len(u.writes) - before; n > 0 {
@@ -74,9 +74,9 @@ func TestForeignAnnotationsOfRecordsCostOneWrite(t *testing.T) {
 	}
 }
 
-// TestTheModeIsKnownWithoutAStatus reads the mode from the Knative Service or from the saved
+// TestModeWithoutStatus reads the mode from the Knative Service or from the saved
 // rollout state.
-func TestTheModeIsKnownWithoutAStatus(t *testing.T) {
+func TestModeWithoutStatus(t *testing.T) {
 	u := newUser(t)
 	mode := func() v1beta1.DeploymentMode {
 		observed := u.observe()

@@ -70,7 +70,7 @@ func fieldsOf(schema apiextensionsv1.JSONSchemaProps) any {
 	return fields
 }
 
-func TestTheSchemaIsThatOfTheVersionThatWeAreBuiltWith(t *testing.T) {
+func TestSchemaMatchesKnativeVersion(t *testing.T) {
 	want, err := json.MarshalIndent(fieldsOf(crdOfKnative(t)), "", " ")
 	if err != nil {
 		t.Fatal(err)
@@ -130,9 +130,9 @@ func fill(value reflect.Value, depth int) {
 	}
 }
 
-// TestEveryFieldThatKnativeLacksIsRefused compares with the API server's pruning of a pod that has
+// TestUnknownFieldsAreRefused compares with the API server's pruning of a pod that has
 // every field.
-func TestEveryFieldThatKnativeLacksIsRefused(t *testing.T) {
+func TestUnknownFieldsAreRefused(t *testing.T) {
 	pod := filled(t)
 	pruned := asMap(pod)
 	lost := prune(t, pruned)
@@ -197,7 +197,7 @@ containers:
   image: registry.example.com/lab
 `
 
-func TestAFieldThatKnativeLacksIsRefusedByTheNameThatItsAuthorGaveIt(t *testing.T) {
+func TestUnknownFieldSource(t *testing.T) {
 	for name, test := range map[string]struct {
 		predictor, runtime string
 		want               []string
@@ -260,7 +260,7 @@ func TestAFieldThatKnativeLacksIsRefusedByTheNameThatItsAuthorGaveIt(t *testing.
 }
 
 // A refusal by the installed Knative names the fields of the InferenceService.
-func TestWhatKnativeRefusesIsSaidOfTheUsersFields(t *testing.T) {
+func TestRefusalsNameUserFields(t *testing.T) {
 	for refusal, want := range map[string][]string{
 		`strict decoding error: unknown field "spec.template.spec.containers[0].workingDir"`: {`"spec.predictor.containers[kserve-container].workingDir"`, "the installed Knative"},
 		`validation failed: must not set the field(s): spec.template.spec.affinity, spec.template.spec.hostNetwork`: {
@@ -280,7 +280,7 @@ func TestWhatKnativeRefusesIsSaidOfTheUsersFields(t *testing.T) {
 				isvc.Spec.Predictor.Containers[0].WorkingDir = "/a"
 				isvc.Spec.Predictor.Containers[0].SecurityContext = &corev1.SecurityContext{}
 			})
-			_, _, err := u.pass()
+			_, _, err := u.reconcile()
 			if !errors.Is(err, u.refuseTemplates) || !backend.IsRefusal(err) {
 				t.Fatalf("the error is %v", err)
 			}
@@ -299,9 +299,9 @@ func TestWhatKnativeRefusesIsSaidOfTheUsersFields(t *testing.T) {
 	}
 }
 
-// TestEveryFeatureThatKnativeAsksForIsNamed runs Knative's own webhook with each feature off. The
+// TestRefusalsNameKnativeFeatures runs Knative's own webhook with each feature off. The
 // message must name the feature.
-func TestEveryFeatureThatKnativeAsksForIsNamed(t *testing.T) {
+func TestRefusalsNameKnativeFeatures(t *testing.T) {
 	off, err := servingconfig.NewFeaturesConfigFromMap(map[string]string{
 		servingconfig.FeaturePodSpecEmptyDir: "disabled", "multi-container": "disabled",
 	})

@@ -18,14 +18,14 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// gatewayHands are the fake controllers of the Gateway API.
-type gatewayHands struct {
+// fakeGateway are the fake controllers of the Gateway API.
+type fakeGateway struct {
 	// ingress is the spec of the placeholder Service once Knative has an ingress.
 	ingress corev1.ServiceSpec
 	// forbidden means that no ReferenceGrant allows routes to other namespaces.
 	forbidden bool
-	// deaf makes the gateway unresponsive.
-	deaf bool
+	// unresponsive makes the gateway unresponsive.
+	unresponsive bool
 }
 
 // Knative's ingress has a cluster-local name or an address.
@@ -49,9 +49,9 @@ func (c *cluster) placeholder() *corev1.Service {
 	return service
 }
 
-// placehold updates the Service that points at Knative's ingress. It names the predictor's own host
+// updatePlaceholder updates the Service that points at Knative's ingress. It names the predictor's own host
 // until that is served.
-func (c *cluster) placehold(service *servingv1.Service) bool {
+func (c *cluster) updatePlaceholder(service *servingv1.Service) bool {
 	c.t.Helper()
 	if c.gateway == nil {
 		return false
@@ -82,10 +82,10 @@ func (c *cluster) placehold(service *servingv1.Service) bool {
 	return true
 }
 
-// takeOver updates the gateway's status of each route.
-func (c *cluster) takeOver() bool {
+// acceptRoutes updates the gateway's status of each route.
+func (c *cluster) acceptRoutes() bool {
 	c.t.Helper()
-	if c.gateway == nil || c.gateway.deaf {
+	if c.gateway == nil || c.gateway.unresponsive {
 		return false
 	}
 	moved := false

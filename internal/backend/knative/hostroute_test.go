@@ -37,7 +37,7 @@ const (
 func newUserWithGateway(t *testing.T, changes ...func(*cluster)) user {
 	t.Helper()
 	u := newUser(t)
-	u.gateway = &gatewayHands{ingress: ingressByName}
+	u.gateway = &fakeGateway{ingress: ingressByName}
 	for _, change := range changes {
 		change(u.cluster)
 	}
@@ -58,7 +58,7 @@ func clusterLocal(isvc *v1beta1.InferenceService) {
 // route.
 func (u user) wantURL(want string) *backend.Entrance {
 	u.t.Helper()
-	observed, _, err := u.pass()
+	observed, _, err := u.reconcile()
 	if err != nil {
 		u.t.Error(err)
 	}
@@ -71,8 +71,8 @@ func (u user) wantURL(want string) *backend.Entrance {
 	return observed.Entrance
 }
 
-// wantEntrance checks the Service that the host route references.
-func (u user) wantEntrance(namespace, service string) *gatewayv1.HTTPRoute {
+// wantHostRoute checks the Service that the host route references.
+func (u user) wantHostRoute(namespace, service string) *gatewayv1.HTTPRoute {
 	u.t.Helper()
 	route := u.hostRoute()
 	if route == nil {
@@ -89,10 +89,10 @@ func (u user) wantEntrance(namespace, service string) *gatewayv1.HTTPRoute {
 	return route
 }
 
-func TestTheHostOfTheInferenceServiceLeadsToKnativesIngress(t *testing.T) {
+func TestHostRouteReferencesKnativeIngress(t *testing.T) {
 	u := newUserWithGateway(t)
 	u.rollOut("v1", promote)
-	route := u.wantEntrance(otherNamespace, "knative-local-gateway")
+	route := u.wantHostRoute(otherNamespace, "knative-local-gateway")
 	if got := route.Spec.Hostnames; len(got) != 1 || got[0] != "sklearn-iris.kserve-test.example.com" {
 		t.Errorf("its hosts are %v", got)
 	}
@@ -111,7 +111,7 @@ func TestTheHostOfTheInferenceServiceLeadsToKnativesIngress(t *testing.T) {
 	}
 }
 
-func TestNoRolloutTouchesTheEntrance(t *testing.T) {
+func TestRolloutKeepsTheHostRoute(t *testing.T) {
 	u := newUserWithGateway(t)
 	u.rollOut("v1", promote)
 	before := u.hostRoute().ResourceVersion
@@ -125,7 +125,7 @@ func TestNoRolloutTouchesTheEntrance(t *testing.T) {
 	}
 }
 
-func TestWhereKnativesIngressIs(t *testing.T) {
+func TestKnativeIngress(t *testing.T) {
 	by := func(name string) corev1.ServiceSpec {
 		return corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: name}
 	}
@@ -152,37 +152,37 @@ func TestWhereKnativesIngressIs(t *testing.T) {
 			u := newUserWithGateway(t, withIngress(test.ingress))
 			u.rollOut("v1", promote)
 			if test.wantObstacle == "" {
-				u.wantEntrance(test.wantNamespace, test.wantService)
+				u.wantHostRoute(test.wantNamespace, test.wantService)
 				u.wantURL(ownURL)
 				return
 			}
 			if u.hostRoute() != nil {
 				t.Error("there is an HTTPRoute")
 			}
-			told := u.wantURL(predictorURL).Route
-			if !told.Refused || told.Reason != "IngressNotReachable" || !strings.HasSuffix(told.Message, test.wantObstacle) {
-				t.Errorf("users are told %+v", told)
+			status := u.wantURL(predictorURL).Route
+			if !status.Refused || status.Reason != "IngressNotReachable" || !strings.HasSuffix(status.Message, test.wantObstacle) {
+				t.Errorf("users are told %+v", status)
 			}
 		})
 	}
 }
 
-// TestTheURLIsThePredictorsUntilTheGatewayServesTheOther: the reported URL must always respond.
-func TestTheURLIsThePredictorsUntilTheGatewayServesTheOther(t *testing.T) {
+// TestPredictorURLUntilHostRouteIsServed: the reported URL must always respond.
+func TestPredictorURLUntilHostRouteIsServed(t *testing.T) {
 	u := newUserWithGateway(t)
-	u.gateway.deaf = true
+	u.gateway.unresponsive = true
 	u.must(u.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"}}))
 	u.rollOut("v1", promote)
 	if hostRoute := u.wantURL(predictorURL); hostRoute.Open || hostRoute.Route.Refused {
 		t.Errorf("users are told %+v", hostRoute)
 	}
-	u.gateway.deaf = false
+	u.gateway.unresponsive = false
 	u.knative()
 	u.settle()
 	u.wantURL(ownURL)
 
 	t.Run("nor by what it said of it as it was", func(t *testing.T) {
-		u.gateway.deaf = true
+		u.gateway.unresponsive = true
 		u.gateway.ingress.ExternalName = "elsewhere.istio-system.svc.cluster.local"
 		u.knative()
 		if hostRoute := u.wantURL(predictorURL); hostRoute.Open {
@@ -190,25 +190,25 @@ func TestTheURLIsThePredictorsUntilTheGatewayServesTheOther(t *testing.T) {
 		}
 		u.settle()
 		u.wantURL(predictorURL)
-		u.gateway.deaf = false
+		u.gateway.unresponsive = false
 		u.knative()
 		u.wantURL(ownURL)
 	})
 
 	t.Run("nor where somebody has changed it", func(*testing.T) {
-		knativetest.Edit(u.hands(), isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+		knativetest.Edit(u.driver(), isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 			r.Spec.Rules[0].BackendRefs[0].Name = "web"
 			r.Generation++
 		})
-		u.takeOver()
+		u.acceptRoutes()
 		u.wantURL(predictorURL)
 		u.settle()
-		u.wantEntrance(otherNamespace, "elsewhere")
+		u.wantHostRoute(otherNamespace, "elsewhere")
 		u.wantURL(ownURL)
 	})
 }
 
-func TestWhatIsMissingForTheEntranceIsTold(t *testing.T) {
+func TestHostRouteProblems(t *testing.T) {
 	for name, test := range map[string]struct {
 		given                   func(*cluster)
 		wantReason, wantMessage string
@@ -219,7 +219,7 @@ func TestWhatIsMissingForTheEntranceIsTold(t *testing.T) {
 				`where Knative's ingress is; have an administrator allow it with a ReferenceGrant in namespace "istio-system"`,
 		},
 		"the Gateway": {
-			given: func(c *cluster) { c.gateway.deaf = true }, wantReason: "GatewayNotFound",
+			given: func(c *cluster) { c.gateway.unresponsive = true }, wantReason: "GatewayNotFound",
 			wantMessage: `Gateway "kserve-ingress-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
 				"in the operator's configuration under ingress.gateway",
 		},
@@ -229,11 +229,11 @@ func TestWhatIsMissingForTheEntranceIsTold(t *testing.T) {
 			u.rollOut("v1", promote)
 			u.rollOut("v2", 10)
 			u.wantTraffic("2:10 1:90")
-			told := u.wantURL(predictorURL).Route
-			if !told.Refused || told.Reason != test.wantReason || told.Message != test.wantMessage {
-				t.Errorf("users are told %s: %s", told.Reason, told.Message)
+			status := u.wantURL(predictorURL).Route
+			if !status.Refused || status.Reason != test.wantReason || status.Message != test.wantMessage {
+				t.Errorf("users are told %s: %s", status.Reason, status.Message)
 			}
-			u.gateway.forbidden, u.gateway.deaf = false, false
+			u.gateway.forbidden, u.gateway.unresponsive = false, false
 			u.knative()
 			u.settle()
 			u.wantURL(ownURL)
@@ -241,17 +241,17 @@ func TestWhatIsMissingForTheEntranceIsTold(t *testing.T) {
 	}
 }
 
-// TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed: an accepted HTTPRoute is not always
+// TestPredictorURLWhileGatewayIsNotProgrammed: an accepted HTTPRoute is not always
 // served.
-func TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed(t *testing.T) {
+func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	u := newUserWithGateway(t)
 	outer := gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")
 	outer.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, metav1.ConditionFalse)}
 	u.must(u.server.Create(t.Context(), outer))
 	u.rollOut("v1", promote)
-	told := u.wantURL(predictorURL)
-	if told.Open || !told.Route.Refused || told.Route.Reason != "GatewayNotProgrammed" || !strings.Contains(told.Route.Message, `"kserve-ingress-gateway"`) {
-		t.Errorf("users are told %+v", told)
+	status := u.wantURL(predictorURL)
+	if status.Open || !status.Route.Refused || status.Route.Reason != "GatewayNotProgrammed" || !strings.Contains(status.Route.Message, `"kserve-ingress-gateway"`) {
+		t.Errorf("users are told %+v", status)
 	}
 
 	report := func(generation, reported int64) {
@@ -260,8 +260,8 @@ func TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed(t *testing.T) {
 		u.must(u.server.Update(t.Context(), outer))
 	}
 	report(2, 1)
-	if told := u.wantURL(predictorURL); told.Open || told.Route.BehindSince.IsZero() {
-		t.Errorf("while the Gateway has yet to report on a change users are told %+v", told)
+	if status := u.wantURL(predictorURL); status.Open || status.Route.BehindSince.IsZero() {
+		t.Errorf("while the Gateway has yet to report on a change users are told %+v", status)
 	}
 	report(2, 2)
 	u.wantURL(ownURL)
@@ -271,15 +271,15 @@ func TestTheURLIsThePredictorsWhileTheGatewayIsNotProgrammed(t *testing.T) {
 		isvc.Status.URL = ownURL
 		u.must(u.server.Status().Update(t.Context(), isvc))
 		report(3, 2)
-		if told := u.wantURL(ownURL); !told.Open || told.Route.BehindSince.IsZero() {
-			t.Errorf("users are told %+v", told)
+		if status := u.wantURL(ownURL); !status.Open || status.Route.BehindSince.IsZero() {
+			t.Errorf("users are told %+v", status)
 		}
 	})
 }
 
-// TestTheTimeoutOfTheHostRoute: the route must not end requests before the revisions do, and an
+// TestHostRouteTimeout: the route must not end requests before the revisions do, and an
 // upgrade must not add a timeout.
-func TestTheTimeoutOfTheHostRoute(t *testing.T) {
+func TestHostRouteTimeout(t *testing.T) {
 	timeout := func(u user) string {
 		timeouts := u.hostRoute().Spec.Rules[0].Timeouts
 		if timeouts == nil {
@@ -327,8 +327,8 @@ func TestTheTimeoutOfTheHostRoute(t *testing.T) {
 	}
 }
 
-// TestAnUnusableHostStaysOffTheHostRoute: a route with no other host is deleted.
-func TestAnUnusableHostStaysOffTheHostRoute(t *testing.T) {
+// TestUnusableHosts: a route with no other host is deleted.
+func TestUnusableHosts(t *testing.T) {
 	const before, after = "sklearn-iris.kserve-test.example.com", "sklearn-iris.kserve-test.example.org"
 	for name, test := range map[string]struct {
 		unusable []string
@@ -361,7 +361,7 @@ func TestAnUnusableHostStaysOffTheHostRoute(t *testing.T) {
 	}
 }
 
-func TestAPrivatePredictorHasNoEntrance(t *testing.T) {
+func TestPrivatePredictorHasNoHostRoute(t *testing.T) {
 	t.Run("from the start", func(t *testing.T) {
 		u := newUserWithGateway(t)
 		u.rollOut("v1", promote, clusterLocal)
@@ -376,7 +376,7 @@ func TestAPrivatePredictorHasNoEntrance(t *testing.T) {
 		u := newUserWithGateway(t)
 		u.rollOut("v1", promote)
 		u.apply("v1", promote, clusterLocal)
-		if _, _, err := u.pass(); err != nil && !backend.IsStale(err) {
+		if _, _, err := u.reconcile(); err != nil && !backend.IsStale(err) {
 			t.Fatal(err)
 		}
 		if u.hostRoute() != nil {
@@ -406,7 +406,7 @@ func TestAPrivatePredictorHasNoEntrance(t *testing.T) {
 	})
 }
 
-func TestTheEntranceStaysWhileTheInferenceServiceIsStopped(t *testing.T) {
+func TestHostRouteStaysWhileStopped(t *testing.T) {
 	u := newUserWithGateway(t)
 	u.rollOut("v1", promote)
 	uid := u.hostRoute().UID
@@ -416,7 +416,7 @@ func TestTheEntranceStaysWhileTheInferenceServiceIsStopped(t *testing.T) {
 	if u.has(serviceName, &servingv1.Service{}) || u.placeholder() != nil {
 		t.Fatal("it is not stopped")
 	}
-	observed, _, err := u.pass()
+	observed, _, err := u.reconcile()
 	u.must(err)
 	if observed.Addresses.URL != "" || observed.Entrance != nil {
 		t.Errorf("the URL is %q, and users are told %+v", observed.Addresses.URL, observed.Entrance)
@@ -428,7 +428,7 @@ func TestTheEntranceStaysWhileTheInferenceServiceIsStopped(t *testing.T) {
 	u.wantURL(ownURL)
 }
 
-func TestTheRouteOfSomebodyElseIsLeftAlone(t *testing.T) {
+func TestForeignHostRouteIsLeftAlone(t *testing.T) {
 	u := newUserWithGateway(t)
 	foreign := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace, Name: isvcName, UID: types.UID("else"), Generation: 1,
@@ -439,7 +439,7 @@ func TestTheRouteOfSomebodyElseIsLeftAlone(t *testing.T) {
 	u.apply("v1", promote)
 	var last error
 	for range 20 {
-		_, _, last = u.pass()
+		_, _, last = u.reconcile()
 		u.knative()
 	}
 	conflict := (*backend.ConflictError)(nil)
@@ -450,7 +450,7 @@ func TestTheRouteOfSomebodyElseIsLeftAlone(t *testing.T) {
 	if got := u.hostRoute(); got.UID != "else" || len(got.Spec.Hostnames) > 0 {
 		t.Errorf("it is now %v", got)
 	}
-	observed, _, _ := u.pass()
+	observed, _, _ := u.reconcile()
 	if observed.Addresses.URL != predictorURL {
 		t.Errorf("the URL is %s", observed.Addresses.URL)
 	}
@@ -460,8 +460,8 @@ func TestTheRouteOfSomebodyElseIsLeftAlone(t *testing.T) {
 	u.wantURL(ownURL)
 }
 
-// TestAnEntranceThatIsRefusedKeepsNothingElse: a refused HTTPRoute must not block the rollout.
-func TestAnEntranceThatIsRefusedKeepsNothingElse(t *testing.T) {
+// TestRefusedHostRouteBlocksNothing: a refused HTTPRoute must not block the rollout.
+func TestRefusedHostRouteBlocksNothing(t *testing.T) {
 	u := newUserWithGateway(t)
 	refusal := apierrors.NewForbidden(gatewayv1.Resource("httproutes"), isvcName, errors.New("by a policy"))
 	u.intercept = func(w write, do func() error) error {
@@ -472,7 +472,7 @@ func TestAnEntranceThatIsRefusedKeepsNothingElse(t *testing.T) {
 	}
 	u.apply("v1", promote)
 	for range 20 {
-		if _, _, err := u.pass(); err != nil && !backend.IsStale(err) && !backend.IsAboutEntrance(err) {
+		if _, _, err := u.reconcile(); err != nil && !backend.IsStale(err) && !backend.IsAboutEntrance(err) {
 			t.Fatal(err)
 		}
 		u.knative()
@@ -480,19 +480,19 @@ func TestAnEntranceThatIsRefusedKeepsNothingElse(t *testing.T) {
 	u.wantTraffic("1:100")
 }
 
-func TestTheEntranceComesWithTheGatewayAPI(t *testing.T) {
+func TestHostRouteFollowsGatewayAPI(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	if hostRoute := u.wantURL(predictorURL); hostRoute != nil {
 		t.Errorf("users are told %+v", hostRoute)
 	}
-	u.gateway = &gatewayHands{ingress: ingressByName}
+	u.gateway = &fakeGateway{ingress: ingressByName}
 	u.knative()
 	u.settle()
 	u.wantURL(ownURL)
 }
 
-func TestAServiceThatOnlyHasTheNameOfThePlaceholderIsNotFollowed(t *testing.T) {
+func TestForeignPlaceholderIsIgnored(t *testing.T) {
 	u := newUserWithGateway(t)
 	u.must(u.server.Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
@@ -507,13 +507,13 @@ func TestAServiceThatOnlyHasTheNameOfThePlaceholderIsNotFollowed(t *testing.T) {
 	}
 }
 
-func TestInsideTheClusterTheEntranceIsTheLocalGateways(t *testing.T) {
+func TestHostRouteAtLocalGateway(t *testing.T) {
 	u := newUserWithGateway(t)
 	u.backend.Config.Ingress.LocalGateway = &config.LocalGateway{
 		Namespace: "kserve", Name: "kserve-local-gateway", Service: config.ServiceRef{Namespace: "kserve", Name: "local-gateway-service"},
 	}
 	local := func() (url string) {
-		observed, _, err := u.pass()
+		observed, _, err := u.reconcile()
 		u.must(err)
 		return observed.Addresses.Local
 	}

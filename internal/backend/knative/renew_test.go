@@ -41,9 +41,9 @@ func (u user) renewed(n rollout.Number) *backend.Amended {
 	return &backend.Amended{Revision: n, Amendment: backend.Amendment{Download: &download}}
 }
 
-// TestCredentialsThatComeLater expects a revision that has never been ready to be created again
+// TestAmendedCredentials expects a revision that has never been ready to be created again
 // under its name, because a Knative Revision is immutable. Serving revisions must not change.
-func TestCredentialsThatComeLater(t *testing.T) {
+func TestAmendedCredentials(t *testing.T) {
 	for name, test := range map[string]struct {
 		n      rollout.Number
 		before func(user)

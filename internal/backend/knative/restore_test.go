@@ -47,7 +47,7 @@ func (u user) restore() {
 	u.restart()
 }
 
-func TestABackupAsDocumentedKeepsTheSplit(t *testing.T) {
+func TestRestoreFromBackupKeepsTheSplit(t *testing.T) {
 	for name, test := range map[string]struct {
 		before  func(u user)
 		want    string

@@ -30,11 +30,11 @@ func (u user) deletions(kind string) int {
 	return count
 }
 
-// passes reconciles several times, and lets Knative catch up after each.
-func (u user) passes(count int) {
+// reconcileTimes reconciles several times, and lets Knative catch up after each.
+func (u user) reconcileTimes(count int) {
 	u.t.Helper()
 	for range count {
-		if _, _, err := u.pass(); err != nil && !backend.IsStale(err) {
+		if _, _, err := u.reconcile(); err != nil && !backend.IsStale(err) {
 			u.t.Fatal(err)
 		}
 		u.knative()
@@ -43,13 +43,13 @@ func (u user) passes(count int) {
 
 // Knative retries an unresolved image by itself, with a backoff that is lost if the revision is
 // deleted.
-func TestARevisionWhoseImageCannotBeFoundIsLeftToKnative(t *testing.T) {
+func TestUnresolvedImageIsLeftToKnative(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.unresolved[2] = `Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: MANIFEST_UNKNOWN`
 	u.apply("v2", 10)
 	for range 20 {
-		u.passes(1)
+		u.reconcileTimes(1)
 		u.now = u.now.Add(time.Hour)
 	}
 	if n := u.deletions("Revision"); n > 0 {
@@ -62,12 +62,12 @@ func TestARevisionWhoseImageCannotBeFoundIsLeftToKnative(t *testing.T) {
 	u.wantTraffic("2:10 1:90")
 }
 
-func TestARegistryThatDoesNotAnswerIsNoFailureUntilTheDeadline(t *testing.T) {
+func TestUnresponsiveRegistryIsProgressUntilDeadline(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.unresolved[2] = `Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: Get "https://registry.example.com/v2/": dial tcp: i/o timeout`
 	u.apply("v2", 10)
-	u.passes(4)
+	u.reconcileTimes(4)
 	observed := u.observe()
 	if failure := observed.Details[2].Failure; failure != nil {
 		t.Errorf("it is a failure: %s", failure.Message)
@@ -82,7 +82,7 @@ func TestARegistryThatDoesNotAnswerIsNoFailureUntilTheDeadline(t *testing.T) {
 	}
 }
 
-func TestARevisionThatNoNodeHasRoomForIsNoFailureUntilItIsGivenUp(t *testing.T) {
+func TestUnschedulableRevisionIsProgressUntilGivenUp(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.broken[2] = true
@@ -100,7 +100,7 @@ func TestARevisionThatNoNodeHasRoomForIsNoFailureUntilItIsGivenUp(t *testing.T) 
 	if failure := fail(); failure != nil {
 		t.Errorf("it is a failure: %s", failure.Message)
 	}
-	u.given[2] = true
+	u.givenUp[2] = true
 	u.run(u.revision(2))
 	if fail() == nil {
 		t.Error("it is no failure after Knative has given it up")
@@ -109,12 +109,12 @@ func TestARevisionThatNoNodeHasRoomForIsNoFailureUntilItIsGivenUp(t *testing.T) 
 
 // Revisions that Knative has given up are retried with a backoff that survives a restart of the
 // operator.
-func TestARevisionThatIsGivenUpIsTriedAgainWithGrowingPauses(t *testing.T) {
+func TestGivenUpRevisionIsRetriedWithBackoff(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.given[2] = true
+	u.givenUp[2] = true
 	u.apply("v2", 10)
-	u.passes(10)
+	u.reconcileTimes(10)
 	if n := u.deletions("Revision"); n != 1 {
 		t.Fatalf("within no time at all it was tried again %d times", n)
 	}
@@ -128,17 +128,17 @@ func TestARevisionThatIsGivenUpIsTriedAgainWithGrowingPauses(t *testing.T) {
 		last = pause
 		u.now = observed.WakeAt.Add(-time.Second)
 		u.restart()
-		u.passes(3)
+		u.reconcileTimes(3)
 		if n := u.deletions("Revision"); n != tries {
 			t.Fatalf("a second too early it was tried again %d times, want %d", n, tries)
 		}
 		u.now = observed.WakeAt
-		u.passes(5)
+		u.reconcileTimes(5)
 		if n := u.deletions("Revision"); n != tries+1 {
 			t.Fatalf("it was tried again %d times, want %d", n, tries+1)
 		}
 	}
-	delete(u.given, 2)
+	delete(u.givenUp, 2)
 	u.knative()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
@@ -146,7 +146,7 @@ func TestARevisionThatIsGivenUpIsTriedAgainWithGrowingPauses(t *testing.T) {
 }
 
 // An unreadable or too late time must not block the retries.
-func TestAnEditedPauseDoesNotKeepARevisionDown(t *testing.T) {
+func TestInvalidBackoffIsIgnored(t *testing.T) {
 	for _, value := range []string{"1 2999-01-01T00:00:00Z", "soon", ""} {
 		t.Run(value, func(t *testing.T) {
 			u := newUser(t)
@@ -154,9 +154,9 @@ func TestAnEditedPauseDoesNotKeepARevisionDown(t *testing.T) {
 			u.broken[2] = true
 			u.rollOut("v2", 10)
 			u.edit(2, value)
-			u.given[2] = true
+			u.givenUp[2] = true
 			u.knative()
-			u.passes(5)
+			u.reconcileTimes(5)
 			if n := u.deletions("Revision"); n != 1 {
 				t.Errorf("it was tried again %d times", n)
 			}
@@ -191,7 +191,7 @@ func (u user) wantSilence() {
 	u.t.Helper()
 	before := len(u.writes)
 	for range 5 {
-		u.passes(1)
+		u.reconcileTimes(1)
 		u.now = u.now.Add(time.Hour)
 	}
 	if len(u.writes) > before {
@@ -203,20 +203,20 @@ func byCPU(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ScaleMetric = n
 
 // A HorizontalPodAutoscaler cannot scale to zero, and Knative recreates the revision that the
 // template names.
-func TestAnAbortedCanaryThatIsScaledByPodsGoesAndComesBack(t *testing.T) {
+func TestAbortedHPACanaryIsDeletedAndRestored(t *testing.T) {
 	for name, broken := range map[string]bool{"which serves": false, "which never became ready": true} {
 		t.Run(name, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote, byCPU)
 			u.broken[2] = broken
 			u.rollOut("v2", 10, byCPU)
-			stable := u.hands().Pods()[0].UID
+			stable := u.driver().Pods()[0].UID
 			u.rollOut("v1", promote, byCPU) // Row 15.
 			u.wantTraffic("1:100")
 			if n := u.replicas(2); n > 0 {
 				t.Errorf("the aborted canary still runs %d pods", n)
 			}
-			if pods := u.hands().Pods(); len(pods) != 1 || pods[0].UID != stable {
+			if pods := u.driver().Pods(); len(pods) != 1 || pods[0].UID != stable {
 				t.Error("the stable's pod is another one")
 			}
 			u.wantSilence()
@@ -234,14 +234,14 @@ func TestAnAbortedCanaryThatIsScaledByPodsGoesAndComesBack(t *testing.T) {
 }
 
 // If Knative's webhook refuses the template, the aborted canary keeps running without traffic.
-func TestAnAbortedCanaryWhoseTemplateCannotBeReplacedGetsNothing(t *testing.T) {
+func TestAbortedCanaryWithRefusedTemplate(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote, byCPU)
 	u.rollOut("v2", 10, byCPU)
 	u.refuseTemplates = errTemplate
 	u.apply("v1", promote, byCPU)
 	for range 10 {
-		u.pass() //nolint:errcheck // It is refused.
+		u.reconcile() //nolint:errcheck // It is refused.
 		u.knative()
 		u.now = u.now.Add(time.Minute)
 	}
@@ -250,7 +250,7 @@ func TestAnAbortedCanaryWhoseTemplateCannotBeReplacedGetsNothing(t *testing.T) {
 
 // The template may name a revision beyond the history limit: a stable that was lost and created
 // again.
-func TestARecordBeyondTheHistoryLimitIsNotDeletedAndWrittenInTurns(t *testing.T) {
+func TestTemplateRevisionBeyondHistoryLimit(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	for i := 2; i <= 11; i++ { // Ten canaries, each superseded by the next.

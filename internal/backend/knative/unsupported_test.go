@@ -13,7 +13,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
 
-func TestWhatKnativeModeCannotDo(t *testing.T) {
+func TestUnsupported(t *testing.T) {
 	annotated := func(key, value string) func(*v1beta1.InferenceService) {
 		return func(isvc *v1beta1.InferenceService) { isvc.Annotations = map[string]string{key: value} }
 	}
@@ -48,7 +48,7 @@ func TestWhatKnativeModeCannotDo(t *testing.T) {
 	}
 }
 
-func TestRefusalsOfKnativesAreExplained(t *testing.T) {
+func TestKnativeRefusals(t *testing.T) {
 	const refused = `admission webhook "validation.webhook.serving.knative.dev" denied the request: validation failed: `
 	for name, test := range map[string]struct{ refusal, want string }{
 		"an init container": {"must not set the field(s): spec.template.spec.initContainers", `-p '{"data":{"kubernetes.podspec-init-containers":"enabled"}}'`},

@@ -34,7 +34,7 @@ const promote = -1
 
 func (u user) apply(model string, percent int64, changes ...func(*v1beta1.InferenceService)) {
 	u.t.Helper()
-	knativetest.Edit(u.hands(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
+	knativetest.Edit(u.driver(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor = v1beta1.PredictorSpec{}
 		isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
 		if percent != promote {
@@ -47,8 +47,8 @@ func (u user) apply(model string, percent int64, changes ...func(*v1beta1.Infere
 	})
 }
 
-// pass runs one reconciliation: it observes, decides and applies.
-func (u user) pass() (backendtest.Moment, rollout.Decision, error) {
+// reconcile runs one reconciliation: it observes, decides and applies.
+func (u user) reconcile() (backendtest.Moment, rollout.Decision, error) {
 	u.t.Helper()
 	observed, decision, _, err := u.carryOut()
 	return observed, decision, err
@@ -99,7 +99,7 @@ func (u user) settle() []write {
 	before := len(u.writes)
 	for range 60 {
 		silent := len(u.writes)
-		observed, decision, err := u.pass()
+		observed, decision, err := u.reconcile()
 		if err != nil && !backend.IsStale(err) {
 			u.t.Fatalf("after %v: %v", u.writes[before:], err)
 		}
@@ -129,14 +129,14 @@ func (u user) rollOut(model string, percent int64, changes ...func(*v1beta1.Infe
 // Knative serves it.
 func (u user) wantTraffic(want string) {
 	u.t.Helper()
-	u.wantAsked(want)
+	u.wantSpecTraffic(want)
 	if !isServed(u.service()) {
 		u.t.Error("Knative does not serve it")
 	}
 }
 
-// wantAsked checks the traffic in the spec of the Knative Service.
-func (u user) wantAsked(want string) {
+// wantSpecTraffic checks the traffic in the spec of the Knative Service.
+func (u user) wantSpecTraffic(want string) {
 	u.t.Helper()
 	got := ""
 	for _, target := range u.service().Spec.Traffic {
@@ -161,7 +161,7 @@ func (u user) revision(n rollout.Number) *servingv1.Revision {
 func (u user) replicas(n rollout.Number) int {
 	u.t.Helper()
 	count := 0
-	for _, pod := range u.hands().Pods() {
+	for _, pod := range u.driver().Pods() {
 		if pod.Labels[serving.RevisionLabelKey] == backend.RevisionName(isvcName, n) {
 			count++
 		}

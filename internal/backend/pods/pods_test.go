@@ -99,7 +99,7 @@ func unschedulable(message string) *corev1.Pod {
 	return pod
 }
 
-func TestWhatThePodsTell(t *testing.T) {
+func TestDetail(t *testing.T) {
 	const starting = `starting: container "kserve-container" is not ready yet`
 	loaded := initializer(endedAt(3, 0, "Completed", ""))
 	crashed := func(n int) corev1.ContainerState {
@@ -224,9 +224,9 @@ func leaving(pod *corev1.Pod) *corev1.Pod {
 	return pod
 }
 
-// TestAVerdictIsConstantForOneCause replays the kubelet's reports of a container over time. The
+// TestFailureIsConstantForOneCause replays the kubelet's reports of a container over time. The
 // failure must be the same at any time.
-func TestAVerdictIsConstantForOneCause(t *testing.T) {
+func TestFailureIsConstantForOneCause(t *testing.T) {
 	const (
 		pulling = `failed to pull and unpack image "registry.example.com/iris:v2": not found`
 		backOff = `Back-off pulling image "registry.example.com/iris:v2"`
@@ -315,8 +315,8 @@ func TestAVerdictIsConstantForOneCause(t *testing.T) {
 	}
 }
 
-// TestAStageIsConstantForOneCause: the same wait has the same message.
-func TestAStageIsConstantForOneCause(t *testing.T) {
+// TestStageIsConstantForOneCause: the same wait has the same message.
+func TestStageIsConstantForOneCause(t *testing.T) {
 	for name, phases := range map[string][]*corev1.Pod{
 		"no node, while nodes come and go": {
 			unschedulable("0/3 nodes are available: 2 Insufficient cpu, 10 node(s) had untolerated taint {gpu: yes}."),
@@ -342,7 +342,7 @@ func TestAStageIsConstantForOneCause(t *testing.T) {
 	}
 }
 
-func TestTheRegistrysOwnWords(t *testing.T) {
+func TestPullCause(t *testing.T) {
 	const cause = `failed to pull and unpack image "x:v2": not found`
 	for message, want := range map[string]string{
 		cause: cause,
@@ -356,7 +356,7 @@ func TestTheRegistrysOwnWords(t *testing.T) {
 	}
 }
 
-func TestTheLastLineOfALog(t *testing.T) {
+func TestLastLine(t *testing.T) {
 	for log, want := range map[string]string{
 		"":                               "",
 		"one":                            "one",

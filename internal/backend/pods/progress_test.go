@@ -22,8 +22,8 @@ func scheduledAt(seconds int, pod *corev1.Pod) *corev1.Pod {
 	return pod
 }
 
-// TestOnlyWhatCannotResolveByItselfFailsAtOnce: everything else is progress until its deadline.
-func TestOnlyWhatCannotResolveByItselfFailsAtOnce(t *testing.T) {
+// TestImmediateFailures: everything else is progress until its deadline.
+func TestImmediateFailures(t *testing.T) {
 	loaded := initializer(endedAt(3, 0, "Completed", ""))
 	pulling := func(cause string) *corev1.Pod {
 		return podOf(server(waitsFor("ImagePullBackOff", `Back-off pulling image "registry.example.com/iris:v404": ErrImagePull: `+cause)))
@@ -89,8 +89,8 @@ func TestOnlyWhatCannotResolveByItselfFailsAtOnce(t *testing.T) {
 	}
 }
 
-// TestTheDeadlineCountsFromTheNode: the load deadline starts once the pod is scheduled.
-func TestTheDeadlineCountsFromTheNode(t *testing.T) {
+// TestDeadlineCountsFromScheduling: the load deadline starts once the pod is scheduled.
+func TestDeadlineCountsFromScheduling(t *testing.T) {
 	running := func() *corev1.Pod { return podOf(server(runsSince(905))) }
 	for name, test := range map[string]struct {
 		pods []*corev1.Pod
@@ -128,9 +128,9 @@ func TestTheDeadlineCountsFromTheNode(t *testing.T) {
 	}
 }
 
-// TestPodsKeepTime: the owner's deadline is ignored once the pods report their progress, especially
+// TestTrackDeadlines: the owner's deadline is ignored once the pods report their progress, especially
 // once one is ready.
-func TestPodsKeepTime(t *testing.T) {
+func TestTrackDeadlines(t *testing.T) {
 	leaving := made(podOf(server(runsSince(5))))
 	leaving.DeletionTimestamp = new(at(900))
 	for name, test := range map[string]struct {
@@ -150,9 +150,9 @@ func TestPodsKeepTime(t *testing.T) {
 	}
 }
 
-// TestTheStageIsThatOfThePodThatIsWaitedFor: the furthest pod without a ready pod, the slowest
+// TestStageOfSeveralPods: the furthest pod without a ready pod, the slowest
 // beside one.
-func TestTheStageIsThatOfThePodThatIsWaitedFor(t *testing.T) {
+func TestStageOfSeveralPods(t *testing.T) {
 	waits, runs := unschedulable("0/1 nodes are available: 1 Insufficient cpu."), podOf(server(runsSince(5)))
 	if got := Detail([]*corev1.Pod{waits, runs}, deadline).Stage; !strings.HasPrefix(got, "starting") {
 		t.Errorf("without a ready pod it is %q", got)

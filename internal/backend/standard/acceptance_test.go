@@ -21,15 +21,15 @@ const (
 	unknown = metav1.ConditionUnknown
 )
 
-// outerRef and localRef are the gateways of the routes in these tests. The external one has several
+// externalRef and localRef are the gateways of the routes in these tests. The external one has several
 // listeners.
 var (
-	outerRef = gateway.ParentRef("kserve", "kserve-ingress-gateway", "")
-	localRef = gateway.ParentRef("kserve", "kserve-local-gateway", "http")
+	externalRef = gateway.ParentRef("kserve", "kserve-ingress-gateway", "")
+	localRef    = gateway.ParentRef("kserve", "kserve-local-gateway", "http")
 )
 
-// TestARouteIsTakenOver checks the main route and the tag routes.
-func TestARouteIsTakenOver(t *testing.T) {
+// TestRouteAcceptance checks the main route and the tag routes.
+func TestRouteAcceptance(t *testing.T) {
 	for name, test := range map[string]struct {
 		edit                                func(c *cluster)
 		wantRoute, wantTags, wantTagRefused bool
@@ -39,7 +39,7 @@ func TestARouteIsTakenOver(t *testing.T) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Weight, r.Spec.Rules[0].BackendRefs[1].Weight = new(int32(20)), new(int32(80))
 			})
-			c.takeOver()
+			c.acceptRoutes()
 		}},
 		"the gateway has yet to take it over": {wantTags: true, edit: func(c *cluster) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
@@ -61,7 +61,7 @@ func TestARouteIsTakenOver(t *testing.T) {
 			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Name = "sklearn-iris-predictor-00001"
 			})
-			c.takeOver()
+			c.acceptRoutes()
 		}},
 		"a tag is missing": {wantRoute: true, edit: func(c *cluster) { c.remove("latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}) }},
 		"no tags are wanted": {wantRoute: true, edit: func(c *cluster) {
@@ -72,7 +72,7 @@ func TestARouteIsTakenOver(t *testing.T) {
 		}},
 		"the record cannot be read": {edit: func(c *cluster) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, "{") })
-			c.takeOver()
+			c.acceptRoutes()
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +103,7 @@ func (c *cluster) refuse(name string) {
 	c.must(c.server.Status().Update(c.t.Context(), route))
 }
 
-func TestSplitOfARouteThatIsNotOurs(t *testing.T) {
+func TestSplitOfForeignRoute(t *testing.T) {
 	for name, edit := range map[string]func(*gatewayv1.HTTPRoute){
 		"no rules":           func(r *gatewayv1.HTTPRoute) { r.Spec.Rules = nil },
 		"two rules":          func(r *gatewayv1.HTTPRoute) { r.Spec.Rules = append(r.Spec.Rules, r.Spec.Rules[0]) },
@@ -129,7 +129,7 @@ func TestSplitOfARouteThatIsNotOurs(t *testing.T) {
 	}
 }
 
-func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
+func TestRouteStatus(t *testing.T) {
 	makeGateway := func(c *cluster, name string) {
 		c.must(c.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: name}}))
 	}
@@ -184,7 +184,7 @@ func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
 		"there is no local gateway": {
 			given: func(c *cluster) {
 				makeGateway(c, "kserve-ingress-gateway")
-				refuse(c, isvcName, gatewaytest.ParentStatus(outerRef, 0, yes, yes))
+				refuse(c, isvcName, gatewaytest.ParentStatus(externalRef, 0, yes, yes))
 			},
 			wantReason: "GatewayNotFound",
 			wantMessage: `Gateway "kserve-local-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
@@ -210,14 +210,14 @@ func TestWhatUsersAreToldOfTheRoute(t *testing.T) {
 		},
 		"it is refused": {
 			given: func(c *cluster) {
-				refuse(c, isvcName, gatewaytest.ParentStatus(outerRef, 0, no, yes), gatewaytest.ParentStatus(localRef, 0, yes, yes))
+				refuse(c, isvcName, gatewaytest.ParentStatus(externalRef, 0, no, yes), gatewaytest.ParentStatus(localRef, 0, yes, yes))
 			},
 			wantReason:  "Accepted",
 			wantMessage: `the gateway refuses HTTPRoute "sklearn-iris" (the gateway says so)` + says + "sklearn-iris",
 		},
 		"a tag is refused": {
 			given: func(c *cluster) {
-				refuse(c, "prev-sklearn-iris-predictor", gatewaytest.ParentStatus(outerRef, 0, yes, no), gatewaytest.ParentStatus(localRef, 0, yes, yes))
+				refuse(c, "prev-sklearn-iris-predictor", gatewaytest.ParentStatus(externalRef, 0, yes, no), gatewaytest.ParentStatus(localRef, 0, yes, yes))
 			},
 			wantReason:  "ResolvedRefs",
 			wantMessage: `the gateway refuses HTTPRoute "prev-sklearn-iris-predictor" (the gateway says so)` + says + "prev-sklearn-iris-predictor",

@@ -22,9 +22,9 @@ import (
 
 const predictorName = isvcName + "-predictor"
 
-// leadsTo returns the revision that the Service with KServe's name selects; 0 if there is no
+// selectedRevision returns the revision that the Service with KServe's name selects; 0 if there is no
 // Service.
-func (c *cluster) leadsTo() rollout.Number {
+func (c *cluster) selectedRevision() rollout.Number {
 	c.t.Helper()
 	service := &corev1.Service{}
 	if !c.has(predictorName, service) {
@@ -33,7 +33,7 @@ func (c *cluster) leadsTo() rollout.Number {
 	return backend.RevisionNumber(isvcName, service.Spec.Selector[v1beta1.LabelRevision])
 }
 
-func TestThePredictorServiceLeadsToTheLargestShare(t *testing.T) {
+func TestPredictorServiceSelectsLargestShare(t *testing.T) {
 	c := newCluster(t)
 	for _, step := range []struct {
 		inputs  string
@@ -43,7 +43,7 @@ func TestThePredictorServiceLeadsToTheLargestShare(t *testing.T) {
 		{"a", -1, 1}, {"b", 10, 1}, {"b", 50, 1}, {"b", 51, 2}, {"b", -1, 2}, {"b", 0, 1}, {"c", 0, 1},
 	} {
 		c.rollOut(step.inputs, step.percent)
-		if got := c.leadsTo(); got != step.want {
+		if got := c.selectedRevision(); got != step.want {
 			t.Fatalf("with %s at %d it leads to revision %d, want %d", step.inputs, step.percent, got, step.want)
 		}
 	}
@@ -64,34 +64,34 @@ func TestThePredictorServiceLeadsToTheLargestShare(t *testing.T) {
 	}
 }
 
-// TestThePredictorServiceFollowsTheGateway: the Service changes after the route is accepted, and
+// TestPredictorServiceFollowsGateway: the Service changes after the route is accepted, and
 // before the old revision is drained.
-func TestThePredictorServiceFollowsTheGateway(t *testing.T) {
+func TestPredictorServiceFollowsGateway(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.rollOut("b", 10)
-	c.deaf = true
+	c.unresponsive = true
 	c.ask("b", -1)
 	for range 3 {
-		_, err := c.pass()
+		_, err := c.reconcile()
 		c.must(err)
-		c.others()
+		c.runControllers()
 	}
-	if c.served().Percent(2) != 100 || c.leadsTo() != 1 {
-		t.Fatalf("before the gateway has accepted %v it leads to revision %d", c.served(), c.leadsTo())
+	if c.served().Percent(2) != 100 || c.selectedRevision() != 1 {
+		t.Fatalf("before the gateway has accepted %v it leads to revision %d", c.served(), c.selectedRevision())
 	}
-	c.deaf = false
+	c.unresponsive = false
 	writes := c.settle()
 	service := slices.Index(writes, write{"apply", "Service", predictorName})
 	drain := slices.Index(writes, write{"apply", "Deployment", deploymentName(isvcName, 1)})
-	if c.leadsTo() != 2 || service < 0 || drain < service {
-		t.Errorf("it leads to revision %d, after\n%s", c.leadsTo(), said(writes))
+	if c.selectedRevision() != 2 || service < 0 || drain < service {
+		t.Errorf("it leads to revision %d, after\n%s", c.selectedRevision(), formatWrites(writes))
 	}
 }
 
-// TestNothingIsDrainedThatThePredictorServiceLeadsTo while the API server refuses to change the
+// TestPredictorServiceDelaysDrain while the API server refuses to change the
 // Service.
-func TestNothingIsDrainedThatThePredictorServiceLeadsTo(t *testing.T) {
+func TestPredictorServiceDelaysDrain(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.intercept = func(w write, do func() error) error {
@@ -102,8 +102,8 @@ func TestNothingIsDrainedThatThePredictorServiceLeadsTo(t *testing.T) {
 	}
 	c.ask("b", -1)
 	for range 20 {
-		_, _ = c.pass()
-		c.others()
+		_, _ = c.reconcile()
+		c.runControllers()
 		c.now = c.now.Add(c.policy.DrainPeriod)
 	}
 	if c.served().Percent(2) != 100 || c.replicas(1) == 0 {
@@ -111,13 +111,13 @@ func TestNothingIsDrainedThatThePredictorServiceLeadsTo(t *testing.T) {
 	}
 	c.intercept = nil
 	c.settle()
-	if c.leadsTo() != 2 {
-		t.Errorf("it leads to revision %d", c.leadsTo())
+	if c.selectedRevision() != 2 {
+		t.Errorf("it leads to revision %d", c.selectedRevision())
 	}
 }
 
-// TestAPredictorServiceThatCannotBeCreated: the failure is reported and blocks nothing.
-func TestAPredictorServiceThatCannotBeCreated(t *testing.T) {
+// TestRefusedPredictorService: the failure is reported and blocks nothing.
+func TestRefusedPredictorService(t *testing.T) {
 	for name, given := range map[string]func(*cluster){
 		"it is the user's own": func(c *cluster) {
 			c.must(c.server.Create(c.t.Context(), &corev1.Service{
@@ -138,9 +138,9 @@ func TestAPredictorServiceThatCannotBeCreated(t *testing.T) {
 			given(c)
 			c.ask("a", -1)
 			for range 3 {
-				_, err := c.pass()
+				_, err := c.reconcile()
 				c.must(err)
-				c.others()
+				c.runControllers()
 			}
 			observed, err := c.observe()
 			c.must(err)
@@ -159,9 +159,9 @@ func TestAPredictorServiceThatCannotBeCreated(t *testing.T) {
 	}
 }
 
-// TestASettledInferenceServiceOfAnEarlierVersion: the Service is created with the next change, not
+// TestUpgradeCreatesNoPredictorService: the Service is created with the next change, not
 // by an upgrade.
-func TestASettledInferenceServiceOfAnEarlierVersion(t *testing.T) {
+func TestUpgradeCreatesNoPredictorService(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.remove(predictorName, &corev1.Service{})
@@ -170,17 +170,17 @@ func TestASettledInferenceServiceOfAnEarlierVersion(t *testing.T) {
 	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
 		route.Annotations[objects.AnnotationRecord] = record.Encode()
 	})
-	if writes := c.settle(); len(writes) > 0 || c.leadsTo() != 0 {
+	if writes := c.settle(); len(writes) > 0 || c.selectedRevision() != 0 {
 		t.Errorf("it has written %v", writes)
 	}
 
 	c.rollOut("b", 10)
-	if c.leadsTo() != 1 {
+	if c.selectedRevision() != 1 {
 		t.Error("the next change does not bring it")
 	}
 	c.remove(predictorName, &corev1.Service{})
 	c.settle()
-	if c.leadsTo() != 1 {
+	if c.selectedRevision() != 1 {
 		t.Error("a Service that was deleted by hand does not come back")
 	}
 }

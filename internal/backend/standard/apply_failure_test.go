@@ -81,7 +81,7 @@ func (p *player) write(w write, do func() error) error {
 	if err := do(); err != nil {
 		return err
 	}
-	p.look(w)
+	p.checkRequests(w)
 	if p.failed {
 		return p.fault.err
 	}
@@ -95,12 +95,12 @@ func (p *player) play(step step) {
 	for range 50 {
 		before := p.wrote
 		p.failed = false
-		decision, err := p.pass()
+		decision, err := p.reconcile()
 		failed := p.fault.number > before && p.fault.number <= p.wrote
 		if failed != (err != nil) || failed && !errors.Is(err, p.fault.err) {
 			p.t.Fatalf("write %d, %v: error is %v", p.wrote, p.writes[len(p.writes)-1], err)
 		}
-		moved := p.others()
+		moved := p.runControllers()
 		if p.has(isvcName, &gatewayv1.HTTPRoute{}) {
 			p.serves = p.served()
 		}
@@ -115,8 +115,8 @@ func (p *player) play(step step) {
 	p.t.Fatalf("does not settle: %v", p.writes)
 }
 
-// look checks that every request still reaches a ready revision.
-func (p *player) look(after write) {
+// checkRequests checks that every request still reaches a ready revision.
+func (p *player) checkRequests(after write) {
 	p.t.Helper()
 	var written rollout.Split
 	if p.has(isvcName, &gatewayv1.HTTPRoute{}) {
@@ -141,10 +141,10 @@ func (p *player) canServe(n rollout.Number) bool {
 		p.has(backend.RevisionName(isvcName, n), &corev1.Service{})
 }
 
-// world returns all objects, without the fields that the API server maintains.
-func (c *cluster) world() map[string]any {
+// state returns all objects, without the fields that the API server maintains.
+func (c *cluster) state() map[string]any {
 	c.t.Helper()
-	world := map[string]any{}
+	state := map[string]any{}
 	for _, list := range []client.ObjectList{
 		&appsv1.ControllerRevisionList{}, &appsv1.DeploymentList{}, &corev1.ServiceList{}, &gatewayv1.HTTPRouteList{},
 		&autoscalingv2.HorizontalPodAutoscalerList{}, &corev1.PodList{},
@@ -166,13 +166,13 @@ func (c *cluster) world() map[string]any {
 				record.Routed, record.LostAt = nil, time.Time{}
 				metadata["annotations"] = record
 			}
-			world[fmt.Sprintf("%T %s", object, object.GetName())] = content
+			state[fmt.Sprintf("%T %s", object, object.GetName())] = content
 		}
 	}
-	return world
+	return state
 }
 
-func worldDiff(want, got map[string]any) string { return cmp.Diff(want, got) }
+func stateDiff(want, got map[string]any) string { return cmp.Diff(want, got) }
 
 // TestAnyWriteMayFail fails each write of a rollout in turn. The next reconciliations must reach
 // the same result as without failures, and no request may fail in between.
@@ -181,7 +181,7 @@ func TestAnyWriteMayFail(t *testing.T) {
 	number := 0
 	for i, step := range script {
 		undisturbed.play(step)
-		want := undisturbed.world()
+		want := undisturbed.state()
 		for number < undisturbed.wrote {
 			number++
 			refused := fault{number: number, err: failures[number%len(failures)]}
@@ -196,7 +196,7 @@ func TestAnyWriteMayFail(t *testing.T) {
 					for _, step := range script[:i+1] {
 						p.play(step)
 					}
-					if diff := worldDiff(want, p.world()); diff != "" {
+					if diff := stateDiff(want, p.state()); diff != "" {
 						t.Errorf("after %v it gets elsewhere (-want +got):\n%s", fault.err, diff)
 					}
 				})
@@ -205,9 +205,9 @@ func TestAnyWriteMayFail(t *testing.T) {
 	}
 }
 
-// TestStepsThatDoNotBuildOnEachOtherGoOn: a refused target must not keep a superseded canary in the
+// TestIndependentStepsContinue: a refused target must not keep a superseded canary in the
 // traffic.
-func TestStepsThatDoNotBuildOnEachOtherGoOn(t *testing.T) {
+func TestIndependentStepsContinue(t *testing.T) {
 	for _, kind := range []string{"ControllerRevision", "Service", "Deployment"} {
 		t.Run("the "+kind+" of the target is refused", func(t *testing.T) {
 			c := newCanary(t)
@@ -220,11 +220,11 @@ func TestStepsThatDoNotBuildOnEachOtherGoOn(t *testing.T) {
 			before := len(c.writes)
 			c.ask("c", 10)
 			for range 8 {
-				decision, err := c.pass()
+				decision, err := c.reconcile()
 				if !errors.Is(err, failures[4]) {
 					t.Fatalf("error is %v", err)
 				}
-				c.others()
+				c.runControllers()
 				if !decision.WakeAt.IsZero() {
 					c.now = decision.WakeAt
 				}
@@ -281,7 +281,7 @@ func TestStepsThatDoNotBuildOnEachOtherGoOn(t *testing.T) {
 			}
 			return do()
 		}
-		if _, err := c.pass(); !errors.Is(err, failures[2]) {
+		if _, err := c.reconcile(); !errors.Is(err, failures[2]) {
 			t.Fatalf("error is %v", err)
 		}
 		deployment := &appsv1.Deployment{}
@@ -301,10 +301,10 @@ func TestStepsThatDoNotBuildOnEachOtherGoOn(t *testing.T) {
 		}
 		c.ask("b", -1)
 		for range 5 {
-			if _, err := c.pass(); !errors.Is(err, failures[2]) {
+			if _, err := c.reconcile(); !errors.Is(err, failures[2]) {
 				t.Fatalf("error is %v", err)
 			}
-			c.others()
+			c.runControllers()
 			c.now = c.now.Add(c.policy.DrainPeriod)
 		}
 		if got := c.replicas(1); got == 0 {

@@ -98,7 +98,7 @@ func TestOrderOfWrites(t *testing.T) {
 			`,
 		},
 	} {
-		got := said(c.rollOut(step.inputs, step.percent))
+		got := formatWrites(c.rollOut(step.inputs, step.percent))
 		if diff := cmp.Diff(outdented(step.want), got); diff != "" {
 			t.Fatalf("%s (-want +got):\n%s", step.name, diff)
 		}

@@ -55,18 +55,18 @@ func newCanary(t *testing.T) *cluster {
 }
 
 func TestForeignObjectsAreRefusedAndLeftAlone(t *testing.T) {
-	somebody := []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "else", Controller: new(true)}}
+	otherOwner := []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "else", Controller: new(true)}}
 	for name, test := range map[string]struct {
 		disguise func(child client.Object)
 		owner    string
 	}{
 		"controlled by somebody": {
 			owner:    "is controlled by Rollout web",
-			disguise: func(o client.Object) { o.SetOwnerReferences(somebody); o.SetLabels(nil) },
+			disguise: func(o client.Object) { o.SetOwnerReferences(otherOwner); o.SetLabels(nil) },
 		},
 		"controlled by somebody, under our labels": {
 			owner:    "is controlled by Rollout web",
-			disguise: func(o client.Object) { o.SetOwnerReferences(somebody) },
+			disguise: func(o client.Object) { o.SetOwnerReferences(otherOwner) },
 		},
 		"controlled by nobody": {
 			owner:    "is not controlled by this InferenceService",
@@ -81,7 +81,7 @@ func TestForeignObjectsAreRefusedAndLeftAlone(t *testing.T) {
 				c.get(child.name, before)
 
 				var conflict *backend.ConflictError
-				if _, err := c.pass(); !errors.As(err, &conflict) || backend.IsStale(err) {
+				if _, err := c.reconcile(); !errors.As(err, &conflict) || backend.IsStale(err) {
 					t.Fatalf("error is %v", err)
 				}
 				if conflict.Kind != child.kind || conflict.Name != child.name || conflict.Namespace != namespace {
@@ -108,12 +108,12 @@ func TestForeignObjectsAreRefusedAndLeftAlone(t *testing.T) {
 	}
 }
 
-func TestForeignObjectsKeepNothingElseBack(t *testing.T) {
+func TestForeignObjectsBlockNothing(t *testing.T) {
 	t.Run("a rejected canary loses its traffic though the new target cannot be made", func(t *testing.T) {
 		c := newCanary(t)
 		c.must(c.server.Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "sklearn-iris-predictor-00003"}}))
 		c.ask("c", 10)
-		if _, err := c.pass(); !isConflict(err) {
+		if _, err := c.reconcile(); !isConflict(err) {
 			t.Fatalf("error is %v", err)
 		}
 		if got, want := c.served(), rollout.All(1); !got.Equal(want) {
@@ -121,7 +121,7 @@ func TestForeignObjectsKeepNothingElseBack(t *testing.T) {
 		}
 	})
 
-	somebody := []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "else", Controller: new(true)}}
+	otherOwner := []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "else", Controller: new(true)}}
 	ours := map[string]string{
 		v1beta1.LabelInferenceService: isvcName, v1beta1.LabelManagedBy: v1beta1.ManagedBySerinus,
 		v1beta1.LabelRevision: backend.RevisionName(isvcName, 99),
@@ -135,7 +135,7 @@ func TestForeignObjectsKeepNothingElseBack(t *testing.T) {
 				deployment.Name, deployment.Spec.Replicas = deploymentName(isvcName, 99), new(int32(0))
 			}
 			squatter.SetLabels(ours)
-			squatter.SetOwnerReferences(somebody)
+			squatter.SetOwnerReferences(otherOwner)
 			c.must(c.server.Create(t.Context(), squatter))
 			c.rollOut("b", 0)
 			if got, want := c.served(), split(t, 2, 0, 1, 100); !got.Equal(want) {
@@ -147,11 +147,11 @@ func TestForeignObjectsKeepNothingElseBack(t *testing.T) {
 	t.Run("a canary that fails loses its traffic though an object of the stable is somebody else's", func(t *testing.T) {
 		c := newCanary(t)
 		edit(c, backend.RevisionName(isvcName, 1), &autoscalingv2.HorizontalPodAutoscaler{}, func(a *autoscalingv2.HorizontalPodAutoscaler) {
-			a.OwnerReferences = somebody
+			a.OwnerReferences = otherOwner
 		})
 		c.unready[2] = true
-		c.others()
-		if _, err := c.pass(); !isConflict(err) {
+		c.runControllers()
+		if _, err := c.reconcile(); !isConflict(err) {
 			t.Fatalf("error is %v", err)
 		}
 		if got, want := c.served(), split(t, 2, 0, 1, 100); !got.Equal(want) {
@@ -161,7 +161,7 @@ func TestForeignObjectsKeepNothingElseBack(t *testing.T) {
 
 	t.Run("a tag host that is somebody else's keeps a target from getting more, not from getting less", func(t *testing.T) {
 		c := newCanary(t)
-		edit(c, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.OwnerReferences, r.Labels = somebody, nil })
+		edit(c, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.OwnerReferences, r.Labels = otherOwner, nil })
 		for _, test := range []struct {
 			percent int64
 			want    rollout.Split
@@ -169,7 +169,7 @@ func TestForeignObjectsKeepNothingElseBack(t *testing.T) {
 			{50, split(t, 2, 10, 1, 90)}, {5, split(t, 2, 5, 1, 95)}, {0, split(t, 2, 0, 1, 100)},
 		} {
 			c.ask("b", test.percent)
-			if _, err := c.pass(); !isConflict(err) {
+			if _, err := c.reconcile(); !isConflict(err) {
 				t.Fatalf("at %d %%, error is %v", test.percent, err)
 			}
 			if got := c.served(); !got.Equal(test.want) {
@@ -183,11 +183,11 @@ func TestForeignObjectsKeepNothingElseBack(t *testing.T) {
 		edit(c, isvcName, &corev1.Service{}, func(s *corev1.Service) { s.Labels, s.OwnerReferences = nil, nil })
 		c.ask("b", -1)
 		for range 10 {
-			decision, err := c.pass()
+			decision, err := c.reconcile()
 			if err != nil && !isConflict(err) {
 				t.Fatal(err)
 			}
-			c.others()
+			c.runControllers()
 			if !decision.WakeAt.IsZero() {
 				c.now = decision.WakeAt
 			}
@@ -203,8 +203,8 @@ func isConflict(err error) bool {
 	return errors.As(err, &conflict)
 }
 
-// TestObjectsThatOnlyLookLikeOurs: a copy under another name is ignored, even with our labels.
-func TestObjectsThatOnlyLookLikeOurs(t *testing.T) {
+// TestCopiedObjectsAreIgnored: a copy under another name is ignored, even with our labels.
+func TestCopiedObjectsAreIgnored(t *testing.T) {
 	for _, child := range childrenOfACanary {
 		for name, owners := range map[string][]metav1.OwnerReference{
 			"of nobody":   nil,
@@ -216,13 +216,13 @@ func TestObjectsThatOnlyLookLikeOurs(t *testing.T) {
 				c.get(child.name, original)
 				// One sorts before the original, the other after it.
 				for _, name := range []string{"aaa", "zzz"} {
-					look := child.empty()
-					c.get(child.name, look)
-					look.SetName(name)
-					look.SetUID("look")
-					look.SetResourceVersion("")
-					look.SetOwnerReferences(owners)
-					c.must(c.server.Create(t.Context(), look))
+					checkRequests := child.empty()
+					c.get(child.name, checkRequests)
+					checkRequests.SetName(name)
+					checkRequests.SetUID("look")
+					checkRequests.SetResourceVersion("")
+					checkRequests.SetOwnerReferences(owners)
+					c.must(c.server.Create(t.Context(), checkRequests))
 				}
 				if writes := c.settle(); len(writes) > 0 {
 					t.Errorf("writes %v", writes)
@@ -239,7 +239,7 @@ func TestObjectsThatOnlyLookLikeOurs(t *testing.T) {
 	}
 }
 
-func TestOrphansAreTakenBack(t *testing.T) {
+func TestOrphansAreAdopted(t *testing.T) {
 	for name, lose := range map[string]func(client.Object){
 		"without owner":             func(o client.Object) { o.SetOwnerReferences(nil) },
 		"without the service label": func(o client.Object) { delete(o.GetLabels(), v1beta1.LabelInferenceService) },
@@ -273,9 +273,9 @@ func TestOrphansAreTakenBack(t *testing.T) {
 	}
 }
 
-// TestObjectsOfAnEarlierLife: objects of a deleted InferenceService with the same name are left to
+// TestObjectsOfDeletedInferenceService: objects of a deleted InferenceService with the same name are left to
 // the garbage collector. They are no conflict.
-func TestObjectsOfAnEarlierLife(t *testing.T) {
+func TestObjectsOfDeletedInferenceService(t *testing.T) {
 	for _, child := range childrenOfACanary {
 		t.Run(child.kind+" "+child.name, func(t *testing.T) {
 			c := newCanary(t)
@@ -284,7 +284,7 @@ func TestObjectsOfAnEarlierLife(t *testing.T) {
 				owners[0].UID = "earlier"
 				o.SetOwnerReferences(owners)
 			})
-			if _, err := c.pass(); !backend.IsStale(err) {
+			if _, err := c.reconcile(); !backend.IsStale(err) {
 				t.Fatalf("error is %v", err)
 			}
 			c.remove(child.name, child.empty())
@@ -298,9 +298,9 @@ func TestObjectsOfAnEarlierLife(t *testing.T) {
 	}
 }
 
-// TestPodsOfAnEarlierLife: pods of a deleted InferenceService outlive its other objects, and must
+// TestPodsOfDeletedInferenceService: pods of a deleted InferenceService outlive its other objects, and must
 // not count for the first revision of a new one.
-func TestPodsOfAnEarlierLife(t *testing.T) {
+func TestPodsOfDeletedInferenceService(t *testing.T) {
 	for name, leave := range map[string]func(*cluster){
 		"a pod": func(c *cluster) { c.must(c.server.Create(c.t.Context(), newPod(1, "earlier", true))) },
 		"an endpoint": func(c *cluster) {
@@ -317,7 +317,7 @@ func TestPodsOfAnEarlierLife(t *testing.T) {
 			c := newCluster(t)
 			leave(c)
 			for range 3 {
-				if _, err := c.pass(); !backend.IsStale(err) {
+				if _, err := c.reconcile(); !backend.IsStale(err) {
 					t.Fatalf("error is %v", err)
 				}
 			}

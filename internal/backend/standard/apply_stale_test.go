@@ -29,9 +29,9 @@ func (c *cluster) decided() (backendtest.Moment, rollout.Decision) {
 	return observed, c.decide(observed)
 }
 
-// passUntil reconciles until a decision has the action for the revision, and returns that decision
+// reconcileUntil reconciles until a decision has the action for the revision, and returns that decision
 // unapplied.
-func (c *cluster) passUntil(n rollout.Number, action rollout.Action) (backendtest.Moment, rollout.Decision) {
+func (c *cluster) reconcileUntil(n rollout.Number, action rollout.Action) (backendtest.Moment, rollout.Decision) {
 	c.t.Helper()
 	for range 20 {
 		observed, decision := c.decided()
@@ -41,7 +41,7 @@ func (c *cluster) passUntil(n rollout.Number, action rollout.Action) (backendtes
 			}
 		}
 		c.must(c.applyDecision(observed, decision))
-		if !c.others() && !decision.WakeAt.IsZero() {
+		if !c.runControllers() && !decision.WakeAt.IsZero() {
 			c.now = decision.WakeAt
 		}
 	}
@@ -49,7 +49,7 @@ func (c *cluster) passUntil(n rollout.Number, action rollout.Action) (backendtes
 	return backendtest.Moment{}, rollout.Decision{}
 }
 
-func TestADecisionOnAnOldRouteIsRefused(t *testing.T) {
+func TestDecisionOnOldRouteIsRefused(t *testing.T) {
 	c := newCanary(t)
 	c.ask("b", 50)
 	observed, decision := c.decided()
@@ -68,9 +68,9 @@ func TestADecisionOnAnOldRouteIsRefused(t *testing.T) {
 	}
 }
 
-// TestNothingGoesOnAnOldView: between the read from the cache and the removal of a workload, the
+// TestNoRemovalOnOldView: between the read from the cache and the removal of a workload, the
 // route or the spec may have brought the workload back.
-func TestNothingGoesOnAnOldView(t *testing.T) {
+func TestNoRemovalOnOldView(t *testing.T) {
 	touched := func(o client.Object) { annotate(o, "touched", "yes") }
 	for name, change := range map[string]func(*cluster){
 		"the route has changed": func(c *cluster) {
@@ -88,7 +88,7 @@ func TestNothingGoesOnAnOldView(t *testing.T) {
 			t.Run(name+", "+string(action), func(t *testing.T) {
 				c := newCanary(t)
 				c.ask("b", -1)
-				observed, decision := c.passUntil(1, action)
+				observed, decision := c.reconcileUntil(1, action)
 				replicas := c.replicas(1)
 				before := len(c.writes)
 				change(c)
@@ -113,9 +113,9 @@ func TestNothingGoesOnAnOldView(t *testing.T) {
 	}
 }
 
-// TestNoTrafficToWhatIsOnItsWayDown: the user wants revision 1 back while the cache does not show
+// TestNoTrafficToScaledDownRevision: the user wants revision 1 back while the cache does not show
 // yet that it was scaled down.
-func TestNoTrafficToWhatIsOnItsWayDown(t *testing.T) {
+func TestNoTrafficToScaledDownRevision(t *testing.T) {
 	for name, stale := range map[string]func(*cluster){
 		"somebody else has scaled it down": func(*cluster) {},
 		"we have, and nothing else about it would be written": func(c *cluster) {
@@ -129,7 +129,7 @@ func TestNoTrafficToWhatIsOnItsWayDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCanary(t)
 			c.ask("b", -1)
-			c.passUntil(1, rollout.ScaleDown)
+			c.reconcileUntil(1, rollout.ScaleDown)
 			c.ask("b", 0)
 			stale(c)
 			observed, err := c.observe()
@@ -155,9 +155,9 @@ func TestNoTrafficToWhatIsOnItsWayDown(t *testing.T) {
 	}
 }
 
-// TestARouteThatLostOurLabelIsNotAwaited: the cache will never show it. It is looked up when it is
+// TestUnlabelledRouteIsNotAwaited: the cache will never show it. It is looked up when it is
 // written.
-func TestARouteThatLostOurLabelIsNotAwaited(t *testing.T) {
+func TestUnlabelledRouteIsNotAwaited(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
 	route := &unstructured.Unstructured{}
@@ -176,12 +176,12 @@ func TestARouteThatLostOurLabelIsNotAwaited(t *testing.T) {
 	}
 }
 
-// TestNothingIsMadeAnewThatWasDeleted: a write based on an old view must fail if the object was
+// TestDeletedObjectsAreNotRecreated: a write based on an old view must fail if the object was
 // deleted.
-func TestNothingIsMadeAnewThatWasDeleted(t *testing.T) {
+func TestDeletedObjectsAreNotRecreated(t *testing.T) {
 	c := newCanary(t)
 	c.ask("b", -1)
-	observed, decision := c.passUntil(1, rollout.Drain)
+	observed, decision := c.reconcileUntil(1, rollout.Drain)
 	c.remove(deploymentName(isvcName, 1), &appsv1.Deployment{})
 	if err := c.applyDecision(observed, decision); err == nil {
 		t.Error("there is no error")
@@ -191,8 +191,8 @@ func TestNothingIsMadeAnewThatWasDeleted(t *testing.T) {
 	}
 }
 
-// TestWhatTheCacheDoesNotShowYet: a reconciliation may not see the objects of the one before.
-func TestWhatTheCacheDoesNotShowYet(t *testing.T) {
+// TestStaleCache: a reconciliation may not see the objects of the one before.
+func TestStaleCache(t *testing.T) {
 	for _, child := range childrenOfACanary {
 		t.Run(child.kind+" "+child.name, func(t *testing.T) {
 			c := newCanary(t)
@@ -222,7 +222,7 @@ func TestSettledCostsNoWrites(t *testing.T) {
 			c.rollOut(step.inputs, step.percent)
 			before := len(c.writes)
 			for range 3 {
-				decision, err := c.pass()
+				decision, err := c.reconcile()
 				c.must(err)
 				if !decision.WakeAt.IsZero() {
 					t.Errorf("it wants to wake at %v", decision.WakeAt)
@@ -236,7 +236,7 @@ func TestSettledCostsNoWrites(t *testing.T) {
 				RoutesInstalled: c.backend.RoutesInstalled,
 			}
 			c.backend.Config.StorageInitializer.Image = "kserve/storage-initializer:v9"
-			if _, err := c.pass(); err != nil {
+			if _, err := c.reconcile(); err != nil {
 				t.Fatal(err)
 			}
 			if len(c.writes) > before {
@@ -246,9 +246,9 @@ func TestSettledCostsNoWrites(t *testing.T) {
 	}
 }
 
-// TestMendsWhatOthersDid: objects that are edited or deleted by hand are restored, and the split
+// TestRepairsManualChanges: objects that are edited or deleted by hand are restored, and the split
 // does not change.
-func TestMendsWhatOthersDid(t *testing.T) {
+func TestRepairsManualChanges(t *testing.T) {
 	for name, meddle := range map[string]func(*cluster){
 		"a Deployment is scaled to nothing": func(c *cluster) {
 			edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) })
@@ -270,10 +270,10 @@ func TestMendsWhatOthersDid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCanary(t)
-			want := c.world()
+			want := c.state()
 			meddle(c)
 			c.settle()
-			if diff := worldDiff(want, c.world()); diff != "" {
+			if diff := stateDiff(want, c.state()); diff != "" {
 				t.Errorf("it is not as before (-before +after):\n%s", diff)
 			}
 		})
@@ -281,14 +281,14 @@ func TestMendsWhatOthersDid(t *testing.T) {
 	for _, child := range childrenOfACanary {
 		t.Run(child.kind+" "+child.name+" is deleted", func(t *testing.T) {
 			c := newCanary(t)
-			want := c.world()
+			want := c.state()
 			record := c.record()
 			c.remove(child.name, child.empty())
 			if child.name == isvcName {
 				c.report(record) // Without the route, the history comes from the reported status.
 			}
 			c.settle()
-			if diff := worldDiff(want, c.world()); diff != "" {
+			if diff := stateDiff(want, c.state()); diff != "" {
 				t.Errorf("it is not as before (-before +after):\n%s", diff)
 			}
 		})

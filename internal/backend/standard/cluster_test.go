@@ -63,9 +63,9 @@ type cluster struct {
 	intercept func(w write, do func() error) error
 	// unready are the revisions whose pods do not become ready.
 	unready map[rollout.Number]bool
-	// deaf makes the gateway unresponsive.
-	deaf bool
-	uids int
+	// unresponsive makes the gateway unresponsive.
+	unresponsive bool
+	uids         int
 }
 
 func newCluster(t *testing.T, changes ...change[v1beta1.InferenceService]) *cluster {
@@ -180,8 +180,8 @@ func (c *cluster) apply(ctx context.Context, object client.Object, do func() err
 	return c.server.Update(ctx, after)
 }
 
-// pass runs one reconciliation: it observes, decides and applies.
-func (c *cluster) pass() (rollout.Decision, error) {
+// reconcile runs one reconciliation: it observes, decides and applies.
+func (c *cluster) reconcile() (rollout.Decision, error) {
 	c.t.Helper()
 	observed, err := c.observe()
 	if err != nil {
@@ -234,11 +234,11 @@ func (c *cluster) settle() []write {
 	before := len(c.writes)
 	for range 50 {
 		silent := len(c.writes)
-		decision, err := c.pass()
+		decision, err := c.reconcile()
 		if err != nil {
 			c.t.Fatalf("after %v: %v", c.writes[before:], err)
 		}
-		if moved := c.others(); moved || len(c.writes) > silent {
+		if moved := c.runControllers(); moved || len(c.writes) > silent {
 			continue
 		}
 		if decision.WakeAt.IsZero() {
@@ -288,22 +288,22 @@ func (c *cluster) editSpec(edit func(*v1beta1.InferenceService)) {
 	c.must(c.server.Update(c.t.Context(), isvc))
 }
 
-// others runs the other controllers: pods and endpoints are updated, and the gateway accepts
+// runControllers runs the other controllers: pods and endpoints are updated, and the gateway accepts
 // routes. It reports whether anything changed.
-func (c *cluster) others() bool {
+func (c *cluster) runControllers() bool {
 	c.t.Helper()
 	moved := c.garbageCollect()
-	for _, n := range c.numbered() {
+	for _, n := range c.revisionNumbers() {
 		moved = c.runPods(n) || moved
 	}
-	if !c.deaf {
-		moved = c.takeOver() || moved
+	if !c.unresponsive {
+		moved = c.acceptRoutes() || moved
 	}
 	return moved
 }
 
-// numbered returns the revisions that have a Deployment, a Service or pods.
-func (c *cluster) numbered() []rollout.Number {
+// revisionNumbers returns the revisions that have a Deployment, a Service or pods.
+func (c *cluster) revisionNumbers() []rollout.Number {
 	c.t.Helper()
 	found := map[rollout.Number]bool{}
 	for _, list := range []client.ObjectList{&appsv1.DeploymentList{}, &corev1.ServiceList{}, &corev1.PodList{}} {
@@ -424,8 +424,8 @@ func (c *cluster) setEndpoints(n rollout.Number, ready int) bool {
 	return true
 }
 
-// takeOver makes the gateway accept all routes.
-func (c *cluster) takeOver() bool {
+// acceptRoutes makes the gateway accept all routes.
+func (c *cluster) acceptRoutes() bool {
 	c.t.Helper()
 	moved := false
 	for _, object := range c.list(&gatewayv1.HTTPRouteList{}) {
@@ -570,8 +570,8 @@ func (c *cluster) must(err error) {
 	}
 }
 
-// said formats writes, one on each line.
-func said(writes []write) string {
+// formatWrites formats writes, one on each line.
+func formatWrites(writes []write) string {
 	var lines strings.Builder
 	for _, w := range writes {
 		fmt.Fprintln(&lines, w)

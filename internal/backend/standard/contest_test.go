@@ -17,9 +17,9 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// TestAnotherWriterIsNotFoughtWithoutEnd expects growing pauses for the contested content, and a
+// TestContestedObjects expects growing pauses for the contested content, and a
 // report with the field. Other content, such as a new split, is written at once.
-func TestAnotherWriterIsNotFoughtWithoutEnd(t *testing.T) {
+func TestContestedObjects(t *testing.T) {
 	for kind, test := range map[string]struct {
 		field  string
 		change func(c *cluster, writes int)
@@ -68,9 +68,9 @@ func TestAnotherWriterIsNotFoughtWithoutEnd(t *testing.T) {
 			c.intercept = nil
 			c.ask("b", 10)
 			for range 10 { // At the same time, within a pause.
-				_, err := c.pass()
+				_, err := c.reconcile()
 				c.must(err)
-				c.others()
+				c.runControllers()
 			}
 			if got := c.served(); got.Percent(2) != 10 {
 				t.Errorf("the route is %s: the new split waits", got)
@@ -89,7 +89,7 @@ func TestForeignAnnotationsCostOneWrite(t *testing.T) {
 	c.settle()
 	before := len(c.writes)
 	for range 5 {
-		_, err := c.pass()
+		_, err := c.reconcile()
 		c.must(err)
 	}
 	if n := len(c.writes) - before; n > 0 {
@@ -102,9 +102,9 @@ func TestForeignAnnotationsCostOneWrite(t *testing.T) {
 	}
 }
 
-// TestTheModeIsKnownWithoutAStatus reads the mode from the running objects or from the revision
+// TestModeWithoutStatus reads the mode from the running objects or from the revision
 // history.
-func TestTheModeIsKnownWithoutAStatus(t *testing.T) {
+func TestModeWithoutStatus(t *testing.T) {
 	c := newCluster(t)
 	mode := func() v1beta1.DeploymentMode {
 		observed, err := c.observe()

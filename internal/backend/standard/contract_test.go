@@ -32,8 +32,8 @@ type contractCluster struct{ c *cluster }
 
 func (h contractCluster) Backend() backendtest.Backend                { return h.c.backend }
 func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h.c.isvc() }
-func (h contractCluster) CatchUp() bool                               { return h.c.others() }
-func (h contractCluster) SetDeaf(deaf bool)                           { h.c.deaf = deaf }
+func (h contractCluster) CatchUp() bool                               { return h.c.runControllers() }
+func (h contractCluster) SetDeaf(unresponsive bool)                   { h.c.unresponsive = unresponsive }
 func (h contractCluster) Writes() int                                 { return len(h.c.writes) }
 
 func (h contractCluster) Settings() predictor.Settings { return predictor.Settings{} }
@@ -75,7 +75,7 @@ func (h contractCluster) LoseRoute() { h.c.remove(isvcName, &gatewayv1.HTTPRoute
 
 func (h contractCluster) TouchRoute() {
 	edit(h.c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, "touched", r.ResourceVersion) })
-	h.c.takeOver()
+	h.c.acceptRoutes()
 }
 
 func (h contractCluster) SetRecord(text string) {

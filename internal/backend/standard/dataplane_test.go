@@ -57,10 +57,10 @@ func (g *traffic) split() rollout.Split { return splitOf(g.isvc(), g.route()) }
 func (g *traffic) run(until time.Duration) {
 	g.t.Helper()
 	for end := g.now.Add(until); g.now.Before(end); g.now = g.now.Add(tick) {
-		if _, err := g.pass(); err != nil && !backend.IsStale(err) {
+		if _, err := g.reconcile(); err != nil && !backend.IsStale(err) {
 			g.t.Fatal(err)
 		}
-		g.others()
+		g.runControllers()
 		g.follow()
 		g.request()
 	}
@@ -126,9 +126,9 @@ func (g *traffic) wantNoFailures() {
 	}
 }
 
-// TestNoRequestFailsBehindADataPlaneThatFollowsLate: after a restart, a gateway's controller
+// TestNoRequestFailsBehindLaggingDataPlane: after a restart, a gateway's controller
 // accepts routes before its data plane follows.
-func TestNoRequestFailsBehindADataPlaneThatFollowsLate(t *testing.T) {
+func TestNoRequestFailsBehindLaggingDataPlane(t *testing.T) {
 	rollouts := func(g *traffic) {
 		g.ask("b", 20)
 		g.run(time.Minute)
@@ -159,9 +159,9 @@ func TestNoRequestFailsBehindADataPlaneThatFollowsLate(t *testing.T) {
 	})
 }
 
-// TestNothingRetiresWhileTheGatewayIsNotProgrammed: the gateway accepts each generation of the
+// TestNoDrainWhileGatewayIsNotProgrammed: the gateway accepts each generation of the
 // route while its data plane serves the one before.
-func TestNothingRetiresWhileTheGatewayIsNotProgrammed(t *testing.T) {
+func TestNoDrainWhileGatewayIsNotProgrammed(t *testing.T) {
 	refused := gatewaytest.Programmed(1, no)
 	for name, report := range map[string]func(g *traffic){
 		"the Gateway says so": func(g *traffic) { g.programmed(1, &refused) },
@@ -208,8 +208,8 @@ func TestNothingRetiresWhileTheGatewayIsNotProgrammed(t *testing.T) {
 	}
 }
 
-// TestTagHostsNeedAGatewayThatIsProgrammed, like the main route.
-func TestTagHostsNeedAGatewayThatIsProgrammed(t *testing.T) {
+// TestTagHostsNeedProgrammedGateway, like the main route.
+func TestTagHostsNeedProgrammedGateway(t *testing.T) {
 	c := newCanary(t)
 	local := gatewaytest.NewGateway("kserve-local-gateway", 1, "http")
 	local.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, no)}
@@ -227,9 +227,9 @@ func TestTagHostsNeedAGatewayThatIsProgrammed(t *testing.T) {
 	}
 }
 
-// TestAChangedRouteIsTold: after any change of its spec, no gateway can have accepted the route
+// TestRouteChangedOutcome: after any change of its spec, no gateway can have accepted the route
 // yet.
-func TestAChangedRouteIsTold(t *testing.T) {
+func TestRouteChangedOutcome(t *testing.T) {
 	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	for name, test := range map[string]struct {
 		change func(c *cluster)
@@ -265,8 +265,8 @@ func TestAChangedRouteIsTold(t *testing.T) {
 	}
 }
 
-// TestHostsThatCannotBeUsed: a route keeps its other hosts, and is never without a host.
-func TestHostsThatCannotBeUsed(t *testing.T) {
+// TestUnusableHosts: a route keeps its other hosts, and is never without a host.
+func TestUnusableHosts(t *testing.T) {
 	const own, tag = "sklearn-iris.kserve-test.example.org", "latest-sklearn-iris-predictor.kserve-test.example.org"
 	for name, test := range map[string]struct {
 		unusable          []string
@@ -326,7 +326,7 @@ func TestHostsThatCannotBeUsed(t *testing.T) {
 				if want[0] == "" {
 					want = nil
 				}
-				if diff := worldDiff(anyOf(map[string][]string{"hosts": want}), anyOf(map[string][]string{"hosts": got})); diff != "" {
+				if diff := stateDiff(anyOf(map[string][]string{"hosts": want}), anyOf(map[string][]string{"hosts": got})); diff != "" {
 					t.Errorf("hosts of %s (-want +got):\n%s", name, diff)
 				}
 			}
@@ -342,9 +342,9 @@ func observedHosts(route *gatewayv1.HTTPRoute) []string {
 	return hosts
 }
 
-// TestADefaultTimeoutReachesARouteWithItsWeights, not with an upgrade of the operator or of the
+// TestDefaultTimeoutIsAddedWithWeights, not with an upgrade of the operator or of the
 // gateway.
-func TestADefaultTimeoutReachesARouteWithItsWeights(t *testing.T) {
+func TestDefaultTimeoutIsAddedWithWeights(t *testing.T) {
 	c := newCanary(t)
 	for _, name := range []string{"kserve-ingress-gateway", "kserve-local-gateway"} {
 		c.must(c.server.Create(t.Context(), gatewaytest.NewGateway(name, 1, "http")))

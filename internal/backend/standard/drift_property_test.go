@@ -39,9 +39,9 @@ func everyIntent(t *testing.T) map[string]struct {
 	}
 }
 
-// TestRealisedHoldsForWhateverIsAdded: fields that the API server or admission controllers add must
+// TestIsUpToDateIgnoresAdditions: fields that the API server or admission controllers add must
 // not cause a write, in any order of list elements.
-func TestRealisedHoldsForWhateverIsAdded(t *testing.T) {
+func TestIsUpToDateIgnoresAdditions(t *testing.T) {
 	for kind, test := range everyIntent(t) {
 		t.Run(kind, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
@@ -86,9 +86,9 @@ func enriched(rt *rapid.T, value any, how objects.Lists) any {
 	}
 }
 
-// TestRealisedHoldsForNothingThatIsTaken: any single field of ours that is changed or removed must
+// TestIsUpToDateDetectsRemovals: any single field of ours that is changed or removed must
 // cause a write.
-func TestRealisedHoldsForNothingThatIsTaken(t *testing.T) {
+func TestIsUpToDateDetectsRemovals(t *testing.T) {
 	for kind, test := range everyIntent(t) {
 		t.Run(kind, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {

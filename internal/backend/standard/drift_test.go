@@ -130,7 +130,7 @@ func served[T client.Object](t *testing.T, file string, into T) T {
 	return into
 }
 
-func isRealised(t *testing.T, intended, observed client.Object, how objects.Lists) bool {
+func isUpToDate(t *testing.T, intended, observed client.Object, how objects.Lists) bool {
 	t.Helper()
 	written, err := objects.IntentOf(intended, newScheme(t))
 	if err != nil {
@@ -143,7 +143,7 @@ func isRealised(t *testing.T, intended, observed client.Object, how objects.List
 	return same
 }
 
-func TestWhatTheAPIServerMakesOfAnIntentIsRealised(t *testing.T) {
+func TestServedObjectsAreUpToDate(t *testing.T) {
 	for name, test := range map[string]struct {
 		intended, observed client.Object
 		how                objects.Lists
@@ -156,7 +156,7 @@ func TestWhatTheAPIServerMakesOfAnIntentIsRealised(t *testing.T) {
 		"stopped route": {intendedStoppedRoute(), served(t, "stopped-route", &gatewayv1.HTTPRoute{}), objects.ExactLists},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if !isRealised(t, test.intended, test.observed, test.how) {
+			if !isUpToDate(t, test.intended, test.observed, test.how) {
 				t.Error("it would be written again in every pass")
 			}
 		})
@@ -175,7 +175,7 @@ func checkDrift[T client.Object](t *testing.T, intended T, read func(*testing.T)
 		t.Run(name, func(t *testing.T) {
 			observed := read(t)
 			test.edit(observed)
-			if undone := !isRealised(t, intended, observed, how); undone != test.undone {
+			if undone := !isUpToDate(t, intended, observed, how); undone != test.undone {
 				t.Errorf("undone: %t, want %t", undone, test.undone)
 			}
 		})
@@ -346,7 +346,7 @@ func TestDriftOfARoute(t *testing.T) {
 	t.Run("a timeout is added where none is wanted", func(t *testing.T) {
 		observed := served(t, "stopped-route", &gatewayv1.HTTPRoute{})
 		rule(observed).Timeouts = &gatewayv1.HTTPRouteTimeouts{Request: new(gatewayv1.Duration("1s"))}
-		if isRealised(t, intendedStoppedRoute(), observed, objects.ExactLists) {
+		if isUpToDate(t, intendedStoppedRoute(), observed, objects.ExactLists) {
 			t.Error("it stays")
 		}
 	})

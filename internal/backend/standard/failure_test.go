@@ -31,7 +31,7 @@ func ofServer(state corev1.ContainerState) *corev1.Pod {
 	return pod
 }
 
-func TestWhatADeploymentTells(t *testing.T) {
+func TestRevisionDetail(t *testing.T) {
 	condition := func(kind appsv1.DeploymentConditionType, status corev1.ConditionStatus, reason, message string) appsv1.DeploymentCondition {
 		return appsv1.DeploymentCondition{Type: kind, Status: status, Reason: reason, Message: message, LastTransitionTime: at(7)}
 	}

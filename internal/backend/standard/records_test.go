@@ -19,7 +19,7 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-func TestARecordKeepsWhatARevisionRuns(t *testing.T) {
+func TestControllerRevisionKeepsTheRevision(t *testing.T) {
 	for name, change := range map[string]change[backend.NewRevision]{
 		"a model": func(*backend.NewRevision) {},
 		"everything": func(r *backend.NewRevision) {
@@ -58,9 +58,9 @@ func decodedFrom(t *testing.T, made *appsv1.Deployment, revision backend.NewRevi
 	return revision
 }
 
-// TestARecordThatCannotBeRead: no decision may be based on a ControllerRevision without a pod
+// TestUndecodableControllerRevision: no decision may be based on a ControllerRevision without a pod
 // template.
-func TestARecordThatCannotBeRead(t *testing.T) {
+func TestUndecodableControllerRevision(t *testing.T) {
 	for name, data := range map[string]string{
 		"no JSON":      `{`,
 		"another kind": `{"spec":{"template":{}}}`,
@@ -78,8 +78,8 @@ func TestARecordThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// TestARevisionWithAnUnreadableRecord keeps running, is repaired, and is retired when it is due.
-func TestARevisionWithAnUnreadableRecord(t *testing.T) {
+// TestRevisionWithUndecodableControllerRevision keeps running, is repaired, and is retired when it is due.
+func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 	spoil := func(c *cluster, n rollout.Number) {
 		edit(c, backend.RevisionName(isvcName, n), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{}`) })
 	}
@@ -120,8 +120,8 @@ func TestARevisionWithAnUnreadableRecord(t *testing.T) {
 	})
 }
 
-// TestRecoveryOfARevision restores a revision from a Deployment without our annotations.
-func TestRecoveryOfARevision(t *testing.T) {
+// TestRestoreRevisionFromDeployment restores a revision from a Deployment without our annotations.
+func TestRestoreRevisionFromDeployment(t *testing.T) {
 	older := func(revision backend.NewRevision) *appsv1.Deployment {
 		made := deployment(newInferenceService(), 2, revision, 1, 0)
 		delete(made.Annotations, annotationRevision)
@@ -159,7 +159,7 @@ func TestRecoveryOfARevision(t *testing.T) {
 	}
 }
 
-func TestAGarbageRolloutRecord(t *testing.T) {
+func TestInvalidRolloutState(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing": "", "no JSON": "{", "another record": `{"stable":7,"target":8,"highest":8,"split":{"8":100}}`, "an older one": `{"stable":1}`,
 	} {

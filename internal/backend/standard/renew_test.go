@@ -39,9 +39,9 @@ func download(variables ...corev1.EnvVar) *predictor.Download {
 	return download
 }
 
-// TestCredentialsThatComeLater: amended credentials reach the pods of a target that has never been
+// TestAmendedCredentials: amended credentials reach the pods of a target that has never been
 // ready, even if a variable is only removed. They survive a restart.
-func TestCredentialsThatComeLater(t *testing.T) {
+func TestAmendedCredentials(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.unready[2] = true
@@ -70,9 +70,9 @@ func TestCredentialsThatComeLater(t *testing.T) {
 	}
 }
 
-// TestPodsThatServeAreNotRestartedForCredentials that were recorded just before the pods became
+// TestServingPodsAreNotRestartedForCredentials that were recorded just before the pods became
 // ready.
-func TestPodsThatServeAreNotRestartedForCredentials(t *testing.T) {
+func TestServingPodsAreNotRestartedForCredentials(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{Download: download(corev1.EnvVar{Name: "A", Value: "b"})}}))
@@ -82,8 +82,8 @@ func TestPodsThatServeAreNotRestartedForCredentials(t *testing.T) {
 	}
 }
 
-// TestWhatTheUserWroteIsKept with the revision, and added to a ControllerRevision that lacks it.
-func TestWhatTheUserWroteIsKept(t *testing.T) {
+// TestUserSpecIsKept with the revision, and added to a ControllerRevision that lacks it.
+func TestUserSpecIsKept(t *testing.T) {
 	user := &predictor.UserSpec{
 		Predictor: json.RawMessage(`{"model":{"modelFormat":{"name":"sklearn"}}}`), RequestedRuntime: "ours",
 		ModelURI: "gs://models/iris", ChangeCause: "a better one",
@@ -106,7 +106,7 @@ func TestWhatTheUserWroteIsKept(t *testing.T) {
 	c.must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{User: user}}))
 	c.settle()
 	if writes := c.writes[before:]; len(writes) > 1 { // The summary on the Deployment. The cluster does not record patches.
-		t.Errorf("it has written\n%s", said(writes))
+		t.Errorf("it has written\n%s", formatWrites(writes))
 	}
 	observed, err := c.observe()
 	c.must(err)

@@ -24,9 +24,9 @@ func promoteAndAwaitGateway(c *cluster) {
 	c.settle()
 	c.ask("b", -1)
 	for range 20 {
-		_, err := c.pass()
+		_, err := c.reconcile()
 		c.must(err)
-		c.others()
+		c.runControllers()
 		if c.served().Equal(rollout.All(2)) && gateway.AcceptanceOf(c.route()).Accepted {
 			return
 		}
@@ -39,16 +39,16 @@ func TestTheDrainIsNotSkipped(t *testing.T) {
 	c := newCluster(t)
 	promoteAndAwaitGateway(c)
 	c.unready[1] = true
-	c.others()
+	c.runControllers()
 	for range 3 {
-		_, err := c.pass()
+		_, err := c.reconcile()
 		c.must(err)
 	}
 	if got := c.replicas(1); got == 0 {
 		t.Error("it is scaled down before the drain is over")
 	}
 	c.now = c.now.Add(c.policy.DrainPeriod)
-	_, err := c.pass()
+	_, err := c.reconcile()
 	c.must(err)
 	if got := c.replicas(1); got != 0 {
 		t.Errorf("after the drain it has %d replicas", got)
@@ -62,17 +62,17 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t)
 			promoteAndAwaitGateway(c)
-			_, err := c.pass()
+			_, err := c.reconcile()
 			c.must(err)
 			c.now = c.now.Add(c.policy.DrainPeriod)
-			_, err = c.pass()
+			_, err = c.reconcile()
 			c.must(err)
 			if c.replicas(1) != 0 {
 				t.Fatal("it is not scaled down yet")
 			}
 			c.ask("b", 0)
 			for range 3 {
-				_, err := c.pass()
+				_, err := c.reconcile()
 				c.must(err)
 				if observes {
 					deployment := &appsv1.Deployment{}
@@ -89,8 +89,8 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 			c.get(deploymentName(isvcName, 1)+"-00", pod)
 			c.must(c.server.Delete(t.Context(), pod))
 			c.unready[1] = true // The new pod loads.
-			c.others()
-			_, err = c.pass()
+			c.runControllers()
+			_, err = c.reconcile()
 			c.must(err)
 			if got := c.served(); !got.Equal(rollout.All(2)) {
 				t.Errorf("the split is %s while the new pod loads", got)
@@ -107,12 +107,12 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 // TestNeverRoutedCanariesGo while no gateway has accepted the route: no request can reach them.
 func TestNeverRoutedCanariesGo(t *testing.T) {
 	c := newCluster(t)
-	c.deaf = true
+	c.unresponsive = true
 	step := func() {
 		for range 6 {
-			_, err := c.pass()
+			_, err := c.reconcile()
 			c.must(err)
-			c.others()
+			c.runControllers()
 			c.now = c.now.Add(time.Minute)
 		}
 	}
@@ -134,31 +134,31 @@ func TestNeverRoutedCanariesGo(t *testing.T) {
 	}
 }
 
-// TestStoppedIsSaidOnceNoPodRuns: while the gateway does not accept the route, pods keep running.
-func TestStoppedIsSaidOnceNoPodRuns(t *testing.T) {
+// TestStoppedIsReportedWithoutPods: while the gateway does not accept the route, pods keep running.
+func TestStoppedIsReportedWithoutPods(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
-	c.deaf = true
+	c.unresponsive = true
 	c.editSpec(annotated(v1beta1.AnnotationStop, "true"))
 	for range 20 {
-		decision, err := c.pass()
+		decision, err := c.reconcile()
 		c.must(err)
-		c.others()
+		c.runControllers()
 		c.now = c.now.Add(time.Minute)
 		if decision.Phase != rollout.Stopping || c.replicas(1) == 0 {
 			t.Fatalf("the phase is %s with %d replicas", decision.Phase, c.replicas(1))
 		}
 	}
-	c.deaf = false
+	c.unresponsive = false
 	c.settle()
-	if decision, err := c.pass(); err != nil || decision.Phase != rollout.Stopped {
+	if decision, err := c.reconcile(); err != nil || decision.Phase != rollout.Stopped {
 		t.Errorf("the phase is %s, %v", decision.Phase, err)
 	}
 }
 
-// TestALaterVersionsRolloutStateIsLeftAlone: the observation fails with a message that says what to
+// TestNewerRolloutStateIsLeftAlone: the observation fails with a message that says what to
 // do.
-func TestALaterVersionsRolloutStateIsLeftAlone(t *testing.T) {
+func TestNewerRolloutStateIsLeftAlone(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
 	const later = `{"version":99,"stable":1,"target":1,"split":{"1":100},"before":{},"shiftedAt":"2026-03-11T12:00:00Z","highest":1}`
@@ -167,7 +167,7 @@ func TestALaterVersionsRolloutStateIsLeftAlone(t *testing.T) {
 	})
 	before := len(c.writes)
 	c.ask("b", -1)
-	_, err := c.pass()
+	_, err := c.reconcile()
 	var newer *rollout.NewerVersionError
 	if !errors.As(err, &newer) || newer.Version != 99 {
 		t.Errorf("the error is %v", err)

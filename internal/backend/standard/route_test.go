@@ -58,10 +58,10 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestAClusterLocalServiceStaysWhereItIsWithoutALocalGateway: the label must not make a serving
+// TestClusterLocalWithoutLocalGateway: the label must not make a serving
 // InferenceService unreachable, and the loss of the local gateway must not make a private one
 // public.
-func TestAClusterLocalServiceStaysWhereItIsWithoutALocalGateway(t *testing.T) {
+func TestClusterLocalWithoutLocalGateway(t *testing.T) {
 	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	attachments := func(c *cluster) map[string]gatewayv1.HTTPRouteSpec {
 		found := map[string]gatewayv1.HTTPRouteSpec{}
@@ -81,7 +81,7 @@ func TestAClusterLocalServiceStaysWhereItIsWithoutALocalGateway(t *testing.T) {
 		before := attachments(c)
 		c.editSpec(clusterLocal)
 		c.rollOut("b", 20)
-		if diff := worldDiff(anyOf(before), anyOf(attachments(c))); diff != "" {
+		if diff := stateDiff(anyOf(before), anyOf(attachments(c))); diff != "" {
 			t.Errorf("its routes move (-before +after):\n%s", diff)
 		}
 		if got, want := c.served(), split(t, 2, 20, 1, 80); !got.Equal(want) {
@@ -96,7 +96,7 @@ func TestAClusterLocalServiceStaysWhereItIsWithoutALocalGateway(t *testing.T) {
 		before := attachments(c)
 		c.backend.Config = newConfig()
 		c.rollOut("b", 20)
-		if diff := worldDiff(anyOf(before), anyOf(attachments(c))); diff != "" {
+		if diff := stateDiff(anyOf(before), anyOf(attachments(c))); diff != "" {
 			t.Errorf("its routes move (-before +after):\n%s", diff)
 		}
 	})
@@ -118,7 +118,7 @@ func anyOf[T any](m map[string]T) map[string]any {
 	return all
 }
 
-func TestTheAddressInsideTheClusterGoesWithTheLocalGateway(t *testing.T) {
+func TestLocalAddressFollowsLocalGateway(t *testing.T) {
 	c := newCanary(t)
 	service := &corev1.Service{}
 	c.get(isvcName, service)

@@ -58,8 +58,8 @@ func (c *cluster) standsFor(n rollout.Number, asked, running int32) {
 	}
 }
 
-// TestTheScaleTargetFollowsADeploymentThatIsScaledItself until the ScaleTarget is scaled.
-func TestTheScaleTargetFollowsADeploymentThatIsScaledItself(t *testing.T) {
+// TestScaleTargetFollowsScaledDeployment until the ScaleTarget is scaled.
+func TestScaleTargetFollowsScaledDeployment(t *testing.T) {
 	c := scaledExternally(t)
 	c.standsFor(1, 1, 1)
 	target := c.scaleTarget()
@@ -80,9 +80,9 @@ func TestTheScaleTargetFollowsADeploymentThatIsScaledItself(t *testing.T) {
 	}
 }
 
-// TestTheDeploymentFollowsTheScaleTarget once it is scaled: up, down, to zero, and to a number that
+// TestDeploymentFollowsScaleTarget once it is scaled: up, down, to zero, and to a number that
 // was copied before.
-func TestTheDeploymentFollowsTheScaleTarget(t *testing.T) {
+func TestDeploymentFollowsScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	for _, replicas := range []int32{4, 1, 0, 3, 2} {
 		c.scale(replicas)
@@ -122,30 +122,30 @@ func TestTwoAutoscalers(t *testing.T) {
 	}
 }
 
-// TestTheScaleTargetIsToldOnce: an autoscaler keeps its reference across a promotion and a
+// TestScaleTargetNameIsStable: an autoscaler keeps its reference across a promotion and a
 // rollback.
-func TestTheScaleTargetIsToldOnce(t *testing.T) {
+func TestScaleTargetNameIsStable(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(4)
 	c.rollOut("b", 10)
 	c.standsFor(1, 4, 4)
 
 	c.ask("b", -1)
-	c.deaf = true
+	c.unresponsive = true
 	for range 5 {
-		_, err := c.pass()
+		_, err := c.reconcile()
 		c.must(err)
-		c.others()
+		c.runControllers()
 	}
 	if got := c.served(); !got.Equal(rollout.All(2)) || c.replicas(2) != 5 {
 		t.Fatalf("the split is %s on %d replicas", got, c.replicas(2))
 	}
 	c.standsFor(1, 4, 4) // The gateway has not accepted it.
-	c.deaf = false
-	_, err := c.pass()
+	c.unresponsive = false
+	_, err := c.reconcile()
 	c.must(err)
-	for c.others() {
-		_, err := c.pass()
+	for c.runControllers() {
+		_, err := c.reconcile()
 		c.must(err)
 	}
 	c.standsFor(2, 4, 5) // They are held during the shift.
@@ -162,7 +162,7 @@ func TestTheScaleTargetIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestTheScaleTargetComesAndGoesWithItsClass(t *testing.T) {
+func TestScaleTargetFollowsAutoscalerClass(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(3)
 	c.settle()
@@ -184,8 +184,8 @@ func TestTheScaleTargetComesAndGoesWithItsClass(t *testing.T) {
 	c.standsFor(1, 3, 3)
 }
 
-// TestADeletedScaleTarget is created again, and then follows the Deployment.
-func TestADeletedScaleTarget(t *testing.T) {
+// TestDeletedScaleTarget is created again, and then follows the Deployment.
+func TestDeletedScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(3)
 	c.settle()
@@ -197,8 +197,8 @@ func TestADeletedScaleTarget(t *testing.T) {
 	c.standsFor(1, 5, 5)
 }
 
-// TestAStoppedServiceKeepsItsScaleTarget, and restarts with its replicas.
-func TestAStoppedServiceKeepsItsScaleTarget(t *testing.T) {
+// TestStoppedServiceKeepsScaleTarget, and restarts with its replicas.
+func TestStoppedServiceKeepsScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(3)
 	c.settle()
@@ -212,8 +212,8 @@ func TestAStoppedServiceKeepsItsScaleTarget(t *testing.T) {
 	c.standsFor(1, 3, 3)
 }
 
-// TestAScaleTargetThatCannotBeCreated: the failure is reported and blocks nothing.
-func TestAScaleTargetThatCannotBeCreated(t *testing.T) {
+// TestRefusedScaleTarget: the failure is reported and blocks nothing.
+func TestRefusedScaleTarget(t *testing.T) {
 	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
 	c.backend.ScaleTargetsInstalled = func() bool { return true }
 	c.must(c.server.Create(t.Context(), &scalingv1alpha1.ScaleTarget{
@@ -231,8 +231,8 @@ func TestAScaleTargetThatCannotBeCreated(t *testing.T) {
 	}
 }
 
-// TestAClusterWithoutScaleTargets: autoscalers scale the Deployments.
-func TestAClusterWithoutScaleTargets(t *testing.T) {
+// TestClusterWithoutScaleTargets: autoscalers scale the Deployments.
+func TestClusterWithoutScaleTargets(t *testing.T) {
 	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
 	writes := c.settle()
 	if slices.ContainsFunc(writes, func(w write) bool { return w.kind == scaleTargetKind }) {
@@ -244,8 +244,8 @@ func TestAClusterWithoutScaleTargets(t *testing.T) {
 	}
 }
 
-// TestAnUpgradeCreatesNoScaleTarget: it is created with the next change.
-func TestAnUpgradeCreatesNoScaleTarget(t *testing.T) {
+// TestUpgradeCreatesNoScaleTarget: it is created with the next change.
+func TestUpgradeCreatesNoScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.remove(predictorName, &scalingv1alpha1.ScaleTarget{})
 	record := c.record()

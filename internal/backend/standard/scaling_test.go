@@ -86,7 +86,7 @@ func TestReplicasOfADeployment(t *testing.T) {
 	}
 }
 
-func TestTheAutoscalerComesAndGoesWithItsBounds(t *testing.T) {
+func TestAutoscalerFollowsBounds(t *testing.T) {
 	c := newCluster(t, scaled(1, 3))
 	c.settle()
 	name := backend.RevisionName(isvcName, 1)
@@ -162,14 +162,14 @@ func TestAnExternalAutoscalerIsRaisedForAShare(t *testing.T) {
 		c.ask("b", -1)
 		writes := len(c.writes)
 		for range 10 {
-			_, err := c.pass()
+			_, err := c.reconcile()
 			c.must(err)
 			scaleTo(c, 2, 1) // Before a pod exists.
 		}
 		if raised := len(c.writes) - writes; raised > 4 || c.served().String() != "2:10 1:90" {
 			t.Errorf("%d writes against it, and the split is %s", raised, c.served())
 		}
-		if decision, err := c.pass(); err != nil || decision.HeldBack == nil {
+		if decision, err := c.reconcile(); err != nil || decision.HeldBack == nil {
 			t.Errorf("nothing is said of it: %v", err)
 		}
 	})
@@ -186,14 +186,14 @@ func TestAMalformedAutoscalerClass(t *testing.T) {
 				edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(4)) })
 			}
 			c.settle()
-			want := c.world()
+			want := c.state()
 
 			c.inputs = "" // The spec cannot be resolved.
 			c.editSpec(annotated(v1beta1.AnnotationAutoscalerClass, "keda"))
 			if writes := c.settle(); len(writes) > 0 {
 				t.Errorf("it writes %v", writes)
 			}
-			if diff := worldDiff(want, c.world()); diff != "" {
+			if diff := stateDiff(want, c.state()); diff != "" {
 				t.Errorf("something moved (-before +after):\n%s", diff)
 			}
 		})

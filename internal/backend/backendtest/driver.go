@@ -20,8 +20,8 @@ import (
 // promote stands for an absent percent.
 const promote = -1
 
-// play drives a cluster as its user, and as the controller between the user and the backend.
-type play struct {
+// driver drives a cluster as its user, and as the controller between the user and the backend.
+type driver struct {
 	Cluster
 	t      *testing.T
 	policy rollout.Policy
@@ -34,9 +34,9 @@ type play struct {
 	lost map[rollout.Number]bool
 }
 
-func newPlay(t *testing.T, newCluster func(*testing.T) Cluster) *play {
+func newPlay(t *testing.T, newCluster func(*testing.T) Cluster) *driver {
 	t.Helper()
-	return &play{
+	return &driver{
 		Cluster: newCluster(t),
 		t:       t,
 		policy:  rollout.Policy{DrainPeriod: 30 * time.Second, CapacityHold: 5 * time.Minute, HistoryLimit: 10},
@@ -46,7 +46,7 @@ func newPlay(t *testing.T, newCluster func(*testing.T) Cluster) *play {
 }
 
 // edit edits the InferenceService as a user does.
-func (p *play) edit(edit func(*v1beta1.InferenceService)) {
+func (p *driver) edit(edit func(*v1beta1.InferenceService)) {
 	p.t.Helper()
 	isvc := p.InferenceService()
 	edit(isvc)
@@ -54,7 +54,7 @@ func (p *play) edit(edit func(*v1beta1.InferenceService)) {
 }
 
 // apply applies a spec with a model and its percent.
-func (p *play) apply(model string, percent int64) {
+func (p *driver) apply(model string, percent int64) {
 	p.t.Helper()
 	p.edit(func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
@@ -66,7 +66,7 @@ func (p *play) apply(model string, percent int64) {
 }
 
 // rollOut applies a spec and waits until the cluster has settled.
-func (p *play) rollOut(model string, percent int64) {
+func (p *driver) rollOut(model string, percent int64) {
 	p.t.Helper()
 	p.apply(model, percent)
 	p.settle()
@@ -82,14 +82,14 @@ func annotate(key, value string) func(*v1beta1.InferenceService) {
 }
 
 // isvc returns the InferenceService with the last reported status.
-func (p *play) isvc() *v1beta1.InferenceService {
+func (p *driver) isvc() *v1beta1.InferenceService {
 	p.t.Helper()
 	isvc := p.InferenceService()
 	isvc.Status = p.reported
 	return isvc
 }
 
-func (p *play) wanted() *predictor.Resolved {
+func (p *driver) wanted() *predictor.Resolved {
 	p.t.Helper()
 	wanted, err := predictor.Resolve(p.InferenceService(), predictor.Runtimes{}, p.Settings())
 	if err != nil {
@@ -98,7 +98,7 @@ func (p *play) wanted() *predictor.Resolved {
 	return wanted
 }
 
-func (p *play) observe() Moment {
+func (p *driver) observe() Moment {
 	p.t.Helper()
 	observed, err := p.tryToObserve()
 	if err != nil {
@@ -107,7 +107,7 @@ func (p *play) observe() Moment {
 	return observed
 }
 
-func (p *play) tryToObserve() (Moment, error) {
+func (p *driver) tryToObserve() (Moment, error) {
 	p.t.Helper()
 	isvc := p.isvc()
 	session, err := p.Backend().Observe(p.t.Context(), isvc)
@@ -118,11 +118,11 @@ func (p *play) tryToObserve() (Moment, error) {
 	return At(session, isvc, p.Settings().Mode, target), nil
 }
 
-func (p *play) decide(observed Moment) rollout.Decision {
+func (p *driver) decide(observed Moment) rollout.Decision {
 	return rollout.Decide(observed.Snapshot, p.policy, p.now)
 }
 
-func (p *play) carryOut(observed Moment, decision rollout.Decision) (backend.Outcome, error) {
+func (p *driver) carryOut(observed Moment, decision rollout.Decision) (backend.Outcome, error) {
 	p.t.Helper()
 	change := observed.Change(decision)
 	if decision.Create {
@@ -137,8 +137,8 @@ func (p *play) carryOut(observed Moment, decision rollout.Decision) (backend.Out
 	return observed.Session.Apply(p.t.Context(), change)
 }
 
-// pass runs one reconciliation: it observes, decides and applies.
-func (p *play) pass() (Moment, rollout.Decision, error) {
+// reconcile runs one reconciliation: it observes, decides and applies.
+func (p *driver) reconcile() (Moment, rollout.Decision, error) {
 	p.t.Helper()
 	observed, err := p.tryToObserve()
 	if err != nil {
@@ -150,14 +150,14 @@ func (p *play) pass() (Moment, rollout.Decision, error) {
 }
 
 // settle reconciles until nothing is left to do, and checks the invariants at each step.
-func (p *play) settle() {
+func (p *driver) settle() {
 	p.t.Helper()
 	p.settleDespite(p.mustApply)
 }
 
 // mustApply checks the result of a reconciliation. If other controllers write too, a reconciliation
 // may be based on an old view, and is tried again.
-func (p *play) mustApply(err error) {
+func (p *driver) mustApply(err error) {
 	p.t.Helper()
 	if err != nil && !backend.IsStale(err) {
 		p.t.Fatalf("applying: %v", err)
@@ -165,11 +165,11 @@ func (p *play) mustApply(err error) {
 }
 
 // settleDespite settles even if some reconciliations fail.
-func (p *play) settleDespite(judge func(error)) rollout.Decision {
+func (p *driver) settleDespite(judge func(error)) rollout.Decision {
 	p.t.Helper()
 	for range 60 {
 		before := p.Writes()
-		observed, decision, err := p.pass()
+		observed, decision, err := p.reconcile()
 		judge(err)
 		if err == nil {
 			p.inspect(observed, decision)
@@ -188,7 +188,7 @@ func (p *play) settleDespite(judge func(error)) rollout.Decision {
 }
 
 // inspect checks the invariants of every moment.
-func (p *play) inspect(observed Moment, decision rollout.Decision) {
+func (p *driver) inspect(observed Moment, decision rollout.Decision) {
 	p.t.Helper()
 	record := observed.Route.Record
 	if record == nil {
@@ -197,8 +197,8 @@ func (p *play) inspect(observed Moment, decision rollout.Decision) {
 	if observed.Route.TakenOver && !observed.Route.Split.Equal(record.Split) {
 		p.t.Errorf("%v is said to be served as %v", record.Split, observed.Route.Split)
 	}
-	if told := observed.Snapshot.Reported.Split; told.Equal(record.Split) && !decision.Served.Equal(told) && !observed.Route.ServesNobody {
-		p.t.Errorf("%v was reported, and now %v, though nobody was routed elsewhere", told, decision.Served)
+	if reported := observed.Snapshot.Reported.Split; reported.Equal(record.Split) && !decision.Served.Equal(reported) && !observed.Route.ServesNobody {
+		p.t.Errorf("%v was reported, and now %v, though nobody was routed elsewhere", reported, decision.Served)
 	}
 	for _, share := range decision.Served.Shares() {
 		switch runs := len(p.Instances(share.Revision)) > 0; {
@@ -212,14 +212,14 @@ func (p *play) inspect(observed Moment, decision rollout.Decision) {
 
 // lose removes the workload of a revision. If no other revision can serve, the revision keeps its
 // share until it is back.
-func (p *play) lose(n rollout.Number) {
+func (p *driver) lose(n rollout.Number) {
 	p.t.Helper()
 	p.LoseWorkload(n)
 	p.lost[n] = true
 }
 
 // report stores what the status reports of a decision.
-func (p *play) report(decision rollout.Decision) {
+func (p *driver) report(decision rollout.Decision) {
 	p.t.Helper()
 	name := func(n rollout.Number) string {
 		if n == 0 {
@@ -236,7 +236,7 @@ func (p *play) report(decision rollout.Decision) {
 }
 
 // wantSplit checks the split that is served.
-func (p *play) wantSplit(shares ...int) {
+func (p *driver) wantSplit(shares ...int) {
 	p.t.Helper()
 	var all []rollout.Share
 	for pair := range slices.Chunk(shares, 2) {
@@ -256,7 +256,7 @@ func (p *play) wantSplit(shares ...int) {
 }
 
 // wantRunning checks which revisions are running.
-func (p *play) wantRunning(want ...rollout.Number) {
+func (p *driver) wantRunning(want ...rollout.Number) {
 	p.t.Helper()
 	var got []rollout.Number
 	for _, revision := range p.observe().Revisions {
@@ -273,7 +273,7 @@ func (p *play) wantRunning(want ...rollout.Number) {
 }
 
 // wantRecorded checks which revisions can be brought back.
-func (p *play) wantRecorded(want ...rollout.Number) {
+func (p *driver) wantRecorded(want ...rollout.Number) {
 	p.t.Helper()
 	var got []rollout.Number
 	observed := p.observe()
