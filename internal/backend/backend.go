@@ -357,8 +357,8 @@ type TaggedRevision struct {
 }
 
 // TaggedRevisions lists the tags of a decision with their revisions, in a fixed order.
-func TaggedRevisions(wanted rollout.Tags) []TaggedRevision {
-	all := []TaggedRevision{{v1beta1.TagLatest, wanted.Latest}, {v1beta1.TagPrevious, wanted.Prev}}
+func TaggedRevisions(tags rollout.Tags) []TaggedRevision {
+	all := []TaggedRevision{{v1beta1.TagLatest, tags.Latest}, {v1beta1.TagPrevious, tags.Prev}}
 	return slices.DeleteFunc(all, func(t TaggedRevision) bool { return t.Revision == 0 })
 }
 

@@ -44,16 +44,16 @@ func TestIsStale(t *testing.T) {
 }
 
 func TestIsAboutEntrance(t *testing.T) {
-	entrance := &backend.EntranceError{Err: &backend.ConflictError{Kind: "HTTPRoute", Namespace: "ns", Name: "x"}}
+	hostRoute := &backend.EntranceError{Err: &backend.ConflictError{Kind: "HTTPRoute", Namespace: "ns", Name: "x"}}
 	for name, test := range map[string]struct {
 		err  error
 		want bool
 	}{
-		"nothing":                   {nil, false},
-		"an entrance":               {entrance, true},
-		"an entrance, wrapped":      {fmt.Errorf("applying: %w", errors.Join(nil, entrance)), true},
-		"an entrance and a failure": {fmt.Errorf("applying: %w", errors.Join(entrance, errors.New("etcd is down"))), false},
-		"a failure":                 {errors.New("etcd is down"), false},
+		"nothing":                    {nil, false},
+		"a host route":               {hostRoute, true},
+		"a host route, wrapped":      {fmt.Errorf("applying: %w", errors.Join(nil, hostRoute)), true},
+		"a host route and a failure": {fmt.Errorf("applying: %w", errors.Join(hostRoute, errors.New("etcd is down"))), false},
+		"a failure":                  {errors.New("etcd is down"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := backend.IsAboutEntrance(test.err); got != test.want {
@@ -62,6 +62,6 @@ func TestIsAboutEntrance(t *testing.T) {
 		})
 	}
 	if !backend.IsStale(fmt.Errorf("applying: %w", &backend.EntranceError{Err: backend.ErrStale})) {
-		t.Error("a stale view of an entrance is not stale")
+		t.Error("a stale view of a host route is not stale")
 	}
 }

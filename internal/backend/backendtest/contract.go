@@ -18,27 +18,27 @@ func Contract(t *testing.T, newCluster func(*testing.T) Cluster) {
 	}{
 		{"a first deployment gets all traffic once it is ready", firstDeployment},
 		{"a canary gets its share once it is ready", canary},
-		{"a promotion loads nothing twice, and the old revision retires", promotion},
+		{"a promotion restarts no pods, and the old revision retires", promotion},
 		{"a rollback brings the previous revision back before it is routed to", rollback},
 		{"a superseded canary loses its traffic at once", supersession},
 		{"a canary that cannot serve gets nothing", failingCanary},
-		{"a revision that is on record is adopted", adoption},
-		{"a record outlives what it was made for", recordsOutliveWorkloads},
-		{"what is lost is made again", losses},
+		{"a recorded revision is reused", adoption},
+		{"the revision history outlives the workloads", recordsOutliveWorkloads},
+		{"lost objects are created again", losses},
 		{"tags lead to the revisions of the split", tagging},
-		{"stopped and started again, nothing is forgotten", stopping},
-		{"what is settled costs no writes", silence},
+		{"a stop and a start keep the rollout state", stopping},
+		{"a settled InferenceService costs no writes", silence},
 		{"any write may fail", failingWrites},
 		{"a decision on an old view is refused", staleViews},
-		{"objects of somebody else are left alone", ownership},
-		{"a record that somebody has spoilt is not trusted", invalidState},
-		{"without the gateway nothing moves or retires", unresponsiveGateway},
-		{"it tells what was written", written},
-		{"a wiped status moves nothing", statusIsWiped},
-		{"it observes what runs", observesWorkloads},
-		{"it tells where clients find the predictor", observesAddresses},
+		{"objects of other owners are left alone", ownership},
+		{"an invalid rollout state is ignored", invalidState},
+		{"no change and no drain while the gateway is unresponsive", unresponsiveGateway},
+		{"the outcome reports what was written", written},
+		{"a wiped status moves no traffic", statusIsWiped},
+		{"the observation shows the workloads", observesWorkloads},
+		{"the observation shows the addresses", observesAddresses},
 	} {
-		t.Run(part.name, func(t *testing.T) { part.check(newPlay(t, newCluster)) })
+		t.Run(part.name, func(t *testing.T) { part.check(newDriver(t, newCluster)) })
 	}
 }
 

@@ -34,7 +34,7 @@ type driver struct {
 	lost map[rollout.Number]bool
 }
 
-func newPlay(t *testing.T, newCluster func(*testing.T) Cluster) *driver {
+func newDriver(t *testing.T, newCluster func(*testing.T) Cluster) *driver {
 	t.Helper()
 	return &driver{
 		Cluster: newCluster(t),
@@ -89,13 +89,13 @@ func (p *driver) isvc() *v1beta1.InferenceService {
 	return isvc
 }
 
-func (p *driver) wanted() *predictor.Resolved {
+func (p *driver) resolve() *predictor.Resolved {
 	p.t.Helper()
-	wanted, err := predictor.Resolve(p.InferenceService(), predictor.Runtimes{}, p.Settings())
+	target, err := predictor.Resolve(p.InferenceService(), predictor.Runtimes{}, p.Settings())
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return wanted
+	return target
 }
 
 func (p *driver) observe() Moment {
@@ -114,7 +114,7 @@ func (p *driver) tryToObserve() (Moment, error) {
 	if err != nil {
 		return Moment{}, err
 	}
-	target := intent.FindTarget(isvc, session.Observation(), p.wanted())
+	target := intent.FindTarget(isvc, session.Observation(), p.resolve())
 	return At(session, isvc, p.Settings().Mode, target), nil
 }
 
@@ -127,12 +127,12 @@ func (p *driver) carryOut(observed Moment, decision rollout.Decision) (backend.O
 	change := observed.Change(decision)
 	if decision.Create {
 		p.rendered++
-		wanted := p.wanted()
-		runs, err := wanted.Render(predictor.Credentials{})
+		target := p.resolve()
+		runs, err := target.Render(predictor.Credentials{})
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		change.Revision = &backend.NewRevision{Inputs: wanted.Inputs, Runs: runs}
+		change.Revision = &backend.NewRevision{Inputs: target.Inputs, Runs: runs}
 	}
 	return observed.Session.Apply(p.t.Context(), change)
 }
@@ -198,7 +198,7 @@ func (p *driver) inspect(observed Moment, decision rollout.Decision) {
 		p.t.Errorf("%v is said to be served as %v", record.Split, observed.Route.Split)
 	}
 	if reported := observed.Snapshot.Reported.Split; reported.Equal(record.Split) && !decision.Served.Equal(reported) && !observed.Route.ServesNobody {
-		p.t.Errorf("%v was reported, and now %v, though nobody was routed elsewhere", reported, decision.Served)
+		p.t.Errorf("%v was reported, and now %v, although no traffic moved", reported, decision.Served)
 	}
 	for _, share := range decision.Served.Shares() {
 		switch runs := len(p.Instances(share.Revision)) > 0; {
@@ -279,13 +279,13 @@ func (p *driver) wantRecorded(want ...rollout.Number) {
 	observed := p.observe()
 	for _, revision := range observed.Revisions {
 		if _, found := observed.Recorded[revision.Number]; found != revision.Recorded {
-			p.t.Errorf("revision %d is recorded: %t, and its record is there: %t", revision.Number, revision.Recorded, found)
+			p.t.Errorf("revision %d is recorded: %t, but in the history: %t", revision.Number, revision.Recorded, found)
 		}
 		if revision.Recorded {
 			got = append(got, revision.Number)
 		}
 	}
 	if !slices.Equal(got, want) {
-		p.t.Errorf("%v are on record, want %v", got, want)
+		p.t.Errorf("recorded revisions are %v, want %v", got, want)
 	}
 }

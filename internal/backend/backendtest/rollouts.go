@@ -16,7 +16,7 @@ func firstDeployment(p *driver) {
 	p.SetBroken(1, true)
 	p.rollOut("v1", 10)
 	if route := p.observe().Route; route.Record != nil || !route.Split.IsEmpty() {
-		p.t.Errorf("before anything is ready, the split is %v and the record %+v", route.Split, route.Record)
+		p.t.Errorf("before anything is ready, the split is %v and the rollout state %+v", route.Split, route.Record)
 	}
 	p.wantRecorded(1)
 
@@ -25,7 +25,7 @@ func firstDeployment(p *driver) {
 	p.wantSplit(1, 100)
 	p.wantRunning(1)
 	if record := p.observe().Route.Record; record.Stable != 1 || record.Target != 1 {
-		p.t.Errorf("record is %s", record.Encode())
+		p.t.Errorf("the rollout state is %s", record.Encode())
 	}
 }
 
@@ -62,7 +62,7 @@ func promotion(p *driver) {
 		p.t.Errorf("the pods of the canary were %v and are %v", canary, got)
 	}
 	if record := p.observe().Route.Record; record.Stable != 2 || record.Previous != 1 {
-		p.t.Errorf("record is %s", record.Encode())
+		p.t.Errorf("the rollout state is %s", record.Encode())
 	}
 }
 
@@ -125,12 +125,12 @@ func adoption(p *driver) {
 
 func recordsOutliveWorkloads(p *driver) {
 	p.rollOut("v1", promote)
-	made := p.observe().Recorded[1]
+	recorded := p.observe().Recorded[1]
 	p.rollOut("v2", promote)
 	p.wantRunning(2)
 	after := p.observe()
-	if kept := after.Recorded[1]; !kept.Identity.Equal(made.Identity) || kept.Runtime != made.Runtime || !kept.Created.Equal(made.Created) {
-		p.t.Errorf("record of revision 1 was %+v and is %+v", made, kept)
+	if kept := after.Recorded[1]; !kept.Identity.Equal(recorded.Identity) || kept.Runtime != recorded.Runtime || !kept.Created.Equal(recorded.Created) {
+		p.t.Errorf("the history entry of revision 1 was %+v and is %+v", recorded, kept)
 	}
 	if after.Recorded[1].Identity.Equal(after.Recorded[2].Identity) {
 		p.t.Error("both revisions have the same identity")
@@ -150,7 +150,7 @@ func losses(p *driver) {
 	p.settle()
 	p.wantSplit(2, 10, 1, 90)
 	if record := p.observe().Route.Record; record.Stable != 1 || record.Target != 2 || record.Highest != 2 {
-		p.t.Errorf("record is %s", record.Encode())
+		p.t.Errorf("the rollout state is %s", record.Encode())
 	}
 	if p.rendered != 2 {
 		p.t.Errorf("two revisions were rendered %d times", p.rendered)
@@ -166,7 +166,7 @@ func tagging(p *driver) {
 		p.t.Errorf("tags lead to %v, want %v", observed.Route.Tags, want)
 	}
 	if !observed.Snapshot.Wanted.Tagged || !observed.Route.TakenOver {
-		p.t.Errorf("tagged: %t, taken over: %t", observed.Snapshot.Wanted.Tagged, observed.Route.TakenOver)
+		p.t.Errorf("tagged: %t, accepted: %t", observed.Snapshot.Wanted.Tagged, observed.Route.TakenOver)
 	}
 	p.rollOut("v2", promote)
 	if got, want := p.observe().Route.Tags, []rollout.Number{2}; !slices.Equal(got, want) {
@@ -192,7 +192,7 @@ func stopping(p *driver) {
 	p.wantRunning()
 	p.wantRecorded(1, 2)
 	if route := p.observe().Route; !route.Split.IsEmpty() || route.Record == nil || route.Record.Stable != 1 {
-		p.t.Errorf("stopped, the split is %v and the record %+v", route.Split, route.Record)
+		p.t.Errorf("stopped, the split is %v and the rollout state %+v", route.Split, route.Record)
 	}
 	p.edit(annotate(v1beta1.AnnotationStop, "false"))
 	p.settle()
@@ -206,12 +206,12 @@ func invalidState(p *driver) {
 	for _, text := range []string{"", "{", "null", `{"stable":2}`} {
 		p.SetRecord(text)
 		if route := p.observe().Route; route.Record != nil || route.Split.IsEmpty() {
-			p.t.Errorf("of %q the record is %+v and the split %v", text, route.Record, route.Split)
+			p.t.Errorf("of %q the rollout state is %+v and the split %v", text, route.Record, route.Split)
 		}
 		p.settle()
 		p.wantSplit(2, 10, 1, 90)
 		if record := p.observe().Route.Record; record.Stable != 1 || record.Target != 2 {
-			p.t.Errorf("after %q the record is %s", text, record.Encode())
+			p.t.Errorf("after %q the rollout state is %s", text, record.Encode())
 		}
 	}
 }
@@ -223,7 +223,7 @@ func unresponsiveGateway(p *driver) {
 	p.rollOut("v2", promote)
 	route := p.observe().Route
 	if route.TakenOver {
-		p.t.Error("the split counts as taken over")
+		p.t.Error("the split counts as accepted")
 	}
 	p.wantRunning(1, 2)
 	p.SetDeaf(false)

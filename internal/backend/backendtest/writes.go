@@ -107,8 +107,8 @@ func staleViews(p *driver) {
 	p.wantRunning(2)
 }
 
-// reconcileUntil reconciles until a decision has the action for a revision, and returns that decision
-// unapplied. It reports false if the cluster takes the step by itself.
+// reconcileUntil reconciles until a decision has the action for a revision, and returns that
+// decision unapplied. It reports false if the cluster takes the step by itself.
 func (p *driver) reconcileUntil(n rollout.Number, action rollout.Action) (observed Moment, decision rollout.Decision, reached bool) {
 	p.t.Helper()
 	for range 60 {
@@ -147,12 +147,12 @@ func ownership(p *driver) {
 		_, _, err := p.reconcile()
 		var conflict *backend.ConflictError
 		if !errors.As(err, &conflict) || backend.IsStale(err) {
-			p.t.Errorf("%s is somebody else's: error is %v", what, err)
+			p.t.Errorf("%s has another owner: error is %v", what, err)
 		} else if conflict.Kind == "" || conflict.Name == "" || conflict.Namespace != p.InferenceService().Namespace {
-			p.t.Errorf("%s is somebody else's: the conflict does not tell which: %+v", what, conflict)
+			p.t.Errorf("%s has another owner: the conflict does not identify it: %+v", what, conflict)
 		}
 		if after := p.observedSplit(); !after.Equal(split) {
-			p.t.Errorf("%s is somebody else's: the split was %v and is %v", what, split, after)
+			p.t.Errorf("%s has another owner: the split was %v and is %v", what, split, after)
 		}
 		giveBack()
 		p.settle()

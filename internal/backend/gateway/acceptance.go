@@ -69,21 +69,21 @@ func AcceptanceOf(route *gatewayv1.HTTPRoute) Acceptance {
 }
 
 func acceptanceBy(route *gatewayv1.HTTPRoute, ref gatewayv1.ParentReference) Acceptance {
-	found := Acceptance{silent: []gatewayv1.ParentReference{ref}, pending: []gatewayv1.ParentReference{ref}}
+	acceptance := Acceptance{silent: []gatewayv1.ParentReference{ref}, pending: []gatewayv1.ParentReference{ref}}
 	for _, parent := range route.Status.Parents {
 		if !sameParent(parent.ParentRef, ref, route.Namespace) {
 			continue
 		}
-		found.silent = nil
+		acceptance.silent = nil
 		problem := problemOf(parent.Conditions, route.Generation)
 		if problem == nil {
 			return Acceptance{Accepted: true, remarks: remarksOf(parent.Conditions)}
 		}
-		if problem.Status != metav1.ConditionUnknown && !found.Refused {
-			found = Acceptance{Refused: true, Reason: problem.Reason, Message: problem.Message}
+		if problem.Status != metav1.ConditionUnknown && !acceptance.Refused {
+			acceptance = Acceptance{Refused: true, Reason: problem.Reason, Message: problem.Message}
 		}
 	}
-	return found
+	return acceptance
 }
 
 // problemOf returns the first condition that keeps a route from being served; nil if there is none.

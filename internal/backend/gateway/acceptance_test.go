@@ -18,8 +18,8 @@ const (
 	unknown = metav1.ConditionUnknown
 )
 
-// externalRef and localRef are the gateways of the routes in these tests. The external one has several
-// listeners.
+// externalRef and localRef are the gateways of the routes in these tests. The external one has
+// several listeners.
 var (
 	externalRef = ParentRef("kserve", "kserve-ingress-gateway", "")
 	localRef    = ParentRef("kserve", "kserve-local-gateway", "http")
@@ -40,11 +40,11 @@ func TestAcceptanceOf(t *testing.T) {
 		parents                []gatewayv1.RouteParentStatus
 		wantServed, wantRefuse bool
 	}{
-		"nobody has said anything": {refs: externalGateway},
-		"accepted":                 {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, yes, yes)}, wantServed: true},
-		"not accepted":             {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, no, yes)}, wantRefuse: true},
-		"not resolved":             {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, yes, no)}, wantRefuse: true},
-		"undecided":                {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, unknown, yes)}},
+		"no status":    {refs: externalGateway},
+		"accepted":     {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, yes, yes)}, wantServed: true},
+		"not accepted": {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, no, yes)}, wantRefuse: true},
+		"not resolved": {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, yes, no)}, wantRefuse: true},
+		"undecided":    {refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 3, unknown, yes)}},
 		"accepted as it was": {
 			refs: externalGateway, parents: []gatewayv1.RouteParentStatus{gatewaytest.ParentStatus(externalRef, 2, yes, yes)},
 		},
@@ -112,7 +112,7 @@ func TestAcceptanceOf(t *testing.T) {
 			route.Spec.ParentRefs, route.Status.Parents = test.refs, test.parents
 			got := AcceptanceOf(route)
 			if got.Accepted != test.wantServed || got.Refused != test.wantRefuse {
-				t.Errorf("taken over: %t, refused: %t; want %t, %t", got.Accepted, got.Refused, test.wantServed, test.wantRefuse)
+				t.Errorf("accepted: %t, refused: %t; want %t, %t", got.Accepted, got.Refused, test.wantServed, test.wantRefuse)
 			}
 			if got.Refused && (got.Reason == "" || got.Message == "") {
 				t.Errorf("it does not say why: %+v", got)

@@ -27,29 +27,29 @@ type Gateways struct {
 // ReadGateways reads the referenced Gateways and their classes. The references must contain
 // namespaces.
 func ReadGateways(ctx context.Context, reader client.Reader, refs ...gatewayv1.ParentReference) (Gateways, error) {
-	found := Gateways{
+	gateways := Gateways{
 		gateways: map[client.ObjectKey]*gatewayv1.Gateway{}, classes: map[gatewayv1.ObjectName]*gatewayv1.GatewayClass{},
 	}
 	for _, ref := range refs {
 		key := keyOf(ref, "")
-		if _, known := found.gateways[key]; known {
+		if _, known := gateways.gateways[key]; known {
 			continue
 		}
 		gateway, err := read(ctx, reader, key, &gatewayv1.Gateway{})
 		if err != nil {
 			return Gateways{}, fmt.Errorf("reading Gateway %q in namespace %q: %w", key.Name, key.Namespace, err)
 		}
-		found.gateways[key] = gateway
+		gateways.gateways[key] = gateway
 		if gateway == nil {
 			continue
 		}
 		name := gateway.Spec.GatewayClassName
-		found.classes[name], err = read(ctx, reader, client.ObjectKey{Name: string(name)}, &gatewayv1.GatewayClass{})
+		gateways.classes[name], err = read(ctx, reader, client.ObjectKey{Name: string(name)}, &gatewayv1.GatewayClass{})
 		if err != nil {
 			return Gateways{}, fmt.Errorf("reading GatewayClass %q: %w", name, err)
 		}
 	}
-	return found, nil
+	return gateways, nil
 }
 
 // GatewaysOf returns the keys of the Gateways that a route references.

@@ -93,8 +93,8 @@ func withHost(host gatewayv1.Hostname) func(*gatewayv1.Listener) {
 	return func(listener *gatewayv1.Listener) { listener.Hostname = &host }
 }
 
-// TestRouteNeedsProgrammedGateways: the Gateway's and the listeners' own conditions
-// count as much as those of the route.
+// TestRouteNeedsProgrammedGateways: the Gateway's and the listeners' own conditions count as much
+// as those of the route.
 func TestRouteNeedsProgrammedGateways(t *testing.T) {
 	acceptedByHTTPOnly := func(route *gatewayv1.HTTPRoute) {
 		route.Status.Parents = []gatewayv1.RouteParentStatus{
@@ -174,8 +174,7 @@ func withRoutes(gateway *gatewayv1.Gateway) {
 	}
 }
 
-// TestRefusalByUnprogrammedGateway: it may still serve an earlier generation
-// of the route.
+// TestRefusalByUnprogrammedGateway: it may still serve an earlier generation of the route.
 func TestRefusalByUnprogrammedGateway(t *testing.T) {
 	refused := acceptedRoute(func(route *gatewayv1.HTTPRoute) {
 		route.Status.Parents[0] = gatewaytest.ParentStatus(externalRef, 3, no, yes)
@@ -206,8 +205,7 @@ func TestBehindSinceLastChange(t *testing.T) {
 	}
 }
 
-// TestPartiallyInvalidRoute: the gateway drops the rule or keeps the previous
-// configuration.
+// TestPartiallyInvalidRoute: the gateway drops the rule or keeps the previous configuration.
 func TestPartiallyInvalidRoute(t *testing.T) {
 	route := acceptedRoute(func(route *gatewayv1.HTTPRoute) {
 		route.Status.Parents[0].Conditions = append(route.Status.Parents[0].Conditions, metav1.Condition{
@@ -231,9 +229,9 @@ func TestRemarksOfTrueConditions(t *testing.T) {
 	}}
 	detail := readGateways(t).Detail(config.Default().Ingress, route, route)
 	if detail.Refused || len(detail.Remarks) != 1 || detail.Remarks[0] != want[0] {
-		t.Errorf("users are told %+v, want %+v", detail.Remarks, want)
+		t.Errorf("the reported status is %+v, want %+v", detail.Remarks, want)
 	}
 	if detail := readGateways(t).Detail(config.Default().Ingress, acceptedRoute()); len(detail.Remarks) > 0 {
-		t.Errorf("of a route that is simply accepted users are told %+v", detail.Remarks)
+		t.Errorf("the remarks on an accepted route are %+v", detail.Remarks)
 	}
 }

@@ -60,9 +60,9 @@ func HostsOf(route *gatewayv1.HTTPRoute) []string {
 	return hosts
 }
 
-// RemoveUnusableHosts removes unusable hosts from a route before it is written. If the route would get an
-// unusable host, it keeps its current hosts without the unusable ones. AvoidHosts reports whether
-// any host is left: a route without hosts would match all hosts.
+// RemoveUnusableHosts removes unusable hosts from a route before it is written. If the route would
+// get an unusable host, it keeps its current hosts without the unusable ones. AvoidHosts reports
+// whether any host is left: a route without hosts would match all hosts.
 func RemoveUnusableHosts(route, current *gatewayv1.HTTPRoute, unusable map[string]bool) bool {
 	isUnusable := func(name gatewayv1.Hostname) bool { return unusable[string(name)] }
 	if !slices.ContainsFunc(route.Spec.Hostnames, isUnusable) {
@@ -134,8 +134,8 @@ func Service(name string, port, weight int32) gatewayv1.HTTPBackendRef {
 	}}
 }
 
-// WriteLocalService writes the Service that directs the in-cluster name of the InferenceService to the
-// local gateway. Without a configured local gateway, it does nothing.
+// WriteLocalService writes the Service that directs the in-cluster name of the InferenceService to
+// the local gateway. Without a configured local gateway, it does nothing.
 func WriteLocalService(ctx context.Context, w objects.Writer, ingress config.Ingress, current client.Object) error {
 	local := ingress.LocalGateway
 	if local == nil {

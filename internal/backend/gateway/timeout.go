@@ -66,13 +66,13 @@ func longest(otherwise time.Duration, ofRevisions []*int64) *gatewayv1.HTTPRoute
 // duration formats seconds for the Gateway API, which allows five digits for each unit. Longer
 // timeouts are cut to the largest value.
 func duration(seconds int64) gatewayv1.Duration {
-	const most = 99_999
-	if seconds <= most {
+	const maximum = 99_999
+	if seconds <= maximum {
 		return gatewayv1.Duration(fmt.Sprintf("%ds", seconds))
 	}
 	hours := seconds / 3600
-	if hours >= most {
-		return gatewayv1.Duration(fmt.Sprintf("%dh", most))
+	if hours >= maximum {
+		return gatewayv1.Duration(fmt.Sprintf("%dh", maximum))
 	}
 	return gatewayv1.Duration(fmt.Sprintf("%dh%dm%ds", hours, seconds/60%60, seconds%60))
 }

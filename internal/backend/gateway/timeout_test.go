@@ -132,12 +132,12 @@ func TestTimeoutRemarks(t *testing.T) {
 			remarks := readGateways(t, objects...).Detail(test.ingress, test.route).Remarks
 			if test.wantSays == "" {
 				if len(remarks) > 0 {
-					t.Errorf("they are told %+v", remarks)
+					t.Errorf("the remarks are %+v", remarks)
 				}
 				return
 			}
 			if len(remarks) != 1 || remarks[0].Reason != test.wantReason || !strings.Contains(remarks[0].Message, test.wantSays) {
-				t.Errorf("they are told %+v, want %s: %s", remarks, test.wantReason, test.wantSays)
+				t.Errorf("the remarks are %+v, want %s: %s", remarks, test.wantReason, test.wantSays)
 			}
 		})
 	}

@@ -32,14 +32,14 @@ type History struct {
 	ControllerRevisions map[rollout.Number]*appsv1.ControllerRevision
 	// Revisions are decoded from ControllerRevisions, without those that cannot be decoded.
 	Revisions map[rollout.Number]backend.NewRevision
-	// SavedState keeps the rollout state while no object splits the traffic; nil if there is no such
-	// state. See [Writer.SaveState].
+	// SavedState keeps the rollout state while no object splits the traffic; nil if there is no
+	// such state. See [Writer.SaveState].
 	SavedState *appsv1.ControllerRevision
 }
 
 // Read reads the revision history from the cache.
 func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceService) (History, error) {
-	found := History{
+	history := History{
 		ControllerRevisions: map[rollout.Number]*appsv1.ControllerRevision{},
 		Revisions:           map[rollout.Number]backend.NewRevision{},
 	}
@@ -48,7 +48,7 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 		return History{}, err
 	}
 	all := objects.Pointers(list.Items)
-	if err := objects.Collect(isvc, "ControllerRevision", backend.RevisionNumber, all, found.ControllerRevisions); err != nil {
+	if err := objects.Collect(isvc, "ControllerRevision", backend.RevisionNumber, all, history.ControllerRevisions); err != nil {
 		return History{}, err
 	}
 	for _, record := range all {
@@ -60,15 +60,15 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 			return History{}, err
 		}
 		if ours {
-			found.SavedState = record
+			history.SavedState = record
 		}
 	}
-	for n, record := range found.ControllerRevisions {
+	for n, record := range history.ControllerRevisions {
 		if revision, err := Decode(record); err == nil {
-			found.Revisions[n] = revision
+			history.Revisions[n] = revision
 		}
 	}
-	return found, nil
+	return history, nil
 }
 
 // Recorded returns the history in the form of an observation.

@@ -77,8 +77,8 @@ func (w *writer) create(ctx context.Context) error {
 	return err
 }
 
-// repairHistory restores missing ControllerRevisions: those that were deleted, and those of revisions
-// that KServe created.
+// repairHistory restores missing ControllerRevisions: those that were deleted, and those of
+// revisions that KServe created.
 func (w *writer) repairHistory(ctx context.Context) error {
 	failures := []error{w.history.Repair(ctx)}
 	for _, n := range slices.Sorted(maps.Keys(w.observed.knativeRevisions)) {
@@ -174,8 +174,8 @@ func (w *writer) createService(ctx context.Context) error {
 	return w.NoteWritten(desired)
 }
 
-// restoreLabels restores our label on a Knative Service that the cache does not show because the label
-// is missing.
+// restoreLabels restores our label on a Knative Service that the cache does not show because the
+// label is missing.
 func (w *writer) restoreLabels(ctx context.Context, desired *servingv1.Service, current objects.Ownership) error {
 	if current == objects.Unlabelled {
 		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": desired.Labels}})
@@ -220,9 +220,9 @@ func (w *writer) desiredService(ctx context.Context) (desired *servingv1.Service
 	return desired, true, nil
 }
 
-// pointTemplateAtStable makes the template name the stable, and reports whether it did. Knative recreates a
-// deleted revision while the template names it. Knative takes the template for the stable's only
-// while both specs are equal, so the spec is copied from the Revision.
+// pointTemplateAtStable makes the template name the stable, and reports whether it did. Knative
+// recreates a deleted revision while the template names it. Knative takes the template for the
+// stable's only while both specs are equal, so the spec is copied from the Revision.
 func (w *writer) pointTemplateAtStable(desired *servingv1.Service) bool {
 	record := w.Decision.Record
 	if record == nil || !slices.ContainsFunc(w.Decision.Workloads, func(plan rollout.WorkloadPlan) bool {
@@ -270,8 +270,8 @@ func (w *writer) withMetadata(service *servingv1.Service) *servingv1.Service {
 	return service
 }
 
-// nextToCreate returns the next revision to create: one that should run and that Knative does not have.
-// The stable comes first, then the others in the order of their numbers.
+// nextToCreate returns the next revision to create: one that should run and that Knative does not
+// have. The stable comes first, then the others in the order of their numbers.
 func (w *writer) nextToCreate() (n rollout.Number, revision backend.NewRevision, missing bool) {
 	first := rollout.Number(0)
 	if w.Decision.Record != nil {

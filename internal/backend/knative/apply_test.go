@@ -366,11 +366,11 @@ func TestAdoptionFromKServe(t *testing.T) {
 	}
 	record, err := rollout.DecodeRecord(service.Annotations["rollout.serinus.io/record"])
 	if err != nil || record.Stable != 1 || record.Target != 2 || record.Highest != 2 {
-		t.Errorf("the record is %s, %v", record.Encode(), err)
+		t.Errorf("the rollout state is %s, %v", record.Encode(), err)
 	}
 	found, err := history.Read(context.Background(), &u.backend.Store, u.isvc())
 	if err != nil || len(found.Revisions) != 2 {
-		t.Errorf("%d revisions are on record, %v", len(found.Revisions), err)
+		t.Errorf("%d revisions are in the history, %v", len(found.Revisions), err)
 	}
 
 	u.rollOut("v2", promote)
@@ -401,7 +401,7 @@ func TestStaleStatusMovesNoTraffic(t *testing.T) {
 			before := len(u.writes)
 			observed, decision, err := u.reconcile()
 			if err != nil || observed.Route.TakenOver || decision.Programmed || len(u.writes) > before {
-				t.Errorf("taken over: %t, programmed: %t, wrote %v, %v", observed.Route.TakenOver, decision.Programmed, u.writes[before:], err)
+				t.Errorf("accepted: %t, programmed: %t, wrote %v, %v", observed.Route.TakenOver, decision.Programmed, u.writes[before:], err)
 			}
 			service = u.service()
 			service.Status = *original
@@ -444,8 +444,8 @@ func TestRevisionFailures(t *testing.T) {
 	}
 }
 
-// TestPrematureFailures expects progress for a pod that waits for a node or for quota,
-// or that has exited once.
+// TestPrematureFailures expects progress for a pod that waits for a node or for quota, or that has
+// exited once.
 func TestPrematureFailures(t *testing.T) {
 	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(start)}
 	waits := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient cpu."}

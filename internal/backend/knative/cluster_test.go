@@ -269,10 +269,10 @@ func (c *cluster) collectGarbage() bool {
 	c.t.Helper()
 	moved := false
 	service := &servingv1.Service{}
-	there := c.has(serviceName, service)
+	exists := c.has(serviceName, service)
 	revisions := map[string]bool{}
 	for _, revision := range c.revisions() {
-		if revision.Labels[serving.ServiceLabelKey] == serviceName && (!there || !belongs(revision, service)) {
+		if revision.Labels[serving.ServiceLabelKey] == serviceName && (!exists || !belongs(revision, service)) {
 			c.must(c.server.Delete(c.t.Context(), revision))
 			moved = true
 			continue
@@ -284,7 +284,7 @@ func (c *cluster) collectGarbage() bool {
 			moved = true
 		}
 	}
-	if !there && c.placeholder() != nil {
+	if !exists && c.placeholder() != nil {
 		c.must(c.server.Delete(c.t.Context(), c.placeholder()))
 		moved = true
 	}
@@ -425,16 +425,16 @@ func (c *cluster) autoscale(revision *servingv1.Revision, active *apis.Condition
 func (c *cluster) setPods(revision *servingv1.Revision, count, ready int) bool {
 	c.t.Helper()
 	moved := false
-	there := map[string]*corev1.Pod{}
+	existing := map[string]*corev1.Pod{}
 	for _, pod := range c.driver().Pods() {
 		if pod.Labels[serving.RevisionLabelKey] == revision.Name {
-			there[pod.Name] = pod
+			existing[pod.Name] = pod
 		}
 	}
 	for i := range count {
 		name := revision.Name + "-deployment-" + strconv.Itoa(i)
-		pod := there[name]
-		delete(there, name)
+		pod := existing[name]
+		delete(existing, name)
 		status := corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}}
 		if i < ready {
 			status.Conditions[0].Status = corev1.ConditionTrue
@@ -454,7 +454,7 @@ func (c *cluster) setPods(revision *servingv1.Revision, count, ready int) bool {
 			moved = true
 		}
 	}
-	for _, pod := range there {
+	for _, pod := range existing {
 		c.must(c.server.Delete(c.t.Context(), pod))
 		moved = true
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// TestContestedKnativeService expects growing pauses for the
-// contested content, and none for other content, such as a new split.
+// TestContestedKnativeService expects growing pauses for the contested content, and none for other
+// content, such as a new split.
 func TestContestedKnativeService(t *testing.T) {
 	for name, test := range map[string]struct {
 		field  string
@@ -74,8 +74,7 @@ func TestForeignHistoryAnnotationsCostOneWrite(t *testing.T) {
 	}
 }
 
-// TestModeWithoutStatus reads the mode from the Knative Service or from the saved
-// rollout state.
+// TestModeWithoutStatus reads the mode from the Knative Service or from the saved rollout state.
 func TestModeWithoutStatus(t *testing.T) {
 	u := newUser(t)
 	mode := func() v1beta1.DeploymentMode {
@@ -83,7 +82,7 @@ func TestModeWithoutStatus(t *testing.T) {
 		return observed.Mode
 	}
 	if got := mode(); got != "" {
-		t.Errorf("before anything was made it is %q", got)
+		t.Errorf("without objects it is %q", got)
 	}
 	u.rollOut("v1", promote)
 	if got := mode(); got != v1beta1.DeploymentModeKnative {

@@ -130,8 +130,7 @@ func fill(value reflect.Value, depth int) {
 	}
 }
 
-// TestUnknownFieldsAreRefused compares with the API server's pruning of a pod that has
-// every field.
+// TestUnknownFieldsAreRefused compares with the API server's pruning of a pod that has every field.
 func TestUnknownFieldsAreRefused(t *testing.T) {
 	pod := filled(t)
 	pruned := asMap(pod)
@@ -299,8 +298,8 @@ func TestRefusalsNameUserFields(t *testing.T) {
 	}
 }
 
-// TestRefusalsNameKnativeFeatures runs Knative's own webhook with each feature off. The
-// message must name the feature.
+// TestRefusalsNameKnativeFeatures runs Knative's own webhook with each feature off. The message
+// must name the feature.
 func TestRefusalsNameKnativeFeatures(t *testing.T) {
 	off, err := servingconfig.NewFeaturesConfigFromMap(map[string]string{
 		servingconfig.FeaturePodSpecEmptyDir: "disabled", "multi-container": "disabled",

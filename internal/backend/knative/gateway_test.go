@@ -49,8 +49,8 @@ func (c *cluster) placeholder() *corev1.Service {
 	return service
 }
 
-// updatePlaceholder updates the Service that points at Knative's ingress. It names the predictor's own host
-// until that is served.
+// updatePlaceholder updates the Service that points at Knative's ingress. It names the predictor's
+// own host until that is served.
 func (c *cluster) updatePlaceholder(service *servingv1.Service) bool {
 	c.t.Helper()
 	if c.gateway == nil {
@@ -60,8 +60,8 @@ func (c *cluster) updatePlaceholder(service *servingv1.Service) bool {
 	if len(service.Status.Traffic) > 0 {
 		spec = c.gateway.ingress
 	}
-	there := c.placeholder()
-	if there == nil {
+	current := c.placeholder()
+	if current == nil {
 		revision := &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: namespace, Name: serviceName, UID: c.uid(), Labels: maps.Clone(service.Labels),
@@ -74,11 +74,11 @@ func (c *cluster) updatePlaceholder(service *servingv1.Service) bool {
 		c.must(c.server.Create(c.t.Context(), revision))
 		return true
 	}
-	if equality.Semantic.DeepEqual(there.Spec, spec) {
+	if equality.Semantic.DeepEqual(current.Spec, spec) {
 		return false
 	}
-	there.Spec = spec
-	c.must(c.server.Update(c.t.Context(), there))
+	current.Spec = spec
+	c.must(c.server.Update(c.t.Context(), current))
 	return true
 }
 

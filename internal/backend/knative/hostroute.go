@@ -217,8 +217,8 @@ func (b *Backend) hostRouteTimeouts(isvc *v1beta1.InferenceService, observed *ch
 	return observed.hostRoute.gateways.RequestTimeout(settings, desired.Spec.ParentRefs, current, ofRevisions...)
 }
 
-// hostRouteStatus returns the status of the host route that users see. It is nil if there is no host
-// route, and until Knative reports its ingress.
+// hostRouteStatus returns the status of the host route that users see. It is nil if there is no
+// host route, and until Knative reports its ingress.
 func (b *Backend) hostRouteStatus(isvc *v1beta1.InferenceService, observed *children) (*backend.Entrance, error) {
 	if !b.RoutesInstalled() || observed.service == nil || observed.isPrivate(isvc) {
 		return nil, nil

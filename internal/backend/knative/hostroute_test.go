@@ -107,7 +107,7 @@ func TestHostRouteReferencesKnativeIngress(t *testing.T) {
 		t.Errorf("it is not the InferenceService's: %v", route.ObjectMeta)
 	}
 	if hostRoute := u.wantURL(ownURL); !hostRoute.Open || hostRoute.URL != ownURL || hostRoute.Route.Refused {
-		t.Errorf("users are told %+v", hostRoute)
+		t.Errorf("the reported status is %+v", hostRoute)
 	}
 }
 
@@ -161,7 +161,7 @@ func TestKnativeIngress(t *testing.T) {
 			}
 			status := u.wantURL(predictorURL).Route
 			if !status.Refused || status.Reason != "IngressNotReachable" || !strings.HasSuffix(status.Message, test.wantObstacle) {
-				t.Errorf("users are told %+v", status)
+				t.Errorf("the reported status is %+v", status)
 			}
 		})
 	}
@@ -174,7 +174,7 @@ func TestPredictorURLUntilHostRouteIsServed(t *testing.T) {
 	u.must(u.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"}}))
 	u.rollOut("v1", promote)
 	if hostRoute := u.wantURL(predictorURL); hostRoute.Open || hostRoute.Route.Refused {
-		t.Errorf("users are told %+v", hostRoute)
+		t.Errorf("the reported status is %+v", hostRoute)
 	}
 	u.gateway.unresponsive = false
 	u.knative()
@@ -186,7 +186,7 @@ func TestPredictorURLUntilHostRouteIsServed(t *testing.T) {
 		u.gateway.ingress.ExternalName = "elsewhere.istio-system.svc.cluster.local"
 		u.knative()
 		if hostRoute := u.wantURL(predictorURL); hostRoute.Open {
-			t.Errorf("users are told %+v", hostRoute)
+			t.Errorf("the reported status is %+v", hostRoute)
 		}
 		u.settle()
 		u.wantURL(predictorURL)
@@ -195,7 +195,7 @@ func TestPredictorURLUntilHostRouteIsServed(t *testing.T) {
 		u.wantURL(ownURL)
 	})
 
-	t.Run("nor where somebody has changed it", func(*testing.T) {
+	t.Run("nor after a manual change", func(*testing.T) {
 		knativetest.Edit(u.driver(), isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 			r.Spec.Rules[0].BackendRefs[0].Name = "web"
 			r.Generation++
@@ -231,7 +231,7 @@ func TestHostRouteProblems(t *testing.T) {
 			u.wantTraffic("2:10 1:90")
 			status := u.wantURL(predictorURL).Route
 			if !status.Refused || status.Reason != test.wantReason || status.Message != test.wantMessage {
-				t.Errorf("users are told %s: %s", status.Reason, status.Message)
+				t.Errorf("the reported status is %s: %s", status.Reason, status.Message)
 			}
 			u.gateway.forbidden, u.gateway.unresponsive = false, false
 			u.knative()
@@ -241,8 +241,7 @@ func TestHostRouteProblems(t *testing.T) {
 	}
 }
 
-// TestPredictorURLWhileGatewayIsNotProgrammed: an accepted HTTPRoute is not always
-// served.
+// TestPredictorURLWhileGatewayIsNotProgrammed: an accepted HTTPRoute is not always served.
 func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	u := newUserWithGateway(t)
 	outer := gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")
@@ -251,7 +250,7 @@ func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	u.rollOut("v1", promote)
 	status := u.wantURL(predictorURL)
 	if status.Open || !status.Route.Refused || status.Route.Reason != "GatewayNotProgrammed" || !strings.Contains(status.Route.Message, `"kserve-ingress-gateway"`) {
-		t.Errorf("users are told %+v", status)
+		t.Errorf("the reported status is %+v", status)
 	}
 
 	report := func(generation, reported int64) {
@@ -261,7 +260,7 @@ func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	}
 	report(2, 1)
 	if status := u.wantURL(predictorURL); status.Open || status.Route.BehindSince.IsZero() {
-		t.Errorf("while the Gateway has yet to report on a change users are told %+v", status)
+		t.Errorf("while the Gateway has yet to report on a change the reported status is %+v", status)
 	}
 	report(2, 2)
 	u.wantURL(ownURL)
@@ -272,13 +271,13 @@ func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 		u.must(u.server.Status().Update(t.Context(), isvc))
 		report(3, 2)
 		if status := u.wantURL(ownURL); !status.Open || status.Route.BehindSince.IsZero() {
-			t.Errorf("users are told %+v", status)
+			t.Errorf("the reported status is %+v", status)
 		}
 	})
 }
 
-// TestHostRouteTimeout: the route must not end requests before the revisions do, and an
-// upgrade must not add a timeout.
+// TestHostRouteTimeout: the route must not end requests before the revisions do, and an upgrade
+// must not add a timeout.
 func TestHostRouteTimeout(t *testing.T) {
 	timeout := func(u user) string {
 		timeouts := u.hostRoute().Spec.Rules[0].Timeouts
@@ -369,7 +368,7 @@ func TestPrivatePredictorHasNoHostRoute(t *testing.T) {
 			t.Error("there is an HTTPRoute")
 		}
 		if hostRoute := u.wantURL(insideURL); hostRoute != nil {
-			t.Errorf("users are told %+v", hostRoute)
+			t.Errorf("the reported status is %+v", hostRoute)
 		}
 	})
 	t.Run("from now on", func(t *testing.T) {
@@ -398,7 +397,7 @@ func TestPrivatePredictorHasNoHostRoute(t *testing.T) {
 		service.Status.URL = apis.HTTP("sklearn-iris-predictor.kserve-test.svc.cluster.local")
 		u.must(u.server.Status().Update(t.Context(), service))
 		if hostRoute := u.wantURL(insideURL); hostRoute != nil {
-			t.Errorf("users are told %+v", hostRoute)
+			t.Errorf("the reported status is %+v", hostRoute)
 		}
 		if u.hostRoute() != nil {
 			t.Error("there is an HTTPRoute")
@@ -419,7 +418,7 @@ func TestHostRouteStaysWhileStopped(t *testing.T) {
 	observed, _, err := u.reconcile()
 	u.must(err)
 	if observed.Addresses.URL != "" || observed.Entrance != nil {
-		t.Errorf("the URL is %q, and users are told %+v", observed.Addresses.URL, observed.Entrance)
+		t.Errorf("the URL is %q, and the reported status is %+v", observed.Addresses.URL, observed.Entrance)
 	}
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) { isvc.Annotations = nil })
 	if route := u.hostRoute(); route == nil || route.UID != uid {
@@ -484,7 +483,7 @@ func TestHostRouteFollowsGatewayAPI(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	if hostRoute := u.wantURL(predictorURL); hostRoute != nil {
-		t.Errorf("users are told %+v", hostRoute)
+		t.Errorf("the reported status is %+v", hostRoute)
 	}
 	u.gateway = &fakeGateway{ingress: ingressByName}
 	u.knative()

@@ -137,23 +137,23 @@ func (b *Backend) addresses(isvc *v1beta1.InferenceService, observed *children, 
 
 // addresses returns the addresses that Knative reports.
 func (c *children) addresses() backend.Addresses {
-	found := backend.Addresses{Tag: func(string) string { return "" }}
+	result := backend.Addresses{Tag: func(string) string { return "" }}
 	if c.service == nil {
-		return found
+		return result
 	}
 	status := c.service.Status
 	if status.URL != nil {
-		found.URL, found.Predictor = status.URL.String(), status.URL.String()
+		result.URL, result.Predictor = status.URL.String(), status.URL.String()
 	}
 	if status.Address != nil && status.Address.URL != nil {
-		found.Local = status.Address.URL.String()
+		result.Local = status.Address.URL.String()
 	}
-	found.Tag = func(tag string) string {
+	result.Tag = func(tag string) string {
 		index := slices.IndexFunc(status.Traffic, func(t servingv1.TrafficTarget) bool { return t.Tag == tag && t.URL != nil })
 		if index < 0 {
 			return ""
 		}
 		return status.Traffic[index].URL.String()
 	}
-	return found
+	return result
 }

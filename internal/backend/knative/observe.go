@@ -152,8 +152,8 @@ func belongs(revision client.Object, service *servingv1.Service) bool {
 	return revision.GetLabels()[serving.ServiceUIDLabelKey] == string(service.UID)
 }
 
-// checkRevisionOwner returns a conflict if a Knative Revision with the needed name belongs to another
-// Knative Service.
+// checkRevisionOwner returns a conflict if a Knative Revision with the needed name belongs to
+// another Knative Service.
 func (b *Backend) checkRevisionOwner(ctx context.Context, isvc *v1beta1.InferenceService, n rollout.Number) error {
 	desired := &servingv1.Revision{}
 	desired.Namespace, desired.Name = isvc.Namespace, backend.RevisionName(isvc.Name, n)
@@ -207,31 +207,31 @@ func (c *children) revisions(isvc *v1beta1.InferenceService) []rollout.Revision 
 
 // routeOf reads the rollout state, and whether Knative serves its split.
 func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) rollout.Route {
-	seen := rollout.Route{Impossible: !b.Installed(), ServesNobody: observed.service == nil || len(observed.service.Status.Traffic) == 0}
+	route := rollout.Route{Impossible: !b.Installed(), ServesNobody: observed.service == nil || len(observed.service.Status.Traffic) == 0}
 	if observed.service == nil {
-		return observed.savedRoute(seen)
+		return observed.savedRoute(route)
 	}
 	traffic := readTraffic(isvc, observed.service)
-	seen.Split, seen.Tags = traffic.split(), traffic.tagged()
+	route.Split, route.Tags = traffic.split(), traffic.tagged()
 	record, err := rollout.DecodeRecord(observed.service.Annotations[objects.AnnotationRecord])
 	// A state with an empty split belongs to a first deployment: its traffic is a placeholder.
 	carried := err == nil && (traffic.matches(record.Split) || record.Split.IsEmpty())
 	if err != nil || !carried && !observed.hasRevisionsOf(record) {
-		return seen
+		return route
 	}
-	seen.Record = &record
+	route.Record = &record
 	if carried {
-		seen.Split = record.Split
+		route.Split = record.Split
 	}
-	seen.Tags = append(seen.Tags, observed.hiddenTags(isvc, record, traffic)...)
-	slices.Sort(seen.Tags)
-	seen.TakenOver = carried && (isServed(observed.service) || record.Split.IsEmpty())
-	seen.TagsTakenOver = seen.TakenOver // Tags are part of the traffic.
-	return seen
+	route.Tags = append(route.Tags, observed.hiddenTags(isvc, record, traffic)...)
+	slices.Sort(route.Tags)
+	route.TakenOver = carried && (isServed(observed.service) || record.Split.IsEmpty())
+	route.TagsTakenOver = route.TakenOver // Tags are part of the traffic.
+	return route
 }
 
-// savedRoute returns the route of an InferenceService without a Knative Service: nothing is
-// served, and a ControllerRevision keeps the rollout state.
+// savedRoute returns the route of an InferenceService without a Knative Service: nothing is served,
+// and a ControllerRevision keeps the rollout state.
 func (c *children) savedRoute(observed rollout.Route) rollout.Route {
 	if c.SavedState == nil {
 		return observed
@@ -245,8 +245,8 @@ func (c *children) savedRoute(observed rollout.Route) rollout.Route {
 	return observed
 }
 
-// hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not match the
-// traffic and names unknown revisions, it was not written by the operator.
+// hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not
+// match the traffic and names unknown revisions, it was not written by the operator.
 func (c *children) hasRevisionsOf(record rollout.Record) bool {
 	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
 		if c.ControllerRevisions[share.Revision] == nil && c.knativeRevisions[share.Revision] == nil {

@@ -25,19 +25,19 @@ type operation struct {
 // difference returns the operations for the fields that we write and that differ. The operation add
 // replaces an existing value.
 func difference(current, desired *servingv1.Service) []operation {
-	found := slices.Concat(
+	operations := slices.Concat(
 		differentPairs("/metadata/labels", current.Labels, desired.Labels),
 		differentPairs("/metadata/annotations", current.Annotations, desired.Annotations),
 	)
 	replace := func(path string, before, after any) {
 		if !equality.Semantic.DeepEqual(before, after) {
-			found = append(found, operation{"add", path, after})
+			operations = append(operations, operation{"add", path, after})
 		}
 	}
 	replace("/metadata/ownerReferences", current.OwnerReferences, desired.OwnerReferences)
 	replace("/spec/template", current.Spec.Template, desired.Spec.Template)
 	replace("/spec/traffic", current.Spec.Traffic, desired.Spec.Traffic)
-	return found
+	return operations
 }
 
 // differentPairs compares the keys of both maps only: the cache does not hold all of them.
@@ -45,18 +45,18 @@ func differentPairs(path string, before, after map[string]string) []operation {
 	if len(before) == 0 && len(after) > 0 {
 		return []operation{{"add", path, after}}
 	}
-	var found []operation
+	var operations []operation
 	for _, key := range slices.Sorted(maps.Keys(after)) {
 		if value, current := before[key]; !current || value != after[key] {
-			found = append(found, operation{"add", path + "/" + escaped(key), after[key]})
+			operations = append(operations, operation{"add", path + "/" + escaped(key), after[key]})
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(before)) {
 		if _, kept := after[key]; !kept {
-			found = append(found, operation{Operation: "remove", Path: path + "/" + escaped(key)})
+			operations = append(operations, operation{Operation: "remove", Path: path + "/" + escaped(key)})
 		}
 	}
-	return found
+	return operations
 }
 
 // escaped escapes a key for a JSON pointer.

@@ -54,10 +54,10 @@ func explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	switch found := featuresFor(err.Error()); {
-	case len(found) > 0:
+	switch features := featuresFor(err.Error()); {
+	case len(features) > 0:
 		return fmt.Errorf("%w; Knative allows this only with a feature (https://knative.dev/docs/serving/configuration/feature-flags/), which an administrator enables with: %s",
-			err, enable(found))
+			err, enable(features))
 	case strings.Contains(err.Error(), "must not set the field(s)"):
 		return fmt.Errorf("%w; Knative does not allow this: remove it, or run the InferenceService in %s mode", err, v1beta1.DeploymentModeStandard)
 	case strings.Contains(err.Error(), "unknown field"):

@@ -34,8 +34,8 @@ func (w *writer) isOffered(n rollout.Number) bool {
 	return record != nil && (record.Stable == n || record.Split.Has(n))
 }
 
-// replacementTemplate returns the stable's template while the template of the Knative Service names an
-// outdated revision.
+// replacementTemplate returns the stable's template while the template of the Knative Service names
+// an outdated revision.
 func (w *writer) replacementTemplate() (template servingv1.RevisionTemplateSpec, found bool) {
 	n := w.outdated()
 	if n == 0 || w.Decision.Record == nil || !w.observed.templateNames(w.isvc, n) {

@@ -41,8 +41,8 @@ func (u user) renewed(n rollout.Number) *backend.Amended {
 	return &backend.Amended{Revision: n, Amendment: backend.Amendment{Download: &download}}
 }
 
-// TestAmendedCredentials expects a revision that has never been ready to be created again
-// under its name, because a Knative Revision is immutable. Serving revisions must not change.
+// TestAmendedCredentials expects a revision that has never been ready to be created again under its
+// name, because a Knative Revision is immutable. Serving revisions must not change.
 func TestAmendedCredentials(t *testing.T) {
 	for name, test := range map[string]struct {
 		n      rollout.Number
@@ -73,7 +73,7 @@ func TestAmendedCredentials(t *testing.T) {
 			u.settle()
 			u.wantTraffic(test.want)
 			if test.n > 1 && string(u.revision(1).UID) != first {
-				t.Error("the stable was created anew")
+				t.Error("the stable was created again")
 			}
 			if writes := u.settle(); len(writes) > 0 {
 				t.Errorf("it goes on writing: %v", writes)

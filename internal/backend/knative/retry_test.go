@@ -271,7 +271,7 @@ func TestTemplateRevisionBeyondHistoryLimit(t *testing.T) {
 	found, err := history.Read(t.Context(), &u.backend.Store, u.isvc())
 	u.must(err)
 	if len(found.ControllerRevisions) > 11 || len(found.ControllerRevisions) < 10 {
-		t.Errorf("%d revisions are on record", len(found.ControllerRevisions))
+		t.Errorf("%d revisions are in the history", len(found.ControllerRevisions))
 	}
 	if found.ControllerRevisions[1] != nil || u.has(backend.RevisionName(isvcName, 1), &servingv1.Revision{}) {
 		t.Error("revision 1 is still there")

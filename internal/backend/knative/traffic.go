@@ -68,9 +68,9 @@ func (t traffic) split() rollout.Split {
 // matches reports whether the traffic matches the split. Additional entries with a share of 0 do
 // not matter: they name revisions that are being brought back.
 func (t traffic) matches(split rollout.Split) bool {
-	given := 0
+	total := 0
 	for _, target := range t {
-		given += target.percent
+		total += target.percent
 		if target.percent != split.Percent(target.revision) && target.percent > 0 {
 			return false
 		}
@@ -80,7 +80,7 @@ func (t traffic) matches(split rollout.Split) bool {
 			return false
 		}
 	}
-	return given == 100
+	return total == 100
 }
 
 func (t traffic) names(n rollout.Number) bool {
@@ -89,13 +89,13 @@ func (t traffic) names(n rollout.Number) bool {
 
 // percent returns the share of a revision, which may be named twice.
 func (t traffic) percent(n rollout.Number) int {
-	given := 0
+	total := 0
 	for _, target := range t {
 		if target.revision == n {
-			given += target.percent
+			total += target.percent
 		}
 	}
-	return given
+	return total
 }
 
 // tagged returns the revisions that have tags.

@@ -96,8 +96,8 @@ func (c *children) isReady(n rollout.Number) bool {
 	return c.knativeRevisions[n] != nil && c.knativeRevisions[n].IsReady()
 }
 
-// mayReceiveRequests reports whether a revision may receive requests: the spec or the status of the Knative
-// Service names it.
+// mayReceiveRequests reports whether a revision may receive requests: the spec or the status of the
+// Knative Service names it.
 func (c *children) mayReceiveRequests(isvc *v1beta1.InferenceService, n rollout.Number) bool {
 	name := backend.RevisionName(isvc.Name, n)
 	return slices.ContainsFunc(slices.Concat(c.service.Spec.Traffic, c.service.Status.Traffic), func(target servingv1.TrafficTarget) bool {

@@ -23,7 +23,7 @@ func TestWritesAreAwaitedUntilTheCacheShowsThem(t *testing.T) {
 		"the cache is older":          {"10", "9", true},
 		"the cache has nothing yet":   {"10", "", true},
 		"the cache shows it":          {"10", "10", false},
-		"somebody has written since":  {"10", "11", false},
+		"written by another writer":   {"10", "11", false},
 		"a longer version is newer":   {"99", "100", false},
 		"versions that have no order": {"b", "a", false},
 	}

@@ -79,20 +79,20 @@ func (r *repeats) of(target Target, now time.Time) repeat {
 
 // held reports whether the next write of the content has to wait.
 func (r *repeats) held(target Target, content string, now time.Time) bool {
-	found := r.of(target, now)
-	return found.content == content && now.Before(found.next())
+	entry := r.of(target, now)
+	return entry.content == content && now.Before(entry.next())
 }
 
 // note counts a write of the content. It calls who once the same content was written too often.
 func (r *repeats) note(target Target, content string, now time.Time, who func() backend.Contest) {
-	found := r.of(target, now)
-	if found.content != content {
-		found = repeat{content: content}
+	entry := r.of(target, now)
+	if entry.content != content {
+		entry = repeat{content: content}
 	}
-	found.writes++
-	found.last = now
-	if found.writes >= freeWrites {
-		found.contest = who()
+	entry.writes++
+	entry.last = now
+	if entry.writes >= freeWrites {
+		entry.contest = who()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,7 +100,7 @@ func (r *repeats) note(target Target, content string, now time.Time, who func() 
 		r.all = map[Target]repeat{}
 	}
 	maps.DeleteFunc(r.all, func(_ Target, old repeat) bool { return now.After(old.last.Add(old.pause() + memory)) })
-	r.all[target] = found
+	r.all[target] = entry
 }
 
 // forget resets the count for an object that we have deleted.
@@ -111,7 +111,7 @@ func (r *repeats) forget(target Target) {
 }
 
 // contest returns which writer keeps undoing our writes to an object, and when we write again.
-func (r *repeats) contest(target Target, now time.Time) (contest backend.Contest, found bool) {
+func (r *repeats) contest(target Target, now time.Time) (contest backend.Contest, entry bool) {
 	repeat := r.of(target, now)
 	if repeat.writes < freeWrites || !now.Before(repeat.ends()) {
 		return backend.Contest{}, false

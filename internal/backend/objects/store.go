@@ -71,11 +71,11 @@ func (s *Store) Confirm(ctx context.Context, isvc *v1beta1.InferenceService, obj
 	if object == nil {
 		return nil
 	}
-	there, err := s.Metadata(ctx, object)
+	metadata, err := s.Metadata(ctx, object)
 	if err != nil {
 		return fmt.Errorf("confirming the route: %w", err)
 	}
-	if there.ResourceVersion != object.GetResourceVersion() {
+	if metadata.ResourceVersion != object.GetResourceVersion() {
 		return backend.ErrStale
 	}
 	return nil
@@ -113,11 +113,11 @@ func (w Writer) Apply(ctx context.Context, desired, current client.Object, how L
 	if current != nil {
 		return w.ApplyIntent(ctx, intent, current, how)
 	}
-	there, err := w.Lookup(ctx, desired, intent.GetKind())
+	presence, err := w.Lookup(ctx, desired, intent.GetKind())
 	if err != nil {
 		return err
 	}
-	if there == Labelled {
+	if presence == Labelled {
 		return backend.ErrStale
 	}
 	target, content := targetOf(intent), contentOf(intent)
@@ -268,8 +268,8 @@ const (
 	Unlabelled           // It is ours, but our labels were removed.
 )
 
-// Lookup reads an object that the cache does not hold from the API server. It returns a conflict for
-// an object that is not ours.
+// Lookup reads an object that the cache does not hold from the API server. It returns a conflict
+// for an object that is not ours.
 func (w Writer) Lookup(ctx context.Context, desired client.Object, kind string) (Ownership, error) {
 	current, err := w.Store.Metadata(ctx, desired)
 	if apierrors.IsNotFound(err) {

@@ -85,9 +85,9 @@ func (p progress) pending(deadline time.Duration, ready int) []backend.Pending {
 	return []backend.Pending{{From: from, Failure: failure}}
 }
 
-// TrackDeadlines reports whether the pods themselves show when their deadline has passed: one is ready,
-// is unschedulable, or has a scheduling time. The deadline of their owner is then ignored. It
-// counts from the owner's creation, and is still reported for a moment after a pod has become
+// TrackDeadlines reports whether the pods themselves show when their deadline has passed: one is
+// ready, is unschedulable, or has a scheduling time. The deadline of their owner is then ignored.
+// It counts from the owner's creation, and is still reported for a moment after a pod has become
 // ready.
 func TrackDeadlines(pods []*corev1.Pod) bool {
 	return slices.ContainsFunc(pods, func(pod *corev1.Pod) bool {
@@ -122,8 +122,8 @@ func unscheduled(pod *corev1.Pod) (reason string, scheduled bool) {
 	return "", len(pod.Status.InitContainerStatuses)+len(pod.Status.ContainerStatuses) > 0
 }
 
-// loadingSince returns since when a pod has had a node without being ready: since it was scheduled or
-// has lost its readiness; zero if it has no node.
+// loadingSince returns since when a pod has had a node without being ready: since it was scheduled
+// or has lost its readiness; zero if it has no node.
 func loadingSince(pod *corev1.Pod) time.Time {
 	if _, scheduled := unscheduled(pod); !scheduled {
 		return time.Time{}
@@ -234,8 +234,8 @@ func isPermanent(cause string) bool {
 // IsTransient reports whether another attempt may succeed after an error.
 func IsTransient(cause string) bool { return transient.MatchString(names.ReplaceAllString(cause, "")) }
 
-// unschedulableReasons extracts the reasons from the scheduler's message without the node counts: as nodes
-// come and go, the same causes must have the same message.
+// unschedulableReasons extracts the reasons from the scheduler's message without the node counts:
+// as nodes come and go, the same causes must have the same message.
 func unschedulableReasons(message string) string {
 	_, reasons, found := strings.Cut(message, "nodes are available: ")
 	if !found {

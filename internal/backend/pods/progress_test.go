@@ -128,8 +128,8 @@ func TestDeadlineCountsFromScheduling(t *testing.T) {
 	}
 }
 
-// TestTrackDeadlines: the owner's deadline is ignored once the pods report their progress, especially
-// once one is ready.
+// TestTrackDeadlines: the owner's deadline is ignored once the pods report their progress,
+// especially once one is ready.
 func TestTrackDeadlines(t *testing.T) {
 	leaving := made(podOf(server(runsSince(5))))
 	leaving.DeletionTimestamp = new(at(900))
@@ -150,8 +150,7 @@ func TestTrackDeadlines(t *testing.T) {
 	}
 }
 
-// TestStageOfSeveralPods: the furthest pod without a ready pod, the slowest
-// beside one.
+// TestStageOfSeveralPods: the furthest pod without a ready pod, the slowest beside one.
 func TestStageOfSeveralPods(t *testing.T) {
 	waits, runs := unschedulable("0/1 nodes are available: 1 Insufficient cpu."), podOf(server(runsSince(5)))
 	if got := Detail([]*corev1.Pod{waits, runs}, deadline).Stage; !strings.HasPrefix(got, "starting") {

@@ -24,14 +24,14 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 	}
 	all := objects.Pointers(list.Items)
 	objects.SortByName(all)
-	found := map[rollout.Number][]*corev1.Pod{}
+	byRevision := map[rollout.Number][]*corev1.Pod{}
 	for _, pod := range all {
 		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 		if n := backend.RevisionNumber(isvc.Name, pod.Labels[label]); n != 0 && !ended {
-			found[n] = append(found[n], pod)
+			byRevision[n] = append(byRevision[n], pod)
 		}
 	}
-	return found, nil
+	return byRevision, nil
 }
 
 // CountReady counts the ready pods that are not terminating.

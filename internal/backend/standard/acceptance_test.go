@@ -21,8 +21,8 @@ const (
 	unknown = metav1.ConditionUnknown
 )
 
-// externalRef and localRef are the gateways of the routes in these tests. The external one has several
-// listeners.
+// externalRef and localRef are the gateways of the routes in these tests. The external one has
+// several listeners.
 var (
 	externalRef = gateway.ParentRef("kserve", "kserve-ingress-gateway", "")
 	localRef    = gateway.ParentRef("kserve", "kserve-local-gateway", "http")
@@ -35,7 +35,7 @@ func TestRouteAcceptance(t *testing.T) {
 		wantRoute, wantTags, wantTagRefused bool
 	}{
 		"as it is": {edit: func(*cluster) {}, wantRoute: true, wantTags: true},
-		"the weights are not those of the record": {wantTags: true, edit: func(c *cluster) {
+		"the weights differ from the rollout state": {wantTags: true, edit: func(c *cluster) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Weight, r.Spec.Rules[0].BackendRefs[1].Weight = new(int32(20)), new(int32(80))
 			})
@@ -50,11 +50,11 @@ func TestRouteAcceptance(t *testing.T) {
 		"a tag is refused": {wantRoute: true, wantTagRefused: true, edit: func(c *cluster) {
 			c.refuse("latest-sklearn-iris-predictor")
 		}},
-		"a tag is refused, and the other has yet to be taken over": {wantRoute: true, edit: func(c *cluster) {
+		"a tag is refused, and the other is not accepted yet": {wantRoute: true, edit: func(c *cluster) {
 			c.refuse("latest-sklearn-iris-predictor")
 			edit(c, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
 		}},
-		"a tag has yet to be taken over": {wantRoute: true, edit: func(c *cluster) {
+		"a tag is not accepted yet": {wantRoute: true, edit: func(c *cluster) {
 			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
 		}},
 		"a tag leads elsewhere": {wantRoute: true, edit: func(c *cluster) {
@@ -70,7 +70,7 @@ func TestRouteAcceptance(t *testing.T) {
 		"the switch of the tags is malformed": {wantRoute: true, wantTags: true, edit: func(c *cluster) {
 			c.editSpec(func(isvc *v1beta1.InferenceService) { isvc.Annotations[v1beta1.AnnotationEnableTagRouting] = "yes" })
 		}},
-		"the record cannot be read": {edit: func(c *cluster) {
+		"the rollout state cannot be decoded": {edit: func(c *cluster) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, "{") })
 			c.acceptRoutes()
 		}},
@@ -82,7 +82,7 @@ func TestRouteAcceptance(t *testing.T) {
 			c.must(err)
 			got := observed.Route
 			if got.TakenOver != test.wantRoute || got.TagsTakenOver != test.wantTags || got.TagsRefused != test.wantTagRefused {
-				t.Errorf("the route is taken over: %t, the tags: %t, one is refused: %t", got.TakenOver, got.TagsTakenOver, got.TagsRefused)
+				t.Errorf("the route is accepted: %t, the tags: %t, one is refused: %t", got.TakenOver, got.TagsTakenOver, got.TagsRefused)
 			}
 			if got, want := observed.Route.Split.IsEmpty(), false; got != want {
 				t.Error("the split cannot be read")
@@ -113,7 +113,7 @@ func TestSplitOfForeignRoute(t *testing.T) {
 		"a Service twice": func(r *gatewayv1.HTTPRoute) {
 			r.Spec.Rules[0].BackendRefs[0].Name = r.Spec.Rules[0].BackendRefs[1].Name
 		},
-		"nobody is served":         func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs = nil },
+		"no backends":              func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs = nil },
 		"a number we do not write": func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Name = "sklearn-iris-predictor-2" },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,10 +24,10 @@ const ReasonPredictorServiceMissing = "PredictorServiceMissing"
 // predictorPort is the port that KServe's clients use for a predictor's Service, beside port 80.
 const predictorPort = 8080
 
-// writePredictorService writes the Service with KServe's name for the predictor. It selects the revision
-// with the largest accepted share. So it changes after the gateway has accepted the route, and
-// before the revision that it has selected is drained. While there is no such revision, it is not
-// changed.
+// writePredictorService writes the Service with KServe's name for the predictor. It selects the
+// revision with the largest accepted share. So it changes after the gateway has accepted the route,
+// and before the revision that it has selected is drained. While there is no such revision, it is
+// not changed.
 //
 // Only the clients that use it depend on it. A failure to create it is reported and blocks nothing.
 func (w *writer) writePredictorService(ctx context.Context) error {
@@ -56,9 +56,9 @@ func (w *writer) addFinding(condition, reason, what string, err error) {
 	})
 }
 
-// predatesPredictorService reports whether the first version of the operator wrote the rollout state and
-// nothing has changed since. That version did not create the Service, and an upgrade must not
-// write. The Service is created with the next change.
+// predatesPredictorService reports whether the first version of the operator wrote the rollout
+// state and nothing has changed since. That version did not create the Service, and an upgrade must
+// not write. The Service is created with the next change.
 func (w *writer) predatesPredictorService() bool {
 	return w.Decision.Record.Version < rollout.RecordVersion
 }

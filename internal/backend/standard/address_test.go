@@ -22,8 +22,8 @@ import (
 
 const predictorName = isvcName + "-predictor"
 
-// selectedRevision returns the revision that the Service with KServe's name selects; 0 if there is no
-// Service.
+// selectedRevision returns the revision that the Service with KServe's name selects; 0 if there is
+// no Service.
 func (c *cluster) selectedRevision() rollout.Number {
 	c.t.Helper()
 	service := &corev1.Service{}
@@ -64,8 +64,8 @@ func TestPredictorServiceSelectsLargestShare(t *testing.T) {
 	}
 }
 
-// TestPredictorServiceFollowsGateway: the Service changes after the route is accepted, and
-// before the old revision is drained.
+// TestPredictorServiceFollowsGateway: the Service changes after the route is accepted, and before
+// the old revision is drained.
 func TestPredictorServiceFollowsGateway(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
@@ -89,8 +89,7 @@ func TestPredictorServiceFollowsGateway(t *testing.T) {
 	}
 }
 
-// TestPredictorServiceDelaysDrain while the API server refuses to change the
-// Service.
+// TestPredictorServiceDelaysDrain while the API server refuses to change the Service.
 func TestPredictorServiceDelaysDrain(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
@@ -159,8 +158,8 @@ func TestRefusedPredictorService(t *testing.T) {
 	}
 }
 
-// TestUpgradeCreatesNoPredictorService: the Service is created with the next change, not
-// by an upgrade.
+// TestUpgradeCreatesNoPredictorService: the Service is created with the next change, not by an
+// upgrade.
 func TestUpgradeCreatesNoPredictorService(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)

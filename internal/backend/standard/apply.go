@@ -363,8 +363,8 @@ func (w *writer) confirm(ctx context.Context) error {
 	return w.Confirm(ctx, w.isvc, objects.OrNil(w.observed.route))
 }
 
-// writeLocalService writes the Service that directs the in-cluster name of the InferenceService to the
-// local gateway, once there is a route.
+// writeLocalService writes the Service that directs the in-cluster name of the InferenceService to
+// the local gateway, once there is a route.
 func (w *writer) writeLocalService(ctx context.Context) error {
 	if w.Decision.Record == nil || !w.RoutesInstalled() {
 		return nil

@@ -122,7 +122,7 @@ func (p *player) checkRequests(after write) {
 	if p.has(isvcName, &gatewayv1.HTTPRoute{}) {
 		written = p.served()
 		if record := p.record(); !record.Split.Equal(written) || written.IsEmpty() {
-			p.t.Errorf("after %v: the record says %v and the route %v", after, record.Split, written)
+			p.t.Errorf("after %v: the rollout state says %v and the route %v", after, record.Split, written)
 		}
 	}
 	for _, split := range []rollout.Split{written, p.serves} {
@@ -205,8 +205,7 @@ func TestAnyWriteMayFail(t *testing.T) {
 	}
 }
 
-// TestIndependentStepsContinue: a refused target must not keep a superseded canary in the
-// traffic.
+// TestIndependentStepsContinue: a refused target must not keep a superseded canary in the traffic.
 func TestIndependentStepsContinue(t *testing.T) {
 	for _, kind := range []string{"ControllerRevision", "Service", "Deployment"} {
 		t.Run("the "+kind+" of the target is refused", func(t *testing.T) {
@@ -270,7 +269,7 @@ func TestIndependentStepsContinue(t *testing.T) {
 		}
 	})
 
-	t.Run("one workload that is refused does not keep another from being mended", func(t *testing.T) {
+	t.Run("a refused workload does not block the repair of another", func(t *testing.T) {
 		c := newCanary(t)
 		for _, n := range []rollout.Number{1, 2} {
 			edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.ProgressDeadlineSeconds = new(int32(1)) })

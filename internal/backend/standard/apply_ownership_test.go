@@ -60,15 +60,15 @@ func TestForeignObjectsAreRefusedAndLeftAlone(t *testing.T) {
 		disguise func(child client.Object)
 		owner    string
 	}{
-		"controlled by somebody": {
+		"controlled by another owner": {
 			owner:    "is controlled by Rollout web",
 			disguise: func(o client.Object) { o.SetOwnerReferences(otherOwner); o.SetLabels(nil) },
 		},
-		"controlled by somebody, under our labels": {
+		"controlled by another owner, under our labels": {
 			owner:    "is controlled by Rollout web",
 			disguise: func(o client.Object) { o.SetOwnerReferences(otherOwner) },
 		},
-		"controlled by nobody": {
+		"without a controller": {
 			owner:    "is not controlled by this InferenceService",
 			disguise: func(o client.Object) { o.SetOwnerReferences(nil); o.SetLabels(map[string]string{"app": "web"}) },
 		},
@@ -101,7 +101,7 @@ func TestForeignObjectsAreRefusedAndLeftAlone(t *testing.T) {
 				after = child.empty()
 				c.get(child.name, after)
 				if !metav1.IsControlledBy(after, c.isvc()) {
-					t.Error("it was not made anew once the name was free")
+					t.Error("it was not created once the name was free")
 				}
 			})
 		}
@@ -109,7 +109,7 @@ func TestForeignObjectsAreRefusedAndLeftAlone(t *testing.T) {
 }
 
 func TestForeignObjectsBlockNothing(t *testing.T) {
-	t.Run("a rejected canary loses its traffic though the new target cannot be made", func(t *testing.T) {
+	t.Run("a rejected canary loses its traffic although the new target cannot be created", func(t *testing.T) {
 		c := newCanary(t)
 		c.must(c.server.Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "sklearn-iris-predictor-00003"}}))
 		c.ask("c", 10)
@@ -127,7 +127,7 @@ func TestForeignObjectsBlockNothing(t *testing.T) {
 		v1beta1.LabelRevision: backend.RevisionName(isvcName, 99),
 	}
 	for _, squatter := range []client.Object{&autoscalingv2.HorizontalPodAutoscaler{}, &appsv1.Deployment{}, &appsv1.ControllerRevision{}, &corev1.Service{}} {
-		t.Run(fmt.Sprintf("a canary is rolled back beside a %T of a name that nobody needs", squatter), func(t *testing.T) {
+		t.Run(fmt.Sprintf("a canary is rolled back beside a foreign %T whose name is not needed", squatter), func(t *testing.T) {
 			c := newCanary(t)
 			squatter.SetNamespace(namespace)
 			squatter.SetName(backend.RevisionName(isvcName, 99))
@@ -144,7 +144,7 @@ func TestForeignObjectsBlockNothing(t *testing.T) {
 		})
 	}
 
-	t.Run("a canary that fails loses its traffic though an object of the stable is somebody else's", func(t *testing.T) {
+	t.Run("a canary that fails loses its traffic although an object of the stable has another owner", func(t *testing.T) {
 		c := newCanary(t)
 		edit(c, backend.RevisionName(isvcName, 1), &autoscalingv2.HorizontalPodAutoscaler{}, func(a *autoscalingv2.HorizontalPodAutoscaler) {
 			a.OwnerReferences = otherOwner
@@ -159,7 +159,7 @@ func TestForeignObjectsBlockNothing(t *testing.T) {
 		}
 	})
 
-	t.Run("a tag host that is somebody else's keeps a target from getting more, not from getting less", func(t *testing.T) {
+	t.Run("a foreign tag route blocks a larger share, not a smaller one", func(t *testing.T) {
 		c := newCanary(t)
 		edit(c, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.OwnerReferences, r.Labels = otherOwner, nil })
 		for _, test := range []struct {
@@ -178,7 +178,7 @@ func TestForeignObjectsBlockNothing(t *testing.T) {
 		}
 	})
 
-	t.Run("an old revision retires though the address inside the cluster is taken", func(t *testing.T) {
+	t.Run("an old revision retires although the local address has another owner", func(t *testing.T) {
 		c := newCanary(t)
 		edit(c, isvcName, &corev1.Service{}, func(s *corev1.Service) { s.Labels, s.OwnerReferences = nil, nil })
 		c.ask("b", -1)
@@ -207,8 +207,8 @@ func isConflict(err error) bool {
 func TestCopiedObjectsAreIgnored(t *testing.T) {
 	for _, child := range childrenOfACanary {
 		for name, owners := range map[string][]metav1.OwnerReference{
-			"of nobody":   nil,
-			"of somebody": {{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "else", Controller: new(true)}},
+			"of no owner": nil,
+			"of another":  {{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "else", Controller: new(true)}},
 		} {
 			t.Run(fmt.Sprintf("%s %s %s", child.kind, child.name, name), func(t *testing.T) {
 				c := newCanary(t)
@@ -257,7 +257,7 @@ func TestOrphansAreAdopted(t *testing.T) {
 				after := child.empty()
 				c.get(child.name, after)
 				if after.GetUID() != before.GetUID() {
-					t.Error("it was made anew")
+					t.Error("it was created again")
 				}
 				if !metav1.IsControlledBy(after, c.isvc()) || !maps.Equal(after.GetLabels(), before.GetLabels()) {
 					t.Errorf("labels %v and owners %v are not restored", after.GetLabels(), after.GetOwnerReferences())
@@ -273,8 +273,8 @@ func TestOrphansAreAdopted(t *testing.T) {
 	}
 }
 
-// TestObjectsOfDeletedInferenceService: objects of a deleted InferenceService with the same name are left to
-// the garbage collector. They are no conflict.
+// TestObjectsOfDeletedInferenceService: objects of a deleted InferenceService with the same name
+// are left to the garbage collector. They are no conflict.
 func TestObjectsOfDeletedInferenceService(t *testing.T) {
 	for _, child := range childrenOfACanary {
 		t.Run(child.kind+" "+child.name, func(t *testing.T) {
@@ -292,14 +292,14 @@ func TestObjectsOfDeletedInferenceService(t *testing.T) {
 			after := child.empty()
 			c.get(child.name, after)
 			if !metav1.IsControlledBy(after, c.isvc()) {
-				t.Error("it is not made anew")
+				t.Error("it is not created again")
 			}
 		})
 	}
 }
 
-// TestPodsOfDeletedInferenceService: pods of a deleted InferenceService outlive its other objects, and must
-// not count for the first revision of a new one.
+// TestPodsOfDeletedInferenceService: pods of a deleted InferenceService outlive its other objects,
+// and must not count for the first revision of a new one.
 func TestPodsOfDeletedInferenceService(t *testing.T) {
 	for name, leave := range map[string]func(*cluster){
 		"a pod": func(c *cluster) { c.must(c.server.Create(c.t.Context(), newPod(1, "earlier", true))) },

@@ -29,8 +29,8 @@ func (c *cluster) decided() (backendtest.Moment, rollout.Decision) {
 	return observed, c.decide(observed)
 }
 
-// reconcileUntil reconciles until a decision has the action for the revision, and returns that decision
-// unapplied.
+// reconcileUntil reconciles until a decision has the action for the revision, and returns that
+// decision unapplied.
 func (c *cluster) reconcileUntil(n rollout.Number, action rollout.Action) (backendtest.Moment, rollout.Decision) {
 	c.t.Helper()
 	for range 20 {
@@ -64,12 +64,12 @@ func TestDecisionOnOldRouteIsRefused(t *testing.T) {
 	}
 	c.settle()
 	if got, want := c.served(), split(t, 2, 50, 1, 50); !got.Equal(want) {
-		t.Errorf("decided anew, the split is %v, want %v", got, want)
+		t.Errorf("in the next decision, the split is %v, want %v", got, want)
 	}
 }
 
-// TestNoRemovalOnOldView: between the read from the cache and the removal of a workload, the
-// route or the spec may have brought the workload back.
+// TestNoRemovalOnOldView: between the read from the cache and the removal of a workload, the route
+// or the spec may have brought the workload back.
 func TestNoRemovalOnOldView(t *testing.T) {
 	touched := func(o client.Object) { annotate(o, "touched", "yes") }
 	for name, change := range map[string]func(*cluster){
@@ -78,7 +78,7 @@ func TestNoRemovalOnOldView(t *testing.T) {
 		},
 		"the route is gone":    func(c *cluster) { c.remove(isvcName, &gatewayv1.HTTPRoute{}) },
 		"the spec has changed": func(c *cluster) { c.editSpec(func(isvc *v1beta1.InferenceService) { touched(isvc) }) },
-		"the service was deleted and created anew": func(c *cluster) {
+		"the service was deleted and created again": func(c *cluster) {
 			isvc := c.isvc()
 			isvc.UID = "another"
 			c.must(c.server.Update(c.t.Context(), isvc))
@@ -117,13 +117,13 @@ func TestNoRemovalOnOldView(t *testing.T) {
 // yet that it was scaled down.
 func TestNoTrafficToScaledDownRevision(t *testing.T) {
 	for name, stale := range map[string]func(*cluster){
-		"somebody else has scaled it down": func(*cluster) {},
+		"another writer has scaled it down": func(*cluster) {},
 		"we have, and nothing else about it would be written": func(c *cluster) {
-			there := &unstructured.Unstructured{}
-			there.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind(deploymentKind))
-			c.get(deploymentName(isvcName, 1), there)
-			there.SetResourceVersion(there.GetResourceVersion() + "0")
-			c.must(c.backend.NoteWritten(there))
+			current := &unstructured.Unstructured{}
+			current.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind(deploymentKind))
+			c.get(deploymentName(isvcName, 1), current)
+			current.SetResourceVersion(current.GetResourceVersion() + "0")
+			c.must(c.backend.NoteWritten(current))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

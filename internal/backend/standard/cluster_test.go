@@ -288,8 +288,8 @@ func (c *cluster) editSpec(edit func(*v1beta1.InferenceService)) {
 	c.must(c.server.Update(c.t.Context(), isvc))
 }
 
-// runControllers runs the other controllers: pods and endpoints are updated, and the gateway accepts
-// routes. It reports whether anything changed.
+// runControllers runs the other controllers: pods and endpoints are updated, and the gateway
+// accepts routes. It reports whether anything changed.
 func (c *cluster) runControllers() bool {
 	c.t.Helper()
 	moved := c.garbageCollect()
@@ -353,16 +353,16 @@ func (c *cluster) runPods(n rollout.Number) bool {
 func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
 	c.t.Helper()
 	moved := false
-	there := map[string]*corev1.Pod{}
+	existing := map[string]*corev1.Pod{}
 	for _, object := range c.list(&corev1.PodList{}) {
 		if object.GetLabels()[v1beta1.LabelRevision] == backend.RevisionName(isvcName, n) {
-			there[object.GetName()] = object.(*corev1.Pod)
+			existing[object.GetName()] = object.(*corev1.Pod)
 		}
 	}
 	for i := range count {
 		wanted := newPod(n, fmt.Sprintf("%s-%02d", deploymentName(isvcName, n), i), i < ready)
-		pod := there[wanted.Name]
-		delete(there, wanted.Name)
+		pod := existing[wanted.Name]
+		delete(existing, wanted.Name)
 		if pod == nil {
 			c.uids++
 			wanted.UID = types.UID(fmt.Sprintf("uid-%d", c.uids))
@@ -374,7 +374,7 @@ func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
 			moved = true
 		}
 	}
-	for _, pod := range there {
+	for _, pod := range existing {
 		c.must(c.server.Delete(c.t.Context(), pod))
 		moved = true
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// TestContestedObjects expects growing pauses for the contested content, and a
-// report with the field. Other content, such as a new split, is written at once.
+// TestContestedObjects expects growing pauses for the contested content, and a report with the
+// field. Other content, such as a new split, is written at once.
 func TestContestedObjects(t *testing.T) {
 	for kind, test := range map[string]struct {
 		field  string
@@ -102,8 +102,7 @@ func TestForeignAnnotationsCostOneWrite(t *testing.T) {
 	}
 }
 
-// TestModeWithoutStatus reads the mode from the running objects or from the revision
-// history.
+// TestModeWithoutStatus reads the mode from the running objects or from the revision history.
 func TestModeWithoutStatus(t *testing.T) {
 	c := newCluster(t)
 	mode := func() v1beta1.DeploymentMode {
@@ -112,7 +111,7 @@ func TestModeWithoutStatus(t *testing.T) {
 		return observed.Mode
 	}
 	if got := mode(); got != "" {
-		t.Errorf("before anything was made it is %q", got)
+		t.Errorf("without objects it is %q", got)
 	}
 	c.settle()
 	if got := mode(); got != v1beta1.DeploymentModeStandard {

@@ -126,8 +126,8 @@ func (g *traffic) wantNoFailures() {
 	}
 }
 
-// TestNoRequestFailsBehindLaggingDataPlane: after a restart, a gateway's controller
-// accepts routes before its data plane follows.
+// TestNoRequestFailsBehindLaggingDataPlane: after a restart, a gateway's controller accepts routes
+// before its data plane follows.
 func TestNoRequestFailsBehindLaggingDataPlane(t *testing.T) {
 	rollouts := func(g *traffic) {
 		g.ask("b", 20)
@@ -159,8 +159,8 @@ func TestNoRequestFailsBehindLaggingDataPlane(t *testing.T) {
 	})
 }
 
-// TestNoDrainWhileGatewayIsNotProgrammed: the gateway accepts each generation of the
-// route while its data plane serves the one before.
+// TestNoDrainWhileGatewayIsNotProgrammed: the gateway accepts each generation of the route while
+// its data plane serves the one before.
 func TestNoDrainWhileGatewayIsNotProgrammed(t *testing.T) {
 	refused := gatewaytest.Programmed(1, no)
 	for name, report := range map[string]func(g *traffic){
@@ -342,8 +342,7 @@ func observedHosts(route *gatewayv1.HTTPRoute) []string {
 	return hosts
 }
 
-// TestDefaultTimeoutIsAddedWithWeights, not with an upgrade of the operator or of the
-// gateway.
+// TestDefaultTimeoutIsAddedWithWeights, not with an upgrade of the operator or of the gateway.
 func TestDefaultTimeoutIsAddedWithWeights(t *testing.T) {
 	c := newCanary(t)
 	for _, name := range []string{"kserve-ingress-gateway", "kserve-local-gateway"} {

@@ -39,8 +39,8 @@ func everyIntent(t *testing.T) map[string]struct {
 	}
 }
 
-// TestIsUpToDateIgnoresAdditions: fields that the API server or admission controllers add must
-// not cause a write, in any order of list elements.
+// TestIsUpToDateIgnoresAdditions: fields that the API server or admission controllers add must not
+// cause a write, in any order of list elements.
 func TestIsUpToDateIgnoresAdditions(t *testing.T) {
 	for kind, test := range everyIntent(t) {
 		t.Run(kind, func(t *testing.T) {
@@ -86,8 +86,8 @@ func enriched(rt *rapid.T, value any, how objects.Lists) any {
 	}
 }
 
-// TestIsUpToDateDetectsRemovals: any single field of ours that is changed or removed must
-// cause a write.
+// TestIsUpToDateDetectsRemovals: any single field of ours that is changed or removed must cause a
+// write.
 func TestIsUpToDateDetectsRemovals(t *testing.T) {
 	for kind, test := range everyIntent(t) {
 		t.Run(kind, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestIsUpToDateDetectsRemovals(t *testing.T) {
 					rt.Fatal(err)
 				}
 				if same {
-					rt.Errorf("nobody notices %s", where)
+					rt.Errorf("%s is not detected", where)
 				}
 			})
 		})

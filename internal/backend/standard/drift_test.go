@@ -157,7 +157,7 @@ func TestServedObjectsAreUpToDate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !isUpToDate(t, test.intended, test.observed, test.how) {
-				t.Error("it would be written again in every pass")
+				t.Error("each reconciliation would write it again")
 			}
 		})
 	}
@@ -321,29 +321,29 @@ func TestDriftOfARoute(t *testing.T) {
 		"a backend is added": {undone: true, edit: func(r *gatewayv1.HTTPRoute) {
 			rule(r).BackendRefs = append(rule(r).BackendRefs, rule(r).BackendRefs[0])
 		}},
-		"a backend is removed":            {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs = rule(r).BackendRefs[:1] }},
-		"the port of a backend changes":   {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs[0].Port = new(gatewayv1.PortNumber(81)) }},
-		"a backend of another namespace":  {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs[0].Namespace = new(gatewayv1.Namespace("x")) }},
-		"a filter is put before one":      {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs[0].Filters = []gatewayv1.HTTPRouteFilter{mirror} }},
-		"a rule is added":                 {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.Rules = append(r.Spec.Rules, gatewayv1.HTTPRouteRule{}) }},
-		"all rules are removed":           {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.Rules = nil }},
-		"a filter is added":               {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Filters = []gatewayv1.HTTPRouteFilter{mirror} }},
-		"it is narrowed to a path":        {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Matches[0].Path.Value = new("/v2") }},
-		"it is narrowed to a method":      {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Matches[0].Method = new(gatewayv1.HTTPMethodGet) }},
-		"its timeout is changed":          {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Timeouts.Request = new(gatewayv1.Duration("1s")) }},
-		"its timeout is removed":          {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Timeouts = nil }},
-		"a timeout of backends is added":  {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Timeouts.BackendRequest = new(gatewayv1.Duration("1s")) }},
-		"a host is added":                 {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = append(r.Spec.Hostnames, "evil.example.com") }},
-		"a host is removed":               {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = r.Spec.Hostnames[1:] }},
-		"a gateway is added":              {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = append(r.Spec.ParentRefs, r.Spec.ParentRefs[0]) }},
-		"a gateway is removed":            {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = r.Spec.ParentRefs[:1] }},
-		"it is kept to one listener":      {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs[0].SectionName = new(gatewayv1.SectionName("x")) }},
-		"the record is edited":            {undone: true, edit: func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, "{}") }},
-		"the record is removed":           {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.SetAnnotations(nil) }},
-		"the gateway reports":             {edit: func(r *gatewayv1.HTTPRoute) { r.Status.Parents = make([]gatewayv1.RouteParentStatus, 2) }},
-		"external-dns is told of the TTL": {edit: func(r *gatewayv1.HTTPRoute) { annotate(r, "external-dns.alpha.kubernetes.io/ttl", "60") }},
+		"a backend is removed":           {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs = rule(r).BackendRefs[:1] }},
+		"the port of a backend changes":  {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs[0].Port = new(gatewayv1.PortNumber(81)) }},
+		"a backend of another namespace": {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs[0].Namespace = new(gatewayv1.Namespace("x")) }},
+		"a filter is put before one":     {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).BackendRefs[0].Filters = []gatewayv1.HTTPRouteFilter{mirror} }},
+		"a rule is added":                {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.Rules = append(r.Spec.Rules, gatewayv1.HTTPRouteRule{}) }},
+		"all rules are removed":          {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.Rules = nil }},
+		"a filter is added":              {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Filters = []gatewayv1.HTTPRouteFilter{mirror} }},
+		"it is narrowed to a path":       {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Matches[0].Path.Value = new("/v2") }},
+		"it is narrowed to a method":     {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Matches[0].Method = new(gatewayv1.HTTPMethodGet) }},
+		"its timeout is changed":         {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Timeouts.Request = new(gatewayv1.Duration("1s")) }},
+		"its timeout is removed":         {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Timeouts = nil }},
+		"a timeout of backends is added": {undone: true, edit: func(r *gatewayv1.HTTPRoute) { rule(r).Timeouts.BackendRequest = new(gatewayv1.Duration("1s")) }},
+		"a host is added":                {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = append(r.Spec.Hostnames, "evil.example.com") }},
+		"a host is removed":              {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = r.Spec.Hostnames[1:] }},
+		"a gateway is added":             {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = append(r.Spec.ParentRefs, r.Spec.ParentRefs[0]) }},
+		"a gateway is removed":           {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = r.Spec.ParentRefs[:1] }},
+		"it is kept to one listener":     {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs[0].SectionName = new(gatewayv1.SectionName("x")) }},
+		"the rollout state is edited":    {undone: true, edit: func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, "{}") }},
+		"the rollout state is removed":   {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.SetAnnotations(nil) }},
+		"the gateway reports":            {edit: func(r *gatewayv1.HTTPRoute) { r.Status.Parents = make([]gatewayv1.RouteParentStatus, 2) }},
+		"external-dns gets a TTL":        {edit: func(r *gatewayv1.HTTPRoute) { annotate(r, "external-dns.alpha.kubernetes.io/ttl", "60") }},
 	})
-	t.Run("a timeout is added where none is wanted", func(t *testing.T) {
+	t.Run("a timeout is added where none is desired", func(t *testing.T) {
 		observed := served(t, "stopped-route", &gatewayv1.HTTPRoute{})
 		rule(observed).Timeouts = &gatewayv1.HTTPRouteTimeouts{Request: new(gatewayv1.Duration("1s"))}
 		if isUpToDate(t, intendedStoppedRoute(), observed, objects.ExactLists) {

@@ -118,8 +118,8 @@ func (c *children) ready(n rollout.Number) int {
 	return min(c.endpoints[n], pods.CountReady(c.pods[n]))
 }
 
-// hasLeftoverPods reports whether there are pods of a revision that does not exist yet. Pods of a deleted
-// InferenceService with the same name outlive its other objects.
+// hasLeftoverPods reports whether there are pods of a revision that does not exist yet. Pods of a
+// deleted InferenceService with the same name outlive its other objects.
 func (c *children) hasLeftoverPods(n rollout.Number) bool {
 	return c.deployments[n] == nil && (c.endpoints[n] > 0 || slices.ContainsFunc(c.pods[n], func(pod *corev1.Pod) bool {
 		return pod.DeletionTimestamp == nil
@@ -331,29 +331,29 @@ func parseNumber(text string) int {
 // routeOf reads the rollout state, and whether the gateway serves the current generations of the
 // main route and the tag routes.
 func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) rollout.Route {
-	seen := rollout.Route{Impossible: !b.RoutesInstalled()}
+	result := rollout.Route{Impossible: !b.RoutesInstalled()}
 	for _, route := range observed.tagRoutes {
 		for _, share := range splitOf(isvc, route).Shares() {
-			seen.Tags = append(seen.Tags, share.Revision)
+			result.Tags = append(result.Tags, share.Revision)
 		}
 	}
-	slices.Sort(seen.Tags)
+	slices.Sort(result.Tags)
 	if observed.route == nil {
-		return seen
+		return result
 	}
-	seen.Split = splitOf(isvc, observed.route)
+	result.Split = splitOf(isvc, observed.route)
 	record, err := rollout.DecodeRecord(observed.route.Annotations[objects.AnnotationRecord])
-	if err != nil || !seen.Split.Equal(record.Split) && !observed.hasRevisionsOf(record) {
-		return seen
+	if err != nil || !result.Split.Equal(record.Split) && !observed.hasRevisionsOf(record) {
+		return result
 	}
-	seen.Record = &record
-	seen.TakenOver = seen.Split.Equal(record.Split) && observed.gateways.AcceptanceOf(observed.route).Accepted
-	seen.TagsTakenOver, seen.TagsRefused = tagsTakenOver(isvc, observed, record), tagsRefused(observed)
-	return seen
+	result.Record = &record
+	result.TakenOver = result.Split.Equal(record.Split) && observed.gateways.AcceptanceOf(observed.route).Accepted
+	result.TagsTakenOver, result.TagsRefused = tagsTakenOver(isvc, observed, record), tagsRefused(observed)
+	return result
 }
 
-// hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not match the
-// weights and names unknown revisions, it was not written by the operator.
+// hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not
+// match the weights and names unknown revisions, it was not written by the operator.
 func (c *children) hasRevisionsOf(record rollout.Record) bool {
 	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
 		if c.ControllerRevisions[share.Revision] == nil && c.deployments[share.Revision] == nil {

@@ -41,11 +41,11 @@ func TestControllerRevisionKeepsTheRevision(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !equality.Semantic.DeepEqual(got, revision) {
-				t.Errorf("read back, it differs (-made +read):\n%s", cmp.Diff(revision, got))
+				t.Errorf("read back, it differs (-want +got):\n%s", cmp.Diff(revision, got))
 			}
 			made := deployment(newInferenceService(), 2, revision, 1, 0)
 			if got := revisionOf(made, nil); !equality.Semantic.DeepEqual(got, decodedFrom(t, made, revision)) {
-				t.Errorf("read back from its Deployment, it differs (-made +read):\n%s", cmp.Diff(revision, got))
+				t.Errorf("read back from its Deployment, it differs (-want +got):\n%s", cmp.Diff(revision, got))
 			}
 		})
 	}
@@ -78,7 +78,8 @@ func TestUndecodableControllerRevision(t *testing.T) {
 	}
 }
 
-// TestRevisionWithUndecodableControllerRevision keeps running, is repaired, and is retired when it is due.
+// TestRevisionWithUndecodableControllerRevision keeps running, is repaired, and is retired when it
+// is due.
 func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 	spoil := func(c *cluster, n rollout.Number) {
 		edit(c, backend.RevisionName(isvcName, n), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{}`) })
@@ -94,7 +95,7 @@ func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 		c.remove(backend.RevisionName(isvcName, 1), &corev1.Service{})
 		c.settle()
 		if !c.has(backend.RevisionName(isvcName, 1), &corev1.Service{}) {
-			t.Error("its Service is not made anew")
+			t.Error("its Service is not created again")
 		}
 	})
 
@@ -107,7 +108,7 @@ func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 		}
 	})
 
-	t.Run("nothing else is taken for it", func(t *testing.T) {
+	t.Run("other objects are ignored", func(t *testing.T) {
 		c := newCanary(t)
 		spoil(c, 2)
 		c.settle()
@@ -153,7 +154,7 @@ func TestRestoreRevisionFromDeployment(t *testing.T) {
 				t.Errorf("inputs are %q", got.Inputs)
 			}
 			if diff := cmp.Diff(test.revision.Runs.Template.Labels, got.Runs.Template.Labels); diff != "" {
-				t.Errorf("labels of its pods differ (-made +read):\n%s", diff)
+				t.Errorf("labels of its pods differ (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -161,7 +162,7 @@ func TestRestoreRevisionFromDeployment(t *testing.T) {
 
 func TestInvalidRolloutState(t *testing.T) {
 	for name, text := range map[string]string{
-		"nothing": "", "no JSON": "{", "another record": `{"stable":7,"target":8,"highest":8,"split":{"8":100}}`, "an older one": `{"stable":1}`,
+		"nothing": "", "no JSON": "{", "another state": `{"stable":7,"target":8,"highest":8,"split":{"8":100}}`, "an older one": `{"stable":1}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCanary(t)
@@ -174,7 +175,7 @@ func TestInvalidRolloutState(t *testing.T) {
 			}
 			after := c.record()
 			if after.Stable != record.Stable || after.Target != record.Target || after.Highest != record.Highest {
-				t.Errorf("record is %s, was %s", after.Encode(), record.Encode())
+				t.Errorf("the rollout state is %s, was %s", after.Encode(), record.Encode())
 			}
 		})
 	}

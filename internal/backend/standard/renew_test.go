@@ -39,8 +39,8 @@ func download(variables ...corev1.EnvVar) *predictor.Download {
 	return download
 }
 
-// TestAmendedCredentials: amended credentials reach the pods of a target that has never been
-// ready, even if a variable is only removed. They survive a restart.
+// TestAmendedCredentials: amended credentials reach the pods of a target that has never been ready,
+// even if a variable is only removed. They survive a restart.
 func TestAmendedCredentials(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
@@ -112,6 +112,6 @@ func TestUserSpecIsKept(t *testing.T) {
 	c.must(err)
 	recorded := observed.Recorded[1]
 	if recorded.User == nil || recorded.User.ModelURI != user.ModelURI || recorded.Identity.RequestedRuntime != "ours" {
-		t.Errorf("it is on record as %v, %v", recorded.User, recorded.Identity)
+		t.Errorf("the history has %v, %v", recorded.User, recorded.Identity)
 	}
 }

@@ -156,8 +156,7 @@ func TestStoppedIsReportedWithoutPods(t *testing.T) {
 	}
 }
 
-// TestNewerRolloutStateIsLeftAlone: the observation fails with a message that says what to
-// do.
+// TestNewerRolloutStateIsLeftAlone: the observation fails with a message that says what to do.
 func TestNewerRolloutStateIsLeftAlone(t *testing.T) {
 	c := newCluster(t)
 	c.settle()

@@ -58,9 +58,8 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestClusterLocalWithoutLocalGateway: the label must not make a serving
-// InferenceService unreachable, and the loss of the local gateway must not make a private one
-// public.
+// TestClusterLocalWithoutLocalGateway: the label must not make a serving InferenceService
+// unreachable, and the loss of the local gateway must not make a private one public.
 func TestClusterLocalWithoutLocalGateway(t *testing.T) {
 	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	attachments := func(c *cluster) map[string]gatewayv1.HTTPRouteSpec {
@@ -131,7 +130,7 @@ func TestLocalAddressFollowsLocalGateway(t *testing.T) {
 		t.Error("it is still there")
 	}
 
-	t.Run("but not one that is somebody else's", func(t *testing.T) {
+	t.Run("but not one with another owner", func(t *testing.T) {
 		c := newCanary(t)
 		edit(c, isvcName, &corev1.Service{}, func(s *corev1.Service) { s.OwnerReferences, s.Labels = nil, nil })
 		c.backend.Config = newConfig()

@@ -52,8 +52,8 @@ func (b *Backend) readScaleTarget(ctx context.Context, isvc *v1beta1.InferenceSe
 	return nil
 }
 
-// requestedReplicas returns the number that an autoscaler or a user has set on the ScaleTarget. It is
-// nil while the number is the operator's copy of a Deployment's replicas: then autoscalers, if
+// requestedReplicas returns the number that an autoscaler or a user has set on the ScaleTarget. It
+// is nil while the number is the operator's copy of a Deployment's replicas: then autoscalers, if
 // there are any, scale Deployments.
 //
 // The first other number removes the annotation of the copy, so that the same number counts if it
@@ -100,12 +100,12 @@ func (w *writer) writeScaleTarget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	asked := w.observed.requestedReplicas() != nil
-	if asked || !runs {
+	requested := w.observed.requestedReplicas() != nil
+	if requested || !runs {
 		replicas = int(current.Spec.Replicas)
 	}
 	desired := scaleTargetCopy(w.isvc, replicas)
-	if asked {
+	if requested {
 		desired.Annotations = nil
 	}
 	return w.objects.Apply(ctx, desired, current, objects.ExactLists)

@@ -80,8 +80,8 @@ func TestScaleTargetFollowsScaledDeployment(t *testing.T) {
 	}
 }
 
-// TestDeploymentFollowsScaleTarget once it is scaled: up, down, to zero, and to a number that
-// was copied before.
+// TestDeploymentFollowsScaleTarget once it is scaled: up, down, to zero, and to a number that was
+// copied before.
 func TestDeploymentFollowsScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	for _, replicas := range []int32{4, 1, 0, 3, 2} {
@@ -122,8 +122,7 @@ func TestTwoAutoscalers(t *testing.T) {
 	}
 }
 
-// TestScaleTargetNameIsStable: an autoscaler keeps its reference across a promotion and a
-// rollback.
+// TestScaleTargetNameIsStable: an autoscaler keeps its reference across a promotion and a rollback.
 func TestScaleTargetNameIsStable(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(4)

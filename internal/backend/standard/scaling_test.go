@@ -68,8 +68,8 @@ func TestReplicasOfADeployment(t *testing.T) {
 		want           int
 	}{
 		"a new one":                                          {scalingOf(newInferenceService(scaled(2, 0))), 0, 2, false, 2},
-		"somebody scaled it up":                              {scalingOf(newInferenceService(scaled(2, 0))), 7, 2, false, 2},
-		"somebody scaled it down":                            {scalingOf(newInferenceService(scaled(2, 0))), 1, 2, false, 2},
+		"manually scaled up":                                 {scalingOf(newInferenceService(scaled(2, 0))), 7, 2, false, 2},
+		"manually scaled down":                               {scalingOf(newInferenceService(scaled(2, 0))), 1, 2, false, 2},
 		"a new one that is autoscaled":                       {scalingOf(newInferenceService(scaled(2, 9))), 0, 3, false, 3},
 		"the autoscaler wants more":                          {scalingOf(newInferenceService(scaled(2, 9))), 7, 3, false, 7},
 		"the autoscaler wants less than the traffic":         {scalingOf(newInferenceService(scaled(2, 9))), 2, 3, false, 3},

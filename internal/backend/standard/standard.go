@@ -120,7 +120,7 @@ func (c *children) mode() v1beta1.DeploymentMode {
 
 func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.Addresses {
 	predictorName := backend.PredictorName(isvc.Name)
-	found := backend.Addresses{
+	result := backend.Addresses{
 		URL:       ingress.URL(ingress.Host(isvc.Name, isvc.Namespace)),
 		Predictor: ingress.URL(ingress.Host(predictorName, isvc.Namespace)),
 		Tag: func(tag string) string {
@@ -128,12 +128,12 @@ func addresses(isvc *v1beta1.InferenceService, ingress config.Ingress) backend.A
 		},
 	}
 	if ingress.LocalGateway != nil {
-		found.Local = "http://" + gateway.LocalHost(isvc, ingress)
+		result.Local = "http://" + gateway.LocalHost(isvc, ingress)
 		if gateway.ClusterLocal(isvc) {
-			found.URL, found.Predictor = found.Local, found.Local
+			result.URL, result.Predictor = result.Local, result.Local
 		}
 	}
-	return found
+	return result
 }
 
 // routeStatus returns the status of the routes that users see.

@@ -110,8 +110,8 @@ func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backe
 // able to scale up a revision, above all to undo a promotion.
 func strategy(isvc *v1beta1.InferenceService) appsv1.DeploymentStrategy {
 	var chosen appsv1.DeploymentStrategy
-	if asked := isvc.Spec.Predictor.DeploymentStrategy; asked != nil && predictor.StrategyProblem(asked) == nil {
-		chosen = *asked.DeepCopy()
+	if requested := isvc.Spec.Predictor.DeploymentStrategy; requested != nil && predictor.StrategyProblem(requested) == nil {
+		chosen = *requested.DeepCopy()
 	}
 	if chosen.Type == appsv1.RecreateDeploymentStrategyType {
 		return chosen
