@@ -42,7 +42,6 @@ func Contract(t *testing.T, newCluster func(*testing.T) Cluster) {
 	}
 }
 
-// trafficOf returns a split in the form of the status.
 func trafficOf(split rollout.Split, name func(rollout.Number) string) []v1beta1.TrafficTarget {
 	var targets []v1beta1.TrafficTarget
 	for _, share := range split.Shares() {

@@ -23,12 +23,10 @@ const promote = -1
 // driver drives a cluster as its user, and as the controller between the user and the backend.
 type driver struct {
 	Cluster
-	t      *testing.T
-	policy rollout.Policy
-	now    time.Time
-	// reported is the current status, which the cluster does not store.
+	t        *testing.T
+	policy   rollout.Policy
+	now      time.Time
 	reported v1beta1.InferenceServiceStatus
-	// rendered counts the rendered revisions.
 	rendered int
 	// lost are the revisions whose lost workloads are not running again yet.
 	lost map[rollout.Number]bool
@@ -45,7 +43,6 @@ func newDriver(t *testing.T, newCluster func(*testing.T) Cluster) *driver {
 	}
 }
 
-// edit edits the InferenceService as a user does.
 func (p *driver) edit(edit func(*v1beta1.InferenceService)) {
 	p.t.Helper()
 	isvc := p.InferenceService()
@@ -53,7 +50,6 @@ func (p *driver) edit(edit func(*v1beta1.InferenceService)) {
 	p.Update(isvc)
 }
 
-// apply applies a spec with a model and its percent.
 func (p *driver) apply(model string, percent int64) {
 	p.t.Helper()
 	p.edit(func(isvc *v1beta1.InferenceService) {
@@ -65,7 +61,6 @@ func (p *driver) apply(model string, percent int64) {
 	})
 }
 
-// rollOut applies a spec and waits until the cluster has settled.
 func (p *driver) rollOut(model string, percent int64) {
 	p.t.Helper()
 	p.apply(model, percent)
@@ -81,7 +76,6 @@ func annotate(key, value string) func(*v1beta1.InferenceService) {
 	}
 }
 
-// isvc returns the InferenceService with the last reported status.
 func (p *driver) isvc() *v1beta1.InferenceService {
 	p.t.Helper()
 	isvc := p.InferenceService()
@@ -137,7 +131,6 @@ func (p *driver) carryOut(observed Moment, decision rollout.Decision) (backend.O
 	return observed.Session.Apply(p.t.Context(), change)
 }
 
-// reconcile runs one reconciliation: it observes, decides and applies.
 func (p *driver) reconcile() (Moment, rollout.Decision, error) {
 	p.t.Helper()
 	observed, err := p.tryToObserve()
@@ -218,7 +211,6 @@ func (p *driver) lose(n rollout.Number) {
 	p.lost[n] = true
 }
 
-// report stores what the status reports of a decision.
 func (p *driver) report(decision rollout.Decision) {
 	p.t.Helper()
 	name := func(n rollout.Number) string {
@@ -235,7 +227,6 @@ func (p *driver) report(decision rollout.Decision) {
 	p.reported.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: component}
 }
 
-// wantSplit checks the split that is served.
 func (p *driver) wantSplit(shares ...int) {
 	p.t.Helper()
 	var all []rollout.Share
@@ -255,7 +246,6 @@ func (p *driver) wantSplit(shares ...int) {
 	}
 }
 
-// wantRunning checks which revisions are running.
 func (p *driver) wantRunning(want ...rollout.Number) {
 	p.t.Helper()
 	var got []rollout.Number
@@ -272,7 +262,6 @@ func (p *driver) wantRunning(want ...rollout.Number) {
 	}
 }
 
-// wantRecorded checks which revisions can be brought back.
 func (p *driver) wantRecorded(want ...rollout.Number) {
 	p.t.Helper()
 	var got []rollout.Number

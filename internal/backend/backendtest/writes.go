@@ -160,7 +160,6 @@ func ownership(p *driver) {
 	}
 }
 
-// observedSplit returns the split; it is empty if the backend cannot observe.
 func (p *driver) observedSplit() rollout.Split {
 	p.t.Helper()
 	observed, err := p.tryToObserve()

@@ -32,13 +32,11 @@ type Acceptance struct {
 	// Refused reports whether a Gateway refuses the current generation, for the Reason and Message.
 	Refused         bool
 	Reason, Message string
-	// remarks are what Gateways report about a route that they accept.
-	remarks []backend.Remark
+	remarks         []backend.Remark
 	// silent are the Gateways that have never reported on the route, pending those that have not
 	// reported on its current generation.
 	silent, pending []gatewayv1.ParentReference
-	// notProgrammed describes the Gateway or listener that reports Programmed=False.
-	notProgrammed string
+	notProgrammed   string
 	// behind describes the Gateway that has not reported on its own current generation, which was
 	// written at behindSince.
 	behind      string
@@ -130,7 +128,6 @@ func remarksOf(conditions []metav1.Condition) []backend.Remark {
 	return remarks
 }
 
-// quote quotes a condition of another controller, without the parts that vary.
 func quote(condition metav1.Condition) string {
 	const limit = 400
 	message := []rune(backend.StableMessage(condition.Message))
@@ -249,7 +246,6 @@ func lastWritten(gateway *gatewayv1.Gateway) time.Time {
 	return last
 }
 
-// keyOf returns the key of the Gateway that a reference in a namespace names.
 func keyOf(ref gatewayv1.ParentReference, namespace string) client.ObjectKey {
 	return client.ObjectKey{Namespace: string(objects.ValueOr(ref.Namespace, gatewayv1.Namespace(namespace))), Name: string(ref.Name)}
 }

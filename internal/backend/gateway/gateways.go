@@ -20,8 +20,7 @@ import (
 // Gateways are the Gateways that routes reference, and their classes. The zero value contains none.
 type Gateways struct {
 	gateways map[client.ObjectKey]*gatewayv1.Gateway
-	// classes are the classes of the Gateways, by name.
-	classes map[gatewayv1.ObjectName]*gatewayv1.GatewayClass
+	classes  map[gatewayv1.ObjectName]*gatewayv1.GatewayClass
 }
 
 // ReadGateways reads the referenced Gateways and their classes. The references must contain

@@ -19,7 +19,6 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 )
 
-// acceptedRoute returns a route that both of its Gateways accept.
 func acceptedRoute(changes ...func(*gatewayv1.HTTPRoute)) *gatewayv1.HTTPRoute {
 	route := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "sklearn-iris", Generation: 3}}
 	route.Spec.ParentRefs = []gatewayv1.ParentReference{externalRef, localRef}
@@ -32,7 +31,6 @@ func acceptedRoute(changes ...func(*gatewayv1.HTTPRoute)) *gatewayv1.HTTPRoute {
 	return route
 }
 
-// readGateways reads the Gateways in the form that the cache holds.
 func readGateways(t *testing.T, objects ...client.Object) Gateways {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -56,7 +54,6 @@ func readGateways(t *testing.T, objects ...client.Object) Gateways {
 	return found
 }
 
-// externalGateway returns the external Gateway at generation 2.
 func externalGateway(changes ...func(*gatewayv1.Gateway)) *gatewayv1.Gateway {
 	gateway := gatewaytest.NewGateway("kserve-ingress-gateway", 2, "http", "https")
 	for _, change := range changes {
@@ -69,7 +66,6 @@ func says(conditions ...metav1.Condition) func(*gatewayv1.Gateway) {
 	return func(gateway *gatewayv1.Gateway) { gateway.Status.Conditions = conditions }
 }
 
-// failingListener changes a listener of the Gateway and sets Programmed=False.
 func failingListener(name string, changes ...func(*gatewayv1.Listener)) func(*gatewayv1.Gateway) {
 	return func(gateway *gatewayv1.Gateway) {
 		for i := range gateway.Spec.Listeners {

@@ -167,7 +167,6 @@ func (w Writer) Repair(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// restore restores missing labels, annotations and the owner reference of a ControllerRevision.
 func (w Writer) restore(ctx context.Context, record *appsv1.ControllerRevision, n rollout.Number) error {
 	marks, err := w.marksOf(record, n)
 	if err != nil {

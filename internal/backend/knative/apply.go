@@ -58,7 +58,6 @@ func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Out
 	return w.outcome, errors.Join(failures...)
 }
 
-// writer applies one change.
 type writer struct {
 	*session
 	backend.Change
@@ -67,7 +66,6 @@ type writer struct {
 	outcome backend.Outcome
 }
 
-// create adds the target to the revision history if it is new.
 func (w *writer) create(ctx context.Context) error {
 	if !w.Decision.Create || w.Revision == nil {
 		return nil
@@ -131,7 +129,6 @@ func (w *writer) update(ctx context.Context, desired *servingv1.Service, creates
 	return err
 }
 
-// stop saves the rollout state, then deletes the Knative Service.
 func (w *writer) stop(ctx context.Context) error {
 	if record := w.Decision.Record; record != nil {
 		if err := w.history.SaveState(ctx, *record); err != nil {
@@ -408,7 +405,6 @@ func (w *writer) protect(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// mark changes the metadata of a Knative Revision. Its other fields belong to Knative.
 func (w *writer) mark(ctx context.Context, revision *servingv1.Revision, metadata map[string]any) error {
 	change := []operation{{"add", "/metadata", maps.Clone(metadata)}}
 	return w.repeat(ctx, revisionKind, revision, change, func() (string, error) { return "", w.sendMark(ctx, revision, metadata) })

@@ -69,23 +69,18 @@ const (
 
 // cluster is a fake API server with one InferenceService, and a fake of Knative's controllers.
 type cluster struct {
-	// amended is the amendment of the next reconciliation.
 	amended *backend.Amended
 	t       *testing.T
 	scheme  *runtime.Scheme
-	// server is the client of everyone but the backend.
 	server  client.WithWatch
 	backend *Backend
-	// writes are the backend's attempted writes.
-	writes []write
+	writes  []write
 	// intercept is called for each write of the backend. It may return its own result.
 	intercept func(w write, do func() error) error
-	// broken are the revisions whose pods do not become ready.
-	broken map[rollout.Number]bool
+	broken    map[rollout.Number]bool
 	// maxReady limits how many pods of a revision become ready.
 	maxReady map[rollout.Number]int
-	// failed are the revisions that Knative reports as failed.
-	failed map[rollout.Number]bool
+	failed   map[rollout.Number]bool
 	// unresolved are the revisions whose image Knative cannot resolve, with the registry's error.
 	unresolved map[rollout.Number]string
 	// givenUp are the revisions that Knative has given up: failed, and scaled to zero.
@@ -95,8 +90,7 @@ type cluster struct {
 	// refuseTemplates is the error of Knative's webhook for any changed template; nil if it accepts
 	// all.
 	refuseTemplates error
-	// unresponsive makes Knative unresponsive.
-	unresponsive bool
+	unresponsive    bool
 	// gateway is the fake Gateway API; nil if it is not installed.
 	gateway *fakeGateway
 	now     time.Time
@@ -140,13 +134,11 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-// clusterClock is the clock of a cluster.
 type clusterClock struct{ *cluster }
 
 func (c clusterClock) Now() time.Time                  { return c.now }
 func (c clusterClock) Since(t time.Time) time.Duration { return c.now.Sub(t) }
 
-// funcs records and intercepts the backend's writes.
 func (c *cluster) funcs() interceptor.Funcs {
 	writing := func(verb string, object client.Object, do func() error) error {
 		kind := object.GetObjectKind().GroupVersionKind().Kind
@@ -192,7 +184,6 @@ func (c *cluster) uid() types.UID {
 	return types.UID(fmt.Sprintf("uid-%d", c.uids))
 }
 
-// apply sets UIDs and generations, which the fake client does not.
 func (c *cluster) apply(ctx context.Context, object client.Object, do func() error) error {
 	read := func() *unstructured.Unstructured {
 		found := &unstructured.Unstructured{}
@@ -219,7 +210,6 @@ func (c *cluster) apply(ctx context.Context, object client.Object, do func() err
 	return c.server.Update(ctx, after)
 }
 
-// patch sets generations, which the fake client does not.
 func (c *cluster) patch(ctx context.Context, object client.Object, patch client.Patch, options []client.PatchOption) error {
 	data, err := patch.Data(object)
 	c.must(err)
@@ -264,7 +254,6 @@ func (c *cluster) knative() bool {
 	return c.label(service) || moved
 }
 
-// collectGarbage deletes objects without an owner.
 func (c *cluster) collectGarbage() bool {
 	c.t.Helper()
 	moved := false
@@ -297,7 +286,6 @@ func (c *cluster) collectGarbage() bool {
 	return moved
 }
 
-// createRevision creates the revision that the template names.
 func (c *cluster) createRevision(service *servingv1.Service) bool {
 	c.t.Helper()
 	template := service.Spec.Template
@@ -461,7 +449,6 @@ func (c *cluster) setPods(revision *servingv1.Revision, count, ready int) bool {
 	return moved
 }
 
-// route serves the traffic of the Knative Service once all named revisions are ready.
 func (c *cluster) route(service *servingv1.Service) bool {
 	c.t.Helper()
 	status := *service.Status.DeepCopy()
@@ -546,7 +533,6 @@ func (c *cluster) has(name string, into client.Object) bool {
 	return !apierrors.IsNotFound(err)
 }
 
-// driver returns the driver for other writers.
 func (c *cluster) driver() knativetest.Hands {
 	return knativetest.Hands{T: c.t, Server: c.server, Namespace: namespace, Name: isvcName}
 }

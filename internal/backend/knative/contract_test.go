@@ -28,7 +28,6 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// contractCluster implements the cluster of the contract tests.
 type contractCluster struct {
 	knativetest.Hands
 	c *cluster

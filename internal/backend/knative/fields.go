@@ -81,7 +81,6 @@ func itemKey(item any, index int) string {
 	return fmt.Sprintf("[%d]", index)
 }
 
-// isIndex reports whether a key from itemKey is an index.
 func isIndex(key string) bool {
 	_, err := strconv.Atoi(strings.Trim(key, "[]"))
 	return err == nil
@@ -107,7 +106,6 @@ func has(value any, path fieldPath) bool {
 	return false
 }
 
-// asMap returns the JSON form of an object.
 func asMap(object any) map[string]any {
 	data, err := json.Marshal(object)
 	if err != nil {

@@ -55,7 +55,6 @@ func crdOfKnative(t *testing.T) apiextensionsv1.JSONSchemaProps {
 	return spec.Properties["template"].Properties["spec"]
 }
 
-// fieldsOf returns a schema in the form of podspec.json.
 func fieldsOf(schema apiextensionsv1.JSONSchemaProps) any {
 	if schema.Items != nil {
 		return fieldsOf(*schema.Items.Schema)
@@ -157,7 +156,6 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 	}
 }
 
-// prune prunes unknown fields as the API server does, and lists them.
 func prune(t *testing.T, pod map[string]any) []string {
 	t.Helper()
 	v1 := crdOfKnative(t)
@@ -174,7 +172,6 @@ func prune(t *testing.T, pod map[string]any) []string {
 	return lost
 }
 
-// rendered returns the first revision of an InferenceService.
 func rendered(t *testing.T, isvc *v1beta1.InferenceService, runtime v1alpha1.ServingRuntimeSpec) backend.NewRevision {
 	t.Helper()
 	runtimes := predictor.Runtimes{Namespaced: []*v1alpha1.ServingRuntime{{ObjectMeta: metav1.ObjectMeta{Name: "lab", Namespace: namespace}, Spec: runtime}}}

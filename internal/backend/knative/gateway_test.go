@@ -23,8 +23,7 @@ type fakeGateway struct {
 	// ingress is the spec of the placeholder Service once Knative has an ingress.
 	ingress corev1.ServiceSpec
 	// forbidden means that no ReferenceGrant allows routes to other namespaces.
-	forbidden bool
-	// unresponsive makes the gateway unresponsive.
+	forbidden    bool
 	unresponsive bool
 }
 
@@ -39,7 +38,6 @@ var (
 	}
 )
 
-// placeholder returns the Service that Knative creates for the predictor; nil if there is none.
 func (c *cluster) placeholder() *corev1.Service {
 	c.t.Helper()
 	service := &corev1.Service{}
@@ -82,7 +80,6 @@ func (c *cluster) updatePlaceholder(service *servingv1.Service) bool {
 	return true
 }
 
-// acceptRoutes updates the gateway's status of each route.
 func (c *cluster) acceptRoutes() bool {
 	c.t.Helper()
 	if c.gateway == nil || c.gateway.unresponsive {
@@ -114,7 +111,6 @@ func (c *cluster) routes() []*gatewayv1.HTTPRoute {
 	return objects.Pointers(list.Items)
 }
 
-// hostRoute returns the HTTPRoute of the InferenceService; nil if there is none.
 func (c *cluster) hostRoute() *gatewayv1.HTTPRoute {
 	c.t.Helper()
 	route := &gatewayv1.HTTPRoute{}

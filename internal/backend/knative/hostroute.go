@@ -27,9 +27,7 @@ import (
 // HTTPRoute to Knative's ingress that rewrites the host to the predictor's. It names no revisions,
 // so a rollout does not change it.
 type hostRoute struct {
-	// route is the HTTPRoute; nil if there is none.
-	route *gatewayv1.HTTPRoute
-	// gateways are those that the HTTPRoute references or should reference.
+	route    *gatewayv1.HTTPRoute
 	gateways gateway.Gateways
 	// localService directs requests from inside the cluster to the local gateway; nil if there is
 	// none.
@@ -87,7 +85,6 @@ func (b *Backend) readHostRoute(ctx context.Context, isvc *v1beta1.InferenceServ
 	return nil
 }
 
-// isPlaceholder reports whether Knative created a Service for a Route.
 func isPlaceholder(service *corev1.Service) bool {
 	owner := metav1.GetControllerOf(service)
 	return owner != nil && owner.Kind == "Route" && strings.HasPrefix(owner.APIVersion, serving.GroupName+"/")
@@ -264,7 +261,6 @@ func isRealised(desired, route *gatewayv1.HTTPRoute, scheme *runtime.Scheme) (bo
 // reasonNoIngress is the condition reason for a Knative ingress that a gateway cannot route to.
 const reasonNoIngress = "IngressNotReachable"
 
-// noIngress returns why there is no HTTPRoute.
 func noIngress(placeholder *corev1.Service, obstacle string) backend.RouteStatus {
 	return backend.RouteStatus{
 		Refused: true, Reason: reasonNoIngress,

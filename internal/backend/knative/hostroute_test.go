@@ -33,7 +33,6 @@ const (
 	otherNamespace = "istio-system"
 )
 
-// newUserWithGateway returns a user of a cluster with the Gateway API.
 func newUserWithGateway(t *testing.T, changes ...func(*cluster)) user {
 	t.Helper()
 	u := newUser(t)
@@ -71,7 +70,6 @@ func (u user) wantURL(want string) *backend.Entrance {
 	return observed.Entrance
 }
 
-// wantHostRoute checks the Service that the host route references.
 func (u user) wantHostRoute(namespace, service string) *gatewayv1.HTTPRoute {
 	u.t.Helper()
 	route := u.hostRoute()

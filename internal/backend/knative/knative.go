@@ -52,7 +52,6 @@ func Kinds() []client.Object {
 // RevisionLabel is the label on Knative's pods that names their revision.
 const RevisionLabel = serving.RevisionLabelKey
 
-// session is one observation of an InferenceService.
 type session struct {
 	*Backend
 	isvc        *v1beta1.InferenceService

@@ -29,7 +29,6 @@ import (
 // children are the objects of one InferenceService. A revision's objects are keyed by its number.
 type children struct {
 	history.History
-	// service is the Knative Service; nil if there is none.
 	service *servingv1.Service
 	// knativeRevisions are the Knative Revisions of the Knative Service.
 	knativeRevisions map[rollout.Number]*servingv1.Revision
@@ -37,11 +36,9 @@ type children struct {
 	pods             map[rollout.Number][]*corev1.Pod
 
 	hostRoute hostRoute
-	// now is when the objects were read.
-	now time.Time
+	now       time.Time
 }
 
-// observe reads all objects of the InferenceService from the cache.
 func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
 	observed := &children{
 		knativeRevisions: map[rollout.Number]*servingv1.Revision{}, scalers: map[rollout.Number]*autoscalingv1alpha1.PodAutoscaler{}, now: b.now(),
@@ -129,7 +126,6 @@ func (b *Backend) readRevisions(ctx context.Context, isvc *v1beta1.InferenceServ
 	return nil
 }
 
-// readScalers reads the PodAutoscalers, which have the names of their revisions.
 func (b *Backend) readScalers(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	if len(observed.knativeRevisions) == 0 {
 		return nil
@@ -147,7 +143,6 @@ func (b *Backend) readScalers(ctx context.Context, isvc *v1beta1.InferenceServic
 	return nil
 }
 
-// belongs reports whether a Knative Revision belongs to a Knative Service.
 func belongs(revision client.Object, service *servingv1.Service) bool {
 	return revision.GetLabels()[serving.ServiceUIDLabelKey] == string(service.UID)
 }
@@ -170,7 +165,6 @@ func (b *Backend) checkRevisionOwner(ctx context.Context, isvc *v1beta1.Inferenc
 	return ownerConflict(current)
 }
 
-// ownerConflict returns the conflict that names a Knative Revision's owner.
 func ownerConflict(revision client.Object) *backend.ConflictError {
 	conflict := &backend.ConflictError{Kind: revisionKind, Namespace: revision.GetNamespace(), Name: revision.GetName()}
 	if owner := revision.GetLabels()[serving.ServiceLabelKey]; owner != "" {

@@ -15,7 +15,6 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// operation is an operation of a JSON patch.
 type operation struct {
 	Operation string `json:"op"`
 	Path      string `json:"path"`
@@ -59,7 +58,6 @@ func differentPairs(path string, before, after map[string]string) []operation {
 	return operations
 }
 
-// escaped escapes a key for a JSON pointer.
 func escaped(key string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(key) }
 
 func unescaped(key string) string { return strings.NewReplacer("~1", "/", "~0", "~").Replace(key) }

@@ -81,7 +81,6 @@ func (w *writer) explain(err error, n rollout.Number) error {
 	return &explainedError{text: text, err: err}
 }
 
-// explainedError is an error with another message.
 type explainedError struct {
 	text string
 	err  error
@@ -95,7 +94,6 @@ const podField = "spec.template.spec."
 // podFields matches the pod fields in messages of the API server and of Knative's webhook.
 var podFields = regexp.MustCompile(`spec\.template\.spec\.[A-Za-z0-9.\[\]]*[A-Za-z0-9\]]`)
 
-// pathTo returns the path of a field that is written with list indices.
 func pathTo(value any, field string) fieldPath {
 	var path fieldPath
 	for step := range strings.SplitSeq(strings.ReplaceAll(field, "[", ".["), ".") {
@@ -153,7 +151,6 @@ var features = map[string]string{
 	"Ephemeral volume support is disabled":         config.FeaturePodSpecVolumesEphemeral,
 }
 
-// featuresFor lists the Knative features that allow what the webhook refuses.
 func featuresFor(refusal string) []string {
 	found := map[string]bool{}
 	for cause, feature := range features {
@@ -169,7 +166,6 @@ func featuresFor(refusal string) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// enable returns the command that enables Knative features.
 func enable(features []string) string {
 	var data []string
 	for _, feature := range features {

@@ -15,12 +15,10 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// downloaded configures a model that is downloaded.
 func downloaded(isvc *v1beta1.InferenceService) {
 	isvc.Spec.Predictor.Containers[0].Env = []corev1.EnvVar{{Name: "STORAGE_URI", Value: "s3://models/iris"}}
 }
 
-// endpointOf returns the storage endpoint of a revision's storage initializer.
 func endpointOf(revision *servingv1.Revision) string {
 	for _, container := range revision.Spec.InitContainers {
 		for _, variable := range container.Env {
@@ -32,7 +30,6 @@ func endpointOf(revision *servingv1.Revision) string {
 	return ""
 }
 
-// renewed returns an amendment with another endpoint.
 func (u user) renewed(n rollout.Number) *backend.Amended {
 	u.t.Helper()
 	observed := u.observe()

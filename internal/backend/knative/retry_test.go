@@ -19,7 +19,6 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// deletions counts the backend's deletions of a kind.
 func (u user) deletions(kind string) int {
 	count := 0
 	for _, w := range u.writes {
@@ -177,7 +176,6 @@ func (u user) edit(n int, value string) {
 	}
 }
 
-// restart replaces the backend, as a restart of the operator does.
 func (u user) restart() {
 	old := u.backend
 	u.backend = &Backend{

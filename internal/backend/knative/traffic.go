@@ -98,7 +98,6 @@ func (t traffic) percent(n rollout.Number) int {
 	return total
 }
 
-// tagged returns the revisions that have tags.
 func (t traffic) tagged() []rollout.Number {
 	var revisions []rollout.Number
 	for _, target := range t {

@@ -47,7 +47,6 @@ func (u user) apply(model string, percent int64, changes ...func(*v1beta1.Infere
 	})
 }
 
-// reconcile runs one reconciliation: it observes, decides and applies.
 func (u user) reconcile() (backendtest.Moment, rollout.Decision, error) {
 	u.t.Helper()
 	observed, decision, _, err := u.carryOut()
@@ -83,7 +82,6 @@ func (u user) carryOut() (backendtest.Moment, rollout.Decision, backend.Outcome,
 	return observed, decision, outcome, err
 }
 
-// observe observes without an intent.
 func (u user) observe() backendtest.Moment {
 	u.t.Helper()
 	isvc := u.isvc()
@@ -135,7 +133,6 @@ func (u user) wantTraffic(want string) {
 	}
 }
 
-// wantSpecTraffic checks the traffic in the spec of the Knative Service.
 func (u user) wantSpecTraffic(want string) {
 	u.t.Helper()
 	got := ""
@@ -157,7 +154,6 @@ func (u user) revision(n rollout.Number) *servingv1.Revision {
 	return revision
 }
 
-// replicas counts the pods of a revision.
 func (u user) replicas(n rollout.Number) int {
 	u.t.Helper()
 	count := 0

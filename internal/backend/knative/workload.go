@@ -58,7 +58,6 @@ func desiredReplicas(revision *servingv1.Revision, found int) int {
 	return found
 }
 
-// isScaledByHPA reports whether a HorizontalPodAutoscaler scales a revision.
 func (c *children) isScaledByHPA(n rollout.Number) bool {
 	revision := c.knativeRevisions[n]
 	if revision == nil {
@@ -91,7 +90,6 @@ func (c *children) templateNames(isvc *v1beta1.InferenceService, n rollout.Numbe
 	return c.service != nil && c.service.Spec.Template.Name == backend.RevisionName(isvc.Name, n)
 }
 
-// isReady reports whether the Knative Revision is ready, so that a Route can name it.
 func (c *children) isReady(n rollout.Number) bool {
 	return c.knativeRevisions[n] != nil && c.knativeRevisions[n].IsReady()
 }
@@ -175,7 +173,6 @@ func (c *children) isKept(isvc *v1beta1.InferenceService, n rollout.Number) bool
 	}
 }
 
-// minReplicas returns the minimum scale of a reachable revision; 0 if it may scale to zero.
 func minReplicas(revision *servingv1.Revision) int {
 	_, value, _ := autoscaling.MinScaleAnnotation.Get(revision.Annotations)
 	minimum := 0
@@ -324,7 +321,6 @@ func (c *children) mayComeUp(n rollout.Number, condition *apis.Condition) bool {
 	return isUnresolved(revision) && registryUnavailable.MatchString(condition.Message) && c.now.Before(resolveDeadline(revision))
 }
 
-// resolveDeadline returns by when the image must be resolved.
 func resolveDeadline(revision *servingv1.Revision) time.Time {
 	_, value, _ := serving.ProgressDeadlineAnnotation.Get(revision.Annotations)
 	deadline, err := time.ParseDuration(value)
@@ -356,7 +352,6 @@ func (c *children) wakeAt() time.Time {
 	return wake
 }
 
-// reasonOf maps a condition reason of Knative's to ours.
 func reasonOf(reason string) string {
 	switch {
 	case reason == servingv1.ReasonContainerMissing, reason == "ErrImagePull", reason == "ImagePullBackOff":

@@ -103,7 +103,6 @@ func (r *repeats) note(target Target, content string, now time.Time, who func() 
 	r.all[target] = entry
 }
 
-// forget resets the count for an object that we have deleted.
 func (r *repeats) forget(target Target) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -198,7 +197,6 @@ func elementName(element any) string {
 	return name
 }
 
-// fieldOf formats the path of a field.
 func fieldOf(path []string) string {
 	var field strings.Builder
 	for _, step := range path {

@@ -181,7 +181,6 @@ func (w Writer) Held(desired client.Object) bool {
 	return err == nil && w.Store.repeats.held(targetOf(intent), contentOf(intent), w.Store.now())
 }
 
-// report reports the other writer of an object, if it has one.
 func (w Writer) report(target Target) {
 	if contest, found := w.Store.repeats.contest(target, w.Store.now()); found && w.Contested != nil {
 		w.Contested(contest)

@@ -137,7 +137,6 @@ func AreCold(pods []*corev1.Pod) bool {
 	})
 }
 
-// hasRun reports whether a container of the pod has exited, or the pod has been ready.
 func hasRun(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(status corev1.ContainerStatus) bool {
 		return status.RestartCount > 0 || wasReady(pod, status)
@@ -197,7 +196,6 @@ func lastExit(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool
 	return ended
 }
 
-// exits returns how often a container has exited. The kubelet counts the restarts.
 func exits(status corev1.ContainerStatus) int32 {
 	if status.State.Running != nil {
 		return status.RestartCount
@@ -298,7 +296,6 @@ func endedFailure(container string, ended corev1.ContainerStateTerminated) *back
 	return failure
 }
 
-// lastLine returns the last line of a log that is not blank.
 func lastLine(log string) string {
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	return strings.TrimSpace(lines[len(lines)-1])

@@ -27,7 +27,6 @@ const (
 
 var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
-// at returns a time, in seconds after the start of the tests.
 func at(seconds int) metav1.Time {
 	return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second))
 }
@@ -46,7 +45,6 @@ func endedAt(seconds int, exitCode int32, reason, log string) corev1.ContainerSt
 	}}
 }
 
-// server returns the status of the serving container; with a previous state, it was restarted.
 func server(now corev1.ContainerState, before ...corev1.ContainerState) corev1.ContainerStatus {
 	status := corev1.ContainerStatus{Name: v1beta1.ServingContainerName, Image: imageName, State: now, RestartCount: int32(len(before))}
 	for _, state := range before {
@@ -55,7 +53,6 @@ func server(now corev1.ContainerState, before ...corev1.ContainerState) corev1.C
 	return status
 }
 
-// often sets a restart count of two.
 func often(status corev1.ContainerStatus) corev1.ContainerStatus {
 	status.RestartCount = 2
 	return status

@@ -29,7 +29,6 @@ const (
 	stageStarting
 )
 
-// progress is what an unready pod is waiting for.
 type progress struct {
 	stage   stage
 	message string
@@ -104,7 +103,6 @@ func TrackDeadlines(pods []*corev1.Pod) bool {
 	})
 }
 
-// unscheduled reports whether a pod has a node, and if not, why.
 func unscheduled(pod *corev1.Pod) (reason string, scheduled bool) {
 	for _, condition := range pod.Status.Conditions {
 		switch {
@@ -177,7 +175,6 @@ func containerStage(pod *corev1.Pod, status corev1.ContainerStatus, initContaine
 	return at, withCause(runs(status, initContainer)+", again after a failure", cause), failure
 }
 
-// startStage returns the progress of a container's first start.
 func startStage(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bool) (stage, string) {
 	switch {
 	case status.State.Running != nil && initContainer:
@@ -193,7 +190,6 @@ func startStage(pod *corev1.Pod, status corev1.ContainerStatus, initContainer bo
 	return stageImage, fmt.Sprintf("pulling the image %q of container %q", status.Image, status.Name)
 }
 
-// runs describes what a running, unready container does.
 func runs(status corev1.ContainerStatus, initContainer bool) string {
 	switch {
 	case status.Name == predictor.InitializerName:
@@ -226,7 +222,6 @@ var (
 // names matches URLs and image names in an error: a tag can look like an HTTP status.
 var names = regexp.MustCompile(`"[^"\s]*[/:][^"\s]*"|\S+://\S+`)
 
-// isPermanent reports whether an error means that another attempt would fail.
 func isPermanent(cause string) bool {
 	return permanent.MatchString(names.ReplaceAllString(cause, "")) && !IsTransient(cause)
 }

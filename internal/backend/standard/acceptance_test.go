@@ -91,7 +91,6 @@ func TestRouteAcceptance(t *testing.T) {
 	}
 }
 
-// refuse makes the gateway refuse a route in its current generation.
 func (c *cluster) refuse(name string) {
 	c.t.Helper()
 	route := &gatewayv1.HTTPRoute{}

@@ -49,7 +49,6 @@ func (w *writer) writePredictorService(ctx context.Context) error {
 	return err
 }
 
-// addFinding adds a finding about an object that could not be created.
 func (w *writer) addFinding(condition, reason, what string, err error) {
 	w.outcome.Findings = append(w.outcome.Findings, backend.Finding{
 		Condition: condition, Reason: reason, Message: what + ": " + backend.StableMessage(err.Error()),

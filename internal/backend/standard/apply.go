@@ -59,7 +59,6 @@ func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Out
 	return w.outcome, errors.Join(failures...)
 }
 
-// writer applies one change.
 type writer struct {
 	*session
 	backend.Change
@@ -72,7 +71,6 @@ type writer struct {
 	unwritten map[rollout.Number]error
 }
 
-// create adds the target to the revision history if it is new.
 func (w *writer) create(ctx context.Context) error {
 	if !w.Decision.Create || w.Revision == nil {
 		return nil
@@ -275,7 +273,6 @@ func (w *writer) tagRoute(tag backend.TaggedRevision) *gatewayv1.HTTPRoute {
 	return tagRoute(w.isvc, w.Config.Ingress, tag.Tag, tag.Revision, timeouts)
 }
 
-// timeouts returns the timeouts of a route with that split.
 func (w *writer) timeouts(current *gatewayv1.HTTPRoute, split rollout.Split) *gatewayv1.HTTPRouteTimeouts {
 	if current != nil && !splitOf(w.isvc, current).Equal(split) {
 		current = nil
@@ -358,7 +355,6 @@ func (w *writer) deleteWorkload(ctx context.Context, n rollout.Number) error {
 	return nil
 }
 
-// confirm confirms that the decision is based on the current route and spec.
 func (w *writer) confirm(ctx context.Context) error {
 	return w.Confirm(ctx, w.isvc, objects.OrNil(w.observed.route))
 }

@@ -26,7 +26,6 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// failures are errors of the API server.
 var failures = []error{
 	apierrors.NewConflict(schema.GroupResource{Resource: "things"}, "x", errors.New("object was modified")),
 	apierrors.NewTooManyRequests("slow down", 1),
@@ -35,7 +34,6 @@ var failures = []error{
 	apierrors.NewInvalid(schema.GroupKind{Kind: "Thing"}, "x", nil),
 }
 
-// step is a change of the spec; a negative percent stands for an absent one.
 type step struct {
 	inputs  string
 	percent int64
@@ -52,7 +50,6 @@ type fault struct {
 	lost   bool
 }
 
-// player runs the script.
 type player struct {
 	*cluster
 	fault  fault
@@ -88,7 +85,6 @@ func (p *player) write(w write, do func() error) error {
 	return nil
 }
 
-// play runs one step of the script to its end.
 func (p *player) play(step step) {
 	p.t.Helper()
 	p.ask(step.inputs, step.percent)
@@ -141,7 +137,6 @@ func (p *player) canServe(n rollout.Number) bool {
 		p.has(backend.RevisionName(isvcName, n), &corev1.Service{})
 }
 
-// state returns all objects, without the fields that the API server maintains.
 func (c *cluster) state() map[string]any {
 	c.t.Helper()
 	state := map[string]any{}

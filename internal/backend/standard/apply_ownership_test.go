@@ -25,7 +25,6 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// child is one of our objects.
 type child struct {
 	kind, name string
 	empty      func() client.Object

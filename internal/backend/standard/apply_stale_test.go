@@ -21,7 +21,6 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// decided observes and decides without applying.
 func (c *cluster) decided() (backendtest.Moment, rollout.Decision) {
 	c.t.Helper()
 	observed, err := c.observe()

@@ -48,22 +48,17 @@ func (w write) String() string { return w.verb + " " + w.kind + " " + w.name }
 
 // cluster is a fake API server with one InferenceService, and fakes of the other controllers.
 type cluster struct {
-	t      *testing.T
-	scheme *runtime.Scheme
-	// server is the client of everyone but the backend.
+	t       *testing.T
+	scheme  *runtime.Scheme
 	server  client.WithWatch
 	backend *Backend
 	policy  rollout.Policy
 	now     time.Time
-	// inputs stands for the inputs of the spec.
-	inputs string
-	// writes are the backend's attempted writes.
-	writes []write
+	inputs  string
+	writes  []write
 	// intercept is called for each write of the backend. It may return its own result.
-	intercept func(w write, do func() error) error
-	// unready are the revisions whose pods do not become ready.
-	unready map[rollout.Number]bool
-	// unresponsive makes the gateway unresponsive.
+	intercept    func(w write, do func() error) error
+	unready      map[rollout.Number]bool
 	unresponsive bool
 	uids         int
 }
@@ -108,7 +103,6 @@ func newServer(t *testing.T, scheme *runtime.Scheme, found ...client.Object) cli
 	return builder.Build()
 }
 
-// funcs records and intercepts the backend's writes.
 func (c *cluster) funcs() interceptor.Funcs {
 	writing := func(verb string, object client.Object, do func() error) error {
 		kind := object.GetObjectKind().GroupVersionKind().Kind
@@ -152,7 +146,6 @@ func (c *cluster) funcs() interceptor.Funcs {
 	}
 }
 
-// apply sets UIDs and generations, which the fake client does not.
 func (c *cluster) apply(ctx context.Context, object client.Object, do func() error) error {
 	read := func() *unstructured.Unstructured {
 		found := &unstructured.Unstructured{}
@@ -180,7 +173,6 @@ func (c *cluster) apply(ctx context.Context, object client.Object, do func() err
 	return c.server.Update(ctx, after)
 }
 
-// reconcile runs one reconciliation: it observes, decides and applies.
 func (c *cluster) reconcile() (rollout.Decision, error) {
 	c.t.Helper()
 	observed, err := c.observe()
@@ -276,7 +268,6 @@ func (c *cluster) isvc() *v1beta1.InferenceService {
 	return isvc
 }
 
-// editSpec edits the InferenceService as a user does.
 func (c *cluster) editSpec(edit func(*v1beta1.InferenceService)) {
 	c.t.Helper()
 	isvc := c.isvc()
@@ -302,7 +293,6 @@ func (c *cluster) runControllers() bool {
 	return moved
 }
 
-// revisionNumbers returns the revisions that have a Deployment, a Service or pods.
 func (c *cluster) revisionNumbers() []rollout.Number {
 	c.t.Helper()
 	found := map[rollout.Number]bool{}
@@ -316,7 +306,6 @@ func (c *cluster) revisionNumbers() []rollout.Number {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// garbageCollect deletes objects without an owner.
 func (c *cluster) garbageCollect() bool {
 	c.t.Helper()
 	moved := false
@@ -329,7 +318,6 @@ func (c *cluster) garbageCollect() bool {
 	return moved
 }
 
-// runPods creates the desired pods and endpoints of a revision.
 func (c *cluster) runPods(n rollout.Number) bool {
 	c.t.Helper()
 	wanted, observes := 0, false
@@ -349,7 +337,6 @@ func (c *cluster) runPods(n rollout.Number) bool {
 	return c.setPods(n, wanted, ready) || observes
 }
 
-// setPods sets the numbers of pods and of ready pods of a revision.
 func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
 	c.t.Helper()
 	moved := false
@@ -393,7 +380,6 @@ func newPod(n rollout.Number, name string, ready bool) *corev1.Pod {
 	return pod
 }
 
-// setEndpoints sets the number of ready endpoints of a revision's Service, if there is one.
 func (c *cluster) setEndpoints(n rollout.Number, ready int) bool {
 	c.t.Helper()
 	service, slice := &corev1.Service{}, &discoveryv1.EndpointSlice{}
@@ -424,7 +410,6 @@ func (c *cluster) setEndpoints(n rollout.Number, ready int) bool {
 	return true
 }
 
-// acceptRoutes makes the gateway accept all routes.
 func (c *cluster) acceptRoutes() bool {
 	c.t.Helper()
 	moved := false
@@ -447,7 +432,6 @@ func (c *cluster) route() *gatewayv1.HTTPRoute {
 	return route
 }
 
-// served returns the split of the main route.
 func (c *cluster) served() rollout.Split {
 	c.t.Helper()
 	return splitOf(c.isvc(), c.route())
@@ -460,7 +444,6 @@ func (c *cluster) record() rollout.Record {
 	return record
 }
 
-// report stores the history of a rollout state in the status.
 func (c *cluster) report(record rollout.Record) {
 	c.t.Helper()
 	name := func(n rollout.Number) string {
@@ -501,7 +484,6 @@ func (c *cluster) has(name string, into client.Object) bool {
 	return !apierrors.IsNotFound(err)
 }
 
-// edit changes an object as another writer.
 func edit[T client.Object](c *cluster, name string, object T, change func(T)) {
 	c.t.Helper()
 	c.get(name, object)
@@ -553,7 +535,6 @@ func asObjects[T any, P interface {
 	return all
 }
 
-// names lists the names of the objects of a kind.
 func (c *cluster) names(list client.ObjectList) []string {
 	c.t.Helper()
 	var names []string
@@ -570,7 +551,6 @@ func (c *cluster) must(err error) {
 	}
 }
 
-// formatWrites formats writes, one on each line.
 func formatWrites(writes []write) string {
 	var lines strings.Builder
 	for _, w := range writes {

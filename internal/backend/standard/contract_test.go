@@ -27,7 +27,6 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// contractCluster implements the cluster of the contract tests.
 type contractCluster struct{ c *cluster }
 
 func (h contractCluster) Backend() backendtest.Backend                { return h.c.backend }

@@ -23,7 +23,6 @@ import (
 // traffic sends requests through a gateway whose data plane may lag behind its controller.
 type traffic struct {
 	*cluster
-	// lag is how long the data plane lags behind the acceptance of a route.
 	lag time.Duration
 	// stuck makes the data plane ignore new configuration.
 	stuck bool
@@ -66,7 +65,6 @@ func (g *traffic) run(until time.Duration) {
 	}
 }
 
-// follow updates the data plane.
 func (g *traffic) follow() {
 	g.t.Helper()
 	now := g.split()
@@ -80,7 +78,6 @@ func (g *traffic) follow() {
 	}
 }
 
-// request sends a request to each revision with a share in the data plane.
 func (g *traffic) request() {
 	g.t.Helper()
 	for _, share := range g.served.Shares() {

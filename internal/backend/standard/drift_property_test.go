@@ -20,7 +20,6 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 )
 
-// everyIntent returns an intent of each kind, with an empty object for the result.
 func everyIntent(t *testing.T) map[string]struct {
 	intended client.Object
 	empty    func() client.Object

@@ -117,7 +117,6 @@ func withAllKindsOfFields(r *backend.NewRevision) {
 	pod.DNSConfig = &corev1.PodDNSConfig{Options: []corev1.PodDNSConfigOption{{Name: "ndots", Value: new("2")}}}
 }
 
-// served reads the API server's result of an intent.
 func served[T client.Object](t *testing.T, file string, into T) T {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "served", file+".yaml"))

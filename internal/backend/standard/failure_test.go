@@ -19,12 +19,10 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// at returns a time in the tests.
 func at(seconds int) metav1.Time {
 	return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second))
 }
 
-// ofServer returns a pod with the state of its server container.
 func ofServer(state corev1.ContainerState) *corev1.Pod {
 	pod := newPod(2, "sklearn-iris-predictor-00002-deployment-5d4b9c6f7-x2x9z", false)
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: v1beta1.ServingContainerName, State: state}}

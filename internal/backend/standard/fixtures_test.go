@@ -28,7 +28,6 @@ const (
 
 var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
-// change modifies a fixture.
 type change[T any] func(*T)
 
 func changed[T any](object T, changes []change[T]) T {
@@ -104,7 +103,6 @@ func newRevision(changes ...change[backend.NewRevision]) backend.NewRevision {
 	}, changes)
 }
 
-// newScheme returns a scheme with the kinds that the backend reads and writes.
 func newScheme(t *testing.T) *runtime.Scheme {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -121,7 +119,6 @@ func newConfig(changes ...change[config.Config]) *config.Config {
 	return &cfg
 }
 
-// localGateway adds a gateway for requests from inside the cluster.
 func localGateway(cfg *config.Config) {
 	cfg.Ingress.LocalGateway = &config.LocalGateway{
 		Namespace: "kserve", Name: "kserve-local-gateway", SectionName: "http",
@@ -133,7 +130,6 @@ func requestTimeout(text gatewayv1.Duration) *gatewayv1.HTTPRouteTimeouts {
 	return &gatewayv1.HTTPRouteTimeouts{Request: &text}
 }
 
-// split parses pairs of revision and percent.
 func split(t *testing.T, shares ...int) rollout.Split {
 	t.Helper()
 	var all []rollout.Share

@@ -30,12 +30,11 @@ import (
 // children are the objects of one InferenceService. A revision's objects are keyed by its number.
 type children struct {
 	history.History
-	deployments map[rollout.Number]*appsv1.Deployment
-	services    map[rollout.Number]*corev1.Service
-	autoscalers map[rollout.Number]*autoscalingv2.HorizontalPodAutoscaler
-	pods        map[rollout.Number][]*corev1.Pod
-	endpoints   map[rollout.Number]int // Ready endpoints.
-	// localService directs requests from inside the cluster to the local gateway.
+	deployments  map[rollout.Number]*appsv1.Deployment
+	services     map[rollout.Number]*corev1.Service
+	autoscalers  map[rollout.Number]*autoscalingv2.HorizontalPodAutoscaler
+	pods         map[rollout.Number][]*corev1.Pod
+	endpoints    map[rollout.Number]int // Ready endpoints.
 	localService *corev1.Service
 	// predictorService has KServe's name for the predictor and selects one revision.
 	predictorService *corev1.Service
@@ -43,17 +42,14 @@ type children struct {
 	scaleTarget *scalingv1alpha1.ScaleTarget
 	route       *gatewayv1.HTTPRoute
 	tagRoutes   map[string]*gatewayv1.HTTPRoute
-	// gateways are those that the routes reference or should reference.
-	gateways gateway.Gateways
+	gateways    gateway.Gateways
 }
 
-// routes returns the existing routes, the main one first.
 func (c *children) routes() []*gatewayv1.HTTPRoute {
 	all := []*gatewayv1.HTTPRoute{c.route, c.tagRoutes[v1beta1.TagLatest], c.tagRoutes[v1beta1.TagPrevious]}
 	return slices.DeleteFunc(all, func(route *gatewayv1.HTTPRoute) bool { return route == nil })
 }
 
-// observe reads all objects of the InferenceService from the cache.
 func (b *Backend) observe(ctx context.Context, isvc *v1beta1.InferenceService) (*children, error) {
 	observed := &children{
 		deployments: map[rollout.Number]*appsv1.Deployment{},
@@ -235,7 +231,6 @@ func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceServic
 	return nil
 }
 
-// routeNamed returns the route of that name; nil if there is none.
 func (c *children) routeNamed(isvc *v1beta1.InferenceService, name string) *gatewayv1.HTTPRoute {
 	if tag := tagOfRoute(isvc, name); tag != "" {
 		return c.tagRoutes[tag]
@@ -310,7 +305,6 @@ func workloadOf(observed *children, n rollout.Number) *rollout.Workload {
 	return workload
 }
 
-// parseTime parses the time in an annotation; it returns the zero time if there is none.
 func parseTime(text string) time.Time {
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
@@ -319,7 +313,6 @@ func parseTime(text string) time.Time {
 	return at
 }
 
-// parseNumber parses the number in an annotation; it returns 0 if there is none.
 func parseNumber(text string) int {
 	number, err := strconv.Atoi(text)
 	if err != nil || number < 0 {

@@ -16,7 +16,6 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// variables returns the environment of a revision's storage initializer.
 func (c *cluster) variables(n rollout.Number) []corev1.EnvVar {
 	c.t.Helper()
 	deployment := &appsv1.Deployment{}
@@ -24,7 +23,6 @@ func (c *cluster) variables(n rollout.Number) []corev1.EnvVar {
 	return deployment.Spec.Template.Spec.InitContainers[0].Env
 }
 
-// amend runs one reconciliation with an amendment.
 func (c *cluster) amend(amended backend.Amended) error {
 	c.t.Helper()
 	observed, err := c.observe()

@@ -53,7 +53,6 @@ func revisionOf(deployment *appsv1.Deployment, service *corev1.Service) backend.
 	return revision
 }
 
-// portOf returns the port of a revision from its Service or, without one, from its pods.
 func portOf(deployment *appsv1.Deployment, service *corev1.Service) (port int32, appProtocol string) {
 	if service != nil && len(service.Spec.Ports) > 0 {
 		first := service.Spec.Ports[0]
@@ -67,7 +66,6 @@ func portOf(deployment *appsv1.Deployment, service *corev1.Service) (port int32,
 	return defaultPort, ""
 }
 
-// podTemplate returns the pod template of a revision with our labels.
 func podTemplate(revision backend.NewRevision, labels map[string]string) corev1.PodTemplateSpec {
 	template := *revision.Runs.Template.DeepCopy()
 	if template.Labels == nil {

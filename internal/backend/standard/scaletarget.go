@@ -31,7 +31,6 @@ const scaleTargetKind = "ScaleTarget"
 // upgrade.
 func ScaleTarget() client.Object { return &scalingv1alpha1.ScaleTarget{} }
 
-// scaleTargetsInstalled reports whether the cluster has ScaleTargets.
 func (b *Backend) scaleTargetsInstalled() bool {
 	return b.ScaleTargetsInstalled != nil && b.ScaleTargetsInstalled()
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// scaledExternally returns a cluster whose InferenceService has an external autoscaler.
 func scaledExternally(t *testing.T) *cluster {
 	t.Helper()
 	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))

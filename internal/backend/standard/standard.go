@@ -62,7 +62,6 @@ func (*Backend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.P
 	return nil
 }
 
-// session is one observation of an InferenceService.
 type session struct {
 	*Backend
 	isvc        *v1beta1.InferenceService

@@ -32,13 +32,11 @@ const (
 // stay unchanged.
 const unknownClass v1beta1.AutoscalerClass = "unknown"
 
-// scaling is how the revisions of a predictor are scaled.
 type scaling struct {
 	bounds rollout.Bounds
 	class  v1beta1.AutoscalerClass
 }
 
-// scalingFor returns the scaling of revisions with these bounds.
 func scalingFor(isvc *v1beta1.InferenceService, bounds rollout.Bounds) scaling {
 	return scaling{bounds: bounds, class: autoscalerClass(isvc)}
 }
@@ -54,7 +52,6 @@ func autoscalerClass(isvc *v1beta1.InferenceService) v1beta1.AutoscalerClass {
 	}
 }
 
-// autoscaled reports whether revisions get a HorizontalPodAutoscaler.
 func (s scaling) autoscaled() bool {
 	return s.class == v1beta1.AutoscalerClassHPA && s.bounds.Max > s.bounds.Min
 }
@@ -74,7 +71,6 @@ func (s scaling) replicas(current int, plan rollout.WorkloadPlan) int {
 	}
 }
 
-// replicasOf returns the desired replicas of a Deployment, which default to 1.
 func replicasOf(deployment *appsv1.Deployment) int {
 	if deployment.Spec.Replicas == nil {
 		return 1
@@ -134,7 +130,6 @@ func selector(isvc *v1beta1.InferenceService, n rollout.Number) map[string]strin
 	}
 }
 
-// service returns the Service of a revision, which routes reference.
 func service(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) *corev1.Service {
 	meta := objects.Meta(isvc, backend.RevisionName(isvc.Name, n), n)
 	meta.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs}

@@ -11,7 +11,6 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// since is the transition time of all conditions.
 var since = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
 // AcceptedBy returns the status of a route if all its gateways serve that generation.
