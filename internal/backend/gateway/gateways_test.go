@@ -185,7 +185,7 @@ func TestRefusalByUnprogrammedGateway(t *testing.T) {
 	}
 }
 
-// TestBehindSinceLastChange, according to the managed fields in the cache.
+// The time of the change comes from the managed fields in the cache.
 func TestBehindSinceLastChange(t *testing.T) {
 	created := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 	written := func(after time.Duration, subresource string) metav1.ManagedFieldsEntry {

@@ -107,7 +107,7 @@ func TestTimeoutsNeedAllGateways(t *testing.T) {
 	}
 }
 
-// TestTimeoutRemarks if it differs from the route's timeout.
+// Remarks describe the effective limit if it differs from the route's timeout.
 func TestTimeoutRemarks(t *testing.T) {
 	lists, listsNot := gatewaytest.NewGatewayClass(featureRequestTimeout), gatewaytest.NewGatewayClass()
 	for name, test := range map[string]struct {

@@ -35,7 +35,7 @@ import (
 //  2. The Knative Service is patched under the resource version that the decision is based on, so a
 //     decision on an old view fails here. The template (to create a revision), the traffic and the
 //     rollout state change in one write. Only revisions that were observed ready get weight.
-//  3. The HTTPRoute of the InferenceService's own host is written. See [writer.writeEntrance].
+//  3. The HTTPRoute of the InferenceService's own host is written. See [writer.writeHostRoute].
 //  4. Revisions that Knative does not take down by itself are retired, and the revision history is
 //     pruned. The decision asks for this only when no route changes. The API server must confirm
 //     that the Knative Service and the spec are still those that were observed.

@@ -310,27 +310,27 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 	if cause, unresolved := c.unresolved[n]; unresolved {
 		return c.leaveUnresolved(revision, cause)
 	}
-	wanted, minimum := 1, minReplicas(revision)
+	desired, minimum := 1, minReplicas(revision)
 	switch {
 	case c.givenUp[n]:
-		wanted = 0
+		desired = 0
 	case revision.Annotations[autoscaling.ClassAnnotationKey] == autoscaling.HPA:
 	case revision.GetRoutingState() == servingv1.RoutingStateReserve, minimum == 0 && revision.IsReady():
-		wanted = 0
+		desired = 0
 	case minimum > 0:
-		wanted = minimum
+		desired = minimum
 	}
-	ready := wanted
+	ready := desired
 	if most, maxReady := c.maxReady[n]; maxReady {
 		ready = min(ready, most)
 	}
 	if c.broken[n] || c.failed[n] {
 		ready = 0
 	}
-	moved := c.setPods(revision, wanted, ready)
+	moved := c.setPods(revision, desired, ready)
 	status := *revision.Status.DeepCopy()
 	status.ObservedGeneration = revision.Generation
-	status.DesiredReplicas = new(int32(wanted))
+	status.DesiredReplicas = new(int32(desired))
 	set := func(kind apis.ConditionType, value corev1.ConditionStatus) {
 		status.Conditions = slices.DeleteFunc(status.Conditions, func(c apis.Condition) bool { return c.Type == kind })
 		status.Conditions = append(status.Conditions, apis.Condition{Type: kind, Status: value})
@@ -345,7 +345,7 @@ func (c *cluster) run(revision *servingv1.Revision) bool {
 		if ready < minimum {
 			set(servingv1.RevisionConditionActive, corev1.ConditionUnknown)
 		}
-	case wanted == 0:
+	case desired == 0:
 		set(servingv1.RevisionConditionActive, corev1.ConditionFalse)
 	default:
 		set(servingv1.RevisionConditionActive, corev1.ConditionUnknown)

@@ -82,7 +82,7 @@ func unready(d *corev1.Pod, since int) *corev1.Pod {
 	return d
 }
 
-func made(pod *corev1.Pod) *corev1.Pod {
+func readyPod(pod *corev1.Pod) *corev1.Pod {
 	pod.Status.Conditions[0].Status = corev1.ConditionTrue
 	return pod
 }
@@ -117,9 +117,9 @@ func TestDetail(t *testing.T) {
 			want: backend.Revision{State: v1beta1.Loading, Pods: 1, Stage: "downloading the model"},
 		},
 		"one loads":  {pods: []*corev1.Pod{podOf(loaded, server(runsSince(4)))}, want: backend.Revision{State: v1beta1.Loading, Pods: 1, Stage: starting}},
-		"one serves": {pods: []*corev1.Pod{made(podOf(loaded, server(runsSince(4))))}, want: backend.Revision{State: v1beta1.Loaded, Pods: 1}},
+		"one serves": {pods: []*corev1.Pod{readyPod(podOf(loaded, server(runsSince(4))))}, want: backend.Revision{State: v1beta1.Loaded, Pods: 1}},
 		"one serves and was restarted before": {
-			pods: []*corev1.Pod{made(podOf(loaded, server(runsSince(14), crashed(1))))},
+			pods: []*corev1.Pod{readyPod(podOf(loaded, server(runsSince(14), crashed(1))))},
 			want: backend.Revision{State: v1beta1.Loaded, Pods: 1},
 		},
 		"one crashes": {
@@ -185,18 +185,18 @@ func TestDetail(t *testing.T) {
 			want: backend.Revision{State: v1beta1.Pending, Pods: 1, Stage: "waiting for a node: Insufficient cpu, Insufficient nvidia.com/gpu"},
 		},
 		"one of two crashes": {
-			pods: []*corev1.Pod{podOf(often(server(crashed(1)))), made(podOf(server(runsSince(4))))},
+			pods: []*corev1.Pod{podOf(often(server(crashed(1)))), readyPod(podOf(server(runsSince(4))))},
 			want: backend.Revision{State: v1beta1.Loaded, Pods: 2, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`,
 				Detail: "no such model", Pod: podName, ExitCode: 1, Time: at(10).Time,
 			}},
 		},
 		"one is being deleted": {
-			pods: []*corev1.Pod{leaving(made(podOf(server(runsSince(4)))))},
+			pods: []*corev1.Pod{terminating(readyPod(podOf(server(runsSince(4)))))},
 			want: backend.Revision{State: v1beta1.Pending, Pods: 1},
 		},
 		"one crashes while it is deleted": {
-			pods: []*corev1.Pod{leaving(podOf(server(endedAt(10, 143, "Error", ""))))},
+			pods: []*corev1.Pod{terminating(podOf(server(endedAt(10, 143, "Error", ""))))},
 			want: backend.Revision{State: v1beta1.Pending, Pods: 1},
 		},
 		"one was ready in this run and lost its readiness, long after a crash": {
@@ -216,7 +216,7 @@ func TestDetail(t *testing.T) {
 	}
 }
 
-func leaving(pod *corev1.Pod) *corev1.Pod {
+func terminating(pod *corev1.Pod) *corev1.Pod {
 	pod.DeletionTimestamp = new(at(20))
 	return pod
 }

@@ -110,7 +110,7 @@ func TestDeadlineCountsFromScheduling(t *testing.T) {
 			want: []backend.Pending{{From: at(900).Add(deadline), Failure: backend.Failure{Reason: ReasonImagePull, Message: `cannot pull the image "registry.example.com/iris:v2" of container "kserve-container"; check its name and the imagePullSecrets`}}},
 		},
 		"another pod is ready": {
-			pods: []*corev1.Pod{made(scheduledAt(900, running())), scheduledAt(900, running())},
+			pods: []*corev1.Pod{readyPod(scheduledAt(900, running())), scheduledAt(900, running())},
 			want: []backend.Pending{{From: at(900).Add(deadline), Failure: backend.Failure{Reason: ReasonDeadline, Message: strings.Replace(DeadlineMessage("10m0s"), "no pod became", "a pod did not become", 1)}}},
 		},
 	} {
@@ -131,8 +131,8 @@ func TestDeadlineCountsFromScheduling(t *testing.T) {
 // TestTrackDeadlines: the owner's deadline is ignored once the pods report their progress,
 // especially once one is ready.
 func TestTrackDeadlines(t *testing.T) {
-	leaving := made(podOf(server(runsSince(5))))
-	leaving.DeletionTimestamp = new(at(900))
+	terminating := readyPod(podOf(server(runsSince(5))))
+	terminating.DeletionTimestamp = new(at(900))
 	for name, test := range map[string]struct {
 		pods []*corev1.Pod
 		want bool
@@ -141,8 +141,8 @@ func TestTrackDeadlines(t *testing.T) {
 		"created just now":   {pods: []*corev1.Pod{{}}},
 		"waiting for a node": {pods: []*corev1.Pod{unschedulable("0/1 nodes are available: 1 Insufficient cpu.")}, want: true},
 		"loading":            {pods: []*corev1.Pod{scheduledAt(900, podOf(server(runsSince(905))))}, want: true},
-		"ready":              {pods: []*corev1.Pod{made(podOf(server(runsSince(5))))}, want: true},
-		"leaving":            {pods: []*corev1.Pod{leaving}},
+		"ready":              {pods: []*corev1.Pod{readyPod(podOf(server(runsSince(5))))}, want: true},
+		"leaving":            {pods: []*corev1.Pod{terminating}},
 	} {
 		if got := TrackDeadlines(test.pods); got != test.want {
 			t.Errorf("%s: %t", name, got)
@@ -156,7 +156,7 @@ func TestStageOfSeveralPods(t *testing.T) {
 	if got := Detail([]*corev1.Pod{waits, runs}, deadline).Stage; !strings.HasPrefix(got, "starting") {
 		t.Errorf("without a ready pod it is %q", got)
 	}
-	if got := Detail([]*corev1.Pod{made(podOf(server(runsSince(5)))), runs, waits}, deadline).Stage; !strings.HasPrefix(got, "waiting for a node") {
+	if got := Detail([]*corev1.Pod{readyPod(podOf(server(runsSince(5)))), runs, waits}, deadline).Stage; !strings.HasPrefix(got, "waiting for a node") {
 		t.Errorf("beside a ready pod it is %q", got)
 	}
 }

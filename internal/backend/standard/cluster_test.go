@@ -320,21 +320,21 @@ func (c *cluster) garbageCollect() bool {
 
 func (c *cluster) runPods(n rollout.Number) bool {
 	c.t.Helper()
-	wanted, observes := 0, false
+	desired, observes := 0, false
 	deployment := &appsv1.Deployment{}
 	if c.has(deploymentName(isvcName, n), deployment) {
-		wanted = int(*deployment.Spec.Replicas)
+		desired = int(*deployment.Spec.Replicas)
 		if deployment.Status.ObservedGeneration != deployment.Generation {
 			deployment.Status.ObservedGeneration, observes = deployment.Generation, true
-			deployment.Status.Replicas = int32(wanted)
+			deployment.Status.Replicas = int32(desired)
 			c.must(c.server.Status().Update(c.t.Context(), deployment))
 		}
 	}
 	ready := 0
 	if !c.unready[n] {
-		ready = wanted
+		ready = desired
 	}
-	return c.setPods(n, wanted, ready) || observes
+	return c.setPods(n, desired, ready) || observes
 }
 
 func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
@@ -347,16 +347,16 @@ func (c *cluster) setPods(n rollout.Number, count, ready int) bool {
 		}
 	}
 	for i := range count {
-		wanted := newPod(n, fmt.Sprintf("%s-%02d", deploymentName(isvcName, n), i), i < ready)
-		pod := existing[wanted.Name]
-		delete(existing, wanted.Name)
+		desired := newPod(n, fmt.Sprintf("%s-%02d", deploymentName(isvcName, n), i), i < ready)
+		pod := existing[desired.Name]
+		delete(existing, desired.Name)
 		if pod == nil {
 			c.uids++
-			wanted.UID = types.UID(fmt.Sprintf("uid-%d", c.uids))
-			c.must(c.server.Create(c.t.Context(), wanted))
+			desired.UID = types.UID(fmt.Sprintf("uid-%d", c.uids))
+			c.must(c.server.Create(c.t.Context(), desired))
 			moved = true
-		} else if pods.IsReady(pod) != pods.IsReady(wanted) {
-			pod.Status = wanted.Status
+		} else if pods.IsReady(pod) != pods.IsReady(desired) {
+			pod.Status = desired.Status
 			c.must(c.server.Status().Update(c.t.Context(), pod))
 			moved = true
 		}

@@ -48,10 +48,10 @@ func TestIsUpToDateIgnoresAdditions(t *testing.T) {
 				if err != nil {
 					rt.Fatal(err)
 				}
-				wanted := intent.Object["spec"]
-				actual := enriched(rt, runtime.DeepCopyJSONValue(wanted), test.how)
-				if !test.how.Covers(actual, wanted) {
-					rt.Errorf("%v is not what was wanted: %v", actual, wanted)
+				desired := intent.Object["spec"]
+				actual := enriched(rt, runtime.DeepCopyJSONValue(desired), test.how)
+				if !test.how.Covers(actual, desired) {
+					rt.Errorf("%v is not what was wanted: %v", actual, desired)
 				}
 			})
 		})

@@ -136,9 +136,9 @@ func split(t *testing.T, shares ...int) rollout.Split {
 	for i := 0; i < len(shares); i += 2 {
 		all = append(all, rollout.Share{Revision: rollout.Number(shares[i]), Percent: shares[i+1]})
 	}
-	made, err := rollout.NewSplit(all...)
+	result, err := rollout.NewSplit(all...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return made
+	return result
 }

@@ -43,8 +43,8 @@ func TestControllerRevisionKeepsTheRevision(t *testing.T) {
 			if !equality.Semantic.DeepEqual(got, revision) {
 				t.Errorf("read back, it differs (-want +got):\n%s", cmp.Diff(revision, got))
 			}
-			made := deployment(newInferenceService(), 2, revision, 1, 0)
-			if got := revisionOf(made, nil); !equality.Semantic.DeepEqual(got, decodedFrom(t, made, revision)) {
+			built := deployment(newInferenceService(), 2, revision, 1, 0)
+			if got := revisionOf(built, nil); !equality.Semantic.DeepEqual(got, decodedFrom(t, built, revision)) {
 				t.Errorf("read back from its Deployment, it differs (-want +got):\n%s", cmp.Diff(revision, got))
 			}
 		})
@@ -52,9 +52,9 @@ func TestControllerRevisionKeepsTheRevision(t *testing.T) {
 }
 
 // decodedFrom returns a revision restored from its Deployment, which rounds quantities.
-func decodedFrom(t *testing.T, made *appsv1.Deployment, revision backend.NewRevision) backend.NewRevision {
+func decodedFrom(t *testing.T, built *appsv1.Deployment, revision backend.NewRevision) backend.NewRevision {
 	t.Helper()
-	revision.Runs.Template.Spec = made.Spec.Template.Spec
+	revision.Runs.Template.Spec = built.Spec.Template.Spec
 	return revision
 }
 
@@ -124,9 +124,9 @@ func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 // TestRestoreRevisionFromDeployment restores a revision from a Deployment without our annotations.
 func TestRestoreRevisionFromDeployment(t *testing.T) {
 	older := func(revision backend.NewRevision) *appsv1.Deployment {
-		made := deployment(newInferenceService(), 2, revision, 1, 0)
-		delete(made.Annotations, annotationRevision)
-		return made
+		built := deployment(newInferenceService(), 2, revision, 1, 0)
+		delete(built.Annotations, annotationRevision)
+		return built
 	}
 	grpc := func(r *backend.NewRevision) { r.Runs.Port, r.Runs.AppProtocol = 8081, "kubernetes.io/h2c" }
 	portless := func(r *backend.NewRevision) { r.Runs.Template.Spec.Containers[0].Ports = nil }

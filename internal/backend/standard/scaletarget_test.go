@@ -195,7 +195,7 @@ func TestDeletedScaleTarget(t *testing.T) {
 	c.standsFor(1, 5, 5)
 }
 
-// TestStoppedServiceKeepsScaleTarget, and restarts with its replicas.
+// A stopped InferenceService restarts with the replicas of its ScaleTarget.
 func TestStoppedServiceKeepsScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(3)

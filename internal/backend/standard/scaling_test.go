@@ -206,16 +206,16 @@ func TestEndpointsThatCount(t *testing.T) {
 	c.settle()
 	name := backend.RevisionName(isvcName, 1)
 	slice := func(suffix string, kind discoveryv1.AddressType, endpoints ...discoveryv1.EndpointConditions) {
-		made := &discoveryv1.EndpointSlice{
+		endpointSlice := &discoveryv1.EndpointSlice{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + suffix, Labels: map[string]string{
 				v1beta1.LabelInferenceService: isvcName, discoveryv1.LabelServiceName: name,
 			}},
 			AddressType: kind,
 		}
 		for _, conditions := range endpoints {
-			made.Endpoints = append(made.Endpoints, discoveryv1.Endpoint{Addresses: []string{"x"}, Conditions: conditions})
+			endpointSlice.Endpoints = append(endpointSlice.Endpoints, discoveryv1.Endpoint{Addresses: []string{"x"}, Conditions: conditions})
 		}
-		c.must(c.server.Create(t.Context(), made))
+		c.must(c.server.Create(t.Context(), endpointSlice))
 	}
 	c.remove(name+"-abcde", &discoveryv1.EndpointSlice{})
 	ready, notReady := discoveryv1.EndpointConditions{Ready: new(true)}, discoveryv1.EndpointConditions{Ready: new(false)}
