@@ -61,8 +61,8 @@ func HostsOf(route *gatewayv1.HTTPRoute) []string {
 }
 
 // RemoveUnusableHosts removes unusable hosts from a route before it is written. If the route would
-// get an unusable host, it keeps its current hosts without the unusable ones. AvoidHosts reports
-// whether any host is left: a route without hosts would match all hosts.
+// get an unusable host, it keeps its current hosts without the unusable ones. RemoveUnusableHosts
+// reports whether any host is left: a route without hosts would match all hosts.
 func RemoveUnusableHosts(route, current *gatewayv1.HTTPRoute, unusable map[string]bool) bool {
 	isUnusable := func(name gatewayv1.Hostname) bool { return unusable[string(name)] }
 	if !slices.ContainsFunc(route.Spec.Hostnames, isUnusable) {
@@ -120,8 +120,8 @@ func MatchAll() []gatewayv1.HTTPRouteMatch {
 	}}
 }
 
-// Service returns a weighted reference to a port of a Service. Like Everything, it spells out the
-// API server's defaults.
+// Service returns a weighted reference to a port of a Service. Like MatchAll, it spells out the API
+// server's defaults.
 func Service(name string, port, weight int32) gatewayv1.HTTPBackendRef {
 	return gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{
 		BackendObjectReference: gatewayv1.BackendObjectReference{
