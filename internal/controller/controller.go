@@ -332,7 +332,7 @@ func (s *scope) awaitsGateway() bool {
 // tolerateGatewayUpdate keeps the status of a settled service unchanged while a changed Gateway has
 // yet to report, for at most gatewayTolerance.
 func (s *scope) tolerateGatewayUpdate() {
-	if !s.decision.Programmed && status.IsSettled(s.isvc, s.observed, s.decision) && s.withinTolerance(s.observed.RouteStatus) {
+	if !s.decision.Programmed && status.IsSettled(s.isvc, s.observed, s.snapshot.Reported, s.decision) && s.withinTolerance(s.observed.RouteStatus) {
 		s.decision.Programmed = true
 	}
 	if hostRoute := s.observed.Entrance; hostRoute != nil && hostRoute.Open && s.withinTolerance(hostRoute.Route) {

@@ -39,7 +39,7 @@ func FindTarget(isvc *v1beta1.InferenceService, observed *backend.Observation, r
 	if resolved == nil {
 		return Target{}
 	}
-	known := history{observed: observed, reported: Reported(isvc)}
+	known := history{isvc: isvc, observed: observed}
 	keepsRuntime := isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true"
 	if target := known.last().Target; keepsRuntime && known.exists(target) && madeFrom(observed.Recorded[target], resolved.Identity) {
 		return known.existing(target)
@@ -51,13 +51,11 @@ func FindTarget(isvc *v1beta1.InferenceService, observed *backend.Observation, r
 		}
 		return Target{}
 	}
-	found := Target{Inputs: resolved.Inputs, equal: map[rollout.Number]bool{}, sameModel: known.withModel(resolved.Identity)}
-	for n, recorded := range observed.Recorded {
-		if recorded.Identity.Equal(resolved.Identity) {
-			found.equal[n] = true
-		}
+	return Target{
+		Inputs:    resolved.Inputs,
+		equal:     known.matching(func(i predictor.Identity) bool { return i.Equal(resolved.Identity) }),
+		sameModel: known.withModel(resolved.Identity),
 	}
-	return found
 }
 
 // revisions returns the observed revisions with Inputs and SameModel set as they compare with the
@@ -82,7 +80,7 @@ func (t Target) Exists(observed []rollout.Revision) bool {
 // that differs in labels, annotations and scaling only. A runtime that was added later must not
 // change the runtime of a model.
 func RuntimeToKeep(isvc *v1beta1.InferenceService, observed *backend.Observation, resolved *predictor.Resolved) (ref predictor.RuntimeRef, found bool) {
-	known := history{observed: observed, reported: Reported(isvc)}
+	known := history{isvc: isvc, observed: observed}
 	n := known.first(func(r backend.Recorded) bool { return madeFrom(r, resolved.Identity) })
 	if n == 0 {
 		n = known.first(func(r backend.Recorded) bool { return hasModel(r, resolved.Identity) })
@@ -114,8 +112,8 @@ func asRequested(r backend.Recorded, spec predictor.Identity) predictor.Identity
 
 // history looks up existing revisions.
 type history struct {
+	isvc     *v1beta1.InferenceService
 	observed *backend.Observation
-	reported rollout.Reported
 }
 
 // last returns the target, stable and previous revision of the rollout state, or of the status if
@@ -124,17 +122,16 @@ func (h history) last() rollout.Reported {
 	if state := h.observed.Route.Record; state != nil {
 		return rollout.Reported{Target: state.Target, Stable: state.Stable, Previous: state.Previous}
 	}
-	return h.reported
+	return Reported(h.isvc)
 }
 
 // first returns the first recorded revision that fits, or 0. The order is the last target, the
 // stable, the previous, then from the newest to the oldest.
 func (h history) first(fits func(backend.Recorded) bool) rollout.Number {
 	last := h.last()
-	order := []rollout.Number{last.Target, last.Stable, last.Previous}
 	newest := slices.Sorted(maps.Keys(h.observed.Recorded))
 	slices.Reverse(newest)
-	for _, n := range append(order, newest...) {
+	for _, n := range append([]rollout.Number{last.Target, last.Stable, last.Previous}, newest...) {
 		if recorded, found := h.observed.Recorded[n]; found && h.exists(n) && fits(recorded) {
 			return n
 		}
@@ -147,11 +144,16 @@ func (h history) existing(n rollout.Number) Target {
 	return Target{Inputs: h.inputs(n), sameModel: h.withModel(h.observed.Recorded[n].Identity)}
 }
 
-// withModel maps the revisions to whether they run the same model as the identity.
+// withModel returns the revisions that run the same model as the identity.
 func (h history) withModel(spec predictor.Identity) map[rollout.Number]bool {
+	return h.matching(func(i predictor.Identity) bool { return spec.Predictor != "" && i.EqualModel(spec) })
+}
+
+// matching returns the recorded revisions whose identity matches.
+func (h history) matching(matches func(predictor.Identity) bool) map[rollout.Number]bool {
 	found := map[rollout.Number]bool{}
 	for n, recorded := range h.observed.Recorded {
-		found[n] = spec.Predictor != "" && recorded.Identity.EqualModel(spec)
+		found[n] = matches(recorded.Identity)
 	}
 	return found
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
@@ -210,8 +209,8 @@ func (r *reporter) addresses() backend.Addresses {
 }
 
 // IsSettled reports whether the status already reports the desired split and URL as served.
-func IsSettled(isvc *v1beta1.InferenceService, observed *backend.Observation, decision rollout.Decision) bool {
-	if decision.Record == nil || !decision.Record.Split.Equal(intent.Reported(isvc).Split) || isvc.Status.URL != observed.Addresses.URL {
+func IsSettled(isvc *v1beta1.InferenceService, observed *backend.Observation, reported rollout.Reported, decision rollout.Decision) bool {
+	if decision.Record == nil || !decision.Record.Split.Equal(reported.Split) || isvc.Status.URL != observed.Addresses.URL {
 		return false
 	}
 	return apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionRoutesReady) &&

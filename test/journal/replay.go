@@ -334,13 +334,7 @@ func servedBeforeAdoption(isvc string, route client.Object) (rollout.Split, bool
 	if _, err := RecordOf(route); !is || err == nil {
 		return rollout.Split{}, false
 	}
-	var shares []rollout.Share
-	for _, target := range service.Status.Traffic {
-		if target.Percent != nil {
-			shares = append(shares, rollout.Share{Revision: revisionNumber(isvc, target.RevisionName), Percent: int(*target.Percent)})
-		}
-	}
-	split, err := rollout.NewSplit(shares...)
+	split, err := addTraffic(map[rollout.Number]int{}, isvc, service.Name, service.Status.Traffic)
 	return split, err == nil
 }
 

@@ -80,10 +80,16 @@ func splitOfService(isvc string, service *servingv1.Service) (rollout.Split, err
 			shares[share.Revision] = 0
 		}
 	}
+	return addTraffic(shares, isvc, service.Name, traffic)
+}
+
+// addTraffic returns the split of a Knative Service's traffic and of other shares. KServe may name
+// a revision twice.
+func addTraffic(shares map[rollout.Number]int, isvc, service string, traffic []servingv1.TrafficTarget) (rollout.Split, error) {
 	for _, target := range traffic {
 		number := revisionNumber(isvc, target.RevisionName)
 		if number == 0 || target.Percent == nil {
-			return rollout.Split{}, fmt.Errorf("service %s of Knative routes to %q, which is not a revision with a percent", service.Name, target.RevisionName)
+			return rollout.Split{}, fmt.Errorf("service %s of Knative routes to %q, which is not a revision with a percent", service, target.RevisionName)
 		}
 		shares[number] += int(*target.Percent)
 	}
