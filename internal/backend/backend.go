@@ -41,9 +41,9 @@ type Observation struct {
 	Recorded map[rollout.Number]Recorded
 	// Details holds, for users, the details of each revision that runs.
 	Details map[rollout.Number]Revision
-	// Entrance is the host route of an InferenceService whose predictor has a host of its own that
+	// HostRoute is the host route of an InferenceService whose predictor has a host of its own that
 	// works without it; nil if there is none.
-	Entrance  *Entrance
+	HostRoute *HostRoute
 	Addresses Addresses
 	// Mode is the mode of the observed objects or of the revision history; empty if there are none.
 	Mode v1beta1.DeploymentMode
@@ -176,8 +176,8 @@ func (r *RouteStatus) AddRemark(remark Remark) {
 	}
 }
 
-// Entrance is the host route of an InferenceService, beside its predictor's.
-type Entrance struct {
+// HostRoute is the host route of an InferenceService, beside its predictor's.
+type HostRoute struct {
 	// URL is the InferenceService's URL, once the gateway serves it.
 	URL string
 	// Open reports whether the gateway serves the route. A route that is neither open nor refused

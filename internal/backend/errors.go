@@ -15,15 +15,15 @@ import (
 // again.
 var ErrStale = errors.New("waiting for the cluster to catch up")
 
-// EntranceError reports why the host route of an InferenceService could not be written. Its
+// HostRouteError reports why the host route of an InferenceService could not be written. Its
 // predictor is still reachable.
-type EntranceError struct{ Err error }
+type HostRouteError struct{ Err error }
 
 // Error returns the message of the cause.
-func (e *EntranceError) Error() string { return e.Err.Error() }
+func (e *HostRouteError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
-func (e *EntranceError) Unwrap() error { return e.Err }
+func (e *HostRouteError) Unwrap() error { return e.Err }
 
 // CheckRecordVersion returns a *[rollout.NewerVersionError] if a later version of the operator
 // wrote the rollout state.
@@ -44,10 +44,10 @@ func IsStale(err error) bool {
 	})
 }
 
-// IsAboutEntrance reports whether an error means only that a host route could not be written.
-func IsAboutEntrance(err error) bool {
+// IsAboutHostRoute reports whether an error means only that a host route could not be written.
+func IsAboutHostRoute(err error) bool {
 	return everyCause(err, func(err error) bool {
-		_, is := err.(*EntranceError) //nolint:errorlint // As above.
+		_, is := err.(*HostRouteError) //nolint:errorlint // As above.
 		return is
 	})
 }

@@ -43,8 +43,8 @@ func TestIsStale(t *testing.T) {
 	}
 }
 
-func TestIsAboutEntrance(t *testing.T) {
-	hostRoute := &backend.EntranceError{Err: &backend.ConflictError{Kind: "HTTPRoute", Namespace: "ns", Name: "x"}}
+func TestIsAboutHostRoute(t *testing.T) {
+	hostRoute := &backend.HostRouteError{Err: &backend.ConflictError{Kind: "HTTPRoute", Namespace: "ns", Name: "x"}}
 	for name, test := range map[string]struct {
 		err  error
 		want bool
@@ -56,12 +56,12 @@ func TestIsAboutEntrance(t *testing.T) {
 		"a failure":                  {errors.New("etcd is down"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := backend.IsAboutEntrance(test.err); got != test.want {
-				t.Errorf("IsAboutEntrance(%v) is %t", test.err, got)
+			if got := backend.IsAboutHostRoute(test.err); got != test.want {
+				t.Errorf("IsAboutHostRoute(%v) is %t", test.err, got)
 			}
 		})
 	}
-	if !backend.IsStale(fmt.Errorf("applying: %w", &backend.EntranceError{Err: backend.ErrStale})) {
+	if !backend.IsStale(fmt.Errorf("applying: %w", &backend.HostRouteError{Err: backend.ErrStale})) {
 		t.Error("a stale view of a host route is not stale")
 	}
 }

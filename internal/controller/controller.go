@@ -288,7 +288,7 @@ func (s *scope) collectProblems(err error) error {
 			transient = append(transient, joined)
 			continue
 		}
-		if backend.IsAboutEntrance(joined) {
+		if backend.IsAboutHostRoute(joined) {
 			s.hostProblem = problem
 		} else if s.problem == nil {
 			s.problem = problem
@@ -335,10 +335,10 @@ func (s *scope) tolerateGatewayUpdate() {
 	if !s.decision.Programmed && status.IsSettled(s.isvc, s.observed, s.snapshot.Reported, s.decision) && s.withinTolerance(s.observed.RouteStatus) {
 		s.decision.Programmed = true
 	}
-	if hostRoute := s.observed.Entrance; hostRoute != nil && hostRoute.Open && s.withinTolerance(hostRoute.Route) {
+	if hostRoute := s.observed.HostRoute; hostRoute != nil && hostRoute.Open && s.withinTolerance(hostRoute.Route) {
 		tolerated := *hostRoute
 		tolerated.Route.Message = ""
-		s.observed.Entrance = &tolerated
+		s.observed.HostRoute = &tolerated
 	}
 }
 
@@ -355,7 +355,7 @@ func (s *scope) withinTolerance(route backend.RouteStatus) bool {
 
 // awaitsHostRoute reports whether the host route is expected to be accepted soon.
 func (s *scope) awaitsHostRoute() bool {
-	hostRoute := s.observed.Entrance
+	hostRoute := s.observed.HostRoute
 	return hostRoute != nil && !hostRoute.Open && !hostRoute.Route.Refused && s.hostProblem == nil
 }
 
@@ -363,7 +363,7 @@ func (s *scope) awaitsHostRoute() bool {
 // fix.
 func (s *scope) reportPersistent(ctx context.Context, err error) error {
 	switch {
-	case backend.IsAboutEntrance(err):
+	case backend.IsAboutHostRoute(err):
 		s.hostProblem = persistentProblem(err)
 	case s.problem == nil:
 		s.problem = persistentProblem(err)
@@ -383,7 +383,7 @@ func (s *scope) report(ctx context.Context) error {
 		Outcome:          s.outcome,
 		Problem:          s.problem,
 		Notices:          s.notices,
-		Detour:           s.hostProblem,
+		HostProblem:      s.hostProblem,
 		Ignored:          predictor.WithoutEffect(s.isvc, settings(s.Config, s.mode())),
 	}
 	s.isvc.Status = status.For(report)
@@ -399,7 +399,7 @@ func (s *scope) report(ctx context.Context) error {
 	}
 	s.consistency.NoteWritten(statusOf(s.isvc), s.isvc.ResourceVersion)
 	s.announceStatus(before.Status)
-	s.announceHostProblem(before.Status, status.Detour(report))
+	s.announceHostProblem(before.Status, status.HostProblem(report))
 	return nil
 }
 

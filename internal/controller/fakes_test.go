@@ -193,7 +193,7 @@ type fakeBackend struct {
 	state     *rollout.Record
 	accepted  bool
 	refused   *backend.RouteStatus
-	hostRoute *backend.Entrance
+	hostRoute *backend.HostRoute
 	created   time.Time
 
 	// failing holds the revisions that do not become ready, each with its failure or nil.
@@ -251,7 +251,7 @@ func (f *fakeBackend) Observe(context.Context, *v1beta1.InferenceService) (backe
 		Route:       rollout.Route{Record: f.state, TakenOver: f.accepted, TagsTakenOver: true},
 		RouteStatus: backend.RouteStatus{Exists: f.state != nil},
 		Addresses:   backend.Addresses{URL: "http://sklearn-iris", Predictor: "http://sklearn-iris-predictor", Tag: func(tag string) string { return "http://" + tag }},
-		Hosts:       f.hosts, Entrance: f.hostRoute, Mode: f.mode, WakeAt: f.wakeAt,
+		Hosts:       f.hosts, HostRoute: f.hostRoute, Mode: f.mode, WakeAt: f.wakeAt,
 	}
 	if f.state != nil {
 		observed.Route.Split = f.state.Split

@@ -109,11 +109,11 @@ func TestSettledServiceStaysReadyWhileItsGatewayLags(t *testing.T) {
 
 func TestHostRouteWaitsForALaggingGateway(t *testing.T) {
 	o := newOperator(t)
-	o.backend.hostRoute = &backend.Entrance{URL: "http://own", Open: true}
+	o.backend.hostRoute = &backend.HostRoute{URL: "http://own", Open: true}
 	o.settle()
 	writes := o.statusWrites
 	behind := backend.RouteStatus{Exists: true, BehindSince: o.clock.Now(), Message: "waiting for the Gateway"}
-	o.backend.hostRoute = &backend.Entrance{URL: "http://own", Open: true, Route: behind}
+	o.backend.hostRoute = &backend.HostRoute{URL: "http://own", Open: true, Route: behind}
 	if result := o.reconcile(); result.RequeueAfter != gatewayTolerance+time.Millisecond || o.statusWrites > writes {
 		t.Errorf("RequeueAfter is %v, and the status is written %d times", result.RequeueAfter, o.statusWrites-writes)
 	}

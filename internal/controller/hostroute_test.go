@@ -41,13 +41,13 @@ func TestHostRouteProblemIsReportedOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
-			o.backend.hostRoute = &backend.Entrance{URL: "http://own", Open: true}
+			o.backend.hostRoute = &backend.HostRoute{URL: "http://own", Open: true}
 			o.settle()
 			o.newEvents()
 			writes := o.statusWrites
-			o.backend.hostRoute = &backend.Entrance{URL: "http://own", Route: test.route}
+			o.backend.hostRoute = &backend.HostRoute{URL: "http://own", Route: test.route}
 			if test.applyErr != nil {
-				o.backend.otherErr = &backend.EntranceError{Err: test.applyErr}
+				o.backend.otherErr = &backend.HostRouteError{Err: test.applyErr}
 			}
 			for range 3 {
 				if result := o.reconcile(); result.RequeueAfter != test.wantAfter {
@@ -62,7 +62,7 @@ func TestHostRouteProblemIsReportedOnce(t *testing.T) {
 				t.Errorf("the status is written %d times, and the events are %v", o.statusWrites-writes, events)
 			}
 
-			o.backend.hostRoute, o.backend.otherErr = &backend.Entrance{URL: "http://own", Open: true}, nil
+			o.backend.hostRoute, o.backend.otherErr = &backend.HostRoute{URL: "http://own", Open: true}, nil
 			o.settle()
 			o.wantHostProblem("Ready", "the gateway serves")
 		})
@@ -73,8 +73,8 @@ func TestHostRouteProblemIsReportedOnce(t *testing.T) {
 func TestFailingHostRouteDoesNotAffectReady(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
-	o.backend.hostRoute = &backend.Entrance{URL: "http://own"}
-	o.backend.otherErr = &backend.EntranceError{Err: errTransient}
+	o.backend.hostRoute = &backend.HostRoute{URL: "http://own"}
+	o.backend.otherErr = &backend.HostRouteError{Err: errTransient}
 	for range 3 {
 		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil {
 			t.Error("it is not requeued")
@@ -87,7 +87,7 @@ func TestFailingHostRouteDoesNotAffectReady(t *testing.T) {
 // TestStatusWaitsForTheHostRoute checks that the first URL in the status is the final one.
 func TestStatusWaitsForTheHostRoute(t *testing.T) {
 	o := newOperator(t)
-	o.backend.hostRoute = &backend.Entrance{URL: "http://own"}
+	o.backend.hostRoute = &backend.HostRoute{URL: "http://own"}
 	o.reconcile()
 	o.backend.catchUp()
 	o.reconcile()

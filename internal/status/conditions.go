@@ -357,11 +357,11 @@ func (r *reporter) ingressReady() condition {
 // InferenceService's own host is reported, but IngressReady stays True.
 func (r *reporter) hostCondition() condition {
 	url := r.Observed.Addresses.URL
-	if hostProblem := Detour(r.Report); hostProblem != nil {
-		return conditionTrue(hostProblem.Reason, "the gateway serves %s, but not %s: %s", url, r.Observed.Entrance.URL, hostProblem.Message)
+	if hostProblem := HostProblem(r.Report); hostProblem != nil {
+		return conditionTrue(hostProblem.Reason, "the gateway serves %s, but not %s: %s", url, r.Observed.HostRoute.URL, hostProblem.Message)
 	}
 	reason, messages, remarks := "", []string{fmt.Sprintf("the gateway serves %s", url)}, r.Observed.RouteStatus.Remarks
-	if hostRoute := r.Observed.Entrance; hostRoute != nil {
+	if hostRoute := r.Observed.HostRoute; hostRoute != nil {
 		if !hostRoute.Open {
 			return conditionTrue(ReasonReady, "the gateway serves %s, and has yet to accept the route of %s", url, hostRoute.URL)
 		}
@@ -377,17 +377,16 @@ func (r *reporter) hostCondition() condition {
 	return conditionTrue(cmp.Or(reason, ReasonReady), "%s", strings.Join(messages, "; "))
 }
 
-// Detour returns the host problem: why the gateway does not serve the InferenceService's own host,
-// while the predictor's URL works. It is nil if there is none, or if the host route is only
-// pending.
-func Detour(report Report) *Problem {
-	if report.Observed == nil || report.Observed.Entrance == nil {
+// HostProblem returns why the gateway does not serve the InferenceService's own host, while the
+// predictor's URL works. It is nil if there is no problem, or if the host route is only pending.
+func HostProblem(report Report) *Problem {
+	if report.Observed == nil || report.Observed.HostRoute == nil {
 		return nil
 	}
-	if report.Detour != nil {
-		return report.Detour
+	if report.HostProblem != nil {
+		return report.HostProblem
 	}
-	if route := report.Observed.Entrance.Route; route.Refused {
+	if route := report.Observed.HostRoute.Route; route.Refused {
 		return &Problem{Condition: v1beta1.ConditionIngressReady, Reason: route.Reason, Message: route.Message}
 	}
 	return nil

@@ -21,7 +21,7 @@ func TestIngressReadyShowsRemarks(t *testing.T) {
 	for name, observe := range map[string]func(*backend.Observation){
 		"main route": func(o *backend.Observation) { o.RouteStatus.Remarks = remarks },
 		"host route": func(o *backend.Observation) {
-			o.Entrance = &backend.Entrance{URL: own, Open: true, Route: backend.RouteStatus{Remarks: remarks}}
+			o.HostRoute = &backend.HostRoute{URL: own, Open: true, Route: backend.RouteStatus{Remarks: remarks}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,28 +19,28 @@ func TestReadyWithoutHostRoute(t *testing.T) {
 	const own, predictor = "http://sklearn-iris.kserve-test.example.com", "http://sklearn-iris-predictor.kserve-test.example.com"
 	refused := backend.RouteStatus{Exists: true, Refused: true, Reason: "RefNotPermitted", Message: "it needs a ReferenceGrant"}
 	for name, test := range map[string]struct {
-		hostRoute                        *backend.Entrance
+		hostRoute                        *backend.HostRoute
 		hostProblem                      *status.Problem
 		wantURL, wantReason, wantMessage string
 	}{
 		"no host route": {nil, nil, own, "Ready", "the gateway serves " + own},
-		"accepted":      {&backend.Entrance{URL: own, Open: true}, nil, own, "Ready", "the gateway serves " + own},
+		"accepted":      {&backend.HostRoute{URL: own, Open: true}, nil, own, "Ready", "the gateway serves " + own},
 		"pending": {
-			&backend.Entrance{URL: own}, nil,
+			&backend.HostRoute{URL: own}, nil,
 			predictor, "Ready", "the gateway serves " + predictor + ", and has yet to accept the route of " + own,
 		},
 		"refused": {
-			&backend.Entrance{URL: own, Route: refused}, nil,
+			&backend.HostRoute{URL: own, Route: refused}, nil,
 			predictor, "RefNotPermitted", "the gateway serves " + predictor + ", but not " + own + ": it needs a ReferenceGrant",
 		},
 		"controlled by another owner": {
-			&backend.Entrance{URL: own}, &status.Problem{Condition: v1beta1.ConditionIngressReady, Reason: "OwnershipConflict", Message: "it is web's"},
+			&backend.HostRoute{URL: own}, &status.Problem{Condition: v1beta1.ConditionIngressReady, Reason: "OwnershipConflict", Message: "it is web's"},
 			predictor, "OwnershipConflict", "the gateway serves " + predictor + ", but not " + own + ": it is web's",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			report := served().report()
-			report.Observed.Entrance, report.Detour = test.hostRoute, test.hostProblem
+			report.Observed.HostRoute, report.HostProblem = test.hostRoute, test.hostProblem
 			report.Observed.Addresses.URL = test.wantURL // The backend does this.
 			got := status.For(report)
 			if got.URL != test.wantURL {

@@ -38,9 +38,8 @@ type Report struct {
 	Problem *Problem
 	// Notices do not block the rollout. Each is added to its condition while that is True.
 	Notices []backend.Finding
-	// Detour is a host problem: it affects only the InferenceService's own host name, and the
-	// predictor's URL still works.
-	Detour *Problem
+	// HostProblem affects only the InferenceService's own host name. The predictor's URL still works.
+	HostProblem *Problem
 	// Ignored are the settings of the InferenceService that have no effect.
 	Ignored []predictor.Problem
 }

@@ -216,11 +216,11 @@ func (b *Backend) hostRouteTimeouts(isvc *v1beta1.InferenceService, observed *ch
 
 // hostRouteStatus returns the status of the host route that users see. It is nil if there is no
 // host route, and until Knative reports its ingress.
-func (b *Backend) hostRouteStatus(isvc *v1beta1.InferenceService, observed *children) (*backend.Entrance, error) {
+func (b *Backend) hostRouteStatus(isvc *v1beta1.InferenceService, observed *children) (*backend.HostRoute, error) {
 	if !b.RoutesInstalled() || observed.service == nil || observed.isPrivate(isvc) {
 		return nil, nil
 	}
-	detail := &backend.Entrance{URL: b.Config.Ingress.URL(b.Config.Ingress.Host(isvc.Name, isvc.Namespace))}
+	detail := &backend.HostRoute{URL: b.Config.Ingress.URL(b.Config.Ingress.Host(isvc.Name, isvc.Namespace))}
 	desired, route := b.desiredHostRoute(isvc, observed), observed.hostRoute.route
 	if desired == nil {
 		_, obstacle := observed.ingress()
@@ -302,7 +302,7 @@ func (w *writer) writeHostRoute(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return &backend.EntranceError{Err: err}
+		return &backend.HostRouteError{Err: err}
 	}
 	return nil
 }

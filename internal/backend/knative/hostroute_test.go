@@ -55,7 +55,7 @@ func clusterLocal(isvc *v1beta1.InferenceService) {
 
 // wantURL checks the reported URL of the InferenceService, and returns the status of its host
 // route.
-func (u user) wantURL(want string) *backend.Entrance {
+func (u user) wantURL(want string) *backend.HostRoute {
 	u.t.Helper()
 	observed, _, err := u.reconcile()
 	if err != nil {
@@ -67,7 +67,7 @@ func (u user) wantURL(want string) *backend.Entrance {
 	if got := observed.Addresses.Predictor; got != predictorURL && got != insideURL {
 		u.t.Errorf("the URL of the predictor is %s", got)
 	}
-	return observed.Entrance
+	return observed.HostRoute
 }
 
 func (u user) wantHostRoute(namespace, service string) *gatewayv1.HTTPRoute {
@@ -415,8 +415,8 @@ func TestHostRouteStaysWhileStopped(t *testing.T) {
 	}
 	observed, _, err := u.reconcile()
 	u.must(err)
-	if observed.Addresses.URL != "" || observed.Entrance != nil {
-		t.Errorf("the URL is %q, and the reported status is %+v", observed.Addresses.URL, observed.Entrance)
+	if observed.Addresses.URL != "" || observed.HostRoute != nil {
+		t.Errorf("the URL is %q, and the reported status is %+v", observed.Addresses.URL, observed.HostRoute)
 	}
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) { isvc.Annotations = nil })
 	if route := u.hostRoute(); route == nil || route.UID != uid {
@@ -440,7 +440,7 @@ func TestForeignHostRouteIsLeftAlone(t *testing.T) {
 		u.knative()
 	}
 	conflict := (*backend.ConflictError)(nil)
-	if !backend.IsAboutEntrance(last) || !errors.As(last, &conflict) || conflict.Owner != "Rollout web" {
+	if !backend.IsAboutHostRoute(last) || !errors.As(last, &conflict) || conflict.Owner != "Rollout web" {
 		t.Errorf("it says: %v", last)
 	}
 	u.wantTraffic("1:100")
@@ -469,7 +469,7 @@ func TestRefusedHostRouteBlocksNothing(t *testing.T) {
 	}
 	u.apply("v1", promote)
 	for range 20 {
-		if _, _, err := u.reconcile(); err != nil && !backend.IsStale(err) && !backend.IsAboutEntrance(err) {
+		if _, _, err := u.reconcile(); err != nil && !backend.IsStale(err) && !backend.IsAboutHostRoute(err) {
 			t.Fatal(err)
 		}
 		u.knative()

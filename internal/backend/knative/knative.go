@@ -79,7 +79,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		RouteStatus: b.routeStatus(observed),
 		Recorded:    observed.Recorded(),
 		Details:     map[rollout.Number]backend.Revision{},
-		Entrance:    hostRoute,
+		HostRoute:   hostRoute,
 		Addresses:   b.addresses(isvc, observed, hostRoute),
 		Mode:        observed.mode(),
 		Current:     observed.current(isvc),
@@ -122,7 +122,7 @@ func (c *children) current(isvc *v1beta1.InferenceService) rollout.Number {
 
 // addresses returns Knative's addresses, and the InferenceService's own URL once the gateway serves
 // it.
-func (b *Backend) addresses(isvc *v1beta1.InferenceService, observed *children, hostRoute *backend.Entrance) backend.Addresses {
+func (b *Backend) addresses(isvc *v1beta1.InferenceService, observed *children, hostRoute *backend.HostRoute) backend.Addresses {
 	all := observed.addresses()
 	if hostRoute == nil || !hostRoute.Open {
 		return all
