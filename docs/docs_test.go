@@ -431,7 +431,7 @@ func TestRolloutStateIsDocumented(t *testing.T) {
 		}
 	}
 	var inCode []string
-	for field := range reflect.TypeFor[rollout.Record]().Fields() {
+	for field := range reflect.TypeFor[rollout.State]().Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		inCode = append(inCode, name)
 	}

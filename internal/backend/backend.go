@@ -34,13 +34,13 @@ type Observation struct {
 	RouteStatus RouteStatus
 	// TagHosts reports whether there are host names for tags.
 	TagHosts bool
-	// AskedReplicas is the number that an external autoscaler has set on the ScaleTarget, whose
+	// ScaleTargetReplicas is the number that an external autoscaler has set on the ScaleTarget, whose
 	// name does not change with the revision; nil if there is none.
-	AskedReplicas *int
+	ScaleTargetReplicas *int
 	// Recorded holds the revision history: each revision that can be brought back.
-	Recorded map[rollout.Number]Recorded
+	History map[rollout.Number]HistoryEntry
 	// Details holds, for users, the details of each revision that runs.
-	Details map[rollout.Number]Revision
+	Details map[rollout.Number]RevisionStatus
 	// HostRoute is the host route of an InferenceService whose predictor has a host of its own that
 	// works without it; nil if there is none.
 	HostRoute *HostRoute
@@ -57,10 +57,10 @@ type Observation struct {
 }
 
 // WithCurrent returns the observation with the current revision added to its history.
-func (o *Observation) WithCurrent(recorded Recorded) *Observation {
+func (o *Observation) WithCurrent(recorded HistoryEntry) *Observation {
 	with := *o
-	with.Recorded = maps.Clone(o.Recorded)
-	with.Recorded[o.Current] = recorded
+	with.History = maps.Clone(o.History)
+	with.History[o.Current] = recorded
 	return &with
 }
 
@@ -77,7 +77,7 @@ type Change struct {
 	Decision rollout.Decision
 	// Revision is the target's content, if the decision creates the target. It is nil if the target
 	// cannot be rendered; the rest of the decision is still written.
-	Revision *NewRevision
+	Revision *RenderedRevision
 	// Current is added to the revision history for [Observation.Current]; nil if there is nothing
 	// to add.
 	Current *CurrentRevision
@@ -91,12 +91,12 @@ type Change struct {
 
 // CurrentRevision is what a revision without a ControllerRevision was created from.
 type CurrentRevision struct {
-	Inputs string
-	Recorded
+	Hash string
+	HistoryEntry
 }
 
 // Recorded is an entry of the revision history.
-type Recorded struct {
+type HistoryEntry struct {
 	Identity predictor.Identity
 	Runtime  predictor.RuntimeRef
 	// Created is when the revision was created.
@@ -108,7 +108,7 @@ type Recorded struct {
 }
 
 // Revision is what the pods of a revision report.
-type Revision struct {
+type RevisionStatus struct {
 	// State is the state of the model, taken from the pod that has progressed furthest.
 	State v1beta1.ModelState
 	// Pods counts pods in any state. FailedPods counts those that will not serve without help.
@@ -284,10 +284,10 @@ type Contest struct {
 	RetryAt time.Time
 }
 
-// NewRevision is the immutable content of a revision.
-type NewRevision struct {
-	// Inputs is the hash that identifies the revision.
-	Inputs string `json:"inputs"`
+// RenderedRevision is the immutable content of a revision.
+type RenderedRevision struct {
+	// Hash identifies the revision.
+	Hash string `json:"inputs"`
 	// Mode is the mode that the revision was created in; empty if an earlier version of the
 	// operator created it.
 	Mode v1beta1.DeploymentMode `json:"mode,omitempty"`
@@ -300,7 +300,7 @@ type NewRevision struct {
 }
 
 // Amend applies an amendment to the revision.
-func (r *NewRevision) Amend(amendment Amendment) {
+func (r *RenderedRevision) Amend(amendment Amendment) {
 	if amendment.Download != nil {
 		r.Amendment.Download = amendment.Download
 		template := r.Runs.Template.DeepCopy()
@@ -314,11 +314,11 @@ func (r *NewRevision) Amend(amendment Amendment) {
 }
 
 // DownloadDigest returns the digest of an amended download; empty if the download is unchanged.
-func (r *NewRevision) DownloadDigest() string {
+func (r *RenderedRevision) DownloadHash() string {
 	if r.Amendment.Download == nil {
 		return ""
 	}
-	return r.Amendment.Download.Digest()
+	return r.Amendment.Download.Hash()
 }
 
 // ConflictError reports an object with a name that we need and another owner. The operator never

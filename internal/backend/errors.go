@@ -11,9 +11,9 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// ErrStale reports that the observation is older than the current state. The decision must be made
+// ErrStaleCache reports that the observation is older than the current state. The decision must be made
 // again.
-var ErrStale = errors.New("waiting for the cluster to catch up")
+var ErrStaleCache = errors.New("waiting for the cluster to catch up")
 
 // HostRouteError reports why the host route of an InferenceService could not be written. Its
 // predictor is still reachable.
@@ -27,9 +27,9 @@ func (e *HostRouteError) Unwrap() error { return e.Err }
 
 // CheckRecordVersion returns a *[rollout.NewerVersionError] if a later version of the operator
 // wrote the rollout state.
-func CheckRecordVersion(record string) error {
+func CheckStateVersion(state string) error {
 	var newer *rollout.NewerVersionError
-	if _, err := rollout.DecodeRecord(record); errors.As(err, &newer) {
+	if _, err := rollout.DecodeState(state); errors.As(err, &newer) {
 		return newer
 	}
 	return nil
@@ -40,7 +40,7 @@ func CheckRecordVersion(record string) error {
 func IsStale(err error) bool {
 	return everyCause(err, func(err error) bool {
 		_, answer := err.(apierrors.APIStatus)
-		return err == ErrStale || answer && apierrors.IsConflict(err) //nolint:errorlint // It is asked of the chain, link by link.
+		return err == ErrStaleCache || answer && apierrors.IsConflict(err) //nolint:errorlint // It is asked of the chain, link by link.
 	})
 }
 

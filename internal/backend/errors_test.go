@@ -23,17 +23,17 @@ func TestIsStale(t *testing.T) {
 		want bool
 	}{
 		"nothing":                          {nil, false},
-		"a stale view":                     {backend.ErrStale, true},
-		"a stale view, wrapped":            {fmt.Errorf("confirming: %w", backend.ErrStale), true},
+		"a stale view":                     {backend.ErrStaleCache, true},
+		"a stale view, wrapped":            {fmt.Errorf("confirming: %w", backend.ErrStaleCache), true},
 		"a conflict of versions, wrapped":  {fmt.Errorf("applying: %w", conflict), true},
-		"several stale views":              {errors.Join(backend.ErrStale, fmt.Errorf("applying: %w", conflict)), true},
-		"several stale views, wrapped":     {fmt.Errorf("applying: %w", errors.Join(nil, backend.ErrStale, conflict)), true},
+		"several stale views":              {errors.Join(backend.ErrStaleCache, fmt.Errorf("applying: %w", conflict)), true},
+		"several stale views, wrapped":     {fmt.Errorf("applying: %w", errors.Join(nil, backend.ErrStaleCache, conflict)), true},
 		"a failure":                        {failure, false},
-		"a stale view beside a failure":    {errors.Join(backend.ErrStale, failure), false},
+		"a stale view beside a failure":    {errors.Join(backend.ErrStaleCache, failure), false},
 		"a conflict of versions before it": {fmt.Errorf("applying: %w", errors.Join(conflict, failure)), false},
 		"a stale view deep beside it":      {errors.Join(errors.Join(conflict, fmt.Errorf("x: %w", failure)), conflict), false},
 		"a conflict of ownership":          {ownership, false},
-		"a stale view beside that":         {errors.Join(ownership, backend.ErrStale), false},
+		"a stale view beside that":         {errors.Join(ownership, backend.ErrStaleCache), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := backend.IsStale(test.err); got != test.want {
@@ -61,7 +61,7 @@ func TestIsAboutHostRoute(t *testing.T) {
 			}
 		})
 	}
-	if !backend.IsStale(fmt.Errorf("applying: %w", &backend.HostRouteError{Err: backend.ErrStale})) {
+	if !backend.IsStale(fmt.Errorf("applying: %w", &backend.HostRouteError{Err: backend.ErrStaleCache})) {
 		t.Error("a stale view of a host route is not stale")
 	}
 }

@@ -70,9 +70,9 @@ func (a Account) String() string { return a.Namespace + ":" + a.Name }
 
 // Reconciler reconciles InferenceServices.
 type Reconciler struct {
-	// Client reads from the cache. Live reads objects that are not cached from the API server.
-	Client client.Client
-	Live   client.Reader
+	// Client reads from the cache. APIReader reads objects that are not cached from the API server.
+	Client    client.Client
+	APIReader client.Reader
 	// Backends maps each deployment mode to its backend.
 	Backends map[v1beta1.DeploymentMode]Backend
 	Config   *config.Config
@@ -207,14 +207,14 @@ func (s *scope) run(ctx context.Context) error {
 // findTarget returns the revision that the spec asks for. It returns no target if that revision
 // must not be created.
 func (s *scope) findTarget() (intent.Target, error) {
-	if s.observed.Current != 0 && s.desired != nil && s.desired.Inputs != "" {
-		s.observed = s.observed.WithCurrent(backend.Recorded{Identity: s.desired.Identity, Runtime: s.desired.Runtime})
+	if s.observed.Current != 0 && s.desired != nil && s.desired.Hash != "" {
+		s.observed = s.observed.WithCurrent(backend.HistoryEntry{Identity: s.desired.Identity, Runtime: s.desired.Runtime})
 	}
 	target := intent.FindTarget(s.isvc, s.observed, s.desired)
-	if target.Inputs == "" {
+	if target.Hash == "" {
 		return target, nil
 	}
-	if s.desired.Inputs == "" && s.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true" {
+	if s.desired.Hash == "" && s.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true" {
 		s.problem = nil // The user has asked to keep a revision whose serving runtime is missing.
 	}
 	if target.Exists(s.observed.Revisions) {
@@ -261,10 +261,10 @@ func (s *scope) buildChange(ctx context.Context) (backend.Change, error) {
 		return backend.Change{}, err
 	}
 	change := backend.Change{
-		Decision: s.decision, Amended: s.amended, Replicas: s.snapshot.Wanted.Replicas, UnusableHosts: unusable,
+		Decision: s.decision, Amended: s.amended, Replicas: s.snapshot.Desired.Replicas, UnusableHosts: unusable,
 	}
-	if current, recorded := s.observed.Recorded[s.observed.Current]; recorded {
-		change.Current = &backend.CurrentRevision{Inputs: s.desired.Inputs, Recorded: current}
+	if current, recorded := s.observed.History[s.observed.Current]; recorded {
+		change.Current = &backend.CurrentRevision{Hash: s.desired.Hash, HistoryEntry: current}
 	}
 	return change, nil
 }
@@ -311,7 +311,7 @@ func (s *scope) collectFindings() {
 // awaitsGateway reports whether the gateway is expected to accept a route that was written within
 // the settle period. The status is then not written yet, so that one change costs one write.
 func (s *scope) awaitsGateway() bool {
-	state := s.decision.Record
+	state := s.decision.State
 	if state == nil || s.decision.Programmed && !s.awaitsHostRoute() || s.problem != nil || s.observed.RouteStatus.Refused {
 		return false
 	}
@@ -384,7 +384,7 @@ func (s *scope) report(ctx context.Context) error {
 		Problem:          s.problem,
 		Notices:          s.notices,
 		HostProblem:      s.hostProblem,
-		Ignored:          predictor.WithoutEffect(s.isvc, settings(s.Config, s.mode())),
+		Ignored:          predictor.IgnoredSettings(s.isvc, settings(s.Config, s.mode())),
 	}
 	s.isvc.Status = status.For(report)
 	if equality.Semantic.DeepEqual(before.Status, s.isvc.Status) {

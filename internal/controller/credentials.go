@@ -59,7 +59,7 @@ const defaultServiceAccount = "default"
 
 func (s *scope) serviceAccount(ctx context.Context, name string) (*corev1.ServiceAccount, error) {
 	var account corev1.ServiceAccount
-	err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.isvc.Namespace, Name: name}, &account)
+	err := s.APIReader.Get(ctx, client.ObjectKey{Namespace: s.isvc.Namespace, Name: name}, &account)
 	s.trackVersion(kindServiceAccount, name, account.ResourceVersion, err)
 	switch {
 	case err == nil, apierrors.IsNotFound(err) && name == defaultServiceAccount:
@@ -91,7 +91,7 @@ func isGeneratedFor(account, secret string) bool {
 // secret returns the parts of a Secret that the operator uses, or nil if it does not exist.
 func (s *scope) secret(ctx context.Context, name, why string) (*predictor.Secret, error) {
 	var secret corev1.Secret
-	err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.isvc.Namespace, Name: name}, &secret)
+	err := s.APIReader.Get(ctx, client.ObjectKey{Namespace: s.isvc.Namespace, Name: name}, &secret)
 	s.trackVersion(kindSecret, name, secret.ResourceVersion, err)
 	switch {
 	case err == nil:

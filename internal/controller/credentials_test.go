@@ -157,7 +157,7 @@ func TestUnreadableSecretMessageNamesTheServiceAccount(t *testing.T) {
 		o := newOperator(t, withDownload("runner"))
 		o.must(o.server.Create(t.Context(), serviceAccount("runner", "minio")))
 		o.reconciler.Account = test.account
-		o.reconciler.Live = interceptor.NewClient(o.server, interceptor.Funcs{
+		o.reconciler.APIReader = interceptor.NewClient(o.server, interceptor.Funcs{
 			Get: func(ctx context.Context, server client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 				if _, ok := object.(*corev1.Secret); ok {
 					return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, key.Name, nil)

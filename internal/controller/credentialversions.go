@@ -119,7 +119,7 @@ func (r *Reconciler) changedCredentials(ctx context.Context) ([]types.Namespaced
 func (r *Reconciler) currentVersion(ctx context.Context, read reference) string {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(read.kind))
-	err := r.Live.Get(ctx, read.NamespacedName, object)
+	err := r.APIReader.Get(ctx, read.NamespacedName, object)
 	return versionOf(object.ResourceVersion, err)
 }
 

@@ -115,7 +115,7 @@ func (s *scope) describeShift(from, to rollout.Split) string {
 
 // hadTraffic reports whether a revision has had traffic before, by the rollout state or the status.
 func (s *scope) hadTraffic() bool {
-	state := s.snapshot.Route.Record
+	state := s.snapshot.Route.State
 	return s.snapshot.Reported.Stable != 0 || state != nil && state.Stable != 0
 }
 
@@ -130,7 +130,7 @@ func (s *scope) updateMetrics(transition rollout.Transition) {
 		direction = metrics.Up
 	}
 	s.Metrics.TrafficShifted(direction, s.shiftReason())
-	created := s.observed.Recorded[target].Created
+	created := s.observed.History[target].Created
 	if first := has > 0 && !transition.From.Has(target) && !s.isReactivated(target); first && !created.IsZero() {
 		s.Metrics.FirstTraffic(s.Clock.Now().Sub(created))
 	}
@@ -139,8 +139,8 @@ func (s *scope) updateMetrics(transition rollout.Transition) {
 // isReactivated reports whether a revision was created for an earlier spec: it is not the newest,
 // or the last split before this one had it.
 func (s *scope) isReactivated(n rollout.Number) bool {
-	previous := s.snapshot.Route.Record
-	return s.decision.Record.Highest != n || previous != nil && previous.Before.Has(n)
+	previous := s.snapshot.Route.State
+	return s.decision.State.Highest != n || previous != nil && previous.ServedBefore.Has(n)
 }
 
 // shiftReason returns why traffic moved, by the transitions that accompany the shift.
@@ -156,8 +156,8 @@ func (s *scope) shiftReason() metrics.ShiftReason {
 		case rollout.Created, rollout.Shifted, rollout.NothingToUndo, rollout.Replaces, rollout.ReplaceFailed:
 		}
 	}
-	before := s.snapshot.Route.Record
-	if before != nil && before.Split.Has(s.decision.Target) && samePercent(before.Percent, s.decision.Record.Percent) {
+	before := s.snapshot.Route.State
+	if before != nil && before.Split.Has(s.decision.Target) && samePercent(before.Percent, s.decision.State.Percent) {
 		return metrics.Readiness
 	}
 	return metrics.Canary
@@ -248,7 +248,7 @@ func (s *scope) withDetail(n rollout.Number, message string) string {
 }
 
 func (s *scope) isServing(n rollout.Number) bool {
-	state := s.decision.Record
+	state := s.decision.State
 	if n != s.decision.Target && (state == nil || !state.Split.Has(n)) {
 		return false
 	}

@@ -67,14 +67,14 @@ func newOperator(t *testing.T, changes ...func(*v1beta1.InferenceService)) *oper
 	o.must(err)
 	o.server = newServer(t, isvc)
 	o.reconciler = &Reconciler{
-		Client:   interceptor.NewClient(o.server, interceptor.Funcs{SubResourcePatch: o.patchStatus}),
-		Live:     o.server,
-		Backends: map[v1beta1.DeploymentMode]Backend{v1beta1.DeploymentModeStandard: o.backend, v1beta1.DeploymentModeKnative: o.backend},
-		Config:   config.Default(),
-		Recorder: o.recorder,
-		Metrics:  m,
-		Clock:    o.clock,
-		Account:  AccountOr("", ""),
+		Client:    interceptor.NewClient(o.server, interceptor.Funcs{SubResourcePatch: o.patchStatus}),
+		APIReader: o.server,
+		Backends:  map[v1beta1.DeploymentMode]Backend{v1beta1.DeploymentModeStandard: o.backend, v1beta1.DeploymentModeKnative: o.backend},
+		Config:    config.Default(),
+		Recorder:  o.recorder,
+		Metrics:   m,
+		Clock:     o.clock,
+		Account:   AccountOr("", ""),
 	}
 	return o
 }
@@ -188,9 +188,9 @@ func (o *operator) condition(kind string) metav1.Condition {
 // fakeBackend keeps its objects in memory and applies changes at once.
 type fakeBackend struct {
 	revisions []rollout.Revision
-	recorded  map[rollout.Number]backend.Recorded
-	details   map[rollout.Number]backend.Revision
-	state     *rollout.Record
+	recorded  map[rollout.Number]backend.HistoryEntry
+	details   map[rollout.Number]backend.RevisionStatus
+	state     *rollout.State
 	accepted  bool
 	refused   *backend.RouteStatus
 	hostRoute *backend.HostRoute
@@ -229,7 +229,7 @@ type fakeBackend struct {
 
 func newFakeBackend() *fakeBackend {
 	return &fakeBackend{
-		recorded: map[rollout.Number]backend.Recorded{}, details: map[rollout.Number]backend.Revision{},
+		recorded: map[rollout.Number]backend.HistoryEntry{}, details: map[rollout.Number]backend.RevisionStatus{},
 		failing: map[rollout.Number]*backend.Failure{}, created: start,
 	}
 }
@@ -247,8 +247,8 @@ func (f *fakeBackend) Observe(context.Context, *v1beta1.InferenceService) (backe
 		return nil, f.observeErr
 	}
 	observed := &backend.Observation{
-		Revisions: slices.Clone(f.revisions), Recorded: maps.Clone(f.recorded), Details: maps.Clone(f.details),
-		Route:       rollout.Route{Record: f.state, TakenOver: f.accepted, TagsTakenOver: true},
+		Revisions: slices.Clone(f.revisions), History: maps.Clone(f.recorded), Details: maps.Clone(f.details),
+		Route:       rollout.Route{State: f.state, Accepted: f.accepted, TagsAccepted: true},
 		RouteStatus: backend.RouteStatus{Exists: f.state != nil},
 		Addresses:   backend.Addresses{URL: "http://sklearn-iris", Predictor: "http://sklearn-iris-predictor", Tag: func(tag string) string { return "http://" + tag }},
 		Hosts:       f.hosts, HostRoute: f.hostRoute, Mode: f.mode, WakeAt: f.wakeAt,
@@ -260,7 +260,7 @@ func (f *fakeBackend) Observe(context.Context, *v1beta1.InferenceService) (backe
 		observed.RouteStatus = *f.refused
 	}
 	if !f.behindSince.IsZero() && f.accepted {
-		observed.Route.TakenOver = false
+		observed.Route.Accepted = false
 		observed.RouteStatus.BehindSince, observed.RouteStatus.Message = f.behindSince, "waiting for the Gateway"
 	}
 	if f.url != "" {
@@ -291,21 +291,21 @@ func (f fakeSession) Apply(_ context.Context, change backend.Change) (backend.Ou
 	if f.routeChanged {
 		f.routeChanged, f.accepted, outcome.RouteChanged = false, false, true
 	}
-	if decision.Record != nil && f.routeErr == nil {
-		f.accepted = f.accepted && f.state != nil && f.state.Split.Equal(decision.Record.Split)
-		f.state = decision.Record
+	if decision.State != nil && f.routeErr == nil {
+		f.accepted = f.accepted && f.state != nil && f.state.Split.Equal(decision.State.Split)
+		f.state = decision.State
 		outcome.Route = true
 	}
 	return outcome, errors.Join(f.createErr, f.routeErr, f.otherErr)
 }
 
-func (f *fakeBackend) create(n rollout.Number, revision backend.NewRevision) {
-	f.revisions = append(f.revisions, rollout.Revision{Number: n, Inputs: revision.Inputs, Recorded: true, Workload: &rollout.Workload{Replicas: 1, Pods: 1}})
-	f.recorded[n] = backend.Recorded{
+func (f *fakeBackend) create(n rollout.Number, revision backend.RenderedRevision) {
+	f.revisions = append(f.revisions, rollout.Revision{Number: n, Hash: revision.Hash, InHistory: true, Workload: &rollout.Workload{Replicas: 1, Pods: 1}})
+	f.recorded[n] = backend.HistoryEntry{
 		Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime, Created: f.created,
 		User: revision.User, Template: &revision.Runs.Template,
 	}
-	f.details[n] = backend.Revision{State: v1beta1.Loading, Pods: 1}
+	f.details[n] = backend.RevisionStatus{State: v1beta1.Loading, Pods: 1}
 }
 
 func (f *fakeBackend) amend(amended *backend.Amended) {
@@ -314,7 +314,7 @@ func (f *fakeBackend) amend(amended *backend.Amended) {
 	}
 	f.amended = append(f.amended, *amended)
 	recorded := f.recorded[amended.Revision]
-	revision := backend.NewRevision{Runs: predictor.Revision{Identity: recorded.Identity, Template: *recorded.Template}, User: recorded.User}
+	revision := backend.RenderedRevision{Runs: predictor.Revision{Identity: recorded.Identity, Template: *recorded.Template}, User: recorded.User}
 	revision.Amend(amended.Amendment)
 	recorded.Identity, recorded.Template, recorded.User = revision.Runs.Identity, &revision.Runs.Template, revision.User
 	f.recorded[amended.Revision] = recorded
@@ -341,7 +341,7 @@ func (f *fakeBackend) catchUp() bool {
 		if revision.Workload == nil {
 			continue
 		}
-		detail, ready := backend.Revision{State: v1beta1.Loaded, Pods: 1}, 1
+		detail, ready := backend.RevisionStatus{State: v1beta1.Loaded, Pods: 1}, 1
 		if failure, failing := f.failing[revision.Number]; failing {
 			detail.State, ready = v1beta1.Loading, 0
 			if failure != nil {

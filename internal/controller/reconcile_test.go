@@ -93,7 +93,7 @@ func TestObserveErrors(t *testing.T) {
 		want outcome
 	}{
 		"transient":                                 {errTransient, outcome{wantErr: errTransient}},
-		"a stale cache":                             {fmt.Errorf("x: %w", backend.ErrStale), outcome{wantAfter: afterStale}},
+		"a stale cache":                             {fmt.Errorf("x: %w", backend.ErrStaleCache), outcome{wantAfter: afterStale}},
 		"an object of another owner":                {errOwnership, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
 		"a route of another owner":                  {errRoute, outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
 		"an object of another owner, and transient": {errors.Join(errOwnership, errTransient), outcome{wantErr: errTransient}},
@@ -124,8 +124,8 @@ func TestApplyErrors(t *testing.T) {
 		"timed out":                      {context.DeadlineExceeded, outcome{wantErr: context.DeadlineExceeded}},
 		"the namespace is being deleted": {namespaceTerminating, outcome{wantErr: namespaceTerminating}},
 		"a conflict of versions":         {fmt.Errorf("applying: %w", errConflict), outcome{wantAfter: afterStale}},
-		"a stale cache":                  {backend.ErrStale, outcome{wantAfter: afterStale}},
-		"several stale caches":           {errors.Join(backend.ErrStale, errConflict), outcome{wantAfter: afterStale}},
+		"a stale cache":                  {backend.ErrStaleCache, outcome{wantAfter: afterStale}},
+		"several stale caches":           {errors.Join(backend.ErrStaleCache, errConflict), outcome{wantAfter: afterStale}},
 		"invalid":                        {fmt.Errorf("applying: %w", errInvalid), outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
 		"forbidden":                      {errForbidden, outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
 		"malformed":                      {apierrors.NewBadRequest("what?"), outcome{wantReason: "RefusedByAPIServer", wantAfter: afterRecheck}},
@@ -134,9 +134,9 @@ func TestApplyErrors(t *testing.T) {
 		"two problems":                   {errors.Join(errRoute, errInvalid), outcome{wantReason: "OwnershipConflict", wantAfter: afterRecheck}},
 		"a problem and transient":        {errors.Join(errInvalid, errTransient), outcome{wantErr: errTransient}},
 		"a nested problem and transient": {errors.Join(errors.Join(nil, errInvalid), errors.Join(errTransient)), outcome{wantErr: errTransient}},
-		"a stale cache and transient":    {errors.Join(backend.ErrStale, errTransient), outcome{wantErr: errTransient}},
+		"a stale cache and transient":    {errors.Join(backend.ErrStaleCache, errTransient), outcome{wantErr: errTransient}},
 		"a stale cache before transient": {errors.Join(errConflict, errThrottled), outcome{wantErr: errThrottled}},
-		"a problem and a stale cache":    {errors.Join(errInvalid, backend.ErrStale), outcome{wantAfter: afterStale}},
+		"a problem and a stale cache":    {errors.Join(errInvalid, backend.ErrStaleCache), outcome{wantAfter: afterStale}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
@@ -451,7 +451,7 @@ func TestPersistentFailureIsReported(t *testing.T) {
 		answer.ErrStatus.Details = &metav1.StatusDetails{Group: group, Name: "x"}
 		return fmt.Errorf("applying x: %w", &answer)
 	}
-	stale := fmt.Errorf("%w: a Deployment is of another", backend.ErrStale)
+	stale := fmt.Errorf("%w: a Deployment is of another", backend.ErrStaleCache)
 	for name, test := range map[string]struct {
 		observeErr, applyErr error
 		condition, want      string
@@ -518,7 +518,7 @@ func TestPersistentFailureIsReported(t *testing.T) {
 func TestStaleCacheBackoff(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
-	o.backend.otherErr = backend.ErrStale
+	o.backend.otherErr = backend.ErrStaleCache
 	var delays []time.Duration
 	for range 9 {
 		delays = append(delays, o.reconcile().RequeueAfter)
@@ -532,7 +532,7 @@ func TestStaleCacheBackoff(t *testing.T) {
 	}
 	o.backend.otherErr = nil
 	o.settle()
-	o.backend.otherErr = backend.ErrStale
+	o.backend.otherErr = backend.ErrStaleCache
 	if got := o.reconcile().RequeueAfter; got != minStaleBackoff {
 		t.Errorf("after a success, the delay is %v", got)
 	}

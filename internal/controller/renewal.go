@@ -23,8 +23,8 @@ import (
 // been created or corrected after the revision.
 func (s *scope) renewCredentials(ctx context.Context) error {
 	target := s.decision.Target
-	recorded, found := s.observed.Recorded[target]
-	if !found || recorded.Template == nil || s.snapshot.Wanted.Inputs == "" || !s.neverReady(target) {
+	recorded, found := s.observed.History[target]
+	if !found || recorded.Template == nil || s.snapshot.Desired.Hash == "" || !s.neverReady(target) {
 		return nil
 	}
 	current := predictor.DownloadOf(recorded.Template)
@@ -61,8 +61,8 @@ const maxUserSpecBytes = 128 << 10
 // operator created, or for which the user began or ceased to name the serving runtime. It waits for
 // a change of the spec, because an upgrade of the operator must not write.
 func (s *scope) keepUserSpec() error {
-	recorded, found := s.observed.Recorded[s.decision.Target]
-	if !found || recorded.Template == nil || s.desired == nil || s.desired.Inputs == "" ||
+	recorded, found := s.observed.History[s.decision.Target]
+	if !found || recorded.Template == nil || s.desired == nil || s.desired.Hash == "" ||
 		s.isvc.Status.ObservedGeneration == s.isvc.Generation {
 		return nil
 	}
@@ -84,17 +84,17 @@ func (s *scope) neverReady(n rollout.Number) bool {
 			return false
 		}
 	}
-	state := s.decision.Record
-	return !s.snapshot.Wanted.Stopped && !s.decision.Served.Has(n) && (state == nil ||
-		state.Stable != n && state.Previous != n && !state.Split.Has(n) && !state.Before.Has(n))
+	state := s.decision.State
+	return !s.snapshot.Desired.Stopped && !s.decision.Served.Has(n) && (state == nil ||
+		state.Stable != n && state.Previous != n && !state.Split.Has(n) && !state.ServedBefore.Has(n))
 }
 
 // reviewCredentials checks whether the revisions that serve could start another pod. A revision
 // that has served keeps its credentials. The status reports a Secret that is gone and a
 // ServiceAccount that lists others.
 func (s *scope) reviewCredentials(ctx context.Context) error {
-	state := s.decision.Record
-	if state == nil || s.snapshot.Wanted.Stopped {
+	state := s.decision.State
+	if state == nil || s.snapshot.Desired.Stopped {
 		return nil
 	}
 	numbers := []rollout.Number{state.Stable}
@@ -112,7 +112,7 @@ func (s *scope) reviewCredentials(ctx context.Context) error {
 }
 
 func (s *scope) reviewRevision(ctx context.Context, n rollout.Number) error {
-	template := s.observed.Recorded[n].Template
+	template := s.observed.History[n].Template
 	if template == nil {
 		return nil
 	}

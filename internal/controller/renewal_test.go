@@ -79,7 +79,7 @@ func TestUnchangedCredentials(t *testing.T) {
 		o.reconciler.credentialVersions.replace(client.ObjectKeyFromObject(another), o.reconciler.credentialVersions.all[own])
 	}
 	requests := 0
-	o.reconciler.Live = interceptor.NewClient(o.server, interceptor.Funcs{Get: func(
+	o.reconciler.APIReader = interceptor.NewClient(o.server, interceptor.Funcs{Get: func(
 		ctx context.Context, server client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption,
 	) error {
 		requests++
@@ -227,7 +227,7 @@ func TestUnreadableCredentials(t *testing.T) {
 	o.must(o.server.Create(t.Context(), secret("minio", s3Keys...)))
 	o.listSecrets("runner", "minio")
 	o.settle()
-	o.reconciler.Live = interceptor.NewClient(o.server, interceptor.Funcs{
+	o.reconciler.APIReader = interceptor.NewClient(o.server, interceptor.Funcs{
 		Get: func(ctx context.Context, server client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 			if _, whole := object.(*corev1.Secret); whole || object.GetObjectKind().GroupVersionKind().Kind == kindSecret {
 				return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, key.Name, nil)

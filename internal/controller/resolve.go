@@ -62,7 +62,7 @@ func (s *scope) runtimes(ctx context.Context) (predictor.Runtimes, error) {
 	return found, nil
 }
 
-func (s *scope) renderTarget(ctx context.Context) (*backend.NewRevision, error) {
+func (s *scope) renderTarget(ctx context.Context) (*backend.RenderedRevision, error) {
 	if !s.decision.Create {
 		return nil, nil
 	}
@@ -78,7 +78,7 @@ func (s *scope) renderTarget(ctx context.Context) (*backend.NewRevision, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &backend.NewRevision{Inputs: s.desired.Inputs, Mode: s.mode(), Runs: runs, User: user}, nil
+	return &backend.RenderedRevision{Hash: s.desired.Hash, Mode: s.mode(), Runs: runs, User: user}, nil
 }
 
 // settings returns the settings of the operator that affect pods.

@@ -85,8 +85,8 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	}
 	gateway, serving, scaling := gatewayAPI(mgr, gateways), knativeServing(mgr), scaleTargets(mgr)
 	reconciler := &Reconciler{
-		Client: mgr.GetClient(),
-		Live:   mgr.GetAPIReader(),
+		Client:    mgr.GetClient(),
+		APIReader: mgr.GetAPIReader(),
 		Backends: map[v1beta1.DeploymentMode]Backend{
 			v1beta1.DeploymentModeStandard: &standard.Backend{
 				Store: newStore(mgr), Config: cfg, Gateways: gateways, RoutesInstalled: gateway.installed.Load,
@@ -143,7 +143,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 }
 
 func newStore(mgr manager.Manager) objects.Store {
-	return objects.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Scheme: mgr.GetScheme()}
+	return objects.Store{Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Scheme: mgr.GetScheme()}
 }
 
 // ignoreHPAStatus drops updates that change only an HPA's status, which an autoscaler writes every

@@ -19,7 +19,7 @@ import (
 // asks for.
 func Snapshot(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Snapshot {
 	return rollout.Snapshot{
-		Wanted:    desired(isvc, mode, observed, target),
+		Desired:   desired(isvc, mode, observed, target),
 		Revisions: target.revisions(observed.Revisions),
 		Route:     observed.Route,
 		Reported:  Reported(isvc),
@@ -27,15 +27,15 @@ func Snapshot(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, obser
 }
 
 // desired reads the spec. An annotation with a malformed value keeps the current state.
-func desired(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Wanted {
-	wanted := rollout.Wanted{
-		Inputs:   target.Inputs,
-		Stopped:  backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, observed.Route.Record)),
+func desired(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Desired {
+	wanted := rollout.Desired{
+		Hash:     target.Hash,
+		Stopped:  backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, observed.Route.State)),
 		Tagged:   backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, observed.TagHosts),
 		Replicas: Bounds(isvc, mode),
 		Replace:  mode != v1beta1.DeploymentModeKnative && allowsReplacement(isvc.Spec.Predictor.DeploymentStrategy),
 	}
-	wanted.Replicas.Asked = observed.AskedReplicas
+	wanted.Replicas.ScaleTarget = observed.ScaleTargetReplicas
 	if percent := isvc.Spec.Predictor.CanaryTrafficPercent; percent != nil {
 		wanted.Percent = new(int(*percent))
 	}
@@ -44,7 +44,7 @@ func desired(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observ
 
 // isStopped reports whether the InferenceService is stopped now, by the rollout state, or by the
 // status if there is no rollout state.
-func isStopped(isvc *v1beta1.InferenceService, state *rollout.Record) bool {
+func isStopped(isvc *v1beta1.InferenceService, state *rollout.State) bool {
 	if state != nil {
 		return state.Split.IsEmpty()
 	}
@@ -60,13 +60,13 @@ func Bounds(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode) rollout
 		least = int(*spec.MinReplicas)
 	}
 	if mode == v1beta1.DeploymentModeKnative {
-		return rollout.Bounds{Min: least, Max: int(spec.MaxReplicas), Elastic: true}
+		return rollout.Bounds{Min: least, Max: int(spec.MaxReplicas), ScaledByKnative: true}
 	}
 	least = max(1, least)
 	bounds := rollout.Bounds{Min: least, Max: max(least, int(spec.MaxReplicas))}
 	switch v1beta1.AutoscalerClass(isvc.Annotations[v1beta1.AnnotationAutoscalerClass]) {
 	case v1beta1.AutoscalerClassExternal:
-		bounds.External = true
+		bounds.ScaledExternally = true
 		if spec.MaxReplicas == 0 {
 			bounds.Max = math.MaxInt32 // The external autoscaler has the bound.
 		}

@@ -46,8 +46,8 @@ func scaled(least, most int32) edit {
 	}
 }
 
-func asks(isvc *v1beta1.InferenceService, observed *backend.Observation) rollout.Wanted {
-	return Snapshot(isvc, standard, observed, Target{Inputs: "a"}).Wanted
+func asks(isvc *v1beta1.InferenceService, observed *backend.Observation) rollout.Desired {
+	return Snapshot(isvc, standard, observed, Target{Hash: "a"}).Desired
 }
 
 func TestPercentIsThatOfTheSpec(t *testing.T) {
@@ -68,8 +68,8 @@ func TestPercentIsThatOfTheSpec(t *testing.T) {
 }
 
 func TestMalformedSwitchKeepsTheCurrentState(t *testing.T) {
-	running := &backend.Observation{Route: rollout.Route{Record: &rollout.Record{Split: rollout.All(1)}}}
-	stopped := &backend.Observation{Route: rollout.Route{Record: &rollout.Record{}}}
+	running := &backend.Observation{Route: rollout.Route{State: &rollout.State{Split: rollout.All(1)}}}
+	stopped := &backend.Observation{Route: rollout.Route{State: &rollout.State{}}}
 	reportedStopped := func(isvc *v1beta1.InferenceService) {
 		isvc.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionStopped, Status: metav1.ConditionTrue}}
 	}
@@ -110,14 +110,14 @@ func TestBounds(t *testing.T) {
 		"a maximum":                        {standard, []edit{onlyMax}, rollout.Bounds{Min: 1, Max: 3}},
 		"class none":                       {standard, []edit{scaled(2, 5), class("none")}, rollout.Bounds{Min: 2, Max: 2}},
 		"class hpa":                        {standard, []edit{scaled(2, 5), class("hpa")}, rollout.Bounds{Min: 2, Max: 5}},
-		"class external":                   {standard, []edit{scaled(2, 5), class("external")}, rollout.Bounds{Min: 2, Max: 5, External: true}},
-		"class external without a maximum": {standard, []edit{scaled(2, 0), class("external")}, rollout.Bounds{Min: 2, Max: math.MaxInt32, External: true}},
+		"class external":                   {standard, []edit{scaled(2, 5), class("external")}, rollout.Bounds{Min: 2, Max: 5, ScaledExternally: true}},
+		"class external without a maximum": {standard, []edit{scaled(2, 0), class("external")}, rollout.Bounds{Min: 2, Max: math.MaxInt32, ScaledExternally: true}},
 		"an unknown class":                 {standard, []edit{scaled(2, 5), class("magic")}, rollout.Bounds{Min: 2, Max: 5}},
 		"negative, from before the CRD":    {standard, []edit{scaled(-3, -1)}, rollout.Bounds{Min: 1, Max: 1}},
 		"a maximum below the minimum":      {standard, []edit{scaled(5, 2)}, rollout.Bounds{Min: 5, Max: 5}},
-		"Knative: none":                    {knative, nil, rollout.Bounds{Min: 1, Elastic: true}},
-		"Knative: a minimum of 0":          {knative, []edit{scaled(0, 4)}, rollout.Bounds{Max: 4, Elastic: true}},
-		"Knative: a minimum and a maximum": {knative, []edit{scaled(2, 5), class("external")}, rollout.Bounds{Min: 2, Max: 5, Elastic: true}},
+		"Knative: none":                    {knative, nil, rollout.Bounds{Min: 1, ScaledByKnative: true}},
+		"Knative: a minimum of 0":          {knative, []edit{scaled(0, 4)}, rollout.Bounds{Max: 4, ScaledByKnative: true}},
+		"Knative: a minimum and a maximum": {knative, []edit{scaled(2, 5), class("external")}, rollout.Bounds{Min: 2, Max: 5, ScaledByKnative: true}},
 	} {
 		if diff := cmp.Diff(test.want, Bounds(newInferenceService(test.given...), test.mode)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -147,7 +147,7 @@ func TestReplacementIsAllowedByTheDeploymentStrategy(t *testing.T) {
 		if got := asks(isvc, &backend.Observation{}).Replace; got != test.want {
 			t.Errorf("%s: %t, want %t", name, got, test.want)
 		}
-		if Snapshot(isvc, knative, &backend.Observation{}, Target{}).Wanted.Replace {
+		if Snapshot(isvc, knative, &backend.Observation{}, Target{}).Desired.Replace {
 			t.Errorf("%s: in Knative mode a revision replaces the stable", name)
 		}
 	}

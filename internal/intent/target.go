@@ -15,8 +15,8 @@ import (
 
 // Target says which revision the spec asks for.
 type Target struct {
-	// Inputs is the digest of the target's inputs. It is empty if the spec cannot be resolved.
-	Inputs string
+	// Hash is the hash of the target. It is empty if the spec cannot be resolved.
+	Hash string
 
 	// equal holds the revisions with the spec's inputs. sameModel holds those that differ from it
 	// in labels and annotations at most.
@@ -41,31 +41,31 @@ func FindTarget(isvc *v1beta1.InferenceService, observed *backend.Observation, r
 	}
 	known := history{isvc: isvc, observed: observed}
 	keepsRuntime := isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] == "true"
-	if target := known.last().Target; keepsRuntime && known.exists(target) && madeFrom(observed.Recorded[target], resolved.Identity) {
+	if target := known.last().Target; keepsRuntime && known.exists(target) && madeFrom(observed.History[target], resolved.Identity) {
 		return known.existing(target)
 	}
-	if resolved.Inputs == "" {
+	if resolved.Hash == "" {
 		percent := isvc.Spec.Predictor.CanaryTrafficPercent
-		if resolved.RuntimeGone || percent != nil && *percent == 0 {
-			return known.existing(known.first(func(r backend.Recorded) bool { return madeFrom(r, resolved.Identity) }))
+		if resolved.RuntimeMissing || percent != nil && *percent == 0 {
+			return known.existing(known.first(func(r backend.HistoryEntry) bool { return madeFrom(r, resolved.Identity) }))
 		}
 		return Target{}
 	}
 	return Target{
-		Inputs:    resolved.Inputs,
+		Hash:      resolved.Hash,
 		equal:     known.matching(func(i predictor.Identity) bool { return i.Equal(resolved.Identity) }),
 		sameModel: known.withModel(resolved.Identity),
 	}
 }
 
-// revisions returns the observed revisions with Inputs and SameModel set as they compare with the
+// revisions returns the observed revisions with Hash and SameModel set as they compare with the
 // target.
 func (t Target) revisions(observed []rollout.Revision) []rollout.Revision {
 	revisions := slices.Clone(observed)
 	for i, revision := range revisions {
 		revisions[i].SameModel = t.sameModel[revision.Number]
 		if t.equal[revision.Number] {
-			revisions[i].Inputs = t.Inputs
+			revisions[i].Hash = t.Hash
 		}
 	}
 	return revisions
@@ -73,7 +73,7 @@ func (t Target) revisions(observed []rollout.Revision) []rollout.Revision {
 
 // Exists reports whether an observed revision is the target.
 func (t Target) Exists(observed []rollout.Revision) bool {
-	return t.Inputs != "" && slices.ContainsFunc(t.revisions(observed), func(r rollout.Revision) bool { return r.Inputs == t.Inputs })
+	return t.Hash != "" && slices.ContainsFunc(t.revisions(observed), func(r rollout.Revision) bool { return r.Hash == t.Hash })
 }
 
 // RuntimeToKeep returns the serving runtime of a revision that the same spec created, or of one
@@ -81,29 +81,29 @@ func (t Target) Exists(observed []rollout.Revision) bool {
 // change the runtime of a model.
 func RuntimeToKeep(isvc *v1beta1.InferenceService, observed *backend.Observation, resolved *predictor.Resolved) (ref predictor.RuntimeRef, found bool) {
 	known := history{isvc: isvc, observed: observed}
-	n := known.first(func(r backend.Recorded) bool { return madeFrom(r, resolved.Identity) })
+	n := known.first(func(r backend.HistoryEntry) bool { return madeFrom(r, resolved.Identity) })
 	if n == 0 {
-		n = known.first(func(r backend.Recorded) bool { return hasModel(r, resolved.Identity) })
+		n = known.first(func(r backend.HistoryEntry) bool { return hasModel(r, resolved.Identity) })
 	}
-	ref = observed.Recorded[n].Runtime
+	ref = observed.History[n].Runtime
 	return ref, ref.Name != ""
 }
 
 // madeFrom reports whether the spec created the revision. Its serving runtime may have changed
 // since.
-func madeFrom(r backend.Recorded, spec predictor.Identity) bool {
+func madeFrom(r backend.HistoryEntry, spec predictor.Identity) bool {
 	return r.Identity.EqualSpec(asRequested(r, spec))
 }
 
 // hasModel reports whether the spec differs from the revision in labels, annotations and scaling at
 // most.
-func hasModel(r backend.Recorded, spec predictor.Identity) bool {
+func hasModel(r backend.HistoryEntry, spec predictor.Identity) bool {
 	return r.Identity.Predictor == spec.Predictor && r.Identity.RequestedRuntime == asRequested(r, spec).RequestedRuntime
 }
 
 // asRequested returns the identity of the spec. Naming the revision's serving runtime explicitly
 // makes no difference to it.
-func asRequested(r backend.Recorded, spec predictor.Identity) predictor.Identity {
+func asRequested(r backend.HistoryEntry, spec predictor.Identity) predictor.Identity {
 	if spec.RequestedRuntime == r.Runtime.Name {
 		spec.RequestedRuntime = r.Identity.RequestedRuntime
 	}
@@ -119,7 +119,7 @@ type history struct {
 // last returns the target, stable and previous revision of the rollout state, or of the status if
 // there is no rollout state.
 func (h history) last() rollout.Reported {
-	if state := h.observed.Route.Record; state != nil {
+	if state := h.observed.Route.State; state != nil {
 		return rollout.Reported{Target: state.Target, Stable: state.Stable, Previous: state.Previous}
 	}
 	return Reported(h.isvc)
@@ -127,12 +127,12 @@ func (h history) last() rollout.Reported {
 
 // first returns the first recorded revision that fits, or 0. The order is the last target, the
 // stable, the previous, then from the newest to the oldest.
-func (h history) first(fits func(backend.Recorded) bool) rollout.Number {
+func (h history) first(fits func(backend.HistoryEntry) bool) rollout.Number {
 	last := h.last()
-	newest := slices.Sorted(maps.Keys(h.observed.Recorded))
+	newest := slices.Sorted(maps.Keys(h.observed.History))
 	slices.Reverse(newest)
 	for _, n := range append([]rollout.Number{last.Target, last.Stable, last.Previous}, newest...) {
-		if recorded, found := h.observed.Recorded[n]; found && h.exists(n) && fits(recorded) {
+		if recorded, found := h.observed.History[n]; found && h.exists(n) && fits(recorded) {
 			return n
 		}
 	}
@@ -141,7 +141,7 @@ func (h history) first(fits func(backend.Recorded) bool) rollout.Number {
 
 // existing returns that revision as the target, whatever the spec's own digest is.
 func (h history) existing(n rollout.Number) Target {
-	return Target{Inputs: h.inputs(n), sameModel: h.withModel(h.observed.Recorded[n].Identity)}
+	return Target{Hash: h.inputs(n), sameModel: h.withModel(h.observed.History[n].Identity)}
 }
 
 // withModel returns the revisions that run the same model as the identity.
@@ -152,7 +152,7 @@ func (h history) withModel(spec predictor.Identity) map[rollout.Number]bool {
 // matching returns the recorded revisions whose identity matches.
 func (h history) matching(matches func(predictor.Identity) bool) map[rollout.Number]bool {
 	found := map[rollout.Number]bool{}
-	for n, recorded := range h.observed.Recorded {
+	for n, recorded := range h.observed.History {
 		found[n] = matches(recorded.Identity)
 	}
 	return found
@@ -162,7 +162,7 @@ func (h history) exists(n rollout.Number) bool { return h.index(n) >= 0 }
 
 func (h history) inputs(n rollout.Number) string {
 	if i := h.index(n); i >= 0 {
-		return h.observed.Revisions[i].Inputs
+		return h.observed.Revisions[i].Hash
 	}
 	return ""
 }

@@ -14,7 +14,7 @@ import (
 
 // wants returns a resolved spec. Its inputs name the settings, the model and the runtime.
 func wants(settings, model, runtime string) *predictor.Resolved {
-	return &predictor.Resolved{Inputs: settings + "/" + model + "/" + runtime, Identity: identity(model, runtime)}
+	return &predictor.Resolved{Hash: settings + "/" + model + "/" + runtime, Identity: identity(model, runtime)}
 }
 
 func identity(model, runtime string) predictor.Identity {
@@ -23,7 +23,7 @@ func identity(model, runtime string) predictor.Identity {
 
 // withoutRuntime returns a resolved spec whose serving runtime is missing or disabled.
 func withoutRuntime(model string, labels ...string) *predictor.Resolved {
-	wanted := &predictor.Resolved{Identity: identity(model, ""), RuntimeGone: true}
+	wanted := &predictor.Resolved{Identity: identity(model, ""), RuntimeMissing: true}
 	for _, label := range labels {
 		wanted.Identity.Labels.Inherited = map[string]string{label: "0123456789abcdef"}
 	}
@@ -36,12 +36,12 @@ func naming(runtime string, wanted *predictor.Resolved) *predictor.Resolved {
 }
 
 func add(o *backend.Observation, n rollout.Number, model string) {
-	o.Revisions = append(o.Revisions, rollout.Revision{Number: n, Inputs: "older/" + model + "/" + string(rune('0'+n)), Recorded: true})
-	o.Recorded[n] = recorded(model, "r1")
+	o.Revisions = append(o.Revisions, rollout.Revision{Number: n, Hash: "older/" + model + "/" + string(rune('0'+n)), InHistory: true})
+	o.History[n] = recorded(model, "r1")
 }
 
-func recorded(model, runtime string) backend.Recorded {
-	return backend.Recorded{Identity: identity(model, runtime), Runtime: predictor.RuntimeRef{Kind: predictor.ServingRuntimeKind, Name: runtime}}
+func recorded(model, runtime string) backend.HistoryEntry {
+	return backend.HistoryEntry{Identity: identity(model, runtime), Runtime: predictor.RuntimeRef{Kind: predictor.ServingRuntimeKind, Name: runtime}}
 }
 
 // seen returns revision 1 of model a and revision 2 of model b. Both were created under older
@@ -49,11 +49,11 @@ func recorded(model, runtime string) backend.Recorded {
 func seen() *backend.Observation {
 	return &backend.Observation{
 		Revisions: []rollout.Revision{
-			{Number: 1, Inputs: "older/a/r1", Recorded: true},
-			{Number: 2, Inputs: "older/b/r1", Recorded: true},
+			{Number: 1, Hash: "older/a/r1", InHistory: true},
+			{Number: 2, Hash: "older/b/r1", InHistory: true},
 		},
-		Route:    rollout.Route{Record: &rollout.Record{Stable: 1, Target: 2, Highest: 2}},
-		Recorded: map[rollout.Number]backend.Recorded{1: recorded("a", "r1"), 2: recorded("b", "r1")},
+		Route:   rollout.Route{State: &rollout.State{Stable: 1, Target: 2, Highest: 2}},
+		History: map[rollout.Number]backend.HistoryEntry{1: recorded("a", "r1"), 2: recorded("b", "r1")},
 	}
 }
 
@@ -109,7 +109,7 @@ func TestFindTarget(t *testing.T) {
 			given: func(o *backend.Observation) {
 				add(o, 3, "c")
 				add(o, 4, "c")
-				o.Route.Record.Previous = 3
+				o.Route.State.Previous = 3
 			},
 		},
 		"a model that two revisions have, whose runtime is gone: the newest": {
@@ -124,7 +124,7 @@ func TestFindTarget(t *testing.T) {
 		},
 		"a runtime is kept, and the last target is only reported": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, want: 2,
-			given: func(o *backend.Observation) { o.Route.Record = nil },
+			given: func(o *backend.Observation) { o.Route.State = nil },
 			spec: []edit{func(isvc *v1beta1.InferenceService) {
 				isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{
 					v1beta1.PredictorComponent: {LatestCreatedRevision: "iris-predictor-00002"},
@@ -133,7 +133,7 @@ func TestFindTarget(t *testing.T) {
 		},
 		"a runtime is to be kept, and nobody knows the last target": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, wantInputs: "older/b/r2",
-			given: func(o *backend.Observation) { o.Route.Record = nil },
+			given: func(o *backend.Observation) { o.Route.State = nil },
 		},
 		"a runtime is to be kept, and the last target is lost": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, wantInputs: "older/b/r2",
@@ -141,7 +141,7 @@ func TestFindTarget(t *testing.T) {
 		},
 		"a revision without a record counts by its inputs": {
 			wanted: wants("older", "b", "r1"), want: 2,
-			given: func(o *backend.Observation) { delete(o.Recorded, 2) },
+			given: func(o *backend.Observation) { delete(o.History, 2) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,15 +157,15 @@ func TestFindTarget(t *testing.T) {
 			snapshot := Snapshot(isvc, standard, observed, target)
 			var got rollout.Number
 			for _, revision := range snapshot.Revisions {
-				if target.Inputs != "" && revision.Inputs == target.Inputs {
+				if target.Hash != "" && revision.Hash == target.Hash {
 					got = revision.Number
 				}
 			}
 			if got != test.want || target.Exists(observed.Revisions) != (got != 0) {
-				t.Errorf("it asks for revision %d (%q), want %d", got, target.Inputs, test.want)
+				t.Errorf("it asks for revision %d (%q), want %d", got, target.Hash, test.want)
 			}
-			if test.want == 0 && target.Inputs != test.wantInputs {
-				t.Errorf("it asks for %q, want %q", target.Inputs, test.wantInputs)
+			if test.want == 0 && target.Hash != test.wantInputs {
+				t.Errorf("it asks for %q, want %q", target.Hash, test.wantInputs)
 			}
 		})
 	}
@@ -196,16 +196,16 @@ func TestRuntimeToKeep(t *testing.T) {
 			wanted: labelled(wants("older", "c", "r9")), want: "r3",
 			given: func(o *backend.Observation) {
 				add(o, 3, "c")
-				o.Recorded[3] = backend.Recorded{Identity: labelled(wants("older", "c", "r3")).Identity, Runtime: predictor.RuntimeRef{Name: "r3"}}
+				o.History[3] = backend.HistoryEntry{Identity: labelled(wants("older", "c", "r3")).Identity, Runtime: predictor.RuntimeRef{Name: "r3"}}
 				add(o, 4, "c")
-				o.Route.Record.Target = 4
+				o.Route.State.Target = 4
 			},
 		},
 		"two revisions have the model: the last target": {
 			wanted: wants("older", "b", "r9"), want: "r1",
 			given: func(o *backend.Observation) {
 				add(o, 3, "b")
-				o.Recorded[3] = recorded("b", "r3")
+				o.History[3] = recorded("b", "r3")
 			},
 		},
 	} {

@@ -182,7 +182,7 @@ func TestFixedRuntimesDoNotCreateRevisions(t *testing.T) {
 					runtime.Spec.Annotations = annotations
 				}
 			}
-			return resolve(t, isvcFrom(t, modelOf(format)), runtimes).Inputs
+			return resolve(t, isvcFrom(t, modelOf(format)), runtimes).Hash
 		}
 		if hashWith(nil) != hashWith(before) {
 			t.Errorf("%s: the fixed runtime creates another revision", format)
@@ -279,7 +279,7 @@ func TestRevisionsOfTheSampleSteps(t *testing.T) {
 	var revisions []string
 	for _, step := range steps {
 		docs := readDocuments(t, filepath.Join(samplesFolder, "sklearn-iris", step.file))
-		inputs := resolve(t, docs.isvc, runtimes).Inputs
+		inputs := resolve(t, docs.isvc, runtimes).Hash
 		if !slices.Contains(revisions, inputs) {
 			revisions = append(revisions, inputs)
 		}

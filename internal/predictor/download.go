@@ -116,8 +116,8 @@ func (d *Download) volumeSources() []string {
 	return sources
 }
 
-// Digest returns the hash of the configuration.
-func (d *Download) Digest() string { return hash(d) }
+// Hash returns the hash of the configuration.
+func (d *Download) Hash() string { return hash(d) }
 
 // Secrets returns the names of the Secrets that the configuration refers to.
 func (d *Download) Secrets() []string {

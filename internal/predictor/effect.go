@@ -63,10 +63,10 @@ func metadataMaps(isvc *v1beta1.InferenceService) []metadataMap {
 	}
 }
 
-// WithoutEffect returns the fields, labels and annotations of an InferenceService that have no
+// IgnoredSettings returns the fields, labels and annotations of an InferenceService that have no
 // effect, with the reason, in a stable order. Admission rejects the misleading ones, but a stored
 // object can be older than that rule.
-func WithoutEffect(isvc *v1beta1.InferenceService, settings Settings) []Problem {
+func IgnoredSettings(isvc *v1beta1.InferenceService, settings Settings) []Problem {
 	var problems []Problem
 	add := func(field, message string) { problems = append(problems, Problem{Field: field, Message: message}) }
 	standard := settings.Mode != v1beta1.DeploymentModeKnative

@@ -106,7 +106,7 @@ func TestWithoutEffect(t *testing.T) {
 			settings := defaultSettings()
 			settings.Mode = test.mode
 			var got []string
-			for _, problem := range WithoutEffect(isvc, settings) {
+			for _, problem := range IgnoredSettings(isvc, settings) {
 				got = append(got, problem.String())
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -140,7 +140,7 @@ func TestMisspelledKeysDoNotCreateRevisions(t *testing.T) {
 	plain := resolve(func(*v1beta1.InferenceService) {})
 	for _, key := range []string{"serving.kserve.io/enable-tag-routng", "serving.kserve.io/canaryTrafficPercent", "serving.kserve.io/gpu-resource-types"} {
 		with := resolve(annotatedWith(key))
-		if with.Inputs != plain.Inputs {
+		if with.Hash != plain.Hash {
 			t.Errorf("%s creates a revision", key)
 		}
 		// An earlier version that did not know the misspelling may have stored it.
@@ -149,7 +149,7 @@ func TestMisspelledKeysDoNotCreateRevisions(t *testing.T) {
 			t.Errorf("a stored revision with %s no longer matches the same spec", key)
 		}
 	}
-	if resolve(annotatedWith("example.com/note")).Inputs == plain.Inputs {
+	if resolve(annotatedWith("example.com/note")).Hash == plain.Hash {
 		t.Error("a custom annotation does not create a revision")
 	}
 }

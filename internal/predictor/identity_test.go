@@ -96,9 +96,9 @@ terminationGracePeriodSeconds: 0`,
 			isvc := isvcFrom(t, test.predictor)
 			isvc.Labels, isvc.Annotations = test.labels, test.annotations
 			resolved := resolve(t, isvc, cluster(runtime))
-			if resolved.Inputs != test.wantHash || resolved.SpecInputs != test.wantSpec {
-				t.Errorf("got  Inputs %s, SpecInputs %s\nwant Inputs %s, SpecInputs %s",
-					resolved.Inputs, resolved.SpecInputs, test.wantHash, test.wantSpec)
+			if resolved.Hash != test.wantHash || resolved.SpecHash != test.wantSpec {
+				t.Errorf("got  Hash %s, SpecHash %s\nwant Hash %s, SpecHash %s",
+					resolved.Hash, resolved.SpecHash, test.wantHash, test.wantSpec)
 			}
 		})
 	}
@@ -271,10 +271,10 @@ func hashAfter(t *testing.T, edit func(*hashedObjects)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(resolved.Inputs) != 16 || strings.Trim(resolved.Inputs, "0123456789abcdef") != "" {
-		t.Errorf("Inputs is %q, not 16 hexadecimal digits", resolved.Inputs)
+	if len(resolved.Hash) != 16 || strings.Trim(resolved.Hash, "0123456789abcdef") != "" {
+		t.Errorf("Inputs is %q, not 16 hexadecimal digits", resolved.Hash)
 	}
-	return resolved.Inputs
+	return resolved.Hash
 }
 
 func TestSpecInputsDoNotDependOnTheRuntime(t *testing.T) {
@@ -284,9 +284,9 @@ func TestSpecInputsDoNotDependOnTheRuntime(t *testing.T) {
 
 	changed := runtimeFrom(t, "sklearn", strings.Replace(sklearnRuntime, "v0.20.0", "v0.21.0", 1))
 	after := resolve(t, isvc, cluster(changed))
-	if before.SpecInputs != after.SpecInputs || before.Inputs == after.Inputs {
-		t.Errorf("after a change of the runtime: SpecInputs %s → %s, Inputs %s → %s",
-			before.SpecInputs, after.SpecInputs, before.Inputs, after.Inputs)
+	if before.SpecHash != after.SpecHash || before.Hash == after.Hash {
+		t.Errorf("after a change of the runtime: SpecHash %s → %s, Hash %s → %s",
+			before.SpecHash, after.SpecHash, before.Hash, after.Hash)
 	}
 	if !before.Identity.EqualSpec(after.Identity) || before.Identity.Equal(after.Identity) {
 		t.Error("after a change of the runtime, only the specs should be equal")
@@ -296,13 +296,13 @@ func TestSpecInputsDoNotDependOnTheRuntime(t *testing.T) {
 	if err == nil || missing == nil {
 		t.Fatalf("without the runtime: got %v, %v; want a result and an error", missing, err)
 	}
-	if missing.SpecInputs != before.SpecInputs || missing.Inputs != "" {
-		t.Errorf("without the runtime: SpecInputs %s, Inputs %q; want %s and none", missing.SpecInputs, missing.Inputs, before.SpecInputs)
+	if missing.SpecHash != before.SpecHash || missing.Hash != "" {
+		t.Errorf("without the runtime: SpecHash %s, Hash %q; want %s and none", missing.SpecHash, missing.Hash, before.SpecHash)
 	}
 
 	isvc.Spec.Predictor.Model.Runtime = new("sklearn")
 	named := resolve(t, isvc, cluster(runtime))
-	if named.SpecInputs == before.SpecInputs || before.Identity.EqualSpec(named.Identity) {
+	if named.SpecHash == before.SpecHash || before.Identity.EqualSpec(named.Identity) {
 		t.Error("naming a runtime should change the spec")
 	}
 }

@@ -58,8 +58,8 @@ func TestKeepRuntime(t *testing.T) {
 			} else if err != nil || resolved.Runtime != ref {
 				t.Errorf("got runtime %v, error %v; want %v", resolved.Runtime, err, ref)
 			}
-			if resolved.RuntimeGone != test.unavailable || (resolved.Inputs == "") != (test.want != nil) {
-				t.Errorf("got RuntimeGone %t, Inputs %q", resolved.RuntimeGone, resolved.Inputs)
+			if resolved.RuntimeMissing != test.unavailable || (resolved.Hash == "") != (test.want != nil) {
+				t.Errorf("got RuntimeMissing %t, Hash %q", resolved.RuntimeMissing, resolved.Hash)
 			}
 		})
 	}

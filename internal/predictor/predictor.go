@@ -31,18 +31,18 @@ type RuntimeRef struct {
 
 // Resolved is the revision that an InferenceService asks for.
 type Resolved struct {
-	// Inputs is the hash of the revision: 16 lower-case hexadecimal digits. It is empty if no
+	// Hash is the hash of the revision: 16 lower-case hexadecimal digits. It is empty if no
 	// serving runtime can be used.
-	Inputs string
-	// SpecInputs is the hash without the selected runtime. It changes only when the
+	Hash string
+	// SpecHash is the hash without the selected runtime. It changes only when the
 	// InferenceService changes.
-	SpecInputs string
+	SpecHash string
 	// Identity holds the values that both hashes are computed from. To match a revision in the
 	// history, use [Identity.Equal]: it tolerates a change of the excluded labels and annotations.
 	Identity Identity
 	Runtime  RuntimeRef
-	// RuntimeGone reports that Inputs is empty because the serving runtime is missing or disabled.
-	RuntimeGone bool
+	// RuntimeMissing reports that Hash is empty because the serving runtime is missing or disabled.
+	RuntimeMissing bool
 
 	name        string
 	namespace   string
@@ -59,7 +59,7 @@ type Resolved struct {
 
 // Resolve returns the revision that an InferenceService asks for. Every error is an [*Error]. If
 // only the serving runtime cannot be used, Resolve returns a result as well as the error. Its
-// SpecInputs then tells whether an existing revision still matches the InferenceService.
+// SpecHash then tells whether an existing revision still matches the InferenceService.
 func Resolve(isvc *v1beta1.InferenceService, runtimes Runtimes, settings Settings) (*Resolved, error) {
 	if problems := Validate(isvc); len(problems) > 0 {
 		return nil, errorFromProblems(problems)
@@ -94,17 +94,17 @@ func Resolve(isvc *v1beta1.InferenceService, runtimes Runtimes, settings Setting
 
 // KeepRuntime selects the runtime of an existing revision with the same spec instead of picking
 // one. If the spec names its runtime, any runtime with that name is accepted, of either kind. If
-// the runtime cannot be used, r has only SpecInputs, as after [Resolve].
+// the runtime cannot be used, r has only SpecHash, as after [Resolve].
 func (r *Resolved) KeepRuntime(ref RuntimeRef, runtimes Runtimes) error {
 	selected, err := existingRuntime(ref, r.spec.Model, r.namespace, runtimes)
 	failure := r.setRuntime(selected, err)
-	r.RuntimeGone = r.RuntimeGone || failure != nil && !runtimes.has(ref)
+	r.RuntimeMissing = r.RuntimeMissing || failure != nil && !runtimes.has(ref)
 	return failure
 }
 
 func (r *Resolved) setRuntime(selected *runtime, err *Error) error {
 	r.setIdentity(selected)
-	r.RuntimeGone = err != nil && (err.Reason == v1beta1.RuntimeNotRecognized || err.Reason == v1beta1.RuntimeDisabled)
+	r.RuntimeMissing = err != nil && (err.Reason == v1beta1.RuntimeNotRecognized || err.Reason == v1beta1.RuntimeDisabled)
 	if err != nil {
 		return err
 	}
@@ -123,14 +123,14 @@ func (r *Resolved) setIdentity(selected *runtime) {
 	if r.spec.Model != nil && r.spec.Model.Runtime != nil {
 		r.Identity.RequestedRuntime = *r.spec.Model.Runtime
 	}
-	r.SpecInputs = r.Identity.specHash()
-	r.runtime, r.Runtime, r.Inputs = nil, RuntimeRef{}, ""
+	r.SpecHash = r.Identity.specHash()
+	r.runtime, r.Runtime, r.Hash = nil, RuntimeRef{}, ""
 	if selected != nil {
 		r.runtime = selected
 		r.Runtime = selected.ref
 		r.Identity.Runtime = hash(selected.hashedFields())
 	}
 	if selected != nil || r.spec.Model == nil {
-		r.Inputs = r.Identity.hash()
+		r.Hash = r.Identity.hash()
 	}
 }

@@ -93,7 +93,7 @@ func TestOtherChangesCreateRevisions(t *testing.T) {
 		change.edit(&changed.Spec.Predictor, &changedRuntime.Spec)
 
 		before, after := identity(t, isvc, runtime), identity(t, changed, changedRuntime)
-		if before.Inputs == after.Inputs || before.Identity.Equal(after.Identity) {
+		if before.Hash == after.Hash || before.Identity.Equal(after.Identity) {
 			t.Errorf("%s: no new revision", change.name)
 		}
 	})
@@ -109,11 +109,11 @@ func TestHashesAgreeWithIdentities(t *testing.T) {
 			second = drawModel(t)
 		}
 		a, b := identity(t, first, runtime), identity(t, second, runtime)
-		if (a.Inputs == b.Inputs) != a.Identity.Equal(b.Identity) {
-			t.Errorf("equal Inputs: %v, equal identities: %v", a.Inputs == b.Inputs, a.Identity.Equal(b.Identity))
+		if (a.Hash == b.Hash) != a.Identity.Equal(b.Identity) {
+			t.Errorf("equal Hash: %v, equal identities: %v", a.Hash == b.Hash, a.Identity.Equal(b.Identity))
 		}
-		if (a.SpecInputs == b.SpecInputs) != a.Identity.EqualSpec(b.Identity) {
-			t.Errorf("equal SpecInputs: %v, equal specs of the identities: %v", a.SpecInputs == b.SpecInputs, a.Identity.EqualSpec(b.Identity))
+		if (a.SpecHash == b.SpecHash) != a.Identity.EqualSpec(b.Identity) {
+			t.Errorf("equal SpecHash: %v, equal specs of the identities: %v", a.SpecHash == b.SpecHash, a.Identity.EqualSpec(b.Identity))
 		}
 	})
 }
@@ -129,8 +129,8 @@ func identity(t *rapid.T, isvc *v1beta1.InferenceService, runtime *v1alpha1.Clus
 
 func wantSame(t *rapid.T, name string, before, after *Resolved) {
 	t.Helper()
-	if before.Inputs != after.Inputs || before.SpecInputs != after.SpecInputs {
-		t.Errorf("%s: Inputs %s → %s, SpecInputs %s → %s", name, before.Inputs, after.Inputs, before.SpecInputs, after.SpecInputs)
+	if before.Hash != after.Hash || before.SpecHash != after.SpecHash {
+		t.Errorf("%s: Inputs %s → %s, SpecHash %s → %s", name, before.Hash, after.Hash, before.SpecHash, after.SpecHash)
 	}
 	if !before.Identity.Equal(after.Identity) || !before.Identity.EqualSpec(after.Identity) {
 		t.Errorf("%s: the identities differ", name)

@@ -112,8 +112,8 @@ func TestOversizedQuantitiesAreRejected(t *testing.T) {
 			Message: `ClusterServingRuntime "sklearn" cannot be used: spec.containers[0].resources.limits[memory]: ` +
 				huge + " is too large; write a quantity such as 500m or 2Gi",
 		})
-		if resolved == nil || resolved.SpecInputs == "" || resolved.Inputs != "" {
-			t.Errorf("got %+v, want SpecInputs only", resolved)
+		if resolved == nil || resolved.SpecHash == "" || resolved.Hash != "" {
+			t.Errorf("got %+v, want SpecHash only", resolved)
 		}
 	}
 }

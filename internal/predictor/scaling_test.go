@@ -67,7 +67,7 @@ func TestReplicaBoundsCreateRevisionsInKnativeModeOnly(t *testing.T) {
 			return resolved
 		}
 		one, two := resolve(1), resolve(2)
-		if got := one.Inputs != two.Inputs; got != want || one.Identity.Equal(two.Identity) == want {
+		if got := one.Hash != two.Hash; got != want || one.Identity.Equal(two.Identity) == want {
 			t.Errorf("mode %q: replica bounds create a revision: %t, want %t", mode, got, want)
 		}
 	}

@@ -223,7 +223,7 @@ func TestModelAndFrameworkField(t *testing.T) {
 		model: {modelFormat: {name: sklearn}, storageUri: 'gs://b/2', args: [--b], resources: {limits: {cpu: 2}}}}`), runtimes)
 	alone := resolve(t, isvcFrom(t, `{model: {modelFormat: {name: sklearn}, storageUri: 'gs://b/2', args: [--b],
 		env: [{name: A, value: a}], resources: {limits: {cpu: 2, memory: 1Gi}}}}`), runtimes)
-	if both.Inputs != alone.Inputs {
+	if both.Hash != alone.Hash {
 		t.Errorf("the model is %+v, want %+v", both.spec.Model, alone.spec.Model)
 	}
 }

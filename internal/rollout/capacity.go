@@ -7,8 +7,8 @@ import "time"
 
 // need returns how many ready replicas a revision must have before it gets the given share.
 func (d *decider) need(share int) int {
-	bounds := d.Wanted.Replicas
-	if bounds.Elastic {
+	bounds := d.Desired.Replicas
+	if bounds.ScaledByKnative {
 		return 1
 	}
 	return bounds.clamp(ceilDiv(share*d.serving(), 100))
@@ -17,19 +17,19 @@ func (d *decider) need(share int) int {
 // neededForAll returns how many replicas all traffic needs, at most maxReplicas. It ignores
 // minReplicas, which does not count for a share that is given in parts.
 func (d *decider) neededForAll() int {
-	if d.Wanted.Replicas.Elastic {
+	if d.Desired.Replicas.ScaledByKnative {
 		return 1
 	}
-	return max(1, min(d.serving(), d.Wanted.Replicas.Max))
+	return max(1, min(d.serving(), d.Desired.Replicas.Max))
 }
 
-// capacity returns how many ready replicas of a revision count for its share. With [Bounds.Elastic]
+// capacity returns how many ready replicas of a revision count for its share. With [Bounds.ScaledByKnative]
 // all of them do. Otherwise replicas above the desired number do not count, because they are about
 // to stop. For a revision without a share, no replica counts while a change of the replicas is
 // unobserved, and leftover replicas do not count for leftoverPeriod after a scale from zero.
 func (d *decider) capacity(n Number) int {
 	ready := d.ready(n)
-	if d.Wanted.Replicas.Elastic || ready == 0 {
+	if d.Desired.Replicas.ScaledByKnative || ready == 0 {
 		return ready
 	}
 	workload := d.find(n).Workload
@@ -54,7 +54,7 @@ const leftoverPeriod = 10 * time.Second
 // replicas, so that a temporary loss of replicas does not count.
 func (d *decider) serving() int {
 	serving := d.estimate()
-	for n := range d.before.Floors {
+	for n := range d.before.Held {
 		serving = max(serving, d.heldBefore(n))
 	}
 	return serving
@@ -66,7 +66,7 @@ func (d *decider) serving() int {
 func (d *decider) estimate() int {
 	reference := d.reference()
 	ready := d.ready(reference.Revision)
-	if ready <= max(d.Wanted.Replicas.minimum(), d.heldBefore(reference.Revision)) {
+	if ready <= max(d.Desired.Replicas.minimum(), d.heldBefore(reference.Revision)) {
 		return ready
 	}
 	return min(ceilDiv(100*ready, reference.Percent), d.readyToServe())
@@ -108,20 +108,20 @@ func (d *decider) holdCapacity() {
 	held := map[Number]int{}
 	for _, share := range d.after.Split.shares {
 		gains := share.Percent > d.before.Split.Percent(share.Revision)
-		if share.Percent > 0 && (gains || !d.Wanted.Replicas.External) {
+		if share.Percent > 0 && (gains || !d.Desired.Replicas.ScaledExternally) {
 			held[share.Revision] = d.heldReplicas(share)
 		}
 	}
-	d.after.Floors = d.pruneHeld(held)
+	d.after.Held = d.pruneHeld(held)
 }
 
 // pruneHeld removes entries that do not need to be held, and returns nil if none is left. An entry
 // equal to minReplicas stays, because the user may lower minReplicas during the rollout.
 func (d *decider) pruneHeld(held map[Number]int) map[Number]int {
-	bounds := d.Wanted.Replicas
+	bounds := d.Desired.Replicas
 	for n, replicas := range held {
 		held[n] = bounds.clamp(replicas)
-		if bounds.Elastic || held[n] <= 1 && !bounds.External {
+		if bounds.ScaledByKnative || held[n] <= 1 && !bounds.ScaledExternally {
 			delete(held, n)
 		}
 	}
@@ -139,14 +139,14 @@ func (d *decider) heldReplicas(share Share) int {
 	switch {
 	case n == d.after.Stable && had == 0:
 		replicas = d.need(100) // It may have to take the rest at once.
-	case (n == d.target && n != d.before.Stable || d.Wanted.Replicas.External) && share.Percent > had:
+	case (n == d.target && n != d.before.Stable || d.Desired.Replicas.ScaledExternally) && share.Percent > had:
 		replicas = max(d.need(share.Percent), d.heldBefore(n))
 	}
 	return replicas
 }
 
 func (d *decider) minReplicas(n Number) int {
-	return d.Wanted.Replicas.clamp(max(d.Wanted.Replicas.minimum(), d.required(n)))
+	return d.Desired.Replicas.clamp(max(d.Desired.Replicas.minimum(), d.required(n)))
 }
 
 // required returns how many replicas a revision must have for its current or next share, or 0 if
@@ -154,7 +154,7 @@ func (d *decider) minReplicas(n Number) int {
 func (d *decider) required(n Number) int {
 	replicas := 0
 	if d.isHeld(d.after, d.programmed()) {
-		replicas = d.after.Floors[n]
+		replicas = d.after.Held[n]
 	}
 	if d.after.Split.Percent(n) == 0 {
 		// A returning stable may have to take all traffic.
@@ -162,7 +162,7 @@ func (d *decider) required(n Number) int {
 		case d.after.Stable:
 			replicas = max(replicas, d.need(100))
 		case d.target:
-			if share := d.desiredShare(); share > 0 || !d.Wanted.Replicas.External {
+			if share := d.desiredShare(); share > 0 || !d.Desired.Replicas.ScaledExternally {
 				replicas = max(replicas, d.need(share))
 			}
 		}
@@ -188,14 +188,14 @@ func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
 	if required == 0 && inProportion == 0 {
 		return
 	}
-	held := d.Wanted.Replicas.clamp(max(required, inProportion))
+	held := d.Desired.Replicas.clamp(max(required, inProportion))
 	plan.Held, plan.Lowered = workload.Held, workload.Lowered
 	if workload.Replicas >= held {
 		return
 	}
 	again := workload.Held >= held
 	if again && workload.Lowered+1 >= maxLowered {
-		if need := d.Wanted.Replicas.clamp(required); required > 0 && workload.Replicas < need {
+		if need := d.Desired.Replicas.clamp(required); required > 0 && workload.Replicas < need {
 			d.heldBack = &HeldBack{Revision: plan.Revision, Replicas: need}
 		}
 		return
@@ -203,14 +203,14 @@ func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
 	if again {
 		plan.Lowered++
 	}
-	plan.Raise, plan.Floor, plan.Held = true, held, held
+	plan.Raise, plan.MinReplicas, plan.Held = true, held, held
 }
 
 // inProportion returns how many replicas a revision needs to have as many for each percent of the
 // traffic as the revision that the ScaleTarget scales. It is 0 if the ScaleTarget sets no number,
 // for the scaled revision itself, and for a revision without a share or without replicas.
 func (d *decider) inProportion(n Number) int {
-	asked, leader := d.Wanted.Replicas.Asked, d.scaled()
+	asked, leader := d.Desired.Replicas.ScaleTarget, d.scaled()
 	served := d.served()
 	if asked == nil || n == leader || served.Percent(leader) == 0 || d.find(n).Workload.Replicas == 0 {
 		return 0
@@ -222,14 +222,14 @@ func (d *decider) inProportion(n Number) int {
 // does not go below the replicas that a shift requires, unless the autoscaler holds these back or
 // has scaled the target to zero.
 func (d *decider) followAsked(plan *WorkloadPlan, workload *Workload) {
-	asked := d.Wanted.Replicas.Asked
+	asked := d.Desired.Replicas.ScaleTarget
 	if asked == nil || plan.Revision != d.scaled() {
 		return
 	}
 	replicas := *asked
 	heldBack := d.heldBack != nil && d.heldBack.Revision == plan.Revision
 	if required := d.required(plan.Revision); required > 0 && !heldBack && (workload == nil || !d.isScaledToZero(plan.Revision)) {
-		replicas = max(replicas, d.Wanted.Replicas.clamp(required))
+		replicas = max(replicas, d.Desired.Replicas.clamp(required))
 	}
 	plan.Replicas = &replicas
 }
@@ -244,29 +244,29 @@ func (d *decider) isScaledToZero(n Number) bool {
 // heldBefore returns the replicas that were held for a revision until now, or 0 if the hold has
 // expired.
 func (d *decider) heldBefore(n Number) int {
-	if !d.isHeld(d.before, d.Route.TakenOver) {
+	if !d.isHeld(d.before, d.Route.Accepted) {
 		return 0
 	}
-	return d.before.Floors[n]
+	return d.before.Held[n]
 }
 
 // isHeld reports whether replicas are still held: while two revisions share the traffic, until the
 // gateway has accepted the route, and for the capacity hold after a shift. With an external
 // autoscaler, a shared split holds them only while the stable returns in parts, so that the
 // estimate does not follow the replicas of its first part.
-func (d *decider) isHeld(state Record, accepted bool) bool {
-	shared := state.Split.isShared() && (!d.Wanted.Replicas.External || state.Returning)
+func (d *decider) isHeld(state State, accepted bool) bool {
+	shared := state.Split.isShared() && (!d.Desired.Replicas.ScaledExternally || state.Returning)
 	return shared || !accepted || d.now.Before(d.holdEnds(state))
 }
 
-func (d *decider) holdEnds(state Record) time.Time {
+func (d *decider) holdEnds(state State) time.Time {
 	return state.ShiftedAt.Add(d.policy.CapacityHold)
 }
 
 // minimum returns the minimum number of replicas of a revision that runs. It can be 0 only if the
 // autoscaler scales from zero when requests wait.
 func (b Bounds) minimum() int {
-	if b.Elastic {
+	if b.ScaledByKnative {
 		return b.Min
 	}
 	return max(b.Min, 1)

@@ -37,14 +37,14 @@ func TestInitialReplicas(t *testing.T) {
 		"a fixed number, with some left of a larger one": {Bounds{Min: 3, Max: 3}, 8, nil, 3},
 		"a maximum below the minimum":                    {Bounds{Min: 4, Max: 2}, 8, nil, 4},
 		"a minimum of 0 still needs one":                 {Bounds{Min: 0, Max: 4}, 1, new(10), 1},
-		"Knative scales":                                 {Bounds{Min: 2, Elastic: true}, 7, nil, 2},
-		"Knative scales to zero":                         {Bounds{Elastic: true}, 7, nil, 0},
+		"Knative scales":                                 {Bounds{Min: 2, ScaledByKnative: true}, 7, nil, 2},
+		"Knative scales to zero":                         {Bounds{ScaledByKnative: true}, 7, nil, 0},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			observed := newSnapshot(rolloutState(1, 0, 2, test.percent, All(1)), 2, test.percent, upWith(1, test.serving), down(2))
-			observed.Wanted.Replicas = test.bounds
-			if got := planOf(Decide(observed, testPolicy, testNow), 2).Floor; got != test.want {
+			observed.Desired.Replicas = test.bounds
+			if got := planOf(Decide(observed, testPolicy, testNow), 2).MinReplicas; got != test.want {
 				t.Errorf("it starts with %d replicas, want %d", got, test.want)
 			}
 		})
@@ -73,9 +73,9 @@ func TestReplicasForLargerShare(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			state := rolloutState(1, 0, 2, new(test.had), canarySplit(2, test.had, 1))
-			state.Floors = test.held
+			state.Held = test.held
 			observed := newSnapshot(state, 2, new(test.wanted), upWith(1, test.stable), upWith(2, test.canary))
-			observed.Wanted.Replicas = scaled
+			observed.Desired.Replicas = scaled
 			decision := Decide(observed, testPolicy, testNow)
 
 			if diff := cmp.Diff(test.want, decision.Waiting); diff != "" {
@@ -85,10 +85,10 @@ func TestReplicasForLargerShare(t *testing.T) {
 			if test.want != nil {
 				want, minReplicas = state.Split, test.want.Need
 			}
-			if !decision.Record.Split.Equal(want) {
-				t.Errorf("split is %s, want %s", decision.Record.Split, want)
+			if !decision.State.Split.Equal(want) {
+				t.Errorf("split is %s, want %s", decision.State.Split, want)
 			}
-			if got := planOf(decision, 2).Floor; got < minReplicas {
+			if got := planOf(decision, 2).MinReplicas; got < minReplicas {
 				t.Errorf("it runs at least %d replicas while it waits for %d", got, minReplicas)
 			}
 		})
@@ -99,7 +99,7 @@ func TestReplicasForLargerShare(t *testing.T) {
 func TestFirstSharesWait(t *testing.T) {
 	bounds := Bounds{Min: 3, Max: 3}
 	tests := map[string]struct {
-		state   *Record
+		state   *State
 		percent *int
 		ready   int
 		split   Split
@@ -117,7 +117,7 @@ func TestFirstSharesWait(t *testing.T) {
 			if test.state == nil {
 				observed.Revisions[0] = withoutWorkload(1)
 			}
-			observed.Wanted.Replicas = bounds
+			observed.Desired.Replicas = bounds
 			d := evaluation{decision: Decide(observed, testPolicy, testNow)}
 			if diff := cmp.Diff(test.want, d.decision.Waiting); diff != "" || !d.split().Equal(test.split) {
 				t.Errorf("split is %s, want %s; it waits (-want +got):\n%s", d.split(), test.split, diff)
@@ -130,24 +130,24 @@ func TestFirstSharesWait(t *testing.T) {
 func TestLowerMinimumDuringRollout(t *testing.T) {
 	state := rolloutState(1, 0, 2, new(90), All(1))
 	observed := newSnapshot(state, 2, new(90), upWith(1, 5), upWith(2, 5))
-	observed.Wanted.Replicas = Bounds{Min: 5, Max: 20}
+	observed.Desired.Replicas = Bounds{Min: 5, Max: 20}
 	shifted := Decide(observed, testPolicy, testNow)
-	if got := shifted.Record.Split; !got.Equal(canarySplit(2, 90, 1)) {
+	if got := shifted.State.Split; !got.Equal(canarySplit(2, 90, 1)) {
 		t.Fatalf("split is %s", got)
 	}
 
-	observed.Route.Record = shifted.Record
-	observed.Wanted.Replicas.Min = 1
+	observed.Route.State = shifted.State
+	observed.Desired.Replicas.Min = 1
 	for name, percent := range map[string]*int{"unchanged": new(90), "promoted": nil} {
-		observed.Wanted.Percent = percent
+		observed.Desired.Percent = percent
 		decision := Decide(observed, testPolicy, testNow.Add(time.Hour))
-		if plan := planOf(decision, 2); plan.Floor != 5 || decision.Waiting != nil {
-			t.Errorf("%s: the canary runs at least %d replicas, waiting for %v", name, plan.Floor, decision.Waiting)
+		if plan := planOf(decision, 2); plan.MinReplicas != 5 || decision.Waiting != nil {
+			t.Errorf("%s: the canary runs at least %d replicas, waiting for %v", name, plan.MinReplicas, decision.Waiting)
 		}
 	}
-	observed.Wanted.Percent = new(90)
-	if plan := planOf(Decide(observed, testPolicy, testNow.Add(time.Hour)), 1); plan.Floor != 5 {
-		t.Errorf("the stable, which may have to take everything back, runs at least %d replicas", plan.Floor)
+	observed.Desired.Percent = new(90)
+	if plan := planOf(Decide(observed, testPolicy, testNow.Add(time.Hour)), 1); plan.MinReplicas != 5 {
+		t.Errorf("the stable, which may have to take everything back, runs at least %d replicas", plan.MinReplicas)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestLowerMinimumDuringRollout(t *testing.T) {
 func TestEstimateWithSmallShare(t *testing.T) {
 	state := rolloutState(1, 0, 2, new(99), canarySplit(2, 99, 1))
 	observed := newSnapshot(state, 2, nil, upWith(1, 2), upWith(2, 6))
-	observed.Wanted.Replicas = scaled
+	observed.Desired.Replicas = scaled
 	decision := Decide(observed, testPolicy, testNow)
 	if want := (&Waiting{Revision: 2, Percent: 100, Ready: 6, Need: 8}); cmp.Diff(want, decision.Waiting) != "" {
 		t.Errorf("it waits for %v, want %v", decision.Waiting, want)
@@ -167,7 +167,7 @@ func TestEstimateWithSmallShare(t *testing.T) {
 // has.
 func TestHeldReplicasOfShift(t *testing.T) {
 	tests := map[string]struct {
-		state     *Record
+		state     *State
 		held      map[Number]int
 		percent   *int
 		bounds    Bounds
@@ -252,7 +252,7 @@ func TestHeldReplicasOfShift(t *testing.T) {
 		},
 		"Knative scales": {
 			rolloutState(1, 0, 2, new(50), All(1)), nil, new(50),
-			Bounds{Min: 1, Max: 10, Elastic: true},
+			Bounds{Min: 1, Max: 10, ScaledByKnative: true},
 			[]Revision{upWith(1, 3), upWith(2, 3)},
 			nil,
 		},
@@ -267,12 +267,12 @@ func TestHeldReplicasOfShift(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			if test.state != nil {
-				test.state.Floors = test.held
+				test.state.Held = test.held
 			}
 			given := maps.Clone(test.held)
 			observed := newSnapshot(test.state, 2, test.percent, test.revisions...)
-			observed.Wanted.Replicas = test.bounds
-			got := Decide(observed, testPolicy, testNow).Record.Floors
+			observed.Desired.Replicas = test.bounds
+			got := Decide(observed, testPolicy, testNow).State.Held
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("held replicas (-want +got):\n%s", diff)
 			}
@@ -287,12 +287,12 @@ func TestHeldReplicasOfShift(t *testing.T) {
 // raise the estimate tenfold when it is aborted.
 func TestAbortWhileTheCanaryGrows(t *testing.T) {
 	state := rolloutState(1, 0, 2, nil, canarySplit(2, 10, 1))
-	state.Floors = map[Number]int{1: 3}
+	state.Held = map[Number]int{1: 3}
 	observed := newSnapshot(state, 1, nil, upWith(1, 3), upWith(2, 2))
-	observed.Wanted.Replicas = scaled
+	observed.Desired.Replicas = scaled
 	decision := Decide(observed, testPolicy, testNow)
-	if diff := cmp.Diff(map[Number]int{1: 3}, decision.Record.Floors); diff != "" || planOf(decision, 1).Floor != 3 {
-		t.Errorf("the stable runs at least %d replicas; held replicas (-want +got):\n%s", planOf(decision, 1).Floor, diff)
+	if diff := cmp.Diff(map[Number]int{1: 3}, decision.State.Held); diff != "" || planOf(decision, 1).MinReplicas != 3 {
+		t.Errorf("the stable runs at least %d replicas; held replicas (-want +got):\n%s", planOf(decision, 1).MinReplicas, diff)
 	}
 }
 
@@ -300,22 +300,22 @@ func TestAbortWhileTheCanaryGrows(t *testing.T) {
 func TestSurplusReplicas(t *testing.T) {
 	canary := upWith(2, 4)
 	observed := newSnapshot(rolloutState(1, 0, 2, new(50), canarySplit(2, 0, 1)), 2, new(50), upWith(1, 7), canary)
-	observed.Wanted.Replicas = scaled
+	observed.Desired.Replicas = scaled
 
 	canary.Workload.Replicas = 1
 	decision := Decide(observed, testPolicy, testNow)
 	if diff := cmp.Diff(&Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4}, decision.Waiting); diff != "" {
 		t.Errorf("waits (-want +got):\n%s", diff)
 	}
-	if minReplicas := planOf(decision, 2).Floor; minReplicas != 4 {
+	if minReplicas := planOf(decision, 2).MinReplicas; minReplicas != 4 {
 		t.Errorf("it runs at least %d replicas, want 4", minReplicas)
 	}
 	canary.Workload.Replicas = 4
-	if split := Decide(observed, testPolicy, testNow).Record.Split; !split.Equal(canarySplit(2, 50, 1)) {
+	if split := Decide(observed, testPolicy, testNow).State.Split; !split.Equal(canarySplit(2, 50, 1)) {
 		t.Errorf("once they are desired again, the split is %s", split)
 	}
-	observed.Wanted.Replicas.Elastic, canary.Workload.Replicas = true, 0
-	if split := Decide(observed, testPolicy, testNow).Record.Split; !split.Equal(canarySplit(2, 50, 1)) {
+	observed.Desired.Replicas.ScaledByKnative, canary.Workload.Replicas = true, 0
+	if split := Decide(observed, testPolicy, testNow).State.Split; !split.Equal(canarySplit(2, 50, 1)) {
 		t.Errorf("with Knative, the split is %s", split)
 	}
 }
@@ -324,7 +324,7 @@ func TestSurplusReplicas(t *testing.T) {
 func TestTerminatingReplicas(t *testing.T) {
 	leaving := func(n Number) Revision {
 		revision := upWith(n, 1)
-		revision.Workload.Leaving = true
+		revision.Workload.Terminating = true
 		return revision
 	}
 	for name, test := range map[string]struct {
@@ -336,8 +336,8 @@ func TestTerminatingReplicas(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			decision := Decide(test.observed, testPolicy, testNow)
-			if !decision.Record.Split.Equal(test.want) {
-				t.Errorf("the split is %s, want %s", decision.Record.Split, test.want)
+			if !decision.State.Split.Equal(test.want) {
+				t.Errorf("the split is %s, want %s", decision.State.Split, test.want)
 			}
 			if planOf(decision, 1).Action != Run || planOf(decision, 2).Action != Run {
 				t.Errorf("both must run, and the plans are %+v", decision.Workloads)
@@ -352,7 +352,7 @@ func TestHold(t *testing.T) {
 	hold := testPolicy.CapacityHold
 	promoted := rolloutState(2, 1, 2, nil, All(2))
 	tests := map[string]struct {
-		state    *Record
+		state    *State
 		since    time.Duration
 		notTaken bool
 		want     int
@@ -368,16 +368,16 @@ func TestHold(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			state := *test.state
-			state.Floors, state.ShiftedAt = map[Number]int{2: 7}, testNow.Add(-test.since)
+			state.Held, state.ShiftedAt = map[Number]int{2: 7}, testNow.Add(-test.since)
 			observed := newSnapshot(&state, state.Target, state.Percent, upWith(1, 1), upWith(2, 7), upWith(3, 1))
-			observed.Wanted.Replicas = scaled
-			observed.Route.TakenOver = !test.notTaken
+			observed.Desired.Replicas = scaled
+			observed.Route.Accepted = !test.notTaken
 			observed.Revisions = slices.DeleteFunc(observed.Revisions, func(r Revision) bool {
 				// A workload that drains would change WakeAt.
 				return r.Number != state.Stable && r.Number != state.Target
 			})
 			decision := Decide(observed, testPolicy, testNow)
-			if got := planOf(decision, 2).Floor; got != test.want {
+			if got := planOf(decision, 2).MinReplicas; got != test.want {
 				t.Errorf("the minimum is %d replicas, want %d", got, test.want)
 			}
 			var want time.Time
@@ -395,9 +395,9 @@ func TestHold(t *testing.T) {
 // would start with the replicas of the highest load ever.
 func TestExpiredHold(t *testing.T) {
 	state := rolloutState(2, 1, 3, new(10), All(2))
-	state.Floors = map[Number]int{2: 9}
+	state.Held = map[Number]int{2: 9}
 	observed := newSnapshot(state, 3, new(10), withoutWorkload(1), upWith(2, 3), upWith(3, 1))
-	observed.Wanted.Replicas = scaled
+	observed.Desired.Replicas = scaled
 	for name, test := range map[string]struct {
 		since time.Duration
 		want  map[Number]int
@@ -407,7 +407,7 @@ func TestExpiredHold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			state.ShiftedAt = testNow.Add(-test.since)
-			got := Decide(observed, testPolicy, testNow).Record.Floors
+			got := Decide(observed, testPolicy, testNow).State.Held
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("held replicas (-want +got):\n%s", diff)
 			}

@@ -36,7 +36,7 @@ func (d evaluation) String() string {
 		fmt.Fprintf(&text, "  %-10s %s\n", what, data)
 	}
 	show("policy", d.policy)
-	show("desired", d.observed.Wanted)
+	show("desired", d.observed.Desired)
 	for _, revision := range d.observed.Revisions {
 		show("revision", revision)
 	}
@@ -61,23 +61,23 @@ var rules = [...]func(evaluation) error{
 }
 
 func (d evaluation) split() Split {
-	if d.decision.Record == nil {
+	if d.decision.State == nil {
 		return Split{}
 	}
-	return d.decision.Record.Split
+	return d.decision.State.Split
 }
 
 func (d evaluation) stable() Number {
-	if d.decision.Record == nil {
+	if d.decision.State == nil {
 		return 0
 	}
-	return d.decision.Record.Stable
+	return d.decision.State.Stable
 }
 
 // last returns the split before this decision, or what can be recovered of it.
 func (d evaluation) last() Split {
-	if d.observed.Route.Record != nil {
-		return d.observed.Route.Record.Split
+	if d.observed.Route.State != nil {
+		return d.observed.Route.State.Split
 	}
 	route, reported := d.observed.Route.Split, d.observed.Reported.Split
 	switch {
@@ -97,7 +97,7 @@ func (d evaluation) knows(split Split) bool {
 // the stable, while the stable can serve.
 func (d evaluation) isOutdated(split Split) bool {
 	target, stable := d.decision.Target, d.observed.Reported.Stable
-	if d.decision.Create || !d.observed.Wanted.valid() {
+	if d.decision.Create || !d.observed.Desired.valid() {
 		target = d.observed.Reported.Target
 	}
 	if d.revision(target) == nil {
@@ -132,7 +132,7 @@ func (d evaluation) ready(n Number) int {
 
 // capacity returns the ready replicas of a revision up to the desired number.
 func (d evaluation) capacity(n Number) int {
-	if d.observed.Wanted.Replicas.Elastic || d.ready(n) == 0 {
+	if d.observed.Desired.Replicas.ScaledByKnative || d.ready(n) == 0 {
 		return d.ready(n)
 	}
 	return min(d.ready(n), d.revision(n).Workload.Replicas)
@@ -216,7 +216,7 @@ func checkCapacityFirst(d evaluation) error {
 // checkAsked checks the part of rule 3 about the ScaleTarget: its number applies to the revision
 // with the largest share, or to the stable on a tie. Only a shift raises it.
 func checkAsked(d evaluation) error {
-	bounds, served := d.observed.Wanted.Replicas, d.decision.Served
+	bounds, served := d.observed.Desired.Replicas, d.decision.Served
 	if served.IsEmpty() {
 		served = d.split()
 	}
@@ -226,8 +226,8 @@ func checkAsked(d evaluation) error {
 			largest := !slices.ContainsFunc(served.Shares(), func(share Share) bool {
 				return share.Percent > served.Percent(n) || share.Percent == served.Percent(n) && share.Revision == d.stable()
 			})
-			if bounds.Asked != nil && plan.Action == Run && largest && served.Percent(n) > 0 && len(served.Shares()) < 3 {
-				return fmt.Errorf("revision %d leads in %s and does not get the %d replicas of the ScaleTarget", n, served, *bounds.Asked)
+			if bounds.ScaleTarget != nil && plan.Action == Run && largest && served.Percent(n) > 0 && len(served.Shares()) < 3 {
+				return fmt.Errorf("revision %d leads in %s and does not get the %d replicas of the ScaleTarget", n, served, *bounds.ScaleTarget)
 			}
 			continue
 		}
@@ -236,11 +236,11 @@ func checkAsked(d evaluation) error {
 				return fmt.Errorf("revision %d gets the replicas of the ScaleTarget, but revision %d leads", n, share.Revision)
 			}
 		}
-		switch shifts := d.decision.Waiting != nil || d.decision.Record == nil || d.inForce(*d.decision.Record); {
-		case bounds.Asked == nil || !bounds.External:
+		switch shifts := d.decision.Waiting != nil || d.decision.State == nil || d.inForce(*d.decision.State); {
+		case bounds.ScaleTarget == nil || !bounds.ScaledExternally:
 			return fmt.Errorf("revision %d gets %d replicas without a ScaleTarget", n, *plan.Replicas)
-		case *plan.Replicas < *bounds.Asked, !shifts && served.Percent(n) > 0 && d.split().Equal(served) && *plan.Replicas != *bounds.Asked:
-			return fmt.Errorf("revision %d gets %d replicas; the ScaleTarget has %d", n, *plan.Replicas, *bounds.Asked)
+		case *plan.Replicas < *bounds.ScaleTarget, !shifts && served.Percent(n) > 0 && d.split().Equal(served) && *plan.Replicas != *bounds.ScaleTarget:
+			return fmt.Errorf("revision %d gets %d replicas; the ScaleTarget has %d", n, *plan.Replicas, *bounds.ScaleTarget)
 		}
 	}
 	return nil
@@ -253,14 +253,14 @@ func (d evaluation) takesBack() bool {
 }
 
 func (d evaluation) returning() bool {
-	state := d.observed.Route.Record
+	state := d.observed.Route.State
 	return state != nil && state.Returning && state.Stable == d.stable()
 }
 
 // replicasForAll returns the replicas that all traffic needs, without minReplicas.
 func (d evaluation) replicasForAll() int {
-	bounds := d.observed.Wanted.Replicas
-	d.observed.Wanted.Replicas.Min = 0
+	bounds := d.observed.Desired.Replicas
+	d.observed.Desired.Replicas.Min = 0
 	return min(d.replicasFor(100), max(1, bounds.Max))
 }
 
@@ -269,8 +269,8 @@ func (d evaluation) replicasForAll() int {
 // its share, but at most the ready replicas of all revisions with a share. Held replicas are not
 // divided.
 func (d evaluation) replicasFor(percent int) int {
-	bounds := d.observed.Wanted.Replicas
-	if bounds.Elastic {
+	bounds := d.observed.Desired.Replicas
+	if bounds.ScaledByKnative {
 		return 1
 	}
 	var reference Share
@@ -291,8 +291,8 @@ func (d evaluation) replicasFor(percent int) int {
 		}
 		serve = min(roundUp(100*serve, reference.Percent), all)
 	}
-	if state := d.observed.Route.Record; state != nil {
-		for n := range state.Floors {
+	if state := d.observed.Route.State; state != nil {
+		for n := range state.Held {
 			serve = max(serve, d.heldFor(n))
 		}
 	}
@@ -301,10 +301,10 @@ func (d evaluation) replicasFor(percent int) int {
 
 // formerStable returns the stable before this decision, as observed or recovered.
 func (d evaluation) formerStable() Number {
-	state, last := d.decision.Record, d.last()
+	state, last := d.decision.State, d.last()
 	switch {
-	case d.observed.Route.Record != nil:
-		return d.observed.Route.Record.Stable
+	case d.observed.Route.State != nil:
+		return d.observed.Route.State.Stable
 	case state == nil:
 		return 0
 	case state.Stable == state.Target && !last.Equal(All(state.Target)) && requestsPromotion(state.Percent):
@@ -317,12 +317,12 @@ func (d evaluation) formerStable() Number {
 // heldFor returns the replicas that are held for a revision. Without a rollout state, these are its
 // ready replicas.
 func (d evaluation) heldFor(n Number) int {
-	state := d.observed.Route.Record
+	state := d.observed.Route.State
 	switch {
 	case state == nil:
 		return d.ready(n)
 	case d.inForce(*state):
-		return state.Floors[n]
+		return state.Held[n]
 	}
 	return 0
 }
@@ -330,14 +330,14 @@ func (d evaluation) heldFor(n Number) int {
 // inForce reports whether replicas are still held: while two revisions share the traffic, until the
 // gateway has accepted the route, and for the capacity hold after a shift. With an external
 // autoscaler, a shared split holds them only while the stable returns in parts.
-func (d evaluation) inForce(state Record) bool {
+func (d evaluation) inForce(state State) bool {
 	sharing := 0
 	for _, share := range state.Split.Shares() {
 		if share.Percent > 0 {
 			sharing++
 		}
 	}
-	return sharing > 1 && (!d.observed.Wanted.Replicas.External || state.Returning) || !d.observed.Route.TakenOver || d.now.Sub(state.ShiftedAt) < d.policy.CapacityHold
+	return sharing > 1 && (!d.observed.Desired.Replicas.ScaledExternally || state.Returning) || !d.observed.Route.Accepted || d.now.Sub(state.ShiftedAt) < d.policy.CapacityHold
 }
 
 func roundUp(a, b int) int {
@@ -353,7 +353,7 @@ func roundUp(a, b int) int {
 // may go at once, and so may a revision that makes room for another.
 func checkOrder(d evaluation) error {
 	for _, plan := range d.decision.Workloads {
-		if plan.Action == Run || plan.Action == Keep {
+		if plan.Action == Run || plan.Action == AwaitRoute {
 			continue
 		}
 		n := plan.Revision
@@ -378,8 +378,8 @@ func checkOrder(d evaluation) error {
 }
 
 func (d evaluation) makesRoom(n Number) bool {
-	state := d.decision.Record
-	if state == nil || d.observed.Wanted.Stopped {
+	state := d.decision.State
+	if state == nil || d.observed.Desired.Stopped {
 		return false
 	}
 	return state.Replacement == Replacing && n != state.Target || state.Replacement == ReplacementFailed && n == state.Target
@@ -387,16 +387,16 @@ func (d evaluation) makesRoom(n Number) bool {
 
 // wasRouted reports whether a route may ever have named a revision.
 func (d evaluation) wasRouted(n Number) bool {
-	state := d.observed.Route.Record
+	state := d.observed.Route.State
 	switch {
 	case d.observed.Route.Split.Has(n), slices.Contains(d.observed.Route.Tags, n), d.last().Has(n):
 		return true
 	case state == nil:
-		return d.decision.Record != nil && !d.isFirst()
-	case state.Version < RecordVersion:
+		return d.decision.State != nil && !d.isFirst()
+	case state.Version < StateVersion:
 		return true
 	}
-	return state.Before.Has(n) || slices.Contains(state.Routed, n)
+	return state.ServedBefore.Has(n) || slices.Contains(state.Routed, n)
 }
 
 // isFirst reports whether the decision creates the first split.
@@ -406,9 +406,9 @@ func (d evaluation) isFirst() bool {
 
 // routed says how a request could still reach a revision. It returns "" if none can.
 func (d evaluation) routed(n Number) string {
-	state := d.observed.Route.Record
+	state := d.observed.Route.State
 	switch {
-	case d.observed.Route.Impossible:
+	case d.observed.Route.NoRouteAPI:
 		return ""
 	case d.split().Percent(n) > 0:
 		return "the route will give it a share"
@@ -416,13 +416,13 @@ func (d evaluation) routed(n Number) string {
 		return "a tag host points at it"
 	case d.decision.Tags.Latest == n || d.decision.Tags.Prev == n:
 		return "a tag host will point at it"
-	case state == nil && d.decision.Record == nil:
+	case state == nil && d.decision.State == nil:
 		return "" // There never was a route.
 	case !d.last().Equal(d.split()):
 		return "the route changes"
-	case !d.observed.Route.TakenOver:
+	case !d.observed.Route.Accepted:
 		return "the gateway has not accepted the route"
-	case !d.observed.Route.TagsTakenOver && !d.observed.Route.TagsRefused:
+	case !d.observed.Route.TagsAccepted && !d.observed.Route.TagsRefused:
 		return "the gateway has not answered for the tag hosts"
 	}
 	return ""
@@ -430,7 +430,7 @@ func (d evaluation) routed(n Number) string {
 
 // Rule 5: the target, the stable and every revision with a share run with at least minReplicas.
 func checkNoSecondLoad(d evaluation) error {
-	if d.observed.Wanted.Stopped {
+	if d.observed.Desired.Stopped {
 		return nil
 	}
 	for n := Number(1); n <= maxRevisions+1; n++ {
@@ -439,8 +439,8 @@ func checkNoSecondLoad(d evaluation) error {
 		if d.makesRoom(n) {
 			continue
 		}
-		if plan := d.plan(n); needed && exists && (plan.Action != Run || plan.Floor < d.observed.Wanted.Replicas.Min) {
-			return fmt.Errorf("revision %d is needed, but its workload gets action %s with %d replicas", n, plan.Action, plan.Floor)
+		if plan := d.plan(n); needed && exists && (plan.Action != Run || plan.MinReplicas < d.observed.Desired.Replicas.Min) {
+			return fmt.Errorf("revision %d is needed, but its workload gets action %s with %d replicas", n, plan.Action, plan.MinReplicas)
 		}
 	}
 	return nil
@@ -455,7 +455,7 @@ func checkRejectedStaysRejected(d evaluation) error {
 		if n == d.decision.Target || n == stable || share.Percent == 0 {
 			continue
 		}
-		returning := d.decision.Record.Returning && share.Percent <= last.Percent(n)
+		returning := d.decision.State.Returning && share.Percent <= last.Percent(n)
 		if returning || split.Equal(last) && d.ready(stable) == 0 && d.anotherServes(stable) {
 			continue // The stable returns in parts, or cannot serve (row 21).
 		}
@@ -463,15 +463,15 @@ func checkRejectedStaysRejected(d evaluation) error {
 			return fmt.Errorf("revision %d has a share in %s; the target is %d and the stable %d", n, split, d.decision.Target, stable)
 		}
 	}
-	if state := d.observed.Route.Record; state != nil {
+	if state := d.observed.Route.State; state != nil {
 		return d.checkSuccession(*state)
 	}
 	return nil
 }
 
 // checkSuccession checks how the stable and the previous change from one rollout state to the next.
-func (d evaluation) checkSuccession(before Record) error {
-	after := *d.decision.Record
+func (d evaluation) checkSuccession(before State) error {
+	after := *d.decision.State
 	all := func(percent *int) bool { return percent == nil || *percent == 100 }
 	previous := before.Stable
 	if stable := d.revision(before.Stable); stable != nil && stable.SameModel && before.Previous != 0 && before.Previous != after.Target {
@@ -490,24 +490,24 @@ func (d evaluation) checkSuccession(before Record) error {
 // Rule 7: while there is a rollout state, the reported status decides nothing, except that a
 // reported split stays reported. The rollout state survives encoding.
 func checkStatusIsDerived(d evaluation) error {
-	if d.observed.Route.Record != nil {
+	if d.observed.Route.State != nil {
 		wiped := d.observed
 		wiped.Reported = Reported{}
-		if d.observed.Reported.reportsServed(d.observed.Route.Record.Split) {
+		if d.observed.Reported.reportsServed(d.observed.Route.State.Split) {
 			wiped.Reported = Reported{Target: d.observed.Reported.Target, Split: d.observed.Reported.Split}
 		}
 		if diff := diff(d.decision, Decide(wiped, d.policy, d.now)); diff != "" {
 			return fmt.Errorf("without the reported status the decision differs (-with +without):\n%s", diff)
 		}
 	}
-	if d.decision.Record == nil {
+	if d.decision.State == nil {
 		return nil
 	}
-	decoded, err := DecodeRecord(d.decision.Record.Encode())
+	decoded, err := DecodeState(d.decision.State.Encode())
 	if err != nil {
 		return fmt.Errorf("the rollout state cannot be decoded: %w", err)
 	}
-	if diff := diff(*d.decision.Record, decoded); diff != "" {
+	if diff := diff(*d.decision.State, decoded); diff != "" {
 		return fmt.Errorf("the decoded rollout state differs (-encoded +decoded):\n%s", diff)
 	}
 	return nil
@@ -541,7 +541,7 @@ func checkSettles(d evaluation) error {
 	if len(next.Transitions) > 0 || next.Create {
 		return fmt.Errorf("once carried out, the next decision has transitions: %v", next.Transitions)
 	}
-	if diff := diff(d.decision.Record, next.Record); diff != "" {
+	if diff := diff(d.decision.State, next.State); diff != "" {
 		return fmt.Errorf("once carried out, the next decision changes the rollout state (-first +second):\n%s", diff)
 	}
 	return nil
@@ -550,22 +550,22 @@ func checkSettles(d evaluation) error {
 // showsMore reports whether another step can follow, because the decision changes what later
 // decisions are based on.
 func (d evaluation) showsMore() bool {
-	bounds, had := d.observed.Wanted.Replicas, d.last().Percent(d.stable())
+	bounds, had := d.observed.Desired.Replicas, d.last().Percent(d.stable())
 	switch {
 	case d.defers():
 		return true // The revision with the new metadata is created next.
-	case d.decision.Record == nil:
+	case d.decision.State == nil:
 		return true // Without a route, the state is recovered from the workloads, which change.
 	case len(d.last().Shares()) > 2:
 		return true // Only an external editor makes such a split.
-	case had > 0 && d.split().Percent(d.stable()) > had && !bounds.Elastic && bounds.Max > max(1, bounds.Min):
+	case had > 0 && d.split().Percent(d.stable()) > had && !bounds.ScaledByKnative && bounds.Max > max(1, bounds.Min):
 		return true // The stable may have too few replicas for what it takes back.
-	case !bounds.Elastic && d.servedOnMoreThan(max(1, bounds.Min, bounds.Max)) && !d.split().Equal(d.last()):
+	case !bounds.ScaledByKnative && d.servedOnMoreThan(max(1, bounds.Min, bounds.Max)) && !d.split().Equal(d.last()):
 		return true // A revision with more than maxReplicas gives its share away.
 	}
 	return slices.ContainsFunc(d.decision.Workloads, func(plan WorkloadPlan) bool {
 		revision := d.revision(plan.Revision) // Replicas are desired again before they stop.
-		return plan.Action == Run && d.ready(plan.Revision) > d.capacity(plan.Revision) && plan.Floor > revision.Workload.Replicas
+		return plan.Action == Run && d.ready(plan.Revision) > d.capacity(plan.Revision) && plan.MinReplicas > revision.Workload.Replicas
 	})
 }
 
@@ -581,7 +581,7 @@ func applied(observed Snapshot, decision Decision) Snapshot {
 	after := observed
 	after.Revisions = slices.Clone(observed.Revisions)
 	if decision.Create {
-		after.Revisions = append(after.Revisions, Revision{Number: decision.Target, Inputs: observed.Wanted.Inputs, Recorded: true})
+		after.Revisions = append(after.Revisions, Revision{Number: decision.Target, Hash: observed.Desired.Hash, InHistory: true})
 	}
 	for i := range after.Revisions {
 		revision := &after.Revisions[i]
@@ -590,14 +590,14 @@ func applied(observed Snapshot, decision Decision) Snapshot {
 				revision.Workload = plan.applied(revision.Workload)
 			}
 		}
-		if slices.Contains(decision.Forget, revision.Number) {
-			revision.Recorded = false
+		if slices.Contains(decision.Prune, revision.Number) {
+			revision.InHistory = false
 		}
 	}
-	after.Revisions = slices.DeleteFunc(after.Revisions, func(r Revision) bool { return !r.Recorded && r.Workload == nil })
-	if decision.Record != nil {
-		after.Route.TakenOver = observed.Route.TakenOver && observed.Route.Record != nil && observed.Route.Record.Split.Equal(decision.Record.Split)
-		after.Route.Record = decision.Record
+	after.Revisions = slices.DeleteFunc(after.Revisions, func(r Revision) bool { return !r.InHistory && r.Workload == nil })
+	if decision.State != nil {
+		after.Route.Accepted = observed.Route.Accepted && observed.Route.State != nil && observed.Route.State.Split.Equal(decision.State.Split)
+		after.Route.State = decision.State
 	}
 	after.Route.Tags = nil
 	for _, n := range []Number{decision.Tags.Latest, decision.Tags.Prev} {
@@ -616,7 +616,7 @@ func (p WorkloadPlan) applied(workload *Workload) *Workload {
 	after.IdleSince = p.IdleSince
 	switch p.Action {
 	case Run:
-		after.Replicas = max(after.Replicas, p.Floor)
+		after.Replicas = max(after.Replicas, p.MinReplicas)
 		if p.Replicas != nil {
 			after.Replicas = *p.Replicas
 		}
@@ -624,7 +624,7 @@ func (p WorkloadPlan) applied(workload *Workload) *Workload {
 		after.Replicas = 0
 	case Delete:
 		return nil
-	case Keep, Drain:
+	case AwaitRoute, Drain:
 	}
 	return &after
 }
@@ -652,28 +652,28 @@ func checkTimeIsIdle(d evaluation) error {
 
 // Rule 9: target, phase and Programmed are about the observed spec.
 func checkOwnGeneration(d evaluation) error {
-	wanted, decision := d.observed.Wanted, d.decision
+	wanted, decision := d.observed.Desired, d.decision
 	target := d.revision(decision.Target)
 	valid := wanted.valid()
 	switch {
-	case valid && !decision.Create && (target == nil || target.Inputs != wanted.Inputs) && !d.defers():
+	case valid && !decision.Create && (target == nil || target.Hash != wanted.Hash) && !d.defers():
 		return fmt.Errorf("the target is %d, which the spec does not ask for", decision.Target)
 	case valid && decision.Create && target != nil:
 		return fmt.Errorf("the new target is %d, which is not new", decision.Target)
-	case decision.Programmed && (!d.observed.Route.TakenOver || !d.observed.Route.TagsTakenOver || !decision.Served.Equal(d.split()) || !decision.Tags.match(d.observed.Route.Tags)):
+	case decision.Programmed && (!d.observed.Route.Accepted || !d.observed.Route.TagsAccepted || !decision.Served.Equal(d.split()) || !decision.Tags.match(d.observed.Route.Tags)):
 		return errors.New("Programmed is true, but the gateway has not accepted the routes")
 	case (decision.Phase == Stopped || decision.Phase == Stopping) != wanted.Stopped:
 		return fmt.Errorf("the phase is %s", decision.Phase)
 	}
-	if state := decision.Record; state != nil && target != nil && state.Inputs != "" && state.Inputs != target.Inputs {
-		return fmt.Errorf("in the rollout state revision %d has the hash %s; it has %s", state.Target, state.Inputs, target.Inputs)
+	if state := decision.State; state != nil && target != nil && state.Hash != "" && state.Hash != target.Hash {
+		return fmt.Errorf("in the rollout state revision %d has the hash %s; it has %s", state.Target, state.Hash, target.Hash)
 	}
 	return checkPhase(d, valid)
 }
 
 // defers reports whether the target must be rolled back before its new metadata gets a revision.
 func (d evaluation) defers() bool {
-	target, wanted, before := d.revision(d.decision.Target), d.observed.Wanted, d.observed.Route.Record
+	target, wanted, before := d.revision(d.decision.Target), d.observed.Desired, d.observed.Route.State
 	return target != nil && target.SameModel && wanted.Percent != nil && *wanted.Percent == 0 &&
 		d.stable() != d.decision.Target && (d.last().Percent(d.decision.Target) > 0 || d.last().IsEmpty() ||
 		before != nil && before.Stable == d.decision.Target)
@@ -681,7 +681,7 @@ func (d evaluation) defers() bool {
 
 // checkPhase checks what each phase says about the split.
 func checkPhase(d evaluation, valid bool) error {
-	share, percent := d.split().Percent(d.decision.Target), d.observed.Wanted.Percent
+	share, percent := d.split().Percent(d.decision.Target), d.observed.Desired.Percent
 	var kept bool
 	switch ready := d.ready(d.decision.Target); d.decision.Phase {
 	case Stopping:
@@ -709,7 +709,7 @@ func checkPhase(d evaluation, valid bool) error {
 
 // Rule 10: a spec that cannot be resolved has the same effect as the last spec that could.
 func checkBadInputMovesNothing(d evaluation) error {
-	state := d.observed.Route.Record
+	state := d.observed.Route.State
 	if state == nil {
 		return nil
 	}
@@ -718,14 +718,14 @@ func checkBadInputMovesNothing(d evaluation) error {
 		return nil
 	}
 	good, bad := d.observed, d.observed
-	good.Wanted.Inputs, good.Wanted.Percent = last.Inputs, state.Percent
+	good.Desired.Hash, good.Desired.Percent = last.Hash, state.Percent
 	want := Decide(good, d.policy, d.now)
-	for name, wanted := range map[string]Wanted{
-		"that cannot be resolved": {Inputs: "", Percent: d.observed.Wanted.Percent},
-		"with a percent of -1":    {Inputs: d.observed.Wanted.Inputs, Percent: new(-1)},
-		"with a percent of 101":   {Inputs: d.observed.Wanted.Inputs, Percent: new(101)},
+	for name, wanted := range map[string]Desired{
+		"that cannot be resolved": {Hash: "", Percent: d.observed.Desired.Percent},
+		"with a percent of -1":    {Hash: d.observed.Desired.Hash, Percent: new(-1)},
+		"with a percent of 101":   {Hash: d.observed.Desired.Hash, Percent: new(101)},
 	} {
-		bad.Wanted.Inputs, bad.Wanted.Percent = wanted.Inputs, wanted.Percent
+		bad.Desired.Hash, bad.Desired.Percent = wanted.Hash, wanted.Percent
 		if diff := diff(want, Decide(bad, d.policy, d.now)); diff != "" {
 			return fmt.Errorf("a spec %s changes the decision (-last valid spec +invalid spec):\n%s", name, diff)
 		}
@@ -733,8 +733,8 @@ func checkBadInputMovesNothing(d evaluation) error {
 	return nil
 }
 
-func (w Wanted) valid() bool {
-	return w.Inputs != "" && (w.Percent == nil || *w.Percent >= 0 && *w.Percent <= 100)
+func (w Desired) valid() bool {
+	return w.Hash != "" && (w.Percent == nil || *w.Percent >= 0 && *w.Percent <= 100)
 }
 
 var splitsByShares = cmp.Comparer(Split.Equal)

@@ -38,7 +38,7 @@ var crashScenarios = map[string][]func(*spec){
 }
 
 func model(n Number, percent *int) func(*spec) {
-	return func(s *spec) { s.Inputs, s.Percent = hashOf(n), percent }
+	return func(s *spec) { s.Hash, s.Percent = hashOf(n), percent }
 }
 
 // percent sets the percent to an int, a *int, or nil for none.
@@ -152,10 +152,10 @@ func (s *trace) splits() []string {
 // String describes the state of the simulation without times, resource versions and UIDs.
 func (sim *simulation) String() string {
 	var text strings.Builder
-	state := Record{}
+	state := State{}
 	if sim.route != nil {
-		state, _ = DecodeRecord(sim.route.state)
-		state.ShiftedAt, state.Before, state.AskedAt, state.Routed = time.Time{}, Split{}, time.Time{}, nil
+		state, _ = DecodeState(sim.route.state)
+		state.ShiftedAt, state.ServedBefore, state.AskedAt, state.Routed = time.Time{}, Split{}, time.Time{}, nil
 	}
 	fmt.Fprintf(&text, "history %v\nrollout state %s\nreported %+v\n", sim.history, state.Encode(), sim.reported)
 	if sim.hosts != nil {

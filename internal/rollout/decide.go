@@ -56,8 +56,8 @@ type decider struct {
 	policy Policy
 	now    time.Time
 
-	before  Record // The last rollout state, if any, or what could be recovered of it.
-	after   Record
+	before  State // The last rollout state, if any, or what could be recovered of it.
+	after   State
 	target  Number
 	create  bool
 	percent *int
@@ -71,8 +71,8 @@ type decider struct {
 }
 
 func (d *decider) loadState() {
-	if d.Route.Record != nil {
-		d.before = *d.Route.Record
+	if d.Route.State != nil {
+		d.before = *d.Route.State
 	} else {
 		d.before = d.recover()
 	}
@@ -82,13 +82,13 @@ func (d *decider) loadState() {
 // chooseTarget finds the revision that the spec asks for, or assigns a number to a new one. If the
 // spec cannot be resolved, the last target and percent stay in force.
 func (d *decider) chooseTarget() {
-	if !d.Wanted.resolved() {
+	if !d.Desired.resolved() {
 		d.target, d.percent = d.before.Target, d.before.Percent
 		if d.target == 0 {
 			d.target = d.highest()
 		}
 	} else {
-		d.target, d.percent = d.Snapshot.target(), d.Wanted.Percent
+		d.target, d.percent = d.Snapshot.target(), d.Desired.Percent
 		switch d.deferred = d.mustRollBackFirst(); {
 		case d.deferred:
 			d.target = d.before.Target
@@ -98,9 +98,9 @@ func (d *decider) chooseTarget() {
 	}
 	switch {
 	case d.create:
-		d.after.Inputs = d.Wanted.Inputs
+		d.after.Hash = d.Desired.Hash
 	case d.target != d.before.Target:
-		d.after.Inputs = d.find(d.target).Inputs
+		d.after.Hash = d.find(d.target).Hash
 	}
 	if d.target != d.before.Target {
 		// The same model under other metadata counts as tried if it was tried before.
@@ -133,7 +133,7 @@ func (d *decider) mustRollBackFirst() bool {
 // newNumber returns the number for a new revision. If an earlier attempt to create a revision with
 // the same hash failed, its number is used again.
 func (d *decider) newNumber() Number {
-	if assigned := d.before.Target; assigned != 0 && d.known(assigned) == 0 && d.before.Inputs == d.Wanted.Inputs {
+	if assigned := d.before.Target; assigned != 0 && d.known(assigned) == 0 && d.before.Hash == d.Desired.Hash {
 		return assigned
 	}
 	return max(d.highest(), d.before.Highest) + 1
@@ -163,13 +163,13 @@ func requestsPromotion(percent *int) bool { return percent == nil || *percent ==
 // canRun reports whether a revision runs, or can be brought back from the revision history.
 func (d *decider) canRun(n Number) bool {
 	revision := d.find(n)
-	return n != 0 && (revision.Recorded || revision.Workload != nil)
+	return n != 0 && (revision.InHistory || revision.Workload != nil)
 }
 
 // chooseSplit returns the split by the table of states in the package comment.
 func (d *decider) chooseSplit() Split {
 	d.after.Returning = false
-	if d.Wanted.Stopped || d.target == 0 {
+	if d.Desired.Stopped || d.target == 0 {
 		return Split{}
 	}
 	stable := d.after.Stable
@@ -354,7 +354,7 @@ func (d *decider) awaitStability() {
 // deadline, the stable comes back. The target is not tried again until the spec changes.
 func (d *decider) replaceStable() {
 	workload := d.find(d.target).Workload
-	possible := d.Wanted.Replace && requestsPromotion(d.percent) && !d.Wanted.Stopped && !d.create && d.after.Stable != 0 &&
+	possible := d.Desired.Replace && requestsPromotion(d.percent) && !d.Desired.Stopped && !d.create && d.after.Stable != 0 &&
 		d.target != d.after.Stable
 	if !possible {
 		d.after.Replacement, d.after.ReplacingSince = "", time.Time{}
@@ -397,7 +397,7 @@ func (d *decider) promote(split Split) {
 	if split.Equal(d.before.Split) {
 		return
 	}
-	if had := d.before.Split.Percent(d.target); had > 0 && split.Percent(d.target) == 0 && d.desiredShare() > 0 && !d.Wanted.Stopped {
+	if had := d.before.Split.Percent(d.target); had > 0 && split.Percent(d.target) == 0 && d.desiredShare() > 0 && !d.Desired.Stopped {
 		d.after.LostAt = d.now
 	}
 	if d.target == d.before.Target {
@@ -405,7 +405,7 @@ func (d *decider) promote(split Split) {
 	}
 	d.after.Split = split
 	d.after.Routed = d.routedOutside(split)
-	d.after.Before = d.served()
+	d.after.ServedBefore = d.served()
 	d.after.ShiftedAt = d.now
 }
 
@@ -434,10 +434,10 @@ func (d *decider) routedOutside(split Split) []Number {
 // if the gateway no longer confirms it: that does not bring the earlier split back.
 func (d *decider) served() Split {
 	switch {
-	case d.Route.ServesNobody:
+	case d.Route.NoBackends:
 		return Split{}
-	case d.Route.TakenOver, d.Reported.reportsServed(d.before.Split):
+	case d.Route.Accepted, d.Reported.reportsServed(d.before.Split):
 		return d.before.Split
 	}
-	return d.before.Before
+	return d.before.ServedBefore
 }

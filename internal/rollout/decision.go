@@ -24,15 +24,15 @@ type Decision struct {
 	// is true if it is a new revision.
 	Target Number
 	Create bool
-	// Record is the desired rollout state, and its Split the desired split of the route. It is nil
+	// State is the desired rollout state, and its Split the desired split of the route. It is nil
 	// before the first revision is ready, when there is no route.
-	Record *Record
-	Tags   Tags
+	State *State
+	Tags  Tags
 	// Workloads plans the workload of each revision, ordered by number. A revision that is not
 	// listed has no workload and needs none.
 	Workloads []WorkloadPlan
-	// Forget lists the revisions to prune from the revision history.
-	Forget []Number
+	// Prune lists the revisions to prune from the revision history.
+	Prune []Number
 
 	// Served is the split that clients get, as far as the gateway has reported it.
 	Served Split
@@ -98,16 +98,16 @@ func Prev(split Split, target Number) Number {
 type WorkloadPlan struct {
 	Revision Number
 	Action   Action
-	// Floor is the minimum number of replicas of a workload that runs. If an external autoscaler
+	// MinReplicas is the minimum number of replicas of a workload that runs. If an external autoscaler
 	// scales the workload, it is the initial number of a new workload.
-	Floor int
+	MinReplicas int
 	// Raise is true if the replicas of a workload that an external autoscaler scales must be raised
-	// to Floor. Otherwise the replicas of such a workload must not be written, unless Replicas is
+	// to MinReplicas. Otherwise the replicas of such a workload must not be written, unless Replicas is
 	// set. Held and Lowered must be stored on the workload.
 	Raise         bool
 	Held, Lowered int
 	// Replicas is the exact number of replicas, if it is set on the ScaleTarget. It is nil for
-	// every other workload. See [Bounds.Asked].
+	// every other workload. See [Bounds.ScaleTarget].
 	Replicas *int
 	// ScaledUpAt is when a workload that runs was last scaled up from zero. It is zero if it never
 	// was.
@@ -122,11 +122,11 @@ type Action string
 // A workload that retires takes these steps from top to bottom. It can return to Run from any of
 // them.
 const (
-	Run       Action = "Run"       // It runs with at least Floor replicas.
-	Keep      Action = "Keep"      // It stays unchanged while a route may still point at it.
-	Drain     Action = "Drain"     // No route points at it. It finishes its requests.
-	ScaleDown Action = "ScaleDown" // It needs no replicas any more. It is scaled to zero.
-	Delete    Action = "Delete"    // It has no pods any more and is deleted.
+	Run        Action = "Run"        // It runs with at least MinReplicas replicas.
+	AwaitRoute Action = "AwaitRoute" // It stays unchanged while a route may still point at it.
+	Drain      Action = "Drain"      // No route points at it. It finishes its requests.
+	ScaleDown  Action = "ScaleDown"  // It needs no replicas any more. It is scaled to zero.
+	Delete     Action = "Delete"     // It has no pods any more and is deleted.
 )
 
 // Phase is the phase of a rollout.

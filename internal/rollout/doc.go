@@ -6,7 +6,7 @@
 //
 // [Decide] is a pure function from a [Snapshot] of the observed state, and the time, to a
 // [Decision] about the desired state. The caller carries the decision out, observes again and
-// decides again. Everything that a later decision needs is in the rollout state ([Record]), which
+// decides again. Everything that a later decision needs is in the rollout state ([State]), which
 // is written together with the weights. An operator that stops between any two writes, or decides
 // twice, loses nothing and repeats nothing.
 //

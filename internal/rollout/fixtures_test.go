@@ -6,21 +6,21 @@ package rollout
 import "time"
 
 // rolloutState returns a rollout state that was written an hour ago.
-func rolloutState(stable, previous, target Number, percent *int, split Split) *Record {
-	return &Record{
+func rolloutState(stable, previous, target Number, percent *int, split Split) *State {
+	return &State{
 		Stable: stable, Previous: previous, Target: target, Percent: percent,
-		Split: split, Before: split, ShiftedAt: testNow.Add(-time.Hour), Highest: 9,
+		Split: split, ServedBefore: split, ShiftedAt: testNow.Add(-time.Hour), Highest: 9,
 	}
 }
 
 // newSnapshot returns a snapshot with an accepted route and the given revisions.
-func newSnapshot(state *Record, target Number, percent *int, revisions ...Revision) Snapshot {
+func newSnapshot(state *State, target Number, percent *int, revisions ...Revision) Snapshot {
 	observed := Snapshot{
-		Wanted:    Wanted{Inputs: hashOf(target), Percent: percent, Replicas: Bounds{Min: 1, Max: 1}},
+		Desired:   Desired{Hash: hashOf(target), Percent: percent, Replicas: Bounds{Min: 1, Max: 1}},
 		Revisions: revisions,
 	}
 	if state != nil {
-		observed.Route = Route{Record: state, Split: state.Split, TakenOver: true, TagsTakenOver: true}
+		observed.Route = Route{State: state, Split: state.Split, Accepted: true, TagsAccepted: true}
 	}
 	return observed
 }
@@ -35,7 +35,7 @@ func upWith(n Number, replicas int) Revision {
 // retiring returns a revision that has been idle for some time.
 func retiring(n Number, workload Workload, idleFor time.Duration) Revision {
 	workload.IdleSince = testNow.Add(-idleFor)
-	return Revision{Number: n, Inputs: hashOf(n), Recorded: true, Workload: &workload}
+	return Revision{Number: n, Hash: hashOf(n), InHistory: true, Workload: &workload}
 }
 
 // planOf returns the plan for a revision, or the zero plan if there is none.

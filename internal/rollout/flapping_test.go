@@ -25,10 +25,10 @@ func TestFlappingReadiness(t *testing.T) {
 		"an operator whose clock was ahead":       {lostAgo: -time.Hour, want: "2:10 1:90"},
 		"the stable cannot serve":                 {lostAgo: time.Second, change: func(s *Snapshot) { s.Revisions[0] = down(1) }, want: "2:10 1:90"},
 		"it has never lost its readiness":         {want: "2:10 1:90"},
-		"another revision is asked for":           {lostAgo: time.Second, change: func(s *Snapshot) { s.Route.Record.Target = 3 }, want: "2:10 1:90"},
-		"a percent of 0":                          {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = new(0) }, want: "2:0 1:100", wantWake: 14 * time.Second},
-		"a promotion waits too":                   {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Percent = nil }, want: "2:0 1:100", wantWake: 14 * time.Second},
-		"the target is the stable":                {lostAgo: time.Second, change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(1) }, want: "1:100"},
+		"another revision is asked for":           {lostAgo: time.Second, change: func(s *Snapshot) { s.Route.State.Target = 3 }, want: "2:10 1:90"},
+		"a percent of 0":                          {lostAgo: time.Second, change: func(s *Snapshot) { s.Desired.Percent = new(0) }, want: "2:0 1:100", wantWake: 14 * time.Second},
+		"a promotion waits too":                   {lostAgo: time.Second, change: func(s *Snapshot) { s.Desired.Percent = nil }, want: "2:0 1:100", wantWake: 14 * time.Second},
+		"the target is the stable":                {lostAgo: time.Second, change: func(s *Snapshot) { s.Desired.Hash = hashOf(1) }, want: "1:100"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestFlappingReadiness(t *testing.T) {
 				test.change(&observed)
 			}
 			decision := Decide(observed, testPolicy, testNow)
-			if got := decision.Record.Split.String(); got != test.want {
+			if got := decision.State.Split.String(); got != test.want {
 				t.Errorf("the split is %s, want %s", got, test.want)
 			}
 			if wake := testNow.Add(test.wantWake); test.wantWake > 0 && !decision.WakeAt.Equal(wake) {
@@ -67,10 +67,10 @@ func TestFlapsAreFewWrites(t *testing.T) {
 		canary.Workload.Ready = second % 2
 		canary.Workload.ReadySince = testNow.Add(time.Duration(second) * time.Second)
 		decision := Decide(newSnapshot(state, 2, new(10), up(1), canary), testPolicy, testNow.Add(time.Duration(second)*time.Second))
-		if decision.Record.Encode() != state.Encode() {
+		if decision.State.Encode() != state.Encode() {
 			writes++
 		}
-		state = decision.Record
+		state = decision.State
 	}
 	if writes != 1 {
 		t.Errorf("%d writes of the route in a minute, want 1", writes)

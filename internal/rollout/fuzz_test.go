@@ -52,9 +52,9 @@ func FuzzRollout(f *testing.F) {
 	})
 }
 
-// FuzzDecodeRecord decodes any annotation value. Decide accepts every decoded state, and it has one
+// FuzzDecodeState decodes any annotation value. Decide accepts every decoded state, and it has one
 // canonical encoding.
-func FuzzDecodeRecord(f *testing.F) {
+func FuzzDecodeState(f *testing.F) {
 	for _, text := range []string{
 		encoded, "", "null", "{}", "[]", `{"stable":1,"target":1,"highest":1}`,
 		`{"stable":1,"target":2,"percent":0,"split":{"1":100,"2":0},"before":{},"shiftedAt":"2026-03-11T12:00:00+01:00","highest":2}`,
@@ -64,12 +64,12 @@ func FuzzDecodeRecord(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		state, err := DecodeRecord(text)
+		state, err := DecodeState(text)
 		if err != nil {
 			return
 		}
 		canonical := state.Encode()
-		again, err := DecodeRecord(canonical)
+		again, err := DecodeState(canonical)
 		if err != nil {
 			t.Fatalf("%s cannot be decoded: %v", canonical, err)
 		}
@@ -77,7 +77,7 @@ func FuzzDecodeRecord(f *testing.F) {
 			t.Errorf("%s is encoded as %s", canonical, twice)
 		}
 		observed := newSnapshot(&state, 2, new(10), upWith(1, 3), up(2), withoutWorkload(3))
-		observed.Wanted.Replicas = scaled
+		observed.Desired.Replicas = scaled
 		d := evaluation{observed, testPolicy, testNow, Decide(observed, testPolicy, testNow)}
 		for _, check := range []func(evaluation) error{checkSum, checkReadyOnly, checkOrder, checkNoSecondLoad, checkStatusIsDerived} {
 			if err := check(d); err != nil {

@@ -6,22 +6,22 @@ package rollout
 // Leading returns the revision with the largest share of the served split, or the stable on a tie.
 // If no revision serves, the desired split counts. Leading returns 0 if that is empty too.
 func (d Decision) Leading() Number {
-	if d.Record == nil {
+	if d.State == nil {
 		return 0
 	}
-	return leading(d.Served, *d.Record)
+	return leading(d.Served, *d.State)
 }
 
 // Scaled returns the revision that the ScaleTarget stands for. It is the leading revision, the
 // stable if there is none, and the target before the first route exists.
 func (d Decision) Scaled() Number {
-	if d.Record == nil {
+	if d.State == nil {
 		return d.Target
 	}
-	return scaledByName(d.Served, *d.Record)
+	return scaledByName(d.Served, *d.State)
 }
 
-func leading(served Split, state Record) Number {
+func leading(served Split, state State) Number {
 	split := served
 	if split.IsEmpty() {
 		split = state.Split
@@ -38,7 +38,7 @@ func leading(served Split, state Record) Number {
 	return leader
 }
 
-func scaledByName(served Split, state Record) Number {
+func scaledByName(served Split, state State) Number {
 	if n := leading(served, state); n != 0 {
 		return n
 	}

@@ -10,10 +10,10 @@ import "testing"
 // succeeded unnoticed.
 func TestNumberOfUncreatedTarget(t *testing.T) {
 	observed := Snapshot{
-		Wanted:    Wanted{Inputs: hashOf(2), Percent: new(10), Replicas: Bounds{Min: 1, Max: 1}},
+		Desired:   Desired{Hash: hashOf(2), Percent: new(10), Replicas: Bounds{Min: 1, Max: 1}},
 		Revisions: []Revision{up(1)},
-		Route: Route{TakenOver: true, TagsTakenOver: true, Record: &Record{
-			Stable: 1, Target: 1, Inputs: hashOf(1), Split: All(1), Before: All(1), ShiftedAt: testNow, Highest: 1,
+		Route: Route{Accepted: true, TagsAccepted: true, State: &State{
+			Stable: 1, Target: 1, Hash: hashOf(1), Split: All(1), ServedBefore: All(1), ShiftedAt: testNow, Highest: 1,
 		}},
 	}
 	first := Decide(observed, testPolicy, testNow)
@@ -21,23 +21,23 @@ func TestNumberOfUncreatedTarget(t *testing.T) {
 		t.Fatalf("target is %d, created %t", first.Target, first.Create)
 	}
 
-	observed.Route.Record = first.Record
+	observed.Route.State = first.State
 	again := Decide(observed, testPolicy, testNow.Add(1))
 	if !again.Create || again.Target != 2 {
 		t.Errorf("on a retry, the target is %d, created %t", again.Target, again.Create)
 	}
-	if got, want := again.Record.Encode(), first.Record.Encode(); got != want {
+	if got, want := again.State.Encode(), first.State.Encode(); got != want {
 		t.Errorf("on a retry, the rollout state becomes %s, was %s", got, want)
 	}
 
-	observed.Wanted.Inputs = ""
-	observed.Route.Record = Decide(observed, testPolicy, testNow.Add(2)).Record
-	observed.Wanted.Inputs = hashOf(2)
+	observed.Desired.Hash = ""
+	observed.Route.State = Decide(observed, testPolicy, testNow.Add(2)).State
+	observed.Desired.Hash = hashOf(2)
 	if after := Decide(observed, testPolicy, testNow.Add(3)); after.Target != 2 {
 		t.Errorf("after a spec that could not be resolved, the target is %d", after.Target)
 	}
 
-	observed.Wanted.Inputs = hashOf(3)
+	observed.Desired.Hash = hashOf(3)
 	other := Decide(observed, testPolicy, testNow.Add(4))
 	if !other.Create || other.Target != 3 {
 		t.Errorf("with another hash, the target is %d, created %t", other.Target, other.Create)
@@ -49,7 +49,7 @@ func TestNumberOfUncreatedTarget(t *testing.T) {
 func TestNumbersAreNotReused(t *testing.T) {
 	unreadable := Revision{Number: 2, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
 	tests := map[string]struct {
-		state     *Record
+		state     *State
 		reported  Reported
 		revisions []Revision
 		want      Number
@@ -61,8 +61,8 @@ func TestNumbersAreNotReused(t *testing.T) {
 		"only the status has it":            {nil, Reported{Stable: 1, Target: 4, Split: All(1)}, []Revision{up(1)}, 5},
 		"the previous is the highest":       {nil, Reported{Stable: 1, Previous: 6, Target: 1, Split: All(1)}, []Revision{up(1)}, 7},
 		"the split names the highest":       {nil, Reported{Split: canarySplit(8, 10, 1)}, []Revision{up(1)}, 9},
-		"the last revision has no hash":     {&Record{Stable: 1, Target: 2, Inputs: hashOf(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1), unreadable}, 3},
-		"the last revision was not created": {&Record{Stable: 1, Target: 2, Inputs: hashOf(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1)}, 2},
+		"the last revision has no hash":     {&State{Stable: 1, Target: 2, Hash: hashOf(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1), unreadable}, 3},
+		"the last revision was not created": {&State{Stable: 1, Target: 2, Hash: hashOf(26), Split: All(1), Highest: 2}, Reported{}, []Revision{up(1)}, 2},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -72,14 +72,14 @@ func TestNumbersAreNotReused(t *testing.T) {
 			if !decision.Create || decision.Target != test.want {
 				t.Errorf("target is %d, created %t, want %d", decision.Target, decision.Create, test.want)
 			}
-			if decision.Record == nil {
+			if decision.State == nil {
 				return
 			}
-			if highest := decision.Record.Highest; highest < test.want {
+			if highest := decision.State.Highest; highest < test.want {
 				t.Errorf("the highest number is %d", highest)
 			}
-			if decision.Record.Inputs != hashOf(26) {
-				t.Errorf("the hash is %s", decision.Record.Inputs)
+			if decision.State.Hash != hashOf(26) {
+				t.Errorf("the hash is %s", decision.State.Hash)
 			}
 		})
 	}
@@ -89,10 +89,10 @@ func TestNumbersAreNotReused(t *testing.T) {
 // differ. The last target stays the target, although a rejected revision with the same hash is
 // newer.
 func TestEqualHashesStartNoRollout(t *testing.T) {
-	rejected := Revision{Number: 2, Inputs: hashOf(1), Recorded: true}
-	stable := Revision{Number: 3, Inputs: hashOf(1), Recorded: true, Workload: up(3).Workload}
+	rejected := Revision{Number: 2, Hash: hashOf(1), InHistory: true}
+	stable := Revision{Number: 3, Hash: hashOf(1), InHistory: true, Workload: up(3).Workload}
 	tests := map[string]struct {
-		state     *Record
+		state     *State
 		reported  Reported
 		revisions []Revision
 		want      Number
@@ -117,10 +117,10 @@ func TestEqualHashesStartNoRollout(t *testing.T) {
 // reused.
 func TestHighestIsKept(t *testing.T) {
 	state := rolloutState(1, 0, 1, nil, All(1))
-	if got := Decide(newSnapshot(state, 1, nil, up(1), withoutWorkload(12)), testPolicy, testNow).Record.Highest; got != 12 {
+	if got := Decide(newSnapshot(state, 1, nil, up(1), withoutWorkload(12)), testPolicy, testNow).State.Highest; got != 12 {
 		t.Errorf("the highest is %d, want 12", got)
 	}
-	if got := Decide(newSnapshot(state, 1, nil, up(1)), testPolicy, testNow).Record.Highest; got != 9 {
+	if got := Decide(newSnapshot(state, 1, nil, up(1)), testPolicy, testNow).State.Highest; got != 9 {
 		t.Errorf("the highest is %d, want 9", got)
 	}
 }

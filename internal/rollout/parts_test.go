@@ -11,11 +11,11 @@ import (
 )
 
 // undone returns a snapshot of a rollback of 2 to 1, for traffic that needs eight replicas.
-func undone(state *Record, percent, ready int) Snapshot {
+func undone(state *State, percent, ready int) Snapshot {
 	back := upWith(1, 8)
 	back.Workload.Ready = ready
 	observed := newSnapshot(state, 2, new(percent), back, upWith(2, 8))
-	observed.Wanted.Replicas = scaled
+	observed.Desired.Replicas = scaled
 	return observed
 }
 
@@ -54,13 +54,13 @@ func TestRollbackInParts(t *testing.T) {
 			for i, step := range test.steps {
 				now = now.Add(step.after)
 				decision := Decide(undone(state, test.percent, step.ready), testPolicy, now)
-				if got := decision.Record.Split.String(); got != step.want {
+				if got := decision.State.Split.String(); got != step.want {
 					t.Fatalf("step %d: the split is %s, want %s", i, got, step.want)
 				}
-				if decision.Record.Stable != 1 {
-					t.Errorf("step %d: the stable is %d", i, decision.Record.Stable)
+				if decision.State.Stable != 1 {
+					t.Errorf("step %d: the stable is %d", i, decision.State.Stable)
 				}
-				state = decision.Record
+				state = decision.State
 			}
 		})
 	}
@@ -71,8 +71,8 @@ func TestPartsIgnoreMinReplicas(t *testing.T) {
 	back := upWith(1, 8)
 	back.Workload.Ready = 1
 	observed := newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, new(0), back, upWith(2, 2))
-	observed.Wanted.Replicas = Bounds{Min: 8, Max: 10}
-	if got := Decide(observed, testPolicy, testNow).Record.Split.String(); got != "2:50 1:50" {
+	observed.Desired.Replicas = Bounds{Min: 8, Max: 10}
+	if got := Decide(observed, testPolicy, testNow).State.Split.String(); got != "2:50 1:50" {
 		t.Errorf("the split is %s", got)
 	}
 }
@@ -80,25 +80,25 @@ func TestPartsIgnoreMinReplicas(t *testing.T) {
 // TestEditDuringRollbackInParts: while the stable gets its share in parts, an edit of the spec does
 // not give it the rest without the replicas.
 func TestEditDuringRollbackInParts(t *testing.T) {
-	part := Decide(undone(rolloutState(2, 1, 2, nil, All(2)), 0, 2), testPolicy, testNow).Record
+	part := Decide(undone(rolloutState(2, 1, 2, nil, All(2)), 0, 2), testPolicy, testNow).State
 	later := testNow.Add(time.Minute)
 	for name, test := range map[string]struct {
 		change func(*Snapshot)
 		want   string
 	}{
-		"another percent":                 {func(s *Snapshot) { s.Wanted.Percent = new(50) }, "2:75 1:25"},
-		"another model":                   {func(s *Snapshot) { s.Wanted.Inputs = hashOf(3) }, "2:75 1:25"},
-		"the model of the stable":         {func(s *Snapshot) { s.Wanted.Inputs = hashOf(1) }, "2:75 1:25"},
-		"no percent: promotion":           {func(s *Snapshot) { s.Wanted.Percent = nil }, "2:100"},
+		"another percent":                 {func(s *Snapshot) { s.Desired.Percent = new(50) }, "2:75 1:25"},
+		"another model":                   {func(s *Snapshot) { s.Desired.Hash = hashOf(3) }, "2:75 1:25"},
+		"the model of the stable":         {func(s *Snapshot) { s.Desired.Hash = hashOf(1) }, "2:75 1:25"},
+		"no percent: promotion":           {func(s *Snapshot) { s.Desired.Percent = nil }, "2:100"},
 		"the target cannot serve":         {func(s *Snapshot) { s.Revisions[1].Workload.Ready = 0 }, "2:0 1:100"},
 		"the stable has no ready replica": {func(s *Snapshot) { s.Revisions[0].Workload.Ready = 0 }, "2:75 1:25"},
-		"stopped":                         {func(s *Snapshot) { s.Wanted.Stopped = true }, "none"},
-		"a spec that is not resolved":     {func(s *Snapshot) { s.Wanted.Inputs = "" }, "2:75 1:25"},
+		"stopped":                         {func(s *Snapshot) { s.Desired.Stopped = true }, "none"},
+		"a spec that is not resolved":     {func(s *Snapshot) { s.Desired.Hash = "" }, "2:75 1:25"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			observed := undone(part, 0, 2)
 			test.change(&observed)
-			if got := Decide(observed, testPolicy, later).Record.Split.String(); got != test.want {
+			if got := Decide(observed, testPolicy, later).State.Split.String(); got != test.want {
 				t.Errorf("the split is %s, want %s", got, test.want)
 			}
 		})
@@ -120,9 +120,9 @@ func TestRollbackIsAnnouncedWhenTrafficMoves(t *testing.T) {
 	}{{0, false}, {4, false}, {8, true}, {8, false}} {
 		decision := Decide(undone(state, 0, step.ready), testPolicy, now)
 		if got := announced(decision); got != step.want {
-			t.Errorf("with %d ready replicas of 8 at %s: announced %t, want %t", step.ready, decision.Record.Split, got, step.want)
+			t.Errorf("with %d ready replicas of 8 at %s: announced %t, want %t", step.ready, decision.State.Split, got, step.want)
 		}
-		state, now = decision.Record, now.Add(time.Minute)
+		state, now = decision.State, now.Add(time.Minute)
 	}
 }
 
@@ -131,18 +131,18 @@ func TestEstimateDuringLossOfReplicas(t *testing.T) {
 	for name, percent := range map[string]*int{"promotion": nil, "a larger share": new(50)} {
 		t.Run(name, func(t *testing.T) {
 			state := rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1))
-			state.Floors = map[Number]int{1: 8}
+			state.Held = map[Number]int{1: 8}
 			stable := upWith(1, 8)
 			stable.Workload.Ready = 1 // A node pool is being upgraded.
 			observed := newSnapshot(state, 2, percent, stable, upWith(2, 1))
-			observed.Wanted.Replicas = scaled
+			observed.Desired.Replicas = scaled
 			decision := Decide(observed, testPolicy, testNow)
-			if !decision.Record.Split.Equal(state.Split) {
-				t.Errorf("with one replica, the split is %s", decision.Record.Split)
+			if !decision.State.Split.Equal(state.Split) {
+				t.Errorf("with one replica, the split is %s", decision.State.Split)
 			}
 			want := ceilDiv(8*decision.Waiting.Percent, 100)
-			if decision.Waiting.Need != want || planOf(decision, 2).Floor != want {
-				t.Errorf("it waits for %+v and runs at least %d replicas, want %d", decision.Waiting, planOf(decision, 2).Floor, want)
+			if decision.Waiting.Need != want || planOf(decision, 2).MinReplicas != want {
+				t.Errorf("it waits for %+v and runs at least %d replicas, want %d", decision.Waiting, planOf(decision, 2).MinReplicas, want)
 			}
 		})
 	}
@@ -170,7 +170,7 @@ func TestReplicasAfterScaleFromZero(t *testing.T) {
 			back := upWith(1, 1)
 			back.Workload = &test.workload
 			decision := Decide(newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, new(0), back, up(2)), testPolicy, testNow)
-			if got := decision.Record.Split.String(); got != test.want {
+			if got := decision.State.Split.String(); got != test.want {
 				t.Errorf("the split is %s, want %s", got, test.want)
 			}
 			if wake := testNow.Add(test.wantWake); test.wantWake > 0 && !decision.WakeAt.Equal(wake) {
@@ -200,7 +200,7 @@ func TestOverdueWait(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			state := rolloutState(1, 0, 2, new(50), canarySplit(2, 10, 1))
-			state.Floors = map[Number]int{1: 8}
+			state.Held = map[Number]int{1: 8}
 			if test.askedAt != 0 {
 				state.AskedAt = testNow.Add(-test.askedAt)
 			}
@@ -209,7 +209,7 @@ func TestOverdueWait(t *testing.T) {
 				canary.Workload.ReadySince = testNow.Add(-test.readySince)
 			}
 			observed := newSnapshot(state, 2, new(50), upWith(1, 8), canary)
-			observed.Wanted.Replicas = scaled
+			observed.Desired.Replicas = scaled
 			decision := Decide(observed, policy, testNow)
 			want := &Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4, Overdue: test.want}
 			if diff := cmp.Diff(want, decision.Waiting); diff != "" {

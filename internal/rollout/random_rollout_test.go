@@ -147,7 +147,7 @@ func (h *randomRollout) autoscaleAll() {
 }
 
 func (h *randomRollout) someBounds() Bounds {
-	return pick(h.choices, Bounds{Min: 1, Max: 1}, Bounds{Min: 1, Max: 10}, Bounds{Min: 2, Max: 2}, Bounds{Max: 4}, Bounds{Elastic: true})
+	return pick(h.choices, Bounds{Min: 1, Max: 1}, Bounds{Min: 1, Max: 10}, Bounds{Min: 2, Max: 2}, Bounds{Max: 4}, Bounds{ScaledByKnative: true})
 }
 
 func (h *randomRollout) editSpec() {
@@ -155,17 +155,17 @@ func (h *randomRollout) editSpec() {
 	case 0, 1, 2:
 		model := hashOf(Number(1 + h.choices.intn(6)))
 		if h.choices.oneIn(4) {
-			model = h.spec.Inputs + "+label"
-			if sameModel(h.spec.Inputs, hashOf(1)) {
+			model = h.spec.Hash + "+label"
+			if sameModel(h.spec.Hash, hashOf(1)) {
 				model = hashOf(1)
 			}
-			if plain, labelled := strings.CutSuffix(h.spec.Inputs, "+label"); labelled {
+			if plain, labelled := strings.CutSuffix(h.spec.Hash, "+label"); labelled {
 				model = plain
 			}
 		}
 		percent := pick(h.choices, new(10), nil, h.spec.Percent, new(0), new(50), new(100))
 		h.edit(fmt.Sprintf("asks for %s, percent %s", model, percentText(percent)), func(s *spec) {
-			s.Inputs, s.Percent, s.invalid = model, percent, false
+			s.Hash, s.Percent, s.invalid = model, percent, false
 		})
 	case 3, 4:
 		percent := pick(h.choices, nil, new(0), new(50), new(10), new(100))
@@ -320,12 +320,12 @@ func (sim *simulation) restingProblems() []string {
 func (sim *simulation) target() Number {
 	var target Number
 	for n, hash := range sim.history {
-		if hash == sim.spec.Inputs {
+		if hash == sim.spec.Hash {
 			target = max(target, n)
 		}
 	}
 	for n, deployment := range sim.deployments {
-		if deployment.hash == sim.spec.Inputs {
+		if deployment.hash == sim.spec.Hash {
 			target = max(target, n)
 		}
 	}
@@ -336,10 +336,10 @@ func (sim *simulation) target() Number {
 // the stable from the rollout state, because other rules check how the stable changes.
 func (sim *simulation) restingSplit() (Split, []Number) {
 	target := sim.target()
-	starts := !strings.Contains(sim.failingHash, sim.spec.Inputs)
-	var state Record
+	starts := !strings.Contains(sim.failingHash, sim.spec.Hash)
+	var state State
 	if sim.route != nil {
-		state, _ = DecodeRecord(sim.route.state)
+		state, _ = DecodeState(sim.route.state)
 	}
 	stable := state.Stable
 	switch {

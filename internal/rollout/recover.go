@@ -11,7 +11,7 @@ import (
 // recover rebuilds the rollout state after the route, or the state on it, was lost. It uses the
 // weights of the route, then the reported status, then the workloads that run. It assumes that the
 // spec has not changed in between, so that a loss alone never promotes and never rolls back.
-func (d *decider) recover() Record {
+func (d *decider) recover() State {
 	target := d.Snapshot.target()
 	if target == 0 {
 		target = d.known(d.Reported.Target)
@@ -19,7 +19,7 @@ func (d *decider) recover() Record {
 	split := d.recoverSplit()
 	stable := d.recoverStable(split, target)
 	if stable == 0 {
-		return Record{Highest: d.recoverHighest()} // No revision was ever ready.
+		return State{Highest: d.recoverHighest()} // No revision was ever ready.
 	}
 	if target == 0 {
 		target = stable
@@ -27,19 +27,19 @@ func (d *decider) recover() Record {
 	if !split.Equal(d.Route.Split) && d.isOutdated(split, stable, target) {
 		split = Split{}
 	}
-	state := Record{
-		Version:   RecordVersion,
-		Stable:    stable,
-		Target:    target,
-		Percent:   d.recoverPercent(split, target, stable),
-		Inputs:    d.find(target).Inputs,
-		AskedAt:   d.now,
-		Tried:     d.Reported.Tried && d.Reported.Target == target,
-		Split:     split,
-		Before:    d.recoverBefore(),
-		ShiftedAt: d.now,
-		Floors:    d.recoverHeld(split),
-		Highest:   d.recoverHighest(),
+	state := State{
+		Version:      StateVersion,
+		Stable:       stable,
+		Target:       target,
+		Percent:      d.recoverPercent(split, target, stable),
+		Hash:         d.find(target).Hash,
+		AskedAt:      d.now,
+		Tried:        d.Reported.Tried && d.Reported.Target == target,
+		Split:        split,
+		ServedBefore: d.recoverBefore(),
+		ShiftedAt:    d.now,
+		Held:         d.recoverHeld(split),
+		Highest:      d.recoverHighest(),
 	}
 	if previous := d.known(d.Reported.Previous); previous != stable {
 		state.Previous = previous
@@ -57,12 +57,12 @@ func (d *decider) recover() Record {
 // of the canary, or 0 if the canary has 100 %, because it is then being rolled back.
 func (d *decider) recoverPercent(split Split, target, stable Number) *int {
 	switch {
-	case d.Wanted.resolved():
-		return d.Wanted.Percent
+	case d.Desired.resolved():
+		return d.Desired.Percent
 	case target != stable:
 		return new(split.Percent(target) % 100)
-	case isPercent(d.Wanted.Percent):
-		return d.Wanted.Percent
+	case isPercent(d.Desired.Percent):
+		return d.Desired.Percent
 	default:
 		return nil
 	}

@@ -45,7 +45,7 @@ func TestLossMovesNoTraffic(t *testing.T) {
 			t.Run(scenarioName+": "+lossName, func(t *testing.T) {
 				t.Parallel()
 				sim := playScenario(scenario, unlimited, later)
-				before, err := DecodeRecord(sim.route.state)
+				before, err := DecodeState(sim.route.state)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -53,11 +53,11 @@ func TestLossMovesNoTraffic(t *testing.T) {
 
 				lose(sim)
 				sim.settle()
-				after, err := DecodeRecord(sim.route.state)
+				after, err := DecodeState(sim.route.state)
 				if err != nil {
 					t.Fatal(err)
 				}
-				after.ShiftedAt, after.Before = before.ShiftedAt, before.Before
+				after.ShiftedAt, after.ServedBefore = before.ShiftedAt, before.ServedBefore
 				after.AskedAt, after.LostAt, after.Routed = before.AskedAt, before.LostAt, before.Routed
 				if lossName != "the status is wiped" {
 					after.NothingToUndo = before.NothingToUndo // Only the rollout state has this.
@@ -227,17 +227,17 @@ func TestRecover(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			observed := newSnapshot(nil, test.target, test.percent, test.revisions...)
 			if test.target == 0 {
-				observed.Wanted.Inputs = ""
+				observed.Desired.Hash = ""
 			}
 			if test.bounds != (Bounds{}) {
-				observed.Wanted.Replicas = test.bounds
+				observed.Desired.Replicas = test.bounds
 			}
 			observed.Route.Split, observed.Reported = test.route, test.reported
 			got := ""
-			if state := Decide(observed, testPolicy, testNow).Record; state != nil {
+			if state := Decide(observed, testPolicy, testNow).State; state != nil {
 				got = withoutTimes.ReplaceAllString(state.Encode(), "")
-				if want := hashOf(state.Target); state.Inputs != want {
-					t.Errorf("target %d has the hash %s", state.Target, state.Inputs)
+				if want := hashOf(state.Target); state.Hash != want {
+					t.Errorf("target %d has the hash %s", state.Target, state.Hash)
 				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {

@@ -24,9 +24,9 @@ func gone(n Number) Revision {
 // TestReplacement checks row 22: an unschedulable target takes the place of the stable, if the
 // deploymentStrategy allows it.
 func TestReplacement(t *testing.T) {
-	replacing := func(replacement Replacement) *Record {
+	replacing := func(replacement Replacement) *State {
 		state := rolloutState(1, 0, 2, nil, All(1))
-		state.Version, state.Replacement, state.ReplacingSince = RecordVersion, replacement, testNow.Add(-time.Minute)
+		state.Version, state.Replacement, state.ReplacingSince = StateVersion, replacement, testNow.Add(-time.Minute)
 		return state
 	}
 	failing := func(revision Revision) Revision {
@@ -34,7 +34,7 @@ func TestReplacement(t *testing.T) {
 		return revision
 	}
 	tests := map[string]struct {
-		state          *Record
+		state          *State
 		stable, target Revision
 		change         func(*Snapshot)
 
@@ -53,12 +53,12 @@ func TestReplacement(t *testing.T) {
 		},
 		"the strategy does not allow it": {
 			state: replacing(""), stable: up(1), target: unschedulable(2, time.Hour),
-			change:    func(s *Snapshot) { s.Wanted.Replace = false },
+			change:    func(s *Snapshot) { s.Desired.Replace = false },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"a canary": {
 			state: replacing(""), stable: up(1), target: unschedulable(2, time.Hour),
-			change:    func(s *Snapshot) { s.Wanted.Percent = new(10) },
+			change:    func(s *Snapshot) { s.Desired.Percent = new(10) },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"the target has failed: the stable keeps running": {
@@ -73,7 +73,7 @@ func TestReplacement(t *testing.T) {
 			want: Replacing, wantSplit: "1:100", wantOld: ScaleDown, wantNew: Run, wantPhase: Loading,
 		},
 		"the target is ready: it is promoted": {
-			state: replacing(Replacing), stable: gone(1), target: up(2), wantSplit: "2:100", wantOld: Keep, wantNew: Run, wantPhase: Stable,
+			state: replacing(Replacing), stable: gone(1), target: up(2), wantSplit: "2:100", wantOld: AwaitRoute, wantNew: Run, wantPhase: Stable,
 		},
 		"the target fails: the stable comes back": {
 			state: replacing(Replacing), stable: gone(1), target: failing(down(2)),
@@ -85,32 +85,32 @@ func TestReplacement(t *testing.T) {
 		},
 		"the spec changes: the new target is tried": {
 			state: replacing(ReplacementFailed), stable: up(1), target: down(2),
-			change:    func(s *Snapshot) { s.Route.Record.Target = 3 },
+			change:    func(s *Snapshot) { s.Route.State.Target = 3 },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"the percent changes: the target is tried as a canary": {
 			state: replacing(ReplacementFailed), stable: up(1), target: gone(2),
-			change:    func(s *Snapshot) { s.Wanted.Percent = new(10) },
+			change:    func(s *Snapshot) { s.Desired.Percent = new(10) },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"the spec returns to the stable": {
 			state: replacing(Replacing), stable: gone(1), target: unschedulable(2, time.Hour),
-			change:    func(s *Snapshot) { s.Wanted.Inputs = hashOf(1) },
-			wantSplit: "1:100", wantOld: Run, wantNew: Keep, wantPhase: Loading,
+			change:    func(s *Snapshot) { s.Desired.Hash = hashOf(1) },
+			wantSplit: "1:100", wantOld: Run, wantNew: AwaitRoute, wantPhase: Loading,
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			observed := newSnapshot(test.state, 2, nil, test.stable, test.target)
-			observed.Wanted.Replace = true
+			observed.Desired.Replace = true
 			if test.change != nil {
 				test.change(&observed)
 			}
 			decision := Decide(observed, testPolicy, testNow)
-			if got := decision.Record.Replacement; got != test.want {
+			if got := decision.State.Replacement; got != test.want {
 				t.Errorf("the replacement is %q, want %q", got, test.want)
 			}
-			if got := decision.Record.Split.String(); got != test.wantSplit {
+			if got := decision.State.Split.String(); got != test.wantSplit {
 				t.Errorf("the split is %s, want %s", got, test.wantSplit)
 			}
 			if before, after := planOf(decision, 1).Action, planOf(decision, 2).Action; before != test.wantOld || after != test.wantNew {
@@ -130,14 +130,14 @@ func TestReplacementThatStaysUnschedulable(t *testing.T) {
 	policy.ProgressDeadline = 10 * time.Minute
 	state := rolloutState(1, 0, 2, nil, All(1))
 	observed := newSnapshot(state, 2, nil, up(1), unschedulable(2, time.Hour))
-	observed.Wanted.Replace = true
+	observed.Desired.Replace = true
 	begun := Decide(observed, policy, testNow)
-	observed.Route.Record, observed.Revisions[0] = begun.Record, gone(1)
+	observed.Route.State, observed.Revisions[0] = begun.State, gone(1)
 	waits := Decide(observed, policy, testNow.Add(time.Minute))
-	if end := testNow.Add(10 * time.Minute); waits.Record.Replacement != Replacing || !waits.WakeAt.Equal(end) {
-		t.Errorf("after a minute: %q, and it wakes at %s, want %s", waits.Record.Replacement, waits.WakeAt, end)
+	if end := testNow.Add(10 * time.Minute); waits.State.Replacement != Replacing || !waits.WakeAt.Equal(end) {
+		t.Errorf("after a minute: %q, and it wakes at %s, want %s", waits.State.Replacement, waits.WakeAt, end)
 	}
-	if got := Decide(observed, policy, testNow.Add(10*time.Minute)).Record.Replacement; got != ReplacementFailed {
+	if got := Decide(observed, policy, testNow.Add(10*time.Minute)).State.Replacement; got != ReplacementFailed {
 		t.Errorf("after ten minutes: %q", got)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // revision serves everything.
 func TestRollbackWithAnnotation(t *testing.T) {
 	sim := promoted(t)
-	sim.edit("sets 0 and an annotation", func(s *spec) { s.Inputs, s.Percent = relabelled(2), new(0) })
+	sim.edit("sets 0 and an annotation", func(s *spec) { s.Hash, s.Percent = relabelled(2), new(0) })
 	sim.reconcile()
 	sim.expect(t, "2:100", 1, 0)
 	if sim.deployments[3] != nil || sim.history[3] != "" {
@@ -31,7 +31,7 @@ func TestRollbackWithAnnotation(t *testing.T) {
 		t.Error("the rejected revision still runs")
 	}
 
-	sim.edit("removes the annotation", func(s *spec) { s.Inputs = hashOf(2) })
+	sim.edit("removes the annotation", func(s *spec) { s.Hash = hashOf(2) })
 	sim.settle()
 	sim.expect(t, "2:0 1:100", 1, 0)
 	sim.edit("sets 10", percent(10))
@@ -45,7 +45,7 @@ func TestRow9b(t *testing.T) {
 		return revision
 	}
 	tests := map[string]struct {
-		state     *Record
+		state     *State
 		target    Number
 		percent   *int
 		revisions []Revision
@@ -89,11 +89,11 @@ func TestRow9b(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			decision := Decide(newSnapshot(test.state, test.target, test.percent, test.revisions...), testPolicy, testNow)
-			if got := decision.Record.Split.String(); got != test.wantSplit || decision.Target != test.wantTarget {
+			if got := decision.State.Split.String(); got != test.wantSplit || decision.Target != test.wantTarget {
 				t.Errorf("the target is %d and the split %s, want %d and %s", decision.Target, got, test.wantTarget, test.wantSplit)
 			}
-			if decision.Record.Stable != test.wantStable || decision.Record.Previous != test.wantPrev {
-				t.Errorf("the stable is %d and the previous %d, want %d and %d", decision.Record.Stable, decision.Record.Previous, test.wantStable, test.wantPrev)
+			if decision.State.Stable != test.wantStable || decision.State.Previous != test.wantPrev {
+				t.Errorf("the stable is %d and the previous %d, want %d and %d", decision.State.Stable, decision.State.Previous, test.wantStable, test.wantPrev)
 			}
 			if decision.Phase != test.wantPhase {
 				t.Errorf("the phase is %s, want %s", decision.Phase, test.wantPhase)
@@ -106,7 +106,7 @@ func TestRow9b(t *testing.T) {
 // previous.
 func TestLabelKeepsPrevious(t *testing.T) {
 	sim := promoted(t)
-	sim.edit("sets a cost label", func(s *spec) { s.Inputs = relabelled(2) })
+	sim.edit("sets a cost label", func(s *spec) { s.Hash = relabelled(2) })
 	sim.settle()
 	sim.expect(t, "3:100", 3, 1)
 	sim.edit("sets 0", percent(0))
@@ -118,13 +118,13 @@ func TestLabelKeepsPrevious(t *testing.T) {
 // release.
 func TestPhaseWithoutShare(t *testing.T) {
 	tried := rolloutState(1, 0, 2, new(0), canarySplit(2, 0, 1))
-	tried.Version, tried.Tried = RecordVersion, true
+	tried.Version, tried.Tried = StateVersion, true
 	untried := rolloutState(1, 0, 2, new(0), canarySplit(2, 0, 1))
-	untried.Version, untried.Before = RecordVersion, canarySplit(2, 10, 1)
+	untried.Version, untried.ServedBefore = StateVersion, canarySplit(2, 10, 1)
 	old, oldPreview := rolloutState(1, 0, 2, new(0), canarySplit(2, 0, 1)), rolloutState(1, 0, 2, new(0), canarySplit(2, 0, 1))
-	old.Before, oldPreview.Before = canarySplit(2, 10, 1), All(1)
+	old.ServedBefore, oldPreview.ServedBefore = canarySplit(2, 10, 1), All(1)
 	for name, test := range map[string]struct {
-		state *Record
+		state *State
 		want  Phase
 	}{
 		"a share that was taken back":                    {tried, RolledBack},

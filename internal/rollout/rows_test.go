@@ -27,17 +27,17 @@ func sameModel(a, b string) bool {
 
 // up returns a revision with one ready replica.
 func up(n Number) Revision {
-	return Revision{Number: n, Inputs: hashOf(n), Recorded: true, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
+	return Revision{Number: n, Hash: hashOf(n), InHistory: true, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
 }
 
 // down returns a revision with one unready replica.
 func down(n Number) Revision {
-	return Revision{Number: n, Inputs: hashOf(n), Recorded: true, Workload: &Workload{Replicas: 1, Pods: 1}}
+	return Revision{Number: n, Hash: hashOf(n), InHistory: true, Workload: &Workload{Replicas: 1, Pods: 1}}
 }
 
 // withoutWorkload returns a revision that is only in the revision history.
 func withoutWorkload(n Number) Revision {
-	return Revision{Number: n, Inputs: hashOf(n), Recorded: true}
+	return Revision{Number: n, Hash: hashOf(n), InHistory: true}
 }
 
 func split(t *testing.T, shares ...Share) Split {
@@ -181,7 +181,7 @@ func TestRows(t *testing.T) {
 		"row 17: the canary never becomes ready": {
 			last: &last{stable: 1, target: 2, split: All(1)},
 			revisions: []Revision{up(1), {
-				Number: 2, Inputs: hashOf(2), Recorded: true, Workload: &Workload{Replicas: 1, Pods: 1, Failed: true},
+				Number: 2, Hash: hashOf(2), InHistory: true, Workload: &Workload{Replicas: 1, Pods: 1, Failed: true},
 			}}, target: 2,
 			wantSplit: All(1), wantStable: 1, wantLatest: 1,
 		},
@@ -239,20 +239,20 @@ func TestRows(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			observed := Snapshot{
-				Wanted:    Wanted{Inputs: hashOf(test.target), Percent: test.percent, Replicas: Bounds{Min: 1, Max: 1}},
+				Desired:   Desired{Hash: hashOf(test.target), Percent: test.percent, Replicas: Bounds{Min: 1, Max: 1}},
 				Revisions: test.revisions,
 			}
 			if l := test.last; l != nil {
-				observed.Route = Route{TakenOver: true, TagsTakenOver: true, Record: &Record{
+				observed.Route = Route{Accepted: true, TagsAccepted: true, State: &State{
 					Stable: l.stable, Previous: l.previous, Target: l.target, Percent: l.percent,
-					Split: l.split, Before: l.split, ShiftedAt: testNow.Add(-time.Hour), Highest: 3,
+					Split: l.split, ServedBefore: l.split, ShiftedAt: testNow.Add(-time.Hour), Highest: 3,
 				}}
 			}
 			decision := Decide(observed, testPolicy, testNow)
 
-			var got Record
-			if decision.Record != nil {
-				got = *decision.Record
+			var got State
+			if decision.State != nil {
+				got = *decision.State
 			}
 			if !got.Split.Equal(test.wantSplit) {
 				t.Errorf("split is %s, want %s", got.Split, test.wantSplit)

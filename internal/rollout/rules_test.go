@@ -67,7 +67,7 @@ func TestRandomRolloutsReachEveryState(t *testing.T) {
 		}
 	}
 	everything := []string{
-		string(Run), string(Keep), string(Drain), string(ScaleDown), string(Delete),
+		string(Run), string(AwaitRoute), string(Drain), string(ScaleDown), string(Delete),
 		string(Created), string(Shifted), string(Promoted), string(WasRolledBack), string(Superseded), string(NothingToUndo),
 		"waits", "prunes", "holds replicas", "recovers",
 	}

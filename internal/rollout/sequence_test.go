@@ -58,15 +58,15 @@ func TestSequences(t *testing.T) {
 		sim.load = 1 + d.intn(8)
 		l := stateTable{numbers: map[string]Number{}}
 		for !d.exhausted() {
-			asked := pick(d, sim.spec.Inputs, hashOf(Number(1+d.intn(6))))
+			asked := pick(d, sim.spec.Hash, hashOf(Number(1+d.intn(6))))
 			percent := pick(d, new(10), nil, new(0), new(100), new(50), sim.spec.Percent)
-			sim.edit("asks for "+asked+", percent "+percentText(percent), func(s *spec) { s.Inputs, s.Percent = asked, percent })
+			sim.edit("asks for "+asked+", percent "+percentText(percent), func(s *spec) { s.Hash, s.Percent = asked, percent })
 			sim.settle()
 			l.edit(asked, percent, !strings.Contains(sim.failingHash, asked))
 
-			state := Record{}
+			state := State{}
 			if sim.route != nil {
-				state, _ = DecodeRecord(sim.route.state)
+				state, _ = DecodeState(sim.route.state)
 			}
 			if len(sim.checker.violations) > 0 || state.Stable != l.stable || state.Previous != l.previous || !state.Split.Equal(l.split) {
 				t.Fatalf("the resting split is %s with stable %d and previous %d, want %s with %d and %d %v\n%s",

@@ -95,7 +95,7 @@ func (sim *simulation) writes(pending pendingDecision) []write {
 			writes = append(writes, sim.writeRun(pending, plan))
 		}
 	}
-	if pending.decision.Record != nil {
+	if pending.decision.State != nil {
 		writes = append(writes, sim.writeRoute(pending))
 	}
 	writes = append(writes, sim.writeHosts(pending))
@@ -104,7 +104,7 @@ func (sim *simulation) writes(pending pendingDecision) []write {
 			writes = append(writes, sim.writeRetire(pending, plan))
 		}
 	}
-	for _, n := range pending.decision.Forget {
+	for _, n := range pending.decision.Prune {
 		writes = append(writes, write{
 			what:   func() string { return fmt.Sprintf("prunes %d", n) },
 			needed: func() bool { return sim.history[n] != "" },
@@ -115,7 +115,7 @@ func (sim *simulation) writes(pending pendingDecision) []write {
 }
 
 func (sim *simulation) writeHistory(pending pendingDecision) write {
-	n, hash := pending.decision.Target, pending.observed.Wanted.Inputs
+	n, hash := pending.decision.Target, pending.observed.Desired.Hash
 	return write{
 		what:   func() string { return fmt.Sprintf("records %d, which runs %s", n, hash) },
 		needed: func() bool { return sim.history[n] != hash },
@@ -140,9 +140,9 @@ func (sim *simulation) repairHistory(n Number) write {
 }
 
 func (sim *simulation) writeRun(pending pendingDecision, plan WorkloadPlan) write {
-	n, bounds := plan.Revision, pending.observed.Wanted.Replicas
-	autoscaled := !bounds.Elastic && bounds.Max > max(1, bounds.Min)
-	replicas := max(1, plan.Floor)
+	n, bounds := plan.Revision, pending.observed.Desired.Replicas
+	autoscaled := !bounds.ScaledByKnative && bounds.Max > max(1, bounds.Min)
+	replicas := max(1, plan.MinReplicas)
 	return write{
 		what: func() string { return fmt.Sprintf("runs %d with %d or more", n, replicas) },
 		needed: func() bool {
@@ -171,7 +171,7 @@ func (sim *simulation) writeRun(pending pendingDecision, plan WorkloadPlan) writ
 
 // writeRoute writes the weights and the rollout state at once, under an optimistic lock.
 func (sim *simulation) writeRoute(pending pendingDecision) write {
-	state := *pending.decision.Record
+	state := *pending.decision.State
 	text := state.Encode()
 	return write{
 		what: func() string {
@@ -257,7 +257,7 @@ func (sim *simulation) writeRetire(pending pendingDecision, plan WorkloadPlan) w
 				d.replicas = 0
 			case Delete:
 				delete(sim.deployments, n)
-			case Run, Keep, Drain:
+			case Run, AwaitRoute, Drain:
 			}
 			return true
 		},
@@ -266,7 +266,7 @@ func (sim *simulation) writeRetire(pending pendingDecision, plan WorkloadPlan) w
 
 func (sim *simulation) writeStatus(pending pendingDecision) write {
 	report := Reported{Target: pending.decision.Target, Split: pending.decision.Served, Tried: pending.decision.Phase == RolledBack}
-	if state := pending.decision.Record; state != nil {
+	if state := pending.decision.State; state != nil {
 		report.Stable, report.Previous = state.Stable, state.Previous
 	}
 	return write{

@@ -21,7 +21,7 @@ type checker struct {
 
 	// last is the last rollout state that was written. historyLost is true if neither the route nor
 	// the status contains it any more.
-	last        *Record
+	last        *State
 	historyLost bool
 	// assigned holds the hash that each number was assigned to.
 	assigned map[Number]string
@@ -88,9 +88,9 @@ func (c *checker) recordCoverage(d evaluation) {
 		note(string(plan.Action), true)
 	}
 	note("waits", d.decision.Waiting != nil)
-	note("prunes", len(d.decision.Forget) > 0)
-	note("holds replicas", d.decision.Record != nil && len(d.decision.Record.Floors) > 0)
-	note("recovers", c.last != nil && d.observed.Route.Record == nil)
+	note("prunes", len(d.decision.Prune) > 0)
+	note("holds replicas", d.decision.State != nil && len(d.decision.State.Held) > 0)
+	note("recovers", c.last != nil && d.observed.Route.State == nil)
 }
 
 // verify checks what a request would get now. It is called after every write and event.
@@ -132,7 +132,7 @@ func (c *checker) excuse(sim *simulation, n Number) {
 // has no valid rollout state and the status differs from the last one.
 func (c *checker) onHistoryLost(sim *simulation) {
 	if sim.route != nil {
-		if _, err := DecodeRecord(sim.route.state); err == nil {
+		if _, err := DecodeState(sim.route.state); err == nil {
 			return
 		}
 	}
@@ -160,7 +160,7 @@ func (c *checker) dropUnknownNumbers(sim *simulation) {
 
 func (c *checker) edited(sim *simulation) {
 	for n, hash := range c.assigned {
-		if hash == sim.spec.Inputs && !sim.spec.invalid {
+		if hash == sim.spec.Hash && !sim.spec.invalid {
 			delete(c.rejected, n)
 		}
 	}
@@ -179,7 +179,7 @@ func (c *checker) numberAssigned(sim *simulation, n Number, hash string) {
 }
 
 func (c *checker) routed(sim *simulation, d evaluation) {
-	state := *d.decision.Record
+	state := *d.decision.State
 	for _, share := range state.Split.Shares() {
 		n := share.Revision
 		if share.Percent == 0 || sim.readyPods(n) > 0 || c.excused[n] {
@@ -190,7 +190,7 @@ func (c *checker) routed(sim *simulation, d evaluation) {
 		}
 		c.excused[n] = true // checkReadyOnly checks whether this is allowed.
 	}
-	if sim.route != nil && !c.last.Split.IsEmpty() && state.Split.IsEmpty() && !d.observed.Wanted.Stopped {
+	if sim.route != nil && !c.last.Split.IsEmpty() && state.Split.IsEmpty() && !d.observed.Desired.Stopped {
 		c.addViolation(2, "the route loses its split %s, but the service is not stopped", c.last.Split)
 	}
 	c.succeeded(sim, d)
@@ -200,7 +200,7 @@ func (c *checker) routed(sim *simulation, d evaluation) {
 // succeeded checks a rollout state against the last one, whether the decision observed that or had
 // to recover it.
 func (c *checker) succeeded(sim *simulation, d evaluation) {
-	state := *d.decision.Record
+	state := *d.decision.State
 	if c.last == nil || c.historyLost {
 		clear(c.rejected)
 		return

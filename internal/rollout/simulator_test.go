@@ -54,7 +54,7 @@ type simulation struct {
 }
 
 type spec struct {
-	Wanted
+	Desired
 	// invalid is true if the spec cannot be resolved.
 	invalid bool
 }
@@ -95,7 +95,7 @@ func newSimulation() *simulation {
 	return &simulation{
 		policy:      testPolicy,
 		now:         testNow,
-		spec:        spec{Wanted: Wanted{Inputs: hashOf(1), Replicas: Bounds{Min: 1, Max: 1}}},
+		spec:        spec{Desired: Desired{Hash: hashOf(1), Replicas: Bounds{Min: 1, Max: 1}}},
 		history:     map[Number]string{},
 		deployments: map[Number]*deployment{},
 		load:        1,
@@ -119,22 +119,22 @@ type observation struct {
 
 func (sim *simulation) observe() observation {
 	observed := observation{at: sim.now, reported: sim.reportedVersion, deployments: map[Number]int{}}
-	observed.Wanted = sim.spec.Wanted
+	observed.Desired = sim.spec.Desired
 	if sim.spec.invalid {
-		observed.Wanted.Inputs = ""
+		observed.Desired.Hash = ""
 	}
 	for _, n := range numbers(sim.history) {
-		observed.Revisions = append(observed.Revisions, Revision{Number: n, Inputs: sim.history[n], Recorded: true, Workload: sim.deployments[n].observed()})
+		observed.Revisions = append(observed.Revisions, Revision{Number: n, Hash: sim.history[n], InHistory: true, Workload: sim.deployments[n].observed()})
 	}
 	for _, n := range numbers(sim.deployments) {
 		deployment := sim.deployments[n]
 		observed.deployments[n] = deployment.version
 		if sim.history[n] == "" {
-			observed.Revisions = append(observed.Revisions, Revision{Number: n, Inputs: deployment.hash, Workload: deployment.observed()})
+			observed.Revisions = append(observed.Revisions, Revision{Number: n, Hash: deployment.hash, Workload: deployment.observed()})
 		}
 	}
 	for i := range observed.Revisions {
-		observed.Revisions[i].SameModel = !sim.spec.invalid && sameModel(observed.Revisions[i].Inputs, sim.spec.Inputs)
+		observed.Revisions[i].SameModel = !sim.spec.invalid && sameModel(observed.Revisions[i].Hash, sim.spec.Hash)
 	}
 	sim.shuffle(observed.Revisions)
 	sim.observeRoutes(&observed)
@@ -154,16 +154,16 @@ func (sim *simulation) observeRoutes(observed *observation) {
 	if sim.route != nil {
 		observed.route = sim.route.version
 		observed.Route.Split = sim.route.desired
-		if state, err := DecodeRecord(sim.route.state); err == nil {
-			observed.Route.Record = &state
+		if state, err := DecodeState(sim.route.state); err == nil {
+			observed.Route.State = &state
 		}
-		consistent := observed.Route.Record != nil && sim.route.desired.Equal(observed.Route.Record.Split)
-		observed.Route.TakenOver = consistent && sim.route.accepted == sim.route.generation
+		consistent := observed.Route.State != nil && sim.route.desired.Equal(observed.Route.State.Split)
+		observed.Route.Accepted = consistent && sim.route.accepted == sim.route.generation
 	}
-	observed.Route.TagsTakenOver = true
+	observed.Route.TagsAccepted = true
 	if sim.hosts != nil {
 		observed.hosts = sim.hosts.version
-		observed.Route.TagsTakenOver = sim.hosts.accepted == sim.hosts.generation
+		observed.Route.TagsAccepted = sim.hosts.accepted == sim.hosts.generation
 		observed.Route.Tags = sim.hosts.desired.revisions()
 	}
 }

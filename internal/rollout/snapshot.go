@@ -9,7 +9,7 @@ import (
 
 // Snapshot is the observed state that a decision is based on.
 type Snapshot struct {
-	Wanted Wanted
+	Desired Desired
 	// Revisions can be in any order.
 	Revisions []Revision
 	Route     Route
@@ -19,11 +19,11 @@ type Snapshot struct {
 	Reported Reported
 }
 
-// Wanted is the desired state by the spec.
-type Wanted struct {
-	// Inputs is the hash of the target. It is empty if the spec cannot be resolved, because it is
+// Desired is the desired state by the spec.
+type Desired struct {
+	// Hash is the hash of the target. It is empty if the spec cannot be resolved, because it is
 	// invalid or its runtime is unknown. The last target and percent then stay in force.
-	Inputs string
+	Hash string
 	// Percent is canaryTrafficPercent, or nil if it is absent, which asks for promotion. A spec
 	// with a percent outside 0 to 100 cannot be resolved.
 	Percent *int
@@ -40,36 +40,36 @@ type Wanted struct {
 // Bounds are the minimum and the maximum number of replicas of a revision.
 type Bounds struct {
 	Min, Max int
-	// Elastic is true if an autoscaler provides the replicas for any share, as Knative's does. A
+	// ScaledByKnative is true if an autoscaler provides the replicas for any share, as Knative's does. A
 	// revision that can serve then has enough capacity.
-	Elastic bool
-	// External is true if an external autoscaler sets the replicas. A share still needs its number
+	ScaledByKnative bool
+	// ScaledExternally is true if an external autoscaler sets the replicas. A share still needs its number
 	// of replicas.
-	External bool
-	// Asked is the number of replicas that is set on the ScaleTarget, which stands for the revision
+	ScaledExternally bool
+	// ScaleTarget is the number of replicas that is set on the ScaleTarget, which stands for the revision
 	// that [Decision.Scaled] returns. It is nil if the autoscaler scales the workloads directly.
-	Asked *int
+	ScaleTarget *int
 }
 
 // Revision is a revision that is in the revision history, has a workload, or both.
 type Revision struct {
 	Number Number
-	Inputs string
+	Hash   string
 	// SameModel is true if the revision differs from the spec at most in propagated labels and
 	// annotations. It is false while the spec cannot be resolved.
 	SameModel bool
-	// Recorded is true if the revision is in the revision history. It can then be brought back
+	// InHistory is true if the revision is in the revision history. It can then be brought back
 	// after its workload is gone.
-	Recorded bool
-	Workload *Workload
+	InHistory bool
+	Workload  *Workload
 }
 
 // Workload is the observed workload of a revision.
 type Workload struct {
 	Ready int
-	// Leaving is true if the ready replicas are terminating. They finish their requests and must
+	// Terminating is true if the ready replicas are terminating. They finish their requests and must
 	// not get new ones.
-	Leaving bool
+	Terminating bool
 	// Replicas is the desired number of replicas, and Pods the number of pods in any state.
 	Replicas, Pods int
 	// IdleSince is when it was first observed that no route points at the workload any more. It is
@@ -97,25 +97,25 @@ type Workload struct {
 
 // Route is the observed route, which splits the traffic.
 type Route struct {
-	// Record is the rollout state on the route. It is nil if there is no route, or if the state
+	// State is the rollout state on the route. It is nil if there is no route, or if the state
 	// cannot be decoded.
-	Record *Record
+	State *State
 	// Split is the split by the route's weights. The rollout state is recovered from it, and a
 	// revision that it names is drained before it is scaled down.
 	Split Split
-	// TakenOver is true if the gateway has accepted the route with the split of Record.
-	TakenOver bool
-	Tags      []Number
-	// TagsTakenOver is true if the tag hosts are those of Record and the gateway has accepted each.
-	TagsTakenOver bool
+	// Accepted is true if the gateway has accepted the route with the split of State.
+	Accepted bool
+	Tags     []Number
+	// TagsAccepted is true if the tag hosts are those of State and the gateway has accepted each.
+	TagsAccepted bool
 	// TagsRefused is true if the gateway has answered for every tag host and refuses at least one.
 	TagsRefused bool
-	// Impossible is true if the cluster does not have the API of the route (the Gateway API or
+	// NoRouteAPI is true if the cluster does not have the API of the route (the Gateway API or
 	// Knative Serving), so that no route can point at a revision.
-	Impossible bool
-	// ServesNobody is true if no revision serves, whatever Record says, because the route does not
+	NoRouteAPI bool
+	// NoBackends is true if no revision serves, whatever State says, because the route does not
 	// exist yet or has no backends yet.
-	ServesNobody bool
+	NoBackends bool
 }
 
 // Reported is the rollout as the status last reported it.
@@ -128,13 +128,13 @@ type Reported struct {
 
 func (r Reported) reportsServed(split Split) bool { return r.Target != 0 && r.Split.Equal(split) }
 
-func (w Wanted) resolved() bool { return w.Inputs != "" && isPercent(w.Percent) }
+func (w Desired) resolved() bool { return w.Hash != "" && isPercent(w.Percent) }
 
 func isPercent(percent *int) bool { return percent == nil || *percent >= 0 && *percent <= 100 }
 
 // Capacity returns the number of replicas that can get new requests.
 func (r Revision) Capacity() int {
-	if r.Workload == nil || r.Workload.Leaving {
+	if r.Workload == nil || r.Workload.Terminating {
 		return 0
 	}
 	return r.Workload.Ready
@@ -162,20 +162,20 @@ func (s Snapshot) ready(n Number) int { return s.find(n).Capacity() }
 // differ. That must not start a rollout, so the last target wins, then the stable, then the newest.
 func (s Snapshot) target() Number {
 	var newest Number
-	if !s.Wanted.resolved() {
+	if !s.Desired.resolved() {
 		return 0
 	}
 	last, stable := s.Reported.Target, s.Reported.Stable
-	if state := s.Route.Record; state != nil {
+	if state := s.Route.State; state != nil {
 		last, stable = state.Target, state.Stable
 	}
 	for _, revision := range s.Revisions {
-		if revision.Inputs == s.Wanted.Inputs {
+		if revision.Hash == s.Desired.Hash {
 			newest = max(newest, revision.Number)
 		}
 	}
 	for _, n := range []Number{last, stable} {
-		if n != 0 && s.find(n).Inputs == s.Wanted.Inputs {
+		if n != 0 && s.find(n).Hash == s.Desired.Hash {
 			return n
 		}
 	}

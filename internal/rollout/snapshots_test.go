@@ -24,9 +24,9 @@ func randomDecision(d *choices) evaluation {
 // randomSnapshot returns any snapshot that a backend could observe. Half of the rollout states and
 // splits are consistent. The others need an external editor.
 func randomSnapshot(d *choices) Snapshot {
-	observed := Snapshot{Wanted: randomWanted(d)}
+	observed := Snapshot{Desired: randomWanted(d)}
 	for n := Number(1); n <= maxRevisions; n++ {
-		if revision := randomRevision(d, n); revision.Recorded || revision.Workload != nil {
+		if revision := randomRevision(d, n); revision.InHistory || revision.Workload != nil {
 			observed.Revisions = append(observed.Revisions, revision)
 		}
 	}
@@ -43,29 +43,29 @@ func randomPercent(d *choices) *int {
 	return pick(d, nil, new(10), new(0), new(50), new(100), new(99), new(1), new(d.intn(101)))
 }
 
-func randomWanted(d *choices) Wanted {
-	wanted := Wanted{
-		Inputs:  hashOf(Number(d.intn(maxRevisions+1) + 1)), // No revision has the last hash.
+func randomWanted(d *choices) Desired {
+	wanted := Desired{
+		Hash:    hashOf(Number(d.intn(maxRevisions+1) + 1)), // No revision has the last hash.
 		Percent: randomPercent(d),
 		Stopped: d.oneIn(12),
 		Tagged:  d.oneIn(3),
 		Replace: d.oneIn(4),
 		Replicas: pick(d, Bounds{Min: 1, Max: 1}, Bounds{Min: 1, Max: 10}, Bounds{Min: 3, Max: 3}, Bounds{Min: 2, Max: 5},
-			Bounds{Min: 0, Max: 3}, Bounds{Min: 1, Elastic: true}, Bounds{Elastic: true}, Bounds{Min: 4, Max: 2},
-			Bounds{Min: 1, Max: 10, External: true}, Bounds{Min: 2, Max: 2, External: true},
-			Bounds{Min: 1, Max: 10, External: true, Asked: new(d.intn(8))}),
+			Bounds{Min: 0, Max: 3}, Bounds{Min: 1, ScaledByKnative: true}, Bounds{ScaledByKnative: true}, Bounds{Min: 4, Max: 2},
+			Bounds{Min: 1, Max: 10, ScaledExternally: true}, Bounds{Min: 2, Max: 2, ScaledExternally: true},
+			Bounds{Min: 1, Max: 10, ScaledExternally: true, ScaleTarget: new(d.intn(8))}),
 	}
 	switch d.intn(10) {
 	case 8:
 		wanted.Percent = new(d.intn(256) - 128)
 	case 9:
-		wanted.Inputs = ""
+		wanted.Hash = ""
 	}
 	return wanted
 }
 
 func randomRevision(d *choices, n Number) Revision {
-	revision := Revision{Number: n, Inputs: hashOf(n), Recorded: !d.oneIn(8)}
+	revision := Revision{Number: n, Hash: hashOf(n), InHistory: !d.oneIn(8)}
 	switch d.intn(8) {
 	case 0, 1, 2:
 		ready := 1 + d.intn(8)
@@ -73,12 +73,12 @@ func randomRevision(d *choices, n Number) Revision {
 	case 3, 4:
 		revision.Workload = &Workload{Replicas: 1, Pods: d.intn(2), Failed: d.oneIn(2)}
 	case 5:
-		revision.Workload = &Workload{Ready: 1 + d.intn(2), Replicas: 2, Pods: 2, IdleSince: randomPast(d), Leaving: d.oneIn(2)}
+		revision.Workload = &Workload{Ready: 1 + d.intn(2), Replicas: 2, Pods: 2, IdleSince: randomPast(d), Terminating: d.oneIn(2)}
 	case 6:
 		revision.Workload = &Workload{Pods: d.intn(2), IdleSince: randomPast(d)}
 	}
 	if revision.Workload == nil && d.oneIn(2) {
-		revision.Recorded = false
+		revision.InHistory = false
 	}
 	revision.SameModel = d.oneIn(4)
 	if workload := revision.Workload; workload != nil && d.oneIn(4) {
@@ -98,24 +98,24 @@ func randomPast(d *choices) time.Time {
 
 func randomRoute(d *choices) Route {
 	route := Route{
-		TakenOver:     !d.oneIn(3),
-		TagsTakenOver: !d.oneIn(4),
-		TagsRefused:   d.oneIn(4),
-		Impossible:    d.oneIn(12),
-		Split:         randomSplit(d, 1+Number(d.intn(maxRevisions)), 1+Number(d.intn(maxRevisions))),
+		Accepted:     !d.oneIn(3),
+		TagsAccepted: !d.oneIn(4),
+		TagsRefused:  d.oneIn(4),
+		NoRouteAPI:   d.oneIn(12),
+		Split:        randomSplit(d, 1+Number(d.intn(maxRevisions)), 1+Number(d.intn(maxRevisions))),
 	}
 	if d.oneIn(3) {
 		route.Tags = []Number{1 + Number(d.intn(maxRevisions))}
 	}
 	if state := randomRecord(d); !d.oneIn(4) && state.validate() == nil {
-		route.Record = &state
+		route.State = &state
 	}
 	return route
 }
 
-func randomRecord(d *choices) Record {
+func randomRecord(d *choices) State {
 	stable := 1 + Number(d.intn(maxRevisions))
-	state := Record{
+	state := State{
 		Stable:        stable,
 		Previous:      randomNumber(d),
 		Target:        pick(d, stable, 1+Number(d.intn(maxRevisions))),
@@ -128,9 +128,9 @@ func randomRecord(d *choices) Record {
 		state.Previous = 0
 	}
 	state.Split = randomSplit(d, state.Target, state.Stable)
-	state.Before = pick(d, state.Split, randomSplit(d, state.Target, state.Stable))
+	state.ServedBefore = pick(d, state.Split, randomSplit(d, state.Target, state.Stable))
 	if d.oneIn(2) {
-		state.Version = RecordVersion
+		state.Version = StateVersion
 		state.AskedAt, state.Tried, state.Returning = randomPast(d), d.oneIn(2), d.oneIn(3)
 		if d.oneIn(3) {
 			state.LostAt = randomPast(d)
@@ -141,7 +141,7 @@ func randomRecord(d *choices) Record {
 		state.Replacement = pick(d, "", "", Replacing, ReplacementFailed)
 	}
 	if d.oneIn(3) {
-		state.Floors = map[Number]int{state.Stable: 1 + d.intn(8), state.Target: 1 + d.intn(8)}
+		state.Held = map[Number]int{state.Stable: 1 + d.intn(8), state.Target: 1 + d.intn(8)}
 	}
 	return state
 }

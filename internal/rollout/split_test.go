@@ -138,11 +138,11 @@ func TestTags(t *testing.T) {
 	if got := Decide(observed, testPolicy, testNow).Tags; got != (Tags{}) {
 		t.Errorf("tags are %+v without tag routing", got)
 	}
-	observed.Wanted.Tagged = true
+	observed.Desired.Tagged = true
 	if got, want := Decide(observed, testPolicy, testNow).Tags, (Tags{Latest: 2, Prev: 1}); got != want {
 		t.Errorf("tags are %+v, want %+v", got, want)
 	}
-	observed.Wanted.Stopped = true
+	observed.Desired.Stopped = true
 	if got := Decide(observed, testPolicy, testNow).Tags; got != (Tags{}) {
 		t.Errorf("tags are %+v when the service is stopped", got)
 	}

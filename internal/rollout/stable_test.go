@@ -32,13 +32,13 @@ func TestStableTakesBack(t *testing.T) {
 			stable, canary := upWith(1, 4), upWith(2, 4)
 			stable.Workload.Ready, canary.Workload.Ready = test.stable, test.canary
 			observed := newSnapshot(rolloutState(1, 0, 2, test.percent, test.split), 2, test.percent, stable, canary)
-			observed.Wanted.Replicas = scaled
+			observed.Desired.Replicas = scaled
 			decision := Decide(observed, testPolicy, testNow)
-			if got := decision.Record.Split; !got.Equal(test.want) {
+			if got := decision.State.Split; !got.Equal(test.want) {
 				t.Errorf("split is %s, want %s", got, test.want)
 			}
-			if decision.Record.Stable != 1 || decision.Record.Previous != 0 {
-				t.Errorf("the stable is %d and the previous %d", decision.Record.Stable, decision.Record.Previous)
+			if decision.State.Stable != 1 || decision.State.Previous != 0 {
+				t.Errorf("the stable is %d and the previous %d", decision.State.Stable, decision.State.Previous)
 			}
 		})
 	}
@@ -60,7 +60,7 @@ func TestLostStableGainsNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			decision := Decide(newSnapshot(rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)), test.target, test.percent, up(2), down(3)), testPolicy, testNow)
-			if got := decision.Record.Split; !got.Equal(test.want) {
+			if got := decision.State.Split; !got.Equal(test.want) {
 				t.Errorf("the split is %s, want %s", got, test.want)
 			}
 			if waits := decision.Waiting != nil && decision.Waiting.Revision == 1; waits != test.want.Has(1) {

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// Record is the rollout state: everything that the next decision needs and that neither the spec
+// State is the rollout state: everything that the next decision needs and that neither the spec
 // nor the pods show. It is stored on the route and changes in the same write as the weights, so
 // that the two never disagree.
-type Record struct {
-	// Version is the version of the format: [RecordVersion], or 0 for the first release, which had
+type State struct {
+	// Version is the version of the format: [StateVersion], or 0 for the first release, which had
 	// no version. It changes only together with another field, so that an upgrade writes nothing.
 	Version int `json:"version,omitempty"`
 	// Stable is the revision that was last given 100 % by a promotion.
@@ -31,9 +31,9 @@ type Record struct {
 	// percent must be known.
 	Target  Number `json:"target"`
 	Percent *int   `json:"percent,omitempty"`
-	// Inputs is the hash of Target. If Target could not be created, it shows whether the spec still
+	// Hash is the hash of Target. If Target could not be created, it shows whether the spec still
 	// asks for the same revision.
-	Inputs string `json:"inputs,omitempty"`
+	Hash string `json:"inputs,omitempty"`
 	// NothingToUndo is true if a percent below 100 asks for a rollback of the stable and no
 	// previous revision is left.
 	NothingToUndo bool `json:"nothingToUndo,omitempty"`
@@ -54,15 +54,15 @@ type Record struct {
 
 	// Split is the desired split of the route.
 	Split Split `json:"split"`
-	// Before is the split that clients got when Split was written. It is reported until the gateway
+	// ServedBefore is the split that clients got when Split was written. It is reported until the gateway
 	// has accepted the route. No traffic depends on it.
-	Before Split `json:"before"`
+	ServedBefore Split `json:"before"`
 	// ShiftedAt is when Split last changed.
 	ShiftedAt time.Time `json:"shiftedAt"`
-	// Floors are the held replicas by revision: the ready replicas on which shares were granted.
+	// Held are the held replicas by revision: the ready replicas on which shares were granted.
 	// Neither the autoscaler nor a lower minReplicas may take them away while they are held. A
 	// revision with one held replica is left out, unless an external autoscaler scales it.
-	Floors map[Number]int `json:"floors,omitempty"`
+	Held map[Number]int `json:"floors,omitempty"`
 
 	// Routed are the revisions that are not in Split and that a route has named. Their workloads
 	// must be drained.
@@ -73,8 +73,8 @@ type Record struct {
 	Highest Number `json:"highest"`
 }
 
-// RecordVersion is the version of the rollout state that this package writes.
-const RecordVersion = 2
+// StateVersion is the version of the rollout state that this package writes.
+const StateVersion = 2
 
 // Replacement is a step in the replacement of the stable by the target on the same node.
 type Replacement string
@@ -92,11 +92,11 @@ type NewerVersionError struct{ Version int }
 // Error returns a message that says what to do.
 func (e *NewerVersionError) Error() string {
 	return fmt.Sprintf("the rollout state has version %d and this operator knows versions up to %d: a later operator wrote it, so nothing is changed; run that version of the operator again",
-		e.Version, RecordVersion)
+		e.Version, StateVersion)
 }
 
 // Encode returns the canonical encoding. Equal states have equal encodings.
-func (s Record) Encode() string {
+func (s State) Encode() string {
 	data, err := json.Marshal(s)
 	if err != nil {
 		panic(fmt.Sprintf("encoding the rollout state: %v", err)) // Only a year above 9999.
@@ -104,31 +104,31 @@ func (s Record) Encode() string {
 	return string(data)
 }
 
-// DecodeRecord decodes a rollout state. It returns an error for a state that no decision could have
+// DecodeState decodes a rollout state. It returns an error for a state that no decision could have
 // written, because the state is then better recovered from elsewhere. If a later version of the
 // operator wrote the state, the error is a *[NewerVersionError].
-func DecodeRecord(text string) (Record, error) {
+func DecodeState(text string) (State, error) {
 	var format struct {
 		Version int `json:"version"`
 	}
-	if err := json.Unmarshal([]byte(text), &format); err == nil && format.Version > RecordVersion {
-		return Record{}, &NewerVersionError{format.Version}
+	if err := json.Unmarshal([]byte(text), &format); err == nil && format.Version > StateVersion {
+		return State{}, &NewerVersionError{format.Version}
 	}
 	decoder := json.NewDecoder(bytes.NewBufferString(text))
-	var state Record
+	var state State
 	if err := decoder.Decode(&state); err != nil {
-		return Record{}, fmt.Errorf("decoding the rollout state: %w", err)
+		return State{}, fmt.Errorf("decoding the rollout state: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return Record{}, errors.New("decoding the rollout state: unexpected data after the JSON object")
+		return State{}, errors.New("decoding the rollout state: unexpected data after the JSON object")
 	}
 	if err := state.validate(); err != nil {
-		return Record{}, fmt.Errorf("decoding the rollout state: %w", err)
+		return State{}, fmt.Errorf("decoding the rollout state: %w", err)
 	}
 	return state, nil
 }
 
-func (s Record) validate() error {
+func (s State) validate() error {
 	switch {
 	case s.Version < 0:
 		return fmt.Errorf("its version is %d", s.Version)
@@ -144,27 +144,27 @@ func (s Record) validate() error {
 		return fmt.Errorf("its percent is %d", *s.Percent)
 	case s.Highest > math.MaxInt32:
 		return fmt.Errorf("its highest revision is %d, which leaves no number for the next", s.Highest)
-	case max(s.Stable, s.Target, s.Previous, s.Split.highest(), s.Before.highest()) > s.Highest:
+	case max(s.Stable, s.Target, s.Previous, s.Split.highest(), s.ServedBefore.highest()) > s.Highest:
 		return fmt.Errorf("its highest revision is %d, and it names a higher one", s.Highest)
 	}
 	return nil
 }
 
-func (s Record) clone() Record {
-	s.Floors = maps.Clone(s.Floors)
+func (s State) clone() State {
+	s.Held = maps.Clone(s.Held)
 	s.Routed = slices.Clone(s.Routed)
 	return s
 }
 
 // hadShare reports whether the target has had a share since it became the target. The first release
 // did not store this: its state shows only the last shift. If it is unclear, hadShare returns true.
-func (s Record) hadShare() bool {
-	inferred := s.Before.Percent(s.Target) > 0 || s.Split.Has(s.Target) && s.Before.Equal(s.Split)
-	return s.Tried || s.Split.Percent(s.Target) > 0 || s.Version < RecordVersion && inferred
+func (s State) hadShare() bool {
+	inferred := s.ServedBefore.Percent(s.Target) > 0 || s.Split.Has(s.Target) && s.ServedBefore.Equal(s.Split)
+	return s.Tried || s.Split.Percent(s.Target) > 0 || s.Version < StateVersion && inferred
 }
 
 // hasRouted reports whether a route may ever have named a revision. The first release did not store
 // this, so hasRouted returns true for its state.
-func (s Record) hasRouted(n Number) bool {
-	return s.Stable != 0 && (s.Version < RecordVersion || s.Split.Has(n) || s.Before.Has(n) || slices.Contains(s.Routed, n))
+func (s State) hasRouted(n Number) bool {
+	return s.Stable != 0 && (s.Version < StateVersion || s.Split.Has(n) || s.ServedBefore.Has(n) || slices.Contains(s.Routed, n))
 }

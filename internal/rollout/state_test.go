@@ -14,13 +14,13 @@ import (
 // full is a state of the first release with every field of that release, and encoded is its
 // encoding. Every later version must decode it.
 var (
-	full = Record{
-		Stable: 2, Previous: 1, Target: 3, Percent: new(10), Inputs: "c-inputs", NothingToUndo: true,
-		Split:     canarySplit(3, 10, 2),
-		Before:    All(2),
-		ShiftedAt: time.Date(2026, 3, 11, 12, 0, 0, 5e6, time.UTC),
-		Floors:    map[Number]int{2: 7, 3: 2},
-		Highest:   4,
+	full = State{
+		Stable: 2, Previous: 1, Target: 3, Percent: new(10), Hash: "c-inputs", NothingToUndo: true,
+		Split:        canarySplit(3, 10, 2),
+		ServedBefore: All(2),
+		ShiftedAt:    time.Date(2026, 3, 11, 12, 0, 0, 5e6, time.UTC),
+		Held:         map[Number]int{2: 7, 3: 2},
+		Highest:      4,
 	}
 	encoded = `{"stable":2,"previous":1,"target":3,"percent":10,"inputs":"c-inputs","nothingToUndo":true,` +
 		`"split":{"2":90,"3":10},"before":{"2":100},"shiftedAt":"2026-03-11T12:00:00.005Z","floors":{"2":7,"3":2},"highest":4}`
@@ -28,16 +28,16 @@ var (
 
 func TestEncode(t *testing.T) {
 	tests := map[string]struct {
-		state Record
+		state State
 		want  string
 	}{
 		"all fields": {full, encoded},
 		"the minimum": {
-			Record{Stable: 1, Target: 1, Highest: 1},
+			State{Stable: 1, Target: 1, Highest: 1},
 			`{"stable":1,"target":1,"split":{},"before":{},"shiftedAt":"0001-01-01T00:00:00Z","highest":1}`,
 		},
 		"a percent of 0 is not none": {
-			Record{Stable: 1, Target: 1, Percent: new(0), Split: All(1), Highest: 1},
+			State{Stable: 1, Target: 1, Percent: new(0), Split: All(1), Highest: 1},
 			`{"stable":1,"target":1,"percent":0,"split":{"1":100},"before":{},"shiftedAt":"0001-01-01T00:00:00Z","highest":1}`,
 		},
 	}
@@ -46,7 +46,7 @@ func TestEncode(t *testing.T) {
 			if diff := cmp.Diff(test.want, test.state.Encode()); diff != "" {
 				t.Errorf("encoded (-want +got):\n%s", diff)
 			}
-			decoded, err := DecodeRecord(test.want)
+			decoded, err := DecodeState(test.want)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,11 +84,11 @@ func TestInvalidStateIsNotDecoded(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			state, err := DecodeRecord(test.text)
+			state, err := DecodeState(test.text)
 			if err == nil || !strings.HasPrefix(err.Error(), "decoding the rollout state: ") || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want one that says %q", err, test.want)
 			}
-			if diff := cmp.Diff(Record{}, state, splitsByShares); diff != "" {
+			if diff := cmp.Diff(State{}, state, splitsByShares); diff != "" {
 				t.Errorf("the result is not empty:\n%s", diff)
 			}
 		})
@@ -97,7 +97,7 @@ func TestInvalidStateIsNotDecoded(t *testing.T) {
 
 // TestUnknownFieldIsIgnored: an unknown field does not make the state invalid.
 func TestUnknownFieldIsIgnored(t *testing.T) {
-	decoded, err := DecodeRecord(strings.Replace(encoded, "{", `{"step":3,`, 1))
+	decoded, err := DecodeState(strings.Replace(encoded, "{", `{"step":3,`, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestUnknownFieldIsIgnored(t *testing.T) {
 func TestStateTimes(t *testing.T) {
 	observed := newSnapshot(rolloutState(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2))
 	clock := time.Date(2026, 3, 11, 13, 0, 0, 123456789, time.FixedZone("CET", 3600))
-	got := Decide(observed, testPolicy, clock).Record.ShiftedAt
+	got := Decide(observed, testPolicy, clock).State.ShiftedAt
 	if want := time.Date(2026, 3, 11, 12, 0, 0, 123e6, time.UTC); got != want {
 		t.Errorf("ShiftedAt is %v, want %v", got, want)
 	}
@@ -122,5 +122,5 @@ func TestEncodePanicsOnInvalidTime(t *testing.T) {
 			t.Error("the year 10000 is encoded")
 		}
 	}()
-	Record{Stable: 1, Target: 1, Highest: 1, ShiftedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}.Encode()
+	State{Stable: 1, Target: 1, Highest: 1, ShiftedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}.Encode()
 }

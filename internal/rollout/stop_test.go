@@ -38,7 +38,7 @@ func TestStop(t *testing.T) {
 				sim.edit("edits the spec", change)
 				sim.settle()
 			}
-			before, err := DecodeRecord(sim.route.state)
+			before, err := DecodeState(sim.route.state)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestStop(t *testing.T) {
 
 // TestResumeStableFirst: a canary waits for the stable. A promotion does not.
 func TestResumeStableFirst(t *testing.T) {
-	stopped := func(percent *int) *Record { return rolloutState(1, 0, 2, percent, Split{}) }
+	stopped := func(percent *int) *State { return rolloutState(1, 0, 2, percent, Split{}) }
 	tests := map[string]struct {
 		percent   *int
 		revisions []Revision
@@ -76,7 +76,7 @@ func TestResumeStableFirst(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			decision := Decide(newSnapshot(stopped(test.percent), 2, test.percent, test.revisions...), testPolicy, testNow)
-			if got := decision.Record.Split; !got.Equal(test.want) {
+			if got := decision.State.Split; !got.Equal(test.want) {
 				t.Errorf("split is %s, want %s", got, test.want)
 			}
 		})
@@ -85,10 +85,10 @@ func TestResumeStableFirst(t *testing.T) {
 
 func TestStopBeforeTheFirstIsReady(t *testing.T) {
 	observed := newSnapshot(nil, 1, nil, down(1))
-	observed.Wanted.Stopped = true
+	observed.Desired.Stopped = true
 	decision := Decide(observed, testPolicy, testNow)
-	if decision.Record != nil || decision.Phase != Stopping {
-		t.Errorf("phase is %s, with rollout state %+v, while a pod runs", decision.Phase, decision.Record)
+	if decision.State != nil || decision.Phase != Stopping {
+		t.Errorf("phase is %s, with rollout state %+v, while a pod runs", decision.Phase, decision.State)
 	}
 	if plan := planOf(decision, 1); plan.Action != ScaleDown {
 		t.Errorf("plan is %+v", plan)

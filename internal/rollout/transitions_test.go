@@ -148,7 +148,7 @@ func changes(d evaluation) map[TransitionKind]Transition {
 	}
 	target := d.decision.Target
 	note(d.decision.Create, Transition{Kind: Created, Revision: target})
-	after := d.decision.Record
+	after := d.decision.State
 	if after == nil {
 		return found
 	}
@@ -157,7 +157,7 @@ func changes(d evaluation) map[TransitionKind]Transition {
 	former := d.formerStable()
 	promoted := after.Stable == target && former != target
 	note(promoted, Transition{Kind: Promoted, Revision: target, Other: former})
-	before := d.observed.Route.Record
+	before := d.observed.Route.State
 	if before == nil {
 		return found // The others depend on the recovered state.
 	}

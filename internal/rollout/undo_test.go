@@ -26,7 +26,7 @@ func (sim *simulation) expect(t *testing.T, split string, stable, previous Numbe
 	for _, b := range sim.checker.violations {
 		t.Errorf("rule %d: %s", b.rule, b.how)
 	}
-	state, err := DecodeRecord(sim.route.state)
+	state, err := DecodeState(sim.route.state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestRollbackWhileThePreviousLoads(t *testing.T) {
 			sim.deploy(3)
 			sim.start(3)
 			sim.reconcile()
-			if state, _ := DecodeRecord(sim.route.state); state.Split.String() != test.with3 {
+			if state, _ := DecodeState(sim.route.state); state.Split.String() != test.with3 {
 				t.Errorf("with 3 ready the split is %s, want %s", state.Split, test.with3)
 			}
 			sim.deploy(1)
@@ -164,14 +164,14 @@ func TestRollBackStepByStep(t *testing.T) {
 
 // TestNothingToUndo checks row 11. The transition is announced once.
 func TestNothingToUndo(t *testing.T) {
-	accepted := func(observed Snapshot) (state *Record, times int) {
+	accepted := func(observed Snapshot) (state *State, times int) {
 		decision := Decide(observed, testPolicy, testNow)
 		for _, transition := range decision.Transitions {
 			if transition.Kind == NothingToUndo && transition.Revision == 2 {
 				times++
 			}
 		}
-		return decision.Record, times
+		return decision.State, times
 	}
 	state := rolloutState(2, 1, 2, nil, All(2)) // Revision 1 is lost.
 	steps := []struct {
@@ -213,7 +213,7 @@ func TestNothingToUndo(t *testing.T) {
 // workload.
 func TestRollbackNeedsHistoryOrWorkload(t *testing.T) {
 	unrecorded := up(1)
-	unrecorded.Recorded = false
+	unrecorded.InHistory = false
 	for name, test := range map[string]struct {
 		previous []Revision
 		want     Number
@@ -224,7 +224,7 @@ func TestRollbackNeedsHistoryOrWorkload(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			observed := newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, new(0), append(test.previous, up(2))...)
-			if got := Decide(observed, testPolicy, testNow).Record.Stable; got != test.want {
+			if got := Decide(observed, testPolicy, testNow).State.Stable; got != test.want {
 				t.Errorf("the stable is %d, want %d", got, test.want)
 			}
 		})
@@ -235,7 +235,7 @@ func TestRollbackNeedsHistoryOrWorkload(t *testing.T) {
 // does not roll the stable back.
 func TestOnlyPromotionIsUndone(t *testing.T) {
 	tests := map[string]struct {
-		last    *Record
+		last    *State
 		target  Number
 		percent *int
 	}{
@@ -250,7 +250,7 @@ func TestOnlyPromotionIsUndone(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			state := Decide(newSnapshot(test.last, test.target, test.percent, up(1), up(2), down(3)), testPolicy, testNow).Record
+			state := Decide(newSnapshot(test.last, test.target, test.percent, up(1), up(2), down(3)), testPolicy, testNow).State
 			if state.Stable != 2 || state.Previous != 1 || !state.Split.Equal(All(2)) || state.NothingToUndo {
 				t.Errorf("the stable is %d and the previous %d at %s, want 2 and 1 at 2:100", state.Stable, state.Previous, state.Split)
 			}

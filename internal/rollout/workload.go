@@ -17,7 +17,7 @@ func (d *decider) decision() Decision {
 		Programmed:  d.programmed(),
 		Tags:        d.tags(),
 		Workloads:   d.workloads(),
-		Forget:      d.prune(),
+		Prune:       d.prune(),
 		Phase:       d.phase(),
 		Waiting:     d.waiting,
 		HeldBack:    d.heldBack,
@@ -29,25 +29,25 @@ func (d *decider) decision() Decision {
 	if d.after.Stable != 0 {
 		state := d.after
 		if state.Encode() != d.before.Encode() {
-			state.Version = RecordVersion
+			state.Version = StateVersion
 		}
-		decision.Record = &state
+		decision.State = &state
 	}
 	decision.WakeAt = d.wakeAt(decision.Workloads)
 	return decision
 }
 
 func (d *decider) programmed() bool {
-	return d.routed() && d.Route.TagsTakenOver && d.tags().match(d.Route.Tags)
+	return d.routed() && d.Route.TagsAccepted && d.tags().match(d.Route.Tags)
 }
 
 // routed reports whether the gateway has accepted the desired split.
 func (d *decider) routed() bool {
-	return d.Route.TakenOver && d.after.Split.Equal(d.before.Split)
+	return d.Route.Accepted && d.after.Split.Equal(d.before.Split)
 }
 
 func (d *decider) tags() Tags {
-	if !d.Wanted.Tagged {
+	if !d.Desired.Tagged {
 		return Tags{}
 	}
 	return TagsOf(d.after.Split, d.target)
@@ -64,22 +64,22 @@ func (d *decider) workloads() []WorkloadPlan {
 		}
 	}
 	if d.create && d.runs(d.target) {
-		plans = append(plans, WorkloadPlan{Revision: d.target, Action: Run, Floor: d.minReplicas(d.target)})
+		plans = append(plans, WorkloadPlan{Revision: d.target, Action: Run, MinReplicas: d.minReplicas(d.target)})
 	}
 	slices.SortFunc(plans, func(a, b WorkloadPlan) int { return cmp.Compare(a.Revision, b.Revision) })
 	return plans
 }
 
 func (d *decider) run(revision Revision) WorkloadPlan {
-	plan := WorkloadPlan{Revision: revision.Number, Action: Run, Floor: d.minReplicas(revision.Number)}
-	if d.Wanted.Replicas.External {
+	plan := WorkloadPlan{Revision: revision.Number, Action: Run, MinReplicas: d.minReplicas(revision.Number)}
+	if d.Desired.Replicas.ScaledExternally {
 		d.holdExternal(&plan, revision.Workload)
 		d.followAsked(&plan, revision.Workload)
 	}
 	if workload := revision.Workload; workload != nil {
 		plan.ScaledUpAt = workload.ScaledUpAt
-		bounds := d.Wanted.Replicas
-		scales := plan.Raise || plan.Replicas != nil && *plan.Replicas > 0 || !bounds.External && !bounds.Elastic
+		bounds := d.Desired.Replicas
+		scales := plan.Raise || plan.Replicas != nil && *plan.Replicas > 0 || !bounds.ScaledExternally && !bounds.ScaledByKnative
 		if scales && workload.Replicas == 0 && workload.Pods > 0 {
 			plan.ScaledUpAt = d.now
 		}
@@ -88,7 +88,7 @@ func (d *decider) run(revision Revision) WorkloadPlan {
 }
 
 func (d *decider) runs(n Number) bool {
-	if d.Wanted.Stopped || d.makesRoom(n) {
+	if d.Desired.Stopped || d.makesRoom(n) {
 		return false
 	}
 	return n == d.target || n == d.after.Stable || d.after.Split.Has(n)
@@ -116,14 +116,14 @@ func (d *decider) retire(revision Revision) WorkloadPlan {
 	}
 	routed := d.before.hasRouted(n) || d.Route.Split.Has(n) || slices.Contains(d.Route.Tags, n)
 	switch {
-	case d.makesRoom(n) && !d.Wanted.Stopped:
+	case d.makesRoom(n) && !d.Desired.Stopped:
 		plan.Action = ScaleDown
 	case routed && d.mayBeRouted(n), !routed && d.after.Stable != 0 && d.after.Encode() != d.before.Encode():
 		// Wait until the new rollout state is on the route.
-		return WorkloadPlan{Revision: n, Action: Keep}
+		return WorkloadPlan{Revision: n, Action: AwaitRoute}
 	case (workload.Ready > 0 || routed && workload.Pods > 0) && d.now.Before(plan.IdleSince.Add(d.policy.DrainPeriod)):
 		plan.Action = Drain
-	case workload.Replicas > 0 || workload.Pods > 0, !revision.Recorded && d.inUse(n):
+	case workload.Replicas > 0 || workload.Pods > 0, !revision.InHistory && d.inUse(n):
 		plan.Action = ScaleDown // Without an entry in the history, only the workload knows what it runs.
 	default:
 		plan.Action = Delete
@@ -135,11 +135,11 @@ func (d *decider) retire(revision Revision) WorkloadPlan {
 // split. Until it has accepted the last write, it may serve any earlier one. A tag host that it
 // refuses gets no requests.
 func (d *decider) mayBeRouted(n Number) bool {
-	if d.Route.Impossible {
+	if d.Route.NoRouteAPI {
 		return false
 	}
-	hasRoute := d.Route.Record != nil || d.after.Stable != 0
-	answered := d.Route.TagsTakenOver || d.Route.TagsRefused
+	hasRoute := d.Route.State != nil || d.after.Stable != 0
+	answered := d.Route.TagsAccepted || d.Route.TagsRefused
 	accepted := d.routed() && answered && d.tags().match(d.Route.Tags)
 	return hasRoute && !accepted || slices.Contains(d.Route.Tags, n)
 }
@@ -150,7 +150,7 @@ func (d *decider) prune() []Number {
 	var prune []Number
 	kept := 0
 	for _, revision := range slices.Backward(d.Revisions) {
-		if !revision.Recorded {
+		if !revision.InHistory {
 			continue
 		}
 		kept++
@@ -170,9 +170,9 @@ func (d *decider) phase() Phase {
 	target := d.find(d.target)
 	stable := d.target == d.after.Stable
 	switch {
-	case d.Wanted.Stopped && slices.ContainsFunc(d.Revisions, func(r Revision) bool { return r.Workload.hasPods() }):
+	case d.Desired.Stopped && slices.ContainsFunc(d.Revisions, func(r Revision) bool { return r.Workload.hasPods() }):
 		return Stopping
-	case d.Wanted.Stopped:
+	case d.Desired.Stopped:
 		return Stopped
 	case d.after.Replacement == ReplacementFailed:
 		return Failed
@@ -203,7 +203,7 @@ func (d *decider) transitions() []Transition {
 	}
 	for _, share := range d.before.Split.shares {
 		n := share.Revision
-		if n != d.target && n != d.before.Stable && n != d.after.Stable && !d.after.Split.Has(n) && !d.Wanted.Stopped {
+		if n != d.target && n != d.before.Stable && n != d.after.Stable && !d.after.Split.Has(n) && !d.Desired.Stopped {
 			add(Superseded, n, d.target)
 		}
 	}
@@ -229,7 +229,7 @@ func (d *decider) transitions() []Transition {
 // undone to the percent of the spec, or a canary loses its share to a percent of 0.
 func (d *decider) rolledBack() bool {
 	had, has := d.before.Split.Percent(d.target), d.after.Split.Percent(d.target)
-	if d.target == d.after.Stable || d.percent == nil || has >= had || d.after.Returning || d.Wanted.Stopped {
+	if d.target == d.after.Stable || d.percent == nil || has >= had || d.after.Returning || d.Desired.Stopped {
 		return false
 	}
 	undone := had == 100 || d.before.Returning
@@ -253,7 +253,7 @@ func (d *decider) wakeAt(plans []WorkloadPlan) time.Time {
 			d.scheduleWake(plan.IdleSince.Add(d.policy.DrainPeriod))
 		}
 	}
-	if len(d.after.Floors) > 0 && (!d.after.Split.isShared() || d.Wanted.Replicas.External) {
+	if len(d.after.Held) > 0 && (!d.after.Split.isShared() || d.Desired.Replicas.ScaledExternally) {
 		d.scheduleWake(d.holdEnds(d.after))
 	}
 	if len(d.wakeTimes) == 0 {

@@ -47,30 +47,30 @@ func TestRetire(t *testing.T) {
 		},
 		"no route has ever named it": {
 			workload: Workload{Replicas: 1, Pods: 1},
-			change:   func(s *Snapshot) { s.Route.Record.Version = RecordVersion },
+			change:   func(s *Snapshot) { s.Route.State.Version = StateVersion },
 			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
 		},
 		"no route has ever named it, and it is ready": {
 			workload: running,
-			change:   func(s *Snapshot) { s.Route.Record.Version, s.Route.TakenOver = RecordVersion, false },
+			change:   func(s *Snapshot) { s.Route.State.Version, s.Route.Accepted = StateVersion, false },
 			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
 			wantWake: testNow.Add(drain),
 		},
 		"no route has ever named it, and the gateway has not accepted the route": {
 			workload: Workload{Replicas: 1, Pods: 1},
-			change:   func(s *Snapshot) { s.Route.Record.Version, s.Route.TakenOver = RecordVersion, false },
+			change:   func(s *Snapshot) { s.Route.State.Version, s.Route.Accepted = StateVersion, false },
 			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
 		},
 		"a route has named it before the last shift": {
 			workload: running,
 			change: func(s *Snapshot) {
-				s.Route.Record.Version, s.Route.Record.Routed = RecordVersion, []Number{2}
+				s.Route.State.Version, s.Route.State.Routed = StateVersion, []Number{2}
 			},
 			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
 			wantWake: testNow.Add(drain),
 		},
 		"its autoscaler scales it down before the drain ends": {
-			workload: Workload{Ready: 1, Leaving: true, Pods: 1}, idleFor: time.Second,
+			workload: Workload{Ready: 1, Terminating: true, Pods: 1}, idleFor: time.Second,
 			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: idle(time.Second)},
 			wantWake: testNow.Add(drain - time.Second),
 		},
@@ -84,90 +84,90 @@ func TestRetire(t *testing.T) {
 		},
 		"the gateway has not accepted the route": {
 			workload: running, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Route.TakenOver = false },
-			want:   WorkloadPlan{Revision: 2, Action: Keep},
+			change: func(s *Snapshot) { s.Route.Accepted = false },
+			want:   WorkloadPlan{Revision: 2, Action: AwaitRoute},
 		},
 		"the route is about to change": {
 			workload: running, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Wanted.Percent = new(20) },
-			want:   WorkloadPlan{Revision: 2, Action: Keep},
+			change: func(s *Snapshot) { s.Desired.Percent = new(20) },
+			want:   WorkloadPlan{Revision: 2, Action: AwaitRoute},
 		},
 		"a tag host points at it": {
 			workload: running, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Wanted.Tagged, s.Route.Tags = true, []Number{2, 1} },
-			want:   WorkloadPlan{Revision: 2, Action: Keep},
+			change: func(s *Snapshot) { s.Desired.Tagged, s.Route.Tags = true, []Number{2, 1} },
+			want:   WorkloadPlan{Revision: 2, Action: AwaitRoute},
 		},
 		"a surplus tag host points at it": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Route.Tags = []Number{2} },
-			want:   WorkloadPlan{Revision: 2, Action: Keep},
+			want:   WorkloadPlan{Revision: 2, Action: AwaitRoute},
 		},
 		"tag hosts are about to change": {
 			workload: running, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Wanted.Tagged = true },
-			want:   WorkloadPlan{Revision: 2, Action: Keep},
+			change: func(s *Snapshot) { s.Desired.Tagged = true },
+			want:   WorkloadPlan{Revision: 2, Action: AwaitRoute},
 		},
 		"the tag hosts are up to date": {
 			workload: running, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Wanted.Tagged, s.Route.Tags = true, []Number{1, 3} },
+			change: func(s *Snapshot) { s.Desired.Tagged, s.Route.Tags = true, []Number{1, 3} },
 			want:   WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
 		"the gateway has not answered for a tag host": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) {
-				s.Wanted.Tagged, s.Route.Tags, s.Route.TagsTakenOver = true, []Number{1, 3}, false
+				s.Desired.Tagged, s.Route.Tags, s.Route.TagsAccepted = true, []Number{1, 3}, false
 			},
-			want: WorkloadPlan{Revision: 2, Action: Keep},
+			want: WorkloadPlan{Revision: 2, Action: AwaitRoute},
 		},
 		"the gateway refuses a tag host": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) {
-				s.Wanted.Tagged, s.Route.Tags, s.Route.TagsTakenOver, s.Route.TagsRefused = true, []Number{1, 3}, false, true
+				s.Desired.Tagged, s.Route.Tags, s.Route.TagsAccepted, s.Route.TagsRefused = true, []Number{1, 3}, false, true
 			},
 			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
 		"the Gateway API is not installed any more": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) {
-				s.Route = Route{Impossible: true}
+				s.Route = Route{NoRouteAPI: true}
 				s.Reported = Reported{Stable: 1, Target: 3, Split: canarySplit(3, 10, 1)}
 			},
 			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
 		"it is the target again": {
 			workload: running, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(2) },
-			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1},
+			change: func(s *Snapshot) { s.Desired.Hash = hashOf(2) },
+			want:   WorkloadPlan{Revision: 2, Action: Run, MinReplicas: 1},
 		},
 		"it is the target again while its pods stop": {
 			workload: Workload{Pods: 1}, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(2) },
-			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1, ScaledUpAt: testNow},
+			change: func(s *Snapshot) { s.Desired.Hash = hashOf(2) },
+			want:   WorkloadPlan{Revision: 2, Action: Run, MinReplicas: 1, ScaledUpAt: testNow},
 		},
 		"it is the target again without pods": {
 			workload: Workload{}, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Wanted.Inputs = hashOf(2) },
-			want:   WorkloadPlan{Revision: 2, Action: Run, Floor: 1},
+			change: func(s *Snapshot) { s.Desired.Hash = hashOf(2) },
+			want:   WorkloadPlan{Revision: 2, Action: Run, MinReplicas: 1},
 		},
 		"it is the previous: the history is enough": {
 			workload: Workload{}, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Route.Record.Previous = 2 },
+			change: func(s *Snapshot) { s.Route.State.Previous = 2 },
 			want:   WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Hour)},
 		},
 		"it is the previous, and not in the history": {
 			workload: Workload{}, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Route.Record.Previous, s.Revisions[1].Recorded = 2, false },
+			change: func(s *Snapshot) { s.Route.State.Previous, s.Revisions[1].InHistory = 2, false },
 			want:   WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
 		"it is not needed, and not in the history": {
 			workload: Workload{}, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Revisions[1].Recorded = false },
+			change: func(s *Snapshot) { s.Revisions[1].InHistory = false },
 			want:   WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Hour)},
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			revision := Revision{Number: 2, Inputs: hashOf(2), Recorded: true, Workload: &test.workload}
+			revision := Revision{Number: 2, Hash: hashOf(2), InHistory: true, Workload: &test.workload}
 			if test.idleFor > 0 {
 				revision.Workload.IdleSince = idle(test.idleFor)
 			}
@@ -191,19 +191,19 @@ func TestRetireBeforeTheFirstRoute(t *testing.T) {
 	decision := Decide(newSnapshot(nil, 2, nil, down(1), withoutWorkload(2)), testPolicy, testNow)
 	want := []WorkloadPlan{
 		{Revision: 1, Action: ScaleDown, IdleSince: testNow},
-		{Revision: 2, Action: Run, Floor: 1},
+		{Revision: 2, Action: Run, MinReplicas: 1},
 	}
-	if diff := cmp.Diff(want, decision.Workloads); diff != "" || decision.Record != nil {
-		t.Errorf("workloads (-want +got), with rollout state %v:\n%s", decision.Record, diff)
+	if diff := cmp.Diff(want, decision.Workloads); diff != "" || decision.State != nil {
+		t.Errorf("workloads (-want +got), with rollout state %v:\n%s", decision.State, diff)
 	}
 }
 
 // TestServedWithRefusedTagHost: a refused tag host does not change the served split.
 func TestServedWithRefusedTagHost(t *testing.T) {
 	observed := newSnapshot(rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(10), up(1), up(2))
-	observed.Wanted.Tagged, observed.Route.Tags = true, []Number{1, 2}
-	observed.Route.Record.Before = All(1)
-	observed.Route.TagsTakenOver, observed.Route.TagsRefused = false, true
+	observed.Desired.Tagged, observed.Route.Tags = true, []Number{1, 2}
+	observed.Route.State.ServedBefore = All(1)
+	observed.Route.TagsAccepted, observed.Route.TagsRefused = false, true
 	decision := Decide(observed, testPolicy, testNow)
 	if !decision.Served.Equal(canarySplit(2, 10, 1)) || decision.Programmed {
 		t.Errorf("served is %s, and programmed is %t", decision.Served, decision.Programmed)
@@ -223,14 +223,14 @@ func TestServedStaysServed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			observed := newSnapshot(rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(30), up(1), up(2))
-			observed.Route.Record.Before, observed.Route.TakenOver = All(1), false
+			observed.Route.State.ServedBefore, observed.Route.Accepted = All(1), false
 			observed.Reported = Reported{Stable: 1, Target: 2, Split: test.reported}
 			decision := Decide(observed, testPolicy, testNow)
 			if got := decision.Served; !got.Equal(test.want) {
 				t.Errorf("served is %s, want %s", got, test.want)
 			}
-			if got := decision.Record; !got.Before.Equal(test.want) || !got.Split.Equal(canarySplit(2, 30, 1)) {
-				t.Errorf("Before is %s for the split %s, want %s", got.Before, got.Split, test.want)
+			if got := decision.State; !got.ServedBefore.Equal(test.want) || !got.Split.Equal(canarySplit(2, 30, 1)) {
+				t.Errorf("Before is %s for the split %s, want %s", got.ServedBefore, got.Split, test.want)
 			}
 		})
 	}
@@ -239,7 +239,7 @@ func TestServedStaysServed(t *testing.T) {
 // TestStopWithoutRoutes: without the Gateway API, no route points at a workload.
 func TestStopWithoutRoutes(t *testing.T) {
 	observed := newSnapshot(nil, 1, nil, up(1))
-	observed.Wanted.Stopped, observed.Route.Impossible = true, true
+	observed.Desired.Stopped, observed.Route.NoRouteAPI = true, true
 	observed.Reported = Reported{Stable: 1, Target: 1, Split: All(1)}
 	if got := planOf(Decide(observed, testPolicy, testNow.Add(testPolicy.DrainPeriod)), 1).Action; got != Drain {
 		t.Errorf("the action is %s", got)
@@ -249,10 +249,10 @@ func TestStopWithoutRoutes(t *testing.T) {
 // TestWakeAt: WakeAt is the earliest time at which the decision changes.
 func TestWakeAt(t *testing.T) {
 	state := rolloutState(3, 1, 3, nil, All(3))
-	state.Floors, state.ShiftedAt = map[Number]int{3: 4}, testNow.Add(-time.Minute)
+	state.Held, state.ShiftedAt = map[Number]int{3: 4}, testNow.Add(-time.Minute)
 	running := Workload{Ready: 1, Replicas: 1, Pods: 1}
 	observed := newSnapshot(state, 3, nil, retiring(1, running, 20*time.Second), retiring(2, running, 10*time.Second), upWith(3, 4))
-	observed.Wanted.Replicas = scaled
+	observed.Desired.Replicas = scaled
 	for name, test := range map[string]struct {
 		at   time.Duration
 		want time.Duration
@@ -289,7 +289,7 @@ func TestPrune(t *testing.T) {
 		return revisions
 	}
 	tests := map[string]struct {
-		state     *Record
+		state     *State
 		target    Number
 		revisions []Revision
 		limit     int
@@ -314,11 +314,11 @@ func TestPrune(t *testing.T) {
 			}
 			observed := newSnapshot(test.state, test.target, nil, test.revisions...)
 			if test.state != nil {
-				observed.Wanted.Percent = test.state.Percent
+				observed.Desired.Percent = test.state.Percent
 			}
 			policy := testPolicy
 			policy.HistoryLimit = test.limit
-			if diff := cmp.Diff(test.want, Decide(observed, policy, testNow).Forget); diff != "" {
+			if diff := cmp.Diff(test.want, Decide(observed, policy, testNow).Prune); diff != "" {
 				t.Errorf("pruned (-want +got):\n%s", diff)
 			}
 		})

@@ -169,7 +169,7 @@ func (r *reporter) latestDeploymentReady() condition {
 	}
 	if r.replacement() == rollout.ReplacementFailed {
 		return conditionFalse(ReasonReplacementFailed, "%s did not become ready in the place of %s, and is not tried again until the spec changes",
-			name, r.revision(r.Decision.Record.Stable))
+			name, r.revision(r.Decision.State.Stable))
 	}
 	if waiting := r.Decision.Waiting; waiting != nil && waiting.Revision == target && waiting.Ready > 0 {
 		if failure := r.podFailure(target); failure != nil {
@@ -229,13 +229,13 @@ func (r *reporter) unreadyCondition(share rollout.Share) condition {
 // isLost reports whether a revision has neither an entry in the revision history nor a workload.
 func (r *reporter) isLost(n rollout.Number) bool {
 	return !slices.ContainsFunc(r.Snapshot.Revisions, func(revision rollout.Revision) bool {
-		return revision.Number == n && (revision.Recorded || revision.Workload != nil)
+		return revision.Number == n && (revision.InHistory || revision.Workload != nil)
 	})
 }
 
 // routesReady reports whether clients get the desired split.
 func (r *reporter) routesReady() condition {
-	state, waiting := r.Decision.Record, r.Decision.Waiting
+	state, waiting := r.Decision.State, r.Decision.Waiting
 	switch {
 	case state == nil:
 		return conditionUnknown(ReasonNoRevisionReady, "no revision has been ready yet")
@@ -263,10 +263,10 @@ func (r *reporter) routesReady() condition {
 }
 
 func (r *reporter) replacement() rollout.Replacement {
-	if r.Decision.Record == nil {
+	if r.Decision.State == nil {
 		return ""
 	}
-	return r.Decision.Record.Replacement
+	return r.Decision.State.Replacement
 }
 
 func (r *reporter) heldBack(held rollout.HeldBack) condition {
@@ -276,7 +276,7 @@ func (r *reporter) heldBack(held rollout.HeldBack) condition {
 
 // previewNote says how to undo the promotion of the stable. A percent of 0 together with another
 // model does not do that: it is a preview.
-func (r *reporter) previewNote(state rollout.Record) string {
+func (r *reporter) previewNote(state rollout.State) string {
 	if r.Decision.Phase != rollout.Preview || state.Previous == 0 {
 		return ""
 	}
@@ -295,7 +295,7 @@ func (r *reporter) waitingCondition(waiting rollout.Waiting) condition {
 			"%s cannot get %d %% of the traffic: its ControllerRevision and its workload were deleted; until then %s. To promote %s: kubectl patch isvc -n %s %s --type=merge -p '{\"spec\":{\"predictor\":{\"canaryTrafficPercent\":null}}}'",
 			name, waiting.Percent, r.describeServed(), r.revision(r.Decision.Target), r.InferenceService.Namespace, r.name)
 	}
-	if failure := r.podFailure(waiting.Revision); failure != nil && r.Snapshot.Wanted.Inputs != "" {
+	if failure := r.podFailure(waiting.Revision); failure != nil && r.Snapshot.Desired.Hash != "" {
 		return conditionFalse(failure.Reason, "%s cannot get %d %% of the traffic: %s; until then %s", name, waiting.Percent, failure.Message, r.describeServed())
 	}
 	if waiting.Overdue {
@@ -344,7 +344,7 @@ func (r *reporter) ingressReady() condition {
 	switch route := r.Observed.RouteStatus; {
 	case route.Refused:
 		return conditionFalse(route.Reason, "%s", route.Message)
-	case r.Decision.Record == nil:
+	case r.Decision.State == nil:
 		return conditionUnknown(ReasonNoRevisionReady, "there is no route until a revision is ready")
 	case r.Decision.Programmed:
 		return r.hostCondition()
@@ -396,7 +396,7 @@ func (r *reporter) stoppedCondition() condition {
 	switch {
 	case r.Observed == nil:
 		return conditionUnknown(ReasonNotObserved, "see the other conditions")
-	case r.Decision.Phase == rollout.Stopping && !r.Decision.Programmed && r.Decision.Record != nil:
+	case r.Decision.Phase == rollout.Stopping && !r.Decision.Programmed && r.Decision.State != nil:
 		return conditionUnknown(ReasonStopping, "the pods go once the gateway sends no more requests")
 	case r.Decision.Phase == rollout.Stopping:
 		return conditionUnknown(ReasonStopping, "the pods finish their requests and go")

@@ -69,7 +69,7 @@ func TestAddressesChangeOnceServed(t *testing.T) {
 
 func TestNoURLBeforeFirstRouteIsServed(t *testing.T) {
 	first := rolloutState(1, 0, 1, nil, split(1, 100))
-	first.Before = split()
+	first.ServedBefore = split()
 	if got := status.For(scenario{target: 1, ready: replicas{1: 1}, state: first, pending: true}.report()); got.URL != "" {
 		t.Errorf("URL is %s", got.URL)
 	}

@@ -22,14 +22,14 @@ import (
 func TestMoments(t *testing.T) {
 	refused := &backend.RouteStatus{Exists: true, Refused: true, Reason: "NotAllowedByListeners", Message: `the gateway refuses HTTPRoute "sklearn-iris"`}
 	noGatewayAPI := &backend.RouteStatus{Refused: true, Reason: "GatewayAPINotInstalled", Message: "the cluster does not have the Gateway API"}
-	shifting := func(state *rollout.Record) *rollout.Record {
-		state.Before, state.ShiftedAt = rollout.All(1), now.Add(-time.Second)
+	shifting := func(state *rollout.State) *rollout.State {
+		state.ServedBefore, state.ShiftedAt = rollout.All(1), now.Add(-time.Second)
 		return state
 	}
 	for name, scenario := range map[string]scenario{
 		"created":                  {target: 1},
 		"first-fails":              {target: 1, ready: replicas{1: 0}, failing: failures{1: crash()}},
-		"first-route-awaited":      {target: 1, ready: replicas{1: 1}, state: shifting(&rollout.Record{Stable: 1, Target: 1, Split: rollout.All(1), Highest: 1}), pending: true},
+		"first-route-awaited":      {target: 1, ready: replicas{1: 1}, state: shifting(&rollout.State{Stable: 1, Target: 1, Split: rollout.All(1), Highest: 1}), pending: true},
 		"first-route-refused":      {target: 1, ready: replicas{1: 1}, state: rolloutState(1, 0, 1, nil, split(1, 100)), refused: refused},
 		"no-gateway-api":           {target: 1, ready: replicas{1: 1}, refused: noGatewayAPI},
 		"first-waits-for-replicas": {target: 1, minReplicas: 3, ready: replicas{1: 2}},
@@ -147,7 +147,7 @@ func TestServingRuntimeName(t *testing.T) {
 	} {
 		report := served().report()
 		report.InferenceService.Status.ServingRuntimeName, report.InferenceService.Status.ClusterServingRuntimeName = "older", "older"
-		report.Observed.Recorded[1] = backend.Recorded{Runtime: predictor.RuntimeRef{Kind: kind, Name: "mine"}}
+		report.Observed.History[1] = backend.HistoryEntry{Runtime: predictor.RuntimeRef{Kind: kind, Name: "mine"}}
 		got := status.For(report)
 		if got.ServingRuntimeName != want[0] || got.ClusterServingRuntimeName != want[1] {
 			t.Errorf("for kind %q, the names are %q and %q", kind, got.ServingRuntimeName, got.ClusterServingRuntimeName)

@@ -53,7 +53,7 @@ func drawScenario(t *rapid.T) scenario {
 		}
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "reconciliations") {
-		s.state = s.report().Decision.Record
+		s.state = s.report().Decision.State
 	}
 	return s
 }
@@ -122,16 +122,16 @@ func isReady(t *rapid.T, report status.Report) bool {
 	switch {
 	case report.Problem != nil:
 		t.Error("there is a problem")
-	case report.Snapshot.Wanted.Inputs == "":
+	case report.Snapshot.Desired.Hash == "":
 		t.Error("the spec is not resolved")
 	case d.Phase == rollout.Stopped:
 		t.Error("it is stopped")
 	case d.Create || len(d.Transitions) > 0:
 		t.Errorf("there are transitions: %+v", d.Transitions)
-	case d.Waiting != nil || d.Record == nil || d.Record.NothingToUndo:
+	case d.Waiting != nil || d.State == nil || d.State.NothingToUndo:
 		t.Error("the desired split cannot be written")
-	case !d.Programmed || !d.Served.Equal(d.Record.Split):
-		t.Errorf("%v is served, want %v", d.Served, d.Record.Split)
+	case !d.Programmed || !d.Served.Equal(d.State.Split):
+		t.Errorf("%v is served, want %v", d.Served, d.State.Split)
 	}
 	for _, share := range append(d.Served.Shares(), rollout.Share{Revision: d.Target, Percent: 1}) {
 		if share.Percent > 0 && readyReplicas(report.Observed, share.Revision) == 0 {

@@ -139,7 +139,7 @@ func TestRows(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			report := test.scenario.report()
-			if d := report.Decision; len(d.Transitions) > 0 || d.Record != nil && !d.Programmed {
+			if d := report.Decision; len(d.Transitions) > 0 || d.State != nil && !d.Programmed {
 				t.Fatalf("the row has not settled: %+v", d)
 			}
 			got := status.For(report)
@@ -154,7 +154,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-func nothingToUndo(state *rollout.Record) *rollout.Record {
+func nothingToUndo(state *rollout.State) *rollout.State {
 	state.NothingToUndo = true
 	return state
 }

@@ -9,16 +9,16 @@ import "fmt"
 // which are part of a revision in Knative mode. A user who changes them during a canary does not
 // expect another revision. The note is empty for every other target, and for the stable.
 func (r *reporter) scalingNote() string {
-	if r.Observed == nil || r.Decision.Record == nil || r.stopped() {
+	if r.Observed == nil || r.Decision.State == nil || r.stopped() {
 		return ""
 	}
-	target, stable := r.Decision.Target, r.Decision.Record.Stable
-	current, recorded := r.Observed.Recorded[target]
+	target, stable := r.Decision.Target, r.Decision.State.Stable
+	current, recorded := r.Observed.History[target]
 	if !recorded || target == stable {
 		return ""
 	}
 	for n := target - 1; n > 0; n-- {
-		if earlier, inHistory := r.Observed.Recorded[n]; inHistory && current.Identity.DiffersInScaling(earlier.Identity) {
+		if earlier, inHistory := r.Observed.History[n]; inHistory && current.Identity.DiffersInScaling(earlier.Identity) {
 			kept := ""
 			if n != stable {
 				kept = fmt.Sprintf("; %s keeps its own", r.revision(stable))

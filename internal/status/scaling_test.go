@@ -48,7 +48,7 @@ func TestScalingNote(t *testing.T) {
 				}
 				report := s.report()
 				for n, identity := range test.identities {
-					report.Observed.Recorded[n] = backend.Recorded{Identity: identity}
+					report.Observed.History[n] = backend.HistoryEntry{Identity: identity}
 				}
 				reported := ""
 				for _, condition := range status.For(report).Conditions {

@@ -43,7 +43,7 @@ type scenario struct {
 	inHistory []rollout.Number
 	failing   map[rollout.Number]backend.Failure
 
-	state *rollout.Record
+	state *rollout.State
 	// pending is true if the gateway has not accepted the route yet.
 	pending bool
 	refused *backend.RouteStatus
@@ -65,30 +65,30 @@ func split(pairs ...int) rollout.Split {
 }
 
 // rolloutState returns a rollout state that was written an hour ago.
-func rolloutState(stable, previous, target rollout.Number, percent *int, served rollout.Split) *rollout.Record {
-	return &rollout.Record{
+func rolloutState(stable, previous, target rollout.Number, percent *int, served rollout.Split) *rollout.State {
+	return &rollout.State{
 		Stable: stable, Previous: previous, Target: target, Percent: percent,
-		Split: served, Before: served, ShiftedAt: now.Add(-time.Hour), Highest: max(stable, previous, target),
+		Split: served, ServedBefore: served, ShiftedAt: now.Add(-time.Hour), Highest: max(stable, previous, target),
 	}
 }
 
-func (s scenario) desired() rollout.Wanted {
-	desired := rollout.Wanted{
-		Inputs: hashOf(s.target), Percent: s.percent, Stopped: s.stopped, Tagged: s.tagged,
+func (s scenario) desired() rollout.Desired {
+	desired := rollout.Desired{
+		Hash: hashOf(s.target), Percent: s.percent, Stopped: s.stopped, Tagged: s.tagged,
 		Replicas: rollout.Bounds{Min: max(s.minReplicas, 1), Max: max(s.minReplicas, s.maxReplicas, 1)},
 	}
 	if s.target == 0 {
-		desired.Inputs = ""
+		desired.Hash = ""
 	}
 	return desired
 }
 
 func (s scenario) observation() *backend.Observation {
 	observed := &backend.Observation{
-		Route:       rollout.Route{Record: s.state, TagsTakenOver: true, TakenOver: !s.pending && s.refused == nil && s.state != nil},
+		Route:       rollout.Route{State: s.state, TagsAccepted: true, Accepted: !s.pending && s.refused == nil && s.state != nil},
 		RouteStatus: backend.RouteStatus{Exists: s.state != nil},
-		Recorded:    map[rollout.Number]backend.Recorded{},
-		Details:     map[rollout.Number]backend.Revision{},
+		History:     map[rollout.Number]backend.HistoryEntry{},
+		Details:     map[rollout.Number]backend.RevisionStatus{},
 		Addresses: backend.Addresses{
 			URL:       "http://sklearn-iris.kserve-test.example.com",
 			Predictor: "http://sklearn-iris-predictor.kserve-test.example.com",
@@ -112,10 +112,10 @@ func (s scenario) observation() *backend.Observation {
 		s.addRunning(observed, n)
 	}
 	for _, n := range s.inHistory {
-		observed.Revisions = append(observed.Revisions, rollout.Revision{Number: n, Inputs: hashOf(n), Recorded: true})
+		observed.Revisions = append(observed.Revisions, rollout.Revision{Number: n, Hash: hashOf(n), InHistory: true})
 	}
 	for _, revision := range observed.Revisions {
-		observed.Recorded[revision.Number] = backend.Recorded{
+		observed.History[revision.Number] = backend.HistoryEntry{
 			Runtime: predictor.RuntimeRef{Kind: predictor.ClusterServingRuntimeKind, Name: "kserve-sklearnserver"},
 			Created: now.Add(-2 * time.Hour),
 		}
@@ -125,7 +125,7 @@ func (s scenario) observation() *backend.Observation {
 
 func (s scenario) addRunning(observed *backend.Observation, n rollout.Number) {
 	ready := s.ready[n]
-	detail := backend.Revision{State: v1beta1.Loaded, Pods: max(ready, 1)}
+	detail := backend.RevisionStatus{State: v1beta1.Loaded, Pods: max(ready, 1)}
 	if ready == 0 {
 		detail.State = v1beta1.Loading
 	}
@@ -137,7 +137,7 @@ func (s scenario) addRunning(observed *backend.Observation, n rollout.Number) {
 	}
 	observed.Details[n] = detail
 	observed.Revisions = append(observed.Revisions, rollout.Revision{
-		Number: n, Inputs: hashOf(n), Recorded: true,
+		Number: n, Hash: hashOf(n), InHistory: true,
 		Workload: &rollout.Workload{Ready: ready, Replicas: max(ready, 1), Pods: max(ready, 1), Failed: detail.Failure != nil && ready == 0},
 	})
 }
@@ -145,7 +145,7 @@ func (s scenario) addRunning(observed *backend.Observation, n rollout.Number) {
 // report returns the input of the status, with the decision of the rollout package.
 func (s scenario) report() status.Report {
 	observed := s.observation()
-	snapshot := rollout.Snapshot{Wanted: s.desired(), Revisions: observed.Revisions, Route: observed.Route}
+	snapshot := rollout.Snapshot{Desired: s.desired(), Revisions: observed.Revisions, Route: observed.Route}
 	return status.Report{
 		InferenceService: newInferenceService(),
 		Mode:             v1beta1.DeploymentModeStandard,

@@ -106,14 +106,14 @@ func (r *reporter) revision(n rollout.Number) string {
 // while it is the split of the rollout state, even if the gateway no longer confirms it.
 func (r *reporter) served() rollout.Split {
 	route, reported := r.Snapshot.Route, r.Snapshot.Reported.Split
-	if route.Record != nil && !reported.IsEmpty() && reported.Equal(route.Record.Split) {
+	if route.State != nil && !reported.IsEmpty() && reported.Equal(route.State.Split) {
 		return reported
 	}
 	return r.Decision.Served
 }
 
 func (r *reporter) nothingToUndo() bool {
-	return r.Decision.Record != nil && r.Decision.Record.NothingToUndo
+	return r.Decision.State != nil && r.Decision.State.NothingToUndo
 }
 
 // stopped reports whether the user has stopped the service, even if pods still run.
@@ -179,7 +179,7 @@ func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
 // url returns the URL, or "" if there is no route.
 func (r *reporter) url(url string) string {
 	impossible := r.Observed.RouteStatus.Refused && !r.Observed.RouteStatus.Exists
-	if r.Decision.Record == nil || impossible {
+	if r.Decision.State == nil || impossible {
 		return ""
 	}
 	return url
@@ -209,7 +209,7 @@ func (r *reporter) addresses() backend.Addresses {
 
 // IsSettled reports whether the status already reports the desired split and URL as served.
 func IsSettled(isvc *v1beta1.InferenceService, observed *backend.Observation, reported rollout.Reported, decision rollout.Decision) bool {
-	if decision.Record == nil || !decision.Record.Split.Equal(reported.Split) || isvc.Status.URL != observed.Addresses.URL {
+	if decision.State == nil || !decision.State.Split.Equal(reported.Split) || isvc.Status.URL != observed.Addresses.URL {
 		return false
 	}
 	return apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionRoutesReady) &&
@@ -241,7 +241,7 @@ func (r *reporter) component() v1beta1.ComponentStatusSpec {
 // rolledOut returns the stable and the previous revision by the rollout state on the route. A
 // promotion counts only once it has been written. Without a route, the reported revisions stay.
 func (r *reporter) rolledOut() (stable, previous rollout.Number) {
-	decided, observed, reported := r.Decision.Record, r.Snapshot.Route.Record, r.Snapshot.Reported
+	decided, observed, reported := r.Decision.State, r.Snapshot.Route.State, r.Snapshot.Reported
 	switch {
 	case decided == nil:
 		return 0, 0
@@ -267,7 +267,7 @@ func (r *reporter) created() rollout.Number {
 // latestRevision and by the tag prev.
 func (r *reporter) traffic(served rollout.Split) []v1beta1.TrafficTarget {
 	var targets []v1beta1.TrafficTarget
-	tagged := r.Snapshot.Wanted.Tagged
+	tagged := r.Snapshot.Desired.Tagged
 	add := func(n rollout.Number, latest bool, tag string) {
 		target := v1beta1.TrafficTarget{
 			RevisionName:   r.revision(n),
@@ -295,7 +295,7 @@ func (r *reporter) traffic(served rollout.Split) []v1beta1.TrafficTarget {
 }
 
 func (r *reporter) runtime() (namespaced, cluster string) {
-	switch runtime := r.Observed.Recorded[r.Decision.Target].Runtime; runtime.Kind {
+	switch runtime := r.Observed.History[r.Decision.Target].Runtime; runtime.Kind {
 	case predictor.ServingRuntimeKind:
 		return runtime.Name, ""
 	case predictor.ClusterServingRuntimeKind:

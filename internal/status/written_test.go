@@ -21,8 +21,8 @@ func TestUnwrittenPromotionIsNotReported(t *testing.T) {
 			target: 2, ready: map[rollout.Number]int{1: 1, 2: 1}, state: rolloutState(1, 0, 2, &ten, split(2, 10, 1, 90)),
 		}.report()
 	}
-	if report := promoting(); report.Decision.Record.Stable != 2 {
-		t.Fatalf("the desired stable is %d", report.Decision.Record.Stable)
+	if report := promoting(); report.Decision.State.Stable != 2 {
+		t.Fatalf("the desired stable is %d", report.Decision.State.Stable)
 	}
 	for name, test := range map[string]struct {
 		change     func(*status.Report)
@@ -32,7 +32,7 @@ func TestUnwrittenPromotionIsNotReported(t *testing.T) {
 		"not written": {func(r *status.Report) { r.Outcome.Route = false }, "sklearn-iris-predictor-00001"},
 		"no route": {func(r *status.Report) {
 			r.Outcome.Route = false
-			r.Snapshot.Route = rollout.Route{Impossible: true}
+			r.Snapshot.Route = rollout.Route{NoRouteAPI: true}
 			r.Snapshot.Reported.Stable = 1
 		}, "sklearn-iris-predictor-00001"},
 	} {

@@ -209,7 +209,7 @@ var _ = Describe("The admission policies", Ordered, func() {
 			isvc := newInferenceService("iris", nil)
 			isvc.SetAnnotations(map[string]string{"serving.kserve.io/" + key: "x"})
 			typed := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Annotations: isvc.GetAnnotations()}}
-			ignored := predictor.WithoutEffect(typed, predictor.Settings{})
+			ignored := predictor.IgnoredSettings(typed, predictor.Settings{})
 			Expect(ignored).To(HaveLen(1), key)
 			right, misspelt := strings.CutPrefix(ignored[0].Message, "has no effect; write ")
 			misspelt = misspelt && right != "spec.predictor."+key

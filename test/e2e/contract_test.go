@@ -113,7 +113,7 @@ func newContractCluster(t *testing.T, server client.WithWatch) *contractCluster 
 	useTestServer(isvc)
 	c.must(server.Create(t.Context(), isvc))
 	c.backend = &knative.Backend{
-		Store:           objects.Store{Client: interceptor.NewClient(server, c.funcs()), Live: server, Scheme: server.Scheme()},
+		Store:           objects.Store{Client: interceptor.NewClient(server, c.funcs()), APIReader: server, Scheme: server.Scheme()},
 		Config:          config.Default(),
 		Installed:       func() bool { return true },
 		RoutesInstalled: func() bool { return false }, // Host routes are not part of the contract.

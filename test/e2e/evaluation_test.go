@@ -104,7 +104,7 @@ func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, e
 		if entry.Deleted || !journal.IsRoute(isvc, entry.Object) {
 			continue
 		}
-		if _, err := journal.RecordOf(entry.Object); err != nil {
+		if _, err := journal.StateOf(entry.Object); err != nil {
 			continue // The operator has not adopted the route yet.
 		}
 		split, err := journal.SplitOf(isvc, entry.Object)
@@ -117,7 +117,7 @@ func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, e
 			all = append(all, decision{before: last, after: split})
 			begin, accepted, last = at, -1, split
 		}
-		if accepted < 0 && journal.TakenOver(entry.Object) {
+		if accepted < 0 && journal.IsAccepted(entry.Object) {
 			accepted = at
 		}
 	}
@@ -129,7 +129,7 @@ func (s *scenario) acceptanceTimes(results prober.Results) []time.Duration {
 	var times []time.Duration
 	accepted := map[types.UID]bool{}
 	for _, entry := range s.journal.Entries() {
-		now := !entry.Deleted && journal.TakenOver(entry.Object)
+		now := !entry.Deleted && journal.IsAccepted(entry.Object)
 		if now && !accepted[entry.Object.GetUID()] {
 			times = append(times, entry.At.Sub(results.Started))
 		}

@@ -198,14 +198,14 @@ var _ = Describe("an external edit of a canary's objects", func() {
 				}
 				route, err := s.route()
 				Expect(err).NotTo(HaveOccurred())
-				state, err := journal.RecordOf(route)
+				state, err := journal.StateOf(route)
 				Expect(err).NotTo(HaveOccurred())
 				for i, patch := range what.patches {
 					if i%3 == 2 {
 						s.restartOperator() // Manual edits are slow; a restart resets the count of repeated writes.
 					}
 					writes := len(s.operator.wire.Writes())
-					s.edit(what.child, strings.ReplaceAll(patch, "INPUTS", state.Inputs))
+					s.edit(what.child, strings.ReplaceAll(patch, "INPUTS", state.Hash))
 					if patch == addAnnotation {
 						s.expectNoWrites() // The operator ignores foreign annotations.
 						s.edit(what.child, `[{"op":"remove","path":"/metadata/annotations/example.com~1note"}]`)

@@ -237,7 +237,7 @@ func (s *scenario) sharesBeforeCapacity() []string {
 			}
 			for _, share := range split.Shares() {
 				name := revision(int(share.Revision))
-				state, err := rollout.DecodeRecord(object.Annotations["rollout.serinus.io/record"])
+				state, err := rollout.DecodeState(object.Annotations["rollout.serinus.io/record"])
 				if part := err == nil && state.Returning && state.Stable == share.Revision; part && share.Percent*minLifecycleReplicas <= 100*ready[name] {
 					continue
 				}

@@ -104,7 +104,7 @@ func HaveTags(tags map[string]string) gomegatypes.GomegaMatcher {
 // HTTPRoute or a Knative Service: "S=2 V=1", or "S=1" without a previous revision.
 func HaveRolloutState(want string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(route client.Object) (string, error) {
-		found, err := journal.RecordOf(route)
+		found, err := journal.StateOf(route)
 		state := fmt.Sprintf("S=%d", found.Stable)
 		if found.Previous != 0 {
 			state += fmt.Sprintf(" V=%d", found.Previous)

@@ -114,7 +114,7 @@ var _ = Describe("rule 3: capacity first", func() {
 			if !is {
 				continue
 			}
-			state, err := journal.RecordOf(route)
+			state, err := journal.StateOf(route)
 			Expect(err).NotTo(HaveOccurred())
 			if len(written) == 0 || !state.ShiftedAt.Equal(written[len(written)-1]) {
 				written = append(written, state.ShiftedAt)
@@ -224,7 +224,7 @@ func (s *scenario) awaitEndOfCapacityHold() {
 	GinkgoHelper()
 	route, err := s.route()
 	Expect(err).NotTo(HaveOccurred())
-	state, err := journal.RecordOf(route)
+	state, err := journal.StateOf(route)
 	Expect(err).NotTo(HaveOccurred())
 	Eventually(time.Now).Should(BeTemporally(">", state.ShiftedAt.Add(s.config.Rollout.CapacityHold.Duration)))
 	s.awaitSettled()

@@ -243,7 +243,7 @@ func (m *model) isReplaced(number rollout.Number) bool {
 	if route == nil {
 		return false
 	}
-	state, err := RecordOf(route)
+	state, err := StateOf(route)
 	if err != nil {
 		return false // Reported when the route was written.
 	}
@@ -276,7 +276,7 @@ func (m *model) checkUnrouted(number rollout.Number, what string) []error {
 			violations = append(violations, err)
 		case split.Has(number):
 			violations = append(violations, fmt.Errorf("rule 4: revision %d: %s while HTTPRoute %s (%s) names it", number, what, name, split))
-		case !TakenOver(route):
+		case !IsAccepted(route):
 			violations = append(violations, fmt.Errorf("rule 4: revision %d: %s before the gateway has accepted HTTPRoute %s", number, what, name))
 		}
 	}
@@ -299,7 +299,7 @@ func (m *model) applyRoute(route client.Object, deleted bool) []error {
 		return nil
 	}
 	split, err := SplitOf(m.isvc, route)
-	if err == nil && TakenOver(route) && name == m.mainRoute() {
+	if err == nil && IsAccepted(route) && name == m.mainRoute() {
 		m.served[split.String()] = true
 	}
 	if adopted, found := servedBeforeAdoption(m.isvc, route); found {
@@ -331,7 +331,7 @@ func (m *model) applyRoute(route client.Object, deleted bool) []error {
 // names the latest revision by no name.
 func servedBeforeAdoption(isvc string, route client.Object) (rollout.Split, bool) {
 	service, is := route.(*servingv1.Service)
-	if _, err := RecordOf(route); !is || err == nil {
+	if _, err := StateOf(route); !is || err == nil {
 		return rollout.Split{}, false
 	}
 	split, err := addTraffic(map[rollout.Number]int{}, isvc, service.Name, service.Status.Traffic)
@@ -372,7 +372,7 @@ func (m *model) checkBackendsExist(name string, split rollout.Split, before clie
 
 // checkRolloutState checks rule 7: the rollout state and the weights are written together.
 func (m *model) checkRolloutState(route client.Object, split rollout.Split) []error {
-	state, err := RecordOf(route)
+	state, err := StateOf(route)
 	if err != nil && m.knative && split.IsEmpty() {
 		return nil // The Knative Service precedes the first split.
 	}
@@ -442,7 +442,7 @@ func (m *model) checkReadyCondition(isvc *v1beta1.InferenceService, reported rol
 	if !reported.Equal(m.split) {
 		return []error{fmt.Errorf("rule 9: Ready is True and the status reports %s, but the route has %s", reported, m.split)}
 	}
-	state, err := RecordOf(route)
+	state, err := StateOf(route)
 	if err != nil {
 		return nil // Reported when the route was written.
 	}

@@ -69,7 +69,7 @@ func splitOfHTTPRoute(isvc string, route *gatewayv1.HTTPRoute) (rollout.Split, e
 // name, because Knative rejects revisions that are not ready. While the split in the rollout state
 // is empty, a new Knative Service has no split.
 func splitOfService(isvc string, service *servingv1.Service) (rollout.Split, error) {
-	state, _ := RecordOf(service) // An invalid rollout state counts as an empty split.
+	state, _ := StateOf(service) // An invalid rollout state counts as an empty split.
 	traffic := slices.DeleteFunc(slices.Clone(service.Spec.Traffic), func(t servingv1.TrafficTarget) bool { return t.Percent != nil && *t.Percent == 0 })
 	if state.Split.IsEmpty() && len(traffic) <= 1 {
 		return rollout.Split{}, nil
@@ -100,17 +100,17 @@ func addTraffic(shares map[rollout.Number]int, isvc, service string, traffic []s
 	return rollout.NewSplit(all...)
 }
 
-// RecordOf returns the rollout state on a route.
-func RecordOf(route client.Object) (rollout.Record, error) {
+// StateOf returns the rollout state on a route.
+func StateOf(route client.Object) (rollout.State, error) {
 	text, found := route.GetAnnotations()[annotationRolloutState]
 	if !found {
-		return rollout.Record{}, fmt.Errorf("%T %s has no rollout state", route, route.GetName())
+		return rollout.State{}, fmt.Errorf("%T %s has no rollout state", route, route.GetName())
 	}
-	return rollout.DecodeRecord(text)
+	return rollout.DecodeState(text)
 }
 
-// TakenOver reports whether the gateway or Knative has accepted the route's current generation.
-func TakenOver(route client.Object) bool {
+// IsAccepted reports whether the gateway or Knative has accepted the route's current generation.
+func IsAccepted(route client.Object) bool {
 	switch route := route.(type) {
 	case *gatewayv1.HTTPRoute:
 		return isAccepted(route)

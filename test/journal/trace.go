@@ -107,7 +107,7 @@ func describeKnativeService(service *servingv1.Service) string {
 
 func describeSplit(route client.Object, shares []string) string {
 	accepted := "not accepted"
-	if TakenOver(route) {
+	if IsAccepted(route) {
 		accepted = "accepted"
 	}
 	return fmt.Sprintf("gen %d, %s: %s %s", route.GetGeneration(), accepted, strings.Join(shares, " "), route.GetAnnotations()[annotationRolloutState])

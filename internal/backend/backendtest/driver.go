@@ -126,7 +126,7 @@ func (p *driver) carryOut(observed Moment, decision rollout.Decision) (backend.O
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		change.Revision = &backend.NewRevision{Inputs: target.Inputs, Runs: runs}
+		change.Revision = &backend.RenderedRevision{Hash: target.Hash, Runs: runs}
 	}
 	return observed.Session.Apply(p.t.Context(), change)
 }
@@ -183,14 +183,14 @@ func (p *driver) settleDespite(judge func(error)) rollout.Decision {
 // inspect checks the invariants of every moment.
 func (p *driver) inspect(observed Moment, decision rollout.Decision) {
 	p.t.Helper()
-	record := observed.Route.Record
-	if record == nil {
+	state := observed.Route.State
+	if state == nil {
 		return
 	}
-	if observed.Route.TakenOver && !observed.Route.Split.Equal(record.Split) {
-		p.t.Errorf("%v is said to be served as %v", record.Split, observed.Route.Split)
+	if observed.Route.Accepted && !observed.Route.Split.Equal(state.Split) {
+		p.t.Errorf("%v is said to be served as %v", state.Split, observed.Route.Split)
 	}
-	if reported := observed.Snapshot.Reported.Split; reported.Equal(record.Split) && !decision.Served.Equal(reported) && !observed.Route.ServesNobody {
+	if reported := observed.Snapshot.Reported.Split; reported.Equal(state.Split) && !decision.Served.Equal(reported) && !observed.Route.NoBackends {
 		p.t.Errorf("%v was reported, and now %v, although no traffic moved", reported, decision.Served)
 	}
 	for _, share := range decision.Served.Shares() {
@@ -220,8 +220,8 @@ func (p *driver) report(decision rollout.Decision) {
 		return backend.RevisionName(p.InferenceService().Name, n)
 	}
 	component := v1beta1.ComponentStatusSpec{LatestCreatedRevision: name(decision.Target)}
-	if record := decision.Record; record != nil {
-		component.LatestRolledoutRevision, component.PreviousRolledoutRevision = name(record.Stable), name(record.Previous)
+	if state := decision.State; state != nil {
+		component.LatestRolledoutRevision, component.PreviousRolledoutRevision = name(state.Stable), name(state.Previous)
 	}
 	component.Traffic = trafficOf(decision.Served, name)
 	p.reported.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: component}
@@ -241,7 +241,7 @@ func (p *driver) wantSplit(shares ...int) {
 	if got := observed.Route.Split; !got.Equal(want) {
 		p.t.Errorf("split is %v, want %v", got, want)
 	}
-	if !observed.Route.TakenOver {
+	if !observed.Route.Accepted {
 		p.t.Error("the gateway has not taken the split over")
 	}
 }
@@ -267,10 +267,10 @@ func (p *driver) wantRecorded(want ...rollout.Number) {
 	var got []rollout.Number
 	observed := p.observe()
 	for _, revision := range observed.Revisions {
-		if _, found := observed.Recorded[revision.Number]; found != revision.Recorded {
-			p.t.Errorf("revision %d is recorded: %t, but in the history: %t", revision.Number, revision.Recorded, found)
+		if _, found := observed.History[revision.Number]; found != revision.InHistory {
+			p.t.Errorf("revision %d is recorded: %t, but in the history: %t", revision.Number, revision.InHistory, found)
 		}
-		if revision.Recorded {
+		if revision.InHistory {
 			got = append(got, revision.Number)
 		}
 	}

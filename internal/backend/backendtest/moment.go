@@ -25,5 +25,5 @@ func At(session backend.Session, isvc *v1beta1.InferenceService, mode v1beta1.De
 
 // Change returns what a decision writes, without a new revision.
 func (m Moment) Change(decision rollout.Decision) backend.Change {
-	return backend.Change{Decision: decision, Replicas: m.Snapshot.Wanted.Replicas}
+	return backend.Change{Decision: decision, Replicas: m.Snapshot.Desired.Replicas}
 }

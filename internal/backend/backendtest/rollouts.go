@@ -15,8 +15,8 @@ import (
 func firstDeployment(p *driver) {
 	p.SetBroken(1, true)
 	p.rollOut("v1", 10)
-	if route := p.observe().Route; route.Record != nil || !route.Split.IsEmpty() {
-		p.t.Errorf("before anything is ready, the split is %v and the rollout state %+v", route.Split, route.Record)
+	if route := p.observe().Route; route.State != nil || !route.Split.IsEmpty() {
+		p.t.Errorf("before anything is ready, the split is %v and the rollout state %+v", route.Split, route.State)
 	}
 	p.wantRecorded(1)
 
@@ -24,8 +24,8 @@ func firstDeployment(p *driver) {
 	p.settle()
 	p.wantSplit(1, 100)
 	p.wantRunning(1)
-	if record := p.observe().Route.Record; record.Stable != 1 || record.Target != 1 {
-		p.t.Errorf("the rollout state is %s", record.Encode())
+	if state := p.observe().Route.State; state.Stable != 1 || state.Target != 1 {
+		p.t.Errorf("the rollout state is %s", state.Encode())
 	}
 }
 
@@ -61,8 +61,8 @@ func promotion(p *driver) {
 	if got := p.Instances(2); !slices.Equal(got, canary) {
 		p.t.Errorf("the pods of the canary were %v and are %v", canary, got)
 	}
-	if record := p.observe().Route.Record; record.Stable != 2 || record.Previous != 1 {
-		p.t.Errorf("the rollout state is %s", record.Encode())
+	if state := p.observe().Route.State; state.Stable != 2 || state.Previous != 1 {
+		p.t.Errorf("the rollout state is %s", state.Encode())
 	}
 }
 
@@ -125,14 +125,14 @@ func adoption(p *driver) {
 
 func recordsOutliveWorkloads(p *driver) {
 	p.rollOut("v1", promote)
-	recorded := p.observe().Recorded[1]
+	recorded := p.observe().History[1]
 	p.rollOut("v2", promote)
 	p.wantRunning(2)
 	after := p.observe()
-	if kept := after.Recorded[1]; !kept.Identity.Equal(recorded.Identity) || kept.Runtime != recorded.Runtime || !kept.Created.Equal(recorded.Created) {
+	if kept := after.History[1]; !kept.Identity.Equal(recorded.Identity) || kept.Runtime != recorded.Runtime || !kept.Created.Equal(recorded.Created) {
 		p.t.Errorf("the history entry of revision 1 was %+v and is %+v", recorded, kept)
 	}
-	if after.Recorded[1].Identity.Equal(after.Recorded[2].Identity) {
+	if after.History[1].Identity.Equal(after.History[2].Identity) {
 		p.t.Error("both revisions have the same identity")
 	}
 }
@@ -149,8 +149,8 @@ func losses(p *driver) {
 	p.LoseRoute()
 	p.settle()
 	p.wantSplit(2, 10, 1, 90)
-	if record := p.observe().Route.Record; record.Stable != 1 || record.Target != 2 || record.Highest != 2 {
-		p.t.Errorf("the rollout state is %s", record.Encode())
+	if state := p.observe().Route.State; state.Stable != 1 || state.Target != 2 || state.Highest != 2 {
+		p.t.Errorf("the rollout state is %s", state.Encode())
 	}
 	if p.rendered != 2 {
 		p.t.Errorf("two revisions were rendered %d times", p.rendered)
@@ -165,8 +165,8 @@ func tagging(p *driver) {
 	if want := []rollout.Number{1, 2}; !slices.Equal(observed.Route.Tags, want) {
 		p.t.Errorf("tags lead to %v, want %v", observed.Route.Tags, want)
 	}
-	if !observed.Snapshot.Wanted.Tagged || !observed.Route.TakenOver {
-		p.t.Errorf("tagged: %t, accepted: %t", observed.Snapshot.Wanted.Tagged, observed.Route.TakenOver)
+	if !observed.Snapshot.Desired.Tagged || !observed.Route.Accepted {
+		p.t.Errorf("tagged: %t, accepted: %t", observed.Snapshot.Desired.Tagged, observed.Route.Accepted)
 	}
 	p.rollOut("v2", promote)
 	if got, want := p.observe().Route.Tags, []rollout.Number{2}; !slices.Equal(got, want) {
@@ -191,8 +191,8 @@ func stopping(p *driver) {
 	p.settle()
 	p.wantRunning()
 	p.wantRecorded(1, 2)
-	if route := p.observe().Route; !route.Split.IsEmpty() || route.Record == nil || route.Record.Stable != 1 {
-		p.t.Errorf("stopped, the split is %v and the rollout state %+v", route.Split, route.Record)
+	if route := p.observe().Route; !route.Split.IsEmpty() || route.State == nil || route.State.Stable != 1 {
+		p.t.Errorf("stopped, the split is %v and the rollout state %+v", route.Split, route.State)
 	}
 	p.edit(annotate(v1beta1.AnnotationStop, "false"))
 	p.settle()
@@ -205,13 +205,13 @@ func invalidState(p *driver) {
 	p.rollOut("v2", 10)
 	for _, text := range []string{"", "{", "null", `{"stable":2}`} {
 		p.SetRecord(text)
-		if route := p.observe().Route; route.Record != nil || route.Split.IsEmpty() {
-			p.t.Errorf("of %q the rollout state is %+v and the split %v", text, route.Record, route.Split)
+		if route := p.observe().Route; route.State != nil || route.Split.IsEmpty() {
+			p.t.Errorf("of %q the rollout state is %+v and the split %v", text, route.State, route.Split)
 		}
 		p.settle()
 		p.wantSplit(2, 10, 1, 90)
-		if record := p.observe().Route.Record; record.Stable != 1 || record.Target != 2 {
-			p.t.Errorf("after %q the rollout state is %s", text, record.Encode())
+		if state := p.observe().Route.State; state.Stable != 1 || state.Target != 2 {
+			p.t.Errorf("after %q the rollout state is %s", text, state.Encode())
 		}
 	}
 }
@@ -222,7 +222,7 @@ func unresponsiveGateway(p *driver) {
 	p.SetDeaf(true)
 	p.rollOut("v2", promote)
 	route := p.observe().Route
-	if route.TakenOver {
+	if route.Accepted {
 		p.t.Error("the split counts as accepted")
 	}
 	p.wantRunning(1, 2)

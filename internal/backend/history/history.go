@@ -31,7 +31,7 @@ type History struct {
 	// ControllerRevisions are as read from the cache.
 	ControllerRevisions map[rollout.Number]*appsv1.ControllerRevision
 	// Revisions are decoded from ControllerRevisions, without those that cannot be decoded.
-	Revisions map[rollout.Number]backend.NewRevision
+	Revisions map[rollout.Number]backend.RenderedRevision
 	// SavedState keeps the rollout state while no object splits the traffic; nil if there is no
 	// such state. See [Writer.SaveState].
 	SavedState *appsv1.ControllerRevision
@@ -41,7 +41,7 @@ type History struct {
 func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceService) (History, error) {
 	history := History{
 		ControllerRevisions: map[rollout.Number]*appsv1.ControllerRevision{},
-		Revisions:           map[rollout.Number]backend.NewRevision{},
+		Revisions:           map[rollout.Number]backend.RenderedRevision{},
 	}
 	var list appsv1.ControllerRevisionList
 	if err := store.List(ctx, isvc, &list); err != nil {
@@ -51,20 +51,20 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 	if err := objects.Collect(isvc, "ControllerRevision", backend.RevisionNumber, all, history.ControllerRevisions); err != nil {
 		return History{}, err
 	}
-	for _, record := range all {
-		if record.Name != backend.PredictorName(isvc.Name) {
+	for _, stored := range all {
+		if stored.Name != backend.PredictorName(isvc.Name) {
 			continue
 		}
-		ours, err := objects.IsOwned(isvc, record, "ControllerRevision")
+		ours, err := objects.IsOwned(isvc, stored, "ControllerRevision")
 		if err != nil {
 			return History{}, err
 		}
 		if ours {
-			history.SavedState = record
+			history.SavedState = stored
 		}
 	}
-	for n, record := range history.ControllerRevisions {
-		if revision, err := Decode(record); err == nil {
+	for n, stored := range history.ControllerRevisions {
+		if revision, err := Decode(stored); err == nil {
 			history.Revisions[n] = revision
 		}
 	}
@@ -72,15 +72,15 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 }
 
 // Recorded returns the history in the form of an observation.
-func (h History) Recorded() map[rollout.Number]backend.Recorded {
-	all := map[rollout.Number]backend.Recorded{}
+func (h History) Entries() map[rollout.Number]backend.HistoryEntry {
+	all := map[rollout.Number]backend.HistoryEntry{}
 	for n, revision := range h.Revisions {
-		recorded := backend.Recorded{
+		recorded := backend.HistoryEntry{
 			Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime,
 			User: revision.User, Template: &revision.Runs.Template,
 		}
-		if record := h.ControllerRevisions[n]; record != nil {
-			recorded.Created = record.CreationTimestamp.Time
+		if stored := h.ControllerRevisions[n]; stored != nil {
+			recorded.Created = stored.CreationTimestamp.Time
 		}
 		all[n] = recorded
 	}
@@ -104,27 +104,27 @@ type Writer struct {
 }
 
 // Add adds a revision to the history.
-func (w Writer) Add(ctx context.Context, n rollout.Number, revision backend.NewRevision) error {
-	record, err := Encode(w.InferenceService, n, revision)
+func (w Writer) Add(ctx context.Context, n rollout.Number, revision backend.RenderedRevision) error {
+	stored, err := Encode(w.InferenceService, n, revision)
 	if err != nil {
 		return err
 	}
-	err = w.Create(ctx, record)
+	err = w.Create(ctx, stored)
 	switch {
 	case err == nil:
 		w.Revisions[n] = revision
 		return nil
 	case !apierrors.IsAlreadyExists(err):
-		return fmt.Errorf("creating ControllerRevision %q: %w", record.Name, err)
+		return fmt.Errorf("creating ControllerRevision %q: %w", stored.Name, err)
 	}
-	current, err := w.Lookup(ctx, record, "ControllerRevision")
+	current, err := w.Lookup(ctx, stored, "ControllerRevision")
 	if err != nil {
 		return err
 	}
 	if current != objects.Unlabelled {
-		return backend.ErrStale
+		return backend.ErrStaleCache
 	}
-	marks, err := w.marksOf(record, n)
+	marks, err := w.marksOf(stored, n)
 	if err != nil {
 		return err
 	}
@@ -138,23 +138,23 @@ func (w Writer) Amend(ctx context.Context, amended *backend.Amended) error {
 		return nil
 	}
 	n := amended.Revision
-	revision, record := w.Revisions[n], w.ControllerRevisions[n].DeepCopy()
+	revision, stored := w.Revisions[n], w.ControllerRevisions[n].DeepCopy()
 	revision.Amend(amended.Amendment)
 	text, err := json.Marshal(revision.Amendment)
 	if err != nil {
 		return err
 	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"annotations": map[string]string{objects.AnnotationAmended: string(text)}, "resourceVersion": record.ResourceVersion,
+		"annotations": map[string]string{objects.AnnotationAmended: string(text)}, "resourceVersion": stored.ResourceVersion,
 	}})
 	if err != nil {
 		return err
 	}
-	err = w.Store.Client.Patch(ctx, record, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
+	err = w.Store.Client.Patch(ctx, stored, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
 	if err != nil {
-		return fmt.Errorf("patching ControllerRevision %q: %w", record.Name, err)
+		return fmt.Errorf("patching ControllerRevision %q: %w", stored.Name, err)
 	}
-	w.Revisions[n], w.ControllerRevisions[n] = revision, record
+	w.Revisions[n], w.ControllerRevisions[n] = revision, stored
 	return nil
 }
 
@@ -167,30 +167,30 @@ func (w Writer) Repair(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-func (w Writer) restore(ctx context.Context, record *appsv1.ControllerRevision, n rollout.Number) error {
-	marks, err := w.marksOf(record, n)
+func (w Writer) restore(ctx context.Context, stored *appsv1.ControllerRevision, n rollout.Number) error {
+	marks, err := w.marksOf(stored, n)
 	if err != nil {
 		return err
 	}
-	return w.ApplyIntent(ctx, marks, &metav1.PartialObjectMetadata{ObjectMeta: record.ObjectMeta}, objects.SharedLists)
+	return w.ApplyIntent(ctx, marks, &metav1.PartialObjectMetadata{ObjectMeta: stored.ObjectMeta}, objects.SharedLists)
 }
 
 // marksOf returns the desired metadata of a ControllerRevision, whose data is immutable.
-func (w Writer) marksOf(record *appsv1.ControllerRevision, n rollout.Number) (*unstructured.Unstructured, error) {
-	marks, err := objects.IntentOf(&appsv1.ControllerRevision{ObjectMeta: objects.Meta(w.InferenceService, record.Name, n)}, w.Store.Scheme)
+func (w Writer) marksOf(stored *appsv1.ControllerRevision, n rollout.Number) (*unstructured.Unstructured, error) {
+	marks, err := objects.IntentOf(&appsv1.ControllerRevision{ObjectMeta: objects.Meta(w.InferenceService, stored.Name, n)}, w.Store.Scheme)
 	if err != nil {
 		return nil, err
 	}
 	marks.Object = map[string]any{
 		"apiVersion": marks.GetAPIVersion(), "kind": marks.GetKind(), "metadata": marks.Object["metadata"],
 	}
-	inputs, found := record.Annotations[objects.AnnotationInputs]
+	inputs, found := stored.Annotations[objects.AnnotationHash]
 	if revision, readable := w.Revisions[n]; readable {
-		inputs, found = revision.Inputs, true
+		inputs, found = revision.Hash, true
 	}
 	annotations := map[string]string{}
 	if found {
-		annotations[objects.AnnotationInputs] = inputs
+		annotations[objects.AnnotationHash] = inputs
 	}
 	if retry := w.Retry(n); retry != (Retry{}) {
 		annotations[AnnotationRetry] = retry.encode()

@@ -13,7 +13,7 @@ import (
 
 // TestModeFromHistory: an InferenceService that is restored from a backup has only its history.
 func TestModeFromHistory(t *testing.T) {
-	history := History{Revisions: map[rollout.Number]backend.NewRevision{1: {Mode: v1beta1.DeploymentModeKnative}, 2: {}}}
+	history := History{Revisions: map[rollout.Number]backend.RenderedRevision{1: {Mode: v1beta1.DeploymentModeKnative}, 2: {}}}
 	if got := history.Mode(); got != v1beta1.DeploymentModeKnative {
 		t.Errorf("it is %q", got)
 	}

@@ -55,13 +55,13 @@ func (r Retry) encode() string {
 
 // Retry returns the backoff of a revision from its ControllerRevision.
 func (h History) Retry(n rollout.Number) Retry {
-	record := h.ControllerRevisions[n]
-	if record == nil {
+	stored := h.ControllerRevisions[n]
+	if stored == nil {
 		return Retry{}
 	}
 	var tries int
 	var text string
-	if _, err := fmt.Sscanf(record.Annotations[AnnotationRetry], "%d %s", &tries, &text); err != nil || tries < 1 {
+	if _, err := fmt.Sscanf(stored.Annotations[AnnotationRetry], "%d %s", &tries, &text); err != nil || tries < 1 {
 		return Retry{}
 	}
 	notBefore, err := time.Parse(time.RFC3339, text)
@@ -73,16 +73,16 @@ func (h History) Retry(n rollout.Number) Retry {
 
 // NoteRetry stores the backoff of a revision on its ControllerRevision.
 func (w Writer) NoteRetry(ctx context.Context, n rollout.Number, retry Retry) error {
-	record := w.ControllerRevisions[n].DeepCopy()
-	if record.Annotations == nil {
-		record.Annotations = map[string]string{}
+	stored := w.ControllerRevisions[n].DeepCopy()
+	if stored.Annotations == nil {
+		stored.Annotations = map[string]string{}
 	}
-	record.Annotations[AnnotationRetry] = retry.encode()
-	w.ControllerRevisions[n] = record
-	marks, err := w.marksOf(record, n)
+	stored.Annotations[AnnotationRetry] = retry.encode()
+	w.ControllerRevisions[n] = stored
+	marks, err := w.marksOf(stored, n)
 	if err != nil {
 		return err
 	}
-	marks.SetUID(record.UID) // Without the resource version, because Repair may just have changed it.
+	marks.SetUID(stored.UID) // Without the resource version, because Repair may just have changed it.
 	return w.Send(ctx, marks)
 }

@@ -15,11 +15,11 @@ import (
 )
 
 // SaveState stores the rollout state while no object splits the traffic.
-func (w Writer) SaveState(ctx context.Context, record rollout.Record) error {
+func (w Writer) SaveState(ctx context.Context, state rollout.State) error {
 	saved := &appsv1.ControllerRevision{
 		ObjectMeta: objects.Meta(w.InferenceService, backend.PredictorName(w.InferenceService.Name), 0),
 		Data:       runtime.RawExtension{Raw: []byte("{}")},
 	}
-	saved.Annotations = map[string]string{objects.AnnotationRecord: record.Encode()}
+	saved.Annotations = map[string]string{objects.AnnotationState: state.Encode()}
 	return w.Apply(ctx, saved, objects.OrNil(w.SavedState), objects.SharedLists)
 }

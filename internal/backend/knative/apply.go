@@ -93,7 +93,7 @@ func (w *writer) origin(n rollout.Number) backend.CurrentRevision {
 	if n == w.observation.Current && w.Current != nil {
 		return *w.Current
 	}
-	return backend.CurrentRevision{Inputs: w.observed.knativeRevisions[n].Annotations[objects.AnnotationInputs]}
+	return backend.CurrentRevision{Hash: w.observed.knativeRevisions[n].Annotations[objects.AnnotationHash]}
 }
 
 // writeService creates, updates or deletes the Knative Service. A Knative Service cannot send its
@@ -112,7 +112,7 @@ func (w *writer) writeService(ctx context.Context) error {
 		return err
 	}
 	failures := []error{err, w.update(ctx, desired, creates)}
-	if w.observed.SavedState != nil && current.Annotations[objects.AnnotationRecord] != "" {
+	if w.observed.SavedState != nil && current.Annotations[objects.AnnotationState] != "" {
 		failures = append(failures, w.objects.Delete(ctx, w.observed.SavedState))
 	}
 	return errors.Join(failures...)
@@ -130,8 +130,8 @@ func (w *writer) update(ctx context.Context, desired *servingv1.Service, creates
 }
 
 func (w *writer) stop(ctx context.Context) error {
-	if record := w.Decision.Record; record != nil {
-		if err := w.history.SaveState(ctx, *record); err != nil {
+	if state := w.Decision.State; state != nil {
+		if err := w.history.SaveState(ctx, *state); err != nil {
 			return err
 		}
 		w.outcome.Route = true
@@ -163,11 +163,11 @@ func (w *writer) createService(ctx context.Context) error {
 	}
 	if err := w.Client.Create(ctx, desired, client.FieldOwner(backend.FieldOwner), strict); err != nil {
 		if apierrors.IsAlreadyExists(err) {
-			return backend.ErrStale
+			return backend.ErrStaleCache
 		}
 		return w.explain(fmt.Errorf("creating Knative Service %q: %w", desired.Name, err), n)
 	}
-	w.outcome.Route = w.Decision.Record != nil
+	w.outcome.Route = w.Decision.State != nil
 	return w.NoteWritten(desired)
 }
 
@@ -187,7 +187,7 @@ func (w *writer) restoreLabels(ctx context.Context, desired *servingv1.Service, 
 			return fmt.Errorf("labelling Knative Service %q: %w", desired.Name, err)
 		}
 	}
-	return backend.ErrStale
+	return backend.ErrStaleCache
 }
 
 // desiredService returns the desired Knative Service, and whether its template creates a revision.
@@ -207,7 +207,7 @@ func (w *writer) desiredService(ctx context.Context) (desired *servingv1.Service
 		return desired, false, nil
 	}
 	if err := w.checkRevisionOwner(ctx, w.isvc, n); err != nil {
-		if w.Decision.Record == nil || w.Decision.Record.Split.IsEmpty() {
+		if w.Decision.State == nil || w.Decision.State.Split.IsEmpty() {
 			return nil, false, err // Its traffic would name a revision that does not exist.
 		}
 		return desired, false, err
@@ -221,17 +221,17 @@ func (w *writer) desiredService(ctx context.Context) (desired *servingv1.Service
 // recreates a deleted revision while the template names it. Knative takes the template for the
 // stable's only while both specs are equal, so the spec is copied from the Revision.
 func (w *writer) pointTemplateAtStable(desired *servingv1.Service) bool {
-	record := w.Decision.Record
-	if record == nil || !slices.ContainsFunc(w.Decision.Workloads, func(plan rollout.WorkloadPlan) bool {
+	state := w.Decision.State
+	if state == nil || !slices.ContainsFunc(w.Decision.Workloads, func(plan rollout.WorkloadPlan) bool {
 		return plan.Action == rollout.ScaleDown && w.observed.isScaledByHPA(plan.Revision) && w.observed.templateNames(w.isvc, plan.Revision)
 	}) {
 		return false
 	}
-	knativeRevision, revision := w.observed.knativeRevisions[record.Stable], w.history.Revisions[record.Stable]
-	if knativeRevision == nil || revision.Inputs == "" {
+	knativeRevision, revision := w.observed.knativeRevisions[state.Stable], w.history.Revisions[state.Stable]
+	if knativeRevision == nil || revision.Hash == "" {
 		return false
 	}
-	desired.Spec.Template = w.template(record.Stable, revision)
+	desired.Spec.Template = w.template(state.Stable, revision)
 	desired.Spec.Template.Spec = *knativeRevision.Spec.DeepCopy()
 	return true
 }
@@ -261,18 +261,18 @@ func (w *writer) withMetadata(service *servingv1.Service) *servingv1.Service {
 	if metav1.GetControllerOf(service) == nil {
 		service.OwnerReferences = append(service.OwnerReferences, meta.OwnerReferences...)
 	}
-	if record := w.Decision.Record; record != nil {
-		metav1.SetMetaDataAnnotation(&service.ObjectMeta, objects.AnnotationRecord, record.Encode())
+	if state := w.Decision.State; state != nil {
+		metav1.SetMetaDataAnnotation(&service.ObjectMeta, objects.AnnotationState, state.Encode())
 	}
 	return service
 }
 
 // nextToCreate returns the next revision to create: one that should run and that Knative does not
 // have. The stable comes first, then the others in the order of their numbers.
-func (w *writer) nextToCreate() (n rollout.Number, revision backend.NewRevision, missing bool) {
+func (w *writer) nextToCreate() (n rollout.Number, revision backend.RenderedRevision, missing bool) {
 	first := rollout.Number(0)
-	if w.Decision.Record != nil {
-		first = w.Decision.Record.Stable
+	if w.Decision.State != nil {
+		first = w.Decision.State.Stable
 	}
 	for _, plan := range w.Decision.Workloads {
 		if plan.Action != rollout.Run || w.observed.knativeRevisions[plan.Revision] != nil || missing && plan.Revision != first {
@@ -285,7 +285,7 @@ func (w *writer) nextToCreate() (n rollout.Number, revision backend.NewRevision,
 	return n, revision, missing
 }
 
-func (w *writer) template(n rollout.Number, revision backend.NewRevision) servingv1.RevisionTemplateSpec {
+func (w *writer) template(n rollout.Number, revision backend.RenderedRevision) servingv1.RevisionTemplateSpec {
 	template := templateOf(w.isvc, n, revision)
 	if template.Annotations[serving.ProgressDeadlineAnnotationKey] == "" {
 		template.Annotations[serving.ProgressDeadlineAnnotationKey] = w.Config.Rollout.ProgressDeadline.Duration.String()
@@ -297,10 +297,10 @@ func (w *writer) template(n rollout.Number, revision backend.NewRevision) servin
 // serves, that is the first revision, which gets no requests before it is ready.
 func (w *writer) traffic() traffic {
 	split := rollout.All(w.Decision.Target)
-	if record := w.Decision.Record; record != nil {
-		split = record.Split
+	if state := w.Decision.State; state != nil {
+		split = state.Split
 		if split.IsEmpty() {
-			split = rollout.All(record.Stable)
+			split = rollout.All(state.Stable)
 		}
 	}
 	var desired traffic
@@ -340,7 +340,7 @@ func (w *writer) patch(ctx context.Context, desired *servingv1.Service) error {
 	current := w.observed.service
 	operations := difference(current, desired)
 	if len(operations) == 0 {
-		w.outcome.Route = w.Decision.Record != nil
+		w.outcome.Route = w.Decision.State != nil
 	}
 	return w.repeat(ctx, serviceKind, current, operations, func() (string, error) { return w.send(ctx, desired, operations) })
 }
@@ -359,7 +359,7 @@ func (w *writer) send(ctx context.Context, desired *servingv1.Service, operation
 	if err != nil {
 		return "", w.explain(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), backend.RevisionNumber(w.isvc.Name, desired.Spec.Template.Name))
 	}
-	w.outcome.Route = w.Decision.Record != nil
+	w.outcome.Route = w.Decision.State != nil
 	if err := w.NoteWritten(patched); err != nil {
 		return "", err
 	}
@@ -396,7 +396,7 @@ func (w *writer) protect(ctx context.Context) error {
 	var failures []error
 	for _, n := range slices.Sorted(maps.Keys(w.observed.knativeRevisions)) {
 		revision := w.observed.knativeRevisions[n]
-		if revision.Annotations[serving.RevisionPreservedAnnotationKey] == "" && !slices.Contains(w.Decision.Forget, n) {
+		if revision.Annotations[serving.RevisionPreservedAnnotationKey] == "" && !slices.Contains(w.Decision.Prune, n) {
 			failures = append(failures, w.mark(ctx, revision, map[string]any{
 				"annotations": map[string]any{serving.RevisionPreservedAnnotationKey: "true"},
 			}))
@@ -454,7 +454,7 @@ func (w *writer) retire(ctx context.Context) error {
 	var failures []error
 	for _, plan := range w.Decision.Workloads {
 		switch plan.Action {
-		case rollout.Run, rollout.Keep, rollout.Drain:
+		case rollout.Run, rollout.AwaitRoute, rollout.Drain:
 		case rollout.ScaleDown:
 			failures = append(failures, w.scaleDown(ctx, plan.Revision))
 		case rollout.Delete:
@@ -462,7 +462,7 @@ func (w *writer) retire(ctx context.Context) error {
 		}
 	}
 	var gone []rollout.Number
-	for _, n := range w.Decision.Forget {
+	for _, n := range w.Decision.Prune {
 		if w.observed.knativeRevisions[n] == nil {
 			gone = append(gone, n)
 		}

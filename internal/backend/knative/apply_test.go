@@ -364,9 +364,9 @@ func TestAdoptionFromKServe(t *testing.T) {
 	if service.Spec.Template.Name != template.Name {
 		t.Error("the template was touched")
 	}
-	record, err := rollout.DecodeRecord(service.Annotations["rollout.serinus.io/record"])
-	if err != nil || record.Stable != 1 || record.Target != 2 || record.Highest != 2 {
-		t.Errorf("the rollout state is %s, %v", record.Encode(), err)
+	state, err := rollout.DecodeState(service.Annotations["rollout.serinus.io/record"])
+	if err != nil || state.Stable != 1 || state.Target != 2 || state.Highest != 2 {
+		t.Errorf("the rollout state is %s, %v", state.Encode(), err)
 	}
 	found, err := history.Read(context.Background(), &u.backend.Store, u.isvc())
 	if err != nil || len(found.Revisions) != 2 {
@@ -400,8 +400,8 @@ func TestStaleStatusMovesNoTraffic(t *testing.T) {
 			u.must(u.server.Status().Update(t.Context(), service))
 			before := len(u.writes)
 			observed, decision, err := u.reconcile()
-			if err != nil || observed.Route.TakenOver || decision.Programmed || len(u.writes) > before {
-				t.Errorf("accepted: %t, programmed: %t, wrote %v, %v", observed.Route.TakenOver, decision.Programmed, u.writes[before:], err)
+			if err != nil || observed.Route.Accepted || decision.Programmed || len(u.writes) > before {
+				t.Errorf("accepted: %t, programmed: %t, wrote %v, %v", observed.Route.Accepted, decision.Programmed, u.writes[before:], err)
 			}
 			service = u.service()
 			service.Status = *original
@@ -482,7 +482,7 @@ func TestPrematureFailures(t *testing.T) {
 			detail := found.detail(2)
 			observed := &backend.Observation{
 				Revisions: []rollout.Revision{{Number: 2, Workload: &rollout.Workload{Failed: detail.Failure != nil}}},
-				Details:   map[rollout.Number]backend.Revision{2: detail},
+				Details:   map[rollout.Number]backend.RevisionStatus{2: detail},
 			}
 			observed, _ = observed.Expire(start.Add(test.after))
 			got, reason := observed.Details[2], ""

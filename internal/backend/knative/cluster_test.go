@@ -124,7 +124,7 @@ func newCluster(t *testing.T) *cluster {
 	}
 	c.server = builder.Build()
 	c.backend = &Backend{
-		Store:     objects.Store{Client: interceptor.NewClient(c.server, c.funcs()), Live: c.server, Scheme: scheme},
+		Store:     objects.Store{Client: interceptor.NewClient(c.server, c.funcs()), APIReader: c.server, Scheme: scheme},
 		Config:    config.Default(),
 		Clock:     clusterClock{c},
 		Installed: func() bool { return true },

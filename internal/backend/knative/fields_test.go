@@ -172,7 +172,7 @@ func prune(t *testing.T, pod map[string]any) []string {
 	return lost
 }
 
-func rendered(t *testing.T, isvc *v1beta1.InferenceService, runtime v1alpha1.ServingRuntimeSpec) backend.NewRevision {
+func rendered(t *testing.T, isvc *v1beta1.InferenceService, runtime v1alpha1.ServingRuntimeSpec) backend.RenderedRevision {
 	t.Helper()
 	runtimes := predictor.Runtimes{Namespaced: []*v1alpha1.ServingRuntime{{ObjectMeta: metav1.ObjectMeta{Name: "lab", Namespace: namespace}, Spec: runtime}}}
 	resolved, err := predictor.Resolve(isvc, runtimes, predictor.Settings{Mode: v1beta1.DeploymentModeKnative})
@@ -183,7 +183,7 @@ func rendered(t *testing.T, isvc *v1beta1.InferenceService, runtime v1alpha1.Ser
 	if err != nil {
 		t.Fatal(err)
 	}
-	return backend.NewRevision{Inputs: resolved.Inputs, Runs: runs}
+	return backend.RenderedRevision{Hash: resolved.Hash, Runs: runs}
 }
 
 const labRuntime = `

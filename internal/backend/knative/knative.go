@@ -77,8 +77,8 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		Revisions:   observed.revisions(isvc),
 		Route:       b.routeOf(isvc, observed),
 		RouteStatus: b.routeStatus(observed),
-		Recorded:    observed.Recorded(),
-		Details:     map[rollout.Number]backend.Revision{},
+		History:     observed.Entries(),
+		Details:     map[rollout.Number]backend.RevisionStatus{},
 		HostRoute:   hostRoute,
 		Addresses:   b.addresses(isvc, observed, hostRoute),
 		Mode:        observed.mode(),
@@ -110,11 +110,11 @@ func (c *children) mode() v1beta1.DeploymentMode {
 // has made sure that it runs what the spec asks for. So the spec must not change between the end of
 // KServe's management and the adoption.
 func (c *children) current(isvc *v1beta1.InferenceService) rollout.Number {
-	if c.service == nil || c.service.Annotations[objects.AnnotationRecord] != "" {
+	if c.service == nil || c.service.Annotations[objects.AnnotationState] != "" {
 		return 0
 	}
 	n := backend.RevisionNumber(isvc.Name, c.service.Status.LatestCreatedRevisionName)
-	if revision := c.knativeRevisions[n]; revision == nil || revision.Annotations[objects.AnnotationInputs] != "" || c.ControllerRevisions[n] != nil {
+	if revision := c.knativeRevisions[n]; revision == nil || revision.Annotations[objects.AnnotationHash] != "" || c.ControllerRevisions[n] != nil {
 		return 0
 	}
 	return n

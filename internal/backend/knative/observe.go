@@ -66,7 +66,7 @@ func (b *Backend) readHistory(ctx context.Context, isvc *v1beta1.InferenceServic
 	if err != nil || observed.SavedState == nil {
 		return err
 	}
-	return backend.CheckRecordVersion(observed.SavedState.Annotations[objects.AnnotationRecord])
+	return backend.CheckStateVersion(observed.SavedState.Annotations[objects.AnnotationState])
 }
 
 func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
@@ -88,7 +88,7 @@ func (b *Backend) readService(ctx context.Context, isvc *v1beta1.InferenceServic
 		if !ours {
 			continue
 		}
-		if err := backend.CheckRecordVersion(service.Annotations[objects.AnnotationRecord]); err != nil {
+		if err := backend.CheckStateVersion(service.Annotations[objects.AnnotationState]); err != nil {
 			return err
 		}
 		observed.service = service
@@ -160,7 +160,7 @@ func (b *Backend) checkRevisionOwner(ctx context.Context, isvc *v1beta1.Inferenc
 		return fmt.Errorf("looking for Revision %q: %w", desired.Name, err)
 	}
 	if current.Labels[serving.ServiceLabelKey] == backend.PredictorName(isvc.Name) {
-		return fmt.Errorf("%w: Revision %q is ours and not yet seen, or goes with a Knative Service that was deleted", backend.ErrStale, desired.Name)
+		return fmt.Errorf("%w: Revision %q is ours and not yet seen, or goes with a Knative Service that was deleted", backend.ErrStaleCache, desired.Name)
 	}
 	return ownerConflict(current)
 }
@@ -190,9 +190,9 @@ func (c *children) revisions(isvc *v1beta1.InferenceService) []rollout.Revision 
 	var revisions []rollout.Revision
 	for _, n := range slices.Sorted(maps.Keys(numbers)) {
 		recorded, found := c.Revisions[n]
-		revision := rollout.Revision{Number: n, Inputs: recorded.Inputs, Recorded: found, Workload: c.workload(isvc, n)}
+		revision := rollout.Revision{Number: n, Hash: recorded.Hash, InHistory: found, Workload: c.workload(isvc, n)}
 		if !found && c.knativeRevisions[n] != nil {
-			revision.Inputs = c.knativeRevisions[n].Annotations[objects.AnnotationInputs]
+			revision.Hash = c.knativeRevisions[n].Annotations[objects.AnnotationHash]
 		}
 		revisions = append(revisions, revision)
 	}
@@ -201,26 +201,26 @@ func (c *children) revisions(isvc *v1beta1.InferenceService) []rollout.Revision 
 
 // routeOf reads the rollout state, and whether Knative serves its split.
 func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) rollout.Route {
-	route := rollout.Route{Impossible: !b.Installed(), ServesNobody: observed.service == nil || len(observed.service.Status.Traffic) == 0}
+	route := rollout.Route{NoRouteAPI: !b.Installed(), NoBackends: observed.service == nil || len(observed.service.Status.Traffic) == 0}
 	if observed.service == nil {
 		return observed.savedRoute(route)
 	}
 	traffic := readTraffic(isvc, observed.service)
 	route.Split, route.Tags = traffic.split(), traffic.tagged()
-	record, err := rollout.DecodeRecord(observed.service.Annotations[objects.AnnotationRecord])
+	state, err := rollout.DecodeState(observed.service.Annotations[objects.AnnotationState])
 	// A state with an empty split belongs to a first deployment: its traffic is a placeholder.
-	carried := err == nil && (traffic.matches(record.Split) || record.Split.IsEmpty())
-	if err != nil || !carried && !observed.hasRevisionsOf(record) {
+	carried := err == nil && (traffic.matches(state.Split) || state.Split.IsEmpty())
+	if err != nil || !carried && !observed.hasRevisionsOf(state) {
 		return route
 	}
-	route.Record = &record
+	route.State = &state
 	if carried {
-		route.Split = record.Split
+		route.Split = state.Split
 	}
-	route.Tags = append(route.Tags, observed.hiddenTags(isvc, record, traffic)...)
+	route.Tags = append(route.Tags, observed.hiddenTags(isvc, state, traffic)...)
 	slices.Sort(route.Tags)
-	route.TakenOver = carried && (isServed(observed.service) || record.Split.IsEmpty())
-	route.TagsTakenOver = route.TakenOver // Tags are part of the traffic.
+	route.Accepted = carried && (isServed(observed.service) || state.Split.IsEmpty())
+	route.TagsAccepted = route.Accepted // Tags are part of the traffic.
 	return route
 }
 
@@ -230,19 +230,19 @@ func (c *children) savedRoute(observed rollout.Route) rollout.Route {
 	if c.SavedState == nil {
 		return observed
 	}
-	record, err := rollout.DecodeRecord(c.SavedState.Annotations[objects.AnnotationRecord])
+	state, err := rollout.DecodeState(c.SavedState.Annotations[objects.AnnotationState])
 	if err != nil {
 		return observed
 	}
-	observed.Record = &record
-	observed.TakenOver, observed.TagsTakenOver = record.Split.IsEmpty(), record.Split.IsEmpty()
+	observed.State = &state
+	observed.Accepted, observed.TagsAccepted = state.Split.IsEmpty(), state.Split.IsEmpty()
 	return observed
 }
 
 // hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not
 // match the traffic and names unknown revisions, it was not written by the operator.
-func (c *children) hasRevisionsOf(record rollout.Record) bool {
-	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
+func (c *children) hasRevisionsOf(state rollout.State) bool {
+	for _, share := range append(state.Split.Shares(), rollout.Share{Revision: state.Stable}) {
 		if c.ControllerRevisions[share.Revision] == nil && c.knativeRevisions[share.Revision] == nil {
 			return false
 		}
@@ -252,13 +252,13 @@ func (c *children) hasRevisionsOf(record rollout.Record) bool {
 
 // hiddenTags returns the revisions of tags that Knative does not let us write: a revision with a
 // share of 0 that is not ready is left out of the traffic, and so is its tag.
-func (c *children) hiddenTags(isvc *v1beta1.InferenceService, record rollout.Record, traffic traffic) []rollout.Number {
+func (c *children) hiddenTags(isvc *v1beta1.InferenceService, state rollout.State, traffic traffic) []rollout.Number {
 	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(traffic.tagged()) > 0) {
 		return nil
 	}
 	var hidden []rollout.Number
-	for _, tag := range backend.TaggedRevisions(rollout.TagsOf(record.Split, record.Target)) {
-		if !traffic.names(tag.Revision) && !c.isReady(tag.Revision) && record.Split.Percent(tag.Revision) == 0 {
+	for _, tag := range backend.TaggedRevisions(rollout.TagsOf(state.Split, state.Target)) {
+		if !traffic.names(tag.Revision) && !c.isReady(tag.Revision) && state.Split.Percent(tag.Revision) == 0 {
 			hidden = append(hidden, tag.Revision)
 		}
 	}

@@ -40,7 +40,7 @@ func (b *Backend) routeStatus(observed *children) backend.RouteStatus {
 	}
 	detail := backend.RouteStatus{Exists: true}
 	ready := service.Status.GetCondition(servingv1.ServiceConditionRoutesReady)
-	if service.Annotations[objects.AnnotationRecord] == "" || service.Status.ObservedGeneration != service.Generation || !ready.IsFalse() {
+	if service.Annotations[objects.AnnotationState] == "" || service.Status.ObservedGeneration != service.Generation || !ready.IsFalse() {
 		return detail
 	}
 	detail.Refused, detail.Reason = true, ready.Reason

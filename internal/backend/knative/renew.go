@@ -21,7 +21,7 @@ func (w *writer) outdated() rollout.Number {
 		if plan.Action != rollout.Run || revision == nil || revision.IsReady() || w.isOffered(plan.Revision) {
 			continue
 		}
-		if digest := recorded.DownloadDigest(); digest != "" && revision.Annotations[objects.AnnotationDownload] != digest {
+		if digest := recorded.DownloadHash(); digest != "" && revision.Annotations[objects.AnnotationDownload] != digest {
 			return plan.Revision
 		}
 	}
@@ -30,18 +30,18 @@ func (w *writer) outdated() rollout.Number {
 
 // isOffered reports whether a revision is the stable or in the split.
 func (w *writer) isOffered(n rollout.Number) bool {
-	record := w.Decision.Record
-	return record != nil && (record.Stable == n || record.Split.Has(n))
+	state := w.Decision.State
+	return state != nil && (state.Stable == n || state.Split.Has(n))
 }
 
 // replacementTemplate returns the stable's template while the template of the Knative Service names
 // an outdated revision.
 func (w *writer) replacementTemplate() (template servingv1.RevisionTemplateSpec, found bool) {
 	n := w.outdated()
-	if n == 0 || w.Decision.Record == nil || !w.observed.templateNames(w.isvc, n) {
+	if n == 0 || w.Decision.State == nil || !w.observed.templateNames(w.isvc, n) {
 		return template, false
 	}
-	stable := w.Decision.Record.Stable
+	stable := w.Decision.State.Stable
 	revision, known := w.history.Revisions[stable]
 	if !known || stable == n || w.observed.knativeRevisions[stable] == nil {
 		return template, false
@@ -56,7 +56,7 @@ func (w *writer) renew(ctx context.Context) error {
 	switch {
 	case n == 0:
 		return nil
-	case w.Decision.Record == nil:
+	case w.Decision.State == nil:
 		return w.deleteConfirmed(ctx, w.observed.service)
 	case w.observed.templateNames(w.isvc, n):
 		return nil

@@ -33,7 +33,7 @@ func endpointOf(revision *servingv1.Revision) string {
 func (u user) renewed(n rollout.Number) *backend.Amended {
 	u.t.Helper()
 	observed := u.observe()
-	download := *predictor.DownloadOf(observed.Recorded[n].Template)
+	download := *predictor.DownloadOf(observed.History[n].Template)
 	download.Env = []corev1.EnvVar{{Name: "AWS_ENDPOINT_URL", Value: "http://store"}}
 	return &backend.Amended{Revision: n, Amendment: backend.Amendment{Download: &download}}
 }

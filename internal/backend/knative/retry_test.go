@@ -168,10 +168,10 @@ func (u user) edit(n int, value string) {
 	u.t.Helper()
 	found, err := history.Read(u.t.Context(), &u.backend.Store, u.isvc())
 	u.must(err)
-	for number, record := range found.ControllerRevisions {
+	for number, stored := range found.ControllerRevisions {
 		if int(number) == n {
-			record.Annotations[history.AnnotationRetry] = value
-			u.must(u.server.Update(u.t.Context(), record))
+			stored.Annotations[history.AnnotationRetry] = value
+			u.must(u.server.Update(u.t.Context(), stored))
 		}
 	}
 }
@@ -179,7 +179,7 @@ func (u user) edit(n int, value string) {
 func (u user) restart() {
 	old := u.backend
 	u.backend = &Backend{
-		Store:  objects.Store{Client: old.Client, Live: old.Live, Scheme: old.Scheme},
+		Store:  objects.Store{Client: old.Client, APIReader: old.APIReader, Scheme: old.Scheme},
 		Config: old.Config, Clock: old.Clock, Installed: old.Installed, RoutesInstalled: old.RoutesInstalled,
 	}
 }

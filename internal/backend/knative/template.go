@@ -26,7 +26,7 @@ const (
 
 // templateOf returns the template that creates a revision. It disables Knative's garbage
 // collection, because the operator decides which revisions are kept.
-func templateOf(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) servingv1.RevisionTemplateSpec {
+func templateOf(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.RenderedRevision) servingv1.RevisionTemplateSpec {
 	pods := revision.Runs.Template.DeepCopy()
 	template := servingv1.RevisionTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{
@@ -46,9 +46,9 @@ func templateOf(isvc *v1beta1.InferenceService, n rollout.Number, revision backe
 	maps.Copy(template.Labels, pods.Labels)
 	maps.Copy(template.Labels, objects.Meta(isvc, "", n).Labels)
 	maps.Copy(template.Annotations, pods.Annotations)
-	template.Annotations[objects.AnnotationInputs] = revision.Inputs
+	template.Annotations[objects.AnnotationHash] = revision.Hash
 	if revision.Amendment.Download != nil {
-		template.Annotations[objects.AnnotationDownload] = revision.DownloadDigest()
+		template.Annotations[objects.AnnotationDownload] = revision.DownloadHash()
 	}
 	template.Annotations[serving.RevisionPreservedAnnotationKey] = "true"
 	return template
@@ -60,10 +60,10 @@ const unknownInputs = "unknown"
 
 // revisionOf reads a revision that has no ControllerRevision from its Knative Revision. The
 // ControllerRevision was deleted, or KServe created the revision.
-func revisionOf(knativeRevision *servingv1.Revision, origin backend.CurrentRevision) backend.NewRevision {
-	revision := backend.NewRevision{Inputs: origin.Inputs}
-	if revision.Inputs == "" {
-		revision.Inputs = unknownInputs + "-" + knativeRevision.Name
+func revisionOf(knativeRevision *servingv1.Revision, origin backend.CurrentRevision) backend.RenderedRevision {
+	revision := backend.RenderedRevision{Hash: origin.Hash}
+	if revision.Hash == "" {
+		revision.Hash = unknownInputs + "-" + knativeRevision.Name
 	}
 	revision.Runs.Identity, revision.Runs.Runtime = origin.Identity, origin.Runtime
 	revision.Runs.Template.Spec = *knativeRevision.Spec.PodSpec.DeepCopy()

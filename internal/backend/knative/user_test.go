@@ -60,7 +60,7 @@ func (u user) carryOut() (backendtest.Moment, rollout.Decision, backend.Outcome,
 	u.must(err)
 	session, err := u.backend.Observe(u.t.Context(), isvc)
 	u.must(err)
-	current := backend.Recorded{Identity: resolved.Identity, Runtime: resolved.Runtime}
+	current := backend.HistoryEntry{Identity: resolved.Identity, Runtime: resolved.Runtime}
 	known := session.Observation()
 	if known.Current != 0 {
 		known = known.WithCurrent(current)
@@ -71,12 +71,12 @@ func (u user) carryOut() (backendtest.Moment, rollout.Decision, backend.Outcome,
 	change := observed.Change(decision)
 	change.Amended, u.amended = u.amended, nil
 	if known.Current != 0 {
-		change.Current = &backend.CurrentRevision{Inputs: resolved.Inputs, Recorded: current}
+		change.Current = &backend.CurrentRevision{Hash: resolved.Hash, HistoryEntry: current}
 	}
 	if decision.Create {
 		runs, err := resolved.Render(predictor.Credentials{})
 		u.must(err)
-		change.Revision = &backend.NewRevision{Inputs: resolved.Inputs, Runs: runs}
+		change.Revision = &backend.RenderedRevision{Hash: resolved.Hash, Runs: runs}
 	}
 	outcome, err := session.Apply(u.t.Context(), change)
 	return observed, decision, outcome, err

@@ -34,12 +34,12 @@ func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *r
 		return nil
 	}
 	workload := &rollout.Workload{
-		Ready:     c.capacity(isvc, n),
-		Leaving:   c.isTerminating(isvc, n),
-		Replicas:  desiredReplicas(revision, len(c.pods[n])),
-		Pods:      len(c.pods[n]),
-		IdleSince: c.idleSince(isvc, n),
-		Failed:    c.detail(n).Failure != nil,
+		Ready:       c.capacity(isvc, n),
+		Terminating: c.isTerminating(isvc, n),
+		Replicas:    desiredReplicas(revision, len(c.pods[n])),
+		Pods:        len(c.pods[n]),
+		IdleSince:   c.idleSince(isvc, n),
+		Failed:      c.detail(n).Failure != nil,
 
 		ReadySince: pods.ReadySince(c.pods[n]),
 	}
@@ -201,10 +201,10 @@ func (c *children) idleSince(isvc *v1beta1.InferenceService, n rollout.Number) t
 
 // detail returns what the pods of a revision report. If they report no failure, Knative's
 // conditions count.
-func (c *children) detail(n rollout.Number) backend.Revision {
+func (c *children) detail(n rollout.Number) backend.RevisionStatus {
 	revision := c.knativeRevisions[n]
 	if revision == nil {
-		detail := backend.Revision{State: v1beta1.Pending, Failure: c.creationFailure()}
+		detail := backend.RevisionStatus{State: v1beta1.Pending, Failure: c.creationFailure()}
 		if detail.Failure != nil {
 			detail.State = v1beta1.FailedToLoad
 		}

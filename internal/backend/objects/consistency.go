@@ -61,7 +61,7 @@ func (s *Store) NoteWritten(object client.Object) error {
 	return err
 }
 
-// AwaitWritten returns [backend.ErrStale] while the cache is behind our last write of an object.
+// AwaitWritten returns [backend.ErrStaleCache] while the cache is behind our last write of an object.
 // The object is as cached. If the cache does not hold it, only its namespace and name are set, and
 // AwaitWritten returns nil once the object was deleted or has lost our label.
 func (s *Store) AwaitWritten(ctx context.Context, object client.Object) error {
@@ -70,7 +70,7 @@ func (s *Store) AwaitWritten(ctx context.Context, object client.Object) error {
 		return err
 	}
 	if object.GetResourceVersion() != "" {
-		return backend.ErrStale
+		return backend.ErrStaleCache
 	}
 	current, err := s.Metadata(ctx, object)
 	switch {
@@ -80,7 +80,7 @@ func (s *Store) AwaitWritten(ctx context.Context, object client.Object) error {
 		s.written.Forget(target)
 		return nil
 	}
-	return backend.ErrStale
+	return backend.ErrStaleCache
 }
 
 func (s *Store) targetOf(object client.Object) (Target, error) {

@@ -23,9 +23,9 @@ const OwnPrefix = "rollout.serinus.io/"
 // Annotations on the objects that the operator creates.
 const (
 	// AnnotationRecord holds the rollout state on the object that splits the traffic.
-	AnnotationRecord = OwnPrefix + "record"
+	AnnotationState = OwnPrefix + "record"
 	// AnnotationInputs is the hash of a revision's inputs, on all objects of the revision.
-	AnnotationInputs = OwnPrefix + "inputs"
+	AnnotationHash = OwnPrefix + "inputs"
 	// AnnotationAmended holds the [backend.Amendment] of a revision on its ControllerRevision.
 	AnnotationAmended = OwnPrefix + "amended"
 	// AnnotationDownload is the digest of an amended download on the workload of a revision.

@@ -29,7 +29,7 @@ func CheckOwner(isvc *v1beta1.InferenceService, object client.Object, kind strin
 		return nil
 	case owner != nil && isInferenceService(owner) && owner.Name == isvc.Name:
 		return fmt.Errorf("%w: %s %q is of an InferenceService of the same name that was deleted, and goes with it",
-			backend.ErrStale, kind, object.GetName())
+			backend.ErrStaleCache, kind, object.GetName())
 	}
 	conflict := &backend.ConflictError{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
 	if owner != nil {

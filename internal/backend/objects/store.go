@@ -27,9 +27,9 @@ import (
 type Store struct {
 	// Client reads from the cache and writes to the API server.
 	Client client.Client
-	// Live reads from the API server. The cache does not hold objects without our label, and may be
+	// APIReader reads from the API server. The cache does not hold objects without our label, and may be
 	// too old to decide on a deletion.
-	Live client.Reader
+	APIReader client.Reader
 	// Scheme knows all kinds that a backend writes.
 	Scheme *runtime.Scheme
 	// Now returns the current time; the default is time.Now.
@@ -56,17 +56,17 @@ func (s *Store) List(ctx context.Context, isvc *v1beta1.InferenceService, list c
 	return nil
 }
 
-// Confirm returns [backend.ErrStale] unless the API server still has the observed version of the
+// Confirm returns [backend.ErrStaleCache] unless the API server still has the observed version of the
 // InferenceService and of an object, which may be nil. Deletions need it, because the cache may be
 // older than our own last write.
 func (s *Store) Confirm(ctx context.Context, isvc *v1beta1.InferenceService, object client.Object) error {
 	current := &v1beta1.InferenceService{}
-	if err := s.Live.Get(ctx, client.ObjectKeyFromObject(isvc), current); err != nil {
+	if err := s.APIReader.Get(ctx, client.ObjectKeyFromObject(isvc), current); err != nil {
 		return fmt.Errorf("confirming the spec: %w", err)
 	}
 	// Labels and annotations count as much as the spec, and they do not change the generation.
 	if current.UID != isvc.UID || current.ResourceVersion != isvc.ResourceVersion {
-		return backend.ErrStale
+		return backend.ErrStaleCache
 	}
 	if object == nil {
 		return nil
@@ -76,7 +76,7 @@ func (s *Store) Confirm(ctx context.Context, isvc *v1beta1.InferenceService, obj
 		return fmt.Errorf("confirming the route: %w", err)
 	}
 	if metadata.ResourceVersion != object.GetResourceVersion() {
-		return backend.ErrStale
+		return backend.ErrStaleCache
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (s *Store) Metadata(ctx context.Context, object client.Object) (*metav1.Par
 	}
 	current := &metav1.PartialObjectMetadata{}
 	current.SetGroupVersionKind(gvk)
-	return current, s.Live.Get(ctx, client.ObjectKeyFromObject(object), current)
+	return current, s.APIReader.Get(ctx, client.ObjectKeyFromObject(object), current)
 }
 
 // Writer writes the objects of one InferenceService.
@@ -118,7 +118,7 @@ func (w Writer) Apply(ctx context.Context, desired, current client.Object, how L
 		return err
 	}
 	if presence == Labelled {
-		return backend.ErrStale
+		return backend.ErrStaleCache
 	}
 	target, content := targetOf(intent), contentOf(intent)
 	return w.Repeat(ctx, target, content, func() (FindWriter, error) {

@@ -49,8 +49,8 @@ func DeadlineMessage(deadline string) string {
 // may take to become ready. Failures that the owner of the pods reports count only if the pods
 // report none. The pods are sorted by name, so that the same one of several failures is always
 // reported.
-func Detail(pods []*corev1.Pod, deadline time.Duration, owner ...backend.Pending) backend.Revision {
-	detail := backend.Revision{State: v1beta1.Pending, Pods: len(pods), LoadDeadline: deadline}
+func Detail(pods []*corev1.Pod, deadline time.Duration, owner ...backend.Pending) backend.RevisionStatus {
+	detail := backend.RevisionStatus{State: v1beta1.Pending, Pods: len(pods), LoadDeadline: deadline}
 	ready := CountReady(pods)
 	var current progress
 	for _, pod := range pods {

@@ -104,40 +104,40 @@ func TestDetail(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		pods []*corev1.Pod
-		want backend.Revision
+		want backend.RevisionStatus
 	}{
-		"there are none":       {want: backend.Revision{State: v1beta1.Pending}},
-		"one waits for a node": {pods: []*corev1.Pod{podOf()}, want: backend.Revision{State: v1beta1.Pending, Pods: 1, Stage: "waiting for a node"}},
+		"there are none":       {want: backend.RevisionStatus{State: v1beta1.Pending}},
+		"one waits for a node": {pods: []*corev1.Pod{podOf()}, want: backend.RevisionStatus{State: v1beta1.Pending, Pods: 1, Stage: "waiting for a node"}},
 		"one fetches its image": {
 			pods: []*corev1.Pod{podOf(server(waitsFor("ContainerCreating", "")))},
-			want: backend.Revision{State: v1beta1.Loading, Pods: 1, Stage: `pulling the image "registry.example.com/iris:v2" of container "kserve-container"`},
+			want: backend.RevisionStatus{State: v1beta1.Loading, Pods: 1, Stage: `pulling the image "registry.example.com/iris:v2" of container "kserve-container"`},
 		},
 		"one downloads its model": {
 			pods: []*corev1.Pod{podOf(initializer(runsSince(1)), server(waitsFor("PodInitializing", "")))},
-			want: backend.Revision{State: v1beta1.Loading, Pods: 1, Stage: "downloading the model"},
+			want: backend.RevisionStatus{State: v1beta1.Loading, Pods: 1, Stage: "downloading the model"},
 		},
-		"one loads":  {pods: []*corev1.Pod{podOf(loaded, server(runsSince(4)))}, want: backend.Revision{State: v1beta1.Loading, Pods: 1, Stage: starting}},
-		"one serves": {pods: []*corev1.Pod{readyPod(podOf(loaded, server(runsSince(4))))}, want: backend.Revision{State: v1beta1.Loaded, Pods: 1}},
+		"one loads":  {pods: []*corev1.Pod{podOf(loaded, server(runsSince(4)))}, want: backend.RevisionStatus{State: v1beta1.Loading, Pods: 1, Stage: starting}},
+		"one serves": {pods: []*corev1.Pod{readyPod(podOf(loaded, server(runsSince(4))))}, want: backend.RevisionStatus{State: v1beta1.Loaded, Pods: 1}},
 		"one serves and was restarted before": {
 			pods: []*corev1.Pod{readyPod(podOf(loaded, server(runsSince(14), crashed(1))))},
-			want: backend.Revision{State: v1beta1.Loaded, Pods: 1},
+			want: backend.RevisionStatus{State: v1beta1.Loaded, Pods: 1},
 		},
 		"one crashes": {
 			pods: []*corev1.Pod{podOf(loaded, often(server(crashed(1))))},
-			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+			want: backend.RevisionStatus{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`,
 				Detail: "no such model", Pod: podName, ExitCode: 1, Time: at(10).Time,
 			}},
 		},
 		"one ends well, which a server must not": {
 			pods: []*corev1.Pod{podOf(loaded, often(server(endedAt(10, 0, "Completed", ""))))},
-			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+			want: backend.RevisionStatus{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 0`, Pod: podName, Time: at(10).Time,
 			}},
 		},
 		"one needs more memory": {
 			pods: []*corev1.Pod{podOf(loaded, often(server(endedAt(10, 137, "OOMKilled", "Killed"))))},
-			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+			want: backend.RevisionStatus{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "OutOfMemory", Message: `container "kserve-container" needs more memory than its limit; raise resources.limits.memory`,
 				Detail: "Killed", Pod: podName, ExitCode: 137, Time: at(10).Time,
 			}},
@@ -147,21 +147,21 @@ func TestDetail(t *testing.T) {
 				initializer(waitsFor("CrashLoopBackOff", "back-off 20s"), endedAt(10, 1, "Error", "Traceback\n  403 Forbidden: gs://models/iris\n\n")),
 				server(waitsFor("PodInitializing", "")),
 			)},
-			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+			want: backend.RevisionStatus{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "ModelDownloadFailed", Message: "the model cannot be downloaded; check storageUri and the credentials of the service account",
 				Detail: "403 Forbidden: gs://models/iris", Pod: podName, ExitCode: 1, Time: at(10).Time,
 			}},
 		},
 		"the download needs more memory": {
 			pods: []*corev1.Pod{podOf(often(initializer(endedAt(10, 137, "OOMKilled", ""))))},
-			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+			want: backend.RevisionStatus{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "OutOfMemory", Message: "the download of the model needs more memory than its limit; have the administrator raise storageInitializer.resources.limits.memory in the operator's configuration, which holds for new revisions",
 				Pod: podName, ExitCode: 137, Time: at(10).Time,
 			}},
 		},
 		"one has no such image": {
 			pods: []*corev1.Pod{podOf(server(waitsFor("ErrImagePull", "manifest unknown")))},
-			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+			want: backend.RevisionStatus{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason:  "ImagePullFailed",
 				Message: `cannot pull the image "registry.example.com/iris:v2" of container "kserve-container"; check its name and the imagePullSecrets`,
 				Detail:  "manifest unknown", Pod: podName,
@@ -169,39 +169,39 @@ func TestDetail(t *testing.T) {
 		},
 		"one has no such command": {
 			pods: []*corev1.Pod{podOf(loaded, server(endedAt(10, 128, "StartError", `exec: "serve": executable file not found in $PATH: unknown`)))},
-			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+			want: backend.RevisionStatus{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "ContainerConfigError", Message: `container "kserve-container" cannot be started; check its command, args and volumeMounts`,
 				Detail: `exec: "serve": executable file not found in $PATH: unknown`, Pod: podName, Time: at(10).Time,
 			}},
 		},
 		"one lacks a secret": {
 			pods: []*corev1.Pod{podOf(server(waitsFor("CreateContainerConfigError", `secret "s3" not found`)))},
-			want: backend.Revision{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
+			want: backend.RevisionStatus{State: v1beta1.FailedToLoad, Pods: 1, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "ContainerConfigError", Message: `container "kserve-container" cannot be created: secret "s3" not found`, Pod: podName,
 			}},
 		},
 		"one has no node": {
 			pods: []*corev1.Pod{unschedulable("0/3 nodes are available: 2 Insufficient cpu, 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.")},
-			want: backend.Revision{State: v1beta1.Pending, Pods: 1, Stage: "waiting for a node: Insufficient cpu, Insufficient nvidia.com/gpu"},
+			want: backend.RevisionStatus{State: v1beta1.Pending, Pods: 1, Stage: "waiting for a node: Insufficient cpu, Insufficient nvidia.com/gpu"},
 		},
 		"one of two crashes": {
 			pods: []*corev1.Pod{podOf(often(server(crashed(1)))), readyPod(podOf(server(runsSince(4))))},
-			want: backend.Revision{State: v1beta1.Loaded, Pods: 2, FailedPods: 1, Failure: &backend.Failure{
+			want: backend.RevisionStatus{State: v1beta1.Loaded, Pods: 2, FailedPods: 1, Failure: &backend.Failure{
 				Reason: "ContainerCrashed", Message: `container "kserve-container" ends with exit code 1`,
 				Detail: "no such model", Pod: podName, ExitCode: 1, Time: at(10).Time,
 			}},
 		},
 		"one is being deleted": {
 			pods: []*corev1.Pod{terminating(readyPod(podOf(server(runsSince(4)))))},
-			want: backend.Revision{State: v1beta1.Pending, Pods: 1},
+			want: backend.RevisionStatus{State: v1beta1.Pending, Pods: 1},
 		},
 		"one crashes while it is deleted": {
 			pods: []*corev1.Pod{terminating(podOf(server(endedAt(10, 143, "Error", ""))))},
-			want: backend.Revision{State: v1beta1.Pending, Pods: 1},
+			want: backend.RevisionStatus{State: v1beta1.Pending, Pods: 1},
 		},
 		"one was ready in this run and lost its readiness, long after a crash": {
 			pods: []*corev1.Pod{unready(podOf(loaded, server(runsSince(14), crashed(1))), 5000)},
-			want: backend.Revision{State: v1beta1.Loading, Pods: 1, Stage: starting},
+			want: backend.RevisionStatus{State: v1beta1.Loading, Pods: 1, Stage: starting},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -71,7 +71,7 @@ func TestRouteAcceptance(t *testing.T) {
 			c.editSpec(func(isvc *v1beta1.InferenceService) { isvc.Annotations[v1beta1.AnnotationEnableTagRouting] = "yes" })
 		}},
 		"the rollout state cannot be decoded": {edit: func(c *cluster) {
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, "{") })
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, "{") })
 			c.acceptRoutes()
 		}},
 	} {
@@ -81,8 +81,8 @@ func TestRouteAcceptance(t *testing.T) {
 			observed, err := c.observe()
 			c.must(err)
 			got := observed.Route
-			if got.TakenOver != test.wantRoute || got.TagsTakenOver != test.wantTags || got.TagsRefused != test.wantTagRefused {
-				t.Errorf("the route is accepted: %t, the tags: %t, one is refused: %t", got.TakenOver, got.TagsTakenOver, got.TagsRefused)
+			if got.Accepted != test.wantRoute || got.TagsAccepted != test.wantTags || got.TagsRefused != test.wantTagRefused {
+				t.Errorf("the route is accepted: %t, the tags: %t, one is refused: %t", got.Accepted, got.TagsAccepted, got.TagsRefused)
 			}
 			if got, want := observed.Route.Split.IsEmpty(), false; got != want {
 				t.Error("the split cannot be read")

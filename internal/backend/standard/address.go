@@ -32,7 +32,7 @@ const predictorPort = 8080
 // Only the clients that use it depend on it. A failure to create it is reported and blocks nothing.
 func (w *writer) writePredictorService(ctx context.Context) error {
 	current := w.observed.predictorService
-	if w.Decision.Record == nil || current == nil && w.predatesPredictorService() {
+	if w.Decision.State == nil || current == nil && w.predatesPredictorService() {
 		return nil
 	}
 	n := w.Decision.Leading()
@@ -59,11 +59,11 @@ func (w *writer) addFinding(condition, reason, what string, err error) {
 // state and nothing has changed since. That version did not create the Service, and an upgrade must
 // not write. The Service is created with the next change.
 func (w *writer) predatesPredictorService() bool {
-	return w.Decision.Record.Version < rollout.RecordVersion
+	return w.Decision.State.Version < rollout.StateVersion
 }
 
 // predictorService returns a Service for the pods of one revision: a Service has no weights.
-func predictorService(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) *corev1.Service {
+func predictorService(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.RenderedRevision) *corev1.Service {
 	ports := service(isvc, n, revision).Spec.Ports
 	if !slices.ContainsFunc(ports, func(p corev1.ServicePort) bool { return p.Port == predictorPort }) {
 		port := ports[0]

@@ -164,10 +164,10 @@ func TestUpgradeCreatesNoPredictorService(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.remove(predictorName, &corev1.Service{})
-	record := c.record()
-	record.Version = 0
+	state := c.rolloutState()
+	state.Version = 0
 	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
-		route.Annotations[objects.AnnotationRecord] = record.Encode()
+		route.Annotations[objects.AnnotationState] = state.Encode()
 	})
 	if writes := c.settle(); len(writes) > 0 || c.selectedRevision() != 0 {
 		t.Errorf("it has written %v", writes)

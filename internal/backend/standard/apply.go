@@ -77,7 +77,7 @@ func (w *writer) create(ctx context.Context) error {
 	}
 	if w.observed.hasLeftoverPods(w.Decision.Target) {
 		return fmt.Errorf("%w: pods of an earlier %s are still there, and go by themselves unless somebody has cut them loose",
-			backend.ErrStale, backend.RevisionName(w.isvc.Name, w.Decision.Target))
+			backend.ErrStaleCache, backend.RevisionName(w.isvc.Name, w.Decision.Target))
 	}
 	err := w.history.Add(ctx, w.Decision.Target, *w.Revision)
 	w.outcome.Target = err == nil
@@ -116,27 +116,27 @@ func (w *writer) runWorkloads(ctx context.Context) error {
 // revision returns the revision from the history. If its ControllerRevision cannot be decoded, it
 // returns the Deployment's content. Serving pods are not restarted for credentials that were
 // recorded just before the pods became ready.
-func (w *writer) revision(n rollout.Number) (revision backend.NewRevision, known bool) {
+func (w *writer) revision(n rollout.Number) (revision backend.RenderedRevision, known bool) {
 	revision, known = w.observed.Revisions[n]
 	deployment := w.observed.deployments[n]
 	late := revision.Amendment.Download != nil && deployment != nil && w.observed.ready(n) > 0 &&
-		deployment.Annotations[objects.AnnotationDownload] != revision.DownloadDigest()
+		deployment.Annotations[objects.AnnotationDownload] != revision.DownloadHash()
 	if known && !late {
 		return revision, true
 	}
 	if deployment != nil {
 		return revisionOf(deployment, w.observed.services[n]), true
 	}
-	return backend.NewRevision{}, false
+	return backend.RenderedRevision{}, false
 }
 
-func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision backend.NewRevision) error {
+func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision backend.RenderedRevision) error {
 	n := plan.Revision
 	if err := w.objects.Apply(ctx, service(w.isvc, n, revision), objects.OrNil(w.observed.services[n]), objects.SharedLists); err != nil {
 		return err
 	}
 	scaling := scalingFor(w.isvc, w.Replicas)
-	current := plan.Floor // The initial replicas of a new Deployment.
+	current := plan.MinReplicas // The initial replicas of a new Deployment.
 	if deployment := w.observed.deployments[n]; deployment != nil {
 		current = replicasOf(deployment)
 	}
@@ -149,7 +149,7 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 	w.replicas[n] = replicas
 	switch {
 	case scaling.autoscaled():
-		return w.objects.Apply(ctx, autoscaler(w.isvc, n, scaling.bounds, plan.Floor), objects.OrNil(w.observed.autoscalers[n]), objects.ExactLists)
+		return w.objects.Apply(ctx, autoscaler(w.isvc, n, scaling.bounds, plan.MinReplicas), objects.OrNil(w.observed.autoscalers[n]), objects.ExactLists)
 	case scaling.class == unknownClass:
 		return nil
 	default:
@@ -172,7 +172,7 @@ func annotatePlan(desired *appsv1.Deployment, plan rollout.WorkloadPlan) {
 
 // progressDeadline returns how long the revision may take to become ready. A model that loads
 // slowly can set its own deadline.
-func (b *Backend) progressDeadline(revision backend.NewRevision) time.Duration {
+func (b *Backend) progressDeadline(revision backend.RenderedRevision) time.Duration {
 	deadline, err := time.ParseDuration(revision.Runs.Template.Annotations[v1beta1.AnnotationProgressDeadline])
 	if err != nil || deadline < time.Second {
 		return b.Config.Rollout.ProgressDeadline.Duration
@@ -183,13 +183,13 @@ func (b *Backend) progressDeadline(revision backend.NewRevision) time.Duration {
 // writeRoutes writes the route, then the tag routes. Tag routes that are no longer desired are
 // deleted last.
 func (w *writer) writeRoutes(ctx context.Context) error {
-	if w.Decision.Record == nil || !w.RoutesInstalled() {
+	if w.Decision.State == nil || !w.RoutesInstalled() {
 		return nil
 	}
 	if err := w.mayShift(ctx); err != nil {
 		return err
 	}
-	route := mainRoute(w.isvc, w.Config.Ingress, *w.Decision.Record, w.timeouts(w.observed.route, w.Decision.Record.Split))
+	route := mainRoute(w.isvc, w.Config.Ingress, *w.Decision.State, w.timeouts(w.observed.route, w.Decision.State.Split))
 	if !gateway.RemoveUnusableHosts(route, w.observed.route, w.UnusableHosts) {
 		// A route without hosts would match all hosts, but this route must stay, because it carries
 		// the rollout state. This host is the InferenceService's own.
@@ -230,12 +230,12 @@ func (w *writer) mayShift(ctx context.Context) error {
 	if w.observed.route != nil {
 		now = splitOf(w.isvc, w.observed.route)
 	}
-	for _, share := range w.Decision.Record.Split.Shares() {
+	for _, share := range w.Decision.State.Split.Shares() {
 		if err := w.unwritten[share.Revision]; err != nil && share.Percent > 0 && now.Percent(share.Revision) == 0 {
 			return err
 		}
 	}
-	if w.Decision.Record.Split.Percent(target) <= now.Percent(target) {
+	if w.Decision.State.Split.Percent(target) <= now.Percent(target) {
 		return nil
 	}
 	for _, tag := range backend.TaggedRevisions(w.Decision.Tags) {
@@ -304,7 +304,7 @@ func (w *writer) retire(ctx context.Context) error {
 	var steps []func(context.Context) error
 	for _, plan := range w.Decision.Workloads {
 		switch plan.Action {
-		case rollout.Run, rollout.Keep:
+		case rollout.Run, rollout.AwaitRoute:
 		case rollout.Drain, rollout.ScaleDown:
 			steps = append(steps, func(ctx context.Context) error { return w.drain(ctx, plan) })
 		case rollout.Delete:
@@ -315,7 +315,7 @@ func (w *writer) retire(ctx context.Context) error {
 	for _, step := range steps {
 		failures = append(failures, step(ctx))
 	}
-	return errors.Join(append(failures, w.history.Prune(ctx, w.Decision.Forget))...)
+	return errors.Join(append(failures, w.history.Prune(ctx, w.Decision.Prune))...)
 }
 
 // drain records since when a workload is idle and scales it to zero once it has drained.
@@ -362,7 +362,7 @@ func (w *writer) confirm(ctx context.Context) error {
 // writeLocalService writes the Service that directs the in-cluster name of the InferenceService to
 // the local gateway, once there is a route.
 func (w *writer) writeLocalService(ctx context.Context) error {
-	if w.Decision.Record == nil || !w.RoutesInstalled() {
+	if w.Decision.State == nil || !w.RoutesInstalled() {
 		return nil
 	}
 	return gateway.WriteLocalService(ctx, w.objects, w.Config.Ingress, objects.OrNil(w.observed.localService))

@@ -117,8 +117,8 @@ func (p *player) checkRequests(after write) {
 	var written rollout.Split
 	if p.has(isvcName, &gatewayv1.HTTPRoute{}) {
 		written = p.served()
-		if record := p.record(); !record.Split.Equal(written) || written.IsEmpty() {
-			p.t.Errorf("after %v: the rollout state says %v and the route %v", after, record.Split, written)
+		if state := p.rolloutState(); !state.Split.Equal(written) || written.IsEmpty() {
+			p.t.Errorf("after %v: the rollout state says %v and the route %v", after, state.Split, written)
 		}
 	}
 	for _, split := range []rollout.Split{written, p.serves} {
@@ -156,10 +156,10 @@ func (c *cluster) state() map[string]any {
 				delete(annotations, annotationScaledUpAt)
 			}
 			if route, ok := object.(*gatewayv1.HTTPRoute); ok && route.Name == isvcName {
-				record := c.record()
-				record.Before, record.ShiftedAt, record.AskedAt = rollout.Split{}, time.Time{}, time.Time{} // The times and the path to this state may differ.
-				record.Routed, record.LostAt = nil, time.Time{}
-				metadata["annotations"] = record
+				state := c.rolloutState()
+				state.ServedBefore, state.ShiftedAt, state.AskedAt = rollout.Split{}, time.Time{}, time.Time{} // The times and the path to this state may differ.
+				state.Routed, state.LostAt = nil, time.Time{}
+				metadata["annotations"] = state
 			}
 			state[fmt.Sprintf("%T %s", object, object.GetName())] = content
 		}

@@ -137,8 +137,8 @@ func TestNoTrafficToScaledDownRevision(t *testing.T) {
 			}
 			c.must(err)
 			decision := c.decide(observed)
-			if want := split(t, 2, 0, 1, 100); !decision.Record.Split.Equal(want) {
-				t.Fatalf("the split is to be %v, want %v", decision.Record.Split, want)
+			if want := split(t, 2, 0, 1, 100); !decision.State.Split.Equal(want) {
+				t.Fatalf("the split is to be %v, want %v", decision.State.Split, want)
 			}
 			edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) {
 				d.Spec.Replicas = new(int32(0))
@@ -168,7 +168,7 @@ func TestUnlabelledRouteIsNotAwaited(t *testing.T) {
 		t.Fatalf("error is %v", err)
 	}
 	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Labels = nil })
-	c.report(rollout.Record{Stable: 1, Target: 1, Split: rollout.All(1)})
+	c.report(rollout.State{Stable: 1, Target: 1, Split: rollout.All(1)})
 	c.settle()
 	if got, want := c.route().Labels[v1beta1.LabelInferenceService], isvcName; got != want {
 		t.Errorf("it is labelled as %q", got)
@@ -230,7 +230,7 @@ func TestSettledCostsNoWrites(t *testing.T) {
 			}
 			// An upgrade: a new process, whose other settings affect new pods only.
 			c.backend = &Backend{
-				Store:           objects.Store{Client: c.backend.Client, Live: c.backend.Live, Scheme: c.scheme},
+				Store:           objects.Store{Client: c.backend.Client, APIReader: c.backend.APIReader, Scheme: c.scheme},
 				Config:          newConfig(localGateway),
 				RoutesInstalled: c.backend.RoutesInstalled,
 			}
@@ -281,10 +281,10 @@ func TestRepairsManualChanges(t *testing.T) {
 		t.Run(child.kind+" "+child.name+" is deleted", func(t *testing.T) {
 			c := newCanary(t)
 			want := c.state()
-			record := c.record()
+			state := c.rolloutState()
 			c.remove(child.name, child.empty())
 			if child.name == isvcName {
-				c.report(record) // Without the route, the history comes from the reported status.
+				c.report(state) // Without the route, the history comes from the reported status.
 			}
 			c.settle()
 			if diff := stateDiff(want, c.state()); diff != "" {

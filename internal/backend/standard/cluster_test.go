@@ -75,7 +75,7 @@ func newCluster(t *testing.T, changes ...change[v1beta1.InferenceService]) *clus
 	}
 	c.server = newServer(t, c.scheme, newInferenceService(changes...))
 	c.backend = &Backend{
-		Store:           objects.Store{Client: interceptor.NewClient(c.server, c.funcs()), Live: c.server, Scheme: c.scheme},
+		Store:           objects.Store{Client: interceptor.NewClient(c.server, c.funcs()), APIReader: c.server, Scheme: c.scheme},
 		Config:          newConfig(),
 		RoutesInstalled: func() bool { return true },
 	}
@@ -190,7 +190,7 @@ func (c *cluster) observe() (backendtest.Moment, error) {
 	if err != nil {
 		return backendtest.Moment{}, err
 	}
-	return backendtest.At(session, isvc, v1beta1.DeploymentModeStandard, intent.Target{Inputs: c.inputs}), nil
+	return backendtest.At(session, isvc, v1beta1.DeploymentModeStandard, intent.Target{Hash: c.inputs}), nil
 }
 
 func (c *cluster) decide(observed backendtest.Moment) rollout.Decision {
@@ -208,8 +208,8 @@ func (c *cluster) carryOut(observed backendtest.Moment, decision rollout.Decisio
 	c.t.Helper()
 	change := observed.Change(decision)
 	if decision.Create {
-		change.Revision = new(newRevision(func(r *backend.NewRevision) {
-			r.Inputs = c.inputs
+		change.Revision = new(newRevision(func(r *backend.RenderedRevision) {
+			r.Hash = c.inputs
 			r.Runs.Template.Spec.Containers[0].Image = "server:" + c.inputs
 		}))
 	}
@@ -437,14 +437,14 @@ func (c *cluster) served() rollout.Split {
 	return splitOf(c.isvc(), c.route())
 }
 
-func (c *cluster) record() rollout.Record {
+func (c *cluster) rolloutState() rollout.State {
 	c.t.Helper()
-	record, err := rollout.DecodeRecord(c.route().Annotations[objects.AnnotationRecord])
+	state, err := rollout.DecodeState(c.route().Annotations[objects.AnnotationState])
 	c.must(err)
-	return record
+	return state
 }
 
-func (c *cluster) report(record rollout.Record) {
+func (c *cluster) report(state rollout.State) {
 	c.t.Helper()
 	name := func(n rollout.Number) string {
 		if n == 0 {
@@ -453,9 +453,9 @@ func (c *cluster) report(record rollout.Record) {
 		return backend.RevisionName(isvcName, n)
 	}
 	component := v1beta1.ComponentStatusSpec{
-		LatestRolledoutRevision: name(record.Stable), PreviousRolledoutRevision: name(record.Previous), LatestCreatedRevision: name(record.Target),
+		LatestRolledoutRevision: name(state.Stable), PreviousRolledoutRevision: name(state.Previous), LatestCreatedRevision: name(state.Target),
 	}
-	for _, share := range record.Split.Shares() {
+	for _, share := range state.Split.Shares() {
 		component.Traffic = append(component.Traffic, v1beta1.TrafficTarget{
 			RevisionName: name(share.Revision), Percent: new(int64(share.Percent)),
 		})

@@ -95,9 +95,9 @@ func TestForeignAnnotationsCostOneWrite(t *testing.T) {
 	if n := len(c.writes) - before; n > 0 {
 		t.Errorf("%d writes of a settled InferenceService: %v", n, c.writes[before:])
 	}
-	record := &appsv1.ControllerRevision{}
-	c.get(backend.RevisionName(isvcName, 1), record)
-	if _, found := record.Annotations[objects.OwnPrefix+"note"]; found {
+	stored := &appsv1.ControllerRevision{}
+	c.get(backend.RevisionName(isvcName, 1), stored)
+	if _, found := stored.Annotations[objects.OwnPrefix+"note"]; found {
 		t.Error("the annotation is still there")
 	}
 }

@@ -79,7 +79,7 @@ func (h contractCluster) TouchRoute() {
 }
 
 func (h contractCluster) SetRecord(text string) {
-	edit(h.c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, text) })
+	edit(h.c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, text) })
 }
 
 func (h contractCluster) StealRevision(n rollout.Number) func() {

@@ -213,7 +213,7 @@ func TestTagHostsNeedProgrammedGateway(t *testing.T) {
 	c.must(c.server.Create(t.Context(), local))
 	observed, err := c.observe()
 	c.must(err)
-	if route := observed.Route; route.TakenOver || route.TagsTakenOver || route.TagsRefused {
+	if route := observed.Route; route.Accepted || route.TagsAccepted || route.TagsRefused {
 		t.Errorf("the route is %+v", route)
 	}
 	c.refuse("latest-sklearn-iris-predictor")

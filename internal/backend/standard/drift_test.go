@@ -34,7 +34,7 @@ func intendedDeployment() *appsv1.Deployment {
 }
 
 func intendedService() *corev1.Service {
-	return service(newInferenceService(), 2, newRevision(func(r *backend.NewRevision) { r.Runs.AppProtocol = "kubernetes.io/h2c" }))
+	return service(newInferenceService(), 2, newRevision(func(r *backend.RenderedRevision) { r.Runs.AppProtocol = "kubernetes.io/h2c" }))
 }
 
 func intendedAutoscaler() *autoscalingv2.HorizontalPodAutoscaler {
@@ -44,10 +44,10 @@ func intendedAutoscaler() *autoscalingv2.HorizontalPodAutoscaler {
 
 func intendedRoute(t *testing.T) *gatewayv1.HTTPRoute {
 	t.Helper()
-	record := rollout.Record{
-		Stable: 1, Target: 2, Split: split(t, 2, 10, 1, 90), Before: rollout.All(1), ShiftedAt: start, Highest: 2,
+	state := rollout.State{
+		Stable: 1, Target: 2, Split: split(t, 2, 10, 1, 90), ServedBefore: rollout.All(1), ShiftedAt: start, Highest: 2,
 	}
-	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, record, requestTimeout("90s"))
+	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, state, requestTimeout("90s"))
 }
 
 func intendedTagRoute() *gatewayv1.HTTPRoute {
@@ -55,11 +55,11 @@ func intendedTagRoute() *gatewayv1.HTTPRoute {
 }
 
 func intendedStoppedRoute() *gatewayv1.HTTPRoute {
-	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, rollout.Record{Stable: 1, Target: 2}, nil)
+	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, rollout.State{Stable: 1, Target: 2}, nil)
 }
 
 // withAllKindsOfFields adds a field for each kind of default that the API server sets in pods.
-func withAllKindsOfFields(r *backend.NewRevision) {
+func withAllKindsOfFields(r *backend.RenderedRevision) {
 	pod := &r.Runs.Template.Spec
 	server := &pod.Containers[0]
 	server.Ports = append(server.Ports, corev1.ContainerPort{Name: "http", ContainerPort: 8081})
@@ -337,7 +337,7 @@ func TestDriftOfARoute(t *testing.T) {
 		"a gateway is added":             {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = append(r.Spec.ParentRefs, r.Spec.ParentRefs[0]) }},
 		"a gateway is removed":           {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = r.Spec.ParentRefs[:1] }},
 		"it is kept to one listener":     {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs[0].SectionName = new(gatewayv1.SectionName("x")) }},
-		"the rollout state is edited":    {undone: true, edit: func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, "{}") }},
+		"the rollout state is edited":    {undone: true, edit: func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, "{}") }},
 		"the rollout state is removed":   {undone: true, edit: func(r *gatewayv1.HTTPRoute) { r.SetAnnotations(nil) }},
 		"the gateway reports":            {edit: func(r *gatewayv1.HTTPRoute) { r.Status.Parents = make([]gatewayv1.RouteParentStatus, 2) }},
 		"external-dns gets a TTL":        {edit: func(r *gatewayv1.HTTPRoute) { annotate(r, "external-dns.alpha.kubernetes.io/ttl", "60") }},

@@ -15,7 +15,7 @@ import (
 
 // revisionDetail summarises what the pods of a revision report. Without pods, its Deployment's
 // conditions count.
-func revisionDetail(deployment *appsv1.Deployment, found []*corev1.Pod) backend.Revision {
+func revisionDetail(deployment *appsv1.Deployment, found []*corev1.Pod) backend.RevisionStatus {
 	return pods.Detail(found, deadlineOf(deployment), deploymentFailures(deployment, pods.TrackDeadlines(found))...)
 }
 

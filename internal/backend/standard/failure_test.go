@@ -91,7 +91,7 @@ func TestRevisionDetail(t *testing.T) {
 			deployment.Status.Conditions = test.conditions
 			observed := &backend.Observation{
 				Revisions: []rollout.Revision{{Number: 2, Workload: &rollout.Workload{}}},
-				Details:   map[rollout.Number]backend.Revision{2: revisionDetail(deployment, test.pods)},
+				Details:   map[rollout.Number]backend.RevisionStatus{2: revisionDetail(deployment, test.pods)},
 			}
 			observed, _ = observed.Expire(start.Add(test.after))
 			got := observed.Details[2]

@@ -64,13 +64,13 @@ func scaled(least, most int32) change[v1beta1.InferenceService] {
 }
 
 // newRevision returns a rendered revision with one downloaded model and one container.
-func newRevision(changes ...change[backend.NewRevision]) backend.NewRevision {
+func newRevision(changes ...change[backend.RenderedRevision]) backend.RenderedRevision {
 	quantities := corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("1.5Gi"),
 	}
 	mount := corev1.VolumeMount{Name: "model", MountPath: "/mnt/models"}
-	return changed(backend.NewRevision{
-		Inputs: "0123456789abcdef",
+	return changed(backend.RenderedRevision{
+		Hash: "0123456789abcdef",
 		Runs: predictor.Revision{
 			Identity: predictor.Identity{Predictor: "fedcba9876543210"},
 			Runtime:  predictor.RuntimeRef{Kind: predictor.ClusterServingRuntimeKind, Name: "kserve-sklearnserver"},

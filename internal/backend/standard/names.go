@@ -34,7 +34,7 @@ func Vocabulary() []string {
 	return []string{
 		v1beta1.LabelInferenceService, v1beta1.LabelRevision, v1beta1.LabelComponent, v1beta1.LabelManagedBy,
 		string(v1beta1.PredictorComponent), v1beta1.ManagedBySerinus,
-		objects.AnnotationRecord, annotationIdleSince, objects.AnnotationInputs, annotationRevision,
+		objects.AnnotationState, annotationIdleSince, objects.AnnotationHash, annotationRevision,
 	}
 }
 

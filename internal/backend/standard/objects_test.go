@@ -33,34 +33,34 @@ var schemeParts = []func(*runtime.Scheme) error{
 
 // TestObjectsOfARevision compares the objects of a revision with testdata/objects.
 func TestObjectsOfARevision(t *testing.T) {
-	slow := func(r *backend.NewRevision) {
+	slow := func(r *backend.RenderedRevision) {
 		r.Runs.Template.Annotations = map[string]string{v1beta1.AnnotationProgressDeadline: "35m"}
 	}
 	patient := func(cfg *config.Config) { cfg.Rollout.ProgressDeadline.Duration = 25 * time.Minute }
 	cases := map[string]struct {
 		config   []change[config.Config]
 		given    []change[v1beta1.InferenceService]
-		revision []change[backend.NewRevision]
+		revision []change[backend.RenderedRevision]
 		replicas int
 	}{
 		"revision": {replicas: 1},
 		// The annotation takes precedence over the configuration.
-		"revision-deadline-by-annotation":    {replicas: 1, config: []change[config.Config]{patient}, revision: []change[backend.NewRevision]{slow}},
+		"revision-deadline-by-annotation":    {replicas: 1, config: []change[config.Config]{patient}, revision: []change[backend.RenderedRevision]{slow}},
 		"revision-deadline-by-configuration": {replicas: 1, config: []change[config.Config]{patient}},
-		"revision-grpc": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
+		"revision-grpc": {replicas: 1, revision: []change[backend.RenderedRevision]{func(r *backend.RenderedRevision) {
 			r.Runs.Port, r.Runs.AppProtocol = 8081, "kubernetes.io/h2c"
 		}}},
-		"revision-two-ports": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
+		"revision-two-ports": {replicas: 1, revision: []change[backend.RenderedRevision]{func(r *backend.RenderedRevision) {
 			r.Runs.AdditionalPorts = []corev1.ServicePort{{
 				Name: "h2c", Protocol: corev1.ProtocolTCP, Port: 9000, TargetPort: intstr.FromInt32(9000), AppProtocol: new("kubernetes.io/h2c"),
 			}}
 		}}},
 		// Earlier versions did not record additional ports: an upgrade must not rewrite the
 		// Service.
-		"revision-two-ports-of-an-earlier-version": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
+		"revision-two-ports-of-an-earlier-version": {replicas: 1, revision: []change[backend.RenderedRevision]{func(r *backend.RenderedRevision) {
 			r.Runs.Template.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080}, {Name: "h2c", ContainerPort: 9000}}
 		}}},
-		"revision-without-labels": {replicas: 1, revision: []change[backend.NewRevision]{func(r *backend.NewRevision) {
+		"revision-without-labels": {replicas: 1, revision: []change[backend.RenderedRevision]{func(r *backend.RenderedRevision) {
 			r.Runs.Template.Labels, r.Runs.Template.Annotations = nil, nil
 		}}},
 		"revision-recreated": {replicas: 3, given: []change[v1beta1.InferenceService]{func(isvc *v1beta1.InferenceService) {
@@ -90,13 +90,13 @@ func TestObjectsOfARevision(t *testing.T) {
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			isvc, revision := newInferenceService(test.given...), newRevision(test.revision...)
-			record, err := history.Encode(isvc, 2, revision)
+			stored, err := history.Encode(isvc, 2, revision)
 			if err != nil {
 				t.Fatal(err)
 			}
 			deadline := (&Backend{Config: newConfig(test.config...)}).progressDeadline(revision)
 			compareWithGolden(t,
-				record,
+				stored,
 				service(isvc, 2, revision),
 				deployment(isvc, 2, revision, test.replicas, deadline),
 			)
@@ -154,11 +154,11 @@ func TestRoutes(t *testing.T) {
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			isvc, ingress := newInferenceService(test.given...), newConfig(test.config...).Ingress
-			record := rollout.Record{
-				Stable: 1, Target: 2, Split: split(t, test.shares...), Before: rollout.All(1), ShiftedAt: start, Highest: 2,
+			state := rollout.State{
+				Stable: 1, Target: 2, Split: split(t, test.shares...), ServedBefore: rollout.All(1), ShiftedAt: start, Highest: 2,
 			}
-			objects := []client.Object{mainRoute(isvc, ingress, record, test.timeout)}
-			for _, tag := range backend.TaggedRevisions(rollout.TagsOf(record.Split, record.Target)) {
+			objects := []client.Object{mainRoute(isvc, ingress, state, test.timeout)}
+			for _, tag := range backend.TaggedRevisions(rollout.TagsOf(state.Split, state.Target)) {
 				objects = append(objects, tagRoute(isvc, ingress, tag.Tag, tag.Revision, nil))
 			}
 			compareWithGolden(t, objects...)

@@ -175,7 +175,7 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 		}
 	}
 	if observed.route != nil {
-		if err := backend.CheckRecordVersion(observed.route.Annotations[objects.AnnotationRecord]); err != nil {
+		if err := backend.CheckStateVersion(observed.route.Annotations[objects.AnnotationState]); err != nil {
 			return err
 		}
 	}
@@ -204,7 +204,7 @@ const (
 	routeKind      = gateway.RouteKind
 )
 
-// awaitDeployments returns [backend.ErrStale] if the cache is behind our last write of a
+// awaitDeployments returns [backend.ErrStaleCache] if the cache is behind our last write of a
 // Deployment. A Deployment that the cache lacks is looked up when it is written.
 func (b *Backend) awaitDeployments(ctx context.Context, _ *v1beta1.InferenceService, observed *children) error {
 	for _, n := range slices.Sorted(maps.Keys(observed.deployments)) {
@@ -215,7 +215,7 @@ func (b *Backend) awaitDeployments(ctx context.Context, _ *v1beta1.InferenceServ
 	return nil
 }
 
-// awaitRoutes returns [backend.ErrStale] if the cache is behind our last write of a route.
+// awaitRoutes returns [backend.ErrStaleCache] if the cache is behind our last write of a route.
 func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
 	names := []string{gateway.RouteName(isvc.Name), tagRouteName(v1beta1.TagLatest, isvc.Name), tagRouteName(v1beta1.TagPrevious, isvc.Name)}
 	for _, name := range names {
@@ -259,10 +259,10 @@ func revisionsOf(observed *children) []rollout.Revision {
 	for _, n := range slices.Sorted(maps.Keys(numbers)) {
 		_, recorded := observed.Revisions[n]
 		revisions = append(revisions, rollout.Revision{
-			Number:   n,
-			Inputs:   inputsOf(observed, n),
-			Recorded: recorded,
-			Workload: workloadOf(observed, n),
+			Number:    n,
+			Hash:      inputsOf(observed, n),
+			InHistory: recorded,
+			Workload:  workloadOf(observed, n),
 		})
 	}
 	return revisions
@@ -270,10 +270,10 @@ func revisionsOf(observed *children) []rollout.Revision {
 
 func inputsOf(observed *children, n rollout.Number) string {
 	if revision, ok := observed.Revisions[n]; ok {
-		return revision.Inputs
+		return revision.Hash
 	}
 	if deployment := observed.deployments[n]; deployment != nil {
-		return deployment.Annotations[objects.AnnotationInputs]
+		return deployment.Annotations[objects.AnnotationHash]
 	}
 	return ""
 }
@@ -324,7 +324,7 @@ func parseNumber(text string) int {
 // routeOf reads the rollout state, and whether the gateway serves the current generations of the
 // main route and the tag routes.
 func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) rollout.Route {
-	result := rollout.Route{Impossible: !b.RoutesInstalled()}
+	result := rollout.Route{NoRouteAPI: !b.RoutesInstalled()}
 	for _, route := range observed.tagRoutes {
 		for _, share := range splitOf(isvc, route).Shares() {
 			result.Tags = append(result.Tags, share.Revision)
@@ -335,20 +335,20 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) ro
 		return result
 	}
 	result.Split = splitOf(isvc, observed.route)
-	record, err := rollout.DecodeRecord(observed.route.Annotations[objects.AnnotationRecord])
-	if err != nil || !result.Split.Equal(record.Split) && !observed.hasRevisionsOf(record) {
+	state, err := rollout.DecodeState(observed.route.Annotations[objects.AnnotationState])
+	if err != nil || !result.Split.Equal(state.Split) && !observed.hasRevisionsOf(state) {
 		return result
 	}
-	result.Record = &record
-	result.TakenOver = result.Split.Equal(record.Split) && observed.gateways.AcceptanceOf(observed.route).Accepted
-	result.TagsTakenOver, result.TagsRefused = tagsTakenOver(isvc, observed, record), tagsRefused(observed)
+	result.State = &state
+	result.Accepted = result.Split.Equal(state.Split) && observed.gateways.AcceptanceOf(observed.route).Accepted
+	result.TagsAccepted, result.TagsRefused = tagsAccepted(isvc, observed, state), tagsRefused(observed)
 	return result
 }
 
 // hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not
 // match the weights and names unknown revisions, it was not written by the operator.
-func (c *children) hasRevisionsOf(record rollout.Record) bool {
-	for _, share := range append(record.Split.Shares(), rollout.Share{Revision: record.Stable}) {
+func (c *children) hasRevisionsOf(state rollout.State) bool {
+	for _, share := range append(state.Split.Shares(), rollout.Share{Revision: state.Stable}) {
 		if c.ControllerRevisions[share.Revision] == nil && c.deployments[share.Revision] == nil {
 			return false
 		}
@@ -356,8 +356,8 @@ func (c *children) hasRevisionsOf(record rollout.Record) bool {
 	return true
 }
 
-func tagsTakenOver(isvc *v1beta1.InferenceService, observed *children, record rollout.Record) bool {
-	desired := backend.TaggedRevisions(rollout.TagsOf(record.Split, record.Target))
+func tagsAccepted(isvc *v1beta1.InferenceService, observed *children, state rollout.State) bool {
+	desired := backend.TaggedRevisions(rollout.TagsOf(state.Split, state.Target))
 	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(observed.tagRoutes) > 0) {
 		desired = nil
 	}

@@ -20,9 +20,9 @@ import (
 )
 
 func TestControllerRevisionKeepsTheRevision(t *testing.T) {
-	for name, change := range map[string]change[backend.NewRevision]{
-		"a model": func(*backend.NewRevision) {},
-		"everything": func(r *backend.NewRevision) {
+	for name, change := range map[string]change[backend.RenderedRevision]{
+		"a model": func(*backend.RenderedRevision) {},
+		"everything": func(r *backend.RenderedRevision) {
 			withAllKindsOfFields(r)
 			r.Runs.AppProtocol = "kubernetes.io/h2c"
 			r.Runs.TimeoutSeconds, r.Runs.ContainerConcurrency = new(int64(30)), new(int64(4))
@@ -32,11 +32,11 @@ func TestControllerRevisionKeepsTheRevision(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			revision := newRevision(change)
-			record, err := history.Encode(newInferenceService(), 2, revision)
+			state, err := history.Encode(newInferenceService(), 2, revision)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := history.Decode(record)
+			got, err := history.Decode(state)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -52,7 +52,7 @@ func TestControllerRevisionKeepsTheRevision(t *testing.T) {
 }
 
 // decodedFrom returns a revision restored from its Deployment, which rounds quantities.
-func decodedFrom(t *testing.T, built *appsv1.Deployment, revision backend.NewRevision) backend.NewRevision {
+func decodedFrom(t *testing.T, built *appsv1.Deployment, revision backend.RenderedRevision) backend.RenderedRevision {
 	t.Helper()
 	revision.Runs.Template.Spec = built.Spec.Template.Spec
 	return revision
@@ -69,9 +69,9 @@ func TestUndecodableControllerRevision(t *testing.T) {
 		"no port":      `{"inputs":"a","runs":{"template":{"spec":{"containers":[{"name":"x"}]}}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			record := &appsv1.ControllerRevision{}
-			record.Name, record.Data.Raw = backend.RevisionName(isvcName, 1), []byte(data)
-			if revision, err := history.Decode(record); err == nil {
+			state := &appsv1.ControllerRevision{}
+			state.Name, state.Data.Raw = backend.RevisionName(isvcName, 1), []byte(data)
+			if revision, err := history.Decode(state); err == nil {
 				t.Errorf("it is read as %+v", revision)
 			}
 		})
@@ -123,15 +123,15 @@ func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 
 // TestRestoreRevisionFromDeployment restores a revision from a Deployment without our annotations.
 func TestRestoreRevisionFromDeployment(t *testing.T) {
-	older := func(revision backend.NewRevision) *appsv1.Deployment {
+	older := func(revision backend.RenderedRevision) *appsv1.Deployment {
 		built := deployment(newInferenceService(), 2, revision, 1, 0)
 		delete(built.Annotations, annotationRevision)
 		return built
 	}
-	grpc := func(r *backend.NewRevision) { r.Runs.Port, r.Runs.AppProtocol = 8081, "kubernetes.io/h2c" }
-	portless := func(r *backend.NewRevision) { r.Runs.Template.Spec.Containers[0].Ports = nil }
+	grpc := func(r *backend.RenderedRevision) { r.Runs.Port, r.Runs.AppProtocol = 8081, "kubernetes.io/h2c" }
+	portless := func(r *backend.RenderedRevision) { r.Runs.Template.Spec.Containers[0].Ports = nil }
 	for name, test := range map[string]struct {
-		revision     backend.NewRevision
+		revision     backend.RenderedRevision
 		withService  bool
 		wantPort     int32
 		wantProtocol string
@@ -150,8 +150,8 @@ func TestRestoreRevisionFromDeployment(t *testing.T) {
 			if got.Runs.Port != test.wantPort || got.Runs.AppProtocol != test.wantProtocol {
 				t.Errorf("it serves %q at %d, want %q at %d", got.Runs.AppProtocol, got.Runs.Port, test.wantProtocol, test.wantPort)
 			}
-			if got.Inputs != test.revision.Inputs {
-				t.Errorf("inputs are %q", got.Inputs)
+			if got.Hash != test.revision.Hash {
+				t.Errorf("inputs are %q", got.Hash)
 			}
 			if diff := cmp.Diff(test.revision.Runs.Template.Labels, got.Runs.Template.Labels); diff != "" {
 				t.Errorf("labels of its pods differ (-want +got):\n%s", diff)
@@ -166,16 +166,16 @@ func TestInvalidRolloutState(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCanary(t)
-			record := c.record()
-			c.report(record)
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationRecord, text) })
+			state := c.rolloutState()
+			c.report(state)
+			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, text) })
 			c.settle()
-			if got, want := c.served(), record.Split; !got.Equal(want) {
+			if got, want := c.served(), state.Split; !got.Equal(want) {
 				t.Errorf("split is %v, was %v", got, want)
 			}
-			after := c.record()
-			if after.Stable != record.Stable || after.Target != record.Target || after.Highest != record.Highest {
-				t.Errorf("the rollout state is %s, was %s", after.Encode(), record.Encode())
+			after := c.rolloutState()
+			if after.Stable != state.Stable || after.Target != state.Target || after.Highest != state.Highest {
+				t.Errorf("the rollout state is %s, was %s", after.Encode(), state.Encode())
 			}
 		})
 	}

@@ -86,14 +86,14 @@ func TestUserSpecIsKept(t *testing.T) {
 		Predictor: json.RawMessage(`{"model":{"modelFormat":{"name":"sklearn"}}}`), RequestedRuntime: "ours",
 		ModelURI: "gs://models/iris", ChangeCause: "a better one",
 	}
-	record, err := history.Encode(newInferenceService(), 2, newRevision(func(r *backend.NewRevision) { r.User = user }))
+	stored, err := history.Encode(newInferenceService(), 2, newRevision(func(r *backend.RenderedRevision) { r.User = user }))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := record.Annotations["kubernetes.io/change-cause"]; got != user.ChangeCause {
+	if got := stored.Annotations["kubernetes.io/change-cause"]; got != user.ChangeCause {
 		t.Errorf("the change cause is %q", got)
 	}
-	decoded, err := history.Decode(record)
+	decoded, err := history.Decode(stored)
 	if err != nil || decoded.User == nil || string(decoded.User.Predictor) != string(user.Predictor) || decoded.User.ModelURI != user.ModelURI {
 		t.Errorf("read back, it is %v (%v)", decoded.User, err)
 	}
@@ -108,7 +108,7 @@ func TestUserSpecIsKept(t *testing.T) {
 	}
 	observed, err := c.observe()
 	c.must(err)
-	recorded := observed.Recorded[1]
+	recorded := observed.History[1]
 	if recorded.User == nil || recorded.User.ModelURI != user.ModelURI || recorded.Identity.RequestedRuntime != "ours" {
 		t.Errorf("the history has %v, %v", recorded.User, recorded.Identity)
 	}

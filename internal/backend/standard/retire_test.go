@@ -162,7 +162,7 @@ func TestNewerRolloutStateIsLeftAlone(t *testing.T) {
 	c.settle()
 	const later = `{"version":99,"stable":1,"target":1,"split":{"1":100},"before":{},"shiftedAt":"2026-03-11T12:00:00Z","highest":1}`
 	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
-		route.Annotations[objects.AnnotationRecord] = later
+		route.Annotations[objects.AnnotationState] = later
 	})
 	before := len(c.writes)
 	c.ask("b", -1)
@@ -171,7 +171,7 @@ func TestNewerRolloutStateIsLeftAlone(t *testing.T) {
 	if !errors.As(err, &newer) || newer.Version != 99 {
 		t.Errorf("the error is %v", err)
 	}
-	if len(c.writes) > before || c.route().Annotations[objects.AnnotationRecord] != later {
+	if len(c.writes) > before || c.route().Annotations[objects.AnnotationState] != later {
 		t.Errorf("it writes %v", c.writes[before:])
 	}
 }

@@ -25,7 +25,7 @@ const longestSummary = 128 << 10
 
 // summarise encodes a revision without its pod template, and without a long user spec. The
 // Deployment carries the result, so that a deleted ControllerRevision can be restored.
-func summarise(revision backend.NewRevision) string {
+func summarise(revision backend.RenderedRevision) string {
 	revision.Runs.Template = corev1.PodTemplateSpec{}
 	if revision.Amendment.User != nil || revision.User != nil && len(revision.User.Predictor) > longestSummary {
 		revision.User = nil
@@ -39,10 +39,10 @@ func summarise(revision backend.NewRevision) string {
 
 // revisionOf restores a revision from its Deployment and Service after its ControllerRevision was
 // deleted. The pod template keeps the API server's defaults, so applying it restarts no pods.
-func revisionOf(deployment *appsv1.Deployment, service *corev1.Service) backend.NewRevision {
-	var revision backend.NewRevision
+func revisionOf(deployment *appsv1.Deployment, service *corev1.Service) backend.RenderedRevision {
+	var revision backend.RenderedRevision
 	if err := json.Unmarshal([]byte(deployment.Annotations[annotationRevision]), &revision); err != nil {
-		revision = backend.NewRevision{Inputs: deployment.Annotations[objects.AnnotationInputs]}
+		revision = backend.RenderedRevision{Hash: deployment.Annotations[objects.AnnotationHash]}
 		revision.Runs.Port, revision.Runs.AppProtocol = portOf(deployment, service)
 		if service != nil && len(service.Spec.Ports) > 1 {
 			revision.Runs.AdditionalPorts = service.DeepCopy().Spec.Ports[1:]
@@ -66,7 +66,7 @@ func portOf(deployment *appsv1.Deployment, service *corev1.Service) (port int32,
 	return defaultPort, ""
 }
 
-func podTemplate(revision backend.NewRevision, labels map[string]string) corev1.PodTemplateSpec {
+func podTemplate(revision backend.RenderedRevision, labels map[string]string) corev1.PodTemplateSpec {
 	template := *revision.Runs.Template.DeepCopy()
 	if template.Labels == nil {
 		template.Labels = map[string]string{}

@@ -17,16 +17,16 @@ import (
 // mainRoute returns the route that splits the traffic of the InferenceService's and the predictor's
 // hosts. It carries the rollout state.
 func mainRoute(
-	isvc *v1beta1.InferenceService, ingress config.Ingress, record rollout.Record, timeouts *gatewayv1.HTTPRouteTimeouts,
+	isvc *v1beta1.InferenceService, ingress config.Ingress, state rollout.State, timeouts *gatewayv1.HTTPRouteTimeouts,
 ) *gatewayv1.HTTPRoute {
 	objectMeta := objects.Meta(isvc, gateway.RouteName(isvc.Name), 0)
-	objectMeta.Annotations = map[string]string{objects.AnnotationRecord: record.Encode()}
+	objectMeta.Annotations = map[string]string{objects.AnnotationState: state.Encode()}
 	return &gatewayv1.HTTPRoute{
 		ObjectMeta: objectMeta,
 		Spec: gatewayv1.HTTPRouteSpec{
 			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: gateway.ParentRefs(isvc, ingress)},
 			Hostnames:       gateway.Hosts(isvc, ingress, isvc.Name, backend.PredictorName(isvc.Name)),
-			Rules:           []gatewayv1.HTTPRouteRule{rule(isvc, record.Split, timeouts)},
+			Rules:           []gatewayv1.HTTPRouteRule{rule(isvc, state.Split, timeouts)},
 		},
 	}
 }

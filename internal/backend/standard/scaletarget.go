@@ -79,7 +79,7 @@ func (w *writer) writeScaleTarget(ctx context.Context) error {
 		return nil
 	case class != v1beta1.AutoscalerClassExternal:
 		return w.objects.Delete(ctx, objects.OrNil(current))
-	case current == nil && w.Decision.Record != nil && w.predatesPredictorService():
+	case current == nil && w.Decision.State != nil && w.predatesPredictorService():
 		return nil
 	}
 	n := w.Decision.Scaled()
@@ -141,7 +141,7 @@ func (w *writer) reportScale(ctx context.Context, current *scalingv1alpha1.Scale
 	err := w.Client.Status().Patch(ctx, reported, patch, client.FieldOwner(backend.FieldOwner))
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, backend.ErrStale
+		return nil, backend.ErrStaleCache
 	case err != nil:
 		return nil, fmt.Errorf("writing the status of ScaleTarget %q: %w", current.Name, err)
 	}

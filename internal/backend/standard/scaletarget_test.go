@@ -246,10 +246,10 @@ func TestClusterWithoutScaleTargets(t *testing.T) {
 func TestUpgradeCreatesNoScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.remove(predictorName, &scalingv1alpha1.ScaleTarget{})
-	record := c.record()
-	record.Version = 0
+	state := c.rolloutState()
+	state.Version = 0
 	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
-		route.Annotations[objects.AnnotationRecord] = record.Encode()
+		route.Annotations[objects.AnnotationState] = state.Encode()
 	})
 	if writes := c.settle(); len(writes) > 0 || c.has(predictorName, &scalingv1alpha1.ScaleTarget{}) {
 		t.Errorf("it writes %v", writes)

@@ -41,8 +41,8 @@ func TestBoundsOfReplicas(t *testing.T) {
 		"only a maximum":           {given: []change[v1beta1.InferenceService]{unbounded, func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 3 }}, want: rollout.Bounds{Min: 1, Max: 3}, wantAutoscaler: true},
 		"the class is hpa":         {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("hpa")}, want: rollout.Bounds{Min: 2, Max: 5}, wantAutoscaler: true},
 		"the class is none":        {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("none")}, want: rollout.Bounds{Min: 2, Max: 2}},
-		"the class is external":    {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("external")}, want: rollout.Bounds{Min: 2, Max: 5, External: true}},
-		"external, unbounded":      {given: []change[v1beta1.InferenceService]{scaled(2, 0), class("external")}, want: rollout.Bounds{Min: 2, Max: math.MaxInt32, External: true}},
+		"the class is external":    {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("external")}, want: rollout.Bounds{Min: 2, Max: 5, ScaledExternally: true}},
+		"external, unbounded":      {given: []change[v1beta1.InferenceService]{scaled(2, 0), class("external")}, want: rollout.Bounds{Min: 2, Max: math.MaxInt32, ScaledExternally: true}},
 		"an older object is mad":   {given: []change[v1beta1.InferenceService]{scaled(-3, -1)}, want: rollout.Bounds{Min: 1, Max: 1}},
 		"an older object is upset": {given: []change[v1beta1.InferenceService]{scaled(5, 2)}, want: rollout.Bounds{Min: 5, Max: 5}},
 	} {
@@ -79,7 +79,7 @@ func TestReplicasOfADeployment(t *testing.T) {
 		"an autoscaler of the user's own wants less than so": {scalingOf(newInferenceService(scaled(2, 9), external)), 1, 2, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := test.scaling.replicas(test.current, rollout.WorkloadPlan{Floor: test.floor, Raise: test.raise}); got != test.want {
+			if got := test.scaling.replicas(test.current, rollout.WorkloadPlan{MinReplicas: test.floor, Raise: test.raise}); got != test.want {
 				t.Errorf("%d replicas, want %d", got, test.want)
 			}
 		})

@@ -84,15 +84,15 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 
 func (b *Backend) newObservation(isvc *v1beta1.InferenceService, observed *children) *backend.Observation {
 	observation := &backend.Observation{
-		Revisions:     revisionsOf(observed),
-		Route:         b.routeOf(isvc, observed),
-		RouteStatus:   b.routeStatus(observed),
-		TagHosts:      len(observed.tagRoutes) > 0,
-		AskedReplicas: observed.requestedReplicas(),
-		Recorded:      observed.Recorded(),
-		Details:       map[rollout.Number]backend.Revision{},
-		Addresses:     addresses(isvc, b.Config.Ingress),
-		Mode:          observed.mode(),
+		Revisions:           revisionsOf(observed),
+		Route:               b.routeOf(isvc, observed),
+		RouteStatus:         b.routeStatus(observed),
+		TagHosts:            len(observed.tagRoutes) > 0,
+		ScaleTargetReplicas: observed.requestedReplicas(),
+		History:             observed.Entries(),
+		Details:             map[rollout.Number]backend.RevisionStatus{},
+		Addresses:           addresses(isvc, b.Config.Ingress),
+		Mode:                observed.mode(),
 	}
 	if observed.predictorService != nil && observation.Addresses.Local == "" {
 		observation.Addresses.Local = "http://" + b.Config.Ingress.ClusterHost(backend.PredictorName(isvc.Name), isvc.Namespace)
@@ -111,7 +111,7 @@ func (b *Backend) newObservation(isvc *v1beta1.InferenceService, observed *child
 // mode returns Standard if there is a Deployment or a route with a rollout state. Otherwise it
 // returns the mode in the revision history.
 func (c *children) mode() v1beta1.DeploymentMode {
-	if len(c.deployments) > 0 || c.route != nil && c.route.Annotations[objects.AnnotationRecord] != "" {
+	if len(c.deployments) > 0 || c.route != nil && c.route.Annotations[objects.AnnotationState] != "" {
 		return v1beta1.DeploymentModeStandard
 	}
 	return c.Mode()

@@ -62,12 +62,12 @@ func (s scaling) replicas(current int, plan rollout.WorkloadPlan) int {
 	switch {
 	case plan.Replicas != nil:
 		return *plan.Replicas
-	case s.bounds.External && !plan.Raise, s.class == unknownClass && current > 0:
+	case s.bounds.ScaledExternally && !plan.Raise, s.class == unknownClass && current > 0:
 		return current
 	case s.autoscaled():
-		return max(current, plan.Floor)
+		return max(current, plan.MinReplicas)
 	default:
-		return plan.Floor
+		return plan.MinReplicas
 	}
 }
 
@@ -80,13 +80,13 @@ func replicasOf(deployment *appsv1.Deployment) int {
 
 // deployment returns the Deployment of a revision. Once the revision has been ready, its pod
 // template never changes.
-func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision, replicas int, deadline time.Duration) *appsv1.Deployment {
+func deployment(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.RenderedRevision, replicas int, deadline time.Duration) *appsv1.Deployment {
 	meta := objects.Meta(isvc, deploymentName(isvc.Name, n), n)
-	meta.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs, annotationRevision: summarise(revision)}
+	meta.Annotations = map[string]string{objects.AnnotationHash: revision.Hash, annotationRevision: summarise(revision)}
 	if revision.Amendment.Download != nil {
 		// The annotation is needed if the amendment only removes a variable, which apply would not
 		// notice.
-		meta.Annotations[objects.AnnotationDownload] = revision.DownloadDigest()
+		meta.Annotations[objects.AnnotationDownload] = revision.DownloadHash()
 	}
 	return &appsv1.Deployment{
 		ObjectMeta: objects.WithUserLabels(meta, revision.Runs.Template.Labels),
@@ -130,9 +130,9 @@ func selector(isvc *v1beta1.InferenceService, n rollout.Number) map[string]strin
 	}
 }
 
-func service(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) *corev1.Service {
+func service(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.RenderedRevision) *corev1.Service {
 	meta := objects.Meta(isvc, backend.RevisionName(isvc.Name, n), n)
-	meta.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs}
+	meta.Annotations = map[string]string{objects.AnnotationHash: revision.Hash}
 	port := corev1.ServicePort{
 		Name:       servicePortName,
 		Protocol:   corev1.ProtocolTCP,

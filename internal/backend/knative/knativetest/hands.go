@@ -87,7 +87,7 @@ func (h Hands) TouchRoute() {
 func (h Hands) SetRecord(text string) {
 	h.T.Helper()
 	Edit(h, backend.PredictorName(h.Name), &servingv1.Service{}, func(s *servingv1.Service) {
-		metav1.SetMetaDataAnnotation(&s.ObjectMeta, objects.AnnotationRecord, text)
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, objects.AnnotationState, text)
 	})
 }
 

@@ -20,26 +20,26 @@ import (
 
 // Encode returns the ControllerRevision of a revision. Its data is immutable, so an upgrade of the
 // operator changes the rendering of new revisions only.
-func Encode(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.NewRevision) (*appsv1.ControllerRevision, error) {
+func Encode(isvc *v1beta1.InferenceService, n rollout.Number, revision backend.RenderedRevision) (*appsv1.ControllerRevision, error) {
 	data, err := canonical(revision)
 	if err != nil {
 		return nil, fmt.Errorf("encoding revision %s: %w", backend.RevisionName(isvc.Name, n), err)
 	}
-	record := &appsv1.ControllerRevision{
+	stored := &appsv1.ControllerRevision{
 		ObjectMeta: objects.Meta(isvc, backend.RevisionName(isvc.Name, n), n),
 		Data:       runtime.RawExtension{Raw: data},
 		Revision:   int64(n),
 	}
-	record.Annotations = map[string]string{objects.AnnotationInputs: revision.Inputs}
+	stored.Annotations = map[string]string{objects.AnnotationHash: revision.Hash}
 	if revision.User != nil && revision.User.ChangeCause != "" {
-		record.Annotations[predictor.AnnotationChangeCause] = revision.User.ChangeCause
+		stored.Annotations[predictor.AnnotationChangeCause] = revision.User.ChangeCause
 	}
-	return record, nil
+	return stored, nil
 }
 
 // canonical encodes with sorted keys, as the API server does on a patch or apply. Otherwise the API
 // server would take a change of the labels for a change of the immutable data.
-func canonical(revision backend.NewRevision) ([]byte, error) {
+func canonical(revision backend.RenderedRevision) ([]byte, error) {
 	data, err := json.Marshal(revision)
 	if err != nil {
 		return nil, err
@@ -52,16 +52,16 @@ func canonical(revision backend.NewRevision) ([]byte, error) {
 }
 
 // Decode returns the revision that a ControllerRevision stores.
-func Decode(record *appsv1.ControllerRevision) (backend.NewRevision, error) {
-	var revision backend.NewRevision
-	if err := json.Unmarshal(record.Data.Raw, &revision); err != nil {
-		return backend.NewRevision{}, fmt.Errorf("decoding ControllerRevision %q: %w", record.Name, err)
+func Decode(stored *appsv1.ControllerRevision) (backend.RenderedRevision, error) {
+	var revision backend.RenderedRevision
+	if err := json.Unmarshal(stored.Data.Raw, &revision); err != nil {
+		return backend.RenderedRevision{}, fmt.Errorf("decoding ControllerRevision %q: %w", stored.Name, err)
 	}
-	if revision.Inputs == "" || revision.Runs.Port == 0 || len(revision.Runs.Template.Spec.Containers) == 0 {
-		return backend.NewRevision{}, fmt.Errorf("decoding ControllerRevision %q: it does not say what the revision runs", record.Name)
+	if revision.Hash == "" || revision.Runs.Port == 0 || len(revision.Runs.Template.Spec.Containers) == 0 {
+		return backend.RenderedRevision{}, fmt.Errorf("decoding ControllerRevision %q: it does not say what the revision runs", stored.Name)
 	}
 	var amendment backend.Amendment
-	if err := json.Unmarshal([]byte(record.Annotations[objects.AnnotationAmended]), &amendment); err == nil {
+	if err := json.Unmarshal([]byte(stored.Annotations[objects.AnnotationAmended]), &amendment); err == nil {
 		revision.Amend(amendment)
 	}
 	return revision, nil
