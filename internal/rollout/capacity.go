@@ -23,7 +23,7 @@ func (d *decider) neededForAll() int {
 	return max(1, min(d.serving(), d.Desired.Replicas.Max))
 }
 
-// capacity returns how many ready replicas of a revision count for its share. With [Bounds.ScaledByKnative]
+// capacity returns how many ready replicas of a revision count for its share. If Knative scales it,
 // all of them do. Otherwise replicas above the desired number do not count, because they are about
 // to stop. For a revision without a share, no replica counts while a change of the replicas is
 // unobserved, and leftover replicas do not count for leftoverPeriod after a scale from zero.

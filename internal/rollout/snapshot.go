@@ -42,11 +42,12 @@ type Bounds struct {
 	// ScaledByKnative is true if an autoscaler provides the replicas for any share, as Knative's does. A
 	// revision that can serve then has enough capacity.
 	ScaledByKnative bool
-	// ScaledExternally is true if an external autoscaler sets the replicas. A share still needs its number
-	// of replicas.
+	// ScaledExternally is true if an external autoscaler sets the replicas. A share still needs its
+	// number of replicas.
 	ScaledExternally bool
-	// ScaleTarget is the number of replicas that is set on the ScaleTarget, which stands for the revision
-	// that [Decision.Scaled] returns. It is nil if the autoscaler scales the workloads directly.
+	// ScaleTarget is the number of replicas that is set on the ScaleTarget, which stands for the
+	// revision that [Decision.Scaled] returns. It is nil if the autoscaler scales the workloads
+	// directly.
 	ScaleTarget *int
 }
 
