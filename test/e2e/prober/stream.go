@@ -155,9 +155,6 @@ func (s *stream) probe(ctx context.Context, i int, due time.Duration, opens bool
 	request.done, request.Late, request.Latency, request.Error = true, late, latency, kind
 	if kind == "" {
 		request.Revision = s.intern(revision)
-		if due >= p.lastMark().At {
-			p.served[request.Revision]++
-		}
 	} else if s.examples[kind] < p.config.MaxExamples {
 		s.examples[kind]++
 		s.failures = append(s.failures, Failure{
