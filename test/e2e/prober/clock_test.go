@@ -181,8 +181,8 @@ func TestTimeoutCountsFromWhenARequestWasDue(t *testing.T) {
 		if diff := cmp.Diff(map[Kind]int{TimedOut: 200}, results.All().Errors()); diff != "" {
 			t.Errorf("errors (-want +got):\n%s", diff)
 		}
-		if len(results.Failures) != DefaultMaxExamples {
-			t.Errorf("%d examples, want %d", len(results.Failures), DefaultMaxExamples)
+		if len(results.Failures) != defaultMaxExamples {
+			t.Errorf("%d examples, want %d", len(results.Failures), defaultMaxExamples)
 		}
 	})
 }

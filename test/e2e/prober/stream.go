@@ -179,12 +179,12 @@ func (s *stream) exchange(ctx context.Context, transport *http.Transport) (revis
 	}
 	defer response.Body.Close()
 	if response.StatusCode < http.StatusOK { // Switching Protocols.
-		return "", StatusKind(response.StatusCode), response.Status
+		return "", statusKind(response.StatusCode), response.Status
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	switch {
 	case response.StatusCode != http.StatusOK:
-		return "", StatusKind(response.StatusCode), response.Status + ": " + string(body)
+		return "", statusKind(response.StatusCode), response.Status + ": " + string(body)
 	case err != nil:
 		return "", kindOf(err), fmt.Sprintf("after %d bytes of the body: %v", len(body), err)
 	case len(body) > maxBody:
