@@ -18,7 +18,7 @@ import (
 )
 
 // resolve resolves the spec. A spec that cannot run becomes a problem, and desired then has no
-// inputs: no traffic moves. A serving runtime is picked again only for a spec that created no
+// hash: no traffic moves. A serving runtime is picked again only for a spec that created no
 // revision of the history.
 func (s *scope) resolve(ctx context.Context) error {
 	refused, err := s.refuse(ctx)
