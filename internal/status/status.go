@@ -56,9 +56,6 @@ type Problem struct {
 // For returns the status.
 func For(report Report) v1beta1.InferenceServiceStatus {
 	r := reporter{Report: report, name: report.InferenceService.Name}
-	if report.Observed != nil {
-		r.Decision.Served = r.served()
-	}
 	status := *report.InferenceService.Status.DeepCopy()
 	status.ObservedGeneration = report.InferenceService.Generation
 	status.DeploymentMode = string(report.Mode)
@@ -100,16 +97,6 @@ func (r *reporter) revision(n rollout.Number) string {
 		return ""
 	}
 	return backend.RevisionName(r.name, n)
-}
-
-// served returns the split that clients get. A split that was reported as served stays reported
-// while it is the split of the rollout state, even if the gateway no longer confirms it.
-func (r *reporter) served() rollout.Split {
-	route, reported := r.Snapshot.Route, r.Snapshot.Reported.Split
-	if route.State != nil && !reported.IsEmpty() && reported.Equal(route.State.Split) {
-		return reported
-	}
-	return r.Decision.Served
 }
 
 func (r *reporter) nothingToUndo() bool {
@@ -205,15 +192,6 @@ func (r *reporter) addresses() backend.Addresses {
 		addresses.Local = reported.Address.URL
 	}
 	return addresses
-}
-
-// IsSettled reports whether the status already reports the desired split and URL as served.
-func IsSettled(isvc *v1beta1.InferenceService, observed *backend.Observation, reported rollout.Reported, decision rollout.Decision) bool {
-	if decision.State == nil || !decision.State.Split.Equal(reported.Split) || isvc.Status.URL != observed.Addresses.URL {
-		return false
-	}
-	return apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionRoutesReady) &&
-		apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionIngressReady)
 }
 
 func (r *reporter) address() *v1beta1.Address {
