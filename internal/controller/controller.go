@@ -390,7 +390,7 @@ func (s *scope) report(ctx context.Context) error {
 		return fmt.Errorf("writing the status: %w", err)
 	}
 	s.consistency.NoteWritten(statusOf(s.isvc), s.isvc.ResourceVersion)
-	s.announceStatus(before.Status)
+	s.announceStatus(report)
 	s.announceHostProblem(before.Status, status.HostProblem(report))
 	return nil
 }

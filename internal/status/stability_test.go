@@ -172,14 +172,18 @@ func TestFailureStaysUntilRevisionIsReady(t *testing.T) {
 
 func TestFailing(t *testing.T) {
 	_, failed := reportFailures(crash())
-	earlier := *failed.DeepCopy()
-	earlier.Conditions = nil
+	starting := scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, state: rolloutState(1, 0, 2, new(10), split(1, 100))}.report()
+	starting.InferenceService.Status = failed
+	ofEarlierVersion := *failed.DeepCopy()
+	ofEarlierVersion.Rollout = nil
 	problem := served().report()
 	problem.Problem = &status.Problem{Condition: v1beta1.ConditionPredictorReady, Reason: "OwnershipConflict", Message: `Service "sklearn-iris-predictor-00001" is controlled by Deployment web`}
 	stopped := scenario{target: 2, stopped: true, inHistory: []rollout.Number{1, 2}, state: rolloutState(1, 0, 2, new(10), rollout.Split{})}
 	lost := scenario{target: 2, percent: new(10), ready: replicas{2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))}
 	both := crashingStable(new(crash()), 0)
 	both.ready[2], both.failing[2] = 0, refusedPods()
+	overdue := scenario{target: 2, minReplicas: 2, ready: replicas{1: 2, 2: 1}, state: rolloutState(1, 0, 2, nil, split(1, 100))}.report()
+	overdue.Decision.Waiting.Overdue = true
 	pending := scenario{target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, state: rolloutState(1, 0, 2, new(0), split(2, 100))}
 	for name, test := range map[string]struct {
 		reported v1beta1.InferenceServiceStatus
@@ -188,7 +192,9 @@ func TestFailing(t *testing.T) {
 		"empty status":                           {v1beta1.InferenceServiceStatus{}, map[rollout.Number]string{}},
 		"no failure":                             {status.For(served().report()), map[rollout.Number]string{}},
 		"the target":                             {failed, map[rollout.Number]string{2: "ContainerCrashed"}},
-		"the target, earlier":                    {earlier, map[rollout.Number]string{2: ""}},
+		"the target, earlier":                    {status.For(starting), map[rollout.Number]string{2: ""}},
+		"status of an earlier version":           {ofEarlierVersion, map[rollout.Number]string{2: "ModelLoadFailed"}},
+		"replicas that are overdue":              {status.For(overdue), map[rollout.Number]string{2: "ReplicasOverdue"}},
 		"a revision that serves":                 {status.For(crashingStable(new(crash()), 10).report()), map[rollout.Number]string{1: "ContainerCrashed"}},
 		"a revision that serves, and the target": {status.For(both.report()), map[rollout.Number]string{1: "ContainerCrashed", 2: "PodsRefused"}},
 		"the stable of a rollback":               {status.For(pending.report()), map[rollout.Number]string{1: "ContainerCrashed"}},
@@ -199,10 +205,10 @@ func TestFailing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := map[rollout.Number]string{}
-			for n, condition := range status.Failing("sklearn-iris", test.reported) {
-				got[n] = ""
-				if condition != nil {
-					got[n] = condition.Reason
+			for n, failure := range status.Failing("sklearn-iris", test.reported) {
+				got[n] = failure.Reason
+				if failure.Retrying {
+					got[n] = ""
 				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
