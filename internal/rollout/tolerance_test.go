@@ -42,7 +42,7 @@ func TestGatewayTolerance(t *testing.T) {
 		"no Gateway was changed":     {change: func(s *Snapshot) { s.Route.BehindSince = time.Time{} }},
 		"not reported as programmed": {change: func(s *Snapshot) { s.Reported.Programmed = false }},
 		"another split is reported":  {change: func(s *Snapshot) { s.Reported.Split = All(1) }},
-		"another split is desired":   {change: func(s *Snapshot) { s.Desired.Percent = new(30) }},
+		"another split is desired":   {change: func(s *Snapshot) { s.Desired.Intent = Intent{Share: 30} }},
 		"tag hosts are desired":      {change: func(s *Snapshot) { s.Desired.Tagged = true }},
 	} {
 		t.Run(name, func(t *testing.T) {
