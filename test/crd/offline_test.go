@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
+	canaryv1alpha1 "github.com/serinus-io/serinus/api/canary/v1alpha1"
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -161,6 +162,8 @@ func TestTypesKeepEveryField(t *testing.T) {
 				"ServingRuntime":        &v1alpha1.ServingRuntime{},
 				"ClusterServingRuntime": &v1alpha1.ClusterServingRuntime{},
 				"ScaleTarget":           &scalingv1alpha1.ScaleTarget{},
+				"CanaryPolicy":          &canaryv1alpha1.CanaryPolicy{},
+				"ClusterCanaryPolicy":   &canaryv1alpha1.ClusterCanaryPolicy{},
 			}[m.object.GetKind()]
 			if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(stored.Object, typed, true); err != nil {
 				t.Fatalf("decoding into %T: %v", typed, err)
