@@ -54,6 +54,7 @@ func Default() *Config {
 				S3SecretAccessKeyName: "AWS_SECRET_ACCESS_KEY",
 			},
 		},
+		Analysis: Analysis{Prometheus: Prometheus{Timeout: seconds(10)}},
 		Controller: Controller{
 			Concurrency:             8,
 			KubeAPIQPS:              -1,
