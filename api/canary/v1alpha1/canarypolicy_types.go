@@ -15,7 +15,6 @@ import (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=canarypolicies,singular=canarypolicy,shortName=canpol,scope=Namespaced
-// +kubebuilder:printcolumn:name="Steps",type="string",JSONPath=".spec.steps[*].percent"
 // +kubebuilder:printcolumn:name="Bake",type="string",JSONPath=".spec.bake"
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name != 'none' && self.metadata.name.size() <= 63",fieldPath=".metadata",message="write a name of at most 63 characters other than none, which in the annotation serinus.io/canary-policy means no policy"
@@ -43,7 +42,6 @@ type CanaryPolicyList struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=clustercanarypolicies,singular=clustercanarypolicy,shortName=ccanpol,scope=Cluster
-// +kubebuilder:printcolumn:name="Steps",type="string",JSONPath=".spec.steps[*].percent"
 // +kubebuilder:printcolumn:name="Bake",type="string",JSONPath=".spec.bake"
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name != 'none' && self.metadata.name.size() <= 63",fieldPath=".metadata",message="write a name of at most 63 characters other than none, which in the annotation serinus.io/canary-policy means no policy"
