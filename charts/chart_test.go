@@ -216,6 +216,14 @@ func TestInvalidValuesAreRejected(t *testing.T) {
 			given: map[string]any{"config": map[string]any{"deploymentMode": "knative"}},
 			want:  "at '/config/deploymentMode'",
 		},
+		"address of Prometheus without a scheme": {
+			given: config("analysis", "prometheus", map[string]any{"address": "prometheus:9090"}),
+			want:  "at '/config/analysis/prometheus/address'",
+		},
+		"unknown key of the analysis": {
+			given: config("analysis", "namespaceQueries", true),
+			want:  "additional properties 'namespaceQueries' not allowed",
+		},
 		"two leaders": {
 			given: config("leaderElection", "enabled", false),
 			want:  "config.leaderElection.enabled is false and replicas is above 1: two operators would act at once; set replicas to 1 or leave leader election on",

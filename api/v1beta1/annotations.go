@@ -34,9 +34,26 @@ const (
 	// AnnotationCredentials, in the annotations of the predictor, makes a revision with
 	// the present credentials for storage whenever its value changes.
 	AnnotationCredentials = "serinus.io/credentials"
+	// AnnotationCanaryPolicy names the CanaryPolicy or ClusterCanaryPolicy that releases new
+	// revisions. [CanaryPolicyNone] means that no policy does, whatever their selectors match.
+	AnnotationCanaryPolicy = "serinus.io/canary-policy"
+	// AnnotationApprove approves a share of a trial, such as 2.1/50. A trial is a revision and the
+	// number of the attempt at it, such as 2.1.
+	AnnotationApprove = "serinus.io/approve"
+	// AnnotationPause keeps the share of a trial from going up for as long as it is there.
+	AnnotationPause = "serinus.io/pause"
+	// AnnotationAbort rejects the canary of a trial.
+	AnnotationAbort = "serinus.io/abort"
+	// AnnotationPromote promotes the canary of a trial without waiting for holds, proof or approvals.
+	AnnotationPromote = "serinus.io/promote"
+	// AnnotationRetry begins another trial of a rejected revision.
+	AnnotationRetry = "serinus.io/retry"
 	// AnnotationStorageReadonly, "false", mounts the model writable.
 	AnnotationStorageReadonly = "storage.kserve.io/readonly"
 )
+
+// CanaryPolicyNone is the value of AnnotationCanaryPolicy for no policy.
+const CanaryPolicyNone = "none"
 
 // Labels that a user may put on an InferenceService.
 const (

@@ -43,6 +43,7 @@ type Config struct {
 	StorageInitializer StorageInitializer           `json:"storageInitializer"`
 	Predictor          Predictor                    `json:"predictor"`
 	Credentials        predictor.CredentialSettings `json:"credentials"`
+	Analysis           Analysis                     `json:"analysis"`
 	Controller         Controller                   `json:"controller"`
 	LeaderElection     LeaderElection               `json:"leaderElection"`
 	Metrics            Metrics                      `json:"metrics"`
@@ -154,6 +155,52 @@ type Resources struct {
 // Requirements returns a copy of r for a container.
 func (r Resources) Requirements() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{Requests: r.Requests.DeepCopy(), Limits: r.Limits.DeepCopy()}
+}
+
+// Analysis configures where CanaryPolicies read metrics.
+type Analysis struct {
+	Prometheus Prometheus `json:"prometheus"`
+	// NamespacedQueries allows query and counters in namespaced policies. They can read the series
+	// of all namespaces.
+	NamespacedQueries bool `json:"namespacedQueries"`
+	// Presets adds to the built-in presets. One with the name of a built-in preset replaces it.
+	Presets map[string]Preset `json:"presets,omitempty"`
+}
+
+// Prometheus is a server with Prometheus' HTTP API.
+type Prometheus struct {
+	// Address is the base URL. Empty means that nothing is measured.
+	Address string `json:"address"`
+	// BearerTokenFile contains the token for requests. Empty means none.
+	BearerTokenFile string `json:"bearerTokenFile"`
+	// CAFile contains the certificates to trust. Empty means those of the system.
+	CAFile  string          `json:"caFile"`
+	Timeout metav1.Duration `json:"timeout"`
+}
+
+// Preset selects the series that count the requests of a revision. All selectors contain
+// $namespace, and $revision or $pods.
+type Preset struct {
+	// Total are the counters of all requests, which are added.
+	Total []string `json:"total"`
+	// Bad are the counters of failed requests, which are added, and NotBad those to subtract from
+	// them.
+	Bad    []string `json:"bad"`
+	NotBad []string `json:"notBad,omitempty"`
+	// Latency is nil if there is no histogram.
+	Latency *Histogram `json:"latency,omitempty"`
+	// Controllers and Runtimes say when the source auto chooses the preset: the controllerNames of
+	// GatewayClasses, and the names of serving runtimes. Empty means those of the built-in preset.
+	Controllers []string `json:"controllers,omitempty"`
+	Runtimes    []string `json:"runtimes,omitempty"`
+}
+
+// Histogram is a classic histogram of response times.
+type Histogram struct {
+	Bucket string `json:"bucket"`
+	Count  string `json:"count"`
+	// Unit is the unit of the bounds of the buckets. 0 means seconds.
+	Unit metav1.Duration `json:"unit"`
 }
 
 // Controller configures the controller and its API client.

@@ -56,6 +56,7 @@ func Default() *Config {
 				SecretAccessKeyName: "AWS_SECRET_ACCESS_KEY",
 			},
 		},
+		Analysis: Analysis{Prometheus: Prometheus{Timeout: seconds(10)}},
 		Controller: Controller{
 			Concurrency:             8,
 			KubeAPIQPS:              -1,

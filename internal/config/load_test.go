@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -110,6 +111,17 @@ storageInitializer:
   env: {AWS_ENDPOINT_URL: "http://minio:9000"}
 propagation:
   excludedLabels: [team, "example.com/*"]
+analysis:
+  prometheus: {address: "https://thanos.example.org/api", bearerTokenFile: /etc/serinus-prometheus/token, caFile: /etc/serinus-prometheus/ca.crt}
+  namespacedQueries: true
+  presets:
+    traefik:
+      total: ['traefik_requests_total{service=~"$namespace-$revision-.+"}']
+      bad: ['traefik_requests_total{service=~"$namespace-$revision-.+",code=~"5.."}']
+      latency:
+        bucket: 'traefik_duration_bucket{service=~"$namespace-$revision-.+"}'
+        count: 'traefik_duration_count{service=~"$namespace-$revision-.+"}'
+        unit: 1ms
 controller: {kubeAPIQPS: 20, kubeAPIBurst: 40}
 `))
 	if err != nil {
@@ -130,6 +142,19 @@ controller: {kubeAPIQPS: 20, kubeAPIBurst: 40}
 	want.StorageInitializer.RunAsUser = new(int64(1000))
 	want.StorageInitializer.Env = map[string]string{"AWS_ENDPOINT_URL": "http://minio:9000"}
 	want.Propagation.ExcludedLabels = []string{"team", "example.com/*"}
+	want.Analysis.Prometheus.Address = "https://thanos.example.org/api"
+	want.Analysis.Prometheus.BearerTokenFile = "/etc/serinus-prometheus/token"
+	want.Analysis.Prometheus.CAFile = "/etc/serinus-prometheus/ca.crt"
+	want.Analysis.NamespacedQueries = true
+	want.Analysis.Presets = map[string]Preset{"traefik": {
+		Total: []string{`traefik_requests_total{service=~"$namespace-$revision-.+"}`},
+		Bad:   []string{`traefik_requests_total{service=~"$namespace-$revision-.+",code=~"5.."}`},
+		Latency: &Histogram{
+			Bucket: `traefik_duration_bucket{service=~"$namespace-$revision-.+"}`,
+			Count:  `traefik_duration_count{service=~"$namespace-$revision-.+"}`,
+			Unit:   metav1.Duration{Duration: time.Millisecond},
+		},
+	}}
 	want.Controller.KubeAPIQPS = 20
 	want.Controller.KubeAPIBurst = 40
 	if diff := cmp.Diff(want, got); diff != "" {

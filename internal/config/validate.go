@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -40,6 +43,7 @@ func (c *Config) validate() error {
 	m.checkStorageInitializer(c.StorageInitializer)
 	m.checkResources("predictor.resources", c.Predictor.Resources)
 	m.checkCredentials(c.Credentials)
+	m.checkAnalysis(c.Analysis)
 	m.checkController(c.Controller)
 	m.checkLeaderElection(c.LeaderElection)
 	m.checkBindAddress("metrics.bindAddress", c.Metrics.BindAddress)
@@ -175,6 +179,80 @@ func (m *fieldErrors) checkCredentials(c predictor.CredentialSettings) {
 	m.checkSwitch("credentials.s3.s3UseAccelerate", c.S3.UseAccelerate)
 	m.checkSwitch("credentials.s3.s3UseAnonymousCredential", c.S3.UseAnonymousCredential)
 	m.checkOptionalSubdomain("credentials.s3.s3CABundleConfigMap", c.S3.CABundleConfigMap)
+}
+
+func (m *fieldErrors) checkAnalysis(a Analysis) {
+	const key = "analysis.prometheus"
+	p := a.Prometheus
+	m.checkPrometheusAddress(key+".address", p.Address)
+	m.checkPrometheusFile(key+".bearerTokenFile", p.BearerTokenFile, p.Address != "", "analysis.prometheus.address is empty")
+	m.checkPrometheusFile(key+".caFile", p.CAFile, strings.HasPrefix(p.Address, "https://"), "analysis.prometheus.address does not begin with https://")
+	m.checkAtLeast(key+".timeout", p.Timeout, time.Second)
+	for _, name := range slices.Sorted(maps.Keys(a.Presets)) {
+		m.checkPreset(join("analysis.presets", name), name, a.Presets[name])
+	}
+}
+
+func (m *fieldErrors) checkPrometheusAddress(key, address string) {
+	if address == "" {
+		return
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
+		m.add(key, "%q is not the URL of a Prometheus; write e.g. http://prometheus.monitoring:9090", address)
+	case u.User != nil:
+		m.add(key, "the URL contains credentials; remove them and write the name of a file into analysis.prometheus.bearerTokenFile")
+	}
+}
+
+func (m *fieldErrors) checkPrometheusFile(key, path string, used bool, unless string) {
+	switch {
+	case path == "":
+	case !filepath.IsAbs(path):
+		m.add(key, "%q is not an absolute path; write e.g. /etc/serinus-prometheus/token", path)
+	case !used:
+		m.add(key, "%q is not used while %s; leave it empty or change the address", path, unless)
+	}
+}
+
+// presetSelector matches selectors of series, without functions and ranges.
+var presetSelector = regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)?\{.+\}$`)
+
+func (m *fieldErrors) checkPreset(key, name string, p Preset) {
+	if name == "auto" || len(validation.IsDNS1123Label(name)) > 0 {
+		m.add(key, "%q is not the name of a preset; use lower-case letters, digits and inner dashes, at most 63 characters, and not auto", name)
+	}
+	m.checkPresetSelectors(key+".total", p.Total, true)
+	m.checkPresetSelectors(key+".bad", p.Bad, true)
+	m.checkPresetSelectors(key+".notBad", p.NotBad, false)
+	if h := p.Latency; h != nil {
+		m.checkPresetSelector(key+".latency.bucket", h.Bucket)
+		m.checkPresetSelector(key+".latency.count", h.Count)
+		m.checkNotNegative(key+".latency.unit", h.Unit)
+	}
+}
+
+func (m *fieldErrors) checkPresetSelectors(key string, selectors []string, required bool) {
+	if required && len(selectors) == 0 {
+		m.add(key, `is empty; write e.g. ['requests_total{namespace="$namespace",pod=~"$pods"}']`)
+	}
+	for i, selector := range selectors {
+		m.checkPresetSelector(fmt.Sprintf("%s[%d]", key, i), selector)
+	}
+}
+
+// checkPresetSelector requires the namespace because the names of revisions are unique in a
+// namespace only, and because a tenant must not read the series of another.
+func (m *fieldErrors) checkPresetSelector(key, selector string) {
+	switch {
+	case !presetSelector.MatchString(selector):
+		m.add(key, `%q is not a selector of series; write e.g. 'requests_total{namespace="$namespace",pod=~"$pods"}', without functions and ranges`, selector)
+	case !strings.Contains(selector, "$namespace"):
+		m.add(key, "%q lacks $namespace, without which the series of all namespaces would be read", selector)
+	case !strings.Contains(selector, "$revision") && !strings.Contains(selector, "$pods"):
+		m.add(key, "%q lacks $revision or $pods, without which revisions cannot be told apart", selector)
+	}
 }
 
 func (m *fieldErrors) checkController(c Controller) {

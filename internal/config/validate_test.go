@@ -199,6 +199,51 @@ func TestInvalidKeys(t *testing.T) {
 			},
 		},
 
+		"address without a scheme": {
+			given: `analysis: {prometheus: {address: "prometheus:9090"}}`,
+			want:  []string{`analysis.prometheus.address: "prometheus:9090" is not the URL of a Prometheus; write e.g. http://prometheus.monitoring:9090`},
+		},
+		"credentials in the address": {
+			given: `analysis: {prometheus: {address: "https://admin:secret@prometheus"}}`,
+			want:  []string{`analysis.prometheus.address: the URL contains credentials; remove them and write the name of a file into analysis.prometheus.bearerTokenFile`},
+		},
+		"files without an address": {
+			given: `analysis: {prometheus: {bearerTokenFile: /token, caFile: ca.crt}}`,
+			want: []string{
+				`analysis.prometheus.bearerTokenFile: "/token" is not used while analysis.prometheus.address is empty; leave it empty or change the address`,
+				`analysis.prometheus.caFile: "ca.crt" is not an absolute path; write e.g. /etc/serinus-prometheus/token`,
+			},
+		},
+		"certificates for plain HTTP": {
+			given: `analysis: {prometheus: {address: "http://prometheus:9090", caFile: /ca.crt, timeout: 0s}}`,
+			want: []string{
+				`analysis.prometheus.caFile: "/ca.crt" is not used while analysis.prometheus.address does not begin with https://; leave it empty or change the address`,
+				`analysis.prometheus.timeout: 0s is too short; write 1s or more`,
+			},
+		},
+		"unknown key of a preset": {
+			given: `analysis: {presets: {mine: {errors: []}}}`,
+			want:  []string{`analysis.presets.mine.errors: unknown key; known keys are bad, controllers, latency, notBad, runtimes, total`},
+		},
+		"preset without selectors": {
+			given: `analysis: {presets: {auto: {}}}`,
+			want: []string{
+				`analysis.presets.auto: "auto" is not the name of a preset; use lower-case letters, digits and inner dashes, at most 63 characters, and not auto`,
+				`analysis.presets.auto.total: is empty; write e.g. ['requests_total{namespace="$namespace",pod=~"$pods"}']`,
+				`analysis.presets.auto.bad: is empty; write e.g. ['requests_total{namespace="$namespace",pod=~"$pods"}']`,
+			},
+		},
+		"selectors of a preset": {
+			given: `analysis: {presets: {mine: {total: ['sum(x{namespace="$namespace",pod=~"$pods"})'], bad: ['x{pod=~"$pods"}', 'x{namespace="$namespace"}'], latency: {bucket: '', count: 'c{namespace="$namespace",pod=~"$pods"}', unit: -1s}}}}`,
+			want: []string{
+				`analysis.presets.mine.total[0]: "sum(x{namespace=\"$namespace\",pod=~\"$pods\"})" is not a selector of series; write e.g. 'requests_total{namespace="$namespace",pod=~"$pods"}', without functions and ranges`,
+				`analysis.presets.mine.bad[0]: "x{pod=~\"$pods\"}" lacks $namespace, without which the series of all namespaces would be read`,
+				`analysis.presets.mine.bad[1]: "x{namespace=\"$namespace\"}" lacks $revision or $pods, without which revisions cannot be told apart`,
+				`analysis.presets.mine.latency.bucket: "" is not a selector of series; write e.g. 'requests_total{namespace="$namespace",pod=~"$pods"}', without functions and ranges`,
+				`analysis.presets.mine.latency.unit: -1s is too short; write 0s or more`,
+			},
+		},
+
 		"no workers": {
 			given: `controller: {concurrency: 0, resyncPeriod: 1s, gracefulShutdownTimeout: -1s}`,
 			want: []string{

@@ -165,6 +165,14 @@ func TestWhichChangesCreateARevision(t *testing.T) {
 			o.isvc.Annotations[v1beta1.AnnotationTargetUtilizationPercentage] = "50"
 			o.isvc.Annotations["autoscaling.knative.dev/min-scale"] = "2"
 		},
+		"the release": func(o *hashedObjects) {
+			o.isvc.Annotations[v1beta1.AnnotationCanaryPolicy] = "standard"
+			o.isvc.Annotations[v1beta1.AnnotationApprove] = "2.1/50"
+			o.isvc.Annotations[v1beta1.AnnotationPause] = "2.1"
+			o.isvc.Annotations[v1beta1.AnnotationAbort] = "2.1"
+			o.isvc.Annotations[v1beta1.AnnotationPromote] = "2.1"
+			o.isvc.Annotations[v1beta1.AnnotationRetry] = "2.2"
+		},
 		"no automatic updates": func(o *hashedObjects) { o.isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] = "true" },
 		"visibility":           func(o *hashedObjects) { o.isvc.Labels[v1beta1.LabelNetworkVisibility] = "cluster-local" },
 		"labels that the operator sets": func(o *hashedObjects) {

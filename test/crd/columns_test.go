@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	canaryv1alpha1 "github.com/serinus-io/serinus/api/canary/v1alpha1"
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 )
@@ -113,6 +114,22 @@ var _ = Describe("The columns of an InferenceService", func() {
 		lines := strings.Split(run("get", "clusterservingruntimes"), "\n")
 		Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "DISABLED", "MODELTYPE", "CONTAINERS", "AGE"}))
 		Expect(strings.Fields(lines[1])[:4]).To(Equal([]string{"kserve-mlserver", "true", "sklearn", "kserve-container"}))
+	})
+
+	It("of policies show the bake, and the short names work", func(ctx SpecContext) {
+		namespace := newNamespace(ctx)
+		spec := canaryv1alpha1.CanaryPolicySpec{Steps: []canaryv1alpha1.Step{{Percent: 0}, {Percent: 10}, {Percent: 50}}, Bake: "1h"}
+		namespaced := &canaryv1alpha1.CanaryPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "standard"}, Spec: spec}
+		clusterWide := &canaryv1alpha1.ClusterCanaryPolicy{ObjectMeta: metav1.ObjectMeta{Name: "standard"}, Spec: spec}
+		Expect(api.Create(ctx, namespaced)).To(Succeed())
+		Expect(api.Create(ctx, clusterWide)).To(Succeed())
+		DeferCleanup(func(ctx SpecContext) error { return api.Delete(ctx, clusterWide) })
+
+		for _, args := range [][]string{{"get", "canpol", "-n", namespace}, {"get", "ccanpol"}} {
+			lines := strings.Split(run(args...), "\n")
+			Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "BAKE", "AGE"}))
+			Expect(lines[1]).To(MatchRegexp(`^standard +1h +`))
+		}
 	})
 
 	It("of a ScaleTarget show its replicas, and kubectl scale works", func(ctx SpecContext) {

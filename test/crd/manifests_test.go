@@ -154,8 +154,8 @@ func crdFiles(t *testing.T) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(entries) != 4 {
-		t.Fatalf("%d CRDs in %s, want 4; run hack/codegen/manifests", len(entries), crdFolder)
+	if len(entries) != 6 {
+		t.Fatalf("%d CRDs in %s, want 6; run hack/codegen/manifests", len(entries), crdFolder)
 	}
 	files := map[string][]byte{}
 	for _, entry := range entries {

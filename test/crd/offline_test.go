@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
+	canaryv1alpha1 "github.com/serinus-io/serinus/api/canary/v1alpha1"
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -91,6 +92,36 @@ func TestAcceptedOffline(t *testing.T) {
 	}
 }
 
+func TestCanaryPolicySamplesAreAccepted(t *testing.T) {
+	validators := newValidators(t)
+	for _, name := range []string{"minimal", "standard", "strict"} {
+		documents, err := readFile("../../config/samples/canary-policy/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range documents {
+			_, validationErrors := validators[m.object.GetKind()].create(t.Context(), m.object)
+			if report := diffErrors(validationErrors, nil); report != "" {
+				t.Errorf("%s: %s", name, report)
+			}
+		}
+	}
+}
+
+// TestPoliciesAreNotDefaulted checks that the schema has no defaults: package policy resolves them.
+func TestPoliciesAreNotDefaulted(t *testing.T) {
+	validators := newValidators(t)
+	for _, m := range mustReadManifests(t, "accepted") {
+		if !strings.HasSuffix(m.object.GetKind(), "CanaryPolicy") {
+			continue
+		}
+		stored, _ := validators[m.object.GetKind()].create(t.Context(), m.object)
+		if diff := cmp.Diff(m.object.Object, stored.Object); diff != "" {
+			t.Errorf("%s: the API server would change the object (-given +stored):\n%s", m.name, diff)
+		}
+	}
+}
+
 func TestRejectedOffline(t *testing.T) {
 	validators := newValidators(t)
 	for _, m := range mustReadManifests(t, "rejected") {
@@ -161,6 +192,8 @@ func TestTypesKeepEveryField(t *testing.T) {
 				"ServingRuntime":        &v1alpha1.ServingRuntime{},
 				"ClusterServingRuntime": &v1alpha1.ClusterServingRuntime{},
 				"ScaleTarget":           &scalingv1alpha1.ScaleTarget{},
+				"CanaryPolicy":          &canaryv1alpha1.CanaryPolicy{},
+				"ClusterCanaryPolicy":   &canaryv1alpha1.ClusterCanaryPolicy{},
 			}[m.object.GetKind()]
 			if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(stored.Object, typed, true); err != nil {
 				t.Fatalf("decoding into %T: %v", typed, err)

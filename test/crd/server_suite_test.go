@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	canaryv1alpha1 "github.com/serinus-io/serinus/api/canary/v1alpha1"
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -68,6 +69,7 @@ func newScheme() *runtime.Scheme {
 	utilruntime.Must(scheme.AddToScheme(s))
 	utilruntime.Must(apiextensionsv1.AddToScheme(s))
 	utilruntime.Must(v1alpha1.AddToScheme(s))
+	utilruntime.Must(canaryv1alpha1.AddToScheme(s))
 	utilruntime.Must(scalingv1alpha1.AddToScheme(s))
 	utilruntime.Must(v1beta1.AddToScheme(s))
 	return s

@@ -83,7 +83,7 @@ var _ = Describe("The API server", func() {
 
 	It("accepts the CRDs from a client-side kubectl apply", func() {
 		out := run("apply", "-f", crdFolder)
-		Expect(strings.Count(out, "configured")).To(Equal(4), out)
+		Expect(strings.Count(out, "configured")).To(Equal(6), out)
 	})
 
 	DescribeTable("lets kubectl explain a field", func(field string, want ...string) {
@@ -107,6 +107,11 @@ var _ = Describe("The API server", func() {
 		Entry(nil, "isvc.spec.predictor.model.env", "Name of the environment variable."),
 		Entry(nil, "isvc.status", "For people; programs read the conditions."),
 		Entry(nil, "isvc.status.components.traffic", "Share of the requests, in percent."),
+		Entry(nil, "canarypolicies", "whose labels match its selector"),
+		Entry(nil, "canarypolicies.spec", "Absent: nothing is measured"),
+		Entry(nil, "clustercanarypolicies.spec.analysis", "at most 5 % of good canaries are rejected by chance"),
+		Entry(nil, "canarypolicies.spec.analysis.metrics", "It is a threshold only: there is no comparison with the stable revision"),
+		Entry(nil, "canarypolicies.spec.analysis.metrics.harm", "an outage behind both revisions can exceed it and reject the canary"),
 		Entry(nil, "scaletargets", "under a name that does not change with the revision"),
 		Entry(nil, "clusterservingruntimes.spec", "The one that serves is called kserve-container"),
 	)
@@ -193,7 +198,7 @@ func restore(ctx SpecContext, ours *apiextensionsv1.CustomResourceDefinition) {
 func inNamespace(ctx SpecContext, object *unstructured.Unstructured) *unstructured.Unstructured {
 	GinkgoHelper()
 	object = object.DeepCopy()
-	if object.GetKind() != "ClusterServingRuntime" {
+	if !strings.HasPrefix(object.GetKind(), "Cluster") {
 		object.SetNamespace(newNamespace(ctx))
 	}
 	return object

@@ -1,0 +1,110 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import "time"
+
+// Plan is a valid policy with all defaults.
+type Plan struct {
+	// Steps are in ascending order of their percent.
+	Steps []Step
+	// ApprovePromotion reports that the promotion needs an approval.
+	ApprovePromotion bool
+	// Analysis is nil if nothing is measured.
+	Analysis *Analysis
+	Bake     time.Duration
+	// KeepRejected is how long the pods of a rejected canary stay.
+	KeepRejected time.Duration
+	// QueueDeadline is how long pods may wait for a node or for quota. 0 means without limit.
+	QueueDeadline time.Duration
+	// LoadDeadline is how long a scheduled pod may take to become ready. 0 means the operator's
+	// progress deadline.
+	LoadDeadline time.Duration
+}
+
+// Step is a share of the traffic for the canary.
+type Step struct {
+	Percent int
+	Hold    time.Duration
+	// Approve reports that the share needs an approval.
+	Approve bool
+}
+
+// Analysis says what is measured.
+type Analysis struct {
+	// Source is the name of a preset, or auto.
+	Source   string
+	Interval time.Duration
+	WarmUp   time.Duration
+	// Confidence is a probability, such as 0.95.
+	Confidence float64
+	// RequireProof reports that a share goes up only on proof, and otherwise also without harm.
+	RequireProof bool
+	MinRequests  int
+	// Timeout is how long a step waits for proof. 0 means without limit.
+	Timeout time.Duration
+	// ProceedWithoutTraffic reports that a share goes up by time while the canary gets no requests.
+	ProceedWithoutTraffic bool
+	// Metrics have unique names.
+	Metrics []Metric
+	// DefaultMetrics reports that the policy lists no metrics. Those that the source lacks are then
+	// left out.
+	DefaultMetrics bool
+}
+
+// MetricKind says how a metric is measured.
+type MetricKind string
+
+// The kinds of metrics.
+const (
+	// Errors counts failed requests.
+	Errors MetricKind = "Errors"
+	// Latency counts slow requests.
+	Latency MetricKind = "Latency"
+	// Counters counts what two selectors of the policy name.
+	Counters MetricKind = "Counters"
+	// Query compares one number with a limit.
+	Query MetricKind = "Query"
+)
+
+// Metric is what is measured, and its limits.
+type Metric struct {
+	Name string
+	Kind MetricKind
+	// Quantile or Threshold is set for Latency. Quantile is that of the stable revision, such as
+	// 0.95, and Threshold a fixed limit.
+	Quantile  float64
+	Threshold time.Duration
+	// Total and Bad are the selectors of Counters.
+	Total, Bad string
+	// Query is a PromQL expression.
+	Query string
+	Harm  HarmLimits
+	Proof ProofLimits
+	// DryRun reports that the metric is reported but not acted on.
+	DryRun bool
+}
+
+// HarmLimits are the limits for a rejection. Rates are probabilities: 1 % is 0.01.
+type HarmLimits struct {
+	// MaxRatio is 0 if the canary is not compared with the stable revision.
+	MaxRatio, Floor float64
+	// Max is nil if there is no absolute limit. For a query, it is a number and not a rate.
+	Max *float64
+}
+
+// ProofLimits are the limits for an increase. MaxRatio is 0 if the metric needs no proof.
+type ProofLimits struct {
+	MaxRatio, Floor float64
+}
+
+// Next returns the first step above a percent. It is false if the promotion follows.
+func (p *Plan) Next(percent int) (Step, bool) {
+	for _, step := range p.Steps {
+		if step.Percent > percent {
+			return step, true
+		}
+	}
+	return Step{}, false
+}
