@@ -101,12 +101,16 @@ func newProcess(odds []float64) *process {
 func (p *process) add(b bet) float64 {
 	p.k++
 	stake, rest := p.stake()
-	mean := nothing
+	highest := nothing
 	for j, r := range p.odds {
 		p.capital[j] = logAdd(p.capital[j], stake) + min(b.logGain(r), p.maxGain)
-		mean = logAdd(mean, p.capital[j])
+		highest = max(highest, p.capital[j])
 	}
-	return logAdd(mean-math.Log(float64(len(p.odds))), rest)
+	sum := 0.0
+	for _, capital := range p.capital {
+		sum += math.Exp(capital - highest)
+	}
+	return logAdd(highest+math.Log(sum/float64(len(p.odds))), rest)
 }
 
 // evenStakes is the number of intervals over which a quarter of the capital is staked evenly.
@@ -172,7 +176,8 @@ func newTest(hypotheses []hypothesis, mean bool, newProcess func() *process) *te
 	return t
 }
 
-func (t *test) add(i Interval) {
+// add returns the logarithm of the e-value after the next interval.
+func (t *test) add(i Interval) float64 {
 	all := 0.0
 	for j, p := range t.processes {
 		e := p.add(t.hypotheses[j](i))
@@ -189,7 +194,11 @@ func (t *test) add(i Interval) {
 		all -= math.Log(float64(len(t.processes)))
 	}
 	t.best = max(t.best, all)
+	return all
 }
+
+// reached reports whether the e-value ever reached 1/alpha.
+func (t *test) reached(alpha float64) bool { return t.best >= math.Log(1/alpha) }
 
 func (t *test) addAll(intervals []Interval) *test {
 	for _, i := range intervals {
