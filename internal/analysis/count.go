@@ -114,12 +114,13 @@ func (s Series) count(grid Grid, tallies []Tally, scrapes []int64) {
 	}
 }
 
-// valid returns the samples without values that no counter has.
+// valid returns the samples without values that no counter has. Above 2⁵³ a float64 does not count
+// single events.
 func (s Series) valid() []Sample {
 	var samples []Sample
 	for _, sample := range s.Samples {
-		finite := sample.Value >= 0 && !math.IsInf(sample.Value, 1)
-		if finite && (len(samples) == 0 || sample.Time > samples[len(samples)-1].Time) {
+		plausible := sample.Value >= 0 && sample.Value <= 1<<53
+		if plausible && (len(samples) == 0 || sample.Time > samples[len(samples)-1].Time) {
 			samples = append(samples, sample)
 		}
 	}

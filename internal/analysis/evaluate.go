@@ -105,7 +105,7 @@ func Evaluate(s Settings, t Trial) Verdict {
 	required := 0
 	for i, m := range s.Metrics {
 		c := t.counts(i, m, s.WarmUp)
-		e := Evidence{Name: m.Name, Phi: m.Phi, DryRun: m.DryRun, Upper: math.Inf(1), ProofNeeded: 1 / alpha}
+		e := Evidence{Name: m.Name, Phi: c.phi, DryRun: m.DryRun, Upper: math.Inf(1), ProofNeeded: 1 / alpha}
 		e.addHarm(m.Harm, c, harmAlpha)
 		e.addProof(m.Proof, c)
 		if !m.DryRun {
