@@ -85,12 +85,12 @@ type Evidence struct {
 	// Ratio is the canary's rate of bad responses divided by the stable's. It is infinite if only
 	// the canary had any, and NaN if neither had.
 	Ratio float64
-	// Lower and Upper are the bounds of Ratio at the confidence of harm and of proof. They are
-	// computed only for a metric with a verdict, and are 0 and infinite otherwise.
+	// Lower and Upper are the bounds of Ratio when harm or proof was reached, at the confidence of
+	// that verdict. Without it, and where only Max or Floor decided, they are 0 and infinite.
 	Lower, Upper float64
-	// Harm, Ceiling and Proof are the highest e-values so far: of HarmLimits without Max, of Max, and
-	// of ProofLimits. Harm is proven when Harm or Ceiling reaches HarmNeeded, and proof when Proof
-	// reaches ProofNeeded.
+	// Harm, Ceiling and Proof are the highest e-values of HarmLimits without Max, of Max, and of
+	// ProofLimits. Harm is proven when Harm or Ceiling reaches HarmNeeded, and proof when Proof
+	// reaches ProofNeeded. No e-value goes on after that.
 	Harm, Ceiling, Proof    float64
 	HarmNeeded, ProofNeeded float64
 	Harmful, Proven, DryRun bool
@@ -105,9 +105,9 @@ func Evaluate(s Settings, t Trial) Verdict {
 	required := 0
 	for i, m := range s.Metrics {
 		c := t.counts(i, m, s.WarmUp)
-		e := Evidence{Name: m.Name, Phi: c.phi, DryRun: m.DryRun, Upper: math.Inf(1), ProofNeeded: 1 / alpha}
+		e := Evidence{Name: m.Name, Phi: c.phi, DryRun: m.DryRun}
 		e.addHarm(m.Harm, c, harmAlpha)
-		e.addProof(m.Proof, c)
+		e.addProof(m.Proof, c, alpha)
 		if !m.DryRun {
 			verdict.Harm = verdict.Harm || e.Harmful
 			if m.Proof.MaxRatio > 0 {
@@ -208,7 +208,6 @@ func (c counts) phases() []phase {
 func (e *Evidence) addHarm(limits HarmLimits, c counts, alpha float64) {
 	for _, p := range c.phases() {
 		var allowed, ceiling []hypothesis
-		e.HarmNeeded = 1 / alpha
 		if limits.MaxRatio > 0 {
 			allowed = append(allowed, p.ratioOf(limits.MaxRatio))
 		}
@@ -217,19 +216,25 @@ func (e *Evidence) addHarm(limits HarmLimits, c counts, alpha float64) {
 		}
 		if limits.Max > 0 {
 			ceiling = append(ceiling, limitedTo(limits.Max))
-			if len(allowed) > 0 {
-				e.HarmNeeded = 2 / alpha
-			}
 		}
-		harm := harmTest(alpha, allowed...).addAll(p.intervals).best
-		exceeded := harmTest(alpha, ceiling...).addAll(p.intervals).best
-		e.Harm, e.Ceiling = expFinite(harm), expFinite(exceeded)
+		level := alpha
+		if len(allowed) > 0 && len(ceiling) > 0 {
+			level /= 2
+		}
+		harm, exceeded := harmTest(alpha, allowed...), harmTest(alpha, ceiling...)
+		compared := harm.addUntil(level, p.intervals)
+		exceeded.addUntil(level, p.intervals)
+		e.Harm, e.Ceiling, e.HarmNeeded = harm.value(), exceeded.value(), 1/level
 		e.setCounts(p, c.phi)
-		needed := math.Log(e.HarmNeeded)
-		if e.Harmful = max(harm, exceeded) >= needed; e.Harmful {
+		e.Harmful = harm.reached(level) || exceeded.reached(level)
+		if harm.reached(level) {
 			e.Lower = bisect(func(ratio float64) bool {
-				return harmTest(alpha, p.ratioOf(ratio)).addAll(p.intervals).best < needed
+				test := harmTest(alpha, p.ratioOf(ratio))
+				test.addUntil(level, compared)
+				return !test.reached(level)
 			})
+		}
+		if e.Harmful {
 			return
 		}
 	}
@@ -243,7 +248,8 @@ func (e *Evidence) setCounts(p phase, phi float64) {
 	e.Ratio = e.Canary.rate() / e.Stable.rate()
 }
 
-func (e *Evidence) addProof(limits ProofLimits, c counts) {
+func (e *Evidence) addProof(limits ProofLimits, c counts, alpha float64) {
+	e.ProofNeeded, e.Upper = 1/alpha, math.Inf(1)
 	if limits.MaxRatio == 0 {
 		return
 	}
@@ -251,12 +257,14 @@ func (e *Evidence) addProof(limits ProofLimits, c counts) {
 	if limits.Floor > 0 {
 		hypotheses = append(hypotheses, limitedTo(limits.Floor))
 	}
-	proof := proofTest(hypotheses...).addAll(c.share).best
-	needed := math.Log(e.ProofNeeded)
-	e.Proof = expFinite(proof)
-	if e.Proven = proof >= needed; e.Proven {
+	proof := proofTest(hypotheses...)
+	compared := proof.addUntil(alpha, c.share)
+	e.Proof, e.Proven = proof.value(), proof.reached(alpha)
+	if e.Proven {
 		e.Upper = bisect(func(ratio float64) bool {
-			return proofTest(ratioOf(ratio)).addAll(c.share).best >= needed
+			test := proofTest(ratioOf(ratio))
+			test.addUntil(alpha, compared)
+			return test.reached(alpha)
 		})
 	}
 }
@@ -281,5 +289,5 @@ func bisect(holds func(ratio float64) bool) float64 {
 	return math.Exp(low)
 }
 
-// expFinite returns the e-value of which it gets the logarithm, or the highest float64.
-func expFinite(log float64) float64 { return min(math.Exp(log), math.MaxFloat64) }
+// value returns the highest e-value so far, or the highest float64.
+func (t *test) value() float64 { return min(math.Exp(t.best), math.MaxFloat64) }

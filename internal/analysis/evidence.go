@@ -200,9 +200,13 @@ func (t *test) add(i Interval) float64 {
 // reached reports whether the e-value ever reached 1/alpha.
 func (t *test) reached(alpha float64) bool { return t.best >= math.Log(1/alpha) }
 
-func (t *test) addAll(intervals []Interval) *test {
-	for _, i := range intervals {
+// addUntil adds the intervals up to the one at which the e-value reaches 1/alpha, and returns them.
+func (t *test) addUntil(alpha float64, intervals []Interval) []Interval {
+	for k, i := range intervals {
 		t.add(i)
+		if t.reached(alpha) {
+			return intervals[:k+1]
+		}
 	}
-	return t
+	return intervals
 }
