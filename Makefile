@@ -155,7 +155,7 @@ fuzz: requirements ## search for decisions that break a rule
 	@$(timed) "fuzzing histories" go test ./internal/rollout -run='^$$' -fuzz='^FuzzRollout$$' -fuzzminimizetime=100x -fuzztime=$(FUZZ_HISTORIES)x
 
 .PHONY: statistics
-statistics: requirements ## simulate automated releases, and write docs/statistics.md
+statistics: requirements ## simulate automated rollouts, and write docs/statistics.md
 	@$(timed) "statistics" go test -count=1 -timeout=2h ./internal/analysis -run='^TestStatistics$$' -repetitions=$(REPETITIONS) -update
 
 .PHONY: bench

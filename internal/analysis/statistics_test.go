@@ -232,8 +232,8 @@ Promoted % / minutes, median / bad responses of the canary, mean.
 - Flagger's tutorial for Istio: a check each minute, 10 % more after each success, the promotion
   after the success at 50 %.
 - The background analysis in Argo Rollouts' documentation: 20, 40, 60 and 80 % for ten minutes each.
-  From 40 % on, a success rate of at least 95 % over five minutes, measured each five minutes, with
-  ` + "`failureLimit: 3`" + `.
+  From 40 % on, a success rate of at least 95 %, measured each five minutes with ` + "`irate`" + `, which takes
+  the last two samples, with ` + "`failureLimit: 3`" + `.
 `)
 }
 
