@@ -31,9 +31,13 @@ func TestPhi(t *testing.T) {
 		{"bad responses only", history(240, Counts{100, 100}), 1},
 		{"an outage of a tenth", append(history(216, Counts{100, 1}), history(24, Counts{100, 100})...), 1},
 		{"a longer outage", append(history(200, Counts{100, 1}), history(40, Counts{100, 100})...), 30},
-		// 120 times 0 and 96 times 20 of 100: the rate is 8/90, and the sum of squares of the
-		// differences divided by 100·p·(1−p)·215 is this.
-		{"bursts", alternating, (120*64./81 + 96*100./81) * 100 / (100 * 8. / 90 * 82. / 90 * 215)},
+		// 108 times 0 and 108 times 20 of 100.
+		{"bursts", alternating, 216 * 100 / (100 * 0.1 * 0.9 * 215)},
+		// 206 times 0 and 10 times 20 of 100: the worst piece has two of the twelve bursts.
+		{
+			"rare bursts", slices.Repeat(append(history(19, Counts{100, 0}), Counts{100, 20}), 12),
+			(206*math.Pow(100./108, 2) + 10*math.Pow(20-100./108, 2)) / (100. / 108 * 107 / 108 * 215),
+		},
 	} {
 		if got := Phi(tc.history, 15_000); !near(got, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)

@@ -4,7 +4,6 @@
 package analysis
 
 import (
-	"cmp"
 	"math"
 	"slices"
 )
@@ -19,18 +18,22 @@ const (
 // independent responses would. The history is its counts before the trial, in intervals as long as
 // those of the trial, in milliseconds.
 //
-// The worst tenth of the intervals is left out, because an outage must not make every regression
-// look like a burst.
+// The worst tenth of the history in one piece is left out, because an outage must not make every
+// regression look like a burst. Leaving out single intervals would hide rare bursts.
 func Phi(history []Counts, interval int64) float64 {
 	counts := slices.DeleteFunc(slices.Clone(history), func(c Counts) bool { return c.Requests == 0 })
 	if int64(len(counts))*interval < minHistory {
 		return unknownPhi
 	}
-	rate := sum(counts).rate()
-	// The square root makes the excess comparable between intervals with few and many requests.
-	excess := func(c Counts) float64 { return (c.Bad - rate*c.Requests) / math.Sqrt(c.Requests) }
-	slices.SortFunc(counts, func(a, b Counts) int { return cmp.Compare(excess(a), excess(b)) })
-	counts = counts[:len(counts)-len(counts)/10]
+	rate, length := sum(counts).rate(), len(counts)/10
+	worst, most := 0, math.Inf(-1)
+	for i := range len(counts) - length + 1 {
+		piece := sum(counts[i : i+length])
+		if excess := piece.Bad - rate*piece.Requests; excess > most {
+			worst, most = i, excess
+		}
+	}
+	counts = slices.Delete(counts, worst, worst+length)
 
 	rate = sum(counts).rate()
 	if rate <= 0 || rate >= 1 {
