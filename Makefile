@@ -17,6 +17,7 @@ LEVEL         ?= simulated## cluster that `cluster-up` starts: control-plane, si
 CONFIG        ?= hack/run-config.yaml## configuration file for `run`
 FUZZ_DECISIONS ?= 1000000## number of single decisions that `fuzz` tests
 FUZZ_HISTORIES ?= 20000## number of rollout histories that `fuzz` runs
+REPETITIONS   ?= 5000## number of rollouts that `statistics` simulates for each case
 INTEGRATION_PROCS ?= 3## number of parallel processes of `test-integration`
 BENCH_ARGS    ?=## flags for the benchmarks
 SCENARIOS     ?= all## scenarios that `e2e` runs under traffic: all, or ci (a subset that covers every rule in each mode)
@@ -152,6 +153,10 @@ e2e-images:
 fuzz: requirements ## search for decisions that break a rule
 	@$(timed) "fuzzing decisions" go test ./internal/rollout -run='^$$' -fuzz='^FuzzDecide$$' -fuzzminimizetime=100x -fuzztime=$(FUZZ_DECISIONS)x
 	@$(timed) "fuzzing histories" go test ./internal/rollout -run='^$$' -fuzz='^FuzzRollout$$' -fuzzminimizetime=100x -fuzztime=$(FUZZ_HISTORIES)x
+
+.PHONY: statistics
+statistics: requirements ## simulate automated rollouts, and write docs/statistics.md
+	@$(timed) "statistics" go test -count=1 -timeout=2h ./internal/analysis -run='^TestStatistics$$' -repetitions=$(REPETITIONS) -update
 
 .PHONY: bench
 bench: requirements assets ## measure the operator on a real API server
