@@ -135,7 +135,7 @@ func parseTime(text string) time.Time {
 
 var (
 	rangeQuery = regexp.MustCompile(`^(.+)\[(\d+)ms\]$`)
-	countQuery = regexp.MustCompile(`^count\((.+)\)$`)
+	countQuery = regexp.MustCompile(`^count\(last_over_time\((.+)\[(\d+)ms\]\)\)$`)
 	startQuery = regexp.MustCompile(`^min_over_time\((.+)\[(\d+)ms\]\)$`)
 )
 
@@ -171,7 +171,8 @@ func (f *fakePrometheus) evaluate(request *http.Request, at time.Time) (any, err
 		}
 		return map[string]any{"resultType": "vector", "result": result}, nil
 	case countQuery.MatchString(text):
-		if count := len(f.matching(countQuery.FindStringSubmatch(text)[1], 5*time.Minute, at)); count > 0 {
+		parts := countQuery.FindStringSubmatch(text)
+		if count := len(f.matching(parts[1], milliseconds(parts[2]), at)); count > 0 {
 			result = append(result, map[string]any{"metric": map[string]string{}, "value": pair(Sample{Value: float64(count)})})
 		}
 		return map[string]any{"resultType": "vector", "result": result}, nil

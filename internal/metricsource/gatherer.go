@@ -25,13 +25,16 @@ type Trial struct {
 	// History is the time before Began from which samples are read, too.
 	History time.Duration
 	// Presets are the candidates for the source, in order. The first that has series of the stable
-	// is chosen. With a single candidate, this is still checked.
+	// is chosen. A single candidate must have them, too.
 	Presets []Preset
 	Metrics []Metric
 	// Input is for the verdict function, such as the limits of the policy. The verdict is computed
 	// again, without a query, when it changes.
 	Input any
 }
+
+// start is the time from which samples are read.
+func (t Trial) start() time.Time { return t.Began.Add(-t.History) }
 
 // Metric is something to read. Exactly one of Counters, Query and FromPreset is set.
 type Metric struct {
@@ -293,7 +296,7 @@ func (r *task[V]) look(c *Client, at time.Time) Look {
 func (r reader) read(ctx context.Context, c *Client, trial Trial, at time.Time) Reading {
 	switch {
 	case r.counters != nil:
-		failure := r.counters.read(ctx, c, trial.Began.Add(-trial.History), at)
+		failure := r.counters.read(ctx, c, trial.start(), at)
 		return Reading{Failure: failure, Through: r.counters.through, Series: r.counters.all()}
 	case r.query != nil:
 		failure := r.query.read(ctx, c, trial, at)
@@ -308,7 +311,7 @@ func (r *task[V]) prepare(c *Client, at time.Time) *Failure {
 	var chosen Preset
 	if len(r.trial.Presets) > 0 {
 		var failure *Failure
-		if chosen, failure = c.choose(r.ctx, r.trial.Presets, r.trial.Revisions, at); failure != nil {
+		if chosen, failure = c.choose(r.ctx, r.trial.Presets, r.trial.Revisions, r.trial.start(), at); failure != nil {
 			return failure
 		}
 	}

@@ -15,6 +15,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+)
+
+var (
+	_ manager.Runnable               = (*Gatherer[verdict])(nil)
+	_ manager.LeaderElectionRunnable = (*Gatherer[verdict])(nil)
 )
 
 const (
@@ -382,7 +388,7 @@ func TestSourceIsChosen(t *testing.T) {
 		if v := h.verdict(t, "2.1"); v.Status != NoSeries || v.Source != "" {
 			t.Errorf("without series: got %+v", v)
 		}
-		_, failure := h.gatherer.Client.choose(t.Context(), tracked.Presets, iris, began)
+		_, failure := h.gatherer.Client.choose(t.Context(), tracked.Presets, iris, began.Add(-time.Hour), began)
 		want := `Prometheus has no series for requests_total{ns="models",r="iris-predictor-00001"} (preset "gateway"). switch it on` +
 			` and served_total{ns="models",r="iris-predictor-00001"} (preset "server")`
 		if status(failure) != NoSeries || failure.Message != want {

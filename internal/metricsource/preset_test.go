@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 var iris = Revisions{Namespace: "models", Stable: "iris-predictor-00001", Canary: "iris-predictor-00002"}
@@ -201,6 +202,36 @@ func TestPlaceholdersCannotInject(t *testing.T) {
 	if want := `max(x{ns="models",pod=~"iris-predictor-00002-deployment-.*"} / on() y{r="iris-predictor-00002",z=~"a$"})`; err != nil || query != want {
 		t.Errorf("got %s, %v; want %s", query, err, want)
 	}
+}
+
+// Whatever the names contain, a selector stays one selector, and selects only their series.
+func TestPlaceholdersMatchOnlyTheirValue(t *testing.T) {
+	template, err := parseSelector(`a{ns="$namespace",svc=~"$namespace/$revision/.+",pod=~"$pods"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := rapid.OneOf(rapid.String(), rapid.StringMatching(`[-a-z."'\\${}()|*+?]{0,12}`))
+	rapid.Check(t, func(t *rapid.T) {
+		namespace, stable, canary := name.Draw(t, "namespace"), name.Draw(t, "stable"), name.Draw(t, "canary")
+		expanded := template.expand(namespace, stable, canary)
+		again, err := (&parser{rest: expanded.String()}).selector()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(expanded, again, cmp.AllowUnexported(matcher{})); diff != "" {
+			t.Fatalf("the text is another selector (-want +got):\n%s", diff)
+		}
+		f, err := expanded.compile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, revision := range []string{stable, canary, name.Draw(t, "other")} {
+			labels := map[string]string{nameLabel: "a", "ns": namespace, "svc": namespace + "/" + revision + "/80", "pod": revision + "-deployment-x"}
+			if got, want := f.selects(labels), revision == stable || revision == canary; got != want {
+				t.Fatalf("selects revision %q: %t, want %t", revision, got, want)
+			}
+		}
+	})
 }
 
 func TestConfiguredPresets(t *testing.T) {

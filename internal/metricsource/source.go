@@ -10,8 +10,10 @@ import (
 	"time"
 )
 
-// choose returns the first preset that has series of the stable.
-func (c *Client) choose(ctx context.Context, presets []Preset, revisions Revisions, at time.Time) (Preset, *Failure) {
+// choose returns the first preset that has series of the stable. It also considers the history,
+// because the stable may have been scaled to zero.
+func (c *Client) choose(ctx context.Context, presets []Preset, revisions Revisions, start, at time.Time) (Preset, *Failure) {
+	history := min(max(at.Sub(start), 5*time.Minute), chunk)
 	revisions.Canary = ""
 	var missing []string
 	for _, preset := range presets {
@@ -20,7 +22,7 @@ func (c *Client) choose(ctx context.Context, presets []Preset, revisions Revisio
 			return Preset{}, &Failure{Status: Invalid, Message: fmt.Sprintf("preset %q: %v", preset.Name, err)}
 		}
 		for _, query := range p.queries {
-			vector, failure := c.vector(ctx, "count("+query+")", at)
+			vector, failure := c.vector(ctx, fmt.Sprintf("count(last_over_time(%s[%dms]))", query, history.Milliseconds()), at)
 			if failure != nil {
 				return Preset{}, failure
 			}
