@@ -33,8 +33,8 @@ func (h contractCluster) Backend() backendtest.Backend                { return h
 func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h.c.isvc() }
 func (h contractCluster) CatchUp() bool                               { return h.c.runControllers() }
 
-func (h contractCluster) SetDeaf(unresponsive bool) { h.c.unresponsive = unresponsive }
-func (h contractCluster) Writes() int               { return len(h.c.writes) }
+func (h contractCluster) SetUnresponsive(unresponsive bool) { h.c.unresponsive = unresponsive }
+func (h contractCluster) Writes() int                       { return len(h.c.writes) }
 
 func (h contractCluster) Settings() predictor.Settings { return predictor.Settings{} }
 
@@ -44,7 +44,7 @@ func (h contractCluster) Update(isvc *v1beta1.InferenceService) {
 	})
 }
 
-func (h contractCluster) SetBroken(n rollout.Number, broken bool) { h.c.unready[n] = broken }
+func (h contractCluster) SetFailing(n rollout.Number, failing bool) { h.c.unready[n] = failing }
 
 func (h contractCluster) Instances(n rollout.Number) []string {
 	var uids []string
