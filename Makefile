@@ -60,7 +60,7 @@ export GOFLAGS := $(go_flags)$(if $(findstring -tags,$(go_flags)),, -tags=disabl
 scenarios := $(if $(filter-out all,$(SCENARIOS)),-ginkgo.label-filter=$(SCENARIOS))
 
 # Packages with fast tests that need no server.
-unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench|storage)(/|$$)|/test/e2e(/node)?$$')
+unit_packages = $(shell go list ./... | grep -Ev '/test/(crd|integration|bench|storage|prometheus)(/|$$)|/test/e2e(/node)?$$')
 
 .PHONY: requirements
 requirements:
@@ -97,7 +97,7 @@ cluster-down: requirements ## stop that cluster
 .PHONY: test
 test: requirements ## run all tests except the end-to-end tests
 	@rm -f $(BIN)/times
-	@$(MAKE) test-unit test-chart && $(MAKE) -k -j2 test-integration test-crd test-storage test-bench; \
+	@$(MAKE) test-unit test-chart && $(MAKE) -k -j2 test-integration test-crd test-storage test-prometheus test-bench; \
 		status=$$?; hack/times $(BIN)/times; exit $$status
 
 .PHONY: test-unit
@@ -121,6 +121,11 @@ test-integration: requirements assets ## test the operator on a real API server
 test-storage: requirements ## test the storage initializer against real object stores
 	@$(build_tools) fake-gcs-server versitygw
 	@$(timed) "storage tests" go test -timeout=10m ./test/storage/...
+
+.PHONY: test-prometheus
+test-prometheus: requirements ## test the analysis of metrics with a real Prometheus
+	@$(build_tools) prometheus
+	@$(timed) "tests with Prometheus" go test -timeout=10m ./test/prometheus/...
 
 .PHONY: test-bench
 test-bench: requirements assets ## test the benchmark with a few InferenceServices
