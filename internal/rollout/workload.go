@@ -38,7 +38,7 @@ func (d *decider) decision() Decision {
 }
 
 func (d *decider) programmed() bool {
-	return d.routed() && d.Route.TagsAccepted && d.tags().match(d.Route.Tags)
+	return d.routed() && d.Route.TagsAccepted && d.tags().match(d.Route)
 }
 
 // routed reports whether the gateway has accepted the desired split.
@@ -140,7 +140,7 @@ func (d *decider) mayBeRouted(n Number) bool {
 	}
 	hasRoute := d.Route.State != nil || d.after.Stable != 0
 	answered := d.Route.TagsAccepted || d.Route.TagsRefused
-	accepted := d.routed() && answered && d.tags().match(d.Route.Tags)
+	accepted := d.routed() && answered && d.tags().match(d.Route)
 	return hasRoute && !accepted || slices.Contains(d.Route.Tags, n)
 }
 

@@ -217,8 +217,13 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) ro
 	if carried {
 		route.Split = state.Split
 	}
-	route.Tags = append(route.Tags, observed.hiddenTags(isvc, state, traffic)...)
-	slices.Sort(route.Tags)
+	for _, share := range state.Split.Shares() {
+		// Knative lets us give a tag only to a revision in the traffic. One that is not ready and has
+		// no share is not in it.
+		if n := share.Revision; !traffic.names(n) && !observed.isReady(n) {
+			route.Untaggable = append(route.Untaggable, n)
+		}
+	}
 	route.Accepted = carried && (isServed(observed.service) || state.Split.IsEmpty())
 	route.TagsAccepted = route.Accepted // Tags are part of the traffic.
 	return route
@@ -248,19 +253,4 @@ func (c *children) hasRevisionsOf(state rollout.State) bool {
 		}
 	}
 	return true
-}
-
-// hiddenTags returns the revisions of tags that Knative does not let us write: a revision with a
-// share of 0 that is not ready is left out of the traffic, and so is its tag.
-func (c *children) hiddenTags(isvc *v1beta1.InferenceService, state rollout.State, traffic traffic) []rollout.Number {
-	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(traffic.tagged()) > 0) {
-		return nil
-	}
-	var hidden []rollout.Number
-	for _, tag := range backend.TaggedRevisions(rollout.TagsOf(state.Split, state.Target)) {
-		if !traffic.names(tag.Revision) && !c.isReady(tag.Revision) && state.Split.Percent(tag.Revision) == 0 {
-			hidden = append(hidden, tag.Revision)
-		}
-	}
-	return hidden
 }

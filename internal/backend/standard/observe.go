@@ -341,7 +341,7 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) ro
 	}
 	result.State = &state
 	result.Accepted = result.Split.Equal(state.Split) && observed.gateways.AcceptanceOf(observed.route).Accepted
-	result.TagsAccepted, result.TagsRefused = tagsAccepted(isvc, observed, state), tagsRefused(observed)
+	result.TagsAccepted, result.TagsRefused = observed.tagAcceptance()
 	return result
 }
 
@@ -356,33 +356,14 @@ func (c *children) hasRevisionsOf(state rollout.State) bool {
 	return true
 }
 
-func tagsAccepted(isvc *v1beta1.InferenceService, observed *children, state rollout.State) bool {
-	desired := backend.TaggedRevisions(rollout.TagsOf(state.Split, state.Target))
-	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(observed.tagRoutes) > 0) {
-		desired = nil
-	}
-	if len(desired) != len(observed.tagRoutes) {
-		return false
-	}
-	for _, tag := range desired {
-		route := observed.tagRoutes[tag.Tag]
-		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.Revision)) || !observed.gateways.AcceptanceOf(route).Accepted {
-			return false
-		}
-	}
-	return true
-}
-
-// tagsRefused reports whether the gateway has answered for the current generation of every tag
-// route and has refused at least one.
-func tagsRefused(observed *children) bool {
-	refused := false
-	for _, route := range observed.tagRoutes {
-		acceptance := observed.gateways.AcceptanceOf(route)
-		if !acceptance.Answered() {
-			return false
-		}
+// tagAcceptance reports whether the gateway has accepted every tag route, and whether it has
+// answered for the current generation of each and has refused at least one.
+func (c *children) tagAcceptance() (accepted, refused bool) {
+	accepted, answered := true, true
+	for _, route := range c.tagRoutes {
+		acceptance := c.gateways.AcceptanceOf(route)
+		accepted, answered = accepted && acceptance.Accepted, answered && acceptance.Answered()
 		refused = refused || acceptance.Refused
 	}
-	return refused
+	return accepted, answered && refused
 }
