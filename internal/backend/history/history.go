@@ -8,7 +8,6 @@ package history
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -71,7 +70,7 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 	return history, nil
 }
 
-// Recorded returns the history in the form of an observation.
+// Entries returns the history in the form of an observation.
 func (h History) Entries() map[rollout.Number]backend.HistoryEntry {
 	all := map[rollout.Number]backend.HistoryEntry{}
 	for n, revision := range h.Revisions {
@@ -159,12 +158,12 @@ func (w Writer) Amend(ctx context.Context, amended *backend.Amended) error {
 }
 
 // Repair repairs the metadata of the ControllerRevisions after manual edits.
-func (w Writer) Repair(ctx context.Context) error {
+func (w Writer) Repair(ctx context.Context) []error {
 	var failures []error
 	for _, n := range slices.Sorted(maps.Keys(w.ControllerRevisions)) {
 		failures = append(failures, w.restore(ctx, w.ControllerRevisions[n], n))
 	}
-	return errors.Join(failures...)
+	return failures
 }
 
 func (w Writer) restore(ctx context.Context, stored *appsv1.ControllerRevision, n rollout.Number) error {
@@ -208,11 +207,7 @@ func (w Writer) marksOf(stored *appsv1.ControllerRevision, n rollout.Number) (*u
 	return marks, nil
 }
 
-// Prune deletes the ControllerRevisions of these revisions.
-func (w Writer) Prune(ctx context.Context, numbers []rollout.Number) error {
-	var failures []error
-	for _, n := range numbers {
-		failures = append(failures, w.Delete(ctx, objects.OrNil(w.ControllerRevisions[n])))
-	}
-	return errors.Join(failures...)
+// Prune deletes the ControllerRevision of a revision.
+func (w Writer) Prune(ctx context.Context, n rollout.Number) error {
+	return w.Delete(ctx, objects.OrNil(w.ControllerRevisions[n]))
 }

@@ -291,18 +291,15 @@ func (w *writer) writeHostRoute(ctx context.Context) error {
 	var err error
 	switch {
 	case w.observed.isPrivate(w.isvc):
-		if err = w.objects.Delete(ctx, objects.OrNil(current.route)); err == nil {
-			err = w.objects.Delete(ctx, objects.OrNil(current.localService))
+		if err = w.Objects.Delete(ctx, objects.OrNil(current.route)); err == nil {
+			err = w.Objects.Delete(ctx, objects.OrNil(current.localService))
 		}
 	case desired != nil && !gateway.RemoveUnusableHosts(desired, current.route, w.UnusableHosts):
-		err = w.objects.Delete(ctx, objects.OrNil(current.route))
+		err = w.Objects.Delete(ctx, objects.OrNil(current.route))
 	case desired != nil:
-		if err = w.objects.Apply(ctx, desired, objects.OrNil(current.route), objects.ExactLists); err == nil {
-			err = gateway.WriteLocalService(ctx, w.objects, w.Config.Ingress, objects.OrNil(current.localService))
+		if err = w.Objects.Apply(ctx, desired, objects.OrNil(current.route), objects.ExactLists); err == nil {
+			err = gateway.WriteLocalService(ctx, w.Objects, w.Config.Ingress, objects.OrNil(current.localService))
 		}
 	}
-	if err != nil {
-		return &backend.HostRouteError{Err: err}
-	}
-	return nil
+	return err
 }

@@ -20,6 +20,7 @@ import (
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/engine"
 	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/backend/objects"
@@ -247,60 +248,29 @@ func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {
 	return ""
 }
 
-func revisionsOf(observed *children) []rollout.Revision {
-	numbers := map[rollout.Number]bool{}
-	for n := range observed.ControllerRevisions {
-		numbers[n] = true
-	}
-	for n := range observed.deployments {
-		numbers[n] = true
-	}
-	var revisions []rollout.Revision
-	for _, n := range slices.Sorted(maps.Keys(numbers)) {
-		_, recorded := observed.Revisions[n]
-		revisions = append(revisions, rollout.Revision{
-			Number:    n,
-			Hash:      inputsOf(observed, n),
-			InHistory: recorded,
-			Workload:  workloadOf(observed, n),
-		})
-	}
-	return revisions
-}
-
-func inputsOf(observed *children, n rollout.Number) string {
-	if revision, ok := observed.Revisions[n]; ok {
-		return revision.Hash
-	}
-	if deployment := observed.deployments[n]; deployment != nil {
-		return deployment.Annotations[objects.AnnotationHash]
-	}
-	return ""
-}
-
-func workloadOf(observed *children, n rollout.Number) *rollout.Workload {
-	deployment := observed.deployments[n]
+func (c *children) workload(n rollout.Number) *rollout.Workload {
+	deployment := c.deployments[n]
 	if deployment == nil {
-		if observed.services[n] == nil && observed.autoscalers[n] == nil {
+		if c.services[n] == nil && c.autoscalers[n] == nil {
 			return nil
 		}
-		return &rollout.Workload{Ready: observed.ready(n), Pods: len(observed.pods[n])} // Its remaining pods.
+		return &rollout.Workload{Ready: c.ready(n), Pods: len(c.pods[n])} // Its remaining pods.
 	}
 	workload := &rollout.Workload{
-		Ready:              observed.ready(n),
+		Ready:              c.ready(n),
 		Replicas:           replicasOf(deployment),
-		Pods:               len(observed.pods[n]),
-		Failed:             revisionDetail(deployment, observed.pods[n]).Failure != nil,
+		Pods:               len(c.pods[n]),
+		Failed:             revisionDetail(deployment, c.pods[n]).Failure != nil,
 		Unobserved:         deployment.Status.ObservedGeneration < deployment.Generation,
 		IdleSince:          parseTime(deployment.Annotations[annotationIdleSince]),
 		ScaledUpAt:         parseTime(deployment.Annotations[annotationScaledUpAt]),
-		ReadySince:         pods.ReadySince(observed.pods[n]),
-		UnschedulableSince: pods.UnschedulableSince(observed.pods[n]),
+		ReadySince:         pods.ReadySince(c.pods[n]),
+		UnschedulableSince: pods.UnschedulableSince(c.pods[n]),
 		Held:               parseNumber(deployment.Annotations[annotationHeldReplicas]),
 		Lowered:            parseNumber(deployment.Annotations[annotationLowered]),
 	}
 	if !workload.ScaledUpAt.IsZero() {
-		workload.Leftover = pods.CountReadyBefore(observed.pods[n], workload.ScaledUpAt)
+		workload.Leftover = pods.CountReadyBefore(c.pods[n], workload.ScaledUpAt)
 	}
 	return workload
 }
@@ -323,7 +293,7 @@ func parseNumber(text string) int {
 
 // routeOf reads the rollout state, and whether the gateway serves the current generations of the
 // main route and the tag routes.
-func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) rollout.Route {
+func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children, revisions []rollout.Revision) rollout.Route {
 	result := rollout.Route{NoRouteAPI: !b.RoutesInstalled()}
 	for _, route := range observed.tagRoutes {
 		for _, share := range splitOf(isvc, route).Shares() {
@@ -336,24 +306,13 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) ro
 	}
 	result.Split = splitOf(isvc, observed.route)
 	state, err := rollout.DecodeState(observed.route.Annotations[objects.AnnotationState])
-	if err != nil || !result.Split.Equal(state.Split) && !observed.hasRevisionsOf(state) {
+	if err != nil || !result.Split.Equal(state.Split) && !engine.HasRevisionsOf(revisions, state) {
 		return result
 	}
 	result.State = &state
 	result.Accepted = result.Split.Equal(state.Split) && observed.gateways.AcceptanceOf(observed.route).Accepted
 	result.TagsAccepted, result.TagsRefused = observed.tagAcceptance()
 	return result
-}
-
-// hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not
-// match the weights and names unknown revisions, it was not written by the operator.
-func (c *children) hasRevisionsOf(state rollout.State) bool {
-	for _, share := range append(state.Split.Shares(), rollout.Share{Revision: state.Stable}) {
-		if c.ControllerRevisions[share.Revision] == nil && c.deployments[share.Revision] == nil {
-			return false
-		}
-	}
-	return true
 }
 
 // tagAcceptance reports whether the gateway has accepted every tag route, and whether it has

@@ -5,7 +5,6 @@ package standard
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -78,7 +77,7 @@ func (w *writer) writeScaleTarget(ctx context.Context) error {
 	case !w.scaleTargetsInstalled(), class == unknownClass:
 		return nil
 	case class != v1beta1.AutoscalerClassExternal:
-		return w.objects.Delete(ctx, objects.OrNil(current))
+		return w.Objects.Delete(ctx, objects.OrNil(current))
 	case current == nil && w.Decision.State != nil && w.predatesPredictorService():
 		return nil
 	}
@@ -88,8 +87,8 @@ func (w *writer) writeScaleTarget(ctx context.Context) error {
 		if !runs {
 			return nil
 		}
-		err := w.objects.Apply(ctx, scaleTargetCopy(w.isvc, replicas), nil, objects.ExactLists)
-		if conflict := (*backend.ConflictError)(nil); errors.As(err, &conflict) || backend.IsRefusal(err) {
+		err := w.Objects.Apply(ctx, scaleTargetCopy(w.isvc, replicas), nil, objects.ExactLists)
+		if backend.IsConflict(err) || backend.IsRefusal(err) {
 			w.addFinding(v1beta1.ConditionPredictorReady, ReasonScaleTargetMissing, "there is no ScaleTarget for an external autoscaler", err)
 			return nil
 		}
@@ -107,7 +106,7 @@ func (w *writer) writeScaleTarget(ctx context.Context) error {
 	if requested {
 		desired.Annotations = nil
 	}
-	return w.objects.Apply(ctx, desired, current, objects.ExactLists)
+	return w.Objects.Apply(ctx, desired, current, objects.ExactLists)
 }
 
 // scaleTargetCopy returns a ScaleTarget with the replicas of a Deployment, annotated as a copy.
