@@ -112,9 +112,8 @@ func (w *Writer) create(ctx context.Context, driver Driver) {
 	}
 	err := driver.CheckCreate()
 	if err == nil {
-		err = w.History.Add(ctx, w.Decision.Target, *w.Revision)
+		w.Outcome.Target, err = w.History.Add(ctx, w.Decision.Target, *w.Revision)
 	}
-	w.Outcome.Target = err == nil
 	w.Fail(err)
 }
 
@@ -124,7 +123,8 @@ func (w *Writer) repairHistory(ctx context.Context, driver Driver) {
 	w.Fail(w.History.Repair(ctx)...)
 	unrecorded := driver.Unrecorded()
 	for _, n := range slices.Sorted(maps.Keys(unrecorded)) {
-		w.Fail(w.History.Add(ctx, n, unrecorded[n]))
+		_, err := w.History.Add(ctx, n, unrecorded[n])
+		w.Fail(err)
 	}
 }
 

@@ -4,7 +4,6 @@
 package knative
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -152,10 +151,13 @@ func (w *writer) createService(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.Client.Create(ctx, desired, client.FieldOwner(backend.FieldOwner), strict); err != nil {
-		if apierrors.IsAlreadyExists(err) {
-			return backend.ErrStaleCache
-		}
+	held, err := w.Objects.Create(ctx, desired, strict)
+	switch {
+	case held:
+		return nil
+	case apierrors.IsAlreadyExists(err):
+		return backend.ErrStaleCache
+	case err != nil:
 		return w.explain(fmt.Errorf("creating Knative Service %q: %w", desired.Name, err), n)
 	}
 	w.Outcome.Route = w.Decision.State != nil
@@ -166,16 +168,8 @@ func (w *writer) createService(ctx context.Context) error {
 // label is missing.
 func (w *writer) restoreLabels(ctx context.Context, desired *servingv1.Service, current objects.Ownership) error {
 	if current == objects.Unlabelled {
-		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": desired.Labels}})
-		if err != nil {
+		if _, err := w.Objects.PatchMetadata(ctx, desired.DeepCopy(), map[string]any{"labels": desired.Labels}); err != nil {
 			return err
-		}
-		label := []operation{{"add", "/metadata/labels", desired.Labels}}
-		err = w.repeat(ctx, serviceKind, desired, label, func() (string, error) {
-			return "", w.Client.Patch(ctx, desired.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
-		})
-		if err != nil {
-			return fmt.Errorf("labelling Knative Service %q: %w", desired.Name, err)
 		}
 	}
 	return backend.ErrStaleCache
@@ -333,52 +327,35 @@ func (w *writer) patch(ctx context.Context, desired *servingv1.Service) error {
 	if len(operations) == 0 {
 		w.Outcome.Route = w.Decision.State != nil
 	}
-	return w.repeat(ctx, serviceKind, current, operations, func() (string, error) { return w.send(ctx, desired, operations) })
+	patched := desired.DeepCopy()
+	_, err := w.Objects.Write(ctx, objects.Attempt{
+		Object: current, Content: contentOf(operations),
+		Write: func() error { return w.send(ctx, patched, operations) },
+		Undone: func(ctx context.Context) (field, writer string) {
+			path := pathOf(operations[0])
+			if len(difference(patched, desired)) > 0 {
+				return strings.Join(path, "."), objects.Admission
+			}
+			return strings.Join(path, "."), w.OtherWriter(ctx, current, path)
+		},
+	})
+	return err
 }
 
-// send patches the Knative Service. It returns which writer has changed the patched fields, as far
-// as the response shows it.
-func (w *writer) send(ctx context.Context, desired *servingv1.Service, operations []operation) (writer string, err error) {
-	current := w.observed.service
+// send patches the Knative Service and stores the resulting object.
+func (w *writer) send(ctx context.Context, patched *servingv1.Service, operations []operation) error {
+	current, n := w.observed.service, backend.RevisionNumber(w.isvc.Name, patched.Spec.Template.Name)
 	// An old resource version makes the API server reject the whole patch as a conflict.
 	patch, err := json.Marshal(append(operations, operation{"replace", "/metadata/resourceVersion", current.ResourceVersion}))
 	if err != nil {
-		return "", err
+		return err
 	}
-	patched := desired.DeepCopy()
 	err = w.Client.Patch(ctx, patched, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(backend.FieldOwner), strict)
 	if err != nil {
-		return "", w.explain(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), backend.RevisionNumber(w.isvc.Name, desired.Spec.Template.Name))
+		return w.explain(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), n)
 	}
 	w.Outcome.Route = w.Decision.State != nil
-	if err := w.Store.NoteWritten(patched); err != nil {
-		return "", err
-	}
-	if len(difference(patched, desired)) > 0 {
-		return objects.Admission, nil
-	}
-	return "", nil
-}
-
-// repeat changes an object of Knative's, unless another writer has undone the same change too
-// often. An empty change is not written.
-func (w *writer) repeat(
-	ctx context.Context, kind string, object client.Object, change []operation, write func() (writer string, err error),
-) error {
-	target := objects.Target{Kind: kind, ObjectKey: client.ObjectKeyFromObject(object)}
-	return w.Objects.Repeat(ctx, target, contentOf(change), func() (objects.FindWriter, error) {
-		other, err := write()
-		return func(ctx context.Context) backend.Contest {
-			path := strings.Split(strings.TrimPrefix(change[0].Path, "/"), "/")
-			for i := range path {
-				path[i] = unescaped(path[i])
-			}
-			return backend.Contest{
-				Kind: kind, Name: object.GetName(), Field: strings.Join(path, "."),
-				Writer: cmp.Or(other, w.OtherWriter(ctx, object, path)),
-			}
-		}, err
-	})
+	return w.Store.NoteWritten(patched)
 }
 
 // protect marks the revisions in the history as no-gc. Revisions that we create already carry the
@@ -395,21 +372,8 @@ func (w *writer) protect(ctx context.Context) {
 }
 
 func (w *writer) mark(ctx context.Context, revision *servingv1.Revision, metadata map[string]any) error {
-	change := []operation{{"add", "/metadata", maps.Clone(metadata)}}
-	return w.repeat(ctx, revisionKind, revision, change, func() (string, error) { return "", w.sendMark(ctx, revision, metadata) })
-}
-
-func (w *writer) sendMark(ctx context.Context, revision *servingv1.Revision, metadata map[string]any) error {
-	metadata["resourceVersion"] = revision.ResourceVersion
-	patch, err := json.Marshal(map[string]any{"metadata": metadata})
-	if err != nil {
-		return err
-	}
-	err = w.Client.Patch(ctx, revision.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
-	if err != nil {
-		return fmt.Errorf("marking Revision %q: %w", revision.Name, err)
-	}
-	return nil
+	_, err := w.Objects.PatchMetadata(ctx, revision.DeepCopy(), metadata)
+	return err
 }
 
 // retry deletes revisions that Knative has given up, so that they are created again. Knative never
@@ -426,9 +390,9 @@ func (w *writer) retry(ctx context.Context) {
 		if last.Waits(w.observed.now) {
 			continue
 		}
-		err := w.History.NoteRetry(ctx, n, last.Next(w.observed.now))
-		if err == nil {
-			err = w.DeleteConfirmed(ctx, w.observed.knativeRevisions[n])
+		held, err := w.History.NoteRetry(ctx, n, last.Next(w.observed.now))
+		if err == nil && !held {
+			err = w.deleteRevision(ctx, n)
 		}
 		w.Fail(err)
 	}
@@ -463,11 +427,17 @@ func (w *writer) ScaleDown(ctx context.Context, plan rollout.WorkloadPlan) error
 // Delete deletes a Knative Revision, unless the template names it: Knative would create it again at
 // once.
 func (w *writer) Delete(ctx context.Context, n rollout.Number) error {
-	revision := w.observed.knativeRevisions[n]
-	if revision == nil || w.observed.templateNames(w.isvc, n) {
+	if w.observed.knativeRevisions[n] == nil || w.observed.templateNames(w.isvc, n) {
 		return nil
 	}
-	return w.DeleteConfirmed(ctx, revision)
+	return w.deleteRevision(ctx, n)
+}
+
+func (w *writer) deleteRevision(ctx context.Context, n rollout.Number) error {
+	if err := w.Confirm(ctx); err != nil {
+		return err
+	}
+	return w.Objects.DeleteChild(ctx, w.observed.knativeRevisions[n])
 }
 
 // Remains reports whether there is a Knative Revision, which also exists while it runs nothing.

@@ -61,6 +61,6 @@ func (w *writer) renew(ctx context.Context) error {
 	case w.observed.templateNames(w.isvc, n):
 		return nil
 	default:
-		return w.DeleteConfirmed(ctx, w.observed.knativeRevisions[n])
+		return w.deleteRevision(ctx, n)
 	}
 }

@@ -136,8 +136,14 @@ func (w *writer) reportScale(ctx context.Context, current *scalingv1alpha1.Scale
 	if equality.Semantic.DeepEqual(current.Status, reported.Status) {
 		return current, nil
 	}
-	patch := client.MergeFromWithOptions(current, client.MergeFromWithOptimisticLock{})
-	err := w.Client.Status().Patch(ctx, reported, patch, client.FieldOwner(backend.FieldOwner))
+	_, err := w.Objects.Write(ctx, objects.Attempt{
+		Object: reported, Content: fmt.Sprint("status ", *reported.Status.Replicas, reported.Status.RevisionName),
+		Write: func() error {
+			patch := client.MergeFromWithOptions(current, client.MergeFromWithOptimisticLock{})
+			return w.Client.Status().Patch(ctx, reported, patch, client.FieldOwner(backend.FieldOwner))
+		},
+		Undone: func(context.Context) (field, writer string) { return "status", "another writer" },
+	})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, backend.ErrStaleCache
