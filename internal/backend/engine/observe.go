@@ -31,13 +31,13 @@ func NewObservation[W client.Object](recorded history.History, workloads Workloa
 	numbers := slices.AppendSeq(slices.Collect(maps.Keys(recorded.ControllerRevisions)), maps.Keys(workloads.Objects))
 	slices.Sort(numbers)
 	for _, n := range slices.Compact(numbers) {
-		revision := rollout.Revision{Number: n, Workload: workloads.Observe(n)}
+		revision := rollout.Revision{Number: n, Workloads: rollout.WorkloadsOf(workloads.Observe(n))}
 		if known, found := recorded.Revisions[n]; found {
 			revision.Hash, revision.InHistory = known.Hash, true
 		} else if object, runs := workloads.Objects[n]; runs {
 			revision.Hash = object.GetAnnotations()[objects.AnnotationHash]
 		}
-		if revision.Workload != nil {
+		if revision.Workloads[rollout.Predictor] != nil {
 			observation.Details[n] = workloads.Status(n)
 		}
 		observation.Revisions = append(observation.Revisions, revision)

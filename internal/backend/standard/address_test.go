@@ -164,10 +164,9 @@ func TestUpgradeCreatesNoPredictorService(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.remove(predictorName, &corev1.Service{})
-	state := c.rolloutState()
-	state.Version = 0
+	state := encodeV1(c.rolloutState())
 	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
-		route.Annotations[objects.AnnotationState] = state.Encode()
+		route.Annotations[objects.AnnotationState] = state
 	})
 	if writes := c.settle(); len(writes) > 0 || c.selectedRevision() != 0 {
 		t.Errorf("it has written %v", writes)

@@ -246,10 +246,9 @@ func TestClusterWithoutScaleTargets(t *testing.T) {
 func TestUpgradeCreatesNoScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.remove(predictorName, &scalingv1alpha1.ScaleTarget{})
-	state := c.rolloutState()
-	state.Version = 0
+	state := encodeV1(c.rolloutState())
 	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
-		route.Annotations[objects.AnnotationState] = state.Encode()
+		route.Annotations[objects.AnnotationState] = state
 	})
 	if writes := c.settle(); len(writes) > 0 || c.has(predictorName, &scalingv1alpha1.ScaleTarget{}) {
 		t.Errorf("it writes %v", writes)
