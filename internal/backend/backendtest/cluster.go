@@ -35,8 +35,8 @@ type Cluster interface {
 	CatchUp() bool
 	// SetBroken sets whether the pods of a revision fail to become ready.
 	SetBroken(n rollout.Number, broken bool)
-	// SetDeaf sets whether the gateway is unresponsive and accepts nothing.
-	SetDeaf(deaf bool)
+	// SetUnresponsive sets whether the gateway is unresponsive and accepts nothing.
+	SetUnresponsive(unresponsive bool)
 	// Instances returns identifiers of the pods of a revision.
 	Instances(n rollout.Number) []string
 

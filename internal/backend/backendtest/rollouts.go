@@ -174,10 +174,10 @@ func tagging(p *driver) {
 	}
 	p.wantRunning(2)
 
-	p.SetDeaf(true)
+	p.SetUnresponsive(true)
 	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "false"))
 	p.settle()
-	p.SetDeaf(false)
+	p.SetUnresponsive(false)
 	p.settle()
 	if got := p.observe().Route.Tags; len(got) != 0 {
 		p.t.Errorf("without tags, they lead to %v", got)
@@ -219,14 +219,14 @@ func invalidState(p *driver) {
 func unresponsiveGateway(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
-	p.SetDeaf(true)
+	p.SetUnresponsive(true)
 	p.rollOut("v2", promote)
 	route := p.observe().Route
 	if route.Accepted {
 		p.t.Error("the split counts as accepted")
 	}
 	p.wantRunning(1, 2)
-	p.SetDeaf(false)
+	p.SetUnresponsive(false)
 	p.settle()
 	p.wantSplit(2, 100)
 	p.wantRunning(2)

@@ -38,7 +38,7 @@ func newContractCluster(c *cluster) contractCluster { return contractCluster{Han
 func (h contractCluster) Backend() backendtest.Backend                { return h.c.backend }
 func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h.c.isvc() }
 func (h contractCluster) CatchUp() bool                               { return h.c.knative() }
-func (h contractCluster) SetDeaf(unresponsive bool)                   { h.c.unresponsive = unresponsive }
+func (h contractCluster) SetUnresponsive(unresponsive bool)           { h.c.unresponsive = unresponsive }
 func (h contractCluster) Writes() int                                 { return len(h.c.writes) }
 
 func (h contractCluster) Update(isvc *v1beta1.InferenceService) {

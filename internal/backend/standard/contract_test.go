@@ -33,8 +33,8 @@ func (h contractCluster) Backend() backendtest.Backend                { return h
 func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h.c.isvc() }
 func (h contractCluster) CatchUp() bool                               { return h.c.runControllers() }
 
-func (h contractCluster) SetDeaf(unresponsive bool) { h.c.unresponsive = unresponsive }
-func (h contractCluster) Writes() int               { return len(h.c.writes) }
+func (h contractCluster) SetUnresponsive(unresponsive bool) { h.c.unresponsive = unresponsive }
+func (h contractCluster) Writes() int                       { return len(h.c.writes) }
 
 func (h contractCluster) Settings() predictor.Settings { return predictor.Settings{} }
 
