@@ -386,9 +386,9 @@ func (c *contractCluster) LoseRoute() {
 	})
 }
 
-// SetDeaf makes the API server reject all HTTPRoutes in the namespace, so that Knative's ingress
-// cannot route.
-func (c *contractCluster) SetDeaf(unresponsive bool) {
+// SetUnresponsive makes the API server reject all HTTPRoutes in the namespace, so that Knative's
+// ingress cannot route.
+func (c *contractCluster) SetUnresponsive(unresponsive bool) {
 	c.T.Helper()
 	c.unresponsive = unresponsive
 	inNamespace := &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: c.Namespace}}}

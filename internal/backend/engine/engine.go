@@ -11,7 +11,6 @@ import (
 	"maps"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -41,8 +40,6 @@ type Driver interface {
 	// Remains reports whether a workload that is not observed as running still has objects. They are
 	// deleted before its ControllerRevision, because they would be recorded again.
 	Remains(n rollout.Number) bool
-	// NoteWritten is called with each applied object.
-	NoteWritten(written *unstructured.Unstructured) error
 }
 
 // Session is an observation of one InferenceService, to which one decision can be applied.
@@ -53,7 +50,7 @@ type Session struct {
 	History          history.History
 	// StateObject is the object that carries the rollout state; nil if there is none.
 	StateObject client.Object
-	// NewDriver returns the driver for one change.
+	// NewDriver returns the driver for one change. It may set Objects.Written.
 	NewDriver func(*Writer) Driver
 }
 
@@ -88,11 +85,9 @@ type Writer struct {
 // target, a rejected canary still loses its share.
 func (s *Session) Apply(ctx context.Context, change backend.Change) backend.Outcome {
 	w := &Writer{Session: s, Change: change}
-	driver := s.NewDriver(w)
-	w.Objects = objects.Writer{
-		Store: s.Store, InferenceService: s.InferenceService, Written: driver.NoteWritten, Contested: w.NoteContest,
-	}
+	w.Objects = objects.Writer{Store: s.Store, InferenceService: s.InferenceService, Contested: w.NoteContest}
 	w.History = history.Writer{History: s.History, Writer: w.Objects}
+	driver := s.NewDriver(w)
 	if err := w.History.Amend(ctx, change.Amended); err != nil {
 		w.Fail(err)
 		return w.Outcome

@@ -13,7 +13,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -39,9 +38,6 @@ func (*writer) CheckCreate() error { return nil }
 
 // WriteWorkloads does nothing: the template of the Knative Service creates workloads.
 func (*writer) WriteWorkloads(context.Context) {}
-
-// NoteWritten does nothing: only the Knative Service must be awaited, which is not applied.
-func (*writer) NoteWritten(*unstructured.Unstructured) error { return nil }
 
 // Drain does nothing: Knative records since when no Route names a revision.
 func (*writer) Drain(context.Context, rollout.WorkloadPlan) error { return nil }
@@ -161,7 +157,7 @@ func (w *writer) createService(ctx context.Context) error {
 		return w.explain(fmt.Errorf("creating Knative Service %q: %w", desired.Name, err), n)
 	}
 	w.Outcome.Route = w.Decision.State != nil
-	return w.Store.NoteWritten(desired)
+	return w.NoteWritten(desired)
 }
 
 // restoreLabels restores our label on a Knative Service that the cache does not show because the
@@ -355,7 +351,7 @@ func (w *writer) send(ctx context.Context, patched *servingv1.Service, operation
 		return w.explain(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), n)
 	}
 	w.Outcome.Route = w.Decision.State != nil
-	return w.Store.NoteWritten(patched)
+	return w.NoteWritten(patched)
 }
 
 // protect marks the revisions in the history as no-gc. Revisions that we create already carry the

@@ -42,34 +42,12 @@ func (b *Backend) readHostRoute(ctx context.Context, isvc *v1beta1.InferenceServ
 	if !b.RoutesInstalled() {
 		return nil
 	}
-	var routes gatewayv1.HTTPRouteList
-	if err := b.List(ctx, isvc, &routes); err != nil {
+	name := gateway.RouteName(isvc.Name)
+	routes, gateways, err := gateway.ReadRoutes(ctx, &b.Store, b.Gateways, isvc, b.Config.Ingress, name)
+	if err != nil {
 		return err
 	}
-	for _, route := range objects.Pointers(routes.Items) {
-		if route.Name != gateway.RouteName(isvc.Name) {
-			continue
-		}
-		ours, err := objects.IsOwned(isvc, route, gateway.RouteKind)
-		if err != nil {
-			return err
-		}
-		if ours {
-			observed.hostRoute.route = route
-		}
-	}
-	refs := gateway.ParentRefs(isvc, b.Config.Ingress)
-	if route := observed.hostRoute.route; route != nil {
-		refs = append(refs, route.Spec.ParentRefs...)
-	}
-	reader := b.Gateways
-	if reader == nil {
-		reader = b.Client
-	}
-	var err error
-	if observed.hostRoute.gateways, err = gateway.ReadGateways(ctx, reader, refs...); err != nil {
-		return err
-	}
+	observed.hostRoute.route, observed.hostRoute.gateways = routes[name], gateways
 	var services corev1.ServiceList
 	if err := b.List(ctx, isvc, &services); err != nil {
 		return err

@@ -215,7 +215,7 @@ func (w Writer) Send(ctx context.Context, intent *unstructured.Unstructured, pre
 			if presence == Absent {
 				return "", deletes
 			}
-			return "metadata", w.Store.OtherWriter(ctx, intent, []string{"metadata"})
+			return w.undoneMetadata(ctx, intent)
 		},
 	})
 }
@@ -255,10 +255,8 @@ func (w Writer) PatchMetadata(ctx context.Context, object client.Object, metadat
 	}
 	return w.Write(ctx, Attempt{
 		Object: object, Content: WithoutTimes(string(content)),
-		Write: func() error { return w.patchMetadata(ctx, object, metadata) },
-		Undone: func(ctx context.Context) (field, writer string) {
-			return "metadata", w.Store.OtherWriter(ctx, object, []string{"metadata"})
-		},
+		Write:  func() error { return w.patchMetadata(ctx, object, metadata) },
+		Undone: func(ctx context.Context) (field, writer string) { return w.undoneMetadata(ctx, object) },
 	})
 }
 
@@ -329,6 +327,10 @@ func (w Writer) undone(ctx context.Context, desired, answer *unstructured.Unstru
 	}
 	path := difference(desired, observed, how)
 	return fieldOf(path), w.Store.OtherWriter(ctx, answer, path)
+}
+
+func (w Writer) undoneMetadata(ctx context.Context, object client.Object) (field, writer string) {
+	return "metadata", w.Store.OtherWriter(ctx, object, []string{"metadata"})
 }
 
 // OtherWriter returns which other writer sets a field, according to the API server: the cache drops

@@ -249,8 +249,8 @@ func (w *writer) timeouts(current *gatewayv1.HTTPRoute, split rollout.Split) *ga
 	return w.observed.gateways.RequestTimeout(w.Config.Ingress, gateway.ParentRefs(w.isvc, w.Config.Ingress), current, ofRevisions...)
 }
 
-// NoteWritten remembers a write, and whether it has changed a route.
-func (w *writer) NoteWritten(written *unstructured.Unstructured) error {
+// noteWritten remembers a write, and whether it has changed a route.
+func (w *writer) noteWritten(written *unstructured.Unstructured) error {
 	switch written.GetKind() {
 	case routeKind:
 		current := w.observed.routeNamed(w.isvc, written.GetName())
@@ -259,7 +259,7 @@ func (w *writer) NoteWritten(written *unstructured.Unstructured) error {
 	default:
 		return nil
 	}
-	return w.Store.NoteWritten(written)
+	return w.NoteWritten(written)
 }
 
 // Drain records since when a workload is idle.

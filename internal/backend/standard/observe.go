@@ -154,46 +154,33 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 	if !b.RoutesInstalled() {
 		return nil
 	}
-	var list gatewayv1.HTTPRouteList
-	if err := b.List(ctx, isvc, &list); err != nil {
+	names := routeNames(isvc)
+	routes, gateways, err := gateway.ReadRoutes(ctx, &b.Store, b.Gateways, isvc, b.Config.Ingress, names...)
+	if err != nil {
 		return err
 	}
-	for i := range list.Items {
-		route := &list.Items[i]
-		tag := tagOfRoute(isvc, route.Name)
-		if tag == "" && route.Name != gateway.RouteName(isvc.Name) {
-			continue
-		}
-		if ours, err := objects.IsOwned(isvc, route, routeKind); err != nil {
-			return err
-		} else if !ours {
-			continue
-		}
-		if tag == "" {
-			observed.route = route
-		} else {
+	observed.gateways = gateways
+	for name, route := range routes {
+		if tag := tagOfRoute(isvc, name); tag != "" {
 			observed.tagRoutes[tag] = route
+			continue
 		}
-	}
-	if observed.route != nil {
-		if err := backend.CheckStateVersion(observed.route.Annotations[objects.AnnotationState]); err != nil {
+		observed.route = route
+		if err := backend.CheckStateVersion(route.Annotations[objects.AnnotationState]); err != nil {
 			return err
 		}
 	}
-	if err := b.awaitRoutes(ctx, isvc, observed); err != nil {
-		return err
+	for _, name := range names {
+		route := routes[name]
+		if route == nil {
+			route = &gatewayv1.HTTPRoute{}
+			route.Namespace, route.Name = isvc.Namespace, name
+		}
+		if err := b.AwaitWritten(ctx, route); err != nil {
+			return err
+		}
 	}
-	refs := gateway.ParentRefs(isvc, b.Config.Ingress)
-	for _, route := range observed.routes() {
-		refs = append(refs, route.Spec.ParentRefs...)
-	}
-	reader := b.Gateways
-	if reader == nil {
-		reader = b.Client
-	}
-	var err error
-	observed.gateways, err = gateway.ReadGateways(ctx, reader, refs...)
-	return err
+	return nil
 }
 
 // Kinds whose last write must be in the cache. With an older route, a spec that was changed back in
@@ -216,20 +203,8 @@ func (b *Backend) awaitDeployments(ctx context.Context, _ *v1beta1.InferenceServ
 	return nil
 }
 
-// awaitRoutes returns [backend.ErrStaleCache] if the cache is behind our last write of a route.
-func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
-	names := []string{gateway.RouteName(isvc.Name), tagRouteName(v1beta1.TagLatest, isvc.Name), tagRouteName(v1beta1.TagPrevious, isvc.Name)}
-	for _, name := range names {
-		route := observed.routeNamed(isvc, name)
-		if route == nil {
-			route = &gatewayv1.HTTPRoute{}
-			route.Namespace, route.Name = isvc.Namespace, name
-		}
-		if err := b.AwaitWritten(ctx, route); err != nil {
-			return err
-		}
-	}
-	return nil
+func routeNames(isvc *v1beta1.InferenceService) []string {
+	return []string{gateway.RouteName(isvc.Name), tagRouteName(v1beta1.TagLatest, isvc.Name), tagRouteName(v1beta1.TagPrevious, isvc.Name)}
 }
 
 func (c *children) routeNamed(isvc *v1beta1.InferenceService, name string) *gatewayv1.HTTPRoute {

@@ -74,9 +74,11 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		Store: &b.Store, InferenceService: isvc, Facts: b.newObservation(isvc, observed), History: observed.History,
 		StateObject: objects.OrNil(observed.route),
 		NewDriver: func(w *engine.Writer) engine.Driver {
-			return &writer{
+			driver := &writer{
 				Writer: w, Backend: b, isvc: isvc, observed: observed, unwritten: map[rollout.Number]error{}, replicas: map[rollout.Number]int{},
 			}
+			w.Objects.Written = driver.noteWritten
+			return driver
 		},
 	}, nil
 }
