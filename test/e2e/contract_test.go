@@ -88,7 +88,7 @@ const quietPeriod = time.Second
 // contractCluster is a namespace with one InferenceService. The test sets the readiness of its
 // pods.
 type contractCluster struct {
-	knativetest.Hands
+	knativetest.Driver
 	backend      *knative.Backend
 	failing      map[rollout.Number]bool
 	unresponsive bool
@@ -103,7 +103,7 @@ type contractCluster struct {
 
 func newContractCluster(t *testing.T, server client.WithWatch) *contractCluster {
 	t.Helper()
-	c := &contractCluster{Hands: knativetest.Hands{T: t, Server: server, Name: iris}, failing: map[rollout.Number]bool{}}
+	c := &contractCluster{Driver: knativetest.Driver{T: t, Server: server, Name: iris}, failing: map[rollout.Number]bool{}}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "contract-"}}
 	c.must(server.Create(t.Context(), namespace))
 	c.Namespace = namespace.Name
@@ -198,7 +198,7 @@ func (c *contractCluster) InferenceService() *v1beta1.InferenceService {
 func (c *contractCluster) Update(isvc *v1beta1.InferenceService) {
 	c.T.Helper()
 	useTestServer(isvc)
-	knativetest.Edit(c.Hands, iris, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
+	knativetest.Edit(c.Driver, iris, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
 		stored.Spec, stored.Labels, stored.Annotations = isvc.Spec, isvc.Labels, isvc.Annotations
 	})
 }
@@ -209,7 +209,7 @@ func (c *contractCluster) FailWrite(number int, err error) {
 	c.writesUntilFailure, c.failure = number, err
 }
 
-func (c *contractCluster) SetBroken(n rollout.Number, failing bool) { c.failing[n] = failing }
+func (c *contractCluster) SetFailing(n rollout.Number, failing bool) { c.failing[n] = failing }
 
 // CatchUp waits until Knative has settled, and reports whether anything changed. If something
 // changed, a quiet period is enough, because the rest may depend on the backend. While the gateway

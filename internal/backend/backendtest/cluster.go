@@ -33,8 +33,8 @@ type Cluster interface {
 	// CatchUp makes the other controllers react to the writes: pods start and stop, and the gateway
 	// accepts the routes. It reports whether anything changed.
 	CatchUp() bool
-	// SetBroken sets whether the pods of a revision fail to become ready.
-	SetBroken(n rollout.Number, broken bool)
+	// SetFailing sets whether the pods of a revision fail to become ready.
+	SetFailing(n rollout.Number, failing bool)
 	// SetUnresponsive sets whether the gateway is unresponsive and accepts nothing.
 	SetUnresponsive(unresponsive bool)
 	// Instances returns identifiers of the pods of a revision.

@@ -533,8 +533,8 @@ func (c *cluster) has(name string, into client.Object) bool {
 	return !apierrors.IsNotFound(err)
 }
 
-func (c *cluster) driver() knativetest.Hands {
-	return knativetest.Hands{T: c.t, Server: c.server, Namespace: namespace, Name: isvcName}
+func (c *cluster) driver() knativetest.Driver {
+	return knativetest.Driver{T: c.t, Server: c.server, Namespace: namespace, Name: isvcName}
 }
 
 func (c *cluster) remove(name string, object client.Object) {

@@ -29,11 +29,11 @@ func TestContract(t *testing.T) {
 }
 
 type contractCluster struct {
-	knativetest.Hands
+	knativetest.Driver
 	c *cluster
 }
 
-func newContractCluster(c *cluster) contractCluster { return contractCluster{Hands: c.driver(), c: c} }
+func newContractCluster(c *cluster) contractCluster { return contractCluster{Driver: c.driver(), c: c} }
 
 func (h contractCluster) Backend() backendtest.Backend                { return h.c.backend }
 func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h.c.isvc() }
@@ -42,13 +42,13 @@ func (h contractCluster) SetUnresponsive(unresponsive bool)           { h.c.unre
 func (h contractCluster) Writes() int                                 { return len(h.c.writes) }
 
 func (h contractCluster) Update(isvc *v1beta1.InferenceService) {
-	knativetest.Edit(h.Hands, isvcName, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
+	knativetest.Edit(h.Driver, isvcName, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
 		stored.Spec, stored.Labels, stored.Annotations = isvc.Spec, isvc.Labels, isvc.Annotations
 		stored.Generation++
 	})
 }
 
-func (h contractCluster) SetBroken(n rollout.Number, broken bool) { h.c.broken[n] = broken }
+func (h contractCluster) SetFailing(n rollout.Number, failing bool) { h.c.broken[n] = failing }
 
 func (h contractCluster) FailWrite(number int, err error) {
 	h.c.intercept = func(_ write, do func() error) error {

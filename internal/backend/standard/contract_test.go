@@ -44,7 +44,7 @@ func (h contractCluster) Update(isvc *v1beta1.InferenceService) {
 	})
 }
 
-func (h contractCluster) SetBroken(n rollout.Number, broken bool) { h.c.unready[n] = broken }
+func (h contractCluster) SetFailing(n rollout.Number, failing bool) { h.c.unready[n] = failing }
 
 func (h contractCluster) Instances(n rollout.Number) []string {
 	var uids []string

@@ -23,9 +23,9 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Hands implements the part of backendtest's Cluster that is the same in every cluster with
+// Driver implements the part of backendtest's Cluster that is the same in every cluster with
 // Knative. Its methods fail the test on errors.
-type Hands struct {
+type Driver struct {
 	T *testing.T
 	// Server is a client without a cache.
 	Server client.Client
@@ -34,40 +34,40 @@ type Hands struct {
 }
 
 // Edit changes an object, and retries on conflicts.
-func Edit[T client.Object](h Hands, name string, object T, change func(T)) {
-	h.T.Helper()
+func Edit[T client.Object](d Driver, name string, object T, change func(T)) {
+	d.T.Helper()
 	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		if err := h.Server.Get(h.T.Context(), client.ObjectKey{Namespace: h.Namespace, Name: name}, object); err != nil {
+		if err := d.Server.Get(d.T.Context(), client.ObjectKey{Namespace: d.Namespace, Name: name}, object); err != nil {
 			return err
 		}
 		change(object)
-		return h.Server.Update(h.T.Context(), object)
+		return d.Server.Update(d.T.Context(), object)
 	}); err != nil {
-		h.T.Fatal(err)
+		d.T.Fatal(err)
 	}
 }
 
 // Settings returns the settings of Knative mode.
-func (h Hands) Settings() predictor.Settings {
+func (d Driver) Settings() predictor.Settings {
 	return predictor.Settings{Mode: v1beta1.DeploymentModeKnative}
 }
 
 // Pods lists all pods of the namespace.
-func (h Hands) Pods() []*corev1.Pod {
-	h.T.Helper()
+func (d Driver) Pods() []*corev1.Pod {
+	d.T.Helper()
 	var list corev1.PodList
-	if err := h.Server.List(h.T.Context(), &list, client.InNamespace(h.Namespace)); err != nil {
-		h.T.Fatal(err)
+	if err := d.Server.List(d.T.Context(), &list, client.InNamespace(d.Namespace)); err != nil {
+		d.T.Fatal(err)
 	}
 	return objects.Pointers(list.Items)
 }
 
 // Instances returns the sorted UIDs of a revision's pods.
-func (h Hands) Instances(n rollout.Number) []string {
-	h.T.Helper()
+func (d Driver) Instances(n rollout.Number) []string {
+	d.T.Helper()
 	var uids []string
-	for _, pod := range h.Pods() {
-		if pod.Labels[serving.RevisionLabelKey] == backend.RevisionName(h.Name, n) {
+	for _, pod := range d.Pods() {
+		if pod.Labels[serving.RevisionLabelKey] == backend.RevisionName(d.Name, n) {
 			uids = append(uids, string(pod.UID))
 		}
 	}
@@ -76,27 +76,27 @@ func (h Hands) Instances(n rollout.Number) []string {
 }
 
 // TouchRoute annotates the Knative Service.
-func (h Hands) TouchRoute() {
-	h.T.Helper()
-	Edit(h, backend.PredictorName(h.Name), &servingv1.Service{}, func(s *servingv1.Service) {
+func (d Driver) TouchRoute() {
+	d.T.Helper()
+	Edit(d, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
 		metav1.SetMetaDataAnnotation(&s.ObjectMeta, "touched", s.ResourceVersion)
 	})
 }
 
 // SetRecord replaces the rollout state on the Knative Service.
-func (h Hands) SetRecord(text string) {
-	h.T.Helper()
-	Edit(h, backend.PredictorName(h.Name), &servingv1.Service{}, func(s *servingv1.Service) {
+func (d Driver) SetRecord(text string) {
+	d.T.Helper()
+	Edit(d, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
 		metav1.SetMetaDataAnnotation(&s.ObjectMeta, objects.AnnotationState, text)
 	})
 }
 
 // StealRevision labels the Knative Revision as another Knative Service's. The returned function
 // restores the labels.
-func (h Hands) StealRevision(n rollout.Number) (giveBack func()) {
-	h.T.Helper()
+func (d Driver) StealRevision(n rollout.Number) (giveBack func()) {
+	d.T.Helper()
 	own := func(service, uid string) (before [2]string) {
-		Edit(h, backend.RevisionName(h.Name, n), &servingv1.Revision{}, func(r *servingv1.Revision) {
+		Edit(d, backend.RevisionName(d.Name, n), &servingv1.Revision{}, func(r *servingv1.Revision) {
 			before = [2]string{r.Labels[serving.ServiceLabelKey], r.Labels[serving.ServiceUIDLabelKey]}
 			r.Labels[serving.ServiceLabelKey], r.Labels[serving.ServiceUIDLabelKey] = service, uid
 		})
@@ -108,10 +108,10 @@ func (h Hands) StealRevision(n rollout.Number) (giveBack func()) {
 
 // StealRoute makes another object control the Knative Service. The returned function restores the
 // owner.
-func (h Hands) StealRoute() (giveBack func()) {
-	h.T.Helper()
+func (d Driver) StealRoute() (giveBack func()) {
+	d.T.Helper()
 	own := func(owners []metav1.OwnerReference) (before []metav1.OwnerReference) {
-		Edit(h, backend.PredictorName(h.Name), &servingv1.Service{}, func(s *servingv1.Service) {
+		Edit(d, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
 			before, s.OwnerReferences = s.OwnerReferences, owners
 		})
 		return before
