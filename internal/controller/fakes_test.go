@@ -5,7 +5,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -210,7 +209,9 @@ type fakeBackend struct {
 	hosts    []string
 	unusable map[string]bool
 
-	observeErr, createErr, routeErr, otherErr error
+	observeErr, createErr, routeErr, hostRouteErr error
+	// otherErr is an error of Apply, or several joined ones.
+	otherErr error
 	// findings are returned by Apply.
 	findings []backend.Finding
 	// checkErr is the result of Check.
@@ -276,7 +277,7 @@ type fakeSession struct {
 
 func (f fakeSession) Observation() *backend.Observation { return f.observed }
 
-func (f fakeSession) Apply(_ context.Context, change backend.Change) (backend.Outcome, error) {
+func (f fakeSession) Apply(_ context.Context, change backend.Change) backend.Outcome {
 	decision := change.Decision
 	f.decisions, f.unusable = append(f.decisions, decision), change.UnusableHosts
 	outcome := backend.Outcome{Findings: f.findings, Contests: f.contests}
@@ -296,7 +297,25 @@ func (f fakeSession) Apply(_ context.Context, change backend.Change) (backend.Ou
 		f.state = decision.State
 		outcome.Route = true
 	}
-	return outcome, errors.Join(f.createErr, f.routeErr, f.otherErr)
+	outcome.Fail(f.createErr, f.routeErr)
+	outcome.Fail(separate(f.otherErr)...)
+	if f.hostRouteErr != nil {
+		outcome.Errors = append(outcome.Errors, backend.WriteError{Err: f.hostRouteErr, HostRoute: true})
+	}
+	return outcome
+}
+
+// separate returns the errors that were joined.
+func separate(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, inner := range joined.Unwrap() {
+		all = append(all, separate(inner)...)
+	}
+	return all
 }
 
 func (f *fakeBackend) create(n rollout.Number, revision backend.RenderedRevision) {

@@ -386,8 +386,8 @@ func (c *contractCluster) LoseRoute() {
 	})
 }
 
-// SetUnresponsive makes the API server reject all HTTPRoutes in the namespace, so that Knative's ingress
-// cannot route.
+// SetUnresponsive makes the API server reject all HTTPRoutes in the namespace, so that Knative's
+// ingress cannot route.
 func (c *contractCluster) SetUnresponsive(unresponsive bool) {
 	c.T.Helper()
 	c.unresponsive = unresponsive

@@ -306,9 +306,9 @@ func desiredState(item runtime.Object) map[string]any {
 	return object
 }
 
-// variableKeys are the keys of times, generations and generated values. The key before, of the
+// variableKeys are the keys of times, generations and generated values. The key servedBefore, of the
 // rollout state, depends on how long the gateway took.
-var variableKeys = []string{"lastTransitionTime", "observedGeneration", "uid", "time", "location", "shiftedAt", "before", "rollout.serinus.io/idle-since"}
+var variableKeys = []string{"lastTransitionTime", "observedGeneration", "uid", "time", "location", "shiftedAt", "before", "servedBefore", "trialBegan", "waitingSince", "rollout.serinus.io/idle-since"}
 
 // progressKeys are the keys that depend on the course of a rollout.
 var progressKeys = []string{"askedAt", "lostAt", "routed", "rollout.serinus.io/scaled-up-at"}

@@ -128,7 +128,8 @@ func (p *driver) carryOut(observed Moment, decision rollout.Decision) (backend.O
 		}
 		change.Revision = &backend.RenderedRevision{Hash: target.Hash, Runs: runs}
 	}
-	return observed.Session.Apply(p.t.Context(), change)
+	outcome := observed.Session.Apply(p.t.Context(), change)
+	return outcome, outcome.Err()
 }
 
 func (p *driver) reconcile() (Moment, rollout.Decision, error) {

@@ -37,7 +37,7 @@ func readGateways(t *testing.T, objects ...client.Object) Gateways {
 	if err := gatewayv1.Install(scheme); err != nil {
 		t.Fatal(err)
 	}
-	found, err := ReadGateways(t.Context(), fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(), externalRef, localRef)
+	found, err := readReferenced(t.Context(), fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(), externalRef, localRef)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -345,8 +345,8 @@ func TestUnusableHosts(t *testing.T) {
 			for _, host := range test.unusable {
 				change.UnusableHosts[host] = true
 			}
-			_, err := observed.Session.Apply(t.Context(), change)
-			u.must(err)
+			outcome := observed.Session.Apply(t.Context(), change)
+			u.must(outcome.Err())
 			got := ""
 			if route := u.hostRoute(); route != nil {
 				got = string(route.Spec.Hostnames[0])

@@ -78,8 +78,8 @@ func (u user) carryOut() (backendtest.Moment, rollout.Decision, backend.Outcome,
 		u.must(err)
 		change.Revision = &backend.RenderedRevision{Hash: resolved.Hash, Runs: runs}
 	}
-	outcome, err := session.Apply(u.t.Context(), change)
-	return observed, decision, outcome, err
+	outcome := session.Apply(u.t.Context(), change)
+	return observed, decision, outcome, outcome.Err()
 }
 
 func (u user) observe() backendtest.Moment {

@@ -33,6 +33,8 @@ func TestRouteAcceptance(t *testing.T) {
 	for name, test := range map[string]struct {
 		edit                                func(c *cluster)
 		wantRoute, wantTags, wantTagRefused bool
+		// otherTags is set if the tags are not the desired ones.
+		otherTags bool
 	}{
 		"as it is": {edit: func(*cluster) {}, wantRoute: true, wantTags: true},
 		"the weights differ from the rollout state": {wantTags: true, edit: func(c *cluster) {
@@ -57,14 +59,16 @@ func TestRouteAcceptance(t *testing.T) {
 		"a tag is not accepted yet": {wantRoute: true, edit: func(c *cluster) {
 			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
 		}},
-		"a tag leads elsewhere": {wantRoute: true, edit: func(c *cluster) {
+		"a tag leads elsewhere": {wantRoute: true, wantTags: true, otherTags: true, edit: func(c *cluster) {
 			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Name = "sklearn-iris-predictor-00001"
 			})
 			c.acceptRoutes()
 		}},
-		"a tag is missing": {wantRoute: true, edit: func(c *cluster) { c.remove("latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}) }},
-		"no tags are wanted": {wantRoute: true, edit: func(c *cluster) {
+		"a tag is missing": {wantRoute: true, wantTags: true, otherTags: true, edit: func(c *cluster) {
+			c.remove("latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{})
+		}},
+		"no tags are wanted": {wantRoute: true, wantTags: true, otherTags: true, edit: func(c *cluster) {
 			c.editSpec(func(isvc *v1beta1.InferenceService) { delete(isvc.Annotations, v1beta1.AnnotationEnableTagRouting) })
 		}},
 		"the switch of the tags is malformed": {wantRoute: true, wantTags: true, edit: func(c *cluster) {
@@ -83,6 +87,9 @@ func TestRouteAcceptance(t *testing.T) {
 			got := observed.Route
 			if got.Accepted != test.wantRoute || got.TagsAccepted != test.wantTags || got.TagsRefused != test.wantTagRefused {
 				t.Errorf("the route is accepted: %t, the tags: %t, one is refused: %t", got.Accepted, got.TagsAccepted, got.TagsRefused)
+			}
+			if got, want := c.decide(observed).Programmed, test.wantRoute && test.wantTags && !test.otherTags; got != want {
+				t.Errorf("programmed: %t, want %t", got, want)
 			}
 			if got, want := observed.Route.Split.IsEmpty(), false; got != want {
 				t.Error("the split cannot be read")

@@ -216,7 +216,8 @@ func (c *cluster) carryOut(observed backendtest.Moment, decision rollout.Decisio
 	for _, edit := range edits {
 		edit(&change)
 	}
-	return observed.Session.Apply(c.t.Context(), change)
+	outcome := observed.Session.Apply(c.t.Context(), change)
+	return outcome, outcome.Err()
 }
 
 // settle reconciles, and lets the other controllers catch up, until there are no more writes and
