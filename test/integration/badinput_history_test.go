@@ -16,7 +16,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/test/integration/wire"
-	"github.com/serinus-io/serinus/test/peers"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 func (s *scenario) wipeStatus() {
@@ -104,10 +104,10 @@ var _ = Describe("a release whose rollout state is lost", func() {
 					s.awaitRolloutState("S=1")
 					s.awaitSplit("2:0 1:100")
 					s.awaitColumns("True", "100", "0", revision(1), revision(2))
-					s.setPods(3, peers.NotReady())
+					s.setPods(3, fakecluster.NotReady())
 					s.apply(model(3), percent(20))
 					s.awaitColumns("Unknown", "", "100", "", revision(1))
-					s.setPods(3, peers.Ready())
+					s.setPods(3, fakecluster.Ready())
 					s.awaitColumns("True", "80", "20", revision(1), revision(3))
 					s.expectSplitsSince(written, "2:0 1:100", "1:100", "3:20 1:80")
 				}})

@@ -8,7 +8,7 @@
 // operator has only the rights of its ServiceAccount. Scenarios that run the manager command, which
 // acts on all namespaces, are serial.
 //
-//   - Package test/peers has the fake controllers. Scenarios inject failures and delays into them.
+//   - Package internal/testkit/fakecluster has the fake controllers. Scenarios inject failures and delays into them.
 //   - Package wire intercepts the operator's requests. It records the writes, injects faults, and
 //     delays watch events.
 //   - Package journal records all changes in the namespace in the API server's order. At the end of

@@ -31,7 +31,7 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/test/integration/wire"
 	"github.com/serinus-io/serinus/test/journal"
-	"github.com/serinus-io/serinus/test/peers"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 const iris = "sklearn-iris"
@@ -41,9 +41,9 @@ type scenario struct {
 	ctx       context.Context
 	namespace string
 	config    *config.Config
-	workloads *peers.Workloads
-	gateway   *peers.Gateway
-	knative   *peers.Knative
+	workloads *fakecluster.Workloads
+	gateway   *fakecluster.Gateway
+	knative   *fakecluster.Knative
 	journal   *journal.Journal
 	operator  *operator
 	// deferCleanup registers a function to call at the end, in reverse order.
@@ -101,7 +101,7 @@ func newScenario(ctx context.Context, namespace string, deferCleanup func(func(S
 
 func (s *scenario) startFakeControllers() {
 	GinkgoHelper()
-	cluster, err := peers.New(s.ctx, administrator, peers.Options{Namespaces: []string{s.namespace}, Knative: s.isKnative()})
+	cluster, err := fakecluster.NewManaged(administrator, fakecluster.Options{Knative: s.isKnative()}, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
 	s.workloads, s.gateway, s.knative = cluster.Workloads, cluster.Gateway, cluster.Knative
 	ctx, cancel := context.WithCancel(context.Background())
@@ -203,11 +203,11 @@ func (s *scenario) tryApply(options ...isvcOption) error {
 
 func revision(n int) string { return fmt.Sprintf("%s-predictor-%05d", iris, n) }
 
-func (s *scenario) setPods(n int, behavior peers.PodBehavior) {
+func (s *scenario) setPods(n int, behavior fakecluster.PodBehavior) {
 	s.workloads.SetBehavior(types.NamespacedName{Namespace: s.namespace, Name: revision(n) + "-deployment"}, behavior)
 }
 
-func (s *scenario) setGateway(behavior peers.RouteBehavior) {
+func (s *scenario) setGateway(behavior fakecluster.RouteBehavior) {
 	s.gateway.SetBehavior(types.NamespacedName{Namespace: s.namespace}, behavior)
 }
 

@@ -42,7 +42,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
-	"github.com/serinus-io/serinus/test/peers"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 const (
@@ -383,7 +383,7 @@ func (c *cluster) leaveUnresolved(revision *servingv1.Revision, cause string) bo
 // autoscale updates the PodAutoscaler of a revision and its status.
 func (c *cluster) autoscale(revision *servingv1.Revision, active *apis.Condition) bool {
 	c.t.Helper()
-	reachability, scaler := peers.Reachability(revision), &autoscalingv1alpha1.PodAutoscaler{}
+	reachability, scaler := fakecluster.Reachability(revision), &autoscalingv1alpha1.PodAutoscaler{}
 	if !c.has(revision.Name, scaler) {
 		c.must(c.server.Create(c.t.Context(), &autoscalingv1alpha1.PodAutoscaler{
 			ObjectMeta: metav1.ObjectMeta{

@@ -1,11 +1,10 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package peers
+package fakecluster
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -18,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"knative.dev/networking/pkg/apis/networking"
 	networkingv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/apis"
@@ -26,13 +26,8 @@ import (
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
 // Knative is a fake of Knative Serving. It creates revisions for Knative Services and Deployments
@@ -40,7 +35,8 @@ import (
 // There are no Configurations, no Routes and no requests.
 type Knative struct {
 	client  client.Client
-	changes chan event.GenericEvent
+	clock   clock.PassiveClock
+	changes changes
 
 	mu           sync.Mutex
 	lags         map[string]StatusLag
@@ -58,10 +54,10 @@ type observation struct {
 	previous   servingv1.ServiceStatus
 }
 
-func newKnative(mgr manager.Manager) *Knative {
+func newKnative(c client.Client, clock clock.PassiveClock) *Knative {
 	return &Knative{
-		client:       mgr.GetClient(),
-		changes:      make(chan event.GenericEvent, 1024),
+		client:       c,
+		clock:        clock,
 		lags:         map[string]StatusLag{},
 		stopped:      map[string]bool{},
 		observations: map[types.UID]observation{},
@@ -86,7 +82,7 @@ func (k *Knative) setStopped(namespace string, stopped bool) {
 	k.mu.Lock()
 	k.stopped[namespace] = stopped
 	k.mu.Unlock()
-	k.changes <- event.GenericEvent{Object: &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}}
+	k.changes.notify(&servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}})
 }
 
 func (k *Knative) isStopped(namespace string) bool {
@@ -95,19 +91,13 @@ func (k *Knative) isStopped(namespace string) bool {
 	return k.stopped[namespace]
 }
 
-func (k *Knative) setup(_ context.Context, mgr manager.Manager) error {
-	err := ctrl.NewControllerManagedBy(mgr).
-		Named("peer-knative").
-		For(&servingv1.Service{}).
-		Watches(&servingv1.Revision{}, handler.EnqueueRequestsFromMapFunc(serviceRequests)).
-		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(serviceRequests)).
-		Watches(&autoscalingv1alpha1.PodAutoscaler{}, handler.EnqueueRequestsFromMapFunc(serviceRequests)).
-		WatchesRawSource(source.Channel(k.changes, handler.EnqueueRequestsFromMapFunc(k.allServiceRequests))).
-		Complete(reconcile.Func(k.reconcile))
-	if err != nil {
-		return fmt.Errorf("setting up the fake of Knative Serving: %w", err)
+func (k *Knative) controller() controller {
+	return controller{
+		name: "knative", client: k.client, kind: &servingv1.Service{}, sync: k.sync, changes: &k.changes,
+		watches: []watch{
+			{&servingv1.Revision{}, serviceRequests}, {&appsv1.Deployment{}, serviceRequests}, {&autoscalingv1alpha1.PodAutoscaler{}, serviceRequests},
+		},
 	}
-	return nil
 }
 
 func serviceRequests(_ context.Context, object client.Object) []reconcile.Request {
@@ -118,23 +108,11 @@ func serviceRequests(_ context.Context, object client.Object) []reconcile.Reques
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}}}
 }
 
-func (k *Knative) allServiceRequests(ctx context.Context, object client.Object) []reconcile.Request {
-	return requestsFor(ctx, k.client, &servingv1.ServiceList{}, client.InNamespace(object.GetNamespace()))
-}
-
-func (k *Knative) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	if k.isStopped(request.Namespace) {
-		return reconcile.Result{}, nil
-	}
-	wait, err := k.sync(ctx, request.NamespacedName)
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
-		return reconcile.Result{RequeueAfter: retryPeriod}, nil
-	}
-	return reconcile.Result{RequeueAfter: wait}, err
-}
-
 // sync reconciles one Knative Service. It returns when to requeue, or 0 to wait for a change.
 func (k *Knative) sync(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+	if k.isStopped(key.Namespace) {
+		return 0, nil
+	}
 	service := &servingv1.Service{}
 	if err := k.client.Get(ctx, key, service); client.IgnoreNotFound(err) != nil {
 		return 0, err
@@ -147,7 +125,7 @@ func (k *Knative) sync(ctx context.Context, key types.NamespacedName) (time.Dura
 		return 0, err
 	}
 	if name := service.Spec.Template.Name; name != "" && revisions[name] == nil {
-		return 0, k.client.Create(ctx, newRevision(service))
+		return 0, k.client.Create(ctx, newRevision(service, k.clock.Now()))
 	}
 	for _, name := range slices.Sorted(maps.Keys(revisions)) {
 		if err := k.syncRevision(ctx, service, revisions[name]); err != nil {
@@ -198,7 +176,7 @@ func (k *Knative) pruneDeployments(ctx context.Context, key types.NamespacedName
 	return nil
 }
 
-func newRevision(service *servingv1.Service) *servingv1.Revision {
+func newRevision(service *servingv1.Service, now time.Time) *servingv1.Revision {
 	template := service.Spec.Template.DeepCopy()
 	revision := &servingv1.Revision{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
 	revision.Namespace = service.Namespace
@@ -208,7 +186,7 @@ func newRevision(service *servingv1.Service) *servingv1.Revision {
 	} {
 		metav1.SetMetaDataLabel(&revision.ObjectMeta, key, value)
 	}
-	revision.SetRoutingState(servingv1.RoutingStatePending, time.Now())
+	revision.SetRoutingState(servingv1.RoutingStatePending, now)
 	return revision
 }
 
@@ -308,7 +286,7 @@ func (k *Knative) setRoutingState(ctx context.Context, service *servingv1.Servic
 	if state == revision.GetRoutingState() {
 		return nil
 	}
-	revision.SetRoutingState(state, time.Now())
+	revision.SetRoutingState(state, k.clock.Now())
 	return k.client.Update(ctx, revision)
 }
 
@@ -396,19 +374,16 @@ func (k *Knative) propagatePods(ctx context.Context, status *servingv1.RevisionS
 	if *deployment.Spec.Replicas == 0 || deployment.Status.AvailableReplicas > 0 {
 		return nil
 	}
-	var pods corev1.PodList
-	if err := k.client.List(ctx, &pods, client.InNamespace(deployment.Namespace), client.MatchingFields{indexByDeployment: deployment.Name}); err != nil {
+	pods, err := podsOf(ctx, k.client, client.ObjectKeyFromObject(deployment))
+	if err != nil || len(pods) == 0 {
 		return err
 	}
-	if len(pods.Items) == 0 {
-		return nil
-	}
-	for _, condition := range pods.Items[0].Status.Conditions {
+	for _, condition := range pods[0].Status.Conditions {
 		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
 			status.MarkResourcesAvailableFalse(condition.Reason, condition.Message)
 		}
 	}
-	for _, container := range pods.Items[0].Status.ContainerStatuses {
+	for _, container := range pods[0].Status.ContainerStatuses {
 		if terminated := container.LastTerminationState.Terminated; terminated != nil && container.Name != "queue-proxy" {
 			status.MarkContainerHealthyFalse(servingv1.ExitCodeReason(terminated.ExitCode), servingv1.RevisionContainerExitingMessage(terminated.Message))
 			break
@@ -446,7 +421,7 @@ func (k *Knative) autoscalerStatus(revision *servingv1.Revision, deployment *app
 func (k *Knative) updateServiceStatus(ctx context.Context, service *servingv1.Service, revisions map[string]*servingv1.Revision) (time.Duration, error) {
 	before := *service.Status.DeepCopy()
 	observed := k.observe(service)
-	lag, age := k.lag(service.Namespace), time.Since(observed.since)
+	lag, age := k.lag(service.Namespace), k.clock.Since(observed.since)
 	status, wait := k.currentStatus(service, revisions), lag.delay-age
 	if lag.staleAgain {
 		// The current status is reported first, and the stale one for the same time afterwards.
@@ -478,7 +453,7 @@ func (k *Knative) observe(service *servingv1.Service) observation {
 	defer k.mu.Unlock()
 	observed := k.observations[service.UID]
 	if observed.generation != service.Generation {
-		observed = observation{generation: service.Generation, since: time.Now(), previous: *service.Status.DeepCopy()}
+		observed = observation{generation: service.Generation, since: k.clock.Now(), previous: *service.Status.DeepCopy()}
 		k.observations[service.UID] = observed
 	}
 	return observed
