@@ -32,14 +32,14 @@ func TestContestedKnativeService(t *testing.T) {
 			u.rollOut("v1", promote)
 			change := func() { knativetest.Edit(u.driver(), serviceName, &servingv1.Service{}, test.change) }
 			change()
-			u.intercept = func(w write, do func() error) error {
+			u.server.Intercept = func(w write, do func() error) error {
 				err := do()
-				if err == nil && w.kind == "Service" {
+				if err == nil && w.Kind == "Service" {
 					change()
 				}
 				return err
 			}
-			before := len(u.writes)
+			before := len(u.server.Writes)
 			var contests []backend.Contest
 			for range 60 {
 				_, _, outcome, err := u.carryOut()
@@ -47,8 +47,8 @@ func TestContestedKnativeService(t *testing.T) {
 				contests = outcome.Contests
 				u.now = u.now.Add(time.Second)
 			}
-			if n := len(u.writes) - before; n < 5 || n > 11 {
-				t.Errorf("it has written %d times in a minute: %v", n, u.writes[before:])
+			if n := len(u.server.Writes) - before; n < 5 || n > 11 {
+				t.Errorf("it has written %d times in a minute: %v", n, u.server.Writes[before:])
 			}
 			if len(contests) != 1 || contests[0].Kind != serviceKind || contests[0].Field != test.field {
 				t.Errorf("it reports %+v", contests)
@@ -64,13 +64,13 @@ func TestForeignHistoryAnnotationsCostOneWrite(t *testing.T) {
 		r.Annotations[objects.OwnPrefix+"note"] = "x"
 	})
 	u.settle()
-	before := len(u.writes)
+	before := len(u.server.Writes)
 	for range 5 {
 		_, _, err := u.reconcile()
 		u.must(err)
 	}
-	if n := len(u.writes) - before; n > 0 {
-		t.Errorf("%d writes of a settled InferenceService: %v", n, u.writes[before:])
+	if n := len(u.server.Writes) - before; n > 0 {
+		t.Errorf("%d writes of a settled InferenceService: %v", n, u.server.Writes[before:])
 	}
 }
 

@@ -37,9 +37,16 @@ func newContractCluster(c *cluster) contractCluster { return contractCluster{Han
 
 func (h contractCluster) Backend() backendtest.Backend                { return h.c.backend }
 func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h.c.isvc() }
-func (h contractCluster) CatchUp() bool                               { return h.c.knative() }
-func (h contractCluster) SetDeaf(unresponsive bool)                   { h.c.unresponsive = unresponsive }
-func (h contractCluster) Writes() int                                 { return len(h.c.writes) }
+func (h contractCluster) CatchUp() bool                               { return h.c.catchUp() }
+func (h contractCluster) Writes() int                                 { return len(h.c.server.Writes) }
+
+func (h contractCluster) SetDeaf(unresponsive bool) {
+	if unresponsive {
+		h.c.controllers.Knative.Stop(namespace)
+	} else {
+		h.c.controllers.Knative.Start(namespace)
+	}
+}
 
 func (h contractCluster) Update(isvc *v1beta1.InferenceService) {
 	knativetest.Edit(h.Hands, isvcName, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
@@ -48,17 +55,9 @@ func (h contractCluster) Update(isvc *v1beta1.InferenceService) {
 	})
 }
 
-func (h contractCluster) SetBroken(n rollout.Number, broken bool) { h.c.broken[n] = broken }
+func (h contractCluster) SetBroken(n rollout.Number, broken bool) { h.c.setBroken(n, broken) }
 
-func (h contractCluster) FailWrite(number int, err error) {
-	h.c.intercept = func(_ write, do func() error) error {
-		number--
-		if number == 0 {
-			return err
-		}
-		return do()
-	}
-}
+func (h contractCluster) FailWrite(number int, err error) { h.c.server.FailWrite(number, err) }
 
 func (h contractCluster) LoseWorkload(n rollout.Number) {
 	h.c.remove(backend.RevisionName(isvcName, n), &servingv1.Revision{})
@@ -66,5 +65,5 @@ func (h contractCluster) LoseWorkload(n rollout.Number) {
 
 func (h contractCluster) LoseRoute() {
 	h.c.remove(serviceName, &servingv1.Service{})
-	h.c.collectGarbage()
+	h.c.step()
 }

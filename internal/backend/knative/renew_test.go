@@ -56,7 +56,7 @@ func TestAmendedCredentials(t *testing.T) {
 			if test.n > 1 {
 				first = string(u.revision(1).UID)
 			}
-			u.broken[test.n] = true
+			u.setBroken(test.n, true)
 			u.rollOut("v2", 10, downloaded)
 			if got := endpointOf(u.revision(test.n)); got != "" {
 				t.Fatalf("it has the endpoint %q already", got)
@@ -66,7 +66,7 @@ func TestAmendedCredentials(t *testing.T) {
 			if got := endpointOf(u.revision(test.n)); got != "http://store" {
 				t.Errorf("its endpoint is %q", got)
 			}
-			u.broken[test.n] = false
+			u.setBroken(test.n, false)
 			u.settle()
 			u.wantTraffic(test.want)
 			if test.n > 1 && string(u.revision(1).UID) != first {

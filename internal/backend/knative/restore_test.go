@@ -32,7 +32,7 @@ func (u user) restore() {
 		object.SetOwnerReferences(nil)
 		object.SetManagedFields(nil)
 		object.SetResourceVersion("")
-		object.SetUID(u.uid())
+		object.SetUID(u.server.NewUID())
 		object.SetGeneration(generation)
 		object.SetCreationTimestamp(metav1.NewTime(u.now))
 		return object
@@ -42,7 +42,7 @@ func (u user) restore() {
 		u.must(u.server.Create(u.t.Context(), stripped(&records.Items[i], 0), client.FieldOwner("kubectl")))
 	}
 	u.must(u.server.Create(u.t.Context(), stripped(service, 1), client.FieldOwner("kubectl")))
-	u.knative() // Knative does not wait for the InferenceService.
+	u.catchUp() // Knative does not wait for the InferenceService.
 	u.must(u.server.Create(u.t.Context(), stripped(isvc, 1), client.FieldOwner("kubectl")))
 	u.restart()
 }

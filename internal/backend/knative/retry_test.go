@@ -17,12 +17,13 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 func (u user) deletions(kind string) int {
 	count := 0
-	for _, w := range u.writes {
-		if w.verb == "delete" && w.kind == kind {
+	for _, w := range u.server.Writes {
+		if w.Verb == "delete" && w.Kind == kind {
 			count++
 		}
 	}
@@ -36,7 +37,7 @@ func (u user) reconcileTimes(count int) {
 		if _, _, err := u.reconcile(); err != nil && !backend.IsStale(err) {
 			u.t.Fatal(err)
 		}
-		u.knative()
+		u.catchUp()
 	}
 }
 
@@ -45,7 +46,7 @@ func (u user) reconcileTimes(count int) {
 func TestUnresolvedImageIsLeftToKnative(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.unresolved[2] = `Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: MANIFEST_UNKNOWN`
+	u.setRevision(2, fakecluster.Unresolved(`Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: MANIFEST_UNKNOWN`))
 	u.apply("v2", 10)
 	for range 20 {
 		u.reconcileTimes(1)
@@ -55,8 +56,8 @@ func TestUnresolvedImageIsLeftToKnative(t *testing.T) {
 		t.Errorf("it was deleted %d times", n)
 	}
 	u.wantTraffic("1:100")
-	delete(u.unresolved, 2)
-	u.knative()
+	u.setRevision(2, fakecluster.Running())
+	u.catchUp()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
 }
@@ -64,7 +65,7 @@ func TestUnresolvedImageIsLeftToKnative(t *testing.T) {
 func TestUnresponsiveRegistryIsProgressUntilDeadline(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.unresolved[2] = `Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: Get "https://registry.example.com/v2/": dial tcp: i/o timeout`
+	u.setRevision(2, fakecluster.Unresolved(`Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: Get "https://registry.example.com/v2/": dial tcp: i/o timeout`))
 	u.apply("v2", 10)
 	u.reconcileTimes(4)
 	observed := u.observe()
@@ -84,7 +85,7 @@ func TestUnresponsiveRegistryIsProgressUntilDeadline(t *testing.T) {
 func TestUnschedulableRevisionIsProgressUntilGivenUp(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.broken[2] = true
+	u.setBroken(2, true)
 	u.rollOut("v2", 10)
 	fail := func() *backend.Failure {
 		revision := u.revision(2)
@@ -99,8 +100,8 @@ func TestUnschedulableRevisionIsProgressUntilGivenUp(t *testing.T) {
 	if failure := fail(); failure != nil {
 		t.Errorf("it is a failure: %s", failure.Message)
 	}
-	u.givenUp[2] = true
-	u.run(u.revision(2))
+	u.setRevision(2, fakecluster.GivenUp())
+	u.catchUp()
 	if fail() == nil {
 		t.Error("it is no failure after Knative has given it up")
 	}
@@ -111,7 +112,7 @@ func TestUnschedulableRevisionIsProgressUntilGivenUp(t *testing.T) {
 func TestGivenUpRevisionIsRetriedWithBackoff(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.givenUp[2] = true
+	u.setRevision(2, fakecluster.GivenUp())
 	u.apply("v2", 10)
 	u.reconcileTimes(10)
 	if n := u.deletions("Revision"); n != 1 {
@@ -137,8 +138,8 @@ func TestGivenUpRevisionIsRetriedWithBackoff(t *testing.T) {
 			t.Fatalf("it was tried again %d times, want %d", n, tries+1)
 		}
 	}
-	delete(u.givenUp, 2)
-	u.knative()
+	u.setRevision(2, fakecluster.Running())
+	u.catchUp()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
 	u.wantSilence()
@@ -150,11 +151,11 @@ func TestInvalidBackoffIsIgnored(t *testing.T) {
 		t.Run(value, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote)
-			u.broken[2] = true
+			u.setBroken(2, true)
 			u.rollOut("v2", 10)
 			u.edit(2, value)
-			u.givenUp[2] = true
-			u.knative()
+			u.setRevision(2, fakecluster.GivenUp())
+			u.catchUp()
 			u.reconcileTimes(5)
 			if n := u.deletions("Revision"); n != 1 {
 				t.Errorf("it was tried again %d times", n)
@@ -187,13 +188,13 @@ func (u user) restart() {
 // wantSilence checks that a settled InferenceService costs no writes.
 func (u user) wantSilence() {
 	u.t.Helper()
-	before := len(u.writes)
+	before := len(u.server.Writes)
 	for range 5 {
 		u.reconcileTimes(1)
 		u.now = u.now.Add(time.Hour)
 	}
-	if len(u.writes) > before {
-		u.t.Errorf("it goes on writing: %v", u.writes[before:])
+	if len(u.server.Writes) > before {
+		u.t.Errorf("it goes on writing: %v", u.server.Writes[before:])
 	}
 }
 
@@ -206,7 +207,7 @@ func TestAbortedHPACanaryIsDeletedAndRestored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote, byCPU)
-			u.broken[2] = broken
+			u.setBroken(2, broken)
 			u.rollOut("v2", 10, byCPU)
 			stable := u.driver().Pods()[0].UID
 			u.rollOut("v1", promote, byCPU) // Row 15.
@@ -219,7 +220,7 @@ func TestAbortedHPACanaryIsDeletedAndRestored(t *testing.T) {
 			}
 			u.wantSilence()
 
-			u.broken[2] = false
+			u.setBroken(2, false)
 			u.rollOut("v2", 20, byCPU)
 			u.wantTraffic("2:20 1:80")
 			u.rollOut("v2", promote, byCPU)
@@ -236,11 +237,11 @@ func TestAbortedCanaryWithRefusedTemplate(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote, byCPU)
 	u.rollOut("v2", 10, byCPU)
-	u.refuseTemplates = errTemplate
+	u.refuseTemplates(errTemplate)
 	u.apply("v1", promote, byCPU)
 	for range 10 {
 		u.reconcile() //nolint:errcheck // It is refused.
-		u.knative()
+		u.catchUp()
 		u.now = u.now.Add(time.Minute)
 	}
 	u.wantTraffic("1:100")
@@ -256,7 +257,7 @@ func TestTemplateRevisionBeyondHistoryLimit(t *testing.T) {
 	}
 	u.rollOut("v1", promote)
 	u.remove(backend.RevisionName(isvcName, 1), &servingv1.Revision{})
-	u.knative()
+	u.catchUp()
 	u.settle()
 	u.rollOut("v11", promote)
 	u.rollOut("v10", promote)

@@ -94,26 +94,26 @@ func (u user) observe() backendtest.Moment {
 // backend's writes.
 func (u user) settle() []write {
 	u.t.Helper()
-	before := len(u.writes)
+	before := len(u.server.Writes)
 	for range 60 {
-		silent := len(u.writes)
+		silent := len(u.server.Writes)
 		observed, decision, err := u.reconcile()
 		if err != nil && !backend.IsStale(err) {
-			u.t.Fatalf("after %v: %v", u.writes[before:], err)
+			u.t.Fatalf("after %v: %v", u.server.Writes[before:], err)
 		}
 		wake := decision.WakeAt
 		if at := observed.WakeAt; wake.IsZero() || !at.IsZero() && at.Before(wake) {
 			wake = at
 		}
-		if u.knative() || len(u.writes) > silent || err != nil {
+		if u.step() || len(u.server.Writes) > silent || err != nil {
 			continue
 		}
 		if wake.IsZero() {
-			return u.writes[before:]
+			return u.server.Writes[before:]
 		}
 		u.now = wake
 	}
-	u.t.Fatalf("it does not settle: %v", u.writes[before:])
+	u.t.Fatalf("it does not settle: %v", u.server.Writes[before:])
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 const (
@@ -39,7 +40,7 @@ func TestRouteAcceptance(t *testing.T) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Weight, r.Spec.Rules[0].BackendRefs[1].Weight = new(int32(20)), new(int32(80))
 			})
-			c.acceptRoutes()
+			c.runControllers()
 		}},
 		"the gateway has yet to take it over": {wantTags: true, edit: func(c *cluster) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
@@ -61,7 +62,7 @@ func TestRouteAcceptance(t *testing.T) {
 			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Name = "sklearn-iris-predictor-00001"
 			})
-			c.acceptRoutes()
+			c.runControllers()
 		}},
 		"a tag is missing": {wantRoute: true, edit: func(c *cluster) { c.remove("latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}) }},
 		"no tags are wanted": {wantRoute: true, edit: func(c *cluster) {
@@ -72,7 +73,7 @@ func TestRouteAcceptance(t *testing.T) {
 		}},
 		"the rollout state cannot be decoded": {edit: func(c *cluster) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, "{") })
-			c.acceptRoutes()
+			c.runControllers()
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -118,12 +119,12 @@ func TestSplitOfForeignRoute(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			route := intendedRoute(t)
 			edit(route)
-			if got := splitOf(newInferenceService(), route); !got.IsEmpty() {
+			if got := splitOf(testkit.NewInferenceService(), route); !got.IsEmpty() {
 				t.Errorf("split is %v", got)
 			}
 		})
 	}
-	if got, want := splitOf(newInferenceService(), intendedRoute(t)), split(t, 2, 10, 1, 90); !got.Equal(want) {
+	if got, want := splitOf(testkit.NewInferenceService(), intendedRoute(t)), split(t, 2, 10, 1, 90); !got.Equal(want) {
 		t.Errorf("our own is %v, want %v", got, want)
 	}
 }

@@ -70,7 +70,7 @@ func TestPredictorServiceFollowsGateway(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.rollOut("b", 10)
-	c.unresponsive = true
+	c.setUnresponsive(true)
 	c.ask("b", -1)
 	for range 3 {
 		_, err := c.reconcile()
@@ -80,10 +80,10 @@ func TestPredictorServiceFollowsGateway(t *testing.T) {
 	if c.served().Percent(2) != 100 || c.selectedRevision() != 1 {
 		t.Fatalf("before the gateway has accepted %v it leads to revision %d", c.served(), c.selectedRevision())
 	}
-	c.unresponsive = false
+	c.setUnresponsive(false)
 	writes := c.settle()
-	service := slices.Index(writes, write{"apply", "Service", predictorName})
-	drain := slices.Index(writes, write{"apply", "Deployment", deploymentName(isvcName, 1)})
+	service := slices.Index(writes, write{Verb: "apply", Kind: "Service", Name: predictorName})
+	drain := slices.Index(writes, write{Verb: "apply", Kind: "Deployment", Name: deploymentName(isvcName, 1)})
 	if c.selectedRevision() != 2 || service < 0 || drain < service {
 		t.Errorf("it leads to revision %d, after\n%s", c.selectedRevision(), formatWrites(writes))
 	}
@@ -93,8 +93,8 @@ func TestPredictorServiceFollowsGateway(t *testing.T) {
 func TestPredictorServiceDelaysDrain(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
-	c.intercept = func(w write, do func() error) error {
-		if w.name == predictorName {
+	c.server.Intercept = func(w write, do func() error) error {
+		if w.Name == predictorName {
 			return errors.New("the API server is away")
 		}
 		return do()
@@ -108,7 +108,7 @@ func TestPredictorServiceDelaysDrain(t *testing.T) {
 	if c.served().Percent(2) != 100 || c.replicas(1) == 0 {
 		t.Errorf("the split is %v, and revision 1 has %d replicas", c.served(), c.replicas(1))
 	}
-	c.intercept = nil
+	c.server.Intercept = nil
 	c.settle()
 	if c.selectedRevision() != 2 {
 		t.Errorf("it leads to revision %d", c.selectedRevision())
@@ -124,8 +124,8 @@ func TestRefusedPredictorService(t *testing.T) {
 			}))
 		},
 		"it is over a quota": func(c *cluster) {
-			c.intercept = func(w write, do func() error) error {
-				if w.name == predictorName {
+			c.server.Intercept = func(w write, do func() error) error {
+				if w.Name == predictorName {
 					return apierrors.NewForbidden(schema.GroupResource{Resource: "services"}, predictorName, errors.New("exceeded quota"))
 				}
 				return do()

@@ -23,6 +23,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 type child struct {
@@ -46,7 +47,7 @@ var childrenOfACanary = []child{
 // newCanary returns a cluster in which revision 2 has 10 % and objects of every kind.
 func newCanary(t *testing.T) *cluster {
 	t.Helper()
-	c := newCluster(t, annotated(v1beta1.AnnotationEnableTagRouting, "true"), scaled(1, 3))
+	c := newCluster(t, testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "true"), testkit.ReplicaBounds(1, 3))
 	c.backend.Config = newConfig(localGateway)
 	c.rollOut("a", -1)
 	c.rollOut("b", 10)
@@ -148,7 +149,7 @@ func TestForeignObjectsBlockNothing(t *testing.T) {
 		edit(c, backend.RevisionName(isvcName, 1), &autoscalingv2.HorizontalPodAutoscaler{}, func(a *autoscalingv2.HorizontalPodAutoscaler) {
 			a.OwnerReferences = otherOwner
 		})
-		c.unready[2] = true
+		c.setUnready(2, true)
 		c.runControllers()
 		if _, err := c.reconcile(); !isConflict(err) {
 			t.Fatalf("error is %v", err)
@@ -320,8 +321,8 @@ func TestPodsOfDeletedInferenceService(t *testing.T) {
 					t.Fatalf("error is %v", err)
 				}
 			}
-			if len(c.writes) > 0 {
-				t.Errorf("it writes %v", c.writes)
+			if len(c.server.Writes) > 0 {
+				t.Errorf("it writes %v", c.server.Writes)
 			}
 			c.must(client.IgnoreNotFound(c.server.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "earlier"}})))
 			c.must(client.IgnoreNotFound(c.server.Delete(t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "earlier"}})))

@@ -19,6 +19,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/backendtest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func (c *cluster) decided() (backendtest.Moment, rollout.Decision) {
@@ -89,7 +90,7 @@ func TestNoRemovalOnOldView(t *testing.T) {
 				c.ask("b", -1)
 				observed, decision := c.reconcileUntil(1, action)
 				replicas := c.replicas(1)
-				before := len(c.writes)
+				before := len(c.server.Writes)
 				change(c)
 
 				_, err := c.carryOut(observed, decision)
@@ -102,8 +103,8 @@ func TestNoRemovalOnOldView(t *testing.T) {
 				if !c.has(backend.RevisionName(isvcName, 1), &corev1.Service{}) {
 					t.Error("the Service of revision 1 is gone")
 				}
-				for _, w := range c.writes[before:] {
-					if w.verb == "delete" {
+				for _, w := range c.server.Writes[before:] {
+					if w.Verb == "delete" {
 						t.Errorf("it tries to %v", w)
 					}
 				}
@@ -142,7 +143,7 @@ func TestNoTrafficToScaledDownRevision(t *testing.T) {
 			}
 			edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) {
 				d.Spec.Replicas = new(int32(0))
-				annotate(d, annotationIdleSince, start.Format(time.RFC3339Nano))
+				annotate(d, annotationIdleSince, testkit.Start.Format(time.RFC3339Nano))
 			})
 			if err := c.applyDecision(observed, decision); !backend.IsStale(err) {
 				t.Errorf("error is %v", err)
@@ -219,7 +220,7 @@ func TestSettledCostsNoWrites(t *testing.T) {
 		t.Run(step.inputs, func(t *testing.T) {
 			c := newCanary(t)
 			c.rollOut(step.inputs, step.percent)
-			before := len(c.writes)
+			before := len(c.server.Writes)
 			for range 3 {
 				decision, err := c.reconcile()
 				c.must(err)
@@ -230,7 +231,7 @@ func TestSettledCostsNoWrites(t *testing.T) {
 			}
 			// An upgrade: a new process, whose other settings affect new pods only.
 			c.backend = &Backend{
-				Store:           objects.Store{Client: c.backend.Client, APIReader: c.backend.APIReader, Scheme: c.scheme},
+				Store:           objects.Store{Client: c.backend.Client, APIReader: c.backend.APIReader, Scheme: c.backend.Scheme, Now: c.backend.Now},
 				Config:          newConfig(localGateway),
 				RoutesInstalled: c.backend.RoutesInstalled,
 			}
@@ -238,8 +239,8 @@ func TestSettledCostsNoWrites(t *testing.T) {
 			if _, err := c.reconcile(); err != nil {
 				t.Fatal(err)
 			}
-			if len(c.writes) > before {
-				t.Errorf("it writes %v", c.writes[before:])
+			if len(c.server.Writes) > before {
+				t.Errorf("it writes %v", c.server.Writes[before:])
 			}
 		})
 	}

@@ -33,8 +33,8 @@ func (h contractCluster) Backend() backendtest.Backend                { return h
 func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h.c.isvc() }
 func (h contractCluster) CatchUp() bool                               { return h.c.runControllers() }
 
-func (h contractCluster) SetDeaf(unresponsive bool) { h.c.unresponsive = unresponsive }
-func (h contractCluster) Writes() int               { return len(h.c.writes) }
+func (h contractCluster) SetDeaf(unresponsive bool) { h.c.setUnresponsive(unresponsive) }
+func (h contractCluster) Writes() int               { return len(h.c.server.Writes) }
 
 func (h contractCluster) Settings() predictor.Settings { return predictor.Settings{} }
 
@@ -44,7 +44,7 @@ func (h contractCluster) Update(isvc *v1beta1.InferenceService) {
 	})
 }
 
-func (h contractCluster) SetBroken(n rollout.Number, broken bool) { h.c.unready[n] = broken }
+func (h contractCluster) SetBroken(n rollout.Number, broken bool) { h.c.setUnready(n, broken) }
 
 func (h contractCluster) Instances(n rollout.Number) []string {
 	var uids []string
@@ -56,15 +56,7 @@ func (h contractCluster) Instances(n rollout.Number) []string {
 	return uids
 }
 
-func (h contractCluster) FailWrite(number int, err error) {
-	h.c.intercept = func(_ write, do func() error) error {
-		number--
-		if number == 0 {
-			return err
-		}
-		return do()
-	}
-}
+func (h contractCluster) FailWrite(number int, err error) { h.c.server.FailWrite(number, err) }
 
 func (h contractCluster) LoseWorkload(n rollout.Number) {
 	h.c.remove(deploymentName(isvcName, n), &appsv1.Deployment{})
@@ -75,7 +67,7 @@ func (h contractCluster) LoseRoute() { h.c.remove(isvcName, &gatewayv1.HTTPRoute
 
 func (h contractCluster) TouchRoute() {
 	edit(h.c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, "touched", r.ResourceVersion) })
-	h.c.acceptRoutes()
+	h.c.runControllers()
 }
 
 func (h contractCluster) SetRecord(text string) {

@@ -18,6 +18,8 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 // traffic sends requests through a gateway whose data plane may lag behind its controller.
@@ -85,7 +87,7 @@ func (g *traffic) request() {
 			continue
 		}
 		slice := &discoveryv1.EndpointSlice{}
-		if g.has(backend.RevisionName(isvcName, share.Revision)+"-abcde", slice) && len(slice.Endpoints) > 0 {
+		if g.has(fakecluster.EndpointSliceName(backend.RevisionName(isvcName, share.Revision)), slice) && len(slice.Endpoints) > 0 {
 			g.answered[share.Revision]++
 		} else {
 			g.failed[share.Revision]++
@@ -227,7 +229,7 @@ func TestTagHostsNeedProgrammedGateway(t *testing.T) {
 // TestRouteChangedOutcome: after any change of its spec, no gateway can have accepted the route
 // yet.
 func TestRouteChangedOutcome(t *testing.T) {
-	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+	clusterLocal := testkit.Label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	for name, test := range map[string]struct {
 		change func(c *cluster)
 		want   bool
@@ -243,7 +245,6 @@ func TestRouteChangedOutcome(t *testing.T) {
 		"its labels": {change: func(c *cluster) {
 			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				delete(r.Labels, v1beta1.LabelComponent)
-				r.Generation--
 			})
 		}},
 	} {
@@ -256,7 +257,7 @@ func TestRouteChangedOutcome(t *testing.T) {
 			written, err := c.carryOut(observed, decision)
 			c.must(err)
 			if written.RouteChanged != test.want {
-				t.Errorf("a route is changed: %t, after %v", written.RouteChanged, c.writes)
+				t.Errorf("a route is changed: %t, after %v", written.RouteChanged, c.server.Writes)
 			}
 		})
 	}

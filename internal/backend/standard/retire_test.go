@@ -16,6 +16,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // promoteAndAwaitGateway promotes revision 2 and waits until the gateway has accepted the route.
@@ -38,7 +39,7 @@ func promoteAndAwaitGateway(c *cluster) {
 func TestTheDrainIsNotSkipped(t *testing.T) {
 	c := newCluster(t)
 	promoteAndAwaitGateway(c)
-	c.unready[1] = true
+	c.setUnready(1, true)
 	c.runControllers()
 	for range 3 {
 		_, err := c.reconcile()
@@ -86,16 +87,16 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 			}
 
 			pod := &corev1.Pod{}
-			c.get(deploymentName(isvcName, 1)+"-00", pod)
+			c.get(c.pods(1)[0].Name, pod)
 			c.must(c.server.Delete(t.Context(), pod))
-			c.unready[1] = true // The new pod loads.
+			c.setUnready(1, true) // The new pod loads.
 			c.runControllers()
 			_, err = c.reconcile()
 			c.must(err)
 			if got := c.served(); !got.Equal(rollout.All(2)) {
 				t.Errorf("the split is %s while the new pod loads", got)
 			}
-			delete(c.unready, 1)
+			c.setUnready(1, false)
 			c.settle()
 			if got := c.served(); got.Percent(1) != 100 {
 				t.Errorf("the split is %s once it is ready", got)
@@ -107,7 +108,7 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 // TestNeverRoutedCanariesGo while no gateway has accepted the route: no request can reach them.
 func TestNeverRoutedCanariesGo(t *testing.T) {
 	c := newCluster(t)
-	c.unresponsive = true
+	c.setUnresponsive(true)
 	step := func() {
 		for range 6 {
 			_, err := c.reconcile()
@@ -118,7 +119,7 @@ func TestNeverRoutedCanariesGo(t *testing.T) {
 	}
 	step()
 	for _, n := range []rollout.Number{2, 3, 4} {
-		c.unready[n] = true
+		c.setUnready(n, true)
 	}
 	for _, inputs := range []string{"b", "c", "d"} {
 		c.ask(inputs, 10)
@@ -138,8 +139,8 @@ func TestNeverRoutedCanariesGo(t *testing.T) {
 func TestStoppedIsReportedWithoutPods(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
-	c.unresponsive = true
-	c.editSpec(annotated(v1beta1.AnnotationStop, "true"))
+	c.setUnresponsive(true)
+	c.editSpec(testkit.Annotation(v1beta1.AnnotationStop, "true"))
 	for range 20 {
 		decision, err := c.reconcile()
 		c.must(err)
@@ -149,7 +150,7 @@ func TestStoppedIsReportedWithoutPods(t *testing.T) {
 			t.Fatalf("the phase is %s with %d replicas", decision.Phase, c.replicas(1))
 		}
 	}
-	c.unresponsive = false
+	c.setUnresponsive(false)
 	c.settle()
 	if decision, err := c.reconcile(); err != nil || decision.Phase != rollout.Stopped {
 		t.Errorf("the phase is %s, %v", decision.Phase, err)
@@ -164,14 +165,14 @@ func TestNewerRolloutStateIsLeftAlone(t *testing.T) {
 	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
 		route.Annotations[objects.AnnotationState] = later
 	})
-	before := len(c.writes)
+	before := len(c.server.Writes)
 	c.ask("b", -1)
 	_, err := c.reconcile()
 	var newer *rollout.NewerVersionError
 	if !errors.As(err, &newer) || newer.Version != 99 {
 		t.Errorf("the error is %v", err)
 	}
-	if len(c.writes) > before || c.route().Annotations[objects.AnnotationState] != later {
-		t.Errorf("it writes %v", c.writes[before:])
+	if len(c.server.Writes) > before || c.route().Annotations[objects.AnnotationState] != later {
+		t.Errorf("it writes %v", c.server.Writes[before:])
 	}
 }

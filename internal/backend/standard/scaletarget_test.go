@@ -16,11 +16,12 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func scaledExternally(t *testing.T) *cluster {
 	t.Helper()
-	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+	c := newCluster(t, testkit.ReplicaBounds(1, 0), testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external"))
 	c.backend.ScaleTargetsInstalled = func() bool { return true }
 	c.settle()
 	return c
@@ -68,7 +69,7 @@ func TestScaleTargetFollowsScaledDeployment(t *testing.T) {
 	for _, replicas := range []int32{4, 0, 4} {
 		c.scaleDeployment(1, replicas)
 		for _, w := range c.settle() {
-			if w.kind != scaleTargetKind {
+			if w.Kind != scaleTargetKind {
 				t.Errorf("writes %s", w)
 			}
 		}
@@ -103,7 +104,7 @@ func TestTwoAutoscalers(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(2)
 	c.settle()
-	before := len(c.writes)
+	before := len(c.server.Writes)
 	var contests []backend.Contest
 	for range 20 {
 		c.scaleDeployment(1, 5)
@@ -113,8 +114,8 @@ func TestTwoAutoscalers(t *testing.T) {
 		c.must(err)
 		contests = outcome.Contests
 	}
-	if wrote := len(c.writes) - before; wrote > 5 {
-		t.Errorf("it writes %d times: %v", wrote, c.writes[before:])
+	if wrote := len(c.server.Writes) - before; wrote > 5 {
+		t.Errorf("it writes %d times: %v", wrote, c.server.Writes[before:])
 	}
 	if len(contests) != 1 || contests[0].Name != deploymentName(isvcName, 1) || contests[0].Field != "spec.replicas" {
 		t.Errorf("reported are %+v", contests)
@@ -129,7 +130,7 @@ func TestScaleTargetNameIsStable(t *testing.T) {
 	c.standsFor(1, 4, 4)
 
 	c.ask("b", -1)
-	c.unresponsive = true
+	c.setUnresponsive(true)
 	for range 5 {
 		_, err := c.reconcile()
 		c.must(err)
@@ -139,7 +140,7 @@ func TestScaleTargetNameIsStable(t *testing.T) {
 		t.Fatalf("the split is %s on %d replicas", got, c.replicas(2))
 	}
 	c.standsFor(1, 4, 4) // The gateway has not accepted it.
-	c.unresponsive = false
+	c.setUnresponsive(false)
 	_, err := c.reconcile()
 	c.must(err)
 	for c.runControllers() {
@@ -164,17 +165,17 @@ func TestScaleTargetFollowsAutoscalerClass(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(3)
 	c.settle()
-	c.editSpec(annotated(v1beta1.AnnotationAutoscalerClass, "none"))
+	c.editSpec(testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "none"))
 	c.settle()
 	if c.has(predictorName, &scalingv1alpha1.ScaleTarget{}) || c.replicas(1) != 1 {
 		t.Errorf("it is still there, and revision 1 has %d replicas", c.replicas(1))
 	}
-	c.editSpec(annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+	c.editSpec(testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external"))
 	c.settle()
 	c.standsFor(1, 1, 1)
 	c.scale(3)
 	c.settle()
-	c.editSpec(annotated(v1beta1.AnnotationAutoscalerClass, "keda"))
+	c.editSpec(testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "keda"))
 	c.inputs = "" // The spec cannot be resolved.
 	if writes := c.settle(); len(writes) > 0 {
 		t.Errorf("for a class that is not known it writes %v", writes)
@@ -200,19 +201,19 @@ func TestStoppedServiceKeepsScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(3)
 	c.settle()
-	c.editSpec(annotated(v1beta1.AnnotationStop, "true"))
+	c.editSpec(testkit.Annotation(v1beta1.AnnotationStop, "true"))
 	c.settle()
 	if target := c.scaleTarget(); target.Spec.Replicas != 3 || *target.Status.Replicas != 0 {
 		t.Errorf("stopped, it is %+v", target)
 	}
-	c.editSpec(annotated(v1beta1.AnnotationStop, "false"))
+	c.editSpec(testkit.Annotation(v1beta1.AnnotationStop, "false"))
 	c.settle()
 	c.standsFor(1, 3, 3)
 }
 
 // TestRefusedScaleTarget: the failure is reported and blocks nothing.
 func TestRefusedScaleTarget(t *testing.T) {
-	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+	c := newCluster(t, testkit.ReplicaBounds(1, 0), testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external"))
 	c.backend.ScaleTargetsInstalled = func() bool { return true }
 	c.must(c.server.Create(t.Context(), &scalingv1alpha1.ScaleTarget{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: predictorName}, Spec: scalingv1alpha1.ScaleTargetSpec{Replicas: 7},
@@ -231,9 +232,9 @@ func TestRefusedScaleTarget(t *testing.T) {
 
 // TestClusterWithoutScaleTargets: autoscalers scale the Deployments.
 func TestClusterWithoutScaleTargets(t *testing.T) {
-	c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+	c := newCluster(t, testkit.ReplicaBounds(1, 0), testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external"))
 	writes := c.settle()
-	if slices.ContainsFunc(writes, func(w write) bool { return w.kind == scaleTargetKind }) {
+	if slices.ContainsFunc(writes, func(w write) bool { return w.Kind == scaleTargetKind }) {
 		t.Errorf("it writes %v", writes)
 	}
 	c.scaleDeployment(1, 3)

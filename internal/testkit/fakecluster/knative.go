@@ -41,6 +41,8 @@ type Knative struct {
 	mu           sync.Mutex
 	lags         map[string]StatusLag
 	stopped      map[string]bool
+	behaviors    map[types.NamespacedName]RevisionBehavior
+	ingresses    map[string]corev1.ServiceSpec
 	observations map[types.UID]observation
 	// initialized holds the revisions that have reached their initial scale. Knative keeps this in
 	// PodAutoscalers.
@@ -60,6 +62,8 @@ func newKnative(c client.Client, clock clock.PassiveClock) *Knative {
 		clock:        clock,
 		lags:         map[string]StatusLag{},
 		stopped:      map[string]bool{},
+		behaviors:    map[types.NamespacedName]RevisionBehavior{},
+		ingresses:    map[string]corev1.ServiceSpec{},
 		observations: map[types.UID]observation{},
 		initialized:  map[types.UID]bool{},
 	}
@@ -70,6 +74,29 @@ func (k *Knative) SetStatusLag(namespace string, lag StatusLag) {
 	k.mu.Lock()
 	k.lags[namespace] = lag
 	k.mu.Unlock()
+}
+
+// SetBehavior sets what Knative does with a revision, also if it does not exist yet.
+func (k *Knative) SetBehavior(revision types.NamespacedName, behavior RevisionBehavior) {
+	k.mu.Lock()
+	k.behaviors[revision] = behavior
+	k.mu.Unlock()
+	k.changes.notify(&servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: revision.Namespace}})
+}
+
+func (k *Knative) behavior(revision *servingv1.Revision) RevisionBehavior {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.behaviors[client.ObjectKeyFromObject(revision)]
+}
+
+// SetIngress gives Knative an ingress in a namespace: each Knative Service gets a Service of its
+// name that points at the ingress. By default there are no such Services.
+func (k *Knative) SetIngress(namespace string, ingress corev1.ServiceSpec) {
+	k.mu.Lock()
+	k.ingresses[namespace] = ingress
+	k.mu.Unlock()
+	k.changes.notify(&servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}})
 }
 
 // Stop stops Knative in a namespace until Start is called.
@@ -121,8 +148,11 @@ func (k *Knative) sync(ctx context.Context, key types.NamespacedName) (time.Dura
 	if err != nil {
 		return 0, err
 	}
-	if err := k.pruneDeployments(ctx, key, revisions); err != nil || service.UID == "" {
+	if err := k.pruneDeployments(ctx, key, revisions); err != nil {
 		return 0, err
+	}
+	if service.UID == "" {
+		return 0, k.deletePlaceholder(ctx, key)
 	}
 	if name := service.Spec.Template.Name; name != "" && revisions[name] == nil {
 		return 0, k.client.Create(ctx, newRevision(service, k.clock.Now()))
@@ -132,7 +162,58 @@ func (k *Knative) sync(ctx context.Context, key types.NamespacedName) (time.Dura
 			return 0, err
 		}
 	}
-	return k.updateServiceStatus(ctx, service, revisions)
+	wait, err := k.updateServiceStatus(ctx, service, revisions)
+	if err != nil {
+		return 0, err
+	}
+	return wait, k.syncPlaceholder(ctx, service)
+}
+
+// syncPlaceholder updates the Service that points at Knative's ingress. Until the Knative Service
+// has traffic, it points at the public host.
+func (k *Knative) syncPlaceholder(ctx context.Context, service *servingv1.Service) error {
+	k.mu.Lock()
+	spec, ok := k.ingresses[service.Namespace]
+	k.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	if len(service.Status.Traffic) == 0 {
+		spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: service.Name + "." + service.Namespace + ".example.com"}
+	}
+	placeholder := &corev1.Service{}
+	err := k.client.Get(ctx, client.ObjectKeyFromObject(service), placeholder)
+	switch {
+	case apierrors.IsNotFound(err):
+		return k.client.Create(ctx, &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: service.Namespace, Name: service.Name, Labels: maps.Clone(service.Labels),
+				OwnerReferences: []metav1.OwnerReference{{
+					APIVersion: servingv1.SchemeGroupVersion.String(), Kind: "Route", Name: service.Name, UID: service.UID, Controller: new(true),
+				}},
+			},
+			Spec: spec,
+		})
+	case err != nil:
+		return err
+	case !isPlaceholder(placeholder), equality.Semantic.DeepEqual(placeholder.Spec, spec):
+		return nil
+	}
+	placeholder.Spec = spec
+	return k.client.Update(ctx, placeholder)
+}
+
+func isPlaceholder(service *corev1.Service) bool {
+	owner := metav1.GetControllerOf(service)
+	return owner != nil && owner.Kind == "Route"
+}
+
+func (k *Knative) deletePlaceholder(ctx context.Context, key types.NamespacedName) error {
+	placeholder := &corev1.Service{}
+	if err := k.client.Get(ctx, key, placeholder); err != nil || !isPlaceholder(placeholder) {
+		return client.IgnoreNotFound(err)
+	}
+	return k.client.Delete(ctx, placeholder)
 }
 
 // revisions returns the revisions of a Knative Service by name. It deletes those of a deleted
@@ -194,6 +275,13 @@ func (k *Knative) syncRevision(ctx context.Context, service *servingv1.Service, 
 	if err := k.setRoutingState(ctx, service, revision); err != nil {
 		return err
 	}
+	if cause := k.behavior(revision).unresolved; cause != "" {
+		previous := revision.Status.DeepCopy()
+		revision.Status.InitializeConditions()
+		revision.Status.ObservedGeneration = revision.Generation
+		revision.Status.MarkContainerHealthyFalse(servingv1.ReasonContainerMissing, cause)
+		return k.updateStatus(ctx, revision, previous, &revision.Status)
+	}
 	deployment := &appsv1.Deployment{}
 	err := k.client.Get(ctx, client.ObjectKey{Namespace: revision.Namespace, Name: revision.Name + "-deployment"}, deployment)
 	if apierrors.IsNotFound(err) {
@@ -216,7 +304,7 @@ func (k *Knative) syncRevision(ctx context.Context, service *servingv1.Service, 
 }
 
 func (k *Knative) syncAutoscaler(ctx context.Context, revision *servingv1.Revision, deployment *appsv1.Deployment) error {
-	scaler, desired := &autoscalingv1alpha1.PodAutoscaler{}, newAutoscaler(revision)
+	scaler, desired, behavior := &autoscalingv1alpha1.PodAutoscaler{}, newAutoscaler(revision), k.behavior(revision)
 	err := k.client.Get(ctx, client.ObjectKeyFromObject(revision), scaler)
 	switch {
 	case apierrors.IsNotFound(err):
@@ -225,17 +313,16 @@ func (k *Knative) syncAutoscaler(ctx context.Context, revision *servingv1.Revisi
 		return err
 	case !metav1.IsControlledBy(scaler, revision): // No garbage collector runs.
 		return k.client.Delete(ctx, scaler)
-	case scaler.Spec.Reachability != desired.Spec.Reachability:
+	case scaler.Spec.Reachability != desired.Spec.Reachability && !behavior.keepAutoscalerSpec:
 		scaler.Spec = desired.Spec
 		return k.client.Update(ctx, scaler)
+	case behavior.keepAutoscalerStatus:
+		return nil
 	}
 	previous := scaler.Status.DeepCopy()
 	scaler.Status = *k.autoscalerStatus(revision, deployment)
 	scaler.Status.ObservedGeneration = scaler.Generation
-	if equality.Semantic.DeepEqual(*previous, scaler.Status) {
-		return nil
-	}
-	return k.client.Status().Update(ctx, scaler)
+	return k.updateStatus(ctx, scaler, previous, &scaler.Status)
 }
 
 func newAutoscaler(revision *servingv1.Revision) *autoscalingv1alpha1.PodAutoscaler {
@@ -244,13 +331,13 @@ func newAutoscaler(revision *servingv1.Revision) *autoscalingv1alpha1.PodAutosca
 		Spec: autoscalingv1alpha1.PodAutoscalerSpec{
 			ScaleTargetRef: corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: revision.Name + "-deployment"},
 			ProtocolType:   networking.ProtocolHTTP1,
-			Reachability:   Reachability(revision),
+			Reachability:   reachability(revision),
 		},
 	}
 }
 
-// Reachability returns what Knative tells the autoscaler of a revision that has not failed.
-func Reachability(revision *servingv1.Revision) autoscalingv1alpha1.ReachabilityType {
+// reachability returns what Knative tells the autoscaler of a revision that has not failed.
+func reachability(revision *servingv1.Revision) autoscalingv1alpha1.ReachabilityType {
 	switch revision.GetRoutingState() {
 	case servingv1.RoutingStateActive:
 		return autoscalingv1alpha1.ReachabilityReachable
@@ -329,7 +416,12 @@ func scaleAnnotation(all map[string]string, get func(map[string]string) (string,
 
 // desiredScale returns the scale that Knative's autoscaler chooses without requests.
 func (k *Knative) desiredScale(revision *servingv1.Revision) int32 {
+	_, class, _ := autoscaling.ClassAnnotation.Get(revision.Annotations)
 	switch {
+	case k.behavior(revision).givenUp:
+		return 0
+	case class == autoscaling.HPA:
+		return max(1, minScale(revision)) // It cannot scale to zero.
 	case !k.isInitialized(revision):
 		return max(initialScale(revision), minScale(revision))
 	case revision.GetRoutingState() == servingv1.RoutingStateReserve:
@@ -363,10 +455,17 @@ func (k *Knative) updateRevisionStatus(ctx context.Context, revision *servingv1.
 		status.MarkContainerHealthyTrue()
 	}
 	status.PropagateAutoscalerStatus(k.autoscalerStatus(revision, deployment))
-	if equality.Semantic.DeepEqual(*previous, revision.Status) {
+	if k.behavior(revision).givenUp {
+		status.MarkResourcesAvailableFalse(servingv1.ReasonProgressDeadlineExceeded, "Initial scale was never achieved")
+	}
+	return k.updateStatus(ctx, revision, previous, status)
+}
+
+func (k *Knative) updateStatus(ctx context.Context, object client.Object, previous, status any) error {
+	if equality.Semantic.DeepEqual(previous, status) {
 		return nil
 	}
-	return k.client.Status().Update(ctx, revision)
+	return k.client.Status().Update(ctx, object)
 }
 
 // propagatePods reports on a revision why its pods are not ready.
@@ -507,6 +606,9 @@ func assignTraffic(route *servingv1.RouteStatus, service *servingv1.Service, rev
 	route.MarkTrafficAssigned()
 	route.MarkTLSNotEnabled(servingv1.ExternalDomainTLSNotEnabledMessage)
 	route.URL = apis.HTTP(service.Name + "." + service.Namespace + ".example.com")
+	if service.Labels[networking.VisibilityLabelKey] == serving.VisibilityClusterLocal {
+		route.URL.Host = service.Name + "." + service.Namespace + ".svc.cluster.local"
+	}
 	route.Address = &duckv1.Addressable{URL: apis.HTTP(service.Name + "." + service.Namespace + ".svc.cluster.local")}
 	route.Traffic = nil
 	for _, target := range service.Spec.Traffic {

@@ -24,6 +24,10 @@ func loading(pod *corev1.Pod, now time.Time) corev1.PodStatus {
 	return onNode(pod, now, corev1.PodRunning, initContainerStatuses(pod), containerStatuses(pod, false, runningState))
 }
 
+func pending(pod *corev1.Pod, _ time.Time) corev1.PodStatus {
+	return corev1.PodStatus{Phase: corev1.PodPending, QOSClass: pod.Status.QOSClass}
+}
+
 func loadingForTooLong(pod *corev1.Pod, now time.Time) corev1.PodStatus {
 	status := loading(pod, now)
 	for i := range status.Conditions {
