@@ -19,6 +19,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // TestReadyWaitsForAChangedRoute checks that Ready and the URL wait for any change of the route.
@@ -128,7 +129,7 @@ func TestHostRouteWaitsForALaggingGateway(t *testing.T) {
 func TestRoutesGetNoHostsOfOlderInferenceServices(t *testing.T) {
 	const shared = "sklearn-iris-predictor.kserve-test.example.com"
 	older := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "kserve-test", Name: "sklearn-iris-predictor", UID: types.UID("older"), CreationTimestamp: metav1.NewTime(start.Add(-time.Hour * 24)),
+		Namespace: "kserve-test", Name: "sklearn-iris-predictor", UID: types.UID("older"), CreationTimestamp: metav1.NewTime(testkit.Start.Add(-time.Hour * 24)),
 	}}
 	for name, test := range map[string]struct {
 		change func(*v1beta1.InferenceService)
@@ -136,7 +137,7 @@ func TestRoutesGetNoHostsOfOlderInferenceServices(t *testing.T) {
 		want   []string
 	}{
 		"of its own names":                       {want: []string{shared}},
-		"while it is refused for another reason": {change: withAnnotation(v1beta1.AnnotationDeploymentMode, "Turbo"), want: []string{shared}},
+		"while it is refused for another reason": {change: testkit.Annotation(v1beta1.AnnotationDeploymentMode, "Turbo"), want: []string{shared}},
 		"of its existing routes": {
 			hosts: []string{"sklearn-iris-predictor-predictor.kserve-test.example.com", "free.example.com"},
 			want:  []string{"sklearn-iris-predictor-predictor.kserve-test.example.com", shared},

@@ -41,14 +41,9 @@ func Image(image string) Edit {
 	}
 }
 
-// Percent sets the traffic percent of the canary. A negative percent removes it, which promotes.
+// Percent sets the traffic percent of the canary.
 func Percent(percent int64) Edit {
-	return func(isvc *v1beta1.InferenceService) {
-		isvc.Spec.Predictor.CanaryTrafficPercent = nil
-		if percent >= 0 {
-			isvc.Spec.Predictor.CanaryTrafficPercent = &percent
-		}
-	}
+	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.CanaryTrafficPercent = &percent }
 }
 
 // ReplicaBounds sets the minimum and maximum of replicas; a maximum of 0 stands for an absent one.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 	"github.com/serinus-io/serinus/test/e2e/prober"
 	"github.com/serinus-io/serinus/test/e2e/report"
 	"github.com/serinus-io/serinus/test/e2e/timeline"
@@ -117,7 +118,7 @@ func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, e
 			all = append(all, decision{before: last, after: split})
 			begin, accepted, last = at, -1, split
 		}
-		if accepted < 0 && journal.IsAccepted(entry.Object) {
+		if accepted < 0 && testkit.IsAccepted(entry.Object) {
 			accepted = at
 		}
 	}
@@ -129,7 +130,7 @@ func (s *scenario) acceptanceTimes(results prober.Results) []time.Duration {
 	var times []time.Duration
 	accepted := map[types.UID]bool{}
 	for _, entry := range s.journal.Entries() {
-		now := !entry.Deleted && journal.IsAccepted(entry.Object)
+		now := !entry.Deleted && testkit.IsAccepted(entry.Object)
 		if now && !accepted[entry.Object.GetUID()] {
 			times = append(times, entry.At.Sub(results.Started))
 		}

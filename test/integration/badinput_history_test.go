@@ -15,8 +15,8 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/test/integration/wire"
 	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
+	"github.com/serinus-io/serinus/test/integration/wire"
 )
 
 func (s *scenario) wipeStatus() {

@@ -17,8 +17,8 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
-	"github.com/serinus-io/serinus/test/integration/wire"
 	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
+	"github.com/serinus-io/serinus/test/integration/wire"
 )
 
 var _ = Describe("a new model before the last one is ready", func() {

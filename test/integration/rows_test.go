@@ -17,6 +17,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit"
 	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
@@ -61,7 +62,7 @@ func startPromotion(ctx SpecContext, options ...configOption) *scenario {
 }
 
 var _ = inBothModes("row 1: the first deployment is not ready", func(mode configOption) {
-	for name, options := range map[string][]isvcOption{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
+	for name, options := range map[string][]testkit.Edit{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
 		It("has no split, with "+name, func(ctx SpecContext) {
 			s := startScenario(ctx, mode)
 			s.setPods(1, fakecluster.NotReady())
@@ -74,7 +75,7 @@ var _ = inBothModes("row 1: the first deployment is not ready", func(mode config
 })
 
 var _ = inBothModes("row 2: the first deployment is ready", func(mode configOption) {
-	for name, options := range map[string][]isvcOption{"no percent": {model(1)}, "a percent": {model(1), percent(10)}, "0 %": {model(1), percent(0)}} {
+	for name, options := range map[string][]testkit.Edit{"no percent": {model(1)}, "a percent": {model(1), percent(10)}, "0 %": {model(1), percent(0)}} {
 		It("gives it all traffic, with "+name, func(ctx SpecContext) {
 			s := startScenario(ctx, mode)
 			s.apply(options...)
@@ -86,7 +87,7 @@ var _ = inBothModes("row 2: the first deployment is ready", func(mode configOpti
 })
 
 var _ = inBothModes("row 3: the target is not ready", func(mode configOption) {
-	for name, options := range map[string][]isvcOption{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
+	for name, options := range map[string][]testkit.Edit{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
 		It("leaves all traffic with the stable, with "+name, func(ctx SpecContext) {
 			s := startStable(ctx, mode)
 			s.setPods(2, fakecluster.NotReady())
@@ -387,7 +388,7 @@ var _ = inBothModes("row 14: 2 was rolled back, then the spec changes to 3 at 20
 })
 
 var _ = inBothModes("row 15: 2 is a canary and the spec returns to 1's inputs", func(mode configOption) {
-	for name, options := range map[string][]isvcOption{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
+	for name, options := range map[string][]testkit.Edit{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
 		It("gives all traffic to 1, creates no revision and retires 2, with "+name, func(ctx SpecContext) {
 			s := startCanary(ctx, mode)
 			before, err := s.podUIDs(1)
@@ -429,7 +430,7 @@ var _ = inBothModes("row 17: 2 never becomes ready", func(mode configOption) {
 		"the progress deadline is exceeded": {fakecluster.DeadlineExceeded(), "ProgressDeadlineExceeded", "raise the deadline"},
 		"it runs out of memory":             {fakecluster.OutOfMemory(), "OutOfMemory", "resources.limits.memory"},
 	} {
-		for percents, options := range map[string][]isvcOption{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
+		for percents, options := range map[string][]testkit.Edit{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
 			It("leaves all traffic with 1 when "+name+", with "+percents, func(ctx SpecContext) {
 				s := startStable(ctx, mode)
 				s.setPods(2, failure.behavior)
@@ -541,14 +542,14 @@ func waitingForStable(share int) gomegatypes.GomegaMatcher {
 
 var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode configOption) {
 	for name, test := range map[string]struct {
-		options []isvcOption
+		options []testkit.Edit
 		share   int
 		then    string
 	}{
-		"the percent becomes 0 (row 8)":           {[]isvcOption{model(2), percent(0)}, 100, "2:0 1:100"},
-		"the spec changes to 3 (row 12)":          {[]isvcOption{model(3), percent(10)}, 100, "1:100"},
-		"the spec returns to 1's inputs (row 15)": {[]isvcOption{model(1)}, 100, "1:100"},
-		"the percent falls":                       {[]isvcOption{model(2), percent(5)}, 95, "2:5 1:95"},
+		"the percent becomes 0 (row 8)":           {[]testkit.Edit{model(2), percent(0)}, 100, "2:0 1:100"},
+		"the spec changes to 3 (row 12)":          {[]testkit.Edit{model(3), percent(10)}, 100, "1:100"},
+		"the spec returns to 1's inputs (row 15)": {[]testkit.Edit{model(1)}, 100, "1:100"},
+		"the percent falls":                       {[]testkit.Edit{model(2), percent(5)}, 95, "2:5 1:95"},
 	} {
 		It("gains no share before it is ready when "+name, func(ctx SpecContext) {
 			s := startCanary(ctx, mode)
@@ -597,7 +598,7 @@ var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentSt
 	}
 	// replacing starts a scenario in which revision 1 is scaled down for revision 2, which has been
 	// unschedulable for a minute.
-	replacing := func(ctx SpecContext, option isvcOption) *scenario {
+	replacing := func(ctx SpecContext, option testkit.Edit) *scenario {
 		GinkgoHelper()
 		s := startScenario(ctx)
 		s.apply(model(1), option)
@@ -610,7 +611,7 @@ var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentSt
 		return s
 	}
 
-	for name, option := range map[string]isvcOption{"Recreate": recreate, "maxSurge 0": noSurge} {
+	for name, option := range map[string]testkit.Edit{"Recreate": recreate, "maxSurge 0": noSurge} {
 		It("replaces 1 by 2 after a minute, with "+name, func(ctx SpecContext) {
 			s := replacing(ctx, option)
 			s.setPods(2, fakecluster.Ready())
@@ -656,6 +657,6 @@ var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentSt
 	})
 })
 
-func withStrategy(strategy appsv1.DeploymentStrategy) isvcOption {
+func withStrategy(strategy appsv1.DeploymentStrategy) testkit.Edit {
 	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.DeploymentStrategy = strategy.DeepCopy() }
 }

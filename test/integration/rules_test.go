@@ -17,9 +17,10 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 	"github.com/serinus-io/serinus/test/integration/wire"
 	"github.com/serinus-io/serinus/test/journal"
-	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 // The tests in this file cover the rules that hold at every moment, where a real API server adds to
@@ -548,7 +549,7 @@ var _ = Describe("rule 9: own generation", func() {
 
 var _ = Describe("rule 10: bad input moves nothing", func() {
 	unknownFormat := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Model.ModelFormat.Name = "no-such-format" }
-	for name, options := range map[string][]isvcOption{
+	for name, options := range map[string][]testkit.Edit{
 		"during a canary":             {model(2), percent(50), unknownFormat},
 		"with a promotion":            {model(2), unknownFormat},
 		"with a rollback":             {model(2), percent(0), unknownFormat},

@@ -16,8 +16,8 @@ import (
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/standard"
-	"github.com/serinus-io/serinus/test/integration/wire"
 	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
+	"github.com/serinus-io/serinus/test/integration/wire"
 )
 
 // external selects an external autoscaler.

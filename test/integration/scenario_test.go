@@ -29,9 +29,10 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/knative"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 	"github.com/serinus-io/serinus/test/integration/wire"
 	"github.com/serinus-io/serinus/test/journal"
-	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 const iris = "sklearn-iris"
@@ -145,9 +146,15 @@ func (s *scenario) finish(ctx SpecContext) {
 	}
 }
 
-type isvcOption func(*v1beta1.InferenceService)
+// Short names for the edits of the test kit.
+var (
+	percent       = testkit.Percent
+	replicaBounds = testkit.ReplicaBounds
+	annotation    = testkit.Annotation
+	label         = testkit.Label
+)
 
-func model(version int) isvcOption {
+func model(version int) testkit.Edit {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{
 			ModelFormat: v1beta1.ModelFormat{Name: "sklearn"},
@@ -158,31 +165,13 @@ func model(version int) isvcOption {
 	}
 }
 
-func percent(p int64) isvcOption {
-	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.CanaryTrafficPercent = &p }
-}
-
-func replicaBounds(minReplicas, maxReplicas int32) isvcOption {
-	return func(isvc *v1beta1.InferenceService) {
-		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &minReplicas, maxReplicas
-	}
-}
-
-func annotation(key, value string) isvcOption {
-	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
-}
-
-func label(key, value string) isvcOption {
-	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataLabel(&isvc.ObjectMeta, key, value) }
-}
-
 // apply creates or replaces the InferenceService. Other options than the given ones are removed.
-func (s *scenario) apply(options ...isvcOption) {
+func (s *scenario) apply(options ...testkit.Edit) {
 	GinkgoHelper()
 	Expect(s.tryApply(options...)).To(Succeed())
 }
 
-func (s *scenario) tryApply(options ...isvcOption) error {
+func (s *scenario) tryApply(options ...testkit.Edit) error {
 	want := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris}}
 	for _, option := range options {
 		option(want)

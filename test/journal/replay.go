@@ -23,6 +23,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // Check returns all violations of the rules, each with the change that caused it.
@@ -276,7 +277,7 @@ func (m *model) checkUnrouted(number rollout.Number, what string) []error {
 			violations = append(violations, err)
 		case split.Has(number):
 			violations = append(violations, fmt.Errorf("rule 4: revision %d: %s while HTTPRoute %s (%s) names it", number, what, name, split))
-		case !IsAccepted(route):
+		case !testkit.IsAccepted(route):
 			violations = append(violations, fmt.Errorf("rule 4: revision %d: %s before the gateway has accepted HTTPRoute %s", number, what, name))
 		}
 	}
@@ -299,7 +300,7 @@ func (m *model) applyRoute(route client.Object, deleted bool) []error {
 		return nil
 	}
 	split, err := SplitOf(m.isvc, route)
-	if err == nil && IsAccepted(route) && name == m.mainRoute() {
+	if err == nil && testkit.IsAccepted(route) && name == m.mainRoute() {
 		m.served[split.String()] = true
 	}
 	if adopted, found := servedBeforeAdoption(m.isvc, route); found {

@@ -17,6 +17,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // Trace returns a readable list of the changes, one per line.
@@ -107,7 +108,7 @@ func describeKnativeService(service *servingv1.Service) string {
 
 func describeSplit(route client.Object, shares []string) string {
 	accepted := "not accepted"
-	if IsAccepted(route) {
+	if testkit.IsAccepted(route) {
 		accepted = "accepted"
 	}
 	return fmt.Sprintf("gen %d, %s: %s %s", route.GetGeneration(), accepted, strings.Join(shares, " "), route.GetAnnotations()[annotationRolloutState])
