@@ -39,7 +39,7 @@ func (s *scenario) withoutOperator(do func()) {
 // the given ones.
 func (s *scenario) expectSplitsSince(first int, splits ...string) {
 	GinkgoHelper()
-	for _, split := range s.journal.Given(iris)[first:] {
+	for _, split := range s.recorder.Given(iris)[first:] {
 		Expect(split).To(BeElementOf(splits))
 	}
 }
@@ -74,7 +74,7 @@ var _ = Describe("a release whose rollout state is lost", func() {
 			} {
 				variants = append(variants, variant{name: "a canary: " + when, body: func(s *scenario) {
 					s.setUpCanary()
-					written := len(s.journal.Given(iris))
+					written := len(s.recorder.Given(iris))
 					losing(s)
 					s.awaitRolloutState("S=1")
 					s.awaitSplit("2:10 1:90")
@@ -86,7 +86,7 @@ var _ = Describe("a release whose rollout state is lost", func() {
 					s.expectSplitsSince(written, "2:10 1:90", "2:100")
 				}}, variant{name: "a promotion: " + when, body: func(s *scenario) {
 					s.setUpPromotion()
-					written := len(s.journal.Given(iris))
+					written := len(s.recorder.Given(iris))
 					losing(s)
 					s.awaitRolloutState("S=2 V=1")
 					s.awaitColumns("True", "", "100", "", revision(2))
@@ -99,7 +99,7 @@ var _ = Describe("a release whose rollout state is lost", func() {
 					s.apply(model(2), percent(0))
 					s.awaitColumns("True", "100", "0", revision(1), revision(2))
 					s.awaitSettled()
-					written := len(s.journal.Given(iris))
+					written := len(s.recorder.Given(iris))
 					losing(s)
 					s.awaitRolloutState("S=1")
 					s.awaitSplit("2:0 1:100")
@@ -170,7 +170,7 @@ var _ = Describe("a revision whose ControllerRevision and workload are deleted",
 			Expect(err).NotTo(HaveOccurred())
 			lose(s, 2)
 			s.awaitSnapshot(before, "after it was recreated")
-			Expect(s.journal.Given(iris)).To(HaveEach(BeElementOf("1:100", "2:10 1:90", "2:0 1:100")))
+			Expect(s.recorder.Given(iris)).To(HaveEach(BeElementOf("1:100", "2:10 1:90", "2:0 1:100")))
 		}}})
 	})
 
@@ -212,7 +212,7 @@ var _ = Describe("a revision whose ControllerRevision and workload are deleted",
 			} {
 				Expect(api.List(ctx, list, client.InNamespace(s.namespace))).To(Succeed())
 				for _, object := range itemsOf(list) {
-					s.journal.Excuse(object)
+					s.recorder.Excuse(object)
 					Expect(api.Delete(ctx, object)).To(Succeed())
 				}
 			}

@@ -134,7 +134,7 @@ var _ = Describe("an object with a name that the operator needs", func() {
 					owner.mark(&meta)
 					object := c.make(meta)
 					Expect(api.Create(ctx, object)).To(Succeed())
-					s.journal.Excuse(object)
+					s.recorder.Excuse(object)
 					before := desiredState(object)
 
 					options := []testkit.Edit{model(2), percent(10), scaling, withTagRouting}

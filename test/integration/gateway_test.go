@@ -101,7 +101,7 @@ func (s *scenario) collect(list client.ObjectList, owner client.Object) {
 		if !metav1.IsControlledBy(object, owner) {
 			continue
 		}
-		s.journal.Excuse(object)
+		s.recorder.Excuse(object)
 		if err := api.Delete(s.ctx, object); !apierrors.IsNotFound(err) {
 			Expect(err).NotTo(HaveOccurred())
 		}

@@ -80,7 +80,7 @@ var _ = Describe("a stale status of Knative", func() {
 		s.awaitColumns("True", "80", "20", revision(1), revision(3))
 		s.awaitRolloutState("S=1")
 		// Revision 3 may be ready as soon as revision 1.
-		Eventually(func() []string { return s.journal.Splits(iris) }).Should(Or(
+		Eventually(func() []string { return s.recorder.Splits(iris) }).Should(Or(
 			Equal([]string{"1:100", "2:10 1:90", "2:100", "1:100", "3:20 1:80"}),
 			Equal([]string{"1:100", "2:10 1:90", "2:100", "3:20 1:80"}),
 		))
@@ -130,7 +130,7 @@ var _ = Describe("a Knative Revision", func() {
 		s := startCanary(ctx, inKnativeMode)
 		s.awaitSettled()
 		lost := s.knativeRevision(2)
-		s.journal.Excuse(lost)
+		s.recorder.Excuse(lost)
 		Expect(api.Delete(ctx, lost)).To(Succeed())
 		Eventually(func() (string, error) {
 			current := &servingv1.Revision{}

@@ -27,7 +27,7 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/testkit"
-	"github.com/serinus-io/serinus/test/journal"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 )
 
 // lifecycle is a sequence of changes to one InferenceService. It is run repeatedly, each time with
@@ -187,14 +187,14 @@ func (s *scenario) transitionEvents() ([]string, error) {
 }
 
 // checkLifecycle checks that the route had every split in order, and that each revision had its
-// replicas before it got a share. The journal checks the other rules.
+// replicas before it got a share. The recorder checks the other rules.
 func (s *scenario) checkLifecycle(l lifecycle) {
 	GinkgoHelper()
 	var splits []string
 	for _, st := range l.steps {
 		splits = append(splits, st.splits...)
 	}
-	Eventually(func() []string { return s.journal.Splits(iris) }).Should(WithTransform(func(had []string) []string {
+	Eventually(func() []string { return s.recorder.Splits(iris) }).Should(WithTransform(func(had []string) []string {
 		return diffSplits(splits, had)
 	}, BeEmpty()), "splits of the route")
 	Expect(s.sharesBeforeCapacity()).To(BeEmpty())
@@ -221,7 +221,7 @@ func diffSplits(want, had []string) []string {
 func (s *scenario) sharesBeforeCapacity() []string {
 	var found []string
 	ready, served := map[string]int{}, rollout.Split{}
-	for _, entry := range s.journal.Entries() {
+	for _, entry := range s.recorder.Entries() {
 		switch object := entry.Object.(type) {
 		case *discoveryv1.EndpointSlice:
 			count := 0
@@ -232,7 +232,7 @@ func (s *scenario) sharesBeforeCapacity() []string {
 			}
 			ready[object.Labels[discoveryv1.LabelServiceName]] = count
 		case *gatewayv1.HTTPRoute:
-			split, err := journal.SplitOf(iris, object)
+			split, err := watchrecorder.SplitOf(iris, object)
 			if err != nil || object.Name != iris {
 				continue
 			}

@@ -275,7 +275,7 @@ var _ = Describe("an object of the operator", func() {
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		s.awaitSettled()
-		for _, entry := range s.journal.Entries() {
+		for _, entry := range s.recorder.Entries() {
 			switch entry.Object.(type) {
 			case *appsv1.ControllerRevision, *appsv1.Deployment, *corev1.Service, *gatewayv1.HTTPRoute:
 				Expect(metav1.GetControllerOf(entry.Object)).To(HaveValue(SatisfyAll(

@@ -308,7 +308,7 @@ func (s *scenario) loseRevision(n int) {
 	if s.isKnative() {
 		workload = knativeRevision(n)
 	}
-	s.journal.Excuse(s.child(workload))
+	s.recorder.Excuse(s.child(workload))
 	Expect(client.IgnoreNotFound(api.Delete(s.ctx, s.child(workload)))).To(Succeed())
 	Eventually(s.podUIDs).WithArguments(n).Should(BeEmpty())
 }

@@ -19,12 +19,12 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/testkit"
 	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 	"github.com/serinus-io/serinus/test/integration/wire"
-	"github.com/serinus-io/serinus/test/journal"
 )
 
 // The tests in this file cover the rules that hold at every moment, where a real API server adds to
-// the unit tests of the rollout package. The journal checks rules 1, 2, 4, 7 and 9 in every
+// the unit tests of the rollout package. The recorder checks rules 1, 2, 4, 7 and 9 in every
 // scenario.
 
 // setReplicas sets the replicas of a revision, as an autoscaler does.
@@ -110,12 +110,12 @@ var _ = Describe("rule 3: capacity first", func() {
 		s.awaitEvent("RolledBack")
 		s.awaitSplitHistory("1:100", "2:100", "2:82 1:18", "2:55 1:45", "2:0 1:100")
 		var written []time.Time
-		for _, entry := range s.journal.Entries() {
+		for _, entry := range s.recorder.Entries() {
 			route, is := entry.Object.(*gatewayv1.HTTPRoute)
 			if !is {
 				continue
 			}
-			state, err := journal.StateOf(route)
+			state, err := watchrecorder.StateOf(route)
 			Expect(err).NotTo(HaveOccurred())
 			if len(written) == 0 || !state.ShiftedAt.Equal(written[len(written)-1]) {
 				written = append(written, state.ShiftedAt)
@@ -208,7 +208,7 @@ var _ = Describe("rule 3: capacity first, with an external autoscaler", func() {
 		s.apply(model(1), external, bounds)
 		s.awaitColumns("True", "", "100", "", revision(1))
 		s.awaitEndOfCapacityHold()
-		s.journal.Excuse(s.child(deploymentOf(1)))
+		s.recorder.Excuse(s.child(deploymentOf(1)))
 		s.setReplicas(1, 0)
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		s.awaitSettled()
@@ -225,7 +225,7 @@ func (s *scenario) awaitEndOfCapacityHold() {
 	GinkgoHelper()
 	route, err := s.route()
 	Expect(err).NotTo(HaveOccurred())
-	state, err := journal.StateOf(route)
+	state, err := watchrecorder.StateOf(route)
 	Expect(err).NotTo(HaveOccurred())
 	Eventually(time.Now).Should(BeTemporally(">", state.ShiftedAt.Add(s.config.Rollout.CapacityHold.Duration)))
 	s.awaitSettled()
@@ -261,10 +261,10 @@ var _ = Describe("rule 4: order", func() {
 		s.awaitRunning(2)
 
 		served, idle := time.Time{}, time.Time{}
-		for _, entry := range s.journal.Entries() {
+		for _, entry := range s.recorder.Entries() {
 			switch object := entry.Object.(type) {
 			case *gatewayv1.HTTPRoute:
-				if split, err := journal.SplitOf(iris, object); err == nil && split.Has(1) {
+				if split, err := watchrecorder.SplitOf(iris, object); err == nil && split.Has(1) {
 					served = entry.At // The last time that a route referred to the revision.
 				}
 			case *appsv1.Deployment:
@@ -273,7 +273,7 @@ var _ = Describe("rule 4: order", func() {
 				}
 			}
 		}
-		// The journal observes both times with a small delay.
+		// The recorder observes both times with a small delay.
 		Expect(idle.Sub(served)).To(BeNumerically(">", drain-50*time.Millisecond), "the time to drain")
 	})
 
@@ -502,7 +502,7 @@ func (s *scenario) expectNoWritesDuring(times int, do func()) {
 func (s *scenario) resourceVersions() map[string]string {
 	GinkgoHelper()
 	found := map[string]string{}
-	for _, entry := range s.journal.Entries() {
+	for _, entry := range s.recorder.Entries() {
 		if entry.Object.GetLabels()[v1beta1.LabelManagedBy] != v1beta1.ManagedBySerinus {
 			continue
 		}

@@ -110,7 +110,7 @@ var _ = Describe("an external autoscaler", func() {
 		s := scaledToFour(ctx)
 		deployment, err := s.deployment(1)
 		Expect(err).NotTo(HaveOccurred())
-		s.journal.Excuse(deployment)
+		s.recorder.Excuse(deployment)
 		s.setScale(0)
 		s.awaitReplicas(1, 0)
 		s.awaitScale(1, 0, 0)

@@ -31,8 +31,8 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/testkit"
 	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 	"github.com/serinus-io/serinus/test/integration/wire"
-	"github.com/serinus-io/serinus/test/journal"
 )
 
 const iris = "sklearn-iris"
@@ -45,7 +45,7 @@ type scenario struct {
 	workloads *fakecluster.Workloads
 	gateway   *fakecluster.Gateway
 	knative   *fakecluster.Knative
-	journal   *journal.Journal
+	recorder  *watchrecorder.Recorder
 	operator  *operator
 	// deferCleanup registers a function to call at the end, in reverse order.
 	deferCleanup func(do func(SpecContext))
@@ -80,7 +80,7 @@ func newNamespace(ctx context.Context) string {
 
 func afterSpec(do func(SpecContext)) { DeferCleanup(do) }
 
-// newScenario starts the journal and the fake controllers of a namespace. The periods in the
+// newScenario starts the recorder and the fake controllers of a namespace. The periods in the
 // operator's configuration are short.
 func newScenario(ctx context.Context, namespace string, deferCleanup func(func(SpecContext)), options ...configOption) *scenario {
 	GinkgoHelper()
@@ -92,9 +92,9 @@ func newScenario(ctx context.Context, namespace string, deferCleanup func(func(S
 	for _, option := range options {
 		option(s.config)
 	}
-	j, err := journal.Start(context.Background(), api, s.namespace)
+	var err error
+	s.recorder, err = watchrecorder.Start(context.Background(), api, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
-	s.journal = j
 	s.deferCleanup(s.finish)
 	s.startFakeControllers()
 	return s
@@ -134,12 +134,12 @@ func (s *scenario) stopOperator() {
 }
 
 func (s *scenario) finish(ctx SpecContext) {
-	defer s.journal.Stop()
+	defer s.recorder.Stop()
 	Expect(api.DeleteAllOf(ctx, &v1beta1.InferenceService{}, client.InNamespace(s.namespace))).To(Succeed())
-	Expect(s.journal.CatchUp(ctx)).To(Succeed())
-	breaches := s.journal.Check()
+	Expect(s.recorder.CatchUp(ctx)).To(Succeed())
+	breaches := s.recorder.Check()
 	if breaches != nil || CurrentSpecReport().Failed() {
-		AddReportEntry("recorded changes", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
+		AddReportEntry("recorded changes", s.recorder.Trace(), ReportEntryVisibilityFailureOrVerbose)
 	}
 	if breaches != nil {
 		Fail("violated rules:\n" + breaches.Error())
@@ -268,7 +268,7 @@ func (s *scenario) awaitRolloutState(state string) {
 // awaitSplitHistory waits until the route has had exactly these splits, in order.
 func (s *scenario) awaitSplitHistory(splits ...string) {
 	GinkgoHelper()
-	Eventually(func() []string { return s.journal.Splits(iris) }).Should(Equal(splits))
+	Eventually(func() []string { return s.recorder.Splits(iris) }).Should(Equal(splits))
 }
 
 func (s *scenario) awaitCondition(conditionType string, matcher gomegatypes.GomegaMatcher) {

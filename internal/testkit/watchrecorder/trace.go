@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package journal
+package watchrecorder
 
 import (
 	"fmt"
@@ -21,10 +21,10 @@ import (
 )
 
 // Trace returns a readable list of the changes, one per line.
-func (j *Journal) Trace() string {
+func (r *Recorder) Trace() string {
 	var trace strings.Builder
-	for _, entry := range j.Entries() {
-		trace.WriteString(formatEntry(j.started, entry))
+	for _, entry := range r.Entries() {
+		trace.WriteString(formatEntry(r.started, entry))
 		trace.WriteByte('\n')
 	}
 	return trace.String()
