@@ -20,7 +20,7 @@ func statusIsWiped(p *driver) {
 }
 
 func observesWorkloads(p *driver) {
-	p.SetBroken(1, true)
+	p.SetFailing(1, true)
 	p.rollOut("v1", promote)
 	observed := p.observe()
 	if got := observed.Revisions[0].Workload; got == nil || got.Ready != 0 {
@@ -30,7 +30,7 @@ func observesWorkloads(p *driver) {
 		p.t.Errorf("what loads is %q", state)
 	}
 
-	p.SetBroken(1, false)
+	p.SetFailing(1, false)
 	p.settle()
 	observed = p.observe()
 	if got := observed.Revisions[0].Workload; got == nil || got.Ready < 1 || got.Failed || !got.IdleSince.IsZero() {

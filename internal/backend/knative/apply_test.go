@@ -22,7 +22,6 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/history"
-	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/testkit"
 	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
@@ -63,10 +62,10 @@ func TestRejectedRevisionStaysAtZero(t *testing.T) {
 	u.rollOut("v2", 20)
 	u.rollOut("v2", 0)
 	u.wantTraffic("2:0 1:100")
-	u.setBroken(3, true)
+	u.setFailing(3, true)
 	u.rollOut("v3", 20)
 	u.wantTraffic("1:100")
-	u.setBroken(3, false)
+	u.setFailing(3, false)
 	u.settle()
 	u.wantTraffic("3:20 1:80")
 }
@@ -79,13 +78,13 @@ func TestPreviousRevisionIsReadyBeforeTraffic(t *testing.T) {
 	if u.replicas(1) != 0 {
 		t.Fatalf("the old revision has %d pods", u.replicas(1))
 	}
-	u.setBroken(1, true)
+	u.setFailing(1, true)
 	u.rollOut("v2", 0)
 	u.wantTraffic("2:100 1:0")
 	if u.replicas(1) != 1 {
 		t.Errorf("the revision to return to has %d pods", u.replicas(1))
 	}
-	u.setBroken(1, false)
+	u.setFailing(1, false)
 	u.settle()
 	u.wantTraffic("2:0 1:100")
 }
@@ -104,12 +103,12 @@ func TestTerminatingRevisionIsNamedBeforeTraffic(t *testing.T) {
 			u.rollOut("v2", 10)
 			u.apply("v2", promote)
 			_, _, err := u.reconcile()
-			u.must(err)
+			u.Must(err)
 			u.step()
-			knativetest.Edit(u.driver(), "sklearn-iris-predictor-00001", &servingv1.Revision{}, seen)
+			testkit.EditObject(u.Objects, "sklearn-iris-predictor-00001", &servingv1.Revision{}, seen)
 			u.apply("v2", 0)
 			_, _, err = u.reconcile()
-			u.must(err)
+			u.Must(err)
 			if u.replicas(1) != 1 {
 				t.Fatalf("it has %d pods already", u.replicas(1))
 			}
@@ -185,7 +184,7 @@ func TestColdRevisionGetsTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote, atLeast(0))
 	u.rollOut("v2", promote, atLeast(0))
-	u.setBroken(1, true) // The test would hang if it waited for the revision.
+	u.setFailing(1, true) // The test would hang if it waited for the revision.
 	u.rollOut("v2", 0, atLeast(0))
 	u.wantTraffic("2:0 1:100")
 }
@@ -252,11 +251,11 @@ func TestColdRevisionKeepsItsShareWhileStarting(t *testing.T) {
 func TestNeverRoutedRevisionScalesDown(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.setBroken(2, true)
+	u.setFailing(2, true)
 	u.rollOut("v2", 10)
 	u.rollOut("v3", 10)
 	u.wantTraffic("3:10 1:90")
-	u.setBroken(2, false)
+	u.setFailing(2, false)
 	u.settle()
 	if u.replicas(2) > 0 {
 		t.Errorf("the superseded revision has %d pods", u.replicas(2))
@@ -273,7 +272,7 @@ func TestHPARevisionIsDeletedAndRestored(t *testing.T) {
 		t.Fatalf("its class is %q", class)
 	}
 	u.rollOut("v2", promote, byCPU)
-	if u.has("sklearn-iris-predictor-00001", &servingv1.Revision{}) {
+	if u.Has("sklearn-iris-predictor-00001", &servingv1.Revision{}) {
 		t.Error("the old revision is still there")
 	}
 	u.rollOut("v2", 0, byCPU)
@@ -293,7 +292,7 @@ func TestReplicaBoundsCreateARevision(t *testing.T) {
 // Knative enforces the concurrency, the timeout and the initial scale.
 func TestRequestLimits(t *testing.T) {
 	u := newUser(t)
-	knativetest.Edit(u.driver(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
+	testkit.EditObject(u.Objects, isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
 		isvc.Annotations = map[string]string{autoscaling.InitialScaleAnnotationKey: "2"}
 	})
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) {
@@ -356,11 +355,11 @@ func TestAdoptionFromKServe(t *testing.T) {
 		LatestRolledoutRevision: "sklearn-iris-predictor-00001",
 	})
 	u.apply("v2", 10)
-	before, template := u.driver().Pods(), u.service().Spec.Template
+	before, template := u.Pods(), u.service().Spec.Template
 	u.settle()
 
 	u.wantTraffic("2:10 1:90")
-	if after := u.driver().Pods(); len(after) != len(before) || after[0].UID != before[0].UID || after[1].UID != before[1].UID {
+	if after := u.Pods(); len(after) != len(before) || after[0].UID != before[0].UID || after[1].UID != before[1].UID {
 		t.Error("the pods are others")
 	}
 	service := u.service()
@@ -400,7 +399,7 @@ func TestStaleStatusMovesNoTraffic(t *testing.T) {
 			service := u.service()
 			original := service.Status.DeepCopy()
 			late(service)
-			u.must(u.server.Status().Update(t.Context(), service))
+			u.Must(u.server.Status().Update(t.Context(), service))
 			before := len(u.server.Writes)
 			observed, decision, err := u.reconcile()
 			if err != nil || observed.Route.Accepted || decision.Programmed || len(u.server.Writes) > before {
@@ -408,7 +407,7 @@ func TestStaleStatusMovesNoTraffic(t *testing.T) {
 			}
 			service = u.service()
 			service.Status = *original
-			u.must(u.server.Status().Update(t.Context(), service))
+			u.Must(u.server.Status().Update(t.Context(), service))
 		})
 	}
 }
@@ -428,12 +427,12 @@ func TestRevisionFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote)
-			u.setBroken(2, true)
+			u.setFailing(2, true)
 			u.rollOut("v2", 10)
 			knativeRevision := u.revision(2)
 			test.condition.Status = corev1.ConditionFalse
 			knativeRevision.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse}, test.condition}
-			u.must(u.server.Status().Update(t.Context(), knativeRevision))
+			u.Must(u.server.Status().Update(t.Context(), knativeRevision))
 			observed := u.observe()
 			failure := observed.Details[2].Failure
 			if failure == nil || failure.Reason != test.want || !strings.Contains(failure.Message, test.says) ||

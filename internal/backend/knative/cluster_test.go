@@ -11,7 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -43,8 +42,9 @@ type write = fakeserver.Write
 
 // cluster is a fake API server with one InferenceService, and the fakes of the other controllers.
 type cluster struct {
+	knativetest.Driver
+
 	amended     *backend.Amended
-	t           *testing.T
 	server      *fakeserver.Server
 	controllers *fakecluster.Cluster
 	backend     *Backend
@@ -63,9 +63,10 @@ func newCluster(t *testing.T) *cluster {
 			t.Fatal(err)
 		}
 	}
-	c := &cluster{t: t, now: testkit.Start}
+	c := &cluster{now: testkit.Start}
 	clock := testkit.NewClock(&c.now)
 	c.server = fakeserver.New(t, scheme, clock, slices.Concat(Children(), Kinds(), []client.Object{&corev1.Pod{}, &gatewayv1.HTTPRoute{}}), testkit.NewInferenceService())
+	c.Driver = knativetest.Driver{Objects: testkit.Objects{T: t, Server: c.server, Namespace: namespace}, Name: isvcName}
 	c.controllers = fakecluster.New(c.server, fakecluster.Options{Knative: true, Clock: clock})
 	c.backend = &Backend{
 		Store:     objects.Store{Client: c.server.Client(), APIReader: c.server, Scheme: scheme, Now: clock.Now},
@@ -79,26 +80,26 @@ func newCluster(t *testing.T) *cluster {
 }
 
 func (c *cluster) isvc() *v1beta1.InferenceService {
-	c.t.Helper()
+	c.T.Helper()
 	isvc := &v1beta1.InferenceService{}
-	c.get(isvcName, isvc)
+	c.Get(isvcName, isvc)
 	return isvc
 }
 
 // step lets each of the other controllers react once. It reports whether anything changed.
 func (c *cluster) step() bool {
-	c.t.Helper()
-	changed, err := c.controllers.Step(c.t.Context())
-	c.must(err)
+	c.T.Helper()
+	changed, err := c.controllers.Step(c.T.Context())
+	c.Must(err)
 	return changed
 }
 
 // catchUp lets the other controllers react until nothing changes. It reports whether anything
 // changed.
 func (c *cluster) catchUp() bool {
-	c.t.Helper()
-	changed, err := c.controllers.Settle(c.t.Context())
-	c.must(err)
+	c.T.Helper()
+	changed, err := c.controllers.Settle(c.T.Context())
+	c.Must(err)
 	return changed
 }
 
@@ -106,8 +107,8 @@ func (c *cluster) setPods(n rollout.Number, behavior fakecluster.PodBehavior) {
 	c.controllers.Workloads.SetBehavior(types.NamespacedName{Namespace: namespace, Name: backend.RevisionName(isvcName, n) + "-deployment"}, behavior)
 }
 
-// setBroken sets whether the pods of a revision fail to become ready.
-func (c *cluster) setBroken(n rollout.Number, broken bool) {
+// setFailing sets whether the pods of a revision fail to become ready.
+func (c *cluster) setFailing(n rollout.Number, broken bool) {
 	behavior := fakecluster.Ready()
 	if broken {
 		behavior = fakecluster.Pending()
@@ -130,52 +131,23 @@ func (c *cluster) refuseTemplates(refusal error) {
 }
 
 func (c *cluster) revisions() []*servingv1.Revision {
-	c.t.Helper()
+	c.T.Helper()
 	var list servingv1.RevisionList
-	c.must(c.server.List(c.t.Context(), &list, client.InNamespace(namespace)))
+	c.Must(c.server.List(c.T.Context(), &list, client.InNamespace(namespace)))
 	return objects.Pointers(list.Items)
 }
 
 func (c *cluster) service() *servingv1.Service {
-	c.t.Helper()
+	c.T.Helper()
 	service := &servingv1.Service{}
-	c.get(serviceName, service)
+	c.Get(serviceName, service)
 	return service
-}
-
-func (c *cluster) get(name string, into client.Object) {
-	c.t.Helper()
-	c.must(c.server.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, into))
-}
-
-func (c *cluster) has(name string, into client.Object) bool {
-	c.t.Helper()
-	err := c.server.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, into)
-	c.must(client.IgnoreNotFound(err))
-	return !apierrors.IsNotFound(err)
-}
-
-func (c *cluster) driver() knativetest.Hands {
-	return knativetest.Hands{T: c.t, Server: c.server, Namespace: namespace, Name: isvcName}
-}
-
-func (c *cluster) remove(name string, object client.Object) {
-	c.t.Helper()
-	c.get(name, object)
-	c.must(c.server.Delete(c.t.Context(), object))
-}
-
-func (c *cluster) must(err error) {
-	c.t.Helper()
-	if err != nil {
-		c.t.Fatal(err)
-	}
 }
 
 // kserve creates a Knative Service as KServe does: without our labels, and with traffic that
 // follows the latest revision. The models are keyed by revision numbers.
 func (c *cluster) kserve(models map[rollout.Number]string, traffic []servingv1.TrafficTarget, reported v1beta1.ComponentStatusSpec) {
-	c.t.Helper()
+	c.T.Helper()
 	isvc := c.isvc()
 	labels := map[string]string{v1beta1.LabelInferenceService: isvcName, v1beta1.LabelComponent: "predictor"}
 	service := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{
@@ -183,21 +155,21 @@ func (c *cluster) kserve(models map[rollout.Number]string, traffic []servingv1.T
 		Annotations:     map[string]string{"serving.knative.dev/creator": "system:serviceaccount:kserve:kserve-controller-manager"},
 		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(isvc, v1beta1.GroupVersion.WithKind("InferenceService"))},
 	}}
-	c.must(c.server.Create(c.t.Context(), service))
+	c.Must(c.server.Create(c.T.Context(), service))
 	newest := ""
 	for _, n := range slices.Sorted(maps.Keys(models)) {
 		newest = backend.RevisionName(isvcName, n)
-		c.must(c.server.Get(c.t.Context(), client.ObjectKeyFromObject(service), service))
+		c.Must(c.server.Get(c.T.Context(), client.ObjectKeyFromObject(service), service))
 		service.Spec.Template = servingv1.RevisionTemplateSpec{ObjectMeta: metav1.ObjectMeta{
 			Name: newest, Labels: maps.Clone(labels), Annotations: map[string]string{autoscaling.MinScaleAnnotationKey: "1"},
 		}}
 		service.Spec.Template.Spec.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + models[n]}}
-		c.must(c.server.Update(c.t.Context(), service))
+		c.Must(c.server.Update(c.T.Context(), service))
 		c.catchUp()
 	}
-	c.must(c.server.Get(c.t.Context(), client.ObjectKeyFromObject(service), service))
+	c.Must(c.server.Get(c.T.Context(), client.ObjectKeyFromObject(service), service))
 	service.Spec.Template.Name, service.Spec.Traffic = "", traffic
-	c.must(c.server.Update(c.t.Context(), service))
+	c.Must(c.server.Update(c.T.Context(), service))
 	service.Status.ObservedGeneration, service.Status.LatestCreatedRevisionName = service.Generation, newest
 	for _, target := range traffic {
 		if target.RevisionName == "" {
@@ -208,8 +180,8 @@ func (c *cluster) kserve(models map[rollout.Number]string, traffic []servingv1.T
 			RevisionName: target.RevisionName, LatestRevision: target.LatestRevision, Percent: target.Percent, Tag: target.Tag,
 		})
 	}
-	c.must(c.server.Status().Update(c.t.Context(), service))
+	c.Must(c.server.Status().Update(c.T.Context(), service))
 	isvc.Status.DeploymentMode = "Serverless"
 	isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: reported}
-	c.must(c.server.Status().Update(c.t.Context(), isvc))
+	c.Must(c.server.Status().Update(c.T.Context(), isvc))
 }

@@ -18,12 +18,12 @@ import (
 
 // installGateway installs the Gateway API and gives Knative an ingress.
 func (c *cluster) installGateway(ingress corev1.ServiceSpec) {
-	c.t.Helper()
+	c.T.Helper()
 	c.gatewayAPI = true
 	c.controllers.Knative.SetIngress(namespace, ingress)
 	if name, rest, _ := strings.Cut(ingress.ExternalName, "."); rest != "" {
 		target, _, _ := strings.Cut(rest, ".")
-		c.must(client.IgnoreAlreadyExists(c.server.Create(c.t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: target, Name: name}})))
+		c.Must(client.IgnoreAlreadyExists(c.server.Create(c.T.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: target, Name: name}})))
 	}
 }
 
@@ -43,18 +43,18 @@ var (
 )
 
 func (c *cluster) placeholder() *corev1.Service {
-	c.t.Helper()
+	c.T.Helper()
 	service := &corev1.Service{}
-	if !c.has(serviceName, service) {
+	if !c.Has(serviceName, service) {
 		return nil
 	}
 	return service
 }
 
 func (c *cluster) hostRoute() *gatewayv1.HTTPRoute {
-	c.t.Helper()
+	c.T.Helper()
 	route := &gatewayv1.HTTPRoute{}
-	if !c.has(gateway.RouteName(isvcName), route) {
+	if !c.Has(gateway.RouteName(isvcName), route) {
 		return nil
 	}
 	return route

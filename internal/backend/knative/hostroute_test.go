@@ -21,9 +21,9 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
-	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
@@ -57,25 +57,25 @@ func clusterLocal(isvc *v1beta1.InferenceService) {
 // wantURL checks the reported URL of the InferenceService, and returns the status of its host
 // route.
 func (u user) wantURL(want string) *backend.HostRoute {
-	u.t.Helper()
+	u.T.Helper()
 	observed, _, err := u.reconcile()
 	if err != nil {
-		u.t.Error(err)
+		u.T.Error(err)
 	}
 	if got := observed.Addresses.URL; got != want {
-		u.t.Errorf("the URL is %s, want %s", got, want)
+		u.T.Errorf("the URL is %s, want %s", got, want)
 	}
 	if got := observed.Addresses.Predictor; got != predictorURL && got != insideURL {
-		u.t.Errorf("the URL of the predictor is %s", got)
+		u.T.Errorf("the URL of the predictor is %s", got)
 	}
 	return observed.HostRoute
 }
 
 func (u user) wantHostRoute(namespace, service string) *gatewayv1.HTTPRoute {
-	u.t.Helper()
+	u.T.Helper()
 	route := u.hostRoute()
 	if route == nil {
-		u.t.Fatal("there is no HTTPRoute")
+		u.T.Fatal("there is no HTTPRoute")
 	}
 	ref := route.Spec.Rules[0].BackendRefs[0]
 	got := ""
@@ -83,7 +83,7 @@ func (u user) wantHostRoute(namespace, service string) *gatewayv1.HTTPRoute {
 		got = string(*ref.Namespace)
 	}
 	if got != namespace || string(ref.Name) != service || *ref.Port != 80 {
-		u.t.Errorf("it leads to %s in %q at port %d, want %s in %q", ref.Name, got, *ref.Port, service, namespace)
+		u.T.Errorf("it leads to %s in %q at port %d, want %s in %q", ref.Name, got, *ref.Port, service, namespace)
 	}
 	return route
 }
@@ -170,7 +170,7 @@ func TestKnativeIngress(t *testing.T) {
 func TestPredictorURLUntilHostRouteIsServed(t *testing.T) {
 	u := newUserWithGateway(t)
 	u.setGateway(fakecluster.Unresponsive())
-	u.must(u.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"}}))
+	u.Must(u.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"}}))
 	u.rollOut("v1", promote)
 	if hostRoute := u.wantURL(predictorURL); hostRoute.Open || hostRoute.Route.Refused {
 		t.Errorf("the reported status is %+v", hostRoute)
@@ -197,8 +197,8 @@ func TestPredictorURLUntilHostRouteIsServed(t *testing.T) {
 	})
 
 	t.Run("nor after a manual change", func(*testing.T) {
-		u.must(u.server.Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: otherNamespace, Name: "web"}}))
-		knativetest.Edit(u.driver(), isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+		u.Must(u.server.Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: otherNamespace, Name: "web"}}))
+		testkit.EditObject(u.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 			r.Spec.Rules[0].BackendRefs[0].Name = "web"
 		})
 		u.step()
@@ -247,7 +247,7 @@ func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	u := newUserWithGateway(t)
 	outer := gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")
 	outer.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, metav1.ConditionFalse)}
-	u.must(u.server.Create(t.Context(), outer))
+	u.Must(u.server.Create(t.Context(), outer))
 	u.rollOut("v1", promote)
 	status := u.wantURL(predictorURL)
 	if status.Open || !status.Route.Refused || status.Route.Reason != "GatewayNotProgrammed" || !strings.Contains(status.Route.Message, `"kserve-ingress-gateway"`) {
@@ -255,9 +255,9 @@ func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	}
 
 	report := func(generation, reported int64) {
-		u.must(u.server.Get(t.Context(), client.ObjectKeyFromObject(outer), outer))
+		u.Must(u.server.Get(t.Context(), client.ObjectKeyFromObject(outer), outer))
 		outer.Generation, outer.Status.Conditions = generation, []metav1.Condition{gatewaytest.Programmed(reported, metav1.ConditionTrue)}
-		u.must(u.server.Update(t.Context(), outer))
+		u.Must(u.server.Update(t.Context(), outer))
 	}
 	report(2, 1)
 	if status := u.wantURL(predictorURL); status.Open || status.Route.BehindSince.IsZero() {
@@ -269,7 +269,7 @@ func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	t.Run("but a URL that was reported stays while the Gateway is only behind", func(*testing.T) {
 		isvc := u.isvc()
 		isvc.Status.URL = ownURL
-		u.must(u.server.Status().Update(t.Context(), isvc))
+		u.Must(u.server.Status().Update(t.Context(), isvc))
 		report(3, 2)
 		if status := u.wantURL(ownURL); !status.Open || status.Route.BehindSince.IsZero() {
 			t.Errorf("the reported status is %+v", status)
@@ -288,8 +288,8 @@ func TestHostRouteTimeout(t *testing.T) {
 		return string(*timeouts.Request)
 	}
 	install := func(u user, features ...gatewayv1.FeatureName) {
-		u.must(u.server.Create(t.Context(), gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")))
-		u.must(u.server.Create(t.Context(), gatewaytest.NewGatewayClass(features...)))
+		u.Must(u.server.Create(t.Context(), gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")))
+		u.Must(u.server.Create(t.Context(), gatewaytest.NewGatewayClass(features...)))
 	}
 	long := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.TimeoutSeconds = new(int64(600)) }
 	for name, test := range map[string]struct {
@@ -349,7 +349,7 @@ func TestUnusableHosts(t *testing.T) {
 				change.UnusableHosts[host] = true
 			}
 			_, err := observed.Session.Apply(t.Context(), change)
-			u.must(err)
+			u.Must(err)
 			got := ""
 			if route := u.hostRoute(); route != nil {
 				got = string(route.Spec.Hostnames[0])
@@ -396,7 +396,7 @@ func TestPrivatePredictorHasNoHostRoute(t *testing.T) {
 		u.rollOut("v1", promote)
 		service := u.service()
 		service.Status.URL = apis.HTTP("sklearn-iris-predictor.kserve-test.svc.cluster.local")
-		u.must(u.server.Status().Update(t.Context(), service))
+		u.Must(u.server.Status().Update(t.Context(), service))
 		if hostRoute := u.wantURL(insideURL); hostRoute != nil {
 			t.Errorf("the reported status is %+v", hostRoute)
 		}
@@ -413,11 +413,11 @@ func TestHostRouteStaysWhileStopped(t *testing.T) {
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) {
 		metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, v1beta1.AnnotationStop, "true")
 	})
-	if u.has(serviceName, &servingv1.Service{}) || u.placeholder() != nil {
+	if u.Has(serviceName, &servingv1.Service{}) || u.placeholder() != nil {
 		t.Fatal("it is not stopped")
 	}
 	observed, _, err := u.reconcile()
-	u.must(err)
+	u.Must(err)
 	if observed.Addresses.URL != "" || observed.HostRoute != nil {
 		t.Errorf("the URL is %q, and the reported status is %+v", observed.Addresses.URL, observed.HostRoute)
 	}
@@ -435,7 +435,7 @@ func TestForeignHostRouteIsLeftAlone(t *testing.T) {
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "web", Controller: new(true)}},
 	}}
 	foreign.Spec.Rules = []gatewayv1.HTTPRouteRule{{}}
-	u.must(u.server.Create(t.Context(), foreign))
+	u.Must(u.server.Create(t.Context(), foreign))
 	u.apply("v1", promote)
 	var last error
 	for range 20 {
@@ -455,7 +455,7 @@ func TestForeignHostRouteIsLeftAlone(t *testing.T) {
 		t.Errorf("the URL is %s", observed.Addresses.URL)
 	}
 
-	u.must(u.server.Delete(t.Context(), foreign))
+	u.Must(u.server.Delete(t.Context(), foreign))
 	u.settle()
 	u.wantURL(ownURL)
 }
@@ -494,7 +494,7 @@ func TestHostRouteFollowsGatewayAPI(t *testing.T) {
 
 func TestForeignPlaceholderIsIgnored(t *testing.T) {
 	u := newUserWithGateway(t)
-	u.must(u.server.Create(t.Context(), &corev1.Service{
+	u.Must(u.server.Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: serviceName, Labels: map[string]string{v1beta1.LabelInferenceService: isvcName},
 		},
@@ -513,7 +513,7 @@ func TestHostRouteAtLocalGateway(t *testing.T) {
 	}
 	local := func() (url string) {
 		observed, _, err := u.reconcile()
-		u.must(err)
+		u.Must(err)
 		return observed.Addresses.Local
 	}
 	u.rollOut("v1", promote)
@@ -521,18 +521,18 @@ func TestHostRouteAtLocalGateway(t *testing.T) {
 		t.Errorf("the address is %s", got)
 	}
 	service := &corev1.Service{}
-	u.get(isvcName, service)
+	u.Get(isvcName, service)
 	if got := service.Spec.ExternalName; got != "local-gateway-service.kserve.svc.cluster.local" {
 		t.Errorf("its name leads to %s", got)
 	}
 	u.rollOut("v1", promote, clusterLocal)
-	if got := local(); got != insideURL || u.has(isvcName, &corev1.Service{}) {
+	if got := local(); got != insideURL || u.Has(isvcName, &corev1.Service{}) {
 		t.Errorf("the address of a private one is %s", got)
 	}
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) { isvc.Labels = nil })
 	u.backend.Config.Ingress.LocalGateway = nil
 	u.settle()
-	if got := local(); got != insideURL || u.has(isvcName, &corev1.Service{}) {
+	if got := local(); got != insideURL || u.Has(isvcName, &corev1.Service{}) {
 		t.Errorf("the address without a local gateway is %s", got)
 	}
 }

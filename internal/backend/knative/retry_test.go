@@ -32,10 +32,10 @@ func (u user) deletions(kind string) int {
 
 // reconcileTimes reconciles several times, and lets Knative catch up after each.
 func (u user) reconcileTimes(count int) {
-	u.t.Helper()
+	u.T.Helper()
 	for range count {
 		if _, _, err := u.reconcile(); err != nil && !backend.IsStale(err) {
-			u.t.Fatal(err)
+			u.T.Fatal(err)
 		}
 		u.catchUp()
 	}
@@ -85,7 +85,7 @@ func TestUnresponsiveRegistryIsProgressUntilDeadline(t *testing.T) {
 func TestUnschedulableRevisionIsProgressUntilGivenUp(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.setBroken(2, true)
+	u.setFailing(2, true)
 	u.rollOut("v2", 10)
 	fail := func() *backend.Failure {
 		revision := u.revision(2)
@@ -93,7 +93,7 @@ func TestUnschedulableRevisionIsProgressUntilGivenUp(t *testing.T) {
 			{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse},
 			{Type: servingv1.RevisionConditionResourcesAvailable, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available"},
 		}
-		u.must(u.server.Status().Update(t.Context(), revision))
+		u.Must(u.server.Status().Update(t.Context(), revision))
 		observed := u.observe()
 		return observed.Details[2].Failure
 	}
@@ -151,7 +151,7 @@ func TestInvalidBackoffIsIgnored(t *testing.T) {
 		t.Run(value, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote)
-			u.setBroken(2, true)
+			u.setFailing(2, true)
 			u.rollOut("v2", 10)
 			u.edit(2, value)
 			u.setRevision(2, fakecluster.GivenUp())
@@ -166,13 +166,13 @@ func TestInvalidBackoffIsIgnored(t *testing.T) {
 
 // edit writes a backoff to the ControllerRevision of a revision.
 func (u user) edit(n int, value string) {
-	u.t.Helper()
-	found, err := history.Read(u.t.Context(), &u.backend.Store, u.isvc())
-	u.must(err)
+	u.T.Helper()
+	found, err := history.Read(u.T.Context(), &u.backend.Store, u.isvc())
+	u.Must(err)
 	for number, stored := range found.ControllerRevisions {
 		if int(number) == n {
 			stored.Annotations[history.AnnotationRetry] = value
-			u.must(u.server.Update(u.t.Context(), stored))
+			u.Must(u.server.Update(u.T.Context(), stored))
 		}
 	}
 }
@@ -187,14 +187,14 @@ func (u user) restart() {
 
 // wantSilence checks that a settled InferenceService costs no writes.
 func (u user) wantSilence() {
-	u.t.Helper()
+	u.T.Helper()
 	before := len(u.server.Writes)
 	for range 5 {
 		u.reconcileTimes(1)
 		u.now = u.now.Add(time.Hour)
 	}
 	if len(u.server.Writes) > before {
-		u.t.Errorf("it goes on writing: %v", u.server.Writes[before:])
+		u.T.Errorf("it goes on writing: %v", u.server.Writes[before:])
 	}
 }
 
@@ -207,20 +207,20 @@ func TestAbortedHPACanaryIsDeletedAndRestored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote, byCPU)
-			u.setBroken(2, broken)
+			u.setFailing(2, broken)
 			u.rollOut("v2", 10, byCPU)
-			stable := u.driver().Pods()[0].UID
+			stable := u.Pods()[0].UID
 			u.rollOut("v1", promote, byCPU) // Row 15.
 			u.wantTraffic("1:100")
 			if n := u.replicas(2); n > 0 {
 				t.Errorf("the aborted canary still runs %d pods", n)
 			}
-			if pods := u.driver().Pods(); len(pods) != 1 || pods[0].UID != stable {
+			if pods := u.Pods(); len(pods) != 1 || pods[0].UID != stable {
 				t.Error("the stable's pod is another one")
 			}
 			u.wantSilence()
 
-			u.setBroken(2, false)
+			u.setFailing(2, false)
 			u.rollOut("v2", 20, byCPU)
 			u.wantTraffic("2:20 1:80")
 			u.rollOut("v2", promote, byCPU)
@@ -256,7 +256,7 @@ func TestTemplateRevisionBeyondHistoryLimit(t *testing.T) {
 		u.rollOut(fmt.Sprintf("v%d", i), 10)
 	}
 	u.rollOut("v1", promote)
-	u.remove(backend.RevisionName(isvcName, 1), &servingv1.Revision{})
+	u.Remove(backend.RevisionName(isvcName, 1), &servingv1.Revision{})
 	u.catchUp()
 	u.settle()
 	u.rollOut("v11", promote)
@@ -268,11 +268,11 @@ func TestTemplateRevisionBeyondHistoryLimit(t *testing.T) {
 	u.rollOut("v13", promote)
 	u.wantSilence()
 	found, err := history.Read(t.Context(), &u.backend.Store, u.isvc())
-	u.must(err)
+	u.Must(err)
 	if len(found.ControllerRevisions) > 11 || len(found.ControllerRevisions) < 10 {
 		t.Errorf("%d revisions are in the history", len(found.ControllerRevisions))
 	}
-	if found.ControllerRevisions[1] != nil || u.has(backend.RevisionName(isvcName, 1), &servingv1.Revision{}) {
+	if found.ControllerRevisions[1] != nil || u.Has(backend.RevisionName(isvcName, 1), &servingv1.Revision{}) {
 		t.Error("revision 1 is still there")
 	}
 }

@@ -15,10 +15,10 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/backendtest"
-	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // user applies specs to a cluster and runs the reconciliations.
@@ -33,8 +33,8 @@ func newUser(t *testing.T) user {
 const promote = -1
 
 func (u user) apply(model string, percent int64, changes ...func(*v1beta1.InferenceService)) {
-	u.t.Helper()
-	knativetest.Edit(u.driver(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
+	u.T.Helper()
+	testkit.EditObject(u.Objects, isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor = v1beta1.PredictorSpec{}
 		isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
 		if percent != promote {
@@ -48,18 +48,18 @@ func (u user) apply(model string, percent int64, changes ...func(*v1beta1.Infere
 }
 
 func (u user) reconcile() (backendtest.Moment, rollout.Decision, error) {
-	u.t.Helper()
+	u.T.Helper()
 	observed, decision, _, err := u.carryOut()
 	return observed, decision, err
 }
 
 func (u user) carryOut() (backendtest.Moment, rollout.Decision, backend.Outcome, error) {
-	u.t.Helper()
+	u.T.Helper()
 	isvc := u.isvc()
 	resolved, err := predictor.Resolve(isvc, predictor.Runtimes{}, predictor.Settings{Mode: v1beta1.DeploymentModeKnative})
-	u.must(err)
-	session, err := u.backend.Observe(u.t.Context(), isvc)
-	u.must(err)
+	u.Must(err)
+	session, err := u.backend.Observe(u.T.Context(), isvc)
+	u.Must(err)
 	current := backend.HistoryEntry{Identity: resolved.Identity, Runtime: resolved.Runtime}
 	known := session.Observation()
 	if known.Current != 0 {
@@ -75,31 +75,31 @@ func (u user) carryOut() (backendtest.Moment, rollout.Decision, backend.Outcome,
 	}
 	if decision.Create {
 		runs, err := resolved.Render(predictor.Credentials{})
-		u.must(err)
+		u.Must(err)
 		change.Revision = &backend.RenderedRevision{Hash: resolved.Hash, Runs: runs}
 	}
-	outcome, err := session.Apply(u.t.Context(), change)
+	outcome, err := session.Apply(u.T.Context(), change)
 	return observed, decision, outcome, err
 }
 
 func (u user) observe() backendtest.Moment {
-	u.t.Helper()
+	u.T.Helper()
 	isvc := u.isvc()
-	session, err := u.backend.Observe(u.t.Context(), isvc)
-	u.must(err)
+	session, err := u.backend.Observe(u.T.Context(), isvc)
+	u.Must(err)
 	return backendtest.At(session, isvc, v1beta1.DeploymentModeKnative, intent.Target{})
 }
 
 // settle reconciles, and lets Knative catch up, until nothing is left to do. It returns the
 // backend's writes.
 func (u user) settle() []write {
-	u.t.Helper()
+	u.T.Helper()
 	before := len(u.server.Writes)
 	for range 60 {
 		silent := len(u.server.Writes)
 		observed, decision, err := u.reconcile()
 		if err != nil && !backend.IsStale(err) {
-			u.t.Fatalf("after %v: %v", u.server.Writes[before:], err)
+			u.T.Fatalf("after %v: %v", u.server.Writes[before:], err)
 		}
 		wake := decision.WakeAt
 		if at := observed.WakeAt; wake.IsZero() || !at.IsZero() && at.Before(wake) {
@@ -113,12 +113,12 @@ func (u user) settle() []write {
 		}
 		u.now = wake
 	}
-	u.t.Fatalf("it does not settle: %v", u.server.Writes[before:])
+	u.T.Fatalf("it does not settle: %v", u.server.Writes[before:])
 	return nil
 }
 
 func (u user) rollOut(model string, percent int64, changes ...func(*v1beta1.InferenceService)) []write {
-	u.t.Helper()
+	u.T.Helper()
 	u.apply(model, percent, changes...)
 	return u.settle()
 }
@@ -126,15 +126,15 @@ func (u user) rollOut(model string, percent int64, changes ...func(*v1beta1.Infe
 // wantTraffic checks that the Knative Service has this traffic, such as «2:10 1:90», and that
 // Knative serves it.
 func (u user) wantTraffic(want string) {
-	u.t.Helper()
+	u.T.Helper()
 	u.wantSpecTraffic(want)
 	if !isServed(u.service()) {
-		u.t.Error("Knative does not serve it")
+		u.T.Error("Knative does not serve it")
 	}
 }
 
 func (u user) wantSpecTraffic(want string) {
-	u.t.Helper()
+	u.T.Helper()
 	got := ""
 	for _, target := range u.service().Spec.Traffic {
 		if got != "" {
@@ -143,21 +143,21 @@ func (u user) wantSpecTraffic(want string) {
 		got += target.RevisionName[len(target.RevisionName)-1:] + ":" + strconv.FormatInt(*target.Percent, 10)
 	}
 	if got != want {
-		u.t.Errorf("the traffic is %s, want %s", got, want)
+		u.T.Errorf("the traffic is %s, want %s", got, want)
 	}
 }
 
 func (u user) revision(n rollout.Number) *servingv1.Revision {
-	u.t.Helper()
+	u.T.Helper()
 	revision := &servingv1.Revision{}
-	u.get(backend.RevisionName(isvcName, n), revision)
+	u.Get(backend.RevisionName(isvcName, n), revision)
 	return revision
 }
 
 func (u user) replicas(n rollout.Number) int {
-	u.t.Helper()
+	u.T.Helper()
 	count := 0
-	for _, pod := range u.driver().Pods() {
+	for _, pod := range u.Pods() {
 		if pod.Labels[serving.RevisionLabelKey] == backend.RevisionName(isvcName, n) {
 			count++
 		}

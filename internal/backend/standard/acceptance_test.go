@@ -37,34 +37,34 @@ func TestRouteAcceptance(t *testing.T) {
 	}{
 		"as it is": {edit: func(*cluster) {}, wantRoute: true, wantTags: true},
 		"the weights differ from the rollout state": {wantTags: true, edit: func(c *cluster) {
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+			testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Weight, r.Spec.Rules[0].BackendRefs[1].Weight = new(int32(20)), new(int32(80))
 			})
 			c.runControllers()
 		}},
 		"the gateway has yet to take it over": {wantTags: true, edit: func(c *cluster) {
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
+			testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
 		}},
 		"it names no gateway": {wantTags: true, edit: func(c *cluster) {
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = nil })
+			testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs = nil })
 		}},
 		"a tag is refused": {wantRoute: true, wantTagRefused: true, edit: func(c *cluster) {
 			c.refuse("latest-sklearn-iris-predictor")
 		}},
 		"a tag is refused, and the other is not accepted yet": {wantRoute: true, edit: func(c *cluster) {
 			c.refuse("latest-sklearn-iris-predictor")
-			edit(c, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
+			testkit.EditObject(c.Objects, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
 		}},
 		"a tag is not accepted yet": {wantRoute: true, edit: func(c *cluster) {
-			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
+			testkit.EditObject(c.Objects, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = nil })
 		}},
 		"a tag leads elsewhere": {wantRoute: true, edit: func(c *cluster) {
-			edit(c, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+			testkit.EditObject(c.Objects, "latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Name = "sklearn-iris-predictor-00001"
 			})
 			c.runControllers()
 		}},
-		"a tag is missing": {wantRoute: true, edit: func(c *cluster) { c.remove("latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}) }},
+		"a tag is missing": {wantRoute: true, edit: func(c *cluster) { c.Remove("latest-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}) }},
 		"no tags are wanted": {wantRoute: true, edit: func(c *cluster) {
 			c.editSpec(func(isvc *v1beta1.InferenceService) { delete(isvc.Annotations, v1beta1.AnnotationEnableTagRouting) })
 		}},
@@ -72,7 +72,7 @@ func TestRouteAcceptance(t *testing.T) {
 			c.editSpec(func(isvc *v1beta1.InferenceService) { isvc.Annotations[v1beta1.AnnotationEnableTagRouting] = "yes" })
 		}},
 		"the rollout state cannot be decoded": {edit: func(c *cluster) {
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, "{") })
+			testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, "{") })
 			c.runControllers()
 		}},
 	} {
@@ -80,7 +80,7 @@ func TestRouteAcceptance(t *testing.T) {
 			c := newCanary(t)
 			test.edit(c)
 			observed, err := c.observe()
-			c.must(err)
+			c.Must(err)
 			got := observed.Route
 			if got.Accepted != test.wantRoute || got.TagsAccepted != test.wantTags || got.TagsRefused != test.wantTagRefused {
 				t.Errorf("the route is accepted: %t, the tags: %t, one is refused: %t", got.Accepted, got.TagsAccepted, got.TagsRefused)
@@ -93,14 +93,14 @@ func TestRouteAcceptance(t *testing.T) {
 }
 
 func (c *cluster) refuse(name string) {
-	c.t.Helper()
+	c.T.Helper()
 	route := &gatewayv1.HTTPRoute{}
-	c.get(name, route)
+	c.Get(name, route)
 	route.Status.Parents = nil
 	for _, ref := range route.Spec.ParentRefs {
 		route.Status.Parents = append(route.Status.Parents, gatewaytest.ParentStatus(ref, route.Generation, metav1.ConditionFalse, metav1.ConditionTrue))
 	}
-	c.must(c.server.Status().Update(c.t.Context(), route))
+	c.Must(c.server.Status().Update(c.T.Context(), route))
 }
 
 func TestSplitOfForeignRoute(t *testing.T) {
@@ -131,24 +131,24 @@ func TestSplitOfForeignRoute(t *testing.T) {
 
 func TestRouteStatus(t *testing.T) {
 	makeGateway := func(c *cluster, name string) {
-		c.must(c.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: name}}))
+		c.Must(c.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: name}}))
 	}
 	forget := func(c *cluster, name string) {
 		route := &gatewayv1.HTTPRoute{}
-		c.get(name, route)
+		c.Get(name, route)
 		route.Status.Parents = nil
-		c.must(c.server.Status().Update(t.Context(), route))
+		c.Must(c.server.Status().Update(t.Context(), route))
 	}
 	refuse := func(c *cluster, name string, parents ...gatewayv1.RouteParentStatus) {
 		route := &gatewayv1.HTTPRoute{}
-		c.get(name, route)
+		c.Get(name, route)
 		route.Status.Parents = parents
 		for i := range route.Status.Parents {
 			for j := range route.Status.Parents[i].Conditions {
 				route.Status.Parents[i].Conditions[j].ObservedGeneration = route.Generation
 			}
 		}
-		c.must(c.server.Status().Update(t.Context(), route))
+		c.Must(c.server.Status().Update(t.Context(), route))
 	}
 	clusterLocal := func(c *cluster) {
 		c.editSpec(func(isvc *v1beta1.InferenceService) {
@@ -227,7 +227,7 @@ func TestRouteStatus(t *testing.T) {
 			c := newCanary(t)
 			test.given(c)
 			observed, err := c.observe()
-			c.must(err)
+			c.Must(err)
 			got := observed.RouteStatus
 			if got.Refused != (test.wantReason != "") || got.Reason != test.wantReason || got.Message != test.wantMessage {
 				t.Errorf("refused: %t\n  %s: %s\nwant\n  %s: %s", got.Refused, got.Reason, got.Message, test.wantReason, test.wantMessage)

@@ -71,7 +71,7 @@ func newPlayer(t *testing.T, fault fault) *player {
 }
 
 func (p *player) write(w write, do func() error) error {
-	p.t.Helper()
+	p.T.Helper()
 	p.wrote++
 	p.failed = p.wrote == p.fault.number
 	if p.failed && !p.fault.lost {
@@ -88,7 +88,7 @@ func (p *player) write(w write, do func() error) error {
 }
 
 func (p *player) play(step step) {
-	p.t.Helper()
+	p.T.Helper()
 	p.ask(step.inputs, step.percent)
 	for range 50 {
 		before := p.wrote
@@ -96,10 +96,10 @@ func (p *player) play(step step) {
 		decision, err := p.reconcile()
 		failed := p.fault.number > before && p.fault.number <= p.wrote
 		if failed != (err != nil) || failed && !errors.Is(err, p.fault.err) {
-			p.t.Fatalf("write %d, %v: error is %v", p.wrote, p.server.Writes[len(p.server.Writes)-1], err)
+			p.T.Fatalf("write %d, %v: error is %v", p.wrote, p.server.Writes[len(p.server.Writes)-1], err)
 		}
 		moved := p.runControllers()
-		if p.has(isvcName, &gatewayv1.HTTPRoute{}) {
+		if p.Has(isvcName, &gatewayv1.HTTPRoute{}) {
 			p.serves = p.served()
 		}
 		if moved || p.wrote > before {
@@ -110,45 +110,45 @@ func (p *player) play(step step) {
 		}
 		p.now = decision.WakeAt
 	}
-	p.t.Fatalf("does not settle: %v", p.server.Writes)
+	p.T.Fatalf("does not settle: %v", p.server.Writes)
 }
 
 // checkRequests checks that every request still reaches a ready revision.
 func (p *player) checkRequests(after write) {
-	p.t.Helper()
+	p.T.Helper()
 	var written rollout.Split
-	if p.has(isvcName, &gatewayv1.HTTPRoute{}) {
+	if p.Has(isvcName, &gatewayv1.HTTPRoute{}) {
 		written = p.served()
 		if state := p.rolloutState(); !state.Split.Equal(written) || written.IsEmpty() {
-			p.t.Errorf("after %v: the rollout state says %v and the route %v", after, state.Split, written)
+			p.T.Errorf("after %v: the rollout state says %v and the route %v", after, state.Split, written)
 		}
 	}
 	for _, split := range []rollout.Split{written, p.serves} {
 		for _, share := range split.Shares() {
 			if share.Percent > 0 && !p.canServe(share.Revision) {
-				p.t.Errorf("after %v: %v is served, and revision %d is not there", after, split, share.Revision)
+				p.T.Errorf("after %v: %v is served, and revision %d is not there", after, split, share.Revision)
 			}
 		}
 	}
 }
 
 func (p *player) canServe(n rollout.Number) bool {
-	p.t.Helper()
+	p.T.Helper()
 	deployment := &appsv1.Deployment{}
-	return p.has(deploymentName(isvcName, n), deployment) && *deployment.Spec.Replicas > 0 &&
-		p.has(backend.RevisionName(isvcName, n), &corev1.Service{})
+	return p.Has(deploymentName(isvcName, n), deployment) && *deployment.Spec.Replicas > 0 &&
+		p.Has(backend.RevisionName(isvcName, n), &corev1.Service{})
 }
 
 func (c *cluster) state() map[string]any {
-	c.t.Helper()
+	c.T.Helper()
 	state := map[string]any{}
 	for _, list := range []client.ObjectList{
 		&appsv1.ControllerRevisionList{}, &appsv1.DeploymentList{}, &corev1.ServiceList{}, &gatewayv1.HTTPRouteList{},
 		&autoscalingv2.HorizontalPodAutoscalerList{}, &corev1.PodList{},
 	} {
-		for i, object := range c.list(list) {
+		for i, object := range c.List(list) {
 			content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
-			c.must(err)
+			c.Must(err)
 			delete(content, "status")
 			metadata := content["metadata"].(map[string]any)
 			for _, key := range []string{"resourceVersion", "generation", "uid", "creationTimestamp"} {
@@ -244,7 +244,7 @@ func TestIndependentStepsContinue(t *testing.T) {
 			if routes > 1 {
 				t.Errorf("the route is written %d times", routes)
 			}
-			if c.has(deploymentName(isvcName, 2), &appsv1.Deployment{}) {
+			if c.Has(deploymentName(isvcName, 2), &appsv1.Deployment{}) {
 				t.Error("the superseded canary does not retire")
 			}
 
@@ -260,7 +260,7 @@ func TestIndependentStepsContinue(t *testing.T) {
 		c := newCanary(t)
 		c.ask("c", 10)
 		observed, err := c.observe()
-		c.must(err)
+		c.Must(err)
 		outcome, err := c.carryOut(observed, c.decide(observed), func(change *backend.Change) { change.Revision = nil })
 		if err != nil || outcome.Target {
 			t.Fatalf("the target is created: %t, error is %v", outcome.Target, err)
@@ -268,7 +268,7 @@ func TestIndependentStepsContinue(t *testing.T) {
 		if got, want := c.served(), rollout.All(1); !got.Equal(want) {
 			t.Errorf("split is %v, want %v", got, want)
 		}
-		if c.has(backend.RevisionName(isvcName, 3), &corev1.Service{}) {
+		if c.Has(backend.RevisionName(isvcName, 3), &corev1.Service{}) {
 			t.Error("a revision that nothing is known of has a Service")
 		}
 	})
@@ -276,7 +276,7 @@ func TestIndependentStepsContinue(t *testing.T) {
 	t.Run("a refused workload does not block the repair of another", func(t *testing.T) {
 		c := newCanary(t)
 		for _, n := range []rollout.Number{1, 2} {
-			edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.ProgressDeadlineSeconds = new(int32(1)) })
+			testkit.EditObject(c.Objects, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.ProgressDeadlineSeconds = new(int32(1)) })
 		}
 		c.server.Intercept = func(w write, do func() error) error {
 			if w.Name == deploymentName(isvcName, 1) {
@@ -288,7 +288,7 @@ func TestIndependentStepsContinue(t *testing.T) {
 			t.Fatalf("error is %v", err)
 		}
 		deployment := &appsv1.Deployment{}
-		c.get(deploymentName(isvcName, 2), deployment)
+		c.Get(deploymentName(isvcName, 2), deployment)
 		if got := *deployment.Spec.ProgressDeadlineSeconds; got != 600 {
 			t.Errorf("deadline is %d", got)
 		}

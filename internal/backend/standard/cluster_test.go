@@ -12,10 +12,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -35,7 +32,8 @@ type write = fakeserver.Write
 
 // cluster is a fake API server with one InferenceService, and fakes of the other controllers.
 type cluster struct {
-	t           *testing.T
+	testkit.Objects
+
 	server      *fakeserver.Server
 	controllers *fakecluster.Cluster
 	backend     *Backend
@@ -47,13 +45,13 @@ type cluster struct {
 func newCluster(t *testing.T, changes ...testkit.Edit) *cluster {
 	t.Helper()
 	c := &cluster{
-		t:      t,
 		policy: rollout.Policy{DrainPeriod: 30 * time.Second, CapacityHold: 5 * time.Minute, HistoryLimit: 10},
 		now:    testkit.Start,
 		inputs: "a",
 	}
 	clock, scheme := testkit.NewClock(&c.now), newScheme(t)
 	c.server = fakeserver.New(t, scheme, clock, slices.Concat(Children(), Peers(), []client.Object{Route(), ScaleTarget()}), testkit.NewInferenceService(changes...))
+	c.Objects = testkit.Objects{T: t, Server: c.server, Namespace: namespace}
 	c.controllers = fakecluster.New(c.server, fakecluster.Options{Clock: clock})
 	c.backend = &Backend{
 		Store:           objects.Store{Client: c.server.Client(), APIReader: c.server, Scheme: scheme, Now: clock.Now},
@@ -64,7 +62,7 @@ func newCluster(t *testing.T, changes ...testkit.Edit) *cluster {
 }
 
 func (c *cluster) reconcile() (rollout.Decision, error) {
-	c.t.Helper()
+	c.T.Helper()
 	observed, err := c.observe()
 	if err != nil {
 		return rollout.Decision{}, err
@@ -74,9 +72,9 @@ func (c *cluster) reconcile() (rollout.Decision, error) {
 }
 
 func (c *cluster) observe() (backendtest.Moment, error) {
-	c.t.Helper()
+	c.T.Helper()
 	isvc := c.isvc()
-	session, err := c.backend.Observe(c.t.Context(), isvc)
+	session, err := c.backend.Observe(c.T.Context(), isvc)
 	if err != nil {
 		return backendtest.Moment{}, err
 	}
@@ -88,14 +86,14 @@ func (c *cluster) decide(observed backendtest.Moment) rollout.Decision {
 }
 
 func (c *cluster) applyDecision(observed backendtest.Moment, decision rollout.Decision, edits ...func(*backend.Change)) error {
-	c.t.Helper()
+	c.T.Helper()
 	_, err := c.carryOut(observed, decision, edits...)
 	return err
 }
 
 // carryOut applies a decision, with edits to the change.
 func (c *cluster) carryOut(observed backendtest.Moment, decision rollout.Decision, edits ...func(*backend.Change)) (backend.Outcome, error) {
-	c.t.Helper()
+	c.T.Helper()
 	change := observed.Change(decision)
 	if decision.Create {
 		change.Revision = new(newRevision(func(r *backend.RenderedRevision) {
@@ -106,19 +104,19 @@ func (c *cluster) carryOut(observed backendtest.Moment, decision rollout.Decisio
 	for _, edit := range edits {
 		edit(&change)
 	}
-	return observed.Session.Apply(c.t.Context(), change)
+	return observed.Session.Apply(c.T.Context(), change)
 }
 
 // settle reconciles, and lets the other controllers catch up, until there are no more writes and
 // nothing to wait for. It returns the writes.
 func (c *cluster) settle() []write {
-	c.t.Helper()
+	c.T.Helper()
 	before := len(c.server.Writes)
 	for range 50 {
 		silent := len(c.server.Writes)
 		decision, err := c.reconcile()
 		if err != nil {
-			c.t.Fatalf("after %v: %v", c.server.Writes[before:], err)
+			c.T.Fatalf("after %v: %v", c.server.Writes[before:], err)
 		}
 		if moved := c.runControllers(); moved || len(c.server.Writes) > silent {
 			continue
@@ -128,20 +126,20 @@ func (c *cluster) settle() []write {
 		}
 		c.now = decision.WakeAt
 	}
-	c.t.Fatalf("does not settle: %v", c.server.Writes[before:])
+	c.T.Fatalf("does not settle: %v", c.server.Writes[before:])
 	return nil
 }
 
 // rollOut sets the inputs and the percent of the spec, and settles; a negative percent stands for
 // an absent one.
 func (c *cluster) rollOut(inputs string, percent int64) []write {
-	c.t.Helper()
+	c.T.Helper()
 	c.ask(inputs, percent)
 	return c.settle()
 }
 
 func (c *cluster) ask(inputs string, percent int64) {
-	c.t.Helper()
+	c.T.Helper()
 	c.inputs = inputs
 	c.editSpec(func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.CanaryTrafficPercent = nil
@@ -152,25 +150,25 @@ func (c *cluster) ask(inputs string, percent int64) {
 }
 
 func (c *cluster) isvc() *v1beta1.InferenceService {
-	c.t.Helper()
+	c.T.Helper()
 	isvc := &v1beta1.InferenceService{}
-	c.get(isvcName, isvc)
+	c.Get(isvcName, isvc)
 	return isvc
 }
 
 func (c *cluster) editSpec(edit func(*v1beta1.InferenceService)) {
-	c.t.Helper()
+	c.T.Helper()
 	isvc := c.isvc()
 	edit(isvc)
-	c.must(c.server.Update(c.t.Context(), isvc))
+	c.Must(c.server.Update(c.T.Context(), isvc))
 }
 
 // runControllers runs the other controllers: pods and endpoints are updated, and the gateway
 // accepts routes. It reports whether anything changed.
 func (c *cluster) runControllers() bool {
-	c.t.Helper()
-	changed, err := c.controllers.Step(c.t.Context())
-	c.must(err)
+	c.T.Helper()
+	changed, err := c.controllers.Step(c.T.Context())
+	c.Must(err)
 	return changed
 }
 
@@ -194,9 +192,9 @@ func (c *cluster) setUnresponsive(unresponsive bool) {
 
 // pods returns the pods of a revision.
 func (c *cluster) pods(n rollout.Number) []corev1.Pod {
-	c.t.Helper()
+	c.T.Helper()
 	var list corev1.PodList
-	c.must(c.server.List(c.t.Context(), &list, client.InNamespace(namespace), client.MatchingLabels{v1beta1.LabelRevision: backend.RevisionName(isvcName, n)}))
+	c.Must(c.server.List(c.T.Context(), &list, client.InNamespace(namespace), client.MatchingLabels{v1beta1.LabelRevision: backend.RevisionName(isvcName, n)}))
 	return list.Items
 }
 
@@ -213,26 +211,26 @@ func newPod(n rollout.Number, name string, ready bool) *corev1.Pod {
 }
 
 func (c *cluster) route() *gatewayv1.HTTPRoute {
-	c.t.Helper()
+	c.T.Helper()
 	route := &gatewayv1.HTTPRoute{}
-	c.get(isvcName, route)
+	c.Get(isvcName, route)
 	return route
 }
 
 func (c *cluster) served() rollout.Split {
-	c.t.Helper()
+	c.T.Helper()
 	return splitOf(c.isvc(), c.route())
 }
 
 func (c *cluster) rolloutState() rollout.State {
-	c.t.Helper()
+	c.T.Helper()
 	state, err := rollout.DecodeState(c.route().Annotations[objects.AnnotationState])
-	c.must(err)
+	c.Must(err)
 	return state
 }
 
 func (c *cluster) report(state rollout.State) {
-	c.t.Helper()
+	c.T.Helper()
 	name := func(n rollout.Number) string {
 		if n == 0 {
 			return ""
@@ -249,66 +247,23 @@ func (c *cluster) report(state rollout.State) {
 	}
 	isvc := c.isvc()
 	isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: component}
-	c.must(c.server.Status().Update(c.t.Context(), isvc))
+	c.Must(c.server.Status().Update(c.T.Context(), isvc))
 }
 
 func (c *cluster) replicas(n rollout.Number) int {
-	c.t.Helper()
+	c.T.Helper()
 	deployment := &appsv1.Deployment{}
-	c.get(deploymentName(isvcName, n), deployment)
+	c.Get(deploymentName(isvcName, n), deployment)
 	return int(*deployment.Spec.Replicas)
 }
 
-func (c *cluster) get(name string, into client.Object) {
-	c.t.Helper()
-	c.must(c.server.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, into))
-}
-
-func (c *cluster) has(name string, into client.Object) bool {
-	c.t.Helper()
-	err := c.server.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, into)
-	c.must(client.IgnoreNotFound(err))
-	return !apierrors.IsNotFound(err)
-}
-
-func edit[T client.Object](c *cluster, name string, object T, change func(T)) {
-	c.t.Helper()
-	c.get(name, object)
-	change(object)
-	c.must(c.server.Update(c.t.Context(), object))
-}
-
-func (c *cluster) remove(name string, object client.Object) {
-	c.t.Helper()
-	c.get(name, object)
-	c.must(c.server.Delete(c.t.Context(), object))
-}
-
-func (c *cluster) list(list client.ObjectList) []client.Object {
-	c.t.Helper()
-	c.must(c.server.List(c.t.Context(), list, client.InNamespace(namespace)))
-	var all []client.Object
-	c.must(apimeta.EachListItem(list, func(item runtime.Object) error {
-		all = append(all, item.(client.Object))
-		return nil
-	}))
-	return all
-}
-
 func (c *cluster) names(list client.ObjectList) []string {
-	c.t.Helper()
+	c.T.Helper()
 	var names []string
-	for _, object := range c.list(list) {
+	for _, object := range c.List(list) {
 		names = append(names, object.GetName())
 	}
 	return names
-}
-
-func (c *cluster) must(err error) {
-	c.t.Helper()
-	if err != nil {
-		c.t.Fatal(err)
-	}
 }
 
 func formatWrites(writes []write) string {

@@ -83,7 +83,7 @@ func TestUndecodableControllerRevision(t *testing.T) {
 // is due.
 func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 	spoil := func(c *cluster, n rollout.Number) {
-		edit(c, backend.RevisionName(isvcName, n), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{}`) })
+		testkit.EditObject(c.Objects, backend.RevisionName(isvcName, n), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{}`) })
 	}
 
 	t.Run("it serves on", func(t *testing.T) {
@@ -93,9 +93,9 @@ func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 		if got, want := c.served(), split(t, 2, 10, 1, 90); !got.Equal(want) {
 			t.Errorf("split is %v, want %v", got, want)
 		}
-		c.remove(backend.RevisionName(isvcName, 1), &corev1.Service{})
+		c.Remove(backend.RevisionName(isvcName, 1), &corev1.Service{})
 		c.settle()
-		if !c.has(backend.RevisionName(isvcName, 1), &corev1.Service{}) {
+		if !c.Has(backend.RevisionName(isvcName, 1), &corev1.Service{}) {
 			t.Error("its Service is not created again")
 		}
 	})
@@ -169,7 +169,7 @@ func TestInvalidRolloutState(t *testing.T) {
 			c := newCanary(t)
 			state := c.rolloutState()
 			c.report(state)
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, text) })
+			testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, text) })
 			c.settle()
 			if got, want := c.served(), state.Split; !got.Equal(want) {
 				t.Errorf("split is %v, was %v", got, want)

@@ -18,16 +18,16 @@ import (
 )
 
 func (c *cluster) variables(n rollout.Number) []corev1.EnvVar {
-	c.t.Helper()
+	c.T.Helper()
 	deployment := &appsv1.Deployment{}
-	c.get(deploymentName(isvcName, n), deployment)
+	c.Get(deploymentName(isvcName, n), deployment)
 	return deployment.Spec.Template.Spec.InitContainers[0].Env
 }
 
 func (c *cluster) amend(amended backend.Amended) error {
-	c.t.Helper()
+	c.T.Helper()
 	observed, err := c.observe()
-	c.must(err)
+	c.Must(err)
 	return c.applyDecision(observed, c.decide(observed), func(change *backend.Change) { change.Amended = &amended })
 }
 
@@ -46,7 +46,7 @@ func TestAmendedCredentials(t *testing.T) {
 	c.setUnready(2, true)
 	c.rollOut("b", 10)
 	endpoint := corev1.EnvVar{Name: "AWS_ENDPOINT_URL", Value: "http://store"}
-	c.must(c.amend(backend.Amended{Revision: 2, Amendment: backend.Amendment{Download: download(endpoint)}}))
+	c.Must(c.amend(backend.Amended{Revision: 2, Amendment: backend.Amendment{Download: download(endpoint)}}))
 	c.settle()
 	if got := c.variables(2); len(got) != 1 || got[0] != endpoint {
 		t.Fatalf("its variables are %v", got)
@@ -57,7 +57,7 @@ func TestAmendedCredentials(t *testing.T) {
 	if writes := c.settle(); len(writes) > 0 {
 		t.Errorf("it goes on writing: %v", writes)
 	}
-	c.must(c.amend(backend.Amended{Revision: 2, Amendment: backend.Amendment{Download: download()}}))
+	c.Must(c.amend(backend.Amended{Revision: 2, Amendment: backend.Amendment{Download: download()}}))
 	c.settle()
 	if got := c.variables(2); len(got) != 0 {
 		t.Errorf("its variables are %v", got)
@@ -74,7 +74,7 @@ func TestAmendedCredentials(t *testing.T) {
 func TestServingPodsAreNotRestartedForCredentials(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
-	c.must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{Download: download(corev1.EnvVar{Name: "A", Value: "b"})}}))
+	c.Must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{Download: download(corev1.EnvVar{Name: "A", Value: "b"})}}))
 	c.settle()
 	if got := c.variables(1); len(got) != 0 {
 		t.Errorf("its variables are %v", got)
@@ -102,13 +102,13 @@ func TestUserSpecIsKept(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	before := len(c.server.Writes)
-	c.must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{User: user}}))
+	c.Must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{User: user}}))
 	c.settle()
 	if writes := c.server.Writes[before:]; len(writes) > 2 { // The ControllerRevision, and the summary on the Deployment.
 		t.Errorf("it has written\n%s", formatWrites(writes))
 	}
 	observed, err := c.observe()
-	c.must(err)
+	c.Must(err)
 	recorded := observed.History[1]
 	if recorded.User == nil || recorded.User.ModelURI != user.ModelURI || recorded.Identity.RequestedRuntime != "ours" {
 		t.Errorf("the history has %v, %v", recorded.User, recorded.Identity)

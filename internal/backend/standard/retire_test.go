@@ -21,18 +21,18 @@ import (
 
 // promoteAndAwaitGateway promotes revision 2 and waits until the gateway has accepted the route.
 func promoteAndAwaitGateway(c *cluster) {
-	c.t.Helper()
+	c.T.Helper()
 	c.settle()
 	c.ask("b", -1)
 	for range 20 {
 		_, err := c.reconcile()
-		c.must(err)
+		c.Must(err)
 		c.runControllers()
 		if c.served().Equal(rollout.All(2)) && gateway.AcceptanceOf(c.route()).Accepted {
 			return
 		}
 	}
-	c.t.Fatal("2 is not promoted")
+	c.T.Fatal("2 is not promoted")
 }
 
 // TestTheDrainIsNotSkipped if the last replica is unready when the gateway stops using it.
@@ -43,14 +43,14 @@ func TestTheDrainIsNotSkipped(t *testing.T) {
 	c.runControllers()
 	for range 3 {
 		_, err := c.reconcile()
-		c.must(err)
+		c.Must(err)
 	}
 	if got := c.replicas(1); got == 0 {
 		t.Error("it is scaled down before the drain is over")
 	}
 	c.now = c.now.Add(c.policy.DrainPeriod)
 	_, err := c.reconcile()
-	c.must(err)
+	c.Must(err)
 	if got := c.replicas(1); got != 0 {
 		t.Errorf("after the drain it has %d replicas", got)
 	}
@@ -64,22 +64,22 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 			c := newCluster(t)
 			promoteAndAwaitGateway(c)
 			_, err := c.reconcile()
-			c.must(err)
+			c.Must(err)
 			c.now = c.now.Add(c.policy.DrainPeriod)
 			_, err = c.reconcile()
-			c.must(err)
+			c.Must(err)
 			if c.replicas(1) != 0 {
 				t.Fatal("it is not scaled down yet")
 			}
 			c.ask("b", 0)
 			for range 3 {
 				_, err := c.reconcile()
-				c.must(err)
+				c.Must(err)
 				if observes {
 					deployment := &appsv1.Deployment{}
-					c.get(deploymentName(isvcName, 1), deployment)
+					c.Get(deploymentName(isvcName, 1), deployment)
 					deployment.Status.ObservedGeneration = deployment.Generation
-					c.must(c.server.Status().Update(t.Context(), deployment))
+					c.Must(c.server.Status().Update(t.Context(), deployment))
 				}
 			}
 			if got := c.served(); !got.Equal(rollout.All(2)) {
@@ -87,12 +87,12 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 			}
 
 			pod := &corev1.Pod{}
-			c.get(c.pods(1)[0].Name, pod)
-			c.must(c.server.Delete(t.Context(), pod))
+			c.Get(c.pods(1)[0].Name, pod)
+			c.Must(c.server.Delete(t.Context(), pod))
 			c.setUnready(1, true) // The new pod loads.
 			c.runControllers()
 			_, err = c.reconcile()
-			c.must(err)
+			c.Must(err)
 			if got := c.served(); !got.Equal(rollout.All(2)) {
 				t.Errorf("the split is %s while the new pod loads", got)
 			}
@@ -112,7 +112,7 @@ func TestNeverRoutedCanariesGo(t *testing.T) {
 	step := func() {
 		for range 6 {
 			_, err := c.reconcile()
-			c.must(err)
+			c.Must(err)
 			c.runControllers()
 			c.now = c.now.Add(time.Minute)
 		}
@@ -126,7 +126,7 @@ func TestNeverRoutedCanariesGo(t *testing.T) {
 		step()
 	}
 	for _, n := range []rollout.Number{2, 3} {
-		if c.has(deploymentName(isvcName, n), &appsv1.Deployment{}) && c.replicas(n) > 0 {
+		if c.Has(deploymentName(isvcName, n), &appsv1.Deployment{}) && c.replicas(n) > 0 {
 			t.Errorf("superseded canary %d still runs", n)
 		}
 	}
@@ -143,7 +143,7 @@ func TestStoppedIsReportedWithoutPods(t *testing.T) {
 	c.editSpec(testkit.Annotation(v1beta1.AnnotationStop, "true"))
 	for range 20 {
 		decision, err := c.reconcile()
-		c.must(err)
+		c.Must(err)
 		c.runControllers()
 		c.now = c.now.Add(time.Minute)
 		if decision.Phase != rollout.Stopping || c.replicas(1) == 0 {
@@ -162,7 +162,7 @@ func TestNewerRolloutStateIsLeftAlone(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
 	const later = `{"version":99,"stable":1,"target":1,"split":{"1":100},"before":{},"shiftedAt":"2026-03-11T12:00:00Z","highest":1}`
-	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
+	testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
 		route.Annotations[objects.AnnotationState] = later
 	})
 	before := len(c.server.Writes)

@@ -67,7 +67,7 @@ func TestClusterLocalWithoutLocalGateway(t *testing.T) {
 		found := map[string]gatewayv1.HTTPRouteSpec{}
 		for _, name := range []string{isvcName, "latest-sklearn-iris-predictor", "prev-sklearn-iris-predictor"} {
 			route := &gatewayv1.HTTPRoute{}
-			if c.has(name, route) {
+			if c.Has(name, route) {
 				found[name] = gatewayv1.HTTPRouteSpec{CommonRouteSpec: route.Spec.CommonRouteSpec, Hostnames: route.Spec.Hostnames}
 			}
 		}
@@ -121,22 +121,22 @@ func anyOf[T any](m map[string]T) map[string]any {
 func TestLocalAddressFollowsLocalGateway(t *testing.T) {
 	c := newCanary(t)
 	service := &corev1.Service{}
-	c.get(isvcName, service)
+	c.Get(isvcName, service)
 	if got, want := service.Spec.ExternalName, "kserve-local.kserve.svc.cluster.local"; got != want {
 		t.Errorf("it leads to %q, want %q", got, want)
 	}
 	c.backend.Config = newConfig()
 	c.settle()
-	if c.has(isvcName, service) {
+	if c.Has(isvcName, service) {
 		t.Error("it is still there")
 	}
 
 	t.Run("but not one with another owner", func(t *testing.T) {
 		c := newCanary(t)
-		edit(c, isvcName, &corev1.Service{}, func(s *corev1.Service) { s.OwnerReferences, s.Labels = nil, nil })
+		testkit.EditObject(c.Objects, isvcName, &corev1.Service{}, func(s *corev1.Service) { s.OwnerReferences, s.Labels = nil, nil })
 		c.backend.Config = newConfig()
 		c.settle()
-		if !c.has(isvcName, &corev1.Service{}) {
+		if !c.Has(isvcName, &corev1.Service{}) {
 			t.Error("it is deleted")
 		}
 	})

@@ -28,33 +28,33 @@ func scaledExternally(t *testing.T) *cluster {
 }
 
 func (c *cluster) scaleTarget() *scalingv1alpha1.ScaleTarget {
-	c.t.Helper()
+	c.T.Helper()
 	target := &scalingv1alpha1.ScaleTarget{}
-	c.get(predictorName, target)
+	c.Get(predictorName, target)
 	return target
 }
 
 // scale sets the replicas of the ScaleTarget, as an autoscaler does that references it.
 func (c *cluster) scale(replicas int32) {
-	c.t.Helper()
-	edit(c, predictorName, &scalingv1alpha1.ScaleTarget{}, func(target *scalingv1alpha1.ScaleTarget) { target.Spec.Replicas = replicas })
+	c.T.Helper()
+	testkit.EditObject(c.Objects, predictorName, &scalingv1alpha1.ScaleTarget{}, func(target *scalingv1alpha1.ScaleTarget) { target.Spec.Replicas = replicas })
 }
 
 // scaleDeployment sets the replicas of a Deployment, as an autoscaler of one revision does.
 func (c *cluster) scaleDeployment(n rollout.Number, replicas int32) {
-	c.t.Helper()
-	edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
+	c.T.Helper()
+	testkit.EditObject(c.Objects, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
 }
 
 // standsFor checks the revision of the ScaleTarget, and its desired and current replicas.
 func (c *cluster) standsFor(n rollout.Number, asked, running int32) {
-	c.t.Helper()
+	c.T.Helper()
 	target, name := c.scaleTarget(), backend.RevisionName(isvcName, n)
 	status := target.Status
 	selector := "serving.kserve.io/inferenceservice=" + isvcName + ",serving.kserve.io/revision=" + name
 	if status.Replicas == nil || status.RevisionName != name || status.Selector != selector ||
 		target.Spec.Replicas != asked || *status.Replicas != running || c.replicas(n) != int(running) {
-		c.t.Errorf("asked for %d, status %+v, want revision %d with %d of %d", target.Spec.Replicas, status, n, running, asked)
+		c.T.Errorf("asked for %d, status %+v, want revision %d with %d of %d", target.Spec.Replicas, status, n, running, asked)
 	}
 }
 
@@ -109,9 +109,9 @@ func TestTwoAutoscalers(t *testing.T) {
 	for range 20 {
 		c.scaleDeployment(1, 5)
 		observed, err := c.observe()
-		c.must(err)
+		c.Must(err)
 		outcome, err := c.carryOut(observed, c.decide(observed))
-		c.must(err)
+		c.Must(err)
 		contests = outcome.Contests
 	}
 	if wrote := len(c.server.Writes) - before; wrote > 5 {
@@ -133,7 +133,7 @@ func TestScaleTargetNameIsStable(t *testing.T) {
 	c.setUnresponsive(true)
 	for range 5 {
 		_, err := c.reconcile()
-		c.must(err)
+		c.Must(err)
 		c.runControllers()
 	}
 	if got := c.served(); !got.Equal(rollout.All(2)) || c.replicas(2) != 5 {
@@ -142,10 +142,10 @@ func TestScaleTargetNameIsStable(t *testing.T) {
 	c.standsFor(1, 4, 4) // The gateway has not accepted it.
 	c.setUnresponsive(false)
 	_, err := c.reconcile()
-	c.must(err)
+	c.Must(err)
 	for c.runControllers() {
 		_, err := c.reconcile()
-		c.must(err)
+		c.Must(err)
 	}
 	c.standsFor(2, 4, 5) // They are held during the shift.
 	c.settle()
@@ -167,7 +167,7 @@ func TestScaleTargetFollowsAutoscalerClass(t *testing.T) {
 	c.settle()
 	c.editSpec(testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "none"))
 	c.settle()
-	if c.has(predictorName, &scalingv1alpha1.ScaleTarget{}) || c.replicas(1) != 1 {
+	if c.Has(predictorName, &scalingv1alpha1.ScaleTarget{}) || c.replicas(1) != 1 {
 		t.Errorf("it is still there, and revision 1 has %d replicas", c.replicas(1))
 	}
 	c.editSpec(testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external"))
@@ -188,7 +188,7 @@ func TestDeletedScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.scale(3)
 	c.settle()
-	c.remove(predictorName, &scalingv1alpha1.ScaleTarget{})
+	c.Remove(predictorName, &scalingv1alpha1.ScaleTarget{})
 	c.settle()
 	c.standsFor(1, 3, 3)
 	c.scaleDeployment(1, 5)
@@ -215,7 +215,7 @@ func TestStoppedServiceKeepsScaleTarget(t *testing.T) {
 func TestRefusedScaleTarget(t *testing.T) {
 	c := newCluster(t, testkit.ReplicaBounds(1, 0), testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external"))
 	c.backend.ScaleTargetsInstalled = func() bool { return true }
-	c.must(c.server.Create(t.Context(), &scalingv1alpha1.ScaleTarget{
+	c.Must(c.server.Create(t.Context(), &scalingv1alpha1.ScaleTarget{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: predictorName}, Spec: scalingv1alpha1.ScaleTargetSpec{Replicas: 7},
 	}))
 	c.settle()
@@ -223,7 +223,7 @@ func TestRefusedScaleTarget(t *testing.T) {
 		t.Errorf("the split is %s on %d replicas", got, c.replicas(1))
 	}
 	observed, err := c.observe()
-	c.must(err)
+	c.Must(err)
 	written, err := c.carryOut(observed, c.decide(observed))
 	if target := c.scaleTarget(); err != nil || !hasFinding(written, ReasonScaleTargetMissing) || target.Spec.Replicas != 7 || len(target.Labels) > 0 {
 		t.Errorf("error %v, reported %v, and the user's has become %+v", err, written.Findings, target)
@@ -246,13 +246,13 @@ func TestClusterWithoutScaleTargets(t *testing.T) {
 // TestUpgradeCreatesNoScaleTarget: it is created with the next change.
 func TestUpgradeCreatesNoScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
-	c.remove(predictorName, &scalingv1alpha1.ScaleTarget{})
+	c.Remove(predictorName, &scalingv1alpha1.ScaleTarget{})
 	state := c.rolloutState()
 	state.Version = 0
-	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
+	testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
 		route.Annotations[objects.AnnotationState] = state.Encode()
 	})
-	if writes := c.settle(); len(writes) > 0 || c.has(predictorName, &scalingv1alpha1.ScaleTarget{}) {
+	if writes := c.settle(); len(writes) > 0 || c.Has(predictorName, &scalingv1alpha1.ScaleTarget{}) {
 		t.Errorf("it writes %v", writes)
 	}
 	c.rollOut("b", 10)

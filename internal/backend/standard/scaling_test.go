@@ -93,24 +93,24 @@ func TestAutoscalerFollowsBounds(t *testing.T) {
 	c.settle()
 	name := backend.RevisionName(isvcName, 1)
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{}
-	c.get(name, hpa)
+	c.Get(name, hpa)
 
 	// The autoscaler's choice is kept.
-	edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(2)) })
+	testkit.EditObject(c.Objects, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(2)) })
 	if writes := c.settle(); len(writes) > 0 {
 		t.Errorf("against the autoscaler it writes %v", writes)
 	}
 
 	c.editSpec(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 5 })
 	c.settle()
-	c.get(name, hpa)
+	c.Get(name, hpa)
 	if hpa.Spec.MaxReplicas != 5 {
 		t.Errorf("maximum is %d", hpa.Spec.MaxReplicas)
 	}
 
 	c.editSpec(testkit.ReplicaBounds(2, 2))
 	c.settle()
-	if c.has(name, hpa) {
+	if c.Has(name, hpa) {
 		t.Error("it is still there though there is nothing to scale")
 	}
 	if got := c.replicas(1); got != 2 {
@@ -123,7 +123,7 @@ func TestAnExternalAutoscalerIsLeftAlone(t *testing.T) {
 	c := newCluster(t, testkit.ReplicaBounds(1, 5), testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external"))
 	c.settle()
 	for _, replicas := range []int32{0, 3, 1, 0} {
-		edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
+		testkit.EditObject(c.Objects, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
 		if writes := c.settle(); len(writes) > 0 || c.replicas(1) != int(replicas) {
 			t.Errorf("%d replicas become %d, with the writes %v", replicas, c.replicas(1), writes)
 		}
@@ -135,7 +135,7 @@ func TestAnExternalAutoscalerIsLeftAlone(t *testing.T) {
 // it.
 func TestAnExternalAutoscalerIsRaisedForAShare(t *testing.T) {
 	scaleTo := func(c *cluster, n rollout.Number, replicas int32) {
-		edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
+		testkit.EditObject(c.Objects, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
 	}
 	canary := func(t *testing.T) *cluster {
 		c := newCluster(t, testkit.ReplicaBounds(1, 0), testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external"))
@@ -165,7 +165,7 @@ func TestAnExternalAutoscalerIsRaisedForAShare(t *testing.T) {
 		writes := len(c.server.Writes)
 		for range 10 {
 			_, err := c.reconcile()
-			c.must(err)
+			c.Must(err)
 			scaleTo(c, 2, 1) // Before a pod exists.
 		}
 		if raised := len(c.server.Writes) - writes; raised > 4 || c.served().String() != "2:10 1:90" {
@@ -185,7 +185,7 @@ func TestAMalformedAutoscalerClass(t *testing.T) {
 			c := newCluster(t, testkit.ReplicaBounds(1, 5), testkit.Annotation(v1beta1.AnnotationAutoscalerClass, class))
 			c.settle()
 			if class != "none" {
-				edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(4)) })
+				testkit.EditObject(c.Objects, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(4)) })
 			}
 			c.settle()
 			want := c.state()
@@ -217,9 +217,9 @@ func TestEndpointsThatCount(t *testing.T) {
 		for _, conditions := range endpoints {
 			endpointSlice.Endpoints = append(endpointSlice.Endpoints, discoveryv1.Endpoint{Addresses: []string{"x"}, Conditions: conditions})
 		}
-		c.must(c.server.Create(t.Context(), endpointSlice))
+		c.Must(c.server.Create(t.Context(), endpointSlice))
 	}
-	c.remove(fakecluster.EndpointSliceName(name), &discoveryv1.EndpointSlice{})
+	c.Remove(fakecluster.EndpointSliceName(name), &discoveryv1.EndpointSlice{})
 	ready, notReady := discoveryv1.EndpointConditions{Ready: new(true)}, discoveryv1.EndpointConditions{Ready: new(false)}
 	silent, leaving := discoveryv1.EndpointConditions{}, discoveryv1.EndpointConditions{Ready: new(false), Serving: new(true), Terminating: new(true)}
 	slice("-v4-1", discoveryv1.AddressTypeIPv4, ready, notReady, silent)
@@ -229,10 +229,10 @@ func TestEndpointsThatCount(t *testing.T) {
 		t.Helper()
 		for i := range count {
 			pod := newPod(1, fmt.Sprintf("pod-%d", i), true)
-			c.must(client.IgnoreAlreadyExists(c.server.Create(t.Context(), pod)))
+			c.Must(client.IgnoreAlreadyExists(c.server.Create(t.Context(), pod)))
 		}
 	}
-	c.remove(c.pods(1)[0].Name, &corev1.Pod{})
+	c.Remove(c.pods(1)[0].Name, &corev1.Pod{})
 	for _, test := range []struct {
 		pods, want int
 		why        string
@@ -243,11 +243,11 @@ func TestEndpointsThatCount(t *testing.T) {
 		pods(test.pods)
 		if test.pods == 0 {
 			for _, name := range []string{"pod-0", "pod-1"} {
-				c.remove(name, &corev1.Pod{})
+				c.Remove(name, &corev1.Pod{})
 			}
 		}
 		observed, err := c.observe()
-		c.must(err)
+		c.Must(err)
 		if got := observed.Revisions[0].Workload.Ready; got != test.want {
 			t.Errorf("with %s, %d are ready, want %d", test.why, got, test.want)
 		}

@@ -7,67 +7,48 @@ package knativetest
 
 import (
 	"slices"
-	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
-// Hands implements the part of backendtest's Cluster that is the same in every cluster with
-// Knative. Its methods fail the test on errors.
-type Hands struct {
-	T *testing.T
-	// Server is a client without a cache.
-	Server client.Client
-	// Namespace and Name identify the InferenceService.
-	Namespace, Name string
-}
+// Driver implements the part of backendtest's Cluster that is the same in every cluster with
+// Knative.
+type Driver struct {
+	testkit.Objects
 
-// Edit changes an object, and retries on conflicts.
-func Edit[T client.Object](h Hands, name string, object T, change func(T)) {
-	h.T.Helper()
-	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		if err := h.Server.Get(h.T.Context(), client.ObjectKey{Namespace: h.Namespace, Name: name}, object); err != nil {
-			return err
-		}
-		change(object)
-		return h.Server.Update(h.T.Context(), object)
-	}); err != nil {
-		h.T.Fatal(err)
-	}
+	// Name is the name of the InferenceService.
+	Name string
 }
 
 // Settings returns the settings of Knative mode.
-func (h Hands) Settings() predictor.Settings {
+func (d Driver) Settings() predictor.Settings {
 	return predictor.Settings{Mode: v1beta1.DeploymentModeKnative}
 }
 
 // Pods lists all pods of the namespace.
-func (h Hands) Pods() []*corev1.Pod {
-	h.T.Helper()
+func (d Driver) Pods() []*corev1.Pod {
+	d.T.Helper()
 	var list corev1.PodList
-	if err := h.Server.List(h.T.Context(), &list, client.InNamespace(h.Namespace)); err != nil {
-		h.T.Fatal(err)
-	}
+	d.List(&list)
 	return objects.Pointers(list.Items)
 }
 
 // Instances returns the sorted UIDs of a revision's pods.
-func (h Hands) Instances(n rollout.Number) []string {
-	h.T.Helper()
+func (d Driver) Instances(n rollout.Number) []string {
+	d.T.Helper()
 	var uids []string
-	for _, pod := range h.Pods() {
-		if pod.Labels[serving.RevisionLabelKey] == backend.RevisionName(h.Name, n) {
+	for _, pod := range d.Pods() {
+		if pod.Labels[serving.RevisionLabelKey] == backend.RevisionName(d.Name, n) {
 			uids = append(uids, string(pod.UID))
 		}
 	}
@@ -76,27 +57,27 @@ func (h Hands) Instances(n rollout.Number) []string {
 }
 
 // TouchRoute annotates the Knative Service.
-func (h Hands) TouchRoute() {
-	h.T.Helper()
-	Edit(h, backend.PredictorName(h.Name), &servingv1.Service{}, func(s *servingv1.Service) {
+func (d Driver) TouchRoute() {
+	d.T.Helper()
+	testkit.EditObject(d.Objects, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
 		metav1.SetMetaDataAnnotation(&s.ObjectMeta, "touched", s.ResourceVersion)
 	})
 }
 
-// SetRecord replaces the rollout state on the Knative Service.
-func (h Hands) SetRecord(text string) {
-	h.T.Helper()
-	Edit(h, backend.PredictorName(h.Name), &servingv1.Service{}, func(s *servingv1.Service) {
+// SetRolloutState replaces the rollout state on the Knative Service.
+func (d Driver) SetRolloutState(text string) {
+	d.T.Helper()
+	testkit.EditObject(d.Objects, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
 		metav1.SetMetaDataAnnotation(&s.ObjectMeta, objects.AnnotationState, text)
 	})
 }
 
 // StealRevision labels the Knative Revision as another Knative Service's. The returned function
 // restores the labels.
-func (h Hands) StealRevision(n rollout.Number) (giveBack func()) {
-	h.T.Helper()
+func (d Driver) StealRevision(n rollout.Number) (giveBack func()) {
+	d.T.Helper()
 	own := func(service, uid string) (before [2]string) {
-		Edit(h, backend.RevisionName(h.Name, n), &servingv1.Revision{}, func(r *servingv1.Revision) {
+		testkit.EditObject(d.Objects, backend.RevisionName(d.Name, n), &servingv1.Revision{}, func(r *servingv1.Revision) {
 			before = [2]string{r.Labels[serving.ServiceLabelKey], r.Labels[serving.ServiceUIDLabelKey]}
 			r.Labels[serving.ServiceLabelKey], r.Labels[serving.ServiceUIDLabelKey] = service, uid
 		})
@@ -108,10 +89,10 @@ func (h Hands) StealRevision(n rollout.Number) (giveBack func()) {
 
 // StealRoute makes another object control the Knative Service. The returned function restores the
 // owner.
-func (h Hands) StealRoute() (giveBack func()) {
-	h.T.Helper()
+func (d Driver) StealRoute() (giveBack func()) {
+	d.T.Helper()
 	own := func(owners []metav1.OwnerReference) (before []metav1.OwnerReference) {
-		Edit(h, backend.PredictorName(h.Name), &servingv1.Service{}, func(s *servingv1.Service) {
+		testkit.EditObject(d.Objects, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
 			before, s.OwnerReferences = s.OwnerReferences, owners
 		})
 		return before
