@@ -218,15 +218,16 @@ func (o *Observation) Expire(now time.Time) (expired *Observation, next time.Tim
 				detail.Failure = &pending.Failure
 			}
 		}
-		if len(detail.Pending) == 0 || detail.Failure == nil || revision.Workload == nil {
+		if len(detail.Pending) == 0 || detail.Failure == nil || revision.Workloads[rollout.Predictor] == nil {
 			continue
 		}
 		if detail.State != v1beta1.Loaded && detail.State != v1beta1.Standby {
 			detail.State = v1beta1.FailedToLoad
 		}
-		workload := *revision.Workload
+		workload := *revision.Workloads[rollout.Predictor]
 		workload.Failed = true
-		revision.Workload, with.Details[revision.Number] = &workload, detail
+		revision.Workloads, with.Details[revision.Number] = maps.Clone(revision.Workloads), detail
+		revision.Workloads[rollout.Predictor] = &workload
 	}
 	return &with, next
 }

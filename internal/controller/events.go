@@ -157,14 +157,10 @@ func (s *scope) shiftReason() metrics.ShiftReason {
 		}
 	}
 	before := s.snapshot.Route.State
-	if before != nil && before.Split.Has(s.decision.Target) && samePercent(before.Percent, s.decision.State.Percent) {
+	if before != nil && before.Split.Has(s.decision.Target) && before.Asked == s.decision.State.Asked {
 		return metrics.Readiness
 	}
 	return metrics.Canary
-}
-
-func samePercent(a, b *int) bool {
-	return a == nil && b == nil || a != nil && b != nil && *a == *b
 }
 
 // announceStatus sends the events of the differences between two statuses. It runs after the write

@@ -289,7 +289,7 @@ func (f fakeSession) Apply(_ context.Context, change backend.Change) (backend.Ou
 }
 
 func (f *fakeBackend) create(n rollout.Number, revision backend.RenderedRevision) {
-	f.revisions = append(f.revisions, rollout.Revision{Number: n, Hash: revision.Hash, InHistory: true, Workload: &rollout.Workload{Replicas: 1, Pods: 1}})
+	f.revisions = append(f.revisions, rollout.Revision{Number: n, Hash: revision.Hash, InHistory: true, Workloads: rollout.WorkloadsOf(&rollout.Workload{Replicas: 1, Pods: 1})})
 	f.recorded[n] = backend.HistoryEntry{
 		Identity: revision.Runs.Identity, Runtime: revision.Runs.Runtime, Created: f.created,
 		User: revision.User, Template: &revision.Runs.Template,
@@ -313,10 +313,10 @@ func (f *fakeBackend) plan(plan rollout.WorkloadPlan) {
 	for i := range f.revisions {
 		switch {
 		case f.revisions[i].Number != plan.Revision:
-		case plan.Action == rollout.Run && f.revisions[i].Workload == nil:
-			f.revisions[i].Workload = &rollout.Workload{Replicas: 1, Pods: 1}
+		case plan.Action == rollout.Run && f.revisions[i].Workloads[rollout.Predictor] == nil:
+			f.revisions[i].Workloads = rollout.WorkloadsOf(&rollout.Workload{Replicas: 1, Pods: 1})
 		case plan.Action == rollout.ScaleDown, plan.Action == rollout.Delete:
-			f.revisions[i].Workload = nil
+			f.revisions[i].Workloads = nil
 			delete(f.details, plan.Revision)
 		}
 	}
@@ -327,7 +327,7 @@ func (f *fakeBackend) plan(plan rollout.WorkloadPlan) {
 func (f *fakeBackend) catchUp() bool {
 	moved := false
 	for i, revision := range f.revisions {
-		if revision.Workload == nil {
+		if revision.Workloads[rollout.Predictor] == nil {
 			continue
 		}
 		detail, ready := backend.RevisionStatus{State: v1beta1.Loaded, Pods: 1}, 1
@@ -337,8 +337,8 @@ func (f *fakeBackend) catchUp() bool {
 				detail.State, detail.Failure, detail.FailedPods = v1beta1.FailedToLoad, failure, 1
 			}
 		}
-		moved = moved || revision.Workload.Ready != ready || f.details[revision.Number].State != detail.State
-		f.revisions[i].Workload = &rollout.Workload{Ready: ready, Replicas: 1, Pods: 1, Failed: detail.Failure != nil}
+		moved = moved || revision.Workloads[rollout.Predictor].Ready != ready || f.details[revision.Number].State != detail.State
+		f.revisions[i].Workloads = rollout.WorkloadsOf(&rollout.Workload{Ready: ready, Replicas: 1, Pods: 1, Failed: detail.Failure != nil})
 		f.details[revision.Number] = detail
 	}
 	if f.state != nil && !f.accepted && !f.unresponsive {

@@ -80,7 +80,7 @@ func (s *scope) keepUserSpec() error {
 // that was ready is or was in the split.
 func (s *scope) neverReady(n rollout.Number) bool {
 	for _, revision := range s.snapshot.Revisions {
-		if revision.Number == n && revision.Workload != nil && revision.Workload.Ready > 0 {
+		if revision.Number == n && revision.Workloads[rollout.Predictor] != nil && revision.Workloads[rollout.Predictor].Ready > 0 {
 			return false
 		}
 	}

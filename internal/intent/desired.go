@@ -28,18 +28,23 @@ func Snapshot(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, obser
 
 // desired reads the spec. An annotation with a malformed value keeps the current state.
 func desired(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Desired {
-	wanted := rollout.Desired{
+	desired := rollout.Desired{
 		Hash:     target.Hash,
+		Intent:   rollout.PercentIntent(percentOf(isvc), observed.Route.State),
 		Stopped:  backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, observed.Route.State)),
 		Tagged:   backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, observed.TagHosts),
 		Replicas: Bounds(isvc, mode),
 		Replace:  mode != v1beta1.DeploymentModeKnative && allowsReplacement(isvc.Spec.Predictor.DeploymentStrategy),
 	}
-	wanted.Replicas.ScaleTarget = observed.ScaleTargetReplicas
+	desired.Replicas.ScaleTarget = observed.ScaleTargetReplicas
+	return desired
+}
+
+func percentOf(isvc *v1beta1.InferenceService) *int {
 	if percent := isvc.Spec.Predictor.CanaryTrafficPercent; percent != nil {
-		wanted.Percent = new(int(*percent))
+		return new(int(*percent))
 	}
-	return wanted
+	return nil
 }
 
 // isStopped reports whether the InferenceService is stopped now, by the rollout state, or by the

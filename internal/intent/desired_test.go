@@ -27,18 +27,19 @@ func asks(isvc *v1beta1.InferenceService, observed *backend.Observation) rollout
 	return Snapshot(isvc, standard, observed, Target{Hash: "a"}).Desired
 }
 
-func TestPercentIsThatOfTheSpec(t *testing.T) {
+func TestIntentIsThatOfTheSpec(t *testing.T) {
 	for name, test := range map[string]struct {
 		given testkit.Edit
-		want  *int
+		want  rollout.Intent
 	}{
-		"absent":                  {given: func(*v1beta1.InferenceService) {}},
-		"0":                       {testkit.Percent(0), new(0)},
-		"10":                      {testkit.Percent(10), new(10)},
-		"100":                     {testkit.Percent(100), new(100)},
-		"one from before the CRD": {testkit.Percent(-1), new(-1)},
+		"absent":                  {func(*v1beta1.InferenceService) {}, rollout.Intent{Share: 100, Promote: true}},
+		"0":                       {testkit.Percent(0), rollout.Intent{Undo: true}},
+		"10":                      {testkit.Percent(10), rollout.Intent{Share: 10, Undo: true}},
+		"100":                     {testkit.Percent(100), rollout.Intent{Share: 100, Promote: true}},
+		"one from before the CRD": {testkit.Percent(-1), rollout.Intent{Share: -1, Undo: true}},
 	} {
-		if diff := cmp.Diff(test.want, asks(testkit.NewInferenceService(test.given), &backend.Observation{}).Percent); diff != "" {
+		observed := &backend.Observation{Route: rollout.Route{State: &rollout.State{Asked: rollout.Intent{Share: 100, Promote: true}}}}
+		if diff := cmp.Diff(test.want, asks(testkit.NewInferenceService(test.given), observed).Intent); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}

@@ -12,10 +12,10 @@ import (
 // badInputs are specs that cannot be resolved.
 var badInputs = map[string]func(*Desired){
 	"no hash":                               func(w *Desired) { w.Hash = "" },
-	"no hash, and another percent":          func(w *Desired) { w.Hash, w.Percent = "", new(55) },
-	"a percent below 0":                     func(w *Desired) { w.Percent = new(-1) },
-	"a percent above 100":                   func(w *Desired) { w.Percent = new(101) },
-	"another hash, and a percent above 100": func(w *Desired) { w.Hash, w.Percent = "other", new(101) },
+	"no hash, and another percent":          func(w *Desired) { w.Hash, w.Intent = "", Intent{Share: 55} },
+	"a percent below 0":                     func(w *Desired) { w.Intent = Intent{Share: -1} },
+	"a percent above 100":                   func(w *Desired) { w.Intent = Intent{Share: 101} },
+	"another hash, and a percent above 100": func(w *Desired) { w.Hash, w.Intent = "other", Intent{Share: 101} },
 }
 
 // TestBadInput: the last spec stays in force, also for a shift that is in progress.
@@ -27,7 +27,7 @@ func TestBadInput(t *testing.T) {
 		"a canary that has lost its pods": newSnapshot(rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(10), up(1), down(2)),
 		"a promotion that is due":         newSnapshot(rolloutState(1, 0, 2, nil, canarySplit(2, 10, 1)), 2, nil, up(1), up(2)),
 		"a rollback that is due":          newSnapshot(rolloutState(1, 0, 2, new(0), All(2)), 2, new(0), up(1), up(2)),
-		"nothing to undo":                 newSnapshot(&State{Stable: 1, Target: 1, Percent: new(10), NothingToUndo: true, Split: All(1), Highest: 1}, 1, new(10), up(1)),
+		"nothing to undo":                 newSnapshot(&State{Stable: 1, Target: 1, Asked: Intent{Share: 10}, NothingToUndo: true, Split: All(1), Highest: 1}, 1, new(10), up(1)),
 	}
 	for situation, observed := range situations {
 		want := Decide(observed, testPolicy, testNow)
@@ -50,7 +50,7 @@ func TestBadInputBeforeTheFirstIsReady(t *testing.T) {
 			observed := newSnapshot(nil, 2, nil, withoutWorkload(1), down(2))
 			spoil(&observed.Desired)
 			decision := Decide(observed, testPolicy, testNow)
-			want := []WorkloadPlan{{Revision: 2, Action: Run, MinReplicas: 1}}
+			want := []WorkloadPlan{{Revision: 2, Component: Predictor, Action: Run, MinReplicas: 1}}
 			if diff := cmp.Diff(want, decision.Workloads); diff != "" || decision.Target != 2 || decision.Create || decision.State != nil {
 				t.Errorf("target is %d, created %t, with rollout state %+v; workloads (-want +got):\n%s", decision.Target, decision.Create, decision.State, diff)
 			}

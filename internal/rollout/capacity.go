@@ -23,7 +23,7 @@ func (d *decider) neededForAll() int {
 	return max(1, min(d.serving(), d.Desired.Replicas.Max))
 }
 
-// capacity returns how many ready replicas of a revision count for its share. With [Bounds.ScaledByKnative]
+// capacity returns how many ready replicas of a revision count for its share. If Knative scales it,
 // all of them do. Otherwise replicas above the desired number do not count, because they are about
 // to stop. For a revision without a share, no replica counts while a change of the replicas is
 // unobserved, and leftover replicas do not count for leftoverPeriod after a scale from zero.
@@ -32,7 +32,7 @@ func (d *decider) capacity(n Number) int {
 	if d.Desired.Replicas.ScaledByKnative || ready == 0 {
 		return ready
 	}
-	workload := d.find(n).Workload
+	workload := d.find(n).predictor()
 	if d.before.Split.Percent(n) > 0 {
 		return min(ready, workload.Replicas)
 	}
@@ -117,7 +117,7 @@ func (d *decider) holdCapacity() {
 
 // pruneHeld removes entries that do not need to be held, and returns nil if none is left. An entry
 // equal to minReplicas stays, because the user may lower minReplicas during the rollout.
-func (d *decider) pruneHeld(held map[Number]int) map[Number]int {
+func (d *decider) pruneHeld(held map[Number]int) Held {
 	bounds := d.Desired.Replicas
 	for n, replicas := range held {
 		held[n] = bounds.clamp(replicas)
@@ -125,10 +125,7 @@ func (d *decider) pruneHeld(held map[Number]int) map[Number]int {
 			delete(held, n)
 		}
 	}
-	if len(held) == 0 {
-		return nil
-	}
-	return held
+	return heldBy(held)
 }
 
 // heldReplicas returns how many replicas to hold for a share of the new split: those that a growing
@@ -154,7 +151,7 @@ func (d *decider) minReplicas(n Number) int {
 func (d *decider) required(n Number) int {
 	replicas := 0
 	if d.isHeld(d.after, d.programmed()) {
-		replicas = d.after.Held[n]
+		replicas = d.after.Held.replicas(n)
 	}
 	if d.after.Split.Percent(n) == 0 {
 		// A returning stable may have to take all traffic.
@@ -212,7 +209,7 @@ func (d *decider) holdExternal(plan *WorkloadPlan, workload *Workload) {
 func (d *decider) inProportion(n Number) int {
 	asked, leader := d.Desired.Replicas.ScaleTarget, d.scaled()
 	served := d.served()
-	if asked == nil || n == leader || served.Percent(leader) == 0 || d.find(n).Workload.Replicas == 0 {
+	if asked == nil || n == leader || served.Percent(leader) == 0 || d.find(n).predictor().Replicas == 0 {
 		return 0
 	}
 	return ceilDiv(*asked*served.Percent(n), served.Percent(leader))
@@ -237,7 +234,7 @@ func (d *decider) followAsked(plan *WorkloadPlan, workload *Workload) {
 // isScaledToZero reports whether an external autoscaler has scaled the target to zero after it had
 // a share. The operator then keeps the 0.
 func (d *decider) isScaledToZero(n Number) bool {
-	workload := d.find(n).Workload
+	workload := d.find(n).predictor()
 	return n == d.target && workload.Replicas == 0 && d.after.LostAt.After(d.after.AskedAt)
 }
 
@@ -247,7 +244,7 @@ func (d *decider) heldBefore(n Number) int {
 	if !d.isHeld(d.before, d.Route.Accepted) {
 		return 0
 	}
-	return d.before.Held[n]
+	return d.before.Held.replicas(n)
 }
 
 // isHeld reports whether replicas are still held: while two revisions share the traffic, until the

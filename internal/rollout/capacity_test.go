@@ -73,7 +73,7 @@ func TestReplicasForLargerShare(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			state := rolloutState(1, 0, 2, new(test.had), canarySplit(2, test.had, 1))
-			state.Held = test.held
+			state.Held = heldBy(test.held)
 			observed := newSnapshot(state, 2, new(test.wanted), upWith(1, test.stable), upWith(2, test.canary))
 			observed.Desired.Replicas = scaled
 			decision := Decide(observed, testPolicy, testNow)
@@ -139,13 +139,13 @@ func TestLowerMinimumDuringRollout(t *testing.T) {
 	observed.Route.State = shifted.State
 	observed.Desired.Replicas.Min = 1
 	for name, percent := range map[string]*int{"unchanged": new(90), "promoted": nil} {
-		observed.Desired.Percent = percent
+		observed.ask(percent)
 		decision := Decide(observed, testPolicy, testNow.Add(time.Hour))
 		if plan := planOf(decision, 2); plan.MinReplicas != 5 || decision.Waiting != nil {
 			t.Errorf("%s: the canary runs at least %d replicas, waiting for %v", name, plan.MinReplicas, decision.Waiting)
 		}
 	}
-	observed.Desired.Percent = new(90)
+	observed.ask(new(90))
 	if plan := planOf(Decide(observed, testPolicy, testNow.Add(time.Hour)), 1); plan.MinReplicas != 5 {
 		t.Errorf("the stable, which may have to take everything back, runs at least %d replicas", plan.MinReplicas)
 	}
@@ -267,13 +267,13 @@ func TestHeldReplicasOfShift(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			if test.state != nil {
-				test.state.Held = test.held
+				test.state.Held = heldBy(test.held)
 			}
 			given := maps.Clone(test.held)
 			observed := newSnapshot(test.state, 2, test.percent, test.revisions...)
 			observed.Desired.Replicas = test.bounds
 			got := Decide(observed, testPolicy, testNow).State.Held
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(heldBy(test.want), got); diff != "" {
 				t.Errorf("held replicas (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(given, test.held); diff != "" {
@@ -287,11 +287,11 @@ func TestHeldReplicasOfShift(t *testing.T) {
 // raise the estimate tenfold when it is aborted.
 func TestAbortWhileTheCanaryGrows(t *testing.T) {
 	state := rolloutState(1, 0, 2, nil, canarySplit(2, 10, 1))
-	state.Held = map[Number]int{1: 3}
+	state.Held = heldBy(map[Number]int{1: 3})
 	observed := newSnapshot(state, 1, nil, upWith(1, 3), upWith(2, 2))
 	observed.Desired.Replicas = scaled
 	decision := Decide(observed, testPolicy, testNow)
-	if diff := cmp.Diff(map[Number]int{1: 3}, decision.State.Held); diff != "" || planOf(decision, 1).MinReplicas != 3 {
+	if diff := cmp.Diff(heldBy(map[Number]int{1: 3}), decision.State.Held); diff != "" || planOf(decision, 1).MinReplicas != 3 {
 		t.Errorf("the stable runs at least %d replicas; held replicas (-want +got):\n%s", planOf(decision, 1).MinReplicas, diff)
 	}
 }
@@ -302,7 +302,7 @@ func TestSurplusReplicas(t *testing.T) {
 	observed := newSnapshot(rolloutState(1, 0, 2, new(50), canarySplit(2, 0, 1)), 2, new(50), upWith(1, 7), canary)
 	observed.Desired.Replicas = scaled
 
-	canary.Workload.Replicas = 1
+	canary.predictor().Replicas = 1
 	decision := Decide(observed, testPolicy, testNow)
 	if diff := cmp.Diff(&Waiting{Revision: 2, Percent: 50, Ready: 1, Need: 4}, decision.Waiting); diff != "" {
 		t.Errorf("waits (-want +got):\n%s", diff)
@@ -310,11 +310,11 @@ func TestSurplusReplicas(t *testing.T) {
 	if minReplicas := planOf(decision, 2).MinReplicas; minReplicas != 4 {
 		t.Errorf("it runs at least %d replicas, want 4", minReplicas)
 	}
-	canary.Workload.Replicas = 4
+	canary.predictor().Replicas = 4
 	if split := Decide(observed, testPolicy, testNow).State.Split; !split.Equal(canarySplit(2, 50, 1)) {
 		t.Errorf("once they are desired again, the split is %s", split)
 	}
-	observed.Desired.Replicas.ScaledByKnative, canary.Workload.Replicas = true, 0
+	observed.Desired.Replicas.ScaledByKnative, canary.predictor().Replicas = true, 0
 	if split := Decide(observed, testPolicy, testNow).State.Split; !split.Equal(canarySplit(2, 50, 1)) {
 		t.Errorf("with Knative, the split is %s", split)
 	}
@@ -324,7 +324,7 @@ func TestSurplusReplicas(t *testing.T) {
 func TestTerminatingReplicas(t *testing.T) {
 	leaving := func(n Number) Revision {
 		revision := upWith(n, 1)
-		revision.Workload.Terminating = true
+		revision.predictor().Terminating = true
 		return revision
 	}
 	for name, test := range map[string]struct {
@@ -368,9 +368,9 @@ func TestHold(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			state := *test.state
-			state.Held, state.ShiftedAt = map[Number]int{2: 7}, testNow.Add(-test.since)
-			observed := newSnapshot(&state, state.Target, state.Percent, upWith(1, 1), upWith(2, 7), upWith(3, 1))
-			observed.Desired.Replicas = scaled
+			state.Held, state.ShiftedAt = heldBy(map[Number]int{2: 7}), testNow.Add(-test.since)
+			observed := newSnapshot(&state, state.Target, nil, upWith(1, 1), upWith(2, 7), upWith(3, 1))
+			observed.Desired.Intent, observed.Desired.Replicas = state.Asked, scaled
 			observed.Route.Accepted = !test.notTaken
 			observed.Revisions = slices.DeleteFunc(observed.Revisions, func(r Revision) bool {
 				// A workload that drains would change WakeAt.
@@ -395,7 +395,7 @@ func TestHold(t *testing.T) {
 // would start with the replicas of the highest load ever.
 func TestExpiredHold(t *testing.T) {
 	state := rolloutState(2, 1, 3, new(10), All(2))
-	state.Held = map[Number]int{2: 9}
+	state.Held = heldBy(map[Number]int{2: 9})
 	observed := newSnapshot(state, 3, new(10), withoutWorkload(1), upWith(2, 3), upWith(3, 1))
 	observed.Desired.Replicas = scaled
 	for name, test := range map[string]struct {
@@ -408,7 +408,7 @@ func TestExpiredHold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			state.ShiftedAt = testNow.Add(-test.since)
 			got := Decide(observed, testPolicy, testNow).State.Held
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(heldBy(test.want), got); diff != "" {
 				t.Errorf("held replicas (-want +got):\n%s", diff)
 			}
 		})

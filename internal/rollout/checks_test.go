@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // This file checks each rule of the contract on a single decision. The checks are written from the
@@ -135,7 +136,7 @@ func (d evaluation) capacity(n Number) int {
 	if d.observed.Desired.Replicas.ScaledByKnative || d.ready(n) == 0 {
 		return d.ready(n)
 	}
-	return min(d.ready(n), d.revision(n).Workload.Replicas)
+	return min(d.ready(n), d.revision(n).predictor().Replicas)
 }
 
 func (d evaluation) plan(n Number) WorkloadPlan {
@@ -307,7 +308,7 @@ func (d evaluation) formerStable() Number {
 		return d.observed.Route.State.Stable
 	case state == nil:
 		return 0
-	case state.Stable == state.Target && !last.Equal(All(state.Target)) && requestsPromotion(state.Percent):
+	case state.Stable == state.Target && !last.Equal(All(state.Target)) && state.Asked.Promote:
 		return state.Previous // It was promoted.
 	default:
 		return state.Stable
@@ -322,7 +323,7 @@ func (d evaluation) heldFor(n Number) int {
 	case state == nil:
 		return d.ready(n)
 	case d.inForce(*state):
-		return state.Held[n]
+		return state.Held[n][Predictor]
 	}
 	return 0
 }
@@ -366,11 +367,11 @@ func checkOrder(d evaluation) error {
 		if plan.Action == Drain {
 			continue
 		}
-		idle := d.revision(n).Workload.IdleSince
-		if pods := d.revision(n).Workload.Pods; (d.ready(n) > 0 || pods > 0) && d.policy.DrainPeriod > 0 && (idle.IsZero() || d.now.Sub(idle) < d.policy.DrainPeriod) {
+		idle := d.revision(n).predictor().IdleSince
+		if pods := d.revision(n).predictor().Pods; (d.ready(n) > 0 || pods > 0) && d.policy.DrainPeriod > 0 && (idle.IsZero() || d.now.Sub(idle) < d.policy.DrainPeriod) {
 			return fmt.Errorf("revision %d gets action %s at %s; it is idle since %s", n, plan.Action, d.now, idle)
 		}
-		if plan.Action == Delete && (d.ready(n) > 0 || d.revision(n).Workload.Pods > 0) {
+		if plan.Action == Delete && (d.ready(n) > 0 || d.revision(n).predictor().Pods > 0) {
 			return fmt.Errorf("revision %d gets action %s with pods", n, plan.Action)
 		}
 	}
@@ -472,13 +473,12 @@ func checkRejectedStaysRejected(d evaluation) error {
 // checkSuccession checks how the stable and the previous change from one rollout state to the next.
 func (d evaluation) checkSuccession(before State) error {
 	after := *d.decision.State
-	all := func(percent *int) bool { return percent == nil || *percent == 100 }
 	previous := before.Stable
 	if stable := d.revision(before.Stable); stable != nil && stable.SameModel && before.Previous != 0 && before.Previous != after.Target {
 		previous = before.Previous // A change of only labels or annotations keeps the previous.
 	}
-	promoted := after.Stable == after.Target && after.Previous == previous && all(after.Percent) && after.Split.Equal(All(after.Target))
-	undone := before.Stable == before.Target && before.Target == after.Target && all(before.Percent) && !all(after.Percent) &&
+	promoted := after.Stable == after.Target && after.Previous == previous && after.Asked.Promote && after.Split.Equal(All(after.Target))
+	undone := before.Stable == before.Target && before.Target == after.Target && d.observed.Desired.Intent.Undo &&
 		after.Stable == before.Previous && after.Previous == 0
 	unchanged := after.Stable == before.Stable && after.Previous == before.Previous
 	if !promoted && !undone && !unchanged {
@@ -565,7 +565,7 @@ func (d evaluation) showsMore() bool {
 	}
 	return slices.ContainsFunc(d.decision.Workloads, func(plan WorkloadPlan) bool {
 		revision := d.revision(plan.Revision) // Replicas are desired again before they stop.
-		return plan.Action == Run && d.ready(plan.Revision) > d.capacity(plan.Revision) && plan.MinReplicas > revision.Workload.Replicas
+		return plan.Action == Run && d.ready(plan.Revision) > d.capacity(plan.Revision) && plan.MinReplicas > revision.predictor().Replicas
 	})
 }
 
@@ -587,17 +587,18 @@ func applied(observed Snapshot, decision Decision) Snapshot {
 		revision := &after.Revisions[i]
 		for _, plan := range decision.Workloads {
 			if plan.Revision == revision.Number {
-				revision.Workload = plan.applied(revision.Workload)
+				revision.Workloads = plan.applied(revision.predictor())
 			}
 		}
 		if slices.Contains(decision.Prune, revision.Number) {
 			revision.InHistory = false
 		}
 	}
-	after.Revisions = slices.DeleteFunc(after.Revisions, func(r Revision) bool { return !r.InHistory && r.Workload == nil })
+	after.Revisions = slices.DeleteFunc(after.Revisions, func(r Revision) bool { return !r.InHistory && r.predictor() == nil })
 	if decision.State != nil {
 		after.Route.Accepted = observed.Route.Accepted && observed.Route.State != nil && observed.Route.State.Split.Equal(decision.State.Split)
 		after.Route.State = decision.State
+		after.Desired.Intent.Undo = false // The percent has not changed since.
 	}
 	after.Route.Tags = nil
 	for _, n := range []Number{decision.Tags.Latest, decision.Tags.Prev} {
@@ -608,7 +609,7 @@ func applied(observed Snapshot, decision Decision) Snapshot {
 	return after
 }
 
-func (p WorkloadPlan) applied(workload *Workload) *Workload {
+func (p WorkloadPlan) applied(workload *Workload) Workloads {
 	after := Workload{}
 	if workload != nil {
 		after = *workload
@@ -626,7 +627,7 @@ func (p WorkloadPlan) applied(workload *Workload) *Workload {
 		return nil
 	case AwaitRoute, Drain:
 	}
-	return &after
+	return Workloads{p.Component: &after}
 }
 
 // checkTimeIsIdle checks that the decision does not change before WakeAt if nothing else changes.
@@ -674,30 +675,30 @@ func checkOwnGeneration(d evaluation) error {
 // defers reports whether the target must be rolled back before its new metadata gets a revision.
 func (d evaluation) defers() bool {
 	target, wanted, before := d.revision(d.decision.Target), d.observed.Desired, d.observed.Route.State
-	return target != nil && target.SameModel && wanted.Percent != nil && *wanted.Percent == 0 &&
+	return target != nil && target.SameModel && wanted.Intent.Share == 0 &&
 		d.stable() != d.decision.Target && (d.last().Percent(d.decision.Target) > 0 || d.last().IsEmpty() ||
 		before != nil && before.Stable == d.decision.Target)
 }
 
 // checkPhase checks what each phase says about the split.
 func checkPhase(d evaluation, valid bool) error {
-	share, percent := d.split().Percent(d.decision.Target), d.observed.Desired.Percent
+	share, asked := d.split().Percent(d.decision.Target), d.observed.Desired.Intent.Share
 	var kept bool
 	switch ready := d.ready(d.decision.Target); d.decision.Phase {
 	case Stopping:
 		kept = d.split().IsEmpty()
 	case Stopped:
 		kept = d.split().IsEmpty() && !slices.ContainsFunc(d.observed.Revisions, func(r Revision) bool {
-			return r.Workload != nil && (r.Workload.Pods > 0 || r.Workload.Ready > 0 || r.Workload.Replicas > 0)
+			return r.predictor() != nil && (r.predictor().Pods > 0 || r.predictor().Ready > 0 || r.predictor().Replicas > 0)
 		})
 	case Loading, Failed:
 		kept = ready == 0 || d.decision.Unsettled == d.decision.Target || d.makesRoom(d.decision.Target)
 	case Shifting:
 		kept = ready > 0 && d.decision.Waiting != nil
 	case Canary:
-		kept = ready > 0 && share > 0 && (!valid || *percent == share)
+		kept = ready > 0 && share > 0 && (!valid || asked == share)
 	case RolledBack, Preview:
-		kept = ready > 0 && share == 0 && (!valid || *percent == 0)
+		kept = ready > 0 && share == 0 && (!valid || asked == 0)
 	case Stable:
 		kept = ready > 0 && d.stable() == d.decision.Target && d.split().Equal(All(d.decision.Target))
 	}
@@ -718,14 +719,14 @@ func checkBadInputMovesNothing(d evaluation) error {
 		return nil
 	}
 	good, bad := d.observed, d.observed
-	good.Desired.Hash, good.Desired.Percent = last.Hash, state.Percent
+	good.Desired.Hash, good.Desired.Intent = last.Hash, state.Asked
 	want := Decide(good, d.policy, d.now)
 	for name, wanted := range map[string]Desired{
-		"that cannot be resolved": {Hash: "", Percent: d.observed.Desired.Percent},
-		"with a percent of -1":    {Hash: d.observed.Desired.Hash, Percent: new(-1)},
-		"with a percent of 101":   {Hash: d.observed.Desired.Hash, Percent: new(101)},
+		"that cannot be resolved": {Hash: "", Intent: d.observed.Desired.Intent},
+		"with a percent of -1":    {Hash: d.observed.Desired.Hash, Intent: Intent{Share: -1}},
+		"with a percent of 101":   {Hash: d.observed.Desired.Hash, Intent: Intent{Share: 101}},
 	} {
-		bad.Desired.Hash, bad.Desired.Percent = wanted.Hash, wanted.Percent
+		bad.Desired.Hash, bad.Desired.Intent = wanted.Hash, wanted.Intent
 		if diff := diff(want, Decide(bad, d.policy, d.now)); diff != "" {
 			return fmt.Errorf("a spec %s changes the decision (-last valid spec +invalid spec):\n%s", name, diff)
 		}
@@ -734,10 +735,11 @@ func checkBadInputMovesNothing(d evaluation) error {
 }
 
 func (w Desired) valid() bool {
-	return w.Hash != "" && (w.Percent == nil || *w.Percent >= 0 && *w.Percent <= 100)
+	return w.Hash != "" && w.Intent.Share >= 0 && w.Intent.Share <= 100 && (w.Intent.Share == 100 || !w.Intent.Promote)
 }
 
-var splitsByShares = cmp.Comparer(Split.Equal)
+// splitsByShares compares splits, and the states that they are part of, by their content.
+var splitsByShares = cmp.Options{cmp.Comparer(Split.Equal), cmpopts.IgnoreUnexported(State{})}
 
 // diff is a faster [cmp.Diff] for equal values.
 func diff[T any](a, b T) string {

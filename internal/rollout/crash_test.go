@@ -38,7 +38,7 @@ var crashScenarios = map[string][]func(*spec){
 }
 
 func model(n Number, percent *int) func(*spec) {
-	return func(s *spec) { s.Hash, s.Percent = hashOf(n), percent }
+	return func(s *spec) { s.Hash, s.percent = hashOf(n), percent }
 }
 
 // percent sets the percent to an int, a *int, or nil for none.
@@ -46,11 +46,11 @@ func percent(p any) func(*spec) {
 	return func(s *spec) {
 		switch p := p.(type) {
 		case int:
-			s.Percent = new(p)
+			s.percent = new(p)
 		case *int:
-			s.Percent = p
+			s.percent = p
 		default:
-			s.Percent = nil
+			s.percent = nil
 		}
 	}
 }

@@ -5,6 +5,7 @@ package rollout
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -48,6 +49,7 @@ func Decide(observed Snapshot, policy Policy, now time.Time) Decision {
 	d.replaceStable()
 	d.promote(d.chooseSplit())
 	d.holdCapacity()
+	d.storeTimes()
 	return d.decision()
 }
 
@@ -56,11 +58,13 @@ type decider struct {
 	policy Policy
 	now    time.Time
 
-	before  State // The last rollout state, if any, or what could be recovered of it.
-	after   State
-	target  Number
-	create  bool
-	percent *int
+	before State // The last rollout state, if any, or what could be recovered of it.
+	after  State
+	target Number
+	create bool
+	intent Intent
+	// changed is true if the rollout state changes.
+	changed bool
 	waiting *Waiting
 	// deferred is true while a rollback delays the creation of the desired revision (row 9b).
 	deferred bool
@@ -72,7 +76,7 @@ type decider struct {
 
 func (d *decider) loadState() {
 	if d.Route.State != nil {
-		d.before = *d.Route.State
+		d.before = d.Route.State.withInferred(d.Revisions)
 	} else {
 		d.before = d.recover()
 	}
@@ -80,15 +84,15 @@ func (d *decider) loadState() {
 }
 
 // chooseTarget finds the revision that the spec asks for, or assigns a number to a new one. If the
-// spec cannot be resolved, the last target and percent stay in force.
+// spec cannot be resolved, the last target and intent stay in force.
 func (d *decider) chooseTarget() {
 	if !d.Desired.resolved() {
-		d.target, d.percent = d.before.Target, d.before.Percent
+		d.target, d.intent = d.before.Target, d.before.Asked
 		if d.target == 0 {
 			d.target = d.highest()
 		}
 	} else {
-		d.target, d.percent = d.Snapshot.target(), d.Desired.Percent
+		d.target, d.intent = d.Snapshot.target(), d.Desired.Intent
 		switch d.deferred = d.mustRollBackFirst(); {
 		case d.deferred:
 			d.target = d.before.Target
@@ -104,30 +108,28 @@ func (d *decider) chooseTarget() {
 	}
 	if d.target != d.before.Target {
 		// The same model under other metadata counts as tried if it was tried before.
-		d.after.Tried = d.percent != nil && *d.percent == 0 && d.find(d.before.Target).SameModel && d.before.hadShare()
-		d.after.LostAt = time.Time{}
+		d.after.Tried = d.intent.Share == 0 && d.find(d.before.Target).SameModel && d.before.hadShare()
+		d.after.LostAt, d.after.TrialBegan = time.Time{}, time.Time{}
 	}
-	if d.target != d.before.Target || !samePercent(d.percent, d.before.Percent) {
+	if d.target != d.before.Target || !d.intent.sameAs(d.before.Asked) {
 		d.after.AskedAt, d.after.Replacement, d.after.ReplacingSince = d.now, "", time.Time{}
 	}
-	d.after.Target, d.after.Percent = d.target, d.percent
+	d.after.Target, d.after.Asked = d.target, Intent{Share: d.intent.Share, Promote: d.intent.Promote}
 	d.after.Highest = max(d.before.Highest, d.highest(), d.target)
 }
 
-func samePercent(a, b *int) bool { return a == b || a != nil && b != nil && *a == *b }
-
-// mustRollBackFirst reports whether the spec combines a percent of 0 with a change of only labels
-// or annotations, and the rollback is not complete yet (row 9b). The revision with the new metadata
+// mustRollBackFirst reports whether the spec combines a share of 0 with a change of only labels or
+// annotations, and the rollback is not complete yet (row 9b). The revision with the new metadata
 // is created afterwards, so that it does not compete with the previous revision for a node.
 func (d *decider) mustRollBackFirst() bool {
 	last := d.before.Target
-	if last == 0 || d.Snapshot.target() == last || !d.find(last).SameModel || d.percent == nil || *d.percent != 0 {
+	if last == 0 || d.Snapshot.target() == last || !d.find(last).SameModel || d.intent.Share != 0 {
 		return false
 	}
 	if d.before.Stable == last {
-		return requestsPromotion(d.before.Percent) && d.canRun(d.before.Previous)
+		return d.intent.Undo && d.canRun(d.before.Previous)
 	}
-	return samePercent(d.percent, d.before.Percent) && d.before.Split.Percent(last) > 0
+	return d.intent.sameAs(d.before.Asked) && d.before.Split.Percent(last) > 0
 }
 
 // newNumber returns the number for a new revision. If an earlier attempt to create a revision with
@@ -139,31 +141,26 @@ func (d *decider) newNumber() Number {
 	return max(d.highest(), d.before.Highest) + 1
 }
 
-// undoPromotion makes the previous revision the stable again when the percent of a promoted target
-// changes from absent or 100 to less than 100 (rows 9 to 11). A spec that returns to the stable
-// with the percent of a canary still in it is an abort, not a rollback (row 16).
+// undoPromotion makes the previous revision the stable again when the promotion of the target is to
+// be undone (rows 9 to 11). A spec that returns to the stable with the percent of a canary still in
+// it is an abort, not a rollback (row 16).
 func (d *decider) undoPromotion() {
 	promoted := d.before.Stable != 0 && d.target == d.before.Stable && d.target == d.before.Target
-	if !promoted || requestsPromotion(d.percent) {
+	switch {
+	case !promoted || d.intent.Promote:
 		d.after.NothingToUndo = false
-		return
-	}
-	if !requestsPromotion(d.before.Percent) {
-		return
-	}
-	if !d.canRun(d.before.Previous) {
+	case !d.intent.Undo:
+	case !d.canRun(d.before.Previous):
 		d.after.NothingToUndo = true
-		return
+	default:
+		d.after.Stable, d.after.Previous, d.after.NothingToUndo = d.before.Previous, 0, false
 	}
-	d.after.Stable, d.after.Previous, d.after.NothingToUndo = d.before.Previous, 0, false
 }
-
-func requestsPromotion(percent *int) bool { return percent == nil || *percent == 100 }
 
 // canRun reports whether a revision runs, or can be brought back from the revision history.
 func (d *decider) canRun(n Number) bool {
 	revision := d.find(n)
-	return n != 0 && (revision.InHistory || revision.Workload != nil)
+	return n != 0 && (revision.InHistory || len(revision.Workloads) > 0)
 }
 
 // chooseSplit returns the split by the table of states in the package comment.
@@ -211,13 +208,13 @@ func (d *decider) targetShare() (share int, inSplit bool) {
 	}
 }
 
-// desiredShare returns the share that the spec asks for a target that is not the stable. The first
+// desiredShare returns the share that is asked for a target that is not the stable. The first
 // revision always gets 100 %.
 func (d *decider) desiredShare() int {
-	if d.after.Stable == 0 || requestsPromotion(d.percent) {
+	if d.after.Stable == 0 {
 		return 100
 	}
-	return *d.percent
+	return d.intent.Share
 }
 
 // stableShare returns how much of the desired share the stable gets now.
@@ -295,6 +292,22 @@ func (d *decider) partialSplit(granted int) Split {
 	return canarySplit(other.Revision, 100-granted, stable)
 }
 
+// storeTimes adds the times that need not be exact to a rollout state that changes.
+func (d *decider) storeTimes() {
+	d.changed = !d.after.Equal(d.before)
+	if !d.changed {
+		return
+	}
+	since := d.before.WaitingSince
+	if since.IsZero() || d.after.AskedAt.After(since) {
+		since = d.now
+	}
+	d.after.WaitingSince = time.Time{}
+	if d.waiting != nil {
+		d.after.WaitingSince = since
+	}
+}
+
 func (d *decider) wait(n Number, percent, ready, need int) {
 	d.waiting = &Waiting{Revision: n, Percent: percent, Ready: ready, Need: need}
 	if d.policy.ProgressDeadline == 0 || d.after.AskedAt.IsZero() {
@@ -308,7 +321,7 @@ func (d *decider) wait(n Number, percent, ready, need int) {
 // readySince returns since when a revision has been ready, but at least the given time. A time in
 // the future comes from a clock that is ahead and is ignored.
 func (d *decider) readySince(n Number, earliest time.Time) time.Time {
-	if workload := d.find(n).Workload; workload != nil && workload.ReadySince.After(earliest) && !workload.ReadySince.After(d.now) {
+	if workload := d.find(n).predictor(); workload != nil && workload.ReadySince.After(earliest) && !workload.ReadySince.After(d.now) {
 		return workload.ReadySince
 	}
 	return earliest
@@ -342,9 +355,10 @@ func (d *decider) awaitStability() {
 	d.scheduleWake(trusted)
 	for i := range d.Revisions {
 		if d.Revisions[i].Number == d.target {
-			workload := *target.Workload
+			workload := *target.predictor()
 			workload.Ready = 0
-			d.Revisions[i].Workload = &workload
+			d.Revisions[i].Workloads = maps.Clone(target.Workloads)
+			d.Revisions[i].Workloads[Predictor] = &workload
 		}
 	}
 }
@@ -353,8 +367,8 @@ func (d *decider) awaitStability() {
 // strategy allows it (row 22). If the target then fails, or is still unschedulable at the progress
 // deadline, the stable comes back. The target is not tried again until the spec changes.
 func (d *decider) replaceStable() {
-	workload := d.find(d.target).Workload
-	possible := d.Desired.Replace && requestsPromotion(d.percent) && !d.Desired.Stopped && !d.create && d.after.Stable != 0 &&
+	workload := d.find(d.target).predictor()
+	possible := d.Desired.Replace && d.intent.Promote && !d.Desired.Stopped && !d.create && d.after.Stable != 0 &&
 		d.target != d.after.Stable
 	if !possible {
 		d.after.Replacement, d.after.ReplacingSince = "", time.Time{}
@@ -389,7 +403,7 @@ func (d *decider) replaceStable() {
 // promote writes the split into the new rollout state. A target that gets 100 % by promotion, or as
 // the first revision, becomes the stable, and every other revision leaves the split.
 func (d *decider) promote(split Split) {
-	if split.Percent(d.target) == 100 && d.target != d.after.Stable && (d.after.Stable == 0 || requestsPromotion(d.percent)) {
+	if split.Percent(d.target) == 100 && d.target != d.after.Stable && (d.after.Stable == 0 || d.intent.Promote) {
 		d.after.Previous = d.previousAfterPromotion()
 		d.after.Stable, d.after.Replacement, d.after.ReplacingSince = d.target, "", time.Time{}
 		split = All(d.target)
@@ -402,6 +416,12 @@ func (d *decider) promote(split Split) {
 	}
 	if d.target == d.before.Target {
 		d.after.Tried = split.Percent(d.target) == 0 && d.before.hadShare()
+	}
+	switch {
+	case d.target == d.after.Stable:
+		d.after.TrialBegan = time.Time{}
+	case split.Has(d.target) && d.after.TrialBegan.IsZero():
+		d.after.TrialBegan = d.now
 	}
 	d.after.Split = split
 	d.after.Routed = d.routedOutside(split)

@@ -96,8 +96,9 @@ func Prev(split Split, target Number) Number {
 
 // WorkloadPlan is the desired state of one revision's workload.
 type WorkloadPlan struct {
-	Revision Number
-	Action   Action
+	Revision  Number
+	Component Component
+	Action    Action
 	// MinReplicas is the minimum number of replicas of a workload that runs. If an external autoscaler
 	// scales the workload, it is the initial number of a new workload.
 	MinReplicas int

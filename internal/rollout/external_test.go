@@ -15,7 +15,7 @@ var external = Bounds{Min: 1, Max: 10, ScaledExternally: true}
 // scaledBy returns a revision whose replicas an external autoscaler has set.
 func scaledBy(n Number, ready, replicas, held, lowered int) Revision {
 	revision := upWith(n, replicas)
-	revision.Workload.Ready, revision.Workload.Held, revision.Workload.Lowered = ready, held, lowered
+	revision.predictor().Ready, revision.predictor().Held, revision.predictor().Lowered = ready, held, lowered
 	return revision
 }
 
@@ -24,7 +24,7 @@ func TestExternalAutoscaler(t *testing.T) {
 	canary := canarySplit(2, 10, 1)
 	shifted := func(ago time.Duration) *State {
 		state := rolloutState(2, 1, 2, nil, All(2))
-		state.ShiftedAt, state.Held = testNow.Add(-ago), map[Number]int{2: 4}
+		state.ShiftedAt, state.Held = testNow.Add(-ago), heldBy(map[Number]int{2: 4})
 		return state
 	}
 	lost := rolloutState(1, 0, 2, new(10), canarySplit(2, 0, 1))
@@ -110,7 +110,7 @@ func TestExternalAutoscaler(t *testing.T) {
 			if got := decision.State.Split.String(); got != test.wantSplit {
 				t.Errorf("the split is %s, want %s", got, test.wantSplit)
 			}
-			test.want.Revision, test.want.Action = 2, Run
+			test.want.Revision, test.want.Component, test.want.Action = 2, Predictor, Run
 			if diff := cmp.Diff(test.want, planOf(decision, 2)); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}
@@ -138,7 +138,7 @@ func TestScaleToZeroIsKept(t *testing.T) {
 // the next.
 func TestRollbackInPartsOutlastsHold(t *testing.T) {
 	state := rolloutState(1, 0, 2, new(0), canarySplit(2, 17, 1))
-	state.Returning, state.Held = true, map[Number]int{1: 6, 2: 6}
+	state.Returning, state.Held = true, heldBy(map[Number]int{1: 6, 2: 6})
 	observed := newSnapshot(state, 2, new(0), scaledBy(1, 6, 6, 6, 0), scaledBy(2, 6, 6, 0, 0))
 	observed.Desired.Replicas = external
 	decision := Decide(observed, testPolicy, testNow)
@@ -150,11 +150,11 @@ func TestRollbackInPartsOutlastsHold(t *testing.T) {
 // TestScaleTarget: the number of the ScaleTarget applies to the revision with the largest share.
 func TestScaleTarget(t *testing.T) {
 	hold := func(state *State, ago time.Duration, held map[Number]int) *State {
-		state.ShiftedAt, state.Held = testNow.Add(-ago), held
+		state.ShiftedAt, state.Held = testNow.Add(-ago), heldBy(held)
 		return state
 	}
 	run := func(n Number, minReplicas int, replicas *int) WorkloadPlan {
-		return WorkloadPlan{Revision: n, Action: Run, MinReplicas: minReplicas, Replicas: replicas}
+		return WorkloadPlan{Revision: n, Component: Predictor, Action: Run, MinReplicas: minReplicas, Replicas: replicas}
 	}
 	raised := func(plan WorkloadPlan, to int) WorkloadPlan {
 		plan.Raise, plan.MinReplicas, plan.Held = true, to, to
@@ -182,7 +182,7 @@ func TestScaleTarget(t *testing.T) {
 		"and not downwards": {
 			rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 2, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 3, 3, 2, 0),
 			"2:10 1:90", run(1, 1, new(2)),
-			WorkloadPlan{Revision: 2, Action: Run, MinReplicas: 1, Held: 2},
+			WorkloadPlan{Revision: 2, Component: Predictor, Action: Run, MinReplicas: 1, Held: 2},
 		},
 		"nor from zero": {
 			rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 0, 0, 0),
@@ -191,7 +191,7 @@ func TestScaleTarget(t *testing.T) {
 		"nor against an autoscaler of its own": {
 			rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), new(10), 18, scaledBy(1, 18, 18, 0, 0), scaledBy(2, 1, 1, 2, 2),
 			"2:10 1:90", run(1, 1, new(18)),
-			WorkloadPlan{Revision: 2, Action: Run, MinReplicas: 1, Held: 2, Lowered: 2},
+			WorkloadPlan{Revision: 2, Component: Predictor, Action: Run, MinReplicas: 1, Held: 2, Lowered: 2},
 		},
 		"on a tie it applies to the stable": {
 			rolloutState(1, 0, 2, new(50), canarySplit(2, 50, 1)), new(50), 5, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
@@ -200,7 +200,7 @@ func TestScaleTarget(t *testing.T) {
 		"a canary with more than half leads": {
 			rolloutState(1, 0, 2, new(60), canarySplit(2, 60, 1)), new(60), 6, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 4, 4, 0, 0),
 			"2:60 1:40",
-			WorkloadPlan{Revision: 1, Action: Run, MinReplicas: 1},
+			WorkloadPlan{Revision: 1, Component: Predictor, Action: Run, MinReplicas: 1},
 			run(2, 1, new(6)),
 		},
 		"a promotion raises the target first": {
@@ -211,7 +211,7 @@ func TestScaleTarget(t *testing.T) {
 			hold(rolloutState(2, 1, 2, nil, All(2)), time.Minute, map[Number]int{2: 5}), nil, 4, withoutWorkload(1), scaledBy(2, 5, 5, 5, 0),
 			"2:100",
 			WorkloadPlan{},
-			WorkloadPlan{Revision: 2, Action: Run, MinReplicas: 5, Held: 5, Replicas: new(5)},
+			WorkloadPlan{Revision: 2, Component: Predictor, Action: Run, MinReplicas: 5, Held: 5, Replicas: new(5)},
 		},
 		"until the hold is over": {
 			hold(rolloutState(2, 1, 2, nil, All(2)), testPolicy.CapacityHold, map[Number]int{2: 5}), nil, 4, withoutWorkload(1), scaledBy(2, 5, 5, 5, 0),
@@ -229,7 +229,7 @@ func TestScaleTarget(t *testing.T) {
 			hold(rolloutState(2, 1, 2, nil, All(2)), time.Minute, map[Number]int{2: 5}), nil, 0, withoutWorkload(1), scaledBy(2, 5, 5, 5, 0),
 			"2:100",
 			WorkloadPlan{},
-			WorkloadPlan{Revision: 2, Action: Run, MinReplicas: 5, Held: 5, Replicas: new(5)},
+			WorkloadPlan{Revision: 2, Component: Predictor, Action: Run, MinReplicas: 5, Held: 5, Replicas: new(5)},
 		},
 		"the maximum of the spec does not bound it": {
 			rolloutState(2, 1, 2, nil, All(2)), nil, 40, withoutWorkload(1), scaledBy(2, 10, 10, 0, 0),
@@ -263,7 +263,7 @@ func TestScaleTarget(t *testing.T) {
 // stands for the old stable.
 func TestScaleTargetFollowsTheGateway(t *testing.T) {
 	state := rolloutState(2, 1, 2, nil, All(2))
-	state.ServedBefore, state.ShiftedAt, state.Held = canarySplit(2, 10, 1), testNow, map[Number]int{2: 5}
+	state.ServedBefore, state.ShiftedAt, state.Held = canarySplit(2, 10, 1), testNow, heldBy(map[Number]int{2: 5})
 	observed := newSnapshot(state, 2, nil, scaledBy(1, 4, 4, 0, 0), scaledBy(2, 5, 5, 5, 0))
 	observed.Desired.Replicas = external
 	observed.Desired.Replicas.ScaleTarget = new(4)

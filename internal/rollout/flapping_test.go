@@ -26,8 +26,8 @@ func TestFlappingReadiness(t *testing.T) {
 		"the stable cannot serve":                 {lostAgo: time.Second, change: func(s *Snapshot) { s.Revisions[0] = down(1) }, want: "2:10 1:90"},
 		"it has never lost its readiness":         {want: "2:10 1:90"},
 		"another revision is asked for":           {lostAgo: time.Second, change: func(s *Snapshot) { s.Route.State.Target = 3 }, want: "2:10 1:90"},
-		"a percent of 0":                          {lostAgo: time.Second, change: func(s *Snapshot) { s.Desired.Percent = new(0) }, want: "2:0 1:100", wantWake: 14 * time.Second},
-		"a promotion waits too":                   {lostAgo: time.Second, change: func(s *Snapshot) { s.Desired.Percent = nil }, want: "2:0 1:100", wantWake: 14 * time.Second},
+		"a percent of 0":                          {lostAgo: time.Second, change: func(s *Snapshot) { s.ask(new(0)) }, want: "2:0 1:100", wantWake: 14 * time.Second},
+		"a promotion waits too":                   {lostAgo: time.Second, change: func(s *Snapshot) { s.ask(nil) }, want: "2:0 1:100", wantWake: 14 * time.Second},
 		"the target is the stable":                {lostAgo: time.Second, change: func(s *Snapshot) { s.Desired.Hash = hashOf(1) }, want: "1:100"},
 	}
 	for name, test := range tests {
@@ -38,7 +38,7 @@ func TestFlappingReadiness(t *testing.T) {
 			}
 			canary := up(2)
 			if test.readyFor != 0 {
-				canary.Workload.ReadySince = testNow.Add(-test.readyFor)
+				canary.predictor().ReadySince = testNow.Add(-test.readyFor)
 			}
 			observed := newSnapshot(state, 2, new(10), up(1), canary)
 			if test.change != nil {
@@ -64,8 +64,8 @@ func TestFlapsAreFewWrites(t *testing.T) {
 	writes := 0
 	for second := range 60 {
 		canary := up(2)
-		canary.Workload.Ready = second % 2
-		canary.Workload.ReadySince = testNow.Add(time.Duration(second) * time.Second)
+		canary.predictor().Ready = second % 2
+		canary.predictor().ReadySince = testNow.Add(time.Duration(second) * time.Second)
 		decision := Decide(newSnapshot(state, 2, new(10), up(1), canary), testPolicy, testNow.Add(time.Duration(second)*time.Second))
 		if decision.State.Encode() != state.Encode() {
 			writes++

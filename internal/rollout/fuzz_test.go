@@ -58,6 +58,7 @@ func FuzzDecodeState(f *testing.F) {
 	for _, text := range []string{
 		encoded, "", "null", "{}", "[]", `{"stable":1,"target":1,"highest":1}`,
 		`{"stable":1,"target":2,"percent":0,"split":{"1":100,"2":0},"before":{},"shiftedAt":"2026-03-11T12:00:00+01:00","highest":2}`,
+		`{"version":3,"stable":1,"target":1,"asked":{"share":100,"promote":true},"split":{"1":100},"servedBefore":{},"held":{"1":{"predictor":2}},"highest":1,"other":[1]}`,
 		`{"stable":1,"target":1,"split":{"01":50,"1":50},"floors":{"-1":-1},"highest":2147483647}`,
 		`{"Stable":1,"TARGET":1,"split":null,"shiftedAt":"9999-12-31T23:59:59.999999999-23:59","highest":1}`,
 	} {

@@ -92,6 +92,8 @@ type script struct {
 	gatewayDelay time.Duration
 	steps        []step
 	ends         time.Duration
+	// every is called at the end of each second; it can be nil.
+	every func(*simulation)
 }
 
 type step struct {
@@ -158,6 +160,9 @@ func (s script) play() *simulation {
 			}
 		}
 		d.operate()
+		if s.every != nil {
+			s.every(d.simulation)
+		}
 		d.advance(time.Second)
 	}
 	return d.simulation
@@ -317,13 +322,19 @@ func TestGolden(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+			if diff := cmp.Diff(strings.Split(golden(t, name), "\n"), strings.Split(got, "\n")); diff != "" {
 				t.Errorf("%s (-want +got); run with -update to accept the new trace:\n%s", file, diff)
 			}
 		})
 	}
+}
+
+// golden returns the trace of a script in testdata.
+func golden(t *testing.T, script string) string {
+	t.Helper()
+	trace, err := os.ReadFile(filepath.Join("testdata", script+".golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(trace)
 }

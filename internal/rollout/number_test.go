@@ -10,7 +10,7 @@ import "testing"
 // succeeded unnoticed.
 func TestNumberOfUncreatedTarget(t *testing.T) {
 	observed := Snapshot{
-		Desired:   Desired{Hash: hashOf(2), Percent: new(10), Replicas: Bounds{Min: 1, Max: 1}},
+		Desired:   Desired{Hash: hashOf(2), Intent: Intent{Share: 10}, Replicas: Bounds{Min: 1, Max: 1}},
 		Revisions: []Revision{up(1)},
 		Route: Route{Accepted: true, TagsAccepted: true, State: &State{
 			Stable: 1, Target: 1, Hash: hashOf(1), Split: All(1), ServedBefore: All(1), ShiftedAt: testNow, Highest: 1,
@@ -47,7 +47,7 @@ func TestNumberOfUncreatedTarget(t *testing.T) {
 // TestNumbersAreNotReused: the next number is above all known numbers, even if the history was
 // lost.
 func TestNumbersAreNotReused(t *testing.T) {
-	unreadable := Revision{Number: 2, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
+	unreadable := Revision{Number: 2, Workloads: Workloads{Predictor: {Ready: 1, Replicas: 1, Pods: 1}}}
 	tests := map[string]struct {
 		state     *State
 		reported  Reported
@@ -90,7 +90,7 @@ func TestNumbersAreNotReused(t *testing.T) {
 // newer.
 func TestEqualHashesStartNoRollout(t *testing.T) {
 	rejected := Revision{Number: 2, Hash: hashOf(1), InHistory: true}
-	stable := Revision{Number: 3, Hash: hashOf(1), InHistory: true, Workload: up(3).Workload}
+	stable := Revision{Number: 3, Hash: hashOf(1), InHistory: true, Workloads: up(3).Workloads}
 	tests := map[string]struct {
 		state     *State
 		reported  Reported

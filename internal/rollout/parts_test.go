@@ -13,7 +13,7 @@ import (
 // undone returns a snapshot of a rollback of 2 to 1, for traffic that needs eight replicas.
 func undone(state *State, percent, ready int) Snapshot {
 	back := upWith(1, 8)
-	back.Workload.Ready = ready
+	back.predictor().Ready = ready
 	observed := newSnapshot(state, 2, new(percent), back, upWith(2, 8))
 	observed.Desired.Replicas = scaled
 	return observed
@@ -69,7 +69,7 @@ func TestRollbackInParts(t *testing.T) {
 // TestPartsIgnoreMinReplicas: one of the two replicas that all traffic needs gets half of it.
 func TestPartsIgnoreMinReplicas(t *testing.T) {
 	back := upWith(1, 8)
-	back.Workload.Ready = 1
+	back.predictor().Ready = 1
 	observed := newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, new(0), back, upWith(2, 2))
 	observed.Desired.Replicas = Bounds{Min: 8, Max: 10}
 	if got := Decide(observed, testPolicy, testNow).State.Split.String(); got != "2:50 1:50" {
@@ -86,12 +86,12 @@ func TestEditDuringRollbackInParts(t *testing.T) {
 		change func(*Snapshot)
 		want   string
 	}{
-		"another percent":                 {func(s *Snapshot) { s.Desired.Percent = new(50) }, "2:75 1:25"},
+		"another percent":                 {func(s *Snapshot) { s.ask(new(50)) }, "2:75 1:25"},
 		"another model":                   {func(s *Snapshot) { s.Desired.Hash = hashOf(3) }, "2:75 1:25"},
 		"the model of the stable":         {func(s *Snapshot) { s.Desired.Hash = hashOf(1) }, "2:75 1:25"},
-		"no percent: promotion":           {func(s *Snapshot) { s.Desired.Percent = nil }, "2:100"},
-		"the target cannot serve":         {func(s *Snapshot) { s.Revisions[1].Workload.Ready = 0 }, "2:0 1:100"},
-		"the stable has no ready replica": {func(s *Snapshot) { s.Revisions[0].Workload.Ready = 0 }, "2:75 1:25"},
+		"no percent: promotion":           {func(s *Snapshot) { s.ask(nil) }, "2:100"},
+		"the target cannot serve":         {func(s *Snapshot) { s.Revisions[1].predictor().Ready = 0 }, "2:0 1:100"},
+		"the stable has no ready replica": {func(s *Snapshot) { s.Revisions[0].predictor().Ready = 0 }, "2:75 1:25"},
 		"stopped":                         {func(s *Snapshot) { s.Desired.Stopped = true }, "none"},
 		"a spec that is not resolved":     {func(s *Snapshot) { s.Desired.Hash = "" }, "2:75 1:25"},
 	} {
@@ -131,9 +131,9 @@ func TestEstimateDuringLossOfReplicas(t *testing.T) {
 	for name, percent := range map[string]*int{"promotion": nil, "a larger share": new(50)} {
 		t.Run(name, func(t *testing.T) {
 			state := rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1))
-			state.Held = map[Number]int{1: 8}
+			state.Held = heldBy(map[Number]int{1: 8})
 			stable := upWith(1, 8)
-			stable.Workload.Ready = 1 // A node pool is being upgraded.
+			stable.predictor().Ready = 1 // A node pool is being upgraded.
 			observed := newSnapshot(state, 2, percent, stable, upWith(2, 1))
 			observed.Desired.Replicas = scaled
 			decision := Decide(observed, testPolicy, testNow)
@@ -168,7 +168,7 @@ func TestReplicasAfterScaleFromZero(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			back := upWith(1, 1)
-			back.Workload = &test.workload
+			back.Workloads = Workloads{Predictor: &test.workload}
 			decision := Decide(newSnapshot(rolloutState(2, 1, 2, nil, All(2)), 2, new(0), back, up(2)), testPolicy, testNow)
 			if got := decision.State.Split.String(); got != test.want {
 				t.Errorf("the split is %s, want %s", got, test.want)
@@ -200,13 +200,13 @@ func TestOverdueWait(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			state := rolloutState(1, 0, 2, new(50), canarySplit(2, 10, 1))
-			state.Held = map[Number]int{1: 8}
+			state.Held = heldBy(map[Number]int{1: 8})
 			if test.askedAt != 0 {
 				state.AskedAt = testNow.Add(-test.askedAt)
 			}
 			canary := upWith(2, 1)
 			if test.readySince != 0 {
-				canary.Workload.ReadySince = testNow.Add(-test.readySince)
+				canary.predictor().ReadySince = testNow.Add(-test.readySince)
 			}
 			observed := newSnapshot(state, 2, new(50), upWith(1, 8), canary)
 			observed.Desired.Replicas = scaled

@@ -163,13 +163,13 @@ func (h *randomRollout) editSpec() {
 				model = plain
 			}
 		}
-		percent := pick(h.choices, new(10), nil, h.spec.Percent, new(0), new(50), new(100))
+		percent := pick(h.choices, new(10), nil, h.spec.percent, new(0), new(50), new(100))
 		h.edit(fmt.Sprintf("asks for %s, percent %s", model, percentText(percent)), func(s *spec) {
-			s.Hash, s.Percent, s.invalid = model, percent, false
+			s.Hash, s.percent, s.invalid = model, percent, false
 		})
 	case 3, 4:
 		percent := pick(h.choices, nil, new(0), new(50), new(10), new(100))
-		h.edit("sets the percent to "+percentText(percent), func(s *spec) { s.Percent = percent })
+		h.edit("sets the percent to "+percentText(percent), func(s *spec) { s.percent = percent })
 	case 5:
 		h.edit("stops or resumes", func(s *spec) { s.Stopped = !s.Stopped })
 	case 6:
@@ -181,7 +181,7 @@ func (h *randomRollout) editSpec() {
 			return
 		}
 		percent := pick(h.choices, new(-1), new(0), nil)
-		h.edit("writes what cannot be resolved", func(s *spec) { s.invalid, s.Percent = true, percent })
+		h.edit("writes what cannot be resolved", func(s *spec) { s.invalid, s.percent = true, percent })
 	}
 }
 
@@ -237,8 +237,8 @@ func (sim *simulation) runControllers() (moved bool) {
 func (h *randomRollout) endFaults() {
 	h.writesLeft = unlimited
 	h.gateway.down, h.gateway.refuses = false, false
-	if h.spec.invalid || !isPercent(h.spec.Percent) {
-		h.edit("fixes the spec", func(s *spec) { s.invalid, s.Percent = false, nil })
+	if h.spec.invalid || !PercentIntent(h.spec.percent, nil).isValid() {
+		h.edit("fixes the spec", func(s *spec) { s.invalid, s.percent = false, nil })
 	}
 }
 
@@ -353,9 +353,9 @@ func (sim *simulation) restingSplit() (Split, []Number) {
 		return All(stable), []Number{stable, target}
 	case !starts:
 		return canarySplit(target, 0, stable), []Number{stable, target}
-	case requestsPromotion(sim.spec.Percent):
+	case PercentIntent(sim.spec.percent, nil).Promote:
 		return All(target), []Number{target} // Not reached: the target is the stable then.
 	default:
-		return canarySplit(target, *sim.spec.Percent, stable), []Number{stable, target}
+		return canarySplit(target, *sim.spec.percent, stable), []Number{stable, target}
 	}
 }

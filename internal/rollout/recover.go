@@ -31,7 +31,7 @@ func (d *decider) recover() State {
 		Version:      StateVersion,
 		Stable:       stable,
 		Target:       target,
-		Percent:      d.recoverPercent(split, target, stable),
+		Asked:        d.recoverAsked(split, target, stable),
 		Hash:         d.find(target).Hash,
 		AskedAt:      d.now,
 		Tried:        d.Reported.Tried && d.Reported.Target == target,
@@ -40,6 +40,9 @@ func (d *decider) recover() State {
 		ShiftedAt:    d.now,
 		Held:         d.recoverHeld(split),
 		Highest:      d.recoverHighest(),
+	}
+	if target != stable && split.Has(target) {
+		state.TrialBegan = d.now
 	}
 	if previous := d.known(d.Reported.Previous); previous != stable {
 		state.Previous = previous
@@ -53,18 +56,17 @@ func (d *decider) recover() State {
 	return state
 }
 
-// recoverPercent returns the percent of the spec. If the spec cannot be resolved, it is the share
-// of the canary, or 0 if the canary has 100 %, because it is then being rolled back.
-func (d *decider) recoverPercent(split Split, target, stable Number) *int {
+// recoverAsked returns the desired intent. If the spec cannot be resolved, it asks for the share of
+// the canary, or for 0 if the canary has 100 %, because it is then being rolled back.
+func (d *decider) recoverAsked(split Split, target, stable Number) Intent {
+	asked := d.Desired.Intent
 	switch {
-	case d.Desired.resolved():
-		return d.Desired.Percent
-	case target != stable:
-		return new(split.Percent(target) % 100)
-	case isPercent(d.Desired.Percent):
-		return d.Desired.Percent
+	case !d.Desired.resolved() && target != stable:
+		return Intent{Share: split.Percent(target) % 100}
+	case asked.isValid():
+		return Intent{Share: asked.Share, Promote: asked.Promote}
 	default:
-		return nil
+		return Intent{Share: 100, Promote: true}
 	}
 }
 
@@ -97,7 +99,7 @@ func (d *decider) recoverBefore() Split {
 }
 
 // recoverHeld holds the ready replicas, because the lost numbers are unknown.
-func (d *decider) recoverHeld(split Split) map[Number]int {
+func (d *decider) recoverHeld(split Split) Held {
 	held := map[Number]int{}
 	for _, share := range split.shares {
 		if share.Percent > 0 {
@@ -127,7 +129,7 @@ func (d *decider) recoverRunning(target Number) Number {
 	for _, revision := range d.Revisions {
 		n := revision.Number
 		switch {
-		case revision.Capacity() == 0 || !revision.Workload.IdleSince.IsZero() || n == d.Snapshot.target():
+		case revision.Capacity() == 0 || !revision.predictor().IdleSince.IsZero() || n == d.Snapshot.target():
 		case n == target:
 			tried = n
 		default:

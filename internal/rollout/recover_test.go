@@ -79,7 +79,7 @@ func TestLossMovesNoTraffic(t *testing.T) {
 }
 
 // withoutTimes matches the fields of a state that TestRecover does not compare.
-var withoutTimes = regexp.MustCompile(`"before":\{[^}]*\},"shiftedAt":"[^"]*",|"inputs":"[^"]*",|"version":2,|"askedAt":"[^"]*",|"routed":\[[^\]]*\],`)
+var withoutTimes = regexp.MustCompile(`"servedBefore":\{[^}]*\},|"(hash|askedAt|shiftedAt|trialBegan|waitingSince)":"[^"]*",|"version":3,|"routed":\[[^\]]*\],`)
 
 func TestRecover(t *testing.T) {
 	canary := canarySplit(2, 10, 1)
@@ -99,128 +99,128 @@ func TestRecover(t *testing.T) {
 			target: 2, percent: new(10), route: canary,
 			reported:  Reported{Stable: 1, Target: 2, Split: All(1)},
 			revisions: []Revision{up(1), up(2)},
-			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
+			want:      `{"stable":1,"target":2,"asked":{"share":10},"split":{"1":90,"2":10},"highest":2}`,
 		},
 		"a route that was promoted by hand": {
 			target: 2, route: canarySplit(2, 100, 1),
 			revisions: []Revision{down(1), down(2)},
-			want:      `{"stable":2,"previous":1,"target":2,"split":{"2":100},"highest":2}`,
+			want:      `{"stable":2,"previous":1,"target":2,"asked":{"share":100,"promote":true},"split":{"2":100},"highest":2}`,
 		},
 		"the status, if there is no route": {
 			target: 2, percent: new(10),
 			reported:  Reported{Stable: 1, Previous: 3, Target: 2, Split: canary},
 			revisions: []Revision{up(1), up(2), withoutWorkload(3)},
-			want:      `{"stable":1,"previous":3,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":3}`,
+			want:      `{"stable":1,"previous":3,"target":2,"asked":{"share":10},"split":{"1":90,"2":10},"highest":3}`,
 		},
 		"the status, if the route names no known revision": {
 			target: 2, percent: new(10), route: All(7),
 			reported:  Reported{Stable: 1, Target: 2, Split: canary},
 			revisions: []Revision{up(1), up(2)},
-			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":7}`,
+			want:      `{"stable":1,"target":2,"asked":{"share":10},"split":{"1":90,"2":10},"highest":7}`,
 		},
 		"the stable, from the route: the revision next to the target": {
 			target: 2, percent: new(10), route: canary,
 			revisions: []Revision{up(1), up(2)},
-			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
+			want:      `{"stable":1,"target":2,"asked":{"share":10},"split":{"1":90,"2":10},"highest":2}`,
 		},
 		"the stable, from the route: the only revision": {
 			target: 2, percent: new(10), route: All(1),
 			revisions: []Revision{up(1), down(2)},
-			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":100},"highest":2}`,
+			want:      `{"stable":1,"target":2,"asked":{"share":10},"split":{"1":100},"highest":2}`,
 		},
 		"the stable, from the workloads: not the target": {
 			target: 2, percent: new(10),
 			revisions: []Revision{up(1), up(2)},
-			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
+			want:      `{"stable":1,"target":2,"asked":{"share":10},"split":{"1":90,"2":10},"highest":2}`,
 		},
 		"the stable, from the workloads: the newest": {
 			target: 4, percent: new(10),
 			revisions: []Revision{up(1), up(2), down(3), down(4)},
-			want:      `{"stable":2,"target":4,"percent":10,"split":{"2":100},"highest":4}`,
+			want:      `{"stable":2,"target":4,"asked":{"share":10},"split":{"2":100},"highest":4}`,
 		},
 		"the stable, from the workloads: not a retiring revision": {
 			target: 3, percent: new(10),
 			revisions: []Revision{up(1), retiring(2, Workload{Ready: 1, Replicas: 1, Pods: 1}, 0), down(3)},
-			want:      `{"stable":1,"target":3,"percent":10,"split":{"1":100},"highest":3}`,
+			want:      `{"stable":1,"target":3,"asked":{"share":10},"split":{"1":100},"highest":3}`,
 		},
 		"the stable, from the workloads: else the reported target": {
 			target: 2, percent: new(10), reported: Reported{Target: 1},
 			revisions: []Revision{up(1), down(2)},
-			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":100},"highest":2}`,
+			want:      `{"stable":1,"target":2,"asked":{"share":10},"split":{"1":100},"highest":2}`,
 		},
 		"only the target runs: it becomes the stable": {
 			target: 2, percent: new(10),
 			revisions: []Revision{withoutWorkload(1), up(2)},
-			want:      `{"stable":2,"target":2,"percent":10,"split":{"2":100},"highest":2}`,
+			want:      `{"stable":2,"target":2,"asked":{"share":10},"split":{"2":100},"highest":2}`,
 		},
 		"a previous that is gone": {
 			target: 2, reported: Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
 			revisions: []Revision{up(2)},
-			want:      `{"stable":2,"target":2,"split":{"2":100},"highest":2}`,
+			want:      `{"stable":2,"target":2,"asked":{"share":100,"promote":true},"split":{"2":100},"highest":2}`,
 		},
 		"a previous that is the stable": {
 			target: 2, reported: Reported{Stable: 2, Previous: 2, Target: 2, Split: All(2)},
 			revisions: []Revision{up(2)},
-			want:      `{"stable":2,"target":2,"split":{"2":100},"highest":2}`,
+			want:      `{"stable":2,"target":2,"asked":{"share":100,"promote":true},"split":{"2":100},"highest":2}`,
 		},
 		"a number that only the status has": {
 			target: 7, reported: Reported{Stable: 1, Target: 6, Split: All(1)},
 			revisions: []Revision{up(1)},
-			want:      `{"stable":1,"target":7,"split":{"1":100},"highest":7}`,
+			want:      `{"stable":1,"target":7,"asked":{"share":100,"promote":true},"split":{"1":100},"highest":7}`,
 		},
 		"a status that lags: a rejected revision gets nothing": {
 			target: 3, reported: Reported{Stable: 3, Previous: 1, Target: 3, Split: canarySplit(2, 50, 1)},
 			revisions: []Revision{up(1), up(2), up(3)},
-			want:      `{"stable":3,"previous":1,"target":3,"split":{"3":100},"highest":3}`,
+			want:      `{"stable":3,"previous":1,"target":3,"asked":{"share":100,"promote":true},"split":{"3":100},"highest":3}`,
 		},
 		"a status that lags, while the stable cannot serve": {
 			target: 3, reported: Reported{Stable: 3, Previous: 1, Target: 3, Split: canarySplit(2, 50, 1)},
 			revisions: []Revision{up(1), up(2), down(3)},
-			want:      `{"stable":3,"previous":1,"target":3,"split":{"1":50,"2":50},"highest":3}`,
+			want:      `{"stable":3,"previous":1,"target":3,"asked":{"share":100,"promote":true},"split":{"1":50,"2":50},"highest":3}`,
 		},
 		"a spec that cannot be resolved: the reported target, and its share as percent": {
 			percent:   new(50),
 			reported:  Reported{Stable: 1, Target: 2, Split: canary},
 			revisions: []Revision{up(1), up(2)},
-			want:      `{"stable":1,"target":2,"percent":10,"split":{"1":90,"2":10},"highest":2}`,
+			want:      `{"stable":1,"target":2,"asked":{"share":10},"split":{"1":90,"2":10},"highest":2}`,
 		},
 		"a spec that cannot be resolved: a target that waits for the stable is not promoted": {
 			reported:  Reported{Stable: 1, Target: 2, Split: All(2)},
 			revisions: []Revision{down(1), up(2)},
-			want:      `{"stable":1,"target":2,"percent":0,"split":{"2":100},"highest":2}`,
+			want:      `{"stable":1,"target":2,"asked":{"share":0},"split":{"2":100},"highest":2}`,
 		},
 		"a spec that cannot be resolved: the stable is the target": {
 			percent:   new(10),
 			reported:  Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
 			revisions: []Revision{withoutWorkload(1), up(2)},
-			want:      `{"stable":2,"previous":1,"target":2,"percent":10,"split":{"2":100},"highest":2}`,
+			want:      `{"stable":2,"previous":1,"target":2,"asked":{"share":10},"split":{"2":100},"highest":2}`,
 		},
 		"an invalid percent is no rollback": {
 			target: 2, percent: new(-1),
 			reported:  Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
 			revisions: []Revision{withoutWorkload(1), up(2)},
-			want:      `{"stable":2,"previous":1,"target":2,"split":{"2":100},"highest":2}`,
+			want:      `{"stable":2,"previous":1,"target":2,"asked":{"share":100,"promote":true},"split":{"2":100},"highest":2}`,
 		},
 		"a spec that cannot be resolved, and only workloads": {
 			revisions: []Revision{up(1), up(2)},
-			want:      `{"stable":2,"target":2,"split":{"2":100},"highest":2}`,
+			want:      `{"stable":2,"target":2,"asked":{"share":100,"promote":true},"split":{"2":100},"highest":2}`,
 		},
 		"a percent that changed with the loss undoes nothing": {
 			target: 2, percent: new(0),
 			reported:  Reported{Stable: 2, Previous: 1, Target: 2, Split: All(2)},
 			revisions: []Revision{up(1), up(2)},
-			want:      `{"stable":2,"previous":1,"target":2,"percent":0,"split":{"2":100},"highest":2}`,
+			want:      `{"stable":2,"previous":1,"target":2,"asked":{"share":0},"split":{"2":100},"highest":2}`,
 		},
 		"the ready replicas are held": {
 			target: 2, percent: new(50), bounds: scaled, route: canarySplit(2, 50, 1),
 			revisions: []Revision{upWith(1, 6), upWith(2, 3)},
-			want:      `{"stable":1,"target":2,"percent":50,"split":{"1":50,"2":50},"floors":{"1":6,"2":3},"highest":2}`,
+			want:      `{"stable":1,"target":2,"asked":{"share":50},"split":{"1":50,"2":50},"held":{"1":{"predictor":6},"2":{"predictor":3}},"highest":2}`,
 		},
 		"a route with three backends stays until the stable can serve": {
 			target: 1, route: split(t, Share{3, 50}, Share{2, 30}, Share{1, 20}),
 			reported:  Reported{Stable: 4, Target: 1},
 			revisions: []Revision{down(1), up(2), up(3), down(4)},
-			want:      `{"stable":4,"target":1,"split":{"1":20,"2":30,"3":50},"highest":4}`,
+			want:      `{"stable":4,"target":1,"asked":{"share":100,"promote":true},"split":{"1":20,"2":30,"3":50},"highest":4}`,
 		},
 	}
 	for name, test := range tests {

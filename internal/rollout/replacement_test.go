@@ -11,13 +11,13 @@ import (
 // unschedulable returns a revision whose pod has been unschedulable for some time.
 func unschedulable(n Number, wait time.Duration) Revision {
 	revision := down(n)
-	revision.Workload.UnschedulableSince = testNow.Add(-wait)
+	revision.predictor().UnschedulableSince = testNow.Add(-wait)
 	return revision
 }
 
 func gone(n Number) Revision {
 	revision := down(n)
-	*revision.Workload = Workload{IdleSince: testNow}
+	*revision.predictor() = Workload{IdleSince: testNow}
 	return revision
 }
 
@@ -30,7 +30,7 @@ func TestReplacement(t *testing.T) {
 		return state
 	}
 	failing := func(revision Revision) Revision {
-		revision.Workload.Failed = true
+		revision.predictor().Failed = true
 		return revision
 	}
 	tests := map[string]struct {
@@ -58,7 +58,7 @@ func TestReplacement(t *testing.T) {
 		},
 		"a canary": {
 			state: replacing(""), stable: up(1), target: unschedulable(2, time.Hour),
-			change:    func(s *Snapshot) { s.Desired.Percent = new(10) },
+			change:    func(s *Snapshot) { s.ask(new(10)) },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"the target has failed: the stable keeps running": {
@@ -90,7 +90,7 @@ func TestReplacement(t *testing.T) {
 		},
 		"the percent changes: the target is tried as a canary": {
 			state: replacing(ReplacementFailed), stable: up(1), target: gone(2),
-			change:    func(s *Snapshot) { s.Desired.Percent = new(10) },
+			change:    func(s *Snapshot) { s.ask(new(10)) },
 			wantSplit: "1:100", wantOld: Run, wantNew: Run, wantPhase: Loading,
 		},
 		"the spec returns to the stable": {

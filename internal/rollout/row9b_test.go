@@ -12,7 +12,7 @@ import (
 // revision serves everything.
 func TestRollbackWithAnnotation(t *testing.T) {
 	sim := promoted(t)
-	sim.edit("sets 0 and an annotation", func(s *spec) { s.Hash, s.Percent = relabelled(2), new(0) })
+	sim.edit("sets 0 and an annotation", func(s *spec) { s.Hash, s.percent = relabelled(2), new(0) })
 	sim.reconcile()
 	sim.expect(t, "2:100", 1, 0)
 	if sim.deployments[3] != nil || sim.history[3] != "" {

@@ -27,12 +27,12 @@ func sameModel(a, b string) bool {
 
 // up returns a revision with one ready replica.
 func up(n Number) Revision {
-	return Revision{Number: n, Hash: hashOf(n), InHistory: true, Workload: &Workload{Ready: 1, Replicas: 1, Pods: 1}}
+	return Revision{Number: n, Hash: hashOf(n), InHistory: true, Workloads: Workloads{Predictor: {Ready: 1, Replicas: 1, Pods: 1}}}
 }
 
 // down returns a revision with one unready replica.
 func down(n Number) Revision {
-	return Revision{Number: n, Hash: hashOf(n), InHistory: true, Workload: &Workload{Replicas: 1, Pods: 1}}
+	return Revision{Number: n, Hash: hashOf(n), InHistory: true, Workloads: Workloads{Predictor: {Replicas: 1, Pods: 1}}}
 }
 
 // withoutWorkload returns a revision that is only in the revision history.
@@ -181,7 +181,7 @@ func TestRows(t *testing.T) {
 		"row 17: the canary never becomes ready": {
 			last: &last{stable: 1, target: 2, split: All(1)},
 			revisions: []Revision{up(1), {
-				Number: 2, Hash: hashOf(2), InHistory: true, Workload: &Workload{Replicas: 1, Pods: 1, Failed: true},
+				Number: 2, Hash: hashOf(2), InHistory: true, Workloads: Workloads{Predictor: {Replicas: 1, Pods: 1, Failed: true}},
 			}}, target: 2,
 			wantSplit: All(1), wantStable: 1, wantLatest: 1,
 		},
@@ -239,15 +239,16 @@ func TestRows(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			observed := Snapshot{
-				Desired:   Desired{Hash: hashOf(test.target), Percent: test.percent, Replicas: Bounds{Min: 1, Max: 1}},
+				Desired:   Desired{Hash: hashOf(test.target), Replicas: Bounds{Min: 1, Max: 1}},
 				Revisions: test.revisions,
 			}
 			if l := test.last; l != nil {
 				observed.Route = Route{Accepted: true, TagsAccepted: true, State: &State{
-					Stable: l.stable, Previous: l.previous, Target: l.target, Percent: l.percent,
+					Stable: l.stable, Previous: l.previous, Target: l.target, Asked: PercentIntent(l.percent, nil),
 					Split: l.split, ServedBefore: l.split, ShiftedAt: testNow.Add(-time.Hour), Highest: 3,
 				}}
 			}
+			observed.ask(test.percent)
 			decision := Decide(observed, testPolicy, testNow)
 
 			var got State

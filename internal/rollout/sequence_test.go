@@ -59,8 +59,8 @@ func TestSequences(t *testing.T) {
 		l := stateTable{numbers: map[string]Number{}}
 		for !d.exhausted() {
 			asked := pick(d, sim.spec.Hash, hashOf(Number(1+d.intn(6))))
-			percent := pick(d, new(10), nil, new(0), new(100), new(50), sim.spec.Percent)
-			sim.edit("asks for "+asked+", percent "+percentText(percent), func(s *spec) { s.Hash, s.Percent = asked, percent })
+			percent := pick(d, new(10), nil, new(0), new(100), new(50), sim.spec.percent)
+			sim.edit("asks for "+asked+", percent "+percentText(percent), func(s *spec) { s.Hash, s.percent = asked, percent })
 			sim.settle()
 			l.edit(asked, percent, !strings.Contains(sim.failingHash, asked))
 

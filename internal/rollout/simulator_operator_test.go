@@ -176,7 +176,7 @@ func (sim *simulation) writeRoute(pending pendingDecision) write {
 	return write{
 		what: func() string {
 			return fmt.Sprintf("routes %s (stable %d, previous %d, target %d, percent %s)",
-				state.Split, state.Stable, state.Previous, state.Target, percentText(state.Percent))
+				state.Split, state.Stable, state.Previous, state.Target, percentText(percentOf(state.Asked)))
 		},
 		needed: func() bool {
 			return sim.route == nil || sim.route.state != text || !sim.route.desired.Equal(state.Split)
@@ -285,6 +285,13 @@ func (sim *simulation) writeStatus(pending pendingDecision) write {
 
 func (r Reported) equal(other Reported) bool {
 	return r.Stable == other.Stable && r.Previous == other.Previous && r.Target == other.Target && r.Tried == other.Tried && r.Split.Equal(other.Split)
+}
+
+func percentOf(asked Intent) *int {
+	if asked.Promote {
+		return nil
+	}
+	return &asked.Share
 }
 
 func percentText(percent *int) string {

@@ -55,6 +55,7 @@ type simulation struct {
 
 type spec struct {
 	Desired
+	percent *int
 	// invalid is true if the spec cannot be resolved.
 	invalid bool
 }
@@ -124,13 +125,13 @@ func (sim *simulation) observe() observation {
 		observed.Desired.Hash = ""
 	}
 	for _, n := range numbers(sim.history) {
-		observed.Revisions = append(observed.Revisions, Revision{Number: n, Hash: sim.history[n], InHistory: true, Workload: sim.deployments[n].observed()})
+		observed.Revisions = append(observed.Revisions, Revision{Number: n, Hash: sim.history[n], InHistory: true, Workloads: sim.deployments[n].observed()})
 	}
 	for _, n := range numbers(sim.deployments) {
 		deployment := sim.deployments[n]
 		observed.deployments[n] = deployment.version
 		if sim.history[n] == "" {
-			observed.Revisions = append(observed.Revisions, Revision{Number: n, Hash: deployment.hash, Workload: deployment.observed()})
+			observed.Revisions = append(observed.Revisions, Revision{Number: n, Hash: deployment.hash, Workloads: deployment.observed()})
 		}
 	}
 	for i := range observed.Revisions {
@@ -138,6 +139,7 @@ func (sim *simulation) observe() observation {
 	}
 	sim.shuffle(observed.Revisions)
 	sim.observeRoutes(&observed)
+	observed.ask(sim.spec.percent)
 	observed.Reported = sim.reported
 	return observed
 }
@@ -172,11 +174,11 @@ func (t Tags) revisions() []Number {
 	return slices.DeleteFunc([]Number{t.Latest, t.Prev}, func(n Number) bool { return n == 0 })
 }
 
-func (d *deployment) observed() *Workload {
+func (d *deployment) observed() Workloads {
 	if d == nil {
 		return nil
 	}
-	return &Workload{Ready: d.count(ready), Replicas: d.replicas, Pods: len(d.pods), IdleSince: d.idleSince, Failed: d.failed}
+	return Workloads{Predictor: {Ready: d.count(ready), Replicas: d.replicas, Pods: len(d.pods), IdleSince: d.idleSince, Failed: d.failed}}
 }
 
 func (d *deployment) count(state podState) int {

@@ -22,11 +22,10 @@ type Snapshot struct {
 // Desired is the desired state by the spec.
 type Desired struct {
 	// Hash is the hash of the target. It is empty if the spec cannot be resolved, because it is
-	// invalid or its runtime is unknown. The last target and percent then stay in force.
+	// invalid or its runtime is unknown. The last target and intent then stay in force.
 	Hash string
-	// Percent is canaryTrafficPercent, or nil if it is absent, which asks for promotion. A spec
-	// with a percent outside 0 to 100 cannot be resolved.
-	Percent *int
+	// Intent is what the spec, or a policy, asks of the target's traffic.
+	Intent Intent
 	// Stopped asks for no traffic and no pods. The rollout state and the revision history stay.
 	Stopped bool
 	// Tagged asks for a tag host for each revision in the split.
@@ -43,11 +42,12 @@ type Bounds struct {
 	// ScaledByKnative is true if an autoscaler provides the replicas for any share, as Knative's does. A
 	// revision that can serve then has enough capacity.
 	ScaledByKnative bool
-	// ScaledExternally is true if an external autoscaler sets the replicas. A share still needs its number
-	// of replicas.
+	// ScaledExternally is true if an external autoscaler sets the replicas. A share still needs its
+	// number of replicas.
 	ScaledExternally bool
-	// ScaleTarget is the number of replicas that is set on the ScaleTarget, which stands for the revision
-	// that [Decision.Scaled] returns. It is nil if the autoscaler scales the workloads directly.
+	// ScaleTarget is the number of replicas that is set on the ScaleTarget, which stands for the
+	// revision that [Decision.Scaled] returns. It is nil if the autoscaler scales the workloads
+	// directly.
 	ScaleTarget *int
 }
 
@@ -61,8 +61,28 @@ type Revision struct {
 	// InHistory is true if the revision is in the revision history. It can then be brought back
 	// after its workload is gone.
 	InHistory bool
-	Workload  *Workload
+	// Workloads holds the workload of each component that has one.
+	Workloads Workloads
 }
+
+// Component is a part of a revision with a workload of its own.
+type Component string
+
+// Predictor is the only component so far.
+const Predictor Component = "predictor"
+
+// Workloads maps components to their workloads.
+type Workloads map[Component]*Workload
+
+// WorkloadsOf returns the workloads of a revision with this predictor. It is nil for no workload.
+func WorkloadsOf(predictor *Workload) Workloads {
+	if predictor == nil {
+		return nil
+	}
+	return Workloads{Predictor: predictor}
+}
+
+func (r Revision) predictor() *Workload { return r.Workloads[Predictor] }
 
 // Workload is the observed workload of a revision.
 type Workload struct {
@@ -128,20 +148,33 @@ type Reported struct {
 
 func (r Reported) reportsServed(split Split) bool { return r.Target != 0 && r.Split.Equal(split) }
 
-func (w Desired) resolved() bool { return w.Hash != "" && isPercent(w.Percent) }
+func (d Desired) resolved() bool { return d.Hash != "" && d.Intent.isValid() }
 
-func isPercent(percent *int) bool { return percent == nil || *percent >= 0 && *percent <= 100 }
-
-// Capacity returns the number of replicas that can get new requests.
+// Capacity returns the number of replicas of the predictor that can get new requests. It is 0
+// while another component has none.
 func (r Revision) Capacity() int {
-	if r.Workload == nil || r.Workload.Terminating {
-		return 0
+	for _, workload := range r.Workloads {
+		if workload.capacity() == 0 {
+			return 0
+		}
 	}
-	return r.Workload.Ready
+	return r.predictor().capacity()
 }
 
-func (w *Workload) hasPods() bool {
-	return w != nil && (w.Ready > 0 || w.Replicas > 0 || w.Pods > 0)
+func (w *Workload) capacity() int {
+	if w == nil || w.Terminating {
+		return 0
+	}
+	return w.Ready
+}
+
+func (r Revision) hasPods() bool {
+	for _, workload := range r.Workloads {
+		if workload.Ready > 0 || workload.Replicas > 0 || workload.Pods > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (s Snapshot) find(n Number) Revision {

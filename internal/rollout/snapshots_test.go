@@ -26,11 +26,14 @@ func randomDecision(d *choices) evaluation {
 func randomSnapshot(d *choices) Snapshot {
 	observed := Snapshot{Desired: randomWanted(d)}
 	for n := Number(1); n <= maxRevisions; n++ {
-		if revision := randomRevision(d, n); revision.InHistory || revision.Workload != nil {
+		if revision := randomRevision(d, n); revision.InHistory || revision.predictor() != nil {
 			observed.Revisions = append(observed.Revisions, revision)
 		}
 	}
 	observed.Route = randomRoute(d)
+	if state := observed.Route.State; state != nil && !observed.Desired.Intent.Promote {
+		observed.Desired.Intent.Undo = state.Asked.Promote || d.oneIn(8)
+	}
 	observed.Reported = Reported{
 		Stable: randomNumber(d), Previous: randomNumber(d), Target: randomNumber(d), Split: randomSplit(d, 1, 2),
 	}
@@ -39,14 +42,16 @@ func randomSnapshot(d *choices) Snapshot {
 
 func randomNumber(d *choices) Number { return Number(d.intn(maxRevisions + 1)) }
 
-func randomPercent(d *choices) *int {
-	return pick(d, nil, new(10), new(0), new(50), new(100), new(99), new(1), new(d.intn(101)))
+// randomIntent returns the intent of a percent, or one that no percent can express.
+func randomIntent(d *choices) Intent {
+	percent := pick(d, nil, new(10), new(0), new(50), new(100), new(99), new(1), new(d.intn(101)))
+	return pick(d, PercentIntent(percent, nil), PercentIntent(percent, nil), PercentIntent(percent, nil), Intent{Share: 100})
 }
 
 func randomWanted(d *choices) Desired {
 	wanted := Desired{
 		Hash:    hashOf(Number(d.intn(maxRevisions+1) + 1)), // No revision has the last hash.
-		Percent: randomPercent(d),
+		Intent:  randomIntent(d),
 		Stopped: d.oneIn(12),
 		Tagged:  d.oneIn(3),
 		Replace: d.oneIn(4),
@@ -57,7 +62,7 @@ func randomWanted(d *choices) Desired {
 	}
 	switch d.intn(10) {
 	case 8:
-		wanted.Percent = new(d.intn(256) - 128)
+		wanted.Intent.Share = d.intn(256) - 128
 	case 9:
 		wanted.Hash = ""
 	}
@@ -69,19 +74,19 @@ func randomRevision(d *choices, n Number) Revision {
 	switch d.intn(8) {
 	case 0, 1, 2:
 		ready := 1 + d.intn(8)
-		revision.Workload = &Workload{Ready: ready, Replicas: ready + d.intn(2), Pods: ready + d.intn(3)}
+		revision.Workloads = Workloads{Predictor: {Ready: ready, Replicas: ready + d.intn(2), Pods: ready + d.intn(3)}}
 	case 3, 4:
-		revision.Workload = &Workload{Replicas: 1, Pods: d.intn(2), Failed: d.oneIn(2)}
+		revision.Workloads = Workloads{Predictor: {Replicas: 1, Pods: d.intn(2), Failed: d.oneIn(2)}}
 	case 5:
-		revision.Workload = &Workload{Ready: 1 + d.intn(2), Replicas: 2, Pods: 2, IdleSince: randomPast(d), Terminating: d.oneIn(2)}
+		revision.Workloads = Workloads{Predictor: {Ready: 1 + d.intn(2), Replicas: 2, Pods: 2, IdleSince: randomPast(d), Terminating: d.oneIn(2)}}
 	case 6:
-		revision.Workload = &Workload{Pods: d.intn(2), IdleSince: randomPast(d)}
+		revision.Workloads = Workloads{Predictor: {Pods: d.intn(2), IdleSince: randomPast(d)}}
 	}
-	if revision.Workload == nil && d.oneIn(2) {
+	if revision.predictor() == nil && d.oneIn(2) {
 		revision.InHistory = false
 	}
 	revision.SameModel = d.oneIn(4)
-	if workload := revision.Workload; workload != nil && d.oneIn(4) {
+	if workload := revision.predictor(); workload != nil && d.oneIn(4) {
 		workload.Unobserved, workload.Leftover, workload.ScaledUpAt = d.oneIn(2), d.intn(2), randomPast(d)
 		workload.ReadySince = randomPast(d)
 		if workload.Ready == 0 {
@@ -119,7 +124,7 @@ func randomRecord(d *choices) State {
 		Stable:        stable,
 		Previous:      randomNumber(d),
 		Target:        pick(d, stable, 1+Number(d.intn(maxRevisions))),
-		Percent:       randomPercent(d),
+		Asked:         randomIntent(d),
 		NothingToUndo: d.oneIn(4),
 		ShiftedAt:     randomPast(d),
 		Highest:       maxRevisions + Number(d.intn(3)),
@@ -141,7 +146,7 @@ func randomRecord(d *choices) State {
 		state.Replacement = pick(d, "", "", Replacing, ReplacementFailed)
 	}
 	if d.oneIn(3) {
-		state.Held = map[Number]int{state.Stable: 1 + d.intn(8), state.Target: 1 + d.intn(8)}
+		state.Held = heldBy(map[Number]int{state.Stable: 1 + d.intn(8), state.Target: 1 + d.intn(8)})
 	}
 	return state
 }

@@ -30,7 +30,7 @@ func TestStableTakesBack(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			stable, canary := upWith(1, 4), upWith(2, 4)
-			stable.Workload.Ready, canary.Workload.Ready = test.stable, test.canary
+			stable.predictor().Ready, canary.predictor().Ready = test.stable, test.canary
 			observed := newSnapshot(rolloutState(1, 0, 2, test.percent, test.split), 2, test.percent, stable, canary)
 			observed.Desired.Replicas = scaled
 			decision := Decide(observed, testPolicy, testNow)

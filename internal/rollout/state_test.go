@@ -4,6 +4,10 @@
 package rollout
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,20 +15,31 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// full is a state of the first release with every field of that release, and encoded is its
-// encoding. Every later version must decode it.
+// full is a state with every field, and encoded is its encoding. Every later version must decode
+// it, and the encodings of the earlier versions below.
 var (
 	full = State{
-		Stable: 2, Previous: 1, Target: 3, Percent: new(10), Hash: "c-inputs", NothingToUndo: true,
-		Split:        canarySplit(3, 10, 2),
-		ServedBefore: All(2),
-		ShiftedAt:    time.Date(2026, 3, 11, 12, 0, 0, 5e6, time.UTC),
-		Held:         map[Number]int{2: 7, 3: 2},
-		Highest:      4,
+		Version: 3, Stable: 2, Previous: 1, Target: 3, Asked: Intent{Share: 100, Promote: true}, Hash: "c-inputs", NothingToUndo: true,
+		AskedAt: second(1), Tried: true, TrialBegan: second(2), WaitingSince: second(3), Returning: true, LostAt: second(4),
+		Replacement: Replacing, ReplacingSince: second(5),
+		Split: canarySplit(3, 10, 2), ServedBefore: All(2), ShiftedAt: second(6),
+		Held: heldBy(map[Number]int{2: 7, 3: 2}), Routed: []Number{1}, Highest: 4,
 	}
-	encoded = `{"stable":2,"previous":1,"target":3,"percent":10,"inputs":"c-inputs","nothingToUndo":true,` +
-		`"split":{"2":90,"3":10},"before":{"2":100},"shiftedAt":"2026-03-11T12:00:00.005Z","floors":{"2":7,"3":2},"highest":4}`
+	encoded = `{"version":3,"stable":2,"previous":1,"target":3,"asked":{"share":100,"promote":true},"hash":"c-inputs","nothingToUndo":true,` +
+		`"askedAt":"2026-03-11T12:00:01Z","tried":true,"trialBegan":"2026-03-11T12:00:02Z","waitingSince":"2026-03-11T12:00:03Z",` +
+		`"returning":true,"lostAt":"2026-03-11T12:00:04Z","replacement":"Replacing","replacingSince":"2026-03-11T12:00:05Z",` +
+		`"split":{"2":90,"3":10},"servedBefore":{"2":100},"shiftedAt":"2026-03-11T12:00:06Z",` +
+		`"held":{"2":{"predictor":7},"3":{"predictor":2}},"routed":[1],"highest":4}`
+
+	encodedV1 = `{"stable":2,"previous":1,"target":3,"percent":10,"inputs":"c-inputs","nothingToUndo":true,` +
+		`"split":{"2":90,"3":10},"before":{"2":100},"shiftedAt":"2026-03-11T12:00:06Z","floors":{"2":7,"3":2},"highest":4}`
+	encodedV2 = `{"version":2,"stable":2,"previous":1,"target":3,"inputs":"c-inputs","nothingToUndo":true,` +
+		`"askedAt":"2026-03-11T12:00:01Z","tried":true,"returning":true,"lostAt":"2026-03-11T12:00:04Z",` +
+		`"replacement":"Replacing","replacingSince":"2026-03-11T12:00:05Z",` +
+		`"split":{"2":90,"3":10},"before":{"2":100},"shiftedAt":"2026-03-11T12:00:06Z","floors":{"2":7,"3":2},"routed":[1],"highest":4}`
 )
+
+func second(n int) time.Time { return time.Date(2026, 3, 11, 12, 0, n, 0, time.UTC) }
 
 func TestEncode(t *testing.T) {
 	tests := map[string]struct {
@@ -33,12 +48,8 @@ func TestEncode(t *testing.T) {
 	}{
 		"all fields": {full, encoded},
 		"the minimum": {
-			State{Stable: 1, Target: 1, Highest: 1},
-			`{"stable":1,"target":1,"split":{},"before":{},"shiftedAt":"0001-01-01T00:00:00Z","highest":1}`,
-		},
-		"a percent of 0 is not none": {
-			State{Stable: 1, Target: 1, Percent: new(0), Split: All(1), Highest: 1},
-			`{"stable":1,"target":1,"percent":0,"split":{"1":100},"before":{},"shiftedAt":"0001-01-01T00:00:00Z","highest":1}`,
+			State{Version: 3, Stable: 1, Target: 1, Highest: 1},
+			`{"version":3,"stable":1,"target":1,"asked":{"share":0},"split":{},"servedBefore":{},"shiftedAt":"0001-01-01T00:00:00Z","highest":1}`,
 		},
 	}
 	for name, test := range tests {
@@ -57,30 +68,144 @@ func TestEncode(t *testing.T) {
 	}
 }
 
+// TestDecodeEarlierVersion: a state of an earlier version keeps its text until it changes.
+func TestDecodeEarlierVersion(t *testing.T) {
+	first := State{
+		Stable: 2, Previous: 1, Target: 3, Asked: Intent{Share: 10}, Hash: "c-inputs", NothingToUndo: true,
+		Split: canarySplit(3, 10, 2), ServedBefore: All(2), ShiftedAt: second(6), Held: full.Held, Highest: 4,
+	}
+	second := full
+	second.Version, second.TrialBegan, second.WaitingSince = 2, time.Time{}, time.Time{}
+	for name, test := range map[string]struct {
+		text string
+		want State
+	}{
+		"1":                 {encodedV1, first},
+		"1, without values": {`{"stable":1,"target":1,"percent":0,"split":{"1":100},"before":{},"highest":1}`, State{Stable: 1, Target: 1, Split: All(1), Highest: 1}},
+		"2":                 {encodedV2, second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := DecodeState(test.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got, splitsByShares); diff != "" {
+				t.Errorf("decoded (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.text, got.Encode()); diff != "" {
+				t.Errorf("encoded without a change (-want +got):\n%s", diff)
+			}
+			got.NothingToUndo = !got.NothingToUndo
+			again, err := DecodeState(got.Encode())
+			if err != nil || again.Version != StateVersion {
+				t.Fatalf("a change is encoded as %s: %v", got.Encode(), err)
+			}
+			if again.Version = got.Version; !again.Equal(got) {
+				t.Errorf("a change is encoded as %s", got.Encode())
+			}
+		})
+	}
+}
+
+// TestUnknownFieldSurvives: a field of a later version with the same version number is not lost.
+func TestUnknownFieldSurvives(t *testing.T) {
+	for _, text := range []string{encodedV1, encodedV2, encoded} {
+		text = strings.Replace(text, "{", `{"step":{"at":3},`, 1)
+		state, err := DecodeState(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := state.Encode(); got != text {
+			t.Errorf("without a change it is encoded as %s", got)
+		}
+		state.Tried = !state.Tried
+		again, err := DecodeState(state.Encode())
+		if err != nil || !again.Equal(state) || !strings.Contains(again.Encode(), `"step":{"at":3}`) {
+			t.Errorf("with a change it is encoded as %s: %v", state.Encode(), err)
+		}
+	}
+}
+
+// TestStatesOfEarlierVersions plays the scripts of the golden traces and replaces each rollout
+// state by the one that the given version of the operator wrote at that time. No write of a weight
+// may result, and the script writes and serves the same splits.
+func TestStatesOfEarlierVersions(t *testing.T) {
+	for _, version := range []string{"v1", "v2"} {
+		var states []struct{ Script, At, State string }
+		data, err := os.ReadFile(filepath.Join("testdata", "states-"+version+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(data, &states); err != nil {
+			t.Fatal(err)
+		}
+		for name, script := range scripts {
+			t.Run(version+" "+name, func(t *testing.T) {
+				replaced := map[time.Duration]string{}
+				for _, earlier := range states {
+					if at, err := time.ParseDuration(earlier.At); err == nil && earlier.Script == name {
+						replaced[at] = earlier.State
+					}
+				}
+				count := 0
+				script.every = func(sim *simulation) {
+					text, found := replaced[sim.now.Sub(testNow)]
+					if !found {
+						return
+					}
+					count++
+					sim.route.state = text
+					decision := sim.decide().decision
+					if !decision.State.Split.Equal(sim.route.desired) || decision.State.Encode() != text {
+						t.Errorf("%s: the state\n%s\nbecomes\n%s", sim.now.Sub(testNow), text, decision.State.Encode())
+					}
+				}
+				if diff := cmp.Diff(splitsIn(golden(t, name)), splitsIn(script.play().trace.String())); diff != "" {
+					t.Errorf("the splits change (-want +got):\n%s", diff)
+				}
+				if count == 0 || count != len(replaced) {
+					t.Errorf("%d of %d states were used", count, len(replaced))
+				}
+			})
+		}
+	}
+}
+
+// splitsIn returns the lines of a trace about splits that are written or served.
+func splitsIn(trace string) []string {
+	return slices.DeleteFunc(strings.Split(trace, "\n"), func(line string) bool {
+		return !strings.Contains(line, " routes ") && !strings.Contains(line, " serves ")
+	})
+}
+
 func TestInvalidStateIsNotDecoded(t *testing.T) {
 	edit := func(from, to string) string { return strings.Replace(encoded, from, to, 1) }
 	tests := map[string]struct{ text, want string }{
-		"empty":                      {"", "EOF"},
-		"no JSON":                    {"stable", "invalid character 's'"},
-		"truncated":                  {encoded[:40], "unexpected EOF"},
-		"trailing data":              {encoded + "}", "unexpected data after the JSON object"},
-		"two states":                 {encoded + encoded, "unexpected data after the JSON object"},
-		"a list":                     {"[]", "cannot unmarshal array"},
-		"null":                       {"null", "it names no stable revision"},
-		"no stable":                  {edit(`"stable":2`, `"stable":0`), "it names no stable revision"},
-		"no target":                  {edit(`"target":3`, `"target":-1`), "it names no target revision"},
-		"a negative previous":        {edit(`"previous":1`, `"previous":-1`), "its previous revision is -1"},
-		"a previous that is stable":  {edit(`"previous":1`, `"previous":2`), "its stable and its previous revision are both 2"},
-		"a percent below 0":          {edit(`"percent":10`, `"percent":-1`), "its percent is -1"},
-		"a percent above 100":        {edit(`"percent":10`, `"percent":101`), "its percent is 101"},
-		"a split that does not sum":  {edit(`"3":10`, `"3":11`), "a split sums to 101"},
-		"a before that does not sum": {edit(`"before":{"2":100}`, `"before":{"2":1}`), "a split sums to 1"},
-		"a target above the highest": {edit(`"highest":4`, `"highest":2`), "its highest revision is 2, and it names a higher one"},
-		"a split above the highest":  {edit(`"split":{"2":90,"3":10}`, `"split":{"5":100}`), "its highest revision is 4, and it names a higher one"},
-		"a before above the highest": {edit(`"before":{"2":100}`, `"before":{"5":100}`), "its highest revision is 4, and it names a higher one"},
-		"a number without a next":    {edit(`"highest":4`, `"highest":9223372036854775807`), "leaves no number for the next"},
-		"a number that is too large": {edit(`"highest":4`, `"highest":9223372036854775808`), "cannot unmarshal number"},
-		"an invalid time":            {edit("2026-03-11", "2026-02-30"), "day out of range"},
+		"empty":                          {"", "EOF"},
+		"no JSON":                        {"stable", "invalid character 's'"},
+		"truncated":                      {encoded[:40], "unexpected EOF"},
+		"trailing data":                  {encoded + "}", "unexpected data after the JSON object"},
+		"two states":                     {encoded + encoded, "unexpected data after the JSON object"},
+		"a list":                         {"[]", "cannot unmarshal array"},
+		"null":                           {"null", "it names no stable revision"},
+		"no stable":                      {edit(`"stable":2`, `"stable":0`), "it names no stable revision"},
+		"no target":                      {edit(`"target":3`, `"target":-1`), "it names no target revision"},
+		"a negative previous":            {edit(`"previous":1`, `"previous":-1`), "its previous revision is -1"},
+		"a previous that is stable":      {edit(`"previous":1`, `"previous":2`), "its stable and its previous revision are both 2"},
+		"a share below 0":                {edit(`"share":100,"promote":true`, `"share":-1`), "it asks for a share of -1"},
+		"a share above 100":              {edit(`"share":100,"promote":true`, `"share":101`), "it asks for a share of 101"},
+		"a promotion with a share":       {edit(`"share":100`, `"share":50`), "it asks for a share of 50"},
+		"a percent below 0 in version 1": {strings.Replace(encodedV1, `"percent":10`, `"percent":-1`, 1), "it asks for a share of -1"},
+		"a split that does not sum":      {edit(`"3":10`, `"3":11`), "a split sums to 101"},
+		"a served one that does not sum": {edit(`"servedBefore":{"2":100}`, `"servedBefore":{"2":1}`), "a split sums to 1"},
+		"a target above the highest":     {edit(`"highest":4`, `"highest":2`), "its highest revision is 2, and it names a higher one"},
+		"a split above the highest":      {edit(`"split":{"2":90,"3":10}`, `"split":{"5":100}`), "its highest revision is 4, and it names a higher one"},
+		"a served one above the highest": {edit(`"servedBefore":{"2":100}`, `"servedBefore":{"5":100}`), "its highest revision is 4, and it names a higher one"},
+		"a before above, in version 1":   {strings.Replace(encodedV1, `"before":{"2":100}`, `"before":{"5":100}`, 1), "its highest revision is 4, and it names a higher one"},
+		"a number without a next":        {edit(`"highest":4`, `"highest":9223372036854775807`), "leaves no number for the next"},
+		"a number that is too large":     {edit(`"highest":4`, `"highest":9223372036854775808`), "cannot unmarshal number"},
+		"an invalid time":                {edit("2026-03-11", "2026-02-30"), "day out of range"},
+		"a negative version":             {edit(`"version":3`, `"version":-1`), "its version is -1"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -95,24 +220,40 @@ func TestInvalidStateIsNotDecoded(t *testing.T) {
 	}
 }
 
-// TestUnknownFieldIsIgnored: an unknown field does not make the state invalid.
-func TestUnknownFieldIsIgnored(t *testing.T) {
-	decoded, err := DecodeState(strings.Replace(encoded, "{", `{"step":3,`, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(full, decoded, splitsByShares); diff != "" {
-		t.Errorf("decoded (-want +got):\n%s", diff)
-	}
-}
-
 // TestStateTimes: times are in UTC with millisecond precision.
 func TestStateTimes(t *testing.T) {
 	observed := newSnapshot(rolloutState(1, 0, 2, new(10), All(1)), 2, new(10), up(1), up(2))
 	clock := time.Date(2026, 3, 11, 13, 0, 0, 123456789, time.FixedZone("CET", 3600))
-	got := Decide(observed, testPolicy, clock).State.ShiftedAt
-	if want := time.Date(2026, 3, 11, 12, 0, 0, 123e6, time.UTC); got != want {
-		t.Errorf("ShiftedAt is %v, want %v", got, want)
+	got := Decide(observed, testPolicy, clock).State
+	if want := time.Date(2026, 3, 11, 12, 0, 0, 123e6, time.UTC); got.ShiftedAt != want || got.TrialBegan != want {
+		t.Errorf("ShiftedAt is %v, TrialBegan %v, want %v", got.ShiftedAt, got.TrialBegan, want)
+	}
+}
+
+// TestWaitingSince: the time is stored with the change that begins the wait, stays with further
+// changes, and goes with the share. It is never a change of its own.
+func TestWaitingSince(t *testing.T) {
+	bounds := Bounds{Min: 1, Max: 10}
+	observed := newSnapshot(rolloutState(1, 0, 2, new(10), canarySplit(2, 10, 1)), 2, new(50), upWith(1, 4), upWith(2, 1))
+	observed.Desired.Replicas = bounds
+	first := Decide(observed, testPolicy, testNow)
+	if first.Waiting == nil || first.State.WaitingSince != testNow {
+		t.Fatalf("the state is %s, waiting for %v", first.State.Encode(), first.Waiting)
+	}
+	observed.Route.State = first.State
+	later := testNow.Add(time.Minute)
+	if again := Decide(observed, testPolicy, later); !again.State.Equal(*first.State) {
+		t.Errorf("the state changes to %s", again.State.Encode())
+	}
+	observed.Revisions[1] = upWith(2, 3)
+	if shifted := Decide(observed, testPolicy, later); !shifted.State.WaitingSince.IsZero() || shifted.State.Split.Percent(2) != 50 {
+		t.Errorf("with its replicas the state is %s", shifted.State.Encode())
+	}
+	observed.Revisions[1] = upWith(2, 1)
+	unchanged := newSnapshot(rolloutState(1, 0, 2, new(50), canarySplit(2, 10, 1)), 2, new(50), upWith(1, 4), upWith(2, 1))
+	unchanged.Desired.Replicas = bounds
+	if decision := Decide(unchanged, testPolicy, later); !decision.State.Equal(*unchanged.Route.State) {
+		t.Errorf("the time alone changes the state to %s", decision.State.Encode())
 	}
 }
 

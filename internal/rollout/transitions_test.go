@@ -162,7 +162,7 @@ func changes(d evaluation) map[TransitionKind]Transition {
 		return found // The others depend on the recovered state.
 	}
 	undone := !promoted && after.Stable != before.Stable
-	becameZero := after.Percent != nil && *after.Percent == 0 && (before.Percent == nil || *before.Percent != 0)
+	becameZero := after.Asked.Share == 0 && before.Asked.Share != 0
 	rolledBack := target != after.Stable && becameZero && before.Split.Percent(target) > 0
 	note(undone || rolledBack, Transition{Kind: WasRolledBack, Revision: target, Other: after.Stable})
 	superseded := before.Target != target && before.Target != before.Stable && before.Split.Has(before.Target)

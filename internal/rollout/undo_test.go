@@ -77,7 +77,7 @@ func TestRollbackWhileThePreviousLoads(t *testing.T) {
 		},
 		"a spec that cannot be resolved": {
 			meanwhile: func(sim *simulation) {
-				sim.edit("writes nonsense", func(s *spec) { s.invalid, s.Percent = true, new(77) })
+				sim.edit("writes nonsense", func(s *spec) { s.invalid, s.percent = true, new(77) })
 			},
 			loading: "2:100", with3: "2:100", with1: "2:0 1:100", stable: 1, loadingStable: 1,
 		},

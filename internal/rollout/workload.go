@@ -27,14 +27,21 @@ func (d *decider) decision() Decision {
 		decision.Unsettled = d.target
 	}
 	if d.after.Stable != 0 {
-		state := d.after
-		if state.Encode() != d.before.Encode() {
-			state.Version = StateVersion
-		}
-		decision.State = &state
+		decision.State = d.state()
 	}
 	decision.WakeAt = d.wakeAt(decision.Workloads)
 	return decision
+}
+
+// state returns the new rollout state. A state that does not change keeps its version.
+func (d *decider) state() *State {
+	state := d.after
+	if !d.changed && d.Route.State != nil {
+		state = *d.Route.State
+	} else {
+		state.Version = StateVersion
+	}
+	return &state
 }
 
 func (d *decider) programmed() bool {
@@ -56,27 +63,30 @@ func (d *decider) tags() Tags {
 func (d *decider) workloads() []WorkloadPlan {
 	var plans []WorkloadPlan
 	for _, revision := range d.Revisions {
-		switch {
-		case d.runs(revision.Number):
+		if d.runs(revision.Number) {
 			plans = append(plans, d.run(revision))
-		case revision.Workload != nil:
-			plans = append(plans, d.retire(revision))
+			continue
+		}
+		for component, workload := range revision.Workloads {
+			plans = append(plans, d.retire(revision, component, *workload))
 		}
 	}
 	if d.create && d.runs(d.target) {
-		plans = append(plans, WorkloadPlan{Revision: d.target, Action: Run, MinReplicas: d.minReplicas(d.target)})
+		plans = append(plans, WorkloadPlan{Revision: d.target, Component: Predictor, Action: Run, MinReplicas: d.minReplicas(d.target)})
 	}
-	slices.SortFunc(plans, func(a, b WorkloadPlan) int { return cmp.Compare(a.Revision, b.Revision) })
+	slices.SortFunc(plans, func(a, b WorkloadPlan) int {
+		return cmp.Or(cmp.Compare(a.Revision, b.Revision), cmp.Compare(a.Component, b.Component))
+	})
 	return plans
 }
 
 func (d *decider) run(revision Revision) WorkloadPlan {
-	plan := WorkloadPlan{Revision: revision.Number, Action: Run, MinReplicas: d.minReplicas(revision.Number)}
+	plan := WorkloadPlan{Revision: revision.Number, Component: Predictor, Action: Run, MinReplicas: d.minReplicas(revision.Number)}
 	if d.Desired.Replicas.ScaledExternally {
-		d.holdExternal(&plan, revision.Workload)
-		d.followAsked(&plan, revision.Workload)
+		d.holdExternal(&plan, revision.predictor())
+		d.followAsked(&plan, revision.predictor())
 	}
-	if workload := revision.Workload; workload != nil {
+	if workload := revision.predictor(); workload != nil {
 		plan.ScaledUpAt = workload.ScaledUpAt
 		bounds := d.Desired.Replicas
 		scales := plan.Raise || plan.Replicas != nil && *plan.Replicas > 0 || !bounds.ScaledExternally && !bounds.ScaledByKnative
@@ -108,9 +118,9 @@ func (d *decider) makesRoom(n Number) bool {
 // retire plans the next step of a workload that retires. It takes no step while a route may still
 // point at the revision, and the drain period starts when no route does. A revision that no route
 // has ever named is drained only if it is ready, because a concurrent decision may give it traffic.
-func (d *decider) retire(revision Revision) WorkloadPlan {
-	n, workload := revision.Number, *revision.Workload
-	plan := WorkloadPlan{Revision: n, IdleSince: workload.IdleSince}
+func (d *decider) retire(revision Revision, component Component, workload Workload) WorkloadPlan {
+	n := revision.Number
+	plan := WorkloadPlan{Revision: n, Component: component, IdleSince: workload.IdleSince}
 	if plan.IdleSince.IsZero() {
 		plan.IdleSince = d.now
 	}
@@ -118,9 +128,9 @@ func (d *decider) retire(revision Revision) WorkloadPlan {
 	switch {
 	case d.makesRoom(n) && !d.Desired.Stopped:
 		plan.Action = ScaleDown
-	case routed && d.mayBeRouted(n), !routed && d.after.Stable != 0 && d.after.Encode() != d.before.Encode():
+	case routed && d.mayBeRouted(n), !routed && d.after.Stable != 0 && d.changed:
 		// Wait until the new rollout state is on the route.
-		return WorkloadPlan{Revision: n, Action: AwaitRoute}
+		return WorkloadPlan{Revision: n, Component: component, Action: AwaitRoute}
 	case (workload.Ready > 0 || routed && workload.Pods > 0) && d.now.Before(plan.IdleSince.Add(d.policy.DrainPeriod)):
 		plan.Action = Drain
 	case workload.Replicas > 0 || workload.Pods > 0, !revision.InHistory && d.inUse(n):
@@ -154,7 +164,7 @@ func (d *decider) prune() []Number {
 			continue
 		}
 		kept++
-		if kept > d.policy.HistoryLimit && revision.Workload == nil && !d.inUse(revision.Number) {
+		if kept > d.policy.HistoryLimit && len(revision.Workloads) == 0 && !d.inUse(revision.Number) {
 			prune = append(prune, revision.Number)
 		}
 	}
@@ -170,13 +180,13 @@ func (d *decider) phase() Phase {
 	target := d.find(d.target)
 	stable := d.target == d.after.Stable
 	switch {
-	case d.Desired.Stopped && slices.ContainsFunc(d.Revisions, func(r Revision) bool { return r.Workload.hasPods() }):
+	case d.Desired.Stopped && slices.ContainsFunc(d.Revisions, Revision.hasPods):
 		return Stopping
 	case d.Desired.Stopped:
 		return Stopped
 	case d.after.Replacement == ReplacementFailed:
 		return Failed
-	case target.Workload != nil && target.Workload.Failed && target.Capacity() == 0:
+	case target.predictor() != nil && target.predictor().Failed && target.Capacity() == 0:
 		return Failed
 	case target.Capacity() == 0:
 		return Loading
@@ -226,14 +236,15 @@ func (d *decider) transitions() []Transition {
 }
 
 // rolledBack reports whether the traffic of a rollback moves with this decision: a promotion is
-// undone to the percent of the spec, or a canary loses its share to a percent of 0.
+// undone to the share that is asked for, or a canary loses its share because 0 is asked for.
 func (d *decider) rolledBack() bool {
 	had, has := d.before.Split.Percent(d.target), d.after.Split.Percent(d.target)
-	if d.target == d.after.Stable || d.percent == nil || has >= had || d.after.Returning || d.Desired.Stopped {
+	if d.target == d.after.Stable || d.intent.Promote || has >= had || d.after.Returning || d.Desired.Stopped {
 		return false
 	}
-	undone := had == 100 || d.before.Returning
-	return undone && has == *d.percent || *d.percent == 0
+	canary := d.before.Asked.Share == 100 && !d.before.Asked.Promote // Its 100 % were no promotion.
+	undone := had == 100 && !canary || d.before.Returning
+	return undone && has == d.intent.Share || d.intent.Share == 0
 }
 
 func (d *decider) tried() bool {

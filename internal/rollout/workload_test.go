@@ -24,107 +24,107 @@ func TestRetire(t *testing.T) {
 	}{
 		"it starts to drain when it is first idle": {
 			workload: running,
-			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
+			want:     WorkloadPlan{Revision: 2, Component: Predictor, Action: Drain, IdleSince: testNow},
 			wantWake: testNow.Add(drain),
 		},
 		"it drains": {
 			workload: running, idleFor: drain - time.Second,
-			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: idle(drain - time.Second)},
+			want:     WorkloadPlan{Revision: 2, Component: Predictor, Action: Drain, IdleSince: idle(drain - time.Second)},
 			wantWake: testNow.Add(time.Second),
 		},
 		"it has drained": {
 			workload: running, idleFor: drain,
-			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(drain)},
+			want: WorkloadPlan{Revision: 2, Component: Predictor, Action: ScaleDown, IdleSince: idle(drain)},
 		},
 		"its last replica is unready: it drains too": {
 			workload: Workload{Replicas: 1, Pods: 1},
-			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
+			want:     WorkloadPlan{Revision: 2, Component: Predictor, Action: Drain, IdleSince: testNow},
 			wantWake: testNow.Add(drain),
 		},
 		"it has no pods to drain": {
 			workload: Workload{Replicas: 1},
-			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
+			want:     WorkloadPlan{Revision: 2, Component: Predictor, Action: ScaleDown, IdleSince: testNow},
 		},
 		"no route has ever named it": {
 			workload: Workload{Replicas: 1, Pods: 1},
 			change:   func(s *Snapshot) { s.Route.State.Version = StateVersion },
-			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
+			want:     WorkloadPlan{Revision: 2, Component: Predictor, Action: ScaleDown, IdleSince: testNow},
 		},
 		"no route has ever named it, and it is ready": {
 			workload: running,
 			change:   func(s *Snapshot) { s.Route.State.Version, s.Route.Accepted = StateVersion, false },
-			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
+			want:     WorkloadPlan{Revision: 2, Component: Predictor, Action: Drain, IdleSince: testNow},
 			wantWake: testNow.Add(drain),
 		},
 		"no route has ever named it, and the gateway has not accepted the route": {
 			workload: Workload{Replicas: 1, Pods: 1},
 			change:   func(s *Snapshot) { s.Route.State.Version, s.Route.Accepted = StateVersion, false },
-			want:     WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: testNow},
+			want:     WorkloadPlan{Revision: 2, Component: Predictor, Action: ScaleDown, IdleSince: testNow},
 		},
 		"a route has named it before the last shift": {
 			workload: running,
 			change: func(s *Snapshot) {
 				s.Route.State.Version, s.Route.State.Routed = StateVersion, []Number{2}
 			},
-			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: testNow},
+			want:     WorkloadPlan{Revision: 2, Component: Predictor, Action: Drain, IdleSince: testNow},
 			wantWake: testNow.Add(drain),
 		},
 		"its autoscaler scales it down before the drain ends": {
 			workload: Workload{Ready: 1, Terminating: true, Pods: 1}, idleFor: time.Second,
-			want:     WorkloadPlan{Revision: 2, Action: Drain, IdleSince: idle(time.Second)},
+			want:     WorkloadPlan{Revision: 2, Component: Predictor, Action: Drain, IdleSince: idle(time.Second)},
 			wantWake: testNow.Add(drain - time.Second),
 		},
 		"its pods are stopping": {
 			workload: Workload{Pods: 1}, idleFor: time.Minute,
-			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Minute)},
+			want: WorkloadPlan{Revision: 2, Component: Predictor, Action: ScaleDown, IdleSince: idle(time.Minute)},
 		},
 		"its pods are gone": {
 			workload: Workload{}, idleFor: time.Minute,
-			want: WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Minute)},
+			want: WorkloadPlan{Revision: 2, Component: Predictor, Action: Delete, IdleSince: idle(time.Minute)},
 		},
 		"the gateway has not accepted the route": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Route.Accepted = false },
-			want:   WorkloadPlan{Revision: 2, Action: AwaitRoute},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: AwaitRoute},
 		},
 		"the route is about to change": {
 			workload: running, idleFor: time.Hour,
-			change: func(s *Snapshot) { s.Desired.Percent = new(20) },
-			want:   WorkloadPlan{Revision: 2, Action: AwaitRoute},
+			change: func(s *Snapshot) { s.ask(new(20)) },
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: AwaitRoute},
 		},
 		"a tag host points at it": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Desired.Tagged, s.Route.Tags = true, []Number{2, 1} },
-			want:   WorkloadPlan{Revision: 2, Action: AwaitRoute},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: AwaitRoute},
 		},
 		"a surplus tag host points at it": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Route.Tags = []Number{2} },
-			want:   WorkloadPlan{Revision: 2, Action: AwaitRoute},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: AwaitRoute},
 		},
 		"tag hosts are about to change": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Desired.Tagged = true },
-			want:   WorkloadPlan{Revision: 2, Action: AwaitRoute},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: AwaitRoute},
 		},
 		"the tag hosts are up to date": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Desired.Tagged, s.Route.Tags = true, []Number{1, 3} },
-			want:   WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
 		"the gateway has not answered for a tag host": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) {
 				s.Desired.Tagged, s.Route.Tags, s.Route.TagsAccepted = true, []Number{1, 3}, false
 			},
-			want: WorkloadPlan{Revision: 2, Action: AwaitRoute},
+			want: WorkloadPlan{Revision: 2, Component: Predictor, Action: AwaitRoute},
 		},
 		"the gateway refuses a tag host": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) {
 				s.Desired.Tagged, s.Route.Tags, s.Route.TagsAccepted, s.Route.TagsRefused = true, []Number{1, 3}, false, true
 			},
-			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
+			want: WorkloadPlan{Revision: 2, Component: Predictor, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
 		"the Gateway API is not installed any more": {
 			workload: running, idleFor: time.Hour,
@@ -132,44 +132,44 @@ func TestRetire(t *testing.T) {
 				s.Route = Route{NoRouteAPI: true}
 				s.Reported = Reported{Stable: 1, Target: 3, Split: canarySplit(3, 10, 1)}
 			},
-			want: WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
+			want: WorkloadPlan{Revision: 2, Component: Predictor, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
 		"it is the target again": {
 			workload: running, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Desired.Hash = hashOf(2) },
-			want:   WorkloadPlan{Revision: 2, Action: Run, MinReplicas: 1},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: Run, MinReplicas: 1},
 		},
 		"it is the target again while its pods stop": {
 			workload: Workload{Pods: 1}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Desired.Hash = hashOf(2) },
-			want:   WorkloadPlan{Revision: 2, Action: Run, MinReplicas: 1, ScaledUpAt: testNow},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: Run, MinReplicas: 1, ScaledUpAt: testNow},
 		},
 		"it is the target again without pods": {
 			workload: Workload{}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Desired.Hash = hashOf(2) },
-			want:   WorkloadPlan{Revision: 2, Action: Run, MinReplicas: 1},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: Run, MinReplicas: 1},
 		},
 		"it is the previous: the history is enough": {
 			workload: Workload{}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Route.State.Previous = 2 },
-			want:   WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Hour)},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: Delete, IdleSince: idle(time.Hour)},
 		},
 		"it is the previous, and not in the history": {
 			workload: Workload{}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Route.State.Previous, s.Revisions[1].InHistory = 2, false },
-			want:   WorkloadPlan{Revision: 2, Action: ScaleDown, IdleSince: idle(time.Hour)},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: ScaleDown, IdleSince: idle(time.Hour)},
 		},
 		"it is not needed, and not in the history": {
 			workload: Workload{}, idleFor: time.Hour,
 			change: func(s *Snapshot) { s.Revisions[1].InHistory = false },
-			want:   WorkloadPlan{Revision: 2, Action: Delete, IdleSince: idle(time.Hour)},
+			want:   WorkloadPlan{Revision: 2, Component: Predictor, Action: Delete, IdleSince: idle(time.Hour)},
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			revision := Revision{Number: 2, Hash: hashOf(2), InHistory: true, Workload: &test.workload}
+			revision := Revision{Number: 2, Hash: hashOf(2), InHistory: true, Workloads: Workloads{Predictor: &test.workload}}
 			if test.idleFor > 0 {
-				revision.Workload.IdleSince = idle(test.idleFor)
+				revision.predictor().IdleSince = idle(test.idleFor)
 			}
 			observed := newSnapshot(rolloutState(1, 0, 3, new(10), canarySplit(3, 10, 1)), 3, new(10), up(1), revision, up(3))
 			if test.change != nil {
@@ -190,8 +190,8 @@ func TestRetire(t *testing.T) {
 func TestRetireBeforeTheFirstRoute(t *testing.T) {
 	decision := Decide(newSnapshot(nil, 2, nil, down(1), withoutWorkload(2)), testPolicy, testNow)
 	want := []WorkloadPlan{
-		{Revision: 1, Action: ScaleDown, IdleSince: testNow},
-		{Revision: 2, Action: Run, MinReplicas: 1},
+		{Revision: 1, Component: Predictor, Action: ScaleDown, IdleSince: testNow},
+		{Revision: 2, Component: Predictor, Action: Run, MinReplicas: 1},
 	}
 	if diff := cmp.Diff(want, decision.Workloads); diff != "" || decision.State != nil {
 		t.Errorf("workloads (-want +got), with rollout state %v:\n%s", decision.State, diff)
@@ -249,7 +249,7 @@ func TestStopWithoutRoutes(t *testing.T) {
 // TestWakeAt: WakeAt is the earliest time at which the decision changes.
 func TestWakeAt(t *testing.T) {
 	state := rolloutState(3, 1, 3, nil, All(3))
-	state.Held, state.ShiftedAt = map[Number]int{3: 4}, testNow.Add(-time.Minute)
+	state.Held, state.ShiftedAt = heldBy(map[Number]int{3: 4}), testNow.Add(-time.Minute)
 	running := Workload{Ready: 1, Replicas: 1, Pods: 1}
 	observed := newSnapshot(state, 3, nil, retiring(1, running, 20*time.Second), retiring(2, running, 10*time.Second), upWith(3, 4))
 	observed.Desired.Replicas = scaled
@@ -304,7 +304,7 @@ func TestPrune(t *testing.T) {
 		"not a revision that runs":           {rolloutState(12, 11, 12, nil, All(12)), 12, replace(history(12), up(1)), 10, []Number{2}},
 		"not a revision with a share":        {rolloutState(11, 0, 12, new(0), canarySplit(2, 50, 1)), 12, replace(history(12), up(2)), 10, nil},
 		"all revisions not in use":           {rolloutState(4, 2, 4, nil, All(4)), 4, history(4), 0, []Number{3, 1}},
-		"a workload without history":         {rolloutState(2, 0, 2, nil, All(2)), 2, replace(history(2), Revision{Number: 1, Workload: &Workload{}}), 0, nil},
+		"a workload without history":         {rolloutState(2, 0, 2, nil, All(2)), 2, replace(history(2), Revision{Number: 1, Workloads: Workloads{Predictor: {}}}), 0, nil},
 		"before the first revision is ready": {nil, 2, history(2), 1, []Number{1}},
 	}
 	for name, test := range tests {
@@ -314,7 +314,7 @@ func TestPrune(t *testing.T) {
 			}
 			observed := newSnapshot(test.state, test.target, nil, test.revisions...)
 			if test.state != nil {
-				observed.Desired.Percent = test.state.Percent
+				observed.Desired.Intent = test.state.Asked
 			}
 			policy := testPolicy
 			policy.HistoryLimit = test.limit

@@ -229,7 +229,7 @@ func (r *reporter) unreadyCondition(share rollout.Share) condition {
 // isLost reports whether a revision has neither an entry in the revision history nor a workload.
 func (r *reporter) isLost(n rollout.Number) bool {
 	return !slices.ContainsFunc(r.Snapshot.Revisions, func(revision rollout.Revision) bool {
-		return revision.Number == n && (revision.InHistory || revision.Workload != nil)
+		return revision.Number == n && (revision.InHistory || revision.Workloads[rollout.Predictor] != nil)
 	})
 }
 

@@ -143,8 +143,8 @@ func isReady(t *rapid.T, report status.Report) bool {
 
 func readyReplicas(observed *backend.Observation, n rollout.Number) int {
 	for _, revision := range observed.Revisions {
-		if revision.Number == n && revision.Workload != nil {
-			return revision.Workload.Ready
+		if revision.Number == n && revision.Workloads[rollout.Predictor] != nil {
+			return revision.Workloads[rollout.Predictor].Ready
 		}
 	}
 	return 0

@@ -68,14 +68,14 @@ func split(pairs ...int) rollout.Split {
 // rolloutState returns a rollout state that was written an hour ago.
 func rolloutState(stable, previous, target rollout.Number, percent *int, served rollout.Split) *rollout.State {
 	return &rollout.State{
-		Stable: stable, Previous: previous, Target: target, Percent: percent,
+		Stable: stable, Previous: previous, Target: target, Asked: rollout.PercentIntent(percent, nil),
 		Split: served, ServedBefore: served, ShiftedAt: now.Add(-time.Hour), Highest: max(stable, previous, target),
 	}
 }
 
 func (s scenario) desired() rollout.Desired {
 	desired := rollout.Desired{
-		Hash: hashOf(s.target), Percent: s.percent, Stopped: s.stopped, Tagged: s.tagged,
+		Hash: hashOf(s.target), Intent: rollout.PercentIntent(s.percent, nil), Stopped: s.stopped, Tagged: s.tagged,
 		Replicas: rollout.Bounds{Min: max(s.minReplicas, 1), Max: max(s.minReplicas, s.maxReplicas, 1)},
 	}
 	if s.target == 0 {
@@ -139,7 +139,7 @@ func (s scenario) addRunning(observed *backend.Observation, n rollout.Number) {
 	observed.Details[n] = detail
 	observed.Revisions = append(observed.Revisions, rollout.Revision{
 		Number: n, Hash: hashOf(n), InHistory: true,
-		Workload: &rollout.Workload{Ready: ready, Replicas: max(ready, 1), Pods: max(ready, 1), Failed: detail.Failure != nil && ready == 0},
+		Workloads: rollout.WorkloadsOf(&rollout.Workload{Ready: ready, Replicas: max(ready, 1), Pods: max(ready, 1), Failed: detail.Failure != nil && ready == 0}),
 	})
 }
 

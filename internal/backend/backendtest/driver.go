@@ -250,11 +250,11 @@ func (p *driver) wantRunning(want ...rollout.Number) {
 	p.t.Helper()
 	var got []rollout.Number
 	for _, revision := range p.observe().Revisions {
-		if revision.Workload != nil {
+		if revision.Workloads[rollout.Predictor] != nil {
 			got = append(got, revision.Number)
 		}
-		if runs := len(p.Instances(revision.Number)) > 0; runs != (revision.Workload != nil) {
-			p.t.Errorf("revision %d runs: %t, and is observed as %+v", revision.Number, runs, revision.Workload)
+		if runs := len(p.Instances(revision.Number)) > 0; runs != (revision.Workloads[rollout.Predictor] != nil) {
+			p.t.Errorf("revision %d runs: %t, and is observed as %+v", revision.Number, runs, revision.Workloads[rollout.Predictor])
 		}
 	}
 	if !slices.Equal(got, want) {

@@ -23,7 +23,7 @@ func observesWorkloads(p *driver) {
 	p.SetFailing(1, true)
 	p.rollOut("v1", promote)
 	observed := p.observe()
-	if got := observed.Revisions[0].Workload; got == nil || got.Ready != 0 {
+	if got := observed.Revisions[0].Workloads[rollout.Predictor]; got == nil || got.Ready != 0 {
 		p.t.Errorf("of what loads it observes %+v", got)
 	}
 	if state := observed.Details[1].State; state == v1beta1.Loaded || state == "" {
@@ -33,7 +33,7 @@ func observesWorkloads(p *driver) {
 	p.SetFailing(1, false)
 	p.settle()
 	observed = p.observe()
-	if got := observed.Revisions[0].Workload; got == nil || got.Ready < 1 || got.Failed || !got.IdleSince.IsZero() {
+	if got := observed.Revisions[0].Workloads[rollout.Predictor]; got == nil || got.Ready < 1 || got.Failed || !got.IdleSince.IsZero() {
 		p.t.Errorf("of what serves it observes %+v", got)
 	}
 	if got := observed.Details[1]; got.State != v1beta1.Loaded || got.Failure != nil || got.Pods < 1 {
@@ -49,8 +49,8 @@ func observesWorkloads(p *driver) {
 		return
 	}
 	for _, revision := range observed.Revisions {
-		if revision.Number == 1 && (revision.Workload == nil || revision.Workload.IdleSince.IsZero()) {
-			p.t.Errorf("of what has drained it observes %+v", revision.Workload)
+		if revision.Number == 1 && (revision.Workloads[rollout.Predictor] == nil || revision.Workloads[rollout.Predictor].IdleSince.IsZero()) {
+			p.t.Errorf("of what has drained it observes %+v", revision.Workloads[rollout.Predictor])
 		}
 	}
 }

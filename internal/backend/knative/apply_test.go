@@ -483,7 +483,7 @@ func TestPrematureFailures(t *testing.T) {
 			}
 			detail := found.detail(2)
 			observed := &backend.Observation{
-				Revisions: []rollout.Revision{{Number: 2, Workload: &rollout.Workload{Failed: detail.Failure != nil}}},
+				Revisions: []rollout.Revision{{Number: 2, Workloads: rollout.WorkloadsOf(&rollout.Workload{Failed: detail.Failure != nil})}},
 				Details:   map[rollout.Number]backend.RevisionStatus{2: detail},
 			}
 			observed, _ = observed.Expire(testkit.Start.Add(test.after))
@@ -491,7 +491,7 @@ func TestPrematureFailures(t *testing.T) {
 			if got.Failure != nil {
 				reason = got.Failure.Reason
 			}
-			if reason != test.fails || observed.Revisions[0].Workload.Failed != (test.fails != "") || !strings.Contains(got.Stage, test.stage) {
+			if reason != test.fails || observed.Revisions[0].Workloads[rollout.Predictor].Failed != (test.fails != "") || !strings.Contains(got.Stage, test.stage) {
 				t.Errorf("it fails for %q in stage %q", reason, got.Stage)
 			}
 		})

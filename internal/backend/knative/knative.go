@@ -90,7 +90,7 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 		observation.Hosts = gateway.HostsOf(route)
 	}
 	for _, revision := range observation.Revisions {
-		if revision.Workload != nil {
+		if revision.Workloads[rollout.Predictor] != nil {
 			observation.Details[revision.Number] = observed.detail(revision.Number)
 		}
 	}

@@ -190,7 +190,7 @@ func (c *children) revisions(isvc *v1beta1.InferenceService) []rollout.Revision 
 	var revisions []rollout.Revision
 	for _, n := range slices.Sorted(maps.Keys(numbers)) {
 		recorded, found := c.Revisions[n]
-		revision := rollout.Revision{Number: n, Hash: recorded.Hash, InHistory: found, Workload: c.workload(isvc, n)}
+		revision := rollout.Revision{Number: n, Hash: recorded.Hash, InHistory: found, Workloads: rollout.WorkloadsOf(c.workload(isvc, n))}
 		if !found && c.knativeRevisions[n] != nil {
 			revision.Hash = c.knativeRevisions[n].Annotations[objects.AnnotationHash]
 		}

@@ -59,7 +59,7 @@ func (w *writer) addFinding(condition, reason, what string, err error) {
 // state and nothing has changed since. That version did not create the Service, and an upgrade must
 // not write. The Service is created with the next change.
 func (w *writer) predatesPredictorService() bool {
-	return w.Decision.State.Version < rollout.StateVersion
+	return w.Decision.State.Version < 2
 }
 
 // predictorService returns a Service for the pods of one revision: a Service has no weights.

@@ -165,10 +165,9 @@ func TestUpgradeCreatesNoPredictorService(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.Remove(predictorName, &corev1.Service{})
-	state := c.rolloutState()
-	state.Version = 0
+	state := encodeV1(c.rolloutState())
 	testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
-		route.Annotations[objects.AnnotationState] = state.Encode()
+		route.Annotations[objects.AnnotationState] = state
 	})
 	if writes := c.settle(); len(writes) > 0 || c.selectedRevision() != 0 {
 		t.Errorf("it has written %v", writes)

@@ -91,7 +91,7 @@ func TestRevisionDetail(t *testing.T) {
 			deployment.Spec.ProgressDeadlineSeconds = new(int32(600))
 			deployment.Status.Conditions = test.conditions
 			observed := &backend.Observation{
-				Revisions: []rollout.Revision{{Number: 2, Workload: &rollout.Workload{}}},
+				Revisions: []rollout.Revision{{Number: 2, Workloads: rollout.WorkloadsOf(&rollout.Workload{})}},
 				Details:   map[rollout.Number]backend.RevisionStatus{2: revisionDetail(deployment, test.pods)},
 			}
 			observed, _ = observed.Expire(testkit.Start.Add(test.after))

@@ -4,6 +4,7 @@
 package standard
 
 import (
+	"encoding/json"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -113,4 +114,16 @@ func split(t *testing.T, shares ...int) rollout.Split {
 		t.Fatal(err)
 	}
 	return result
+}
+
+// encodeV1 encodes the rollout state of a settled, promoted revision as the first release did.
+func encodeV1(state rollout.State) string {
+	text, err := json.Marshal(map[string]any{
+		"stable": state.Stable, "previous": state.Previous, "target": state.Target, "inputs": state.Hash,
+		"split": state.Split, "before": state.ServedBefore, "shiftedAt": state.ShiftedAt, "highest": state.Highest,
+	})
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }

@@ -262,7 +262,7 @@ func revisionsOf(observed *children) []rollout.Revision {
 			Number:    n,
 			Hash:      inputsOf(observed, n),
 			InHistory: recorded,
-			Workload:  workloadOf(observed, n),
+			Workloads: rollout.WorkloadsOf(workloadOf(observed, n)),
 		})
 	}
 	return revisions

@@ -247,10 +247,9 @@ func TestClusterWithoutScaleTargets(t *testing.T) {
 func TestUpgradeCreatesNoScaleTarget(t *testing.T) {
 	c := scaledExternally(t)
 	c.Remove(predictorName, &scalingv1alpha1.ScaleTarget{})
-	state := c.rolloutState()
-	state.Version = 0
+	state := encodeV1(c.rolloutState())
 	testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
-		route.Annotations[objects.AnnotationState] = state.Encode()
+		route.Annotations[objects.AnnotationState] = state
 	})
 	if writes := c.settle(); len(writes) > 0 || c.Has(predictorName, &scalingv1alpha1.ScaleTarget{}) {
 		t.Errorf("it writes %v", writes)

@@ -248,7 +248,7 @@ func TestEndpointsThatCount(t *testing.T) {
 		}
 		observed, err := c.observe()
 		c.Must(err)
-		if got := observed.Revisions[0].Workload.Ready; got != test.want {
+		if got := observed.Revisions[0].Workloads[rollout.Predictor].Ready; got != test.want {
 			t.Errorf("with %s, %d are ready, want %d", test.why, got, test.want)
 		}
 	}

@@ -98,7 +98,7 @@ func (b *Backend) newObservation(isvc *v1beta1.InferenceService, observed *child
 		observation.Addresses.Local = "http://" + b.Config.Ingress.ClusterHost(backend.PredictorName(isvc.Name), isvc.Namespace)
 	}
 	for _, revision := range observation.Revisions {
-		if revision.Workload != nil {
+		if revision.Workloads[rollout.Predictor] != nil {
 			observation.Details[revision.Number] = revisionDetail(observed.deployments[revision.Number], observed.pods[revision.Number])
 		}
 	}

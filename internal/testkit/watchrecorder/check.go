@@ -447,8 +447,11 @@ func (m *model) checkReadyCondition(isvc *v1beta1.InferenceService, reported rol
 	if err != nil {
 		return nil // Reported when the route was written.
 	}
-	desired, observed := isvc.Spec.Predictor.CanaryTrafficPercent, state.Percent
-	if (desired == nil) != (observed == nil) || desired != nil && int(*desired) != *observed {
+	var percent *int
+	if spec := isvc.Spec.Predictor.CanaryTrafficPercent; spec != nil {
+		percent = new(int(*spec))
+	}
+	if rollout.PercentIntent(percent, nil) != state.Asked {
 		return []error{fmt.Errorf("rule 9: Ready is True, but the percent in the rollout state is not that of generation %d", isvc.Generation)}
 	}
 	return nil

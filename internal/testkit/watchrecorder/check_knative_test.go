@@ -26,7 +26,7 @@ func knative(generation, served int64, split rollout.Split, shares ...rollout.Sh
 	object := &servingv1.Service{ObjectMeta: objectMeta("iris-predictor")}
 	object.Generation = generation
 	object.Annotations = map[string]string{
-		annotationRolloutState: rollout.State{Stable: 1, Target: 2, Percent: new(10), Split: split, Highest: 3}.Encode(),
+		annotationRolloutState: rollout.State{Stable: 1, Target: 2, Asked: rollout.Intent{Share: 10}, Split: split, Highest: 3}.Encode(),
 	}
 	if shares == nil {
 		shares = split.Shares()

@@ -50,7 +50,7 @@ func endpoints(n int, ready ...bool) *discoveryv1.EndpointSlice {
 func route(generation, accepted int64, split rollout.Split) *gatewayv1.HTTPRoute {
 	object := &gatewayv1.HTTPRoute{ObjectMeta: objectMeta("iris")}
 	object.Generation = generation
-	state := rollout.State{Stable: 1, Target: 2, Percent: new(10), Split: split, Highest: 2}
+	state := rollout.State{Stable: 1, Target: 2, Asked: rollout.Intent{Share: 10}, Split: split, Highest: 2}
 	object.Annotations = map[string]string{annotationRolloutState: state.Encode()}
 	rule := gatewayv1.HTTPRouteRule{}
 	for _, share := range split.Shares() {
