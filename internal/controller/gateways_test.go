@@ -17,7 +17,6 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/testkit"
 )
@@ -168,19 +167,19 @@ func TestEnqueueAttached(t *testing.T) {
 		route.Spec.ParentRefs = []gatewayv1.ParentReference{{Namespace: new(gatewayv1.Namespace("kserve")), Name: gatewayv1.ObjectName(gateway)}}
 		return route
 	}
-	other := gatewaytest.NewGateway("other", 1)
+	other := testkit.NewGateway("other", 1)
 	other.Spec.GatewayClassName = "other"
-	server := newServer(t, gatewaytest.NewGateway("outer", 1), other, route("iris", "outer"), route("wine", "outer"), route("digits", "other"))
+	server := newServer(t, testkit.NewGateway("outer", 1), other, route("iris", "outer"), route("wine", "outer"), route("digits", "other"))
 	for name, test := range map[string]struct {
 		object client.Object
 		want   []string
 	}{
-		"a Gateway":                     {gatewaytest.NewGateway("outer", 1), []string{"iris", "wine"}},
+		"a Gateway":                     {testkit.NewGateway("outer", 1), []string{"iris", "wine"}},
 		"another one":                   {other, []string{"digits"}},
-		"a Gateway without routes":      {gatewaytest.NewGateway("idle", 1), nil},
-		"a GatewayClass":                {gatewaytest.NewGatewayClass(), []string{"iris", "wine"}},
+		"a Gateway without routes":      {testkit.NewGateway("idle", 1), nil},
+		"a GatewayClass":                {testkit.NewGatewayClass(), []string{"iris", "wine"}},
 		"a GatewayClass without any":    {&gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: "idle"}}, nil},
-		"a Gateway that does not exist": {gatewaytest.NewGateway("gone", 1), nil},
+		"a Gateway that does not exist": {testkit.NewGateway("gone", 1), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
@@ -199,8 +198,8 @@ func TestEnqueueAttached(t *testing.T) {
 // others.
 func TestGatewayChangedIgnoresAttachedRoutes(t *testing.T) {
 	trimmedGateway := func(changes ...func(*gatewayv1.Gateway)) client.Object {
-		gateway := gatewaytest.NewGateway("outer", 1, "http")
-		gateway.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, metav1.ConditionTrue)}
+		gateway := testkit.NewGateway("outer", 1, "http")
+		gateway.Status.Conditions = []metav1.Condition{testkit.Programmed(1, metav1.ConditionTrue)}
 		gateway.Status.Listeners[0].AttachedRoutes = 7
 		for _, change := range changes {
 			change(gateway)

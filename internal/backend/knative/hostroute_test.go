@@ -20,7 +20,6 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/testkit"
@@ -245,8 +244,8 @@ func TestHostRouteProblems(t *testing.T) {
 // TestPredictorURLWhileGatewayIsNotProgrammed: an accepted HTTPRoute is not always served.
 func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	u := newUserWithGateway(t)
-	outer := gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")
-	outer.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, metav1.ConditionFalse)}
+	outer := testkit.NewGateway("kserve-ingress-gateway", 1, "http")
+	outer.Status.Conditions = []metav1.Condition{testkit.Programmed(1, metav1.ConditionFalse)}
 	u.Must(u.server.Create(t.Context(), outer))
 	u.rollOut("v1", promote)
 	status := u.wantURL(predictorURL)
@@ -256,7 +255,7 @@ func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 
 	report := func(generation, reported int64) {
 		u.Must(u.server.Get(t.Context(), client.ObjectKeyFromObject(outer), outer))
-		outer.Generation, outer.Status.Conditions = generation, []metav1.Condition{gatewaytest.Programmed(reported, metav1.ConditionTrue)}
+		outer.Generation, outer.Status.Conditions = generation, []metav1.Condition{testkit.Programmed(reported, metav1.ConditionTrue)}
 		u.Must(u.server.Update(t.Context(), outer))
 	}
 	report(2, 1)
@@ -288,8 +287,8 @@ func TestHostRouteTimeout(t *testing.T) {
 		return string(*timeouts.Request)
 	}
 	install := func(u user, features ...gatewayv1.FeatureName) {
-		u.Must(u.server.Create(t.Context(), gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")))
-		u.Must(u.server.Create(t.Context(), gatewaytest.NewGatewayClass(features...)))
+		u.Must(u.server.Create(t.Context(), testkit.NewGateway("kserve-ingress-gateway", 1, "http")))
+		u.Must(u.server.Create(t.Context(), testkit.NewGatewayClass(features...)))
 	}
 	long := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.TimeoutSeconds = new(int64(600)) }
 	for name, test := range map[string]struct {

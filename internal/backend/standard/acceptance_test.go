@@ -11,7 +11,6 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/gateway"
-	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/testkit"
 )
@@ -98,7 +97,7 @@ func (c *cluster) refuse(name string) {
 	c.Get(name, route)
 	route.Status.Parents = nil
 	for _, ref := range route.Spec.ParentRefs {
-		route.Status.Parents = append(route.Status.Parents, gatewaytest.ParentStatus(ref, route.Generation, metav1.ConditionFalse, metav1.ConditionTrue))
+		route.Status.Parents = append(route.Status.Parents, testkit.ParentStatus(ref, route.Generation, metav1.ConditionFalse, metav1.ConditionTrue))
 	}
 	c.Must(c.server.Status().Update(c.T.Context(), route))
 }
@@ -175,7 +174,7 @@ func TestRouteStatus(t *testing.T) {
 		},
 		"there is no gateway any more, and another one has said something": {
 			given: func(c *cluster) {
-				refuse(c, isvcName, gatewaytest.ParentStatus(gateway.ParentRef("kserve", "other", ""), 0, yes, yes))
+				refuse(c, isvcName, testkit.ParentStatus(gateway.ParentRef("kserve", "other", ""), 0, yes, yes))
 			},
 			wantReason: "GatewayNotFound",
 			wantMessage: `Gateway "kserve-ingress-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
@@ -184,7 +183,7 @@ func TestRouteStatus(t *testing.T) {
 		"there is no local gateway": {
 			given: func(c *cluster) {
 				makeGateway(c, "kserve-ingress-gateway")
-				refuse(c, isvcName, gatewaytest.ParentStatus(externalRef, 0, yes, yes))
+				refuse(c, isvcName, testkit.ParentStatus(externalRef, 0, yes, yes))
 			},
 			wantReason: "GatewayNotFound",
 			wantMessage: `Gateway "kserve-local-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
@@ -210,14 +209,14 @@ func TestRouteStatus(t *testing.T) {
 		},
 		"it is refused": {
 			given: func(c *cluster) {
-				refuse(c, isvcName, gatewaytest.ParentStatus(externalRef, 0, no, yes), gatewaytest.ParentStatus(localRef, 0, yes, yes))
+				refuse(c, isvcName, testkit.ParentStatus(externalRef, 0, no, yes), testkit.ParentStatus(localRef, 0, yes, yes))
 			},
 			wantReason:  "Accepted",
 			wantMessage: `the gateway refuses HTTPRoute "sklearn-iris" (the gateway says so)` + says + "sklearn-iris",
 		},
 		"a tag is refused": {
 			given: func(c *cluster) {
-				refuse(c, "prev-sklearn-iris-predictor", gatewaytest.ParentStatus(externalRef, 0, yes, no), gatewaytest.ParentStatus(localRef, 0, yes, yes))
+				refuse(c, "prev-sklearn-iris-predictor", testkit.ParentStatus(externalRef, 0, yes, no), testkit.ParentStatus(localRef, 0, yes, yes))
 			},
 			wantReason:  "ResolvedRefs",
 			wantMessage: `the gateway refuses HTTPRoute "prev-sklearn-iris-predictor" (the gateway says so)` + says + "prev-sklearn-iris-predictor",

@@ -15,7 +15,6 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/testkit"
@@ -98,7 +97,7 @@ func (g *traffic) request() {
 // programmed sets the Programmed condition of the Gateway at a generation.
 func (g *traffic) programmed(generation int64, condition *metav1.Condition) {
 	g.T.Helper()
-	reported := gatewaytest.NewGateway("kserve-ingress-gateway", generation, "http")
+	reported := testkit.NewGateway("kserve-ingress-gateway", generation, "http")
 	if condition != nil {
 		reported.Status.Conditions = []metav1.Condition{*condition}
 	}
@@ -161,7 +160,7 @@ func TestNoRequestFailsBehindLaggingDataPlane(t *testing.T) {
 // TestNoDrainWhileGatewayIsNotProgrammed: the gateway accepts each generation of the route while
 // its data plane serves the one before.
 func TestNoDrainWhileGatewayIsNotProgrammed(t *testing.T) {
-	refused := gatewaytest.Programmed(1, no)
+	refused := testkit.Programmed(1, no)
 	for name, report := range map[string]func(g *traffic){
 		"the Gateway says so": func(g *traffic) { g.programmed(1, &refused) },
 		"a listener says so": func(g *traffic) {
@@ -172,7 +171,7 @@ func TestNoDrainWhileGatewayIsNotProgrammed(t *testing.T) {
 			g.Must(g.server.Update(g.T.Context(), found))
 		},
 		"the Gateway has yet to report on a change": func(g *traffic) {
-			condition := gatewaytest.Programmed(1, yes)
+			condition := testkit.Programmed(1, yes)
 			g.programmed(2, &condition)
 		},
 	} {
@@ -195,7 +194,7 @@ func TestNoDrainWhileGatewayIsNotProgrammed(t *testing.T) {
 				t.Errorf("it is programmed: %t; users read %q", decision.Programmed, observed.RouteStatus.Message)
 			}
 
-			programmed := gatewaytest.Programmed(2, yes)
+			programmed := testkit.Programmed(2, yes)
 			g.programmed(2, &programmed)
 			g.stuck = false
 			g.run(5 * time.Minute)
@@ -210,8 +209,8 @@ func TestNoDrainWhileGatewayIsNotProgrammed(t *testing.T) {
 // TestTagHostsNeedProgrammedGateway, like the main route.
 func TestTagHostsNeedProgrammedGateway(t *testing.T) {
 	c := newCanary(t)
-	local := gatewaytest.NewGateway("kserve-local-gateway", 1, "http")
-	local.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, no)}
+	local := testkit.NewGateway("kserve-local-gateway", 1, "http")
+	local.Status.Conditions = []metav1.Condition{testkit.Programmed(1, no)}
 	c.Must(c.server.Create(t.Context(), local))
 	observed, err := c.observe()
 	c.Must(err)
@@ -344,7 +343,7 @@ func observedHosts(route *gatewayv1.HTTPRoute) []string {
 func TestDefaultTimeoutIsAddedWithWeights(t *testing.T) {
 	c := newCanary(t)
 	for _, name := range []string{"kserve-ingress-gateway", "kserve-local-gateway"} {
-		c.Must(c.server.Create(t.Context(), gatewaytest.NewGateway(name, 1, "http")))
+		c.Must(c.server.Create(t.Context(), testkit.NewGateway(name, 1, "http")))
 	}
 	timeouts := func() map[string]*gatewayv1.HTTPRouteTimeouts {
 		found := map[string]*gatewayv1.HTTPRouteTimeouts{}
@@ -353,7 +352,7 @@ func TestDefaultTimeoutIsAddedWithWeights(t *testing.T) {
 		}
 		return found
 	}
-	c.Must(c.server.Create(t.Context(), gatewaytest.NewGatewayClass("HTTPRouteRequestTimeout")))
+	c.Must(c.server.Create(t.Context(), testkit.NewGatewayClass("HTTPRouteRequestTimeout")))
 	if writes := c.settle(); len(writes) > 0 {
 		t.Errorf("a settled one is written: %v", writes)
 	}

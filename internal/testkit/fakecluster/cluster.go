@@ -6,6 +6,7 @@ package fakecluster
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -110,7 +111,7 @@ func (c *Cluster) Settle(ctx context.Context) (changed bool, err error) {
 		}
 		changed = true
 	}
-	return changed, fmt.Errorf("the fake controllers do not settle")
+	return changed, errors.New("the fake controllers do not settle")
 }
 
 // controller reconciles the objects of one kind.

@@ -119,9 +119,11 @@ func (s *Server) update(ctx context.Context, server client.WithWatch, object cli
 }
 
 func (s *Server) patch(ctx context.Context, server client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
-	if data, err := patch.Data(object); err != nil {
-		return err
-	} else if s.Admit != nil {
+	if s.Admit != nil {
+		data, err := patch.Data(object)
+		if err != nil {
+			return err
+		}
 		if err := s.Admit(data); err != nil {
 			return err
 		}
