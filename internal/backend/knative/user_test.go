@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
@@ -32,11 +31,11 @@ func newUser(t *testing.T) user {
 // promote stands for an absent percent.
 const promote = -1
 
-func (u user) apply(model string, percent int64, changes ...func(*v1beta1.InferenceService)) {
+func (u user) apply(model string, percent int64, changes ...testkit.Edit) {
 	u.T.Helper()
 	testkit.EditObject(u.Objects, isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor = v1beta1.PredictorSpec{}
-		isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
+		testkit.Image("registry.example.com/" + model)(isvc)
 		if percent != promote {
 			isvc.Spec.Predictor.CanaryTrafficPercent = &percent
 		}
@@ -95,29 +94,21 @@ func (u user) observe() backendtest.Moment {
 func (u user) settle() []write {
 	u.T.Helper()
 	before := len(u.server.Writes)
-	for range 60 {
-		silent := len(u.server.Writes)
+	backendtest.Settle(u.T, &u.now, func() int { return len(u.server.Writes) }, u.step, func() (time.Time, error) {
 		observed, decision, err := u.reconcile()
-		if err != nil && !backend.IsStale(err) {
-			u.T.Fatalf("after %v: %v", u.server.Writes[before:], err)
+		if !backend.IsStale(err) {
+			u.Must(err)
 		}
-		wake := decision.WakeAt
-		if at := observed.WakeAt; wake.IsZero() || !at.IsZero() && at.Before(wake) {
-			wake = at
+		wakeAt := decision.WakeAt
+		if at := observed.WakeAt; wakeAt.IsZero() || !at.IsZero() && at.Before(wakeAt) {
+			wakeAt = at
 		}
-		if u.step() || len(u.server.Writes) > silent || err != nil {
-			continue
-		}
-		if wake.IsZero() {
-			return u.server.Writes[before:]
-		}
-		u.now = wake
-	}
-	u.T.Fatalf("it does not settle: %v", u.server.Writes[before:])
-	return nil
+		return wakeAt, err
+	})
+	return u.server.Writes[before:]
 }
 
-func (u user) rollOut(model string, percent int64, changes ...func(*v1beta1.InferenceService)) []write {
+func (u user) rollOut(model string, percent int64, changes ...testkit.Edit) []write {
 	u.T.Helper()
 	u.apply(model, percent, changes...)
 	return u.settle()

@@ -24,6 +24,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/backendtest"
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/testkit"
 )
@@ -90,7 +91,7 @@ func (p *player) write(w write, do func() error) error {
 func (p *player) play(step step) {
 	p.T.Helper()
 	p.ask(step.inputs, step.percent)
-	for range 50 {
+	backendtest.Settle(p.T, &p.now, func() int { return p.wrote }, p.catchUp, func() (time.Time, error) {
 		before := p.wrote
 		p.failed = false
 		decision, err := p.reconcile()
@@ -98,19 +99,17 @@ func (p *player) play(step step) {
 		if failed != (err != nil) || failed && !errors.Is(err, p.fault.err) {
 			p.T.Fatalf("write %d, %v: error is %v", p.wrote, p.server.Writes[len(p.server.Writes)-1], err)
 		}
-		moved := p.runControllers()
-		if p.Has(isvcName, &gatewayv1.HTTPRoute{}) {
-			p.serves = p.served()
-		}
-		if moved || p.wrote > before {
-			continue
-		}
-		if decision.WakeAt.IsZero() {
-			return
-		}
-		p.now = decision.WakeAt
+		return decision.WakeAt, nil
+	})
+}
+
+func (p *player) catchUp() bool {
+	p.T.Helper()
+	moved := p.runControllers()
+	if p.Has(isvcName, &gatewayv1.HTTPRoute{}) {
+		p.serves = p.served()
 	}
-	p.T.Fatalf("does not settle: %v", p.server.Writes)
+	return moved
 }
 
 // checkRequests checks that every request still reaches a ready revision.

@@ -112,22 +112,12 @@ func (c *cluster) carryOut(observed backendtest.Moment, decision rollout.Decisio
 func (c *cluster) settle() []write {
 	c.T.Helper()
 	before := len(c.server.Writes)
-	for range 50 {
-		silent := len(c.server.Writes)
+	backendtest.Settle(c.T, &c.now, func() int { return len(c.server.Writes) }, c.runControllers, func() (time.Time, error) {
 		decision, err := c.reconcile()
-		if err != nil {
-			c.T.Fatalf("after %v: %v", c.server.Writes[before:], err)
-		}
-		if moved := c.runControllers(); moved || len(c.server.Writes) > silent {
-			continue
-		}
-		if decision.WakeAt.IsZero() {
-			return c.server.Writes[before:]
-		}
-		c.now = decision.WakeAt
-	}
-	c.T.Fatalf("does not settle: %v", c.server.Writes[before:])
-	return nil
+		c.Must(err)
+		return decision.WakeAt, nil
+	})
+	return c.server.Writes[before:]
 }
 
 // rollOut sets the inputs and the percent of the spec, and settles; a negative percent stands for
