@@ -66,8 +66,8 @@ func TestFindTarget(t *testing.T) {
 		spec        []testkit.Edit
 		// want is the existing revision that the spec asks for. It is 0 for a new revision or none.
 		want rollout.Number
-		// wantInputs are the target's inputs if it is no existing revision.
-		wantInputs string
+		// wantHash is the target's hash if it is no existing revision.
+		wantHash string
 	}{
 		"the spec cannot be resolved at all": {},
 		"the model of the target":            {wanted: wants("older", "b", "r1"), want: 2},
@@ -78,8 +78,8 @@ func TestFindTarget(t *testing.T) {
 		"the model of another revision, under newer settings": {
 			wanted: wants("newer", "a", "r1"), want: 1,
 		},
-		"a new model":                {wanted: wants("newer", "c", "r1"), wantInputs: "newer/c/r1"},
-		"the model, a newer runtime": {wanted: wants("older", "b", "r2"), wantInputs: "older/b/r2"},
+		"a new model":                {wanted: wants("newer", "c", "r1"), wantHash: "newer/c/r1"},
+		"the model, a newer runtime": {wanted: wants("older", "b", "r2"), wantHash: "older/b/r2"},
 		"the model, a newer runtime that must not be taken": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, want: 2,
 		},
@@ -121,7 +121,7 @@ func TestFindTarget(t *testing.T) {
 			},
 		},
 		"an older model with a newer runtime, while the runtime of the newer one is kept": {
-			wanted: wants("older", "a", "r2"), keepRuntime: true, wantInputs: "older/a/r2",
+			wanted: wants("older", "a", "r2"), keepRuntime: true, wantHash: "older/a/r2",
 		},
 		"a runtime is kept, and the last target is only reported": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, want: 2,
@@ -132,12 +132,12 @@ func TestFindTarget(t *testing.T) {
 				}
 			}},
 		},
-		"a runtime is to be kept, and nobody knows the last target": {
-			wanted: wants("older", "b", "r2"), keepRuntime: true, wantInputs: "older/b/r2",
+		"a runtime is to be kept, and the last target is unknown": {
+			wanted: wants("older", "b", "r2"), keepRuntime: true, wantHash: "older/b/r2",
 			given: func(o *backend.Observation) { o.Route.State = nil },
 		},
 		"a runtime is to be kept, and the last target is lost": {
-			wanted: wants("older", "b", "r2"), keepRuntime: true, wantInputs: "older/b/r2",
+			wanted: wants("older", "b", "r2"), keepRuntime: true, wantHash: "older/b/r2",
 			given: func(o *backend.Observation) { o.Revisions = o.Revisions[:1] },
 		},
 		"a revision without a record counts by its inputs": {
@@ -165,8 +165,8 @@ func TestFindTarget(t *testing.T) {
 			if got != test.want || target.Exists(observed.Revisions) != (got != 0) {
 				t.Errorf("it asks for revision %d (%q), want %d", got, target.Hash, test.want)
 			}
-			if test.want == 0 && target.Hash != test.wantInputs {
-				t.Errorf("it asks for %q, want %q", target.Hash, test.wantInputs)
+			if test.want == 0 && target.Hash != test.wantHash {
+				t.Errorf("it asks for %q, want %q", target.Hash, test.wantHash)
 			}
 		})
 	}
