@@ -229,8 +229,8 @@ func (b RouteBehavior) condition() metav1.Condition {
 	}
 }
 
-// resolve returns the ResolvedRefs condition. It is False if a backend Service does not exist or may
-// not be referred to.
+// resolve returns the ResolvedRefs condition. It is False if a backend Service does not exist or
+// must not be referred to.
 func (g *Gateway) resolve(ctx context.Context, route *gatewayv1.HTTPRoute, behavior RouteBehavior) (metav1.Condition, error) {
 	unresolved := func(reason gatewayv1.RouteConditionReason, message string) metav1.Condition {
 		return metav1.Condition{

@@ -54,8 +54,8 @@ type Write struct{ Verb, Kind, Name string }
 // String returns a write such as "apply Service web".
 func (w Write) String() string { return w.Verb + " " + w.Kind + " " + w.Name }
 
-// New returns a server with the given objects. It indexes the given kinds by their InferenceService,
-// like the operator's cache.
+// New returns a server with the given objects. It indexes the given kinds by their
+// InferenceService, like the operator's cache.
 func New(t *testing.T, scheme *runtime.Scheme, clock clock.PassiveClock, indexed []client.Object, existing ...client.Object) *Server {
 	t.Helper()
 	kubernetes, gatewayAPI := runtime.NewScheme(), runtime.NewScheme()
