@@ -28,9 +28,8 @@ import (
 	"github.com/serinus-io/serinus/internal/metrics"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
-
-var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
 // operator runs a reconciler of one InferenceService with a fake backend.
 type operator struct {
@@ -46,19 +45,13 @@ type operator struct {
 	patchErr     error
 }
 
-func newOperator(t *testing.T, changes ...func(*v1beta1.InferenceService)) *operator {
+func newOperator(t *testing.T, changes ...testkit.Edit) *operator {
 	t.Helper()
-	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "kserve-test", Name: "sklearn-iris", UID: "1", Generation: 1, CreationTimestamp: metav1.NewTime(start.Add(-time.Hour)),
-	}}
-	isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "v1"}}
-	for _, change := range changes {
-		change(isvc)
-	}
+	isvc := testkit.NewInferenceService(slices.Concat([]testkit.Edit{testkit.Image("v1")}, changes)...)
 	o := &operator{
 		t:        t,
 		backend:  newFakeBackend(),
-		clock:    clocktesting.NewFakePassiveClock(start),
+		clock:    clocktesting.NewFakePassiveClock(testkit.Start),
 		recorder: events.NewFakeRecorder(100),
 		registry: prometheus.NewPedanticRegistry(),
 	}
@@ -108,7 +101,7 @@ func (o *operator) must(err error) {
 func (o *operator) isvc() *v1beta1.InferenceService {
 	o.t.Helper()
 	isvc := &v1beta1.InferenceService{}
-	o.must(o.server.Get(o.t.Context(), client.ObjectKey{Namespace: "kserve-test", Name: "sklearn-iris"}, isvc))
+	o.must(o.server.Get(o.t.Context(), client.ObjectKey{Namespace: testkit.Namespace, Name: testkit.Name}, isvc))
 	return isvc
 }
 
@@ -126,10 +119,6 @@ func withModel(image string, percent *int64) func(*v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Containers[0].Image = image
 		isvc.Spec.Predictor.CanaryTrafficPercent = percent
 	}
-}
-
-func withAnnotation(key, value string) func(*v1beta1.InferenceService) {
-	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
 }
 
 // reconcile runs one reconciliation that must succeed.
@@ -231,7 +220,7 @@ type fakeBackend struct {
 func newFakeBackend() *fakeBackend {
 	return &fakeBackend{
 		recorded: map[rollout.Number]backend.HistoryEntry{}, details: map[rollout.Number]backend.RevisionStatus{},
-		failing: map[rollout.Number]*backend.Failure{}, created: start,
+		failing: map[rollout.Number]*backend.Failure{}, created: testkit.Start,
 	}
 }
 
