@@ -117,8 +117,8 @@ func (w *writer) writeService(ctx context.Context) (failures []error) {
 
 func (w *writer) stop(ctx context.Context) error {
 	if state := w.Decision.State; state != nil {
-		if err := w.History.SaveState(ctx, *state); err != nil {
-			return err
+		if saved, err := w.History.SaveState(ctx, *state); err != nil || !saved {
+			return err // The Knative Service has the only other copy of the state.
 		}
 		w.Outcome.Route = true
 	}
