@@ -21,6 +21,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 const (
@@ -63,7 +64,7 @@ func TestRolloutEvents(t *testing.T) {
 		}},
 		{"it keeps crashing", func() {
 			again := *crash
-			again.Detail, again.Time = "another last line", start.Add(time.Hour)
+			again.Detail, again.Time = "another last line", testkit.Start.Add(time.Hour)
 			o.backend.failing[2] = &again
 			o.backend.catchUp()
 			o.settle()
@@ -93,7 +94,7 @@ func TestRolloutEvents(t *testing.T) {
 			"Normal TrafficShifted Shifted traffic from 100 % on " + r1 + " to 20 % on " + r3 + ", 80 % on " + r1,
 		}}, // No status with another Ready was written.
 		{"the spec is malformed", func() {
-			o.edit(withAnnotation(v1beta1.AnnotationStop, "yes"))
+			o.edit(testkit.Annotation(v1beta1.AnnotationStop, "yes"))
 			o.settle()
 		}, []string{`Warning InvalidPredictorSpec metadata.annotations[serving.kserve.io/stop]: "yes": write "true" or "false"`}},
 		{"the spec is corrected", func() {
@@ -101,7 +102,7 @@ func TestRolloutEvents(t *testing.T) {
 			o.settle()
 		}, []string{"Normal Ready 20 % on " + r3 + ", 80 % on " + r1}},
 		{"stop", func() {
-			o.edit(withAnnotation(v1beta1.AnnotationStop, "true"))
+			o.edit(testkit.Annotation(v1beta1.AnnotationStop, "true"))
 			o.settle()
 		}, []string{"Normal TrafficShifted Took all traffic away, which was 20 % on " + r3 + ", 80 % on " + r1}},
 		{"resume", func() {
@@ -544,8 +545,8 @@ func TestFirstTrafficMetric(t *testing.T) {
 		seconds float64
 	}{
 		{"first deployment", rollOut("v1", nil), 42 * time.Second, 1, 42},
-		{"a stop", func() { o.edit(withAnnotation(v1beta1.AnnotationStop, "true")); o.settle() }, time.Hour, 1, 42},
-		{"the end of the stop", func() { o.edit(withAnnotation(v1beta1.AnnotationStop, "false")); o.settle() }, time.Hour, 1, 42},
+		{"a stop", func() { o.edit(testkit.Annotation(v1beta1.AnnotationStop, "true")); o.settle() }, time.Hour, 1, 42},
+		{"the end of the stop", func() { o.edit(testkit.Annotation(v1beta1.AnnotationStop, "false")); o.settle() }, time.Hour, 1, 42},
 		{"a canary that gets nothing yet", rollOut("v2", new(int64(0))), time.Hour, 1, 42},
 		{"it gets something", rollOut("v2", new(int64(10))), time.Hour, 1, 42},
 		{"promotion", rollOut("v2", nil), time.Hour, 1, 42},

@@ -161,7 +161,7 @@ func (s *scope) run(ctx context.Context) error {
 		return err
 	}
 	if err != nil {
-		if err := s.collectProblems(err); err != nil {
+		if err := s.collectProblem(err); err != nil {
 			return fmt.Errorf("observing: %w", err)
 		}
 		return s.report(ctx)
@@ -177,8 +177,7 @@ func (s *scope) run(ctx context.Context) error {
 	}
 	revision, renderErr := s.renderTarget(ctx)
 	change.Revision = revision
-	s.outcome, err = session.Apply(ctx, change)
-	err = errors.Join(renderErr, err)
+	s.outcome = session.Apply(ctx, change)
 	for _, contest := range s.outcome.Contests {
 		s.requeueAt(contest.RetryAt)
 	}
@@ -187,7 +186,7 @@ func (s *scope) run(ctx context.Context) error {
 	}
 	s.announce(ctx, s.outcome)
 	s.collectFindings()
-	if err := s.collectProblems(err); err != nil {
+	if err := s.collectProblems(append([]backend.WriteError{{Err: renderErr}}, s.outcome.Errors...)); err != nil {
 		// The status does not change, because a retry follows soon. Reconcile reports persistent
 		// errors.
 		return fmt.Errorf("applying: %w", err)
@@ -223,7 +222,7 @@ func (s *scope) findTarget() (intent.Target, error) {
 		return intent.Target{}, nil // Without the percent, the new revision would get all traffic.
 	}
 	if err := s.checkNewRevision(); err != nil {
-		return intent.Target{}, s.collectProblems(err)
+		return intent.Target{}, s.collectProblem(err)
 	}
 	return target, nil
 }
@@ -279,25 +278,32 @@ func (s *scope) policy() rollout.Policy {
 	}
 }
 
+// collectProblem turns an error that a user must fix into a problem and returns any other one.
+func (s *scope) collectProblem(err error) error {
+	return s.collectProblems([]backend.WriteError{{Err: err}})
+}
+
 // collectProblems turns the errors that a user must fix into problems and returns the others.
-func (s *scope) collectProblems(err error) error {
-	var transient []error
-	for _, joined := range flattenErrors(err) {
-		problem := problemOf(joined)
-		if problem == nil {
-			transient = append(transient, joined)
+func (s *scope) collectProblems(all []backend.WriteError) error {
+	var transient []backend.WriteError
+	for _, failed := range all {
+		problem := problemOf(failed.Err)
+		switch {
+		case failed.Err == nil:
 			continue
-		}
-		if backend.IsAboutHostRoute(joined) {
+		case problem == nil:
+			transient = append(transient, failed)
+			continue
+		case failed.HostRoute:
 			s.hostProblem = problem
-		} else if s.problem == nil {
+		case s.problem == nil:
 			s.problem = problem
 		}
-		if needsRecheck(joined, problem) {
+		if needsRecheck(failed.Err, problem) {
 			s.requeueAt(s.Clock.Now().Add(recheckPeriod))
 		}
 	}
-	return errors.Join(transient...)
+	return backend.JoinErrors(transient)
 }
 
 // collectFindings adds the backend's findings to the notices. No watch reports their end.

@@ -26,7 +26,7 @@ func (s *scope) resolve(ctx context.Context) error {
 		return err
 	}
 	if refused != nil {
-		return s.collectProblems(refused)
+		return s.collectProblem(refused)
 	}
 	runtimes, err := s.runtimes(ctx)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *scope) resolve(ctx context.Context) error {
 			err = s.desired.KeepRuntime(ref, runtimes)
 		}
 	}
-	return s.collectProblems(err)
+	return s.collectProblem(err)
 }
 
 // runtimes reads the serving runtimes that the InferenceService could use from the cache. They are

@@ -33,8 +33,8 @@ func desired(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observ
 	desired := rollout.Desired{
 		Hash:     target.Hash,
 		Intent:   rollout.PercentIntent(percentOf(isvc), observed.Route.State),
-		Stopped:  backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, observed.Route.State)),
-		Tagged:   backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, observed.TagHosts),
+		Stopped:  switchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, observed.Route.State)),
+		Tagged:   switchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, observed.TagHosts),
 		Replicas: Bounds(isvc, mode),
 		Replace:  mode != v1beta1.DeploymentModeKnative && allowsReplacement(isvc.Spec.Predictor.DeploymentStrategy),
 	}
@@ -47,6 +47,18 @@ func percentOf(isvc *v1beta1.InferenceService) *int {
 		return new(int(*percent))
 	}
 	return nil
+}
+
+// switchedOn returns the value of a boolean annotation; otherwise is the value of any other text.
+func switchedOn(annotations map[string]string, key string, otherwise bool) bool {
+	switch annotations[key] {
+	case "true":
+		return true
+	case "false", "":
+		return false
+	default:
+		return otherwise
+	}
 }
 
 // isStopped reports whether the InferenceService is stopped now, by the rollout state, or by the

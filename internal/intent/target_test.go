@@ -10,6 +10,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // wants returns a resolved spec. Its inputs name the settings, the model and the runtime.
@@ -62,7 +63,7 @@ func TestFindTarget(t *testing.T) {
 		wanted      *predictor.Resolved
 		keepRuntime bool
 		given       func(*backend.Observation)
-		spec        []edit
+		spec        []testkit.Edit
 		// want is the existing revision that the spec asks for. It is 0 for a new revision or none.
 		want rollout.Number
 		// wantHash is the target's hash if it is no existing revision.
@@ -88,11 +89,11 @@ func TestFindTarget(t *testing.T) {
 		"the model, whose runtime does not serve it any more": {wanted: &predictor.Resolved{Identity: identity("b", "")}},
 		"the model, whose runtime does not serve it any more, and percent 0": {
 			wanted: &predictor.Resolved{Identity: identity("b", "")}, want: 2,
-			spec: []edit{percent(0)},
+			spec: []testkit.Edit{testkit.Percent(0)},
 		},
 		"the model, whose runtime does not serve it any more, and percent 10": {
 			wanted: &predictor.Resolved{Identity: identity("b", "")},
-			spec:   []edit{percent(10)},
+			spec:   []testkit.Edit{testkit.Percent(10)},
 		},
 		"the model of the target, whose runtime is gone":         {wanted: withoutRuntime("b"), want: 2},
 		"the model of the stable, whose runtime is gone":         {wanted: withoutRuntime("a"), want: 1},
@@ -125,9 +126,9 @@ func TestFindTarget(t *testing.T) {
 		"a runtime is kept, and the last target is only reported": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, want: 2,
 			given: func(o *backend.Observation) { o.Route.State = nil },
-			spec: []edit{func(isvc *v1beta1.InferenceService) {
+			spec: []testkit.Edit{func(isvc *v1beta1.InferenceService) {
 				isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{
-					v1beta1.PredictorComponent: {LatestCreatedRevision: "iris-predictor-00002"},
+					v1beta1.PredictorComponent: {LatestCreatedRevision: "sklearn-iris-predictor-00002"},
 				}
 			}},
 		},
@@ -149,9 +150,9 @@ func TestFindTarget(t *testing.T) {
 			if test.given != nil {
 				test.given(observed)
 			}
-			isvc := newInferenceService(test.spec...)
+			isvc := testkit.NewInferenceService(test.spec...)
 			if test.keepRuntime {
-				isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] = "true"
+				testkit.Annotation(v1beta1.AnnotationDisableAutoUpdate, "true")(isvc)
 			}
 			target := FindTarget(isvc, observed, test.wanted)
 			snapshot := Snapshot(isvc, standard, observed, target)
@@ -214,7 +215,7 @@ func TestRuntimeToKeep(t *testing.T) {
 			if test.given != nil {
 				test.given(observed)
 			}
-			if got, found := RuntimeToKeep(newInferenceService(), observed, test.wanted); got.Name != test.want || found != (test.want != "") {
+			if got, found := RuntimeToKeep(testkit.NewInferenceService(), observed, test.wanted); got.Name != test.want || found != (test.want != "") {
 				t.Errorf("it keeps %q (%t), want %q", got.Name, found, test.want)
 			}
 		})

@@ -70,13 +70,13 @@ func TagsOf(split Split, target Number) Tags {
 	return Tags{Latest: Latest(split, target), Prev: Prev(split, target)}
 }
 
-func (t Tags) match(revisions []Number) bool {
-	for _, n := range revisions {
-		if n != t.Latest && n != t.Prev {
-			return false
-		}
+// match reports whether the tag hosts lead to these revisions, except those that can have none yet.
+func (t Tags) match(route Route) bool {
+	has := func(n Number) bool {
+		return n == 0 || slices.Contains(route.Tags, n) || slices.Contains(route.Untaggable, n)
 	}
-	return (t.Latest == 0 || slices.Contains(revisions, t.Latest)) && (t.Prev == 0 || slices.Contains(revisions, t.Prev))
+	foreign := func(n Number) bool { return n != t.Latest && n != t.Prev }
+	return has(t.Latest) && has(t.Prev) && !slices.ContainsFunc(route.Tags, foreign)
 }
 
 // Latest returns the revision that users see as the latest one of a split: the target if the split

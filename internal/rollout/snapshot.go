@@ -126,8 +126,11 @@ type Route struct {
 	Split Split
 	// Accepted is true if the gateway has accepted the route with the split of State.
 	Accepted bool
-	Tags     []Number
-	// TagsAccepted is true if the tag hosts are those of State and the gateway has accepted each.
+	// Tags are the revisions that the tag hosts lead to.
+	Tags []Number
+	// Untaggable are revisions in the split of State that can have no tag host yet.
+	Untaggable []Number
+	// TagsAccepted is true if the gateway has accepted each tag host.
 	TagsAccepted bool
 	// TagsRefused is true if the gateway has answered for every tag host and refuses at least one.
 	TagsRefused bool

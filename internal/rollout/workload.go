@@ -45,14 +45,14 @@ func (d *decider) state() *State {
 }
 
 func (d *decider) programmed() bool {
-	return d.routed() && d.Route.TagsAccepted && d.tags().match(d.Route.Tags)
+	return d.routed() && d.Route.TagsAccepted && d.tags().match(d.Route)
 }
 
 // toleratesGateway reports whether a settled split still counts as programmed although a changed
 // Gateway has yet to report. No workload takes a step on that: see mayBeRouted.
 func (d *decider) toleratesGateway() bool {
 	until := d.Route.BehindSince.Add(d.policy.GatewayTolerance)
-	unchanged := d.after.Split.Equal(d.before.Split) && d.tags().match(d.Route.Tags)
+	unchanged := d.after.Split.Equal(d.before.Split) && d.tags().match(d.Route)
 	reported := d.after.Stable != 0 && d.Reported.Programmed && d.Reported.Split.Equal(d.after.Split)
 	if d.Route.BehindSince.IsZero() || !unchanged || !reported || !d.now.Before(until) {
 		return false
@@ -163,7 +163,7 @@ func (d *decider) mayBeRouted(n Number) bool {
 	}
 	hasRoute := d.Route.State != nil || d.after.Stable != 0
 	answered := d.Route.TagsAccepted || d.Route.TagsRefused
-	accepted := d.routed() && answered && d.tags().match(d.Route.Tags)
+	accepted := d.routed() && answered && d.tags().match(d.Route)
 	return hasRoute && !accepted || slices.Contains(d.Route.Tags, n)
 }
 

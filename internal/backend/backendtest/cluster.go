@@ -51,8 +51,8 @@ type Cluster interface {
 	LoseRoute()
 	// TouchRoute changes the object that splits the traffic, but not the split.
 	TouchRoute()
-	// SetRecord replaces the rollout state.
-	SetRecord(text string)
+	// SetRolloutState replaces the rollout state.
+	SetRolloutState(text string)
 	// StealRevision gives an object of a revision another owner. StealRoute does so for the object
 	// that splits the traffic. The returned functions restore the owner.
 	StealRevision(n rollout.Number) (giveBack func())

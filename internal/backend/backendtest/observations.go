@@ -8,6 +8,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func statusIsWiped(p *driver) {
@@ -56,7 +57,7 @@ func observesWorkloads(p *driver) {
 }
 
 func observesAddresses(p *driver) {
-	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "true"))
+	p.edit(testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "true"))
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	addresses := p.observe().Addresses

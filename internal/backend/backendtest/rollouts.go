@@ -10,6 +10,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func firstDeployment(p *driver) {
@@ -158,7 +159,7 @@ func losses(p *driver) {
 }
 
 func tagging(p *driver) {
-	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "true"))
+	p.edit(testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "true"))
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	observed := p.observe()
@@ -175,7 +176,7 @@ func tagging(p *driver) {
 	p.wantRunning(2)
 
 	p.SetUnresponsive(true)
-	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "false"))
+	p.edit(testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "false"))
 	p.settle()
 	p.SetUnresponsive(false)
 	p.settle()
@@ -187,14 +188,14 @@ func tagging(p *driver) {
 func stopping(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 20)
-	p.edit(annotate(v1beta1.AnnotationStop, "true"))
+	p.edit(testkit.Annotation(v1beta1.AnnotationStop, "true"))
 	p.settle()
 	p.wantRunning()
 	p.wantRecorded(1, 2)
 	if route := p.observe().Route; !route.Split.IsEmpty() || route.State == nil || route.State.Stable != 1 {
 		p.t.Errorf("stopped, the split is %v and the rollout state %+v", route.Split, route.State)
 	}
-	p.edit(annotate(v1beta1.AnnotationStop, "false"))
+	p.edit(testkit.Annotation(v1beta1.AnnotationStop, "false"))
 	p.settle()
 	p.wantSplit(2, 20, 1, 80)
 	p.wantRunning(1, 2)
@@ -204,7 +205,7 @@ func invalidState(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	for _, text := range []string{"", "{", "null", `{"stable":2}`} {
-		p.SetRecord(text)
+		p.SetRolloutState(text)
 		if route := p.observe().Route; route.State != nil || route.Split.IsEmpty() {
 			p.t.Errorf("of %q the rollout state is %+v and the split %v", text, route.State, route.Split)
 		}

@@ -7,44 +7,27 @@ package knativetest
 
 import (
 	"slices"
-	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // Driver implements the part of backendtest's Cluster that is the same in every cluster with
-// Knative. Its methods fail the test on errors.
+// Knative.
 type Driver struct {
-	T *testing.T
-	// Server is a client without a cache.
-	Server client.Client
-	// Namespace and Name identify the InferenceService.
-	Namespace, Name string
-}
+	testkit.Objects
 
-// Edit changes an object, and retries on conflicts.
-func Edit[T client.Object](d Driver, name string, object T, change func(T)) {
-	d.T.Helper()
-	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		if err := d.Server.Get(d.T.Context(), client.ObjectKey{Namespace: d.Namespace, Name: name}, object); err != nil {
-			return err
-		}
-		change(object)
-		return d.Server.Update(d.T.Context(), object)
-	}); err != nil {
-		d.T.Fatal(err)
-	}
+	// Name is the name of the InferenceService.
+	Name string
 }
 
 // Settings returns the settings of Knative mode.
@@ -56,9 +39,7 @@ func (d Driver) Settings() predictor.Settings {
 func (d Driver) Pods() []*corev1.Pod {
 	d.T.Helper()
 	var list corev1.PodList
-	if err := d.Server.List(d.T.Context(), &list, client.InNamespace(d.Namespace)); err != nil {
-		d.T.Fatal(err)
-	}
+	d.List(&list)
 	return objects.Pointers(list.Items)
 }
 
@@ -78,15 +59,15 @@ func (d Driver) Instances(n rollout.Number) []string {
 // TouchRoute annotates the Knative Service.
 func (d Driver) TouchRoute() {
 	d.T.Helper()
-	Edit(d, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
+	testkit.EditObject(d.Objects, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
 		metav1.SetMetaDataAnnotation(&s.ObjectMeta, "touched", s.ResourceVersion)
 	})
 }
 
-// SetRecord replaces the rollout state on the Knative Service.
-func (d Driver) SetRecord(text string) {
+// SetRolloutState replaces the rollout state on the Knative Service.
+func (d Driver) SetRolloutState(text string) {
 	d.T.Helper()
-	Edit(d, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
+	testkit.EditObject(d.Objects, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
 		metav1.SetMetaDataAnnotation(&s.ObjectMeta, objects.AnnotationState, text)
 	})
 }
@@ -96,7 +77,7 @@ func (d Driver) SetRecord(text string) {
 func (d Driver) StealRevision(n rollout.Number) (giveBack func()) {
 	d.T.Helper()
 	own := func(service, uid string) (before [2]string) {
-		Edit(d, backend.RevisionName(d.Name, n), &servingv1.Revision{}, func(r *servingv1.Revision) {
+		testkit.EditObject(d.Objects, backend.RevisionName(d.Name, n), &servingv1.Revision{}, func(r *servingv1.Revision) {
 			before = [2]string{r.Labels[serving.ServiceLabelKey], r.Labels[serving.ServiceUIDLabelKey]}
 			r.Labels[serving.ServiceLabelKey], r.Labels[serving.ServiceUIDLabelKey] = service, uid
 		})
@@ -111,7 +92,7 @@ func (d Driver) StealRevision(n rollout.Number) (giveBack func()) {
 func (d Driver) StealRoute() (giveBack func()) {
 	d.T.Helper()
 	own := func(owners []metav1.OwnerReference) (before []metav1.OwnerReference) {
-		Edit(d, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
+		testkit.EditObject(d.Objects, backend.PredictorName(d.Name), &servingv1.Service{}, func(s *servingv1.Service) {
 			before, s.OwnerReferences = s.OwnerReferences, owners
 		})
 		return before

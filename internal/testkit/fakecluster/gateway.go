@@ -1,11 +1,12 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package peers
+package fakecluster
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,24 +16,19 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // GatewayController is the controller name in the status of routes.
-const GatewayController gatewayv1.GatewayController = "peers.serinus.io/gateway"
-
-const indexByBackend = "backend"
+const GatewayController gatewayv1.GatewayController = "fake.serinus.io/gateway"
 
 // RouteBehavior describes how the gateway handles a route.
 type RouteBehavior struct {
 	unresponsive    bool
+	ownNamespace    bool
 	reason, message string
 	delay           time.Duration
 }
@@ -45,6 +41,10 @@ func Accepting() RouteBehavior { return RouteBehavior{} }
 func Rejecting(reason gatewayv1.RouteConditionReason, message string) RouteBehavior {
 	return RouteBehavior{reason: string(reason), message: message}
 }
+
+// OwnNamespace accepts routes, but resolves no Service of another namespace, as without a
+// ReferenceGrant.
+func OwnNamespace() RouteBehavior { return RouteBehavior{ownNamespace: true} }
 
 // Unresponsive leaves routes and their status as they are, like a gateway that is down.
 func Unresponsive() RouteBehavior { return RouteBehavior{unresponsive: true} }
@@ -59,7 +59,8 @@ func (b RouteBehavior) After(delay time.Duration) RouteBehavior {
 // Gateway accepts HTTPRoutes on behalf of every Gateway that they refer to.
 type Gateway struct {
 	client  client.Client
-	changes chan event.GenericEvent
+	clock   clock.PassiveClock
+	changes changes
 
 	mu        sync.Mutex
 	behaviors map[types.NamespacedName]RouteBehavior
@@ -84,10 +85,10 @@ type routeGeneration struct {
 	generation int64
 }
 
-func newGateway(mgr manager.Manager) *Gateway {
+func newGateway(c client.Client, clock clock.PassiveClock) *Gateway {
 	return &Gateway{
-		client:    mgr.GetClient(),
-		changes:   make(chan event.GenericEvent, 1024),
+		client:    c,
+		clock:     clock,
 		behaviors: map[types.NamespacedName]RouteBehavior{},
 		firstSeen: map[routeGeneration]time.Time{},
 		accepted:  map[types.NamespacedName][]routeWeights{},
@@ -114,11 +115,11 @@ func (g *Gateway) Weights(route types.NamespacedName) map[string]int32 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	all := g.accepted[route]
-	for !g.stalled && len(all) > 1 && time.Now().After(all[1].effectiveAt) {
+	for !g.stalled && len(all) > 1 && g.clock.Now().After(all[1].effectiveAt) {
 		all = all[1:]
 	}
 	g.accepted[route] = all
-	if len(all) == 0 || time.Now().Before(all[0].effectiveAt) {
+	if len(all) == 0 || g.clock.Now().Before(all[0].effectiveAt) {
 		return nil
 	}
 	return all[0].services
@@ -132,7 +133,7 @@ func (g *Gateway) configure(route *gatewayv1.HTTPRoute) {
 	if len(all) > 0 && all[len(all)-1].generation == route.Generation {
 		return
 	}
-	next := routeWeights{generation: route.Generation, effectiveAt: time.Now().Add(g.lag), services: map[string]int32{}}
+	next := routeWeights{generation: route.Generation, effectiveAt: g.clock.Now().Add(g.lag), services: map[string]int32{}}
 	for _, rule := range route.Spec.Rules {
 		for _, ref := range rule.BackendRefs {
 			if ref.Weight == nil || *ref.Weight > 0 {
@@ -152,9 +153,7 @@ func (g *Gateway) SetBehavior(route types.NamespacedName, behavior RouteBehavior
 	g.mu.Lock()
 	g.behaviors[route] = behavior
 	g.mu.Unlock()
-	g.changes <- event.GenericEvent{Object: &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
-		Namespace: route.Namespace, Name: route.Name,
-	}}}
+	g.changes.notify(&gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: route.Namespace, Name: route.Name}})
 }
 
 func (g *Gateway) behavior(route types.NamespacedName) RouteBehavior {
@@ -168,71 +167,45 @@ func (g *Gateway) behavior(route types.NamespacedName) RouteBehavior {
 	return Accepting()
 }
 
-func (g *Gateway) setup(ctx context.Context, mgr manager.Manager) error {
-	err := mgr.GetFieldIndexer().IndexField(ctx, &gatewayv1.HTTPRoute{}, indexByBackend, func(object client.Object) []string {
+func (g *Gateway) controller() controller {
+	return controller{
+		name: "gateway", client: g.client, kind: &gatewayv1.HTTPRoute{}, sync: g.sync, changes: &g.changes,
+		watches: []watch{{&corev1.Service{}, g.routesTo}},
+	}
+}
+
+func (g *Gateway) routesTo(ctx context.Context, service client.Object) []reconcile.Request {
+	return requestsFor(ctx, g.client, &gatewayv1.HTTPRoute{}, service.GetNamespace(), func(object client.Object) bool {
 		route, ok := object.(*gatewayv1.HTTPRoute)
-		if !ok {
-			return nil
-		}
-		return backendsOf(route)
+		return ok && slices.Contains(backendsOf(route), client.ObjectKeyFromObject(service))
 	})
-	if err != nil {
-		return fmt.Errorf("indexing HTTPRoutes: %w", err)
-	}
-	err = ctrl.NewControllerManagedBy(mgr).
-		Named("peer-gateway").
-		For(&gatewayv1.HTTPRoute{}).
-		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, service client.Object) []reconcile.Request {
-			return g.routes(ctx, service.GetNamespace(), client.MatchingFields{indexByBackend: service.GetName()})
-		})).
-		WatchesRawSource(source.Channel(g.changes, handler.EnqueueRequestsFromMapFunc(g.requests))).
-		Complete(reconcile.Func(g.reconcile))
-	if err != nil {
-		return fmt.Errorf("setting up the fake gateway: %w", err)
-	}
-	return nil
 }
 
-func (g *Gateway) requests(ctx context.Context, object client.Object) []reconcile.Request {
-	if object.GetName() != "" {
-		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(object)}}
-	}
-	return g.routes(ctx, object.GetNamespace())
-}
-
-func (g *Gateway) routes(ctx context.Context, namespace string, options ...client.ListOption) []reconcile.Request {
-	return requestsFor(ctx, g.client, &gatewayv1.HTTPRouteList{}, append(options, client.InNamespace(namespace))...)
-}
-
-func (g *Gateway) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+func (g *Gateway) sync(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
 	var route gatewayv1.HTTPRoute
-	if err := g.client.Get(ctx, request.NamespacedName, &route); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	if err := g.client.Get(ctx, key, &route); err != nil {
+		return 0, client.IgnoreNotFound(err)
 	}
-	behavior := g.behavior(request.NamespacedName)
+	behavior := g.behavior(key)
 	if behavior.unresponsive {
-		return reconcile.Result{}, nil
+		return 0, nil
 	}
 	if wait := g.remainingDelay(&route, behavior.delay); wait > 0 {
-		return reconcile.Result{RequeueAfter: wait}, nil
+		return wait, nil
 	}
-	resolved, err := g.resolve(ctx, &route)
+	resolved, err := g.resolve(ctx, &route, behavior)
 	if err != nil {
-		return reconcile.Result{}, err
+		return 0, err
 	}
 	if behavior.reason == "" {
 		g.configure(&route)
 	}
 	before := route.Status.DeepCopy()
-	setConditions(&route, behavior.condition(), resolved)
+	setConditions(&route, g.clock.Now(), behavior.condition(), resolved)
 	if equality.Semantic.DeepEqual(before, &route.Status) {
-		return reconcile.Result{}, nil
+		return 0, nil
 	}
-	err = g.client.Status().Update(ctx, &route)
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return reconcile.Result{RequeueAfter: retryPeriod}, nil
-	}
-	return reconcile.Result{}, err
+	return 0, g.client.Status().Update(ctx, &route)
 }
 
 func (g *Gateway) remainingDelay(route *gatewayv1.HTTPRoute, delay time.Duration) time.Duration {
@@ -240,9 +213,9 @@ func (g *Gateway) remainingDelay(route *gatewayv1.HTTPRoute, delay time.Duration
 	defer g.mu.Unlock()
 	key := routeGeneration{route.UID, route.Generation}
 	if _, ok := g.firstSeen[key]; !ok {
-		g.firstSeen[key] = time.Now()
+		g.firstSeen[key] = g.clock.Now()
 	}
-	return delay - time.Since(g.firstSeen[key])
+	return delay - g.clock.Since(g.firstSeen[key])
 }
 
 func (b RouteBehavior) condition() metav1.Condition {
@@ -256,16 +229,22 @@ func (b RouteBehavior) condition() metav1.Condition {
 	}
 }
 
-// resolve returns the ResolvedRefs condition. It is False if a backend Service does not exist.
-func (g *Gateway) resolve(ctx context.Context, route *gatewayv1.HTTPRoute) (metav1.Condition, error) {
+// resolve returns the ResolvedRefs condition. It is False if a backend Service does not exist or
+// must not be referred to.
+func (g *Gateway) resolve(ctx context.Context, route *gatewayv1.HTTPRoute, behavior RouteBehavior) (metav1.Condition, error) {
+	unresolved := func(reason gatewayv1.RouteConditionReason, message string) metav1.Condition {
+		return metav1.Condition{
+			Type: string(gatewayv1.RouteConditionResolvedRefs), Status: metav1.ConditionFalse, Reason: string(reason), Message: message,
+		}
+	}
 	for _, backend := range backendsOf(route) {
-		err := g.client.Get(ctx, client.ObjectKey{Namespace: route.Namespace, Name: backend}, &corev1.Service{})
+		if behavior.ownNamespace && backend.Namespace != route.Namespace {
+			return unresolved(gatewayv1.RouteReasonRefNotPermitted, fmt.Sprintf("no ReferenceGrant allows a route to Service %q", backend)), nil
+		}
+		err := g.client.Get(ctx, backend, &corev1.Service{})
 		switch {
 		case apierrors.IsNotFound(err):
-			return metav1.Condition{
-				Type: string(gatewayv1.RouteConditionResolvedRefs), Status: metav1.ConditionFalse,
-				Reason: string(gatewayv1.RouteReasonBackendNotFound), Message: fmt.Sprintf("Service %q not found", backend),
-			}, nil
+			return unresolved(gatewayv1.RouteReasonBackendNotFound, fmt.Sprintf("Service %q not found", backend.Name)), nil
 		case err != nil:
 			return metav1.Condition{}, err
 		}
@@ -276,7 +255,7 @@ func (g *Gateway) resolve(ctx context.Context, route *gatewayv1.HTTPRoute) (meta
 }
 
 // setConditions sets the conditions for every Gateway that the route refers to.
-func setConditions(route *gatewayv1.HTTPRoute, conditions ...metav1.Condition) {
+func setConditions(route *gatewayv1.HTTPRoute, now time.Time, conditions ...metav1.Condition) {
 	var parents []gatewayv1.RouteParentStatus
 	for _, ref := range route.Spec.ParentRefs {
 		parent := gatewayv1.RouteParentStatus{ParentRef: ref, ControllerName: GatewayController}
@@ -286,7 +265,10 @@ func setConditions(route *gatewayv1.HTTPRoute, conditions ...metav1.Condition) {
 			}
 		}
 		for _, condition := range conditions {
-			condition.ObservedGeneration = route.Generation
+			condition.ObservedGeneration, condition.LastTransitionTime = route.Generation, metav1.NewTime(now)
+			if current := apimeta.FindStatusCondition(parent.Conditions, condition.Type); current != nil && current.Status == condition.Status {
+				condition.LastTransitionTime = current.LastTransitionTime
+			}
 			apimeta.SetStatusCondition(&parent.Conditions, condition)
 		}
 		parents = append(parents, parent)
@@ -294,12 +276,16 @@ func setConditions(route *gatewayv1.HTTPRoute, conditions ...metav1.Condition) {
 	route.Status.Parents = parents
 }
 
-func backendsOf(route *gatewayv1.HTTPRoute) []string {
-	var names []string
+func backendsOf(route *gatewayv1.HTTPRoute) []types.NamespacedName {
+	var backends []types.NamespacedName
 	for _, rule := range route.Spec.Rules {
 		for _, ref := range rule.BackendRefs {
-			names = append(names, string(ref.Name))
+			namespace := route.Namespace
+			if ref.Namespace != nil {
+				namespace = string(*ref.Namespace)
+			}
+			backends = append(backends, types.NamespacedName{Namespace: namespace, Name: string(ref.Name)})
 		}
 	}
-	return names
+	return backends
 }

@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package peers
+package fakecluster
 
 import (
 	"math"
@@ -28,6 +28,9 @@ func ReadyUpTo(pods int) PodBehavior { return PodBehavior{maxReady: pods, rest: 
 
 // NotReady keeps the containers running and not ready, as while a model loads.
 func NotReady() PodBehavior { return ReadyUpTo(0) }
+
+// Pending leaves the pods without a status, as before the scheduler has seen them.
+func Pending() PodBehavior { return PodBehavior{rest: pending} }
 
 // After returns a behavior that starts after a delay since each pod was first seen. Until then the
 // pod loads.

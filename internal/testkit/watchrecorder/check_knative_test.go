@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package journal
+package watchrecorder
 
 import (
 	"fmt"
@@ -99,7 +99,7 @@ func TestCheckKnative(t *testing.T) {
 	})
 }
 
-// The last change before the journal started may be that of the Knative Service.
+// The last change before the recorder started may be that of the Knative Service.
 func TestCheckKnativeFromTheMiddle(t *testing.T) {
 	testCheck(t, changes(knativeRevision(1, "1"), pod(1, "True")), map[string]checkTest{
 		"a Knative Service of an existing revision": {changes(knative(2, 2, rollout.All(1))), ""},

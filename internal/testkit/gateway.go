@@ -1,17 +1,12 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gatewaytest builds the status that gateways report on routes.
-package gatewaytest
+package testkit
 
 import (
-	"time"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
-
-var since = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
 // AcceptedBy returns the status of a route if all its gateways serve that generation.
 func AcceptedBy(route *gatewayv1.HTTPRoute, generation int64) []gatewayv1.RouteParentStatus {
@@ -28,7 +23,7 @@ func ParentStatus(ref gatewayv1.ParentReference, generation int64, accepted, res
 	condition := func(kind gatewayv1.RouteConditionType, status metav1.ConditionStatus) metav1.Condition {
 		return metav1.Condition{
 			Type: string(kind), Status: status, Reason: string(kind), Message: "the gateway says so",
-			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(since),
+			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(Start),
 		}
 	}
 	return gatewayv1.RouteParentStatus{
@@ -43,13 +38,13 @@ func ParentStatus(ref gatewayv1.ParentReference, generation int64, accepted, res
 func Programmed(generation int64, status metav1.ConditionStatus) metav1.Condition {
 	return metav1.Condition{
 		Type: string(gatewayv1.GatewayConditionProgrammed), Status: status, Reason: "Programmed" + string(status),
-		Message: "the data plane says so", ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(since),
+		Message: "the data plane says so", ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(Start),
 	}
 }
 
 // NewGateway returns a Gateway at a generation, with one listener for each name.
 func NewGateway(name string, generation int64, listeners ...string) *gatewayv1.Gateway {
-	gateway := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: name, Generation: generation, CreationTimestamp: metav1.NewTime(since)}}
+	gateway := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: name, Generation: generation, CreationTimestamp: metav1.NewTime(Start)}}
 	gateway.Spec.GatewayClassName = "example"
 	for _, listener := range listeners {
 		gateway.Spec.Listeners = append(gateway.Spec.Listeners, gatewayv1.Listener{

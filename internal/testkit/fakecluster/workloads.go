@@ -1,13 +1,14 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package peers
+package fakecluster
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -21,19 +22,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 )
-
-const indexByDeployment = "deployment"
-
-// retryPeriod is the delay before a retry after a conflicting write.
-const retryPeriod = 10 * time.Millisecond
 
 // Workloads creates and runs the pods of Deployments, without ReplicaSets.
 //
@@ -41,17 +33,18 @@ const retryPeriod = 10 * time.Millisecond
 // therefore show that pods were kept.
 type Workloads struct {
 	client  client.Client
-	changes chan event.GenericEvent
+	clock   clock.PassiveClock
+	changes changes
 
 	mu        sync.Mutex
 	behaviors map[types.NamespacedName]PodBehavior
 	firstSeen map[types.UID]time.Time
 }
 
-func newWorkloads(mgr manager.Manager) *Workloads {
+func newWorkloads(c client.Client, clock clock.PassiveClock) *Workloads {
 	return &Workloads{
-		client:    mgr.GetClient(),
-		changes:   make(chan event.GenericEvent, 1024),
+		client:    c,
+		clock:     clock,
 		behaviors: map[types.NamespacedName]PodBehavior{},
 		firstSeen: map[types.UID]time.Time{},
 	}
@@ -63,9 +56,7 @@ func (w *Workloads) SetBehavior(deployment types.NamespacedName, behavior PodBeh
 	w.mu.Lock()
 	w.behaviors[deployment] = behavior
 	w.mu.Unlock()
-	w.changes <- event.GenericEvent{Object: &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
-		Namespace: deployment.Namespace, Name: deployment.Name,
-	}}}
+	w.changes.notify(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: deployment.Namespace, Name: deployment.Name}})
 }
 
 func (w *Workloads) behavior(deployment types.NamespacedName) PodBehavior {
@@ -79,73 +70,64 @@ func (w *Workloads) behavior(deployment types.NamespacedName) PodBehavior {
 	return Ready()
 }
 
-func (w *Workloads) setup(ctx context.Context, mgr manager.Manager) error {
-	err := mgr.GetFieldIndexer().IndexField(ctx, &corev1.Pod{}, indexByDeployment, func(object client.Object) []string {
-		if owner := metav1.GetControllerOf(object); owner != nil && owner.Kind == "Deployment" {
-			return []string{owner.Name}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("indexing pods: %w", err)
+func (w *Workloads) controller() controller {
+	return controller{
+		name: "workloads", client: w.client, kind: &appsv1.Deployment{}, sync: w.sync, changes: &w.changes,
+		watches: []watch{{&corev1.Pod{}, func(_ context.Context, pod client.Object) []reconcile.Request {
+			if name := deploymentOf(pod); name != "" {
+				return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
+			}
+			return nil
+		}}},
 	}
-	err = ctrl.NewControllerManagedBy(mgr).
-		Named("peer-workloads").
-		For(&appsv1.Deployment{}).
-		Owns(&corev1.Pod{}).
-		WatchesRawSource(source.Channel(w.changes, handler.EnqueueRequestsFromMapFunc(w.requests))).
-		Complete(reconcile.Func(w.reconcile))
-	if err != nil {
-		return fmt.Errorf("setting up the fake Deployment controller: %w", err)
-	}
-	return nil
 }
 
-func (w *Workloads) requests(ctx context.Context, object client.Object) []reconcile.Request {
-	if object.GetName() != "" {
-		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(object)}}
+// deploymentOf returns the name of the Deployment that controls a pod, or "".
+func deploymentOf(pod client.Object) string {
+	if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "Deployment" {
+		return owner.Name
 	}
-	return requestsFor(ctx, w.client, &appsv1.DeploymentList{}, client.InNamespace(object.GetNamespace()))
+	return ""
 }
 
-func (w *Workloads) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	wait, err := w.sync(ctx, request.NamespacedName)
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
-		return reconcile.Result{RequeueAfter: retryPeriod}, nil
-	}
-	return reconcile.Result{RequeueAfter: wait}, err
+// podsOf returns the pods of a Deployment.
+func podsOf(ctx context.Context, c client.Client, deployment types.NamespacedName) ([]corev1.Pod, error) {
+	var pods corev1.PodList
+	err := c.List(ctx, &pods, client.InNamespace(deployment.Namespace))
+	return slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool { return deploymentOf(&pod) != deployment.Name }), err
 }
 
 // sync reconciles one Deployment. It returns when to requeue, or 0 to wait for a change.
 func (w *Workloads) sync(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
-	var pods corev1.PodList
-	if err := w.client.List(ctx, &pods, client.InNamespace(key.Namespace), client.MatchingFields{indexByDeployment: key.Name}); err != nil {
+	pods, err := podsOf(ctx, w.client, key)
+	if err != nil {
 		return 0, err
 	}
 	var deployment appsv1.Deployment
 	if err := w.client.Get(ctx, key, &deployment); err != nil {
 		if apierrors.IsNotFound(err) {
-			return 0, w.deletePods(ctx, pods.Items, nil)
+			return 0, w.deletePods(ctx, pods, nil)
 		}
 		return 0, err
 	}
 	behavior := w.behavior(key)
 	desired := desiredPods(&deployment)
-	if err := w.deletePods(ctx, pods.Items, desired); err != nil {
+	if err := w.deletePods(ctx, pods, desired); err != nil {
 		return 0, err
 	}
 	var current []*corev1.Pod
-	for i := range pods.Items {
-		if pod := &pods.Items[i]; desired[pod.Name] != nil && pod.DeletionTimestamp == nil {
+	for i := range pods {
+		if pod := &pods[i]; desired[pod.Name] != nil && pod.DeletionTimestamp == nil {
 			current = append(current, pod)
 			delete(desired, pod.Name)
 		}
 	}
 	if behavior.createError == "" {
-		for _, pod := range desired {
-			if err := w.client.Create(ctx, pod); err != nil {
+		for _, name := range slices.Sorted(maps.Keys(desired)) {
+			if err := w.client.Create(ctx, desired[name]); err != nil {
 				return 0, err
 			}
+			current = append(current, desired[name])
 		}
 	}
 	wait, err := w.updatePods(ctx, current, behavior)
@@ -179,7 +161,7 @@ func (w *Workloads) updatePods(ctx context.Context, pods []*corev1.Pod, behavior
 		if wait > 0 {
 			state, next = loading, max(wait, next)
 		}
-		desired := state(pod)
+		desired := state(pod, w.clock.Now())
 		desired.ObservedGeneration = pod.Status.ObservedGeneration
 		if equality.Semantic.DeepEqual(pod.Status, desired) {
 			continue
@@ -203,9 +185,9 @@ func (w *Workloads) remainingDelay(pod *corev1.Pod, delay time.Duration) time.Du
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, ok := w.firstSeen[pod.UID]; !ok {
-		w.firstSeen[pod.UID] = time.Now()
+		w.firstSeen[pod.UID] = w.clock.Now()
 	}
-	return delay - time.Since(w.firstSeen[pod.UID])
+	return delay - w.clock.Since(w.firstSeen[pod.UID])
 }
 
 func (w *Workloads) updateStatus(ctx context.Context, deployment *appsv1.Deployment, pods []*corev1.Pod, behavior PodBehavior) error {

@@ -1,13 +1,12 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package journal
+package watchrecorder
 
 import (
 	"fmt"
 	"slices"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -107,42 +106,6 @@ func StateOf(route client.Object) (rollout.State, error) {
 		return rollout.State{}, fmt.Errorf("%T %s has no rollout state", route, route.GetName())
 	}
 	return rollout.DecodeState(text)
-}
-
-// IsAccepted reports whether the gateway or Knative has accepted the route's current generation.
-func IsAccepted(route client.Object) bool {
-	switch route := route.(type) {
-	case *gatewayv1.HTTPRoute:
-		return isAccepted(route)
-	case *servingv1.Service:
-		return isServed(route)
-	}
-	return false
-}
-
-func isAccepted(route *gatewayv1.HTTPRoute) bool {
-	for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
-		for _, parent := range route.Status.Parents {
-			condition := apimeta.FindStatusCondition(parent.Conditions, string(kind))
-			if condition == nil || condition.Status != "True" || condition.ObservedGeneration != route.Generation {
-				return false
-			}
-		}
-	}
-	return len(route.Status.Parents) > 0
-}
-
-func isServed(service *servingv1.Service) bool {
-	if service.Status.ObservedGeneration != service.Generation || len(service.Status.Traffic) != len(service.Spec.Traffic) {
-		return false
-	}
-	for i, desired := range service.Spec.Traffic {
-		served := service.Status.Traffic[i]
-		if served.RevisionName != desired.RevisionName || *served.Percent != *desired.Percent || served.Tag != desired.Tag {
-			return false
-		}
-	}
-	return service.Status.GetCondition(servingv1.ServiceConditionRoutesReady).IsTrue()
 }
 
 func namedRevisions(isvc string, service *servingv1.Service) map[rollout.Number]bool {

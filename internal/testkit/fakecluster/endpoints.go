@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package peers
+package fakecluster
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -16,103 +17,66 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// indexBySelector indexes Services by each label of their selector, as key=value.
-const indexBySelector = "selector"
-
 type endpoints struct{ client client.Client }
 
-func (e *endpoints) setup(ctx context.Context, mgr manager.Manager) error {
-	err := mgr.GetFieldIndexer().IndexField(ctx, &corev1.Service{}, indexBySelector, func(object client.Object) []string {
+func (e endpoints) controller() controller {
+	service := func(_ context.Context, slice client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{
+			Namespace: slice.GetNamespace(), Name: slice.GetLabels()[discoveryv1.LabelServiceName],
+		}}}
+	}
+	return controller{
+		name: "endpoints", client: e.client, kind: &corev1.Service{}, sync: e.sync,
+		watches: []watch{{&corev1.Pod{}, e.servicesFor}, {&discoveryv1.EndpointSlice{}, service}},
+	}
+}
+
+func (e endpoints) servicesFor(ctx context.Context, pod client.Object) []reconcile.Request {
+	return requestsFor(ctx, e.client, &corev1.Service{}, pod.GetNamespace(), func(object client.Object) bool {
 		service, ok := object.(*corev1.Service)
-		if !ok {
-			return nil
-		}
-		var keys []string
-		for key, value := range service.Spec.Selector {
-			keys = append(keys, key+"="+value)
-		}
-		return keys
+		return ok && len(service.Spec.Selector) > 0 && labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.GetLabels()))
 	})
-	if err != nil {
-		return fmt.Errorf("indexing Services: %w", err)
-	}
-	err = ctrl.NewControllerManagedBy(mgr).
-		Named("peer-endpoints").
-		For(&corev1.Service{}).
-		Owns(&discoveryv1.EndpointSlice{}).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(e.servicesFor)).
-		Complete(reconcile.Func(e.reconcile))
-	if err != nil {
-		return fmt.Errorf("setting up the fake EndpointSlice controller: %w", err)
-	}
-	return nil
 }
 
-func (e *endpoints) servicesFor(ctx context.Context, pod client.Object) []reconcile.Request {
-	requests := map[reconcile.Request]bool{}
-	for key, value := range pod.GetLabels() {
-		var list corev1.ServiceList
-		err := e.client.List(ctx, &list, client.InNamespace(pod.GetNamespace()), client.MatchingFields{indexBySelector: key + "=" + value})
-		if err != nil {
-			return nil // The manager is stopping.
-		}
-		for i := range list.Items {
-			requests[reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}] = true
-		}
-	}
-	return slices.Collect(maps.Keys(requests))
-}
-
-func (e *endpoints) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	err := e.sync(ctx, request)
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
-		return reconcile.Result{RequeueAfter: retryPeriod}, nil
-	}
-	return reconcile.Result{}, err
-}
-
-func (e *endpoints) sync(ctx context.Context, request reconcile.Request) error {
+func (e endpoints) sync(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
 	var slice discoveryv1.EndpointSlice
-	key := client.ObjectKey{Namespace: request.Namespace, Name: sliceName(request.Name)}
-	err := e.client.Get(ctx, key, &slice)
+	err := e.client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: EndpointSliceName(key.Name)}, &slice)
 	exists := err == nil
 	if client.IgnoreNotFound(err) != nil {
-		return err
+		return 0, err
 	}
 	var service corev1.Service
-	if err := e.client.Get(ctx, request.NamespacedName, &service); err != nil {
+	if err := e.client.Get(ctx, key, &service); err != nil {
 		if apierrors.IsNotFound(err) && exists {
-			return client.IgnoreNotFound(e.client.Delete(ctx, &slice))
+			return 0, client.IgnoreNotFound(e.client.Delete(ctx, &slice))
 		}
-		return client.IgnoreNotFound(err)
+		return 0, client.IgnoreNotFound(err)
 	}
 	if len(service.Spec.Selector) == 0 {
-		return nil
+		return 0, nil
 	}
 	var pods corev1.PodList
 	err = e.client.List(ctx, &pods, client.InNamespace(service.Namespace), client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(service.Spec.Selector)})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	desired := newSlice(&service, pods.Items)
 	if !exists {
-		return e.client.Create(ctx, desired)
+		return 0, e.client.Create(ctx, desired)
 	}
 	if equality.Semantic.DeepEqual(slice.Labels, desired.Labels) && equality.Semantic.DeepEqual(slice.Endpoints, desired.Endpoints) &&
 		equality.Semantic.DeepEqual(slice.Ports, desired.Ports) && metav1.IsControlledBy(&slice, &service) {
-		return nil
+		return 0, nil
 	}
 	slice.Labels, slice.OwnerReferences = desired.Labels, desired.OwnerReferences
 	slice.Endpoints, slice.Ports = desired.Endpoints, desired.Ports
-	return e.client.Update(ctx, &slice)
+	return 0, e.client.Update(ctx, &slice)
 }
 
 // newSlice returns the EndpointSlice of a Service. Like the real controller, it copies the
@@ -121,7 +85,7 @@ func newSlice(service *corev1.Service, pods []corev1.Pod) *discoveryv1.EndpointS
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: service.Namespace,
-			Name:      sliceName(service.Name),
+			Name:      EndpointSliceName(service.Name),
 			Labels:    map[string]string{},
 			OwnerReferences: []metav1.OwnerReference{
 				*metav1.NewControllerRef(service, corev1.SchemeGroupVersion.WithKind("Service")),
@@ -156,6 +120,7 @@ func newSlice(service *corev1.Service, pods []corev1.Pod) *discoveryv1.EndpointS
 	return slice
 }
 
-func sliceName(service string) string {
+// EndpointSliceName returns the name of the EndpointSlice of a Service.
+func EndpointSliceName(service string) string {
 	return service + "-" + rand.SafeEncodeString(fmt.Sprintf("%05d", digest(service)%100_000))
 }

@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package journal
+package watchrecorder
 
 import (
 	"fmt"
@@ -91,12 +91,12 @@ func split(t *testing.T, shares ...rollout.Share) rollout.Split {
 }
 
 func replay(entries []Entry) error {
-	j := &Journal{started: time.Unix(0, 0), excused: map[string]bool{}}
+	r := &Recorder{started: time.Unix(0, 0), excused: map[string]bool{}}
 	for i, entry := range entries {
 		entry.Version, entry.At = uint64(i), time.Unix(int64(i), 0)
-		j.entries = append(j.entries, entry)
+		r.entries = append(r.entries, entry)
 	}
-	return j.Check()
+	return r.Check()
 }
 
 func changes(objects ...client.Object) []Entry {
@@ -191,14 +191,14 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCheckExcuses(t *testing.T) {
-	j := &Journal{excused: map[string]bool{}}
-	j.entries = append(changes(service(1), endpoints(1, true), deployment(1, 1), route(1, 1, rollout.All(1))),
+	r := &Recorder{excused: map[string]bool{}}
+	r.entries = append(changes(service(1), endpoints(1, true), deployment(1, 1), route(1, 1, rollout.All(1))),
 		Entry{Object: deployment(1, 1), Deleted: true})
-	if err := j.Check(); err == nil {
+	if err := r.Check(); err == nil {
 		t.Error("Check() = nil for a deleted Deployment that was routed to")
 	}
-	j.Excuse(deployment(1, 1))
-	if err := j.Check(); err != nil {
+	r.Excuse(deployment(1, 1))
+	if err := r.Check(); err != nil {
 		t.Errorf("Check() = %v after the deletion was excused", err)
 	}
 }
@@ -207,13 +207,13 @@ func TestCheckExcuses(t *testing.T) {
 func TestCheckIgnoresForeignObjects(t *testing.T) {
 	theirs := route(1, 1, rollout.All(2))
 	theirs.OwnerReferences = []metav1.OwnerReference{{Kind: "Website", Name: "web", Controller: new(true)}}
-	j := &Journal{excused: map[string]bool{}}
-	j.entries = changes(theirs)
-	if err := j.Check(); err != nil {
+	r := &Recorder{excused: map[string]bool{}}
+	r.entries = changes(theirs)
+	if err := r.Check(); err != nil {
 		t.Errorf("Check() = %v", err)
 	}
 	theirs.OwnerReferences = nil
-	if err := j.Check(); err == nil {
+	if err := r.Check(); err == nil {
 		t.Error("Check() = nil for a route without a foreign owner")
 	}
 }
@@ -222,17 +222,17 @@ func TestCheckExcusesWrites(t *testing.T) {
 	theirs := route(2, 1, rollout.All(2))
 	theirs.ResourceVersion = "42"
 	ours := route(3, 1, rollout.All(2))
-	j := &Journal{excused: map[string]bool{}}
-	j.entries = append(changes(service(1), endpoints(1, true), route(1, 1, rollout.All(1)), service(2)), Entry{Object: theirs, Version: 42})
-	if err := j.Check(); err == nil {
+	r := &Recorder{excused: map[string]bool{}}
+	r.entries = append(changes(service(1), endpoints(1, true), route(1, 1, rollout.All(1)), service(2)), Entry{Object: theirs, Version: 42})
+	if err := r.Check(); err == nil {
 		t.Error("Check() = nil for a share of a revision that cannot serve")
 	}
-	j.ExcuseWrite(theirs)
-	if err := j.Check(); err != nil {
+	r.ExcuseWrite(theirs)
+	if err := r.Check(); err != nil {
 		t.Errorf("Check() = %v after the write was excused", err)
 	}
-	j.entries = append(j.entries, Entry{Object: route(4, 1, rollout.All(1)), Version: 43}, Entry{Object: ours, Version: 44})
-	if err := j.Check(); err == nil {
+	r.entries = append(r.entries, Entry{Object: route(4, 1, rollout.All(1)), Version: 43}, Entry{Object: ours, Version: 44})
+	if err := r.Check(); err == nil {
 		t.Error("Check() = nil for a later write with the same violation")
 	}
 }
@@ -241,14 +241,14 @@ func TestGiven(t *testing.T) {
 	canary := split(t, rollout.Share{Revision: 2, Percent: 10}, rollout.Share{Revision: 1, Percent: 90})
 	theirs := route(2, 1, rollout.All(2))
 	theirs.ResourceVersion = "42"
-	j := &Journal{excused: map[string]bool{}}
-	j.entries = changes(route(1, 0, rollout.All(1)), route(1, 1, rollout.All(1)))
-	j.entries = append(j.entries,
+	r := &Recorder{excused: map[string]bool{}}
+	r.entries = changes(route(1, 0, rollout.All(1)), route(1, 1, rollout.All(1)))
+	r.entries = append(r.entries,
 		Entry{Object: theirs, Version: 42},
 		Entry{Object: route(2, 2, rollout.All(2)), Version: 43}, // The gateway accepts it.
 		Entry{Object: route(3, 2, canary), Version: 44})
-	j.ExcuseWrite(theirs)
-	if diff := cmp.Diff([]string{"1:100", "2:10 1:90"}, j.Given("iris")); diff != "" {
+	r.ExcuseWrite(theirs)
+	if diff := cmp.Diff([]string{"1:100", "2:10 1:90"}, r.Given("iris")); diff != "" {
 		t.Errorf("Given() (-want +got):\n%s", diff)
 	}
 }

@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package peers
+package fakecluster
 
 import (
 	"fmt"
@@ -12,20 +12,24 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// podState returns the status that a kubelet or a scheduler gives a pod. It depends on nothing
-// else, so that the same status is written only once.
-type podState func(*corev1.Pod) corev1.PodStatus
+// podState returns the status that a kubelet or a scheduler gives a pod. The time is that of
+// changed conditions only, so that the same status is written only once.
+type podState func(pod *corev1.Pod, now time.Time) corev1.PodStatus
 
-func running(pod *corev1.Pod) corev1.PodStatus {
-	return onNode(pod, corev1.PodRunning, initContainerStatuses(pod), containerStatuses(pod, true, runningState))
+func running(pod *corev1.Pod, now time.Time) corev1.PodStatus {
+	return onNode(pod, now, corev1.PodRunning, initContainerStatuses(pod), containerStatuses(pod, true, runningState))
 }
 
-func loading(pod *corev1.Pod) corev1.PodStatus {
-	return onNode(pod, corev1.PodRunning, initContainerStatuses(pod), containerStatuses(pod, false, runningState))
+func loading(pod *corev1.Pod, now time.Time) corev1.PodStatus {
+	return onNode(pod, now, corev1.PodRunning, initContainerStatuses(pod), containerStatuses(pod, false, runningState))
 }
 
-func loadingForTooLong(pod *corev1.Pod) corev1.PodStatus {
-	status := loading(pod)
+func pending(pod *corev1.Pod, _ time.Time) corev1.PodStatus {
+	return corev1.PodStatus{Phase: corev1.PodPending, QOSClass: pod.Status.QOSClass}
+}
+
+func loadingForTooLong(pod *corev1.Pod, now time.Time) corev1.PodStatus {
+	status := loading(pod, now)
 	for i := range status.Conditions {
 		status.Conditions[i].LastTransitionTime = metav1.Unix(1_000_000_000, 0)
 	}
@@ -33,35 +37,35 @@ func loadingForTooLong(pod *corev1.Pod) corev1.PodStatus {
 }
 
 func crashing(exitCode int32, reason, log string) podState {
-	return func(pod *corev1.Pod) corev1.PodStatus {
-		return onNode(pod, corev1.PodRunning, initContainerStatuses(pod), inBackOff(containerStatuses(pod, false, nil), exitCode, reason, log))
+	return func(pod *corev1.Pod, now time.Time) corev1.PodStatus {
+		return onNode(pod, now, corev1.PodRunning, initContainerStatuses(pod), inBackOff(containerStatuses(pod, false, nil), exitCode, reason, log))
 	}
 }
 
 func crashingInit(exitCode int32, log string) podState {
-	return func(pod *corev1.Pod) corev1.PodStatus {
+	return func(pod *corev1.Pod, now time.Time) corev1.PodStatus {
 		if len(pod.Spec.InitContainers) == 0 {
-			return loading(pod)
+			return loading(pod, now)
 		}
 		statuses := initContainerStatuses(pod)
 		inBackOff(statuses[:1], exitCode, "Error", log)
-		return onNode(pod, corev1.PodPending, statuses, containerStatuses(pod, false, waiting("PodInitializing", "")))
+		return onNode(pod, now, corev1.PodPending, statuses, containerStatuses(pod, false, waiting("PodInitializing", "")))
 	}
 }
 
 func pulling(cause string) podState {
-	return func(pod *corev1.Pod) corev1.PodStatus {
+	return func(pod *corev1.Pod, now time.Time) corev1.PodStatus {
 		statuses := containerStatuses(pod, false, nil)
 		for i := range statuses {
 			message := fmt.Sprintf("Back-off pulling image %q: ErrImagePull: %s", statuses[i].Image, cause)
 			statuses[i].State = waiting("ImagePullBackOff", message)(pod)
 		}
-		return onNode(pod, corev1.PodPending, initContainerStatuses(pod), statuses)
+		return onNode(pod, now, corev1.PodPending, initContainerStatuses(pod), statuses)
 	}
 }
 
 func unschedulable(message string, duration time.Duration) podState {
-	return func(pod *corev1.Pod) corev1.PodStatus {
+	return func(pod *corev1.Pod, _ time.Time) corev1.PodStatus {
 		return corev1.PodStatus{
 			Phase:    corev1.PodPending,
 			QOSClass: pod.Status.QOSClass,
@@ -74,7 +78,7 @@ func unschedulable(message string, duration time.Duration) podState {
 	}
 }
 
-func onNode(pod *corev1.Pod, phase corev1.PodPhase, initContainers, containers []corev1.ContainerStatus) corev1.PodStatus {
+func onNode(pod *corev1.Pod, now time.Time, phase corev1.PodPhase, initContainers, containers []corev1.ContainerStatus) corev1.PodStatus {
 	initialized, ready := phase == corev1.PodRunning, true
 	for _, status := range containers {
 		ready = ready && status.Ready
@@ -99,10 +103,25 @@ func onNode(pod *corev1.Pod, phase corev1.PodPhase, initContainers, containers [
 			value = corev1.ConditionTrue
 		}
 		status.Conditions = append(status.Conditions, corev1.PodCondition{
-			Type: condition.conditionType, Status: value, LastTransitionTime: pod.CreationTimestamp,
+			Type: condition.conditionType, Status: value, LastTransitionTime: transitionTime(pod, condition.conditionType, value, now),
 		})
 	}
 	return status
+}
+
+// transitionTime returns since when a condition has the value: if it is new, since the pod's
+// creation.
+func transitionTime(pod *corev1.Pod, conditionType corev1.PodConditionType, value corev1.ConditionStatus, now time.Time) metav1.Time {
+	for _, condition := range pod.Status.Conditions {
+		switch {
+		case condition.Type != conditionType:
+		case condition.Status == value:
+			return condition.LastTransitionTime
+		default:
+			return metav1.NewTime(now)
+		}
+	}
+	return pod.CreationTimestamp
 }
 
 type containerState func(*corev1.Pod) corev1.ContainerState

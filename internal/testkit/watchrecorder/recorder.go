@@ -1,9 +1,9 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package journal records all changes in a namespace in the order of the API server, and checks
-// them against the rules that hold at every moment of a rollout.
-package journal
+// Package watchrecorder records all changes in a namespace in the order of the API server, and
+// checks them against the rules that hold at every moment of a rollout.
+package watchrecorder
 
 import (
 	"cmp"
@@ -33,15 +33,15 @@ import (
 type Entry struct {
 	// Version is the resource version of the change. All kinds share one counter.
 	Version uint64
-	// At is when the journal received the change.
+	// At is when the recorder received the change.
 	At time.Time
 	// Object is the object after the change, or its last state if it was deleted.
 	Object  client.Object
 	Deleted bool
 }
 
-// Journal records the changes in one namespace.
-type Journal struct {
+// Recorder records the changes in one namespace.
+type Recorder struct {
 	client    client.WithWatch
 	namespace string
 	started   time.Time
@@ -75,33 +75,33 @@ func kinds(c client.Client) ([]client.ObjectList, error) {
 }
 
 // Start starts recording. Stop ends it.
-func Start(ctx context.Context, c client.WithWatch, namespace string) (*Journal, error) {
-	j := &Journal{client: c, namespace: namespace, started: time.Now(), excused: map[string]bool{}}
+func Start(ctx context.Context, c client.WithWatch, namespace string) (*Recorder, error) {
+	r := &Recorder{client: c, namespace: namespace, started: time.Now(), excused: map[string]bool{}}
 	var err error
-	if j.kinds, err = kinds(c); err != nil {
+	if r.kinds, err = kinds(c); err != nil {
 		return nil, err
 	}
-	for _, list := range j.kinds {
+	for _, list := range r.kinds {
 		// A watch without a resource version starts with the existing objects.
 		watcher, err := c.Watch(ctx, list, client.InNamespace(namespace))
 		if err != nil {
-			j.Stop()
+			r.Stop()
 			return nil, fmt.Errorf("watching %T: %w", list, err)
 		}
-		j.watches = append(j.watches, watcher)
-		go j.record(watcher)
+		r.watches = append(r.watches, watcher)
+		go r.record(watcher)
 	}
-	return j, nil
+	return r, nil
 }
 
 // Stop ends the recording.
-func (j *Journal) Stop() {
-	for _, watcher := range j.watches {
+func (r *Recorder) Stop() {
+	for _, watcher := range r.watches {
 		watcher.Stop()
 	}
 }
 
-func (j *Journal) record(watcher watch.Interface) {
+func (r *Recorder) record(watcher watch.Interface) {
 	for event := range watcher.ResultChan() {
 		object, ok := event.Object.(client.Object)
 		if !ok || event.Type == watch.Bookmark {
@@ -111,79 +111,79 @@ func (j *Journal) record(watcher watch.Interface) {
 		if err != nil {
 			panic(fmt.Sprintf("invalid resource version %q", object.GetResourceVersion()))
 		}
-		j.mu.Lock()
-		j.entries = append(j.entries, Entry{
+		r.mu.Lock()
+		r.entries = append(r.entries, Entry{
 			Version: version, At: time.Now(), Object: object, Deleted: event.Type == watch.Deleted,
 		})
-		j.mu.Unlock()
+		r.mu.Unlock()
 	}
 }
 
 // Entries returns the changes in order.
-func (j *Journal) Entries() []Entry {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	sorted := slices.Clone(j.entries)
+func (r *Recorder) Entries() []Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sorted := slices.Clone(r.entries)
 	slices.SortStableFunc(sorted, func(a, b Entry) int { return cmp.Compare(a.Version, b.Version) })
 	return sorted
 }
 
 // Excuse exempts an object that the test itself scales or deletes: from now on, that violates no
 // rule.
-func (j *Journal) Excuse(object client.Object) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.excused[keyOf(object)] = true
+func (r *Recorder) Excuse(object client.Object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.excused[keyOf(object)] = true
 }
 
 // ExcuseWrite exempts the last write of an object, which the test itself made. Later writes are
 // checked.
-func (j *Journal) ExcuseWrite(object client.Object) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.excused[object.GetResourceVersion()] = true
+func (r *Recorder) ExcuseWrite(object client.Object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.excused[object.GetResourceVersion()] = true
 }
 
-func (j *Journal) isExcusedWrite(version uint64) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.excused[strconv.FormatUint(version, 10)]
+func (r *Recorder) isExcusedWrite(version uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.excused[strconv.FormatUint(version, 10)]
 }
 
-func (j *Journal) isExcused(object client.Object) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.excused[keyOf(object)]
+func (r *Recorder) isExcused(object client.Object) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.excused[keyOf(object)]
 }
 
 func keyOf(object client.Object) string { return fmt.Sprintf("%T %s", object, object.GetName()) }
 
-// CatchUp waits until the journal has received all changes. The writers must have stopped.
-func (j *Journal) CatchUp(ctx context.Context) error {
+// CatchUp waits until the recorder has received all changes. The writers must have stopped.
+func (r *Recorder) CatchUp(ctx context.Context) error {
 	var behind string
 	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
 		var err error
-		behind, err = j.behind(ctx)
+		behind, err = r.behind(ctx)
 		return behind == "", err
 	})
 	if err != nil && behind != "" {
-		return fmt.Errorf("the journal has not received the last change of %s: %w", behind, err)
+		return fmt.Errorf("the recorder has not received the last change of %s: %w", behind, err)
 	}
 	return err
 }
 
-// behind returns the key of an object whose current version the journal has not received.
-func (j *Journal) behind(ctx context.Context) (string, error) {
+// behind returns the key of an object whose current version the recorder has not received.
+func (r *Recorder) behind(ctx context.Context) (string, error) {
 	known := map[string]string{}
-	for _, entry := range j.Entries() {
+	for _, entry := range r.Entries() {
 		key := keyOf(entry.Object)
 		known[key] = entry.Object.GetResourceVersion()
 		if entry.Deleted {
 			delete(known, key)
 		}
 	}
-	for _, list := range j.kinds {
-		if err := j.client.List(ctx, list, client.InNamespace(j.namespace)); err != nil {
+	for _, list := range r.kinds {
+		if err := r.client.List(ctx, list, client.InNamespace(r.namespace)); err != nil {
 			return "", err
 		}
 		items, err := apimeta.ExtractList(list)

@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package journal
+package watchrecorder
 
 import (
 	"fmt"
@@ -17,13 +17,14 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // Trace returns a readable list of the changes, one per line.
-func (j *Journal) Trace() string {
+func (r *Recorder) Trace() string {
 	var trace strings.Builder
-	for _, entry := range j.Entries() {
-		trace.WriteString(formatEntry(j.started, entry))
+	for _, entry := range r.Entries() {
+		trace.WriteString(formatEntry(r.started, entry))
 		trace.WriteByte('\n')
 	}
 	return trace.String()
@@ -107,7 +108,7 @@ func describeKnativeService(service *servingv1.Service) string {
 
 func describeSplit(route client.Object, shares []string) string {
 	accepted := "not accepted"
-	if IsAccepted(route) {
+	if testkit.IsAccepted(route) {
 		accepted = "accepted"
 	}
 	return fmt.Sprintf("gen %d, %s: %s %s", route.GetGeneration(), accepted, strings.Join(shares, " "), route.GetAnnotations()[annotationRolloutState])

@@ -1,7 +1,7 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package journal
+package watchrecorder
 
 import (
 	"errors"
@@ -23,13 +23,14 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // Check returns all violations of the rules, each with the change that caused it.
-func (j *Journal) Check() error {
+func (r *Recorder) Check() error {
 	var violations []error
 	models := map[string]*model{}
-	entries := j.Entries()
+	entries := r.Entries()
 	for _, entry := range entries {
 		name := entry.Object.GetLabels()[v1beta1.LabelInferenceService]
 		if isvc, ok := entry.Object.(*v1beta1.InferenceService); ok {
@@ -39,15 +40,15 @@ func (j *Journal) Check() error {
 			continue
 		}
 		if models[name] == nil {
-			models[name] = newModel(name, j.isExcused)
+			models[name] = newModel(name, r.isExcused)
 			models[name].knative = slices.ContainsFunc(entries, func(e Entry) bool { return isKnative(e.Object) && IsRoute(name, e.Object) })
 		}
 		caused := models[name].apply(entry)
-		if j.isExcusedWrite(entry.Version) {
+		if r.isExcusedWrite(entry.Version) {
 			continue
 		}
 		for _, violation := range caused {
-			violations = append(violations, fmt.Errorf("%s: %s\n%w", name, formatEntry(j.started, entry), violation))
+			violations = append(violations, fmt.Errorf("%s: %s\n%w", name, formatEntry(r.started, entry), violation))
 		}
 	}
 	return errors.Join(violations...)
@@ -63,9 +64,9 @@ func isForeign(object client.Object) bool {
 }
 
 // Splits returns the splits of an InferenceService's route in order, such as "2:10 1:90".
-func (j *Journal) Splits(isvc string) []string {
+func (r *Recorder) Splits(isvc string) []string {
 	var splits []string
-	for _, entry := range j.Entries() {
+	for _, entry := range r.Entries() {
 		if !IsRoute(isvc, entry.Object) || entry.Deleted {
 			continue
 		}
@@ -91,16 +92,16 @@ func isKnative(route client.Object) bool {
 
 // Given returns the splits of all writes of an InferenceService's route in order, except excused
 // writes.
-func (j *Journal) Given(isvc string) []string {
+func (r *Recorder) Given(isvc string) []string {
 	var splits []string
 	generation := int64(0)
-	for _, entry := range j.Entries() {
+	for _, entry := range r.Entries() {
 		route := entry.Object
 		if !IsRoute(isvc, route) || entry.Deleted || route.GetGeneration() == generation {
 			continue
 		}
 		generation = route.GetGeneration()
-		if j.isExcusedWrite(entry.Version) {
+		if r.isExcusedWrite(entry.Version) {
 			continue
 		}
 		split, err := SplitOf(isvc, route)
@@ -276,7 +277,7 @@ func (m *model) checkUnrouted(number rollout.Number, what string) []error {
 			violations = append(violations, err)
 		case split.Has(number):
 			violations = append(violations, fmt.Errorf("rule 4: revision %d: %s while HTTPRoute %s (%s) names it", number, what, name, split))
-		case !IsAccepted(route):
+		case !testkit.IsAccepted(route):
 			violations = append(violations, fmt.Errorf("rule 4: revision %d: %s before the gateway has accepted HTTPRoute %s", number, what, name))
 		}
 	}
@@ -299,7 +300,7 @@ func (m *model) applyRoute(route client.Object, deleted bool) []error {
 		return nil
 	}
 	split, err := SplitOf(m.isvc, route)
-	if err == nil && IsAccepted(route) && name == m.mainRoute() {
+	if err == nil && testkit.IsAccepted(route) && name == m.mainRoute() {
 		m.served[split.String()] = true
 	}
 	if adopted, found := servedBeforeAdoption(m.isvc, route); found {

@@ -1,11 +1,10 @@
 // Copyright The Serinus Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package peers
+package fakecluster
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -18,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"knative.dev/networking/pkg/apis/networking"
 	networkingv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/apis"
@@ -26,13 +26,8 @@ import (
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
 // Knative is a fake of Knative Serving. It creates revisions for Knative Services and Deployments
@@ -40,11 +35,14 @@ import (
 // There are no Configurations, no Routes and no requests.
 type Knative struct {
 	client  client.Client
-	changes chan event.GenericEvent
+	clock   clock.PassiveClock
+	changes changes
 
 	mu           sync.Mutex
 	lags         map[string]StatusLag
 	stopped      map[string]bool
+	behaviors    map[types.NamespacedName]RevisionBehavior
+	ingresses    map[string]corev1.ServiceSpec
 	observations map[types.UID]observation
 	// initialized holds the revisions that have reached their initial scale. Knative keeps this in
 	// PodAutoscalers.
@@ -58,12 +56,14 @@ type observation struct {
 	previous   servingv1.ServiceStatus
 }
 
-func newKnative(mgr manager.Manager) *Knative {
+func newKnative(c client.Client, clock clock.PassiveClock) *Knative {
 	return &Knative{
-		client:       mgr.GetClient(),
-		changes:      make(chan event.GenericEvent, 1024),
+		client:       c,
+		clock:        clock,
 		lags:         map[string]StatusLag{},
 		stopped:      map[string]bool{},
+		behaviors:    map[types.NamespacedName]RevisionBehavior{},
+		ingresses:    map[string]corev1.ServiceSpec{},
 		observations: map[types.UID]observation{},
 		initialized:  map[types.UID]bool{},
 	}
@@ -76,6 +76,29 @@ func (k *Knative) SetStatusLag(namespace string, lag StatusLag) {
 	k.mu.Unlock()
 }
 
+// SetBehavior sets what Knative does with a revision, also if it does not exist yet.
+func (k *Knative) SetBehavior(revision types.NamespacedName, behavior RevisionBehavior) {
+	k.mu.Lock()
+	k.behaviors[revision] = behavior
+	k.mu.Unlock()
+	k.changes.notify(&servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: revision.Namespace}})
+}
+
+func (k *Knative) behavior(revision *servingv1.Revision) RevisionBehavior {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.behaviors[client.ObjectKeyFromObject(revision)]
+}
+
+// SetIngress gives Knative an ingress in a namespace: each Knative Service gets a Service of its
+// name that points at the ingress. By default there are no such Services.
+func (k *Knative) SetIngress(namespace string, ingress corev1.ServiceSpec) {
+	k.mu.Lock()
+	k.ingresses[namespace] = ingress
+	k.mu.Unlock()
+	k.changes.notify(&servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}})
+}
+
 // Stop stops Knative in a namespace until Start is called.
 func (k *Knative) Stop(namespace string) { k.setStopped(namespace, true) }
 
@@ -86,7 +109,7 @@ func (k *Knative) setStopped(namespace string, stopped bool) {
 	k.mu.Lock()
 	k.stopped[namespace] = stopped
 	k.mu.Unlock()
-	k.changes <- event.GenericEvent{Object: &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}}
+	k.changes.notify(&servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}})
 }
 
 func (k *Knative) isStopped(namespace string) bool {
@@ -95,19 +118,13 @@ func (k *Knative) isStopped(namespace string) bool {
 	return k.stopped[namespace]
 }
 
-func (k *Knative) setup(_ context.Context, mgr manager.Manager) error {
-	err := ctrl.NewControllerManagedBy(mgr).
-		Named("peer-knative").
-		For(&servingv1.Service{}).
-		Watches(&servingv1.Revision{}, handler.EnqueueRequestsFromMapFunc(serviceRequests)).
-		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(serviceRequests)).
-		Watches(&autoscalingv1alpha1.PodAutoscaler{}, handler.EnqueueRequestsFromMapFunc(serviceRequests)).
-		WatchesRawSource(source.Channel(k.changes, handler.EnqueueRequestsFromMapFunc(k.allServiceRequests))).
-		Complete(reconcile.Func(k.reconcile))
-	if err != nil {
-		return fmt.Errorf("setting up the fake of Knative Serving: %w", err)
+func (k *Knative) controller() controller {
+	return controller{
+		name: "knative", client: k.client, kind: &servingv1.Service{}, sync: k.sync, changes: &k.changes,
+		watches: []watch{
+			{&servingv1.Revision{}, serviceRequests}, {&appsv1.Deployment{}, serviceRequests}, {&autoscalingv1alpha1.PodAutoscaler{}, serviceRequests},
+		},
 	}
-	return nil
 }
 
 func serviceRequests(_ context.Context, object client.Object) []reconcile.Request {
@@ -118,23 +135,11 @@ func serviceRequests(_ context.Context, object client.Object) []reconcile.Reques
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}}}
 }
 
-func (k *Knative) allServiceRequests(ctx context.Context, object client.Object) []reconcile.Request {
-	return requestsFor(ctx, k.client, &servingv1.ServiceList{}, client.InNamespace(object.GetNamespace()))
-}
-
-func (k *Knative) reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	if k.isStopped(request.Namespace) {
-		return reconcile.Result{}, nil
-	}
-	wait, err := k.sync(ctx, request.NamespacedName)
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
-		return reconcile.Result{RequeueAfter: retryPeriod}, nil
-	}
-	return reconcile.Result{RequeueAfter: wait}, err
-}
-
 // sync reconciles one Knative Service. It returns when to requeue, or 0 to wait for a change.
 func (k *Knative) sync(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+	if k.isStopped(key.Namespace) {
+		return 0, nil
+	}
 	service := &servingv1.Service{}
 	if err := k.client.Get(ctx, key, service); client.IgnoreNotFound(err) != nil {
 		return 0, err
@@ -143,18 +148,72 @@ func (k *Knative) sync(ctx context.Context, key types.NamespacedName) (time.Dura
 	if err != nil {
 		return 0, err
 	}
-	if err := k.pruneDeployments(ctx, key, revisions); err != nil || service.UID == "" {
+	if err := k.pruneDeployments(ctx, key, revisions); err != nil {
 		return 0, err
 	}
+	if service.UID == "" {
+		return 0, k.deletePlaceholder(ctx, key)
+	}
 	if name := service.Spec.Template.Name; name != "" && revisions[name] == nil {
-		return 0, k.client.Create(ctx, newRevision(service))
+		return 0, k.client.Create(ctx, newRevision(service, k.clock.Now()))
 	}
 	for _, name := range slices.Sorted(maps.Keys(revisions)) {
 		if err := k.syncRevision(ctx, service, revisions[name]); err != nil {
 			return 0, err
 		}
 	}
-	return k.updateServiceStatus(ctx, service, revisions)
+	wait, err := k.updateServiceStatus(ctx, service, revisions)
+	if err != nil {
+		return 0, err
+	}
+	return wait, k.syncPlaceholder(ctx, service)
+}
+
+// syncPlaceholder updates the Service that points at Knative's ingress. Until the Knative Service
+// has traffic, it points at the public host.
+func (k *Knative) syncPlaceholder(ctx context.Context, service *servingv1.Service) error {
+	k.mu.Lock()
+	spec, ok := k.ingresses[service.Namespace]
+	k.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	if len(service.Status.Traffic) == 0 {
+		spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: service.Name + "." + service.Namespace + ".example.com"}
+	}
+	placeholder := &corev1.Service{}
+	err := k.client.Get(ctx, client.ObjectKeyFromObject(service), placeholder)
+	switch {
+	case apierrors.IsNotFound(err):
+		return k.client.Create(ctx, &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: service.Namespace, Name: service.Name, Labels: maps.Clone(service.Labels),
+				OwnerReferences: []metav1.OwnerReference{{
+					APIVersion: servingv1.SchemeGroupVersion.String(), Kind: "Route", Name: service.Name, UID: service.UID, Controller: new(true),
+				}},
+			},
+			Spec: spec,
+		})
+	case err != nil:
+		return err
+	case !isPlaceholder(placeholder), equality.Semantic.DeepEqual(placeholder.Spec, spec):
+		return nil
+	}
+	placeholder.Spec = spec
+	return k.client.Update(ctx, placeholder)
+}
+
+func isPlaceholder(service *corev1.Service) bool {
+	owner := metav1.GetControllerOf(service)
+	return owner != nil && owner.Kind == "Route"
+}
+
+func (k *Knative) deletePlaceholder(ctx context.Context, key types.NamespacedName) error {
+	placeholder := &corev1.Service{}
+	if err := k.client.Get(ctx, key, placeholder); err != nil || !isPlaceholder(placeholder) {
+		return client.IgnoreNotFound(err)
+	}
+	return k.client.Delete(ctx, placeholder)
 }
 
 // revisions returns the revisions of a Knative Service by name. It deletes those of a deleted
@@ -198,7 +257,7 @@ func (k *Knative) pruneDeployments(ctx context.Context, key types.NamespacedName
 	return nil
 }
 
-func newRevision(service *servingv1.Service) *servingv1.Revision {
+func newRevision(service *servingv1.Service, now time.Time) *servingv1.Revision {
 	template := service.Spec.Template.DeepCopy()
 	revision := &servingv1.Revision{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
 	revision.Namespace = service.Namespace
@@ -208,13 +267,20 @@ func newRevision(service *servingv1.Service) *servingv1.Revision {
 	} {
 		metav1.SetMetaDataLabel(&revision.ObjectMeta, key, value)
 	}
-	revision.SetRoutingState(servingv1.RoutingStatePending, time.Now())
+	revision.SetRoutingState(servingv1.RoutingStatePending, now)
 	return revision
 }
 
 func (k *Knative) syncRevision(ctx context.Context, service *servingv1.Service, revision *servingv1.Revision) error {
 	if err := k.setRoutingState(ctx, service, revision); err != nil {
 		return err
+	}
+	if cause := k.behavior(revision).unresolved; cause != "" {
+		previous := revision.Status.DeepCopy()
+		revision.Status.InitializeConditions()
+		revision.Status.ObservedGeneration = revision.Generation
+		revision.Status.MarkContainerHealthyFalse(servingv1.ReasonContainerMissing, cause)
+		return k.updateStatus(ctx, revision, previous, &revision.Status)
 	}
 	deployment := &appsv1.Deployment{}
 	err := k.client.Get(ctx, client.ObjectKey{Namespace: revision.Namespace, Name: revision.Name + "-deployment"}, deployment)
@@ -238,7 +304,7 @@ func (k *Knative) syncRevision(ctx context.Context, service *servingv1.Service, 
 }
 
 func (k *Knative) syncAutoscaler(ctx context.Context, revision *servingv1.Revision, deployment *appsv1.Deployment) error {
-	scaler, desired := &autoscalingv1alpha1.PodAutoscaler{}, newAutoscaler(revision)
+	scaler, desired, behavior := &autoscalingv1alpha1.PodAutoscaler{}, newAutoscaler(revision), k.behavior(revision)
 	err := k.client.Get(ctx, client.ObjectKeyFromObject(revision), scaler)
 	switch {
 	case apierrors.IsNotFound(err):
@@ -247,17 +313,16 @@ func (k *Knative) syncAutoscaler(ctx context.Context, revision *servingv1.Revisi
 		return err
 	case !metav1.IsControlledBy(scaler, revision): // No garbage collector runs.
 		return k.client.Delete(ctx, scaler)
-	case scaler.Spec.Reachability != desired.Spec.Reachability:
+	case scaler.Spec.Reachability != desired.Spec.Reachability && !behavior.keepAutoscalerSpec:
 		scaler.Spec = desired.Spec
 		return k.client.Update(ctx, scaler)
+	case behavior.keepAutoscalerStatus:
+		return nil
 	}
 	previous := scaler.Status.DeepCopy()
 	scaler.Status = *k.autoscalerStatus(revision, deployment)
 	scaler.Status.ObservedGeneration = scaler.Generation
-	if equality.Semantic.DeepEqual(*previous, scaler.Status) {
-		return nil
-	}
-	return k.client.Status().Update(ctx, scaler)
+	return k.updateStatus(ctx, scaler, previous, &scaler.Status)
 }
 
 func newAutoscaler(revision *servingv1.Revision) *autoscalingv1alpha1.PodAutoscaler {
@@ -266,13 +331,13 @@ func newAutoscaler(revision *servingv1.Revision) *autoscalingv1alpha1.PodAutosca
 		Spec: autoscalingv1alpha1.PodAutoscalerSpec{
 			ScaleTargetRef: corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: revision.Name + "-deployment"},
 			ProtocolType:   networking.ProtocolHTTP1,
-			Reachability:   Reachability(revision),
+			Reachability:   reachability(revision),
 		},
 	}
 }
 
-// Reachability returns what Knative tells the autoscaler of a revision that has not failed.
-func Reachability(revision *servingv1.Revision) autoscalingv1alpha1.ReachabilityType {
+// reachability returns what Knative tells the autoscaler of a revision that has not failed.
+func reachability(revision *servingv1.Revision) autoscalingv1alpha1.ReachabilityType {
 	switch revision.GetRoutingState() {
 	case servingv1.RoutingStateActive:
 		return autoscalingv1alpha1.ReachabilityReachable
@@ -308,7 +373,7 @@ func (k *Knative) setRoutingState(ctx context.Context, service *servingv1.Servic
 	if state == revision.GetRoutingState() {
 		return nil
 	}
-	revision.SetRoutingState(state, time.Now())
+	revision.SetRoutingState(state, k.clock.Now())
 	return k.client.Update(ctx, revision)
 }
 
@@ -351,7 +416,12 @@ func scaleAnnotation(all map[string]string, get func(map[string]string) (string,
 
 // desiredScale returns the scale that Knative's autoscaler chooses without requests.
 func (k *Knative) desiredScale(revision *servingv1.Revision) int32 {
+	_, class, _ := autoscaling.ClassAnnotation.Get(revision.Annotations)
 	switch {
+	case k.behavior(revision).givenUp:
+		return 0
+	case class == autoscaling.HPA:
+		return max(1, minScale(revision)) // It cannot scale to zero.
 	case !k.isInitialized(revision):
 		return max(initialScale(revision), minScale(revision))
 	case revision.GetRoutingState() == servingv1.RoutingStateReserve:
@@ -385,10 +455,17 @@ func (k *Knative) updateRevisionStatus(ctx context.Context, revision *servingv1.
 		status.MarkContainerHealthyTrue()
 	}
 	status.PropagateAutoscalerStatus(k.autoscalerStatus(revision, deployment))
-	if equality.Semantic.DeepEqual(*previous, revision.Status) {
+	if k.behavior(revision).givenUp {
+		status.MarkResourcesAvailableFalse(servingv1.ReasonProgressDeadlineExceeded, "Initial scale was never achieved")
+	}
+	return k.updateStatus(ctx, revision, previous, status)
+}
+
+func (k *Knative) updateStatus(ctx context.Context, object client.Object, previous, status any) error {
+	if equality.Semantic.DeepEqual(previous, status) {
 		return nil
 	}
-	return k.client.Status().Update(ctx, revision)
+	return k.client.Status().Update(ctx, object)
 }
 
 // propagatePods reports on a revision why its pods are not ready.
@@ -396,19 +473,16 @@ func (k *Knative) propagatePods(ctx context.Context, status *servingv1.RevisionS
 	if *deployment.Spec.Replicas == 0 || deployment.Status.AvailableReplicas > 0 {
 		return nil
 	}
-	var pods corev1.PodList
-	if err := k.client.List(ctx, &pods, client.InNamespace(deployment.Namespace), client.MatchingFields{indexByDeployment: deployment.Name}); err != nil {
+	pods, err := podsOf(ctx, k.client, client.ObjectKeyFromObject(deployment))
+	if err != nil || len(pods) == 0 {
 		return err
 	}
-	if len(pods.Items) == 0 {
-		return nil
-	}
-	for _, condition := range pods.Items[0].Status.Conditions {
+	for _, condition := range pods[0].Status.Conditions {
 		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
 			status.MarkResourcesAvailableFalse(condition.Reason, condition.Message)
 		}
 	}
-	for _, container := range pods.Items[0].Status.ContainerStatuses {
+	for _, container := range pods[0].Status.ContainerStatuses {
 		if terminated := container.LastTerminationState.Terminated; terminated != nil && container.Name != "queue-proxy" {
 			status.MarkContainerHealthyFalse(servingv1.ExitCodeReason(terminated.ExitCode), servingv1.RevisionContainerExitingMessage(terminated.Message))
 			break
@@ -446,7 +520,7 @@ func (k *Knative) autoscalerStatus(revision *servingv1.Revision, deployment *app
 func (k *Knative) updateServiceStatus(ctx context.Context, service *servingv1.Service, revisions map[string]*servingv1.Revision) (time.Duration, error) {
 	before := *service.Status.DeepCopy()
 	observed := k.observe(service)
-	lag, age := k.lag(service.Namespace), time.Since(observed.since)
+	lag, age := k.lag(service.Namespace), k.clock.Since(observed.since)
 	status, wait := k.currentStatus(service, revisions), lag.delay-age
 	if lag.staleAgain {
 		// The current status is reported first, and the stale one for the same time afterwards.
@@ -478,7 +552,7 @@ func (k *Knative) observe(service *servingv1.Service) observation {
 	defer k.mu.Unlock()
 	observed := k.observations[service.UID]
 	if observed.generation != service.Generation {
-		observed = observation{generation: service.Generation, since: time.Now(), previous: *service.Status.DeepCopy()}
+		observed = observation{generation: service.Generation, since: k.clock.Now(), previous: *service.Status.DeepCopy()}
 		k.observations[service.UID] = observed
 	}
 	return observed
@@ -532,6 +606,9 @@ func assignTraffic(route *servingv1.RouteStatus, service *servingv1.Service, rev
 	route.MarkTrafficAssigned()
 	route.MarkTLSNotEnabled(servingv1.ExternalDomainTLSNotEnabledMessage)
 	route.URL = apis.HTTP(service.Name + "." + service.Namespace + ".example.com")
+	if service.Labels[networking.VisibilityLabelKey] == serving.VisibilityClusterLocal {
+		route.URL.Host = service.Name + "." + service.Namespace + ".svc.cluster.local"
+	}
 	route.Address = &duckv1.Addressable{URL: apis.HTTP(service.Name + "." + service.Namespace + ".svc.cluster.local")}
 	route.Traffic = nil
 	for _, target := range service.Spec.Traffic {
