@@ -20,6 +20,9 @@ const (
 	ConditionIngressReady = "IngressReady"
 	// ConditionStopped says whether the user stopped the InferenceService.
 	ConditionStopped = "Stopped"
+	// ConditionRolloutCompleted says where the rollout of a CanaryPolicy stands. It exists only
+	// while a policy applies to a rollout.
+	ConditionRolloutCompleted = "RolloutCompleted"
 	// ConditionSettingsIgnored names the accepted fields, labels and annotations that have
 	// no effect. It is absent where there are none, and Ready does not depend on it.
 	ConditionSettingsIgnored = "SettingsIgnored"

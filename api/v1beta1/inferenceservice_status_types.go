@@ -169,6 +169,95 @@ type RolloutStatus struct {
 	// +listMapKey=revision
 	// +kubebuilder:validation:MaxItems=128
 	Failures []RevisionFailure `json:"failures,omitempty"`
+
+	// Trial of the target by a CanaryPolicy: the number of the revision and of the attempt,
+	// such as 2.1. Absent while no policy moves the traffic.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Trial string `json:"trial,omitempty"`
+
+	// Policy of the trial: the kind and the name.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Policy string `json:"policy,omitempty"`
+
+	// Share of the requests, in percent, that the trial has reached.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Share *int32 `json:"share,omitempty"`
+
+	// Share that comes next. 100 is the promotion.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Next *int32 `json:"next,omitempty"`
+
+	// Since when the target has its share.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
+
+	// What the next share waits for.
+	// +optional
+	WaitingFor TrialWait `json:"waitingFor,omitempty"`
+
+	// Preset whose metrics the trial compares.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Source string `json:"source,omitempty"`
+
+	// Revisions that get no requests before a person asks for it.
+	// +optional
+	// +listType=map
+	// +listMapKey=revision
+	// +kubebuilder:validation:MaxItems=128
+	Rejected []RejectedRevision `json:"rejected,omitempty"`
+
+	// What the metrics of the last trial showed at its verdict.
+	// +optional
+	// +listType=map
+	// +listMapKey=metric
+	// +kubebuilder:validation:MaxItems=16
+	Evidence []MetricEvidence `json:"evidence,omitempty"`
+}
+
+// TrialWait is what a trial waits for.
+// +kubebuilder:validation:Enum=Hold;Proof;Decision;Approval;Capacity;Queue;Traffic;Metrics;Series;Resume;Policy;Stable;Bake
+type TrialWait string
+
+// RejectedRevision is a revision that a CanaryPolicy or a person has rejected.
+type RejectedRevision struct {
+	// Revision that was rejected.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Revision string `json:"revision"`
+
+	// Trial in which it was rejected.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Trial string `json:"trial"`
+
+	// Reason of the rejection.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason"`
+
+	// When it was rejected.
+	// +required
+	Time metav1.Time `json:"time"`
+}
+
+// MetricEvidence is what one metric showed.
+type MetricEvidence struct {
+	// Name of the metric in the policy.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Metric string `json:"metric"`
+
+	// What it showed: the counts of both revisions, their ratio, and what is allowed.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message"`
 }
 
 // WaitingShare is a share of the requests that waits until a revision has the replicas
@@ -375,4 +464,12 @@ const (
 	PhaseBlocked Phase = "Blocked"
 	// PhaseStopped: the user stopped the InferenceService.
 	PhaseStopped Phase = "Stopped"
+	// PhaseAwaitingApproval: the next share of a CanaryPolicy must be approved.
+	PhaseAwaitingApproval Phase = "AwaitingApproval"
+	// PhaseBaking: a CanaryPolicy has promoted the revision that the spec asks for, and the
+	// revision before it stays loaded for now.
+	PhaseBaking Phase = "Baking"
+	// PhaseRejected: a CanaryPolicy, or a person, has rejected the revision that the spec
+	// asks for.
+	PhaseRejected Phase = "Rejected"
 )

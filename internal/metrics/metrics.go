@@ -49,7 +49,7 @@ const otherFailure = "Other"
 
 var phases = []v1beta1.Phase{
 	v1beta1.PhasePending, v1beta1.PhaseProgressing, v1beta1.PhaseCanary, v1beta1.PhaseStable, v1beta1.PhaseRolledBack, v1beta1.PhasePreview,
-	v1beta1.PhaseBlocked, v1beta1.PhaseStopped,
+	v1beta1.PhaseBlocked, v1beta1.PhaseStopped, v1beta1.PhaseAwaitingApproval, v1beta1.PhaseBaking, v1beta1.PhaseRejected,
 }
 
 // Options configures [New].
