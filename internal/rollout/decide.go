@@ -45,6 +45,8 @@ func Decide(observed Snapshot, policy Policy, now time.Time) Decision {
 	d.loadState()
 	d.chooseTarget()
 	d.undoPromotion()
+	d.followPlan()
+	d.noteAsked()
 	d.awaitStability()
 	d.replaceStable()
 	d.promote(d.chooseSplit())
@@ -71,6 +73,11 @@ type decider struct {
 	heldBack *HeldBack
 	// unsettled is true while the target is ready again, but not yet for stablePeriod.
 	unsettled bool
+	// trial is what is reported of the trial, and dropped is true once a rejected target need not
+	// stay loaded.
+	trial     *TrialReport
+	dropped   bool
+	announced []Transition
 	wakeTimes []time.Time
 }
 
@@ -111,10 +118,7 @@ func (d *decider) chooseTarget() {
 		d.after.Tried = d.intent.Share == 0 && d.find(d.before.Target).SameModel && d.before.hadShare()
 		d.after.LostAt, d.after.TrialBegan = time.Time{}, time.Time{}
 	}
-	if d.target != d.before.Target || !d.intent.sameAs(d.before.Asked) {
-		d.after.AskedAt, d.after.Replacement, d.after.ReplacingSince = d.now, "", time.Time{}
-	}
-	d.after.Target, d.after.Asked = d.target, Intent{Share: d.intent.Share, Promote: d.intent.Promote}
+	d.after.Target = d.target
 	d.after.Highest = max(d.before.Highest, d.highest(), d.target)
 }
 
@@ -130,6 +134,14 @@ func (d *decider) mustRollBackFirst() bool {
 		return d.intent.Undo && d.canRun(d.before.Previous)
 	}
 	return d.intent.sameAs(d.before.Asked) && d.before.Split.Percent(last) > 0
+}
+
+// noteAsked stores what is asked of the target.
+func (d *decider) noteAsked() {
+	if d.target != d.before.Target || !d.intent.sameAs(d.before.Asked) {
+		d.after.AskedAt, d.after.Replacement, d.after.ReplacingSince = d.now, "", time.Time{}
+	}
+	d.after.Asked = Intent{Share: d.intent.Share, Promote: d.intent.Promote}
 }
 
 // newNumber returns the number for a new revision. If an earlier attempt to create a revision with
@@ -180,7 +192,7 @@ func (d *decider) chooseSplit() Split {
 	switch granted := d.stableShare(100 - share); {
 	case granted < 100-share:
 		return d.partialSplit(granted)
-	case !inSplit, d.deferred:
+	case !inSplit, d.deferred, d.dropped:
 		return All(stable)
 	default:
 		return canarySplit(d.target, share, stable)
@@ -368,7 +380,7 @@ func (d *decider) awaitStability() {
 // deadline, the stable comes back. The target is not tried again until the spec changes.
 func (d *decider) replaceStable() {
 	workload := d.find(d.target).predictor()
-	possible := d.Desired.Replace && d.intent.Promote && !d.Desired.Stopped && !d.create && d.after.Stable != 0 &&
+	possible := d.Desired.Replace && d.intent.Promote && (d.Desired.Plan == nil || d.Desired.Manual) && !d.Desired.Stopped && !d.create && d.after.Stable != 0 &&
 		d.target != d.after.Stable
 	if !possible {
 		d.after.Replacement, d.after.ReplacingSince = "", time.Time{}
@@ -406,6 +418,7 @@ func (d *decider) promote(split Split) {
 	if split.Percent(d.target) == 100 && d.target != d.after.Stable && (d.after.Stable == 0 || d.intent.Promote) {
 		d.after.Previous = d.previousAfterPromotion()
 		d.after.Stable, d.after.Replacement, d.after.ReplacingSince = d.target, "", time.Time{}
+		d.beginBake()
 		split = All(d.target)
 	}
 	if split.Equal(d.before.Split) {

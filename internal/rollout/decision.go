@@ -41,6 +41,8 @@ type Decision struct {
 	Programmed bool
 	Phase      Phase
 	HeldBack   *HeldBack
+	// Trial is the trial of the target, or nil if there is none.
+	Trial *TrialReport
 	// Unsettled is a revision that is ready again, but has not been ready for long enough to get
 	// its share back. It counts as not ready. 0 means that there is none.
 	Unsettled Number
@@ -144,11 +146,15 @@ const (
 	RolledBack Phase = "RolledBack" // The percent is 0, and the target has had a share.
 	Preview    Phase = "Preview"    // The percent is 0, and the target has had no share yet.
 	Stable     Phase = "Stable"     // The target is the stable.
+
+	AwaitingApproval Phase = "AwaitingApproval" // The next share of the trial must be approved.
+	Baking           Phase = "Baking"           // The target was promoted, and the previous stays loaded.
+	RejectedCanary   Phase = "Rejected"         // The policy or a person has rejected the target.
 )
 
 // Phases returns all phases, roughly in the order in which a rollout passes through them.
 func Phases() []Phase {
-	return []Phase{Loading, Shifting, Preview, Canary, Stable, RolledBack, Failed, Stopping, Stopped}
+	return []Phase{Loading, Shifting, Preview, Canary, AwaitingApproval, Baking, Stable, RolledBack, RejectedCanary, Failed, Stopping, Stopped}
 }
 
 // Waiting describes a share that waits until a revision has the replicas for it.
@@ -191,4 +197,10 @@ const (
 	NothingToUndo TransitionKind = "NothingToUndo"
 	Replaces      TransitionKind = "Replaces"          // Other makes room for Revision.
 	ReplaceFailed TransitionKind = "ReplacementFailed" // Other comes back.
+
+	TrialStarted  TransitionKind = "TrialStarted"
+	Rejected      TransitionKind = "Rejected"
+	BakeStarted   TransitionKind = "BakeStarted"
+	BakeCompleted TransitionKind = "BakeCompleted"
+	BakeEnded     TransitionKind = "BakeEnded" // Something else was asked for during the bake.
 )

@@ -44,6 +44,7 @@ func (d *decider) recover() State {
 	if target != stable && split.Has(target) {
 		state.TrialBegan = d.now
 	}
+	d.recoverTrials(&state)
 	if previous := d.known(d.Reported.Previous); previous != stable {
 		state.Previous = previous
 	}
@@ -61,8 +62,8 @@ func (d *decider) recover() State {
 func (d *decider) recoverAsked(split Split, target, stable Number) Intent {
 	asked := d.Desired.Intent
 	switch {
-	case !d.Desired.resolved() && target != stable:
-		return Intent{Share: split.Percent(target) % 100}
+	case target != stable && (!d.Desired.resolved() || d.Desired.Plan != nil && !d.Desired.Manual):
+		return Intent{Share: split.Percent(target) % 100} // A loss never promotes.
 	case asked.isValid():
 		return Intent{Share: asked.Share, Promote: asked.Promote}
 	default:
@@ -107,6 +108,30 @@ func (d *decider) recoverHeld(split Split) Held {
 		}
 	}
 	return d.pruneHeld(held)
+}
+
+// recoverTrials takes the rejections from the revision history. Other trials are lost. A trial of the
+// target begins again as another attempt, so that no approval of the lost one counts.
+func (d *decider) recoverTrials(state *State) {
+	for _, revision := range d.Revisions {
+		if rejection := revision.Rejection; rejection != nil {
+			if state.Rejected == nil {
+				state.Rejected, state.Attempts = map[Number]Rejection{}, map[Number]int{}
+			}
+			state.Rejected[revision.Number], state.Attempts[revision.Number] = *rejection, rejection.Attempt
+		}
+	}
+	if d.Desired.Plan == nil || state.Target == state.Stable {
+		return
+	}
+	lost := 1
+	if d.Reported.Trial.Revision == state.Target {
+		lost = d.Reported.Trial.Attempt
+	}
+	if state.Attempts == nil {
+		state.Attempts = map[Number]int{}
+	}
+	state.Attempts[state.Target] = max(state.Attempts[state.Target], lost)
 }
 
 func (d *decider) recoverStable(split Split, target Number) Number {

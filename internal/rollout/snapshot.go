@@ -13,6 +13,8 @@ type Snapshot struct {
 	// Revisions can be in any order.
 	Revisions []Revision
 	Route     Route
+	// Evidence is the evidence on the trial of the target.
+	Evidence Evidence
 	// Reported is the reported status. The rollout state is recovered from it after the route, or
 	// the state on it, was lost. A split that was already reported as served stays reported.
 	// Nothing else depends on it.
@@ -24,8 +26,14 @@ type Desired struct {
 	// Hash is the hash of the target. It is empty if the spec cannot be resolved, because it is
 	// invalid or its runtime is unknown. The last target and intent then stay in force.
 	Hash string
-	// Intent is what the spec, or a policy, asks of the target's traffic.
+	// Intent is what the spec asks of the target's traffic. Manual is true if the spec has a percent:
+	// no policy moves the share then.
 	Intent Intent
+	Manual bool
+	// Plan is what the policy of the InferenceService plans, or nil if there is none. Commands are
+	// what people have told the trial.
+	Plan     *Plan
+	Commands Commands
 	// Stopped asks for no traffic and no pods. The rollout state and the revision history stay.
 	Stopped bool
 	// Tagged asks for a tag host for each revision in the split.
@@ -63,6 +71,9 @@ type Revision struct {
 	InHistory bool
 	// Workloads holds the workload of each component that has one.
 	Workloads Workloads
+	// Rejection is the rejection in the revision history, or nil if there is none. The rollout state
+	// is recovered from it.
+	Rejection *Rejection
 }
 
 // Component is a part of a revision with a workload of its own.
@@ -108,6 +119,8 @@ type Workload struct {
 	// ReadySince is since when at least one replica has been ready without interruption. It is zero
 	// if that is unknown.
 	ReadySince time.Time
+	// LoadingSince is since when a scheduled pod has not been ready. It is zero if there is none.
+	LoadingSince time.Time
 	// UnschedulableSince is since when a pod has been unschedulable. It is zero if none is.
 	UnschedulableSince time.Time
 	// Held is the number to which the operator has raised the replicas against an external
@@ -144,6 +157,8 @@ type Reported struct {
 	Split                    Split
 	// Tried is true if the target was reported as rolled back.
 	Tried bool
+	// Trial is the reported trial.
+	Trial TrialID
 }
 
 func (r Reported) reportsServed(split Split) bool { return r.Target != 0 && r.Split.Equal(split) }

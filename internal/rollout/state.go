@@ -78,6 +78,13 @@ type State struct {
 	// revision history is lost.
 	Highest Number `json:"highest"`
 
+	// Trial is the trial of the target, or nil if no policy moves its share.
+	Trial *Trial `json:"trial,omitempty"`
+	// Rejected are the revisions that get no share before a person asks for it.
+	Rejected map[Number]Rejection `json:"rejected,omitempty"`
+	// Attempts counts the trials of each revision, so that a command for an earlier one has no effect.
+	Attempts map[Number]int `json:"attempts,omitempty"`
+
 	// decoded is what the state was decoded from. It is nil for a new state.
 	decoded *decodedState
 }
@@ -259,6 +266,10 @@ func (s State) clone() State {
 		s.Held = held
 	}
 	s.Routed = slices.Clone(s.Routed)
+	s.Rejected, s.Attempts = maps.Clone(s.Rejected), maps.Clone(s.Attempts)
+	if s.Trial != nil {
+		s.Trial = new(*s.Trial)
+	}
 	return s
 }
 

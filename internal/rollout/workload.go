@@ -21,6 +21,7 @@ func (d *decider) decision() Decision {
 		Phase:       d.phase(),
 		Waiting:     d.waiting,
 		HeldBack:    d.heldBack,
+		Trial:       d.trial,
 		Transitions: d.transitions(),
 	}
 	if d.unsettled {
@@ -101,7 +102,7 @@ func (d *decider) runs(n Number) bool {
 	if d.Desired.Stopped || d.makesRoom(n) {
 		return false
 	}
-	return n == d.target || n == d.after.Stable || d.after.Split.Has(n)
+	return n == d.target && !d.dropped || n == d.after.Stable || d.after.Split.Has(n) || d.isBaking(n)
 }
 
 // makesRoom reports whether a revision is scaled down so that another can use its node (row 22).
@@ -184,6 +185,8 @@ func (d *decider) phase() Phase {
 		return Stopping
 	case d.Desired.Stopped:
 		return Stopped
+	case d.isRejected() && !d.Desired.Manual:
+		return RejectedCanary
 	case d.after.Replacement == ReplacementFailed:
 		return Failed
 	case target.predictor() != nil && target.predictor().Failed && target.Capacity() == 0:
@@ -192,8 +195,12 @@ func (d *decider) phase() Phase {
 		return Loading
 	case d.waiting != nil:
 		return Shifting
+	case stable && d.trial != nil && d.trial.Baking:
+		return Baking
 	case stable:
 		return Stable
+	case d.trial != nil && d.trial.WaitingFor == WaitsForApproval:
+		return AwaitingApproval
 	case d.after.Split.Percent(d.target) == 0 && !d.tried():
 		return Preview
 	case d.after.Split.Percent(d.target) == 0:
@@ -229,6 +236,7 @@ func (d *decider) transitions() []Transition {
 	case d.after.Replacement == ReplacementFailed && d.before.Replacement != ReplacementFailed:
 		add(ReplaceFailed, d.target, d.after.Stable)
 	}
+	transitions = append(transitions, d.announced...)
 	if !d.after.Split.Equal(d.before.Split) {
 		transitions = append(transitions, Transition{Kind: Shifted, From: d.before.Split, To: d.after.Split})
 	}
