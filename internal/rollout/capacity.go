@@ -112,7 +112,7 @@ func (d *decider) holdCapacity() {
 			held[share.Revision] = d.heldReplicas(share)
 		}
 	}
-	if n := d.after.Previous; d.isBaking(n) {
+	if n := d.after.Previous; d.isBaking(n) && !d.Desired.Replicas.ScaledExternally {
 		held[n] = max(d.ready(n), d.heldBefore(n))
 	}
 	d.after.Held = d.pruneHeld(held)

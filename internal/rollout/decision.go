@@ -11,7 +11,8 @@ import (
 // Decision is the desired state, as decided on one snapshot. The caller must write it in this
 // order, so that every request can be answered, wherever the writer stops:
 //
-//  1. if Create is set, the target's entry in the revision history,
+//  1. if Create is set, the target's entry in the revision history; and the rejections of State on
+//     the entries of all revisions,
 //  2. the workloads that run,
 //  3. the route, with its weights and the rollout state in one write,
 //  4. the tag hosts,
@@ -41,7 +42,8 @@ type Decision struct {
 	Programmed bool
 	Phase      Phase
 	HeldBack   *HeldBack
-	// Trial is the trial of the target, or nil if there is none.
+	// Trial is what users are told about the trial of the target. It is nil if there is none. A target
+	// that was rejected has none, unless it keeps a share until the stable can serve.
 	Trial *TrialReport
 	// Unsettled is a revision that is ready again, but has not been ready for long enough to get
 	// its share back. It counts as not ready. 0 means that there is none.
@@ -199,8 +201,8 @@ const (
 	ReplaceFailed TransitionKind = "ReplacementFailed" // Other comes back.
 
 	TrialStarted  TransitionKind = "TrialStarted"
-	Rejected      TransitionKind = "Rejected"
-	BakeStarted   TransitionKind = "BakeStarted"
-	BakeCompleted TransitionKind = "BakeCompleted"
-	BakeEnded     TransitionKind = "BakeEnded" // Something else was asked for during the bake.
+	Rejected      TransitionKind = "Rejected"      // Other serves.
+	BakeStarted   TransitionKind = "BakeStarted"   // Other stays loaded, as with the next two.
+	BakeCompleted TransitionKind = "BakeCompleted" // The bake has ended without harm.
+	BakeEnded     TransitionKind = "BakeEnded"     // Something else was asked for during the bake.
 )

@@ -157,8 +157,9 @@ type Reported struct {
 	Split                    Split
 	// Tried is true if the target was reported as rolled back.
 	Tried bool
-	// Trial is the reported trial.
-	Trial TrialID
+	// Trial is the reported trial. Baking is true if it was reported as baking.
+	Trial  TrialID
+	Baking bool
 }
 
 func (r Reported) reportsServed(split Split) bool { return r.Target != 0 && r.Split.Equal(split) }

@@ -254,6 +254,33 @@ func (s State) validate() error {
 	case max(s.Stable, s.Target, s.Previous, s.Split.highest(), s.ServedBefore.highest()) > s.Highest:
 		return fmt.Errorf("its highest revision is %d, and it names a higher one", s.Highest)
 	}
+	return s.validateTrials()
+}
+
+// validateTrials tolerates unknown reasons of a rejection, which a later version may have written.
+func (s State) validateTrials() error {
+	if trial := s.Trial; trial != nil {
+		switch {
+		case trial.Attempt < 1:
+			return fmt.Errorf("its trial has the attempt %d", trial.Attempt)
+		case trial.Share < 0 || trial.Share > 100:
+			return fmt.Errorf("its trial has a share of %d", trial.Share)
+		case trial.Bake < 0:
+			return fmt.Errorf("its trial bakes for %s", trial.Bake)
+		case trial.Attempt > s.Attempts[s.Target]:
+			return fmt.Errorf("its trial has the attempt %d, and revision %d has had %d", trial.Attempt, s.Target, s.Attempts[s.Target])
+		}
+	}
+	for n, rejection := range s.Rejected {
+		if n < 1 || rejection.Attempt < 1 {
+			return fmt.Errorf("it rejects attempt %d of revision %d", rejection.Attempt, n)
+		}
+	}
+	for n, attempts := range s.Attempts {
+		if n < 1 || attempts < 1 {
+			return fmt.Errorf("revision %d has had %d attempts", n, attempts)
+		}
+	}
 	return nil
 }
 

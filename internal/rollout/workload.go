@@ -21,7 +21,7 @@ func (d *decider) decision() Decision {
 		Phase:       d.phase(),
 		Waiting:     d.waiting,
 		HeldBack:    d.heldBack,
-		Trial:       d.trial,
+		Trial:       d.report(),
 		Transitions: d.transitions(),
 	}
 	if d.unsettled {
@@ -185,7 +185,7 @@ func (d *decider) phase() Phase {
 		return Stopping
 	case d.Desired.Stopped:
 		return Stopped
-	case d.isRejected() && !d.Desired.Manual:
+	case d.isRejected() && !d.isManual():
 		return RejectedCanary
 	case d.after.Replacement == ReplacementFailed:
 		return Failed
@@ -195,11 +195,11 @@ func (d *decider) phase() Phase {
 		return Loading
 	case d.waiting != nil:
 		return Shifting
-	case stable && d.trial != nil && d.trial.Baking:
+	case stable && d.after.Trial.bakes():
 		return Baking
 	case stable:
 		return Stable
-	case d.trial != nil && d.trial.WaitingFor == WaitsForApproval:
+	case d.waits == WaitsForApproval:
 		return AwaitingApproval
 	case d.after.Split.Percent(d.target) == 0 && !d.tried():
 		return Preview
@@ -225,6 +225,8 @@ func (d *decider) transitions() []Transition {
 		}
 	}
 	switch {
+	case d.after.Stable == d.target && d.before.Stable != d.target && d.before.Stable != 0 && d.after.Previous == 0:
+		add(WasRolledBack, d.before.Stable, d.target) // In the bake, the spec returns to the previous revision.
 	case d.after.Stable == d.target && d.before.Stable != d.target && d.before.Stable != 0:
 		add(Promoted, d.target, d.before.Stable)
 	case d.rolledBack():
@@ -236,7 +238,7 @@ func (d *decider) transitions() []Transition {
 	case d.after.Replacement == ReplacementFailed && d.before.Replacement != ReplacementFailed:
 		add(ReplaceFailed, d.target, d.after.Stable)
 	}
-	transitions = append(transitions, d.announced...)
+	transitions = append(transitions, d.trialTransitions()...)
 	if !d.after.Split.Equal(d.before.Split) {
 		transitions = append(transitions, Transition{Kind: Shifted, From: d.before.Split, To: d.after.Split})
 	}
@@ -247,7 +249,7 @@ func (d *decider) transitions() []Transition {
 // undone to the share that is asked for, or a canary loses its share because 0 is asked for.
 func (d *decider) rolledBack() bool {
 	had, has := d.before.Split.Percent(d.target), d.after.Split.Percent(d.target)
-	if d.target == d.after.Stable || d.intent.Promote || has >= had || d.after.Returning || d.Desired.Stopped {
+	if d.target == d.after.Stable || d.isRejected() || d.intent.Promote || has >= had || d.after.Returning || d.Desired.Stopped {
 		return false
 	}
 	canary := d.before.Asked.Share == 100 && !d.before.Asked.Promote // Its 100 % were no promotion.
