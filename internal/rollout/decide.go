@@ -389,7 +389,7 @@ func (d *decider) awaitStability() {
 // deadline, the stable comes back. The target is not tried again until the spec changes.
 func (d *decider) replaceStable() {
 	workload := d.find(d.target).predictor()
-	possible := d.Desired.Replace && d.intent.Promote && (d.Desired.Plan == nil || d.Desired.Manual) && !d.Desired.Stopped && !d.create && d.after.Stable != 0 &&
+	possible := d.Desired.Replace && d.intent.Promote && d.after.Trial == nil && !d.Desired.Stopped && !d.create && d.after.Stable != 0 &&
 		d.target != d.after.Stable
 	if !possible {
 		d.after.Replacement, d.after.ReplacingSince = "", time.Time{}

@@ -23,6 +23,7 @@ func TestRule7StatusIsDerived(t *testing.T)       { testRule(t, 7) }
 func TestRule8Silence(t *testing.T)               { testRule(t, 8) }
 func TestRule9OwnGeneration(t *testing.T)         { testRule(t, 9) }
 func TestRule10BadInputMovesNothing(t *testing.T) { testRule(t, 10) }
+func TestPlanRules(t *testing.T)                  { testRule(t, planRule) }
 
 func testRule(t *testing.T, rule int) {
 	t.Run("snapshots", func(t *testing.T) {

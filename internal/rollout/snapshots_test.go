@@ -37,7 +37,99 @@ func randomSnapshot(d *choices) Snapshot {
 	observed.Reported = Reported{
 		Stable: randomNumber(d), Previous: randomNumber(d), Target: randomNumber(d), Split: randomSplit(d, 1, 2),
 	}
+	if !d.oneIn(3) {
+		addPlan(d, &observed)
+	}
 	return observed
+}
+
+// addPlan adds a plan with trials, commands and evidence to a snapshot, or some of these.
+func addPlan(d *choices, observed *Snapshot) {
+	desired := &observed.Desired
+	if desired.Manual = d.oneIn(4); !desired.Manual && desired.valid() {
+		desired.Intent = Intent{Share: 100, Promote: true}
+	}
+	if !d.oneIn(6) {
+		plan := randomPlan(d)
+		desired.Plan = &plan
+	}
+	id := TrialID{1 + Number(d.intn(maxRevisions)), 1 + d.intn(3)}
+	if state := observed.Route.State; state != nil {
+		addTrial(d, state)
+		if !d.oneIn(4) {
+			id = TrialID{state.Target, state.Attempts[state.Target]}
+		}
+	}
+	for _, command := range []*TrialID{&desired.Commands.Pause, &desired.Commands.Abort, &desired.Commands.Promote, &desired.Commands.Approve.Trial} {
+		if d.oneIn(6) {
+			*command = id
+		}
+	}
+	if d.oneIn(4) {
+		desired.Commands.Retry = TrialID{id.Revision, id.Attempt + 1}
+	}
+	desired.Commands.Approve.Share = pick(d, 50, 10, 100, 0)
+	observed.Evidence = Evidence{Trial: id, Harm: d.oneIn(6), Share: pick(d, 10, 50, 0, 25), Missing: pick(d, "", WaitsForMetrics, WaitsForTraffic)}
+	if d.oneIn(2) {
+		observed.Evidence.ProvenAt, observed.Evidence.EnoughAt = randomPast(d), randomPast(d)
+	}
+	observed.Reported.Trial, observed.Reported.Baking = id, d.oneIn(3)
+	for i := range observed.Revisions {
+		if workload := observed.Revisions[i].predictor(); workload != nil && workload.Ready == 0 && d.oneIn(2) {
+			workload.LoadingSince = randomPast(d)
+		}
+		if d.oneIn(8) {
+			observed.Revisions[i].Rejection = &Rejection{Attempt: 1 + d.intn(2), Reason: Harmful, At: randomPast(d)}
+		}
+	}
+}
+
+func randomPlan(d *choices) Plan {
+	plan := Plan{
+		Policy: pick(d, "standard", "standard", "standard", "other"), Invalid: d.oneIn(8), ApprovePromotion: d.oneIn(4),
+		Bake: pick(d, 0, time.Hour, time.Minute), Keep: pick(d, 10*time.Minute, 0), LoadDeadline: pick(d, 0, 2*time.Minute), QueueDeadline: pick(d, 0, 2*time.Minute),
+	}
+	percents := pick(d, []int{10, 50}, []int{0, 10, 25, 50}, []int{50}, []int{0})
+	for _, percent := range percents {
+		plan.Steps = append(plan.Steps, Step{Percent: percent, Hold: pick(d, time.Minute, 5*time.Minute, time.Second), Approve: d.oneIn(4)})
+	}
+	if d.oneIn(2) {
+		plan.Evidence = &EvidenceRule{Proof: d.oneIn(2), Timeout: pick(d, 0, 4*time.Minute), ProceedWithoutTraffic: d.oneIn(2)}
+	}
+	return plan
+}
+
+// addTrial adds trials and rejections to a state. Most of them are consistent with it.
+func addTrial(d *choices, state *State) {
+	state.Version = StateVersion
+	attempt := 1 + d.intn(2)
+	state.Attempts = map[Number]int{state.Target: attempt}
+	if other := 1 + Number(d.intn(maxRevisions)); other != state.Stable && other != state.Target && d.oneIn(2) {
+		state.Attempts[other], state.Rejected = 1, map[Number]Rejection{other: {Attempt: 1, Reason: Aborted, At: randomPast(d)}}
+	}
+	share := pick(d, state.Split.Percent(state.Target), 10, 50, 0)
+	switch d.intn(4) {
+	case 0:
+		return
+	case 1, 2:
+		state.Trial = &Trial{Attempt: attempt, Policy: pick(d, "standard", "standard", "standard", ""), Share: share, Began: randomPast(d)}
+		state.Asked = Intent{Share: pick(d, share, 10, 50)}
+		switch {
+		case state.Target == state.Stable && state.Previous != 0:
+			state.Trial.Share, state.Trial.Bake, state.Asked = 100, time.Hour, Intent{Share: 100, Promote: true}
+		case state.Target == state.Stable:
+			state.Trial = nil
+		case d.oneIn(4):
+			state.Trial.Share, state.Trial.Began, state.Asked = 0, time.Time{}, Intent{}
+		}
+	case 3:
+		if state.Target != state.Stable {
+			if state.Rejected == nil {
+				state.Rejected = map[Number]Rejection{}
+			}
+			state.Rejected[state.Target], state.Asked = Rejection{Attempt: attempt, Reason: Harmful, At: randomPast(d)}, Intent{}
+		}
+	}
 }
 
 func randomNumber(d *choices) Number { return Number(d.intn(maxRevisions + 1)) }

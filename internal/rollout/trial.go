@@ -207,9 +207,9 @@ func (d *decider) isAsked(next int) bool {
 	return d.before.Trial != nil && d.before.Target == d.target && d.before.Asked.Share == next && next > d.after.Trial.Share
 }
 
-// hasShare reports whether the target has the share that the trial has reached.
+// hasShare reports whether the target has the share that the trial has reached, and can serve it.
 func (d *decider) hasShare() bool {
-	return d.before.Split.Has(d.target) && d.before.Split.Percent(d.target) == d.after.Trial.Share
+	return d.ready(d.target) > 0 && d.before.Split.Has(d.target) && d.before.Split.Percent(d.target) == d.after.Trial.Share
 }
 
 func (d *decider) capacityOrQueue() WaitingFor {
