@@ -38,6 +38,7 @@ func (d evaluation) String() string {
 	}
 	show("policy", d.policy)
 	show("desired", d.observed.Desired)
+	show("evidence", d.observed.Evidence)
 	for _, revision := range d.observed.Revisions {
 		show("revision", revision)
 	}
@@ -565,6 +566,8 @@ func (d evaluation) showsMore() bool {
 	switch {
 	case d.defers():
 		return true // The revision with the new metadata is created next.
+	case d.observed.Desired.Commands.Retry.Revision == d.decision.Target:
+		return true // A rejection, then the next trial.
 	case d.decision.State == nil:
 		return true // Without a route, the state is recovered from the workloads, which change.
 	case len(d.last().Shares()) > 2:

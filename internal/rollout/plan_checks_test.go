@@ -179,6 +179,8 @@ func checkRejected(d evaluation) error {
 	commands, attempts := d.observed.Desired.Commands, rejection.Attempt
 	if before != nil {
 		attempts = before.Attempts[target]
+	} else if reported := d.observed.Reported.Trial; reported.Revision == target {
+		attempts = max(attempts, reported.Attempt)
 	}
 	switch {
 	case !rejected, before != nil && before.Stable == target:

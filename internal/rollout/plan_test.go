@@ -510,7 +510,7 @@ func TestRejection(t *testing.T) {
 		"no load deadline":                          {loading, func(s *Snapshot) { loads(time.Hour)(s); s.Desired.Plan = new(timedPlan) }, "1:100, 2.1 waits for Capacity before 10"},
 		"at the load deadline after a loss":         {onTrial(timedPlan.with(deadlines), 10, time.Hour), loads(10 * time.Minute), "2:0 1:100, 2.1 rejected: LoadDeadlineExceeded"},
 		"one replica loads and another is ready":    {onTrial(timedPlan.with(deadlines), 10, time.Minute), func(s *Snapshot) { s.Revisions[1].predictor().LoadingSince = testNow.Add(-time.Hour) }, "2:10 1:90, 2.1 waits for Hold before 50"},
-		"at the load deadline without a policy":     {onTrial(timedPlan, 10, time.Minute), func(s *Snapshot) { loads(time.Hour)(s); s.Desired.Plan = nil }, "2:0 1:100, 2.1 waits for Policy"},
+		"at the load deadline without a policy":     {onTrial(timedPlan, 10, time.Minute), func(s *Snapshot) { loads(time.Hour)(s); s.Desired.Plan = nil }, "2:0 1:100, 2.1 waits for Policy before 10"},
 		"before the queue deadline":                 {loading, func(s *Snapshot) { s.Revisions[1] = unschedulable(2, time.Hour-1) }, "1:100, 2.1 waits for Queue before 10"},
 		"at the queue deadline":                     {loading, func(s *Snapshot) { s.Revisions[1] = unschedulable(2, time.Hour) }, "1:100, 2.1 rejected: QueueDeadlineExceeded"},
 		"a failed target is not rejected":           {loading, func(s *Snapshot) { s.Revisions[1].predictor().Failed = true }, "1:100, 2.1 waits for Capacity before 10"},

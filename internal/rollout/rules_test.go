@@ -34,6 +34,14 @@ func testRule(t *testing.T, rule int) {
 			}
 		})
 	})
+	t.Run("plans", func(t *testing.T) {
+		check(t, 40, 100, 250, func(t *rapid.T, bytes []byte) {
+			d := randomPlanDecision(&choices{bytes})
+			if err := rules[rule](d); err != nil {
+				t.Fatalf("%v\n%v", err, d)
+			}
+		})
+	})
 	t.Run("rollouts", func(t *testing.T) {
 		t.Parallel()
 		check(t, 3, 100, 500, func(t *rapid.T, bytes []byte) {

@@ -37,28 +37,68 @@ func randomSnapshot(d *choices) Snapshot {
 	observed.Reported = Reported{
 		Stable: randomNumber(d), Previous: randomNumber(d), Target: randomNumber(d), Split: randomSplit(d, 1, 2),
 	}
-	if !d.oneIn(3) {
-		addPlan(d, &observed)
+	return observed
+}
+
+// randomPlanDecision returns a decision on a rollout with a plan. Its state is consistent, because
+// random snapshots rarely have one in which a plan has an effect.
+func randomPlanDecision(d *choices) evaluation {
+	observed := randomTrial(d)
+	addPlan(d, &observed)
+	return evaluation{observed, testPolicy, testNow, Decide(observed, testPolicy, testNow)}
+}
+
+// randomTrial returns a consistent rollout of revision 2 after revision 1.
+func randomTrial(d *choices) Snapshot {
+	since := pick(d, time.Minute, 0, 5*time.Minute, time.Hour)
+	observed := onTrial(timedPlan, pick(d, 10, 50, 0, 25), since)
+	switch state := observed.Route.State; d.intn(8) {
+	case 0, 1, 2:
+		state.Asked.Share = pick(d, state.Asked.Share, 50, 100)
+		state.Asked.Promote = state.Asked.Share == 100
+	case 3:
+		observed = baking(since)
+	case 4:
+		observed = rejected(since)
+	case 5:
+		state.Trial.Began, state.Trial.Share, state.Asked, state.Split = time.Time{}, 0, Intent{}, All(1)
+	case 6:
+		observed.Reported = Reported{Stable: 1, Target: 2, Split: state.Split}
+		observed.Route.Split = pick(d, state.Split, Split{})
+		observed.Route.State = nil
+	case 7:
+		state.Split = pick(d, All(1), canarySplit(2, 0, 1), Split{}) // Its pods are lost, or it was stopped.
+	}
+	observed.Desired.Hash = hashOf(pick(d, Number(2), 2, 2, 2, 1, 3))
+	observed.Desired.Replicas = pick(d, Bounds{Min: 1, Max: 1}, scaled, Bounds{ScaledByKnative: true}, Bounds{Min: 1, Max: 10, ScaledExternally: true})
+	for i := range observed.Revisions {
+		workload := observed.Revisions[i].predictor()
+		workload.Ready = pick(d, 1, 1, 1, 4, 0)
+		workload.Replicas = max(1, workload.Ready)
+		workload.Pods = workload.Replicas
+	}
+	observed.Route.Accepted = !d.oneIn(4)
+	observed.Desired.Stopped = d.oneIn(8)
+	if d.oneIn(8) {
+		observed.Desired.Hash = ""
 	}
 	return observed
 }
 
-// addPlan adds a plan with trials, commands and evidence to a snapshot, or some of these.
+// addPlan adds a plan, commands and evidence to a snapshot, or some of these.
 func addPlan(d *choices, observed *Snapshot) {
 	desired := &observed.Desired
-	if desired.Manual = d.oneIn(4); !desired.Manual && desired.valid() {
-		desired.Intent = Intent{Share: 100, Promote: true}
+	if desired.Manual = d.oneIn(4); desired.Manual {
+		observed.ask(pick(d, new(10), new(0), new(50), new(100)))
 	}
 	if !d.oneIn(6) {
-		plan := randomPlan(d)
-		desired.Plan = &plan
+		desired.Plan = new(randomPlan(d))
+	} else {
+		desired.Plan = nil
 	}
-	id := TrialID{1 + Number(d.intn(maxRevisions)), 1 + d.intn(3)}
-	if state := observed.Route.State; state != nil {
-		addTrial(d, state)
-		if !d.oneIn(4) {
-			id = TrialID{state.Target, state.Attempts[state.Target]}
-		}
+	id := TrialID{1 + Number(d.intn(3)), 1 + d.intn(3)}
+	if state := observed.Route.State; state != nil && !d.oneIn(4) {
+		id = TrialID{state.Target, state.Attempts[state.Target]}
 	}
 	for _, command := range []*TrialID{&desired.Commands.Pause, &desired.Commands.Abort, &desired.Commands.Promote, &desired.Commands.Approve.Trial} {
 		if d.oneIn(6) {
@@ -78,7 +118,7 @@ func addPlan(d *choices, observed *Snapshot) {
 		if workload := observed.Revisions[i].predictor(); workload != nil && workload.Ready == 0 && d.oneIn(2) {
 			workload.LoadingSince = randomPast(d)
 		}
-		if d.oneIn(8) {
+		if observed.Revisions[i].Number == 2 && d.oneIn(8) {
 			observed.Revisions[i].Rejection = &Rejection{Attempt: 1 + d.intn(2), Reason: Harmful, At: randomPast(d)}
 		}
 	}
@@ -97,39 +137,6 @@ func randomPlan(d *choices) Plan {
 		plan.Evidence = &EvidenceRule{Proof: d.oneIn(2), Timeout: pick(d, 0, 4*time.Minute), ProceedWithoutTraffic: d.oneIn(2)}
 	}
 	return plan
-}
-
-// addTrial adds trials and rejections to a state. Most of them are consistent with it.
-func addTrial(d *choices, state *State) {
-	state.Version = StateVersion
-	attempt := 1 + d.intn(2)
-	state.Attempts = map[Number]int{state.Target: attempt}
-	if other := 1 + Number(d.intn(maxRevisions)); other != state.Stable && other != state.Target && d.oneIn(2) {
-		state.Attempts[other], state.Rejected = 1, map[Number]Rejection{other: {Attempt: 1, Reason: Aborted, At: randomPast(d)}}
-	}
-	share := pick(d, state.Split.Percent(state.Target), 10, 50, 0)
-	switch d.intn(4) {
-	case 0:
-		return
-	case 1, 2:
-		state.Trial = &Trial{Attempt: attempt, Policy: pick(d, "standard", "standard", "standard", ""), Share: share, Began: randomPast(d)}
-		state.Asked = Intent{Share: pick(d, share, 10, 50)}
-		switch {
-		case state.Target == state.Stable && state.Previous != 0:
-			state.Trial.Share, state.Trial.Bake, state.Asked = 100, time.Hour, Intent{Share: 100, Promote: true}
-		case state.Target == state.Stable:
-			state.Trial = nil
-		case d.oneIn(4):
-			state.Trial.Share, state.Trial.Began, state.Asked = 0, time.Time{}, Intent{}
-		}
-	case 3:
-		if state.Target != state.Stable {
-			if state.Rejected == nil {
-				state.Rejected = map[Number]Rejection{}
-			}
-			state.Rejected[state.Target], state.Asked = Rejection{Attempt: attempt, Reason: Harmful, At: randomPast(d)}, Intent{}
-		}
-	}
 }
 
 func randomNumber(d *choices) Number { return Number(d.intn(maxRevisions + 1)) }

@@ -209,7 +209,7 @@ func (d *decider) isAsked(next int) bool {
 
 // hasShare reports whether the target has the share that the trial has reached, and can serve it.
 func (d *decider) hasShare() bool {
-	return d.ready(d.target) > 0 && d.before.Split.Has(d.target) && d.before.Split.Percent(d.target) == d.after.Trial.Share
+	return d.ready(d.target) > 0 && !d.Desired.Stopped && d.before.Split.Has(d.target) && d.before.Split.Percent(d.target) == d.after.Trial.Share
 }
 
 func (d *decider) capacityOrQueue() WaitingFor {
