@@ -6,6 +6,7 @@ package rollout
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -89,7 +90,8 @@ func checkSteps(d evaluation) error {
 	if before != nil && before.Trial.bakes() && before.Previous == target {
 		return nil // The spec returns to the previous in the bake.
 	}
-	if before == nil && after.Stable == target && d.formerStable() == target || d.formerStable() == 0 {
+	promoted := slices.ContainsFunc(d.decision.Transitions, func(t Transition) bool { return t.Kind == Promoted })
+	if before == nil && after.Stable == target && !promoted || d.formerStable() == 0 {
 		return nil // The first revision, or the stable.
 	}
 	reached, started, continues := d.last().Percent(target), d.last().Percent(target) > 0, false

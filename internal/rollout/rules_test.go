@@ -71,14 +71,20 @@ func TestRandomRolloutsReachEveryState(t *testing.T) {
 	const rollouts = 200
 	coverage := map[string]int{}
 	for range rollouts {
-		for what := range playRandomRollout(randomBytes(random, 300), &trace{}, 1).checker.coverage {
+		for what := range playRandomRollout(randomBytes(random, 900), &trace{}, 1).checker.coverage {
 			coverage[what]++
 		}
 	}
 	everything := []string{
 		string(Run), string(AwaitRoute), string(Drain), string(ScaleDown), string(Delete),
 		string(Created), string(Shifted), string(Promoted), string(WasRolledBack), string(Superseded), string(NothingToUndo),
+		string(TrialStarted), string(Rejected), string(BakeStarted), string(BakeCompleted), string(BakeEnded),
 		"waits", "prunes", "holds replicas", "recovers",
+	}
+	for _, waits := range []WaitingFor{
+		WaitsForHold, WaitsForProof, WaitsForApproval, WaitsForCapacity, WaitsForResume, WaitsForPolicy, WaitsForBake,
+	} {
+		everything = append(everything, "waits for "+string(waits))
 	}
 	for _, phase := range Phases() {
 		everything = append(everything, string(phase))

@@ -126,15 +126,15 @@ func addPlan(d *choices, observed *Snapshot) {
 
 func randomPlan(d *choices) Plan {
 	plan := Plan{
-		Policy: pick(d, "standard", "standard", "standard", "other"), Invalid: d.oneIn(8), ApprovePromotion: d.oneIn(4),
-		Bake: pick(d, 0, time.Hour, time.Minute), Keep: pick(d, 10*time.Minute, 0), LoadDeadline: pick(d, 0, 2*time.Minute), QueueDeadline: pick(d, 0, 2*time.Minute),
+		Policy: pick(d, "standard", "standard", "standard", "other"), Invalid: d.oneIn(8), ApprovePromotion: d.oneIn(6),
+		Bake: pick(d, 0, time.Hour, time.Hour, time.Minute), Keep: pick(d, 10*time.Minute, 0), LoadDeadline: pick(d, 0, 2*time.Minute), QueueDeadline: pick(d, 0, 2*time.Minute),
 	}
 	percents := pick(d, []int{10, 50}, []int{0, 10, 25, 50}, []int{50}, []int{0})
 	for _, percent := range percents {
-		plan.Steps = append(plan.Steps, Step{Percent: percent, Hold: pick(d, time.Minute, 5*time.Minute, time.Second), Approve: d.oneIn(4)})
+		plan.Steps = append(plan.Steps, Step{Percent: percent, Hold: pick(d, time.Minute, 5*time.Minute, time.Second), Approve: d.oneIn(6)})
 	}
-	if d.oneIn(2) {
-		plan.Evidence = &EvidenceRule{Proof: d.oneIn(2), Timeout: pick(d, 0, 4*time.Minute), ProceedWithoutTraffic: d.oneIn(2)}
+	if !d.oneIn(3) {
+		plan.Evidence = &EvidenceRule{Proof: d.oneIn(2), Timeout: pick(d, 0, 0, 4*time.Minute), ProceedWithoutTraffic: d.oneIn(2)}
 	}
 	return plan
 }
