@@ -122,20 +122,24 @@ func TestTransitions(t *testing.T) {
 
 // TestTransitionsAreTheChanges: on random snapshots, the transitions are exactly the changes.
 func TestTransitionsAreTheChanges(t *testing.T) {
-	check(t, 20, 0, 200, func(t *rapid.T, bytes []byte) {
-		d := randomDecision(&choices{bytes})
-		announced := map[TransitionKind]Transition{}
-		for _, transition := range d.decision.Transitions {
-			if _, twice := announced[transition.Kind]; twice {
-				t.Fatalf("%s is announced twice\n%v", transition.Kind, d)
-			}
-			announced[transition.Kind] = transition
-		}
-		want := changes(d)
-		if diff := diff(want, announced); diff != "" {
-			t.Fatalf("transitions (-changes +announced):\n%s\n%v", diff, d)
-		}
-	})
+	for name, random := range map[string]func(*choices) evaluation{"snapshots": randomDecision, "plans": randomPlanDecision} {
+		t.Run(name, func(t *testing.T) {
+			check(t, 20, 0, 200, func(t *rapid.T, bytes []byte) {
+				d := random(&choices{bytes})
+				announced := map[TransitionKind]Transition{}
+				for _, transition := range d.decision.Transitions {
+					if _, twice := announced[transition.Kind]; twice {
+						t.Fatalf("%s is announced twice\n%v", transition.Kind, d)
+					}
+					announced[transition.Kind] = transition
+				}
+				want := changes(d)
+				if diff := diff(want, announced); diff != "" {
+					t.Fatalf("transitions (-changes +announced):\n%s\n%v", diff, d)
+				}
+			})
+		})
+	}
 }
 
 // changes returns the transitions between the rollout states before and after a decision.
