@@ -112,6 +112,9 @@ func (d *decider) holdCapacity() {
 			held[share.Revision] = d.heldReplicas(share)
 		}
 	}
+	if n := d.after.Previous; d.isBaking(n) && !d.Desired.Replicas.ScaledExternally {
+		held[n] = max(d.ready(n), d.heldBefore(n))
+	}
 	d.after.Held = d.pruneHeld(held)
 }
 
@@ -150,7 +153,7 @@ func (d *decider) minReplicas(n Number) int {
 // the minimum of the spec is enough.
 func (d *decider) required(n Number) int {
 	replicas := 0
-	if d.isHeld(d.after, d.programmed()) {
+	if d.isHeld(d.after, d.programmed()) || d.isBaking(n) {
 		replicas = d.after.Held.replicas(n)
 	}
 	if d.after.Split.Percent(n) == 0 {

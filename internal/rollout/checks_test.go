@@ -38,6 +38,7 @@ func (d evaluation) String() string {
 	}
 	show("policy", d.policy)
 	show("desired", d.observed.Desired)
+	show("evidence", d.observed.Evidence)
 	for _, revision := range d.observed.Revisions {
 		show("revision", revision)
 	}
@@ -47,7 +48,7 @@ func (d evaluation) String() string {
 	return text.String()
 }
 
-// rules holds the checks of rules 1 to 10.
+// rules holds the checks of rules 1 to 10, and those about plans.
 var rules = [...]func(evaluation) error{
 	1:  checkSum,
 	2:  checkReadyOnly,
@@ -59,7 +60,12 @@ var rules = [...]func(evaluation) error{
 	8:  checkSilence,
 	9:  checkOwnGeneration,
 	10: checkBadInputMovesNothing,
+
+	planRule: checkPlan,
 }
+
+// planRule stands for the rules about plans, in plan_checks_test.go.
+const planRule = 11
 
 func (d evaluation) split() Split {
 	if d.decision.State == nil {
@@ -104,10 +110,13 @@ func (d evaluation) isOutdated(split Split) bool {
 	if d.revision(target) == nil {
 		target = 0
 	}
-	if d.revision(stable) == nil {
+	if revision := d.revision(stable); revision == nil || revision.Rejection != nil {
 		if stable = Prev(split, target); stable == 0 {
 			stable = Latest(split, target)
 		}
+	}
+	if revision := d.revision(target); revision != nil && revision.Rejection != nil && split.Percent(target) > 0 {
+		return true
 	}
 	others := slices.ContainsFunc(split.Shares(), func(share Share) bool {
 		return share.Percent > 0 && share.Revision != stable && share.Revision != target
@@ -429,13 +438,14 @@ func (d evaluation) routed(n Number) string {
 	return ""
 }
 
-// Rule 5: the target, the stable and every revision with a share run with at least minReplicas.
+// Rule 5: the target, the stable and every revision with a share run with at least minReplicas. So
+// does the previous in a bake. A rejected target does for rejected.keep.
 func checkNoSecondLoad(d evaluation) error {
 	if d.observed.Desired.Stopped {
 		return nil
 	}
 	for n := Number(1); n <= maxRevisions+1; n++ {
-		needed := n == d.decision.Target || n == d.stable() || d.split().Percent(n) > 0
+		needed := n == d.decision.Target && !d.dropped() || n == d.stable() || d.split().Percent(n) > 0 || d.bakes() && n == d.decision.State.Previous
 		exists := d.revision(n) != nil || d.decision.Create && n == d.decision.Target
 		if d.makesRoom(n) {
 			continue
@@ -481,7 +491,9 @@ func (d evaluation) checkSuccession(before State) error {
 	undone := before.Stable == before.Target && before.Target == after.Target && d.observed.Desired.Intent.Undo &&
 		after.Stable == before.Previous && after.Previous == 0
 	unchanged := after.Stable == before.Stable && after.Previous == before.Previous
-	if !promoted && !undone && !unchanged {
+	bakeUndone := before.Trial != nil && before.Trial.Bake > 0 && after.Stable == before.Previous && after.Previous == 0 &&
+		(after.Target == before.Previous || after.isRejected(before.Target))
+	if !promoted && !undone && !bakeUndone && !unchanged {
 		return fmt.Errorf("the stable and the previous change from %d and %d to %d and %d", before.Stable, before.Previous, after.Stable, after.Previous)
 	}
 	return nil
@@ -554,6 +566,8 @@ func (d evaluation) showsMore() bool {
 	switch {
 	case d.defers():
 		return true // The revision with the new metadata is created next.
+	case d.observed.Desired.Commands.Retry.Revision == d.decision.Target:
+		return true // A rejection, then the next trial.
 	case d.decision.State == nil:
 		return true // Without a route, the state is recovered from the workloads, which change.
 	case len(d.last().Shares()) > 2:
@@ -683,6 +697,9 @@ func (d evaluation) defers() bool {
 // checkPhase checks what each phase says about the split.
 func checkPhase(d evaluation, valid bool) error {
 	share, asked := d.split().Percent(d.decision.Target), d.observed.Desired.Intent.Share
+	if d.isAutomatic() && d.decision.State != nil {
+		asked = d.decision.State.Asked.Share
+	}
 	var kept bool
 	switch ready := d.ready(d.decision.Target); d.decision.Phase {
 	case Stopping:
@@ -699,6 +716,12 @@ func checkPhase(d evaluation, valid bool) error {
 		kept = ready > 0 && share > 0 && (!valid || asked == share)
 	case RolledBack, Preview:
 		kept = ready > 0 && share == 0 && (!valid || asked == 0)
+	case AwaitingApproval:
+		kept = ready > 0 && d.decision.Trial != nil && d.decision.Trial.WaitingFor == WaitsForApproval
+	case Baking:
+		kept = ready > 0 && d.stable() == d.decision.Target && d.bakes() && d.decision.Trial.Baking
+	case RejectedCanary:
+		kept = !d.isManual() && (d.decision.State == nil || d.decision.State.isRejected(d.decision.Target))
 	case Stable:
 		kept = ready > 0 && d.stable() == d.decision.Target && d.split().Equal(All(d.decision.Target))
 	}
@@ -708,7 +731,8 @@ func checkPhase(d evaluation, valid bool) error {
 	return nil
 }
 
-// Rule 10: a spec that cannot be resolved has the same effect as the last spec that could.
+// Rule 10: a spec that cannot be resolved has the same effect as the last spec that could, with a
+// policy that cannot be used.
 func checkBadInputMovesNothing(d evaluation) error {
 	state := d.observed.Route.State
 	if state == nil {
@@ -720,6 +744,17 @@ func checkBadInputMovesNothing(d evaluation) error {
 	}
 	good, bad := d.observed, d.observed
 	good.Desired.Hash, good.Desired.Intent = last.Hash, state.Asked
+	switch {
+	case state.isRejected(state.Target):
+		good.Desired.Manual, good.Desired.Commands.Retry = false, TrialID{}
+	case state.Trial != nil:
+		good.Desired.Manual = false
+		if good.Desired.Plan != nil {
+			good.Desired.Plan = new(good.Desired.Plan.with(func(p *Plan) { p.Steps = nil }))
+		}
+	default:
+		good.Desired.Plan = nil
+	}
 	want := Decide(good, d.policy, d.now)
 	for name, wanted := range map[string]Desired{
 		"that cannot be resolved": {Hash: "", Intent: d.observed.Desired.Intent},

@@ -32,6 +32,13 @@ var crashScenarios = map[string][]func(*spec){
 	"stop and resume":                             {model(2, new(10)), stop(true), stop(false)},
 	"stop, edit and resume":                       {model(2, new(10)), stop(true), model(3, nil), stop(false)},
 	"autoscaled promotion":                        {autoscaled, model(2, new(20)), percent(nil)},
+	"automatic promotion":                         {automatic, model(2, nil)},
+	"automatic promotion and bake":                {automatic, func(s *spec) { s.Plan.Bake = time.Hour }, model(2, nil), model(1, nil)},
+	"approval":                                    {automatic, gated, model(2, nil), approve(TrialID{2, 1}, 50)},
+	"abort of a trial":                            {automatic, gated, model(2, nil), abort(TrialID{2, 1})},
+	"retry":                                       {automatic, gated, model(2, nil), abort(TrialID{2, 1}), retry(TrialID{2, 2}), approve(TrialID{2, 2}, 50)},
+	"percent after an abort":                      {automatic, gated, model(2, nil), abort(TrialID{2, 1}), percent(20), percent(nil)},
+	"supersession of a trial":                     {automatic, gated, model(2, nil), model(3, nil), model(2, nil)},
 	"long history": {
 		func(*spec) {}, model(2, nil), model(3, nil), model(4, nil), model(6, nil),
 	},
@@ -54,6 +61,20 @@ func percent(p any) func(*spec) {
 		}
 	}
 }
+
+// automatic adds a policy that needs only time.
+func automatic(s *spec) { s.Plan = new(timedPlan.with(func(*Plan) {})) }
+
+// gated has 50 % wait for approval.
+func gated(s *spec) { s.Plan.Steps[1].Approve = true }
+
+func approve(trial TrialID, share int) func(*spec) {
+	return func(s *spec) { s.Commands.Approve = Approval{trial, share} }
+}
+
+func abort(trial TrialID) func(*spec) { return func(s *spec) { s.Commands.Abort = trial } }
+
+func retry(trial TrialID) func(*spec) { return func(s *spec) { s.Commands.Retry = trial } }
 
 func stop(stopped bool) func(*spec) { return func(s *spec) { s.Stopped = stopped } }
 
@@ -156,6 +177,13 @@ func (sim *simulation) String() string {
 	if sim.route != nil {
 		state, _ = DecodeState(sim.route.state)
 		state.ShiftedAt, state.ServedBefore, state.AskedAt, state.Routed = time.Time{}, Split{}, time.Time{}, nil
+		if state.Trial != nil {
+			state.Trial.Began = time.Time{}
+		}
+		for n, rejection := range state.Rejected {
+			rejection.At = time.Time{}
+			state.Rejected[n] = rejection
+		}
 	}
 	fmt.Fprintf(&text, "history %v\nrollout state %s\nreported %+v\n", sim.history, state.Encode(), sim.reported)
 	if sim.hosts != nil {

@@ -48,6 +48,8 @@ func Decide(observed Snapshot, policy Policy, now time.Time) Decision {
 	d.loadState()
 	d.chooseTarget()
 	d.undoPromotion()
+	d.followPlan()
+	d.noteAsked()
 	d.awaitStability()
 	d.replaceStable()
 	d.promote(d.chooseSplit())
@@ -74,7 +76,17 @@ type decider struct {
 	heldBack *HeldBack
 	// unsettled is true while the target is ready again, but not yet for stablePeriod.
 	unsettled bool
-	wakeTimes []time.Time
+	// grants is true if the plan asks for the next share. Otherwise, or until the target has the
+	// replicas for it, the trial waits. See [TrialReport].
+	grants bool
+	next   int
+	waits  WaitingFor
+	until  time.Time
+	// keptOut is true if the target must not enter the split. dropped is true if it must leave the
+	// split and need not run.
+	keptOut, dropped bool
+	bakeCompleted    bool
+	wakeTimes        []time.Time
 }
 
 func (d *decider) loadState() {
@@ -114,10 +126,7 @@ func (d *decider) chooseTarget() {
 		d.after.Tried = d.intent.Share == 0 && d.find(d.before.Target).SameModel && d.before.hadShare()
 		d.after.LostAt, d.after.TrialBegan = time.Time{}, time.Time{}
 	}
-	if d.target != d.before.Target || !d.intent.sameAs(d.before.Asked) {
-		d.after.AskedAt, d.after.Replacement, d.after.ReplacingSince = d.now, "", time.Time{}
-	}
-	d.after.Target, d.after.Asked = d.target, Intent{Share: d.intent.Share, Promote: d.intent.Promote}
+	d.after.Target = d.target
 	d.after.Highest = max(d.before.Highest, d.highest(), d.target)
 }
 
@@ -130,9 +139,17 @@ func (d *decider) mustRollBackFirst() bool {
 		return false
 	}
 	if d.before.Stable == last {
-		return d.intent.Undo && d.canRun(d.before.Previous)
+		return d.intent.Undo && d.canReturnTo(d.before.Previous)
 	}
 	return d.intent.sameAs(d.before.Asked) && d.before.Split.Percent(last) > 0
+}
+
+// noteAsked stores what is asked of the target.
+func (d *decider) noteAsked() {
+	if d.target != d.before.Target || !d.intent.sameAs(d.before.Asked) {
+		d.after.AskedAt, d.after.Replacement, d.after.ReplacingSince = d.now, "", time.Time{}
+	}
+	d.after.Asked = Intent{Share: d.intent.Share, Promote: d.intent.Promote}
 }
 
 // newNumber returns the number for a new revision. If an earlier attempt to create a revision with
@@ -153,7 +170,7 @@ func (d *decider) undoPromotion() {
 	case !promoted || d.intent.Promote:
 		d.after.NothingToUndo = false
 	case !d.intent.Undo:
-	case !d.canRun(d.before.Previous):
+	case !d.canReturnTo(d.before.Previous):
 		d.after.NothingToUndo = true
 	default:
 		d.after.Stable, d.after.Previous, d.after.NothingToUndo = d.before.Previous, 0, false
@@ -165,6 +182,9 @@ func (d *decider) canRun(n Number) bool {
 	revision := d.find(n)
 	return n != 0 && (revision.InHistory || len(revision.Workloads) > 0)
 }
+
+// canReturnTo reports whether a promotion can be undone by a return to the revision.
+func (d *decider) canReturnTo(n Number) bool { return d.canRun(n) && !d.before.isRejected(n) }
 
 // chooseSplit returns the split by the table of states in the package comment.
 func (d *decider) chooseSplit() Split {
@@ -183,7 +203,7 @@ func (d *decider) chooseSplit() Split {
 	switch granted := d.stableShare(100 - share); {
 	case granted < 100-share:
 		return d.partialSplit(granted)
-	case !inSplit, d.deferred:
+	case !inSplit, d.deferred, d.dropped:
 		return All(stable)
 	default:
 		return canarySplit(d.target, share, stable)
@@ -201,7 +221,7 @@ func (d *decider) targetShare() (share int, inSplit bool) {
 	current := d.before.Split.Percent(d.target)
 	inSplit = d.before.Split.Has(d.target)
 	switch ready, need := d.capacity(d.target), d.need(share); {
-	case d.ready(d.target) == 0:
+	case d.ready(d.target) == 0, d.keptOut && !inSplit:
 		return 0, inSplit
 	case share <= current && inSplit, ready >= need:
 		return share, true
@@ -212,9 +232,9 @@ func (d *decider) targetShare() (share int, inSplit bool) {
 }
 
 // desiredShare returns the share that is asked for a target that is not the stable. The first
-// revision always gets 100 %.
+// revision always gets 100 %, unless it is known to be rejected.
 func (d *decider) desiredShare() int {
-	if d.after.Stable == 0 {
+	if d.after.Stable == 0 && !d.isRejected() {
 		return 100
 	}
 	return d.intent.Share
@@ -301,6 +321,7 @@ func (d *decider) storeTimes() {
 	if !d.changed {
 		return
 	}
+	d.after.forget(func(n Number) bool { return n != d.target && d.known(n) == 0 })
 	since := d.before.WaitingSince
 	if since.IsZero() || d.after.AskedAt.After(since) {
 		since = d.now
@@ -371,7 +392,7 @@ func (d *decider) awaitStability() {
 // deadline, the stable comes back. The target is not tried again until the spec changes.
 func (d *decider) replaceStable() {
 	workload := d.find(d.target).predictor()
-	possible := d.Desired.Replace && d.intent.Promote && !d.Desired.Stopped && !d.create && d.after.Stable != 0 &&
+	possible := d.Desired.Replace && d.intent.Promote && d.after.Trial == nil && !d.Desired.Stopped && !d.create && d.after.Stable != 0 &&
 		d.target != d.after.Stable
 	if !possible {
 		d.after.Replacement, d.after.ReplacingSince = "", time.Time{}
@@ -406,9 +427,11 @@ func (d *decider) replaceStable() {
 // promote writes the split into the new rollout state. A target that gets 100 % by promotion, or as
 // the first revision, becomes the stable, and every other revision leaves the split.
 func (d *decider) promote(split Split) {
+	d.reach(split)
 	if split.Percent(d.target) == 100 && d.target != d.after.Stable && (d.after.Stable == 0 || d.intent.Promote) {
 		d.after.Previous = d.previousAfterPromotion()
 		d.after.Stable, d.after.Replacement, d.after.ReplacingSince = d.target, "", time.Time{}
+		d.beginBake()
 		split = All(d.target)
 	}
 	if split.Equal(d.before.Split) {

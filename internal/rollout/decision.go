@@ -11,7 +11,8 @@ import (
 // Decision is the desired state, as decided on one snapshot. The caller must write it in this
 // order, so that every request can be answered, wherever the writer stops:
 //
-//  1. if Create is set, the target's entry in the revision history,
+//  1. if Create is set, the target's entry in the revision history; and the rejections of State on
+//     the entries of all revisions,
 //  2. the workloads that run,
 //  3. the route, with its weights and the rollout state in one write,
 //  4. the tag hosts,
@@ -42,6 +43,9 @@ type Decision struct {
 	Programmed bool
 	Phase      Phase
 	HeldBack   *HeldBack
+	// Trial is what users are told about the trial of the target. It is nil if there is none. A target
+	// that was rejected has none, unless it keeps a share until the stable can serve.
+	Trial *TrialReport
 	// Unsettled is a revision that is ready again, but has not been ready for long enough to get
 	// its share back. It counts as not ready. 0 means that there is none.
 	Unsettled Number
@@ -152,11 +156,15 @@ const (
 	RolledBack Phase = "RolledBack" // The percent is 0, and the target has had a share.
 	Preview    Phase = "Preview"    // The percent is 0, and the target has had no share yet.
 	Stable     Phase = "Stable"     // The target is the stable.
+
+	AwaitingApproval Phase = "AwaitingApproval" // The next share of the trial must be approved.
+	Baking           Phase = "Baking"           // The target was promoted, and the previous stays loaded.
+	RejectedCanary   Phase = "Rejected"         // The policy or a person has rejected the target.
 )
 
 // Phases returns all phases, roughly in the order in which a rollout passes through them.
 func Phases() []Phase {
-	return []Phase{Loading, Shifting, Preview, Canary, Stable, RolledBack, Failed, Stopping, Stopped}
+	return []Phase{Loading, Shifting, Preview, Canary, AwaitingApproval, Baking, Stable, RolledBack, RejectedCanary, Failed, Stopping, Stopped}
 }
 
 // Waiting describes a share that waits until a revision has the replicas for it.
@@ -199,4 +207,10 @@ const (
 	NothingToUndo TransitionKind = "NothingToUndo"
 	Replaces      TransitionKind = "Replaces"          // Other makes room for Revision.
 	ReplaceFailed TransitionKind = "ReplacementFailed" // Other comes back.
+
+	TrialStarted  TransitionKind = "TrialStarted"
+	Rejected      TransitionKind = "Rejected"      // Other serves.
+	BakeStarted   TransitionKind = "BakeStarted"   // Other stays loaded, as with the next two.
+	BakeCompleted TransitionKind = "BakeCompleted" // The bake has ended without harm.
+	BakeEnded     TransitionKind = "BakeEnded"     // Something else was asked for during the bake.
 )

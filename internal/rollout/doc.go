@@ -50,6 +50,30 @@
 // or by another target, gets traffic again only when the spec asks for it again. A spec that cannot
 // be resolved moves no traffic.
 //
+// # Plans
+//
+// Without a percent, the [Plan] of a policy decides what is asked of the target now. A trial of the
+// target goes through the steps of the plan. It asks for the next share once the hold of its share
+// is over, the [Evidence] is sufficient, and the share is approved, if the plan requires these.
+// Otherwise it asks for the share that it has reached.
+//
+//	a percent, from 0 to 100                                   no trial: the table above
+//	no plan and no trial                                       promotion: rows 6 and 7
+//	the plan is gone or cannot be used, or a pause             the share stays
+//	harm, an abort, or a target that does not become ready     rejected: 2:0 1:100, then 1:100
+//	another target                                             row 12, and a trial of its own
+//	the promotion, with a bake                                 2:100, and V stays loaded
+//	harm or an abort in the bake                               rejected, and V is the stable again
+//	V's spec in the bake                                       V is the stable again
+//
+// The share that a trial has reached is not the share that is asked for, which may wait for replicas,
+// and not the share of the split, which is 0 while the target has lost its pods. A rejected revision
+// gets a share again only if a person retries it, or sets a percent above 0. The rejection is also
+// kept in the revision history, and a lost state takes it from there. A lost trial begins again, as
+// another attempt, at the share that the target has. It never promotes.
+//
+// Commands and evidence name a trial, such as 2.1, and have no effect on any other.
+//
 // # Example
 //
 // Revision 1 serves all traffic: the rollout state has S=1 T=1, and the split is 1:100. The user

@@ -44,6 +44,22 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
+// FuzzPlan checks every rule on decisions for random rollouts with a plan.
+func FuzzPlan(f *testing.F) {
+	seeds(f, 120)
+	f.Fuzz(func(t *testing.T, bytes []byte) {
+		d := randomPlanDecision(&choices{bytes})
+		for rule, check := range rules {
+			if check == nil {
+				continue
+			}
+			if err := check(d); err != nil {
+				t.Errorf("rule %d: %v\n%v", rule, err, d)
+			}
+		}
+	})
+}
+
 // FuzzRollout plays random rollouts and checks every rule after every write and event.
 func FuzzRollout(f *testing.F) {
 	seeds(f, 300)
@@ -60,6 +76,9 @@ func FuzzDecodeState(f *testing.F) {
 		`{"stable":1,"target":2,"percent":0,"split":{"1":100,"2":0},"before":{},"shiftedAt":"2026-03-11T12:00:00+01:00","highest":2}`,
 		`{"version":3,"stable":1,"target":1,"asked":{"share":100,"promote":true},"split":{"1":100},"servedBefore":{},"held":{"1":{"predictor":2}},"highest":1,"other":[1]}`,
 		`{"stable":1,"target":1,"split":{"01":50,"1":50},"floors":{"-1":-1},"highest":2147483647}`,
+		encodedTried, encodedBaked,
+		`{"version":3,"stable":1,"target":2,"asked":{"share":0},"split":{"1":100,"2":0},"highest":2,"rejected":{"2":{"attempt":3,"reason":"","at":"0001-01-01T00:00:00Z"}},"attempts":{"2":3,"7":1}}`,
+		`{"version":3,"stable":1,"previous":2,"target":2,"split":{},"highest":2,"trial":{"attempt":1,"bake":1},"rejected":{},"attempts":{"2":1}}`,
 		`{"Stable":1,"TARGET":1,"split":null,"shiftedAt":"9999-12-31T23:59:59.999999999-23:59","highest":1}`,
 	} {
 		f.Add(text)
@@ -78,11 +97,15 @@ func FuzzDecodeState(f *testing.F) {
 			t.Errorf("%s is encoded as %s", canonical, twice)
 		}
 		observed := newSnapshot(&state, 2, new(10), upWith(1, 3), up(2), withoutWorkload(3))
-		observed.Desired.Replicas = scaled
-		d := evaluation{observed, testPolicy, testNow, Decide(observed, testPolicy, testNow)}
-		for _, check := range []func(evaluation) error{checkSum, checkReadyOnly, checkOrder, checkNoSecondLoad, checkStatusIsDerived} {
-			if err := check(d); err != nil {
-				t.Errorf("%v\n%v", err, d)
+		observed.Desired.Replicas, observed.Desired.Manual = scaled, true
+		planned := observed
+		planned.Desired.Manual, planned.Desired.Plan = false, &provenPlan
+		for _, observed := range []Snapshot{observed, planned} {
+			d := evaluation{observed, testPolicy, testNow, Decide(observed, testPolicy, testNow)}
+			for _, check := range []func(evaluation) error{checkSum, checkReadyOnly, checkOrder, checkNoSecondLoad, checkStatusIsDerived} {
+				if err := check(d); err != nil {
+					t.Errorf("%v\n%v", err, d)
+				}
 			}
 		}
 	})

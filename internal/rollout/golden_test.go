@@ -6,6 +6,7 @@ package rollout
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -309,7 +310,9 @@ var scripts = map[string]script{
 
 // TestGolden compares the traces of the scripts with testdata.
 func TestGolden(t *testing.T) {
-	for name, script := range scripts {
+	all := maps.Clone(scripts)
+	maps.Copy(all, planScripts)
+	for name, script := range all {
 		t.Run(name, func(t *testing.T) {
 			sim := script.play()
 			for _, b := range sim.checker.violations {

@@ -42,7 +42,7 @@ func playRandomRollout(bytes []byte, trace *trace, checkedRules ...int) *simulat
 }
 
 func (h *randomRollout) step() {
-	switch h.choices.intn(16) {
+	switch h.choices.intn(22) {
 	case 0, 1, 2:
 		h.reconcile()
 	case 3:
@@ -68,6 +68,72 @@ func (h *randomRollout) step() {
 	case 15:
 		h.advance(pick(h.choices, time.Second, proxyLag, h.policy.DrainPeriod, h.policy.CapacityHold))
 		h.log("time", "passes")
+	case 16, 17:
+		h.automate()
+	case 18:
+		h.observeTrial()
+	case 19, 20, 21:
+		h.progress()
+	}
+}
+
+// progress lets a trial reach its next shares, so that short rollouts reach the promotion too.
+func (h *randomRollout) progress() {
+	for range 1 + h.choices.intn(4) {
+		h.runAll()
+		if !h.choices.oneIn(4) {
+			h.observeMetrics("prove that the trial is no worse", func(e *Evidence) { e.prove(h.now) })
+		}
+		h.advance(pick(h.choices, 5*time.Minute, time.Minute, 10*time.Minute))
+		h.log("time", "passes")
+		h.runAll()
+		if state, _ := h.state(); state.Trial.bakes() && h.choices.oneIn(2) {
+			h.editSpec()
+		}
+	}
+}
+
+// automate has the user change the policy, or tell the trial something.
+func (h *randomRollout) automate() {
+	state, id := h.state()
+	action := h.choices.intn(10)
+	if state.Trial == nil && action < 9 {
+		action = 0
+	}
+	switch action {
+	case 0, 1, 2, 3:
+		plan := randomPlan(h.choices)
+		h.edit("applies a policy and removes the percent", func(s *spec) { s.Plan, s.percent = &plan, nil })
+		h.runAll()
+	case 4:
+		h.edit("deletes the policy", func(s *spec) { s.Plan = nil })
+	case 5:
+		share := pick(h.choices, 10, 50, 100, 25, 0)
+		h.edit(fmt.Sprintf("approves %d of %s", share, id), func(s *spec) { s.Commands.Approve = Approval{id, share} })
+	case 6:
+		h.edit(fmt.Sprintf("pauses %s", id), func(s *spec) { s.Commands.Pause = pick(h.choices, id, TrialID{}) })
+	case 7:
+		h.edit(fmt.Sprintf("aborts %s", id), func(s *spec) { s.Commands.Abort = id })
+	case 8:
+		h.edit(fmt.Sprintf("promotes %s", id), func(s *spec) { s.Commands.Promote = id })
+	case 9:
+		n := h.target()
+		retry := TrialID{n, h.rejections[n].Attempt + 1}
+		h.edit(fmt.Sprintf("retries %s", retry), func(s *spec) { s.Commands.Retry = retry })
+	}
+}
+
+func (h *randomRollout) observeTrial() {
+	switch h.choices.intn(6) {
+	case 0, 1, 2:
+		h.observeMetrics("prove that the trial is no worse", func(e *Evidence) { e.prove(h.now) })
+	case 3:
+		h.observeMetrics("prove harm", func(e *Evidence) { e.Harm = true })
+	case 4:
+		missing := pick(h.choices, WaitsForMetrics, WaitsForTraffic, WaitsForSeries)
+		h.observeMetrics("are missing: "+string(missing), func(e *Evidence) { e.Missing = missing })
+	case 5:
+		h.observeMetrics("prove harm of another trial", func(e *Evidence) { e.Trial.Attempt, e.Harm = e.Trial.Attempt+1, true })
 	}
 }
 
@@ -243,7 +309,7 @@ func (h *randomRollout) endFaults() {
 }
 
 // maxRounds is more rounds than any rollout takes to come to rest.
-const maxRounds = 30
+const maxRounds = 60
 
 // settle runs until the rollout is at rest, and checks the resting state.
 func (sim *simulation) settle() {
@@ -345,10 +411,18 @@ func (sim *simulation) restingSplit() (Split, []Number) {
 	switch {
 	case sim.spec.Stopped:
 		return Split{}, nil
+	case stable == 0 && sim.rejections[target].Attempt > 0 && sim.spec.percent == nil:
+		return Split{}, nil
 	case stable == 0: // Row 1: the first revision is not ready.
 		return Split{}, []Number{target}
 	case target == stable:
 		return All(stable), []Number{stable}
+	case sim.spec.percent == nil && state.isRejected(target):
+		return All(stable), []Number{stable}
+	case sim.spec.percent == nil && state.Trial != nil && !state.Split.Has(target):
+		return All(stable), []Number{stable, target}
+	case sim.spec.percent == nil && state.Trial != nil && starts:
+		return canarySplit(target, state.Trial.Share, stable), []Number{stable, target}
 	case !starts && !state.Split.Has(target):
 		return All(stable), []Number{stable, target}
 	case !starts:

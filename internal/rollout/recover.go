@@ -18,8 +18,10 @@ func (d *decider) recover() State {
 	}
 	split := d.recoverSplit()
 	stable := d.recoverStable(split, target)
-	if stable == 0 {
-		return State{Highest: d.recoverHighest()} // No revision was ever ready.
+	if stable == 0 { // No revision was ever ready, or all that were are lost.
+		state := State{Highest: d.recoverHighest()}
+		d.recoverRejections(&state)
+		return state
 	}
 	if target == 0 {
 		target = stable
@@ -31,7 +33,6 @@ func (d *decider) recover() State {
 		Version:      StateVersion,
 		Stable:       stable,
 		Target:       target,
-		Asked:        d.recoverAsked(split, target, stable),
 		Hash:         d.find(target).Hash,
 		AskedAt:      d.now,
 		Tried:        d.Reported.Tried && d.Reported.Target == target,
@@ -47,6 +48,9 @@ func (d *decider) recover() State {
 	if previous := d.known(d.Reported.Previous); previous != stable {
 		state.Previous = previous
 	}
+	d.recoverRejections(&state)
+	d.recoverTrial(&state)
+	state.Asked = d.recoverAsked(state)
 	for _, revision := range d.Revisions {
 		// Which revisions a route has named is unknown, so assume all of them.
 		if n := revision.Number; !split.Has(n) {
@@ -56,13 +60,14 @@ func (d *decider) recover() State {
 	return state
 }
 
-// recoverAsked returns the desired intent. If the spec cannot be resolved, it asks for the share of
-// the canary, or for 0 if the canary has 100 %, because it is then being rolled back.
-func (d *decider) recoverAsked(split Split, target, stable Number) Intent {
+// recoverAsked returns the desired intent. If the spec cannot be resolved, or a policy moves the
+// share, it asks for the share of the canary, or for 0 if the canary has 100 %, because it is then
+// being rolled back.
+func (d *decider) recoverAsked(state State) Intent {
 	asked := d.Desired.Intent
 	switch {
-	case !d.Desired.resolved() && target != stable:
-		return Intent{Share: split.Percent(target) % 100}
+	case state.Target != state.Stable && (!d.Desired.resolved() || state.Trial != nil):
+		return Intent{Share: state.Split.Percent(state.Target) % 100}
 	case asked.isValid():
 		return Intent{Share: asked.Share, Promote: asked.Promote}
 	default:
@@ -83,8 +88,11 @@ func (d *decider) recoverSplit() Split {
 
 // isOutdated reports whether a reported split must not be restored. The status may lag: a split
 // that includes any revision other than the stable and the target may name one that has been
-// rejected since. It is still better than none while the stable cannot serve.
+// superseded since. It is still better than none while the stable cannot serve.
 func (d *decider) isOutdated(split Split, stable, target Number) bool {
+	if d.find(target).Rejection != nil && split.Percent(target) > 0 {
+		return true
+	}
 	others := slices.ContainsFunc(split.shares, func(share Share) bool {
 		return share.Percent > 0 && share.Revision != stable && share.Revision != target
 	})
@@ -109,17 +117,61 @@ func (d *decider) recoverHeld(split Split) Held {
 	return d.pruneHeld(held)
 }
 
+// recoverRejections takes the rejections from the revision history.
+func (d *decider) recoverRejections(state *State) {
+	for _, revision := range d.Revisions {
+		if rejection := revision.Rejection; rejection != nil {
+			if state.Rejected == nil {
+				state.Rejected, state.Attempts = map[Number]Rejection{}, map[Number]int{}
+			}
+			state.Rejected[revision.Number], state.Attempts[revision.Number] = *rejection, rejection.Attempt
+		}
+	}
+}
+
+// recoverTrial begins another trial of the target at the share that it has, or another bake, if a
+// policy applies or has applied. The attempts are lost apart from the reported one, so every revision
+// counts as tried: no command for a lost trial may have an effect.
+func (d *decider) recoverTrial(state *State) {
+	plan, reported := d.Desired.Plan, d.Reported
+	if d.isManual() || plan == nil && reported.Trial.Revision != state.Target {
+		return
+	}
+	if state.Attempts == nil {
+		state.Attempts = map[Number]int{}
+	}
+	for _, revision := range d.Revisions {
+		n := revision.Number
+		state.Attempts[n] = max(state.Attempts[n], 1)
+		if n == reported.Trial.Revision {
+			state.Attempts[n] = max(state.Attempts[n], reported.Trial.Attempt)
+		}
+	}
+	switch {
+	case state.isRejected(state.Target):
+	case state.Target != state.Stable:
+		state.beginTrial(state.Split.Percent(state.Target), d.now)
+	case reported.Baking && reported.Stable == state.Stable && state.Previous != 0 && plan != nil && !plan.Invalid && plan.Bake > 0:
+		state.beginTrial(100, d.now)
+		state.Trial.Policy, state.Trial.Bake = plan.Policy, plan.Bake
+	}
+}
+
+// recoverStable returns the reported stable, or what the split, the workloads and the revision
+// history suggest. It is never a rejected revision.
 func (d *decider) recoverStable(split Split, target Number) Number {
-	if stable := d.known(d.Reported.Stable); stable != 0 {
-		return stable
+	candidates := []Number{d.Reported.Stable, Prev(split, target), Latest(split, target), d.recoverRunning(target)}
+	if d.find(target).Rejection != nil { // It is no first revision, so there must be another.
+		for _, revision := range slices.Backward(d.Revisions) {
+			candidates = append(candidates, revision.Number)
+		}
 	}
-	if prev := Prev(split, target); prev != 0 {
-		return prev
+	for _, n := range candidates {
+		if d.known(n) != 0 && d.find(n).Rejection == nil {
+			return n
+		}
 	}
-	if !split.IsEmpty() {
-		return Latest(split, target)
-	}
-	return d.recoverRunning(target)
+	return 0
 }
 
 // recoverRunning returns the newest revision that can serve, does not retire and is not the target.
@@ -129,7 +181,7 @@ func (d *decider) recoverRunning(target Number) Number {
 	for _, revision := range d.Revisions {
 		n := revision.Number
 		switch {
-		case revision.Capacity() == 0 || !revision.predictor().IdleSince.IsZero() || n == d.Snapshot.target():
+		case revision.Capacity() == 0 || revision.Rejection != nil || !revision.predictor().IdleSince.IsZero() || n == d.Snapshot.target():
 		case n == target:
 			tried = n
 		default:

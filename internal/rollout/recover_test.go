@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -76,6 +77,73 @@ func TestLossMovesNoTraffic(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLossInTrials: a loss during a trial or after a rejection moves no traffic, and the rejection
+// stays. If nothing knows the share any more, the trial begins again with the first step.
+func TestLossInTrials(t *testing.T) {
+	bakes := func(s *spec) { s.Plan.Bake = 168 * time.Hour }
+	scenarios := map[string][]func(*spec){
+		"a gate":                       {automatic, gated, model(2, nil)},
+		"a gate before the promotion":  {automatic, func(s *spec) { s.Plan.ApprovePromotion = true }, model(2, nil)},
+		"a rejected target":            {automatic, gated, model(2, nil), abort(TrialID{2, 1})},
+		"a rejected target, no policy": {automatic, gated, model(2, nil), abort(TrialID{2, 1}), func(s *spec) { s.Plan = nil }},
+		"a superseded, rejected one":   {automatic, gated, model(2, nil), abort(TrialID{2, 1}), model(3, nil)},
+		"a promoted target":            {automatic, model(2, nil)},
+	}
+	for scenarioName, scenario := range scenarios {
+		for lossName, lose := range losses {
+			t.Run(scenarioName+": "+lossName, func(t *testing.T) {
+				t.Parallel()
+				sim := playScenario(scenario, unlimited, later)
+				before, _ := sim.state()
+				logged := len(sim.trace.lines)
+				lose(sim)
+				for range 5 {
+					sim.reconcile()
+					sim.runControllers()
+				}
+				after, _ := sim.state()
+				share, had := after.Split.Percent(after.Target), before.Split.Percent(before.Target)
+				unknown := lossName == "the route is deleted, and the status is wiped" && had > 0
+				if unknown && share != 10 || !unknown && !after.Split.Equal(before.Split) || after.Stable != before.Stable || len(after.Rejected) != len(before.Rejected) {
+					t.Errorf("the state\n%s\nbecomes\n%s\n%s", before.Encode(), after.Encode(), sim.trace)
+				}
+				if lost := before.Trial != nil && lossName != "the status is wiped"; lost && after.Trial.Attempt <= before.Trial.Attempt {
+					t.Errorf("the lost trial %+v becomes %+v", before.Trial, after.Trial)
+				}
+				for _, line := range sim.trace.lines[logged:] {
+					if line.served != before.Split.String() && !unknown {
+						t.Errorf("%s is served in between:\n%s", line.served, sim.trace)
+					}
+				}
+			})
+		}
+	}
+	t.Run("a bake", func(t *testing.T) {
+		sim := newSimulation()
+		sim.trace = &trace{}
+		sim.settle()
+		for _, change := range []func(*spec){automatic, bakes, model(2, nil)} {
+			sim.edit("edits the spec", change)
+		}
+		for range 8 {
+			_, wakeAt := sim.reconcile()
+			if sim.runControllers(); !wakeAt.IsZero() && wakeAt.Sub(sim.now) < time.Hour {
+				sim.advance(wakeAt.Sub(sim.now))
+			}
+		}
+		if state, _ := sim.state(); !state.Trial.bakes() {
+			t.Fatalf("there is no bake:\n%s", sim.trace)
+		}
+		sim.deleteRoute()
+		sim.reconcile()
+		sim.runControllers()
+		sim.reconcile()
+		if state, id := sim.state(); !state.Trial.bakes() || id != (TrialID{2, 2}) || sim.deployments[1] == nil {
+			t.Errorf("the bake is lost:\n%s", sim.trace)
+		}
+	})
 }
 
 // withoutTimes matches the fields of a state that TestRecover does not compare.

@@ -23,11 +23,20 @@ func TestRule7StatusIsDerived(t *testing.T)       { testRule(t, 7) }
 func TestRule8Silence(t *testing.T)               { testRule(t, 8) }
 func TestRule9OwnGeneration(t *testing.T)         { testRule(t, 9) }
 func TestRule10BadInputMovesNothing(t *testing.T) { testRule(t, 10) }
+func TestPlanRules(t *testing.T)                  { testRule(t, planRule) }
 
 func testRule(t *testing.T, rule int) {
 	t.Run("snapshots", func(t *testing.T) {
 		check(t, 20, 0, 200, func(t *rapid.T, bytes []byte) {
 			d := randomDecision(&choices{bytes})
+			if err := rules[rule](d); err != nil {
+				t.Fatalf("%v\n%v", err, d)
+			}
+		})
+	})
+	t.Run("plans", func(t *testing.T) {
+		check(t, 40, 100, 250, func(t *rapid.T, bytes []byte) {
+			d := randomPlanDecision(&choices{bytes})
 			if err := rules[rule](d); err != nil {
 				t.Fatalf("%v\n%v", err, d)
 			}
@@ -62,14 +71,20 @@ func TestRandomRolloutsReachEveryState(t *testing.T) {
 	const rollouts = 200
 	coverage := map[string]int{}
 	for range rollouts {
-		for what := range playRandomRollout(randomBytes(random, 300), &trace{}, 1).checker.coverage {
+		for what := range playRandomRollout(randomBytes(random, 900), &trace{}, 1).checker.coverage {
 			coverage[what]++
 		}
 	}
 	everything := []string{
 		string(Run), string(AwaitRoute), string(Drain), string(ScaleDown), string(Delete),
 		string(Created), string(Shifted), string(Promoted), string(WasRolledBack), string(Superseded), string(NothingToUndo),
+		string(TrialStarted), string(Rejected), string(BakeStarted), string(BakeCompleted), string(BakeEnded),
 		"waits", "prunes", "holds replicas", "recovers",
+	}
+	for _, waits := range []WaitingFor{
+		WaitsForHold, WaitsForProof, WaitsForApproval, WaitsForCapacity, WaitsForResume, WaitsForPolicy, WaitsForBake,
+	} {
+		everything = append(everything, "waits for "+string(waits))
 	}
 	for _, phase := range Phases() {
 		everything = append(everything, string(phase))

@@ -271,11 +271,38 @@ func (sim *simulation) edit(what string, change func(*spec)) {
 	sim.log("user", "%s", what)
 }
 
+// The metrics.
+
+// state returns the rollout state on the route and the ID of its trial, or zero values.
+func (sim *simulation) state() (State, TrialID) {
+	if sim.route == nil {
+		return State{}, TrialID{}
+	}
+	state, err := DecodeState(sim.route.state)
+	if err != nil || state.Trial == nil {
+		return state, TrialID{}
+	}
+	return state, TrialID{state.Target, state.Trial.Attempt}
+}
+
+// observeMetrics sets the evidence on the trial at its share.
+func (sim *simulation) observeMetrics(what string, change func(*Evidence)) {
+	state, id := sim.state()
+	sim.evidence = Evidence{Trial: id}
+	if state.Trial != nil {
+		sim.evidence.Share = state.Trial.Share
+	}
+	change(&sim.evidence)
+	sim.log("metrics", "%s", what)
+}
+
+func (e *Evidence) prove(now time.Time) { e.ProvenAt, e.EnoughAt = now, now }
+
 // The external editor. It leaves the last trace of a needed revision alone, because nothing could
 // bring that back.
 
 func (sim *simulation) wipeStatus() {
-	sim.reported, sim.reportedVersion = Reported{}, sim.nextVersion()
+	sim.reported, sim.reportedTrial, sim.reportedVersion = Reported{}, "", sim.nextVersion()
 	sim.checker.onHistoryLost(sim)
 	sim.log("editor", "wipes the status")
 }
@@ -313,7 +340,7 @@ func (sim *simulation) deleteHosts() {
 }
 
 func (sim *simulation) deleteFromHistory(n Number) {
-	delete(sim.history, n)
+	sim.forgetRevision(n)
 	sim.checker.onHistoryLost(sim)
 	sim.log("editor", "deletes %d from the history", n)
 }

@@ -90,6 +90,11 @@ func (sim *simulation) writes(pending pendingDecision) []write {
 	for _, n := range numbers(sim.deployments) {
 		writes = append(writes, sim.repairHistory(n))
 	}
+	if pending.decision.State != nil {
+		for _, n := range numbers(sim.history) {
+			writes = append(writes, sim.writeRejection(pending, n))
+		}
+	}
 	for _, plan := range pending.decision.Workloads {
 		if plan.Action == Run {
 			writes = append(writes, sim.writeRun(pending, plan))
@@ -108,10 +113,17 @@ func (sim *simulation) writes(pending pendingDecision) []write {
 		writes = append(writes, write{
 			what:   func() string { return fmt.Sprintf("prunes %d", n) },
 			needed: func() bool { return sim.history[n] != "" },
-			do:     func() bool { delete(sim.history, n); return true },
+			do:     func() bool { sim.forgetRevision(n); return true },
 		})
 	}
 	return append(writes, sim.writeStatus(pending))
+}
+
+// forgetRevision removes a revision from the history, and its rejection with it.
+func (sim *simulation) forgetRevision(n Number) {
+	delete(sim.history, n)
+	delete(sim.rejections, n)
+	delete(sim.checker.banned, n)
 }
 
 func (sim *simulation) writeHistory(pending pendingDecision) write {
@@ -137,6 +149,38 @@ func (sim *simulation) repairHistory(n Number) write {
 		needed: func() bool { return sim.deployments[n] != nil && sim.history[n] == "" },
 		do:     func() bool { sim.history[n] = sim.deployments[n].hash; return true },
 	}
+}
+
+// writeRejection keeps the rejection of a revision in the history, under an optimistic lock. It
+// precedes the write of the route, so that the history is never older than the rollout state.
+func (sim *simulation) writeRejection(pending pendingDecision, n Number) write {
+	want, rejected := pending.decision.State.Rejected[n]
+	observed := pending.rejected(n)
+	return write{
+		what: func() string {
+			if !rejected {
+				return fmt.Sprintf("removes the rejection of %d", n)
+			}
+			return fmt.Sprintf("records that %s is rejected: %s", TrialID{n, want.Attempt}, want.Reason)
+		},
+		needed: func() bool { return sim.history[n] != "" && sim.rejections[n] != want },
+		do: func() bool {
+			if sim.rejections[n] != observed {
+				return false
+			}
+			if sim.rejections[n] = want; !rejected {
+				delete(sim.rejections, n)
+			}
+			return true
+		},
+	}
+}
+
+func (o observation) rejected(n Number) Rejection {
+	if rejection := o.find(n).Rejection; rejection != nil {
+		return *rejection
+	}
+	return Rejection{}
 }
 
 func (sim *simulation) writeRun(pending pendingDecision, plan WorkloadPlan) write {
@@ -175,8 +219,8 @@ func (sim *simulation) writeRoute(pending pendingDecision) write {
 	text := state.Encode()
 	return write{
 		what: func() string {
-			return fmt.Sprintf("routes %s (stable %d, previous %d, target %d, percent %s)",
-				state.Split, state.Stable, state.Previous, state.Target, percentText(percentOf(state.Asked)))
+			return fmt.Sprintf("routes %s (stable %d, previous %d, target %d, %s)",
+				state.Split, state.Stable, state.Previous, state.Target, askedText(state))
 		},
 		needed: func() bool {
 			return sim.route == nil || sim.route.state != text || !sim.route.desired.Equal(state.Split)
@@ -269,22 +313,41 @@ func (sim *simulation) writeStatus(pending pendingDecision) write {
 	if state := pending.decision.State; state != nil {
 		report.Stable, report.Previous = state.Stable, state.Previous
 	}
+	trial := ""
+	if reported := pending.decision.Trial; reported != nil {
+		report.Trial, report.Baking = reported.ID, reported.Baking
+		trial = fmt.Sprintf(", %s waits for %s", reported.ID, reported.WaitingFor)
+	}
 	return write{
-		what:   func() string { return fmt.Sprintf("reports %s, %s", report.Split, pending.decision.Phase) },
-		needed: func() bool { return !sim.reported.equal(report) },
+		what:   func() string { return fmt.Sprintf("reports %s, %s%s", report.Split, pending.decision.Phase, trial) },
+		needed: func() bool { return !sim.reported.equal(report) || sim.reportedTrial != trial },
 		do: func() bool {
 			if sim.reportedVersion != pending.reported {
 				return false
 			}
 			sim.checker.reports(sim, report)
-			sim.reported, sim.reportedVersion = report, sim.nextVersion()
+			sim.reported, sim.reportedTrial, sim.reportedVersion = report, trial, sim.nextVersion()
 			return true
 		},
 	}
 }
 
 func (r Reported) equal(other Reported) bool {
-	return r.Stable == other.Stable && r.Previous == other.Previous && r.Target == other.Target && r.Tried == other.Tried && r.Split.Equal(other.Split)
+	return r.Stable == other.Stable && r.Previous == other.Previous && r.Target == other.Target && r.Tried == other.Tried && r.Split.Equal(other.Split) &&
+		r.Trial == other.Trial && r.Baking == other.Baking
+}
+
+// askedText says what is asked of the target: by the percent, or by the trial.
+func askedText(state State) string {
+	switch trial := state.Trial; {
+	case state.isRejected(state.Target):
+		return fmt.Sprintf("rejected %s", TrialID{state.Target, state.Rejected[state.Target].Attempt})
+	case trial.bakes():
+		return fmt.Sprintf("baking %s", TrialID{state.Target, trial.Attempt})
+	case trial != nil:
+		return fmt.Sprintf("trial %s asks for %d", TrialID{state.Target, trial.Attempt}, state.Asked.Share)
+	}
+	return "percent " + percentText(percentOf(state.Asked))
 }
 
 func percentOf(asked Intent) *int {

@@ -28,6 +28,8 @@ type checker struct {
 	// rejected are the canaries that were superseded and that the spec has not asked for since.
 	rejected       map[Number]bool
 	acceptedSplits []Split
+	// banned are the revisions that a trial has rejected, until a retry or a percent above 0.
+	banned map[Number]bool
 	// excused are the revisions without ready pods that may get traffic until they are ready again:
 	// they lost their pods by an injected fault, or no other revision could serve.
 	excused map[Number]bool
@@ -45,7 +47,7 @@ type violation struct {
 
 func newInvariantChecker() checker {
 	return checker{
-		assigned: map[Number]string{}, rejected: map[Number]bool{}, excused: map[Number]bool{}, externallyRouted: map[Number]bool{},
+		assigned: map[Number]string{}, rejected: map[Number]bool{}, banned: map[Number]bool{}, excused: map[Number]bool{}, externallyRouted: map[Number]bool{},
 		servedAt: map[Number]time.Time{},
 	}
 }
@@ -86,6 +88,9 @@ func (c *checker) recordCoverage(d evaluation) {
 	}
 	for _, plan := range d.decision.Workloads {
 		note(string(plan.Action), true)
+	}
+	if report := d.decision.Trial; report != nil {
+		note("waits for "+string(report.WaitingFor), true)
 	}
 	note("waits", d.decision.Waiting != nil)
 	note("prunes", len(d.decision.Prune) > 0)
@@ -176,6 +181,7 @@ func (c *checker) numberAssigned(sim *simulation, n Number, hash string) {
 		c.addViolation(7, "number %d was assigned to %s, and now to %s", n, before, hash)
 	}
 	c.assigned[n] = hash
+	delete(c.banned, n)
 }
 
 func (c *checker) routed(sim *simulation, d evaluation) {
@@ -193,8 +199,28 @@ func (c *checker) routed(sim *simulation, d evaluation) {
 	if sim.route != nil && !c.last.Split.IsEmpty() && state.Split.IsEmpty() && !d.observed.Desired.Stopped {
 		c.addViolation(2, "the route loses its split %s, but the service is not stopped", c.last.Split)
 	}
+	c.checkBanned(d)
 	c.succeeded(sim, d)
 	c.last, c.historyLost = &state, false
+}
+
+// checkBanned checks that a rejection survives everything but a retry and a percent above 0.
+func (c *checker) checkBanned(d evaluation) {
+	state, desired := *d.decision.State, d.observed.Desired
+	if desired.Manual && desired.Intent.Share > 0 || desired.Commands.Retry == (TrialID{state.Target, state.Attempts[state.Target]}) {
+		delete(c.banned, state.Target)
+	}
+	for n := range c.banned {
+		if !state.isRejected(n) {
+			c.addViolation(planRule, "the rejection of revision %d is lost", n)
+		}
+		if c.last != nil && state.Split.Percent(n) > max(c.last.Split.Percent(n), d.last().Percent(n)) {
+			c.addViolation(planRule, "revision %d was rejected, and gets a share: %s", n, state.Split)
+		}
+	}
+	for n := range state.Rejected {
+		c.banned[n] = true
+	}
 }
 
 // succeeded checks a rollout state against the last one, whether the decision observed that or had
@@ -235,7 +261,7 @@ func (c *checker) retired(sim *simulation, plan WorkloadPlan) {
 	if plan.Action == Drain || c.externallyRouted[n] {
 		return // Drain only sets an annotation.
 	}
-	if c.last != nil && !c.historyLost && !c.last.Split.IsEmpty() && (n == c.last.Target || n == c.last.Stable) {
+	if c.last != nil && !c.historyLost && !c.last.Split.IsEmpty() && (n == c.last.Target && !c.last.isRejected(n) || n == c.last.Stable) {
 		c.addViolation(5, "revision %d is retired (%s), and is the target or the stable", n, plan.Action)
 	}
 	main, hosts := &sim.gateway.main, &sim.gateway.hosts

@@ -26,11 +26,15 @@ type simulation struct {
 
 	spec        spec
 	history     map[Number]string
+	rejections  map[Number]Rejection // In the history.
+	evidence    Evidence
 	deployments map[Number]*deployment
 	route       *httpRoute[Split]
 	hosts       *httpRoute[Tags]
 	reported    Reported
-	gateway     gateway
+	// reportedTrial is what the status says about the trial.
+	reportedTrial string
+	gateway       gateway
 
 	// load is how many replicas all traffic needs.
 	load int
@@ -98,6 +102,7 @@ func newSimulation() *simulation {
 		now:         testNow,
 		spec:        spec{Desired: Desired{Hash: hashOf(1), Replicas: Bounds{Min: 1, Max: 1}}},
 		history:     map[Number]string{},
+		rejections:  map[Number]Rejection{},
 		deployments: map[Number]*deployment{},
 		load:        1,
 		writesLeft:  unlimited,
@@ -121,11 +126,16 @@ type observation struct {
 func (sim *simulation) observe() observation {
 	observed := observation{at: sim.now, reported: sim.reportedVersion, deployments: map[Number]int{}}
 	observed.Desired = sim.spec.Desired
+	observed.Desired.Manual, observed.Evidence = sim.spec.percent != nil, sim.evidence
 	if sim.spec.invalid {
 		observed.Desired.Hash = ""
 	}
 	for _, n := range numbers(sim.history) {
-		observed.Revisions = append(observed.Revisions, Revision{Number: n, Hash: sim.history[n], InHistory: true, Workloads: sim.deployments[n].observed()})
+		revision := Revision{Number: n, Hash: sim.history[n], InHistory: true, Workloads: sim.deployments[n].observed()}
+		if rejection, rejected := sim.rejections[n]; rejected {
+			revision.Rejection = &rejection
+		}
+		observed.Revisions = append(observed.Revisions, revision)
 	}
 	for _, n := range numbers(sim.deployments) {
 		deployment := sim.deployments[n]
@@ -178,7 +188,13 @@ func (d *deployment) observed() Workloads {
 	if d == nil {
 		return nil
 	}
-	return Workloads{Predictor: {Ready: d.count(ready), Replicas: d.replicas, Pods: len(d.pods), IdleSince: d.idleSince, Failed: d.failed}}
+	workload := &Workload{Ready: d.count(ready), Replicas: d.replicas, Pods: len(d.pods), IdleSince: d.idleSince, Failed: d.failed}
+	for _, pod := range d.pods {
+		if pod.state == starting && (workload.LoadingSince.IsZero() || pod.since.Before(workload.LoadingSince)) {
+			workload.LoadingSince = pod.since
+		}
+	}
+	return WorkloadsOf(workload)
 }
 
 func (d *deployment) count(state podState) int {

@@ -13,6 +13,8 @@ type Snapshot struct {
 	// Revisions can be in any order.
 	Revisions []Revision
 	Route     Route
+	// Evidence is the evidence on the trial of the target.
+	Evidence Evidence
 	// Reported is the reported status. The rollout state is recovered from it after the route, or
 	// the state on it, was lost. A split that was already reported as served stays reported, and as
 	// programmed for [Policy.GatewayTolerance].
@@ -25,8 +27,14 @@ type Desired struct {
 	// Hash is the hash of the target. It is empty if the spec cannot be resolved, because it is
 	// invalid or its runtime is unknown. The last target and intent then stay in force.
 	Hash string
-	// Intent is what the spec, or a policy, asks of the target's traffic.
+	// Intent is what the spec asks of the target's traffic. Manual is true if the spec has a percent:
+	// no policy moves the share then.
 	Intent Intent
+	Manual bool
+	// Plan is what the policy of the InferenceService plans, or nil if there is none. Commands are
+	// what people have told the trial.
+	Plan     *Plan
+	Commands Commands
 	// Stopped asks for no traffic and no pods. The rollout state and the revision history stay.
 	Stopped bool
 	// Tagged asks for a tag host for each revision in the split.
@@ -64,6 +72,9 @@ type Revision struct {
 	InHistory bool
 	// Workloads holds the workload of each component that has one.
 	Workloads Workloads
+	// Rejection is the rejection in the revision history, or nil if there is none. The rollout state
+	// is recovered from it.
+	Rejection *Rejection
 }
 
 // Component is a part of a revision with a workload of its own.
@@ -109,6 +120,8 @@ type Workload struct {
 	// ReadySince is since when at least one replica has been ready without interruption. It is zero
 	// if that is unknown.
 	ReadySince time.Time
+	// LoadingSince is since when a scheduled pod has not been ready. It is zero if there is none.
+	LoadingSince time.Time
 	// UnschedulableSince is since when a pod has been unschedulable. It is zero if none is.
 	UnschedulableSince time.Time
 	// Held is the number to which the operator has raised the replicas against an external
@@ -153,6 +166,9 @@ type Reported struct {
 	Tried bool
 	// Programmed is true if the split was reported as programmed under the current URL.
 	Programmed bool
+	// Trial is the reported trial. Baking is true if it was reported as baking.
+	Trial  TrialID
+	Baking bool
 }
 
 func (r Reported) reportsServed(split Split) bool {

@@ -40,6 +40,105 @@ func randomSnapshot(d *choices) Snapshot {
 	return observed
 }
 
+// randomPlanDecision returns a decision on a rollout with a plan. Its state is consistent, because
+// random snapshots rarely have one in which a plan has an effect.
+func randomPlanDecision(d *choices) evaluation {
+	observed := randomTrial(d)
+	addPlan(d, &observed)
+	return evaluation{observed, testPolicy, testNow, Decide(observed, testPolicy, testNow)}
+}
+
+// randomTrial returns a consistent rollout of revision 2 after revision 1.
+func randomTrial(d *choices) Snapshot {
+	since := pick(d, time.Minute, 0, 5*time.Minute, time.Hour)
+	observed := onTrial(timedPlan, pick(d, 10, 50, 0, 25), since)
+	switch state := observed.Route.State; d.intn(8) {
+	case 0, 1, 2:
+		state.Asked.Share = pick(d, state.Asked.Share, 50, 100)
+		state.Asked.Promote = state.Asked.Share == 100
+	case 3:
+		observed = baking(since)
+	case 4:
+		observed = rejected(since)
+	case 5:
+		state.Trial.Began, state.Trial.Share, state.Asked, state.Split = time.Time{}, 0, Intent{}, All(1)
+	case 6:
+		observed.Reported = Reported{Stable: 1, Target: 2, Split: state.Split}
+		observed.Route.Split = pick(d, state.Split, Split{})
+		observed.Route.State = nil
+	case 7:
+		state.Split = pick(d, All(1), canarySplit(2, 0, 1), Split{}) // Its pods are lost, or it was stopped.
+	}
+	observed.Desired.Hash = hashOf(pick(d, Number(2), 2, 2, 2, 1, 3))
+	observed.Desired.Replicas = pick(d, Bounds{Min: 1, Max: 1}, scaled, Bounds{ScaledByKnative: true}, Bounds{Min: 1, Max: 10, ScaledExternally: true})
+	for i := range observed.Revisions {
+		workload := observed.Revisions[i].predictor()
+		workload.Ready = pick(d, 1, 1, 1, 4, 0)
+		workload.Replicas = max(1, workload.Ready)
+		workload.Pods = workload.Replicas
+	}
+	observed.Route.Accepted = !d.oneIn(4)
+	observed.Desired.Stopped = d.oneIn(8)
+	if d.oneIn(8) {
+		observed.Desired.Hash = ""
+	}
+	return observed
+}
+
+// addPlan adds a plan, commands and evidence to a snapshot, or some of these.
+func addPlan(d *choices, observed *Snapshot) {
+	desired := &observed.Desired
+	if desired.Manual = d.oneIn(4); desired.Manual {
+		observed.ask(pick(d, new(10), new(0), new(50), new(100)))
+	}
+	if !d.oneIn(6) {
+		desired.Plan = new(randomPlan(d))
+	} else {
+		desired.Plan = nil
+	}
+	id := TrialID{1 + Number(d.intn(3)), 1 + d.intn(3)}
+	if state := observed.Route.State; state != nil && !d.oneIn(4) {
+		id = TrialID{state.Target, state.Attempts[state.Target]}
+	}
+	for _, command := range []*TrialID{&desired.Commands.Pause, &desired.Commands.Abort, &desired.Commands.Promote, &desired.Commands.Approve.Trial} {
+		if d.oneIn(6) {
+			*command = id
+		}
+	}
+	if d.oneIn(4) {
+		desired.Commands.Retry = TrialID{id.Revision, id.Attempt + 1}
+	}
+	desired.Commands.Approve.Share = pick(d, 50, 10, 100, 0)
+	observed.Evidence = Evidence{Trial: id, Harm: d.oneIn(6), Share: pick(d, 10, 50, 0, 25), Missing: pick(d, "", WaitsForMetrics, WaitsForTraffic)}
+	if d.oneIn(2) {
+		observed.Evidence.ProvenAt, observed.Evidence.EnoughAt = randomPast(d), randomPast(d)
+	}
+	observed.Reported.Trial, observed.Reported.Baking = id, d.oneIn(3)
+	for i := range observed.Revisions {
+		if workload := observed.Revisions[i].predictor(); workload != nil && workload.Ready == 0 && d.oneIn(2) {
+			workload.LoadingSince = randomPast(d)
+		}
+		if observed.Revisions[i].Number == 2 && d.oneIn(8) {
+			observed.Revisions[i].Rejection = &Rejection{Attempt: 1 + d.intn(2), Reason: Harmful, At: randomPast(d)}
+		}
+	}
+}
+
+func randomPlan(d *choices) Plan {
+	plan := Plan{
+		Policy: pick(d, "standard", "standard", "standard", "other"), Invalid: d.oneIn(8), ApprovePromotion: d.oneIn(6),
+		Bake: pick(d, 0, time.Hour, time.Hour, time.Minute), Keep: pick(d, 10*time.Minute, 0), LoadDeadline: pick(d, 0, 2*time.Minute), QueueDeadline: pick(d, 0, 2*time.Minute),
+	}
+	percents := pick(d, []int{10, 50}, []int{0, 10, 25, 50}, []int{50}, []int{0})
+	for _, percent := range percents {
+		plan.Steps = append(plan.Steps, Step{Percent: percent, Hold: pick(d, time.Minute, 5*time.Minute, time.Second), Approve: d.oneIn(6)})
+	}
+	if !d.oneIn(3) {
+		plan.Evidence = &EvidenceRule{Proof: d.oneIn(2), Timeout: pick(d, 0, 0, 4*time.Minute), ProceedWithoutTraffic: d.oneIn(2)}
+	}
+	return plan
+}
+
 func randomNumber(d *choices) Number { return Number(d.intn(maxRevisions + 1)) }
 
 // randomIntent returns the intent of a percent, or one that no percent can express.

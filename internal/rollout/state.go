@@ -78,6 +78,13 @@ type State struct {
 	// revision history is lost.
 	Highest Number `json:"highest"`
 
+	// Trial is the trial of the target, or nil if no policy moves its share. Rejected are the revisions
+	// that get no share before a person asks for it. Attempts counts the trials of each revision, so
+	// that a command for an earlier one has no effect.
+	Trial    *Trial               `json:"trial,omitempty"`
+	Rejected map[Number]Rejection `json:"rejected,omitempty"`
+	Attempts map[Number]int       `json:"attempts,omitempty"`
+
 	// decoded is what the state was decoded from. It is nil for a new state.
 	decoded *decodedState
 }
@@ -103,8 +110,8 @@ func (h Held) replicas(n Number) int { return h[n][Predictor] }
 //
 //	1 (or none)  the first release
 //	2            askedAt, tried, returning, lostAt, replacement, replacingSince, routed
-//	3            trialBegan, waitingSince; asked, hash, servedBefore and held (by component) in the place of
-//	             percent, inputs, before and floors
+//	3            trialBegan, waitingSince, trial, rejected, attempts; asked, hash, servedBefore and held (by
+//	             component) in the place of percent, inputs, before and floors
 const StateVersion = 3
 
 // Replacement is a step in the replacement of the stable by the target on the same node.
@@ -247,6 +254,33 @@ func (s State) validate() error {
 	case max(s.Stable, s.Target, s.Previous, s.Split.highest(), s.ServedBefore.highest()) > s.Highest:
 		return fmt.Errorf("its highest revision is %d, and it names a higher one", s.Highest)
 	}
+	return s.validateTrials()
+}
+
+// validateTrials tolerates unknown reasons of a rejection, which a later version may have written.
+func (s State) validateTrials() error {
+	if trial := s.Trial; trial != nil {
+		switch {
+		case trial.Attempt < 1:
+			return fmt.Errorf("its trial has the attempt %d", trial.Attempt)
+		case trial.Share < 0 || trial.Share > 100:
+			return fmt.Errorf("its trial has a share of %d", trial.Share)
+		case trial.Bake < 0:
+			return fmt.Errorf("its trial bakes for %s", trial.Bake)
+		case trial.Attempt > s.Attempts[s.Target]:
+			return fmt.Errorf("its trial has the attempt %d, and revision %d has had %d", trial.Attempt, s.Target, s.Attempts[s.Target])
+		}
+	}
+	for n, rejection := range s.Rejected {
+		if n < 1 || rejection.Attempt < 1 {
+			return fmt.Errorf("it rejects attempt %d of revision %d", rejection.Attempt, n)
+		}
+	}
+	for n, attempts := range s.Attempts {
+		if n < 1 || attempts < 1 {
+			return fmt.Errorf("revision %d has had %d attempts", n, attempts)
+		}
+	}
 	return nil
 }
 
@@ -259,6 +293,10 @@ func (s State) clone() State {
 		s.Held = held
 	}
 	s.Routed = slices.Clone(s.Routed)
+	s.Rejected, s.Attempts = maps.Clone(s.Rejected), maps.Clone(s.Attempts)
+	if s.Trial != nil {
+		s.Trial = new(*s.Trial)
+	}
 	return s
 }
 

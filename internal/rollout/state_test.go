@@ -31,6 +31,23 @@ var (
 		`"split":{"2":90,"3":10},"servedBefore":{"2":100},"shiftedAt":"2026-03-11T12:00:06Z",` +
 		`"held":{"2":{"predictor":7},"3":{"predictor":2}},"routed":[1],"highest":4}`
 
+	// tried is a state with trials, which full has none of.
+	tried = State{
+		Version: 3, Stable: 1, Target: 3, Asked: Intent{Share: 50}, Split: canarySplit(3, 10, 1), ShiftedAt: second(6), Highest: 3,
+		Trial:    &Trial{Attempt: 2, Policy: "standard", Share: 10, Began: second(5)},
+		Rejected: map[Number]Rejection{2: {Attempt: 1, Reason: Harmful, At: second(1)}}, Attempts: map[Number]int{2: 1, 3: 2},
+	}
+	encodedTried = `{"version":3,"stable":1,"target":3,"asked":{"share":50},"split":{"1":90,"3":10},"servedBefore":{},` +
+		`"shiftedAt":"2026-03-11T12:00:06Z","highest":3,"trial":{"attempt":2,"policy":"standard","share":10,"began":"2026-03-11T12:00:05Z"},` +
+		`"rejected":{"2":{"attempt":1,"reason":"Harm","at":"2026-03-11T12:00:01Z"}},"attempts":{"2":1,"3":2}}`
+	baked = State{
+		Version: 3, Stable: 2, Previous: 1, Target: 2, Asked: Intent{Share: 100, Promote: true}, Split: All(2), ShiftedAt: second(6), Highest: 2,
+		Trial: &Trial{Attempt: 1, Policy: "standard", Share: 100, Began: second(5), Bake: time.Hour}, Attempts: map[Number]int{2: 1},
+	}
+	encodedBaked = `{"version":3,"stable":2,"previous":1,"target":2,"asked":{"share":100,"promote":true},"split":{"2":100},"servedBefore":{},` +
+		`"shiftedAt":"2026-03-11T12:00:06Z","highest":2,"trial":{"attempt":1,"policy":"standard","share":100,"began":"2026-03-11T12:00:05Z","bake":3600000000000},` +
+		`"attempts":{"2":1}}`
+
 	encodedV1 = `{"stable":2,"previous":1,"target":3,"percent":10,"inputs":"c-inputs","nothingToUndo":true,` +
 		`"split":{"2":90,"3":10},"before":{"2":100},"shiftedAt":"2026-03-11T12:00:06Z","floors":{"2":7,"3":2},"highest":4}`
 	encodedV2 = `{"version":2,"stable":2,"previous":1,"target":3,"inputs":"c-inputs","nothingToUndo":true,` +
@@ -47,6 +64,8 @@ func TestEncode(t *testing.T) {
 		want  string
 	}{
 		"all fields": {full, encoded},
+		"trials":     {tried, encodedTried},
+		"a bake":     {baked, encodedBaked},
 		"the minimum": {
 			State{Version: 3, Stable: 1, Target: 1, Highest: 1},
 			`{"version":3,"stable":1,"target":1,"asked":{"share":0},"split":{},"servedBefore":{},"shiftedAt":"0001-01-01T00:00:00Z","highest":1}`,
@@ -109,7 +128,7 @@ func TestDecodeEarlierVersion(t *testing.T) {
 
 // TestUnknownFieldSurvives: a field of a later version with the same version number is not lost.
 func TestUnknownFieldSurvives(t *testing.T) {
-	for _, text := range []string{encodedV1, encodedV2, encoded} {
+	for _, text := range []string{encodedV1, encodedV2, encoded, encodedTried} {
 		text = strings.Replace(text, "{", `{"step":{"at":3},`, 1)
 		state, err := DecodeState(text)
 		if err != nil {
@@ -180,6 +199,7 @@ func splitsIn(trace string) []string {
 
 func TestInvalidStateIsNotDecoded(t *testing.T) {
 	edit := func(from, to string) string { return strings.Replace(encoded, from, to, 1) }
+	tries := func(from, to string) string { return strings.Replace(encodedTried, from, to, 1) }
 	tests := map[string]struct{ text, want string }{
 		"empty":                          {"", "EOF"},
 		"no JSON":                        {"stable", "invalid character 's'"},
@@ -205,6 +225,14 @@ func TestInvalidStateIsNotDecoded(t *testing.T) {
 		"a number without a next":        {edit(`"highest":4`, `"highest":9223372036854775807`), "leaves no number for the next"},
 		"a number that is too large":     {edit(`"highest":4`, `"highest":9223372036854775808`), "cannot unmarshal number"},
 		"an invalid time":                {edit("2026-03-11", "2026-02-30"), "day out of range"},
+		"no attempt of the trial":        {tries(`"attempt":2`, `"attempt":0`), "its trial has the attempt 0"},
+		"an attempt that is not counted": {tries(`"3":2}`, `"3":1}`), "its trial has the attempt 2, and revision 3 has had 1"},
+		"a trial with a negative share":  {tries(`"share":10`, `"share":-1`), "its trial has a share of -1"},
+		"a trial above 100":              {tries(`"share":10`, `"share":101`), "its trial has a share of 101"},
+		"a negative bake":                {tries(`"share":10`, `"share":10,"bake":-1`), "its trial bakes for -1ns"},
+		"a rejection of no attempt":      {tries(`"attempt":1`, `"attempt":0`), "it rejects attempt 0 of revision 2"},
+		"a rejection of no revision":     {tries(`"rejected":{"2"`, `"rejected":{"0"`), "it rejects attempt 1 of revision 0"},
+		"no attempts of a revision":      {tries(`"2":1,`, `"2":0,`), "revision 2 has had 0 attempts"},
 		"a negative version":             {edit(`"version":3`, `"version":-1`), "its version is -1"},
 	}
 	for name, test := range tests {
@@ -217,6 +245,27 @@ func TestInvalidStateIsNotDecoded(t *testing.T) {
 				t.Errorf("the result is not empty:\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestUnknownReasonIsDecoded: a later version may reject for other reasons.
+func TestUnknownReasonIsDecoded(t *testing.T) {
+	text := strings.Replace(encodedTried, `"Harm"`, `"Other"`, 1)
+	if state, err := DecodeState(text); err != nil || state.Rejected[2].Reason != "Other" || state.Encode() != text {
+		t.Errorf("it is decoded as %+v: %v", state, err)
+	}
+}
+
+// TestStateIsSmall: a state with a trial and ten rejections is an annotation of less than 2.1 KB.
+func TestStateIsSmall(t *testing.T) {
+	state := full
+	state.Trial = &Trial{Attempt: 12, Policy: strings.Repeat("p", 63), Share: 100, Began: testNow.Add(time.Millisecond), Bake: 168 * time.Hour}
+	state.Rejected, state.Attempts, state.Hash = map[Number]Rejection{}, map[Number]int{state.Target: 12}, strings.Repeat("h", 64)
+	for n := Number(1001); n <= 1010; n++ {
+		state.Rejected[n], state.Attempts[n] = Rejection{Attempt: 10, Reason: Unscheduled, At: testNow.Add(time.Millisecond)}, 10
+	}
+	if size := len(state.Encode()); size >= 2100 {
+		t.Errorf("it has %d bytes", size)
 	}
 }
 

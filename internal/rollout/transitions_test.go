@@ -5,6 +5,7 @@ package rollout
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -123,19 +124,40 @@ func TestTransitions(t *testing.T) {
 // TestTransitionsAreTheChanges: on random snapshots, the transitions are exactly the changes.
 func TestTransitionsAreTheChanges(t *testing.T) {
 	check(t, 20, 0, 200, func(t *rapid.T, bytes []byte) {
-		d := randomDecision(&choices{bytes})
-		announced := map[TransitionKind]Transition{}
-		for _, transition := range d.decision.Transitions {
-			if _, twice := announced[transition.Kind]; twice {
-				t.Fatalf("%s is announced twice\n%v", transition.Kind, d)
-			}
-			announced[transition.Kind] = transition
-		}
-		want := changes(d)
-		if diff := diff(want, announced); diff != "" {
-			t.Fatalf("transitions (-changes +announced):\n%s\n%v", diff, d)
-		}
+		checkTransitions(t, randomDecision(&choices{bytes}))
 	})
+}
+
+// TestTransitionsOfTrials: so are those of trials, on random rollouts with a plan.
+func TestTransitionsOfTrials(t *testing.T) {
+	check(t, 20, 0, 200, func(t *rapid.T, bytes []byte) {
+		d := randomPlanDecision(&choices{bytes})
+		if d.observed.Route.State == nil {
+			return // What was before is not known exactly.
+		}
+		checkTransitions(t, d, Created, Promoted, TrialStarted, Rejected, BakeStarted, BakeCompleted, BakeEnded)
+	})
+}
+
+// checkTransitions checks the transitions of the given kinds, or of all kinds if none is given.
+func checkTransitions(t *rapid.T, d evaluation, kinds ...TransitionKind) {
+	t.Helper()
+	announced := map[TransitionKind]Transition{}
+	for _, transition := range d.decision.Transitions {
+		if _, twice := announced[transition.Kind]; twice {
+			t.Fatalf("%s is announced twice\n%v", transition.Kind, d)
+		}
+		announced[transition.Kind] = transition
+	}
+	want := changes(d)
+	if len(kinds) > 0 {
+		others := func(kind TransitionKind, _ Transition) bool { return !slices.Contains(kinds, kind) }
+		maps.DeleteFunc(announced, others)
+		maps.DeleteFunc(want, others)
+	}
+	if diff := diff(want, announced); diff != "" {
+		t.Fatalf("transitions (-changes +announced):\n%s\n%v", diff, d)
+	}
 }
 
 // changes returns the transitions between the rollout states before and after a decision.
@@ -155,18 +177,29 @@ func changes(d evaluation) map[TransitionKind]Transition {
 	note(!d.last().Equal(after.Split), Transition{Kind: Shifted, From: d.last(), To: after.Split})
 
 	former := d.formerStable()
-	promoted := after.Stable == target && former != target
+	returned := after.Stable == target && former != target && after.Previous == 0 && former != 0
+	promoted := after.Stable == target && former != target && !returned
 	note(promoted, Transition{Kind: Promoted, Revision: target, Other: former})
 	before := d.observed.Route.State
 	if before == nil {
 		return found // The others depend on the recovered state.
 	}
-	undone := !promoted && after.Stable != before.Stable
+	undone := !promoted && !returned && after.Stable != before.Stable && !after.isRejected(target)
 	becameZero := after.Asked.Share == 0 && before.Asked.Share != 0
-	rolledBack := target != after.Stable && becameZero && before.Split.Percent(target) > 0
+	rolledBack := target != after.Stable && becameZero && before.Split.Percent(target) > 0 && !after.isRejected(target)
 	note(undone || rolledBack, Transition{Kind: WasRolledBack, Revision: target, Other: after.Stable})
+	note(returned, Transition{Kind: WasRolledBack, Revision: before.Stable, Other: target})
 	superseded := before.Target != target && before.Target != before.Stable && before.Split.Has(before.Target)
 	note(superseded, Transition{Kind: Superseded, Revision: before.Target, Other: target})
 	note(after.NothingToUndo && !before.NothingToUndo && !promoted, Transition{Kind: NothingToUndo, Revision: target})
+
+	bake := Transition{Kind: BakeEnded, Revision: before.Stable, Other: before.Previous}
+	if d.observed.Desired.Commands.Promote != (TrialID{target, before.Attempts[target]}) && before.Target == target && !d.isManual() && d.canReturn(before.Previous) {
+		bake.Kind = BakeCompleted
+	}
+	note(before.Trial.bakes() && !after.Trial.bakes() && after.Stable == before.Stable, bake)
+	note(after.Trial.bakes() && !before.Trial.bakes(), Transition{Kind: BakeStarted, Revision: target, Other: after.Previous})
+	note(after.Attempts[target] > before.Attempts[target], Transition{Kind: TrialStarted, Revision: target, Other: after.Stable})
+	note(after.isRejected(target) && !before.isRejected(target), Transition{Kind: Rejected, Revision: target, Other: after.Stable})
 	return found
 }

@@ -21,6 +21,7 @@ func (d *decider) decision() Decision {
 		Phase:       d.phase(),
 		Waiting:     d.waiting,
 		HeldBack:    d.heldBack,
+		Trial:       d.report(),
 		Transitions: d.transitions(),
 	}
 	if d.unsettled {
@@ -114,7 +115,7 @@ func (d *decider) runs(n Number) bool {
 	if d.Desired.Stopped || d.makesRoom(n) {
 		return false
 	}
-	return n == d.target || n == d.after.Stable || d.after.Split.Has(n)
+	return n == d.target && !d.dropped || n == d.after.Stable || d.after.Split.Has(n) || d.isBaking(n)
 }
 
 // makesRoom reports whether a revision is scaled down so that another can use its node (row 22).
@@ -197,6 +198,8 @@ func (d *decider) phase() Phase {
 		return Stopping
 	case d.Desired.Stopped:
 		return Stopped
+	case d.isRejected() && !d.isManual():
+		return RejectedCanary
 	case d.after.Replacement == ReplacementFailed:
 		return Failed
 	case target.predictor() != nil && target.predictor().Failed && target.Capacity() == 0:
@@ -205,8 +208,12 @@ func (d *decider) phase() Phase {
 		return Loading
 	case d.waiting != nil:
 		return Shifting
+	case stable && d.after.Trial.bakes():
+		return Baking
 	case stable:
 		return Stable
+	case d.waits == WaitsForApproval:
+		return AwaitingApproval
 	case d.after.Split.Percent(d.target) == 0 && !d.tried():
 		return Preview
 	case d.after.Split.Percent(d.target) == 0:
@@ -231,6 +238,8 @@ func (d *decider) transitions() []Transition {
 		}
 	}
 	switch {
+	case d.after.Stable == d.target && d.before.Stable != d.target && d.before.Stable != 0 && d.after.Previous == 0:
+		add(WasRolledBack, d.before.Stable, d.target) // In the bake, the spec returns to the previous revision.
 	case d.after.Stable == d.target && d.before.Stable != d.target && d.before.Stable != 0:
 		add(Promoted, d.target, d.before.Stable)
 	case d.rolledBack():
@@ -242,6 +251,7 @@ func (d *decider) transitions() []Transition {
 	case d.after.Replacement == ReplacementFailed && d.before.Replacement != ReplacementFailed:
 		add(ReplaceFailed, d.target, d.after.Stable)
 	}
+	transitions = append(transitions, d.trialTransitions()...)
 	if !d.after.Split.Equal(d.before.Split) {
 		transitions = append(transitions, Transition{Kind: Shifted, From: d.before.Split, To: d.after.Split})
 	}
@@ -252,7 +262,7 @@ func (d *decider) transitions() []Transition {
 // undone to the share that is asked for, or a canary loses its share because 0 is asked for.
 func (d *decider) rolledBack() bool {
 	had, has := d.before.Split.Percent(d.target), d.after.Split.Percent(d.target)
-	if d.target == d.after.Stable || d.intent.Promote || has >= had || d.after.Returning || d.Desired.Stopped {
+	if d.target == d.after.Stable || d.isRejected() || d.intent.Promote || has >= had || d.after.Returning || d.Desired.Stopped {
 		return false
 	}
 	canary := d.before.Asked.Share == 100 && !d.before.Asked.Promote // Its 100 % were no promotion.
