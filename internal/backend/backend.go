@@ -54,6 +54,8 @@ type Observation struct {
 	WakeAt time.Time
 	// Hosts are the hosts of the current routes.
 	Hosts []string
+	// GatewayControllers are the controllerNames of the gateways that split the traffic.
+	GatewayControllers []string
 }
 
 // WithCurrent returns the observation with the current revision added to its history.

@@ -28,8 +28,10 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/evidence"
 	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/metrics"
+	"github.com/serinus-io/serinus/internal/policy"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/status"
@@ -81,6 +83,8 @@ type Reconciler struct {
 	Clock    clock.PassiveClock
 	// Account is the operator's own ServiceAccount.
 	Account Account
+	// Automation follows CanaryPolicies.
+	Automation Automation
 
 	consistency        objects.Consistency
 	failureBackoff     failureBackoff
@@ -145,6 +149,13 @@ type scope struct {
 	// works.
 	hostProblem *status.Problem
 	requeueTime time.Time
+
+	// selection is the policy of the InferenceService, and plan what it says; nil if it has a
+	// problem. verdict is the evidence on the current trial, or nil.
+	selection  policy.Selection
+	plan       *policy.Plan
+	verdict    *evidence.Verdict
+	automation status.Automation
 }
 
 // run returns transient errors only. An error that only a user can fix becomes a problem in the
@@ -170,6 +181,9 @@ func (s *scope) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.readPolicy(ctx); err != nil {
+		return err
+	}
 	s.decide(target)
 	change, err := s.buildChange(ctx)
 	if err != nil {
@@ -184,6 +198,7 @@ func (s *scope) run(ctx context.Context) error {
 	if s.outcome.RouteChanged {
 		s.decision = s.decision.WithRouteChanged()
 	}
+	s.followTrial()
 	s.announce(ctx, s.outcome)
 	s.collectFindings()
 	if err := s.collectProblems(append([]backend.WriteError{{Err: renderErr}}, s.outcome.Errors...)); err != nil {
@@ -242,7 +257,7 @@ func (s *scope) decide(target intent.Target) {
 	observed, next := s.observed.Expire(now)
 	observed.HostRoute = s.tolerate(observed.HostRoute)
 	s.observed = observed
-	s.snapshot = intent.Snapshot(s.isvc, s.mode(), observed, target)
+	s.snapshot = intent.Snapshot(s.isvc, s.mode(), observed, target, s.readAutomation())
 	s.decision = rollout.Decide(s.snapshot, s.policy(), now)
 	for _, at := range []time.Time{observed.WakeAt, next, s.decision.WakeAt} {
 		s.requeueAt(at)
@@ -382,6 +397,7 @@ func (s *scope) report(ctx context.Context) error {
 		Problem:          s.problem,
 		Notices:          s.notices,
 		HostProblem:      s.hostProblem,
+		Automation:       s.automation,
 		Ignored:          predictor.IgnoredSettings(s.isvc, settings(s.Config, s.mode())),
 	}
 	s.isvc.Status = status.For(report)

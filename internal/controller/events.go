@@ -35,6 +35,11 @@ const (
 	eventReady             = "Ready"
 	eventRevisionFailed    = "RevisionFailed"
 	eventRevisionRecovered = "RevisionRecovered"
+	eventRolloutStarted    = "RolloutStarted"
+	eventCanaryRejected    = "CanaryRejected"
+	eventBakeStarted       = "BakeStarted"
+	eventBakeCompleted     = "BakeCompleted"
+	eventBakeEnded         = "BakeEnded"
 )
 
 // Actions of events.
@@ -60,8 +65,10 @@ func (s *scope) announce(ctx context.Context, written backend.Outcome) {
 		}
 		reason, note := s.describeTransition(transition)
 		kind := corev1.EventTypeNormal
-		if transition.Kind == rollout.NothingToUndo || transition.Kind == rollout.ReplaceFailed {
+		switch transition.Kind {
+		case rollout.NothingToUndo, rollout.ReplaceFailed, rollout.Rejected:
 			kind = corev1.EventTypeWarning
+		default:
 		}
 		s.event(kind, reason, actionRollout, note)
 		log.Info("Rollout progressed", "reason", reason, "note", note)
@@ -93,8 +100,41 @@ func (s *scope) describeTransition(transition rollout.Transition) (reason, note 
 		return eventReplacing, fmt.Sprintf("Taking %s down so that %s can have its node: the deploymentStrategy allows it", other, revision)
 	case rollout.ReplaceFailed:
 		return eventReplacementFailed, fmt.Sprintf("%s did not become ready in the place of %s, which is brought back; change the spec to try again", revision, other)
+	case rollout.TrialStarted:
+		return eventRolloutStarted, fmt.Sprintf("Trial %s of %s began by %s", s.trialOf(transition.Revision), revision, s.selection.Ref)
+	case rollout.Rejected:
+		return eventCanaryRejected, s.describeRejection(transition.Revision)
+	case rollout.BakeStarted:
+		return eventBakeStarted, fmt.Sprintf("%s is promoted, and %s stays loaded until the bake ends", revision, other)
+	case rollout.BakeCompleted:
+		return eventBakeCompleted, fmt.Sprintf("%s has proven itself, and %s is no longer kept loaded", revision, other)
+	case rollout.BakeEnded:
+		return eventBakeEnded, fmt.Sprintf("The bake of %s ended early, because something else was asked for", revision)
 	default:
 		return eventTrafficShifted, s.describeShift(transition.From, transition.To)
+	}
+}
+
+// trialOf returns the last trial of a revision.
+func (s *scope) trialOf(n rollout.Number) rollout.TrialID {
+	return rollout.TrialID{Revision: n, Attempt: s.decision.State.Attempts[n]}
+}
+
+// describeRejection says why a revision was rejected, with the evidence.
+func (s *scope) describeRejection(n rollout.Number) string {
+	rejection := s.decision.State.Rejected[n]
+	id := rollout.TrialID{Revision: n, Attempt: rejection.Attempt}
+	switch why := fmt.Sprintf("Rejected %s in trial %s", s.revisionName(n), id); {
+	case rejection.Reason == rollout.Harmful && s.verdict != nil:
+		return fmt.Sprintf("%s: %s", why, s.verdict.Sentence())
+	case rejection.Reason == rollout.Aborted:
+		return why + ": it was aborted"
+	case rejection.Reason == rollout.TooSlow:
+		return why + ": it did not become ready within the load deadline of the policy"
+	case rejection.Reason == rollout.Unscheduled:
+		return why + ": no node took its pods within the queue deadline of the policy"
+	default:
+		return why
 	}
 }
 
@@ -152,7 +192,8 @@ func (s *scope) shiftReason() metrics.ShiftReason {
 			return metrics.Rollback
 		case rollout.Superseded:
 			return metrics.Superseded
-		case rollout.Created, rollout.Shifted, rollout.NothingToUndo, rollout.Replaces, rollout.ReplaceFailed:
+		case rollout.Created, rollout.Shifted, rollout.NothingToUndo, rollout.Replaces, rollout.ReplaceFailed,
+			rollout.TrialStarted, rollout.Rejected, rollout.BakeStarted, rollout.BakeCompleted, rollout.BakeEnded:
 		}
 	}
 	before := s.snapshot.Route.State

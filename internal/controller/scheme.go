@@ -15,6 +15,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	canaryv1alpha1 "github.com/serinus-io/serinus/api/canary/v1alpha1"
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -24,7 +25,7 @@ import (
 func NewScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		v1beta1.AddToScheme, v1alpha1.AddToScheme, scalingv1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme,
+		v1beta1.AddToScheme, v1alpha1.AddToScheme, scalingv1alpha1.AddToScheme, canaryv1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme,
 		autoscalingv2.AddToScheme, discoveryv1.AddToScheme, gatewayv1.Install, servingv1.AddToScheme,
 		autoscalingv1alpha1.AddToScheme,
 	} {

@@ -83,7 +83,13 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	if err := mgr.Add(gateways); err != nil {
 		return fmt.Errorf("adding the cache of Gateways: %w", err)
 	}
-	gateway, serving, scaling := gatewayAPI(mgr, gateways), knativeServing(mgr), scaleTargets(mgr)
+	gateway, serving, scaling, policies := gatewayAPI(mgr, gateways), knativeServing(mgr), scaleTargets(mgr), canaryPolicies(mgr, gateways)
+	queue := &lateQueue{}
+	automation, err := newAutomation(mgr, cfg.Analysis, registerer, queue)
+	if err != nil {
+		return err
+	}
+	automation.Policies, automation.Installed = gateways, policies.installed.Load
 	reconciler := &Reconciler{
 		Client:    mgr.GetClient(),
 		APIReader: mgr.GetAPIReader(),
@@ -102,6 +108,8 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 		Metrics:  m,
 		Clock:    clock.RealClock{},
 		Account:  account,
+
+		Automation: automation,
 	}
 	build := ctrl.NewControllerManagedBy(mgr).
 		Named("inferenceservice").
@@ -121,6 +129,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	build = build.
 		Watches(&v1alpha1.ServingRuntime{}, all, builder.WithPredicates(runtimeChanged)).
 		Watches(&v1alpha1.ClusterServingRuntime{}, all, builder.WithPredicates(runtimeChanged))
+	build = build.WatchesRawSource(queue.source())
 	changed := make(chan event.TypedGenericEvent[client.Object])
 	build = build.WatchesRawSource(source.Channel(changed, &handler.EnqueueRequestForObject{}))
 	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
@@ -133,7 +142,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	if err != nil {
 		return fmt.Errorf("building the controller: %w", err)
 	}
-	for _, api := range []*optionalAPI{gateway, serving, scaling} {
+	for _, api := range []*optionalAPI{gateway, serving, scaling, policies} {
 		api.controller = built
 		if err := api.setup(ctx); err != nil {
 			return err

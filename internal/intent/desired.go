@@ -4,6 +4,7 @@
 package intent
 
 import (
+	"fmt"
 	"math"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -16,23 +17,31 @@ import (
 )
 
 // Snapshot returns the input of the next decision: the observed state and what the InferenceService
-// asks for.
-func Snapshot(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Snapshot {
+// and its policy ask for.
+func Snapshot(
+	isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target, automation Automation,
+) rollout.Snapshot {
 	reported := Reported(isvc)
 	reported.Programmed = reportsProgrammed(isvc.Status, observed.Addresses.URL)
 	return rollout.Snapshot{
-		Desired:   desired(isvc, mode, observed, target),
+		Desired:   desired(isvc, mode, observed, target, automation),
 		Revisions: target.revisions(observed.Revisions),
 		Route:     observed.Route,
+		Evidence:  automation.Evidence,
 		Reported:  reported,
 	}
 }
 
 // desired reads the spec. An annotation with a malformed value keeps the current state.
-func desired(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Desired {
+func desired(
+	isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target, automation Automation,
+) rollout.Desired {
 	desired := rollout.Desired{
 		Hash:     target.Hash,
 		Intent:   rollout.PercentIntent(percentOf(isvc), observed.Route.State),
+		Manual:   percentOf(isvc) != nil,
+		Plan:     automation.Plan,
+		Commands: automation.Commands,
 		Stopped:  switchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, observed.Route.State)),
 		Tagged:   switchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, observed.TagHosts),
 		Replicas: Bounds(isvc, mode),
@@ -131,6 +140,12 @@ func Reported(isvc *v1beta1.InferenceService) rollout.Reported {
 	}
 	if split, err := rollout.NewSplit(shares...); err == nil {
 		said.Split = split
+	}
+	if reported := isvc.Status.Rollout; reported != nil {
+		if _, err := fmt.Sscanf(reported.Trial, "%d.%d", &said.Trial.Revision, &said.Trial.Attempt); err != nil {
+			said.Trial = rollout.TrialID{}
+		}
+		said.Baking = isvc.Status.Phase == v1beta1.PhaseBaking
 	}
 	return said
 }

@@ -24,7 +24,7 @@ const (
 )
 
 func asks(isvc *v1beta1.InferenceService, observed *backend.Observation) rollout.Desired {
-	return Snapshot(isvc, standard, observed, Target{Hash: "a"}).Desired
+	return Snapshot(isvc, standard, observed, Target{Hash: "a"}, Automation{}).Desired
 }
 
 func TestIntentIsThatOfTheSpec(t *testing.T) {
@@ -125,7 +125,7 @@ func TestReplacementIsAllowedByTheDeploymentStrategy(t *testing.T) {
 		if got := asks(isvc, &backend.Observation{}).Replace; got != test.want {
 			t.Errorf("%s: %t, want %t", name, got, test.want)
 		}
-		if Snapshot(isvc, knative, &backend.Observation{}, Target{}).Desired.Replace {
+		if Snapshot(isvc, knative, &backend.Observation{}, Target{}, Automation{}).Desired.Replace {
 			t.Errorf("%s: in Knative mode a revision replaces the stable", name)
 		}
 	}
@@ -178,7 +178,7 @@ func TestProgrammedIsReportedForTheCurrentURL(t *testing.T) {
 			}
 		})
 		observed := &backend.Observation{Addresses: backend.Addresses{URL: "http://iris"}}
-		if got := Snapshot(isvc, standard, observed, Target{}).Reported.Programmed; got != test.want {
+		if got := Snapshot(isvc, standard, observed, Target{}, Automation{}).Reported.Programmed; got != test.want {
 			t.Errorf("%s: programmed is %t", name, got)
 		}
 	}

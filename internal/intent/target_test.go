@@ -155,7 +155,7 @@ func TestFindTarget(t *testing.T) {
 				testkit.Annotation(v1beta1.AnnotationDisableAutoUpdate, "true")(isvc)
 			}
 			target := FindTarget(isvc, observed, test.wanted)
-			snapshot := Snapshot(isvc, standard, observed, target)
+			snapshot := Snapshot(isvc, standard, observed, target, Automation{})
 			var got rollout.Number
 			for _, revision := range snapshot.Revisions {
 				if target.Hash != "" && revision.Hash == target.Hash {

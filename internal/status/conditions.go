@@ -74,7 +74,10 @@ func (r *reporter) conditions() []metav1.Condition {
 		r.newCondition(v1beta1.ConditionRoutesReady, routes),
 		r.newCondition(v1beta1.ConditionIngressReady, ingress),
 		r.newCondition(v1beta1.ConditionStopped, r.stoppedCondition()),
-		r.newCondition(v1beta1.ConditionReady, r.readyCondition(predictorReady, routes, ingress)),
+		r.newCondition(v1beta1.ConditionReady, r.trialReady(r.readyCondition(predictorReady, routes, ingress))),
+	}
+	if completed, applies := r.rolloutCompleted(); applies {
+		conditions = append(conditions, r.newCondition(v1beta1.ConditionRolloutCompleted, completed))
 	}
 	if len(r.Ignored) > 0 {
 		conditions = append(conditions, r.newCondition(v1beta1.ConditionSettingsIgnored, conditionTrue(ReasonNoEffect, "%s", listIgnored(r.Ignored))))
@@ -165,6 +168,9 @@ func (r *reporter) latestDeploymentReady() condition {
 	name, waiting := r.rollout.Target, r.rollout.Waiting
 	if name == "" {
 		return conditionUnknown(ReasonLoading, "there is no revision yet")
+	}
+	if r.isRejected() {
+		return conditionFalse(ReasonCanaryRejected, "%s", r.describeRejection())
 	}
 	switch failure := r.failing(name); {
 	case failure != nil && failure.Reason == ReasonReplacementFailed:

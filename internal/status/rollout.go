@@ -28,6 +28,7 @@ func (r *reporter) rolloutStatus() *v1beta1.RolloutStatus {
 			Overdue:        waiting.Overdue,
 		}
 	}
+	r.addTrial(status)
 	if r.stopped() {
 		return status
 	}

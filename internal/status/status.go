@@ -39,6 +39,8 @@ type Report struct {
 	Notices []backend.Finding
 	// HostProblem affects only the InferenceService's own host name. The predictor's URL still works.
 	HostProblem *Problem
+	// Automation is what a policy adds. It is the zero value if no policy applies.
+	Automation Automation
 	// Ignored are the settings of the InferenceService that have no effect.
 	Ignored []predictor.Problem
 }
@@ -141,6 +143,9 @@ func (r *reporter) failure(n rollout.Number) *backend.Failure {
 // phase returns the phase of the API. Because alerts use it, it is Blocked while there is a
 // problem, or while Ready is False and the service is not stopped.
 func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
+	if r.Problem == nil && r.isRejected() {
+		return v1beta1.PhaseRejected
+	}
 	if r.Problem != nil || !r.stopped() && apimeta.IsStatusConditionFalse(conditions, v1beta1.ConditionReady) {
 		return v1beta1.PhaseBlocked
 	}
@@ -164,6 +169,12 @@ func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
 		return v1beta1.PhasePreview
 	case rollout.Stable:
 		return v1beta1.PhaseStable
+	case rollout.AwaitingApproval:
+		return v1beta1.PhaseAwaitingApproval
+	case rollout.Baking:
+		return v1beta1.PhaseBaking
+	case rollout.RejectedCanary:
+		return v1beta1.PhaseRejected
 	}
 	return ""
 }

@@ -20,7 +20,7 @@ type Moment struct {
 // At returns the moment of a session with the given target.
 func At(session backend.Session, isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, target intent.Target) Moment {
 	observed := session.Observation()
-	return Moment{observed, session, intent.Snapshot(isvc, mode, observed, target)}
+	return Moment{observed, session, intent.Snapshot(isvc, mode, observed, target, intent.Automation{})}
 }
 
 // Change returns what a decision writes, without a new revision.

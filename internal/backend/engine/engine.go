@@ -86,7 +86,7 @@ type Writer struct {
 func (s *Session) Apply(ctx context.Context, change backend.Change) backend.Outcome {
 	w := &Writer{Session: s, Change: change}
 	w.Objects = objects.Writer{Store: s.Store, InferenceService: s.InferenceService, Contested: w.NoteContest}
-	w.History = history.Writer{History: s.History, Writer: w.Objects}
+	w.History = history.Writer{History: s.History, Writer: w.Objects, State: change.Decision.State}
 	driver := s.NewDriver(w)
 	if err := w.History.Amend(ctx, change.Amended); err != nil {
 		w.Fail(err)

@@ -31,7 +31,7 @@ func NewObservation[W client.Object](recorded history.History, workloads Workloa
 	numbers := slices.AppendSeq(slices.Collect(maps.Keys(recorded.ControllerRevisions)), maps.Keys(workloads.Objects))
 	slices.Sort(numbers)
 	for _, n := range slices.Compact(numbers) {
-		revision := rollout.Revision{Number: n, Workloads: rollout.WorkloadsOf(workloads.Observe(n))}
+		revision := rollout.Revision{Number: n, Workloads: rollout.WorkloadsOf(workloads.Observe(n)), Rejection: recorded.Rejection(n)}
 		if known, found := recorded.Revisions[n]; found {
 			revision.Hash, revision.InHistory = known.Hash, true
 		} else if object, runs := workloads.Objects[n]; runs {

@@ -25,6 +25,16 @@ type Gateways struct {
 	classes  map[gatewayv1.ObjectName]*gatewayv1.GatewayClass
 }
 
+// Controllers returns the controllerNames of the GatewayClasses, in order.
+func (g Gateways) Controllers() []string {
+	var names []string
+	for _, class := range g.classes {
+		names = append(names, string(class.Spec.ControllerName))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // ReadRoutes reads the HTTPRoutes of an InferenceService that have one of the names, and the Gateways
 // that they and the configuration reference. The default reader of Gateways is the store's client.
 func ReadRoutes(

@@ -98,6 +98,8 @@ func (h History) Mode() v1beta1.DeploymentMode {
 type Writer struct {
 	History
 	objects.Writer
+	// State is the desired rollout state; nil if there is none.
+	State *rollout.State
 }
 
 // Add adds a revision to the history. It reports false without an error if the write has to wait
@@ -196,6 +198,13 @@ func (w Writer) marksOf(stored *appsv1.ControllerRevision, n rollout.Number) (*u
 			return nil, err
 		}
 		annotations[objects.AnnotationAmended] = string(text)
+	}
+	if rejection := w.rejection(n); rejection != nil {
+		text, err := json.Marshal(rejection)
+		if err != nil {
+			return nil, err
+		}
+		annotations[AnnotationRejection] = string(text)
 	}
 	if len(annotations) > 0 {
 		marks.SetAnnotations(annotations)

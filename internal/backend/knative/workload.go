@@ -41,7 +41,9 @@ func (c *children) workload(isvc *v1beta1.InferenceService, n rollout.Number) *r
 		IdleSince:   c.idleSince(isvc, n),
 		Failed:      c.detail(n).Failure != nil,
 
-		ReadySince: pods.ReadySince(c.pods[n]),
+		ReadySince:         pods.ReadySince(c.pods[n]),
+		LoadingSince:       pods.LoadingSince(c.pods[n]),
+		UnschedulableSince: pods.UnschedulableSince(c.pods[n]),
 	}
 	if revision.IsReady() && !c.mayReceiveRequests(isvc, n) && workload.Pods == 0 && workload.Replicas == 0 {
 		return nil

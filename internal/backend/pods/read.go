@@ -70,6 +70,24 @@ func ReadySince(pods []*corev1.Pod) time.Time {
 	return since
 }
 
+// LoadingSince returns since when the pod that was scheduled first has been starting; the zero time
+// if a pod is ready or none is scheduled.
+func LoadingSince(pods []*corev1.Pod) time.Time {
+	var since time.Time
+	for _, pod := range pods {
+		if IsReady(pod) {
+			return time.Time{}
+		}
+		for _, condition := range pod.Status.Conditions {
+			scheduled := condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil
+			if at := condition.LastTransitionTime.Time; scheduled && (since.IsZero() || at.Before(since)) {
+				since = at
+			}
+		}
+	}
+	return since
+}
+
 // UnschedulableSince returns since when one of the pods has been unschedulable; the zero time if
 // every pod has a node.
 func UnschedulableSince(pods []*corev1.Pod) time.Time {

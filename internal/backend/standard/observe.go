@@ -240,6 +240,7 @@ func (c *children) workload(n rollout.Number) *rollout.Workload {
 		IdleSince:          parseTime(deployment.Annotations[annotationIdleSince]),
 		ScaledUpAt:         parseTime(deployment.Annotations[annotationScaledUpAt]),
 		ReadySince:         pods.ReadySince(c.pods[n]),
+		LoadingSince:       pods.LoadingSince(c.pods[n]),
 		UnschedulableSince: pods.UnschedulableSince(c.pods[n]),
 		Held:               parseNumber(deployment.Annotations[annotationHeldReplicas]),
 		Lowered:            parseNumber(deployment.Annotations[annotationLowered]),

@@ -96,6 +96,7 @@ func (b *Backend) newObservation(isvc *v1beta1.InferenceService, observed *child
 	observation.ScaleTargetReplicas = observed.requestedReplicas()
 	observation.Addresses = addresses(isvc, b.Config.Ingress)
 	observation.Mode = observed.mode()
+	observation.GatewayControllers = observed.gateways.Controllers()
 	observation.Route.BehindSince = observation.RouteStatus.BehindSince
 	if observed.predictorService != nil && observation.Addresses.Local == "" {
 		observation.Addresses.Local = "http://" + b.Config.Ingress.ClusterHost(backend.PredictorName(isvc.Name), isvc.Namespace)

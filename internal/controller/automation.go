@@ -1,0 +1,138 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	canaryv1alpha1 "github.com/serinus-io/serinus/api/canary/v1alpha1"
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/evidence"
+	"github.com/serinus-io/serinus/internal/intent"
+	"github.com/serinus-io/serinus/internal/metricsource"
+	"github.com/serinus-io/serinus/internal/policy"
+	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/status"
+)
+
+// Automation is what the reconciler needs to follow CanaryPolicies. The zero value follows none.
+type Automation struct {
+	// Policies reads the policies once Installed returns true. It is nil if there are none.
+	Policies  client.Reader
+	Installed func() bool
+	Options   policy.Options
+	Presets   metricsource.Presets
+	// Gatherer is nil if no Prometheus is configured.
+	Gatherer *metricsource.Gatherer[evidence.Verdict]
+}
+
+// readPolicy finds the policy of the InferenceService. A policy with a problem stops increases only.
+func (s *scope) readPolicy(ctx context.Context) error {
+	policies, err := s.policies(ctx)
+	if err != nil {
+		return err
+	}
+	s.selection = policy.Find(s.isvc, policies)
+	problem := s.selection.Problem
+	if problem == nil && s.selection.Spec != nil {
+		s.plan, problem = policy.Parse(s.selection.Ref, s.selection.Spec, s.Automation.Options)
+	}
+	s.automation = status.Automation{Applies: s.selection != (policy.Selection{}), Problem: problem}
+	return nil
+}
+
+// policies lists the policies that can apply to the InferenceService.
+func (s *scope) policies(ctx context.Context) (policy.Policies, error) {
+	if s.Automation.Policies == nil || !s.Automation.Installed() {
+		return policy.Policies{NotInstalled: true}, nil
+	}
+	var namespaced canaryv1alpha1.CanaryPolicyList
+	var cluster canaryv1alpha1.ClusterCanaryPolicyList
+	if err := s.Automation.Policies.List(ctx, &namespaced, client.InNamespace(s.isvc.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return policy.Policies{}, fmt.Errorf("listing CanaryPolicies: %w", err)
+	}
+	if err := s.Automation.Policies.List(ctx, &cluster, client.UnsafeDisableDeepCopy); err != nil {
+		return policy.Policies{}, fmt.Errorf("listing ClusterCanaryPolicies: %w", err)
+	}
+	return policy.Policies{Namespaced: namespaced.Items, Cluster: cluster.Items}, nil
+}
+
+// readAutomation returns what moves the share of an InferenceService without a percent.
+func (s *scope) readAutomation() intent.Automation {
+	return intent.Automation{
+		Plan:     intent.PlanOf(s.selection, s.plan, s.Config.Rollout.ProgressDeadline.Duration),
+		Commands: intent.CommandsOf(s.isvc),
+		Evidence: s.evidence(),
+	}
+}
+
+// evidence returns the evidence on the trial in the rollout state. The gatherer never waits for
+// Prometheus.
+func (s *scope) evidence() rollout.Evidence {
+	state := s.observed.Route.State
+	if state == nil || state.Trial == nil {
+		return rollout.Evidence{}
+	}
+	id := rollout.TrialID{Revision: state.Target, Attempt: state.Trial.Attempt}
+	if s.plan == nil || s.plan.Analysis == nil {
+		return rollout.Evidence{Trial: id}
+	}
+	if s.Automation.Gatherer == nil {
+		s.automation.Missing = "the operator has no address of a Prometheus: set analysis.prometheus.address in its configuration"
+		return rollout.Evidence{Trial: id, Share: state.Trial.Share, Missing: rollout.WaitsForMetrics}
+	}
+	verdict, found := s.Automation.Gatherer.Verdict(client.ObjectKeyFromObject(s.isvc), id.String())
+	if !found {
+		return rollout.Evidence{Trial: id, Share: state.Trial.Share, Missing: rollout.WaitsForMetrics}
+	}
+	s.verdict = &verdict
+	s.automation.Source, s.automation.Missing = verdict.Source, verdict.Missing.Message
+	return rollout.Evidence{
+		Trial: id, Harm: verdict.Harm, Share: verdict.Share.Percent,
+		ProvenAt: verdict.ProvenAt, EnoughAt: verdict.EnoughAt, Missing: missing[verdict.Missing.Reason],
+	}
+}
+
+var missing = map[evidence.Reason]rollout.WaitingFor{
+	evidence.NoTraffic:   rollout.WaitsForTraffic,
+	evidence.NoSeries:    rollout.WaitsForSeries,
+	evidence.Unavailable: rollout.WaitsForMetrics,
+	evidence.Invalid:     rollout.WaitsForMetrics,
+}
+
+// followTrial makes the gatherer read the metrics of the trial as it is after the decision.
+func (s *scope) followTrial() {
+	gatherer, key := s.Automation.Gatherer, client.ObjectKeyFromObject(s.isvc)
+	if gatherer == nil {
+		return
+	}
+	trial, state := s.decision.Trial, s.decision.State
+	if trial == nil || state == nil || trial.Began.IsZero() || s.plan == nil || s.plan.Analysis == nil || !s.outcome.Route {
+		if trial == nil {
+			gatherer.Forget(key)
+		}
+		return
+	}
+	input := evidence.Input{
+		Analysis: *s.plan.Analysis, Bake: s.plan.Bake > 0,
+		Shares: []evidence.Share{{Percent: trial.Share, Since: trial.Since}},
+	}
+	stable := state.Stable
+	if trial.Baking {
+		stable, input.Promoted = state.Previous, trial.Since
+		input.Shares = nil
+	}
+	run := evidence.Rollout{
+		ID: trial.ID.String(), Began: trial.Began, Knative: s.mode() == v1beta1.DeploymentModeKnative,
+		Revisions: metricsource.Revisions{
+			Namespace: s.isvc.Namespace, Stable: s.revisionName(stable), Canary: s.revisionName(trial.ID.Revision),
+		},
+		Controllers: s.observed.GatewayControllers,
+		Runtime:     s.observed.History[trial.ID.Revision].Runtime.Name,
+	}
+	gatherer.Track(key, evidence.TrialFor(run, input, s.Automation.Presets))
+}

@@ -1,0 +1,205 @@
+// Copyright The Serinus Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/policy"
+	"github.com/serinus-io/serinus/internal/rollout"
+)
+
+// Automation is what is known about the policy of an InferenceService and the evidence on its trial.
+type Automation struct {
+	// Applies is true if a policy applies, or should. Problem says why it cannot be used.
+	Applies bool
+	Problem *policy.Problem
+	// Source is the preset whose metrics are compared, and Missing says why there is no evidence.
+	Source, Missing string
+	// Verdict describes the evidence that decided, and Evidence what each metric shows.
+	Verdict  string
+	Evidence []v1beta1.MetricEvidence
+}
+
+// Reasons of the condition RolloutCompleted and of the conditions that follow it.
+const (
+	ReasonCompleted          = "Completed"
+	ReasonHolding            = "Holding"
+	ReasonAwaitingProof      = "AwaitingProof"
+	ReasonAwaitingApproval   = "AwaitingApproval"
+	ReasonPaused             = "Paused"
+	ReasonNoTraffic          = "NoTraffic"
+	ReasonNoSeries           = "NoSeries"
+	ReasonMetricsUnavailable = "MetricsUnavailable"
+	ReasonInconclusive       = "Inconclusive"
+	ReasonQueued             = "Queued"
+	ReasonBaking             = "Baking"
+	ReasonRejected           = "Rejected"
+	ReasonPolicyGone         = "PolicyGone"
+	ReasonWaitingForStable   = "WaitingForStable"
+	ReasonCanaryRejected     = "CanaryRejected"
+	ReasonRolloutInProgress  = "RolloutInProgress"
+)
+
+var trialReasons = map[rollout.WaitingFor]string{
+	rollout.WaitsForHold:     ReasonHolding,
+	rollout.WaitsForProof:    ReasonAwaitingProof,
+	rollout.WaitsForDecision: ReasonInconclusive,
+	rollout.WaitsForApproval: ReasonAwaitingApproval,
+	rollout.WaitsForCapacity: ReasonWaitingForReplicas,
+	rollout.WaitsForQueue:    ReasonQueued,
+	rollout.WaitsForTraffic:  ReasonNoTraffic,
+	rollout.WaitsForMetrics:  ReasonMetricsUnavailable,
+	rollout.WaitsForSeries:   ReasonNoSeries,
+	rollout.WaitsForResume:   ReasonPaused,
+	rollout.WaitsForPolicy:   ReasonPolicyGone,
+	rollout.WaitsForStable:   ReasonWaitingForStable,
+	rollout.WaitsForBake:     ReasonBaking,
+}
+
+// addTrial adds the trial of the target and the rejected revisions.
+func (r *reporter) addTrial(status *v1beta1.RolloutStatus) {
+	if trial := r.Decision.Trial; trial != nil {
+		status.Trial, status.Policy, status.Source = trial.ID.String(), trial.Policy, r.Automation.Source
+		status.Share, status.WaitingFor = new(int32(trial.Share)), v1beta1.TrialWait(trial.WaitingFor)
+		if trial.Next > 0 {
+			status.Next = new(int32(trial.Next))
+		}
+		if !trial.Since.IsZero() {
+			status.Since = new(metav1.NewTime(trial.Since))
+		}
+	}
+	if state := r.Decision.State; state != nil {
+		for n, rejection := range state.Rejected {
+			status.Rejected = append(status.Rejected, v1beta1.RejectedRevision{
+				Revision: r.revision(n), Trial: rollout.TrialID{Revision: n, Attempt: rejection.Attempt}.String(),
+				Reason: string(rejection.Reason), Time: metav1.NewTime(rejection.At),
+			})
+		}
+		slices.SortFunc(status.Rejected, func(a, b v1beta1.RejectedRevision) int { return cmp.Compare(a.Revision, b.Revision) })
+	}
+	status.Evidence = r.evidence(status)
+}
+
+// evidence returns the evidence on the last verdict. What the metrics show in between is not
+// reported, because it changes with every request.
+func (r *reporter) evidence(status *v1beta1.RolloutStatus) []v1beta1.MetricEvidence {
+	decided := slices.ContainsFunc(r.Decision.Transitions, func(t rollout.Transition) bool {
+		return t.Kind == rollout.Rejected || t.Kind == rollout.Shifted && r.Decision.Trial != nil
+	})
+	reported := r.InferenceService.Status.Rollout
+	switch {
+	case decided && len(r.Automation.Evidence) > 0:
+		return r.Automation.Evidence
+	case reported != nil && (status.Trial != "" && status.Trial == reported.Trial || r.isRejected()):
+		return reported.Evidence
+	}
+	return nil
+}
+
+// isRejected reports whether the target is rejected and no percent has given it a share since.
+func (r *reporter) isRejected() bool { return r.Decision.Phase == rollout.RejectedCanary }
+
+// rolloutCompleted reports where the rollout of a policy stands. It returns false if no policy
+// applies to a rollout.
+func (r *reporter) rolloutCompleted() (condition, bool) {
+	trial := r.Decision.Trial
+	switch {
+	case r.Observed == nil || r.stopped():
+		return condition{}, false
+	case r.isRejected():
+		return conditionFalse(ReasonRejected, "%s", r.describeRejection()), true
+	case trial == nil && r.Automation.Applies && !r.Snapshot.Desired.Manual && r.Automation.Problem == nil && r.Decision.Phase == rollout.Stable:
+		return conditionTrue(ReasonCompleted, "%s is promoted", r.rollout.Target), true
+	case trial == nil:
+		return condition{}, false
+	case trial.WaitingFor == rollout.WaitsForPolicy && r.Automation.Problem != nil:
+		return conditionFalse(string(r.Automation.Problem.Reason), "%s; until then %s stays at %d %%; %s",
+			r.Automation.Problem.Message, r.rollout.Target, trial.Share, r.waysOut()), true
+	case trial.WaitingFor == rollout.WaitsForPolicy:
+		return conditionFalse(ReasonPolicyGone, "the policy with which trial %s began no longer applies, so %s stays at %d %%; %s",
+			trial.ID, r.rollout.Target, trial.Share, r.waysOut()), true
+	default:
+		return conditionUnknown(trialReasons[trial.WaitingFor], "%s", r.describeTrial()), true
+	}
+}
+
+// describeTrial says what the trial waits for and which command ends the wait.
+func (r *reporter) describeTrial() string {
+	trial := r.Decision.Trial
+	at := fmt.Sprintf("trial %s of %s is at %d %%", trial.ID, r.rollout.Target, trial.Share)
+	next := fmt.Sprintf("%d %%", trial.Next)
+	if trial.Next == 100 {
+		next = "the promotion"
+	}
+	switch trial.WaitingFor {
+	case rollout.WaitsForApproval:
+		return fmt.Sprintf("%s, and %s must be approved: %s", at, next, r.command(policy.Approve, trial.ID, trial.Next))
+	case rollout.WaitsForResume:
+		return fmt.Sprintf("%s, and is paused; to resume: kubectl annotate isvc -n %s %s %s-", at,
+			r.InferenceService.Namespace, r.name, v1beta1.AnnotationPause)
+	case rollout.WaitsForHold:
+		return fmt.Sprintf("%s until its hold ends; then comes %s; to reject it: %s", at, next, r.command(policy.Abort, trial.ID, 0))
+	case rollout.WaitsForProof:
+		return fmt.Sprintf("%s; %s waits for the proof that it is not worse than allowed; to promote it without: %s", at, next, r.command(policy.Promote, trial.ID, 0))
+	case rollout.WaitsForDecision:
+		return fmt.Sprintf("%s, and there was no proof within the timeout of the analysis; to promote it: %s; to reject it: %s", at,
+			r.command(policy.Promote, trial.ID, 0), r.command(policy.Abort, trial.ID, 0))
+	case rollout.WaitsForTraffic:
+		return fmt.Sprintf("%s, and gets no requests, which proves nothing; to promote it without proof: %s", at, r.command(policy.Promote, trial.ID, 0))
+	case rollout.WaitsForMetrics, rollout.WaitsForSeries:
+		return fmt.Sprintf("%s, and its metrics cannot be read: %s", at, cmp.Or(r.Automation.Missing, "the first query has not been answered yet"))
+	case rollout.WaitsForQueue:
+		return fmt.Sprintf("%s; no node takes its pods yet", at)
+	case rollout.WaitsForStable:
+		return fmt.Sprintf("%s, and keeps it until %s can serve", at, r.rollout.Stable)
+	case rollout.WaitsForBake:
+		return fmt.Sprintf("%s is promoted, and %s stays loaded until the bake ends; to end it now: %s; to undo the promotion: %s",
+			r.rollout.Target, r.rollout.Previous, r.command(policy.Promote, trial.ID, 0), r.command(policy.Abort, trial.ID, 0))
+	default:
+		return fmt.Sprintf("%s; %s waits for replicas", at, next)
+	}
+}
+
+func (r *reporter) describeRejection() string {
+	target := r.Decision.Target
+	rejection := r.Decision.State.Rejected[target]
+	why := map[rollout.RejectionReason]string{
+		rollout.Harmful:     "is worse than the policy allows",
+		rollout.Aborted:     "was aborted",
+		rollout.TooSlow:     "did not become ready within the load deadline of the policy",
+		rollout.Unscheduled: "got no node within the queue deadline of the policy",
+	}[rejection.Reason]
+	id := rollout.TrialID{Revision: target, Attempt: rejection.Attempt + 1}
+	return fmt.Sprintf("%s %s, so it gets no traffic; %s; to try it again: %s", r.rollout.Target, why, r.describeServed(), r.command(policy.Retry, id, 0))
+}
+
+// waysOut names the commands that end a trial whose policy is gone.
+func (r *reporter) waysOut() string {
+	id := r.Decision.Trial.ID
+	return fmt.Sprintf("to promote it: %s; to reject it: %s", r.command(policy.Promote, id, 0), r.command(policy.Abort, id, 0))
+}
+
+func (r *reporter) command(verb policy.Verb, id rollout.TrialID, share int) string {
+	said := policy.Intent{Verb: verb, Trial: policy.Trial{Revision: int(id.Revision), Attempt: id.Attempt}, Share: share}
+	return said.Command(r.InferenceService.Namespace, r.name)
+}
+
+// trialReady returns what the trial means for Ready, if all else is ready: it is Unknown before the
+// promotion and False after a rejection.
+func (r *reporter) trialReady(ready condition) condition {
+	switch trial := r.Decision.Trial; {
+	case ready.status != metav1.ConditionTrue || r.Observed == nil:
+	case r.isRejected():
+		return conditionFalse(ReasonCanaryRejected, "%s", r.describeRejection())
+	case trial != nil && !trial.Baking:
+		return conditionUnknown(ReasonRolloutInProgress, "%s", r.describeTrial())
+	}
+	return ready
+}
