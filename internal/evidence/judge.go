@@ -256,12 +256,12 @@ func missing(f metricsource.Failure) Missing {
 	return Missing{reason, queryRange.ReplaceAllString(f.Message, "")}
 }
 
-// leaveOut leaves out a default metric that the source lacks. Without errors nothing is left, so they
-// never are.
+// leaveOut leaves out the default latency if the source lacks it. The errors never are: what has no
+// requests cannot be judged.
 func (j *judge) leaveOut() {
 	for _, m := range j.metrics {
-		lacks := m.Missing.Reason == NoSeries && m.newest() == 0 || m.unbounded
-		m.LeftOut = lacks && j.Analysis.DefaultMetrics && m.Kind == policy.Latency
+		lacking := m.reading.Unsupported || m.newest() == 0 && !m.reading.Through.IsZero() || m.unbounded
+		m.LeftOut = lacking && j.Analysis.DefaultMetrics && m.Kind == policy.Latency
 	}
 }
 

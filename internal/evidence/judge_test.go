@@ -370,6 +370,10 @@ func TestLeftOutMetricIsNamed(t *testing.T) {
 	if e := v.Metrics[0].Evidence; math.Abs(e.HarmNeeded-20) > 1e-9 {
 		t.Errorf("%v are needed, want 20", e.HarmNeeded)
 	}
+	v = judgeAt(steady(), input(), 44, lacks(1, noSamples), fails(0, 40, down), fails(1, 40, down))
+	if e := v.Metrics[0].Evidence; math.Abs(e.HarmNeeded-20) > 1e-9 || v.Missing.Reason != Unavailable {
+		t.Errorf("%v are needed while Prometheus is down, want 20; %+v", e.HarmNeeded, v.Missing)
+	}
 	if e := judgeAt(steady(), input(), 40).Metrics[0].Evidence; math.Abs(e.HarmNeeded-40) > 1e-9 {
 		t.Errorf("%v are needed with both metrics, want 40", e.HarmNeeded)
 	}
@@ -483,7 +487,7 @@ func TestBake(t *testing.T) {
 	}
 }
 
-// New limits count at once, and nothing else of an edited policy changes what the bets are about.
+// New limits count at once. What the bets are about does not change.
 func TestContinue(t *testing.T) {
 	begun := input().Analysis
 	edited := begun
@@ -513,6 +517,25 @@ func TestContinue(t *testing.T) {
 	in.Analysis = Continue(begun, edited)
 	if v := judgeAt(bad, in, 40); v.Harm {
 		t.Errorf("with new limits: %+v", v)
+	}
+}
+
+// A few requests do not change the state of the rollout again and again.
+func TestSparseTrafficChangesTheStateRarely(t *testing.T) {
+	s := service{stable: steady().stable, canary: func(k int) load {
+		if k%8 == 7 {
+			return load{1, 0, 0}
+		}
+		return load{}
+	}}
+	var idle []int
+	for n := range 2 * hour {
+		if judgeAt(s, input(), n).Missing.Reason == NoTraffic {
+			idle = append(idle, n)
+		}
+	}
+	if want := []int{5, 6, 7}; !slices.Equal(idle, want) {
+		t.Errorf("no traffic after the looks %v, want %v", idle, want)
 	}
 }
 
