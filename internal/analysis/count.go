@@ -21,8 +21,8 @@ func (g Grid) index(time int64) int {
 	return int(math.Floor(float64(time-g.Began) / float64(g.Interval)))
 }
 
-// next returns the first interval that does not begin before the time.
-func (g Grid) next(time int64) int {
+// Next returns the first interval that does not begin before the time.
+func (g Grid) Next(time int64) int {
 	return int(math.Ceil(float64(time-g.Began) / float64(g.Interval)))
 }
 

@@ -71,8 +71,11 @@ type Verdict struct {
 	// false if none does.
 	Proven bool
 	// Enough reports whether the canary served the least number of requests at its present share.
-	Enough  bool
-	Metrics []Evidence
+	Enough bool
+	// ProvenAfter and EnoughAfter are the numbers of intervals after which Proven and Enough became
+	// true, or 0.
+	ProvenAfter, EnoughAfter int
+	Metrics                  []Evidence
 }
 
 // Evidence is what a trial shows about one metric.
@@ -94,6 +97,8 @@ type Evidence struct {
 	Harm, Ceiling, Proof    float64
 	HarmNeeded, ProofNeeded float64
 	Harmful, Proven, DryRun bool
+	// ProvenAfter is the number of intervals after which Proven became true, or 0.
+	ProvenAfter int
 }
 
 // Evaluate returns the verdict on a trial. It computes all intervals again, and depends on nothing
@@ -113,12 +118,17 @@ func Evaluate(s Settings, t Trial) Verdict {
 			if m.Proof.MaxRatio > 0 {
 				required++
 				verdict.Proven = verdict.Proven && e.Proven
+				verdict.ProvenAfter = max(verdict.ProvenAfter, e.ProvenAfter)
 			}
 		}
-		verdict.Enough = verdict.Enough || c.requests >= s.MinRequests
+		if after := c.enoughAfter(s.MinRequests); after > 0 && (!verdict.Enough || after < verdict.EnoughAfter) {
+			verdict.Enough, verdict.EnoughAfter = true, after
+		}
 		verdict.Metrics = append(verdict.Metrics, e)
 	}
-	verdict.Proven = verdict.Proven && required > 0
+	if verdict.Proven = verdict.Proven && required > 0; !verdict.Proven {
+		verdict.ProvenAfter = 0
+	}
 	return verdict
 }
 
@@ -147,11 +157,24 @@ type counts struct {
 	promoted           bool
 	previous           Counts
 	phi                float64
-	requests           float64 // of the canary at its present share, not divided
+	served             []Interval // at the present share with its warm-up, not divided
+	all                int        // the number of intervals
+}
+
+// enoughAfter returns the number of intervals after which the canary served the requests at its
+// present share, or 0.
+func (c counts) enoughAfter(requests float64) int {
+	total := 0.0
+	for k, i := range c.served {
+		if total += i.Canary.Requests; total >= requests {
+			return c.all - len(c.served) + k + 1
+		}
+	}
+	return 0
 }
 
 func (t Trial) counts(metric int, m Metric, warmUp int64) counts {
-	c := counts{phi: max(1, m.Phi), promoted: t.Promoted > 0}
+	c := counts{phi: max(1, m.Phi), promoted: t.Promoted > 0, all: len(t.Counts[metric])}
 	all := make([]Interval, len(t.Counts[metric]))
 	for k, i := range t.Counts[metric] {
 		all[k] = Interval{i.Canary.times(1 / c.phi), i.Stable.times(1 / c.phi)}
@@ -162,20 +185,18 @@ func (t Trial) counts(metric int, m Metric, warmUp int64) counts {
 	end := len(all)
 	if c.promoted {
 		changes = append(changes, t.Promoted)
-		end = at(t.Grid.next(t.Promoted))
+		end = at(t.Grid.Next(t.Promoted))
 		c.previous = t.Previous[metric].times(1 / c.phi)
 	}
 	if len(changes) > 0 {
 		last := changes[len(changes)-1]
-		c.share = all[at(t.Grid.next(last+warmUp)):]
-		for _, i := range t.Counts[metric][at(t.Grid.next(last)):] {
-			c.requests += i.Canary.Requests
-		}
+		c.share = all[at(t.Grid.Next(last+warmUp)):]
+		c.served = t.Counts[metric][at(t.Grid.Next(last)):]
 	}
 	if m.SkipWarmUp {
 		all = slices.Clone(all)
 		for _, change := range changes {
-			clear(all[at(t.Grid.index(change)):at(t.Grid.next(change+warmUp))])
+			clear(all[at(t.Grid.index(change)):at(t.Grid.Next(change+warmUp))])
 		}
 	}
 	c.trial, c.bake = all[:end], all[end:]
@@ -261,6 +282,7 @@ func (e *Evidence) addProof(limits ProofLimits, c counts, alpha float64) {
 	compared := proof.addUntil(alpha, c.share)
 	e.Proof, e.Proven = proof.value(), proof.reached(alpha)
 	if e.Proven {
+		e.ProvenAfter = c.all - len(c.share) + len(compared)
 		e.Upper = bisect(func(ratio float64) bool {
 			test := proofTest(ratioOf(ratio))
 			test.addUntil(alpha, compared)

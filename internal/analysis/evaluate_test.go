@@ -187,8 +187,12 @@ func TestReplay(t *testing.T) {
 		for n := range 10 {
 			part := full
 			part.Counts = [][]Interval{full.Counts[0][:n], full.Counts[1][:n]}
-			if Evaluate(s, part).Harm && !verdict.Harm {
+			earlier := Evaluate(s, part)
+			if earlier.Harm && !verdict.Harm {
 				t.Errorf("harm after %d intervals was taken back", n)
+			}
+			if earlier.Proven != (verdict.Proven && n >= verdict.ProvenAfter) || earlier.Enough != (verdict.Enough && n >= verdict.EnoughAfter) {
+				t.Errorf("after %d intervals: proven %v, enough %v; later: after %d and %d", n, earlier.Proven, earlier.Enough, verdict.ProvenAfter, verdict.EnoughAfter)
 			}
 		}
 	})

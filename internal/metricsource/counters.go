@@ -85,6 +85,15 @@ func (c Counters) plan(revisions Revisions) (plan, error) {
 	return p, nil
 }
 
+// Selectors returns the PromQL selectors that together read the counters of both revisions.
+func (c Counters) Selectors(revisions Revisions) []string {
+	p, err := c.plan(revisions)
+	if err != nil {
+		return slices.Concat(c.Total, c.Bad, c.NotBad)
+	}
+	return p.queries
+}
+
 var errBothRevisions = errors.New("it matches the selectors of both revisions")
 
 // classify says what a series counts; relevant is false if it counts nothing.
