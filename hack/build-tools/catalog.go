@@ -86,7 +86,7 @@ var catalog = []tool{
 		pkg: "github.com/prometheus/prometheus/cmd/prometheus", module: "github.com/prometheus/prometheus",
 		// Without the SDKs of the clouds. The user interface needs Node to build and is left out, too.
 		tags:  []string{"remove_all_sd", "enable_kubernetes_sd"},
-		takes: time.Minute,
+		takes: 45 * time.Second,
 	},
 	knative("controller", 40*time.Second),
 	knative("webhook", 5*time.Second),
