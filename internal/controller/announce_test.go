@@ -203,6 +203,16 @@ func TestFailureEvents(t *testing.T) {
 			serves(1, recovered1),
 			serves(2, recovered2),
 		}, "ContainerCrashed 1, ImagePullFailed 1"},
+		"two that fail and start together": {canary, []step{
+			fails(1, crash, failed1+", which has 90 % of the traffic, has no ready replica"+crashes),
+			fails(2, pull, failed2+": cannot pull the image: manifest unknown"),
+			starts(1),
+			starts(2),
+			fails(1, crash),
+			fails(2, pull),
+			serves(1, recovered1),
+			serves(2, recovered2),
+		}, "ContainerCrashed 1, ImagePullFailed 1"},
 		"one that is still starting": {canary, []step{starts(1), serves(1), starts(2), serves(2)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -284,6 +294,24 @@ func TestSimultaneousFailuresAreOneEvent(t *testing.T) {
 	want = []string{"Normal RevisionRecovered " + r1 + " does not fail any more; " + r2 + " does not fail any more"}
 	if diff := cmp.Diff(want, failureEvents(o.newEvents())); diff != "" {
 		t.Errorf("once they serve (-want +got):\n%s", diff)
+	}
+}
+
+// TestUpgradeRepeatsNoFailure: the status of an earlier version has no rollout. It is written once,
+// and the failure that it reports is not announced again.
+func TestUpgradeRepeatsNoFailure(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.backend.failing[2] = crash
+	o.rollOut("v2", new(int64(10)))
+	isvc := o.isvc()
+	isvc.Status.Rollout = nil
+	o.must(o.server.Status().Update(t.Context(), isvc))
+	o.newEvents()
+	writes := o.statusWrites
+	o.settle()
+	if got := o.newEvents(); len(got) > 0 || o.statusWrites != writes+1 {
+		t.Errorf("the status is written %d times, and the events are %v", o.statusWrites-writes, got)
 	}
 }
 

@@ -183,9 +183,7 @@ func (s *scope) run(ctx context.Context) error {
 		s.requeueAt(contest.RetryAt)
 	}
 	if s.outcome.RouteChanged {
-		s.decision.Programmed = false
-	} else {
-		s.tolerateGatewayUpdate()
+		s.decision = s.decision.WithRouteChanged()
 	}
 	s.announce(ctx, s.outcome)
 	s.collectFindings()
@@ -243,6 +241,7 @@ func (s *scope) checkNewRevision() error {
 func (s *scope) decide(target intent.Target) {
 	now := s.Clock.Now()
 	observed, next := s.observed.Expire(now)
+	observed.HostRoute = s.tolerate(observed.HostRoute)
 	s.observed = observed
 	s.snapshot = intent.Snapshot(s.isvc, s.mode(), observed, target)
 	s.decision = rollout.Decide(s.snapshot, s.policy(), now)
@@ -276,6 +275,7 @@ func (s *scope) policy() rollout.Policy {
 		HistoryLimit: int(s.Config.Rollout.RevisionHistoryLimit),
 
 		ProgressDeadline: s.Config.Rollout.ProgressDeadline.Duration,
+		GatewayTolerance: gatewayTolerance,
 	}
 }
 
@@ -329,28 +329,20 @@ func (s *scope) awaitsGateway() bool {
 	return true
 }
 
-// tolerateGatewayUpdate keeps the status of a settled service unchanged while a changed Gateway has
-// yet to report, for at most gatewayTolerance.
-func (s *scope) tolerateGatewayUpdate() {
-	if !s.decision.Programmed && status.IsSettled(s.isvc, s.observed, s.snapshot.Reported, s.decision) && s.withinTolerance(s.observed.RouteStatus) {
-		s.decision.Programmed = true
+// tolerate returns the host route without the message that a changed Gateway has yet to report, for
+// at most gatewayTolerance.
+func (s *scope) tolerate(hostRoute *backend.HostRoute) *backend.HostRoute {
+	if hostRoute == nil || !hostRoute.Open || hostRoute.Route.BehindSince.IsZero() {
+		return hostRoute
 	}
-	if hostRoute := s.observed.HostRoute; hostRoute != nil && hostRoute.Open && s.withinTolerance(hostRoute.Route) {
-		tolerated := *hostRoute
-		tolerated.Route.Message = ""
-		s.observed.HostRoute = &tolerated
-	}
-}
-
-// withinTolerance reports whether a Gateway of the route was changed less than gatewayTolerance
-// ago.
-func (s *scope) withinTolerance(route backend.RouteStatus) bool {
-	until := route.BehindSince.Add(gatewayTolerance)
-	if route.BehindSince.IsZero() || !s.Clock.Now().Before(until) {
-		return false
+	until := hostRoute.Route.BehindSince.Add(gatewayTolerance)
+	if !s.Clock.Now().Before(until) {
+		return hostRoute
 	}
 	s.requeueAt(until)
-	return true
+	tolerated := *hostRoute
+	tolerated.Route.Message = ""
+	return &tolerated
 }
 
 // awaitsHostRoute reports whether the host route is expected to be accepted soon.
@@ -398,7 +390,7 @@ func (s *scope) report(ctx context.Context) error {
 		return fmt.Errorf("writing the status: %w", err)
 	}
 	s.consistency.NoteWritten(statusOf(s.isvc), s.isvc.ResourceVersion)
-	s.announceStatus(before.Status)
+	s.announceStatus(report)
 	s.announceHostProblem(before.Status, status.HostProblem(report))
 	return nil
 }

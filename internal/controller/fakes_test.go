@@ -260,8 +260,8 @@ func (f *fakeBackend) Observe(context.Context, *v1beta1.InferenceService) (backe
 		observed.RouteStatus = *f.refused
 	}
 	if !f.behindSince.IsZero() && f.accepted {
-		observed.Route.Accepted = false
-		observed.RouteStatus.BehindSince, observed.RouteStatus.Message = f.behindSince, "waiting for the Gateway"
+		observed.Route.Accepted, observed.Route.BehindSince = false, f.behindSince
+		observed.RouteStatus.Message = "waiting for the Gateway"
 	}
 	if f.url != "" {
 		observed.Addresses.URL = f.url

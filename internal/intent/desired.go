@@ -18,11 +18,13 @@ import (
 // Snapshot returns the input of the next decision: the observed state and what the InferenceService
 // asks for.
 func Snapshot(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Snapshot {
+	reported := Reported(isvc)
+	reported.Programmed = reportsProgrammed(isvc.Status, observed.Addresses.URL)
 	return rollout.Snapshot{
 		Desired:   desired(isvc, mode, observed, target),
 		Revisions: target.revisions(observed.Revisions),
 		Route:     observed.Route,
-		Reported:  Reported(isvc),
+		Reported:  reported,
 	}
 }
 
@@ -119,4 +121,10 @@ func Reported(isvc *v1beta1.InferenceService) rollout.Reported {
 		said.Split = split
 	}
 	return said
+}
+
+// reportsProgrammed reports whether the status says that the gateway serves the routes at this URL.
+func reportsProgrammed(status v1beta1.InferenceServiceStatus, url string) bool {
+	return status.URL == url && apimeta.IsStatusConditionTrue(status.Conditions, v1beta1.ConditionRoutesReady) &&
+		apimeta.IsStatusConditionTrue(status.Conditions, v1beta1.ConditionIngressReady)
 }

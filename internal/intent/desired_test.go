@@ -182,3 +182,27 @@ func TestReportedIsThatOfTheStatus(t *testing.T) {
 		t.Errorf("of foreign revisions (-want +got):\n%s", diff)
 	}
 }
+
+func TestProgrammedIsReportedForTheCurrentURL(t *testing.T) {
+	for name, test := range map[string]struct {
+		routes, ingress metav1.ConditionStatus
+		url             string
+		want            bool
+	}{
+		"both True":            {metav1.ConditionTrue, metav1.ConditionTrue, "http://iris", true},
+		"RoutesReady Unknown":  {metav1.ConditionUnknown, metav1.ConditionTrue, "http://iris", false},
+		"IngressReady Unknown": {metav1.ConditionTrue, metav1.ConditionUnknown, "http://iris", false},
+		"at another URL":       {metav1.ConditionTrue, metav1.ConditionTrue, "http://before", false},
+	} {
+		isvc := newInferenceService(func(isvc *v1beta1.InferenceService) {
+			isvc.Status.URL = test.url
+			isvc.Status.Conditions = []metav1.Condition{
+				{Type: v1beta1.ConditionRoutesReady, Status: test.routes}, {Type: v1beta1.ConditionIngressReady, Status: test.ingress},
+			}
+		})
+		observed := &backend.Observation{Addresses: backend.Addresses{URL: "http://iris"}}
+		if got := Snapshot(isvc, standard, observed, Target{}).Reported.Programmed; got != test.want {
+			t.Errorf("%s: programmed is %t", name, got)
+		}
+	}
+}

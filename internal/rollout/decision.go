@@ -37,7 +37,8 @@ type Decision struct {
 	// Served is the split that clients get, as far as the gateway has reported it.
 	Served Split
 	// Programmed is true if the gateway serves the desired split and tag hosts, and this decision
-	// changes neither.
+	// changes neither. It stays true while a changed Gateway has yet to report, for at most
+	// [Policy.GatewayTolerance].
 	Programmed bool
 	Phase      Phase
 	HeldBack   *HeldBack
@@ -50,6 +51,13 @@ type Decision struct {
 	Transitions []Transition
 	// WakeAt is when to decide again even if nothing else has changed. Zero means never.
 	WakeAt time.Time
+}
+
+// WithRouteChanged returns the decision as it is after a write that changed the spec of a route: no
+// gateway can have accepted that yet.
+func (d Decision) WithRouteChanged() Decision {
+	d.Programmed = false
+	return d
 }
 
 // Tags are the revisions behind the tag hosts. 0 means that there is no such host.

@@ -14,7 +14,8 @@ type Snapshot struct {
 	Revisions []Revision
 	Route     Route
 	// Reported is the reported status. The rollout state is recovered from it after the route, or
-	// the state on it, was lost. A split that was already reported as served stays reported.
+	// the state on it, was lost. A split that was already reported as served stays reported, and as
+	// programmed for [Policy.GatewayTolerance].
 	// Nothing else depends on it.
 	Reported Reported
 }
@@ -133,9 +134,12 @@ type Route struct {
 	// NoRouteAPI is true if the cluster does not have the API of the route (the Gateway API or
 	// Knative Serving), so that no route can point at a revision.
 	NoRouteAPI bool
-	// NoBackends is true if no revision serves, whatever State says, because the route does not
-	// exist yet or has no backends yet.
+	// NoBackends is true if the route does not exist yet or has no backends yet, so that no revision
+	// serves, unless the split of State was already reported as served.
 	NoBackends bool
+	// BehindSince is when a Gateway that has accepted the route was changed without reporting on
+	// that change yet. It is zero if there is none.
+	BehindSince time.Time
 }
 
 // Reported is the rollout as the status last reported it.
@@ -144,9 +148,13 @@ type Reported struct {
 	Split                    Split
 	// Tried is true if the target was reported as rolled back.
 	Tried bool
+	// Programmed is true if the split was reported as programmed under the current URL.
+	Programmed bool
 }
 
-func (r Reported) reportsServed(split Split) bool { return r.Target != 0 && r.Split.Equal(split) }
+func (r Reported) reportsServed(split Split) bool {
+	return (r.Target != 0 || !r.Split.IsEmpty()) && r.Split.Equal(split)
+}
 
 func (d Desired) resolved() bool { return d.Hash != "" && d.Intent.isValid() }
 

@@ -94,6 +94,7 @@ func (b *Backend) newObservation(isvc *v1beta1.InferenceService, observed *child
 		Addresses:           addresses(isvc, b.Config.Ingress),
 		Mode:                observed.mode(),
 	}
+	observation.Route.BehindSince = observation.RouteStatus.BehindSince
 	if observed.predictorService != nil && observation.Addresses.Local == "" {
 		observation.Addresses.Local = "http://" + b.Config.Ingress.ClusterHost(backend.PredictorName(isvc.Name), isvc.Namespace)
 	}
