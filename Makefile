@@ -22,6 +22,7 @@ INTEGRATION_PROCS ?= 3## number of parallel processes of `test-integration`
 BENCH_ARGS    ?=## flags for the benchmarks
 SCENARIOS     ?= all## scenarios that `e2e` runs under traffic: all, or ci (a subset that covers every rule in each mode)
 E2E_ARGS      ?=## flags for `e2e`: -ginkgo.focus=… selects scenarios, -update writes docs/traffic.md
+PROMETHEUS    ?=## Prometheus program for the tests (default: download Debian's package)
 KUBEBUILDER_ASSETS ?=## folder with etcd, kube-apiserver and kubectl (default: build them)
 
 # ------------------------------------------------------------------ internals
@@ -44,6 +45,10 @@ else
   assets_tools :=
 endif
 export KUBEBUILDER_ASSETS := $(strip $(assets))
+
+# The tests run in other folders, where a relative path would be wrong.
+override PROMETHEUS := $(abspath $(PROMETHEUS))
+export PROMETHEUS
 
 # The installed kubectl, or a built one.
 KUBECTL := $(shell command -v kubectl 2>/dev/null)
@@ -124,7 +129,7 @@ test-storage: requirements ## test the storage initializer against real object s
 
 .PHONY: test-prometheus
 test-prometheus: requirements ## test the analysis of metrics with a real Prometheus
-	@$(build_tools) prometheus
+	@hack/get-prometheus
 	@$(timed) "tests with Prometheus" go test -timeout=10m ./test/prometheus/...
 
 .PHONY: test-bench

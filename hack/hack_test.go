@@ -175,6 +175,7 @@ func TestScriptErrors(t *testing.T) {
 		"platforms without push": {script: "build-image", variables: []string{"PLATFORMS=a,b"}, want: "add PUSH=1"},
 		"missing tool":           {script: "build-image", variables: []string{"CONTAINER_TOOL=nonesuch"}, want: "nonesuch is missing"},
 		"deploy without image":   {script: "use-image", args: []string{""}, want: "make deploy IMG="},
+		"missing Prometheus":     {script: "get-prometheus", variables: []string{"PROMETHEUS=/nonesuch"}, want: "install Prometheus (2.42"},
 		"deploy without a tag":   {script: "use-image", args: []string{"r.example:5000/s"}, want: "write, for example, IMG=r.example:5000/s:v0.1.0"},
 	}
 	for name, tt := range tests {
@@ -184,5 +185,19 @@ func TestScriptErrors(t *testing.T) {
 				t.Errorf("calls %q, error %v, output\n%s\nwant an error and output with\n%s", calls, err, output, tt.want)
 			}
 		})
+	}
+}
+
+func TestPrometheusVersions(t *testing.T) {
+	for version, tested := range map[string]bool{"2.42.0+ds": true, "3.15.1": true, "2.4.0": false, "": false} {
+		program := filepath.Join(t.TempDir(), "prometheus")
+		text := "#!/bin/sh\necho 'prometheus, version " + version + " (branch: b, revision: r)'\n"
+		if err := os.WriteFile(program, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		calls, output, err := runScript(t, "get-prometheus", nil, []string{"PROMETHEUS=" + program}, []string{"apt-get"})
+		if err != nil || calls != "" || (output == "") != tested {
+			t.Errorf("version %q: calls %q, error %v, output %q; want tested=%t", version, calls, err, output, tested)
+		}
 	}
 }

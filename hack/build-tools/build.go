@@ -115,9 +115,6 @@ func (b *builder) compile(ctx context.Context, target string, recipes ...recipe)
 func compile(ctx context.Context, target string, done *counter, recipes ...recipe) (err error) {
 	r := recipes[0]
 	args := []string{"build", "-v", "-buildvcs=false", "-mod=readonly", "-ldflags", r.ldflags, "-o", target}
-	if len(r.tags) > 0 {
-		args = append(args, "-tags="+r.allTags(os.Getenv("GOFLAGS")))
-	}
 	if len(r.slim) > 0 {
 		modules := target + ".modules"
 		if err := os.RemoveAll(modules); err != nil {
@@ -152,17 +149,6 @@ func compile(ctx context.Context, target string, done *counter, recipes ...recip
 		return explain(r, output, err)
 	}
 	return nil
-}
-
-// allTags returns the tool's build tags and those in GOFLAGS, which a flag -tags replaces.
-func (t tool) allTags(goflags string) string {
-	tags := slices.Clone(t.tags)
-	for _, flag := range strings.Fields(goflags) {
-		if _, list, ok := strings.Cut(flag, "-tags="); ok {
-			tags = append(tags, list)
-		}
-	}
-	return strings.Join(tags, ",")
 }
 
 // readOutput counts the downloads and packages in the output of `go build -v`, and returns the

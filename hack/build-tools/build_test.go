@@ -103,15 +103,6 @@ func TestKubernetesVersion(t *testing.T) {
 	}
 }
 
-func TestAllTags(t *testing.T) {
-	tagged := tool{tags: []string{"a", "b"}}
-	for goflags, want := range map[string]string{"": "a,b", "-v": "a,b", "-p=1 -tags=c,d": "a,b,c,d", "--tags=c": "a,b,c"} {
-		if got := tagged.allTags(goflags); got != want {
-			t.Errorf("GOFLAGS=%q: got %s, want %s", goflags, got, want)
-		}
-	}
-}
-
 func TestRequiredVersion(t *testing.T) {
 	gomod := "module x\n\nrequire one.test/a v1.0.0\n\nrequire (\n\ttwo.test/b v2.0.0 // indirect\n)\n\nreplace three.test/c => three.test/d v3.0.0\n"
 	for module, want := range map[string]string{"one.test/a": "v1.0.0", "two.test/b": "v2.0.0", "three.test/c": ""} {

@@ -18,8 +18,6 @@ type tool struct {
 	// pkg is the package to build. module is the module whose version is the program's version.
 	pkg, module string
 	linkVars    func(version string) map[string]string
-	// tags are build tags, in addition to those in GOFLAGS.
-	tags []string
 	// slim lists modules in which files of the set's folder _slim replace packages and files.
 	slim []string
 	// helper reports whether users do not call this repository's program. It is then built into
@@ -80,13 +78,6 @@ var catalog = []tool{
 			return map[string]string{"github.com/traefik/traefik/v3/pkg/version.Version": strings.TrimPrefix(version, "v")}
 		},
 		takes: 75 * time.Second,
-	},
-	{
-		name: "prometheus", set: "prometheus",
-		pkg: "github.com/prometheus/prometheus/cmd/prometheus", module: "github.com/prometheus/prometheus",
-		// Without the SDKs of the clouds. The user interface needs Node to build and is left out, too.
-		tags:  []string{"remove_all_sd", "enable_kubernetes_sd"},
-		takes: time.Minute,
 	},
 	knative("controller", 40*time.Second),
 	knative("webhook", 5*time.Second),

@@ -50,11 +50,9 @@ func newRecipe(root, ownVersion string, t tool) (recipe, error) {
 	ldflags := linkerFlags(t, version)
 
 	sum := sha256.New()
-	parts := [][]byte{gomod, gosum, []byte(t.pkg), []byte(ldflags), []byte(runtime.Version()), []byte(runtime.GOOS + "/" + runtime.GOARCH)}
-	if len(t.tags) > 0 {
-		parts = append(parts, []byte(strings.Join(t.tags, ",")))
-	}
-	for _, part := range parts {
+	for _, part := range [][]byte{
+		gomod, gosum, []byte(t.pkg), []byte(ldflags), []byte(runtime.Version()), []byte(runtime.GOOS + "/" + runtime.GOARCH),
+	} {
 		fmt.Fprintf(sum, "%d:", len(part))
 		sum.Write(part)
 	}

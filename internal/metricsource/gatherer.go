@@ -89,7 +89,7 @@ type Reading struct {
 type Options[V any] struct {
 	Client *Client
 	Clock  clock.Clock
-	// Concurrency limits the number of trials that query at the same time.
+	// Concurrency limits the number of trials that query at the same time. It is at least 1.
 	Concurrency int
 	// Judge computes the verdict from a look. It must depend only on its arguments.
 	Judge func(Trial, Look) V
@@ -155,7 +155,7 @@ func (g *Gatherer[V]) Start(ctx context.Context) error {
 // Track makes the gatherer query for the trial of an InferenceService, in place of an earlier one.
 // For the same trial, it does nothing.
 func (g *Gatherer[V]) Track(object types.NamespacedName, trial Trial) {
-	trial.Began = trial.Began.Truncate(time.Millisecond)
+	trial.Began = trial.Began.UTC().Truncate(time.Millisecond)
 	input := trial.Input
 	trial.Input = nil
 	g.mu.Lock()
@@ -175,7 +175,7 @@ func (g *Gatherer[V]) Track(object types.NamespacedName, trial Trial) {
 	}
 	r := &task[V]{trial: trial, input: input, changed: make(chan struct{}, 1), starts: startTimes{began: trial.Began, known: map[string]int64{}}}
 	g.trials[object] = r
-	if g.ctx != nil {
+	if g.ctx != nil && g.ctx.Err() == nil {
 		g.start(object, r)
 	}
 }
@@ -216,22 +216,21 @@ func (g *Gatherer[V]) stop(object types.NamespacedName) {
 func (g *Gatherer[V]) follow(object types.NamespacedName, r *task[V]) {
 	var look Look
 	for r.ctx.Err() == nil {
-		began, interval := r.trial.Began, r.trial.Interval
-		at := began.Add(g.Clock.Since(began).Truncate(interval))
-		if !at.Before(began) && at.After(look.At) {
-			select {
-			case g.slots <- struct{}{}:
-			case <-r.ctx.Done():
-				return
+		next, since := r.trial.Began, g.Clock.Since(r.trial.Began)
+		if since >= 0 {
+			at := next.Add(since.Truncate(r.trial.Interval))
+			if at.After(look.At) {
+				select {
+				case g.slots <- struct{}{}:
+				case <-r.ctx.Done():
+					return
+				}
+				look = r.look(g.Client, at)
+				<-g.slots
+				g.judge(object, r, look)
+				continue // A slow Prometheus may have made it late.
 			}
-			look = r.look(g.Client, at)
-			<-g.slots
-			g.judge(object, r, look)
-			continue // A slow Prometheus may have made it late.
-		}
-		next := at.Add(interval)
-		if began.After(next) {
-			next = began
+			next = at.Add(r.trial.Interval)
 		}
 		timer := g.Clock.NewTimer(next.Sub(g.Clock.Now()))
 		select {

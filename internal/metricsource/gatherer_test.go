@@ -319,17 +319,23 @@ func TestTrackAndForget(t *testing.T) {
 			t.Errorf("a new input made queries %v and the verdict %+v", queries, h.verdict(t, "2.1"))
 		}
 
-		second := trial(began.Add(time.Minute))
+		second := trial(began.Add(5 * time.Second).In(time.FixedZone("", 3600)))
 		second.ID = "2.2"
 		h.gatherer.Track(object, second)
 		synctest.Wait()
 		if _, ok := h.gatherer.Verdict(object, "2.2"); ok {
 			t.Error("there is a verdict before the trial begins")
 		}
-		advance(began, time.Minute)
+		advance(began, 5*time.Second)
 		h.received()
-		if v := h.verdict(t, "2.2"); !v.At.Equal(began.Add(time.Minute)) {
+		if v := h.verdict(t, "2.2"); !v.At.Equal(began.Add(5 * time.Second)) {
 			t.Errorf("the first look was at %s", v.At.Sub(began))
+		}
+		second.Began = second.Began.In(time.UTC)
+		h.gatherer.Track(object, second)
+		synctest.Wait()
+		if queries := h.received(); len(queries) > 0 {
+			t.Errorf("the same time in another zone made queries: %v", queries)
 		}
 		h.gatherer.Forget(object)
 		advance(began, 10*time.Minute)

@@ -175,6 +175,34 @@ func TestQueryOfPreset(t *testing.T) {
 	}
 }
 
+// Prometheus 2 stores the bound 1 as the software writes it, Prometheus 3 as 1.0.
+func TestLatencyBoundsOfEachPrometheus(t *testing.T) {
+	latency := mustPresets(t)["istio"].Latency
+	for _, le := range []string{"1000", "1000.0", "1e3", "1e+03"} {
+		slower, err := latency.SlowerThan(le)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for stored, want := range map[string]float64{"1000": 80, "1000.0": 80, "2500": 100, "2500.0": 100} {
+			var all []scraped
+			for series, value := range map[string]float64{"count": 100, "bucket": 20} {
+				labels := map[string]string{
+					nameLabel: "istio_request_duration_milliseconds_" + series, "reporter": "source",
+					"destination_service_name": iris.Canary, "destination_service_namespace": iris.Namespace,
+				}
+				if series == "bucket" {
+					labels["le"] = stored
+				}
+				all = append(all, scraped{labels: labels, value: value})
+			}
+			canary, _, _ := count(t, slower, all)
+			if canary != (counts{100, want}) {
+				t.Errorf("bound %s, stored as %s: counted %v, want 100 with %v slower", le, stored, canary, want)
+			}
+		}
+	}
+}
+
 func TestPlaceholdersCannotInject(t *testing.T) {
 	counters := Counters{
 		Total: []string{`a{ns="$namespace",r="$revision"}`},

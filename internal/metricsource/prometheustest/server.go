@@ -29,16 +29,17 @@ type Server struct {
 	process               *exec.Cmd
 }
 
-// Start starts a Prometheus with the configuration, and stops it when the test ends. root is the
-// folder of the repository.
+// Start starts a Prometheus with the configuration, and stops it when the test ends. The program is
+// the one that hack/get-prometheus downloads, unless the variable PROMETHEUS names another. root is
+// the folder of the repository.
 func Start(t *testing.T, root, config string) *Server {
 	t.Helper()
-	program, err := filepath.Abs(filepath.Join(root, "bin", "tools", "prometheus"))
-	if err != nil {
-		t.Fatal(err)
+	program := os.Getenv("PROMETHEUS")
+	if program == "" {
+		program = filepath.Join(root, "bin", "tools", "prometheus")
 	}
 	if _, err := os.Stat(program); err != nil {
-		t.Fatal("prometheus is not built: run `make test-prometheus`, or `go run ./hack/build-tools prometheus` before the test")
+		t.Fatalf("%v: run `make test-prometheus`, or `hack/get-prometheus` before the test, or set PROMETHEUS to the path of a program", err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
