@@ -17,5 +17,8 @@ type fakeClock struct{ now *time.Time }
 // NewClock returns a clock that shows the time in a variable.
 func NewClock(now *time.Time) clock.PassiveClock { return fakeClock{now} }
 
-func (c fakeClock) Now() time.Time                  { return *c.now }
+// Now implements clock.PassiveClock.
+func (c fakeClock) Now() time.Time { return *c.now }
+
+// Since implements clock.PassiveClock.
 func (c fakeClock) Since(t time.Time) time.Duration { return c.now.Sub(t) }

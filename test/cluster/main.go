@@ -71,7 +71,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return newCommand(root, console.New(os.Stdout)).ExecuteContext(ctx)
+	return newCommand(root, console.New(os.Stdout)).ExecuteContext(ctx) //nolint:contextcheck // The verbs get it from cobra.
 }
 
 func newCommand(root checkout.Root, out *console.Console) *cobra.Command {

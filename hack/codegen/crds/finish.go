@@ -77,10 +77,10 @@ func finishPredictor(own comments) func(*schema) error {
 }
 
 func levelsOf(predictorField string) int {
-	switch {
-	case predictorField == "initContainers":
+	switch predictorField {
+	case "initContainers":
 		return initContainerLevels
-	case predictorField == "model":
+	case "model":
 		return modelLevels
 	default:
 		return predictorLevels

@@ -107,7 +107,7 @@ func (w *Writer) create(ctx context.Context, driver Driver) {
 	}
 	err := driver.CheckCreate()
 	if err == nil {
-		w.Outcome.Target, err = w.History.Add(ctx, w.Decision.Target, *w.Revision)
+		w.Target, err = w.History.Add(ctx, w.Decision.Target, *w.Revision)
 	}
 	w.Fail(err)
 }

@@ -65,7 +65,26 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 			history.Revisions[n] = revision
 		}
 	}
-	return history, nil
+	return history, history.awaitWritten(ctx, store, isvc)
+}
+
+// awaitWritten returns [backend.ErrStaleCache] while the cache is behind the creation of a
+// ControllerRevision. Without it, the revision in the status would look like a lost one, and the same
+// spec would get another number.
+func (h History) awaitWritten(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceService) error {
+	reported := isvc.Status.Components[v1beta1.PredictorComponent].LatestCreatedRevision
+	if n := backend.RevisionNumber(isvc.Name, reported); n != 0 && h.ControllerRevisions[n] == nil {
+		missing := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: isvc.Namespace, Name: reported}}
+		if err := store.AwaitWritten(ctx, missing); err != nil {
+			return err
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(h.ControllerRevisions)) {
+		if err := store.AwaitWritten(ctx, h.ControllerRevisions[n]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Entries returns the history in the form of an observation.
@@ -115,7 +134,7 @@ func (w Writer) Add(ctx context.Context, n rollout.Number, revision backend.Rend
 		return false, nil
 	case err == nil:
 		w.Revisions[n] = revision
-		return true, nil
+		return true, w.Store.NoteWritten(stored)
 	case !apierrors.IsAlreadyExists(err):
 		return false, fmt.Errorf("creating ControllerRevision %q: %w", stored.Name, err)
 	}

@@ -120,7 +120,7 @@ func (w *writer) stop(ctx context.Context) error {
 		if saved, err := w.History.SaveState(ctx, *state); err != nil || !saved {
 			return err // The Knative Service has the only other copy of the state.
 		}
-		w.Outcome.Route = true
+		w.Route = true
 	}
 	if w.observed.service == nil {
 		return nil
@@ -156,7 +156,7 @@ func (w *writer) createService(ctx context.Context) error {
 	case err != nil:
 		return w.explain(fmt.Errorf("creating Knative Service %q: %w", desired.Name, err), n)
 	}
-	w.Outcome.Route = w.Decision.State != nil
+	w.Route = w.Decision.State != nil
 	return w.NoteWritten(desired)
 }
 
@@ -321,7 +321,7 @@ func (w *writer) patch(ctx context.Context, desired *servingv1.Service) error {
 	current := w.observed.service
 	operations := difference(current, desired)
 	if len(operations) == 0 {
-		w.Outcome.Route = w.Decision.State != nil
+		w.Route = w.Decision.State != nil
 	}
 	patched := desired.DeepCopy()
 	_, err := w.Objects.Write(ctx, objects.Attempt{
@@ -350,7 +350,7 @@ func (w *writer) send(ctx context.Context, patched *servingv1.Service, operation
 	if err != nil {
 		return w.explain(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), n)
 	}
-	w.Outcome.Route = w.Decision.State != nil
+	w.Route = w.Decision.State != nil
 	return w.NoteWritten(patched)
 }
 

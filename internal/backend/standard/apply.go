@@ -163,7 +163,7 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.Outcome.Route = written
+	w.Route = written
 	desired := map[string]bool{}
 	for _, tag := range backend.TaggedRevisions(w.Decision.Tags) {
 		route := w.tagRoute(tag)

@@ -4,6 +4,7 @@
 package standard
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -212,6 +214,36 @@ func TestStaleCache(t *testing.T) {
 				t.Error("it was written")
 			}
 		})
+	}
+}
+
+// TestCreatedRevisionIsAwaited: the status names a revision that the cache does not show yet. It is not
+// lost, and the spec does not get another number.
+func TestCreatedRevisionIsAwaited(t *testing.T) {
+	c := newCluster(t)
+	c.ask("a", -1)
+	observed, decision := c.decided()
+	c.Must(c.applyDecision(observed, decision))
+	c.report(rollout.State{Stable: 1, Target: 1})
+	behind := interceptor.Funcs{List: func(ctx context.Context, server client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+		if _, history := list.(*appsv1.ControllerRevisionList); history {
+			return nil
+		}
+		return server.List(ctx, list, options...)
+	}}
+	current := c.backend.Client
+	c.backend.Client = interceptor.NewClient(c.server, behind)
+	if _, err := c.observe(); !backend.IsStale(err) {
+		t.Errorf("behind its own write, it observes with the error %v", err)
+	}
+
+	c.backend.Client = current
+	if _, decision := c.decided(); decision.Create || decision.Target != 1 {
+		t.Errorf("once it is up to date, the target is %d, new: %t", decision.Target, decision.Create)
+	}
+	c.Remove(backend.RevisionName(isvcName, 1), &appsv1.ControllerRevision{})
+	if _, err := c.observe(); err != nil {
+		t.Errorf("it waits for a deleted ControllerRevision: %v", err)
 	}
 }
 

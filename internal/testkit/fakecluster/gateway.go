@@ -85,10 +85,10 @@ type routeGeneration struct {
 	generation int64
 }
 
-func newGateway(c client.Client, clock clock.PassiveClock) *Gateway {
+func newGateway(c client.Client, passive clock.PassiveClock) *Gateway {
 	return &Gateway{
 		client:    c,
-		clock:     clock,
+		clock:     passive,
 		behaviors: map[types.NamespacedName]RouteBehavior{},
 		firstSeen: map[routeGeneration]time.Time{},
 		accepted:  map[types.NamespacedName][]routeWeights{},

@@ -56,10 +56,10 @@ type observation struct {
 	previous   servingv1.ServiceStatus
 }
 
-func newKnative(c client.Client, clock clock.PassiveClock) *Knative {
+func newKnative(c client.Client, passive clock.PassiveClock) *Knative {
 	return &Knative{
 		client:       c,
-		clock:        clock,
+		clock:        passive,
 		lags:         map[string]StatusLag{},
 		stopped:      map[string]bool{},
 		behaviors:    map[types.NamespacedName]RevisionBehavior{},

@@ -41,10 +41,10 @@ type Workloads struct {
 	firstSeen map[types.UID]time.Time
 }
 
-func newWorkloads(c client.Client, clock clock.PassiveClock) *Workloads {
+func newWorkloads(c client.Client, passive clock.PassiveClock) *Workloads {
 	return &Workloads{
 		client:    c,
-		clock:     clock,
+		clock:     passive,
 		behaviors: map[types.NamespacedName]PodBehavior{},
 		firstSeen: map[types.UID]time.Time{},
 	}

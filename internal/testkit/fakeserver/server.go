@@ -56,7 +56,7 @@ func (w Write) String() string { return w.Verb + " " + w.Kind + " " + w.Name }
 
 // New returns a server with the given objects. It indexes the given kinds by their
 // InferenceService, like the operator's cache.
-func New(t *testing.T, scheme *runtime.Scheme, clock clock.PassiveClock, indexed []client.Object, existing ...client.Object) *Server {
+func New(t *testing.T, scheme *runtime.Scheme, passive clock.PassiveClock, indexed []client.Object, existing ...client.Object) *Server {
 	t.Helper()
 	kubernetes, gatewayAPI := runtime.NewScheme(), runtime.NewScheme()
 	for _, err := range []error{clientgoscheme.AddToScheme(kubernetes), gatewayv1.Install(gatewayAPI)} {
@@ -80,7 +80,7 @@ func New(t *testing.T, scheme *runtime.Scheme, clock clock.PassiveClock, indexed
 	for _, kind := range indexed {
 		builder = builder.WithIndex(kind, objects.IndexByInferenceService, objects.InferenceServiceOf)
 	}
-	s := &Server{clock: clock}
+	s := &Server{clock: passive}
 	s.WithWatch = interceptor.NewClient(builder.Build(), interceptor.Funcs{
 		Create: s.create, Update: s.update, Patch: s.patch, Apply: s.apply,
 	})

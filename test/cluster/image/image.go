@@ -46,8 +46,8 @@ const program = "program"
 const defaultUser = "65532:65532"
 
 // Program returns an image that contains only one statically linked program.
-func Program(name, path string) Image {
-	return Image{Name: name, Entrypoint: []string{"/" + program}, Layers: []Layer{Files{program: path}}}
+func Program(imageName, path string) Image {
+	return Image{Name: imageName, Entrypoint: []string{"/" + program}, Layers: []Layer{Files{program: path}}}
 }
 
 // ID returns the image ID that container runtimes use, a digest of the image's contents.

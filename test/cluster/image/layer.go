@@ -93,14 +93,23 @@ func measure(layer Layer) (m measured, err error) {
 		return m, err
 	}
 	defer content.Close()
-	hash, size, err := v1.SHA256(content)
-	return measured{Layer: layer, hash: hash, size: size}, err
+	digest, size, err := v1.SHA256(content)
+	return measured{Layer: layer, hash: digest, size: size}, err
 }
 
-func (m measured) Digest() (v1.Hash, error)             { return m.hash, nil }
-func (m measured) DiffID() (v1.Hash, error)             { return m.hash, nil }
-func (m measured) Size() (int64, error)                 { return m.size, nil }
-func (m measured) MediaType() (types.MediaType, error)  { return types.DockerUncompressedLayer, nil }
+// Digest implements v1.Layer.
+func (m measured) Digest() (v1.Hash, error) { return m.hash, nil }
+
+// DiffID implements v1.Layer.
+func (m measured) DiffID() (v1.Hash, error) { return m.hash, nil }
+
+// Size implements v1.Layer.
+func (m measured) Size() (int64, error) { return m.size, nil }
+
+// MediaType implements v1.Layer.
+func (m measured) MediaType() (types.MediaType, error) { return types.DockerUncompressedLayer, nil }
+
+// Uncompressed implements v1.Layer.
 func (m measured) Uncompressed() (io.ReadCloser, error) { return m.Compressed() }
 
 // Compressed returns the layer's content. Reading it fails if it has changed since it was measured.
