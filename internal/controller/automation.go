@@ -91,6 +91,11 @@ func (s *scope) evidence() rollout.Evidence {
 	}
 	s.verdict = &verdict
 	s.automation.Source, s.automation.Missing = verdict.Source, verdict.Missing.Message
+	for _, metric := range verdict.Metrics {
+		if metric.Name != "" && !metric.LeftOut {
+			s.automation.Evidence = append(s.automation.Evidence, v1beta1.MetricEvidence{Metric: metric.Name, Message: metric.Sentence()})
+		}
+	}
 	return rollout.Evidence{
 		Trial: id, Harm: verdict.Harm, Share: verdict.Share.Percent,
 		ProvenAt: verdict.ProvenAt, EnoughAt: verdict.EnoughAt, Missing: missing[verdict.Missing.Reason],

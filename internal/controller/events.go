@@ -126,7 +126,7 @@ func (s *scope) describeRejection(n rollout.Number) string {
 	id := rollout.TrialID{Revision: n, Attempt: rejection.Attempt}
 	switch why := fmt.Sprintf("Rejected %s in trial %s", s.revisionName(n), id); {
 	case rejection.Reason == rollout.Harmful && s.verdict != nil:
-		return fmt.Sprintf("%s: %s", why, s.verdict.Sentence())
+		return fmt.Sprintf("%s; trial %s at %d %%", s.verdict.Sentence(), id, s.snapshot.Route.State.Split.Percent(n))
 	case rejection.Reason == rollout.Aborted:
 		return why + ": it was aborted"
 	case rejection.Reason == rollout.TooSlow:

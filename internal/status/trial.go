@@ -22,8 +22,7 @@ type Automation struct {
 	Problem *policy.Problem
 	// Source is the preset whose metrics are compared, and Missing says why there is no evidence.
 	Source, Missing string
-	// Verdict describes the evidence that decided, and Evidence what each metric shows.
-	Verdict  string
+	// Evidence is what each metric shows now.
 	Evidence []v1beta1.MetricEvidence
 }
 
