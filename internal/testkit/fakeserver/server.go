@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -148,7 +149,7 @@ func (s *Server) apply(ctx context.Context, server client.WithWatch, applied run
 	if err != nil {
 		return err
 	}
-	if err := server.Apply(ctx, applied, options...); err != nil {
+	if err := keepData(ctx, server, object, func() error { return server.Apply(ctx, applied, options...) }); err != nil {
 		return err
 	}
 	after, err := read(ctx, server, object)
@@ -166,6 +167,24 @@ func (s *Server) apply(ctx context.Context, server client.WithWatch, applied run
 		return nil
 	}
 	return server.Update(ctx, after)
+}
+
+// keepData restores the data of a ControllerRevision, which the fake client loses when metadata is
+// applied.
+func keepData(ctx context.Context, server client.Client, object client.Object, apply func() error) error {
+	var before, after appsv1.ControllerRevision
+	key := client.ObjectKeyFromObject(object)
+	if object.GetObjectKind().GroupVersionKind().Kind != "ControllerRevision" || server.Get(ctx, key, &before) != nil {
+		return apply()
+	}
+	if err := apply(); err != nil {
+		return err
+	}
+	if err := server.Get(ctx, key, &after); err != nil {
+		return err
+	}
+	after.Data = before.Data
+	return server.Update(ctx, &after)
 }
 
 // read returns the stored object; nil if there is none.
