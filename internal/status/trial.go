@@ -148,7 +148,7 @@ func (r *reporter) rolloutCompleted() (condition, bool) {
 func (r *reporter) trialCondition() condition {
 	trial, target := r.Decision.Trial, r.rollout.Target
 	switch waitsForPolicy := trial.WaitingFor == rollout.WaitsForPolicy; {
-	case r.Snapshot.Desired.Hash == "":
+	case r.Snapshot.Desired.Hash == "" && !trial.Baking:
 		return conditionUnknown(ReasonPaused, "trial %s of %s is at %d %%, and does not go on before the spec is valid", trial.ID, target, trial.Share)
 	case waitsForPolicy && r.Automation.Problem != nil:
 		return conditionFalse(string(r.Automation.Problem.Reason), "%s; until then %s stays at %d %%; %s",
