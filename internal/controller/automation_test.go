@@ -23,7 +23,6 @@ import (
 	"github.com/serinus-io/serinus/internal/evidence"
 	"github.com/serinus-io/serinus/internal/metricsource"
 	"github.com/serinus-io/serinus/internal/policy"
-	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/testkit"
 )
 
@@ -59,7 +58,7 @@ const hold = 5 * time.Minute
 func newPolicy(edits ...func(*canaryv1alpha1.CanaryPolicySpec)) *canaryv1alpha1.CanaryPolicy {
 	created := &canaryv1alpha1.CanaryPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: testkit.Namespace, Name: "standard"}}
 	for _, percent := range []int32{10, 50} {
-		created.Spec.Steps = append(created.Spec.Steps, canaryv1alpha1.Step{Percent: percent, Hold: &metav1.Duration{Duration: hold}})
+		created.Spec.Steps = append(created.Spec.Steps, canaryv1alpha1.Step{Percent: percent, Hold: "5m"})
 	}
 	for _, edit := range edits {
 		edit(&created.Spec)
@@ -70,7 +69,7 @@ func newPolicy(edits ...func(*canaryv1alpha1.CanaryPolicySpec)) *canaryv1alpha1.
 func withAnalysis(spec *canaryv1alpha1.CanaryPolicySpec) { spec.Analysis = &canaryv1alpha1.Analysis{} }
 
 func withBake(spec *canaryv1alpha1.CanaryPolicySpec) {
-	spec.Bake = &metav1.Duration{Duration: time.Hour}
+	spec.Bake = "1h"
 }
 
 func withApprovals(spec *canaryv1alpha1.CanaryPolicySpec) {
@@ -311,7 +310,7 @@ func TestAbortAndRetry(t *testing.T) {
 
 	a.say(v1beta1.AnnotationRetry, "2.2")
 	a.want(10, "Holding")
-	a.wantEvents("RolloutStarted", "IntentIgnored", "TrafficShifted") // The abort names the first trial.
+	a.wantEvents("RolloutStarted", "TrafficShifted", "IntentIgnored") // The abort names the first trial.
 	a.say(v1beta1.AnnotationPromote, "2.2")
 	a.want(100, "Completed")
 	a.wantEvents("Promoted", "TrafficShifted", "Ready")
@@ -531,15 +530,58 @@ func TestNoPrometheus(t *testing.T) {
 
 // TestBake: the gatherer compares with the previous revision, and harm undoes the promotion.
 func TestBake(t *testing.T) {
-	a := newAutomated(t, newPolicy(withBake, withAnalysis), byAnnotation)
-	a.rollOut("v2", nil)
-	a.say(v1beta1.AnnotationAbort, "")
-	for _, share := range []int{10, 50} {
-		a.gatherer.verdict = a.proven(share)
-		a.pass(hold)
+	promoted := func(t *testing.T) automated {
+		a := newAutomated(t, newPolicy(withBake, withAnalysis), byAnnotation)
+		a.rollOut("v2", nil)
+		for _, share := range []int{10, 50} {
+			a.gatherer.verdict = a.proven(share)
+			a.pass(hold)
+		}
+		a.want(100, "Baking")
+		a.gatherer.verdict = &evidence.Verdict{Source: "traefik", Share: evidence.Share{Percent: 100, Since: a.backend.state.ShiftedAt}}
+		a.newEvents()
+		trial := a.gatherer.tracked[types.NamespacedName{Namespace: testkit.Namespace, Name: testkit.Name}]
+		input, _ := trial.Input.(evidence.Input)
+		if !input.Promoted.Equal(a.backend.state.ShiftedAt) || trial.Stable != r1 || trial.Canary != r2 {
+			t.Errorf("the evidence of the bake is gathered for %+v with %+v", trial, input)
+		}
+		return a
 	}
-	a.want(100, "Holding")
-	a.t.Log(a.newEvents())
+	t.Run("it completes", func(t *testing.T) {
+		a := promoted(t)
+		writes := a.statusWrites
+		a.pass(59 * time.Minute)
+		if a.statusWrites != writes {
+			t.Error("the status is written in the bake")
+		}
+		a.pass(time.Minute)
+		a.want(100, "Completed")
+		a.wantEvents("BakeCompleted")
+		if got := a.trialCounts(); got != "Promoted 1" {
+			t.Errorf("the trials are counted as %q", got)
+		}
+	})
+	t.Run("harm", func(t *testing.T) {
+		a := promoted(t)
+		a.gatherer.verdict = harmful(100)
+		a.settle()
+		a.want(0, "Rejected")
+		a.wantEvents("CanaryRejected", "TrafficShifted")
+		if got := a.trialCounts(); got != "Harm 1" {
+			t.Errorf("the trials are counted as %q", got)
+		}
+	})
+	t.Run("another model", func(t *testing.T) {
+		a := promoted(t)
+		a.rollOut("v3", nil)
+		a.wantEvents("RevisionCreated", "BakeEnded", "RolloutStarted", "TrafficShifted")
+		if id, _ := a.gatherer.trial(); id != "3.1" {
+			t.Errorf("evidence on trial %s is gathered", id)
+		}
+		if got := a.trialCounts(); got != "Promoted 1" {
+			t.Errorf("the trials are counted as %q", got)
+		}
+	})
 }
 
 // TestDeletedInferenceServiceIsForgotten: also if it is gone before it is reconciled.
@@ -589,5 +631,3 @@ func TestPercentEndsTheTrial(t *testing.T) {
 	a.rollOut("v2", nil)
 	a.want(30, "Holding")
 }
-
-var _ = rollout.Harmful
