@@ -70,35 +70,39 @@ func (s *scope) readAutomation() intent.Automation {
 	}
 }
 
-// evidence returns the evidence on the trial in the rollout state. The gatherer never waits for
-// Prometheus.
+// evidence returns the evidence on the trial in the rollout state. It never waits for Prometheus.
+// What is known of the trial counts even if its policy is gone.
 func (s *scope) evidence() rollout.Evidence {
-	state := s.observed.Route.State
+	state, gatherer := s.observed.Route.State, s.Automation.Gatherer
 	if state == nil || state.Trial == nil {
 		return rollout.Evidence{}
 	}
 	id := rollout.TrialID{Revision: state.Target, Attempt: state.Trial.Attempt}
+	if gatherer != nil {
+		if verdict, found := gatherer.Verdict(client.ObjectKeyFromObject(s.isvc), id.String()); found {
+			s.noteVerdict(verdict)
+			return rollout.Evidence{
+				Trial: id, Harm: verdict.Harm, Share: verdict.Share.Percent,
+				ProvenAt: verdict.ProvenAt, EnoughAt: verdict.EnoughAt, Missing: missing[verdict.Missing.Reason],
+			}
+		}
+	}
 	if s.plan == nil || s.plan.Analysis == nil {
 		return rollout.Evidence{Trial: id}
 	}
-	if s.Automation.Gatherer == nil {
+	if gatherer == nil {
 		s.automation.Missing = "the operator has no address of a Prometheus: set analysis.prometheus.address in its configuration"
-		return rollout.Evidence{Trial: id, Share: state.Trial.Share, Missing: rollout.WaitsForMetrics}
 	}
-	verdict, found := s.Automation.Gatherer.Verdict(client.ObjectKeyFromObject(s.isvc), id.String())
-	if !found {
-		return rollout.Evidence{Trial: id, Share: state.Trial.Share, Missing: rollout.WaitsForMetrics}
-	}
+	return rollout.Evidence{Trial: id, Share: state.Trial.Share, Missing: rollout.WaitsForMetrics}
+}
+
+func (s *scope) noteVerdict(verdict evidence.Verdict) {
 	s.verdict = &verdict
 	s.automation.Source, s.automation.Missing = verdict.Source, verdict.Missing.Message
 	for _, metric := range verdict.Metrics {
 		if metric.Name != "" && !metric.LeftOut {
 			s.automation.Evidence = append(s.automation.Evidence, v1beta1.MetricEvidence{Metric: metric.Name, Message: metric.Sentence()})
 		}
-	}
-	return rollout.Evidence{
-		Trial: id, Harm: verdict.Harm, Share: verdict.Share.Percent,
-		ProvenAt: verdict.ProvenAt, EnoughAt: verdict.EnoughAt, Missing: missing[verdict.Missing.Reason],
 	}
 }
 
