@@ -91,6 +91,19 @@ type Reconciler struct {
 	credentialVersions credentialVersions
 }
 
+// reconcileRequest reconciles the InferenceService of a request. Nothing is read any more for one that
+// is gone.
+func (r *Reconciler) reconcileRequest(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var isvc v1beta1.InferenceService
+	if err := r.Client.Get(ctx, request.NamespacedName, &isvc); err != nil {
+		if apierrors.IsNotFound(err) && r.Automation.Gatherer != nil {
+			r.Automation.Gatherer.Forget(request.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	return r.Reconcile(ctx, &isvc)
+}
+
 // Reconcile applies one decision and updates the status.
 func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceService) (ctrl.Result, error) {
 	if !isvc.DeletionTimestamp.IsZero() {

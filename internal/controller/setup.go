@@ -138,7 +138,7 @@ func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registe
 	})); err != nil {
 		return fmt.Errorf("adding the check of credentials: %w", err)
 	}
-	built, err := build.Build(reconcile.AsReconciler(mgr.GetClient(), reconciler))
+	built, err := build.Build(reconcile.Func(reconciler.reconcileRequest))
 	if err != nil {
 		return fmt.Errorf("building the controller: %w", err)
 	}
