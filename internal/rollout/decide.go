@@ -229,9 +229,9 @@ func (d *decider) targetShare() (share int, inSplit bool) {
 }
 
 // desiredShare returns the share that is asked for a target that is not the stable. The first
-// revision always gets 100 %, unless it is known to be rejected.
+// revision always gets 100 %.
 func (d *decider) desiredShare() int {
-	if d.after.Stable == 0 && !d.isRejected() {
+	if d.after.Stable == 0 {
 		return 100
 	}
 	return d.intent.Share

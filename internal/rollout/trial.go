@@ -204,7 +204,7 @@ func (d *decider) waitsFor(plan *Plan, next int) (WaitingFor, time.Time) {
 
 // isAsked reports whether the last decision asked for the next share already.
 func (d *decider) isAsked(next int) bool {
-	return d.before.Trial != nil && d.before.Target == d.target && d.before.Asked.Share == next && next > d.after.Trial.Share
+	return d.before.Trial != nil && d.before.Asked.Share == next && next > d.after.Trial.Share
 }
 
 // hasShare reports whether the target has the share that the trial has reached, and can serve it.
@@ -267,18 +267,26 @@ func (d *decider) hold(next int, waits WaitingFor, until time.Time) {
 	d.scheduleWake(until)
 }
 
-// reach notes in the trial that the target gets the share that the plan asks for.
+// reach notes in the trial that the target gets the next share, or gets its share back after a loss.
+// The hold begins.
 func (d *decider) reach(split Split) {
-	if !d.grants || !split.Has(d.target) || split.Percent(d.target) != d.intent.Share {
+	trial := d.after.Trial
+	if trial == nil || trial.bakes() || d.ready(d.target) == 0 || !split.Has(d.target) || split.Percent(d.target) != d.intent.Share {
 		return
 	}
-	trial, plan := d.after.Trial, d.Desired.Plan
+	plan, returns := d.plan(), trial.started() && !d.hasShare()
+	if plan == nil || !d.grants && !returns {
+		return
+	}
 	if !trial.started() {
 		trial.Began = d.now
 	}
 	trial.Share = d.intent.Share
-	d.next, d.waits, d.until = plan.next(trial), WaitsForHold, d.now.Add(plan.hold(trial.Share))
-	d.scheduleWake(d.until)
+	d.next = plan.next(trial)
+	if d.waits == WaitsForCapacity || d.waits == WaitsForQueue {
+		d.waits, d.until = WaitsForHold, d.now.Add(plan.hold(trial.Share))
+		d.scheduleWake(d.until)
+	}
 }
 
 // reject takes the target's share back for good.
